@@ -1,0 +1,14 @@
+r"""minilift: neural networks trained by implicit steps, the derivation as code.
+
+ProxProp, LocoProp, Semi-Implicit BP and plain backpropagation as block-wise descent on one quadratic penalty
+energy, in NumPy and CuPy. Start with `Network` or `mlp`, a method such as `ProxProp`, and `fit`.
+"""
+
+from minilift import energy, losses, maps, methods, network, solvers
+from minilift.activations import Activation, Identity, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
+from minilift.losses import Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
+from minilift.maps import Linear
+from minilift.methods import BackProp, Block, Method, ProxProp
+from minilift.network import Network, State, load, mlp
+
+__version__ = "0.1.0"

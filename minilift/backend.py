@@ -1,0 +1,121 @@
+r"""Arrays: which library owns them, and the little that must be done differently for each.
+
+This is the only file that imports CuPy. There is no global backend: a function asks the arrays that it was
+given (`array_module`), and mixtures of host and device arrays are refused by name. Random numbers are always
+drawn by NumPy and then moved, so that one seed gives one network on either backend.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+
+from minilift.arguments import known_name
+
+BACKENDS = ("numpy", "cupy")
+
+
+def get_module(backend):
+    """Return the array library of a backend's name, after making sure that it can compute.
+
+    Parameters
+    ----------
+    backend : {"numpy", "cupy"}
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+    RuntimeError
+        If CuPy is not installed, or is installed but no GPU answers a small computation.
+    """
+    if known_name("backend", backend, BACKENDS) == "numpy":
+        return np
+    try:
+        import cupy
+    except ImportError as error:
+        raise RuntimeError("backend='cupy': CuPy is not installed; install minilift[cupy] or the CuPy wheel "
+                           "that matches your CUDA version") from error
+    try:  # that cupy imports says nothing about a GPU: ask one to add
+        answer = float(cupy.ones(2).sum())
+    except Exception as error:
+        raise RuntimeError(f"backend='cupy': CuPy is installed but no GPU answers ({error})") from error
+    if answer != 2.0:
+        raise RuntimeError(f"backend='cupy': the GPU computed 1 + 1 = {answer}")
+    return cupy
+
+
+def array_module(*arrays):
+    """Return the library, NumPy or CuPy, that owns all of `arrays`.
+
+    Raises
+    ------
+    TypeError
+        If something is not an array, or if host and device arrays are mixed.
+    """
+    cupy = sys.modules.get("cupy")
+    owners = set()
+    for array in arrays:
+        if cupy is not None and isinstance(array, cupy.ndarray):
+            owners.add("cupy")
+        elif isinstance(array, np.ndarray):
+            owners.add("numpy")
+        else:
+            raise TypeError(f"expected an array of NumPy or CuPy, got {type(array).__name__}")
+    if len(owners) > 1:
+        raise TypeError("arrays of NumPy and CuPy are mixed; move them to one backend first")
+    return cupy if owners == {"cupy"} else np
+
+
+def to_numpy(array):
+    """Return a host copy of a device array; a NumPy array is returned as it is."""
+    return array.get() if array_module(array) is not np else array
+
+
+def synchronize(xp):
+    """Wait until the device has done all that was asked of it (nothing to wait for on NumPy)."""
+    if xp is not np:
+        xp.cuda.get_current_stream().synchronize()
+
+
+def spd_inverse(matrix):
+    """Return the inverse of a small symmetric positive definite matrix, in float64.
+
+    NumPy has no triangular solve and SciPy's brings a second thread pool that fights with NumPy's, so that one
+    inverse in float64, applied in the network's dtype, is the fast way and no less accurate.
+
+    Parameters
+    ----------
+    matrix : array (n, n)
+        A matrix with NaN or inf has an inverse of NaN: divergence is for the caller to report.
+
+    Raises
+    ------
+    ArithmeticError
+        If the matrix is not positive definite to working precision.
+    """
+    xp = array_module(matrix)
+    matrix = matrix.astype(np.float64, copy=False)
+    if not bool(xp.isfinite(matrix.sum())):
+        return xp.full(matrix.shape, np.nan)
+    try:
+        factor = xp.linalg.cholesky(matrix)
+    except np.linalg.LinAlgError:
+        factor = None
+    # CuPy does not raise on a failed factorisation, it leaves NaN
+    if factor is None or not bool(xp.isfinite(factor.sum())):
+        raise ArithmeticError(f"a {matrix.shape[0]}×{matrix.shape[0]} matrix that should be positive definite is "
+                              "not, to working precision: the damping is too small for these data "
+                              "(use a smaller tau_theta, or eta)")
+    half = xp.linalg.inv(factor)
+    return half.T @ half
+
+
+def special_functions(xp):
+    """Return the library of special functions that belongs to `xp`."""
+    if xp is np:
+        import scipy.special as special
+    else:
+        import cupyx.scipy.special as special
+    return special

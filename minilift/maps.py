@@ -1,0 +1,206 @@
+r"""Linear transfer functions :math:`z = \varphi(\theta, a) = \tilde a\,\theta` with :math:`\tilde a = [a\;1]`.
+
+A map knows four things, all linear: forward, the adjoint in the activation a, the adjoint in the parameters θ,
+and its Gram operator, through which every proximal step in θ goes (spec: ProxProp (11), (13), (14)).
+θ is one array of shape (n_in + 1, n_out) with the bias in its last row; the column of ones is never formed.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minilift.arguments import known_name, positive_number, whole_number
+from minilift.backend import array_module
+
+INITIALIZATIONS = ("uniform", "glorot", "he", "normal")
+
+
+class Linear:
+    r"""Fully connected map :math:`\varphi(\theta, a) = a W + 1 b^T`, with :math:`\theta = [W; b^T]`.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+        Number of inputs and of output units.
+    init : {"uniform", "glorot", "he", "normal"} or float, default "uniform"
+        "uniform" draws W and b from U(±1/√n_in), as the papers do; "glorot" W from U(±√(6/(n_in + n_out))) and
+        "he" W from N(0, 2/n_in), both with b = 0; a float s (or "normal", s = 0.05) draws W and b from N(0, s²).
+    """
+
+    kind = "map"
+
+    def __init__(self, n_in, n_out, init="uniform"):
+        self.n_in = whole_number("Linear: n_in", n_in)
+        self.n_out = whole_number("Linear: n_out", n_out)
+        self.init = checked_initialization("Linear: init", init)
+
+    def __repr__(self):
+        return f"Linear({self.n_in}, {self.n_out})"
+
+    @property
+    def theta_shape(self):
+        """Shape of θ, (n_in + 1, n_out)."""
+        return (self.n_in + 1, self.n_out)
+
+    def initial_theta(self, rng):
+        """Draw θ by NumPy's generator `rng`, as float64 of shape (n_in + 1, n_out)."""
+        return draw_theta(rng, self.init, self.n_in, self.n_out, fan_in=self.n_in, fan_out=self.n_out)
+
+    def output_shape(self, input_shape):
+        """Shape of one output sample for one input sample of shape (n_in,)."""
+        if tuple(input_shape) != (self.n_in,):
+            raise ValueError(f"{self!r} expects samples of shape ({self.n_in},), got {tuple(input_shape)}")
+        return (self.n_out,)
+
+    def forward(self, theta, a):
+        r"""Return :math:`z = \varphi(\theta, a)`, shape (N, n_out), for a of shape (N, n_in)."""
+        z = a @ theta[:-1]
+        z += theta[-1]
+        return z
+
+    def adjoint_input(self, theta, g):
+        r"""Return :math:`g W^T`, shape (N, n_in): the adjoint of forward in a."""
+        return g @ theta[:-1].T
+
+    def adjoint_theta(self, a, g):
+        r"""Return :math:`\tilde a^T g`, shape (n_in + 1, n_out): the adjoint of forward in θ."""
+        return stacked_product(a, g)
+
+    def rows(self, a):
+        """Return the matrix (rows, n_in) that multiplies W: for a fully connected map the activations."""
+        return a
+
+    def columns(self, z):
+        """Return z as a matrix (rows, n_out) whose columns are output units."""
+        return z
+
+    def gram(self, a, side=None, bias=True):
+        """Return the `Gram` operator of this map at the input a."""
+        return Gram(self.rows(a), side=side, bias=bias)
+
+
+class Gram:
+    r"""The least-squares operator of one map, :math:`\tilde A^T\tilde A` or :math:`\tilde A\tilde A^T`, by size.
+
+    Every local problem of the three papers depends on θ through :math:`\tilde A\theta` alone, plus a Tikhonov
+    term around the old θ. So its solution, and each iterate on the way, is θ plus :math:`\tilde A^T U` with U of
+    shape (rows, n_out). On the *sample* side the unknown is that U and the operator
+    :math:`K = \tilde A\tilde A^T`; on the *parameter* side it is the step in θ and :math:`C = \tilde A^T\tilde A`.
+    Solvers are written once, for `matrix`, with `lower`, `lift` and `weigh` to pass between the two.
+
+    Parameters
+    ----------
+    a : array (rows, n_in)
+        Input activations (or patches).
+    side : {"sample", "parameter"}, optional
+        By default the smaller of the two matrices.
+    bias : bool, default True
+        Whether the column of ones belongs to :math:`\tilde A` (it does not in the W block of SIBP).
+
+    Attributes
+    ----------
+    matrix : float64 array (rows, rows) or (n_in + bias, n_in + bias)
+        Formed from centred activations, where large column means would cost a float32 product its last digits,
+        and put together in float64.
+    """
+
+    def __init__(self, a, side=None, bias=True):
+        self.a, self.bias = a, bias
+        rows, n_in = a.shape
+        if side is None:
+            side = "sample" if rows <= n_in + bias else "parameter"
+        self.side = known_name("Gram: side", side, ("sample", "parameter"))
+        self.matrix = sample_gram(a, bias) if side == "sample" else parameter_gram(a, bias)
+
+    def lower(self, g):
+        r"""Return the coordinates of :math:`\tilde A^T g`: g itself on the sample side."""
+        return g if self.side == "sample" else self.adjoint(g)
+
+    def lift(self, u):
+        r"""Return the step in θ with coordinates u: :math:`\tilde A^T u` on the sample side."""
+        return self.adjoint(u) if self.side == "sample" else u
+
+    def weigh(self, u, gram_u):
+        r"""Return w such that ⟨w, v⟩ is the inner product in θ of the steps with coordinates u and v.
+
+        On the sample side :math:`\langle\tilde A^Tu, \tilde A^Tv\rangle = \langle Ku, v\rangle`, and Ku is known
+        to those who ask (`gram_u`); on the parameter side it is u.
+        """
+        return gram_u if self.side == "sample" else u
+
+    def apply(self, d):
+        r"""Return :math:`\tilde A d`, the change of z along the step d in θ."""
+        return self.a @ d[:-1] + d[-1] if self.bias else self.a @ d
+
+    def adjoint(self, g):
+        r"""Return :math:`\tilde A^T g`."""
+        return stacked_product(self.a, g) if self.bias else self.a.T @ g
+
+
+def stacked_product(a, g):
+    r"""Return :math:`[a\;1]^T g` without forming the column of ones or a temporary of the result's size."""
+    xp = array_module(a, g)
+    result = xp.empty((a.shape[1] + 1, g.shape[1]), dtype=g.dtype)
+    xp.matmul(a.T, g, out=result[:-1])
+    g.sum(axis=0, out=result[-1])
+    return result
+
+
+def centred(a):
+    """Return a minus its column means, and the means; the part of a Gram matrix that float32 can hold."""
+    mean = a.mean(axis=0)
+    return a - mean, mean.astype(np.float64)
+
+
+def sample_gram(a, bias=True):
+    r"""Return :math:`K = AA^T + 11^T` (without :math:`11^T` if not `bias`) in float64, shape (rows, rows).
+
+    With column means m and :math:`c = A_c m`: :math:`K = A_cA_c^T + c1^T + 1c^T + (\|m\|^2 + 1)\,11^T`.
+    """
+    a_c, mean = centred(a)
+    gram = (a_c @ a_c.T).astype(np.float64)
+    c = (a_c @ mean.astype(a.dtype)).astype(np.float64)
+    gram += c[:, None] + (c + (mean @ mean + bias))[None, :]
+    return gram
+
+
+def parameter_gram(a, bias=True):
+    r"""Return :math:`C = \tilde A^T\tilde A` in float64, shape (n_in + 1, n_in + 1), or :math:`A^TA` if not `bias`.
+
+    With column means m: :math:`A^TA = A_c^TA_c + N m m^T`, :math:`A^T1 = N m`, :math:`1^T1 = N`.
+    """
+    xp = array_module(a)
+    rows, n_in = a.shape
+    a_c, mean = centred(a)
+    # The means that were subtracted are rounded, so that the centred columns sum to a little more than zero: those
+    # sums belong to the cross terms.
+    gram = xp.empty((n_in + bias, n_in + bias), dtype=np.float64)
+    rest = a_c.sum(axis=0, dtype=np.float64)
+    gram[:n_in, :n_in] = a_c.T @ a_c
+    gram[:n_in, :n_in] += rest[:, None] * mean + mean[:, None] * rest + rows * mean[:, None] * mean
+    if bias:
+        gram[n_in, :n_in] = gram[:n_in, n_in] = rest + rows * mean
+        gram[n_in, n_in] = rows
+    return gram
+
+
+def draw_theta(rng, init, rows, n_out, *, fan_in, fan_out):
+    """Draw θ of shape (rows + 1, n_out), float64, by a named initialisation (see `Linear`)."""
+    if init == "uniform":
+        bound = 1 / math.sqrt(fan_in)
+        return rng.uniform(-bound, bound, (rows + 1, n_out))
+    if init == "glorot":
+        bound = math.sqrt(6 / (fan_in + fan_out))
+        return np.vstack([rng.uniform(-bound, bound, (rows, n_out)), np.zeros((1, n_out))])
+    if init == "he":
+        return np.vstack([rng.normal(0, math.sqrt(2 / fan_in), (rows, n_out)), np.zeros((1, n_out))])
+    return rng.normal(0, 0.05 if init == "normal" else init, (rows + 1, n_out))
+
+
+def checked_initialization(where, init):
+    """Return `init` if it names an initialisation or is a positive standard deviation."""
+    if isinstance(init, str):
+        return known_name(where, init, INITIALIZATIONS)
+    return positive_number(where, init)

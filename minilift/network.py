@@ -1,0 +1,403 @@
+r"""The explicit layer graph: maps :math:`\varphi_l` and transfers :math:`\sigma_l`, and the values between them.
+
+.. math:: a_0 = X, \qquad z_l = \varphi_l(\theta_l, a_{l-1}), \qquad a_l = \sigma_l(z_l), \qquad l = 1 \dots D,
+
+the loss being taken at z_D. The layers remember nothing: `Network.forward` returns all values as a `State`. Slot 0
+of each list is taken, so that indices in the code are those of the papers.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from minilift import activations, losses, maps
+from minilift.activations import ACTIVATIONS, Composition, Identity
+from minilift.arguments import known_name, whole_number
+from minilift.backend import get_module, to_numpy
+from minilift.losses import SoftmaxCrossEntropy
+from minilift.maps import Linear
+
+DTYPES = ("float32", "float64")
+
+
+class State(NamedTuple):
+    r"""The iterates of one forward pass, as a value.
+
+    Attributes
+    ----------
+    theta : list
+        [None, θ_1, …, θ_D]: the network's own arrays, which an optimizer may change later (see `copy`).
+    z : list
+        [None, z_1, …, z_D], pre-activations; z_D is what the loss takes.
+    a : list
+        [X, a_1, …, a_{D−1}], activations.
+    aux : list
+        [None, aux_1, …, aux_{D−1}]: what a transfer's adjoint needs beyond z and a.
+    """
+
+    theta: list
+    z: list
+    a: list
+    aux: list
+
+    def copy(self):
+        """Return a state that keeps this moment: θ, z and a are copied."""
+        def copies(arrays):
+            return [None if array is None else array.copy() for array in arrays]
+        return State(copies(self.theta), copies(self.z), copies(self.a), list(self.aux))
+
+
+class Network:
+    r"""A chain of layers, grouped as the papers do: map φ_l, then transfer σ_l (one layer or several).
+
+    Parameters
+    ----------
+    layers : list
+        Maps and transfers in order; the first and the last are maps (a loss takes the last map's output: the
+        cross-entropies hold their own softmax or sigmoid).
+    loss : Loss, default ``SoftmaxCrossEntropy()``
+        Kept as `loss_function`.
+    seed : int, default 0
+        Seed of the initial parameters: the same network on either backend.
+    dtype : {np.float32, np.float64}, default np.float32
+        Of parameters and all values; inputs are cast once.
+    backend : {"numpy", "cupy"}, default "numpy"
+
+    Attributes
+    ----------
+    depth : int
+        D, the number of maps.
+    phi, sigma : list
+        [None, φ_1, …, φ_D] and [None, σ_1, …, σ_{D−1}].
+    theta : list
+        [None, θ_1, …, θ_D]; may be assigned.
+    parameters : list
+        Every trainable array, θ_1, …, θ_D.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If layers do not fit together, or an argument is not what is expected.
+    """
+
+    def __init__(self, layers, loss=None, seed=0, dtype=np.float32, backend="numpy"):
+        self.layers = list(layers)
+        self.loss_function = SoftmaxCrossEntropy() if loss is None else loss
+        if not hasattr(self.loss_function, "gradient"):
+            raise TypeError(f"Network: loss must be a loss such as SoftmaxCrossEntropy(), got {loss!r}")
+        self.dtype = np.dtype(known_name("Network: dtype", np.dtype(dtype).name, DTYPES))
+        self.backend, self.xp = backend, get_module(backend)
+        self.phi, self.sigma = group_layers(self.layers)
+        self.depth = len(self.phi) - 1
+        self.shapes = check_shapes(self.phi, self.sigma)
+        rng = np.random.default_rng(whole_number("Network: seed", seed, least=0))
+        self.theta = [None] + [phi.initial_theta(rng) for phi in self.phi[1:]]
+
+    # ---- parameters
+
+    @property
+    def theta(self):
+        """[None, θ_1, …, θ_D]."""
+        return self._theta
+
+    @theta.setter
+    def theta(self, theta):
+        theta = list(theta)
+        if len(theta) != self.depth + 1:
+            raise ValueError(f"theta: expected a list [None, theta_1, …, theta_{self.depth}], got {len(theta)} items")
+        self._theta = [None] + [self._checked_theta(l, theta[l]) for l in range(1, self.depth + 1)]
+
+    def _checked_theta(self, l, theta):
+        shape = self.phi[l].theta_shape
+        if getattr(theta, "shape", None) != shape:
+            raise ValueError(f"theta[{l}]: {self.phi[l]!r} expects shape {shape}, got {getattr(theta, 'shape', theta)}")
+        return self.xp.ascontiguousarray(self.xp.asarray(theta, dtype=self.dtype))
+
+    @property
+    def parameters(self):
+        """Flat list of every trainable array."""
+        return self._theta[1:]
+
+    def state_dict(self):
+        """Return all parameters by name, as NumPy arrays."""
+        return {f"theta_{l}": to_numpy(self._theta[l]) for l in range(1, self.depth + 1)}
+
+    def load_state_dict(self, arrays):
+        """Take parameters by name, as `state_dict` returns them."""
+        expected = [f"theta_{l}" for l in range(1, self.depth + 1)]
+        if sorted(arrays) != sorted(expected):
+            raise ValueError(f"load_state_dict: expected the arrays {expected}, got {sorted(arrays)}")
+        self.theta = [None] + [np.array(arrays[name]) for name in expected]
+
+    # ---- forward
+
+    def forward(self, X, training=False, rng=None, theta=None):
+        r"""Run the graph.
+
+        Parameters
+        ----------
+        X : array (N, …)
+            Samples in rows. A NumPy array is moved to the network's backend and cast to its dtype.
+        training : bool, default False
+            Whether layers that tell training from evaluation (dropout, batch norm) are to train.
+        rng : numpy.random.Generator, optional
+            Randomness of such layers.
+        theta : list, optional
+            Parameters to use instead of the network's own.
+
+        Returns
+        -------
+        State
+
+        Raises
+        ------
+        ValueError
+            If X is empty, has another shape than the first layer expects, or holds NaN or inf.
+        """
+        return self.propagate(self.checked_input(X), training=training, rng=rng, theta=theta)
+
+    def propagate(self, X, training=False, rng=None, theta=None):
+        """Do as `forward` does with an X that is known to be in order."""
+        theta = self._theta if theta is None else theta
+        z, a, aux = [None], [X], [None]
+        for l in range(1, self.depth + 1):
+            z.append(self.phi[l].forward(theta[l], a[l - 1]))  # z_l = φ_l(θ_l, a_{l−1})
+            if l < self.depth:
+                a_l, aux_l = self.sigma[l].apply(z[l], training=training, rng=rng)  # a_l = σ_l(z_l)
+                a.append(a_l)
+                aux.append(aux_l)
+        return State(list(theta), z, a, aux)
+
+    def local_transfer(self, l):
+        """Return the f of map l's local problem: the elementwise activation that directly follows it.
+
+        Identity where something else follows; on the last map the transfer inside the loss.
+        """
+        if l == self.depth:
+            return self.loss_function.transfer
+        first = self.sigma[l].parts[0] if isinstance(self.sigma[l], Composition) else self.sigma[l]
+        return first if first.elementwise else Identity()
+
+    def commit(self, state):
+        """Take what a training pass has learnt besides parameters (running statistics); nothing, so far."""
+
+    def loss(self, X, y):
+        """Return the loss of samples X for targets y, a float."""
+        X, y = self.checked_batch(X, y)
+        return self.loss_function.value(self.propagate(X).z[self.depth], y)
+
+    def accuracy(self, X, y):
+        """Return the share of samples X whose predicted label is y; for classification losses."""
+        if not self.loss_function.classification:
+            raise ValueError(f"accuracy: {self.loss_function!r} has no labels; use loss(X, y)")
+        X, y = self.checked_batch(X, y)
+        return float((self.loss_function.predict(self.propagate(X).z[self.depth]) == y).mean())
+
+    def predict(self, X):
+        """Return labels (N,) for a classification loss, otherwise outputs (N, n), as a NumPy array."""
+        return to_numpy(self.loss_function.predict(self.forward(X).z[self.depth]))
+
+    def predict_proba(self, X):
+        """Return class probabilities, or outputs for squared error, (N, n), as a NumPy array."""
+        return to_numpy(self.loss_function.proba(self.forward(X).z[self.depth]))
+
+    # ---- checks of data
+
+    def to_backend(self, array):
+        """Return `array` on the network's backend, cast to its dtype (itself, if it is both already)."""
+        return self.xp.asarray(array, dtype=self.dtype)
+
+    def checked_input(self, X):
+        """Return X on the network's backend and in its dtype, or raise an error that says what is wrong."""
+        X = self.to_backend(X)
+        if X.shape[1:] != self.shapes[0]:
+            expected = ", ".join(["N", *map(str, self.shapes[0])])
+            raise ValueError(f"X: {self.phi[1]!r} expects samples of shape ({expected}), got {X.shape}")
+        if len(X) == 0:
+            raise ValueError("X: the batch is empty")
+        # one sum is cheaper than a mask; only an overflow of the sum needs the second look
+        if not np.isfinite(float(X.sum())) and not bool(self.xp.isfinite(X).all()):
+            raise ValueError("X: the data hold NaN or inf")
+        return X
+
+    def checked_batch(self, X, y):
+        """Return X and y on the network's backend, or raise an error that says what is wrong."""
+        X = self.checked_input(X)
+        n_out = self.shapes[-1][0]
+        return X, self.loss_function.check_targets(y, len(X), n_out, self.dtype, self.xp)
+
+    # ---- description, saving and loading
+
+    def __repr__(self):
+        return f"Network([{', '.join(map(repr, self.layers))}], loss={self.loss_function!r}, dtype={self.dtype.name})"
+
+    def __str__(self):
+        rows = [("l", "layer", "output shape", "parameters")]
+        for l in range(1, self.depth + 1):
+            rows.append((str(l), repr(self.phi[l]), shape_text(self.shapes[2 * l - 1]), f"{self._theta[l].size:,}"))
+            if l < self.depth:
+                rows.append(("", repr(self.sigma[l]), shape_text(self.shapes[2 * l]), ""))
+        total = sum(parameter.size for parameter in self.parameters)
+        widths = [max(len(row[k]) for row in rows) for k in range(4)]
+        lines = [f"{r[0]:>{widths[0]}}  {r[1]:<{widths[1]}}  {r[2]:<{widths[2]}}  {r[3]:>{widths[3]}}".rstrip()
+                 for r in rows]
+        rule = "─" * max(map(len, lines))
+        return "\n".join([f"Network: input {shape_text(self.shapes[0])}, {self.loss_function!r}, "
+                          f"{self.dtype.name} on {self.backend}", lines[0], rule, *lines[1:], rule,
+                          f"{total:,} parameters"])
+
+    def save(self, path):
+        """Write the layers and parameters to an `.npz` file, atomically; `minilift.load` reads it back."""
+        graph = {"layers": [describe(layer) for layer in self.layers], "loss": describe(self.loss_function),
+                 "dtype": self.dtype.name}
+        write_npz(path, {"graph": np.array(json.dumps(graph)), **self.state_dict()})
+
+
+def mlp(widths, activation="relu", loss=None, seed=0, dtype=np.float32, backend="numpy", init="uniform"):
+    """Return a multilayer perceptron.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        (n_0, n_1, …, n_D): number of inputs, then of units of each map.
+    activation : str, Activation, or a sequence of one for each of the D − 1 hidden layers; default "relu"
+        By name: "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "identity".
+    loss, seed, dtype, backend
+        As for `Network`.
+    init : str or float, default "uniform"
+        As for `Linear`.
+    """
+    widths = list(widths)
+    if len(widths) < 2:
+        raise ValueError(f"mlp: widths must hold at least an input and an output width, got {widths}")
+    hidden = len(widths) - 2
+    each = [activation] * hidden if isinstance(activation, str) or hasattr(activation, "adjoint") else list(activation)
+    if len(each) != hidden:
+        raise ValueError(f"mlp: {hidden} hidden layers need as many activations, got {len(each)}")
+    layers = [Linear(widths[0], widths[1], init=init)]
+    for l, transfer in enumerate(each, start=1):
+        if isinstance(transfer, str):
+            transfer = ACTIVATIONS[known_name("mlp: activation", transfer, tuple(ACTIVATIONS))]()
+        layers += [transfer, Linear(widths[l], widths[l + 1], init=init)]
+    return Network(layers, loss=loss, seed=seed, dtype=dtype, backend=backend)
+
+
+def load(path, backend="numpy", layers=()):
+    """Read a network that `Network.save` wrote.
+
+    Parameters
+    ----------
+    path : str or Path
+    backend : {"numpy", "cupy"}
+    layers : sequence of classes, optional
+        The user's own layer or loss classes that the network uses.
+
+    Raises
+    ------
+    ValueError
+        If the file is no saved network, is damaged, or needs a class that is not known.
+    """
+    arrays = read_npz(path)
+    if "graph" not in arrays:
+        raise ValueError(f"{path}: not a network saved by minilift (it holds {sorted(arrays)})")
+    graph = json.loads(str(arrays.pop("graph")))
+    known = {cls.__name__: cls for cls in layers}
+    for module in (maps, activations, losses):
+        known = {**{name: cls for name, cls in vars(module).items() if inspect.isclass(cls)}, **known}
+    net = Network([build(item, known) for item in graph["layers"]], loss=build(graph["loss"], known),
+                  dtype=graph["dtype"], backend=backend)
+    net.load_state_dict(arrays)
+    return net
+
+
+def describe(layer):
+    """Return the class name and arguments of a layer, which keeps each argument under its own name."""
+    names = inspect.signature(type(layer).__init__).parameters
+    arguments = {name: getattr(layer, name) for name, p in names.items()
+                 if name != "self" and p.kind is p.POSITIONAL_OR_KEYWORD}
+    return [type(layer).__name__, arguments]
+
+
+def build(description, known):
+    """Return the layer that `describe` described."""
+    name, arguments = description
+    return known[known_name("load: layer", name, tuple(known))](**arguments)
+
+
+def write_npz(path, arrays):
+    """Write arrays to an `.npz` file so that a reader sees the old file or the new one, never a part."""
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def read_npz(path):
+    """Return all arrays of an `.npz` file as a dict; one clear error if it cannot be read."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # zipfile, zlib and NumPy each have their own
+        raise ValueError(f"{path}: cannot be read as .npz, the file is damaged or of another kind ({error})") from error
+
+
+def group_layers(layers):
+    """Return [None, φ_1, …, φ_D] and [None, σ_1, …, σ_{D−1}]: transfers between two maps are composed."""
+    if not layers:
+        raise ValueError("Network: layers must hold at least one map, such as Linear(64, 10)")
+    for position, layer in enumerate(layers):
+        if getattr(layer, "kind", None) not in ("map", "transfer"):
+            raise TypeError(f"Network: layers[{position}] must be a map or a transfer, got {layer!r}")
+    for position in (0, -1):
+        if layers[position].kind != "map":
+            raise ValueError(f"Network: the {'first' if position == 0 else 'last'} layer must be a map, got "
+                             f"{layers[position]!r}; a loss takes the last map's output and holds its own transfer")
+    phi, groups = [None], []
+    for layer in layers:
+        if layer.kind == "map":
+            phi.append(layer)
+            groups.append([])
+        else:
+            groups[-1].append(layer)
+    return phi, [None] + [as_transfer(parts) for parts in groups[:-1]]
+
+
+def as_transfer(parts):
+    """Return several transfers in a row as one."""
+    if not parts:
+        return Identity()
+    return parts[0] if len(parts) == 1 else Composition(parts)
+
+
+def check_shapes(phi, sigma):
+    """Return the sample shapes [a_0, z_1, a_1, …, z_D], or raise an error that names the layer that does not fit."""
+    shapes = [(phi[1].n_in,)]
+    for l in range(1, len(phi)):
+        try:
+            shapes.append(phi[l].output_shape(shapes[-1]))
+            if l < len(phi) - 1:
+                shapes.append(sigma[l].output_shape(shapes[-1]))
+        except ValueError as error:
+            raise ValueError(f"Network: map {l} does not fit what comes before it: {error}") from None
+    return shapes
+
+
+def shape_text(shape):
+    """Return a sample shape with the batch in front, as '(N, 64)'."""
+    return f"(N, {', '.join(map(str, shape))})"
