@@ -259,8 +259,12 @@ class Composition:
 
     def adjoint(self, z, a, aux, g):
         """Return the derivative at z, transposed, applied to g: the parts' adjoints, last part first."""
-        for part, (part_z, part_a, part_aux) in zip(reversed(self.parts), reversed(aux)):
-            g = part.adjoint(part_z, part_a, part_aux, g)
+        return self.parts[0].adjoint(*aux[0], self.adjoint_rest(aux, g))
+
+    def adjoint_rest(self, aux, g):
+        """Return the adjoint of all parts but the first, applied to g: the signal at the first part's output."""
+        for part, inputs in zip(reversed(self.parts[1:]), reversed(aux[1:])):
+            g = part.adjoint(*inputs, g)
         return g
 
 

@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minilift.activations import Composition
+
 
 class Block(NamedTuple):
     r"""What a method may know of one block of variables, θ_l, when it proposes a step.
@@ -35,7 +37,7 @@ class Block(NamedTuple):
     z : array
         z_l = φ_l(θ_l, a_{l−1}).
     g_a : array or None
-        ∂J/∂a_l, not masked by σ'; None on the last map, which no activation follows.
+        ∂J/∂f(z_l), not masked by f': where f is all of σ_l this is ∂J/∂a_l. None on the last map.
     g : array
         g_l = ∂J/∂z_l.
     weight : float
@@ -82,7 +84,21 @@ def sweep(net, state, y, propose, new_weights=False):
         yield l, step
         if l > 1:
             g_a = phi.adjoint_input(theta[l] - step if new_weights else theta[l], g)  # ProxProp (8), (10)
-            g = net.sigma[l - 1].adjoint(z[l - 1], a[l - 1], aux[l - 1], g_a)  # ProxProp (9)
+            g_a, g = through_transfer(net.sigma[l - 1], z[l - 1], a[l - 1], aux[l - 1], g_a)
+
+
+def through_transfer(sigma, z, a, aux, g_a):
+    r"""Return the signals at the output of f and at z, from the signal at a = σ(z).
+
+    f is the elementwise activation that directly follows the map (see `Network.local_transfer`). Where σ is a
+    composition that begins with it, the signal comes through the rest by its adjoint.
+    """
+    if not isinstance(sigma, Composition):
+        g = sigma.adjoint(z, a, aux, g_a)  # ProxProp (9)
+        return (g_a if sigma.elementwise else g), g
+    g_f = sigma.adjoint_rest(aux, g_a)
+    g = sigma.parts[0].adjoint(*aux[0], g_f)
+    return (g_f if sigma.parts[0].elementwise else g), g
 
 
 class Method:
