@@ -1,0 +1,545 @@
+r"""First-order optimizers that take a direction, and schedules of their learning rate.
+
+An optimizer does not know where a direction :math:`d` comes from: it may be the gradient (BackProp), the
+preconditioned :math:`M^{-1}\nabla J` (ProxProp) or a method's own step :math:`\Theta - \Theta^{new}`, which
+``SGD(lr=1.0)`` then takes exactly. Parameters are updated in place; directions are only read.
+
+An update is memory traffic: parameters are walked through as flat views, in blocks that stay in the
+processor's cache while all of an optimizer's arithmetic is done on them. No array of a parameter's size is
+made beside the optimizer's own buffers. (On CuPy a block is the whole array, since starting a kernel costs more.)
+
+Weight decay is coupled, as in PyTorch: :math:`d + \lambda\theta` takes the place of d, for every parameter,
+biases too; momentum and rescaling then act on the sum. `Adam` offers the decoupled form as an option.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from minilift.arguments import known_name, whole_number
+from minilift.backend import array_module, to_numpy
+
+BLOCK = 32_768  # elements; three or four such float32 arrays lie in a core's second-level cache together
+
+
+def number_between(what, value, low, high=math.inf):
+    """Return `value` as a float if it is a finite number with low ≤ value < high."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+        raise TypeError(f"{what} must be a number, got {value!r}")
+    if not (low <= value < high and math.isfinite(value)):
+        bounds = f"at least {low:g}" if high == math.inf else f"in [{low:g}, {high:g})"
+        raise ValueError(f"{what} must be {bounds} and finite, got {value}")
+    return float(value)
+
+
+# ------------------------------------------------------------------------------------------------ schedules
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The same learning rate in every epoch.
+
+    Parameters
+    ----------
+    lr : float
+    """
+
+    lr: float
+
+    def __post_init__(self):
+        number_between("Constant: lr", self.lr, 0)
+
+    def __call__(self, epoch):
+        """Return the learning rate of an epoch, counted from 0."""
+        return self.lr
+
+
+@dataclass(frozen=True)
+class StepDecay:
+    r"""A learning rate that is multiplied by `factor` after every `every` epochs.
+
+    Parameters
+    ----------
+    lr : float
+        The rate of the first `every` epochs.
+    every : int
+        Number of epochs between two changes.
+    factor : float, default 0.1
+        In epoch e the rate is lr · factor^⌊e / every⌋.
+    """
+
+    lr: float
+    every: int
+    factor: float = 0.1
+
+    def __post_init__(self):
+        number_between("StepDecay: lr", self.lr, 0)
+        whole_number("StepDecay: every", self.every)
+        number_between("StepDecay: factor", self.factor, 0)
+
+    def __call__(self, epoch):
+        """Return the learning rate of an epoch, counted from 0."""
+        return self.lr * self.factor ** (epoch // self.every)
+
+
+@dataclass(frozen=True)
+class WarmupLinear:
+    r"""A learning rate that rises linearly from 0, then falls linearly to 0: that of LocoProp's notebook.
+
+    With e the epoch and w the length of the warm-up, the rate is lr · e/w in epochs e < w and
+    lr · (1 − (e − (w − 1)) / (epochs − (w − 1))) after. The first epoch has rate zero: nothing changes.
+
+    Parameters
+    ----------
+    lr : float
+    warmup : int, default 5
+        Number of epochs of the warm-up.
+    epochs : int, default 99
+        The epoch in which the rate is zero again, and stays so. The defaults are the notebook's, where the
+        second branch reads 1 − (e − 4)/95.
+    """
+
+    lr: float
+    warmup: int = 5
+    epochs: int = 99
+
+    def __post_init__(self):
+        number_between("WarmupLinear: lr", self.lr, 0)
+        whole_number("WarmupLinear: warmup", self.warmup)
+        whole_number("WarmupLinear: epochs", self.epochs, least=self.warmup)
+
+    def __call__(self, epoch):
+        """Return the learning rate of an epoch, counted from 0."""
+        if epoch < self.warmup:
+            return self.lr * epoch / self.warmup
+        top = self.warmup - 1
+        return self.lr * max(0.0, 1 - (epoch - top) / (self.epochs - top))
+
+
+@dataclass(frozen=True)
+class Cosine:
+    r"""A learning rate that falls from lr to lr_min along half a cosine.
+
+    Parameters
+    ----------
+    lr : float
+    epochs : int
+        In epoch e < epochs the rate is lr_min + (lr − lr_min)(1 + cos(π e/epochs))/2; from then on lr_min.
+    lr_min : float, default 0.0
+    """
+
+    lr: float
+    epochs: int
+    lr_min: float = 0.0
+
+    def __post_init__(self):
+        number_between("Cosine: lr", self.lr, 0)
+        whole_number("Cosine: epochs", self.epochs)
+        number_between("Cosine: lr_min", self.lr_min, 0)
+
+    def __call__(self, epoch):
+        """Return the learning rate of an epoch, counted from 0."""
+        progress = min(epoch / self.epochs, 1.0)
+        return self.lr_min + (self.lr - self.lr_min) * (1 + math.cos(math.pi * progress)) / 2
+
+
+# ----------------------------------------------------------------------------------------------- optimizers
+
+
+class Optimizer:
+    r"""Base class of the optimizers.
+
+    A subclass names its buffers, each an array of a parameter's size, with their initial values (`slots`).
+    Its `_update` works on one block.
+
+    Parameters
+    ----------
+    lr : float or callable
+        Learning rate, or a schedule: a callable epoch → rate, epochs counted from 0 (see `start_epoch`).
+    weight_decay : float, default 0.0
+        λ of the coupled weight decay, d + λθ in the place of d.
+
+    Attributes
+    ----------
+    epoch : int
+        The epoch that `start_epoch` announced last.
+    steps : int
+        Number of steps taken since the start or the last `reset`.
+    """
+
+    settings: tuple[str, ...] = ("lr", "weight_decay")  # what repr shows
+    slots: dict[str, float] = {}
+
+    def __init__(self, lr, weight_decay=0.0):
+        name = type(self).__name__
+        self.lr = lr if callable(lr) else number_between(f"{name}: lr", lr, 0)
+        self.weight_decay = number_between(f"{name}: weight_decay", weight_decay, 0)
+        self.reset()
+
+    def __repr__(self):
+        arguments = ", ".join(f"{setting}={getattr(self, setting)!r}" for setting in self.settings)
+        return f"{type(self).__name__}({arguments})"
+
+    @property
+    def rate(self):
+        """The learning rate of the present epoch.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a schedule returns something else than a finite number ≥ 0.
+        """
+        if not callable(self.lr):
+            return self.lr
+        return number_between(f"{type(self).__name__}: lr({self.epoch})", self.lr(self.epoch), 0)
+
+    def reset(self):
+        """Forget all buffers, the number of steps and the epoch."""
+        self.epoch = 0
+        self.steps = 0
+        self._signature = None  # whether on NumPy, dtype and shapes that the buffers were made for
+        self._buffers = None  # for each parameter the list of its flat buffers
+
+    def start_epoch(self, epoch):
+        """Tell the optimizer that an epoch begins, for its schedule (`fit` does)."""
+        self.epoch = whole_number(f"{type(self).__name__}: epoch", epoch, least=0)
+
+    def step(self, parameters, directions, scale=1.0):
+        """Update parameters in place by one step against the directions.
+
+        Parameters
+        ----------
+        parameters : list of array
+            C-contiguous, writeable arrays of one dtype, the same ones (or equally shaped) at every call.
+        directions : list of array
+            What to subtract, after scaling: aligned with `parameters`, same shapes and dtype. They are only
+            read. One that is not C-contiguous is copied first.
+        scale : float, default 1.0
+            Multiplies the learning rate in this step.
+
+        Raises
+        ------
+        ValueError
+            If the lists differ in length, a direction in shape, if a parameter is not C-contiguous, or if the
+            parameters are not shaped as in the steps before (`reset` makes the optimizer forget those).
+        TypeError
+            If something is not an array, dtypes differ, or NumPy and CuPy are mixed.
+
+        Nothing is changed when an error is raised.
+        """
+        xp = self._checked_module(parameters, directions)
+        self._fit_buffers(xp, parameters)
+        rate = self.rate
+        if scale != 1.0:
+            rate *= number_between(f"{type(self).__name__}: scale", scale, 0)
+        self.steps += 1
+        self._begin_step(rate)
+        for parameter, direction, buffers in zip(parameters, directions, self._buffers):
+            theta, d = parameter.reshape(-1), direction.reshape(-1)
+            block = BLOCK if xp is np else theta.size
+            if theta.size <= block:
+                self._update_block(xp, theta, d, buffers)
+                continue
+            for start in range(0, theta.size, block):
+                part = slice(start, start + block)
+                self._update_block(xp, theta[part], d[part], [buffer[part] for buffer in buffers])
+
+    def state_dict(self):
+        """Return a copy of the state, without the hyperparameters, a flat dict of NumPy arrays and numbers.
+
+        The keys begin with the class's name, so that another kind of optimizer refuses them.
+        """
+        name = type(self).__name__
+        state = {f"{name}/steps": self.steps, f"{name}/epoch": self.epoch}
+        for index, buffers in enumerate(self._buffers or []):
+            shape = self._signature[2][index]
+            for slot, buffer in zip(self.slots, buffers):
+                state[f"{name}/{slot}/{index}"] = np.array(to_numpy(buffer)).reshape(shape)
+        return state
+
+    def load_state_dict(self, state):
+        """Take over a state that `state_dict` returned, of an optimizer of the same class and buffers.
+
+        Raises
+        ------
+        ValueError
+            If a key is missing or does not belong to this optimizer.
+        """
+        name = type(self).__name__
+        numbers = {f"{name}/steps", f"{name}/epoch"}
+        arrays = {key: state[key] for key in state if key not in numbers}
+        count = len(arrays) // len(self.slots) if self.slots else 0
+        keys = [[f"{name}/{slot}/{index}" for slot in self.slots] for index in range(count)]
+        if set(state) != numbers.union(*keys):
+            known = ", ".join([*sorted(numbers), *(f"{name}/{slot}/0 …" for slot in self.slots)])
+            raise ValueError(f"{name}: expected a state with the keys {known}, got {sorted(state)}")
+        self.steps, self.epoch = int(state[f"{name}/steps"]), int(state[f"{name}/epoch"])
+        self._signature = self._buffers = None
+        if count:
+            copies = [[np.array(arrays[key]) for key in row] for row in keys]
+            self._signature = (None, copies[0][0].dtype, tuple(row[0].shape for row in copies))
+            self._buffers = [[buffer.reshape(-1) for buffer in row] for row in copies]
+
+    def _begin_step(self, rate):
+        """Work out the scalars of this step."""
+        self._rate = rate
+
+    def _update(self, xp, theta, d, scratch, *buffers):
+        """Update the block `theta` and those of the buffers in place; `d` is only read, `scratch` is free."""
+        raise NotImplementedError(f"{type(self).__name__} must define _update")
+
+    def _update_block(self, xp, theta, d, buffers):
+        if self.weight_decay:
+            d = d + theta * self.weight_decay
+        self._update(xp, theta, d, self._scratch[: theta.size], *buffers)
+
+    def _checked_module(self, parameters, directions):
+        """Return the array library of all the arrays, after the cheap checks of `step`."""
+        name = type(self).__name__
+        if len(parameters) != len(directions):
+            raise ValueError(f"{name}: expected one direction for each of {len(parameters)} parameters, "
+                             f"got {len(directions)}")
+        try:
+            xp = array_module(*parameters, *directions)
+        except TypeError as error:
+            raise TypeError(f"{name}: parameters and directions: {error}") from None
+        for index, (parameter, direction) in enumerate(zip(parameters, directions)):
+            if direction.shape != parameter.shape:
+                raise ValueError(f"{name}: direction {index} must have its parameter's shape "
+                                 f"{parameter.shape}, got {direction.shape}")
+            if direction.dtype != parameter.dtype:
+                raise TypeError(f"{name}: direction {index} must have its parameter's dtype "
+                                f"{parameter.dtype}, got {direction.dtype}")
+            flags = parameter.flags
+            if not flags.c_contiguous:
+                raise ValueError(f"{name}: parameter {index} must be C-contiguous, since it is updated "
+                                 "through a flat view; make it so with np.ascontiguousarray")
+            if xp is np and not flags.writeable:
+                raise ValueError(f"{name}: parameter {index} must be writeable, since it is updated in place")
+        return xp
+
+    def _fit_buffers(self, xp, parameters):
+        """Make the buffers at the first step; later, see that they are still those of these parameters."""
+        dtype = parameters[0].dtype if parameters else np.dtype(np.float64)
+        signature = (xp is np, dtype, tuple([parameter.shape for parameter in parameters]))
+        if signature == self._signature:
+            return
+        name = type(self).__name__
+        for index, parameter in enumerate(parameters):
+            if parameter.dtype != dtype or dtype.kind != "f":
+                raise TypeError(f"{name}: parameters must be floating-point arrays of one dtype, "
+                                f"got {parameter.dtype} for parameter {index} and {dtype} for parameter 0")
+        if self._buffers is None:
+            self._buffers = [[xp.full(parameter.size, value, dtype=dtype) for value in self.slots.values()]
+                             for parameter in parameters]
+        elif self._signature == (None, *signature[1:]):  # loaded; these parameters say where to
+            self._buffers = [[xp.asarray(buffer) for buffer in buffers] for buffers in self._buffers]
+        else:
+            raise ValueError(f"{name}: the buffers belong to parameters of dtype {self._signature[1]} and "
+                             f"shapes {list(self._signature[2])}, got dtype {dtype} and shapes "
+                             f"{list(signature[2])}; call reset() to start anew")
+        self._signature = signature
+        largest = max([parameter.size for parameter in parameters], default=0)
+        self._scratch = xp.empty(min(BLOCK, largest) if xp is np else largest, dtype=dtype)
+
+
+class SGD(Optimizer):
+    r"""Plain steps: :math:`\theta \leftarrow \theta - \mathrm{lr}\; d`.
+
+    Parameters
+    ----------
+    lr : float or callable
+        Learning rate, or a schedule epoch → rate.
+    weight_decay : float, default 0.0
+        Coupled: d + λθ in the place of d.
+    """
+
+    def _update(self, xp, theta, d, scratch):
+        xp.multiply(d, self._rate, out=scratch)
+        theta -= scratch
+
+
+class HeavyBall(Optimizer):
+    r"""Polyak's momentum, in PyTorch's form.
+
+    .. math:: v \leftarrow \mu v + d, \qquad \theta \leftarrow \theta - \mathrm{lr}\; v
+
+    Parameters
+    ----------
+    lr : float or callable
+        Learning rate, or a schedule epoch → rate. It stands outside the velocity: a new rate acts at once.
+    momentum : float, default 0.9
+        μ in [0, 1).
+    weight_decay : float, default 0.0
+        Coupled: d + λθ in the place of d.
+    """
+
+    settings = ("lr", "momentum", "weight_decay")
+    slots = {"velocity": 0.0}
+
+    def __init__(self, lr, momentum=0.9, weight_decay=0.0):
+        super().__init__(lr, weight_decay)
+        self.momentum = number_between(f"{type(self).__name__}: momentum", momentum, 0, 1)
+
+    def _update(self, xp, theta, d, scratch, velocity):
+        velocity *= self.momentum
+        velocity += d
+        xp.multiply(velocity, self._rate, out=scratch)
+        theta -= scratch
+
+
+class Nesterov(HeavyBall):
+    r"""Nesterov's momentum, in PyTorch's form.
+
+    .. math:: v \leftarrow \mu v + d, \qquad \theta \leftarrow \theta - \mathrm{lr}\,(d + \mu v)
+
+    Parameters
+    ----------
+    lr : float or callable
+        Learning rate, or a schedule epoch → rate. It stands outside the velocity: a new rate acts at once.
+    momentum : float, default 0.9
+        μ in [0, 1). ProxProp's experiments use 0.95.
+    weight_decay : float, default 0.0
+        Coupled: d + λθ in the place of d.
+    """
+
+    def _update(self, xp, theta, d, scratch, velocity):
+        velocity *= self.momentum
+        velocity += d
+        xp.multiply(velocity, self.momentum, out=scratch)
+        scratch += d
+        scratch *= self._rate
+        theta -= scratch
+
+
+class Adam(Optimizer):
+    r"""Adam with bias correction (Kingma and Ba, 2015, Algorithm 1).
+
+    .. math::
+        m \leftarrow \beta_1 m + (1 - \beta_1) d, \quad v \leftarrow \beta_2 v + (1 - \beta_2) d^2, \quad
+        \theta \leftarrow \theta - \mathrm{lr}\, \frac{\hat m}{\sqrt{\hat v} + \epsilon}, \quad
+        \hat m = \frac{m}{1 - \beta_1^t}, \quad \hat v = \frac{v}{1 - \beta_2^t}
+
+    Parameters
+    ----------
+    lr : float or callable
+        Learning rate, or a schedule epoch → rate.
+    beta1, beta2 : float, default 0.9 and 0.999
+        Decay of the two moments, in [0, 1).
+    eps : float, default 1e-8
+        ε, outside the root.
+    weight_decay : float, default 0.0
+        Coupled: d + λθ in the place of d.
+    decoupled : bool, default False
+        Take weight decay out of the direction: θ ← (1 − lr λ) θ before the step (AdamW, Loshchilov and Hutter
+        2019).
+    """
+
+    settings = ("lr", "beta1", "beta2", "eps", "weight_decay", "decoupled")
+    slots = {"first_moment": 0.0, "second_moment": 0.0}
+
+    def __init__(self, lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0, decoupled=False):
+        super().__init__(lr, weight_decay)
+        self.beta1 = number_between("Adam: beta1", beta1, 0, 1)
+        self.beta2 = number_between("Adam: beta2", beta2, 0, 1)
+        self.eps = number_between("Adam: eps", eps, 0)
+        if not isinstance(decoupled, bool):
+            raise TypeError(f"Adam: decoupled must be True or False, got {decoupled!r}")
+        self.decoupled = decoupled
+
+    def _begin_step(self, rate):
+        super()._begin_step(rate)
+        # m̂/(√v̂ + ε) = c/(1 − β₁ᵗ) · m/(√v + c ε) with c = √(1 − β₂ᵗ): both corrections become scalars
+        correction = math.sqrt(1 - self.beta2**self.steps)
+        self._corrected_rate = rate * correction / (1 - self.beta1**self.steps)
+        self._corrected_eps = self.eps * correction
+
+    def _update_block(self, xp, theta, d, buffers):
+        if self.decoupled and self.weight_decay:
+            theta *= 1 - self._rate * self.weight_decay
+            self._update(xp, theta, d, self._scratch[: theta.size], *buffers)
+        else:
+            super()._update_block(xp, theta, d, buffers)
+
+    def _update(self, xp, theta, d, scratch, first_moment, second_moment):
+        first_moment *= self.beta1
+        xp.multiply(d, 1 - self.beta1, out=scratch)
+        first_moment += scratch
+        second_moment *= self.beta2
+        xp.multiply(d, d, out=scratch)
+        scratch *= 1 - self.beta2
+        second_moment += scratch
+        xp.sqrt(second_moment, out=scratch)
+        scratch += self._corrected_eps
+        xp.divide(first_moment, scratch, out=scratch)
+        scratch *= self._corrected_rate
+        theta -= scratch
+
+
+class RMSProp(Optimizer):
+    r"""RMSProp with momentum, in PyTorch's form or in that of TensorFlow 1.
+
+    .. math::
+        \text{pytorch:}\quad & s \leftarrow \rho s + (1 - \rho) d^2, &
+        p &\leftarrow \mu p + d / (\sqrt{s} + \epsilon), & \theta &\leftarrow \theta - \mathrm{lr}\; p \\
+        \text{tf1:}\quad & s \leftarrow \rho s + (1 - \rho) d^2, &
+        p &\leftarrow \mu p + \mathrm{lr}\; d / \sqrt{s + \epsilon}, & \theta &\leftarrow \theta - p
+
+    The forms differ in three ways: TensorFlow 1 starts s at one (PyTorch at zero), has ε inside the root, and
+    the rate inside the momentum, so that a new rate acts on new directions only.
+
+    Parameters
+    ----------
+    lr : float or callable
+        Learning rate, or a schedule epoch → rate.
+    rho : float, default 0.9
+        Decay of the mean square, in [0, 1).
+    eps : float, default 1e-8
+        ε; LocoProp's notebook has 1e-5.
+    momentum : float, default 0.0
+        μ in [0, 1); LocoProp's notebook has 0.999.
+    form : {"pytorch", "tf1"}, default "pytorch"
+    weight_decay : float, default 0.0
+        Coupled: d + λθ in the place of d.
+    """
+
+    settings = ("lr", "rho", "eps", "momentum", "form", "weight_decay")
+
+    def __init__(self, lr, rho=0.9, eps=1e-8, momentum=0.0, form="pytorch", weight_decay=0.0):
+        super().__init__(lr, weight_decay)
+        self.rho = number_between("RMSProp: rho", rho, 0, 1)
+        self.eps = number_between("RMSProp: eps", eps, 0)
+        self.momentum = number_between("RMSProp: momentum", momentum, 0, 1)
+        self.form = known_name("RMSProp: form", form, ("pytorch", "tf1"))
+
+    @property
+    def slots(self):
+        """Initial values of the buffers."""
+        mean_square = {"mean_square": 1.0 if self.form == "tf1" else 0.0}
+        return mean_square | {"momentum": 0.0} if self.momentum else mean_square
+
+    def _update(self, xp, theta, d, scratch, mean_square, momentum=None):
+        mean_square *= self.rho
+        xp.multiply(d, d, out=scratch)
+        scratch *= 1 - self.rho
+        mean_square += scratch
+        if self.form == "tf1":
+            xp.add(mean_square, self.eps, out=scratch)
+            xp.sqrt(scratch, out=scratch)
+        else:
+            xp.sqrt(mean_square, out=scratch)
+            scratch += self.eps
+        xp.divide(d, scratch, out=scratch)
+        if self.form == "tf1":
+            scratch *= self._rate
+        change = scratch
+        if momentum is not None:
+            momentum *= self.momentum
+            momentum += scratch
+            change = momentum
+        if self.form == "pytorch":
+            change = xp.multiply(change, self._rate, out=scratch)
+        theta -= change
