@@ -1,0 +1,66 @@
+"""What all tests share: hypothesis' settings, read-only data, oracles, and the two ways to run the CuPy backend.
+
+The laws that tests check are in `laws.py`, so that planted mistakes (`test_planted.py`) run through the very same
+predicates as the library does.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+settings.register_profile("default", deadline=None, max_examples=30)
+settings.register_profile("ci", deadline=None, max_examples=30, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+TESTS = Path(__file__).parent
+
+
+def read_only(array):
+    """Return a copy of an array that raises when something writes into it."""
+    array = np.array(array)
+    array.flags.writeable = False
+    return array
+
+
+@pytest.fixture
+def rng():
+    """Return NumPy's generator, seeded."""
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def oracle():
+    """Return a loader of the files in tests/oracle; a missing file is an error, not a skip."""
+    def load(name):
+        with np.load(TESTS / "oracle" / f"{name}.npz", allow_pickle=False) as file:
+            return {key: read_only(file[key]) for key in file.files}
+    return load
+
+
+@pytest.fixture
+def strict_cupy(monkeypatch):
+    """Put the strict stand-in where CuPy would be; see strict_cupy.py."""
+    import strict_cupy
+    for name, module in strict_cupy.modules().items():
+        monkeypatch.setitem(sys.modules, name, module)
+    return sys.modules["cupy"]
+
+
+@pytest.fixture
+def real_cupy():
+    """Return CuPy, or skip, visibly, where it is missing or no GPU answers."""
+    from minilift.backend import get_module
+    try:
+        return get_module("cupy")
+    except RuntimeError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(params=["strict", pytest.param("gpu", marks=pytest.mark.gpu)])
+def device(request):
+    """Return the array library behind backend="cupy": the strict stand-in, and real CuPy where a GPU answers."""
+    return request.getfixturevalue("strict_cupy" if request.param == "strict" else "real_cupy")
