@@ -4,11 +4,12 @@ ProxProp, LocoProp, Semi-Implicit BP and plain backpropagation as block-wise des
 energy, in NumPy and CuPy. Start with `Network` or `mlp`, a method such as `ProxProp`, and `fit`.
 """
 
-from minilift import energy, losses, maps, methods, network, solvers
+from minilift import energy, losses, maps, methods, network, optim, problems, solvers
 from minilift.activations import Activation, Identity, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
 from minilift.losses import Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from minilift.maps import Linear
-from minilift.methods import BackProp, Block, Method, ProxProp
+from minilift.methods import BackProp, Block, LocoProp, Method, ProxProp, SemiImplicit
 from minilift.network import Network, State, load, mlp
+from minilift.optim import SGD, Adam, Constant, Cosine, HeavyBall, Nesterov, RMSProp, StepDecay, WarmupLinear
 
 __version__ = "0.1.0"

@@ -8,6 +8,7 @@ and its Gram operator, through which every proximal step in θ goes (spec: ProxP
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
 import numpy as np
 
@@ -112,7 +113,21 @@ class Gram:
         if side is None:
             side = "sample" if rows <= n_in + bias else "parameter"
         self.side = known_name("Gram: side", side, ("sample", "parameter"))
-        self.matrix = sample_gram(a, bias) if side == "sample" else parameter_gram(a, bias)
+
+    @cached_property
+    def matrix(self):
+        """K or C, formed when first asked for."""
+        return (sample_gram if self.side == "sample" else parameter_gram)(self.a, self.bias)
+
+    @cached_property
+    def operator(self):
+        """`matrix` in the dtype of the activations, for products."""
+        return self.matrix.astype(self.a.dtype)
+
+    @property
+    def coordinates(self):
+        """Number of coordinates of one output unit: rows, or parameters."""
+        return self.a.shape[0] if self.side == "sample" else self.a.shape[1] + self.bias
 
     def lower(self, g):
         r"""Return the coordinates of :math:`\tilde A^T g`: g itself on the sample side."""
@@ -129,6 +144,10 @@ class Gram:
         to those who ask (`gram_u`); on the parameter side it is u.
         """
         return gram_u if self.side == "sample" else u
+
+    def output_change(self, u):
+        r"""Return the change of z along the step with coordinates u: Ku on the sample side, Ãu on the other."""
+        return self.operator @ u if self.side == "sample" else self.apply(u)
 
     def apply(self, d):
         r"""Return :math:`\tilde A d`, the change of z along the step d in θ."""

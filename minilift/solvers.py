@@ -19,6 +19,10 @@ import numpy as np
 
 from minilift.backend import array_module, spd_inverse
 
+ARMIJO = 1e-4  # share of the decrease predicted by the slope that a step length must bring
+HALVINGS = 30  # of a step length before a unit is left where it is
+NEWTON_STEPS = 100  # far above what convex problems take; reaching it is an error, not a result
+
 
 @dataclass(frozen=True)
 class Solution:
@@ -31,12 +35,16 @@ class Solution:
     steps : int
         Iterations done; 0 for a direct solve.
     residual : array
-        Relative optimality residual, one number an output unit (computed when asked for: it costs products).
+        Relative optimality residual, one number an output unit, or one for all where a local problem's gradient
+        is taken in one norm (computed when asked for: it costs products).
+    change : array or None
+        The change of z along `value`, where the solver knows it.
     """
 
     value: object
     steps: int
     measure: Callable
+    change: object = None
 
     @cached_property
     def residual(self):
@@ -93,7 +101,7 @@ def conjugate_gradients(gram, g, damping, steps, joint=False):
     -------
     Solution
     """
-    matrix = gram.matrix.astype(g.dtype)
+    matrix = gram.operator
     total = _sum_of_all if joint else _sum_of_columns
     r = gram.lower(g).copy()
     gram_r = matrix @ r
@@ -117,6 +125,165 @@ def conjugate_gradients(gram, g, damping, steps, joint=False):
         gram_p += gram_r
     d = gram.lift(u)  # ProxProp (14)
     return Solution(d, steps, partial(damped_residual, gram, g, damping, d))
+
+
+def gradient_steps(problem, rates):
+    r"""Take plain gradient steps :math:`D \leftarrow D + \alpha_t(\tilde a^T\nabla h - \beta D)` on a local problem.
+
+    Parameters
+    ----------
+    problem : LocalProblem
+    rates : sequence of float
+        α_t of each step.
+
+    Returns
+    -------
+    Solution
+        With value D, to be subtracted from θ.
+    """
+    u, z = problem.start(), problem.z
+    for t, rate in enumerate(rates):
+        u = u + rate * problem.descent(z, u)
+        if t < len(rates) - 1:
+            z = problem.z - problem.gram.output_change(u)
+    return local_solution(problem, u, len(rates))
+
+
+def fletcher_reeves(problem, steps):
+    r"""Take `steps` of nonlinear conjugate gradients, after Fletcher and Reeves, on a local problem.
+
+    Each output unit is a problem of its own with its own step length: the first trial minimises the Gauss–Newton
+    model along the direction, then halving until Armijo's condition holds. A direction that does not descend is
+    replaced by the steepest one. On the sample side a line search costs no product, a step one.
+
+    Parameters
+    ----------
+    problem : LocalProblem
+    steps : int
+
+    Returns
+    -------
+    Solution
+        With value D. The objective of no unit is above where it was, up to rounding; a unit for which no step
+        length is found stays.
+    """
+    gram, beta = problem.gram, problem.damping
+    u, change_u = problem.start(), array_module(problem.z).zeros_like(problem.z)
+    z, q = problem.z, problem.descent(problem.z, u)
+    change_q = gram.output_change(q)
+    p, change_p = q, change_q
+    slope = norm_q = problem.total(q, gram.weigh(q, change_q))
+    for step in range(steps):
+        length = line_search(problem, z, u, change_u, p, change_p, slope)
+        u, change_u = u + length * p, change_u + length * change_p
+        if step == steps - 1:
+            break
+        z = problem.z - change_u
+        q = problem.descent(z, u)
+        change_q = gram.output_change(q)
+        norm_old, norm_q = norm_q, problem.total(q, gram.weigh(q, change_q))
+        ratio = _ratio(norm_q, norm_old)
+        p, change_p = q + ratio * p, change_q + ratio * change_p
+        slope = problem.total(q, gram.weigh(p, change_p))
+        uphill = ~(slope > 0)
+        p, change_p = _where(uphill, q, p), _where(uphill, change_q, change_p)
+        slope = _where(uphill, norm_q, slope)
+    return local_solution(problem, u, steps, change_u)
+
+
+def newton(problem, tolerance):
+    r"""Minimise a convex local problem by Newton's method, each step by conjugate gradients on the Hessian.
+
+    Parameters
+    ----------
+    problem : LocalProblem
+    tolerance : float
+        On the norm of the gradient in θ, relative to that at the start, over all units.
+
+    Returns
+    -------
+    Solution
+        With value D.
+
+    Raises
+    ------
+    ArithmeticError
+        If the tolerance is not reached: without a regulariser the minimiser may lie at infinity.
+    """
+    gram = problem.gram
+    u, change_u, z = problem.start(), array_module(problem.z).zeros_like(problem.z), problem.z
+    first = None
+    for step in range(NEWTON_STEPS):
+        q = problem.descent(z, u)
+        norm = float(problem.total(q, gram.weigh(q, gram.output_change(q))).sum().clip(0)) ** 0.5
+        first = norm if first is None else first
+        if norm <= tolerance * first or not np.isfinite(norm):
+            return local_solution(problem, u, step, change_u)
+        p, change_p = newton_direction(problem, z, q, min(0.5, (norm / first) ** 0.5))
+        slope = problem.total(q, gram.weigh(p, change_p))
+        length = line_search(problem, z, u, change_u, p, change_p, slope)
+        if not bool((length > 0).any()):
+            break
+        u, change_u = u + length * p, change_u + length * change_p
+        z = problem.z - change_u
+    raise ArithmeticError(f"newton: the gradient fell to {norm / first:.1e} of its start, not to {tolerance:.0e}; "
+                          "without a regulariser the minimiser may lie at infinity: give eta")
+
+
+def newton_direction(problem, z, q, forcing):
+    r"""Solve :math:`(\tilde a^T\nabla^2h(z)\,\tilde a + \beta I)\,P = Q` by conjugate gradients, to the relative `forcing`.
+
+    Returns the coordinates of P and its change of z.
+    """
+    gram, total = problem.gram, problem.total
+    p = array_module(q).zeros_like(q)
+    change_p = array_module(z).zeros_like(z)
+    r, change_r = q, gram.output_change(q)
+    v, change_v = r, change_r
+    rho = start = total(r, gram.weigh(r, change_r))
+    for _ in range(2 * min(gram.a.shape) + 10):  # twice the dimension: finite termination fails in floating point
+        hessian_v = gram.lower(problem.data.curvature(z, change_v)) + problem.damping * v
+        alpha = _ratio(rho, total(gram.weigh(v, change_v), hessian_v))
+        p, change_p = p + alpha * v, change_p + alpha * change_v
+        r = r - alpha * hessian_v
+        change_r = gram.output_change(r)
+        rho_old, rho = rho, total(r, gram.weigh(r, change_r))
+        if bool((rho <= forcing**2 * start).all()):
+            break
+        beta = _ratio(rho, rho_old)
+        v, change_v = r + beta * v, change_r + beta * change_v
+    return p, change_p
+
+
+def line_search(problem, z, u, change_u, p, change_p, slope):
+    r"""Return a step length along p for each unit that satisfies Armijo's condition, 0 where none is found.
+
+    The regulariser's part of the objective is known exactly along a line, from ⟨U, P⟩ and ‖P‖²; the data term
+    costs one evaluation a trial. A trial that gives NaN counts as too long.
+    """
+    xp, data, beta, weigh = array_module(z), problem.data, problem.damping, problem.gram.weigh
+    norm_p = problem.total(p, weigh(p, change_p))
+    u_p = problem.total(u, weigh(p, change_p))
+    model = problem.total(change_p, data.curvature(z, change_p)) + beta * norm_p
+    length = _ratio(slope, model)
+    value = data.value(z)
+    slack = 8 * np.finfo(z.dtype).eps * abs(value)
+    for _ in range(HALVINGS):
+        trial = data.value(z - length * change_p) + beta * (length * u_p + length**2 / 2 * norm_p)
+        fails = ~(trial <= value - ARMIJO * length * slope + slack) & (length != 0)
+        if not bool(fails.any()):
+            return length
+        length = _where(fails, length / 2, length)
+    return xp.where(fails, 0, length).astype(z.dtype)
+
+
+def local_solution(problem, u, steps, change=None):
+    """Return the `Solution` with step D = lift(u), whose residual is the gradient's norm relative to the start."""
+    d = problem.gram.lift(u)
+
+    def residual():
+        return problem.gradient_norm(d) / problem.gradient_norm(0 * d)
+    return Solution(d, steps, residual, change)
 
 
 def damped_objective(a, g, damping, d):
@@ -151,3 +318,8 @@ def _sum_of_columns(x, y):
 def _sum_of_all(x, y):
     """Return the one inner product of x and y."""
     return array_module(x, y).einsum("ij,ij->", x, y).reshape(1)
+
+
+def _where(mask, x, y):
+    """Return x where the mask holds, else y, columnwise."""
+    return array_module(x, y).where(mask, x, y)
