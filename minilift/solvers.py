@@ -21,6 +21,7 @@ from minilift.backend import array_module, spd_inverse
 
 ARMIJO = 1e-4  # share of the decrease predicted by the slope that a step length must bring
 HALVINGS = 30  # of a step length before a unit is left where it is
+LONGER = (1.5, 2.25, 3.4, 5.0, 7.6)  # multiples of a step length that are tried where the problem is not convex
 NEWTON_STEPS = 100  # far above what convex problems take; reaching it is an error, not a result
 
 
@@ -153,7 +154,7 @@ def fletcher_reeves(problem, steps):
     r"""Take `steps` of nonlinear conjugate gradients, after Fletcher and Reeves, on a local problem.
 
     Each output unit is a problem of its own with its own step length: the first trial minimises the Gauss–Newton
-    model along the direction, then halving until Armijo's condition holds. A direction that does not descend is
+    model along the direction, then halving until Armijo's condition holds, then the best of a few longer ones. A direction that does not descend is
     replaced by the steepest one. On the sample side a line search costs no product, a step one.
 
     Parameters
@@ -174,7 +175,7 @@ def fletcher_reeves(problem, steps):
     p, change_p = q, change_q
     slope = norm_q = problem.total(q, gram.weigh(q, change_q))
     for step in range(steps):
-        length = line_search(problem, z, u, change_u, p, change_p, slope)
+        length = line_search(problem, z, u, change_u, p, change_p, slope, LONGER)
         u, change_u = u + length * p, change_u + length * change_p
         if step == steps - 1:
             break
@@ -255,26 +256,37 @@ def newton_direction(problem, z, q, forcing):
     return p, change_p
 
 
-def line_search(problem, z, u, change_u, p, change_p, slope):
+def line_search(problem, z, u, change_u, p, change_p, slope, multiples=()):
     r"""Return a step length along p for each unit that satisfies Armijo's condition, 0 where none is found.
 
     The regulariser's part of the objective is known exactly along a line, from ⟨U, P⟩ and ‖P‖²; the data term
-    costs one evaluation a trial. A trial that gives NaN counts as too long.
+    costs one evaluation a trial. A trial that gives NaN counts as too long. Of the length found and its `multiples`
+    the one of lowest objective is taken: where σ is inside, a better piece of it may begin beyond the minimiser of
+    the model.
     """
     xp, data, beta, weigh = array_module(z), problem.data, problem.damping, problem.gram.weigh
     norm_p = problem.total(p, weigh(p, change_p))
     u_p = problem.total(u, weigh(p, change_p))
-    model = problem.total(change_p, data.curvature(z, change_p)) + beta * norm_p
-    length = _ratio(slope, model)
+
+    def objective(length):
+        return data.value(z - length * change_p) + beta * (length * u_p + length**2 / 2 * norm_p)
+
+    length = _ratio(slope, problem.total(change_p, data.curvature(z, change_p)) + beta * norm_p)
     value = data.value(z)
     slack = 8 * np.finfo(z.dtype).eps * abs(value)
     for _ in range(HALVINGS):
-        trial = data.value(z - length * change_p) + beta * (length * u_p + length**2 / 2 * norm_p)
+        trial = objective(length)
         fails = ~(trial <= value - ARMIJO * length * slope + slack) & (length != 0)
         if not bool(fails.any()):
-            return length
+            break
         length = _where(fails, length / 2, length)
-    return xp.where(fails, 0, length).astype(z.dtype)
+    length = xp.where(fails, 0, length).astype(z.dtype)
+    best = length
+    for multiple in multiples:
+        longer = objective(multiple * length)
+        lower = longer < trial
+        best, trial = _where(lower, multiple * length, best), _where(lower, longer, trial)
+    return best
 
 
 def local_solution(problem, u, steps, change=None):
