@@ -14,6 +14,7 @@ import numpy as np
 from minilift.arguments import known_name
 
 BACKENDS = ("numpy", "cupy")
+INVERSE_ERROR = 1e-4  # largest error of a small system solved by `spd_inverse` that passes for solved
 
 
 def get_module(backend):
@@ -100,16 +101,17 @@ def spd_inverse(matrix):
     if not bool(xp.isfinite(matrix.sum())):
         return xp.full(matrix.shape, np.nan)
     try:
-        factor = xp.linalg.cholesky(matrix)
+        inverse = xp.linalg.inv(matrix)
     except np.linalg.LinAlgError:
-        factor = None
-    # CuPy does not raise on a failed factorisation, it leaves NaN
-    if factor is None or not bool(xp.isfinite(factor.sum())):
+        inverse = xp.full(matrix.shape, np.nan)
+    # CuPy does not raise on a failed factorisation, and a nearly singular matrix has an inverse of noise: let the
+    # inverse show that it inverts. NaN compares false.
+    probe = xp.ones(len(matrix))
+    if not bool((abs(matrix @ (inverse @ probe) - probe).max() < INVERSE_ERROR) & (inverse.diagonal() > 0).all()):
         raise ArithmeticError(f"a {matrix.shape[0]}×{matrix.shape[0]} matrix that should be positive definite is "
                               "not, to working precision: the damping is too small for these data "
                               "(use a smaller tau_theta, or eta)")
-    half = xp.linalg.inv(factor)
-    return half.T @ half
+    return inverse
 
 
 def special_functions(xp):
