@@ -1,0 +1,298 @@
+r"""Figures: the layer graph, training curves of one run or of several methods, and residuals of inexact solves.
+
+Each function returns a `matplotlib.figure.Figure` made without pyplot: nothing needs a display and nothing is kept in
+a global list. Colours are those of Okabe and Ito, which colour-blind readers tell apart; every method has one colour,
+line style and marker in all figures (`METHOD_STYLE`). A run that diverged is marked by a cross on the top edge.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import textwrap
+from pathlib import Path
+
+import numpy as np
+
+from minilift.network import shape_text
+from minilift.train import write_bytes
+
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+GREY = "#666666"
+
+METHOD_STYLE = {
+    "backprop": {"color": BLACK, "linestyle": "-", "marker": "o"},
+    "proxprop": {"color": BLUE, "linestyle": "-", "marker": "s"},
+    "cg1": {"color": SKY, "linestyle": ":", "marker": "1"},
+    "cg3": {"color": SKY, "linestyle": "--", "marker": "^"},
+    "cg5": {"color": SKY, "linestyle": "-.", "marker": "<"},
+    "cg10": {"color": SKY, "linestyle": (0, (6, 1)), "marker": ">"},
+    "locoprop-s": {"color": ORANGE, "linestyle": "-.", "marker": "D"},
+    "locoprop-m": {"color": VERMILLION, "linestyle": (0, (4, 1, 1, 1, 1, 1)), "marker": "v"},
+    "semi-implicit": {"color": GREEN, "linestyle": ":", "marker": "P"},
+}
+OTHER_STYLES = (  # for methods of the user's own, in order of appearance
+    {"color": PURPLE, "linestyle": "-", "marker": "*"},
+    {"color": PURPLE, "linestyle": "--", "marker": "X"},
+    {"color": GREY, "linestyle": "-.", "marker": "h"},
+    {"color": YELLOW, "linestyle": "-", "marker": "p"},
+)
+
+
+def styles(labels):
+    """Return {label: line style}: those of the methods where a label names one, others in order of appearance.
+
+    A label names a method by what stands before a colon: "proxprop:tau_theta=0.05" is drawn as "proxprop", the
+    second label of the same method in a style of `OTHER_STYLES`.
+    """
+    chosen, others = {}, 0
+    taken = set()
+    for label in labels:
+        method = str(label).split(":")[0]
+        if method in METHOD_STYLE and method not in taken:
+            taken.add(method)
+            chosen[label] = METHOD_STYLE[method]
+        else:
+            chosen[label] = OTHER_STYLES[others % len(OTHER_STYLES)]
+            others += 1
+    return chosen
+
+
+# ---- training curves
+
+
+def history(histories):
+    """Return a figure of losses against epochs and against seconds.
+
+    Parameters
+    ----------
+    histories : History, or dict of label → History
+        Training losses are drawn with lines and markers, validation losses, where there are any, with thin lines.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    if not isinstance(histories, dict):
+        histories = {histories.label or "training": histories}
+    figure, panels = two_panels("loss")
+    for label, style in styles(histories).items():
+        run = histories[label]
+        name = textwrap.fill(str(label), 60)
+        draw(panels, [run], "train_loss", style, f"{name}, training")
+        if "val_loss" in run:
+            draw(panels, [run], "val_loss", {**style, "marker": "", "linewidth": 0.8}, f"{name}, validation")
+    legend(figure, panels)
+    return figure
+
+
+def comparison(runs, ylabel="training loss", column="train_loss", level=None, title=None):
+    """Return a figure of several methods side by side: loss against epochs and against seconds.
+
+    Parameters
+    ----------
+    runs : dict of label → History or list of History
+        Several histories of one label are repetitions with other seeds: the median is drawn, and the range as a band.
+    ylabel : str, default "training loss"
+    column : str, default "train_loss"
+        The column of the histories to draw.
+    level : float, optional
+        A loss to mark with a horizontal line.
+    title : str, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure, panels = two_panels(ylabel)
+    for label, style in styles(runs).items():
+        histories = runs[label] if isinstance(runs[label], (list, tuple)) else [runs[label]]
+        draw(panels, histories, column, style, label)
+    if level is not None:
+        for axes in panels.values():
+            axes.axhline(level, color=GREY, linewidth=0.8, linestyle=(0, (1, 3)))
+    if title:
+        figure.suptitle(title, fontsize=10)
+    legend(figure, panels)
+    return figure
+
+
+def two_panels(ylabel):
+    """Return a figure with a panel for epochs and one for seconds, both with the same logarithmic loss axis."""
+    figure = new_figure(9, 4.2)
+    left, right = figure.subplots(1, 2, sharey=True)
+    for axes, xlabel in ((left, "epochs"), (right, "seconds of training")):
+        axes.set_yscale("log")
+        axes.set_xlabel(xlabel)
+        axes.grid(color="#dddddd", linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+    left.set_ylabel(ylabel)
+    return figure, {"epoch": left, "seconds": right}
+
+
+def draw(panels, histories, column, style, label):
+    """Draw the median of some histories over epochs and over seconds, their range, and a cross for each that diverged."""
+    rows = max(map(len, histories))
+    losses = np.array([[*run[column], *[math.inf] * (rows - len(run))] for run in histories], dtype=float)
+    for x_column, axes in panels.items():
+        x = np.median([extended(run[x_column], rows) for run in histories], axis=0)
+        median = np.median(losses, axis=0)
+        shown = np.isfinite(median)
+        every = max(1, rows // 8)
+        axes.plot(x[shown], median[shown], label=label, markersize=5, markevery=every, **{"linewidth": 1.6, **style})
+        if len(histories) > 1:
+            low, high = losses.min(axis=0), losses.max(axis=0)
+            whole = np.isfinite(high)
+            axes.fill_between(x[whole], low[whole], high[whole], color=style["color"], alpha=0.15, linewidth=0)
+        for run in histories:
+            if run.diverged is not None:
+                axes.plot(run[x_column][-1], 1, marker="x", color=style["color"], markersize=10, markeredgewidth=2,
+                          transform=axes.get_xaxis_transform(), clip_on=False, zorder=5)
+
+
+def extended(values, rows):
+    """Return a column continued to a number of rows by the step between its last two values."""
+    step = values[-1] - values[-2] if len(values) > 1 else 1.0
+    return [*values, *(values[-1] + step * k for k in range(1, rows - len(values) + 1))]
+
+
+def legend(figure, panels):
+    """Put one legend for both panels below them, with the meaning of the cross if there is one."""
+    from matplotlib.lines import Line2D
+
+    handles, labels = panels["epoch"].get_legend_handles_labels()
+    if any(line.get_marker() == "x" for line in panels["epoch"].lines):
+        handles.append(Line2D([], [], color=GREY, marker="x", linestyle="", markersize=8, markeredgewidth=2))
+        labels.append("diverged")
+    wide = max(map(len, labels)) > 24
+    figure.legend(handles, labels, loc="outside lower center", ncols=1 if wide else min(len(labels), 4), fontsize=9,
+                  frameon=False, handlelength=3.5)
+
+
+# ---- residuals of inexact solves
+
+
+def residuals(found):
+    """Return a figure of relative residuals of the proximal steps: one panel a map, one column a solver.
+
+    Parameters
+    ----------
+    found : dict of label → list
+        The lists are those of `ProxProp.residuals`: None, or an array with one number an output unit, for each map.
+        Each unit is a dot, the median a bar. Units without signal, whose residual is 0, are left out.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    labels = list(found)
+    maps = [l for l in range(len(found[labels[0]])) if any(found[label][l] is not None for label in labels)]
+    if not maps:
+        raise ValueError("residuals: no map takes an implicit step, there is nothing to draw")
+    figure = new_figure(1 + max(2.2, 0.6 * len(labels)) * len(maps), 3.4)
+    chosen = styles(labels)
+    for axes, l in zip(figure.subplots(1, len(maps), sharey=True, squeeze=False)[0], maps):
+        for column, label in enumerate(labels):
+            units = np.asarray(found[label][l] if found[label][l] is not None else [])
+            units = units[units > 0]
+            if not len(units):
+                continue
+            spread = np.linspace(-0.25, 0.25, len(units))
+            axes.plot(column + spread, units, ".", color=chosen[label]["color"], markersize=3, alpha=0.5)
+            axes.plot([column - 0.35, column + 0.35], [np.median(units)] * 2, color=chosen[label]["color"], linewidth=2)
+        axes.set_yscale("log")
+        axes.set_xticks(range(len(labels)), labels)
+        axes.set_xlim(-0.6, len(labels) - 0.4)
+        axes.set_title(f"map {l}", fontsize=10)
+        axes.grid(axis="y", color="#dddddd", linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].set_ylabel(r"relative residual of $M v = \nabla J$")
+    return figure
+
+
+# ---- the layer graph
+
+
+def graph(net):
+    r"""Return a figure of a network as the papers see it: θ_l, z_l and a_l as nodes, one column a map.
+
+    Arrows say what is computed from what: :math:`z_l = \varphi_l(\theta_l, a_{l-1})` and :math:`a_l = \sigma_l(z_l)`.
+
+    Parameters
+    ----------
+    net : Network
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    D, width = net.depth, 1.75
+    figure = new_figure(width * (D + 1.05), 4.2, layout=None)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_xlim(-0.3, D + 0.75)
+    axes.set_ylim(-0.75, 2.75)
+    axes.axis("off")
+    where = {"theta": 2, "z": 1, "a": 0}
+
+    def place(kind, l):
+        return l, where[kind]
+
+    def node(kind, l, name, shape, color):
+        box = "round,pad=0.35" if kind == "theta" else "circle,pad=0.3"
+        axes.annotate(name, place(kind, l), ha="center", va="center", fontsize=12, color="white", zorder=3,
+                      bbox={"boxstyle": box, "facecolor": color, "edgecolor": "none"})
+        beside(l + 0.17, where[kind], shape)
+
+    def beside(x, y, text, **options):
+        axes.text(x, y, text, **{"ha": "left", "va": "center", "fontsize": 8, "color": GREY, **options})
+
+    def arrow(start, end, text=""):
+        axes.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": BLACK, "shrinkA": 16, "shrinkB": 16})
+        beside((start[0] + end[0]) / 2 + 0.05, (start[1] + end[1]) / 2, text, color=BLACK)
+
+    node("a", 0, "$a_0$", f"{shape_text(net.shapes[0])}\n= X", GREEN)
+    for l in range(1, D + 1):
+        node("theta", l, rf"$\theta_{{{l}}}$", str(net.phi[l].theta_shape), BLUE)
+        node("z", l, f"$z_{{{l}}}$", shape_text(net.shapes[2 * l - 1]), VERMILLION)
+        beside(l, 2.42, textwrap.fill(repr(net.phi[l]), 22), ha="center", color=BLACK)
+        arrow(place("theta", l), place("z", l))
+        arrow(place("a", l - 1), place("z", l))
+        axes.text(l - 0.5, 0.62, rf"$\varphi_{{{l}}}$", fontsize=10, ha="center", va="center")
+        if l < D:
+            arrow(place("z", l), place("a", l), repr(net.sigma[l]).replace(" → ", "\n→ "))
+            node("a", l, f"$a_{{{l}}}$", shape_text(net.shapes[2 * l]), GREEN)
+    arrow(place("z", D), (D, 0.0))
+    axes.annotate("$L_y$", (D, 0), ha="center", va="center", fontsize=12,
+                  bbox={"boxstyle": "square,pad=0.35", "facecolor": "white", "edgecolor": BLACK})
+    beside(D, -0.42, textwrap.fill(repr(net.loss_function), 22), ha="center", color=BLACK)
+    return figure
+
+
+# ---- what all figures share
+
+
+def new_figure(width, height, layout="constrained"):
+    """Return an empty white figure of a size in inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=120, layout=layout, facecolor="white")
+
+
+def save(figure, path):
+    """Write a figure to a file, atomically, in the format of the file's suffix.
+
+    Raises
+    ------
+    ValueError
+        If matplotlib knows no such format.
+    """
+    form = Path(path).suffix.lstrip(".").lower()
+    known = figure.canvas.get_supported_filetypes()
+    if form not in known:
+        raise ValueError(f"{path}: the name of a figure must end in one of {', '.join('.' + f for f in sorted(known))}")
+    image = io.BytesIO()
+    figure.savefig(image, format=form)
+    write_bytes(path, image.getvalue())
