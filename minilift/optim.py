@@ -6,7 +6,7 @@ preconditioned :math:`M^{-1}\nabla J` (ProxProp) or a method's own step :math:`\
 
 An update is memory traffic: parameters are walked through as flat views, in blocks that stay in the
 processor's cache while all of an optimizer's arithmetic is done on them. No array of a parameter's size is
-made beside the optimizer's own buffers. (On CuPy a block is the whole array, since starting a kernel costs more.)
+made beside the optimizer's own buffers. (On CuPy a block is the whole array: starting a kernel costs more.)
 
 Weight decay is coupled, as in PyTorch: :math:`d + \lambda\theta` takes the place of d, for every parameter,
 biases too; momentum and rescaling then act on the sum. `Adam` offers the decoupled form as an option.

@@ -3,6 +3,7 @@
 import copy
 import math
 import tracemalloc
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -34,7 +35,8 @@ def random_arrays(seed, shapes=SHAPES, dtype=np.float64, read_only=False):
 
 def run(optimizer, parameters, steps, **options):
     for k in range(steps):
-        directions = random_arrays(100 + k, [p.shape for p in parameters], parameters[0].dtype, read_only=True)
+        shapes, dtype = [p.shape for p in parameters], parameters[0].dtype
+        directions = random_arrays(100 + k, shapes, dtype, read_only=True)
         optimizer.step(parameters, directions, **options)
     return parameters
 
@@ -221,7 +223,7 @@ def test_a_cosine_falls_from_lr_to_lr_min(lr, epochs, share):
     rates = [schedule(epoch) for epoch in range(epochs + 2)]
     assert rates[0] == pytest.approx(lr)
     assert rates[-1] == pytest.approx(share * lr)
-    assert all(later <= earlier * (1 + 1e-12) for earlier, later in zip(rates, rates[1:]))
+    assert all(later <= earlier * (1 + 1e-12) for earlier, later in pairwise(rates))
 
 
 def two():
@@ -267,7 +269,8 @@ def using_other_shapes():
     (lambda: SGD(0.1).step([np.arange(3)], [np.arange(3)]), TypeError, "must be floating-point arrays"),
     (lambda: SGD(0.1).step([two()[0], two()[1].astype("f4")], [two()[0], two()[1].astype("f4")]), TypeError,
      "floating-point arrays of one dtype, got float32 for parameter 1"),
-    (using_other_shapes, ValueError, r"Nesterov: the buffers belong to .*\[\(3, 2\), \(2,\)\], got .*reset\(\)"),
+    (using_other_shapes, ValueError,
+     r"Nesterov: the buffers belong to .*\[\(3, 2\), \(2,\)\], got .*reset\(\)"),
     (lambda: Adam(0.1).load_state_dict(Nesterov(0.1).state_dict()), ValueError,
      "Adam: expected a state with the keys"),
     (lambda: Nesterov(0.1).load_state_dict({}), ValueError, "Nesterov: expected a state"),
