@@ -1,0 +1,137 @@
+"""Losses: value against an independent formula, gradient, prox and Moreau's identity, both reductions."""
+
+import math
+
+import numpy as np
+import pytest
+from conftest import read_only
+from hypothesis import given
+from hypothesis import strategies as st
+from laws import LOSSES, assert_close, assert_gradient, assert_loss_gradient, assert_prox, random_targets
+from scipy.optimize import brentq
+
+import minilift as ml
+
+every_loss = pytest.mark.parametrize("loss", [cls(r) for cls in LOSSES for r in ("mean", "sum")], ids=repr)
+seeds = st.integers(0, 2**32 - 1)
+
+
+def drawn(seed, loss, scale=3.0):
+    rng = np.random.default_rng(seed)
+    samples, n = rng.integers(1, 7, 2)
+    z = read_only(scale * rng.standard_normal((samples, n)))
+    return z, random_targets(loss, rng, samples, n), rng
+
+
+def value_by_definition(loss, z, y):
+    """Return the loss from probabilities, in Python's own floats, sample by sample."""
+    total = []
+    for row, target in zip(z.tolist(), y.tolist()):
+        if isinstance(loss, ml.SoftmaxCrossEntropy):
+            total.append(-math.log(math.exp(row[target]) / math.fsum(map(math.exp, row))))
+        elif isinstance(loss, ml.SigmoidCrossEntropy):
+            p = [1 / (1 + math.exp(-u)) for u in row]
+            total += [-t * math.log(q) - (1 - t) * math.log1p(-q) for t, q in zip(target, p)]
+        else:
+            total += [(u - t)**2 / 2 for u, t in zip(row, target)]
+    return math.fsum(total) / (len(z) if loss.reduction == "mean" else 1)
+
+
+@every_loss
+@given(seed=seeds)
+def test_value(loss, seed):
+    z, y, _ = drawn(seed, loss)
+    value = loss.value(z, y)
+    assert type(value) is float
+    assert value == pytest.approx(value_by_definition(loss, z, y), rel=1e-12)
+
+
+@every_loss
+@given(seed=seeds)
+def test_gradient(loss, seed):
+    z, y, rng = drawn(seed, loss)
+    assert_loss_gradient(loss, z, y, rng)
+    matching = (loss.transfer.forward(z) - loss.targets(z, y)) * loss.weight(len(z))  # f(z) − y: a matching loss
+    assert_close("gradient", loss.gradient(z, y), matching, 1e-14)
+
+
+@every_loss
+@given(seed=seeds, tau=st.sampled_from([1e-3, 0.1, 1.0, 30.0, 1e3]), scale=st.sampled_from([0.1, 3.0, 30.0]))
+def test_prox_is_the_minimiser(loss, seed, tau, scale):
+    z, y, rng = drawn(seed, loss, scale)
+    assert_prox(loss, z, y, tau, rng)
+
+
+@every_loss
+@given(seed=seeds, tau=st.sampled_from([0.1, 1.0, 10.0]))
+def test_moreau_envelope(loss, seed, tau):
+    """Its gradient is (v − prox)/τ; it lies below the loss; the prox is firmly non-expansive."""
+    v, y, rng = drawn(seed, loss)
+
+    def envelope(u):
+        p = loss.prox(u, y, tau)
+        return loss.value(p, y) + ((p - u)**2).sum() / (2 * tau)
+    u = loss.prox(v, y, tau)
+    assert_gradient("Moreau envelope", envelope, v, (v - u) / tau, rng, tolerance=1e-6)
+    assert envelope(v) <= loss.value(v, y) + 1e-12
+    w = v + rng.standard_normal(v.shape)
+    difference = loss.prox(w, y, tau) - u
+    assert (difference**2).sum() <= (difference * (w - v)).sum() + 1e-9
+
+
+@given(st.floats(-20, 20), st.floats(0.01, 0.99), st.sampled_from([0.1, 1.0, 10.0]), st.sampled_from(["mean", "sum"]))
+def test_moreau_identity_with_a_conjugate_solved_on_its_own(v, y, tau, reduction):
+    """v = prox_{τL}(v) + τ prox_{L*/τ}(v/τ), L* the binary entropy (sigmoid) or ½p² + py (square), by bisection.
+
+    Two samples, so that the mean has a weight; the dual problem never calls the library.
+    """
+    weight = 1 / 2 if reduction == "mean" else 1.0
+    pair, targets = np.full((2, 1), v), np.full((2, 1), y)
+
+    def entropy_condition(q):  # q = y + p/w in (0, 1): (1/τ) log(q/(1−q)) + p − v/τ = 0
+        return (math.log(q) - math.log1p(-q)) / tau + weight * (q - y) - v / tau
+    q = brentq(entropy_condition, 1e-300, 1 - 1e-16, xtol=1e-300, rtol=1e-15, maxiter=2000)
+    u = ml.SigmoidCrossEntropy(reduction).prox(pair, targets, tau)
+    assert u[0, 0] + tau * weight * (q - y) == pytest.approx(v, abs=1e-9)
+    dual = (v / tau - y) / (1 + 1 / (tau * weight))  # (p/w + y)/τ + p − v/τ = 0 solved for p, below
+    dual = brentq(lambda p: (p / weight + y) / tau + p - v / tau, -1e6, 1e6, xtol=1e-14)
+    u = ml.SquaredError(reduction).prox(pair, targets, tau)
+    assert u[0, 0] + tau * dual == pytest.approx(v, abs=1e-9)
+
+
+@every_loss
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_extreme_logits_are_safe(loss, dtype, rng):
+    z = (1e4 * rng.standard_normal((4, 3))).astype(dtype)
+    y = random_targets(loss, rng, 4, 3)
+    y = y if loss.classification else y.astype(dtype)
+    with np.errstate(over="raise", invalid="raise"):
+        assert math.isfinite(loss.value(z, y))
+        g = loss.gradient(z, y)
+    assert g.dtype == dtype
+    assert np.isfinite(g).all()
+
+
+@every_loss
+def test_mean_and_sum_differ_by_the_number_of_samples(loss, rng):
+    z, y = rng.standard_normal((5, 3)), random_targets(loss, rng, 5, 3)
+    mean, total = type(loss)("mean"), type(loss)("sum")
+    assert total.value(z, y) == pytest.approx(5 * mean.value(z, y), rel=1e-14)
+    assert_close("gradients", total.gradient(z, y), 5 * mean.gradient(z, y), 1e-14)
+    assert_close("prox", total.prox(z, y, 0.7), mean.prox(z, y, 3.5), 1e-8)
+
+
+def test_predictions(rng):
+    z = rng.standard_normal((6, 4))
+    softmax = ml.SoftmaxCrossEntropy()
+    assert (softmax.predict(z) == np.argmax(z, axis=1)).all()
+    assert_close("proba", softmax.proba(z), np.exp(z) / np.exp(z).sum(axis=1, keepdims=True), 1e-14)
+    assert_close("sigmoid", ml.SigmoidCrossEntropy().predict(z), 1 / (1 + np.exp(-z)), 1e-14)
+    assert (ml.SquaredError().predict(z) == z).all()
+
+
+@every_loss
+def test_nothing_is_written_into_the_arguments(loss, rng):
+    z = read_only(rng.standard_normal((5, 3)))
+    y = random_targets(loss, rng, 5, 3)
+    loss.value(z, y), loss.gradient(z, y), loss.prox(z, y, 1.0), loss.predict(z), loss.proba(z)
