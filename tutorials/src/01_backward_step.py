@@ -1,0 +1,538 @@
+# %% [markdown]
+# # 01 · Take a backward step
+#
+# You will follow one curve, the gradient flow, with two kinds of steps: one that looks at the slope where
+# it stands, and one that looks at the slope where it arrives. The second is the idea behind every method of
+# this course.
+#
+# **Afterwards you can**
+# 1. write an explicit and an implicit Euler step for a quadratic loss (Exercises 1.1 and 1.2);
+# 2. read off its amplification factor what a step does to each eigenvector (Exercise 1.1);
+# 3. find the largest stable explicit step by experiment, and explain it (Exercise 1.3);
+# 4. say what an implicit step minimises, and when it can go uphill (Exercise 1.4);
+# 5. weigh what it costs (Exercise 1.5).
+#
+# **You need** eigenvalues and eigenvectors, gradients, NumPy. **Time**: 50 minutes.
+#
+# Each exercise has a check below it. Not done, it says TODO and the notebook goes on with the library's
+# answer.
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+
+import minilift as ml
+from minilift import teach
+from minilift.exercises import backward_step as check
+
+SEED = 0
+rng = np.random.default_rng(SEED)
+teach.style()
+teach.versions()
+
+# %% [markdown]
+# ## A loss with one steep and one flat direction
+#
+# Let $x \in \mathbb{R}^2$ stand for the weights of a model, and let
+#
+# $$ J(x) = \tfrac12 \|Bx\|^2 = \tfrac12\, x^T A x, \qquad A = B^T B, \tag{1.1} $$
+#
+# whose gradient is
+#
+# $$ \nabla J(x) = A x. \tag{1.2} $$
+#
+# The eigenvalues of $A$ are the curvatures of $J$. Call the largest $L$ and the smallest $\mu$. We choose
+# $L = 10$ and $\mu = 0.5$ and turn the axes by a random angle.
+
+# %%
+L, mu = 10.0, 0.5
+angle = rng.uniform(0.3, 1.2)
+Q = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])  # columns: the eigenvectors
+B = np.diag(np.sqrt([L, mu])) @ Q.T
+A = B.T @ B
+
+
+def J(x):
+    return 0.5 * np.sum((x @ B.T) ** 2, axis=-1)  # (1.1), for one x or for rows
+
+
+def gradient(x):
+    return A @ x  # (1.2)
+
+
+x0 = Q @ np.array([0.6, 2.0])  # mostly along the flat direction
+
+# %% [markdown]
+# Never believe a gradient that has not met a finite difference. $J$ is quadratic, so a central difference
+# has no truncation error; only rounding is left.
+
+# %%
+h = 1e-4
+differences = [(J(x0 + h * e) - J(x0 - h * e)) / (2 * h) for e in np.eye(2)]
+teach.holds("∇J is the derivative of J", gradient(x0), differences, teach.DIFFERENCES)
+
+# %% [markdown]
+# ## The curve to follow
+#
+# The *gradient flow* runs downhill at the speed of the slope:
+#
+# $$ \dot x(t) = -\nabla J(x(t)), \qquad x(0) = x_0. \tag{1.3} $$
+#
+# Along an eigenvector with eigenvalue $\lambda$ this is $\dot c = -\lambda c$. So each component decays by
+# itself, and
+#
+# $$ x(t) = Q \,\mathrm{diag}(e^{-\lambda_i t})\, Q^T x_0. \tag{1.4} $$
+
+# %%
+eigenvalues = np.array([L, mu])
+
+
+def flow(t):
+    return Q @ (np.exp(-eigenvalues * t) * (Q.T @ x0))  # (1.4)
+
+
+t, h = 0.4, 1e-5
+velocity = (flow(t + h) - flow(t - h)) / (2 * h)
+teach.holds("the curve solves the flow", velocity, -gradient(flow(t)), teach.DIFFERENCES)  # (1.3)
+
+# %% [markdown]
+# The steep component is gone after a time of about $1/L = 0.1$; the flat one takes $1/\mu = 2$. A problem
+# whose time scales lie far apart is called **stiff**. The ratio $\kappa = L/\mu$ is 20 here. For the last
+# layer of a network on CIFAR-10, ProxProp (§4.1) reports a largest eigenvalue of $6.7\cdot10^{6}$, seven
+# orders above the smallest.
+#
+# ## Forward: the explicit step
+#
+# Replace the derivative in (1.3) by a difference quotient over a time $\tau$, and take the slope at the
+# **old** point:
+#
+# $$ x_{k+1} = x_k - \tau \nabla J(x_k). \tag{1.5} $$
+#
+# This is explicit Euler, and it is gradient descent.
+
+# %% [markdown]
+# ## Exercise 1.1 (warm-up): the explicit step
+#
+# Write the step for $J(x) = \frac12\|Bx\|^2$, given $B$, $x$ and $\tau$. Then say on paper by which number
+# it multiplies an eigenvector of $A$ with eigenvalue $\lambda$: its *amplification factor*.
+#
+# <details><summary>Hint 1: idea</summary>
+#
+# Walk from $x$ against the slope at $x$, for a time $\tau$.
+#
+# </details>
+# <details><summary>Hint 2: equation</summary>
+#
+# Put (1.2) into (1.5). For the factor, use $Aq = \lambda q$.
+#
+# </details>
+# <details><summary>Hint 3: first line</summary>
+#
+# `slope = B.T @ (B @ x)`
+#
+# </details>
+
+# %% tags=["exercise"]
+# Exercise 1.1
+def explicit_step(B, x, tau):
+    """Return x_new, shape (n,), for B (m, n), x (n,) and tau > 0."""
+    # <solution>
+    return x - tau * B.T @ (B @ x)  # (1.5)
+    # </solution>
+
+# %% tags=["check"]
+explicit_step = check.explicit_step(explicit_step, SEED)
+
+# %% tags=["mistake"]
+# says: downhill
+def explicit_step(B, x, tau):
+    return x + tau * B.T @ (B @ x)
+
+# %% tags=["mistake"]
+# says: a factor 2
+def explicit_step(B, x, tau):
+    return x - 2 * tau * B.T @ (B @ x)
+
+# %% tags=["mistake"]
+# says: change of x
+def explicit_step(B, x, tau):
+    return -tau * B.T @ (B @ x)
+
+# %% tags=["mistake"]
+# says: writes into one of its arguments
+def explicit_step(B, x, tau):
+    x -= tau * B.T @ (B @ x)
+    return x
+
+# %% [markdown]
+# ## Backward: the implicit step
+#
+# Take the slope at the **new** point instead:
+#
+# $$ x_{k+1} = x_k - \tau \nabla J(x_{k+1}). \tag{1.6} $$
+#
+# The unknown is on both sides. That is implicit, or *backward*, Euler: standing at $x_{k+1}$ and stepping
+# back up the slope leads to $x_k$.
+
+# %% [markdown]
+# ## Exercise 1.2 (core): the implicit step
+#
+# Derive the solution of (1.6) for $J(x) = \frac12\|Bx\|^2$ on paper, then write it. Use `np.linalg.solve`;
+# no inverse is needed.
+#
+# <details><summary>Hint 1: idea</summary>
+#
+# The equation is linear in $x_{k+1}$. Collect what multiplies it on the left.
+#
+# </details>
+# <details><summary>Hint 2: equation</summary>
+#
+# $x_{k+1} + \tau A x_{k+1} = x_k$. Which matrix stands before $x_{k+1}$?
+#
+# </details>
+# <details><summary>Hint 3: first line</summary>
+#
+# `identity = np.eye(len(x))`
+#
+# </details>
+
+# %% tags=["exercise"]
+# Exercise 1.2
+def implicit_step(B, x, tau):
+    """Return x_new, shape (n,), for B (m, n), x (n,) and tau > 0."""
+    # <solution>
+    identity = np.eye(len(x))
+    return np.linalg.solve(identity + tau * B.T @ B, x)  # (1.6)
+    # </solution>
+
+# %% tags=["check"]
+implicit_step = check.implicit_step(implicit_step, SEED)
+
+# %% tags=["mistake"]
+# says: this is the explicit step
+def implicit_step(B, x, tau):
+    return x - tau * B.T @ (B @ x)
+
+# %% tags=["mistake"]
+# says: τ belongs to A
+def implicit_step(B, x, tau):
+    return np.linalg.solve(B.T @ B + tau * np.eye(len(x)), x)
+
+# %% tags=["mistake"]
+# says: the other side
+def implicit_step(B, x, tau):
+    return np.linalg.solve(np.eye(len(x)) - tau * B.T @ B, x)
+
+# %% tags=["mistake"]
+# says: instead of solving
+def implicit_step(B, x, tau):
+    return x + tau * B.T @ (B @ x)
+
+# %% [markdown]
+# The library holds the same step as a damped least-squares problem for the *change* $d = x_k - x_{k+1}$. Put
+# $x_{k+1} = x_k - d$ into (1.6), divide by $\tau$ and collect $d$:
+#
+# $$ \left(B^T B + \tfrac1\tau I\right) d = B^T B\, x_k. \tag{1.7} $$
+#
+# The damping of its solver is $1/\tau$. The whole of notebook 05 is this line, with a layer's input in the
+# place of $B$.
+
+# %%
+gram = ml.maps.Gram(B, bias=False)
+for tau in (0.05, 1.0, 100.0):
+    d = ml.solvers.damped_solve(gram, (B @ x0)[:, None], 1 / tau).value[:, 0]  # (1.7)
+    teach.holds(f"library's step, τ = {tau:g}", x0 - d, implicit_step(B, x0, tau))
+    teach.holds(f"slope taken at arrival, τ = {tau:g}", x0 - tau * gradient(x0 - d), x0 - d)  # (1.6)
+
+# %% [markdown]
+# ## What the implicit step minimises
+#
+# Read (1.6) as $\nabla J(x) + \frac1\tau(x - x_k) = 0$: it says that a gradient vanishes. Whose?
+#
+# $$ x_{k+1} = \arg\min_x \; J(x) + \tfrac{1}{2\tau}\|x - x_k\|^2. \tag{1.8} $$
+#
+# Lower the loss, but do not go far. Since $x_k$ itself is a candidate, whose value is $J(x_k)$, we get
+# $J(x_{k+1}) + \frac{1}{2\tau}\|x_{k+1} - x_k\|^2 \le J(x_k)$: **the loss falls, whatever $\tau > 0$**. The
+# minimiser is called the *proximal point* of $x_k$; notebook 02 is about it.
+
+# %%
+tau = 1.0
+x_new = implicit_step(B, x0, tau)
+
+
+def proximal_objective(x):
+    return J(x) + np.sum((x - x0) ** 2, axis=-1) / (2 * tau)  # (1.8)
+
+
+nearby = x_new + rng.normal(size=(1000, 2)) * rng.choice([1e-3, 0.1, 1.0], size=(1000, 1))
+print(f"1000 points near x_new: {np.sum(proximal_objective(nearby) < proximal_objective(x_new))} have a lower value")
+print(f"J(x0) = {J(x0):.3f}, J(x_new) + the price of the way = {proximal_objective(x_new):.3f}")
+
+# %% [markdown]
+# ## Predict
+#
+# Sixteen steps from the same $x_0$, with $\tau L = 0.5,\ 1.9,\ 2.1$ and $100$. For which of them do the
+# **explicit** steps move away from the minimum? Write the values of $\tau L$ as a tuple, before you run the
+# cell after.
+
+# %% tags=["predict"]
+prediction = None  # such as (0.5, 100)
+
+# %%
+step_sizes = (0.5, 1.9, 2.1, 100.0)  # τL
+
+
+def path(step, tau, steps=16):
+    points = [x0]
+    for _ in range(steps):
+        points.append(step(B, points[-1], tau))
+    return np.array(points)
+
+
+paths = {s: {"explicit": path(explicit_step, s / L), "implicit": path(implicit_step, s / L)} for s in step_sizes}
+away = tuple(s for s in step_sizes if J(paths[s]["explicit"][-1]) > J(x0))
+teach.reveal(prediction, away, "The figure shows why.")
+
+# %%
+fig, axes = plt.subplots(1, 4, figsize=(11, 3.7), sharex=True, sharey=True)
+curve = np.array([flow(t) for t in np.linspace(0, 12, 400)])
+for ax, s in zip(axes, step_sizes):
+    teach.contours(ax, J, np.linspace(-2.6, 1.4, 80), np.linspace(-1.4, 2.6, 80))
+    ax.plot(*curve.T, **teach.method_style("exact") | {"label": "gradient flow"})
+    for name in ("explicit", "implicit"):
+        points = paths[s][name]
+        inside = np.cumprod(np.abs(points + [0.6, -0.6]).max(axis=1) < 2).astype(bool)  # up to where it leaves
+        ax.plot(*points[inside].T, **teach.method_style(name))
+        if not inside.all():
+            last = points[inside][-1]
+            ax.plot(last[0], 2.6, "x", color=teach.METHODS[name][0], ms=9, mew=2, clip_on=False)
+    final = [J(paths[s][name][-1]) for name in ("explicit", "implicit")]
+    ax.set_title(f"τL = {s:g}\nJ after 16 steps: explicit {final[0]:.1g},\nimplicit {final[1]:.1g}")
+axes[0].legend(loc="lower left")
+teach.show(fig, "Four panels over the contours of J. Explicit steps follow the flow at τL = 0.5, zigzag across the valley at 1.9, "
+                "leave the picture (cross) at 2.1 and at 100. Implicit steps approach the minimum in all four.")
+
+# %% [markdown]
+# ## One number per eigenvector
+#
+# With $s = \tau\lambda$, one step multiplies the component along that eigenvector by
+#
+# $$ r_{\text{flow}}(s) = e^{-s}, \qquad r_{\text{explicit}}(s) = 1 - s, \qquad r_{\text{implicit}}(s) = \frac{1}{1+s}. \tag{1.9} $$
+#
+# The first is what we want to follow. Near $s = 0$ all three agree. For large $s$ the explicit factor
+# leaves $[-1, 1]$ at $s = 2$; the implicit one goes to zero, as the flow does.
+
+# %%
+s = np.logspace(-2, 2.5, 400)
+factors = {"exact": np.exp(-s), "explicit": 1 - s, "implicit": 1 / (1 + s)}  # (1.9)
+for name, step in (("explicit", explicit_step), ("implicit", implicit_step)):
+    measured = [Q[:, 0] @ step(B, Q[:, 0], value / L) for value in s]
+    teach.holds(f"factor of the {name} step", measured, factors[name])
+
+fig, ax = plt.subplots(figsize=(9, 3.3))
+for name, factor in factors.items():
+    ax.plot(s, np.abs(factor), **teach.method_style(name) | {"marker": "", "label": name.replace("exact", "flow")})
+for height, value in zip((3e-3, 1.3e-3, 5e-4, 2e-4), step_sizes):
+    ax.plot([value * mu / L, value], [height] * 2, "|-", color=teach.COLORS["grey"], ms=8)
+    ax.text(value * mu / L, height * 1.15, f"τL = {value:g}: from τμ to τL", fontsize=8)
+ax.axhline(1, color=teach.COLORS["black"], linewidth=0.8)
+ax.set(xscale="log", yscale="log", ylim=(1e-4, 20), xlabel="s = τλ", ylabel="size of the factor")
+ax.legend(loc="upper left")
+teach.show(fig, "Size of the amplification factors against s. The explicit one touches zero at s = 1 and rises above one at "
+                "s = 2; the implicit one falls like 1/s; the flow's falls fastest.")
+
+# %% [markdown]
+# The bars show which $s$ a step size uses: from $\tau\mu$ to $\tau L$. An explicit step has to keep the
+# **right** end below 2, because of the steep direction. Then the left end, where the useful motion is, lies
+# at a factor near 1: nothing happens. That is stiffness: *stability*, not accuracy, dictates the step. Note
+# also what implicit Euler does **not** do: at $\tau L = 100$ its factor is nowhere near $e^{-s}$. It is
+# stable, not accurate.
+
+# %% [markdown]
+# ## Exercise 1.3 (core): find the limit by experiment
+#
+# Write a function that finds the largest $\tau$ for which explicit steps still shrink $x$, from $B$ alone
+# and **by experiment**: no eigenvalues. One per cent is accurate enough. Then compare with what (1.9) says
+# it must be.
+#
+# <details><summary>Hint 1: idea</summary>
+#
+# Write a test "after many steps, is $x$ shorter than before?", then bisect between a $\tau$ that shrinks
+# and one that grows.
+#
+# </details>
+# <details><summary>Hint 2: equation</summary>
+#
+# Growth per step is $\max_i |1 - \tau\lambda_i|$; a few hundred steps from a random $x$ show its fastest
+# component, since only that one survives.
+#
+# </details>
+# <details><summary>Hint 3: first line</summary>
+#
+# `low, high = 0.0, 1.0`, then double `high` until it grows.
+#
+# </details>
+
+# %% tags=["exercise"]
+# Exercise 1.3
+def largest_stable_step(B):
+    """Return the largest tau, to 1 %, for which explicit steps shrink x."""
+    # <solution>
+    def grows(tau):
+        x = np.ones(B.shape[1])
+        for _ in range(3000):
+            x = x - tau * B.T @ (B @ x)
+            if np.linalg.norm(x) > 1e6:
+                return True
+        return False
+
+    low, high = 0.0, 1e-3
+    while not grows(high):
+        low, high = high, 2 * high
+    for _ in range(12):
+        middle = (low + high) / 2
+        low, high = (low, middle) if grows(middle) else (middle, high)
+    return low
+    # </solution>
+
+# %% tags=["check"]
+largest_stable_step = check.largest_stable_step(largest_stable_step, B, SEED)
+
+# %% tags=["mistake"]
+# says: vanishes in one step
+def largest_stable_step(B):
+    return 1 / np.linalg.norm(B, 2) ** 2
+
+# %% tags=["mistake"]
+# says: the slowest component
+def largest_stable_step(B):
+    return 2 / np.linalg.eigvalsh(B.T @ B)[0]
+
+# %% tags=["mistake"]
+# says: a singular value of B
+def largest_stable_step(B):
+    return 2 / np.linalg.norm(B, 2)
+
+# %% [markdown]
+# ## The window, measured
+#
+# How many steps does it take to bring $J$ down by a factor of a million? Both kinds, over six decades of
+# $\tau$.
+
+# %%
+def steps_needed(step, tau, limit=10_000):
+    x, target = x0, 1e-6 * J(x0)
+    for k in range(limit):
+        if J(x) <= target:
+            return k
+        if J(x) > 1e6 * J(x0):
+            break
+        x = step(B, x, tau)
+    return np.nan  # diverged, or too slow
+
+
+taus = np.logspace(-3, 3, 25)
+needed = {name: np.array([[steps_needed(step, tau) for tau in taus]])
+          for name, step in (("explicit", explicit_step), ("implicit", implicit_step))}
+limit = largest_stable_step(B)
+
+fig, ax = plt.subplots(figsize=(8, 3.2))
+for name, counts in needed.items():
+    teach.band(ax, taus, counts, name)
+ax.axvline(limit, color=teach.COLORS["grey"], linestyle=":")
+ax.set(xscale="log", yscale="log", xlabel="τ", ylabel="steps to J(x₀)/10⁶",
+       title="× : never gets there.  Dotted: the measured limit of the explicit step")
+ax.legend(loc="lower left")
+teach.show(fig, "Steps needed against τ: explicit steps need fewer and fewer up to the dotted limit at 0.2 and never arrive "
+                "beyond (crosses on the top edge); implicit steps go on down to one or two.")
+
+# %% [markdown]
+# Before the limit the two need about the same number of steps: a small step is a small step. The difference
+# is the part of the axis on the right of the dotted line, which only one of them can use. But these are
+# counts of *steps*, and a step of one kind costs a product with $A$, a step of the other a linear solve.
+# Notebooks 05 to 07 put prices on them.
+
+# %% [markdown]
+# ## Exercise 1.4 (break it): an implicit step that goes uphill
+#
+# "The loss falls for every $\tau$" was proved from (1.8). Where did the proof use that $x_{k+1}$ is the
+# *minimiser*, and not just a point with zero gradient? Find a symmetric 2×2 matrix $A$ and a $\tau > 0$
+# such that $x_{\text{new}} = (I + \tau A)^{-1}x$ exists and $J(x) = \frac12 x^TAx$ is **higher** at
+# $x_{\text{new}}$ than at some $x$.
+#
+# <details><summary>Hint 1: idea</summary>
+#
+# Give $J$ a direction in which it bends down.
+#
+# </details>
+# <details><summary>Hint 2: equation</summary>
+#
+# Along an eigenvector $J$ goes from $\frac{\lambda}{2}c^2$ to
+# $\frac{\lambda}{2}\,\frac{c^2}{(1+\tau\lambda)^2}$. When is the second larger, for $\lambda < 0$?
+#
+# </details>
+# <details><summary>Hint 3: first line</summary>
+#
+# `saddle = np.diag([1.0, -1.0])`
+#
+# </details>
+
+# %% tags=["exercise"]
+# Exercise 1.4
+# <solution saddle, saddle_tau>
+saddle, saddle_tau = np.diag([1.0, -1.0]), 3.0  # 1 + τλ = -2: x_new lies across 0, at half the distance
+# </solution>
+
+# %% tags=["check"]
+saddle, saddle_tau = check.uphill((saddle, saddle_tau), SEED)
+
+# %% tags=["mistake"]
+# says: J is convex
+saddle, saddle_tau = np.diag([1.0, 2.0]), 3.0
+
+# %% tags=["mistake"]
+# says: subproblem convex
+saddle, saddle_tau = np.diag([1.0, -1.0]), 0.5
+
+# %% tags=["mistake"]
+# says: farther out than x
+saddle, saddle_tau = np.diag([1.0, -1.0]), 1.5
+
+# %% [markdown]
+# ## Exercise 1.5 (open): is it worth it?
+#
+# Suppose $n = 4000$, and that solving with $I + \tau A$ costs as much as 1000 products with $A$. For which
+# condition numbers $\kappa$ would you take implicit steps? What if the solve were stopped after three steps
+# of an iterative method? Write five lines; there is no automatic check. Notebook 06 gives the second
+# question an answer.
+
+# %% [markdown] tags=["answer"]
+# **One answer.** Near its limit the explicit step shrinks the flat component by $1 - 2/\kappa$, so that $J$
+# falls by $10^{-6}$ in about $3.5\,\kappa$ steps. An implicit step with a huge $\tau$ does it in one or
+# two, for 1000 to 2000 products. So it pays from $\kappa$ of some hundreds, for *this* quadratic. For a
+# network $A$ changes with $x$, and a huge step is no longer the right one. Three iterations are worth about
+# three explicit steps in price; what they buy is the subject of notebook 06.
+
+# %%
+teach.record("largest stable τL", limit * L, expected=2.0, tolerance=0.02)
+teach.record("implicit steps needed at the largest τ", needed["implicit"][0, -1], expected=2, tolerance=0)
+teach.record("J of explicit steps after 16, over J(x0), at τL = 1.9",
+             J(paths[1.9]["explicit"][-1]) / J(x0), expected=0.037, tolerance=0.005)
+
+# %% [markdown]
+# ## Summary
+#
+# - An explicit step takes the slope where it stands; it is stable only for $\tau < 2/L$, whatever the flat
+#   directions need.
+# - An implicit step takes the slope where it arrives: $(I + \tau A)^{-1}x$, stable for every $\tau > 0$ on
+#   a convex loss.
+# - It minimises $J(x) + \frac{1}{2\tau}\|x - x_k\|^2$, and therefore lowers a convex or non-convex $J$
+#   whenever that problem is solved.
+#
+# **What this does not show.** Nothing here is a network: on one, $J$ is not quadratic, and only parts of it
+# are treated implicitly. Stable does not mean accurate, and counts of steps are not seconds.
+#
+# **References.** Frerix, Möllenhoff, Moeller, Cremers, *Proximal Backpropagation*, ICLR 2018, §4.1: the
+# eigenvalues quoted, and the limit $2/\lambda_{\max}$ of explicit steps. Parikh and Boyd, *Proximal
+# Algorithms*, 2014, §4.1: implicit Euler as a proximal step. Hairer and Wanner, *Solving Ordinary
+# Differential Equations II*, chapter IV: stiffness and amplification factors.
