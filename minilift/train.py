@@ -51,7 +51,8 @@ class Divergence:
     epoch : int
         The epoch under way, counted from 1.
     step : int
-        Number of steps that had been taken.
+        Number of steps that had been taken when it was found: at the first loss that is not finite, or at the
+        end of the epoch.
     layer : str or None
         The first array that was not finite: "theta_2", else "z_2" of the last batch, else None.
     reason : str
