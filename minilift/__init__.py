@@ -6,10 +6,13 @@ energy, in NumPy and CuPy. Start with `Network` or `mlp`, a method such as `Prox
 
 from minilift import energy, losses, maps, methods, network, optim, problems, solvers
 from minilift.activations import Activation, Identity, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
+from minilift.convolution import Conv2d
 from minilift.losses import Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from minilift.maps import Linear
 from minilift.methods import BackProp, Block, LocoProp, Method, ProxProp, SemiImplicit
-from minilift.network import Network, State, load, mlp
+from minilift.network import Network, State, convnet, load, mlp
+from minilift.normalization import BatchNorm, Dropout
 from minilift.optim import SGD, Adam, Constant, Cosine, HeavyBall, Nesterov, RMSProp, StepDecay, WarmupLinear
+from minilift.pooling import AvgPool2d, Flatten, MaxPool2d
 
 __version__ = "0.1.0"

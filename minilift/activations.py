@@ -18,18 +18,32 @@ from minilift.arguments import positive_number
 from minilift.backend import array_module, special_functions
 
 
-class Activation:
+class Transfer:
+    """Base class of all that may stand between two maps; a subclass defines `apply` and `adjoint`."""
+
+    kind = "transfer"
+    elementwise = False
+
+    def __repr__(self):
+        return f"{type(self).__name__}()"
+
+    def output_shape(self, input_shape):
+        """Shape of one output sample for one input sample."""
+        return tuple(input_shape)
+
+    def forward(self, z):
+        r"""Return :math:`\sigma(z)`, in evaluation."""
+        return self.apply(z)[0]
+
+
+class Activation(Transfer):
     r"""An elementwise transfer function; base class of the package's own and of a user's.
 
     A subclass defines `forward` and `derivative`; with `integral` and `range` it can also serve LocoProp-M.
     """
 
-    kind = "transfer"
     elementwise = True
     range = (-math.inf, math.inf)  # the interval whose closure holds the values of σ
-
-    def __repr__(self):
-        return f"{type(self).__name__}()"
 
     def forward(self, z):
         r"""Return :math:`\sigma(z)`, the shape of z."""
@@ -42,10 +56,6 @@ class Activation:
     def integral(self, z):
         r"""Return :math:`F(z)` with :math:`F' = \sigma`, elementwise, the shape of z."""
         raise NotImplementedError(f"{type(self).__name__} has no integral(z), which LocoProp-M needs")
-
-    def output_shape(self, input_shape):
-        """Shape of one output sample for one input sample."""
-        return tuple(input_shape)
 
     def apply(self, z, training=False, rng=None):
         """Return (σ(z), aux), where aux is what `adjoint` needs beyond z and a."""
@@ -123,7 +133,7 @@ class LeakyReLU(Activation):
         return array_module(z).maximum(z, self.slope * z)
 
     def derivative(self, z):  # noqa: D102
-        return array_module(z).where(z > 0, z.dtype.type(1), z.dtype.type(self.slope))
+        return array_module(z).maximum((z > 0).astype(z.dtype), self.slope)
 
     def integral(self, z):  # noqa: D102
         return z * self.forward(z) / 2
@@ -155,8 +165,9 @@ class Sigmoid(Activation):
     range = (0.0, 1.0)
 
     def forward(self, z):  # noqa: D102
-        # tanh saturates without overflow at either end
-        return (array_module(z).tanh(z / 2) + 1) / 2
+        xp = array_module(z)
+        # neither overflows nor loses the small values of the left tail
+        return xp.exp(xp.minimum(z, 0)) / (1 + xp.exp(-abs(z)))
 
     def derivative(self, z):  # noqa: D102
         a = self.forward(z)
@@ -227,14 +238,11 @@ class Softmax(Activation):
         return bool((y >= -tolerance).all() and (abs(y.sum(axis=-1) - 1) <= slack).all())
 
 
-class Composition:
+class Composition(Transfer):
     r"""Several transfers in a row taken as one, :math:`\sigma = \sigma_k \circ \dots \circ \sigma_1`.
 
     Its aux is the list of (input, output, aux) of its parts.
     """
-
-    kind = "transfer"
-    elementwise = False
 
     def __init__(self, parts):
         self.parts = list(parts)
@@ -259,13 +267,14 @@ class Composition:
 
     def adjoint(self, z, a, aux, g):
         """Return the derivative at z, transposed, applied to g: the parts' adjoints, last part first."""
-        return self.parts[0].adjoint(*aux[0], self.adjoint_rest(aux, g))
+        return self.parts[0].adjoint(*aux[0], self.signals(aux, g)[0])
 
-    def adjoint_rest(self, aux, g):
-        """Return the adjoint of all parts but the first, applied to g: the signal at the first part's output."""
+    def signals(self, aux, g):
+        """Return the signal at the output of each part, of which g is the last."""
+        signals = [g]
         for part, inputs in zip(reversed(self.parts[1:]), reversed(aux[1:])):
-            g = part.adjoint(*inputs, g)
-        return g
+            signals.append(part.adjoint(*inputs, signals[-1]))
+        return signals[::-1]
 
 
 def softplus(z):

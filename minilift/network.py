@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import os
 import tempfile
 from pathlib import Path
@@ -17,14 +18,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minilift import activations, losses, maps
+from minilift import activations, convolution, losses, maps, normalization, pooling
 from minilift.activations import ACTIVATIONS, Composition, Identity
 from minilift.arguments import known_name, whole_number
 from minilift.backend import get_module, to_numpy
+from minilift.convolution import Conv2d
 from minilift.losses import SoftmaxCrossEntropy
 from minilift.maps import Linear
+from minilift.normalization import BatchNorm
+from minilift.pooling import Flatten, MaxPool2d
 
 DTYPES = ("float32", "float64")
+LAYOUTS = ("channels_last", "channels_first", "flat")
 
 
 class State(NamedTuple):
@@ -69,9 +74,17 @@ class Network:
     dtype : {np.float32, np.float64}, default np.float32
         Of parameters and all values; inputs are cast once.
     backend : {"numpy", "cupy"}, default "numpy"
+    input_shape : tuple, optional
+        Shape of one sample as the first map takes it. Only a network that begins with a convolution needs it,
+        (H, W, C): the size of its images.
+    input_layout : {"channels_last", "channels_first", "flat"}, default "channels_last"
+        How images come: (N, H, W, C), or (N, C, H, W), or as rows (N, H·W·C) in the order (row, column, channel). It is
+        never guessed; inside, images are channels last.
 
     Attributes
     ----------
+    layers : list
+        Those given; of a layer with parameters of its own (batch norm) a copy, which is this network's.
     depth : int
         D, the number of maps.
     phi, sigma : list
@@ -79,7 +92,7 @@ class Network:
     theta : list
         [None, θ_1, …, θ_D]; may be assigned.
     parameters : list
-        Every trainable array, θ_1, …, θ_D.
+        Every trainable array: θ_1, …, θ_D, then scale and shift of each batch norm.
 
     Raises
     ------
@@ -87,16 +100,25 @@ class Network:
         If layers do not fit together, or an argument is not what is expected.
     """
 
-    def __init__(self, layers, loss=None, seed=0, dtype=np.float32, backend="numpy"):
-        self.layers = list(layers)
+    def __init__(self, layers, loss=None, seed=0, dtype=np.float32, backend="numpy", input_shape=None,
+                 input_layout="channels_last"):
         self.loss_function = SoftmaxCrossEntropy() if loss is None else loss
         if not hasattr(self.loss_function, "gradient"):
             raise TypeError(f"Network: loss must be a loss such as SoftmaxCrossEntropy(), got {loss!r}")
         self.dtype = np.dtype(known_name("Network: dtype", np.dtype(dtype).name, DTYPES))
         self.backend, self.xp = backend, get_module(backend)
+        self.layers = [layer.on_backend(self.xp, self.dtype) if hasattr(layer, "on_backend") else layer
+                       for layer in layers]
+        self.norms = [layer for layer in self.layers if hasattr(layer, "scale_shift")]
         self.phi, self.sigma = group_layers(self.layers)
         self.depth = len(self.phi) - 1
-        self.shapes = check_shapes(self.phi, self.sigma)
+        self.shapes = check_shapes(self.phi, self.sigma, input_shape)
+        self.phi = [None] + [phi.for_images(self.shapes[2 * l]) if hasattr(phi, "for_images") else phi
+                             for l, phi in enumerate(self.phi[1:])]
+        self.input_layout = known_name("Network: input_layout", input_layout, LAYOUTS)
+        if input_layout != "channels_last" and len(self.shapes[0]) != 3:
+            raise ValueError(f"Network: input_layout={input_layout!r} is for images, but {self.phi[1]!r} takes samples "
+                             f"of shape {shape_text(self.shapes[0])}")
         rng = np.random.default_rng(whole_number("Network: seed", seed, least=0))
         self.theta = [None] + [phi.initial_theta(rng) for phi in self.phi[1:]]
 
@@ -123,18 +145,27 @@ class Network:
     @property
     def parameters(self):
         """Flat list of every trainable array."""
-        return self._theta[1:]
+        return self._theta[1:] + [norm.scale_shift for norm in self.norms]
 
     def state_dict(self):
-        """Return all parameters by name, as NumPy arrays."""
-        return {f"theta_{l}": to_numpy(self._theta[l]) for l in range(1, self.depth + 1)}
+        """Return all parameters and running statistics by name, as NumPy arrays."""
+        arrays = {f"theta_{l}": self._theta[l] for l in range(1, self.depth + 1)}
+        for k, norm in enumerate(self.norms, start=1):
+            arrays |= {f"scale_shift_{k}": norm.scale_shift, f"running_{k}": norm.running}
+        return {name: to_numpy(array) for name, array in arrays.items()}
 
     def load_state_dict(self, arrays):
-        """Take parameters by name, as `state_dict` returns them."""
-        expected = [f"theta_{l}" for l in range(1, self.depth + 1)]
+        """Take parameters and running statistics by name, as `state_dict` returns them."""
+        expected = list(self.state_dict())
         if sorted(arrays) != sorted(expected):
             raise ValueError(f"load_state_dict: expected the arrays {expected}, got {sorted(arrays)}")
-        self.theta = [None] + [np.array(arrays[name]) for name in expected]
+        self.theta = [None] + [np.array(arrays[f"theta_{l}"]) for l in range(1, self.depth + 1)]
+        for k, norm in enumerate(self.norms, start=1):
+            for name in ("scale_shift", "running"):
+                array = arrays[f"{name}_{k}"]
+                if array.shape != (2, norm.channels):
+                    raise ValueError(f"{name}_{k}: {norm!r} expects shape {(2, norm.channels)}, got {array.shape}")
+                setattr(norm, name, self.xp.array(array, dtype=self.dtype))
 
     # ---- forward
 
@@ -186,7 +217,14 @@ class Network:
         return first if first.elementwise else Identity()
 
     def commit(self, state):
-        """Take what a training pass has learnt besides parameters (running statistics); nothing, so far."""
+        """Take the batch statistics of a training pass into the running ones, which evaluation uses."""
+        for l in range(1, self.depth):
+            parts, inputs = [self.sigma[l]], [(state.z[l], state.a[l], state.aux[l])]
+            if isinstance(self.sigma[l], Composition):
+                parts, inputs = self.sigma[l].parts, state.aux[l]
+            for part, (_, _, aux) in zip(parts, inputs):
+                if hasattr(part, "commit"):
+                    part.commit(aux)
 
     def loss(self, X, y):
         """Return the loss of samples X for targets y, a float."""
@@ -217,15 +255,20 @@ class Network:
     def checked_input(self, X):
         """Return X on the network's backend and in its dtype, or raise an error that says what is wrong."""
         X = self.to_backend(X)
-        if X.shape[1:] != self.shapes[0]:
-            expected = ", ".join(["N", *map(str, self.shapes[0])])
-            raise ValueError(f"X: {self.phi[1]!r} expects samples of shape ({expected}), got {X.shape}")
+        expected = in_layout(self.shapes[0], self.input_layout)
+        if X.shape[1:] != expected:
+            layouts = [name for name in LAYOUTS
+                       if len(self.shapes[0]) == 3 and in_layout(self.shapes[0], name) == X.shape[1:]]
+            hint = f"; if these are images with input_layout={layouts[0]!r}, tell the network" if layouts else ""
+            raise ValueError(f"X: {self.phi[1]!r} expects samples of shape {shape_text(expected)}, got {X.shape}{hint}")
         if len(X) == 0:
             raise ValueError("X: the batch is empty")
         # one sum is cheaper than a mask; only an overflow of the sum needs the second look
         if not np.isfinite(float(X.sum())) and not bool(self.xp.isfinite(X).all()):
             raise ValueError("X: the data hold NaN or inf")
-        return X
+        if self.input_layout == "channels_first":
+            X = X.transpose(0, 2, 3, 1)
+        return self.xp.ascontiguousarray(X).reshape(len(X), *self.shapes[0])
 
     def checked_batch(self, X, y):
         """Return X and y on the network's backend, or raise an error that says what is wrong."""
@@ -243,20 +286,23 @@ class Network:
         for l in range(1, self.depth + 1):
             rows.append((str(l), repr(self.phi[l]), shape_text(self.shapes[2 * l - 1]), f"{self._theta[l].size:,}"))
             if l < self.depth:
-                rows.append(("", repr(self.sigma[l]), shape_text(self.shapes[2 * l]), ""))
+                own = sum(part.scale_shift.size for part in getattr(self.sigma[l], "parts", [self.sigma[l]])
+                          if hasattr(part, "scale_shift"))
+                rows.append(("", repr(self.sigma[l]), shape_text(self.shapes[2 * l]), f"{own:,}" if own else ""))
         total = sum(parameter.size for parameter in self.parameters)
         widths = [max(len(row[k]) for row in rows) for k in range(4)]
         lines = [f"{r[0]:>{widths[0]}}  {r[1]:<{widths[1]}}  {r[2]:<{widths[2]}}  {r[3]:>{widths[3]}}".rstrip()
                  for r in rows]
         rule = "─" * max(map(len, lines))
-        return "\n".join([f"Network: input {shape_text(self.shapes[0])}, {self.loss_function!r}, "
-                          f"{self.dtype.name} on {self.backend}", lines[0], rule, *lines[1:], rule,
-                          f"{total:,} parameters"])
+        explicit = ["BatchNorm: every method takes explicit steps in scale and shift"] if self.norms else []
+        return "\n".join([f"Network: input {shape_text(in_layout(self.shapes[0], self.input_layout))}, "
+                          f"{self.loss_function!r}, {self.dtype.name} on {self.backend}", lines[0], rule, *lines[1:], rule,
+                          f"{total:,} parameters", *explicit])
 
     def save(self, path):
         """Write the layers and parameters to an `.npz` file, atomically; `minilift.load` reads it back."""
         graph = {"layers": [describe(layer) for layer in self.layers], "loss": describe(self.loss_function),
-                 "dtype": self.dtype.name}
+                 "dtype": self.dtype.name, "input_shape": self.shapes[0], "input_layout": self.input_layout}
         write_npz(path, {"graph": np.array(json.dumps(graph)), **self.state_dict()})
 
 
@@ -283,10 +329,54 @@ def mlp(widths, activation="relu", loss=None, seed=0, dtype=np.float32, backend=
         raise ValueError(f"mlp: {hidden} hidden layers need as many activations, got {len(each)}")
     layers = [Linear(widths[0], widths[1], init=init)]
     for l, transfer in enumerate(each, start=1):
-        if isinstance(transfer, str):
-            transfer = ACTIVATIONS[known_name("mlp: activation", transfer, tuple(ACTIVATIONS))]()
-        layers += [transfer, Linear(widths[l], widths[l + 1], init=init)]
+        layers += [named_activation("mlp: activation", transfer), Linear(widths[l], widths[l + 1], init=init)]
     return Network(layers, loss=loss, seed=seed, dtype=dtype, backend=backend)
+
+
+def convnet(input_shape=(32, 32, 3), channels=(16, 20, 20), classes=10, kernel=5, activation="relu", batch_norm=False,
+            loss=None, seed=0, dtype=np.float32, backend="numpy", input_layout="channels_last", init="uniform"):
+    """Return a convolutional network, by default ProxProp's for CIFAR-10 as its authors' program has it.
+
+    Convolutions with zero padding ("same"), each followed by the activation and all but the last by 2×2 max-pooling; then
+    one fully connected map. The paper's: conv 16, ReLU, pool, conv 20, ReLU, pool, conv 20, ReLU, flatten, 1280 → 10.
+
+    Parameters
+    ----------
+    input_shape : (int, int, int)
+        H, W, C of the images; ``(8, 8, 1)`` with ``input_layout="flat"`` takes the embedded digits.
+    channels : sequence of int
+        Output channels of each convolution.
+    classes : int
+        Number of outputs.
+    kernel : int
+        Rows and columns of the filters, odd.
+    activation : str or Activation
+        As for `mlp`.
+    batch_norm : bool, default False
+        Whether a `BatchNorm` stands between each convolution and its activation.
+    loss, seed, dtype, backend, input_layout
+        As for `Network`.
+    init : str or float
+        As for `Linear`.
+    """
+    layers, shape = [], tuple(input_shape)
+    channels = list(channels)
+    for l, c_out in enumerate(channels, start=1):
+        layers.append(Conv2d(shape[-1], c_out, kernel, init=init))
+        layers += [BatchNorm(c_out)] if batch_norm else []
+        layers.append(named_activation("convnet: activation", activation))
+        layers += [MaxPool2d(2)] if l < len(channels) else []
+        shape = (*shape[:2], c_out) if l == len(channels) else (shape[0] // 2, shape[1] // 2, c_out)
+    layers += [Flatten(), Linear(math.prod(shape), classes, init=init)]
+    return Network(layers, loss=loss, seed=seed, dtype=dtype, backend=backend, input_shape=input_shape,
+                   input_layout=input_layout)
+
+
+def named_activation(what, activation):
+    """Return an activation given by name or as it is."""
+    if isinstance(activation, str):
+        return ACTIVATIONS[known_name(what, activation, tuple(ACTIVATIONS))]()
+    return activation
 
 
 def load(path, backend="numpy", layers=()):
@@ -309,10 +399,11 @@ def load(path, backend="numpy", layers=()):
         raise ValueError(f"{path}: not a network saved by minilift (it holds {sorted(arrays)})")
     graph = json.loads(str(arrays.pop("graph")))
     known = {cls.__name__: cls for cls in layers}
-    for module in (maps, activations, losses):
+    for module in (maps, convolution, activations, pooling, normalization, losses):
         known = {**{name: cls for name, cls in vars(module).items() if inspect.isclass(cls)}, **known}
     net = Network([build(item, known) for item in graph["layers"]], loss=build(graph["loss"], known),
-                  dtype=graph["dtype"], backend=backend)
+                  dtype=graph["dtype"], backend=backend, input_shape=graph["input_shape"],
+                  input_layout=graph["input_layout"])
     net.load_state_dict(arrays)
     return net
 
@@ -385,9 +476,13 @@ def as_transfer(parts):
     return parts[0] if len(parts) == 1 else Composition(parts)
 
 
-def check_shapes(phi, sigma):
+def check_shapes(phi, sigma, input_shape=None):
     """Return the sample shapes [a_0, z_1, a_1, …, z_D], or raise an error that names the layer that does not fit."""
-    shapes = [(phi[1].n_in,)]
+    if input_shape is None:
+        if getattr(phi[1], "input_shape", ()) is None:
+            raise ValueError(f"Network: input_shape=(H, W, C) is needed, the size of the images that {phi[1]!r} takes")
+        input_shape = (phi[1].n_in,)
+    shapes = [tuple(whole_number("Network: input_shape", n) for n in input_shape)]
     for l in range(1, len(phi)):
         try:
             shapes.append(phi[l].output_shape(shapes[-1]))
@@ -395,7 +490,17 @@ def check_shapes(phi, sigma):
                 shapes.append(sigma[l].output_shape(shapes[-1]))
         except ValueError as error:
             raise ValueError(f"Network: map {l} does not fit what comes before it: {error}") from None
+    if len(shapes[-1]) != 1:
+        raise ValueError(f"Network: the last map must give vectors, (N, n), but {phi[-1]!r} gives {shape_text(shapes[-1])}; "
+                         "end with Flatten() and a Linear map")
     return shapes
+
+
+def in_layout(shape, layout):
+    """Return the shape in which a sample of `shape`, channels last, comes to the network."""
+    if layout == "channels_first":
+        return (shape[2], *shape[:2])
+    return (math.prod(shape),) if layout == "flat" else shape
 
 
 def shape_text(shape):

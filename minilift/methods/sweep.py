@@ -61,7 +61,7 @@ class Block(NamedTuple):
         return self.l == self.depth
 
 
-def sweep(net, state, y, propose, new_weights=False):
+def sweep(net, state, y, propose, new_weights=False, gradients=None):
     r"""Yield (l, step) for l = D, …, 1, where step is θ_l − θ_l^new as `propose` gives it.
 
     Parameters
@@ -74,6 +74,8 @@ def sweep(net, state, y, propose, new_weights=False):
         From a `Block` to a step of θ_l's shape.
     new_weights : bool, default False
         Whether the signal passes through the updated weights (SIBP) instead of the old ones.
+    gradients : list, optional
+        Is given the gradients in the transfers' own parameters (batch norm), in the order of the layers.
     """
     theta, z, a, aux = state
     weight = net.loss_function.weight(len(z[net.depth]))
@@ -83,22 +85,26 @@ def sweep(net, state, y, propose, new_weights=False):
         step = propose(Block(l, net.depth, phi, net.local_transfer(l), theta[l], a[l - 1], z[l], g_a, g, weight))
         yield l, step
         if l > 1:
-            g_a = phi.adjoint_input(theta[l] - step if new_weights else theta[l], g)  # ProxProp (8), (10)
-            g_a, g = through_transfer(net.sigma[l - 1], z[l - 1], a[l - 1], aux[l - 1], g_a)
+            g_a = phi.adjoint_input(theta[l] - step if new_weights else theta[l], g)  # ProxProp (8), (10), SIBP signal
+            g_a, g, own = through_transfer(net.sigma[l - 1], z[l - 1], a[l - 1], aux[l - 1], g_a)
+            if gradients is not None:
+                gradients[:0] = own
 
 
 def through_transfer(sigma, z, a, aux, g_a):
-    r"""Return the signals at the output of f and at z, from the signal at a = σ(z).
+    r"""Return the signals at the output of f and at z, from the signal at a = σ(z), and gradients in σ's parameters.
 
     f is the elementwise activation that directly follows the map (see `Network.local_transfer`). Where σ is a
-    composition that begins with it, the signal comes through the rest by its adjoint.
+    composition that begins with it, the signal comes through the rest by its adjoint. Parameters of σ itself, of
+    which a batch norm has some, take explicit steps with every method.
     """
-    if not isinstance(sigma, Composition):
-        g = sigma.adjoint(z, a, aux, g_a)  # ProxProp (9)
-        return (g_a if sigma.elementwise else g), g
-    g_f = sigma.adjoint_rest(aux, g_a)
-    g = sigma.parts[0].adjoint(*aux[0], g_f)
-    return (g_f if sigma.parts[0].elementwise else g), g
+    parts, inputs, signals = [sigma], [(z, a, aux)], [g_a]
+    if isinstance(sigma, Composition):
+        parts, inputs, signals = sigma.parts, aux, sigma.signals(aux, g_a)
+    own = [part.gradient(part_aux, signal) for part, (_, _, part_aux), signal in zip(parts, inputs, signals)
+           if hasattr(part, "scale_shift")]
+    g = parts[0].adjoint(*inputs[0], signals[0])  # ProxProp (9)
+    return (signals[0] if parts[0].elementwise else g), g, own
 
 
 class Method:
@@ -137,10 +143,10 @@ class Method:
 
     def directions(self, net, state, y):
         """Return the directions for a forward pass that has been done, aligned with `net.parameters`."""
-        steps = [None] * net.depth
-        for l, step in sweep(net, state, y, self.propose, self.new_weights):
+        steps, gradients = [None] * net.depth, []
+        for l, step in sweep(net, state, y, self.propose, self.new_weights, gradients):
             steps[l - 1] = checked_step(self, l, step, net.theta[l])
-        return steps
+        return steps + gradients
 
     def start_epoch(self, epoch):
         """Be told that epoch 0, 1, … begins; for methods with schedules."""
