@@ -193,9 +193,11 @@ class Softplus(Activation):
 
     def integral(self, z):  # noqa: D102
         xp = array_module(z)
-        # SciPy's spence(x) is Li₂(1 − x); for z > 0 the inversion formula
-        # −Li₂(−exp z) = z²/2 + π²/6 + Li₂(−exp(−z)) keeps exp from overflowing
-        tail = special_functions(xp).spence(1 + xp.exp(-abs(z)))
+        x = xp.exp(-abs(z))
+        # SciPy's spence(1 + x) is Li₂(−x); for small x, where 1 + x rounds x away, the series Σ (−x)ⁿ/n²
+        series = sum((-x) ** n / n**2 for n in range(1, 11))
+        tail = xp.where(x < 0.02, series, special_functions(xp).spence(1 + x))
+        # for z > 0 the inversion formula −Li₂(−exp z) = z²/2 + π²/6 + Li₂(−exp(−z)) keeps exp from overflowing
         return xp.where(z > 0, z * z / 2 + math.pi**2 / 6 + tail, -tail).astype(z.dtype, copy=False)
 
 

@@ -46,7 +46,7 @@ class MatchingLoss:
         """Return h(z) of each output unit (n_out,), or in one number (1,) where f couples the units."""
         linear = self.target * z
         if not self.f.elementwise:
-            return (self.f.integral(z).sum() - linear.sum()).reshape(1)
+            return self.f.integral(z).sum(keepdims=True) - linear.sum(keepdims=True)[0]
         return (self.f.integral(z) - linear).sum(axis=0)
 
     def gradient(self, z):
@@ -119,8 +119,8 @@ class LocalProblem:
 
     def total(self, x, y):
         """Return ⟨x, y⟩ of each unit (n_out,), or in one number (1,) where the units are coupled."""
-        xp = array_module(x, y)
-        return xp.einsum("ij,ij->", x, y).reshape(1) if self.coupled else xp.einsum("ij,ij->j", x, y)
+        of_each = array_module(x, y).einsum("ij,ij->j", x, y)
+        return of_each.sum(keepdims=True) if self.coupled else of_each
 
     def descent(self, z, u):
         r"""Return the coordinates of minus the gradient in D, :math:`\tilde a^T\nabla h(z) - \beta D`."""

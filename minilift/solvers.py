@@ -242,7 +242,7 @@ def newton_direction(problem, z, q, forcing):
     r, change_r = q, gram.output_change(q)
     v, change_v = r, change_r
     rho = start = total(r, gram.weigh(r, change_r))
-    for _ in range(2 * min(gram.a.shape) + 10):  # twice the dimension: finite termination fails in floating point
+    for _ in range(2 * gram.coordinates + 10):  # twice the dimension: finite termination fails in floating point
         hessian_v = gram.lower(problem.data.curvature(z, change_v)) + problem.damping * v
         alpha = _ratio(rho, total(gram.weigh(v, change_v), hessian_v))
         p, change_p = p + alpha * v, change_p + alpha * change_v
@@ -329,7 +329,7 @@ def _sum_of_columns(x, y):
 
 def _sum_of_all(x, y):
     """Return the one inner product of x and y."""
-    return array_module(x, y).einsum("ij,ij->", x, y).reshape(1)
+    return _sum_of_columns(x, y).sum(keepdims=True)
 
 
 def _where(mask, x, y):

@@ -208,7 +208,8 @@ def checked_step(method, l, step, theta):
 
 def per_map(what, value, depth, check):
     """Return [None, v_1, …, v_D] from one value for all maps or a sequence of one for each."""
-    values = list(value) if isinstance(value, (list, tuple, np.ndarray)) else [value] * depth
+    several = isinstance(value, (list, tuple, np.ndarray))
+    values = list(value) if several else [value] * depth
     if len(values) != depth:
         raise ValueError(f"{what}: expected one value or one for each of the {depth} maps, got {len(values)}")
-    return [None] + [check(f"{what}[{l}]", v) for l, v in enumerate(values, start=1)]
+    return [None] + [check(f"{what}[{l}]" if several else what, v) for l, v in enumerate(values, start=1)]
