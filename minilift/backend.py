@@ -69,6 +69,28 @@ def array_module(*arrays):
     return cupy if owners == {"cupy"} else np
 
 
+def real_array(what, array, dtype, xp):
+    """Return what the user gave as `what` as an array of `xp` in `dtype`; itself, if it is that already.
+
+    Raises
+    ------
+    TypeError
+        If it holds no real numbers.
+    ValueError
+        If its rows differ in length.
+    """
+    if not isinstance(array, (np.ndarray, xp.ndarray)):
+        try:
+            array = np.asarray(array)
+        except ValueError as error:
+            raise ValueError(f"{what}: cannot be made into an array ({error})") from None
+    if array.dtype.kind not in "biuf":
+        real = "real " if array.dtype.kind == "c" else ""
+        raise TypeError(f"{what}: expected {real}numbers, got dtype {array.dtype}")
+    with np.errstate(over="ignore"):  # what is too large for dtype becomes inf, which the caller refuses
+        return xp.asarray(array, dtype=dtype)
+
+
 def to_numpy(array):
     """Return a host copy of a device array; a NumPy array is returned as it is."""
     return array.get() if array_module(array) is not np else array

@@ -12,7 +12,7 @@ import numpy as np
 
 from minilift.activations import Identity, Sigmoid, Softmax, softplus
 from minilift.arguments import known_name, positive_number
-from minilift.backend import array_module
+from minilift.backend import array_module, real_array
 
 REDUCTIONS = ("mean", "sum")
 PROX_ROUNDING = 16  # Newton stops at a residual of this many units of rounding
@@ -103,7 +103,7 @@ class Loss:
 
     def check_targets(self, y, samples, n_out, dtype, xp=np):
         """Return targets as this loss takes them, on the backend `xp`, or raise an error that says what is wrong."""
-        y = xp.asarray(y, dtype=dtype)
+        y = real_array("y", y, dtype, xp)
         if y.shape != (samples, n_out):
             raise ValueError(f"y: {type(self).__name__} expects targets of shape ({samples}, {n_out}), "
                              f"got {y.shape}")
@@ -143,7 +143,7 @@ class SoftmaxCrossEntropy(Loss):
         return z.argmax(axis=-1)
 
     def check_targets(self, y, samples, n_out, dtype, xp=np):  # noqa: D102
-        if not hasattr(y, "dtype"):
+        if not isinstance(y, (np.ndarray, xp.ndarray)):
             y = np.asarray(y)
         if y.shape != (samples,):
             raise ValueError(f"y: SoftmaxCrossEntropy expects labels of shape ({samples},), got {y.shape}")

@@ -12,7 +12,6 @@ import inspect
 import json
 import math
 import os
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +20,7 @@ import numpy as np
 from minilift import activations, convolution, losses, maps, normalization, pooling
 from minilift.activations import ACTIVATIONS, Composition, Identity
 from minilift.arguments import known_name, whole_number
-from minilift.backend import get_module, to_numpy
+from minilift.backend import get_module, real_array, to_numpy
 from minilift.convolution import Conv2d
 from minilift.losses import SoftmaxCrossEntropy
 from minilift.maps import Linear
@@ -102,10 +101,14 @@ class Network:
 
     def __init__(self, layers, loss=None, seed=0, dtype=np.float32, backend="numpy", input_shape=None,
                  input_layout="channels_last"):
-        self.loss_function = SoftmaxCrossEntropy() if loss is None else loss
+        if not isinstance(layers, (list, tuple)):
+            raise TypeError(f"Network: layers must be a list of layers, got {layers!r}")
+        layers = [instance(f"Network: layers[{position}]", layer) for position, layer in enumerate(layers)]
+        self.loss_function = instance("Network: loss", SoftmaxCrossEntropy() if loss is None else loss)
         if not hasattr(self.loss_function, "gradient"):
             raise TypeError(f"Network: loss must be a loss such as SoftmaxCrossEntropy(), got {loss!r}")
-        self.dtype = np.dtype(known_name("Network: dtype", np.dtype(dtype).name, DTYPES))
+        name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
+        self.dtype = np.dtype(known_name("Network: dtype", name, DTYPES))
         self.backend, self.xp = backend, get_module(backend)
         self.layers = [layer.on_backend(self.xp, self.dtype) if hasattr(layer, "on_backend") else layer
                        for layer in layers]
@@ -250,7 +253,7 @@ class Network:
 
     def to_backend(self, array):
         """Return `array` on the network's backend, cast to its dtype (itself, if it is both already)."""
-        return self.xp.asarray(array, dtype=self.dtype)
+        return real_array("X", array, self.dtype, self.xp)
 
     def checked_input(self, X):
         """Return X on the network's backend and in its dtype, or raise an error that says what is wrong."""
@@ -320,11 +323,16 @@ def mlp(widths, activation="relu", loss=None, seed=0, dtype=np.float32, backend=
     init : str or float, default "uniform"
         As for `Linear`.
     """
+    if isinstance(widths, int):
+        raise TypeError(f"mlp: widths must be a sequence of widths, got {widths}")
     widths = list(widths)
     if len(widths) < 2:
         raise ValueError(f"mlp: widths must hold at least an input and an output width, got {widths}")
     hidden = len(widths) - 2
-    each = [activation] * hidden if isinstance(activation, str) or hasattr(activation, "adjoint") else list(activation)
+    one = isinstance(activation, str) or hasattr(activation, "adjoint")
+    if not one and not isinstance(activation, (list, tuple)):
+        raise TypeError(f"mlp: activation must be a name, a transfer or a sequence of them, got {activation!r}")
+    each = [activation] * hidden if one else list(activation)
     if len(each) != hidden:
         raise ValueError(f"mlp: {hidden} hidden layers need as many activations, got {len(each)}")
     layers = [Linear(widths[0], widths[1], init=init)]
@@ -397,15 +405,25 @@ def load(path, backend="numpy", layers=()):
     arrays = read_npz(path)
     if "graph" not in arrays:
         raise ValueError(f"{path}: not a network saved by minilift (it holds {sorted(arrays)})")
-    graph = json.loads(str(arrays.pop("graph")))
+    get_module(backend)  # an unknown backend is no fault of the file
     known = {cls.__name__: cls for cls in layers}
     for module in (maps, convolution, activations, pooling, normalization, losses):
-        known = {**{name: cls for name, cls in vars(module).items() if inspect.isclass(cls)}, **known}
-    net = Network([build(item, known) for item in graph["layers"]], loss=build(graph["loss"], known),
-                  dtype=graph["dtype"], backend=backend, input_shape=graph["input_shape"],
-                  input_layout=graph["input_layout"])
-    net.load_state_dict(arrays)
+        known = {**{name: cls for name, cls in vars(module).items() if is_part(cls)}, **known}
+    try:
+        graph = json.loads(str(arrays.pop("graph")))
+        net = Network([build(item, known) for item in graph["layers"]], loss=build(graph["loss"], known),
+                      dtype=graph["dtype"], backend=backend, input_shape=graph["input_shape"],
+                      input_layout=graph["input_layout"])
+        net.load_state_dict(arrays)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: cannot be made into a network, damaged or of classes that are not known "
+                         f"({type(error).__name__}: {error})") from error
     return net
+
+
+def is_part(thing):
+    """Whether `thing` is the class of a layer or a loss."""
+    return inspect.isclass(thing) and (hasattr(thing, "kind") or hasattr(thing, "gradient"))
 
 
 def describe(layer):
@@ -425,15 +443,15 @@ def build(description, known):
 def write_npz(path, arrays):
     """Write arrays to an `.npz` file so that a reader sees the old file or the new one, never a part."""
     path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "wb") as file:
             np.savez(file, **arrays)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -467,6 +485,13 @@ def group_layers(layers):
         else:
             groups[-1].append(layer)
     return phi, [None] + [as_transfer(parts) for parts in groups[:-1]]
+
+
+def instance(what, thing):
+    """Return `thing` if it is no class: ReLU where ReLU() is meant."""
+    if inspect.isclass(thing):
+        raise TypeError(f"{what} is the class {thing.__name__}; an instance is needed, {thing.__name__}(…)")
+    return thing
 
 
 def as_transfer(parts):

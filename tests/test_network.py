@@ -1,0 +1,313 @@
+"""The layer graph: grouping, state, parameters, description, saving and loading."""
+
+import json
+import os
+import stat
+
+import numpy as np
+import pytest
+from conftest import read_only
+from hypothesis import given
+from hypothesis import strategies as st
+from laws import assert_close, cases, random_case
+
+import minilift as ml
+from minilift.activations import Composition
+
+
+def small(**options):
+    return ml.Network([ml.Linear(3, 4), ml.ReLU(), ml.Linear(4, 2)], **options)
+
+
+# ---- graph
+
+def test_maps_and_transfers_carry_the_papers_indices():
+    net = ml.Network([ml.Linear(3, 4), ml.Tanh(), ml.Linear(4, 5), ml.Linear(5, 2)])
+    assert net.depth == 3
+    assert [None, 3, 4, 5] == [phi and phi.n_in for phi in net.phi]
+    assert isinstance(net.sigma[1], ml.Tanh)
+    assert isinstance(net.sigma[2], ml.Identity)  # two maps in a row
+    assert len(net.sigma) == 3
+    assert net.shapes == [(3,), (4,), (4,), (5,), (5,), (2,)]
+
+
+def test_transfers_in_a_row_are_composed(rng):
+    net = ml.Network([ml.Linear(3, 4), ml.Tanh(), ml.Softplus(), ml.Linear(4, 2)], dtype=np.float64)
+    assert isinstance(net.sigma[1], Composition)
+    X = rng.standard_normal((5, 3))
+    state = net.forward(X)
+    assert_close("a_1", state.a[1], np.log1p(np.exp(np.tanh(state.z[1]))), 1e-14)
+    assert isinstance(net.local_transfer(1), ml.Tanh)
+
+
+@given(cases())
+def test_forward_is_the_chain_of_maps_and_transfers(case):
+    net, a = case.net, case.X
+    state = net.forward(case.X)
+    assert np.shares_memory(state.a[0], case.X)  # cast or moved only if need be
+    assert [len(values) for values in state] == [net.depth + 1, net.depth + 1, net.depth, net.depth]
+    assert state.theta[0] is None
+    assert state.z[0] is None
+    for l in range(1, net.depth + 1):
+        z = a @ net.theta[l][:-1] + net.theta[l][-1]
+        assert_close(f"z_{l}", state.z[l], z, 1e-13)
+        if l < net.depth:
+            a = net.sigma[l].forward(z)
+            assert_close(f"a_{l}", state.a[l], a, 1e-12)
+
+
+@given(cases())
+def test_no_method_writes_into_data_parameters_or_values(case):
+    """Everything is read-only here, the state's arrays too: a write would raise."""
+    state = case.net.forward(case.X)
+    for values in (state.z, state.a):
+        for array in values[1:]:
+            array.flags.writeable = False
+    for method in (ml.BackProp(), ml.ProxProp(), ml.ProxProp(solver="cg3"), ml.ProxProp(last="implicit"),
+                   ml.ProxProp(solver="cg2", joint=True)):
+        first = method.directions(case.net, state, case.y)
+        again = method.directions(case.net, state, case.y)
+        assert all((x == y).all() for x, y in zip(first, again))
+
+
+def test_a_state_is_a_value(rng):
+    net = small(dtype=np.float64)
+    X, y = rng.standard_normal((5, 3)), np.array([0, 1, 0, 1, 1])
+    state = net.forward(X)
+    kept = state.copy()
+    assert state.theta[1] is net.theta[1]
+    before = net.theta[1].copy()
+    ml.SGD(0.5).step(net.parameters, ml.BackProp().direction(net, X, y)[1])
+    assert (kept.theta[1] == before).all()
+    assert not (state.theta[1] == before).all()
+    assert (state.z[1] == kept.z[1]).all()
+
+
+def test_other_parameters_for_one_forward_pass(rng):
+    net, X = small(dtype=np.float64), rng.standard_normal((5, 3))
+    theta = [None, *(p + 1 for p in net.parameters)]
+    state = net.forward(X, theta=theta)
+    assert_close("z_1", state.z[1], X @ theta[1][:-1] + theta[1][-1], 1e-15)
+    net.theta = theta
+    assert (net.forward(X).z[2] == state.z[2]).all()
+
+
+# ---- parameters
+
+def test_theta_may_be_assigned_and_is_cast_to_the_networks_dtype():
+    net = small(dtype=np.float32)
+    net.theta = [None, np.ones((4, 4)), np.zeros((5, 2))]
+    assert [p.dtype for p in net.parameters] == [np.float32] * 2
+    assert net.parameters[0] is net.theta[1]
+    assert (net.theta[1] == 1).all()
+
+
+def test_the_seed_decides_and_the_dtype_only_rounds():
+    a, b, other = small(seed=3), small(seed=3, dtype=np.float64), small(seed=4)
+    for p, q, r in zip(a.parameters, b.parameters, other.parameters):
+        assert (p == q.astype(np.float32)).all()
+        assert not (p == r).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("loss", [ml.SoftmaxCrossEntropy(), ml.SigmoidCrossEntropy(), ml.SquaredError()], ids=repr)
+def test_all_values_have_the_networks_dtype(dtype, loss, rng):
+    net = ml.mlp([3, 4, 5, 2], activation=["tanh", "softplus"], loss=loss, dtype=dtype)
+    X = rng.standard_normal((6, 3))
+    y = np.array([0, 1] * 3) if loss.classification else rng.uniform(size=(6, 2))
+    state = net.forward(X)
+    assert {array.dtype for array in [*state.z[1:], *state.a]} == {np.dtype(dtype)}
+    for method in (ml.BackProp(), ml.ProxProp(), ml.ProxProp(solver="cg3"), ml.ProxProp(last="implicit")):
+        value, directions = method.direction(net, X, y)
+        assert type(value) is float
+        assert {d.dtype for d in directions} == {np.dtype(dtype)}
+    assert net.predict_proba(X).dtype == dtype
+
+
+@given(st.integers(1, 5), st.integers(1, 30))
+def test_float32_directions_are_the_rounded_float64_ones(depth, samples):
+    case = random_case(depth, [6] * (depth + 1), samples, ["tanh"] * (depth - 1), ml.SoftmaxCrossEntropy())
+    single = ml.Network(case.net.layers, loss=case.net.loss_function, dtype=np.float32)
+    single.theta = case.net.theta
+    for method in (ml.BackProp(), ml.ProxProp(), ml.ProxProp(solver="cg3")):
+        _, exact = method.direction(case.net, case.X, case.y)
+        _, rounded = method.direction(single, case.X, case.y)
+        for d, e in zip(rounded, exact):
+            assert_close(repr(method), d, e, 1e-4)
+
+
+# ---- what a user asks
+
+def test_loss_accuracy_predictions(rng):
+    net = ml.mlp([3, 8, 4], dtype=np.float64)
+    X, y = rng.standard_normal((50, 3)), rng.integers(0, 4, 50)
+    logits = net.forward(X).z[2]
+    assert (net.predict(X) == logits.argmax(axis=1)).all()
+    assert net.accuracy(X, y) == np.mean(logits.argmax(axis=1) == y)
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert_close("probabilities", net.predict_proba(X), p, 1e-13)
+    assert net.loss(X, y) == pytest.approx(-np.log(p[np.arange(50), y]).mean(), rel=1e-13)
+    assert net.loss(X.tolist(), y.tolist()) == net.loss(X, y)
+
+
+def test_mlp_is_the_same_network_written_shorter():
+    short, long = ml.mlp([3, 4, 2], seed=5), small(seed=5)
+    assert repr(short) == repr(long)
+    assert all((p == q).all() for p, q in zip(short.parameters, long.parameters))
+    mixed = ml.mlp([3, 4, 5, 2], activation=["tanh", ml.LeakyReLU(0.2)])
+    assert [repr(s) for s in mixed.sigma[1:]] == ["Tanh()", "LeakyReLU(0.2)"]
+
+
+def test_printing_a_network_shows_its_graph():
+    text = str(ml.mlp([64, 128, 10], activation="tanh"))
+    for part in ("Linear(64, 128)", "Tanh()", "(N, 128)", "8,320", "1,290", "9,610 parameters", "float32 on numpy",
+                 "SoftmaxCrossEntropy()"):
+        assert part in text
+    assert repr(small()) == ("Network([Linear(3, 4), ReLU(), Linear(4, 2)], loss=SoftmaxCrossEntropy(), "
+                             "dtype=float32)")
+
+
+# ---- saving and loading
+
+@given(cases())
+def test_a_saved_network_comes_back_bit_for_bit(tmp_path_factory, case):
+    path = tmp_path_factory.mktemp("net") / "net.npz"
+    case.net.save(path)
+    net = ml.load(path)
+    assert repr(net) == repr(case.net)
+    assert net.dtype == case.net.dtype
+    assert all((p == q).all() for p, q in zip(net.parameters, case.net.parameters))
+    assert net.loss(case.X, case.y) == case.net.loss(case.X, case.y)
+
+
+def test_arguments_of_layers_are_saved(tmp_path):
+    net = ml.Network([ml.Linear(3, 4, init="he"), ml.LeakyReLU(0.25), ml.Linear(4, 2, init=0.5)],
+                     loss=ml.SquaredError("sum"))
+    net.save(tmp_path / "net.npz")
+    again = ml.load(tmp_path / "net.npz")
+    assert again.layers[0].init == "he"
+    assert again.layers[1].slope == 0.25
+    assert again.layers[2].init == 0.5
+    assert again.loss_function.reduction == "sum"
+
+
+class Sine(ml.Activation):
+    """A user's layer."""
+
+    def __init__(self, frequency=1.0):
+        self.frequency = frequency
+
+    def forward(self, z):
+        return np.sin(self.frequency * z)
+
+    def derivative(self, z):
+        return self.frequency * np.cos(self.frequency * z)
+
+
+def test_a_users_layer_is_named_when_loading(tmp_path):
+    net = ml.Network([ml.Linear(3, 4), Sine(2.0), ml.Linear(4, 2)])
+    net.save(tmp_path / "net.npz")
+    assert ml.load(tmp_path / "net.npz", layers=[Sine]).layers[1].frequency == 2.0
+    with pytest.raises(ValueError, match="unknown name 'Sine'"):
+        ml.load(tmp_path / "net.npz")
+
+
+def test_saving_replaces_a_file_at_once_and_leaves_nothing_beside_it(tmp_path):
+    path = tmp_path / "net.npz"
+    small(seed=1).save(path)
+    small(seed=2).save(path)
+    assert os.listdir(tmp_path) == ["net.npz"]
+    assert (ml.load(path).theta[1] == small(seed=2).theta[1]).all()
+    mask = os.umask(0)
+    os.umask(mask)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~mask  # as any file that the user writes
+
+
+def test_a_failed_save_keeps_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "net.npz"
+    small(seed=1).save(path)
+    before = path.read_bytes()
+
+    def fail(*args, **kwargs):
+        raise OSError("disk full")
+    monkeypatch.setattr(np, "savez", fail)
+    with pytest.raises(OSError, match="disk full"):
+        small(seed=2).save(path)
+    assert os.listdir(tmp_path) == ["net.npz"]
+    assert path.read_bytes() == before
+
+
+@given(position=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_a_damaged_file_is_an_error_or_does_no_harm(tmp_path_factory, position, bit):
+    """One bit flipped: either one clear error, or the same network (the bit was in a part that nothing reads)."""
+    path = tmp_path_factory.mktemp("net") / "net.npz"
+    net = small(seed=1)
+    net.save(path)
+    content = bytearray(path.read_bytes())
+    content[int(position * len(content))] ^= 1 << bit
+    path.write_bytes(content)
+    try:
+        again = ml.load(path)
+    except ValueError as error:
+        assert str(path) in str(error)
+        return
+    assert repr(again) == repr(net)
+    assert all((p == q).all() for p, q in zip(again.parameters, net.parameters))
+
+
+@given(share=st.floats(0, 1, exclude_max=True))
+def test_a_truncated_file_is_an_error(tmp_path_factory, share):
+    path = tmp_path_factory.mktemp("net") / "net.npz"
+    small().save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[:int(share * len(content))])
+    with pytest.raises(ValueError, match=r"net\.npz: cannot be read as \.npz, the file is damaged"):
+        ml.load(path)
+
+
+def write(path, graph, **arrays):
+    np.savez(path, graph=np.array(graph if isinstance(graph, str) else json.dumps(graph)), **arrays)
+
+
+def described(**changes):
+    """Return a good description of Linear(3, 2) with squared error, changed."""
+    return {"layers": [["Linear", {"n_in": 3, "n_out": 2}]], "loss": ["SquaredError", {}], "dtype": "float32",
+            "input_shape": [3], "input_layout": "channels_last", **changes}
+
+
+@pytest.mark.parametrize(("graph", "message"), [
+    ("{", "damaged"),
+    ("[]", "damaged"),
+    ({"layers": []}, "damaged"),
+    (described(layers=[["Linear", {"n_in": 3}]]), "missing 1 required positional argument: 'n_out'"),
+    (described(layers=[["Linear", {"n_in": 3, "n_out": 2, "rows": 1}]]), "unexpected keyword argument 'rows'"),
+    (described(layers=[["Liner", {"n_in": 3, "n_out": 2}]]), "did you mean 'Linear'"),
+    (described(layers=[["Gram", {"a": 3}]]), "unknown name 'Gram'"),
+    (described(dtype="float16"), "dtype: unknown name 'float16'"),
+    (described(input_shape=[4]), r"expects samples of shape \(3,\), got \(4,\)"),
+    (described(), r"expected the arrays \['theta_1'\], got \[\]"),
+])
+def test_a_file_whose_description_makes_no_sense(tmp_path, graph, message):
+    write(tmp_path / "net.npz", graph)
+    with pytest.raises(ValueError, match=rf"net\.npz.*{message}"):
+        ml.load(tmp_path / "net.npz")
+
+
+def test_no_pickle_is_loaded(tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (print, ("loaded",))
+    np.savez(tmp_path / "net.npz", graph=np.array([Bomb()], dtype=object))
+    with pytest.raises(ValueError, match=r"net\.npz: cannot be read as \.npz"):
+        ml.load(tmp_path / "net.npz")
+
+
+def test_state_dict_goes_from_one_network_to_another():
+    source, target = small(seed=1), small(seed=2)
+    state = source.state_dict()
+    assert sorted(state) == ["theta_1", "theta_2"]
+    target.load_state_dict(state)
+    assert all((p == q).all() for p, q in zip(source.parameters, target.parameters))
+    source.theta[1][:] = 0
+    assert target.theta[1].any()  # the two share nothing
+    assert not read_only(source.theta[1]).any()
