@@ -180,7 +180,7 @@ class LocoProp(Method):
 
 def cheap_side(block):
     """Return the side on which plain local steps cost less: 2 N² against 4 N n_in products a unit and step."""
-    rows, n_in = block.phi.rows(block.a).shape
+    rows, n_in = len(block.phi.columns(block.z)), len(block.theta) - 1
     return "sample" if rows <= 2 * n_in else "parameter"
 
 

@@ -57,15 +57,15 @@ class SemiImplicit(Method):
 
     def propose(self, block):
         """Return θ_l − θ_l^new of the W block, then the b block."""
-        phi, rows = block.phi, block.phi.rows(block.a)
-        xp = array_module(rows)
+        phi, xp = block.phi, array_module(block.a)
         z, data = phi.columns(block.z), self.data(block)
         if self.joint:
-            return self.solve(Gram(rows), z, data, block.last).value
-        gram = Gram(rows, bias=False)
+            return self.solve(phi.gram(block.a), z, data, block.last).value
+        gram = phi.gram(block.a, bias=False)
         weights = self.solve(gram, z, data, block.last)
         z = z - (gram.apply(weights.value) if weights.change is None else weights.change)
-        bias = self.solve(Gram(rows[:, :0]), z, data, block.last)  # its input is the column of ones alone
+        ones = Gram(xp.empty((len(z), 0), z.dtype))  # the input of b is the column of ones alone
+        bias = self.solve(ones, z, data, block.last)
         return xp.concatenate([weights.value, bias.value])
 
     def data(self, block):
