@@ -1,9 +1,12 @@
 r"""The course's notebooks: one source each, and the student and solution versions that are generated from it.
 
 A source is a Python file in percent format, `tutorials/src/NN_name.py`. Tags on its cells say what they are:
-``exercise`` (a cell with ``# <solution>`` … ``# </solution>`` around what the student is to find), ``check`` (its
-check, one line), ``predict`` (a question put before a figure), ``mistake`` (a planted wrong answer, for the tests,
-in neither version), ``answer`` (a model answer to an open exercise, in the solutions only).
+
+- ``exercise``: a cell with ``# <solution>`` and ``# </solution>`` around what the student is to find;
+- ``check``: its check, one line;
+- ``predict``: a question put before a figure;
+- ``mistake``: a planted wrong answer, for the tests; in neither version;
+- ``answer``: a model answer to an open exercise; in the solutions only.
 """
 
 from __future__ import annotations
@@ -33,7 +36,8 @@ CURRICULUM = (
     "11_reproduce_a_paper",
     "12_gpu",
 )
-SECONDS = {"07_step_sizes": 60, "11_reproduce_a_paper": 60}  # of compute on a quiet 2-core laptop; 20 for the others
+# of compute on a quiet 2-core laptop
+SECONDS = {name: 60 if name in ("07_step_sizes", "11_reproduce_a_paper") else 20 for name in CURRICULUM}
 REPORT = "application/vnd.minilift.report+json"  # the machine-readable half of a check's or record's output
 SOLUTION = re.compile(r"^([ ]*)# <solution(?: ([\w, ]+))?>\n(.*?)^\1# </solution>$", re.M | re.S)
 EXERCISE = re.compile(r"^# Exercise (\d+\.\d+)", re.M)
@@ -54,7 +58,7 @@ def folder():
 
 
 def full_name(name):
-    """Return the name in the curriculum that `name` stands for: "01", "1", "01_backward_step" or a file's name."""
+    """Return the name in the curriculum that `name` stands for: "01", "1", "01_backward_step" or a file."""
     stem = Path(str(name)).stem
     for known in CURRICULUM:
         if stem == known or (stem.isdigit() and int(stem) == int(known[:2])):
@@ -88,7 +92,8 @@ def tagged(cell, tag):
 
 def slug(source):
     """Return an id made of the first words of a cell: it stays when cells are added before it."""
-    plain = unicodedata.normalize("NFKD", source.strip().split("\n")[0]).encode("ascii", "ignore").decode().lower()
+    first = unicodedata.normalize("NFKD", source.strip().split("\n")[0])
+    plain = first.encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:40].strip("-") or "cell"
 
 
@@ -110,12 +115,12 @@ def version(name, kind):
     for cell in cells:
         cell.source = SOLUTION.sub(blank if kind == "student" else revealed, cell.source)
         if "# <solution" in cell.source or "# </solution" in cell.source:
-            raise ValueError(f"{name}, cell {cell.id!r}: a solution marker has no partner, or another indentation")
+            raise ValueError(f"{name}, cell {cell.id!r}: a solution marker lacks its partner")
     return v4.new_notebook(cells=cells, metadata=notebook_metadata(name, kind))
 
 
 def blank(match):
-    """Return what the student finds instead of a solution: nothing yet, in a form that says so when it is run."""
+    """Return what the student finds instead of a solution: nothing yet, and it says so when it is run."""
     indent, names, _ = match.groups()
     if names is None:
         return f"{indent}raise NotImplementedError  # your code here"
@@ -176,8 +181,8 @@ def execute(notebook, timeout=300, allow_errors=False):
     """
     from nbclient import NotebookClient
     with tempfile.TemporaryDirectory() as clean:
-        NotebookClient(notebook, timeout=timeout, kernel_name="python3", allow_errors=allow_errors, record_timing=False,
-                       interrupt_on_timeout=True, extra_arguments=[OFFLINE],
+        NotebookClient(notebook, timeout=timeout, kernel_name="python3", allow_errors=allow_errors,
+                       record_timing=False, interrupt_on_timeout=True, extra_arguments=[OFFLINE],
                        resources={"metadata": {"path": clean}}).execute()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
@@ -190,7 +195,7 @@ def joined_streams(outputs):
     """Return outputs with neighbouring pieces of one stream joined: where they are cut depends on timing."""
     joined = []
     for output in outputs:
-        if joined and output.output_type == "stream" == joined[-1].output_type and output.name == joined[-1].name:
+        if joined and output.output_type == "stream" and output.get("name") == joined[-1].get("name"):
             joined[-1].text += output.text
         else:
             joined.append(output)
@@ -203,7 +208,7 @@ def refuse_network():
     connect = socket.socket.connect
 
     def local_only(self, address):
-        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+        if self.family != socket.AF_UNIX and address[0] not in ("127.0.0.1", "::1", "localhost"):
             raise OSError(f"the course runs without network, but a cell tried to reach {address}")
         return connect(self, address)
 
@@ -219,7 +224,7 @@ def reports(notebook):
 # ---- handing out and grading
 
 def hand_out(directory, names=CURRICULUM):
-    """Copy student versions, without outputs (a figure that is seen first cannot be predicted), into a folder.
+    """Copy student versions into a folder, without outputs: a figure that has been seen cannot be predicted.
 
     Returns
     -------
@@ -260,9 +265,9 @@ def without_outputs(notebook):
 def grade(path, seed):
     """Run the answers of a returned notebook in a fresh copy, with another seed.
 
-    Only the exercise cells are taken from the returned notebook (found by their first line, ``# Exercise 1.2``);
-    checks and everything else are the course's own. A cell that raises is graded as failed and replaced by the
-    unsolved one, so that the others are still judged.
+    Only the exercise cells are taken from the returned notebook (found by their first line,
+    ``# Exercise 1.2``); checks and everything else are the course's own. A cell that raises counts as failed
+    and is replaced by the unsolved one, so that the others are still judged.
 
     Parameters
     ----------
@@ -274,7 +279,7 @@ def grade(path, seed):
     Returns
     -------
     list of dict
-        For each exercise: exercise, status ("PASS", "FAIL", "TODO"), claims (text, error, tolerance), message.
+        exercise, status ("PASS", "FAIL", "TODO"), claims (text, error, tolerance), message; one for each.
     """
     import nbformat
     seed = whole_number("grade: seed", seed, least=0)
@@ -330,11 +335,12 @@ def table(results):
     """Return graded results as the lines of a table."""
     rows = [("exercise", "result", "largest error", "remark")]
     for result in results:
-        error, limit = max(map(error_and_limit, result["claims"]), key=lambda pair: pair[0] / pair[1], default=(None, 1))
+        errors = map(error_and_limit, result["claims"])
+        error, limit = max(errors, key=lambda pair: pair[0] / pair[1], default=(None, 1))
         size = "" if error is None else f"{error:.1e} (limit {limit:.0e})"
         rows.append((result["exercise"], result["status"], size, result["message"]))
     widths = [max(len(row[k]) for row in rows) for k in range(3)]
-    lines = ["  ".join([*(text.ljust(width) for text, width in zip(row, widths)), row[3]]).rstrip() for row in rows]
+    lines = ["  ".join([*map(str.ljust, row[:3], widths), row[3]]).rstrip() for row in rows]
     passed = sum(result["status"] == "PASS" for result in results)
     return [*lines, f"{passed} of {len(results)} passed"]
 
@@ -346,10 +352,10 @@ def add_arguments(parser):
     commands = parser.add_subparsers(dest="teach_command", required=True, metavar="{student,grade,build}")
     student = commands.add_parser("student", help="write fresh student notebooks into a folder")
     student.add_argument("directory", metavar="DIR")
-    student.add_argument("names", nargs="*", metavar="NOTEBOOK", help="such as 01 or 01_backward_step; default all")
+    student.add_argument("names", nargs="*", metavar="NOTEBOOK", help="such as 01; default all")
     grading = commands.add_parser("grade", help="run a returned notebook's answers with another seed")
     grading.add_argument("notebook", metavar="NOTEBOOK")
-    grading.add_argument("--seed", type=int, default=1, help="seed to grade with (default 1; the course's is 0)")
+    grading.add_argument("--seed", type=int, default=1, help="default 1 (the course's is 0)")
     grading.add_argument("--json", metavar="FILE", help="default: NOTEBOOK with the ending .grade.json")
     making = commands.add_parser("build", help="generate notebooks from their sources (in a source checkout)")
     making.add_argument("names", nargs="*", metavar="NOTEBOOK", help="default all")
@@ -357,7 +363,8 @@ def add_arguments(parser):
 
 def run(arguments):
     """Run `minilift teach` and return its exit code."""
-    return {"student": run_student, "grade": run_grade, "build": run_build}[arguments.teach_command](arguments)
+    commands = {"student": run_student, "grade": run_grade, "build": run_build}
+    return commands[arguments.teach_command](arguments)
 
 
 def run_student(arguments):
@@ -373,7 +380,8 @@ def run_grade(arguments):
     path = Path(arguments.notebook)
     results = grade(path, arguments.seed)
     target = Path(arguments.json) if arguments.json else path.with_suffix(".grade.json")
-    write(target, json.dumps({"notebook": path.name, "seed": arguments.seed, "results": results}, indent=1) + "\n")
+    report = {"notebook": path.name, "seed": arguments.seed, "results": results}
+    write(target, json.dumps(report, indent=1) + "\n")
     print("\n".join([f"{path.name}, seed {arguments.seed}", *table(results), f"written: {target}"]))
     return 0
 
@@ -395,7 +403,7 @@ def add_tutorials_arguments(parser):
 
 
 def run_tutorials(arguments):
-    """Copy the student notebooks into a folder of the user's and start Jupyter there; return the exit code."""
+    """Copy the student notebooks into a folder of the user's, start Jupyter there, return the exit code."""
     import subprocess
     import sys
     for path, new in hand_out(arguments.directory):

@@ -1,9 +1,10 @@
 r"""What the notebooks of the course share: checks, predictions, records, style and figure helpers.
 
-A check takes a student's answer and says PASS, FAIL with the size of the error and what the mistake probably is, or
-TODO; it returns what the notebook goes on with, the answer if it is right and otherwise a stand-in made of the
-library, so that later figures are right. The checks of each notebook are in `minilift.exercises`; they ask whether
-an answer has the property that defines it (an equation, a minimum, a bound), and do not compare it with a solution.
+A check takes a student's answer and says PASS, FAIL with the size of the error and what the mistake probably
+is, or TODO. It returns what the notebook goes on with: the answer if it is right, otherwise a stand-in made
+of the library, so that later figures are right. The checks of each notebook are in `minilift.exercises`. They
+ask whether an answer has the property that defines it (an equation, a minimum, a bound), and do not compare
+it with a solution.
 """
 
 from __future__ import annotations
@@ -17,12 +18,17 @@ from typing import NamedTuple
 import numpy as np
 
 from minilift.arguments import unknown_name
-from minilift.notebooks import (REPORT, add_arguments, add_tutorials_arguments, run,  # noqa: F401 - the command line
-                                run_tutorials)
+from minilift.notebooks import REPORT, add_arguments, add_tutorials_arguments, run, run_tutorials
+
+__all__ = [
+    "COLORS", "DIFFERENCES", "METHODS", "ROUNDING", "Claim", "add_arguments", "add_tutorials_arguments", "band",
+    "check", "claim", "compare", "contours", "gap", "holds", "method_style", "record", "reveal", "run",
+    "run_tutorials", "same", "show", "style", "versions",
+]
 
 ROUNDING = 1e-12  # float64 (unit rounding 1e-16), sums of up to some thousand terms of order one
-DIFFERENCES = 1e-6  # central differences in float64: truncation and rounding balance at about 1e-10, times conditioning
-DPI = 100
+DIFFERENCES = 1e-6  # central differences in float64 are good to about 1e-10, times the curvature
+DPI = 100  # of figures: sharp enough to read, and a notebook of ten stays below 700 KB
 
 
 # ---- what notebooks print
@@ -58,7 +64,7 @@ def reveal(prediction, answer, because=""):
 
 
 def gap(actual, expected):
-    r"""Return the error :math:`\max|x - y| / \max(1, \max|y|)`: absolute for small y, relative for large; inf for NaN.
+    r"""Return :math:`\max|x - y| / \max(1, \max|y|)`: absolute for small y, relative for large; inf for NaN.
 
     Raises
     ------
@@ -90,14 +96,15 @@ def holds(text, actual, expected, tolerance=ROUNDING):
 
 
 def compare(text, mine, theirs):
-    """Print how an array computed by hand compares with the library's: exact, to rounding, and the largest gap."""
+    """Print how an array computed by hand compares with the library's: exact, to rounding, largest gap."""
     error = gap(mine, theirs)
     exact = bool((np.asarray(mine) == np.asarray(theirs)).all())
-    print(f"{text:<24} exact {exact!s:<5}  to rounding {error <= ROUNDING!s:<5}  largest difference {error:.1e}")
+    rounding = error <= ROUNDING
+    print(f"{text:<24} exact {exact!s:<5}  to rounding {rounding!s:<5}  largest difference {error:.1e}")
 
 
 def record(name, value, expected, tolerance):
-    """Keep a number that the prose relies on; the tests hold it to its tolerance, in committed and fresh outputs.
+    """Keep a number that the prose relies on; the tests hold it to its tolerance, committed and fresh.
 
     Parameters
     ----------
@@ -113,8 +120,8 @@ def record(name, value, expected, tolerance):
     kept = abs(value - expected) <= tolerance
     note = "" if kept else "   <- the text is no longer right about this"
     publish(f"record  {name}: {value:.4g}  (text: {expected:g} ± {tolerance:g}){note}",
-            {"kind": "record", "name": name, "value": value if math.isfinite(value) else None, "expected": expected,
-             "tolerance": tolerance, "kept": kept})
+            {"kind": "record", "name": name, "value": value if math.isfinite(value) else None,
+             "expected": expected, "tolerance": tolerance, "kept": kept})
 
 
 # ---- checks of exercises
@@ -156,10 +163,10 @@ def check(exercise, answer, claims, mistakes=None, fallback=None):
     answer : function, array, number or str
         None, or a function that returns None or raises NotImplementedError: not done yet.
     claims : function
-        From the answer to an iterable of `Claim`: the properties that define a right answer. A function's arguments
-        reach it as read-only copies.
+        From the answer to an iterable of `Claim`: the properties that define a right answer. A function's
+        arguments reach it as read-only copies.
     mistakes : function, optional
-        From the answer to an iterable of (whether it is this mistake, what to say); asked only of a wrong answer.
+        From the answer to an iterable of (whether it is this mistake, what to say), for wrong answers.
     fallback : object, optional
         What stands in for an answer that is not right, made of the library; None: the notebook needs none.
     """
@@ -193,12 +200,12 @@ def unanswered(answer):
 
 
 def guarded(answer):
-    """Return a function so wrapped that it cannot change its arguments, and that returning None counts as not done."""
+    """Return a function wrapped so that it cannot change its arguments and that None counts as not done."""
     if not callable(answer):
         return answer
 
     def ask(*arguments, **named):
-        result = answer(*map(read_only, arguments), **{name: read_only(value) for name, value in named.items()})
+        result = answer(*map(read_only, arguments), **dict(zip(named, map(read_only, named.values()))))
         if unanswered(result):
             raise NotImplementedError
         return result
@@ -287,7 +294,7 @@ def style():
     from cycler import cycler
     cycle = [COLORS[name] for name in ("blue", "vermillion", "green", "orange", "purple", "sky", "black")]
     matplotlib.rcParams.update({
-        "figure.facecolor": "white", "axes.facecolor": "white", "savefig.facecolor": "white", "text.color": "black",
+        "figure.facecolor": "white", "axes.facecolor": "white", "savefig.facecolor": "white",
         "figure.constrained_layout.use": True, "figure.dpi": DPI, "font.size": 10, "axes.titlesize": 10,
         "axes.prop_cycle": cycler(color=cycle), "axes.spines.top": False, "axes.spines.right": False,
         "axes.grid": True, "grid.color": "#E6E6E6", "grid.linewidth": 0.6, "axes.axisbelow": True,
@@ -316,11 +323,12 @@ def show(fig, alt):
 
 
 def contours(ax, function, x, y, levels=12):
-    """Draw contours of function(points (n, 2)) -> (n,), log-spaced from its least value on the grid, equal aspect."""
+    """Draw contours of function(points (n, 2)) -> (n,), log-spaced from its least value, equal aspect."""
     points = np.stack(np.meshgrid(x, y), axis=-1)
     values = function(points.reshape(-1, 2)).reshape(points.shape[:2])
     least, span = values.min(), np.ptp(values)
-    ax.contour(x, y, values, levels=least + span * np.logspace(-4, 0, levels), colors="#B0B0B0", linewidths=0.7)
+    heights = least + span * np.logspace(-4, 0, levels)
+    ax.contour(x, y, values, levels=heights, colors="#B0B0B0", linewidths=0.7)
     ax.set_aspect("equal")
     ax.grid(False)
 
@@ -354,6 +362,6 @@ def band(ax, x, runs, name, ceiling=None, **plot):
 
 if __name__ == "__main__":
     import argparse
-    parser = argparse.ArgumentParser(prog="python -m minilift.teach", description="The course: hand out, grade, build.")
+    parser = argparse.ArgumentParser(prog="python -m minilift.teach", description="Notebooks.")
     add_arguments(parser)
     sys.exit(run(parser.parse_args()))

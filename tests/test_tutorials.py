@@ -1,4 +1,4 @@
-"""The course: each notebook is generated, runs, says what its outputs show, and catches the mistakes it plants."""
+"""The course: each notebook is generated, runs, says what its outputs show, and catches planted mistakes."""
 
 import ast
 import io
@@ -130,7 +130,8 @@ def test_exercises_are_of_the_five_kinds_with_hints_in_three_rungs(name):
     texts = [cell["source"] for cell in markdown_cells(committed(name))]
     heads = [re.match(r"## Exercise (\d+\.\d+) \(([\w\- ]+)\): ", text) for text in texts]
     exercises = [(match[1], match[2], text) for match, text in zip(heads, texts) if match]
-    assert [number for number, _, _ in exercises] == [f"{int(name[:2])}.{k + 1}" for k in range(len(exercises))]
+    expected = [f"{int(name[:2])}.{k}" for k in range(1, len(exercises) + 1)]
+    assert [number for number, _, _ in exercises] == expected
     kinds = [kind for _, kind, _ in exercises]
     assert set(kinds) == set(KINDS)
     assert kinds.count("core") >= 2
@@ -213,7 +214,7 @@ def test_runs_offline_in_a_clean_folder_and_the_committed_outputs_are_current(na
 @pytest.mark.slow
 @every_notebook
 def test_each_planted_mistake_is_caught_with_its_own_message_and_time_is_kept(name, monkeypatch):
-    """Run the solution in this process, and after each check the check again on every mistake planted for it."""
+    """Run the solution in this process, and each check again on every mistake planted for it."""
     import matplotlib
     matplotlib.use("Agg")
     seen = []
@@ -242,6 +243,6 @@ def test_each_planted_mistake_is_caught_with_its_own_message_and_time_is_kept(na
         if report["kind"] == "check":
             messages = mistakes.get(report["exercise"], [])
             assert report["status"] == "PASS"
-            assert len(set(messages)) >= 2, f"exercise {report['exercise']} needs two planted mistakes or more"
+            assert len(set(messages)) >= 2, f"exercise {report['exercise']} needs two planted mistakes"
             assert len(set(messages)) == len(messages), "two mistakes, one message"
-    assert seconds <= 2 * notebooks.SECONDS.get(name, 20), "twice the budget: this machine may be busy"
+    assert seconds <= 2 * notebooks.SECONDS[name], "twice the budget: this machine may be busy"

@@ -1,4 +1,4 @@
-r"""Checks of notebook 01: explicit and implicit Euler steps on :math:`J(x) = \tfrac12\|Bx\|^2`, with A = BᵀB."""
+r"""Checks of notebook 01: explicit and implicit Euler steps on :math:`J(x) = \tfrac12\|Bx\|^2`, A = BᵀB."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def implicit_step(answer, seed):
     def mistakes(step):
         tau = 0.3
         found, identity = step(B, x, tau), np.eye(3)
-        yield same(found, x - tau * A @ x), "this is the explicit step: the gradient is taken at x, not at x_new"
+        yield same(found, x - tau * A @ x), "this is the explicit step: the slope is taken at x, not at x_new"
         yield same(found, np.linalg.solve(A + tau * identity, x)), \
             "τ belongs to A: the system is for x_new + τ A x_new, not for A x_new + τ x_new"
         yield same(found, np.linalg.solve(identity - tau * A, x)), \
@@ -81,14 +81,15 @@ def largest_stable_step(answer, B, seed):
     def claims(limit):
         for name, problem in (("the notebook's B", B), ("another B", spread)):
             tau = float(limit(problem))
-            yield Claim(f"{name}: at 0.99 τ steps shrink x", max(0.0, growth(problem, 0.99 * tau) - 1), 1e-3)
-            yield Claim(f"{name}: at 1.01 τ steps grow x", max(0.0, 1.001 - growth(problem, 1.01 * tau)), 1e-3)
+            below, above = growth(problem, 0.99 * tau), growth(problem, 1.01 * tau)
+            yield Claim(f"{name}: at 0.99 τ steps shrink x", max(0.0, below - 1), 1e-3)
+            yield Claim(f"{name}: at 1.01 τ steps grow x", max(0.0, 1.001 - above), 1e-3)
 
     def mistakes(limit):
         tau, eigenvalues = float(limit(spread)), np.linalg.eigvalsh(spread.T @ spread)
         yield same(tau * eigenvalues[-1], 1, 0.01), \
             "here the fastest component vanishes in one step; beyond, it changes sign, but still shrinks"
-        yield same(tau * eigenvalues[0], 2, 0.01), "this is the limit of the slowest component; the fastest leaves first"
+        yield same(tau * eigenvalues[0], 2, 0.01), "the limit of the slowest component; another leaves first"
         yield same(tau * np.sqrt(eigenvalues[-1]), 2, 0.01), "a singular value of B: the steps see its square"
 
     return check("1.3", answer, claims, mistakes,
@@ -110,7 +111,7 @@ def uphill(answer, seed):
         low = np.linalg.eigvalsh(A)[0]
         yield low >= 0, "J is convex for this A, and on a convex J an implicit step never goes uphill"
         yield -tau * low < 1, "τ is so small that the proximal term still makes the subproblem convex"
-        yield -tau * low < 2, "x_new lies beyond 0 but farther out than x, where J is lower still: try a larger τ"
+        yield -tau * low < 2, "x_new lies beyond 0 but farther out than x, where J is lower: try a larger τ"
 
     def rise(A, tau):
         """Return the largest J(x_new) − J(x) over eigenvectors x of A."""

@@ -265,7 +265,8 @@ def proximal_objective(x):
 
 
 nearby = x_new + rng.normal(size=(1000, 2)) * rng.choice([1e-3, 0.1, 1.0], size=(1000, 1))
-print(f"1000 points near x_new: {np.sum(proximal_objective(nearby) < proximal_objective(x_new))} have a lower value")
+lower = np.sum(proximal_objective(nearby) < proximal_objective(x_new))
+print(f"1000 points near x_new: {lower} have a lower value")
 print(f"J(x0) = {J(x0):.3f}, J(x_new) + the price of the way = {proximal_objective(x_new):.3f}")
 
 # %% [markdown]
@@ -289,7 +290,8 @@ def path(step, tau, steps=16):
     return np.array(points)
 
 
-paths = {s: {"explicit": path(explicit_step, s / L), "implicit": path(implicit_step, s / L)} for s in step_sizes}
+steps = {"explicit": explicit_step, "implicit": implicit_step}
+paths = {s: {name: path(step, s / L) for name, step in steps.items()} for s in step_sizes}
 away = tuple(s for s in step_sizes if J(paths[s]["explicit"][-1]) > J(x0))
 teach.reveal(prediction, away, "The figure shows why.")
 
@@ -301,7 +303,8 @@ for ax, s in zip(axes, step_sizes):
     ax.plot(*curve.T, **teach.method_style("exact") | {"label": "gradient flow"})
     for name in ("explicit", "implicit"):
         points = paths[s][name]
-        inside = np.cumprod(np.abs(points + [0.6, -0.6]).max(axis=1) < 2).astype(bool)  # up to where it leaves
+        outside = np.abs(points - [-0.6, 0.6]).max(axis=1) > 2
+        inside = np.cumsum(outside) == 0  # up to where the path leaves the picture
         ax.plot(*points[inside].T, **teach.method_style(name))
         if not inside.all():
             last = points[inside][-1]
@@ -309,15 +312,17 @@ for ax, s in zip(axes, step_sizes):
     final = [J(paths[s][name][-1]) for name in ("explicit", "implicit")]
     ax.set_title(f"τL = {s:g}\nJ after 16 steps: explicit {final[0]:.1g},\nimplicit {final[1]:.1g}")
 axes[0].legend(loc="lower left")
-teach.show(fig, "Four panels over the contours of J. Explicit steps follow the flow at τL = 0.5, zigzag across the valley at 1.9, "
-                "leave the picture (cross) at 2.1 and at 100. Implicit steps approach the minimum in all four.")
+teach.show(fig, "Four panels over the contours of J. Explicit steps follow the flow at "
+                "τL = 0.5, zigzag across the valley at 1.9, leave the picture (cross) at 2.1 "
+                "and at 100. Implicit steps approach the minimum in all four.")
 
 # %% [markdown]
 # ## One number per eigenvector
 #
 # With $s = \tau\lambda$, one step multiplies the component along that eigenvector by
 #
-# $$ r_{\text{flow}}(s) = e^{-s}, \qquad r_{\text{explicit}}(s) = 1 - s, \qquad r_{\text{implicit}}(s) = \frac{1}{1+s}. \tag{1.9} $$
+# $$ r_{\text{flow}}(s) = e^{-s}, \qquad r_{\text{explicit}}(s) = 1 - s, \qquad
+#    r_{\text{implicit}}(s) = \frac{1}{1+s}. \tag{1.9} $$
 #
 # The first is what we want to follow. Near $s = 0$ all three agree. For large $s$ the explicit factor
 # leaves $[-1, 1]$ at $s = 2$; the implicit one goes to zero, as the flow does.
@@ -331,15 +336,16 @@ for name, step in (("explicit", explicit_step), ("implicit", implicit_step)):
 
 fig, ax = plt.subplots(figsize=(9, 3.3))
 for name, factor in factors.items():
-    ax.plot(s, np.abs(factor), **teach.method_style(name) | {"marker": "", "label": name.replace("exact", "flow")})
+    line = teach.method_style(name) | {"marker": "", "label": name.replace("exact", "flow")}
+    ax.plot(s, np.abs(factor), **line)
 for height, value in zip((3e-3, 1.3e-3, 5e-4, 2e-4), step_sizes):
     ax.plot([value * mu / L, value], [height] * 2, "|-", color=teach.COLORS["grey"], ms=8)
     ax.text(value * mu / L, height * 1.15, f"τL = {value:g}: from τμ to τL", fontsize=8)
 ax.axhline(1, color=teach.COLORS["black"], linewidth=0.8)
 ax.set(xscale="log", yscale="log", ylim=(1e-4, 20), xlabel="s = τλ", ylabel="size of the factor")
 ax.legend(loc="upper left")
-teach.show(fig, "Size of the amplification factors against s. The explicit one touches zero at s = 1 and rises above one at "
-                "s = 2; the implicit one falls like 1/s; the flow's falls fastest.")
+teach.show(fig, "Size of the amplification factors against s. The explicit one touches zero at s = 1 and "
+                "rises above one at s = 2; the implicit one falls like 1/s; the flow's falls fastest.")
 
 # %% [markdown]
 # The bars show which $s$ a step size uses: from $\tau\mu$ to $\tau L$. An explicit step has to keep the
@@ -443,8 +449,8 @@ ax.axvline(limit, color=teach.COLORS["grey"], linestyle=":")
 ax.set(xscale="log", yscale="log", xlabel="τ", ylabel="steps to J(x₀)/10⁶",
        title="× : never gets there.  Dotted: the measured limit of the explicit step")
 ax.legend(loc="lower left")
-teach.show(fig, "Steps needed against τ: explicit steps need fewer and fewer up to the dotted limit at 0.2 and never arrive "
-                "beyond (crosses on the top edge); implicit steps go on down to one or two.")
+teach.show(fig, "Steps needed against τ: explicit steps need fewer and fewer up to the dotted limit at 0.2 "
+                "and never arrive beyond (crosses on the top edge); implicit steps go on down to two.")
 
 # %% [markdown]
 # Before the limit the two need about the same number of steps: a small step is a small step. The difference
