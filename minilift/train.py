@@ -315,14 +315,11 @@ def is_finite(array):
 @quiet()
 def not_finite(net, state=None):
     """Return the name of the first parameter (or, given a state, pre-activation) not finite, or None."""
-    for index, parameter in enumerate(net.parameters):
-        if not is_finite(parameter):
-            names = [f"theta_{l}" for l in range(1, net.depth + 1) if net.theta[l] is parameter]
-            return names[0] if names else f"parameters[{index}]"
-    for l in range(1, net.depth + 1 if state is not None else 1):
-        if not is_finite(state.z[l]):
-            return f"z_{l}"
-    return None
+    named = [(f"theta_{l}", net.theta[l]) for l in range(1, net.depth + 1)]
+    named += [(f"scale_shift_{k}", norm.scale_shift) for k, norm in enumerate(net.norms, start=1)]
+    if state is not None:
+        named += [(f"z_{l}", state.z[l]) for l in range(1, net.depth + 1)]
+    return next((name for name, array in named if not is_finite(array)), None)
 
 
 # ---------------------------------------------------------------------------------------------- the run
@@ -629,7 +626,8 @@ def checked_set(net, what, data):
         raise TypeError(f"fit: {what} must be a pair (X, y){' or a Dataset' if what == 'data' else ''}, "
                         f"got {type(data).__name__}")
     try:
-        return net.checked_batch(*data)
+        with quiet():  # a cast may overflow, which the check then names
+            return net.checked_batch(*data)
     except (ValueError, TypeError) as error:
         raise type(error)(f"fit: {what}: {error}") from error
 

@@ -141,6 +141,13 @@ class TestEveryOptimizer:
         for key, value in kept.items():  # a later step leaves a state that was taken or given alone
             np.testing.assert_array_equal(state[key], value)
 
+    def test_a_loaded_state_replaces_the_old_one(self, optimizer):
+        used = fresh(optimizer)
+        run(used, random_arrays(5, [(9, 2)]), 3)
+        used.load_state_dict(fresh(optimizer).state_dict())
+        for a, b in zip(run(used, random_arrays(0), 3), run(fresh(optimizer), random_arrays(0), 3)):
+            np.testing.assert_array_equal(a, b)
+
     def test_reset_forgets_everything(self, optimizer):
         optimizer = fresh(optimizer)
         first = run(optimizer, random_arrays(0), 3)
@@ -198,6 +205,21 @@ class TestEveryOptimizer:
         fresh(optimizer).step(a, [d])
         fresh(optimizer).step(b, [np.asfortranarray(d)])
         np.testing.assert_array_equal(a[0], b[0])
+
+    def test_the_same_on_the_other_backend(self, optimizer, device):
+        parameters, on_host, on_device = random_arrays(0), fresh(optimizer), fresh(optimizer)
+        moved = [device.asarray(parameter) for parameter in parameters]
+        for k in range(4):
+            directions = random_arrays(100 + k)
+            on_host.step(parameters, directions, scale=0.5)
+            on_device.step(moved, [device.asarray(direction) for direction in directions], scale=0.5)
+            state = on_device.state_dict()  # NumPy's arrays, which the next step moves back
+            assert all(isinstance(value, (int, np.ndarray)) for value in state.values())
+            on_device.load_state_dict(state)
+        for a, b in zip(parameters, moved):
+            np.testing.assert_allclose(b.get(), a, rtol=1e-12, atol=1e-14)
+        with pytest.raises(TypeError, match="arrays of NumPy and CuPy are mixed"):
+            on_device.step(moved, random_arrays(1))
 
     def test_repr_rebuilds_it(self, optimizer):
         assert repr(eval(repr(optimizer), vars(optim))) == repr(optimizer)

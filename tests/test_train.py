@@ -396,13 +396,19 @@ def test_early_stop_waits_for_its_patience_and_restores_the_best():
 def test_early_stop_watches_the_validation_loss_if_there_is_one():
     stop = EarlyStop(patience=2)
     history = History()
-    for train_loss, val_loss in [(3, 3), (2, math.nan), (1, 4)]:
+    for train_loss, val_loss in [(4, math.nan), (3, 3), (2, math.nan), (1, 4)]:
         history.append({"epoch": len(history), "train_loss": train_loss, "val_loss": val_loss})
-    assert stop.reason(history) == "early stop: val_loss is lowest in epoch 0, 2 epochs ago"
+    assert stop.reason(history) == "early stop: val_loss is lowest in epoch 1, 2 epochs ago"
     assert EarlyStop(2, monitor="train_loss").reason(history) is None
 
 
 # ---- checkpoints
+
+
+def norm_and_dropout():
+    layers = [ml.Linear(6, 8), ml.BatchNorm(8), ml.ReLU(), ml.Dropout(0.3), ml.Linear(8, 3)]
+    return ml.Network(layers, seed=0)
+
 
 RUNS = {
     "nesterov": lambda: {"optimizer": ml.Nesterov(0.1, 0.9)},
@@ -431,18 +437,44 @@ def test_a_resumed_run_equals_an_uninterrupted_one(settings, interrupted_after, 
     assert np.all(np.diff(again["seconds"]) > 0)
 
 
+def test_running_statistics_and_dropout_continue_too(tmp_path):
+    path, whole, resumed = tmp_path / "run.npz", norm_and_dropout(), norm_and_dropout()
+    history = run(whole, epochs=4, optimizer=ml.Adam(0.02))
+    run(norm_and_dropout(), epochs=2, checkpoint=path, optimizer=ml.Adam(0.02))
+    assert_same(run(resumed, epochs=4, resume=path, optimizer=ml.Adam(0.02)), history)
+    assert history["train_loss"][-1] < history["train_loss"][0]
+    for name, array in whole.state_dict().items():
+        np.testing.assert_array_equal(resumed.state_dict()[name], array)
+
+
+def test_dropout_draws_from_the_seed():
+    first, second, other = [run(norm_and_dropout(), batch_size=230, seed=seed) for seed in (0, 0, 1)]
+    assert_same(first, second)  # with one batch an epoch the order of the samples hardly matters
+    assert abs(first["train_loss"][-1] - other["train_loss"][-1]) > 1e-4
+
+
 def test_the_best_parameters_survive_an_interruption(tmp_path):
     path, net, settings = tmp_path / "run.npz", small_net(), RUNS["early stop that restores"]
     run(small_net(), epochs=3, checkpoint=path, **settings())
     history = run(net, epochs=20, resume=path, checkpoint=path, **settings())
     best = EarlyStop().best_epoch(history)
     assert (best, history.stopped) == (2, "early stop: val_loss is lowest in epoch 2, 3 epochs ago")
-    assert evaluate(net, *clouds())[0] < history["train_loss"][-1]
     again, only_two = small_net(), small_net()
     assert_same(run(again, epochs=20, resume=path, **settings()), history)  # it stays stopped
     assert_same_parameters(again, net)
     run(only_two, epochs=2, **settings())
     assert_same_parameters(only_two, net)
+
+
+def test_a_resumed_run_counts_steps_on(tmp_path):
+    def propose(block):
+        return block.phi.adjoint_theta(block.a, block.g) * poison
+
+    path, poison = tmp_path / "run.npz", np.float32(1)
+    run(method=propose, epochs=3, checkpoint=path)
+    poison = np.float32(np.nan)
+    history = run(method=propose, epochs=5, resume=path)
+    assert (history.diverged.epoch, history.diverged.step) == (4, 16)
 
 
 def test_resume_true_starts_or_continues(tmp_path):
@@ -696,6 +728,8 @@ BAD = X.copy()
 BAD[3, 2] = np.nan
 BROKEN = small_net()
 BROKEN.theta[2][0, 0] = np.inf
+BROKEN_NORM = norm_and_dropout()
+BROKEN_NORM.norms[0].scale_shift[0, 0] = np.nan
 
 
 @pytest.mark.parametrize(("options", "error", "message"), [
@@ -734,6 +768,7 @@ BROKEN.theta[2][0, 0] = np.inf
     ({"resume": True}, ValueError, "fit: resume=True needs checkpoint="),
     ({"resume": False}, TypeError, "fit: resume must be a path, True or None"),
     ({"resume": "missing.npz"}, FileNotFoundError, "fit: resume: there is no checkpoint 'missing.npz'"),
+    ({"net": BROKEN_NORM}, ValueError, "fit: scale_shift_1 of the network is not finite before training"),
     ({"net": BROKEN}, ValueError, "fit: theta_2 of the network is not finite before training"),
     ({"method": lambda block: block.theta[:-1]}, ValueError, "the step proposed for map 3 must have shape"),
 ], ids=lambda value: "-".join(value) if isinstance(value, dict) else None)
