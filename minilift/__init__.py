@@ -14,5 +14,6 @@ from minilift.network import Network, State, convnet, load, mlp
 from minilift.normalization import BatchNorm, Dropout
 from minilift.optim import SGD, Adam, Constant, Cosine, HeavyBall, Nesterov, RMSProp, StepDecay, WarmupLinear
 from minilift.pooling import AvgPool2d, Flatten, MaxPool2d
+from minilift.train import EarlyStop, History, evaluate, fit
 
 __version__ = "0.1.0"
