@@ -533,6 +533,8 @@ def fit(net, data, *, method, optimizer, epochs=10, batch_size=100, seed=0, vali
             ends = epoch == epochs or history.stopped is not None
             if checkpoint is not None and (ends or epoch % checkpoint_every == 0):
                 run.save(checkpoint, settings)
+        if bar is not None and history.diverged is not None:
+            bar.set_postfix_str(str(history.diverged))
     if run.best is not None:
         net.load_state_dict(run.best)
     return history

@@ -274,6 +274,8 @@ def test_progress_is_quiet_or_shows_loss_and_accuracy(capfd):
     assert f"train accuracy {history['train_accuracy'][-1]:.4g}" in err
     run(progress=True)
     assert "BackProp(): 100%" in capfd.readouterr().err
+    history = run(progress=True, optimizer=ml.SGD(1e40))
+    assert str(history.diverged) in capfd.readouterr().err
 
 
 # ---- divergence
