@@ -289,10 +289,17 @@ def save(figure, path):
     ValueError
         If matplotlib knows no such format.
     """
-    form = Path(path).suffix.lstrip(".").lower()
-    known = figure.canvas.get_supported_filetypes()
-    if form not in known:
-        raise ValueError(f"{path}: the name of a figure must end in one of {', '.join('.' + f for f in sorted(known))}")
+    form = checked_format(path)
     image = io.BytesIO()
     figure.savefig(image, format=form)
     write_bytes(path, image.getvalue())
+
+
+def checked_format(path):
+    """Return the format that a figure's file name asks for by its suffix, or raise an error."""
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    form, known = Path(path).suffix.lstrip(".").lower(), sorted(FigureCanvasBase.get_supported_filetypes())
+    if form not in known:
+        raise ValueError(f"{str(path)!r}: the name of a figure must end in one of {', '.join('.' + f for f in known)}")
+    return form

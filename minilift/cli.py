@@ -1,0 +1,141 @@
+"""The `minilift` command: finds the module of a subcommand, and turns a user's mistake into one line.
+
+A module that serves a subcommand has `add_arguments(parser)` and `run(arguments)`, which returns the exit code. It is
+imported only when its subcommand is called. Exit codes: 0, 2 for a mistake of the user's, 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import dis
+import importlib
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    """Where a subcommand lives: module, one line of help, and the names of its two functions."""
+
+    module: str
+    help: str
+    add_arguments: str = "add_arguments"
+    run: str = "run"
+
+
+COMMANDS = {
+    "compare": Command("minilift.compare", "train one small network with every method, side by side"),
+    "data": Command("minilift.cli", "list the data sets, or fetch one", "add_data_arguments", "run_data"),
+    "equations": Command("minilift.equations", "print where each equation of the papers is, and which test holds it"),
+    "verify": Command("minilift.checks", "check gradients, adjoints, local solves and propositions numerically"),
+    "bench": Command("minilift.bench", "measure the time and memory of a training step"),
+    "reproduce": Command("minilift.reproduce", "run the papers' experiments, scaled to the time there is"),
+    "tutorials": Command("minilift.notebooks", "copy the notebooks to a folder and open them in Jupyter",
+                         "add_tutorials_arguments", "run_tutorials"),
+    "teach": Command("minilift.notebooks", "hand out fresh notebooks, and grade returned ones"),
+}
+MISTAKES = (ValueError, TypeError, RuntimeError, ArithmeticError)
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse's parser, which takes no abbreviated options and gives the nearest name for an unknown one."""
+
+    def __init__(self, **options):
+        super().__init__(allow_abbrev=False, **options)
+
+    def parse_args(self, argv=None, namespace=None):
+        """Return the parsed arguments; exit with code 2 on unknown ones."""
+        arguments, unknown = self.parse_known_args(argv, namespace)
+        if unknown:
+            option = unknown[0].split("=")[0]
+            near = difflib.get_close_matches(option, list(self._option_string_actions), n=1, cutoff=0.5)
+            self.error(f"unknown argument {option}" + (f"; did you mean {near[0]}?" if near else ""))
+        return arguments
+
+
+def main(argv=None):
+    """Run the command line `argv` (default: that of the process) and return the exit code."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    parser = overview()
+    if not argv or argv[0].startswith("-"):
+        parser.parse_args(argv)
+        parser.print_help()
+        return 2 if argv else 0
+    name = argv[0]
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
+        parser.error(f"unknown command {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    command = COMMANDS[name]
+    module = importlib.import_module(command.module)
+    parser = Parser(prog=f"minilift {name}", description=f"{command.help[0].upper()}{command.help[1:]}.")
+    getattr(module, command.add_arguments)(parser)
+    arguments = parser.parse_args(argv[1:])
+    try:
+        return getattr(module, command.run)(arguments)
+    except KeyboardInterrupt:
+        print(f"minilift {name}: interrupted", file=sys.stderr)
+        return 130
+    except (*MISTAKES, OSError) as error:
+        if not is_mistake(error):
+            raise
+        print(f"minilift {name}: {error}", file=sys.stderr)
+        return 2
+
+
+def overview():
+    """Return the parser of `minilift --help`."""
+    from minilift import __version__
+
+    width = max(map(len, COMMANDS))
+    commands = "\n".join(f"  {name:<{width}}  {command.help}" for name, command in COMMANDS.items())
+    parser = Parser(prog="minilift", formatter_class=argparse.RawDescriptionHelpFormatter,
+                    usage="minilift COMMAND [options]", description="Neural networks trained by implicit steps.",
+                    epilog=f"commands:\n{commands}\n\n'minilift COMMAND --help' explains a command; begin with "
+                           "'minilift compare'.")
+    parser.add_argument("--version", action="version", version=f"minilift {__version__}")
+    return parser
+
+
+def is_mistake(error):
+    """Whether an exception is a check's answer to a user's mistake, rather than a bug.
+
+    An `OSError` speaks of a file or the network. Of the others, ours are those that a ``raise`` statement in this
+    package raised; where an operation failed by itself (shapes that do not fit in a product, say) it is a bug.
+    """
+    if isinstance(error, OSError):
+        return True
+    trace = error.__traceback__
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    code = trace.tb_frame.f_code
+    inside = Path(__file__).parent in Path(code.co_filename).parents
+    return inside and dis.opname[code.co_code[trace.tb_lasti]] == "RAISE_VARARGS"
+
+
+# ---- minilift data
+
+
+def add_data_arguments(parser):
+    """Declare the options of `minilift data`."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="{list,fetch}")
+    actions.add_parser("list", help="what there is, where it comes from and under which licence")
+    fetch = actions.add_parser("fetch", help="download a set into the cache, or check the files already there")
+    fetch.add_argument("name", metavar="NAME")
+
+
+def run_data(arguments):
+    """List the data sets or fetch one; return the exit code."""
+    from minilift import datasets
+
+    if arguments.action == "list":
+        for name in datasets.available():
+            print(f"{name}\n  " + datasets.describe(name).replace("\n", "\n  "))
+        return 0
+    data = datasets.load(arguments.name)
+    print(f"{data!r}\nsource: {data.source}\nlicence: {data.licence}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

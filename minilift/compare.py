@@ -1,0 +1,447 @@
+r"""`minilift compare`: one small network trained with every method, side by side.
+
+All methods start from the same parameters and see the same batches. Each is run with every step size of one grid, the
+same for all, and shown with the one that ends at the lowest *training* loss; the test set is used once, at the end.
+
+What the step size is: methods that give a direction (BackProp, ProxProp, a method of the user's) hand it to the
+optimizer, whose learning rate is searched. LocoProp and Semi-Implicit BP propose new parameters themselves; theirs is
+the step size of their targets (gamma, eta), and ``SGD(lr=1)`` takes exactly the step they propose. The optimizer is
+plain SGD by default: then no method remembers anything between batches, and what differs is the local problem alone.
+For the same reason LocoProp takes plain local steps here; its authors' program uses RMSProp with momentum
+(``locoprop-m:local_optimizer=rmsprop,local_lr=1e-4``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import contextlib
+import importlib.util
+import inspect
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from minilift import datasets
+from minilift.activations import ACTIVATIONS
+from minilift.arguments import known_name, positive_number, whole_number
+from minilift.backend import BACKENDS
+from minilift.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
+from minilift.methods import BackProp, LocoProp, ProxProp, SemiImplicit, as_method
+from minilift.network import mlp
+from minilift.optim import SGD, Adam, HeavyBall, Nesterov, RMSProp
+from minilift.train import evaluate, fit
+
+STEPS = (0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
+LOCAL = {"steps": 10, "local_optimizer": "sgd", "local_lr": 1e-3}
+METHODS = {  # name: class, arguments, and the argument that is the step size (None: the optimizer's learning rate)
+    "backprop": (BackProp, {}, None),
+    "proxprop": (ProxProp, {"solver": "exact"}, None),
+    "cg1": (ProxProp, {"solver": "cg1"}, None),
+    "cg3": (ProxProp, {"solver": "cg3"}, None),
+    "cg5": (ProxProp, {"solver": "cg5"}, None),
+    "cg10": (ProxProp, {"solver": "cg10"}, None),
+    "locoprop-s": (LocoProp, {"variant": "S", **LOCAL}, "gamma"),
+    "locoprop-m": (LocoProp, {"variant": "M", **LOCAL}, "gamma"),
+    "semi-implicit": (SemiImplicit, {}, "eta"),
+}
+DEFAULT_METHODS = ("backprop", "proxprop", "cg3", "locoprop-s", "locoprop-m", "semi-implicit")
+OPTIMIZERS = {"sgd": SGD, "momentum": HeavyBall, "nesterov": Nesterov, "adam": Adam, "rmsprop": RMSProp}
+EXAMPLES = """examples:
+  minilift compare
+  minilift compare --methods backprop proxprop:tau_theta=0.05 cg3 --optimizer nesterov:momentum=0.95
+  minilift compare --layers 64,32,32,32,10 --activation tanh --steps 0.1,1,10,100 --repeats 5
+  minilift compare --data curves --autoencoder --epochs 5 --output curves.png
+  minilift compare --methods backprop mine.py:my_method
+
+A method or optimizer may be given arguments after a colon, and FILE.py:NAME is a method of your own: a function
+propose(block) that returns the step in theta, or a subclass of Method."""
+
+
+# ---- the command line
+
+
+def add_arguments(parser):
+    """Declare the options of `minilift compare`."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = EXAMPLES
+    add = parser.add_argument
+    add("--data", default="digits", metavar="NAME",
+        help="data set, such as digits, curves, mnist or moons:noise=0.2; see 'minilift data list' (default digits)")
+    add("--samples", type=int, default=2000, metavar="N",
+        help="training samples at most, the first N of the set (default 2000, so that large sets stay quick)")
+    add("--autoencoder", action="store_true",
+        help="reproduce the input: sigmoid cross-entropy, tanh, and no activation on the narrowest (code) layer")
+    add("--layers", type=widths, metavar="N,N,…",
+        help="widths from input to output (default 64,128,128,10 for digits; N,200,100,30,100,200,N for autoencoders)")
+    add("--activation", metavar="NAME", help=f"{', '.join(ACTIVATIONS)} (default relu; tanh for autoencoders)")
+    add("--methods", nargs="+", default=list(DEFAULT_METHODS), metavar="METHOD",
+        help=f"{', '.join(METHODS)}, or FILE.py:NAME (default {' '.join(DEFAULT_METHODS)})")
+    add("--optimizer", default="sgd", metavar="NAME",
+        help=f"{', '.join(OPTIMIZERS)}; for methods that give a direction (default sgd)")
+    add("--steps", type=step_sizes, default=STEPS, metavar="X,X,…",
+        help=f"the grid of step sizes, the same for all (default {','.join(f'{step:g}' for step in STEPS)})")
+    add("--epochs", type=int, default=15, metavar="N", help="length of each run (default 15)")
+    add("--batch", type=int, default=100, metavar="N", help="samples in a batch (default 100)")
+    add("--seed", type=int, default=0, metavar="N", help="of parameters and batches (default 0)")
+    add("--repeats", type=int, default=3, metavar="N",
+        help="seeds to run the chosen step size with, the first being the search's (default 3)")
+    add("--backend", default="numpy", metavar="{numpy,cupy}", help="array library (default numpy)")
+    add("--level", type=float, metavar="LOSS",
+        help="report the seconds to this training loss (default: a tenth of the loss before training)")
+    add("--output", type=Path, default=Path("minilift-compare.png"), metavar="FILE",
+        help="the figure (default minilift-compare.png)")
+    add("--quiet", action="store_true", help="no progress bars")
+
+
+def run(arguments):
+    """Compare the methods, print the tables, save the figure; return the exit code."""
+    from minilift import plots
+
+    check_numbers(arguments)
+    plots.checked_format(arguments.output)
+    if not arguments.output.absolute().parent.is_dir():
+        raise FileNotFoundError(f"--output: there is no folder {arguments.output.parent}")
+    contenders = [parse_method(spec) for spec in dict.fromkeys(arguments.methods)]
+    task = make_task(arguments)
+    seeds = range(arguments.seed, arguments.seed + arguments.repeats)
+    print(task.describe(), flush=True)
+    results = compare(task, contenders, arguments.steps, seeds, progress=not arguments.quiet)
+    level = arguments.level or results[0].histories[0]["train_loss"][0] / 10
+    print(f"\n{summary(task, results, level)}\n\n{grid_table(results)}")
+    curves = {result.contender.label: result.histories for result in results}
+    plots.save(plots.comparison(curves, level=level, title=task.describe()), arguments.output)
+    print(f"\nfigure: {arguments.output}")
+    return 0
+
+
+def widths(text):
+    """Return the layer widths of a text such as '64,128,10'."""
+    try:
+        return [whole_number("--layers", int(item)) for item in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected whole numbers such as 64,128,10, got {text!r}") from None
+
+
+def step_sizes(text):
+    """Return the step sizes of a text such as '0.1,1,10', in rising order."""
+    try:
+        return tuple(sorted({positive_number("--steps", float(item)) for item in text.split(",")}))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected positive numbers such as 0.1,1,10, got {text!r}") from None
+
+
+def check_numbers(arguments):
+    """Raise an error for a number that is out of range."""
+    for name in ("samples", "epochs", "batch", "repeats"):
+        whole_number(f"--{name}", getattr(arguments, name))
+    whole_number("--seed", arguments.seed, least=0)
+    if arguments.level is not None:
+        positive_number("--level", arguments.level)
+
+
+# ---- what is trained
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all methods have in common: data, network and length of a run.
+
+    Attributes
+    ----------
+    data : Dataset
+    widths : list of int
+    activation : list of str
+        One for each hidden layer.
+    loss : Loss
+    optimizer : callable
+        From a learning rate to an optimizer.
+    optimizer_name : str
+    epochs, batch : int
+    backend : str
+    """
+
+    data: datasets.Dataset
+    widths: list
+    activation: list
+    loss: object
+    optimizer: Callable
+    optimizer_name: str
+    epochs: int
+    batch: int
+    backend: str
+
+    def network(self, seed):
+        """Return the network before training."""
+        return mlp(self.widths, self.activation, loss=self.loss, seed=seed, backend=self.backend)
+
+    def train(self, contender, step, seed, callback=None):
+        """Return the history of one run, and the network after it."""
+        net = self.network(seed)
+        method, optimizer = contender.make(step, self.optimizer)
+        history = fit(net, self.data, method=method, optimizer=optimizer, epochs=self.epochs, batch_size=self.batch,
+                      seed=seed, callbacks=[callback] if callback else [], progress=False)
+        return history, net
+
+    def describe(self):
+        """Return the setting in one line."""
+        layers = "-".join(map(str, self.widths))
+        hidden = ", ".join(dict.fromkeys(self.activation))
+        return (f"{self.data.name} ({len(self.data.X_train)} training samples), network {layers} ({hidden}), "
+                f"{self.epochs} epochs, batch {self.batch}, {self.optimizer_name}")
+
+
+def make_task(arguments):
+    """Return the `Task` that the arguments describe, or raise an error that says what is wrong."""
+    name, options = split_options("--data", arguments.data)
+    data = datasets.load(name, **options)
+    data = data.autoencoder() if arguments.autoencoder else data
+    data = replace(data, X_train=data.X_train[:arguments.samples], y_train=data.y_train[:arguments.samples])
+    n_in, n_out = data.X_train.shape[1], data.n_classes or data.y_train.shape[1]
+    hidden = [200, 100, 30, 100, 200] if arguments.autoencoder else [128, 128]
+    layers = arguments.layers or [n_in, *hidden, n_out]
+    if (layers[0], layers[-1]) != (n_in, n_out):
+        raise ValueError(f"--layers: {data.name} has {n_in} inputs and {n_out} outputs, got {layers[0]} and {layers[-1]}")
+    activation = [known_name("--activation", arguments.activation or ("tanh" if arguments.autoencoder else "relu"),
+                             tuple(ACTIVATIONS))] * (len(layers) - 2)
+    loss = SoftmaxCrossEntropy() if data.n_classes else SquaredError()
+    if arguments.autoencoder:
+        loss = SigmoidCrossEntropy()
+        if activation:
+            activation[int(np.argmin(layers[1:-1]))] = "identity"
+    name, options = split_options("--optimizer", arguments.optimizer)
+    optimizer = OPTIMIZERS[known_name("--optimizer", name, tuple(OPTIMIZERS))]
+    check_options(f"--optimizer: {name}", optimizer, options, taken=("lr",))
+    known_name("--backend", arguments.backend, BACKENDS)
+    task = Task(data, layers, activation, loss, lambda lr: optimizer(lr, **options), arguments.optimizer,
+                arguments.epochs, arguments.batch, arguments.backend)
+    task.optimizer(1.0)
+    task.network(arguments.seed)  # what is wrong with the two is wrong now, not after a minute
+    return task
+
+
+# ---- who trains
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A method as the command line names it.
+
+    Attributes
+    ----------
+    label : str
+        What was written on the command line.
+    factory : callable
+        From keyword arguments to a method.
+    options : dict
+        Its arguments, without the step size.
+    searched : str or None
+        The argument that is the step size; None if it is the optimizer's learning rate.
+    """
+
+    label: str
+    factory: Callable
+    options: dict
+    searched: str | None
+
+    def make(self, step, optimizer):
+        """Return the method and its optimizer for a step size; `optimizer` is a function of the learning rate."""
+        if self.searched is None:
+            return self.factory(**self.options), optimizer(step)
+        return self.factory(**self.options, **{self.searched: step}), SGD(lr=1.0)
+
+
+def parse_method(spec):
+    """Return the `Contender` of 'NAME', 'NAME:argument=value,…' or 'FILE.py:NAME'."""
+    own = re.fullmatch(r"(.+\.py):(\w+)(:.*)?", spec)
+    if own:
+        name, options = split_options("--methods", own[2] + (own[3] or ""))
+        factory, defaults, searched = user_method(own[1], name), {}, None
+        label = spec.removeprefix(f"{own[1]}:")
+    else:
+        name, options = split_options("--methods", spec)
+        factory, defaults, searched = METHODS[known_name("--methods", name, tuple(METHODS))]
+        label = spec
+    check_options(f"--methods: {name}", factory, options, taken=(searched,))
+    contender = Contender(label, factory, {**defaults, **options}, searched)
+    contender.make(1.0, SGD)
+    return contender
+
+
+def user_method(path, name):
+    """Return a function that makes the method called `name` of a Python file: a function, method or class of it."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"--methods: there is no file {path}")
+    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    thing = vars(module)[known_name(f"--methods: {path}", name, [n for n in vars(module) if not n.startswith("_")])]
+    if isinstance(thing, type):
+        return thing
+    method = as_method(thing)
+    return lambda: method
+
+
+def split_options(what, text):
+    """Return the name and the arguments of 'name:argument=value,…'; values are Python literals or text."""
+    name, _, rest = text.partition(":")
+    options = {}
+    for item in filter(None, rest.split(",")):
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise ValueError(f"{what}: {text!r}: expected NAME:argument=value,…, got {item!r} after the colon")
+        options[key] = value
+        with contextlib.suppress(ValueError, SyntaxError):
+            options[key] = ast.literal_eval(value)
+    return name, options
+
+
+def check_options(what, factory, options, taken=()):
+    """Raise an error for an argument that `factory` does not have, or that the grid of step sizes sets."""
+    for key in options:
+        if key in taken:
+            raise ValueError(f"{what}: {key} is the step size, which --steps searches")
+        known_name(f"{what}: argument", key, [p for p in inspect.signature(factory).parameters if p not in taken])
+
+
+# ---- the comparison
+
+
+@dataclass
+class Result:
+    """What came out for one method.
+
+    Attributes
+    ----------
+    contender : Contender
+    search : dict of float → float
+        Final training loss for each step size, inf where the run diverged.
+    step : float
+        The step size of the lowest one.
+    histories : list of History
+        Runs with that step size, one a seed, the first being that of the search.
+    test : list of float
+        Test accuracies (test losses, where there are no classes), likewise; nan where the run diverged.
+    """
+
+    contender: Contender
+    search: dict
+    step: float
+    histories: list
+    test: list
+
+
+def compare(task, contenders, steps, seeds, progress=True):
+    """Return the `Result` of each contender.
+
+    Parameters
+    ----------
+    task : Task
+    contenders : list of Contender
+    steps : sequence of float
+        The grid of step sizes, searched with the first seed.
+    seeds : sequence of int
+        Of parameters and batches.
+    progress : bool, default True
+        Show a progress bar for each contender.
+    """
+    from tqdm.auto import tqdm
+
+    results = []
+    pad = max(len(contender.label) for contender in contenders)
+    for contender in contenders:
+        total = (len(steps) + len(seeds) - 1) * task.epochs
+        with tqdm(total=total, desc=contender.label.ljust(pad), unit="epoch", disable=not progress) as bar:
+            results.append(search_and_repeat(task, contender, steps, seeds, bar))
+            bar.update(total - bar.n)  # diverged runs are shorter
+    return results
+
+
+def search_and_repeat(task, contender, steps, seeds, bar):
+    """Run every step size with the first seed, and the best one with the others; return the `Result`."""
+    def run(step, seed):
+        bar.set_postfix_str(f"step size {step:g}, seed {seed}")
+        return task.train(contender, step, seed, lambda row, net, history: bar.update(row["epoch"] > 0) and None)
+
+    found = {step: run(step, seeds[0]) for step in steps}
+    search = {step: final_loss(history) for step, (history, _) in found.items()}
+    best = min(search, key=search.__getitem__)
+    runs = [found[best]] + [run(best, seed) for seed in seeds[1:]]
+    bar.set_postfix_str(f"step size {best:g}, training loss {search[best]:.3g}")
+    return Result(contender, search, best, [history for history, _ in runs], [test(task, *run) for run in runs])
+
+
+def final_loss(history):
+    """Return the training loss at the end, inf if the run diverged."""
+    return math.inf if history.diverged is not None else history["train_loss"][-1]
+
+
+def test(task, history, net):
+    """Return the test accuracy of a network, or its test loss where there are no classes; nan if it diverged."""
+    if history.diverged is not None:
+        return math.nan
+    loss, accuracy = evaluate(net, task.data.X_test, task.data.y_test)
+    return loss if accuracy is None else accuracy
+
+
+def seconds_to(history, level):
+    """Return the training time after which the training loss was first at most `level`, inf if never."""
+    return next((seconds for seconds, loss in zip(history["seconds"], history["train_loss"]) if loss <= level), math.inf)
+
+
+# ---- tables
+
+
+def summary(task, results, level):
+    """Return the table of the methods, each at its best step size: medians over the seeds, ranges in brackets."""
+    metric = "test accuracy" if task.data.n_classes else "test loss"
+    rows = [("method", "step size", "training loss", metric, "seconds", f"seconds to {level:.3g}")]
+    for result in results:
+        edge = "*" if at_edge(result) else ""
+        rows.append((result.contender.label, f"{result.contender.searched or 'lr'} = {result.step:g}{edge}",
+                     spread([final_loss(history) for history in result.histories], "diverged"),
+                     spread(result.test, "-"),
+                     spread([history["seconds"][-1] for history in result.histories], "-", brackets=False),
+                     spread([seconds_to(history, level) for history in result.histories], "never", brackets=False)))
+    notes = []
+    if len(results[0].histories) > 1:
+        notes.append(f"Medians over {len(results[0].histories)} seeds, the lowest and highest in brackets.")
+    if any(map(at_edge, results)):
+        notes.append("* The best step size is the grid's first or last: a wider grid (--steps) may hold a better one.")
+    return "\n".join([aligned(rows), *notes])
+
+
+def grid_table(results):
+    """Return the table of final training losses of every method with every step size."""
+    rows = [("step size", *(f"{step:g}" for step in results[0].search))]
+    for result in results:
+        rows.append((result.contender.label, *(spread([loss], "div.") for loss in result.search.values())))
+    return "Training loss at the end for each step size, first seed (div.: diverged):\n" + aligned(rows)
+
+
+def at_edge(result):
+    """Whether the best step size is the grid's first or last, so that the best of all may lie outside."""
+    return len(result.search) > 1 and result.step in (min(result.search), max(result.search))
+
+
+def spread(values, otherwise, brackets=True):
+    """Return the median of some values as text, with the range of several; `otherwise` for one that is not finite."""
+    def text(value):
+        return f"{value:.3g}" if math.isfinite(value) else otherwise
+
+    middle = text(float(np.median([math.inf if math.isnan(value) else value for value in values])))
+    if len(values) == 1 or not brackets:
+        return middle
+    return f"{middle} [{text(min(values))}, {text(max(values))}]"
+
+
+def aligned(rows):
+    """Return rows of text as a table, the first row as its head."""
+    columns = [max(map(len, column)) for column in zip(*rows)]
+    lines = ["  ".join([row[0].ljust(columns[0]), *(cell.rjust(width) for cell, width in zip(row[1:], columns[1:]))])
+             for row in rows]
+    return "\n".join([lines[0], "─" * len(lines[0]), *lines[1:]])
