@@ -1,9 +1,10 @@
 r"""Measurements: ``minilift bench step | solve | scale | memory | import``.
 
 Contenders take turns, A B A B, in one process with a fixed number of threads; ratios are formed pair by pair,
-within a round, and reported with their range. The measure of a step is the machine's own limit: the time that the
-bare matrix products of that step take in the same rounds, written into arrays that are there already. It depends
-on the method, and is counted from the mathematics, not from the code. Maps with r rows, n inputs, m outputs need
+within a round, and reported with their range. The measure of a step is the machine's own limit: the time that
+the bare matrix products of that step take in the same rounds, written into arrays that are there already. It
+depends on the method and is counted from the mathematics, not from the code: maps with r rows, n inputs and m
+outputs need, in
 
 ====================  =================================================================================
 BackProp              A W, Aᵀ G and, but for the first map, G Wᵀ
@@ -18,12 +19,16 @@ optimizer, checks of the input included. Factorisations are no products: they co
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import math
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -35,9 +40,11 @@ import numpy as np
 from minilift.arguments import known_name, whole_number
 from minilift.backend import BACKENDS, get_module, synchronize
 from minilift.losses import SigmoidCrossEntropy
+from minilift.maps import Linear
 from minilift.methods import BackProp, LocoProp, ProxProp, SemiImplicit
 from minilift.network import mlp
 from minilift.optim import SGD, Nesterov
+from minilift.solvers import conjugate_gradients, damped_solve
 
 LEARNING_RATE = 1e-4  # small, so that nothing diverges and every step does the same work
 MOMENTUM = 0.95  # ProxProp's, for its own network and for all others
@@ -76,8 +83,8 @@ class Problem(NamedTuple):
 CODE = ("tanh", "tanh", "tanh", "identity", "tanh", "tanh", "tanh")  # the code layer is linear
 PROBLEMS = {
     "wide": Problem("ProxProp's network", (3072, 4000, 1000, 4000, 10), "relu", 500),
-    "autoencoder": Problem("LocoProp's autoencoder", (784, 1000, 500, 250, 30, 250, 500, 1000, 784), CODE, 1000,
-                           autoencoder=True),
+    "autoencoder": Problem("LocoProp's autoencoder", (784, 1000, 500, 250, 30, 250, 500, 1000, 784), CODE,
+                           1000, autoencoder=True),
     "sibp": Problem("Semi-Implicit BP's network", (784, 500, 10), "relu", 100),
     "small": Problem("a small network", (64, 128, 128, 10), "relu", 100),
 }
@@ -141,8 +148,8 @@ METHODS = {
 }
 OTHERS = ("PyTorch", "PyTorch fused", "scikit-learn")
 
-# What was aimed at: largest ratio to another contender, smallest share of the limit, or most milliseconds. Shown
-# beside the results, without influence on them.
+# What was aimed at: largest ratio to another contender, smallest share of the limit, or most
+# milliseconds. Shown beside the results, without influence on them.
 TARGETS = {
     ("wide", "BackProp"): {"PyTorch": 0.85, "PyTorch fused": 1.0, "share": 0.85},
     ("wide", "ProxProp exact"): {"BackProp": 1.2, "PyTorch": 1.0, "share": 0.75},
@@ -205,12 +212,12 @@ def torch_contender(problem, name, backend, images):
 
 
 def sklearn_contender(problem, name, backend, images):
-    """Return scikit-learn's training step by backpropagation: one batch of `partial_fit`."""
+    """Return scikit-learn's training step, with its default Nesterov: one batch of `partial_fit`."""
     from sklearn.neural_network import MLPClassifier
 
     X, y = problem.samples(images)
     net = MLPClassifier(problem.widths[1:-1], problem.activation, solver="sgd", alpha=0.0,
-                        batch_size=problem.batch, learning_rate_init=LEARNING_RATE, momentum=MOMENTUM)  # Nesterov's
+                        batch_size=problem.batch, learning_rate_init=LEARNING_RATE, momentum=MOMENTUM)
     net.partial_fit(X, y, classes=np.arange(problem.widths[-1]))
     return Contender("scikit-learn", lambda: net.partial_fit(X, y))
 
@@ -271,10 +278,18 @@ def map_shapes(problem, backend):
 # ------------------------------------------------------------------------------------------- the clock
 
 
-def take_turns(contenders, rounds, report=lambda text: None):
+class Result(NamedTuple):
+    """What a measurement gives: rows for JSON, a table, and a function that draws them, (rows, path)."""
+
+    rows: list
+    text: str
+    draw: Callable
+
+
+def take_turns(contenders, rounds, title=""):
     """Return {name: seconds a step in each round}: contenders take turns, a pause between libraries.
 
-    A turn is as many steps as fill `TURN` seconds; its time is divided by them. One such turn before the first
+    A turn is as many steps as fill `TURN` seconds, its time is divided by them. One turn before the rest
     counts for nothing.
     """
     repeats = {}
@@ -284,7 +299,7 @@ def take_turns(contenders, rounds, report=lambda text: None):
         seconds(contender, repeats[name] - 1)
     times = {name: [] for name in contenders}
     for number in range(rounds):
-        report(f"round {number + 1} of {rounds}")
+        progress(f"{title}: round {number + 1} of {rounds}")
         library = None
         for name, contender in contenders.items():
             if contender.library != library:
@@ -312,21 +327,30 @@ def summary(values):
 # ------------------------------------------------------------------------------------------ bench step
 
 
-def bench_step(networks, contenders, rounds, backend, images, report):
-    """Return one row for each contender on each network."""
-    rows = []
-    for network in networks:
-        problem, maps = PROBLEMS[network], map_shapes(PROBLEMS[network], backend)
-        field = {name: contender(problem, name, backend, images.get(network)) for name in contenders}
+def bench_step(options):
+    """Measure a whole training step of each contender on each network."""
+    rows, images = [], load_images(options["data"])
+    for network in options["network"]:
+        problem, maps = PROBLEMS[network], map_shapes(PROBLEMS[network], options["backend"])
+        field = {name: contender(problem, name, options["backend"], images.get(network))
+                 for name in options["contender"]}
         field = {name: one for name, one in field.items() if one is not None}
         counts = {name: step_products(name, maps) for name in field}
-        products = {product: product_contender(product, get_module(backend))
-                    for product in dict.fromkeys(product for count in counts.values() for product in count)}
-        times = take_turns({**products, **field}, rounds, lambda text, network=network: report(f"{network}: {text}"))
+        products = {product: product_contender(product, get_module(options["backend"]))
+                    for count in counts.values() for product in count}
+        times = take_turns({**products, **field}, options["rounds"], network)
         limits = {name: sum(number * np.array(times[product]) for product, number in counts[name].items())
                   for name in field}
         rows += [step_row(network, name, times, limits) for name in field]
-    return rows
+    return Result(rows, step_table(rows), step_figure)
+
+
+def load_images(path):
+    """Return {"wide": images} from a file with X_train, or nothing."""
+    if path is None:
+        return {}
+    with np.load(path, allow_pickle=False) as file:
+        return {"wide": file["X_train"]}
 
 
 def step_row(network, name, times, limits):
@@ -413,6 +437,337 @@ def step_figure(rows, path):
     figure.savefig(path, dpi=150)
 
 
+# ----------------------------------------------------------------------------------------- bench solve
+
+
+SIZES = (125, 250, 500, 1000, 2000)
+BASE = {"rows": 500, "n_in": 1000, "n_out": 1000}
+SOLVERS = {"exact": lambda gram, g: damped_solve(gram, g, 1.0),
+           "cg5": lambda gram, g: conjugate_gradients(gram, g, 1.0, 5)}
+
+
+def predicted_flops(solver, side, rows, n_in, n_out):
+    """Return the flops of a local solve with its Gram matrix and the product that lifts it."""
+    s, other = (rows, n_in + 1) if side == "sample" else (n_in + 1, rows)
+    solve = s**3 + 2 * s**2 * n_out if solver == "exact" else 5 * 2 * s**2 * n_out
+    return s**2 * other + solve + 2 * rows * n_in * n_out
+
+
+def solve_contender(solver, side, rows, n_in, n_out, backend):
+    """Return the local solve of one map on one side, its Gram matrix included."""
+    xp, rng = get_module(backend), np.random.default_rng(0)
+    phi = Linear(n_in, n_out)
+    a, g = (xp.asarray(rng.random((rows, n), dtype=np.float32)) for n in (n_in, n_out))
+    return Contender("minilift", lambda: SOLVERS[solver](phi.gram(a, side=side), g), lambda: synchronize(xp))
+
+
+def bench_solve(options):
+    """Measure the local solves on either side, one size varied at a time."""
+    rows = []
+    ways = [(solver, side) for solver in SOLVERS for side in ("sample", "parameter")]
+    for varied in BASE:
+        for size in SIZES:
+            shape = {**BASE, varied: size}
+            field = {way: solve_contender(*way, **shape, backend=options["backend"]) for way in ways}
+            product = ("forward", *shape.values())
+            field["product"] = product_contender(product, get_module(options["backend"]))
+            times = take_turns(field, options["rounds"], f"{varied} = {size}")
+            rate = 2 * math.prod(shape.values()) / np.median(times["product"])
+            rows += [{"varied": varied, **shape, "solver": way[0], "side": way[1],
+                      "seconds": summary(times[way]), "flops": predicted_flops(*way, **shape),
+                      "machine flops a second": float(rate)} for way in ways]
+    return Result(rows, solve_table(rows), solve_figure)
+
+
+def crossover(rows, solver, key):
+    """Return the number of rows at which both sides cost the same, interpolated between sizes, or None."""
+    costs = {side: np.log([key(row) for row in select(rows, varied="rows", solver=solver, side=side)])
+             for side in ("sample", "parameter")}
+    gap = costs["sample"] - costs["parameter"]
+    for k in range(len(gap) - 1):
+        if gap[k] < 0 <= gap[k + 1]:
+            part = gap[k] / (gap[k] - gap[k + 1])
+            return float(SIZES[k] * (SIZES[k + 1] / SIZES[k]) ** part)
+    return None
+
+
+def select(rows, **wanted):
+    """Return those rows whose entries are as wanted."""
+    return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+
+
+def crossovers(rows, solver):
+    """Return measured and predicted crossover, in rows."""
+    return (crossover(rows, solver, lambda row: row["seconds"]["median"]),
+            crossover(rows, solver, lambda row: row["flops"]))
+
+
+def solve_table(rows):
+    """Return the local solves as text."""
+    cells = [["rows", "n_in", "n_out", "solver, side", "ms", "Gflop", "share of the product's rate"]]
+    for row in rows:
+        share = row["flops"] / row["machine flops a second"] / row["seconds"]["median"]
+        cells.append([*(str(row[name]) for name in BASE), f"{row['solver']}, {row['side']}",
+                      spread(row["seconds"], 1e3), f"{row['flops'] / 1e9:.2f}", f"{share:.2f}"])
+    lines = ["", *columns(cells), ""]
+    for solver in SOLVERS:
+        measured, predicted = (f"{size:.0f}" if size else f"outside {SIZES[0]}–{SIZES[-1]}"
+                               for size in crossovers(rows, solver))
+        lines.append(f"{solver}: both sides cost the same at {measured} rows; by flops {predicted} "
+                     f"(n_in = {BASE['n_in']}, n_out = {BASE['n_out']})")
+    return "\n".join(lines)
+
+
+def solve_figure(rows, path):
+    """Draw the time of the local solves against each size, beside the flops at the machine's rate."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    for axis, varied in zip(figure.subplots(1, 3, sharey=True), BASE):
+        for solver, marker in zip(SOLVERS, "os"):
+            for side, color in (("sample", "#4477aa"), ("parameter", "#cc6677")):
+                line = select(rows, varied=varied, solver=solver, side=side)
+                axis.loglog(SIZES, [row["seconds"]["median"] * 1e3 for row in line], marker + "-",
+                            color=color, label=f"{solver}, {side} side")
+                predicted = [row["flops"] / row["machine flops a second"] * 1e3 for row in line]
+                axis.loglog(SIZES, predicted, marker + ":", color=color, fillstyle="none", lw=1)
+        axis.set_xlabel({"rows": "N, samples", "n_in": "n_in", "n_out": "n_out"}[varied])
+        axis.set_xticks(SIZES, map(str, SIZES), minor=False)
+        axis.set_xticks([], minor=True)
+        fixed = ", ".join(f"{name} = {size}" for name, size in BASE.items() if name != varied)
+        axis.set_title(fixed.replace("rows", "N"), fontsize=10)
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].set_ylabel("milliseconds; dotted: flops at the product's rate")
+    figure.axes[0].legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=150)
+
+
+# ----------------------------------------------------------------------------------------- bench scale
+
+
+SCALES = {  # what is varied: its values, and the problem it makes
+    "width": ((250, 500, 1000, 2000), lambda n: Problem("", (784, n, n, n, 10), "relu", 500)),
+    "depth": ((1, 2, 4, 8), lambda n: Problem("", (500,) * (n + 1) + (10,), "relu", 500)),
+    "batch": ((125, 250, 500, 1000, 2000), lambda n: Problem("", (784, 500, 500, 500, 10), "relu", n)),
+}
+SCALED = ("BackProp", "ProxProp exact", "ProxProp cg3", "LocoProp-S", "PyTorch")
+
+
+def bench_scale(options):
+    """Measure time and memory of a step against width, depth and batch, and fit exponents."""
+    rows = []
+    for varied, (sizes, problem) in SCALES.items():
+        for size in sizes:
+            field = {name: contender(problem(size), name, options["backend"]) for name in SCALED
+                     if name in options["contender"]}
+            field = {name: one for name, one in field.items() if one is not None}
+            times = take_turns(field, options["rounds"], f"{varied} = {size}")
+            traced = options["backend"] == "numpy"
+            rows += [{"varied": varied, "size": size, "contender": name, "seconds": summary(times[name]),
+                      "bytes": traced_bytes(one) if traced and name in METHODS else None}
+                     for name, one in field.items()]
+    return Result(rows, scale_table(rows), scale_figure)
+
+
+def traced_bytes(contender):
+    """Return the most bytes of host arrays that a step has at once, beyond what there was before."""
+    tracemalloc.start()
+    contender.step()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+def exponent(rows, key):
+    """Return p of the least-squares fit key ~ size^p, or None where nothing was measured."""
+    values = [key(row) for row in rows]
+    if any(value is None for value in values):
+        return None
+    return float(np.polyfit(np.log([row["size"] for row in rows]), np.log(values), 1)[0])
+
+
+def scale_lines(rows):
+    """Return (varied, contender, its rows) of each line of the figure."""
+    keys = dict.fromkeys((row["varied"], row["contender"]) for row in rows)
+    return [(varied, name, select(rows, varied=varied, contender=name)) for varied, name in keys]
+
+
+def scale_table(rows):
+    """Return times, memory and exponents as text."""
+    cells = [["varied", "contender", "sizes", "ms a step", "~ size^p", "MB in a step", "~ size^p"]]
+    for varied, name, line in scale_lines(rows):
+        cells.append([varied, name, " ".join(str(row["size"]) for row in line)])
+        for key in (milliseconds, megabytes):
+            power = exponent(line, key)
+            cells[-1] += ["–", "–"] if power is None else [
+                " ".join(f"{key(row):.1f}" for row in line), f"{power:.2f}"]
+    return "\n".join(["", *columns(cells)])
+
+
+def milliseconds(row):
+    """Return the median time of a row."""
+    return row["seconds"]["median"] * 1e3
+
+
+def megabytes(row):
+    """Return the memory of a row, or None where it was not measured."""
+    return None if row["bytes"] is None else row["bytes"] / 1e6
+
+
+def scale_figure(rows, path):
+    """Draw time and memory of a step against width, depth and batch."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 6), layout="constrained")
+    axes = figure.subplots(2, len(SCALES), sharey="row")
+    colors = dict(zip(SCALED, ("#4477aa", "#cc6677", "#ddaa33", "#228833", "#888888")))
+    for varied, name, line in scale_lines(rows):
+        column, sizes = axes[:, list(SCALES).index(varied)], [row["size"] for row in line]
+        for axis, key in zip(column, (milliseconds, megabytes)):
+            power = exponent(line, key)
+            if power is not None:
+                axis.loglog(sizes, [key(row) for row in line], "o-", color=colors[name],
+                            label=f"{name}, p = {power:.2f}")
+                axis.set_xticks(sizes, [str(size) for size in sizes])
+                axis.set_xticks([], minor=True)
+                axis.legend(frameon=False, fontsize=8)
+        column[1].set_xlabel(varied)
+    axes[0, 0].set_ylabel("milliseconds a step")
+    axes[1, 0].set_ylabel("MB of arrays in a step")
+    figure.savefig(path, dpi=150)
+
+
+# ---------------------------------------------------------------------------------------- bench memory
+
+
+def bench_memory(options):
+    """Measure the peak memory of a process that does three steps, one process for each contender."""
+    rows = []
+    for network in options["network"]:
+        for name in options["contender"]:
+            progress(f"{network}: {name}")
+            done = fresh_process({**options, "what": "peak", "network": network, "contender": name},
+                                 stdout=subprocess.PIPE)
+            if done.returncode:
+                raise RuntimeError(f"bench memory: {name} on {network} ended with status {done.returncode}")
+            peak = json.loads(done.stdout)
+            if peak is not None:
+                rows.append({"network": network, "contender": name, "bytes": peak})
+    for row in rows:
+        reference = select(rows, network=row["network"], contender="PyTorch")
+        row["÷ PyTorch"] = row["bytes"] / reference[0]["bytes"] if reference else None
+    return Result(rows, memory_table(rows), memory_figure)
+
+
+def peak_memory(options):
+    """Return the peak resident memory of this process, in bytes, after three steps; None for no contender."""
+    one = contender(PROBLEMS[options["network"]], options["contender"], options["backend"])
+    if one is None:
+        return None
+    for _ in range(3):
+        one.step(), one.wait()
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage would count what the parent process had when it forked
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    import resource
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def memory_table(rows):
+    """Return peaks as text."""
+    cells = [["network, contender", "MB", "÷ PyTorch"]]
+    for row in rows:
+        ratio = row["÷ PyTorch"]
+        cells.append([f"{row['network']}, {row['contender']}", f"{row['bytes'] / 1e6:.0f}",
+                      "–" if ratio is None else f"{ratio:.2f}"])
+    return "\n".join(["", "peak resident memory of a process of its own, libraries included, in three steps",
+                      *columns(cells)])
+
+
+def memory_figure(rows, path):
+    """Draw the peaks."""
+    bars(rows, path, megabytes, "MB, peak of the process")
+
+
+def bars(rows, path, key, label):
+    """Draw one bar for each row, a panel for each network."""
+    from matplotlib.figure import Figure
+
+    networks = list(dict.fromkeys(row["network"] for row in rows))
+    figure = Figure(figsize=(8, len(networks) + 0.3 * len(rows)), layout="constrained")
+    heights = [len(select(rows, network=network)) for network in networks]
+    axes = figure.subplots(len(networks), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for axis, network in zip(axes, networks):
+        block = select(rows, network=network)[::-1]
+        colors = ["#4477aa" if row["contender"] in METHODS else "#bbbbbb" for row in block]
+        axis.barh([row["contender"] for row in block], [key(row) for row in block], color=colors)
+        axis.set_title(network, fontsize=10)
+        axis.set_xlabel(label)
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150)
+
+
+# ---------------------------------------------------------------------------------------- bench import
+
+
+IMPORTS = ("minilift", "numpy", "torch", "sklearn.neural_network")
+HEAVY = ("scipy", "matplotlib", "cupy", "torch", "sklearn", "pooch", "tqdm")
+IMPORT_SECONDS = 0.25  # aimed at
+IMPORT_PROGRAM = """
+import json, sys, time
+start = time.perf_counter()
+import {name}
+print(json.dumps([time.perf_counter() - start, [m for m in {heavy} if m in sys.modules], len(sys.modules)]))
+"""
+
+
+def bench_import(options):
+    """Measure importing minilift in a fresh interpreter, beside other libraries, and see what it loads."""
+    found = [name for name in IMPORTS if importlib.util.find_spec(name.split(".")[0]) is not None]
+    runs = {name: [] for name in found}
+    for number in range(options["rounds"]):
+        progress(f"import: round {number + 1} of {options['rounds']}")
+        for name in found:
+            program = IMPORT_PROGRAM.format(name=name, heavy=HEAVY)
+            runs[name].append(json.loads(python("-c", program).stdout))
+    rows = [{"network": "import", "contender": name, "seconds": summary([run[0] for run in runs[name]]),
+             "heavy": runs[name][0][1], "modules": runs[name][0][2]} for name in found]
+    return Result(rows, import_table(rows), import_figure)
+
+
+def python(*arguments):
+    """Run a fresh interpreter and return what it said."""
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True)
+
+
+def slowest_imports(count=8):
+    """Return the modules that take longest by themselves when minilift is imported, (milliseconds, name)."""
+    lines = python("-X", "importtime", "-c", "import minilift").stderr.splitlines()[1:]
+    fields = [line.removeprefix("import time:").split("|") for line in lines if "|" in line]
+    return sorted(((int(own) / 1e3, name.strip()) for own, _, name in fields), reverse=True)[:count]
+
+
+def import_table(rows):
+    """Return import times, and what got loaded, as text."""
+    cells = [["import", "seconds", "modules", "heavy ones among them"]]
+    for row in rows:
+        heavy = ", ".join(row["heavy"]) or "none"
+        cells.append([row["contender"], spread(row["seconds"], 1, 3), str(row["modules"]), heavy])
+    seconds, heavy = rows[0]["seconds"]["median"], rows[0]["heavy"]
+    verdict = "met" if seconds <= IMPORT_SECONDS and not heavy else "NOT met"
+    slowest = ", ".join(f"{name} {time:.1f} ms" for time, name in slowest_imports())
+    return "\n".join(["", *columns(cells),
+                      f"  target: minilift ≤ {IMPORT_SECONDS} s, nothing heavy: {seconds:.3f} s, {verdict}",
+                      f"slowest by themselves: {slowest}"])
+
+
+def import_figure(rows, path):
+    """Draw the import times."""
+    bars(rows, path, lambda row: row["seconds"]["median"], "seconds to import, in a fresh interpreter")
+
+
 # -------------------------------------------------------------------------- what must be known to believe
 
 
@@ -465,7 +820,7 @@ def write_text(path, text):
 
 def add_arguments(parser):
     """Add the options of ``minilift bench``."""
-    parser.add_argument("what", choices=("step", "solve", "scale", "memory", "import"))
+    parser.add_argument("what", choices=tuple(MEASURES))
     parser.add_argument("--network", nargs="+", default=list(PROBLEMS), metavar="NAME",
                         help=f"networks to measure (default: all of {', '.join(PROBLEMS)})")
     parser.add_argument("--contender", nargs="+", default=[*METHODS, *OTHERS], metavar="NAME",
@@ -508,52 +863,47 @@ def checked_options(arguments):
 
 
 def fresh_process(options, **more):
-    """Run this module in a process of its own with the options, libraries held to the number of threads."""
+    """Run this module with the options in a process of its own, libraries held to the number of threads."""
     environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(options["threads"]))}
-    command = [sys.executable, "-m", "minilift.bench", json.dumps({**options, **more})]
-    return subprocess.run(command, env=environment, check=False)
+    return subprocess.run([sys.executable, "-m", "minilift.bench", json.dumps(options)], env=environment,
+                          check=False, **more)
 
 
 def measure(options):
     """Measure, print and write the results of one kind, in the process that was made for it."""
-    threads = options["threads"]
-    if "PyTorch" in "".join(options["contender"]):
-        try:
-            import torch
-            torch.set_num_threads(threads)
-        except ImportError:
-            print("PyTorch is not installed (extra [compare]); measuring without it", file=sys.stderr)
-    before = machine()
-    images = {}
-    if options["data"]:
-        with np.load(options["data"]) as file:
-            images["wide"] = file["X_train"]
-    rows = bench_step(options["network"], options["contender"], options["rounds"], options["backend"], images,
-                      progress)
+    if options["what"] == "peak":
+        print(json.dumps(peak_memory(options)))
+        return
+    load = machine()["load"]
+    result = MEASURES[options["what"]](options)
     progress("")
-    result = {"command": command(options), "machine": {**machine(), "load before": before["load"]},
-              "rows": rows}
-    text = f"{heading(result)}\n{step_table(rows)}\n"
-    folder = Path(options["output"])
-    write_text(folder / "step.json", json.dumps(result, indent=1, ensure_ascii=False))
-    write_text(folder / "step.txt", text)
-    step_figure(rows, folder / "step.png")
-    print(text)
-    print(f"written: {folder / 'step.json'}, {folder / 'step.txt'}, {folder / 'step.png'}")
+    about = {"command": command(options), "machine": {**machine(), "load before": load}}
+    text = f"{heading(about)}\n{result.text}\n"
+    path = Path(options["output"]) / options["what"]
+    record = {**about, "rows": result.rows}
+    write_text(path.with_suffix(".json"), json.dumps(record, indent=1, ensure_ascii=False))
+    write_text(path.with_suffix(".txt"), text)
+    result.draw(result.rows, path.with_suffix(".png"))
+    print(f"{text}\nwritten: {path}.json, .txt and .png")
 
 
 def command(options):
-    """Return the command that gave a result."""
-    text = f"minilift bench {options['what']} --rounds {options['rounds']} --threads {options['threads']}"
-    return text + (f" --backend {options['backend']}" if options["backend"] != "numpy" else "")
+    """Return the command that gives a result again."""
+    words = ["minilift", "bench", options["what"]]
+    for name, default in (("network", list(PROBLEMS)), ("contender", [*METHODS, *OTHERS]), ("rounds", None),
+                          ("threads", None), ("backend", "numpy"), ("data", None)):
+        values = options[name] if isinstance(options[name], list) else [str(options[name])]
+        if options[name] != default:
+            words += [f"--{name}", *values]
+    return shlex.join(words)
 
 
-def heading(result):
+def heading(about):
     """Return the lines that say where and how it was measured."""
-    at = result["machine"]
-    load = "" if at["load"] is None else f"; load {at['load before'][0]:.1f} before, {at['load'][0]:.1f} after"
+    at = about["machine"]
+    load = f"; load {at['load before'][0]:.1f} before, {at['load'][0]:.1f} after" if at["load"] else ""
     versions = ", ".join(f"{name} {version}" for name, version in at["versions"].items())
-    return "\n".join([result["command"],
+    return "\n".join([about["command"],
                       f"{at['processor']}, {at['cores']} cores, {at['threads']} threads, {at['blas']}{load}",
                       f"{versions}; commit {at['commit']}, {at['date']}",
                       "median (smallest–largest) over the rounds; ratios pair by pair"])
@@ -563,6 +913,10 @@ def progress(text):
     """Show on a terminal what is being done."""
     if sys.stderr.isatty():
         print(f"\r{text:<70}", end="\r" if text == "" else "", file=sys.stderr, flush=True)
+
+
+MEASURES = {"step": bench_step, "solve": bench_solve, "scale": bench_scale, "memory": bench_memory,
+            "import": bench_import}
 
 
 if __name__ == "__main__":
