@@ -157,6 +157,13 @@ def assert_transfer(transfer, z, rng):
     assert (z == z_before).all()
 
 
+def assert_relu_convention(relu):
+    """The derivative at the kink is 0, as in the papers' programs."""
+    z, g = np.zeros((1, 3)), np.ones((1, 3))
+    assert not relu.derivative(z).any(), f"{relu!r}: σ'(0) must be 0, is {relu.derivative(z)[0, 0]}"
+    assert not relu.adjoint(z, z, None, g).any(), f"{relu!r}: the adjoint at 0 must be 0"
+
+
 def assert_loss_gradient(loss, z, y, rng):
     """The gradient of a loss is that of its value."""
     assert_gradient(f"{loss!r}: gradient", lambda u: loss.value(u, y), z, loss.gradient(z, y), rng)
