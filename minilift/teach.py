@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 ROUNDING = 1e-12  # float64 (unit rounding 1e-16), sums of up to some thousand terms of order one
-DIFFERENCES = 1e-6  # central differences in float64 are good to about 1e-10, times the curvature
+DIFFERENCES = 1e-6  # central differences in float64: good to about 1e-10, times the curvature
 DPI = 100  # of figures: sharp enough to read, and a notebook of ten stays below 700 KB
 
 
@@ -116,7 +116,7 @@ def record(name, value, expected, tolerance):
     tolerance : float
         Absolute.
     """
-    value = float(value)
+    value, expected, tolerance = float(value), float(expected), float(tolerance)
     kept = abs(value - expected) <= tolerance
     note = "" if kept else "   <- the text is no longer right about this"
     publish(f"record  {name}: {value:.4g}  (text: {expected:g} ± {tolerance:g}){note}",
@@ -190,7 +190,7 @@ def check(exercise, answer, claims, mistakes=None, fallback=None):
     publish(verdict(exercise, status, held, message, fallback is not None),
             {"kind": "check", "exercise": exercise, "status": status, "message": message,
              "claims": [{"text": c.text, "error": float(c.error) if math.isfinite(c.error) else None,
-                         "tolerance": c.tolerance} for c in held]})
+                         "tolerance": float(c.tolerance)} for c in held]})
     return fallback if status != "PASS" and fallback is not None else answer
 
 
@@ -254,7 +254,7 @@ def verdict(exercise, status, claims, message, has_fallback):
     if message:
         lines.append(f"      Probably: {message}" if claims else f"      {message}")
     if status != "PASS" and has_fallback:
-        lines.append("      The cells below go on with the library's, so that their results are right.")
+        lines.append("      The cells below go on with a stand-in, so that their results are right.")
     return "\n".join(lines)
 
 

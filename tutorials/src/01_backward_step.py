@@ -310,7 +310,7 @@ for ax, s in zip(axes, step_sizes):
             last = points[inside][-1]
             ax.plot(last[0], 2.6, "x", color=teach.METHODS[name][0], ms=9, mew=2, clip_on=False)
     final = [J(paths[s][name][-1]) for name in ("explicit", "implicit")]
-    ax.set_title(f"τL = {s:g}\nJ after 16 steps: explicit {final[0]:.1g},\nimplicit {final[1]:.1g}")
+    ax.set_title(f"τL = {s:g}\nJ after 16 steps: explicit {final[0]:.2g},\nimplicit {final[1]:.2g}")
 axes[0].legend(loc="lower left")
 teach.show(fig, "Four panels over the contours of J. Explicit steps follow the flow at "
                 "τL = 0.5, zigzag across the valley at 1.9, leave the picture (cross) at 2.1 "

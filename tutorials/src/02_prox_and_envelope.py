@@ -1,0 +1,479 @@
+# %% [markdown]
+# # 02 · Evaluate prox operators and Moreau envelopes
+#
+# You will compute where a proximal step sends a point, for smooth, kinked and non-convex functions, and
+# look at the smoothed function that such a step descends.
+#
+# **Afterwards you can**
+# 1. compute a prox by brute force, and hold any formula against it (Exercise 2.1);
+# 2. derive a prox from its optimality condition, kinks included (Exercise 2.2);
+# 3. compute the prox of a loss that has no closed form (Exercise 2.3);
+# 4. say when a prox is unique, and make one jump (Exercise 2.4);
+# 5. say what the Moreau envelope keeps of a function and what it changes (Exercise 2.5).
+#
+# **You need** notebook 01, derivatives, convexity. **Time**: 60 minutes.
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+
+import minilift as ml
+from minilift import teach
+from minilift.exercises import prox_and_envelope as check
+
+SEED = 0
+rng = np.random.default_rng(SEED)
+teach.style()
+teach.versions()
+
+# %% [markdown]
+# ## Two definitions
+#
+# Notebook 01 ended with a step that lowers $f$ and does not go far. Its destination is the **prox** of $f$
+# at $v$,
+#
+# $$ \mathrm{prox}_{\tau f}(v) = \arg\min_u \; f(u) + \tfrac{1}{2\tau}\|u - v\|^2, \tag{2.1} $$
+#
+# and the value reached is the **Moreau envelope**,
+#
+# $$ \mathrm{env}_{\tau f}(v) = \min_u \; f(u) + \tfrac{1}{2\tau}\|u - v\|^2. \tag{2.2} $$
+#
+# One is a point, the other a number; both depend on $v$ and on the step size $\tau > 0$. Three functions of
+# one number will serve:
+
+# %%
+def logistic(u):
+    return np.logaddexp(0, u)  # log(1 + exp u): cross-entropy of the label 0
+
+
+def double_well(u):
+    return (u**2 - 1) ** 2 / 4
+
+
+functions = {"|u|": np.abs, "log(1 + exp u)": logistic, "(u² − 1)²/4": double_well}
+grid = np.linspace(-6, 6, 12001)  # spacing 0.001
+
+# %% [markdown]
+# ## Exercise 2.1 (warm-up): try every point
+#
+# An argmin that you can list is an argmin that you can trust. Write (2.1) for each entry of $v$ by trying
+# every point of a grid.
+#
+# <details><summary>Hint 1: idea</summary>
+#
+# Make a table: one row for each $v$, one column for each grid point. Take the column of the least entry of
+# each row.
+#
+# </details>
+# <details><summary>Hint 2: equation</summary>
+#
+# The table is $f(u_j) + \frac{1}{2\tau}(u_j - v_i)^2$.
+#
+# </details>
+# <details><summary>Hint 3: first line</summary>
+#
+# `distance = (grid - v[:, None]) ** 2`
+#
+# </details>
+
+# %% tags=["exercise"]
+# Exercise 2.1
+def brute_prox(f, v, tau, grid):
+    """Return the prox of f at each entry of v (k,), chosen among the points of grid (m,)."""
+    # <solution>
+    distance = (grid - v[:, None]) ** 2
+    return grid[np.argmin(f(grid) + distance / (2 * tau), axis=1)]  # (2.1)
+    # </solution>
+
+# %% tags=["check"]
+brute_prox = check.brute_prox(brute_prox, SEED)
+
+# %% tags=["mistake"]
+# says: minimises f alone
+def brute_prox(f, v, tau, grid):
+    return np.full(len(v), grid[np.argmin(f(grid))])
+
+# %% tags=["mistake"]
+# says: a factor 2
+def brute_prox(f, v, tau, grid):
+    return grid[np.argmin(f(grid) + (grid - v[:, None]) ** 2 / tau, axis=1)]
+
+# %% tags=["mistake"]
+# says: τ divides
+def brute_prox(f, v, tau, grid):
+    return grid[np.argmin(f(grid) + (grid - v[:, None]) ** 2 * tau / 2, axis=1)]
+
+# %%
+def envelope(f, v, tau):
+    u = brute_prox(f, v, tau, grid)
+    return f(u) + (u - v) ** 2 / (2 * tau)  # (2.2)
+
+
+v = rng.uniform(-3, 3, 200)
+for name, f in functions.items():
+    below = np.all(envelope(f, v, 0.7) <= f(v))
+    print(f"{name:15s} its envelope lies below it at {len(v)} points: {below}")
+for name in ("|u|", "(u² − 1)²/4"):
+    f, at = functions[name], np.linspace(-3, 3, 601)
+    teach.holds(f"{name}: least value of the envelope", envelope(f, at, 0.7).min(), f(at).min())
+
+# %% [markdown]
+# The envelope lies below $f$, since $u = v$ is one of the candidates. It has the same least value and the
+# same minimisers as $f$, since at a minimiser neither term can be improved.
+#
+# ## Predict
+#
+# The double well has minima at $\pm1$ and a hump at 0. For which of $\tau = 0.5,\ 0.9$ and $4$ does its
+# prox *jump* when $v$ crosses 0? Write a tuple.
+
+# %% tags=["predict"]
+jumps = None  # such as (0.5, 0.9)
+
+# %%
+taus = (0.5, 0.9, 4.0)
+v = np.linspace(-2.5, 2.5, 502)  # even: no point at 0
+destinations = {(name, tau): brute_prox(f, v, tau, grid) for name, f in functions.items() for tau in taus}
+largest = {tau: np.diff(destinations["(u² − 1)²/4", tau]).max() for tau in taus}
+jumping = tuple(tau for tau in taus if largest[tau] > 0.5)
+teach.reveal(jumps, jumping, "Only then does the subproblem have two wells.")
+
+# %%
+fig, axes = plt.subplots(2, 3, figsize=(11, 5.6), sharex=True, sharey="row")
+looks = [(teach.COLORS["blue"], ":"), (teach.COLORS["green"], "--"), (teach.COLORS["vermillion"], "-")]
+for column, (name, f) in enumerate(functions.items()):
+    top, bottom = axes[:, column]
+    top.plot(v, v, color=teach.COLORS["grey"], linewidth=0.8, label="u = v")
+    bottom.plot(v, f(v), color="black", label="f")
+    for tau, (color, line) in zip(taus, looks):
+        u = destinations[name, tau]
+        whole = np.where(np.append(np.diff(u), 0) > 0.5, np.nan, u)  # do not draw a line across a jump
+        top.plot(v, whole, line, color=color, label=f"τ = {tau}")
+        bottom.plot(v, envelope(f, v, tau), line, color=color)
+    top.set(title=f"f(u) = {name}", ylabel="prox(v)" if column == 0 else "")
+    bottom.set(xlabel="v", ylabel="f and its envelopes" if column == 0 else "", ylim=(-0.1, 2.6))
+axes[0, 0].legend()
+axes[1, 0].legend(loc="upper center")
+teach.show(fig, "Six panels. Top: where the prox sends v, for three τ; |u| has a flat piece at 0, the "
+                "logistic loss shifts points left, the double well jumps at 0 for τ = 4. Bottom: the "
+                "envelopes lie below f, rounder where f has a kink, with a kink where the prox jumps.")
+
+# %% [markdown]
+# Read the top row column by column. $|u|$ collects a whole interval of points at its kink. The logistic
+# loss, flat on the left, moves points by almost nothing there and by almost $\tau$ on the right. The double
+# well pulls points into its wells; for $\tau = 4$ no point goes to the middle.
+#
+# ## From definition to formula
+#
+# At a minimiser $u$ of (2.1) the objective's slope vanishes: $f'(u) + (u - v)/\tau = 0$. With a kink, 0
+# must lie *between* the slopes from the left and from the right. Both are said by
+#
+# $$ \frac{v - u}{\tau} \in \partial f(u), \tag{2.3} $$
+#
+# where $\partial f(u)$ is the set of slopes of lines that touch $f$ at $u$ from below. It is the implicit
+# step of notebook 01, $u = v - \tau f'(u)$.
+
+# %% [markdown]
+# ## Exercise 2.2 (core): the absolute value
+#
+# For $f = |u|$ the slopes are $\{-1\}$ on the left, $\{1\}$ on the right, and all of $[-1, 1]$ at 0. Solve
+# (2.3) for $u$ in these three cases, and write the result for arrays.
+#
+# <details><summary>Hint 1: idea</summary>
+#
+# Suppose $u > 0$. What is $u$, and for which $v$ is it indeed positive? Do the same for $u < 0$ and $u = 0$.
+#
+# </details>
+# <details><summary>Hint 2: equation</summary>
+#
+# $u > 0$ gives $v - u = \tau$; $u = 0$ needs $|v| \le \tau$.
+#
+# </details>
+# <details><summary>Hint 3: first line</summary>
+#
+# `length = np.maximum(np.abs(v) - tau, 0)`
+#
+# </details>
+
+# %% tags=["exercise"]
+# Exercise 2.2
+def soft_threshold(v, tau):
+    """Return the prox of tau |u| at each entry of v."""
+    # <solution>
+    length = np.maximum(np.abs(v) - tau, 0)
+    return np.sign(v) * length  # (2.3)
+    # </solution>
+
+# %% tags=["check"]
+soft_threshold = check.soft_threshold(soft_threshold, SEED)
+
+# %% tags=["mistake"]
+# says: change sign here
+def soft_threshold(v, tau):
+    return np.sign(v) * (np.abs(v) - tau) if tau > 0 else v
+
+# %% tags=["mistake"]
+# says: must move by τ as well
+def soft_threshold(v, tau):
+    return np.where(np.abs(v) > tau, v, 0)
+
+# %% tags=["mistake"]
+# says: negative v are lost
+def soft_threshold(v, tau):
+    return np.maximum(v - tau, 0)
+
+# %%
+v = rng.uniform(-3, 3, 50)
+for tau in (0.5, 2.0):
+    teach.holds(f"|u|, τ = {tau}: formula against brute force", soft_threshold(v, tau),
+                brute_prox(np.abs, v, tau, grid), 6e-4)  # the grid's spacing is 1e-3
+
+# %% [markdown]
+# ## The slope of the envelope
+#
+# If $v$ moves a little, the minimiser $u$ in (2.2) moves too, but to first order that does not change the
+# value, since the slope in $u$ is zero. Only the explicit $v$ counts:
+#
+# $$ \nabla\, \mathrm{env}_{\tau f}(v) = \frac{v - \mathrm{prox}_{\tau f}(v)}{\tau}. \tag{2.4} $$
+#
+# So **a proximal step on $f$ is a gradient step on its envelope**, $\mathrm{prox}_{\tau f}(v) = v - \tau
+# \nabla\,\mathrm{env}_{\tau f}(v)$, and the envelope of $|u|$ is smooth although $|u|$ is not.
+
+# %%
+def abs_envelope(v, tau):
+    u = soft_threshold(v, tau)
+    return np.abs(u) + (u - v) ** 2 / (2 * tau)
+
+
+h, tau = 1e-5, 0.7
+slope = (abs_envelope(v + h, tau) - abs_envelope(v - h, tau)) / (2 * h)
+# tolerance: the slope of the envelope has a kink at ±τ, where a central difference errs by up to h
+teach.holds("slope of the envelope", slope, (v - soft_threshold(v, tau)) / tau, 1e-5)  # (2.4)
+
+# %% [markdown]
+# ## Two laws
+#
+# Write $u = \mathrm{prox}_{\tau f}(v)$ and $p = (v - u)/\tau$. For convex $f$ with conjugate $f^*(p) =
+# \sup_u pu - f(u)$, the statement $p \in \partial f(u)$ is the same as $u \in \partial f^*(p)$, and that is
+# (2.3) for $f^*$ at the point $v/\tau$ with step $1/\tau$. Hence **Moreau's identity**
+#
+# $$ v = \mathrm{prox}_{\tau f}(v) + \tau\, \mathrm{prox}_{f^*/\tau}(v/\tau). \tag{2.5} $$
+#
+# The second law: convex slopes grow, $\langle p - q, u - w\rangle \ge 0$, so the images $u$ and $w$ of two
+# points obey
+#
+# $$ \|u - w\|^2 \le \langle u - w,\; v_u - v_w \rangle, \tag{2.6} $$
+#
+# *firm nonexpansiveness*: a prox never drives points apart.
+
+# %%
+tau = 0.7
+projected = np.clip(v / tau, -1, 1)  # f* is 0 on [-1, 1] and infinite elsewhere: its prox projects
+teach.holds("Moreau's identity", soft_threshold(v, tau) + tau * projected, v)  # (2.5)
+
+loss = ml.SoftmaxCrossEntropy(reduction="sum")
+points, labels = 3 * rng.normal(size=(2, 500, 4)), rng.integers(0, 4, 500)
+images = [loss.prox(each, labels, 5.0) for each in points]
+moved, between = images[0] - images[1], points[0] - points[1]
+slack = np.sum(moved * between, axis=1) - np.sum(moved**2, axis=1)  # (2.6)
+teach.holds("500 pairs of softmax proxes: no slack below 0", min(slack.min(), 0), 0)
+
+# %% [markdown]
+# ## A loss without closed form
+#
+# The logistic loss of a label $y \in \{0, 1\}$ is $\ell(u) = \log(1 + e^u) - yu$, with slope
+# $\mathrm{sigmoid}(u) - y$. Its prox solves
+#
+# $$ u + \tau\,(\mathrm{sigmoid}(u) - y) = v. \tag{2.7} $$
+#
+# The left side grows with $u$, so there is exactly one solution; but no formula gives it.
+
+# %% [markdown]
+# ## Exercise 2.3 (core): the logistic prox
+#
+# Solve (2.7) for arrays, for small *and* large $\tau$, to a residual of 1e-8. Try Newton's method first if
+# you like: at $\tau = 50$ it may go astray, and the check says so.
+#
+# <details><summary>Hint 1: idea</summary>
+#
+# The slope of the loss lies between $-1$ and $1$. So $u$ lies between $v - \tau$ and $v + \tau$: bisect.
+#
+# </details>
+# <details><summary>Hint 2: equation</summary>
+#
+# If $m + \tau(\mathrm{sigmoid}(m) - y) > v$ at the midpoint $m$, the solution is to the left of $m$.
+#
+# </details>
+# <details><summary>Hint 3: first line</summary>
+#
+# `low, high = v - tau, v + tau`
+#
+# </details>
+
+# %% tags=["exercise"]
+# Exercise 2.3
+def logistic_prox(v, y, tau):
+    """Return u (k,) with u + tau (sigmoid(u) - y) = v, for v (k,) and y (k,) of zeros and ones."""
+    # <solution>
+    low, high = v - tau, v + tau
+    for _ in range(60):
+        middle = (low + high) / 2
+        beyond = middle + tau * (1 / (1 + np.exp(-middle)) - y) > v  # (2.7)
+        low, high = np.where(beyond, low, middle), np.where(beyond, middle, high)
+    return middle
+    # </solution>
+
+# %% tags=["check"]
+logistic_prox = check.logistic_prox(logistic_prox, SEED)
+
+# %% tags=["mistake"]
+# says: slope is taken at v
+def logistic_prox(v, y, tau):
+    return v - tau * (1 / (1 + np.exp(-v)) - y)
+
+# %% tags=["mistake"]
+# says: right for a small τ only
+def logistic_prox(v, y, tau):
+    u = v.copy()
+    for _ in range(50):
+        p = 1 / (1 + np.exp(-u))
+        u = u - (u + tau * (p - y) - v) / (1 + tau * p * (1 - p))
+    return u
+
+# %% tags=["mistake"]
+# says: the label's sign
+def logistic_prox(v, y, tau):
+    low, high = v - tau, v + tau
+    for _ in range(60):
+        middle = (low + high) / 2
+        beyond = middle + tau * (1 / (1 + np.exp(-middle)) - 1 + y) > v
+        low, high = np.where(beyond, low, middle), np.where(beyond, middle, high)
+    return middle
+
+# %%
+v, y = rng.normal(size=40) * 3, rng.integers(0, 2, 40).astype(float)
+for reduction, weight in (("sum", 1.0), ("mean", 1 / 40)):
+    library = ml.SigmoidCrossEntropy(reduction).prox(v[:, None], y[:, None], 8.0)[:, 0]
+    residual = library + weight * 8.0 * (1 / (1 + np.exp(-library)) - y)
+    teach.holds(f"library's prox, {reduction}: (2.7)", residual, v, 1e-10)
+    teach.holds(f"library's prox, {reduction}: bisection", library, logistic_prox(v, y, weight * 8.0), 1e-10)
+
+# %% [markdown]
+# Mind the two reductions: under the *mean* over $N$ samples the loss of one of them has weight $1/N$, and
+# its prox a step of $\tau/N$. The same $\tau$ means something else when the batch grows.
+#
+# ## Where steps land
+#
+# Softmax cross-entropy with two classes, label 0, in the plane of the two logits. Arrows lead from a point
+# to its explicit and its implicit step.
+
+# %%
+loss = ml.SoftmaxCrossEntropy(reduction="sum")
+starts = np.array([[-6.0, -2], [-4, 2], [1, -1], [-1, 3], [5, 1]])
+labels = np.zeros(len(starts), dtype=int)
+fig, axes = plt.subplots(1, 3, figsize=(10, 3.7), sharex=True, sharey=True)
+for ax, tau in zip(axes, (1.0, 4.0, 16.0)):
+    teach.contours(ax, lambda z: loss.value_per_sample(z, np.zeros(len(z), dtype=int)),
+                   np.linspace(-9, 9, 90), np.linspace(-9, 9, 90))
+    explicit = starts - tau * loss.gradient(starts, labels)
+    ends = {"explicit": explicit, "implicit": loss.prox(starts, labels, tau)}
+    for name, end in ends.items():
+        color, _, marker = teach.METHODS[name]
+        for start, stop in zip(starts, end):
+            ax.plot(*np.array([start, stop]).T, color=color, linewidth=1.1)
+        ax.plot(*end.T, marker, color=color, label=name, clip_on=True)
+    ax.plot(*starts.T, ".", color=teach.COLORS["grey"], label="start")
+    ax.set(title=f"τ = {tau:g}", xlabel="logit of the true class", xlim=(-9, 9), ylim=(-9, 9))
+axes[0].set_ylabel("logit of the other")
+axes[0].legend(loc="upper right")
+teach.show(fig, "Explicit and implicit steps on softmax cross-entropy from five points, three τ. Both go "
+                "towards larger true logits; with growing τ explicit steps go far past the border where the "
+                "loss is already small, implicit ones stop soon after crossing it.")
+
+# %% [markdown]
+# Explicit steps have a length proportional to the slope where they start; they cannot know that the loss
+# levels off. Implicit steps end where the remaining slope just balances the distance. Replacing the loss of
+# a network by its envelope is what implicit steps on *activations* would do (ProxProp §4.2.1; notebook 04).
+
+# %% [markdown]
+# ## Exercise 2.4 (break it): make a prox jump
+#
+# For non-convex $f$ law (2.6) fails. For the double well find two points, at most 0.01 apart, and a $\tau$,
+# such that their proxes lie at least 1 apart.
+#
+# <details><summary>Hint 1: idea</summary>
+#
+# The objective in (2.1) needs two minima of equal depth; by symmetry that happens at $v = 0$.
+#
+# </details>
+# <details><summary>Hint 2: equation</summary>
+#
+# The objective's curvature at $u = 0$ is $-1 + 1/\tau$. At $v = 0$ its minima are the solutions of $u^3 - u
+# + u/\tau = 0$.
+#
+# </details>
+# <details><summary>Hint 3: first line</summary>
+#
+# `v_left, v_right = -0.005, 0.005`
+#
+# </details>
+
+# %% tags=["exercise"]
+# Exercise 2.4
+# <solution v_left, v_right, tau_jump>
+v_left, v_right, tau_jump = -0.005, 0.005, 4.0
+# </solution>
+
+# %% tags=["check"]
+v_left, v_right, tau_jump = check.jump((v_left, v_right, tau_jump), SEED)
+
+# %% tags=["mistake"]
+# says: one minimum, no jump
+v_left, v_right, tau_jump = -0.005, 0.005, 0.9
+
+# %% tags=["mistake"]
+# says: same side of 0
+v_left, v_right, tau_jump = 0.001, 0.006, 4.0
+
+# %% tags=["mistake"]
+# says: a small one
+v_left, v_right, tau_jump = -0.005, 0.005, 1.2
+
+# %% [markdown]
+# A function is *$\rho$-weakly convex* if $f + \frac{\rho}{2}\|\cdot\|^2$ is convex; the double well is,
+# with $\rho = 1$. Its prox is unique for every $v$ as long as $\tau\rho < 1$: so small steps keep implicit
+# methods well defined on non-convex losses too.
+
+# %% [markdown]
+# ## Exercise 2.5 (open): what does an envelope forget?
+#
+# Look at the bottom row of the key figure. For the double well compare the *stationary* points of $f$ with
+# those of its envelope, for each $\tau$. Where has the hump gone? What would a method that descends the
+# envelope with $\tau = 4$ do at a saddle of a network's loss? No automatic check.
+
+# %% [markdown] tags=["answer"]
+# **One answer.** For $\tau < 1$ the envelope's slope $(v - \mathrm{prox}(v))/\tau$ vanishes exactly at the
+# fixed points of the prox, which are the stationary points $-1, 0, 1$ of $f$. For $\tau = 4$ the hump is no
+# longer a fixed point: at 0 the envelope has a downward kink, a maximum without a slope. A method that
+# really evaluates such a prox cannot get stuck on the hump. But it solves a global problem to do so; an
+# iterative solver started at the hump would stay.
+
+# %%
+teach.record("jump of the double well's prox at τ = 4", largest[4.0], expected=1.732, tolerance=0.01)
+teach.record("largest move between neighbours at τ = 0.9", largest[0.9], expected=0.098, tolerance=0.01)
+
+# %% [markdown]
+# ## Summary
+#
+# - A prox is an implicit step, $u = v - \tau f'(u)$; a brute-force argmin on a grid is its reference
+#   implementation.
+# - It is a gradient step on the Moreau envelope, which keeps the minima and rounds off the rest.
+# - Convex: unique, and never drives points apart. Non-convex: unique for $\tau\rho < 1$, and it may jump
+#   beyond.
+#
+# **What this does not show.** All functions here act on one number or one sample; a network couples its
+# weights through products. Nothing here says that a prox is cheap.
+#
+# **References.** Parikh and Boyd, *Proximal Algorithms*, 2014, §1–3: definitions, (2.4), (2.5), (2.6).
+# Rockafellar and Wets, *Variational Analysis*, 1998, chapter 1.G: envelopes of non-convex functions and the
+# condition $\tau\rho < 1$. Frerix et al., *Proximal Backpropagation*, ICLR 2018, §4.2.1: implicit steps on
+# activations minimise an energy with the loss's envelope.
