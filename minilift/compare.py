@@ -1,7 +1,8 @@
 r"""`minilift compare`: one small network trained with every method, side by side.
 
-All methods start from the same parameters and see the same batches. Each is run with every step size of one grid, the
-same for all, and shown with the one that ends at the lowest *training* loss; the test set is used once, at the end.
+All methods start from the same parameters and see the same batches. Each is tried with every step size of one grid,
+the same for all, in short runs of a quarter of the epochs, and the step size that leaves the lowest *training* loss is
+run in full, with several seeds. The test set is used once, at the end.
 
 What the step size is: methods that give a direction (BackProp, ProxProp, a method of the user's) hand it to the
 optimizer, whose learning rate is searched. LocoProp and Semi-Implicit BP propose new parameters themselves; theirs is
@@ -36,8 +37,9 @@ from minilift.network import mlp
 from minilift.optim import SGD, Adam, HeavyBall, Nesterov, RMSProp
 from minilift.train import evaluate, fit
 
-STEPS = (0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
-LOCAL = {"steps": 10, "local_optimizer": "sgd", "local_lr": 1e-3}
+STEPS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
+LOCAL = {"steps": 10, "local_optimizer": "sgd", "local_lr": 5e-4}
+SEARCH_SHARE = 4  # a run of the search has this part of the epochs, at least one
 METHODS = {  # name: class, arguments, and the argument that is the step size (None: the optimizer's learning rate)
     "backprop": (BackProp, {}, None),
     "proxprop": (ProxProp, {"solver": "exact"}, None),
@@ -85,11 +87,12 @@ def add_arguments(parser):
         help=f"{', '.join(OPTIMIZERS)}; for methods that give a direction (default sgd)")
     add("--steps", type=step_sizes, default=STEPS, metavar="X,X,…",
         help=f"the grid of step sizes, the same for all (default {','.join(f'{step:g}' for step in STEPS)})")
-    add("--epochs", type=int, default=15, metavar="N", help="length of each run (default 15)")
+    add("--epochs", type=int, default=20, metavar="N",
+        help="length of a run (default 20); each step size is tried for a quarter of it")
     add("--batch", type=int, default=100, metavar="N", help="samples in a batch (default 100)")
     add("--seed", type=int, default=0, metavar="N", help="of parameters and batches (default 0)")
     add("--repeats", type=int, default=3, metavar="N",
-        help="seeds to run the chosen step size with, the first being the search's (default 3)")
+        help="seeds to run the chosen step size with; the search has the first (default 3)")
     add("--backend", default="numpy", metavar="{numpy,cupy}", help="array library (default numpy)")
     add("--level", type=float, metavar="LOSS",
         help="report the seconds to this training loss (default: a tenth of the loss before training)")
@@ -112,7 +115,7 @@ def run(arguments):
     print(task.describe(), flush=True)
     results = compare(task, contenders, arguments.steps, seeds, progress=not arguments.quiet)
     level = arguments.level or results[0].histories[0]["train_loss"][0] / 10
-    print(f"\n{summary(task, results, level)}\n\n{grid_table(results)}")
+    print(f"\n{summary(task, results, level)}\n\n{grid_table(results, task.search_epochs, seeds[0])}")
     curves = {result.contender.label: result.histories for result in results}
     plots.save(plots.comparison(curves, level=level, title=task.describe()), arguments.output)
     print(f"\nfigure: {arguments.output}")
@@ -179,11 +182,16 @@ class Task:
         """Return the network before training."""
         return mlp(self.widths, self.activation, loss=self.loss, seed=seed, backend=self.backend)
 
-    def train(self, contender, step, seed, callback=None):
+    @property
+    def search_epochs(self):
+        """Length of a run of the search."""
+        return max(1, self.epochs // SEARCH_SHARE)
+
+    def train(self, contender, step, seed, epochs, callback=None):
         """Return the history of one run, and the network after it."""
         net = self.network(seed)
         method, optimizer = contender.make(step, self.optimizer)
-        history = fit(net, self.data, method=method, optimizer=optimizer, epochs=self.epochs, batch_size=self.batch,
+        history = fit(net, self.data, method=method, optimizer=optimizer, epochs=epochs, batch_size=self.batch,
                       seed=seed, callbacks=[callback] if callback else [], progress=False)
         return history, net
 
@@ -319,11 +327,11 @@ class Result:
     ----------
     contender : Contender
     search : dict of float → float
-        Final training loss for each step size, inf where the run diverged.
+        Training loss after a short run for each step size, inf where it diverged.
     step : float
         The step size of the lowest one.
     histories : list of History
-        Runs with that step size, one a seed, the first being that of the search.
+        Full runs with that step size, one a seed.
     test : list of float
         Test accuracies (test losses, where there are no classes), likewise; nan where the run diverged.
     """
@@ -354,7 +362,7 @@ def compare(task, contenders, steps, seeds, progress=True):
     results = []
     pad = max(len(contender.label) for contender in contenders)
     for contender in contenders:
-        total = (len(steps) + len(seeds) - 1) * task.epochs
+        total = len(steps) * task.search_epochs + len(seeds) * task.epochs
         with tqdm(total=total, desc=contender.label.ljust(pad), unit="epoch", disable=not progress) as bar:
             results.append(search_and_repeat(task, contender, steps, seeds, bar))
             bar.update(total - bar.n)  # diverged runs are shorter
@@ -362,16 +370,19 @@ def compare(task, contenders, steps, seeds, progress=True):
 
 
 def search_and_repeat(task, contender, steps, seeds, bar):
-    """Run every step size with the first seed, and the best one with the others; return the `Result`."""
-    def run(step, seed):
+    """Try every step size with the first seed, run the best one in full with all; return the `Result`."""
+    def run(step, seed, epochs):
         bar.set_postfix_str(f"step size {step:g}, seed {seed}")
-        return task.train(contender, step, seed, lambda row, net, history: bar.update(row["epoch"] > 0) and None)
+        return task.train(contender, step, seed, epochs, callback=count)
 
-    found = {step: run(step, seeds[0]) for step in steps}
-    search = {step: final_loss(history) for step, (history, _) in found.items()}
+    def count(row, net, history):
+        if row["epoch"] > 0:
+            bar.update()
+
+    search = {step: final_loss(run(step, seeds[0], task.search_epochs)[0]) for step in steps}
     best = min(search, key=search.__getitem__)
-    runs = [found[best]] + [run(best, seed) for seed in seeds[1:]]
-    bar.set_postfix_str(f"step size {best:g}, training loss {search[best]:.3g}")
+    runs = [run(best, seed, task.epochs) for seed in seeds]
+    bar.set_postfix_str(f"step size {best:g}, training loss {np.median([final_loss(history) for history, _ in runs]):.3g}")
     return Result(contender, search, best, [history for history, _ in runs], [test(task, *run) for run in runs])
 
 
@@ -415,12 +426,12 @@ def summary(task, results, level):
     return "\n".join([aligned(rows), *notes])
 
 
-def grid_table(results):
-    """Return the table of final training losses of every method with every step size."""
+def grid_table(results, epochs, seed):
+    """Return the table of the search: the training losses of every method with every step size."""
     rows = [("step size", *(f"{step:g}" for step in results[0].search))]
     for result in results:
         rows.append((result.contender.label, *(spread([loss], "div.") for loss in result.search.values())))
-    return "Training loss at the end for each step size, first seed (div.: diverged):\n" + aligned(rows)
+    return f"Training loss after {epochs} epochs for each step size, seed {seed} (div.: diverged):\n{aligned(rows)}"
 
 
 def at_edge(result):

@@ -106,6 +106,7 @@ def comparison(runs, ylabel="training loss", column="train_loss", level=None, ti
     matplotlib.figure.Figure
     """
     figure, panels = two_panels(ylabel)
+    panels["seconds"].set_xscale("log")  # methods differ by large factors in time; epoch 0, at 0 s, is not on it
     for label, style in styles(runs).items():
         histories = runs[label] if isinstance(runs[label], (list, tuple)) else [runs[label]]
         draw(panels, histories, column, style, label)
@@ -139,12 +140,12 @@ def draw(panels, histories, column, style, label):
     for x_column, axes in panels.items():
         x = np.median([extended(run[x_column], rows) for run in histories], axis=0)
         median = np.median(losses, axis=0)
-        shown = np.isfinite(median)
+        shown = np.isfinite(median) & ((x > 0) | (axes.get_xscale() == "linear"))
         every = max(1, rows // 8)
         axes.plot(x[shown], median[shown], label=label, markersize=5, markevery=every, **{"linewidth": 1.6, **style})
         if len(histories) > 1:
             low, high = losses.min(axis=0), losses.max(axis=0)
-            whole = np.isfinite(high)
+            whole = np.isfinite(high) & shown
             axes.fill_between(x[whole], low[whole], high[whole], color=style["color"], alpha=0.15, linewidth=0)
         for run in histories:
             if run.diverged is not None:
