@@ -4,7 +4,7 @@ ProxProp, LocoProp, Semi-Implicit BP and plain backpropagation as block-wise des
 energy, in NumPy and CuPy. Start with `Network` or `mlp`, a method such as `ProxProp`, and `fit`.
 """
 
-from minilift import energy, losses, maps, methods, network, optim, problems, solvers
+from minilift import datasets, energy, losses, maps, methods, network, optim, problems, solvers
 from minilift.activations import Activation, Identity, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
 from minilift.convolution import Conv2d
 from minilift.losses import Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError

@@ -81,16 +81,16 @@ class Activation(Transfer):
 class Identity(Activation):
     r"""σ(z) = z, F(z) = z²/2; with it LocoProp-M is LocoProp-S."""
 
-    def forward(self, z):  # noqa: D102
+    def forward(self, z):
         return z
 
-    def derivative(self, z):  # noqa: D102
+    def derivative(self, z):
         return array_module(z).ones_like(z)
 
-    def integral(self, z):  # noqa: D102
+    def integral(self, z):
         return z * z / 2
 
-    def adjoint(self, z, a, aux, g):  # noqa: D102
+    def adjoint(self, z, a, aux, g):
         return g
 
 
@@ -99,16 +99,16 @@ class ReLU(Activation):
 
     range = (0.0, math.inf)
 
-    def forward(self, z):  # noqa: D102
+    def forward(self, z):
         return array_module(z).maximum(z, 0)
 
-    def derivative(self, z):  # noqa: D102
+    def derivative(self, z):
         return (z > 0).astype(z.dtype)
 
-    def integral(self, z):  # noqa: D102
+    def integral(self, z):
         return self.forward(z) ** 2 / 2
 
-    def adjoint(self, z, a, aux, g):  # noqa: D102
+    def adjoint(self, z, a, aux, g):
         return g * (z > 0)
 
 
@@ -129,13 +129,13 @@ class LeakyReLU(Activation):
     def __repr__(self):
         return f"LeakyReLU({self.slope:g})"
 
-    def forward(self, z):  # noqa: D102
+    def forward(self, z):
         return array_module(z).maximum(z, self.slope * z)
 
-    def derivative(self, z):  # noqa: D102
+    def derivative(self, z):
         return array_module(z).maximum((z > 0).astype(z.dtype), self.slope)
 
-    def integral(self, z):  # noqa: D102
+    def integral(self, z):
         return z * self.forward(z) / 2
 
 
@@ -144,18 +144,18 @@ class Tanh(Activation):
 
     range = (-1.0, 1.0)
 
-    def forward(self, z):  # noqa: D102
+    def forward(self, z):
         return array_module(z).tanh(z)
 
-    def derivative(self, z):  # noqa: D102
+    def derivative(self, z):
         return 1 - self.forward(z) ** 2
 
-    def integral(self, z):  # noqa: D102
+    def integral(self, z):
         xp = array_module(z)
         size = abs(z)  # log cosh z = |z| + log(1 + exp(−2|z|)) − log 2 does not overflow
         return size + xp.log1p(xp.exp(-2 * size)) - math.log(2)
 
-    def adjoint(self, z, a, aux, g):  # noqa: D102
+    def adjoint(self, z, a, aux, g):
         return g * (1 - a * a)
 
 
@@ -164,19 +164,19 @@ class Sigmoid(Activation):
 
     range = (0.0, 1.0)
 
-    def forward(self, z):  # noqa: D102
+    def forward(self, z):
         xp = array_module(z)
         # neither overflows nor loses the small values of the left tail
         return xp.exp(xp.minimum(z, 0)) / (1 + xp.exp(-abs(z)))
 
-    def derivative(self, z):  # noqa: D102
+    def derivative(self, z):
         a = self.forward(z)
         return a * (1 - a)
 
-    def integral(self, z):  # noqa: D102
+    def integral(self, z):
         return softplus(z)
 
-    def adjoint(self, z, a, aux, g):  # noqa: D102
+    def adjoint(self, z, a, aux, g):
         return g * (a * (1 - a))
 
 
@@ -185,13 +185,13 @@ class Softplus(Activation):
 
     range = (0.0, math.inf)
 
-    def forward(self, z):  # noqa: D102
+    def forward(self, z):
         return softplus(z)
 
-    def derivative(self, z):  # noqa: D102
+    def derivative(self, z):
         return Sigmoid().forward(z)
 
-    def integral(self, z):  # noqa: D102
+    def integral(self, z):
         xp = array_module(z)
         x = xp.exp(-abs(z))
         # SciPy's spence(1 + x) is Li₂(−x); for small x, where 1 + x rounds x away, the series Σ (−x)ⁿ/n²
@@ -210,7 +210,7 @@ class Softmax(Activation):
 
     elementwise = False
 
-    def forward(self, z):  # noqa: D102
+    def forward(self, z):
         xp = array_module(z)
         e = xp.exp(z - z.max(axis=-1, keepdims=True))
         return e / e.sum(axis=-1, keepdims=True)

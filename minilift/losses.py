@@ -121,10 +121,10 @@ class SoftmaxCrossEntropy(Loss):
     transfer = Softmax()
     classification = True
 
-    def value_per_sample(self, z, y):  # noqa: D102
+    def value_per_sample(self, z, y):
         return self.transfer.integral(z) - z[array_module(z).arange(len(z)), y]
 
-    def gradient(self, z, y):  # noqa: D102
+    def gradient(self, z, y):
         xp = array_module(z)
         g = self.transfer.forward(z)
         g[xp.arange(len(z)), y] -= 1
@@ -142,7 +142,7 @@ class SoftmaxCrossEntropy(Loss):
         """Return the label of largest probability of each sample, shape (N,)."""
         return z.argmax(axis=-1)
 
-    def check_targets(self, y, samples, n_out, dtype, xp=np):  # noqa: D102
+    def check_targets(self, y, samples, n_out, dtype, xp=np):
         if not isinstance(y, (np.ndarray, xp.ndarray)):
             y = np.asarray(y)
         if y.shape != (samples,):
@@ -165,10 +165,10 @@ class SigmoidCrossEntropy(Loss):
 
     transfer = Sigmoid()
 
-    def value_per_sample(self, z, y):  # noqa: D102
+    def value_per_sample(self, z, y):
         return (softplus(z) - y * z).sum(axis=-1)
 
-    def check_targets(self, y, samples, n_out, dtype, xp=np):  # noqa: D102
+    def check_targets(self, y, samples, n_out, dtype, xp=np):
         y = super().check_targets(y, samples, n_out, dtype, xp)
         low, high = float(y.min()), float(y.max())
         if low < 0 or high > 1:
@@ -181,7 +181,7 @@ class SquaredError(Loss):
 
     transfer = Identity()
 
-    def value_per_sample(self, z, y):  # noqa: D102
+    def value_per_sample(self, z, y):
         return ((z - y) ** 2).sum(axis=-1) / 2
 
     def shifted_inverse(self, v, y, c):

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from functools import cached_property
 
+import numpy as np
+
 from minilift.backend import array_module
 
 
@@ -126,6 +128,15 @@ class LocalProblem:
         r"""Return the coordinates of minus the gradient in D, :math:`\tilde a^T\nabla h(z) - \beta D`."""
         q = self.gram.lower(self.data.gradient(z))
         return q - self.damping * u if self.damping else q
+
+    def norm(self, q):
+        """Return the norm in θ of the step with coordinates q, over all units, a float."""
+        return float(self.total(q, self.gram.weigh(q, self.gram.output_change(q))).sum().clip(0)) ** 0.5
+
+    def rounding(self):
+        """Return the norm of a gradient that is made of the rounding of f(z) alone: none can be brought below it."""
+        eps = np.finfo(self.z.dtype).eps
+        return self.norm(self.gram.lower(4 * eps * (abs(self.data.f_k) + abs(self.data.signal))))
 
     def start(self):
         """Return u = 0."""

@@ -174,6 +174,7 @@ def fletcher_reeves(problem, steps):
     change_q = gram.output_change(q)
     p, change_p = q, change_q
     slope = norm_q = problem.total(q, gram.weigh(q, change_q))
+    solved = 4 * np.finfo(z.dtype).eps * norm_q  # below it ⟨Q, KQ⟩ is made of rounding, and so would be its direction
     for step in range(steps):
         length = line_search(problem, z, u, change_u, p, change_p, slope, LONGER)
         u, change_u = u + length * p, change_u + length * change_p
@@ -188,7 +189,7 @@ def fletcher_reeves(problem, steps):
         slope = problem.total(q, gram.weigh(p, change_p))
         uphill = ~(slope > 0)
         p, change_p = _where(uphill, q, p), _where(uphill, change_q, change_p)
-        slope = _where(uphill, norm_q, slope)
+        slope = _where(norm_q <= solved, 0 * slope, _where(uphill, norm_q, slope))
     return local_solution(problem, u, steps, change_u)
 
 
@@ -199,7 +200,8 @@ def newton(problem, tolerance):
     ----------
     problem : LocalProblem
     tolerance : float
-        On the norm of the gradient in θ, relative to that at the start, over all units.
+        On the norm of the gradient in θ, relative to that at the start, over all units. A gradient that rounding of
+        f(z) alone would make is small enough as well.
 
     Returns
     -------
@@ -213,12 +215,11 @@ def newton(problem, tolerance):
     """
     gram = problem.gram
     u, change_u, z = problem.start(), array_module(problem.z).zeros_like(problem.z), problem.z
-    first = None
+    first, floor = problem.norm(problem.descent(z, u)), problem.rounding()
     for step in range(NEWTON_STEPS):
         q = problem.descent(z, u)
-        norm = float(problem.total(q, gram.weigh(q, gram.output_change(q))).sum().clip(0)) ** 0.5
-        first = norm if first is None else first
-        if norm <= tolerance * first or not np.isfinite(norm):
+        norm = problem.norm(q)
+        if norm <= max(tolerance * first, floor) or not np.isfinite(norm):
             return local_solution(problem, u, step, change_u)
         p, change_p = newton_direction(problem, z, q, min(0.5, (norm / first) ** 0.5))
         slope = problem.total(q, gram.weigh(p, change_p))
@@ -273,7 +274,7 @@ def line_search(problem, z, u, change_u, p, change_p, slope, multiples=()):
 
     length = _ratio(slope, problem.total(change_p, data.curvature(z, change_p)) + beta * norm_p)
     value = data.value(z)
-    slack = 8 * np.finfo(z.dtype).eps * abs(value)
+    slack = 8 * np.finfo(z.dtype).eps * (abs(value) + len(z))  # each of a unit's N terms is rounded at the size of 1
     for _ in range(HALVINGS):
         trial = objective(length)
         fails = ~(trial <= value - ARMIJO * length * slope + slack) & (length != 0)

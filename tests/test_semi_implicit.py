@@ -128,7 +128,7 @@ def test_sample_space_is_parameter_space_and_nothing_rises(case, steps, joint):
         for side in ("sample", "parameter"):
             problem = LocalProblem(Gram(block.a, side=side, bias=joint), z, data, 2.0)
             solution = fletcher_reeves(problem, steps)
-            assert problem.objective(solution.value) <= problem.objective(0 * solution.value) * (1 + 1e-12)
+            assert problem.objective(solution.value) <= problem.objective(0 * solution.value) * (1 + 1e-12) + 1e-12
             assert_close("change of z", solution.change, problem.gram.apply(solution.value), 1e-10)
             found.append((solution.value, problem.objective(solution.value)))
         if isinstance(data.f, (ml.ReLU, ml.LeakyReLU)):
@@ -144,9 +144,12 @@ def test_on_a_linear_problem_it_is_conjugate_gradients(case):
     for block in blocks_of(case):
         data = SquaredFit(ml.Identity(), block.z, block.g)
         gram = Gram(block.a)
-        exact = damped_solve(gram, block.g, 1.0).value
-        many = fletcher_reeves(LocalProblem(gram, block.z, data, 2.0), 3 * min(gram.a.shape) + 6).value
-        assert_close("the minimiser", many, exact, 1e-5)
+        problem = LocalProblem(gram, block.z, data, 2.0)
+        many = fletcher_reeves(problem, 3 * min(gram.a.shape) + 6).value
+        assert problem.gradient_norm(many) <= 1e-6 * problem.gradient_norm(0 * many)
+        least = problem.objective(damped_solve(gram, block.g, 1.0).value)
+        assert least <= problem.objective(many) * (1 + 1e-12) + 1e-15
+        assert problem.objective(many) <= least * (1 + 1e-7) + 1e-15
 
 
 def test_two_local_minima_in_one_dimension():
