@@ -6,6 +6,7 @@ energy, in NumPy and CuPy. Start with `Network` or `mlp`, a method such as `Prox
 
 from minilift import datasets, energy, losses, maps, methods, network, optim, problems, solvers
 from minilift.activations import Activation, Identity, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
+from minilift.checks import Check, Derivation, Report, verify
 from minilift.convolution import Conv2d
 from minilift.losses import Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from minilift.maps import Linear

@@ -1,0 +1,410 @@
+r"""Is my derivation right? `verify` holds a thing against finite differences, dense algebra and SciPy.
+
+Check your own derivation
+-------------------------
+Say you have derived the proximal step of ProxProp (11) by hand and have arrived at
+
+    (ãᵀã + τ_θ I) d = ∇J          (wrong: the damping should be 1/τ_θ)
+
+Write it as a function of a `Block`, which holds what a method may know of one map, and say what it should
+equal:
+
+>>> import numpy as np, minilift as ml
+>>> def my_step(block, tau_theta=0.2):
+...     A = np.hstack([block.a, np.ones((len(block.a), 1))])
+...     gradient = A.T @ block.g
+...     if block.last:
+...         return gradient
+...     return np.linalg.solve(A.T @ A + tau_theta * np.eye(A.shape[1]), gradient)
+>>> report = ml.verify(my_step, like=ml.ProxProp(tau_theta=0.2))
+>>> report.passed
+False
+>>> [check.reason for check in report.failures if check.source.startswith("ProxProp (13)")]
+['likely: the damping is τ_θ where it should be 1/τ_θ']
+
+Printing the report shows every claim with its equation, the number measured and what it may be. In a test,
+say ``ml.verify(my_step, like=...).raise_for_failures()``; in a terminal, ``minilift verify my_file.py:my_step``.
+
+Without the package's methods: an objective is its own definition, and a gradient or a minimiser is held
+against it.
+
+>>> A, z = np.arange(6.0).reshape(3, 2) / 5, np.ones((3, 1))
+>>> ridge = ml.Derivation(objective=lambda th: ((A @ th - z)**2).sum() / 2 + 0.05 * (th**2).sum(),
+...                       argmin=np.linalg.solve(A.T @ A + 0.05 * np.eye(2), A.T @ z),
+...                       theta0=np.zeros((2, 1)))
+>>> ml.verify(ridge).failures[0].claim
+'the claimed argmin is stationary'
+
+(the derivative of 0.05 θ² is 0.1 θ). A claim fails only against a reference that does not come from the code
+under test; the reason named is the usual mistake which, made on purpose, gives the same wrong numbers.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from minilift import activations, losses, maps, normalization, pooling
+from minilift.arguments import known_name, unknown_name, whole_number
+from minilift.backend import BACKENDS
+from minilift.checks import derivations, layers, methods, networks
+from minilift.checks.derivations import Derivation
+from minilift.checks.report import CLAIMS, Check, Report, check_claim
+from minilift.convolution import Conv2d
+from minilift.methods import BackProp, LocoProp, Method, ProxProp, SemiImplicit, as_method
+from minilift.network import Network, mlp
+from minilift.problems import LocalProblem
+
+__all__ = ["Check", "Derivation", "Report", "verify"]
+
+PROBED = 100_000  # parameters of a map up to which each is probed
+CASES = {
+    "map": layers.map_cases,
+    "transfer": layers.transfer_cases,
+    "loss": layers.loss_cases,
+    "derivation": derivations.derivation_cases,
+}
+
+
+def verify(thing=None, net=None, X=None, y=None, *, like=None, objective=None, seed=0, backend=None):
+    r"""Check a derivation, in float64, on small random problems from a seed.
+
+    Parameters
+    ----------
+    thing : optional
+        What to check, the package's own or yours: a `Network` (its layers and its loss are checked with it), a
+        map, an `Activation` or another transfer, a `Loss`, a `Derivation` (an objective with a claimed gradient or
+        argmin), a `Method`, or a function ``propose(block)``. None checks all that the package holds.
+    net : Network, optional
+        For a method: the network to run it on, instead of six small random ones. It is not changed.
+    X, y : arrays, optional
+        For a network, or a method with `net`: the batch to use instead of random ones; y is drawn if it is not
+        given.
+    like : Method, optional
+        For a method: the package's method that it should equal, such as ``ProxProp(tau_theta=0.5)``. That
+        method is not run; it says which equations apply and with which numbers. For a subclass of one of the
+        package's methods its own class and attributes say so.
+    objective : callable, optional
+        For a method: ``objective(block, theta)``, a number, of which θ_l − d_l should be the minimiser.
+    seed : int, default 0
+    backend : {"numpy", "cupy"}, optional
+        Where the thing is run; by default NumPy, or the backend of the network. References are on the host.
+
+    Returns
+    -------
+    Report
+        Shown as a table by print and in a notebook; it has `passed`, `failures`, `to_json()` and
+        `raise_for_failures()`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the thing is of no known kind, or an argument does not go with it. What the thing itself does wrong,
+        an error that it raises included, is a failure in the report.
+    """
+    seed = whole_number("verify: seed", seed, least=0)
+    if backend is not None:
+        known_name("verify: backend", backend, BACKENDS)
+    if thing is None:
+        return Report(package_checks(seed, backend), seed)
+    kind = kind_of(thing)
+    if kind != "method" and not (like is None and objective is None and net is None):
+        raise TypeError(f"verify: net, like and objective go with a method; {thing!r} is a {kind}")
+    if X is not None and net is None and kind != "network":
+        raise TypeError("verify: X and y go with a network; give net as well")
+    if y is not None and X is None:
+        raise TypeError("verify: y is given without X")
+    if kind == "method":
+        return Report(method_checks(thing, seed, backend, net, X, y, like, objective), seed)
+    if kind == "network":
+        return Report(network_checks(thing, seed, backend, X, y), seed)
+    return Report(checks_of(thing, seed, backend), seed)
+
+
+def kind_of(thing):
+    """Return of which kind a thing is."""
+    if isinstance(thing, type):
+        raise TypeError(f"verify: got the class {thing.__name__}; an instance is needed, {thing.__name__}(…)")
+    if isinstance(thing, Network):
+        return "network"
+    if isinstance(thing, Method):
+        return "method"
+    if isinstance(thing, (Derivation, LocalProblem)):
+        return "derivation"
+    if getattr(thing, "kind", None) in ("map", "transfer"):
+        return thing.kind
+    if hasattr(thing, "gradient") and hasattr(thing, "value"):
+        return "loss"
+    if callable(thing):
+        return "method"
+    raise TypeError(
+        "verify: expected a network, map, activation, loss, Derivation, method or function of a Block, "
+        f"got {thing!r}"
+    )
+
+
+def checks_of(thing, seed, backend):
+    """Return the checks of one thing of any kind."""
+    kind = kind_of(thing)
+    if kind == "network":
+        return network_checks(thing, seed, backend)
+    if isinstance(thing, LocalProblem):
+        thing = derivations.local_problem(thing)
+    thing, cases = CASES[kind](thing, seed, backend or "numpy")
+    return claims_over(kind, thing, repr(thing), cases)
+
+
+def claims_over(kind, thing, subject, cases):
+    """Return the checks of all claims about one kind."""
+    return [check_claim(claim, thing, subject, cases) for claim in CLAIMS if claim.kind == kind]
+
+
+def network_checks(net, seed, backend, X=None, y=None):
+    """Return the checks of a network, then of its different layers and its loss."""
+    net = moved(net, backend)
+    cases = networks.network_cases(net, seed, X, y)
+    checks = claims_over("network", net, network_name(net), cases)
+    parts = {repr(layer): layer for layer in [*net.layers, net.loss_function]}
+    for part in parts.values():
+        if kind_of(part) == "map" and np.prod(part.theta_shape) > PROBED:
+            checks.append(
+                skipped(
+                    "map",
+                    repr(part),
+                    f"more than {PROBED} parameters are too many to be probed one by one; "
+                    "check a smaller map of this kind",
+                )
+            )
+        else:
+            checks += checks_of(part, seed, net.backend)
+    return checks
+
+
+def skipped(kind, subject, why):
+    """Return the check that stands for all claims about a thing that is not checked."""
+    return Check(kind, subject, "not checked", "", "", math.nan, math.nan, why, None, "", 0, "")
+
+
+def moved(net, backend):
+    """Return the network on a backend, as a copy if that is another one."""
+    if backend is None or backend == net.backend:
+        return net
+    other = Network(
+        net.layers,
+        loss=net.loss_function,
+        dtype=net.dtype,
+        backend=backend,
+        input_shape=net.shapes[0],
+        input_layout=net.input_layout,
+    )
+    other.load_state_dict(net.state_dict())
+    return other
+
+
+def network_name(net):
+    """Return a network's layers in a line."""
+    return f"[{', '.join(map(repr, net.layers))}]"
+
+
+def method_checks(thing, seed, backend, net=None, X=None, y=None, like=None, objective=None, cases=None):
+    """Return the checks of a method on random networks, on a given one, or on given cases."""
+    method = as_method(thing)
+    if like is not None and not isinstance(like, (BackProp, ProxProp, LocoProp, SemiImplicit)):
+        raise TypeError(
+            f"verify: like must be BackProp(), ProxProp(…), LocoProp(…) or SemiImplicit(…), got {like!r}"
+        )
+    claimed = methods.Claimed(method, like, objective)
+    if cases is None and net is not None:
+        cases = networks.network_cases(moved(net, backend), seed, X, y)
+    elif cases is None:
+        cases = networks.random_networks(seed, backend or "numpy")
+    checks = claims_over("method", claimed, repr(method), cases)
+    # what another method's equations say is no news of this one
+    return [
+        check
+        for check in checks
+        if check.passed is not None or not check.why.startswith("it is not said to be")
+    ]
+
+
+def package_checks(seed, backend):
+    """Return the checks of all that the package holds; the methods share their random networks."""
+    checks = [check for thing in package_things(seed) for check in checks_of(thing, seed, backend)]
+    cases = networks.random_networks(seed, backend or "numpy")
+    for method in package_methods():
+        checks += method_checks(method, seed, backend, cases=cases)
+    convolutional = networks.network_cases(small_convnet(seed, backend or "numpy"), seed)
+    for method in (
+        BackProp(),
+        ProxProp(0.5),
+        ProxProp(0.5, solver="cg2"),
+        LocoProp("S", gamma=0.5, steps="exact", eta=0.7),
+    ):
+        checks += method_checks(method, seed, backend, cases=convolutional)
+    return checks
+
+
+def package_things(seed):
+    """Return the package's own things, in several sizes and settings, for `verify()` of everything."""
+    things = [maps.Linear(3, 4), maps.Linear(1, 1), maps.Linear(5, 1), maps.Linear(1, 3), maps.Linear(20, 2)]
+    things += [Conv2d(2, 3, 3), Conv2d(1, 2, 2, stride=2, padding=1), Conv2d(3, 1, 1, padding="valid")]
+    things += [
+        pooling.MaxPool2d(2),
+        pooling.AvgPool2d(2),
+        pooling.Flatten(),
+        normalization.BatchNorm(3),
+        normalization.Dropout(0.3),
+    ]
+    things += [cls() for cls in activations.ACTIVATIONS.values()] + [
+        activations.LeakyReLU(0.3),
+        activations.Softmax(),
+    ]
+    things += [activations.Composition([activations.Tanh(), activations.ReLU()])]
+    things += [
+        cls(reduction)
+        for cls in (losses.SquaredError, losses.SoftmaxCrossEntropy, losses.SigmoidCrossEntropy)
+        for reduction in losses.REDUCTIONS
+    ]
+    things += [
+        mlp([5, 4, 3, 2], activation="tanh", seed=seed % 2**32),
+        mlp([3, 6, 4], activation="relu", seed=seed % 2**32),
+        mlp([4, 3], loss=losses.SquaredError(), seed=seed % 2**32),
+        small_convnet(seed, "numpy"),
+    ]
+    return [*things, derivations.closed_form_relu(seed)]
+
+
+def small_convnet(seed, backend):
+    """Return a network with all that images bring: convolutions, batch norm, pooling, flattening."""
+    layers = [
+        Conv2d(1, 2, 3),
+        normalization.BatchNorm(2),
+        activations.Tanh(),
+        pooling.AvgPool2d(2),
+        Conv2d(2, 2, 2, padding="valid"),
+        activations.ReLU(),
+        pooling.MaxPool2d(2, stride=1),
+        pooling.Flatten(),
+        maps.Linear(2, 3),
+    ]
+    return Network(layers, seed=seed % 2**32, input_shape=(6, 7, 1), backend=backend)
+
+
+def package_methods():
+    """Return the package's methods in several settings, with steps that suit the small networks."""
+    return [
+        BackProp(),
+        ProxProp(0.5),
+        ProxProp(5.0, last="implicit"),
+        ProxProp(1.0, solver="cg1"),
+        ProxProp(1.0, solver="cg3"),
+        ProxProp(1.0, solver="cg2", joint=True),
+        LocoProp("S", gamma=0.5, steps="exact", eta=0.7),
+        LocoProp("M", gamma=0.2, steps="exact", eta=0.7),
+        LocoProp("S", gamma=0.5, steps=4, local_lr=0.02, local_optimizer="sgd", eta=2.0),
+        LocoProp("M", gamma=0.5, steps=5, local_lr=0.02, local_optimizer="sgd"),
+        LocoProp("M", gamma=1.0, steps=3, local_lr=1e-3, local_optimizer="rmsprop"),
+        SemiImplicit(eta=0.05),
+        SemiImplicit(eta=0.05, lam=3.0, solver="exact"),
+    ]
+
+
+# ---- command line
+
+
+def add_arguments(parser):
+    """Add the arguments of ``minilift verify`` to an `argparse` parser."""
+    parser.add_argument(
+        "target",
+        nargs="?",
+        metavar="FILE.py:NAME",
+        help="what to check: an object, a class without arguments, or a function propose(block); "
+        "without it, everything in the package",
+    )
+    parser.add_argument(
+        "--list", action="store_true", help="list the claims with their sources, check nothing"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random problems (default 0)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def run(arguments):
+    """Run ``minilift verify``; return the exit code: 1 if a claim fails, else 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a mistake in the arguments; the command prints its message and exits with code 2.
+    """
+    if arguments.list:
+        print(claims_text())
+        return 0
+    thing = None if arguments.target is None else load_target(arguments.target)
+    report = verify(thing, seed=arguments.seed)
+    print(report.to_json() if arguments.json else report)
+    return 0 if report.passed else 1
+
+
+def claims_text():
+    """Return the list of all claims: source, equation, words."""
+    width = max(len(claim.source) for claim in CLAIMS)
+    lines, kind = [], None
+    for claim in CLAIMS:
+        if claim.kind != kind:
+            kind = claim.kind
+            lines += ["", f"{kind}"] if lines else [kind]
+        lines.append(f"  {claim.source:<{width}}  {claim.words}: {claim.equation}")
+    return "\n".join(lines)
+
+
+def load_target(target):
+    """Return the object that FILE.py:NAME names; a class is called without arguments.
+
+    Raises
+    ------
+    ValueError
+        If the file or the name does not exist, or the class wants arguments.
+    """
+    path, _, name = target.rpartition(":")
+    if not path:
+        raise ValueError(f"verify: expected FILE.py:NAME, got {target!r}")
+    if not Path(path).is_file():
+        raise ValueError(f"verify: there is no file {path!r}")
+    module = run_file(Path(path))
+    known = [
+        key
+        for key, value in vars(module).items()
+        if not key.startswith("_") and not hasattr(value, "__path__")
+    ]
+    if name not in known:
+        raise unknown_name(f"verify: {path}", name, known)
+    thing = getattr(module, name)
+    if not isinstance(thing, type):
+        return thing
+    try:
+        return thing()
+    except TypeError as error:
+        raise ValueError(
+            f"verify: {name} is a class that wants arguments ({error}); make an instance of it in "
+            f"{path} and name that"
+        ) from error
+
+
+def run_file(path):
+    """Return the module that a file makes; it may import what lies beside it."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"verify: {path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.parent))
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ValueError(f"verify: {path} cannot be run: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove(str(path.parent))
+    return module

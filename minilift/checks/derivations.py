@@ -1,0 +1,343 @@
+r"""Claims about a problem derived by hand: an objective with a claimed gradient or a claimed argmin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from minilift.backend import get_module
+from minilift.checks.layers import Case, to_host
+from minilift.checks.numeric import Tangents, compare, dense, gradient
+from minilift.checks.report import Finding, NotClaimed, claim
+
+NEWTON_SIZE = 200  # largest number of unknowns for which a dense Hessian is formed
+
+
+@dataclass(frozen=True)
+class Derivation:
+    r"""An objective, and what was derived from it.
+
+    Parameters
+    ----------
+    objective : callable
+        From θ, an array, to a number. It is the definition: all else is held against it.
+    gradient : callable, optional
+        From θ to the claimed gradient, an array of θ's shape.
+    argmin : array or callable, optional
+        The claimed minimiser θ*, or a function of `theta0` that returns it.
+    theta0 : array
+        Where the step starts, such as the old parameters θ_k; random points are drawn around it.
+    name : str, optional
+        For the report.
+
+    Examples
+    --------
+    >>> import numpy as np, minilift as ml
+    >>> A, z = np.random.default_rng(0).normal(size=(4, 3)), np.ones((4, 1))
+    >>> theta_k, tau_theta = np.ones((3, 1)), 0.5
+    >>> M = A.T @ A + np.eye(3) / tau_theta
+    >>> problem = ml.Derivation(
+    ...     objective=lambda th: ((A @ th - z)**2).sum() / 2 + ((th - theta_k)**2).sum() / (2 * tau_theta),
+    ...     argmin=theta_k - np.linalg.solve(M, A.T @ (A @ theta_k - z)), theta0=theta_k)
+    >>> ml.verify(problem).passed
+    True
+    """
+
+    objective: Callable
+    gradient: Callable | None = None
+    argmin: object = None
+    theta0: object = None
+    name: str = "problem"
+
+    def __post_init__(self):
+        if not callable(self.objective):
+            raise TypeError(f"Derivation: objective must be a function of theta, got {self.objective!r}")
+        if self.theta0 is None:
+            raise ValueError(
+                "Derivation: theta0 is needed, an array of theta's shape such as the old parameters"
+            )
+        if self.gradient is None and self.argmin is None:
+            raise ValueError("Derivation: nothing is claimed; give gradient, argmin or both")
+
+    def __repr__(self):
+        return self.name
+
+
+@dataclass(frozen=True)
+class PointCase(Case):
+    """A point θ near theta0, and the old parameters themselves."""
+
+    theta: np.ndarray
+    theta0: np.ndarray
+    rng: np.random.Generator
+
+    def value(self, problem, theta):
+        """Return the objective as a float, or as a complex number of complex θ."""
+        value = self.call(problem.objective, theta.reshape(self.theta0.shape))
+        if np.size(value) != 1:
+            raise ValueError(f"the objective must be one number, got an array of shape {np.shape(value)}")
+        value = np.asarray(value).reshape(())
+        return complex(value) if np.iscomplexobj(value) else float(value)
+
+    def slope(self, problem, theta):
+        """Return the reference of the objective's gradient."""
+        return gradient(
+            lambda x: self.value(problem, x), theta, Tangents(theta.shape, np.random.default_rng(1))
+        )
+
+    def minimiser(self, problem):
+        """Return the claimed minimiser."""
+        if problem.argmin is None:
+            raise NotClaimed("no argmin is claimed")
+        if callable(problem.argmin):
+            return np.asarray(self.call(problem.argmin, self.theta0))
+        return np.asarray(to_host(problem.argmin), dtype=np.float64)
+
+
+def derivation_cases(problem, seed, backend):
+    """Return a derivation and points at which to check it: theta0 and random ones around it."""
+    rng, xp = np.random.default_rng(seed), get_module(backend)
+    theta0 = np.array(to_host(problem.theta0), dtype=np.float64)
+    points = [("theta0", theta0)] + [
+        (f"a random point {k}", theta0 + s * rng.standard_normal(theta0.shape))
+        for k, s in ((1, 0.5), (2, 2.0))
+    ]
+    return problem, [PointCase(label, xp, theta, theta0, rng) for label, theta in points]
+
+
+@claim("derivation", "the claimed gradient", "∇f(θ)", "definition")
+def claimed_gradient(problem, case):
+    if problem.gradient is None:
+        raise NotClaimed("no gradient is claimed")
+    tangents = Tangents(case.theta.shape, np.random.default_rng(1))
+    got = tangents.project(case.call(problem.gradient, case.theta))
+    at_start = case.slope(problem, case.theta0).value
+    mirrored = 2 * case.theta0 - case.theta
+    shift, theta = tangents.project(case.theta - case.theta0), tangents.project(case.theta)
+    terms = {
+        "the regulariser's term, a multiple of θ − theta0,": shift,
+        "a term that is a multiple of θ": theta,
+        "a constant term, a multiple of the gradient at theta0,": at_start,
+    }
+    return compare(
+        got,
+        case.slope(problem, case.theta),
+        lambda: {
+            "the gradient is taken at the wrong iterate: at theta0, not at θ": at_start,
+            "the gradient is taken at the wrong iterate: at 2 theta0 − θ": case.slope(
+                problem, mirrored
+            ).value,
+        },
+        size_factors(case.theta),
+        terms,
+    )
+
+
+def size_factors(theta):
+    """Return the sizes of θ by which a result may be off."""
+    return {f"{size}, a dimension of θ": size for size in theta.shape if size > 2}
+
+
+def only_first(case):
+    """Skip the random points: a claim about the one claimed minimiser needs checking once."""
+    if case.label != "theta0":
+        raise NotClaimed("once is enough")
+
+
+@claim("derivation", "the claimed argmin is stationary", "∇f(θ*) = 0", "definition")
+def argmin_is_stationary(problem, case):
+    only_first(case)
+    theta = case.minimiser(problem)
+    if theta.shape != case.theta0.shape:
+        return compare(theta, dense(case.theta0))
+    at_start = case.slope(problem, case.theta0)
+    at_claim = case.slope(problem, theta)
+    scale = np.max(abs(at_start.value), initial=0.0) + at_start.floor
+    number = float(np.max(abs(at_claim.nearest(0.0)), initial=0.0) / scale)
+    tolerance = max(at_claim.tolerance, 1e-7)
+    why = f"relative to the gradient at theta0; {at_claim.why}"
+    return Finding(
+        number, tolerance, why, () if number <= tolerance else tuple(argmin_reasons(problem, case, theta))
+    )
+
+
+def argmin_reasons(problem, case, theta):
+    """Return the usual mistakes that explain a wrong minimiser, given the right one by SciPy."""
+    right, start = reference_minimiser(problem, case), case.theta0
+    if right is None:
+        return []
+    slope = (
+        gradient(lambda x: case.value(problem, x), start).value if start.size <= NEWTON_SIZE else 0 * start
+    )
+    step = right - start
+    kept = right.copy()
+    if right.ndim:
+        kept[-1] = start[-1]
+    variants = {
+        "it is the step, not the new parameters": step,
+        "it is minus the step, not the new parameters": -step,
+        "the last row, the bias, is not updated": kept,
+        "it is theta0: there is no step": start,
+        "the minimiser is around 0: theta0 is not added": right - start,
+    }
+    if start.ndim == 2 and start.shape[0] == start.shape[1]:
+        variants["it is transposed"] = right.T
+    explicit = compare(theta - start, dense(slope)).reasons if np.any(theta != start) else ()
+    named = compare(theta, dense(right, 1e-6), variants).reasons
+    scaled = tuple(
+        f"the step from theta0: {reason}"
+        for reason in compare(theta - start, dense(step, 1e-6)).reasons
+        if "zero" not in reason
+    )
+    gradient_step = (
+        ("the step is along the gradient at theta0: it is explicit, not implicit",)
+        if any("sign" in r or "factor" in r for r in explicit)
+        else ()
+    )
+    return [
+        *(r for r in named if "factor" not in r),
+        *gradient_step,
+        *scaled,
+        *(r for r in named if "factor" in r),
+    ]
+
+
+def reference_minimiser(problem, case):
+    """Return SciPy's minimiser, polished by Newton steps with a dense Hessian; None for large θ."""
+    if case.theta0.size > NEWTON_SIZE:
+        return None
+    from scipy.optimize import minimize
+
+    shape = case.theta0.shape
+
+    def f(x):
+        return case.value(problem, x.reshape(shape))
+
+    def slope(x):
+        return gradient(lambda t: case.value(problem, t), x.reshape(shape)).value.ravel()
+
+    x = minimize(f, case.theta0.ravel(), jac=slope, method="BFGS", options={"gtol": 1e-6, "maxiter": 500}).x
+    for _ in range(2):
+        h = 1e-4
+        hessian = np.stack([(slope(x + h * e) - slope(x - h * e)) / (2 * h) for e in np.eye(x.size)])
+        polished = x - np.linalg.lstsq((hessian + hessian.T) / 2, slope(x), rcond=1e-10)[0]
+        if not f(polished) <= f(x) + 1e-12 * (1 + abs(f(x))):
+            break
+        x = polished
+    return x.reshape(shape)
+
+
+@claim("derivation", "it is a minimum: no random direction leads down", "f(θ* + t v) ≥ f(θ*)", "definition")
+def argmin_is_minimum(problem, case):
+    only_first(case)
+    theta = case.minimiser(problem)
+    if theta.shape != case.theta0.shape:
+        raise NotClaimed("the argmin has the wrong shape")
+    value = case.value(problem, theta)
+    excess, ups, rises = 0.0, 0, 0
+    for _ in range(20):
+        v = case.rng.standard_normal(theta.shape)
+        for t in (1e-4, 1e-2, 1.0):
+            change = case.value(problem, theta + t * v) - value
+            noise = 1e-13 * (1 + abs(value))
+            ups, rises = ups + (change < -noise), rises + (change > noise)
+            excess = max(excess, -change / (1 + abs(value)))
+    reasons = (
+        ("it is a maximum: the sign is wrong",)
+        if ups and not rises
+        else ("some direction leads down: it is no minimum",)
+    )
+    return Finding(excess, 1e-9, "rounding of the objective", () if excess <= 1e-9 else reasons)
+
+
+@claim("derivation", "SciPy's minimiser finds nothing lower", "f(θ*) ≤ f(SciPy's)", "definition")
+def argmin_against_scipy(problem, case):
+    only_first(case)
+    theta, right = case.minimiser(problem), reference_minimiser(problem, case)
+    if right is None:
+        raise NotClaimed(f"more than {NEWTON_SIZE} unknowns would take SciPy long")
+    if theta.shape != case.theta0.shape:
+        raise NotClaimed("the argmin has the wrong shape")
+    start, low = case.value(problem, case.theta0), case.value(problem, right)
+    number = (case.value(problem, theta) - low) / (abs(start - low) + 1e-6)
+    return Finding(
+        number,
+        1e-7,
+        "relative to the decrease from theta0; SciPy stops at a gradient of 1e-6",
+        () if number <= 1e-7 else tuple(argmin_reasons(problem, case, theta)) or ("a lower value exists",),
+    )
+
+
+@claim(
+    "derivation",
+    "the claimed gradient vanishes at the claimed argmin",
+    "∇f claimed (θ* claimed) = 0",
+    "definition",
+)
+def gradient_at_argmin(problem, case):
+    only_first(case)
+    if problem.gradient is None:
+        raise NotClaimed("no gradient is claimed")
+    theta = case.minimiser(problem)
+    at_claim = np.asarray(case.call(problem.gradient, theta))
+    number = float(np.max(abs(at_claim)) / (np.max(abs(case.slope(problem, case.theta0).value)) + 1e-3))
+    return Finding(
+        number,
+        1e-7,
+        "relative to the gradient at theta0",
+        () if number <= 1e-7 else ("gradient and argmin belong to two different objectives",),
+    )
+
+
+@claim("derivation", "curvature at the claimed argmin", "⟨v, ∇²f(θ*) v⟩ ≥ 0", "definition")
+def curvature_at_argmin(problem, case):
+    only_first(case)
+    theta = case.minimiser(problem)
+    if theta.shape != case.theta0.shape:
+        raise NotClaimed("the argmin has the wrong shape")
+    worst = 0.0
+    for _ in range(10):
+        v = case.rng.standard_normal(theta.shape)
+        second = (
+            case.value(problem, theta + 1e-2 * v)
+            - 2 * case.value(problem, theta)
+            + case.value(problem, theta - 1e-2 * v)
+        )
+        worst = max(worst, -second / 1e-4 / (1 + abs(case.value(problem, theta))))
+    return Finding(
+        worst,
+        1e-6,
+        "second differences of step 1e-2",
+        () if worst <= 1e-6 else ("the curvature is negative: a saddle or a maximum",),
+    )
+
+
+def closed_form_relu(seed=0):
+    """Return the closed form of the prox of ½(relu(u) − a)², as a derivation that holds: a worked example."""
+    rng = np.random.default_rng(seed)
+    a, b, c = abs(rng.standard_normal()) + 0.5, rng.standard_normal(), 0.7
+
+    def objective(u):
+        u = float(u[0])
+        return 0.5 * (max(u, 0.0) - a) ** 2 + c / 2 * (u - b) ** 2
+
+    ends = [np.array([min(b, 0.0)]), np.array([max((a + c * b) / (1 + c), 0.0)])]
+    return Derivation(
+        objective,
+        argmin=min(ends, key=objective),
+        theta0=np.array([b]),
+        name="½(relu(u) − a)² + c/2 (u − b)²",
+    )
+
+
+def local_problem(problem, argmin=None, name="local problem"):
+    """Return a `minilift.problems.LocalProblem` as a derivation of its gradient and, if given, a minimiser D."""
+    gram, data, z = problem.gram, problem.data, problem.z
+
+    def slope(d):
+        return problem.damping * d - gram.adjoint(data.gradient(z - gram.apply(d)))
+
+    n_out = z.shape[1]
+    return Derivation(problem.objective, slope, argmin, np.zeros((gram.a.shape[1] + gram.bias, n_out)), name)

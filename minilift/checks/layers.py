@@ -1,0 +1,802 @@
+r"""Claims about the parts of a network, maps, transfers and losses, and random problems for each."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from minilift.backend import get_module, to_numpy
+from minilift.checks.numeric import Reference, Tangents, compare, dense, directional, gradient
+from minilift.checks.report import Finding, NotClaimed, claim
+from minilift.convolution import Conv2d
+from minilift.solvers import damped_solve
+
+ROUNDING = "rounding of float64 only"
+DAMPINGS = (0.3, 1.0, 20.0)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One random problem: what to say of it, and the array library on which the thing is run."""
+
+    label: str
+    xp: object
+
+    def call(self, function, *arrays):
+        """Return function(*arrays) as a NumPy array; it is run on the backend, with read-only arrays on NumPy."""
+        return to_host(function(*(self.lend(array) for array in arrays)))
+
+    def lend(self, array):
+        """Return a copy of an array on the backend; on NumPy it is read-only."""
+        array = self.xp.asarray(np.array(array))
+        if self.xp is np:
+            array.flags.writeable = False
+        return array
+
+
+def to_host(value):
+    """Return an array on the host; numbers pass."""
+    return value if isinstance(value, (int, float, complex)) else to_numpy(value)
+
+
+# ---- maps
+
+
+@dataclass(frozen=True)
+class MapCase(Case):
+    """θ, a batch a, a cotangent g of z, and the design matrix [a 1] by probing with unit parameters."""
+
+    theta: np.ndarray
+    a: np.ndarray
+    g: np.ndarray
+    design: np.ndarray
+    rng: np.random.Generator
+
+
+def map_cases(phi, seed, backend):
+    """Return a map and random problems for it: a batch of one, wide and tall ones, a dead input."""
+    rng, xp = np.random.default_rng(seed), get_module(backend)
+    shape = sample_shape(phi, map_shapes(phi))
+    phi = phi.for_images(shape) if hasattr(phi, "for_images") else phi
+    return phi, [map_case(phi, rng, xp, shape, n) for n in (1, 2, 5, min(phi.theta_shape[0], 12) + 3)]
+
+
+def map_case(phi, rng, xp, shape, n):
+    """Return one random problem of n samples."""
+    theta, a = rng.standard_normal(phi.theta_shape), rng.standard_normal((n, *shape))
+    a[..., 0] *= n % 2  # a dead input
+    case = Case("", xp)
+    z = case.call(phi.forward, theta, a)
+    design = design_matrix(case, phi, a)
+    return MapCase(
+        f"N = {n}, samples of shape {shape}", xp, theta, a, rng.standard_normal(z.shape), design, rng
+    )
+
+
+def map_shapes(phi):
+    """Return shapes of samples that a map may take: vectors, or small images."""
+    n_in = getattr(phi, "n_in", None)
+    channels, kernel = getattr(phi, "c_in", n_in), getattr(phi, "kernel", 1)
+    height = max(kernel) if isinstance(kernel, tuple) else kernel
+    return [(n_in,), (height + 1, height + 2, channels), (height, height, channels)]
+
+
+def sample_shape(layer, shapes):
+    """Return the first of several shapes that a layer takes."""
+    for shape in shapes:
+        try:
+            layer.output_shape(shape)
+        except (ValueError, TypeError, IndexError):
+            continue
+        return shape
+    raise ValueError(
+        f"verify: {layer!r} takes no sample of the shapes {', '.join(map(str, shapes))}; "
+        "check it inside a network instead"
+    )
+
+
+def design_matrix(case, phi, a):
+    """Return Ã: its column k is the first unit of the map's output for parameters that are the unit e_k."""
+    columns = []
+    for k in range(phi.theta_shape[0]):
+        theta = np.zeros(phi.theta_shape)
+        theta[k, 0] = 1
+        columns.append(case.call(phi.forward, theta, a).reshape(-1, phi.theta_shape[1])[:, 0])
+    return np.stack(columns, axis=1)
+
+
+@claim("map", "the map is linear in θ", "φ(2θ − 3η, a) = 2 φ(θ, a) − 3 φ(η, a)", "ProxProp, φ")
+def linear_in_theta(phi, case):
+    eta = case.rng.standard_normal(case.theta.shape)
+    expected = 2 * case.call(phi.forward, case.theta, case.a) - 3 * case.call(phi.forward, eta, case.a)
+    got = case.call(phi.forward, 2 * case.theta - 3 * eta, case.a)
+    constant = case.call(phi.forward, 0 * eta, case.a)
+    return compare(
+        got,
+        dense(expected),
+        terms={"a constant that does not depend on θ": constant} if constant.any() else None,
+    )
+
+
+@claim("map", "each unit of z is [a 1] times its column of θ", "φ(θ, a) = ã θ", "ProxProp, φ")
+def forward_is_design(phi, case):
+    rows = case.call(phi.rows, case.a) if hasattr(phi, "rows") else case.a.reshape(len(case.a), -1)
+    z = case.call(phi.forward, case.theta, case.a)
+    n_out = case.theta.shape[1]
+    if rows.shape[1] + 1 != len(case.theta):
+        raise NotClaimed("the map has no rows(a), and θ is not of shape (n_in + 1, n_out)")
+    product = rows @ case.theta[:-1]
+    variants = {
+        "the bias is missing": product,
+        "the bias is added twice": product + 2 * case.theta[-1],
+        "the bias is subtracted": product - case.theta[-1],
+        "the bias is taken from the first row of θ": rows @ case.theta[1:] + case.theta[0],
+    }
+    if rows.shape[1] == n_out:
+        variants["the weights are transposed"] = rows @ case.theta[:-1].T + case.theta[-1]
+    return compare(z.reshape(-1, n_out), dense(product + case.theta[-1]), variants)
+
+
+@claim(
+    "map",
+    "a convolution is SciPy's cross-correlation of the padded images",
+    "z = a ⋆ W + b",
+    "SciPy correlate2d",
+)
+def convolution_is_correlation(phi, case):
+    if not isinstance(phi, Conv2d):
+        raise NotClaimed("it is no Conv2d")
+    from scipy.signal import correlate2d
+
+    k, p, s = phi.kernel, phi.pad, phi.stride
+    W = case.theta[:-1].reshape(k, k, phi.c_in, phi.c_out)
+    padded = np.pad(case.a, ((0, 0), (p, p), (p, p), (0, 0)))
+
+    def correlated(W):
+        full = [
+            [
+                sum(correlate2d(image[:, :, c], W[:, :, c, o], mode="valid") for c in range(phi.c_in))
+                for o in range(phi.c_out)
+            ]
+            for image in padded
+        ]
+        return np.moveaxis(np.array(full), 1, 3)[:, ::s, ::s] + case.theta[-1]
+
+    got = case.call(phi.forward, case.theta, case.a)
+    return compare(
+        got,
+        dense(correlated(W)),
+        lambda: {
+            "the kernel is flipped: it convolves": correlated(W[::-1, ::-1]),
+            "rows and columns are exchanged": correlated(W.swapaxes(0, 1)),
+        },
+    )
+
+
+@claim("map", "the map is affine in a", "φ(θ, 2a − b) = 2 φ(θ, a) − φ(θ, b)", "ProxProp, φ")
+def affine_in_a(phi, case):
+    b = case.rng.standard_normal(case.a.shape)
+    expected = 2 * case.call(phi.forward, case.theta, case.a) - case.call(phi.forward, case.theta, b)
+    return compare(case.call(phi.forward, case.theta, 2 * case.a - b), dense(expected))
+
+
+@claim("map", "adjoint in θ", "⟨φ(η, a), g⟩ = ⟨η, ãᵀg⟩ for all η", "BackProp")
+def adjoint_in_theta(phi, case):
+    tangents = Tangents(case.theta.shape, case.rng)
+    values = [np.vdot(case.call(phi.forward, v, case.a), case.g) for v in tangents]
+    got = tangents.project(case.call(phi.adjoint_theta, case.a, case.g))
+    return compare(got, dense(tangents.assemble(values)), factors=batch_factors(case))
+
+
+@claim("map", "adjoint in a", "⟨φ(θ, b) − φ(θ, 0), g⟩ = ⟨b, g Wᵀ⟩ for all b", "ProxProp (10)")
+def adjoint_in_a(phi, case):
+    tangents = Tangents(case.a.shape, case.rng)
+    offset = case.call(phi.forward, case.theta, 0 * case.a)
+    values = [np.vdot(case.call(phi.forward, case.theta, v) - offset, case.g) for v in tangents]
+    got = tangents.project(case.call(phi.adjoint_input, case.theta, case.g))
+    return compare(
+        got, dense(tangents.assemble(values)), lambda: input_adjoint_mistakes(case), batch_factors(case)
+    )
+
+
+def input_adjoint_mistakes(case):
+    """Return what usual mistakes in g Wᵀ give, for maps of vectors."""
+    theta, g = case.theta, case.g
+    if g.ndim != 2 or case.a.ndim != 2 or theta.shape != (case.a.shape[1] + 1, g.shape[1]):
+        return {}
+    mistakes = {
+        "the bias row is used as a row of weights": g @ theta[1:].T,
+        "the bias is added to it": g @ theta[:-1].T + theta[-1].sum(),
+    }
+    if theta.shape[0] - 1 == theta.shape[1]:
+        mistakes["the weights are not transposed"] = g @ theta[:-1]
+    return mistakes
+
+
+def batch_factors(case):
+    """Return the sizes by which a result may be off."""
+    sizes = {"N, the batch size": len(case.g)}
+    if len(case.design) != len(case.g):
+        sizes["the number of rows of the design matrix"] = len(case.design)
+    return {name: size for name, size in sizes.items() if size > 1}
+
+
+def gram_of(phi, case, **options):
+    """Return a map's Gram operator at the case's input."""
+    if not hasattr(phi, "gram"):
+        raise NotClaimed("the map has no gram(a)")
+    return phi.gram(case.lend(case.a), **options)
+
+
+def gram_mistakes(design, product):
+    """Return what usual mistakes in a Gram matrix give; product(A) is AAᵀ or AᵀA."""
+    bare = design.copy()
+    bare[:, -1] = 0
+    centred = design - design.mean(axis=0)
+    return {
+        "the column of ones is missing": product(bare),
+        "the means are subtracted and not put back": product(centred),
+        "it is divided by the number of rows": product(design) / len(design),
+    }
+
+
+@claim("map", "Gram matrix of samples", "K = ÃÃᵀ = AAᵀ + 11ᵀ", "ProxProp (13), sample space")
+def sample_gram_matrix(phi, case):
+    got = to_numpy(gram_of(phi, case, side="sample").matrix)
+    mistakes = gram_mistakes(case.design, lambda A: A @ A.T)
+    return compare(got, dense(case.design @ case.design.T), mistakes)
+
+
+@claim("map", "Gram matrix of parameters", "C = ÃᵀÃ", "ProxProp (13)")
+def parameter_gram_matrix(phi, case):
+    got = to_numpy(gram_of(phi, case, side="parameter").matrix)
+    mistakes = gram_mistakes(case.design, lambda A: A.T @ A)
+    return compare(got, dense(case.design.T @ case.design), mistakes)
+
+
+@claim(
+    "map",
+    "the proximal step solves its normal equations, on either side",
+    "d = (ÃᵀÃ + βI)⁻¹Ãᵀg = Ãᵀ(ÃÃᵀ + βI)⁻¹g",
+    "ProxProp (13)",
+)
+def prox_forms(phi, case):
+    worst = None
+    g = case.rng.standard_normal((len(case.design), case.theta.shape[1]))
+    C, b, one = case.design.T @ case.design, case.design.T @ g, np.eye(case.design.shape[1])
+    for damping in DAMPINGS:
+        expected = dense(np.linalg.solve(C + damping * one, b))
+        for side in ("sample", "parameter"):
+            got = to_numpy(damped_solve(gram_of(phi, case, side=side), case.lend(g), damping).value)
+            finding = compare(got, expected, lambda d=damping: damping_mistakes(C, b, d, len(g)))
+            worst = finding if worst is None or finding.number > worst.number else worst
+    return worst
+
+
+def damping_mistakes(C, b, damping, rows):
+    """Return what usual mistakes in (C + βI)⁻¹b give."""
+    one = np.eye(len(C))
+    mistakes = {
+        "the damping is doubled": (C, 2 * damping),
+        "the damping is halved": (C, damping / 2),
+        "the damping is τ_θ where it should be 1/τ_θ": (C, 1 / damping),
+        "the Gram matrix is divided by N": (C / rows, damping),
+        "the Gram matrix is doubled": (2 * C, damping),
+        "the Gram matrix has no bias row and column": (bare_gram(C), damping),
+    }
+    solved = {name: np.linalg.solve(matrix + beta * one, b) for name, (matrix, beta) in mistakes.items()}
+    diagonal = {"the bias is not damped": np.diag([damping] * (len(C) - 1) + [0.0])}
+    solved |= {name: np.linalg.lstsq(C + D, b, rcond=None)[0] for name, D in diagonal.items()}
+    return solved | {
+        "it is the gradient: the step is explicit, not implicit": b,
+        "it is the gradient divided by the damping: the step is explicit, not implicit": b / damping,
+    }
+
+
+def bare_gram(C):
+    """Return C with the row and column of the bias set to zero."""
+    bare = C.copy()
+    bare[-1], bare[:, -1] = 0, 0
+    return bare
+
+
+# ---- transfers
+
+
+@dataclass(frozen=True)
+class TransferCase(Case):
+    """A batch z, a tangent of z, a cotangent g of a = σ(z), and whether layers that care are in training."""
+
+    z: np.ndarray
+    tangent: np.ndarray
+    g: np.ndarray
+    training: bool
+
+    def apply(self, sigma, z):
+        """Return σ(z) as a NumPy array, and what the adjoint needs; the same random numbers each time."""
+        a, aux = sigma.apply(self.lend(z), training=self.training, rng=np.random.default_rng(0))
+        return to_host(a), aux
+
+
+def transfer_cases(sigma, seed, backend):
+    """Return a transfer and random problems for it: a batch of one, one unit, saturated and dead units."""
+    rng, xp = np.random.default_rng(seed), get_module(backend)
+    sigma = sigma.on_backend(xp, np.dtype(np.float64)) if hasattr(sigma, "on_backend") else sigma
+    elementwise = getattr(sigma, "elementwise", False)
+    shapes = (
+        [(3,), (1,), (4,)]
+        if elementwise
+        else [sample_shape(sigma, [(5,), (getattr(sigma, "channels", 4),), (4, 5, 2), (7, 6, 3), (9, 8, 1)])]
+    )
+    cases = []
+    for n, shape, scale in zip(
+        (2, 7, 3) if hasattr(sigma, "commit") else (1, 7, 2), shapes * 3, (1.0, 1.0, 4.0)
+    ):
+        z = away_from_kinks(rng, sigma, Case("", xp), scale, (n, *shape))
+        for training in (True,) if elementwise else (False, True):
+            label = f"N = {n}, samples of shape {shape}" + ("" if elementwise else f", training = {training}")
+            g = rng.standard_normal(
+                sigma.apply(xp.asarray(z), training=training, rng=np.random.default_rng(0))[0].shape
+            )
+            cases.append(TransferCase(label, xp, z, rng.standard_normal(z.shape), g, training))
+    return sigma, cases
+
+
+def away_from_kinks(rng, sigma, case, scale, shape):
+    """Draw z at which σ has, to a second difference, no kink: there the derivative is not defined."""
+    for _ in range(100):
+        z = scale * rng.standard_normal(shape)
+        if smooth_at(lambda x: to_host(sigma.apply(case.lend(x), rng=np.random.default_rng(0))[0]), z, rng):
+            return z
+    return z
+
+
+def smooth_at(f, z, rng):
+    """Whether f has no kink within 2e-3 of z, along a random direction of signs and against it."""
+    signs = rng.choice([-1.0, 1.0], z.shape)
+    with np.errstate(all="ignore"):
+        middle = 2 * f(z)
+        return all(
+            np.max(abs(f(z + h * signs) - middle + f(z - h * signs)), initial=0) < 0.05 * h
+            for h in (2.1e-3, 5e-4)
+        )
+
+
+def elementwise_only(sigma):
+    """Skip transfers that are not elementwise."""
+    if not getattr(sigma, "elementwise", False):
+        raise NotClaimed("not elementwise: its adjoint is checked instead")
+
+
+@claim("transfer", "the derivative", "σ'(z) = dσ/dz", "ProxProp (9)")
+def transfer_derivative(sigma, case):
+    elementwise_only(sigma)
+    reference = directional(lambda z: case.call(sigma.forward, z), case.z, np.ones_like(case.z))
+    got = case.call(sigma.derivative, case.z)
+    return compare(got, reference, lambda: derivative_mistakes(sigma, case, reference, got))
+
+
+def derivative_mistakes(sigma, case, reference, got):
+    """Return what usual mistakes in σ' give."""
+    a, slope = case.call(sigma.forward, case.z), reference.value
+    mistakes = {
+        "it returns σ(z), not σ'(z)": a,
+        "σ' is forgotten: it returns 1": np.ones_like(a),
+        "it is the derivative at a = σ(z), not at z": case_slope(sigma, case, a),
+        "it is 1 − σ(z), a factor of σ' is missing": 1 - a,
+        "it returns σ'(z) squared": slope**2,
+        "it is the derivative of −z: σ'(−z)": case_slope(sigma, case, -case.z),
+        "it is 1 + σ(z)², the sign of the square is wrong": 1 + a * a,
+    }
+    # σ' is often written in terms of a = σ(z); given z instead, it is right at σ(z)
+    if fits_at(case.call(sigma.derivative, a), slope):
+        mistakes["it is written in terms of a = σ(z), but is given z"] = got
+    return mistakes
+
+
+def case_slope(sigma, case, z):
+    """Return σ' at other points, by differences."""
+    return directional(lambda x: case.call(sigma.forward, x), z, np.ones_like(z)).value
+
+
+def fits_at(value, slope):
+    """Whether two arrays agree to five digits."""
+    return value.shape == slope.shape and bool(np.max(abs(value - slope)) <= 1e-5 * (1 + np.max(abs(slope))))
+
+
+@claim(
+    "transfer",
+    "the adjoint: a random tangent against a random cotangent",
+    "⟨Dσ(z) v, g⟩ = ⟨v, σ.adjoint(g)⟩",
+    "ProxProp (9)",
+)
+def transfer_adjoint(sigma, case):
+    a, aux = case.apply(sigma, case.z)
+    got = to_host(sigma.adjoint(case.lend(case.z), case.lend(a), aux, case.lend(case.g)))
+    if getattr(sigma, "elementwise", False):
+        slope = directional(lambda z: case.apply(sigma, z)[0], case.z, np.ones_like(case.z))
+        reference = slope._replace(candidates=[s * case.g for s in slope.candidates])
+    else:
+        reference = gradient(
+            lambda z: float((case.apply(sigma, z)[0] * case.g).sum()),
+            case.z,
+            Tangents(case.z.shape, np.random.default_rng(1)),
+        )
+        got = Tangents(case.z.shape, np.random.default_rng(1)).project(got)
+    return compare(got, reference, lambda: adjoint_mistakes(case, a, reference.value))
+
+
+def adjoint_mistakes(case, a, right):
+    """Return what usual mistakes in σ'(z) ⊙ g give."""
+    g = case.g
+    if g.shape != right.shape:
+        return {}
+    slope = right / np.where(g == 0, 1, g)
+    mistakes = {
+        "σ' is forgotten: it returns g": g,
+        "it returns σ'(z), without g": slope,
+        "it multiplies by σ(z), not σ'(z)": a * g,
+        "it multiplies by σ'(z) twice": slope * right,
+        "it is masked by the sign of g, not of z": g * (g > 0),
+        "it multiplies by z": case.z * g,
+        "it divides by σ'(z)": g / np.where(slope == 0, 1, slope),
+    }
+    if a.ndim == 2 and np.allclose(a.sum(axis=-1), 1):
+        mistakes["the term −a aᵀg of softmax is missing"] = a * g
+    return mistakes
+
+
+@claim("transfer", "σ is the derivative of its integral F", "F'(z) = σ(z)", "LocoProp-M")
+def integral_of_transfer(sigma, case):
+    integral_only(sigma, case)
+    reference = integral_gradient(sigma, case)
+    got = case.call(sigma.forward, case.z)
+    if getattr(sigma, "elementwise", False) and case.call(sigma.integral, case.z).shape != case.z.shape:
+        return Finding(math.inf, 0.0, "F of an elementwise σ is elementwise", ("F has not the shape of z",))
+    right = reference.nearest(got)
+    # what is claimed here is F: the comparison is of F' with σ, in this order
+    return compare(
+        right,
+        Reference([got], reference.tolerance, reference.why, reference.floor),
+        lambda: integral_mistakes(sigma, case),
+    )
+
+
+def integral_mistakes(sigma, case):
+    """Return what F' is with usual mistakes in F."""
+    if not sigma.elementwise:
+        return {}
+    slope = directional(lambda z: case.call(sigma.forward, z), case.z, np.ones_like(case.z)).value
+    return {
+        "F is σ itself": slope,
+        "F is the integral of z, not of σ": case.z,
+        "F is z σ(z), without the integral of z σ'(z)": product_rule(sigma, case),
+    }
+
+
+def product_rule(sigma, case):
+    """Return the derivative of z σ(z)."""
+    return directional(lambda z: z * case.call(sigma.forward, z), case.z, np.ones_like(case.z)).value
+
+
+def integral_gradient(sigma, case):
+    """Return the reference of F'(z)."""
+    if getattr(sigma, "elementwise", False):
+        return directional(lambda z: case.call(sigma.integral, z), case.z, np.ones_like(case.z))
+    return gradient(lambda z: case.call(sigma.integral, z).sum(), case.z)
+
+
+def integral_only(sigma, case):
+    """Skip transfers without an integral."""
+    if not hasattr(sigma, "integral"):
+        raise NotClaimed("it has no integral F, which only LocoProp-M needs")
+    try:
+        case.call(sigma.integral, case.z)
+    except NotImplementedError as error:
+        raise NotClaimed("it has no integral F, which only LocoProp-M needs") from error
+
+
+@claim("transfer", "F is convex", "F((z + w)/2) ≤ (F(z) + F(w))/2", "LocoProp-M")
+def integral_is_convex(sigma, case):
+    integral_only(sigma, case)
+    w = case.z + 3 * case.tangent
+    F = [np.asarray(case.call(sigma.integral, x)).sum(axis=-1) for x in (case.z, w, (case.z + w) / 2)]
+    excess = float(np.max((F[2] - (F[0] + F[1]) / 2) / (1 + abs(F[0]) + abs(F[1]))))
+    concave = np.all(F[2] >= (F[0] + F[1]) / 2)
+    reason = (
+        "F is concave: the sign of F, or of σ, is wrong"
+        if concave
+        else "σ is not increasing, so F is not convex"
+    )
+    return Finding(excess, 1e-12, ROUNDING, () if excess <= 1e-12 else (reason,))
+
+
+@claim("transfer", "σ is monotone", "⟨σ(z) − σ(w), z − w⟩ ≥ 0", "LocoProp-M")
+def transfer_is_monotone(sigma, case):
+    integral_only(sigma, case)
+    w = case.z + 3 * case.tangent
+    rise = (case.call(sigma.forward, case.z) - case.call(sigma.forward, w)) * (case.z - w)
+    rise = rise.sum(axis=-1) if not getattr(sigma, "elementwise", False) else rise
+    excess = float(np.max(-rise))
+    reason = "σ is decreasing: its sign is wrong" if np.all(rise <= 0) else "σ both rises and falls"
+    return Finding(excess, 1e-12, ROUNDING, () if excess <= 1e-12 else (reason,))
+
+
+@claim(
+    "transfer",
+    "its values lie in the range it states, and the range is no wider",
+    "closure of σ(ℝ) = [low, high]",
+    "LocoProp-M, targets",
+)
+def target_range(sigma, case):
+    integral_only(sigma, case)
+    if not getattr(sigma, "elementwise", False):
+        inside = sigma.in_range(case.lend(case.call(sigma.forward, case.z)))
+        return Finding(
+            float(not inside),
+            0.0,
+            "its own values are targets",
+            () if inside else ("its values are no targets",),
+        )
+    low, high = sigma.range
+    far = np.array([[-1e8, -1e4, -300.0, -5.0, 0.3, 5.0, 300.0, 1e4, 1e8]])
+    values = case.call(sigma.forward, far)[0]
+    values = values[np.isfinite(values)]
+    below, above = low - values.min(), values.max() - high
+    outside = max(below, above, 0.0)
+    if outside > 1e-9:
+        return Finding(
+            outside,
+            1e-9,
+            ROUNDING,
+            (f"the range is stated too narrow: values reach from {values.min():.4g} to {values.max():.4g}",),
+        )
+    slack = max(unreached(low, values.min(), values), unreached(high, values.max(), values))
+    reason = "the range is stated too wide: for targets that σ never reaches the matching loss has no lower bound"
+    return Finding(slack, 1e-2, "σ is probed up to |z| = 1e8", () if slack <= 1e-2 else (reason,))
+
+
+def unreached(bound, extreme, values):
+    """Return how far values stay from a stated bound; from an infinite one, 1 if they stop growing."""
+    if math.isfinite(bound):
+        return abs(bound - extreme) / (1 + abs(bound))
+    grows = abs(extreme) > 1.5 * np.median(abs(values)) and abs(extreme) > 3
+    return 0.0 if grows else 1.0
+
+
+@claim("transfer", "finite for large arguments", "|σ(±1000)|, |F(±1000)|, |σ'(±1000)| < ∞", "float64")
+def transfer_is_safe(sigma, case):
+    elementwise_only(sigma)
+    far = np.full_like(case.z, 1000.0) * np.sign(case.z)
+    values = [case.call(sigma.forward, far), case.call(sigma.derivative, far)]
+    if has_integral(sigma, case):
+        values.append(case.call(sigma.integral, far))
+    bad = [name for name, value in zip(("σ", "σ'", "F"), values) if not np.all(np.isfinite(value))]
+    reasons = (f"{', '.join(bad)} overflows: exp of a large number",) if bad else ()
+    return Finding(float(len(bad)), 0.0, "no value may be NaN or inf", reasons)
+
+
+def has_integral(sigma, case):
+    """Whether the transfer has an integral."""
+    try:
+        integral_only(sigma, case)
+    except NotClaimed:
+        return False
+    return True
+
+
+# ---- losses
+
+
+@dataclass(frozen=True)
+class LossCase(Case):
+    """Outputs z, targets y, a point v of the prox, other outputs w."""
+
+    z: np.ndarray
+    y: np.ndarray
+    w: np.ndarray
+
+    def value(self, loss, z, y=None):
+        """Return the loss; of complex outputs, if it can."""
+        y = self.y if y is None else y
+        if np.iscomplexobj(z) and hasattr(loss, "value_per_sample"):
+            return self.call(loss.value_per_sample, z, y).sum() * loss.weight(len(z))
+        return self.call(loss.value, z, y)
+
+
+def loss_cases(loss, seed, backend):
+    """Return a loss and random problems for it: one sample, one output, wide and tall."""
+    rng, xp = np.random.default_rng(seed), get_module(backend)
+    cases = []
+    for n, n_out in ((1, 3), (5, 1), (3, 4), (7, 2)):
+        z = 1.5 * rng.standard_normal((n, n_out))
+        y = draw_targets(loss, rng, n, n_out)
+        cases.append(LossCase(f"N = {n}, {n_out} outputs", xp, z, y, 1.5 * rng.standard_normal((n, n_out))))
+    return loss, cases
+
+
+def draw_targets(loss, rng, n, n_out):
+    """Draw targets that a loss takes: labels, or numbers if it takes them, or numbers in [0, 1]."""
+    if getattr(loss, "classification", False):
+        return rng.integers(0, n_out, n)
+    y = rng.standard_normal((n, n_out))
+    try:
+        loss.check_targets(y, n, n_out, np.float64)
+    except (ValueError, AttributeError):
+        return rng.uniform(0.05, 0.95, (n, n_out))
+    return y
+
+
+@claim("loss", "the gradient", "∇L_y(z), G_D = ∂J/∂z_D", "ProxProp (8), (12)")
+def loss_gradient(loss, case):
+    reference = gradient(lambda z: case.value(loss, z), case.z)
+    sizes = {"N, the batch size": len(case.z), "the number of outputs": case.z.shape[1]}
+    factors = {name: size for name, size in sizes.items() if size > 1}
+    return compare(
+        case.call(loss.gradient, case.z, case.y), reference, lambda: loss_mistakes(loss, case), factors
+    )
+
+
+def loss_mistakes(loss, case):
+    """Return what usual mistakes in the gradient of a matching loss, f(z) − y, give."""
+    if not hasattr(loss, "transfer"):
+        return {}
+    weight, f = loss.weight(len(case.z)), case.call(loss.transfer.forward, case.z)
+    y = np.eye(case.z.shape[1])[case.y] if case.y.ndim == 1 else case.y
+    return {
+        "the transfer is forgotten: z − y for f(z) − y": weight * (case.z - y),
+        "the target is missing": weight * f,
+        "the transfer is applied to the target too": weight * (f - case.call(loss.transfer.forward, y)),
+        "σ' is applied twice: the gradient is taken through the transfer again": weight
+        * to_host(loss.transfer.adjoint(case.lend(case.z), case.lend(f), None, case.lend(f - y))),
+    }
+
+
+@claim(
+    "loss",
+    "the batch is reduced as stated",
+    "L(batch twice) = L(batch) for a mean, 2 L(batch) for a sum",
+    "convention",
+)
+def loss_reduction(loss, case):
+    if not hasattr(loss, "reduction"):
+        raise NotClaimed("it states no reduction")
+    twice = case.value(loss, np.concatenate([case.z, case.z]), np.concatenate([case.y, case.y]))
+    once = case.value(loss, case.z)
+    factor = 1.0 if loss.reduction == "mean" else 2.0
+    mistakes = {
+        "it sums over the batch, but says mean": np.asarray([2 * once]),
+        "it averages over the batch, but says sum": np.asarray([once]),
+    }
+    return compare(np.asarray([twice]), dense(np.asarray([factor * once])), mistakes)
+
+
+@claim("loss", "it is convex in z", "L((z + w)/2) ≤ (L(z) + L(w))/2", "convention")
+def loss_is_convex(loss, case):
+    if not getattr(loss, "convex", True):
+        raise NotClaimed("it says that it is not convex")
+    ends = case.value(loss, case.z), case.value(loss, case.w)
+    excess = (case.value(loss, (case.z + case.w) / 2) - sum(ends) / 2) / (1 + sum(map(abs, ends)))
+    return Finding(
+        excess,
+        1e-12,
+        ROUNDING,
+        () if excess <= 1e-12 else ("its sign is wrong, or it is not convex: say so with convex = False",),
+    )
+
+
+@claim(
+    "loss",
+    "it is the matching loss of its transfer",
+    "L(z) − L(w) = ∫ ⟨f − y, dz⟩ along a line",
+    "LocoProp-M",
+)
+def matching_loss(loss, case):
+    if not hasattr(loss, "transfer") or not hasattr(loss, "targets"):
+        raise NotClaimed("it names no transfer")
+    nodes, weights = np.polynomial.legendre.leggauss(60)
+    y = case.call(loss.targets, case.z, case.y)
+    line = case.z - case.w
+    total = sum(
+        q / 2 * np.vdot(case.call(loss.transfer.forward, case.w + (t + 1) / 2 * line) - y, line)
+        for t, q in zip(nodes, weights)
+    )
+    got = case.value(loss, case.z) - case.value(loss, case.w)
+    reference = dense(np.asarray([loss.weight(len(case.z)) * total]), 1e-7, "Gauss quadrature of 60 nodes")
+    return compare(np.asarray([got]), reference, factors={"N, the batch size": len(case.z)})
+
+
+def prox_only(loss):
+    """Skip losses without a prox."""
+    if not hasattr(loss, "prox"):
+        raise NotClaimed("it has no prox")
+
+
+@claim(
+    "loss",
+    "the prox is stationary for its objective",
+    "∇L(u) + (u − v)/τ = 0 at u = prox_τL(v)",
+    "ProxProp §4.2.1",
+)
+def loss_prox(loss, case):
+    prox_only(loss)
+    tau, v = 0.7 * len(case.z), case.w
+    u = case.call(lambda v, y: loss.prox(v, y, tau), v, case.y)
+    at_u = gradient(lambda z: case.value(loss, z), u)
+    # the claim is that v − τ∇L(u) is u; a prox that solves another problem has another multiple of ∇L(u)
+    slope = at_u.value
+    return compare(u, dense(v - tau * slope, 1e-6, at_u.why), lambda: prox_mistakes(loss, case, tau, slope))
+
+
+def prox_mistakes(loss, case, tau, slope):
+    """Return what u would be if it solved the prox with a usual mistake; `slope` is ∇L(u)."""
+    v, n = case.w, len(case.z)
+    scales = {
+        "τ is forgotten": 1,
+        "τ is off by a factor 2": 2 * tau,
+        "τ is off by a factor ½": tau / 2,
+        "the regulariser has 1/τ and τ exchanged": 1 / tau,
+        "the sign of the gradient is wrong": -tau,
+    }
+    if n > 1:
+        scales |= {
+            "the weight 1/N of a sample is forgotten": tau * n,
+            "the weight 1/N of a sample is counted twice": tau / n,
+        }
+    variants = {
+        "it returns v: there is no step": v,
+        "the gradient is taken at v, not at the prox: the step is explicit": v
+        - tau * gradient(lambda z: case.value(loss, z), v).value,
+    }
+    return variants | {name: v - scale * slope for name, scale in scales.items()}
+
+
+@claim(
+    "loss",
+    "Moreau's identity, with the conjugate computed by SciPy",
+    "min_u {L(u) + ‖u − v‖²/2τ} + min_p {L*(p) + τ/2 ‖p − v/τ‖²} = ‖v‖²/2τ",
+    "ProxProp §4.2.1",
+)
+def moreau_identity(loss, case):
+    prox_only(loss)
+    if case.z.size > 12:
+        raise NotClaimed("larger problems would take SciPy long")
+    from scipy.optimize import minimize
+
+    tau, v = 0.7 * len(case.z), case.w
+    u = case.call(lambda v, y: loss.prox(v, y, tau), v, case.y)
+    p = (v - u) / tau
+
+    def gap(x):
+        return case.value(loss, x.reshape(v.shape)) - float(x @ p.ravel())
+
+    start = minimize(gap, v.ravel(), method="BFGS", options={"gtol": 1e-7})
+    conjugate = -min(start.fun, gap(u.ravel()))
+    left = (
+        case.value(loss, u)
+        + ((u - v) ** 2).sum() / (2 * tau)
+        + conjugate
+        + tau / 2 * ((p - v / tau) ** 2).sum()
+    )
+    right = (v**2).sum() / (2 * tau)
+    number = float(abs(left - right) / (1 + abs(right)))
+    reason = "u is not the prox: its objective and that of its conjugate do not close"
+    return Finding(
+        number, 1e-7, "SciPy's minimiser stops at a gradient of 1e-7", () if number <= 1e-7 else (reason,)
+    )
+
+
+@claim("loss", "finite for large outputs", "|L(±1000)|, |∇L(±1000)| < ∞", "float64")
+def loss_is_safe(loss, case):
+    far = 1000.0 * np.sign(case.z)
+    finite = math.isfinite(case.value(loss, far)) and bool(
+        np.all(np.isfinite(case.call(loss.gradient, far, case.y)))
+    )
+    return Finding(
+        float(not finite),
+        0.0,
+        "no value may be NaN or inf",
+        () if finite else ("it overflows: exp of a large number, or log of zero",),
+    )

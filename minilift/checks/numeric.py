@@ -1,0 +1,302 @@
+r"""References that are independent of the code under test, and the diagnosis of what differs from them.
+
+Derivatives come from central differences of two step lengths, and from the complex step where the function is
+analytic, which is decided by trying: its result counts only if central differences agree with it.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+
+from minilift.checks.report import Finding
+
+COMPLEX_STEP = 1e-30
+FITS = 1e-5  # a mistake is named if, once made on purpose, no more than this relative difference is left
+DIFFERENCES = "central differences leave truncation and rounding below 1e-6"
+EXACT = "the complex step leaves rounding only"
+DENSE = "dense algebra in float64 leaves rounding only"
+
+
+class Reference(NamedTuple):
+    """Right values: an array, or several approximations of it of which each entry may be met by any.
+
+    Attributes
+    ----------
+    candidates : list of arrays
+        One where the value is exact. Otherwise central differences of two steps: near a kink of the function one
+        of them is off, and a wrong derivative is far from both.
+    tolerance : float
+        Relative to the largest entry plus `floor`.
+    why : str
+    floor : float
+        The size below which differences are rounding.
+    """
+
+    candidates: list
+    tolerance: float
+    why: str
+    floor: float
+
+    @property
+    def value(self):
+        """The first candidate."""
+        return self.candidates[0]
+
+    def nearest(self, claimed):
+        """Return, entry by entry, the candidate nearest to what is claimed."""
+        best = self.candidates[0]
+        for candidate in self.candidates[1:]:
+            best = np.where(abs(candidate - claimed) < abs(best - claimed), candidate, best)
+        return best
+
+
+def dense(value, tolerance=1e-9, why=DENSE):
+    """Return the reference of a value known up to rounding."""
+    return Reference([np.asarray(value)], tolerance, why, 1e-6)
+
+
+# ---- derivatives
+
+
+def directional(f, x, v):
+    """Return the `Reference` of the derivative of f at x along v; f maps an array to an array or a number."""
+    candidates = central_differences(f, x, v)
+    exact = complex_step(f, x, v)
+    if exact is not None and agree(exact, candidates):
+        return Reference([exact], 1e-9, EXACT, 1e-3)
+    return Reference(candidates, 1e-6, DIFFERENCES, 1e-2)
+
+
+def central_differences(f, x, v):
+    """Return the derivative of f at x along v, by a five-point formula and by a short central difference."""
+    h, short = 1e-3, 1e-5
+    five = (8 * (f(x + h * v) - f(x - h * v)) - (f(x + 2 * h * v) - f(x - 2 * h * v))) / (12 * h)
+    return [np.asarray(five), np.asarray((f(x + short * v) - f(x - short * v)) / (2 * short))]
+
+
+def complex_step(f, x, v):
+    """Return Im f(x + i h v)/h, or None where f does not take complex numbers."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # a discarded imaginary part is only warned of
+            value = np.asarray(f(x + 1j * COMPLEX_STEP * v))
+    except Exception:  # whatever f raises on complex numbers: it is not analytic, and differences remain
+        return None
+    return value.imag / COMPLEX_STEP if np.iscomplexobj(value) else None
+
+
+def agree(exact, candidates):
+    """Whether some candidate confirms each entry of the complex step's result."""
+    scale = 1 + np.max(abs(exact), initial=0.0)
+    nearest = Reference(candidates, 0, "", 0).nearest(exact)
+    return bool(np.all(abs(exact - nearest) <= 1e-5 * scale))
+
+
+def gradient(f, x, tangents=None):
+    """Return the `Reference` of the gradient of a scalar f at x, or of its inner products with tangents."""
+    tangents = Tangents(x.shape) if tangents is None else tangents
+    # whether f is analytic is tried once, along a direction in which all entries take part
+    probe = np.random.default_rng(7).standard_normal(x.shape)
+    if directional(f, x, probe).why == EXACT:
+        exact = [complex_step(f, x, v) for v in tangents]
+        return Reference([tangents.assemble(exact)], 1e-9, EXACT, 1e-3)
+    parts = [central_differences(f, x, v) for v in tangents]
+    return Reference([tangents.assemble(values) for values in zip(*parts)], 1e-6, DIFFERENCES, 1e-2)
+
+
+class Tangents:
+    """The directions along which an array is probed: its entries if they are few, else random ones.
+
+    Parameters
+    ----------
+    shape : tuple
+    rng : numpy.random.Generator, optional
+        Needed for a shape of more than `limit` entries.
+    limit, count : int
+    """
+
+    def __init__(self, shape, rng=None, limit=400, count=12):
+        self.shape, size = tuple(shape), math.prod(shape)
+        self.full = size <= limit
+        vectors = np.eye(size) if self.full else rng.standard_normal((count, size)) / math.sqrt(size)
+        if not self.full:  # the last row of θ is the bias, which a random direction hardly feels
+            vectors[1::3].reshape(-1, *self.shape)[:, :-1] = 0
+        self.vectors = vectors.reshape(-1, *self.shape)
+
+    def __iter__(self):
+        return iter(self.vectors)
+
+    def assemble(self, values):
+        """Return one number a tangent as an array: of the probed shape, if the tangents are its entries."""
+        values = np.asarray(values)
+        return values.reshape(self.shape) if self.full else values
+
+    def project(self, array):
+        """Return an array of the probed shape as `assemble` returns its inner products with the tangents."""
+        array = np.asarray(array)
+        if self.full or array.shape != self.shape:
+            return array
+        return (self.vectors * array).reshape(len(self.vectors), -1).sum(axis=1)
+
+
+# ---- comparison and diagnosis
+
+
+def compare(got, reference, variants=None, factors=None, terms=None):
+    """Return the `Finding` of an array that should equal a reference, with the mistakes that explain a failure.
+
+    Parameters
+    ----------
+    got : array
+    reference : Reference
+    variants : dict or callable, optional
+        What would come out with a certain mistake, by the mistake's name; a function that returns it is called
+        only for what fails.
+    factors : dict, optional
+        Sizes of the problem by name, by which a result may be off: ``{"N, the batch size": 5}``.
+    terms : dict, optional
+        Parts of the right value by name, which may be left out, doubled or of the wrong sign.
+    """
+    got = np.asarray(got)
+    if got.shape != reference.value.shape:
+        return Finding(
+            math.inf, reference.tolerance, reference.why, tuple(shape_reasons(got, reference.value))
+        )
+    expected = reference.nearest(got)
+    scale = np.max(abs(expected), initial=0.0) + reference.floor
+    number = float(np.max(abs(got - expected), initial=0.0) / scale)
+    if number <= reference.tolerance:
+        return Finding(number, reference.tolerance, reference.why)
+    variants = variants() if callable(variants) else variants or {}
+    reasons = explain(got, expected, variants, usual_factors(factors or {}), terms or {})
+    return Finding(number, reference.tolerance, reference.why, tuple(dict.fromkeys(reasons)))
+
+
+def usual_factors(named):
+    """Return the factors by which results are usually off, by what to say of them."""
+    factors = {"the sign is wrong": -1.0, "it is off by a factor 2": 2.0, "it is off by a factor ½": 0.5}
+    for name, value in named.items():
+        factors[f"it is off by a factor {name}"] = value
+        factors[f"it is off by a factor 1/({name})"] = 1 / value
+    for text, value in list(factors.items())[1:]:
+        factors[f"the sign is wrong, and {text}"] = -value
+    factors["it is off by a factor 4"], factors["it is off by a factor ¼"] = 4.0, 0.25
+    return factors
+
+
+def fits(got, guess, expected=None):
+    """Whether `got` is what a guessed mistake gives (and the mistake makes a difference)."""
+    guess = np.asarray(guess)
+    if guess.shape != got.shape or not np.all(np.isfinite(guess)):
+        return False
+    scale = max(np.max(abs(guess), initial=0.0), 1e-12)
+    if expected is not None and np.max(abs(guess - expected), initial=0.0) <= 10 * FITS * scale:
+        return False
+    return bool(np.max(abs(got - guess), initial=0.0) <= FITS * scale)
+
+
+def explain(got, expected, variants, factors, terms):
+    """Yield the usual mistakes that turn `expected` into `got`, the likeliest first."""
+    if not np.all(np.isfinite(got)):
+        yield "it is not finite (NaN or inf)"
+        return
+    if not np.any(got):
+        yield "it is zero"
+    for name, variant in variants.items():
+        if fits(got, variant, expected):
+            yield name
+    for name, factor in factors.items():
+        if fits(got, factor * expected):
+            yield name
+    yield from bias_row_reasons(got, expected, factors)
+    yield from symmetry_reasons(got, expected, factors)
+    for name, term in terms.items():
+        yield from term_reasons(got, expected, name, np.asarray(term))
+    for name, variant in variants.items():
+        for text, factor in factors.items():
+            if fits(got, factor * np.asarray(variant)):
+                yield f"{name}; besides, {text}"
+    factor = fitted_factor(got, expected)
+    if abs(factor) > 1e-12 and fits(got, factor * expected):
+        yield f"it is off by the constant factor {factor:.6g}"
+
+
+def fitted_factor(got, expected):
+    """Return the number c for which c · expected is nearest to `got`."""
+    norm = float(np.vdot(expected, expected).real)
+    return float(np.vdot(expected, got).real) / norm if norm > 0 else 0.0
+
+
+def bias_row_reasons(got, expected, factors):
+    """Yield what may be wrong with the last row of a θ-shaped array, or with the others."""
+    if got.ndim != 2 or len(got) < 2:
+        return
+    weights, bias, right, right_bias = got[:-1], got[-1], expected[:-1], expected[-1]
+    if fits(weights, right) and not np.any(bias):
+        yield "the bias row is missing (zero)"
+    if fits(bias, right_bias) and not np.any(weights):
+        yield "all but the bias row is missing (zero)"
+    if fits(np.roll(got, -1, axis=0), expected):
+        yield "the bias stands in the first row; it belongs in the last"
+    for name, factor in factors.items():
+        if fits(weights, right) and fits(bias, factor * right_bias):
+            yield f"the bias row alone is wrong: {name}"
+        if fits(bias, right_bias) and fits(weights, factor * right):
+            yield f"the bias row is right, all else is wrong: {name}"
+    if fits(weights, right):
+        yield "the bias row alone is wrong"
+
+
+def symmetry_reasons(got, expected, factors):
+    """Yield whether `got` is transposed or turned round."""
+    if got.ndim != 2:
+        return
+    if got.shape == expected.T.shape:
+        if fits(got, expected.T):
+            yield "it is transposed"
+        for name, factor in factors.items():
+            if fits(got, factor * expected.T):
+                yield f"it is transposed; besides, {name}"
+    if fits(got, expected.T.reshape(expected.shape)):
+        yield "it is transposed and reshaped"
+    for axis, name in ((0, "rows"), (1, "columns")):
+        if got.shape[axis] > 1 and fits(got, np.flip(expected, axis)):
+            yield f"its {name} are in reverse order"
+
+
+def term_reasons(got, expected, name, term):
+    """Yield whether `got` has a certain term too often, too seldom or with the wrong sign."""
+    difference = got - expected
+    share = fitted_factor(difference, term)
+    if not fits(difference, share * term):
+        return
+    for text, usual in (
+        ("is missing", -1),
+        ("is counted twice", 1),
+        ("has the wrong sign", -2),
+        ("is off by a factor ½", -0.5),
+        ("is off by a factor 3", 2),
+    ):
+        if abs(share - usual) < 1e-4:
+            yield f"{name} {text}"
+            return
+    yield f"{name} is off by the factor {1 + share:.6g}"
+
+
+def shape_reasons(got, expected):
+    """Yield why an array may have the wrong shape."""
+    factors = usual_factors({})
+    if expected.ndim == 2 and got.shape == (expected.shape[0] - 1, expected.shape[1]):
+        yield "the bias row is missing" if fits(got, expected[:-1]) else "its shape has no bias row"
+    if got.shape == expected.shape[::-1]:
+        yield "it is transposed"
+        for name, factor in factors.items():
+            if fits(got.T, factor * expected):
+                yield f"it is transposed; besides, {name}"
+    if expected.ndim == 2 and got.shape == (expected.shape[1], expected.shape[0] - 1):
+        yield "it is transposed, and the bias row is missing"
+    yield f"its shape is {got.shape}, it should be {expected.shape}"

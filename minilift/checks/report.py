@@ -1,0 +1,299 @@
+r"""What `verify` says: claims, the numbers measured for them, and the report in which they stand."""
+
+from __future__ import annotations
+
+import json
+import math
+import textwrap
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+CLAIMS: list[Claim] = []
+MARKS = {True: "ok", False: "FAIL", None: "–"}
+
+
+class NotClaimed(Exception):  # noqa: N818  (no error: a claim that the thing does not make)
+    """The thing makes no such claim; the message says why."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One thing that should hold, in words and as an equation, and the function that measures it."""
+
+    kind: str
+    words: str
+    equation: str
+    source: str
+    measure: Callable
+
+
+def claim(kind, words, equation, source):
+    """Register the decorated ``measure(thing, case) -> Finding`` as a claim about things of one kind.
+
+    It raises `NotClaimed` where the thing does not claim this, or the case does not suit it.
+    """
+
+    def register(measure):
+        CLAIMS.append(Claim(kind, words, equation, source, measure))
+        return measure
+
+    return register
+
+
+class Finding(NamedTuple):
+    """What one random problem says of one claim.
+
+    Attributes
+    ----------
+    number, tolerance : float
+        The claim holds if number <= tolerance (a NaN does not).
+    why : str
+        Where the tolerance comes from.
+    reasons : tuple of str
+        The usual mistakes that fit, the likeliest first; empty where the claim holds or none fits.
+    """
+
+    number: float
+    tolerance: float
+    why: str
+    reasons: tuple = ()
+
+    @property
+    def holds(self):
+        """Whether the number is within its tolerance."""
+        return bool(self.number <= self.tolerance)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One row of a `Report`: a claim about one subject, over all random problems tried.
+
+    Attributes
+    ----------
+    kind, subject : str
+        What was checked: "activation", "Tanh()".
+    claim, equation, source : str
+        In words, as an equation, and where it is printed.
+    number, tolerance : float
+        The worst number measured, and what it may be; NaN where the check was skipped.
+    why : str
+        Where the tolerance comes from; for a skipped check, why it was skipped.
+    passed : bool or None
+        None for a check that was skipped.
+    reason : str
+        For a failure, the usual mistake that fits, or what is known of it.
+    problems : int
+        How many random problems were tried.
+    worst : str
+        The problem with the worst number.
+    """
+
+    kind: str
+    subject: str
+    claim: str
+    equation: str
+    source: str
+    number: float
+    tolerance: float
+    why: str
+    passed: bool | None
+    reason: str
+    problems: int
+    worst: str
+
+
+class Report:
+    """The result of `verify`: a list of `Check`, shown as a table by print and in a notebook.
+
+    Parameters
+    ----------
+    checks : list of Check
+    seed : int
+        Of the random problems.
+    """
+
+    def __init__(self, checks, seed):
+        self.checks, self.seed = list(checks), seed
+
+    @property
+    def passed(self):
+        """Whether no check failed and at least one was made."""
+        return not self.failures and any(check.passed for check in self.checks)
+
+    @property
+    def failures(self):
+        """The checks that failed."""
+        return [check for check in self.checks if check.passed is False]
+
+    @property
+    def skipped(self):
+        """The checks that do not apply, each with its reason in `why`."""
+        return [check for check in self.checks if check.passed is None]
+
+    def raise_for_failures(self):
+        """Raise an `AssertionError` that shows the failures, if there are any; for use in tests."""
+        if not self.passed:
+            raise AssertionError(str(Report(self.failures or self.checks, self.seed)))
+
+    def to_json(self):
+        """Return the report as JSON text; numbers that are not finite are given as strings."""
+
+        def plain(value):
+            return value if not isinstance(value, float) or math.isfinite(value) else str(value)
+
+        rows = [{name: plain(value) for name, value in asdict(check).items()} for check in self.checks]
+        return json.dumps(
+            {"passed": self.passed, "seed": self.seed, "checks": rows}, ensure_ascii=False, indent=2
+        )
+
+    def __repr__(self):
+        rows = [
+            (MARKS[c.passed], c.claim, c.equation, c.source, number_text(c.number), number_text(c.tolerance))
+            for c in self.checks
+        ]
+        heads = ("", "claim", "equation", "source", "number", "allowed")
+        widths = [max(len(row[k]) for row in [heads, *rows]) for k in range(6)]
+        lines = [table_row(heads, widths)]
+        subject = None
+        for check, row in zip(self.checks, rows):
+            if check.subject != subject:
+                subject = check.subject
+                lines += ["", f"{check.kind} {subject}"]
+            lines.append(table_row(row, widths))
+            if check.passed is False:
+                lines += textwrap.wrap(
+                    f"{check.reason} (worst on {check.worst}; allowed because {check.why})",
+                    width=100,
+                    initial_indent="      -> ",
+                    subsequent_indent="         ",
+                )
+        return "\n".join([*lines, "", self.summary()])
+
+    def summary(self):
+        """Return one line: how many checks hold, fail and do not apply."""
+        count = Counter(check.passed for check in self.checks)
+        return (
+            f"{count[True]} claims hold, {count[False]} fail, {count[None]} do not apply "
+            f"(float64, seed {self.seed})"
+        )
+
+    def _repr_html_(self):
+        import html
+
+        rows = [
+            "<tr><th></th><th>claim</th><th>equation</th><th>source</th><th>number</th><th>allowed</th></tr>"
+        ]
+        subject = None
+        for check in self.checks:
+            if check.subject != subject:
+                subject = check.subject
+                rows.append(
+                    f'<tr><th colspan="6" style="text-align:left">{check.kind} '
+                    f"<code>{html.escape(subject)}</code></th></tr>"
+                )
+            cells = [
+                MARKS[check.passed],
+                check.claim,
+                check.equation,
+                check.source,
+                number_text(check.number),
+                number_text(check.tolerance),
+            ]
+            style = ' style="background:#fbe3e0;color:#000"' if check.passed is False else ""
+            title = html.escape(check.why, quote=True)
+            rows.append(
+                f'<tr{style} title="{title}">'
+                + "".join(f'<td style="text-align:left">{html.escape(cell)}</td>' for cell in cells)
+                + "</tr>"
+            )
+            if check.passed is False:
+                rows.append(
+                    f'<tr{style}><td></td><td colspan="5" style="text-align:left">→ '
+                    f"{html.escape(check.reason)} (worst on {html.escape(check.worst)})</td></tr>"
+                )
+        return f"<table>{''.join(rows)}</table><p>{html.escape(self.summary())}</p>"
+
+
+def check_claim(claim, thing, subject, cases):
+    """Return the `Check` of one claim over all cases."""
+    findings, skips = [], []
+    for case in cases:
+        try:
+            findings.append((case, measured(claim, thing, case)))
+        except NotClaimed as why:
+            skips.append(str(why))
+    names = (claim.kind, subject, claim.words, claim.equation, claim.source)
+    if not findings:
+        return Check(
+            *names, math.nan, math.nan, skips[0] if skips else "no problem suits it", None, "", 0, ""
+        )
+    failing = [(case, finding) for case, finding in findings if not finding.holds]
+    case, worst = max(failing or findings, key=lambda item: severity(item[1]))
+    reason = common_reason([finding for _, finding in failing]) if failing else ""
+    return Check(
+        *names,
+        float(worst.number),
+        worst.tolerance,
+        worst.why,
+        not failing,
+        reason,
+        len(findings),
+        case.label,
+    )
+
+
+def measured(claim, thing, case):
+    """Return the claim's finding; an error inside the thing is a finding too."""
+    try:
+        with np.errstate(all="ignore"):
+            return claim.measure(thing, case)
+    except NotClaimed:
+        raise
+    except Exception as error:
+        return Finding(math.inf, 0.0, "it must not raise", (error_text(error),))
+
+
+def error_text(error):
+    """Return what an exception of the thing under test says of it."""
+    if "read-only" in str(error):
+        return "it writes into an array that was given to it"
+    return f"it raises {type(error).__name__}: {error}"
+
+
+def severity(finding):
+    """Return a number that orders findings from best to worst."""
+    if math.isnan(finding.number):
+        return math.inf
+    return finding.number / (finding.tolerance or 1.0)
+
+
+def common_reason(findings):
+    """Return the reason that fits in most failing findings, the earliest named among equals."""
+    count = Counter(reason for finding in findings for reason in set(finding.reasons))
+    if not count:
+        return "none of the usual mistakes fits"
+    rank = {}
+    for finding in findings:
+        for k, reason in enumerate(finding.reasons):
+            rank[reason] = rank.get(reason, 0) + k
+    best = min(count, key=lambda reason: (-count[reason], rank[reason]))
+    share = (
+        ""
+        if count[best] == len(findings)
+        else f" (in {count[best]} of the {len(findings)} problems that fail)"
+    )
+    return f"likely: {best}{share}"
+
+
+def number_text(number):
+    """Return a number for the table; nothing for NaN of a skipped check."""
+    return "" if math.isnan(number) else f"{number:.1e}"
+
+
+def table_row(cells, widths):
+    """Return one line of the table."""
+    return "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths)).rstrip()
