@@ -168,7 +168,7 @@ def fletcher_reeves(problem, steps):
         With value D. The objective of no unit is above where it was, up to rounding; a unit for which no step
         length is found stays.
     """
-    gram, beta = problem.gram, problem.damping
+    gram = problem.gram
     u, change_u = problem.start(), array_module(problem.z).zeros_like(problem.z)
     z, q = problem.z, problem.descent(problem.z, u)
     change_q = gram.output_change(q)

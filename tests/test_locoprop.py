@@ -15,7 +15,7 @@ from minilift.maps import Gram
 from minilift.methods import sweep
 from minilift.methods.locoprop import decay_scales, filtered_step, spectral_filter
 from minilift.problems import LocalProblem, MatchingLoss
-from minilift.solvers import damped_solve, gradient_steps, newton
+from minilift.solvers import gradient_steps, newton
 
 WIDTHS = [12, 10, 6, 3, 6, 10, 12]
 RATES = {"sgd": ("0.01", "0.0001"), "rmsprop": ("0.001", "1e-05")}
