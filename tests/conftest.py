@@ -1,7 +1,8 @@
-"""What all tests share: hypothesis' settings, read-only data, oracles, and the two ways to run the CuPy backend.
+"""What all tests share: hypothesis' settings, read-only data, oracles, and the two ways to run the CuPy
+backend.
 
-The laws that tests check are in `laws.py`, so that planted mistakes (`test_planted.py`) run through the very same
-predicates as the library does.
+The laws that tests check are in `laws.py`, so that planted mistakes (`test_planted.py`) run through the
+very same predicates as the library does.
 """
 
 import os
@@ -62,5 +63,5 @@ def real_cupy():
 
 @pytest.fixture(params=["strict", pytest.param("gpu", marks=pytest.mark.gpu)])
 def device(request):
-    """Return the array library behind backend="cupy": the strict stand-in, and real CuPy where a GPU answers."""
+    """Return the library behind backend="cupy": the strict stand-in, and CuPy where a GPU answers."""
     return request.getfixturevalue("strict_cupy" if request.param == "strict" else "real_cupy")

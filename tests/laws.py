@@ -1,7 +1,7 @@
 """The laws that the library must obey, as predicates, and random networks to hold them against.
 
-Each law raises AssertionError with a reason. `test_planted.py` runs wrong implementations through the same predicates:
-one that accepts them is worth nothing.
+Each law raises AssertionError with a reason. `test_planted.py` runs wrong implementations through the same
+predicates: one that accepts them is worth nothing.
 """
 
 from typing import NamedTuple
@@ -56,7 +56,7 @@ def random_case(seed, widths, samples, activations, loss, dead=False):
 
 @st.composite
 def cases(draw, activations=ACTIVATIONS, least_depth=1, losses=LOSSES):
-    """Draw a case: depth up to 4, widths 1 to 9, batch 1 to 12, both reductions, dead units, wide and tall."""
+    """Draw a case: depth to 4, widths 1 to 9, batch 1 to 12, both reductions, dead units, wide and tall."""
     depth = draw(st.integers(least_depth, 4))
     widths = draw(st.lists(st.integers(1, 9), min_size=depth + 1, max_size=depth + 1))
     hidden = draw(st.lists(st.sampled_from(activations), min_size=depth - 1, max_size=depth - 1))
@@ -71,7 +71,7 @@ def stacked(a):
 
 
 def is_smooth(net, X, margin=1e-3):
-    """Whether no pre-activation of a kinked transfer is near its kink, so that finite differences mean something."""
+    """Whether no pre-activation is near a kink of its transfer, so that finite differences mean something."""
     state = net.forward(X)
     kinked = [l for l in range(1, net.depth) if isinstance(net.sigma[l], (ml.ReLU, ml.LeakyReLU))]
     return all(abs(state.z[l]).min() > margin for l in kinked)
@@ -106,10 +106,11 @@ def assert_close(what, x, reference, tolerance):
 # ---- derivatives
 
 def central_difference(f, x, tangent, step=1e-5):
-    """Return the derivative of f at x along a tangent, to fourth order in the step; x is an array or a list of them."""
+    """Return the derivative of f at x (an array or a list of them) along a tangent, to fourth order."""
     def along(t):
-        moved = [u + t * v for u, v in zip(x, tangent, strict=True)] if isinstance(x, list) else x + t * tangent
-        return f(moved)
+        if isinstance(x, list):
+            return f([u + t * v for u, v in zip(x, tangent, strict=True)])
+        return f(x + t * tangent)
     return (8 * (along(step) - along(-step)) - (along(2 * step) - along(-2 * step))) / (12 * step)
 
 
@@ -119,12 +120,13 @@ def random_like(x, rng):
 
 
 def assert_gradient(what, f, x, gradient, rng, tolerance=1e-7):
-    """The gradient of the float f at x is `gradient`: its product with a random tangent is the derivative along it."""
+    """The gradient of f at x is `gradient`: its product with a random tangent is the derivative along it."""
     tangent = random_like(x, rng)
     expected, got = central_difference(f, x, tangent), inner(gradient, tangent)
     scale = inner(gradient, gradient)**0.5 + abs(expected) + 1e-3 * (1 + abs(f(x)))
     assert abs(got - expected) <= tolerance * scale, (
-        f"{what}: the derivative along a random tangent is {expected:.12g} by differences, {got:.12g} by hand")
+        f"{what}: the derivative along a random tangent is {expected:.12g} by differences, "
+        f"{got:.12g} by hand")
 
 
 def assert_adjoint(what, derivative, adjoint, tangent, cotangent, tolerance=1e-10):
@@ -133,7 +135,8 @@ def assert_adjoint(what, derivative, adjoint, tangent, cotangent, tolerance=1e-1
     left, right = inner(forward, cotangent), inner(tangent, backward)
     scale = norm(forward) * norm(cotangent) + norm(tangent) * norm(backward)
     scale += 1e-3 * norm(tangent) * norm(cotangent)  # where D is tiny, differences are all rounding
-    assert abs(left - right) <= tolerance * scale, f"{what}: ⟨Dt, c⟩ = {left:.12g} but ⟨t, Dᵀc⟩ = {right:.12g}"
+    assert abs(left - right) <= tolerance * scale, (
+        f"{what}: ⟨Dt, c⟩ = {left:.12g} but ⟨t, Dᵀc⟩ = {right:.12g}")
 
 
 # ---- transfers and losses
@@ -152,7 +155,8 @@ def assert_transfer(transfer, z, rng):
     assert_close(f"{transfer!r}: the integral's derivative is σ", slope, a, 1e-7)
     other = rng.permutation(z.ravel()).reshape(z.shape)
     chord = (transfer.integral(z) + transfer.integral(other)) / 2
-    assert (transfer.integral((z + other) / 2) <= chord + 1e-12).all(), f"{transfer!r}: the integral is not convex"
+    between = transfer.integral((z + other) / 2)
+    assert (between <= chord + 1e-12).all(), f"{transfer!r}: the integral is not convex"
     assert transfer.in_range(a, 1e-12), f"{transfer!r}: a value lies outside of range {transfer.range}"
     assert (z == z_before).all()
 
@@ -170,7 +174,7 @@ def assert_loss_gradient(loss, z, y, rng):
 
 
 def assert_prox(loss, v, y, tau, rng):
-    """u = prox(v) satisfies its optimality condition, and its objective is least."""
+    """The prox satisfies its optimality condition, and its objective is least there."""
     u = loss.prox(v, y, tau)
     condition = tau * loss.gradient(u, y) + u - v
     assert abs(condition).max() <= 1e-9 * (1 + tau + abs(v).max()), (
@@ -184,7 +188,8 @@ def assert_minimises(what, objective, x, rng, trials=20):
     for size in np.logspace(-6, 1, trials):
         moved = objective(x + size * rng.standard_normal(x.shape))
         assert moved >= least - 1e-12 * (1 + abs(least)), (
-            f"{what}: a perturbation of size {size:.1g} lowers the objective from {least:.12g} to {moved:.12g}")
+            f"{what}: a perturbation of size {size:.1g} lowers the objective from {least:.12g} "
+            f"to {moved:.12g}")
 
 
 # ---- maps
@@ -229,7 +234,7 @@ def dense_step(a, g, damping):
 
 
 def assert_direct_solve(solve, a, g, damping, rng):
-    """The direct solve equals the dense reference on either side, minimises its objective, reports its residual."""
+    """The direct solve equals the dense one on either side, minimises its objective, reports its residual."""
     from minilift.maps import Gram
     from minilift.solvers import damped_objective
     reference = dense_step(a, g, damping)
@@ -241,21 +246,22 @@ def assert_direct_solve(solve, a, g, damping, rng):
 
 
 def assert_residual_is_honest(solution, a, g, damping):
-    """The residual that a solution reports is ‖(ãᵀã + βI) d − ãᵀg‖ / ‖ãᵀg‖ of each column, formed densely."""
+    """The residual that is reported is ‖(ãᵀã + βI) d − ãᵀg‖ / ‖ãᵀg‖ of each column, formed densely."""
     tilde = stacked(a)
     b = tilde.T @ g
     misfit = np.linalg.norm((tilde.T @ tilde + damping * np.eye(len(b))) @ solution.value - b, axis=0)
     size = np.linalg.norm(b, axis=0)
-    expected = np.where(size > 0, misfit / np.where(size > 0, size, 1), 0)
+    safe = np.where(size > 0, size, 1)
+    expected = np.where(size > 0, misfit / safe, 0)
     # both are themselves rounded: the product M d cancels against b
-    slack = 1e-14 * len(b) * (1 + norm(tilde)**2 * np.linalg.norm(solution.value, axis=0) / np.where(size > 0, size, 1))
+    slack = 1e-14 * len(b) * (1 + norm(tilde)**2 * np.linalg.norm(solution.value, axis=0) / safe)
     assert solution.residual.shape == expected.shape
     assert (abs(solution.residual - expected) <= slack + 1e-6 * expected).all(), (
         f"residual: reported {solution.residual}, in fact {expected}")
 
 
 def textbook_cg(a, g, damping, steps):
-    """Return `steps` of conjugate gradients on the dense normal equations, each column alone, in 80-bit arithmetic."""
+    """Return `steps` of CG on the dense normal equations, each column alone, in 80-bit arithmetic."""
     tilde = stacked(a).astype(np.longdouble)
     m = tilde.T @ tilde + damping * np.eye(tilde.shape[1], dtype=np.longdouble)
     columns = []
@@ -303,7 +309,8 @@ def assert_gradients(net, X, y, gradients, rng):
     def loss(parameters):
         return net.loss_function.value(net.forward(X, theta=[None, *parameters]).z[net.depth], y)
     assert_gradient("∇J", loss, list(net.parameters), gradients, rng)
-    for l, gradient in enumerate(gradients, start=1):  # map by map: a small block must not hide behind a large one
+    # map by map: a small block must not hide behind a large one
+    for l, gradient in enumerate(gradients, start=1):
         def loss_of_one(theta, l=l):
             return loss([*net.parameters[:l - 1], theta, *net.parameters[l:]])
         assert_gradient(f"∇J in θ_{l}", loss_of_one, net.parameters[l - 1], gradient, rng)
@@ -334,17 +341,18 @@ def assert_proposition_2(net, X, y, tau_theta, directions):
 
 
 def assert_proposition_4(d, gradient, m):
-    """The angle between d = M⁻¹∇J and ∇J keeps away from a right angle, by Kantorovich's inequality."""
+    """The angle between d = M⁻¹∇J and ∇J is bounded away from a right one (Kantorovich)."""
     if not norm(gradient):
         assert not norm(d), "Proposition 4: a step where the gradient is zero"
         return
     kappa = np.linalg.cond(m)
     cosine, bound = inner(d, gradient) / (norm(d) * norm(gradient)), 2 * np.sqrt(kappa) / (1 + kappa)
-    assert cosine >= bound - 1e-12, f"Proposition 4: the cosine is {cosine:.6g}, below Kantorovich's {bound:.6g}"
+    assert cosine >= bound - 1e-12, (
+        f"Proposition 4: the cosine is {cosine:.6g}, below Kantorovich's {bound:.6g}")
 
 
 def assert_proposition_5(d, gradient, m):
-    """K steps of CG descend, in each output unit by no less than ‖∇J‖²/λ_max(M), the decrease of a gradient step."""
+    """K steps of CG descend, in each output unit by no less than ‖∇J‖²/λ_max(M), as a gradient step does."""
     products = (d * gradient).sum(axis=0)
     squares = (gradient * gradient).sum(axis=0)
     least = squares / np.linalg.eigvalsh(m)[-1]

@@ -1,18 +1,22 @@
 """A strict stand-in for CuPy, on the CPU: its arrays refuse all that CuPy's arrays refuse.
 
-With it in `sys.modules` a network with ``backend="cupy"`` runs its whole chain without a GPU, and what would fail on
-one fails here: host arrays mixed in, implicit conversion to NumPy, a function that CuPy does not have.
+With it in `sys.modules` a network with ``backend="cupy"`` runs its whole chain without a GPU, and what
+would fail on one fails here: host arrays mixed in, implicit conversion to NumPy, a function that CuPy does
+not have.
 
-- `ndarray` is no subclass of `numpy.ndarray` but holds one: `numpy.asarray(x)` can then be refused, as CuPy does; for a
-  subclass it could not be. NumPy's functions and ufuncs applied to it go to the stand-in's own, if it has one of that
-  name, as NumPy's protocols go to CuPy's.
-- Reductions return arrays of no dimension, not scalars; only Python's and NumPy's scalars may stand beside an array.
-- A failed factorisation raises nothing and leaves finite nonsense, unless ``cupyx.errstate(linalg="raise")`` holds.
+- `ndarray` is no subclass of `numpy.ndarray` but holds one: `numpy.asarray(x)` can then be refused, as CuPy
+  does; for a subclass it could not be. NumPy's functions and ufuncs applied to it go to the stand-in's own,
+  if it has one of that name, as NumPy's protocols go to CuPy's.
+- Reductions return arrays of no dimension, not scalars; only Python's and NumPy's scalars may stand beside
+  an array.
+- A failed factorisation raises nothing and leaves finite nonsense, unless
+  ``cupyx.errstate(linalg="raise")`` holds.
 - There is no `cupy.random`: the package draws all random numbers with NumPy.
 
-Limits. It computes with NumPy, so rounding and speed say nothing of a GPU; it is stricter than CuPy in places (host
-arrays as indices, or assigned to a slice, are refused here and copied there); and the list of functions, `FUNCTIONS`, is
-kept by hand: a name belongs on it only if CuPy's reference has it. The tests marked `gpu` run the same on real CuPy.
+Limits. It computes with NumPy, so rounding and speed say nothing of a GPU; it is stricter than CuPy in
+places (host arrays as indices, or assigned to a slice, are refused here and copied there); and the list of
+functions, `FUNCTIONS`, is kept by hand: a name belongs on it only if CuPy's reference has it. The tests
+marked `gpu` run the same on real CuPy.
 """
 
 import contextlib
@@ -21,21 +25,25 @@ import types
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-SCALARS = (bool, int, float, complex, np.generic)
-FUNCTIONS = """
-    abs absolute add all any arange argmax argmin argsort arctan arctanh bincount bitwise_and bitwise_or broadcast_to ceil clip concatenate
-    copyto cos cosh count_nonzero cumsum diag divide dot einsum empty empty_like equal exp expand_dims expm1 eye flip
-    floor full full_like greater greater_equal hstack invert isfinite isinf isnan less less_equal linspace log log1p
-    logaddexp logical_and logical_not logical_or matmul max maximum mean min minimum moveaxis multiply negative nonzero
-    not_equal ones ones_like outer pad power prod reciprocal repeat reshape roll sign sin sinh split sqrt square squeeze
-    stack std subtract sum swapaxes take take_along_axis tanh tensordot tile transpose trapezoid tril triu true_divide
-    unique var vstack where zeros zeros_like
-""".split()
-METHODS = """
-    all any argmax argmin argsort astype clip copy cumsum diagonal dot flatten max mean min nonzero prod ravel repeat
-    reshape squeeze std sum swapaxes take trace transpose var view
-""".split()
-LINALG = "cholesky eigh inv norm qr solve svd lstsq".split()
+FUNCTIONS = [
+    "abs", "absolute", "add", "all", "any", "arange", "arctan", "arctanh", "argmax", "argmin", "argsort",
+    "bincount", "bitwise_and", "bitwise_or", "broadcast_to", "ceil", "clip", "concatenate", "copyto", "cos",
+    "cosh", "count_nonzero", "cumsum", "diag", "divide", "dot", "einsum", "empty", "empty_like", "equal",
+    "exp", "expand_dims", "expm1", "eye", "flip", "floor", "full", "full_like", "greater", "greater_equal",
+    "hstack", "invert", "isfinite", "isinf", "isnan", "less", "less_equal", "linspace", "log", "log1p",
+    "logaddexp", "logical_and", "logical_not", "logical_or", "matmul", "max", "maximum", "mean", "min",
+    "minimum", "moveaxis", "multiply", "negative", "nonzero", "not_equal", "ones", "ones_like", "outer",
+    "pad", "power", "prod", "reciprocal", "repeat", "reshape", "roll", "sign", "sin", "sinh", "split",
+    "sqrt", "square", "squeeze", "stack", "std", "subtract", "sum", "swapaxes", "take", "take_along_axis",
+    "tanh", "tensordot", "tile", "transpose", "trapezoid", "tril", "triu", "true_divide", "unique", "var",
+    "vstack", "where", "zeros", "zeros_like",
+]
+METHODS = [
+    "all", "any", "argmax", "argmin", "argsort", "astype", "clip", "copy", "cumsum", "diagonal", "dot",
+    "flatten", "max", "mean", "min", "nonzero", "prod", "ravel", "repeat", "reshape", "squeeze", "std",
+    "sum", "swapaxes", "take", "trace", "transpose", "var", "view",
+]
+LINALG = ["cholesky", "eigh", "inv", "lstsq", "norm", "qr", "solve", "svd"]
 errors = {"linalg": "ignore"}
 
 
@@ -142,11 +150,11 @@ def wrapped(value):
 
 
 def unwrapped(value):
-    """Return what a device array holds; a host array, or a list of numbers, is refused."""
+    """Return what a device array holds; a host array is refused."""
     if isinstance(value, ndarray):
         return value._host
     if isinstance(value, np.ndarray):
-        raise TypeError(f"Unsupported type {np.ndarray}: a host array of shape {value.shape} beside device arrays")
+        raise TypeError(f"Unsupported type {np.ndarray}: a host array, shape {value.shape}, beside device arrays")
     if isinstance(value, (list, tuple)):
         return type(value)(unwrapped(item) for item in value)
     if isinstance(value, dict):
@@ -182,7 +190,7 @@ def to_device(function):
 
 
 def cholesky(a):
-    """Return the Cholesky factor, or, of a matrix that has none, finite nonsense (an unfinished factorisation)."""
+    """Return the Cholesky factor; of a matrix that has none, finite nonsense."""
     host = unwrapped(a)
     try:
         return ndarray(np.linalg.cholesky(host))
@@ -225,8 +233,8 @@ def make_cupy():
         setattr(module, name, device_function(getattr(np, name)))
     for name in ("asarray", "array", "ascontiguousarray"):
         setattr(module, name, to_device(getattr(np, name)))
-    for name in ("float32", "float64", "int32", "int64", "bool_", "inf", "nan", "pi", "newaxis", "finfo", "dtype",
-                 "integer", "floating"):
+    for name in ("float32", "float64", "int32", "int64", "bool_", "inf", "nan", "pi", "newaxis", "finfo",
+                 "dtype", "integer", "floating"):
         setattr(module, name, getattr(np, name))
     module.ndarray, module.asnumpy = ndarray, asnumpy
     module.linalg = types.ModuleType("cupy.linalg")
@@ -256,4 +264,5 @@ cupy, cupyx = make_cupy(), make_cupyx()
 
 def modules():
     """Return the stand-ins by the name under which they are imported."""
-    return {"cupy": cupy, "cupyx": cupyx, "cupyx.scipy": cupyx.scipy, "cupyx.scipy.special": cupyx.scipy.special}
+    return {"cupy": cupy, "cupyx": cupyx, "cupyx.scipy": cupyx.scipy,
+            "cupyx.scipy.special": cupyx.scipy.special}

@@ -7,7 +7,14 @@ import pytest
 from conftest import read_only
 from hypothesis import given
 from hypothesis import strategies as st
-from laws import assert_adjoint, assert_close, assert_gradient, assert_relu_convention, assert_transfer, central_difference
+from laws import (
+    assert_adjoint,
+    assert_close,
+    assert_gradient,
+    assert_relu_convention,
+    assert_transfer,
+    central_difference,
+)
 
 import minilift as ml
 from minilift.activations import ACTIVATIONS, Composition, Softmax

@@ -1,5 +1,7 @@
 """Wrong calls, each with the error that it must give: which argument, what was expected, what came."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -38,9 +40,11 @@ WRONG = {
     "width True": (lambda: ml.Linear(True, 2), TypeError, "Linear: n_in must be a whole number, got True"),
     "misspelt init": (lambda: ml.Linear(3, 2, init="glorrot"), ValueError,
                       "Linear: init: unknown name 'glorrot'; did you mean 'glorot'"),
-    "negative spread": (lambda: ml.Linear(3, 2, init=-1.0), ValueError, "Linear: init must be positive and finite"),
+    "negative spread": (lambda: ml.Linear(3, 2, init=-1.0), ValueError,
+        "Linear: init must be positive and finite"),
     "slope above one": (lambda: ml.LeakyReLU(1.5), ValueError, "LeakyReLU: slope must be below 1, got 1.5"),
-    "slope zero": (lambda: ml.LeakyReLU(0), ValueError, "LeakyReLU: slope must be positive and finite, got 0"),
+    "slope zero": (lambda: ml.LeakyReLU(0), ValueError,
+        "LeakyReLU: slope must be positive and finite, got 0"),
     "misspelt reduction": (lambda: ml.SquaredError("men"), ValueError,
                            "SquaredError: reduction: unknown name 'men'; did you mean 'mean'"),
     # networks
@@ -58,7 +62,7 @@ WRONG = {
     "activation last": (lambda: ml.Network([ml.Linear(3, 2), ml.Sigmoid()]), ValueError,
                         r"the last layer must be a map, got Sigmoid\(\); a loss .* holds its own transfer"),
     "widths that do not meet": (lambda: ml.Network([ml.Linear(3, 4), ml.ReLU(), ml.Linear(5, 2)]), ValueError,
-                                r"map 2 does not fit .*: Linear\(5, 2\) expects samples of shape \(5,\), got \(4,\)"),
+        r"map 2 does not fit .*: Linear\(5, 2\) expects samples of shape \(5,\), got \(4,\)"),
     "loss by name": (lambda: ml.Network([ml.Linear(3, 2)], loss="mse"), TypeError,
                      r"loss must be a loss such as SoftmaxCrossEntropy\(\), got 'mse'"),
     "loss class": (lambda: ml.Network([ml.Linear(3, 2)], loss=ml.SquaredError), TypeError,
@@ -69,10 +73,12 @@ WRONG = {
                        "Network: dtype: unknown name 'flot32'; did you mean 'float32'"),
     "seed as text": (lambda: ml.Network([ml.Linear(3, 2)], seed="0"), TypeError,
                      "Network: seed must be a whole number, got '0'"),
-    "negative seed": (lambda: ml.Network([ml.Linear(3, 2)], seed=-1), ValueError, "seed must be at least 0, got -1"),
+    "negative seed": (lambda: ml.Network([ml.Linear(3, 2)], seed=-1), ValueError,
+        "seed must be at least 0, got -1"),
     "misspelt backend": (lambda: ml.Network([ml.Linear(3, 2)], backend="cuppy"), ValueError,
                          "backend: unknown name 'cuppy'; did you mean 'cupy'"),
-    "one width": (lambda: ml.mlp([3]), ValueError, r"mlp: widths must hold at least an input and an output width"),
+    "one width": (lambda: ml.mlp([3]), ValueError,
+        r"mlp: widths must hold at least an input and an output width"),
     "widths not in a list": (lambda: ml.mlp(3), TypeError, "mlp: widths must be a sequence of widths, got 3"),
     "misspelt activation": (lambda: ml.mlp([3, 4, 2], activation="rellu"), ValueError,
                             "mlp: activation: unknown name 'rellu'; did you mean 'relu'"),
@@ -98,25 +104,34 @@ WRONG = {
                           r"X: Linear\(3, 4\) expects samples of shape \(N, 3\), got \(5, 4\)"),
     "one sample without a batch": (lambda: net().forward(np.ones(3)), ValueError,
                                    r"X: .* expects samples of shape \(N, 3\), got \(3,\)"),
-    "samples in columns": (lambda: net().forward(X.T), ValueError, r"expects samples of shape \(N, 3\), got \(3, 5\)"),
-    "scalar as data": (lambda: net().forward(1.0), ValueError, r"expects samples of shape \(N, 3\), got \(\)"),
+    "samples in columns": (lambda: net().forward(X.T), ValueError,
+        r"expects samples of shape \(N, 3\), got \(3, 5\)"),
+    "scalar as data": (lambda: net().forward(1.0), ValueError,
+        r"expects samples of shape \(N, 3\), got \(\)"),
     "empty batch": (lambda: net().loss(np.ones((0, 3)), Y[:0]), ValueError, "X: the batch is empty"),
     "NaN": (lambda: net().predict(with_entry(np.nan)), ValueError, "X: the data hold NaN or inf"),
     "inf": (lambda: net().predict(with_entry(-np.inf)), ValueError, "X: the data hold NaN or inf"),
     "too large for float32": (lambda: ml.mlp([3, 2]).predict(with_entry(1e200)), ValueError,
                               "X: the data hold NaN or inf"),
-    "text as data": (lambda: net().forward([["a", "b", "c"]]), TypeError, "X: expected numbers, got dtype <U1"),
-    "complex data": (lambda: net().forward(X + 1j), TypeError, "X: expected real numbers, got dtype complex128"),
+    "text as data": (lambda: net().forward([["a", "b", "c"]]), TypeError,
+        "X: expected numbers, got dtype <U1"),
+    "complex data": (lambda: net().forward(X + 1j), TypeError,
+        "X: expected real numbers, got dtype complex128"),
     "objects as data": (lambda: net().forward(np.array([[None] * 3])), TypeError,
                         "X: expected numbers, got dtype object"),
-    "ragged data": (lambda: net().forward([[1, 2, 3], [1, 2]]), ValueError, "X: cannot be made into an array"),
+    "ragged data": (lambda: net().forward([[1, 2, 3], [1, 2]]), ValueError,
+        "X: cannot be made into an array"),
     # targets
     "labels missing": (lambda: net().loss(X, Y[:4]), ValueError,
                        r"y: SoftmaxCrossEntropy expects labels of shape \(5,\), got \(4,\)"),
-    "labels in a column": (lambda: net().loss(X, Y[:, None]), ValueError, r"labels of shape \(5,\), got \(5, 1\)"),
-    "one-hot labels": (lambda: net().accuracy(X, np.eye(2)[Y]), ValueError, r"labels of shape \(5,\), got \(5, 2\)"),
-    "labels as floats": (lambda: net().loss(X, Y * 1.0), TypeError, "expects whole-number labels, got dtype float64"),
-    "boolean labels": (lambda: net().loss(X, Y > 0), TypeError, "expects whole-number labels, got dtype bool"),
+    "labels in a column": (lambda: net().loss(X, Y[:, None]), ValueError,
+        r"labels of shape \(5,\), got \(5, 1\)"),
+    "one-hot labels": (lambda: net().accuracy(X, np.eye(2)[Y]), ValueError,
+        r"labels of shape \(5,\), got \(5, 2\)"),
+    "labels as floats": (lambda: net().loss(X, Y * 1.0), TypeError,
+        "expects whole-number labels, got dtype float64"),
+    "boolean labels": (lambda: net().loss(X, Y > 0), TypeError,
+        "expects whole-number labels, got dtype bool"),
     "label too large": (lambda: net().loss(X, Y + 1), ValueError,
                         r"y: labels must lie in 0 … 1 \(the network has 2 outputs\), got 2"),
     "negative label": (lambda: net().loss(X, Y - 1), ValueError, r"y: labels must lie in 0 … 1 .*, got -1"),
@@ -124,7 +139,8 @@ WRONG = {
                          r"y: SquaredError expects targets of shape \(5, 1\), got \(5,\)"),
     "NaN in targets": (lambda: net(ml.SquaredError()).loss(X, with_entry(np.nan)[:, :2]), ValueError,
                        "y: targets hold NaN or inf"),
-    "targets outside [0, 1]": (lambda: net(ml.SigmoidCrossEntropy()).loss(X, np.full((5, 2), 1.5)), ValueError,
+
+           "targets outside [0, 1]": (lambda: net(ml.SigmoidCrossEntropy()).loss(X, np.full((5, 2), 1.5)), ValueError,
                                r"y: SigmoidCrossEntropy expects targets in \[0, 1\], got 1.5"),
     "text as targets": (lambda: net(ml.SquaredError()).loss(X, [["a", "b"]] * 5), TypeError,
                         "y: expected numbers, got dtype <U1"),
@@ -133,24 +149,29 @@ WRONG = {
     "accuracy without labels": (lambda: net(ml.SquaredError()).accuracy(X, X[:, :2]), ValueError,
                                 r"accuracy: SquaredError\(\) has no labels; use loss\(X, y\)"),
     # methods
-    "tau_theta zero": (lambda: ml.ProxProp(0), ValueError, r"ProxProp: tau_theta.* must be positive and finite, got 0"),
+    "tau_theta zero": (lambda: ml.ProxProp(0), ValueError,
+        r"ProxProp: tau_theta.* must be positive and finite, got 0"),
     "tau_theta negative": (lambda: ml.ProxProp(-1.0), ValueError,
                            r"ProxProp: tau_theta must be positive and finite, got -1.0"),
-    "tau_theta NaN": (lambda: ml.ProxProp(np.nan), ValueError, "tau_theta must be positive and finite, got nan"),
-    "tau_theta as text": (lambda: ml.ProxProp("1"), TypeError, "tau_theta must be a positive number, got '1'"),
+    "tau_theta NaN": (lambda: ml.ProxProp(np.nan), ValueError,
+        "tau_theta must be positive and finite, got nan"),
+    "tau_theta as text": (lambda: ml.ProxProp("1"), TypeError,
+        "tau_theta must be a positive number, got '1'"),
     "one bad tau_theta": (lambda: ml.ProxProp([1.0, -2.0]), ValueError,
                           r"ProxProp: tau_theta\[2\] must be positive and finite, got -2.0"),
     "tau_theta for other maps": (lambda: ml.ProxProp([1.0, 1.0, 1.0]).direction(net(), X, Y), ValueError,
-                                 r"ProxProp: tau_theta: expected one value or one for each of the 2 maps, got 3"),
+        r"ProxProp: tau_theta: expected one value or one for each of the 2 maps, got 3"),
     "misspelt solver": (lambda: ml.ProxProp(solver="exakt"), ValueError,
                         "ProxProp: solver: unknown name 'exakt'; did you mean 'exact'"),
-    "no CG steps": (lambda: ml.ProxProp(solver="cg0"), ValueError, "K of solver='cgK' must be at least 1, got 0"),
+    "no CG steps": (lambda: ml.ProxProp(solver="cg0"), ValueError,
+        "K of solver='cgK' must be at least 1, got 0"),
     "CG without K": (lambda: ml.ProxProp(solver="cg"), ValueError, "ProxProp: solver: unknown name 'cg'"),
     "solver as number": (lambda: ml.ProxProp(solver=3), ValueError, "ProxProp: solver: unknown name 3"),
     "misspelt last": (lambda: ml.ProxProp(last="implicite"), ValueError, "last: .*did you mean 'implicit'"),
     "method as class": (lambda: as_method(ml.BackProp), TypeError,
                         r"method: got the class BackProp; an instance is needed, BackProp\(…\)"),
-    "method as text": (lambda: as_method("backprop"), TypeError, r"expected a Method such as BackProp\(\), .*'backprop'"),
+    "method as text": (lambda: as_method("backprop"), TypeError,
+        r"expected a Method such as BackProp\(\), .*'backprop'"),
     "step of another shape": (lambda: step_of(lambda block: np.ones((7, 2))), ValueError,
                               r"the step proposed for map 2 must have shape \(5, 2\), got \(7, 2\)"),
     "step that is no array": (lambda: step_of(lambda block: None), ValueError,
@@ -160,19 +181,25 @@ WRONG = {
     "method without propose": (lambda: ml.Method().direction(net(), X, Y), NotImplementedError,
                                r"Method must define propose\(block\)"),
     "state for a method that has none": (lambda: ml.BackProp().load_state_dict({"m": X}), ValueError,
-                                         r"BackProp\(\) keeps nothing between batches, but was given \['m'\]"),
+        r"BackProp\(\) keeps nothing between batches, but was given \['m'\]"),
     # energy, losses, solvers, arrays
-    "gamma zero": (lambda: PenaltyEnergy(net(), Y, gamma=0), ValueError, "PenaltyEnergy: gamma must be positive"),
-    "rho infinite": (lambda: PenaltyEnergy(net(), Y, rho=np.inf), ValueError, "PenaltyEnergy: rho must be positive"),
+    "gamma zero": (lambda: PenaltyEnergy(net(), Y, gamma=0), ValueError,
+        "PenaltyEnergy: gamma must be positive"),
+    "rho infinite": (lambda: PenaltyEnergy(net(), Y, rho=np.inf), ValueError,
+        "PenaltyEnergy: rho must be positive"),
     "tau negative": (lambda: algorithm_1(net(), X, Y, -0.1), ValueError,
                      "algorithm_1: tau must be positive and finite, got -0.1"),
-    "prox tau zero": (lambda: ml.SquaredError().prox(X, X, 0), ValueError, "prox: tau must be positive and finite"),
+    "prox tau zero": (lambda: ml.SquaredError().prox(X, X, 0), ValueError,
+        "prox: tau must be positive and finite"),
     "misspelt side": (lambda: Gram(X, side="samples"), ValueError,
                       "Gram: side: unknown name 'samples'; did you mean 'sample'"),
-    "derivative of softmax": (lambda: Softmax().derivative(X), NotImplementedError, r"Softmax must define derivative\(z\)"),
+    "derivative of softmax": (lambda: Softmax().derivative(X), NotImplementedError,
+        r"Softmax must define derivative\(z\)"),
     "list as array": (lambda: array_module([1.0]), TypeError, "expected an array of NumPy or CuPy, got list"),
-    "None to the host": (lambda: to_numpy(None), TypeError, "expected an array of NumPy or CuPy, got NoneType"),
-    "unknown backend": (lambda: get_module("torch"), ValueError, r"backend: unknown name 'torch'.*known: numpy, cupy"),
+    "None to the host": (lambda: to_numpy(None), TypeError,
+        "expected an array of NumPy or CuPy, got NoneType"),
+    "unknown backend": (lambda: get_module("torch"), ValueError,
+        r"backend: unknown name 'torch'.*known: numpy, cupy"),
 }
 
 
@@ -188,13 +215,13 @@ def test_there_are_enough_of_them():
 
 
 def test_cupy_is_missing(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "cupy", None)
+    monkeypatch.setitem(sys.modules, "cupy", None)
     with pytest.raises(RuntimeError, match=r"backend='cupy': CuPy is not installed; install minilift\[cupy\]"):
         ml.mlp([3, 2], backend="cupy")
 
 
 def test_a_missing_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match="none\\.npz"):
+    with pytest.raises(FileNotFoundError, match=r"none\.npz"):
         ml.load(tmp_path / "none.npz")
     with pytest.raises(FileNotFoundError, match="nowhere"):
         net().save(tmp_path / "nowhere" / "net.npz")
@@ -218,7 +245,7 @@ def test_arrays_that_are_no_network(tmp_path):
 
 def test_a_backend_that_is_unknown_is_not_blamed_on_the_file(tmp_path):
     net().save(tmp_path / "net.npz")
-    with pytest.raises(ValueError, match="^backend: unknown name 'cuda'"):
+    with pytest.raises(ValueError, match=r"^backend: unknown name 'cuda'"):
         ml.load(tmp_path / "net.npz", backend="cuda")
 
 

@@ -1,4 +1,4 @@
-"""The penalty energy (3): equal to the loss on a forward pass, and its partial gradients for any γ and ρ."""
+"""The penalty energy (3): the loss on a forward pass, and its partial gradients for any γ and ρ."""
 
 import pytest
 from hypothesis import given
@@ -50,6 +50,7 @@ def test_partial_gradients(case, gamma, rho):
 @given(cases(activations=SMOOTH, least_depth=2), weights, weights)
 def test_the_energy_is_the_loss_and_the_two_penalties(case, gamma, rho):
     """The formula of (3), written out again."""
+    # holds ProxProp (3)
     theta, a, z = infeasible(case)
     net, D = case.net, case.net.depth
     expected = net.loss_function.value(a[D - 1] @ theta[D][:-1] + theta[D][-1], case.y)

@@ -51,7 +51,8 @@ def test_value(loss, seed):
 def test_gradient(loss, seed):
     z, y, rng = drawn(seed, loss)
     assert_loss_gradient(loss, z, y, rng)
-    matching = (loss.transfer.forward(z) - loss.targets(z, y)) * loss.weight(len(z))  # f(z) − y: a matching loss
+    # a matching loss: its gradient is f(z) − y
+    matching = (loss.transfer.forward(z) - loss.targets(z, y)) * loss.weight(len(z))
     assert_close("gradient", loss.gradient(z, y), matching, 1e-14)
 
 
@@ -79,11 +80,12 @@ def test_moreau_envelope(loss, seed, tau):
     assert (difference**2).sum() <= (difference * (w - v)).sum() + 1e-9
 
 
-@given(st.floats(-20, 20), st.floats(0.01, 0.99), st.sampled_from([0.1, 1.0, 10.0]), st.sampled_from(["mean", "sum"]))
+@given(st.floats(-20, 20), st.floats(0.01, 0.99), st.sampled_from([0.1, 1.0, 10.0]),
+       st.sampled_from(["mean", "sum"]))
 def test_moreau_identity_with_a_conjugate_solved_on_its_own(v, y, tau, reduction):
-    """v = prox_{τL}(v) + τ prox_{L*/τ}(v/τ), L* the binary entropy (sigmoid) or ½p² + py (square), by bisection.
+    """That v = prox_{τL}(v) + τ prox_{L*/τ}(v/τ), L* the binary entropy (sigmoid) or ½p² + py (square).
 
-    Two samples, so that the mean has a weight; the dual problem never calls the library.
+    Two samples, so that the mean has a weight; the dual problem is solved by bisection and never calls the library.
     """
     weight = 1 / 2 if reduction == "mean" else 1.0
     pair, targets = np.full((2, 1), v), np.full((2, 1), y)
@@ -93,7 +95,6 @@ def test_moreau_identity_with_a_conjugate_solved_on_its_own(v, y, tau, reduction
     q = brentq(entropy_condition, 1e-300, 1 - 1e-16, xtol=1e-300, rtol=1e-15, maxiter=2000)
     u = ml.SigmoidCrossEntropy(reduction).prox(pair, targets, tau)
     assert u[0, 0] + tau * weight * (q - y) == pytest.approx(v, abs=1e-9)
-    dual = (v / tau - y) / (1 + 1 / (tau * weight))  # (p/w + y)/τ + p − v/τ = 0 solved for p, below
     dual = brentq(lambda p: (p / weight + y) / tau + p - v / tau, -1e6, 1e6, xtol=1e-14)
     u = ml.SquaredError(reduction).prox(pair, targets, tau)
     assert u[0, 0] + tau * dual == pytest.approx(v, abs=1e-9)

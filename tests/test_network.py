@@ -9,7 +9,7 @@ import pytest
 from conftest import read_only
 from hypothesis import given
 from hypothesis import strategies as st
-from laws import assert_close, cases, random_case
+from laws import LOSSES, assert_close, cases, random_case
 
 import minilift as ml
 from minilift.activations import Composition
@@ -24,7 +24,7 @@ def small(**options):
 def test_maps_and_transfers_carry_the_papers_indices():
     net = ml.Network([ml.Linear(3, 4), ml.Tanh(), ml.Linear(4, 5), ml.Linear(5, 2)])
     assert net.depth == 3
-    assert [None, 3, 4, 5] == [phi and phi.n_in for phi in net.phi]
+    assert [phi and phi.n_in for phi in net.phi] == [None, 3, 4, 5]
     assert isinstance(net.sigma[1], ml.Tanh)
     assert isinstance(net.sigma[2], ml.Identity)  # two maps in a row
     assert len(net.sigma) == 3
@@ -110,7 +110,7 @@ def test_the_seed_decides_and_the_dtype_only_rounds():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("loss", [ml.SoftmaxCrossEntropy(), ml.SigmoidCrossEntropy(), ml.SquaredError()], ids=repr)
+@pytest.mark.parametrize("loss", [cls() for cls in LOSSES], ids=repr)
 def test_all_values_have_the_networks_dtype(dtype, loss, rng):
     net = ml.mlp([3, 4, 5, 2], activation=["tanh", "softplus"], loss=loss, dtype=dtype)
     X = rng.standard_normal((6, 3))
@@ -160,8 +160,8 @@ def test_mlp_is_the_same_network_written_shorter():
 
 def test_printing_a_network_shows_its_graph():
     text = str(ml.mlp([64, 128, 10], activation="tanh"))
-    for part in ("Linear(64, 128)", "Tanh()", "(N, 128)", "8,320", "1,290", "9,610 parameters", "float32 on numpy",
-                 "SoftmaxCrossEntropy()"):
+    for part in ("Linear(64, 128)", "Tanh()", "(N, 128)", "8,320", "1,290", "9,610 parameters",
+                 "float32 on numpy", "SoftmaxCrossEntropy()"):
         assert part in text
     assert repr(small()) == ("Network([Linear(3, 4), ReLU(), Linear(4, 2)], loss=SoftmaxCrossEntropy(), "
                              "dtype=float32)")
@@ -239,7 +239,7 @@ def test_a_failed_save_keeps_the_old_file(tmp_path, monkeypatch):
 
 @given(position=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_a_damaged_file_is_an_error_or_does_no_harm(tmp_path_factory, position, bit):
-    """One bit flipped: either one clear error, or the same network (the bit was in a part that nothing reads)."""
+    """One bit flipped: one clear error, or the same network (the bit was in a part that nothing reads)."""
     path = tmp_path_factory.mktemp("net") / "net.npz"
     net = small(seed=1)
     net.save(path)
@@ -249,10 +249,12 @@ def test_a_damaged_file_is_an_error_or_does_no_harm(tmp_path_factory, position, 
     try:
         again = ml.load(path)
     except ValueError as error:
-        assert str(path) in str(error)
-        return
-    assert repr(again) == repr(net)
-    assert all((p == q).all() for p, q in zip(again.parameters, net.parameters))
+        again = error
+    if isinstance(again, ValueError):
+        assert str(path) in str(again)
+    else:
+        assert repr(again) == repr(net)
+        assert all((p == q).all() for p, q in zip(again.parameters, net.parameters))
 
 
 @given(share=st.floats(0, 1, exclude_max=True))
@@ -280,7 +282,7 @@ def described(**changes):
     ("[]", "damaged"),
     ({"layers": []}, "damaged"),
     (described(layers=[["Linear", {"n_in": 3}]]), "missing 1 required positional argument: 'n_out'"),
-    (described(layers=[["Linear", {"n_in": 3, "n_out": 2, "rows": 1}]]), "unexpected keyword argument 'rows'"),
+    (described(layers=[["Linear", {"n_in": 3, "n_out": 2, "rows": 1}]]), "unexpected keyword .*'rows'"),
     (described(layers=[["Liner", {"n_in": 3, "n_out": 2}]]), "did you mean 'Linear'"),
     (described(layers=[["Gram", {"a": 3}]]), "unknown name 'Gram'"),
     (described(dtype="float16"), "dtype: unknown name 'float16'"),

@@ -32,6 +32,7 @@ taus = st.sampled_from([0.05, 0.3, 1.0, 10.0])
 
 @given(cases())
 def test_backprop_is_the_gradient_of_the_loss(case):
+    # holds BackProp, ProxProp (8), (9), (10)
     loss, gradients = ml.BackProp().direction(case.net, case.X, case.y)
     assert loss == case.net.loss(case.X, case.y)
     if is_smooth(case.net, case.X):
@@ -42,13 +43,15 @@ def test_backprop_is_the_gradient_of_the_loss(case):
 
 @given(cases(), taus)
 def test_1_algorithm_1_is_gradient_descent(case, tau):
+    # holds ProxProp (11), (12)
     state = algorithm_1(case.net, case.X, case.y, tau)
     assert_proposition_1(case.net, case.X, case.y, tau, state.theta)
 
 
 @given(cases(least_depth=2), taus)
 def test_1_half_steps_are_the_signals(case, tau):
-    r"""ProxProp (8)–(10): a_l^½ = a_l − τ ∂J/∂a_l and z_l^½ = z_l − τ ∂J/∂z_l, which the sweep works with."""
+    r"""ProxProp (8)–(10): a_l^½ = a_l − τ ∂J/∂a_l and z_l^½ = z_l − τ ∂J/∂z_l, as the sweep has them."""
+    # holds ProxProp (8), (9), (10)
     half, state = algorithm_1(case.net, case.X, case.y, tau), case.net.forward(case.X)
     seen = {}
 
@@ -76,14 +79,16 @@ def with_half_stepped_input(net, X, y, tau):
 def test_1_is_false_with_half_stepped_activations():
     case = random_case(3, [4, 5, 6, 3], 7, ["tanh", "sigmoid"], ml.SoftmaxCrossEntropy())
     assert_proposition_1(case.net, case.X, case.y, 1.0, algorithm_1(case.net, case.X, case.y, 1.0).theta)
-    with pytest.raises(AssertionError, match=r"Proposition 1: θ_2 is off its gradient step by 0\.\d+ relative"):
-        assert_proposition_1(case.net, case.X, case.y, 1.0, with_half_stepped_input(case.net, case.X, case.y, 1.0))
+    wrong = with_half_stepped_input(case.net, case.X, case.y, 1.0)
+    with pytest.raises(AssertionError, match=r"Proposition 1: θ_2 is off its gradient step by 0\.\d+ rel"):
+        assert_proposition_1(case.net, case.X, case.y, 1.0, wrong)
 
 
 # ---- Proposition 2
 
 @given(cases(), taus)
 def test_2_the_direction_is_the_preconditioned_gradient(case, tau_theta):
+    # holds ProxProp (12), (13)
     _, directions = ml.ProxProp(tau_theta).direction(case.net, case.X, case.y)
     assert_proposition_2(case.net, case.X, case.y, tau_theta, directions)
 
@@ -91,6 +96,7 @@ def test_2_the_direction_is_the_preconditioned_gradient(case, tau_theta):
 @given(cases(), taus)
 def test_2_the_new_parameters_minimise_the_proximal_objective(case, tau_theta):
     r"""(11) itself: ½‖ãΘ − z^½‖² + ‖Θ − Θ_k‖²/(2τ_θ) is stationary, hence least, at Θ_k − τ d."""
+    # holds ProxProp (11)
     tau = 0.7
     half, state = algorithm_1(case.net, case.X, case.y, tau), case.net.forward(case.X)
     _, directions = ml.ProxProp(tau_theta).direction(case.net, case.X, case.y)
@@ -135,7 +141,7 @@ def test_2_one_linear_map_with_squared_loss_is_levenberg_marquardt(rng):
 def stationary_case(rng, activation):
     """Return a deep network at a stationary point of J whose signal g_D is not zero.
 
-    All gradients are linear in g_D = (z_D − y)/N: a residual in the null space of that map makes them vanish.
+    All gradients are linear in g_D = (z_D − y)/N: a residual in its null space makes them vanish.
     """
     net = ml.mlp([2, 3, 2], activation=activation, loss=ml.SquaredError(), dtype=np.float64, seed=4)
     X = read_only(rng.standard_normal((12, 2)))
@@ -148,8 +154,9 @@ def stationary_case(rng, activation):
     return frozen(net), X, read_only(z - residual.reshape(z.shape))
 
 
-@pytest.mark.parametrize("method", [ml.ProxProp(1.0), ml.ProxProp(100.0, last="implicit"), ml.ProxProp(1.0, "cg3"),
-                                    ml.ProxProp(1.0, "cg5", joint=True)], ids=repr)
+@pytest.mark.parametrize("method", [
+    ml.ProxProp(1.0), ml.ProxProp(100.0, last="implicit"), ml.ProxProp(1.0, "cg3"),
+    ml.ProxProp(1.0, "cg5", joint=True)], ids=repr)
 @pytest.mark.parametrize("activation", SMOOTH)
 def test_3_at_a_stationary_point_there_is_no_step(rng, method, activation):
     net, X, y = stationary_case(rng, activation)
@@ -190,7 +197,8 @@ def test_4_a_small_step_lowers_the_loss(case, tau_theta):
     for halving in range(40):
         step = 0.5**halving
         theta = [None, *(p - step * d for p, d in zip(case.net.parameters, directions))]
-        if case.net.loss_function.value(case.net.forward(case.X, theta=theta).z[case.net.depth], case.y) < loss:
+        z = case.net.forward(case.X, theta=theta).z[case.net.depth]
+        if case.net.loss_function.value(z, case.y) < loss:
             return
     pytest.fail(f"no step along the direction lowers the loss, though its slope is {slope}")
 
@@ -207,6 +215,7 @@ def test_5_any_number_of_cg_steps_gives_a_descent_direction(case, tau_theta, ste
 
 @given(cases(least_depth=2), st.sampled_from([0.05, 1.0]))
 def test_5_many_cg_steps_are_the_exact_direction(case, tau_theta):
+    # holds ProxProp (14)
     _, exact = ml.ProxProp(tau_theta).direction(case.net, case.X, case.y)
     _, many = ml.ProxProp(tau_theta, "cg30").direction(case.net, case.X, case.y)
     for d, e in zip(many, exact):

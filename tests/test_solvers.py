@@ -1,4 +1,6 @@
-"""The damped least-squares step: direct and by conjugate gradients, on either side, against dense references."""
+"""The damped least-squares step, direct and by conjugate gradients, on either side, against dense ones."""
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -47,7 +49,8 @@ def test_conjugate_gradients(seed, damping, dead):
 def test_both_sides_agree(seed, damping, steps):
     a, g, _ = drawn(seed, dead=False)
     sample, parameter = Gram(a, side="sample"), Gram(a, side="parameter")
-    assert_close("exact", damped_solve(sample, g, damping).value, damped_solve(parameter, g, damping).value, 1e-9)
+    one, other = (damped_solve(gram, g, damping).value for gram in (sample, parameter))
+    assert_close("exact", one, other, 1e-9)
     few = min(steps, len(a), a.shape[1] + 1)  # beyond the rank both have only noise left
     for joint in (False, True):
         one, other = (conjugate_gradients(gram, g, damping, few, joint=joint) for gram in (sample, parameter))
@@ -65,13 +68,13 @@ def test_each_step_of_conjugate_gradients_lowers_the_objective(seed, damping, jo
     objectives += [damped_objective(a, g, damping, d) for d in values]
     least = damped_objective(a, g, damping, dense_step(a, g, damping))
     slack = 1e-12 * objectives[0]
-    assert all(after <= before + slack for before, after in zip(objectives, objectives[1:]))
+    assert all(after <= before + slack for before, after in pairwise(objectives))
     assert objectives[-1] >= least - slack
 
 
 @given(seeds, dampings)
 def test_first_step_is_the_gradient_with_an_exact_line_search(seed, damping):
-    a, g, rng = drawn(seed, dead=False)
+    a, g, _ = drawn(seed, dead=False)
     gradient = stacked(a).T @ g
     d = conjugate_gradients(Gram(a), g, damping, 1).value
     lengths = (d * gradient).sum(axis=0) / (gradient * gradient).sum(axis=0)
@@ -137,7 +140,7 @@ def test_small_inverse(seed, n, scale):
     assert spd_inverse(matrix.astype(np.float32)).dtype == np.float64
 
 
-@pytest.mark.parametrize("matrix", [np.diag([1.0, -1.0]), np.ones((2, 2)), np.array([[1.0, 2.0], [2.0, 1.0]])])
+@pytest.mark.parametrize("matrix", [np.diag([1.0, -1]), np.ones((2, 2)), np.array([[1.0, 2], [2, 1]])])
 def test_a_matrix_that_is_not_positive_definite_is_an_error(matrix):
     with pytest.raises(ArithmeticError, match="2×2 matrix that should be positive definite is not"):
         spd_inverse(matrix)

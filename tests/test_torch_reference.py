@@ -1,4 +1,4 @@
-"""PyTorch, where it is installed, agrees on losses and gradients of random networks. It is used in tests only."""
+"""PyTorch, where it is installed, agrees on losses and gradients of random networks."""
 
 import numpy as np
 import pytest
@@ -42,14 +42,15 @@ def torch_run(net, X, y):
 def test_loss_and_gradients(case):
     loss, gradients = torch_run(case.net, case.X, case.y)
     assert case.net.loss(case.X, case.y) == pytest.approx(loss, rel=1e-12)
-    for l, (ours, theirs) in enumerate(zip(gradients_of(case.net, case.X, case.y), gradients, strict=True), start=1):
+    pairs = zip(gradients_of(case.net, case.X, case.y), gradients, strict=True)
+    for l, (ours, theirs) in enumerate(pairs, start=1):
         scale = max(np.abs(theirs).max(), 1e-8 * np.abs(case.net.parameters[l - 1]).max())
         assert np.abs(ours - theirs).max() <= 1e-10 * scale, f"∇J in θ_{l}"
 
 
 @given(cases())
 def test_exact_proxprop_by_automatic_differentiation(case):
-    """A step to the minimiser of the proximal objective, found from its own gradient: M comes from its Hessian."""
+    """M is the Hessian of the proximal objective, and ∇J PyTorch's."""
     state = case.net.forward(case.X)
     _, directions = ml.ProxProp(2.0).direction(case.net, case.X, case.y)
     _, gradients = torch_run(case.net, case.X, case.y)

@@ -1,0 +1,224 @@
+"""The rules of the house, read from the source: who imports whom, what is loaded, documented, printed."""
+
+import ast
+import importlib
+import inspect
+import io
+import json
+import pkgutil
+import subprocess
+import sys
+import tokenize
+from pathlib import Path
+
+import pytest
+
+import minilift
+
+PACKAGE = Path(minilift.__file__).parent
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+ROOT = PACKAGE.parent
+
+# The ground floor first: a room may import those before it, and its own. (optim stands before methods because
+# LocoProp runs local optimizers.)
+ROOMS = ["arguments", "backend", "maps", "convolution", "activations", "pooling", "normalization", "losses",
+         "problems", "solvers", "network", "energy", "optim", "methods", "train", "datasets", "equations",
+         "checks", "notebooks", "teach", "exercises", "plots", "bench", "compare", "reproduce", "cli"]
+CONVOLUTION = ("convolution", "pooling", "normalization")
+CORE = [room for room in ROOMS[:ROOMS.index("methods") + 1] if room not in (*CONVOLUTION, "optim")]
+CORE_LINES = 2700
+EXCEPTIONS = {("train", "plots")}  # history.plot() imports plots when it is called
+TALKATIVE = {"equations", "checks", "notebooks", "teach", "exercises", "bench", "compare", "reproduce", "cli"}
+HEAVY = {"scipy", "matplotlib", "cupy", "cupyx", "pooch", "tqdm", "torch", "sklearn"}
+
+each_source = pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+each_module = pytest.mark.parametrize("path", [path for path in SOURCES if path != PACKAGE / "__init__.py"],
+                                      ids=lambda path: str(path.relative_to(PACKAGE)))
+
+
+def room_of(path):
+    """Return the room of a file: the module, or the subpackage that holds it."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def parsed(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported(node):
+    """Return the full names that an import statement loads, `from minilift import x` as minilift.x."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        assert node.level == 0, "imports are absolute here"
+        if node.module == "minilift":
+            return [f"minilift.{alias.name}" for alias in node.names]
+        return [node.module]
+    return []
+
+
+def imports(tree):
+    """Return all full names imported anywhere in a file, in functions too."""
+    return [name for node in ast.walk(tree) for name in imported(node)]
+
+
+def wrong_imports(room, tree):
+    """Return what a room imports that stands after it."""
+    wrong = []
+    for name in imports(tree):
+        parts = name.split(".")
+        if parts[0] != "minilift" or len(parts) == 1 or parts[1].startswith("__"):
+            continue
+        assert parts[1] in ROOMS, f"{name} has no place in ROOMS: say where it stands"
+        if ROOMS.index(parts[1]) > ROOMS.index(room) and (room, parts[1]) not in EXCEPTIONS:
+            wrong.append(name)
+    return wrong
+
+
+@each_module
+def test_imports_point_one_way(path):
+    room = room_of(path)
+    assert room in ROOMS, f"{path.name} has no place in ROOMS: say where it stands"
+    assert not wrong_imports(room, parsed(path))
+
+
+@pytest.mark.parametrize(("room", "source"), [
+    ("maps", "from minilift.network import Network"), ("arguments", "import minilift.backend"),
+    ("losses", "def f():\n    from minilift import energy"),
+    ("energy", "from minilift.methods.sweep import sweep"),
+    ("train", "from minilift.cli import main")])
+def test_an_import_that_points_the_other_way_is_found(room, source):
+    assert wrong_imports(room, ast.parse(source))
+
+
+def test_exceptions_are_made_in_functions_only():
+    for room, other in EXCEPTIONS:
+        top = [name for node in parsed(PACKAGE / f"{room}.py").body for name in imported(node)]
+        assert not [name for name in top if name.startswith(f"minilift.{other}")]
+
+
+@each_source
+def test_cupy_is_imported_in_one_file(path):
+    roots = {name.split(".")[0] for name in imports(parsed(path))}
+    assert room_of(path) == "backend" or not roots & {"cupy", "cupyx"}
+
+
+@each_source
+def test_heavy_libraries_are_imported_where_they_are_used(path):
+    top = {name.split(".")[0] for node in parsed(path).body for name in imported(node)}
+    assert not top & HEAVY
+
+
+@each_source
+def test_nothing_is_pickled_and_no_random_state_is_global(path):
+    tree = parsed(path)
+    assert not {"pickle", "dill", "joblib.numpy_pickle", "random"} & set(imports(tree))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
+            assert isinstance(node.value, ast.Constant)
+            assert node.value.value is False
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("np.random", "numpy.random"):
+            assert node.attr in ("default_rng", "Generator", "SeedSequence", "PCG64"), ast.unparse(node)
+
+
+@each_source
+def test_nothing_is_printed_inside_algorithms(path):
+    calls = [node for node in ast.walk(parsed(path))
+             if isinstance(node, ast.Call) and ast.unparse(node.func) == "print"]
+    assert room_of(path) in TALKATIVE or not calls
+
+
+def docstrings(tree):
+    """Return the string nodes of all docstrings of a file."""
+    holders = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    return [node.body[0].value for node in ast.walk(tree)
+            if isinstance(node, holders) and ast.get_docstring(node) is not None]
+
+
+def docstrings_that_should_be_raw(source):
+    """Return the lines on which a docstring with a backslash begins without r."""
+    lines = {node.lineno for node in docstrings(ast.parse(source))}
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    return [token.start[0] for token in tokens if token.type == tokenize.STRING and token.start[0] in lines
+            and "\\" in token.string and not token.string.lower().startswith("r")]
+
+
+@each_source
+def test_docstrings_with_backslashes_are_raw(path):
+    assert not docstrings_that_should_be_raw(path.read_text(encoding="utf-8"))
+
+
+def test_a_docstring_that_should_be_raw_is_found():
+    assert docstrings_that_should_be_raw('def f():\n    """Return \\alpha."""\n') == [2]
+    assert not docstrings_that_should_be_raw('def f():\n    r"""Return \\alpha."""\n')
+
+
+def public_objects():
+    """Yield (name, object) of all public modules, classes, functions and methods of the package."""
+    for info in pkgutil.walk_packages([str(PACKAGE)], "minilift."):
+        module = importlib.import_module(info.name)
+        yield info.name, module
+        for name, thing in vars(module).items():
+            own = getattr(thing, "__module__", None) == info.name
+            if name.startswith("_") or not own or not (inspect.isclass(thing) or inspect.isfunction(thing)):
+                continue
+            yield f"{info.name}.{name}", thing
+            if inspect.isclass(thing):
+                for attribute, value in vars(thing).items():
+                    callable_or_property = inspect.isfunction(value) or isinstance(value, property)
+                    if not attribute.startswith("_") and callable_or_property:
+                        yield f"{info.name}.{name}.{attribute}", getattr(thing, attribute)
+
+
+def test_public_things_are_documented():
+    objects = list(public_objects())
+    assert len(objects) > 150
+    assert not [name for name, thing in objects if not (inspect.getdoc(thing) or "").strip()]
+
+
+def test_what_the_package_exports_is_documented():
+    exported = {name: thing for name, thing in vars(minilift).items() if not name.startswith("_")}
+    assert {"Network", "mlp", "BackProp", "ProxProp", "Linear", "ReLU", "load"} <= set(exported)
+    for name, thing in exported.items():
+        assert inspect.getdoc(thing), name
+
+
+def test_the_core_is_small():
+    files = [path for path in SOURCES if path.parent == PACKAGE and path.stem in CORE] + \
+        [path for path in SOURCES if room_of(path) == "methods"]
+    lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in files)
+    assert lines <= CORE_LINES, f"the core has {lines} lines"
+
+
+def fresh_import():
+    """Import the package in a process of its own; return its seconds beyond NumPy's, and the modules."""
+    code = ("import json, sys, time; import numpy; start = time.perf_counter(); import minilift; "
+            "seconds = time.perf_counter() - start; "
+            "print(json.dumps([seconds, sorted({name.split('.')[0] for name in sys.modules})]))")
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return json.loads(result.stdout)
+
+
+def test_importing_the_package_loads_little_and_is_quick():
+    runs = [fresh_import() for _ in range(3)]
+    assert "minilift" in runs[0][1]
+    assert not HEAVY & set(runs[0][1])
+    assert min(seconds for seconds, _ in runs) < 0.25  # generous; `minilift bench import` measures
+
+
+def run_tool(*command):
+    """Run a tool of the development installation over the project, or skip, visibly, where it is missing."""
+    pytest.importorskip(command[0])
+    command = [sys.executable, "-m", *command]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_ruff_finds_nothing():
+    result = run_tool("ruff", "check", "--no-cache", "--output-format", "concise", "minilift", "tests")
+    assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.slow
+def test_mypy_finds_nothing():
+    result = run_tool("mypy")
+    assert result.returncode == 0, result.stdout
