@@ -53,10 +53,11 @@ from minilift.arguments import known_name, unknown_name, whole_number
 from minilift.backend import BACKENDS
 from minilift.checks import derivations, layers, methods, networks
 from minilift.checks.derivations import Derivation
-from minilift.checks.report import CLAIMS, Check, Report, check_claim
+from minilift.checks.report import CLAIMS, Check, NotClaimed, Report, check_claim, error_text
 from minilift.convolution import Conv2d
 from minilift.methods import BackProp, LocoProp, Method, ProxProp, SemiImplicit, as_method
-from minilift.network import Network, mlp
+from minilift.models import mlp
+from minilift.network import Network
 from minilift.problems import LocalProblem
 
 __all__ = ["Check", "Derivation", "Report", "verify"]
@@ -154,7 +155,12 @@ def checks_of(thing, seed, backend):
         return network_checks(thing, seed, backend)
     if isinstance(thing, LocalProblem):
         thing = derivations.local_problem(thing)
-    thing, cases = CASES[kind](thing, seed, backend or "numpy")
+    try:
+        thing, cases = CASES[kind](thing, seed, backend or "numpy")
+    except NotClaimed as why:
+        return [skipped(kind, repr(thing), str(why))]
+    except Exception as error:
+        return [broken(kind, repr(thing), error)]
     return claims_over(kind, thing, repr(thing), cases)
 
 
@@ -166,7 +172,12 @@ def claims_over(kind, thing, subject, cases):
 def network_checks(net, seed, backend, X=None, y=None):
     """Return the checks of a network, then of its different layers and its loss."""
     net = moved(net, backend)
-    cases = networks.network_cases(net, seed, X, y)
+    try:
+        cases = networks.network_cases(net, seed, X, y)
+    except Exception as error:
+        if X is not None:
+            raise
+        return [broken("network", network_name(net), error)]
     checks = claims_over("network", net, network_name(net), cases)
     parts = {repr(layer): layer for layer in [*net.layers, net.loss_function]}
     for part in parts.values():
@@ -182,6 +193,12 @@ def network_checks(net, seed, backend, X=None, y=None):
         else:
             checks += checks_of(part, seed, net.backend)
     return checks
+
+
+def broken(kind, subject, error):
+    """Return the check of a thing that cannot even be run on a random problem."""
+    names = (kind, subject, "it runs on a random problem", "", "definition")
+    return Check(*names, math.inf, 0.0, "it must not raise", False, f"likely: {error_text(error)}", 1, "the first")
 
 
 def skipped(kind, subject, why):

@@ -117,9 +117,9 @@ def claimed_gradient(problem, case):
     mirrored = 2 * case.theta0 - case.theta
     shift, theta = tangents.project(case.theta - case.theta0), tangents.project(case.theta)
     terms = {
-        "the regulariser's term, a multiple of θ − theta0,": shift,
-        "a term that is a multiple of θ": theta,
-        "a constant term, a multiple of the gradient at theta0,": at_start,
+        "the term in θ − theta0, the regulariser's, is missing or of the wrong strength": shift,
+        "a term in θ is missing or of the wrong strength": theta,
+        "a constant term, along the gradient at theta0, is wrong": at_start,
     }
     return compare(
         got,
