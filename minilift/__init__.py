@@ -4,14 +4,15 @@ ProxProp, LocoProp, Semi-Implicit BP and plain backpropagation as block-wise des
 energy, in NumPy and CuPy. Start with `Network` or `mlp`, a method such as `ProxProp`, and `fit`.
 """
 
-from minilift import datasets, energy, losses, maps, methods, network, optim, problems, solvers
+from minilift import datasets, energy, losses, maps, methods, models, network, optim, problems, solvers
 from minilift.activations import Activation, Identity, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
 from minilift.checks import Check, Derivation, Report, verify
 from minilift.convolution import Conv2d
 from minilift.losses import Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from minilift.maps import Linear
 from minilift.methods import BackProp, Block, LocoProp, Method, ProxProp, SemiImplicit
-from minilift.network import Network, State, convnet, load, mlp
+from minilift.models import convnet, load, mlp
+from minilift.network import Network, State
 from minilift.normalization import BatchNorm, Dropout
 from minilift.optim import SGD, Adam, Constant, Cosine, HeavyBall, Nesterov, RMSProp, StepDecay, WarmupLinear
 from minilift.pooling import AvgPool2d, Flatten, MaxPool2d

@@ -10,9 +10,10 @@ outputs need, in
 BackProp              A W, Aᵀ G and, but for the first map, G Wᵀ
 implicit steps        these, the Gram matrix of the smaller side s (A Aᵀ or Aᵀ A), and k products of it
                       with s × m: one for an exact step, K for cgK, T − 1 for T plain local steps
-rescaled local steps  these, and A W and Aᵀ G again in each of T − 1 further steps (they have no sample space)
+rescaled local steps  these, and A W and Aᵀ G again in each of T − 1 further steps
 ====================  =================================================================================
 
+and a convolution is such a map on its patches (of which a Gram matrix may be had for less than that product).
 The share of the limit is that time over the time of the whole step: forward pass, loss, directions and
 optimizer, checks of the input included. Factorisations are no products: they count against the share.
 """
@@ -39,11 +40,12 @@ import numpy as np
 
 from minilift.arguments import known_name, whole_number
 from minilift.backend import BACKENDS, get_module, synchronize
+from minilift.files import write_text
 from minilift.losses import SigmoidCrossEntropy
 from minilift.maps import Linear
 from minilift.methods import BackProp, LocoProp, ProxProp, SemiImplicit
-from minilift.network import mlp
-from minilift.optim import SGD, Nesterov
+from minilift.models import convnet, mlp
+from minilift.optim import SGD, Adam, Nesterov
 from minilift.solvers import conjugate_gradients, damped_solve
 
 LEARNING_RATE = 1e-4  # small, so that nothing diverges and every step does the same work
@@ -64,18 +66,22 @@ class Problem(NamedTuple):
     activation: object
     batch: int
     autoencoder: bool = False
+    images: tuple = ()  # (H, W, C): the network is ProxProp's ConvNet
 
     def network(self, backend):
         """Return the network, on a backend."""
+        if self.images:
+            return convnet(self.images, backend=backend)
         loss = SigmoidCrossEntropy() if self.autoencoder else None
         return mlp(self.widths, self.activation, loss=loss, backend=backend)
 
     def samples(self, images=None):
-        """Return a batch X (batch, n_0), y: images if given, else random ones of 8 bits a pixel in [0, 1]."""
+        """Return a batch X, y: images if given, else random ones of 8 bits a pixel in [0, 1]."""
         rng = np.random.default_rng(0)
+        shape = self.images or self.widths[:1]
         if images is None:
-            images = rng.integers(0, 256, (self.batch, self.widths[0]), dtype=np.uint8)
-        X = images[: self.batch].reshape(self.batch, -1).astype(np.float32)
+            images = rng.integers(0, 256, (self.batch, *shape), dtype=np.uint8)
+        X = images[: self.batch].reshape(self.batch, *shape).astype(np.float32)
         X /= X.max()
         return X, X if self.autoencoder else rng.integers(0, self.widths[-1], self.batch)
 
@@ -87,6 +93,7 @@ PROBLEMS = {
                            1000, autoencoder=True),
     "sibp": Problem("Semi-Implicit BP's network", (784, 500, 10), "relu", 100),
     "small": Problem("a small network", (64, 128, 128, 10), "relu", 100),
+    "convnet": Problem("ProxProp's ConvNet", (3072, 10), "relu", 500, images=(32, 32, 3)),
 }
 
 
@@ -109,20 +116,28 @@ class Ours(NamedTuple):
     products: Callable
 
 
-def nesterov():
-    """Return the optimizer of a method that gives directions."""
-    return Nesterov(LEARNING_RATE, MOMENTUM)
+def outer(problem):
+    """Return the optimizer of a method that gives directions, the paper's for its network."""
+    return Adam(LEARNING_RATE) if problem.images else Nesterov(LEARNING_RATE, MOMENTUM)
 
 
-def own_step():
+def own_step(problem):
     """Return the optimizer of a method that proposes new parameters: it takes just that step."""
     return SGD(1.0)
 
 
 def solves(maps, applications):
-    """Return the products of local solves: a Gram matrix each, applied so many times."""
+    """Return the products of implicit steps: the Gram matrix of the smaller side, applied so many times."""
     gram = [("gram", rows, n_in) for rows, n_in, _ in maps]
     return gram + [("apply", min(rows, n_in), n_out) for rows, n_in, n_out in maps] * applications
+
+
+def local_steps(maps, times):
+    """Return the products of further plain local steps: in sample space where that takes fewer flops."""
+    few = [shape for shape in maps if shape[0] <= 2 * shape[1]]
+    gram = [("sample gram", rows, n_in) for rows, n_in, _ in few]
+    applied = [("apply", rows, n_out) for rows, _, n_out in few] * times
+    return gram + applied + passes([shape for shape in maps if shape not in few], times)
 
 
 def passes(maps, times):
@@ -136,15 +151,15 @@ def locoprop(variant, local_optimizer="sgd"):
 
 
 METHODS = {
-    "BackProp": Ours(BackProp, nesterov, lambda maps: []),
-    "ProxProp exact": Ours(lambda: ProxProp(1.0), nesterov, lambda maps: solves(maps[:-1], 1)),
-    "ProxProp cg3": Ours(lambda: ProxProp(1.0, "cg3"), nesterov, lambda maps: solves(maps[:-1], 3)),
-    "ProxProp cg5": Ours(lambda: ProxProp(1.0, "cg5"), nesterov, lambda maps: solves(maps[:-1], 5)),
-    "ProxProp cg10": Ours(lambda: ProxProp(1.0, "cg10"), nesterov, lambda maps: solves(maps[:-1], 10)),
-    "LocoProp-S": Ours(lambda: locoprop("S"), own_step, lambda maps: solves(maps, 9)),
-    "LocoProp-M": Ours(lambda: locoprop("M"), own_step, lambda maps: solves(maps, 9)),
+    "BackProp": Ours(BackProp, outer, lambda maps: []),
+    "ProxProp exact": Ours(lambda: ProxProp(1.0), outer, lambda maps: solves(maps[:-1], 1)),
+    "ProxProp cg3": Ours(lambda: ProxProp(1.0, "cg3"), outer, lambda maps: solves(maps[:-1], 3)),
+    "ProxProp cg5": Ours(lambda: ProxProp(1.0, "cg5"), outer, lambda maps: solves(maps[:-1], 5)),
+    "ProxProp cg10": Ours(lambda: ProxProp(1.0, "cg10"), outer, lambda maps: solves(maps[:-1], 10)),
+    "LocoProp-S": Ours(lambda: locoprop("S"), own_step, lambda maps: local_steps(maps, 9)),
+    "LocoProp-M": Ours(lambda: locoprop("M"), own_step, lambda maps: local_steps(maps, 9)),
     "LocoProp-M RMSProp": Ours(lambda: locoprop("M", "rmsprop"), own_step, lambda maps: passes(maps, 9)),
-    "Semi-Implicit BP": Ours(lambda: SemiImplicit(eta=0.1, lam=1.0), own_step, lambda maps: solves(maps, 5)),
+    "Semi-Implicit BP": Ours(lambda: SemiImplicit(0.1, 1.0), own_step, lambda maps: local_steps(maps, 5)),
 }
 OTHERS = ("PyTorch", "PyTorch fused", "scikit-learn")
 
@@ -169,7 +184,7 @@ TARGETS = {
 def our_contender(problem, name, backend, images):
     """Return a whole training step of one of `METHODS`."""
     ours = METHODS[name]
-    net, method, optimizer = problem.network(backend), ours.method(), ours.optimizer()
+    net, method, optimizer = problem.network(backend), ours.method(), ours.optimizer(problem)
     X, y = net.checked_batch(*problem.samples(images))
 
     def step():
@@ -179,22 +194,43 @@ def our_contender(problem, name, backend, images):
     return Contender("minilift", step, lambda: synchronize(net.xp))
 
 
-def torch_contender(problem, name, backend, images):
-    """Return PyTorch's training step by backpropagation, default or fused SGD."""
-    import torch
+def torch_mlp(problem):
+    """Return a problem's multilayer perceptron in PyTorch."""
     from torch import nn
 
-    device = "cuda" if backend == "cupy" else "cpu"
     activations = {"relu": nn.ReLU, "tanh": nn.Tanh, "identity": nn.Identity}
     hidden = len(problem.widths) - 2
     names = [problem.activation] * hidden if isinstance(problem.activation, str) else problem.activation
     layers = [nn.Linear(problem.widths[0], problem.widths[1])]
     for activation, n_in, n_out in zip(names, problem.widths[1:], problem.widths[2:]):
         layers += [activations[activation](), nn.Linear(n_in, n_out)]
-    net = nn.Sequential(*layers).to(device)
+    return nn.Sequential(*layers)
+
+
+def torch_convnet(problem):
+    """Return ProxProp's ConvNet in PyTorch."""
+    from torch import nn
+
+    layers = []
+    for c_in, c_out in ((3, 16), (16, 20), (20, 20)):
+        layers += [nn.Conv2d(c_in, c_out, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)]
+    return nn.Sequential(*layers[:-1], nn.Flatten(), nn.Linear(1280, 10))
+
+
+def torch_contender(problem, name, backend, images):
+    """Return PyTorch's training step by backpropagation, default or fused SGD."""
+    import torch
+    from torch import nn
+
+    device = "cuda" if backend == "cupy" else "cpu"
+    net = (torch_convnet if problem.images else torch_mlp)(problem).to(device)
     X, y = (torch.from_numpy(array).to(device) for array in problem.samples(images))
     fused = {"fused": True} if name.endswith("fused") else {}
-    optimizer = torch.optim.SGD(net.parameters(), LEARNING_RATE, momentum=MOMENTUM, nesterov=True, **fused)
+    if problem.images:
+        X = X.permute(0, 3, 1, 2).contiguous()  # PyTorch's own layout
+        optimizer = torch.optim.Adam(net.parameters(), LEARNING_RATE, **fused)
+    else:
+        optimizer = torch.optim.SGD(net.parameters(), LEARNING_RATE, MOMENTUM, nesterov=True, **fused)
 
     def loss(z):
         if problem.autoencoder:
@@ -226,8 +262,8 @@ def contender(problem, name, backend="numpy", images=None):
     """Return a contender by name, or None if it does not apply or is not installed here."""
     if name in METHODS:
         return our_contender(problem, name, backend, images)
-    if name == "scikit-learn" and (problem.autoencoder or backend == "cupy"):
-        return None  # it has neither the loss nor the linear code layer, and no GPU
+    if name == "scikit-learn" and (problem.autoencoder or problem.images or backend == "cupy"):
+        return None  # it has no sigmoid cross-entropy, no linear code layer, no convolution and no GPU
     build = sklearn_contender if name == "scikit-learn" else torch_contender
     try:
         return build(problem, name, backend, images)
@@ -256,9 +292,9 @@ def product_contender(product, xp):
     if kind == "apply":
         side, n_out = shape
         left, right = array(side, side), array(side, n_out)
-    elif kind == "gram":
+    elif kind.endswith("gram"):
         a = array(*shape)
-        left, right = (a, a.T) if a.shape[0] <= a.shape[1] + 1 else (a.T, a)
+        left, right = (a, a.T) if shape[0] <= shape[1] or kind == "sample gram" else (a.T, a)
     else:
         rows, n_in, n_out = shape
         left, right = {"forward": lambda: (array(rows, n_in), array(n_in, n_out)),
@@ -346,11 +382,11 @@ def bench_step(options):
 
 
 def load_images(path):
-    """Return {"wide": images} from a file with X_train, or nothing."""
+    """Return the images of a file's X_train for the networks that take CIFAR-10's, or nothing."""
     if path is None:
         return {}
     with np.load(path, allow_pickle=False) as file:
-        return {"wide": file["X_train"]}
+        return dict.fromkeys(("wide", "convnet"), file["X_train"])
 
 
 def step_row(network, name, times, limits):
@@ -387,8 +423,8 @@ def step_table(rows):
             cells.append([row["contender"], spread(row["seconds"], 1e3),
                           *(spread(row["ratios"].get(other), 1, 2) for other in others),
                           spread(row["limit"], 1e3), spread(row["share"], 1, 2)])
-        widths = "-".join(map(str, problem.widths))
-        lines += ["", f"{network}: {problem.title}, {widths}, batch {problem.batch}", *columns(cells)]
+        widths = "" if problem.images else f", {'-'.join(map(str, problem.widths))}"
+        lines += ["", f"{network}: {problem.title}{widths}, batch {problem.batch}", *columns(cells)]
         lines += [f"  target: {row['contender']} {one['what']} "
                   f"{'≥' if 'at least' in one else '≤'} {one.get('at least', one.get('at most'))}: "
                   f"{one['reached']:.2f}, {'met' if one['met'] else 'NOT met'}"
@@ -807,14 +843,6 @@ def commit():
         return None
 
 
-def write_text(path, text):
-    """Write a text file so that a reader sees the old one or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
-
-
 # ------------------------------------------------------------------------------------ the command line
 
 
@@ -831,19 +859,14 @@ def add_arguments(parser):
     parser.add_argument("--backend", default="numpy", metavar="{numpy,cupy}",
                         help="array library of minilift (default: numpy); with cupy PyTorch runs on CUDA")
     parser.add_argument("--data", metavar="FILE.npz",
-                        help="CIFAR-10's images for ProxProp's network, as X_train (default: random images)")
+                        help="CIFAR-10's images, (N, 32, 32, 3) or flat, as X_train (default: random images)")
     parser.add_argument("--output", default="minilift-bench", metavar="FOLDER",
                         help="where results are written (default: minilift-bench)")
 
 
 def run(arguments):
     """Check the options and measure in a fresh process, whose libraries see the number of threads in time."""
-    try:
-        options = checked_options(arguments)
-    except (ValueError, TypeError) as error:
-        print(f"minilift bench: {error}", file=sys.stderr)
-        return 2
-    return fresh_process(options).returncode
+    return fresh_process(checked_options(arguments)).returncode
 
 
 def checked_options(arguments):

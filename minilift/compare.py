@@ -33,7 +33,7 @@ from minilift.arguments import known_name, positive_number, whole_number
 from minilift.backend import BACKENDS
 from minilift.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from minilift.methods import BackProp, LocoProp, ProxProp, SemiImplicit, as_method
-from minilift.network import mlp
+from minilift.models import mlp
 from minilift.optim import SGD, Adam, HeavyBall, Nesterov, RMSProp
 from minilift.train import evaluate, fit
 

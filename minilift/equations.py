@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from minilift.arguments import unknown_name
-from minilift.train import write_bytes
+from minilift.files import write_bytes
 
 EQUATIONS = {
     "BackProp": "∇J in θ_l is ãᵀ g_l, with g_l = ∂J/∂z_l",

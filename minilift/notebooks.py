@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import tempfile
 import unicodedata
@@ -21,6 +20,7 @@ from importlib import resources
 from pathlib import Path
 
 from minilift.arguments import unknown_name, whole_number
+from minilift.files import write_text
 
 CURRICULUM = (
     "01_backward_step",
@@ -144,21 +144,13 @@ def build(name):
     _, student_path, solution_path = paths(name)
     student = execute(version(name, "student"))
     student.metadata = notebook_metadata(name, "student")
-    write(student_path, as_text(student))
-    write(solution_path, as_text(version(name, "solution")))
+    write_text(student_path, as_text(student))
+    write_text(solution_path, as_text(version(name, "solution")))
 
 
 def as_text(notebook):
     """Return a notebook as the text of its file."""
     return json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
-
-
-def write(path, text):
-    """Write a text file so that a reader sees the old one or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 # ---- running them
@@ -238,7 +230,7 @@ def hand_out(directory, names=CURRICULUM):
         target = directory / f"{name}.ipynb"
         written.append((target, not target.exists()))
         if not target.exists():
-            write(target, as_text(without_outputs(read(paths(name)[1]))))
+            write_text(target, as_text(without_outputs(read(paths(name)[1]))))
     return written
 
 
@@ -381,7 +373,7 @@ def run_grade(arguments):
     results = grade(path, arguments.seed)
     target = Path(arguments.json) if arguments.json else path.with_suffix(".grade.json")
     report = {"notebook": path.name, "seed": arguments.seed, "results": results}
-    write(target, json.dumps(report, indent=1) + "\n")
+    write_text(target, json.dumps(report, indent=1) + "\n")
     print("\n".join([f"{path.name}, seed {arguments.seed}", *table(results), f"written: {target}"]))
     return 0
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from minilift.files import write_bytes
 from minilift.network import shape_text
-from minilift.train import write_bytes
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"

@@ -15,7 +15,6 @@ import csv
 import io
 import json
 import math
-import os
 import re
 import time
 import zlib
@@ -26,8 +25,8 @@ import numpy as np
 
 from minilift.arguments import known_name, unknown_name, whole_number
 from minilift.backend import array_module, to_numpy
+from minilift.files import read_npz, write_bytes, write_npz
 from minilift.methods import as_method
-from minilift.network import read_npz, write_npz
 from minilift.optim import Optimizer, number_between
 
 EVALUATION_BATCH = 500  # samples in one batch of an evaluation: few enough for memory, enough to be fast
@@ -199,20 +198,6 @@ class History:
 def as_json_number(value):
     """Return a finite number as it is, another as text that `float` reads."""
     return value if math.isfinite(value) else str(value)
-
-
-def write_bytes(path, data):
-    """Write a file so that a reader sees the old content or the new, never a part."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 # --------------------------------------------------------------------------------------------- early stop

@@ -21,8 +21,8 @@ ROOT = PACKAGE.parent
 
 # The ground floor first: a room may import those before it, and its own. (optim stands before methods because
 # LocoProp runs local optimizers.)
-ROOMS = ["arguments", "backend", "maps", "convolution", "activations", "pooling", "normalization", "losses",
-         "problems", "solvers", "network", "energy", "optim", "methods", "train", "datasets", "equations",
+ROOMS = ["arguments", "backend", "files", "maps", "convolution", "activations", "pooling", "normalization", "losses",
+         "problems", "solvers", "network", "models", "energy", "optim", "methods", "train", "datasets", "equations",
          "checks", "notebooks", "teach", "exercises", "plots", "bench", "compare", "reproduce", "cli"]
 CONVOLUTION = ("convolution", "pooling", "normalization")
 CORE = [room for room in ROOMS[:ROOMS.index("methods") + 1] if room not in (*CONVOLUTION, "optim")]

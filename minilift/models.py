@@ -1,0 +1,143 @@
+r"""Ready-made networks, and networks read back from the files that `Network.save` writes."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+
+import numpy as np
+
+from minilift import activations, convolution, losses, maps, normalization, pooling
+from minilift.activations import ACTIVATIONS
+from minilift.arguments import known_name
+from minilift.backend import get_module
+from minilift.convolution import Conv2d
+from minilift.files import read_npz
+from minilift.maps import Linear
+from minilift.network import Network
+from minilift.normalization import BatchNorm
+from minilift.pooling import Flatten, MaxPool2d
+
+
+def mlp(widths, activation="relu", loss=None, seed=0, dtype=np.float32, backend="numpy", init="uniform"):
+    """Return a multilayer perceptron.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        (n_0, n_1, …, n_D): number of inputs, then of units of each map.
+    activation : str, Activation, or a sequence of one for each of the D − 1 hidden layers; default "relu"
+        By name: "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "identity".
+    loss, seed, dtype, backend
+        As for `Network`.
+    init : str or float, default "uniform"
+        As for `Linear`.
+    """
+    if isinstance(widths, int):
+        raise TypeError(f"mlp: widths must be a sequence of widths, got {widths}")
+    widths = list(widths)
+    if len(widths) < 2:
+        raise ValueError(f"mlp: widths must hold at least an input and an output width, got {widths}")
+    hidden = len(widths) - 2
+    one = isinstance(activation, str) or hasattr(activation, "adjoint")
+    if not one and not isinstance(activation, (list, tuple)):
+        raise TypeError(f"mlp: activation must be a name, a transfer or a sequence of them, got {activation!r}")
+    each = [activation] * hidden if one else list(activation)
+    if len(each) != hidden:
+        raise ValueError(f"mlp: {hidden} hidden layers need as many activations, got {len(each)}")
+    layers = [Linear(widths[0], widths[1], init=init)]
+    for l, transfer in enumerate(each, start=1):
+        layers += [named_activation("mlp: activation", transfer), Linear(widths[l], widths[l + 1], init=init)]
+    return Network(layers, loss=loss, seed=seed, dtype=dtype, backend=backend)
+
+
+def convnet(input_shape=(32, 32, 3), channels=(16, 20, 20), classes=10, kernel=5, activation="relu", batch_norm=False,
+            loss=None, seed=0, dtype=np.float32, backend="numpy", input_layout="channels_last", init="uniform"):
+    """Return a convolutional network, by default ProxProp's for CIFAR-10 as its authors' program has it.
+
+    Convolutions with zero padding ("same"), each followed by the activation and all but the last by 2×2 max-pooling; then
+    one fully connected map. The paper's: conv 16, ReLU, pool, conv 20, ReLU, pool, conv 20, ReLU, flatten, 1280 → 10.
+
+    Parameters
+    ----------
+    input_shape : (int, int, int)
+        H, W, C of the images; ``(8, 8, 1)`` with ``input_layout="flat"`` takes the embedded digits.
+    channels : sequence of int
+        Output channels of each convolution.
+    classes : int
+        Number of outputs.
+    kernel : int
+        Rows and columns of the filters, odd.
+    activation : str or Activation
+        As for `mlp`.
+    batch_norm : bool, default False
+        Whether a `BatchNorm` stands between each convolution and its activation.
+    loss, seed, dtype, backend, input_layout
+        As for `Network`.
+    init : str or float
+        As for `Linear`.
+    """
+    layers, shape = [], tuple(input_shape)
+    channels = list(channels)
+    for l, c_out in enumerate(channels, start=1):
+        layers.append(Conv2d(shape[-1], c_out, kernel, init=init))
+        layers += [BatchNorm(c_out)] if batch_norm else []
+        layers.append(named_activation("convnet: activation", activation))
+        layers += [MaxPool2d(2)] if l < len(channels) else []
+        shape = (*shape[:2], c_out) if l == len(channels) else (shape[0] // 2, shape[1] // 2, c_out)
+    layers += [Flatten(), Linear(math.prod(shape), classes, init=init)]
+    return Network(layers, loss=loss, seed=seed, dtype=dtype, backend=backend, input_shape=input_shape,
+                   input_layout=input_layout)
+
+
+def named_activation(what, activation):
+    """Return an activation given by name or as it is."""
+    if isinstance(activation, str):
+        return ACTIVATIONS[known_name(what, activation, tuple(ACTIVATIONS))]()
+    return activation
+
+
+def load(path, backend="numpy", layers=()):
+    """Read a network that `Network.save` wrote.
+
+    Parameters
+    ----------
+    path : str or Path
+    backend : {"numpy", "cupy"}
+    layers : sequence of classes, optional
+        The user's own layer or loss classes that the network uses.
+
+    Raises
+    ------
+    ValueError
+        If the file is no saved network, is damaged, or needs a class that is not known.
+    """
+    arrays = read_npz(path)
+    if "graph" not in arrays:
+        raise ValueError(f"{path}: not a network saved by minilift (it holds {sorted(arrays)})")
+    get_module(backend)  # an unknown backend is no fault of the file
+    known = {cls.__name__: cls for cls in layers}
+    for module in (maps, convolution, activations, pooling, normalization, losses):
+        known = {**{name: cls for name, cls in vars(module).items() if is_part(cls)}, **known}
+    try:
+        graph = json.loads(str(arrays.pop("graph")))
+        net = Network([build(item, known) for item in graph["layers"]], loss=build(graph["loss"], known),
+                      dtype=graph["dtype"], backend=backend, input_shape=graph["input_shape"],
+                      input_layout=graph["input_layout"])
+        net.load_state_dict(arrays)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: cannot be made into a network, damaged or of classes that are not known "
+                         f"({type(error).__name__}: {error})") from error
+    return net
+
+
+def is_part(thing):
+    """Whether `thing` is the class of a layer or a loss."""
+    return inspect.isclass(thing) and (hasattr(thing, "kind") or hasattr(thing, "gradient"))
+
+
+def build(description, known):
+    """Return the layer that `describe` described."""
+    name, arguments = description
+    return known[known_name("load: layer", name, tuple(known))](**arguments)
