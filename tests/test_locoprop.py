@@ -56,8 +56,7 @@ def blocks(net, X, y):
     for variant, optimizer, steps, gamma in itertools.product("SM", RATES, (1, 3, 10), ("10", "0.1"))
     for rate in RATES[optimizer]])
 def test_local_steps_are_the_authors(numbers, variant, optimizer, steps, gamma, rate):
-    # holds LocoProp-S
-    # holds LocoProp-M
+    # holds LocoProp-S, LocoProp-M
     net = autoencoder(numbers)
     method = ml.LocoProp(variant, float(gamma), steps, float(rate), optimizer)
     for k, X in enumerate(numbers["X"], start=1):
@@ -71,6 +70,7 @@ def test_local_steps_are_the_authors(numbers, variant, optimizer, steps, gamma, 
 @pytest.mark.parametrize("eta", ["0.01", "1", "100"])
 @pytest.mark.parametrize("gamma", ["10", "0.1"])
 def test_exact_minimisers(numbers, gamma, eta):
+    # holds LocoProp-S, LocoProp-M
     X, net = numbers["X"][0], autoencoder(numbers)
     expected = stored_theta(numbers, f"S/exact/gamma{gamma}/eta{eta}")
     _, step = ml.LocoProp("S", float(gamma), "exact", eta=float(eta)).direction(net, X, X)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from laws import assert_close, cases, central_difference
+from laws import assert_close, cases, central_difference, norm
 
 import minilift as ml
 from minilift.maps import Gram
@@ -198,6 +198,21 @@ def blocks_of(case):
     list(sweep(case.net, case.net.forward(case.X), case.y,
                lambda block: found.append(block) or np.zeros_like(block.theta)))
     return found
+
+
+@given(case=cases())
+def test_the_exact_solver_minimises_both_blocks_of_the_last_map(case):
+    """W at the old b, then b at the new W: the gradients of the two objectives, written out, vanish."""
+    # holds SIBP W, SIBP b
+    eta, lam = 0.2, 0.7
+    block = blocks_of(case)[0]
+    step = ml.SemiImplicit(eta, lam, solver="exact").propose(block)
+    target = block.z - eta * block.g / block.weight
+    at_new_weights = block.z - block.a @ step[:-1]
+    of_weights = lam * step[:-1] - block.a.T @ (at_new_weights - target)
+    of_bias = lam * step[-1] - (at_new_weights - step[-1] - target).sum(axis=0)
+    scale = (1 + norm(block.a))**2 * (norm(step) + norm(target - block.z))
+    assert norm(of_weights) + norm(of_bias) <= 1e-12 * scale
 
 
 @given(case=cases())
