@@ -1,7 +1,8 @@
 r"""The penalty energy of ProxProp, its partial gradients by hand, and the literal Algorithm 1.
 
 .. math:: E(\theta, a, z) = L_y(\varphi(\theta_D, a_{D-1}))
-            + \sum_{l<D} \tfrac{\gamma}{2}\|\sigma(z_l) - a_l\|^2 + \tfrac{\rho}{2}\|\varphi(\theta_l, a_{l-1}) - z_l\|^2
+            + \sum_{l<D} \tfrac{\gamma}{2}\|\sigma(z_l) - a_l\|^2
+            + \tfrac{\rho}{2}\|\varphi(\theta_l, a_{l-1}) - z_l\|^2
 
 On a forward pass both penalties vanish and E is the training loss J. Proposition 1: one sweep of block-wise descent
 on E, from the last layer to the first, with γ = ρ = 1/τ and step τ, is one step of gradient descent on J. Training
@@ -64,12 +65,18 @@ class PenaltyEnergy:
         return self.net.phi[l].adjoint_theta(a[l - 1], self.gradient_phi(l, theta, a, z))
 
     def gradient_a(self, l, theta, a, z):
-        r"""Return :math:`\partial E/\partial a_l = \partial E/\partial\varphi_{l+1}\,W_{l+1}^T + \gamma(a_l - \sigma(z_l))`."""
+        r"""Return :math:`\partial E/\partial a_l`.
+
+        It is :math:`\partial E/\partial\varphi_{l+1}\,W_{l+1}^T + \gamma(a_l - \sigma(z_l))`.
+        """
         through_map = self.net.phi[l + 1].adjoint_input(theta[l + 1], self.gradient_phi(l + 1, theta, a, z))
         return through_map - self.gamma * self.activation_gap(l, a, z)
 
     def gradient_z(self, l, theta, a, z):
-        r"""Return :math:`\partial E/\partial z_l = \gamma\,\sigma'(z_l)\odot(\sigma(z_l) - a_l) - \rho(\varphi_l - z_l)`."""
+        r"""Return :math:`\partial E/\partial z_l`.
+
+        It is :math:`\gamma\,\sigma'(z_l)\odot(\sigma(z_l) - a_l) - \rho(\varphi_l - z_l)`.
+        """
         sigma_z, aux = self.net.sigma[l].apply(z[l])
         through_transfer = self.net.sigma[l].adjoint(z[l], sigma_z, aux, self.gamma * (sigma_z - a[l]))
         return through_transfer - self.rho * self.map_gap(l, theta, a, z)
@@ -104,10 +111,11 @@ def algorithm_1(net, X, y, tau):
         # (b) in z_l, with the a_l^½ just found; then in a_{l−1}, with z_l^½
         at_half = replaced(a, l, a_half[l])
         z_half[l] = z[l] - tau * energy.gradient_z(l, theta, at_half, z)  # ProxProp (9)
+        half = replaced(z, l, z_half[l])
         if l > 1:
-            a_half[l - 1] = a[l - 1] - tau * energy.gradient_a(l - 1, theta, a, replaced(z, l, z_half[l]))  # ProxProp (10)
+            a_half[l - 1] = a[l - 1] - tau * energy.gradient_a(l - 1, theta, a, half)  # ProxProp (10)
         # (c) in θ_l, at the forward pass's a_{l−1}: with a_{l−1}^½ Proposition 1 would be false
-        theta_new[l] = theta[l] - tau * energy.gradient_theta(l, theta, a, replaced(z, l, z_half[l]))  # ProxProp (11)
+        theta_new[l] = theta[l] - tau * energy.gradient_theta(l, theta, a, half)  # ProxProp (11)
     return State(theta_new, z_half, a_half, aux)
 
 

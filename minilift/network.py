@@ -292,9 +292,9 @@ class Network:
                  for r in rows]
         rule = "─" * max(map(len, lines))
         explicit = ["BatchNorm: every method takes explicit steps in scale and shift"] if self.norms else []
-        return "\n".join([f"Network: input {shape_text(in_layout(self.shapes[0], self.input_layout))}, "
-                          f"{self.loss_function!r}, {self.dtype.name} on {self.backend}", lines[0], rule, *lines[1:], rule,
-                          f"{total:,} parameters", *explicit])
+        head = (f"Network: input {shape_text(in_layout(self.shapes[0], self.input_layout))}, {self.loss_function!r}, "
+                f"{self.dtype.name} on {self.backend}")
+        return "\n".join([head, lines[0], rule, *lines[1:], rule, f"{total:,} parameters", *explicit])
 
     def save(self, path):
         """Write the layers and parameters to an `.npz` file, atomically; `minilift.load` reads it back."""
@@ -361,7 +361,8 @@ def check_shapes(phi, sigma, input_shape=None):
         except ValueError as error:
             raise ValueError(f"Network: map {l} does not fit what comes before it: {error}") from None
     if len(shapes[-1]) != 1:
-        raise ValueError(f"Network: the last map must give vectors, (N, n), but {phi[-1]!r} gives {shape_text(shapes[-1])}; "
+        raise ValueError(f"Network: the last map must give vectors, (N, n), but {phi[-1]!r} gives "
+                         f"{shape_text(shapes[-1])}; "
                          "end with Flatten() and a Linear map")
     return shapes
 

@@ -85,7 +85,7 @@ class BatchNorm(Transfer):
             In training, if the batch has one value in each channel: its variance says nothing.
         """
         xp = array_module(z)
-        mean, variance, batch = *self.running, None
+        mean, variance, batch = self.running[0], self.running[1], None
         if training:
             axes, values = tuple(range(z.ndim - 1)), z.size // self.channels
             if values < 2:

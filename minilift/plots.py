@@ -134,7 +134,7 @@ def two_panels(ylabel):
 
 
 def draw(panels, histories, column, style, label):
-    """Draw the median of some histories over epochs and over seconds, their range, and a cross for each that diverged."""
+    """Draw the median of some histories over epochs and over seconds, their range, and a cross where one diverged."""
     rows = max(map(len, histories))
     losses = np.array([[*run[column], *[math.inf] * (rows - len(run))] for run in histories], dtype=float)
     for x_column, axes in panels.items():

@@ -81,11 +81,12 @@ def damped_solve(gram, g, damping):
 
 
 def conjugate_gradients(gram, g, damping, steps, joint=False):
-    r"""Take `steps` of textbook conjugate gradients on :math:`(\tilde A^T\tilde A + \beta I)\, d = \tilde A^T g`, from d = 0.
+    r"""Take `steps` of textbook conjugate gradients on the equations of `damped_solve`, from d = 0.
 
     On the sample side the unknowns are coefficients U of :math:`d = \tilde A^T U` and inner products are those of
-    θ: with :math:`H = \tilde A\tilde A^T`, :math:`\langle\tilde A^TP, M\tilde A^TP\rangle = \langle HP, HP + \beta P\rangle`
-    and :math:`\|\tilde A^TR\|^2 = \langle R, HR\rangle`. HR and HP are kept by recurrence, so that an iteration costs
+    θ: with :math:`H = \tilde A\tilde A^T` and :math:`M = \tilde A^T\tilde A + \beta I`,
+    :math:`\langle\tilde A^TP, M\tilde A^TP\rangle = \langle HP, HP + \beta P\rangle` and
+    :math:`\|\tilde A^TR\|^2 = \langle R, HR\rangle`. HR and HP are kept by recurrence, so that an iteration costs
     one product with H on either side.
 
     Parameters
@@ -154,8 +155,9 @@ def fletcher_reeves(problem, steps):
     r"""Take `steps` of nonlinear conjugate gradients, after Fletcher and Reeves, on a local problem.
 
     Each output unit is a problem of its own with its own step length: the first trial minimises the Gauss–Newton
-    model along the direction, then halving until Armijo's condition holds, then the best of a few longer ones. A direction that does not descend is
-    replaced by the steepest one. On the sample side a line search costs no product, a step one.
+    model along the direction, then halving until Armijo's condition holds, then the best of a few longer ones. A
+    direction that does not descend is replaced by the steepest one. On the sample side a line search costs no
+    product, a step one.
 
     Parameters
     ----------
@@ -233,9 +235,9 @@ def newton(problem, tolerance):
 
 
 def newton_direction(problem, z, q, forcing):
-    r"""Solve :math:`(\tilde a^T\nabla^2h(z)\,\tilde a + \beta I)\,P = Q` by conjugate gradients, to the relative `forcing`.
+    r"""Solve :math:`(\tilde a^T\nabla^2h(z)\,\tilde a + \beta I)\,P = Q` by conjugate gradients.
 
-    Returns the coordinates of P and its change of z.
+    Returns the coordinates of P and its change of z, once the residual has fallen to `forcing` of its start.
     """
     gram, total = problem.gram, problem.total
     p = array_module(q).zeros_like(q)

@@ -193,8 +193,8 @@ def spectral_filter(s, rates, damping=0.0):
     r"""Return what T plain steps of LocoProp-S make of an eigenvalue s of :math:`C = \tilde a^T\tilde a`.
 
     The step is :math:`-\gamma\,Q\,\mathrm{diag}(h(s))\,Q^T\tilde a^Tg` with
-    :math:`h(s) = (1 - \prod_t(1 - \alpha_t(s + \beta)))/(s + \beta)`: T = 1 is BackProp, T → ∞ the pseudo-inverse 1/s, and
-    with the regulariser the prox 1/(s + β).
+    :math:`h(s) = (1 - \prod_t(1 - \alpha_t(s + \beta)))/(s + \beta)`: T = 1 is BackProp, T → ∞ the pseudo-inverse
+    1/s, and with the regulariser the prox 1/(s + β).
 
     Parameters
     ----------
@@ -220,7 +220,7 @@ def spectral_filter(s, rates, damping=0.0):
 
 
 def filtered_step(gram, signal, rates, damping=0.0):
-    r"""Return T plain steps of LocoProp-S at once, :math:`D = Q\,\mathrm{diag}(h(s))\,Q^T\tilde a^T s`, by eigenvectors.
+    r"""Return T plain steps of LocoProp-S at once, :math:`Q\,\mathrm{diag}(h(s))\,Q^T\tilde a^T\gamma g`, by eigenvectors.
 
     Parameters
     ----------

@@ -5,8 +5,8 @@ From the last map to the first, with the loss *summed* over the batch and its un
 .. math:: W_l \leftarrow \arg\min_W \|f(a_{l-1}W + 1b_l^T) - (a_l - \eta\delta_l)\|^2 + \lambda\|W - W_l\|^2, \qquad
             b_l \leftarrow \arg\min_b \|f(a_{l-1}W_l^{new} + 1b^T) - (a_l - \eta\delta_l)\|^2 + \lambda\|b - b_l\|^2,
 
-then :math:`\delta_{l-1} = (\delta_l \odot f')\,(W_l^{new})^T`; on the last map f is the identity. The problems of the hidden
-maps are not convex; the authors take five Fletcher–Reeves steps.
+then :math:`\delta_{l-1} = (\delta_l \odot f')\,(W_l^{new})^T`; on the last map f is the identity. The problems of
+the hidden maps are not convex; the authors take five Fletcher–Reeves steps.
 """
 
 from __future__ import annotations
