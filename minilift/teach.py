@@ -28,6 +28,7 @@ __all__ = [
 
 ROUNDING = 1e-12  # float64 (unit rounding 1e-16), sums of up to some thousand terms of order one
 DIFFERENCES = 1e-6  # central differences in float64: good to about 1e-10, times the curvature
+NO_MISTAKE_FITS = "none of the mistakes known here fits; look at the property whose error is too large"
 DPI = 100  # of figures: sharp enough to read, and a notebook of ten stays below 700 KB
 
 
@@ -185,8 +186,8 @@ def check(exercise, answer, claims, mistakes=None, fallback=None):
         status = "TODO"
     except Exception as error:  # whatever a student's code raises is a finding about that code
         status, message = "FAIL", explained(error)
-    if status == "FAIL" and not message:
-        message = diagnosis(asked, mistakes)
+    if status == "FAIL":
+        message = diagnosis(asked, mistakes) or message or NO_MISTAKE_FITS
     publish(verdict(exercise, status, held, message, fallback is not None),
             {"kind": "check", "exercise": exercise, "status": status, "message": message,
              "claims": [{"text": c.text, "error": float(c.error) if math.isfinite(c.error) else None,
@@ -195,8 +196,8 @@ def check(exercise, answer, claims, mistakes=None, fallback=None):
 
 
 def unanswered(answer):
-    """Whether an answer is None, or a tuple or list that holds None."""
-    return answer is None or (isinstance(answer, (tuple, list)) and any(part is None for part in answer))
+    """Whether an answer is None, or a tuple of several answers one of which is."""
+    return answer is None or (isinstance(answer, tuple) and any(part is None for part in answer))
 
 
 def guarded(answer):
@@ -231,15 +232,12 @@ def explained(error):
 
 
 def diagnosis(answer, mistakes):
-    """Return what the first known mistake that fits says, or that none fits."""
+    """Return what the first known mistake that fits says, or nothing."""
     try:
         with np.errstate(all="ignore"):
-            for fits, message in mistakes(answer) if mistakes else ():
-                if fits:
-                    return message
-    except Exception as error:  # a wrong answer may have any shape: say so rather than stop the notebook
-        return f"no diagnosis: comparing with known mistakes raised {type(error).__name__}: {error}"
-    return "none of the mistakes known here fits; look at the property whose error is too large"
+            return next((message for fits, message in mistakes(answer) if fits), "") if mistakes else ""
+    except Exception:  # a wrong answer may be anything: then there is no diagnosis, and the verdict stands
+        return ""
 
 
 def verdict(exercise, status, claims, message, has_fallback):

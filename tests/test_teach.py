@@ -50,6 +50,8 @@ def write_in_place(x):
     (write_in_place, "FAIL", "writes into one of its arguments"),
     (lambda x: None, "TODO", ""),
     (None, "TODO", ""),
+    ((None, 3), "TODO", ""),
+    (lambda x: [None, 2 * x], "FAIL", "your answer raised"),
 ])
 def test_check_tells_right_from_wrong_and_from_not_done(reported, answer, status, message):
     returned = check_doubling(answer)
@@ -78,11 +80,12 @@ def test_report_of_a_result_that_is_not_finite_is_valid_json(reported):
     assert "inf (limit" in notebooks.table(reported)[1]
 
 
-def test_a_broken_diagnosis_is_said_and_does_not_stop_the_notebook(reported):
+def test_a_diagnosis_that_cannot_deal_with_an_answer_does_not_stop_the_notebook(reported):
     def mistakes(answer):
         yield answer(1.0).shape == (7,), "never reached"
     teach.check("9.2", lambda x: x, lambda f: [teach.claim("zero", f(1.0), 0.0)], mistakes)
-    assert "no diagnosis" in reported[0]["message"]
+    assert reported[0]["status"] == "FAIL"
+    assert reported[0]["message"] == teach.NO_MISTAKE_FITS
 
 
 def test_answers_get_copies(reported):

@@ -1,0 +1,495 @@
+# %% [markdown]
+# # 03 · Write backprop and prove it right
+#
+# You will write the gradient of a network by hand, and build the tests that would have told you if it were
+# wrong.
+#
+# **Afterwards you can**
+# 1. write the adjoint of a linear map and test it by two inner products (Exercise 3.1);
+# 2. differentiate a loss, with the right weight for a mean and for a sum (Exercise 3.2);
+# 3. write the backward sweep in ten lines (Exercise 3.3);
+# 4. find a bug by comparing tensor by tensor (Exercise 3.4);
+# 5. choose a gradient check, and its step, that cannot be fooled (Exercise 3.5).
+#
+# **You need** the chain rule, matrix products. **Time**: 60 minutes.
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+
+import minilift as ml
+from minilift import teach
+from minilift.exercises import backprop as check
+
+SEED = 0
+rng = np.random.default_rng(SEED)
+teach.style()
+teach.versions()
+
+# %% [markdown]
+# ## The forward pass
+#
+# Samples are rows. Map number $l$ has weights $W_l$ and bias $b_l$, kept in **one** array $\theta_l =
+# [W_l;\, b_l^T]$ with the bias in the last row:
+#
+# $$ z_l = a_{l-1} W_l + 1 b_l^T, \qquad a_l = \sigma(z_l), \qquad l = 1, \dots, D, \tag{3.1} $$
+#
+# with $a_0 = X$ and no activation after the last map. Slot 0 of each list is taken, so that `theta[1]` is
+# $\theta_1$. The loss is the mean over samples of the softmax cross-entropy,
+#
+# $$ J = \frac1N \sum_i \Big( \log \sum_j e^{z_{ij}} - z_{i y_i} \Big), \qquad z = z_D. \tag{3.2} $$
+
+# %%
+net = ml.mlp([5, 7, 7, 7, 3], activation="tanh", dtype=np.float64, seed=SEED)
+X, y = rng.normal(size=(20, 5)), rng.integers(0, 3, 20)
+theta, D = net.theta, net.depth
+
+
+def forward(theta, X):
+    z, a = [None], [X]
+    for l in range(1, len(theta)):
+        z.append(a[l - 1] @ theta[l][:-1] + theta[l][-1])
+        if l < len(theta) - 1:
+            a.append(np.tanh(z[l]))  # (3.1)
+    return z, a
+
+
+def J(theta):
+    z = forward(theta, X)[0][-1]
+    return np.mean(np.log(np.exp(z).sum(axis=1)) - z[np.arange(len(y)), y])  # (3.2)
+
+
+z, a = forward(theta, X)
+teach.compare("z_4", z[D], net.forward(X).z[D])
+teach.holds("loss by hand and the library's", J(theta), net.loss(X, y))
+
+# %% [markdown]
+# ## Adjoints
+#
+# Backpropagation is a chain of *adjoints*. The adjoint of a linear map $M$ is the map $M^*$ with
+#
+# $$ \langle M x, g \rangle = \langle x, M^* g \rangle \quad \text{for all } x, g. \tag{3.3} $$
+#
+# It carries a gradient with respect to the output back to one with respect to the input. The map in (3.1)
+# is linear in $a$, with adjoint $g \mapsto g W^T$. It is also linear in $\theta$. No formula is needed to
+# *test* an adjoint: two random arrays and two inner products are enough.
+
+# %%
+l, g = 2, rng.normal(size=(20, 7))
+tangent = rng.normal(size=(20, 7))  # a change of a_1
+left = np.sum((tangent @ theta[l][:-1]) * g)
+right = np.sum(tangent * (g @ theta[l][:-1].T))
+teach.holds("adjoint in a: two inner products", left, right)  # (3.3)
+
+# %% [markdown]
+# ## Exercise 3.1 (warm-up): the adjoint in θ
+#
+# Write the adjoint of $\theta \mapsto a W + 1 b^T$: from $g$, shape (N, n_out), to an array of the shape of
+# $\theta$.
+#
+# <details><summary>Hint 1: idea</summary>
+#
+# The map is one matrix product, if a column of ones is appended to $a$.
+#
+# </details>
+# <details><summary>Hint 2: equation</summary>
+#
+# With $\tilde a = [a\; 1]$ the map is $\tilde a\,\theta$ and its adjoint is $\tilde a^T g$.
+#
+# </details>
+# <details><summary>Hint 3: first line</summary>
+#
+# `weights, bias = a.T @ g, g.sum(axis=0)`
+#
+# </details>
+
+# %% tags=["exercise"]
+# Exercise 3.1
+def adjoint_theta(a, g):
+    """Return an array (n_in + 1, n_out), for a (N, n_in) and g (N, n_out)."""
+    # <solution>
+    weights, bias = a.T @ g, g.sum(axis=0)
+    return np.vstack([weights, bias])  # (3.6)
+    # </solution>
+
+# %% tags=["check"]
+adjoint_theta = check.adjoint_theta(adjoint_theta, SEED)
+
+# %% tags=["mistake"]
+# says: the bias is missing
+def adjoint_theta(a, g):
+    return a.T @ g
+
+# %% tags=["mistake"]
+# says: averaged over the samples
+def adjoint_theta(a, g):
+    return np.vstack([a.T @ g, g.mean(axis=0)])
+
+# %% tags=["mistake"]
+# says: the last row
+def adjoint_theta(a, g):
+    return np.vstack([g.sum(axis=0), a.T @ g])
+
+# %% [markdown]
+# ## Exercise 3.2 (core): the gradient of the loss
+#
+# Differentiate (3.2) with respect to the logits $z$. Call the result $g_D = \partial J / \partial z_D$.
+#
+# <details><summary>Hint 1: idea</summary>
+#
+# Take one sample. What is the derivative of $\log\sum_j e^{z_j}$ with respect to $z_k$?
+#
+# </details>
+# <details><summary>Hint 2: equation</summary>
+#
+# It is the probability $p_k = e^{z_k}/\sum_j e^{z_j}$. The other term contributes $-1$ at the true class.
+# And each sample has weight $1/N$.
+#
+# </details>
+# <details><summary>Hint 3: first line</summary>
+#
+# `p = np.exp(z - z.max(axis=1, keepdims=True))`, then normalise each row.
+#
+# </details>
+
+# %% tags=["exercise"]
+# Exercise 3.2
+def loss_gradient(z, y):
+    """Return dJ/dz, shape (N, n), for logits z (N, n) and labels y (N,)."""
+    # <solution>
+    p = np.exp(z - z.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    p[np.arange(len(y)), y] -= 1
+    return p / len(y)  # (3.4)
+    # </solution>
+
+# %% tags=["check"]
+loss_gradient = check.loss_gradient(loss_gradient, SEED)
+
+# %% tags=["mistake"]
+# says: weight 1/N
+def loss_gradient(z, y):
+    p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    return p - np.eye(z.shape[1])[y]
+
+# %% tags=["mistake"]
+# says: the sign
+def loss_gradient(z, y):
+    p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    return (np.eye(z.shape[1])[y] - p) / len(y)
+
+# %% tags=["mistake"]
+# says: softmax is missing
+def loss_gradient(z, y):
+    return (z - np.eye(z.shape[1])[y]) / len(y)
+
+# %% tags=["mistake"]
+# says: not each column
+def loss_gradient(z, y):
+    return (np.exp(z) / np.exp(z).sum(axis=0) - np.eye(z.shape[1])[y]) / len(y)
+
+# %% [markdown]
+# ## The backward sweep
+#
+# With $p$ the softmax of the logits and $e_y$ the one-hot label, the three lines of backpropagation, from
+# the last map to the first, are
+#
+# $$ g_D = \tfrac1N (p - e_y), \tag{3.4} $$
+# $$ g_{l-1} = \sigma'(z_{l-1}) \odot (g_l W_l^T), \tag{3.5} $$
+# $$ \nabla_{\theta_l} J = \tilde a_{l-1}^T g_l, \qquad \tilde a = [a\;1]. \tag{3.6} $$
+#
+# (3.5) is the adjoint of the map in $a$, then that of the activation; (3.6) is the adjoint of the map in
+# $\theta$. The bias row takes no part in (3.5): it does not multiply $a$.
+
+# %% [markdown]
+# ## Exercise 3.3 (core): backprop
+#
+# Write the sweep for a tanh network, given $\theta$, the values $z$ and $a$ of the forward pass, and $g_D$.
+#
+# <details><summary>Hint 1: idea</summary>
+#
+# One loop over $l = D, \dots, 1$. In each turn: the gradient of $\theta_l$, then the signal for the layer
+# below.
+#
+# </details>
+# <details><summary>Hint 2: equation</summary>
+#
+# (3.6), then (3.5) with $\sigma'(z) = 1 - \tanh^2 z = 1 - a^2$.
+#
+# </details>
+# <details><summary>Hint 3: first line</summary>
+#
+# `gradients = [None] * len(theta)`
+#
+# </details>
+
+# %% tags=["exercise"]
+# Exercise 3.3
+def backprop(theta, z, a, g):
+    """Return [None, gradient in theta_1, …, gradient in theta_D], for g = dJ/dz_D."""
+    # <solution>
+    gradients = [None] * len(theta)
+    for l in range(len(theta) - 1, 0, -1):
+        gradients[l] = adjoint_theta(a[l - 1], g)  # (3.6)
+        if l > 1:
+            g = (1 - a[l - 1] ** 2) * (g @ theta[l][:-1].T)  # (3.5)
+    return gradients
+    # </solution>
+
+# %% tags=["check"]
+backprop = check.backprop(backprop, SEED)
+
+# %% tags=["mistake"]
+# says: σ' is missing
+def backprop(theta, z, a, g):
+    gradients = [None] * len(theta)
+    for l in range(len(theta) - 1, 0, -1):
+        gradients[l] = adjoint_theta(a[l - 1], g)
+        g = g @ theta[l][:-1].T
+    return gradients
+
+# %% tags=["mistake"]
+# says: it belongs at z_l
+def backprop(theta, z, a, g):
+    gradients = [None] * len(theta)
+    for l in range(len(theta) - 1, 0, -1):
+        gradients[l] = adjoint_theta(a[l - 1], g)
+        g = (1 - np.tanh(a[l - 1]) ** 2) * (g @ theta[l][:-1].T)
+    return gradients
+
+# %% tags=["mistake"]
+# says: 1 − tanh²
+def backprop(theta, z, a, g):
+    gradients = [None] * len(theta)
+    for l in range(len(theta) - 1, 0, -1):
+        gradients[l] = adjoint_theta(a[l - 1], g)
+        g = (1 - a[l - 1]) * (g @ theta[l][:-1].T)
+    return gradients
+
+# %% [markdown]
+# ## Tensor by tensor
+#
+# A single number that agrees proves little. Compare everything that was computed on the way: signals and
+# gradients, each with the library's.
+
+# %%
+signals = {}
+
+
+def keep_signals(block):  # a method of minilift is a function from a block to a step
+    signals[block.l] = block.g
+    return block.phi.adjoint_theta(block.a, block.g)
+
+
+loss, library = ml.methods.as_method(keep_signals).direction(net, X, y)
+mine = backprop(theta, z, a, loss_gradient(z[D], y))
+teach.compare("∂J/∂z_4", loss_gradient(z[D], y), signals[D])
+for l in range(D, 0, -1):
+    teach.compare(f"∇J in theta_{l}", mine[l], library[l - 1])
+teach.holds("BackProp's direction", library[0], ml.BackProp().direction(net, X, y)[1][0])
+
+# %% [markdown]
+# ## Finite differences
+#
+# An implementation can agree with another that has the same fault. Finite differences ask $J$ itself. Along
+# a random direction $t$,
+#
+# $$ \frac{J(\theta + ht) - J(\theta - ht)}{2h}
+#    = \langle \nabla J, t \rangle + O(h^2) + O(\varepsilon / h), \tag{3.7} $$
+#
+# where $\varepsilon$ is the unit rounding, 1e-16 in float64. One random direction tests all entries at
+# once; that a wrong gradient passes has probability zero.
+#
+# If $J$ can be evaluated at complex numbers, there is a way without any subtraction:
+#
+# $$ \frac{\mathrm{Im}\, J(\theta + iht)}{h} = \langle \nabla J, t \rangle + O(h^2). \tag{3.8} $$
+
+# %%
+tangent = [None] + [rng.normal(size=part.shape) for part in theta[1:]]
+slope = sum(np.sum(gradient * t) for gradient, t in zip(mine[1:], tangent[1:]))
+
+
+def shifted(h, dtype=np.float64):
+    return [None] + [(part + h * t).astype(dtype) for part, t in zip(theta[1:], tangent[1:])]
+
+
+def central(h):
+    return (J(shifted(h)) - J(shifted(-h))) / (2 * h)  # (3.7)
+
+
+def complex_step(h):
+    return np.imag(J(shifted(1j * h, complex))) / h  # (3.8)
+
+
+teach.holds("central difference, h = 1e-5", central(1e-5), slope, 1e-8)
+teach.holds("complex step, h = 1e-30", complex_step(1e-30), slope, 1e-13)
+
+# %% [markdown]
+# ## Predict
+#
+# Which step makes the central difference in float64 most accurate: 1e-2, 1e-5 or 1e-8?
+
+# %% tags=["predict"]
+best_step = None  # 1e-2, 1e-5 or 1e-8
+
+# %%
+errors = {h: abs(central(h) - slope) for h in (1e-2, 1e-5, 1e-8)}
+teach.reveal(best_step, min(errors, key=errors.get), "Truncation h² and rounding ε/h balance near h = ε^(1/3).")
+
+# %%
+net32 = ml.mlp([5, 7, 7, 7, 3], activation="tanh", dtype=np.float32, seed=SEED)
+
+
+def central32(h):
+    plus, minus = (net32.loss_function.value(net32.forward(X, theta=shifted(s, np.float32)).z[D], y)
+                   for s in (h, -h))
+    return (plus - minus) / (2 * h)
+
+
+steps = np.logspace(-14, 0, 57)
+ways = {"forward, float64": (lambda h: (J(shifted(h)) - J(theta)) / h, "sky", ":"),
+        "central, float64": (central, "blue", "-"),
+        "central, float32": (central32, "vermillion", "--"),
+        "complex step": (complex_step, "green", "-.")}
+fig, ax = plt.subplots(figsize=(9, 4))
+for name, (way, color, line) in ways.items():
+    error = [max(abs(way(h) - slope) / abs(slope), 1e-17) for h in steps]
+    ax.plot(steps, error, line, color=teach.COLORS[color], label=name)
+ax.plot(steps[28:], 1.5 * steps[28:] ** 2, color=teach.COLORS["grey"], linewidth=0.8, label="∝ h² and ∝ 1/h")
+ax.plot(steps[:40], 1e-16 / steps[:40], color=teach.COLORS["grey"], linewidth=0.8)
+ax.set(xscale="log", yscale="log", xlabel="step h", ylabel="relative error of the slope", ylim=(1e-17, 1e7))
+ax.legend(ncols=3, loc="upper right")
+teach.show(fig, "The V-curve: the error of central differences falls with h² as h shrinks to 1e-5, then rises like "
+                "1/h; in float32 the V lies some hundred thousand times higher; the complex step has no rising branch.")
+
+# %% [markdown]
+# The bottom of the V lies below 1e-8 in float64. In float32 it is near 1e-4, which many wrong gradients
+# pass: **derive in float64**, train in float32.
+
+# %% [markdown]
+# ## Exercise 3.4 (core): find the bug
+#
+# `check.suspicious_gradient` sweeps backwards through the same network, but the derivative of **one**
+# activation is wrong. Which layer's? Put its number $l$ (the fault is in $\sigma'(z_l)$) into `faulty`.
+#
+# <details><summary>Hint 1: idea</summary>
+#
+# The signal flows from the last map down. What lies above the fault is right.
+#
+# </details>
+# <details><summary>Hint 2: equation</summary>
+#
+# A wrong $\sigma'(z_l)$ spoils $g_l$ by (3.5), hence $\nabla_{\theta_l} J$ by (3.6), and all below.
+#
+# </details>
+# <details><summary>Hint 3: first line</summary>
+#
+# `for l in range(D, 0, -1): teach.compare(f"theta_{l}", suspicious[l], mine[l])`
+#
+# </details>
+
+# %% tags=["exercise"]
+# Exercise 3.4
+suspicious = check.suspicious_gradient(net, X, y, SEED)
+# <solution faulty>
+wrong = [l for l in range(D, 0, -1) if teach.gap(suspicious[l], mine[l]) > 1e-9]
+faulty = wrong[0]
+# </solution>
+
+# %% tags=["check"]
+faulty = check.faulty_layer(faulty, net, X, y, SEED)
+
+# %% tags=["mistake"]
+# says: already wrong at a later layer
+faulty = 1
+
+# %% tags=["mistake"]
+# says: this gradient is still right
+faulty = 3
+
+# %% [markdown]
+# ## Exercise 3.5 (break it): fool a check
+#
+# Some gradient checks move *all* entries by the same $h$, which compares only the **sum** of the gradient
+# with a finite difference. Build a wrong gradient of the same shape, off by at least 10 %, that this check
+# passes. Start from `gradient`.
+#
+# <details><summary>Hint 1: idea</summary>
+#
+# Which changes of an array leave its sum alone?
+#
+# </details>
+# <details><summary>Hint 2: equation</summary>
+#
+# Add an error $e$ with $\langle e, 1\rangle = 0$: it is invisible along the direction of ones.
+#
+# </details>
+# <details><summary>Hint 3: first line</summary>
+#
+# `error = np.zeros_like(gradient)`
+#
+# </details>
+
+# %% tags=["exercise"]
+# Exercise 3.5
+gradient = mine[1]
+# <solution wrong_gradient>
+wrong_gradient = gradient[::-1].copy()
+# </solution>
+
+# %% tags=["check"]
+wrong_gradient = check.fool(wrong_gradient, gradient, SEED)
+
+# %% tags=["mistake"]
+# says: it should be wrong
+wrong_gradient = gradient.copy()
+
+# %% tags=["mistake"]
+# says: the sums differ
+wrong_gradient = 2 * gradient
+
+# %% [markdown]
+# ## Mean against sum
+#
+# Libraries and papers disagree on whether $J$ averages or sums over the batch. The gradients differ by the
+# factor $N$, and so does the meaning of every step size.
+
+# %%
+summed = ml.mlp([5, 7, 7, 7, 3], activation="tanh", dtype=np.float64, seed=SEED,
+                loss=ml.SoftmaxCrossEntropy(reduction="sum"))
+_, directions = ml.BackProp().direction(summed, X, y)
+ratio = np.linalg.norm(directions[0]) / np.linalg.norm(library[0])
+teach.holds("gradient of the sum is N times that of the mean", directions[0], len(X) * library[0])
+
+# %% [markdown]
+# ## Exercise 3.6 (open): where finite differences lie
+#
+# Repeat the V-curve with `activation="relu"`. Kinks make (3.7) wrong where an activation changes sign
+# between $-h$ and $h$. How would you tell a kink from a bug? No automatic check.
+
+# %% [markdown] tags=["answer"]
+# **One answer.** Count the entries of $z_l$ that have different signs at $\theta + ht$ and $\theta - ht$.
+# Where the count is zero, the error must be at the bottom of the V; a kink's error vanishes when $h$
+# shrinks past it, a bug's does not.
+
+# %%
+best = min(abs(central(h) - slope) / abs(slope) for h in np.logspace(-7, -4, 13))
+teach.record("log10 of the best relative error, central, float64", np.log10(best), expected=-9.5, tolerance=1.5)
+best32 = min(abs(central32(h) - slope) / abs(slope) for h in np.logspace(-4, -1, 13))
+teach.record("log10 of the best relative error, central, float32", np.log10(best32), expected=-4.5, tolerance=1.5)
+teach.record("sum over mean", ratio, expected=20, tolerance=1e-9)
+
+# %% [markdown]
+# ## Summary
+#
+# - Backprop is two adjoints a layer: one carries the signal down, one turns it into a gradient.
+# - Test adjoints by inner products, gradients by one random direction in float64, implementations tensor by
+#   tensor.
+# - Say whether the loss is a mean or a sum; every step size depends on it.
+#
+# **What this does not show.** That the gradient is right says nothing on whether a gradient step is a good
+# one; notebooks 04 and 05 ask what else can be done with $g_l$.
+#
+# **References.** Rumelhart, Hinton, Williams, *Learning representations by back-propagating errors*, 1986:
+# (3.4)–(3.6). Frerix et al., *Proximal Backpropagation*, ICLR 2018, §3: the same sweep as descent on a
+# penalty energy. Squire and Trapp, *Using complex variables to estimate derivatives*, 1998: (3.8).
