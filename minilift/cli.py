@@ -49,9 +49,20 @@ class Parser(argparse.ArgumentParser):
         arguments, unknown = self.parse_known_args(argv, namespace)
         if unknown:
             option = unknown[0].split("=")[0]
-            near = difflib.get_close_matches(option, list(self._option_string_actions), n=1, cutoff=0.5)
-            self.error(f"unknown argument {option}" + (f"; did you mean {near[0]}?" if near else ""))
+            self.error(f"unknown argument {option}{hint(option, self._option_string_actions)}")
         return arguments
+
+    def _check_value(self, action, value):
+        """Refuse a value that is not one of the choices, with the nearest one (argparse names them all)."""
+        if action.choices is not None and value not in action.choices:
+            message = f"unknown name {value!r}{hint(value, action.choices)}"
+            raise argparse.ArgumentError(action, f"{message} (known: {', '.join(map(str, action.choices))})")
+
+
+def hint(name, known):
+    """Return '; did you mean …?' with the nearest of the known names, or nothing."""
+    near = difflib.get_close_matches(str(name), list(map(str, known)), n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def main(argv=None):
@@ -64,8 +75,7 @@ def main(argv=None):
         return 2 if argv else 0
     name = argv[0]
     if name not in COMMANDS:
-        near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
-        parser.error(f"unknown command {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        parser.error(f"unknown command {name!r}{hint(name, COMMANDS)}")
     command = COMMANDS[name]
     module = importlib.import_module(command.module)
     parser = Parser(prog=f"minilift {name}", description=f"{command.help[0].upper()}{command.help[1:]}.")

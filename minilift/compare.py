@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
-import importlib.util
 import inspect
 import math
 import re
@@ -31,6 +30,7 @@ from minilift import datasets
 from minilift.activations import ACTIVATIONS
 from minilift.arguments import known_name, positive_number, whole_number
 from minilift.backend import BACKENDS
+from minilift.checks import load_target
 from minilift.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from minilift.methods import BackProp, LocoProp, ProxProp, SemiImplicit, as_method
 from minilift.models import mlp
@@ -60,7 +60,7 @@ EXAMPLES = """examples:
   minilift compare --data curves --autoencoder --epochs 5 --output curves.png
   minilift compare --methods backprop mine.py:my_method
 
-A method or optimizer may be given arguments after a colon, and FILE.py:NAME is a method of your own: a function
+A data set, method or optimizer may be given arguments after a colon. FILE.py:NAME is a method of your own: a function
 propose(block) that returns the step in theta, or a subclass of Method."""
 
 
@@ -213,9 +213,10 @@ def make_task(arguments):
     hidden = [200, 100, 30, 100, 200] if arguments.autoencoder else [128, 128]
     layers = arguments.layers or [n_in, *hidden, n_out]
     if (layers[0], layers[-1]) != (n_in, n_out):
-        raise ValueError(f"--layers: {data.name} has {n_in} inputs and {n_out} outputs, got {layers[0]} and {layers[-1]}")
-    activation = [known_name("--activation", arguments.activation or ("tanh" if arguments.autoencoder else "relu"),
-                             tuple(ACTIVATIONS))] * (len(layers) - 2)
+        raise ValueError(f"--layers: {data.name} has {n_in} inputs and {n_out} outputs, "
+                         f"got {layers[0]} and {layers[-1]}")
+    transfer = arguments.activation or ("tanh" if arguments.autoencoder else "relu")
+    activation = [known_name("--activation", transfer, tuple(ACTIVATIONS))] * (len(layers) - 2)
     loss = SoftmaxCrossEntropy() if data.n_classes else SquaredError()
     if arguments.autoencoder:
         loss = SigmoidCrossEntropy()
@@ -265,33 +266,15 @@ class Contender:
 
 def parse_method(spec):
     """Return the `Contender` of 'NAME', 'NAME:argument=value,…' or 'FILE.py:NAME'."""
-    own = re.fullmatch(r"(.+\.py):(\w+)(:.*)?", spec)
-    if own:
-        name, options = split_options("--methods", own[2] + (own[3] or ""))
-        factory, defaults, searched = user_method(own[1], name), {}, None
-        label = spec.removeprefix(f"{own[1]}:")
-    else:
-        name, options = split_options("--methods", spec)
-        factory, defaults, searched = METHODS[known_name("--methods", name, tuple(METHODS))]
-        label = spec
+    if re.fullmatch(r".+\.py:\w+", spec):
+        own = as_method(load_target(spec))
+        return Contender(spec.rpartition(":")[2], lambda: own, {}, None)
+    name, options = split_options("--methods", spec)
+    factory, defaults, searched = METHODS[known_name("--methods", name, tuple(METHODS))]
     check_options(f"--methods: {name}", factory, options, taken=(searched,))
-    contender = Contender(label, factory, {**defaults, **options}, searched)
-    contender.make(1.0, SGD)
+    contender = Contender(spec, factory, {**defaults, **options}, searched)
+    contender.make(1.0, SGD)  # an argument that is out of range is an error now
     return contender
-
-
-def user_method(path, name):
-    """Return a function that makes the method called `name` of a Python file: a function, method or class of it."""
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"--methods: there is no file {path}")
-    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    thing = vars(module)[known_name(f"--methods: {path}", name, [n for n in vars(module) if not n.startswith("_")])]
-    if isinstance(thing, type):
-        return thing
-    method = as_method(thing)
-    return lambda: method
 
 
 def split_options(what, text):
@@ -382,7 +365,8 @@ def search_and_repeat(task, contender, steps, seeds, bar):
     search = {step: final_loss(run(step, seeds[0], task.search_epochs)[0]) for step in steps}
     best = min(search, key=search.__getitem__)
     runs = [run(best, seed, task.epochs) for seed in seeds]
-    bar.set_postfix_str(f"step size {best:g}, training loss {np.median([final_loss(history) for history, _ in runs]):.3g}")
+    losses = [final_loss(history) for history, _ in runs]
+    bar.set_postfix_str(f"step size {best:g}, training loss {np.median(losses):.3g}")
     return Result(contender, search, best, [history for history, _ in runs], [test(task, *run) for run in runs])
 
 
@@ -401,7 +385,8 @@ def test(task, history, net):
 
 def seconds_to(history, level):
     """Return the training time after which the training loss was first at most `level`, inf if never."""
-    return next((seconds for seconds, loss in zip(history["seconds"], history["train_loss"]) if loss <= level), math.inf)
+    reached = [seconds for seconds, loss in zip(history["seconds"], history["train_loss"]) if loss <= level]
+    return min(reached, default=math.inf)
 
 
 # ---- tables

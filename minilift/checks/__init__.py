@@ -388,9 +388,9 @@ def load_target(target):
     """
     path, _, name = target.rpartition(":")
     if not path:
-        raise ValueError(f"verify: expected FILE.py:NAME, got {target!r}")
+        raise ValueError(f"expected FILE.py:NAME, got {target!r}")
     if not Path(path).is_file():
-        raise ValueError(f"verify: there is no file {path!r}")
+        raise ValueError(f"there is no file {path!r}")
     module = run_file(Path(path))
     known = [
         key
@@ -398,7 +398,7 @@ def load_target(target):
         if not key.startswith("_") and not hasattr(value, "__path__")
     ]
     if name not in known:
-        raise unknown_name(f"verify: {path}", name, known)
+        raise unknown_name(path, name, known)
     thing = getattr(module, name)
     if not isinstance(thing, type):
         return thing
@@ -406,7 +406,7 @@ def load_target(target):
         return thing()
     except TypeError as error:
         raise ValueError(
-            f"verify: {name} is a class that wants arguments ({error}); make an instance of it in "
+            f"{name} is a class that wants arguments ({error}); make an instance of it in "
             f"{path} and name that"
         ) from error
 
@@ -415,13 +415,13 @@ def run_file(path):
     """Return the module that a file makes; it may import what lies beside it."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
-        raise ValueError(f"verify: {path} is not a Python file")
+        raise ValueError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(path.parent))
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise ValueError(f"verify: {path} cannot be run: {type(error).__name__}: {error}") from error
+        raise ValueError(f"{path} cannot be run: {type(error).__name__}: {error}") from error
     finally:
         sys.path.remove(str(path.parent))
     return module
