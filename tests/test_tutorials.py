@@ -212,29 +212,51 @@ def test_runs_offline_in_a_clean_folder_and_the_committed_outputs_are_current(na
             assert printed(cell) == printed(kept), "run: minilift teach build"
 
 
-@pytest.mark.slow
-@every_notebook
-def test_each_planted_mistake_is_caught_with_its_own_message_and_time_is_kept(name, monkeypatch):
-    """Run the solution in this process, and each check again on every mistake planted for it."""
+def run_here(cell, source, namespace):
+    """Run one cell in this process."""
+    exec(compile(source, cell.id, "exec"), namespace)
+
+
+@pytest.fixture
+def reported(monkeypatch):
+    """Collect what checks and records report, and draw figures without a screen."""
     import matplotlib
     matplotlib.use("Agg")
     seen = []
     monkeypatch.setattr(teach, "publish", lambda text, report: seen.append(report))
+    return seen
+
+
+@pytest.mark.slow
+@every_notebook
+def test_the_solution_passes_with_another_seed(name, reported):
     namespace = {"__name__": "__main__"}
+    for cell in notebooks.version(name, "solution").cells:
+        if cell.cell_type == "code":
+            run_here(cell, notebooks.SEED.sub("SEED = 4", cell.source), namespace)
+    statuses = {report["exercise"]: report["status"] for report in reported if report["kind"] == "check"}
+    assert set(statuses.values()) == {"PASS"}, statuses
+
+
+@pytest.mark.slow
+@every_notebook
+def test_each_planted_mistake_is_caught_with_its_own_message_and_time_is_kept(name, reported):
+    """Run the solution in this process, and each check again on every mistake planted for it."""
+    namespace, seen = {"__name__": "__main__"}, reported
     start, mistakes, last_check = time.perf_counter(), {}, None
     solved = {cell.id: cell for cell in notebooks.version(name, "solution").cells}
     for cell in notebooks.source_cells(name):
         if cell.cell_type != "code":
             continue
         if not notebooks.tagged(cell, "mistake"):
-            exec(compile(solved[cell.id].source, cell.id, "exec"), namespace)
+            run_here(cell, solved[cell.id].source, namespace)
             last_check = cell if notebooks.tagged(cell, "check") else last_check
             continue
         says = re.match(r"# says: (.+)\n", cell.source)
         assert says, "a planted mistake opens with '# says: ' and a part of its message"
         copy = dict(namespace)
-        exec(compile(cell.source, cell.id, "exec"), copy)
-        exec(compile(last_check.source, last_check.id, "exec"), copy)
+        run_here(cell, cell.source, copy)
+        run_here(last_check, last_check.source, copy)
         report = seen.pop()
         assert report["status"] == "FAIL", cell.source
         assert says[1] in report["message"], (cell.source, report["message"])
