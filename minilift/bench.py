@@ -655,7 +655,7 @@ def scale_figure(rows, path):
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 6), layout="constrained")
-    axes = figure.subplots(2, len(SCALES), sharey="row")
+    axes = figure.subplots(2, len(SCALES), sharey="row", squeeze=False)
     colors = dict(zip(SCALED, ("#4477aa", "#cc6677", "#ddaa33", "#228833", "#888888")))
     for varied, name, line in scale_lines(rows):
         column, sizes = axes[:, list(SCALES).index(varied)], [row["size"] for row in line]
