@@ -6,7 +6,6 @@ energy, in NumPy and CuPy. Start with `Network` or `mlp`, a method such as `Prox
 
 from minilift import datasets, energy, losses, maps, methods, models, network, optim, problems, solvers
 from minilift.activations import Activation, Identity, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
-from minilift.checks import Check, Derivation, Report, verify
 from minilift.convolution import Conv2d
 from minilift.losses import Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from minilift.maps import Linear
@@ -19,3 +18,11 @@ from minilift.pooling import AvgPool2d, Flatten, MaxPool2d
 from minilift.train import EarlyStop, History, evaluate, fit
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name):
+    """Load `verify` and what belongs to it when first asked for: whoever trains has no need of it."""
+    if name in ("Check", "Derivation", "Report", "verify"):
+        from minilift import checks
+        return getattr(checks, name)
+    raise AttributeError(f"module 'minilift' has no attribute {name!r}")

@@ -124,6 +124,11 @@ class Gram:
         """`matrix` in the dtype of the activations, for products."""
         return self.matrix.astype(self.a.dtype)
 
+    @cached_property
+    def bound(self):
+        """The largest absolute row sum of the operator, a bound of its norm."""
+        return abs(self.operator).sum(axis=0).max()
+
     @property
     def coordinates(self):
         """Number of coordinates of one output unit: rows, or parameters."""
@@ -144,6 +149,25 @@ class Gram:
         to those who ask (`gram_u`); on the parameter side it is u.
         """
         return gram_u if self.side == "sample" else u
+
+    def squared_norm(self, u, gram_u, total):
+        r"""Return the squared norm in θ of the step with coordinates u, summed by `total` (over columns, or all).
+
+        On the sample side it is ⟨u, Ku⟩, which for u near the null space of K is made of rounding alone, of the size of
+        ‖K‖‖u‖²: then 0 is returned, so that no solver divides noise by noise.
+        """
+        square = total(u, self.weigh(u, gram_u))
+        if self.side == "parameter":
+            return square
+        rounding = 4 * np.finfo(u.dtype).eps * self.bound * total(u, u)
+        return array_module(u).where(square > rounding, square, 0).astype(u.dtype)
+
+    @cached_property
+    def rounding(self):
+        r"""Factor of ‖u‖² below which :math:`\langle Ku, u\rangle` is made of rounding: u may lie where Ã^T u = 0."""
+        if self.side == "parameter":
+            return 0.0
+        return 4 * float(np.finfo(self.a.dtype).eps) * float(array_module(self.a).linalg.norm(self.operator))
 
     def output_change(self, u):
         r"""Return the change of z along the step with coordinates u: Ku on the sample side, Ãu on the other."""

@@ -131,7 +131,7 @@ class LocalProblem:
 
     def norm(self, q):
         """Return the norm in θ of the step with coordinates q, over all units, a float."""
-        return float(self.total(q, self.gram.weigh(q, self.gram.output_change(q))).sum().clip(0)) ** 0.5
+        return float(self.gram.squared_norm(q, self.gram.output_change(q), self.total).sum()) ** 0.5
 
     def rounding(self):
         """Return the norm of a gradient that is made of the rounding of f(z) alone: none can be brought below it."""

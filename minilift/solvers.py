@@ -109,7 +109,7 @@ def conjugate_gradients(gram, g, damping, steps, joint=False):
     gram_r = matrix @ r
     p, gram_p = r.copy(), gram_r.copy()
     u = array_module(g).zeros_like(r)
-    rho = total(r, gram.weigh(r, gram_r))  # ‖R‖² in θ
+    rho = gram.squared_norm(r, gram_r, total)  # ‖R‖² in θ
     for step in range(steps):
         m_p = gram_p + damping * p
         alpha = _ratio(rho, total(gram.weigh(p, gram_p), m_p))  # exact line search along P
@@ -119,7 +119,7 @@ def conjugate_gradients(gram, g, damping, steps, joint=False):
         m_p *= alpha
         r -= m_p
         gram_r = matrix @ r
-        rho_old, rho = rho, total(r, gram.weigh(r, gram_r))
+        rho_old, rho = rho, gram.squared_norm(r, gram_r, total)
         beta = _ratio(rho, rho_old)
         p *= beta
         p += r
@@ -175,8 +175,7 @@ def fletcher_reeves(problem, steps):
     z, q = problem.z, problem.descent(problem.z, u)
     change_q = gram.output_change(q)
     p, change_p = q, change_q
-    slope = norm_q = problem.total(q, gram.weigh(q, change_q))
-    solved = 4 * np.finfo(z.dtype).eps * norm_q  # below it ⟨Q, KQ⟩ is made of rounding, and so would be its direction
+    slope = norm_q = gram.squared_norm(q, change_q, problem.total)
     for step in range(steps):
         length = line_search(problem, z, u, change_u, p, change_p, slope, LONGER)
         u, change_u = u + length * p, change_u + length * change_p
@@ -185,13 +184,13 @@ def fletcher_reeves(problem, steps):
         z = problem.z - change_u
         q = problem.descent(z, u)
         change_q = gram.output_change(q)
-        norm_old, norm_q = norm_q, problem.total(q, gram.weigh(q, change_q))
+        norm_old, norm_q = norm_q, gram.squared_norm(q, change_q, problem.total)
         ratio = _ratio(norm_q, norm_old)
         p, change_p = q + ratio * p, change_q + ratio * change_p
         slope = problem.total(q, gram.weigh(p, change_p))
         uphill = ~(slope > 0)
         p, change_p = _where(uphill, q, p), _where(uphill, change_q, change_p)
-        slope = _where(norm_q <= solved, 0 * slope, _where(uphill, norm_q, slope))
+        slope = _where(uphill, norm_q, slope)
     return local_solution(problem, u, steps, change_u)
 
 
@@ -244,14 +243,14 @@ def newton_direction(problem, z, q, forcing):
     change_p = array_module(z).zeros_like(z)
     r, change_r = q, gram.output_change(q)
     v, change_v = r, change_r
-    rho = start = total(r, gram.weigh(r, change_r))
+    rho = start = gram.squared_norm(r, change_r, problem.total)
     for _ in range(2 * gram.coordinates + 10):  # twice the dimension: finite termination fails in floating point
         hessian_v = gram.lower(problem.data.curvature(z, change_v)) + problem.damping * v
         alpha = _ratio(rho, total(gram.weigh(v, change_v), hessian_v))
         p, change_p = p + alpha * v, change_p + alpha * change_v
         r = r - alpha * hessian_v
         change_r = gram.output_change(r)
-        rho_old, rho = rho, total(r, gram.weigh(r, change_r))
+        rho_old, rho = rho, gram.squared_norm(r, change_r, problem.total)
         if bool((rho <= forcing**2 * start).all()):
             break
         beta = _ratio(rho, rho_old)
