@@ -162,13 +162,6 @@ class Gram:
         rounding = 4 * np.finfo(u.dtype).eps * self.bound * total(u, u)
         return array_module(u).where(square > rounding, square, 0).astype(u.dtype)
 
-    @cached_property
-    def rounding(self):
-        r"""Factor of ‖u‖² below which :math:`\langle Ku, u\rangle` is made of rounding: u may lie where Ã^T u = 0."""
-        if self.side == "parameter":
-            return 0.0
-        return 4 * float(np.finfo(self.a.dtype).eps) * float(array_module(self.a).linalg.norm(self.operator))
-
     def output_change(self, u):
         r"""Return the change of z along the step with coordinates u: Ku on the sample side, Ãu on the other."""
         return self.operator @ u if self.side == "sample" else self.apply(u)

@@ -15,6 +15,7 @@ from hypothesis import settings
 
 settings.register_profile("default", deadline=None, max_examples=30)
 settings.register_profile("ci", deadline=None, max_examples=30, derandomize=True)
+settings.register_profile("long", deadline=None, max_examples=1000)  # pytest --hypothesis-profile=long
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 TESTS = Path(__file__).parent

@@ -22,6 +22,9 @@ ACTIVATIONS = ("relu", "leaky_relu", "tanh", "sigmoid", "softplus", "identity")
 LOSSES = (ml.SoftmaxCrossEntropy(), ml.SigmoidCrossEntropy("sum"), ml.SquaredError())
 METHODS = (ml.BackProp(), ml.ProxProp(0.5), ml.ProxProp(2.0, last="implicit"), ml.ProxProp(1.0, "cg3"),
            ml.ProxProp(1.0, "cg3", joint=True))
+OTHERS = (lambda: ml.LocoProp("M"), lambda: ml.LocoProp("S", local_optimizer="sgd", local_lr=0.01),
+          lambda: ml.LocoProp("S", steps="exact", eta=1.0), lambda: ml.LocoProp("M", 0.1, steps="exact", eta=1.0),
+          lambda: ml.SemiImplicit(), lambda: ml.SemiImplicit(solver="exact", joint=True))
 TOLERANCE = 1e-11  # float64; a GPU sums in another order
 
 
@@ -159,6 +162,25 @@ def test_wide_and_tall_batches(device, rng):
         for method in METHODS:
             for d, e in zip(method.direction(moved, X, y)[1], method.direction(host, X, y)[1]):
                 assert_same(repr(method), d, e, device, 1e-8)
+
+
+@pytest.mark.parametrize("make", OTHERS, ids=lambda make: repr(make()))
+@pytest.mark.parametrize("activation", ["relu", "softplus"])
+def test_other_methods(device, rng, make, activation):
+    host, moved = pair(activation)
+    X, y = batch(rng, host.loss_function)
+    for d, e in zip(make().direction(moved, X, y)[1], make().direction(host, X, y)[1], strict=True):
+        assert_same("direction", d, e, device, 1e-8)
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("make", [*(lambda m=m: m for m in METHODS), *OTHERS], ids=lambda make: repr(make()))
+def test_convolutions(device, rng, make, batch_norm):
+    X, y = rng.standard_normal((3, 8, 8, 2)), np.array([0, 1, 2])
+    host, moved = [ml.convnet((8, 8, 2), channels=(3, 4), classes=3, kernel=3, batch_norm=batch_norm,
+                              dtype=np.float64, backend=backend) for backend in ("numpy", "cupy")]
+    for d, e in zip(make().direction(moved, X, y)[1], make().direction(host, X, y)[1], strict=True):
+        assert_same("direction", d, e, device, 1e-8)
 
 
 def test_predictions_come_back_to_the_host(device, rng):

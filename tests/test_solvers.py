@@ -2,6 +2,8 @@
 
 from itertools import pairwise
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from conftest import read_only
@@ -116,6 +118,19 @@ def test_float32_solves_for_the_difference(rng, side, damping):
     reference = conjugate_gradients(Gram(a.astype(np.float64), side=side), g.astype(np.float64), damping, 3)
     assert cg.value.dtype == np.float32
     assert_close("cg3 in float32", cg.value, reference.value, 2e-3)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-6), (np.float32, 1e-2)])
+@pytest.mark.parametrize("side", ["sample", "parameter"])
+@pytest.mark.parametrize("seed", range(20))
+def test_steps_after_convergence_do_no_harm(seed, side, dtype, tolerance):
+    """Samples that repeat leave K a null space, where ⟨R, KR⟩ is rounding: noise over noise must not be a step."""
+    rng = np.random.default_rng(seed)
+    a = np.repeat(rng.standard_normal((3, 6)), 4, axis=0).astype(dtype)
+    g = rng.standard_normal((12, 5)).astype(dtype)
+    exact = dense_step(a.astype(np.float64), g.astype(np.float64), 1.0)
+    for steps in (6, 10, 40):
+        assert_close(f"{steps} steps", conjugate_gradients(Gram(a, side=side), g, 1.0, steps).value, exact, tolerance)
 
 
 def test_residual_tells_few_steps_from_many(rng):
