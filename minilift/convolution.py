@@ -1,4 +1,4 @@
-r"""Convolution as the linear map :math:`z = \tilde P(a)\,\theta`, P(a) the matrix of patches: few unknowns, very many rows.
+r"""Convolution as the linear map :math:`z = \tilde P(a)\,\theta`, P the matrix of patches: few unknowns, many rows.
 
 Images are (N, H, W, C), channels last; :math:`\theta = [W; b^T]` is (kernel·kernel·c_in + 1, c_out), its rows in the
 patch order (row, column, channel); the operation is cross-correlation (the kernel is not flipped), padded with zeros.
@@ -12,7 +12,8 @@ of its columns, a patch is `kernel` strips below one another, so that
 and not kernel² times. They are taken in blocks of images that stay in the processor's cache. The adjoint in a is the
 convolution of g, its pixels s apart, with the kernel turned by 180°.
 
-The Gram matrix :math:`\tilde P^T\tilde P` of the proximal steps consists of autocorrelations that repeat, see `patch_gram`.
+The Gram matrix :math:`\tilde P^T\tilde P` of the proximal steps consists of autocorrelations that repeat, see
+`centred_patch_gram`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from minilift.maps import Gram, checked_initialization, draw_theta
 
 BLOCK_BYTES = 3 << 19  # of strips at a time: well inside a second-level cache
 DEVICE_BLOCK_BYTES = 1 << 28  # a GPU wants few large products
-TILE_WIDTH = 256  # columns × channels of one product of image rows in the Gram matrix
+TILE_WIDTH = 128  # image columns × channels that one product of image rows spans, about, in the Gram matrix
 
 
 class Conv2d:
@@ -145,7 +146,7 @@ class Conv2d:
 
 
 class PatchGram(Gram):
-    r"""The operator :math:`\tilde P^T\tilde P` of a convolution, parameter side (see `Gram`), matrix-free in the patches.
+    r"""The operator :math:`\tilde P^T\tilde P` of a convolution, on the parameter side (see `Gram`), without patches.
 
     Parameters
     ----------
@@ -343,18 +344,20 @@ def row_range(phi, height, i, d):
 
 
 def rows_correlation(phi, a, rows, d):
-    r"""Return the sum over the given image rows, with those d below, for all (j, c), (j', c'): shape (k·C, k·C), float64.
+    r"""Return the sum over images, the given rows (with those d below) and x, for all (j, c), (j', c').
+
+    Shape (k·C, k·C), float64.
 
     The product of two rows holds all pairs of columns; the pairs s x + j − p, s x + j' − p lie near its diagonal.
     Wide images are therefore cut into tiles of output columns x.
     """
     xp = array_module(a)
     k, s, p, C = phi.kernel, phi.stride, phi.pad, phi.c_in
-    height, _, width, _ = a.shape
+    width = a.shape[2]
     upper, lower = (a[rows.start + e:rows.stop + e:s].reshape(-1, width * C) for e in (0, d))
     n_columns = patches_along(width, k, s, p)
     total = xp.zeros((k, C, k, C), dtype=np.float64)
-    tile = max(k, TILE_WIDTH // (C * s))
+    tile = -(-n_columns // max(1, n_columns * s * C // TILE_WIDTH))
     for first in range(0, n_columns, tile):
         count = min(tile, n_columns - first)
         left = first * s - p  # of the window of image columns that this tile's patches cover

@@ -1,6 +1,6 @@
 r"""Transfers that tell training from evaluation: batch normalisation and dropout.
 
-What a training pass draws or measures (a mask, the batch's mean and variance) comes back as `aux`. The network's running
+What a training pass draws or measures (a mask, the batch's mean and variance) comes back as `aux`. The running
 statistics change only when `Network.commit` takes a state's; `fit` calls it after each training pass.
 """
 
@@ -32,8 +32,8 @@ class BatchNorm(Transfer):
     r"""Batch normalisation :math:`a = s \odot (z - m)/\sqrt{v + \varepsilon} + t` of each channel, the last axis.
 
     In training m and v are mean and (biased) variance over the batch and, of images, over pixels; in evaluation
-    running averages of the mean and the unbiased variance, v ← (1 − momentum) v + momentum · v_batch. Scale s and shift t
-    are parameters; every method takes explicit steps in them.
+    running averages of the mean and the unbiased variance, v ← (1 − momentum) v + momentum · v_batch. Scale s and
+    shift t are parameters. No method treats them implicitly: its direction in them is the gradient.
 
     Parameters
     ----------
@@ -89,7 +89,8 @@ class BatchNorm(Transfer):
         if training:
             axes, values = tuple(range(z.ndim - 1)), z.size // self.channels
             if values < 2:
-                raise ValueError(f"{self!r}: training needs more than one value in each channel, got z of shape {z.shape}")
+                raise ValueError(f"{self!r}: training needs more than one value in each channel, "
+                                 f"got z of shape {z.shape}")
             mean, variance = z.mean(axis=axes), z.var(axis=axes)
             batch = xp.stack([mean, variance * (values / (values - 1))])
         inverse_deviation = 1 / xp.sqrt(variance + z.dtype.type(self.eps))

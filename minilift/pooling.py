@@ -1,11 +1,12 @@
 r"""Transfers on images: pooling over windows, and flattening to the vectors that a `Linear` map takes.
 
-They are not elementwise, so that no local problem has them inside: LocoProp-M and SIBP take the activation that directly
-follows the map, and targets come through these by their adjoints.
+They are not elementwise, so that no local problem has them inside: LocoProp-M and SIBP take the activation that
+directly follows the map, and targets come through these by their adjoints.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -16,7 +17,7 @@ from minilift.backend import array_module
 
 
 class Pool2d(Transfer):
-    """Base class of pooling: windows of size × size pixels, `stride` apart; rows and columns that fill none are left out.
+    """Base class of pooling: windows of size × size pixels, `stride` apart; pixels left over at the end are not used.
 
     Parameters
     ----------
@@ -50,9 +51,19 @@ class Pool2d(Transfer):
         return [z[:, i:i + (height - 1) * s + 1:s, j:j + (width - 1) * s + 1:s]
                 for i in range(self.size) for j in range(self.size)]
 
+    def gather(self, z, shares):
+        """Return an image like z that holds at each place of all windows, in turn, the next of `shares`, summed."""
+        result = array_module(z).zeros(z.shape, z.dtype)
+        for view, share in zip(self.views(result), shares):
+            if self.stride < self.size:
+                view += share
+            else:  # no pixel is in two windows
+                view[...] = share
+        return result
+
 
 class MaxPool2d(Pool2d):
-    """The largest entry of each window and channel; of several largest the first, row by row, takes the whole signal."""
+    """The largest entry of each window and channel; of several the first, row by row, takes the whole signal."""
 
     def apply(self, z, training=False, rng=None):
         """Return the maxima and, as aux, the place in its window of each."""
@@ -60,16 +71,14 @@ class MaxPool2d(Pool2d):
         xp = array_module(z)
         a, place = first.copy(), xp.zeros(first.shape, np.min_scalar_type(self.size**2))
         for k, view in enumerate(others, start=1):
+            view = view.copy()  # it is read twice
             xp.maximum(place, (view > a) * place.dtype.type(k), out=place)  # places are counted upwards
             xp.maximum(a, view, out=a)
         return a, place
 
     def adjoint(self, z, a, aux, g):
         """Return the signal g at the places of the maxima, zeros elsewhere."""
-        result = array_module(z).zeros_like(z)
-        for k, view in enumerate(self.views(result)):
-            view += g * (aux == k)
-        return result
+        return self.gather(z, (g * (aux == k) for k in range(self.size**2)))
 
 
 class AvgPool2d(Pool2d):
@@ -81,11 +90,7 @@ class AvgPool2d(Pool2d):
 
     def adjoint(self, z, a, aux, g):
         """Return the signal g spread evenly over the windows."""
-        result = array_module(z).zeros_like(z)
-        share = g / self.size**2
-        for view in self.views(result):
-            view += share
-        return result
+        return self.gather(z, itertools.repeat(g / self.size**2))
 
 
 class Flatten(Transfer):
