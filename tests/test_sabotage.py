@@ -33,6 +33,7 @@ def stacked(a):
 
 # ---- maps
 
+
 def without_bias_row(self, a, g):
     d = ml.Linear.adjoint_theta(self, a, g)
     d[-1] = 0
@@ -45,83 +46,210 @@ def bias_forgotten(self, theta, a):
 
 def gram_with(side, change):
     """Return a map whose Gram matrix is changed on one side."""
+
     def gram(self, a, side_=None, bias=True, **options):
         result = ml.Linear.gram(self, a, side=options.get("side", side_), bias=bias)
         if result.side == side:
             result.matrix = change(result)
         return result
+
     return gram
 
 
 MAPS = [
-    Plant("adjoint in θ without the bias row", lambda: changed(ml.Linear, 3, 2, adjoint_theta=without_bias_row),
-          "the bias row is missing"),
-    Plant("adjoint in θ of the wrong shape", lambda: changed(ml.Linear, 3, 2, adjoint_theta=lambda self, a, g: a.T @ g),
-          "the bias row is missing"),
-    Plant("adjoint in θ averaged over the batch", lambda: changed(
-        ml.Linear, 3, 2, adjoint_theta=lambda self, a, g: ml.Linear.adjoint_theta(self, a, g) / len(a)), "1/(N"),
-    Plant("adjoint in θ with the bias row averaged", lambda: changed(
-        ml.Linear, 3, 2, adjoint_theta=lambda self, a, g: np.vstack([a.T @ g, g.mean(axis=0)])),
-          "the bias row alone is wrong: it is off by a factor 1/(N"),
-    Plant("adjoint in θ transposed", lambda: changed(
-        ml.Linear, 3, 2, adjoint_theta=lambda self, a, g: ml.Linear.adjoint_theta(self, a, g).T.copy()), "transposed"),
-    Plant("bias in the first row", lambda: changed(
-        ml.Linear, 3, 2, adjoint_theta=lambda self, a, g: np.vstack([g.sum(axis=0), a.T @ g])), "first row"),
-    Plant("adjoint in a with weights not transposed", lambda: changed(
-        ml.Linear, 3, 3, adjoint_input=lambda self, theta, g: g @ theta[:-1]), "not transposed"),
-    Plant("adjoint in a of the wrong sign", lambda: changed(
-        ml.Linear, 3, 2, adjoint_input=lambda self, theta, g: -g @ theta[:-1].T), "sign"),
-    Plant("a zero adjoint in a", lambda: changed(
-        ml.Linear, 3, 2, adjoint_input=lambda self, theta, g: np.zeros((len(g), 3))), "it is zero"),
-    Plant("forward without the bias", lambda: changed(ml.Linear, 3, 2, forward=bias_forgotten), "the bias is missing"),
-    Plant("forward with the bias doubled", lambda: changed(
-        ml.Linear, 3, 2, forward=lambda self, theta, a: a @ theta[:-1] + 2 * theta[-1]), "the bias is added twice"),
-    Plant("sample Gram matrix without 11ᵀ", lambda: changed(
-        ml.Linear, 3, 2, gram=gram_with("sample", lambda gram: gram.a @ gram.a.T)), "column of ones is missing"),
-    Plant("parameter Gram matrix divided by N", lambda: changed(
-        ml.Linear, 3, 2, gram=gram_with("parameter", lambda gram: gram.matrix / len(gram.a))), "divided by the number"),
-    Plant("Gram matrix of centred activations", lambda: changed(
-        ml.Linear, 3, 2, gram=gram_with("sample", lambda gram: (gram.a - gram.a.mean(0)) @ (gram.a - gram.a.mean(0)).T)),
-          "means are subtracted"),
-    Plant("a forward that writes into θ", lambda: changed(
-        ml.Linear, 3, 2, forward=lambda self, theta, a: a @ theta[:-1] + np.add(theta[-1], 0, out=theta[-1])), "writes into"),
-    Plant("a convolution with flipped kernels", lambda: changed(
-        ml.Conv2d, 2, 2, 3, forward=lambda self, theta, a: ml.Conv2d.forward(
-            self, np.vstack([theta[:-1].reshape(3, 3, -1)[::-1, ::-1].reshape(-1, 2), theta[-1:]]), a)), "flipped"),
+    Plant(
+        "adjoint in θ without the bias row",
+        lambda: changed(ml.Linear, 3, 2, adjoint_theta=without_bias_row),
+        "the bias row is missing",
+    ),
+    Plant(
+        "adjoint in θ of the wrong shape",
+        lambda: changed(ml.Linear, 3, 2, adjoint_theta=lambda self, a, g: a.T @ g),
+        "the bias row is missing",
+    ),
+    Plant(
+        "adjoint in θ averaged over the batch",
+        lambda: changed(
+            ml.Linear, 3, 2, adjoint_theta=lambda self, a, g: ml.Linear.adjoint_theta(self, a, g) / len(a)
+        ),
+        "1/(N",
+    ),
+    Plant(
+        "adjoint in θ with the bias row averaged",
+        lambda: changed(
+            ml.Linear, 3, 2, adjoint_theta=lambda self, a, g: np.vstack([a.T @ g, g.mean(axis=0)])
+        ),
+        "the bias row alone is wrong: it is off by a factor 1/(N",
+    ),
+    Plant(
+        "adjoint in θ transposed",
+        lambda: changed(
+            ml.Linear, 3, 2, adjoint_theta=lambda self, a, g: ml.Linear.adjoint_theta(self, a, g).T.copy()
+        ),
+        "transposed",
+    ),
+    Plant(
+        "bias in the first row",
+        lambda: changed(
+            ml.Linear, 3, 2, adjoint_theta=lambda self, a, g: np.vstack([g.sum(axis=0), a.T @ g])
+        ),
+        "first row",
+    ),
+    Plant(
+        "adjoint in a with weights not transposed",
+        lambda: changed(ml.Linear, 3, 3, adjoint_input=lambda self, theta, g: g @ theta[:-1]),
+        "not transposed",
+    ),
+    Plant(
+        "adjoint in a of the wrong sign",
+        lambda: changed(ml.Linear, 3, 2, adjoint_input=lambda self, theta, g: -g @ theta[:-1].T),
+        "sign",
+    ),
+    Plant(
+        "a zero adjoint in a",
+        lambda: changed(ml.Linear, 3, 2, adjoint_input=lambda self, theta, g: np.zeros((len(g), 3))),
+        "it is zero",
+    ),
+    Plant(
+        "forward without the bias",
+        lambda: changed(ml.Linear, 3, 2, forward=bias_forgotten),
+        "the bias is missing",
+    ),
+    Plant(
+        "forward with the bias doubled",
+        lambda: changed(ml.Linear, 3, 2, forward=lambda self, theta, a: a @ theta[:-1] + 2 * theta[-1]),
+        "the bias is added twice",
+    ),
+    Plant(
+        "sample Gram matrix without 11ᵀ",
+        lambda: changed(ml.Linear, 3, 2, gram=gram_with("sample", lambda gram: gram.a @ gram.a.T)),
+        "column of ones is missing",
+    ),
+    Plant(
+        "parameter Gram matrix divided by N",
+        lambda: changed(ml.Linear, 3, 2, gram=gram_with("parameter", lambda gram: gram.matrix / len(gram.a))),
+        "divided by the number",
+    ),
+    Plant(
+        "Gram matrix of centred activations",
+        lambda: changed(
+            ml.Linear,
+            3,
+            2,
+            gram=gram_with("sample", lambda gram: (gram.a - gram.a.mean(0)) @ (gram.a - gram.a.mean(0)).T),
+        ),
+        "means are subtracted",
+    ),
+    Plant(
+        "a forward that writes into θ",
+        lambda: changed(
+            ml.Linear,
+            3,
+            2,
+            forward=lambda self, theta, a: a @ theta[:-1] + np.add(theta[-1], 0, out=theta[-1]),
+        ),
+        "writes into",
+    ),
+    Plant(
+        "a convolution with flipped kernels",
+        lambda: changed(
+            ml.Conv2d,
+            2,
+            2,
+            3,
+            forward=lambda self, theta, a: ml.Conv2d.forward(
+                self, np.vstack([theta[:-1].reshape(3, 3, -1)[::-1, ::-1].reshape(-1, 2), theta[-1:]]), a
+            ),
+        ),
+        "flipped",
+    ),
 ]
 
 
 # ---- activations
 
 TRANSFERS = [
-    Plant("tanh' in terms of a, given z", lambda: changed(ml.Tanh, derivative=lambda self, z: 1 - z**2), "in terms of a"),
-    Plant("sigmoid' in terms of a, given z", lambda: changed(ml.Sigmoid, derivative=lambda self, z: z * (1 - z)),
-          "in terms of a"),
-    Plant("sigmoid' without 1 − a", lambda: changed(ml.Sigmoid, derivative=ml.Sigmoid.forward), "returns σ(z)"),
-    Plant("σ' forgotten in the adjoint", lambda: changed(ml.Tanh, adjoint=lambda self, z, a, aux, g: g), "σ' is forgotten"),
-    Plant("adjoint of ReLU masked by g", lambda: changed(ml.ReLU, adjoint=lambda self, z, a, aux, g: g * (g > 0)),
-          "masked by the sign of g"),
-    Plant("σ' applied twice", lambda: changed(
-        ml.Tanh, adjoint=lambda self, z, a, aux, g: g * (1 - a * a) ** 2), "twice"),
-    Plant("F of ReLU without ½", lambda: changed(ml.ReLU, integral=lambda self, z: np.maximum(z, 0) ** 2), "factor 2"),
-    Plant("F of the wrong sign", lambda: changed(ml.Tanh, integral=lambda self, z: -np.log(np.cosh(z))), "sign"),
-    Plant("F = zσ(z)", lambda: changed(ml.Tanh, integral=lambda self, z: z * np.tanh(z)), "without the integral"),
+    Plant(
+        "tanh' in terms of a, given z",
+        lambda: changed(ml.Tanh, derivative=lambda self, z: 1 - z**2),
+        "in terms of a",
+    ),
+    Plant(
+        "sigmoid' in terms of a, given z",
+        lambda: changed(ml.Sigmoid, derivative=lambda self, z: z * (1 - z)),
+        "in terms of a",
+    ),
+    Plant(
+        "sigmoid' without 1 − a", lambda: changed(ml.Sigmoid, derivative=ml.Sigmoid.forward), "returns σ(z)"
+    ),
+    Plant(
+        "σ' forgotten in the adjoint",
+        lambda: changed(ml.Tanh, adjoint=lambda self, z, a, aux, g: g),
+        "σ' is forgotten",
+    ),
+    Plant(
+        "adjoint of ReLU masked by g",
+        lambda: changed(ml.ReLU, adjoint=lambda self, z, a, aux, g: g * (g > 0)),
+        "masked by the sign of g",
+    ),
+    Plant(
+        "σ' applied twice",
+        lambda: changed(ml.Tanh, adjoint=lambda self, z, a, aux, g: g * (1 - a * a) ** 2),
+        "twice",
+    ),
+    Plant(
+        "F of ReLU without ½",
+        lambda: changed(ml.ReLU, integral=lambda self, z: np.maximum(z, 0) ** 2),
+        "factor 2",
+    ),
+    Plant(
+        "F of the wrong sign", lambda: changed(ml.Tanh, integral=lambda self, z: -np.log(np.cosh(z))), "sign"
+    ),
+    Plant(
+        "F = zσ(z)", lambda: changed(ml.Tanh, integral=lambda self, z: z * np.tanh(z)), "without the integral"
+    ),
     Plant("range stated too narrow", lambda: changed(ml.Tanh, range=(0.0, 1.0)), "too narrow"),
     Plant("range stated too wide", lambda: changed(ml.ReLU, range=(-np.inf, np.inf)), "too wide"),
-    Plant("an overflowing softplus", lambda: changed(ml.Softplus, forward=lambda self, z: np.log(1 + np.exp(z))), "overflow"),
-    Plant("softmax's adjoint without −aaᵀg", lambda: changed(
-        ml.activations.Softmax, adjoint=lambda self, z, a, aux, g: a * g), "−a aᵀg"),
-    Plant("mean pooling that forgets to divide", lambda: changed(
-        ml.AvgPool2d, 2, adjoint=lambda self, z, a, aux, g: 4 * ml.AvgPool2d.adjoint(self, z, a, aux, g)), "factor 4"),
-    Plant("an activation that is not monotone but has F", lambda: changed(
-        ml.Identity, forward=lambda self, z: np.sin(2 * z), derivative=lambda self, z: 2 * np.cos(2 * z),
-        integral=lambda self, z: -np.cos(2 * z) / 2, adjoint=ml.Activation.adjoint), None),
-    Plant("batch norm that forgets that the mean depends on z", lambda: changed(
-        ml.BatchNorm, 3, adjoint=lambda self, z, a, aux, g: g * aux.scale * aux.inverse_deviation), None),
+    Plant(
+        "an overflowing softplus",
+        lambda: changed(ml.Softplus, forward=lambda self, z: np.log(1 + np.exp(z))),
+        "overflow",
+    ),
+    Plant(
+        "softmax's adjoint without −aaᵀg",
+        lambda: changed(ml.activations.Softmax, adjoint=lambda self, z, a, aux, g: a * g),
+        "−a aᵀg",
+    ),
+    Plant(
+        "mean pooling that forgets to divide",
+        lambda: changed(
+            ml.AvgPool2d, 2, adjoint=lambda self, z, a, aux, g: 4 * ml.AvgPool2d.adjoint(self, z, a, aux, g)
+        ),
+        "factor 4",
+    ),
+    Plant(
+        "an activation that is not monotone but has F",
+        lambda: changed(
+            ml.Identity,
+            forward=lambda self, z: np.sin(2 * z),
+            derivative=lambda self, z: 2 * np.cos(2 * z),
+            integral=lambda self, z: -np.cos(2 * z) / 2,
+            adjoint=ml.Activation.adjoint,
+        ),
+        None,
+    ),
+    Plant(
+        "batch norm that forgets that the mean depends on z",
+        lambda: changed(
+            ml.BatchNorm, 3, adjoint=lambda self, z, a, aux, g: g * aux.scale * aux.inverse_deviation
+        ),
+        None,
+    ),
 ]
 
 
 # ---- losses
+
 
 def prox_with(factor):
     """Return a prox whose τ is off by factor(N)."""
@@ -129,27 +257,67 @@ def prox_with(factor):
 
 
 LOSSES = [
-    Plant("gradient of a mean without 1/N", lambda: changed(
-        ml.SquaredError, gradient=lambda self, z, y: z - y), "a factor N"),
-    Plant("gradient of a sum with 1/N", lambda: changed(
-        ml.SquaredError, "sum", gradient=lambda self, z, y: (z - y) / len(z)), "1/(N"),
-    Plant("gradient of ‖z − y‖² for half of it", lambda: changed(
-        ml.SquaredError, "sum", gradient=lambda self, z, y: 2 * (z - y)), "a factor 2"),
-    Plant("gradient y − f", lambda: changed(
-        ml.SigmoidCrossEntropy, gradient=lambda self, z, y: -ml.SigmoidCrossEntropy.gradient(self, z, y)), "sign"),
-    Plant("cross-entropy gradient without its sigmoid", lambda: changed(
-        ml.SigmoidCrossEntropy, "sum", gradient=lambda self, z, y: z - y), "transfer is forgotten"),
-    Plant("softmax without the target", lambda: changed(
-        ml.SoftmaxCrossEntropy, "sum", gradient=lambda self, z, y: self.transfer.forward(z)), "target is missing"),
-    Plant("σ' twice: sigmoid's slope in the cross-entropy", lambda: changed(
-        ml.SigmoidCrossEntropy, "sum", gradient=lambda self, z, y: (self.proba(z) - y) * self.transfer.derivative(z)),
-          "applied twice"),
-    Plant("prox without the weight 1/N", lambda: changed(ml.SquaredError, prox=prox_with(lambda n: n)), "1/N of a sample is forgotten"),
-    Plant("prox with τ doubled", lambda: changed(ml.SoftmaxCrossEntropy, prox=prox_with(lambda n: 2)), "off by a factor 2"),
-    Plant("prox that is an explicit step", lambda: changed(
-        ml.SigmoidCrossEntropy, prox=lambda self, v, y, tau: v - tau * self.gradient(v, y)), "explicit"),
-    Plant("a concave loss", lambda: changed(
-        ml.SquaredError, value=lambda self, z, y: -ml.SquaredError.value(self, z, y)), None),
+    Plant(
+        "gradient of a mean without 1/N",
+        lambda: changed(ml.SquaredError, gradient=lambda self, z, y: z - y),
+        "a factor N",
+    ),
+    Plant(
+        "gradient of a sum with 1/N",
+        lambda: changed(ml.SquaredError, "sum", gradient=lambda self, z, y: (z - y) / len(z)),
+        "1/(N",
+    ),
+    Plant(
+        "gradient of ‖z − y‖² for half of it",
+        lambda: changed(ml.SquaredError, "sum", gradient=lambda self, z, y: 2 * (z - y)),
+        "a factor 2",
+    ),
+    Plant(
+        "gradient y − f",
+        lambda: changed(
+            ml.SigmoidCrossEntropy, gradient=lambda self, z, y: -ml.SigmoidCrossEntropy.gradient(self, z, y)
+        ),
+        "sign",
+    ),
+    Plant(
+        "cross-entropy gradient without its sigmoid",
+        lambda: changed(ml.SigmoidCrossEntropy, "sum", gradient=lambda self, z, y: z - y),
+        "transfer is forgotten",
+    ),
+    Plant(
+        "softmax without the target",
+        lambda: changed(ml.SoftmaxCrossEntropy, "sum", gradient=lambda self, z, y: self.transfer.forward(z)),
+        "target is missing",
+    ),
+    Plant(
+        "σ' twice: sigmoid's slope in the cross-entropy",
+        lambda: changed(
+            ml.SigmoidCrossEntropy,
+            "sum",
+            gradient=lambda self, z, y: (self.proba(z) - y) * self.transfer.derivative(z),
+        ),
+        "applied twice",
+    ),
+    Plant(
+        "prox without the weight 1/N",
+        lambda: changed(ml.SquaredError, prox=prox_with(lambda n: n)),
+        "1/N of a sample is forgotten",
+    ),
+    Plant(
+        "prox with τ doubled",
+        lambda: changed(ml.SoftmaxCrossEntropy, prox=prox_with(lambda n: 2)),
+        "off by a factor 2",
+    ),
+    Plant(
+        "prox that is an explicit step",
+        lambda: changed(ml.SigmoidCrossEntropy, prox=lambda self, v, y, tau: v - tau * self.gradient(v, y)),
+        "explicit",
+    ),
+    Plant(
+        "a concave loss",
+        lambda: changed(ml.SquaredError, value=lambda self, z, y: -ml.SquaredError.value(self, z, y)),
+        None,
+    ),
 ]
 
 
@@ -179,25 +347,46 @@ def derived(**claimed):
 DERIVATIONS = [
     Plant("gradient without ½", derived(gradient=lambda t: 2 * right_gradient(t)), "a factor 2"),
     Plant("gradient of the wrong sign", derived(gradient=lambda t: -right_gradient(t)), "sign"),
-    Plant("gradient at the wrong iterate", derived(gradient=lambda t: A.T @ (A @ THETA_K - Z)), "wrong iterate"),
-    Plant("gradient without the regulariser", derived(gradient=lambda t: A.T @ (A @ t - Z)), "the regulariser's, is missing"),
-    Plant("regulariser's gradient doubled", derived(gradient=lambda t: right_gradient(t) + (t - THETA_K) / TAU),
-          "of the wrong strength"),
+    Plant(
+        "gradient at the wrong iterate", derived(gradient=lambda t: A.T @ (A @ THETA_K - Z)), "wrong iterate"
+    ),
+    Plant(
+        "gradient without the regulariser",
+        derived(gradient=lambda t: A.T @ (A @ t - Z)),
+        "the regulariser's, is missing",
+    ),
+    Plant(
+        "regulariser's gradient doubled",
+        derived(gradient=lambda t: right_gradient(t) + (t - THETA_K) / TAU),
+        "of the wrong strength",
+    ),
     Plant("gradient transposed", derived(gradient=lambda t: right_gradient(t).T), "transposed"),
     Plant("argmin of the wrong sign", derived(argmin=2 * THETA_K - prox_argmin()), "sign"),
-    Plant("the step for the parameters", derived(argmin=prox_argmin() - THETA_K), "the step, not the new parameters"),
+    Plant(
+        "the step for the parameters",
+        derived(argmin=prox_argmin() - THETA_K),
+        "the step, not the new parameters",
+    ),
     Plant("an explicit step", derived(argmin=THETA_K - 0.1 * right_gradient(THETA_K)), "explicit"),
     Plant("half of the step", derived(argmin=(THETA_K + prox_argmin()) / 2), "½"),
-    Plant("last row not updated", derived(argmin=np.vstack([prox_argmin()[:-1], THETA_K[-1:]])), "not updated"),
-    Plant("a maximum", lambda: ml.Derivation(lambda t: -prox_objective(t), argmin=prox_argmin(), theta0=THETA_K), "maximum"),
+    Plant(
+        "last row not updated", derived(argmin=np.vstack([prox_argmin()[:-1], THETA_K[-1:]])), "not updated"
+    ),
+    Plant(
+        "a maximum",
+        lambda: ml.Derivation(lambda t: -prox_objective(t), argmin=prox_argmin(), theta0=THETA_K),
+        "maximum",
+    ),
     Plant("damping τ for 1/τ", derived(argmin=prox_argmin(TAU)), None),
 ]
 
 
 # ---- methods: a user's functions of a block, told what they should be
 
+
 def proximal(tau_theta=0.3, damping=None, gram=None, change=lambda d, block: d):
     """Return a function of a block that takes ProxProp's step, with something changed."""
+
     def propose(block):
         T = stacked(block.a)
         gradient = T.T @ block.g
@@ -206,6 +395,7 @@ def proximal(tau_theta=0.3, damping=None, gram=None, change=lambda d, block: d):
         C = T.T @ T if gram is None else gram(T)
         beta = 1 / tau_theta if damping is None else damping
         return change(np.linalg.solve(C + beta * np.eye(len(C)), gradient), block)
+
     return lambda: propose
 
 
@@ -261,37 +451,87 @@ METHODS = [
     Plant("step up, not down", proximal(change=lambda d, block: -d), "sign", PROX),
     Plant("bias row of the step missing", proximal(change=zero_bias), "the bias row is missing", PROX),
     Plant("the gradient for the proximal step", backprop(lambda d, block: d), "explicit", PROX),
-    Plant("implicit on the last map too", lambda: ml.ProxProp(0.3, last="implicit"), "last map takes the implicit", PROX),
-    Plant("CG with a step too few", lambda: ml.ProxProp(0.3, solver="cg1"), "too few", {"like": ml.ProxProp(0.3, solver="cg2")}),
+    Plant(
+        "implicit on the last map too",
+        lambda: ml.ProxProp(0.3, last="implicit"),
+        "last map takes the implicit",
+        PROX,
+    ),
+    Plant(
+        "CG with a step too few",
+        lambda: ml.ProxProp(0.3, solver="cg1"),
+        "too few",
+        {"like": ml.ProxProp(0.3, solver="cg2")},
+    ),
     Plant("σ' forgotten", lambda: masked, "σ' is forgotten", BACK),
     Plant("gradient summed, not averaged", backprop(lambda d, block: d / block.weight), "a factor N", BACK),
     Plant("gradient ascent", backprop(lambda d, block: -d), "sign"),
     Plant("nothing at all", backprop(lambda d, block: 0 * d), "zero"),
     Plant("signals through new weights", lambda: AlwaysNew(), "new weights"),
-    Plant("T steps, one too few", lambda: ml.LocoProp("M", gamma=0.5, steps=3, local_lr=0.05, local_optimizer="sgd", decay=False),
-          "too few", {"like": ml.LocoProp("M", gamma=0.5, steps=4, local_lr=0.05, local_optimizer="sgd", decay=False)}),
-    Plant("S for M", lambda: ml.LocoProp("S", gamma=0.5, steps=3, local_lr=0.05, local_optimizer="sgd"), "LocoProp-S, not LocoProp-M",
-          {"like": ml.LocoProp("M", gamma=0.5, steps=3, local_lr=0.05, local_optimizer="sgd")}),
-    Plant("no regulariser", lambda: ml.LocoProp("S", gamma=0.5, steps=5, local_lr=0.05, local_optimizer="sgd"), "regulariser is missing",
-          {"like": ml.LocoProp("S", gamma=0.5, steps=5, local_lr=0.05, local_optimizer="sgd", eta=0.5)}),
-    Plant("a regulariser towards 0", lambda: OneSided("M", gamma=0.5, steps=3, local_lr=0.05, local_optimizer="sgd"), None),
+    Plant(
+        "T steps, one too few",
+        lambda: ml.LocoProp("M", gamma=0.5, steps=3, local_lr=0.05, local_optimizer="sgd", decay=False),
+        "too few",
+        {"like": ml.LocoProp("M", gamma=0.5, steps=4, local_lr=0.05, local_optimizer="sgd", decay=False)},
+    ),
+    Plant(
+        "S for M",
+        lambda: ml.LocoProp("S", gamma=0.5, steps=3, local_lr=0.05, local_optimizer="sgd"),
+        "LocoProp-S, not LocoProp-M",
+        {"like": ml.LocoProp("M", gamma=0.5, steps=3, local_lr=0.05, local_optimizer="sgd")},
+    ),
+    Plant(
+        "no regulariser",
+        lambda: ml.LocoProp("S", gamma=0.5, steps=5, local_lr=0.05, local_optimizer="sgd"),
+        "regulariser is missing",
+        {"like": ml.LocoProp("S", gamma=0.5, steps=5, local_lr=0.05, local_optimizer="sgd", eta=0.5)},
+    ),
+    Plant(
+        "a regulariser towards 0",
+        lambda: OneSided("M", gamma=0.5, steps=3, local_lr=0.05, local_optimizer="sgd"),
+        None,
+    ),
     Plant("η of SIBP on the averaged loss", lambda: UnscaledSemi(eta=0.05), "1/(N"),
     Plant("SIBP through old weights", lambda: OldWeights(eta=0.3, lam=0.5), "old weights"),
-    Plant("half of the batch is left out", lambda: lambda block: stacked(block.a[::2]).T @ block.g[::2], None, BACK),
-    Plant("an objective that is not the one minimised", proximal(), None,
-          {"objective": lambda block, theta: ((stacked(block.a) @ theta - block.z + block.g) ** 2).sum() / 2
-           + ((theta - block.theta) ** 2).sum()}),
+    Plant(
+        "half of the batch is left out",
+        lambda: lambda block: stacked(block.a[::2]).T @ block.g[::2],
+        None,
+        BACK,
+    ),
+    Plant(
+        "an objective that is not the one minimised",
+        proximal(),
+        None,
+        {
+            "objective": lambda block, theta: (
+                ((stacked(block.a) @ theta - block.z + block.g) ** 2).sum() / 2
+                + ((theta - block.theta) ** 2).sum()
+            )
+        },
+    ),
 ]
 
 # ---- networks: what a layer gets wrong shows in the whole
 
 NETWORKS = [
-    Plant("a network whose tanh forgets σ'", lambda: ml.mlp(
-        [3, 4, 2], activation=changed(ml.Tanh, adjoint=lambda self, z, a, aux, g: g)), "σ' is forgotten in a layer above"),
-    Plant("a network whose loss leaves out 1/N", lambda: ml.mlp(
-        [3, 4, 2], loss=changed(ml.SquaredError, gradient=lambda self, z, y: z - y)), "a factor N"),
-    Plant("a network whose map leaves out the bias's gradient", lambda: ml.Network(
-        [changed(ml.Linear, 3, 4, adjoint_theta=without_bias_row), ml.Tanh(), ml.Linear(4, 2)]), "the bias row is missing"),
+    Plant(
+        "a network whose tanh forgets σ'",
+        lambda: ml.mlp([3, 4, 2], activation=changed(ml.Tanh, adjoint=lambda self, z, a, aux, g: g)),
+        "σ' is forgotten in a layer above",
+    ),
+    Plant(
+        "a network whose loss leaves out 1/N",
+        lambda: ml.mlp([3, 4, 2], loss=changed(ml.SquaredError, gradient=lambda self, z, y: z - y)),
+        "a factor N",
+    ),
+    Plant(
+        "a network whose map leaves out the bias's gradient",
+        lambda: ml.Network(
+            [changed(ml.Linear, 3, 4, adjoint_theta=without_bias_row), ml.Tanh(), ml.Linear(4, 2)]
+        ),
+        "the bias row is missing",
+    ),
 ]
 
 PLANTS = [*MAPS, *TRANSFERS, *LOSSES, *DERIVATIONS, *METHODS, *NETWORKS]
@@ -312,7 +552,9 @@ def test_planted_mistake_is_found_and_named(plant):
         assert any(plant.words in reason for reason in reasons), "\n".join(reasons)
 
 
-@pytest.mark.parametrize("plant", [PLANTS[0], TRANSFERS[0], LOSSES[0], METHODS[0]], ids=lambda plant: plant.what)
+@pytest.mark.parametrize(
+    "plant", [PLANTS[0], TRANSFERS[0], LOSSES[0], METHODS[0]], ids=lambda plant: plant.what
+)
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_diagnosis_does_not_depend_on_the_seed(plant, seed):
     report = ml.verify(plant.make(), seed=seed, **plant.options)

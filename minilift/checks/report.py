@@ -39,6 +39,7 @@ def claim(kind, words, equation, source):
 
     def register(measure):
         CLAIMS.append(Claim(kind, words, equation, source, measure))
+        measure.__doc__ = f"Measure the claim: {words}, {equation} ({source})."
         return measure
 
     return register

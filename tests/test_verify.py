@@ -1,0 +1,469 @@
+"""`ml.verify`: what it accepts, what it reports, that the package passes it, and that its references are right."""
+
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import minilift as ml
+from minilift import checks
+from minilift.checks import methods, networks, numeric
+from minilift.checks.report import CLAIMS, Finding, common_reason
+
+SEEDS = [0, 1, 2]
+
+
+def verified(thing, **options):
+    report = ml.verify(thing, **options)
+    assert report.passed, report
+    return report
+
+
+# ---- everything of ours passes
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_package_passes_its_own_checks(seed):
+    ml.verify(seed=seed).raise_for_failures()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", range(0, 200, 20))
+def test_the_package_passes_with_200_seeds(start):
+    for seed in range(start, start + 20):
+        ml.verify(seed=seed).raise_for_failures()
+
+
+def test_each_claim_is_made_by_something_of_ours():
+    """A claim that nothing in the package makes would be checked by nobody."""
+    made = {check.claim for check in ml.verify().checks if check.passed is not None}
+    yours = {"the claimed gradient", "the claimed gradient vanishes at the claimed argmin",
+             "its new parameters minimise the objective given for it"}
+    assert {claim.words for claim in CLAIMS} - made == yours
+
+
+def test_a_network_report_takes_less_than_two_seconds():
+    net = ml.mlp([64, 32, 10], seed=0)
+    start = time.perf_counter()
+    verified(net)
+    assert time.perf_counter() - start < 2
+
+
+def test_a_large_network_is_checked_along_random_directions():
+    report = verified(ml.mlp([784, 300, 10], activation="tanh"))
+    gradient = next(check for check in report.checks if check.claim.startswith("backpropagated"))
+    assert gradient.passed
+    assert any("too many to be probed" in check.why for check in report.skipped)
+
+
+def test_a_mistake_in_a_large_network_is_found_too():
+    class Halved(ml.Linear):
+        def adjoint_theta(self, a, g):
+            d = super().adjoint_theta(a, g)
+            d[-1] /= 2
+            return d
+    report = ml.verify(ml.Network([Halved(784, 300), ml.Tanh(), ml.Linear(300, 10)]))
+    assert any(check.claim.startswith("backpropagated") for check in report.failures)
+
+
+def test_the_users_own_batch_and_network():
+    data = ml.datasets.digits()
+    net = ml.mlp([64, 16, 10], seed=1)
+    before = [theta.copy() for theta in net.parameters]
+    verified(net, X=data.X_train[:5], y=data.y_train[:5])
+    verified(ml.ProxProp(0.5), net=net, X=data.X_train[:5], y=data.y_train[:5])
+    assert all((x == y).all() for x, y in zip(before, net.parameters))
+    assert net.dtype == np.float32
+
+
+def test_a_convolutional_network_with_all_layers():
+    verified(checks.small_convnet(3, "numpy"))
+    verified(ml.convnet((8, 8, 1), (2, 2), classes=3, kernel=3, batch_norm=True, input_layout="flat"))
+
+
+def test_images_in_the_users_layout():
+    net = ml.convnet((8, 8, 1), (2,), classes=10, kernel=3, activation="tanh", input_layout="flat")
+    data = ml.datasets.digits()
+    verified(net, X=data.X_train[:3], y=data.y_train[:3])
+
+
+def test_subclasses_are_held_to_the_equations_of_their_class():
+    class Mine(ml.ProxProp):
+        def propose(self, block):
+            return super().propose(block)
+    sources = {check.source for check in verified(Mine(0.7)).checks if check.passed}
+    assert {"ProxProp (13), Prop. 2", "ProxProp (11)", "ProxProp Prop. 4"} <= sources
+
+
+def test_a_plain_function_is_held_to_the_equations_that_it_is_said_to_satisfy():
+    def propose(block):
+        return block.phi.adjoint_theta(block.a, block.g)
+    general = {check.claim for check in verified(propose).checks}
+    told = {check.claim for check in verified(propose, like=ml.BackProp()).checks}
+    assert told - general == {"BackProp is the gradient, by differences"}
+
+
+def test_a_method_with_its_objective():
+    tau_theta = 0.4
+
+    def objective(block, theta):
+        A = np.hstack([block.a, np.ones((len(block.a), 1))])
+        misfit = ((A @ theta - (block.z - block.g)) ** 2).sum() / 2
+        return misfit + ((theta - block.theta) ** 2).sum() / (2 * tau_theta)
+    report = verified(ml.ProxProp(tau_theta, last="implicit"), objective=objective)
+    assert any(check.claim.startswith("its new parameters minimise") and check.passed for check in report.checks)
+
+
+def test_a_local_problem_of_the_package():
+    rng = np.random.default_rng(0)
+    a, z, signal = rng.normal(size=(5, 3)), rng.normal(size=(5, 2)), rng.normal(size=(5, 2))
+    problem = ml.problems.LocalProblem(ml.maps.Gram(a), z, ml.problems.MatchingLoss(ml.Tanh(), z, 0.1 * signal), 0.5)
+    verified(problem)
+    minimiser = ml.solvers.newton(problem, 1e-12).value
+    verified(checks.derivations.local_problem(problem, argmin=minimiser))
+
+
+# ---- other libraries' layers
+
+def test_layers_of_pytorch():
+    torch = pytest.importorskip("torch")
+
+    def lent(x):
+        return torch.from_numpy(np.array(x))
+
+    class TorchGELU(ml.Activation):
+        def forward(self, z):
+            return torch.nn.functional.gelu(lent(z)).numpy()
+
+        def derivative(self, z):
+            z = lent(z).requires_grad_()
+            torch.nn.functional.gelu(z).sum().backward()
+            return z.grad.numpy()
+
+    class TorchLinear(ml.Linear):
+        def forward(self, theta, a):
+            return torch.nn.functional.linear(lent(a), lent(theta[:-1].T), lent(theta[-1])).numpy()
+
+        def adjoint_theta(self, a, g):
+            theta = torch.zeros(self.theta_shape, dtype=torch.float64, requires_grad=True)
+            z = torch.nn.functional.linear(lent(a), theta[:-1].T, theta[-1])
+            return torch.autograd.grad(z, theta, lent(g))[0].numpy()
+
+    class TorchCrossEntropy(ml.SoftmaxCrossEntropy):
+        def value(self, z, y):
+            return float(torch.nn.functional.cross_entropy(lent(z), lent(y), reduction=self.reduction))
+
+        def gradient(self, z, y):
+            z = lent(z).requires_grad_()
+            torch.nn.functional.cross_entropy(z, lent(y), reduction=self.reduction).backward()
+            return z.grad.numpy()
+    for thing in (TorchGELU(), TorchLinear(4, 3), TorchCrossEntropy(), TorchCrossEntropy("sum"),
+                  ml.Network([TorchLinear(3, 4), TorchGELU(), TorchLinear(4, 2)], loss=TorchCrossEntropy())):
+        for seed in SEEDS:
+            verified(thing, seed=seed)
+
+
+# ---- what is not a mistake
+
+def test_an_activation_that_is_not_monotone_need_not_be():
+    class Swish(ml.Activation):
+        def forward(self, z):
+            return z / (1 + np.exp(-z))
+
+        def derivative(self, z):
+            s = 1 / (1 + np.exp(-z))
+            return s + z * s * (1 - s)
+    report = verified(Swish())
+    assert "σ is monotone" in {check.claim for check in report.skipped}
+
+
+def test_a_loss_that_says_that_it_is_not_convex():
+    class Welsch(ml.Loss):
+        convex = False
+
+        def value_per_sample(self, z, y):
+            return 1 - np.exp(-((z - y) ** 2).sum(axis=-1) / 2)
+
+        def gradient(self, z, y):
+            return self.weight(len(z)) * (z - y) * np.exp(-((z - y) ** 2).sum(axis=-1, keepdims=True) / 2)
+        prox = property()  # it has none
+    report = ml.verify(Welsch())
+    assert report.passed, report
+
+
+def test_a_function_that_is_not_analytic_is_not_checked_by_the_complex_step():
+    """|z| takes complex numbers and gives a wrong derivative there: central differences must have the last word."""
+    class SoftSign(ml.Activation):
+        range = (-1.0, 1.0)
+
+        def forward(self, z):
+            return z / (1 + abs(z))
+
+        def derivative(self, z):
+            return 1 / (1 + abs(z)) ** 2
+
+        def integral(self, z):
+            return abs(z) - np.log1p(abs(z))
+    verified(SoftSign())
+    reference = numeric.directional(lambda x: abs(x), np.array([1.0, -2.0]), np.ones(2))
+    assert np.allclose(reference.value, [1, -1])
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e5])
+def test_derivations_of_any_size(scale):
+    rng = np.random.default_rng(0)
+    A, b = rng.normal(size=(5, 3)), rng.normal(size=5)
+
+    def objective(x):
+        return scale * ((A @ x - b) ** 2).sum()
+    verified(ml.Derivation(objective, gradient=lambda x: 2 * scale * A.T @ (A @ x - b),
+                           argmin=np.linalg.lstsq(A, b, rcond=None)[0], theta0=np.zeros(3)))
+    wrong = ml.Derivation(objective, gradient=lambda x: scale * A.T @ (A @ x - b), theta0=np.zeros(3))
+    assert "½" in ml.verify(wrong).failures[0].reason
+
+
+def test_a_saddle_is_no_minimum():
+    saddle = ml.Derivation(lambda x: x[0] ** 2 - x[1] ** 2, argmin=np.zeros(2), theta0=np.array([0.3, 0.2]))
+    assert {check.claim for check in ml.verify(saddle).failures} >= {"curvature at the claimed argmin"}
+
+
+def test_gradient_and_argmin_of_two_objectives():
+    problem = ml.Derivation(lambda x: (x**2).sum(), gradient=lambda x: 2 * x, argmin=np.ones(2), theta0=np.full(2, 3.0))
+    assert any("two different objectives" in check.reason for check in ml.verify(problem).failures)
+
+
+# ---- the references, held against what is known in closed form
+
+def test_stationary_points_are_stationary_and_their_signals_are_not_zero():
+    case = networks.random_networks(0, "numpy")[0].stationary
+    assert max(abs(case.gradients[l].value).max() for l in (1, 2)) < 1e-9
+    assert all(abs(g).max() > 1e-2 for g in methods.signals(case)[1:])
+
+
+def test_krylov_steps_end_at_the_solution():
+    rng = np.random.default_rng(0)
+    A, b = rng.normal(size=(6, 4)), rng.normal(size=(4, 2))
+    M = A.T @ A + np.eye(4)
+    assert np.allclose(methods.krylov_step(M, b, 4, joint=False), np.linalg.solve(M, b))
+    assert np.allclose(methods.krylov_step(M, b, 8, joint=True), np.linalg.solve(M, b))
+
+
+@pytest.mark.parametrize(("f", "slope"), [(np.sin, np.cos), (np.exp, np.exp), (lambda x: abs(x), np.sign)])
+def test_derivatives(f, slope):
+    x = np.array([0.3, -1.2, 2.0])
+    reference = numeric.directional(f, x, np.ones(3))
+    assert np.abs(reference.nearest(slope(x)) - slope(x)).max() < 1e-9
+
+
+def test_a_reference_near_a_kink_is_met_by_the_right_derivative_and_by_no_wrong_one():
+    x = np.array([5e-4])  # nearer to the kink than the longer of the two steps
+    reference = numeric.directional(lambda t: np.maximum(t, 0) * 1.0, x, np.ones(1))._replace(candidates=[
+        *numeric.central_differences(lambda t: np.maximum(t, 0), x, np.ones(1))], tolerance=1e-6)
+    assert numeric.compare(np.array([1.0]), reference).holds
+    assert not numeric.compare(np.array([0.5]), reference).holds
+
+
+def test_tangents_of_a_large_array_feel_the_bias_row():
+    tangents = numeric.Tangents((1000, 3), np.random.default_rng(0))
+    d = np.zeros((1000, 3))
+    d[-1] = 1e-2
+    assert not tangents.full
+    assert abs(tangents.project(d)).max() > 1e-5
+
+
+def test_compare_rejects_nan_and_zero_with_a_reason():
+    reference = numeric.dense(np.ones((3, 2)))
+    for got, words in ((np.full((3, 2), np.nan), "not finite"), (np.zeros((3, 2)), "zero"), (np.ones((2, 3)), "transposed")):
+        finding = numeric.compare(got, reference)
+        assert not finding.holds
+        assert words in finding.reasons[0]
+
+
+def test_the_reason_is_the_one_that_fits_most_problems():
+    findings = [Finding(1, 0, "", ("a factor 2", "a factor N")), Finding(1, 0, "", ("a factor N",)), Finding(1, 0, "", ())]
+    assert common_reason(findings) == "likely: a factor N (in 2 of the 3 problems that fail)"
+    assert common_reason(findings[2:]) == "none of the usual mistakes fits"
+
+
+# ---- the report
+
+def wrong_tanh():
+    return type("WrongTanh", (ml.Tanh,), {"derivative": lambda self, z: 1 - z**2})()
+
+
+def test_report_as_text_names_claim_equation_number_and_reason():
+    text = str(ml.verify(wrong_tanh()))
+    for words in ("transfer WrongTanh()", "FAIL  the derivative", "σ'(z) = dσ/dz", "ProxProp (9)",
+                  "likely: it is written in terms of a = σ(z)", "1 fail", "seed 0"):
+        assert words in text
+
+
+def test_report_in_a_notebook_escapes_what_it_shows():
+    class Odd(ml.Tanh):
+        def __repr__(self):
+            return "<script>"
+    page = ml.verify(Odd())._repr_html_()
+    assert "<table>" in page
+    assert "<script>" not in page
+    assert "FAIL" in ml.verify(wrong_tanh())._repr_html_()
+
+
+def test_report_as_json_is_strict():
+    class Broken(ml.Tanh):
+        def derivative(self, z):
+            return np.full_like(z, np.nan)
+
+    def refuse(constant):
+        raise AssertionError(constant)
+    content = json.loads(ml.verify(Broken()).to_json(), parse_constant=refuse)
+    assert content["passed"] is False
+    assert content["checks"][0]["number"] == "nan"
+    assert json.loads(ml.verify(ml.Tanh()).to_json())["passed"] is True
+
+
+def test_raise_for_failures():
+    ml.verify(ml.Tanh()).raise_for_failures()
+    with pytest.raises(AssertionError, match="in terms of a"):
+        ml.verify(wrong_tanh()).raise_for_failures()
+
+
+def test_a_report_in_which_nothing_was_checked_does_not_pass():
+    class Strange(ml.activations.Transfer):
+        def output_shape(self, input_shape):
+            raise ValueError("only for five-dimensional data")
+    report = ml.verify(Strange())
+    assert not report.passed
+    assert "check it inside a network" in report.skipped[0].why
+    with pytest.raises(AssertionError):
+        report.raise_for_failures()
+
+
+def test_an_error_inside_the_thing_is_a_failure_that_says_so():
+    class Raises(ml.Tanh):
+        def adjoint(self, z, a, aux, g):
+            return g @ z
+    reasons = [check.reason for check in ml.verify(Raises()).failures]
+    assert any("it raises ValueError" in reason for reason in reasons)
+
+
+def test_the_same_seed_gives_the_same_report():
+    assert ml.verify(ml.ReLU(), seed=5).to_json() == ml.verify(ml.ReLU(), seed=5).to_json()
+    assert ml.verify(ml.ReLU(), seed=5).to_json() != ml.verify(ml.ReLU(), seed=6).to_json()
+
+
+def test_every_claim_has_a_source_and_an_equation():
+    for claim in CLAIMS:
+        assert claim.words, claim
+        assert claim.equation, claim
+        assert claim.source, claim
+    assert len({(claim.kind, claim.words) for claim in CLAIMS}) == len(CLAIMS)
+
+
+# ---- wrong calls
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda: ml.verify(ml.Tanh), r"got the class Tanh; an instance is needed, Tanh\(…\)"),
+    (lambda: ml.verify(3), "expected a network, map, activation"),
+    (lambda: ml.verify(ml.Tanh(), like=ml.BackProp()), "go with a method"),
+    (lambda: ml.verify(ml.BackProp(), like=ml.SGD(0.1)), "like must be BackProp"),
+    (lambda: ml.verify(ml.BackProp(), X=np.ones((2, 3))), "give net as well"),
+    (lambda: ml.verify(ml.mlp([3, 2]), y=np.zeros(3)), "y is given without X"),
+    (lambda: ml.verify(ml.Tanh(), seed=-1), "seed must be at least 0"),
+    (lambda: ml.verify(ml.Tanh(), backend="torch"), "backend: unknown name 'torch'"),
+    (lambda: ml.Derivation(3, theta0=np.zeros(2), argmin=np.zeros(2)), "objective must be a function"),
+    (lambda: ml.Derivation(np.sum, argmin=np.zeros(2)), "theta0 is needed"),
+    (lambda: ml.Derivation(np.sum, theta0=np.zeros(2)), "nothing is claimed")])
+def test_wrong_calls(call, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        call()
+
+
+# ---- the other backend
+
+def test_on_the_device(device):
+    for thing in (ml.Tanh(), ml.ReLU(), ml.Linear(3, 2), ml.SoftmaxCrossEntropy(), ml.ProxProp(0.5),
+                  ml.ProxProp(0.5, solver="cg2"), ml.mlp([3, 4, 2])):
+        verified(thing, backend="cupy")
+
+
+# ---- command line
+
+MY_FILE = '''
+import numpy as np
+import minilift as ml
+
+
+class GoodTanh(ml.Tanh):
+    pass
+
+
+class BadTanh(ml.Tanh):
+    def adjoint(self, z, a, aux, g):
+        return g
+
+
+class Slope(ml.LeakyReLU):
+    def __init__(self, slope):
+        super().__init__(slope)
+
+
+def ascent(block):
+    return -block.phi.adjoint_theta(block.a, block.g)
+
+
+net = ml.mlp([3, 4, 2])
+'''
+
+
+@pytest.fixture
+def command(tmp_path):
+    """Return a function that runs ``minilift verify`` beside a file of the user's."""
+    (tmp_path / "mine.py").write_text(MY_FILE)
+
+    def run(*arguments):
+        return subprocess.run([sys.executable, "-c", "from minilift.cli import main; raise SystemExit(main())", "verify",
+                               *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    return run
+
+
+@pytest.mark.parametrize(("target", "code", "words"), [
+    ("mine.py:GoodTanh", 0, "0 fail"), ("mine.py:BadTanh", 1, "σ' is forgotten"), ("mine.py:net", 0, "ProxProp Prop. 1"),
+    ("mine.py:ascent", 1, "the sign is wrong")])
+def test_command_checks_the_users_object(command, target, code, words):
+    done = command(target)
+    assert done.returncode == code, done.stderr
+    assert words in done.stdout
+
+
+@pytest.mark.parametrize(("target", "words"), [
+    ("mine.py", "expected FILE.py:NAME"), ("yours.py:x", "there is no file 'yours.py'"),
+    ("mine.py:GoodTanhh", "did you mean 'GoodTanh'"), ("mine.py:Slope", "wants arguments")])
+def test_command_answers_a_users_mistake_in_one_line(command, target, words):
+    done = command(target)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_command_lists_the_claims(command):
+    done = command("--list")
+    assert done.returncode == 0
+    for claim in CLAIMS:
+        assert claim.equation in done.stdout
+    assert "ProxProp Prop. 1" in done.stdout
+
+
+def test_command_prints_json(command):
+    done = command("mine.py:BadTanh", "--json", "--seed", "3")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["seed"] == 3
+
+
+@pytest.mark.slow
+def test_command_checks_everything(command):
+    done = command()
+    assert done.returncode == 0, done.stdout
+    for words in ("Linear(3, 4)", "SoftmaxCrossEntropy()", "SemiImplicit(", "Conv2d("):
+        assert words in done.stdout
