@@ -1,0 +1,651 @@
+# %% [markdown]
+# # 04 · Lift the network
+#
+# You will turn the values inside a network into variables of their own, write one energy for all of them,
+# and find backpropagation again as a sweep of small steps on that energy.
+#
+# **Afterwards you can**
+# 1. write the penalty energy of a network (Exercise 4.1);
+# 2. derive its partial gradients, and the half steps that they give (Exercise 4.2);
+# 3. show that one sweep over the blocks is one step of gradient descent (Exercise 4.3);
+# 4. predict what goes wrong if the sweep uses a value too early (Exercise 4.4);
+# 5. say what an *implicit* step on an activation would minimise (Exercise 4.5).
+#
+# **You need** notebook 03 (backprop), and 02 for the last part. **Time**: 70 minutes.
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+
+import minilift as ml
+from minilift import teach
+from minilift.exercises import lift_the_network as check
+
+SEED = 0
+rng = np.random.default_rng(SEED)
+teach.style()
+teach.versions()
+
+# %% [markdown]
+# ## The network as a graph
+#
+# Samples are rows, $N$ of them. Map $l$ and the transfer behind it are
+#
+# $$ z_l = \varphi(\theta_l, a_{l-1}) = a_{l-1} W_l + 1 b_l^T = \tilde a_{l-1}\theta_l,
+#    \qquad a_l = \sigma(z_l), \qquad a_0 = X, \tag{4.1} $$
+#
+# with $\theta_l = [W_l; b_l^T]$ and $\tilde a = [a\ 1]$, for $l = 1 \dots D$; the last map has no transfer.
+# The loss to be minimised is here half the mean squared error,
+#
+# $$ J(\theta) = L_y(z_D), \qquad L_y(z) = \tfrac{1}{2N}\|z - Y\|^2. \tag{4.2} $$
+
+# %%
+from minilift import plots
+
+data = ml.datasets.digits()
+rows = rng.choice(len(data.X_train), 30, replace=False)
+X, Y = data.X_train[rows].astype(float), np.eye(10)[data.y_train[rows]]
+widths = [64, 20, 15, 12, 10]
+net = ml.mlp(widths, activation="tanh", loss=ml.SquaredError(), seed=SEED, dtype=np.float64)
+theta, D = net.theta, net.depth
+
+with plt.rc_context({"figure.constrained_layout.use": False}):
+    teach.show(plots.graph(net), "The layer graph: activations a_0 to a_3 in a row at the bottom, z_1 to z_4 "
+                                 "above, the parameters on top. Arrows lead from a and theta to z, from z "
+                                 "to a, and from z_4 to the loss.")
+
+# %%
+def phi(theta_l, a):
+    return a @ theta_l[:-1] + theta_l[-1]  # (4.1)
+
+
+def forward(theta, X):
+    z, a = [None], [X]
+    for l in range(1, len(theta)):
+        z.append(phi(theta[l], a[l - 1]))
+        if l < len(theta) - 1:
+            a.append(np.tanh(z[l]))
+    return z, a
+
+
+z, a = forward(theta, X)
+J = np.sum((z[D] - Y) ** 2) / (2 * len(Y))  # (4.2)
+state = net.forward(X)
+for l in range(1, D + 1):
+    teach.compare(f"z_{l}", z[l], state.z[l])
+teach.holds("J", J, net.loss(X, Y))
+
+# %% [markdown]
+# ## Cut the arrows
+#
+# In the picture $z_l$ and $a_l$ are *computed*. Now let them be free variables, and only charge a price
+# where they are not what the arrows say:
+#
+# $$ E(\theta, a, z) = L_y(\varphi(\theta_D, a_{D-1})) + \sum_{l=1}^{D-1} \tfrac{\gamma}{2}
+#    \|\sigma(z_l) - a_l\|^2 + \tfrac{\rho}{2}\|\varphi(\theta_l, a_{l-1}) - z_l\|^2. \tag{ProxProp 3} $$
+#
+# This is *lifting*: a function of functions of functions has become a sum in which every variable has few
+# neighbours. Note what is not there: $z_D$, whose place $\varphi(\theta_D, a_{D-1})$ takes, and $1/N$ in the
+# penalties.
+
+# %% [markdown]
+# ## Exercise 4.1 (warm-up): the penalty energy
+#
+# Write $E$ for the loss (4.2) and $\sigma = \tanh$. Lists are indexed as in the formulas; slot 0 of `theta`
+# and `z` holds None.
+#
+# <details><summary>Hint 1: idea</summary>
+#
+# One term for the loss, and for each hidden map two squared gaps.
+#
+# </details>
+# <details><summary>Hint 2: equation</summary>
+#
+# The sum runs over $l = 1 \dots D-1$, with $D$ = `len(theta) - 1`.
+#
+# </details>
+# <details><summary>Hint 3: first line</summary>
+#
+# `loss = np.sum((phi(theta[D], a[D - 1]) - Y) ** 2) / (2 * len(Y))`
+#
+# </details>
+
+# %% tags=["exercise"]
+# Exercise 4.1
+def penalty_energy(theta, a, z, Y, gamma, rho):
+    """Return E, a number, for lists theta [None, ...], a [X, ...] and z [None, ...]."""
+    # <solution>
+    D = len(theta) - 1
+    energy = np.sum((phi(theta[D], a[D - 1]) - Y) ** 2) / (2 * len(Y))
+    for l in range(1, D):
+        energy += gamma / 2 * np.sum((np.tanh(z[l]) - a[l]) ** 2)
+        energy += rho / 2 * np.sum((phi(theta[l], a[l - 1]) - z[l]) ** 2)  # ProxProp (3)
+    return energy
+    # </solution>
+
+# %% tags=["check"]
+penalty_energy = check.penalty_energy(penalty_energy, SEED)
+
+# %% tags=["mistake"]
+# says: γ and ρ are exchanged
+def penalty_energy(theta, a, z, Y, gamma, rho):
+    return check.library_energy(theta, a, z, Y, rho, gamma)
+
+# %% tags=["mistake"]
+# says: the factor ½
+def penalty_energy(theta, a, z, Y, gamma, rho):
+    return check.library_energy(theta, a, z, Y, 2 * gamma, 2 * rho)
+
+# %% tags=["mistake"]
+# says: has no penalty on the last map
+def penalty_energy(theta, a, z, Y, gamma, rho):
+    D = len(theta) - 1
+    gap = phi(theta[D], a[D - 1]) - z[D]
+    return check.library_energy(theta, a, z, Y, gamma, rho) + rho / 2 * np.sum(gap**2)
+
+# %% tags=["mistake"]
+# says: is not averaged
+def penalty_energy(theta, a, z, Y, gamma, rho):
+    return check.library_energy(theta, a, z, Y, gamma / len(Y), rho / len(Y))
+
+# %%
+teach.holds("after a forward pass E = J, for any γ, ρ", penalty_energy(theta, a, z, Y, 3.0, 7.0), J)
+noisy_a = [value + 0.1 * rng.normal(size=value.shape) for value in a]
+noisy_z = [None] + [value + 0.1 * rng.normal(size=value.shape) for value in z[1:]]
+energy = ml.energy.PenaltyEnergy(net, Y, gamma=3.0, rho=7.0)
+teach.holds("elsewhere: the library's energy", penalty_energy(theta, noisy_a, noisy_z, Y, 3.0, 7.0),
+            energy.value(theta, noisy_a, noisy_z))
+
+# %% [markdown]
+# ## Descend block by block
+#
+# A forward pass makes all gaps zero: $E = J$. Now go from the last block to the first and let each variable
+# take one gradient step on $E$, seeing the steps taken just before. For that we need the partial gradients.
+# First the one in the *value* of a map, from which those in $\theta_l$ and $a_{l-1}$ follow:
+#
+# $$ \frac{\partial E}{\partial \varphi_l} = \rho\,(\varphi_l - z_l)\ (l < D), \qquad
+#    \frac{\partial E}{\partial \varphi_D} = \tfrac1N(\varphi_D - Y). \tag{4.3} $$
+#
+# Since $\varphi_l = \tilde a_{l-1}\theta_l$ is linear in $\theta_l$,
+#
+# $$ \frac{\partial E}{\partial \theta_l} = \tilde a_{l-1}^T\, \frac{\partial E}{\partial \varphi_l}. \tag{4.4} $$
+
+# %%
+def gradient_phi(l, theta, a, z, Y, rho):
+    if l == len(theta) - 1:
+        return (phi(theta[l], a[l - 1]) - Y) / len(Y)
+    return rho * (phi(theta[l], a[l - 1]) - z[l])  # (4.3)
+
+
+def gradient_theta(l, theta, a, z, Y, rho):
+    a_tilde = np.hstack([a[l - 1], np.ones((len(Y), 1))])
+    return a_tilde.T @ gradient_phi(l, theta, a, z, Y, rho)  # (4.4)
+
+
+for l in range(1, D + 1):
+    teach.holds(f"∂E/∂θ_{l}", gradient_theta(l, theta, noisy_a, noisy_z, Y, 7.0),
+                energy.gradient_theta(l, theta, noisy_a, noisy_z))
+
+# %% [markdown]
+# ## Exercise 4.2 (core): the gradients in a and z
+#
+# Derive $\partial E/\partial a_l$ and $\partial E/\partial z_l$ for $1 \le l < D$. Each variable occurs in
+# exactly two terms of $E$: look at its neighbours in the graph. The check takes finite differences of $E$ at
+# a point that is *not* a forward pass, where no gap is zero.
+#
+# <details><summary>Hint 1: idea</summary>
+#
+# $a_l$ meets map $l+1$ and the gap $\sigma(z_l) - a_l$; $z_l$ meets both gaps of its own index.
+#
+# </details>
+# <details><summary>Hint 2: equation</summary>
+#
+# A signal $G$ at $\varphi_{l+1}$ becomes $G W_{l+1}^T$ at $a_l$; a signal at $\sigma(z_l)$ is multiplied by
+# $\sigma'(z_l) = 1 - \tanh^2 z_l$.
+#
+# </details>
+# <details><summary>Hint 3: first line</summary>
+#
+# `gap = np.tanh(z[l]) - a[l]`
+#
+# </details>
+
+# %% tags=["exercise"]
+# Exercise 4.2
+def gradients(l, theta, a, z, Y, gamma, rho):
+    """Return (dE/da_l, dE/dz_l), both of the shape of a_l."""
+    # <solution>
+    gap = np.tanh(z[l]) - a[l]
+    from_above = gradient_phi(l + 1, theta, a, z, Y, rho)
+    gradient_a = from_above @ theta[l + 1][:-1].T - gamma * gap  # (4.5)
+    gradient_z = gamma * (1 - np.tanh(z[l]) ** 2) * gap - rho * (phi(theta[l], a[l - 1]) - z[l])  # (4.6)
+    return gradient_a, gradient_z
+    # </solution>
+
+# %% tags=["check"]
+gradients = check.gradients(gradients, SEED)
+
+# %% tags=["mistake"]
+# says: σ' is missing
+def gradients(l, theta, a, z, Y, gamma, rho):
+    gap, da = np.tanh(z[l]) - a[l], check.library_gradients(l, theta, a, z, Y, gamma, rho)[0]
+    return da, gamma * gap - rho * (phi(theta[l], a[l - 1]) - z[l])
+
+# %% tags=["mistake"]
+# says: its own gap
+def gradients(l, theta, a, z, Y, gamma, rho):
+    dz = check.library_gradients(l, theta, a, z, Y, gamma, rho)[1]
+    return gradient_phi(l + 1, theta, a, z, Y, rho) @ theta[l + 1][:-1].T, dz
+
+# %% tags=["mistake"]
+# says: z_l stands with a minus sign
+def gradients(l, theta, a, z, Y, gamma, rho):
+    da, dz = check.library_gradients(l, theta, a, z, Y, gamma, rho)
+    return da, dz + 2 * rho * (phi(theta[l], a[l - 1]) - z[l])
+
+# %% tags=["mistake"]
+# says: minus the gradients
+def gradients(l, theta, a, z, Y, gamma, rho):
+    da, dz = check.library_gradients(l, theta, a, z, Y, gamma, rho)
+    return -da, -dz
+
+# %% [markdown]
+# Written out:
+#
+# $$ \frac{\partial E}{\partial a_l} = \frac{\partial E}{\partial \varphi_{l+1}} W_{l+1}^T
+#    - \gamma\,(\sigma(z_l) - a_l), \tag{4.5} $$
+#
+# $$ \frac{\partial E}{\partial z_l} = \gamma\,\sigma'(z_l)\odot(\sigma(z_l) - a_l)
+#    - \rho\,(\varphi_l - z_l). \tag{4.6} $$
+#
+# ## The half steps
+#
+# Choose $\gamma = \rho = 1/\tau$ and take steps of length $\tau$. **First**, at the forward pass, where all
+# gaps vanish, $a_{D-1}$ sees only the loss:
+#
+# $$ a_{D-1}^{½} = a_{D-1} - \tau\, \tfrac1N(z_D - Y)\, W_D^T = a_{D-1} - \tau\,
+#    \frac{\partial J}{\partial a_{D-1}}. \tag{ProxProp 8} $$
+#
+# **Then** $z_l$ sees the gap $\sigma(z_l) - a_l^{½} = \tau\,\partial J/\partial a_l$ that has just opened,
+# and by (4.6) with $\gamma = 1/\tau$
+#
+# $$ z_l^{½} = z_l - \tau\, \sigma'(z_l)\odot\frac{\partial J}{\partial a_l}
+#    = z_l - \tau\,\frac{\partial J}{\partial z_l}. \tag{ProxProp 9} $$
+
+# %% [markdown]
+# **Then** $a_{l-1}$ sees the gap $\varphi_l - z_l^{½} = \tau\,\partial J/\partial z_l$, and by (4.5) with
+# $\rho = 1/\tau$
+#
+# $$ a_{l-1}^{½} = a_{l-1} - \tau\,\frac{\partial J}{\partial z_l}\, W_l^T
+#    = a_{l-1} - \tau\,\frac{\partial J}{\partial a_{l-1}}, \tag{ProxProp 10} $$
+#
+# and so on down. Each time one factor $\tau$ of the step cancels $1/\tau$ of the penalty: the gaps *are* the
+# backpropagated signals, times $\tau$. The parameters see them too:
+#
+# $$ \theta_D^{+} = \theta_D - \tau\, \tilde a_{D-1}^T\, \tfrac1N(z_D - Y), \tag{ProxProp 12} $$
+#
+# $$ \theta_l^{+} = \theta_l - \tau\cdot\tfrac1\tau\, \tilde a_{l-1}^T (\varphi_l - z_l^{½})
+#    = \theta_l - \tau\, \tilde a_{l-1}^T \frac{\partial J}{\partial z_l} = \theta_l - \tau\nabla_{\theta_l}J.
+#    \tag{4.7} $$
+#
+# This is **Proposition 1**: with $\gamma = \rho = 1/\tau$ the sweep is exactly one step of gradient descent
+# on $J$. Mind that (4.7) uses $a_{l-1}$ of the forward pass.
+
+# %% [markdown]
+# ## Exercise 4.3 (core): the sweep
+#
+# Write it literally, with the energy's gradients and no backprop: `energy.gradient_theta(l, theta, a, z)`,
+# and likewise `gradient_a`, `gradient_z`. `ml.energy.replaced(a, l, value)` is a copy of the list with one
+# entry replaced.
+#
+# <details><summary>Hint 1: idea</summary>
+#
+# Start with $\theta_D$ and $a_{D-1}$. Then for $l = D-1, \dots, 1$: $z_l$, then $a_{l-1}$, then $\theta_l$,
+# each at the forward pass but for the one neighbour that has just moved.
+#
+# </details>
+# <details><summary>Hint 2: equation</summary>
+#
+# (9) takes its gradient at $(a_l^{½}, z_l)$, (10) and (4.7) at $(a, z_l^{½})$.
+#
+# </details>
+# <details><summary>Hint 3: first line</summary>
+#
+# `new[D] = theta[D] - tau * energy.gradient_theta(D, theta, a, z)`
+#
+# </details>
+
+# %% tags=["exercise"]
+# Exercise 4.3
+def sweep(net, X, Y, tau):
+    """Return the list [theta_1, ..., theta_D] after one sweep from a forward pass."""
+    energy = ml.energy.PenaltyEnergy(net, Y, gamma=1 / tau, rho=1 / tau)
+    theta, z, a, _ = net.forward(X)
+    D, new, replaced = net.depth, list(theta), ml.energy.replaced
+    # <solution>
+    new[D] = theta[D] - tau * energy.gradient_theta(D, theta, a, z)  # ProxProp (12)
+    a_half = a[D - 1] - tau * energy.gradient_a(D - 1, theta, a, z)  # ProxProp (8)
+    for l in range(D - 1, 0, -1):
+        z_half = z[l] - tau * energy.gradient_z(l, theta, replaced(a, l, a_half), z)  # ProxProp (9)
+        moved = replaced(z, l, z_half)
+        if l > 1:
+            a_half = a[l - 1] - tau * energy.gradient_a(l - 1, theta, a, moved)  # ProxProp (10)
+        new[l] = theta[l] - tau * energy.gradient_theta(l, theta, a, moved)  # (4.7)
+    return new[1:]
+    # </solution>
+
+# %% tags=["check"]
+sweep = check.sweep(sweep, SEED)
+
+# %% tags=["mistake"]
+# says: step (4.7) uses the half-stepped
+def sweep(net, X, Y, tau):
+    return check.sweep_with_half_steps(net, X, Y, tau)
+
+# %% tags=["mistake"]
+# says: θ_1 does not move
+def sweep(net, X, Y, tau):
+    new = ml.energy.algorithm_1(net, X, Y, tau).theta[1:]
+    return [*net.theta[1:net.depth - 1], *new[-2:]]
+
+# %% tags=["mistake"]
+# says: penalties must have the weight 1/τ
+def sweep(net, X, Y, tau):
+    new, old = ml.energy.algorithm_1(net, X, Y, tau).theta, net.theta
+    steps = [tau ** (2 * (net.depth - l)) * (new[l] - old[l]) for l in range(1, net.depth + 1)]
+    return [value + step for value, step in zip(old[1:], steps)]
+
+# %% tags=["mistake"]
+# says: hidden maps do not move
+def sweep(net, X, Y, tau):
+    return [*net.theta[1:net.depth], ml.energy.algorithm_1(net, X, Y, tau).theta[net.depth]]
+
+# %%
+tau = 0.1
+_, dJ = ml.BackProp().direction(net, X, Y)
+by_hand, literal = sweep(net, X, Y, tau), ml.energy.algorithm_1(net, X, Y, tau)
+for l in range(1, D + 1):
+    teach.compare(f"θ_{l}: sweep, library", by_hand[l - 1], literal.theta[l])
+    teach.holds(f"θ_{l}: one sweep = θ − τ ∇J", by_hand[l - 1], theta[l] - tau * dJ[l - 1])
+
+# %% [markdown]
+# ## Predict
+#
+# Follow the terms of $E$ through this sweep. Just before $\theta_3$ moves, its term $\frac{\rho}{2}
+# \|\varphi_3 - z_3^{½}\|^2$ has some value; the step (4.7) is a gradient step on *that very term*, and
+# $\tau = 0.1$ is small enough for $J$ to fall. What does the step do to the term? "falls", "stays about the
+# same" (within a factor 2), or "rises".
+
+# %% tags=["predict"]
+prediction = None  # "falls", "stays about the same" or "rises"
+
+# %%
+energy = ml.energy.PenaltyEnergy(net, Y, gamma=1 / tau, rho=1 / tau)
+new, z_half, a_half, _ = literal
+now = {"theta": list(theta), "a": list(a), "z": list(z)}
+names, history = ["forward\npass"], [energy.terms(**now)]
+order = [("theta", D, new), ("a", D - 1, a_half)]
+for l in range(D - 1, 0, -1):
+    order += [("z", l, z_half), ("a", l - 1, a_half), ("theta", l, new)] if l > 1 else \
+             [("z", l, z_half), ("theta", l, new)]
+for kind, l, source in order:
+    now[kind][l] = source[l]
+    names.append(f"${kind if kind != 'theta' else chr(92) + 'theta'}_{l}$")
+    history.append(energy.terms(**now))
+J_new = net.loss_function.value(net.forward(X, theta=new).z[D], Y)
+k = names.index(r"$\theta_3$")
+before, after = history[k - 1][2][2], history[k][2][2]
+change = "rises" if after > 2 * before else "falls" if after < before / 2 else "stays about the same"
+teach.reveal(prediction, change, f"From {before:.1e} to {after:.1e}.")
+
+# %%
+fig, (top, bottom) = plt.subplots(2, 1, figsize=(9, 5.6), sharex=True, height_ratios=[1, 2])
+top.plot([terms[0] for terms in history], "-o", color="black", label="loss term of E")
+for value, line, label in ((J, ":", "J before the sweep"), (J_new, "--", "J at the new θ")):
+    top.axhline(value, color=teach.COLORS["vermillion"], linestyle=line, label=label)
+top.set(ylabel="loss", title="One sweep, τ = 0.1: the terms of E after each variable has moved")
+top.legend(loc="center right", ncols=3)
+for l, color in zip((3, 2, 1), ("orange", "green", "blue")):
+    for which, line, marker, name in ((1, "--", "o", "σ(z) − a"), (2, "-", "s", "φ − z")):
+        values = np.array([terms[which][l - 1] for terms in history])
+        bottom.plot(np.where(values > 0, values, np.nan), line, marker=marker, color=teach.COLORS[color],
+                    label=f"{name}, l = {l}")
+bottom.annotate(f"the step in θ₃ multiplies\nits own term by {after / before:.0f}", (k - 0.5, np.sqrt(before * after)),
+                (k - 3.8, 0.2), arrowprops={"arrowstyle": "-", "color": teach.COLORS["grey"]})
+bottom.set(yscale="log", ylabel="penalty terms", xlabel="variable that has just moved")
+bottom.set_xticks(range(len(names)), names)
+bottom.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+teach.show(fig, "Terms of the energy along one sweep. The loss term falls in the first step and then stays. "
+                "Penalties are small and passed on from a to z and down; each step in theta raises the term "
+                "of its own map by a factor of several hundred and more.")
+
+# %% [markdown]
+# Two things to see. The signal is handed down: $a_3$ opens a gap, $z_3$ takes it over, $a_2$ and so on. And
+# each explicit step in $\theta_l$ *raises* the one term it descends. For with $\rho = 1/\tau$, (4.7) is a
+# step of length 1 on $\frac12\|\tilde a\theta - z^{½}\|^2$ whatever $\tau$ is, and notebook 01 allows only
+# $2/\lambda_{\max}(\tilde a^T\tilde a)$, which for $\theta_3$ is 0.04.
+#
+# Gradient descent on $J$ survives this, since $a$ and $z$ are thrown away and a new forward pass closes all
+# gaps. But "block descent" is not descent on $E$. To solve that one subproblem *implicitly* is the idea of
+# ProxProp, and of notebook 05.
+
+# %% [markdown]
+# ## Exercise 4.4 (break it): a value used too early
+#
+# A reader of the algorithm takes step (4.7) at $a_{l-1}^{½}$ instead of $a_{l-1}$, in both places where it
+# occurs: $\theta_l^{\text{wrong}} = \theta_l - \tilde a_{½}^T(\varphi(\theta_l, a_{l-1}^{½}) - z_l^{½})$.
+# Predict, as a formula in $a = a_{l-1}$, $W = W_l$, $g = \partial J/\partial z_l$ and $\tau$, how far
+# $\theta_l^{\text{wrong}}$ is from the right $\theta_l^{+}$.
+#
+# <details><summary>Hint 1: idea</summary>
+#
+# Put (10) into $\varphi(\theta_l, a^{½})$ and subtract $z_l^{½}$.
+#
+# </details>
+# <details><summary>Hint 2: equation</summary>
+#
+# $\varphi(\theta_l, a^{½}) - z_l^{½} = \tau\, g\,(I - W^TW)$, and $\tilde a_{½} = \tilde a - \tau\,[gW^T\ \
+# 0]$.
+#
+# </details>
+# <details><summary>Hint 3: first line</summary>
+#
+# `a_half_tilde = np.hstack([a - tau * g @ W.T, np.ones((len(a), 1))])`
+#
+# </details>
+
+# %% tags=["exercise"]
+# Exercise 4.4
+def discrepancy(a, W, g, tau):
+    """Return theta_wrong - theta_right, shape (n_in + 1, n_out)."""
+    # <solution>
+    a_tilde = np.hstack([a, np.ones((len(a), 1))])
+    a_half_tilde = np.hstack([a - tau * g @ W.T, np.ones((len(a), 1))])
+    return tau * a_tilde.T @ g - tau * a_half_tilde.T @ (g - g @ W.T @ W)  # (4.8)
+    # </solution>
+
+# %% tags=["check"]
+discrepancy = check.discrepancy(discrepancy, SEED)
+
+# %% tags=["mistake"]
+# says: first order in τ
+def discrepancy(a, W, g, tau):
+    return tau * np.hstack([a, np.ones((len(a), 1))]).T @ g @ W.T @ W
+
+# %% tags=["mistake"]
+# says: φ is taken at the half step too
+def discrepancy(a, W, g, tau):
+    return tau**2 * np.vstack([(g @ W.T).T @ g, np.zeros((1, g.shape[1]))])
+
+# %% tags=["mistake"]
+# says: the sign
+def discrepancy(a, W, g, tau):
+    return -check.library_discrepancy(a, W, g, tau)
+
+# %% [markdown]
+# So the discrepancy is
+#
+# $$ \theta_l^{\text{wrong}} - \theta_l^{+} = \tau\,\tilde a^T g\, W^TW + \tau^2\, [gW^T\ \ 0]^T g\,(I - W^TW).
+#    \tag{4.8} $$
+#
+# Its first term is as large as the step itself: **the relative error does not vanish as $\tau \to 0$**. A
+# convergence test with small steps would not forgive it, and where $\|W\| > 1$ the step may even point
+# uphill.
+
+# %%
+signal = (z[2] - literal.z[2]) / tau  # ∂J/∂z_2, as the half step has it
+taus, directions = np.logspace(-3, 4, 30), {}
+fig, ax = plt.subplots(figsize=(7.5, 3.2))
+for scale, color, line in ((0.5, "sky", "-."), (1, "blue", "-"), (2, "orange", "--"), (4, "vermillion", ":")):
+    W = scale * theta[2][:-1]
+    relative = [np.linalg.norm(discrepancy(a[1], W, signal, t)) / np.linalg.norm(t * dJ[1]) for t in taus]
+    directions[scale] = relative[0]
+    ax.plot(taus, relative, line, color=teach.COLORS[color], label=f"W scaled by {scale}")
+ax.axhline(1, color="black", linewidth=0.8)
+ax.set(xscale="log", yscale="log", xlabel="τ", ylabel="‖discrepancy‖ / ‖τ∇J‖", ylim=(1e-2, 1e3))
+ax.legend(ncols=2)
+teach.show(fig, "Relative size of the discrepancy of map 2 against τ, for weights scaled by 0.5, 1, 2 and 4. "
+                "All curves are level for small τ, at 0.1, 0.4, 1.6 and 6: the error does not vanish.")
+
+# %% [markdown]
+# ## What an implicit step on a would minimise
+#
+# Let $f(u) = L_y(\varphi(\theta_D, u))$ be the loss as a function of the last activation. Instead of (8),
+# take the implicit step of notebook 02 on it:
+#
+# $$ a_{D-1}^{½} = \arg\min_u\; f(u) + \tfrac{1}{2\tau}\|u - a_{D-1}\|^2 = \mathrm{prox}_{\tau f}(a_{D-1}).
+#    \tag{4.9} $$
+#
+# By (2.4) there, $a_{D-1} - a_{D-1}^{½} = \tau\,\nabla\mathrm{env}_{\tau f}(a_{D-1})$. The rest of the sweep
+# only hands on whatever gap it finds. So it is gradient descent on another function, in which the Moreau
+# envelope stands for the loss:
+#
+# $$ \hat J(\theta_1, \dots, \theta_{D-1}) = \min_u\; L_y(\varphi(\theta_D, u)) + \tfrac{1}{2\tau}
+#    \|u - a_{D-1}(\theta)\|^2 \;\le\; J. \tag{4.10} $$
+#
+# The step is stable for every $\tau$, but it answers another question: with growing $\tau$, $\hat J$ is lower
+# and flatter than $J$, and its fixed points are others. This is why ProxProp steps implicitly in $\theta$
+# only, where the fixed points stay those of $J$ (notebook 05).
+
+# %% [markdown]
+# ## Exercise 4.5 (core): the implicit step on an activation
+#
+# Solve (4.9) for the loss (4.2), where it is a linear system, for all rows at once.
+#
+# <details><summary>Hint 1: idea</summary>
+#
+# Set the gradient in $u$ to zero and collect $u$.
+#
+# </details>
+# <details><summary>Hint 2: equation</summary>
+#
+# $\frac1N(uW + 1b^T - Y)W^T + \frac1\tau(u - a) = 0$.
+#
+# </details>
+# <details><summary>Hint 3: first line</summary>
+#
+# `W, b = theta_D[:-1], theta_D[-1]`
+#
+# </details>
+
+# %% tags=["exercise"]
+# Exercise 4.5
+def implicit_activation(a, theta_D, Y, tau):
+    """Return u, the shape of a (N, n), for theta_D (n + 1, m) and Y (N, m)."""
+    # <solution>
+    W, b = theta_D[:-1], theta_D[-1]
+    c = tau / len(Y)
+    return np.linalg.solve(np.eye(len(W)) + c * W @ W.T, (a + c * (Y - b) @ W.T).T).T  # (4.9)
+    # </solution>
+
+# %% tags=["check"]
+implicit_activation = check.implicit_activation(implicit_activation, SEED)
+
+# %% tags=["mistake"]
+# says: the explicit step (8)
+def implicit_activation(a, theta_D, Y, tau):
+    return a - tau / len(Y) * (phi(theta_D, a) - Y) @ theta_D[:-1].T
+
+# %% tags=["mistake"]
+# says: averaged over the batch
+def implicit_activation(a, theta_D, Y, tau):
+    return check.library_implicit_activation(a, theta_D, Y, tau * len(Y))
+
+# %% tags=["mistake"]
+# says: the bias
+def implicit_activation(a, theta_D, Y, tau):
+    return check.library_implicit_activation(a, np.vstack([theta_D[:-1], 0 * theta_D[-1:]]), Y, tau)
+
+# %%
+tau = 30.0  # L has weight 1/N: a long step, for which the explicit one would not do
+
+
+def J_hat(hidden):
+    last = forward([None, *hidden, theta[D]], X)[1][-1]
+    u = implicit_activation(last, theta[D], Y, tau)
+    return np.sum((phi(theta[D], u) - Y) ** 2) / (2 * len(Y)) + np.sum((u - last) ** 2) / (2 * tau)  # (4.10)
+
+
+signal = (a[D - 1] - implicit_activation(a[D - 1], theta[D], Y, tau)) / tau  # instead of ∂J/∂a_{D−1}
+h, hidden = 1e-4, theta[1:D]
+for l in range(D - 1, 0, -1):
+    g = (1 - a[l] ** 2) * signal
+    step = np.hstack([a[l - 1], np.ones((len(X), 1))]).T @ g  # what the sweep subtracts, over τ
+    signal = g @ theta[l][:-1].T
+    t = rng.normal(size=step.shape)
+    up, down = ([*hidden[:l - 1], theta[l] + s * h * t, *hidden[l:]] for s in (1, -1))
+    slope = (J_hat(up) - J_hat(down)) / (2 * h)
+    teach.holds(f"θ_{l}: the sweep descends Ĵ", np.sum(step * t), slope, teach.DIFFERENCES)
+
+# %%
+steps = np.linspace(-0.5, 3, 60)
+line = [[th - s * d for th, d in zip(hidden, dJ)] for s in steps]
+fig, ax = plt.subplots(figsize=(7.5, 3.1))
+ax.plot(steps, [net.loss_function.value(net.forward(X, theta=[None, *p, theta[D]]).z[D], Y) for p in line],
+        color="black", label="J")
+for tau, color, dash in ((3.0, "sky", "-."), (30.0, "blue", "--"), (300.0, "vermillion", ":")):
+    ax.plot(steps, [J_hat(p) for p in line], dash, color=teach.COLORS[color], label=f"Ĵ, τ = {tau:g}")
+ax.set(xlabel="step along −∇J in the hidden maps", ylabel="J and Ĵ", ylim=(0, None))
+ax.legend()
+teach.show(fig, "J along its negative gradient, and below it the function with the loss's envelope, lower and "
+                "flatter the larger τ is.")
+
+# %% [markdown]
+# ## Exercise 4.6 (open): who may work at the same time?
+#
+# In one sweep, which steps must wait for which? Suppose you had one machine for each map. What could run at
+# once, what not, and what would change if the forward pass were left out, so that $a$ and $z$ carry over to
+# the next sweep? Five lines, no automatic check.
+
+# %% [markdown] tags=["answer"]
+# **One answer.** The half steps form a chain, $a_{D-1}, z_{D-1}, a_{D-2}, \dots$, as in backprop. The steps
+# in $\theta$ need only their own $z_l^{½}$ and the old $a_{l-1}$: once the chain is done all of them can
+# run at once, and this is where all expensive solves of ProxProp and LocoProp lie. Without the forward pass
+# the blocks could also update out of step, but then $E \ne J$, Proposition 1 is lost, and one minimises a
+# relaxation whose gaps must be driven to zero by growing $\gamma$ and $\rho$.
+
+# %%
+teach.record("factor by which the explicit step raises its own term, map 3", after / before, expected=1440,
+             tolerance=150)
+stable = 2 / np.linalg.norm(ml.maps.Gram(a[2], side="parameter").matrix, 2)
+teach.record("largest stable step for θ_3, where 1 is taken", stable, expected=0.04, tolerance=0.005)
+teach.record("relative discrepancy of map 2 as τ → 0", directions[1], expected=0.4, tolerance=0.05)
+teach.record("J after the sweep over J", J_new / J, expected=0.875, tolerance=0.01)
+
+# %% [markdown]
+# ## Summary
+#
+# - Lifting makes $z_l$ and $a_l$ variables, held to the network by quadratic penalties; on a forward pass
+#   $E = J$.
+# - With $\gamma = \rho = 1/\tau$ one block-wise sweep from the last map down is gradient descent on $J$:
+#   gaps are $\tau$ times backpropagated signals.
+# - Inside it the step in $\theta_l$ is explicit, far beyond its own stability limit. An implicit step on
+#   $a$ would minimise $J$ with the loss's envelope.
+#
+# **What this does not show.** One small network, one batch; the numbers are for seed 0. Nothing here trains
+# faster than backprop: it *is* backprop. Proposition 1 needs a forward pass before every sweep.
+#
+# **References.** Frerix, Möllenhoff, Moeller, Cremers, *Proximal Backpropagation*, ICLR 2018: the energy (3),
+# Algorithm 1 and Proposition 1 (8–10, 12), §4.2.1 on implicit steps in the activations. Carreira-Perpiñán and
+# Wang, *Distributed optimization of deeply nested systems*, AISTATS 2014: lifting with quadratic penalties
+# without the forward pass (method of auxiliary coordinates).
