@@ -14,8 +14,8 @@
 #
 # **You need** eigenvalues and eigenvectors, gradients, NumPy. **Time**: 50 minutes.
 #
-# Each exercise has a check below it. Not done, it says TODO and the notebook goes on with the library's
-# answer.
+# Each exercise has a check below it. Not done, it says TODO and the notebook goes on with a stand-in made of
+# the library.
 
 # %%
 import matplotlib.pyplot as plt
@@ -340,8 +340,9 @@ for name, factor in factors.items():
     ax.plot(s, np.abs(factor), **line)
 for height, value in zip((3e-3, 1.3e-3, 5e-4, 2e-4), step_sizes):
     ax.plot([value * mu / L, value], [height] * 2, "|-", color=teach.COLORS["grey"], ms=8)
-    ax.text(value * mu / L, height * 1.15, f"τL = {value:g}: from τμ to τL", fontsize=8)
+    ax.text(value * mu / L, height * 1.2, f"τL = {value:g}: from τμ to τL", fontsize=8)
 ax.axhline(1, color=teach.COLORS["black"], linewidth=0.8)
+ax.axvline(2, color=teach.COLORS["grey"], linestyle=":")
 ax.set(xscale="log", yscale="log", ylim=(1e-4, 20), xlabel="s = τλ", ylabel="size of the factor")
 ax.legend(loc="upper left")
 teach.show(fig, "Size of the amplification factors against s. The explicit one touches zero at s = 1 and "

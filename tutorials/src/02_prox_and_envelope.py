@@ -226,6 +226,8 @@ v = rng.uniform(-3, 3, 50)
 for tau in (0.5, 2.0):
     teach.holds(f"|u|, τ = {tau}: formula against brute force", soft_threshold(v, tau),
                 brute_prox(np.abs, v, tau, grid), 6e-4)  # the grid's spacing is 1e-3
+slope = (v - soft_threshold(v, 0.5)) / 0.5
+teach.holds("no slope is steeper than 1", max(np.abs(slope).max() - 1, 0), 0)  # (2.3)
 
 # %% [markdown]
 # ## The slope of the envelope
