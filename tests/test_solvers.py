@@ -122,15 +122,15 @@ def test_float32_solves_for_the_difference(rng, side, damping):
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-6), (np.float32, 1e-2)])
 @pytest.mark.parametrize("side", ["sample", "parameter"])
-@pytest.mark.parametrize("seed", range(20))
-def test_steps_after_convergence_do_no_harm(seed, side, dtype, tolerance):
+@pytest.mark.parametrize("rank", [1, 3])
+def test_steps_after_convergence_do_no_harm(rng, rank, side, dtype, tolerance):
     """Samples that repeat leave K a null space, where ⟨R, KR⟩ is rounding: noise over noise must not be a step."""
-    rng = np.random.default_rng(seed)
-    a = np.repeat(rng.standard_normal((3, 6)), 4, axis=0).astype(dtype)
-    g = rng.standard_normal((12, 5)).astype(dtype)
+    a = np.repeat(rng.standard_normal((rank, 6)), 12 // rank, axis=0).astype(dtype)
+    g = rng.standard_normal((12, 300)).astype(dtype)
     exact = dense_step(a.astype(np.float64), g.astype(np.float64), 1.0)
-    for steps in (6, 10, 40):
-        assert_close(f"{steps} steps", conjugate_gradients(Gram(a, side=side), g, 1.0, steps).value, exact, tolerance)
+    for steps in (6, 10, 20, 40):
+        d = conjugate_gradients(Gram(a, side=side), g, 1.0, steps).value
+        assert_close(f"{steps} steps", d, exact, tolerance)
 
 
 def test_residual_tells_few_steps_from_many(rng):

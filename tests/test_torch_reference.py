@@ -44,8 +44,8 @@ def test_loss_and_gradients(case):
     assert case.net.loss(case.X, case.y) == pytest.approx(loss, rel=1e-12)
     pairs = zip(gradients_of(case.net, case.X, case.y), gradients, strict=True)
     for l, (ours, theirs) in enumerate(pairs, start=1):
-        scale = max(np.abs(theirs).max(), 1e-8 * np.abs(case.net.parameters[l - 1]).max())
-        assert np.abs(ours - theirs).max() <= 1e-10 * scale, f"∇J in θ_{l}"
+        # where a transfer is saturated, σ' is what 1 − a² leaves: its rounding is absolute
+        assert np.abs(ours - theirs).max() <= 1e-10 * np.abs(theirs).max() + 1e-13, f"∇J in θ_{l}"
 
 
 @given(cases())
