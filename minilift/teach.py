@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minilift import plots
 from minilift.arguments import unknown_name
 from minilift.notebooks import REPORT, add_arguments, add_tutorials_arguments, run, run_tutorials
 
@@ -258,24 +259,16 @@ def verdict(exercise, status, claims, message, has_fallback):
 
 # ---- style and figures
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart
-COLORS = {"black": "#000000", "orange": "#E69F00", "sky": "#56B4E9", "green": "#009E73", "yellow": "#F0E442",
-          "blue": "#0072B2", "vermillion": "#D55E00", "purple": "#CC79A7", "grey": "#7F7F7F"}
+COLORS = {"black": plots.BLACK, "orange": plots.ORANGE, "sky": plots.SKY, "green": plots.GREEN, "yellow": plots.YELLOW,
+          "blue": plots.BLUE, "vermillion": plots.VERMILLION, "purple": plots.PURPLE, "grey": plots.GREY}
 
-METHODS = {  # one colour, line and marker a method, in every figure
-    "BackProp": (COLORS["black"], "-", "o"),
-    "ProxProp exact": (COLORS["vermillion"], "-", "s"),
-    "ProxProp cg1": (COLORS["orange"], ":", "v"),
-    "ProxProp cg3": (COLORS["orange"], "--", "^"),
-    "ProxProp cg5": (COLORS["purple"], "-.", "<"),
-    "ProxProp cg10": (COLORS["purple"], "--", ">"),
-    "LocoProp-S": (COLORS["sky"], "--", "D"),
-    "LocoProp-M": (COLORS["blue"], "-", "d"),
-    "SIBP": (COLORS["green"], "-.", "P"),
-    "explicit": (COLORS["black"], "-", "o"),
-    "implicit": (COLORS["vermillion"], "-", "s"),
-    "exact": (COLORS["grey"], "--", ""),
+LOOKS = {  # which method of plots.METHOD_STYLE a name in the notebooks has its look from
+    "BackProp": "backprop", "ProxProp exact": "proxprop", "ProxProp cg1": "cg1", "ProxProp cg3": "cg3",
+    "ProxProp cg5": "cg5", "ProxProp cg10": "cg10", "LocoProp-S": "locoprop-s", "LocoProp-M": "locoprop-m",
+    "SIBP": "semi-implicit", "explicit": "backprop", "implicit": "proxprop",
 }
+METHODS = {name: tuple(plots.METHOD_STYLE[look][key] for key in ("color", "linestyle", "marker"))
+           for name, look in LOOKS.items()} | {"exact": (plots.GREY, "--", "")}  # "exact": a curve that methods follow
 
 
 def method_style(name):
@@ -354,8 +347,9 @@ def band(ax, x, runs, name, ceiling=None, **plot):
     options = {**method_style(name), **plot}
     ax.plot(x, np.median(kept, axis=0), **options)
     ax.fill_between(x, kept.min(axis=0), kept.max(axis=0), color=options["color"], alpha=0.15, linewidth=0)
-    ax.plot(x[lost], np.ones(lost.sum()), "x", color=options["color"], markersize=7, markeredgewidth=1.8,
-            transform=ax.get_xaxis_transform(), clip_on=False)
+    if lost.any():  # an empty line that is not clipped would claim the figure's corner in the layout
+        ax.plot(x[lost], np.ones(lost.sum()), "x", color=options["color"], markersize=7, markeredgewidth=1.8,
+                transform=ax.get_xaxis_transform(), clip_on=False)
 
 
 if __name__ == "__main__":
