@@ -21,12 +21,13 @@ ROOT = PACKAGE.parent
 
 # The ground floor first: a room may import those before it, and its own. (optim stands before methods because
 # LocoProp runs local optimizers.)
-ROOMS = ["arguments", "backend", "files", "maps", "convolution", "activations", "pooling", "normalization", "losses",
-         "problems", "solvers", "network", "models", "energy", "optim", "methods", "train", "datasets", "equations",
-         "checks", "notebooks", "teach", "exercises", "plots", "bench", "compare", "reproduce", "cli"]
+ROOMS = ["arguments", "backend", "files", "maps", "convolution", "activations", "pooling", "normalization",
+         "losses", "problems", "solvers", "network", "models", "energy", "optim", "methods", "train", "datasets",
+         "equations", "checks", "plots", "notebooks", "teach", "exercises", "bench", "compare", "reproduce",
+         "cli"]
 CONVOLUTION = ("convolution", "pooling", "normalization")
 CORE = [room for room in ROOMS[:ROOMS.index("methods") + 1] if room not in (*CONVOLUTION, "optim")]
-CORE_LINES = 2700
+CORE_LINES = 2800
 EXCEPTIONS = {("train", "plots")}  # history.plot() imports plots when it is called
 TALKATIVE = {"equations", "checks", "notebooks", "teach", "exercises", "bench", "compare", "reproduce", "cli"}
 HEAVY = {"scipy", "matplotlib", "cupy", "cupyx", "pooch", "tqdm", "torch", "sklearn"}
@@ -57,6 +58,15 @@ def imported(node):
     return []
 
 
+def room_named(name):
+    """Return the room that `minilift.name` belongs to: a room itself, or the one that makes a public object."""
+    if name in ROOMS:
+        return name
+    home = getattr(getattr(minilift, name, None), "__module__", "")
+    assert home.startswith("minilift."), f"minilift.{name} has no place in ROOMS: say where it stands"
+    return home.split(".")[1]
+
+
 def imports(tree):
     """Return all full names imported anywhere in a file, in functions too."""
     return [name for node in ast.walk(tree) for name in imported(node)]
@@ -69,8 +79,8 @@ def wrong_imports(room, tree):
         parts = name.split(".")
         if parts[0] != "minilift" or len(parts) == 1 or parts[1].startswith("__"):
             continue
-        assert parts[1] in ROOMS, f"{name} has no place in ROOMS: say where it stands"
-        if ROOMS.index(parts[1]) > ROOMS.index(room) and (room, parts[1]) not in EXCEPTIONS:
+        other = room_named(parts[1])
+        if ROOMS.index(other) > ROOMS.index(room) and (room, other) not in EXCEPTIONS:
             wrong.append(name)
     return wrong
 
@@ -86,7 +96,7 @@ def test_imports_point_one_way(path):
     ("maps", "from minilift.network import Network"), ("arguments", "import minilift.backend"),
     ("losses", "def f():\n    from minilift import energy"),
     ("energy", "from minilift.methods.sweep import sweep"),
-    ("train", "from minilift.cli import main")])
+    ("train", "from minilift.cli import main"), ("solvers", "from minilift import ProxProp")])
 def test_an_import_that_points_the_other_way_is_found(room, source):
     assert wrong_imports(room, ast.parse(source))
 
