@@ -77,7 +77,7 @@ def main(argv=None):
     if name not in COMMANDS:
         parser.error(f"unknown command {name!r}{hint(name, COMMANDS)}")
     command = COMMANDS[name]
-    module = importlib.import_module(command.module)
+    module = module_of(command)
     parser = Parser(prog=f"minilift {name}", description=f"{command.help[0].upper()}{command.help[1:]}.")
     getattr(module, command.add_arguments)(parser)
     arguments = parser.parse_args(argv[1:])
@@ -91,6 +91,11 @@ def main(argv=None):
             raise
         print(f"minilift {name}: {error}", file=sys.stderr)
         return 2
+
+
+def module_of(command):
+    """Return the module of a `Command`, importing it."""
+    return importlib.import_module(command.module)
 
 
 def overview():

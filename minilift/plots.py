@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import textwrap
 from pathlib import Path
 
@@ -40,16 +41,27 @@ OTHER_STYLES = (  # for methods of the user's own, in order of appearance
 )
 
 
+LABELS = (  # how else a method is named: as Python prints it, or by its solver alone
+    (r"BackProp\(", "backprop"), (r"ProxProp\(.*solver='(cg\d+)'", r"\1"), (r"ProxProp\(|exact$", "proxprop"),
+    (r"LocoProp\('S'", "locoprop-s"), (r"LocoProp\('M'", "locoprop-m"), (r"SemiImplicit\(", "semi-implicit"))
+
+
+def method_of(label):
+    """Return the name of the method that a label names: 'proxprop' of 'proxprop:tau_theta=0.05', say."""
+    matches = (re.match(pattern, label) for pattern, _ in LABELS)
+    found = [match.expand(name) for match, (_, name) in zip(matches, LABELS) if match]
+    return found[0] if found else label.split(":")[0]
+
+
 def styles(labels):
     """Return {label: line style}: those of the methods where a label names one, others in order of appearance.
 
-    A label names a method by what stands before a colon: "proxprop:tau_theta=0.05" is drawn as "proxprop", the
-    second label of the same method in a style of `OTHER_STYLES`.
+    The second label of the same method is drawn in a style of `OTHER_STYLES`.
     """
     chosen, others = {}, 0
     taken = set()
     for label in labels:
-        method = str(label).split(":")[0]
+        method = method_of(str(label))
         if method in METHOD_STYLE and method not in taken:
             taken.add(method)
             chosen[label] = METHOD_STYLE[method]
@@ -121,6 +133,8 @@ def comparison(runs, ylabel="training loss", column="train_loss", level=None, ti
 
 def two_panels(ylabel):
     """Return a figure with a panel for epochs and one for seconds, both with the same logarithmic loss axis."""
+    from matplotlib.ticker import MaxNLocator
+
     figure = new_figure(9, 4.2)
     left, right = figure.subplots(1, 2, sharey=True)
     for axes, xlabel in ((left, "epochs"), (right, "seconds of training")):
@@ -129,6 +143,7 @@ def two_panels(ylabel):
         axes.grid(color="#dddddd", linewidth=0.6)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
+    left.xaxis.set_major_locator(MaxNLocator(integer=True))
     left.set_ylabel(ylabel)
     return figure, {"epoch": left, "seconds": right}
 
@@ -230,11 +245,14 @@ def graph(net):
     -------
     matplotlib.figure.Figure
     """
-    D, width = net.depth, 1.75
-    figure = new_figure(width * (D + 1.05), 4.2, layout=None)
+    D = net.depth
+    below = [repr(transfer).replace(" → ", "\n→ ") for transfer in net.sigma[1:]]
+    below.append(textwrap.fill(repr(net.loss_function), 22))
+    bottom = -0.45 - 0.12 * max(text.count("\n") + 1 for text in below)
+    figure = new_figure(1.75 * (D + 1.05), 1.2 * (2.75 - bottom), layout=None)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_xlim(-0.3, D + 0.75)
-    axes.set_ylim(-0.75, 2.75)
+    axes.set_ylim(bottom, 2.75)
     axes.axis("off")
     where = {"theta": 2, "z": 1, "a": 0}
 
@@ -252,7 +270,7 @@ def graph(net):
 
     def arrow(start, end, text=""):
         axes.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": BLACK, "shrinkA": 16, "shrinkB": 16})
-        beside((start[0] + end[0]) / 2 + 0.05, (start[1] + end[1]) / 2, text, color=BLACK)
+        axes.text((start[0] + end[0]) / 2 - 0.05, (start[1] + end[1]) / 2 + 0.05, text, fontsize=10, ha="right")
 
     node("a", 0, "$a_0$", f"{shape_text(net.shapes[0])}\n= X", GREEN)
     for l in range(1, D + 1):
@@ -260,15 +278,13 @@ def graph(net):
         node("z", l, f"$z_{{{l}}}$", shape_text(net.shapes[2 * l - 1]), VERMILLION)
         beside(l, 2.42, textwrap.fill(repr(net.phi[l]), 22), ha="center", color=BLACK)
         arrow(place("theta", l), place("z", l))
-        arrow(place("a", l - 1), place("z", l))
-        axes.text(l - 0.5, 0.62, rf"$\varphi_{{{l}}}$", fontsize=10, ha="center", va="center")
+        arrow(place("a", l - 1), place("z", l), rf"$\varphi_{{{l}}}$")
+        arrow(place("z", l), place("a", l), rf"$\sigma_{{{l}}}$" if l < D else "")
         if l < D:
-            arrow(place("z", l), place("a", l), repr(net.sigma[l]).replace(" → ", "\n→ "))
             node("a", l, f"$a_{{{l}}}$", shape_text(net.shapes[2 * l]), GREEN)
-    arrow(place("z", D), (D, 0.0))
+        beside(l, -0.28, below[l - 1], ha="center", va="top", color=BLACK)
     axes.annotate("$L_y$", (D, 0), ha="center", va="center", fontsize=12,
                   bbox={"boxstyle": "square,pad=0.35", "facecolor": "white", "edgecolor": BLACK})
-    beside(D, -0.42, textwrap.fill(repr(net.loss_function), 22), ha="center", color=BLACK)
     return figure
 
 

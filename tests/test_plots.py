@@ -1,0 +1,215 @@
+"""Figures: what is drawn is what was given; methods keep their looks; nothing is cut off; no display is needed."""
+
+import itertools
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Annotation
+
+import minilift as ml
+from minilift import compare, plots
+from minilift.train import Divergence, History
+
+
+def history(losses, seconds=None, diverged=False, validation=None):
+    """Return a history with given training losses."""
+    made = History("made")
+    for epoch, loss in enumerate(losses):
+        row = {"epoch": epoch, "seconds": 0.5 * epoch if seconds is None else seconds[epoch], "train_loss": loss}
+        made.append(row | ({} if validation is None else {"val_loss": validation[epoch]}))
+    if diverged:
+        made.diverged = Divergence(len(losses), 7, "theta_1", "made up")
+    return made
+
+
+def line_of(axes, label):
+    """Return the data of the line with a label."""
+    (line,) = [line for line in axes.lines if line.get_label() == label]
+    return line.get_xdata(), line.get_ydata()
+
+
+def crosses(axes):
+    """Return the places of the crosses that mark divergence, y in shares of the axes' height."""
+    return [(line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines
+            if line.get_marker() == "x" and line.get_transform() == axes.get_xaxis_transform()]
+
+
+def rendered(figure):
+    """Draw a figure; return its renderer."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return canvas.get_renderer()
+
+
+# ---- styles
+
+
+def test_every_method_has_one_look_and_no_two_share_it():
+    assert set(compare.METHODS) <= set(plots.METHOD_STYLE)
+    looks = [*plots.METHOD_STYLE.values(), *plots.OTHER_STYLES]
+    for one, other in itertools.combinations(looks, 2):
+        assert (one["color"], one["linestyle"]) != (other["color"], other["linestyle"])
+        assert one["marker"] != other["marker"]
+
+
+def test_labels_name_methods_by_what_stands_before_the_colon():
+    labels = ["backprop", "proxprop:tau_theta=0.05", "mine", "proxprop:tau_theta=1", "cg3"]
+    chosen = plots.styles(labels)
+    assert chosen["backprop"] == plots.METHOD_STYLE["backprop"]
+    assert chosen["proxprop:tau_theta=0.05"] == plots.METHOD_STYLE["proxprop"]
+    assert chosen["cg3"] == plots.METHOD_STYLE["cg3"]
+    printed = {repr(ml.BackProp()): "backprop", repr(ml.ProxProp()): "proxprop", repr(ml.ProxProp(solver="cg5")): "cg5",
+               repr(ml.LocoProp("S")): "locoprop-s", repr(ml.LocoProp("M")): "locoprop-m",
+               repr(ml.SemiImplicit()): "semi-implicit"}
+    assert plots.styles(printed) == {label: plots.METHOD_STYLE[name] for label, name in printed.items()}
+    assert plots.styles(["exact"])["exact"] == plots.METHOD_STYLE["proxprop"]
+    assert [chosen["mine"], chosen["proxprop:tau_theta=1"]] == list(plots.OTHER_STYLES[:2])
+
+
+# ---- training curves
+
+
+def test_comparison_draws_the_losses_against_epochs_and_seconds():
+    losses, seconds = [4.0, 2.0, 1.0], [0.0, 3.0, 5.0]
+    left, right = plots.comparison({"backprop": history(losses, seconds)}).axes
+    assert (left.get_yscale(), right.get_yscale()) == ("log", "log")
+    for drawn, expected in zip(line_of(left, "backprop"), ([0, 1, 2], losses)):
+        assert list(drawn) == expected
+    for drawn, expected in zip(line_of(right, "backprop"), (seconds[1:], losses[1:])):  # log axis: not at 0 s
+        assert list(drawn) == expected
+    assert not crosses(left)
+
+
+def test_comparison_draws_the_median_and_the_range_of_repetitions():
+    runs = [history([4.0, 1.0]), history([4.0, 2.0]), history([4.0, 8.0])]
+    left, _ = plots.comparison({"cg3": runs}).axes
+    assert list(line_of(left, "cg3")[1]) == [4.0, 2.0]
+    (band,) = left.collections
+    at_end = [y for x, y in band.get_paths()[0].vertices if x == 1]
+    assert (min(at_end), max(at_end)) == (1.0, 8.0)
+
+
+def test_every_run_that_diverged_is_a_cross_on_the_top_edge():
+    runs = {"backprop": [history([4.0, 2.0, 1.0]), history([4.0, 9.0], diverged=True)],
+            "proxprop": history([4.0], diverged=True)}
+    left, right = plots.comparison(runs).axes
+    assert crosses(left) == [(1, 1), (0, 1)]
+    assert crosses(right) == [(0.5, 1), (0.0, 1)]
+    assert list(line_of(left, "backprop")[1]) == [4.0, 5.5]  # with one of two runs gone there is no median
+    assert "diverged" in [text.get_text() for text in left.figure.legends[0].get_texts()]
+
+
+def test_a_level_is_a_line():
+    left, right = plots.comparison({"backprop": history([4.0, 2.0])}, level=3.0).axes
+    for axes in (left, right):
+        assert [3.0, 3.0] in [list(line.get_ydata()) for line in axes.lines]
+
+
+def test_history_has_a_line_for_training_and_a_thin_one_for_validation():
+    made = history([4.0, 2.0], validation=[5.0, 3.0])
+    for figure in (plots.history(made), plots.history({"made": made})):
+        left, right = figure.axes
+        assert list(line_of(left, "made, training")[1]) == [4.0, 2.0]
+        assert list(line_of(left, "made, validation")[1]) == [5.0, 3.0]
+        assert list(line_of(right, "made, validation")[0]) == [0.0, 0.5]
+
+
+def test_a_real_history_plots_itself(tmp_path):
+    net, data = ml.mlp([64, 8, 10]), ml.datasets.digits()
+    made = ml.fit(net, data, method=ml.BackProp(), optimizer=ml.SGD(0.1), epochs=2, validation=0.2, progress=False)
+    made.plot(tmp_path / "x.svg")
+    assert "<svg" in (tmp_path / "x.svg").read_text()
+
+
+# ---- residuals
+
+
+def test_residuals_show_each_unit_and_the_median():
+    net, data = ml.mlp([64, 12, 9, 10]), ml.datasets.digits()
+    found = {name: ml.ProxProp(solver=name).residuals(net, data.X_train[:50], data.y_train[:50])
+             for name in ("cg1", "cg3", "exact")}
+    figure = plots.residuals(found)
+    assert [axes.get_title() for axes in figure.axes] == ["map 1", "map 2"]  # the last map's step is explicit
+    for axes, l in zip(figure.axes, (1, 2)):
+        dots = [line for line in axes.lines if line.get_marker() == "."]
+        bars = [line for line in axes.lines if line.get_marker() != "."]
+        for dot, bar, name in zip(dots, bars, found, strict=True):
+            units = np.asarray(found[name][l])
+            assert sorted(dot.get_ydata()) == sorted(units[units > 0])
+            assert bar.get_ydata()[0] == np.median(units[units > 0])
+        assert dots[0].get_ydata().mean() > dots[1].get_ydata().mean() > dots[2].get_ydata().mean()
+
+
+def test_residuals_of_explicit_steps_only():
+    with pytest.raises(ValueError, match="no map takes an implicit step"):
+        plots.residuals({"exact": [None, None]})
+
+
+# ---- the graph
+
+
+def networks():
+    """Return networks of 1 to 8 maps, and one with convolutions and compositions."""
+    yield from (ml.mlp([784, *[1000] * (depth - 1), 10], activation="tanh") for depth in range(1, 9))
+    yield ml.Network([ml.Conv2d(3, 16, 5, padding=2), ml.ReLU(), ml.MaxPool2d(2), ml.Conv2d(16, 20, 5, padding=2),
+                      ml.BatchNorm(20), ml.LeakyReLU(0.1), ml.MaxPool2d(2), ml.Flatten(), ml.Linear(20 * 64, 10)],
+                     input_shape=(32, 32, 3))
+
+
+@pytest.mark.parametrize("net", list(networks()), ids=lambda net: f"{net.depth} maps")
+def test_graph_has_every_node_arrow_and_shape_within_its_bounds(net):
+    figure = plots.graph(net)
+    (axes,) = figure.axes
+    texts = [text.get_text() for text in axes.texts]
+    D = net.depth
+    for l in range(1, D + 1):
+        for node in (rf"$\theta_{{{l}}}$", f"$z_{{{l}}}$", rf"$\varphi_{{{l}}}$"):
+            assert texts.count(node) == 1
+        assert str(net.phi[l].theta_shape) in texts
+        assert plots.shape_text(net.shapes[2 * l - 1]) in texts
+    assert [text for text in texts if text.startswith("$a_")] == [f"$a_{{{l}}}$" if l else "$a_0$" for l in range(D)]
+    arrows = [text for text in axes.texts if isinstance(text, Annotation) and text.arrow_patch is not None]
+    assert len(arrows) == 3 * D  # θ_l → z_l, a_{l−1} → z_l, z_l → a_l or the loss
+    renderer = rendered(figure)
+    page = figure.bbox
+    boxes = [text.get_window_extent(renderer) for text in axes.texts if text.get_text()]
+    for box in boxes:
+        assert page.x0 <= box.x0
+        assert box.x1 <= page.x1
+        assert page.y0 <= box.y0
+        assert box.y1 <= page.y1
+    labels = [text.get_window_extent(renderer) for text in axes.texts if text.get_text() and text not in arrows]
+    for one, other in itertools.combinations(labels, 2):
+        assert not one.overlaps(other)
+
+
+# ---- files
+
+
+def test_a_figure_is_written_whole_in_the_format_of_its_name(tmp_path):
+    figure = plots.comparison({"backprop": history([4.0, 2.0])})
+    plots.save(figure, tmp_path / "x.png")
+    plots.save(figure, tmp_path / "x.PDF")
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "x.PDF").read_bytes().startswith(b"%PDF")
+    for bad in ("x", "x.pgn"):
+        with pytest.raises(ValueError, match="must end in one of"):
+            plots.save(figure, tmp_path / bad)
+    assert {path.name for path in tmp_path.iterdir()} == {"x.png", "x.PDF"}
+
+
+def test_no_display_and_no_pyplot_are_needed():
+    code = ("import io, sys, minilift as ml; from minilift import plots; figure = plots.graph(ml.mlp([4, 3, 2])); "
+            "figure.savefig(io.BytesIO()); print('matplotlib.pyplot' in sys.modules)")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                          env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "MPLCONFIGDIR": ""})
+    assert done.stdout == "False\n"
+
+
+def test_losses_of_zero_and_infinity_do_not_break_a_figure():
+    figure = plots.comparison({"backprop": history([4.0, 0.0, math.inf])})
+    rendered(figure)
