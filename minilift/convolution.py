@@ -113,11 +113,11 @@ class Conv2d:
         xp = array_module(a, g)
         k, s = self.kernel, self.stride
         height, width = self.output_shape(a.shape[1:])[:2]
-        result = xp.zeros(self.theta_shape, dtype=g.dtype)
-        by_row = result[:-1].reshape(k, k * self.c_in, self.c_out)
+        result = xp.zeros((self.n_in + 1, g.shape[3]), dtype=g.dtype)
+        by_row = result[:-1].reshape(k, k * self.c_in, -1)
         for images in blocks(a, k):
             b = strips(a[images], k, (height, width), offset=self.pad, step=s)
-            g_rows = xp.ascontiguousarray(g[images].transpose(1, 0, 2, 3)).reshape(-1, self.c_out)
+            g_rows = xp.ascontiguousarray(g[images].transpose(1, 0, 2, 3)).reshape(-1, g.shape[3])
             for i in range(k):
                 by_row[i] += every_row(b, i, height, s).T @ g_rows
         result[-1] = g.sum(axis=(0, 1, 2))
@@ -175,12 +175,12 @@ class PatchGram(Gram):
         r"""Return :math:`\tilde P d`, the change of z along the step d in θ, as a matrix (rows, c_out)."""
         if not self.bias:
             d = array_module(d).pad(d, ((0, 1), (0, 0)))
-        return self.phi.columns(self.phi.forward(d, self.a))
+        return self.phi.forward(d, self.a).reshape(-1, d.shape[1])
 
     def adjoint(self, g):
         r"""Return :math:`\tilde P^T g` for g of shape (rows, c_out)."""
         height, width = self.phi.output_shape(self.a.shape[1:])[:2]
-        d = self.phi.adjoint_theta(self.a, g.reshape(len(self.a), height, width, -1))
+        d = self.phi.adjoint_theta(self.a, g.reshape(len(self.a), height, width, g.shape[1]))
         return d if self.bias else d[:-1]
 
 
@@ -293,7 +293,8 @@ def patch_gram(phi, a, bias=True):
     xp = array_module(a)
     n = len(a)
     mean = a.mean(axis=0)
-    centred = a.transpose(1, 0, 2, 3) - mean[:, None]  # (H, N, W, C): a range of rows is one matrix
+    centred = a.transpose(1, 0, 2, 3).copy()  # (H, N, W, C): a range of rows is one matrix
+    centred -= mean[:, None]
     p_mean = phi.rows(mean[None].astype(np.float64))
     # the mean is rounded, so that the centred images sum to a little more than zero
     rest = phi.rows(centred.sum(axis=1, dtype=np.float64)[None])
@@ -360,13 +361,14 @@ def rows_correlation(phi, a, rows, d):
     tile = -(-n_columns // max(1, n_columns * s * C // TILE_WIDTH))
     for first in range(0, n_columns, tile):
         count = min(tile, n_columns - first)
-        left = first * s - p  # of the window of image columns that this tile's patches cover
-        right = left + (count - 1) * s + k
-        inside = slice(max(left, 0) * C, max(min(right, width), 0) * C)
-        product = upper[:, inside].T @ lower[:, inside]
-        window = xp.zeros((right - left, C, right - left, C), dtype=np.float64)
-        in_window = slice(max(-left, 0), max(-left, 0) + product.shape[0] // C)
-        window[in_window, :, in_window] = product.reshape(-1, C, product.shape[0] // C, C)
+        left, size = first * s - p, (count - 1) * s + k  # of the window of image columns that these patches cover
+        start, stop = max(left, 0), min(left + size, width)
+        if start >= stop:  # padding only
+            continue
+        product = upper[:, start * C:stop * C].T @ lower[:, start * C:stop * C]
+        window = xp.zeros((size, C, size, C), dtype=np.float64)
+        inside = slice(start - left, stop - left)
+        window[inside, :, inside] = product.reshape(stop - start, C, stop - start, C)
         total += sum_along_diagonal(window, k, s, count)
     return total.reshape(k * C, k * C)
 
