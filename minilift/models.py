@@ -57,7 +57,8 @@ def convnet(input_shape=(32, 32, 3), channels=(16, 20, 20), classes=10, kernel=5
     """Return a convolutional network, by default ProxProp's for CIFAR-10 as its authors' program has it.
 
     Convolutions with zero padding ("same"), each followed by the activation and all but the last by 2×2 max-pooling;
-    then one fully connected map. The paper's: conv 16, ReLU, pool, conv 20, ReLU, pool, conv 20, ReLU, flatten, 1280 → 10.
+    then one fully connected map. The paper's: conv 16, ReLU, pool, conv 20, ReLU, pool, conv 20, ReLU, flatten,
+    1280 → 10.
 
     Parameters
     ----------

@@ -89,7 +89,8 @@ class Replayed(ml.SemiImplicit):
     def solve(self, gram, z, data, last):
         """Hold what the solver is given against what the authors' solver was given; return the stored result."""
         block = next(self.order)
-        stored = {name: self.numbers[f"{self.key}/sub_{block}/{name}"] for name in ("start", "offset", "result_authors")}
+        stored = {name: self.numbers[f"{self.key}/sub_{block}/{name}"]
+                  for name in ("start", "offset", "result_authors")}
         of_w = f"{self.key}/sub_W{block[1]}"
         target = data.f_k - data.signal
         assert_close(f"target of {block}", target, self.numbers[f"{of_w}/target"], 1e-10)

@@ -220,7 +220,7 @@ def spectral_filter(s, rates, damping=0.0):
 
 
 def filtered_step(gram, signal, rates, damping=0.0):
-    r"""Return T plain steps of LocoProp-S at once, :math:`Q\,\mathrm{diag}(h(s))\,Q^T\tilde a^T\gamma g`, by eigenvectors.
+    r"""Return T plain steps of LocoProp-S at once, by eigenvectors: :math:`Q\,\mathrm{diag}(h(s))\,Q^T\tilde a^Ts`.
 
     Parameters
     ----------
