@@ -1,0 +1,553 @@
+# %% [markdown]
+# # 05 · Make the weight step implicit
+#
+# You will replace the one unstable step of backprop's sweep, the step in the weights, by its implicit
+# version, solve that in four ways, and find out what it does to the gradient.
+#
+# **Afterwards you can**
+# 1. write the implicit step of a layer and verify it by its optimality condition (Exercise 5.1);
+# 2. solve it in sample space, with an $N \times N$ matrix (Exercise 5.2);
+# 3. bound its angle to the gradient, for small and large $\tau_\theta$ (Exercise 5.3);
+# 4. choose the side of the solve that keeps its digits, and break the other (Exercise 5.4);
+# 5. predict what the batch size does to the damping (Exercise 5.5).
+#
+# **You need** notebooks 01 and 04; the singular value decomposition. **Time**: 70 minutes.
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+
+import minilift as ml
+from minilift import teach
+from minilift.exercises import implicit_weights as check
+
+SEED = 0
+rng = np.random.default_rng(SEED)
+teach.style()
+teach.versions()
+
+# %% [markdown]
+# ## The step to replace
+#
+# Notebook 04 ended with a finding: in the sweep that *is* backprop, $\theta_l$ takes an explicit step of
+# length 1 on $\frac12\|\tilde a_{l-1}\theta - z_l^{1/2}\|^2$, far beyond what is stable. (The 1/2 marks a
+# half step; it is no power.) ProxProp keeps the sweep and takes this one step implicitly:
+#
+# $$ \theta_l^{+} = \arg\min_\theta\; \tfrac12\|\tilde a_{l-1}\theta - z_l^{1/2}\|^2 +
+#    \tfrac{1}{2\tau_\theta}\|\theta - \theta_l\|^2, \qquad z_l^{1/2} = z_l - \tau g_l. \tag{ProxProp 11} $$
+#
+# Here $g_l = \partial J/\partial z_l$ is the backpropagated signal and $\tilde a = [a\ 1]$, so that the bias
+# is part of $\theta$. There are now two step sizes: $\tau$ scales the signal, $\tau_\theta$ says how far
+# $\theta$ may go for it. We drop the index $l$ where one layer is meant.
+
+# %%
+data = ml.datasets.digits()
+N = 40
+rows = rng.choice(len(data.X_train), N, replace=False)
+X, y = data.X_train[rows].astype(float), data.y_train[rows]
+net = ml.mlp([64, 30, 20, 10], activation="tanh", seed=SEED, dtype=np.float64)
+theta, z, a, _ = net.forward(X)
+g = {3: net.loss_function.gradient(z[3], y)}
+for l in (3, 2):
+    g[l - 1] = (g[l] @ theta[l][:-1].T) * (1 - a[l - 1] ** 2)  # backprop: notebooks 03 and 04
+a_tilde = {l: np.hstack([a[l - 1], np.ones((N, 1))]) for l in (1, 2, 3)}
+gradient = {l: a_tilde[l].T @ g[l] for l in (1, 2, 3)}
+for l, theirs in enumerate(ml.BackProp().direction(net, X, y)[1], start=1):
+    teach.holds(f"∇J in θ_{l}, shape {gradient[l].shape}", gradient[l], theirs)
+
+# %% [markdown]
+# ## Exercise 5.1 (warm-up): the implicit step
+#
+# (11) is a least-squares problem. Set its gradient in $\theta$ to zero, and solve for the new $\theta$ with
+# `np.linalg.solve`.
+#
+# <details><summary>Hint 1: idea</summary>
+#
+# The gradient is linear in $\theta$. Collect what multiplies $\theta$ on one side.
+#
+# </details>
+# <details><summary>Hint 2: equation</summary>
+#
+# $\tilde a^T(\tilde a\,\theta - z^{1/2}) + (\theta - \theta_k)/\tau_\theta = 0$.
+#
+# </details>
+# <details><summary>Hint 3: first line</summary>
+#
+# `a_tilde = np.hstack([a, np.ones((len(a), 1))])`
+#
+# </details>
+
+# %% tags=["exercise"]
+# Exercise 5.1
+def implicit_weights(a, theta_k, z_half, tau_theta):
+    """Return the new theta, shape (n + 1, m), for a (N, n), theta_k (n + 1, m), z_half (N, m)."""
+    # <solution>
+    a_tilde = np.hstack([a, np.ones((len(a), 1))])
+    matrix = a_tilde.T @ a_tilde + np.eye(len(theta_k)) / tau_theta
+    return np.linalg.solve(matrix, a_tilde.T @ z_half + theta_k / tau_theta)  # (5.1)
+    # </solution>
+
+# %% tags=["check"]
+implicit_weights = check.implicit_weights(implicit_weights, SEED)
+
+# %% tags=["mistake"]
+# says: divides
+def implicit_weights(a, theta_k, z_half, tau_theta):
+    return check.library_implicit_weights(a, theta_k, z_half, 1 / tau_theta)
+
+# %% tags=["mistake"]
+# says: pulled towards 0
+def implicit_weights(a, theta_k, z_half, tau_theta):
+    return check.library_implicit_weights(a, 0 * theta_k, z_half, tau_theta)
+
+# %% tags=["mistake"]
+# says: not averaged
+def implicit_weights(a, theta_k, z_half, tau_theta):
+    return check.library_implicit_weights(a, theta_k, z_half, tau_theta / len(a))
+
+# %% tags=["mistake"]
+# says: the bias is damped
+def implicit_weights(a, theta_k, z_half, tau_theta):
+    a_tilde, damping = np.hstack([a, np.ones((len(a), 1))]), np.eye(len(theta_k)) / tau_theta
+    damping[-1, -1] = 0
+    return np.linalg.solve(a_tilde.T @ a_tilde + damping, a_tilde.T @ z_half + damping @ theta_k)
+
+# %% [markdown]
+# The condition, with everything that multiplies $\theta$ on the left, is
+#
+# $$ \left(\tilde a^T\tilde a + \tfrac{1}{\tau_\theta} I\right)\theta^{+} = \tilde a^T z^{1/2} +
+#    \tfrac{1}{\tau_\theta}\theta_k. \tag{5.1} $$
+#
+# Its matrix is positive definite for every $\tau_\theta > 0$: one solution, and no limit on the step. Compare
+# with explicit steps on the same local problem:
+
+# %%
+l, tau = 2, 1.0
+z_half = z[l] - tau * g[l]
+
+
+def local_fit(theta):
+    return 0.5 * np.sum((a_tilde[l] @ theta - z_half) ** 2)
+
+
+def objective(new, tau_theta):
+    return local_fit(new) + np.sum((new - theta[l]) ** 2) / (2 * tau_theta)  # ProxProp (11)
+
+
+limit = 2 / np.linalg.norm(a_tilde[l], 2) ** 2
+print(f"explicit steps are stable below {limit:.4f}; local fit at θ_k: {local_fit(theta[l]):.2e}")
+for tau_theta in (0.01, 0.1, 1.0, 100.0):
+    new = implicit_weights(a[l - 1], theta[l], z_half, tau_theta)
+    nearby = [new + size * rng.normal(size=new.shape) for size in (1e-4, 1e-2, 1) for _ in range(100)]
+    explicit = theta[l] - tau_theta * tau * gradient[l]
+    lower = sum(objective(other, tau_theta) < objective(new, tau_theta) for other in nearby)
+    print(f"τ_θ = {tau_theta:<5g} local fit: explicit {local_fit(explicit):.1e}, implicit {local_fit(new):.1e};"
+          f" {lower} of 300 points near it have a lower objective")
+
+# %% [markdown]
+# ## Only the difference matters
+#
+# At $\theta_k$ the map gives $\tilde a\theta_k = z$, so $\tilde a\theta_k - z^{1/2} = \tau g$. Subtract (5.1)
+# from $(\tilde a^T\tilde a + \frac{1}{\tau_\theta}I)\,\theta_k$:
+#
+# $$ M\,(\theta_k - \theta^{+}) = \tilde a^T(\tilde a\theta_k - z^{1/2}) = \tau\,\tilde a^T g = \tau\,\nabla J,
+#    \qquad M = \tfrac{1}{\tau_\theta} I + \tilde a^T\tilde a. \tag{5.2} $$
+#
+# This is **Proposition 2**:
+#
+# $$ \theta^{+} = \theta_k - \tau\, d, \qquad d = M^{-1}\,\nabla J. \tag{ProxProp 13} $$
+#
+# The implicit step is a *preconditioned gradient step*. The direction $d$ does not depend on $\tau$ at all:
+# so ProxProp can hand $d$ to any optimizer (momentum, Adam) in the place of $\nabla J$. In the paper, and by
+# default in the library, the last map keeps its explicit step.
+
+# %%
+tau_theta = 1.0
+_, directions = ml.ProxProp(tau_theta).direction(net, X, y)
+for l in (1, 2):
+    M = np.eye(len(theta[l])) / tau_theta + a_tilde[l].T @ a_tilde[l]
+    d = np.linalg.solve(M, gradient[l])  # ProxProp (13)
+    new = implicit_weights(a[l - 1], theta[l], z[l] - tau * g[l], tau_theta)
+    teach.holds(f"θ_{l}: M (θ_k − θ⁺) = τ ∇J", M @ (theta[l] - new), tau * gradient[l])  # (5.2)
+    teach.holds(f"θ_{l}: the library's direction", d, directions[l - 1])
+teach.holds("θ_3: explicit", directions[2], gradient[3])
+
+# %% [markdown]
+# ## Exercise 5.2 (core): sample space
+#
+# $M$ is $(n+1)\times(n+1)$: with 4000 inputs, 16 million numbers. But $\tilde a$ has only $N$ rows. Start
+# from
+#
+# $$ (\tilde a^T\tilde a + \beta I)\,\tilde a^T = \tilde a^T(\tilde a\tilde a^T + \beta I), \tag{5.3} $$
+#
+# with $\beta = 1/\tau_\theta$, and find coefficients $U$, of shape $(N, m)$, such that $d = \tilde a^T U$.
+# Form no matrix larger than $N \times N$.
+#
+# <details><summary>Hint 1: idea</summary>
+#
+# Multiply (5.3) by the inverse of its left matrix from the left, and of its right matrix from the right.
+#
+# </details>
+# <details><summary>Hint 2: equation</summary>
+#
+# $M^{-1}\tilde a^T = \tilde a^T(\tilde a\tilde a^T + \beta I)^{-1}$; apply both sides to $g$. And
+# $\tilde a\tilde a^T = aa^T + 11^T$.
+#
+# </details>
+# <details><summary>Hint 3: first line</summary>
+#
+# `K = a @ a.T + 1`
+#
+# </details>
+
+# %% tags=["exercise"]
+# Exercise 5.2
+def coefficients(a, g, tau_theta):
+    """Return U, shape (N, m), with d = a_tilde.T @ U, for a (N, n) and g (N, m)."""
+    # <solution>
+    K = a @ a.T + 1
+    return np.linalg.solve(K + np.eye(len(a)) / tau_theta, g)  # (5.4)
+    # </solution>
+
+# %% tags=["check"]
+coefficients = check.coefficients(coefficients, SEED)
+
+# %% tags=["mistake"]
+# says: column of ones
+def coefficients(a, g, tau_theta):
+    return np.linalg.solve(a @ a.T + np.eye(len(a)) / tau_theta, g)
+
+# %% tags=["mistake"]
+# says: τ_θ divides
+def coefficients(a, g, tau_theta):
+    return np.linalg.solve(a @ a.T + 1 + np.eye(len(a)) * tau_theta, g)
+
+# %% tags=["mistake"]
+# says: the solve is missing
+def coefficients(a, g, tau_theta):
+    return tau_theta * g
+
+# %% [markdown]
+# So $d$ is what backprop would compute, $\tilde a^T g$, but from *decorrelated* signals:
+#
+# $$ d = \tilde a^T U, \qquad U = (\tilde a\tilde a^T + \tfrac{1}{\tau_\theta}I)^{-1} g. \tag{5.4} $$
+#
+# ## What it does to the gradient
+#
+# Let $\tilde a = Q\,\mathrm{diag}(s)\,V^T$. In these coordinates gradient and direction are
+#
+# $$ \nabla J = V\,\mathrm{diag}(s)\,Q^T g, \qquad
+#    d = V\,\mathrm{diag}\!\left(\frac{s}{s^2 + 1/\tau_\theta}\right) Q^T g. \tag{5.5} $$
+#
+# Directions with $s^2 \ll 1/\tau_\theta$ keep their share of the gradient, those above are evened out. So
+#
+# $$ \tau_\theta \to 0:\ d/\tau_\theta \to \nabla J, \qquad\qquad
+#    \tau_\theta \to \infty:\ d \to \tilde a^{+} g, \tag{5.6} $$
+#
+# with the pseudo-inverse $\tilde a^{+}$: from the gradient step to the least-squares fit of $z^{1/2}$ that is
+# nearest to $\theta_k$.
+
+# %%
+def filtered(l, tau_theta):
+    Q, s, Vt = np.linalg.svd(a_tilde[l], full_matrices=False)
+    return Vt.T @ ((s / (s**2 + 1 / tau_theta))[:, None] * (Q.T @ g[l]))  # (5.5)
+
+
+for l in (1, 2):
+    tiny, huge = 1e-7, 1e12
+    size, fit = np.abs(gradient[l]).max(), np.linalg.pinv(a_tilde[l]) @ g[l]
+    # what is left for a finite τ_θ: τ_θ s² relative to 1, and 1/(τ_θ s²)
+    teach.holds(f"θ_{l}, τ_θ → 0", filtered(l, tiny) / tiny / size, gradient[l] / size, 1e-4)
+    teach.holds(f"θ_{l}, τ_θ → ∞", filtered(l, huge) / np.abs(fit).max(), fit / np.abs(fit).max(), 1e-6)  # (5.6)
+
+# %% [markdown]
+# Four forms of one step: the new $\theta$ of (5.1) minus the old, Proposition 2, sample space, and the
+# filter.
+
+# %%
+for l in (1, 2):
+    identity, K = np.eye(len(theta[l])), a_tilde[l] @ a_tilde[l].T
+    teach.holds(f"θ_{l}: push-through", (a_tilde[l].T @ a_tilde[l] + 3 * identity) @ a_tilde[l].T,
+                a_tilde[l].T @ (K + 3 * np.eye(N)))  # (5.3)
+    for tau_theta in (0.05, 1.0, 100.0):
+        new = implicit_weights(a[l - 1], theta[l], z[l] - g[l], tau_theta)
+        M = a_tilde[l].T @ a_tilde[l] + identity / tau_theta
+        d = a_tilde[l].T @ coefficients(a[l - 1], g[l], tau_theta)  # (5.4)
+        forms = np.stack([theta[l] - new, np.linalg.solve(M, gradient[l]), d, filtered(l, tau_theta)])
+        forms /= np.abs(forms[-1]).max()  # d is small: make the error relative
+        # the first form subtracts θ from θ and loses the digits that θ has more than d
+        teach.holds(f"θ_{l}, τ_θ = {tau_theta:g}: new minus old", forms[0], forms[3], 1e-9)
+        teach.holds(f"θ_{l}, τ_θ = {tau_theta:g}: three forms", forms[1:3], np.stack([forms[3]] * 2), 1e-11)
+
+# %% [markdown]
+# ## Predict
+#
+# The larger $\tau_\theta$, the further $d$ turns away from $\nabla J$. What happens to the cosine of their
+# angle, on map 2 of our network, as $\tau_\theta \to \infty$? (a) It goes to 0. (b) It becomes negative. (c)
+# It levels off above 0.
+
+# %% tags=["predict"]
+prediction = None  # "a", "b" or "c"
+
+# %%
+def cosine(u, v):
+    return np.sum(u * v) / (np.linalg.norm(u) * np.linalg.norm(v))
+
+
+taus = np.logspace(-5, 8, 53)
+cosines = {l: np.array([cosine(gradient[l], filtered(l, t)) for t in taus]) for l in (1, 2)}
+last = cosines[2][-1]
+answer = "b" if last < 0 else "a" if last < 1e-3 else "c"
+teach.reveal(prediction, answer, f"It ends at {last:.3f}, the cosine of the pseudo-inverse's step (5.6).")
+
+# %%
+one = np.hstack([a[1][:, [4]], np.ones((N, 1))])  # one weight and the bias of one unit: a plane to look at
+signal = -g[2][:, 3] / np.linalg.norm(g[2][:, 3])  # z^1/2 − z, scaled
+path = np.array([np.linalg.solve(one.T @ one + np.eye(2) / t, one.T @ signal) for t in taus])
+ray = one.T @ signal / np.linalg.norm(one.T @ signal)
+fig, (left, right) = plt.subplots(1, 2, figsize=(10, 4.3), width_ratios=[1.1, 1])
+reach, (x, y_mid) = 0.75 * np.abs(path).max(), path[-1] / 2
+teach.contours(left, lambda p: 0.5 * np.sum((p @ one.T - signal) ** 2, axis=1),
+               np.linspace(x - reach, x + reach, 90), np.linspace(y_mid - reach, y_mid + reach, 90))
+left.plot(*np.outer(ray, [0, reach / 2]), **teach.method_style("BackProp") | {"marker": "", "label": "gradient ray"})
+left.plot(*path.T, **teach.method_style("ProxProp exact") | {"marker": "", "label": r"new $\theta$ for growing $\tau_\theta$"})
+for t in (0.1, 0.3, 1.0, 1e8):
+    point = path[np.argmin(abs(np.log(taus / t)))]
+    left.plot(*point, "s", color=teach.METHODS["ProxProp exact"][0])
+    left.annotate(f"{t:g}" if t < 1e8 else "least squares", point, (0, 6), textcoords="offset points",
+                  ha="center", fontsize=8)
+left.plot(0, 0, "o", color="black")
+left.set(xlabel="change of the weight", ylabel="change of the bias", title="the path from gradient to fit")
+left.legend(loc="lower left")
+for l, line in ((1, "-"), (2, "--")):
+    right.plot(taus, cosines[l], line, color=teach.METHODS["ProxProp exact"][0], label=f"map {l}")
+right.set(xscale="log", xlabel=r"$\tau_\theta$", ylabel="cosine of d and ∇J", ylim=(0, 1.02))
+right.legend()
+teach.show(fig, "Left: contours of the local problem in one weight and bias; the path of the implicit step "
+                "leaves along the gradient and bends to the least-squares point. Right: the cosine falls "
+                "from 1 and levels off at about 0.1 for both maps.")
+
+# %% [markdown]
+# ## Always downhill
+#
+# $M^{-1}$ is positive definite, so $\langle \nabla J, d\rangle > 0$ unless $\nabla J = 0$: $d$ is a descent
+# direction for every $\tau_\theta$, and fixed points are the stationary points of $J$ (Propositions 3 and
+# 4). How far can it turn? Let the eigenvalues of $M$ lie between $m$ and $L$, $\kappa = L/m$. All of
+# $(M - mI)(LI - M)$ is positive semidefinite, that is $(m+L)M \succeq M^2 + mL\,I$. Hence, with
+# $\nabla J = Md$,
+#
+# $$ (m + L)\,\langle d, Md\rangle \;\ge\; \|Md\|^2 + mL\,\|d\|^2 \;\ge\; 2\sqrt{mL}\,\|Md\|\,\|d\|, \tag{5.7} $$
+#
+# the last step because $(x - y)^2 \ge 0$. This is Kantorovich's inequality in disguise.
+
+# %% [markdown]
+# ## Exercise 5.3 (core): how far can it turn?
+#
+# Turn (5.7) into a bound for the cosine of $\nabla J$ and $d$ that depends on $a$ and $\tau_\theta$ only. The
+# check looks for gradients that violate it, and for one that reaches it. Then ask what the bound says for
+# $\tau_\theta \to 0$ and $\tau_\theta \to \infty$, and compare with the figure.
+#
+# <details><summary>Hint 1: idea</summary>
+#
+# The cosine is $\langle d, Md\rangle / (\|d\|\,\|Md\|)$.
+#
+# </details>
+# <details><summary>Hint 2: equation</summary>
+#
+# $\cos \ge 2\sqrt{mL}/(m+L)$, for the *damped* matrix $M$, bias included.
+#
+# </details>
+# <details><summary>Hint 3: first line</summary>
+#
+# `s = np.linalg.svd(np.hstack([a, np.ones((len(a), 1))]), compute_uv=False)`
+#
+# </details>
+
+# %% tags=["exercise"]
+# Exercise 5.3
+def cosine_bound(a, tau_theta):
+    """Return the largest number that no cosine of a gradient and its d falls below, for a (N, n), N > n."""
+    # <solution>
+    s = np.linalg.svd(np.hstack([a, np.ones((len(a), 1))]), compute_uv=False)
+    largest, least = s[0] ** 2 + 1 / tau_theta, s[-1] ** 2 + 1 / tau_theta
+    return 2 * np.sqrt(largest * least) / (largest + least)  # (5.7)
+    # </solution>
+
+# %% tags=["check"]
+cosine_bound = check.cosine_bound(cosine_bound, SEED)
+
+# %% tags=["mistake"]
+# says: undamped
+def cosine_bound(a, tau_theta):
+    return check.library_cosine_bound(a, 1e300)
+
+# %% tags=["mistake"]
+# says: true, but
+def cosine_bound(a, tau_theta):
+    kappa = np.linalg.cond(ml.maps.Gram(a, side="parameter").matrix + np.eye(a.shape[1] + 1) / tau_theta)
+    return 1 / kappa
+
+# %% tags=["mistake"]
+# says: their squares
+def cosine_bound(a, tau_theta):
+    s = np.linalg.svd(np.hstack([a, np.ones((len(a), 1))]), compute_uv=False) + 1 / tau_theta
+    return 2 * np.sqrt(s[0] * s[-1]) / (s[0] + s[-1])
+
+# %%
+found, bounds, tau_draws = [], [], 10 ** rng.uniform(-3, 3, 100)
+for draw, tau_draw in enumerate(tau_draws):
+    other = ml.mlp([64, 20, 15, 10], activation="tanh", seed=draw, dtype=np.float64)
+    rows = rng.choice(len(data.X_train), 50, replace=False)
+    X_draw, y_draw = data.X_train[rows].astype(float), data.y_train[rows]
+    _, steps = ml.ProxProp(tau_draw).direction(other, X_draw, y_draw)
+    _, slopes = ml.BackProp().direction(other, X_draw, y_draw)
+    found.append(cosine(steps[1], slopes[1]))
+    bounds.append(cosine_bound(other.forward(X_draw).a[1], tau_draw))
+below = np.sum(np.array(found) < np.array(bounds))
+
+fig, ax = plt.subplots(figsize=(7.5, 3.1))
+ax.plot(tau_draws, found, "s", color=teach.METHODS["ProxProp exact"][0], label="cosine of d and ∇J, map 2")
+ax.plot(tau_draws, bounds, "_", color=teach.COLORS["grey"], ms=8, label="bound (5.7)")
+ax.set(xscale="log", yscale="log", xlabel=r"$\tau_\theta$", ylim=(0.01, 1.5),
+       title=f"100 draws of network, batch and $\\tau_\\theta$: {below} below the bound")
+ax.legend(loc="lower left")
+teach.show(fig, "Cosines of 100 drawn steps against their step size, with the bound of each below it. Both fall "
+                "from 1, the bound faster: at the right end to 0.03, where the cosines are at 0.2.")
+
+# %% [markdown]
+# The bound holds with room to spare: real gradients are not the worst ones. But "descent direction" is a
+# statement about small $\tau$. Along $-d$ the loss may rise later, and for long steps it does: the local
+# problem was solved implicitly, $J$ was not.
+
+# %%
+lengths = np.logspace(-1, 4, 60)
+choices = {"BackProp": gradient, **{f"τ_θ = {t:g}": {l: filtered(l, t) for l in (1, 2)} for t in (0.05, 1, 100)}}
+looks = dict(zip(choices, (("black", "-"), ("sky", ":"), ("blue", "-"), ("green", "-."))))
+fig, axes = plt.subplots(1, 2, figsize=(10, 3.4), sharey=True)
+lowest = {}
+for name, d in choices.items():
+    moved = [[None, theta[1] - t * d[1], theta[2] - t * d[2], theta[3]] for t in lengths]
+    losses = np.array([net.loss_function.value(net.forward(X, theta=new).z[3], y) for new in moved])
+    lowest[name] = losses.min()
+    size = np.sqrt(np.linalg.norm(d[1]) ** 2 + np.linalg.norm(d[2]) ** 2)
+    for ax, along in zip(axes, (lengths, lengths * size)):
+        ax.plot(along, losses, looks[name][1], color=teach.COLORS[looks[name][0]],
+                label=name.replace("τ_θ", r"ProxProp, $\tau_\theta$"))
+axes[0].set(xscale="log", xlabel="τ", ylabel="J(θ − τ d)", title="against the step size", ylim=(1.4, 3))
+axes[1].set(xscale="log", xlabel="‖τ d‖", title="against the length of the step", xlim=(1e-2, 1e2))
+axes[0].legend()
+teach.show(fig, "J along the four directions, only hidden maps moved; all fall, then rise. Left: the implicit "
+                "ones allow far larger τ. Right: against the length of the step all rise at about the same.")
+
+# %% [markdown]
+# Mind the right panel. Against $\tau$ the implicit directions seem far more stable; but most of that is
+# only that $d$ is *shorter* than $\nabla J$. What remains is that all three reach a lower $J$ on their line
+# (1.58 at best, against 2.05), on this batch. Notebook 07 makes the comparison fair.
+
+# %% [markdown]
+# ## Exercise 5.4 (break it): lose half the digits
+#
+# In exact arithmetic both sides of (5.4) are equal. Find $N$, $n$ (at most 100) and $\tau_\theta$ such that
+# for random $a$ and $g$ the sample-space form in float64 has a relative error above $10^{-8}$, while the
+# form $M^{-1}\nabla J$ stays below $10^{-10}$.
+#
+# <details><summary>Hint 1: idea</summary>
+#
+# Make $\tilde a\tilde a^T$ singular, so that only the damping keeps its solve apart from a division by 0.
+#
+# </details>
+# <details><summary>Hint 2: equation</summary>
+#
+# Its rank is at most $n + 1$. In its null space $U = \tau_\theta\, g$ is huge, and $\tilde a^T U$ should be
+# 0: what is left is rounding, $10^{-16}\,\tau_\theta$.
+#
+# </details>
+# <details><summary>Hint 3: first line</summary>
+#
+# `samples, inputs = 40, 5`
+#
+# </details>
+
+# %% tags=["exercise"]
+# Exercise 5.4
+# <solution samples, inputs, large_tau>
+samples, inputs, large_tau = 40, 5, 1e10
+# </solution>
+
+# %% tags=["check"]
+samples, inputs, large_tau = check.lost_digits((samples, inputs, large_tau), SEED)
+
+# %% tags=["mistake"]
+# says: is the safe one
+samples, inputs, large_tau = 5, 40, 1e10
+
+# %% tags=["mistake"]
+# says: still large
+samples, inputs, large_tau = 40, 5, 1e3
+
+# %% tags=["mistake"]
+# says: at most 100
+samples, inputs, large_tau = 4000, 5, 1e10
+
+# %%
+fig, axes = plt.subplots(1, 2, figsize=(10, 3.2), sharey=True)
+errors = {}
+for ax, l in zip(axes, (1, 2)):
+    for side, color, line, marker in (("parameter", "blue", "-", "o"), ("sample", "green", "--", "s")):
+        gram = ml.maps.Gram(a[l - 1], side=side)
+        steps = [ml.solvers.damped_solve(gram, g[l], 1 / t).value for t in taus[::3]]
+        errors[l, side] = [np.abs(d - filtered(l, t)).max() / np.abs(d).max() for d, t in zip(steps, taus[::3])]
+        ax.plot(taus[::3], errors[l, side], line, marker=marker, color=teach.COLORS[color], label=f"{side} side")
+    ax.set(xscale="log", yscale="log", xlabel=r"$\tau_\theta$", title=f"map {l}: N = {N}, n + 1 = {len(theta[l])}")
+axes[0].set_ylabel("relative error of d")
+axes[0].legend()
+teach.show(fig, "Relative error of the two sides against τ_θ. On map 1, with fewer samples than parameters, "
+                "the parameter side loses digits from τ_θ = 1 on; on map 2 the sample side does.")
+
+# %% [markdown]
+# The *smaller* matrix is the cheaper one and, at large $\tau_\theta$, the accurate one: the larger has a null
+# space. The library chooses by size. (All errors are against the filter (5.5), which needs neither matrix.)
+
+# %% [markdown]
+# ## Exercise 5.5 (open): twice the batch
+#
+# $J$ is a mean over the batch, but $\tilde a^T\tilde a$ in $M$ is a sum. Take every sample twice: $J$ and
+# $\nabla J$ do not change. What becomes of $d$? Which $\tau_\theta$ and $\tau$ would undo it? And what does
+# that mean for someone who tunes $\tau_\theta$ at batch size 100 and trains at 500? No automatic check.
+
+# %% [markdown] tags=["answer"]
+# **One answer.** With $C = \tilde a^T\tilde a$ the direction becomes $(2C + I/\tau_\theta)^{-1}\nabla J =
+# \frac12(C + I/(2\tau_\theta))^{-1}\nabla J$: half of the direction with $\tau_\theta$ doubled. To undo it
+# take $\tau_\theta/2$ and $2\tau$. So $N\tau_\theta$ and $\tau/N$ are what must stay: at batch size 500 one
+# would try a fifth of $\tau_\theta$ and five times $\tau$. (With other samples, not copies, $C/N$ stays the
+# same only on average.)
+
+# %%
+C, tau_theta = a_tilde[2].T @ a_tilde[2], 1.0
+twice = np.linalg.solve(2 * C + np.eye(len(C)) / tau_theta, gradient[2])
+teach.record("twice the batch: |d| over half of d at twice τ_θ",
+             np.linalg.norm(twice) / np.linalg.norm(filtered(2, 2 * tau_theta) / 2), expected=1, tolerance=1e-9)
+teach.record("cosine of map 2 at the largest τ_θ", cosines[2][-1], expected=0.1, tolerance=0.01)
+teach.record("cosine of map 1 at the largest τ_θ", cosines[1][-1], expected=0.1, tolerance=0.01)
+teach.record("lowest J along ProxProp's direction, τ_θ = 1", lowest["τ_θ = 1"], expected=1.58, tolerance=0.03)
+teach.record("lowest J along −∇J", lowest["BackProp"], expected=2.05, tolerance=0.03)
+teach.record("draws below the bound", below, expected=0, tolerance=0)
+teach.record("length of d over that of ∇J, map 2, τ_θ = 1",
+             np.linalg.norm(filtered(2, 1.0)) / np.linalg.norm(gradient[2]), expected=0.13, tolerance=0.01)
+
+# %% [markdown]
+# ## Summary
+#
+# - The implicit step of a layer is $\theta_k - \tau M^{-1}\nabla J$ with $M = \tilde a^T\tilde a +
+#   I/\tau_\theta$: a preconditioner, stable for every $\tau_\theta$, for any optimizer.
+# - It can be had from an $N\times N$ system; the smaller side is cheap *and* accurate.
+# - Between gradient ($\tau_\theta \to 0$) and least-squares fit ($\tau_\theta \to \infty$) it is always a
+#   descent direction, within Kantorovich's bound.
+#
+# **What this does not show.** One batch of 40 digits and one small network; no training, no timing. Stable is
+# the *local* problem; $J$ can rise. A direction is not better because it is more expensive.
+#
+# **References.** Frerix, Möllenhoff, Moeller, Cremers, *Proximal Backpropagation*, ICLR 2018: (11),
+# Proposition 2 with (13), Propositions 3 and 4 (fixed points, descent), §4.1 on the limit of explicit
+# steps. Horn and Johnson, *Matrix Analysis*, §7.4: Kantorovich's inequality. Hansen, *Rank-Deficient and
+# Discrete Ill-Posed Problems*, 1998, chapter 4: damped least squares as the filter (5.5).
