@@ -16,6 +16,7 @@ from functools import cached_property
 
 import numpy as np
 
+from minilift.activations import Identity
 from minilift.backend import array_module
 
 
@@ -34,6 +35,8 @@ class MatchingLoss:
     signal : array (rows, n_out)
         s = γ g, the gradient of h at z_k.
     """
+
+    convex = True
 
     def __init__(self, f, z, signal):
         self.f, self.signal = f, signal
@@ -77,6 +80,11 @@ class SquaredFit:
         self.f, self.signal = f, signal
         self.f_k = f.forward(z)
 
+    @property
+    def convex(self):
+        """Whether h is convex: f is the identity."""
+        return isinstance(self.f, Identity)
+
     def residual(self, f_z):
         """Return f(z) − T."""
         return (f_z - self.f_k) + self.signal
@@ -106,7 +114,7 @@ class LocalProblem:
     z : array (rows, n_out)
         z_k, the map's output at D = 0.
     data : MatchingLoss, SquaredFit or alike
-        h, with `value`, `gradient` and `curvature`.
+        h, with `value`, `gradient`, `curvature` and `convex`.
     damping : float
         β ≥ 0; 0 for no regulariser.
     """

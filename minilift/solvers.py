@@ -21,7 +21,7 @@ from minilift.backend import array_module, spd_inverse
 
 ARMIJO = 1e-4  # share of the decrease predicted by the slope that a step length must bring
 HALVINGS = 30  # of a step length before a unit is left where it is
-LONGER = (1.5, 2.25, 3.4, 5.0, 7.6)  # multiples of a step length that are tried where the problem is not convex
+LONGER = (1.5, 2.5, 5.0)  # multiples of a step length that are tried where the problem is not convex
 NEWTON_STEPS = 100  # far above what convex problems take; reaching it is an error, not a result
 
 
@@ -177,7 +177,7 @@ def fletcher_reeves(problem, steps):
     p, change_p = q, change_q
     slope = norm_q = gram.squared_norm(q, change_q, problem.total)
     for step in range(steps):
-        length = line_search(problem, z, u, change_u, p, change_p, slope, LONGER)
+        length = line_search(problem, z, u, change_u, p, change_p, slope)
         u, change_u = u + length * p, change_u + length * change_p
         if step == steps - 1:
             break
@@ -258,13 +258,13 @@ def newton_direction(problem, z, q, forcing):
     return p, change_p
 
 
-def line_search(problem, z, u, change_u, p, change_p, slope, multiples=()):
+def line_search(problem, z, u, change_u, p, change_p, slope):
     r"""Return a step length along p for each unit that satisfies Armijo's condition, 0 where none is found.
 
     The regulariser's part of the objective is known exactly along a line, from ⟨U, P⟩ and ‖P‖²; the data term
-    costs one evaluation a trial. A trial that gives NaN counts as too long. Of the length found and its `multiples`
-    the one of lowest objective is taken: where σ is inside, a better piece of it may begin beyond the minimiser of
-    the model.
+    costs one evaluation a trial. A trial that gives NaN counts as too long. Where the data term is not
+    convex, of the length found and a few `LONGER` ones the one of lowest objective is taken: a better piece may begin
+    beyond the minimiser of the model.
     """
     xp, data, beta, weigh = array_module(z), problem.data, problem.damping, problem.gram.weigh
     norm_p = problem.total(p, weigh(p, change_p))
@@ -284,7 +284,7 @@ def line_search(problem, z, u, change_u, p, change_p, slope, multiples=()):
         length = _where(fails, length / 2, length)
     length = xp.where(fails, 0, length).astype(z.dtype)
     best = length
-    for multiple in multiples:
+    for multiple in () if data.convex else LONGER:
         longer = objective(multiple * length)
         lower = longer < trial
         best, trial = _where(lower, multiple * length, best), _where(lower, longer, trial)
