@@ -12,6 +12,7 @@ the half step), in a copy of the project, and runs there the tests that `minilif
 import argparse
 import ast
 import copy
+import functools
 import os
 import random
 import shutil
@@ -48,10 +49,16 @@ class Mutation(NamedTuple):
         return f"{self.path}:{self.line} {self.mistake}\n    - {self.before}\n    + {self.after}"
 
 
+@functools.cache
+def index():
+    """Return the index of equations, read once: lines of code, and tests."""
+    return equations.index()
+
+
 def tagged_lines():
     """Return {(path, line): equations} of all tagged lines of the package."""
     lines = {}
-    for equation, places in equations.index()[0].items():
+    for equation, places in index()[0].items():
         for place in places:
             lines.setdefault((place.path, place.line), []).append(equation)
     return lines
@@ -208,7 +215,7 @@ def copy_of_project(folder):
 
 def holding_tests(tags):
     """Return the pytest names of the tests that hold some equations."""
-    tests = equations.index()[1]
+    tests = index()[1]
     return sorted({f"{place.path}::{place.name}" for tag in tags for place in tests[tag]})
 
 
