@@ -22,7 +22,7 @@ BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 GREY = "#666666"
 
-METHOD_STYLE = {
+METHOD_STYLE: dict[str, dict] = {
     "backprop": {"color": BLACK, "linestyle": "-", "marker": "o"},
     "proxprop": {"color": BLUE, "linestyle": "-", "marker": "s"},
     "cg1": {"color": SKY, "linestyle": ":", "marker": "1"},

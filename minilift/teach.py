@@ -268,7 +268,8 @@ LOOKS = {  # which method of plots.METHOD_STYLE a name in the notebooks has its 
     "SIBP": "semi-implicit", "explicit": "backprop", "implicit": "proxprop",
 }
 METHODS = {name: tuple(plots.METHOD_STYLE[look][key] for key in ("color", "linestyle", "marker"))
-           for name, look in LOOKS.items()} | {"exact": (plots.GREY, "--", "")}  # "exact": a curve that methods follow
+           for name, look in LOOKS.items()}
+METHODS["exact"] = (plots.GREY, "--", "")  # a curve that methods try to follow
 
 
 def method_style(name):
