@@ -33,7 +33,7 @@ from minilift.backend import BACKENDS
 from minilift.checks import load_target
 from minilift.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from minilift.methods import BackProp, LocoProp, ProxProp, SemiImplicit, as_method
-from minilift.models import mlp
+from minilift.models import convnet, mlp
 from minilift.optim import SGD, Adam, HeavyBall, Nesterov, RMSProp
 from minilift.train import evaluate, fit
 
@@ -58,6 +58,7 @@ EXAMPLES = """examples:
   minilift compare --methods backprop proxprop:tau_theta=0.05 cg3 --optimizer nesterov:momentum=0.95
   minilift compare --layers 64,32,32,32,10 --activation tanh --steps 0.1,1,10,100 --repeats 5
   minilift compare --data curves --autoencoder --epochs 5 --output curves.png
+  minilift compare --net convnet --methods backprop proxprop cg3:joint=True --optimizer adam --steps 0.001,0.01
   minilift compare --methods backprop mine.py:my_method
 
 A data set, method or optimizer may be given arguments after a colon. FILE.py:NAME is a method of your own: a function
@@ -78,8 +79,11 @@ def add_arguments(parser):
         help="training samples at most, the first N of the set (default 2000, so that large sets stay quick)")
     add("--autoencoder", action="store_true",
         help="reproduce the input: sigmoid cross-entropy, tanh, and no activation on the narrowest (code) layer")
+    add("--net", default="mlp", metavar="{mlp,convnet}",
+        help="fully connected maps, or convolutions with max-pooling between them, on images (default mlp)")
     add("--layers", type=widths, metavar="N,N,…",
-        help="widths from input to output (default 64,128,128,10 for digits; N,200,100,30,100,200,N for autoencoders)")
+        help="widths from input to output (default 64,128,128,10 for digits; N,200,100,30,100,200,N for autoencoders); "
+        "of a convnet the channels (default 1,8,16,10 for digits, 3,16,20,20,10 for cifar10)")
     add("--activation", metavar="NAME", help=f"{', '.join(ACTIVATIONS)} (default relu; tanh for autoencoders)")
     add("--methods", nargs="+", default=list(DEFAULT_METHODS), metavar="METHOD",
         help=f"{', '.join(METHODS)}, or FILE.py:NAME (default {' '.join(DEFAULT_METHODS)})")
@@ -166,6 +170,8 @@ class Task:
     optimizer_name : str
     epochs, batch : int
     backend : str
+    image_shape : tuple or None
+        (H, W, C) for a convolutional network, of which `widths` are the channels.
     """
 
     data: datasets.Dataset
@@ -177,9 +183,13 @@ class Task:
     epochs: int
     batch: int
     backend: str
+    image_shape: tuple | None = None
 
     def network(self, seed):
         """Return the network before training."""
+        if self.image_shape:
+            return convnet(self.image_shape, self.widths[1:-1], self.widths[-1], filter_size(self.image_shape),
+                           self.activation[0], loss=self.loss, seed=seed, backend=self.backend, input_layout="flat")
         return mlp(self.widths, self.activation, loss=self.loss, seed=seed, backend=self.backend)
 
     @property
@@ -199,7 +209,8 @@ class Task:
         """Return the setting in one line."""
         layers = "-".join(map(str, self.widths))
         hidden = ", ".join(dict.fromkeys(self.activation))
-        return (f"{self.data.name} ({len(self.data.X_train)} training samples), network {layers} ({hidden}), "
+        kind = "convnet" if self.image_shape else "network"
+        return (f"{self.data.name} ({len(self.data.X_train)} training samples), {kind} {layers} ({hidden}), "
                 f"{self.epochs} epochs, batch {self.batch}, {self.optimizer_name}")
 
 
@@ -211,10 +222,20 @@ def make_task(arguments):
     data = replace(data, X_train=data.X_train[:arguments.samples], y_train=data.y_train[:arguments.samples])
     n_in, n_out = data.X_train.shape[1], data.n_classes or data.y_train.shape[1]
     hidden = [200, 100, 30, 100, 200] if arguments.autoencoder else [128, 128]
+    image_shape = None
+    if known_name("--net", arguments.net, ("mlp", "convnet")) == "convnet":
+        if data.image_shape is None or not data.n_classes:
+            raise ValueError(f"--net convnet classifies images, which {data.name} "
+                             f"{'does not hold' if data.n_classes else 'has no labels for'}")
+        image_shape, n_in = data.image_shape, data.image_shape[2]
+        hidden = [16, 20, 20] if filter_size(image_shape) == 5 else [8, 16]
     layers = arguments.layers or [n_in, *hidden, n_out]
     if (layers[0], layers[-1]) != (n_in, n_out):
-        raise ValueError(f"--layers: {data.name} has {n_in} inputs and {n_out} outputs, "
-                         f"got {layers[0]} and {layers[-1]}")
+        raise ValueError(f"--layers: {data.name} has {n_in} {'channels' if image_shape else 'inputs'} and {n_out} "
+                         f"outputs, got {layers[0]} and {layers[-1]}")
+    if image_shape and len(layers) < 3:
+        raise ValueError("--layers: a convnet needs the channels of at least one convolution, such as "
+                         f"{n_in},{hidden[0]},{n_out}")
     transfer = arguments.activation or ("tanh" if arguments.autoencoder else "relu")
     activation = [known_name("--activation", transfer, tuple(ACTIVATIONS))] * (len(layers) - 2)
     loss = SoftmaxCrossEntropy() if data.n_classes else SquaredError()
@@ -227,10 +248,15 @@ def make_task(arguments):
     check_options(f"--optimizer: {name}", optimizer, options, taken=("lr",))
     known_name("--backend", arguments.backend, BACKENDS)
     task = Task(data, layers, activation, loss, lambda lr: optimizer(lr, **options), arguments.optimizer,
-                arguments.epochs, arguments.batch, arguments.backend)
+                arguments.epochs, arguments.batch, arguments.backend, image_shape)
     task.optimizer(1.0)
     task.network(arguments.seed)  # what is wrong with the two is wrong now, not after a minute
     return task
+
+
+def filter_size(image_shape):
+    """Return the rows and columns of a convnet's filters: the paper's 5, or 3 for images as small as the digits."""
+    return 5 if min(image_shape[:2]) >= 16 else 3
 
 
 # ---- who trains

@@ -1,4 +1,5 @@
-r"""Figures: the layer graph, training curves of one run or of several methods, and residuals of inexact solves.
+r"""Figures: the layer graph, training curves of one run or of several methods, residuals of inexact solves, and what
+a convolution holds.
 
 Each function returns a `matplotlib.figure.Figure` made without pyplot: nothing needs a display and nothing is kept in
 a global list. Colours are those of Okabe and Ito, which colour-blind readers tell apart; every method has one colour,
@@ -15,7 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
+from minilift.backend import to_numpy
+from minilift.convolution import Conv2d
 from minilift.files import write_bytes
+from minilift.methods import ProxProp, sweep
 from minilift.network import shape_text
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -285,6 +289,121 @@ def graph(net):
         beside(l, -0.28, below[l - 1], ha="center", va="top", color=BLACK)
     axes.annotate("$L_y$", (D, 0), ha="center", va="center", fontsize=12,
                   bbox={"boxstyle": "square,pad=0.35", "facecolor": "white", "edgecolor": BLACK})
+    return figure
+
+
+# ---- convolutional layers
+
+
+def filters(net, l=1):
+    """Return a figure of the filters of one convolution.
+
+    One image a filter where the input has three channels (a colour picture, each scaled to its own range), else one for
+    each pair of output channel (column) and input channel (row), blue negative, red positive, on one scale.
+
+    Parameters
+    ----------
+    net : Network
+    l : int, default 1
+        Index of the map.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    phi = convolution_of(net, l)
+    kernels = to_numpy(net.theta[l])[:-1].reshape(phi.kernel, phi.kernel, phi.c_in, phi.c_out)
+    if phi.c_in == 3:
+        low, high = kernels.min(axis=(0, 1, 2)), kernels.max(axis=(0, 1, 2))
+        pictures = np.moveaxis((kernels - low) / np.maximum(high - low, np.finfo(kernels.dtype).tiny), 3, 0)
+        return picture_grid(pictures[None], f"filters of map {l}, each on its own scale", columns="output channel")
+    return picture_grid(kernels.transpose(2, 3, 0, 1), f"filters of map {l}", "input channel", "output channel")
+
+
+def activations(net, X, l=1):
+    """Return a figure of the activations a_l after one convolution: one row a sample, one column a channel.
+
+    Parameters
+    ----------
+    net : Network
+    X : array (N, …)
+        A few samples.
+    l : int, default 1
+        Index of the map.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    convolution_of(net, l)
+    state = net.forward(X)
+    a = state.a[l] if l < net.depth and state.a[l].ndim == 4 else state.z[l]  # a flattened a_l is no picture
+    name = "a" if a is not state.z[l] else "z"
+    return picture_grid(to_numpy(a).transpose(0, 3, 1, 2), f"${name}_{{{l}}}$", "sample", "channel")
+
+
+def prox_residual(net, X, y, l=1, method=None):
+    r"""Return a figure of what an implicit step leaves of its target: one row a sample, one column an output channel.
+
+    The target of ProxProp (11) is a change of z_l by −g_l (for τ = 1); the step d changes it by
+    :math:`-\tilde a\,d`. Drawn is the misfit :math:`\tilde a\,d - g_l`, which the damping and the filters' few parameters
+    leave.
+
+    Parameters
+    ----------
+    net : Network
+    X, y : a batch of a few samples
+    l : int, default 1
+        Index of the map.
+    method : Method, optional
+        Default ``ProxProp()``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    phi, method = convolution_of(net, l), method or ProxProp()
+    X, y = net.checked_batch(X, y)
+    found = {}
+
+    def record(block):
+        step = method.propose(block)
+        if block.l == l:  # forward is linear in θ: at the step it gives ã d
+            found.update(change=to_numpy(phi.forward(step, block.a)), target=to_numpy(block.g))
+        return step
+
+    list(sweep(net, net.propagate(X), y, record, new_weights=method.new_weights))
+    target, left = found["target"], found["change"] - found["target"]
+    share = np.linalg.norm(left) / max(np.linalg.norm(target), np.finfo(target.dtype).tiny)
+    return picture_grid(left.transpose(0, 3, 1, 2), rf"map {l}: $\tilde a\,d - g$, {share:.0%} of the target $g$",
+                        "sample", "output channel")
+
+
+def convolution_of(net, l):
+    """Return map l of a network, or raise an error that says that it is no convolution."""
+    if not 1 <= l <= net.depth:
+        raise ValueError(f"l must be the index of a map, 1 … {net.depth}, got {l}")
+    if not isinstance(net.phi[l], Conv2d):
+        raise ValueError(f"map {l} is no convolution but {net.phi[l]!r}")
+    return net.phi[l]
+
+
+def picture_grid(pictures, title, rows="", columns=""):
+    """Return a figure of pictures (rows, columns, H, W) on one scale around zero, or (rows, columns, H, W, 3) in colour."""
+    n_rows, n_columns = pictures.shape[:2]
+    figure = new_figure(min(12, 1 + 0.7 * n_columns), min(12, 0.8 + 0.7 * n_rows))
+    size = float(abs(pictures).max()) or 1.0
+    scale = {} if pictures.ndim == 5 else {"cmap": "RdBu_r", "vmin": -size, "vmax": size}
+    for axes, picture in zip(figure.subplots(n_rows, n_columns, squeeze=False).ravel(),
+                             pictures.reshape(-1, *pictures.shape[2:])):
+        shown = axes.imshow(picture, **scale, interpolation="nearest")
+        axes.set_xticks([])
+        axes.set_yticks([])
+    if scale:
+        figure.colorbar(shown, ax=figure.axes, shrink=0.7)
+    figure.suptitle(title, fontsize=10)
+    figure.supxlabel(columns, fontsize=8)
+    figure.supylabel(rows, fontsize=8)
     return figure
 
 

@@ -254,3 +254,25 @@ def test_the_default_takes_less_than_a_minute_of_computing(tmp_path):
 def test_the_setting_is_said_in_a_line():
     assert task("--optimizer", "nesterov").describe() == (
         "digits (200 training samples), network 64-16-10 (relu), 4 epochs, batch 100, nesterov")
+
+
+def test_a_convnet_is_made_for_the_images():
+    made = make_task(arguments("--net", "convnet", "--samples", "200", "--epochs", "4"))
+    net = made.network(0)
+    assert made.describe().startswith("digits (200 training samples), convnet 1-8-16-10 (relu), ")
+    assert [type(phi).__name__ for phi in net.phi[1:]] == ["Conv2d", "Conv2d", "Linear"]
+    (result,) = run(made, "proxprop", steps=(1.0,))
+    history = result.histories[0]
+    assert history["train_loss"][-1] < history["train_loss"][0]
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    (("--net", "convnet", "--data", "moons"), "moons does not hold"),
+    (("--net", "convnet", "--data", "curves:n_train=20,n_test=20"), "curves has no labels for"),
+    (("--net", "convnet", "--layers", "3,8,10"), "digits has 1 channels and 10 outputs, got 3 and 10"),
+    (("--net", "convnet", "--layers", "1,10"), "at least one convolution, such as 1,8,10"),
+    (("--net", "convnt"), "did you mean 'convnet'"),
+])
+def test_what_a_convnet_cannot_take(options, message):
+    with pytest.raises(ValueError, match=message):
+        make_task(arguments(*options))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from conftest import read_only
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from laws import (
     Case,
@@ -108,6 +108,10 @@ seeds = st.integers(0, 2**32 - 1)
 @given(seeds, st.sampled_from([1, 2]))
 def test_gradients_by_differences(seed, stride):
     case = random_case(seed, stride=stride)
+    # a difference must not step over a kink of the pooling: in no window may two largest be nearly equal
+    inner = case.net.sigma[2].apply(case.net.forward(case.X).z[2])[1][1][0]
+    largest = np.sort(np.stack(case.net.sigma[2].parts[1].views(inner)), axis=0)[-2:]
+    assume((largest[1] - largest[0]).min() > 1e-4)
     assert_gradients(case.net, case.X, case.y, gradients_of(case.net, case.X, case.y), case.rng)
 
 

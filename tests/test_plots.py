@@ -213,3 +213,58 @@ def test_no_display_and_no_pyplot_are_needed():
 def test_losses_of_zero_and_infinity_do_not_break_a_figure():
     figure = plots.comparison({"backprop": history([4.0, 0.0, math.inf])})
     rendered(figure)
+
+
+# ---- convolutional layers
+
+
+def pictures(figure):
+    """Return what is shown, picture by picture."""
+    return [image.get_array() for axes in figure.axes for image in axes.images]
+
+
+def conv_case(channels=1):
+    net = ml.convnet((8, 8, channels), channels=(4, 5), classes=3, kernel=3, dtype=np.float64)
+    return net, np.random.default_rng(0).uniform(0, 1, (2, 8, 8, channels)), np.array([0, 2])
+
+
+def test_filters_are_the_columns_of_theta():
+    net = conv_case()[0]
+    shown = pictures(plots.filters(net, 2))
+    kernels = net.theta[2][:-1].reshape(3, 3, 4, 5)
+    assert len(shown) == 20
+    assert (shown[5 + 2] == kernels[:, :, 1, 2]).all()  # second row, third column
+
+
+def test_filters_of_pictures_are_in_colour():
+    shown = pictures(plots.filters(conv_case(channels=3)[0]))
+    assert [picture.shape for picture in shown] == [(3, 3, 3)] * 4
+    assert all(picture.min() == 0 and picture.max() == 1 for picture in shown)
+
+
+def test_activations_of_each_sample_and_channel():
+    net, X, _ = conv_case()
+    state = net.forward(X)
+    shown = pictures(plots.activations(net, X))
+    assert len(shown) == 2 * 4
+    assert (shown[4 + 1] == state.a[1][1, :, :, 1]).all()
+    assert (pictures(plots.activations(net, X, 2))[0] == state.z[2][0, :, :, 0]).all()  # a_2 is flat
+
+
+def test_the_residual_of_an_implicit_step_shrinks_as_tau_theta_grows():
+    net, X, y = conv_case()
+    sizes = [np.linalg.norm(pictures(plots.prox_residual(net, X, y, 2, ml.ProxProp(tau)))) for tau in (1e-8, 1, 100)]
+    state = net.forward(X)
+    signals = []
+    ml.methods.as_method(lambda block: signals.append(block.g) or 0 * block.theta).directions(net, state, y)
+    assert sizes[0] == pytest.approx(np.linalg.norm(signals[1]), rel=1e-5)  # without a step all of the target is left
+    assert sizes[0] > sizes[1] > sizes[2] > 0
+
+
+@pytest.mark.parametrize(("l", "message"), [(3, "no convolution but Linear"), (4, r"index of a map, 1 … 3, got 4")])
+def test_other_maps_have_no_filters(l, message):
+    net, X, y = conv_case()
+    for draw in (lambda: plots.filters(net, l), lambda: plots.activations(net, X, l),
+                 lambda: plots.prox_residual(net, X, y, l)):
+        with pytest.raises(ValueError, match=message):
+            draw()
