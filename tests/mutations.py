@@ -26,10 +26,7 @@ from minilift import equations
 
 ROOT = Path(equations.__file__).parent.parent
 # these return a Solution: their argument is changed
-RIGHT_HAND_SIDES = {
-    "damped_solve": 1,
-    "conjugate_gradients": 1,
-}
+RIGHT_HAND_SIDES = {"damped_solve": 1, "conjugate_gradients": 1}
 OLD_ITERATES = {"at_half": "a", "half": "z"}  # what these lists are where the half step is forgotten
 EQUIVALENT = {("minilift/solvers.py", "a matrix transposed")}  # the inverse of a symmetric matrix
 
@@ -95,12 +92,8 @@ def mutations_of(source, line):
 
 def statement_at(tree, line):
     """Return the innermost assignment or return that a line lies in."""
-    around = [
-        node
-        for node in ast.walk(tree)
-        if isinstance(node, (ast.Assign, ast.AugAssign, ast.Return))
-        and node.lineno <= line <= node.end_lineno
-    ]
+    around = [node for node in ast.walk(tree) if isinstance(node, (ast.Assign, ast.AugAssign, ast.Return))
+              and node.lineno <= line <= node.end_lineno]
     if not around:
         raise ValueError(f"line {line} is in no assignment or return")
     return max(around, key=lambda node: node.lineno)
@@ -118,12 +111,8 @@ def changed_statements(statement):
     value = signal_of(statement.value)
     yield "the sign", with_replaced(statement, value, ast.UnaryOp(ast.USub(), value))
     yield "a factor 2", with_replaced(statement, value, ast.BinOp(ast.Constant(2), ast.Mult(), value))
-    indices = {
-        id(node)
-        for subscript in ast.walk(statement)
-        if isinstance(subscript, ast.Subscript)
-        for node in ast.walk(subscript.slice)
-    }
+    indices = {id(node) for subscript in ast.walk(statement) if isinstance(subscript, ast.Subscript)
+               for node in ast.walk(subscript.slice)}
     for node in ast.walk(statement.value):
         for mistake, new in changes(node) if id(node) not in indices and not is_index(node) else ():
             yield mistake, with_replaced(statement, node, new)
@@ -131,11 +120,8 @@ def changed_statements(statement):
 
 def is_index(node):
     """Whether an expression is l ± 1: a layer's number, not a term of an equation."""
-    return (
-        isinstance(node, ast.BinOp)
-        and isinstance(node.right, ast.Constant)
-        and isinstance(node.op, (ast.Add, ast.Sub))
-    )
+    return (isinstance(node, ast.BinOp) and isinstance(node.right, ast.Constant)
+            and isinstance(node.op, (ast.Add, ast.Sub)))
 
 
 def signal_of(value):
@@ -151,25 +137,19 @@ def changes(node):
         other = ast.Sub() if isinstance(node.op, ast.Add) else ast.Add()
         yield "the sign of a term", ast.BinOp(node.left, other, node.right)
         yield "a term left out", node.left
-        yield (
-            "a term left out",
-            node.right if isinstance(node.op, ast.Add) else ast.UnaryOp(ast.USub(), node.right),
-        )
+        yield ("a term left out", node.right if isinstance(node.op, ast.Add)
+               else ast.UnaryOp(ast.USub(), node.right))
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
         yield "a factor left out", node.left
         yield "a factor left out", node.right
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
         yield "a reciprocal", ast.BinOp(node.right, ast.Div(), node.left)
-        yield (
-            "a factor 2 in a denominator",
-            ast.BinOp(node.left, ast.Div(), ast.BinOp(ast.Constant(2), ast.Mult(), node.right)),
-        )
+        yield ("a factor 2 in a denominator", ast.BinOp(node.left, ast.Div(),
+                                                        ast.BinOp(ast.Constant(2), ast.Mult(), node.right)))
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult):
         yield "a matrix left out", node.right
-        yield (
-            "a matrix transposed",
-            ast.BinOp(ast.Attribute(node.left, "T", ast.Load()), ast.MatMult(), node.right),
-        )
+        yield ("a matrix transposed", ast.BinOp(ast.Attribute(node.left, "T", ast.Load()), ast.MatMult(),
+                                                node.right))
     if isinstance(node, ast.Attribute) and node.attr == "T":
         yield "a transpose left out", node.value
     if isinstance(node, ast.IfExp):
@@ -182,10 +162,8 @@ def changes(node):
         yield "the derivative left out", node.args[-1]
     if isinstance(node, ast.Call) and getattr(node.func, "id", None) in RIGHT_HAND_SIDES:
         damping = ast.BinOp(ast.Constant(2), ast.Mult(), node.args[2])
-        yield (
-            "the damping doubled",
-            ast.Call(node.func, [*node.args[:2], damping, *node.args[3:]], node.keywords),
-        )
+        yield ("the damping doubled", ast.Call(node.func, [*node.args[:2], damping, *node.args[3:]],
+                                               node.keywords))
 
 
 def with_replaced(statement, old, new):
@@ -227,21 +205,10 @@ def run_tests(folder, names):
     RuntimeError
         If no test was run: then nothing is proven.
     """
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(folder),
-        "CI": "true",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-    }
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--tb=line", *names],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    environment = {**os.environ, "PYTHONPATH": str(folder), "CI": "true", "PYTHONDONTWRITEBYTECODE": "1",
+                   "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--tb=line",
+                           *names], cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
     if done.returncode not in (0, 1):
         raise RuntimeError(f"pytest ended with code {done.returncode}:\n{done.stdout}{done.stderr}")
     return done.returncode == 0, done.stdout

@@ -168,84 +168,41 @@ MAPS = [
 
 # ---- activations
 
-TRANSFERS = [
-    Plant(
-        "tanh' in terms of a, given z",
-        lambda: changed(ml.Tanh, derivative=lambda self, z: 1 - z**2),
-        "in terms of a",
-    ),
-    Plant(
-        "sigmoid' in terms of a, given z",
-        lambda: changed(ml.Sigmoid, derivative=lambda self, z: z * (1 - z)),
-        "in terms of a",
-    ),
-    Plant(
-        "sigmoid' without 1 − a", lambda: changed(ml.Sigmoid, derivative=ml.Sigmoid.forward), "returns σ(z)"
-    ),
-    Plant(
-        "σ' forgotten in the adjoint",
-        lambda: changed(ml.Tanh, adjoint=lambda self, z, a, aux, g: g),
-        "σ' is forgotten",
-    ),
-    Plant(
-        "adjoint of ReLU masked by g",
-        lambda: changed(ml.ReLU, adjoint=lambda self, z, a, aux, g: g * (g > 0)),
-        "masked by the sign of g",
-    ),
-    Plant(
-        "σ' applied twice",
-        lambda: changed(ml.Tanh, adjoint=lambda self, z, a, aux, g: g * (1 - a * a) ** 2),
-        "twice",
-    ),
-    Plant(
-        "F of ReLU without ½",
-        lambda: changed(ml.ReLU, integral=lambda self, z: np.maximum(z, 0) ** 2),
-        "factor 2",
-    ),
-    Plant(
-        "F of the wrong sign", lambda: changed(ml.Tanh, integral=lambda self, z: -np.log(np.cosh(z))), "sign"
-    ),
-    Plant(
-        "F = zσ(z)", lambda: changed(ml.Tanh, integral=lambda self, z: z * np.tanh(z)), "without the integral"
-    ),
-    Plant("range stated too narrow", lambda: changed(ml.Tanh, range=(0.0, 1.0)), "too narrow"),
-    Plant("range stated too wide", lambda: changed(ml.ReLU, range=(-np.inf, np.inf)), "too wide"),
-    Plant(
-        "an overflowing softplus",
-        lambda: changed(ml.Softplus, forward=lambda self, z: np.log(1 + np.exp(z))),
-        "overflow",
-    ),
-    Plant(
-        "softmax's adjoint without −aaᵀg",
-        lambda: changed(ml.activations.Softmax, adjoint=lambda self, z, a, aux, g: a * g),
-        "−a aᵀg",
-    ),
-    Plant(
-        "mean pooling that forgets to divide",
-        lambda: changed(
-            ml.AvgPool2d, 2, adjoint=lambda self, z, a, aux, g: 4 * ml.AvgPool2d.adjoint(self, z, a, aux, g)
-        ),
-        "factor 4",
-    ),
-    Plant(
-        "an activation that is not monotone but has F",
-        lambda: changed(
-            ml.Identity,
-            forward=lambda self, z: np.sin(2 * z),
-            derivative=lambda self, z: 2 * np.cos(2 * z),
-            integral=lambda self, z: -np.cos(2 * z) / 2,
-            adjoint=ml.Activation.adjoint,
-        ),
-        None,
-    ),
-    Plant(
-        "batch norm that forgets that the mean depends on z",
-        lambda: changed(
-            ml.BatchNorm, 3, adjoint=lambda self, z, a, aux, g: g * aux.scale * aux.inverse_deviation
-        ),
-        None,
-    ),
-]
+TRANSFERS = [Plant("tanh' in terms of a, given z", lambda: changed(ml.Tanh, derivative=lambda self,
+                                                                   z: 1 - z**2), "in terms of a"),
+             Plant("sigmoid' in terms of a, given z", lambda: changed(ml.Sigmoid, derivative=lambda self,
+                                                                      z: z * (1 - z)), "in terms of a"),
+             Plant("sigmoid' without 1 − a", lambda: changed(ml.Sigmoid, derivative=ml.Sigmoid.forward),
+                   "returns σ(z)"), Plant("σ' forgotten in the adjoint",
+                                          lambda: changed(ml.Tanh, adjoint=lambda self, z, a, aux, g: g),
+                                          "σ' is forgotten"),
+             Plant("adjoint of ReLU masked by g", lambda: changed(ml.ReLU, adjoint=lambda self, z, a, aux,
+                                                                  g: g * (g > 0)), "masked by the sign of g"),
+             Plant("σ' applied twice", lambda: changed(ml.Tanh, adjoint=lambda self, z, a, aux,
+                                                       g: g * (1 - a * a) ** 2), "twice"),
+             Plant("F of ReLU without ½", lambda: changed(ml.ReLU, integral=lambda self,
+                                                          z: np.maximum(z, 0) ** 2), "factor 2"),
+             Plant("F of the wrong sign", lambda: changed(ml.Tanh, integral=lambda self,
+                                                          z: -np.log(np.cosh(z))), "sign"),
+             Plant("F = zσ(z)", lambda: changed(ml.Tanh, integral=lambda self, z: z * np.tanh(z)),
+                   "without the integral"), Plant("range stated too narrow",
+                                                  lambda: changed(ml.Tanh, range=(0.0, 1.0)), "too narrow"),
+             Plant("range stated too wide", lambda: changed(ml.ReLU, range=(-np.inf, np.inf)), "too wide"),
+             Plant("an overflowing softplus", lambda: changed(ml.Softplus, forward=lambda self,
+                                                              z: np.log(1 + np.exp(z))), "overflow"),
+             Plant("softmax's adjoint without −aaᵀg", lambda: changed(ml.activations.Softmax,
+                                                                      adjoint=lambda self, z, a, aux,
+                                                                      g: a * g), "−a aᵀg"),
+             Plant("mean pooling that forgets to divide",
+                   lambda: changed(ml.AvgPool2d, 2, adjoint=lambda self, z, a, aux,
+                                   g: 4 * ml.AvgPool2d.adjoint(self, z, a, aux, g)), "factor 4"),
+             Plant("an activation that is not monotone but has F",
+                   lambda: changed(ml.Identity, forward=lambda self, z: np.sin(2 * z), derivative=lambda self,
+                                   z: 2 * np.cos(2 * z), integral=lambda self, z: -np.cos(2 * z) / 2,
+                                   adjoint=ml.Activation.adjoint), None),
+             Plant("batch norm that forgets that the mean depends on z",
+                   lambda: changed(ml.BatchNorm, 3, adjoint=lambda self, z, a, aux,
+                                   g: g * aux.scale * aux.inverse_deviation), None)]
 
 
 # ---- losses
@@ -256,69 +213,35 @@ def prox_with(factor):
     return lambda self, v, y, tau: ml.Loss.prox(self, v, y, tau * factor(len(v)))
 
 
-LOSSES = [
-    Plant(
-        "gradient of a mean without 1/N",
-        lambda: changed(ml.SquaredError, gradient=lambda self, z, y: z - y),
-        "a factor N",
-    ),
-    Plant(
-        "gradient of a sum with 1/N",
-        lambda: changed(ml.SquaredError, "sum", gradient=lambda self, z, y: (z - y) / len(z)),
-        "1/(N",
-    ),
-    Plant(
-        "gradient of ‖z − y‖² for half of it",
-        lambda: changed(ml.SquaredError, "sum", gradient=lambda self, z, y: 2 * (z - y)),
-        "a factor 2",
-    ),
-    Plant(
-        "gradient y − f",
-        lambda: changed(
-            ml.SigmoidCrossEntropy, gradient=lambda self, z, y: -ml.SigmoidCrossEntropy.gradient(self, z, y)
-        ),
-        "sign",
-    ),
-    Plant(
-        "cross-entropy gradient without its sigmoid",
-        lambda: changed(ml.SigmoidCrossEntropy, "sum", gradient=lambda self, z, y: z - y),
-        "transfer is forgotten",
-    ),
-    Plant(
-        "softmax without the target",
-        lambda: changed(ml.SoftmaxCrossEntropy, "sum", gradient=lambda self, z, y: self.transfer.forward(z)),
-        "target is missing",
-    ),
-    Plant(
-        "σ' twice: sigmoid's slope in the cross-entropy",
-        lambda: changed(
-            ml.SigmoidCrossEntropy,
-            "sum",
-            gradient=lambda self, z, y: (self.proba(z) - y) * self.transfer.derivative(z),
-        ),
-        "applied twice",
-    ),
-    Plant(
-        "prox without the weight 1/N",
-        lambda: changed(ml.SquaredError, prox=prox_with(lambda n: n)),
-        "1/N of a sample is forgotten",
-    ),
-    Plant(
-        "prox with τ doubled",
-        lambda: changed(ml.SoftmaxCrossEntropy, prox=prox_with(lambda n: 2)),
-        "off by a factor 2",
-    ),
-    Plant(
-        "prox that is an explicit step",
-        lambda: changed(ml.SigmoidCrossEntropy, prox=lambda self, v, y, tau: v - tau * self.gradient(v, y)),
-        "explicit",
-    ),
-    Plant(
-        "a concave loss",
-        lambda: changed(ml.SquaredError, value=lambda self, z, y: -ml.SquaredError.value(self, z, y)),
-        None,
-    ),
-]
+LOSSES = [Plant("gradient of a mean without 1/N", lambda: changed(ml.SquaredError, gradient=lambda self, z,
+                                                                  y: z - y), "a factor N"),
+          Plant("gradient of a sum with 1/N", lambda: changed(ml.SquaredError, "sum", gradient=lambda self, z,
+                                                              y: (z - y) / len(z)), "1/(N"),
+          Plant("gradient of ‖z − y‖² for half of it", lambda: changed(ml.SquaredError, "sum",
+                                                                       gradient=lambda self, z,
+                                                                       y: 2 * (z - y)), "a factor 2"),
+          Plant("gradient y − f", lambda: changed(ml.SigmoidCrossEntropy, gradient=lambda self, z,
+                                                  y: -ml.SigmoidCrossEntropy.gradient(self, z, y)), "sign"),
+          Plant("cross-entropy gradient without its sigmoid",
+                lambda: changed(ml.SigmoidCrossEntropy, "sum", gradient=lambda self, z, y: z - y),
+                "transfer is forgotten"), Plant("softmax without the target",
+                                                lambda: changed(ml.SoftmaxCrossEntropy, "sum",
+                                                                gradient=lambda self, z,
+                                                                y: self.transfer.forward(z)),
+                                                "target is missing"),
+          Plant("σ' twice: sigmoid's slope in the cross-entropy",
+                lambda: changed(ml.SigmoidCrossEntropy, "sum", gradient=lambda self, z,
+                                y: (self.proba(z) - y) * self.transfer.derivative(z)), "applied twice"),
+          Plant("prox without the weight 1/N", lambda: changed(ml.SquaredError, prox=prox_with(lambda n: n)),
+                "1/N of a sample is forgotten"), Plant("prox with τ doubled",
+                                                       lambda: changed(ml.SoftmaxCrossEntropy,
+                                                                       prox=prox_with(lambda n: 2)),
+                                                       "off by a factor 2"),
+          Plant("prox that is an explicit step", lambda: changed(ml.SigmoidCrossEntropy, prox=lambda self, v,
+                                                                 y, tau: v - tau * self.gradient(v, y)),
+                "explicit"), Plant("a concave loss", lambda: changed(ml.SquaredError, value=lambda self, z,
+                                                                     y: -ml.SquaredError.value(self, z, y)),
+                                   None)]
 
 
 # ---- derivations
@@ -552,9 +475,8 @@ def test_planted_mistake_is_found_and_named(plant):
         assert any(plant.words in reason for reason in reasons), "\n".join(reasons)
 
 
-@pytest.mark.parametrize(
-    "plant", [PLANTS[0], TRANSFERS[0], LOSSES[0], METHODS[0]], ids=lambda plant: plant.what
-)
+@pytest.mark.parametrize("plant", [PLANTS[0], TRANSFERS[0], LOSSES[0], METHODS[0]],
+                         ids=lambda plant: plant.what)
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_diagnosis_does_not_depend_on_the_seed(plant, seed):
     report = ml.verify(plant.make(), seed=seed, **plant.options)

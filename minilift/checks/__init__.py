@@ -63,12 +63,8 @@ from minilift.problems import LocalProblem
 __all__ = ["Check", "Derivation", "Report", "verify"]
 
 PROBED = 100_000  # parameters of a map up to which each is probed
-CASES = {
-    "map": layers.map_cases,
-    "transfer": layers.transfer_cases,
-    "loss": layers.loss_cases,
-    "derivation": derivations.derivation_cases,
-}
+CASES = {"map": layers.map_cases, "transfer": layers.transfer_cases, "loss": layers.loss_cases,
+         "derivation": derivations.derivation_cases}
 
 
 def verify(thing=None, net=None, X=None, y=None, *, like=None, objective=None, seed=0, backend=None):
@@ -182,14 +178,9 @@ def network_checks(net, seed, backend, X=None, y=None):
     parts = {repr(layer): layer for layer in [*net.layers, net.loss_function]}
     for part in parts.values():
         if kind_of(part) == "map" and np.prod(part.theta_shape) > PROBED:
-            checks.append(
-                skipped(
-                    "map",
-                    repr(part),
-                    f"more than {PROBED} parameters are too many to be probed one by one; "
-                    "check a smaller map of this kind",
-                )
-            )
+            checks.append(skipped("map", repr(part),
+                                  f"more than {PROBED} parameters are too many to be probed one by one; "
+                                  "check a smaller map of this kind"))
         else:
             checks += checks_of(part, seed, net.backend)
     return checks
@@ -210,14 +201,8 @@ def moved(net, backend):
     """Return the network on a backend, as a copy if that is another one."""
     if backend is None or backend == net.backend:
         return net
-    other = Network(
-        net.layers,
-        loss=net.loss_function,
-        dtype=net.dtype,
-        backend=backend,
-        input_shape=net.shapes[0],
-        input_layout=net.input_layout,
-    )
+    other = Network(net.layers, loss=net.loss_function, dtype=net.dtype, backend=backend,
+                    input_shape=net.shapes[0], input_layout=net.input_layout)
     other.load_state_dict(net.state_dict())
     return other
 
@@ -241,11 +226,8 @@ def method_checks(thing, seed, backend, net=None, X=None, y=None, like=None, obj
         cases = networks.random_networks(seed, backend or "numpy")
     checks = claims_over("method", claimed, repr(method), cases)
     # what another method's equations say is no news of this one
-    return [
-        check
-        for check in checks
-        if check.passed is not None or not check.why.startswith("it is not said to be")
-    ]
+    return [check for check in checks if check.passed is not None
+            or not check.why.startswith("it is not said to be")]
 
 
 def package_checks(seed, backend):
@@ -269,65 +251,37 @@ def package_things(seed):
     """Return the package's own things, in several sizes and settings, for `verify()` of everything."""
     things = [maps.Linear(3, 4), maps.Linear(1, 1), maps.Linear(5, 1), maps.Linear(1, 3), maps.Linear(20, 2)]
     things += [Conv2d(2, 3, 3), Conv2d(1, 2, 2, stride=2, padding=1), Conv2d(3, 1, 1, padding="valid")]
-    things += [
-        pooling.MaxPool2d(2),
-        pooling.AvgPool2d(2),
-        pooling.Flatten(),
-        normalization.BatchNorm(3),
-        normalization.Dropout(0.3),
-    ]
-    things += [cls() for cls in activations.ACTIVATIONS.values()] + [
-        activations.LeakyReLU(0.3),
-        activations.Softmax(),
-    ]
+    things += [pooling.MaxPool2d(2), pooling.AvgPool2d(2), pooling.Flatten(), normalization.BatchNorm(3),
+               normalization.Dropout(0.3)]
+    things += [cls() for cls in activations.ACTIVATIONS.values()] + [activations.LeakyReLU(0.3),
+                                                                     activations.Softmax()]
     things += [activations.Composition([activations.Tanh(), activations.ReLU()])]
-    things += [
-        cls(reduction)
-        for cls in (losses.SquaredError, losses.SoftmaxCrossEntropy, losses.SigmoidCrossEntropy)
-        for reduction in losses.REDUCTIONS
-    ]
-    things += [
-        mlp([5, 4, 3, 2], activation="tanh", seed=seed % 2**32),
-        mlp([3, 6, 4], activation="relu", seed=seed % 2**32),
-        mlp([4, 3], loss=losses.SquaredError(), seed=seed % 2**32),
-        small_convnet(seed, "numpy"),
-    ]
+    things += [cls(reduction) for cls in (losses.SquaredError, losses.SoftmaxCrossEntropy,
+                                          losses.SigmoidCrossEntropy) for reduction in losses.REDUCTIONS]
+    things += [mlp([5, 4, 3, 2], activation="tanh", seed=seed % 2**32),
+               mlp([3, 6, 4], activation="relu", seed=seed % 2**32),
+               mlp([4, 3], loss=losses.SquaredError(), seed=seed % 2**32), small_convnet(seed, "numpy")]
     return [*things, derivations.closed_form_relu(seed)]
 
 
 def small_convnet(seed, backend):
     """Return a network with all that images bring: convolutions, batch norm, pooling, flattening."""
-    layers = [
-        Conv2d(1, 2, 3),
-        normalization.BatchNorm(2),
-        activations.Tanh(),
-        pooling.AvgPool2d(2),
-        Conv2d(2, 2, 2, padding="valid"),
-        activations.ReLU(),
-        pooling.MaxPool2d(2, stride=1),
-        pooling.Flatten(),
-        maps.Linear(2, 3),
-    ]
+    layers = [Conv2d(1, 2, 3), normalization.BatchNorm(2), activations.Tanh(), pooling.AvgPool2d(2),
+              Conv2d(2, 2, 2, padding="valid"), activations.ReLU(), pooling.MaxPool2d(2, stride=1),
+              pooling.Flatten(), maps.Linear(2, 3)]
     return Network(layers, seed=seed % 2**32, input_shape=(6, 7, 1), backend=backend)
 
 
 def package_methods():
     """Return the package's methods in several settings, with steps that suit the small networks."""
-    return [
-        BackProp(),
-        ProxProp(0.5),
-        ProxProp(5.0, last="implicit"),
-        ProxProp(1.0, solver="cg1"),
-        ProxProp(1.0, solver="cg3"),
-        ProxProp(1.0, solver="cg2", joint=True),
-        LocoProp("S", gamma=0.5, steps="exact", eta=0.7),
-        LocoProp("M", gamma=0.2, steps="exact", eta=0.7),
-        LocoProp("S", gamma=0.5, steps=4, local_lr=0.02, local_optimizer="sgd", eta=2.0),
-        LocoProp("M", gamma=0.5, steps=5, local_lr=0.02, local_optimizer="sgd"),
-        LocoProp("M", gamma=1.0, steps=3, local_lr=1e-3, local_optimizer="rmsprop"),
-        SemiImplicit(eta=0.05),
-        SemiImplicit(eta=0.05, lam=3.0, solver="exact"),
-    ]
+    return [BackProp(), ProxProp(0.5), ProxProp(5.0, last="implicit"), ProxProp(1.0, solver="cg1"),
+            ProxProp(1.0, solver="cg3"), ProxProp(1.0, solver="cg2", joint=True),
+            LocoProp("S", gamma=0.5, steps="exact", eta=0.7),
+            LocoProp("M", gamma=0.2, steps="exact", eta=0.7),
+            LocoProp("S", gamma=0.5, steps=4, local_lr=0.02, local_optimizer="sgd", eta=2.0),
+            LocoProp("M", gamma=0.5, steps=5, local_lr=0.02, local_optimizer="sgd"),
+            LocoProp("M", gamma=1.0, steps=3, local_lr=1e-3, local_optimizer="rmsprop"),
+            SemiImplicit(eta=0.05), SemiImplicit(eta=0.05, lam=3.0, solver="exact")]
 
 
 # ---- command line
@@ -342,9 +296,8 @@ def add_arguments(parser):
         help="what to check: an object, a class without arguments, or a function propose(block); "
         "without it, everything in the package",
     )
-    parser.add_argument(
-        "--list", action="store_true", help="list the claims with their sources, check nothing"
-    )
+    parser.add_argument("--list", action="store_true",
+                        help="list the claims with their sources, check nothing")
     parser.add_argument("--seed", type=int, default=0, help="seed of the random problems (default 0)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
@@ -392,11 +345,8 @@ def load_target(target):
     if not Path(path).is_file():
         raise ValueError(f"there is no file {path!r}")
     module = run_file(Path(path))
-    known = [
-        key
-        for key, value in vars(module).items()
-        if not key.startswith("_") and not hasattr(value, "__path__")
-    ]
+    known = [key for key, value in vars(module).items() if not key.startswith("_")
+             and not hasattr(value, "__path__")]
     if name not in known:
         raise unknown_name(path, name, known)
     thing = getattr(module, name)
@@ -405,10 +355,8 @@ def load_target(target):
     try:
         return thing()
     except TypeError as error:
-        raise ValueError(
-            f"{name} is a class that wants arguments ({error}); make an instance of it in "
-            f"{path} and name that"
-        ) from error
+        raise ValueError(f"{name} is a class that wants arguments ({error}); make an instance of it in "
+                         f"{path} and name that") from error
 
 
 def run_file(path):

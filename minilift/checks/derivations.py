@@ -83,9 +83,8 @@ class PointCase(Case):
 
     def slope(self, problem, theta):
         """Return the reference of the objective's gradient."""
-        return gradient(
-            lambda x: self.value(problem, x), theta, Tangents(theta.shape, np.random.default_rng(1))
-        )
+        return gradient(lambda x: self.value(problem, x), theta,
+                        Tangents(theta.shape, np.random.default_rng(1)))
 
     def minimiser(self, problem):
         """Return the claimed minimiser."""
@@ -100,10 +99,8 @@ def derivation_cases(problem, seed, backend):
     """Return a derivation and points at which to check it: theta0 and random ones around it."""
     rng, xp = np.random.default_rng(seed), get_module(backend)
     theta0 = np.array(to_host(problem.theta0), dtype=np.float64)
-    points = [("theta0", theta0)] + [
-        (f"a random point {k}", theta0 + s * rng.standard_normal(theta0.shape))
-        for k, s in ((1, 0.5), (2, 2.0))
-    ]
+    points = [("theta0", theta0)] + [(f"a random point {k}", theta0 + s * rng.standard_normal(theta0.shape))
+                                     for k, s in ((1, 0.5), (2, 2.0))]
     return problem, [PointCase(label, xp, theta, theta0, rng) for label, theta in points]
 
 
@@ -116,11 +113,9 @@ def claimed_gradient(problem, case):
     at_start = case.slope(problem, case.theta0).value
     mirrored = 2 * case.theta0 - case.theta
     shift, theta = tangents.project(case.theta - case.theta0), tangents.project(case.theta)
-    terms = {
-        "the term in θ − theta0, the regulariser's, is missing or of the wrong strength": shift,
-        "a term in θ is missing or of the wrong strength": theta,
-        "a constant term, along the gradient at theta0, is wrong": at_start,
-    }
+    terms = {"the term in θ − theta0, the regulariser's, is missing or of the wrong strength": shift,
+             "a term in θ is missing or of the wrong strength": theta,
+             "a constant term, along the gradient at theta0, is wrong": at_start}
     return compare(
         got,
         case.slope(problem, case.theta),
@@ -158,9 +153,8 @@ def argmin_is_stationary(problem, case):
     number = float(np.max(abs(at_claim.nearest(0.0)), initial=0.0) / scale)
     tolerance = max(at_claim.tolerance, 1e-7)
     why = f"relative to the gradient at theta0; {at_claim.why}"
-    return Finding(
-        number, tolerance, why, () if number <= tolerance else tuple(argmin_reasons(problem, case, theta))
-    )
+    return Finding(number, tolerance, why, () if number <= tolerance
+                   else tuple(argmin_reasons(problem, case, theta)))
 
 
 def argmin_reasons(problem, case, theta):
@@ -168,20 +162,16 @@ def argmin_reasons(problem, case, theta):
     right, start = reference_minimiser(problem, case), case.theta0
     if right is None:
         return []
-    slope = (
-        gradient(lambda x: case.value(problem, x), start).value if start.size <= NEWTON_SIZE else 0 * start
-    )
+    slope = (gradient(lambda x: case.value(problem, x), start).value if start.size <= NEWTON_SIZE
+             else 0 * start)
     step = right - start
     kept = right.copy()
     if right.ndim:
         kept[-1] = start[-1]
-    variants = {
-        "it is the step, not the new parameters": step,
-        "it is minus the step, not the new parameters": -step,
-        "the last row, the bias, is not updated": kept,
-        "it is theta0: there is no step": start,
-        "the minimiser is around 0: theta0 is not added": right - start,
-    }
+    variants = {"it is the step, not the new parameters": step,
+                "it is minus the step, not the new parameters": -step,
+                "the last row, the bias, is not updated": kept, "it is theta0: there is no step": start,
+                "the minimiser is around 0: theta0 is not added": right - start}
     if start.ndim == 2 and start.shape[0] == start.shape[1]:
         variants["it is transposed"] = right.T
     explicit = compare(theta - start, dense(slope)).reasons if np.any(theta != start) else ()
@@ -196,12 +186,8 @@ def argmin_reasons(problem, case, theta):
         if any("sign" in r or "factor" in r for r in explicit)
         else ()
     )
-    return [
-        *(r for r in named if "factor" not in r),
-        *gradient_step,
-        *scaled,
-        *(r for r in named if "factor" in r),
-    ]
+    return [*(r for r in named if "factor" not in r), *gradient_step, *scaled,
+            *(r for r in named if "factor" in r)]
 
 
 def reference_minimiser(problem, case):
@@ -270,12 +256,8 @@ def argmin_against_scipy(problem, case):
     )
 
 
-@claim(
-    "derivation",
-    "the claimed gradient vanishes at the claimed argmin",
-    "∇f claimed (θ* claimed) = 0",
-    "definition",
-)
+@claim("derivation", "the claimed gradient vanishes at the claimed argmin", "∇f claimed (θ* claimed) = 0",
+       "definition")
 def gradient_at_argmin(problem, case):
     only_first(case)
     if problem.gradient is None:
@@ -324,12 +306,8 @@ def closed_form_relu(seed=0):
         return 0.5 * (max(u, 0.0) - a) ** 2 + c / 2 * (u - b) ** 2
 
     ends = [np.array([min(b, 0.0)]), np.array([max((a + c * b) / (1 + c), 0.0)])]
-    return Derivation(
-        objective,
-        argmin=min(ends, key=objective),
-        theta0=np.array([b]),
-        name="½(relu(u) − a)² + c/2 (u − b)²",
-    )
+    return Derivation(objective, argmin=min(ends, key=objective), theta0=np.array([b]),
+                      name="½(relu(u) − a)² + c/2 (u − b)²")
 
 
 def local_problem(problem, argmin=None, name="local problem"):

@@ -70,9 +70,8 @@ def scaled_blocks(case, values):
 # ---- any method
 
 
-@claim(
-    "method", "the loss that comes with the direction is J", "direction(net, X, y)[0] = J(θ)", "definition"
-)
+@claim("method", "the loss that comes with the direction is J", "direction(net, X, y)[0] = J(θ)",
+       "definition")
 def returns_the_loss(claimed, case):
     method = copy.deepcopy(claimed.method)
     method.reset()
@@ -111,18 +110,13 @@ def descends(claimed, case):
     return Finding(-cosine if cosine else 1.0, 0.0, "any positive cosine with ∇J will do", reasons)
 
 
-@claim(
-    "method",
-    "stationary points of J are its fixed points",
-    "∇J = 0 ⇒ d = 0",
-    "ProxProp Prop. 3; SIBP Theorem",
-)
+@claim("method", "stationary points of J are its fixed points", "∇J = 0 ⇒ d = 0",
+       "ProxProp Prop. 3; SIBP Theorem")
 def fixed_points(claimed, case):
     stationary = case.stationary
     _, d = directions_of(claimed.method, stationary)
-    _, away = directions_of(
-        claimed.method, NetCase("", case.xp, stationary.net, case_of_noise(stationary).X, stationary.y)
-    )
+    _, away = directions_of(claimed.method, NetCase("", case.xp, stationary.net, case_of_noise(stationary).X,
+                                                    stationary.y))
     size = max(np.max(abs(x)) for x in away[1:]) + 1e-3
     number = float(max(np.max(abs(x)) for x in d[1:]) / size)
     reason = (
@@ -138,13 +132,8 @@ def fixed_points(claimed, case):
 
 def case_of_noise(case):
     """Return the case with other inputs."""
-    return NetCase(
-        case.label,
-        case.xp,
-        case.net,
-        case.X + 0.5 * np.random.default_rng(6).standard_normal(case.X.shape),
-        case.y,
-    )
+    return NetCase(case.label, case.xp, case.net,
+                   case.X + 0.5 * np.random.default_rng(6).standard_normal(case.X.shape), case.y)
 
 
 @claim("method", "the order of the samples does not matter", "d(PX, Py) = d(X, y)", "convention")
@@ -159,9 +148,8 @@ def batch_order(claimed, case):
     return compare_blocks(case, permuted, references, mistakes=no_mistakes(case))
 
 
-@claim(
-    "method", "two runs from the same state agree, and θ is left alone", "d, d; θ_l unchanged", "convention"
-)
+@claim("method", "two runs from the same state agree, and θ is left alone", "d, d; θ_l unchanged",
+       "convention")
 def repeatable(claimed, case):
     before = [theta.copy() for theta in case.theta[1:]]
     _, first = directions_of(claimed.method, case)
@@ -179,21 +167,13 @@ def repeatable(claimed, case):
 # ---- a local objective given by the user
 
 
-@claim(
-    "method",
-    "its new parameters minimise the objective given for it",
-    "θ_l − d_l = argmin objective(block, θ)",
-    "yours",
-)
+@claim("method", "its new parameters minimise the objective given for it",
+       "θ_l − d_l = argmin objective(block, θ)", "yours")
 def minimises_objective(claimed, case):
     if claimed.objective is None:
         raise NotClaimed("no objective is given: objective=function(block, theta)")
-    return worst_block(
-        [
-            (block.l, minimum_finding(case, block, claimed.objective, block_theta(block) - step))
-            for block, step in recorded_blocks(claimed.method, case)
-        ]
-    )
+    return worst_block([(block.l, minimum_finding(case, block, claimed.objective, block_theta(block) - step))
+                        for block, step in recorded_blocks(claimed.method, case)])
 
 
 def recorded_blocks(method, case):
@@ -219,9 +199,8 @@ def block_theta(block):
 
 def minimum_finding(case, block, objective, claimed_theta):
     """Return the worst finding of the claims about a claimed argmin, for one block's local objective."""
-    derived = Derivation(
-        lambda theta: objective(block, theta), argmin=claimed_theta, theta0=block_theta(block)
-    )
+    derived = Derivation(lambda theta: objective(block, theta), argmin=claimed_theta,
+                         theta0=block_theta(block))
     point = derivation_cases(derived, 0, case.net.backend)[1][0]
     return worst_finding(derived, point, ("argmin_is_stationary", "argmin_is_minimum"))
 
@@ -268,12 +247,8 @@ def normal_equations(case):
     return [None] + [A.T @ A for A in case.design[1:]]
 
 
-@claim(
-    "method",
-    "ProxProp solves its normal equations: dense reference",
-    "(I/τ_θ + ãᵀã) d_l = ∇_θl J",
-    "ProxProp (13), Prop. 2",
-)
+@claim("method", "ProxProp solves its normal equations: dense reference", "(I/τ_θ + ãᵀã) d_l = ∇_θl J",
+       "ProxProp (13), Prop. 2")
 def proxprop_exact(claimed, case):
     told = told_as(claimed, ProxProp)
     if told.solver != "exact":
@@ -284,13 +259,8 @@ def proxprop_exact(claimed, case):
     for l in implicit:
         expected[l] = np.linalg.solve(C[l] + np.eye(len(C[l])) / taus[l], slopes[l])
     _, d = directions_of(claimed.method, case)
-    return compare_blocks(
-        case,
-        d,
-        scaled_blocks(case, expected),
-        lambda: prox_mistakes(case, slopes, C, taus, implicit),
-        prox_factors(case, taus),
-    )
+    return compare_blocks(case, d, scaled_blocks(case, expected),
+                          lambda: prox_mistakes(case, slopes, C, taus, implicit), prox_factors(case, taus))
 
 
 def prox_factors(case, taus):
@@ -313,12 +283,8 @@ def prox_mistakes(case, slopes, C, taus, implicit):
     return mistakes
 
 
-@claim(
-    "method",
-    "ProxProp's new parameters minimise the printed objective",
-    "θ − τ d = argmin ½‖ãθ − z^½‖² + ‖θ − θ_k‖²/2τ_θ",
-    "ProxProp (11)",
-)
+@claim("method", "ProxProp's new parameters minimise the printed objective",
+       "θ − τ d = argmin ½‖ãθ − z^½‖² + ‖θ − θ_k‖²/2τ_θ", "ProxProp (11)")
 def proxprop_objective(claimed, case):
     told = told_as(claimed, ProxProp)
     if told.solver != "exact" or not list(implicit_maps(told, case.net.depth)):
@@ -335,16 +301,8 @@ def proxprop_objective(claimed, case):
             return ((A @ theta - z_half) ** 2).sum() / 2 + ((theta - old) ** 2).sum() / (2 * taus[l])
 
         derived = Derivation(objective, argmin=old - tau * d[l], theta0=old)
-        findings.append(
-            (
-                l,
-                worst_finding(
-                    derived,
-                    derivation_cases(derived, 0, "numpy")[1][0],
-                    ("argmin_is_stationary", "argmin_is_minimum"),
-                ),
-            )
-        )
+        findings.append((l, worst_finding(derived, derivation_cases(derived, 0, "numpy")[1][0],
+                                          ("argmin_is_stationary", "argmin_is_minimum"))))
     return worst_block(findings)
 
 
@@ -370,18 +328,13 @@ def loss_from(case, l, z):
     net, rng = case.net, np.random.default_rng(0)
     z = case.lend(z)
     for k in range(l, net.depth):
-        z = net.phi[k + 1].forward(
-            case.lend(case.theta[k + 1]), net.sigma[k].apply(z, training=True, rng=rng)[0]
-        )
+        z = net.phi[k + 1].forward(case.lend(case.theta[k + 1]),
+                                   net.sigma[k].apply(z, training=True, rng=rng)[0])
     return case.value(to_numpy(z))
 
 
-@claim(
-    "method",
-    "the angle to the gradient is bounded by the condition number",
-    "cos ∠(∇J, M⁻¹∇J) ≥ 2√κ/(1 + κ)",
-    "ProxProp Prop. 4",
-)
+@claim("method", "the angle to the gradient is bounded by the condition number",
+       "cos ∠(∇J, M⁻¹∇J) ≥ 2√κ/(1 + κ)", "ProxProp Prop. 4")
 def proxprop_angle(claimed, case):
     told = told_as(claimed, ProxProp)
     slopes, C, taus = gradient_arrays(case), normal_equations(case), tau_thetas(told, case.net.depth)
@@ -415,18 +368,13 @@ def proxprop_limit(claimed, case):
     _, d = directions_of(small, case)
     implicit = implicit_maps(claimed.told, case.net.depth)
     d = [None] + [d[l] / 1e-9 if l in implicit else d[l] for l in range(1, case.net.depth + 1)]
-    references = [
-        reference and reference._replace(tolerance=1e-5) for reference in scaled_blocks(case, slopes)
-    ]
+    references = [reference and reference._replace(tolerance=1e-5)
+                  for reference in scaled_blocks(case, slopes)]
     return compare_blocks(case, d, references)
 
 
-@claim(
-    "method",
-    "K steps of CG minimise over the Krylov space of dimension K",
-    "d ∈ span{b, Mb, …, M^{K−1}b}",
-    "ProxProp (14)",
-)
+@claim("method", "K steps of CG minimise over the Krylov space of dimension K",
+       "d ∈ span{b, Mb, …, M^{K−1}b}", "ProxProp (14)")
 def proxprop_krylov(claimed, case):
     told = told_as(claimed, ProxProp)
     match = re.fullmatch(r"cg(\d+)", told.solver)
@@ -438,16 +386,11 @@ def proxprop_krylov(claimed, case):
         M = C[l] + np.eye(len(C[l])) / taus[l]
         expected[l] = krylov_step(M, slopes[l], int(match[1]), told.joint)
     _, d = directions_of(claimed.method, case)
-    references = [
-        r and r._replace(tolerance=max(r.tolerance, 1e-6), floor=1e-3) for r in scaled_blocks(case, expected)
-    ]
-    return compare_blocks(
-        case,
-        d,
-        references,
-        lambda: krylov_mistakes(case, told, slopes, C, taus, int(match[1])),
-        prox_factors(case, taus),
-    )
+    references = [r and r._replace(tolerance=max(r.tolerance, 1e-6), floor=1e-3)
+                  for r in scaled_blocks(case, expected)]
+    return compare_blocks(case, d, references, lambda: krylov_mistakes(case, told, slopes, C, taus,
+                                                                       int(match[1])),
+                          prox_factors(case, taus))
 
 
 def krylov_mistakes(case, told, slopes, C, taus, steps):
@@ -528,25 +471,16 @@ def plain_rates(told):
     return [rate * s for s in decay_scales(told.steps, told.decay)]
 
 
-@claim(
-    "method",
-    "T plain local steps, written out densely",
-    "θ ← θ − α_t (ãᵀ(f(ãθ) − y) + (θ − θ_k)/η)",
-    "LocoProp-S, LocoProp-M",
-)
+@claim("method", "T plain local steps, written out densely", "θ ← θ − α_t (ãᵀ(f(ãθ) − y) + (θ − θ_k)/η)",
+       "LocoProp-S, LocoProp-M")
 def locoprop_steps(claimed, case):
     told = told_as(claimed, LocoProp)
     if told.steps == "exact" or told.local_optimizer != "sgd":
         raise NotClaimed("its local steps are not plain ones")
     expected = loco_reference(told, case, plain_rates(told))
     _, d = directions_of(claimed.method, case)
-    return compare_blocks(
-        case,
-        d,
-        scaled_blocks(case, expected),
-        lambda: loco_mistakes(told, case),
-        {**case.factors, "gamma": told.gamma},
-    )
+    return compare_blocks(case, d, scaled_blocks(case, expected), lambda: loco_mistakes(told, case),
+                          {**case.factors, "gamma": told.gamma})
 
 
 def loco_mistakes(told, case):
@@ -554,11 +488,9 @@ def loco_mistakes(told, case):
     rates, other = plain_rates(told), copy.copy(told)
     other.variant = "S" if told.variant == "M" else "M"
     other_name = f"it is LocoProp-{other.variant}, not LocoProp-{told.variant}"
-    made = {
-        "it takes one local step too few": loco_reference(told, case, rates[:-1]),
-        "it takes one local step": loco_reference(told, case, rates[:1]),
-        other_name: loco_reference(other, case, rates),
-    }
+    made = {"it takes one local step too few": loco_reference(told, case, rates[:-1]),
+            "it takes one local step": loco_reference(told, case, rates[:1]),
+            other_name: loco_reference(other, case, rates)}
     if told.decay:
         made["the local rate does not decay"] = loco_reference(told, case, [rates[0]] * told.steps)
     if told.eta is not None:
@@ -568,12 +500,8 @@ def loco_mistakes(told, case):
     return [None] + [{name: steps[l] for name, steps in made.items()} for l in range(1, case.net.depth + 1)]
 
 
-@claim(
-    "method",
-    "the first local step is a BackProp step",
-    "T = 1: θ − θ_new = local_lr γ ∇J",
-    "LocoProp-S, LocoProp-M",
-)
+@claim("method", "the first local step is a BackProp step", "T = 1: θ − θ_new = local_lr γ ∇J",
+       "LocoProp-S, LocoProp-M")
 def locoprop_first_step(claimed, case):
     told = told_as(claimed, LocoProp)
     if told.local_optimizer != "sgd" or not hasattr(claimed.method, "local_lr"):
@@ -583,43 +511,29 @@ def locoprop_first_step(claimed, case):
     rate = (told.local_lr(0) if callable(told.local_lr) else told.local_lr) * told.gamma
     _, d = directions_of(one, case)
     d = [None] + [x / rate for x in d[1:]]
-    return compare_blocks(
-        case, d, scaled_blocks(case, gradient_arrays(case)), factors={**case.factors, "gamma": told.gamma}
-    )
+    return compare_blocks(case, d, scaled_blocks(case, gradient_arrays(case)),
+                          factors={**case.factors, "gamma": told.gamma})
 
 
-@claim(
-    "method",
-    "LocoProp-S, exact: the dense closed form, on every map",
-    "θ − θ_new = γ (ãᵀã + I/η)⁻¹ ∇J",
-    "LocoProp-S = ProxProp (13)",
-)
+@claim("method", "LocoProp-S, exact: the dense closed form, on every map", "θ − θ_new = γ (ãᵀã + I/η)⁻¹ ∇J",
+       "LocoProp-S = ProxProp (13)")
 def locoprop_exact_s(claimed, case):
     told = told_as(claimed, LocoProp)
     if told.steps != "exact" or told.variant != "S":
         raise NotClaimed("not the exact S")
     slopes, C, D = gradient_arrays(case), normal_equations(case), case.net.depth
     etas, every = [None] + [told.eta] * D, range(1, D + 1)
-    expected = [None] + [
-        told.gamma * np.linalg.solve(C[l] + np.eye(len(C[l])) / told.eta, slopes[l]) for l in every
-    ]
+    expected = [None] + [told.gamma * np.linalg.solve(C[l] + np.eye(len(C[l])) / told.eta, slopes[l])
+                         for l in every]
     _, d = directions_of(claimed.method, case)
     signal = [None] + [told.gamma * s for s in slopes[1:]]
-    return compare_blocks(
-        case,
-        d,
-        scaled_blocks(case, expected),
-        lambda: prox_mistakes(case, signal, C, etas, every),
-        {**case.factors, "gamma": told.gamma},
-    )
+    return compare_blocks(case, d, scaled_blocks(case, expected),
+                          lambda: prox_mistakes(case, signal, C, etas, every),
+                          {**case.factors, "gamma": told.gamma})
 
 
-@claim(
-    "method",
-    "LocoProp-M, exact: stationary for the matching loss",
-    "ãᵀ(f(ãθ) − y) + (θ − θ_k)/η = 0",
-    "LocoProp-M",
-)
+@claim("method", "LocoProp-M, exact: stationary for the matching loss", "ãᵀ(f(ãθ) − y) + (θ − θ_k)/η = 0",
+       "LocoProp-M")
 def locoprop_exact_m(claimed, case):
     told = told_as(claimed, LocoProp)
     if told.steps != "exact" or told.variant != "M" or told.eta is None:
@@ -641,12 +555,8 @@ def locoprop_exact_m(claimed, case):
 # ---- Semi-Implicit BP
 
 
-@claim(
-    "method",
-    "for large λ it is a gradient step on the summed loss",
-    "λ → ∞: (θ − θ_new) λ/η → ∇ Σ_i ℓ_i",
-    "SIBP W, SIBP b",
-)
+@claim("method", "for large λ it is a gradient step on the summed loss", "λ → ∞: (θ − θ_new) λ/η → ∇ Σ_i ℓ_i",
+       "SIBP W, SIBP b")
 def sibp_limit(claimed, case):
     told_as(claimed, SemiImplicit)
     if not hasattr(claimed.method, "lam"):
@@ -665,12 +575,9 @@ def stiff_step(method, case, lam):
     return [scale * step for step in directions_of(stiff, case)[1][1:]]
 
 
-@claim(
-    "method",
-    "with many steps each block is stationary: W, then b with the new W, signals through new weights",
-    "∂/∂W, ∂/∂b of ‖f(aW + 1bᵀ) − (a_l − ηδ)‖² + λ‖· − ·_k‖² = 0",
-    "SIBP W, SIBP b",
-)
+@claim("method",
+       "with many steps each block is stationary: W, then b with the new W, signals through new weights",
+       "∂/∂W, ∂/∂b of ‖f(aW + 1bᵀ) − (a_l − ηδ)‖² + λ‖· − ·_k‖² = 0", "SIBP W, SIBP b")
 def sibp_stationary(claimed, case):
     told = told_as(claimed, SemiImplicit)
     if not case.plain or "relu" in case.label or getattr(claimed.method, "joint", False):
@@ -678,19 +585,11 @@ def sibp_stationary(claimed, case):
     if not hasattr(claimed.method, "steps"):
         raise NotClaimed("it has no attribute steps to be changed")
     patient = copy.deepcopy(claimed.method)
-    patient.steps, patient.lam = 300, max(told.lam, 0.5)
+    patient.steps, patient.lam = 120, max(told.lam, 0.5)
     _, d = directions_of(patient, case)
-    return worst_block(
-        [
-            (
-                l,
-                compare(
-                    got, Reference([want], 1e-5, "Fletcher–Reeves has stopped near 1e-7", 1e-2), variants
-                ),
-            )
-            for l, got, want, variants in sibp_residuals(patient, case, d)
-        ]
-    )
+    return worst_block([(l, compare(got, Reference([want], 1e-5, "Fletcher–Reeves has stopped near 1e-7",
+                                                   1e-2), variants)) for l, got, want,
+                        variants in sibp_residuals(patient, case, d)])
 
 
 def sibp_residuals(method, case, d):
@@ -709,9 +608,8 @@ def sibp_residuals(method, case, d):
             ("the signal passes through the old weights, SIBP's are new", delta_old),
             ("η is scaled by the batch size: it refers to the summed loss", delta / len(case.X)),
         ):
-            conditions[name] = (
-                sibp_condition(case, f, a[l - 1], f_z - method.eta * signal, theta[l], new) / method.lam
-            )
+            conditions[name] = (sibp_condition(case, f, a[l - 1], f_z - method.eta * signal, theta[l],
+                                               new) / method.lam)
         conditions["λ is doubled: the objective has no factor ½"] = conditions[""] / 2
         conditions["λ is halved: the objective has no factor ½"] = conditions[""] * 2
         conditions["b is fitted with the old W, it should be the new"] = (
@@ -737,12 +635,8 @@ def sibp_condition(case, f, a, target, old, new, old_weights=False):
     return np.vstack([weights, bias])
 
 
-@claim(
-    "method",
-    "the last map's exact step solves its two linear problems",
-    "W = argmin ‖aW + 1bᵀ − z^½‖² + λ‖W − W_k‖²",
-    "SIBP W, SIBP b",
-)
+@claim("method", "the last map's exact step solves its two linear problems",
+       "W = argmin ‖aW + 1bᵀ − z^½‖² + λ‖W − W_k‖²", "SIBP W, SIBP b")
 def sibp_last_exact(claimed, case):
     told = told_as(claimed, SemiImplicit)
     if told.solver != "exact" or told.joint:

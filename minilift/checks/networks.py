@@ -68,18 +68,14 @@ class NetCase(Case):
     @cached_property
     def gradients(self):
         """Return [None, …]: the reference of ∂J/∂θ_l for each block, by differences or the complex step."""
-        return [None] + [
-            gradient(lambda t, l=l: self.loss(self.with_block(l, t)), self.theta[l], self.tangents[l])
-            for l in range(1, self.net.depth + 1)
-        ]
+        return [None] + [gradient(lambda t, l=l: self.loss(self.with_block(l, t)), self.theta[l],
+                                  self.tangents[l]) for l in range(1, self.net.depth + 1)]
 
     @cached_property
     def norm_gradients(self):
         """Return the reference of the gradient in scale and shift of each batch norm."""
-        return [
-            gradient(lambda t, norm=norm: self.loss_with(norm, t), to_numpy(norm.scale_shift))
-            for norm in self.net.norms
-        ]
+        return [gradient(lambda t, norm=norm: self.loss_with(norm, t), to_numpy(norm.scale_shift))
+                for norm in self.net.norms]
 
     def loss_with(self, norm, scale_shift):
         """Return J with other scale and shift in one batch norm of the (own) network."""
@@ -100,20 +96,15 @@ class NetCase(Case):
     def design(self):
         """Return [None, Ã_0, …, Ã_{D−1}]: the design matrix of each map at its input in the forward pass."""
         a = self.forward().a
-        return [None] + [
-            design_matrix(self, self.net.phi[l], to_numpy(a[l - 1])) for l in range(1, self.net.depth + 1)
-        ]
+        return [None] + [design_matrix(self, self.net.phi[l], to_numpy(a[l - 1]))
+                         for l in range(1, self.net.depth + 1)]
 
     @cached_property
     def slopes(self):
         """Return [None, σ'(z_1), …], by differences or the complex step."""
         z, net = self.forward().z, self.net
-        return [None] + [
-            directional(
-                lambda x, l=l: self.call(net.sigma[l].forward, x), to_numpy(z[l]), np.ones(z[l].shape)
-            ).value
-            for l in range(1, net.depth)
-        ]
+        return [None] + [directional(lambda x, l=l: self.call(net.sigma[l].forward, x), to_numpy(z[l]),
+                                     np.ones(z[l].shape)).value for l in range(1, net.depth)]
 
     def backward(self, mistake=None, theta=None):
         """Return [None, …]: the gradients by the chain rule in dense algebra, with a mistake made on purpose.
@@ -153,12 +144,10 @@ class NetCase(Case):
         """Return a list by l of what usual mistakes in ∂J/∂θ_l give, by name."""
         if not self.plain:
             return [{}] * (self.net.depth + 1)
-        made = {
-            "σ' is forgotten in a layer above": self.backward("no slope"),
-            "σ' is taken at a = σ(z), not at z": self.backward("slope at a"),
-            "σ(z) stands where σ'(z) should": self.backward("transfer"),
-            "σ' is applied twice": self.backward("slope twice"),
-        }
+        made = {"σ' is forgotten in a layer above": self.backward("no slope"),
+                "σ' is taken at a = σ(z), not at z": self.backward("slope at a"),
+                "σ(z) stands where σ'(z) should": self.backward("transfer"),
+                "σ' is applied twice": self.backward("slope twice")}
         new = [None] + [t - g for t, g in zip(self.theta[1:], self.backward()[1:])]
         made["the signal passes through new weights, not the old ones (step 1)"] = self.backward(theta=new)
         return [{name: values[l] for name, values in made.items()} for l in range(self.net.depth + 1)]
@@ -171,23 +160,14 @@ class NetCase(Case):
         have any residual, so it is given one that this operator maps to zero.
         """
         rng = np.random.default_rng(5)
-        net = Network(
-            [Linear(2, 2), Tanh(), Linear(2, 2)],
-            loss=SquaredError(),
-            dtype=np.float64,
-            backend=self.net.backend,
-        )
+        net = Network([Linear(2, 2), Tanh(), Linear(2, 2)], loss=SquaredError(), dtype=np.float64,
+                      backend=self.net.backend)
         net.theta = [None] + [rng.standard_normal(t.shape) for t in net.theta[1:]]
         X = rng.standard_normal((9, 2))
         case = NetCase("a stationary point of J", self.xp, net, X, np.zeros((9, 2)))
         z = to_numpy(case.forward().z[2])
-        jacobian = [
-            directional(
-                lambda t, l=l: to_numpy(case.forward(case.with_block(l, t)).z[2]), case.theta[l], v
-            ).value
-            for l in (1, 2)
-            for v in case.tangents[l]
-        ]
+        jacobian = [directional(lambda t, l=l: to_numpy(case.forward(case.with_block(l, t)).z[2]),
+                                case.theta[l], v).value for l in (1, 2) for v in case.tangents[l]]
         null = np.linalg.svd(np.reshape(jacobian, (-1, z.size)))[2][-2:]
         residual = (rng.standard_normal(2) @ null).reshape(z.shape)
         return NetCase(case.label, self.xp, net, X, z - residual)
@@ -214,17 +194,8 @@ def compare_blocks(case, got, references, mistakes=None, factors=None):
             made.append(case.mistakes if mistakes is None else mistakes())
         return {name: case.project(l, value) for name, value in made[0][l].items()}
 
-    return worst_block(
-        [
-            (
-                l,
-                compare(
-                    case.project(l, got[l]), references[l], lambda l=l: variants(l), factors or case.factors
-                ),
-            )
-            for l in range(1, case.net.depth + 1)
-        ]
-    )
+    return worst_block([(l, compare(case.project(l, got[l]), references[l], lambda l=l: variants(l), factors
+                                    or case.factors)) for l in range(1, case.net.depth + 1)])
 
 
 def no_mistakes(case):
@@ -237,9 +208,8 @@ def worst_block(findings):
     failing = [(l, finding) for l, finding in findings if not finding.holds]
     if not failing:
         return max((finding for _, finding in findings), key=lambda finding: finding.number)
-    shared = [
-        reason for reason in failing[0][1].reasons if all(reason in finding.reasons for _, finding in failing)
-    ]
+    shared = [reason for reason in failing[0][1].reasons
+              if all(reason in finding.reasons for _, finding in failing)]
     l, worst = max(failing, key=lambda item: np.nan_to_num(item[1].number, nan=np.inf))
     if shared:
         return worst._replace(reasons=tuple(shared))
@@ -254,9 +224,8 @@ def worst_block(findings):
 def double_net(net):
     """Return a network with the same layers in float64, and parameters of its own."""
     double = copy.copy(net)  # a subclass stays one
-    plain = Network(
-        net.layers, loss=net.loss_function, dtype=np.float64, backend=net.backend, input_shape=net.shapes[0]
-    )
+    plain = Network(net.layers, loss=net.loss_function, dtype=np.float64, backend=net.backend,
+                    input_shape=net.shapes[0])
     vars(double).update(vars(plain))
     double.load_state_dict(net.state_dict())
     return double
@@ -268,11 +237,8 @@ def network_cases(net, seed, X=None, y=None, backend=None):
     if X is not None:
         return [given_case(net, X, y, rng)]
     least = 2 if net.norms else 1  # a batch norm cannot train on one sample
-    plan = (
-        ("its own parameters, N = 5", 5, "own"),
-        (f"random parameters, N = {least}", least, "random"),
-        ("random parameters and a dead unit, N = 4", 4, "dead"),
-    )
+    plan = (("its own parameters, N = 5", 5, "own"), (f"random parameters, N = {least}", least, "random"),
+            ("random parameters and a dead unit, N = 4", 4, "dead"))
     return [net_case(net, rng, *item) for item in plan]
 
 
@@ -313,27 +279,20 @@ def random_theta(net, rng, dead):
 def away_from_kinks(case, rng):
     """Whether no transfer has a kink near the forward pass."""
     state, net = case.forward(), case.net
-    return all(
-        smooth_at(
-            lambda z, l=l: to_numpy(net.sigma[l].apply(case.lend(z), rng=np.random.default_rng(0))[0]),
-            to_numpy(state.z[l]),
-            rng,
-        )
-        for l in range(1, net.depth)
-    )
+    return all(smooth_at(lambda z, l=l: to_numpy(net.sigma[l].apply(case.lend(z),
+                                                                    rng=np.random.default_rng(0))[0]),
+                         to_numpy(state.z[l]), rng) for l in range(1, net.depth))
 
 
 def random_networks(seed, backend):
     """Return small networks with a batch each: one unit, a batch of one, dead units, wide, tall."""
     rng, cases = np.random.default_rng(seed), []
-    plan = [
-        ("tanh 3-4-2", [3, 4, 2], Tanh(), SquaredError(), 5, "random"),
-        ("relu 2-5-3-3, dead units", [2, 5, 3, 3], ReLU(), SoftmaxCrossEntropy(), 7, "dead"),
-        ("sigmoid 4-1-3, summed loss", [4, 1, 3], Sigmoid(), SigmoidCrossEntropy("sum"), 3, "random"),
-        ("tanh 9-6-2, wide", [9, 6, 2], Tanh(), SoftmaxCrossEntropy(), 2, "random"),
-        ("relu 3-3-1, batch of one", [3, 3, 1], ReLU(), SquaredError(), 1, "random"),
-        ("one map 2-2, tall", [2, 2], None, SquaredError("sum"), 8, "random"),
-    ]
+    plan = [("tanh 3-4-2", [3, 4, 2], Tanh(), SquaredError(), 5, "random"),
+            ("relu 2-5-3-3, dead units", [2, 5, 3, 3], ReLU(), SoftmaxCrossEntropy(), 7, "dead"),
+            ("sigmoid 4-1-3, summed loss", [4, 1, 3], Sigmoid(), SigmoidCrossEntropy("sum"), 3, "random"),
+            ("tanh 9-6-2, wide", [9, 6, 2], Tanh(), SoftmaxCrossEntropy(), 2, "random"),
+            ("relu 3-3-1, batch of one", [3, 3, 1], ReLU(), SquaredError(), 1, "random"),
+            ("one map 2-2, tall", [2, 2], None, SquaredError("sum"), 8, "random")]
     for label, widths, sigma, loss, n, parameters in plan:
         layers = [Linear(widths[0], widths[1])]
         for l in range(1, len(widths) - 1):
@@ -380,10 +339,8 @@ def norm_gradient(net, case):
     if not case.net.norms:
         raise NotClaimed("there is no batch norm")
     steps = run_method(BackProp(), case)[1][case.net.depth :]
-    findings = [
-        compare(to_numpy(step), reference, factors=case.factors)
-        for step, reference in zip(steps, case.norm_gradients, strict=True)
-    ]
+    findings = [compare(to_numpy(step), reference, factors=case.factors) for step,
+                reference in zip(steps, case.norm_gradients, strict=True)]
     return worst_block(list(enumerate(findings)))
 
 
@@ -400,12 +357,8 @@ def forward_shapes(net, case):
     )
 
 
-@claim(
-    "network",
-    "the gradient of a batch is that of its samples, added up",
-    "∇J = Σ_i weight · ∇ℓ_i",
-    "convention",
-)
+@claim("network", "the gradient of a batch is that of its samples, added up", "∇J = Σ_i weight · ∇ℓ_i",
+       "convention")
 def gradient_is_additive(net, case):
     if len(case.X) == 1:
         raise NotClaimed("a batch of one")
@@ -425,9 +378,8 @@ def energy_is_loss(net, case):
     same_in_training(case)
     energy = PenaltyEnergy(case.net, case.lend(case.y), gamma=3.0, rho=0.7)
     state = case.net.propagate(case.lend(case.X))
-    return compare(
-        np.asarray([energy.value(state.theta, state.a, state.z)]), dense(np.asarray([case.loss(case.theta)]))
-    )
+    return compare(np.asarray([energy.value(state.theta, state.a, state.z)]),
+                   dense(np.asarray([case.loss(case.theta)])))
 
 
 def same_in_training(case):
@@ -437,12 +389,8 @@ def same_in_training(case):
         raise NotClaimed("a transfer differs between training and evaluation")
 
 
-@claim(
-    "network",
-    "off the forward pass the penalties count as printed",
-    "E = L + Σ γ/2 ‖σ(z) − a‖² + ρ/2 ‖φ − z‖²",
-    "ProxProp (3)",
-)
+@claim("network", "off the forward pass the penalties count as printed",
+       "E = L + Σ γ/2 ‖σ(z) − a‖² + ρ/2 ‖φ − z‖²", "ProxProp (3)")
 def energy_off_forward(net, case):
     _, theta, a, z, gamma, rho = infeasible(case)
     net, D = case.net, case.net.depth
@@ -463,14 +411,9 @@ def infeasible(case):
     z = [None] + [to_numpy(x) for x in state.z[1:]]
     a = [to_numpy(x) for x in state.a]
     for l in range(1, case.net.depth):
-        z[l] = next(
-            (
-                w
-                for w in (z[l] + 0.3 * rng.standard_normal(z[l].shape) for _ in range(100))
-                if smooth_at(lambda x, l=l: to_numpy(case.net.sigma[l].apply(case.lend(x))[0]), w, rng)
-            ),
-            z[l],
-        )
+        z[l] = next((w for w in (z[l] + 0.3 * rng.standard_normal(z[l].shape) for _ in range(100))
+                     if smooth_at(lambda x, l=l: to_numpy(case.net.sigma[l].apply(case.lend(x))[0]), w, rng)),
+                    z[l])
         a[l] = a[l] + 0.3 * rng.standard_normal(a[l].shape)
     return state, case.theta, a, z, 3.0, 0.7
 
@@ -484,20 +427,13 @@ def energy_value(case, gamma, rho, theta, a, z):
     return PenaltyEnergy(case.net, case.lend(case.y), gamma, rho).value(lent(theta), lent(a), lent(z))
 
 
-@claim(
-    "network",
-    "partial gradients of the penalty energy, in every block",
-    "∂E/∂θ_l, ∂E/∂a_l, ∂E/∂z_l",
-    "ProxProp (8)–(11)",
-)
+@claim("network", "partial gradients of the penalty energy, in every block", "∂E/∂θ_l, ∂E/∂a_l, ∂E/∂z_l",
+       "ProxProp (8)–(11)")
 def energy_gradients(net, case):
     _, theta, a, z, gamma, rho = infeasible(case)
     energy, D = PenaltyEnergy(case.net, case.lend(case.y), gamma, rho), case.net.depth
-    blocks = {
-        "theta": (theta, energy.gradient_theta, range(1, D + 1)),
-        "a": (a, energy.gradient_a, range(1, D)),
-        "z": (z, energy.gradient_z, range(1, D)),
-    }
+    blocks = {"theta": (theta, energy.gradient_theta, range(1, D + 1)),
+              "a": (a, energy.gradient_a, range(1, D)), "z": (z, energy.gradient_z, range(1, D))}
     findings = []
     for name, (values, partial, layers) in blocks.items():
         for l in layers:
@@ -514,20 +450,15 @@ def energy_gradients(net, case):
     return worst_block(findings)
 
 
-@claim(
-    "network",
-    "one sweep of block-wise descent on E is one gradient step on J",
-    "Algorithm 1: θ^{k+1} = θ^k − τ ∇J",
-    "ProxProp Prop. 1",
-)
+@claim("network", "one sweep of block-wise descent on E is one gradient step on J",
+       "Algorithm 1: θ^{k+1} = θ^k − τ ∇J", "ProxProp Prop. 1")
 def proposition_1(net, case):
     same_in_training(case)
     tau = 0.37
     theta = algorithm_1(case.net, case.lend(case.X), case.lend(case.y), tau).theta
     got = [None] + [(case.theta[l] - to_numpy(theta[l])) / tau for l in range(1, case.net.depth + 1)]
-    references = [None] + [
-        Reference(r.candidates, max(r.tolerance, 1e-8), r.why, r.floor) for r in case.gradients[1:]
-    ]
+    references = [None] + [Reference(r.candidates, max(r.tolerance, 1e-8), r.why, r.floor)
+                           for r in case.gradients[1:]]
     return compare_blocks(case, got, references)
 
 
@@ -545,8 +476,5 @@ def gradient_arrays(case):
 
 def propagated_tolerance(case):
     """Return tolerance and reason of what is computed in dense algebra from the gradients."""
-    return (
-        (1e-8, f"{EXACT}, and so does dense algebra")
-        if exact_gradients(case)
-        else (1e-5, f"{DIFFERENCES}; then dense algebra")
-    )
+    return ((1e-8, f"{EXACT}, and so does dense algebra") if exact_gradients(case)
+            else (1e-5, f"{DIFFERENCES}; then dense algebra"))

@@ -164,9 +164,8 @@ def compare(got, reference, variants=None, factors=None, terms=None):
     """
     got = np.asarray(got)
     if got.shape != reference.value.shape:
-        return Finding(
-            math.inf, reference.tolerance, reference.why, tuple(shape_reasons(got, reference.value))
-        )
+        return Finding(math.inf, reference.tolerance, reference.why,
+                       tuple(shape_reasons(got, reference.value)))
     expected = reference.nearest(got)
     scale = np.max(abs(expected), initial=0.0) + reference.floor
     number = float(np.max(abs(got - expected), initial=0.0) / scale)

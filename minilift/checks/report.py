@@ -147,15 +147,12 @@ class Report:
             return value if not isinstance(value, float) or math.isfinite(value) else str(value)
 
         rows = [{name: plain(value) for name, value in asdict(check).items()} for check in self.checks]
-        return json.dumps(
-            {"passed": self.passed, "seed": self.seed, "checks": rows}, ensure_ascii=False, indent=2
-        )
+        return json.dumps({"passed": self.passed, "seed": self.seed, "checks": rows}, ensure_ascii=False,
+                          indent=2)
 
     def __repr__(self):
-        rows = [
-            (MARKS[c.passed], c.claim, c.equation, c.source, number_text(c.number), number_text(c.tolerance))
-            for c in self.checks
-        ]
+        rows = [(MARKS[c.passed], c.claim, c.equation, c.source, number_text(c.number),
+                 number_text(c.tolerance)) for c in self.checks]
         heads = ("", "claim", "equation", "source", "number", "allowed")
         widths = [max(len(row[k]) for row in [heads, *rows]) for k in range(6)]
         lines = [table_row(heads, widths)]
@@ -177,10 +174,8 @@ class Report:
     def summary(self):
         """Return one line: how many checks hold, fail and do not apply."""
         count = Counter(check.passed for check in self.checks)
-        return (
-            f"{count[True]} claims hold, {count[False]} fail, {count[None]} do not apply "
-            f"(float64, seed {self.seed})"
-        )
+        return (f"{count[True]} claims hold, {count[False]} fail, {count[None]} do not apply "
+                f"(float64, seed {self.seed})")
 
     def _repr_html_(self):
         import html
@@ -192,18 +187,10 @@ class Report:
         for check in self.checks:
             if check.subject != subject:
                 subject = check.subject
-                rows.append(
-                    f'<tr><th colspan="6" style="text-align:left">{check.kind} '
-                    f"<code>{html.escape(subject)}</code></th></tr>"
-                )
-            cells = [
-                MARKS[check.passed],
-                check.claim,
-                check.equation,
-                check.source,
-                number_text(check.number),
-                number_text(check.tolerance),
-            ]
+                rows.append(f'<tr><th colspan="6" style="text-align:left">{check.kind} '
+                            f"<code>{html.escape(subject)}</code></th></tr>")
+            cells = [MARKS[check.passed], check.claim, check.equation, check.source,
+                     number_text(check.number), number_text(check.tolerance)]
             style = ' style="background:#fbe3e0;color:#000"' if check.passed is False else ""
             title = html.escape(check.why, quote=True)
             rows.append(
@@ -212,10 +199,8 @@ class Report:
                 + "</tr>"
             )
             if check.passed is False:
-                rows.append(
-                    f'<tr{style}><td></td><td colspan="5" style="text-align:left">→ '
-                    f"{html.escape(check.reason)} (worst on {html.escape(check.worst)})</td></tr>"
-                )
+                rows.append(f'<tr{style}><td></td><td colspan="5" style="text-align:left">→ '
+                            f"{html.escape(check.reason)} (worst on {html.escape(check.worst)})</td></tr>")
         return f"<table>{''.join(rows)}</table><p>{html.escape(self.summary())}</p>"
 
 
@@ -229,22 +214,13 @@ def check_claim(claim, thing, subject, cases):
             skips.append(str(why))
     names = (claim.kind, subject, claim.words, claim.equation, claim.source)
     if not findings:
-        return Check(
-            *names, math.nan, math.nan, skips[0] if skips else "no problem suits it", None, "", 0, ""
-        )
+        return Check(*names, math.nan, math.nan, skips[0] if skips else "no problem suits it", None, "", 0,
+                     "")
     failing = [(case, finding) for case, finding in findings if not finding.holds]
     case, worst = max(failing or findings, key=lambda item: severity(item[1]))
     reason = common_reason([finding for _, finding in failing]) if failing else ""
-    return Check(
-        *names,
-        float(worst.number),
-        worst.tolerance,
-        worst.why,
-        not failing,
-        reason,
-        len(findings),
-        case.label,
-    )
+    return Check(*names, float(worst.number), worst.tolerance, worst.why, not failing, reason, len(findings),
+                 case.label)
 
 
 def measured(claim, thing, case):
@@ -282,11 +258,8 @@ def common_reason(findings):
         for k, reason in enumerate(finding.reasons):
             rank[reason] = rank.get(reason, 0) + k
     best = min(count, key=lambda reason: (-count[reason], rank[reason]))
-    share = (
-        ""
-        if count[best] == len(findings)
-        else f" (in {count[best]} of the {len(findings)} problems that fail)"
-    )
+    share = ("" if count[best] == len(findings)
+             else f" (in {count[best]} of the {len(findings)} problems that fail)")
     return f"likely: {best}{share}"
 
 
