@@ -97,6 +97,8 @@ def add_arguments(parser):
     add("--seed", type=int, default=0, metavar="N", help="of parameters and batches (default 0)")
     add("--repeats", type=int, default=3, metavar="N",
         help="seeds to run the chosen step size with; the search has the first (default 3)")
+    add("--threads", type=int, default=1, metavar="N",
+        help="threads of NumPy's BLAS (default 1: for small matrices the others only wait for each other)")
     add("--backend", default="numpy", metavar="{numpy,cupy}", help="array library (default numpy)")
     add("--level", type=float, metavar="LOSS",
         help="report the seconds to this training loss (default: a tenth of the loss before training)")
@@ -107,6 +109,8 @@ def add_arguments(parser):
 
 def run(arguments):
     """Compare the methods, print the tables, save the figure; return the exit code."""
+    from threadpoolctl import threadpool_limits
+
     from minilift import plots
 
     check_numbers(arguments)
@@ -117,7 +121,8 @@ def run(arguments):
     task = make_task(arguments)
     seeds = range(arguments.seed, arguments.seed + arguments.repeats)
     print(task.describe(), flush=True)
-    results = compare(task, contenders, arguments.steps, seeds, progress=not arguments.quiet)
+    with threadpool_limits(arguments.threads, user_api="blas"):
+        results = compare(task, contenders, arguments.steps, seeds, progress=not arguments.quiet)
     level = arguments.level or results[0].histories[0]["train_loss"][0] / 10
     print(f"\n{summary(task, results, level)}\n\n{grid_table(results, task.search_epochs, seeds[0])}")
     curves = {result.contender.label: result.histories for result in results}
@@ -144,7 +149,7 @@ def step_sizes(text):
 
 def check_numbers(arguments):
     """Raise an error for a number that is out of range."""
-    for name in ("samples", "epochs", "batch", "repeats"):
+    for name in ("samples", "epochs", "batch", "repeats", "threads"):
         whole_number(f"--{name}", getattr(arguments, name))
     whole_number("--seed", arguments.seed, least=0)
     if arguments.level is not None:

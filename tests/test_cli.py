@@ -75,6 +75,7 @@ MISTAKES = [
     ("compare --epochs 0", "--epochs must be at least 1, got 0"),
     ("compare --batch -1", "--batch must be at least 1, got -1"),
     ("compare --repeats 0", "--repeats must be at least 1, got 0"),
+    ("compare --threads 0", "--threads must be at least 1, got 0"),
     ("compare --samples 0", "--samples must be at least 1, got 0"),
     ("compare --seed -1", "--seed must be at least 0, got -1"),
     ("compare --level 0", "--level must be positive and finite, got 0.0"),
