@@ -15,7 +15,6 @@ from minilift.checks import methods, networks, numeric
 from minilift.checks.report import CLAIMS, Finding, common_reason
 
 
-
 @functools.cache
 def package_report(seed):
     """Return the report on everything in the package."""
