@@ -206,7 +206,7 @@ def fig3_variants(setting):
     return [Variant(label, 1e-3, method, partial(Adam, 1e-3)) for label, method in methods.items()]
 
 
-FIRST_ORDER = {"sgd": (SGD, 1e-1), "momentum": (HeavyBall, 1e-2), "adam": (Adam, 1e-2), "rmsprop": (RMSProp, 1e-2)}
+FIRST_ORDER = {"sgd": (SGD, 1.0), "momentum": (HeavyBall, 0.1), "adam": (Adam, 0.1), "rmsprop": (RMSProp, 0.1)}
 GRID = tuple(10 ** (-k / 2) for k in range(7))  # seven rates, each 0.316 of the one before
 
 
@@ -339,12 +339,18 @@ def best_of_row(results, data, labels, seed):
 
 
 def lower_loss(results, data, label, others, when="at the end", at=final_loss):
-    """Return the verdict on `label` having the lower training loss than all `others`."""
+    """Return the verdict on `label` having the lower training loss than all `others`, as far as they were tuned."""
     ours = [at(record) for record in results.chosen(data, label)]
-    theirs = [min(at(record) for record in records)
-              for records in zip(*(results.chosen(data, other) for other in others))]
-    claim = f"{data}: {label} below {' and '.join(others)} in training loss, {when}"
-    return verdict(claim, [a < b for a, b in zip(ours, theirs)], f"{texts(ours)} against {texts(theirs)}")
+    theirs = [min(map(at, records)) for records in zip(*(results.chosen(data, other) for other in others))]
+    rivals = others[0] if len(others) == 1 else f"the best of {', '.join(others)}"
+    found = verdict(f"{data}: {label} below {rivals} in training loss, {when}",
+                    [a < b for a, b in zip(ours, theirs)], f"{texts(ours)} against {texts(theirs)}")
+    won = found.verdict.startswith("holds")
+    edge = [name for name in (others if won else [label]) if results.at_edge(data, name)]
+    if not edge or found.verdict.startswith("unclear"):
+        return found
+    note = f"the best step size of {', '.join(edge)} is at the edge of the grid"
+    return found._replace(verdict=f"unclear ({found.verdict}, but {note})")
 
 
 def loss_after(seconds, record):
@@ -710,13 +716,16 @@ def step_table(results, data):
 
 def curve_table(results, data):
     """Return each method at its best step size: medians over the seeds, ranges in brackets."""
-    cells = [["method", "step", "training loss", "test loss", "test accuracy", "seconds"]]
+    shown = {"training loss": final_loss, "test loss": lambda record: record["test_loss"],
+             "test accuracy": lambda record: record["test_accuracy"],
+             "seconds": lambda record: record["history"]["seconds"][-1]}
+    if not any(record["test_accuracy"] for record in results.records):
+        del shown["test accuracy"]
+    cells = [["method", "step", *shown]]
     for label in results.labels:
-        records = results.chosen(data, label)
-        cells.append([label, f"{records[0]['step']:.3g}{'*' if results.at_edge(data, label) else ''}",
-                      middle(map(final_loss, records)), middle(record["test_loss"] for record in records),
-                      middle(record["test_accuracy"] for record in records),
-                      middle(record["history"]["seconds"][-1] for record in records)])
+        records, edge = results.chosen(data, label), "*" if results.at_edge(data, label) else ""
+        cells.append([label, f"{records[0]['step']:.3g}{edge}",
+                      *(middle(map(value, records)) for value in shown.values())])
     lines = columns(cells)
     if any(results.at_edge(data, label) for label in results.labels):
         lines.append("* the first or last of the grid: a wider one may hold a better step size")
