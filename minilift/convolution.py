@@ -120,7 +120,7 @@ class Conv2d:
             g_rows = xp.ascontiguousarray(g[images].transpose(1, 0, 2, 3)).reshape(-1, g.shape[3])
             for i in range(k):
                 by_row[i] += every_row(b, i, height, s).T @ g_rows
-        result[-1] = g.sum(axis=(0, 1, 2))
+        result[-1] = g.sum(axis=0).sum(axis=(0, 1))  # over images first: long runs of memory
         return result
 
     def rows(self, a):
@@ -232,7 +232,8 @@ def strips(a, kernel, size, *, offset, step=1, apart=1):
     from_x, to_x = placing(a.shape[2], columns, offset, apart)
     padded[to_y, :, to_x] = a[:, from_y, from_x].transpose(1, 0, 2, 3)
     windows = windows_along(padded, kernel, axis=2)[:, :, ::step].transpose(0, 1, 2, 4, 3)
-    return windows.reshape(rows, len(a), size[1], -1)
+    # the copy is made here, once: reshape alone would give a view of overlapping windows
+    return xp.ascontiguousarray(windows).reshape(rows, len(a), size[1], -1)
 
 
 def placing(n, room, offset, apart):
