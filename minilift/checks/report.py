@@ -2,8 +2,10 @@ r"""What `verify` says: claims, the numbers measured for them, and the report in
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+import shutil
 import textwrap
 from collections import Counter
 from collections.abc import Callable
@@ -14,6 +16,9 @@ import numpy as np
 
 CLAIMS: list[Claim] = []
 MARKS = {True: "ok", False: "FAIL", None: "–"}
+HEADS = ("", "claim", "equation", "source", "number", "allowed")
+LEFT = "style='text-align:left'"
+FAILED = "style='background:#fbe3e0;color:#000'"  # legible on light and dark pages
 
 
 class NotClaimed(Exception):  # noqa: N818  (no error: a claim that the thing does not make)
@@ -151,24 +156,16 @@ class Report:
                           indent=2)
 
     def __repr__(self):
-        rows = [(MARKS[c.passed], c.claim, c.equation, c.source, number_text(c.number),
-                 number_text(c.tolerance)) for c in self.checks]
-        heads = ("", "claim", "equation", "source", "number", "allowed")
-        widths = [max(len(row[k]) for row in [heads, *rows]) for k in range(6)]
-        lines = [table_row(heads, widths)]
-        subject = None
-        for check, row in zip(self.checks, rows):
+        widths = column_widths(self.checks, shutil.get_terminal_size((120, 24)).columns)
+        lines, subject = table_row(HEADS, widths), None
+        for check in self.checks:
             if check.subject != subject:
                 subject = check.subject
                 lines += ["", f"{check.kind} {subject}"]
-            lines.append(table_row(row, widths))
+            lines += table_row(row_of(check), widths)
             if check.passed is False:
-                lines += textwrap.wrap(
-                    f"{check.reason} (worst on {check.worst}; allowed because {check.why})",
-                    width=100,
-                    initial_indent="      -> ",
-                    subsequent_indent="         ",
-                )
+                lines += textwrap.wrap(f"{check.reason} (worst on {check.worst}; allowed because {check.why})",
+                                       width=sum(widths), initial_indent="      -> ", subsequent_indent="         ")
         return "\n".join([*lines, "", self.summary()])
 
     def summary(self):
@@ -178,30 +175,21 @@ class Report:
                 f"(float64, seed {self.seed})")
 
     def _repr_html_(self):
-        import html
+        from html import escape
 
-        rows = [
-            "<tr><th></th><th>claim</th><th>equation</th><th>source</th><th>number</th><th>allowed</th></tr>"
-        ]
+        rows = [f"<tr>{''.join(f'<th>{head}</th>' for head in HEADS)}</tr>"]
         subject = None
         for check in self.checks:
             if check.subject != subject:
                 subject = check.subject
-                rows.append(f'<tr><th colspan="6" style="text-align:left">{check.kind} '
-                            f"<code>{html.escape(subject)}</code></th></tr>")
-            cells = [MARKS[check.passed], check.claim, check.equation, check.source,
-                     number_text(check.number), number_text(check.tolerance)]
-            style = ' style="background:#fbe3e0;color:#000"' if check.passed is False else ""
-            title = html.escape(check.why, quote=True)
-            rows.append(
-                f'<tr{style} title="{title}">'
-                + "".join(f'<td style="text-align:left">{html.escape(cell)}</td>' for cell in cells)
-                + "</tr>"
-            )
+                rows.append(f"<tr><th {LEFT} colspan='6'>{check.kind} <code>{escape(subject)}</code></th></tr>")
+            cells = "".join(f"<td {LEFT}>{escape(cell)}</td>" for cell in row_of(check))
+            style = FAILED if check.passed is False else ""
+            rows.append(f'<tr {style} title="{escape(check.why)}">{cells}</tr>')
             if check.passed is False:
-                rows.append(f'<tr{style}><td></td><td colspan="5" style="text-align:left">→ '
-                            f"{html.escape(check.reason)} (worst on {html.escape(check.worst)})</td></tr>")
-        return f"<table>{''.join(rows)}</table><p>{html.escape(self.summary())}</p>"
+                reason = escape(f"→ {check.reason} (worst on {check.worst})")
+                rows.append(f"<tr {style}><td></td><td {LEFT} colspan='5'>{reason}</td></tr>")
+        return f"<table>{''.join(rows)}</table><p>{escape(self.summary())}</p>"
 
 
 def check_claim(claim, thing, subject, cases):
@@ -268,6 +256,24 @@ def number_text(number):
     return "" if math.isnan(number) else f"{number:.1e}"
 
 
+def row_of(check):
+    """Return the cells of one check; where it does not apply, why it does not."""
+    says = check.equation if check.passed is not None else f"does not apply: {check.why}"
+    return (MARKS[check.passed], check.claim, says, check.source, number_text(check.number),
+            number_text(check.tolerance))
+
+
+def column_widths(checks, columns):
+    """Return the widths of a table's columns: claims and equations share what the others leave."""
+    source = max((len(check.source) for check in checks), default=0)
+    fixed = [4, 0, 0, min(max(source, len(HEADS[3])), 18), 8, 8]
+    shared = min(max(columns, 100), 160) - sum(fixed) - 2 * (len(fixed) - 1)
+    fixed[1], fixed[2] = shared // 2, shared - shared // 2
+    return fixed
+
+
 def table_row(cells, widths):
-    """Return one line of the table."""
-    return "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths)).rstrip()
+    """Return the lines of one row, long cells wrapped."""
+    columns = [textwrap.wrap(cell, width) or [""] for cell, width in zip(cells, widths)]
+    return ["  ".join(f"{text:<{width}}" for text, width in zip(row, widths)).rstrip()
+            for row in itertools.zip_longest(*columns, fillvalue="")]
