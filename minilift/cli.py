@@ -1,7 +1,8 @@
 """The `minilift` command: finds the module of a subcommand, and turns a user's mistake into one line.
 
 A module that serves a subcommand has `add_arguments(parser)` and `run(arguments)`, which returns the exit code. It is
-imported only when its subcommand is called. Exit codes: 0, 2 for a mistake of the user's, 130 after Ctrl-C.
+imported only when its subcommand is called. The command's exit code is that one, 2 for a mistake of the user's, 130
+after Ctrl-C, and 141 if nobody reads the output to its end.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import difflib
 import dis
 import importlib
+import os
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -82,7 +84,12 @@ def main(argv=None):
     getattr(module, command.add_arguments)(parser)
     arguments = parser.parse_args(argv[1:])
     try:
-        return getattr(module, command.run)(arguments)
+        code = getattr(module, command.run)(arguments)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader, such as head, has left: what is still to be written goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         print(f"minilift {name}: interrupted", file=sys.stderr)
         return 130

@@ -161,6 +161,15 @@ def test_ctrl_c(capsys, monkeypatch, tmp_path):
     assert err == "minilift compare: interrupted\n"
 
 
+def test_a_reader_that_leaves_is_no_error():
+    process = subprocess.Popen([sys.executable, "-m", "minilift.cli", "equations"], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait() == 141
+    process.stderr.close()
+
+
 # ---- minilift data
 
 
