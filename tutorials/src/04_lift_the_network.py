@@ -263,20 +263,20 @@ def gradients(l, theta, a, z, Y, gamma, rho):
 # Choose $\gamma = \rho = 1/\tau$ and take steps of length $\tau$. **First**, at the forward pass, where all
 # gaps vanish, $a_{D-1}$ sees only the loss:
 #
-# $$ a_{D-1}^{½} = a_{D-1} - \tau\, \tfrac1N(z_D - Y)\, W_D^T = a_{D-1} - \tau\,
+# $$ a_{D-1}^{1/2} = a_{D-1} - \tau\, \tfrac1N(z_D - Y)\, W_D^T = a_{D-1} - \tau\,
 #    \frac{\partial J}{\partial a_{D-1}}. \tag{ProxProp 8} $$
 #
-# **Then** $z_l$ sees the gap $\sigma(z_l) - a_l^{½} = \tau\,\partial J/\partial a_l$ that has just opened,
-# and by (4.6) with $\gamma = 1/\tau$
+# (The 1/2 marks a half step; it is no power.) **Then** $z_l$ sees the gap $\sigma(z_l) - a_l^{1/2} =
+# \tau\,\partial J/\partial a_l$ that has just opened, and by (4.6) with $\gamma = 1/\tau$
 #
-# $$ z_l^{½} = z_l - \tau\, \sigma'(z_l)\odot\frac{\partial J}{\partial a_l}
+# $$ z_l^{1/2} = z_l - \tau\, \sigma'(z_l)\odot\frac{\partial J}{\partial a_l}
 #    = z_l - \tau\,\frac{\partial J}{\partial z_l}. \tag{ProxProp 9} $$
 
 # %% [markdown]
-# **Then** $a_{l-1}$ sees the gap $\varphi_l - z_l^{½} = \tau\,\partial J/\partial z_l$, and by (4.5) with
+# **Then** $a_{l-1}$ sees the gap $\varphi_l - z_l^{1/2} = \tau\,\partial J/\partial z_l$, and by (4.5) with
 # $\rho = 1/\tau$
 #
-# $$ a_{l-1}^{½} = a_{l-1} - \tau\,\frac{\partial J}{\partial z_l}\, W_l^T
+# $$ a_{l-1}^{1/2} = a_{l-1} - \tau\,\frac{\partial J}{\partial z_l}\, W_l^T
 #    = a_{l-1} - \tau\,\frac{\partial J}{\partial a_{l-1}}, \tag{ProxProp 10} $$
 #
 # and so on down. Each time one factor $\tau$ of the step cancels $1/\tau$ of the penalty: the gaps *are* the
@@ -284,7 +284,7 @@ def gradients(l, theta, a, z, Y, gamma, rho):
 #
 # $$ \theta_D^{+} = \theta_D - \tau\, \tilde a_{D-1}^T\, \tfrac1N(z_D - Y), \tag{ProxProp 12} $$
 #
-# $$ \theta_l^{+} = \theta_l - \tau\cdot\tfrac1\tau\, \tilde a_{l-1}^T (\varphi_l - z_l^{½})
+# $$ \theta_l^{+} = \theta_l - \tau\cdot\tfrac1\tau\, \tilde a_{l-1}^T (\varphi_l - z_l^{1/2})
 #    = \theta_l - \tau\, \tilde a_{l-1}^T \frac{\partial J}{\partial z_l} = \theta_l - \tau\nabla_{\theta_l}J.
 #    \tag{4.7} $$
 #
@@ -306,7 +306,7 @@ def gradients(l, theta, a, z, Y, gamma, rho):
 # </details>
 # <details><summary>Hint 2: equation</summary>
 #
-# (9) takes its gradient at $(a_l^{½}, z_l)$, (10) and (4.7) at $(a, z_l^{½})$.
+# (9) takes its gradient at $(a_l^{1/2}, z_l)$, (10) and (4.7) at $(a, z_l^{1/2})$.
 #
 # </details>
 # <details><summary>Hint 3: first line</summary>
@@ -372,7 +372,7 @@ for l in range(1, D + 1):
 # ## Predict
 #
 # Follow the terms of $E$ through this sweep. Just before $\theta_3$ moves, its term $\frac{\rho}{2}
-# \|\varphi_3 - z_3^{½}\|^2$ has some value; the step (4.7) is a gradient step on *that very term*, and
+# \|\varphi_3 - z_3^{1/2}\|^2$ has some value; the step (4.7) is a gradient step on *that very term*, and
 # $\tau = 0.1$ is small enough for $J$ to fall. What does the step do to the term? "falls", "stays about the
 # same" (within a factor 2), or "rises".
 
@@ -382,18 +382,15 @@ prediction = None  # "falls", "stays about the same" or "rises"
 # %%
 energy = ml.energy.PenaltyEnergy(net, Y, gamma=1 / tau, rho=1 / tau)
 new, z_half, a_half, _ = literal
-now = {"theta": list(theta), "a": list(a), "z": list(z)}
-names, history = ["forward\npass"], [energy.terms(**now)]
-order = [("theta", D, new), ("a", D - 1, a_half)]
-for l in range(D - 1, 0, -1):
-    order += [("z", l, z_half), ("a", l - 1, a_half), ("theta", l, new)] if l > 1 else \
-             [("z", l, z_half), ("theta", l, new)]
-for kind, l, source in order:
-    now[kind][l] = source[l]
-    names.append(f"${kind if kind != 'theta' else chr(92) + 'theta'}_{l}$")
-    history.append(energy.terms(**now))
+now = {"θ": list(theta), "a": list(a), "z": list(z)}
+source = {"θ": new, "a": a_half, "z": z_half}
+order = [("θ", 4), ("a", 3), ("z", 3), ("a", 2), ("θ", 3), ("z", 2), ("a", 1), ("θ", 2), ("z", 1), ("θ", 1)]
+history = [energy.terms(now["θ"], now["a"], now["z"])]
+for kind, l in order:
+    now[kind][l] = source[kind][l]
+    history.append(energy.terms(now["θ"], now["a"], now["z"]))
 J_new = net.loss_function.value(net.forward(X, theta=new).z[D], Y)
-k = names.index(r"$\theta_3$")
+k = 1 + order.index(("θ", 3))
 before, after = history[k - 1][2][2], history[k][2][2]
 change = "rises" if after > 2 * before else "falls" if after < before / 2 else "stays about the same"
 teach.reveal(prediction, change, f"From {before:.1e} to {after:.1e}.")
@@ -413,7 +410,7 @@ for l, color in zip((3, 2, 1), ("orange", "green", "blue")):
 bottom.annotate(f"the step in θ₃ multiplies\nits own term by {after / before:.0f}", (k - 0.5, np.sqrt(before * after)),
                 (k - 3.8, 0.2), arrowprops={"arrowstyle": "-", "color": teach.COLORS["grey"]})
 bottom.set(yscale="log", ylabel="penalty terms", xlabel="variable that has just moved")
-bottom.set_xticks(range(len(names)), names)
+bottom.set_xticks(range(len(history)), ["forward\npass"] + [f"${kind}_{l}$" for kind, l in order])
 bottom.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 teach.show(fig, "Terms of the energy along one sweep. The loss term falls in the first step and then stays. "
                 "Penalties are small and passed on from a to z and down; each step in theta raises the term "
@@ -422,7 +419,7 @@ teach.show(fig, "Terms of the energy along one sweep. The loss term falls in the
 # %% [markdown]
 # Two things to see. The signal is handed down: $a_3$ opens a gap, $z_3$ takes it over, $a_2$ and so on. And
 # each explicit step in $\theta_l$ *raises* the one term it descends. For with $\rho = 1/\tau$, (4.7) is a
-# step of length 1 on $\frac12\|\tilde a\theta - z^{½}\|^2$ whatever $\tau$ is, and notebook 01 allows only
+# step of length 1 on $\frac12\|\tilde a\theta - z^{1/2}\|^2$ whatever $\tau$ is, and notebook 01 allows only
 # $2/\lambda_{\max}(\tilde a^T\tilde a)$, which for $\theta_3$ is 0.04.
 #
 # Gradient descent on $J$ survives this, since $a$ and $z$ are thrown away and a new forward pass closes all
@@ -432,20 +429,20 @@ teach.show(fig, "Terms of the energy along one sweep. The loss term falls in the
 # %% [markdown]
 # ## Exercise 4.4 (break it): a value used too early
 #
-# A reader of the algorithm takes step (4.7) at $a_{l-1}^{½}$ instead of $a_{l-1}$, in both places where it
-# occurs: $\theta_l^{\text{wrong}} = \theta_l - \tilde a_{½}^T(\varphi(\theta_l, a_{l-1}^{½}) - z_l^{½})$.
-# Predict, as a formula in $a = a_{l-1}$, $W = W_l$, $g = \partial J/\partial z_l$ and $\tau$, how far
-# $\theta_l^{\text{wrong}}$ is from the right $\theta_l^{+}$.
+# A reader of the algorithm takes step (4.7) at $a_{l-1}^{1/2}$ instead of $a_{l-1}$, in both places where
+# it occurs: $\theta_l^{\text{wrong}} = \theta_l - \tilde a_{1/2}^T(\varphi(\theta_l, a_{l-1}^{1/2}) -
+# z_l^{1/2})$. Predict, as a formula in $a = a_{l-1}$, $W = W_l$, $g = \partial J/\partial z_l$ and $\tau$,
+# how far $\theta_l^{\text{wrong}}$ is from the right $\theta_l^{+}$.
 #
 # <details><summary>Hint 1: idea</summary>
 #
-# Put (10) into $\varphi(\theta_l, a^{½})$ and subtract $z_l^{½}$.
+# Put (10) into $\varphi(\theta_l, a^{1/2})$ and subtract $z_l^{1/2}$.
 #
 # </details>
 # <details><summary>Hint 2: equation</summary>
 #
-# $\varphi(\theta_l, a^{½}) - z_l^{½} = \tau\, g\,(I - W^TW)$, and $\tilde a_{½} = \tilde a - \tau\,[gW^T\ \
-# 0]$.
+# $\varphi(\theta_l, a^{1/2}) - z_l^{1/2} = \tau\, g\,(I - W^TW)$, and $\tilde a_{1/2} = \tilde a -
+# \tau\,[gW^T\ \ 0]$.
 #
 # </details>
 # <details><summary>Hint 3: first line</summary>
@@ -513,12 +510,12 @@ teach.show(fig, "Relative size of the discrepancy of map 2 against τ, for weigh
 # Let $f(u) = L_y(\varphi(\theta_D, u))$ be the loss as a function of the last activation. Instead of (8),
 # take the implicit step of notebook 02 on it:
 #
-# $$ a_{D-1}^{½} = \arg\min_u\; f(u) + \tfrac{1}{2\tau}\|u - a_{D-1}\|^2 = \mathrm{prox}_{\tau f}(a_{D-1}).
+# $$ a_{D-1}^{1/2} = \arg\min_u\; f(u) + \tfrac{1}{2\tau}\|u - a_{D-1}\|^2 = \mathrm{prox}_{\tau f}(a_{D-1}).
 #    \tag{4.9} $$
 #
-# By (2.4) there, $a_{D-1} - a_{D-1}^{½} = \tau\,\nabla\mathrm{env}_{\tau f}(a_{D-1})$. The rest of the sweep
-# only hands on whatever gap it finds. So it is gradient descent on another function, in which the Moreau
-# envelope stands for the loss:
+# By (2.4) there, $a_{D-1} - a_{D-1}^{1/2} = \tau\,\nabla\mathrm{env}_{\tau f}(a_{D-1})$. The rest of the
+# sweep only hands on whatever gap it finds. So it is gradient descent on another function, in which the
+# Moreau envelope stands for the loss:
 #
 # $$ \hat J(\theta_1, \dots, \theta_{D-1}) = \min_u\; L_y(\varphi(\theta_D, u)) + \tfrac{1}{2\tau}
 #    \|u - a_{D-1}(\theta)\|^2 \;\le\; J. \tag{4.10} $$
@@ -619,7 +616,7 @@ teach.show(fig, "J along its negative gradient, and below it the function with t
 
 # %% [markdown] tags=["answer"]
 # **One answer.** The half steps form a chain, $a_{D-1}, z_{D-1}, a_{D-2}, \dots$, as in backprop. The steps
-# in $\theta$ need only their own $z_l^{½}$ and the old $a_{l-1}$: once the chain is done all of them can
+# in $\theta$ need only their own $z_l^{1/2}$ and the old $a_{l-1}$: once the chain is done all of them can
 # run at once, and this is where all expensive solves of ProxProp and LocoProp lie. Without the forward pass
 # the blocks could also update out of step, but then $E \ne J$, Proposition 1 is lost, and one minimises a
 # relaxation whose gaps must be driven to zero by growing $\gamma$ and $\rho$.
