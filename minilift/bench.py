@@ -415,21 +415,32 @@ def step_table(rows):
     """Return the results as text, one block for each network."""
     lines = []
     for network in dict.fromkeys(row["network"] for row in rows):
-        problem, block = PROBLEMS[network], [row for row in rows if row["network"] == network]
-        present = {other for row in block for other in row["ratios"]}
-        others = [other for other in ("BackProp", "PyTorch", "PyTorch fused") if other in present]
-        cells = [["", "ms a step", *(f"÷ {other}" for other in others), "limit, ms", "share of it"]]
-        for row in block:
-            cells.append([row["contender"], spread(row["seconds"], 1e3),
-                          *(spread(row["ratios"].get(other), 1, 2) for other in others),
-                          spread(row["limit"], 1e3), spread(row["share"], 1, 2)])
-        widths = "" if problem.images else f", {'-'.join(map(str, problem.widths))}"
-        lines += ["", f"{network}: {problem.title}{widths}, batch {problem.batch}", *columns(cells)]
+        block = select(rows, network=network)
+        lines += ["", describe(network), *columns(step_cells(block))]
         lines += [f"  target: {row['contender']} {one['what']} "
                   f"{'≥' if 'at least' in one else '≤'} {one.get('at least', one.get('at most'))}: "
                   f"{one['reached']:.2f}, {'met' if one['met'] else 'NOT met'}"
                   for row in block for one in row["targets"]]
     return "\n".join(lines)
+
+
+def describe(network):
+    """Return a network's name, widths and batch as text."""
+    problem = PROBLEMS[network]
+    widths = "" if problem.images else f", {'-'.join(map(str, problem.widths))}"
+    return f"{network}: {problem.title}{widths}, batch {problem.batch}"
+
+
+def step_cells(block):
+    """Return the rows of one network as a table of text, the head first."""
+    present = {other for row in block for other in row["ratios"]}
+    others = [other for other in ("BackProp", "PyTorch", "PyTorch fused") if other in present]
+    cells = [["", "ms a step", *(f"÷ {other}" for other in others), "limit, ms", "share of it"]]
+    for row in block:
+        cells.append([row["contender"], spread(row["seconds"], 1e3),
+                      *(spread(row["ratios"].get(other), 1, 2) for other in others),
+                      spread(row["limit"], 1e3), spread(row["share"], 1, 2)])
+    return cells
 
 
 def spread(values, factor, digits=None):

@@ -37,7 +37,7 @@ import numpy as np
 from minilift import datasets
 from minilift.arguments import known_name, whole_number
 from minilift.backend import BACKENDS
-from minilift.bench import columns, machine
+from minilift.bench import columns, describe, machine, select, step_cells
 from minilift.files import read_npz, write_text
 from minilift.losses import SigmoidCrossEntropy
 from minilift.methods import BackProp, LocoProp, ProxProp, SemiImplicit
@@ -496,18 +496,21 @@ def run_job(options, job, callback=None):
     path = Path(options["folder"]) / "runs" / f"{job.key}.json"
     if path.exists():
         return read_record(path)
+    from threadpoolctl import threadpool_limits
+
     experiment, setting = EXPERIMENTS[options["experiment"]], Setting(**options["setting"])
     data = load_data(options["experiment"], job.data, setting.samples, options["data"])
     variant = next(v for v in experiment.variants(setting) if (v.label, v.step) == (job.label, job.step))
     net = experiment.network(setting, data, job.seed, options["backend"])
     checkpoint = path.with_suffix(".npz")
-    history = fit(net, data, method=variant.method(), optimizer=variant.optimizer(), epochs=setting.epochs,
-                  batch_size=setting.batch, seed=job.seed, validation=experiment.validation or None, progress=False,
-                  checkpoint=checkpoint, checkpoint_every=options["checkpoint every"], resume=True,
-                  callbacks=[callback] if callback else [])
-    test_loss, test_accuracy = (None, None) if history.diverged else evaluate(net, data.X_test, data.y_test)
+    with threadpool_limits(options["threads"], user_api="blas"):
+        history = fit(net, data, method=variant.method(), optimizer=variant.optimizer(), epochs=setting.epochs,
+                      batch_size=setting.batch, seed=job.seed, validation=experiment.validation or None,
+                      progress=False, checkpoint=checkpoint, checkpoint_every=options["checkpoint every"],
+                      resume=True, callbacks=[callback] if callback else [])
+        test_loss, test_accuracy = (None, None) if history.diverged else evaluate(net, data.X_test, data.y_test)
     record = {**job._asdict(), "test_loss": test_loss, "test_accuracy": test_accuracy, "history": history.as_dict(),
-              "machine": machine()}
+              "machine": {**machine(), "threads": options["threads"]}}
     write_text(path, json.dumps(record))
     checkpoint.unlink(missing_ok=True)
     return {**record, "history": history}
@@ -540,8 +543,8 @@ def finished_jobs(options, jobs, workers, bar):
     return Parallel(workers, return_as="generator_unordered")(delayed(run_job)(options, job) for job in jobs)
 
 
-def reproduce(experiment, scale="small", folder=None, *, jobs=1, seeds=None, epochs=None, samples=None, data=None,
-              backend="numpy", progress=True):
+def reproduce(experiment, scale="small", folder=None, *, jobs=1, threads=1, seeds=None, epochs=None, samples=None,
+              data=None, backend="numpy", progress=True):
     """Run an experiment, or what is left of it, and write its results.
 
     Parameters
@@ -553,6 +556,8 @@ def reproduce(experiment, scale="small", folder=None, *, jobs=1, seeds=None, epo
         Of the results, by default ``minilift-EXPERIMENT-SCALE``. What is finished in it is not done again.
     jobs : int, default 1
         Runs at a time, as joblib counts (−1: as many as there are cores).
+    threads : int, default 1
+        Threads of NumPy's BLAS in each run: several runs use several cores better than several threads do.
     seeds, epochs, samples : int, optional
         Instead of the scale's.
     data : path, optional
@@ -580,7 +585,7 @@ def reproduce(experiment, scale="small", folder=None, *, jobs=1, seeds=None, epo
     options = {"experiment": experiment, "scale": scale, "setting": asdict(setting), "folder": str(folder),
                "data": None if data is None else str(Path(data).resolve()),
                "backend": known_name("--backend", backend, BACKENDS),
-               "checkpoint every": 1 if scale == "paper" else 10}
+               "threads": whole_number("--threads", threads), "checkpoint every": 1 if scale == "paper" else 10}
     claim_folder(folder, options)
     results = Results(plan, setting, run_all(plan, setting, options, jobs, progress))
     write_results(results, options, folder)
@@ -638,6 +643,8 @@ def write_results(results, options, folder):
     about = {"command": command(options), "title": results.experiment.title, "setting": options["setting"],
              "machine": machine(), "machines of the runs": machines(results),
              "verdicts": [one._asdict() for one in results.experiment.claims(results)],
+             "tables": {data: cells_of(results, data) for data in results.data},
+             "notes": {data: notes_of(results, data) for data in results.data},
              "paper": results.experiment.paper, "runs": [summary(record) for record in results.records]}
     write_text(folder / "results.json", json.dumps(about, indent=1, ensure_ascii=False))
     write_text(folder / "results.csv", csv_text(about["runs"]))
@@ -693,15 +700,14 @@ def report(results, options):
              f"{setting.epochs} epochs, batch {setting.batch}, {setting.seeds} seeds",
              f"{about['processor']}, {about['blas']}, numpy {np.__version__}, commit {about['commit']}, "
              f"{about['date']}"]
-    table = step_table if results.experiment.figure == "steps" else curve_table
     for data in results.data:
-        lines += ["", f"{data}:", *table(results, data)]
+        lines += ["", f"{data}:", *columns(cells_of(results, data)), *notes_of(results, data)]
     lines += ["", "verdicts:", *(f"  {one.verdict}: {one.claim}: {one.numbers}"
                                  for one in results.experiment.claims(results))]
     return "\n".join(lines) + "\n"
 
 
-def step_table(results, data):
+def table1_cells(results, data):
     """Return final training losses for each step size (median over seeds), the paper's below ours."""
     steps = results.steps(data, results.labels[0])
     cells = [["τ", *map(text, steps)]]
@@ -710,11 +716,11 @@ def step_table(results, data):
                    for step in steps]
         cells.append([label, *map(text, medians)])
         if label in results.experiment.paper:
-            cells.append(["  paper", *map(text, results.experiment.paper[label])])
-    return columns(cells)
+            cells.append([f"{label}, paper", *map(text, results.experiment.paper[label])])
+    return cells
 
 
-def curve_table(results, data):
+def curve_cells(results, data):
     """Return each method at its best step size: medians over the seeds, ranges in brackets."""
     shown = {"training loss": final_loss, "test loss": lambda record: record["test_loss"],
              "test accuracy": lambda record: record["test_accuracy"],
@@ -726,13 +732,25 @@ def curve_table(results, data):
         records, edge = results.chosen(data, label), "*" if results.at_edge(data, label) else ""
         cells.append([label, f"{records[0]['step']:.3g}{edge}",
                       *(middle(map(value, records)) for value in shown.values())])
-    lines = columns(cells)
-    if any(results.at_edge(data, label) for label in results.labels):
-        lines.append("* the first or last of the grid: a wider one may hold a better step size")
-    grids = [f"{label} {texts(results.steps(data, label))}" for label in results.labels]
-    lines += ["grids: " + "; ".join(grids)] if results.experiment.tuned else []
-    return lines + [f"paper, {name}: " + ", ".join(f"{label} {number}" for label, number in numbers.items())
-                    for name, numbers in results.experiment.paper.items() if name not in datasets.available()]
+    return cells
+
+
+def cells_of(results, data):
+    """Return the table of one data set."""
+    return (table1_cells if results.experiment.figure == "steps" else curve_cells)(results, data)
+
+
+def notes_of(results, data):
+    """Return the lines below the table of one data set: the grids of step sizes, and numbers of the paper."""
+    numbers = {name: of for name, of in results.experiment.paper.items()
+               if isinstance(of, dict) and name not in datasets.available()}
+    lines = [f"paper, {name}: " + ", ".join(f"{label} {number}" for label, number in of.items())
+             for name, of in numbers.items()]
+    if results.experiment.tuned:
+        lines += ["step sizes tried: " + "; ".join(f"{label} {texts(results.steps(data, label))}"
+                                                   for label in results.labels)]
+        lines += ["* the first or last of those: a wider grid may hold a better one"]
+    return lines
 
 
 def middle(values):
@@ -795,31 +813,114 @@ def curve_figure(results, data):
     return figure
 
 
+# --------------------------------------------------------------------------------------------- the README
+
+
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+
+
+def write_section(readme):
+    """Renew the results in a README from data/results beside it; return the exit code."""
+    text = readme.read_text(encoding="utf-8")
+    if BEGIN not in text or END not in text:
+        raise ValueError(f"--write: {readme} has no lines {BEGIN} and {END}")
+    write_text(readme, with_section(text, section(readme.parent / "data" / "results")))
+    print(f"renewed the results in {readme}")
+    return 0
+
+
+def with_section(text, body):
+    """Return a README with everything between its two marks replaced."""
+    return f"{text.partition(BEGIN)[0]}{BEGIN}\n{body}\n{END}{text.partition(END)[2]}"
+
+
+def section(folder):
+    """Return the results of all files of a folder as Markdown: those of `bench step` first."""
+    files = {path: json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path(folder).glob("*.json"))}
+    lines = []
+    for path, about in sorted(files.items(), key=lambda item: "verdicts" in item[1]):
+        part = experiment_section if "verdicts" in about else bench_section
+        lines += part(path, about)
+    return "\n".join(lines).strip() or "Nothing has been measured yet."
+
+
+def origin(about):
+    """Return where the numbers come from, in one line."""
+    at = about["machine"]
+    return (f"`{about['command']}`, {at['date'][:10]}, {at['processor']} ({at['cores']} cores), {at['blas']}, "
+            f"NumPy {at['versions']['numpy']}, commit {at['commit']}.")
+
+
+def bench_section(path, about):
+    """Return the tables of `bench step`."""
+    lines = ["", "### Time of a training step", "", f"{origin(about)} {at_threads(about)} Medians over the rounds, "
+             "ranges in brackets; ratios pair by pair; *limit*: the bare matrix products of that step."]
+    for network in dict.fromkeys(row["network"] for row in about["rows"]):
+        lines += ["", f"*{describe(network)}*", "", *markdown(step_cells(select(about["rows"], network=network)))]
+    return lines
+
+
+def at_threads(about):
+    """Return the number of threads and the versions of what was compared."""
+    versions = about["machine"]["versions"]
+    others = [f"{name} {versions[key]}" for key, name in (("torch", "PyTorch"), ("sklearn", "scikit-learn"))
+              if key in versions]
+    return f"{about['machine']['threads']} threads{''.join(f', {other}' for other in others)}."
+
+
+def experiment_section(path, about):
+    """Return the tables, notes, verdicts and figures of an experiment; figures lie beside the file."""
+    setting = about["setting"]
+    lines = ["", f"### {about['title']}", "", f"{origin(about)} {setting['samples']} samples at most, hidden widths "
+             f"{'-'.join(map(str, setting['widths']))}, {setting['epochs']} epochs, batch {setting['batch']}, "
+             f"{setting['seeds']} seeds."]
+    for data, cells in about["tables"].items():
+        lines += ["", f"*{data}*", "", *markdown(cells), "", *(f"{note}  " for note in about["notes"][data])]
+        figure = path.with_name(f"{path.stem}-{data}.png")
+        if figure.exists():
+            lines += ["", f"![{about['title']}: {data}](data/results/{figure.name})"]
+    return [*lines, "", *(f"- {one['verdict']}: {one['claim']}: {one['numbers']}" for one in about["verdicts"])]
+
+
+def markdown(cells):
+    """Return a table of text as Markdown."""
+    rows = [f"| {' | '.join(row)} |" for row in cells]
+    return [rows[0], f"| --- |{' ---: |' * (len(cells[0]) - 1)}", *rows[1:]]
+
+
 # ---------------------------------------------------------------------------------------- the command line
 
 
 def add_arguments(parser):
     """Declare the options of `minilift reproduce`."""
-    parser.add_argument("experiment", metavar="EXPERIMENT", help=", ".join(EXPERIMENTS))
+    parser.add_argument("experiment", metavar="EXPERIMENT", nargs="?", help=", ".join(EXPERIMENTS))
     parser.add_argument("--scale", default="small", metavar="{small,medium,paper}",
                         help="small: embedded or generated data, minutes; medium: real data, a smaller network; paper: "
                              "the full experiment, hours to days (default small)")
     parser.add_argument("--jobs", type=int, default=1, metavar="N",
                         help="runs at a time; -1: one for each core (default 1)")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="of NumPy in each run (default 1)")
     for name in ("seeds", "epochs", "samples"):
         parser.add_argument(f"--{name}", type=int, metavar="N", help="instead of the scale's")
     parser.add_argument("--data", metavar="FILE.npz",
                         help="X_train, y_train, X_test, y_test to use instead of the scale's data")
     parser.add_argument("--backend", default="numpy", metavar="{numpy,cupy}", help="array library (default numpy)")
+    parser.add_argument("--write", metavar="FILE", type=Path,
+                        help="renew the results in FILE (README.md) from data/results, and run nothing")
     parser.add_argument("--output", metavar="FOLDER",
                         help="of the results (default minilift-EXPERIMENT-SCALE); finished runs are not done again")
 
 
 def run(arguments):
     """Run the experiment and print its table and verdicts; return the exit code."""
+    if arguments.write is not None:
+        return write_section(arguments.write)
+    if arguments.experiment is None:
+        raise ValueError(f"which EXPERIMENT? One of {', '.join(EXPERIMENTS)}")
     results = reproduce(arguments.experiment, arguments.scale, arguments.output, jobs=arguments.jobs,
-                        seeds=arguments.seeds, epochs=arguments.epochs, samples=arguments.samples, data=arguments.data,
-                        backend=arguments.backend, progress=sys.stderr.isatty())
+                        threads=arguments.threads, seeds=arguments.seeds, epochs=arguments.epochs,
+                        samples=arguments.samples, data=arguments.data, backend=arguments.backend,
+                        progress=sys.stderr.isatty())
     folder = Path(arguments.output or f"minilift-{arguments.experiment}-{arguments.scale}")
     print((folder / "results.txt").read_text(encoding="utf-8"))
     print(f"written: {folder}: results.txt, results.csv, results.json, {', '.join(f'{d}.png' for d in results.data)}")

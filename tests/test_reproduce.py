@@ -2,11 +2,12 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from minilift import cli, reproduce
+from minilift import bench, cli, reproduce
 from minilift.files import read_npz
 from minilift.reproduce import EXPERIMENTS, Job, Results, Setting
 from minilift.train import Divergence, History
@@ -18,7 +19,7 @@ def options(folder, experiment="proxprop-fig2", **changes):
     setting = {**EXPERIMENTS[experiment].settings["small"].__dict__, "samples": 120, "epochs": 4, "seeds": 1, **changes}
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     return {"experiment": experiment, "setting": setting, "folder": str(folder), "data": None, "backend": "numpy",
-            "checkpoint every": 1}
+            "threads": 1, "checkpoint every": 1}
 
 
 def record(label, step, losses, seed=0, data="digits", diverged=False, seconds=None, **more):
@@ -241,6 +242,49 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(words, message, tmp_path, c
     assert "Traceback" not in error
 
 
+# ---- the README
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """Return a folder as data/results is: the files of one experiment and of one benchmark, a figure."""
+    folder = tmp_path / "data" / "results"
+    reproduce.reproduce("proxprop-fig2", folder=tmp_path / "run", **TINY)
+    folder.mkdir(parents=True)
+    (tmp_path / "run" / "results.json").rename(folder / "fig2.json")
+    (tmp_path / "run" / "digits.png").rename(folder / "fig2-digits.png")
+    times = {"BackProp": [0.1], "PyTorch": [0.2]}
+    rows = [bench.step_row("small", name, times, {name: np.array([0.05])}) for name in times]
+    about = {"command": "minilift bench step --rounds 1", "machine": bench.machine(), "rows": rows}
+    (folder / "step.json").write_text(json.dumps(about))
+    return folder
+
+
+def test_the_readme_is_renewed_from_the_files_that_are_kept(kept, capsys):
+    readme = kept.parent.parent / "README.md"
+    readme.write_text("before\n<!-- results:begin -->\nold\n<!-- results:end -->\nafter\n")
+    assert cli.main(["reproduce", "--write", str(readme)]) == 0
+    text = readme.read_text()
+    assert text.startswith("before\n<!-- results:begin -->\n### Time of a training step")
+    assert text.endswith("<!-- results:end -->\nafter\n")
+    assert "old" not in text
+    assert "| BackProp | 100 (100–100) | – | 0.50 (0.50–0.50) | 50.0 (50.0–50.0) | 0.50 (0.50–0.50) |" in text
+    assert "`minilift reproduce proxprop-fig2 --scale small --seeds 1 --epochs 2 --samples 120`" in text
+    assert "](data/results/fig2-digits.png)" in text
+    assert "proxprop below backprop in training loss, at the end" in text
+    assert reproduce.with_section(text, reproduce.section(kept)) == text
+    readme.write_text("no marks")
+    assert cli.main(["reproduce", "--write", str(readme)]) == 2
+    assert "results:begin" in capsys.readouterr().err
+
+
+def test_our_readme_says_what_the_kept_files_say():
+    root = Path(__file__).resolve().parent.parent
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    current = reproduce.with_section(readme, reproduce.section(root / "data" / "results"))
+    assert current == readme, "renew it with: minilift reproduce --write README.md"
+
+
 @pytest.mark.slow
 def test_a_small_experiment_from_the_command_line(tmp_path, capsys):
     words = ["reproduce", "locoprop-autoencoder", "--epochs", "2", "--samples", "100", "--seeds", "1",
@@ -248,7 +292,7 @@ def test_a_small_experiment_from_the_command_line(tmp_path, capsys):
     assert cli.main(words) == 0
     out = capsys.readouterr().out
     assert "locoprop-m" in out
-    assert "grids: backprop:sgd 1, 0.316, 0.1, 0.0316, 0.01, 0.00316, 0.001" in out
+    assert "step sizes tried: backprop:sgd 1, 0.316, 0.1, 0.0316, 0.01, 0.00316, 0.001" in out
     assert "the best of backprop:sgd, backprop:momentum, backprop:adam, backprop:rmsprop" in out
 
 
