@@ -40,7 +40,7 @@ import numpy as np
 
 from minilift.arguments import known_name, whole_number
 from minilift.backend import BACKENDS, get_module, synchronize
-from minilift.files import write_text
+from minilift.files import read_npz, write_text
 from minilift.losses import SigmoidCrossEntropy
 from minilift.maps import Linear
 from minilift.methods import BackProp, LocoProp, ProxProp, SemiImplicit
@@ -218,11 +218,13 @@ def torch_convnet(problem):
 
 
 def torch_contender(problem, name, backend, images):
-    """Return PyTorch's training step by backpropagation, default or fused SGD."""
+    """Return PyTorch's training step by backpropagation, with the default or the fused form of the optimizer."""
     import torch
     from torch import nn
 
     device = "cuda" if backend == "cupy" else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        return None
     net = (torch_convnet if problem.images else torch_mlp)(problem).to(device)
     X, y = (torch.from_numpy(array).to(device) for array in problem.samples(images))
     fused = {"fused": True} if name.endswith("fused") else {}
@@ -259,7 +261,7 @@ def sklearn_contender(problem, name, backend, images):
 
 
 def contender(problem, name, backend="numpy", images=None):
-    """Return a contender by name, or None if it does not apply or is not installed here."""
+    """Return a contender by name, or None if it does not apply or cannot run here."""
     if name in METHODS:
         return our_contender(problem, name, backend, images)
     if name == "scikit-learn" and (problem.autoencoder or problem.images or backend == "cupy"):
@@ -385,8 +387,10 @@ def load_images(path):
     """Return the images of a file's X_train for the networks that take CIFAR-10's, or nothing."""
     if path is None:
         return {}
-    with np.load(path, allow_pickle=False) as file:
-        return dict.fromkeys(("wide", "convnet"), file["X_train"])
+    X = read_npz(path).get("X_train")
+    if X is None or X[0].size != 3072 or len(X) < PROBLEMS["wide"].batch:
+        raise ValueError(f"--data: {path} must hold X_train, at least {PROBLEMS['wide'].batch} images of 32×32×3")
+    return dict.fromkeys(("wide", "convnet"), X)
 
 
 def step_row(network, name, times, limits):
@@ -888,11 +892,11 @@ def checked_options(arguments):
         known_name("--network", name, tuple(PROBLEMS))
     for name in options["contender"]:
         known_name("--contender", name, (*METHODS, *OTHERS))
-    known_name("--backend", options["backend"], BACKENDS)
+    get_module(known_name("--backend", options["backend"], BACKENDS))
     whole_number("--rounds", options["rounds"])
     whole_number("--threads", options["threads"])
-    if options["data"] is not None and not Path(options["data"]).is_file():
-        raise ValueError(f"--data: no file {options['data']}")
+    if options["data"] is not None:
+        load_images(options["data"])
     return options
 
 

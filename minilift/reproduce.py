@@ -362,7 +362,10 @@ def loss_after(seconds, record):
 
 
 def lower_by_epochs_and_seconds(results, data, label, others):
-    """Return the verdicts on `label` at equal epochs, and at equal seconds (those that the fastest took)."""
+    """Return the verdicts on `label` at equal epochs, and at equal seconds (those that the fastest took).
+
+    Step sizes and schedules are those tuned for equal epochs: at equal seconds a slower method is in mid-schedule.
+    """
     seconds = min(record["history"]["seconds"][-1] for name in (label, *others)
                   for record in results.chosen(data, name))
     return [lower_loss(results, data, label, others),

@@ -231,10 +231,23 @@ def test_traced_bytes_are_those_of_a_step():
 @pytest.mark.parametrize(("words", "message"), [
     (("--network", "smal"), "did you mean 'small'"), (("--contender", "Backprop"), "did you mean 'BackProp'"),
     (("--rounds", "0"), "--rounds must be at least 1"), (("--threads", "0"), "--threads must be at least 1"),
-    (("--backend", "numpi"), "did you mean 'numpy'"), (("--data", "no-such.npz"), "no file no-such.npz")])
-def test_wrong_options_are_refused_before_anything_is_measured(words, message):
-    with pytest.raises(ValueError, match=message):
+    (("--backend", "numpi"), "did you mean 'numpy'"), (("--data", "no-such.npz"), "no-such.npz"),
+    (("--data", "flat.npz"), "flat.npz must hold X_train, at least 500 images of 32×32×3")])
+def test_wrong_options_are_refused_before_anything_is_measured(words, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.savez("flat.npz", X_train=np.zeros((600, 784)))
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
         bench.run(parsed("step", *words))
+
+
+def test_a_users_images_are_those_of_the_networks_that_take_them(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (500, 32, 32, 3), dtype=np.uint8)
+    np.savez(tmp_path / "images.npz", X_train=images)
+    loaded = bench.load_images(tmp_path / "images.npz")
+    for network, shape in (("wide", (500, 3072)), ("convnet", (500, 32, 32, 3))):
+        X, _ = bench.PROBLEMS[network].samples(loaded[network])
+        assert X.dtype == np.float32
+        np.testing.assert_allclose(X, images.reshape(shape) / 255, rtol=1e-6)
 
 
 def results(folder, what, *words):
