@@ -74,11 +74,16 @@ def index():
     An installed package comes without its tests: the second dict then has empty lists.
     """
     package = Path(__file__).parent
-    return collect(package, r"(?P<tags>.*)"), collect(package.parent / "tests", r"holds (?P<tags>.*)")
+    tests = package.parent / "tests"
+    own = (tests / "test_equations.py").is_file()  # beside an installed package there may be somebody else's tests
+    held = collect(tests, r"holds (?P<tags>.*)") if own else {equation: [] for equation in EQUATIONS}
+    return collect(package, r"(?P<tags>.*)"), held
 
 
 def collect(folder, form):
     """Return {equation: [Place, …]} from the comments of `form` in the Python files of a folder.
+
+    The notebooks' sources, which an installed package has in it, are left out: their comments are prose.
 
     Raises
     ------
@@ -87,6 +92,8 @@ def collect(folder, form):
     """
     places = {equation: [] for equation in EQUATIONS}
     for path in sorted(folder.rglob("*.py")):
+        if "tutorials" in path.relative_to(folder).parts:
+            continue
         shown = path.relative_to(folder.parent).as_posix()
         source = path.read_text(encoding="utf-8")
         names = Names(ast.parse(source))
