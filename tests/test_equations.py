@@ -135,7 +135,7 @@ value = 1  # BackProp
 
 def test_notebooks_inside_an_installed_package_are_left_out(tmp_path):
     (tmp_path / "tutorials" / "src").mkdir(parents=True)
-    (tmp_path / "tutorials" / "src" / "08_local_losses.py").write_text("# LocoProp-S is explained here\nx = 1  # SIBP W\n")
+    (tmp_path / "tutorials" / "src" / "08_local_losses.py").write_text("# LocoProp-S is prose here\nx = 1  # SIBP W\n")
     assert not any(collect(tmp_path, r"(?P<tags>.*)").values())
 
 
