@@ -215,3 +215,12 @@ def test_dropout_errors():
             ml.Dropout(rate)
     with pytest.raises(ValueError, match="rate must be positive"):
         ml.Dropout(0.0)
+
+
+def test_direction_with_dropout_draws_from_the_rng_it_is_given(rng):
+    net = ml.Network([ml.Linear(6, 8), ml.Tanh(), ml.Dropout(0.5), ml.Linear(8, 3)], dtype=np.float64)
+    X, y = rng.standard_normal((5, 6)), rng.integers(0, 3, 5)
+    one, same, other = (ml.ProxProp().direction(net, X, y, rng=np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert one[0] == same[0] != other[0]
+    with pytest.raises(ValueError, match="needs rng"):
+        ml.ProxProp().direction(net, X, y)

@@ -122,7 +122,7 @@ class Method:
         """Return θ_l − θ_l^new, an array of θ_l's shape."""
         raise NotImplementedError(f"{type(self).__name__} must define propose(block)")
 
-    def direction(self, net, X, y):
+    def direction(self, net, X, y, rng=None):
         """Return the loss and the directions of one batch.
 
         Parameters
@@ -130,6 +130,8 @@ class Method:
         net : Network
         X : array (N, …)
         y : targets, as the network's loss takes them
+        rng : numpy.random.Generator, optional
+            Randomness of layers that draw some in training (dropout).
 
         Returns
         -------
@@ -138,7 +140,7 @@ class Method:
             Aligned with `net.parameters`; an optimizer subtracts them.
         """
         X, y = net.checked_batch(X, y)
-        state = net.propagate(X, training=True)
+        state = net.propagate(X, training=True, rng=rng)
         return net.loss_function.value(state.z[net.depth], y), self.directions(net, state, y)
 
     def directions(self, net, state, y):
