@@ -1,0 +1,607 @@
+# %% [markdown]
+# # 10 · Place it among second-order methods
+#
+# You will compute the full Hessian of a small network, strip it down step by step, and see which part of it
+# an implicit weight step keeps.
+#
+# **Afterwards you can**
+# 1. form a Gauss–Newton matrix, and say what it leaves out of the Hessian (Exercise 10.1);
+# 2. show that an implicit step on a linear layer is Levenberg–Marquardt (Exercise 10.2);
+# 3. split a layer's block into two Kronecker factors, and name the one ProxProp drops (Exercise 10.3);
+# 4. find a point where Newton's step goes uphill (Exercise 10.4);
+# 5. say what a second factor would cost and buy (Exercise 10.5).
+#
+# **You need** notebooks 03 and 05. **Time**: 60 minutes.
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+
+import minilift as ml
+from minilift import teach
+from minilift.exercises import second_order as check
+
+SEED = 0
+rng = np.random.default_rng(SEED)
+teach.style()
+teach.versions()
+
+# %% [markdown]
+# ## The whole Hessian
+#
+# Three kinds of digits, shrunk to 4×4 pixels, and a network 16-5-3 with tanh: 103 parameters, few enough to
+# differentiate the gradient by differences, one parameter at a time. We flatten $\theta_1, \theta_2$ row by
+# row into one vector.
+
+# %%
+data = ml.datasets.digits()
+
+
+def batch(seed, samples=100):
+    some = np.random.default_rng(seed).choice(np.flatnonzero(data.y_train < 3), samples, replace=False)
+    small = data.X_train[some].reshape(samples, 4, 2, 4, 2).mean(axis=(2, 4)).reshape(samples, 16)
+    net = ml.mlp([16, 5, 3], activation="tanh", seed=seed, dtype=np.float64)
+    return net, small.astype(float), data.y_train[some]
+
+
+def flat(arrays):
+    return np.concatenate([array.ravel() for array in arrays])
+
+
+def unflat(net, vector):
+    ends = np.cumsum([theta.size for theta in net.parameters])[:-1]
+    return [None] + [part.reshape(t.shape) for part, t in zip(np.split(vector, ends), net.parameters)]
+
+
+# %%
+def hessian(net, X, y, h=1e-5):
+    start, rows = flat(net.parameters), []
+
+    def gradient(vector):
+        net.theta = unflat(net, vector)
+        return flat(ml.BackProp().direction(net, X, y)[1])
+
+    for e in np.eye(len(start)):
+        rows.append((gradient(start + h * e) - gradient(start - h * e)) / (2 * h))
+    net.theta = unflat(net, start)
+    return np.array(rows)
+
+
+net, X, y = batch(SEED)
+N = len(X)
+H = hessian(net, X, y)
+g = flat(ml.BackProp().direction(net, X, y)[1])
+teach.holds("the Hessian is symmetric", H, H.T, teach.DIFFERENCES)
+H = (H + H.T) / 2
+
+# %% [markdown]
+# ## Two kinds of curvature
+#
+# The loss bends for two reasons: $\ell$ bends in the outputs $z_i \in \mathbb{R}^K$ of sample $i$, and the
+# outputs bend in $\theta$. With the Jacobian $J_i = \partial z_i/\partial\theta$ and the signal $r_i =
+# \partial J/\partial z_i$ the chain rule, used twice, gives
+#
+# $$ \nabla^2 J = \sum_i J_i^T H_i J_i \;+\; \sum_i\sum_k r_{ik}\,\nabla^2 z_{ik}. \tag{10.1} $$
+#
+# $H_i$ is the Hessian of sample $i$'s share of the loss in $z_i$; for softmax cross-entropy, with
+# probabilities $p_i$,
+#
+# $$ H_i = \tfrac1N\bigl(\mathrm{diag}\,p_i - p_i p_i^T\bigr) \succeq 0. \tag{10.2} $$
+#
+# The first sum is the **Gauss–Newton matrix** $G$. It is never indefinite; the second sum can be anything.
+#
+# Row $(i, k)$ of $J$ is a backward pass from one output: with $S_l = \partial z_D/\partial z_l$,
+#
+# $$ S_D = I, \qquad S_{l-1} = \sigma'(z_{l-1}) \odot (S_l W_l^T), \qquad
+#    \frac{\partial z_{ik}}{\partial\theta_l} = \tilde a_i\, (S_{l})_{ik}^T. \tag{10.3} $$
+
+# %%
+def with_ones(a):
+    return np.column_stack([a, np.ones(len(a))])
+
+
+def signals(net, X):
+    state = net.forward(X)
+    S = np.broadcast_to(np.eye(3), (len(X), 3, 3))  # (sample, output, unit)
+    found = {net.depth: S}
+    for l in range(net.depth, 1, -1):
+        S = net.sigma[l - 1].derivative(state.z[l - 1])[:, None, :] * (S @ net.theta[l][:-1].T)  # (10.3)
+        found[l - 1] = S
+    return state, found
+
+
+def jacobian(net, X):
+    state, S = signals(net, X)
+    parts = [np.einsum("ni,nkj->nkij", with_ones(state.a[l - 1]), S[l]) for l in (1, 2)]  # (10.3)
+    return np.concatenate([part.reshape(len(X), 3, -1) for part in parts], axis=2)
+
+
+# %%
+def output_curvature(p):
+    return (p[:, :, None] * np.eye(3) - p[:, :, None] * p[:, None, :]) / len(p)  # (10.2)
+
+
+jac, curvature = jacobian(net, X), output_curvature(net.predict_proba(X))
+v, h = rng.normal(size=len(g)), 1e-5
+
+
+def outputs(vector):
+    return net.forward(X, theta=unflat(net, vector)).z[2]
+
+
+start = flat(net.parameters)
+change = (outputs(start + h * v) - outputs(start - h * v)) / (2 * h)
+teach.holds("Jacobian along a random direction", jac @ v, change, teach.DIFFERENCES)
+z, dz, loss = net.forward(X).z[2], rng.normal(size=(N, 3)), net.loss_function
+bend = (loss.gradient(z + h * dz, y) - loss.gradient(z - h * dz, y)) / (2 * h)
+teach.holds("H_i along a random direction", np.einsum("nkj,nj->nk", curvature, dz), bend, teach.DIFFERENCES)
+
+# %% [markdown]
+# ## Exercise 10.1 (warm-up): Gauss–Newton
+#
+# Write $G$ from the Jacobians and the $H_i$.
+#
+# <details><summary>Hint 1: idea</summary>
+#
+# One product of three matrices a sample, then a sum over samples.
+#
+# </details>
+# <details><summary>Hint 2: equation</summary>
+#
+# $G_{pq} = \sum_i\sum_{k,j} J_{ikp}\, H_{ikj}\, J_{ijq}$.
+#
+# </details>
+# <details><summary>Hint 3: first line</summary>
+#
+# `np.einsum("nkp,nkj,njq->pq", ...)`, or a loop over samples
+#
+# </details>
+
+# %% tags=["exercise"]
+# Exercise 10.1
+def gauss_newton(jac, curvature):
+    """Return G (P, P), for jac (N, K, P) and curvature (N, K, K)."""
+    # <solution>
+    return np.einsum("nkp,nkq->pq", jac, curvature @ jac)  # (10.1), the first sum
+    # </solution>
+
+# %% tags=["check"]
+gauss_newton = check.gauss_newton(gauss_newton, SEED)
+
+# %% tags=["mistake"]
+# says: own curvature
+def gauss_newton(jac, curvature):
+    return np.einsum("nkp,nkq->pq", jac, jac)
+
+# %% tags=["mistake"]
+# says: once more
+def gauss_newton(jac, curvature):
+    return np.einsum("nkp,nkq->pq", jac, curvature @ jac) / len(jac)
+
+# %% tags=["mistake"]
+# says: product of sums
+def gauss_newton(jac, curvature):
+    return jac.sum(axis=0).T @ curvature.sum(axis=0) @ jac.sum(axis=0)
+
+# %%
+G = gauss_newton(jac, curvature)
+r = loss.gradient(z, y)
+rest = []
+for e in np.eye(len(g)):  # the second sum: how the Jacobian turns, weighted with r
+    ends = []
+    for sign in (1, -1):
+        net.theta = unflat(net, start + sign * h * e)
+        ends.append(np.einsum("nk,nkp->p", r, jacobian(net, X)))
+    rest.append((ends[0] - ends[1]) / (2 * h))
+net.theta = unflat(net, start)
+teach.holds("Hessian = Gauss–Newton + the rest", G + np.array(rest), H, teach.DIFFERENCES)  # (10.1)
+print(f"least eigenvalue of H {np.linalg.eigvalsh(H)[0]:.3f}, of G {np.linalg.eigvalsh(G)[0]:.1e}")
+
+# %% [markdown]
+# ## Damping: Levenberg–Marquardt
+#
+# $G$ is singular ($p_i$ sums to one, and more), so a step needs damping:
+#
+# $$ (G + \mu I)\, d = \nabla J. \tag{10.4} $$
+#
+# That is Levenberg–Marquardt's. Now look at **one linear layer** with squared error, $J = \frac1N\sum_i
+# \frac12\|z_i - y_i\|^2$. Then $J_i = \tilde a_i^T \otimes I$, $H_i = I/N$, the rest in (10.1) is zero, and
+#
+# $$ G = \tfrac1N \tilde A^T\tilde A \otimes I. \tag{10.5} $$
+#
+# In matrices: $(\frac1N\tilde A^T\tilde A + \mu I)\, D = \nabla J$, one system for all output units.
+
+# %% [markdown]
+# ## Exercise 10.2 (core): Levenberg–Marquardt by matrices
+#
+# Write $D$, from $\tilde A$ and the residuals $Z - Y$. Mind the mean. Then compare on paper with ProxProp's
+# $(\tilde A^T\tilde A + \frac{1}{\tau_\theta} I)^{-1}\nabla J$.
+#
+# <details><summary>Hint 1: idea</summary>
+#
+# Gradient and matrix are means over the samples, both.
+#
+# </details>
+# <details><summary>Hint 2: equation</summary>
+#
+# $\nabla J = \frac1N\tilde A^T(Z - Y)$.
+#
+# </details>
+# <details><summary>Hint 3: first line</summary>
+#
+# `samples, n = a_tilde.shape`
+#
+# </details>
+
+# %% tags=["exercise"]
+# Exercise 10.2
+def lm_step(a_tilde, residual, mu):
+    """Return D (n + 1, m), to be subtracted, for a_tilde (N, n + 1) and residual Z - Y (N, m)."""
+    # <solution>
+    samples, n = a_tilde.shape
+    gradient = a_tilde.T @ residual / samples
+    return np.linalg.solve(a_tilde.T @ a_tilde / samples + mu * np.eye(n), gradient)  # (10.4), (10.5)
+    # </solution>
+
+# %% tags=["check"]
+lm_step = check.lm_step(lm_step, SEED)
+
+# %% tags=["mistake"]
+# says: ProxProp's mixture
+def lm_step(a_tilde, residual, mu):
+    gram = a_tilde.T @ a_tilde + mu * np.eye(a_tilde.shape[1])
+    return np.linalg.solve(gram, a_tilde.T @ residual / len(a_tilde))
+
+# %% tags=["mistake"]
+# says: both are sums
+def lm_step(a_tilde, residual, mu):
+    return np.linalg.solve(a_tilde.T @ a_tilde + mu * np.eye(a_tilde.shape[1]), a_tilde.T @ residual)
+
+# %% tags=["mistake"]
+# says: damping is missing
+def lm_step(a_tilde, residual, mu):
+    return np.linalg.solve(a_tilde.T @ a_tilde, a_tilde.T @ residual)
+
+# %% [markdown]
+# ## Predict
+#
+# ProxProp sums $\tilde A^T\tilde A$ and averages $\nabla J$. For which $\tau_\theta$ is its direction
+# parallel to the Levenberg–Marquardt step with $\mu$: (a) $\tau_\theta = \mu$, (b) $1/\mu$, (c) $1/(N\mu)$?
+
+# %% tags=["predict"]
+which_tau = None  # "a", "b" or "c"
+
+# %%
+mu = 0.05
+one = ml.mlp([16, 3], loss=ml.SquaredError(), seed=SEED, dtype=np.float64)
+goal = np.eye(3)[y]
+step = lm_step(with_ones(X), one.predict(X) - goal, mu)
+
+
+def prox(tau_theta):
+    return ml.ProxProp(tau_theta, last="implicit").direction(one, X, goal)[1][0]
+
+
+def cosine(a, b):
+    return np.sum(a * b) / np.linalg.norm(a) / np.linalg.norm(b)
+
+
+candidates = {"a": mu, "b": 1 / mu, "c": 1 / (N * mu)}
+closest = max(candidates, key=lambda name: cosine(prox(candidates[name]), step))
+teach.reveal(which_tau, closest, "The direction is then the step divided by N.")
+teach.holds("N times ProxProp's direction", N * prox(1 / (N * mu)), step)
+jac_one = np.einsum("ni,kj->nkij", with_ones(X), np.eye(3)).reshape(N, 3, -1)
+G_one = gauss_newton(jac_one, np.broadcast_to(np.eye(3) / N, (N, 3, 3)))
+teach.holds("G = ÃᵀÃ/N ⊗ I", G_one, np.kron(with_ones(X).T @ with_ones(X) / N, np.eye(3)))  # (10.5)
+
+# %% [markdown]
+# ## Two Kronecker factors
+#
+# In a deep network put (10.3) into $G$. The block of layer $l$ is
+#
+# $$ G_l = \sum_i \tilde a_i\tilde a_i^T \otimes B_i, \qquad B_i = S_i^T H_i S_i, \tag{10.6} $$
+#
+# an *input* factor and an *output* factor for each sample. **K-FAC** replaces the sum of products by a
+# product of sums, as if inputs and $B_i$ were independent:
+#
+# $$ G_l \approx \Bigl(\tfrac1N\sum_i \tilde a_i\tilde a_i^T\Bigr) \otimes \sum_i B_i. \tag{10.7} $$
+#
+# Set the output factor to the identity and you have
+#
+# $$ \tfrac1N\tilde A^T\tilde A \otimes I, \tag{10.8} $$
+#
+# the matrix of ProxProp (damped by $\frac{1}{N\tau_\theta}$), in the literature on second-order methods
+# called **FOOF**.
+
+# %% [markdown]
+# ## Exercise 10.3 (core): the factors
+#
+# Write (10.7). `np.kron(P, Q)` has the index of $P$ outside; $\theta$ is flattened row by row, and its rows
+# belong to inputs.
+#
+# <details><summary>Hint 1: idea</summary>
+#
+# Two small matrices, one `np.kron`.
+#
+# </details>
+# <details><summary>Hint 2: equation</summary>
+#
+# The weights $1/N$ of the samples are inside $B_i$, by (10.2).
+#
+# </details>
+# <details><summary>Hint 3: first line</summary>
+#
+# `input_factor = a_tilde.T @ a_tilde / len(a_tilde)`
+#
+# </details>
+
+# %% tags=["exercise"]
+# Exercise 10.3
+def kfac(a_tilde, output):
+    """Return the matrix ((n + 1) m, (n + 1) m), for a_tilde (N, n + 1) and output (N, m, m), the B_i."""
+    # <solution>
+    input_factor = a_tilde.T @ a_tilde / len(a_tilde)
+    return np.kron(input_factor, output.sum(axis=0))  # (10.7)
+    # </solution>
+
+# %% tags=["check"]
+kfac = check.kfac(kfac, SEED)
+
+# %% tags=["mistake"]
+# says: the order
+def kfac(a_tilde, output):
+    return np.kron(output.sum(axis=0), a_tilde.T @ a_tilde / len(a_tilde))
+
+# %% tags=["mistake"]
+# says: two sums
+def kfac(a_tilde, output):
+    return np.kron(a_tilde.T @ a_tilde, output.sum(axis=0))
+
+# %% tags=["mistake"]
+# says: output factor is missing
+def kfac(a_tilde, output):
+    return np.kron(a_tilde.T @ a_tilde / len(a_tilde), np.eye(output.shape[1]))
+
+# %%
+def factors(net, X):
+    """Return (ã, B_i) of each layer."""
+    (state, S), curvature = signals(net, X), output_curvature(net.predict_proba(X))
+    B = {l: np.swapaxes(S[l], 1, 2) @ curvature @ S[l] for l in S}
+    return [(with_ones(state.a[l - 1]), B[l]) for l in (1, 2)]
+
+
+def block_diagonal(blocks):
+    ends = np.cumsum([0] + [len(block) for block in blocks])
+    matrix = np.zeros((ends[-1], ends[-1]))
+    for block, low, high in zip(blocks, ends, ends[1:]):
+        matrix[low:high, low:high] = block
+    return matrix
+
+
+layers = factors(net, X)
+first = layers[0][0].shape[1] * 5  # parameters of layer 1
+for (a_tilde, B), block in zip(layers, (G[:first, :first], G[first:, first:])):
+    exact = sum(np.kron(np.outer(a, a), B_i) for a, B_i in zip(a_tilde, B))  # (10.6)
+    apart = np.linalg.norm(kfac(a_tilde, B) - block) / np.linalg.norm(block)
+    teach.holds("block of G, sample by sample", exact, block)
+    print(f"K-FAC is off by {100 * apart:.0f} % of its norm")
+foof = block_diagonal([np.kron(a.T @ a / N, np.eye(B.shape[1])) for a, B in layers])  # (10.8)
+
+# %% [markdown]
+# ## Predict
+#
+# In ProxProp's matrix (10.8) the block of layer 1, five units, has 85×85 entries. Which share of them can be
+# non-zero: (a) all, (b) a fifth, (c) the diagonal only?
+
+# %% tags=["predict"]
+share = None  # "a", "b" or "c"
+
+# %%
+filled = np.mean(foof[:first, :first] != 0)
+choices = {"a": 1.0, "b": 1 / 5, "c": 1 / first}
+answer = min(choices, key=lambda name: abs(np.log(choices[name] / filled)))
+teach.reveal(share, answer, f"Measured: {filled:.2f}. No entry couples two units.")
+
+# %%
+pictures = {"Hessian": H, "Gauss–Newton": G, "K-FAC": block_diagonal([kfac(*layer) for layer in layers]),
+            "ProxProp (FOOF)": foof, "BackProp": np.eye(len(g))}
+fig, axes = plt.subplots(1, 5, figsize=(11, 2.7))
+for ax, (name, matrix) in zip(axes, pictures.items()):
+    size = np.abs(matrix).max()
+    shown = np.sign(matrix) * np.sqrt(np.abs(matrix) / size)  # square roots, to see small entries
+    image = ax.imshow(shown, cmap="PuOr", vmin=-1, vmax=1, interpolation="nearest")
+    ax.axhline(first - 0.5, color="black", linewidth=0.5)
+    ax.axvline(first - 0.5, color="black", linewidth=0.5)
+    ax.set(xticks=[], yticks=[], title=name)
+    ax.grid(False)
+axes[0].set_yticks([first / 2, (first + len(g)) / 2], ["layer 1", "layer 2"], rotation=90, va="center")
+bar = fig.colorbar(image, ax=axes, ticks=[-1, 0, 1], shrink=0.8)
+bar.ax.set_yticklabels(["−max", "0", "max"])
+teach.show(fig, "Five matrices of 103 rows as images. Hessian and Gauss–Newton are full, with a fine "
+                "pattern in each layer's block; K-FAC keeps the blocks, without the parts between layers; "
+                "ProxProp keeps the input pattern on diagonals only; BackProp is the identity.")
+
+# %% [markdown]
+# From left to right each loses something: the curvature of the outputs; what lies between the layers, and
+# the dependence of inputs and $B_i$ (little at the start, where all $p_i$ are alike); the output factor;
+# the input factor. What survives in ProxProp is exact, though: no independence is assumed, nothing is
+# averaged over time.
+#
+# ## Does it matter for the step?
+#
+# Compare directions by their cosine to two references: the Levenberg–Marquardt step (10.4) with $\mu =
+# 0.01$, and Newton's, damped enough to make $H$ positive definite. Each method may choose its own damping,
+# on the horizontal axis.
+#
+# **Predict.** At the start of training, which has the larger cosine to the Levenberg–Marquardt step: (a)
+# the gradient, (b) ProxProp with its best damping?
+
+# %% tags=["predict"]
+nearer = None  # "a" or "b"
+
+# %%
+dampings = np.logspace(-4, 1, 16)
+
+
+def curves(seed, descent_steps):
+    """Return cosines to the two references: {reference: {method: array over dampings}}."""
+    net, X, y = batch(seed)
+    for _ in range(descent_steps):
+        ml.SGD(lr=0.5).step(net.parameters, ml.BackProp().direction(net, X, y)[1])
+    H, g = hessian(net, X, y), flat(ml.BackProp().direction(net, X, y)[1])
+    G, eye = gauss_newton(jacobian(net, X), output_curvature(net.predict_proba(X))), np.eye(len(g))
+    blocks = block_diagonal([kfac(*layer) for layer in factors(net, X)])
+    shift = max(0.01, -1.5 * np.linalg.eigvalsh((H + H.T) / 2)[0])
+    references = {"LM": np.linalg.solve(G + 0.01 * eye, g), "Newton": np.linalg.solve(H + shift * eye, g)}
+    steps = {"BackProp": [g] * 16, "K-FAC": [np.linalg.solve(blocks + mu * eye, g) for mu in dampings],
+             "Gauss–Newton": [np.linalg.solve(G + mu * eye, g) for mu in dampings],
+             "ProxProp exact": [flat(ml.ProxProp(1 / (len(X) * mu), last="implicit").direction(net, X, y)[1])
+                                for mu in dampings]}
+    return {reference: {name: np.array([cosine(d, target) for d in each]) for name, each in steps.items()}
+            for reference, target in references.items()}
+
+
+found = {count: [curves(seed, count) for seed in (0, 1, 2)] for count in (0, 300)}
+best = {name: np.median([run["LM"][name].max() for run in found[0]]) for name in found[0][0]["LM"]}
+teach.reveal(nearer, "b" if best["ProxProp exact"] > best["BackProp"] else "a", "Medians of three seeds:")
+print({name: round(float(value), 2) for name, value in best.items()})
+
+# %%
+looks = {"K-FAC": {"color": teach.COLORS["purple"], "linestyle": "--", "marker": "*"},
+         "Gauss–Newton": {"color": teach.COLORS["grey"], "linestyle": ":", "marker": ""}}
+panels = [("LM", 0, "to Levenberg–Marquardt, start"), ("Newton", 0, "to damped Newton, start"),
+          ("LM", 300, "to Levenberg–Marquardt, 300 steps later")]
+fig, axes = plt.subplots(1, 3, figsize=(11, 3.3), sharey=True)
+for ax, (reference, count, title) in zip(axes, panels):
+    for name in ("BackProp", "ProxProp exact", "K-FAC", "Gauss–Newton"):
+        runs = np.array([run[reference][name] for run in found[count]])
+        style = looks.get(name, {"marker": ""} if name == "BackProp" else {})
+        teach.band(ax, dampings, runs, "BackProp" if name in looks else name, label=name, **style)
+    ax.set(xscale="log", title=title, xlabel="μ = 1/(N τ_θ)", ylim=(0, 1.03))
+axes[0].set_ylabel("cosine")
+axes[1].legend(loc="lower right")
+teach.show(fig, "Cosines against damping. At the start ProxProp and K-FAC come far nearer to "
+                "Levenberg–Marquardt than the gradient does, K-FAC a little nearer; to damped Newton, whose "
+                "Hessian is indefinite, none comes near one. After 300 steps the gradient itself is near.")
+
+# %% [markdown]
+# Three lessons. At the start the input factor alone brings most of the gain; ProxProp's best damping is
+# about ten times Gauss–Newton's, since $B$, which it takes for the identity, is smaller than one. The
+# reference matters: what makes the Hessian indefinite is in the second sum of (10.1), which the whole
+# family leaves out. And 300 steps later the gradient points where little curvature is left, so that it is
+# as good as any.
+
+# %% [markdown]
+# ## Exercise 10.4 (break it): Newton uphill
+#
+# The smallest network: $J(w) = \frac12(w_2\tanh w_1 - 1)^2$. Find a point $w$ where Newton's step
+# $-H^{-1}\nabla J$ goes **uphill** (cosine of $H^{-1}\nabla J$ to the gradient below $-0.1$), and the
+# damped Gauss–Newton step does not. `check.toy(w)` returns gradient, Hessian and Gauss–Newton matrix.
+#
+# <details><summary>Hint 1: idea</summary>
+#
+# Newton's step seeks stationary points, of any kind. This loss has a saddle.
+#
+# </details>
+# <details><summary>Hint 2: equation</summary>
+#
+# Near 0: $J \approx \frac12 - w_1w_2$, with saddle 0, falling along $w_1 = w_2$.
+#
+# </details>
+# <details><summary>Hint 3: first line</summary>
+#
+# `uphill = np.array([0.1, ...])`
+#
+# </details>
+
+# %% tags=["exercise"]
+# Exercise 10.4
+# <solution uphill>
+uphill = np.array([0.25, 0.25])  # on the slope that leads down from the saddle at 0
+# </solution>
+
+# %% tags=["check"]
+uphill = check.newton_uphill(uphill, SEED)
+
+# %% tags=["mistake"]
+# says: stationary point
+uphill = np.array([1e-4, 1e-4])
+
+# %% tags=["mistake"]
+# says: positive definite here
+uphill = np.array([1.0, 1.2])
+
+# %% tags=["mistake"]
+# says: still downhill
+uphill = np.array([0.3, -0.3])
+
+# %%
+def toy_loss(w):
+    return (w[..., 1] * np.tanh(w[..., 0]) - 1) ** 2 / 2
+
+
+gradient, toy_H, toy_G = check.toy(uphill)
+ways = {"Newton": (-np.linalg.solve(toy_H, gradient), "vermillion"),
+        "Gauss–Newton, μ = 0.2": (-np.linalg.solve(toy_G + 0.2 * np.eye(2), gradient), "green"),
+        "gradient": (-gradient, "black")}
+fig, axes = plt.subplots(1, 2, figsize=(9, 3.6))
+grid = np.linspace(-1, 2, 80)
+teach.contours(axes[0], toy_loss, grid, grid)
+for name, (way, color) in ways.items():
+    arrow = {"arrowstyle": "->", "color": teach.COLORS[color], "lw": 2}
+    axes[0].annotate("", uphill + way, uphill, arrowprops=arrow)
+    axes[0].plot([], [], color=teach.COLORS[color], label=f"{name}: to J = {toy_loss(uphill + way):.2f}")
+axes[0].plot(0, 0, "k+", ms=9)
+axes[0].set(title=f"J = {toy_loss(uphill):.2f} at the tail; + is a saddle", xlabel="w₁", ylabel="w₂")
+axes[0].legend(loc="lower right", fontsize=8, frameon=True)
+axes[1].plot(np.linalg.eigvalsh(H), "-", color=teach.COLORS["vermillion"], label="Hessian")
+axes[1].plot(np.linalg.eigvalsh(G), "--", color=teach.COLORS["green"], label="Gauss–Newton")
+axes[1].set(title="eigenvalues, network 16-5-3", xlabel="number, sorted", ylim=(-0.7, 0.7))
+axes[1].legend(loc="upper left")
+teach.show(fig, "Left: contours of a two-parameter loss; Newton's arrow points back to the saddle, uphill, "
+                "the other two downhill. Right: sorted eigenvalues; the Hessian has negative ones, "
+                "Gauss–Newton has none.")
+
+# %% [markdown]
+# ## Exercise 10.5 (open): add the missing factor?
+#
+# K-FAC's second factor costs a backward pass with another signal, an average over time, and a factorisation
+# a layer. From the figures: what would it buy ProxProp, at which stage, and what would you measure before
+# adding it? Five lines.
+
+# %% [markdown] tags=["answer"]
+# **One answer.** In the figure it buys a few hundredths of cosine over the input factor at the start, and
+# less later; it also fixes the scale, so that one damping suits all layers. It costs what the backward pass
+# and an $n_l\times n_l$ solve cost, and $B$ must be estimated, so it is noisy or old. Before adding it:
+# training loss against seconds at each method's best damping and step size, on networks wide enough that
+# solves matter. Cosine is not progress: the gradient has cosine one to itself.
+
+# %%
+low, high = np.linalg.eigvalsh(H)[0], np.linalg.eigvalsh(G)[0]
+teach.record("least eigenvalue of the Hessian", low, expected=-0.5, tolerance=0.03)
+teach.record("least eigenvalue of Gauss–Newton", high, expected=0, tolerance=1e-6)
+for name, value in {"BackProp": 0.49, "ProxProp exact": 0.92, "K-FAC": 0.96}.items():
+    teach.record(f"cosine to Levenberg–Marquardt, {name}", best[name], expected=value, tolerance=0.04)
+later = np.median([run["LM"]["BackProp"][0] for run in found[300]])
+teach.record("the gradient's cosine, 300 steps later", later, expected=0.99, tolerance=0.01)
+at = np.median([dampings[run["LM"]["ProxProp exact"].argmax()] for run in found[0]])
+teach.record("ProxProp's best damping at the start", at, expected=0.1, tolerance=0.06)
+
+# %% [markdown]
+# ## Summary
+#
+# - Hessian = Gauss–Newton + curvature of the outputs; only the first is always positive semidefinite.
+# - On a linear layer with squared error an implicit step *is* Levenberg–Marquardt, divided by $N$, with
+#   $\mu = 1/(N\tau_\theta)$.
+# - In a deep network ProxProp keeps each block's input factor, exactly, and takes its output factor for the
+#   identity.
+#
+# **What this does not show.** One network of 103 parameters, one batch, three seeds, and angles: nothing
+# about training speed. K-FAC in practice averages its factors over batches and samples labels from the
+# model; here both factors are exact.
+#
+# **References.** Martens, Grosse, *Optimizing Neural Networks with Kronecker-factored Approximate
+# Curvature*, ICML 2015: (10.7). Benzing, *Gradient Descent on Neurons and its Link to Approximate
+# Second-order Optimization*, ICML 2022: FOOF, and that the input factor matters most. Frerix et al.,
+# *Proximal Backpropagation*, ICLR 2018, Proposition 2: ProxProp's matrix. Nocedal and Wright, *Numerical
+# Optimization*, 2006, §10.3: Gauss–Newton and Levenberg–Marquardt.
