@@ -45,7 +45,7 @@ class Reference(NamedTuple):
     def value(self):
         """The first candidate, except where the others, of shorter steps, contradict it: there it has met a kink."""
         first, last = self.candidates[0], self.candidates[-1]
-        return np.where(abs(first - last) > 1e-5 * (1 + np.max(abs(last), initial=0.0)), last, first)
+        return np.where(abs(first - last) > 1e-9 + 1e-6 * np.max(abs(last), initial=0.0), last, first)
 
     def nearest(self, claimed):
         """Return, entry by entry, the candidate nearest to what is claimed."""
