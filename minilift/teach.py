@@ -251,7 +251,8 @@ def verdict(exercise, status, claims, message, has_fallback):
         lines += [f"      {c.text:<{width}}  error {c.error:.1e}  (tolerance {c.tolerance:.0e})"
                   f"{'' if c.holds else '   <- too large'}" for c in claims]
     if message:
-        lines.append(f"      Probably: {message}" if claims else f"      {message}")
+        guess = claims and not message.startswith("your ")  # an exception needs no guess
+        lines.append(f"      Probably: {message}" if guess else f"      {message}")
     if status != "PASS" and has_fallback:
         lines.append("      The cells below go on with a stand-in, so that their results are right.")
     return "\n".join(lines)

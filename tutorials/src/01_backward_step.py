@@ -340,7 +340,8 @@ for name, factor in factors.items():
     ax.plot(s, np.abs(factor), **line)
 for height, value in zip((3e-3, 1.3e-3, 5e-4, 2e-4), step_sizes):
     ax.plot([value * mu / L, value], [height] * 2, "|-", color=teach.COLORS["grey"], ms=8)
-    ax.text(value * mu / L, height * 1.2, f"τL = {value:g}: from τμ to τL", fontsize=8)
+    start, side = (value, "right") if value > 10 else (value * mu / L, "left")  # beside the flow, not on it
+    ax.text(start, height * 1.2, f"τL = {value:g}: from τμ to τL", fontsize=8, ha=side)
 ax.axhline(1, color=teach.COLORS["black"], linewidth=0.8)
 ax.axvline(2, color=teach.COLORS["grey"], linestyle=":")
 ax.set(xscale="log", yscale="log", ylim=(1e-4, 20), xlabel="s = τλ", ylabel="size of the factor")

@@ -261,7 +261,7 @@ teach.holds("slope of the envelope", slope, (v - soft_threshold(v, tau)) / tau, 
 # $$ v = \mathrm{prox}_{\tau f}(v) + \tau\, \mathrm{prox}_{f^*/\tau}(v/\tau). \tag{2.5} $$
 #
 # The second law: convex slopes grow, $\langle p - q, u - w\rangle \ge 0$, so the images $u$ and $w$ of two
-# points obey
+# points $v_u$ and $v_w$ obey
 #
 # $$ \|u - w\|^2 \le \langle u - w,\; v_u - v_w \rangle, \tag{2.6} $$
 #
@@ -468,7 +468,8 @@ teach.record("largest move between neighbours at τ = 0.9", largest[0.9], expect
 #
 # - A prox is an implicit step, $u = v - \tau f'(u)$; a brute-force argmin on a grid is its reference
 #   implementation.
-# - It is a gradient step on the Moreau envelope, which keeps the minima and rounds off the rest.
+# - It is a gradient step on the Moreau envelope, which keeps the least value and its places. The kinks of a
+#   convex $f$ go; a non-convex one may get a new kink, where its prox jumps.
 # - Convex: unique, and never drives points apart. Non-convex: unique for $\tau\rho < 1$, and it may jump
 #   beyond.
 #

@@ -298,7 +298,7 @@ teach.holds("BackProp's direction", library[0], ml.BackProp().direction(net, X, 
 #    = \langle \nabla J, t \rangle + O(h^2) + O(\varepsilon / h), \tag{3.7} $$
 #
 # where $\varepsilon$ is the unit rounding, 1e-16 in float64. One random direction tests all entries at
-# once; that a wrong gradient passes has probability zero.
+# once: but for rounding, a wrong gradient passes with probability zero.
 #
 # If $J$ can be evaluated at complex numbers, there is a way without any subtraction:
 #
@@ -363,8 +363,8 @@ teach.show(fig, "The V-curve: the error of central differences falls with h² as
                 "1/h; in float32 the V lies some hundred thousand times higher; the complex step has no rising branch.")
 
 # %% [markdown]
-# The bottom of the V lies below 1e-8 in float64. In float32 it is near 1e-4, which many wrong gradients
-# pass: **derive in float64**, train in float32.
+# The bottom of the V lies below 1e-8 in float64. In float32 it is near 1e-4: there a fault of that size
+# cannot be told from rounding. **Derive in float64**, train in float32.
 
 # %% [markdown]
 # ## Exercise 3.4 (core): find the bug

@@ -80,7 +80,6 @@ teach.holds("with the old W the signal is BackProp's", chained, blocks[1].g_a)
 # $2\eta$ times the gradient of the loss, provided that $\delta_l$ is BackProp's.
 #
 # Write (9.3) for ReLU.
-
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -473,7 +472,7 @@ teach.holds("SIBP stays", flat(steps), 0 * gradient)
 # %% [markdown]
 # ## Exercise 9.4 (break it): a slope of zero, a better place elsewhere
 #
-# In the figure above $c$ decides which of the two minima is the lower, and the solution jumps where they
+# In the first figure $c$ decides which of the two minima is the lower, and the solution jumps where they
 # tie, as the prox of the double well did in notebook 02; the convex problem knows no such choice.
 #
 # "Zero gradient, so nothing moves" needs a solver that follows slopes. For the scalar fit (9.5) find $(a,
