@@ -1,4 +1,7 @@
-r"""Checks of notebook 06: conjugate gradients on :math:`(\tilde a^T\tilde a + \beta I)\,d = \tilde a^T g`, β = 1/τ_θ."""
+r"""Checks of notebook 06: conjugate gradients on
+
+.. math:: (\tilde a^T\tilde a + \beta I)\,d = \tilde a^T g, \qquad \beta = 1/\tau_\theta.
+"""
 
 from __future__ import annotations
 
@@ -39,9 +42,10 @@ def krylov_misfit(M, b, d, steps):
 
 
 def library_first_step(M, b):
-    """Return one step of the library's CG: with L Lᵀ = M as [a] and g = L⁻¹b its system is (M + βI) d = b, β → 0."""
+    """Return one step of the library's CG on L Lᵀ d = b, where L Lᵀ = M: its a is Lᵀ, its g is L⁻¹b, β = 0."""
     root = np.linalg.cholesky(M).T
-    return solvers.conjugate_gradients(Gram(root, side="parameter", bias=False), np.linalg.solve(root.T, b), 0.0, 1).value
+    gram = Gram(root, side="parameter", bias=False)
+    return solvers.conjugate_gradients(gram, np.linalg.solve(root.T, b), 0.0, 1).value
 
 
 def first_step(answer, seed):
@@ -59,7 +63,8 @@ def first_step(answer, seed):
 
     def mistakes(step):
         d, along = step(M, b), dots(b, M @ b)
-        yield same(d, np.sum(b * b) / np.sum(along) * b), "all units share one step length here; each has its own problem"
+        yield same(d, np.sum(b * b) / np.sum(along) * b), \
+            "all units share one step length here; each has its own problem"
         yield same(d, along / dots(b, b) * b), "the fraction is upside down"
         yield same(d, b / np.linalg.norm(M, 2)), "1/λ_max is stable, but not the best step"
         yield same(d, np.sqrt(dots(b, b)) / along * b), "the norm must be squared"
@@ -105,7 +110,8 @@ def conjugate_gradients(answer, seed):
     def mistakes(cg):
         two = cg(a, g, tau_theta, 2)
         joint = solvers.conjugate_gradients(Gram(a), g, 1 / tau_theta, 2, joint=True).value
-        yield same(two, wrong_cg(a, g, tau_theta, 2, gamma=0)), "γ is missing: repeated exact line searches are steepest descent"
+        yield same(two, wrong_cg(a, g, tau_theta, 2, gamma=0)), \
+            "γ is missing: repeated exact line searches are steepest descent"
         yield same(two, wrong_cg(a, g, tau_theta, 2, alias=True)), \
             "after p = r both names stand for one and the same array, which r −= α Mp changes"
         yield same(two, joint), "one step length for all units; each has its own problem (sum over axis 0 only)"

@@ -1,4 +1,7 @@
-r"""Checks of notebook 05: :math:`\arg\min_\theta \tfrac12\|\tilde a\theta - z^{½}\|^2 + \|\theta - \theta_k\|^2/(2\tau_\theta)`."""
+r"""Checks of notebook 05: the implicit step in the weights of one layer,
+
+.. math:: \arg\min_\theta \tfrac12\|\tilde a\theta - z^{½}\|^2 + \tfrac{1}{2\tau_\theta}\|\theta - \theta_k\|^2.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +74,8 @@ def coefficients(answer, seed):
         for a, g in problems:
             for tau_theta in (0.2, 50.0):
                 U = np.asarray(found(a, g, tau_theta), dtype=float)
-                yield claim(f"N = {len(a)}, n = {a.shape[1]}, τ_θ = {tau_theta:g}: U has the shape of g", U.shape, g.shape)
+                case = f"N = {len(a)}, n = {a.shape[1]}, τ_θ = {tau_theta:g}"
+                yield claim(f"{case}: U has the shape of g", U.shape, g.shape)
                 yield claim("  and M ãᵀU = ãᵀg", damped(a, tau_theta) @ tilde(a).T @ U, tilde(a).T @ g, 1e-10)
 
     def mistakes(found):
@@ -149,7 +153,8 @@ def lost_digits(answer, seed):
 
     def claims(found):
         samples, inputs, tau_theta = sizes(found)
-        yield Claim("N and n lie between 1 and 100 (excess)", max(0, 1 - samples, 1 - inputs, samples - 100, inputs - 100), 0)
+        excess = max(0, 1 - samples, 1 - inputs, samples - 100, inputs - 100)
+        yield Claim("N and n lie between 1 and 100 (excess)", excess, 0)
         yield Claim("τ_θ is positive (shortfall)", max(0.0, 1e-12 - tau_theta), 0.0)
         if 1 <= samples <= 100 and 1 <= inputs <= 100 and tau_theta > 0:
             sample, parameter = errors(found)

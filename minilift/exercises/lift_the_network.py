@@ -2,6 +2,8 @@ r"""Checks of notebook 04: the penalty energy, its gradients, Algorithm 1 and an
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from minilift import BackProp, SquaredError, mlp
@@ -35,7 +37,7 @@ def library_gradients(l, theta, a, z, Y, gamma, rho):
 def draw(seed):
     """Return rng and a network with weights of size 1, inputs and targets."""
     rng = np.random.default_rng(seed)
-    theta = [None] + [rng.normal(size=(m + 1, n)) / np.sqrt(m) for m, n in zip(WIDTHS, WIDTHS[1:])]
+    theta = [None] + [rng.normal(size=(m + 1, n)) / np.sqrt(m) for m, n in pairwise(WIDTHS)]
     return rng, theta, rng.normal(size=(7, WIDTHS[0])), rng.normal(size=(7, WIDTHS[-1]))
 
 
@@ -75,7 +77,8 @@ def penalty_energy(answer, seed):
         yield same(found, expected(2 * gamma, 2 * rho)), "the factor ½ of the penalties"
         yield same(found, expected(gamma, rho) + rho / 2 * np.sum(z_gaps[D]**2)), \
             "E has no penalty on the last map: there the loss takes φ(θ_D, a_{D−1}) itself"
-        yield same(found, expected(gamma / 7, rho / 7)), "the loss is a mean over the batch, the penalty is not averaged"
+        yield same(found, expected(gamma / 7, rho / 7)), \
+            "the loss is a mean over the batch, the penalty is not averaged"
 
     return check("4.1", answer, claims, mistakes, fallback=library_energy)
 
@@ -173,7 +176,7 @@ def library_discrepancy(a, W, g, tau):
 
 def discrepancy(answer, seed):
     """Exercise 4.4: the formula against the two sweeps, done literally, on every map that is affected."""
-    rng, theta, X, Y = draw(seed)
+    _, theta, X, Y = draw(seed)
     net = network(theta)
     state = net.forward(X)
 
@@ -213,7 +216,7 @@ def library_implicit_activation(a, theta_D, Y, tau):
 
 def implicit_activation(answer, seed):
     """Exercise 4.5: the optimality condition of the implicit step on the last activation."""
-    rng, theta, X, Y = draw(seed)
+    rng, theta, _, Y = draw(seed)
     a, last = rng.normal(size=(7, WIDTHS[-2])), theta[-1]
     W, b = last[:-1], last[-1]
 

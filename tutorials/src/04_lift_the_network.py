@@ -485,9 +485,9 @@ def discrepancy(a, W, g, tau):
 # $$ \theta_l^{\text{wrong}} - \theta_l^{+} = \tau\,\tilde a^T g\, W^TW + \tau^2\, [gW^T\ \ 0]^T g\,(I - W^TW).
 #    \tag{4.8} $$
 #
-# Its first term is as large as the step itself: **the relative error does not vanish as $\tau \to 0$**. A
-# convergence test with small steps would not forgive it, and where $\|W\| > 1$ the step may even point
-# uphill.
+# Its first term is as large as the step itself: **the relative error does not vanish as $\tau \to 0$**. For
+# small $\tau$ the wrong step is $-\tau\,\tilde a^T g\,(I - W^TW)$, and where $\|W\| > 1$ it may point uphill.
+# The figure scales $W$, with $a$ and $g$ as they are, and gives the cosine of the wrong and the right step.
 
 # %%
 signal = (z[2] - literal.z[2]) / tau  # ∂J/∂z_2, as the half step has it
@@ -496,8 +496,10 @@ fig, ax = plt.subplots(figsize=(7.5, 3.2))
 for scale, color, line in ((0.5, "sky", "-."), (1, "blue", "-"), (2, "orange", "--"), (4, "vermillion", ":")):
     W = scale * theta[2][:-1]
     relative = [np.linalg.norm(discrepancy(a[1], W, signal, t)) / np.linalg.norm(t * dJ[1]) for t in taus]
-    directions[scale] = relative[0]
-    ax.plot(taus, relative, line, color=teach.COLORS[color], label=f"W scaled by {scale}")
+    wrong = discrepancy(a[1], W, signal, taus[0]) - taus[0] * dJ[1]
+    cosine = -np.sum(wrong * dJ[1]) / np.linalg.norm(wrong) / np.linalg.norm(dJ[1])
+    directions[scale] = relative[0], cosine
+    ax.plot(taus, relative, line, color=teach.COLORS[color], label=f"{scale} W: cosine {cosine:.2f}")
 ax.axhline(1, color="black", linewidth=0.8)
 ax.set(xscale="log", yscale="log", xlabel="τ", ylabel="‖discrepancy‖ / ‖τ∇J‖", ylim=(1e-2, 1e3))
 ax.legend(ncols=2)
@@ -520,9 +522,9 @@ teach.show(fig, "Relative size of the discrepancy of map 2 against τ, for weigh
 # $$ \hat J(\theta_1, \dots, \theta_{D-1}) = \min_u\; L_y(\varphi(\theta_D, u)) + \tfrac{1}{2\tau}
 #    \|u - a_{D-1}(\theta)\|^2 \;\le\; J. \tag{4.10} $$
 #
-# The step is stable for every $\tau$, but it answers another question: with growing $\tau$, $\hat J$ is lower
-# and flatter than $J$, and its fixed points are others. This is why ProxProp steps implicitly in $\theta$
-# only, where the fixed points stay those of $J$ (notebook 05).
+# The step in $a$ is stable for every $\tau$, but it answers another question: with growing $\tau$, $\hat J$
+# is lower and flatter than $J$, and its fixed points are others. This is why ProxProp steps implicitly in
+# $\theta$ only, where the fixed points stay those of $J$ (notebook 05).
 
 # %% [markdown]
 # ## Exercise 4.5 (core): the implicit step on an activation
@@ -585,6 +587,7 @@ def J_hat(hidden):
 
 signal = (a[D - 1] - implicit_activation(a[D - 1], theta[D], Y, tau)) / tau  # instead of ∂J/∂a_{D−1}
 h, hidden = 1e-4, theta[1:D]
+teach.holds("Ĵ is not above J", max(J_hat(hidden) - J, 0), 0)
 for l in range(D - 1, 0, -1):
     g = (1 - a[l] ** 2) * signal
     step = np.hstack([a[l - 1], np.ones((len(X), 1))]).T @ g  # what the sweep subtracts, over τ
@@ -626,7 +629,8 @@ teach.record("factor by which the explicit step raises its own term, map 3", aft
              tolerance=150)
 stable = 2 / np.linalg.norm(ml.maps.Gram(a[2], side="parameter").matrix, 2)
 teach.record("largest stable step for θ_3, where 1 is taken", stable, expected=0.04, tolerance=0.005)
-teach.record("relative discrepancy of map 2 as τ → 0", directions[1], expected=0.4, tolerance=0.05)
+teach.record("relative discrepancy of map 2 as τ → 0", directions[1][0], expected=0.4, tolerance=0.05)
+teach.record("cosine of wrong and right step, 4 W", directions[4][1], expected=-0.58, tolerance=0.05)
 teach.record("J after the sweep over J", J_new / J, expected=0.875, tolerance=0.01)
 
 # %% [markdown]

@@ -143,9 +143,11 @@ print(f"cosine to the gradient: {angles.min():.3f} or more in each unit, "
 # ## The next steps: do not undo the last
 #
 # Repeating such steps is steepest descent: slow, since each search spoils the minimum found before. Better
-# search along $p_{k+1} = r_{k+1} + \gamma_k p_k$ with $\gamma_k$ such that $\langle p_{k+1}, Mp_k\rangle =
-# 0$: moving along $p_{k+1}$ then leaves the slope along $p_k$ at zero. With $r_{k+1} = r_k - \alpha_k Mp_k$
-# one finds
+# search along $p_{k+1} = r_{k+1} + \gamma_k p_k$ with $\gamma_k$ such that
+# $\langle p_{k+1}, Mp_k\rangle = 0$: moving along $p_{k+1}$ then leaves the slope along $p_k$ at zero. Each
+# search leaves $r_{k+1} = r_k - \alpha_k Mp_k$ orthogonal to $p_k$. Hence
+# $\langle p_k, r_k\rangle = \|r_k\|^2$ and $\langle r_{k+1}, r_k\rangle = 0$, and with
+# $Mp_k = (r_k - r_{k+1})/\alpha_k$
 #
 # $$ \alpha_k = \frac{\|r_k\|^2}{\langle p_k, Mp_k\rangle}, \qquad \gamma_k =
 # -\frac{\langle r_{k+1}, Mp_k\rangle}{\langle p_k, Mp_k\rangle} = \frac{\|r_{k+1}\|^2}{\|r_k\|^2}.
@@ -448,7 +450,7 @@ teach.holds("one step and three are the same in both", [apart[1], apart[3]], [0,
 # </details>
 # <details><summary>Hint 3: first line</summary>
 #
-# `spectrum = np.logspace(0, 4, 16)` is one; `np.linspace(1, 10, 16)` is none. Why?
+# `spectrum = 10.0 ** np.linspace(0, ..., 16)`
 #
 # </details>
 
@@ -531,7 +533,8 @@ k, relative = np.arange(1, 21), {}
 fig, axes = plt.subplots(1, 2, figsize=(10, 3.5), sharey=True)
 for ax, (title, (rows_, n, m)) in zip(axes, shapes.items()):
     backprop = 6 * rows_ * n * m
-    for name, color, line in (("matrix-free", "orange", "--"), ("sample", "blue", "-"), ("parameter", "green", "-.")):
+    for name, color, line in (("matrix-free", "orange", "--"), ("sample", "blue", "-"),
+                              ("parameter", "green", "-.")):
         cost = np.array([prices(rows_, n, m, int(steps))[name] for steps in k]) / backprop
         size = {"sample": rows_, "parameter": n}.get(name)
         ax.plot(k, cost, line, color=teach.COLORS[color], label="CG, " + name.replace("parameter", "ãᵀã formed"))
@@ -566,7 +569,8 @@ teach.record("error after 31 steps, τ_θ = 100, log10", np.log10(at_the_end), e
 teach.record("error after 10 steps, τ_θ = 100", errors[100.0][9], expected=0.16, tolerance=0.03)
 teach.record("error after 10 steps, τ_θ = 10000", errors[1e4][9], expected=0.18, tolerance=0.03)
 teach.record("cosine of cg3 to exact, τ_θ = 100", to_exact[100.0][2], expected=0.5, tolerance=0.05)
-teach.record("16 dimensions, κ = 311: error at k = 16, log10", np.log10(curves[311][15]), expected=-2.6, tolerance=0.4)
+teach.record("16 dimensions, κ = 311: error at k = 16, log10", np.log10(curves[311][15]), expected=-2.6,
+             tolerance=0.4)
 teach.record("the same at k = 20, log10", np.log10(curves[311][19]), expected=-9.8, tolerance=1)
 teach.record("fully connected, exact in sample space, over backprop",
              relative["full", "sample"][0] + 2 * 500**3 / (6 * 500 * 4000 * 1000), expected=0.23, tolerance=0.01)
