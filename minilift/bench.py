@@ -944,7 +944,14 @@ def heading(about):
     return "\n".join([about["command"],
                       f"{at['processor']}, {at['cores']} cores, {at['threads']} threads, {at['blas']}{load}",
                       f"{versions}; commit {at['commit']}, {at['date']}",
-                      "median (smallest–largest) over the rounds; ratios pair by pair"])
+                      "median (smallest–largest) over the rounds; ratios pair by pair", *busy(at)])
+
+
+def busy(at):
+    """Return a warning if others were at work on the machine when the measurement began."""
+    if not at["load before"] or at["load before"][0] <= at["cores"] / 2:
+        return []
+    return ["WARNING: the machine was busy with other work; times, ratios and verdicts below are not to be relied on"]
 
 
 def progress(text):

@@ -810,7 +810,10 @@ def curve_figure(results, data):
     if accuracy:
         panels[2].set_ylabel("validation accuracy")
         for label, value in results.experiment.paper.get("best validation accuracy", {}).items():
-            panels[2].axhline(value, color="grey", linewidth=0.8, linestyle=":" if label == "backprop" else "--")
+            below = label == "backprop"
+            panels[2].axhline(value, color="grey", linewidth=0.8, linestyle=":" if below else "--")
+            panels[2].annotate(f"the paper's best, CIFAR-10: {label}", (0, value), fontsize=7,
+                               xytext=(2, -8 if below else 2), textcoords="offset points")
     figure.suptitle(f"{results.experiment.title}: {data}", fontsize=10)
     plots.legend(figure, by_column)
     return figure
@@ -838,7 +841,11 @@ def with_section(text, body):
 
 
 def section(folder):
-    """Return the results of all files of a folder as Markdown: those of `bench step` first."""
+    """Return the results of all files of a folder as Markdown: those of `bench step` first.
+
+    The files are ``step.json`` of `minilift bench step` and, under names of one's choice, ``results.json`` of
+    experiments; the figure of NAME.json for a data set is NAME-DATA.png.
+    """
     files = {path: json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path(folder).glob("*.json"))}
     lines = []
     for path, about in sorted(files.items(), key=lambda item: "verdicts" in item[1]):
@@ -896,6 +903,8 @@ def markdown(cells):
 
 def add_arguments(parser):
     """Declare the options of `minilift reproduce`."""
+    parser.epilog = ("--jobs goes to joblib; a Dask or Ray cluster serves as its backend when "
+                     "minilift.reproduce.reproduce(…) is called within joblib.parallel_config(\"dask\") or (\"ray\").")
     parser.add_argument("experiment", metavar="EXPERIMENT", nargs="?", help=", ".join(EXPERIMENTS))
     parser.add_argument("--scale", default="small", metavar="{small,medium,paper}",
                         help="small: embedded or generated data, minutes; medium: real data, a smaller network; paper: "

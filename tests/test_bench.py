@@ -269,6 +269,12 @@ def test_a_step_is_measured_and_written_down(tmp_path):
     assert record["machine"]["processor"] in text
 
 
+def test_a_busy_machine_is_said_to_be_one():
+    assert not bench.busy({"load before": [0.4, 0, 0], "cores": 2})
+    assert "not to be relied on" in bench.busy({"load before": [1.4, 0, 0], "cores": 2})[0]
+    assert not bench.busy({"load before": None, "cores": 2}), "where the system does not tell"
+
+
 def test_memory_is_that_of_a_process_of_its_own(tmp_path):
     ballast = np.ones(4 * 10**7)  # 320 MB in this process must not count in the other
     record, _ = results(tmp_path, "memory", "--network", "small", "--contender", "BackProp")
