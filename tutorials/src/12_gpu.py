@@ -1,0 +1,446 @@
+# %% [markdown]
+# # 12 · Move it to the GPU
+#
+# You will state how closely two number formats and two array libraries agree, time work that is done
+# elsewhere, and find the size from which a GPU pays.
+#
+# **Afterwards you can**
+# 1. measure agreement in ulps (Exercise 12.1);
+# 2. say beforehand how large an error in float32 may be (Exercise 12.2);
+# 3. time asynchronous work (Exercise 12.3);
+# 4. find where float32 stops learning (Exercise 12.4);
+# 5. predict a crossover before buying hardware (Exercise 12.5).
+#
+# **You need** notebook 05. **Time**: 45 minutes. This notebook is optional, and a GPU with CuPy is optional
+# in it: without one every cell runs, on NumPy alone, and the figures say so.
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+
+import minilift as ml
+from minilift import teach
+from minilift.exercises import gpu as check
+
+SEED = 0
+rng = np.random.default_rng(SEED)
+teach.style()
+teach.versions()
+
+# %% [markdown]
+# ## Is there a GPU?
+#
+# That CuPy can be imported says nothing: the machine may have no GPU, or one that does not answer. The
+# library asks it to add two numbers, and raises an error with the reason if that fails.
+
+# %%
+from minilift.backend import get_module, synchronize, to_numpy
+
+
+def usable(backend):
+    """Whether this backend can compute here."""
+    try:
+        get_module(backend)
+    except RuntimeError:  # CuPy is not installed, or no GPU answers
+        return False
+    return True
+
+
+backends = [name for name in ("numpy", "cupy") if usable(name)]
+heading = "NumPy and CuPy" if "cupy" in backends else "NumPy alone: no GPU answers here"
+fig, ax = plt.subplots(figsize=(6, 0.5))
+ax.text(0, 0.5, f"Backends compared below: {heading}.", va="center", fontsize=12)
+ax.axis("off")
+teach.show(fig, "One sentence, which says whether NumPy and CuPy are compared below or NumPy alone, with no GPU.")
+
+# %% [markdown]
+# A network is told its backend and dtype when it is made. Random numbers are always drawn by NumPy and then
+# moved: one seed is one network, everywhere. Public methods take NumPy arrays and move them; below them
+# nothing moves by itself.
+
+# %%
+data = ml.datasets.digits()
+X, y = data.X_train[:100], data.y_train[:100]
+method = ml.ProxProp(tau_theta=1.0)
+
+
+def directions(dtype, backend):
+    """Return the exact ProxProp directions of one network as NumPy arrays."""
+    net = ml.mlp([64, 128, 128, 10], seed=SEED, dtype=dtype, backend=backend)
+    return [to_numpy(d) for d in method.direction(net, X, y)[1]]
+
+
+reference = directions(np.float64, "numpy")
+print([f"{d.dtype} {d.shape}" for d in directions(np.float32, "numpy")])
+
+# %% [markdown]
+# ## Exercise 12.1 (warm-up): units in the last place
+#
+# Floats near $y$ are `np.spacing(y)` apart: one *ulp*. For arrays measure the largest difference against the
+# ulp of the largest entry, in the precision of $y$:
+#
+# $$ \mathrm{ulps}(x, y) = \frac{\max_i |x_i - y_i|}{\mathrm{spacing}(\max_i |y_i|)}. \tag{12.1} $$
+#
+# <details><summary>Hint 1: idea</summary>
+#
+# How many floats lie between the two, at the size of the largest entry?
+#
+# </details>
+# <details><summary>Hint 2: equation</summary>
+#
+# (12.1). `np.spacing` of a float32 is float32's. Subtract in float64.
+#
+# </details>
+# <details><summary>Hint 3: first line</summary>
+#
+# `spacing = np.spacing(np.abs(y).max())`
+#
+# </details>
+
+# %% tags=["exercise"]
+# Exercise 12.1
+def ulps(x, y):
+    """Return the distance of x from y, arrays of one shape and dtype, in ulps of y's largest entry."""
+    # <solution>
+    spacing = np.spacing(np.abs(y).max())
+    return float(np.abs(x.astype(np.float64) - y).max() / spacing)  # (12.1)
+    # </solution>
+
+# %% tags=["check"]
+ulps = check.ulps(ulps, SEED)
+
+# %% tags=["mistake"]
+# says: difference itself
+def ulps(x, y):
+    return float(np.abs(x.astype(np.float64) - y).max())
+
+# %% tags=["mistake"]
+# says: float64's spacing
+def ulps(x, y):
+    return float(np.abs(x.astype(np.float64) - y).max() / np.spacing(float(np.abs(y).max())))
+
+# %% tags=["mistake"]
+# says: the spacing at 1
+def ulps(x, y):
+    return float(np.abs(x.astype(np.float64) - y).max() / np.finfo(y.dtype).eps)
+
+# %% [markdown]
+# ## How large may the error be?
+#
+# Rounding to the nearest float changes a number by a factor $1 + \delta$, $|\delta| \le u$, with $u =
+# 2^{-24}$ in float32. In a sum of $n$ products, in any order, each term meets at most $n$ roundings. To
+# first order in $u$ the error of a matrix product therefore obeys, entry by entry,
+#
+# $$ |\mathrm{fl}(AB) - AB| \;\le\; n\,u\,|A|\,|B|. \tag{12.2} $$
+#
+# Mind the absolute values on the right: where terms cancel, the result is small and the error is not.
+
+# %% [markdown]
+# ## Exercise 12.2 (core): the bound
+#
+# Write the right-hand side of (12.2) for float32 arrays, computed in float64.
+#
+# <details><summary>Hint 1: idea</summary>
+#
+# Multiply the matrices of absolute values, then scale.
+#
+# </details>
+# <details><summary>Hint 2: equation</summary>
+#
+# $n$ is the length of the sums: the number of columns of $A$.
+#
+# </details>
+# <details><summary>Hint 3: first line</summary>
+#
+# `wide_a, wide_b = np.abs(A).astype(np.float64), np.abs(B).astype(np.float64)`
+#
+# </details>
+
+# %% tags=["exercise"]
+# Exercise 12.2
+def product_bound(A, B):
+    """Return a bound (m, k) of the error of A @ B in float32, for A (m, n), B (n, k)."""
+    # <solution>
+    wide_a, wide_b = np.abs(A).astype(np.float64), np.abs(B).astype(np.float64)
+    return A.shape[1] * 2.0**-24 * wide_a @ wide_b  # (12.2)
+    # </solution>
+
+# %% tags=["check"]
+product_bound = check.product_bound(product_bound, SEED)
+
+# %% tags=["mistake"]
+# says: instead of |A||B|
+def product_bound(A, B):
+    return A.shape[1] * 2.0**-24 * np.abs(A.astype(np.float64) @ B.astype(np.float64))
+
+# %% tags=["mistake"]
+# says: n is missing
+def product_bound(A, B):
+    return 2.0**-24 * np.abs(A).astype(np.float64) @ np.abs(B).astype(np.float64)
+
+# %% [markdown]
+# ## Predict
+#
+# The exact ProxProp direction of a small net, float32 against float64: products as in (12.2), and a solve
+# with 100 × 100 numbers, which multiplies errors by up to its condition number, here about 1000. We
+# state beforehand: *at most 512 ulps of float32 in every map* (9 of its 24 bits), and as many of float64
+# between backends. What will be found as the largest distance? (a) below 4 ulps; (b) 4 to 512; (c) more:
+# the statement is wrong.
+
+# %% tags=["predict"]
+within = None  # "a", "b" or "c"
+
+# %%
+STATED = 512  # ulps of the arrays' own dtype
+
+
+def distances(dtype, backend):
+    """Return the distance in ulps of each map's direction from the reference."""
+    return [ulps(d, r.astype(dtype)) for d, r in zip(directions(dtype, backend), reference)]
+
+
+found = {(np.dtype(t).name, b): distances(t, b) for b in backends for t in (np.float32, np.float64)}
+largest = max(max(each) for each in found.values())
+teach.reveal(within, "a" if largest < 4 else "b" if largest <= STATED else "c",
+             "The small matrix is inverted in float64, and only then applied in float32.")
+teach.holds("ulps beyond what was stated", max(0.0, largest - STATED), 0.0)
+
+# %%
+names = [f"{dtype}, {backend}" for dtype, backend in found]
+fig, ax = plt.subplots(figsize=(8, 0.9 + 0.5 * len(names)))
+for k, each in enumerate(found.values()):
+    ax.plot(np.maximum(each, 0.05), [k] * 3, "o", color=list(teach.COLORS.values())[(5, 0, 3, 1)[k]], ms=8)
+ax.axvline(STATED, color=teach.COLORS["black"], linestyle="--")
+ax.set(xscale="log", xlim=(0.03, 2000), yticks=range(len(names)), yticklabels=names, ylim=(-0.6, len(names) - 0.4),
+       xlabel="ulps from float64 on NumPy (left edge: equal).  Dashed: what was stated", title=heading)
+teach.show(fig, "Distance of each map's direction from the float64 one on NumPy, in ulps of its own precision: float32 "
+                "lies at 1 to 100 ulps, left of the dashed line at 512; float64 on NumPy is the reference.")
+
+# %% [markdown]
+# ## Exercise 12.3 (core): time what is not done yet
+#
+# A GPU answers "understood", not "done": `work()` queues a computation and returns. `wait()` returns when
+# the queue is empty, `clock()` is the time. The first call of anything also compiles it, and somebody
+# else's work may still be queued. Return the time of **one** piece of work,
+#
+# $$ t = t_{\text{done}} - t_{\text{started}}, \tag{12.3} $$
+#
+# with neither the first call nor old work in it. The check uses a simulated device.
+#
+# <details><summary>Hint 1: idea</summary>
+#
+# Whoever wants to know how long something took has to see it end, and must begin with empty hands.
+#
+# </details>
+# <details><summary>Hint 2: equation</summary>
+#
+# (12.3), with an empty queue at both readings.
+#
+# </details>
+# <details><summary>Hint 3: first line</summary>
+#
+# `work()`, to warm up.
+#
+# </details>
+
+# %% tags=["exercise"]
+# Exercise 12.3
+def timed(work, wait, clock):
+    """Return how long one work() takes until it is done."""
+    # <solution>
+    work()
+    wait()
+    started = clock()
+    work()
+    wait()
+    return clock() - started  # (12.3)
+    # </solution>
+
+# %% tags=["check"]
+timed = check.timed(timed, SEED)
+
+# %% tags=["mistake"]
+# says: not when it is done
+def timed(work, wait, clock):
+    work()
+    wait()
+    started = clock()
+    work()
+    return clock() - started
+
+# %% tags=["mistake"]
+# says: compiling and allocating
+def timed(work, wait, clock):
+    wait()
+    started = clock()
+    work()
+    wait()
+    return clock() - started
+
+# %% tags=["mistake"]
+# says: wait before the clock starts
+def timed(work, wait, clock):
+    work()
+    started = clock() + 5100
+    work()
+    wait()
+    return clock() - started
+
+# %% [markdown]
+# ## A model of the crossover
+#
+# A layer of width $n$ with a batch of $N$ costs about $2Nn^2$ operations. Each backend has a fixed cost
+# $t_0$ a step (for a GPU: launching dozens of kernels) and a speed $v$:
+#
+# $$ t(n) = t_0 + \frac{2 N n^2}{v}, \qquad
+# n^* = \sqrt{\frac{t_0^{\text{gpu}} - t_0^{\text{cpu}}}{2N\,(1/v_{\text{cpu}} - 1/v_{\text{gpu}})}}.
+# \tag{12.4} $$
+#
+# Below the crossover $n^*$ a GPU only adds delay.
+
+# %%
+def step_time(n, t0, speed, N=100):
+    return t0 + 2 * N * n**2 / speed  # (12.4)
+
+
+def crossover(t0_cpu, t0_gpu, v_cpu, v_gpu, N=100):
+    return np.sqrt((t0_gpu - t0_cpu) / (2 * N * (1 / v_cpu - 1 / v_gpu)))  # (12.4)
+
+
+guess = crossover(2e-4, 2e-3, 5e10, 5e12)
+teach.holds("both take equally long there", step_time(guess, 2e-4, 5e10), step_time(guess, 2e-3, 5e12))
+print(f"with 0.2 ms and 50 Gflop/s against 2 ms and 5000 Gflop/s: n* = {guess:.0f}")
+
+# %% [markdown]
+# ## Predict
+#
+# Between widths 64 and 1024 a CPU step does 256 times the work of a hidden layer. By what factor does its
+# time grow? (a) about 256; (b) clearly less, because of the fixed cost; (c) clearly more.
+
+# %% tags=["predict"]
+growth = None  # "a", "b" or "c"
+
+# %%
+from functools import partial
+from time import perf_counter
+
+widths = (64, 128, 256, 512, 1024)
+
+
+def step_seconds(n, backend, repeats=3):
+    """Return the seconds of `repeats` exact ProxProp directions, hidden width n, float32, each timed by itself."""
+    net = ml.mlp([64, n, n, 10], seed=SEED, backend=backend)
+    batch = net.to_backend(X), net.xp.asarray(y)
+    wait = partial(synchronize, net.xp)
+    return [timed(lambda: method.direction(net, *batch), wait, perf_counter) for _ in range(repeats)]
+
+
+times = {b: np.array([step_seconds(n, b) for n in widths]).T for b in backends}
+ratio = np.median(times["numpy"], axis=0)[-1] / np.median(times["numpy"], axis=0)[0]
+teach.reveal(growth, "b" if ratio < 180 else "a" if ratio < 360 else "c", "The first layers, the solve and Python "
+             "cost the same at every width, or grow more slowly.")
+
+# %%
+fig, ax = plt.subplots(figsize=(8, 3.6))
+for backend, name in zip(backends, ("BackProp", "ProxProp exact")):
+    look = {"label": {"numpy": "NumPy", "cupy": "CuPy"}[backend]}
+    teach.band(ax, widths, 1e3 * times[backend], name, **look)
+fixed = 1e3 * np.median(times["numpy"], axis=0)[0]
+slope = fixed * (np.array(widths) / widths[0]) ** 2
+ax.plot(widths, slope, ":", color=teach.COLORS["grey"], label="as the work of a hidden layer, n²")
+ax.set(xscale="log", yscale="log", xlabel="hidden width n", ylabel="milliseconds a step", title=heading)
+ax.set_xticks(widths, [str(n) for n in widths])
+ax.minorticks_off()
+ax.legend(loc="upper left")
+teach.show(fig, "Milliseconds of an exact ProxProp step against hidden width, median and range of three timings. "
+                "NumPy's curve is flat at first and steepens; it stays below the dotted n² line. CuPy's, "
+                "where a GPU answers, is flat.")
+
+# %% [markdown]
+# Where the two curves cross is your $n^*$; where there is only one, put your CPU's two numbers into (12.4)
+# and the GPU's from its data sheet, and mistrust the latter. The promise of sample space holds on both: the
+# system to be solved has the size of the **batch**, whatever the width.
+
+# %% [markdown]
+# ## Exercise 12.4 (break it): make float32 stand still
+#
+# A step $\theta - \tau d$ changes a float only if it reaches the next one, that is, if
+#
+# $$ |\tau d_i| > \tfrac12\,\mathrm{spacing}(\theta_i) \ge \tfrac{u}{2}\,|\theta_i| \tag{12.5} $$
+#
+# (about; going down from a power of two, half of that is enough). Find a $\tau > 0$ for which **no** entry
+# of the first map's weights moves in float32 and **every** one does in float64. Such steps are why the
+# library computes the *change* $d$ and never the difference of two sets of weights.
+#
+# <details><summary>Hint 1: idea</summary>
+#
+# Each entry has its own threshold. The most mobile one decides for float32.
+#
+# </details>
+# <details><summary>Hint 2: equation</summary>
+#
+# $\tau < \frac{u}{2}\cdot\frac12 \min_i |\theta_i| / |d_i|$ with $u = 2^{-24}$ is safe.
+#
+# </details>
+# <details><summary>Hint 3: first line</summary>
+#
+# `mobile = np.min(np.abs(theta) / np.abs(d))`
+#
+# </details>
+
+# %%
+net = ml.mlp([64, 128, 128, 10], seed=SEED, dtype=np.float32)
+moving = np.abs(reference[1]) > 1e-6  # the second map; a unit that is off for all 100 digits has d = 0
+theta, d = net.theta[2][moving].astype(np.float64), reference[1][moving]
+moving = np.abs(theta) > 1e-3
+theta, d = theta[moving], d[moving]
+
+# %% tags=["exercise"]
+# Exercise 12.4
+# <solution tau>
+mobile = np.min(np.abs(theta) / np.abs(d))
+tau = mobile * 2.0**-26  # (12.5)
+# </solution>
+
+# %% tags=["check"]
+tau = check.standing_still(tau, theta, d, SEED)
+
+# %% tags=["mistake"]
+# says: far too large
+tau = 1e-2
+
+# %% tags=["mistake"]
+# says: in float64 too
+tau = 1e-18
+
+# %% [markdown]
+# ## Exercise 12.5 (open): before buying
+#
+# Your network is 3072-4000-1000-4000-10 with batches of 500; a CPU step takes about half a second. Which
+# three measurements, each of a minute, would you make before asking for a GPU?
+
+# %% [markdown] tags=["answer"]
+# **One answer.** (1) Time a CPU step at three widths and fit $t_0$ and $v$ of (12.4): is it the arithmetic
+# that takes the time? (2) On a borrowed GPU, time **one** step, warmed up and waited for, and the transfer
+# of one batch. (3) Run both for 20 steps from one seed in float32 and compare the losses: equal at first,
+# apart later, since rounding differs; so compare final results over several seeds, not trajectories.
+
+# %%
+teach.record("float32: largest distance in ulps", max(found["float32", "numpy"]), expected=64, tolerance=64)
+teach.record("float64 on NumPy, ulps from itself", max(found["float64", "numpy"]), expected=0, tolerance=0)
+teach.record("crossover of the worked example", guess, expected=674, tolerance=1)
+
+# %% [markdown]
+# ## Summary
+#
+# - State agreement in ulps, with the bound that says how many are to be expected.
+# - A clock around work that is only queued measures nothing: warm up, wait, start, work, wait, stop.
+# - A GPU pays from a width on; below it, fixed costs rule.
+#
+# **What this does not show.** Whole training runs: roundings differ between backends, and trajectories part
+# after some hundreds of steps without either being wrong. One machine's times are nobody else's. Without a
+# GPU, nothing about one.
+#
+# **References.** Higham, *Accuracy and Stability of Numerical Algorithms*, 2002, §3.5: (12.2). Okuta et
+# al., *CuPy*, LearningSys 2017: the second backend. Frerix et al., *Proximal Backpropagation*, ICLR 2018,
+# §4.1: that its steps were timed on a GPU, which is why seconds have to be measured anew.
