@@ -9,7 +9,7 @@ import numpy as np
 
 from minilift import solvers
 from minilift.maps import Gram
-from minilift.teach import Claim, check, claim, same
+from minilift.teach import Claim, check, same
 
 
 def tilde(a):
@@ -20,6 +20,14 @@ def tilde(a):
 def dots(u, v):
     """Return the inner product of each pair of columns."""
     return np.sum(u * v, axis=0)
+
+
+def shaped(name, value, expected):
+    """Return `value` as an array if it has the shape of `expected`."""
+    value = np.asarray(value, dtype=float)
+    if value.shape != expected.shape:
+        raise ValueError(f"{name} has shape {value.shape} where {expected.shape} is expected")
+    return value
 
 
 def krylov_misfit(M, b, d, steps):
@@ -55,9 +63,7 @@ def first_step(answer, seed):
     M = root.T @ root + 0.5 * np.eye(5)
 
     def claims(step):
-        d = step(M, b)
-        outside, inside = krylov_misfit(M, b, d, 1)
-        yield claim("d_1 has the shape of b", np.shape(d), b.shape)
+        outside, inside = krylov_misfit(M, b, shaped("d_1", step(M, b), b), 1)
         yield Claim("each column is a multiple of its b", outside, 1e-12)
         yield Claim("no slope along b is left, in any unit", inside, 1e-12)
 
@@ -101,11 +107,10 @@ def conjugate_gradients(answer, seed):
 
     def claims(cg):
         for steps in (1, 2, 4):
-            d = cg(a, g, tau_theta, steps)
-            yield claim(f"k = {steps}: d has the shape of b", np.shape(d), b.shape)
+            d = shaped("d", cg(a, g, tau_theta, steps), b)
             outside, inside = krylov_misfit(M, b, d, steps)
-            yield Claim("  d lies in the Krylov space", outside, 1e-10)
-            yield Claim("  the residual is orthogonal to it", inside, 1e-10)
+            yield Claim(f"k = {steps}: d lies in the Krylov space", outside, 1e-10)
+            yield Claim("       and the residual is orthogonal to it", inside, 1e-10)
 
     def mistakes(cg):
         two = cg(a, g, tau_theta, 2)
@@ -160,11 +165,10 @@ def sample_space_cg(answer, seed):
         for a, g in problems:
             M, b = tilde(a).T @ tilde(a) + beta * np.eye(a.shape[1] + 1), tilde(a).T @ g
             for steps in (1, 3):
-                U = np.asarray(cg(tilde(a) @ tilde(a).T, g, beta, steps), dtype=float)
-                yield claim(f"N = {len(a)}, k = {steps}: U has the shape of g", U.shape, g.shape)
+                U = shaped("U", cg(tilde(a) @ tilde(a).T, g, beta, steps), g)
                 outside, inside = krylov_misfit(M, b, tilde(a).T @ U, steps)
-                yield Claim("  ãᵀU lies in the Krylov space", outside, 1e-9)
-                yield Claim("  its residual is orthogonal to it", inside, 1e-9)
+                yield Claim(f"N = {len(a)}, k = {steps}: ãᵀU lies in the Krylov space", outside, 1e-9)
+                yield Claim("              and its residual is orthogonal to it", inside, 1e-9)
 
     def mistakes(cg):
         a, g = problems[0]
