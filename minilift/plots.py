@@ -253,7 +253,7 @@ def graph(net):
     below = [repr(transfer).replace(" → ", "\n→ ") for transfer in net.sigma[1:]]
     below.append(textwrap.fill(repr(net.loss_function), 22))
     bottom = -0.45 - 0.12 * max(text.count("\n") + 1 for text in below)
-    figure = new_figure(1.75 * (D + 1.05), 1.2 * (2.75 - bottom), layout=None)
+    figure = new_figure(1.75 * (D + 1.05), 1.2 * (2.75 - bottom), layout="none")
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_xlim(-0.3, D + 0.75)
     axes.set_ylim(bottom, 2.75)
