@@ -477,7 +477,7 @@ for ax, (reference, count, title) in zip(axes, panels):
         runs = np.array([run[reference][name] for run in found[count]])
         style = looks.get(name, {"marker": ""} if name == "BackProp" else {})
         teach.band(ax, dampings, runs, "BackProp" if name in looks else name, label=name, **style)
-    ax.set(xscale="log", title=title, xlabel="μ = 1/(N τ_θ)", ylim=(0, 1.03))
+    ax.set(xscale="log", title=title, xlabel=r"$\mu = 1/(N\tau_\theta)$", ylim=(0, 1.03))
 axes[0].set_ylabel("cosine")
 axes[1].legend(loc="lower right")
 teach.show(fig, "Cosines against damping. At the start ProxProp and K-FAC come far nearer to "
@@ -485,11 +485,11 @@ teach.show(fig, "Cosines against damping. At the start ProxProp and K-FAC come f
                 "Hessian is indefinite, none comes near one. After 300 steps the gradient itself is near.")
 
 # %% [markdown]
-# Three lessons. At the start the input factor alone brings most of the gain; ProxProp's best damping is
-# about ten times Gauss–Newton's, since $B$, which it takes for the identity, is smaller than one. The
-# reference matters: what makes the Hessian indefinite is in the second sum of (10.1), which the whole
-# family leaves out. And 300 steps later the gradient points where little curvature is left, so that it is
-# as good as any.
+# Three lessons. (Gauss–Newton at $\mu = 0.01$ is the first reference itself.) At the start the input factor
+# alone brings most of the gain; ProxProp's best damping is about ten times Gauss–Newton's, since $B$, which
+# it takes for the identity, is smaller than one. The reference matters: what makes the Hessian indefinite
+# is in the second sum of (10.1), which the whole family leaves out. And 300 steps later the gradient points
+# where little curvature is left, so that it is as good as any.
 
 # %% [markdown]
 # ## Exercise 10.4 (break it): Newton uphill
