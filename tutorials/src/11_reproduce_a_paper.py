@@ -37,7 +37,7 @@ teach.versions()
 # | optimizer | Nesterov, momentum 0.95 | the same |
 # | initial weights | uniform, ±1/√n | the same |
 # | epochs | 50 | 10 (table), 12 (figure) |
-# | seeds | not stated | 3, all shown |
+# | runs | one number printed | 3, all shown |
 #
 # A miniature can contradict a mechanism; it cannot confirm a number. What should survive shrinking is an
 # order: who trains at which step size, who needs fewer epochs.
