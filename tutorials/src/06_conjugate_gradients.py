@@ -133,7 +133,7 @@ steps = (0.5, 0.9, 1.1, 2.0)
 best = all(np.all(q(M, t * cg1) > q(M, cg1)) for t in steps)
 angles = dots(cg1, b) / np.sqrt(dots(cg1, cg1) * dots(b, b))
 print(f"0.5, 0.9, 1.1 and 2 times the step are worse in every unit: {best}")
-print(f"cosine to the gradient: {angles.min():.3f} or more in each unit, "
+print(f"cosine to the gradient: at least {angles.min():.3f} in each unit, "
       f"{np.sum(cg1 * b) / np.linalg.norm(cg1) / np.linalg.norm(b):.3f} over all")
 
 # %% [markdown]
@@ -352,8 +352,8 @@ axes[0].set(xscale="log", ylim=(0, 1.02), xlabel="steps k", ylabel="cosine", tit
 axes[1].set(xscale="log", xlabel="steps k", title=r"of $d_k$ and the exact $d$")
 axes[1].set_xticks([1, 3, 10, 30], [1, 3, 10, 30])
 axes[0].legend(loc="lower left")
-teach.show(fig, "Cosines against the number of steps. Left: to the gradient, all start near 0.8 and fall, never "
-                "below 0. Right: to the exact solution, quickly 1 for small τ_θ, but at most one half "
+teach.show(fig, "Cosines against the number of steps. Left: to the gradient, they start between 0.78 and 0.9 "
+                "and level off above 0.2. Right: to the exact solution, quickly 1 for small τ_θ, but at most one half "
                 "after three steps for 100 and 10000.")
 
 # %% [markdown]
