@@ -148,15 +148,16 @@ def dead_unit(answer, seed):
         stay = relu_fit_value(np.float64(b), a, b, c)
         move = relu_fit_value(np.maximum((a + c * b) / (1 + c), 0.0), a, b, c)
         yield Claim("c is positive", max(0.0, 1e-6 - c), 0)
-        yield Claim("at u = b the gradient is zero, b off by 0.01 or more", max(0.0, 0.01 + b), 0)
+        yield Claim("at u = b the slope is zero, the unit off by 1 or more (shortfall)", max(0.0, 1 + b), 0)
         short = float(max(0.0, 0.01 - (stay - move)))
         yield Claim("a point on the other side is lower by 0.01 or more", short, 0)
 
     def mistakes(found):
         a, b, c = map(float, found)
         yield b >= 0, "the unit is on at this b, so the fit's gradient sees the target"
+        yield b > -1, "the unit is off, but nearer than asked: b must be at most −1"
         yield a <= 0, "with a ≤ 0 being off is what the target asks for"
         yield c * (a - b) ** 2 >= (1 + c) * a**2 - 0.03, \
             "staying is cheaper: the way from b to a costs more than the target is worth"
 
-    return check("9.4", answer, claims, mistakes, fallback=(1.0, -0.3, 0.5))
+    return check("9.4", answer, claims, mistakes, fallback=(1.0, -1.0, 0.2))

@@ -296,9 +296,9 @@ teach.show(fig, "Left: for three prices c the ReLU fit has a minimum at b and on
 # %% [markdown]
 # ## Exercise 9.3 (core): down through new weights
 #
-# Write the whole sweep. `fit(l, signal)` returns the new $\theta_l$ (weights, then the bias row) for the target
-# $F_l$ minus $\eta$ times `signal`; `z` is the list of pre-activations, and hidden layers are ReLU. From (9.2):
-# which signal does the fit need, and which goes down?
+# Write the whole sweep. `fit(l, signal)` returns the new $\theta_l$ (weights, then the bias row) for the
+# target $F_l$ minus $\eta$ times `signal`; `z` is the list of pre-activations, and hidden layers are ReLU.
+# From (9.2): which signal does the fit need, and which goes down?
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -476,8 +476,8 @@ teach.holds("SIBP stays", flat(steps), 0 * gradient)
 # tie, as the prox of the double well did in notebook 02; the convex problem knows no such choice.
 #
 # "Zero gradient, so nothing moves" needs a solver that follows slopes. For the scalar fit (9.5) find $(a,
-# b, c)$ such that the slope at $u = b$ is zero, and yet the least value lies elsewhere (lower by 0.01 at
-# least).
+# b, c)$ with $b \le -1$, much farther off than in the figure, such that the slope at $u = b$ is zero, and
+# yet the least value lies elsewhere (lower by 0.01 at least).
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -491,14 +491,14 @@ teach.holds("SIBP stays", flat(steps), 0 * gradient)
 # </details>
 # <details><summary>Hint 3: first line</summary>
 #
-# `b = -0.1`, then a small `c`.
+# `b = -1.0`, then choose a target `a`, and last how small `c` must be.
 #
 # </details>
 
 # %% tags=["exercise"]
 # Exercise 9.4
 # <solution dead>
-dead = (1.0, -0.3, 0.5)  # staying costs 0.5, moving 0.28
+dead = (1.0, -1.0, 0.2)  # staying costs 0.5, moving 0.33
 # </solution>
 
 # %% tags=["check"]
@@ -509,8 +509,12 @@ dead = check.dead_unit(dead, SEED)
 dead = (1.0, 0.3, 0.5)
 
 # %% tags=["mistake"]
+# says: nearer than
+dead = (1.0, -0.3, 0.5)
+
+# %% tags=["mistake"]
 # says: being off is what the target asks for
-dead = (-1.0, -0.3, 0.5)
+dead = (-1.0, -1.3, 0.5)
 
 # %% tags=["mistake"]
 # says: staying is cheaper
