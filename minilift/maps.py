@@ -142,6 +142,13 @@ class Gram:
         r"""Return the step in θ with coordinates u: :math:`\tilde A^T u` on the sample side."""
         return self.adjoint(u) if self.side == "sample" else u
 
+    def solve(self, inverse, g):
+        r"""Return the step :math:`\tilde A^T K^{-1} g` or :math:`C^{-1}\tilde A^T g`, by the cheaper of two products."""
+        if self.side == "parameter" or self.a.shape[1] >= g.shape[1]:
+            return self.lift(inverse @ self.lower(g))
+        solved = inverse @ self.a
+        return stacked_product(solved, g, ones=inverse.sum(axis=0)) if self.bias else solved.T @ g
+
     def weigh(self, u, gram_u):
         r"""Return w such that ⟨w, v⟩ is the inner product in θ of the steps with coordinates u and v.
 
@@ -175,12 +182,15 @@ class Gram:
         return stacked_product(self.a, g) if self.bias else self.a.T @ g
 
 
-def stacked_product(a, g):
-    r"""Return :math:`[a\;1]^T g` without forming the column of ones or a temporary of the result's size."""
+def stacked_product(a, g, ones=None):
+    r"""Return :math:`[a\;1]^T g`, or with another column `ones` in the place of 1, without forming [a 1]."""
     xp = array_module(a, g)
     result = xp.empty((a.shape[1] + 1, g.shape[1]), dtype=g.dtype)
     xp.matmul(a.T, g, out=result[:-1])
-    g.sum(axis=0, out=result[-1])
+    if ones is None:
+        g.sum(axis=0, out=result[-1])
+    else:
+        xp.matmul(ones, g, out=result[-1])
     return result
 
 

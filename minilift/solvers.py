@@ -76,7 +76,7 @@ def damped_solve(gram, g, damping):
     """
     xp = array_module(g)
     inverse = spd_inverse(gram.matrix + damping * xp.eye(len(gram.matrix)))
-    d = gram.lift(inverse.astype(g.dtype) @ gram.lower(g))  # ProxProp (13)
+    d = gram.solve(inverse.astype(g.dtype), g)  # ProxProp (13)
     return Solution(d, 0, partial(damped_residual, gram, g, damping, d))
 
 
