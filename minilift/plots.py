@@ -346,8 +346,8 @@ def prox_residual(net, X, y, l=1, method=None):
     r"""Return a figure of what an implicit step leaves of its target: one row a sample, one column an output channel.
 
     The target of ProxProp (11) is a change of z_l by −g_l (for τ = 1); the step d changes it by
-    :math:`-\tilde a\,d`. Drawn is the misfit :math:`\tilde a\,d - g_l`, which the damping and the filters' few parameters
-    leave.
+    :math:`-\tilde a\,d`. Drawn is the misfit :math:`\tilde a\,d - g_l`, which the damping and the few
+    parameters of the filters leave.
 
     Parameters
     ----------
@@ -389,7 +389,7 @@ def convolution_of(net, l):
 
 
 def picture_grid(pictures, title, rows="", columns=""):
-    """Return a figure of pictures (rows, columns, H, W) on one scale around zero, or (rows, columns, H, W, 3) in colour."""
+    """Return a figure of pictures (rows, columns, H, W), on one scale around zero, or with a last axis of 3 colours."""
     n_rows, n_columns = pictures.shape[:2]
     figure = new_figure(min(12, 1 + 0.7 * n_columns), min(12, 0.8 + 0.7 * n_rows))
     size = float(abs(pictures).max()) or 1.0
