@@ -522,7 +522,7 @@ teach.record("epochs that exact ProxProp needs", epochs_needed, expected=5, tole
 #   lead in step size fails.
 # - Per epoch and per second are two different results; report both.
 #
-# **What this does not show.** Whether the paper is right about CIFAR-10: other data, a net ten thousand times
+# **What this does not show.** Whether the paper is right about CIFAR-10: other data, a net two thousand times
 # smaller, fewer epochs. Three seeds and normal differences are a thin basis for (11.1).
 #
 # **References.** Frerix et al., *Proximal Backpropagation*, ICLR 2018, Table 1 and Fig. 2: the numbers and
