@@ -143,7 +143,7 @@ class Gram:
         return self.adjoint(u) if self.side == "sample" else u
 
     def solve(self, inverse, g):
-        r"""Return the step :math:`\tilde A^TK^{-1}g`, or :math:`C^{-1}\tilde A^Tg`, by the cheaper order of products."""
+        r"""Return the step :math:`\tilde A^TK^{-1}g`, or :math:`C^{-1}\tilde A^Tg`, cheaper product first."""
         if self.side == "parameter" or self.a.shape[1] >= g.shape[1]:
             return self.lift(inverse @ self.lower(g))
         solved = inverse @ self.a
