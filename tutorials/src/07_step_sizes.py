@@ -409,8 +409,9 @@ for ax, units in zip(axes, ("τ", "s")):
         look = control if name == "control" else {}
         teach.band(ax, scale * taus, runs[name], "BackProp" if name == "control" else name, ceiling, **look)
         color = look.get("color") or teach.METHODS[name][0]
-        ax.plot(scale * np.array(windows[name][:2]), [2.5e-4 * 0.6 ** k] * 2, color=color, linewidth=5)
-        ax.text(0.8 * scale * windows[name][0], 2.5e-4 * 0.6 ** k, name.split()[-1], ha="right", va="center", fontsize=8)
+        edges, height = scale * np.array(windows[name][:2]), 2.5e-4 * 0.6**k
+        ax.plot(edges, [height] * 2, color=color, linewidth=5)
+        ax.text(0.8 * edges[0], height, name.split()[-1], ha="right", va="center", fontsize=8)
     ax.axhline(level, color=teach.COLORS["black"], linewidth=0.8)
     ax.set(xscale="log", yscale="log", ylim=(2e-5, 3), xlim=(8e-4, 130))
 axes[0].set(xlabel="step size τ", ylabel=f"training loss after {EPOCHS} epochs", title="as reported\n")
