@@ -14,6 +14,7 @@ import numpy as np
 from minilift.arguments import known_name
 
 BACKENDS = ("numpy", "cupy")
+HALVED_ABOVE = 64  # size above which a triangular matrix is inverted by halves
 INVERSE_ERROR = 1e-4  # largest error of a small system solved by `spd_inverse` that passes for solved
 
 
@@ -123,16 +124,33 @@ def spd_inverse(matrix):
     if not bool(xp.isfinite(matrix.sum())):
         return xp.full(matrix.shape, np.nan)
     try:
-        inverse = xp.linalg.inv(matrix)
+        half = triangular_inverse(xp.linalg.cholesky(matrix))
+        inverse = half.T @ half
     except np.linalg.LinAlgError:
         inverse = xp.full(matrix.shape, np.nan)
     # CuPy does not raise on a failed factorisation, and a nearly singular matrix has an inverse of noise: let the
     # inverse show that it inverts. NaN compares false.
-    probe = xp.ones(len(matrix))
+    probe = xp.cos(xp.arange(len(matrix), dtype=np.float64))  # a vector without pattern
     if not bool((abs(matrix @ (inverse @ probe) - probe).max() < INVERSE_ERROR) & (inverse.diagonal() > 0).all()):
         raise ArithmeticError(f"a {matrix.shape[0]}×{matrix.shape[0]} matrix that should be positive definite is "
                               "not, to working precision: the damping is too small for these data "
                               "(use a smaller tau_theta, or eta)")
+    return inverse
+
+
+def triangular_inverse(factor):
+    r"""Return the inverse of a lower triangular matrix, by halves: of [A 0; B C] it is [A⁻¹ 0; −C⁻¹BA⁻¹ C⁻¹].
+
+    NumPy's own `inv` knows neither that half of the matrix is zero nor that the product of the halves is symmetric.
+    """
+    xp, n = array_module(factor), len(factor)
+    if n <= HALVED_ABOVE:
+        return xp.linalg.inv(factor)
+    upper, lower = slice(n // 2), slice(n // 2, n)
+    inverse = xp.zeros_like(factor)
+    inverse[upper, upper] = triangular_inverse(factor[upper, upper])
+    inverse[lower, lower] = triangular_inverse(factor[lower, lower])
+    inverse[lower, upper] = -inverse[lower, lower] @ (factor[lower, upper] @ inverse[upper, upper])
     return inverse
 
 
