@@ -27,6 +27,12 @@ from minilift import equations
 ROOT = Path(equations.__file__).parent.parent
 # these return a Solution: their argument is changed
 RIGHT_HAND_SIDES = {"damped_solve": 1, "conjugate_gradients": 1}
+# that a test fails is enough to know; looking for its smallest example takes minutes
+NO_SHRINKING = """
+from hypothesis import Phase
+settings.register_profile("mutations", parent=settings.get_profile("ci"), phases=[Phase.explicit, Phase.generate])
+settings.load_profile("mutations")
+"""
 OLD_ITERATES = {"at_half": "a", "half": "z"}  # what these lists are where the half step is forgotten
 
 
@@ -185,6 +191,8 @@ def copy_of_project(folder):
     for name in ("minilift", "tests", "data"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "setup.cfg", folder)
+    with open(folder / "tests" / "conftest.py", "a", encoding="utf-8") as conftest:
+        conftest.write(NO_SHRINKING)
     return folder
 
 
