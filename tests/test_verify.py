@@ -132,7 +132,8 @@ def test_a_local_problem_of_the_package():
 
 # ---- other libraries' layers
 
-def test_layers_of_pytorch():
+@pytest.mark.slow
+def test_layers_of_pytorch_with_200_seeds():
     torch = pytest.importorskip("torch")
     torch.set_num_threads(1)  # the arrays are tiny
 
@@ -165,9 +166,10 @@ def test_layers_of_pytorch():
             z = lent(z).requires_grad_()
             torch.nn.functional.cross_entropy(z, lent(y), reduction=self.reduction).backward()
             return z.grad.numpy()
-    for thing in (TorchGELU(), TorchLinear(4, 3), TorchCrossEntropy(), TorchCrossEntropy("sum"),
-                  ml.Network([TorchLinear(3, 4), TorchGELU(), TorchLinear(4, 2)], loss=TorchCrossEntropy())):
-        verified(thing)
+    verified(ml.Network([TorchLinear(3, 4), TorchGELU(), TorchLinear(4, 2)], loss=TorchCrossEntropy()))
+    for seed in range(200):
+        for thing in (TorchGELU(), TorchLinear(4, 3), TorchCrossEntropy(), TorchCrossEntropy("sum")):
+            ml.verify(thing, seed=seed).raise_for_failures()
 
 
 # ---- what is not a mistake
