@@ -186,9 +186,9 @@ def legend(figure, panels):
     if any(line.get_marker() == "x" for line in panels["epoch"].lines):
         handles.append(Line2D([], [], color=GREY, marker="x", linestyle="", markersize=8, markeredgewidth=2))
         labels.append("diverged")
-    wide = max(map(len, labels)) > 24
-    figure.legend(handles, labels, loc="outside lower center", ncols=1 if wide else min(len(labels), 4), fontsize=9,
-                  frameon=False, handlelength=3.5)
+    columns = max(1, min(4, len(labels), 72 // max(map(len, labels))))  # what a figure nine inches wide has room for
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=9, frameon=False,
+                  handlelength=3.5)
 
 
 # ---- residuals of inexact solves
