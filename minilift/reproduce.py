@@ -75,12 +75,16 @@ class Setting:
 
 
 class Variant(NamedTuple):
-    """One way of training: a method's label, a step size, and how to make the method and its optimizer."""
+    """One way of training: a method's label, a step size, how to make the method and its optimizer, and how long.
+
+    `times` is the number of epochs as a multiple of the setting's.
+    """
 
     label: str
     step: float
     method: Callable
     optimizer: Callable
+    times: int = 1
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,8 @@ class Experiment:
         Whether each label's step size is chosen with the first seed; else all variants run with all seeds.
     figure : {"steps", "curves"}
         Final loss against the step size, or curves over epochs and seconds.
+    note : str
+        What a reader of the table must know.
     """
 
     title: str
@@ -116,6 +122,7 @@ class Experiment:
     validation: float = 0.1
     tuned: bool = False
     figure: str = "curves"
+    note: str = ""
 
 
 class Job(NamedTuple):
@@ -210,14 +217,24 @@ FIRST_ORDER = {"sgd": (SGD, 1.0), "momentum": (HeavyBall, 0.1), "adam": (Adam, 0
 GRID = tuple(10 ** (-k / 2) for k in range(7))  # seven rates, each 0.316 of the one before
 
 
-def locoprop_variants(setting):
-    """Seven base rates for each; the same schedule, the notebook's, for all: warm-up, then linear decay."""
-    def schedule(rate):
-        return WarmupLinear(rate, warmup=min(5, setting.epochs), epochs=setting.epochs)
+LONG = 7  # in matrix products a LocoProp step with ten local steps is (3 + 2 · 9)/3 BackProp steps
 
-    variants = [Variant(f"backprop:{name}", largest * part, BackProp, partial(optimizer, schedule(largest * part)))
+
+def locoprop_variants(setting):
+    """Seven base rates for each; the same schedule, the notebook's, for all: warm-up, then linear decay.
+
+    So that methods can be compared at equal seconds, each with a schedule made for that time, BackProp runs for as many
+    epochs as LocoProp and, under another label, for as many as take about LocoProp's time.
+    """
+    def schedule(rate, times=1):
+        epochs = setting.epochs * times
+        return WarmupLinear(rate, warmup=min(5, epochs), epochs=epochs)
+
+    backprop = [Variant(f"backprop:{name}{suffix}", largest * part, BackProp,
+                        partial(optimizer, schedule(largest * part, times)), times)
+                for times, suffix in ((1, ""), (LONG, " long"))
                 for name, (optimizer, largest) in FIRST_ORDER.items() for part in GRID]
-    return variants + [Variant(f"locoprop-{variant.lower()}", 1e-3 * part,
+    return backprop + [Variant(f"locoprop-{variant.lower()}", 1e-3 * part,
                                partial(LocoProp, variant, gamma=10.0, steps=10, local_lr=schedule(1e-3 * part)),
                                partial(SGD, 1.0)) for variant in "SM" for part in GRID]
 
@@ -361,15 +378,17 @@ def loss_after(seconds, record):
     return float(np.interp(seconds, history["seconds"], history["train_loss"]))
 
 
-def lower_by_epochs_and_seconds(results, data, label, others):
+def lower_by_epochs_and_seconds(results, data, label, others, longer=None):
     """Return the verdicts on `label` at equal epochs, and at equal seconds (those that the fastest took).
 
-    Step sizes and schedules are those tuned for equal epochs: at equal seconds a slower method is in mid-schedule.
+    `longer` names the runs to compare with at equal seconds, if not `others`: step sizes and schedules of those are
+    tuned for equal epochs, and at equal seconds a slower method is in mid-schedule.
     """
-    seconds = min(record["history"]["seconds"][-1] for name in (label, *others)
+    longer = longer or others
+    seconds = min(record["history"]["seconds"][-1] for name in (label, *longer)
                   for record in results.chosen(data, name))
     return [lower_loss(results, data, label, others),
-            lower_loss(results, data, label, others, f"after {seconds:.3g} s", partial(loss_after, seconds))]
+            lower_loss(results, data, label, longer, f"after {seconds:.3g} s", partial(loss_after, seconds))]
 
 
 def fig2_claims(results):
@@ -409,8 +428,9 @@ def higher_accuracy(results, label, name, measure, words):
 def locoprop_claims(results):
     """LocoProp-M below tuned first-order BackProp, per epoch and per second; S likewise."""
     first_order = [f"backprop:{name}" for name in FIRST_ORDER]
+    longer = [f"{label} long" for label in first_order]
     return [one for data in results.data for label in ("locoprop-m", "locoprop-s")
-            for one in lower_by_epochs_and_seconds(results, data, label, first_order)]
+            for one in lower_by_epochs_and_seconds(results, data, label, first_order, longer)]
 
 
 def against_backprop(results):
@@ -444,11 +464,12 @@ EXPERIMENTS = {
     "locoprop-autoencoder": Experiment(
         "LocoProp: deep autoencoder",
         {"small": Setting(("curves",), 1000, (100, 50, 10), 20, 100),
-         "medium": Setting(("mnist", "curves"), 10_000, (500, 250, 125, 30), 25, 500, seeds=2),
+         "medium": Setting(("mnist",), 10_000, (500, 250, 125, 30), 25, 500),
          "paper": Setting(("mnist", "fashion_mnist", "curves"), 60_000, CODE_WIDTHS, 100, 1000)},
         autoencoder, locoprop_variants, locoprop_claims,
         {"mnist": {"locoprop-m": (547.2, 547.2, 122.7, 80.7, 69.6, 65.2, 62.9, 61.3, 60.2, 59.4, 58.7, 58.2, 57.8,
-                                  57.3, 57.0)}}, validation=0.0, tuned=True),
+                                  57.3, 57.0)}}, validation=0.0, tuned=True,
+        note=f"long: {LONG} times the epochs, the time of LocoProp's runs as counted in matrix products"),
     "sibp-mnist": Experiment(
         "Semi-Implicit BP: one hidden layer",
         {"small": Setting(("digits",), 1437, (50,), 10, 100),
@@ -504,10 +525,11 @@ def run_job(options, job, callback=None):
     experiment, setting = EXPERIMENTS[options["experiment"]], Setting(**options["setting"])
     data = load_data(options["experiment"], job.data, setting.samples, options["data"])
     variant = next(v for v in experiment.variants(setting) if (v.label, v.step) == (job.label, job.step))
+    epochs = setting.epochs * variant.times
     net = experiment.network(setting, data, job.seed, options["backend"])
     checkpoint = path.with_suffix(".npz")
     with threadpool_limits(options["threads"], user_api="blas"):
-        history = fit(net, data, method=variant.method(), optimizer=variant.optimizer(), epochs=setting.epochs,
+        history = fit(net, data, method=variant.method(), optimizer=variant.optimizer(), epochs=epochs,
                       batch_size=setting.batch, seed=job.seed, validation=experiment.validation or None,
                       progress=False, checkpoint=checkpoint, checkpoint_every=options["checkpoint every"],
                       resume=True, callbacks=[callback] if callback else [])
@@ -525,12 +547,13 @@ def read_record(path):
     return {**record, "history": History.from_dict(record["history"])}
 
 
-def do_jobs(options, jobs, workers, bar):
-    """Do runs, one at a time or in parallel, and return their records; the bar counts epochs."""
-    records, start = [], bar.n
+def do_jobs(options, jobs, workers, bar, epochs):
+    """Do runs, one at a time or in parallel, and return their records; the bar counts epochs, so many a label."""
+    records, done = [], bar.n
     for record in finished_jobs(options, jobs, workers, bar):
         records.append(record)
-        bar.update(start + len(records) * options["setting"]["epochs"] - bar.n)  # a diverged run is shorter
+        done += epochs[record["label"]]
+        bar.update(done - bar.n)  # a diverged run is shorter
         bar.set_postfix_str(f"{record['label']} {record['step']:.3g}: {text(final_loss(record))}")
     return records
 
@@ -624,16 +647,16 @@ def run_all(plan, setting, options, workers, progress):
     variants, seeds = plan.variants(setting), range(setting.seeds)
     first = [Job(data, v.label, v.step, seed) for data in setting.data for v in variants
              for seed in (seeds[:1] if plan.tuned else seeds)]
-    labels = len({variant.label for variant in variants})
-    later = len(setting.data) * labels * (len(seeds) - 1) if plan.tuned else 0
-    with tqdm(total=(len(first) + later) * setting.epochs, desc=options["experiment"], unit="epoch", smoothing=0,
-              disable=not progress) as bar:
-        records = do_jobs(options, first, workers, bar)
+    epochs = {variant.label: setting.epochs * variant.times for variant in variants}
+    later = len(setting.data) * (len(seeds) - 1) * sum(epochs.values()) if plan.tuned else 0
+    with tqdm(total=sum(epochs[job.label] for job in first) + later, desc=options["experiment"], unit="epoch",
+              smoothing=0, disable=not progress) as bar:
+        records = do_jobs(options, first, workers, bar, epochs)
         if plan.tuned:
             tuned = Results(plan, setting, records)
             rest = [Job(data, label, tuned.best_step(data, label), seed)
                     for data in tuned.data for label in tuned.labels for seed in seeds[1:]]
-            records += do_jobs(options, rest, workers, bar)
+            records += do_jobs(options, rest, workers, bar, epochs)
     order = {(variant.label, variant.step): k for k, variant in enumerate(variants)}
     return sorted(records, key=lambda r: (setting.data.index(r["data"]), order[r["label"], r["step"]], r["seed"]))
 
@@ -753,7 +776,7 @@ def notes_of(results, data):
         lines += ["step sizes tried: " + "; ".join(f"{label} {texts(results.steps(data, label))}"
                                                    for label in results.labels)]
         lines += ["* the first or last of those: a wider grid may hold a better one"]
-    return lines
+    return lines + [results.experiment.note] * bool(results.experiment.note)
 
 
 def middle(values):
@@ -792,17 +815,20 @@ def curve_figure(results, data):
     from minilift import plots
 
     runs = {label: [record["history"] for record in results.chosen(data, label)] for label in results.labels}
+    longer = {label.removesuffix(" long"): label for label in runs if label.endswith(" long")}
     accuracy = all("val_accuracy" in history for histories in runs.values() for history in histories)
     figure = plots.new_figure(13 if accuracy else 9, 4.6)
     panels = figure.subplots(1, 3 if accuracy else 2)
-    by_column = dict(zip(("epoch", "seconds"), panels))
-    for label, style in plots.styles(runs).items():
-        plots.draw(by_column, runs[label], "train_loss", style, f"{label}, {results.best_step(data, label):.3g}")
+    for label, style in plots.styles([label for label in runs if label not in longer.values()]).items():
+        name, at_seconds = f"{label}, {results.best_step(data, label):.3g}", longer.get(label, label)
+        plots.draw({"epoch": panels[0]}, runs[label], "train_loss", style, name)
+        plots.draw({"seconds": panels[1]}, runs[at_seconds], "train_loss", style, at_seconds)
         if accuracy:
             plots.draw({"epoch": panels[2]}, runs[label], "val_accuracy", style, label)
     for label, curve in results.experiment.paper.get(data, {}).items():
-        panels[0].plot(range(len(curve)), curve, "k.", label=f"{label}, the authors' log")
-    for axes, name in zip(panels, ("epochs", "seconds of training", "epochs")):
+        panels[0].plot(range(len(curve)), curve, "k.", label=f"{label}, the authors' log (full size)")
+    seconds = "seconds of training" + (f" (backprop: {LONG} times the epochs)" if longer else "")
+    for axes, name in zip(panels, ("epochs", seconds, "epochs")):
         axes.set_xlabel(name)
         axes.spines[["top", "right"]].set_visible(False)
     for axes in panels[:2]:
@@ -815,7 +841,7 @@ def curve_figure(results, data):
             panels[2].annotate(f"the paper's best, CIFAR-10: {label}", (0, value), fontsize=7,
                                xytext=(2, -8 if below else 2), textcoords="offset points")
     figure.suptitle(f"{results.experiment.title}: {data}", fontsize=10)
-    plots.legend(figure, by_column)
+    plots.legend(figure, {"epoch": panels[0]})
     return figure
 
 

@@ -300,3 +300,22 @@ def test_a_setting_survives_the_way_through_json():
     setting = EXPERIMENTS["proxprop-table1"].settings["paper"]
     again = Setting(**json.loads(json.dumps(setting.__dict__)))
     assert [again.epochs, again.batch, again.seeds, list(again.widths)] == [50, 500, 1, [4000, 1000, 4000]]
+
+
+def test_at_equal_seconds_backprop_runs_as_long_as_locoprop_with_a_schedule_made_for_it():
+    plan = EXPERIMENTS["locoprop-autoencoder"]
+    variants = plan.variants(plan.settings["small"])
+    short, long = ([v for v in variants if v.label == label] for label in ("backprop:adam", "backprop:adam long"))
+    assert [v.step for v in short] == [v.step for v in long]
+    assert {v.times for v in short} == {1}
+    assert {v.times for v in long} == {reproduce.LONG}
+    epochs = plan.settings["small"].epochs
+    assert short[0].optimizer().lr(epochs - 1) < long[0].optimizer().lr(epochs - 1), "the long one is at its start"
+    records = [record("locoprop-m", 1, [9.0, 1.0], seconds=[0, 7]), record("locoprop-s", 1, [9.0, 8.0])]
+    for name in reproduce.FIRST_ORDER:
+        records += [record(f"backprop:{name}", 1, [9.0, 2.0]),
+                    record(f"backprop:{name} long", 1, [9.0, 0.5], seconds=[0, 7])]
+    m_epochs, m_seconds, *_ = plan.claims(results("locoprop-autoencoder", records))
+    assert m_epochs.verdict.startswith("holds"), m_epochs
+    assert m_seconds.verdict.startswith("fails"), "long runs were lower at that time"
+    assert "after 7 s: 1 against 0.5" in f"{m_seconds.claim}: {m_seconds.numbers}"
