@@ -100,7 +100,8 @@ class ReLU(Activation):
     range = (0.0, math.inf)
 
     def forward(self, z):
-        return array_module(z).maximum(z, 0)
+        xp = array_module(z)
+        return xp.maximum(z, xp.zeros(z.shape[1:], z.dtype))  # NumPy's maximum with a number takes twice as long
 
     def derivative(self, z):
         return (z > 0).astype(z.dtype)

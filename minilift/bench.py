@@ -309,8 +309,9 @@ def product_contender(product, xp):
 def map_shapes(problem, backend):
     """Return (rows, n_in, n_out) of each map of a problem's network."""
     net = problem.network(backend)
-    a = net.forward(problem.samples()[0]).a
-    return [(*phi.rows(a_in).shape, phi.theta_shape[1]) for phi, a_in in zip(net.phi[1:], a)]
+    z = net.forward(problem.samples()[0]).z
+    return [(len(phi.columns(z_out)), phi.theta_shape[0] - 1, phi.theta_shape[1])
+            for phi, z_out in zip(net.phi[1:], z[1:])]
 
 
 # ------------------------------------------------------------------------------------------- the clock

@@ -187,10 +187,7 @@ def stacked_product(a, g, ones=None):
     xp = array_module(a, g)
     result = xp.empty((a.shape[1] + 1, g.shape[1]), dtype=g.dtype)
     xp.matmul(a.T, g, out=result[:-1])
-    if ones is None:
-        g.sum(axis=0, out=result[-1])
-    else:
-        xp.matmul(ones, g, out=result[-1])
+    xp.matmul(xp.ones(len(a), g.dtype) if ones is None else ones, g, out=result[-1])
     return result
 
 
