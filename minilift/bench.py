@@ -1,4 +1,4 @@
-r"""Measurements: ``minilift bench step | solve | scale | memory | import``.
+r"""Measurements: ``minilift bench step | profile | solve | scale | memory | import``.
 
 Contenders take turns, A B A B, in one process with a fixed number of threads; ratios are formed pair by pair,
 within a round, and reported with their range. The measure of a step is the machine's own limit: the time that
@@ -489,6 +489,62 @@ def step_figure(rows, path):
     figure.savefig(path, dpi=150)
 
 
+# --------------------------------------------------------------------------------------- bench profile
+
+
+def bench_profile(options):
+    """Measure the parts of a BackProp step, each by itself, and the bare matrix products in them."""
+    rows, images = [], load_images(options["data"])
+    for network in options["network"]:
+        problem, maps = PROBLEMS[network], map_shapes(PROBLEMS[network], options["backend"])
+        field = step_parts(problem, options["backend"], images.get(network))
+        counts = {part: Counter({product: number for product, number in step_products("BackProp", maps).items()
+                                 if (product[0] == "forward") == (part == "forward pass")})
+                  for part in ("forward pass", "backward sweep")}
+        products = {product: product_contender(product, get_module(options["backend"]))
+                    for count in counts.values() for product in count}
+        times = take_turns({**products, **field}, options["rounds"], network)
+        for part in field:
+            bare = sum(number * np.array(times[product]) for product, number in counts.get(part, {}).items())
+            rows.append({"network": network, "contender": part, "seconds": summary(times[part]),
+                         "limit": summary(np.broadcast_to(bare, options["rounds"]))})
+    return Result(rows, profile_table(rows), profile_figure)
+
+
+def step_parts(problem, backend, images):
+    """Return what a BackProp step consists of, each part on its own."""
+    net, method, optimizer = problem.network(backend), BackProp(), outer(problem)
+    X, y = net.checked_batch(*problem.samples(images))
+    state = net.propagate(X, training=True)
+    directions = method.directions(net, state, y)
+    parts = {"checks of the batch": lambda: net.checked_batch(X, y),
+             "forward pass": lambda: net.propagate(X, training=True),
+             "loss": lambda: net.loss_function.value(state.z[net.depth], y),
+             "backward sweep": lambda: method.directions(net, state, y),
+             "optimizer": lambda: optimizer.step(net.parameters, directions)}
+    return {part: Contender("minilift", step, lambda: synchronize(net.xp)) for part, step in parts.items()}
+
+
+def profile_table(rows):
+    """Return the parts of a step as text, one block for each network, with their sum."""
+    lines = []
+    for network in dict.fromkeys(row["network"] for row in rows):
+        block = select(rows, network=network)
+        cells = [["", "ms", "bare products, ms", "the rest, ms"]]
+        cells += [[row["contender"], spread(row["seconds"], 1e3, 3), f"{row['limit']['median'] * 1e3:.3f}",
+                   f"{(row['seconds']['median'] - row['limit']['median']) * 1e3:.3f}"] for row in block]
+        whole, bare = (sum(row[key]["median"] for row in block) * 1e3 for key in ("seconds", "limit"))
+        cells.append(["sum", f"{whole:.3f}", f"{bare:.3f}", f"{whole - bare:.3f}"])
+        lines += ["", describe(network), *columns(cells)]
+    return "\n".join(lines)
+
+
+def profile_figure(rows, path):
+    """Draw the parts of a step."""
+    bars(rows, path, milliseconds, "milliseconds; black: its bare matrix products",
+         inner=lambda row: row["limit"]["median"] * 1e3)
+
+
 # ----------------------------------------------------------------------------------------- bench solve
 
 
@@ -743,8 +799,8 @@ def memory_figure(rows, path):
     bars(rows, path, megabytes, "MB, peak of the process")
 
 
-def bars(rows, path, key, label):
-    """Draw one bar for each row, a panel for each network."""
+def bars(rows, path, key, label, inner=None):
+    """Draw one bar for each row, a panel for each network; with `inner` a thin one in it."""
     from matplotlib.figure import Figure
 
     networks = list(dict.fromkeys(row["network"] for row in rows))
@@ -753,8 +809,11 @@ def bars(rows, path, key, label):
     axes = figure.subplots(len(networks), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axis, network in zip(axes, networks):
         block = select(rows, network=network)[::-1]
-        colors = ["#4477aa" if row["contender"] in METHODS else "#bbbbbb" for row in block]
-        axis.barh([row["contender"] for row in block], [key(row) for row in block], color=colors)
+        colors = ["#bbbbbb" if row["contender"] in (*OTHERS, *IMPORTS[1:]) else "#4477aa" for row in block]
+        names = [row["contender"] for row in block]
+        axis.barh(names, [key(row) for row in block], color=colors)
+        if inner is not None:
+            axis.barh(names, [inner(row) for row in block], height=0.3, color="black")
         axis.set_title(network, fontsize=10)
         axis.set_xlabel(label)
         axis.spines[["top", "right"]].set_visible(False)
@@ -961,8 +1020,8 @@ def progress(text):
         print(f"\r{text:<70}", end="\r" if text == "" else "", file=sys.stderr, flush=True)
 
 
-MEASURES = {"step": bench_step, "solve": bench_solve, "scale": bench_scale, "memory": bench_memory,
-            "import": bench_import}
+MEASURES = {"step": bench_step, "profile": bench_profile, "solve": bench_solve, "scale": bench_scale,
+            "memory": bench_memory, "import": bench_import}
 
 
 if __name__ == "__main__":

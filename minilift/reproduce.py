@@ -869,14 +869,19 @@ def with_section(text, body):
 def section(folder):
     """Return the results of all files of a folder as Markdown: those of `bench step` first.
 
-    The files are ``step.json`` of `minilift bench step` and, under names of one's choice, ``results.json`` of
-    experiments; the figure of NAME.json for a data set is NAME-DATA.png.
+    The files are ``step.json`` of `minilift bench step`; ``memory.json`` and others of other benchmarks, whose tables
+    and figures, NAME.txt and NAME.png, are linked; and, under names of one's choice, ``results.json`` of experiments,
+    the figure for a data set being NAME-DATA.png.
     """
     files = {path: json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path(folder).glob("*.json"))}
     lines = []
     for path, about in sorted(files.items(), key=lambda item: "verdicts" in item[1]):
-        part = experiment_section if "verdicts" in about else bench_section
-        lines += part(path, about)
+        if "verdicts" in about:
+            lines += experiment_section(path, about)
+        elif about["command"].startswith("minilift bench step"):
+            lines += bench_section(path, about)
+        else:
+            lines += other_section(path, about)
     return "\n".join(lines).strip() or "Nothing has been measured yet."
 
 
@@ -894,6 +899,14 @@ def bench_section(path, about):
     for network in dict.fromkeys(row["network"] for row in about["rows"]):
         lines += ["", f"*{describe(network)}*", "", *markdown(step_cells(select(about["rows"], network=network)))]
     return lines
+
+
+def other_section(path, about):
+    """Return where the numbers of another benchmark are."""
+    kept = [f"[{kind}](data/results/{path.stem}{suffix})" for kind, suffix in (("table", ".txt"), ("figure", ".png"))
+            if path.with_suffix(suffix).exists()]
+    title = about["command"].removeprefix("minilift ").split(" --")[0]
+    return ["", f"### `{title}`", "", f"{origin(about)} {', '.join([*kept, f'[numbers](data/results/{path.name})'])}"]
 
 
 def at_threads(about):

@@ -275,6 +275,17 @@ def test_a_busy_machine_is_said_to_be_one():
     assert not bench.busy({"load before": None, "cores": 2}), "where the system does not tell"
 
 
+def test_a_step_is_taken_apart(tmp_path):
+    record, text = results(tmp_path, "profile", "--network", "small")
+    rows = {row["contender"]: row for row in record["rows"]}
+    assert list(rows) == ["checks of the batch", "forward pass", "loss", "backward sweep", "optimizer"]
+    with_products = [name for name, row in rows.items() if row["limit"]["median"] > 0]
+    assert with_products == ["forward pass", "backward sweep"]
+    parts = sum(row["seconds"]["median"] for row in rows.values())
+    assert f"{parts * 1e3:.3f}" in text, "the sum stands below the parts"
+    assert parts > sum(row["limit"]["median"] for row in rows.values())
+
+
 def test_memory_is_that_of_a_process_of_its_own(tmp_path):
     ballast = np.ones(4 * 10**7)  # 320 MB in this process must not count in the other
     record, _ = results(tmp_path, "memory", "--network", "small", "--contender", "BackProp")
