@@ -789,22 +789,29 @@ def middle(values):
 
 
 def step_figure(results, data):
-    """Draw the final training loss against the step size, the paper's numbers in thin lines."""
+    """Draw the final training loss against the step size, the paper's numbers in thin lines.
+
+    A method that diverged has a cross above the axes, in a row of its own.
+    """
     from minilift import plots
 
     figure = plots.new_figure(8, 5)
     axes = figure.subplots()
     steps = results.steps(data, results.labels[0])
-    for label, style in plots.styles(results.labels).items():
+    for row, (label, style) in enumerate(plots.styles(results.labels).items()):
         losses = np.array([[final_loss(record) for record in results.select(data=data, label=label, step=step)]
                            for step in steps])
-        axes.plot(steps, np.where(np.isfinite(losses).all(axis=1), np.median(losses, axis=1), np.nan), label=label,
-                  linewidth=1.8, **style)
+        trained = np.isfinite(losses).all(axis=1)
+        axes.plot(steps, np.where(trained, np.median(losses, axis=1), np.nan), label=label, linewidth=1.8, **style)
+        crosses = np.array(steps)[~trained]
+        axes.plot(crosses, np.full(len(crosses), 1.02 + 0.025 * row), "x", color=style["color"], markersize=5,
+                  markeredgewidth=1.5, transform=axes.get_xaxis_transform(), clip_on=False)
         if label in results.experiment.paper:
             paper = [math.nan if loss is None else loss for loss in results.experiment.paper[label]]
             axes.plot(TABLE1_STEPS, paper, linewidth=0.8, alpha=0.6, fillstyle="none", **style)
-    axes.set(xscale="log", yscale="log", xlabel="τ", ylabel="training loss at the end (no point: diverged)",
-             title=f"{data}, {results.setting.epochs} epochs; thin: the paper's, CIFAR-10, 50 epochs")
+    axes.set(xscale="log", yscale="log", xlabel="τ", ylabel="training loss at the end")
+    axes.set_title(f"{data}, {results.setting.epochs} epochs; thin: the paper's, CIFAR-10, 50 epochs\ncrosses: diverged, "
+                   "from below in the legend's order", fontsize=10, pad=8 + 8 * len(results.labels))
     axes.legend(frameon=False, fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
