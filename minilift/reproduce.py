@@ -810,8 +810,8 @@ def step_figure(results, data):
             paper = [math.nan if loss is None else loss for loss in results.experiment.paper[label]]
             axes.plot(TABLE1_STEPS, paper, linewidth=0.8, alpha=0.6, fillstyle="none", **style)
     axes.set(xscale="log", yscale="log", xlabel="τ", ylabel="training loss at the end")
-    axes.set_title(f"{data}, {results.setting.epochs} epochs; thin: the paper's, CIFAR-10, 50 epochs\ncrosses: diverged, "
-                   "from below in the legend's order", fontsize=10, pad=8 + 8 * len(results.labels))
+    axes.set_title(f"{data}, {results.setting.epochs} epochs; thin: the paper's, CIFAR-10, 50 epochs\n"
+                   "crosses: diverged, from below in the legend's order", fontsize=10, pad=8 + 8 * len(results.labels))
     axes.legend(frameon=False, fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
