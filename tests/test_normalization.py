@@ -142,6 +142,42 @@ def test_below_batch_norm_proxprops_step_descends(seed, tau_theta, solver):
         assert (d == gradient).all()  # the last map, scales and shifts: explicit
 
 
+def assert_gradients_times(rate, method, rng, tolerance):
+    net = norm_network(activation="tanh", seed=4)
+    X, y = rng.standard_normal((5, 6, 6, 2)), rng.integers(0, 3, 5)
+    gradients, steps = (m.direction(net, X, y)[1] for m in (ml.BackProp(), method))
+    assert len(steps) == net.depth + len(net.norms)
+    for step, gradient in zip(steps, gradients):
+        assert_close("step", step, rate * gradient, tolerance)
+
+
+def test_one_plain_step_of_locoprop_is_backprop_in_all_parameters(rng):
+    for variant in "SM":
+        method = ml.LocoProp(variant, gamma=2.0, steps=1, local_lr=0.01, local_optimizer="sgd", decay=False)
+        assert_gradients_times(0.02, method, rng, 1e-11)
+
+
+def test_small_exact_steps_are_backprop_in_all_parameters(rng):
+    assert_gradients_times(3e-7, ml.LocoProp("S", gamma=3.0, steps="exact", eta=1e-7), rng, 1e-4)
+    assert_gradients_times(5 * 0.1 / 1e7, ml.SemiImplicit(eta=0.1, lam=1e7), rng, 1e-4)  # the loss of 5 samples, summed
+
+
+def test_scale_and_shift_take_locoprops_local_steps_with_the_gradient_held(rng):
+    net = norm_network(activation="tanh", seed=4)
+    X, y = rng.standard_normal((5, 6, 6, 2)), rng.integers(0, 3, 5)
+    gradient = ml.BackProp().direction(net, X, y)[1][-1]
+    plain = ml.LocoProp(gamma=2.0, steps=3, local_lr=0.01, local_optimizer="sgd", decay=False)
+    assert_close("plain", plain.direction(net, X, y)[1][-1], 3 * 0.01 * 2.0 * gradient, 1e-12)
+    adam = ml.LocoProp(gamma=2.0, steps=3, local_lr=0.01, local_optimizer="adam", decay=False)
+    assert_close("adam", adam.direction(net, X, y)[1][-1], 3 * 0.01 * np.sign(gradient), 1e-4)  # |d| divides out
+    again = ml.LocoProp(gamma=2.0, steps=3, local_lr=0.01, local_optimizer="adam", decay=False)
+    again.load_state_dict(adam.state_dict())
+    for one, other in zip(adam.direction(net, X, y)[1], again.direction(net, X, y)[1]):
+        assert (one == other).all(), "the optimizers of batch norms are kept in checkpoints as well"
+    with pytest.raises(ValueError, match="batch norm; give eta"):
+        ml.LocoProp("M", gamma=1e-3, steps="exact").direction(net, X, y)
+
+
 def test_saved_and_read_back(rng, tmp_path):
     net = norm_network(seed=3)
     X = rng.standard_normal((8, 6, 6, 2))

@@ -140,8 +140,22 @@ class LocoProp(Method):
                 z = block.phi.forward(theta, block.a)
         return block.theta - theta
 
+    def explicit_step(self, index, gradient, weight):
+        """Return T local steps along γ times the gradient, which is held; for exact steps γη times the gradient."""
+        if self.steps == "exact" and self.eta is None:
+            raise ValueError("LocoProp: exact steps without a regulariser give no rate for the scale and shift of a "
+                             "batch norm; give eta")
+        if self.steps == "exact":
+            return (self.gamma * self.eta) * gradient
+        if self.local_optimizer == "sgd":
+            return (self.gamma * sum(self.rates())) * gradient
+        change, optimizer = array_module(gradient).zeros_like(gradient), self.optimizer_of(index)
+        for rate in self.rates():
+            optimizer.step([change], [self.gamma * gradient], scale=rate)
+        return -change
+
     def optimizer_of(self, l):
-        """Return the local optimizer of map l, made when first asked for."""
+        """Return the local optimizer of map l (beyond D: of a batch norm), made when first asked for."""
         if l not in self.optimizers:
             given = self.local_optimizer
             self.optimizers[l] = copy.deepcopy(given if isinstance(given, Optimizer) else LOCAL_OPTIMIZERS[given])

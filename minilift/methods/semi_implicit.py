@@ -75,6 +75,10 @@ class SemiImplicit(Method):
         scaled = (self.eta / block.weight) * block.phi.columns(signal)  # η refers to the summed loss
         return SquaredFit(f, block.phi.columns(block.z), scaled)
 
+    def explicit_step(self, index, gradient, weight):
+        """Return η/λ times the gradient of the summed loss, what the other steps become where λ is large."""
+        return self.eta / (self.lam * weight) * gradient
+
     def solve(self, gram, z, data, last):
         """Return the `Solution` of one block, W or b or both, from the map's present output z."""
         if last and self.solver == "exact":

@@ -148,7 +148,17 @@ class Method:
         steps, gradients = [None] * net.depth, []
         for l, step in sweep(net, state, y, self.propose, self.new_weights, gradients):
             steps[l - 1] = checked_step(self, l, step, net.theta[l])
-        return steps + gradients
+        weight = net.loss_function.weight(len(state.z[net.depth]))
+        return steps + [self.explicit_step(index, gradient, weight)
+                        for index, gradient in enumerate(gradients, net.depth + 1)]
+
+    def explicit_step(self, index, gradient, weight):
+        """Return the step in parameters of a transfer (a batch norm's scale and shift) from the gradient in them.
+
+        There is no local problem for these: they take the step that the method's steps in θ turn into when they are
+        small. Their `index` goes on from the maps', D + 1, …; `weight` is that of a `Block`.
+        """
+        return gradient
 
     def start_epoch(self, epoch):
         """Be told that epoch 0, 1, … begins; for methods with schedules."""
