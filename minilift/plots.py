@@ -39,8 +39,8 @@ METHOD_STYLE: dict[str, dict] = {
 }
 OTHER_STYLES = (  # for methods of the user's own, in order of appearance
     {"color": PURPLE, "linestyle": "-", "marker": "*"},
-    {"color": PURPLE, "linestyle": "--", "marker": "X"},
     {"color": GREY, "linestyle": "-.", "marker": "h"},
+    {"color": PURPLE, "linestyle": "--", "marker": "X"},
     {"color": YELLOW, "linestyle": "-", "marker": "p"},
 )
 
@@ -172,6 +172,14 @@ def draw(panels, histories, column, style, label):
                           transform=axes.get_xaxis_transform(), clip_on=False, zorder=5)
 
 
+def plain_numbers(axis):
+    """Write 200 instead of 2×10² at the ticks of a logarithmic axis."""
+    from matplotlib.ticker import FuncFormatter, LogFormatter
+
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.6)))
+
+
 def extended(values, rows):
     """Return a column continued to a number of rows by the step between its last two values."""
     step = values[-1] - values[-2] if len(values) > 1 else 1.0
@@ -186,7 +194,8 @@ def legend(figure, panels):
     if any(line.get_marker() == "x" for line in panels["epoch"].lines):
         handles.append(Line2D([], [], color=GREY, marker="x", linestyle="", markersize=8, markeredgewidth=2))
         labels.append("diverged")
-    columns = max(1, min(4, len(labels), 72 // max(map(len, labels))))  # what a figure nine inches wide has room for
+    width = 0.8 + 0.075 * max(map(len, labels))  # of an entry, in inches: its line, and its letters at 9 points
+    columns = max(1, min(4, len(labels), int(figure.get_figwidth() / width)))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=9, frameon=False,
                   handlelength=3.5)
 

@@ -827,8 +827,8 @@ def curve_figure(results, data):
     figure = plots.new_figure(13 if accuracy else 9, 4.6)
     panels = figure.subplots(1, 3 if accuracy else 2)
     for label, style in plots.styles([label for label in runs if label not in longer.values()]).items():
-        name, at_seconds = f"{label}, {results.best_step(data, label):.3g}", longer.get(label, label)
-        plots.draw({"epoch": panels[0]}, runs[label], "train_loss", style, name)
+        at_seconds = longer.get(label, label)
+        plots.draw({"epoch": panels[0]}, runs[label], "train_loss", style, label)
         plots.draw({"seconds": panels[1]}, runs[at_seconds], "train_loss", style, at_seconds)
         if accuracy:
             plots.draw({"epoch": panels[2]}, runs[label], "val_accuracy", style, label)
@@ -840,6 +840,7 @@ def curve_figure(results, data):
         axes.spines[["top", "right"]].set_visible(False)
     for axes in panels[:2]:
         axes.set(yscale="log", ylabel="training loss")
+        plots.plain_numbers(axes.yaxis)
     if accuracy:
         panels[2].set_ylabel("validation accuracy")
         for label, value in results.experiment.paper.get("best validation accuracy", {}).items():
@@ -847,7 +848,7 @@ def curve_figure(results, data):
             panels[2].axhline(value, color="grey", linewidth=0.8, linestyle=":" if below else "--")
             panels[2].annotate(f"the paper's best, CIFAR-10: {label}", (0, value), fontsize=7,
                                xytext=(2, -8 if below else 2), textcoords="offset points")
-    figure.suptitle(f"{results.experiment.title}: {data}", fontsize=10)
+    figure.suptitle(f"{results.experiment.title}, {data}", fontsize=10)
     plots.legend(figure, {"epoch": panels[0]})
     return figure
 
@@ -881,15 +882,17 @@ def section(folder):
     the figure for a data set being NAME-DATA.png.
     """
     files = {path: json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path(folder).glob("*.json"))}
-    lines = []
-    for path, about in sorted(files.items(), key=lambda item: "verdicts" in item[1]):
-        if "verdicts" in about:
-            lines += experiment_section(path, about)
-        elif about["command"].startswith("minilift bench step"):
-            lines += bench_section(path, about)
-        else:
-            lines += other_section(path, about)
+    kinds = (bench_section, other_section, experiment_section)
+    in_order = sorted(files.items(), key=lambda item: kinds.index(section_of(item[1])))
+    lines = [line for path, about in in_order for line in section_of(about)(path, about)]
     return "\n".join(lines).strip() or "Nothing has been measured yet."
+
+
+def section_of(about):
+    """Return the function that writes the section of a file."""
+    if "verdicts" in about:
+        return experiment_section
+    return bench_section if about["command"].startswith("minilift bench step") else other_section
 
 
 def origin(about):

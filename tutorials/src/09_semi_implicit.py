@@ -533,8 +533,10 @@ teach.holds("a dead unit stays dead", moved, 0)
 # %% [markdown]
 # ## A race
 #
-# 400 digits, 64-32-10, ReLU, $\lambda = 1$, five Fletcher–Reeves steps. Each method gets the best of five
-# step sizes on seed 9, then runs on three other seeds. BackProp gets thirty times as many epochs.
+# 400 digits, 64-32-10, ReLU, $\lambda = 1$, five Fletcher–Reeves steps. Each method gets the best of four
+# step sizes on seed 9, then runs on three other seeds. BackProp gets thirty times as many epochs. Steps of 10
+# are left out: with them SIBP ends near zero from one seed and at 0.2 from the next, and one seed's luck is no
+# choice of a step size.
 
 # %%
 X_few, y_few = data.X_train[:400], data.y_train[:400]
@@ -554,7 +556,7 @@ entries = {"BackProp": lambda size, seed: train(ml.BackProp(), size, seed, 150),
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True)
 final = {}
 for name, run in entries.items():
-    trials = {size: run(size, 9) for size in (0.1, 0.3, 1.0, 3.0, 10.0)}
+    trials = {size: run(size, 9) for size in (0.1, 0.3, 1.0, 3.0)}
     size = min(trials, key=lambda size: np.inf if trials[size].diverged else trials[size]["train_loss"][-1])
     histories = [run(size, seed) for seed in (0, 1, 2)]
     losses = np.array([history["train_loss"] for history in histories])
