@@ -666,6 +666,8 @@ def run_all(plan, setting, options, workers, progress):
 
 def write_results(results, options, folder):
     """Write table and verdicts (text, CSV, JSON) and the figures, one for each data set."""
+    from minilift import plots
+
     about = {"command": command(options), "title": results.experiment.title, "setting": options["setting"],
              "machine": machine(), "machines of the runs": machines(results),
              "verdicts": [one._asdict() for one in results.experiment.claims(results)],
@@ -677,7 +679,7 @@ def write_results(results, options, folder):
     write_text(folder / "results.txt", report(results, options))
     draw = step_figure if results.experiment.figure == "steps" else curve_figure
     for data in results.data:
-        draw(results, data).savefig(folder / f"{data}.png", dpi=150)
+        plots.save(draw(results, data), folder / f"{data}.png")
 
 
 def summary(record):
@@ -819,6 +821,8 @@ def step_figure(results, data):
 
 def curve_figure(results, data):
     """Draw training losses over epochs and seconds, and validation accuracies where there are any."""
+    from matplotlib.ticker import MaxNLocator
+
     from minilift import plots
 
     runs = {label: [record["history"] for record in results.chosen(data, label)] for label in results.labels}
@@ -838,6 +842,8 @@ def curve_figure(results, data):
     for axes, name in zip(panels, ("epochs", seconds, "epochs")):
         axes.set_xlabel(name)
         axes.spines[["top", "right"]].set_visible(False)
+        if name == "epochs":
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in panels[:2]:
         axes.set(yscale="log", ylabel="training loss")
         plots.plain_numbers(axes.yaxis)
@@ -898,8 +904,9 @@ def section_of(about):
 def origin(about):
     """Return where the numbers come from, in one line."""
     at = about["machine"]
+    commits = dict.fromkeys(one["commit"] for one in about.get("machines of the runs", [at]))
     return (f"`{about['command']}`, {at['date'][:10]}, {at['processor']} ({at['cores']} cores), {at['blas']}, "
-            f"NumPy {at['versions']['numpy']}, commit {at['commit']}.")
+            f"NumPy {at['versions']['numpy']}, commit {', '.join(commits)}.")
 
 
 def bench_section(path, about):
@@ -924,15 +931,17 @@ def at_threads(about):
     versions = about["machine"]["versions"]
     others = [f"{name} {versions[key]}" for key, name in (("torch", "PyTorch"), ("sklearn", "scikit-learn"))
               if key in versions]
-    return f"{about['machine']['threads']} threads{''.join(f', {other}' for other in others)}."
+    threads = about["machine"]["threads"]
+    return f"{threads} thread{'s' * (threads != '1')}{''.join(f', {other}' for other in others)}."
 
 
 def experiment_section(path, about):
     """Return the tables, notes, verdicts and figures of an experiment; figures lie beside the file."""
     setting = about["setting"]
-    lines = ["", f"### {about['title']}", "", f"{origin(about)} {setting['samples']} samples at most, hidden widths "
+    lines = ["", f"### {about['title']} ({', '.join(about['tables'])})", "",
+             f"{origin(about)} {setting['samples']} samples at most, hidden widths "
              f"{'-'.join(map(str, setting['widths']))}, {setting['epochs']} epochs, batch {setting['batch']}, "
-             f"{setting['seeds']} seeds."]
+             f"{setting['seeds']} seed{'s' * (setting['seeds'] > 1)}."]
     for data, cells in about["tables"].items():
         lines += ["", f"*{data}*", "", *markdown(cells), "", *(f"{note}  " for note in about["notes"][data])]
         figure = path.with_name(f"{path.stem}-{data}.png")
