@@ -9,8 +9,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from minilift import bench
-from minilift.bench import Contender, Problem
+from minilift import bench, contenders
+from minilift.contenders import Contender, Problem
 
 TINY = Problem("tiny", (6, 5, 3), "relu", 4)
 
@@ -47,9 +47,9 @@ def parsed(*words):
 @pytest.mark.parametrize("problem", [TINY, Problem("code", (9, 6, 2, 6, 9), ("tanh", "identity", "tanh"), 12, True),
                                      Problem("images", (192, 10), "relu", 3, images=(8, 8, 3))],
                          ids=lambda problem: problem.title)
-@pytest.mark.parametrize("name", bench.METHODS)
+@pytest.mark.parametrize("name", contenders.METHODS)
 def test_a_step_of_every_method_trains_its_network_and_nothing_diverges(problem, name, networks):
-    contender = bench.contender(problem, name)
+    contender = contenders.contender(problem, name)
     before = [theta.astype(np.float64) for theta in networks[0].parameters]
     loss = networks[0].loss(*problem.samples())
     for _ in range(20):
@@ -63,14 +63,14 @@ def test_a_step_of_every_method_trains_its_network_and_nothing_diverges(problem,
 def test_backprop_steps_lower_the_loss_as_they_do_in_pytorch(networks):
     torch = pytest.importorskip("torch")
     problem = Problem("like", (20, 15, 7), "tanh", 50)
-    ours = bench.contender(problem, "BackProp")
-    net = bench.torch_mlp(problem)
+    ours = contenders.contender(problem, "BackProp")
+    net = contenders.torch_mlp(problem)
     with torch.no_grad():
         for layer, theta in zip([net[0], net[2]], networks[0].parameters):
             layer.weight.copy_(torch.from_numpy(theta[:-1].T.copy()))
             layer.bias.copy_(torch.from_numpy(theta[-1].copy()))
     X, y = (torch.from_numpy(array) for array in problem.samples())
-    optimizer = torch.optim.SGD(net.parameters(), bench.LEARNING_RATE, bench.MOMENTUM, nesterov=True)
+    optimizer = torch.optim.SGD(net.parameters(), contenders.LEARNING_RATE, contenders.MOMENTUM, nesterov=True)
     for _ in range(100):
         ours.step()
         optimizer.zero_grad()
@@ -82,15 +82,15 @@ def test_backprop_steps_lower_the_loss_as_they_do_in_pytorch(networks):
 
 def test_the_convnet_in_pytorch_has_the_same_maps():
     pytest.importorskip("torch")
-    problem = bench.PROBLEMS["convnet"]
+    problem = contenders.PROBLEMS["convnet"]
     sizes = [theta.size for theta in problem.network("numpy").parameters]
-    parameters = [parameter.numel() for parameter in bench.torch_convnet(problem).parameters()]
+    parameters = [parameter.numel() for parameter in contenders.torch_convnet(problem).parameters()]
     assert sizes == [weight + bias for weight, bias in zip(parameters[::2], parameters[1::2])]
 
 
-@pytest.mark.parametrize("name", bench.OTHERS)
+@pytest.mark.parametrize("name", contenders.OTHERS)
 def test_other_libraries_take_finite_steps(name):
-    contender = bench.contender(bench.PROBLEMS["small"], name)
+    contender = contenders.contender(contenders.PROBLEMS["small"], name)
     if contender is None:
         pytest.skip(f"{name} is not installed")
     for _ in range(3):
@@ -99,7 +99,7 @@ def test_other_libraries_take_finite_steps(name):
 
 def test_scikit_learn_is_no_contender_where_it_lacks_the_loss_or_the_layers():
     for network in ("autoencoder", "convnet"):
-        assert bench.contender(bench.PROBLEMS[network], "scikit-learn") is None
+        assert contenders.contender(contenders.PROBLEMS[network], "scikit-learn") is None
 
 
 # ---- the limit
@@ -107,26 +107,26 @@ def test_scikit_learn_is_no_contender_where_it_lacks_the_loss_or_the_layers():
 
 @pytest.mark.parametrize("problem", [TINY, Problem("images", (192, 10), "relu", 3, images=(8, 8, 3))])
 def test_the_limit_counts_the_flops_of_backprop(problem):
-    maps = bench.map_shapes(problem, "numpy")
+    maps = contenders.map_shapes(problem, "numpy")
     net = problem.network("numpy")
     z = net.forward(problem.samples()[0]).z
     rows = [z[l].size // theta.shape[1] for l, theta in enumerate(net.parameters, start=1)]
     assert maps == [(n, theta.shape[0] - 1, theta.shape[1]) for n, theta in zip(rows, net.parameters)]
     each = [math.prod(shape) for shape in maps]  # multiplications of one product with W
-    assert multiplications(bench.step_products("BackProp", maps)) == 3 * sum(each) - each[0]
-    assert bench.step_products("PyTorch", maps) == bench.step_products("BackProp", maps)
+    assert multiplications(contenders.step_products("BackProp", maps)) == 3 * sum(each) - each[0]
+    assert contenders.step_products("PyTorch", maps) == contenders.step_products("BackProp", maps)
 
 
 def test_the_limit_counts_gram_matrix_and_its_products():
     maps = [(4, 6, 5), (4, 5, 3)]  # sample side: 4 rows, fewer than inputs
-    backprop = bench.step_products("BackProp", maps)
-    exact, cg3 = (bench.step_products(f"ProxProp {solver}", maps) - backprop for solver in ("exact", "cg3"))
+    backprop = contenders.step_products("BackProp", maps)
+    exact, cg3 = (contenders.step_products(f"ProxProp {solver}", maps) - backprop for solver in ("exact", "cg3"))
     assert multiplications(exact) == 4 * 6 * 4 + 4 * 4 * 5  # the last map's step is explicit
     assert multiplications(cg3) == 4 * 6 * 4 + 3 * 4 * 4 * 5
-    tall = bench.step_products("ProxProp exact", [(40, 6, 5), (40, 5, 3)])
+    tall = contenders.step_products("ProxProp exact", [(40, 6, 5), (40, 5, 3)])
     assert tall["gram", 40, 6] == 1
     assert tall["apply", 6, 5] == 1
-    rescaled = bench.step_products("LocoProp-M RMSProp", maps) - backprop
+    rescaled = contenders.step_products("LocoProp-M RMSProp", maps) - backprop
     assert multiplications(rescaled) == 9 * 2 * (4 * 6 * 5 + 4 * 5 * 3)
 
 
@@ -143,7 +143,7 @@ def multiplications(products: Counter):
     (("forward", 4, 6, 5), (4, 5)), (("theta", 4, 6, 5), (6, 5)), (("input", 4, 6, 5), (4, 6)),
     (("gram", 4, 6), (4, 4)), (("gram", 6, 4), (4, 4)), (("sample gram", 6, 4), (6, 6)), (("apply", 4, 5), (4, 5))])
 def test_bare_products_have_the_shapes_of_their_kind(product, shape):
-    contender = bench.product_contender(product, np)
+    contender = contenders.product_contender(product, np)
     out = contender.step()
     assert out.shape == shape
     assert out.dtype == np.float32
@@ -245,7 +245,7 @@ def test_a_users_images_are_those_of_the_networks_that_take_them(tmp_path):
     np.savez(tmp_path / "images.npz", X_train=images)
     loaded = bench.load_images(tmp_path / "images.npz")
     for network, shape in (("wide", (500, 3072)), ("convnet", (500, 32, 32, 3))):
-        X, _ = bench.PROBLEMS[network].samples(loaded[network])
+        X, _ = contenders.PROBLEMS[network].samples(loaded[network])
         assert X.dtype == np.float32
         np.testing.assert_allclose(X, images.reshape(shape) / 255, rtol=1e-6)
 
@@ -312,4 +312,4 @@ def test_solve_and_scale_are_measured_and_written_down(tmp_path, monkeypatch):
     solve, scale = (json.loads((tmp_path / f"{what}.json").read_text())["rows"] for what in ("solve", "scale"))
     assert len(solve) == 3 * 2 * 4
     assert {row["contender"] for row in scale} >= {"BackProp", "ProxProp exact"}
-    assert all(row["bytes"] > 0 for row in scale if row["contender"] in bench.METHODS)
+    assert all(row["bytes"] > 0 for row in scale if row["contender"] in contenders.METHODS)

@@ -23,8 +23,8 @@ ROOT = PACKAGE.parent
 # LocoProp runs local optimizers.)
 ROOMS = ["arguments", "backend", "files", "maps", "convolution", "activations", "pooling", "normalization",
          "losses", "problems", "solvers", "network", "models", "energy", "optim", "methods", "train", "datasets",
-         "equations", "checks", "plots", "notebooks", "teach", "exercises", "bench", "compare", "reproduce",
-         "cli"]
+         "equations", "checks", "plots", "notebooks", "teach", "exercises", "contenders", "bench",
+         "experiments", "results", "reproduce", "compare", "cli"]
 CORE = ROOMS[:ROOMS.index("methods") + 1]
 CORE_LINES = 2100  # of code, convolutions and optimizers included; docstrings are as long again
 EXCEPTIONS = {("train", "plots")}  # history.plot() imports plots when it is called

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minilift import bench, cli, reproduce
+from minilift import bench, cli, experiments, reproduce
+from minilift.experiments import EXPERIMENTS, Job, Results, Setting, final_loss
 from minilift.files import read_npz
-from minilift.reproduce import EXPERIMENTS, Job, Results, Setting
+from minilift.results import section, with_section
 from minilift.train import Divergence, History
 
 TINY = {"samples": 120, "epochs": 2, "seeds": 1, "progress": False}
@@ -70,7 +71,7 @@ def test_finished_runs_are_not_done_again(tmp_path, monkeypatch):
 
     monkeypatch.setattr(reproduce, "fit", forbidden)
     again = reproduce.reproduce("proxprop-fig2", folder=tmp_path, **TINY)
-    assert [reproduce.final_loss(one) for one in again.records] == [reproduce.final_loss(one) for one in first.records]
+    assert [final_loss(one) for one in again.records] == [final_loss(one) for one in first.records]
 
 
 def test_runs_in_parallel_give_what_runs_in_turn_give(tmp_path):
@@ -96,17 +97,17 @@ def test_a_folder_with_other_settings_is_refused(tmp_path):
 
 
 def test_the_step_size_is_tuned_with_one_seed_and_the_best_one_runs_with_all(tmp_path, monkeypatch):
-    monkeypatch.setattr(reproduce, "GRID", (1.0, 0.1))
+    monkeypatch.setattr(experiments, "GRID", (1.0, 0.1))
     found = reproduce.reproduce("sibp-mnist", folder=tmp_path, **{**TINY, "seeds": 3, "epochs": 1})
     for label in ("backprop", "semi-implicit"):
         assert len(found.select(label=label, seed=0)) == 2
-        best = min(found.select(label=label, seed=0), key=reproduce.final_loss)["step"]
+        best = min(found.select(label=label, seed=0), key=final_loss)["step"]
         assert {one["step"] for seed in (1, 2) for one in found.select(label=label, seed=seed)} == {best}
         assert [one["seed"] for one in found.chosen("digits", label)] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-@pytest.mark.parametrize("scale", reproduce.SCALES)
+@pytest.mark.parametrize("scale", experiments.SCALES)
 def test_every_method_has_as_many_step_sizes_as_the_others(name, scale):
     plan = EXPERIMENTS[name]
     labels = [variant.label for variant in plan.variants(plan.settings[scale])]
@@ -132,13 +133,13 @@ def test_every_variant_can_be_made_and_takes_a_finite_step(name, tmp_path):
 
 def test_the_papers_networks_are_the_defaults():
     fake = type("", (), {"X_train": np.zeros((1, 784), np.float32), "n_classes": 10})
-    net = reproduce.autoencoder(EXPERIMENTS["locoprop-autoencoder"].settings["paper"], fake, 0, "numpy")
+    net = experiments.autoencoder(EXPERIMENTS["locoprop-autoencoder"].settings["paper"], fake, 0, "numpy")
     assert [theta.shape[0] - 1 for theta in net.parameters] == [784, 1000, 500, 250, 30, 250, 500, 1000]
     assert [repr(sigma) for sigma in net.sigma[1:]] == ["Tanh()"] * 3 + ["Identity()"] + ["Tanh()"] * 3
     fake.X_train = np.zeros((1, 3072), np.float32)
-    net = reproduce.classifier(EXPERIMENTS["proxprop-table1"].settings["paper"], fake, 0, "numpy")
+    net = experiments.classifier(EXPERIMENTS["proxprop-table1"].settings["paper"], fake, 0, "numpy")
     assert [theta.shape for theta in net.parameters] == [(3073, 4000), (4001, 1000), (1001, 4000), (4001, 10)]
-    assert {len(row) for row in reproduce.TABLE1.values()} == {len(reproduce.TABLE1_STEPS)}
+    assert {len(row) for row in experiments.TABLE1.values()} == {len(experiments.TABLE1_STEPS)}
 
 
 # ---- verdicts
@@ -146,37 +147,37 @@ def test_the_papers_networks_are_the_defaults():
 
 def test_the_papers_own_table_1_upholds_its_claims():
     records = []
-    for label, row in reproduce.TABLE1.items():
-        for step, loss in zip(reproduce.TABLE1_STEPS, row):
+    for label, row in experiments.TABLE1.items():
+        for step, loss in zip(experiments.TABLE1_STEPS, row):
             records.append(record(label, step, [2.3] if loss is None else [2.3, loss], diverged=loss is None))
     records += [{**one, "label": "proxprop"} for one in records if one["label"] == "cg5"]
-    found = reproduce.table1_claims(results("proxprop-table1", records))
+    found = experiments.table1_claims(results("proxprop-table1", records))
     assert [one.verdict for one in found] == ["holds (1 of 1 seeds)"] * 4
     assert found[0].numbers == "10 against 0.1"
     assert found[1].numbers == "0.0003 against 0.091"
     same = [record(label, step, [2.3, 0.5]) for label in ("backprop", "cg1", "proxprop") for step in (1, 0.1)]
-    assert all(one.verdict.startswith("fails") for one in reproduce.table1_claims(results("proxprop-table1", same)))
+    assert all(one.verdict.startswith("fails") for one in experiments.table1_claims(results("proxprop-table1", same)))
 
 
 def test_a_verdict_is_unclear_when_seeds_disagree():
-    assert reproduce.verdict("x", [True, True], "").verdict == "holds (2 of 2 seeds)"
-    assert reproduce.verdict("x", [True, False], "").verdict == "unclear (1 of 2 seeds)"
-    assert reproduce.verdict("x", [False, False], "").verdict == "fails (0 of 2 seeds)"
+    assert experiments.verdict("x", [True, True], "").verdict == "holds (2 of 2 seeds)"
+    assert experiments.verdict("x", [True, False], "").verdict == "unclear (1 of 2 seeds)"
+    assert experiments.verdict("x", [False, False], "").verdict == "fails (0 of 2 seeds)"
 
 
 def test_a_win_over_a_method_tuned_to_the_edge_of_its_grid_is_unclear():
     def runs(best):
         return results("sibp-mnist", [record("semi-implicit", 1, [2.3, 0.1])] + [
             record("backprop", step, [2.3, 0.5 if step == best else 1.0]) for step in (10, 1, 0.1)])
-    assert reproduce.against_backprop(runs(1))[0].verdict == "holds (1 of 1 seeds)"
-    assert reproduce.against_backprop(runs(10))[0].verdict.startswith("unclear (holds")
+    assert experiments.against_backprop(runs(1))[0].verdict == "holds (1 of 1 seeds)"
+    assert experiments.against_backprop(runs(10))[0].verdict.startswith("unclear (holds")
 
 
 def test_losses_are_compared_at_equal_times():
     slow = record("semi-implicit", 1, [2.0, 1.0, 0.0], seconds=[0, 10, 20])
     fast = record("backprop", 1, [2.0, 1.5, 1.2], seconds=[0, 1, 2])
-    assert reproduce.loss_after(5, slow) == 1.5
-    at_end, at_time = reproduce.against_backprop(results("sibp-mnist", [fast, slow]))
+    assert experiments.loss_after(5, slow) == 1.5
+    at_end, at_time = experiments.against_backprop(results("sibp-mnist", [fast, slow]))
     assert at_end.verdict.startswith("holds")
     assert at_time.verdict.startswith("fails")
     assert "after 2 s: 1.8 against 1.2" in f"{at_time.claim}: {at_time.numbers}"
@@ -184,13 +185,13 @@ def test_losses_are_compared_at_equal_times():
 
 def test_divergence_is_a_result():
     diverged = record("backprop", 1, [2.3], diverged=True)
-    assert reproduce.final_loss(diverged) == math.inf
-    assert reproduce.text(math.inf) == "-"
+    assert final_loss(diverged) == math.inf
+    assert experiments.text(math.inf) == "-"
     above = record("backprop", 1, [2.3, 77.9])
-    assert reproduce.text(reproduce.final_loss(above)) == "77.9"
-    assert not reproduce.trains(diverged)
-    assert not reproduce.trains(above)
-    assert reproduce.trains(record("backprop", 1, [2.3, 0.3]))
+    assert experiments.text(final_loss(above)) == "77.9"
+    assert not experiments.trains(diverged)
+    assert not experiments.trains(above)
+    assert experiments.trains(record("backprop", 1, [2.3, 0.3]))
 
 
 # ---- files
@@ -272,7 +273,7 @@ def test_the_readme_is_renewed_from_the_files_that_are_kept(kept, capsys):
     assert "`minilift reproduce proxprop-fig2 --scale small --seeds 1 --epochs 2 --samples 120`" in text
     assert "](data/results/fig2-digits.png)" in text
     assert "proxprop below backprop in training loss, at the end" in text
-    assert reproduce.with_section(text, reproduce.section(kept)) == text
+    assert with_section(text, section(kept)) == text
     readme.write_text("no marks")
     assert cli.main(["reproduce", "--write", str(readme)]) == 2
     assert "results:begin" in capsys.readouterr().err
@@ -281,7 +282,7 @@ def test_the_readme_is_renewed_from_the_files_that_are_kept(kept, capsys):
 def test_our_readme_says_what_the_kept_files_say():
     root = Path(__file__).resolve().parent.parent
     readme = (root / "README.md").read_text(encoding="utf-8")
-    current = reproduce.with_section(readme, reproduce.section(root / "data" / "results"))
+    current = with_section(readme, section(root / "data" / "results"))
     assert current == readme, "renew it with: minilift reproduce --write README.md"
 
 
@@ -308,11 +309,11 @@ def test_at_equal_seconds_backprop_runs_as_long_as_locoprop_with_a_schedule_made
     short, long = ([v for v in variants if v.label == label] for label in ("backprop:adam", "backprop:adam long"))
     assert [v.step for v in short] == [v.step for v in long]
     assert {v.times for v in short} == {1}
-    assert {v.times for v in long} == {reproduce.LONG}
+    assert {v.times for v in long} == {experiments.LONG}
     epochs = plan.settings["small"].epochs
     assert short[0].optimizer().lr(epochs - 1) < long[0].optimizer().lr(epochs - 1), "the long one is at its start"
     records = [record("locoprop-m", 1, [9.0, 1.0], seconds=[0, 7]), record("locoprop-s", 1, [9.0, 8.0])]
-    for name in reproduce.FIRST_ORDER:
+    for name in experiments.FIRST_ORDER:
         records += [record(f"backprop:{name}", 1, [9.0, 2.0]),
                     record(f"backprop:{name} long", 1, [9.0, 0.5], seconds=[0, 7])]
     m_epochs, m_seconds, *_ = plan.claims(results("locoprop-autoencoder", records))
