@@ -35,7 +35,7 @@ FUNCTIONS = [
     "minimum", "moveaxis", "multiply", "negative", "nonzero", "not_equal", "ones", "ones_like", "outer",
     "pad", "power", "prod", "reciprocal", "repeat", "reshape", "roll", "sign", "sin", "sinh", "split",
     "sqrt", "square", "squeeze", "stack", "std", "subtract", "sum", "swapaxes", "take", "take_along_axis",
-    "tanh", "tensordot", "tile", "transpose", "trapezoid", "tril", "triu", "true_divide", "unique", "var",
+    "tanh", "tensordot", "tile", "transpose", "tril", "triu", "true_divide", "unique", "var",
     "vstack", "where", "zeros", "zeros_like",
 ]
 METHODS = [
