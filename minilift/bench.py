@@ -746,10 +746,12 @@ def heading(about):
 
 
 def busy(at):
-    """Return a warning if others were at work on the machine when the measurement began."""
-    if not at["load before"] or at["load before"][0] <= at["cores"] / 2:
+    """Return a warning if the machine was at work in the minute before the measurement began."""
+    load = at["load before"][0] if at["load before"] else 0.0
+    if load <= at["cores"] / 2:
         return []
-    return ["WARNING: the machine was busy with other work; times, ratios and verdicts below are not to be relied on"]
+    return [f"WARNING: the machine was busy in the minute before (load {load:.1f}); if that work went on, times, ratios "
+            "and verdicts below are not to be relied on"]
 
 
 def progress(text):
