@@ -750,8 +750,8 @@ def busy(at):
     load = at["load before"][0] if at["load before"] else 0.0
     if load <= at["cores"] / 2:
         return []
-    return [f"WARNING: the machine was busy in the minute before (load {load:.1f}); if that work went on, times, ratios "
-            "and verdicts below are not to be relied on"]
+    return [f"WARNING: the machine was busy in the minute before (load {load:.1f}); if that work went on, times, "
+            "ratios and verdicts below are not to be relied on"]
 
 
 def progress(text):
