@@ -213,7 +213,7 @@ def test_a_curve_is_the_line_integral_of_the_pen(points):
     middle = (q[1:] + q[:-1]) / 2
     distance_2 = (column - middle[:, 0]) ** 2 + (row - middle[:, 1]) ** 2
     expected = np.minimum((np.exp(-distance_2 / (2 * 0.7 ** 2)) @ length) / (np.sqrt(2 * np.pi) * 0.7), 1)
-    np.testing.assert_allclose(datasets.draw_curves(points[None].astype(np.float32))[0], expected, atol=8e-3)
+    np.testing.assert_allclose(datasets.draw_curves(points[None].astype(np.float32))[0], expected, atol=1e-2)
 
 
 def test_a_straight_stroke_has_intensity_1():

@@ -129,14 +129,16 @@ def test_sample_space_is_parameter_space_and_nothing_rises(case, steps, joint):
         for side in ("sample", "parameter"):
             problem = LocalProblem(Gram(block.a, side=side, bias=joint), z, data, 2.0)
             solution = fletcher_reeves(problem, steps)
-            assert problem.objective(solution.value) <= problem.objective(0 * solution.value) * (1 + 1e-12) + 1e-12
+            before = problem.objective(0 * solution.value)
+            assert problem.objective(solution.value) <= before * (1 + 1e-12) + 1e-12
             assert_close("change of z", solution.change, problem.gram.apply(solution.value), 1e-10)
             found.append((solution.value, problem.objective(solution.value)))
         if isinstance(data.f, (ml.ReLU, ml.LeakyReLU)):
             continue  # beside a kink the last bit decides which piece is taken
         (sample, objective), (parameter, same) = found
-        assert objective == pytest.approx(same, rel=1e-9, abs=1e-15)
-        if steps <= 2:  # once a problem is nearly solved its directions are made of rounding
+        assert abs(objective - same) <= 1e-3 * (before - same) + 1e-15
+        if steps <= 2:  # later directions lose their conjugacy to rounding, each side in its own way
+            assert objective == pytest.approx(same, rel=1e-9, abs=1e-15)
             assert_close(f"map {block.l}", sample, parameter, 1e-8)
 
 
@@ -213,7 +215,8 @@ def test_the_exact_solver_minimises_both_blocks_of_the_last_map(case):
     of_weights = lam * step[:-1] - block.a.T @ left
     of_bias = lam * step[-1] - (left - step[-1]).sum(axis=0)
     scale = (1 + norm(block.a))**2 * (norm(step) + norm(to_target))
-    assert norm(of_weights) + norm(of_bias) <= 1e-12 * scale
+    rounding = np.finfo(float).eps * norm(block.z)  # b is fitted to what is left at the new W: a difference of outputs
+    assert norm(of_weights) + norm(of_bias) <= 1e-12 * scale + 8 * rounding
 
 
 @given(case=cases())

@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 from hypothesis import given
-from laws import assert_close, cases, gradients_of
+from laws import cases, gradients_of
 
 import minilift as ml
 
 torch = pytest.importorskip("torch")
 functional = torch.nn.functional
 TRANSFERS = {
-    ml.ReLU: torch.relu, ml.Tanh: torch.tanh, ml.Sigmoid: torch.sigmoid, ml.Softplus: functional.softplus,
+    ml.ReLU: torch.relu, ml.Tanh: torch.tanh, ml.Sigmoid: torch.sigmoid,
+    ml.Softplus: lambda z: functional.softplus(z, threshold=50),  # from there on it is z in float64; not yet at 20
     ml.LeakyReLU: lambda z: functional.leaky_relu(z, 0.01), ml.Identity: lambda z: z,
 }
 
@@ -61,7 +62,7 @@ def test_exact_proxprop_by_automatic_differentiation(case):
             return ((a @ column[:-1] + column[-1])**2).sum() / 2 + (column**2).sum() / (2 * 2.0)
         m = torch.autograd.functional.hessian(objective, torch.zeros(a.shape[1] + 1, dtype=a.dtype)).numpy()
         d = np.linalg.solve(m, gradients[l - 1])
-        assert_close(f"d_{l}", directions[l - 1], d, 1e-8)
+        assert np.abs(directions[l - 1] - d).max() <= 1e-8 * np.abs(d).max() + 1e-12, f"d_{l}"  # saturated: as above
 
 
 def test_tensors_are_taken_as_data():
