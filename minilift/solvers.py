@@ -212,8 +212,8 @@ def newton(problem, tolerance):
     Raises
     ------
     ArithmeticError
-        If the tolerance is not reached in `NEWTON_STEPS`: where a target lies outside the range of f the minimiser is
-        far away, without a regulariser at infinity.
+        If the tolerance is not reached in `NEWTON_STEPS`, or a line search fails. Where a target lies outside the range
+        of f the minimiser is far away, without a regulariser at infinity.
     """
     gram = problem.gram
     u, change_u, z = problem.start(), array_module(problem.z).zeros_like(problem.z), problem.z
@@ -231,8 +231,8 @@ def newton(problem, tolerance):
         u, change_u = u + length * p, change_u + length * change_p
         z = problem.z - change_u
     raise ArithmeticError(f"newton: the gradient fell to {norm / first:.1e} of its start, not to {tolerance:.0e}; "
-                          "targets outside the range of f pull the minimiser far away, without a regulariser to "
-                          "infinity: give eta, a smaller eta, or a smaller gamma")
+                          "where targets lie outside the range of f they pull the minimiser far away, without a "
+                          "regulariser to infinity: give eta, a smaller eta, or a smaller gamma")
 
 
 def newton_direction(problem, z, q, forcing):

@@ -535,8 +535,8 @@ teach.holds("a dead unit stays dead", moved, 0)
 #
 # 400 digits, 64-32-10, ReLU, $\lambda = 1$, five Fletcher–Reeves steps. Each method gets the best of four
 # step sizes on seed 9, then runs on three other seeds. BackProp gets thirty times as many epochs. Steps of 10
-# are left out: with them SIBP ends near zero from one seed and at 0.2 from the next, and one seed's luck is no
-# choice of a step size.
+# are left out: there SIBP with old weights ends near zero from one seed and at 0.2 from the next, and one seed's
+# luck is no choice of a step size.
 
 # %%
 X_few, y_few = data.X_train[:400], data.y_train[:400]
