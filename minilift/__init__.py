@@ -4,18 +4,22 @@ ProxProp, LocoProp, Semi-Implicit BP and plain backpropagation as block-wise des
 energy, in NumPy and CuPy. Start with `Network` or `mlp`, a method such as `ProxProp`, and `fit`.
 """
 
-from minilift import datasets, energy, losses, maps, methods, models, network, optim, problems, solvers
-from minilift.activations import Activation, Identity, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
-from minilift.convolution import Conv2d
-from minilift.losses import Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
-from minilift.maps import Linear
+from minilift import datasets, energy, methods, models, network, optim
+from minilift.graph import State
+from minilift.layers import activations, convolution, losses, maps, normalization, pooling
+from minilift.layers.activations import Activation, Identity, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
+from minilift.layers.convolution import Conv2d
+from minilift.layers.losses import Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
+from minilift.layers.maps import Linear
+from minilift.layers.normalization import BatchNorm, Dropout
+from minilift.layers.pooling import AvgPool2d, Flatten, MaxPool2d
+from minilift.local import problems, solvers
 from minilift.methods import BackProp, Block, LocoProp, Method, ProxProp, SemiImplicit
 from minilift.models import convnet, load, mlp
-from minilift.network import Network, State
-from minilift.normalization import BatchNorm, Dropout
+from minilift.network import Network
 from minilift.optim import SGD, Adam, Constant, Cosine, HeavyBall, Nesterov, RMSProp, StepDecay, WarmupLinear
-from minilift.pooling import AvgPool2d, Flatten, MaxPool2d
-from minilift.train import EarlyStop, History, evaluate, fit
+from minilift.training.fit import evaluate, fit
+from minilift.training.history import EarlyStop, History
 
 __version__ = "0.1.0"
 

@@ -27,15 +27,16 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "compare": Command("minilift.compare", "train one small network with every method, side by side"),
+    "compare": Command("minilift.lab.compare", "train one small network with every method, side by side"),
     "data": Command("minilift.cli", "list the data sets, or fetch one", "add_data_arguments", "run_data"),
-    "equations": Command("minilift.equations", "print where each equation of the papers is, and which test holds it"),
+    "equations": Command("minilift.checks.equations",
+                         "print where each equation of the papers is, and which test holds it"),
     "verify": Command("minilift.checks", "check gradients, adjoints, local solves and propositions numerically"),
-    "bench": Command("minilift.bench", "measure the time and memory of a training step"),
-    "reproduce": Command("minilift.reproduce", "run the papers' experiments, scaled to the time there is"),
-    "tutorials": Command("minilift.notebooks", "copy the notebooks to a folder and open them in Jupyter",
+    "bench": Command("minilift.lab.bench", "measure the time and memory of a training step"),
+    "reproduce": Command("minilift.lab.reproduce", "run the papers' experiments, scaled to the time there is"),
+    "tutorials": Command("minilift.course.notebooks", "copy the notebooks to a folder and open them in Jupyter",
                          "add_tutorials_arguments", "run_tutorials"),
-    "teach": Command("minilift.notebooks", "hand out fresh notebooks, and grade returned ones"),
+    "teach": Command("minilift.course.notebooks", "hand out fresh notebooks, and grade returned ones"),
 }
 MISTAKES = (ValueError, TypeError, RuntimeError, ArithmeticError)
 

@@ -13,8 +13,8 @@ does not come here (`minilift.methods` works in differences and forms no half st
 
 from __future__ import annotations
 
-from minilift.arguments import positive_number
-from minilift.network import State
+from minilift.graph import State
+from minilift.support.arguments import positive_number
 
 
 class PenaltyEnergy:

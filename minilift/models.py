@@ -8,16 +8,16 @@ import math
 
 import numpy as np
 
-from minilift import activations, convolution, losses, maps, normalization, pooling
-from minilift.activations import ACTIVATIONS
-from minilift.arguments import known_name
-from minilift.backend import get_module
-from minilift.convolution import Conv2d
-from minilift.files import read_npz
-from minilift.maps import Linear
+from minilift.layers import activations, convolution, losses, maps, normalization, pooling
+from minilift.layers.activations import ACTIVATIONS
+from minilift.layers.convolution import Conv2d
+from minilift.layers.maps import Linear
+from minilift.layers.normalization import BatchNorm
+from minilift.layers.pooling import Flatten, MaxPool2d
 from minilift.network import Network
-from minilift.normalization import BatchNorm
-from minilift.pooling import Flatten, MaxPool2d
+from minilift.support.arguments import known_name
+from minilift.support.backend import get_module
+from minilift.support.files import read_npz
 
 
 def mlp(widths, activation="relu", loss=None, seed=0, dtype=np.float32, backend="numpy", init="uniform"):

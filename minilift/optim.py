@@ -19,8 +19,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minilift.arguments import known_name, whole_number
-from minilift.backend import array_module, to_numpy
+from minilift.support.arguments import known_name, whole_number
+from minilift.support.backend import array_module, to_numpy
 
 BLOCK = 32_768  # elements; three or four such float32 arrays lie in a core's second-level cache together
 

@@ -55,7 +55,7 @@ def strict_cupy(monkeypatch):
 @pytest.fixture
 def real_cupy():
     """Return CuPy, or skip, visibly, where it is missing or no GPU answers."""
-    from minilift.backend import get_module
+    from minilift.support.backend import get_module
     try:
         return get_module("cupy")
     except RuntimeError as error:

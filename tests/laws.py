@@ -11,6 +11,7 @@ from conftest import read_only
 from hypothesis import strategies as st
 
 import minilift as ml
+from minilift.energy import PenaltyEnergy, algorithm_1, replaced
 
 LOSSES = (ml.SoftmaxCrossEntropy, ml.SigmoidCrossEntropy, ml.SquaredError)
 SMOOTH = ("tanh", "sigmoid", "softplus", "identity")
@@ -235,8 +236,8 @@ def dense_step(a, g, damping):
 
 def assert_direct_solve(solve, a, g, damping, rng):
     """The direct solve equals the dense one on either side, minimises its objective, reports its residual."""
-    from minilift.maps import Gram
-    from minilift.solvers import damped_objective
+    from minilift.layers.gram import Gram
+    from minilift.local.solvers import damped_objective
     reference = dense_step(a, g, damping)
     for side in ("sample", "parameter"):
         solution = solve(Gram(a, side=side), g, damping)
@@ -281,7 +282,7 @@ def textbook_cg(a, g, damping, steps):
 
 def assert_conjugate_gradients(solve, a, g, damping):
     """A few steps are those of the textbook on either side; about 2n of them reach the direct solve."""
-    from minilift.maps import Gram
+    from minilift.layers.gram import Gram
     for side in ("sample", "parameter"):
         for steps in (1, 2, 3):
             assert_close(f"{steps} CG steps ({side})", solve(Gram(a, side=side), g, damping, steps).value,
@@ -380,3 +381,47 @@ def assert_oracle(directions, oracle, key, tolerances):
     for l, tolerance in enumerate(tolerances, start=1):
         expected = oracle_theta(oracle, f"{key}/dW{l}", f"{key}/db{l}")
         assert_close(f"{key}, map {l}", directions[l - 1], expected, tolerance)
+
+
+# ---- references written out by hand
+
+def infeasible(case):
+    """Return θ, a, z off the forward pass: both penalties are at work."""
+    state, rng = case.net.forward(case.X), case.rng
+    a = [state.a[0]] + [x + 0.3 * rng.standard_normal(x.shape) for x in state.a[1:]]
+    z = [None] + [x + 0.3 * rng.standard_normal(x.shape) for x in state.z[1:]]
+    return list(state.theta), a, z
+
+
+def assert_partial_gradients(energy, case):
+    """All partial gradients of an energy are those of its value, at a point that is not a forward pass."""
+    theta, a, z = infeasible(case)
+    for l in range(1, case.net.depth + 1):
+        assert_gradient(f"∂E/∂θ_{l}", lambda u, l=l: energy.value(replaced(theta, l, u), a, z), theta[l],
+                        energy.gradient_theta(l, theta, a, z), case.rng)
+    for l in range(1, case.net.depth):
+        assert_gradient(f"∂E/∂a_{l}", lambda u, l=l: energy.value(theta, replaced(a, l, u), z), a[l],
+                        energy.gradient_a(l, theta, a, z), case.rng)
+        assert_gradient(f"∂E/∂z_{l}", lambda u, l=l: energy.value(theta, a, replaced(z, l, u)), z[l],
+                        energy.gradient_z(l, theta, a, z), case.rng)
+
+
+def with_half_stepped_input(net, X, y, tau):
+    """Return θ of Algorithm 1 with its step (c) taken at a_{l−1}^½: the mistake that (11) warns of."""
+    state, half = net.forward(X), algorithm_1(net, X, y, tau)
+    energy = PenaltyEnergy(net, y, gamma=1 / tau, rho=1 / tau)
+    theta = list(half.theta)
+    for l in range(1, net.depth):
+        a, z = replaced(state.a, l - 1, half.a[l - 1]), replaced(state.z, l, half.z[l])
+        theta[l] = state.theta[l] - tau * energy.gradient_theta(l, state.theta, a, z)
+    return theta
+
+
+def patches_by_loops(phi, a):
+    """Return the patch matrix, one patch after the other."""
+    k, s, p = phi.kernel, phi.stride, phi.pad
+    padded = np.zeros((a.shape[0], a.shape[1] + 2 * p, a.shape[2] + 2 * p, a.shape[3]), a.dtype)
+    padded[:, p:p + a.shape[1], p:p + a.shape[2]] = a
+    height, width = phi.output_shape(a.shape[1:])[:2]
+    return np.array([padded[n, s * y:s * y + k, s * x:s * x + k].ravel()
+                     for n in range(len(a)) for y in range(height) for x in range(width)])

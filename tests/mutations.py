@@ -22,9 +22,9 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from minilift import equations
+from minilift.checks import equations
 
-ROOT = Path(equations.__file__).parent.parent
+ROOT = Path(equations.__file__).parent.parent.parent
 # these return a Solution: their argument is changed
 RIGHT_HAND_SIDES = {"damped_solve": 1, "conjugate_gradients": 1}
 # that a test fails is enough to know; looking for its smallest example takes minutes

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import minilift as ml
-from minilift.activations import Softmax
-from minilift.backend import array_module, get_module, to_numpy
 from minilift.energy import PenaltyEnergy, algorithm_1
-from minilift.maps import Gram
+from minilift.layers.activations import Softmax
+from minilift.layers.gram import Gram
 from minilift.methods import as_method
+from minilift.support.backend import array_module, get_module, to_numpy
 
 X = np.linspace(-1, 1, 15).reshape(5, 3)
 Y = np.array([0, 1, 0, 1, 1])

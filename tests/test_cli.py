@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import minilift as ml
-from minilift import cli, compare
+from minilift import cli
+from minilift.lab import compare
 
 
 def run(capsys, *argv):
@@ -53,8 +54,8 @@ def test_version(capsys):
 def test_help_is_quick():
     """Neither the subcommands' modules nor the libraries that draw and load are imported for the overview."""
     code = ("import sys; from minilift import cli; cli.main([]); "
-            "print([name for name in ('scipy', 'matplotlib', 'pooch', 'tqdm', 'minilift.compare', 'minilift.bench', "
-            "'minilift.plots') if name in sys.modules])")
+            "print([name for name in ('scipy', 'matplotlib', 'pooch', 'tqdm', 'minilift.lab.compare', "
+            "'minilift.lab.bench', 'minilift.plots') if name in sys.modules])")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
 

@@ -18,8 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minilift
-from minilift import datasets
-from minilift.datasets import Dataset, DatasetError, Published, split
+from minilift import datasets, download
+from minilift.datasets import Dataset, split
+from minilift.download import DatasetError, Published
 
 # --- what a data set is -------------------------------------------------------------------------------------
 
@@ -313,18 +314,18 @@ def test_a_description_says_what_and_where(name, monkeypatch, tmp_path):
     monkeypatch.setenv("MINILIFT_DATA", str(tmp_path))
     text = datasets.describe(name)
     assert len(text.splitlines()[0]) > 20
-    for published in datasets.PUBLISHED.get(name, []):
+    for published in download.PUBLISHED.get(name, []):
         assert published.url in text
         assert published.sha256 in text
         assert str(tmp_path / name) in text
 
 
 def test_published_files_have_addresses_and_hashes():
-    for name, published in datasets.PUBLISHED.items():
+    for name, published in download.PUBLISHED.items():
         assert len({file.name for file in published}) == len(published)
         assert name in datasets.ABOUT
         for file in published:
-            assert file.url.startswith(("https://", datasets.FASHION_URL))
+            assert file.url.startswith(("https://", download.FASHION_URL))
             for value in (file.sha256, *filter(None, file.contents.values())):
                 assert len(bytes.fromhex(value)) == 32
 
@@ -395,7 +396,7 @@ def small_mnist(server, monkeypatch, rng):
     published = [Published(f"{server.url}{name}.gz", digest(server.files[f"{name}.gz"]),
                            {name: digest(content)}, 10 ** 5) for name, content in contents.items()]
     monkeypatch.setattr(datasets, "MNIST_SHAPES", shapes)
-    monkeypatch.setitem(datasets.PUBLISHED, "mnist", published)
+    monkeypatch.setitem(download.PUBLISHED, "mnist", published)
     return contents
 
 
@@ -428,8 +429,8 @@ def test_the_argument_folder_comes_before_the_environment(server, small_mnist, t
 def test_without_a_choice_the_folder_is_the_cache_of_pooch(monkeypatch):
     pooch = pytest.importorskip("pooch")
     monkeypatch.delenv("MINILIFT_DATA", raising=False)
-    assert datasets.data_root() == Path(pooch.os_cache("minilift"))
-    assert datasets.data_root("~/here") == Path.home() / "here"
+    assert download.data_root() == Path(pooch.os_cache("minilift"))
+    assert download.data_root("~/here") == Path.home() / "here"
 
 
 def test_wrong_bytes_are_refused_and_nothing_is_left(server, small_mnist, tmp_path):
@@ -515,8 +516,8 @@ def test_a_gzip_bomb_put_there_by_hand_is_refused(server, small_mnist, tmp_path)
 
 def test_where_contents_are_unknown_only_published_files_count(server, small_mnist, tmp_path, monkeypatch):
     unknown = [Published(file.url, file.sha256, dict.fromkeys(file.contents), file.largest)
-               for file in datasets.PUBLISHED["mnist"]]
-    monkeypatch.setitem(datasets.PUBLISHED, "fashion_mnist", unknown)
+               for file in download.PUBLISHED["mnist"]]
+    monkeypatch.setitem(download.PUBLISHED, "fashion_mnist", unknown)
     for name, content in small_mnist.items():
         (tmp_path / name).write_bytes(content)  # could be MNIST's: the names are the same
     assert_is_small_mnist(datasets.fashion_mnist(), small_mnist)
@@ -541,7 +542,7 @@ def small_usps(server, monkeypatch, rng):
         published.append(Published(f"{server.url}{name}.bz2", digest(packed), {name: None}, 10 ** 5))
         parts += [values, labels]
     monkeypatch.setattr(datasets, "USPS_SHAPES", shapes)
-    monkeypatch.setitem(datasets.PUBLISHED, "usps", published)
+    monkeypatch.setitem(download.PUBLISHED, "usps", published)
     return parts
 
 
@@ -600,7 +601,7 @@ def small_cifar10(server, monkeypatch, rng):
     published = Published(f"{server.url}cifar-10-binary.tar.gz", digest(archive),
                           {name: digest(content) for name, content in contents.items()}, 10 ** 6)
     monkeypatch.setattr(datasets, "CIFAR10_BATCH", 2)
-    monkeypatch.setitem(datasets.PUBLISHED, "cifar10", [published])
+    monkeypatch.setitem(download.PUBLISHED, "cifar10", [published])
     return contents
 
 
@@ -643,7 +644,7 @@ def test_cifar10_is_read_unpacked(server, small_cifar10, tmp_path, subfolder):
 
 def test_an_archive_of_other_origin_is_not_opened(server, small_cifar10, tmp_path, monkeypatch):
     (tmp_path / "cifar-10-binary.tar.gz").write_bytes(gzip.compress(tar(small_cifar10)))
-    monkeypatch.setattr(datasets, "read_tar", lambda *args: pytest.fail("was opened"))
+    monkeypatch.setattr(download, "read_tar", lambda *args: pytest.fail("was opened"))
     with pytest.raises(DatasetError, match="is damaged or another file of this name"):
         datasets.cifar10()
 
@@ -670,8 +671,8 @@ def test_an_unreadable_file_is_named(server, small_mnist, tmp_path):
 def real_files(name):
     """Skip unless the folder that MINILIFT_DATA names has the first file of a set."""
     root = os.environ.get("MINILIFT_DATA")
-    names = [datasets.PUBLISHED[name][0].name, *datasets.PUBLISHED[name][0].contents, f"{name}.npz"]
-    if not root or not any(datasets.find(file, datasets.places(name, root)) for file in names):
+    names = [download.PUBLISHED[name][0].name, *download.PUBLISHED[name][0].contents, f"{name}.npz"]
+    if not root or not any(download.find(file, download.places(name, root)) for file in names):
         pytest.skip(f"the folder named by MINILIFT_DATA does not have the files of {name}")
 
 

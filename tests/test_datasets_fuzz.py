@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minilift import datasets
-from minilift.datasets import DatasetError
+from minilift import datasets, download
+from minilift.download import DatasetError
 
 LARGEST = 100_000
 
@@ -74,13 +74,13 @@ IDX = b"\0\0\x08\x03" + struct.pack(">3I", 3, 4, 5) + IMAGES.tobytes()
 
 
 def test_idx_is_read():
-    np.testing.assert_array_equal(datasets.parse_idx(IDX, "the file"), IMAGES)
+    np.testing.assert_array_equal(download.parse_idx(IDX, "the file"), IMAGES)
 
 
 @given(data=damaged(IDX) | st.binary(max_size=60)
        | st.binary(max_size=60).map(lambda tail: b"\0\0\x08" + tail))
 def test_damaged_idx(data):
-    array = result_or_error(datasets.parse_idx, data, "the file")
+    array = result_or_error(download.parse_idx, data, "the file")
     if array is not None:  # then it is all that the file says, and nothing more
         header = b"\0\0\x08" + bytes([array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
         assert header + array.tobytes() == data
@@ -101,7 +101,7 @@ def test_damaged_idx(data):
 ])
 def test_wrong_idx(data, message):
     with pytest.raises(DatasetError, match=message):
-        datasets.parse_idx(data, "the file")
+        download.parse_idx(data, "the file")
 
 
 def idx(array):
@@ -136,7 +136,7 @@ CIFAR10 = RECORDS.tobytes()
 
 
 def test_cifar10_is_read():
-    images, labels = datasets.parse_cifar10(CIFAR10, "the file")
+    images, labels = download.parse_cifar10(CIFAR10, "the file")
     np.testing.assert_array_equal(labels, RECORDS[:, 0])
     np.testing.assert_array_equal(images.transpose(0, 3, 1, 2).reshape(2, -1), RECORDS[:, 1:])
 
@@ -144,7 +144,7 @@ def test_cifar10_is_read():
 @given(data=damaged(CIFAR10) | st.binary(max_size=50)
        | st.integers(0, 255).map(lambda label: bytes([label]) + CIFAR10[1:]))
 def test_damaged_cifar10(data):
-    result = result_or_error(datasets.parse_cifar10, data, "the file")
+    result = result_or_error(download.parse_cifar10, data, "the file")
     assert (result is None) == (not data or len(data) % 3073 != 0 or max(data[::3073]) > 9)
     if result is not None:
         images, labels = result
@@ -159,7 +159,7 @@ def test_damaged_cifar10(data):
 ])
 def test_wrong_cifar10(data, message):
     with pytest.raises(DatasetError, match=message):
-        datasets.parse_cifar10(data, "the file")
+        download.parse_cifar10(data, "the file")
 
 
 def test_a_cifar10_file_must_have_all_its_records(monkeypatch):
@@ -174,7 +174,7 @@ LIBSVM = b"7 1:-1 2:0.5 4:-0.25 \n10 1:1e-3 3:1\n3\n"
 
 
 def test_libsvm_is_read():
-    X, y = datasets.parse_libsvm(LIBSVM, "the file", (3, 4))
+    X, y = download.parse_libsvm(LIBSVM, "the file", (3, 4))
     np.testing.assert_array_equal(y, [7, 10, 3])
     np.testing.assert_allclose(X, [[-1, 0.5, 0, -0.25], [0.001, 0, 1, 0], [0, 0, 0, 0]], rtol=1e-7)
     assert (X.dtype, y.dtype) == (np.float32, np.int64)
@@ -185,7 +185,7 @@ def test_libsvm_is_read_as_scikit_learn_reads_it(rng):
     file = io.BytesIO()
     X, y = rng.standard_normal((20, 7)) * (rng.random((20, 7)) < 0.5), rng.integers(-3, 4, 20)
     sklearn_datasets.dump_svmlight_file(X, y, file, zero_based=False)
-    ours = datasets.parse_libsvm(file.getvalue(), "the file", (20, 7))
+    ours = download.parse_libsvm(file.getvalue(), "the file", (20, 7))
     np.testing.assert_allclose(ours[0], X, rtol=1e-6)
     np.testing.assert_array_equal(ours[1], y)
 
@@ -193,7 +193,7 @@ def test_libsvm_is_read_as_scikit_learn_reads_it(rng):
 @given(data=damaged(LIBSVM) | st.binary(max_size=40)
        | st.text("0123456789.:eE+- \n_na", max_size=60).map(str.encode))
 def test_damaged_libsvm(data):
-    result = result_or_error(datasets.parse_libsvm, data, "the file", (3, 4))
+    result = result_or_error(download.parse_libsvm, data, "the file", (3, 4))
     if result is not None:
         X, y = result
         assert (X.shape, y.shape) == ((3, 4), (3,))
@@ -225,13 +225,13 @@ def test_damaged_libsvm(data):
 ])
 def test_wrong_libsvm(data, message):
     with pytest.raises(DatasetError, match=message):
-        datasets.parse_libsvm(data, "the file", (3, 4))
+        download.parse_libsvm(data, "the file", (3, 4))
 
 
 @pytest.mark.parametrize("data", [b"1\n" * 10 ** 6, b"\n" * 10 ** 6, b"1 " + b"1:1 " * 10 ** 6,
                                   b"1" * 10 ** 6])
 def test_libsvm_of_the_wrong_size_needs_no_memory(data):
-    assert peak_memory(lambda: datasets.parse_libsvm(data, "the file", (100, 10))) < 3 * len(data)
+    assert peak_memory(lambda: download.parse_libsvm(data, "the file", (100, 10))) < 3 * len(data)
 
 
 @pytest.mark.parametrize(("data", "message"), [
@@ -258,7 +258,7 @@ def npz(save=np.savez_compressed, **arrays):
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_npz_is_read(save):
-    result = datasets.parse_npz(npz(save, **ARRAYS), "the file", SHAPES)
+    result = download.parse_npz(npz(save, **ARRAYS), "the file", SHAPES)
     for key, array in ARRAYS.items():
         np.testing.assert_array_equal(result[key], array)
         assert result[key].dtype == array.dtype
@@ -267,7 +267,7 @@ def test_npz_is_read(save):
 @pytest.mark.filterwarnings("ignore")  # NumPy's and zipfile's remarks on odd headers
 @given(data=damaged(npz(**ARRAYS)) | damaged(npz(np.savez, **ARRAYS)) | st.binary(max_size=60))
 def test_damaged_npz(data):
-    result = result_or_error(datasets.parse_npz, data, "the file", SHAPES)
+    result = result_or_error(download.parse_npz, data, "the file", SHAPES)
     if result is not None:  # zip has check sums: what is not refused is undamaged
         for key, array in ARRAYS.items():
             np.testing.assert_array_equal(result[key], array)
@@ -289,7 +289,7 @@ np.save(NPY, ARRAYS["x"])
 @pytest.mark.filterwarnings("ignore")
 @given(member=damaged(NPY.getvalue()) | damaged(NPY.getvalue()[:128]) | st.binary(max_size=60))
 def test_damaged_arrays_within_a_sound_npz(member):
-    result = result_or_error(datasets.parse_npz, npz_of_bytes(member), "the file", {"x": (2, 3)})
+    result = result_or_error(download.parse_npz, npz_of_bytes(member), "the file", {"x": (2, 3)})
     if result is not None:
         assert result["x"].shape == (2, 3)
         assert result["x"].dtype.kind in "uif"
@@ -314,7 +314,7 @@ class Explosive:
 ])
 def test_wrong_npz(arrays, message):
     with pytest.raises(DatasetError, match=message):
-        datasets.parse_npz(npz(**arrays), "the file", SHAPES)
+        download.parse_npz(npz(**arrays), "the file", SHAPES)
 
 
 def lying_about_its_size(data, size, said):
@@ -325,10 +325,10 @@ def lying_about_its_size(data, size, said):
 
 def test_npz_bombs_need_no_memory():
     bomb = npz(x=np.zeros((10 ** 4, 10 ** 3)), y=ARRAYS["y"])  # 80 MB
-    assert peak_memory(lambda: datasets.parse_npz(bomb, "the file", SHAPES)) < 10 ** 6
+    assert peak_memory(lambda: download.parse_npz(bomb, "the file", SHAPES)) < 10 ** 6
     assert len(bomb) < 10 ** 5
     disguised = lying_about_its_size(bomb, 8 * 10 ** 7 + 128, 200)
-    assert peak_memory(lambda: datasets.parse_npz(disguised, "the file", SHAPES)) < 10 ** 6
+    assert peak_memory(lambda: download.parse_npz(disguised, "the file", SHAPES)) < 10 ** 6
 
 
 def test_an_npz_member_in_another_packing_is_refused():
@@ -336,7 +336,7 @@ def test_an_npz_member_in_another_packing_is_refused():
     with zipfile.ZipFile(file, "w", zipfile.ZIP_BZIP2) as archive:
         archive.writestr("x.npy", NPY.getvalue())
     with pytest.raises(DatasetError, match="packed in a way that NumPy does not use"):
-        datasets.parse_npz(file.getvalue(), "the file", {"x": (2, 3)})
+        download.parse_npz(file.getvalue(), "the file", {"x": (2, 3)})
 
 
 # --- gzip, bzip2, tar ---------------------------------------------------------------------------------------
@@ -346,25 +346,25 @@ TEXT = bytes(np.random.default_rng(1).integers(0, 9, 500, dtype=np.uint8))
 
 @pytest.mark.parametrize(("pack", "suffix"), [(gzip.compress, ".gz"), (bz2.compress, ".bz2")])
 def test_packed_data_are_unpacked_up_to_the_limit(pack, suffix):
-    assert datasets.decompress(pack(TEXT), f"the file{suffix}", len(TEXT)) == TEXT
+    assert download.decompress(pack(TEXT), f"the file{suffix}", len(TEXT)) == TEXT
     with pytest.raises(DatasetError, match="unpacks to more than the 499 bytes"):
-        datasets.decompress(pack(TEXT), f"the file{suffix}", len(TEXT) - 1)
+        download.decompress(pack(TEXT), f"the file{suffix}", len(TEXT) - 1)
     for cut in range(len(pack(TEXT)) - 1):
         if cut:
             with pytest.raises(DatasetError, match="truncated or damaged"):
-                datasets.decompress(pack(TEXT)[:cut], f"the file{suffix}", LARGEST)
+                download.decompress(pack(TEXT)[:cut], f"the file{suffix}", LARGEST)
 
 
 @given(data=damaged(gzip.compress(TEXT)) | st.binary(max_size=60))
 def test_damaged_gzip(data):
-    result = result_or_error(datasets.decompress, data, "the file.gz", LARGEST)
+    result = result_or_error(download.decompress, data, "the file.gz", LARGEST)
     # a check sum over the contents; a second member may follow, and the empty file is an empty gzip file
     assert result is None or result in (TEXT, b"", TEXT + TEXT)
 
 
 @given(data=damaged(bz2.compress(TEXT)) | st.binary(max_size=60))
 def test_damaged_bzip2(data):
-    result = result_or_error(datasets.decompress, data, "the file.bz2", LARGEST)
+    result = result_or_error(download.decompress, data, "the file.bz2", LARGEST)
     assert result is None or result in (TEXT, b"", TEXT + TEXT)
 
 
@@ -372,7 +372,7 @@ def test_damaged_bzip2(data):
 def test_bombs_need_no_memory(pack, suffix):
     bomb = pack(bytes(5 * 10 ** 7))
     assert len(bomb) < 10 ** 5
-    assert peak_memory(lambda: datasets.decompress(bomb, f"the file{suffix}", LARGEST)) < 2 * 10 ** 6
+    assert peak_memory(lambda: download.decompress(bomb, f"the file{suffix}", LARGEST)) < 2 * 10 ** 6
 
 
 def tar(*entries, **options):
@@ -394,12 +394,12 @@ A, B = ("folder/a.bin", b"a" * 700, {}), ("folder/b.bin", b"b" * 30, {})
 
 def test_members_of_an_archive_are_read():
     archive = tar(("folder", b"", {"type": tarfile.DIRTYPE}), ("folder/readme", b"?", {}), A, B)
-    assert datasets.read_tar(archive, "the file", MEMBERS) == {"a.bin": b"a" * 700, "b.bin": b"b" * 30}
+    assert download.read_tar(archive, "the file", MEMBERS) == {"a.bin": b"a" * 700, "b.bin": b"b" * 30}
 
 
 @given(data=damaged(tar(A, B)) | st.binary(max_size=600))
 def test_damaged_tar(data):
-    result = result_or_error(datasets.read_tar, data, "the file", MEMBERS)
+    result = result_or_error(download.read_tar, data, "the file", MEMBERS)
     if result is not None:  # a tar archive has no check sum of contents; `fetch` compares their SHA-256
         assert set(result) == set(MEMBERS)
         assert sum(map(len, result.values())) <= len(data)
@@ -419,22 +419,22 @@ def test_damaged_tar(data):
 ])
 def test_wrong_archives(archive, message):
     with pytest.raises(DatasetError, match=message):
-        datasets.read_tar(archive, "the file", MEMBERS)
+        download.read_tar(archive, "the file", MEMBERS)
 
 
 def test_members_said_to_be_huge_need_no_memory():
     entry = tarfile.TarInfo("a.bin")
     entry.size = 2 ** 40
     archive = entry.tobuf() + bytes(10240)
-    assert peak_memory(lambda: datasets.read_tar(archive, "the file", MEMBERS)) < 10 ** 6
+    assert peak_memory(lambda: download.read_tar(archive, "the file", MEMBERS)) < 10 ** 6
     headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": str(10 ** 8)}
     sparse = tar(("a.bin", b"1\n0\n1\n", {"pax_headers": headers}), format=tarfile.PAX_FORMAT)
-    assert peak_memory(lambda: datasets.read_tar(sparse, "the file", MEMBERS)) < 10 ** 6
+    assert peak_memory(lambda: download.read_tar(sparse, "the file", MEMBERS)) < 10 ** 6
 
 
 def test_every_message_names_the_file():
-    for reader, args in ((datasets.parse_idx, ()), (datasets.parse_cifar10, ()), (datasets.decompress, (10,)),
-                         (datasets.parse_libsvm, ((3, 4),)), (datasets.parse_npz, (SHAPES,)),
-                         (datasets.read_tar, (MEMBERS,))):
+    for reader, args in ((download.parse_idx, ()), (download.parse_cifar10, ()), (download.decompress, (10,)),
+                         (download.parse_libsvm, ((3, 4),)), (download.parse_npz, (SHAPES,)),
+                         (download.read_tar, (MEMBERS,))):
         with pytest.raises(DatasetError, match=re.escape("some/file.gz")):
             reader(b"\x01", "some/file.gz", *args)

@@ -3,10 +3,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from laws import SMOOTH, assert_gradient, cases, norm
+from laws import SMOOTH, assert_partial_gradients, cases, infeasible, norm
 
 import minilift as ml
-from minilift.energy import PenaltyEnergy, replaced
+from minilift.energy import PenaltyEnergy
 
 weights = st.floats(0.05, 20)
 
@@ -19,27 +19,6 @@ def test_on_a_forward_pass_the_energy_is_the_loss(case, gamma, rho):
     loss, activation_terms, map_terms = energy.terms(state.theta, state.a, state.z)
     assert loss == case.net.loss(case.X, case.y)
     assert [*activation_terms, *map_terms] == [0] * (2 * (case.net.depth - 1))
-
-
-def infeasible(case):
-    """Return θ, a, z off the forward pass: both penalties are at work."""
-    state, rng = case.net.forward(case.X), case.rng
-    a = [state.a[0]] + [x + 0.3 * rng.standard_normal(x.shape) for x in state.a[1:]]
-    z = [None] + [x + 0.3 * rng.standard_normal(x.shape) for x in state.z[1:]]
-    return list(state.theta), a, z
-
-
-def assert_partial_gradients(energy, case):
-    """All partial gradients of an energy are those of its value, at a point that is not a forward pass."""
-    theta, a, z = infeasible(case)
-    for l in range(1, case.net.depth + 1):
-        assert_gradient(f"∂E/∂θ_{l}", lambda u, l=l: energy.value(replaced(theta, l, u), a, z), theta[l],
-                        energy.gradient_theta(l, theta, a, z), case.rng)
-    for l in range(1, case.net.depth):
-        assert_gradient(f"∂E/∂a_{l}", lambda u, l=l: energy.value(theta, replaced(a, l, u), z), a[l],
-                        energy.gradient_a(l, theta, a, z), case.rng)
-        assert_gradient(f"∂E/∂z_{l}", lambda u, l=l: energy.value(theta, a, replaced(z, l, u)), z[l],
-                        energy.gradient_z(l, theta, a, z), case.rng)
 
 
 @given(cases(activations=SMOOTH), weights, weights)

@@ -6,6 +6,7 @@ import inspect
 import io
 import json
 import pkgutil
+import re
 import subprocess
 import sys
 import tokenize
@@ -21,14 +22,19 @@ ROOT = PACKAGE.parent
 
 # The ground floor first: a room may import those before it, and its own. (optim stands before methods because
 # LocoProp runs local optimizers.)
-ROOMS = ["arguments", "backend", "files", "maps", "convolution", "activations", "pooling", "normalization",
-         "losses", "problems", "solvers", "network", "models", "energy", "optim", "methods", "train", "datasets",
-         "equations", "checks", "plots", "notebooks", "teach", "exercises", "contenders", "bench",
-         "experiments", "results", "reproduce", "compare", "cli"]
-CORE = ROOMS[:ROOMS.index("methods") + 1]
+ROOMS = ["support", "download", "datasets", "layers", "local", "graph", "energy", "network", "models", "optim",
+         "methods", "training", "plots", "checks", "lab", "course", "cli"]
+# Within a folder likewise: a file may import those before it.
+FILES = {"support": ["arguments", "backend", "files"],
+         "layers": ["gram", "maps", "convolution", "activations", "pooling", "normalization", "losses"],
+         "local": ["problems", "solvers"],
+         "methods": ["sweep", "backprop", "proxprop", "locoprop", "semi_implicit"],
+         "training": ["curves", "history", "fit"],
+         "lab": ["contenders", "bench", "experiments", "results", "reproduce", "compare"],
+         "course": ["notebooks", "teach", "exercises"]}
+CORE = ["layers", "local", "graph", "energy", "network", "optim", "methods"]
 CORE_LINES = 2100  # of code, convolutions and optimizers included; docstrings are as long again
-EXCEPTIONS = {("train", "plots")}  # history.plot() imports plots when it is called
-TALKATIVE = {"equations", "checks", "notebooks", "teach", "exercises", "bench", "compare", "reproduce", "cli"}
+TALKATIVE = {"checks", "lab", "course", "cli"}
 HEAVY = {"scipy", "matplotlib", "cupy", "cupyx", "pooch", "tqdm", "torch", "sklearn"}
 
 each_source = pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -46,24 +52,34 @@ def parsed(path):
 
 
 def imported(node):
-    """Return the full names that an import statement loads, `from minilift import x` as minilift.x."""
+    """Return the full names that an import statement loads, `from minilift.a import x` as minilift.a.x."""
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
     if isinstance(node, ast.ImportFrom):
         assert node.level == 0, "imports are absolute here"
-        if node.module == "minilift":
-            return [f"minilift.{alias.name}" for alias in node.names]
+        if node.module.startswith("minilift"):
+            return [f"{node.module}.{alias.name}" for alias in node.names]
         return [node.module]
     return []
 
 
-def room_named(name):
-    """Return the room that `minilift.name` belongs to: a room itself, or the one that makes a public object."""
-    if name in ROOMS:
-        return name
-    home = getattr(getattr(minilift, name, None), "__module__", "")
-    assert home.startswith("minilift."), f"minilift.{name} has no place in ROOMS: say where it stands"
-    return home.split(".")[1]
+def place_of(name):
+    """Return (room, file or None) of a full name such as minilift.layers.maps.Linear or minilift.mlp."""
+    parts = name.split(".")[1:]
+    if parts[0] not in ROOMS:
+        home = getattr(getattr(minilift, parts[0], None), "__module__", "")
+        assert home.startswith("minilift."), f"{name} has no place in ROOMS: say where it stands"
+        parts = home.split(".")[1:]
+    inside = [part for part in parts[1:] if part in FILES.get(parts[0], ())]
+    return parts[0], inside[0] if inside else None
+
+
+def stands_after(name, room, file=None):
+    """Whether a full name stands after a room, or after a file in its own room."""
+    other, part = place_of(name)
+    if other != room or None in (part, file):
+        return ROOMS.index(other) > ROOMS.index(room)
+    return FILES[room].index(part) > FILES[room].index(file)
 
 
 def imports(tree):
@@ -71,45 +87,36 @@ def imports(tree):
     return [name for node in ast.walk(tree) for name in imported(node)]
 
 
-def wrong_imports(room, tree):
-    """Return what a room imports that stands after it."""
-    wrong = []
-    for name in imports(tree):
-        parts = name.split(".")
-        if parts[0] != "minilift" or len(parts) == 1 or parts[1].startswith("__"):
-            continue
-        other = room_named(parts[1])
-        if ROOMS.index(other) > ROOMS.index(room) and (room, other) not in EXCEPTIONS:
-            wrong.append(name)
-    return wrong
+def wrong_imports(room, tree, file=None):
+    """Return what a room, or a file in it, imports that stands after it."""
+    ours = [name for name in imports(tree) if re.match(r"minilift\.(?!_)", name)]
+    return [name for name in ours if stands_after(name, room, file)]
 
 
 @each_module
 def test_imports_point_one_way(path):
-    room = room_of(path)
+    room, names = room_of(path), [path.stem, *path.relative_to(PACKAGE).parts[1:-1]]
     assert room in ROOMS, f"{path.name} has no place in ROOMS: say where it stands"
-    assert not wrong_imports(room, parsed(path))
+    file = next((name for name in names if name in FILES.get(room, ())), None)
+    assert file or path.stem == "__init__" or room not in FILES, f"{path} has no place in FILES: say where it stands"
+    assert not wrong_imports(room, parsed(path), file)
 
 
-@pytest.mark.parametrize(("room", "source"), [
-    ("maps", "from minilift.network import Network"), ("arguments", "import minilift.backend"),
-    ("losses", "def f():\n    from minilift import energy"),
-    ("energy", "from minilift.methods.sweep import sweep"),
-    ("train", "from minilift.cli import main"), ("solvers", "from minilift import ProxProp")])
-def test_an_import_that_points_the_other_way_is_found(room, source):
-    assert wrong_imports(room, ast.parse(source))
-
-
-def test_exceptions_are_made_in_functions_only():
-    for room, other in EXCEPTIONS:
-        top = [name for node in parsed(PACKAGE / f"{room}.py").body for name in imported(node)]
-        assert not [name for name in top if name.startswith(f"minilift.{other}")]
+@pytest.mark.parametrize(("room", "file", "source"), [
+    ("layers", "maps", "from minilift.network import Network"),
+    ("support", "arguments", "import minilift.support.backend"),
+    ("layers", "maps", "from minilift.layers import losses"),
+    ("layers", "losses", "def f():\n    from minilift import energy"),
+    ("energy", None, "from minilift.methods.backward.sweep import sweep"),
+    ("training", "fit", "from minilift.cli import main"), ("local", "solvers", "from minilift import ProxProp")])
+def test_an_import_that_points_the_other_way_is_found(room, file, source):
+    assert wrong_imports(room, ast.parse(source), file)
 
 
 @each_source
 def test_cupy_is_imported_in_one_file(path):
     roots = {name.split(".")[0] for name in imports(parsed(path))}
-    assert room_of(path) == "backend" or not roots & {"cupy", "cupyx"}
+    assert path == PACKAGE / "support" / "backend.py" or not roots & {"cupy", "cupyx"}
 
 
 @each_source

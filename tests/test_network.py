@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from laws import LOSSES, assert_close, cases, random_case
 
 import minilift as ml
-from minilift.activations import Composition
+from minilift.layers.activations import Composition
 
 
 def small(**options):

@@ -11,8 +11,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Annotation
 
 import minilift as ml
-from minilift import compare, plots
-from minilift.train import Divergence, History
+from minilift import plots
+from minilift.lab import compare
+from minilift.training.history import Divergence, History
 
 
 def history(losses, seconds=None, diverged=False, validation=None):

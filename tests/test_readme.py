@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import minilift as ml
-from minilift import cli, equations
+from minilift import cli
+from minilift.checks import equations
 
 ROOT = Path(ml.__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -48,17 +48,17 @@ from pathlib import Path
 
 import numpy as np
 
-from minilift import activations, losses, maps, normalization, pooling
-from minilift.arguments import known_name, unknown_name, whole_number
-from minilift.backend import BACKENDS
 from minilift.checks import derivations, layers, methods, networks
 from minilift.checks.derivations import Derivation
 from minilift.checks.report import CLAIMS, Check, NotClaimed, Report, check_claim, error_text
-from minilift.convolution import Conv2d
+from minilift.layers import activations, losses, maps, normalization, pooling
+from minilift.layers.convolution import Conv2d
+from minilift.local.problems import LocalProblem
 from minilift.methods import BackProp, LocoProp, Method, ProxProp, SemiImplicit, as_method
 from minilift.models import mlp
 from minilift.network import Network
-from minilift.problems import LocalProblem
+from minilift.support.arguments import known_name, unknown_name, whole_number
+from minilift.support.backend import BACKENDS
 
 __all__ = ["Check", "Derivation", "Report", "verify"]
 

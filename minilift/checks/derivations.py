@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minilift.backend import get_module
 from minilift.checks.layers import Case, to_host
 from minilift.checks.numeric import Tangents, compare, dense, gradient
 from minilift.checks.report import Finding, NotClaimed, claim
+from minilift.support.backend import get_module
 
 NEWTON_SIZE = 200  # largest number of unknowns for which a dense Hessian is formed
 
@@ -311,7 +311,7 @@ def closed_form_relu(seed=0):
 
 
 def local_problem(problem, argmin=None, name="local problem"):
-    """Return a `minilift.problems.LocalProblem` as a derivation of its gradient and, if given, a minimiser D."""
+    """Return a `minilift.local.problems.LocalProblem` as a derivation of its gradient and, if given, a minimiser D."""
     gram, data, z = problem.gram, problem.data, problem.z
 
     def slope(d):

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minilift.backend import get_module, to_numpy
 from minilift.checks.numeric import Reference, Tangents, compare, dense, directional, gradient
 from minilift.checks.report import Finding, NotClaimed, claim
-from minilift.convolution import Conv2d
-from minilift.solvers import damped_solve
+from minilift.layers.convolution import Conv2d
+from minilift.local.solvers import damped_solve
+from minilift.support.backend import get_module, to_numpy
 
 ROUNDING = "rounding of float64 only"
 DAMPINGS = (0.3, 1.0, 20.0)

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minilift.activations import Identity
-from minilift.backend import to_numpy
 from minilift.checks.derivations import Derivation, derivation_cases
 from minilift.checks.layers import damping_mistakes, to_host
 from minilift.checks.networks import (
@@ -28,9 +26,11 @@ from minilift.checks.networks import (
 )
 from minilift.checks.numeric import Reference, compare, dense, gradient
 from minilift.checks.report import CLAIMS, Finding, NotClaimed, claim, measured
+from minilift.layers.activations import Identity
+from minilift.layers.normalization import Dropout
 from minilift.methods import BackProp, LocoProp, ProxProp, SemiImplicit
-from minilift.methods.locoprop import decay_scales
-from minilift.normalization import Dropout
+from minilift.methods.backward.locoprop import decay_scales
+from minilift.support.backend import to_numpy
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,6 @@ from functools import cached_property
 
 import numpy as np
 
-from minilift.activations import ReLU, Sigmoid, Tanh
-from minilift.backend import to_numpy
 from minilift.checks.layers import Case, design_matrix, draw_targets, smooth_at
 from minilift.checks.numeric import (
     DIFFERENCES,
@@ -23,10 +21,12 @@ from minilift.checks.numeric import (
 )
 from minilift.checks.report import Finding, NotClaimed, claim
 from minilift.energy import PenaltyEnergy, algorithm_1
-from minilift.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
-from minilift.maps import Linear
+from minilift.layers.activations import ReLU, Sigmoid, Tanh
+from minilift.layers.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
+from minilift.layers.maps import Linear
 from minilift.methods import BackProp
 from minilift.network import Network
+from minilift.support.backend import to_numpy
 
 
 @dataclass(frozen=True)

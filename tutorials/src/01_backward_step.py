@@ -22,8 +22,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import minilift as ml
-from minilift import teach
-from minilift.exercises import backward_step as check
+from minilift.course import teach
+from minilift.course.exercises import backward_step as check
 
 SEED = 0
 rng = np.random.default_rng(SEED)

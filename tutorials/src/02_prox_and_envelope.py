@@ -18,8 +18,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import minilift as ml
-from minilift import teach
-from minilift.exercises import prox_and_envelope as check
+from minilift.course import teach
+from minilift.course.exercises import prox_and_envelope as check
 
 SEED = 0
 rng = np.random.default_rng(SEED)

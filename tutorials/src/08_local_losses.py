@@ -18,8 +18,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import minilift as ml
-from minilift import teach
-from minilift.exercises import local_losses as check
+from minilift.course import teach
+from minilift.course.exercises import local_losses as check
 
 SEED = 0
 rng = np.random.default_rng(SEED)

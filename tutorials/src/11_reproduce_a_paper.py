@@ -18,8 +18,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import minilift as ml
-from minilift import teach
-from minilift.exercises import reproduce_a_paper as check
+from minilift.course import teach
+from minilift.course.exercises import reproduce_a_paper as check
 
 SEED = 0
 rng = np.random.default_rng(SEED)

@@ -19,8 +19,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import minilift as ml
-from minilift import teach
-from minilift.exercises import gpu as check
+from minilift.course import teach
+from minilift.course.exercises import gpu as check
 
 SEED = 0
 rng = np.random.default_rng(SEED)
@@ -34,7 +34,7 @@ teach.versions()
 # library asks it to add two numbers, and raises an error with the reason if that fails.
 
 # %%
-from minilift.backend import get_module, synchronize, to_numpy
+from minilift.support.backend import get_module, synchronize, to_numpy
 
 
 def usable(backend):

@@ -1,0 +1,191 @@
+r"""The index of equations: which line implements an equation of the papers, and which test holds it.
+
+Both are read from comments, so that the index cannot say what the code does not. A line that implements an equation
+ends with its tag, such as ``# ProxProp (11), (13)`` or ``# LocoProp-S``; a test that fails when that line is wrong
+says ``# holds ProxProp (11)`` in its body.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+from pathlib import Path
+from typing import NamedTuple
+
+from minilift.support.arguments import unknown_name
+from minilift.support.files import write_bytes
+
+EQUATIONS = {
+    "BackProp": "∇J in θ_l is ãᵀ g_l, with g_l = ∂J/∂z_l",
+    "ProxProp (3)": "E = L_y(φ_D) + Σ γ/2 ‖σ(z_l) − a_l‖² + ρ/2 ‖φ_l − z_l‖²",
+    "ProxProp (8)": "a_{D−1}^½ = a_{D−1} − τ ∂J/∂a_{D−1}",
+    "ProxProp (9)": "z_l^½ = z_l − τ g_l",
+    "ProxProp (10)": "a_l^½ = a_l − τ ∂J/∂a_l",
+    "ProxProp (11)": "θ_l ← argmin ½‖φ(θ, a_{l−1}) − z_l^½‖² + 1/(2τ_θ) ‖θ − θ_l‖²",
+    "ProxProp (12)": "θ_D ← θ_D − τ ∇J, the explicit step on the last map",
+    "ProxProp (13)": "the step of (11) is τ M⁻¹∇J with M = I/τ_θ + ãᵀã",
+    "ProxProp (14)": "M v = ∇J by conjugate gradients from v = 0",
+    "LocoProp-S": "min ½‖ãθ − (z_l − γ g_l)‖² + 1/(2η) ‖θ − θ_l‖²",
+    "LocoProp-M": "min Σ F(ãθ) − ⟨f(z_l) − γ g_l, ãθ⟩ + 1/(2η) ‖θ − θ_l‖²",
+    "SIBP W": "W ← argmin ‖σ(aW + 1bᵀ) − (σ(z_l) − η ∂J/∂a_l)‖² + λ ‖W − W_l‖²",
+    "SIBP b": "b ← argmin of the same in b, at the new W",
+    "SIBP signal": "∂J/∂a_{l−1} = g_l Wᵀ with the new W",
+}
+
+TAG = r"(?:ProxProp \(\d+\)|LocoProp-[SM]|SIBP (?:W|b|signal)|BackProp)"
+TAGS = re.compile(rf"{TAG}(?:, (?:{TAG}|\(\d+\)))*")  # "ProxProp (11), (13)"
+LOOKS_LIKE_TAG = re.compile(r"(?:ProxProp \(|LocoProp-[SM]\b|SIBP\b|BackProp\b)")
+
+
+class Place(NamedTuple):
+    """A tagged line: path from the top of the project, line number, and the function or class that holds it."""
+
+    path: str
+    line: int
+    name: str
+
+    def __str__(self):
+        return f"{self.path}:{self.line} {self.name}"
+
+
+def add_arguments(parser):
+    """Declare the options of `minilift equations`."""
+    parser.add_argument("--write", metavar="FILE", type=Path,
+                        help="renew the table between the two 'equations' marks of a Markdown file such as README.md")
+
+
+def run(arguments):
+    """Print the index, or write it into a file; return the exit code."""
+    code, tests = index()
+    if arguments.write is None:
+        print(listing(code, tests))
+        return 0
+    text = with_table(arguments.write.read_text(encoding="utf-8"), markdown(code, tests))
+    write_bytes(arguments.write, text.encode())
+    print(f"renewed the table of equations in {arguments.write}")
+    return 0
+
+
+def index():
+    """Return two dicts from each equation to its `Place` list: lines of the package, and tests that hold it.
+
+    An installed package comes without its tests: the second dict then has empty lists.
+    """
+    package = Path(__file__).parent.parent
+    tests = package.parent / "tests"
+    own = (tests / "checks" / "test_equations.py").is_file()  # beside an installed package may be somebody else's tests
+    held = collect(tests, r"holds (?P<tags>.*)") if own else {equation: [] for equation in EQUATIONS}
+    return collect(package, r"(?P<tags>.*)"), held
+
+
+def collect(folder, form):
+    """Return {equation: [Place, …]} from the comments of `form` in the Python files of a folder.
+
+    The notebooks' sources, which an installed package has in it, are left out: their comments are prose.
+
+    Raises
+    ------
+    ValueError
+        If a comment looks like a tag but is none, or names an equation that is not in the list.
+    """
+    places = {equation: [] for equation in EQUATIONS}
+    for path in sorted(folder.rglob("*.py")):
+        if "tutorials" in path.relative_to(folder).parts:
+            continue
+        shown = path.relative_to(folder.parent).as_posix()
+        source = path.read_text(encoding="utf-8")
+        names = Names(ast.parse(source))
+        for line, comment in comments(source):
+            match = re.fullmatch(form, comment)
+            if match and LOOKS_LIKE_TAG.match(match["tags"]):
+                for equation in parse_tags(match["tags"], f"{shown}:{line}"):
+                    places[equation].append(Place(shown, line, names.at(line)))
+    return places
+
+
+def parse_tags(text, where):
+    """Return the equations of a tag such as 'ProxProp (11), (13)'."""
+    if not TAGS.fullmatch(text):
+        raise ValueError(f"{where}: the comment {text!r} looks like the tag of an equation but is none; "
+                         "write tags alone, as in 'ProxProp (11), (13)'")
+    equations, paper = [], None
+    for item in text.split(", "):
+        paper = paper if item.startswith("(") else item.split(" (")[0]
+        equation = f"{paper} {item}" if item.startswith("(") else item
+        if equation not in EQUATIONS:
+            raise unknown_name(f"{where}: equation", equation, tuple(EQUATIONS))
+        equations.append(equation)
+    return equations
+
+
+def comments(source):
+    """Yield (line, text) of each comment of a Python source, without its '#'."""
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string.lstrip("#").strip()
+
+
+class Names:
+    """The dotted name of the innermost function or class around each line of a module."""
+
+    def __init__(self, tree):
+        self.spans = []
+        self.visit(tree, "")
+
+    def visit(self, node, prefix):
+        """Record the functions and classes below a node."""
+        for child in ast.iter_child_nodes(node):
+            name = prefix
+            if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                name = f"{prefix}.{child.name}" if prefix else child.name
+                first = min([child.lineno, *(decorator.lineno for decorator in child.decorator_list)])
+                self.spans.append((first, child.end_lineno, name))
+            self.visit(child, name)
+
+    def at(self, line):
+        """Return the name of the innermost span that holds a line, '' at module level."""
+        around = [(last - first, name) for first, last, name in self.spans if first <= line <= last]
+        return min(around)[1] if around else ""
+
+
+def listing(code, tests):
+    """Return the index as text: each equation, its lines, and the tests that hold it."""
+    blocks = []
+    for equation, statement in EQUATIONS.items():
+        rows = [f"{equation:<14} {statement}"]
+        rows += [f"    code  {place}" for place in code[equation]]
+        rows += [f"    test  {place}" for place in tests[equation]]
+        blocks.append("\n".join(rows))
+    if not any(tests.values()):
+        blocks.append("The tests are not installed with the package; in a clone they are listed here too.")
+    return "\n\n".join(blocks)
+
+
+def markdown(code, tests):
+    """Return the index as a Markdown table, without line numbers, which would be out of date at each edit."""
+    rows = ["| equation | says | code | test |", "| --- | --- | --- | --- |"]
+    for equation, statement in EQUATIONS.items():
+        rows.append(f"| {equation} | {statement} | {links(code[equation])} | {links(tests[equation])} |")
+    return "\n".join(rows)
+
+
+def links(places):
+    """Return Markdown links to the functions of some places, each once."""
+    found = dict.fromkeys((place.name or place.path, place.path) for place in places)
+    return "<br>".join(f"[`{name}`]({path})" for name, path in found)
+
+
+def with_table(text, table):
+    """Return a Markdown text with the table between its two marks replaced.
+
+    Raises
+    ------
+    ValueError
+        If the text has not exactly one pair of marks.
+    """
+    parts = re.split(r"(<!-- equations -->\n|<!-- /equations -->)", text)
+    if len(parts) != 5:
+        raise ValueError("expected one '<!-- equations -->' and one '<!-- /equations -->' line to hold the table")
+    return "".join([parts[0], parts[1], table + "\n", parts[3], parts[4]])

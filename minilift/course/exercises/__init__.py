@@ -1,0 +1,1 @@
+"""The checks of the course's exercises, one module a notebook; see `minilift.course.teach.check`."""

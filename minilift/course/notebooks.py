@@ -1,0 +1,414 @@
+r"""The course's notebooks: one source each, and the student and solution versions that are generated from it.
+
+A source is a Python file in percent format, `tutorials/src/NN_name.py`. Tags on its cells say what they are:
+
+- ``exercise``: a cell with ``# <solution>`` and ``# </solution>`` around what the student is to find;
+- ``check``: its check, one line;
+- ``predict``: a question put before a figure;
+- ``mistake``: a planted wrong answer, for the tests; in neither version;
+- ``answer``: a model answer to an open exercise; in the solutions only.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import tempfile
+import unicodedata
+from importlib import resources
+from pathlib import Path
+
+from minilift.support.arguments import unknown_name, whole_number
+from minilift.support.files import write_text
+
+CURRICULUM = (
+    "01_backward_step",
+    "02_prox_and_envelope",
+    "03_backprop",
+    "04_lift_the_network",
+    "05_implicit_weights",
+    "06_conjugate_gradients",
+    "07_step_sizes",
+    "08_local_losses",
+    "09_semi_implicit",
+    "10_second_order",
+    "11_reproduce_a_paper",
+    "12_gpu",
+)
+# of compute on a quiet 2-core laptop
+SECONDS = {name: 60 if name in ("07_step_sizes", "11_reproduce_a_paper") else 20 for name in CURRICULUM}
+REPORT = "application/vnd.minilift.report+json"  # the machine-readable half of a check's or record's output
+SOLUTION = re.compile(r"^([ ]*)# <solution(?: ([\w, ]+))?>\n(.*?)^\1# </solution>$", re.M | re.S)
+EXERCISE = re.compile(r"^# Exercise (\d+\.\d+)", re.M)
+SEED = re.compile(r"^SEED = \d+$", re.M)
+OFFLINE = "--IPKernelApp.exec_lines=__import__('minilift.course.notebooks', fromlist=['x']).refuse_network()"
+NEEDS = "install the extra: pip install 'minilift[tutorials]'"
+
+
+# ---- the files
+
+def folder():
+    """Return the folder of the tutorials: inside the installed package, or beside it in a source checkout."""
+    inside = Path(str(resources.files("minilift"))) / "tutorials"
+    path = inside if inside.is_dir() else inside.parent.parent / "tutorials"
+    if not path.is_dir():
+        raise FileNotFoundError(f"the tutorials are neither in {inside} nor in {path}")
+    return path
+
+
+def full_name(name):
+    """Return the name in the curriculum that `name` stands for: "01", "1", "01_backward_step" or a file."""
+    stem = Path(str(name)).stem
+    for known in CURRICULUM:
+        if stem == known or (stem.isdigit() and int(stem) == int(known[:2])):
+            return known
+    raise unknown_name("notebook", stem, CURRICULUM)
+
+
+def paths(name):
+    """Return the paths of a notebook's source, student version and solution version."""
+    root, name = folder(), full_name(name)
+    return root / "src" / f"{name}.py", root / f"{name}.ipynb", root / "solutions" / f"{name}.ipynb"
+
+
+# ---- from a source to its two versions
+
+def source_cells(name):
+    """Return all cells of a source, in order, as nbformat cells with readable, stable ids."""
+    import jupytext
+    notebook = jupytext.reads(paths(name)[0].read_text(encoding="utf-8"), fmt="py:percent")
+    seen = set()
+    for cell in notebook.cells:
+        cell.metadata = {"tags": list(cell.metadata.get("tags", []))} if cell.metadata.get("tags") else {}
+        cell.id = unused(slug(cell.source), seen)
+    return notebook.cells
+
+
+def tagged(cell, tag):
+    """Whether a cell carries a tag."""
+    return tag in cell["metadata"].get("tags", [])
+
+
+def slug(source):
+    """Return an id made of the first words of a cell: it stays when cells are added before it."""
+    first = unicodedata.normalize("NFKD", source.strip().split("\n")[0])
+    plain = first.encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:40].strip("-") or "cell"
+
+
+def unused(name, seen):
+    """Return `name`, with a number if it is taken, and take it."""
+    number, free = 1, name
+    while free in seen:
+        number += 1
+        free = f"{name}-{number}"
+    seen.add(free)
+    return free
+
+
+def version(name, kind):
+    """Return a notebook, not executed: `kind` is "student" or "solution"."""
+    import nbformat.v4 as v4
+    left_out = {"student": ("mistake", "answer"), "solution": ("mistake",)}[kind]
+    cells = [cell for cell in source_cells(name) if not any(tagged(cell, tag) for tag in left_out)]
+    for cell in cells:
+        cell.source = SOLUTION.sub(blank if kind == "student" else revealed, cell.source)
+        if "# <solution" in cell.source or "# </solution" in cell.source:
+            raise ValueError(f"{name}, cell {cell.id!r}: a solution marker lacks its partner")
+    return v4.new_notebook(cells=cells, metadata=notebook_metadata(name, kind))
+
+
+def blank(match):
+    """Return what the student finds instead of a solution: nothing yet, and it says so when it is run."""
+    indent, names, _ = match.groups()
+    if names is None:
+        return f"{indent}raise NotImplementedError  # your code here"
+    return f"{indent}{' = '.join(name.strip() for name in names.split(','))} = None  # your answer here"
+
+
+def revealed(match):
+    """Return a solution without its markers."""
+    return match[3].rstrip("\n")
+
+
+def notebook_metadata(name, kind):
+    """Return metadata without anything that changes from one machine to the next."""
+    return {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+            "minilift": {"notebook": full_name(name), "version": kind}}
+
+
+def build(name):
+    """Write both versions of a notebook: the student's executed, the solutions without outputs."""
+    _, student_path, solution_path = paths(name)
+    student = execute(version(name, "student"))
+    student.metadata = notebook_metadata(name, "student")
+    write_text(student_path, as_text(student))
+    write_text(solution_path, as_text(version(name, "solution")))
+
+
+def as_text(notebook):
+    """Return a notebook as the text of its file."""
+    return json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+# ---- running them
+
+def execute(notebook, timeout=300, allow_errors=False):
+    """Run a notebook in a clean folder without network, in place, and return it with tidy outputs.
+
+    Parameters
+    ----------
+    notebook : nbformat notebook
+    timeout : int, default 300
+        Seconds for each cell; one that takes longer is interrupted.
+    allow_errors : bool, default False
+        Whether to go on after a cell that raises.
+
+    Raises
+    ------
+    nbclient.exceptions.CellExecutionError
+        If a cell raises.
+    """
+    from nbclient import NotebookClient
+    with tempfile.TemporaryDirectory() as clean:
+        NotebookClient(notebook, timeout=timeout, kernel_name="python3", allow_errors=allow_errors,
+                       record_timing=False, interrupt_on_timeout=True, extra_arguments=[OFFLINE],
+                       resources={"metadata": {"path": clean}}).execute()
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = joined_streams(cell.outputs)
+    return notebook
+
+
+def joined_streams(outputs):
+    """Return outputs with neighbouring pieces of one stream joined: where they are cut depends on timing."""
+    joined = []
+    for output in outputs:
+        if joined and output.output_type == "stream" and output.get("name") == joined[-1].get("name"):
+            joined[-1].text += output.text
+        else:
+            joined.append(output)
+    return joined
+
+
+def refuse_network():
+    """Make every connection that leaves this machine fail, for the rest of this process."""
+    import socket
+    connect = socket.socket.connect
+
+    def local_only(self, address):
+        if self.family != socket.AF_UNIX and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            raise OSError(f"the course runs without network, but a cell tried to reach {address}")
+        return connect(self, address)
+
+    socket.socket.connect = socket.socket.connect_ex = local_only  # type: ignore[method-assign]
+
+
+def reports(notebook):
+    """Return what the checks and records of an executed notebook reported, in order, as dicts."""
+    return [output["data"][REPORT] for cell in notebook["cells"] for output in cell.get("outputs", ())
+            if REPORT in output.get("data", {})]
+
+
+# ---- handing out and grading
+
+def hand_out(directory, names=CURRICULUM):
+    """Copy student versions into a folder, without outputs: a figure that has been seen cannot be predicted.
+
+    Returns
+    -------
+    list of (Path, bool)
+        Each file, and whether it is new: a file that exists is somebody's work and is left as it is.
+    """
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name in map(full_name, names):
+        target = directory / f"{name}.ipynb"
+        written.append((target, not target.exists()))
+        if not target.exists():
+            write_text(target, as_text(without_outputs(read(paths(name)[1]))))
+    return written
+
+
+def read(path):
+    """Return a notebook file as nested dicts, or raise an error that says what is wrong with it."""
+    try:
+        notebook = json.loads(Path(path).read_text(encoding="utf-8"))
+        cells = notebook["cells"]
+    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: is not a Jupyter notebook ({error})") from error
+    for cell in cells:
+        if isinstance(cell["source"], list):
+            cell["source"] = "".join(cell["source"])
+    return notebook
+
+
+def without_outputs(notebook):
+    """Return a notebook, as dicts, with nothing executed."""
+    cells = [dict(cell, outputs=[], execution_count=None) if cell["cell_type"] == "code" else cell
+             for cell in notebook["cells"]]
+    return dict(notebook, cells=cells)
+
+
+def grade(path, seed):
+    """Run the answers of a returned notebook in a fresh copy, with another seed.
+
+    Only the exercise cells are taken from the returned notebook (found by their first line,
+    ``# Exercise 1.2``); checks and everything else are the course's own. A cell that raises counts as failed
+    and is replaced by the unsolved one, so that the others are still judged.
+
+    Parameters
+    ----------
+    path : str or Path
+        The returned notebook.
+    seed : int
+        Takes the place of SEED in its second cell.
+
+    Returns
+    -------
+    list of dict
+        exercise, status ("PASS", "FAIL", "TODO"), claims (text, error, tolerance), message; one for each.
+    """
+    import nbformat
+    seed = whole_number("grade: seed", seed, least=0)
+    returned = read(path)
+    name = full_name(returned.get("metadata", {}).get("minilift", {}).get("notebook", path))
+    answers, broken = {}, {}
+    for cell in returned["cells"]:
+        match = EXERCISE.search(cell["source"]) if cell["cell_type"] == "code" else None
+        if match:
+            answers[match[1]] = cell["source"]
+    while True:
+        sound = {number: source for number, source in answers.items() if number not in broken}
+        text = as_text(with_answers(without_outputs(read(paths(name)[1])), sound, seed))
+        notebook = execute(nbformat.reads(text, as_version=4), timeout=120, allow_errors=True)
+        raised = errors_of_exercises(notebook, sound)
+        if not raised:
+            break
+        broken.update(raised)
+    results = [report for report in reports(notebook) if report["kind"] == "check"]
+    for report in results:
+        if report["exercise"] in broken:
+            report.update(status="FAIL", claims=[], message=f"the cell raises {broken[report['exercise']]}")
+    return results
+
+
+def with_answers(notebook, answers, seed):
+    """Return the course's notebook with the student's exercise cells and another seed."""
+    cells = []
+    for cell in notebook["cells"]:
+        source = SEED.sub(f"SEED = {seed}", cell["source"])
+        match = EXERCISE.search(source) if tagged(cell, "exercise") else None
+        cells.append(dict(cell, source=answers.get(match[1], source) if match else source))
+    return dict(notebook, cells=cells)
+
+
+def errors_of_exercises(notebook, answers):
+    """Return {exercise: error} for those of the student's cells that raised when they were run."""
+    errors = {}
+    for cell in notebook.cells:
+        match = EXERCISE.search(cell.source) if tagged(cell, "exercise") else None
+        for output in cell.get("outputs", ()):
+            if match and match[1] in answers and output.output_type == "error":
+                errors[match[1]] = f"{output.ename}: {output.evalue}"
+    return errors
+
+
+def error_and_limit(claim):
+    """Return the error of a reported claim (None stands for one that is not finite) and its tolerance."""
+    return (math.inf if claim["error"] is None else claim["error"]), max(claim["tolerance"], 1e-300)
+
+
+def table(results):
+    """Return graded results as the lines of a table."""
+    rows = [("exercise", "result", "largest error", "remark")]
+    for result in results:
+        errors = map(error_and_limit, result["claims"])
+        error, limit = max(errors, key=lambda pair: pair[0] / pair[1], default=(None, 1))
+        size = "" if error is None else f"{error:.1e} (limit {limit:.0e})"
+        rows.append((result["exercise"], result["status"], size, result["message"]))
+    widths = [max(len(row[k]) for row in rows) for k in range(3)]
+    lines = ["  ".join([*map(str.ljust, row[:3], widths), row[3]]).rstrip() for row in rows]
+    passed = sum(result["status"] == "PASS" for result in results)
+    return [*lines, f"{passed} of {len(results)} passed"]
+
+
+# ---- the command line
+
+def add_arguments(parser):
+    """Add the arguments of `minilift teach`."""
+    commands = parser.add_subparsers(dest="teach_command", required=True, metavar="{student,grade,build}")
+    student = commands.add_parser("student", help="write fresh student notebooks into a folder")
+    student.add_argument("directory", metavar="DIR")
+    student.add_argument("names", nargs="*", metavar="NOTEBOOK", help="such as 01; default all")
+    grading = commands.add_parser("grade", help="run a returned notebook's answers with another seed")
+    grading.add_argument("notebook", metavar="NOTEBOOK")
+    grading.add_argument("--seed", type=int, default=1, help="default 1 (the course's is 0)")
+    grading.add_argument("--json", metavar="FILE", help="default: NOTEBOOK with the ending .grade.json")
+    making = commands.add_parser("build", help="generate notebooks from their sources (in a source checkout)")
+    making.add_argument("names", nargs="*", metavar="NOTEBOOK", help="default all")
+
+
+def run(arguments):
+    """Run `minilift teach` and return its exit code."""
+    commands = {"student": run_student, "grade": run_grade, "build": run_build}
+    return commands[arguments.teach_command](arguments)
+
+
+def run_student(arguments):
+    """Write fresh student notebooks."""
+    for path, new in hand_out(arguments.directory, arguments.names or CURRICULUM):
+        print(f"{path}" if new else f"{path}: exists, left as it is")
+    return 0
+
+
+def run_grade(arguments):
+    """Grade one returned notebook: a table here, JSON in a file."""
+    import_or_explain("nbclient")
+    path = Path(arguments.notebook)
+    results = grade(path, arguments.seed)
+    target = Path(arguments.json) if arguments.json else path.with_suffix(".grade.json")
+    report = {"notebook": path.name, "seed": arguments.seed, "results": results}
+    write_text(target, json.dumps(report, indent=1) + "\n")
+    print("\n".join([f"{path.name}, seed {arguments.seed}", *table(results), f"written: {target}"]))
+    return 0
+
+
+def run_build(arguments):
+    """Generate notebooks from their sources."""
+    import_or_explain("jupytext", "nbclient")
+    for name in arguments.names or CURRICULUM:
+        build(name)
+        print(paths(name)[1])
+    return 0
+
+
+def add_tutorials_arguments(parser):
+    """Add the arguments of `minilift tutorials`."""
+    parser.add_argument("directory", nargs="?", default="minilift-tutorials", metavar="DIR",
+                        help="folder to copy the notebooks to (default minilift-tutorials)")
+    parser.add_argument("--no-browser", action="store_true", help="copy the notebooks, do not start Jupyter")
+
+
+def run_tutorials(arguments):
+    """Copy the student notebooks into a folder of the user's, start Jupyter there, return the exit code."""
+    import subprocess
+    import sys
+    for path, new in hand_out(arguments.directory):
+        print(f"{path}" if new else f"{path}: exists, left as it is")
+    if arguments.no_browser:
+        return 0
+    import_or_explain("jupyterlab")
+    return subprocess.call([sys.executable, "-m", "jupyterlab", str(arguments.directory)])
+
+
+def import_or_explain(*modules):
+    """Raise an error that says what to install if one of `modules` is missing."""
+    from importlib.util import find_spec
+    missing = [module for module in modules if find_spec(module) is None]
+    if missing:
+        raise RuntimeError(f"the notebooks need {', '.join(missing)}, not installed here; {NEEDS}")

@@ -1,0 +1,361 @@
+r"""What the notebooks of the course share: checks, predictions, records, style and figure helpers.
+
+A check takes a student's answer and says PASS, FAIL with the size of the error and what the mistake probably
+is, or TODO. It returns what the notebook goes on with: the answer if it is right, otherwise a stand-in made
+of the library, so that later figures are right. The checks of each notebook are in `minilift.course.exercises`. They
+ask whether an answer has the property that defines it (an equation, a minimum, a bound), and do not compare
+it with a solution.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import sys
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+
+from minilift import plots
+from minilift.course.notebooks import REPORT, add_arguments, add_tutorials_arguments, run, run_tutorials
+from minilift.support.arguments import unknown_name
+
+__all__ = [
+    "COLORS", "DIFFERENCES", "METHODS", "ROUNDING", "Claim", "add_arguments", "add_tutorials_arguments", "band",
+    "check", "claim", "compare", "contours", "gap", "holds", "method_style", "record", "reveal", "run",
+    "run_tutorials", "same", "show", "style", "versions",
+]
+
+ROUNDING = 1e-12  # float64 (unit rounding 1e-16), sums of up to some thousand terms of order one
+DIFFERENCES = 1e-6  # central differences in float64: good to about 1e-10, times the curvature
+NO_MISTAKE_FITS = "none of the mistakes known here fits; look at the property whose error is too large"
+DPI = 100  # of figures: sharp enough to read, and a notebook of ten stays below 700 KB
+
+
+# ---- what notebooks print
+
+def publish(text, report):
+    """Show `text`, with `report` (a dict) beside it in machine-readable form where there is a notebook."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is None:
+        print(text)
+        return
+    from IPython.display import display
+    display({"text/plain": text, REPORT: report}, raw=True)
+
+
+def versions():
+    """Print the versions that matter for these results."""
+    import matplotlib
+
+    import minilift
+    print(f"Python {sys.version_info.major}.{sys.version_info.minor}, NumPy {np.__version__}, "
+          f"matplotlib {matplotlib.__version__}, minilift {minilift.__version__}")
+
+
+def reveal(prediction, answer, because=""):
+    """Answer a *predict* cell: say whether `prediction` (None: none was made) is `answer`, and why."""
+    if prediction is None:
+        text = f"No prediction was written down. It is {answer!r}."
+    elif prediction == answer:
+        text = f"Predicted: {answer!r}, and so it is."
+    else:
+        text = f"Predicted: {prediction!r}; it is {answer!r}."
+    print(f"{text} {because}".rstrip())
+
+
+def gap(actual, expected):
+    r"""Return :math:`\max|x - y| / \max(1, \max|y|)`: absolute for small y, relative for large; inf for NaN.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ: nothing is broadcast.
+    """
+    actual, expected = np.asarray(actual, dtype=float), np.asarray(expected, dtype=float)
+    if actual.shape != expected.shape:
+        raise ValueError(f"shape {actual.shape} where {expected.shape} is expected")
+    error = float(abs(actual - expected).max(initial=0)) / max(1.0, float(abs(expected).max(initial=0)))
+    return error if math.isfinite(error) else math.inf
+
+
+def holds(text, actual, expected, tolerance=ROUNDING):
+    """Check an equation of the text: print the error of `actual` against `expected`, or raise AssertionError.
+
+    Parameters
+    ----------
+    text : str
+        What is claimed, such as "four forms of the step agree".
+    actual, expected : arrays or numbers of one shape
+    tolerance : float, default ROUNDING
+    """
+    error = gap(actual, expected)
+    verdict = f"{text}: error {error:.1e} (tolerance {tolerance:.0e})"
+    if not error <= tolerance:
+        raise AssertionError(f"does not hold: {verdict}")
+    print(f"holds   {verdict}")
+
+
+def compare(text, mine, theirs):
+    """Print how an array computed by hand compares with the library's: exact, to rounding, largest gap."""
+    error = gap(mine, theirs)
+    exact = bool((np.asarray(mine) == np.asarray(theirs)).all())
+    rounding = error <= ROUNDING
+    print(f"{text:<24} exact {exact!s:<5}  to rounding {rounding!s:<5}  largest difference {error:.1e}")
+
+
+def record(name, value, expected, tolerance):
+    """Keep a number that the prose relies on; the tests hold it to its tolerance, committed and fresh.
+
+    Parameters
+    ----------
+    name : str
+    value : float
+        As measured here.
+    expected : float
+        As the prose says it.
+    tolerance : float
+        Absolute.
+    """
+    value, expected, tolerance = float(value), float(expected), float(tolerance)
+    kept = abs(value - expected) <= tolerance
+    note = "" if kept else "   <- the text is no longer right about this"
+    publish(f"record  {name}: {value:.4g}  (text: {expected:g} ± {tolerance:g}){note}",
+            {"kind": "record", "name": name, "value": value if math.isfinite(value) else None,
+             "expected": expected, "tolerance": tolerance, "kept": kept})
+
+
+# ---- checks of exercises
+
+class Claim(NamedTuple):
+    """One property that a right answer has: its error is at most the tolerance."""
+
+    text: str
+    error: float
+    tolerance: float
+
+    @property
+    def holds(self):
+        """Whether the error is small enough (NaN is not)."""
+        return bool(self.error <= self.tolerance)
+
+
+def claim(text, actual, expected, tolerance=ROUNDING):
+    """Return the `Claim` that two arrays or numbers are equal, in the sense of `gap`."""
+    try:
+        return Claim(text, gap(actual, expected), tolerance)
+    except ValueError as error:
+        raise ValueError(f"{text}: {error}") from None
+
+
+def same(actual, wrong, tolerance=1e-9):
+    """Whether an answer is the wrong one that a known mistake gives; False if the shapes differ."""
+    actual, wrong = np.asarray(actual, dtype=float), np.asarray(wrong, dtype=float)
+    return actual.shape == wrong.shape and gap(actual, wrong) <= tolerance
+
+
+def check(exercise, answer, claims, mistakes=None, fallback=None):
+    """Judge an answer, print the verdict and return what the notebook goes on with.
+
+    Parameters
+    ----------
+    exercise : str
+        Number, such as "1.2".
+    answer : function, array, number or str
+        None, or a function that returns None or raises NotImplementedError: not done yet.
+    claims : function
+        From the answer to an iterable of `Claim`: the properties that define a right answer. A function's
+        arguments reach it as read-only copies.
+    mistakes : function, optional
+        From the answer to an iterable of (whether it is this mistake, what to say), for wrong answers.
+    fallback : object, optional
+        What stands in for an answer that is not right, made of the library; None: the notebook needs none.
+    """
+    asked = guarded(answer)
+    held: list[Claim] = []
+    message = ""
+    try:
+        if unanswered(answer):
+            raise NotImplementedError
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            for each in claims(asked):
+                held.append(each)
+        status = "PASS" if all(each.holds for each in held) else "FAIL"
+    except NotImplementedError:
+        status = "TODO"
+    except Exception as error:  # whatever a student's code raises is a finding about that code
+        status, message = "FAIL", explained(error)
+    if status == "FAIL":
+        message = diagnosis(asked, mistakes) or message or NO_MISTAKE_FITS
+    publish(verdict(exercise, status, held, message, fallback is not None),
+            {"kind": "check", "exercise": exercise, "status": status, "message": message,
+             "claims": [{"text": c.text, "error": float(c.error) if math.isfinite(c.error) else None,
+                         "tolerance": float(c.tolerance)} for c in held]})
+    return fallback if status != "PASS" and fallback is not None else answer
+
+
+def unanswered(answer):
+    """Whether an answer is None, or a tuple of several answers one of which is."""
+    return answer is None or (isinstance(answer, tuple) and any(part is None for part in answer))
+
+
+def guarded(answer):
+    """Return a function wrapped so that it cannot change its arguments and that None counts as not done."""
+    if not callable(answer):
+        return answer
+
+    def ask(*arguments, **named):
+        result = answer(*map(read_only, arguments), **dict(zip(named, map(read_only, named.values()))))
+        if unanswered(result):
+            raise NotImplementedError
+        return result
+    return ask
+
+
+def read_only(value):
+    """Return a read-only copy of an array, or of the arrays in a list; anything else as it is."""
+    if isinstance(value, list):
+        return [read_only(part) for part in value]
+    if not isinstance(value, np.ndarray):
+        return value
+    value = value.copy()
+    value.flags.writeable = False
+    return value
+
+
+def explained(error):
+    """Return one line about an exception of a student's code."""
+    if isinstance(error, ValueError) and "read-only" in str(error):
+        return "your function writes into one of its arguments (x += …, x[i] = …); make a new array instead"
+    return f"your answer raised {type(error).__name__}: {error}"
+
+
+def diagnosis(answer, mistakes):
+    """Return what the first known mistake that fits says, or nothing."""
+    try:
+        with np.errstate(all="ignore"):
+            return next((message for fits, message in mistakes(answer) if fits), "") if mistakes else ""
+    except Exception:  # a wrong answer may be anything: then there is no diagnosis, and the verdict stands
+        return ""
+
+
+def verdict(exercise, status, claims, message, has_fallback):
+    """Return the text of a check's result."""
+    lines = [f"{status}  Exercise {exercise}"]
+    if status == "TODO":
+        lines[0] += ": not done yet"
+    width = max((len(c.text) for c in claims), default=0)
+    if status != "TODO":
+        lines += [f"      {c.text:<{width}}  error {c.error:.1e}  (tolerance {c.tolerance:.0e})"
+                  f"{'' if c.holds else '   <- too large'}" for c in claims]
+    if message:
+        guess = claims and not message.startswith("your ")  # an exception needs no guess
+        lines.append(f"      Probably: {message}" if guess else f"      {message}")
+    if status != "PASS" and has_fallback:
+        lines.append("      The cells below go on with a stand-in, so that their results are right.")
+    return "\n".join(lines)
+
+
+# ---- style and figures
+
+COLORS = {"black": plots.BLACK, "orange": plots.ORANGE, "sky": plots.SKY, "green": plots.GREEN, "yellow": plots.YELLOW,
+          "blue": plots.BLUE, "vermillion": plots.VERMILLION, "purple": plots.PURPLE, "grey": plots.GREY}
+
+LOOKS = {  # which method of plots.METHOD_STYLE a name in the notebooks has its look from
+    "BackProp": "backprop", "ProxProp exact": "proxprop", "ProxProp cg1": "cg1", "ProxProp cg3": "cg3",
+    "ProxProp cg5": "cg5", "ProxProp cg10": "cg10", "LocoProp-S": "locoprop-s", "LocoProp-M": "locoprop-m",
+    "SIBP": "semi-implicit", "explicit": "backprop", "implicit": "proxprop",
+}
+METHODS = {name: tuple(plots.METHOD_STYLE[look][key] for key in ("color", "linestyle", "marker"))
+           for name, look in LOOKS.items()}
+METHODS["exact"] = (plots.GREY, "--", "")  # a curve that methods try to follow
+
+
+def method_style(name):
+    """Return the plot arguments (color, linestyle, marker, label) of a method, the same in every figure."""
+    if name not in METHODS:
+        raise unknown_name("method_style", name, tuple(METHODS))
+    color, line, marker = METHODS[name]
+    return {"color": color, "linestyle": line, "marker": marker, "label": name}
+
+
+def style():
+    """Set matplotlib's style for the course: white background, Okabe–Ito colours, quiet axes."""
+    import matplotlib
+    from cycler import cycler
+    cycle = [COLORS[name] for name in ("blue", "vermillion", "green", "orange", "purple", "sky", "black")]
+    matplotlib.rcParams.update({
+        "figure.facecolor": "white", "axes.facecolor": "white", "savefig.facecolor": "white",
+        "figure.constrained_layout.use": True, "figure.dpi": DPI, "font.size": 10, "axes.titlesize": 10,
+        "axes.prop_cycle": cycler(color=cycle), "axes.spines.top": False, "axes.spines.right": False,
+        "axes.grid": True, "grid.color": "#E6E6E6", "grid.linewidth": 0.6, "axes.axisbelow": True,
+        "lines.linewidth": 1.6, "lines.markersize": 4, "legend.frameon": False, "legend.fontsize": 9,
+    })
+
+
+def show(fig, alt):
+    """Show a figure with the text that stands for it (for readers who cannot see it), and close it.
+
+    Parameters
+    ----------
+    fig : matplotlib figure
+    alt : str
+        What the figure shows and what is to be seen in it, one or two sentences.
+    """
+    import matplotlib.pyplot as plt
+    file = io.BytesIO()
+    fig.savefig(file, format="png", dpi=DPI, facecolor="white", bbox_inches="tight", pad_inches=0.08,
+                metadata={"Software": None})
+    plt.close(fig)
+    if "IPython" in sys.modules and sys.modules["IPython"].get_ipython() is not None:
+        from IPython.display import display
+        display({"image/png": file.getvalue(), "text/plain": f"Figure: {alt}"}, raw=True,
+                metadata={"image/png": {"alt": alt}})
+
+
+def contours(ax, function, x, y, levels=12):
+    """Draw contours of function(points (n, 2)) -> (n,), log-spaced from its least value, equal aspect."""
+    points = np.stack(np.meshgrid(x, y), axis=-1)
+    values = function(points.reshape(-1, 2)).reshape(points.shape[:2])
+    least, span = values.min(), np.ptp(values)
+    heights = least + span * np.logspace(-4, 0, levels)
+    ax.contour(x, y, values, levels=heights, colors="#B0B0B0", linewidths=0.7)
+    ax.set_aspect("equal")
+    ax.grid(False)
+
+
+def band(ax, x, runs, name, ceiling=None, **plot):
+    """Draw the median of several runs and their range; where any diverged, a cross on the top edge.
+
+    Parameters
+    ----------
+    ax : matplotlib axes
+    x : array (k,)
+    runs : array (seeds, k)
+        Non-finite where a run diverged.
+    name : str
+        A method of `METHODS`, which gives the style.
+    ceiling : float, optional
+        Values above it count as diverged too.
+    **plot
+        Arguments of ax.plot that take the place of the style's.
+    """
+    x, runs = np.asarray(x, dtype=float), np.array(runs, dtype=float)
+    runs[~np.isfinite(runs) | (runs > (math.inf if ceiling is None else ceiling))] = np.nan
+    lost = np.isnan(runs).any(axis=0)
+    kept = np.where(lost, np.nan, runs)
+    options = {**method_style(name), **plot}
+    ax.plot(x, np.median(kept, axis=0), **options)
+    ax.fill_between(x, kept.min(axis=0), kept.max(axis=0), color=options["color"], alpha=0.15, linewidth=0)
+    if lost.any():  # an empty line that is not clipped would claim the figure's corner in the layout
+        ax.plot(x[lost], np.ones(lost.sum()), "x", color=options["color"], markersize=7, markeredgewidth=1.8,
+                transform=ax.get_xaxis_transform(), clip_on=False)
+
+
+if __name__ == "__main__":
+    import argparse
+    parser = argparse.ArgumentParser(prog="python -m minilift.course.teach", description="Notebooks.")
+    add_arguments(parser)
+    sys.exit(run(parser.parse_args()))

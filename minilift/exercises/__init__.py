@@ -1,1 +1,0 @@
-"""The checks of the course's exercises, one module a notebook; see `minilift.teach.check`."""

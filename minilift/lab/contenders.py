@@ -1,0 +1,291 @@
+r"""What the benchmarks measure: the papers' networks, the contenders that train them, and the machine's own limit.
+
+The limit of a step is the time that its bare matrix products take, written into arrays that are there already. It
+depends on the method and is counted from the mathematics, not from the code: maps with r rows, n inputs and m
+outputs need, in
+
+====================  =================================================================================
+BackProp              A W, Aᵀ G and, but for the first map, G Wᵀ
+implicit steps        these, the Gram matrix of the smaller side s (A Aᵀ or Aᵀ A), and k products of it
+                      with s × m: one for an exact step, K for cgK, T − 1 for T plain local steps
+rescaled local steps  these, and A W and Aᵀ G again in each of T − 1 further steps
+====================  =================================================================================
+
+and a convolution is such a map on its patches (of which a Gram matrix may be had for less than that product).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from minilift.layers.losses import SigmoidCrossEntropy
+from minilift.methods import BackProp, LocoProp, ProxProp, SemiImplicit
+from minilift.models import convnet, mlp
+from minilift.optim import SGD, Adam, Nesterov
+from minilift.support.backend import synchronize
+
+LEARNING_RATE = 1e-4  # small, so that nothing diverges and every step does the same work
+MOMENTUM = 0.95  # ProxProp's, for its own network and for all others
+
+
+# ------------------------------------------------------------------------------------------ networks
+
+
+class Problem(NamedTuple):
+    """A network of one of the papers, with the batch it is trained on."""
+
+    title: str
+    widths: tuple
+    activation: object
+    batch: int
+    autoencoder: bool = False
+    images: tuple = ()  # (H, W, C): the network is ProxProp's ConvNet
+
+    def network(self, backend):
+        """Return the network, on a backend."""
+        if self.images:
+            return convnet(self.images, backend=backend)
+        loss = SigmoidCrossEntropy() if self.autoencoder else None
+        return mlp(self.widths, self.activation, loss=loss, backend=backend)
+
+    def samples(self, images=None):
+        """Return a batch X, y: images if given, else random ones of 8 bits a pixel in [0, 1]."""
+        rng = np.random.default_rng(0)
+        shape = self.images or self.widths[:1]
+        if images is None:
+            images = rng.integers(0, 256, (self.batch, *shape), dtype=np.uint8)
+        X = images[: self.batch].reshape(self.batch, *shape).astype(np.float32)
+        X /= X.max()
+        return X, X if self.autoencoder else rng.integers(0, self.widths[-1], self.batch)
+
+
+CODE = ("tanh", "tanh", "tanh", "identity", "tanh", "tanh", "tanh")  # the code layer is linear
+PROBLEMS = {
+    "wide": Problem("ProxProp's network", (3072, 4000, 1000, 4000, 10), "relu", 500),
+    "autoencoder": Problem("LocoProp's autoencoder", (784, 1000, 500, 250, 30, 250, 500, 1000, 784), CODE,
+                           1000, autoencoder=True),
+    "sibp": Problem("Semi-Implicit BP's network", (784, 500, 10), "relu", 100),
+    "small": Problem("a small network", (64, 128, 128, 10), "relu", 100),
+    "convnet": Problem("ProxProp's ConvNet", (3072, 10), "relu", 500, images=(32, 32, 3)),
+}
+
+
+# ---------------------------------------------------------------------------------------- contenders
+
+
+class Contender(NamedTuple):
+    """Something to be timed: `step` does the work, `wait` returns when the device has done it."""
+
+    library: str
+    step: Callable
+    wait: Callable = lambda: None
+
+
+class Ours(NamedTuple):
+    """A method of minilift: how to make it, its outer optimizer, and its products beyond BackProp's."""
+
+    method: Callable
+    optimizer: Callable
+    products: Callable
+
+
+def outer(problem):
+    """Return the optimizer of a method that gives directions, the paper's for its network."""
+    return Adam(LEARNING_RATE) if problem.images else Nesterov(LEARNING_RATE, MOMENTUM)
+
+
+def own_step(problem):
+    """Return the optimizer of a method that proposes new parameters: it takes just that step."""
+    return SGD(1.0)
+
+
+def solves(maps, applications):
+    """Return the products of implicit steps: the Gram matrix of the smaller side, applied so many times."""
+    gram = [("gram", rows, n_in) for rows, n_in, _ in maps]
+    return gram + [("apply", min(rows, n_in), n_out) for rows, n_in, n_out in maps] * applications
+
+
+def local_steps(maps, times):
+    """Return the products of further plain local steps: in sample space where that takes fewer flops."""
+    few = [shape for shape in maps if shape[0] <= 2 * shape[1]]
+    gram = [("sample gram", rows, n_in) for rows, n_in, _ in few]
+    applied = [("apply", rows, n_out) for rows, _, n_out in few] * times
+    return gram + applied + passes([shape for shape in maps if shape not in few], times)
+
+
+def passes(maps, times):
+    """Return the products of further local steps in parameter space."""
+    return [(kind, *shape) for shape in maps for kind in ("forward", "theta")] * times
+
+
+def locoprop(variant, local_optimizer="sgd"):
+    """Return LocoProp with ten local steps, of a rate at which nothing diverges."""
+    return LocoProp(variant, gamma=1.0, steps=10, local_lr=1e-8, local_optimizer=local_optimizer)
+
+
+METHODS = {
+    "BackProp": Ours(BackProp, outer, lambda maps: []),
+    "ProxProp exact": Ours(lambda: ProxProp(1.0), outer, lambda maps: solves(maps[:-1], 1)),
+    "ProxProp cg3": Ours(lambda: ProxProp(1.0, "cg3"), outer, lambda maps: solves(maps[:-1], 3)),
+    "ProxProp cg5": Ours(lambda: ProxProp(1.0, "cg5"), outer, lambda maps: solves(maps[:-1], 5)),
+    "ProxProp cg10": Ours(lambda: ProxProp(1.0, "cg10"), outer, lambda maps: solves(maps[:-1], 10)),
+    "LocoProp-S": Ours(lambda: locoprop("S"), own_step, lambda maps: local_steps(maps, 9)),
+    "LocoProp-M": Ours(lambda: locoprop("M"), own_step, lambda maps: local_steps(maps, 9)),
+    "LocoProp-M RMSProp": Ours(lambda: locoprop("M", "rmsprop"), own_step, lambda maps: passes(maps, 9)),
+    "Semi-Implicit BP": Ours(lambda: SemiImplicit(0.1, 1.0), own_step, lambda maps: local_steps(maps, 5)),
+}
+OTHERS = ("PyTorch", "PyTorch fused", "scikit-learn")
+
+# What was aimed at: largest ratio to another contender, smallest share of the limit, or most
+# milliseconds. Shown beside the results, without influence on them.
+TARGETS = {
+    ("wide", "BackProp"): {"PyTorch": 0.85, "PyTorch fused": 1.0, "share": 0.85},
+    ("wide", "ProxProp exact"): {"BackProp": 1.2, "PyTorch": 1.0, "share": 0.75},
+    ("wide", "ProxProp cg3"): {"BackProp": 1.7, "share": 0.75},
+    ("wide", "ProxProp cg5"): {"BackProp": 2.1, "share": 0.75},
+    ("wide", "ProxProp cg10"): {"BackProp": 3.2, "share": 0.75},
+    ("wide", "LocoProp-S"): {"BackProp": 2.6},
+    ("wide", "LocoProp-M"): {"BackProp": 2.6},
+    ("autoencoder", "LocoProp-M RMSProp"): {"PyTorch": 8.0},
+    ("sibp", "Semi-Implicit BP"): {"BackProp": 12.0, "ms": 25.0},
+    ("small", "BackProp"): {"PyTorch": 0.6},
+    ("convnet", "BackProp"): {"PyTorch": 2.5},
+    ("convnet", "ProxProp exact"): {"BackProp": 1.8, "PyTorch": 5.0},
+}
+
+
+def our_contender(problem, name, backend, images):
+    """Return a whole training step of one of `METHODS`."""
+    ours = METHODS[name]
+    net, method, optimizer = problem.network(backend), ours.method(), ours.optimizer(problem)
+    X, y = net.checked_batch(*problem.samples(images))
+
+    def step():
+        _, directions = method.direction(net, X, y)
+        optimizer.step(net.parameters, directions)
+
+    return Contender("minilift", step, lambda: synchronize(net.xp))
+
+
+def torch_mlp(problem):
+    """Return a problem's multilayer perceptron in PyTorch."""
+    from torch import nn
+
+    activations = {"relu": nn.ReLU, "tanh": nn.Tanh, "identity": nn.Identity}
+    hidden = len(problem.widths) - 2
+    names = [problem.activation] * hidden if isinstance(problem.activation, str) else problem.activation
+    layers = [nn.Linear(problem.widths[0], problem.widths[1])]
+    for activation, n_in, n_out in zip(names, problem.widths[1:], problem.widths[2:]):
+        layers += [activations[activation](), nn.Linear(n_in, n_out)]
+    return nn.Sequential(*layers)
+
+
+def torch_convnet(problem):
+    """Return ProxProp's ConvNet in PyTorch."""
+    from torch import nn
+
+    layers = []
+    for c_in, c_out in ((3, 16), (16, 20), (20, 20)):
+        layers += [nn.Conv2d(c_in, c_out, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)]
+    return nn.Sequential(*layers[:-1], nn.Flatten(), nn.Linear(1280, 10))
+
+
+def torch_contender(problem, name, backend, images):
+    """Return PyTorch's training step by backpropagation, with the default or the fused form of the optimizer."""
+    import torch
+    from torch import nn
+
+    device = "cuda" if backend == "cupy" else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        return None
+    net = (torch_convnet if problem.images else torch_mlp)(problem).to(device)
+    X, y = (torch.from_numpy(array).to(device) for array in problem.samples(images))
+    fused = {"fused": True} if name.endswith("fused") else {}
+    if problem.images:
+        X = X.permute(0, 3, 1, 2).contiguous()  # PyTorch's own layout
+        optimizer = torch.optim.Adam(net.parameters(), LEARNING_RATE, **fused)
+    else:
+        optimizer = torch.optim.SGD(net.parameters(), LEARNING_RATE, MOMENTUM, nesterov=True, **fused)
+
+    def loss(z):
+        if problem.autoencoder:
+            return nn.functional.binary_cross_entropy_with_logits(z, y, reduction="sum") / len(z)
+        return nn.functional.cross_entropy(z, y)
+
+    def step():
+        optimizer.zero_grad()
+        value = loss(net(X))
+        value.backward()
+        optimizer.step()
+        return value.item()
+
+    return Contender("PyTorch", step, torch.cuda.synchronize if device == "cuda" else lambda: None)
+
+
+def sklearn_contender(problem, name, backend, images):
+    """Return scikit-learn's training step, with its default Nesterov: one batch of `partial_fit`."""
+    from sklearn.neural_network import MLPClassifier
+
+    X, y = problem.samples(images)
+    net = MLPClassifier(problem.widths[1:-1], problem.activation, solver="sgd", alpha=0.0,
+                        batch_size=problem.batch, learning_rate_init=LEARNING_RATE, momentum=MOMENTUM)
+    net.partial_fit(X, y, classes=np.arange(problem.widths[-1]))
+    return Contender("scikit-learn", lambda: net.partial_fit(X, y))
+
+
+def contender(problem, name, backend="numpy", images=None):
+    """Return a contender by name, or None if it does not apply or cannot run here."""
+    if name in METHODS:
+        return our_contender(problem, name, backend, images)
+    if name == "scikit-learn" and (problem.autoencoder or problem.images or backend == "cupy"):
+        return None  # it has no sigmoid cross-entropy, no linear code layer, no convolution and no GPU
+    build = sklearn_contender if name == "scikit-learn" else torch_contender
+    try:
+        return build(problem, name, backend, images)
+    except ImportError:
+        return None
+
+
+# ----------------------------------------------------------------------------- the machine's own limit
+
+
+def step_products(name, maps):
+    """Return how often a contender's step needs each bare product, for maps of (rows, n_in, n_out)."""
+    products = [(kind, *shape) for shape in maps for kind in ("forward", "theta")]
+    products += [("input", *shape) for shape in maps[1:]]
+    return Counter(products + (METHODS[name].products(maps) if name in METHODS else []))
+
+
+def product_contender(product, xp):
+    """Return one bare matrix product, into an array that is there already."""
+    kind, *shape = product
+    rng = np.random.default_rng(0)
+
+    def array(*shape):
+        return xp.asarray(rng.random(shape, dtype=np.float32))
+
+    if kind == "apply":
+        side, n_out = shape
+        left, right = array(side, side), array(side, n_out)
+    elif kind.endswith("gram"):
+        a = array(*shape)
+        left, right = (a, a.T) if shape[0] <= shape[1] or kind == "sample gram" else (a.T, a)
+    else:
+        rows, n_in, n_out = shape
+        left, right = {"forward": lambda: (array(rows, n_in), array(n_in, n_out)),
+                       "theta": lambda: (array(rows, n_in).T, array(rows, n_out)),
+                       "input": lambda: (array(rows, n_out), array(n_in, n_out).T)}[kind]()
+    out = xp.empty((left.shape[0], right.shape[1]), np.float32)
+    return Contender("minilift", lambda: xp.matmul(left, right, out=out), lambda: synchronize(xp))
+
+
+def map_shapes(problem, backend):
+    """Return (rows, n_in, n_out) of each map of a problem's network."""
+    net = problem.network(backend)
+    z = net.forward(problem.samples()[0]).z
+    return [(len(phi.columns(z_out)), phi.theta_shape[0] - 1, phi.theta_shape[1])
+            for phi, z_out in zip(net.phi[1:], z[1:])]

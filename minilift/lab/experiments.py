@@ -1,0 +1,461 @@
+r"""What the papers' experiments are: networks, variants of methods with their step sizes, and claims with verdicts.
+
+Where methods are tuned, all have the same number of step sizes to choose from, those of the experiment's grid below;
+the choice is made by the training loss of the first seed at the end, and the other seeds run with it. For each claim
+of a paper there is a verdict: *holds* (for every seed), *fails* (for none) or *unclear*.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from minilift.layers.losses import SigmoidCrossEntropy
+from minilift.methods import BackProp, LocoProp, ProxProp, SemiImplicit
+from minilift.models import convnet, mlp
+from minilift.optim import SGD, Adam, HeavyBall, Nesterov, RMSProp, WarmupLinear
+
+SCALES = ("small", "medium", "paper")
+
+
+# ------------------------------------------------------------------------------------------ what is run
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The size of an experiment.
+
+    Attributes
+    ----------
+    data : tuple of str
+        Names of the data sets; each is an experiment of its own.
+    samples : int
+        Training samples taken, validation included; all if there are fewer.
+    widths : tuple of int
+        Of the network; channels of the convolutions for a ConvNet.
+    epochs, batch, seeds : int
+    """
+
+    data: tuple
+    samples: int
+    widths: tuple
+    epochs: int
+    batch: int
+    seeds: int = 3
+
+
+class Variant(NamedTuple):
+    """One way of training: a method's label, a step size, how to make the method and its optimizer, and how long.
+
+    `times` is the number of epochs as a multiple of the setting's.
+    """
+
+    label: str
+    step: float
+    method: Callable
+    optimizer: Callable
+    times: int = 1
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment.
+
+    Attributes
+    ----------
+    title : str
+    settings : dict of scale → Setting
+    network : callable
+        From (setting, data, seed, backend) to a network.
+    variants : callable
+        From a setting to a list of `Variant`.
+    claims : callable
+        From `Results` to a list of `Verdict`.
+    paper : dict
+        Numbers of the paper, drawn beside ours.
+    validation : float
+        Share of the training samples held out.
+    tuned : bool
+        Whether each label's step size is chosen with the first seed; else all variants run with all seeds.
+    figure : {"steps", "curves"}
+        Final loss against the step size, or curves over epochs and seconds.
+    note : str
+        What a reader of the table must know.
+    """
+
+    title: str
+    settings: dict
+    network: Callable
+    variants: Callable
+    claims: Callable
+    paper: dict
+    validation: float = 0.1
+    tuned: bool = False
+    figure: str = "curves"
+    note: str = ""
+
+
+class Job(NamedTuple):
+    """One run."""
+
+    data: str
+    label: str
+    step: float
+    seed: int
+
+    @property
+    def key(self):
+        """Name of its files."""
+        return re.sub(r"[^\w.+-]", "-", f"{self.data}_{self.label}_{self.step:g}_{self.seed}")
+
+
+class Verdict(NamedTuple):
+    """What became of a claim: holds, fails or unclear, with the numbers."""
+
+    claim: str
+    verdict: str
+    numbers: str
+
+
+# ------------------------------------------------------------------------------------------ experiments
+
+
+def classifier(setting, data, seed, backend):
+    """Return a ReLU network for labels, the widths being those of the hidden layers."""
+    widths = [data.X_train.shape[1], *setting.widths, data.n_classes]
+    return mlp(widths, "relu", seed=seed, backend=backend)
+
+
+def image_classifier(setting, data, seed, backend):
+    """Return ProxProp's ConvNet, with the channels of the setting."""
+    return convnet(data.image_shape, setting.widths, data.n_classes, seed=seed, backend=backend, input_layout="flat")
+
+
+def sibp_classifier(setting, data, seed, backend):
+    """Return Semi-Implicit BP's network, with parameters from N(0, 0.05²)."""
+    widths = [data.X_train.shape[1], *setting.widths, data.n_classes]
+    return mlp(widths, "relu", seed=seed, backend=backend, init=0.05)
+
+
+def autoencoder(setting, data, seed, backend):
+    """Return LocoProp's kind of autoencoder: tanh, a linear code layer, Glorot's initialisation."""
+    half = list(setting.widths)
+    widths = [data.X_train.shape[1], *half, *half[-2::-1], data.X_train.shape[1]]
+    hidden = ["tanh"] * (len(widths) - 2)
+    hidden[len(half) - 1] = "identity"
+    return mlp(widths, hidden, SigmoidCrossEntropy(), seed=seed, backend=backend, init="glorot")
+
+
+TABLE1_STEPS = (50, 10, 5, 1, 0.5, 0.1, 0.05, 5e-3, 5e-4)
+TABLE1 = {  # ProxProp, Table 1: training loss after 50 epochs; None: diverged
+    "backprop": (None, None, None, None, None, 0.524, 0.091, 0.637, 1.531),
+    "cg1": (77.9, 0.079, 0.145, 0.667, 0.991, 1.481, 1.593, 1.881, 2.184),
+    "cg3": (94.7, 0.644, 0.031, 2e-3, 0.012, 1.029, 1.334, 1.814, 2.175),
+    "cg5": (66.5, 0.190, 0.027, 3e-4, 2e-3, 0.399, 1.049, 1.765, 2.175),
+}
+
+
+def nesterov(lr):
+    """Return ProxProp's optimizer."""
+    return Nesterov(lr, momentum=0.95)
+
+
+def table1_variants(setting):
+    """Every method with every τ; the exact solve, which the paper's table does not have, too."""
+    methods = {"backprop": BackProp, **{f"cg{k}": partial(ProxProp, 1.0, f"cg{k}") for k in (1, 3, 5)},
+               "proxprop": partial(ProxProp, 1.0)}
+    return [Variant(label, tau, method, partial(nesterov, tau)) for label, method in methods.items()
+            for tau in TABLE1_STEPS]
+
+
+def fig2_variants(setting):
+    """BackProp with its best τ of Table 1 against exact and inexact ProxProp with τ = 1, τ_θ = 0.05."""
+    methods = {"proxprop": "exact", "cg3": "cg3", "cg5": "cg5", "cg10": "cg10"}
+    return [Variant("backprop", 0.05, BackProp, partial(nesterov, 0.05)),
+            *(Variant(label, 1.0, partial(ProxProp, 0.05, solver), partial(nesterov, 1.0))
+              for label, solver in methods.items())]
+
+
+def fig3_variants(setting):
+    """Adam on the directions; CG with one step length for a whole tensor, as the authors do for convolutions."""
+    methods = {"backprop": BackProp, "cg3": partial(ProxProp, 1.0, "cg3", joint=True),
+               "cg10": partial(ProxProp, 1.0, "cg10", joint=True), "proxprop": partial(ProxProp, 1.0)}
+    return [Variant(label, 1e-3, method, partial(Adam, 1e-3)) for label, method in methods.items()]
+
+
+FIRST_ORDER = {"sgd": (SGD, 1.0), "momentum": (HeavyBall, 0.1), "adam": (Adam, 0.1), "rmsprop": (RMSProp, 0.1)}
+GRID = tuple(10 ** (-k / 2) for k in range(7))  # seven rates, each 0.316 of the one before
+
+
+LONG = 7  # in matrix products a LocoProp step with ten local steps is (3 + 2 · 9)/3 BackProp steps
+
+
+def locoprop_variants(setting):
+    """Seven base rates for each; the same schedule, the notebook's, for all: warm-up, then linear decay.
+
+    So that methods can be compared at equal seconds, each with a schedule made for that time, BackProp runs for as many
+    epochs as LocoProp and, under another label, for as many as take about LocoProp's time.
+    """
+    def schedule(rate, times=1):
+        epochs = setting.epochs * times
+        return WarmupLinear(rate, warmup=min(5, epochs), epochs=epochs)
+
+    backprop = [Variant(f"backprop:{name}{suffix}", largest * part, BackProp,
+                        partial(optimizer, schedule(largest * part, times)), times)
+                for times, suffix in ((1, ""), (LONG, " long"))
+                for name, (optimizer, largest) in FIRST_ORDER.items() for part in GRID]
+    return backprop + [Variant(f"locoprop-{variant.lower()}", 1e-3 * part,
+                               partial(LocoProp, variant, gamma=10.0, steps=10, local_lr=schedule(1e-3 * part)),
+                               partial(SGD, 1.0)) for variant in "SM" for part in GRID]
+
+
+def sibp_variants(setting):
+    """Seven η for SIBP (its paper: 0.1, λ = 1) and as many rates for plain BackProp, both from 10 down.
+
+    SIBP's η is a step on the summed loss, BackProp's rate one on the mean: η times the batch size.
+    """
+    return [*(Variant("backprop", 10 * part, BackProp, partial(SGD, 10 * part)) for part in GRID),
+            *(Variant("semi-implicit", 10 * part, partial(SemiImplicit, 10 * part, 1.0), partial(SGD, 1.0))
+              for part in GRID)]
+
+
+def usps_variants(setting):
+    """BackProp and ProxProp, Nesterov's momentum, seven rates each: from 0.1 down, and from 100 down."""
+    methods = {"backprop": (BackProp, 0.1), "proxprop": (partial(ProxProp, 1.0), 100.0),
+               "cg3": (partial(ProxProp, 1.0, "cg3"), 100.0)}
+    return [Variant(label, largest * part, method, partial(nesterov, largest * part))
+            for label, (method, largest) in methods.items() for part in GRID]
+
+
+# ------------------------------------------------------------------------------------------------- claims
+
+
+class Results:
+    """All records of an experiment, and what is asked of them."""
+
+    def __init__(self, experiment, setting, records):
+        self.experiment, self.setting, self.records = experiment, setting, records
+
+    def select(self, **wanted):
+        """Return the records whose entries are as wanted."""
+        return [record for record in self.records if all(record[key] == value for key, value in wanted.items())]
+
+    @property
+    def data(self):
+        """Names of the data sets."""
+        return list(dict.fromkeys(record["data"] for record in self.records))
+
+    @property
+    def labels(self):
+        """Labels of the methods."""
+        return list(dict.fromkeys(record["label"] for record in self.records))
+
+    @property
+    def seeds(self):
+        """All seeds."""
+        return sorted({record["seed"] for record in self.records})
+
+    def steps(self, data, label):
+        """Return the step sizes of a method, largest first."""
+        return sorted({record["step"] for record in self.select(data=data, label=label)}, reverse=True)
+
+    def best_step(self, data, label):
+        """Return the step size with the lowest training loss of the first seed."""
+        return min(self.select(data=data, label=label, seed=self.seeds[0]), key=final_loss)["step"]
+
+    def at_edge(self, data, label):
+        """Whether the best step size is the grid's first or last, so that a better one may lie outside."""
+        steps = self.steps(data, label)
+        return len(steps) > 1 and self.best_step(data, label) in (steps[0], steps[-1])
+
+    def chosen(self, data, label):
+        """Return the records of a method with its best step size, by seed."""
+        records = self.select(data=data, label=label, step=self.best_step(data, label))
+        return sorted(records, key=lambda record: record["seed"])
+
+
+def final_loss(record):
+    """Return the training loss at the end, inf if the run diverged."""
+    return math.inf if record["history"].diverged else record["history"]["train_loss"][-1]
+
+
+def trains(record):
+    """Whether a run ended below nine tenths of the loss it began with (a dead network stays about there)."""
+    return final_loss(record) < 0.9 * record["history"]["train_loss"][0]
+
+
+def verdict(claim, outcomes, numbers):
+    """Return the `Verdict` for one outcome a seed: holds if all are true, fails if none is."""
+    word = "holds" if all(outcomes) else "unclear" if any(outcomes) else "fails"
+    return Verdict(claim, f"{word} ({sum(outcomes)} of {len(outcomes)} seeds)", numbers)
+
+
+def text(value):
+    """Return a number, or the paper's sign for a run that diverged."""
+    return f"{value:.3g}" if value is not None and math.isfinite(value) else "-"
+
+
+def texts(values):
+    """Return several numbers."""
+    return ", ".join(map(text, values))
+
+
+def table1_claims(results):
+    """The paper: τ up to 10 instead of 0.1 (τ = 50 ends above its start), best loss 3e-4 instead of 0.091."""
+    data, verdicts = results.data[0], []
+    inexact = [label for label in results.labels if label.startswith("cg")]
+    theirs = [best_of_row(results, data, ["backprop"], seed) for seed in results.seeds]
+    for name, labels in ((f"ProxProp ({', '.join(inexact)})", inexact), ("exact ProxProp", ["proxprop"])):
+        ours = [best_of_row(results, data, labels, seed) for seed in results.seeds]
+        both = list(zip(ours, theirs))
+        verdicts += [
+            verdict(f"{name}: the largest τ that trains is at least 10 times BackProp's (paper: 100 times)",
+                    [a[0] >= 10 * b[0] * (1 - 1e-9) for a, b in both],
+                    f"{texts(a[0] for a in ours)} against {texts(b[0] for b in theirs)}"),
+            verdict(f"{name}: the best training loss is at least 10 times lower (paper: 300 times)",
+                    [10 * a[1] <= b[1] for a, b in both],
+                    f"{texts(a[1] for a in ours)} against {texts(b[1] for b in theirs)}")]
+    return verdicts
+
+
+def best_of_row(results, data, labels, seed):
+    """Return the largest step size that trains and the lowest final loss, of some methods with one seed."""
+    records = [record for label in labels for record in results.select(data=data, label=label, seed=seed)]
+    return (max((record["step"] for record in records if trains(record)), default=0.0),
+            min(map(final_loss, records)))
+
+
+def lower_loss(results, data, label, others, when="at the end", at=final_loss):
+    """Return the verdict on `label` having the lower training loss than all `others`, as far as they were tuned."""
+    ours = [at(record) for record in results.chosen(data, label)]
+    theirs = [min(map(at, records)) for records in zip(*(results.chosen(data, other) for other in others))]
+    rivals = others[0] if len(others) == 1 else f"the best of {', '.join(others)}"
+    found = verdict(f"{data}: {label} below {rivals} in training loss, {when}",
+                    [a < b for a, b in zip(ours, theirs)], f"{texts(ours)} against {texts(theirs)}")
+    won = found.verdict.startswith("holds")
+    edge = [name for name in (others if won else [label]) if results.at_edge(data, name)]
+    if not edge or found.verdict.startswith("unclear"):
+        return found
+    note = f"the best step size of {', '.join(edge)} is at the edge of the grid"
+    return found._replace(verdict=f"unclear ({found.verdict}, but {note})")
+
+
+def loss_after(seconds, record):
+    """Return the training loss after so many seconds of training, interpolated between epochs."""
+    history = record["history"]
+    if history.diverged:
+        return math.inf
+    return float(np.interp(seconds, history["seconds"], history["train_loss"]))
+
+
+def lower_by_epochs_and_seconds(results, data, label, others, longer=None):
+    """Return the verdicts on `label` at equal epochs, and at equal seconds (those that the fastest took).
+
+    `longer` names the runs to compare with at equal seconds, if not `others`: step sizes and schedules of those are
+    tuned for equal epochs, and at equal seconds a slower method is in mid-schedule.
+    """
+    longer = longer or others
+    seconds = min(record["history"]["seconds"][-1] for name in (label, *longer)
+                  for record in results.chosen(data, name))
+    return [lower_loss(results, data, label, others),
+            lower_loss(results, data, label, longer, f"after {seconds:.3g} s", partial(loss_after, seconds))]
+
+
+def fig2_claims(results):
+    """The paper: faster over epochs and over seconds, and the better test accuracy (56 % against 54 %)."""
+    data = results.data[0]
+    verdicts = [one for label in results.labels[1:]
+                for one in lower_by_epochs_and_seconds(results, data, label, ["backprop"])]
+    return verdicts + [higher_accuracy(results, label, "test_accuracy", last, "test accuracy") for label in
+                       results.labels[1:]]
+
+
+def fig3_claims(results):
+    """The paper: best validation accuracy 72.9 % against 71.7 %, test accuracy 70.7 % against 69.6 %."""
+    return [one for label in results.labels[1:] for one in
+            (higher_accuracy(results, label, "val_accuracy", highest, "best validation accuracy"),
+             higher_accuracy(results, label, "test_accuracy", last, "test accuracy"))]
+
+
+def last(record, name):
+    """Return an entry of a record."""
+    return record[name] if record[name] is not None else -math.inf
+
+
+def highest(record, column):
+    """Return the largest value of a column of a record's history."""
+    return max(record["history"][column])
+
+
+def higher_accuracy(results, label, name, measure, words):
+    """Return the verdict on a method having the higher accuracy than BackProp."""
+    data = results.data[0]
+    ours, theirs = ([measure(record, name) for record in results.chosen(data, one)] for one in (label, "backprop"))
+    return verdict(f"{data}: {label} above backprop in {words}", [a > b for a, b in zip(ours, theirs)],
+                   f"{texts(ours)} against {texts(theirs)}")
+
+
+def locoprop_claims(results):
+    """LocoProp-M below tuned first-order BackProp, per epoch and per second; S likewise."""
+    first_order = [f"backprop:{name}" for name in FIRST_ORDER]
+    longer = [f"{label} long" for label in first_order]
+    return [one for data in results.data for label in ("locoprop-m", "locoprop-s")
+            for one in lower_by_epochs_and_seconds(results, data, label, first_order, longer)]
+
+
+def against_backprop(results):
+    """Every other method below BackProp, per epoch and per second."""
+    return [one for data in results.data for label in results.labels if label != "backprop"
+            for one in lower_by_epochs_and_seconds(results, data, label, ["backprop"])]
+
+
+PAPER_WIDTHS, CODE_WIDTHS = (4000, 1000, 4000), (1000, 500, 250, 30)
+EXPERIMENTS = {
+    "proxprop-table1": Experiment(
+        "ProxProp, Table 1: training loss at the end, for each τ",
+        {"small": Setting(("digits",), 1437, (128, 64, 128), 30, 100),
+         "medium": Setting(("cifar10",), 10_000, (500, 200, 500), 50, 500, seeds=1),
+         "paper": Setting(("cifar10",), 50_000, PAPER_WIDTHS, 50, 500, seeds=1)},
+        classifier, table1_variants, table1_claims, TABLE1, figure="steps"),
+    "proxprop-fig2": Experiment(
+        "ProxProp, Fig. 2: exact and inexact solves",
+        {"small": Setting(("digits",), 1437, (128, 64, 128), 30, 100),
+         "medium": Setting(("cifar10",), 10_000, (500, 200, 500), 50, 500),
+         "paper": Setting(("cifar10",), 50_000, PAPER_WIDTHS, 50, 500)},
+        classifier, fig2_variants, fig2_claims, {"test accuracy": {"backprop": 0.54, "proxprop": 0.56}}),
+    "proxprop-fig3": Experiment(
+        "ProxProp, Fig. 3: ConvNet with Adam",
+        {"small": Setting(("digits",), 1437, (8, 12, 12), 20, 100),
+         "medium": Setting(("cifar10",), 10_000, (16, 20, 20), 20, 500),
+         "paper": Setting(("cifar10",), 50_000, (16, 20, 20), 50, 500)},
+        image_classifier, fig3_variants, fig3_claims,
+        {"best validation accuracy": {"backprop": 0.717, "proxprop": 0.729},
+         "test accuracy": {"backprop": 0.696, "proxprop": 0.707}}),
+    "locoprop-autoencoder": Experiment(
+        "LocoProp: deep autoencoder",
+        {"small": Setting(("curves",), 1000, (100, 50, 10), 20, 100),
+         "medium": Setting(("mnist",), 10_000, (500, 250, 125, 30), 25, 500),
+         "paper": Setting(("mnist", "fashion_mnist", "curves"), 60_000, CODE_WIDTHS, 100, 1000)},
+        autoencoder, locoprop_variants, locoprop_claims,
+        {"mnist": {"locoprop-m": (547.2, 547.2, 122.7, 80.7, 69.6, 65.2, 62.9, 61.3, 60.2, 59.4, 58.7, 58.2, 57.8,
+                                  57.3, 57.0)}}, validation=0.0, tuned=True,
+        note=f"long: {LONG} times the epochs, the time of LocoProp's runs as counted in matrix products"),
+    "sibp-mnist": Experiment(
+        "Semi-Implicit BP: one hidden layer",
+        {"small": Setting(("digits",), 1437, (50,), 10, 100),
+         "medium": Setting(("mnist",), 10_000, (500,), 10, 100),
+         "paper": Setting(("mnist",), 60_000, (500,), 20, 100)},
+        sibp_classifier, sibp_variants, against_backprop, {}, tuned=True),
+    "usps-autoencoder": Experiment(
+        "USPS autoencoder (settings ours; those of ProxProp's first version are not published)",
+        {"small": Setting(("digits",), 1437, (32, 16, 8), 30, 100),
+         "medium": Setting(("usps",), 2000, (128, 64, 32, 16), 30, 100),
+         "paper": Setting(("usps",), 7291, (128, 64, 32, 16), 100, 100)},
+        autoencoder, usps_variants, against_backprop, {}, validation=0.0, tuned=True),
+}

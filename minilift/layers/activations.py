@@ -1,0 +1,289 @@
+r"""Transfer functions :math:`a = \sigma(z)`: forward, derivative, adjoint, and the convex integral F, F' = σ.
+
+The integral makes the matching loss of LocoProp-M,
+:math:`D_F(z, f^{-1}(y)) = F(z) - \langle y, z\rangle + \text{const}`, convex in z. It is bounded below only where
+the target y lies in the closure of the range of σ, which each transfer states (`range`).
+
+A transfer is stateless. What its adjoint needs beyond z and a (nothing, for the elementwise ones) comes back from
+`apply` as `aux` and lives in the network's `State`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minilift.support.arguments import positive_number
+from minilift.support.backend import array_module, spence
+
+
+class Transfer:
+    """Base class of all that may stand between two maps; a subclass defines `apply` and `adjoint`."""
+
+    kind = "transfer"
+    elementwise = False
+
+    def __repr__(self):
+        return f"{type(self).__name__}()"
+
+    def output_shape(self, input_shape):
+        """Shape of one output sample for one input sample."""
+        return tuple(input_shape)
+
+    def forward(self, z):
+        r"""Return :math:`\sigma(z)`, in evaluation."""
+        return self.apply(z)[0]
+
+
+class Activation(Transfer):
+    r"""An elementwise transfer function; base class of the package's own and of a user's.
+
+    A subclass defines `forward` and `derivative`; with `integral` and `range` it can also serve LocoProp-M.
+    """
+
+    elementwise = True
+    range = (-math.inf, math.inf)  # the interval whose closure holds the values of σ
+
+    def forward(self, z):
+        r"""Return :math:`\sigma(z)`, the shape of z."""
+        raise NotImplementedError(f"{type(self).__name__} must define forward(z)")
+
+    def derivative(self, z):
+        r"""Return :math:`\sigma'(z)`, the shape of z."""
+        raise NotImplementedError(f"{type(self).__name__} must define derivative(z)")
+
+    def integral(self, z):
+        r"""Return :math:`F(z)` with :math:`F' = \sigma`, elementwise, the shape of z."""
+        raise NotImplementedError(f"{type(self).__name__} has no integral(z), which LocoProp-M needs")
+
+    def apply(self, z, training=False, rng=None):
+        """Return (σ(z), aux), where aux is what `adjoint` needs beyond z and a."""
+        return self.forward(z), None
+
+    def adjoint(self, z, a, aux, g):
+        r"""Return :math:`\sigma'(z) \odot g`: the derivative of σ at z, transposed, applied to g.
+
+        Being diagonal it is its own transpose: this is the forward derivative along g as well.
+        """
+        return g * self.derivative(z)
+
+    def solve_shifted(self, z, c, r):
+        r"""Return s with :math:`(I + c\,\sigma'(z))\,s = r`, the Newton step of a prox."""
+        return r / (1 + c * self.derivative(z))
+
+    def in_range(self, y, tolerance=0.0):
+        """Whether all targets y lie in the closure of the range of σ."""
+        low, high = self.range
+        return bool((y >= low - tolerance).all() and (y <= high + tolerance).all())
+
+
+class Identity(Activation):
+    r"""σ(z) = z, F(z) = z²/2; with it LocoProp-M is LocoProp-S."""
+
+    def forward(self, z):
+        return z
+
+    def derivative(self, z):
+        return array_module(z).ones_like(z)
+
+    def integral(self, z):
+        return z * z / 2
+
+    def adjoint(self, z, a, aux, g):
+        return g
+
+
+class ReLU(Activation):
+    r"""σ(z) = max(z, 0), σ'(0) = 0, F(z) = max(z, 0)²/2, range [0, ∞)."""
+
+    range = (0.0, math.inf)
+
+    def forward(self, z):
+        xp = array_module(z)
+        return xp.maximum(z, xp.zeros(z.shape[1:], z.dtype))  # NumPy's maximum with a number takes twice as long
+
+    def derivative(self, z):
+        return (z > 0).astype(z.dtype)
+
+    def integral(self, z):
+        return self.forward(z) ** 2 / 2
+
+    def adjoint(self, z, a, aux, g):
+        return g * (z > 0)
+
+
+class LeakyReLU(Activation):
+    r"""σ(z) = z for z > 0, else slope · z; F(z) = z σ(z)/2.
+
+    Parameters
+    ----------
+    slope : float, default 0.01
+        Slope on the negative side, between 0 and 1 (excluded), so that σ is increasing.
+    """
+
+    def __init__(self, slope=0.01):
+        self.slope = positive_number("LeakyReLU: slope", slope)
+        if self.slope >= 1:
+            raise ValueError(f"LeakyReLU: slope must be below 1, got {slope}")
+
+    def __repr__(self):
+        return f"LeakyReLU({self.slope:g})"
+
+    def forward(self, z):
+        return array_module(z).maximum(z, self.slope * z)
+
+    def derivative(self, z):
+        return array_module(z).maximum((z > 0).astype(z.dtype), self.slope)
+
+    def integral(self, z):
+        return z * self.forward(z) / 2
+
+
+class Tanh(Activation):
+    r"""σ(z) = tanh z, F(z) = log cosh z, range [−1, 1]."""
+
+    range = (-1.0, 1.0)
+
+    def forward(self, z):
+        return array_module(z).tanh(z)
+
+    def derivative(self, z):
+        return 1 - self.forward(z) ** 2
+
+    def integral(self, z):
+        xp = array_module(z)
+        size = abs(z)  # log cosh z = |z| + log(1 + exp(−2|z|)) − log 2 does not overflow
+        return size + xp.log1p(xp.exp(-2 * size)) - math.log(2)
+
+    def adjoint(self, z, a, aux, g):
+        return g * (1 - a * a)
+
+
+class Sigmoid(Activation):
+    r"""σ(z) = 1/(1 + exp(−z)), F(z) = log(1 + exp z), range [0, 1]."""
+
+    range = (0.0, 1.0)
+
+    def forward(self, z):
+        xp = array_module(z)
+        # neither overflows nor loses the small values of the left tail
+        return xp.exp(xp.minimum(z, 0)) / (1 + xp.exp(-abs(z)))
+
+    def derivative(self, z):
+        a = self.forward(z)
+        return a * (1 - a)
+
+    def integral(self, z):
+        return softplus(z)
+
+    def adjoint(self, z, a, aux, g):
+        return g * (a * (1 - a))
+
+
+class Softplus(Activation):
+    r"""σ(z) = log(1 + exp z), F(z) = −Li₂(−exp z) (the dilogarithm), range [0, ∞)."""
+
+    range = (0.0, math.inf)
+
+    def forward(self, z):
+        return softplus(z)
+
+    def derivative(self, z):
+        return Sigmoid().forward(z)
+
+    def integral(self, z):
+        xp = array_module(z)
+        x = xp.exp(-abs(z))
+        # SciPy's spence(1 + x) is Li₂(−x); for small x, where 1 + x rounds x away, the series Σ (−x)ⁿ/n²
+        series = sum((-x) ** n / n**2 for n in range(1, 11))
+        tail = xp.where(x < 0.02, series, spence(1 + x))
+        # for z > 0 the inversion formula −Li₂(−exp z) = z²/2 + π²/6 + Li₂(−exp(−z)) keeps exp from overflowing
+        return xp.where(z > 0, z * z / 2 + math.pi**2 / 6 + tail, -tail).astype(z.dtype, copy=False)
+
+
+class Softmax(Activation):
+    r"""σ(z) = exp z / Σ exp z row by row, F(z) = log Σ exp z, one number a row; range: the simplex.
+
+    Not for hidden layers: it is the transfer inside `SoftmaxCrossEntropy`, whose matching loss LocoProp-M uses on
+    the last map. Its derivative is no diagonal, so it has `adjoint` but no `derivative`.
+    """
+
+    elementwise = False
+
+    def forward(self, z):
+        xp = array_module(z)
+        e = xp.exp(z - z.max(axis=-1, keepdims=True))
+        return e / e.sum(axis=-1, keepdims=True)
+
+    def integral(self, z):
+        """Return log Σ exp z of each row, shape (N,)."""
+        xp = array_module(z)
+        top = z.max(axis=-1, keepdims=True)
+        return top[..., 0] + xp.log(xp.exp(z - top).sum(axis=-1))
+
+    def adjoint(self, z, a, aux, g):
+        r"""Return :math:`(\operatorname{diag} a - a a^T)\, g`, row by row."""
+        return a * (g - (a * g).sum(axis=-1, keepdims=True))
+
+    def solve_shifted(self, z, c, r):
+        r"""Solve :math:`(I + c\,(\operatorname{diag} p - p p^T))\,s = r` row by row (Sherman–Morrison)."""
+        p = self.forward(z)
+        diagonal = 1 + c * p
+        s, q = r / diagonal, p / diagonal
+        # 1 − c Σ p q without its cancellation, since Σ p = 1 and 1 − c q = 1/(1 + c p)
+        ratio = c * (p * s).sum(axis=-1, keepdims=True) / q.sum(axis=-1, keepdims=True)
+        return s + ratio * q
+
+    def in_range(self, y, tolerance=0.0):
+        """Whether each row of y lies in the simplex."""
+        slack = tolerance + 4 * y.shape[-1] * np.finfo(y.dtype).eps
+        return bool((y >= -tolerance).all() and (abs(y.sum(axis=-1) - 1) <= slack).all())
+
+
+class Composition(Transfer):
+    r"""Several transfers in a row taken as one, :math:`\sigma = \sigma_k \circ \dots \circ \sigma_1`.
+
+    Its aux is the list of (input, output, aux) of its parts.
+    """
+
+    def __init__(self, parts):
+        self.parts = list(parts)
+
+    def __repr__(self):
+        return " → ".join(map(repr, self.parts))
+
+    def output_shape(self, input_shape):
+        """Shape of one output sample for one input sample."""
+        for part in self.parts:
+            input_shape = part.output_shape(input_shape)
+        return input_shape
+
+    def apply(self, z, training=False, rng=None):
+        """Return (σ(z), aux)."""
+        aux = []
+        for part in self.parts:
+            a, part_aux = part.apply(z, training=training, rng=rng)
+            aux.append((z, a, part_aux))
+            z = a
+        return z, aux
+
+    def adjoint(self, z, a, aux, g):
+        """Return the derivative at z, transposed, applied to g: the parts' adjoints, last part first."""
+        return self.parts[0].adjoint(*aux[0], self.signals(aux, g)[0])
+
+    def signals(self, aux, g):
+        """Return the signal at the output of each part, of which g is the last."""
+        signals = [g]
+        for part, inputs in zip(reversed(self.parts[1:]), reversed(aux[1:])):
+            signals.append(part.adjoint(*inputs, signals[-1]))
+        return signals[::-1]
+
+
+def softplus(z):
+    """Return log(1 + exp z) without overflow."""
+    return array_module(z).logaddexp(z, z.dtype.type(0))
+
+
+ACTIVATIONS = {"relu": ReLU, "leaky_relu": LeakyReLU, "tanh": Tanh, "sigmoid": Sigmoid, "softplus": Softplus,
+               "identity": Identity}

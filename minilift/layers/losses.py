@@ -1,0 +1,197 @@
+r"""Losses :math:`L_y(z)` of the last map's output z: value, gradient and prox.
+
+Each is the matching loss of one transfer f (`transfer`): :math:`\ell(z, y) = F(z) - \langle y, z\rangle` plus a
+constant, so that its gradient is :math:`f(z) - y`. Cross-entropies therefore take logits, which is also the
+numerically safe way. The sum over samples is averaged (``reduction="mean"``, ProxProp and LocoProp) or not
+(``"sum"``, SIBP); a loss over several outputs of one sample is always summed over these.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minilift.layers.activations import Identity, Sigmoid, Softmax, softplus
+from minilift.support.arguments import known_name, positive_number
+from minilift.support.backend import array_module, real_array
+
+REDUCTIONS = ("mean", "sum")
+PROX_ROUNDING = 16  # Newton stops at a residual of this many units of rounding
+PROX_STEPS = 100  # far above the ten or so that it takes; reaching it is an error, not a result
+
+
+class Loss:
+    """Base class of the losses; a subclass names its `transfer` and defines `value_per_sample` and `targets`."""
+
+    transfer: object
+    classification = False
+
+    def __init__(self, reduction="mean"):
+        self.reduction = known_name(f"{type(self).__name__}: reduction", reduction, REDUCTIONS)
+
+    def __repr__(self):
+        return f"{type(self).__name__}({'' if self.reduction == 'mean' else repr(self.reduction)})"
+
+    def weight(self, samples):
+        """Return the factor of one sample's loss: 1/N for the mean, 1 for the sum."""
+        return 1 / samples if self.reduction == "mean" else 1.0
+
+    def value(self, z, y):
+        """Return the loss of outputs z (N, n) for targets y, a float, summed in float64."""
+        return float(self.value_per_sample(z, y).sum(dtype=np.float64)) * self.weight(len(z))
+
+    def gradient(self, z, y):
+        r"""Return :math:`\nabla L_y(z)`, the weighted f(z) − y, shape (N, n)."""
+        g = self.transfer.forward(z) - self.targets(z, y)
+        g *= self.weight(len(z))
+        return g
+
+    def prox(self, v, y, tau):
+        r"""Return :math:`\operatorname{prox}_{\tau L_y}(v) = \arg\min_u L_y(u) + \tfrac{1}{2\tau}\|u - v\|^2`.
+
+        Parameters
+        ----------
+        v : array (N, n)
+        y : targets
+        tau : float
+            Step size τ > 0. The weight of a sample's loss (1/N under the mean) belongs to L.
+
+        Raises
+        ------
+        ArithmeticError
+            If Newton's method does not reach its tolerance (squared error is in closed form).
+        """
+        c = positive_number("prox: tau", tau) * self.weight(len(v))
+        return self.shifted_inverse(v, self.targets(v, y), c)
+
+    def shifted_inverse(self, v, y, c):
+        r"""Return u with :math:`u + c\,(f(u) - y) = v` by Newton's method with backtracking in each row."""
+        xp = array_module(v)
+        u, objective = v.copy(), _prox_objective(self.transfer, v, v, y, c)
+        rounding = PROX_ROUNDING * np.finfo(v.dtype).eps * (1 + c) * (1 + abs(v).max(axis=-1, keepdims=True))
+        for _ in range(PROX_STEPS):
+            residual = u - v + c * (self.transfer.forward(u) - y)
+            if bool((abs(residual) <= rounding).all()):
+                return u
+            step = self.transfer.solve_shifted(u, c, residual)
+            length = xp.ones((len(v), 1), v.dtype)
+            for _ in range(30):  # halve the step of those rows whose objective would rise
+                trial = _prox_objective(self.transfer, u - length * step, v, y, c)
+                rises = trial > objective + rounding
+                if not bool(rises.any()):
+                    break
+                length[rises] /= 2
+            u = u - length * step
+            objective = trial
+        raise ArithmeticError(f"{self!r}: the prox did not converge in {PROX_STEPS} Newton steps; "
+                              "are the outputs finite, and is tau of a sensible size?")
+
+    def proba(self, z):
+        """Return f(z): class probabilities, or the outputs themselves for squared error."""
+        return self.transfer.forward(z)
+
+    def predict(self, z):
+        """Return what the network says: f(z), or for a classification loss the label of each sample."""
+        return self.transfer.forward(z)
+
+    def value_per_sample(self, z, y):
+        """Return the loss of each sample, unweighted, shape (N,)."""
+        raise NotImplementedError(f"{type(self).__name__} must define value_per_sample(z, y)")
+
+    def targets(self, z, y):
+        """Return the targets as an array of z's shape and dtype."""
+        return y
+
+    def check_targets(self, y, samples, n_out, dtype, xp=np):
+        """Return targets as this loss takes them, on the backend `xp`, or raise an error that says what is wrong."""
+        y = real_array("y", y, dtype, xp)
+        if y.shape != (samples, n_out):
+            raise ValueError(f"y: {type(self).__name__} expects targets of shape ({samples}, {n_out}), "
+                             f"got {y.shape}")
+        if not bool(xp.isfinite(y.sum())):
+            raise ValueError("y: targets hold NaN or inf")
+        return y
+
+
+class SoftmaxCrossEntropy(Loss):
+    r"""Cross-entropy of softmax(z) with integer labels: :math:`\log\sum_j e^{z_{ij}} - z_{iy_i}`.
+
+    Its prox has no closed form; Newton's method solves each row.
+    """
+
+    transfer = Softmax()
+    classification = True
+
+    def value_per_sample(self, z, y):
+        return self.transfer.integral(z) - z[array_module(z).arange(len(z)), y]
+
+    def gradient(self, z, y):
+        xp = array_module(z)
+        g = self.transfer.forward(z)
+        g[xp.arange(len(z)), y] -= 1
+        g *= self.weight(len(z))
+        return g
+
+    def targets(self, z, y):
+        """Return the labels y (N,) as one-hot rows (N, n)."""
+        xp = array_module(z)
+        one_hot = xp.zeros_like(z)
+        one_hot[xp.arange(len(z)), y] = 1
+        return one_hot
+
+    def predict(self, z):
+        """Return the label of largest probability of each sample, shape (N,)."""
+        return z.argmax(axis=-1)
+
+    def check_targets(self, y, samples, n_out, dtype, xp=np):
+        if not isinstance(y, (np.ndarray, xp.ndarray)):
+            y = np.asarray(y)
+        if y.shape != (samples,):
+            raise ValueError(f"y: SoftmaxCrossEntropy expects labels of shape ({samples},), got {y.shape}")
+        if y.dtype.kind not in "iu":
+            raise TypeError(f"y: SoftmaxCrossEntropy expects whole-number labels, got dtype {y.dtype}")
+        y = xp.asarray(y)
+        low, high = int(y.min()), int(y.max())
+        if low < 0 or high >= n_out:
+            raise ValueError(f"y: labels must lie in 0 … {n_out - 1} (the network has {n_out} outputs), "
+                             f"got {low if low < 0 else high}")
+        return y
+
+
+class SigmoidCrossEntropy(Loss):
+    r"""Cross-entropy of sigmoid(z) with targets in [0, 1], summed over outputs: :math:`\log(1 + e^z) - y z`.
+
+    The loss of LocoProp's autoencoders. Its prox has no closed form; Newton's method solves each entry.
+    """
+
+    transfer = Sigmoid()
+
+    def value_per_sample(self, z, y):
+        return (softplus(z) - y * z).sum(axis=-1)
+
+    def check_targets(self, y, samples, n_out, dtype, xp=np):
+        y = super().check_targets(y, samples, n_out, dtype, xp)
+        low, high = float(y.min()), float(y.max())
+        if low < 0 or high > 1:
+            raise ValueError(f"y: SigmoidCrossEntropy expects targets in [0, 1], got {low if low < 0 else high:g}")
+        return y
+
+
+class SquaredError(Loss):
+    r"""Half the squared error, summed over outputs: :math:`\tfrac12\|z_i - y_i\|^2`; its prox is in closed form."""
+
+    transfer = Identity()
+
+    def value_per_sample(self, z, y):
+        return ((z - y) ** 2).sum(axis=-1) / 2
+
+    def shifted_inverse(self, v, y, c):
+        """Return (v + c y)/(1 + c)."""
+        return (v + c * y) / (1 + c)
+
+
+def _prox_objective(transfer, u, v, y, c):
+    """Return c (F(u) − ⟨y, u⟩) + ½‖u − v‖² of each row, shape (N, 1)."""
+    integral = transfer.integral(u)
+    if transfer.elementwise:
+        integral = integral.sum(axis=-1)
+    return (c * (integral - (y * u).sum(axis=-1)) + ((u - v) ** 2).sum(axis=-1) / 2)[:, None]

@@ -1,0 +1,101 @@
+r"""Linear transfer functions :math:`z = \varphi(\theta, a) = \tilde a\,\theta` with :math:`\tilde a = [a\;1]`.
+
+A map knows four things, all linear: forward, the adjoint in the activation a, the adjoint in the parameters θ,
+and its Gram operator, through which every proximal step in θ goes (spec: ProxProp (11), (13), (14)).
+θ is one array of shape (n_in + 1, n_out) with the bias in its last row; the column of ones is never formed.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minilift.layers.gram import Gram, stacked_product
+from minilift.support.arguments import known_name, positive_number, whole_number
+
+INITIALIZATIONS = ("uniform", "glorot", "he", "normal")
+
+
+class Linear:
+    r"""Fully connected map :math:`\varphi(\theta, a) = a W + 1 b^T`, with :math:`\theta = [W; b^T]`.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+        Number of inputs and of output units.
+    init : {"uniform", "glorot", "he", "normal"} or float, default "uniform"
+        "uniform" draws W and b from U(±1/√n_in), as the papers do; "glorot" W from U(±√(6/(n_in + n_out))) and
+        "he" W from N(0, 2/n_in), both with b = 0; a float s (or "normal", s = 0.05) draws W and b from N(0, s²).
+    """
+
+    kind = "map"
+
+    def __init__(self, n_in, n_out, init="uniform"):
+        self.n_in = whole_number("Linear: n_in", n_in)
+        self.n_out = whole_number("Linear: n_out", n_out)
+        self.init = checked_initialization("Linear: init", init)
+
+    def __repr__(self):
+        return f"Linear({self.n_in}, {self.n_out})"
+
+    @property
+    def theta_shape(self):
+        """Shape of θ, (n_in + 1, n_out)."""
+        return (self.n_in + 1, self.n_out)
+
+    def initial_theta(self, rng):
+        """Draw θ by NumPy's generator `rng`, as float64 of shape (n_in + 1, n_out)."""
+        return draw_theta(rng, self.init, self.n_in, self.n_out, fan_in=self.n_in, fan_out=self.n_out)
+
+    def output_shape(self, input_shape):
+        """Shape of one output sample for one input sample of shape (n_in,)."""
+        if tuple(input_shape) != (self.n_in,):
+            raise ValueError(f"{self!r} expects samples of shape ({self.n_in},), got {tuple(input_shape)}")
+        return (self.n_out,)
+
+    def forward(self, theta, a):
+        r"""Return :math:`z = \varphi(\theta, a)`, shape (N, n_out), for a of shape (N, n_in)."""
+        z = a @ theta[:-1]
+        z += theta[-1]
+        return z
+
+    def adjoint_input(self, theta, g):
+        r"""Return :math:`g W^T`, shape (N, n_in): the adjoint of forward in a."""
+        return g @ theta[:-1].T
+
+    def adjoint_theta(self, a, g):
+        r"""Return :math:`\tilde a^T g`, shape (n_in + 1, n_out): the adjoint of forward in θ."""
+        return stacked_product(a, g)
+
+    def rows(self, a):
+        """Return the matrix (rows, n_in) that multiplies W: for a fully connected map the activations."""
+        return a
+
+    def columns(self, z):
+        """Return z as a matrix (rows, n_out) whose columns are output units."""
+        return z
+
+    def gram(self, a, side=None, bias=True):
+        """Return the `Gram` operator of this map at the input a."""
+        return Gram(self.rows(a), side=side, bias=bias)
+
+
+def draw_theta(rng, init, rows, n_out, *, fan_in, fan_out):
+    """Draw θ of shape (rows + 1, n_out), float64, by a named initialisation (see `Linear`)."""
+    if init == "uniform":
+        bound = 1 / math.sqrt(fan_in)
+        return rng.uniform(-bound, bound, (rows + 1, n_out))
+    if init == "glorot":
+        bound = math.sqrt(6 / (fan_in + fan_out))
+        return np.vstack([rng.uniform(-bound, bound, (rows, n_out)), np.zeros((1, n_out))])
+    if init == "he":
+        return np.vstack([rng.normal(0, math.sqrt(2 / fan_in), (rows, n_out)), np.zeros((1, n_out))])
+    return rng.normal(0, 0.05 if init == "normal" else init, (rows + 1, n_out))
+
+
+def checked_initialization(where, init):
+    """Return `init` if it names an initialisation or is a positive standard deviation."""
+    if isinstance(init, str):
+        return known_name(where, init, INITIALIZATIONS)
+    return positive_number(where, init)

@@ -1,0 +1,156 @@
+r"""Transfers that tell training from evaluation: batch normalisation and dropout.
+
+What a training pass draws or measures (a mask, the batch's mean and variance) comes back as `aux`. The running
+statistics change only when `Network.commit` takes a state's; `fit` calls it after each training pass.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import NamedTuple
+
+import numpy as np
+
+from minilift.layers.activations import Transfer
+from minilift.support.arguments import positive_number, whole_number
+from minilift.support.backend import array_module
+
+
+class BatchStatistics(NamedTuple):
+    """The aux of `BatchNorm`: normalised input, 1/σ of each channel, the scale used, and the batch's own statistics.
+
+    `batch` is (2, channels), mean and unbiased variance; None in evaluation.
+    """
+
+    normal: object
+    inverse_deviation: object
+    scale: object
+    batch: object
+
+
+class BatchNorm(Transfer):
+    r"""Batch normalisation :math:`a = s \odot (z - m)/\sqrt{v + \varepsilon} + t` of each channel, the last axis.
+
+    In training m and v are mean and (biased) variance over the batch and, of images, over pixels; in evaluation
+    running averages of the mean and the unbiased variance, v ← (1 − momentum) v + momentum · v_batch. Scale s and
+    shift t are parameters. No method treats them implicitly: each takes the explicit step that its steps in θ turn into
+    when they are small, the gradient times the method's own rate.
+
+    Parameters
+    ----------
+    channels : int
+    momentum : float, default 0.1
+        Weight of a batch in the running averages.
+    eps : float, default 1e-5
+        ε.
+
+    Attributes
+    ----------
+    scale_shift : array (2, channels)
+        s and t. A network has its own copy, on its backend, listed in `Network.parameters`.
+    running : array (2, channels)
+        Running mean and variance.
+    """
+
+    def __init__(self, channels, momentum=0.1, eps=1e-5):
+        self.channels = whole_number("BatchNorm: channels", channels)
+        self.momentum = positive_number("BatchNorm: momentum", momentum)
+        if self.momentum > 1:
+            raise ValueError(f"BatchNorm: momentum must be at most 1, got {momentum}")
+        self.eps = positive_number("BatchNorm: eps", eps)
+        self.scale_shift = np.stack([np.ones(self.channels), np.zeros(self.channels)])
+        self.running = np.stack([np.zeros(self.channels), np.ones(self.channels)])
+
+    def __repr__(self):
+        return f"BatchNorm({self.channels})"
+
+    def on_backend(self, xp, dtype):
+        """Return a copy with arrays of its own, on a backend and in a dtype."""
+        owned = copy.copy(self)
+        owned.scale_shift = xp.array(self.scale_shift, dtype=dtype)
+        owned.running = xp.array(self.running, dtype=dtype)
+        return owned
+
+    def output_shape(self, input_shape):
+        """Shape of one output sample for one input sample."""
+        if tuple(input_shape)[-1] != self.channels:
+            raise ValueError(f"{self!r} expects samples of shape (…, {self.channels}), got {tuple(input_shape)}")
+        return tuple(input_shape)
+
+    def apply(self, z, training=False, rng=None):
+        """Return the normalised values and `BatchStatistics`.
+
+        Raises
+        ------
+        ValueError
+            In training, if the batch has one value in each channel: its variance says nothing.
+        """
+        xp = array_module(z)
+        mean, variance, batch = self.running[0], self.running[1], None
+        if training:
+            axes, values = tuple(range(z.ndim - 1)), z.size // self.channels
+            if values < 2:
+                raise ValueError(f"{self!r}: training needs more than one value in each channel, "
+                                 f"got z of shape {z.shape}")
+            mean, variance = z.mean(axis=axes), z.var(axis=axes)
+            batch = xp.stack([mean, variance * (values / (values - 1))])
+        inverse_deviation = 1 / xp.sqrt(variance + z.dtype.type(self.eps))
+        normal = (z - mean) * inverse_deviation
+        scale, shift = self.scale_shift
+        return scale * normal + shift, BatchStatistics(normal, inverse_deviation, scale.copy(), batch)
+
+    def adjoint(self, z, a, aux, g):
+        """Return the derivative at z, transposed, applied to g; in training mean and variance depend on z too."""
+        g = g * aux.scale
+        if aux.batch is not None:
+            axes = tuple(range(z.ndim - 1))
+            g = g - g.mean(axis=axes) - aux.normal * (g * aux.normal).mean(axis=axes)
+        return g * aux.inverse_deviation
+
+    def gradient(self, aux, g):
+        """Return the gradient in `scale_shift`, from the signal g at the output."""
+        axes = tuple(range(g.ndim - 1))
+        return array_module(g).stack([(g * aux.normal).sum(axis=axes), g.sum(axis=axes)])
+
+    def commit(self, aux):
+        """Take a training pass's statistics into the running ones, in a new array."""
+        if aux.batch is not None:
+            self.running = self.running + self.momentum * (aux.batch - self.running)
+
+
+class Dropout(Transfer):
+    r"""In training each entry is zero with probability `rate`, else divided by 1 − rate; in evaluation nothing is done.
+
+    Parameters
+    ----------
+    rate : float, default 0.5
+        Between 0 and 1 (excluded).
+    """
+
+    def __init__(self, rate=0.5):
+        self.rate = positive_number("Dropout: rate", rate)
+        if self.rate >= 1:
+            raise ValueError(f"Dropout: rate must be below 1, got {rate}")
+
+    def __repr__(self):
+        return f"Dropout({self.rate:g})"
+
+    def apply(self, z, training=False, rng=None):
+        """Return the values and the mask with its factor, None in evaluation.
+
+        Raises
+        ------
+        ValueError
+            In training without a random generator.
+        """
+        if not training:
+            return z, None
+        if rng is None:
+            raise ValueError(f"{self!r}: forward(training=True) needs rng, a NumPy random generator")
+        kept = rng.random(z.shape, dtype=np.float32) >= self.rate
+        mask = array_module(z).asarray(kept, dtype=z.dtype) / z.dtype.type(1 - self.rate)
+        return z * mask, mask
+
+    def adjoint(self, z, a, aux, g):
+        """Return g times the mask."""
+        return g if aux is None else g * aux

@@ -1,0 +1,250 @@
+r"""LocoProp (Amid, Anil, Warmuth, AISTATS 2022): each map fits a local target by a local loss.
+
+With γ the activation learning rate, f the transfer after the map, F' = f and all maps seeing the same old
+parameters, the local problems of map l are
+
+.. math:: \text{S:}\quad \min_\theta \tfrac12\|\tilde a\theta - (z_l - \gamma g_l)\|^2
+            + \tfrac{1}{2\eta}\|\theta - \theta_l\|^2
+
+.. math:: \text{M:}\quad \min_\theta \sum F(\tilde a\theta) - \langle f(z_l) - \gamma g_l,\, \tilde a\theta\rangle
+            + \tfrac{1}{2\eta}\|\theta - \theta_l\|^2
+
+The authors' program takes T local steps without the regulariser (``eta=None``); the stated objective has it. The first
+local step of either is a BackProp step of rate local_lr · γ. The exact minimiser of S is ProxProp's step with τ = γ and
+τ_θ = η, on every map.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+
+from minilift.layers.activations import Identity
+from minilift.local.problems import LocalProblem, MatchingLoss
+from minilift.local.solvers import damped_solve, gradient_steps, newton
+from minilift.methods.backward.sweep import Method
+from minilift.optim import Adam, HeavyBall, Nesterov, Optimizer, RMSProp
+from minilift.support.arguments import known_name, positive_number, whole_number
+from minilift.support.backend import array_module
+
+# momentum and the constants of "rmsprop" are those of the authors' notebook; the rate comes with each step
+LOCAL_OPTIMIZERS = {
+    "momentum": HeavyBall(lr=1.0, momentum=0.9),
+    "nesterov": Nesterov(lr=1.0, momentum=0.9),
+    "adam": Adam(lr=1.0),
+    "rmsprop": RMSProp(lr=1.0, rho=0.9, eps=1e-5, momentum=0.999, form="tf1"),
+}
+EXACT_TOLERANCE = {"float32": 1e-4, "float64": 1e-10}  # of variant M: gradient norm relative to that at the start
+
+
+class LocoProp(Method):
+    r"""Local losses; `direction` returns θ − θ_new, of which ``SGD(lr=1.0)`` takes exactly the step.
+
+    Parameters
+    ----------
+    variant : {"M", "S"}, default "M"
+        Matching loss or squared loss. On the last map M uses the matching loss of the transfer inside the network's
+        loss (softmax, sigmoid).
+    gamma : float, default 10.0
+        Activation learning rate γ of the targets, the authors' value.
+    steps : int or "exact", default 10
+        T local steps, or the minimiser: S in closed form, M by Newton's method until the gradient has fallen to 1e-10
+        of its start in float64, 1e-4 in float32.
+    local_lr : float or schedule, default 1e-5
+        Rate of the local steps (the authors' for "rmsprop"); a schedule is a function of the epoch.
+    local_optimizer : {"rmsprop", "sgd", "momentum", "nesterov", "adam"} or Optimizer, default "rmsprop"
+        "sgd" takes plain steps, in sample space where that is cheaper. The others rescale entries of θ or carry a
+        velocity from batch to batch, so that they work on θ; each map keeps a state of its own. "rmsprop" is TF1's
+        with the notebook's constants. An optimizer given as an object is copied for each map, its own lr multiplied by
+        `local_lr`.
+    decay : bool, default True
+        Whether the local rate is multiplied by max(1 − t/T, ¼) in step t = 0, …, T − 1.
+    eta : float, optional
+        Strength η of the regulariser ‖θ − θ_l‖²/(2η); None for none, the authors' program. Needed by the exact S.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments out of range. On a batch: if an unregularised exact M meets a target outside the closure of the
+        range of f, where its objective has no lower bound, or a transfer without `integral`.
+    ArithmeticError
+        On a batch: if Newton's method does not reach its tolerance.
+    """
+
+    def __init__(self, variant="M", gamma=10.0, steps=10, local_lr=1e-5, local_optimizer="rmsprop", decay=True,
+                 eta=None):
+        self.variant = known_name("LocoProp: variant", variant, ("S", "M"))
+        self.gamma = positive_number("LocoProp: gamma", gamma)
+        self.steps = steps if steps == "exact" else whole_number("LocoProp: steps", steps)
+        self.local_lr = local_lr if callable(local_lr) else positive_number("LocoProp: local_lr", local_lr)
+        self.local_optimizer = local_optimizer
+        if not isinstance(local_optimizer, Optimizer):
+            known_name("LocoProp: local_optimizer", local_optimizer, ("sgd", *LOCAL_OPTIMIZERS))
+        self.decay = decay
+        self.eta = None if eta is None else positive_number("LocoProp: eta", eta)
+        if self.steps == "exact" and self.variant == "S" and eta is None:
+            raise ValueError("LocoProp: variant='S' with steps='exact' needs eta: without a regulariser the minimiser "
+                             "is not unique")
+        self.reset()
+
+    def __repr__(self):
+        local = "" if self.steps == "exact" else f", local_lr={self.local_lr}, local_optimizer={self.local_optimizer!r}"
+        return f"LocoProp({self.variant!r}, gamma={self.gamma:g}, steps={self.steps!r}{local}, eta={self.eta})"
+
+    @property
+    def damping(self):
+        """1/η, or 0 without a regulariser."""
+        return 0.0 if self.eta is None else 1 / self.eta
+
+    def propose(self, block):
+        """Return θ_l − θ_l^new of one local problem."""
+        if self.steps != "exact" and self.local_optimizer != "sgd":
+            return self.optimizer_steps(block)
+        if self.steps != "exact":
+            return gradient_steps(self.problem(block, cheap_side(block)), self.rates()).value
+        if self.variant == "S":  # in closed form it is ProxProp's step, by the same code
+            signal = self.gamma * block.phi.columns(block.g)
+            return damped_solve(block.phi.gram(block.a), signal, 1 / self.eta).value  # LocoProp-S
+        problem = self.problem(block)
+        self.refuse_unbounded(problem.data, block)
+        return newton(problem, EXACT_TOLERANCE[block.theta.dtype.name]).value  # LocoProp-M
+
+    def problem(self, block, side=None):
+        """Return the `LocalProblem` of one block, whose objective a solution can be held against."""
+        z = block.phi.columns(block.z)
+        data = self.data(block, z, block.phi.columns(block.g))
+        return LocalProblem(block.phi.gram(block.a, side=side), z, data, self.damping)
+
+    def data(self, block, z, g):
+        """Return the data term with target z − γg (S) or f(z) − γg (M)."""
+        f = block.f if self.variant == "M" else Identity()
+        return MatchingLoss(f, z, self.gamma * g)
+
+    def rates(self):
+        """Return the local rate of each of the T steps in this epoch."""
+        rate = self.local_lr(self.epoch) if callable(self.local_lr) else self.local_lr
+        return [rate * scale for scale in decay_scales(self.steps, self.decay)]
+
+    def optimizer_steps(self, block):
+        """Return θ_l − θ_l^new after T steps of the local optimizer on θ itself."""
+        optimizer = self.optimizer_of(block.l)
+        data = self.data(block, block.z, block.g)
+        theta, z = block.theta.copy(), block.z
+        for t, rate in enumerate(self.rates()):
+            gradient = block.phi.adjoint_theta(block.a, data.gradient(z))
+            if self.damping and t > 0:
+                gradient += self.damping * (theta - block.theta)
+            optimizer.step([theta], [gradient], scale=rate)
+            if t < self.steps - 1:
+                z = block.phi.forward(theta, block.a)
+        return block.theta - theta
+
+    def explicit_step(self, index, gradient, weight):
+        """Return T local steps along γ times the gradient, which is held; for exact steps γη times the gradient."""
+        if self.steps == "exact" and self.eta is None:
+            raise ValueError("LocoProp: exact steps without a regulariser give no rate for the scale and shift of a "
+                             "batch norm; give eta")
+        if self.steps == "exact":
+            return (self.gamma * self.eta) * gradient
+        if self.local_optimizer == "sgd":
+            return (self.gamma * sum(self.rates())) * gradient
+        change, optimizer = array_module(gradient).zeros_like(gradient), self.optimizer_of(index)
+        for rate in self.rates():
+            optimizer.step([change], [self.gamma * gradient], scale=rate)
+        return -change
+
+    def optimizer_of(self, l):
+        """Return the local optimizer of map l (beyond D: of a batch norm), made when first asked for."""
+        if l not in self.optimizers:
+            given = self.local_optimizer
+            self.optimizers[l] = copy.deepcopy(given if isinstance(given, Optimizer) else LOCAL_OPTIMIZERS[given])
+        return self.optimizers[l]
+
+    def refuse_unbounded(self, data, block):
+        """Raise if the unregularised matching loss has no lower bound."""
+        if self.eta is None and not data.f.in_range(data.target):
+            raise ValueError(f"LocoProp: a target of map {block.l} lies outside the closure of the range of "
+                             f"{data.f!r}, where the unregularised matching loss has no lower bound; give eta, use a "
+                             f"smaller gamma (now {self.gamma:g}), or take finitely many steps")
+
+    def start_epoch(self, epoch):
+        """Be told the epoch, for a schedule of the local rate."""
+        self.epoch = epoch
+
+    def reset(self):
+        """Forget the local optimizers' states and the epoch."""
+        self.optimizers, self.epoch = {}, 0
+
+    def state_dict(self):
+        """Return the local optimizers' states, by map."""
+        return {f"{l}/{name}": value for l, optimizer in self.optimizers.items()
+                for name, value in optimizer.state_dict().items()}
+
+    def load_state_dict(self, values):
+        """Take back what `state_dict` returned."""
+        self.optimizers = {}
+        states = {}
+        for name, value in values.items():
+            l, rest = name.split("/", 1)
+            states.setdefault(int(l), {})[rest] = value
+        for l, state in states.items():
+            self.optimizer_of(l).load_state_dict(state)
+
+
+def cheap_side(block):
+    """Return the side on which plain local steps cost less: 2 N² against 4 N n_in products a unit and step."""
+    rows, n_in = len(block.phi.columns(block.z)), len(block.theta) - 1
+    return "sample" if rows <= 2 * n_in else "parameter"
+
+
+def decay_scales(steps, decay):
+    """Return max(1 − t/T, ¼) for t = 0, …, T − 1, or ones."""
+    return [max(1 - t / steps, 0.25) if decay else 1.0 for t in range(steps)]
+
+
+def spectral_filter(s, rates, damping=0.0):
+    r"""Return what T plain steps of LocoProp-S make of an eigenvalue s of :math:`C = \tilde a^T\tilde a`.
+
+    The step is :math:`-\gamma\,Q\,\mathrm{diag}(h(s))\,Q^T\tilde a^Tg` with
+    :math:`h(s) = (1 - \prod_t(1 - \alpha_t(s + \beta)))/(s + \beta)`: T = 1 is BackProp, T → ∞ the pseudo-inverse
+    1/s, and with the regulariser the prox 1/(s + β).
+
+    Parameters
+    ----------
+    s : array (k,)
+        Eigenvalues.
+    rates : sequence of float
+        α_t.
+    damping : float, default 0
+        β = 1/η.
+
+    Returns
+    -------
+    array (k,)
+        h(s), at s + β = 0 its limit Σα_t.
+    """
+    xp = array_module(s)
+    shifted = s + damping
+    product = xp.ones_like(shifted)
+    for rate in rates:
+        product = product * (1 - rate * shifted)
+    tiny = abs(shifted) <= np.finfo(shifted.dtype).tiny
+    return xp.where(tiny, sum(rates), (1 - product) / xp.where(tiny, 1, shifted))
+
+
+def filtered_step(gram, signal, rates, damping=0.0):
+    r"""Return T plain steps of LocoProp-S at once, by eigenvectors: :math:`Q\,\mathrm{diag}(h(s))\,Q^T\tilde a^Ts`.
+
+    Parameters
+    ----------
+    gram : Gram
+    signal : array (rows, n_out)
+        γ g.
+    rates, damping
+        As for `spectral_filter`.
+    """
+    xp = array_module(signal)
+    s, q = xp.linalg.eigh(gram.matrix)
+    h = spectral_filter(s, rates, damping)
+    return gram.lift((q @ (h[:, None] * (q.T @ gram.lower(signal)))).astype(signal.dtype))

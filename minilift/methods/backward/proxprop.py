@@ -1,0 +1,96 @@
+r"""Proximal Backpropagation (Frerix, Möllenhoff, Moeller, Cremers, ICLR 2018): implicit steps in the weights.
+
+Algorithm 2 replaces the explicit step in θ_l of block-wise descent by
+
+.. math:: \theta_l^{k+1} = \arg\min_\theta \tfrac12\|\varphi(\theta, a_{l-1}) - z_l^{½}\|^2
+            + \tfrac{1}{2\tau_\theta}\|\theta - \theta_l^k\|^2, \qquad z_l^{½} = z_l - \tau g_l \quad (11)
+
+on the hidden maps, which by Proposition 2 is :math:`\theta_l^k - \tau d_l` with
+:math:`d_l = (\tilde a^T\tilde a + I/\tau_\theta)^{-1}\nabla_{\theta_l}J` (13). So the method is an oracle of directions
+d, whatever the step size τ, for any first-order optimizer. The loss is averaged over the batch; ãᵀã is a sum.
+"""
+
+from __future__ import annotations
+
+import re
+
+from minilift.local.solvers import conjugate_gradients, damped_solve
+from minilift.methods.backward.sweep import Method, per_map
+from minilift.support.arguments import known_name, positive_number, unknown_name, whole_number
+
+
+class ProxProp(Method):
+    r"""Implicit steps in the weights; `direction` returns :math:`M_l^{-1}\nabla_{\theta_l}J`.
+
+    Parameters
+    ----------
+    tau_theta : float or sequence of D floats, default 1.0
+        Step size τ_θ of the proximal step, for the network or for each map; the damping of its normal equations is
+        1/τ_θ. As τ_θ → 0 the direction becomes τ_θ ∇J; the paper uses 1 and 0.05.
+    solver : str, default "exact"
+        "exact" factorises the normal equations, "cgK" (such as "cg3") takes K steps of conjugate gradients, of which
+        any number gives a descent direction (Prop. 5).
+    last : {"explicit", "implicit"}, default "explicit"
+        The last map takes the gradient step (12), as in the paper, or the same implicit step as the others (with
+        squared error on one linear map: Levenberg–Marquardt).
+    joint : bool, default False
+        For "cgK": one step length for all output units of a map instead of one for each.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If τ_θ is not positive, a name is unknown or K is not a whole number of at least 1.
+    """
+
+    def __init__(self, tau_theta=1.0, solver="exact", last="explicit", joint=False):
+        self.tau_theta = tau_theta
+        per_map("ProxProp: tau_theta", tau_theta, 1 if not hasattr(tau_theta, "__len__") else len(tau_theta),
+                positive_number)
+        self.solver, self.steps = solver, cg_steps(solver)
+        self.last = known_name("ProxProp: last", last, ("explicit", "implicit"))
+        self.joint = joint
+
+    def __repr__(self):
+        options = "" if self.last == "explicit" else ", last='implicit'"
+        return f"ProxProp(tau_theta={self.tau_theta}, solver={self.solver!r}{options})"
+
+    def propose(self, block):
+        r"""Return the explicit step on the last map, :math:`M^{-1}\nabla J` on the others."""
+        if block.last and self.last == "explicit":
+            return block.phi.adjoint_theta(block.a, block.g)  # ProxProp (12)
+        return self.solve(block).value
+
+    def solve(self, block):
+        r"""Return the `Solution` of the proximal step (11) of one block, divided by τ."""
+        tau_theta = per_map("ProxProp: tau_theta", self.tau_theta, block.depth, positive_number)[block.l]
+        gram, g = block.phi.gram(block.a), block.phi.columns(block.g)
+        if self.solver == "exact":
+            return damped_solve(gram, g, 1 / tau_theta)  # ProxProp (11), (13)
+        return conjugate_gradients(gram, g, 1 / tau_theta, self.steps, joint=self.joint)  # ProxProp (14)
+
+    def residuals(self, net, X, y):
+        r"""Return [None, r_1, …, r_D]: the relative residual of (13) of each output unit of each implicit map.
+
+        None where the step is explicit. What remains after K steps of conjugate gradients, for plotting.
+        """
+        from minilift.methods.backward.sweep import sweep
+        X, y = net.checked_batch(X, y)
+        residuals = [None] * (net.depth + 1)
+
+        def record(block):
+            if not (block.last and self.last == "explicit"):
+                residuals[block.l] = self.solve(block).residual
+            return self.propose(block)
+
+        list(sweep(net, net.propagate(X, training=True), y, record))
+        return residuals
+
+
+def cg_steps(solver):
+    """Return K of "cgK", or None for "exact"."""
+    if solver == "exact":
+        return None
+    match = re.fullmatch(r"cg(\d+)", solver) if isinstance(solver, str) else None
+    if match is None:
+        raise unknown_name("ProxProp: solver", solver, ("exact", "cg1", "cg3", "cg5", "cg10"))
+    return whole_number("ProxProp: the K of solver='cgK'", int(match[1]))

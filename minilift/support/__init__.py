@@ -1,0 +1,4 @@
+"""What every room stands on: checks of arguments, the two array libraries, files that are written whole.
+
+Read `arguments`, then `backend` (the only importer of CuPy), then `files`.
+"""

@@ -1,0 +1,162 @@
+r"""Arrays: which library owns them, and the little that must be done differently for each.
+
+This is the only file that imports CuPy. There is no global backend: a function asks the arrays that it was
+given (`array_module`), and mixtures of host and device arrays are refused by name. Random numbers are always
+drawn by NumPy and then moved, so that one seed gives one network on either backend.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+
+from minilift.support.arguments import known_name
+
+BACKENDS = ("numpy", "cupy")
+HALVED_ABOVE = 64  # size above which a triangular matrix is inverted by halves
+INVERSE_ERROR = 1e-4  # largest error of a small system solved by `spd_inverse` that passes for solved
+
+
+def get_module(backend):
+    """Return the array library of a backend's name, after making sure that it can compute.
+
+    Parameters
+    ----------
+    backend : {"numpy", "cupy"}
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+    RuntimeError
+        If CuPy is not installed, or is installed but no GPU answers a small computation.
+    """
+    if known_name("backend", backend, BACKENDS) == "numpy":
+        return np
+    try:
+        import cupy
+    except ImportError as error:
+        raise RuntimeError("backend='cupy': CuPy is not installed; install minilift[cupy] or the CuPy wheel "
+                           "that matches your CUDA version") from error
+    try:  # that cupy imports says nothing about a GPU: ask one to add
+        answer = float(cupy.ones(2).sum())
+    except Exception as error:
+        raise RuntimeError(f"backend='cupy': CuPy is installed but no GPU answers ({error})") from error
+    if answer != 2.0:
+        raise RuntimeError(f"backend='cupy': the GPU computed 1 + 1 = {answer}")
+    return cupy
+
+
+def array_module(*arrays):
+    """Return the library, NumPy or CuPy, that owns all of `arrays`.
+
+    Raises
+    ------
+    TypeError
+        If something is not an array, or if host and device arrays are mixed.
+    """
+    if set(map(type, arrays)) == {np.ndarray}:  # the common case, at once: this is asked at every operation
+        return np
+    cupy = sys.modules.get("cupy")
+    owners = set()
+    for array in arrays:
+        if cupy is not None and isinstance(array, cupy.ndarray):
+            owners.add("cupy")
+        elif isinstance(array, np.ndarray):
+            owners.add("numpy")
+        else:
+            raise TypeError(f"expected an array of NumPy or CuPy, got {type(array).__name__}")
+    if len(owners) > 1:
+        raise TypeError("arrays of NumPy and CuPy are mixed; move them to one backend first")
+    return cupy if owners == {"cupy"} else np
+
+
+def real_array(what, array, dtype, xp):
+    """Return what the user gave as `what` as an array of `xp` in `dtype`; itself, if it is that already.
+
+    Raises
+    ------
+    TypeError
+        If it holds no real numbers.
+    ValueError
+        If its rows differ in length.
+    """
+    if not isinstance(array, (np.ndarray, xp.ndarray)):
+        try:
+            array = np.asarray(array)
+        except ValueError as error:
+            raise ValueError(f"{what}: cannot be made into an array ({error})") from None
+    if array.dtype.kind not in "biuf":
+        real = "real " if array.dtype.kind == "c" else ""
+        raise TypeError(f"{what}: expected {real}numbers, got dtype {array.dtype}")
+    with np.errstate(over="ignore"):  # what is too large for dtype becomes inf, which the caller refuses
+        return xp.asarray(array, dtype=dtype)
+
+
+def to_numpy(array):
+    """Return a host copy of a device array; a NumPy array is returned as it is."""
+    return array.get() if array_module(array) is not np else array
+
+
+def synchronize(xp):
+    """Wait until the device has done all that was asked of it (nothing to wait for on NumPy)."""
+    if xp is not np:
+        xp.cuda.get_current_stream().synchronize()
+
+
+def spd_inverse(matrix):
+    """Return the inverse of a small symmetric positive definite matrix, in float64.
+
+    NumPy has no triangular solve and SciPy's brings a second thread pool that fights with NumPy's, so that one
+    inverse in float64, applied in the network's dtype, is the fast way and no less accurate.
+
+    Parameters
+    ----------
+    matrix : array (n, n)
+        A matrix with NaN or inf has an inverse of NaN: divergence is for the caller to report.
+
+    Raises
+    ------
+    ArithmeticError
+        If the matrix is not positive definite to working precision.
+    """
+    xp = array_module(matrix)
+    matrix = matrix.astype(np.float64, copy=False)
+    if not bool(xp.isfinite(matrix.sum())):
+        return xp.full(matrix.shape, np.nan)
+    try:
+        half = triangular_inverse(xp.linalg.cholesky(matrix))
+        inverse = half.T @ half
+    except np.linalg.LinAlgError:
+        inverse = xp.full(matrix.shape, np.nan)
+    # CuPy does not raise on a failed factorisation, and a nearly singular matrix has an inverse of noise: let the
+    # inverse show that it inverts. NaN compares false.
+    probe = xp.cos(xp.arange(len(matrix), dtype=np.float64))  # a vector without pattern
+    if not bool((abs(matrix @ (inverse @ probe) - probe).max() < INVERSE_ERROR) & (inverse.diagonal() > 0).all()):
+        raise ArithmeticError(f"a {matrix.shape[0]}×{matrix.shape[0]} matrix that should be positive definite is "
+                              "not, to working precision: the damping is too small for these data "
+                              "(use a smaller tau_theta, or eta)")
+    return inverse
+
+
+def triangular_inverse(factor):
+    r"""Return the inverse of a lower triangular matrix, by halves: of [A 0; B C] it is [A⁻¹ 0; −C⁻¹BA⁻¹ C⁻¹].
+
+    NumPy's own `inv` knows neither that half of the matrix is zero nor that the product of the halves is symmetric.
+    """
+    xp, n = array_module(factor), len(factor)
+    if n <= HALVED_ABOVE:
+        return xp.linalg.inv(factor)
+    upper, lower = slice(n // 2), slice(n // 2, n)
+    inverse = xp.zeros_like(factor)
+    inverse[upper, upper] = triangular_inverse(factor[upper, upper])
+    inverse[lower, lower] = triangular_inverse(factor[lower, lower])
+    inverse[lower, upper] = -inverse[lower, lower] @ (factor[lower, upper] @ inverse[upper, upper])
+    return inverse
+
+
+def spence(x):
+    """Return Spence's function, elementwise, by SciPy; CuPy has none, so that device arrays go by way of the host."""
+    import scipy.special
+    return array_module(x).asarray(scipy.special.spence(to_numpy(x)))

@@ -1,0 +1,221 @@
+"""Training curves of one run or of several methods, and the looks that all figures share."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import textwrap
+from pathlib import Path
+
+import numpy as np
+
+from minilift.support.files import write_bytes
+
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+GREY = "#666666"
+
+
+METHOD_STYLE: dict[str, dict] = {
+    "backprop": {"color": BLACK, "linestyle": "-", "marker": "o"},
+    "proxprop": {"color": BLUE, "linestyle": "-", "marker": "s"},
+    "cg1": {"color": SKY, "linestyle": ":", "marker": "1"},
+    "cg3": {"color": SKY, "linestyle": "--", "marker": "^"},
+    "cg5": {"color": SKY, "linestyle": "-.", "marker": "<"},
+    "cg10": {"color": SKY, "linestyle": (0, (6, 1)), "marker": ">"},
+    "locoprop-s": {"color": ORANGE, "linestyle": "-.", "marker": "D"},
+    "locoprop-m": {"color": VERMILLION, "linestyle": (0, (4, 1, 1, 1, 1, 1)), "marker": "v"},
+    "semi-implicit": {"color": GREEN, "linestyle": ":", "marker": "P"},
+}
+
+
+OTHER_STYLES = (  # for methods of the user's own, in order of appearance
+    {"color": PURPLE, "linestyle": "-", "marker": "*"},
+    {"color": GREY, "linestyle": "-.", "marker": "h"},
+    {"color": PURPLE, "linestyle": "--", "marker": "X"},
+    {"color": YELLOW, "linestyle": "-", "marker": "p"},
+)
+
+
+LABELS = (  # how else a method is named: as Python prints it, or by its solver alone
+    (r"BackProp\(", "backprop"), (r"ProxProp\(.*solver='(cg\d+)'", r"\1"), (r"ProxProp\(|exact$", "proxprop"),
+    (r"LocoProp\('S'", "locoprop-s"), (r"LocoProp\('M'", "locoprop-m"), (r"SemiImplicit\(", "semi-implicit"))
+
+
+def method_of(label):
+    """Return the name of the method that a label names: 'proxprop' of 'proxprop:tau_theta=0.05', say."""
+    matches = (re.match(pattern, label) for pattern, _ in LABELS)
+    found = [match.expand(name) for match, (_, name) in zip(matches, LABELS) if match]
+    return found[0] if found else label.split(":")[0]
+
+
+def styles(labels):
+    """Return {label: line style}: those of the methods where a label names one, others in order of appearance.
+
+    The second label of the same method is drawn in a style of `OTHER_STYLES`.
+    """
+    chosen, others = {}, 0
+    taken = set()
+    for label in labels:
+        method = method_of(str(label))
+        if method in METHOD_STYLE and method not in taken:
+            taken.add(method)
+            chosen[label] = METHOD_STYLE[method]
+        else:
+            chosen[label] = OTHER_STYLES[others % len(OTHER_STYLES)]
+            others += 1
+    return chosen
+
+
+def history(histories):
+    """Return a figure of losses against epochs and against seconds.
+
+    Parameters
+    ----------
+    histories : History, or dict of label → History
+        Training losses are drawn with lines and markers, validation losses, where there are any, with thin lines.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    if not isinstance(histories, dict):
+        histories = {histories.label or "training": histories}
+    figure, panels = two_panels("loss")
+    for label, style in styles(histories).items():
+        run = histories[label]
+        name = textwrap.fill(str(label), 60)
+        draw(panels, [run], "train_loss", style, f"{name}, training")
+        if "val_loss" in run:
+            draw(panels, [run], "val_loss", {**style, "marker": "", "linewidth": 0.8}, f"{name}, validation")
+    legend(figure, panels)
+    return figure
+
+
+def comparison(runs, ylabel="training loss", column="train_loss", level=None, title=None):
+    """Return a figure of several methods side by side: loss against epochs and against seconds.
+
+    Parameters
+    ----------
+    runs : dict of label → History or list of History
+        Several histories of one label are repetitions with other seeds: the median is drawn, and the range as a band.
+    ylabel : str, default "training loss"
+    column : str, default "train_loss"
+        The column of the histories to draw.
+    level : float, optional
+        A loss to mark with a horizontal line.
+    title : str, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure, panels = two_panels(ylabel)
+    panels["seconds"].set_xscale("log")  # methods differ by large factors in time; epoch 0, at 0 s, is not on it
+    for label, style in styles(runs).items():
+        histories = runs[label] if isinstance(runs[label], (list, tuple)) else [runs[label]]
+        draw(panels, histories, column, style, label)
+    if level is not None:
+        for axes in panels.values():
+            axes.axhline(level, color=GREY, linewidth=0.8, linestyle=(0, (1, 3)))
+    if title:
+        figure.suptitle(title, fontsize=10)
+    legend(figure, panels)
+    return figure
+
+
+def two_panels(ylabel):
+    """Return a figure with a panel for epochs and one for seconds, both with the same logarithmic loss axis."""
+    from matplotlib.ticker import MaxNLocator
+
+    figure = new_figure(9, 4.2)
+    left, right = figure.subplots(1, 2, sharey=True)
+    for axes, xlabel in ((left, "epochs"), (right, "seconds of training")):
+        axes.set_yscale("log")
+        axes.set_xlabel(xlabel)
+        axes.grid(color="#dddddd", linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+    left.xaxis.set_major_locator(MaxNLocator(integer=True))
+    left.set_ylabel(ylabel)
+    return figure, {"epoch": left, "seconds": right}
+
+
+def draw(panels, histories, column, style, label):
+    """Draw the median of some histories over epochs and over seconds, their range, and a cross where one diverged."""
+    rows = max(map(len, histories))
+    losses = np.array([[*run[column], *[math.inf] * (rows - len(run))] for run in histories], dtype=float)
+    for x_column, axes in panels.items():
+        x = np.median([extended(run[x_column], rows) for run in histories], axis=0)
+        median = np.median(losses, axis=0)
+        shown = np.isfinite(median) & ((x > 0) | (axes.get_xscale() == "linear"))
+        every = max(1, rows // 8)
+        axes.plot(x[shown], median[shown], label=label, markersize=5, markevery=every, **{"linewidth": 1.6, **style})
+        if len(histories) > 1:
+            low, high = losses.min(axis=0), losses.max(axis=0)
+            whole = np.isfinite(high) & shown
+            axes.fill_between(x[whole], low[whole], high[whole], color=style["color"], alpha=0.15, linewidth=0)
+        for run in histories:
+            if run.diverged is not None:
+                axes.plot(run[x_column][-1], 1, marker="x", color=style["color"], markersize=10, markeredgewidth=2,
+                          transform=axes.get_xaxis_transform(), clip_on=False, zorder=5)
+
+
+def plain_numbers(axis):
+    """Write 200 instead of 2×10² at the ticks of a logarithmic axis."""
+    from matplotlib.ticker import FuncFormatter, LogFormatter
+
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.6)))
+
+
+def extended(values, rows):
+    """Return a column continued to a number of rows by the step between its last two values."""
+    step = values[-1] - values[-2] if len(values) > 1 else 1.0
+    return [*values, *(values[-1] + step * k for k in range(1, rows - len(values) + 1))]
+
+
+def legend(figure, panels):
+    """Put one legend for both panels below them, with the meaning of the cross if there is one."""
+    from matplotlib.lines import Line2D
+
+    handles, labels = panels["epoch"].get_legend_handles_labels()
+    if any(line.get_marker() == "x" for line in panels["epoch"].lines):
+        handles.append(Line2D([], [], color=GREY, marker="x", linestyle="", markersize=8, markeredgewidth=2))
+        labels.append("diverged")
+    width = 0.8 + 0.075 * max(map(len, labels))  # of an entry, in inches: its line, and its letters at 9 points
+    columns = max(1, min(4, len(labels), int(figure.get_figwidth() / width)))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=9, frameon=False,
+                  handlelength=3.5)
+
+
+def new_figure(width, height, layout="constrained"):
+    """Return an empty white figure of a size in inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=120, layout=layout, facecolor="white")
+
+
+def save(figure, path):
+    """Write a figure to a file, atomically, in the format of the file's suffix.
+
+    Raises
+    ------
+    ValueError
+        If matplotlib knows no such format.
+    """
+    form = checked_format(path)
+    image = io.BytesIO()
+    figure.savefig(image, format=form)
+    write_bytes(path, image.getvalue())
+
+
+def checked_format(path):
+    """Return the format that a figure's file name asks for by its suffix, or raise an error."""
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    form, known = Path(path).suffix.lstrip(".").lower(), sorted(FigureCanvasBase.get_supported_filetypes())
+    if form not in known:
+        raise ValueError(f"{str(path)!r}: the name of a figure must end in one of {', '.join('.' + f for f in known)}")
+    return form

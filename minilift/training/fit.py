@@ -1,0 +1,438 @@
+r"""Training: `fit` runs a method and an optimizer over shuffled mini-batches and returns a `History`.
+
+Each step is one forward pass, the method's directions and the optimizer's step. Everything else is
+bookkeeping, with three promises: one seed gives one run; an interrupted run continues bit for bit from its
+checkpoint; divergence is a result that is reported, not a crash.
+
+Epochs count from 1 in everything that is reported, row 0 of a history being the network before training.
+Methods, optimizers and schedules are told the index of the epoch that begins, from 0.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import re
+import time
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from minilift.methods import as_method
+from minilift.optim import Optimizer, number_between
+from minilift.support.arguments import whole_number
+from minilift.support.backend import array_module, to_numpy
+from minilift.support.files import read_npz, write_npz
+from minilift.training.history import Divergence, EarlyStop, History
+
+EVALUATION_BATCH = 500  # samples in one batch of an evaluation: few enough for memory, enough to be fast
+CHECKPOINT_VERSION = 1
+
+
+def quiet():
+    """Silence NumPy's warnings of overflow and NaN, which `fit` looks for and reports itself."""
+    return np.errstate(over="ignore", invalid="ignore", divide="ignore")
+
+
+# -------------------------------------------------------------------------------------------------- history
+
+
+# --------------------------------------------------------------------------------------------- early stop
+
+
+# --------------------------------------------------------------------------------------------- evaluation
+
+
+def evaluate(net, X, y, batch_size=EVALUATION_BATCH):
+    """Return the loss of a data set and, for a classification loss, the accuracy (else None).
+
+    Parameters
+    ----------
+    net : Network
+    X : array (N, …)
+    y : targets, as the network's loss takes them
+    batch_size : int, default 500
+        The set is evaluated in batches of this size, to bound memory.
+
+    Returns
+    -------
+    loss : float
+    accuracy : float or None
+    """
+    return measure(net, *net.checked_batch(X, y), whole_number("evaluate: batch_size", batch_size))
+
+
+@quiet()
+def measure(net, X, y, batch_size):
+    """Do as `evaluate` does with data that are known to be in order."""
+    loss_function, samples = net.loss_function, len(X)
+    loss, hits = 0.0, 0
+    for start in range(0, samples, batch_size):
+        part = slice(start, start + batch_size)
+        z = net.propagate(X[part]).z[net.depth]
+        y_part = y[part]
+        loss += loss_function.value(z, y_part) / loss_function.weight(len(z))
+        if loss_function.classification:
+            hits += int((loss_function.predict(z) == y_part).sum())
+    return loss * loss_function.weight(samples), hits / samples if loss_function.classification else None
+
+
+def metrics(net, train, validation, batch_size):
+    """Return the columns of one row that are measured over whole sets."""
+    row = {}
+    for name, data in (("train", train), ("val", validation)):
+        if data is not None:
+            loss, accuracy = measure(net, *data, max(batch_size, EVALUATION_BATCH))
+            row |= {f"{name}_loss": loss} | ({} if accuracy is None else {f"{name}_accuracy": accuracy})
+    return row
+
+
+def is_finite(array):
+    """Return whether an array has only finite entries."""
+    # one sum is cheaper than a mask; only an overflow of the sum needs the second look
+    return math.isfinite(float(array.sum())) or bool(array_module(array).isfinite(array).all())
+
+
+@quiet()
+def not_finite(net, state=None):
+    """Return the name of the first parameter (or, given a state, pre-activation) not finite, or None."""
+    named = [(f"theta_{l}", net.theta[l]) for l in range(1, net.depth + 1)]
+    named += [(f"scale_shift_{k}", norm.scale_shift) for k, norm in enumerate(net.norms, start=1)]
+    if state is not None:
+        named += [(f"z_{l}", state.z[l]) for l in range(1, net.depth + 1)]
+    return next((name for name, array in named if not is_finite(array)), None)
+
+
+# ---------------------------------------------------------------------------------------------- the run
+
+
+@dataclass
+class Run:
+    """All that changes while `fit` runs, which is what a checkpoint holds."""
+
+    net: object
+    method: object
+    optimizer: Optimizer
+    rng: np.random.Generator
+    history: History
+    best: dict | None = None  # parameters of the best epoch, if they are to be restored
+    steps: int = 0
+
+    def save(self, path, settings):
+        """Write a checkpoint, atomically and without pickle."""
+        about = {"version": CHECKPOINT_VERSION, "settings": settings, "steps": self.steps,
+                 "rng": self.rng.bit_generator.state, "history": self.history.as_dict()}
+        arrays = {"about": np.array(json.dumps(about))}
+        for part, state in (("net", self.net.state_dict()), ("optimizer", self.optimizer.state_dict()),
+                            ("method", self.method.state_dict()), ("best", self.best or {})):
+            for key, value in state.items():
+                array = np.asarray(value if np.isscalar(value) else to_numpy(value))
+                if array.dtype.hasobject:
+                    raise TypeError(f"fit: checkpoint: {key!r} of the {part}'s state must be an array or a "
+                                    f"number, got {value!r}")
+                arrays[f"{part}/{key}"] = array
+        write_npz(path, arrays)
+
+    def load(self, path, settings):
+        """Take over a checkpoint, after making sure that it belongs to a run with the same settings."""
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"fit: resume: there is no checkpoint {str(path)!r}")
+        arrays = read_npz(path)
+        try:
+            about = json.loads(str(arrays.pop("about")))
+            version, saved = about["version"], about["settings"]
+        except (KeyError, ValueError, TypeError) as error:
+            raise ValueError(f"fit: resume: {str(path)!r} is not a checkpoint of minilift") from error
+        if version != CHECKPOINT_VERSION:
+            raise ValueError(f"fit: resume: {str(path)!r} is a checkpoint of version {version}, "
+                             f"this minilift reads version {CHECKPOINT_VERSION}")
+        differing = [f"{key} was {saved.get(key)}, is {settings.get(key)}"
+                     for key in {**saved, **settings} if saved.get(key) != settings.get(key)]
+        if differing:
+            raise ValueError(f"fit: resume: {str(path)!r} belongs to another run: {'; '.join(differing)}")
+        parts: dict[str, dict] = {"net": {}, "optimizer": {}, "method": {}, "best": {}}
+        for key, array in arrays.items():
+            part, name = key.split("/", 1)
+            parts[part][name] = array
+        self.net.load_state_dict(parts["net"])
+        self.optimizer.load_state_dict(parts["optimizer"])
+        self.method.reset()
+        self.method.load_state_dict(parts["method"])
+        self.best = parts["best"] or None
+        self.rng.bit_generator.state = about["rng"]
+        self.history, self.steps = History.from_dict(about["history"]), about["steps"]
+
+    def record(self, row, early_stop):
+        """Append a row to the history; keep a copy of the parameters if they are the best ones and wanted."""
+        self.history.append(row)
+        wanted = early_stop is not None and early_stop.restore_best
+        if wanted and early_stop.best_epoch(self.history) == len(self.history) - 1:
+            self.best = {name: np.array(array) for name, array in self.net.state_dict().items()}
+
+    @quiet()
+    def train_epoch(self, X, y, batch_size, epoch, bar):
+        """Train for one epoch; return the mean of the batches' losses, or the `Divergence` that ended it."""
+        net = self.net
+        self.method.start_epoch(epoch - 1)
+        self.optimizer.start_epoch(epoch - 1)
+        order = net.xp.asarray(self.rng.permutation(len(X)))
+        losses = []
+        for start in range(0, len(X), batch_size):
+            batch = order[start:start + batch_size]
+            y_batch = y[batch]
+            state = net.propagate(X[batch], training=True, rng=self.rng)
+            loss = net.loss_function.value(state.z[net.depth], y_batch)
+            if not math.isfinite(loss):
+                layer = not_finite(net, state)
+                what = "" if layer is None else f", {layer} is not finite"
+                return Divergence(epoch, self.steps, layer, f"the loss of a batch is {loss}{what}")
+            try:
+                directions = self.method.directions(net, state, y_batch)
+            except ArithmeticError as error:  # a local problem that cannot be solved to working precision
+                return Divergence(epoch, self.steps, not_finite(net), f"{self.method!r}: {error}")
+            net.commit(state)
+            self.optimizer.step(net.parameters, directions)
+            self.steps += 1
+            losses.append(loss)
+            if bar is not None and bar.update():
+                bar.set_postfix_str(f"epoch {epoch}, batch loss {loss:.4g}", refresh=False)
+        return sum(losses) / len(losses)
+
+
+def fit(net, data, *, method, optimizer, epochs=10, batch_size=100, seed=0, validation=None, callbacks=(),
+        progress=True, early_stop=None, checkpoint=None, checkpoint_every=1, resume=None):
+    r"""Train a network, in place.
+
+    Parameters
+    ----------
+    net : Network
+    data : Dataset or (X, y)
+        Of a data set only the training part is used. X and y are checked and cast once, here.
+    method : Method or callable
+        Such as ``BackProp()`` or ``ProxProp(tau_theta=0.05)``, or a function from a `Block` to a step.
+    optimizer : Optimizer
+        Takes the method's directions. Both start anew (``reset()``), unless the run is resumed.
+    epochs : int, default 10
+    batch_size : int, default 100
+        Samples in a mini-batch. If it does not divide the training set, the last one of an epoch is shorter.
+    seed : int, default 0
+        Of the shuffling, of the validation split and of layers that draw random numbers. The same seed gives
+        all methods the same batches.
+    validation : (X, y) or float, optional
+        A validation set, or the fraction of the training set to split off at random (and not train on). The
+        test set of a data set is never used.
+    callbacks : sequence of callables
+        Each is called as ``callback(row, net, history)`` after every row of the history, that of epoch 0
+        (before training) included; `row` is a dict. If one returns True, training stops.
+    progress : bool or str, default True
+        Show a progress bar (tqdm, on standard error); a string is its description, by default the method.
+    early_stop : EarlyStop, optional
+    checkpoint : path, optional
+        Where to write checkpoints (`.npz`, atomically: there is always a whole one, the last or the next).
+    checkpoint_every : int, default 1
+        Number of epochs between checkpoints; one is written at the end in any case, but not after divergence.
+    resume : path or True, optional
+        Continue the run of this checkpoint, bit for bit as if it had not been interrupted: the same data and
+        settings are needed, `epochs` may be larger. True stands for the file that `checkpoint` names, and for
+        a new run if that does not exist yet.
+
+    Returns
+    -------
+    History
+        If a loss or parameter is not finite, training stops, and ``history.diverged`` says at which step and
+        in which layer; likewise if the method raises an `ArithmeticError` (a local problem that cannot be
+        solved to working precision). The parameters are left as they are then, and no checkpoint is written.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument or the data are not as expected, or a checkpoint is damaged or belongs to another run.
+    FileNotFoundError
+        If there is no file to resume from, or no folder for checkpoints.
+    KeyboardInterrupt
+        If the user interrupts; the last checkpoint is whole, the network is as the last step left it.
+    """
+    method = as_method(method)
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"fit: optimizer must be an Optimizer such as SGD(lr=0.1), got {optimizer!r}")
+    if early_stop is not None and not isinstance(early_stop, EarlyStop):
+        raise TypeError(f"fit: early_stop must be an EarlyStop, got {early_stop!r}")
+    epochs = whole_number("fit: epochs", epochs, least=0)
+    batch_size = whole_number("fit: batch_size", batch_size)
+    checkpoint_every = whole_number("fit: checkpoint_every", checkpoint_every)
+    callbacks = checked_callbacks(callbacks)
+    check_paths(checkpoint, resume)
+    split_seed, run_seed = np.random.SeedSequence(whole_number("fit: seed", seed, least=0)).spawn(2)
+    train, held_out = split_data(net, data, validation, np.random.default_rng(split_seed))
+    if early_stop is not None and early_stop.monitor == "val_loss" and held_out is None:
+        raise ValueError("fit: early_stop monitors val_loss, but there is no validation set")
+    where = not_finite(net)
+    if where is not None:
+        raise ValueError(f"fit: {where} of the network is not finite before training")
+
+    settings = {}
+    if checkpoint is not None or resume is not None:
+        settings = describe_run(net, train, held_out, method, optimizer, batch_size, seed, early_stop)
+    run = Run(net, method, optimizer, np.random.default_rng(run_seed), History(repr(method)))
+    source = checkpoint if resume is True else resume
+    if source is None or (resume is True and not Path(source).exists()):
+        method.reset()
+        optimizer.reset()
+    else:
+        run.load(source, settings)
+
+    history = run.history
+    history.stopped = None
+    if not len(history):
+        row = {"epoch": 0, "seconds": 0.0, "batch_loss": math.nan,
+               **metrics(net, train, held_out, batch_size)}
+        run.record(row, early_stop)
+        history.stopped = told_to_stop(callbacks, row, net, history)
+    if early_stop is not None and history.stopped is None:
+        history.stopped = early_stop.reason(history)
+
+    steps_per_epoch = -(-len(train[0]) // batch_size)
+    with progress_bar(progress, history, epochs, steps_per_epoch) as bar:
+        while len(history) <= epochs and history.stopped is None:
+            epoch = len(history)
+            started = time.perf_counter()
+            outcome = run.train_epoch(*train, batch_size, epoch, bar)
+            seconds = history["seconds"][-1] + time.perf_counter() - started
+            if isinstance(outcome, Divergence):
+                history.diverged = outcome
+                break
+            row = {"epoch": epoch, "seconds": seconds, "batch_loss": outcome,
+                   **metrics(net, train, held_out, batch_size)}
+            history.diverged = divergence_after_epoch(net, row, run.steps)
+            if history.diverged is not None:
+                break
+            run.record(row, early_stop)
+            show(bar, row)
+            history.stopped = told_to_stop(callbacks, row, net, history)
+            if early_stop is not None and history.stopped is None:
+                history.stopped = early_stop.reason(history)
+            ends = epoch == epochs or history.stopped is not None
+            if checkpoint is not None and (ends or epoch % checkpoint_every == 0):
+                run.save(checkpoint, settings)
+        if bar is not None and history.diverged is not None:
+            bar.set_postfix_str(str(history.diverged))
+    if run.best is not None:
+        net.load_state_dict(run.best)
+    return history
+
+
+def divergence_after_epoch(net, row, steps):
+    """Return the `Divergence` if the training loss or a parameter is not finite after an epoch, else None."""
+    layer = not_finite(net)
+    if layer is not None:
+        return Divergence(row["epoch"], steps, layer, f"{layer} is not finite")
+    if not math.isfinite(row["train_loss"]):
+        return Divergence(row["epoch"], steps, None, f"the loss of the training set is {row['train_loss']}")
+    return None
+
+
+def told_to_stop(callbacks, row, net, history):
+    """Call the callbacks; return which of them asked to stop, or None."""
+    stopping = [callback for callback in callbacks if is_true(callback(dict(row), net, history))]
+    if not stopping:
+        return None
+    names = ", ".join(getattr(callback, "__name__", type(callback).__name__) for callback in stopping)
+    return f"stopped by callback {names} in epoch {row['epoch']}"
+
+
+def is_true(value):
+    """Return whether a value is a truth value (Python's or NumPy's) and true; a figure, say, is neither."""
+    return isinstance(value, (bool, np.bool_)) and bool(value)
+
+
+def progress_bar(progress, history, epochs, steps_per_epoch):
+    """Return a context that gives a progress bar, or None if `progress` is False."""
+    if progress is False:
+        return contextlib.nullcontext()
+    if progress is not True and not isinstance(progress, str):
+        raise TypeError(f"fit: progress must be True, False or a description, got {progress!r}")
+    from tqdm.auto import tqdm
+
+    description = history.label if progress is True else progress
+    done = (len(history) - 1) * steps_per_epoch
+    return tqdm(total=epochs * steps_per_epoch, initial=done, desc=description, unit="step")
+
+
+def show(bar, row):
+    """Show the measurements of a row on the bar."""
+    if bar is not None:
+        shown = [name for name in row if name.startswith(("train_", "val_"))]
+        parts = [f"epoch {row['epoch']}", *(f"{name.replace('_', ' ')} {row[name]:.4g}" for name in shown)]
+        bar.set_postfix_str(", ".join(parts))
+
+
+def checked_callbacks(callbacks):
+    """Return the callbacks as a list, or raise an error."""
+    callbacks = [callbacks] if callable(callbacks) else list(callbacks)
+    for callback in callbacks:
+        if not callable(callback):
+            raise TypeError(f"fit: callbacks must be callables (row, net, history), got {callback!r}")
+    return callbacks
+
+
+def check_paths(checkpoint, resume):
+    """Raise an error now, rather than after the first epoch, if checkpoints cannot be written."""
+    if resume is True and checkpoint is None:
+        raise ValueError("fit: resume=True needs checkpoint=, the file to continue from")
+    if resume is False:
+        raise TypeError("fit: resume must be a path, True or None, got False")
+    if checkpoint is not None and not Path(checkpoint).parent.is_dir():
+        raise FileNotFoundError(f"fit: checkpoint: there is no folder {str(Path(checkpoint).parent)!r}")
+
+
+def split_data(net, data, validation, rng):
+    """Return the training set and the validation set (or None), checked, cast, on the network's backend."""
+    train = checked_set(net, "data", (data.X_train, data.y_train) if hasattr(data, "X_train") else data)
+    if validation is None:
+        return train, None
+    if isinstance(validation, (tuple, list)):
+        return train, checked_set(net, "validation", validation)
+    fraction = number_between("fit: validation, if no (X, y),", validation, 0, 1)
+    X, y = train
+    held_out = round(fraction * len(X))
+    if not 0 < held_out < len(X):
+        raise ValueError(f"fit: validation={fraction} of {len(X)} samples leaves {held_out} to validate and "
+                         f"{len(X) - held_out} to train on")
+    order = net.xp.asarray(rng.permutation(len(X)))
+    rest, held_out = order[held_out:], order[:held_out]
+    return (X[rest], y[rest]), (X[held_out], y[held_out])
+
+
+def checked_set(net, what, data):
+    """Return one set (X, y), checked and cast, or raise an error that names the argument."""
+    if not isinstance(data, (tuple, list)) or len(data) != 2:
+        raise TypeError(f"fit: {what} must be a pair (X, y){' or a Dataset' if what == 'data' else ''}, "
+                        f"got {type(data).__name__}")
+    try:
+        with quiet():  # a cast may overflow, which the check then names
+            return net.checked_batch(*data)
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"fit: {what}: {error}") from error
+
+
+def describe_run(net, train, validation, method, optimizer, batch_size, seed, early_stop):
+    """Return what must be the same for a run to be continued from a checkpoint."""
+    described = {"network": repr(net), "method": repr(method), "optimizer": repr(optimizer),
+                 "early_stop": repr(early_stop)}
+    # a function without a name of its own shows its address, which changes from process to process
+    described = {key: re.sub(r" at 0x[0-9a-fA-F]+", "", text) for key, text in described.items()}
+    return {**described, "batch_size": batch_size, "seed": int(seed),
+            "training data": describe_data(train), "validation data": describe_data(validation)}
+
+
+def describe_data(data):
+    """Return shape and checksum of a data set as text."""
+    if data is None:
+        return "none"
+    checksum = 0
+    for array in data:
+        checksum = zlib.crc32(np.ascontiguousarray(to_numpy(array)), checksum)
+    return f"{len(data[0])} samples (checksum {checksum:08x})"

@@ -1,0 +1,213 @@
+r"""What a training run leaves behind: its rows (`History`), how it diverged, and when to stop early."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from minilift.support.arguments import known_name, unknown_name, whole_number
+from minilift.support.files import write_bytes
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """Where and how a run diverged.
+
+    Attributes
+    ----------
+    epoch : int
+        The epoch under way, counted from 1.
+    step : int
+        Number of steps that had been taken when it was found: at the first loss that is not finite, or at the
+        end of the epoch.
+    layer : str or None
+        The first array that was not finite: "theta_2", else "z_2" of the last batch, else None.
+    reason : str
+    """
+
+    epoch: int
+    step: int
+    layer: str | None
+    reason: str
+
+    def __str__(self):
+        return f"diverged in epoch {self.epoch} after {self.step} steps: {self.reason}"
+
+
+class History:
+    """What `fit` recorded: one row for the network before training (epoch 0) and one after each epoch.
+
+    ``history["train_loss"]`` is a column, a list; ``len(history)`` the number of rows. The columns are
+
+    - ``epoch``: 0, 1, …
+    - ``seconds``: wall-clock time of training so far (forward passes, directions, steps), without evaluation,
+      callbacks and checkpoints;
+    - ``batch_loss``: mean of the mini-batches' losses during the epoch, each before its step (NaN in row 0);
+    - ``train_loss``, ``train_accuracy``: over the whole training set at the end of the epoch;
+    - ``val_loss``, ``val_accuracy``: the same over the validation set, if there is one.
+
+    Accuracies are there for classification losses only.
+
+    Attributes
+    ----------
+    label : str
+        The method, as text.
+    diverged : Divergence or None
+        Set if the run stopped because a loss or parameter is not finite; the epoch under way has no row.
+    stopped : str or None
+        Why the run ended before its last epoch otherwise: early stop or a callback.
+    """
+
+    def __init__(self, label=""):
+        self.label = label
+        self.diverged: Divergence | None = None
+        self.stopped: str | None = None
+        self.columns: dict[str, list] = {}
+
+    def __len__(self):
+        return len(self.columns.get("epoch", ()))
+
+    def __contains__(self, name):
+        return name in self.columns
+
+    def __getitem__(self, name):
+        if name not in self.columns:
+            raise KeyError(str(unknown_name("History: column", name, tuple(self.columns))))
+        return self.columns[name]
+
+    def append(self, row):
+        """Append a row, a dict with the same keys every time."""
+        if self.columns and set(row) != set(self.columns):
+            raise ValueError(f"History: a row must have the columns {list(self.columns)}, got {list(row)}")
+        for name, value in row.items():
+            self.columns.setdefault(name, []).append(value)
+
+    @property
+    def above_start(self):
+        """Whether the run ended at a finite training loss above that of the network before training."""
+        losses = self.columns.get("train_loss", ())
+        return self.diverged is None and len(losses) > 1 and losses[-1] > losses[0]
+
+    @property
+    def status(self):
+        """How the run ended, in words."""
+        if self.diverged is not None:
+            return str(self.diverged)
+        above = "ended above the starting loss" if self.above_start else ""
+        return "; ".join(filter(None, [self.stopped, above])) or "completed"
+
+    def __repr__(self):
+        if not len(self):
+            return f"History({self.label}: empty)"
+        changes = [f"{name} {self[name][0]:.4g} → {self[name][-1]:.4g}" for name in self.columns
+                   if name.endswith(("_loss", "_accuracy")) and name != "batch_loss"]
+        return (f"History({self.label}: {len(self) - 1} epochs in {self['seconds'][-1]:.3g} s, "
+                f"{', '.join(changes)}; {self.status})")
+
+    def to_csv(self, path):
+        """Write the columns to a CSV file, atomically."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(self.columns)
+        writer.writerows(zip(*self.columns.values()))
+        write_bytes(path, text.getvalue().encode())
+
+    def to_json(self, path):
+        """Write everything to a JSON file, atomically; `from_json` reads it back without loss.
+
+        Numbers that JSON does not have are written as the strings "nan", "inf" and "-inf".
+        """
+        write_bytes(path, json.dumps(self.as_dict(), indent=1, allow_nan=False).encode())
+
+    @classmethod
+    def from_json(cls, path):
+        """Read what `to_json` wrote.
+
+        Raises
+        ------
+        ValueError
+            If the file is not the JSON of a history.
+        """
+        try:
+            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path}: not a history written by minilift ({error})") from error
+
+    def as_dict(self):
+        """Return everything as a dict that JSON can hold."""
+        columns = {name: [as_json_number(value) for value in column] for name, column in self.columns.items()}
+        diverged = None if self.diverged is None else asdict(self.diverged)
+        return {"label": self.label, "diverged": diverged, "stopped": self.stopped, "columns": columns}
+
+    @classmethod
+    def from_dict(cls, values):
+        """Return the history that `as_dict` described."""
+        history = cls(values["label"])
+        history.diverged = None if values["diverged"] is None else Divergence(**values["diverged"])
+        history.stopped = values["stopped"]
+        history.columns = {name: [float(value) if isinstance(value, str) else value for value in column]
+                           for name, column in values["columns"].items()}
+        if len({len(column) for column in history.columns.values()}) > 1:
+            raise ValueError("the columns differ in length")
+        return history
+
+    def plot(self, path=None):
+        """Return a matplotlib figure of the run; with `path` also write it, in the format of its suffix."""
+        from minilift.training import curves
+
+        figure = curves.history({self.label or "training": self})
+        if path is not None:
+            image = io.BytesIO()
+            figure.savefig(image, format=Path(path).suffix.lstrip(".") or "png")
+            write_bytes(path, image.getvalue())
+        return figure
+
+
+def as_json_number(value):
+    """Return a finite number as it is, another as text that `float` reads."""
+    return value if math.isfinite(value) else str(value)
+
+
+class EarlyStop:
+    """Stop when a loss has not reached a new minimum for `patience` epochs.
+
+    Parameters
+    ----------
+    patience : int, default 5
+    monitor : {"val_loss", "train_loss"}, optional
+        By default the validation loss if there is a validation set, else the training loss.
+    restore_best : bool, default False
+        Whether `fit`, however it ends, leaves the network with the parameters of the epoch of lowest loss.
+    """
+
+    def __init__(self, patience=5, monitor=None, restore_best=False):
+        self.patience = whole_number("EarlyStop: patience", patience)
+        if monitor is not None:
+            known_name("EarlyStop: monitor", monitor, ("val_loss", "train_loss"))
+        if not isinstance(restore_best, bool):
+            raise TypeError(f"EarlyStop: restore_best must be True or False, got {restore_best!r}")
+        self.monitor, self.restore_best = monitor, restore_best
+
+    def __repr__(self):
+        return (f"EarlyStop(patience={self.patience}, monitor={self.monitor!r}, "
+                f"restore_best={self.restore_best})")
+
+    def column(self, history):
+        """Return the name of the column that is watched."""
+        return self.monitor or ("val_loss" if "val_loss" in history else "train_loss")
+
+    def best_epoch(self, history):
+        """Return the first epoch of the lowest loss; a loss that is NaN is never the lowest."""
+        losses = [math.inf if math.isnan(loss) else loss for loss in history[self.column(history)]]
+        return losses.index(min(losses))
+
+    def reason(self, history):
+        """Return why training should stop now, or None."""
+        best = self.best_epoch(history)
+        if len(history) - 1 - best < self.patience:
+            return None
+        return f"early stop: {self.column(history)} is lowest in epoch {best}, {self.patience} epochs ago"

@@ -1,0 +1,89 @@
+"""The index of equations: every equation has a line in the code and a test (test_mutations.py breaks the lines)."""
+
+from pathlib import Path
+
+import pytest
+
+from minilift.checks import equations
+from minilift.checks.equations import EQUATIONS, collect, index, parse_tags
+
+ROOT = Path(equations.__file__).parent.parent.parent
+CODE, TESTS = index()
+
+
+@pytest.mark.parametrize("equation", EQUATIONS)
+def test_every_equation_has_a_line_and_a_test(equation):
+    assert CODE[equation], f"no line of the package ends in '# {equation}'"
+    assert TESTS[equation], f"no test says '# holds {equation}'"
+    for place in TESTS[equation]:
+        assert place.name.startswith("test_"), f"{place} is no test"
+
+
+# ---- the reader of tags
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("ProxProp (11), (13)", ["ProxProp (11)", "ProxProp (13)"]),
+    ("LocoProp-M, LocoProp-S", ["LocoProp-M", "LocoProp-S"]),
+    ("ProxProp (8), (10), SIBP signal", ["ProxProp (8)", "ProxProp (10)", "SIBP signal"]),
+    ("BackProp", ["BackProp"])])
+def test_tags(text, expected):
+    assert parse_tags(text, "here") == expected
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("ProxProp (99)", r"file\.py:3: equation: unknown name 'ProxProp \(99\)'; did you mean 'ProxProp \(9\)'"),
+    ("ProxProp (11) with the bias inside", "file.py:3: the comment .* looks like the tag of an equation but is none"),
+    ("LocoProp-S (3)", "looks like the tag"),
+    ("SIBP", "looks like the tag")])
+def test_a_wrong_tag_is_an_error(tmp_path, text, message):
+    (tmp_path / "file.py").write_text(f"def f(x):\n    return (\n        x)  # {text}\n")
+    with pytest.raises(ValueError, match=message):
+        collect(tmp_path, r"(?P<tags>.*)")
+
+
+def test_only_comments_count_and_the_innermost_function_is_named(tmp_path):
+    (tmp_path / "file.py").write_text('''\
+class Method:
+    def solve(self):
+        """A docstring that says # ProxProp (11)."""
+        text = "# ProxProp (12)"  # not a tag: ProxProp (13)
+
+        def inner():
+            return text  # ProxProp (14)
+        return inner
+
+
+value = 1  # BackProp
+# LocoProp's notebook and ProxProp's paper are prose
+''')
+    found = {equation: places for equation, places in collect(tmp_path, r"(?P<tags>.*)").items() if places}
+    assert {equation: [(place.line, place.name) for place in places] for equation, places in found.items()} == {
+        "ProxProp (14)": [(7, "Method.solve.inner")], "BackProp": [(11, "")]}
+
+
+def test_notebooks_inside_an_installed_package_are_left_out(tmp_path):
+    (tmp_path / "tutorials" / "src").mkdir(parents=True)
+    (tmp_path / "tutorials" / "src" / "08_local_losses.py").write_text("# LocoProp-S is prose here\nx = 1  # SIBP W\n")
+    assert not any(collect(tmp_path, r"(?P<tags>.*)").values())
+
+
+# ---- what is printed and written
+
+
+def test_the_listing_names_lines_and_tests():
+    text = equations.listing(CODE, TESTS)
+    for place in (CODE["ProxProp (13)"][0], TESTS["ProxProp (13)"][0]):
+        assert str(place) in text
+
+
+def test_without_tests_the_listing_says_so():
+    assert "tests are not installed" in equations.listing(CODE, {equation: [] for equation in EQUATIONS})
+
+
+def test_a_table_is_renewed_between_its_marks_and_nowhere_else():
+    text = "before\n<!-- equations -->\nold\n<!-- /equations -->\nafter\n"
+    assert equations.with_table(text, "| new |") == "before\n<!-- equations -->\n| new |\n<!-- /equations -->\nafter\n"
+    for bad in ("no marks", text + text):
+        with pytest.raises(ValueError, match="expected one '<!-- equations -->'"):
+            equations.with_table(bad, "| new |")

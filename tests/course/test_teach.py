@@ -1,0 +1,259 @@
+"""The course's machinery: what a check says, what is handed out, what grading makes of a notebook."""
+
+import argparse
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from minilift.course import notebooks, teach
+
+
+@pytest.fixture
+def reported(monkeypatch):
+    """Collect what checks and records report."""
+    seen = []
+    monkeypatch.setattr(teach, "publish", lambda text, report: seen.append({**report, "printed": text}))
+    return seen
+
+
+def check_doubling(answer):
+    """Ask for a function that doubles an array: a small exercise to try the check on."""
+    x = np.array([1.0, -2.0])
+
+    def claims(double):
+        yield teach.claim("twice x", double(x), 2 * x)
+
+    def mistakes(double):
+        yield teach.same(double(x), x**2), "this squares"
+        yield teach.same(double(x), x), "nothing has changed"
+
+    return teach.check("9.1", answer, claims, mistakes, fallback=lambda x: x + x)
+
+
+def write_in_place(x):
+    x *= 2
+    return x
+
+
+@pytest.mark.parametrize(("answer", "status", "message"), [
+    (lambda x: 2 * x, "PASS", ""),
+    (lambda x: x**2, "FAIL", "this squares"),
+    (lambda x: x, "FAIL", "nothing has changed"),
+    (lambda x: 3 * x, "FAIL", "none of the mistakes known here fits"),
+    (lambda x: x * np.nan, "FAIL", "none of the mistakes known here fits"),
+    (lambda x: x[:1], "FAIL", "shape (1,) where (2,) is expected"),
+    (lambda x: 2 * x[None], "FAIL", "shape (1, 2) where (2,) is expected"),
+    (lambda x: "two", "FAIL", "could not convert"),
+    (lambda x: 1 / 0, "FAIL", "ZeroDivisionError"),
+    (write_in_place, "FAIL", "writes into one of its arguments"),
+    (lambda x: None, "TODO", ""),
+    (None, "TODO", ""),
+    ((None, 3), "TODO", ""),
+    (lambda x: [None, 2 * x], "FAIL", "your answer raised"),
+])
+def test_check_tells_right_from_wrong_and_from_not_done(reported, answer, status, message):
+    returned = check_doubling(answer)
+    assert reported[0]["status"] == status
+    assert message in reported[0]["message"]
+    assert reported[0]["printed"].startswith(f"{status}  Exercise 9.1")
+    if status == "PASS":
+        assert returned is answer
+    else:  # the library's stands in
+        assert returned is not answer
+        assert returned(3.0) == 6.0
+
+
+def test_check_says_the_size_of_the_error(reported):
+    check_doubling(lambda x: 2 * x + 0.25)
+    (claim,) = reported[0]["claims"]
+    assert claim == {"text": "twice x", "error": 0.0625, "tolerance": teach.ROUNDING}
+    assert "error 6.2e-02" in reported[0]["printed"]
+    json.dumps(reported)
+
+
+def test_report_of_a_result_that_is_not_finite_is_valid_json(reported):
+    check_doubling(lambda x: x * np.inf)
+    assert reported[0]["claims"][0]["error"] is None
+    json.dumps(reported, allow_nan=False)
+    assert "inf (limit" in notebooks.table(reported)[1]
+
+
+def test_a_diagnosis_that_cannot_deal_with_an_answer_does_not_stop_the_notebook(reported):
+    def mistakes(answer):
+        yield answer(1.0).shape == (7,), "never reached"
+    teach.check("9.2", lambda x: x, lambda f: [teach.claim("zero", f(1.0), 0.0)], mistakes)
+    assert reported[0]["status"] == "FAIL"
+    assert reported[0]["message"] == teach.NO_MISTAKE_FITS
+
+
+def test_answers_get_copies(reported):
+    x = np.ones(2)
+    kept = []
+    teach.check("9.3", lambda x: kept.append(x) or x, lambda f: [teach.claim("x", f(x), x)])
+    assert kept[0] is not x
+    assert not kept[0].flags.writeable
+
+
+def test_holds_raises_when_an_equation_does_not_hold(capsys):
+    teach.holds("one is one", 1.0, 1.0)
+    assert capsys.readouterr().out.startswith("holds   one is one: error 0.0e+00")
+    for wrong in (1.1, np.nan):
+        with pytest.raises(AssertionError, match="does not hold: one"):
+            teach.holds("one", wrong, 1.0)
+    with pytest.raises(ValueError, match="shape"):
+        teach.holds("one", np.ones(2), 1.0)
+
+
+def test_record_says_when_the_text_is_no_longer_right(reported):
+    teach.record("pi", 3.14159, expected=3.14, tolerance=0.01)
+    teach.record("pi", 2.72, expected=3.14, tolerance=0.01)
+    teach.record("pi", np.nan, expected=3.14, tolerance=0.01)
+    assert [report["kept"] for report in reported] == [True, False, False]
+
+
+@pytest.mark.parametrize(("prediction", "says"), [(None, "No prediction"), ("a", "Predicted: 'a'; it is 'b'"),
+                                                  ("b", "Predicted: 'b', and so it is")])
+def test_reveal(capsys, prediction, says):
+    teach.reveal(prediction, "b", "Because.")
+    out = capsys.readouterr().out
+    assert says in out
+    assert out.endswith("Because.\n")
+
+
+def test_band_draws_a_cross_where_a_run_diverged():
+    import matplotlib
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    fig, ax = plt.subplots()
+    teach.band(ax, [1, 2, 3], [[1, 2, np.inf], [1, 50, 1], [1, 3, 1]], "BackProp", ceiling=10)
+    (crosses,) = [line for line in ax.lines if line.get_marker() == "x"]
+    plt.close(fig)
+    assert list(crosses.get_xdata()) == [2, 3]
+    with pytest.raises(ValueError, match="did you mean 'BackProp'"):
+        teach.method_style("Backprop")
+
+
+def test_every_method_of_training_has_its_own_look():
+    looks = [look for name, look in teach.METHODS.items() if name not in ("explicit", "implicit", "exact")]
+    assert len(set(looks)) == len(looks)
+
+
+# ---- handing out and grading
+
+def parsed(*words):
+    parser = argparse.ArgumentParser()
+    teach.add_arguments(parser)
+    return parser.parse_args(words)
+
+
+def test_hand_out_gives_fresh_notebooks_and_keeps_existing_work(tmp_path, capsys):
+    folder = tmp_path / "class"
+    assert teach.run(parsed("student", str(folder), "1")) == 0
+    path = folder / "01_backward_step.ipynb"
+    assert all(not cell["outputs"] for cell in notebooks.read(path)["cells"] if cell["cell_type"] == "code")
+    path.write_text("my work")
+    capsys.readouterr()
+    teach.run(parsed("student", str(folder), "01"))
+    assert "exists, left as it is" in capsys.readouterr().out
+    assert path.read_text() == "my work"
+
+
+def test_an_unknown_notebook_is_named_with_the_nearest(tmp_path):
+    with pytest.raises(ValueError, match="did you mean '03_backprop'"):
+        notebooks.hand_out(tmp_path, ["03_backpropp"])
+
+
+def test_tutorials_without_jupyter_say_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setattr(notebooks, "CURRICULUM", ("01_backward_step",))
+    monkeypatch.setattr(notebooks.hand_out, "__defaults__", (("01_backward_step",),))
+    monkeypatch.setitem(sys.modules, "jupyterlab", None)
+    parser = argparse.ArgumentParser()
+    teach.add_tutorials_arguments(parser)
+    with pytest.raises(RuntimeError, match=r"pip install 'minilift\[tutorials\]'"):
+        teach.run_tutorials(parser.parse_args([str(tmp_path)]))
+    assert (tmp_path / "01_backward_step.ipynb").exists()
+    assert teach.run_tutorials(parser.parse_args([str(tmp_path), "--no-browser"])) == 0
+
+
+def test_a_file_that_is_no_notebook_is_named(tmp_path):
+    path = tmp_path / "01_backward_step.ipynb"
+    path.write_text("{}")
+    with pytest.raises(ValueError, match="is not a Jupyter notebook"):
+        notebooks.grade(path, 1)
+
+
+def returned_notebook(tmp_path, **changes):
+    """Write a solved notebook 01, the source of some exercise cells replaced, as a student returns it."""
+    notebook = notebooks.read(notebooks.paths("01")[2])
+    for cell in notebook["cells"]:
+        for number, source in changes.items():
+            if cell["source"].startswith(f"# Exercise 1.{number[1:]}\n"):
+                cell["source"] = source
+    path = tmp_path / "returned.ipynb"
+    path.write_text(json.dumps(notebook), encoding="utf-8")
+    return path
+
+
+@pytest.mark.slow
+def test_a_solved_notebook_passes_with_another_seed(tmp_path, capsys):
+    pytest.importorskip("nbclient")
+    path = returned_notebook(tmp_path)
+    assert teach.run(parsed("grade", str(path), "--seed", "7")) == 0
+    out = capsys.readouterr().out
+    graded = json.loads((tmp_path / "returned.grade.json").read_text())
+    assert graded["seed"] == 7
+    assert [result["status"] for result in graded["results"]] == ["PASS"] * 4
+    assert "4 of 4 passed" in out
+
+
+@pytest.mark.slow
+def test_grading_judges_each_exercise_by_itself(tmp_path):
+    """One is wrong, one does not even compile, one is not done: the last still passes."""
+    pytest.importorskip("nbclient")
+    path = returned_notebook(
+        tmp_path,
+        e1="# Exercise 1.1\ndef explicit_step(B, x, tau):\n    return x + tau * B.T @ (B @ x)",
+        e2="# Exercise 1.2\ndef implicit_step(B, x, tau:",
+        e3="# Exercise 1.3\ndef largest_stable_step(B):\n    raise NotImplementedError")
+    results = {result["exercise"]: result for result in notebooks.grade(path, 3)}
+    assert [results[f"1.{k}"]["status"] for k in range(1, 5)] == ["FAIL", "FAIL", "TODO", "PASS"]
+    assert "downhill" in results["1.1"]["message"]
+    assert "SyntaxError" in results["1.2"]["message"]
+
+
+@pytest.mark.slow
+def test_grading_uses_the_courses_checks_not_the_returned_ones(tmp_path):
+    pytest.importorskip("nbclient")
+    path = returned_notebook(tmp_path, e1="# Exercise 1.1\ndef explicit_step(B, x, tau):\n    return x")
+    notebook = notebooks.read(path)
+    for cell in notebook["cells"]:
+        if notebooks.tagged(cell, "check"):
+            cell["source"] = "print('PASS')"
+    path.write_text(json.dumps(notebook), encoding="utf-8")
+    assert [result["status"] for result in notebooks.grade(path, 3)] == ["FAIL", "PASS", "PASS", "PASS"]
+
+
+@pytest.mark.slow
+def test_the_network_is_refused_in_notebooks():
+    nbformat = pytest.importorskip("nbformat")
+    code = "import urllib.request\nurllib.request.urlopen('http://192.0.2.1/', timeout=5)"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    notebooks.execute(notebook, allow_errors=True)
+    assert "runs without network" in notebook.cells[0].outputs[-1].evalue
+
+
+def test_a_solution_marker_without_partner_is_named(monkeypatch):
+    nbformat = pytest.importorskip("nbformat")
+    cell = nbformat.v4.new_code_cell("def f():\n    # <solution>\n    return 1\n# </solution>")
+    monkeypatch.setattr(notebooks, "source_cells", lambda name: [cell])
+    with pytest.raises(ValueError, match="solution marker"):
+        notebooks.version("01", "student")
+
+
+def test_ids_are_readable_and_unique():
+    seen = set()
+    assert [notebooks.unused(notebooks.slug(text), seen) for text in
+            ("# Exercise 1.1\nx", "# Exercise 1.1\ny", "## Éxplicit: τ", "…")] == \
+        ["exercise-1-1", "exercise-1-1-2", "explicit", "cell"]

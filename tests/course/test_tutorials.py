@@ -1,0 +1,271 @@
+"""The course: each notebook is generated, runs, says what its outputs show, and catches planted mistakes."""
+
+import ast
+import io
+import re
+import time
+import tokenize
+
+import pytest
+
+from minilift.course import notebooks, teach
+
+NAMES = notebooks.CURRICULUM
+KINDS = ("warm-up", "core", "break it", "open")
+SECOND_CELL = re.compile(r"""import matplotlib\.pyplot as plt
+import numpy as np
+
+import minilift as ml
+from minilift.course import teach
+from minilift\.course\.exercises import \w+ as check
+
+SEED = 0
+rng = np\.random\.default_rng\(SEED\)
+teach\.style\(\)
+teach\.versions\(\)""")
+COMMENT_TAG = re.compile(r"(?:(ProxProp|LocoProp|SIBP) )?\((\d+(?:\.\d+)?[a-z]?)\)|^# (LocoProp-[SM]|SIBP)\b")
+
+pytest.importorskip("jupytext")
+every_notebook = pytest.mark.parametrize("name", NAMES)
+both_versions = pytest.mark.parametrize("kind", ["student", "solution"])
+
+
+def committed(name, kind="student"):
+    """Return a committed notebook as dicts; one that is missing fails the test."""
+    return notebooks.read(notebooks.paths(name)[1 if kind == "student" else 2])
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def markdown_cells(notebook):
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "markdown"]
+
+
+def without_numbers(text):
+    """Return printed text with all numbers replaced: what of it is the same on every machine."""
+    text = re.sub(r"exact (True|False)", "exact", text)  # whether two sums agree to the last bit
+    return re.sub(r"\s+", " ", re.sub(r"[-−+]?(\d[\d.,_]*(e[-+]?\d+)?|\b(inf|nan)\b)", "#", text))
+
+
+def printed(cell):
+    """Return what a cell printed or displayed, figures by their alternative text."""
+    texts = []
+    for output in cell["outputs"]:
+        text = output.get("text") or output.get("data", {}).get("text/plain", "")
+        texts.append("".join(text))
+    return without_numbers("\n".join(texts))
+
+
+# ---- generated, and in step
+
+@every_notebook
+@both_versions
+def test_cells_are_those_of_the_source(name, kind):
+    fresh = notebooks.version(name, kind)
+    kept = committed(name, kind)
+    keys = ("cell_type", "id", "source", "metadata")
+    assert [[cell[key] for key in keys] for cell in kept["cells"]] == \
+        [[cell[key] for key in keys] for cell in fresh["cells"]], "run: minilift teach build"
+    assert kept["metadata"] == notebooks.notebook_metadata(name, kind)
+
+
+@every_notebook
+def test_file_is_small_and_holds_no_widget_state(name):
+    path = notebooks.paths(name)[1]
+    assert path.stat().st_size <= 700_000
+    assert "application/vnd.jupyter.widget" not in path.read_text(encoding="utf-8")
+
+
+@every_notebook
+def test_solutions_stay_out_of_the_student_version(name):
+    student = committed(name)
+    for cell in student["cells"]:
+        assert not notebooks.tagged(cell, "answer")
+        assert not notebooks.tagged(cell, "mistake")
+    blanks = [cell for cell in student["cells"] if notebooks.tagged(cell, "exercise")]
+    assert blanks
+    for cell in blanks:
+        assert "NotImplementedError  # your code" in cell["source"] or "None  # your answer" in cell["source"]
+
+
+# ---- form
+
+@every_notebook
+def test_size(name):
+    student, solution = committed(name), committed(name, "solution")
+    assert 25 <= len(student["cells"]) <= 40
+    for cell in code_cells(student) + code_cells(solution):
+        assert cell["source"].count("\n") < 25, cell["source"]
+    words = 0
+    for cell in markdown_cells(student):
+        plain = re.sub(r"(?s)<details>.*?</details>", "", cell["source"])
+        assert plain.count("\n") < 25, cell["source"]
+        words += len(re.sub(r"(?s)\$\$.*?\$\$|<[^>]+>", " ", cell["source"]).split())
+    assert words <= 1800
+
+
+@every_notebook
+def test_head_second_cell_and_close(name):
+    first, second, *_, last = committed(name)["cells"]
+    number = name[:2]
+    assert first["source"].startswith(f"# {number} · ")
+    for part in ("**Afterwards you can**", "**You need**", "**Time**"):
+        assert part in first["source"]
+    assert 3 <= len(re.findall(r"(?m)^\d\. ", first["source"])) <= 5
+    assert SECOND_CELL.match(second["source"])
+    for part in ("## Summary", "**What this does not show.**", "**References.**"):
+        assert part in last["source"]
+
+
+@every_notebook
+def test_every_goal_names_its_exercise(name):
+    goals = re.findall(r"(?ms)^\d\. (.*?)(?=^\d\. |^\s*$)", committed(name)["cells"][0]["source"])
+    for goal in goals:
+        assert re.search(r"\(Exercises? \d", goal), goal
+
+
+@every_notebook
+def test_exercises_are_of_the_five_kinds_with_hints_in_three_rungs(name):
+    texts = [cell["source"] for cell in markdown_cells(committed(name))]
+    heads = [re.match(r"## Exercise (\d+\.\d+) \(([\w\- ]+)\): ", text) for text in texts]
+    exercises = [(match[1], match[2], text) for match, text in zip(heads, texts) if match]
+    expected = [f"{int(name[:2])}.{k}" for k in range(1, len(exercises) + 1)]
+    assert [number for number, _, _ in exercises] == expected
+    kinds = [kind for _, kind, _ in exercises]
+    assert set(kinds) == set(KINDS)
+    assert kinds.count("core") >= 2
+    for _, kind, text in exercises:
+        rungs = [re.sub(r"^Hint \d: ", "", rung) for rung in re.findall(r"<summary>(.*?)</summary>", text)]
+        assert rungs == ([] if kind == "open" else ["idea", "equation", "first line"])
+
+
+@every_notebook
+def test_predict_before_reveal(name):
+    cells = committed(name)["cells"]
+    asked = [k for k, cell in enumerate(cells) if notebooks.tagged(cell, "predict")]
+    assert asked
+    for k in asked:
+        variable = re.match(r"(\w+) = None", cells[k]["source"])
+        assert variable, cells[k]["source"]
+        assert f"teach.reveal({variable[1]}, " in cells[k + 1]["source"]
+
+
+@every_notebook
+def test_code_needs_no_network_installation_or_working_folder(name):
+    for cell in code_cells(committed(name, "solution")):
+        assert not re.search(r"(?m)^\s*[!%]", cell["source"])
+        tree = ast.parse(cell["source"])
+        for node in ast.walk(tree):
+            assert not (isinstance(node, ast.ImportFrom) and node.names[0].name == "*")
+            assert not (isinstance(node, ast.Call) and getattr(node.func, "id", "") == "open")
+
+
+@every_notebook
+def test_every_equation_tag_occurs_in_code_and_the_reverse(name):
+    solution = committed(name, "solution")
+    tags = set()
+    for cell in markdown_cells(solution):
+        tags.update(re.findall(r"\\tag\{([^}]*)\}", cell["source"]))
+    coded = set()
+    for cell in code_cells(solution):
+        for token in tokenize.generate_tokens(io.StringIO(cell["source"]).readline):
+            if token.type == tokenize.COMMENT:
+                for paper, number, alone in COMMENT_TAG.findall(token.string):
+                    coded.add(alone or f"{paper} {number}".strip())
+    assert tags == coded
+    assert tags
+
+
+@every_notebook
+def test_figures_have_alternative_text(name):
+    images = [output for cell in code_cells(committed(name)) for output in cell["outputs"]
+              if "image/png" in output.get("data", {})]
+    assert images
+    for output in images:
+        assert len(output["metadata"]["image/png"]["alt"]) > 40
+
+
+@every_notebook
+def test_records_are_there_and_as_the_text_says(name):
+    records = [report for report in notebooks.reports(committed(name)) if report["kind"] == "record"]
+    assert records
+    for report in records:
+        assert report["kept"], report
+
+
+# ---- executed
+
+@pytest.mark.slow
+@every_notebook
+@both_versions
+def test_runs_offline_in_a_clean_folder_and_the_committed_outputs_are_current(name, kind):
+    fresh = notebooks.execute(notebooks.version(name, kind))
+    checks = [report for report in notebooks.reports(fresh) if report["kind"] == "check"]
+    records = [report for report in notebooks.reports(fresh) if report["kind"] == "record"]
+    assert {report["status"] for report in checks} == {"TODO" if kind == "student" else "PASS"}, checks
+    assert all(report["kept"] for report in records), records
+    if kind == "student":
+        for cell, kept in zip(code_cells(fresh), code_cells(committed(name))):
+            assert not any(output.get("name") == "stderr" for output in kept["outputs"]), kept["source"]
+            assert printed(cell) == printed(kept), "run: minilift teach build"
+
+
+def run_here(cell, source, namespace):
+    """Run one cell in this process."""
+    exec(compile(source, cell.id, "exec"), namespace)
+
+
+@pytest.fixture
+def reported(monkeypatch):
+    """Collect what checks and records report, and draw figures without a screen."""
+    import matplotlib
+    matplotlib.use("Agg")
+    seen = []
+    monkeypatch.setattr(teach, "publish", lambda text, report: seen.append(report))
+    return seen
+
+
+@pytest.mark.slow
+@every_notebook
+def test_the_solution_passes_with_another_seed(name, reported):
+    namespace = {"__name__": "__main__"}
+    for cell in notebooks.version(name, "solution").cells:
+        if cell.cell_type == "code":
+            run_here(cell, notebooks.SEED.sub("SEED = 4", cell.source), namespace)
+    statuses = {report["exercise"]: report["status"] for report in reported if report["kind"] == "check"}
+    assert set(statuses.values()) == {"PASS"}, statuses
+
+
+@pytest.mark.slow
+@every_notebook
+def test_each_planted_mistake_is_caught_with_its_own_message_and_time_is_kept(name, reported):
+    """Run the solution in this process, and each check again on every mistake planted for it."""
+    namespace, seen = {"__name__": "__main__"}, reported
+    start, mistakes, last_check = time.perf_counter(), {}, None
+    solved = {cell.id: cell for cell in notebooks.version(name, "solution").cells}
+    for cell in notebooks.source_cells(name):
+        if cell.cell_type != "code":
+            continue
+        if not notebooks.tagged(cell, "mistake"):
+            run_here(cell, solved[cell.id].source, namespace)
+            last_check = cell if notebooks.tagged(cell, "check") else last_check
+            continue
+        says = re.match(r"# says: (.+)\n", cell.source)
+        assert says, "a planted mistake opens with '# says: ' and a part of its message"
+        copy = dict(namespace)
+        run_here(cell, cell.source, copy)
+        run_here(last_check, last_check.source, copy)
+        report = seen.pop()
+        assert report["status"] == "FAIL", cell.source
+        assert says[1] in report["message"], (cell.source, report["message"])
+        mistakes.setdefault(report["exercise"], []).append(report["message"])
+    seconds = time.perf_counter() - start
+    for report in seen:
+        if report["kind"] == "check":
+            messages = mistakes.get(report["exercise"], [])
+            assert report["status"] == "PASS"
+            assert len(set(messages)) >= 2, f"exercise {report['exercise']} needs two planted mistakes"
+            assert len(set(messages)) == len(messages), "two mistakes, one message"
+    assert seconds <= 2 * notebooks.SECONDS[name], "twice the budget: this machine may be busy"

@@ -1,0 +1,315 @@
+"""`minilift bench`: what is timed is the work that it claims to be, and the arithmetic on the times is right."""
+
+import argparse
+import json
+import math
+import time
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from minilift.lab import bench, contenders
+from minilift.lab.contenders import Contender, Problem
+
+TINY = Problem("tiny", (6, 5, 3), "relu", 4)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Short turns and pauses: these tests look at what is done, not at how long it takes."""
+    monkeypatch.setattr(bench, "SETTLE", 0.0)
+    monkeypatch.setattr(bench, "TURN", 1e-3)
+
+
+@pytest.fixture
+def networks(monkeypatch):
+    """Collect the networks that contenders make for themselves."""
+    made, original = [], Problem.network
+
+    def network(problem, backend):
+        made.append(original(problem, backend))
+        return made[-1]
+
+    monkeypatch.setattr(Problem, "network", network)
+    return made
+
+
+def parsed(*words):
+    parser = argparse.ArgumentParser()
+    bench.add_arguments(parser)
+    return parser.parse_args(words)
+
+
+# ---- what is timed
+
+
+@pytest.mark.parametrize("problem", [TINY, Problem("code", (9, 6, 2, 6, 9), ("tanh", "identity", "tanh"), 12, True),
+                                     Problem("images", (192, 10), "relu", 3, images=(8, 8, 3))],
+                         ids=lambda problem: problem.title)
+@pytest.mark.parametrize("name", contenders.METHODS)
+def test_a_step_of_every_method_trains_its_network_and_nothing_diverges(problem, name, networks):
+    contender = contenders.contender(problem, name)
+    before = [theta.astype(np.float64) for theta in networks[0].parameters]
+    loss = networks[0].loss(*problem.samples())
+    for _ in range(20):
+        contender.step()
+    moved = sum(abs(theta - old).sum() for theta, old in zip(networks[0].parameters, before))
+    assert moved > 0
+    assert all(np.isfinite(theta).all() for theta in networks[0].parameters)
+    assert networks[0].loss(*problem.samples()) <= loss * (1 + 1e-6)
+
+
+def test_backprop_steps_lower_the_loss_as_they_do_in_pytorch(networks):
+    torch = pytest.importorskip("torch")
+    problem = Problem("like", (20, 15, 7), "tanh", 50)
+    ours = contenders.contender(problem, "BackProp")
+    net = contenders.torch_mlp(problem)
+    with torch.no_grad():
+        for layer, theta in zip([net[0], net[2]], networks[0].parameters):
+            layer.weight.copy_(torch.from_numpy(theta[:-1].T.copy()))
+            layer.bias.copy_(torch.from_numpy(theta[-1].copy()))
+    X, y = (torch.from_numpy(array) for array in problem.samples())
+    optimizer = torch.optim.SGD(net.parameters(), contenders.LEARNING_RATE, contenders.MOMENTUM, nesterov=True)
+    for _ in range(100):
+        ours.step()
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(net(X), y).backward()
+        optimizer.step()
+    z = networks[0].forward(X.numpy()).z[-1]
+    np.testing.assert_allclose(z, net(X).detach().numpy(), atol=1e-5)
+
+
+def test_the_convnet_in_pytorch_has_the_same_maps():
+    pytest.importorskip("torch")
+    problem = contenders.PROBLEMS["convnet"]
+    sizes = [theta.size for theta in problem.network("numpy").parameters]
+    parameters = [parameter.numel() for parameter in contenders.torch_convnet(problem).parameters()]
+    assert sizes == [weight + bias for weight, bias in zip(parameters[::2], parameters[1::2])]
+
+
+@pytest.mark.parametrize("name", contenders.OTHERS)
+def test_other_libraries_take_finite_steps(name):
+    contender = contenders.contender(contenders.PROBLEMS["small"], name)
+    if contender is None:
+        pytest.skip(f"{name} is not installed")
+    for _ in range(3):
+        contender.step()
+
+
+def test_scikit_learn_is_no_contender_where_it_lacks_the_loss_or_the_layers():
+    for network in ("autoencoder", "convnet"):
+        assert contenders.contender(contenders.PROBLEMS[network], "scikit-learn") is None
+
+
+# ---- the limit
+
+
+@pytest.mark.parametrize("problem", [TINY, Problem("images", (192, 10), "relu", 3, images=(8, 8, 3))])
+def test_the_limit_counts_the_flops_of_backprop(problem):
+    maps = contenders.map_shapes(problem, "numpy")
+    net = problem.network("numpy")
+    z = net.forward(problem.samples()[0]).z
+    rows = [z[l].size // theta.shape[1] for l, theta in enumerate(net.parameters, start=1)]
+    assert maps == [(n, theta.shape[0] - 1, theta.shape[1]) for n, theta in zip(rows, net.parameters)]
+    each = [math.prod(shape) for shape in maps]  # multiplications of one product with W
+    assert multiplications(contenders.step_products("BackProp", maps)) == 3 * sum(each) - each[0]
+    assert contenders.step_products("PyTorch", maps) == contenders.step_products("BackProp", maps)
+
+
+def test_the_limit_counts_gram_matrix_and_its_products():
+    maps = [(4, 6, 5), (4, 5, 3)]  # sample side: 4 rows, fewer than inputs
+    backprop = contenders.step_products("BackProp", maps)
+    exact, cg3 = (contenders.step_products(f"ProxProp {solver}", maps) - backprop for solver in ("exact", "cg3"))
+    assert multiplications(exact) == 4 * 6 * 4 + 4 * 4 * 5  # the last map's step is explicit
+    assert multiplications(cg3) == 4 * 6 * 4 + 3 * 4 * 4 * 5
+    tall = contenders.step_products("ProxProp exact", [(40, 6, 5), (40, 5, 3)])
+    assert tall["gram", 40, 6] == 1
+    assert tall["apply", 6, 5] == 1
+    rescaled = contenders.step_products("LocoProp-M RMSProp", maps) - backprop
+    assert multiplications(rescaled) == 9 * 2 * (4 * 6 * 5 + 4 * 5 * 3)
+
+
+def multiplications(products: Counter):
+    """Return the number of multiplications, a Gram matrix counted in full."""
+    def one(kind, *shape):
+        if kind.endswith("gram"):
+            return math.prod(shape) * (min(shape) if kind == "gram" else shape[0])
+        return shape[0] ** 2 * shape[1] if kind == "apply" else math.prod(shape)
+    return sum(number * one(*product) for product, number in products.items())
+
+
+@pytest.mark.parametrize(("product", "shape"), [
+    (("forward", 4, 6, 5), (4, 5)), (("theta", 4, 6, 5), (6, 5)), (("input", 4, 6, 5), (4, 6)),
+    (("gram", 4, 6), (4, 4)), (("gram", 6, 4), (4, 4)), (("sample gram", 6, 4), (6, 6)), (("apply", 4, 5), (4, 5))])
+def test_bare_products_have_the_shapes_of_their_kind(product, shape):
+    contender = contenders.product_contender(product, np)
+    out = contender.step()
+    assert out.shape == shape
+    assert out.dtype == np.float32
+    assert contender.step() is out, "into an array that is there already"
+
+
+# ---- the clock
+
+
+def test_contenders_take_turns():
+    order = []
+    field = {name: Contender("x", lambda name=name: order.append(name) or time.sleep(2e-3)) for name in "AB"}
+    times = bench.take_turns(field, rounds=3)
+    assert "".join(order[-6:]) == "ABABAB"
+    assert {name: len(values) for name, values in times.items()} == {"A": 3, "B": 3}
+    assert all(2e-3 <= value < 0.2 for values in times.values() for value in values)
+
+
+def test_short_steps_are_repeated_and_their_time_divided():
+    count = []
+    values = bench.take_turns({"A": Contender("x", lambda: count.append(1) or time.sleep(1e-4))}, rounds=1)["A"]
+    assert len(count) > 2
+    assert 1e-4 <= values[0] < 0.05
+
+
+def test_the_clock_waits_for_the_device():
+    waited = []
+    bench.seconds(Contender("x", lambda: None, lambda: waited.append(1)), 5)
+    assert len(waited) == 2, "before the clock starts and before it stops"
+
+
+def test_ratios_are_formed_pair_by_pair():
+    times = {"BackProp": [1.0, 2.0, 4.0], "PyTorch": [2.0, 4.0, 4.0]}
+    limits = {"BackProp": np.array([0.5, 1.0, 3.0])}
+    row = bench.step_row("small", "BackProp", times, limits)
+    assert row["ratios"]["PyTorch"] == {"median": 0.5, "min": 0.5, "max": 1.0}
+    assert row["share"] == {"median": 0.5, "min": 0.5, "max": 0.75}
+    assert row["rounds"] == times["BackProp"]
+
+
+def test_targets_are_told_as_met_or_not_met():
+    times = {"BackProp": [1.0], "PyTorch": [2.0], "ProxProp exact": [1.3]}
+    rows = [bench.step_row("wide", name, times, {name: np.array([0.8])}) for name in times]
+    met = {(row["contender"], one["what"]): one["met"] for row in rows for one in row["targets"]}
+    assert met == {("BackProp", "÷ PyTorch"): True, ("BackProp", "share of the limit"): False,
+                   ("ProxProp exact", "÷ BackProp"): False, ("ProxProp exact", "÷ PyTorch"): True,
+                   ("ProxProp exact", "share of the limit"): False}
+    text = bench.step_table(rows)
+    assert "ProxProp exact ÷ BackProp ≤ 1.2: 1.30, NOT met" in text
+    assert "BackProp share of the limit ≥ 0.85: 0.80, NOT met" in text
+
+
+# ---- solve and scale
+
+
+def test_the_crossover_is_where_the_two_costs_meet():
+    rows = [{"varied": "rows", "solver": "exact", "side": side, "cost": cost}
+            for side, costs in (("sample", [size**2 for size in bench.SIZES]), ("parameter", [700**2] * 5))
+            for cost in costs]
+    assert bench.crossover(rows, "exact", lambda row: row["cost"]) == pytest.approx(700)
+    assert bench.crossover([{**row, "cost": 1} for row in rows], "exact", lambda row: row["cost"]) is None
+
+
+def test_predicted_flops_cross_where_samples_are_as_many_as_parameters():
+    for solver in bench.SOLVERS:
+        costs = [bench.predicted_flops(solver, side, 101, 100, 30) for side in ("sample", "parameter")]
+        assert costs[0] == costs[1]
+        fewer = [bench.predicted_flops(solver, side, 50, 100, 30) for side in ("sample", "parameter")]
+        assert fewer[0] < fewer[1]
+
+
+def test_the_fitted_exponent_is_that_of_a_power_law():
+    rows = [{"size": size, "cost": 3 * size**1.7} for size in (10, 20, 40)]
+    assert bench.exponent(rows, lambda row: row["cost"]) == pytest.approx(1.7)
+    assert bench.exponent([{"size": 1, "cost": None}], lambda row: row["cost"]) is None
+
+
+def test_traced_bytes_are_those_of_a_step():
+    assert bench.traced_bytes(Contender("x", lambda: np.ones(10**6))) == pytest.approx(8e6, rel=0.01)
+
+
+# ---- the command
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (("--network", "smal"), "did you mean 'small'"), (("--contender", "Backprop"), "did you mean 'BackProp'"),
+    (("--rounds", "0"), "--rounds must be at least 1"), (("--threads", "0"), "--threads must be at least 1"),
+    (("--backend", "numpi"), "did you mean 'numpy'"), (("--data", "no-such.npz"), "no-such.npz"),
+    (("--data", "flat.npz"), "flat.npz must hold X_train, at least 500 images of 32×32×3")])
+def test_wrong_options_are_refused_before_anything_is_measured(words, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.savez("flat.npz", X_train=np.zeros((600, 784)))
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        bench.run(parsed("step", *words))
+
+
+def test_a_users_images_are_those_of_the_networks_that_take_them(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (500, 32, 32, 3), dtype=np.uint8)
+    np.savez(tmp_path / "images.npz", X_train=images)
+    loaded = bench.load_images(tmp_path / "images.npz")
+    for network, shape in (("wide", (500, 3072)), ("convnet", (500, 32, 32, 3))):
+        X, _ = contenders.PROBLEMS[network].samples(loaded[network])
+        assert X.dtype == np.float32
+        np.testing.assert_allclose(X, images.reshape(shape) / 255, rtol=1e-6)
+
+
+def results(folder, what, *words):
+    """Run the command as a user would and return what it wrote."""
+    assert bench.run(parsed(what, "--rounds", "1", "--threads", "1", "--output", str(folder), *words)) == 0
+    assert (folder / f"{what}.png").stat().st_size > 5000
+    return json.loads((folder / f"{what}.json").read_text()), (folder / f"{what}.txt").read_text()
+
+
+def test_a_step_is_measured_and_written_down(tmp_path):
+    record, text = results(tmp_path, "step", "--network", "small", "--contender", "BackProp", "ProxProp exact")
+    assert [row["contender"] for row in record["rows"]] == ["BackProp", "ProxProp exact"]
+    assert record["machine"]["threads"] == "1"
+    assert record["command"] == ("minilift bench step --network small --contender BackProp 'ProxProp exact' "
+                                 "--rounds 1 --threads 1")
+    for row in record["rows"]:
+        assert row["limit"]["median"] > 0
+        assert row["share"]["median"] == pytest.approx(row["limit"]["median"] / row["seconds"]["median"])
+    assert record["machine"]["processor"] in text
+
+
+def test_a_busy_machine_is_said_to_be_one():
+    assert not bench.busy({"load before": [0.4, 0, 0], "cores": 2})
+    assert "not to be relied on" in bench.busy({"load before": [1.4, 0, 0], "cores": 2})[0]
+    assert not bench.busy({"load before": None, "cores": 2}), "where the system does not tell"
+
+
+def test_a_step_is_taken_apart(tmp_path):
+    record, text = results(tmp_path, "profile", "--network", "small")
+    rows = {row["contender"]: row for row in record["rows"]}
+    assert list(rows) == ["checks of the batch", "forward pass", "loss", "backward sweep", "optimizer"]
+    with_products = [name for name, row in rows.items() if row["limit"]["median"] > 0]
+    assert with_products == ["forward pass", "backward sweep"]
+    parts = sum(row["seconds"]["median"] for row in rows.values())
+    assert f"{parts * 1e3:.3f}" in text, "the sum stands below the parts"
+    assert parts > sum(row["limit"]["median"] for row in rows.values())
+
+
+def test_memory_is_that_of_a_process_of_its_own(tmp_path):
+    ballast = np.ones(4 * 10**7)  # 320 MB in this process must not count in the other
+    record, _ = results(tmp_path, "memory", "--network", "small", "--contender", "BackProp")
+    assert 1e7 < record["rows"][0]["bytes"] < ballast.nbytes / 2
+
+
+def test_import_tells_what_is_loaded(tmp_path):
+    record, text = results(tmp_path, "import")
+    rows = {row["contender"]: row for row in record["rows"]}
+    assert rows["minilift"]["seconds"]["median"] >= 0.5 * rows["numpy"]["seconds"]["median"]
+    assert not rows["minilift"]["heavy"]
+    assert " ms, minilift." in text
+
+
+@pytest.mark.slow
+def test_solve_and_scale_are_measured_and_written_down(tmp_path, monkeypatch):
+    for name, small in (("SIZES", (8, 16)), ("BASE", {"rows": 8, "n_in": 8, "n_out": 4}),
+                        ("SCALES", {"batch": ((10, 20), lambda n: Problem("", (8, 8, 4), "relu", n))})):
+        monkeypatch.setattr(bench, name, small)
+    options = {**bench.checked_options(parsed("solve", "--rounds", "1")), "output": str(tmp_path)}
+    for what in ("solve", "scale"):  # in this process, which has the small sizes
+        bench.measure({**options, "what": what})
+        assert (tmp_path / f"{what}.png").stat().st_size > 5000
+    solve, scale = (json.loads((tmp_path / f"{what}.json").read_text())["rows"] for what in ("solve", "scale"))
+    assert len(solve) == 3 * 2 * 4
+    assert {row["contender"] for row in scale} >= {"BackProp", "ProxProp exact"}
+    assert all(row["bytes"] > 0 for row in scale if row["contender"] in contenders.METHODS)

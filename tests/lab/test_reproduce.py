@@ -1,0 +1,323 @@
+"""`minilift reproduce`: runs are done once and taken up where they stopped, and verdicts say what the numbers say."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minilift import cli
+from minilift.lab import bench, experiments, reproduce
+from minilift.lab.experiments import EXPERIMENTS, Job, Results, Setting, final_loss
+from minilift.lab.results import section, with_section
+from minilift.support.files import read_npz
+from minilift.training.history import Divergence, History
+
+TINY = {"samples": 120, "epochs": 2, "seeds": 1, "progress": False}
+
+
+def options(folder, experiment="proxprop-fig2", **changes):
+    setting = {**EXPERIMENTS[experiment].settings["small"].__dict__, "samples": 120, "epochs": 4, "seeds": 1, **changes}
+    (folder / "runs").mkdir(parents=True, exist_ok=True)
+    return {"experiment": experiment, "setting": setting, "folder": str(folder), "data": None, "backend": "numpy",
+            "threads": 1, "checkpoint every": 1}
+
+
+def record(label, step, losses, seed=0, data="digits", diverged=False, seconds=None, **more):
+    """Return the record of a run with these training losses, epoch 0 first."""
+    history = History(label)
+    for epoch, loss in enumerate(losses):
+        time = epoch if seconds is None else seconds[epoch]
+        history.append({"epoch": epoch, "seconds": float(time), "train_loss": loss, "val_accuracy": 0.5})
+    if diverged:
+        history.diverged = Divergence(1, 1, None, "the loss of a batch is nan")
+    return {"data": data, "label": label, "step": step, "seed": seed, "test_loss": 1.0, "test_accuracy": 0.5,
+            "history": history, **more}
+
+
+def results(experiment, records):
+    return Results(EXPERIMENTS[experiment], EXPERIMENTS[experiment].settings["small"], records)
+
+
+# ---- runs
+
+
+def test_an_interrupted_run_continues_where_it_stopped_and_ends_as_an_uninterrupted_one(tmp_path):
+    job = Job("digits", "cg3", 1.0, 0)
+    whole = reproduce.run_job(options(tmp_path / "whole"), job)
+
+    def interrupt(row, net, history):
+        if row["epoch"] == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        reproduce.run_job(options(tmp_path / "parts"), job, interrupt)
+    checkpoint = tmp_path / "parts" / "runs" / f"{job.key}.npz"
+    assert "about" in read_npz(checkpoint)
+    epochs = []
+    rest = reproduce.run_job(options(tmp_path / "parts"), job, lambda row, net, history: epochs.append(row["epoch"]))
+    assert epochs == [3, 4], "two epochs were done already"
+    for column in ("train_loss", "val_loss", "val_accuracy", "batch_loss"):
+        np.testing.assert_array_equal(rest["history"][column], whole["history"][column])
+    assert rest["test_accuracy"] == whole["test_accuracy"]
+    assert not checkpoint.exists()
+
+
+def test_finished_runs_are_not_done_again(tmp_path, monkeypatch):
+    first = reproduce.reproduce("proxprop-fig2", folder=tmp_path, **TINY)
+
+    def forbidden(*arguments, **more):
+        raise AssertionError("a finished run was done again")
+
+    monkeypatch.setattr(reproduce, "fit", forbidden)
+    again = reproduce.reproduce("proxprop-fig2", folder=tmp_path, **TINY)
+    assert [final_loss(one) for one in again.records] == [final_loss(one) for one in first.records]
+
+
+def test_runs_in_parallel_give_what_runs_in_turn_give(tmp_path):
+    pytest.importorskip("joblib")
+    alone = reproduce.reproduce("proxprop-fig2", folder=tmp_path / "1", **TINY)
+    both = reproduce.reproduce("proxprop-fig2", folder=tmp_path / "2", jobs=2, **TINY)
+    for one, other in zip(alone.records, both.records, strict=True):
+        assert (one["label"], one["step"], one["seed"]) == (other["label"], other["step"], other["seed"])
+        np.testing.assert_allclose(one["history"]["train_loss"], other["history"]["train_loss"], rtol=1e-4)
+
+
+def test_another_joblib_backend_serves(tmp_path):
+    joblib = pytest.importorskip("joblib")
+    with joblib.parallel_config("threading"):
+        found = reproduce.reproduce("proxprop-fig2", folder=tmp_path, jobs=2, **TINY)
+    assert found.labels == ["backprop", "proxprop", "cg3", "cg5", "cg10"]
+
+
+def test_a_folder_with_other_settings_is_refused(tmp_path):
+    reproduce.claim_folder(tmp_path, {**options(tmp_path), "scale": "small"})
+    with pytest.raises(ValueError, match=r"other settings \(setting, data differ.*--output"):
+        reproduce.claim_folder(tmp_path, {**options(tmp_path, samples=130), "scale": "small"})
+
+
+def test_the_step_size_is_tuned_with_one_seed_and_the_best_one_runs_with_all(tmp_path, monkeypatch):
+    monkeypatch.setattr(experiments, "GRID", (1.0, 0.1))
+    found = reproduce.reproduce("sibp-mnist", folder=tmp_path, **{**TINY, "seeds": 3, "epochs": 1})
+    for label in ("backprop", "semi-implicit"):
+        assert len(found.select(label=label, seed=0)) == 2
+        best = min(found.select(label=label, seed=0), key=final_loss)["step"]
+        assert {one["step"] for seed in (1, 2) for one in found.select(label=label, seed=seed)} == {best}
+        assert [one["seed"] for one in found.chosen("digits", label)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("scale", experiments.SCALES)
+def test_every_method_has_as_many_step_sizes_as_the_others(name, scale):
+    plan = EXPERIMENTS[name]
+    labels = [variant.label for variant in plan.variants(plan.settings[scale])]
+    assert len({labels.count(label) for label in labels}) == 1 + (name == "none")
+    assert len(set(labels)) >= 2
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_variant_can_be_made_and_takes_a_finite_step(name, tmp_path):
+    plan = EXPERIMENTS[name]
+    setting = plan.settings["small"]
+    data = reproduce.load_data(name, setting.data[0], 100, None)
+    for variant in plan.variants(setting)[::3]:
+        net = plan.network(setting, data, 0, "numpy")
+        method, optimizer = variant.method(), variant.optimizer()
+        loss, directions = method.direction(net, data.X_train[:50], data.y_train[:50])
+        optimizer.step(net.parameters, directions)
+        assert math.isfinite(loss)
+
+
+# ---- the papers' settings
+
+
+def test_the_papers_networks_are_the_defaults():
+    fake = type("", (), {"X_train": np.zeros((1, 784), np.float32), "n_classes": 10})
+    net = experiments.autoencoder(EXPERIMENTS["locoprop-autoencoder"].settings["paper"], fake, 0, "numpy")
+    assert [theta.shape[0] - 1 for theta in net.parameters] == [784, 1000, 500, 250, 30, 250, 500, 1000]
+    assert [repr(sigma) for sigma in net.sigma[1:]] == ["Tanh()"] * 3 + ["Identity()"] + ["Tanh()"] * 3
+    fake.X_train = np.zeros((1, 3072), np.float32)
+    net = experiments.classifier(EXPERIMENTS["proxprop-table1"].settings["paper"], fake, 0, "numpy")
+    assert [theta.shape for theta in net.parameters] == [(3073, 4000), (4001, 1000), (1001, 4000), (4001, 10)]
+    assert {len(row) for row in experiments.TABLE1.values()} == {len(experiments.TABLE1_STEPS)}
+
+
+# ---- verdicts
+
+
+def test_the_papers_own_table_1_upholds_its_claims():
+    records = []
+    for label, row in experiments.TABLE1.items():
+        for step, loss in zip(experiments.TABLE1_STEPS, row):
+            records.append(record(label, step, [2.3] if loss is None else [2.3, loss], diverged=loss is None))
+    records += [{**one, "label": "proxprop"} for one in records if one["label"] == "cg5"]
+    found = experiments.table1_claims(results("proxprop-table1", records))
+    assert [one.verdict for one in found] == ["holds (1 of 1 seeds)"] * 4
+    assert found[0].numbers == "10 against 0.1"
+    assert found[1].numbers == "0.0003 against 0.091"
+    same = [record(label, step, [2.3, 0.5]) for label in ("backprop", "cg1", "proxprop") for step in (1, 0.1)]
+    assert all(one.verdict.startswith("fails") for one in experiments.table1_claims(results("proxprop-table1", same)))
+
+
+def test_a_verdict_is_unclear_when_seeds_disagree():
+    assert experiments.verdict("x", [True, True], "").verdict == "holds (2 of 2 seeds)"
+    assert experiments.verdict("x", [True, False], "").verdict == "unclear (1 of 2 seeds)"
+    assert experiments.verdict("x", [False, False], "").verdict == "fails (0 of 2 seeds)"
+
+
+def test_a_win_over_a_method_tuned_to_the_edge_of_its_grid_is_unclear():
+    def runs(best):
+        return results("sibp-mnist", [record("semi-implicit", 1, [2.3, 0.1])] + [
+            record("backprop", step, [2.3, 0.5 if step == best else 1.0]) for step in (10, 1, 0.1)])
+    assert experiments.against_backprop(runs(1))[0].verdict == "holds (1 of 1 seeds)"
+    assert experiments.against_backprop(runs(10))[0].verdict.startswith("unclear (holds")
+
+
+def test_losses_are_compared_at_equal_times():
+    slow = record("semi-implicit", 1, [2.0, 1.0, 0.0], seconds=[0, 10, 20])
+    fast = record("backprop", 1, [2.0, 1.5, 1.2], seconds=[0, 1, 2])
+    assert experiments.loss_after(5, slow) == 1.5
+    at_end, at_time = experiments.against_backprop(results("sibp-mnist", [fast, slow]))
+    assert at_end.verdict.startswith("holds")
+    assert at_time.verdict.startswith("fails")
+    assert "after 2 s: 1.8 against 1.2" in f"{at_time.claim}: {at_time.numbers}"
+
+
+def test_divergence_is_a_result():
+    diverged = record("backprop", 1, [2.3], diverged=True)
+    assert final_loss(diverged) == math.inf
+    assert experiments.text(math.inf) == "-"
+    above = record("backprop", 1, [2.3, 77.9])
+    assert experiments.text(final_loss(above)) == "77.9"
+    assert not experiments.trains(diverged)
+    assert not experiments.trains(above)
+    assert experiments.trains(record("backprop", 1, [2.3, 0.3]))
+
+
+# ---- files
+
+
+def test_results_are_written_as_json_and_csv_with_all_that_is_needed_to_believe_them(tmp_path):
+    found = reproduce.reproduce("proxprop-fig2", folder=tmp_path, **TINY)
+    about = json.loads((tmp_path / "results.json").read_text())
+    assert about["command"] == "minilift reproduce proxprop-fig2 --scale small --seeds 1 --epochs 2 --samples 120"
+    assert {"numpy", "minilift"} <= set(about["machine"]["versions"])
+    assert {"commit", "date", "processor", "blas", "threads"} <= set(about["machine"])
+    assert [run["seed"] for run in about["runs"]] == [0] * 5
+    assert about["runs"][0]["curve"][-1] == pytest.approx(found.records[0]["history"]["train_loss"][-1], rel=1e-4)
+    lines = (tmp_path / "results.csv").read_text().splitlines()
+    assert len(lines) == 6
+    assert lines[0].startswith("data,label,step,seed,status,epochs,seconds,train_loss")
+    report = (tmp_path / "results.txt").read_text()
+    assert all(one["claim"] in report for one in about["verdicts"])
+    assert (tmp_path / "digits.png").stat().st_size > 10_000
+
+
+def test_a_users_file_takes_the_place_of_the_data(tmp_path):
+    rng, path = np.random.default_rng(0), tmp_path / "mine.npz"
+    X, y = rng.integers(0, 256, (60, 6, 6, 1), dtype=np.uint8), rng.integers(0, 3, 60)
+    np.savez(path, X_train=X[:50], y_train=y[:50], X_test=X[50:], y_test=y[50:])
+    data = reproduce.load_data("proxprop-fig2", "mine", 40, str(path))
+    assert data.X_train.shape == (40, 36)
+    assert data.image_shape == (6, 6, 1)
+    assert data.n_classes == 3
+    np.testing.assert_array_equal(data.X_test, X[50:].reshape(10, 36).astype(np.float32) / 255)
+    found = reproduce.reproduce("proxprop-fig3", folder=tmp_path / "r", data=path, **{**TINY, "epochs": 1})
+    assert found.data == ["mine"]
+    np.savez(path, X_train=X, y_train=y)
+    with pytest.raises(ValueError, match="has no X_test; it holds X_train, y_train"):
+        reproduce.read_data(path)
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["proxprop-tabel1"], "did you mean 'proxprop-table1'"),
+    (["sibp-mnist", "--scale", "smal"], "did you mean 'small'"),
+    (["sibp-mnist", "--seeds", "0"], "--seeds must be at least 1"),
+    (["sibp-mnist", "--backend", "numpi"], "did you mean 'numpy'"),
+    (["sibp-mnist", "--data", "no-such.npz"], "no-such.npz")])
+def test_a_users_mistake_is_one_line_and_exit_code_2(words, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["reproduce", *words]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+
+
+# ---- the README
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """Return a folder as data/results is: the files of one experiment and of one benchmark, a figure."""
+    folder = tmp_path / "data" / "results"
+    reproduce.reproduce("proxprop-fig2", folder=tmp_path / "run", **TINY)
+    folder.mkdir(parents=True)
+    (tmp_path / "run" / "results.json").rename(folder / "fig2.json")
+    (tmp_path / "run" / "digits.png").rename(folder / "fig2-digits.png")
+    times = {"BackProp": [0.1], "PyTorch": [0.2]}
+    rows = [bench.step_row("small", name, times, {name: np.array([0.05])}) for name in times]
+    about = {"command": "minilift bench step --rounds 1", "machine": bench.machine(), "rows": rows}
+    (folder / "step.json").write_text(json.dumps(about))
+    return folder
+
+
+def test_the_readme_is_renewed_from_the_files_that_are_kept(kept, capsys):
+    readme = kept.parent.parent / "README.md"
+    readme.write_text("before\n<!-- results:begin -->\nold\n<!-- results:end -->\nafter\n")
+    assert cli.main(["reproduce", "--write", str(readme)]) == 0
+    text = readme.read_text()
+    assert text.startswith("before\n<!-- results:begin -->\n### Time of a training step")
+    assert text.endswith("<!-- results:end -->\nafter\n")
+    assert "old" not in text
+    assert "| BackProp | 100 (100–100) | – | 0.50 (0.50–0.50) | 50.0 (50.0–50.0) | 0.50 (0.50–0.50) |" in text
+    assert "`minilift reproduce proxprop-fig2 --scale small --seeds 1 --epochs 2 --samples 120`" in text
+    assert "](data/results/fig2-digits.png)" in text
+    assert "proxprop below backprop in training loss, at the end" in text
+    assert with_section(text, section(kept)) == text
+    readme.write_text("no marks")
+    assert cli.main(["reproduce", "--write", str(readme)]) == 2
+    assert "results:begin" in capsys.readouterr().err
+
+
+def test_our_readme_says_what_the_kept_files_say():
+    root = Path(__file__).resolve().parent.parent.parent
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    current = with_section(readme, section(root / "data" / "results"))
+    assert current == readme, "renew it with: minilift reproduce --write README.md"
+
+
+@pytest.mark.slow
+def test_a_small_experiment_from_the_command_line(tmp_path, capsys):
+    words = ["reproduce", "locoprop-autoencoder", "--epochs", "2", "--samples", "100", "--seeds", "1",
+             "--output", str(tmp_path / "r")]
+    assert cli.main(words) == 0
+    out = capsys.readouterr().out
+    assert "locoprop-m" in out
+    assert "step sizes tried: backprop:sgd 1, 0.316, 0.1, 0.0316, 0.01, 0.00316, 0.001" in out
+    assert "the best of backprop:sgd, backprop:momentum, backprop:adam, backprop:rmsprop" in out
+
+
+def test_a_setting_survives_the_way_through_json():
+    setting = EXPERIMENTS["proxprop-table1"].settings["paper"]
+    again = Setting(**json.loads(json.dumps(setting.__dict__)))
+    assert [again.epochs, again.batch, again.seeds, list(again.widths)] == [50, 500, 1, [4000, 1000, 4000]]
+
+
+def test_at_equal_seconds_backprop_runs_as_long_as_locoprop_with_a_schedule_made_for_it():
+    plan = EXPERIMENTS["locoprop-autoencoder"]
+    variants = plan.variants(plan.settings["small"])
+    short, long = ([v for v in variants if v.label == label] for label in ("backprop:adam", "backprop:adam long"))
+    assert [v.step for v in short] == [v.step for v in long]
+    assert {v.times for v in short} == {1}
+    assert {v.times for v in long} == {experiments.LONG}
+    epochs = plan.settings["small"].epochs
+    assert short[0].optimizer().lr(epochs - 1) < long[0].optimizer().lr(epochs - 1), "the long one is at its start"
+    records = [record("locoprop-m", 1, [9.0, 1.0], seconds=[0, 7]), record("locoprop-s", 1, [9.0, 8.0])]
+    for name in experiments.FIRST_ORDER:
+        records += [record(f"backprop:{name}", 1, [9.0, 2.0]),
+                    record(f"backprop:{name} long", 1, [9.0, 0.5], seconds=[0, 7])]
+    m_epochs, m_seconds, *_ = plan.claims(results("locoprop-autoencoder", records))
+    assert m_epochs.verdict.startswith("holds"), m_epochs
+    assert m_seconds.verdict.startswith("fails"), "long runs were lower at that time"
+    assert "after 7 s: 1 against 0.5" in f"{m_seconds.claim}: {m_seconds.numbers}"

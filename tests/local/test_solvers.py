@@ -1,0 +1,164 @@
+"""The damped least-squares step, direct and by conjugate gradients, on either side, against dense ones."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from conftest import read_only
+from hypothesis import given
+from hypothesis import strategies as st
+from laws import (
+    assert_close,
+    assert_conjugate_gradients,
+    assert_direct_solve,
+    assert_residual_is_honest,
+    dense_step,
+    norm,
+    stacked,
+)
+
+from minilift.layers.gram import Gram
+from minilift.local.solvers import conjugate_gradients, damped_objective, damped_solve
+from minilift.support.backend import spd_inverse
+
+seeds, dampings = st.integers(0, 2**32 - 1), st.sampled_from([1e-3, 0.1, 1.0, 20.0])
+
+
+def drawn(seed, dead):
+    rng = np.random.default_rng(seed)
+    samples, n_in, n_out = rng.integers(1, [13, 10, 6])
+    a, g = rng.standard_normal((samples, n_in)), rng.standard_normal((samples, n_out))
+    if dead:
+        a[:, 0], g[:, 0] = 0, 0
+    return read_only(a), read_only(g), rng
+
+
+@given(seeds, dampings, st.booleans())
+def test_direct_solve(seed, damping, dead):
+    a, g, rng = drawn(seed, dead)
+    assert_direct_solve(damped_solve, a, g, damping, rng)
+
+
+@given(seeds, dampings, st.booleans())
+def test_conjugate_gradients(seed, damping, dead):
+    a, g, _ = drawn(seed, dead)
+    assert_conjugate_gradients(conjugate_gradients, a, g, damping)
+
+
+@given(seeds, dampings, st.integers(1, 6))
+def test_both_sides_agree(seed, damping, steps):
+    a, g, _ = drawn(seed, dead=False)
+    sample, parameter = Gram(a, side="sample"), Gram(a, side="parameter")
+    one, other = (damped_solve(gram, g, damping).value for gram in (sample, parameter))
+    assert_close("exact", one, other, 1e-9)
+    few = min(steps, len(a), a.shape[1] + 1)  # beyond the rank both have only noise left
+    for joint in (False, True):
+        one, other = (conjugate_gradients(gram, g, damping, few, joint=joint) for gram in (sample, parameter))
+        # CG forgets its starting digits at the rate of the conditioning: hold it to what it minimises
+        objectives = [damped_objective(a, g, damping, s.value) for s in (one, other)]
+        assert objectives[0] == pytest.approx(objectives[1], rel=1e-8)
+
+
+@given(seeds, dampings, st.booleans())
+def test_each_step_of_conjugate_gradients_lowers_the_objective(seed, damping, joint):
+    a, g, _ = drawn(seed, dead=False)
+    gram = Gram(a)
+    values = [conjugate_gradients(gram, g, damping, k, joint=joint).value for k in range(1, 8)]
+    objectives = [damped_objective(a, g, damping, np.zeros_like(values[0]))]
+    objectives += [damped_objective(a, g, damping, d) for d in values]
+    least = damped_objective(a, g, damping, dense_step(a, g, damping))
+    slack = 1e-12 * objectives[0]
+    assert all(after <= before + slack for before, after in pairwise(objectives))
+    assert objectives[-1] >= least - slack
+
+
+@given(seeds, dampings)
+def test_first_step_is_the_gradient_with_an_exact_line_search(seed, damping):
+    a, g, _ = drawn(seed, dead=False)
+    gradient = stacked(a).T @ g
+    d = conjugate_gradients(Gram(a), g, damping, 1).value
+    lengths = (d * gradient).sum(axis=0) / (gradient * gradient).sum(axis=0)
+    assert_close("direction", d, lengths * gradient, 1e-10)
+    for factor in (0.99, 1.01):
+        assert damped_objective(a, g, damping, d) <= damped_objective(a, g, damping, factor * d)
+    joint = conjugate_gradients(Gram(a), g, damping, 1, joint=True).value
+    ratio = (joint * gradient).sum() / (gradient * gradient).sum()
+    assert_close("one length for all units", joint, ratio * gradient, 1e-10)
+
+
+def test_one_unit_is_its_own_problem(rng):
+    a, g = rng.standard_normal((8, 4)), rng.standard_normal((8, 3))
+    together = conjugate_gradients(Gram(a), g, 0.5, 3).value
+    for j in range(3):
+        alone = conjugate_gradients(Gram(a), g[:, [j]], 0.5, 3).value
+        assert_close(f"unit {j}", together[:, [j]], alone, 1e-12)
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_no_signal_no_step(rng, joint):
+    a, g = rng.standard_normal((5, 3)), np.zeros((5, 2))
+    for solution in (damped_solve(Gram(a), g, 1.0), conjugate_gradients(Gram(a), g, 1.0, 3, joint=joint)):
+        assert not solution.value.any()
+        assert not solution.residual.any()
+
+
+@pytest.mark.parametrize("side", ["sample", "parameter"])
+@pytest.mark.parametrize("damping", [1e-2, 1.0])
+def test_float32_solves_for_the_difference(rng, side, damping):
+    """Data with large means and a small signal: new parameters minus old ones would be lost in float32."""
+    a = (5 + rng.standard_normal((40, 30))).astype(np.float32)
+    g = (1e-4 * rng.standard_normal((40, 6))).astype(np.float32)
+    exact = dense_step(a.astype(np.float64), g.astype(np.float64), damping)
+    solution = damped_solve(Gram(a, side=side), g, damping)
+    assert solution.value.dtype == np.float32
+    assert_close("float32", solution.value, exact, 2e-3)
+    cg = conjugate_gradients(Gram(a, side=side), g, damping, 3)
+    reference = conjugate_gradients(Gram(a.astype(np.float64), side=side), g.astype(np.float64), damping, 3)
+    assert cg.value.dtype == np.float32
+    assert_close("cg3 in float32", cg.value, reference.value, 2e-3)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-6), (np.float32, 1e-2)])
+@pytest.mark.parametrize("side", ["sample", "parameter"])
+@pytest.mark.parametrize("rank", [1, 3])
+def test_steps_after_convergence_do_no_harm(rng, rank, side, dtype, tolerance):
+    """Samples that repeat leave K a null space, where ⟨R, KR⟩ is rounding: noise over noise must not be a step."""
+    a = np.repeat(rng.standard_normal((rank, 6)), 12 // rank, axis=0).astype(dtype)
+    g = rng.standard_normal((12, 300)).astype(dtype)
+    exact = dense_step(a.astype(np.float64), g.astype(np.float64), 1.0)
+    for steps in (6, 10, 20, 40):
+        d = conjugate_gradients(Gram(a, side=side), g, 1.0, steps).value
+        assert_close(f"{steps} steps", d, exact, tolerance)
+
+
+def test_residual_tells_few_steps_from_many(rng):
+    a, g = read_only(rng.standard_normal((12, 8))), read_only(rng.standard_normal((12, 4)))
+    residuals = []
+    for steps in (1, 3, 8, 20):
+        solution = conjugate_gradients(Gram(a), g, 0.1, steps)
+        assert solution.steps == steps
+        assert_residual_is_honest(solution, a, g, 0.1)
+        residuals.append(norm(solution.residual))
+    assert residuals[0] > 1e-2
+    assert residuals[-1] < 1e-10
+    assert damped_solve(Gram(a), g, 0.1).steps == 0
+
+
+@given(seeds, st.integers(1, 8), st.sampled_from([1e-6, 1.0, 1e6]))
+def test_small_inverse(seed, n, scale):
+    rng = np.random.default_rng(seed)
+    b = rng.standard_normal((n, n))
+    matrix = read_only(scale * (b @ b.T + np.eye(n)))
+    assert_close("inverse", spd_inverse(matrix) @ matrix, np.eye(n), 1e-10)
+    assert spd_inverse(matrix.astype(np.float32)).dtype == np.float64
+
+
+@pytest.mark.parametrize("matrix", [np.diag([1.0, -1]), np.ones((2, 2)), np.array([[1.0, 2], [2, 1]])])
+def test_a_matrix_that_is_not_positive_definite_is_an_error(matrix):
+    with pytest.raises(ArithmeticError, match="2×2 matrix that should be positive definite is not"):
+        spd_inverse(matrix)
+
+
+def test_divergence_is_passed_on_as_nan():
+    assert np.isnan(spd_inverse(np.array([[np.nan, 0], [0, 1.0]]))).all()
+    assert np.isnan(spd_inverse(np.array([[np.inf, 0], [0, 1.0]]))).all()
