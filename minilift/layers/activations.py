@@ -44,6 +44,7 @@ class Activation(Transfer):
 
     elementwise = True
     range = (-math.inf, math.inf)  # the interval whose closure holds the values of σ
+    closed = False  # whether its ends are values of σ too
 
     def forward(self, z):
         r"""Return :math:`\sigma(z)`, the shape of z."""
@@ -98,6 +99,7 @@ class ReLU(Activation):
     r"""σ(z) = max(z, 0), σ'(0) = 0, F(z) = max(z, 0)²/2, range [0, ∞)."""
 
     range = (0.0, math.inf)
+    closed = True
 
     def forward(self, z):
         xp = array_module(z)
@@ -210,6 +212,7 @@ class Softmax(Activation):
     """
 
     elementwise = False
+    range = (0.0, 1.0)
 
     def forward(self, z):
         xp = array_module(z)

@@ -160,12 +160,26 @@ class PatchGram(Gram):
     side = "parameter"
 
     def __init__(self, phi, a, bias=True):
-        self.phi, self.a, self.bias = phi, a, bias
+        self.phi, self.a, self.bias, self.xp = phi, a, bias, array_module(a)
 
     @cached_property
     def matrix(self):
         """The patches' C, formed when first asked for."""
         return patch_gram(self.phi, self.a, self.bias)
+
+    def in_double(self):
+        """Return the same operator for the images in float64."""
+        return PatchGram(self.phi, self.a.astype(np.float64), self.bias)
+
+    def singular(self):
+        """Return singular values and right vectors of the patch matrix, by QR of one block of images after the other."""
+        xp, r = self.xp, self.xp.empty((0, self.coordinates), self.a.dtype)
+        for images in blocks(self.a, self.phi.kernel**2):
+            patches = self.phi.rows(self.a[images])
+            ones = xp.ones((len(patches), int(self.bias)), self.a.dtype)
+            r = xp.linalg.qr(xp.concatenate([r, xp.concatenate([patches, ones], axis=1)]), mode="r")
+        _, values, right = xp.linalg.svd(r, full_matrices=False)
+        return values, right.T, None
 
     @property
     def coordinates(self):
@@ -175,7 +189,7 @@ class PatchGram(Gram):
     def apply(self, d):
         r"""Return :math:`\tilde P d`, the change of z along the step d in θ, as a matrix (rows, c_out)."""
         if not self.bias:
-            d = array_module(d).pad(d, ((0, 1), (0, 0)))
+            d = self.xp.pad(d, ((0, 1), (0, 0)))
         return self.phi.forward(d, self.a).reshape(-1, d.shape[1])
 
     def adjoint(self, g):

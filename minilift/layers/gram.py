@@ -22,7 +22,7 @@ class Gram:
     term around the old θ. So its solution, and each iterate on the way, is θ plus :math:`\tilde A^T U` with U of
     shape (rows, n_out). On the *sample* side the unknown is that U and the operator
     :math:`K = \tilde A\tilde A^T`; on the *parameter* side it is the step in θ and :math:`C = \tilde A^T\tilde A`.
-    Solvers are written once, for `matrix`, with `lower`, `lift` and `weigh` to pass between the two.
+    Solvers are written once, for both: `lower` and `lift` pass between θ and coordinates, `inner` is that of θ.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class Gram:
     """
 
     def __init__(self, a, side=None, bias=True):
-        self.a, self.bias = a, bias
+        self.a, self.bias, self.xp = a, bias, array_module(a)
         rows, n_in = a.shape
         if side is None:
             side = "sample" if rows <= n_in + bias else "parameter"
@@ -58,14 +58,24 @@ class Gram:
         return self.matrix.astype(self.a.dtype)
 
     @cached_property
-    def bound(self):
-        """The largest absolute row sum of the operator, a bound of its norm."""
-        return abs(self.operator).sum(axis=0).max()
+    def rounding(self):
+        """What rounding makes of ⟨u, Ku⟩ for u of norm 1: some units of rounding of the largest absolute row sum."""
+        return 4 * np.finfo(self.a.dtype).eps * abs(self.operator).sum(axis=0).max()
 
     @property
     def coordinates(self):
         """Number of coordinates of one output unit: rows, or parameters."""
         return self.a.shape[0] if self.side == "sample" else self.a.shape[1] + self.bias
+
+    def in_double(self):
+        """Return the same operator for the activations in float64."""
+        return Gram(self.a.astype(np.float64), self.side, self.bias)
+
+    def singular(self):
+        r"""Return singular values (r,) and right vectors V (n_in + 1, r) of :math:`\tilde A`, and :math:`\tilde AV`."""
+        full = self.xp.concatenate([self.a, self.xp.ones((len(self.a), int(self.bias)), self.a.dtype)], axis=1)
+        left, values, right = self.xp.linalg.svd(full, full_matrices=False)
+        return values, right.T, left * values
 
     def lower(self, g):
         r"""Return the coordinates of :math:`\tilde A^T g`: g itself on the sample side."""
@@ -75,32 +85,32 @@ class Gram:
         r"""Return the step in θ with coordinates u: :math:`\tilde A^T u` on the sample side."""
         return self.adjoint(u) if self.side == "sample" else u
 
-    def solve(self, inverse, g):
-        r"""Return the step :math:`\tilde A^TK^{-1}g`, or :math:`C^{-1}\tilde A^Tg`, cheaper product first."""
-        if self.side == "parameter" or self.a.shape[1] >= g.shape[1]:
-            return self.lift(inverse @ self.lower(g))
+    def solve(self, inverse, q):
+        r"""Return the step with coordinates ``inverse @ q``, the cheaper product first."""
+        if self.side == "parameter" or self.a.shape[1] >= q.shape[1]:
+            return self.lift(inverse @ q)
         solved = inverse @ self.a
-        return stacked_product(solved, g, ones=inverse.sum(axis=0)) if self.bias else solved.T @ g
+        return stacked_product(solved, q, ones=inverse.sum(axis=0)) if self.bias else solved.T @ q
 
-    def weigh(self, u, gram_u):
-        r"""Return w such that ⟨w, v⟩ is the inner product in θ of the steps with coordinates u and v.
+    def inner(self, u, gram_u, v):
+        r"""Return the inner product in θ of the steps with coordinates u and v, of each output unit, shape (n_out,).
 
-        On the sample side :math:`\langle\tilde A^Tu, \tilde A^Tv\rangle = \langle Ku, v\rangle`, and Ku is known
-        to those who ask (`gram_u`); on the parameter side it is u.
+        On the sample side it is :math:`\langle\tilde A^Tu, \tilde A^Tv\rangle = \langle Ku, v\rangle`, and whoever asks
+        knows Ku (`gram_u`).
         """
-        return gram_u if self.side == "sample" else u
+        return self.xp.einsum("ij,ij->j", gram_u if self.side == "sample" else u, v)
 
-    def squared_norm(self, u, gram_u, total):
-        r"""Return the squared norm in θ of the step with coordinates u, summed by `total` (over columns, or all).
+    def squared_norm(self, u, gram_u):
+        r"""Return the squared norm in θ of the step with coordinates u, of each output unit, shape (n_out,).
 
-        On the sample side it is ⟨u, Ku⟩, which for u near the null space of K is made of rounding alone, of the size of
-        ‖K‖‖u‖²: then 0 is returned, so that no solver divides noise by noise.
+        On the sample side it is ⟨u, Ku⟩. For u near the null space of K this is made of rounding alone: then 0 is
+        returned, so that no solver divides noise by noise.
         """
-        square = total(u, self.weigh(u, gram_u))
+        square = self.inner(u, gram_u, u)
         if self.side == "parameter":
             return square
-        rounding = 4 * np.finfo(u.dtype).eps * self.bound * total(u, u)
-        return array_module(u).where(square > rounding, square, 0).astype(u.dtype)
+        noise = self.rounding * self.xp.einsum("ij,ij->j", u, u)
+        return self.xp.where(square > noise, square, 0).astype(u.dtype)
 
     def output_change(self, u):
         r"""Return the change of z along the step with coordinates u: Ku on the sample side, Ãu on the other."""
@@ -113,6 +123,82 @@ class Gram:
     def adjoint(self, g):
         r"""Return :math:`\tilde A^T g`."""
         return stacked_product(self.a, g) if self.bias else self.a.T @ g
+
+
+class PrincipalAxes(Gram):
+    r"""A Gram operator in float64, in coordinates v along the principal axes of the data.
+
+    With the orthonormal eigenvectors V of :math:`\tilde A^T\tilde A` and their eigenvalues s > 0 a step is D = Vv. So
+    its norm is that of v, and the operator is diag s. A step that fits data has no other part.
+
+    Parameters
+    ----------
+    gram : Gram
+        Of activations in any dtype.
+    damping : float
+        β, which the caller adds to s. Where rounding of the squares in `matrix` would be seen beside s + β, V and s
+        come from the singular values of :math:`\tilde A` itself, at several times the cost. Without damping, axes along
+        which the data do not reach beyond their own rounding are left out, as in a pseudo-inverse.
+
+    Attributes
+    ----------
+    values : array (r, 1)
+        Eigenvalues s.
+    axes : array (n_in + 1, r)
+        V.
+
+    Raises
+    ------
+    ArithmeticError
+        If the activations are not finite, or too large to be squared.
+    """
+
+    side = "parameter"
+
+    def __init__(self, gram, damping):
+        self.gram = gram.in_double()
+        self.a, self.xp = self.gram.a, gram.xp
+        if not bool(self.xp.isfinite(self.gram.matrix).all()):
+            raise ArithmeticError("the activations that enter a map are not finite, or too large to be squared")
+        values, vectors = self.xp.linalg.eigh(self.gram.matrix)
+        noise = 10 * len(values) * np.finfo(np.float64).eps * float(abs(values).max())
+        if noise > 1e-4 * (max(float(values[0]), 0) + damping):
+            singular, self.axes, self.outputs = self.gram.singular()
+            share = 10 * min(self.a.shape[0], len(self.axes)) * np.finfo((self if damping else gram).a.dtype).eps
+            kept = singular > share * singular.max()
+            self.values, self.axes = singular[kept, None] ** 2, self.axes[:, kept]
+            self.outputs = None if self.outputs is None else self.outputs[:, kept]
+            return
+        self.values = self.xp.maximum(values, noise / 10)[:, None]
+        root = self.xp.sqrt(self.values)[:, 0]
+        sample = gram.side == "sample"
+        self.axes = self.gram.adjoint(vectors / root) if sample else vectors
+        self.outputs = vectors * root if sample else None
+
+    @property
+    def coordinates(self):
+        """Number r of axes."""
+        return len(self.values)
+
+    def lower(self, g):
+        r"""Return :math:`V^T\tilde A^Tg`."""
+        return self.axes.T @ self.gram.adjoint(g) if self.outputs is None else self.outputs.T @ g
+
+    def lift(self, u):
+        """Return the step Vu in θ."""
+        return self.axes @ u
+
+    def output_change(self, u):
+        r"""Return :math:`\tilde AVu`, the change of z along the step with coordinates u."""
+        return self.gram.apply(self.axes @ u) if self.outputs is None else self.outputs @ u
+
+    def apply(self, d):
+        r"""Return :math:`\tilde A d`, the change of z along the step d in θ."""
+        return self.gram.apply(d)
+
+    def adjoint(self, g):
+        r"""Return :math:`\tilde A^T g`."""
+        return self.gram.adjoint(g)
 
 
 def stacked_product(a, g, ones=None):

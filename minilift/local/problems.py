@@ -1,18 +1,24 @@
-r"""The local problems of LocoProp and Semi-Implicit BP, as objectives that can be evaluated.
+r"""The local problem in one block of parameters, as an objective that can be evaluated.
 
-Both have the form, for one map with input a and old parameters θ_k,
+For one map with input a and old parameters θ_k every method solves a problem of the form
 
-.. math:: \min_\theta\; h(\tilde a\,\theta) + \tfrac{\beta}{2}\|\theta - \theta_k\|^2,
+.. math:: \min_\theta\; h(\tilde a\,\theta) + \tfrac{\beta}{2}\|\theta - \theta_k\|^2.
 
-with a data term h that compares f(ãθ) with the target f(z_k) − s, where s is the scaled signal (γ g for LocoProp,
-η ∂J/∂a for SIBP). A data term is kept in differences, (f(z) − f(z_k)) + s: forming the target first would lose a
-small signal in float32. The unknown is the step D = θ_k − θ in the coordinates of a `Gram` operator; so one solver
-serves sample space and parameter space.
+The methods differ in the gap h between the map's output and its target:
+
+- `SquaredGap`, :math:`\tfrac12\|z - (z_k - s)\|^2`: ProxProp (11) with s = g, LocoProp-S with s = γ g;
+- `MatchingLoss`, :math:`\sum F(z) - \langle f(z_k) - s, z\rangle`: LocoProp-M with s = γ g; convex, f is outside;
+- `SquaredFit`, :math:`\|f(z) - (f(z_k) - s)\|^2`: SIBP with s = η ∂J/∂a; f is inside, so that it is not convex.
+
+A gap is kept in differences, (f(z) − f(z_k)) + s: forming the target first would lose a small signal in float32.
+The unknown is the step D = θ_k − θ in the coordinates of a `Gram` operator. So one solver serves sample space and
+parameter space.
 """
 
 from __future__ import annotations
 
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,11 +26,26 @@ from minilift.layers.activations import Identity
 from minilift.support.backend import array_module
 
 
-class MatchingLoss:
-    r"""LocoProp's data term, :math:`h(z) = \sum F(z) - \langle y, z\rangle` with target :math:`y = f(z_k) - s`.
+class Model(NamedTuple):
+    """A gap h around one z: its value, its gradient, and its curvature, a function v ↦ ∇²h(z) v.
 
-    The Bregman divergence of F up to a constant; convex. With f the identity it is ½‖z − (z_k − s)‖² up to a
-    constant, LocoProp-S.
+    Attributes
+    ----------
+    value : array (n_out,) or (1,)
+        h of each output unit, or in one number where f couples the units.
+    gradient : array (rows, n_out)
+    curvature : callable
+    """
+
+    value: object
+    gradient: object
+    curvature: object
+
+
+class MatchingLoss:
+    r"""LocoProp's gap, :math:`h(z) = \sum F(z) - \langle y, z\rangle` with target :math:`y = f(z_k) - s`.
+
+    Up to a constant it is the Bregman divergence of F from z to the target. It is convex.
 
     Parameters
     ----------
@@ -39,20 +60,35 @@ class MatchingLoss:
     convex = True
 
     def __init__(self, f, z, signal):
-        self.f, self.signal = f, signal
+        self.f, self.z, self.signal = f, z, signal
         self.f_k = f.forward(z)
+
+    def in_double(self):
+        """Return the same gap for z_k and signal in float64."""
+        signal = self.signal.astype(np.float64)
+        if not self.f.elementwise:  # a softmax does not feel constants; what its signal has of them is rounding
+            signal = signal - signal.mean(axis=-1, keepdims=True)
+        return MatchingLoss(self.f, self.z.astype(np.float64), signal)
 
     @cached_property
     def target(self):
         """The target y, of the shape of z."""
         return self.f_k - self.signal
 
+    @property
+    def attained(self):
+        """Whether each target is a value of f, or f(z_k) itself where that has been rounded to the end of the range."""
+        y, (low, high) = self.target, self.f.range
+        outside = (y < low) | (y > high)
+        at_end = ((y == low) | (y == high)) & (y != self.f_k)
+        return not bool((outside if self.f.closed else outside | at_end).any())
+
     def value(self, z):
         """Return h(z) of each output unit (n_out,), or in one number (1,) where f couples the units."""
         linear = self.target * z
         if not self.f.elementwise:
             return self.f.integral(z).sum(keepdims=True) - linear.sum(keepdims=True)[0]
-        return (self.f.integral(z) - linear).sum(axis=0)
+        return (self.f.integral(z) - linear).sum(axis=-2)
 
     def gradient(self, z):
         r"""Return :math:`\nabla h(z) = f(z) - y`."""
@@ -62,9 +98,29 @@ class MatchingLoss:
         r"""Return :math:`\nabla^2 h(z)\,v`, the derivative of f along v."""
         return self.f.adjoint(z, self.f.forward(z), None, v)
 
+    def model(self, z):
+        """Return the `Model` of h around z."""
+        f_z = self.f.forward(z)
+        return Model(self.value(z), (f_z - self.f_k) + self.signal, lambda v: self.f.adjoint(z, f_z, None, v))
+
+
+class SquaredGap(MatchingLoss):
+    r"""The gap of ProxProp (11) and LocoProp-S, :math:`\tfrac12\|z - (z_k - s)\|^2` up to a constant.
+
+    It is the matching loss of the identity.
+
+    Parameters
+    ----------
+    z, signal : array (rows, n_out)
+        z_k, and s: g for ProxProp, γ g for LocoProp-S.
+    """
+
+    def __init__(self, z, signal):
+        super().__init__(Identity(), z, signal)
+
 
 class SquaredFit:
-    r"""SIBP's data term, :math:`h(z) = \|f(z) - T\|^2` with target :math:`T = f(z_k) - s`: not convex, f is inside.
+    r"""SIBP's gap, :math:`h(z) = \|f(z) - T\|^2` with target :math:`T = f(z_k) - s`: not convex, f is inside.
 
     Parameters
     ----------
@@ -77,7 +133,7 @@ class SquaredFit:
     """
 
     def __init__(self, f, z, signal):
-        self.f, self.signal = f, signal
+        self.f, self.z, self.signal = f, z, signal
         self.f_k = f.forward(z)
 
     @property
@@ -91,7 +147,8 @@ class SquaredFit:
 
     def value(self, z):
         """Return h(z) of each output unit, shape (n_out,)."""
-        return (self.residual(self.f.forward(z)) ** 2).sum(axis=0)
+        residual = self.residual(self.f.forward(z))
+        return (residual * residual).sum(axis=-2)
 
     def gradient(self, z):
         r"""Return :math:`\nabla h(z) = 2 f'(z) \odot (f(z) - T)`."""
@@ -103,6 +160,24 @@ class SquaredFit:
         f_z = self.f.forward(z)
         return self.f.adjoint(z, f_z, None, self.f.adjoint(z, f_z, None, 2 * v))
 
+    def model(self, z):
+        """Return the `Model` of h around z, with the Gauss–Newton part of its curvature."""
+        f_z = self.f.forward(z)
+        slope, residual = self.f.adjoint(z, f_z, None, z.dtype.type(1)), self.residual(f_z)
+        gradient = 2 * (slope * residual)  # SIBP W, SIBP b
+        return Model((residual * residual).sum(axis=0), gradient, lambda v: 2 * (slope * slope) * v)
+
+
+class Step(NamedTuple):
+    """A step D in coordinates u of a `Gram` operator, with the change ãD of the map's output."""
+
+    u: object
+    change: object
+
+    def plus(self, length, other):
+        """Return this step and `length` (of each unit) times another."""
+        return Step(self.u + length * other.u, self.change + length * other.change)
+
 
 class LocalProblem:
     r"""Minimise :math:`h(z_k - \tilde aD) + \tfrac{\beta}{2}\|D\|^2` over the step D, in coordinates u of `gram`.
@@ -113,42 +188,50 @@ class LocalProblem:
         Of the map's input.
     z : array (rows, n_out)
         z_k, the map's output at D = 0.
-    data : MatchingLoss, SquaredFit or alike
-        h, with `value`, `gradient`, `curvature` and `convex`.
+    data : SquaredGap, MatchingLoss, SquaredFit or alike
+        The gap h, with `value`, `gradient`, `curvature`, `model` and `convex`.
     damping : float
         β ≥ 0; 0 for no regulariser.
     """
 
     def __init__(self, gram, z, data, damping):
         self.gram, self.z, self.data, self.damping = gram, z, data, damping
+        self.xp = array_module(z)
 
     @property
     def coupled(self):
         """Whether the output units share one problem (softmax) instead of having each its own."""
         return not self.data.f.elementwise
 
-    def total(self, x, y):
-        """Return ⟨x, y⟩ of each unit (n_out,), or in one number (1,) where the units are coupled."""
-        of_each = array_module(x, y).einsum("ij,ij->j", x, y)
+    def joined(self, of_each):
+        """Return numbers of each unit (n_out,) as they are, or their sum (1,) where the units are coupled."""
         return of_each.sum(keepdims=True) if self.coupled else of_each
 
-    def descent(self, z, u):
-        r"""Return the coordinates of minus the gradient in D, :math:`\tilde a^T\nabla h(z) - \beta D`."""
-        q = self.gram.lower(self.data.gradient(z))
+    def total(self, x, y):
+        """Return ⟨x, y⟩ of each unit (n_out,), or in one number (1,) where the units are coupled."""
+        return self.joined(self.xp.einsum("ij,ij->j", x, y))
+
+    def inner(self, step, u):
+        """Return the inner product in θ of a `Step` and the step with coordinates u, likewise."""
+        return self.joined(self.gram.inner(step.u, step.change, u))
+
+    def squared_norm(self, step):
+        """Return the squared norm in θ of a `Step`, likewise."""
+        return self.joined(self.gram.squared_norm(step.u, step.change))
+
+    def descent(self, gradient, u):
+        r"""Return the coordinates of minus the gradient in D, :math:`\tilde a^T\nabla h - \beta D`."""
+        q = self.gram.lower(gradient)
         return q - self.damping * u if self.damping else q
 
-    def norm(self, q):
-        """Return the norm in θ of the step with coordinates q, over all units, a float."""
-        return float(self.gram.squared_norm(q, self.gram.output_change(q), self.total).sum()) ** 0.5
-
-    def rounding(self):
-        """Return the norm of a gradient that is made of the rounding of f(z) alone: none can be brought below it."""
-        eps = np.finfo(self.z.dtype).eps
-        return self.norm(self.gram.lower(4 * eps * (abs(self.data.f_k) + abs(self.data.signal))))
+    def step(self, u):
+        """Return the `Step` with coordinates u."""
+        return Step(u, self.gram.output_change(u))
 
     def start(self):
-        """Return u = 0."""
-        return array_module(self.z).zeros((self.gram.coordinates, self.z.shape[1]), self.z.dtype)
+        """Return the `Step` D = 0."""
+        zeros = self.xp.zeros((self.gram.coordinates, self.z.shape[1]), self.z.dtype)
+        return Step(zeros, self.xp.zeros_like(self.z))
 
     def objective(self, d):
         """Return the objective at a step D in θ, a float: for tests and for the reader, solvers have z at hand."""

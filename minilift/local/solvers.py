@@ -5,7 +5,7 @@ The damped least-squares step of ProxProp (11), written for the difference d, is
 .. math:: d = \arg\min_d \tfrac12\|\tilde A d - g\|^2 + \tfrac{\beta}{2}\|d\|^2
             = (\tilde A^T\tilde A + \beta I)^{-1}\tilde A^T g = \tilde A^T(\tilde A\tilde A^T + \beta I)^{-1} g,
 
-with β = 1/τ_θ: solving for new parameters and subtracting the old ones would lose it in float32. Which of the two
+with β = 1/τ_θ. Solving for new parameters and subtracting the old ones would lose it in float32. Which of the two
 sides is solved is the `Gram` operator's choice; the solvers are written once for both.
 """
 
@@ -17,12 +17,19 @@ from functools import cached_property, partial
 
 import numpy as np
 
-from minilift.support.backend import array_module, spd_inverse
+from minilift.layers.activations import Identity, ReLU
+from minilift.layers.gram import PrincipalAxes
+from minilift.local.problems import LocalProblem, Step
+from minilift.support.backend import array_module, spd_inverse, to_numpy
 
+PROBED = 16  # output units from which the rounding error of a direct solve is estimated
+TRUSTED = {"float32": 8e-5, "float64": 1e-9}  # estimated relative error up to which the quick direct solve is taken
 ARMIJO = 1e-4  # share of the decrease predicted by the slope that a step length must bring
-HALVINGS = 30  # of a step length before a unit is left where it is
+HALVINGS = 50  # of a step length before a unit is left where it is
 LONGER = (1.5, 2.5, 5.0)  # multiples of a step length that are tried where the problem is not convex
-NEWTON_STEPS = 100  # far above what convex problems take; reaching it is an error, not a result
+NEWTON_STEPS = 200  # far above what convex problems take; reaching it is an error, not a result
+PATIENCE = 10  # Newton steps without progress after which a decrease below rounding ends the search
+FLAT = 1e-10  # curvature along a direction, as a share of that of f(z) = z, below which it is not trusted
 
 
 @dataclass(frozen=True)
@@ -53,8 +60,27 @@ class Solution:
         return self.measure()
 
 
+def exact(problem, tolerance=1e-10):
+    """Return the `Solution` of a convex local problem: in closed form where f is the identity, else by `newton`.
+
+    Parameters
+    ----------
+    problem : LocalProblem
+        Whose gap is convex.
+    tolerance : float, default 1e-10
+        As for `newton`.
+    """
+    if isinstance(problem.data.f, Identity):
+        return damped_solve(problem.gram, problem.data.signal, problem.damping)
+    return newton(problem, tolerance)
+
+
 def damped_solve(gram, g, damping):
     r"""Solve :math:`(\tilde A^T\tilde A + \beta I)\, d = \tilde A^T g` directly, on the cheaper side.
+
+    The small matrix is inverted in float64 and applied in g's dtype. Where an estimate of what rounding makes of that
+    exceeds `TRUSTED`, everything is done in float64 along the principal axes of the data, at two or three times the
+    cost: for inputs of size 255, say, for very large τ_θ, for samples that repeat.
 
     Parameters
     ----------
@@ -62,22 +88,67 @@ def damped_solve(gram, g, damping):
         Of the map's input, with (rows, n_in) activations.
     g : array (rows, n_out)
     damping : float
-        β > 0, that is 1/τ_θ.
+        β ≥ 0, that is 1/τ_θ. For β = 0 the step of least norm among the minimisers.
 
     Returns
     -------
     Solution
-        With value d of shape (n_in + 1, n_out). The small matrix is inverted in float64 and applied in g's dtype.
+        With value d of shape (n_in + 1, n_out), in float32 to about 1e-4 of its norm.
 
     Raises
     ------
     ArithmeticError
-        If the damped matrix is not positive definite to working precision.
+        If the activations are not finite, or too large to be squared.
     """
-    xp = array_module(g)
-    inverse = spd_inverse(gram.matrix + damping * xp.eye(len(gram.matrix)))
-    d = gram.solve(inverse.astype(g.dtype), g)  # ProxProp (13)
+    d = quick_solve(gram, g, damping) if damping else None
+    if d is None:
+        d = careful_solve(gram, g, damping)
     return Solution(d, 0, partial(damped_residual, gram, g, damping, d))
+
+
+def quick_solve(gram, g, damping):
+    """Return d by the inverse of the small matrix, or None where rounding would spoil it."""
+    try:
+        inverse = spd_inverse(gram.matrix + damping * gram.xp.eye(len(gram.matrix)))
+    except ArithmeticError:
+        return None
+    q = gram.lower(g)
+    if rounding_error(gram, inverse, damping, g, q) > TRUSTED[g.dtype.name]:
+        return None
+    return gram.solve(inverse.astype(g.dtype), q)  # ProxProp (13)
+
+
+def careful_solve(gram, g, damping):
+    """Return d in float64 along principal axes, where M is diagonal: v = (s + β)⁻¹ Vᵀãᵀg."""
+    axes = PrincipalAxes(gram, damping)
+    v = axes.lower(g.astype(np.float64)) / (axes.values + damping)  # ProxProp (13)
+    return axes.lift(v).astype(g.dtype)
+
+
+def rounding_error(gram, inverse, damping, g, q):
+    r"""Estimate the relative error of `quick_solve`, from a few output units and the small matrices, a float.
+
+    Three roundings of size ε count, each taken as random: of the Gram matrix (of centred activations a_c), of the
+    inverse when it is cast to g's dtype, and of the products. On the sample side an error δU of the coefficients
+    becomes one of size :math:`\|\tilde A\|_F\|\delta U\|/\sqrt{N}` in :math:`\tilde A^TU`. The factors were fitted to
+    digits, CIFAR-10 images and degenerate inputs, so that the estimate is seldom below the error.
+    """
+    n, few = len(inverse), q[:, :PROBED].astype(np.float64)
+    u = inverse @ few
+    trace, inverse_norm = float(gram.matrix.trace()), norm(inverse)
+    if gram.side == "sample":
+        size = abs(float((u * (gram.matrix @ u)).sum())) ** 0.5  # ‖d‖
+        centred = trace - float(gram.matrix.sum()) / n  # ‖a_c‖²
+        spread = max(float(inverse.trace()) - damping * inverse_norm**2, 0) ** 0.5  # ‖Ãᵀ(K + βI)⁻¹‖
+        products = 4 * (trace / n) ** 0.5 * (inverse_norm * norm(few) / n**0.5 + norm(u))
+    else:
+        size, spread, every = norm(u), inverse_norm, -(-len(g) // 4096)
+        means = float((gram.matrix[-1, :-1] ** 2).sum()) / len(g) if gram.bias else 0.0
+        centred = trace - gram.bias * len(g) - means
+        signal = (every**0.5) * norm(g[::every, :PROBED])
+        products = inverse_norm * (4 * norm(few) + trace**0.5 * signal) / n**0.5
+    error = np.finfo(g.dtype).eps * (0.4 * spread * centred / n * norm(u) + products)
+    return error / size if size > 0 else 0.0
 
 
 def conjugate_gradients(gram, g, damping, steps, joint=False):
@@ -86,7 +157,7 @@ def conjugate_gradients(gram, g, damping, steps, joint=False):
     On the sample side the unknowns are coefficients U of :math:`d = \tilde A^T U` and inner products are those of
     θ: with :math:`H = \tilde A\tilde A^T` and :math:`M = \tilde A^T\tilde A + \beta I`,
     :math:`\langle\tilde A^TP, M\tilde A^TP\rangle = \langle HP, HP + \beta P\rangle` and
-    :math:`\|\tilde A^TR\|^2 = \langle R, HR\rangle`. HR and HP are kept by recurrence, so that an iteration costs
+    :math:`\|\tilde A^TR\|^2 = \langle R, HR\rangle`. HR and HP are kept by recurrence. So an iteration costs
     one product with H on either side.
 
     Parameters
@@ -104,23 +175,26 @@ def conjugate_gradients(gram, g, damping, steps, joint=False):
     Solution
     """
     matrix = gram.operator
-    total = _sum_of_all if joint else _sum_of_columns
+
+    def total(of_each):
+        return of_each.sum(keepdims=True) if joint else of_each
+
     r = gram.lower(g).copy()
     gram_r = matrix @ r
     p, gram_p = r.copy(), gram_r.copy()
-    u = array_module(g).zeros_like(r)
-    rho = gram.squared_norm(r, gram_r, total)  # ‖R‖² in θ
+    u = gram.xp.zeros_like(r)
+    rho = total(gram.squared_norm(r, gram_r))  # ‖R‖² in θ
     for step in range(steps):
         m_p = gram_p + damping * p
-        alpha = _ratio(rho, total(gram.weigh(p, gram_p), m_p))  # exact line search along P
+        alpha = ratio(rho, total(gram.inner(p, gram_p, m_p)))  # exact line search along P
         u += alpha * p
         if step == steps - 1:
             break
         m_p *= alpha
         r -= m_p
         gram_r = matrix @ r
-        rho_old, rho = rho, gram.squared_norm(r, gram_r, total)
-        beta = _ratio(rho, rho_old)
+        rho_old, rho = rho, total(gram.squared_norm(r, gram_r))
+        beta = ratio(rho, rho_old)
         p *= beta
         p += r
         gram_p *= beta
@@ -143,21 +217,21 @@ def gradient_steps(problem, rates):
     Solution
         With value D, to be subtracted from θ.
     """
-    u, z = problem.start(), problem.z
+    u, z = problem.start().u, problem.z
     for t, rate in enumerate(rates):
-        u = u + rate * problem.descent(z, u)
+        u = u + rate * problem.descent(problem.data.gradient(z), u)
         if t < len(rates) - 1:
             z = problem.z - problem.gram.output_change(u)
-    return local_solution(problem, u, len(rates))
+    return local_solution(problem, problem.gram.lift(u), len(rates))
 
 
 def fletcher_reeves(problem, steps):
     r"""Take `steps` of nonlinear conjugate gradients, after Fletcher and Reeves, on a local problem.
 
     Each output unit is a problem of its own with its own step length: the first trial minimises the Gauss–Newton
-    model along the direction, then halving until Armijo's condition holds, then the best of a few longer ones. A
-    direction that does not descend is replaced by the steepest one. On the sample side a line search costs no
-    product, a step one.
+    model along the direction; then it is halved until Armijo's condition holds; then the best of a few longer ones is
+    taken. A direction that does not descend is replaced by the steepest one. On the sample side a line search costs
+    no product, and a step costs one.
 
     Parameters
     ----------
@@ -170,140 +244,225 @@ def fletcher_reeves(problem, steps):
         With value D. The objective of no unit is above where it was, up to rounding; a unit for which no step
         length is found stays.
     """
-    gram = problem.gram
-    u, change_u = problem.start(), array_module(problem.z).zeros_like(problem.z)
-    z, q = problem.z, problem.descent(problem.z, u)
-    change_q = gram.output_change(q)
-    p, change_p = q, change_q
-    slope = norm_q = gram.squared_norm(q, change_q, problem.total)
+    at = problem.start()
+    model = problem.data.model(problem.z)
+    q = p = problem.step(problem.descent(model.gradient, at.u))
+    slope = norm_q = problem.squared_norm(q)
     for step in range(steps):
-        length = line_search(problem, z, u, change_u, p, change_p, slope)
-        u, change_u = u + length * p, change_u + length * change_p
+        at = at.plus(line_search(problem, at, p, model, slope), p)
         if step == steps - 1:
             break
-        z = problem.z - change_u
-        q = problem.descent(z, u)
-        change_q = gram.output_change(q)
-        norm_old, norm_q = norm_q, gram.squared_norm(q, change_q, problem.total)
-        ratio = _ratio(norm_q, norm_old)
-        p, change_p = q + ratio * p, change_q + ratio * change_p
-        slope = problem.total(q, gram.weigh(p, change_p))
+        model = problem.data.model(problem.z - at.change)
+        q = problem.step(problem.descent(model.gradient, at.u))
+        norm_old, norm_q = norm_q, problem.squared_norm(q)
+        p = q.plus(ratio(norm_q, norm_old), p)
+        slope = problem.inner(p, q.u)
         uphill = ~(slope > 0)
-        p, change_p = _where(uphill, q, p), _where(uphill, change_q, change_p)
-        slope = _where(uphill, norm_q, slope)
-    return local_solution(problem, u, steps, change_u)
+        if uphill.any():
+            p = Step(*(problem.xp.where(uphill, steepest, old) for steepest, old in zip(q, p)))
+            slope = problem.xp.where(uphill, norm_q, slope)
+    return local_solution(problem, problem.gram.lift(at.u), steps, at.change)
 
 
 def newton(problem, tolerance):
-    r"""Minimise a convex local problem by Newton's method, each step by conjugate gradients on the Hessian.
+    r"""Minimise a convex local problem by Newton's method, in float64 along the principal axes of the data.
+
+    Each step comes from preconditioned conjugate gradients on the Hessian :math:`B^T\nabla^2h(z)B + \beta I`: with
+    the curvature of f(z) = z in the place of :math:`\nabla^2h` it would be diag s + βI, which preconditions it. Without a
+    regulariser there may be several minimisers. All iterates lie in the span of the data, and of what is left where
+    ReLUs do not fire the step `of_least_norm` is taken.
 
     Parameters
     ----------
     problem : LocalProblem
     tolerance : float
-        On the norm of the gradient in θ, relative to that at the start, over all units. A gradient that rounding of
-        f(z) alone would make is small enough as well.
+        On the norm of the gradient in θ, relative to that at the start, over all units. Smaller is not asked for than
+        rounding allows: a gradient that rounding of z and f(z) alone would make will do, and so will the smallest one
+        found when steps promise a decrease below the rounding of the objective and bring no progress.
 
     Returns
     -------
     Solution
-        With value D.
+        With value D, in the dtype of the problem.
 
     Raises
     ------
     ArithmeticError
-        If the tolerance is not reached in `NEWTON_STEPS`, or a line search fails. Where a target lies outside the range
-        of f the minimiser is far away, without a regulariser at infinity.
+        If there is no regulariser and a target is no value of f, or if the gradient does not fall so far in
+        `NEWTON_STEPS`: where targets lie outside the range of f the minimiser is far away.
     """
-    gram = problem.gram
-    u, change_u, z = problem.start(), array_module(problem.z).zeros_like(problem.z), problem.z
-    first, floor = problem.norm(problem.descent(z, u)), problem.rounding()
+    careful = LocalProblem(PrincipalAxes(problem.gram, problem.damping),
+                           problem.z.astype(np.float64), problem.data.in_double(), problem.damping)
+    if not problem.damping and not careful.data.attained:
+        raise ArithmeticError("newton: a target is no value of f. It pulls the minimiser without a regulariser to "
+                              "infinity: give eta, or a smaller gamma")
+    at, stalled = careful.start(), False
+    best, least, first, waited = at.u, np.inf, None, 0
     for step in range(NEWTON_STEPS):
-        q = problem.descent(z, u)
-        norm = problem.norm(q)
-        if norm <= max(tolerance * first, floor) or not np.isfinite(norm):
-            return local_solution(problem, u, step, change_u)
-        p, change_p = newton_direction(problem, z, q, min(0.5, (norm / first) ** 0.5))
-        slope = problem.total(q, gram.weigh(p, change_p))
-        length = line_search(problem, z, u, change_u, p, change_p, slope)
-        if not bool((length > 0).any()):
-            break
-        u, change_u = u + length * p, change_u + length * change_p
-        z = problem.z - change_u
-    raise ArithmeticError(f"newton: the gradient fell to {norm / first:.1e} of its start, not to {tolerance:.0e}; "
-                          "where targets lie outside the range of f they pull the minimiser far away, without a "
-                          "regulariser to infinity: give eta, a smaller eta, or a smaller gamma")
+        z = careful.z - at.change
+        model = careful.data.model(z)
+        q = careful.descent(model.gradient, at.u)
+        size = norm(q)
+        first = size if first is None else first
+        waited = 0 if size < least / 2 else waited + 1
+        best, least = (at.u, size) if size < least else (best, least)
+        enough = max(tolerance * first, rounding_of_gradient(problem, careful, model, z, at.u))
+        if size <= enough or stalled or not np.isfinite(size):
+            best = best if problem.damping else of_least_norm(careful, best)
+            return local_solution(problem, careful.gram.lift(best).astype(problem.z.dtype), step)
+        p = newton_direction(careful, model, q, min(0.1, max(size / first, 1e-4)))
+        slope = careful.inner(p, q)
+        gain = rounding_of_value(model, z) * (1 + abs(z).max())
+        stalled = waited > PATIENCE and bool((slope <= gain).all())
+        at = at.plus(line_search(careful, at, p, model, slope, careful.xp.ones_like(model.value)), p)
+    raise ArithmeticError(f"newton: the gradient fell to {least / first:.1e} of its start, not to {tolerance:.0e}; "
+                          "where targets lie near the end of the range of f, or outside, they pull the minimiser far "
+                          "away: give eta, a smaller eta, or a smaller gamma")
 
 
-def newton_direction(problem, z, q, forcing):
-    r"""Solve :math:`(\tilde a^T\nabla^2h(z)\,\tilde a + \beta I)\,P = Q` by conjugate gradients.
+def of_least_norm(problem, u):
+    r"""Return the shortest of all steps with the same f(z) as the step u, in coordinates of principal axes.
 
-    Returns the coordinates of P and its change of z, once the residual has fallen to `forcing` of its start.
+    The minimisers of a convex problem share its gradient, and so f(z). For a ReLU this fixes z where it fires and says
+    :math:`z \le 0` elsewhere: a projection onto linear constraints, for each unit, by Lawson and Hanson's least
+    distance programming. The other f are strictly increasing: then nothing is left to choose along the axes.
     """
-    gram, total = problem.gram, problem.total
-    p = array_module(q).zeros_like(q)
-    change_p = array_module(z).zeros_like(z)
-    r, change_r = q, gram.output_change(q)
-    v, change_v = r, change_r
-    rho = start = gram.squared_norm(r, change_r, problem.total)
-    for _ in range(2 * gram.coordinates + 10):  # twice the dimension: finite termination fails in floating point
-        hessian_v = gram.lower(problem.data.curvature(z, change_v)) + problem.damping * v
-        alpha = _ratio(rho, total(gram.weigh(v, change_v), hessian_v))
-        p, change_p = p + alpha * v, change_p + alpha * change_v
+    if not isinstance(problem.data.f, ReLU):
+        return u
+    u, z_k = to_numpy(u).copy(), to_numpy(problem.z)
+    rows = to_numpy(problem.gram.output_change(problem.xp.eye(len(u))))
+    z = z_k - rows @ u
+    fires = z > 1e-7 * abs(z).max(axis=0)  # at the kink itself Newton stops a little above 0
+    for j in range(u.shape[1]):
+        fixed, free = rows[fires[:, j]], rows[~fires[:, j]]
+        u[:, j] = nearest_to_zero(fixed, fixed @ u[:, j], free, z_k[~fires[:, j], j], u[:, j])
+    return problem.xp.asarray(u)
+
+
+def nearest_to_zero(fixed, values, free, least, fallback):
+    """Return the shortest v with ``fixed @ v = values`` and ``free @ v >= least``, `fallback` if rounding hides it."""
+    from scipy.optimize import nnls
+    left, singular, right = np.linalg.svd(fixed, full_matrices=True)
+    rank = int((singular > 1e-12 * singular.max(initial=0)).sum())
+    v = right[:rank].T @ (left[:, :rank].T @ values / singular[:rank])
+    null = right[rank:].T
+    gap = least - free @ v
+    if null.shape[1] == 0 or not (gap > 0).any():
+        return v
+    across, size = (free @ null).T, max(abs(free).max(), np.finfo(float).tiny)
+    system, goal = np.vstack([across / size, gap / gap.max()]), np.append(np.zeros(len(across)), 1.0)
+    residual = system @ nnls(system, goal)[0] - goal
+    v = v - null @ residual[:-1] * (gap.max() / size / residual[-1]) if residual[-1] < 0 else fallback
+    return v if (free @ v >= least - 1e-9 * abs(least).max()).all() else fallback
+
+
+def newton_direction(problem, model, q, forcing):
+    r"""Solve :math:`(B^T\nabla^2h(z)\,B + \beta I)\,p = q` by preconditioned conjugate gradients; return the `Step` p.
+
+    Each unit stops at its own residual of `forcing` times that of the start, or at a direction without curvature (a
+    saturated tanh, a ReLU that does not fire). Where the very first one has none, it is the step: it minimises the
+    bound of the objective that has the curvature of f(z) = z, and so never goes too far.
+    """
+    gram, total, where = problem.gram, problem.total, problem.xp.where
+    bound = gram.values + problem.damping
+    p, r, y = problem.start(), q, q / bound
+    v, rho = y, total(q, y)
+    goal = forcing**2 * rho
+    moving = rho > 0
+    for k in range(2 * gram.coordinates + 10):  # twice the dimension: finite termination fails in floating point
+        along = problem.step(v)
+        hessian_v = gram.lower(model.curvature(along.change)) + problem.damping * v
+        curvature = total(v, hessian_v)
+        flat = ~(curvature > FLAT * total(v, bound * v))
+        alpha = where(flat, 1.0 if k == 0 else 0.0, ratio(rho, curvature))
+        p = p.plus(where(moving, alpha, 0.0), along)
         r = r - alpha * hessian_v
-        change_r = gram.output_change(r)
-        rho_old, rho = rho, gram.squared_norm(r, change_r, problem.total)
-        if bool((rho <= forcing**2 * start).all()):
+        y = r / bound
+        rho_old, rho = rho, total(r, y)
+        moving = moving & ~flat & (rho > goal)
+        if not bool(moving.any()):
             break
-        beta = _ratio(rho, rho_old)
-        v, change_v = r + beta * v, change_r + beta * change_v
-    return p, change_p
+        v = y + ratio(rho, rho_old) * v
+    return p
 
 
-def line_search(problem, z, u, change_u, p, change_p, slope):
+def rounding_of_gradient(problem, careful, model, z, u):
+    """Return the size of a gradient in θ that is made of rounding: of the signal as it came, of z, f(z) and sums.
+
+    `careful` is the problem in float64 along principal axes, `problem` the one that was given.
+    """
+    data, reach = careful.data, float(careful.gram.values.max()) ** 0.5  # ‖Ã‖
+    change = reach * careful.xp.sqrt((u * u).sum(axis=0))  # ãD is a sum of terms of this size
+    of_z = abs(model.curvature(abs(careful.z) + abs(z) + change))
+    terms = norm(abs(data.f_k) + abs(data.signal) + abs(model.gradient) + of_z)
+    return reach * (4 * np.finfo(z.dtype).eps * terms + np.finfo(problem.z.dtype).eps * norm(data.signal))
+
+
+def rounding_of_value(model, z):
+    """Return the rounding of a gap's value of each unit: each of its N terms is rounded at the size of 1."""
+    return 8 * np.finfo(z.dtype).eps * (abs(model.value) + len(z))
+
+
+def line_search(problem, at, p, model, slope, length=None):
     r"""Return a step length along p for each unit that satisfies Armijo's condition, 0 where none is found.
 
-    The regulariser's part of the objective is known exactly along a line, from ⟨U, P⟩ and ‖P‖²; the data term
+    The regulariser's part of the objective is known exactly along a line, from ⟨U, P⟩ and ‖P‖². The data term
     costs one evaluation a trial. A trial that gives NaN counts as too long. Where the data term is not
-    convex, of the length found and a few `LONGER` ones the one of lowest objective is taken: a better piece may begin
-    beyond the minimiser of the model.
+    convex, a few `LONGER` steps are tried beside the length found, and the one of lowest objective is taken: a better
+    piece may begin beyond the minimiser of the model.
+
+    Parameters
+    ----------
+    problem : LocalProblem
+    at, p : Step
+        Where the search begins, and its direction.
+    model : Model
+        Of the gap there.
+    slope : array (n_out,) or (1,)
+        How fast the objective falls along p.
+    length : array, optional
+        The first trial, which is doubled as long as the objective falls: where f is saturated, the way is long. By
+        default the minimiser of the model along p.
     """
-    xp, data, beta, weigh = array_module(z), problem.data, problem.damping, problem.gram.weigh
-    norm_p = problem.total(p, weigh(p, change_p))
-    u_p = problem.total(u, weigh(p, change_p))
+    xp, data, damping, z = problem.xp, problem.data, problem.damping, problem.z - at.change
+    norm_p, u_p = problem.inner(p, p.u), problem.inner(p, at.u)
 
     def objective(length):
-        return data.value(z - length * change_p) + beta * (length * u_p + length**2 / 2 * norm_p)
+        return data.value(z - length[..., None, :] * p.change) + damping * (length * u_p + length**2 / 2 * norm_p)
 
-    length = _ratio(slope, problem.total(change_p, data.curvature(z, change_p)) + beta * norm_p)
-    value = data.value(z)
-    slack = 8 * np.finfo(z.dtype).eps * (abs(value) + len(z))  # each of a unit's N terms is rounded at the size of 1
+    double = length is not None
+    if not double:
+        length = ratio(slope, problem.total(p.change, model.curvature(p.change)) + damping * norm_p)
+    slack = rounding_of_value(model, z)
     for _ in range(HALVINGS):
         trial = objective(length)
-        fails = ~(trial <= value - ARMIJO * length * slope + slack) & (length != 0)
+        fails = ~(trial <= model.value - ARMIJO * length * slope + slack) & (length != 0)
         if not bool(fails.any()):
             break
-        length = _where(fails, length / 2, length)
-    length = xp.where(fails, 0, length).astype(z.dtype)
-    best = length
-    for multiple in () if data.convex else LONGER:
-        longer = objective(multiple * length)
-        lower = longer < trial
-        best, trial = _where(lower, multiple * length, best), _where(lower, longer, trial)
+        length = xp.where(fails, length / 2, length)
+    length = best = xp.where(fails, 0, length).astype(z.dtype)
+    while double:
+        value = objective(2 * best)
+        lower = value < trial - slack
+        best, trial = xp.where(lower, 2 * best, best), xp.where(lower, value, trial)
+        double = bool(lower.any())
+    if not data.convex:
+        lengths = xp.asarray(LONGER, dtype=z.dtype)[:, None] * length
+        for longer, value in zip(lengths, objective(lengths)):
+            lower = value < trial
+            best, trial = xp.where(lower, longer, best), xp.where(lower, value, trial)
     return best
 
 
-def local_solution(problem, u, steps, change=None):
-    """Return the `Solution` with step D = lift(u), whose residual is the gradient's norm relative to the start."""
-    d = problem.gram.lift(u)
-
+def local_solution(problem, d, steps, change=None):
+    """Return the `Solution` with step D, whose residual is the gradient's norm relative to the start."""
     def residual():
         return problem.gradient_norm(d) / problem.gradient_norm(0 * d)
     return Solution(d, steps, residual, change)
 
 
 def damped_objective(a, g, damping, d):
-    r"""Return :math:`\tfrac12\|\tilde A d - g\|^2 + \tfrac{\beta}{2}\|d\|^2`, what the two solvers above minimise."""
+    r"""Return :math:`\tfrac12\|\tilde A d - g\|^2 + \tfrac{\beta}{2}\|d\|^2`, what the direct solve and CG minimise."""
     misfit = a @ d[:-1] + d[-1] - g
     return float((misfit**2).sum() / 2 + damping * (d**2).sum() / 2)
 
@@ -312,30 +471,16 @@ def damped_residual(gram, g, damping, d):
     r"""Return :math:`\|M d - \tilde A^T g\| / \|\tilde A^T g\|` of each column, 0 where both vanish."""
     b = gram.adjoint(g)
     residual = gram.adjoint(gram.apply(d)) + damping * d - b
-    return _ratio(_norms(residual), _norms(b))
+    return ratio((residual * residual).sum(axis=0) ** 0.5, (b * b).sum(axis=0) ** 0.5)
 
 
-def _norms(x):
-    return array_module(x).sqrt((x * x).sum(axis=0))
+def norm(x):
+    """Return the norm of an array, a float."""
+    return float((x * x).sum()) ** 0.5
 
 
-def _ratio(numerator, denominator):
+def ratio(numerator, denominator):
     """Return numerator/denominator, 0 where the denominator is 0: a unit without signal takes no step."""
     xp = array_module(denominator)
     safe = xp.where(denominator == 0, 1, denominator).astype(denominator.dtype)
     return xp.where(denominator == 0, 0, numerator / safe).astype(denominator.dtype)
-
-
-def _sum_of_columns(x, y):
-    """Return the inner product of each pair of columns, shape (n_out,)."""
-    return array_module(x, y).einsum("ij,ij->j", x, y)
-
-
-def _sum_of_all(x, y):
-    """Return the one inner product of x and y."""
-    return _sum_of_columns(x, y).sum(keepdims=True)
-
-
-def _where(mask, x, y):
-    """Return x where the mask holds, else y, columnwise."""
-    return array_module(x, y).where(mask, x, y)

@@ -222,13 +222,13 @@ def test_wrong_gram_matrices_fail_proposition_2(phi):
         assert_proposition_2(net, right.X, right.y, 1.0, ml.ProxProp(1.0).direction(net, right.X, right.y)[1])
 
 
-@pytest.mark.parametrize("fault", ["weigh", "lift", "lower"])
+@pytest.mark.parametrize("fault", ["inner", "lift", "lower"])
 def test_gram_passing_between_the_sides(fault, rng):
     a = rng.standard_normal((6, 4))
 
     class Wrong(Gram):
-        def weigh(self, u, gram_u):
-            return u if fault == "weigh" else super().weigh(u, gram_u)
+        def inner(self, u, gram_u, v):
+            return super().inner(u, u if fault == "inner" else gram_u, v)
 
         def lift(self, u):
             return -super().lift(u) if fault == "lift" else super().lift(u)

@@ -35,7 +35,8 @@ LOCAL_OPTIMIZERS = {
     "adam": Adam(lr=1.0),
     "rmsprop": RMSProp(lr=1.0, rho=0.9, eps=1e-5, momentum=0.999, form="tf1"),
 }
-EXACT_TOLERANCE = {"float32": 1e-4, "float64": 1e-10}  # of variant M: gradient norm relative to that at the start
+
+EXACT_TOLERANCE = 1e-10  # of variant M: gradient norm relative to that at the start
 
 
 class LocoProp(Method):
@@ -49,8 +50,8 @@ class LocoProp(Method):
     gamma : float, default 10.0
         Activation learning rate γ of the targets, the authors' value.
     steps : int or "exact", default 10
-        T local steps, or the minimiser: S in closed form, M by Newton's method until the gradient has fallen to 1e-10
-        of its start in float64, 1e-4 in float32.
+        T local steps, or the minimiser: S in closed form, M by Newton's method in float64 until the gradient has fallen
+        to 1e-10 of its start, or to its rounding. Without eta, of several minimisers that of least norm.
     local_lr : float or schedule, default 1e-5
         Rate of the local steps (the authors' for "rmsprop"); a schedule is a function of the epoch.
     local_optimizer : {"rmsprop", "sgd", "momentum", "nesterov", "adam"} or Optimizer, default "rmsprop"
@@ -108,7 +109,7 @@ class LocoProp(Method):
             return damped_solve(block.phi.gram(block.a), signal, 1 / self.eta).value  # LocoProp-S
         problem = self.problem(block)
         self.refuse_unbounded(problem.data, block)
-        return newton(problem, EXACT_TOLERANCE[block.theta.dtype.name]).value  # LocoProp-M
+        return newton(problem, EXACT_TOLERANCE).value  # LocoProp-M
 
     def problem(self, block, side=None):
         """Return the `LocalProblem` of one block, whose objective a solution can be held against."""
