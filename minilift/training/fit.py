@@ -130,12 +130,7 @@ class Run:
         arrays = {"about": np.array(json.dumps(about))}
         for part, state in (("net", self.net.state_dict()), ("optimizer", self.optimizer.state_dict()),
                             ("method", self.method.state_dict()), ("best", self.best or {})):
-            for key, value in state.items():
-                array = np.asarray(value if np.isscalar(value) else to_numpy(value))
-                if array.dtype.hasobject:
-                    raise TypeError(f"fit: checkpoint: {key!r} of the {part}'s state must be an array or a "
-                                    f"number, got {value!r}")
-                arrays[f"{part}/{key}"] = array
+            arrays |= {f"{part}/{key}": array for key, array in as_arrays(part, state).items()}
         write_npz(path, arrays)
 
     def load(self, path, settings, columns, steps_per_epoch, early_stop):
@@ -185,7 +180,8 @@ class Run:
 
     def load_states(self, parts):
         """Give optimizer and method their states, or leave both as they were."""
-        before = [(thing, copy.deepcopy(thing.state_dict())) for thing in (self.optimizer, self.method)]
+        before = [(thing, copy.deepcopy(as_arrays(part, thing.state_dict())))
+                  for part, thing in (("optimizer", self.optimizer), ("method", self.method))]
         try:
             self.optimizer.load_state_dict(parts["optimizer"])
             self.optimizer.check_fits(self.net.parameters)
@@ -233,6 +229,17 @@ class Run:
             if bar is not None and bar.update():
                 bar.set_postfix_str(f"epoch {epoch}, batch loss {loss:.4g}", refresh=False)
         return sum(losses) / len(losses)
+
+
+def as_arrays(part, state):
+    """Return a state as a checkpoint holds it, arrays alone."""
+    arrays = {}
+    for key, value in state.items():
+        arrays[key] = np.asarray(value if np.isscalar(value) else to_numpy(value))
+        if arrays[key].dtype.hasobject:
+            raise TypeError(f"fit: checkpoint: {key!r} of the {part}'s state must be an array or a number, "
+                            f"got {value!r}")
+    return arrays
 
 
 def split_parts(arrays):

@@ -199,7 +199,10 @@ class LocoProp(Method):
         epoch = whole_number("LocoProp: epoch", as_number(values["epoch"]), least=0)
         optimizers = {l: self.new_optimizer() for l in states}
         for l, optimizer in optimizers.items():
-            optimizer.load_state_dict(states[l])
+            try:
+                optimizer.load_state_dict(states[l])
+            except (ValueError, TypeError) as error:
+                raise type(error)(f"LocoProp: local optimizer {l}: {error}") from error
         self.optimizers, self.epoch = optimizers, epoch
 
     def check_state(self, net):
