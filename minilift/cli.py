@@ -12,12 +12,11 @@ import difflib
 import dis
 import importlib
 import os
-import signal
 import sys
-import threading
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
+
+from minilift.support.signals import Terminated, terminable
 
 
 class Command(NamedTuple):
@@ -42,10 +41,6 @@ COMMANDS = {
     "teach": Command("minilift.course.notebooks", "hand out fresh notebooks, and grade returned ones"),
 }
 MISTAKES = (ValueError, TypeError, RuntimeError, ArithmeticError)
-
-
-class Terminated(KeyboardInterrupt):
-    """The process was told to end by SIGTERM; whatever puts things in order after Ctrl-C does so now, too."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -113,23 +108,6 @@ def run_command(name, command, argv):
     getattr(module, command.add_arguments)(parser)
     arguments = parser.parse_args(argv)
     return getattr(module, command.run)(arguments)
-
-
-@contextmanager
-def terminable():
-    """Let SIGTERM raise `Terminated` in the block; a second one ends the process at once."""
-    def end(number, frame):
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        raise Terminated
-
-    if threading.current_thread() is not threading.main_thread():  # only that one may set and gets signals
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def module_of(command):

@@ -35,6 +35,7 @@ from minilift.lab.results import BEGIN, END, section, with_section, write_result
 from minilift.support.arguments import known_name, whole_number
 from minilift.support.backend import BACKENDS
 from minilift.support.files import read_npz, sweep, write_text
+from minilift.support.signals import children_spared
 from minilift.training.fit import evaluate, fit
 from minilift.training.history import History
 
@@ -121,7 +122,8 @@ def finished_jobs(options, jobs, workers, bar):
         from joblib import Parallel, delayed
     except ImportError as error:
         raise RuntimeError("--jobs needs joblib; install minilift[reproduce]") from error
-    return Parallel(workers, return_as="generator_unordered")(delayed(run_job)(options, job) for job in jobs)
+    with children_spared():
+        return Parallel(workers, return_as="generator_unordered")(delayed(run_job)(options, job) for job in jobs)
 
 
 def reproduce(experiment, scale="small", folder=None, *, jobs=1, threads=1, seeds=None, epochs=None, samples=None,

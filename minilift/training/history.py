@@ -150,7 +150,7 @@ class History:
         Raises
         ------
         ValueError, TypeError
-            If something is missing, of another type than there should be, or the columns differ in length.
+            If something is missing or of another type than there should be, or the columns differ in length.
         """
         label, stopped, diverged, columns = fields(values, "a history", {
             "label": str, "stopped": str | None, "diverged": dict | None, "columns": dict})
@@ -160,6 +160,8 @@ class History:
             history.diverged = Divergence(*fields(diverged, "diverged", {
                 "epoch": int, "step": int, "layer": str | None, "reason": str}))
         history.columns = {name: number_column(name, column) for name, column in columns.items()}
+        if columns and "epoch" not in columns:
+            raise ValueError("the column 'epoch' is missing")
         if len({len(column) for column in history.columns.values()}) > 1:
             raise ValueError("the columns differ in length")
         return history

@@ -129,13 +129,14 @@ class Halfway(Momentum):
         for name in values:
             if name != "epochs":
                 index = int(name.removeprefix("mean/"))
-                self.mean[index] = values[name].astype(np.float32, casting="same_kind")
+                self.mean[index] = values[name]
 
     def check_state(self, net):
-        if not isinstance(self.epochs, int) or self.epochs < 0:
+        if type(self.epochs) is not int or self.epochs < 0:
             raise RuntimeError("no number of epochs")
         for index, theta in enumerate(net.parameters, 1):
-            if self.mean[index].shape != theta.shape or not np.isfinite(self.mean[index]).all():
+            mean = self.mean[index]
+            if (mean.shape, mean.dtype) != (theta.shape, theta.dtype) or not np.isfinite(mean).all():
                 raise RuntimeError("not mine")
 
 
