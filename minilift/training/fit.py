@@ -322,7 +322,7 @@ def fit(net, data, *, method, optimizer, epochs=10, batch_size=100, seed=0, vali
         k, the number of epochs between checkpoints; one is written at the end in any case, but not after divergence.
         It is written after the callbacks of its epoch. A run that is killed loses the epoch under way and at most k
         finished ones: those since the last checkpoint, which are k if the kill falls between the end of an epoch and
-        the end of writing. When the callbacks hear of an epoch, the checkpoints of all earlier ones are on the disk.
+        the end of writing. When the callbacks hear of an epoch, all checkpoints due before it are on the disk.
     resume : path or True, optional
         Continue the run of this checkpoint, bit for bit as if it had not been interrupted: the same data and
         settings are needed, `epochs` may be larger. True stands for the file that `checkpoint` names, and for
