@@ -2,7 +2,7 @@
 
 A module that serves a subcommand has `add_arguments(parser)` and `run(arguments)`, which returns the exit code. It is
 imported only when its subcommand is called. The command's exit code is that one, 2 for a mistake of the user's, 130
-after Ctrl-C, and 141 if nobody reads the output to its end.
+after Ctrl-C, 143 after SIGTERM, and 141 if nobody reads the output to its end.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import os
 import sys
 from pathlib import Path
 from typing import NamedTuple
+
+from minilift.support.signals import Terminated, terminable
 
 
 class Command(NamedTuple):
@@ -80,25 +82,32 @@ def main(argv=None):
     if name not in COMMANDS:
         parser.error(f"unknown command {name!r}{hint(name, COMMANDS)}")
     command = COMMANDS[name]
-    module = module_of(command)
-    parser = Parser(prog=f"minilift {name}", description=f"{command.help[0].upper()}{command.help[1:]}.")
-    getattr(module, command.add_arguments)(parser)
-    arguments = parser.parse_args(argv[1:])
     try:
-        code = getattr(module, command.run)(arguments)
-        sys.stdout.flush()
-        return code
+        with terminable():
+            code = run_command(name, command, argv[1:])
+            sys.stdout.flush()
+            return code
     except BrokenPipeError:  # the reader, such as head, has left: what is still to be written goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except KeyboardInterrupt:
-        print(f"minilift {name}: interrupted", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        ended, code = ("terminated", 143) if isinstance(error, Terminated) else ("interrupted", 130)
+        print(f"minilift {name}: {ended}", file=sys.stderr)
+        return code
     except (*MISTAKES, OSError) as error:
         if not is_mistake(error):
             raise
         print(f"minilift {name}: {error}", file=sys.stderr)
         return 2
+
+
+def run_command(name, command, argv):
+    """Parse a subcommand's arguments and run it; return the exit code."""
+    module = module_of(command)
+    parser = Parser(prog=f"minilift {name}", description=f"{command.help[0].upper()}{command.help[1:]}.")
+    getattr(module, command.add_arguments)(parser)
+    arguments = parser.parse_args(argv)
+    return getattr(module, command.run)(arguments)
 
 
 def module_of(command):

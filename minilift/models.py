@@ -123,14 +123,26 @@ def load(path, backend="numpy", layers=()):
         known = {**{name: cls for name, cls in vars(module).items() if is_part(cls)}, **known}
     try:
         graph = json.loads(str(arrays.pop("graph")))
-        net = Network([build(item, known) for item in graph["layers"]], loss=build(graph["loss"], known),
-                      dtype=graph["dtype"], backend=backend, input_shape=graph["input_shape"],
-                      input_layout=graph["input_layout"])
+        parts = [build(item, known) for item in graph["layers"]]
+        check_sizes(parts, arrays, graph["dtype"])
+        net = Network(parts, loss=build(graph["loss"], known), dtype=graph["dtype"], backend=backend,
+                      input_shape=graph["input_shape"], input_layout=graph["input_layout"])
         net.load_state_dict(arrays)
-    except (KeyError, TypeError, ValueError) as error:
+    except Exception as error:  # what a class does with arguments that make no sense is its own affair
         raise ValueError(f"{path}: cannot be made into a network, damaged or of classes that are not known "
                          f"({type(error).__name__}: {error})") from error
     return net
+
+
+def check_sizes(layers, arrays, dtype):
+    """Raise an error if the arrays of a file are not those of its maps, before room is made for these."""
+    for l, phi in enumerate([layer for layer in layers if hasattr(layer, "theta_shape")], start=1):
+        array = arrays.get(f"theta_{l}")
+        if array is not None and array.shape != phi.theta_shape:
+            raise ValueError(f"theta_{l}: {phi!r} expects shape {phi.theta_shape}, got {array.shape}")
+    other = [f"{name} has {array.dtype}" for name, array in arrays.items() if array.dtype.name != dtype]
+    if other:
+        raise ValueError(f"the network's dtype is {dtype}, but {', '.join(other)}")
 
 
 def is_part(thing):

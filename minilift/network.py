@@ -124,17 +124,37 @@ class Network:
         return {name: to_numpy(array) for name, array in arrays.items()}
 
     def load_state_dict(self, arrays):
-        """Take parameters and running statistics by name, as `state_dict` returns them."""
-        expected = list(self.state_dict())
-        if sorted(arrays) != sorted(expected):
-            raise ValueError(f"load_state_dict: expected the arrays {expected}, got {sorted(arrays)}")
-        self.theta = [None] + [np.array(arrays[f"theta_{l}"]) for l in range(1, self.depth + 1)]
+        """Take parameters and running statistics by name, as `state_dict` returns them: all of them or none.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a name is missing or unknown, or an array has another shape, holds NaN or inf, or no real numbers.
+            Nothing is changed then.
+        """
+        arrays = self.checked_state(arrays)
+        self.theta = [None] + [arrays[f"theta_{l}"] for l in range(1, self.depth + 1)]
         for k, norm in enumerate(self.norms, start=1):
-            for name in ("scale_shift", "running"):
-                array = arrays[f"{name}_{k}"]
-                if array.shape != (2, norm.channels):
-                    raise ValueError(f"{name}_{k}: {norm!r} expects shape {(2, norm.channels)}, got {array.shape}")
-                setattr(norm, name, self.xp.array(array, dtype=self.dtype))
+            norm.scale_shift, norm.running = arrays[f"scale_shift_{k}"], arrays[f"running_{k}"]
+
+    def checked_state(self, arrays):
+        """Return copies of a state's arrays on the backend and in the dtype, or raise an error; change nothing."""
+        owners = {f"theta_{l}": self.phi[l] for l in range(1, self.depth + 1)}
+        owners |= {f"{name}_{k}": norm for k, norm in enumerate(self.norms, 1) for name in ("scale_shift", "running")}
+        if set(arrays) != set(owners):
+            raise ValueError(f"load_state_dict: expected the arrays {list(owners)}, got {sorted(arrays, key=str)}")
+        checked = {}
+        for name, owner in owners.items():
+            array = real_array(f"load_state_dict: {name}", arrays[name], self.dtype, self.xp)
+            shape = owner.theta_shape if name.startswith("theta") else (2, owner.channels)
+            if array.shape != shape:
+                raise ValueError(f"load_state_dict: {name}: {owner!r} expects shape {shape}, got {array.shape}")
+            if not bool(self.xp.isfinite(array).all()):
+                raise ValueError(f"load_state_dict: {name} of {owner!r} holds NaN or inf")
+            if name.startswith("running") and bool((array[1] < 0).any()):
+                raise ValueError(f"load_state_dict: {name}: the variances of {owner!r} must not be negative")
+            checked[name] = self.xp.array(array, order="C")  # a copy
+        return checked
 
     # ---- forward
 

@@ -35,6 +35,25 @@ def number_between(what, value, low, high=math.inf):
     return float(value)
 
 
+def as_number(value):
+    """Return the number that an array without axes holds; anything else as it is."""
+    return value[()] if isinstance(value, np.ndarray) and not value.ndim else value
+
+
+def check_buffer(key, buffer, like, dtype):
+    """Raise an error unless a buffer has the shape of another, a floating-point dtype, and values that can be."""
+    if buffer.dtype.kind != "f" or buffer.dtype != dtype:
+        raise TypeError(f"{key} must be a floating-point array, of one dtype with the other buffers, "
+                        f"got {buffer.dtype}")
+    if buffer.shape != like.shape:
+        raise ValueError(f"{key} must have the shape of its parameter's other buffer, {like.shape}, "
+                         f"got {buffer.shape}")
+    if np.isnan(buffer).any():  # inf can be: that of a mean square too large for float32
+        raise ValueError(f"{key} holds NaN")
+    if key.split("/")[1] in ("second_moment", "mean_square") and (buffer < 0).any():
+        raise ValueError(f"{key} holds negative numbers, which no mean of squares can be")
+
+
 # ------------------------------------------------------------------------------------------------ schedules
 
 
@@ -261,27 +280,46 @@ class Optimizer:
         return state
 
     def load_state_dict(self, state):
-        """Take over a state that `state_dict` returned, of an optimizer of the same class and buffers.
+        """Take over a state that `state_dict` returned, of an optimizer of the same class and buffers: all or nothing.
 
         Raises
         ------
-        ValueError
-            If a key is missing or does not belong to this optimizer.
+        ValueError, TypeError
+            If a key is missing or does not belong to this optimizer, a number is no whole number of at least 0, or
+            the buffers are not floating-point arrays of one dtype without NaN. Nothing is changed then.
         """
         name = type(self).__name__
-        numbers = {f"{name}/steps", f"{name}/epoch"}
+        numbers = [f"{name}/steps", f"{name}/epoch"]
         arrays = {key: state[key] for key in state if key not in numbers}
         count = len(arrays) // len(self.slots) if self.slots else 0
         keys = [[f"{name}/{slot}/{index}" for slot in self.slots] for index in range(count)]
-        if set(state) != numbers.union(*keys):
-            known = ", ".join([*sorted(numbers), *(f"{name}/{slot}/0 …" for slot in self.slots)])
-            raise ValueError(f"{name}: expected a state with the keys {known}, got {sorted(state)}")
-        self.steps, self.epoch = int(state[f"{name}/steps"]), int(state[f"{name}/epoch"])
+        if set(state) != set(numbers).union(*keys):
+            known = ", ".join([*numbers, *(f"{name}/{slot}/0 …" for slot in self.slots)])
+            raise ValueError(f"{name}: expected a state with the keys {known}, got {sorted(state, key=str)}")
+        steps, epoch = [whole_number(key, as_number(state[key]), least=0) for key in numbers]
+        if steps and self.slots and not count:
+            raise ValueError(f"{name}: after {steps} steps a state holds buffers ({', '.join(self.slots)}), got none")
+        rows = [[np.array(to_numpy(arrays[key]), order="C") for key in row] for row in keys]
+        for row_keys, row in zip(keys, rows):
+            for key, buffer in zip(row_keys, row):
+                check_buffer(key, buffer, like=row[0], dtype=rows[0][0].dtype)
+        self.steps, self.epoch = steps, epoch
         self._signature = self._buffers = None
         if count:
-            copies = [[np.array(arrays[key]) for key in row] for row in keys]
-            self._signature = (None, copies[0][0].dtype, tuple(row[0].shape for row in copies))
-            self._buffers = [[buffer.reshape(-1) for buffer in row] for row in copies]
+            self._signature = (None, rows[0][0].dtype, tuple(row[0].shape for row in rows))
+            self._buffers = [[buffer.reshape(-1) for buffer in row] for row in rows]
+
+    def check_fits(self, parameters):
+        """Raise a `ValueError` if the buffers belong to other parameters than these."""
+        dtype = parameters[0].dtype if parameters else np.dtype(np.float64)
+        shapes = tuple([parameter.shape for parameter in parameters])
+        if self._buffers is not None and self._signature[1:] != (dtype, shapes):
+            raise self._misfit(dtype, shapes)
+
+    def _misfit(self, dtype, shapes):
+        return ValueError(f"{type(self).__name__}: the buffers belong to parameters of dtype {self._signature[1]} and "
+                          f"shapes {list(self._signature[2])}, got dtype {dtype} and shapes {list(shapes)}; "
+                          "call reset() to start anew")
 
     def _begin_step(self, rate):
         """Work out the scalars of this step."""
@@ -338,9 +376,7 @@ class Optimizer:
         elif self._signature == (None, *signature[1:]):  # loaded; these parameters say where to
             self._buffers = [[xp.asarray(buffer) for buffer in buffers] for buffers in self._buffers]
         else:
-            raise ValueError(f"{name}: the buffers belong to parameters of dtype {self._signature[1]} and "
-                             f"shapes {list(self._signature[2])}, got dtype {dtype} and shapes "
-                             f"{list(signature[2])}; call reset() to start anew")
+            raise self._misfit(*signature[1:])
         self._signature = signature
         largest = max([parameter.size for parameter in parameters], default=0)
         self._scratch = xp.empty(min(BLOCK, largest) if xp is np else largest, dtype=dtype)

@@ -98,7 +98,7 @@ WRONG = {
     "state of other names": (lambda: net().load_state_dict({"W": X}), ValueError,
                              r"load_state_dict: expected the arrays \['theta_1', 'theta_2'\], got \['W'\]"),
     "state of another shape": (lambda: net().load_state_dict({"theta_1": X, "theta_2": X}), ValueError,
-                               r"theta\[1\]: Linear\(3, 4\) expects shape"),
+                               r"load_state_dict: theta_1: Linear\(3, 4\) expects shape \(4, 4\), got \(5, 3\)"),
     # data
     "too many features": (lambda: net().loss(np.ones((5, 4)), Y), ValueError,
                           r"X: Linear\(3, 4\) expects samples of shape \(N, 3\), got \(5, 4\)"),

@@ -21,6 +21,7 @@ from __future__ import annotations
 import json
 import sys
 import zlib
+from contextlib import closing
 from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
@@ -33,7 +34,8 @@ from minilift.lab.experiments import EXPERIMENTS, SCALES, Job, Results, Setting,
 from minilift.lab.results import BEGIN, END, section, with_section, write_results
 from minilift.support.arguments import known_name, whole_number
 from minilift.support.backend import BACKENDS
-from minilift.support.files import read_npz, write_text
+from minilift.support.files import read_npz, sweep, write_text
+from minilift.support.signals import children_spared
 from minilift.training.fit import evaluate, fit
 from minilift.training.history import History
 
@@ -71,6 +73,7 @@ def run_job(options, job, callback=None):
     """Do one run, or take it up where it stopped, or read its result if it is finished; return the record."""
     path = Path(options["folder"]) / "runs" / f"{job.key}.json"
     if path.exists():
+        path.with_suffix(".npz").unlink(missing_ok=True)  # of a run that was killed between the record and this
         return read_record(path)
     from threadpoolctl import threadpool_limits
 
@@ -102,11 +105,12 @@ def read_record(path):
 def do_jobs(options, jobs, workers, bar, epochs):
     """Do runs, one at a time or in parallel, and return their records; the bar counts epochs, so many a label."""
     records, done = [], bar.n
-    for record in finished_jobs(options, jobs, workers, bar):
-        records.append(record)
-        done += epochs[record["label"]]
-        bar.update(done - bar.n)  # a diverged run is shorter
-        bar.set_postfix_str(f"{record['label']} {record['step']:.3g}: {text(final_loss(record))}")
+    with closing(finished_jobs(options, jobs, workers, bar)) as finished:  # ends the workers, if we are ended
+        for record in finished:
+            records.append(record)
+            done += epochs[record["label"]]
+            bar.update(done - bar.n)  # a diverged run is shorter
+            bar.set_postfix_str(f"{record['label']} {record['step']:.3g}: {text(final_loss(record))}")
     return records
 
 
@@ -118,7 +122,8 @@ def finished_jobs(options, jobs, workers, bar):
         from joblib import Parallel, delayed
     except ImportError as error:
         raise RuntimeError("--jobs needs joblib; install minilift[reproduce]") from error
-    return Parallel(workers, return_as="generator_unordered")(delayed(run_job)(options, job) for job in jobs)
+    with children_spared():
+        return Parallel(workers, return_as="generator_unordered")(delayed(run_job)(options, job) for job in jobs)
 
 
 def reproduce(experiment, scale="small", folder=None, *, jobs=1, threads=1, seeds=None, epochs=None, samples=None,
@@ -165,7 +170,10 @@ def reproduce(experiment, scale="small", folder=None, *, jobs=1, threads=1, seed
                "backend": known_name("--backend", backend, BACKENDS),
                "threads": whole_number("--threads", threads), "checkpoint every": 1 if scale == "paper" else 10}
     claim_folder(folder, options)
-    results = Results(plan, setting, run_all(plan, setting, options, jobs, progress))
+    try:
+        results = Results(plan, setting, run_all(plan, setting, options, jobs, progress))
+    finally:
+        sweep(folder / "runs")  # what workers had begun to write when they were ended
     write_results(results, options, folder)
     return results
 

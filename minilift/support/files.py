@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from contextlib import contextmanager
+import platform
+import re
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
+
+HOST = re.sub(r"[^0-9A-Za-z]", "-", platform.node())
+PART = re.compile(r"\..+\.(?P<host>[-0-9A-Za-z]*)\.(?P<process>\d+)\.[0-9a-f]{8}\.part")
+STALE_AFTER = 86_400  # seconds after which an unfinished file is stale, whoever began it
 
 
 @contextmanager
@@ -14,18 +22,83 @@ def whole_file(path):
     """Open a file to write bytes into: a reader sees the old content or the new, never a part.
 
     The content goes to a file beside `path`, which takes its place at the end; if anything fails on the way the old
-    file stays as it was.
+    file stays as it was, and the unfinished one is removed. A killed process cannot do that: the next one that writes
+    into the folder does it (see `sweep`).
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written: no folder, no right to, a full disk, something at `path` that is no file.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    target = Path(path).resolve()  # of a link, the file that it stands for
+    if target.exists() and not target.is_file():
+        kind = IsADirectoryError if target.is_dir() else OSError
+        raise kind(f"{path}: cannot be written, it is {'a folder' if target.is_dir() else 'not a regular file'}")
+    part = target.with_name(f".{target.name}.{HOST}.{os.getpid()}.{os.urandom(4).hex()}.part")
     try:
-        with open(temporary, "wb") as file:
+        sweep(target.parent)
+        with open(part, "xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        os.replace(part, target)
+        sync_folder(target.parent)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, f"cannot be written ({error.strerror})", str(path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
+
+
+def sync_folder(folder):
+    """Make a new name in a folder last through a power failure, where the system can."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system without it, such as some of a network
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def sweep(folder):
+    """Remove the unfinished files that dead processes left in a folder.
+
+    The name of such a file holds its machine and process. One of another machine, or of a process whose number is in
+    use (again), is only removed when it is a day old.
+    """
+    for entry in os.scandir(folder):
+        began = PART.fullmatch(entry.name)
+        if began and is_stale(Path(entry.path), began["host"], int(began["process"])):
+            with suppress(PermissionError):  # another user's in a folder like /tmp, which does not hinder us
+                Path(entry.path).unlink(missing_ok=True)
+
+
+def is_stale(part, host, process):
+    """Whether nobody writes to an unfinished file any more."""
+    if host == HOST and not is_alive(process):
+        return True
+    try:
+        return time.time() - part.stat().st_mtime > STALE_AFTER
+    except FileNotFoundError:  # its process has just finished it
+        return False
+
+
+def is_alive(process):
+    """Whether a process of this number runs on this machine; on Windows, which has no harmless way to ask, True."""
+    if os.name == "nt":
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):  # another user's process; a number that was never one
+        return True
+    return True
 
 
 def write_bytes(path, data):
@@ -50,8 +123,13 @@ def read_npz(path):
     """Return all arrays of an `.npz` file as a dict; one clear error if it cannot be read."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except FileNotFoundError:
+            arrays = {name: file[name] for name in file.files}
+    except (FileNotFoundError, IsADirectoryError, PermissionError):
         raise
     except Exception as error:  # zipfile, zlib and NumPy each have their own
         raise ValueError(f"{path}: cannot be read as .npz, the file is damaged or of another kind ({error})") from error
+    strange = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
+    if strange:
+        raise ValueError(f"{path}: cannot be read as .npz, the file is damaged or of another kind "
+                         f"({', '.join(map(repr, strange))} is no array)")
+    return arrays

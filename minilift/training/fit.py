@@ -11,6 +11,7 @@ Methods, optimizers and schedules are told the index of the epoch that begins, f
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import math
 import re
@@ -29,7 +30,7 @@ from minilift.support.files import read_npz, write_npz
 from minilift.training.history import Divergence, EarlyStop, History
 
 EVALUATION_BATCH = 500  # samples in one batch of an evaluation: few enough for memory, enough to be fast
-CHECKPOINT_VERSION = 1
+CHECKPOINT_VERSION = 2
 
 
 def quiet():
@@ -98,9 +99,10 @@ def is_finite(array):
 
 @quiet()
 def not_finite(net, state=None):
-    """Return the name of the first parameter (or, given a state, pre-activation) not finite, or None."""
+    """Return the name of the first array of a network (or, given a state, pre-activation) not finite, or None."""
     named = [(f"theta_{l}", net.theta[l]) for l in range(1, net.depth + 1)]
-    named += [(f"scale_shift_{k}", norm.scale_shift) for k, norm in enumerate(net.norms, start=1)]
+    for k, norm in enumerate(net.norms, start=1):
+        named += [(f"scale_shift_{k}", norm.scale_shift), (f"running_{k}", norm.running)]
     if state is not None:
         named += [(f"z_{l}", state.z[l]) for l in range(1, net.depth + 1)]
     return next((name for name, array in named if not is_finite(array)), None)
@@ -128,23 +130,22 @@ class Run:
         arrays = {"about": np.array(json.dumps(about))}
         for part, state in (("net", self.net.state_dict()), ("optimizer", self.optimizer.state_dict()),
                             ("method", self.method.state_dict()), ("best", self.best or {})):
-            for key, value in state.items():
-                array = np.asarray(value if np.isscalar(value) else to_numpy(value))
-                if array.dtype.hasobject:
-                    raise TypeError(f"fit: checkpoint: {key!r} of the {part}'s state must be an array or a "
-                                    f"number, got {value!r}")
-                arrays[f"{part}/{key}"] = array
+            arrays |= {f"{part}/{key}": array for key, array in as_arrays(part, state).items()}
         write_npz(path, arrays)
 
-    def load(self, path, settings):
-        """Take over a checkpoint, after making sure that it belongs to a run with the same settings."""
+    def load(self, path, settings, columns, steps_per_epoch, early_stop):
+        """Take over a checkpoint, after making sure that it is whole and belongs to a run with the same settings.
+
+        Everything is read and checked first. If something is wrong with the file, nothing is changed.
+        """
         if not Path(path).is_file():
             raise FileNotFoundError(f"fit: resume: there is no checkpoint {str(path)!r}")
         arrays = read_npz(path)
         try:
             about = json.loads(str(arrays.pop("about")))
             version, saved = about["version"], about["settings"]
-        except (KeyError, ValueError, TypeError) as error:
+            saved.keys()
+        except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"fit: resume: {str(path)!r} is not a checkpoint of minilift") from error
         if version != CHECKPOINT_VERSION:
             raise ValueError(f"fit: resume: {str(path)!r} is a checkpoint of version {version}, "
@@ -153,17 +154,45 @@ class Run:
                      for key in {**saved, **settings} if saved.get(key) != settings.get(key)]
         if differing:
             raise ValueError(f"fit: resume: {str(path)!r} belongs to another run: {'; '.join(differing)}")
-        parts: dict[str, dict] = {"net": {}, "optimizer": {}, "method": {}, "best": {}}
-        for key, array in arrays.items():
-            part, name = key.split("/", 1)
-            parts[part][name] = array
+        try:
+            parts = split_parts(arrays)
+            history, rng = History.from_dict(about["history"]), generator_of(about["rng"], self.rng)
+            steps = check_rows(history, columns, about["steps"], steps_per_epoch)
+            self.check_networks(parts, early_stop is not None and early_stop.restore_best)
+            self.load_states(parts)
+        except Exception as error:  # a user's method or optimizer fails in ways of its own
+            what = error if isinstance(error, (ValueError, TypeError)) else f"{type(error).__name__}: {error}"
+            raise ValueError(f"fit: resume: {str(path)!r} cannot be continued from: {what}") from error
         self.net.load_state_dict(parts["net"])
-        self.optimizer.load_state_dict(parts["optimizer"])
-        self.method.reset()
-        self.method.load_state_dict(parts["method"])
-        self.best = parts["best"] or None
-        self.rng.bit_generator.state = about["rng"]
-        self.history, self.steps = History.from_dict(about["history"]), about["steps"]
+        self.best, self.history, self.steps = parts["best"] or None, history, steps
+        self.rng.bit_generator.state = rng
+
+    def check_networks(self, parts, restores_best):
+        """Raise an error unless a checkpoint's parameters, and the best ones if wanted, fit the network."""
+        if bool(parts["best"]) != restores_best:
+            raise ValueError(f"the parameters of the best epoch are {'missing' if restores_best else 'not expected'}")
+        for part in ("net", "best"):
+            if part == "net" or restores_best:
+                self.net.checked_state(parts[part])
+            for name, array in parts[part].items():
+                if array.dtype != self.net.dtype:
+                    raise TypeError(f"{part}/{name} must have the network's dtype {self.net.dtype}, got {array.dtype}")
+
+    def load_states(self, parts):
+        """Give optimizer and method their states, or leave both as they were."""
+        before = [(thing, copy.deepcopy(as_arrays(part, thing.state_dict())))
+                  for part, thing in (("optimizer", self.optimizer), ("method", self.method))]
+        try:
+            self.optimizer.load_state_dict(parts["optimizer"])
+            self.optimizer.check_fits(self.net.parameters)
+            self.method.reset()
+            self.method.load_state_dict(parts["method"])
+            self.method.check_state(self.net)
+        except BaseException:
+            for thing, state in before:
+                thing.reset()
+                thing.load_state_dict(state)
+            raise
 
     def record(self, row, early_stop):
         """Append a row to the history; keep a copy of the parameters if they are the best ones and wanted."""
@@ -202,6 +231,63 @@ class Run:
         return sum(losses) / len(losses)
 
 
+def as_arrays(part, state):
+    """Return a state as a checkpoint holds it, arrays alone."""
+    arrays = {}
+    for key, value in state.items():
+        arrays[key] = np.asarray(value if np.isscalar(value) else to_numpy(value))
+        if arrays[key].dtype.hasobject:
+            raise TypeError(f"fit: checkpoint: {key!r} of the {part}'s state must be an array or a number, "
+                            f"got {value!r}")
+    return arrays
+
+
+def split_parts(arrays):
+    """Return the arrays of a checkpoint by part and name."""
+    parts: dict[str, dict] = {"net": {}, "optimizer": {}, "method": {}, "best": {}}
+    for key, array in arrays.items():
+        part, slash, name = key.partition("/")
+        if part not in parts or not slash:
+            raise ValueError(f"it holds an unknown array {key!r}")
+        parts[part][name] = array
+    return parts
+
+
+def generator_of(state, rng):
+    """Return the state of a random generator if it can be one that started like `rng`, or raise an error."""
+    generator, own = np.random.default_rng(0), rng.bit_generator.state
+    try:
+        generator.bit_generator.state = state
+    except Exception as error:
+        raise ValueError(f"the state of the random generator makes no sense ({error})") from error
+    if generator.bit_generator.state != state or state["state"]["inc"] != own["state"]["inc"]:
+        raise ValueError("the state of the random generator is not one of this run")
+    return state
+
+
+def check_rows(history, columns, steps, steps_per_epoch):
+    """Return the number of steps if history and steps can be those of a run with these columns."""
+    rows = len(history)
+    if list(history.columns) != columns or history["epoch"] != list(range(rows)) or not rows:
+        raise ValueError(f"expected a history with the columns {columns} and the epochs 0, 1, …, "
+                         f"got {list(history.columns)} and {history.columns.get('epoch')}")
+    if history.diverged is not None:
+        raise ValueError("its run diverged")
+    times, losses = np.array(history["seconds"], float), history["batch_loss"][1:] + history["train_loss"][1:]
+    if not (np.isfinite(losses).all() and np.isfinite(times).all() and times[0] >= 0 and (np.diff(times) >= 0).all()):
+        raise ValueError("the losses of its history must be finite and its seconds must not fall")
+    if whole_number("steps", steps, least=0) != (rows - 1) * steps_per_epoch:
+        raise ValueError(f"{rows - 1} epochs of {steps_per_epoch} steps are not {steps} steps")
+    return steps
+
+
+def columns_of(net, validation):
+    """Return the names of a history's columns."""
+    of_a_set = ("loss", "accuracy") if net.loss_function.classification else ("loss",)
+    sets = ("train",) if validation is None else ("train", "val")
+    return ["epoch", "seconds", "batch_loss", *(f"{part}_{name}" for part in sets for name in of_a_set)]
+
+
 def fit(net, data, *, method, optimizer, epochs=10, batch_size=100, seed=0, validation=None, callbacks=(),
         progress=True, early_stop=None, checkpoint=None, checkpoint_every=1, resume=None):
     r"""Train a network, in place.
@@ -233,7 +319,10 @@ def fit(net, data, *, method, optimizer, epochs=10, batch_size=100, seed=0, vali
     checkpoint : path, optional
         Where to write checkpoints (`.npz`, atomically: there is always a whole one, the last or the next).
     checkpoint_every : int, default 1
-        Number of epochs between checkpoints; one is written at the end in any case, but not after divergence.
+        k, the number of epochs between checkpoints; one is written at the end in any case, but not after divergence.
+        It is written after the callbacks of its epoch. A run that is killed loses the epoch under way and at most k
+        finished ones: those since the last checkpoint, which are k if the kill falls between the end of an epoch and
+        the end of writing. When the callbacks hear of an epoch, all checkpoints due before it are on the disk.
     resume : path or True, optional
         Continue the run of this checkpoint, bit for bit as if it had not been interrupted: the same data and
         settings are needed, `epochs` may be larger. True stands for the file that `checkpoint` names, and for
@@ -277,12 +366,13 @@ def fit(net, data, *, method, optimizer, epochs=10, batch_size=100, seed=0, vali
     if checkpoint is not None or resume is not None:
         settings = describe_run(net, train, held_out, method, optimizer, batch_size, seed, early_stop)
     run = Run(net, method, optimizer, np.random.default_rng(run_seed), History(repr(method)))
+    steps_per_epoch = -(-len(train[0]) // batch_size)
     source = checkpoint if resume is True else resume
     if source is None or (resume is True and not Path(source).exists()):
         method.reset()
         optimizer.reset()
     else:
-        run.load(source, settings)
+        run.load(source, settings, columns_of(net, held_out), steps_per_epoch, early_stop)
 
     history = run.history
     history.stopped = None
@@ -294,7 +384,6 @@ def fit(net, data, *, method, optimizer, epochs=10, batch_size=100, seed=0, vali
     if early_stop is not None and history.stopped is None:
         history.stopped = early_stop.reason(history)
 
-    steps_per_epoch = -(-len(train[0]) // batch_size)
     with progress_bar(progress, history, epochs, steps_per_epoch) as bar:
         while len(history) <= epochs and history.stopped is None:
             epoch = len(history)

@@ -134,7 +134,7 @@ class History:
         """
         try:
             return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"{path}: not a history written by minilift ({error})") from error
 
     def as_dict(self):
@@ -145,12 +145,23 @@ class History:
 
     @classmethod
     def from_dict(cls, values):
-        """Return the history that `as_dict` described."""
-        history = cls(values["label"])
-        history.diverged = None if values["diverged"] is None else Divergence(**values["diverged"])
-        history.stopped = values["stopped"]
-        history.columns = {name: [float(value) if isinstance(value, str) else value for value in column]
-                           for name, column in values["columns"].items()}
+        """Return the history that `as_dict` described.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If something is missing or of another type than there should be, or the columns differ in length.
+        """
+        label, stopped, diverged, columns = fields(values, "a history", {
+            "label": str, "stopped": str | None, "diverged": dict | None, "columns": dict})
+        history = cls(label)
+        history.stopped = stopped
+        if diverged is not None:
+            history.diverged = Divergence(*fields(diverged, "diverged", {
+                "epoch": int, "step": int, "layer": str | None, "reason": str}))
+        history.columns = {name: number_column(name, column) for name, column in columns.items()}
+        if columns and "epoch" not in columns:
+            raise ValueError("the column 'epoch' is missing")
         if len({len(column) for column in history.columns.values()}) > 1:
             raise ValueError("the columns differ in length")
         return history
@@ -170,6 +181,28 @@ class History:
 def as_json_number(value):
     """Return a finite number as it is, another as text that `float` reads."""
     return value if math.isfinite(value) else str(value)
+
+
+def fields(values, what, types):
+    """Return the values of a dict with just these names, each of its type, or raise an error."""
+    if not isinstance(values, dict) or set(values) != set(types):
+        got = sorted(values, key=str) if isinstance(values, dict) else repr(values)
+        raise ValueError(f"{what} must hold {', '.join(types)}, got {got}")
+    for name, kind in types.items():
+        if not isinstance(values[name], kind) or isinstance(values[name], bool):
+            raise TypeError(f"{name} of {what} must be {getattr(kind, '__name__', kind)}, got {values[name]!r}")
+    return [values[name] for name in types]
+
+
+def number_column(name, column):
+    """Return a column of numbers, of which those that JSON does not have come as text; or raise an error."""
+    if not isinstance(column, list):
+        raise TypeError(f"column {name!r} must be a list, got {column!r}")
+    numbers = [float(value) if value in ("nan", "inf", "-inf") else value for value in column]
+    for number in numbers:
+        if not isinstance(number, (int, float)):
+            raise TypeError(f"column {name!r} must hold numbers, got {number!r}")
+    return numbers
 
 
 class EarlyStop:

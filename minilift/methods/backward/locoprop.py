@@ -24,7 +24,7 @@ from minilift.layers.activations import Identity
 from minilift.local.problems import LocalProblem, MatchingLoss
 from minilift.local.solvers import damped_solve, gradient_steps, newton
 from minilift.methods.backward.sweep import Method
-from minilift.optim import Adam, HeavyBall, Nesterov, Optimizer, RMSProp
+from minilift.optim import Adam, HeavyBall, Nesterov, Optimizer, RMSProp, as_number
 from minilift.support.arguments import known_name, positive_number, whole_number
 from minilift.support.backend import array_module
 
@@ -158,9 +158,13 @@ class LocoProp(Method):
     def optimizer_of(self, l):
         """Return the local optimizer of map l (beyond D: of a batch norm), made when first asked for."""
         if l not in self.optimizers:
-            given = self.local_optimizer
-            self.optimizers[l] = copy.deepcopy(given if isinstance(given, Optimizer) else LOCAL_OPTIMIZERS[given])
+            self.optimizers[l] = self.new_optimizer()
         return self.optimizers[l]
+
+    def new_optimizer(self):
+        """Return a local optimizer that has taken no step."""
+        given = self.local_optimizer
+        return copy.deepcopy(given if isinstance(given, Optimizer) else LOCAL_OPTIMIZERS[given])
 
     def refuse_unbounded(self, data, block):
         """Raise if the unregularised matching loss has no lower bound."""
@@ -178,19 +182,37 @@ class LocoProp(Method):
         self.optimizers, self.epoch = {}, 0
 
     def state_dict(self):
-        """Return the local optimizers' states, by map."""
-        return {f"{l}/{name}": value for l, optimizer in self.optimizers.items()
-                for name, value in optimizer.state_dict().items()}
+        """Return the epoch, and the local optimizers' states by map."""
+        return {"epoch": self.epoch, **{f"{l}/{name}": value for l, optimizer in self.optimizers.items()
+                                        for name, value in optimizer.state_dict().items()}}
 
     def load_state_dict(self, values):
-        """Take back what `state_dict` returned."""
-        self.optimizers = {}
-        states = {}
-        for name, value in values.items():
-            l, rest = name.split("/", 1)
-            states.setdefault(int(l), {})[rest] = value
-        for l, state in states.items():
-            self.optimizer_of(l).load_state_dict(state)
+        """Take back what `state_dict` returned, all of it or, if something is wrong with it, nothing."""
+        states, local = {}, self.steps != "exact" and self.local_optimizer != "sgd"
+        for name in values:
+            l, _, rest = str(name).partition("/")
+            if local and l.isdecimal() and l == str(int(l)):
+                states.setdefault(int(l), {})[rest] = values[name]
+            elif name != "epoch":
+                raise ValueError(f"LocoProp: expected a state with the keys epoch{', 1/…, 2/…' * local}, got {name!r}")
+        if "epoch" not in values:
+            raise ValueError(f"LocoProp: expected a state with the key epoch, got {list(values)}")
+        epoch = whole_number("LocoProp: epoch", as_number(values["epoch"]), least=0)
+        optimizers = {l: self.new_optimizer() for l in states}
+        for l, optimizer in optimizers.items():
+            try:
+                optimizer.load_state_dict(states[l])
+            except (ValueError, TypeError) as error:
+                raise type(error)(f"LocoProp: local optimizer {l}: {error}") from error
+        self.optimizers, self.epoch = optimizers, epoch
+
+    def check_state(self, net):
+        """Raise a `ValueError` if the local optimizers have been at work on another network."""
+        if self.optimizers and set(self.optimizers) != set(range(1, len(net.parameters) + 1)):
+            raise ValueError(f"LocoProp: expected local optimizers of {len(net.parameters)} parameters, "
+                             f"got those of {sorted(self.optimizers)}")
+        for l, optimizer in self.optimizers.items():
+            optimizer.check_fits(net.parameters[l - 1:l])
 
 
 def cheap_side(block):

@@ -175,6 +175,9 @@ class Method:
         if values:
             raise ValueError(f"{self!r} keeps nothing between batches, but was given {sorted(values)}")
 
+    def check_state(self, net):
+        """Raise an error if what is kept belongs to another network; `fit` asks before it continues a run."""
+
 
 class FunctionMethod(Method):
     """A method made of a user's function from a `Block` to a step."""

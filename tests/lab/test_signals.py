@@ -1,0 +1,110 @@
+"""SIGTERM and Ctrl-C end `minilift reproduce` and its workers, and leave what is finished whole."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from minilift import cli
+from minilift.lab.reproduce import read_record
+from minilift.support.files import read_npz
+
+POSIX = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+REPRODUCE = [sys.executable, "-m", "minilift.cli", "reproduce", "proxprop-fig2", "--seeds", "3"]
+
+
+def descendants(process):
+    """Return the numbers of all processes below one, as /proc shows them."""
+    parents = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+        except (FileNotFoundError, ProcessLookupError):  # it has just ended
+            continue
+    found = {process}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {process}
+
+
+def is_running(process):
+    """Whether a process is there and has not ended as a zombie that nobody waits for."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_for(condition, seconds, what):
+    """Wait until a condition holds; return how long that was."""
+    start = time.perf_counter()
+    while not condition():
+        assert time.perf_counter() - start < seconds, what
+        time.sleep(0.01)
+    return time.perf_counter() - start
+
+
+@POSIX
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+@pytest.mark.parametrize(("jobs", "to_all"), [(1, False), (2, False), (2, True)],
+                         ids=["one process", "workers", "workers, told too"])
+@pytest.mark.parametrize(("number", "code", "word"), [(signal.SIGTERM, 143, "terminated"),
+                                                     (signal.SIGINT, 130, "interrupted")])
+def test_reproduce_ends_with_its_workers(number, code, word, to_all, jobs, tmp_path):
+    if jobs > 1:
+        pytest.importorskip("joblib")
+    command = [*REPRODUCE, "--jobs", str(jobs), "--output", str(tmp_path)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, start_new_session=True, **pipes) as process:
+        wait_for(lambda: list(tmp_path.glob("runs/*.json")), 120, "no run was finished")
+        workers = descendants(process.pid)
+        assert jobs == 1 or len(workers) >= 2
+        (os.killpg if to_all else os.kill)(process.pid, number)
+        ended = wait_for(lambda: process.poll() is not None, 20, "the command goes on")
+        gone = wait_for(lambda: not any(map(is_running, workers)), 10, "workers go on")
+        out, err = process.communicate()
+    print(f"ended after {ended:.2f} s, its {len(workers)} processes {gone:.2f} s later")
+    assert (process.returncode, out, err) == (code, "", f"minilift reproduce: {word}\n")
+    left = list((tmp_path / "runs").iterdir())
+    assert {path.suffix for path in left} <= {".json", ".npz"}, "an unfinished file is left"
+    assert all(len(read_record(path)["history"]) > 1 for path in left if path.suffix == ".json")
+    assert all("about" in read_npz(path) for path in left if path.suffix == ".npz")
+
+
+@POSIX
+@pytest.mark.parametrize(("number", "code", "word"), [(signal.SIGTERM, 143, "terminated"),
+                                                     (signal.SIGINT, 130, "interrupted")])
+def test_a_signal_ends_a_command_with_a_line_and_its_code(number, code, word, monkeypatch, capsys):
+    before, tidied = signal.getsignal(signal.SIGTERM), []
+
+    def run(arguments):
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(60)
+        finally:
+            tidied.append(True)
+
+    monkeypatch.setattr(cli, "run_data", run)
+    assert cli.main(["data", "list"]) == code
+    assert capsys.readouterr() == ("", f"minilift data: {word}\n")
+    assert tidied
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_checkpoint_beside_a_finished_record_is_removed(tmp_path):
+    from test_reproduce import options
+
+    from minilift.lab import reproduce
+
+    job = reproduce.Job("digits", "cg3", 1.0, 0)
+    settings = options(tmp_path, epochs=1)
+    first = reproduce.run_job(settings, job)
+    stale = tmp_path / "runs" / f"{job.key}.npz"
+    stale.write_bytes(b"of a run that was killed before it could remove this")
+    assert reproduce.run_job(settings, job)["test_loss"] == first["test_loss"]
+    assert not stale.exists()
