@@ -172,7 +172,7 @@ class PatchGram(Gram):
         return PatchGram(self.phi, self.a.astype(np.float64), self.bias)
 
     def singular(self):
-        """Return singular values and right vectors of the patch matrix, by QR of one block of images after the other."""
+        """Return singular values and right vectors of the patch matrix, by QR of one block of images after another."""
         xp, r = self.xp, self.xp.empty((0, self.coordinates), self.a.dtype)
         for images in blocks(self.a, self.phi.kernel**2):
             patches = self.phi.rows(self.a[images])

@@ -145,8 +145,8 @@ def rounding_error(gram, inverse, damping, g, q):
         size, spread, every = norm(u), inverse_norm, -(-len(g) // 4096)
         means = float((gram.matrix[-1, :-1] ** 2).sum()) / len(g) if gram.bias else 0.0
         centred = trace - gram.bias * len(g) - means
-        signal = (every**0.5) * norm(g[::every, :PROBED])
-        products = inverse_norm * (4 * norm(few) + trace**0.5 * signal) / n**0.5
+        signal = norm(g[::every, :PROBED]) / len(g[::every]) ** 0.5
+        products = inverse_norm * (4 * norm(few) + 10 * trace**0.5 * signal) / n**0.5
     error = np.finfo(g.dtype).eps * (0.4 * spread * centred / n * norm(u) + products)
     return error / size if size > 0 else 0.0
 
@@ -267,9 +267,9 @@ def fletcher_reeves(problem, steps):
 def newton(problem, tolerance):
     r"""Minimise a convex local problem by Newton's method, in float64 along the principal axes of the data.
 
-    Each step comes from preconditioned conjugate gradients on the Hessian :math:`B^T\nabla^2h(z)B + \beta I`: with
-    the curvature of f(z) = z in the place of :math:`\nabla^2h` it would be diag s + βI, which preconditions it. Without a
-    regulariser there may be several minimisers. All iterates lie in the span of the data, and of what is left where
+    Each step comes from preconditioned conjugate gradients on the Hessian :math:`B^T\nabla^2h(z)B + \beta I`. With
+    the curvature of f(z) = z in the place of :math:`\nabla^2h` it would be diag s + βI: that preconditions it. Without
+    a regulariser there may be several minimisers. All iterates lie in the span of the data, and of what is left where
     ReLUs do not fire the step `of_least_norm` is taken.
 
     Parameters
@@ -340,7 +340,7 @@ def of_least_norm(problem, u):
 
 
 def nearest_to_zero(fixed, values, free, least, fallback):
-    """Return the shortest v with ``fixed @ v = values`` and ``free @ v >= least``, `fallback` if rounding hides it."""
+    """Return the shortest v with ``fixed @ v = values`` and ``free @ v >= least``, or else `fallback`."""
     from scipy.optimize import nnls
     left, singular, right = np.linalg.svd(fixed, full_matrices=True)
     rank = int((singular > 1e-12 * singular.max(initial=0)).sum())
