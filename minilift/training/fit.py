@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import re
 import time
 import zlib
 from dataclasses import dataclass
@@ -26,10 +25,11 @@ from minilift.optim import Optimizer, number_between
 from minilift.support.arguments import whole_number
 from minilift.support.backend import array_module, to_numpy
 from minilift.support.files import read_npz, write_npz
+from minilift.support.settings import describe, differences
 from minilift.training.history import Divergence, EarlyStop, History
 
 EVALUATION_BATCH = 500  # samples in one batch of an evaluation: few enough for memory, enough to be fast
-CHECKPOINT_VERSION = 1
+CHECKPOINT_VERSION = 2
 
 
 def quiet():
@@ -149,8 +149,8 @@ class Run:
         if version != CHECKPOINT_VERSION:
             raise ValueError(f"fit: resume: {str(path)!r} is a checkpoint of version {version}, "
                              f"this minilift reads version {CHECKPOINT_VERSION}")
-        differing = [f"{key} was {saved.get(key)}, is {settings.get(key)}"
-                     for key in {**saved, **settings} if saved.get(key) != settings.get(key)]
+        differing = [text for key in {**saved, **settings}
+                     for text in differences(saved.get(key), settings.get(key), key)]
         if differing:
             raise ValueError(f"fit: resume: {str(path)!r} belongs to another run: {'; '.join(differing)}")
         parts: dict[str, dict] = {"net": {}, "optimizer": {}, "method": {}, "best": {}}
@@ -420,11 +420,8 @@ def checked_set(net, what, data):
 
 def describe_run(net, train, validation, method, optimizer, batch_size, seed, early_stop):
     """Return what must be the same for a run to be continued from a checkpoint."""
-    described = {"network": repr(net), "method": repr(method), "optimizer": repr(optimizer),
-                 "early_stop": repr(early_stop)}
-    # a function without a name of its own shows its address, which changes from process to process
-    described = {key: re.sub(r" at 0x[0-9a-fA-F]+", "", text) for key, text in described.items()}
-    return {**described, "batch_size": batch_size, "seed": int(seed),
+    parts = {"network": net, "method": method, "optimizer": optimizer, "early_stop": early_stop}
+    return {**describe(parts), "batch_size": batch_size, "seed": int(seed),
             "training data": describe_data(train), "validation data": describe_data(validation)}
 
 
