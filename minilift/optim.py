@@ -177,7 +177,7 @@ class Optimizer(Settings):
         Number of steps taken since the start or the last `reset`.
     """
 
-    shown_always = ("lr", "weight_decay")
+    shown_always: tuple[str, ...] = ("lr", "weight_decay")
     slots: dict[str, float] = {}
 
     def __init__(self, lr, weight_decay=0.0):

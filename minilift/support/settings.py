@@ -91,7 +91,7 @@ def arguments_of(cls):
             continue
         _, *parameters = inspect.signature(base.__init__).parameters.values()
         passed_on = [p for p in parameters if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-        arguments = {p.name: p for p in parameters if p not in passed_on} | arguments
+        arguments |= {p.name: p for p in parameters if p not in passed_on and p.name not in arguments}
         if not passed_on:
             break
     return arguments

@@ -236,8 +236,9 @@ def fit(net, data, *, method, optimizer, epochs=10, batch_size=100, seed=0, vali
         Number of epochs between checkpoints; one is written at the end in any case, but not after divergence.
     resume : path or True, optional
         Continue the run of this checkpoint, bit for bit as if it had not been interrupted: the same data and
-        settings are needed, `epochs` may be larger. True stands for the file that `checkpoint` names, and for
-        a new run if that does not exist yet.
+        settings are needed, `epochs` may be larger. Of a function, such as a schedule, the code and the constants
+        must be the same too (`minilift.support.settings.traits` says what is noticed). True stands for the file that
+        `checkpoint` names, and for a new run if that does not exist yet.
 
     Returns
     -------
