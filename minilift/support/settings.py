@@ -87,7 +87,7 @@ def arguments_of(cls):
     """Return the parameters of a class's constructor by name, with those that ``*args`` and ``**kwargs`` pass on."""
     arguments = {}
     for base in cls.__mro__:
-        if "__init__" not in vars(base) or base is object:
+        if not inspect.isfunction(vars(base).get("__init__")):  # inherited, or not written in Python
             continue
         _, *parameters = inspect.signature(base.__init__).parameters.values()
         passed_on = [p for p in parameters if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
@@ -108,7 +108,7 @@ def kept_arguments(thing):
 
 def keeps(thing, name):
     """Whether an object has an attribute of this name that is no method of its class."""
-    method = inspect.isroutine(getattr(type(thing), name, None)) and name not in vars(thing)
+    method = inspect.isroutine(getattr(type(thing), name, None)) and name not in getattr(thing, "__dict__", ())
     return hasattr(thing, name) and not method
 
 

@@ -111,6 +111,9 @@ def through_transfer(sigma, z, a, aux, g_a):
 class Method(Settings):
     """Base class: a method is a function that proposes a step for one `Block`; the rest is the sweep.
 
+    A subclass keeps each argument of its constructor under its own name (see `Settings`), so that a run continued with
+    another value is refused.
+
     Attributes
     ----------
     new_weights : bool
