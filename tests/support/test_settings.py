@@ -385,11 +385,14 @@ def bound(rates):
 
 @pytest.mark.parametrize(("one", "same", "other", "text"), [
     (rate(0.1), rate(0.1), rate(0.2), "lr: factor was 0.1, is 0.2"),
+    (rate(np.float32(0.5)), rate(0.5), rate(np.float32(0.25)), "lr: factor was 0.5, is 0.25"),
+    (rate((1, [2])), rate((3, [4])), rate((1, 2)), "lr: factor was None, is [1, 2]"),
     (rate(0.1), rate(np.float64(0.1)), rate(ml.Constant(0.1)), "lr: factor was 0.1, is Constant(lr=0.1)"),
     # what is in a list may be the function's memory
     (stepped([1]), stepped([2, 3]), lambda epoch: 0.1, "lr was stepped.<locals>.<lambda>(code="),
     (recursive(1.0), recursive(1.0), recursive(2.0), "lr: base was 1.0, is 2.0"),
     (Wave([1.0, 2.0]), Wave([1.0, 2.0]), Wave([1.0, 3.0]), "lr: rates[1] was 2.0, is 3.0"),
+    (Wave(object()), Wave(object()), Wave({1}), "lr: rates was object(value=<object object>), is set(value={1})"),
     (Wave([1.0], 1), Wave([1.0], 1), Wave([1.0], 2), "lr: _period was 1, is 2"),
     (bound([1.0]), bound([1.0]), bound([2.0]), "lr: object: rates[0] was 1.0, is 2.0"),
     (functools.partial(pow, 0.5), functools.partial(pow, 0.5), functools.partial(pow, 0.6),
@@ -439,6 +442,13 @@ class Kept(ml.ProxProp):
     def __init__(self, strength, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.strength = strength
+
+
+class Half(ml.ProxProp):
+    """Takes less than its base class."""
+
+    def __init__(self, joint):
+        super().__init__(0.5, "cg3", joint=joint)
 
 
 class Hidden(ml.Method):
@@ -492,7 +502,9 @@ def test_a_subclass_passes_on_the_settings_of_its_base():
     assert method.settings() == {"strength": 3, "tau_theta": 0.5, "solver": "exact", "last": "explicit", "joint": True}
     assert repr(method) == "Kept(strength=3, tau_theta=0.5, solver='exact', joint=True)"
     assert method == Kept(3, 0.5, joint=True) != Kept(3, 0.5)
+    assert Half(True).settings() == {"joint": True}
     assert Plain() == Plain() != ml.BackProp()
+    assert Plain() != type("Plain", (ml.Method,), {})()
     assert repr(Plain()) == "Plain()"
 
 
