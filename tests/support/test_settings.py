@@ -260,6 +260,12 @@ def test_a_network_is_told_apart_too(change, text, tmp_path):
     assert ml.load(tmp_path / "net.npz") == other
 
 
+def test_what_a_network_tells_its_maps_is_no_setting():
+    net = ml.Network([ml.Conv2d(2, 2, 3, stride=2), ml.Flatten(), ml.Linear(32, 3)], input_shape=(8, 8, 2))
+    assert net.phi[1].known_size == (8, 8)
+    assert net.phi[1] == net.layers[0] == ml.Conv2d(2, 2, 3, stride=2)
+
+
 def test_equal_networks_have_equal_arrays_whatever_the_backend(strict_cupy):
     assert normed() == normed()
     assert hash(normed()) == hash(normed())
