@@ -18,6 +18,7 @@ from minilift.network import Network
 from minilift.support.arguments import known_name
 from minilift.support.backend import get_module
 from minilift.support.files import read_npz
+from minilift.support.settings import is_thing
 
 
 def mlp(widths, activation="relu", loss=None, seed=0, dtype=np.float32, backend="numpy", init="uniform"):
@@ -151,6 +152,14 @@ def is_part(thing):
 
 
 def build(description, known):
-    """Return the layer that `describe` described."""
+    """Return the layer of a description [class name, arguments]."""
     name, arguments = description
-    return known[known_name("load: layer", name, tuple(known))](**arguments)
+    cls = known[known_name("load: layer", name, tuple(known))]
+    return cls(**{argument: built(value, known) for argument, value in arguments.items()})
+
+
+def built(value, known):
+    """Return an argument, in which there may be layers too."""
+    if is_thing(value):
+        return build(value, known)
+    return [built(item, known) for item in value] if isinstance(value, list) else value

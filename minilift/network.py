@@ -8,7 +8,6 @@ of each list is taken, so that indices in the code are those of the papers.
 
 from __future__ import annotations
 
-import inspect
 import json
 
 import numpy as np
@@ -17,15 +16,19 @@ from minilift.graph import State, check_shapes, group_layers, in_layout, instanc
 from minilift.layers.activations import Composition, Identity
 from minilift.layers.losses import SoftmaxCrossEntropy
 from minilift.support.arguments import known_name, whole_number
-from minilift.support.backend import get_module, real_array, to_numpy
+from minilift.support.backend import get_module, module_of, real_array, to_numpy
 from minilift.support.files import write_npz
+from minilift.support.settings import Settings, describe, recipe
 
 DTYPES = ("float32", "float64")
 LAYOUTS = ("channels_last", "channels_first", "flat")
 
 
-class Network:
+class Network(Settings):
     r"""A chain of layers, grouped as the papers do: map φ_l, then transfer σ_l (one layer or several).
+
+    ``copy.copy``, ``copy.deepcopy`` and ``pickle`` give a network with parameters and batch norms of its own. Two
+    networks are equal if their settings and all their arrays are.
 
     Parameters
     ----------
@@ -65,6 +68,8 @@ class Network:
         If layers do not fit together, or an argument is not what is expected.
     """
 
+    shown_bare, shown_always = ("layers",), ("loss", "dtype")
+
     def __init__(self, layers, loss=None, seed=0, dtype=np.float32, backend="numpy", input_shape=None,
                  input_layout="channels_last"):
         if not isinstance(layers, (list, tuple)):
@@ -75,7 +80,8 @@ class Network:
             raise TypeError(f"Network: loss must be a loss such as SoftmaxCrossEntropy(), got {loss!r}")
         name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
         self.dtype = np.dtype(known_name("Network: dtype", name, DTYPES))
-        self.backend, self.xp = backend, get_module(backend)
+        get_module(backend)
+        self.backend = backend
         self.layers = [layer.on_backend(self.xp, self.dtype) if hasattr(layer, "on_backend") else layer
                        for layer in layers]
         self.norms = [layer for layer in self.layers if hasattr(layer, "scale_shift")]
@@ -90,6 +96,11 @@ class Network:
                              f"of shape {shape_text(self.shapes[0])}")
         rng = np.random.default_rng(whole_number("Network: seed", seed, least=0))
         self.theta = [None] + [phi.initial_theta(rng) for phi in self.phi[1:]]
+
+    @property
+    def xp(self):
+        """The array library of the backend."""
+        return module_of(self.backend)
 
     # ---- parameters
 
@@ -267,8 +278,24 @@ class Network:
 
     # ---- description, saving and loading
 
-    def __repr__(self):
-        return f"Network([{', '.join(map(repr, self.layers))}], loss={self.loss_function!r}, dtype={self.dtype.name})"
+    def settings(self):
+        """Return the constructor's arguments by name, but for the seed and the backend.
+
+        The seed shows in the parameters, and the network is the same on either backend. `input_shape` is None where
+        the first map's number of inputs says it.
+        """
+        plain = self.shapes[0] == (getattr(self.phi[1], "n_in", None),)
+        return {"layers": self.layers, "loss": self.loss_function, "dtype": self.dtype,
+                "input_shape": None if plain else self.shapes[0], "input_layout": self.input_layout}
+
+    def __eq__(self, other):
+        same = super().__eq__(other)
+        if same is not True:
+            return same
+        arrays = other.state_dict()
+        return all(np.array_equal(array, arrays[name]) for name, array in self.state_dict().items())
+
+    __hash__ = Settings.__hash__
 
     def __str__(self):
         rows = [("l", "layer", "output shape", "parameters")]
@@ -289,17 +316,13 @@ class Network:
         return "\n".join([head, lines[0], rule, *lines[1:], rule, f"{total:,} parameters", *explicit])
 
     def save(self, path):
-        """Write the layers and parameters to an `.npz` file, atomically; `minilift.load` reads it back."""
-        graph = {"layers": [describe(layer) for layer in self.layers], "loss": describe(self.loss_function),
-                 "dtype": self.dtype.name, "input_shape": self.shapes[0], "input_layout": self.input_layout}
+        """Write the layers and parameters to an `.npz` file, atomically; `minilift.load` reads it back.
+
+        Raises
+        ------
+        TypeError
+            If a layer does not keep an argument of its constructor, or keeps one that a file cannot hold (a function).
+        """
+        parts = {"layers": [recipe(layer) for layer in self.layers], "loss": recipe(self.loss_function)}
+        graph = describe({**self.settings(), **parts})
         write_npz(path, {"graph": np.array(json.dumps(graph)), **self.state_dict()})
-
-
-def describe(layer):
-    """Return the class name and arguments of a layer, which keeps each argument under its own name."""
-    names = inspect.signature(type(layer).__init__).parameters
-    arguments = {name: getattr(layer, name) for name, p in names.items()
-                 if name != "self" and p.kind is p.POSITIONAL_OR_KEYWORD}
-    return [type(layer).__name__, arguments]
-
-

@@ -21,6 +21,7 @@ import numpy as np
 
 from minilift.support.arguments import known_name, whole_number
 from minilift.support.backend import array_module, to_numpy
+from minilift.support.settings import Settings
 
 BLOCK = 32_768  # elements; three or four such float32 arrays lie in a core's second-level cache together
 
@@ -57,8 +58,14 @@ def check_buffer(key, buffer, like, dtype):
 # ------------------------------------------------------------------------------------------------ schedules
 
 
-@dataclass(frozen=True)
-class Constant:
+class Schedule(Settings):
+    """Base class of the package's schedules; any other callable epoch → rate may stand in their place."""
+
+    shown_always = ("lr", "every", "factor", "warmup", "epochs", "lr_min")
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Constant(Schedule):
     """The same learning rate in every epoch.
 
     Parameters
@@ -76,8 +83,8 @@ class Constant:
         return self.lr
 
 
-@dataclass(frozen=True)
-class StepDecay:
+@dataclass(frozen=True, repr=False, eq=False)
+class StepDecay(Schedule):
     r"""A learning rate that is multiplied by `factor` after every `every` epochs.
 
     Parameters
@@ -104,8 +111,8 @@ class StepDecay:
         return self.lr * self.factor ** (epoch // self.every)
 
 
-@dataclass(frozen=True)
-class WarmupLinear:
+@dataclass(frozen=True, repr=False, eq=False)
+class WarmupLinear(Schedule):
     r"""A learning rate that rises linearly from 0, then falls linearly to 0: that of LocoProp's notebook.
 
     With e the epoch and w the length of the warm-up, the rate is lr · e/w in epochs e < w and
@@ -138,8 +145,8 @@ class WarmupLinear:
         return self.lr * max(0.0, 1 - (epoch - top) / (self.epochs - top))
 
 
-@dataclass(frozen=True)
-class Cosine:
+@dataclass(frozen=True, repr=False, eq=False)
+class Cosine(Schedule):
     r"""A learning rate that falls from lr to lr_min along half a cosine.
 
     Parameters
@@ -168,7 +175,7 @@ class Cosine:
 # ----------------------------------------------------------------------------------------------- optimizers
 
 
-class Optimizer:
+class Optimizer(Settings):
     r"""Base class of the optimizers.
 
     A subclass names its buffers, each an array of a parameter's size, with their initial values (`slots`).
@@ -189,7 +196,7 @@ class Optimizer:
         Number of steps taken since the start or the last `reset`.
     """
 
-    settings: tuple[str, ...] = ("lr", "weight_decay")  # what repr shows
+    shown_always: tuple[str, ...] = ("lr", "weight_decay")
     slots: dict[str, float] = {}
 
     def __init__(self, lr, weight_decay=0.0):
@@ -197,10 +204,6 @@ class Optimizer:
         self.lr = lr if callable(lr) else number_between(f"{name}: lr", lr, 0)
         self.weight_decay = number_between(f"{name}: weight_decay", weight_decay, 0)
         self.reset()
-
-    def __repr__(self):
-        arguments = ", ".join(f"{setting}={getattr(self, setting)!r}" for setting in self.settings)
-        return f"{type(self).__name__}({arguments})"
 
     @property
     def rate(self):
@@ -413,7 +416,7 @@ class HeavyBall(Optimizer):
         Coupled: d + λθ in the place of d.
     """
 
-    settings = ("lr", "momentum", "weight_decay")
+    shown_always = ("lr", "momentum", "weight_decay")
     slots = {"velocity": 0.0}
 
     def __init__(self, lr, momentum=0.9, weight_decay=0.0):
@@ -474,7 +477,7 @@ class Adam(Optimizer):
         2019).
     """
 
-    settings = ("lr", "beta1", "beta2", "eps", "weight_decay", "decoupled")
+    shown_always = ("lr", "beta1", "beta2", "eps", "weight_decay", "decoupled")
     slots = {"first_moment": 0.0, "second_moment": 0.0}
 
     def __init__(self, lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0, decoupled=False):
@@ -542,7 +545,7 @@ class RMSProp(Optimizer):
         Coupled: d + λθ in the place of d.
     """
 
-    settings = ("lr", "rho", "eps", "momentum", "form", "weight_decay")
+    shown_always = ("lr", "rho", "eps", "momentum", "form", "weight_decay")
 
     def __init__(self, lr, rho=0.9, eps=1e-8, momentum=0.0, form="pytorch", weight_decay=0.0):
         super().__init__(lr, weight_decay)

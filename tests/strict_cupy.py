@@ -11,6 +11,7 @@ not have.
   an array.
 - A failed factorisation raises nothing and leaves finite nonsense, unless
   ``cupyx.errstate(linalg="raise")`` holds.
+- A pickle of an array holds its host copy, as one of CuPy's does.
 - There is no `cupy.random`: the package draws all random numbers with NumPy.
 
 Limits. It computes with NumPy, so rounding and speed say nothing of a GPU; it is stricter than CuPy in
@@ -103,7 +104,7 @@ class ndarray(NDArrayOperatorsMixin):  # noqa: N801  (CuPy's name)
         return ndarray(self._host.copy())
 
     def __reduce__(self):
-        raise TypeError("a device array is not to be pickled here")
+        return as_device, (self._host,)
 
     def get(self):
         """Return a copy on the host."""
@@ -127,6 +128,11 @@ class ndarray(NDArrayOperatorsMixin):  # noqa: N801  (CuPy's name)
     itemsize = property(lambda self: self._host.itemsize)
     strides = property(lambda self: self._host.strides)
     flags = property(lambda self: self._host.flags)
+
+
+def as_device(host):
+    """Return a host array on the pretended device: how a pickle, which holds the host's copy, comes back."""
+    return ndarray(host)
 
 
 def method(name):

@@ -16,16 +16,14 @@ import numpy as np
 
 from minilift.support.arguments import positive_number
 from minilift.support.backend import array_module, spence
+from minilift.support.settings import Settings
 
 
-class Transfer:
+class Transfer(Settings):
     """Base class of all that may stand between two maps; a subclass defines `apply` and `adjoint`."""
 
     kind = "transfer"
     elementwise = False
-
-    def __repr__(self):
-        return f"{type(self).__name__}()"
 
     def output_shape(self, input_shape):
         """Shape of one output sample for one input sample."""
@@ -124,13 +122,12 @@ class LeakyReLU(Activation):
         Slope on the negative side, between 0 and 1 (excluded), so that σ is increasing.
     """
 
+    shown_bare = shown_always = ("slope",)
+
     def __init__(self, slope=0.01):
         self.slope = positive_number("LeakyReLU: slope", slope)
         if self.slope >= 1:
             raise ValueError(f"LeakyReLU: slope must be below 1, got {slope}")
-
-    def __repr__(self):
-        return f"LeakyReLU({self.slope:g})"
 
     def forward(self, z):
         return array_module(z).maximum(z, self.slope * z)

@@ -27,13 +27,14 @@ from minilift.layers.gram import Gram
 from minilift.layers.maps import checked_initialization, draw_theta
 from minilift.support.arguments import known_name, whole_number
 from minilift.support.backend import array_module
+from minilift.support.settings import Settings
 
 BLOCK_BYTES = 3 << 19  # of strips at a time: well inside a second-level cache
 DEVICE_BLOCK_BYTES = 1 << 28  # a GPU wants few large products
 TILE_WIDTH = 128  # image columns × channels that one product of image rows spans, about, in the Gram matrix
 
 
-class Conv2d:
+class Conv2d(Settings):
     r"""Convolution :math:`\varphi(\theta, a)`, a fully connected map on every patch of the image.
 
     Parameters
@@ -50,12 +51,13 @@ class Conv2d:
     init : str or float, default "uniform"
         As for `Linear`, with kernel·kernel·c_in inputs.
     image_size : (int, int), optional
-        H and W of the input. A network fills it in. Without it `adjoint_input` takes the smallest image that has
-        as many patches, which with stride 1 is the only one.
+        H and W of the input, for a map by itself; a network tells its maps (`for_images`). Without it `adjoint_input`
+        takes the smallest image that has as many patches, which with stride 1 is the only one.
     """
 
     kind = "map"
     input_shape = None  # a convolution takes images of any size: the network must be told
+    shown_bare, shown_always = ("c_in", "c_out", "kernel"), ("padding",)
 
     def __init__(self, c_in, c_out, kernel, stride=1, padding="same", init="uniform", image_size=None):
         self.c_in = whole_number("Conv2d: c_in", c_in)
@@ -64,12 +66,8 @@ class Conv2d:
         self.stride = whole_number("Conv2d: stride", stride)
         self.padding, self.pad = padding, pad_width(padding, self.kernel)
         self.init = checked_initialization("Conv2d: init", init)
-        self.image_size = image_size
+        self.image_size = self.known_size = image_size
         self.n_in = self.kernel**2 * self.c_in
-
-    def __repr__(self):
-        stride = f", stride={self.stride}" if self.stride != 1 else ""
-        return f"Conv2d({self.c_in}, {self.c_out}, {self.kernel}{stride}, padding={self.padding!r})"
 
     @property
     def theta_shape(self):
@@ -92,9 +90,9 @@ class Conv2d:
         return (height, width, self.c_out)
 
     def for_images(self, input_shape):
-        """Return a copy of this map that knows the size of its input images."""
+        """Return a copy of this map that knows the size of its input images, which is no setting of its own."""
         known = copy.copy(self)
-        known.image_size = tuple(input_shape[:2])
+        known.known_size = tuple(input_shape[:2])
         return known
 
     def forward(self, theta, a):
@@ -105,7 +103,7 @@ class Conv2d:
     def adjoint_input(self, theta, g):
         r"""Return the adjoint of forward in a, applied to g of shape (N, H', W', c_out): shape (N, H, W, c_in)."""
         k, s, p = self.kernel, self.stride, self.pad
-        size = self.image_size or [(n - 1) * s + k - 2 * p for n in g.shape[1:3]]
+        size = self.known_size or [(n - 1) * s + k - 2 * p for n in g.shape[1:3]]
         turned = theta[:-1].reshape(k, k, self.c_in, self.c_out)[::-1, ::-1].transpose(0, 1, 3, 2)
         return correlate(g, turned.reshape(-1, self.c_in), k, size, offset=k - 1 - p, apart=s)
 

@@ -13,23 +13,22 @@ import numpy as np
 from minilift.layers.activations import Identity, Sigmoid, Softmax, softplus
 from minilift.support.arguments import known_name, positive_number
 from minilift.support.backend import array_module, real_array
+from minilift.support.settings import Settings
 
 REDUCTIONS = ("mean", "sum")
 PROX_ROUNDING = 16  # Newton stops at a residual of this many units of rounding
 PROX_STEPS = 100  # far above the ten or so that it takes; reaching it is an error, not a result
 
 
-class Loss:
+class Loss(Settings):
     """Base class of the losses; a subclass names its `transfer` and defines `value_per_sample` and `targets`."""
 
     transfer: object
     classification = False
+    shown_bare = ("reduction",)
 
     def __init__(self, reduction="mean"):
         self.reduction = known_name(f"{type(self).__name__}: reduction", reduction, REDUCTIONS)
-
-    def __repr__(self):
-        return f"{type(self).__name__}({'' if self.reduction == 'mean' else repr(self.reduction)})"
 
     def weight(self, samples):
         """Return the factor of one sample's loss: 1/N for the mean, 1 for the sum."""

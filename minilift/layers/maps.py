@@ -13,11 +13,12 @@ import numpy as np
 
 from minilift.layers.gram import Gram, stacked_product
 from minilift.support.arguments import known_name, positive_number, whole_number
+from minilift.support.settings import Settings
 
 INITIALIZATIONS = ("uniform", "glorot", "he", "normal")
 
 
-class Linear:
+class Linear(Settings):
     r"""Fully connected map :math:`\varphi(\theta, a) = a W + 1 b^T`, with :math:`\theta = [W; b^T]`.
 
     Parameters
@@ -30,14 +31,12 @@ class Linear:
     """
 
     kind = "map"
+    shown_bare = ("n_in", "n_out")
 
     def __init__(self, n_in, n_out, init="uniform"):
         self.n_in = whole_number("Linear: n_in", n_in)
         self.n_out = whole_number("Linear: n_out", n_out)
         self.init = checked_initialization("Linear: init", init)
-
-    def __repr__(self):
-        return f"Linear({self.n_in}, {self.n_out})"
 
     @property
     def theta_shape(self):

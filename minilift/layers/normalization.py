@@ -52,6 +52,8 @@ class BatchNorm(Transfer):
         Running mean and variance.
     """
 
+    shown_bare = ("channels",)
+
     def __init__(self, channels, momentum=0.1, eps=1e-5):
         self.channels = whole_number("BatchNorm: channels", channels)
         self.momentum = positive_number("BatchNorm: momentum", momentum)
@@ -60,9 +62,6 @@ class BatchNorm(Transfer):
         self.eps = positive_number("BatchNorm: eps", eps)
         self.scale_shift = np.stack([np.ones(self.channels), np.zeros(self.channels)])
         self.running = np.stack([np.zeros(self.channels), np.ones(self.channels)])
-
-    def __repr__(self):
-        return f"BatchNorm({self.channels})"
 
     def on_backend(self, xp, dtype):
         """Return a copy with arrays of its own, on a backend and in a dtype."""
@@ -127,13 +126,12 @@ class Dropout(Transfer):
         Between 0 and 1 (excluded).
     """
 
+    shown_bare = shown_always = ("rate",)
+
     def __init__(self, rate=0.5):
         self.rate = positive_number("Dropout: rate", rate)
         if self.rate >= 1:
             raise ValueError(f"Dropout: rate must be below 1, got {rate}")
-
-    def __repr__(self):
-        return f"Dropout({self.rate:g})"
 
     def apply(self, z, training=False, rng=None):
         """Return the values and the mask with its factor, None in evaluation.

@@ -26,14 +26,16 @@ class Pool2d(Transfer):
         By default `size`: windows side by side.
     """
 
+    shown_bare = ("size",)
+
     def __init__(self, size, stride=None):
         name = type(self).__name__
         self.size = whole_number(f"{name}: size", size)
         self.stride = self.size if stride is None else whole_number(f"{name}: stride", stride)
 
-    def __repr__(self):
-        stride = f", stride={self.stride}" if self.stride != self.size else ""
-        return f"{type(self).__name__}({self.size}{stride})"
+    def settings(self):
+        """Return the constructor's arguments by name; a stride that is the size is the default one."""
+        return super().settings() | {"stride": None if self.stride == self.size else self.stride}
 
     def output_shape(self, input_shape):
         """Shape (H', W', C) of one output sample for one input image of shape (H, W, C)."""

@@ -14,7 +14,6 @@ import contextlib
 import copy
 import json
 import math
-import re
 import time
 import zlib
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from minilift.optim import Optimizer, number_between
 from minilift.support.arguments import whole_number
 from minilift.support.backend import array_module, to_numpy
 from minilift.support.files import read_npz, write_npz
+from minilift.support.settings import describe, differences
 from minilift.training.history import Divergence, EarlyStop, History
 
 EVALUATION_BATCH = 500  # samples in one batch of an evaluation: few enough for memory, enough to be fast
@@ -150,8 +150,8 @@ class Run:
         if version != CHECKPOINT_VERSION:
             raise ValueError(f"fit: resume: {str(path)!r} is a checkpoint of version {version}, "
                              f"this minilift reads version {CHECKPOINT_VERSION}")
-        differing = [f"{key} was {saved.get(key)}, is {settings.get(key)}"
-                     for key in {**saved, **settings} if saved.get(key) != settings.get(key)]
+        differing = [text for key in {**saved, **settings}
+                     for text in differences(saved.get(key), settings.get(key), key)]
         if differing:
             raise ValueError(f"fit: resume: {str(path)!r} belongs to another run: {'; '.join(differing)}")
         try:
@@ -325,8 +325,9 @@ def fit(net, data, *, method, optimizer, epochs=10, batch_size=100, seed=0, vali
         the end of writing. When the callbacks hear of an epoch, all checkpoints due before it are on the disk.
     resume : path or True, optional
         Continue the run of this checkpoint, bit for bit as if it had not been interrupted: the same data and
-        settings are needed, `epochs` may be larger. True stands for the file that `checkpoint` names, and for
-        a new run if that does not exist yet.
+        settings are needed, `epochs` may be larger. Of a function, such as a schedule, the code and the constants
+        must be the same too (`minilift.support.settings.traits` says what is noticed). True stands for the file that
+        `checkpoint` names, and for a new run if that does not exist yet.
 
     Returns
     -------
@@ -509,11 +510,8 @@ def checked_set(net, what, data):
 
 def describe_run(net, train, validation, method, optimizer, batch_size, seed, early_stop):
     """Return what must be the same for a run to be continued from a checkpoint."""
-    described = {"network": repr(net), "method": repr(method), "optimizer": repr(optimizer),
-                 "early_stop": repr(early_stop)}
-    # a function without a name of its own shows its address, which changes from process to process
-    described = {key: re.sub(r" at 0x[0-9a-fA-F]+", "", text) for key, text in described.items()}
-    return {**described, "batch_size": batch_size, "seed": int(seed),
+    parts = {"network": net, "method": method, "optimizer": optimizer, "early_stop": early_stop}
+    return {**describe(parts), "batch_size": batch_size, "seed": int(seed),
             "training data": describe_data(train), "validation data": describe_data(validation)}
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from minilift.support.arguments import known_name, unknown_name, whole_number
 from minilift.support.files import write_bytes
+from minilift.support.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -205,7 +206,7 @@ def number_column(name, column):
     return numbers
 
 
-class EarlyStop:
+class EarlyStop(Settings):
     """Stop when a loss has not reached a new minimum for `patience` epochs.
 
     Parameters
@@ -217,6 +218,8 @@ class EarlyStop:
         Whether `fit`, however it ends, leaves the network with the parameters of the epoch of lowest loss.
     """
 
+    shown_always = ("patience", "monitor", "restore_best")
+
     def __init__(self, patience=5, monitor=None, restore_best=False):
         self.patience = whole_number("EarlyStop: patience", patience)
         if monitor is not None:
@@ -224,10 +227,6 @@ class EarlyStop:
         if not isinstance(restore_best, bool):
             raise TypeError(f"EarlyStop: restore_best must be True or False, got {restore_best!r}")
         self.monitor, self.restore_best = monitor, restore_best
-
-    def __repr__(self):
-        return (f"EarlyStop(patience={self.patience}, monitor={self.monitor!r}, "
-                f"restore_best={self.restore_best})")
 
     def column(self, history):
         """Return the name of the column that is watched."""

@@ -73,6 +73,8 @@ class LocoProp(Method):
         On a batch: if Newton's method does not reach its tolerance.
     """
 
+    shown_bare, shown_always = ("variant",), ("variant", "gamma", "steps", "eta")
+
     def __init__(self, variant="M", gamma=10.0, steps=10, local_lr=1e-5, local_optimizer="rmsprop", decay=True,
                  eta=None):
         self.variant = known_name("LocoProp: variant", variant, ("S", "M"))
@@ -88,10 +90,6 @@ class LocoProp(Method):
             raise ValueError("LocoProp: variant='S' with steps='exact' needs eta: without a regulariser the minimiser "
                              "is not unique")
         self.reset()
-
-    def __repr__(self):
-        local = "" if self.steps == "exact" else f", local_lr={self.local_lr}, local_optimizer={self.local_optimizer!r}"
-        return f"LocoProp({self.variant!r}, gamma={self.gamma:g}, steps={self.steps!r}{local}, eta={self.eta})"
 
     @property
     def damping(self):

@@ -42,6 +42,8 @@ class ProxProp(Method):
         If τ_θ is not positive, a name is unknown or K is not a whole number of at least 1.
     """
 
+    shown_always = ("tau_theta", "solver")
+
     def __init__(self, tau_theta=1.0, solver="exact", last="explicit", joint=False):
         self.tau_theta = tau_theta
         per_map("ProxProp: tau_theta", tau_theta, 1 if not hasattr(tau_theta, "__len__") else len(tau_theta),
@@ -49,10 +51,6 @@ class ProxProp(Method):
         self.solver, self.steps = solver, cg_steps(solver)
         self.last = known_name("ProxProp: last", last, ("explicit", "implicit"))
         self.joint = joint
-
-    def __repr__(self):
-        options = "" if self.last == "explicit" else ", last='implicit'"
-        return f"ProxProp(tau_theta={self.tau_theta}, solver={self.solver!r}{options})"
 
     def propose(self, block):
         r"""Return the explicit step on the last map, :math:`M^{-1}\nabla J` on the others."""

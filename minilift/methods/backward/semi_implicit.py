@@ -44,6 +44,7 @@ class SemiImplicit(Method):
     """
 
     new_weights = True
+    shown_always = ("eta", "lam", "steps", "solver")
 
     def __init__(self, eta=0.1, lam=1.0, steps=5, solver="fr", joint=False):
         self.eta = positive_number("SemiImplicit: eta", eta)
@@ -51,9 +52,6 @@ class SemiImplicit(Method):
         self.steps = whole_number("SemiImplicit: steps", steps)
         self.solver = known_name("SemiImplicit: solver", solver, ("fr", "exact"))
         self.joint = joint
-
-    def __repr__(self):
-        return f"SemiImplicit(eta={self.eta:g}, lam={self.lam:g}, steps={self.steps}, solver={self.solver!r})"
 
     def propose(self, block):
         """Return θ_l − θ_l^new of the W block, then the b block."""

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minilift.layers.activations import Composition
+from minilift.support.settings import Settings
 
 
 class Block(NamedTuple):
@@ -107,8 +108,11 @@ def through_transfer(sigma, z, a, aux, g_a):
     return (signals[0] if parts[0].elementwise else g), g, own
 
 
-class Method:
+class Method(Settings):
     """Base class: a method is a function that proposes a step for one `Block`; the rest is the sweep.
+
+    A subclass keeps each argument of its constructor under its own name (see `Settings`), so that a run continued with
+    another value is refused.
 
     Attributes
     ----------
@@ -182,11 +186,10 @@ class Method:
 class FunctionMethod(Method):
     """A method made of a user's function from a `Block` to a step."""
 
-    def __init__(self, propose):
-        self.function = propose
+    shown_bare = ("function",)
 
-    def __repr__(self):
-        return f"FunctionMethod({getattr(self.function, '__name__', self.function)!s})"
+    def __init__(self, function):
+        self.function = function
 
     def propose(self, block):
         """Return what the user's function proposes."""

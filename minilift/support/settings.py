@@ -1,0 +1,275 @@
+r"""What a thing was made with: one account of it, for printing, comparing, saving and continuing.
+
+`Settings` is the base class of methods, layers, losses, optimizers, schedules and `EarlyStop`. Its `settings()` reads
+the constructor's signature and returns each argument as the object keeps it, under the argument's own name. `repr`,
+``==``, the files of `Network.save` and the identity of a run in a checkpoint all come from there.
+
+A value of another kind is told apart as well as it can be, see `traits`.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+import re
+import types
+import zlib
+
+import numpy as np
+
+PLAIN = (bool, int, float, str, type(None))  # what JSON holds as it is
+
+
+class NotKeptError(TypeError):
+    """An object does not keep an argument of its constructor, so that its settings cannot be told."""
+
+
+class Settings:
+    """Base class of what is fully described by the arguments of its constructor.
+
+    A subclass keeps each argument as an attribute of the same name. Where its constructor takes ``*args`` or
+    ``**kwargs``, the arguments of the base class count as well. A subclass that keeps its arguments otherwise defines
+    `settings` itself.
+
+    Objects are equal if they are of one class and their settings are the same. What an object has learnt since (a
+    velocity, running statistics) is not compared. ``copy.copy`` is ``copy.deepcopy``: a copy shares no memory with its
+    original.
+
+    Attributes
+    ----------
+    shown_bare : tuple of str
+        Arguments that `repr` shows without their names; the first ones of the constructor.
+    shown_always : tuple of str
+        Arguments that `repr` shows even where they have their default values.
+    """
+
+    shown_bare: tuple[str, ...] = ()
+    shown_always: tuple[str, ...] = ()
+
+    def settings(self):
+        """Return the constructor's arguments by name, in its order.
+
+        Raises
+        ------
+        TypeError
+            If an argument is not kept as an attribute of its own name.
+        """
+        return kept_arguments(self)
+
+    def __repr__(self):
+        try:
+            arguments = ", ".join(shown(self))
+        except NotKeptError:
+            arguments = "…"
+        return f"{type(self).__name__}({arguments})"
+
+    def __eq__(self, other):
+        if type(self) is not type(other):
+            return NotImplemented
+        try:
+            return self is other or describe(self) == describe(other)
+        except NotKeptError:  # with settings that cannot be told, a thing equals itself alone
+            return False
+
+    def __hash__(self):
+        return hash(type(self))  # attributes may be assigned: a hash of them would go stale in a dict
+
+    def __copy__(self):
+        return copy.deepcopy(self)
+
+
+# ---- the arguments of a constructor
+
+
+@functools.cache
+def arguments_of(cls):
+    """Return the parameters of a class's constructor by name, with those that ``*args`` and ``**kwargs`` pass on."""
+    arguments = {}
+    for base in cls.__mro__:
+        if not inspect.isfunction(vars(base).get("__init__")):  # inherited, or not written in Python
+            continue
+        _, *parameters = inspect.signature(base.__init__).parameters.values()
+        passed_on = [p for p in parameters if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        arguments |= {p.name: p for p in parameters if p not in passed_on and p.name not in arguments}
+        if not passed_on:
+            break
+    return arguments
+
+
+def kept_arguments(thing):
+    """Return the constructor's arguments of any object by name, from its attributes, or raise `NotKeptError`."""
+    for name in arguments_of(type(thing)):
+        if not keeps(thing, name):
+            raise NotKeptError(f"{type(thing).__name__}: the constructor's argument {name!r} is not kept, so that the "
+                          f"settings cannot be told: assign self.{name}, or define settings()")
+    return {name: getattr(thing, name) for name in arguments_of(type(thing))}
+
+
+def keeps(thing, name):
+    """Whether an object has an attribute of this name that is no method of its class."""
+    method = inspect.isroutine(getattr(type(thing), name, None)) and name not in getattr(thing, "__dict__", ())
+    return hasattr(thing, name) and not method
+
+
+def shown(thing):
+    """Return the arguments that `repr` shows: required ones, changed ones, and those always shown."""
+    arguments, texts = arguments_of(type(thing)), []
+    for name, value in thing.settings().items():
+        default = arguments[name].default if name in arguments else inspect.Parameter.empty
+        if name in thing.shown_always or describe(value) != describe(default):
+            texts.append(text(value) if name in thing.shown_bare else f"{name}={text(value)}")
+    return texts
+
+
+def text(value):
+    """Return a value as `repr` shows it: functions, classes and dtypes by their names, arrays as lists."""
+    if inspect.isroutine(value) or inspect.isclass(value):
+        return value.__name__
+    if isinstance(value, np.dtype):
+        return value.name
+    return repr(value.tolist() if is_array(value) else value)
+
+
+def is_array(value):
+    """Whether a value is an array of some library, or a scalar of NumPy's."""
+    return hasattr(value, "tolist") and not inspect.isclass(value)
+
+
+# ---- descriptions, as JSON holds them
+
+
+def describe(value, inside=()):
+    """Return a value as JSON can hold it; a thing with settings as [class name, {name: description}].
+
+    Functions and other objects are described in the same form, by their `traits`. `inside` holds the objects that are
+    being described, so that a function which refers to itself comes to an end.
+    """
+    if is_array(value):
+        value = value.tolist()
+    if isinstance(value, PLAIN):
+        return value
+    if isinstance(value, np.dtype):
+        return value.name
+    if isinstance(value, (list, tuple)):
+        return [describe(item, inside) for item in value]
+    if isinstance(value, dict):
+        return {str(name): describe(item, inside) for name, item in value.items()}
+    name = getattr(value, "__qualname__", type(value).__qualname__)
+    if any(value is other for other in inside):
+        return [name, {}]
+    if isinstance(value, Settings):
+        return [type(value).__name__, describe(value.settings(), (*inside, value))]
+    return [name, describe(traits(value), (*inside, value))]
+
+
+def traits(value):
+    r"""Return what is noticed of a function or a foreign object, by name, apart from its own name.
+
+    - Of a function (a schedule, a method made of one) a checksum of its compiled code with the constants in it, which
+      is that of one version of Python, its default values and the variables that it takes from the functions around
+      it. Of these only numbers, text, tuples, functions and things with settings count: a list, an array or another
+      object may be the function's memory, which changes as it runs. Global variables are not noticed, nor what other
+      functions do that it calls.
+    - Of an object the arguments of its constructor that it keeps, its other attributes with the same exceptions, and
+      the code by which it is called.
+    - Of a class or a built-in function nothing but the name.
+    """
+    if isinstance(value, functools.partial):
+        return {"function": value.func, "arguments": value.args, **value.keywords}
+    if inspect.ismethod(value):
+        return {"function": value.__func__, "object": value.__self__}
+    if inspect.isfunction(value):
+        around = inspect.getclosurevars(value).nonlocals
+        defaults = {name: p.default for name, p in inspect.signature(value).parameters.items()}
+        return {"code": code_checksum(value.__code__), **telling(around), **telling(defaults)}
+    if inspect.isclass(value) or inspect.isroutine(value):
+        return {}
+    if not hasattr(value, "__dict__"):
+        return {"value": re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))}  # an address says nothing
+    kept = {name: getattr(value, name) for name in arguments_of(type(value)) if keeps(value, name)}
+    call = inspect.getattr_static(type(value), "__call__", None)
+    code = {"code": code_checksum(call.__code__)} if inspect.isfunction(call) else {}
+    return {**kept, **telling(vars(value)), **code}
+
+
+def telling(values):
+    """Return those values, by name, that are no memory: numbers, text, tuples of them, functions, settings."""
+    return {name: value for name, value in values.items() if tells(value)}
+
+
+def tells(value):
+    """Whether a value is none that its holder changes as it goes."""
+    if isinstance(value, tuple):
+        return all(map(tells, value))
+    return (isinstance(value, (*PLAIN, np.generic, Settings)) or inspect.isroutine(value)
+            or (inspect.isclass(value) and value is not inspect.Parameter.empty))
+
+
+def code_checksum(code):
+    """Return a checksum of compiled code and of the code in its constants, but not of where it stands in a file."""
+    constants = [code_checksum(constant) if isinstance(constant, types.CodeType) else
+                 sorted(map(repr, constant)) if isinstance(constant, frozenset) else constant
+                 for constant in code.co_consts]
+    content = repr((code.co_code, code.co_names, code.co_varnames, code.co_freevars, constants))
+    return f"{zlib.crc32(content.encode()):08x}"
+
+
+# ---- what can be made again
+
+
+def recipe(thing):
+    """Return [class name, arguments] of a layer, from which it can be made again, or raise a `TypeError`."""
+    arguments = thing.settings() if isinstance(thing, Settings) else kept_arguments(thing)
+    for name, value in arguments.items():
+        if not can_be_made_again(value):
+            raise TypeError(f"{type(thing).__name__}: a file cannot hold {name}={text(value)}; it holds numbers, text, "
+                            "layers, and lists of them")
+    return [type(thing).__name__, describe(arguments)]
+
+
+def can_be_made_again(value):
+    """Whether a description holds all of a value."""
+    if isinstance(value, (list, tuple)):
+        return all(map(can_be_made_again, value))
+    if isinstance(value, Settings):
+        return all(map(can_be_made_again, value.settings().values()))
+    return isinstance(value, PLAIN) or is_array(value)
+
+
+# ---- differences
+
+
+def differences(was, now, where):
+    """Yield the differences of two descriptions as texts, such as 'optimizer: lr was 0.1, is 0.2'."""
+    if is_thing(was) and is_thing(now) and was[0] == now[0]:
+        was, now = was[1], now[1]
+    if isinstance(was, dict) and isinstance(now, dict):
+        for name in {**was, **now}:
+            yield from differences(was.get(name), now.get(name), f"{where}: {name}")
+    elif are_lists(was, now) and len(was) == len(now):
+        for position, pair in enumerate(zip(was, now)):
+            yield from differences(*pair, f"{where}[{position}]")
+    elif was != now:
+        yield f"{where} was {as_text(was)}, is {as_text(now)}"
+
+
+def is_thing(description):
+    """Whether a description is that of a thing with a name, and not a list or a value."""
+    return (isinstance(description, list) and len(description) == 2 and isinstance(description[0], str)
+            and isinstance(description[1], dict))
+
+
+def are_lists(*descriptions):
+    """Whether all descriptions are lists of several."""
+    return all(isinstance(description, list) and not is_thing(description) for description in descriptions)
+
+
+def as_text(description):
+    """Return a description as a person would write it: SGD(lr=0.1, weight_decay=0.0)."""
+    if is_thing(description):
+        name, settings = description
+        return f"{name}({', '.join(f'{key}={as_text(value)}' for key, value in settings.items())})"
+    if isinstance(description, list):
+        return f"[{', '.join(map(as_text, description))}]"
+    return str(description)
