@@ -1,20 +1,113 @@
-r"""The penalty energy of ProxProp, its partial gradients by hand, and the literal Algorithm 1.
+r"""The penalty energy of ProxProp: its partial gradients by hand, the local problems in θ, Algorithms 1 and 2.
 
 .. math:: E(\theta, a, z) = L_y(\varphi(\theta_D, a_{D-1}))
             + \sum_{l<D} \tfrac{\gamma}{2}\|\sigma(z_l) - a_l\|^2
             + \tfrac{\rho}{2}\|\varphi(\theta_l, a_{l-1}) - z_l\|^2
 
 On a forward pass both penalties vanish and E is the training loss J. Proposition 1: one sweep of block-wise descent
-on E, from the last layer to the first, with γ = ρ = 1/τ and step τ, is one step of gradient descent on J. Training
-does not come here (`minilift.methods` works in differences and forms no half steps); tests hold the two equal.
+on E, from the last layer to the first, with γ = ρ = 1/τ and step τ, is one step of gradient descent on J.
+
+Every method of `minilift.methods` takes the same sweep. What it puts in the place of the step in θ_l is the `local`
+problem of that block, with a gap of its own. The methods work in differences and form no half steps;
+`algorithm_1` and `algorithm_2` write them out, and tests hold the two equal.
 
 `a` and `z` are lists as in `State`, of which z_D is not a variable of E and is not read.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from minilift.graph import State
+from minilift.local.problems import LocalProblem, SquaredGap
+from minilift.local.solvers import exact
 from minilift.support.arguments import positive_number
+
+
+class Block(NamedTuple):
+    r"""One block of variables, θ_l, and what a method may know when it proposes a step in it.
+
+    Attributes
+    ----------
+    l, depth : int
+        Index of the map, and of the last one.
+    last : bool
+        Whether this is the last map.
+    phi : map
+        φ_l.
+    f : transfer
+        The elementwise activation that directly follows the map (identity where something else does); on the last
+        map the transfer inside the loss, softmax say.
+    theta : array
+        θ_l before the step.
+    a : array
+        a_{l−1}, the map's input in the forward pass.
+    z : array
+        z_l = φ_l(θ_l, a_{l−1}).
+    g_a : array or None
+        ∂J/∂f(z_l), not masked by f': where f is all of σ_l this is ∂J/∂a_l. None on the last map.
+    g : array
+        g_l = ∂J/∂z_l.
+    weight : float
+        Factor of one sample's loss in J: 1/N for the mean, 1 for the sum.
+    """
+
+    l: int
+    depth: int
+    last: bool
+    phi: object
+    f: object
+    theta: object
+    a: object
+    z: object
+    g_a: object
+    g: object
+    weight: float
+
+
+class OwnBlock(NamedTuple):
+    """One block of parameters of a transfer itself, such as scale and shift of a batch norm. It has no local problem.
+
+    Attributes
+    ----------
+    index : int
+        Goes on from the maps': D + 1, … in the order of `Network.parameters`.
+    gradient : array
+        ∂J in this block, of its shape.
+    weight : float
+        As for `Block`.
+    """
+
+    index: int
+    gradient: object
+    weight: float
+
+
+def local(block, gap, damping, side=None, bias=True):
+    r"""Return the local problem in θ_l: a gap of the map's output, and a proximal term.
+
+    .. math:: \min_\theta\; h(\varphi(\theta, a_{l-1})) + \tfrac{\beta}{2}\|\theta - \theta_l\|^2
+
+    With β = 1/τ_θ and h the energy's own squared gap to :math:`z_l^{½} = z_l - \tau g_l`, divided by τ², it is
+    ProxProp (11) for the step divided by τ.
+
+    Parameters
+    ----------
+    block : Block
+    gap : SquaredGap, MatchingLoss or SquaredFit
+        h, made for the block's z as a matrix of columns (``phi.columns(z)``).
+    damping : float
+        β ≥ 0.
+    side : {"sample", "parameter"}, optional
+        As for `Gram`.
+    bias : bool, default True
+        Whether the bias belongs to the problem (it does not in the W block of SIBP).
+
+    Returns
+    -------
+    LocalProblem
+    """
+    return LocalProblem(block.phi.gram(block.a, side=side, bias=bias), gap.z, gap, damping)  # ProxProp (11)
 
 
 class PenaltyEnergy:
@@ -83,7 +176,7 @@ class PenaltyEnergy:
 
 
 def algorithm_1(net, X, y, tau):
-    r"""Return θ after one sweep of ProxProp's Algorithm 1, done literally on the penalty energy.
+    r"""Return the variables after one sweep of ProxProp's Algorithm 1, done literally on the penalty energy.
 
     Parameters
     ----------
@@ -97,8 +190,41 @@ def algorithm_1(net, X, y, tau):
     State
         With θ^{k+1}, and the half-stepped a and z. By Proposition 1 θ^{k+1} is θ^k − τ ∇J(θ^k).
     """
-    X, y = net.checked_batch(X, y)
+    def explicit(energy, l, theta, a, z_half):
+        return tau * energy.gradient_theta(l, theta, a, z_half)
+
     tau = positive_number("algorithm_1: tau", tau)
+    return literal_sweep(net, X, y, tau, explicit)
+
+
+def algorithm_2(net, X, y, tau, tau_theta):
+    r"""Return the variables after one sweep of ProxProp's Algorithm 2: step (c) is implicit on the hidden maps.
+
+    Parameters
+    ----------
+    net : Network
+    X, y : a batch
+    tau, tau_theta : float
+        Step sizes τ, of the half steps, and τ_θ, of the proximal step in θ.
+
+    Returns
+    -------
+    State
+        With θ^{k+1}, and the half-stepped a and z. By Proposition 2 θ^{k+1} is θ^k − τ M⁻¹∇J(θ^k).
+    """
+    def implicit(energy, l, theta, a, z_half):
+        phi, z = energy.net.phi[l], energy.net.phi[l].forward(theta[l], a[l - 1])
+        block = Block(l, net.depth, False, phi, None, theta[l], a[l - 1], z, None, None, 1.0)
+        gap = SquaredGap(phi.columns(z), phi.columns(z - z_half[l]))
+        return exact(local(block, gap, 1 / tau_theta)).value  # ProxProp (11)
+
+    tau, tau_theta = positive_number("algorithm_2: tau", tau), positive_number("algorithm_2: tau_theta", tau_theta)
+    return literal_sweep(net, X, y, tau, implicit)
+
+
+def literal_sweep(net, X, y, tau, step):
+    """Return the variables after (a), (b) and (c) of Algorithms 1 and 2, with `step` for (c) on the hidden maps."""
+    X, y = net.checked_batch(X, y)
     energy = PenaltyEnergy(net, y, gamma=1 / tau, rho=1 / tau)
     theta, z, a, aux = net.propagate(X)
     theta_new, z_half, a_half, D = list(theta), list(z), list(a), net.depth
@@ -115,7 +241,7 @@ def algorithm_1(net, X, y, tau):
         if l > 1:
             a_half[l - 1] = a[l - 1] - tau * energy.gradient_a(l - 1, theta, a, half)  # ProxProp (10)
         # (c) in θ_l, at the forward pass's a_{l−1}: with a_{l−1}^½ Proposition 1 would be false
-        theta_new[l] = theta[l] - tau * energy.gradient_theta(l, theta, a, half)  # ProxProp (11)
+        theta_new[l] = theta[l] - step(energy, l, theta, a, half)
     return State(theta_new, z_half, a_half, aux)
 
 

@@ -12,6 +12,7 @@ import math
 from typing import NamedTuple
 
 from minilift.layers.activations import Composition, Identity
+from minilift.layers.base import Layer
 from minilift.support.arguments import whole_number
 
 
@@ -47,7 +48,7 @@ def group_layers(layers):
     if not layers:
         raise ValueError("Network: layers must hold at least one map, such as Linear(64, 10)")
     for position, layer in enumerate(layers):
-        if getattr(layer, "kind", None) not in ("map", "transfer"):
+        if not isinstance(layer, Layer):
             raise TypeError(f"Network: layers[{position}] must be a map or a transfer, got {layer!r}")
     for position in (0, -1):
         if layers[position].kind != "map":
@@ -80,7 +81,7 @@ def as_transfer(parts):
 def check_shapes(phi, sigma, input_shape=None):
     """Return the sample shapes [a_0, z_1, a_1, …, z_D], or raise an error that names the layer that does not fit."""
     if input_shape is None:
-        if getattr(phi[1], "input_shape", ()) is None:
+        if phi[1].takes_images:
             raise ValueError(f"Network: input_shape=(H, W, C) is needed, the size of the images that {phi[1]!r} takes")
         input_shape = (phi[1].n_in,)
     shapes = [tuple(whole_number("Network: input_shape", n) for n in input_shape)]

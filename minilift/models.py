@@ -9,9 +9,10 @@ import math
 import numpy as np
 
 from minilift.layers import activations, convolution, losses, maps, normalization, pooling
-from minilift.layers.activations import ACTIVATIONS
+from minilift.layers.activations import ACTIVATIONS, Transfer
+from minilift.layers.base import Layer
 from minilift.layers.convolution import Conv2d
-from minilift.layers.maps import Linear
+from minilift.layers.maps import Linear, Map
 from minilift.layers.normalization import BatchNorm
 from minilift.layers.pooling import Flatten, MaxPool2d
 from minilift.network import Network
@@ -41,7 +42,7 @@ def mlp(widths, activation="relu", loss=None, seed=0, dtype=np.float32, backend=
     if len(widths) < 2:
         raise ValueError(f"mlp: widths must hold at least an input and an output width, got {widths}")
     hidden = len(widths) - 2
-    one = isinstance(activation, str) or hasattr(activation, "adjoint")
+    one = isinstance(activation, (str, Transfer))
     if not one and not isinstance(activation, (list, tuple)):
         raise TypeError(f"mlp: activation must be a name, a transfer or a sequence of them, got {activation!r}")
     each = [activation] * hidden if one else list(activation)
@@ -137,7 +138,7 @@ def load(path, backend="numpy", layers=()):
 
 def check_sizes(layers, arrays, dtype):
     """Raise an error if the arrays of a file are not those of its maps, before room is made for these."""
-    for l, phi in enumerate([layer for layer in layers if hasattr(layer, "theta_shape")], start=1):
+    for l, phi in enumerate([layer for layer in layers if isinstance(layer, Map)], start=1):
         array = arrays.get(f"theta_{l}")
         if array is not None and array.shape != phi.theta_shape:
             raise ValueError(f"theta_{l}: {phi!r} expects shape {phi.theta_shape}, got {array.shape}")
@@ -148,7 +149,7 @@ def check_sizes(layers, arrays, dtype):
 
 def is_part(thing):
     """Whether `thing` is the class of a layer or a loss."""
-    return inspect.isclass(thing) and (hasattr(thing, "kind") or hasattr(thing, "gradient"))
+    return inspect.isclass(thing) and issubclass(thing, (Layer, losses.Loss))
 
 
 def build(description, known):

@@ -13,8 +13,8 @@ import json
 import numpy as np
 
 from minilift.graph import State, check_shapes, group_layers, in_layout, instance, shape_text
-from minilift.layers.activations import Composition, Identity
-from minilift.layers.losses import SoftmaxCrossEntropy
+from minilift.layers.activations import Identity
+from minilift.layers.losses import Loss, SoftmaxCrossEntropy
 from minilift.support.arguments import known_name, whole_number
 from minilift.support.backend import get_module, module_of, real_array, to_numpy
 from minilift.support.files import write_npz
@@ -57,6 +57,9 @@ class Network(Settings):
         D, the number of maps.
     phi, sigma : list
         [None, φ_1, …, φ_D] and [None, σ_1, …, σ_{D−1}].
+    f : list
+        [None, f_1, …, f_D], the transfer in map l's local problem: the elementwise activation that directly follows it;
+        the identity where something else follows; on the last map the transfer inside the loss.
     theta : list
         [None, θ_1, …, θ_D]; may be assigned.
     parameters : list
@@ -76,20 +79,21 @@ class Network(Settings):
             raise TypeError(f"Network: layers must be a list of layers, got {layers!r}")
         layers = [instance(f"Network: layers[{position}]", layer) for position, layer in enumerate(layers)]
         self.loss_function = instance("Network: loss", SoftmaxCrossEntropy() if loss is None else loss)
-        if not hasattr(self.loss_function, "gradient"):
+        if not isinstance(self.loss_function, Loss):
             raise TypeError(f"Network: loss must be a loss such as SoftmaxCrossEntropy(), got {loss!r}")
         name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
         self.dtype = np.dtype(known_name("Network: dtype", name, DTYPES))
         get_module(backend)
         self.backend = backend
-        self.layers = [layer.on_backend(self.xp, self.dtype) if hasattr(layer, "on_backend") else layer
-                       for layer in layers]
-        self.norms = [layer for layer in self.layers if hasattr(layer, "scale_shift")]
+        self.phi, self.sigma = group_layers(layers)  # raises where something is no layer
+        self.layers = [layer.on_backend(self.xp, self.dtype) for layer in layers]
+        self.norms = [layer for layer in self.layers if layer.parameters]
         self.phi, self.sigma = group_layers(self.layers)
         self.depth = len(self.phi) - 1
+        firsts = [sigma.first for sigma in self.sigma[1:]]
+        self.f = [None, *(f if f.elementwise else Identity() for f in firsts), self.loss_function.transfer]
         self.shapes = check_shapes(self.phi, self.sigma, input_shape)
-        self.phi = [None] + [phi.for_images(self.shapes[2 * l]) if hasattr(phi, "for_images") else phi
-                             for l, phi in enumerate(self.phi[1:])]
+        self.phi = [None] + [phi.for_images(self.shapes[2 * l]) for l, phi in enumerate(self.phi[1:])]
         self.input_layout = known_name("Network: input_layout", input_layout, LAYOUTS)
         if input_layout != "channels_last" and len(self.shapes[0]) != 3:
             raise ValueError(f"Network: input_layout={input_layout!r} is for images, but {self.phi[1]!r} takes samples "
@@ -206,25 +210,10 @@ class Network(Settings):
                 aux.append(aux_l)
         return State(list(theta), z, a, aux)
 
-    def local_transfer(self, l):
-        """Return the f of map l's local problem: the elementwise activation that directly follows it.
-
-        Identity where something else follows; on the last map the transfer inside the loss.
-        """
-        if l == self.depth:
-            return self.loss_function.transfer
-        first = self.sigma[l].parts[0] if isinstance(self.sigma[l], Composition) else self.sigma[l]
-        return first if first.elementwise else Identity()
-
     def commit(self, state):
         """Take the batch statistics of a training pass into the running ones, which evaluation uses."""
-        for l in range(1, self.depth):
-            parts, inputs = [self.sigma[l]], [(state.z[l], state.a[l], state.aux[l])]
-            if isinstance(self.sigma[l], Composition):
-                parts, inputs = self.sigma[l].parts, state.aux[l]
-            for part, (_, _, aux) in zip(parts, inputs):
-                if hasattr(part, "commit"):
-                    part.commit(aux)
+        for sigma, aux in zip(self.sigma[1:], state.aux[1:]):
+            sigma.commit(aux)
 
     def loss(self, X, y):
         """Return the loss of samples X for targets y, a float."""
@@ -302,8 +291,7 @@ class Network(Settings):
         for l in range(1, self.depth + 1):
             rows.append((str(l), repr(self.phi[l]), shape_text(self.shapes[2 * l - 1]), f"{self._theta[l].size:,}"))
             if l < self.depth:
-                own = sum(part.scale_shift.size for part in getattr(self.sigma[l], "parts", [self.sigma[l]])
-                          if hasattr(part, "scale_shift"))
+                own = sum(parameter.size for parameter in self.sigma[l].parameters)
                 rows.append(("", repr(self.sigma[l]), shape_text(self.shapes[2 * l]), f"{own:,}" if own else ""))
         total = sum(parameter.size for parameter in self.parameters)
         widths = [max(len(row[k]) for row in rows) for k in range(4)]

@@ -26,7 +26,7 @@ ROOMS = ["support", "download", "datasets", "layers", "local", "graph", "energy"
          "methods", "training", "plots", "checks", "lab", "course", "cli"]
 # Within a folder likewise: a file may import those before it.
 FILES = {"support": ["arguments", "settings", "backend", "files", "signals"],
-         "layers": ["gram", "maps", "convolution", "activations", "pooling", "normalization", "losses"],
+         "layers": ["base", "gram", "maps", "convolution", "activations", "pooling", "normalization", "losses"],
          "local": ["problems", "solvers"],
          "methods": ["sweep", "backprop", "proxprop", "locoprop", "semi_implicit"],
          "training": ["curves", "history", "fit"],

@@ -37,7 +37,7 @@ def test_transfers_in_a_row_are_composed(rng):
     X = rng.standard_normal((5, 3))
     state = net.forward(X)
     assert_close("a_1", state.a[1], np.log1p(np.exp(np.tanh(state.z[1]))), 1e-14)
-    assert isinstance(net.local_transfer(1), ml.Tanh)
+    assert isinstance(net.f[1], ml.Tanh)
 
 
 @given(cases())

@@ -446,7 +446,7 @@ def loco_target(told, case):
     state, g = case.forward(), signals(case)
     parts = [None]
     for l in range(1, case.net.depth + 1):
-        f = case.net.local_transfer(l) if told.variant == "M" else Identity()
+        f = case.net.f[l] if told.variant == "M" else Identity()
         parts.append((f, rows_of(to_numpy(state.z[l]), case.theta[l]), told.gamma * g[l]))
     return parts
 

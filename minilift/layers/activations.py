@@ -14,24 +14,47 @@ import math
 
 import numpy as np
 
+from minilift.layers.base import Layer
 from minilift.support.arguments import positive_number
 from minilift.support.backend import array_module, spence
-from minilift.support.settings import Settings
 
 
-class Transfer(Settings):
-    """Base class of all that may stand between two maps; a subclass defines `apply` and `adjoint`."""
+class Transfer(Layer):
+    """Base class of all that may stand between two maps; a subclass defines `apply` and `adjoint`.
+
+    Attributes
+    ----------
+    elementwise : bool
+        Whether each entry of a depends on one entry of z alone.
+    """
 
     kind = "transfer"
     elementwise = False
 
-    def output_shape(self, input_shape):
-        """Shape of one output sample for one input sample."""
-        return tuple(input_shape)
+    @property
+    def first(self):
+        """The transfer that directly follows the map: this one, or the first of several."""
+        return self
 
     def forward(self, z):
         r"""Return :math:`\sigma(z)`, in evaluation."""
         return self.apply(z)[0]
+
+    def gradients(self, aux, g):
+        """Return the gradients in `parameters`, from the signal g at the output."""
+        return []
+
+    def commit(self, aux):
+        """Take what a training pass measured into what evaluation uses."""
+
+    def signals(self, z, a, aux, g):
+        r"""Return ∂J/∂f(z) and ∂J/∂z, and the gradients in `parameters`, from the signal g = ∂J/∂a at a = σ(z).
+
+        f is the elementwise activation that directly follows the map. Where there is none it is the identity, and both
+        signals are one.
+        """
+        g_z = self.adjoint(z, a, aux, g)  # ProxProp (9)
+        return (g if self.elementwise else g_z), g_z, self.gradients(aux, g)
 
 
 class Activation(Transfer):
@@ -268,16 +291,39 @@ class Composition(Transfer):
             z = a
         return z, aux
 
+    @property
+    def first(self):
+        """The transfer that directly follows the map."""
+        return self.parts[0]
+
+    @property
+    def parameters(self):
+        """What is trained in the parts."""
+        return [parameter for part in self.parts for parameter in part.parameters]
+
     def adjoint(self, z, a, aux, g):
         """Return the derivative at z, transposed, applied to g: the parts' adjoints, last part first."""
-        return self.parts[0].adjoint(*aux[0], self.signals(aux, g)[0])
+        return self.parts[0].adjoint(*aux[0], self.at_outputs(aux, g)[0])
 
-    def signals(self, aux, g):
+    def at_outputs(self, aux, g):
         """Return the signal at the output of each part, of which g is the last."""
         signals = [g]
         for part, inputs in zip(reversed(self.parts[1:]), reversed(aux[1:])):
             signals.append(part.adjoint(*inputs, signals[-1]))
         return signals[::-1]
+
+    def commit(self, aux):
+        """Let each part take what a training pass measured."""
+        for part, (_, _, part_aux) in zip(self.parts, aux):
+            part.commit(part_aux)
+
+    def signals(self, z, a, aux, g):
+        """Return ∂J/∂f(z), ∂J/∂z and the gradients in `parameters`; to f the signal comes through the other parts."""
+        at, first = self.at_outputs(aux, g), self.parts[0]
+        own = [gradient for part, (_, _, part_aux), signal in zip(self.parts, aux, at)
+               for gradient in part.gradients(part_aux, signal)]
+        g_z = first.adjoint(*aux[0], at[0])  # ProxProp (9)
+        return (at[0] if first.elementwise else g_z), g_z, own
 
 
 def softplus(z):

@@ -24,17 +24,16 @@ from functools import cached_property
 import numpy as np
 
 from minilift.layers.gram import Gram
-from minilift.layers.maps import checked_initialization, draw_theta
+from minilift.layers.maps import Map, checked_initialization, draw_theta
 from minilift.support.arguments import known_name, whole_number
 from minilift.support.backend import array_module
-from minilift.support.settings import Settings
 
 BLOCK_BYTES = 3 << 19  # of strips at a time: well inside a second-level cache
 DEVICE_BLOCK_BYTES = 1 << 28  # a GPU wants few large products
 TILE_WIDTH = 128  # image columns × channels that one product of image rows spans, about, in the Gram matrix
 
 
-class Conv2d(Settings):
+class Conv2d(Map):
     r"""Convolution :math:`\varphi(\theta, a)`, a fully connected map on every patch of the image.
 
     Parameters
@@ -55,8 +54,7 @@ class Conv2d(Settings):
         takes the smallest image that has as many patches, which with stride 1 is the only one.
     """
 
-    kind = "map"
-    input_shape = None  # a convolution takes images of any size: the network must be told
+    takes_images = True
     shown_bare, shown_always = ("c_in", "c_out", "kernel"), ("padding",)
 
     def __init__(self, c_in, c_out, kernel, stride=1, padding="same", init="uniform", image_size=None):

@@ -43,9 +43,9 @@ class Gram:
     def __init__(self, a, side=None, bias=True):
         self.a, self.bias, self.xp = a, bias, array_module(a)
         rows, n_in = a.shape
-        if side is None:
-            side = "sample" if rows <= n_in + bias else "parameter"
-        self.side = known_name("Gram: side", side, ("sample", "parameter"))
+        self.side = "sample" if rows <= n_in + bias else "parameter"
+        if side is not None:
+            self.side = known_name("Gram: side", side, ("sample", "parameter"))
 
     @cached_property
     def matrix(self):
@@ -203,7 +203,7 @@ class PrincipalAxes(Gram):
 
 def stacked_product(a, g, ones=None):
     r"""Return :math:`[a\;1]^T g`, or with another column `ones` in the place of 1, without forming [a 1]."""
-    xp = array_module(a, g)
+    xp = np if type(a) is type(g) is np.ndarray else array_module(a, g)  # asked at every product: no call for NumPy
     result = xp.empty((a.shape[1] + 1, g.shape[1]), dtype=g.dtype)
     xp.matmul(a.T, g, out=result[:-1])
     xp.matmul(xp.ones(len(a), g.dtype) if ones is None else ones, g, out=result[-1])

@@ -11,14 +11,46 @@ import math
 
 import numpy as np
 
+from minilift.layers.base import Layer
 from minilift.layers.gram import Gram, stacked_product
 from minilift.support.arguments import known_name, positive_number, whole_number
-from minilift.support.settings import Settings
 
 INITIALIZATIONS = ("uniform", "glorot", "he", "normal")
 
 
-class Linear(Settings):
+class Map(Layer):
+    r"""Base class of the maps, linear in the activation a and in θ.
+
+    A subclass defines `n_in`, `theta_shape` (rows of W and one of the bias, n_out), ``initial_theta(rng)``,
+    ``forward(theta, a)``, ``adjoint_input(theta, g)``, ``adjoint_theta(a, g)`` and ``rows(a)``.
+
+    Attributes
+    ----------
+    takes_images : bool
+        Whether the network must be told the size of the images that come in.
+    """
+
+    kind = "map"
+    takes_images = False
+
+    def for_images(self, input_shape):
+        """Return a map that knows the shape of its input samples; itself, if that makes no difference."""
+        return self
+
+    def rows(self, a):
+        """Return the matrix (rows, n_in) that multiplies W: activations, or patches of images."""
+        raise NotImplementedError(f"{type(self).__name__} must define rows(a)")
+
+    def columns(self, z):
+        """Return z as a matrix (rows, n_out) whose columns are output units."""
+        return z
+
+    def gram(self, a, side=None, bias=True):
+        """Return the `Gram` operator of this map at the input a."""
+        return Gram(self.rows(a), side=side, bias=bias)
+
+
+class Linear(Map):
     r"""Fully connected map :math:`\varphi(\theta, a) = a W + 1 b^T`, with :math:`\theta = [W; b^T]`.
 
     Parameters
@@ -30,7 +62,6 @@ class Linear(Settings):
         "he" W from N(0, 2/n_in), both with b = 0; a float s (or "normal", s = 0.05) draws W and b from N(0, s²).
     """
 
-    kind = "map"
     shown_bare = ("n_in", "n_out")
 
     def __init__(self, n_in, n_out, init="uniform"):
@@ -70,14 +101,6 @@ class Linear(Settings):
     def rows(self, a):
         """Return the matrix (rows, n_in) that multiplies W: for a fully connected map the activations."""
         return a
-
-    def columns(self, z):
-        """Return z as a matrix (rows, n_out) whose columns are output units."""
-        return z
-
-    def gram(self, a, side=None, bias=True):
-        """Return the `Gram` operator of this map at the input a."""
-        return Gram(self.rows(a), side=side, bias=bias)
 
 
 def draw_theta(rng, init, rows, n_out, *, fan_in, fan_out):

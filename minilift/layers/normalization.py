@@ -63,6 +63,11 @@ class BatchNorm(Transfer):
         self.scale_shift = np.stack([np.ones(self.channels), np.zeros(self.channels)])
         self.running = np.stack([np.zeros(self.channels), np.ones(self.channels)])
 
+    @property
+    def parameters(self):
+        """Scale and shift, one array."""
+        return [self.scale_shift]
+
     def on_backend(self, xp, dtype):
         """Return a copy with arrays of its own, on a backend and in a dtype."""
         owned = copy.copy(self)
@@ -106,10 +111,10 @@ class BatchNorm(Transfer):
             g = g - g.mean(axis=axes) - aux.normal * (g * aux.normal).mean(axis=axes)
         return g * aux.inverse_deviation
 
-    def gradient(self, aux, g):
+    def gradients(self, aux, g):
         """Return the gradient in `scale_shift`, from the signal g at the output."""
         axes = tuple(range(g.ndim - 1))
-        return array_module(g).stack([(g * aux.normal).sum(axis=axes), g.sum(axis=axes)])
+        return [array_module(g).stack([(g * aux.normal).sum(axis=axes), g.sum(axis=axes)])]
 
     def commit(self, aux):
         """Take a training pass's statistics into the running ones, in a new array."""

@@ -23,7 +23,8 @@ from typing import NamedTuple
 import numpy as np
 
 from minilift.layers.activations import Identity
-from minilift.support.backend import array_module
+
+IDENTITY = Identity()
 
 
 class Model(NamedTuple):
@@ -116,7 +117,7 @@ class SquaredGap(MatchingLoss):
     """
 
     def __init__(self, z, signal):
-        super().__init__(Identity(), z, signal)
+        self.f, self.z, self.signal, self.f_k = IDENTITY, z, signal, z
 
 
 class SquaredFit:
@@ -196,7 +197,7 @@ class LocalProblem:
 
     def __init__(self, gram, z, data, damping):
         self.gram, self.z, self.data, self.damping = gram, z, data, damping
-        self.xp = array_module(z)
+        self.xp = gram.xp
 
     @property
     def coupled(self):

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from laws import assert_close, cases, central_difference, norm, relative, stacked
 
 import minilift as ml
+from minilift.course.exercises.local_losses import spectral_filter
 from minilift.layers.gram import Gram
 from minilift.local.problems import LocalProblem, MatchingLoss
 from minilift.local.solvers import gradient_steps, newton
 from minilift.methods import sweep
-from minilift.methods.backward.locoprop import decay_scales, filtered_step, spectral_filter
+from minilift.methods.backward.locoprop import decay_scales
 
 EPS = np.finfo(float).eps
 WIDTHS = [12, 10, 6, 3, 6, 10, 12]
@@ -188,6 +189,13 @@ def test_gradient_of_the_matching_loss(rng, f):
     assert_close("at z_k the gradient is the signal, to the last bit", data.gradient(z_k), signal, 0)
     curvature = central_difference(data.gradient, z, tangent)
     assert_close("curvature", data.curvature(z, tangent), curvature, 1e-8)
+
+
+def filtered_step(gram, signal, rates, damping=0.0):
+    """Return T plain steps of LocoProp-S at once, by eigenvectors: Q diag(h(s)) Qᵀ ãᵀ s."""
+    s, q = np.linalg.eigh(gram.matrix)
+    h = spectral_filter(s, rates, damping)
+    return gram.lift((q @ (h[:, None] * (q.T @ gram.lower(signal)))).astype(signal.dtype))
 
 
 def test_filter_form_is_the_steps(rng):

@@ -86,15 +86,15 @@ class Replayed(ml.SemiImplicit):
         super().__init__(eta=eta, lam=1.0)
         self.numbers, self.key, self.order = numbers, key, iter(BLOCKS)
 
-    def solve(self, gram, z, data, last):
+    def solve(self, problem):
         """Hold what the solver is given against what the authors' solver was given; return the stored result."""
-        block = next(self.order)
+        gram, z, data, block = problem.gram, problem.z, problem.data, next(self.order)
         stored = {name: self.numbers[f"{self.key}/sub_{block}/{name}"]
                   for name in ("start", "offset", "result_authors")}
         of_w = f"{self.key}/sub_W{block[1]}"
         target = data.f_k - data.signal
         assert_close(f"target of {block}", target, self.numbers[f"{of_w}/target"], 1e-10)
-        assert last == (block[1] == "3")
+        assert data.convex == (block[1] == "3")
         if block[0] == "W":
             assert_close(f"input of {block}", gram.a, self.numbers[f"{of_w}/F"], 1e-10)
             assert_close(f"z of {block}", z, gram.a @ stored["start"] + stored["offset"], 1e-10)
@@ -124,7 +124,7 @@ def test_order_of_updates_is_the_authors(numbers, setting):
        joint=st.booleans())
 def test_sample_space_is_parameter_space_and_nothing_rises(case, steps, joint):
     for block in blocks_of(case):
-        data, z = ml.SemiImplicit(eta=0.3).data(block), block.z
+        data, z = ml.SemiImplicit(eta=0.3).gap(block), block.z
         found = []
         for side in ("sample", "parameter"):
             problem = LocalProblem(Gram(block.a, side=side, bias=joint), z, data, 2.0)

@@ -16,15 +16,15 @@ import pytest
 
 import minilift as ml
 from minilift.graph import State
-from minilift.layers import activations
 from minilift.layers.activations import Composition, Softmax
+from minilift.layers.base import Layer
 from minilift.layers.pooling import Pool2d
 from minilift.methods.backward.sweep import FunctionMethod
 from minilift.optim import Optimizer, Schedule
 from minilift.support.backend import to_numpy
 from minilift.support.settings import NotKeptError, Settings, arguments_of, describe, differences
 
-BASES = {activations.Transfer, ml.Activation, ml.Loss, Pool2d, Optimizer, Schedule, ml.Method, ml.Network}
+BASES = {Layer, ml.Map, ml.Transfer, ml.Activation, ml.Loss, Pool2d, Optimizer, Schedule, ml.Method, ml.Network}
 
 
 def gradient(block):
@@ -102,7 +102,7 @@ def fitting(thing):
         for layer in first:
             shape = layer.output_shape(shape)
         layers = [*first, ml.Flatten(), ml.Linear(int(np.prod(shape)), 3)]
-    elif isinstance(thing, activations.Transfer):
+    elif isinstance(thing, ml.Transfer):
         width = getattr(thing, "channels", 4)
         layers = [ml.Linear(6, width), thing, ml.Linear(width, 3)]
     elif isinstance(thing, Schedule):
@@ -481,7 +481,7 @@ class Plain(ml.Method):
         return gradient(block)
 
 
-class Bare:
+class Bare(ml.Map):
     """A map that is no `Settings`: what it must have and nothing else."""
 
     kind = "map"

@@ -9,7 +9,7 @@ from minilift.layers.activations import Identity, ReLU, Sigmoid, Tanh
 from minilift.layers.gram import Gram
 from minilift.local.problems import LocalProblem, MatchingLoss
 from minilift.local.solvers import gradient_steps
-from minilift.methods.backward.locoprop import spectral_filter
+from minilift.support.backend import array_module
 
 
 def library_steps(a_tilde, theta, target, rate, steps):
@@ -154,3 +154,33 @@ def library_largest_gamma(f, z, g):
         middle = (low + high) / 2
         low, high = (middle, high) if f.in_range(MatchingLoss(f, z, middle * g).target) else (low, middle)
     return low
+
+
+def spectral_filter(s, rates, damping=0.0):
+    r"""Return what T plain steps of LocoProp-S make of an eigenvalue s of :math:`C = \tilde a^T\tilde a`.
+
+    The step is :math:`-\gamma\,Q\,\mathrm{diag}(h(s))\,Q^T\tilde a^Tg` with
+    :math:`h(s) = (1 - \prod_t(1 - \alpha_t(s + \beta)))/(s + \beta)`: T = 1 is BackProp, T → ∞ the pseudo-inverse
+    1/s, and with the regulariser the prox 1/(s + β).
+
+    Parameters
+    ----------
+    s : array (k,)
+        Eigenvalues.
+    rates : sequence of float
+        α_t.
+    damping : float, default 0
+        β = 1/η.
+
+    Returns
+    -------
+    array (k,)
+        h(s), at s + β = 0 its limit Σα_t.
+    """
+    xp = array_module(s)
+    shifted = s + damping
+    product = xp.ones_like(shifted)
+    for rate in rates:
+        product = product * (1 - rate * shifted)
+    tiny = abs(shifted) <= np.finfo(shifted.dtype).tiny
+    return xp.where(tiny, sum(rates), (1 - product) / xp.where(tiny, 1, shifted))

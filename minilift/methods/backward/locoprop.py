@@ -18,11 +18,9 @@ from __future__ import annotations
 
 import copy
 
-import numpy as np
-
-from minilift.layers.activations import Identity
-from minilift.local.problems import LocalProblem, MatchingLoss
-from minilift.local.solvers import damped_solve, gradient_steps, newton
+from minilift.energy import local
+from minilift.local.problems import MatchingLoss, SquaredGap
+from minilift.local.solvers import exact, gradient_steps
 from minilift.methods.backward.sweep import Method
 from minilift.optim import Adam, HeavyBall, Nesterov, Optimizer, RMSProp, as_number
 from minilift.support.arguments import known_name, positive_number, whole_number
@@ -35,8 +33,6 @@ LOCAL_OPTIMIZERS = {
     "adam": Adam(lr=1.0),
     "rmsprop": RMSProp(lr=1.0, rho=0.9, eps=1e-5, momentum=0.999, form="tf1"),
 }
-
-EXACT_TOLERANCE = 1e-10  # of variant M: gradient norm relative to that at the start
 
 
 class LocoProp(Method):
@@ -102,23 +98,20 @@ class LocoProp(Method):
             return self.optimizer_steps(block)
         if self.steps != "exact":
             return gradient_steps(self.problem(block, cheap_side(block)), self.rates()).value
-        if self.variant == "S":  # in closed form it is ProxProp's step, by the same code
-            signal = self.gamma * block.phi.columns(block.g)
-            return damped_solve(block.phi.gram(block.a), signal, 1 / self.eta).value  # LocoProp-S
         problem = self.problem(block)
         self.refuse_unbounded(problem.data, block)
-        return newton(problem, EXACT_TOLERANCE).value  # LocoProp-M
+        return exact(problem).value
 
     def problem(self, block, side=None):
         """Return the `LocalProblem` of one block, whose objective a solution can be held against."""
-        z = block.phi.columns(block.z)
-        data = self.data(block, z, block.phi.columns(block.g))
-        return LocalProblem(block.phi.gram(block.a, side=side), z, data, self.damping)
+        return local(block, self.gap(block, block.phi.columns), self.damping, side)
 
-    def data(self, block, z, g):
-        """Return the data term with target z − γg (S) or f(z) − γg (M)."""
-        f = block.f if self.variant == "M" else Identity()
-        return MatchingLoss(f, z, self.gamma * g)
+    def gap(self, block, form=lambda values: values):
+        """Return the gap with target z − γg (S) or f(z) − γg (M), for z and g in a form such as `Map.columns`."""
+        z, signal = form(block.z), self.gamma * form(block.g)
+        if self.variant == "S":
+            return SquaredGap(z, signal)  # LocoProp-S
+        return MatchingLoss(block.f, z, signal)  # LocoProp-M
 
     def rates(self):
         """Return the local rate of each of the T steps in this epoch."""
@@ -128,10 +121,10 @@ class LocoProp(Method):
     def optimizer_steps(self, block):
         """Return θ_l − θ_l^new after T steps of the local optimizer on θ itself."""
         optimizer = self.optimizer_of(block.l)
-        data = self.data(block, block.z, block.g)
+        gap = self.gap(block)
         theta, z = block.theta.copy(), block.z
         for t, rate in enumerate(self.rates()):
-            gradient = block.phi.adjoint_theta(block.a, data.gradient(z))
+            gradient = block.phi.adjoint_theta(block.a, gap.gradient(z))
             if self.damping and t > 0:
                 gradient += self.damping * (theta - block.theta)
             optimizer.step([theta], [gradient], scale=rate)
@@ -139,8 +132,9 @@ class LocoProp(Method):
                 z = block.phi.forward(theta, block.a)
         return block.theta - theta
 
-    def explicit_step(self, index, gradient, weight):
+    def explicit_step(self, block):
         """Return T local steps along γ times the gradient, which is held; for exact steps γη times the gradient."""
+        gradient = block.gradient
         if self.steps == "exact" and self.eta is None:
             raise ValueError("LocoProp: exact steps without a regulariser give no rate for the scale and shift of a "
                              "batch norm; give eta")
@@ -148,7 +142,7 @@ class LocoProp(Method):
             return (self.gamma * self.eta) * gradient
         if self.local_optimizer == "sgd":
             return (self.gamma * sum(self.rates())) * gradient
-        change, optimizer = array_module(gradient).zeros_like(gradient), self.optimizer_of(index)
+        change, optimizer = array_module(gradient).zeros_like(gradient), self.optimizer_of(block.index)
         for rate in self.rates():
             optimizer.step([change], [self.gamma * gradient], scale=rate)
         return -change
@@ -222,50 +216,3 @@ def cheap_side(block):
 def decay_scales(steps, decay):
     """Return max(1 − t/T, ¼) for t = 0, …, T − 1, or ones."""
     return [max(1 - t / steps, 0.25) if decay else 1.0 for t in range(steps)]
-
-
-def spectral_filter(s, rates, damping=0.0):
-    r"""Return what T plain steps of LocoProp-S make of an eigenvalue s of :math:`C = \tilde a^T\tilde a`.
-
-    The step is :math:`-\gamma\,Q\,\mathrm{diag}(h(s))\,Q^T\tilde a^Tg` with
-    :math:`h(s) = (1 - \prod_t(1 - \alpha_t(s + \beta)))/(s + \beta)`: T = 1 is BackProp, T → ∞ the pseudo-inverse
-    1/s, and with the regulariser the prox 1/(s + β).
-
-    Parameters
-    ----------
-    s : array (k,)
-        Eigenvalues.
-    rates : sequence of float
-        α_t.
-    damping : float, default 0
-        β = 1/η.
-
-    Returns
-    -------
-    array (k,)
-        h(s), at s + β = 0 its limit Σα_t.
-    """
-    xp = array_module(s)
-    shifted = s + damping
-    product = xp.ones_like(shifted)
-    for rate in rates:
-        product = product * (1 - rate * shifted)
-    tiny = abs(shifted) <= np.finfo(shifted.dtype).tiny
-    return xp.where(tiny, sum(rates), (1 - product) / xp.where(tiny, 1, shifted))
-
-
-def filtered_step(gram, signal, rates, damping=0.0):
-    r"""Return T plain steps of LocoProp-S at once, by eigenvectors: :math:`Q\,\mathrm{diag}(h(s))\,Q^T\tilde a^Ts`.
-
-    Parameters
-    ----------
-    gram : Gram
-    signal : array (rows, n_out)
-        γ g.
-    rates, damping
-        As for `spectral_filter`.
-    """
-    xp = array_module(signal)
-    s, q = xp.linalg.eigh(gram.matrix)
-    h = spectral_filter(s, rates, damping)
-    return gram.lift((q @ (h[:, None] * (q.T @ gram.lower(signal)))).astype(signal.dtype))

@@ -14,8 +14,12 @@ from __future__ import annotations
 
 import re
 
-from minilift.local.solvers import conjugate_gradients, damped_solve
-from minilift.methods.backward.sweep import Method, per_map
+import numpy as np
+
+from minilift.energy import local
+from minilift.local.problems import SquaredGap
+from minilift.local.solvers import conjugate_gradients, exact
+from minilift.methods.backward.sweep import Method
 from minilift.support.arguments import known_name, positive_number, unknown_name, whole_number
 
 
@@ -46,8 +50,9 @@ class ProxProp(Method):
 
     def __init__(self, tau_theta=1.0, solver="exact", last="explicit", joint=False):
         self.tau_theta = tau_theta
-        per_map("ProxProp: tau_theta", tau_theta, 1 if not hasattr(tau_theta, "__len__") else len(tau_theta),
-                positive_number)
+        several = isinstance(tau_theta, (list, tuple, np.ndarray))
+        for l, value in enumerate(tau_theta if several else [tau_theta], start=1):
+            positive_number(f"ProxProp: tau_theta[{l}]" if several else "ProxProp: tau_theta", value)
         self.solver, self.steps = solver, cg_steps(solver)
         self.last = known_name("ProxProp: last", last, ("explicit", "implicit"))
         self.joint = joint
@@ -60,11 +65,20 @@ class ProxProp(Method):
 
     def solve(self, block):
         r"""Return the `Solution` of the proximal step (11) of one block, divided by τ."""
-        tau_theta = per_map("ProxProp: tau_theta", self.tau_theta, block.depth, positive_number)[block.l]
-        gram, g = block.phi.gram(block.a), block.phi.columns(block.g)
+        gap, damping = SquaredGap(block.phi.columns(block.z), block.phi.columns(block.g)), 1 / self.step_size(block)
+        problem = local(block, gap, damping)
         if self.solver == "exact":
-            return damped_solve(gram, g, 1 / tau_theta)  # ProxProp (11), (13)
-        return conjugate_gradients(gram, g, 1 / tau_theta, self.steps, joint=self.joint)  # ProxProp (14)
+            return exact(problem)  # ProxProp (13)
+        return conjugate_gradients(problem.gram, gap.signal, damping, self.steps, self.joint)  # ProxProp (14)
+
+    def step_size(self, block):
+        """Return τ_θ of one map."""
+        if not isinstance(self.tau_theta, (list, tuple, np.ndarray)):
+            return self.tau_theta
+        if len(self.tau_theta) != block.depth:
+            raise ValueError(f"ProxProp: tau_theta: expected one value or one for each of the {block.depth} maps, "
+                             f"got {len(self.tau_theta)}")
+        return self.tau_theta[block.l - 1]
 
     def residuals(self, net, X, y):
         r"""Return [None, r_1, …, r_D]: the relative residual of (13) of each output unit of each implicit map.

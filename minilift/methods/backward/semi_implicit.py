@@ -11,13 +11,13 @@ the hidden maps are not convex; the authors take five Fletcher–Reeves steps.
 
 from __future__ import annotations
 
+from minilift.energy import local
 from minilift.layers.activations import Identity
 from minilift.layers.gram import Gram
 from minilift.local.problems import LocalProblem, SquaredFit
 from minilift.local.solvers import damped_solve, fletcher_reeves
 from minilift.methods.backward.sweep import Method
 from minilift.support.arguments import known_name, positive_number, whole_number
-from minilift.support.backend import array_module
 
 
 class SemiImplicit(Method):
@@ -55,30 +55,27 @@ class SemiImplicit(Method):
 
     def propose(self, block):
         """Return θ_l − θ_l^new of the W block, then the b block."""
-        phi, xp = block.phi, array_module(block.a)
-        z, data = phi.columns(block.z), self.data(block)
+        gap, damping = self.gap(block), 2 * self.lam  # no ½ stands before λ
         if self.joint:
-            return self.solve(phi.gram(block.a), z, data, block.last).value
-        gram = phi.gram(block.a, bias=False)
-        weights = self.solve(gram, z, data, block.last)
-        z = z - (gram.apply(weights.value) if weights.change is None else weights.change)
-        ones = Gram(xp.empty((len(z), 0), z.dtype))  # the input of b is the column of ones alone
-        bias = self.solve(ones, z, data, block.last)
-        return xp.concatenate([weights.value, bias.value])
+            return self.solve(local(block, gap, damping)).value
+        of_weights = local(block, gap, damping, bias=False)
+        weights = self.solve(of_weights)
+        change = of_weights.gram.apply(weights.value) if weights.change is None else weights.change
+        ones = Gram(of_weights.xp.empty((len(gap.z), 0), gap.z.dtype))  # the input of b is the column of ones alone
+        bias = self.solve(LocalProblem(ones, gap.z - change, gap, damping))
+        return of_weights.xp.concatenate([weights.value, bias.value])
 
-    def data(self, block):
-        """Return the data term ‖f(z) − (f(z_l) − ηδ_l)‖²."""
-        signal = block.g if block.last else block.g_a
-        f = Identity() if block.last else block.f
-        scaled = (self.eta / block.weight) * block.phi.columns(signal)  # η refers to the summed loss
-        return SquaredFit(f, block.phi.columns(block.z), scaled)
+    def gap(self, block):
+        """Return the gap ‖f(z) − (f(z_l) − ηδ_l)‖²."""
+        columns, (f, signal) = block.phi.columns, (Identity(), block.g) if block.last else (block.f, block.g_a)
+        return SquaredFit(f, columns(block.z), (self.eta / block.weight) * columns(signal))  # η of the summed loss
 
-    def explicit_step(self, index, gradient, weight):
+    def explicit_step(self, block):
         """Return η/λ times the gradient of the summed loss, what the other steps become where λ is large."""
-        return self.eta / (self.lam * weight) * gradient
+        return self.eta / (self.lam * block.weight) * block.gradient
 
-    def solve(self, gram, z, data, last):
+    def solve(self, problem):
         """Return the `Solution` of one block, W or b or both, from the map's present output z."""
-        if last and self.solver == "exact":
-            return damped_solve(gram, data.residual(z), self.lam)  # SIBP W, SIBP b
-        return fletcher_reeves(LocalProblem(gram, z, data, 2 * self.lam), self.steps)
+        if self.solver == "exact" and problem.data.convex:
+            return damped_solve(problem.gram, problem.data.residual(problem.z), self.lam)  # SIBP W, SIBP b
+        return fletcher_reeves(problem, self.steps)

@@ -11,59 +11,15 @@ subtracting them again would lose the signal in float32.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import numpy as np
-
-from minilift.layers.activations import Composition
+from minilift.energy import Block, OwnBlock
 from minilift.support.settings import Settings
 
 
-class Block(NamedTuple):
-    r"""What a method may know of one block of variables, θ_l, when it proposes a step.
+def sweep(net, state, y, propose, new_weights=False, explicit=None):
+    r"""Yield (k, step) for the blocks of parameters, the last map's first, in the numbering of `Network.parameters`.
 
-    Attributes
-    ----------
-    l, depth : int
-        Index of the map, and of the last one.
-    phi : map
-        φ_l.
-    f : transfer
-        The elementwise activation that directly follows the map (identity where something else does); on the last
-        map the transfer inside the loss, softmax say.
-    theta : array
-        θ_l before the step.
-    a : array
-        a_{l−1}, the map's input in the forward pass.
-    z : array
-        z_l = φ_l(θ_l, a_{l−1}).
-    g_a : array or None
-        ∂J/∂f(z_l), not masked by f': where f is all of σ_l this is ∂J/∂a_l. None on the last map.
-    g : array
-        g_l = ∂J/∂z_l.
-    weight : float
-        Factor of one sample's loss in J: 1/N for the mean, 1 for the sum.
-    """
-
-    l: int
-    depth: int
-    phi: object
-    f: object
-    theta: object
-    a: object
-    z: object
-    g_a: object
-    g: object
-    weight: float
-
-    @property
-    def last(self):
-        """Whether this is the last map."""
-        return self.l == self.depth
-
-
-def sweep(net, state, y, propose, new_weights=False, gradients=None):
-    r"""Yield (l, step) for l = D, …, 1, where step is θ_l − θ_l^new as `propose` gives it.
+    Steps are old minus new parameters: that of map l = k as `propose` gives it, that of a transfer's own parameters
+    (k > D, batch norm's scale and shift) as `explicit` does.
 
     Parameters
     ----------
@@ -75,37 +31,23 @@ def sweep(net, state, y, propose, new_weights=False, gradients=None):
         From a `Block` to a step of θ_l's shape.
     new_weights : bool, default False
         Whether the signal passes through the updated weights (SIBP) instead of the old ones.
-    gradients : list, optional
-        Is given the gradients in the transfers' own parameters (batch norm), in the order of the layers.
+    explicit : callable, optional
+        From an `OwnBlock` to a step; by default its gradient.
     """
     theta, z, a, aux = state
-    weight = net.loss_function.weight(len(z[net.depth]))
+    weight, k = net.loss_function.weight(len(z[net.depth])), net.depth + len(net.norms)
     g_a, g = None, net.loss_function.gradient(z[net.depth], y)  # g_D = ∂J/∂z_D
     for l in range(net.depth, 0, -1):
         phi = net.phi[l]
-        step = propose(Block(l, net.depth, phi, net.local_transfer(l), theta[l], a[l - 1], z[l], g_a, g, weight))
+        last = l == net.depth
+        step = propose(Block(l, net.depth, last, phi, net.f[l], theta[l], a[l - 1], z[l], g_a, g, weight))
         yield l, step
         if l > 1:
             g_a = phi.adjoint_input(theta[l] - step if new_weights else theta[l], g)  # ProxProp (8), (10), SIBP signal
-            g_a, g, own = through_transfer(net.sigma[l - 1], z[l - 1], a[l - 1], aux[l - 1], g_a)
-            if gradients is not None:
-                gradients[:0] = own
-
-
-def through_transfer(sigma, z, a, aux, g_a):
-    r"""Return the signals at the output of f and at z, from the signal at a = σ(z), and gradients in σ's parameters.
-
-    f is the elementwise activation that directly follows the map (see `Network.local_transfer`). Where σ is a
-    composition that begins with it, the signal comes through the rest by its adjoint. Parameters of σ itself, of
-    which a batch norm has some, take explicit steps with every method.
-    """
-    parts, inputs, signals = [sigma], [(z, a, aux)], [g_a]
-    if isinstance(sigma, Composition):
-        parts, inputs, signals = sigma.parts, aux, sigma.signals(aux, g_a)
-    own = [part.gradient(part_aux, signal) for part, (_, _, part_aux), signal in zip(parts, inputs, signals)
-           if hasattr(part, "scale_shift")]
-    g = parts[0].adjoint(*inputs[0], signals[0])  # ProxProp (9)
-    return (signals[0] if parts[0].elementwise else g), g, own
+            g_a, g, own = net.sigma[l - 1].signals(z[l - 1], a[l - 1], aux[l - 1], g_a)
+            for gradient in reversed(own):
+                yield k, gradient if explicit is None else explicit(OwnBlock(k, gradient, weight))
+                k -= 1
 
 
 class Method(Settings):
@@ -149,20 +91,19 @@ class Method(Settings):
 
     def directions(self, net, state, y):
         """Return the directions for a forward pass that has been done, aligned with `net.parameters`."""
-        steps, gradients = [None] * net.depth, []
-        for l, step in sweep(net, state, y, self.propose, self.new_weights, gradients):
-            steps[l - 1] = checked_step(self, l, step, net.theta[l])
-        weight = net.loss_function.weight(len(state.z[net.depth]))
-        return steps + [self.explicit_step(index, gradient, weight)
-                        for index, gradient in enumerate(gradients, net.depth + 1)]
+        parameters = net.parameters
+        steps = [None] * len(parameters)
+        for k, step in sweep(net, state, y, self.propose, self.new_weights, self.explicit_step):
+            steps[k - 1] = checked_step(self, k, step, parameters[k - 1])
+        return steps
 
-    def explicit_step(self, index, gradient, weight):
-        """Return the step in parameters of a transfer (a batch norm's scale and shift) from the gradient in them.
+    def explicit_step(self, block):
+        """Return the step in one `OwnBlock`, parameters of a transfer (a batch norm's scale and shift).
 
         There is no local problem for these: they take the step that the method's steps in θ turn into when they are
-        small. Their `index` goes on from the maps', D + 1, …; `weight` is that of a `Block`.
+        small.
         """
-        return gradient
+        return block.gradient
 
     def start_epoch(self, epoch):
         """Be told that epoch 0, 1, … begins; for methods with schedules."""
@@ -213,21 +154,12 @@ def as_method(thing):
     raise TypeError(f"method: expected a Method such as BackProp(), or a function of a Block, got {thing!r}")
 
 
-def checked_step(method, l, step, theta):
-    """Return `step` if it has θ_l's shape and dtype."""
+def checked_step(method, k, step, theta):
+    """Return `step` if it has the shape and dtype of its block of parameters."""
     if getattr(step, "shape", None) != theta.shape:
-        raise ValueError(f"{method!r}: the step proposed for map {l} must have shape {theta.shape}, "
+        raise ValueError(f"{method!r}: the step proposed for map {k} must have shape {theta.shape}, "
                          f"got {getattr(step, 'shape', type(step).__name__)}")
     if step.dtype != theta.dtype:
-        raise TypeError(f"{method!r}: the step proposed for map {l} must have dtype {theta.dtype}, got {step.dtype}; "
+        raise TypeError(f"{method!r}: the step proposed for map {k} must have dtype {theta.dtype}, got {step.dtype}; "
                         "mixing Python floats in is fine, float64 arrays promote")
     return step
-
-
-def per_map(what, value, depth, check):
-    """Return [None, v_1, …, v_D] from one value for all maps or a sequence of one for each."""
-    several = isinstance(value, (list, tuple, np.ndarray))
-    values = list(value) if several else [value] * depth
-    if len(values) != depth:
-        raise ValueError(f"{what}: expected one value or one for each of the {depth} maps, got {len(values)}")
-    return [None] + [check(f"{what}[{l}]" if several else what, v) for l, v in enumerate(values, start=1)]

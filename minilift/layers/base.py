@@ -1,0 +1,31 @@
+r"""What a layer is: a map φ with parameters θ (`Map`), or a transfer σ between two maps (`Transfer`).
+
+A layer remembers nothing of its last input. What the adjoint of a transfer needs beyond z and a comes back from `apply`
+as `aux` and lives in the network's `State`. Shapes leave the batch out: a sample of shape (n,), or (H, W, C) of images.
+"""
+
+from __future__ import annotations
+
+from minilift.support.settings import Settings
+
+
+class Layer(Settings):
+    """Base class of maps and transfers.
+
+    Attributes
+    ----------
+    kind : {"map", "transfer"}
+    parameters : sequence of arrays
+        What is trained beside the θ of the maps: scale and shift of a batch norm, (2, channels). Mostly none.
+    """
+
+    kind = ""
+    parameters: tuple = ()
+
+    def on_backend(self, xp, dtype):
+        """Return a layer whose own arrays are on a backend and in a dtype; itself, if it has none."""
+        return self
+
+    def output_shape(self, input_shape):
+        """Shape of one output sample for one input sample."""
+        return tuple(input_shape)
