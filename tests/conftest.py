@@ -21,7 +21,7 @@ settings.register_profile("default", deadline=None, max_examples=30)
 settings.register_profile("ci", deadline=None, max_examples=30, derandomize=True)
 settings.register_profile("few", deadline=None, max_examples=8, derandomize=True)  # for test_kernels.py
 settings.register_profile("long", deadline=None, max_examples=1000)  # pytest --hypothesis-profile=long
-settings.load_profile("ci" if os.environ.get("CI") else "default")
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "default"))
 
 TESTS = Path(__file__).parent
 LEFT_OUT = pytest.StashKey[int]()
@@ -32,6 +32,8 @@ LEFT_OUT = pytest.StashKey[int]()
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config):
     """Give the whole suite two processes where pytest-xdist is installed; named files run in this one."""
+    if "PYTEST_XDIST_WORKER" in os.environ:  # one of the two, which reads this file too: it must start no others
+        return
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
     xdist = config.pluginmanager.hasplugin("xdist") and not config.option.usepdb
     if whole and xdist and config.option.numprocesses is None:

@@ -36,8 +36,8 @@ print(json.dumps([library.get("architecture") for library in threadpool_info() i
 
 def environment(kernel, threads):
     """Return the variables under which a process uses a kernel, with so many threads."""
-    return {**os.environ, "OPENBLAS_CORETYPE": kernel, "OPENBLAS_NUM_THREADS": str(threads), "CI": "true",
-            "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**os.environ, "OPENBLAS_CORETYPE": kernel, "OPENBLAS_NUM_THREADS": str(threads),
+            "HYPOTHESIS_PROFILE": "few", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 @functools.cache
@@ -66,7 +66,7 @@ def failures(kernel, threads, paths):
         If the process ended otherwise than after its tests: a crash, or no tests at all.
     """
     done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-rfE", "-p", "no:cacheprovider", "--tb=no",
-                           "--hypothesis-profile=few", "-k", BUT, *paths],
+                           "-k", BUT, *paths],
                           cwd=ROOT, env=environment(kernel, threads), capture_output=True, text=True, check=False)
     if done.returncode not in (0, 1):
         raise RuntimeError(f"{kernel}, {threads} threads: pytest ended with {done.returncode}\n"
