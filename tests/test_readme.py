@@ -100,7 +100,7 @@ def test_continuous_integration_runs_the_test_command_then_the_rest():
 
 def test_the_quick_tier_is_the_default_and_leaves_out_the_slow_tests_alone(pytestconfig):
     """A run says how many it left out: see conftest.py."""
-    words = shlex.split(" ".join(pytestconfig.getini("addopts")))
+    words = pytestconfig.getini("addopts")
     assert words[words.index("-m") + 1] == "not slow"
     assert "-k" not in words
     assert not [word for word in words if word.startswith(("--ignore", "--deselect"))]
