@@ -1,5 +1,5 @@
-"""What all tests share: hypothesis' settings, read-only data, oracles, and the two ways to run the CuPy
-backend.
+"""What all tests share: the two tiers, hypothesis' settings, read-only data, oracles, and the two ways to run the
+CuPy backend.
 
 The laws that tests check are in `laws.py`, so that planted mistakes (`test_planted.py`) run through the
 very same predicates as the library does.
@@ -9,17 +9,60 @@ import os
 import sys
 from pathlib import Path
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when NumPy is loaded: the matrices are small
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 from hypothesis import settings
 
 settings.register_profile("default", deadline=None, max_examples=30)
 settings.register_profile("ci", deadline=None, max_examples=30, derandomize=True)
+settings.register_profile("few", deadline=None, max_examples=8, derandomize=True)  # for test_kernels.py
 settings.register_profile("long", deadline=None, max_examples=1000)  # pytest --hypothesis-profile=long
-settings.load_profile("ci" if os.environ.get("CI") else "default")
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "default"))
 
 TESTS = Path(__file__).parent
+LEFT_OUT = pytest.StashKey[int]()
 
+
+# ---- two tiers, on two cores
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    """Give the whole suite two processes where pytest-xdist is installed; named files run in this one."""
+    if "PYTEST_XDIST_WORKER" in os.environ:  # one of the two, which reads this file too: it must start no others
+        return
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    xdist = config.pluginmanager.hasplugin("xdist") and not config.option.usepdb
+    if whole and xdist and config.option.numprocesses is None:
+        config.option.numprocesses, config.option.dist = 2, "worksteal"
+
+
+def pytest_deselected(items):
+    """Count the slow tests that are left out; a process of pytest-xdist passes its count on."""
+    config = items[0].config
+    slow = sum("slow" in item.keywords for item in items)
+    config.stash[LEFT_OUT] = config.stash.get(LEFT_OUT, 0) + slow
+    getattr(config, "workeroutput", {})["left out"] = config.stash[LEFT_OUT]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Take the count from a process that has ended: each of them has left out the same tests."""
+    node.config.stash[LEFT_OUT] = getattr(node, "workeroutput", {}).get("left out", 0)
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Say what was left out, and how to run it."""
+    if config.stash.get(LEFT_OUT, 0):
+        terminalreporter.section("slow tests")
+        terminalreporter.write_line(f"{config.stash[LEFT_OUT]} slow tests were left out; "
+                                    'with them: python -m pytest -m ""; they alone: python -m pytest -m slow')
+
+
+# ---- fixtures
 
 def read_only(array):
     """Return a copy of an array that raises when something writes into it."""

@@ -223,14 +223,6 @@ def test_a_straight_stroke_has_intensity_1():
     np.testing.assert_allclose(image[14, 8:20], 1, atol=1e-4)
 
 
-def test_twenty_thousand_curves_take_seconds():
-    import time
-
-    start = time.perf_counter()
-    datasets.curves(20000, 1)
-    assert time.perf_counter() - start < 10  # under half a second on an idle core
-
-
 @pytest.mark.parametrize("make", [datasets.spirals, datasets.moons, datasets.teacher])
 def test_toy_sets_follow_from_the_seed(make):
     data, same, other = make(seed=1), make(seed=1), make(seed=2)

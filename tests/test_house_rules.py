@@ -216,20 +216,17 @@ def test_the_core_is_small():
     assert lines <= CORE_LINES, f"the core has {lines} lines of code"
 
 
-def fresh_import():
-    """Import the package in a process of its own; return its seconds beyond NumPy's, and the modules."""
-    code = ("import json, sys, time; import numpy; start = time.perf_counter(); import minilift; "
-            "seconds = time.perf_counter() - start; "
-            "print(json.dumps([seconds, sorted({name.split('.')[0] for name in sys.modules})]))")
+def test_importing_the_package_loads_little():
+    """Nothing heavy, and few modules beyond NumPy's; `minilift bench import` measures the time."""
+    code = ("import json, sys; import numpy; before = set(sys.modules); import minilift; "
+            "print(json.dumps(sorted(set(sys.modules) - before)))")
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return json.loads(result.stdout)
-
-
-def test_importing_the_package_loads_little_and_is_quick():
-    runs = [fresh_import() for _ in range(3)]
-    assert "minilift" in runs[0][1]
-    assert not HEAVY & set(runs[0][1])
-    assert min(seconds for seconds, _ in runs) < 0.25  # generous; `minilift bench import` measures
+    loaded = json.loads(result.stdout)
+    assert "minilift" in loaded
+    assert not HEAVY & {name.split(".")[0] for name in loaded}
+    ours = [name for name in loaded if name.split(".")[0] == "minilift"]
+    assert len(ours) < 60
+    assert len(loaded) - len(ours) < 100, loaded
 
 
 def run_tool(*command):

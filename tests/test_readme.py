@@ -86,13 +86,24 @@ def test_every_command_is_in_the_readme():
     assert all(re.search(rf"`{name}`|minilift {name}\b", README) for name in cli.COMMANDS)
 
 
-def test_continuous_integration_runs_the_test_command():
+def test_continuous_integration_runs_the_test_command_then_the_rest():
     installing = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("python3 -m venv")]
     assert len(installing) == 2
     compare, test = installing
     assert compare.endswith("minilift compare")
     assert test.endswith("python -m pytest")
-    assert test in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    lines = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    assert lines.count(test) == 1
+    assert [line for line in lines[lines.index(test) + 1:] if line.endswith("python -m pytest -m slow")]
+    assert "set -euo pipefail" in lines, "what fails ends the run"
+
+
+def test_the_quick_tier_is_the_default_and_leaves_out_the_slow_tests_alone(pytestconfig):
+    """A run says how many it left out: see conftest.py."""
+    words = pytestconfig.getini("addopts")
+    assert words[words.index("-m") + 1] == "not slow"
+    assert "-k" not in words
+    assert not [word for word in words if word.startswith(("--ignore", "--deselect"))]
 
 
 def test_the_table_of_equations_is_current():

@@ -36,8 +36,6 @@ CURRICULUM = (
     "11_reproduce_a_paper",
     "12_gpu",
 )
-# of compute on a quiet 2-core laptop
-SECONDS = {name: 60 if name in ("07_step_sizes", "11_reproduce_a_paper") else 20 for name in CURRICULUM}
 REPORT = "application/vnd.minilift.report+json"  # the machine-readable half of a check's or record's output
 SOLUTION = re.compile(r"^([ ]*)# <solution(?: ([\w, ]+))?>\n(.*?)^\1# </solution>$", re.M | re.S)
 EXERCISE = re.compile(r"^# Exercise (\d+\.\d+)", re.M)

@@ -3,7 +3,6 @@
 import ast
 import io
 import re
-import time
 import tokenize
 
 import pytest
@@ -240,10 +239,10 @@ def test_the_solution_passes_with_another_seed(name, reported):
 
 @pytest.mark.slow
 @every_notebook
-def test_each_planted_mistake_is_caught_with_its_own_message_and_time_is_kept(name, reported):
+def test_each_planted_mistake_is_caught_with_its_own_message(name, reported):
     """Run the solution in this process, and each check again on every mistake planted for it."""
     namespace, seen = {"__name__": "__main__"}, reported
-    start, mistakes, last_check = time.perf_counter(), {}, None
+    mistakes, last_check = {}, None
     solved = {cell.id: cell for cell in notebooks.version(name, "solution").cells}
     for cell in notebooks.source_cells(name):
         if cell.cell_type != "code":
@@ -261,11 +260,9 @@ def test_each_planted_mistake_is_caught_with_its_own_message_and_time_is_kept(na
         assert report["status"] == "FAIL", cell.source
         assert says[1] in report["message"], (cell.source, report["message"])
         mistakes.setdefault(report["exercise"], []).append(report["message"])
-    seconds = time.perf_counter() - start
     for report in seen:
         if report["kind"] == "check":
             messages = mistakes.get(report["exercise"], [])
             assert report["status"] == "PASS"
             assert len(set(messages)) >= 2, f"exercise {report['exercise']} needs two planted mistakes"
             assert len(set(messages)) == len(messages), "two mistakes, one message"
-    assert seconds <= 2 * notebooks.SECONDS[name], "twice the budget: this machine may be busy"

@@ -115,7 +115,8 @@ def test_float32_solves_for_the_difference(rng, side, damping):
     cg = conjugate_gradients(Gram(a, side=side), g, damping, 3)
     reference = conjugate_gradients(Gram(a.astype(np.float64), side=side), g.astype(np.float64), damping, 3)
     assert cg.value.dtype == np.float32
-    assert_close("cg3 in float32", cg.value, reference.value, 2e-3)
+    # 3 steps with sums of 31 products, on M of condition ‖M‖/μ = 10³ with μ the least Ritz value: 3·31·10³·2⁻²⁴ = 6e-3
+    assert_close("cg3 in float32", cg.value, reference.value, 6e-3)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-6), (np.float32, 1e-2)])
