@@ -25,7 +25,7 @@ ROOT = PACKAGE.parent
 ROOMS = ["support", "download", "datasets", "layers", "local", "graph", "energy", "network", "models", "optim",
          "methods", "training", "plots", "checks", "lab", "course", "cli"]
 # Within a folder likewise: a file may import those before it.
-FILES = {"support": ["arguments", "backend", "files"],
+FILES = {"support": ["arguments", "backend", "files", "terminal"],
          "layers": ["gram", "maps", "convolution", "activations", "pooling", "normalization", "losses"],
          "local": ["problems", "solvers"],
          "methods": ["sweep", "backprop", "proxprop", "locoprop", "semi_implicit"],
