@@ -1,8 +1,8 @@
 """The `minilift` command: finds the module of a subcommand, and turns a user's mistake into one line.
 
 A module that serves a subcommand has `add_arguments(parser)` and `run(arguments)`, which returns the exit code. It is
-imported only when its subcommand is called. What stops a command is told in one line; see `minilift.support.terminal` for
-that and for the exit codes.
+imported only when its subcommand is called. What stops a command is told in one line; `minilift.support.terminal` says
+how, and with which exit code.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ class Gram:
 
     def lift(self, u):
         r"""Return the step in θ with coordinates u: :math:`\tilde A^T u` on the sample side."""
-        return self.adjoint(u) if self.side == "sample" else u
+        return self.adjoint(u) if self.side == "sample" else u  # Representer
 
     def solve(self, inverse, g):
         r"""Return the step :math:`\tilde A^TK^{-1}g`, or :math:`C^{-1}\tilde A^Tg`, cheaper product first."""

@@ -76,7 +76,7 @@ def damped_solve(gram, g, damping):
     """
     xp = array_module(g)
     inverse = spd_inverse(gram.matrix + damping * xp.eye(len(gram.matrix)))
-    d = gram.solve(inverse.astype(g.dtype), g)  # ProxProp (13)
+    d = gram.solve(inverse.astype(g.dtype), g)  # ProxProp (13), Representer
     return Solution(d, 0, partial(damped_residual, gram, g, damping, d))
 
 
@@ -125,7 +125,7 @@ def conjugate_gradients(gram, g, damping, steps, joint=False):
         p += r
         gram_p *= beta
         gram_p += gram_r
-    d = gram.lift(u)  # ProxProp (14)
+    d = gram.lift(u)  # ProxProp (14), Representer
     return Solution(d, steps, partial(damped_residual, gram, g, damping, d))
 
 

@@ -25,10 +25,10 @@ USERS_FILE = "__minilift_target__"  # a name in the module of a user's file, wit
 MISTAKES = (ValueError, TypeError, RuntimeError, ArithmeticError)
 FAULT, INTERRUPTED, UNREAD, UNWRITTEN = 70, 130, 141, 1
 # what stands for signs where a stream cannot encode them
-PLAIN = {"─": "-", "–": "-", "—": "-", "−": "-", "⁻": "^-", "¹": "1", "²": "^2", "ᵀ": "^T", "½": "1/2", "·": "*", "∗": "*",
-         "⋆": "*", "×": "x", "⊙": "(.)", "→": "->", "←": "<-", "⇒": "=>", "≤": "<=", "≥": ">=", "‖": "|", "⟨": "<", "⟩": ">",
-         "′": "'", "±": "+-", "√": "sqrt", "∞": "inf", "∂": "d", "∇": "grad ", "Σ": "sum ", "∫": "int ", "∈": "in",
-         "∠": "angle", "§": "section "}
+PLAIN = {"─": "-", "–": "-", "—": "-", "−": "-", "⁻": "^-", "¹": "1", "²": "^2", "ᵀ": "^T", "½": "1/2", "·": "*",
+         "∗": "*", "⋆": "*", "×": "x", "⊙": "(.)", "→": "->", "←": "<-", "⇒": "=>", "⇔": "<=>", "≤": "<=", "≥": ">=",
+         "‖": "|", "⟨": "<", "⟩": ">", "′": "'", "±": "+-", "√": "sqrt", "∞": "inf", "∂": "d", "∇": "grad ",
+         "Σ": "sum ", "∫": "int ", "∈": "in", "∠": "angle", "§": "section "}
 
 
 def exit_code_of(prog, run, *arguments):

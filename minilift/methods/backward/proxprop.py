@@ -65,8 +65,8 @@ class ProxProp(Method):
         tau_theta = per_map("ProxProp: tau_theta", self.tau_theta, block.depth, positive_number)[block.l]
         gram, g = block.phi.gram(block.a), block.phi.columns(block.g)
         if self.solver == "exact":
-            return damped_solve(gram, g, 1 / tau_theta)  # ProxProp (11), (13)
-        return conjugate_gradients(gram, g, 1 / tau_theta, self.steps, joint=self.joint)  # ProxProp (14)
+            return damped_solve(gram, g, 1 / tau_theta)  # ProxProp (11), (13), Prop. 2, Prop. 3, Prop. 4
+        return conjugate_gradients(gram, g, 1 / tau_theta, self.steps, joint=self.joint)  # ProxProp (14), Prop. 5
 
     def residuals(self, net, X, y):
         r"""Return [None, r_1, …, r_D]: the relative residual of (13) of each output unit of each implicit map.

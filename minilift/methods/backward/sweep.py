@@ -85,7 +85,8 @@ def sweep(net, state, y, propose, new_weights=False, gradients=None):
         step = propose(Block(l, net.depth, phi, net.local_transfer(l), theta[l], a[l - 1], z[l], g_a, g, weight))
         yield l, step
         if l > 1:
-            g_a = phi.adjoint_input(theta[l] - step if new_weights else theta[l], g)  # ProxProp (8), (10), SIBP signal
+            g_a = phi.adjoint_input(  # ProxProp (8), (10), BackProp signal, SIBP signal
+                theta[l] - step if new_weights else theta[l], g)
             g_a, g, own = through_transfer(net.sigma[l - 1], z[l - 1], a[l - 1], aux[l - 1], g_a)
             if gradients is not None:
                 gradients[:0] = own
@@ -103,7 +104,7 @@ def through_transfer(sigma, z, a, aux, g_a):
         parts, inputs, signals = sigma.parts, aux, sigma.signals(aux, g_a)
     own = [part.gradient(part_aux, signal) for part, (_, _, part_aux), signal in zip(parts, inputs, signals)
            if hasattr(part, "scale_shift")]
-    g = parts[0].adjoint(*inputs[0], signals[0])  # ProxProp (9)
+    g = parts[0].adjoint(*inputs[0], signals[0])  # ProxProp (9), BackProp signal
     return (signals[0] if parts[0].elementwise else g), g, own
 
 
