@@ -204,7 +204,8 @@ def test_a_wrong_command_line_is_refused(nothing_begins, capsys, words, names):
 @pytest.mark.slow
 @pytest.mark.parametrize("line", ["verify typo.py:f", "equations --write=binary.bin", "compare --seed=x"])
 def test_the_process_says_the_same(desk, line):
-    done = subprocess.run([sys.executable, "-m", "minilift.cli", *line.split()], cwd=desk, capture_output=True, text=True)
+    command = [sys.executable, "-m", "minilift.cli", *line.split()]
+    done = subprocess.run(command, cwd=desk, capture_output=True, text=True)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
