@@ -66,7 +66,7 @@ class Parser(argparse.ArgumentParser):
 
     def _get_value(self, action, text):
         """Refuse an empty value, which every library understands in its own way."""
-        if not text.strip():
+        if not text.strip() and not isinstance(action, argparse._SubParsersAction):  # which passes on all that follows
             raise argparse.ArgumentError(action, f"expected a value, got {text!r}")
         return super()._get_value(action, text)
 

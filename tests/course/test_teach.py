@@ -217,7 +217,7 @@ def test_a_damaged_notebook_is_a_value_error(tmp_path, monkeypatch, damage):
 def test_a_notebook_that_is_no_file_or_too_large_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(notebooks, "LARGEST", 2_000_000)
     (tmp_path / "large.ipynb").write_bytes(2_000_001 * b" ")
-    for name, says in (("", "cannot be read"), ("missing.ipynb", "cannot be read"), ("large.ipynb", "larger than the 2")):
+    for name, says in (("", "cannot be read"), ("missing.ipynb", "cannot be read"), ("large.ipynb", "larger than")):
         with pytest.raises(ValueError, match=says):
             notebooks.grade(tmp_path / name, 1)
 
@@ -356,7 +356,7 @@ def small_course(tmp_path, monkeypatch):
     ("# Exercise 1.1\ndef one():\n    print(10**6 * 'much ')\n    return 1", "PASS", ""),
     (ENDLESS, "FAIL", "the cell takes longer than 6 seconds"),
     ("# Exercise 1.1\nimport os\nos._exit(3)", "FAIL", "the cell ends the process that runs it"),
-    ("# Exercise 1.1\nexit()", "FAIL", "the cell ends the process that runs it"),
+    ("# Exercise 1.1\nexit()", "FAIL", "the cell raises SystemExit: None"),
     ("# Exercise 1.1\nimport sys\nsys.exit('bye')", "FAIL", "the cell raises SystemExit: bye")],
     ids=["right", "prints megabytes", "hangs", "dies", "quits", "exits"])
 def test_an_answer_that_does_not_end_well_fails_alone(small_course, answer, status, message):
