@@ -85,7 +85,10 @@ def write_table(path, words):
         with_table(text, "")
     except ValueError as error:
         raise ValueError(f"--write: {error}") from error
-    write_bytes(path, with_table(text, markdown(*index())).encode())
+    code, tests = index()
+    if not any(tests.values()):
+        raise ValueError("--write: the tests, which the table names, are not installed; write it in a clone")
+    write_bytes(path, with_table(text, markdown(code, tests)).encode())
     print(f"renewed the table of equations in {path}")
     return 0
 
@@ -108,7 +111,7 @@ def matching(query, code, tests):
         found = [name for name in EQUATIONS if all(re.search(word, text[name], re.IGNORECASE) for word in patterns)]
         if found:
             return found
-    raise unknown_name("equations", query, tuple(EQUATIONS))
+    raise unknown_name("WORD", query, tuple(EQUATIONS))
 
 
 def index():

@@ -103,7 +103,7 @@ def test_the_nearest_name_is_given_where_nothing_fits(query, nearest):
 
 @pytest.mark.parametrize("query", ["99", "٣", "batch norm", "[", "\\"])
 def test_words_that_fit_nothing_are_refused(query):
-    with pytest.raises(ValueError, match="equations: unknown name"):
+    with pytest.raises(ValueError, match="WORD: unknown name"):
         equations.matching(query, CODE, TESTS)
 
 
@@ -130,3 +130,18 @@ def test_a_table_is_renewed_between_its_marks_and_nowhere_else():
     for bad in ("no marks", text + text):
         with pytest.raises(ValueError, match="expected one '<!-- equations -->'"):
             equations.with_table(bad, "| new |")
+
+
+def test_a_table_without_tests_is_not_written(tmp_path, monkeypatch, capsys):
+    text = "<!-- equations -->\n<!-- /equations -->\n"
+    (tmp_path / "README.md").write_text(text)
+    monkeypatch.setattr(equations, "index", lambda: (CODE, {equation: [] for equation in EQUATIONS}))
+    with pytest.raises(ValueError, match="--write: the tests, which the table names, are not installed"):
+        equations.write_table(tmp_path / "README.md", [])
+    assert (tmp_path / "README.md").read_text() == text
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="leave out the words"):
+        equations.write_table(tmp_path / "README.md", ["13"])
+    assert equations.write_table(tmp_path / "README.md", []) == 0
+    assert "| Representer |" in (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "renewed" in capsys.readouterr().out
