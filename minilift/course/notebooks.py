@@ -432,7 +432,7 @@ def errors_of_exercises(notebook, answers):
         match = EXERCISE.search(cell.source) if tagged(cell, "exercise") else None
         for output in cell.get("outputs", ()):
             if match and match[1] in answers and output.output_type == "error":
-                errors[match[1]] = f"raises {output.ename}: {output.evalue}"
+                errors[match[1]] = f"raises {output.ename}: {output.evalue}".rstrip(": ")
     return errors
 
 

@@ -470,7 +470,8 @@ def test_a_users_dataclass_with_postponed_annotations_is_made(tmp_path):
 @pytest.mark.parametrize(("source", "says"), [
     ("1 / 0", "line 1: ZeroDivisionError: division by zero"), ("import sys\nsys.exit(3)", "line 2: SystemExit: 3"),
     ("x = 1\ndef f(:\n", "line 2: SyntaxError: "), ("\0", "ValueError|SyntaxError"),
-    ("def f():\n    return f()\nf()", "line 2: RecursionError: "), ("raise BaseException('own')", "BaseException: own")])
+    ("def f():\n    return f()\nf()", "line 2: RecursionError: "),
+    ("raise BaseException('own')", "BaseException: own")])
 def test_a_file_that_cannot_be_run_is_named_with_the_line(tmp_path, source, says):
     path = tmp_path / "mine.py"
     path.write_text(source)
