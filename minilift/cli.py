@@ -1,22 +1,21 @@
 """The `minilift` command: finds the module of a subcommand, and turns a user's mistake into one line.
 
 A module that serves a subcommand has `add_arguments(parser)` and `run(arguments)`, which returns the exit code. It is
-imported only when its subcommand is called. The command's exit code is that one, 2 for a mistake of the user's, 130
-after Ctrl-C, 143 after SIGTERM, and 141 if nobody reads the output to its end.
+imported only when its subcommand is called. What stops a command is told in one line; `minilift.support.terminal` says
+how, and with which exit code.
 """
 
 from __future__ import annotations
 
 import argparse
 import difflib
-import dis
 import importlib
-import os
 import sys
-from pathlib import Path
+import textwrap
 from typing import NamedTuple
 
-from minilift.support.signals import Terminated, terminable
+from minilift.support.signals import terminable
+from minilift.support.terminal import exit_code_of
 
 
 class Command(NamedTuple):
@@ -40,14 +39,18 @@ COMMANDS = {
                          "add_tutorials_arguments", "run_tutorials"),
     "teach": Command("minilift.course.notebooks", "hand out fresh notebooks, and grade returned ones"),
 }
-MISTAKES = (ValueError, TypeError, RuntimeError, ArithmeticError)
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse's parser, which takes no abbreviated options and gives the nearest name for an unknown one."""
+    """argparse's parser, stricter: no abbreviated options, no empty values, numbers in plain digits.
+
+    For an unknown name it gives the nearest one.
+    """
 
     def __init__(self, **options):
         super().__init__(allow_abbrev=False, **options)
+        self.register("type", int, number_in_digits(int, "a whole number"))
+        self.register("type", float, number_in_digits(float, "a number"))
 
     def parse_args(self, argv=None, namespace=None):
         """Return the parsed arguments; exit with code 2 on unknown ones."""
@@ -57,11 +60,35 @@ class Parser(argparse.ArgumentParser):
             self.error(f"unknown argument {option}{hint(option, self._option_string_actions)}")
         return arguments
 
+    def _print_message(self, message, file=None):
+        """Write a message, and let it be known if that fails (argparse goes on in silence)."""
+        if message:
+            (file or sys.stderr).write(message)
+
+    def _get_value(self, action, text):
+        """Refuse an empty value, which every library understands in its own way."""
+        if not text.strip() and not isinstance(action, argparse._SubParsersAction):  # which passes on all that follows
+            raise argparse.ArgumentError(action, f"expected a value, got {text!r}")
+        return super()._get_value(action, text)
+
     def _check_value(self, action, value):
         """Refuse a value that is not one of the choices, with the nearest one (argparse names them all)."""
         if action.choices is not None and value not in action.choices:
             message = f"unknown name {value!r}{hint(value, action.choices)}"
             raise argparse.ArgumentError(action, f"{message} (known: {', '.join(map(str, action.choices))})")
+
+
+def number_in_digits(kind, what):
+    """Return a reader of numbers, `int` or `float`, that takes neither 1_000 nor digits of other scripts."""
+    def read(text):
+        try:
+            if not text.isascii() or "_" in text:
+                raise ValueError
+            return kind(text)
+        except ValueError:
+            shown = textwrap.shorten(text, 60, placeholder="…") if " " in text else text[:60]
+            raise argparse.ArgumentTypeError(f"expected {what}, got {shown!r}") from None
+    return read
 
 
 def hint(name, known):
@@ -73,6 +100,12 @@ def hint(name, known):
 def main(argv=None):
     """Run the command line `argv` (default: that of the process) and return the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    prog = " ".join(["minilift", *[word for word in argv[:1] if word in COMMANDS]])
+    return exit_code_of(prog, run_command, argv)
+
+
+def run_command(argv):
+    """Run a command line and return its exit code, or raise whatever stops it."""
     parser = overview()
     if not argv or argv[0].startswith("-"):
         parser.parse_args(argv)
@@ -82,32 +115,11 @@ def main(argv=None):
     if name not in COMMANDS:
         parser.error(f"unknown command {name!r}{hint(name, COMMANDS)}")
     command = COMMANDS[name]
-    try:
-        with terminable():
-            code = run_command(name, command, argv[1:])
-            sys.stdout.flush()
-            return code
-    except BrokenPipeError:  # the reader, such as head, has left: what is still to be written goes nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except KeyboardInterrupt as error:
-        ended, code = ("terminated", 143) if isinstance(error, Terminated) else ("interrupted", 130)
-        print(f"minilift {name}: {ended}", file=sys.stderr)
-        return code
-    except (*MISTAKES, OSError) as error:
-        if not is_mistake(error):
-            raise
-        print(f"minilift {name}: {error}", file=sys.stderr)
-        return 2
-
-
-def run_command(name, command, argv):
-    """Parse a subcommand's arguments and run it; return the exit code."""
-    module = module_of(command)
-    parser = Parser(prog=f"minilift {name}", description=f"{command.help[0].upper()}{command.help[1:]}.")
-    getattr(module, command.add_arguments)(parser)
-    arguments = parser.parse_args(argv)
-    return getattr(module, command.run)(arguments)
+    with terminable():
+        module = module_of(command)
+        parser = Parser(prog=f"minilift {name}", description=f"{command.help[0].upper()}{command.help[1:]}.")
+        getattr(module, command.add_arguments)(parser)
+        return getattr(module, command.run)(parser.parse_args(argv[1:]))
 
 
 def module_of(command):
@@ -127,22 +139,6 @@ def overview():
                            "'minilift compare'.")
     parser.add_argument("--version", action="version", version=f"minilift {__version__}")
     return parser
-
-
-def is_mistake(error):
-    """Whether an exception is a check's answer to a user's mistake, rather than a bug.
-
-    An `OSError` speaks of a file or the network. Of the others, ours are those that a ``raise`` statement in this
-    package raised; where an operation failed by itself (shapes that do not fit in a product, say) it is a bug.
-    """
-    if isinstance(error, OSError):
-        return True
-    trace = error.__traceback__
-    while trace.tb_next is not None:
-        trace = trace.tb_next
-    code = trace.tb_frame.f_code
-    inside = Path(__file__).parent in Path(code.co_filename).parents
-    return inside and dis.opname[code.co_code[trace.tb_lasti]] == "RAISE_VARARGS"
 
 
 # ---- minilift data

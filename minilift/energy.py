@@ -230,7 +230,7 @@ def literal_sweep(net, X, y, tau, step):
     theta_new, z_half, a_half, D = list(theta), list(z), list(a), net.depth
 
     # (a) one gradient step on E in (θ_D, a_{D−1}), both from the forward pass
-    theta_new[D] = theta[D] - tau * energy.gradient_theta(D, theta, a, z)  # ProxProp (12)
+    theta_new[D] = theta[D] - tau * energy.gradient_theta(D, theta, a, z)  # ProxProp (12), Prop. 1
     if D > 1:
         a_half[D - 1] = a[D - 1] - tau * energy.gradient_a(D - 1, theta, a, z)  # ProxProp (8)
     for l in range(D - 1, 0, -1):
@@ -241,7 +241,7 @@ def literal_sweep(net, X, y, tau, step):
         if l > 1:
             a_half[l - 1] = a[l - 1] - tau * energy.gradient_a(l - 1, theta, a, half)  # ProxProp (10)
         # (c) in θ_l, at the forward pass's a_{l−1}: with a_{l−1}^½ Proposition 1 would be false
-        theta_new[l] = theta[l] - step(energy, l, theta, a, half)
+        theta_new[l] = theta[l] - step(energy, l, theta, a, half)  # ProxProp Prop. 1
     return State(theta_new, z_half, a_half, aux)
 
 

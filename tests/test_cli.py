@@ -1,5 +1,6 @@
 """The command line: help, exit codes, and one line instead of a traceback for a user's mistake."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import minilift as ml
 from minilift import cli
 from minilift.lab import compare
+from minilift.support import terminal
 
 
 def run(capsys, *argv):
@@ -72,7 +74,9 @@ MISTAKES = [
     ("comapre", "unknown command 'comapre'; did you mean 'compare'?"),
     ("--versio", "unknown argument --versio; did you mean '--version'?"),
     ("compare --epoch 3", "unknown argument --epoch; did you mean '--epochs'?"),
-    ("compare --epochs three", "argument --epochs: invalid int value: 'three'"),
+    ("compare --epochs three", "argument --epochs: expected a whole number, got 'three'"),
+    ("compare --level ١", "argument --level: expected a number, got '١'"),
+    ("verify --seed 1_0", "argument --seed: expected a whole number, got '1_0'"),
     ("compare --epochs 0", "--epochs must be at least 1, got 0"),
     ("compare --batch -1", "--batch must be at least 1, got -1"),
     ("compare --repeats 0", "--repeats must be at least 1, got 0"),
@@ -121,17 +125,55 @@ def test_a_mistake_is_one_line_and_exit_code_2(capsys, tmp_path, monkeypatch, li
     assert not list(tmp_path.iterdir())
 
 
-class Broken(ml.Method):
-    """A method with a bug in it: the product does not fit."""
+def test_a_fault_of_our_own_says_so_and_where(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(compare.Task, "train", lambda *arguments, **options: {}["nothing"])
+    line = ["compare", "--methods", "backprop", "--quiet", "--output", str(tmp_path / "x.png")]
+    code, _, err = run(capsys, *line)
+    assert code == 70
+    assert err.startswith("minilift compare: a fault of minilift's own, at minilift/lab/compare.py:")
+    assert err.endswith(": KeyError: 'nothing' (MINILIFT_TRACEBACK=1 shows the traceback)\n")
+    monkeypatch.setenv("MINILIFT_TRACEBACK", "1")
+    code, _, err = run(capsys, *line)
+    assert code == 70
+    assert err.startswith("Traceback (most recent call last):")
 
+
+USERS = """
+import minilift as ml
+
+def method(block):
+    return block.g @ block.theta
+
+class Leaves(ml.Method):
     def propose(self, block):
-        return block.g @ block.theta
+        raise SystemExit(3)
+
+class Wordless(Exception):
+    def __str__(self):
+        raise ValueError
+
+def wordless(block):
+    raise Wordless
+
+def endless(block):
+    return endless(block)
+
+def settings(block):
+    return ml.ProxProp(-1)
+"""
 
 
-def test_a_bug_is_a_traceback(monkeypatch, tmp_path):
-    monkeypatch.setitem(compare.METHODS, "broken", (Broken, {}, None))
-    with pytest.raises(ValueError, match="matmul"):
-        cli.main(["compare", "--methods", "broken", "--quiet", "--output", str(tmp_path / "x.png")])
+@pytest.mark.parametrize(("name", "says"), [
+    ("method", "line 5: ValueError: matmul: "), ("Leaves", "line 9: SystemExit: 3"),
+    ("wordless", "line 16: Wordless: its message cannot be shown"), ("endless", "line 19: RecursionError: "),
+    ("settings", "line 22: ValueError: ProxProp: tau_theta must be positive")])
+def test_an_error_in_a_users_file_names_the_file_and_its_line(capsys, tmp_path, name, says):
+    (tmp_path / "mine.py").write_text(USERS)
+    code, _, err = run(capsys, "compare", "--methods", f"{tmp_path / 'mine.py'}:{name}", "--quiet",
+                       "--output", str(tmp_path / "x.png"))
+    assert code == 2
+    assert len(err.splitlines()) == 1
+    assert err.startswith(f"minilift compare: {tmp_path / 'mine.py'}, {says}")
 
 
 def test_a_wrong_step_of_a_users_method_is_a_mistake(capsys, tmp_path):
@@ -150,7 +192,7 @@ def test_a_wrong_step_of_a_users_method_is_a_mistake(capsys, tmp_path):
 def test_what_is_a_mistake(raise_it, mistake):
     with pytest.raises((ValueError, OSError)) as caught:
         raise_it()
-    assert cli.is_mistake(caught.value) == mistake
+    assert terminal.is_mistake(caught.value) == mistake
 
 
 def test_ctrl_c(capsys, monkeypatch, tmp_path):
@@ -162,13 +204,82 @@ def test_ctrl_c(capsys, monkeypatch, tmp_path):
     assert err == "minilift compare: interrupted\n"
 
 
-def test_a_reader_that_leaves_is_no_error():
+# ---- standard streams
+
+def process(line, shell="", **environment):
+    """Return what a command line does in a process of its own, its streams as the shell is told."""
+    command = f"{sys.executable} -m minilift.cli {line} {shell}"
+    return subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, encoding="utf-8",
+                          errors="replace", env={**os.environ, "PYTHONUNBUFFERED": "", **environment})
+
+
+SPEAKING = ["compare --help", "equations", *[pytest.param(line, marks=pytest.mark.slow) for line in (
+    "--help", "data list", "verify --list", "teach student {folder}/class", "tutorials {folder}/mine --no-browser",
+    "bench step --network small --contender BackProp --rounds 1 --output {folder}/bench")]]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full to write to")
+@pytest.mark.parametrize("line", SPEAKING)
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_is_one_line(tmp_path, line, unbuffered):
+    done = process(line.format(folder=tmp_path), "> /dev/full", PYTHONUNBUFFERED=unbuffered)
+    assert done.returncode == 2
+    assert done.stderr.startswith("minilift")
+    assert done.stderr.endswith("No space left on device\n")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("line", SPEAKING)
+def test_a_reader_that_leaves_is_no_error(tmp_path, line):
+    done = process(line.format(folder=tmp_path), "| true", PYTHONUNBUFFERED="1")
+    assert done.returncode in (0, 141)  # 0 if all was written before the reader had left
+    assert done.stderr == ""
+
+
+def test_a_reader_that_has_left_is_told_by_the_exit_code():
     process = subprocess.Popen([sys.executable, "-m", "minilift.cli", "equations"], stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, text=True)
     process.stdout.close()
     assert process.stderr.read() == ""
     assert process.wait() == 141
     process.stderr.close()
+
+
+@pytest.mark.parametrize(("shell", "code", "says"), [
+    (">&-", 1, "minilift equations: standard output is closed\n"), (">&- 2>&-", 1, ""), ("2>&-", 0, ""), ("<&-", 0, ""),
+    ("2>/dev/full", 0, "")])
+def test_closed_streams(shell, code, says):
+    done = process("equations", shell)
+    assert (done.returncode, done.stderr) == (code, says)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+@pytest.mark.parametrize("line", [*SPEAKING, "verify --seed ١", pytest.param(
+    "compare --quiet --epochs 1 --repeats 1 --steps 1,10 --output {folder}/x.png", marks=pytest.mark.slow)])
+def test_a_terminal_that_knows_few_characters(tmp_path, line, encoding):
+    done = process(line.format(folder=tmp_path), PYTHONIOENCODING=encoding, PYTHONUTF8="0", LC_ALL="C")
+    assert done.returncode == (2 if "١" in line else 0), done.stderr
+    assert "Traceback" not in done.stderr
+    if encoding == "ascii":
+        assert done.stdout.isascii()
+
+
+def test_signs_have_a_plain_form():
+    text = "σ′(z_l) ⊙ g ─ ‖ã‖² ≤ 10⁻¹ × ½ … – ᵀ é ☃ \udcff"
+    assert text.encode("ascii", "replace") != text.encode("ascii", terminal_errors())
+    assert text.encode("ascii", terminal_errors()).decode() == \
+        "sigma'(z_l) (.) g - |a|^2 <= 10^-1 x 1/2 ... - ^T e ? ?"
+
+
+def terminal_errors():
+    terminal.open_streams()
+    return "minilift.plain"
+
+
+def test_claims_and_equations_can_be_read_in_plain_characters(capsys):
+    for line in (["verify", "--list"], ["equations"]):
+        _, out, _ = run(capsys, *line)
+        assert "?" not in out.encode("ascii", terminal_errors()).decode()
 
 
 # ---- minilift data

@@ -1,6 +1,7 @@
 """The rules of the house, read from the source: who imports whom, what is loaded, documented, printed."""
 
 import ast
+import configparser
 import importlib
 import inspect
 import io
@@ -25,7 +26,7 @@ ROOT = PACKAGE.parent
 ROOMS = ["support", "download", "datasets", "layers", "local", "graph", "energy", "network", "models", "optim",
          "methods", "training", "plots", "checks", "lab", "course", "cli"]
 # Within a folder likewise: a file may import those before it.
-FILES = {"support": ["arguments", "settings", "backend", "files", "signals"],
+FILES = {"support": ["arguments", "settings", "backend", "files", "signals", "terminal"],
          "layers": ["base", "gram", "maps", "convolution", "activations", "pooling", "normalization", "losses"],
          "local": ["problems", "solvers"],
          "methods": ["sweep", "backprop", "proxprop", "locoprop", "semi_implicit"],
@@ -214,6 +215,13 @@ def test_the_core_is_small():
     assert {path.stem for path in files} >= {"maps", "network", "sweep", "proxprop"}
     lines = sum(map(code_lines, files))
     assert lines <= CORE_LINES, f"the core has {lines} lines of code"
+
+
+def test_every_folder_is_installed():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    folders = {".".join(path.parent.relative_to(ROOT).parts) for path in SOURCES}
+    assert set(config["options"]["packages"].split()) == folders | {"minilift.data", "minilift.tutorials"}
 
 
 def test_importing_the_package_loads_little():

@@ -41,10 +41,13 @@ under test; the reason named is the usual mistake which, made on purpose, gives 
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import math
 import sys
+import traceback
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -59,6 +62,7 @@ from minilift.models import mlp
 from minilift.network import Network
 from minilift.support.arguments import known_name, unknown_name, whole_number
 from minilift.support.backend import BACKENDS
+from minilift.support.terminal import USERS_FILE
 
 __all__ = ["Check", "Derivation", "Report", "verify"]
 
@@ -314,6 +318,11 @@ def run(arguments):
         print(claims_text())
         return 0
     thing = None if arguments.target is None else load_target(arguments.target)
+    if thing is not None:
+        try:
+            kind_of(thing)
+        except TypeError as error:
+            raise TypeError(f"{arguments.target}: {error}") from error
     report = verify(thing, seed=arguments.seed)
     print(report.to_json() if arguments.json else report)
     return 0 if report.passed else 1
@@ -337,39 +346,66 @@ def load_target(target):
     Raises
     ------
     ValueError
-        If the file or the name does not exist, or the class wants arguments.
+        If the file or the name does not exist, the file cannot be run, or the class wants arguments. What the class
+        itself raises goes through.
     """
     path, _, name = target.rpartition(":")
     if not path:
         raise ValueError(f"expected FILE.py:NAME, got {target!r}")
-    if not Path(path).is_file():
+    if not is_file(path):
         raise ValueError(f"there is no file {path!r}")
     module = run_file(Path(path))
     known = [key for key, value in vars(module).items() if not key.startswith("_")
-             and not hasattr(value, "__path__")]
+             and not issubclass(type(value), ModuleType)]
     if name not in known:
         raise unknown_name(path, name, known)
-    thing = getattr(module, name)
-    if not isinstance(thing, type):
+    thing = vars(module)[name]
+    if not issubclass(type(thing), type):
         return thing
     try:
         return thing()
     except TypeError as error:
+        if error.__traceback__.tb_next is not None:  # the class was called, and failed inside
+            raise
         raise ValueError(f"{name} is a class that wants arguments ({error}); make an instance of it in "
                          f"{path} and name that") from error
 
 
+def is_file(path):
+    """Whether a path is that of a file; False for what no file can be called."""
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):  # too long, or with a zero byte
+        return False
+
+
 def run_file(path):
-    """Return the module that a file makes; it may import what lies beside it."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    """Return the module that a file makes; it may import what lies beside it.
+
+    The module says in `USERS_FILE` which file it is: an exception that comes through it later is the user's own.
+    """
+    spec = importlib.util.spec_from_file_location(path.name, path)  # with '.py': no import can mean this module
     if spec is None or spec.loader is None:
         raise ValueError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
+    setattr(module, USERS_FILE, str(path))
+    sys.modules[path.name] = module  # where a dataclass looks for its module
     sys.path.insert(0, str(path.parent))
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
-        raise ValueError(f"{path} cannot be run: {type(error).__name__}: {error}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit too: a file that ends the process is of no use here
+        raise ValueError(f"{path} cannot be run: {where_in(module, error)}{type(error).__name__}: {error}") from error
     finally:
-        sys.path.remove(str(path.parent))
+        with contextlib.suppress(ValueError):  # the file may have changed the list
+            sys.path.remove(str(path.parent))
     return module
+
+
+def where_in(module, error):
+    """Return 'line N: ', the line of a module that an exception came through, or nothing."""
+    lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_globals is vars(module)]
+    if isinstance(error, SyntaxError) and not lines:
+        lines = [error.lineno]
+    return f"line {lines[-1]}: " if lines and lines[-1] else ""

@@ -1,8 +1,8 @@
-r"""The index of equations: which line implements an equation of the papers, and which test holds it.
+r"""The index of equations: which line implements an equation of the papers, what checks it, and which test holds it.
 
-Both are read from comments, so that the index cannot say what the code does not. A line that implements an equation
-ends with its tag, such as ``# ProxProp (11), (13)`` or ``# LocoProp-S``; a test that fails when that line is wrong
-says ``# holds ProxProp (11)`` in its body.
+Lines and tests are read from comments, so that the index cannot say what the code does not. A line that implements an
+equation ends with its tag, such as ``# ProxProp (11), (13)`` or ``# LocoProp-S``; a test that fails when that line is
+wrong says ``# holds ProxProp (11)`` in its body. The claims that `verify` measures name their equation as their source.
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ import tokenize
 from pathlib import Path
 from typing import NamedTuple
 
+from minilift.checks.report import CLAIMS
 from minilift.support.arguments import unknown_name
-from minilift.support.files import write_bytes
+from minilift.support.files import read_text, write_bytes
 
 EQUATIONS = {
     "BackProp": "∇J in θ_l is ãᵀ g_l, with g_l = ∂J/∂z_l",
+    "BackProp signal": "g_{l−1} = σ′(z_{l−1}) ⊙ (g_l W_lᵀ), the recursion from the last map to the first",
+    "Representer": "every local step is ãᵀU: solve for U with ããᵀ, or for the step with ãᵀã, whichever is smaller",
     "ProxProp (3)": "E = L_y(φ_D) + Σ γ/2 ‖σ(z_l) − a_l‖² + ρ/2 ‖φ_l − z_l‖²",
     "ProxProp (8)": "a_{D−1}^½ = a_{D−1} − τ ∂J/∂a_{D−1}",
     "ProxProp (9)": "z_l^½ = z_l − τ g_l",
@@ -27,6 +30,11 @@ EQUATIONS = {
     "ProxProp (12)": "θ_D ← θ_D − τ ∇J, the explicit step on the last map",
     "ProxProp (13)": "the step of (11) is τ M⁻¹∇J with M = I/τ_θ + ãᵀã",
     "ProxProp (14)": "M v = ∇J by conjugate gradients from v = 0",
+    "ProxProp Prop. 1": "Proposition 1: a sweep of Algorithm 1 on E with γ = ρ = 1/τ takes θ to θ − τ ∇J",
+    "ProxProp Prop. 2": "Proposition 2: the minimiser of (11) is θ_l − τ M⁻¹∇J",
+    "ProxProp Prop. 3": "Proposition 3: fixed points are stationary points, d = 0 ⇔ ∇J = 0",
+    "ProxProp Prop. 4": "Proposition 4: d descends; the condition number of M bounds its angle to ∇J",
+    "ProxProp Prop. 5": "Proposition 5: any number of conjugate gradient steps gives a descent direction",
     "LocoProp-S": "min ½‖ãθ − (z_l − γ g_l)‖² + 1/(2η) ‖θ − θ_l‖²",
     "LocoProp-M": "min Σ F(ãθ) − ⟨f(z_l) − γ g_l, ãθ⟩ + 1/(2η) ‖θ − θ_l‖²",
     "SIBP W": "W ← argmin ‖σ(aW + 1bᵀ) − (σ(z_l) − η ∂J/∂a_l)‖² + λ ‖W − W_l‖²",
@@ -34,9 +42,9 @@ EQUATIONS = {
     "SIBP signal": "∂J/∂a_{l−1} = g_l Wᵀ with the new W",
 }
 
-TAG = r"(?:ProxProp \(\d+\)|LocoProp-[SM]|SIBP (?:W|b|signal)|BackProp)"
-TAGS = re.compile(rf"{TAG}(?:, (?:{TAG}|\(\d+\)))*")  # "ProxProp (11), (13)"
-LOOKS_LIKE_TAG = re.compile(r"(?:ProxProp \(|LocoProp-[SM]\b|SIBP\b|BackProp\b)")
+TAG = r"(?:ProxProp \(\d+\)|ProxProp Prop\. \d|LocoProp-[SM]|SIBP (?:W|b|signal)|BackProp(?: signal)?|Representer)"
+TAGS = re.compile(rf"{TAG}(?:, (?:{TAG}|\(\d+\)|Prop\. \d))*")  # "ProxProp (11), (13), Prop. 2"
+LOOKS_LIKE_TAG = re.compile(r"(?:ProxProp \(|ProxProp Prop|LocoProp-[SM]\b|SIBP\b|BackProp\b|Representer\b)")
 
 
 class Place(NamedTuple):
@@ -52,20 +60,58 @@ class Place(NamedTuple):
 
 def add_arguments(parser):
     """Declare the options of `minilift equations`."""
+    parser.add_argument("filter", nargs="*", metavar="WORD",
+                        help="print only what has all these words in its name, its statement or its places: 13, "
+                             "'ProxProp (13)', representer, proposition, sibp, energy.py (default: everything)")
     parser.add_argument("--write", metavar="FILE", type=Path,
                         help="renew the table between the two 'equations' marks of a Markdown file such as README.md")
 
 
 def run(arguments):
     """Print the index, or write it into a file; return the exit code."""
+    if arguments.write is not None:
+        return write_table(arguments.write, arguments.filter)
     code, tests = index()
-    if arguments.write is None:
-        print(listing(code, tests))
-        return 0
-    text = with_table(arguments.write.read_text(encoding="utf-8"), markdown(code, tests))
-    write_bytes(arguments.write, text.encode())
-    print(f"renewed the table of equations in {arguments.write}")
+    print(listing(code, tests, matching(" ".join(arguments.filter), code, tests)))
     return 0
+
+
+def write_table(path, words):
+    """Renew the table in a Markdown file; return the exit code."""
+    if words:
+        raise ValueError("--write: writes the whole table; leave out the words")
+    try:
+        text = read_text(path)
+        with_table(text, "")
+    except ValueError as error:
+        raise ValueError(f"--write: {error}") from error
+    code, tests = index()
+    if not any(tests.values()):
+        raise ValueError("--write: the tests, which the table names, are not installed; write it in a clone")
+    write_bytes(path, with_table(text, markdown(code, tests)).encode())
+    print(f"renewed the table of equations in {path}")
+    return 0
+
+
+def matching(query, code, tests):
+    """Return the equations that a query stands for; all for an empty one.
+
+    All its words must be in the name of an equation; if they are in none, in a name and its statement; if there too in
+    none, in the places. Case does not matter. A number is not found as a part of another.
+
+    Raises
+    ------
+    ValueError
+        If there is none; with the nearest name.
+    """
+    texts = [{name: name for name in EQUATIONS}, {name: f"{name} {says}" for name, says in EQUATIONS.items()},
+             {name: " ".join(f"{place.path} {place.name}" for place in code[name] + tests[name]) for name in EQUATIONS}]
+    patterns = [rf"(?<!\d){word}(?!\d)" if re.fullmatch("[0-9]+", word) else re.escape(word) for word in query.split()]
+    for text in texts:
+        found = [name for name in EQUATIONS if all(re.search(word, text[name], re.IGNORECASE) for word in patterns)]
+        if found:
+            return found
+    raise unknown_name("WORD", query, tuple(EQUATIONS))
 
 
 def index():
@@ -106,14 +152,15 @@ def collect(folder, form):
 
 
 def parse_tags(text, where):
-    """Return the equations of a tag such as 'ProxProp (11), (13)'."""
+    """Return the equations of a tag such as 'ProxProp (11), (13), Prop. 2'."""
     if not TAGS.fullmatch(text):
         raise ValueError(f"{where}: the comment {text!r} looks like the tag of an equation but is none; "
                          "write tags alone, as in 'ProxProp (11), (13)'")
     equations, paper = [], None
     for item in text.split(", "):
-        paper = paper if item.startswith("(") else item.split(" (")[0]
-        equation = f"{paper} {item}" if item.startswith("(") else item
+        continued = item.startswith(("(", "Prop."))  # of the paper before
+        paper = paper if continued else item.split()[0]
+        equation = f"{paper} {item}" if continued else item
         if equation not in EQUATIONS:
             raise unknown_name(f"{where}: equation", equation, tuple(EQUATIONS))
         equations.append(equation)
@@ -150,13 +197,34 @@ class Names:
         return min(around)[1] if around else ""
 
 
-def listing(code, tests):
-    """Return the index as text: each equation, its lines, and the tests that hold it."""
-    blocks = []
-    for equation, statement in EQUATIONS.items():
-        rows = [f"{equation:<14} {statement}"]
-        rows += [f"    code  {place}" for place in code[equation]]
-        rows += [f"    test  {place}" for place in tests[equation]]
+def claims():
+    """Return {equation: [Place, …]} of the functions in which `verify` measures a claim about an equation."""
+    package = Path(__file__).parent.parent
+    places = {equation: [] for equation in EQUATIONS}
+    for claim in CLAIMS:
+        function = claim.measure.__code__
+        path = Path(function.co_filename).relative_to(package.parent).as_posix()
+        for equation in named_in(claim.source):
+            places[equation].append(Place(path, function.co_firstlineno, function.co_name))
+    return places
+
+
+def named_in(source):
+    """Return the equations that the source of a claim names, such as 'ProxProp (8)–(10)' or 'ProxProp Prop. 4, 5'."""
+    numbers = [f"ProxProp ({number})" for first, last in re.findall(r"\((\d+)\)(?:–\((\d+)\))?", source)
+               for number in range(int(first), int(last or first) + 1)]
+    propositions = [f"ProxProp Prop. {number}" for several in re.findall(r"Prop\. ([\d, ]+)", source)
+                    for number in re.findall(r"\d", several)]
+    return [*re.findall(r"LocoProp-[SM]|SIBP [Wb]|BackProp", source), *numbers, *propositions]
+
+
+def listing(code, tests, equations=tuple(EQUATIONS)):
+    """Return the index as text: each equation, its lines, what `verify` claims of it, and the tests that hold it."""
+    blocks, claimed = [], claims()
+    for equation in equations:
+        rows = [f"{equation:<16} {EQUATIONS[equation]}"]
+        for kind, places in (("code", code), ("verify", claimed), ("test", tests)):
+            rows += [f"    {kind:<6}  {place}" for place in places[equation]]
         blocks.append("\n".join(rows))
     if not any(tests.values()):
         blocks.append("The tests are not installed with the package; in a clone they are listed here too.")
@@ -165,9 +233,10 @@ def listing(code, tests):
 
 def markdown(code, tests):
     """Return the index as a Markdown table, without line numbers, which would be out of date at each edit."""
-    rows = ["| equation | says | code | test |", "| --- | --- | --- | --- |"]
+    rows, claimed = ["| equation | says | code | `verify` | test |", "| --- | --- | --- | --- | --- |"], claims()
     for equation, statement in EQUATIONS.items():
-        rows.append(f"| {equation} | {statement} | {links(code[equation])} | {links(tests[equation])} |")
+        places = " | ".join(links(found[equation]) for found in (code, claimed, tests))
+        rows.append(f"| {equation} | {statement} | {places} |")
     return "\n".join(rows)
 
 

@@ -14,8 +14,12 @@ from __future__ import annotations
 import json
 import math
 import re
+import subprocess
+import sys
 import tempfile
+import textwrap
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor, wait
 from importlib import resources
 from pathlib import Path
 
@@ -39,8 +43,13 @@ CURRICULUM = (
 REPORT = "application/vnd.minilift.report+json"  # the machine-readable half of a check's or record's output
 SOLUTION = re.compile(r"^([ ]*)# <solution(?: ([\w, ]+))?>\n(.*?)^\1# </solution>$", re.M | re.S)
 EXERCISE = re.compile(r"^# Exercise (\d+\.\d+)", re.M)
+SURROGATE = re.compile(r"[\ud800-\udfff]")  # half a character, which no file and no kernel takes
 SEED = re.compile(r"^SEED = \d+$", re.M)
-OFFLINE = "--IPKernelApp.exec_lines=__import__('minilift.course.notebooks', fromlist=['x']).refuse_network()"
+OFFLINE = ("--IPKernelApp.exec_lines=__import__('minilift.course.notebooks', fromlist=['x']).refuse_network(); "
+           "exit = quit = __import__('sys').exit")  # IPython's own exit() would end the kernel some cells later
+ANSWER_SECONDS = 120  # for one cell of a returned notebook
+MOST_PRINTED = 1_000_000  # characters of a notebook's streams that are kept
+LARGEST = 100_000_000  # bytes of a notebook that is read
 NEEDS = "install the extra: pip install 'minilift[tutorials]'"
 
 
@@ -59,7 +68,7 @@ def full_name(name):
     """Return the name in the curriculum that `name` stands for: "01", "1", "01_backward_step" or a file."""
     stem = Path(str(name)).stem
     for known in CURRICULUM:
-        if stem == known or (stem.isdigit() and int(stem) == int(known[:2])):
+        if stem == known or stem.lstrip("0") == known[:2].lstrip("0"):
             return known
     raise unknown_name("notebook", stem, CURRICULUM)
 
@@ -153,14 +162,24 @@ def as_text(notebook):
 
 # ---- running them
 
+class StoppedError(RuntimeError):
+    """A notebook could not be run to its end; `cell` is the index of the cell at which it stopped."""
+
+    def __init__(self, cell, why):
+        super().__init__(f"cell {cell + 1} {why}")
+        self.cell, self.why = cell, why
+
+
 def execute(notebook, timeout=300, allow_errors=False):
     """Run a notebook in a clean folder without network, in place, and return it with tidy outputs.
+
+    What is printed beyond `MOST_PRINTED` characters is dropped.
 
     Parameters
     ----------
     notebook : nbformat notebook
     timeout : int, default 300
-        Seconds for each cell; one that takes longer is interrupted.
+        Seconds for each cell.
     allow_errors : bool, default False
         Whether to go on after a cell that raises.
 
@@ -168,17 +187,62 @@ def execute(notebook, timeout=300, allow_errors=False):
     ------
     nbclient.exceptions.CellExecutionError
         If a cell raises.
+    StoppedError
+        If a cell takes longer than `timeout`, or ends the process that runs it.
     """
     from nbclient import NotebookClient
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    reached = []
     with tempfile.TemporaryDirectory() as clean:
-        NotebookClient(notebook, timeout=timeout, kernel_name="python3", allow_errors=allow_errors,
-                       record_timing=False, interrupt_on_timeout=True, extra_arguments=[OFFLINE],
-                       resources={"metadata": {"path": clean}}).execute()
+        client = NotebookClient(notebook, timeout=timeout, kernel_name="python3", allow_errors=allow_errors,
+                                record_timing=False, extra_arguments=[OFFLINE],
+                                on_cell_start=lambda cell, cell_index: reached.append(cell_index),
+                                resources={"metadata": {"path": clean}})
+        client.output = bounded(client.output)
+        try:
+            run_to_the_end(client)
+        except CellTimeoutError as error:
+            raise StoppedError(reached[-1], f"takes longer than {timeout} seconds") from error
+        except DeadKernelError as error:
+            raise StoppedError(reached[-1] if reached else 0, "ends the process that runs it") from error
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
             cell.outputs = joined_streams(cell.outputs)
     return notebook
+
+
+def run_to_the_end(client):
+    """Run the cells of an nbclient; after Ctrl-C no kernel is left behind.
+
+    The client runs in a thread of its own: in the main one it would take the signal for itself, and a kernel that it
+    has ended looks like one that a cell has ended.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(client.execute, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            running.result()
+        except KeyboardInterrupt:
+            while not running.done():  # a kernel that only just starts has no process yet
+                process = getattr(getattr(client.km, "provisioner", None), "process", None)
+                if process is not None:
+                    process.kill()
+                wait([running], timeout=0.2)
+            raise
+
+
+def bounded(output):
+    """Return nbclient's receiver of outputs, made to drop streams beyond `MOST_PRINTED` characters."""
+    printed = 0
+
+    def receive(outs, message, display_id, cell_index):
+        nonlocal printed
+        if message["msg_type"] == "stream":
+            printed += len(message["content"]["text"])
+            if printed > MOST_PRINTED:
+                return None
+        return output(outs, message, display_id, cell_index)
+    return receive
 
 
 def joined_streams(outputs):
@@ -221,10 +285,10 @@ def hand_out(directory, names=CURRICULUM):
     list of (Path, bool)
         Each file, and whether it is new: a file that exists is somebody's work and is left as it is.
     """
-    directory = Path(directory)
+    directory, names = Path(directory), [full_name(name) for name in names]
     directory.mkdir(parents=True, exist_ok=True)
     written = []
-    for name in map(full_name, names):
+    for name in names:
         target = directory / f"{name}.ipynb"
         written.append((target, not target.exists()))
         if not target.exists():
@@ -233,16 +297,45 @@ def hand_out(directory, names=CURRICULUM):
 
 
 def read(path):
-    """Return a notebook file as nested dicts, or raise an error that says what is wrong with it."""
+    """Return a notebook file as nested dicts, or raise a `ValueError` that says what is wrong with it.
+
+    The notebook has dicts "metadata" and in each cell "metadata", and lists "cells" and in each code cell "outputs";
+    of a cell "cell_type" and "source" are texts. A source that is no text at all is an error, because it may be an
+    answer; what else is missing or of another kind is taken for empty.
+    """
     try:
-        notebook = json.loads(Path(path).read_text(encoding="utf-8"))
-        cells = notebook["cells"]
-    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
+        with open(path, "rb") as file:
+            data = file.read(LARGEST + 1)
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
+    if len(data) > LARGEST:
+        raise ValueError(f"{path}: is larger than the {LARGEST // 1_000_000} MB that a notebook may have")
+    try:
+        notebook = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, nested too deeply
         raise ValueError(f"{path}: is not a Jupyter notebook ({error})") from error
-    for cell in cells:
-        if isinstance(cell["source"], list):
-            cell["source"] = "".join(cell["source"])
-    return notebook
+    cells = notebook.get("cells") if isinstance(notebook, dict) else None
+    if not isinstance(cells, list) or not all(isinstance(cell, dict) for cell in cells):
+        raise ValueError(f"{path}: is not a Jupyter notebook of format 4 (it has no list of cells)")
+    return dict(notebook, metadata=kind_of(dict, notebook.get("metadata")),
+                cells=[tidy_cell(f"{path}: cell {number}", cell) for number, cell in enumerate(cells, start=1)])
+
+
+def tidy_cell(where, cell):
+    """Return a cell of a notebook file with its source in one text, as `read` promises."""
+    source = cell.get("source")
+    if isinstance(source, list) and all(isinstance(line, str) for line in source):
+        source = "".join(source)
+    if not isinstance(source, str):
+        raise ValueError(f"{where}: its source is no text but {textwrap.shorten(repr(source), 60, placeholder='…')}")
+    tidy = dict(cell, source=source, cell_type=kind_of(str, cell.get("cell_type")),
+                metadata=kind_of(dict, cell.get("metadata")))
+    return dict(tidy, outputs=kind_of(list, cell.get("outputs"))) if tidy["cell_type"] == "code" else tidy
+
+
+def kind_of(kind, value):
+    """Return a value if it is of a kind (dict, list, str), else an empty one."""
+    return value if isinstance(value, kind) else kind()
 
 
 def without_outputs(notebook):
@@ -274,25 +367,50 @@ def grade(path, seed):
     import nbformat
     seed = whole_number("grade: seed", seed, least=0)
     returned = read(path)
-    name = full_name(returned.get("metadata", {}).get("minilift", {}).get("notebook", path))
-    answers, broken = {}, {}
-    for cell in returned["cells"]:
-        match = EXERCISE.search(cell["source"]) if cell["cell_type"] == "code" else None
-        if match:
-            answers[match[1]] = cell["source"]
+    name = full_name(kind_of(str, kind_of(dict, returned["metadata"].get("minilift")).get("notebook")) or path)
+    answers = answers_in(returned)
+    broken = {number: "is no text in Unicode" for number, source in answers.items() if SURROGATE.search(source)}
     while True:
         sound = {number: source for number, source in answers.items() if number not in broken}
         text = as_text(with_answers(without_outputs(read(paths(name)[1])), sound, seed))
-        notebook = execute(nbformat.reads(text, as_version=4), timeout=120, allow_errors=True)
-        raised = errors_of_exercises(notebook, sound)
+        notebook = nbformat.reads(text, as_version=4)
+        try:
+            raised = errors_of_exercises(execute(notebook, timeout=ANSWER_SECONDS, allow_errors=True), sound)
+        except StoppedError as error:
+            raised = {exercise_at(notebook, error, sound): error.why}
         if not raised:
             break
         broken.update(raised)
     results = [report for report in reports(notebook) if report["kind"] == "check"]
     for report in results:
         if report["exercise"] in broken:
-            report.update(status="FAIL", claims=[], message=f"the cell raises {broken[report['exercise']]}")
+            report.update(status="FAIL", claims=[], message=f"the cell {broken[report['exercise']]}")
     return results
+
+
+def answers_in(notebook):
+    """Return {exercise: source} of the exercise cells of a returned notebook; of several the last one counts."""
+    found = {}
+    for cell in notebook["cells"]:
+        match = EXERCISE.search(cell["source"]) if cell["cell_type"] == "code" else None
+        if match:
+            found[match[1]] = cell["source"]
+    return found
+
+
+def exercise_at(notebook, error, answers):
+    """Return the exercise whose answer stopped a notebook: the last of the student's at or before that cell.
+
+    Raises
+    ------
+    ValueError
+        If there is none, so that the notebook cannot be graded.
+    """
+    before = [EXERCISE.search(cell.source)[1] for cell in notebook.cells[:error.cell + 1] if tagged(cell, "exercise")]
+    found = [number for number in before if number in answers]
+    if not found:
+        raise ValueError(f"it cannot be run: {error}")
+    return found[-1]
 
 
 def with_answers(notebook, answers, seed):
@@ -312,7 +430,7 @@ def errors_of_exercises(notebook, answers):
         match = EXERCISE.search(cell.source) if tagged(cell, "exercise") else None
         for output in cell.get("outputs", ()):
             if match and match[1] in answers and output.output_type == "error":
-                errors[match[1]] = f"{output.ename}: {output.evalue}"
+                errors[match[1]] = f"raises {output.ename}: {output.evalue}".rstrip(": ")
     return errors
 
 
@@ -344,9 +462,11 @@ def add_arguments(parser):
     student.add_argument("directory", metavar="DIR")
     student.add_argument("names", nargs="*", metavar="NOTEBOOK", help="such as 01; default all")
     grading = commands.add_parser("grade", help="run a returned notebook's answers with another seed")
-    grading.add_argument("notebook", metavar="NOTEBOOK")
+    grading.add_argument("notebook", nargs="+", metavar="NOTEBOOK",
+                         help="one that cannot be graded does not stop the others")
     grading.add_argument("--seed", type=int, default=1, help="default 1 (the course's is 0)")
-    grading.add_argument("--json", metavar="FILE", help="default: NOTEBOOK with the ending .grade.json")
+    grading.add_argument("--json", metavar="FILE",
+                         help="for one notebook; default: NOTEBOOK with the ending .grade.json")
     making = commands.add_parser("build", help="generate notebooks from their sources (in a source checkout)")
     making.add_argument("names", nargs="*", metavar="NOTEBOOK", help="default all")
 
@@ -365,15 +485,42 @@ def run_student(arguments):
 
 
 def run_grade(arguments):
-    """Grade one returned notebook: a table here, JSON in a file."""
+    """Grade returned notebooks, a table here and JSON in a file for each; return 2 if one cannot be graded."""
     import_or_explain("nbclient")
-    path = Path(arguments.notebook)
-    results = grade(path, arguments.seed)
-    target = Path(arguments.json) if arguments.json else path.with_suffix(".grade.json")
-    report = {"notebook": path.name, "seed": arguments.seed, "results": results}
-    write_text(target, json.dumps(report, indent=1) + "\n")
-    print("\n".join([f"{path.name}, seed {arguments.seed}", *table(results), f"written: {target}"]))
-    return 0
+    whole_number("--seed", arguments.seed, least=0)
+    if arguments.json and len(arguments.notebook) > 1:
+        raise ValueError(f"--json: names the file of one notebook, got {len(arguments.notebook)} notebooks")
+    if arguments.json:
+        check_target(Path(arguments.json))
+    failed = [path for path in map(Path, arguments.notebook) if not graded(path, arguments.seed, arguments.json)]
+    return 2 if failed else 0
+
+
+def check_target(path):
+    """Make sure, before the work, that a file can be written: make its folder, refuse what is a folder itself."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = path.is_dir()
+    except OSError as error:
+        raise ValueError(f"--json: {error}") from error
+    if folder:
+        raise ValueError(f"--json: {path} is a folder")
+
+
+def graded(path, seed, json_path=None):
+    """Grade one notebook and print its table, or why it cannot be graded; return whether it could."""
+    try:
+        results = grade(path, seed)
+        text = [f"{path.name}, seed {seed}", *table(results)]
+        target = Path(json_path) if json_path else path.with_suffix(".grade.json")
+        write_text(target, json.dumps({"notebook": path.name, "seed": seed, "results": results}, indent=1) + "\n")
+    except Exception as error:  # whatever a returned file holds: the next one is somebody else's
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        why = f"{kind}{error}".removeprefix(f"{path}: ")
+        sys.stderr.write(f"minilift teach: {path} cannot be graded: {why}\n")
+        return False
+    print("\n".join([*text, f"written: {target}"]), flush=True)
+    return True
 
 
 def run_build(arguments):
@@ -394,8 +541,6 @@ def add_tutorials_arguments(parser):
 
 def run_tutorials(arguments):
     """Copy the student notebooks into a folder of the user's, start Jupyter there, return the exit code."""
-    import subprocess
-    import sys
     for path, new in hand_out(arguments.directory):
         print(f"{path}" if new else f"{path}: exists, left as it is")
     if arguments.no_browser:

@@ -46,6 +46,7 @@ from minilift.methods import BackProp
 from minilift.support.arguments import known_name, whole_number
 from minilift.support.backend import BACKENDS, get_module, synchronize
 from minilift.support.files import read_npz, write_text
+from minilift.support.terminal import exit_code_of
 
 SETTLE = 0.1  # seconds between libraries: OpenBLAS threads spin for some 30 ms after their last product
 TURN = 0.05  # seconds that a turn takes at least, in whole steps
@@ -706,10 +707,10 @@ def fresh_process(options, **more):
 
 
 def measure(options):
-    """Measure, print and write the results of one kind, in the process that was made for it."""
+    """Measure, print and write the results of one kind, in the process that was made for it; return the exit code."""
     if options["what"] == "peak":
         print(json.dumps(peak_memory(options)))
-        return
+        return 0
     load = machine()["load"]
     result = MEASURES[options["what"]](options)
     progress("")
@@ -721,6 +722,7 @@ def measure(options):
     write_text(path.with_suffix(".txt"), text)
     result.draw(result.rows, path.with_suffix(".png"))
     print(f"{text}\nwritten: {path}.json, .txt and .png")
+    return 0
 
 
 def command(options):
@@ -765,4 +767,4 @@ MEASURES = {"step": bench_step, "profile": bench_profile, "solve": bench_solve, 
 
 
 if __name__ == "__main__":
-    measure(json.loads(sys.argv[1]))
+    sys.exit(exit_code_of("minilift bench", measure, json.loads(sys.argv[1])))

@@ -53,7 +53,7 @@ class Transfer(Layer):
         f is the elementwise activation that directly follows the map. Where there is none it is the identity, and both
         signals are one.
         """
-        g_z = self.adjoint(z, a, aux, g)  # ProxProp (9)
+        g_z = self.adjoint(z, a, aux, g)  # ProxProp (9), BackProp signal
         return (g if self.elementwise else g_z), g_z, self.gradients(aux, g)
 
 
@@ -322,7 +322,7 @@ class Composition(Transfer):
         at, first = self.at_outputs(aux, g), self.parts[0]
         own = [gradient for part, (_, _, part_aux), signal in zip(self.parts, aux, at)
                for gradient in part.gradients(part_aux, signal)]
-        g_z = first.adjoint(*aux[0], at[0])  # ProxProp (9)
+        g_z = first.adjoint(*aux[0], at[0])  # ProxProp (9), BackProp signal
         return (at[0] if first.elementwise else g_z), g_z, own
 
 

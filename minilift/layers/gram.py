@@ -83,7 +83,7 @@ class Gram:
 
     def lift(self, u):
         r"""Return the step in θ with coordinates u: :math:`\tilde A^T u` on the sample side."""
-        return self.adjoint(u) if self.side == "sample" else u
+        return self.adjoint(u) if self.side == "sample" else u  # Representer
 
     def solve(self, inverse, q):
         r"""Return the step with coordinates ``inverse @ q``, the cheaper product first."""

@@ -115,7 +115,7 @@ def quick_solve(gram, g, damping):
     q = gram.lower(g)
     if rounding_error(gram, inverse, damping, g, q) > TRUSTED[g.dtype.name]:
         return None
-    return gram.solve(inverse.astype(g.dtype), q)  # ProxProp (13)
+    return gram.solve(inverse.astype(g.dtype), q)  # ProxProp (13), Representer
 
 
 def careful_solve(gram, g, damping):
@@ -199,7 +199,7 @@ def conjugate_gradients(gram, g, damping, steps, joint=False):
         p += r
         gram_p *= beta
         gram_p += gram_r
-    d = gram.lift(u)  # ProxProp (14)
+    d = gram.lift(u)  # ProxProp (14), Representer
     return Solution(d, steps, partial(damped_residual, gram, g, damping, d))
 
 

@@ -1,4 +1,5 @@
-"""What every room stands on: checks of arguments, settings, the two array libraries, files that are written whole.
+"""What every room stands on: checks of arguments, settings, the array libraries, files, signals, the terminal.
 
-Read `arguments`, then `settings` (what a thing was made with), `backend` (the only importer of CuPy) and `files`.
+Read `arguments`, then `settings` (what a thing was made with), `backend` (the only importer of CuPy) and `files`, then
+`signals` and `terminal`.
 """

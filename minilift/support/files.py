@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and `.npz` files read with one clear error."""
+"""Files that are written whole or not at all, and texts and `.npz` files read with one clear error."""
 
 from __future__ import annotations
 
@@ -111,6 +111,14 @@ def write_text(path, text):
     """Write a text, in UTF-8, to a file, whole or not at all; its folder is made where it is missing."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, text.encode("utf-8"))
+
+
+def read_text(path):
+    """Return the text of a file in UTF-8; one clear error if it is of another kind."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is not a text in UTF-8 ({error})") from error
 
 
 def write_npz(path, arrays):

@@ -1,11 +1,13 @@
 """The index of equations: every equation has a line in the code and a test (test_mutations.py breaks the lines)."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from minilift.checks import equations
 from minilift.checks.equations import EQUATIONS, collect, index, parse_tags
+from minilift.checks.report import CLAIMS
 
 ROOT = Path(equations.__file__).parent.parent.parent
 CODE, TESTS = index()
@@ -26,6 +28,9 @@ def test_every_equation_has_a_line_and_a_test(equation):
     ("ProxProp (11), (13)", ["ProxProp (11)", "ProxProp (13)"]),
     ("LocoProp-M, LocoProp-S", ["LocoProp-M", "LocoProp-S"]),
     ("ProxProp (8), (10), SIBP signal", ["ProxProp (8)", "ProxProp (10)", "SIBP signal"]),
+    ("ProxProp (11), (13), Prop. 2", ["ProxProp (11)", "ProxProp (13)", "ProxProp Prop. 2"]),
+    ("BackProp, ProxProp Prop. 1, Representer", ["BackProp", "ProxProp Prop. 1", "Representer"]),
+    ("BackProp signal", ["BackProp signal"]),
     ("BackProp", ["BackProp"])])
 def test_tags(text, expected):
     assert parse_tags(text, "here") == expected
@@ -35,6 +40,8 @@ def test_tags(text, expected):
     ("ProxProp (99)", r"file\.py:3: equation: unknown name 'ProxProp \(99\)'; did you mean 'ProxProp \(9\)'"),
     ("ProxProp (11) with the bias inside", "file.py:3: the comment .* looks like the tag of an equation but is none"),
     ("LocoProp-S (3)", "looks like the tag"),
+    ("ProxProp Prop. 6", "did you mean 'ProxProp Prop. "),
+    ("Representer theorem", "looks like the tag"),
     ("SIBP", "looks like the tag")])
 def test_a_wrong_tag_is_an_error(tmp_path, text, message):
     (tmp_path / "file.py").write_text(f"def f(x):\n    return (\n        x)  # {text}\n")
@@ -77,6 +84,42 @@ def test_the_listing_names_lines_and_tests():
         assert str(place) in text
 
 
+@pytest.mark.parametrize(("query", "expected"), [
+    ("13", ["ProxProp (13)"]), ("ProxProp (13)", ["ProxProp (13)"]), ("3", ["ProxProp (3)", "ProxProp Prop. 3"]),
+    ("REPRESENTER", ["Representer"]), ("proposition", [f"ProxProp Prop. {number}" for number in range(1, 6)]),
+    ("prop. 4", ["ProxProp Prop. 4"]), ("backprop", ["BackProp", "BackProp signal"]),
+    ("SIBP", ["SIBP W", "SIBP b", "SIBP signal"]), ("condition number", ["ProxProp Prop. 4"]),
+    ("gram.py", ["Representer"]), ("", list(EQUATIONS))])
+def test_words_choose_rows(query, expected):
+    assert equations.matching(query, CODE, TESTS) == expected
+
+
+@pytest.mark.parametrize(("query", "nearest"), [
+    ("representr", "'Representer'"), ("locoprop-t", "'LocoProp-"), ("proxprop (31)", "'ProxProp (3)'")])
+def test_the_nearest_name_is_given_where_nothing_fits(query, nearest):
+    with pytest.raises(ValueError, match=re.escape(f"unknown name {query!r}; did you mean {nearest}")):
+        equations.matching(query, CODE, TESTS)
+
+
+@pytest.mark.parametrize("query", ["99", "٣", "batch norm", "[", "\\"])
+def test_words_that_fit_nothing_are_refused(query):
+    with pytest.raises(ValueError, match="WORD: unknown name"):
+        equations.matching(query, CODE, TESTS)
+
+
+def test_every_claim_about_an_equation_is_listed():
+    """Sources of claims are prose; the equations that they name are read from it."""
+    assert equations.named_in("BackProp, ProxProp (8)–(10)") == [
+        "BackProp", "ProxProp (8)", "ProxProp (9)", "ProxProp (10)"]
+    assert equations.named_in("LocoProp-S = ProxProp (13), Prop. 4, 5") == [
+        "LocoProp-S", "ProxProp (13)", "ProxProp Prop. 4", "ProxProp Prop. 5"]
+    found = {place.name for places in equations.claims().values() for place in places}
+    named = {claim.measure.__name__ for claim in CLAIMS
+             if re.search(r"\(\d|Prop\. \d|LocoProp|SIBP W|BackProp", claim.source)}
+    assert found == named
+    assert all(equations.claims()[f"ProxProp Prop. {number}"] for number in (1, 2, 3, 4, 5))
+
+
 def test_without_tests_the_listing_says_so():
     assert "tests are not installed" in equations.listing(CODE, {equation: [] for equation in EQUATIONS})
 
@@ -87,3 +130,18 @@ def test_a_table_is_renewed_between_its_marks_and_nowhere_else():
     for bad in ("no marks", text + text):
         with pytest.raises(ValueError, match="expected one '<!-- equations -->'"):
             equations.with_table(bad, "| new |")
+
+
+def test_a_table_without_tests_is_not_written(tmp_path, monkeypatch, capsys):
+    text = "<!-- equations -->\n<!-- /equations -->\n"
+    (tmp_path / "README.md").write_text(text)
+    monkeypatch.setattr(equations, "index", lambda: (CODE, {equation: [] for equation in EQUATIONS}))
+    with pytest.raises(ValueError, match="--write: the tests, which the table names, are not installed"):
+        equations.write_table(tmp_path / "README.md", [])
+    assert (tmp_path / "README.md").read_text() == text
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="leave out the words"):
+        equations.write_table(tmp_path / "README.md", ["13"])
+    assert equations.write_table(tmp_path / "README.md", []) == 0
+    assert "| Representer |" in (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "renewed" in capsys.readouterr().out

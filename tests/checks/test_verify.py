@@ -10,7 +10,7 @@ import pytest
 
 import minilift as ml
 from minilift import checks
-from minilift.checks import methods, networks, numeric
+from minilift.checks import load_target, methods, networks, numeric
 from minilift.checks.report import CLAIMS, Finding, common_reason
 
 
@@ -447,6 +447,37 @@ def test_command_answers_a_users_mistake_in_one_line(command, target, words):
     assert done.returncode == 2
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_users_dataclass_with_postponed_annotations_is_made(tmp_path):
+    """It looks for its module by name, and numpy.py beside numpy is a module of its own."""
+    path = tmp_path / "numpy.py"
+    path.write_text("from __future__ import annotations\nimport dataclasses\n\n@dataclasses.dataclass\nclass Point:\n"
+                    "    x: float = 1.0\n")
+    assert load_target(f"{path}:Point").x == 1.0
+    assert sys.modules["numpy"] is np
+
+
+@pytest.mark.parametrize(("source", "says"), [
+    ("1 / 0", "line 1: ZeroDivisionError: division by zero"), ("import sys\nsys.exit(3)", "line 2: SystemExit: 3"),
+    ("x = 1\ndef f(:\n", "line 2: SyntaxError: "), ("\0", "ValueError|SyntaxError"),
+    ("def f():\n    return f()\nf()", "line 2: RecursionError: "),
+    ("raise BaseException('own')", "BaseException: own")])
+def test_a_file_that_cannot_be_run_is_named_with_the_line(tmp_path, source, says):
+    path = tmp_path / "mine.py"
+    path.write_text(source)
+    with pytest.raises(ValueError, match=rf"mine\.py cannot be run: .*({says})"):
+        load_target(f"{path}:f")
+
+
+def test_what_a_users_class_raises_goes_through(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("class A:\n    def __init__(self):\n        None + 1\n\n"
+                    "class B:\n    def __init__(self, n):\n        pass\n")
+    with pytest.raises(TypeError, match="unsupported operand"):
+        load_target(f"{path}:A")
+    with pytest.raises(ValueError, match="B is a class that wants arguments"):
+        load_target(f"{path}:B")
 
 
 def test_command_lists_the_claims(command):

@@ -2,7 +2,11 @@
 
 import argparse
 import json
+import os
+import signal
+import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -184,6 +188,91 @@ def test_a_file_that_is_no_notebook_is_named(tmp_path):
         notebooks.grade(path, 1)
 
 
+CELL = {"cell_type": "code", "source": "# Exercise 1.1", "metadata": {}, "outputs": [], "execution_count": None}
+NO_NOTEBOOKS = {
+    "empty": b"", "no JSON": b"PK\x03\x04", "no UTF-8": b"\xff\xfe\x00{", "a list": b"[]", "a number": b"5",
+    "null": b"null", "no cells": b"{}", "cells null": b'{"cells": null}', "cells a dict": b'{"cells": {}}',
+    "cells a text": b'{"cells": "x"}', "a cell null": b'{"cells": [null]}', "a cell a list": b'{"cells": [[]]}',
+    "format 3": b'{"worksheets": []}',
+    "no source": b'{"cells": [{"cell_type": "code"}]}', "source a number": b'{"cells": [{"source": 5}]}',
+    "source a list of numbers": b'{"cells": [{"source": [5]}]}', "source NaN": b'{"cells": [{"source": NaN}]}',
+    "nested": b'{"cells": ' + 100_000 * b"[" + 100_000 * b"]" + b"}",
+    "a long number": b'{"cells": ' + 5000 * b"9" + b"}",
+    "of no known name": json.dumps({"cells": [CELL], "metadata": {}}).encode(),
+    "of another course": json.dumps({"cells": [], "metadata": {"minilift": {"notebook": "99_more"}}}).encode(),
+    "its name a number": json.dumps({"cells": [], "metadata": {"minilift": {"notebook": 5}}}).encode(),
+}
+
+
+@pytest.mark.parametrize("damage", NO_NOTEBOOKS)
+def test_a_damaged_notebook_is_a_value_error(tmp_path, monkeypatch, damage):
+    pytest.importorskip("nbformat")
+    monkeypatch.setattr(notebooks, "execute", lambda *arguments, **options: pytest.fail("it was run"))
+    path = tmp_path / "returned.ipynb"
+    path.write_bytes(NO_NOTEBOOKS[damage])
+    with pytest.raises(ValueError, match=r"\.ipynb: (is not a Jupyter notebook|cell 1: its source)|unknown name"):
+        notebooks.grade(path, 1)
+
+
+def test_a_notebook_that_is_no_file_or_too_large_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(notebooks, "LARGEST", 2_000_000)
+    (tmp_path / "large.ipynb").write_bytes(2_000_001 * b" ")
+    for name, says in (("", "cannot be read"), ("missing.ipynb", "cannot be read"), ("large.ipynb", "larger than")):
+        with pytest.raises(ValueError, match=says):
+            notebooks.grade(tmp_path / name, 1)
+
+
+@pytest.mark.parametrize("change", [
+    {"metadata": None}, {"metadata": {"minilift": None}}, {"metadata": {"minilift": {"notebook": None}}},
+    {"nbformat": float("nan")}, {"nbformat": None}, {"more": [float("inf")]}])
+def test_damage_outside_the_answers_does_no_harm(tmp_path, monkeypatch, change):
+    """The answers are found, and so is the notebook's name, from the file's if it is nowhere else."""
+    pytest.importorskip("nbformat")
+    notebook = {**notebooks.read(notebooks.paths("01")[2]), **change}
+    for cell in notebook["cells"]:
+        cell.update(metadata=None, outputs=5)
+    path = tmp_path / "01_backward_step.ipynb"
+    path.write_text(json.dumps(notebook), encoding="utf-8")
+    seen = []
+    monkeypatch.setattr(notebooks, "execute", lambda notebook, **options: seen.append(notebook) or notebook)
+    notebooks.grade(path, 1)
+    assert len(notebooks.answers_in(notebooks.read(path))) == 4
+    assert sum("raise NotImplementedError" in cell.source for cell in seen[0].cells) == 0
+
+
+def test_the_notebooks_of_a_class_are_graded_one_by_one(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("nbclient")
+    results = [{"exercise": "1.1", "status": "PASS", "claims": [], "message": ""}]
+    grade, names = notebooks.grade, ["ada.ipynb", "bob.ipynb", "cy.ipynb", "dan.ipynb", "eve.ipynb"]
+    (tmp_path / "bob.ipynb").write_text("not yet")
+
+    def graded(path, seed):
+        if path.name == "cy.ipynb":
+            raise KeyError("a bug of ours")
+        return grade(path, seed) if path.name == "bob.ipynb" else results
+    monkeypatch.setattr(notebooks, "grade", graded)
+    (tmp_path / "dan.grade.json").mkdir()  # so that its result cannot be written
+    assert teach.run(parsed("grade", *(str(tmp_path / name) for name in names))) == 2
+    out, err = capsys.readouterr()
+    assert out.count("1 of 1 passed") == 2
+    assert [line.split(" cannot")[0][-9:] for line in err.splitlines()] == ["bob.ipynb", "/cy.ipynb", "dan.ipynb"]
+    assert (tmp_path / "eve.grade.json").is_file()
+    assert teach.run(parsed("grade", str(tmp_path / "ada.ipynb"))) == 0
+    with pytest.raises(ValueError, match="--json: names the file of one notebook, got 2"):
+        teach.run(parsed("grade", "a", "b", "--json", "c"))
+
+
+def test_an_answer_that_is_no_unicode_fails_alone(tmp_path, monkeypatch):
+    pytest.importorskip("nbformat")
+    path = returned_notebook(tmp_path, e1="# Exercise 1.1\nx = '\ud800'")
+    seen = []
+    monkeypatch.setattr(notebooks, "execute", lambda notebook, **options: seen.append(notebook) or notebook)
+    report = {"kind": "check", "exercise": "1.1", "status": "TODO", "claims": [], "message": ""}
+    monkeypatch.setattr(notebooks, "reports", lambda notebook: [report])
+    assert notebooks.grade(path, 1)[0]["message"] == "the cell is no text in Unicode"
+    assert "\ud800" not in "".join(cell.source for cell in seen[0].cells)
+
+
 def returned_notebook(tmp_path, **changes):
     """Write a solved notebook 01, the source of some exercise cells replaced, as a student returns it."""
     notebook = notebooks.read(notebooks.paths("01")[2])
@@ -221,6 +310,85 @@ def test_grading_judges_each_exercise_by_itself(tmp_path):
     assert [results[f"1.{k}"]["status"] for k in range(1, 5)] == ["FAIL", "FAIL", "TODO", "PASS"]
     assert "downhill" in results["1.1"]["message"]
     assert "SyntaxError" in results["1.2"]["message"]
+
+
+SMALL_COURSE = [
+    (None, """SEED = 0
+from IPython.display import display
+def check(exercise, answer):
+    try:
+        status = "PASS" if answer() == 1 else "FAIL"
+    except NotImplementedError:
+        status = "TODO"
+    report = {"kind": "check", "exercise": exercise, "status": status, "claims": [], "message": ""}
+    display({"text/plain": status, "application/vnd.minilift.report+json": report}, raw=True)"""),
+    ("exercise", "# Exercise 1.1\ndef one():\n    raise NotImplementedError"), ("check", "check('1.1', one)"),
+    ("exercise", "# Exercise 1.2\ndef two():\n    raise NotImplementedError"), ("check", "check('1.2', two)")]
+RIGHT = "# Exercise 1.2\ndef two():\n    return 1"
+ENDLESS = """# Exercise 1.1
+def one():
+    while True:
+        try:
+            sum(range(9**9))
+        except KeyboardInterrupt:
+            pass"""
+
+
+@pytest.fixture
+def small_course(tmp_path, monkeypatch):
+    """Put two exercises that need no library in the place of notebook 01; return a writer of returned notebooks."""
+    v4 = pytest.importorskip("nbformat").v4
+    pytest.importorskip("nbclient")
+
+    def write(path, cells):
+        cells = [v4.new_code_cell(source, metadata={"tags": [tag]} if tag else {}) for tag, source in cells]
+        path.write_text(notebooks.as_text(v4.new_notebook(cells=cells)), encoding="utf-8")
+        return path
+    course = write(tmp_path / "course.ipynb", SMALL_COURSE)
+    monkeypatch.setattr(notebooks, "paths", lambda name: (None, course, None))
+    monkeypatch.setattr(notebooks, "ANSWER_SECONDS", 6)
+    return lambda *answers: write(tmp_path / "01.ipynb", [("exercise", answer) for answer in answers])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("answer", "status", "message"), [
+    ("# Exercise 1.1\ndef one():\n    return 1", "PASS", ""),
+    ("# Exercise 1.1\ndef one():\n    print(10**6 * 'much ')\n    return 1", "PASS", ""),
+    (ENDLESS, "FAIL", "the cell takes longer than 6 seconds"),
+    ("# Exercise 1.1\nimport os\nos._exit(3)", "FAIL", "the cell ends the process that runs it"),
+    ("# Exercise 1.1\nexit()", "FAIL", "the cell raises SystemExit"),
+    ("# Exercise 1.1\nimport sys\nsys.exit('bye')", "FAIL", "the cell raises SystemExit: bye")],
+    ids=["right", "prints megabytes", "hangs", "dies", "quits", "exits"])
+def test_an_answer_that_does_not_end_well_fails_alone(small_course, answer, status, message):
+    first, second = notebooks.grade(small_course(answer, RIGHT), 3)
+    assert (first["status"], first["message"]) == (status, message)
+    assert second["status"] == "PASS"
+
+
+@pytest.mark.slow
+def test_what_is_printed_is_bounded(monkeypatch):
+    v4 = pytest.importorskip("nbformat").v4
+    monkeypatch.setattr(notebooks, "MOST_PRINTED", 1000)
+    notebook = v4.new_notebook(cells=[v4.new_code_cell("print('few')"), v4.new_code_cell("print(2000 * 'x')")])
+    notebooks.execute(notebook)
+    assert [len(cell.outputs) for cell in notebook.cells] == [1, 0]
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_grading_leaves_no_kernel(tmp_path):
+    pytest.importorskip("nbclient")
+    pid = tmp_path / "pid"
+    path = returned_notebook(tmp_path, e1=f"# Exercise 1.1\nimport os, time\nopen({str(pid)!r}, 'w').write("
+                                          "str(os.getpid()))\ntime.sleep(600)")
+    grading = subprocess.Popen([sys.executable, "-m", "minilift.cli", "teach", "grade", str(path)], text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    while not (pid.exists() and pid.read_text()) and grading.poll() is None:
+        time.sleep(0.1)
+    os.killpg(grading.pid, signal.SIGINT)
+    out, err = grading.communicate(timeout=30)
+    assert (grading.returncode, out, err) == (130, "", "minilift teach: interrupted\n")
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
 
 
 @pytest.mark.slow

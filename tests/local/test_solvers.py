@@ -35,18 +35,21 @@ def drawn(seed, dead):
 
 @given(seeds, dampings, st.booleans())
 def test_direct_solve(seed, damping, dead):
+    # holds Representer
     a, g, rng = drawn(seed, dead)
     assert_direct_solve(damped_solve, a, g, damping, rng)
 
 
 @given(seeds, dampings, st.booleans())
 def test_conjugate_gradients(seed, damping, dead):
+    # holds Representer
     a, g, _ = drawn(seed, dead)
     assert_conjugate_gradients(conjugate_gradients, a, g, damping)
 
 
 @given(seeds, dampings, st.integers(1, 6))
 def test_both_sides_agree(seed, damping, steps):
+    # holds Representer
     a, g, _ = drawn(seed, dead=False)
     sample, parameter = Gram(a, side="sample"), Gram(a, side="parameter")
     one, other = (damped_solve(gram, g, damping).value for gram in (sample, parameter))

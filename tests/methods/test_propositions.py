@@ -33,7 +33,7 @@ taus = st.sampled_from([0.05, 0.3, 1.0, 10.0])
 
 @given(cases())
 def test_backprop_is_the_gradient_of_the_loss(case):
-    # holds BackProp, ProxProp (8), (9), (10)
+    # holds BackProp, BackProp signal, ProxProp (8), (9), (10)
     loss, gradients = ml.BackProp().direction(case.net, case.X, case.y)
     assert loss == case.net.loss(case.X, case.y)
     if is_smooth(case.net, case.X):
@@ -44,7 +44,7 @@ def test_backprop_is_the_gradient_of_the_loss(case):
 
 @given(cases(), taus)
 def test_1_algorithm_1_is_gradient_descent(case, tau):
-    # holds ProxProp (11), (12)
+    # holds ProxProp (11), (12), Prop. 1
     state = algorithm_1(case.net, case.X, case.y, tau)
     assert_proposition_1(case.net, case.X, case.y, tau, state.theta)
 
@@ -78,7 +78,7 @@ def test_1_is_false_with_half_stepped_activations():
 
 @given(cases(), taus)
 def test_2_the_direction_is_the_preconditioned_gradient(case, tau_theta):
-    # holds ProxProp (12), (13)
+    # holds ProxProp (12), (13), Prop. 2
     _, directions = ml.ProxProp(tau_theta).direction(case.net, case.X, case.y)
     assert_proposition_2(case.net, case.X, case.y, tau_theta, directions)
 
@@ -86,7 +86,7 @@ def test_2_the_direction_is_the_preconditioned_gradient(case, tau_theta):
 @given(cases(), taus)
 def test_2_the_new_parameters_minimise_the_proximal_objective(case, tau_theta):
     r"""(11) itself: ½‖ãΘ − z^½‖² + ‖Θ − Θ_k‖²/(2τ_θ) is stationary, hence least, at Θ_k − τ d."""
-    # holds ProxProp (11)
+    # holds ProxProp (11), Prop. 2
     tau = 0.7
     half, state = algorithm_1(case.net, case.X, case.y, tau), case.net.forward(case.X)
     _, directions = ml.ProxProp(tau_theta).direction(case.net, case.X, case.y)
@@ -149,6 +149,7 @@ def stationary_case(rng, activation):
     ml.ProxProp(1.0, "cg5", joint=True)], ids=repr)
 @pytest.mark.parametrize("activation", SMOOTH)
 def test_3_at_a_stationary_point_there_is_no_step(rng, method, activation):
+    # holds ProxProp Prop. 3
     net, X, y = stationary_case(rng, activation)
     g = net.loss_function.gradient(net.forward(X).z[net.depth], y)
     loss, directions = method.direction(net, X, y)
@@ -160,6 +161,7 @@ def test_3_at_a_stationary_point_there_is_no_step(rng, method, activation):
 @given(cases(), taus)
 def test_3_without_a_step_the_gradient_is_zero(case, tau_theta):
     """‖∇J‖ ≤ λ_max(M) ‖d‖: where d vanishes, so does ∇J."""
+    # holds ProxProp Prop. 3
     state = case.net.forward(case.X)
     _, directions = ml.ProxProp(tau_theta).direction(case.net, case.X, case.y)
     gradients = gradients_of(case.net, case.X, case.y)
@@ -172,6 +174,7 @@ def test_3_without_a_step_the_gradient_is_zero(case, tau_theta):
 
 @given(cases(), st.sampled_from([0.05, 1.0, 100.0, 1e4]))
 def test_4_the_angle_to_the_gradient_stays_bounded(case, tau_theta):
+    # holds ProxProp Prop. 4
     state = case.net.forward(case.X)
     _, directions = ml.ProxProp(tau_theta, last="implicit").direction(case.net, case.X, case.y)
     for l, (d, gradient) in enumerate(zip(directions, gradients_of(case.net, case.X, case.y)), start=1):
@@ -180,6 +183,7 @@ def test_4_the_angle_to_the_gradient_stays_bounded(case, tau_theta):
 
 @given(cases(activations=SMOOTH), taus)
 def test_4_a_small_step_lowers_the_loss(case, tau_theta):
+    # holds ProxProp Prop. 4
     loss, directions = ml.ProxProp(tau_theta).direction(case.net, case.X, case.y)
     slope = inner(directions, gradients_of(case.net, case.X, case.y))
     if slope < 1e-8:
@@ -197,6 +201,7 @@ def test_4_a_small_step_lowers_the_loss(case, tau_theta):
 
 @given(cases(), st.sampled_from([0.05, 1.0, 100.0]), st.integers(1, 12))
 def test_5_any_number_of_cg_steps_gives_a_descent_direction(case, tau_theta, steps):
+    # holds ProxProp Prop. 5
     state = case.net.forward(case.X)
     _, directions = ml.ProxProp(tau_theta, f"cg{steps}", last="implicit").direction(case.net, case.X, case.y)
     for l, (d, gradient) in enumerate(zip(directions, gradients_of(case.net, case.X, case.y)), start=1):
@@ -205,7 +210,7 @@ def test_5_any_number_of_cg_steps_gives_a_descent_direction(case, tau_theta, ste
 
 @given(cases(least_depth=2), st.sampled_from([0.05, 1.0]))
 def test_5_many_cg_steps_are_the_exact_direction(case, tau_theta):
-    # holds ProxProp (14)
+    # holds ProxProp (14), Prop. 5
     _, exact = ml.ProxProp(tau_theta).direction(case.net, case.X, case.y)
     _, many = ml.ProxProp(tau_theta, "cg30").direction(case.net, case.X, case.y)
     for d, e in zip(many, exact):

@@ -11,4 +11,4 @@ class BackProp(Method):
 
     def propose(self, block):
         r"""Return :math:`\tilde a_{l-1}^T g_l`."""
-        return block.phi.adjoint_theta(block.a, block.g)  # BackProp
+        return block.phi.adjoint_theta(block.a, block.g)  # BackProp, ProxProp Prop. 1

@@ -68,8 +68,9 @@ class ProxProp(Method):
         gap, damping = SquaredGap(block.phi.columns(block.z), block.phi.columns(block.g)), 1 / self.step_size(block)
         problem = local(block, gap, damping)
         if self.solver == "exact":
-            return exact(problem)  # ProxProp (13)
-        return conjugate_gradients(problem.gram, gap.signal, damping, self.steps, self.joint)  # ProxProp (14)
+            return exact(problem)  # ProxProp (13), Prop. 2, Prop. 3, Prop. 4
+        return conjugate_gradients(  # ProxProp (14), Prop. 5
+            problem.gram, gap.signal, damping, self.steps, self.joint)
 
     def step_size(self, block):
         """Return τ_θ of one map."""

@@ -43,7 +43,8 @@ def sweep(net, state, y, propose, new_weights=False, explicit=None):
         step = propose(Block(l, net.depth, last, phi, net.f[l], theta[l], a[l - 1], z[l], g_a, g, weight))
         yield l, step
         if l > 1:
-            g_a = phi.adjoint_input(theta[l] - step if new_weights else theta[l], g)  # ProxProp (8), (10), SIBP signal
+            g_a = phi.adjoint_input(  # ProxProp (8), (10), BackProp signal, SIBP signal
+                theta[l] - step if new_weights else theta[l], g)
             g_a, g, own = net.sigma[l - 1].signals(z[l - 1], a[l - 1], aux[l - 1], g_a)
             for gradient in reversed(own):
                 yield k, gradient if explicit is None else explicit(OwnBlock(k, gradient, weight))

@@ -1,0 +1,193 @@
+"""What a command says when it stops, and streams that take every character.
+
+A command ends with an exit code and, if something stopped it, with one line on standard error: 2 for a mistake of the
+user's (in an argument, or in a file of his that was run), 70 for a fault of minilift's own, 130 after Ctrl-C, 143 after
+SIGTERM, 141 if nobody reads the output to its end, 1 if there is no output to write to. With MINILIFT_TRACEBACK=1 the
+traceback stands before the line.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import dis
+import io
+import os
+import sys
+import textwrap
+import traceback
+import unicodedata
+from pathlib import Path
+
+from minilift.support.signals import Terminated
+
+PACKAGE = Path(__file__).parent.parent
+TRACEBACK = "MINILIFT_TRACEBACK"  # the environment variable that asks for tracebacks
+USERS_FILE = "__minilift_target__"  # a name in the module of a user's file, with its path; see minilift.checks.run_file
+MISTAKES = (ValueError, TypeError, RuntimeError, ArithmeticError)
+FAULT, INTERRUPTED, TERMINATED, UNREAD, UNWRITTEN = 70, 130, 143, 141, 1
+# what stands for signs where a stream cannot encode them
+PLAIN = {"─": "-", "–": "-", "—": "-", "−": "-", "⁻": "^-", "¹": "1", "²": "^2", "ᵀ": "^T", "½": "1/2", "·": "*",
+         "∗": "*", "⋆": "*", "×": "x", "⊙": "(.)", "→": "->", "←": "<-", "⇒": "=>", "⇔": "<=>", "≤": "<=", "≥": ">=",
+         "‖": "|", "⟨": "<", "⟩": ">", "′": "'", "±": "+-", "√": "sqrt", "∞": "inf", "∂": "d", "∇": "grad ",
+         "Σ": "sum ", "∫": "int ", "∈": "in", "∠": "angle", "§": "section "}
+
+
+def exit_code_of(prog, run, *arguments):
+    """Call `run` for the exit code of a command, and return it; or tell what stops it in one line.
+
+    Parameters
+    ----------
+    prog : str
+        What the line begins with, such as "minilift compare".
+    run : function
+        Of the arguments; returns the exit code.
+
+    Returns
+    -------
+    int
+        As in the module's first lines.
+    """
+    if not open_streams():
+        return said(prog, UNWRITTEN, "standard output is closed")
+    try:
+        code = run(*arguments)
+    except BaseException as error:
+        code = said(prog, *outcome(error))
+    unwritten = settled(sys.stdout)
+    if unwritten is not None and code == 0:
+        code = said(prog, *outcome(unwritten))
+    settled(sys.stderr)
+    return code
+
+
+def said(prog, code, line):
+    """Write a line, if there is one and somebody to read it, and return the exit code."""
+    if line is not None:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"{prog}: {line}\n")
+            sys.stderr.flush()
+    return code
+
+
+# ---- what stopped it
+
+
+def outcome(error):
+    """Return the exit code and the line (None: nothing is to be said) for what stopped a command."""
+    show_traceback(error)
+    place = place_in_users_file(error)
+    if isinstance(error, Terminated):
+        return TERMINATED, "terminated"
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED, "interrupted"
+    if isinstance(error, BrokenPipeError):  # the reader, such as head, has left
+        return UNREAD, None
+    if place is not None:
+        return 2, f"{place}: {in_a_line(error)} ({TRACEBACK}=1 shows the traceback)"
+    if isinstance(error, SystemExit):  # argparse has spoken
+        return error.code or 0, None
+    if isinstance(error, MemoryError):
+        return 2, f"not enough memory: {error}"
+    if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("minilift"):
+        return 2, f"{error.name} is needed, and not installed"
+    if isinstance(error, (*MISTAKES, OSError)) and is_mistake(error):
+        return 2, str(error)
+    return FAULT, (f"a fault of minilift's own, at {place_in_package(error)}: {in_a_line(error)} "
+                   f"({TRACEBACK}=1 shows the traceback)")
+
+
+def show_traceback(error):
+    """Print the traceback of an error, if the environment asks for it."""
+    if os.environ.get(TRACEBACK) and not isinstance(error, (SystemExit, BrokenPipeError)):
+        with contextlib.suppress(OSError):
+            traceback.print_exception(error)
+
+
+def is_mistake(error):
+    """Whether an exception is a check's answer to a user's mistake, rather than a bug.
+
+    An `OSError` speaks of a file or the network. Of the others, ours are those that a ``raise`` statement in this
+    package raised; where an operation failed by itself (shapes that do not fit in a product, say) it is a bug.
+    """
+    if isinstance(error, OSError):
+        return True
+    trace = error.__traceback__
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    code = trace.tb_frame.f_code
+    inside = PACKAGE in Path(code.co_filename).parents
+    return inside and dis.opname[code.co_code[trace.tb_lasti]] == "RAISE_VARARGS"
+
+
+def place_in_users_file(error):
+    """Return the innermost line of a file given as FILE.py:NAME that an exception came through, or None."""
+    places = [f"{frame.f_globals[USERS_FILE]}, line {line}" for frame, line in traceback.walk_tb(error.__traceback__)
+              if USERS_FILE in frame.f_globals]
+    return places[-1] if places else None
+
+
+def place_in_package(error):
+    """Return the innermost line of this package that an exception came through."""
+    places = [f"{Path(frame.f_code.co_filename).relative_to(PACKAGE.parent).as_posix()}:{line}"
+              for frame, line in traceback.walk_tb(error.__traceback__)
+              if PACKAGE in Path(frame.f_code.co_filename).parents]
+    return places[-1]
+
+
+def in_a_line(error):
+    """Return the kind and the message of an exception in one line of moderate length."""
+    try:
+        message = str(error)
+    except Exception:  # a user's class of exceptions may fail at this too
+        message = "its message cannot be shown"
+    return textwrap.shorten(f"{type(error).__name__}: {message}", 500, placeholder=" …")
+
+
+# ---- the streams
+
+
+def open_streams():
+    """Make the standard streams take every character; return whether there is an output to write to.
+
+    What a terminal of ASCII or of a Windows code page does not know is written in its letters (see `plain`). A closed
+    input or error stream is opened on nothing, so that no file is given its number.
+    """
+    codecs.register_error("minilift.plain", plain)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None and name != "stdout":
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115  (open to the end)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="minilift.plain")
+    return sys.stdout is not None
+
+
+def plain(error):
+    """Return what stands for characters that a stream cannot encode, and where to go on: a codec's error handler."""
+    return "".join(map(plain_character, error.object[error.start:error.end])), error.end
+
+
+def plain_character(character):
+    """Return a character in ASCII: a sign like it, the name of a Greek letter, the letter without accent, or '?'."""
+    name = unicodedata.name(character, "")
+    if name.startswith("GREEK SMALL LETTER"):
+        return name.split()[3].lower()
+    if unicodedata.combining(character):
+        return ""
+    decomposed = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
+    return PLAIN.get(character) or decomposed or "?"
+
+
+def settled(stream):
+    """Flush a stream; return the error if that fails, and then let what is left in it go nowhere.
+
+    Otherwise the interpreter would try again at its end, and complain.
+    """
+    try:
+        stream.flush()
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return error
+    return None
