@@ -22,7 +22,7 @@ from minilift.layers.gram import PrincipalAxes
 from minilift.local.problems import LocalProblem, Step
 from minilift.support.backend import array_module, spd_inverse, to_numpy
 
-PROBED = 16  # output units from which the rounding error of a direct solve is estimated
+PROBED = 8  # output units from which the rounding error of a direct solve is estimated
 TRUSTED = {"float32": 8e-5, "float64": 1e-9}  # estimated relative error up to which the quick direct solve is taken
 ARMIJO = 1e-4  # share of the decrease predicted by the slope that a step length must bring
 HALVINGS = 50  # of a step length before a unit is left where it is
@@ -133,20 +133,20 @@ def rounding_error(gram, inverse, damping, g, q):
     becomes one of size :math:`\|\tilde A\|_F\|\delta U\|/\sqrt{N}` in :math:`\tilde A^TU`. The factors were fitted to
     digits, CIFAR-10 images and degenerate inputs, so that the estimate is seldom below the error.
     """
-    n, few = len(inverse), q[:, :PROBED].astype(np.float64)
+    n, few, sample = len(inverse), q[:, :PROBED].astype(np.float64), gram.side == "sample"
     u = inverse @ few
     trace, inverse_norm = float(gram.matrix.trace()), norm(inverse)
-    if gram.side == "sample":
-        size = abs(float((u * (gram.matrix @ u)).sum())) ** 0.5  # ‖d‖
+    if sample:
+        size = abs(float(gram.xp.vdot(u, gram.matrix @ u))) ** 0.5  # ‖d‖
         centred = trace - float(gram.matrix.sum()) / n  # ‖a_c‖²
         spread = max(float(inverse.trace()) - damping * inverse_norm**2, 0) ** 0.5  # ‖Ãᵀ(K + βI)⁻¹‖
         products = 4 * (trace / n) ** 0.5 * (inverse_norm * norm(few) / n**0.5 + norm(u))
     else:
-        size, spread, every = norm(u), inverse_norm, -(-len(g) // 4096)
+        every, averaging = -(-len(g) // 4096), min(1, 10 / len(g) ** 0.5)  # rounding of long sums cancels
+        size, signal = norm(u), (every**0.5) * norm(g[::every, :PROBED])
         means = float((gram.matrix[-1, :-1] ** 2).sum()) / len(g) if gram.bias else 0.0
-        centred = trace - gram.bias * len(g) - means
-        signal = norm(g[::every, :PROBED]) / len(g[::every]) ** 0.5
-        products = inverse_norm * (4 * norm(few) + 10 * trace**0.5 * signal) / n**0.5
+        centred, spread = trace - gram.bias * len(g) - means, averaging * inverse_norm
+        products = inverse_norm * (4 * norm(few) + averaging * trace**0.5 * signal) / n**0.5
     error = np.finfo(g.dtype).eps * (0.4 * spread * centred / n * norm(u) + products)
     return error / size if size > 0 else 0.0
 
@@ -476,7 +476,7 @@ def damped_residual(gram, g, damping, d):
 
 def norm(x):
     """Return the norm of an array, a float."""
-    return float((x * x).sum()) ** 0.5
+    return float(array_module(x).vdot(x, x)) ** 0.5
 
 
 def ratio(numerator, denominator):

@@ -15,7 +15,6 @@ from minilift.support.arguments import known_name
 
 BACKENDS = ("numpy", "cupy")
 HALVED_ABOVE = 64  # size above which a triangular matrix is inverted by halves
-INVERSE_ERROR = 1e-4  # largest error of a small system solved by `spd_inverse` that passes for solved
 
 
 def get_module(backend):
@@ -135,10 +134,8 @@ def spd_inverse(matrix):
         inverse = half.T @ half
     except np.linalg.LinAlgError:
         inverse = xp.full(matrix.shape, np.nan)
-    # CuPy does not raise on a failed factorisation, and a nearly singular matrix has an inverse of noise: let the
-    # inverse show that it inverts. NaN compares false.
-    probe = xp.cos(xp.arange(len(matrix), dtype=np.float64))  # a vector without pattern
-    if not bool((abs(matrix @ (inverse @ probe) - probe).max() < INVERSE_ERROR) & (inverse.diagonal() > 0).all()):
+    # CuPy does not raise on a failed factorisation; NaN compares false
+    if not bool((inverse.diagonal() > 0).all()):
         raise ArithmeticError(f"a {matrix.shape[0]}×{matrix.shape[0]} matrix that should be positive definite is "
                               "not, to working precision: the damping is too small for these data "
                               "(use a smaller tau_theta, or eta)")
