@@ -72,14 +72,14 @@ MISTAKES = [
     ("comapre", "unknown command 'comapre'; did you mean 'compare'?"),
     ("--versio", "unknown argument --versio; did you mean '--version'?"),
     ("compare --epoch 3", "unknown argument --epoch; did you mean '--epochs'?"),
-    ("compare --epochs three", "argument --epochs: invalid int value: 'three'"),
+    ("compare --epochs three", "argument --epochs: expected a whole number such as 3, got 'three'"),
     ("compare --epochs 0", "--epochs must be at least 1, got 0"),
     ("compare --batch -1", "--batch must be at least 1, got -1"),
     ("compare --repeats 0", "--repeats must be at least 1, got 0"),
     ("compare --threads 0", "--threads must be at least 1, got 0"),
     ("compare --samples 0", "--samples must be at least 1, got 0"),
     ("compare --seed -1", "--seed must be at least 0, got -1"),
-    ("compare --level 0", "--level must be positive and finite, got 0.0"),
+    ("compare --level 0", "argument --level: expected a positive number such as 0.1, got '0'"),
     ("compare --steps 0.1,x", "argument --steps: expected positive numbers such as 0.1,1,10, got '0.1,x'"),
     ("compare --steps 0.1,-1", "argument --steps: expected positive numbers such as 0.1,1,10, got '0.1,-1'"),
     ("compare --layers 64,a,10", "argument --layers: expected whole numbers such as 64,128,10, got '64,a,10'"),
@@ -129,7 +129,7 @@ class Broken(ml.Method):
 
 
 def test_a_bug_is_a_traceback(monkeypatch, tmp_path):
-    monkeypatch.setitem(compare.METHODS, "broken", (Broken, {}, None))
+    monkeypatch.setitem(compare.METHODS, "broken", compare.Contender("broken", Broken))
     with pytest.raises(ValueError, match="matmul"):
         cli.main(["compare", "--methods", "broken", "--quiet", "--output", str(tmp_path / "x.png")])
 

@@ -30,7 +30,8 @@ FILES = {"support": ["arguments", "backend", "files"],
          "local": ["problems", "solvers"],
          "methods": ["sweep", "backprop", "proxprop", "locoprop", "semi_implicit"],
          "training": ["curves", "history", "fit"],
-         "lab": ["contenders", "bench", "experiments", "results", "reproduce", "compare"],
+         "lab": ["options", "tables", "machine", "contenders", "runs", "experiments", "figures", "bench", "results",
+                 "reproduce", "compare"],
          "course": ["notebooks", "teach", "exercises"]}
 CORE = ["layers", "local", "graph", "energy", "network", "optim", "methods"]
 CORE_LINES = 2100  # of code, convolutions and optimizers included; docstrings are as long again

@@ -56,14 +56,16 @@ class History:
     ----------
     label : str
         The method, as text.
+    look : str
+        The method's name in `minilift.plots.METHOD_STYLE`, which gives its line style in figures; "" for another.
     diverged : Divergence or None
         Set if the run stopped because a loss or parameter is not finite; the epoch under way has no row.
     stopped : str or None
         Why the run ended before its last epoch otherwise: early stop or a callback.
     """
 
-    def __init__(self, label=""):
-        self.label = label
+    def __init__(self, label="", look=""):
+        self.label, self.look = label, look
         self.diverged: Divergence | None = None
         self.stopped: str | None = None
         self.columns: dict[str, list] = {}
@@ -141,12 +143,13 @@ class History:
         """Return everything as a dict that JSON can hold."""
         columns = {name: [as_json_number(value) for value in column] for name, column in self.columns.items()}
         diverged = None if self.diverged is None else asdict(self.diverged)
-        return {"label": self.label, "diverged": diverged, "stopped": self.stopped, "columns": columns}
+        return {"label": self.label, "look": self.look, "diverged": diverged, "stopped": self.stopped,
+                "columns": columns}
 
     @classmethod
     def from_dict(cls, values):
         """Return the history that `as_dict` described."""
-        history = cls(values["label"])
+        history = cls(values["label"], values.get("look", ""))
         history.diverged = None if values["diverged"] is None else Divergence(**values["diverged"])
         history.stopped = values["stopped"]
         history.columns = {name: [float(value) if isinstance(value, str) else value for value in column]
