@@ -25,12 +25,12 @@ ROOT = PACKAGE.parent
 ROOMS = ["support", "download", "datasets", "layers", "local", "graph", "energy", "network", "models", "optim",
          "methods", "training", "plots", "checks", "lab", "course", "cli"]
 # Within a folder likewise: a file may import those before it.
-FILES = {"support": ["arguments", "backend", "files"],
+FILES = {"support": ["arguments", "backend", "files", "options"],
          "layers": ["gram", "maps", "convolution", "activations", "pooling", "normalization", "losses"],
          "local": ["problems", "solvers"],
          "methods": ["sweep", "backprop", "proxprop", "locoprop", "semi_implicit"],
          "training": ["curves", "history", "fit"],
-         "lab": ["options", "tables", "machine", "contenders", "runs", "experiments", "figures", "bench", "results",
+         "lab": ["tables", "machine", "contenders", "runs", "experiments", "figures", "bench", "results",
                  "reproduce", "compare"],
          "course": ["notebooks", "teach", "exercises"]}
 CORE = ["layers", "local", "graph", "energy", "network", "optim", "methods"]

@@ -18,38 +18,28 @@ import subprocess
 import sys
 import time
 import tracemalloc
-from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from minilift import plots
-from minilift.lab.contenders import (
-    OTHERS,
-    OURS,
-    PROBLEMS,
-    Problem,
-    Timed,
-    bare_product,
-    map_shapes,
-    outer,
-    step_products,
-    timed_step,
-)
+from minilift.lab import contenders
+from minilift.lab.contenders import OTHERS, OURS, PROBLEMS, Problem, Timed, timed_step
 from minilift.lab.figures import LIBRARIES, bars, scale_figure, solve_figure
 from minilift.lab.machine import machine
-from minilift.lab.options import check_count, naming, whole, writable_folder
 from minilift.lab.runs import select
-from minilift.lab.tables import aligned, ends, spread
+from minilift.lab.tables import aligned, ends, spread, table
 from minilift.layers.maps import Linear
 from minilift.local.solvers import conjugate_gradients, damped_solve
 from minilift.methods import BackProp
 from minilift.support.arguments import known_name
 from minilift.support.backend import BACKENDS, get_module, synchronize
 from minilift.support.files import read_npz, write_text
+from minilift.support.options import check_count, naming, whole, writable_folder
 
 SETTLE = 0.1  # seconds between libraries: OpenBLAS threads spin for some 30 ms after their last product
 TURN = 0.05  # seconds that a turn takes at least, in whole steps
@@ -131,9 +121,10 @@ def bench_step(options):
     """Measure a whole training step of each contender on each network."""
     rows, images = [], load_images(options["data"])
     for network in options["network"]:
-        problem, maps = PROBLEMS[network], map_shapes(PROBLEMS[network], options["backend"])
+        problem = PROBLEMS[network]
         field = entrants(problem, options, options["contender"], images.get(network))
-        times, limits = with_products(field, {name: step_products(name, maps) for name in field}, options, network)
+        counts = {name: contenders.step_products(name, problem, options["backend"]) for name in field}
+        times, limits = with_products(field, counts, options, network)
         rows += [step_row(network, name, times, limits) for name in field]
     return Result(rows, step_table(rows), step_figure)
 
@@ -149,8 +140,7 @@ def with_products(field, counts, options, title):
 
     `counts` says for some of the field how often it needs each product.
     """
-    products = {product: bare_product(product, get_module(options["backend"]))
-                for count in counts.values() for product in count}
+    products = contenders.bare_products([product for count in counts.values() for product in count], options["backend"])
     times = take_turns({**products, **field}, options["rounds"], title)
     bare = {name: sum((number * np.array(times[product]) for product, number in counts.get(name, {}).items()),
                       np.zeros(options["rounds"])) for name in field}
@@ -215,14 +205,11 @@ def describe(network):
 
 def step_cells(block):
     """Return the rows of one network as a table of text, the head first."""
-    present = {other for row in block for other in row["ratios"]}
-    others = [other for other in ("BackProp", "PyTorch", "PyTorch fused") if other in present]
-    cells = [["", "ms a step", *(f"÷ {other}" for other in others), "limit, ms", "share of it"]]
-    for row in block:
-        cells.append([row["contender"], timing(row["seconds"], 1e3),
-                      *(timing(row["ratios"].get(other), 1, 2) for other in others),
-                      timing(row["limit"], 1e3), timing(row["share"], 1, 2)])
-    return cells
+    ratios = {f"÷ {other}": lambda row, other=other: timing(row["ratios"].get(other), 1, 2)
+              for other in ("BackProp", "PyTorch", "PyTorch fused") if any(other in row["ratios"] for row in block)}
+    return table(block, {"": itemgetter("contender"), "ms a step": lambda row: timing(row["seconds"], 1e3), **ratios,
+                         "limit, ms": lambda row: timing(row["limit"], 1e3),
+                         "share of it": lambda row: timing(row["share"], 1, 2)})
 
 
 def timing(values, factor=1.0, digits=None):
@@ -247,10 +234,10 @@ def bench_profile(options):
     """Measure the parts of a BackProp step, each by itself, and the bare matrix products in them."""
     rows, images = [], load_images(options["data"])
     for network in options["network"]:
-        problem, maps = PROBLEMS[network], map_shapes(PROBLEMS[network], options["backend"])
-        field = step_parts(problem, options["backend"], images.get(network))
-        counts = {part: Counter({product: number for product, number in step_products("BackProp", maps).items()
-                                 if (product[0] == "forward") == (part == "forward pass")})
+        field = step_parts(PROBLEMS[network], options["backend"], images.get(network))
+        products = contenders.step_products("BackProp", PROBLEMS[network], options["backend"])
+        counts = {part: {product: number for product, number in products.items()
+                         if (product[0] == "forward") == (part == "forward pass")}
                   for part in ("forward pass", "backward sweep")}
         times, bare = with_products(field, counts, options, network)
         rows += [{"network": network, "contender": part, "seconds": summary(times[part]),
@@ -260,7 +247,7 @@ def bench_profile(options):
 
 def step_parts(problem, backend, images):
     """Return what a BackProp step consists of, each part on its own."""
-    net, method, optimizer = problem.network(backend), BackProp(), outer(problem)
+    net, method, optimizer = problem.network(backend), BackProp(), contenders.outer(problem)
     X, y = net.checked_batch(*problem.samples(images))
     state = net.propagate(X, training=True)
     directions = method.directions(net, state, y)
@@ -277,11 +264,12 @@ def profile_table(rows):
     lines = []
     for network in dict.fromkeys(row["network"] for row in rows):
         block = select(rows, network=network)
-        cells = [["", "ms", "bare products, ms", "the rest, ms"]]
-        cells += [[row["contender"], timing(row["seconds"], 1e3, 3), f"{row['limit']['median'] * 1e3:.3f}",
-                   f"{(row['seconds']['median'] - row['limit']['median']) * 1e3:.3f}"] for row in block]
         whole, bare = (sum(row[key]["median"] for row in block) * 1e3 for key in ("seconds", "limit"))
-        cells.append(["sum", f"{whole:.3f}", f"{bare:.3f}", f"{whole - bare:.3f}"])
+        cells = table(block, {
+            "": itemgetter("contender"), "ms": lambda row: timing(row["seconds"], 1e3, 3),
+            "bare products, ms": lambda row: f"{row['limit']['median'] * 1e3:.3f}",
+            "the rest, ms": lambda row: f"{(row['seconds']['median'] - row['limit']['median']) * 1e3:.3f}"})
+        cells.append(["sum", *(f"{value:.3f}" for value in (whole, bare, whole - bare))])
         lines += ["", describe(network), *aligned(cells)]
     return "\n".join(lines)
 
@@ -319,9 +307,9 @@ def bench_solve(options):
             shape = {**BASE, varied: size}
             field = {way: solve_contender(*way, **shape, backend=options["backend"]) for way in ways}
             product = ("forward", *shape.values())
-            field["product"] = bare_product(product, get_module(options["backend"]))
-            times = take_turns(field, options["rounds"], f"{varied} = {size}")
-            rate = 2 * math.prod(shape.values()) / np.median(times["product"])
+            times = take_turns({**field, **contenders.bare_products([product], options["backend"])}, options["rounds"],
+                               f"{varied} = {size}")
+            rate = 2 * math.prod(shape.values()) / np.median(times[product])
             rows += [{"varied": varied, **shape, "solver": way[0], "side": way[1],
                       "seconds": summary(times[way]), "flops": predicted_flops(*way, **shape),
                       "machine flops a second": float(rate)} for way in ways]
@@ -348,11 +336,11 @@ def crossovers(rows, solver):
 
 def solve_table(rows):
     """Return the local solves as text."""
-    cells = [["rows", "n_in", "n_out", "solver, side", "ms", "Gflop", "share of the product's rate"]]
-    for row in rows:
-        share = row["flops"] / row["machine flops a second"] / row["seconds"]["median"]
-        cells.append([*(str(row[name]) for name in BASE), f"{row['solver']}, {row['side']}",
-                      timing(row["seconds"], 1e3), f"{row['flops'] / 1e9:.2f}", f"{share:.2f}"])
+    cells = table(rows, {
+        **{name: lambda row, name=name: str(row[name]) for name in BASE},
+        "solver, side": lambda row: f"{row['solver']}, {row['side']}", "ms": lambda row: timing(row["seconds"], 1e3),
+        "Gflop": lambda row: f"{row['flops'] / 1e9:.2f}", "share of the product's rate": lambda row:
+        f"{row['flops'] / row['machine flops a second'] / row['seconds']['median']:.2f}"})
     lines = ["", *aligned(cells), ""]
     for solver in SOLVERS:
         measured, predicted = (f"{size:.0f}" if size else f"outside {SIZES[0]}–{SIZES[-1]}"
@@ -475,11 +463,9 @@ def peak_memory(options):
 
 def memory_table(rows):
     """Return peaks as text."""
-    cells = [["network, contender", "MB", "÷ PyTorch"]]
-    for row in rows:
-        ratio = row["÷ PyTorch"]
-        cells.append([f"{row['network']}, {row['contender']}", f"{row['bytes'] / 1e6:.0f}",
-                      "–" if ratio is None else f"{ratio:.2f}"])
+    cells = table(rows, {"network, contender": lambda row: f"{row['network']}, {row['contender']}",
+                         "MB": lambda row: f"{row['bytes'] / 1e6:.0f}",
+                         "÷ PyTorch": lambda row: "–" if row["÷ PyTorch"] is None else f"{row['÷ PyTorch']:.2f}"})
     return "\n".join(["", "peak resident memory of a process of its own, libraries included, in three steps",
                       *aligned(cells)])
 
@@ -505,38 +491,23 @@ def bench_import(options):
     for number in range(options["rounds"]):
         progress(f"import: round {number + 1} of {options['rounds']}")
         for name in found:
-            program = IMPORT_PROGRAM.format(name=name, heavy=HEAVY)
-            runs[name].append(json.loads(python("-c", program).stdout))
+            words = [sys.executable, "-c", IMPORT_PROGRAM.format(name=name, heavy=HEAVY)]
+            runs[name].append(json.loads(subprocess.run(words, stdout=subprocess.PIPE, check=True).stdout))
     rows = [{"network": "import", "contender": name, "seconds": summary([run[0] for run in runs[name]]),
              "heavy": runs[name][0][1], "modules": runs[name][0][2]} for name in found]
     return Result(rows, import_table(rows), partial(bars, value=lambda row: [row["seconds"][key] for key in SUMMARY],
                                                     label="seconds to import, in a fresh interpreter"))
 
 
-def python(*arguments):
-    """Run a fresh interpreter and return what it said."""
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True)
-
-
-def slowest_imports(count=8):
-    """Return the modules that take longest by themselves when minilift is imported, (milliseconds, name)."""
-    lines = python("-X", "importtime", "-c", "import minilift").stderr.splitlines()[1:]
-    fields = [line.removeprefix("import time:").split("|") for line in lines if "|" in line]
-    return sorted(((int(own) / 1e3, name.strip()) for own, _, name in fields), reverse=True)[:count]
-
-
 def import_table(rows):
     """Return import times, and what got loaded, as text."""
-    cells = [["import", "seconds", "modules", "heavy ones among them"]]
-    for row in rows:
-        heavy = ", ".join(row["heavy"]) or "none"
-        cells.append([row["contender"], timing(row["seconds"], 1, 3), str(row["modules"]), heavy])
+    cells = table(rows, {"import": itemgetter("contender"), "seconds": lambda row: timing(row["seconds"], 1, 3),
+                         "modules": lambda row: str(row["modules"]),
+                         "heavy ones among them": lambda row: ", ".join(row["heavy"]) or "none"})
     seconds, heavy = rows[0]["seconds"]["median"], rows[0]["heavy"]
     verdict = "met" if seconds <= IMPORT_SECONDS and not heavy else "NOT met"
-    slowest = ", ".join(f"{name} {time:.1f} ms" for time, name in slowest_imports())
     return "\n".join(["", *aligned(cells),
-                      f"  target: minilift ≤ {IMPORT_SECONDS} s, nothing heavy: {seconds:.3f} s, {verdict}",
-                      f"slowest by themselves: {slowest}"])
+                      f"  target: minilift ≤ {IMPORT_SECONDS} s, nothing heavy: {seconds:.3f} s, {verdict}"])
 
 
 # ------------------------------------------------------------------------------------ the command line
@@ -577,7 +548,7 @@ def checked_options(arguments):
     check_count("rounds", options["rounds"])
     check_count("threads", options["threads"])
     load_images(options["data"])
-    writable_folder(options["output"])
+    writable_folder(Path(options["output"]))
     return options
 
 

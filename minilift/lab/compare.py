@@ -27,16 +27,6 @@ import numpy as np
 from minilift import datasets, plots
 from minilift.checks import load_target
 from minilift.lab.contenders import METHODS, Contender
-from minilift.lab.options import (
-    check_count,
-    check_options,
-    decimal,
-    naming,
-    several,
-    split_options,
-    whole,
-    writable_file,
-)
 from minilift.lab.runs import FACTOR, Results, collect, final_loss, record_of, trusted_step, tune
 from minilift.lab.tables import aligned, ends, number, spread
 from minilift.layers.activations import ACTIVATIONS
@@ -46,6 +36,16 @@ from minilift.models import convnet, mlp
 from minilift.optim import SGD, Adam, HeavyBall, Nesterov, RMSProp
 from minilift.support.arguments import known_name, whole_number
 from minilift.support.backend import BACKENDS
+from minilift.support.options import (
+    check_count,
+    check_options,
+    decimal,
+    naming,
+    several,
+    split_options,
+    whole,
+    writable,
+)
 from minilift.training.fit import fit
 
 STEPS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
@@ -117,7 +117,7 @@ def run(arguments):
         plots.checked_format(arguments.output)
     contenders = [parse_method(spec) for spec in dict.fromkeys(arguments.methods)]
     task = make_task(arguments)
-    writable_file(arguments.output)
+    writable(arguments.output)
     seeds = range(arguments.seed, arguments.seed + arguments.repeats)
     print(task.describe(), flush=True)
     with threadpool_limits(arguments.threads, user_api="blas"):
@@ -206,7 +206,8 @@ def make_task(arguments):
     """Return the `Task` that the arguments describe, or raise an error that says what is wrong."""
     data = load_data(arguments)
     image_shape, layers = shape_of(arguments, data)
-    transfer = arguments.activation or ("tanh" if arguments.autoencoder else "relu")
+    default = "tanh" if arguments.autoencoder else "relu"
+    transfer = default if arguments.activation is None else arguments.activation
     activation = [known_name("--activation", transfer, tuple(ACTIVATIONS))] * (len(layers) - 2)
     loss = SoftmaxCrossEntropy() if data.n_classes else SquaredError()
     if arguments.autoencoder:
@@ -347,7 +348,7 @@ def two_digits(value, otherwise="-"):
 
 
 def ranges(values, otherwise="-"):
-    """Return the median of some values and, if there are several, their range."""
+    """Return the median of some values and, if they differ, their range."""
     three = ends(values)
     write = partial(two_digits, otherwise=otherwise)
     return spread(three, write) if len(set(three)) > 1 else write(three[0])
@@ -365,15 +366,16 @@ def grid_table(task, results):
     seeds = len({record["seed"] for record in results.search})
     over = f", the highest of {seeds} seeds" * (seeds > 1)
     return "\n".join([f"Training loss after {task.search_epochs} epochs for each step size{over} "
-                      "(above: above its start; div.: diverged).", *aligned(rows),
-                      "In brackets the choice: the smallest step size with the lowest loss (within 5 %); if the next",
-                      f"larger has more than {FACTOR:g} times its loss, the next smaller, if that has at most "
-                      f"{FACTOR:g} times it."])
+                      "(above: above its start; div.: diverged).", *aligned(rows), *CHOICE])
+
+
+CHOICE = ("In brackets the choice: the smallest step size whose loss is within 5 % of the lowest. Where the next larger",
+          f"one has more than {FACTOR:g} times its loss, the next smaller one is taken if it has at most {FACTOR:g} times.")
 
 
 def loss_text(loss, start):
     """Return a loss of the search as text; how far one is above the start is chance."""
-    return two_digits(loss, "div.") if loss <= start or loss == math.inf else "above"
+    return "above" if 1.05 * start < loss < math.inf else two_digits(loss, "div.")
 
 
 def figure(task, contenders, results, level):

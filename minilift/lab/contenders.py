@@ -30,7 +30,7 @@ from minilift.layers.losses import SigmoidCrossEntropy
 from minilift.methods import BackProp, LocoProp, ProxProp, SemiImplicit
 from minilift.models import convnet, mlp
 from minilift.optim import SGD, Adam, Nesterov
-from minilift.support.backend import synchronize
+from minilift.support.backend import get_module, synchronize
 
 LEARNING_RATE = 1e-4  # small, so that nothing diverges and every step does the same work
 MOMENTUM = 0.95  # ProxProp's, for its own network and for all others
@@ -276,34 +276,12 @@ def timed_step(problem, name, backend="numpy", images=None):
 # ----------------------------------------------------------------------------- the machine's own limit
 
 
-def step_products(name, maps):
-    """Return how often a step needs each bare product, for maps of (rows, n_in, n_out)."""
+def step_products(name, problem, backend):
+    """Return how often a step on a problem's network needs each bare product."""
+    maps = map_shapes(problem, backend)
     products = [(kind, *shape) for shape in maps for kind in ("forward", "theta")]
     products += [("input", *shape) for shape in maps[1:]]
     return Counter(products + (OURS[name].products(maps) if name in OURS else []))
-
-
-def bare_product(product, xp):
-    """Return one bare matrix product, into an array that is there already."""
-    kind, *shape = product
-    rng = np.random.default_rng(0)
-
-    def array(*shape):
-        return xp.asarray(rng.random(shape, dtype=np.float32))
-
-    if kind == "apply":
-        side, n_out = shape
-        left, right = array(side, side), array(side, n_out)
-    elif kind.endswith("gram"):
-        a = array(*shape)
-        left, right = (a, a.T) if shape[0] <= shape[1] or kind == "sample gram" else (a.T, a)
-    else:
-        rows, n_in, n_out = shape
-        left, right = {"forward": lambda: (array(rows, n_in), array(n_in, n_out)),
-                       "theta": lambda: (array(rows, n_in).T, array(rows, n_out)),
-                       "input": lambda: (array(rows, n_out), array(n_in, n_out).T)}[kind]()
-    out = xp.empty((left.shape[0], right.shape[1]), np.float32)
-    return Timed("minilift", lambda: xp.matmul(left, right, out=out), lambda: synchronize(xp))
 
 
 def map_shapes(problem, backend):
@@ -312,3 +290,26 @@ def map_shapes(problem, backend):
     z = net.forward(problem.samples()[0]).z
     return [(len(phi.columns(z_out)), phi.theta_shape[0] - 1, phi.theta_shape[1])
             for phi, z_out in zip(net.phi[1:], z[1:])]
+
+
+def bare_products(products, backend):
+    """Return {product: `Timed`} of bare matrix products, each into an array that is there already."""
+    xp, rng = get_module(backend), np.random.default_rng(0)
+    return {product: bare_product(*product, xp=xp, array=lambda *shape: xp.asarray(rng.random(shape, np.float32)))
+            for product in products}
+
+
+def bare_product(kind, *shape, xp, array):
+    """Return one bare matrix product of arrays that `array` makes."""
+    if kind == "apply":
+        left, right = array(shape[0], shape[0]), array(*shape)
+    elif kind.endswith("gram"):
+        a = array(*shape)
+        left, right = (a, a.T) if shape[0] <= shape[1] or kind == "sample gram" else (a.T, a)
+    else:
+        rows, n_in, n_out = shape
+        a, w, z = (rows, n_in), (n_in, n_out), (rows, n_out)
+        left, right = {"forward": lambda: (array(*a), array(*w)), "theta": lambda: (array(*a).T, array(*z)),
+                       "input": lambda: (array(*z), array(*w).T)}[kind]()
+    out = xp.empty((left.shape[0], right.shape[1]), np.float32)
+    return Timed("minilift", lambda: xp.matmul(left, right, out=out), lambda: synchronize(xp))

@@ -18,7 +18,6 @@ from typing import NamedTuple
 import numpy as np
 
 from minilift.lab.contenders import METHODS
-from minilift.lab.options import check_count
 from minilift.lab.runs import final_loss
 from minilift.lab.tables import listed
 from minilift.layers.losses import SigmoidCrossEntropy
@@ -26,6 +25,7 @@ from minilift.models import convnet, mlp
 from minilift.optim import SGD, Adam, HeavyBall, Nesterov, RMSProp, WarmupLinear
 from minilift.support.arguments import known_name
 from minilift.support.backend import BACKENDS
+from minilift.support.options import check_count
 
 SCALES = ("small", "medium", "paper")
 
@@ -188,21 +188,15 @@ class Plan:
 # ------------------------------------------------------------------------------------------ experiments
 
 
-def classifier(setting, data, seed, backend):
+def classifier(setting, data, seed, backend, init="uniform"):
     """Return a ReLU network for labels, the widths being those of the hidden layers."""
     widths = [data.X_train.shape[1], *setting.widths, data.n_classes]
-    return mlp(widths, "relu", seed=seed, backend=backend)
+    return mlp(widths, "relu", seed=seed, backend=backend, init=init)
 
 
 def image_classifier(setting, data, seed, backend):
     """Return ProxProp's ConvNet, with the channels of the setting."""
     return convnet(data.image_shape, setting.widths, data.n_classes, seed=seed, backend=backend, input_layout="flat")
-
-
-def sibp_classifier(setting, data, seed, backend):
-    """Return Semi-Implicit BP's network, with parameters from N(0, 0.05²)."""
-    widths = [data.X_train.shape[1], *setting.widths, data.n_classes]
-    return mlp(widths, "relu", seed=seed, backend=backend, init=0.05)
 
 
 def autoencoder(setting, data, seed, backend):
@@ -446,7 +440,7 @@ EXPERIMENTS = {
         {"small": Setting(("digits",), 1437, (50,), 10, 100),
          "medium": Setting(("mnist",), 10_000, (500,), 10, 100),
          "paper": Setting(("mnist",), 60_000, (500,), 20, 100)},
-        sibp_classifier, sibp_variants, against_backprop, {}, tuned=True),
+        partial(classifier, init=0.05), sibp_variants, against_backprop, {}, tuned=True),
     "usps-autoencoder": Experiment(
         "USPS autoencoder (settings ours; those of ProxProp's first version are not published)",
         {"small": Setting(("digits",), 1437, (32, 16, 8), 30, 100),

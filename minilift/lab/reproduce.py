@@ -30,11 +30,11 @@ import numpy as np
 from minilift import datasets
 from minilift.lab.experiments import EXPERIMENTS, Plan, autoencoder, image_classifier
 from minilift.lab.machine import machine
-from minilift.lab.options import check_count, naming, whole, writable_folder
 from minilift.lab.results import BEGIN, END, read_json, section, with_section, write_results
 from minilift.lab.runs import Job, Results, collect, lowest_step, record_of, tune
 from minilift.support.backend import get_module
 from minilift.support.files import read_npz, write_text
+from minilift.support.options import check_count, naming, whole, writable_folder
 from minilift.training.fit import fit
 from minilift.training.history import History
 

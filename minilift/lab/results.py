@@ -7,6 +7,7 @@ import io
 import json
 from dataclasses import asdict
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from minilift.lab.bench import describe, step_cells
 from minilift.lab.figures import curves_figure, steps_figure
 from minilift.lab.machine import machine
 from minilift.lab.runs import Job, final_loss, select
-from minilift.lab.tables import aligned, ends, listed, markdown, number, spread
+from minilift.lab.tables import aligned, ends, listed, markdown, number, spread, table
 from minilift.support.files import write_text
 
 # ---------------------------------------------------------------------------------------------------------------- files
@@ -108,18 +109,16 @@ def table1_cells(experiment, results, data):
 
 
 def curve_cells(results, data):
-    """Return each method at its best step size: medians over the seeds, ranges in brackets."""
-    shown = {"training loss": final_loss, "test loss": lambda record: record["test_loss"],
-             "test accuracy": lambda record: record["test_accuracy"],
-             "seconds": lambda record: record["history"]["seconds"][-1]}
-    if not any(record["test_accuracy"] for record in results.records):
-        del shown["test accuracy"]
-    cells = [["method", "step", *shown]]
-    for label in results.labels:
-        records, edge = results.chosen(data, label), "*" if results.at_edge(data, label) else ""
-        cells.append([label, f"{records[0]['step']:.3g}{edge}",
-                      *(middle(map(value, records)) for value in shown.values())])
-    return cells
+    """Return each method at its chosen step size: medians over the seeds, ranges in brackets."""
+    def over_seeds(value):
+        return lambda label: middle(map(value, results.chosen(data, label)))
+
+    columns = {"method": str, "step": lambda label: number(results.best_step(data, label)) +
+               "*" * results.at_edge(data, label), "training loss": over_seeds(final_loss)}
+    measured = [name for name in ("test loss", "test accuracy")
+                if any(record[name.replace(" ", "_")] is not None for record in results.records)]
+    columns |= {name: over_seeds(itemgetter(name.replace(" ", "_"))) for name in measured}
+    return table(results.labels, {**columns, "seconds": over_seeds(lambda record: record["history"]["seconds"][-1])})
 
 
 def notes_of(experiment, results, data):

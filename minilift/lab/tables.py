@@ -7,10 +7,15 @@ import math
 import numpy as np
 
 
+def table(things, columns):
+    """Return rows of text cells, the head first: `columns` gives for each head what writes the cell of a thing."""
+    return [list(columns), *([write(thing) for write in columns.values()] for thing in things)]
+
+
 def aligned(rows):
     """Return rows of text cells as lines of a table, the first row being the head."""
     widths = [max(map(len, column)) for column in zip(*rows)]
-    lines = ["  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:]))])
+    lines = ["  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:]))]).rstrip()
              for row in rows]
     return [lines[0], "─" * len(lines[0]), *lines[1:]]
 

@@ -113,20 +113,20 @@ def test_the_limit_counts_the_flops_of_backprop(problem):
     rows = [z[l].size // theta.shape[1] for l, theta in enumerate(net.parameters, start=1)]
     assert maps == [(n, theta.shape[0] - 1, theta.shape[1]) for n, theta in zip(rows, net.parameters)]
     each = [math.prod(shape) for shape in maps]  # multiplications of one product with W
-    assert multiplications(contenders.step_products("BackProp", maps)) == 3 * sum(each) - each[0]
-    assert contenders.step_products("PyTorch", maps) == contenders.step_products("BackProp", maps)
+    assert multiplications(contenders.step_products("BackProp", problem, "numpy")) == 3 * sum(each) - each[0]
+    ours, theirs = (contenders.step_products(name, problem, "numpy") for name in ("BackProp", "PyTorch"))
+    assert ours == theirs
 
 
 def test_the_limit_counts_gram_matrix_and_its_products():
     maps = [(4, 6, 5), (4, 5, 3)]  # sample side: 4 rows, fewer than inputs
-    backprop = contenders.step_products("BackProp", maps)
-    exact, cg3 = (contenders.step_products(f"ProxProp {solver}", maps) - backprop for solver in ("exact", "cg3"))
+    exact, cg3 = (Counter(contenders.OURS[f"ProxProp {solver}"].products(maps)) for solver in ("exact", "cg3"))
     assert multiplications(exact) == 4 * 6 * 4 + 4 * 4 * 5  # the last map's step is explicit
     assert multiplications(cg3) == 4 * 6 * 4 + 3 * 4 * 4 * 5
-    tall = contenders.step_products("ProxProp exact", [(40, 6, 5), (40, 5, 3)])
+    tall = Counter(contenders.OURS["ProxProp exact"].products([(40, 6, 5), (40, 5, 3)]))
     assert tall["gram", 40, 6] == 1
     assert tall["apply", 6, 5] == 1
-    rescaled = contenders.step_products("LocoProp-M RMSProp", maps) - backprop
+    rescaled = Counter(contenders.OURS["LocoProp-M RMSProp"].products(maps))
     assert multiplications(rescaled) == 9 * 2 * (4 * 6 * 5 + 4 * 5 * 3)
 
 
@@ -143,7 +143,7 @@ def multiplications(products: Counter):
     (("forward", 4, 6, 5), (4, 5)), (("theta", 4, 6, 5), (6, 5)), (("input", 4, 6, 5), (4, 6)),
     (("gram", 4, 6), (4, 4)), (("gram", 6, 4), (4, 4)), (("sample gram", 6, 4), (6, 6)), (("apply", 4, 5), (4, 5))])
 def test_bare_products_have_the_shapes_of_their_kind(product, shape):
-    contender = contenders.bare_product(product, np)
+    contender = contenders.bare_products([product], "numpy")[product]
     out = contender.step()
     assert out.shape == shape
     assert out.dtype == np.float32
@@ -293,11 +293,10 @@ def test_memory_is_that_of_a_process_of_its_own(tmp_path):
 
 
 def test_import_tells_what_is_loaded(tmp_path):
-    record, text = results(tmp_path, "import")
+    record, _ = results(tmp_path, "import")
     rows = {row["contender"]: row for row in record["rows"]}
     assert rows["minilift"]["seconds"]["median"] >= 0.5 * rows["numpy"]["seconds"]["median"]
     assert not rows["minilift"]["heavy"]
-    assert " ms, minilift." in text
 
 
 @pytest.mark.slow

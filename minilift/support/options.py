@@ -7,7 +7,6 @@ import ast
 import contextlib
 import inspect
 import re
-from pathlib import Path
 
 from minilift.support.arguments import known_name, whole_number
 from minilift.support.files import whole_file
@@ -84,26 +83,21 @@ def check_options(what, factory, options, taken=()):
         known_name(f"{what}: argument", key, [p for p in inspect.signature(factory).parameters if p not in taken])
 
 
-def writable_file(path):
+def writable(path):
     """Make sure that --output can be written, by writing a file beside it and removing it again."""
-    path = Path(path)
-    if path.is_dir():
-        raise ValueError(f"--output: {path} is a folder, a file is needed")
-    if not path.absolute().parent.is_dir():
-        raise FileNotFoundError(f"--output: there is no folder {path.parent}")
-    trial = path.with_name(f"{path.name}.trial")
-    try:
+    with naming("--output", OSError):
+        if path.is_dir():
+            raise ValueError(f"{path} is a folder, a file is needed")
+        if not path.absolute().parent.is_dir():
+            raise ValueError(f"there is no folder {path.parent}")
+        trial = path.with_name(f"{path.name}.trial")
         with whole_file(trial):
             pass
         trial.unlink()
-    except OSError as error:
-        raise ValueError(f"--output: {path} cannot be written ({error.strerror})") from error
 
 
 def writable_folder(folder):
     """Make the folder that --output names, where it is missing, and make sure that files can be written into it."""
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"--output: {folder} cannot be made a folder ({error.strerror})") from error
-    writable_file(Path(folder) / "results")
+    with naming("--output", OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+    writable(folder / "results")
