@@ -369,8 +369,9 @@ def grid_table(task, results):
                       "(above: above its start; div.: diverged).", *aligned(rows), *CHOICE])
 
 
-CHOICE = ("In brackets the choice: the smallest step size whose loss is within 5 % of the lowest. Where the next larger",
-          f"one has more than {FACTOR:g} times its loss, the next smaller one is taken if it has at most {FACTOR:g} times.")
+CHOICE = ("In brackets the choice: the smallest step size whose loss is within 5 % of the lowest. Where the next",
+          f"larger one has more than {FACTOR:g} times its loss, the next smaller one is taken if it has at most "
+          f"{FACTOR:g} times.")
 
 
 def loss_text(loss, start):

@@ -1,7 +1,7 @@
 """The comparison is fair and does what it says: one grid, one start, the same batches, no look at the test set."""
 
 import math
-import resource
+import re
 import subprocess
 import sys
 from argparse import ArgumentParser
@@ -20,6 +20,7 @@ from minilift.lab.runs import FACTOR, TIE, Results, lowest_step, trusted_step
 from minilift.training.history import Divergence, History
 
 STEPS = (0.1, 1.0)
+README = Path(__file__).resolve().parent.parent.parent / "README.md"
 
 
 def arguments(*argv):
@@ -333,14 +334,34 @@ def test_quiet_means_no_bars_and_runs_are_repeatable(tmp_path, capsys):
     assert tables[0] == tables[1]
 
 
+def table_in(text, head):
+    """Return {first word: the rest} of the rows of a table below its head."""
+    lines = text[text.index(f"\n{head} "):].splitlines()[3:]
+    return dict(line.split(maxsplit=1) for line in lines[:len(compare.DEFAULT_METHODS)])
+
+
+def numbers_in(row):
+    return [float(number) for number in re.findall(r"\d[\d.e+-]*", row)]
+
+
 @pytest.mark.slow
-def test_the_default_takes_less_than_a_minute_of_computing(tmp_path):
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-m", "minilift.cli", "compare", "--quiet"], cwd=tmp_path, check=True,
-                   capture_output=True, timeout=590)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 60
-    assert Path(tmp_path / "minilift-compare.png").is_file()
+def test_the_readme_shows_what_a_user_sees(tmp_path):
+    """The same step sizes on every processor, and losses within the ranges that the README prints."""
+    command = [sys.executable, "-m", "minilift.cli", "compare", "--quiet"]
+    done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True, timeout=590)
+    (shown,) = re.findall(r"^```text\n(digits .*?)^```$", README.read_text(encoding="utf-8"), re.M | re.S)
+    assert done.stdout.startswith(shown.split("\n\n")[0])
+    assert shown.splitlines()[-2:] == list(compare.CHOICE)
+    ours, theirs = (table_in(text, "method") for text in (done.stdout, shown))
+    assert list(ours) == list(theirs) == list(compare.DEFAULT_METHODS)
+    for name in ours:
+        step, median, *_ = numbers_in(ours[name])
+        their_step, _, lowest, highest, *_ = numbers_in(theirs[name])
+        assert step == their_step
+        assert 0.95 * lowest <= median <= 1.05 * highest, "one of the second digit"
+    for grid in (table_in(done.stdout, "step size"), table_in(shown, "step size")):
+        assert all(row.count("[") == 1 for row in grid.values())
+    assert (tmp_path / "minilift-compare.png").is_file()
 
 
 def test_the_setting_is_said_in_a_line():
