@@ -223,7 +223,9 @@ def make_task(arguments):
     with naming("--optimizer", ArithmeticError):  # what is wrong is wrong now, not after a minute
         task.optimizer(1.0)
     with naming("--layers", MemoryError):
-        task.network(arguments.seed)
+        net = task.network(arguments.seed)
+    with naming("--autoencoder" if arguments.autoencoder else "--data"):
+        net.checked_batch(data.X_train, data.y_train)
     return task
 
 

@@ -11,9 +11,9 @@ a cluster takes two lines, provided its machines see the results folder:
 .. code-block:: python
 
     with joblib.parallel_config("dask"):  # after client = dask.distributed.Client(…); likewise "ray"
-        minilift.lab.reproduce.reproduce(Plan("proxprop-table1", "paper"), folder="/shared/table1", jobs=100)
+        minilift.lab.reproduce.reproduce(Plan("proxprop-table1", "paper"), "/shared/table1", jobs=100)
 
-What is run stands in `minilift.lab.experiments`, what is written in `minilift.lab.results`.
+What is run stands in `minilift.lab.experiments` (`Plan` too), what is written in `minilift.lab.results`.
 """
 
 from __future__ import annotations

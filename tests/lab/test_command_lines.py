@@ -69,6 +69,10 @@ def test_values_that_compare_does_not_take(refused, option, value):
     assert f"--{option}" in refused("compare", f"--{option}={value}")
 
 
+def test_an_autoencoder_of_what_is_not_between_0_and_1(refused):
+    assert "--autoencoder: y: SigmoidCrossEntropy" in refused("compare", "--autoencoder", "--data", "moons")
+
+
 def arrays_with(**changes):
     """Return a small data set of a user's, with some arrays changed, left out (None) or replaced."""
     rng = np.random.default_rng(0)
