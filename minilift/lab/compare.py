@@ -28,7 +28,7 @@ from minilift import datasets, plots
 from minilift.checks import load_target
 from minilift.lab.contenders import METHODS, Contender
 from minilift.lab.runs import FACTOR, Results, collect, final_loss, record_of, trusted_step, tune
-from minilift.lab.tables import aligned, ends, number, spread
+from minilift.lab.tables import aligned, ends, number, ranges
 from minilift.layers.activations import ACTIVATIONS
 from minilift.layers.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from minilift.methods import as_method
@@ -49,6 +49,7 @@ from minilift.support.options import (
 from minilift.training.fit import fit
 
 STEPS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
+DIGITS = 2  # those that do not change from machine to machine
 SEARCH_SHARE = 4  # a run of the search has this part of the epochs, at least one
 DEFAULT_METHODS = ("backprop", "proxprop", "cg3", "locoprop-s", "locoprop-m", "semi-implicit")
 OPTIMIZERS = {"sgd": SGD, "momentum": HeavyBall, "nesterov": Nesterov, "adam": Adam, "rmsprop": RMSProp}
@@ -328,10 +329,10 @@ def summary(task, contenders, results, level):
         records = results.chosen(task.data.name, contender.label)
         histories = [record["history"] for record in records]
         rows.append((contender.label, step_text(task, contender, results),
-                     ranges(map(final_loss, records), "diverged"),
-                     ranges(record[f"test_{metric}"] for record in records),
-                     two_digits(ends(history["seconds"][-1] for history in histories)[0]),
-                     two_digits(ends(seconds_to(history, level) for history in histories)[0], "never")))
+                     ranges(map(final_loss, records), DIGITS, "diverged"),
+                     ranges((record[f"test_{metric}"] for record in records), DIGITS),
+                     number(ends(history["seconds"][-1] for history in histories)[0], DIGITS),
+                     number(ends(seconds_to(history, level) for history in histories)[0], DIGITS, "never")))
     notes = [f"Medians over {len(results.seeds)} seeds, the lowest and highest in brackets."] * (len(results.seeds) > 1)
     if any("*" in row[1] for row in rows):
         notes.append("* The grid's first or last step size: a wider grid (--steps) may hold a better one.")
@@ -342,18 +343,6 @@ def step_text(task, contender, results):
     """Return the chosen step size with its name, and an asterisk if it is at the edge of the grid."""
     step, edge = (ask(task.data.name, contender.label) for ask in (results.best_step, results.at_edge))
     return f"{contender.searched or 'lr'} = {step:g}{'*' * edge}"
-
-
-def two_digits(value, otherwise="-"):
-    """Return a number with the digits that do not change from machine to machine."""
-    return number(value, 2, otherwise)
-
-
-def ranges(values, otherwise="-"):
-    """Return the median of some values and, if they differ, their range."""
-    three = ends(values)
-    write = partial(two_digits, otherwise=otherwise)
-    return spread(three, write) if len(set(three)) > 1 else write(three[0])
 
 
 def grid_table(task, results):
@@ -378,7 +367,7 @@ CHOICE = ("In brackets the choice: the smallest step size whose loss is within 5
 
 def loss_text(loss, start):
     """Return a loss of the search as text; how far one is above the start is chance."""
-    return "above" if 1.05 * start < loss < math.inf else two_digits(loss, "div.")
+    return "above" if 1.05 * start < loss < math.inf else number(loss, DIGITS, "div.")
 
 
 def figure(task, contenders, results, level):

@@ -17,7 +17,7 @@ from minilift.lab.bench import describe, step_cells
 from minilift.lab.figures import curves_figure, steps_figure
 from minilift.lab.machine import machine
 from minilift.lab.runs import Job, final_loss, select
-from minilift.lab.tables import aligned, ends, listed, markdown, number, spread, table
+from minilift.lab.tables import aligned, ends, listed, markdown, number, ranges, table
 from minilift.support.files import write_text
 
 # ---------------------------------------------------------------------------------------------------------------- files
@@ -111,7 +111,7 @@ def table1_cells(experiment, results, data):
 def curve_cells(results, data):
     """Return each method at its chosen step size: medians over the seeds, ranges in brackets."""
     def over_seeds(value):
-        return lambda label: middle(map(value, results.chosen(data, label)))
+        return lambda label: ranges(map(value, results.chosen(data, label)))
 
     columns = {"method": str, "step": lambda label: number(results.best_step(data, label)) +
                "*" * results.at_edge(data, label), "training loss": over_seeds(final_loss)}
@@ -130,15 +130,6 @@ def notes_of(experiment, results, data):
                                                    for label in results.labels)]
         lines += ["* the first or last of those: a wider grid may hold a better one"]
     return lines + [experiment.note] * bool(experiment.note)
-
-
-def middle(values):
-    """Return the median as text, and the range of several; a dash where a run diverged."""
-    values = list(values)
-    three = ends(values)
-    if number(three[2]) == "-":
-        return "-"
-    return spread(three) if len(values) > 1 else number(three[0])
 
 
 # --------------------------------------------------------------------------------------------- the README

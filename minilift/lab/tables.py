@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 
@@ -45,3 +46,9 @@ def ends(values):
 def spread(three, write=number, form="{} [{}, {}]"):
     """Return the text of a median, a lowest and a highest value, each written by `write`."""
     return form.format(*map(write, three))
+
+
+def ranges(values, digits=3, otherwise="-"):
+    """Return the median of some values as text and, if they differ, their range."""
+    three, write = ends(values), partial(number, digits=digits, otherwise=otherwise)
+    return spread(three, write) if len(set(three)) > 1 else write(three[0])
