@@ -58,22 +58,22 @@ class Result(NamedTuple):
     figure: Callable
 
 
-def take_turns(contenders, rounds, title=""):
-    """Return {name: seconds a step in each round}: contenders take turns, a pause between libraries.
+def take_turns(field, rounds, title=""):
+    """Return {name: seconds a step in each round}: those in the field take turns, a pause between libraries.
 
     A turn is as many steps as fill `TURN` seconds, its time is divided by them. One turn before the rest
     counts for nothing.
     """
     repeats = {}
-    for name, entrant in contenders.items():
+    for name, entrant in field.items():
         entrant.step(), entrant.wait()
         repeats[name] = max(1, round(TURN / seconds(entrant, 1)))
         seconds(entrant, repeats[name] - 1)
-    times = {name: [] for name in contenders}
+    times = {name: [] for name in field}
     for number in range(rounds):
         progress(f"{title}: round {number + 1} of {rounds}")
         library = None
-        for name, entrant in contenders.items():
+        for name, entrant in field.items():
             if entrant.library != library:
                 time.sleep(SETTLE)
                 library = entrant.library
@@ -81,13 +81,13 @@ def take_turns(contenders, rounds, title=""):
     return times
 
 
-def seconds(contender, repeats):
+def seconds(entrant, repeats):
     """Return the mean time of a step over some in a row."""
-    contender.wait()
+    entrant.wait()
     start = time.perf_counter()
     for _ in range(repeats):
-        contender.step()
-    contender.wait()
+        entrant.step()
+    entrant.wait()
     return (time.perf_counter() - start) / max(repeats, 1)
 
 
@@ -375,10 +375,10 @@ def bench_scale(options):
     return Result(rows, scale_table(rows), lambda rows: scale_figure(scale_lines(rows), MEASURED, exponent))
 
 
-def traced_bytes(contender):
+def traced_bytes(entrant):
     """Return the most bytes of host arrays that a step has at once, beyond what there was before."""
     tracemalloc.start()
-    contender.step()
+    entrant.step()
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     return peak
