@@ -1,8 +1,9 @@
 r"""`minilift compare`: one small network trained with every method, side by side.
 
 All methods start from the same parameters and see the same batches. Each is tried with every step size of one grid,
-the same for all, in short runs of a quarter of the epochs with every seed. One step size is chosen by the *training*
-loss (`minilift.lab.runs.trusted_step`) and run in full with the same seeds. The test set is used once, at the end.
+the same for all, in short runs with every seed: of a quarter of the epochs, or until the loss after an epoch is above
+its start. One step size is chosen by the *training* loss (`minilift.lab.runs.trusted_step`) and run in full with the
+same seeds. The test set is used once, at the end.
 
 What the step size is: methods that give a direction (BackProp, ProxProp, a method of the user's) hand it to the
 optimizer, whose learning rate is searched. LocoProp and Semi-Implicit BP propose new parameters themselves; theirs is
@@ -50,6 +51,7 @@ from minilift.training.fit import fit
 
 STEPS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
 DIGITS = 2  # those that do not change from machine to machine
+ABOVE = 1.05  # a loss so many times that before training is above it; dead networks stay about there
 SEARCH_SHARE = 4  # a run of the search has this part of the epochs, at least one
 DEFAULT_METHODS = ("backprop", "proxprop", "cg3", "locoprop-s", "locoprop-m", "semi-implicit")
 OPTIMIZERS = {"sgd": SGD, "momentum": HeavyBall, "nesterov": Nesterov, "adam": Adam, "rmsprop": RMSProp}
@@ -186,12 +188,19 @@ class Task:
         """Length of a run of the search."""
         return max(1, self.epochs // SEARCH_SHARE)
 
-    def run(self, contender, job, epochs, bar):
-        """Do a run of a contender; return its history, and the network after it."""
+    def run(self, contender, job, bar, search):
+        """Do a run of a contender; return its history, and the network after it.
+
+        A run of the search is short, and ends at once where the loss is above its start.
+        """
+        def after_epoch(row, net, history):
+            bar.update(row["epoch"] > 0)
+            return search and row["train_loss"] > ABOVE * history["train_loss"][0]
+
         net = self.network(job.seed)
         method, optimizer = contender.make(job.step, self.optimizer)
-        history = fit(net, self.data, method=method, optimizer=optimizer, epochs=epochs, batch_size=self.batch,
-                      seed=job.seed, callbacks=[lambda row, *_: bar.update(row["epoch"] > 0) and None], progress=False)
+        history = fit(net, self.data, method=method, optimizer=optimizer, batch_size=self.batch, seed=job.seed,
+                      epochs=self.search_epochs if search else self.epochs, callbacks=[after_epoch], progress=False)
         return history, net
 
     def describe(self):
@@ -303,12 +312,12 @@ def compare(task, contenders, steps, seeds, progress=True):
     grid = [(task.data.name, label, step) for label in by_label for step in steps]
     total = len(seeds) * (len(grid) * task.search_epochs + len(by_label) * task.epochs)
     with tqdm(total=total, unit="epoch", disable=not progress) as bar:
-        def do(epochs, data, jobs):
-            runs = (record_of(job, *task.run(by_label[job.label], job, epochs, bar), data) for job in jobs)
-            return collect(runs, bar, dict.fromkeys(by_label, epochs))
+        def do(search, jobs):
+            runs = (record_of(job, *task.run(by_label[job.label], job, bar, search), None if search else task.data)
+                    for job in jobs)
+            return collect(runs, bar, dict.fromkeys(by_label, task.search_epochs if search else task.epochs))
 
-        search, records = tune(grid, (partial(do, task.search_epochs, None), seeds),
-                               (partial(do, task.epochs, task.data), seeds), trusted_step)
+        search, records = tune(grid, (partial(do, True), seeds), (partial(do, False), seeds), trusted_step)
     return Results(records, search, trusted_step)
 
 
@@ -357,7 +366,7 @@ def grid_table(task, results):
     seeds = len({record["seed"] for record in results.search})
     over = f", the highest of {seeds} seeds" * (seeds > 1)
     return "\n".join([f"Training loss after {task.search_epochs} epochs for each step size{over} "
-                      "(above: above its start; div.: diverged).", *aligned(rows), *CHOICE])
+                      "(above: ended above its start; div.: diverged).", *aligned(rows), *CHOICE])
 
 
 CHOICE = ("In brackets the choice: the smallest step size whose loss is within 5 % of the lowest. Where the next",
@@ -367,7 +376,7 @@ CHOICE = ("In brackets the choice: the smallest step size whose loss is within 5
 
 def loss_text(loss, start):
     """Return a loss of the search as text; how far one is above the start is chance."""
-    return "above" if 1.05 * start < loss < math.inf else number(loss, DIGITS, "div.")
+    return "above" if ABOVE * start < loss < math.inf else number(loss, DIGITS, "div.")
 
 
 def figure(task, contenders, results, level):

@@ -72,6 +72,19 @@ def test_the_result_is_that_of_plain_fits(tmp_path):
         assert record["test_accuracy"] == expected_accuracy
 
 
+def test_a_run_of_the_search_ends_where_the_loss_is_above_its_start():
+    """And a full run does not."""
+    given = replace(task(), epochs=12)
+    results = run(given, "backprop", steps=(0.1, 5.0))
+    calm, wild = (record["history"] for step in (0.1, 5.0) for record in results.search if record["step"] == step)
+    assert len(calm) == 1 + 3
+    assert len(wild) < 1 + 3
+    start, *losses = wild["train_loss"]
+    assert [loss > 1.05 * start for loss in losses] == [False] * (len(losses) - 1) + [True]
+    (whole,) = histories(run(given, "backprop", steps=(5.0,)), "backprop")
+    assert len(whole) == 1 + 12
+
+
 def test_the_test_set_has_no_influence_on_training():
     given = task()
     X_test, y_test = np.full_like(given.data.X_test, 7), np.zeros_like(given.data.y_test)
