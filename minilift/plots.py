@@ -33,7 +33,7 @@ from minilift.training.curves import (
     draw,
     history,
     legend,
-    method_of,
+    look_of,
     new_figure,
     plain_numbers,
     save,
@@ -64,7 +64,7 @@ def residuals(found):
     if not maps:
         raise ValueError("residuals: no map takes an implicit step, there is nothing to draw")
     figure = new_figure(1 + max(2.2, 0.6 * len(labels)) * len(maps), 3.4)
-    chosen = styles(labels)
+    chosen = styles({label: "proxprop" if label == "exact" else label for label in labels})
     for axes, l in zip(figure.subplots(1, len(maps), sharey=True, squeeze=False)[0], maps):
         for column, label in enumerate(labels):
             units = np.asarray(found[label][l] if found[label][l] is not None else [])

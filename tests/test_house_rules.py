@@ -26,12 +26,13 @@ ROOT = PACKAGE.parent
 ROOMS = ["support", "download", "datasets", "layers", "local", "graph", "energy", "network", "models", "optim",
          "methods", "training", "plots", "checks", "lab", "course", "cli"]
 # Within a folder likewise: a file may import those before it.
-FILES = {"support": ["arguments", "settings", "backend", "files", "signals", "terminal"],
+FILES = {"support": ["arguments", "settings", "backend", "files", "signals", "terminal", "options"],
          "layers": ["base", "gram", "maps", "convolution", "activations", "pooling", "normalization", "losses"],
          "local": ["problems", "solvers"],
          "methods": ["sweep", "backprop", "proxprop", "locoprop", "semi_implicit"],
          "training": ["curves", "history", "fit"],
-         "lab": ["contenders", "bench", "experiments", "results", "reproduce", "compare"],
+         "lab": ["tables", "machine", "contenders", "runs", "experiments", "figures", "bench", "results",
+                 "reproduce", "compare"],
          "course": ["notebooks", "teach", "exercises"]}
 CORE = ["layers", "local", "graph", "energy", "network", "optim", "methods"]
 CORE_LINES = 2100  # of code, convolutions and optimizers included; docstrings are as long again

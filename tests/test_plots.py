@@ -12,7 +12,7 @@ from matplotlib.text import Annotation
 
 import minilift as ml
 from minilift import plots
-from minilift.lab import compare
+from minilift.lab.contenders import METHODS
 from minilift.training.history import Divergence, History
 
 
@@ -50,7 +50,7 @@ def rendered(figure):
 
 
 def test_every_method_has_one_look_and_no_two_share_it():
-    assert set(compare.METHODS) <= set(plots.METHOD_STYLE)
+    assert set(METHODS) <= set(plots.METHOD_STYLE)
     looks = [*plots.METHOD_STYLE.values(), *plots.OTHER_STYLES]
     for one, other in itertools.combinations(looks, 2):
         assert (one["color"], one["linestyle"]) != (other["color"], other["linestyle"])
@@ -63,12 +63,28 @@ def test_labels_name_methods_by_what_stands_before_the_colon():
     assert chosen["backprop"] == plots.METHOD_STYLE["backprop"]
     assert chosen["proxprop:tau_theta=0.05"] == plots.METHOD_STYLE["proxprop"]
     assert chosen["cg3"] == plots.METHOD_STYLE["cg3"]
-    printed = {repr(ml.BackProp()): "backprop", repr(ml.ProxProp()): "proxprop", repr(ml.ProxProp(solver="cg5")): "cg5",
-               repr(ml.LocoProp("S")): "locoprop-s", repr(ml.LocoProp("M")): "locoprop-m",
-               repr(ml.SemiImplicit()): "semi-implicit"}
-    assert plots.styles(printed) == {label: plots.METHOD_STYLE[name] for label, name in printed.items()}
-    assert plots.styles(["exact"])["exact"] == plots.METHOD_STYLE["proxprop"]
     assert [chosen["mine"], chosen["proxprop:tau_theta=1"]] == list(plots.OTHER_STYLES[:2])
+
+
+@pytest.mark.parametrize(("method", "look"), [
+    (ml.BackProp(), "backprop"), (ml.ProxProp(), "proxprop"), (ml.ProxProp(solver="cg5"), "cg5"),
+    (ml.LocoProp("S"), "locoprop-s"), (ml.LocoProp("M"), "locoprop-m"), (ml.SemiImplicit(), "semi-implicit"),
+    (lambda block: block.g_theta, "")])
+def test_a_history_knows_the_look_of_its_method(method, look):
+    """Whatever the label says; it survives the way through JSON."""
+    data = ml.datasets.digits()
+    made = ml.fit(ml.mlp([64, 10]), (data.X_train[:20], data.y_train[:20]), method=method, optimizer=ml.SGD(0.01),
+                  epochs=0, progress=False)
+    assert made.look == History.from_dict(made.as_dict()).look == look
+    expected = plots.METHOD_STYLE.get(look, plots.OTHER_STYLES[0])
+    for figure in (plots.history({"mine": made}), plots.comparison({"mine": made})):
+        assert figure.axes[0].lines[0].get_color() == expected["color"]
+
+
+def test_looks_may_be_given():
+    figure = plots.comparison({"a": history([2.0, 1.0]), "b": history([2.0, 1.0])}, looks={"a": "cg3", "b": "nothing"})
+    assert [line.get_color() for line in figure.axes[0].lines] == [
+        plots.METHOD_STYLE["cg3"]["color"], plots.OTHER_STYLES[0]["color"]]
 
 
 # ---- training curves

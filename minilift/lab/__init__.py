@@ -1,4 +1,5 @@
 """The laboratory: comparisons, benchmarks and the papers' experiments.
 
-Read `compare`, then `contenders` and `bench`, then `experiments`, `results` and `reproduce`.
+Read `contenders` (what can be run), `runs` (how step sizes are chosen) and `compare`; then `bench`; then `experiments`
+(what the papers did), `reproduce` and `results`.
 """

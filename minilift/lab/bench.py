@@ -13,43 +13,38 @@ import importlib.util
 import json
 import math
 import os
-import platform
 import shlex
 import subprocess
 import sys
 import time
 import tracemalloc
-from collections import Counter
 from collections.abc import Callable
-from datetime import datetime, timezone
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from minilift.lab.contenders import (
-    METHODS,
-    OTHERS,
-    PROBLEMS,
-    TARGETS,
-    Contender,
-    Problem,
-    contender,
-    map_shapes,
-    outer,
-    product_contender,
-    step_products,
-)
+from minilift import plots
+from minilift.lab import contenders
+from minilift.lab.contenders import OTHERS, OURS, PROBLEMS, Problem, Timed, timed_step
+from minilift.lab.figures import LIBRARIES, bars, scale_figure, solve_figure
+from minilift.lab.machine import machine
+from minilift.lab.runs import select
+from minilift.lab.tables import aligned, ends, spread, table
 from minilift.layers.maps import Linear
 from minilift.local.solvers import conjugate_gradients, damped_solve
 from minilift.methods import BackProp
-from minilift.support.arguments import known_name, whole_number
+from minilift.support.arguments import known_name
 from minilift.support.backend import BACKENDS, get_module, synchronize
 from minilift.support.files import read_npz, write_text
+from minilift.support.options import check_count, naming, whole, writable_folder
 from minilift.support.terminal import exit_code_of
 
 SETTLE = 0.1  # seconds between libraries: OpenBLAS threads spin for some 30 ms after their last product
 TURN = 0.05  # seconds that a turn takes at least, in whole steps
+SUMMARY = ("median", "min", "max")
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
@@ -57,29 +52,29 @@ THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"
 
 
 class Result(NamedTuple):
-    """What a measurement gives: rows for JSON, a table, and a function that draws them, (rows, path)."""
+    """What a measurement gives: rows for JSON, a table, and a function that returns their figure."""
 
     rows: list
     text: str
-    draw: Callable
+    figure: Callable
 
 
-def take_turns(contenders, rounds, title=""):
-    """Return {name: seconds a step in each round}: contenders take turns, a pause between libraries.
+def take_turns(field, rounds, title=""):
+    """Return {name: seconds a step in each round}: those in the field take turns, a pause between libraries.
 
     A turn is as many steps as fill `TURN` seconds, its time is divided by them. One turn before the rest
     counts for nothing.
     """
     repeats = {}
-    for name, entrant in contenders.items():
+    for name, entrant in field.items():
         entrant.step(), entrant.wait()
         repeats[name] = max(1, round(TURN / seconds(entrant, 1)))
         seconds(entrant, repeats[name] - 1)
-    times = {name: [] for name in contenders}
+    times = {name: [] for name in field}
     for number in range(rounds):
         progress(f"{title}: round {number + 1} of {rounds}")
         library = None
-        for name, entrant in contenders.items():
+        for name, entrant in field.items():
             if entrant.library != library:
                 time.sleep(SETTLE)
                 library = entrant.library
@@ -87,49 +82,83 @@ def take_turns(contenders, rounds, title=""):
     return times
 
 
-def seconds(contender, repeats):
+def seconds(entrant, repeats):
     """Return the mean time of a step over some in a row."""
-    contender.wait()
+    entrant.wait()
     start = time.perf_counter()
     for _ in range(repeats):
-        contender.step()
-    contender.wait()
+        entrant.step()
+    entrant.wait()
     return (time.perf_counter() - start) / max(repeats, 1)
 
 
 def summary(values):
     """Return median, smallest and largest of some numbers."""
-    return {"median": float(np.median(values)), "min": float(min(values)), "max": float(max(values))}
+    return dict(zip(SUMMARY, ends(values)))
 
 
 # ------------------------------------------------------------------------------------------ bench step
+
+
+# What was aimed at: largest ratio to another contender, smallest share of the limit, or most
+# milliseconds. Shown beside the results, without influence on them.
+TARGETS = {
+    ("wide", "BackProp"): {"PyTorch": 0.85, "PyTorch fused": 1.0, "share": 0.85},
+    ("wide", "ProxProp exact"): {"BackProp": 1.2, "PyTorch": 1.0, "share": 0.75},
+    ("wide", "ProxProp cg3"): {"BackProp": 1.7, "share": 0.75},
+    ("wide", "ProxProp cg5"): {"BackProp": 2.1, "share": 0.75},
+    ("wide", "ProxProp cg10"): {"BackProp": 3.2, "share": 0.75},
+    ("wide", "LocoProp-S"): {"BackProp": 2.6},
+    ("wide", "LocoProp-M"): {"BackProp": 2.6},
+    ("autoencoder", "LocoProp-M RMSProp"): {"PyTorch": 8.0},
+    ("sibp", "Semi-Implicit BP"): {"BackProp": 12.0, "ms": 25.0},
+    ("small", "BackProp"): {"PyTorch": 0.6},
+    ("convnet", "BackProp"): {"PyTorch": 2.5},
+    ("convnet", "ProxProp exact"): {"BackProp": 1.8, "PyTorch": 5.0},
+}
 
 
 def bench_step(options):
     """Measure a whole training step of each contender on each network."""
     rows, images = [], load_images(options["data"])
     for network in options["network"]:
-        problem, maps = PROBLEMS[network], map_shapes(PROBLEMS[network], options["backend"])
-        field = {name: contender(problem, name, options["backend"], images.get(network))
-                 for name in options["contender"]}
-        field = {name: one for name, one in field.items() if one is not None}
-        counts = {name: step_products(name, maps) for name in field}
-        products = {product: product_contender(product, get_module(options["backend"]))
-                    for count in counts.values() for product in count}
-        times = take_turns({**products, **field}, options["rounds"], network)
-        limits = {name: sum(number * np.array(times[product]) for product, number in counts[name].items())
-                  for name in field}
+        problem = PROBLEMS[network]
+        field = entrants(problem, options, options["contender"], images.get(network))
+        counts = {name: contenders.step_products(name, problem, options["backend"]) for name in field}
+        times, limits = with_products(field, counts, options, network)
         rows += [step_row(network, name, times, limits) for name in field]
     return Result(rows, step_table(rows), step_figure)
+
+
+def entrants(problem, options, names, images=None):
+    """Return {name: `Timed`} of those contenders that can run here."""
+    field = {name: timed_step(problem, name, options["backend"], images) for name in names}
+    return {name: one for name, one in field.items() if one is not None}
+
+
+def with_products(field, counts, options, title):
+    """Return the times of all that take part, and for each of the field the time of its bare products in each round.
+
+    `counts` says for some of the field how often it needs each product.
+    """
+    products = contenders.bare_products([product for count in counts.values() for product in count], options["backend"])
+    times = take_turns({**products, **field}, options["rounds"], title)
+    bare = {name: sum((number * np.array(times[product]) for product, number in counts.get(name, {}).items()),
+                      np.zeros(options["rounds"])) for name in field}
+    return times, bare
 
 
 def load_images(path):
     """Return the images of a file's X_train for the networks that take CIFAR-10's, or nothing."""
     if path is None:
         return {}
-    X = read_npz(path).get("X_train")
-    if X is None or X[0].size != 3072 or len(X) < PROBLEMS["wide"].batch:
-        raise ValueError(f"--data: {path} must hold X_train, at least {PROBLEMS['wide'].batch} images of 32×32×3")
+    with naming("--data"):
+        X = read_npz(path).get("X_train")
+        least = PROBLEMS["wide"].batch
+        if X is None or X.ndim < 2 or X.dtype.kind not in "uif" or math.prod(X.shape[1:]) != 3072 or len(X) < least:
+            raise ValueError(f"--data: {path} must hold X_train, at least {least} images of 32×32×3")
+        if not (np.isfinite(X[:least]).all() and X[:least].max() > 0 <= X[:least].min()):
+            raise ValueError(f"--data: the images of {path} must be finite, not negative and not all black")
     return dict.fromkeys(("wide", "convnet"), X)
 
 
@@ -160,7 +189,7 @@ def step_table(rows):
     lines = []
     for network in dict.fromkeys(row["network"] for row in rows):
         block = select(rows, network=network)
-        lines += ["", describe(network), *columns(step_cells(block))]
+        lines += ["", describe(network), *aligned(step_cells(block))]
         lines += [f"  target: {row['contender']} {one['what']} "
                   f"{'≥' if 'at least' in one else '≤'} {one.get('at least', one.get('at most'))}: "
                   f"{one['reached']:.2f}, {'met' if one['met'] else 'NOT met'}"
@@ -177,55 +206,26 @@ def describe(network):
 
 def step_cells(block):
     """Return the rows of one network as a table of text, the head first."""
-    present = {other for row in block for other in row["ratios"]}
-    others = [other for other in ("BackProp", "PyTorch", "PyTorch fused") if other in present]
-    cells = [["", "ms a step", *(f"÷ {other}" for other in others), "limit, ms", "share of it"]]
-    for row in block:
-        cells.append([row["contender"], spread(row["seconds"], 1e3),
-                      *(spread(row["ratios"].get(other), 1, 2) for other in others),
-                      spread(row["limit"], 1e3), spread(row["share"], 1, 2)])
-    return cells
+    ratios = {f"÷ {other}": lambda row, other=other: timing(row["ratios"].get(other), 1, 2)
+              for other in ("BackProp", "PyTorch", "PyTorch fused") if any(other in row["ratios"] for row in block)}
+    return table(block, {"": itemgetter("contender"), "ms a step": lambda row: timing(row["seconds"], 1e3), **ratios,
+                         "limit, ms": lambda row: timing(row["limit"], 1e3),
+                         "share of it": lambda row: timing(row["share"], 1, 2)})
 
 
-def spread(values, factor, digits=None):
-    """Return 'median (smallest–largest)', or a dash."""
+def timing(values, factor=1.0, digits=None):
+    """Return a summary of times or ratios as text: 'median (smallest–largest)', or a dash for None."""
     if values is None:
         return "–"
-    middle, low, high = (values[key] * factor for key in ("median", "min", "max"))
-    digits = (2 if middle < 10 else 1 if middle < 100 else 0) if digits is None else digits
-    return f"{middle:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
+    three = [values[key] * factor for key in SUMMARY]
+    digits = (2 if three[0] < 10 else 1 if three[0] < 100 else 0) if digits is None else digits
+    return spread(three, f"{{:.{digits}f}}".format, "{} ({}–{})")
 
 
-def columns(cells):
-    """Return rows of text cells as aligned lines, the first row being the head."""
-    widths = [max(len(row[k]) for row in cells) for k in range(len(cells[0]))]
-    lines = ["  ".join([row[0].ljust(widths[0]), *(text.rjust(w) for text, w in zip(row[1:], widths[1:]))])
-             for row in cells]
-    return [lines[0], "─" * len(lines[0]), *lines[1:]]
-
-
-def step_figure(rows, path):
-    """Draw the time of each contender's step, and within it the bare matrix products."""
-    from matplotlib.figure import Figure
-
-    networks = list(dict.fromkeys(row["network"] for row in rows))
-    heights = [sum(row["network"] == network for row in rows) for network in networks]
-    figure = Figure(figsize=(8, 1.0 * len(networks) + 0.32 * len(rows)), layout="constrained")
-    axes = figure.subplots(len(networks), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for axis, network in zip(axes, networks):
-        block = [row for row in rows if row["network"] == network][::-1]
-        names = [row["contender"] for row in block]
-        middle = np.array([row["seconds"]["median"] for row in block]) * 1e3
-        low, high = (np.array([row["seconds"][key] for row in block]) * 1e3 for key in ("min", "max"))
-        colors = ["#4477aa" if name in METHODS else "#bbbbbb" for name in names]
-        axis.barh(names, middle, color=colors, xerr=[middle - low, high - middle], error_kw={"lw": 1})
-        limits = [row["limit"]["median"] * 1e3 for row in block]
-        axis.barh(names, limits, height=0.3, color="black", label="its bare matrix products")
-        axis.set_title(f"{PROBLEMS[network].title}, batch {PROBLEMS[network].batch}", fontsize=10)
-        axis.set_xlabel("milliseconds a step (median; line: range)")
-        axis.spines[["top", "right"]].set_visible(False)
-    axes[0].legend(frameon=False, loc="lower right")
-    figure.savefig(path, dpi=150)
+def step_figure(rows):
+    """Return the figure of `bench step` and `bench profile`: times, and within them the bare matrix products."""
+    return bars(rows, lambda row: [row["seconds"][key] * 1e3 for key in SUMMARY], "milliseconds (median; line: range)",
+                inner=lambda row: row["limit"]["median"] * 1e3)
 
 
 # --------------------------------------------------------------------------------------- bench profile
@@ -235,24 +235,20 @@ def bench_profile(options):
     """Measure the parts of a BackProp step, each by itself, and the bare matrix products in them."""
     rows, images = [], load_images(options["data"])
     for network in options["network"]:
-        problem, maps = PROBLEMS[network], map_shapes(PROBLEMS[network], options["backend"])
-        field = step_parts(problem, options["backend"], images.get(network))
-        counts = {part: Counter({product: number for product, number in step_products("BackProp", maps).items()
-                                 if (product[0] == "forward") == (part == "forward pass")})
+        field = step_parts(PROBLEMS[network], options["backend"], images.get(network))
+        products = contenders.step_products("BackProp", PROBLEMS[network], options["backend"])
+        counts = {part: {product: number for product, number in products.items()
+                         if (product[0] == "forward") == (part == "forward pass")}
                   for part in ("forward pass", "backward sweep")}
-        products = {product: product_contender(product, get_module(options["backend"]))
-                    for count in counts.values() for product in count}
-        times = take_turns({**products, **field}, options["rounds"], network)
-        for part in field:
-            bare = sum(number * np.array(times[product]) for product, number in counts.get(part, {}).items())
-            rows.append({"network": network, "contender": part, "seconds": summary(times[part]),
-                         "limit": summary(np.broadcast_to(bare, options["rounds"]))})
-    return Result(rows, profile_table(rows), profile_figure)
+        times, bare = with_products(field, counts, options, network)
+        rows += [{"network": network, "contender": part, "seconds": summary(times[part]),
+                  "limit": summary(bare[part])} for part in field]
+    return Result(rows, profile_table(rows), step_figure)
 
 
 def step_parts(problem, backend, images):
     """Return what a BackProp step consists of, each part on its own."""
-    net, method, optimizer = problem.network(backend), BackProp(), outer(problem)
+    net, method, optimizer = problem.network(backend), BackProp(), contenders.outer(problem)
     X, y = net.checked_batch(*problem.samples(images))
     state = net.propagate(X, training=True)
     directions = method.directions(net, state, y)
@@ -261,7 +257,7 @@ def step_parts(problem, backend, images):
              "loss": lambda: net.loss_function.value(state.z[net.depth], y),
              "backward sweep": lambda: method.directions(net, state, y),
              "optimizer": lambda: optimizer.step(net.parameters, directions)}
-    return {part: Contender("minilift", step, lambda: synchronize(net.xp)) for part, step in parts.items()}
+    return {part: Timed("minilift", step, lambda: synchronize(net.xp)) for part, step in parts.items()}
 
 
 def profile_table(rows):
@@ -269,19 +265,14 @@ def profile_table(rows):
     lines = []
     for network in dict.fromkeys(row["network"] for row in rows):
         block = select(rows, network=network)
-        cells = [["", "ms", "bare products, ms", "the rest, ms"]]
-        cells += [[row["contender"], spread(row["seconds"], 1e3, 3), f"{row['limit']['median'] * 1e3:.3f}",
-                   f"{(row['seconds']['median'] - row['limit']['median']) * 1e3:.3f}"] for row in block]
         whole, bare = (sum(row[key]["median"] for row in block) * 1e3 for key in ("seconds", "limit"))
-        cells.append(["sum", f"{whole:.3f}", f"{bare:.3f}", f"{whole - bare:.3f}"])
-        lines += ["", describe(network), *columns(cells)]
+        cells = table(block, {
+            "": itemgetter("contender"), "ms": lambda row: timing(row["seconds"], 1e3, 3),
+            "bare products, ms": lambda row: f"{row['limit']['median'] * 1e3:.3f}",
+            "the rest, ms": lambda row: f"{(row['seconds']['median'] - row['limit']['median']) * 1e3:.3f}"})
+        cells.append(["sum", *(f"{value:.3f}" for value in (whole, bare, whole - bare))])
+        lines += ["", describe(network), *aligned(cells)]
     return "\n".join(lines)
-
-
-def profile_figure(rows, path):
-    """Draw the parts of a step."""
-    bars(rows, path, milliseconds, "milliseconds; black: its bare matrix products",
-         inner=lambda row: row["limit"]["median"] * 1e3)
 
 
 # ----------------------------------------------------------------------------------------- bench solve
@@ -305,7 +296,7 @@ def solve_contender(solver, side, rows, n_in, n_out, backend):
     xp, rng = get_module(backend), np.random.default_rng(0)
     phi = Linear(n_in, n_out)
     a, g = (xp.asarray(rng.random((rows, n), dtype=np.float32)) for n in (n_in, n_out))
-    return Contender("minilift", lambda: SOLVERS[solver](phi.gram(a, side=side), g), lambda: synchronize(xp))
+    return Timed("minilift", lambda: SOLVERS[solver](phi.gram(a, side=side), g), lambda: synchronize(xp))
 
 
 def bench_solve(options):
@@ -317,13 +308,13 @@ def bench_solve(options):
             shape = {**BASE, varied: size}
             field = {way: solve_contender(*way, **shape, backend=options["backend"]) for way in ways}
             product = ("forward", *shape.values())
-            field["product"] = product_contender(product, get_module(options["backend"]))
-            times = take_turns(field, options["rounds"], f"{varied} = {size}")
-            rate = 2 * math.prod(shape.values()) / np.median(times["product"])
+            times = take_turns({**field, **contenders.bare_products([product], options["backend"])}, options["rounds"],
+                               f"{varied} = {size}")
+            rate = 2 * math.prod(shape.values()) / np.median(times[product])
             rows += [{"varied": varied, **shape, "solver": way[0], "side": way[1],
                       "seconds": summary(times[way]), "flops": predicted_flops(*way, **shape),
                       "machine flops a second": float(rate)} for way in ways]
-    return Result(rows, solve_table(rows), solve_figure)
+    return Result(rows, solve_table(rows), partial(solve_figure, sizes=SIZES, base=BASE))
 
 
 def crossover(rows, solver, key):
@@ -338,11 +329,6 @@ def crossover(rows, solver, key):
     return None
 
 
-def select(rows, **wanted):
-    """Return those rows whose entries are as wanted."""
-    return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
-
-
 def crossovers(rows, solver):
     """Return measured and predicted crossover, in rows."""
     return (crossover(rows, solver, lambda row: row["seconds"]["median"]),
@@ -351,42 +337,18 @@ def crossovers(rows, solver):
 
 def solve_table(rows):
     """Return the local solves as text."""
-    cells = [["rows", "n_in", "n_out", "solver, side", "ms", "Gflop", "share of the product's rate"]]
-    for row in rows:
-        share = row["flops"] / row["machine flops a second"] / row["seconds"]["median"]
-        cells.append([*(str(row[name]) for name in BASE), f"{row['solver']}, {row['side']}",
-                      spread(row["seconds"], 1e3), f"{row['flops'] / 1e9:.2f}", f"{share:.2f}"])
-    lines = ["", *columns(cells), ""]
+    cells = table(rows, {
+        **{name: lambda row, name=name: str(row[name]) for name in BASE},
+        "solver, side": lambda row: f"{row['solver']}, {row['side']}", "ms": lambda row: timing(row["seconds"], 1e3),
+        "Gflop": lambda row: f"{row['flops'] / 1e9:.2f}", "share of the product's rate": lambda row:
+        f"{row['flops'] / row['machine flops a second'] / row['seconds']['median']:.2f}"})
+    lines = ["", *aligned(cells), ""]
     for solver in SOLVERS:
         measured, predicted = (f"{size:.0f}" if size else f"outside {SIZES[0]}–{SIZES[-1]}"
                                for size in crossovers(rows, solver))
         lines.append(f"{solver}: both sides cost the same at {measured} rows; by flops {predicted} "
                      f"(n_in = {BASE['n_in']}, n_out = {BASE['n_out']})")
     return "\n".join(lines)
-
-
-def solve_figure(rows, path):
-    """Draw the time of the local solves against each size, beside the flops at the machine's rate."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 4), layout="constrained")
-    for axis, varied in zip(figure.subplots(1, 3, sharey=True), BASE):
-        for solver, marker in zip(SOLVERS, "os"):
-            for side, color in (("sample", "#4477aa"), ("parameter", "#cc6677")):
-                line = select(rows, varied=varied, solver=solver, side=side)
-                axis.loglog(SIZES, [row["seconds"]["median"] * 1e3 for row in line], marker + "-",
-                            color=color, label=f"{solver}, {side} side")
-                predicted = [row["flops"] / row["machine flops a second"] * 1e3 for row in line]
-                axis.loglog(SIZES, predicted, marker + ":", color=color, fillstyle="none", lw=1)
-        axis.set_xlabel({"rows": "N, samples", "n_in": "n_in", "n_out": "n_out"}[varied])
-        axis.set_xticks(SIZES, map(str, SIZES), minor=False)
-        axis.set_xticks([], minor=True)
-        fixed = ", ".join(f"{name} = {size}" for name, size in BASE.items() if name != varied)
-        axis.set_title(fixed.replace("rows", "N"), fontsize=10)
-        axis.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].set_ylabel("milliseconds; dotted: flops at the product's rate")
-    figure.axes[0].legend(frameon=False, fontsize=8)
-    figure.savefig(path, dpi=150)
 
 
 # ----------------------------------------------------------------------------------------- bench scale
@@ -405,21 +367,19 @@ def bench_scale(options):
     rows = []
     for varied, (sizes, problem) in SCALES.items():
         for size in sizes:
-            field = {name: contender(problem(size), name, options["backend"]) for name in SCALED
-                     if name in options["contender"]}
-            field = {name: one for name, one in field.items() if one is not None}
+            field = entrants(problem(size), options, [name for name in SCALED if name in options["contender"]])
             times = take_turns(field, options["rounds"], f"{varied} = {size}")
             traced = options["backend"] == "numpy"
             rows += [{"varied": varied, "size": size, "contender": name, "seconds": summary(times[name]),
-                      "bytes": traced_bytes(one) if traced and name in METHODS else None}
+                      "bytes": traced_bytes(one) if traced and name in OURS else None}
                      for name, one in field.items()]
-    return Result(rows, scale_table(rows), scale_figure)
+    return Result(rows, scale_table(rows), lambda rows: scale_figure(scale_lines(rows), MEASURED, exponent))
 
 
-def traced_bytes(contender):
+def traced_bytes(entrant):
     """Return the most bytes of host arrays that a step has at once, beyond what there was before."""
     tracemalloc.start()
-    contender.step()
+    entrant.step()
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     return peak
@@ -444,11 +404,11 @@ def scale_table(rows):
     cells = [["varied", "contender", "sizes", "ms a step", "~ size^p", "MB in a step", "~ size^p"]]
     for varied, name, line in scale_lines(rows):
         cells.append([varied, name, " ".join(str(row["size"]) for row in line)])
-        for key in (milliseconds, megabytes):
+        for key in MEASURED.values():
             power = exponent(line, key)
             cells[-1] += ["–", "–"] if power is None else [
                 " ".join(f"{key(row):.1f}" for row in line), f"{power:.2f}"]
-    return "\n".join(["", *columns(cells)])
+    return "\n".join(["", *aligned(cells)])
 
 
 def milliseconds(row):
@@ -461,27 +421,7 @@ def megabytes(row):
     return None if row["bytes"] is None else row["bytes"] / 1e6
 
 
-def scale_figure(rows, path):
-    """Draw time and memory of a step against width, depth and batch."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 6), layout="constrained")
-    axes = figure.subplots(2, len(SCALES), sharey="row", squeeze=False)
-    colors = dict(zip(SCALED, ("#4477aa", "#cc6677", "#ddaa33", "#228833", "#888888")))
-    for varied, name, line in scale_lines(rows):
-        column, sizes = axes[:, list(SCALES).index(varied)], [row["size"] for row in line]
-        for axis, key in zip(column, (milliseconds, megabytes)):
-            power = exponent(line, key)
-            if power is not None:
-                axis.loglog(sizes, [key(row) for row in line], "o-", color=colors[name],
-                            label=f"{name}, p = {power:.2f}")
-                axis.set_xticks(sizes, [str(size) for size in sizes])
-                axis.set_xticks([], minor=True)
-                axis.legend(frameon=False, fontsize=8)
-        column[1].set_xlabel(varied)
-    axes[0, 0].set_ylabel("milliseconds a step")
-    axes[1, 0].set_ylabel("MB of arrays in a step")
-    figure.savefig(path, dpi=150)
+MEASURED = {"milliseconds a step": milliseconds, "MB of arrays in a step": megabytes}
 
 
 # ---------------------------------------------------------------------------------------- bench memory
@@ -503,12 +443,12 @@ def bench_memory(options):
     for row in rows:
         reference = select(rows, network=row["network"], contender="PyTorch")
         row["÷ PyTorch"] = row["bytes"] / reference[0]["bytes"] if reference else None
-    return Result(rows, memory_table(rows), memory_figure)
+    return Result(rows, memory_table(rows), partial(bars, value=megabytes, label="MB, peak of the process"))
 
 
 def peak_memory(options):
     """Return the peak resident memory of this process, in bytes, after three steps; None for no contender."""
-    one = contender(PROBLEMS[options["network"]], options["contender"], options["backend"])
+    one = timed_step(PROBLEMS[options["network"]], options["contender"], options["backend"])
     if one is None:
         return None
     for _ in range(3):
@@ -524,45 +464,17 @@ def peak_memory(options):
 
 def memory_table(rows):
     """Return peaks as text."""
-    cells = [["network, contender", "MB", "÷ PyTorch"]]
-    for row in rows:
-        ratio = row["÷ PyTorch"]
-        cells.append([f"{row['network']}, {row['contender']}", f"{row['bytes'] / 1e6:.0f}",
-                      "–" if ratio is None else f"{ratio:.2f}"])
+    cells = table(rows, {"network, contender": lambda row: f"{row['network']}, {row['contender']}",
+                         "MB": lambda row: f"{row['bytes'] / 1e6:.0f}",
+                         "÷ PyTorch": lambda row: "–" if row["÷ PyTorch"] is None else f"{row['÷ PyTorch']:.2f}"})
     return "\n".join(["", "peak resident memory of a process of its own, libraries included, in three steps",
-                      *columns(cells)])
-
-
-def memory_figure(rows, path):
-    """Draw the peaks."""
-    bars(rows, path, megabytes, "MB, peak of the process")
-
-
-def bars(rows, path, key, label, inner=None):
-    """Draw one bar for each row, a panel for each network; with `inner` a thin one in it."""
-    from matplotlib.figure import Figure
-
-    networks = list(dict.fromkeys(row["network"] for row in rows))
-    figure = Figure(figsize=(8, len(networks) + 0.3 * len(rows)), layout="constrained")
-    heights = [len(select(rows, network=network)) for network in networks]
-    axes = figure.subplots(len(networks), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for axis, network in zip(axes, networks):
-        block = select(rows, network=network)[::-1]
-        colors = ["#bbbbbb" if row["contender"] in (*OTHERS, *IMPORTS[1:]) else "#4477aa" for row in block]
-        names = [row["contender"] for row in block]
-        axis.barh(names, [key(row) for row in block], color=colors)
-        if inner is not None:
-            axis.barh(names, [inner(row) for row in block], height=0.3, color="black")
-        axis.set_title(network, fontsize=10)
-        axis.set_xlabel(label)
-        axis.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150)
+                      *aligned(cells)])
 
 
 # ---------------------------------------------------------------------------------------- bench import
 
 
-IMPORTS = ("minilift", "numpy", "torch", "sklearn.neural_network")
+IMPORTS = ("minilift", *LIBRARIES)
 HEAVY = ("scipy", "matplotlib", "cupy", "torch", "sklearn", "pooch", "tqdm")
 IMPORT_SECONDS = 0.25  # aimed at
 IMPORT_PROGRAM = """
@@ -580,81 +492,23 @@ def bench_import(options):
     for number in range(options["rounds"]):
         progress(f"import: round {number + 1} of {options['rounds']}")
         for name in found:
-            program = IMPORT_PROGRAM.format(name=name, heavy=HEAVY)
-            runs[name].append(json.loads(python("-c", program).stdout))
+            words = [sys.executable, "-c", IMPORT_PROGRAM.format(name=name, heavy=HEAVY)]
+            runs[name].append(json.loads(subprocess.run(words, stdout=subprocess.PIPE, check=True).stdout))
     rows = [{"network": "import", "contender": name, "seconds": summary([run[0] for run in runs[name]]),
              "heavy": runs[name][0][1], "modules": runs[name][0][2]} for name in found]
-    return Result(rows, import_table(rows), import_figure)
-
-
-def python(*arguments):
-    """Run a fresh interpreter and return what it said."""
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True)
-
-
-def slowest_imports(count=8):
-    """Return the modules that take longest by themselves when minilift is imported, (milliseconds, name)."""
-    lines = python("-X", "importtime", "-c", "import minilift").stderr.splitlines()[1:]
-    fields = [line.removeprefix("import time:").split("|") for line in lines if "|" in line]
-    return sorted(((int(own) / 1e3, name.strip()) for own, _, name in fields), reverse=True)[:count]
+    return Result(rows, import_table(rows), partial(bars, value=lambda row: [row["seconds"][key] for key in SUMMARY],
+                                                    label="seconds to import, in a fresh interpreter"))
 
 
 def import_table(rows):
     """Return import times, and what got loaded, as text."""
-    cells = [["import", "seconds", "modules", "heavy ones among them"]]
-    for row in rows:
-        heavy = ", ".join(row["heavy"]) or "none"
-        cells.append([row["contender"], spread(row["seconds"], 1, 3), str(row["modules"]), heavy])
+    cells = table(rows, {"import": itemgetter("contender"), "seconds": lambda row: timing(row["seconds"], 1, 3),
+                         "modules": lambda row: str(row["modules"]),
+                         "heavy ones among them": lambda row: ", ".join(row["heavy"]) or "none"})
     seconds, heavy = rows[0]["seconds"]["median"], rows[0]["heavy"]
     verdict = "met" if seconds <= IMPORT_SECONDS and not heavy else "NOT met"
-    slowest = ", ".join(f"{name} {time:.1f} ms" for time, name in slowest_imports())
-    return "\n".join(["", *columns(cells),
-                      f"  target: minilift ≤ {IMPORT_SECONDS} s, nothing heavy: {seconds:.3f} s, {verdict}",
-                      f"slowest by themselves: {slowest}"])
-
-
-def import_figure(rows, path):
-    """Draw the import times."""
-    bars(rows, path, lambda row: row["seconds"]["median"], "seconds to import, in a fresh interpreter")
-
-
-# -------------------------------------------------------------------------- what must be known to believe
-
-
-def machine():
-    """Return what a measurement depends on: processor, BLAS, threads, versions, date and commit."""
-    loaded = [sys.modules[name] for name in ("minilift", "numpy", "scipy", "torch", "sklearn", "cupy")
-              if name in sys.modules]
-    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
-    return {"processor": processor(), "cores": os.cpu_count(),
-            "threads": os.environ.get("OPENBLAS_NUM_THREADS", "not set"),
-            "blas": f"{blas['name']} {blas['version']}", "system": platform.platform(),
-            "python": platform.python_version(),
-            "versions": {module.__name__: module.__version__ for module in loaded}, "commit": commit(),
-            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "load": list(os.getloadavg()) if hasattr(os, "getloadavg") else None}
-
-
-def processor():
-    """Return the name of the processor's model."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
-def commit():
-    """Return the commit of this module's source tree, '+' if it was changed; None outside a checkout."""
-    folder = Path(__file__).resolve().parent.parent.parent
-    if not (folder / ".git").exists():
-        return None
-    try:
-        return subprocess.run(["git", "-C", folder, "describe", "--always", "--abbrev=12", "--dirty=+"],
-                              capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
+    return "\n".join(["", *aligned(cells),
+                      f"  target: minilift ≤ {IMPORT_SECONDS} s, nothing heavy: {seconds:.3f} s, {verdict}"])
 
 
 # ------------------------------------------------------------------------------------ the command line
@@ -665,10 +519,10 @@ def add_arguments(parser):
     parser.add_argument("what", choices=tuple(MEASURES))
     parser.add_argument("--network", nargs="+", default=list(PROBLEMS), metavar="NAME",
                         help=f"networks to measure (default: all of {', '.join(PROBLEMS)})")
-    parser.add_argument("--contender", nargs="+", default=[*METHODS, *OTHERS], metavar="NAME",
-                        help=f"contenders to measure (default: all of {', '.join([*METHODS, *OTHERS])})")
-    parser.add_argument("--rounds", type=int, default=7, help="turns of each contender (default: 7)")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(),
+    parser.add_argument("--contender", nargs="+", default=[*OURS, *OTHERS], metavar="NAME",
+                        help=f"contenders to measure (default: all of {', '.join([*OURS, *OTHERS])})")
+    parser.add_argument("--rounds", type=whole, default=7, help="turns of each contender (default: 7)")
+    parser.add_argument("--threads", type=whole, default=os.cpu_count(),
                         help="of NumPy and PyTorch (default: as many as cores)")
     parser.add_argument("--backend", default="numpy", metavar="{numpy,cupy}",
                         help="array library of minilift (default: numpy); with cupy PyTorch runs on CUDA")
@@ -690,12 +544,12 @@ def checked_options(arguments):
     for name in options["network"]:
         known_name("--network", name, tuple(PROBLEMS))
     for name in options["contender"]:
-        known_name("--contender", name, (*METHODS, *OTHERS))
+        known_name("--contender", name, (*OURS, *OTHERS))
     get_module(known_name("--backend", options["backend"], BACKENDS))
-    whole_number("--rounds", options["rounds"])
-    whole_number("--threads", options["threads"])
-    if options["data"] is not None:
-        load_images(options["data"])
+    check_count("rounds", options["rounds"])
+    check_count("threads", options["threads"])
+    load_images(options["data"])
+    writable_folder(Path(options["output"]))
     return options
 
 
@@ -720,7 +574,7 @@ def measure(options):
     record = {**about, "rows": result.rows}
     write_text(path.with_suffix(".json"), json.dumps(record, indent=1, ensure_ascii=False))
     write_text(path.with_suffix(".txt"), text)
-    result.draw(result.rows, path.with_suffix(".png"))
+    plots.save(result.figure(result.rows), path.with_suffix(".png"))
     print(f"{text}\nwritten: {path}.json, .txt and .png")
     return 0
 
@@ -728,7 +582,7 @@ def measure(options):
 def command(options):
     """Return the command that gives a result again."""
     words = ["minilift", "bench", options["what"]]
-    for name, default in (("network", list(PROBLEMS)), ("contender", [*METHODS, *OTHERS]), ("rounds", None),
+    for name, default in (("network", list(PROBLEMS)), ("contender", [*OURS, *OTHERS]), ("rounds", None),
                           ("threads", None), ("backend", "numpy"), ("data", None)):
         values = options[name] if isinstance(options[name], list) else [str(options[name])]
         if options[name] != default:

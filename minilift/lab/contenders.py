@@ -1,4 +1,7 @@
-r"""What the benchmarks measure: the papers' networks, the contenders that train them, and the machine's own limit.
+r"""What can be run: the registry of methods, the papers' networks, other libraries, and the machine's own limit.
+
+`METHODS` is the one list of methods by name: `minilift compare` takes its names from it, the experiments their methods,
+and the benchmarks their rows.
 
 The limit of a step is the time that its bare matrix products take, written into arrays that are there already. It
 depends on the method and is counted from the mathematics, not from the code: maps with r rows, n inputs and m
@@ -18,6 +21,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +30,7 @@ from minilift.layers.losses import SigmoidCrossEntropy
 from minilift.methods import BackProp, LocoProp, ProxProp, SemiImplicit
 from minilift.models import convnet, mlp
 from minilift.optim import SGD, Adam, Nesterov
-from minilift.support.backend import synchronize
+from minilift.support.backend import get_module, synchronize
 
 LEARNING_RATE = 1e-4  # small, so that nothing diverges and every step does the same work
 MOMENTUM = 0.95  # ProxProp's, for its own network and for all others
@@ -74,10 +78,92 @@ PROBLEMS = {
 }
 
 
-# ---------------------------------------------------------------------------------------- contenders
+# ------------------------------------------------------------------------------------------- methods
+
+
+def no_products(maps):
+    """Return the products of explicit steps beyond BackProp's: none."""
+    return []
+
+
+def solves(applications, maps):
+    """Return the products of implicit steps: the Gram matrix of the smaller side, applied so many times."""
+    maps = maps[:-1]  # the last map's step is explicit
+    gram = [("gram", rows, n_in) for rows, n_in, _ in maps]
+    return gram + [("apply", min(rows, n_in), n_out) for rows, n_in, n_out in maps] * applications
+
+
+def local_steps(times, maps):
+    """Return the products of further plain local steps: in sample space where that takes fewer flops."""
+    few = [shape for shape in maps if shape[0] <= 2 * shape[1]]
+    gram = [("sample gram", rows, n_in) for rows, n_in, _ in few]
+    applied = [("apply", rows, n_out) for rows, _, n_out in few] * times
+    return gram + applied + passes(times, [shape for shape in maps if shape not in few])
+
+
+def passes(times, maps):
+    """Return the products of further local steps in parameter space."""
+    return [(kind, *shape) for shape in maps for kind in ("forward", "theta")] * times
 
 
 class Contender(NamedTuple):
+    """A method that can be run by name.
+
+    Attributes
+    ----------
+    label : str
+        What tables call it.
+    factory : callable
+        From keyword arguments to a method.
+    options : dict
+        Its arguments, without the step size.
+    searched : str or None
+        The argument that is the step size; None if it is the optimizer's learning rate.
+    timed : dict
+        Arguments for a benchmark, with which nothing diverges.
+    products : callable
+        From the shapes of the maps, (rows, n_in, n_out), to the products of a step beyond BackProp's.
+    """
+
+    label: str
+    factory: Callable
+    options: dict = {}
+    searched: str | None = None
+    timed: dict = {}
+    products: Callable = no_products
+
+    def method(self, **more):
+        """Return the method, with more arguments or others."""
+        return self.factory(**{**self.options, **more})
+
+    def make(self, step, optimizer):
+        """Return the method and its optimizer for a step size; `optimizer` is a function of the learning rate."""
+        if self.searched is None:
+            return self.method(), optimizer(step)
+        return self.method(**{self.searched: step}), SGD(lr=1.0)  # exactly the step that it proposes
+
+
+PLAIN = {"steps": 10, "local_optimizer": "sgd", "local_lr": 5e-4}  # local steps that remember nothing
+TIMED = {"gamma": 1.0, "local_lr": 1e-8}
+METHODS = {
+    "backprop": Contender("BackProp", BackProp),
+    "proxprop": Contender("ProxProp exact", ProxProp, {"solver": "exact"}, products=partial(solves, 1)),
+    **{f"cg{k}": Contender(f"ProxProp cg{k}", ProxProp, {"solver": f"cg{k}"}, products=partial(solves, k))
+       for k in (1, 3, 5, 10)},
+    "locoprop-s": Contender("LocoProp-S", LocoProp, {"variant": "S", **PLAIN}, "gamma", TIMED, partial(local_steps, 9)),
+    "locoprop-m": Contender("LocoProp-M", LocoProp, {"variant": "M", **PLAIN}, "gamma", TIMED, partial(local_steps, 9)),
+    "locoprop-m-rmsprop": Contender(
+        "LocoProp-M RMSProp", LocoProp,
+        {"variant": "M", "steps": 10, "local_optimizer": "rmsprop", "local_lr": 1e-4}, "gamma", TIMED,
+        partial(passes, 9)),
+    "semi-implicit": Contender("Semi-Implicit BP", SemiImplicit, {}, "eta", {}, partial(local_steps, 5)),
+}
+
+
+# ---------------------------------------------------------------------------------------- what is timed
+
+
+class Timed(NamedTuple):
     """Something to be timed: `step` does the work, `wait` returns when the device has done it."""
 
     library: str
@@ -85,12 +171,8 @@ class Contender(NamedTuple):
     wait: Callable = lambda: None
 
 
-class Ours(NamedTuple):
-    """A method of minilift: how to make it, its outer optimizer, and its products beyond BackProp's."""
-
-    method: Callable
-    optimizer: Callable
-    products: Callable
+OURS = {method.label: method for method in METHODS.values()}
+OTHERS = ("PyTorch", "PyTorch fused", "scikit-learn")
 
 
 def outer(problem):
@@ -98,77 +180,18 @@ def outer(problem):
     return Adam(LEARNING_RATE) if problem.images else Nesterov(LEARNING_RATE, MOMENTUM)
 
 
-def own_step(problem):
-    """Return the optimizer of a method that proposes new parameters: it takes just that step."""
-    return SGD(1.0)
-
-
-def solves(maps, applications):
-    """Return the products of implicit steps: the Gram matrix of the smaller side, applied so many times."""
-    gram = [("gram", rows, n_in) for rows, n_in, _ in maps]
-    return gram + [("apply", min(rows, n_in), n_out) for rows, n_in, n_out in maps] * applications
-
-
-def local_steps(maps, times):
-    """Return the products of further plain local steps: in sample space where that takes fewer flops."""
-    few = [shape for shape in maps if shape[0] <= 2 * shape[1]]
-    gram = [("sample gram", rows, n_in) for rows, n_in, _ in few]
-    applied = [("apply", rows, n_out) for rows, _, n_out in few] * times
-    return gram + applied + passes([shape for shape in maps if shape not in few], times)
-
-
-def passes(maps, times):
-    """Return the products of further local steps in parameter space."""
-    return [(kind, *shape) for shape in maps for kind in ("forward", "theta")] * times
-
-
-def locoprop(variant, local_optimizer="sgd"):
-    """Return LocoProp with ten local steps, of a rate at which nothing diverges."""
-    return LocoProp(variant, gamma=1.0, steps=10, local_lr=1e-8, local_optimizer=local_optimizer)
-
-
-METHODS = {
-    "BackProp": Ours(BackProp, outer, lambda maps: []),
-    "ProxProp exact": Ours(lambda: ProxProp(1.0), outer, lambda maps: solves(maps[:-1], 1)),
-    "ProxProp cg3": Ours(lambda: ProxProp(1.0, "cg3"), outer, lambda maps: solves(maps[:-1], 3)),
-    "ProxProp cg5": Ours(lambda: ProxProp(1.0, "cg5"), outer, lambda maps: solves(maps[:-1], 5)),
-    "ProxProp cg10": Ours(lambda: ProxProp(1.0, "cg10"), outer, lambda maps: solves(maps[:-1], 10)),
-    "LocoProp-S": Ours(lambda: locoprop("S"), own_step, lambda maps: local_steps(maps, 9)),
-    "LocoProp-M": Ours(lambda: locoprop("M"), own_step, lambda maps: local_steps(maps, 9)),
-    "LocoProp-M RMSProp": Ours(lambda: locoprop("M", "rmsprop"), own_step, lambda maps: passes(maps, 9)),
-    "Semi-Implicit BP": Ours(lambda: SemiImplicit(0.1, 1.0), own_step, lambda maps: local_steps(maps, 5)),
-}
-OTHERS = ("PyTorch", "PyTorch fused", "scikit-learn")
-
-# What was aimed at: largest ratio to another contender, smallest share of the limit, or most
-# milliseconds. Shown beside the results, without influence on them.
-TARGETS = {
-    ("wide", "BackProp"): {"PyTorch": 0.85, "PyTorch fused": 1.0, "share": 0.85},
-    ("wide", "ProxProp exact"): {"BackProp": 1.2, "PyTorch": 1.0, "share": 0.75},
-    ("wide", "ProxProp cg3"): {"BackProp": 1.7, "share": 0.75},
-    ("wide", "ProxProp cg5"): {"BackProp": 2.1, "share": 0.75},
-    ("wide", "ProxProp cg10"): {"BackProp": 3.2, "share": 0.75},
-    ("wide", "LocoProp-S"): {"BackProp": 2.6},
-    ("wide", "LocoProp-M"): {"BackProp": 2.6},
-    ("autoencoder", "LocoProp-M RMSProp"): {"PyTorch": 8.0},
-    ("sibp", "Semi-Implicit BP"): {"BackProp": 12.0, "ms": 25.0},
-    ("small", "BackProp"): {"PyTorch": 0.6},
-    ("convnet", "BackProp"): {"PyTorch": 2.5},
-    ("convnet", "ProxProp exact"): {"BackProp": 1.8, "PyTorch": 5.0},
-}
-
-
-def our_contender(problem, name, backend, images):
-    """Return a whole training step of one of `METHODS`."""
-    ours = METHODS[name]
-    net, method, optimizer = problem.network(backend), ours.method(), ours.optimizer(problem)
+def our_step(problem, name, backend, images):
+    """Return a whole training step of one of `OURS`."""
+    ours = OURS[name]
+    net, method = problem.network(backend), ours.method(**ours.timed)
+    optimizer = outer(problem) if ours.searched is None else SGD(1.0)
     X, y = net.checked_batch(*problem.samples(images))
 
     def step():
         _, directions = method.direction(net, X, y)
         optimizer.step(net.parameters, directions)
 
-    return Contender("minilift", step, lambda: synchronize(net.xp))
+    return Timed("minilift", step, lambda: synchronize(net.xp))
 
 
 def torch_mlp(problem):
@@ -194,7 +217,7 @@ def torch_convnet(problem):
     return nn.Sequential(*layers[:-1], nn.Flatten(), nn.Linear(1280, 10))
 
 
-def torch_contender(problem, name, backend, images):
+def torch_step(problem, name, backend, images):
     """Return PyTorch's training step by backpropagation, with the default or the fused form of the optimizer."""
     import torch
     from torch import nn
@@ -223,10 +246,10 @@ def torch_contender(problem, name, backend, images):
         optimizer.step()
         return value.item()
 
-    return Contender("PyTorch", step, torch.cuda.synchronize if device == "cuda" else lambda: None)
+    return Timed("PyTorch", step, torch.cuda.synchronize if device == "cuda" else lambda: None)
 
 
-def sklearn_contender(problem, name, backend, images):
+def sklearn_step(problem, name, backend, images):
     """Return scikit-learn's training step, with its default Nesterov: one batch of `partial_fit`."""
     from sklearn.neural_network import MLPClassifier
 
@@ -234,16 +257,16 @@ def sklearn_contender(problem, name, backend, images):
     net = MLPClassifier(problem.widths[1:-1], problem.activation, solver="sgd", alpha=0.0,
                         batch_size=problem.batch, learning_rate_init=LEARNING_RATE, momentum=MOMENTUM)
     net.partial_fit(X, y, classes=np.arange(problem.widths[-1]))
-    return Contender("scikit-learn", lambda: net.partial_fit(X, y))
+    return Timed("scikit-learn", lambda: net.partial_fit(X, y))
 
 
-def contender(problem, name, backend="numpy", images=None):
-    """Return a contender by name, or None if it does not apply or cannot run here."""
-    if name in METHODS:
-        return our_contender(problem, name, backend, images)
+def timed_step(problem, name, backend="numpy", images=None):
+    """Return the training step of one of `OURS` or `OTHERS`, or None if it does not apply or cannot run here."""
+    if name in OURS:
+        return our_step(problem, name, backend, images)
     if name == "scikit-learn" and (problem.autoencoder or problem.images or backend == "cupy"):
         return None  # it has no sigmoid cross-entropy, no linear code layer, no convolution and no GPU
-    build = sklearn_contender if name == "scikit-learn" else torch_contender
+    build = sklearn_step if name == "scikit-learn" else torch_step
     try:
         return build(problem, name, backend, images)
     except ImportError:
@@ -253,34 +276,12 @@ def contender(problem, name, backend="numpy", images=None):
 # ----------------------------------------------------------------------------- the machine's own limit
 
 
-def step_products(name, maps):
-    """Return how often a contender's step needs each bare product, for maps of (rows, n_in, n_out)."""
+def step_products(name, problem, backend):
+    """Return how often a step on a problem's network needs each bare product."""
+    maps = map_shapes(problem, backend)
     products = [(kind, *shape) for shape in maps for kind in ("forward", "theta")]
     products += [("input", *shape) for shape in maps[1:]]
-    return Counter(products + (METHODS[name].products(maps) if name in METHODS else []))
-
-
-def product_contender(product, xp):
-    """Return one bare matrix product, into an array that is there already."""
-    kind, *shape = product
-    rng = np.random.default_rng(0)
-
-    def array(*shape):
-        return xp.asarray(rng.random(shape, dtype=np.float32))
-
-    if kind == "apply":
-        side, n_out = shape
-        left, right = array(side, side), array(side, n_out)
-    elif kind.endswith("gram"):
-        a = array(*shape)
-        left, right = (a, a.T) if shape[0] <= shape[1] or kind == "sample gram" else (a.T, a)
-    else:
-        rows, n_in, n_out = shape
-        left, right = {"forward": lambda: (array(rows, n_in), array(n_in, n_out)),
-                       "theta": lambda: (array(rows, n_in).T, array(rows, n_out)),
-                       "input": lambda: (array(rows, n_out), array(n_in, n_out).T)}[kind]()
-    out = xp.empty((left.shape[0], right.shape[1]), np.float32)
-    return Contender("minilift", lambda: xp.matmul(left, right, out=out), lambda: synchronize(xp))
+    return Counter(products + (OURS[name].products(maps) if name in OURS else []))
 
 
 def map_shapes(problem, backend):
@@ -289,3 +290,26 @@ def map_shapes(problem, backend):
     z = net.forward(problem.samples()[0]).z
     return [(len(phi.columns(z_out)), phi.theta_shape[0] - 1, phi.theta_shape[1])
             for phi, z_out in zip(net.phi[1:], z[1:])]
+
+
+def bare_products(products, backend):
+    """Return {product: `Timed`} of bare matrix products, each into an array that is there already."""
+    xp, rng = get_module(backend), np.random.default_rng(0)
+    return {product: bare_product(*product, xp=xp, array=lambda *shape: xp.asarray(rng.random(shape, np.float32)))
+            for product in products}
+
+
+def bare_product(kind, *shape, xp, array):
+    """Return one bare matrix product of arrays that `array` makes."""
+    if kind == "apply":
+        left, right = array(shape[0], shape[0]), array(*shape)
+    elif kind.endswith("gram"):
+        a = array(*shape)
+        left, right = (a, a.T) if shape[0] <= shape[1] or kind == "sample gram" else (a.T, a)
+    else:
+        rows, n_in, n_out = shape
+        a, w, z = (rows, n_in), (n_in, n_out), (rows, n_out)
+        left, right = {"forward": lambda: (array(*a), array(*w)), "theta": lambda: (array(*a).T, array(*z)),
+                       "input": lambda: (array(*z), array(*w).T)}[kind]()
+    out = xp.empty((left.shape[0], right.shape[1]), np.float32)
+    return Timed("minilift", lambda: xp.matmul(left, right, out=out), lambda: synchronize(xp))

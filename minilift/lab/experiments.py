@@ -8,18 +8,24 @@ of a paper there is a verdict: *holds* (for every seed), *fails* (for none) or *
 from __future__ import annotations
 
 import math
-import re
+import operator
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from minilift.lab.contenders import METHODS
+from minilift.lab.runs import final_loss
+from minilift.lab.tables import listed
 from minilift.layers.losses import SigmoidCrossEntropy
-from minilift.methods import BackProp, LocoProp, ProxProp, SemiImplicit
 from minilift.models import convnet, mlp
 from minilift.optim import SGD, Adam, HeavyBall, Nesterov, RMSProp, WarmupLinear
+from minilift.support.arguments import known_name
+from minilift.support.backend import BACKENDS
+from minilift.support.options import check_count
 
 SCALES = ("small", "medium", "paper")
 
@@ -101,20 +107,6 @@ class Experiment:
     note: str = ""
 
 
-class Job(NamedTuple):
-    """One run."""
-
-    data: str
-    label: str
-    step: float
-    seed: int
-
-    @property
-    def key(self):
-        """Name of its files."""
-        return re.sub(r"[^\w.+-]", "-", f"{self.data}_{self.label}_{self.step:g}_{self.seed}")
-
-
 class Verdict(NamedTuple):
     """What became of a claim: holds, fails or unclear, with the numbers."""
 
@@ -123,24 +115,88 @@ class Verdict(NamedTuple):
     numbers: str
 
 
+@dataclass(frozen=True)
+class Plan:
+    """Which experiment is run, at what size, and how.
+
+    Attributes
+    ----------
+    experiment : str
+        One of `EXPERIMENTS`.
+    scale : {"small", "medium", "paper"}, default "small"
+    seeds, epochs, samples : int, optional
+        Instead of the scale's.
+    data : path, optional
+        An `.npz` file with X_train, y_train, X_test, y_test, to be used instead of the scale's data.
+    backend : {"numpy", "cupy"}, default "numpy"
+    threads : int, default 1
+        Threads of NumPy's BLAS in each run: several runs use several cores better than several threads do.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a name is unknown or a number is out of range.
+    """
+
+    experiment: str
+    scale: str = "small"
+    seeds: int | None = None
+    epochs: int | None = None
+    samples: int | None = None
+    data: str | None = None
+    backend: str = "numpy"
+    threads: int = 1
+
+    def __post_init__(self):
+        known_name("experiment", self.experiment, tuple(EXPERIMENTS))
+        known_name("--scale", self.scale, SCALES)
+        known_name("--backend", self.backend, BACKENDS)
+        check_count("threads", self.threads)
+        for name in self.changes:
+            check_count(name, getattr(self, name), least=10 if name == "samples" else 1)  # a tenth validates
+        if self.data is not None:
+            object.__setattr__(self, "data", str(Path(self.data).resolve()))
+
+    @property
+    def what(self):
+        """The `Experiment`."""
+        return EXPERIMENTS[self.experiment]
+
+    @property
+    def changes(self):
+        """What is given instead of the scale's."""
+        given = {name: getattr(self, name) for name in ("seeds", "epochs", "samples")}
+        return {name: value for name, value in given.items() if value is not None}
+
+    @property
+    def setting(self):
+        """The `Setting`: the scale's with the changes."""
+        setting = replace(self.what.settings[self.scale], **self.changes)
+        return setting if self.data is None else replace(setting, data=(Path(self.data).stem,))
+
+    @property
+    def command(self):
+        """The command that gives the results again."""
+        planned = self.what.settings[self.scale]
+        words = [f"minilift reproduce {self.experiment} --scale {self.scale}"]
+        words += [f"--{name} {value}" for name, value in self.changes.items() if value != getattr(planned, name)]
+        words += [f"--data {Path(self.data).name}"] if self.data else []
+        words += [f"--backend {self.backend}"] if self.backend != "numpy" else []
+        return " ".join(words)
+
+
 # ------------------------------------------------------------------------------------------ experiments
 
 
-def classifier(setting, data, seed, backend):
+def classifier(setting, data, seed, backend, init="uniform"):
     """Return a ReLU network for labels, the widths being those of the hidden layers."""
     widths = [data.X_train.shape[1], *setting.widths, data.n_classes]
-    return mlp(widths, "relu", seed=seed, backend=backend)
+    return mlp(widths, "relu", seed=seed, backend=backend, init=init)
 
 
 def image_classifier(setting, data, seed, backend):
     """Return ProxProp's ConvNet, with the channels of the setting."""
     return convnet(data.image_shape, setting.widths, data.n_classes, seed=seed, backend=backend, input_layout="flat")
-
-
-def sibp_classifier(setting, data, seed, backend):
-    """Return Semi-Implicit BP's network, with parameters from N(0, 0.05²)."""
-    widths = [data.X_train.shape[1], *setting.widths, data.n_classes]
-    return mlp(widths, "relu", seed=seed, backend=backend, init=0.05)
 
 
 def autoencoder(setting, data, seed, backend):
@@ -166,27 +222,28 @@ def nesterov(lr):
     return Nesterov(lr, momentum=0.95)
 
 
+def made(name, **more):
+    """Return what makes a method of the registry, with more arguments or others."""
+    return partial(METHODS[name].method, **more)
+
+
 def table1_variants(setting):
     """Every method with every τ; the exact solve, which the paper's table does not have, too."""
-    methods = {"backprop": BackProp, **{f"cg{k}": partial(ProxProp, 1.0, f"cg{k}") for k in (1, 3, 5)},
-               "proxprop": partial(ProxProp, 1.0)}
-    return [Variant(label, tau, method, partial(nesterov, tau)) for label, method in methods.items()
-            for tau in TABLE1_STEPS]
+    return [Variant(name, tau, made(name), partial(nesterov, tau))
+            for name in ("backprop", "cg1", "cg3", "cg5", "proxprop") for tau in TABLE1_STEPS]
 
 
 def fig2_variants(setting):
     """BackProp with its best τ of Table 1 against exact and inexact ProxProp with τ = 1, τ_θ = 0.05."""
-    methods = {"proxprop": "exact", "cg3": "cg3", "cg5": "cg5", "cg10": "cg10"}
-    return [Variant("backprop", 0.05, BackProp, partial(nesterov, 0.05)),
-            *(Variant(label, 1.0, partial(ProxProp, 0.05, solver), partial(nesterov, 1.0))
-              for label, solver in methods.items())]
+    return [Variant("backprop", 0.05, made("backprop"), partial(nesterov, 0.05)),
+            *(Variant(name, 1.0, made(name, tau_theta=0.05), partial(nesterov, 1.0))
+              for name in ("proxprop", "cg3", "cg5", "cg10"))]
 
 
 def fig3_variants(setting):
     """Adam on the directions; CG with one step length for a whole tensor, as the authors do for convolutions."""
-    methods = {"backprop": BackProp, "cg3": partial(ProxProp, 1.0, "cg3", joint=True),
-               "cg10": partial(ProxProp, 1.0, "cg10", joint=True), "proxprop": partial(ProxProp, 1.0)}
-    return [Variant(label, 1e-3, method, partial(Adam, 1e-3)) for label, method in methods.items()]
+    return [Variant(name, 1e-3, made(name, **more), partial(Adam, 1e-3))
+            for name, more in (("backprop", {}), ("cg3", {"joint": True}), ("cg10", {"joint": True}), ("proxprop", {}))]
 
 
 FIRST_ORDER = {"sgd": (SGD, 1.0), "momentum": (HeavyBall, 0.1), "adam": (Adam, 0.1), "rmsprop": (RMSProp, 0.1)}
@@ -206,13 +263,13 @@ def locoprop_variants(setting):
         epochs = setting.epochs * times
         return WarmupLinear(rate, warmup=min(5, epochs), epochs=epochs)
 
-    backprop = [Variant(f"backprop:{name}{suffix}", largest * part, BackProp,
+    backprop = [Variant(f"backprop:{name}{suffix}", largest * part, made("backprop"),
                         partial(optimizer, schedule(largest * part, times)), times)
                 for times, suffix in ((1, ""), (LONG, " long"))
                 for name, (optimizer, largest) in FIRST_ORDER.items() for part in GRID]
-    return backprop + [Variant(f"locoprop-{variant.lower()}", 1e-3 * part,
-                               partial(LocoProp, variant, gamma=10.0, steps=10, local_lr=schedule(1e-3 * part)),
-                               partial(SGD, 1.0)) for variant in "SM" for part in GRID]
+    return backprop + [Variant(name, 1e-3 * part, made(name, gamma=10.0, local_optimizer="rmsprop",
+                                                       local_lr=schedule(1e-3 * part)), partial(SGD, 1.0))
+                       for name in ("locoprop-s", "locoprop-m") for part in GRID]
 
 
 def sibp_variants(setting):
@@ -220,69 +277,18 @@ def sibp_variants(setting):
 
     SIBP's η is a step on the summed loss, BackProp's rate one on the mean: η times the batch size.
     """
-    return [*(Variant("backprop", 10 * part, BackProp, partial(SGD, 10 * part)) for part in GRID),
-            *(Variant("semi-implicit", 10 * part, partial(SemiImplicit, 10 * part, 1.0), partial(SGD, 1.0))
+    return [*(Variant("backprop", 10 * part, made("backprop"), partial(SGD, 10 * part)) for part in GRID),
+            *(Variant("semi-implicit", 10 * part, made("semi-implicit", eta=10 * part), partial(SGD, 1.0))
               for part in GRID)]
 
 
 def usps_variants(setting):
     """BackProp and ProxProp, Nesterov's momentum, seven rates each: from 0.1 down, and from 100 down."""
-    methods = {"backprop": (BackProp, 0.1), "proxprop": (partial(ProxProp, 1.0), 100.0),
-               "cg3": (partial(ProxProp, 1.0, "cg3"), 100.0)}
-    return [Variant(label, largest * part, method, partial(nesterov, largest * part))
-            for label, (method, largest) in methods.items() for part in GRID]
+    return [Variant(name, largest * part, made(name), partial(nesterov, largest * part))
+            for name, largest in (("backprop", 0.1), ("proxprop", 100.0), ("cg3", 100.0)) for part in GRID]
 
 
 # ------------------------------------------------------------------------------------------------- claims
-
-
-class Results:
-    """All records of an experiment, and what is asked of them."""
-
-    def __init__(self, experiment, setting, records):
-        self.experiment, self.setting, self.records = experiment, setting, records
-
-    def select(self, **wanted):
-        """Return the records whose entries are as wanted."""
-        return [record for record in self.records if all(record[key] == value for key, value in wanted.items())]
-
-    @property
-    def data(self):
-        """Names of the data sets."""
-        return list(dict.fromkeys(record["data"] for record in self.records))
-
-    @property
-    def labels(self):
-        """Labels of the methods."""
-        return list(dict.fromkeys(record["label"] for record in self.records))
-
-    @property
-    def seeds(self):
-        """All seeds."""
-        return sorted({record["seed"] for record in self.records})
-
-    def steps(self, data, label):
-        """Return the step sizes of a method, largest first."""
-        return sorted({record["step"] for record in self.select(data=data, label=label)}, reverse=True)
-
-    def best_step(self, data, label):
-        """Return the step size with the lowest training loss of the first seed."""
-        return min(self.select(data=data, label=label, seed=self.seeds[0]), key=final_loss)["step"]
-
-    def at_edge(self, data, label):
-        """Whether the best step size is the grid's first or last, so that a better one may lie outside."""
-        steps = self.steps(data, label)
-        return len(steps) > 1 and self.best_step(data, label) in (steps[0], steps[-1])
-
-    def chosen(self, data, label):
-        """Return the records of a method with its best step size, by seed."""
-        records = self.select(data=data, label=label, step=self.best_step(data, label))
-        return sorted(records, key=lambda record: record["seed"])
-
-
-def final_loss(record):
-    """Return the training loss at the end, inf if the run diverged."""
-    return math.inf if record["history"].diverged else record["history"]["train_loss"][-1]
 
 
 def trains(record):
@@ -290,45 +296,34 @@ def trains(record):
     return final_loss(record) < 0.9 * record["history"]["train_loss"][0]
 
 
-def verdict(claim, outcomes, numbers):
-    """Return the `Verdict` for one outcome a seed: holds if all are true, fails if none is."""
+def verdict(claim, ours, theirs, better):
+    """Return the `Verdict` for one pair of numbers a seed: holds if `better` is true for all, fails if for none."""
+    outcomes = [better(a, b) for a, b in zip(ours, theirs)]
     word = "holds" if all(outcomes) else "unclear" if any(outcomes) else "fails"
-    return Verdict(claim, f"{word} ({sum(outcomes)} of {len(outcomes)} seeds)", numbers)
-
-
-def text(value):
-    """Return a number, or the paper's sign for a run that diverged."""
-    return f"{value:.3g}" if value is not None and math.isfinite(value) else "-"
-
-
-def texts(values):
-    """Return several numbers."""
-    return ", ".join(map(text, values))
+    return Verdict(claim, f"{word} ({sum(outcomes)} of {len(outcomes)} seeds)",
+                   f"{listed(ours)} against {listed(theirs)}")
 
 
 def table1_claims(results):
     """The paper: τ up to 10 instead of 0.1 (τ = 50 ends above its start), best loss 3e-4 instead of 0.091."""
-    data, verdicts = results.data[0], []
+    verdicts = []
     inexact = [label for label in results.labels if label.startswith("cg")]
-    theirs = [best_of_row(results, data, ["backprop"], seed) for seed in results.seeds]
+    steps, losses = best_of_rows(results, ["backprop"])
     for name, labels in ((f"ProxProp ({', '.join(inexact)})", inexact), ("exact ProxProp", ["proxprop"])):
-        ours = [best_of_row(results, data, labels, seed) for seed in results.seeds]
-        both = list(zip(ours, theirs))
+        our_steps, our_losses = best_of_rows(results, labels)
         verdicts += [
             verdict(f"{name}: the largest τ that trains is at least 10 times BackProp's (paper: 100 times)",
-                    [a[0] >= 10 * b[0] * (1 - 1e-9) for a, b in both],
-                    f"{texts(a[0] for a in ours)} against {texts(b[0] for b in theirs)}"),
+                    our_steps, steps, lambda a, b: a >= 10 * b * (1 - 1e-9)),
             verdict(f"{name}: the best training loss is at least 10 times lower (paper: 300 times)",
-                    [10 * a[1] <= b[1] for a, b in both],
-                    f"{texts(a[1] for a in ours)} against {texts(b[1] for b in theirs)}")]
+                    our_losses, losses, lambda a, b: 10 * a <= b)]
     return verdicts
 
 
-def best_of_row(results, data, labels, seed):
-    """Return the largest step size that trains and the lowest final loss, of some methods with one seed."""
-    records = [record for label in labels for record in results.select(data=data, label=label, seed=seed)]
-    return (max((record["step"] for record in records if trains(record)), default=0.0),
-            min(map(final_loss, records)))
+def best_of_rows(results, labels):
+    """Return the largest step sizes that train and the lowest final losses, of some methods, one a seed."""
+    rows = [[record for record in results.select(seed=seed) if record["label"] in labels] for seed in results.seeds]
+    return ([max((record["step"] for record in row if trains(record)), default=0.0) for row in rows],
+            [min(map(final_loss, row)) for row in rows])
 
 
 def lower_loss(results, data, label, others, when="at the end", at=final_loss):
@@ -336,8 +331,7 @@ def lower_loss(results, data, label, others, when="at the end", at=final_loss):
     ours = [at(record) for record in results.chosen(data, label)]
     theirs = [min(map(at, records)) for records in zip(*(results.chosen(data, other) for other in others))]
     rivals = others[0] if len(others) == 1 else f"the best of {', '.join(others)}"
-    found = verdict(f"{data}: {label} below {rivals} in training loss, {when}",
-                    [a < b for a, b in zip(ours, theirs)], f"{texts(ours)} against {texts(theirs)}")
+    found = verdict(f"{data}: {label} below {rivals} in training loss, {when}", ours, theirs, operator.lt)
     won = found.verdict.startswith("holds")
     edge = [name for name in (others if won else [label]) if results.at_edge(data, name)]
     if not edge or found.verdict.startswith("unclear"):
@@ -369,36 +363,31 @@ def lower_by_epochs_and_seconds(results, data, label, others, longer=None):
 
 def fig2_claims(results):
     """The paper: faster over epochs and over seconds, and the better test accuracy (56 % against 54 %)."""
-    data = results.data[0]
-    verdicts = [one for label in results.labels[1:]
-                for one in lower_by_epochs_and_seconds(results, data, label, ["backprop"])]
-    return verdicts + [higher_accuracy(results, label, "test_accuracy", last, "test accuracy") for label in
-                       results.labels[1:]]
+    return against_backprop(results) + [higher_accuracy(results, label, "test accuracy", test_accuracy)
+                                        for label in results.labels[1:]]
 
 
 def fig3_claims(results):
     """The paper: best validation accuracy 72.9 % against 71.7 %, test accuracy 70.7 % against 69.6 %."""
-    return [one for label in results.labels[1:] for one in
-            (higher_accuracy(results, label, "val_accuracy", highest, "best validation accuracy"),
-             higher_accuracy(results, label, "test_accuracy", last, "test accuracy"))]
+    return [higher_accuracy(results, label, *what) for label in results.labels[1:] for what in
+            (("best validation accuracy", best_validation), ("test accuracy", test_accuracy))]
 
 
-def last(record, name):
-    """Return an entry of a record."""
-    return record[name] if record[name] is not None else -math.inf
+def test_accuracy(record):
+    """Return the test accuracy of a run, −inf if it diverged."""
+    return record["test_accuracy"] if record["test_accuracy"] is not None else -math.inf
 
 
-def highest(record, column):
-    """Return the largest value of a column of a record's history."""
-    return max(record["history"][column])
+def best_validation(record):
+    """Return the highest validation accuracy of a run."""
+    return max(record["history"]["val_accuracy"])
 
 
-def higher_accuracy(results, label, name, measure, words):
+def higher_accuracy(results, label, words, measure):
     """Return the verdict on a method having the higher accuracy than BackProp."""
     data = results.data[0]
-    ours, theirs = ([measure(record, name) for record in results.chosen(data, one)] for one in (label, "backprop"))
-    return verdict(f"{data}: {label} above backprop in {words}", [a > b for a, b in zip(ours, theirs)],
-                   f"{texts(ours)} against {texts(theirs)}")
+    ours, theirs = (list(map(measure, results.chosen(data, one))) for one in (label, "backprop"))
+    return verdict(f"{data}: {label} above backprop in {words}", ours, theirs, operator.gt)
 
 
 def locoprop_claims(results):
@@ -451,7 +440,7 @@ EXPERIMENTS = {
         {"small": Setting(("digits",), 1437, (50,), 10, 100),
          "medium": Setting(("mnist",), 10_000, (500,), 10, 100),
          "paper": Setting(("mnist",), 60_000, (500,), 20, 100)},
-        sibp_classifier, sibp_variants, against_backprop, {}, tuned=True),
+        partial(classifier, init=0.05), sibp_variants, against_backprop, {}, tuned=True),
     "usps-autoencoder": Experiment(
         "USPS autoencoder (settings ours; those of ProxProp's first version are not published)",
         {"small": Setting(("digits",), 1437, (32, 16, 8), 30, 100),

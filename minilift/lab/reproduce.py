@@ -11,9 +11,9 @@ a cluster takes two lines, provided its machines see the results folder:
 .. code-block:: python
 
     with joblib.parallel_config("dask"):  # after client = dask.distributed.Client(…); likewise "ray"
-        minilift.lab.reproduce.reproduce("proxprop-table1", scale="paper", folder="/shared/table1", jobs=100)
+        minilift.lab.reproduce.reproduce(Plan("proxprop-table1", "paper"), "/shared/table1", jobs=100)
 
-What is run stands in `minilift.lab.experiments`, what is written in `minilift.lab.results`.
+What is run stands in `minilift.lab.experiments` (`Plan` too), what is written in `minilift.lab.results`.
 """
 
 from __future__ import annotations
@@ -29,25 +29,30 @@ from pathlib import Path
 import numpy as np
 
 from minilift import datasets
-from minilift.lab.bench import machine
-from minilift.lab.experiments import EXPERIMENTS, SCALES, Job, Results, Setting, autoencoder, final_loss, text
-from minilift.lab.results import BEGIN, END, section, with_section, write_results
-from minilift.support.arguments import known_name, whole_number
-from minilift.support.backend import BACKENDS
+from minilift.lab.experiments import EXPERIMENTS, Plan, autoencoder, image_classifier
+from minilift.lab.machine import machine
+from minilift.lab.results import BEGIN, END, read_json, section, with_section, write_results
+from minilift.lab.runs import Job, Results, collect, lowest_step, record_of, tune
+from minilift.support.backend import get_module
 from minilift.support.files import read_npz, sweep, write_text
+from minilift.support.options import check_count, naming, whole, writable_folder
 from minilift.support.signals import children_spared
-from minilift.training.fit import evaluate, fit
+from minilift.training.fit import fit
 from minilift.training.history import History
 
 # ---------------------------------------------------------------------------------------------------- runs
 
 
 @lru_cache(maxsize=2)
-def load_data(experiment, name, samples, path):
-    """Return a data set, cut to a number of training samples; an autoencoder's targets are its inputs."""
-    data = read_data(path) if path else datasets.load(name, **({"n_train": samples} if name == "curves" else {}))
+def load_data(plan, name):
+    """Return a data set, cut to the number of training samples; an autoencoder's targets are its inputs."""
+    samples, network = plan.setting.samples, plan.what.network
+    options = {"n_train": samples} if name == "curves" else {}
+    data = read_data(plan.data) if plan.data else datasets.load(name, **options)
+    if network is image_classifier and data.image_shape is None:
+        raise ValueError(f"--data: {plan.experiment} takes images (N, height, width, channels), {plan.data} has none")
     data = replace(data, X_train=data.X_train[:samples], y_train=data.y_train[:samples])
-    return data.autoencoder() if EXPERIMENTS[experiment].network is autoencoder else data
+    return data.autoencoder() if network is autoencoder else data
 
 
 def read_data(path):
@@ -55,97 +60,86 @@ def read_data(path):
 
     Images are (N, height, width, channels) or flat, uint8 or numbers in [0, 1]; labels are whole numbers from 0.
     """
-    arrays = read_npz(path)
+    with naming("--data"):
+        arrays = read_npz(path)
     for name in ("X_train", "y_train", "X_test", "y_test"):
         if name not in arrays:
             raise ValueError(f"--data: {path} has no {name}; it holds {', '.join(sorted(arrays)) or 'nothing'}")
-    shape = arrays["X_train"].shape[1:]
-    parts = []
-    for part in ("train", "test"):
-        X = arrays[f"X_{part}"]
-        white = 255 if X.dtype == np.uint8 else 1
-        parts += [X.reshape(len(X), -1).astype(np.float32) / np.float32(white), arrays[f"y_{part}"].astype(np.int64)]
+    parts, shape = [], arrays["X_train"].shape[1:]
+    for part, least in (("train", 10), ("test", 1)):
+        X, y = arrays[f"X_{part}"], arrays[f"y_{part}"]
+        if X.ndim < 2 or X.shape[1:] != shape or len(X) < least or X.dtype.kind not in "uif":
+            raise ValueError(f"--data: X_{part} of {path} must be numbers, at least {least} samples (N, …) shaped as "
+                             f"in X_train, got {X.dtype} of shape {X.shape}")
+        X = X.reshape(len(X), -1).astype(np.float32) / np.float32(255 if X.dtype == np.uint8 else 1)
+        if not X.size or not 0 <= X.min() <= X.max() <= 1:
+            raise ValueError(f"--data: X_{part} of {path} must be uint8 or numbers in [0, 1]")
+        if y.shape != (len(X),) or y.dtype.kind not in "ui" or y.min() < 0 or y.max() > 10**6:
+            raise ValueError(f"--data: y_{part} of {path} must be {len(X)} labels, whole numbers from 0, "
+                             f"got {y.dtype} of shape {y.shape}")
+        parts += [X, y.astype(np.int64)]
     return datasets.Dataset(Path(path).stem, *parts, image_shape=shape if len(shape) == 3 else None,
-                            n_classes=int(arrays["y_train"].max()) + 1, source=str(path))
+                            n_classes=int(max(parts[1].max(), parts[3].max())) + 1, source=str(path))
 
 
-def run_job(options, job, callback=None):
+def run_job(plan, folder, job, callback=None):
     """Do one run, or take it up where it stopped, or read its result if it is finished; return the record."""
-    path = Path(options["folder"]) / "runs" / f"{job.key}.json"
+    path = Path(folder) / "runs" / f"{job.key}.json"
     if path.exists():
         path.with_suffix(".npz").unlink(missing_ok=True)  # of a run that was killed between the record and this
         return read_record(path)
     from threadpoolctl import threadpool_limits
 
-    experiment, setting = EXPERIMENTS[options["experiment"]], Setting(**options["setting"])
-    data = load_data(options["experiment"], job.data, setting.samples, options["data"])
-    variant = next(v for v in experiment.variants(setting) if (v.label, v.step) == (job.label, job.step))
-    epochs = setting.epochs * variant.times
-    net = experiment.network(setting, data, job.seed, options["backend"])
+    what, setting, data = plan.what, plan.setting, load_data(plan, job.data)
+    variant = next(v for v in what.variants(setting) if (v.label, v.step) == (job.label, job.step))
+    net = what.network(setting, data, job.seed, plan.backend)
     checkpoint = path.with_suffix(".npz")
-    with threadpool_limits(options["threads"], user_api="blas"):
-        history = fit(net, data, method=variant.method(), optimizer=variant.optimizer(), epochs=epochs,
-                      batch_size=setting.batch, seed=job.seed, validation=experiment.validation or None,
-                      progress=False, checkpoint=checkpoint, checkpoint_every=options["checkpoint every"],
-                      resume=True, callbacks=[callback] if callback else [])
-        test_loss, test_accuracy = (None, None) if history.diverged else evaluate(net, data.X_test, data.y_test)
-    record = {**job._asdict(), "test_loss": test_loss, "test_accuracy": test_accuracy, "history": history.as_dict(),
-              "machine": {**machine(), "threads": options["threads"]}}
-    write_text(path, json.dumps(record))
+    with threadpool_limits(plan.threads, user_api="blas"):
+        history = fit(net, data, method=variant.method(), optimizer=variant.optimizer(),
+                      epochs=setting.epochs * variant.times, batch_size=setting.batch, seed=job.seed,
+                      validation=what.validation or None, progress=False, checkpoint=checkpoint,
+                      checkpoint_every=1 if plan.scale == "paper" else 10, resume=True,
+                      callbacks=[callback] if callback else [])
+        record = {**record_of(job, history, net, data), "machine": {**machine(), "threads": plan.threads}}
+    write_text(path, json.dumps({**record, "history": history.as_dict()}))
     checkpoint.unlink(missing_ok=True)
-    return {**record, "history": history}
+    return record
 
 
 def read_record(path):
     """Return the record that `run_job` wrote."""
-    record = json.loads(path.read_text(encoding="utf-8"))
-    return {**record, "history": History.from_dict(record["history"])}
+    def made(record):
+        history = History.from_dict(record["history"])
+        if Job(*(record[name] for name in Job._fields)).key != path.stem or not history["train_loss"]:
+            raise ValueError("of another run")
+        return {**record, "history": history, "machine": dict(record["machine"]), "test_loss": record["test_loss"]}
+
+    return read_json(path, "a run of minilift reproduce", made)
 
 
-def do_jobs(options, jobs, workers, bar, epochs):
-    """Do runs, one at a time or in parallel, and return their records; the bar counts epochs, so many a label."""
-    records, done = [], bar.n
-    with closing(finished_jobs(options, jobs, workers, bar)) as finished:  # ends the workers, if we are ended
-        for record in finished:
-            records.append(record)
-            done += epochs[record["label"]]
-            bar.update(done - bar.n)  # a diverged run is shorter
-            bar.set_postfix_str(f"{record['label']} {record['step']:.3g}: {text(final_loss(record))}")
-    return records
-
-
-def finished_jobs(options, jobs, workers, bar):
+def finished_jobs(plan, folder, jobs, workers, bar):
     """Yield the records of runs as they are finished; of runs in this process the bar counts each epoch."""
     if workers == 1:
-        return (run_job(options, job, lambda row, net, history: bar.update(row["epoch"] > 0) and None) for job in jobs)
+        return (run_job(plan, folder, job, lambda row, net, history: bar.update(row["epoch"] > 0) and None)
+                for job in jobs)
     try:
         from joblib import Parallel, delayed
     except ImportError as error:
         raise RuntimeError("--jobs needs joblib; install minilift[reproduce]") from error
     with children_spared():
-        return Parallel(workers, return_as="generator_unordered")(delayed(run_job)(options, job) for job in jobs)
+        return Parallel(workers, return_as="generator_unordered")(delayed(run_job)(plan, folder, job) for job in jobs)
 
 
-def reproduce(experiment, scale="small", folder=None, *, jobs=1, threads=1, seeds=None, epochs=None, samples=None,
-              data=None, backend="numpy", progress=True):
+def reproduce(plan, folder=None, *, jobs=1, progress=True):
     """Run an experiment, or what is left of it, and write its results.
 
     Parameters
     ----------
-    experiment : str
-        One of `EXPERIMENTS`.
-    scale : {"small", "medium", "paper"}, default "small"
+    plan : Plan
     folder : path, optional
         Of the results, by default ``minilift-EXPERIMENT-SCALE``. What is finished in it is not done again.
     jobs : int, default 1
-        Runs at a time, as joblib counts (−1: as many as there are cores).
-    threads : int, default 1
-        Threads of NumPy's BLAS in each run: several runs use several cores better than several threads do.
-    seeds, epochs, samples : int, optional
-        Instead of the scale's.
-    data : path, optional
-        An `.npz` file with X_train, y_train, X_test, y_test, to be used instead of the scale's data.
-    backend : {"numpy", "cupy"}, default "numpy"
+        Runs at a time; −1: as many as there are cores.
     progress : bool, default True
 
     Returns
@@ -155,70 +149,66 @@ def reproduce(experiment, scale="small", folder=None, *, jobs=1, threads=1, seed
     Raises
     ------
     ValueError
-        If a name is unknown, or the folder holds results of other settings.
+        If the data file or the folder cannot be used, or the folder holds results of other settings.
     """
-    plan = EXPERIMENTS[known_name("experiment", experiment, tuple(EXPERIMENTS))]
-    setting = plan.settings[known_name("--scale", scale, SCALES)]
-    for name, value in (("seeds", seeds), ("epochs", epochs), ("samples", samples)):
-        if value is not None:
-            setting = replace(setting, **{name: whole_number(f"--{name}", value)})
-    if data is not None:
-        setting = replace(setting, data=(Path(data).stem,))
-    folder = Path(folder or f"minilift-{experiment}-{scale}")
-    options = {"experiment": experiment, "scale": scale, "setting": asdict(setting), "folder": str(folder),
-               "data": None if data is None else str(Path(data).resolve()),
-               "backend": known_name("--backend", backend, BACKENDS),
-               "threads": whole_number("--threads", threads), "checkpoint every": 1 if scale == "paper" else 10}
-    claim_folder(folder, options)
+    if jobs != -1:
+        check_count("jobs", jobs)
+    folder = folder_of(plan, folder)
+    get_module(plan.backend)
+    claim_folder(plan, folder)
     try:
-        results = Results(plan, setting, run_all(plan, setting, options, jobs, progress))
+        results = run_all(plan, folder, jobs, progress)
     finally:
         sweep(folder / "runs")  # what workers had begun to write when they were ended
-    write_results(results, options, folder)
+    write_results(plan, results, folder)
     return results
 
 
-def claim_folder(folder, options):
-    """Write down the settings of a results folder, or make sure that it has the same ones."""
-    mine = {name: options[name] for name in ("experiment", "scale", "setting", "backend")}
-    mine["data"] = {name: fingerprint(options, name) for name in options["setting"]["data"]}
+def folder_of(plan, folder):
+    """Return the folder of the results."""
+    return Path(folder or f"minilift-{plan.experiment}-{plan.scale}")
+
+
+def claim_folder(plan, folder):
+    """Write down the settings of a results folder, or make sure that it has the same ones and whole results."""
+    mine = {"experiment": plan.experiment, "scale": plan.scale, "setting": asdict(plan.setting),
+            "backend": plan.backend, "data": {name: fingerprint(load_data(plan, name)) for name in plan.setting.data}}
     mine, path = json.loads(json.dumps(mine)), folder / "settings.json"
+    writable_folder(folder / "runs")
     if not path.exists():
-        (folder / "runs").mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(mine, indent=1))
-        return
-    theirs = json.loads(path.read_text(encoding="utf-8"))
+    theirs = read_json(path, "the settings of minilift reproduce", dict)
     differing = [name for name in mine if mine[name] != theirs.get(name)]
     if differing:
         raise ValueError(f"{folder} holds results of other settings ({', '.join(differing)} differ from its "
                          "settings.json); choose another folder with --output")
+    for record in (folder / "runs").glob("*.json"):
+        read_record(record)
 
 
-def fingerprint(options, name):
+def fingerprint(data):
     """Return sizes and checksum of a data set."""
-    data = load_data(options["experiment"], name, options["setting"]["samples"], options["data"])
     return f"{data!r}, checksum {zlib.crc32(np.ascontiguousarray(data.X_train)):08x}"
 
 
-def run_all(plan, setting, options, workers, progress):
-    """Return the records of all runs; where methods are tuned, of the grid with one seed and the best with all."""
+def run_all(plan, folder, workers, progress):
+    """Return the results of all runs; where methods are tuned, of the grid with one seed and the best with all."""
     from tqdm.auto import tqdm
 
-    variants, seeds = plan.variants(setting), range(setting.seeds)
-    first = [Job(data, v.label, v.step, seed) for data in setting.data for v in variants
-             for seed in (seeds[:1] if plan.tuned else seeds)]
+    setting = plan.setting
+    variants, seeds = plan.what.variants(setting), range(setting.seeds)
+    grid = [(data, variant.label, variant.step) for data in setting.data for variant in variants]
     epochs = {variant.label: setting.epochs * variant.times for variant in variants}
-    later = len(setting.data) * (len(seeds) - 1) * sum(epochs.values()) if plan.tuned else 0
-    with tqdm(total=sum(epochs[job.label] for job in first) + later, desc=options["experiment"], unit="epoch",
-              smoothing=0, disable=not progress) as bar:
-        records = do_jobs(options, first, workers, bar, epochs)
-        if plan.tuned:
-            tuned = Results(plan, setting, records)
-            rest = [Job(data, label, tuned.best_step(data, label), seed)
-                    for data in tuned.data for label in tuned.labels for seed in seeds[1:]]
-            records += do_jobs(options, rest, workers, bar, epochs)
-    order = {(variant.label, variant.step): k for k, variant in enumerate(variants)}
-    return sorted(records, key=lambda r: (setting.data.index(r["data"]), order[r["label"], r["step"]], r["seed"]))
+    first, rest = (seeds[:1], seeds[1:]) if plan.what.tuned else (seeds, seeds[:0])
+    total = len(first) * sum(epochs[label] for _, label, _ in grid)
+    total += len(rest) * len(setting.data) * sum(epochs.values())
+    with tqdm(total=total, desc=plan.experiment, unit="epoch", smoothing=0, disable=not progress) as bar:
+        def do(jobs):
+            with closing(finished_jobs(plan, folder, jobs, workers, bar)) as finished:  # ends workers if we are ended
+                return collect(finished, bar, epochs)
+
+        search, repeated = tune(grid, (do, first), (do, rest), lowest_step)
+    return Results(sorted(search + repeated, key=lambda r: (grid.index((r["data"], r["label"], r["step"])), r["seed"])))
 
 
 # ---------------------------------------------------------------------------------------- the command line
@@ -233,11 +223,11 @@ def add_arguments(parser):
     parser.add_argument("--scale", default="small", metavar="{small,medium,paper}",
                         help="small: embedded or generated data, minutes; medium: real data, a smaller network; paper: "
                              "the full experiment, hours to days (default small)")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N",
+    parser.add_argument("--jobs", type=whole, default=1, metavar="N",
                         help="runs at a time; -1: one for each core (default 1)")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="of NumPy in each run (default 1)")
+    parser.add_argument("--threads", type=whole, default=1, metavar="N", help="of NumPy in each run (default 1)")
     for name in ("seeds", "epochs", "samples"):
-        parser.add_argument(f"--{name}", type=int, metavar="N", help="instead of the scale's")
+        parser.add_argument(f"--{name}", type=whole, metavar="N", help="instead of the scale's")
     parser.add_argument("--data", metavar="FILE.npz",
                         help="X_train, y_train, X_test, y_test to use instead of the scale's data")
     parser.add_argument("--backend", default="numpy", metavar="{numpy,cupy}", help="array library (default numpy)")
@@ -249,10 +239,11 @@ def add_arguments(parser):
 
 def write_section(readme):
     """Renew the results in a README from data/results beside it; return the exit code."""
-    text = readme.read_text(encoding="utf-8")
-    if BEGIN not in text or END not in text:
-        raise ValueError(f"--write: {readme} has no lines {BEGIN} and {END}")
-    write_text(readme, with_section(text, section(readme.parent / "data" / "results")))
+    with naming("--write"):
+        text = readme.read_text(encoding="utf-8")
+        if BEGIN not in text or END not in text:
+            raise ValueError(f"{readme} has no lines {BEGIN} and {END}")
+        write_text(readme, with_section(text, section(readme.parent / "data" / "results")))
     print(f"renewed the results in {readme}")
     return 0
 
@@ -263,11 +254,9 @@ def run(arguments):
         return write_section(arguments.write)
     if arguments.experiment is None:
         raise ValueError(f"which EXPERIMENT? One of {', '.join(EXPERIMENTS)}")
-    results = reproduce(arguments.experiment, arguments.scale, arguments.output, jobs=arguments.jobs,
-                        threads=arguments.threads, seeds=arguments.seeds, epochs=arguments.epochs,
-                        samples=arguments.samples, data=arguments.data, backend=arguments.backend,
-                        progress=sys.stderr.isatty())
-    folder = Path(arguments.output or f"minilift-{arguments.experiment}-{arguments.scale}")
+    plan = Plan(**{name: getattr(arguments, name) for name in Plan.__dataclass_fields__})
+    results = reproduce(plan, arguments.output, jobs=arguments.jobs, progress=sys.stderr.isatty())
+    folder = folder_of(plan, arguments.output)
     print((folder / "results.txt").read_text(encoding="utf-8"))
     print(f"written: {folder}: results.txt, results.csv, results.json, {', '.join(f'{d}.png' for d in results.data)}")
     return 0

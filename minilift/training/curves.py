@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
-import re
 import textwrap
 from pathlib import Path
 
 import numpy as np
 
+from minilift.methods import BackProp, LocoProp, ProxProp, SemiImplicit
 from minilift.support.files import write_bytes
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -26,6 +27,7 @@ METHOD_STYLE: dict[str, dict] = {
     "cg10": {"color": SKY, "linestyle": (0, (6, 1)), "marker": ">"},
     "locoprop-s": {"color": ORANGE, "linestyle": "-.", "marker": "D"},
     "locoprop-m": {"color": VERMILLION, "linestyle": (0, (4, 1, 1, 1, 1, 1)), "marker": "v"},
+    "locoprop-m-rmsprop": {"color": VERMILLION, "linestyle": ":", "marker": "d"},
     "semi-implicit": {"color": GREEN, "linestyle": ":", "marker": "P"},
 }
 
@@ -38,34 +40,41 @@ OTHER_STYLES = (  # for methods of the user's own, in order of appearance
 )
 
 
-LABELS = (  # how else a method is named: as Python prints it, or by its solver alone
-    (r"BackProp\(", "backprop"), (r"ProxProp\(.*solver='(cg\d+)'", r"\1"), (r"ProxProp\(|exact$", "proxprop"),
-    (r"LocoProp\('S'", "locoprop-s"), (r"LocoProp\('M'", "locoprop-m"), (r"SemiImplicit\(", "semi-implicit"))
+def look_of(method):
+    """Return the name in `METHOD_STYLE` of a method of ours; "" for any other."""
+    if type(method) is ProxProp:
+        return "proxprop" if method.solver == "exact" else method.solver
+    if type(method) is LocoProp:
+        return f"locoprop-{method.variant.lower()}"
+    return {BackProp: "backprop", SemiImplicit: "semi-implicit"}.get(type(method), "")
 
 
-def method_of(label):
-    """Return the name of the method that a label names: 'proxprop' of 'proxprop:tau_theta=0.05', say."""
-    matches = (re.match(pattern, label) for pattern, _ in LABELS)
-    found = [match.expand(name) for match, (_, name) in zip(matches, LABELS) if match]
-    return found[0] if found else label.split(":")[0]
+def styles(looks):
+    """Return {label: line style}, the second label of the same method being drawn in a style of `OTHER_STYLES`.
 
-
-def styles(labels):
-    """Return {label: line style}: those of the methods where a label names one, others in order of appearance.
-
-    The second label of the same method is drawn in a style of `OTHER_STYLES`.
+    Parameters
+    ----------
+    looks : dict of label → name in `METHOD_STYLE`, or sequence of labels
+        The name may be another or "": such labels have the styles of `OTHER_STYLES`, in order of appearance. Of labels
+        alone, what stands before the first colon is the name.
     """
-    chosen, others = {}, 0
-    taken = set()
-    for label in labels:
-        method = method_of(str(label))
-        if method in METHOD_STYLE and method not in taken:
-            taken.add(method)
-            chosen[label] = METHOD_STYLE[method]
-        else:
-            chosen[label] = OTHER_STYLES[others % len(OTHER_STYLES)]
-            others += 1
+    if not isinstance(looks, dict):
+        looks = {label: str(label).split(":")[0] for label in looks}
+    chosen, taken, others = {}, set(), itertools.cycle(OTHER_STYLES)
+    for label, method in looks.items():
+        chosen[label] = METHOD_STYLE[method] if method in METHOD_STYLE and method not in taken else next(others)
+        taken.add(method)
     return chosen
+
+
+def looks_of(runs):
+    """Return {label: name of the method}: that of the history, or what stands before the colon of the label."""
+    found = {}
+    for label, histories in runs.items():
+        first = histories[0] if isinstance(histories, (list, tuple)) else histories
+        name = str(label).split(":")[0]
+        found[label] = name if name in METHOD_STYLE else first.look
+    return found
 
 
 def history(histories):
@@ -83,7 +92,7 @@ def history(histories):
     if not isinstance(histories, dict):
         histories = {histories.label or "training": histories}
     figure, panels = two_panels("loss")
-    for label, style in styles(histories).items():
+    for label, style in styles(looks_of(histories)).items():
         run = histories[label]
         name = textwrap.fill(str(label), 60)
         draw(panels, [run], "train_loss", style, f"{name}, training")
@@ -93,7 +102,7 @@ def history(histories):
     return figure
 
 
-def comparison(runs, ylabel="training loss", column="train_loss", level=None, title=None):
+def comparison(runs, ylabel="training loss", column="train_loss", level=None, title=None, looks=None):
     """Return a figure of several methods side by side: loss against epochs and against seconds.
 
     Parameters
@@ -106,6 +115,8 @@ def comparison(runs, ylabel="training loss", column="train_loss", level=None, ti
     level : float, optional
         A loss to mark with a horizontal line.
     title : str, optional
+    looks : dict of label → name in `METHOD_STYLE`, optional
+        As `styles` takes them. By default the label itself up to a colon, or the method that the history tells of.
 
     Returns
     -------
@@ -113,7 +124,7 @@ def comparison(runs, ylabel="training loss", column="train_loss", level=None, ti
     """
     figure, panels = two_panels(ylabel)
     panels["seconds"].set_xscale("log")  # methods differ by large factors in time; epoch 0, at 0 s, is not on it
-    for label, style in styles(runs).items():
+    for label, style in styles(looks or looks_of(runs)).items():
         histories = runs[label] if isinstance(runs[label], (list, tuple)) else [runs[label]]
         draw(panels, histories, column, style, label)
     if level is not None:

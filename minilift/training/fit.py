@@ -27,6 +27,7 @@ from minilift.support.arguments import whole_number
 from minilift.support.backend import array_module, to_numpy
 from minilift.support.files import read_npz, write_npz
 from minilift.support.settings import describe, differences
+from minilift.training.curves import look_of
 from minilift.training.history import Divergence, EarlyStop, History
 
 EVALUATION_BATCH = 500  # samples in one batch of an evaluation: few enough for memory, enough to be fast
@@ -366,7 +367,7 @@ def fit(net, data, *, method, optimizer, epochs=10, batch_size=100, seed=0, vali
     settings = {}
     if checkpoint is not None or resume is not None:
         settings = describe_run(net, train, held_out, method, optimizer, batch_size, seed, early_stop)
-    run = Run(net, method, optimizer, np.random.default_rng(run_seed), History(repr(method)))
+    run = Run(net, method, optimizer, np.random.default_rng(run_seed), History(repr(method), look_of(method)))
     steps_per_epoch = -(-len(train[0]) // batch_size)
     source = checkpoint if resume is True else resume
     if source is None or (resume is True and not Path(source).exists()):

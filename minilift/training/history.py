@@ -57,14 +57,16 @@ class History:
     ----------
     label : str
         The method, as text.
+    look : str
+        The method's name in `minilift.plots.METHOD_STYLE`, which gives its line style in figures; "" for another.
     diverged : Divergence or None
         Set if the run stopped because a loss or parameter is not finite; the epoch under way has no row.
     stopped : str or None
         Why the run ended before its last epoch otherwise: early stop or a callback.
     """
 
-    def __init__(self, label=""):
-        self.label = label
+    def __init__(self, label="", look=""):
+        self.label, self.look = label, look
         self.diverged: Divergence | None = None
         self.stopped: str | None = None
         self.columns: dict[str, list] = {}
@@ -142,7 +144,8 @@ class History:
         """Return everything as a dict that JSON can hold."""
         columns = {name: [as_json_number(value) for value in column] for name, column in self.columns.items()}
         diverged = None if self.diverged is None else asdict(self.diverged)
-        return {"label": self.label, "diverged": diverged, "stopped": self.stopped, "columns": columns}
+        return {"label": self.label, "look": self.look, "diverged": diverged, "stopped": self.stopped,
+                "columns": columns}
 
     @classmethod
     def from_dict(cls, values):
@@ -153,9 +156,11 @@ class History:
         ValueError, TypeError
             If something is missing or of another type than there should be, or the columns differ in length.
         """
-        label, stopped, diverged, columns = fields(values, "a history", {
-            "label": str, "stopped": str | None, "diverged": dict | None, "columns": dict})
-        history = cls(label)
+        if isinstance(values, dict):
+            values = {"look": "", **values}  # histories of former versions have none
+        label, look, stopped, diverged, columns = fields(values, "a history", {
+            "label": str, "look": str, "stopped": str | None, "diverged": dict | None, "columns": dict})
+        history = cls(label, look)
         history.stopped = stopped
         if diverged is not None:
             history.diverged = Divergence(*fields(diverged, "diverged", {

@@ -1,19 +1,26 @@
 """The comparison is fair and does what it says: one grid, one start, the same batches, no look at the test set."""
 
 import math
+import re
+import subprocess
+import sys
 from argparse import ArgumentParser
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 import minilift as ml
 from minilift.lab import compare
-from minilift.lab.compare import METHODS, Result, make_task, parse_method
+from minilift.lab.compare import METHODS, make_task, parse_method
+from minilift.lab.runs import FACTOR, TIE, Results, lowest_step, trusted_step
 from minilift.training.history import Divergence, History
 
 STEPS = (0.1, 1.0)
+README = Path(__file__).resolve().parent.parent.parent / "README.md"
 
 
 def arguments(*argv):
@@ -31,13 +38,23 @@ def run(given_task, *methods, steps=STEPS, seeds=(0,)):
     return compare.compare(given_task, [parse_method(method) for method in methods], steps, seeds, progress=False)
 
 
+def searched(results, label):
+    """Return {step size: losses of the search} of a method."""
+    return results.searched(results.data[0], label)
+
+
+def histories(results, label):
+    """Return the histories of the full runs of a method."""
+    return [record["history"] for record in results.chosen(results.data[0], label)]
+
+
 # ---- fairness
 
 
 def test_the_result_is_that_of_plain_fits(tmp_path):
-    """Written out with `fit`: the search with the first seed for a quarter of the epochs, the best step with all."""
-    data = ml.datasets.digits()
-    (result,) = run(task(), "proxprop:tau_theta=0.5", seeds=(3, 4))
+    """Written out with `fit`: the search with all seeds for a quarter of the epochs, then the chosen step in full."""
+    data, label = ml.datasets.digits(), "proxprop:tau_theta=0.5"
+    results = run(task(), label, seeds=(3, 4))
 
     def history_of(step, seed, epochs):
         net = ml.mlp([64, 16, 10], seed=seed)
@@ -45,23 +62,38 @@ def test_the_result_is_that_of_plain_fits(tmp_path):
                          optimizer=ml.SGD(step), epochs=epochs, batch_size=100, seed=seed, progress=False)
         return history, net.accuracy(data.X_test, data.y_test)
 
-    search = {step: history_of(step, 3, 1)[0]["train_loss"][-1] for step in STEPS}
-    assert result.search == search
-    assert result.step == min(search, key=search.get)
-    for seed, history, accuracy in zip((3, 4), result.histories, result.test, strict=True):
-        expected, expected_accuracy = history_of(result.step, seed, 4)
-        assert history["train_loss"] == expected["train_loss"]
-        assert accuracy == expected_accuracy
+    search = {step: [history_of(step, seed, 1)[0]["train_loss"][-1] for seed in (3, 4)] for step in STEPS}
+    assert searched(results, label) == search
+    records = results.chosen("digits", label)
+    assert {record["step"] for record in records} == {trusted_step(search)}
+    for seed, record in zip((3, 4), records, strict=True):
+        expected, expected_accuracy = history_of(trusted_step(search), seed, 4)
+        assert record["history"]["train_loss"] == expected["train_loss"]
+        assert record["test_accuracy"] == expected_accuracy
+
+
+def test_a_run_of_the_search_ends_where_the_loss_is_above_its_start():
+    """And a full run does not."""
+    given = replace(task(), epochs=12)
+    results = run(given, "backprop", steps=(0.1, 5.0))
+    calm, wild = (record["history"] for step in (0.1, 5.0) for record in results.search if record["step"] == step)
+    assert len(calm) == 1 + 3
+    assert len(wild) < 1 + 3
+    start, *losses = wild["train_loss"]
+    assert [loss > 1.05 * start for loss in losses] == [False] * (len(losses) - 1) + [True]
+    (whole,) = histories(run(given, "backprop", steps=(5.0,)), "backprop")
+    assert len(whole) == 1 + 12
 
 
 def test_the_test_set_has_no_influence_on_training():
     given = task()
     X_test, y_test = np.full_like(given.data.X_test, 7), np.zeros_like(given.data.y_test)
     spoilt = replace(given, data=replace(given.data, X_test=X_test, y_test=y_test))
-    (one,), (other,) = run(given, "backprop"), run(spoilt, "backprop")
-    assert one.search == other.search
-    assert one.histories[0]["train_loss"] == other.histories[0]["train_loss"]
-    assert one.test != other.test
+    one, other = run(given, "backprop"), run(spoilt, "backprop")
+    assert searched(one, "backprop") == searched(other, "backprop")
+    assert histories(one, "backprop")[0]["train_loss"] == histories(other, "backprop")[0]["train_loss"]
+    assert one.records[0]["test_accuracy"] != other.records[0]["test_accuracy"]
+    assert all(record["test_accuracy"] is None for record in one.search)
 
 
 def test_all_methods_start_alike_and_see_the_same_batches(tmp_path):
@@ -76,13 +108,13 @@ def test_all_methods_start_alike_and_see_the_same_batches(tmp_path):
         "        return self.share * super().propose(block)\n"
         "standing, moving = Recorder(0), Recorder(1)\n")
     contenders = [parse_method(f"{tmp_path / 'mine.py'}:{name}") for name in ("standing", "moving")]
-    results = compare.compare(task(), contenders, (1.0,), (0,), progress=False)
+    records = compare.compare(task(), contenders, (1.0,), (0,), progress=False).records
     standing, moving = (contender.factory().seen for contender in contenders)
     assert len(standing) == (1 + 4) * 2  # a search of one epoch and a run of four, of two batches each
     for a, b in zip(standing, moving, strict=True):
         assert np.array_equal(a, b)
-    results += run(task(), *METHODS, steps=(1e-3,))
-    assert len({result.histories[0]["train_loss"][0] for result in results}) == 1
+    records += run(task(), *METHODS, steps=(1e-3,)).records
+    assert len({record["history"]["train_loss"][0] for record in records}) == 1
 
 
 @pytest.mark.parametrize(("name", "cls", "searched"), [
@@ -117,10 +149,70 @@ def test_a_users_function_is_run_as_it_is(tmp_path):
         "import numpy as np\n"
         "def gradient(block):\n"
         "    return np.hstack([block.a, np.ones_like(block.a[:, :1])]).T @ block.g\n")
-    own, ours = run(task(), f"{tmp_path / 'mine.py'}:gradient", "backprop")
-    assert own.contender.label == "gradient"
+    results = run(task(), f"{tmp_path / 'mine.py'}:gradient", "backprop")
+    assert results.labels == ["gradient", "backprop"]
     for step in STEPS:
-        assert own.search[step] == pytest.approx(ours.search[step], rel=1e-4)
+        own, ours = (searched(results, label)[step] for label in results.labels)
+        assert own == pytest.approx(ours, rel=1e-4)
+
+
+# ---- the choice of a step size
+
+LOSSES = st.one_of(st.floats(1e-8, 1e8), st.just(math.inf), st.just(math.nan))
+SEARCHES = st.integers(1, 3).flatmap(lambda seeds: st.dictionaries(
+    st.sampled_from((0.01, 0.03, 0.1, 0.3, 1, 3, 10)), st.lists(LOSSES, min_size=seeds, max_size=seeds), min_size=1))
+
+
+def worst(losses):
+    """Return the highest loss of each step size, the smallest step size first."""
+    return {step: max(math.inf if math.isnan(loss) else loss for loss in losses[step]) for step in sorted(losses)}
+
+
+@pytest.mark.parametrize(("losses", "step"), [
+    ({1: 2.0, 3: 1.0, 10: 2.0}, 3),  # the lowest
+    ({1: 2.0, 3: 1.04, 10: 1.0, 30: 2.0}, 3),  # the same but for rounding: the smaller one
+    ({1: 2.0, 3: 1.0, 10: math.inf}, 1),  # beside one that diverges, and a calmer one is as good up to a factor of 3
+    ({1: 2.0, 3: 1.0, 10: 3.1}, 1),
+    ({1: 3.1, 3: 1.0, 10: math.inf}, 3),  # the calmer one is not
+    ({1: 2.0, 3: 1.0}, 3),  # nothing is known of the next larger one
+    ({1: 1.0, 3: math.inf}, 1),
+    ({1: math.inf, 3: math.nan}, 1),
+    ({0.3: 0.0163, 1: 0.00354, 3: 0.189, 10: 1350.0}, 1),  # Semi-Implicit BP on one machine
+    ({0.3: 0.0164, 1: 0.00355, 3: 0.00187, 10: 360.0}, 1),  # and as it might be on another
+])
+def test_the_trusted_step_size(losses, step):
+    assert trusted_step({size: [loss] for size, loss in losses.items()}) == step
+    assert trusted_step({size: [loss, 1e-9] for size, loss in losses.items()}) == step, "the worst seed counts"
+
+
+@given(SEARCHES)
+def test_the_trusted_step_size_is_beside_no_cliff_where_a_calmer_one_is_as_good(losses):
+    found, order = worst(losses), sorted(losses)
+    chosen = order.index(trusted_step(losses))
+    assert found[order[chosen]] <= TIE * FACTOR * min(found.values())
+    if math.isfinite(found[order[chosen]]) and 0 < chosen < len(order) - 1:
+        at, before, after = (found[order[k]] for k in (chosen, chosen - 1, chosen + 1))
+        assert after <= FACTOR * at or before > FACTOR * at
+
+
+@given(SEARCHES, st.randoms(use_true_random=False))
+def test_neither_the_order_of_the_steps_nor_that_of_the_seeds_counts(losses, random):
+    shuffled = {step: random.sample(losses[step], len(losses[step]))
+                for step in random.sample(list(losses), len(losses))}
+    assert trusted_step(shuffled) == trusted_step(losses)
+
+
+@given(SEARCHES, st.randoms(use_true_random=False))
+def test_rounding_does_not_change_the_trusted_step_size(losses, random):
+    """Unless the ratio of two losses is within rounding of what the rule compares it with."""
+    found = [loss for loss in worst(losses).values() if math.isfinite(loss)]
+    assume(all(abs(a / b / bound - 1) > 1e-4 for a in found for b in found if a is not b for bound in (1, TIE, FACTOR)))
+    shaken = {step: [loss * (1 + random.uniform(-1e-5, 1e-5)) for loss in losses[step]] for step in losses}
+    assert trusted_step(shaken) == trusted_step(losses)
+
+
+def test_claims_of_a_few_percent_are_about_the_lowest_loss_of_the_first_seed():
+    assert lowest_step({1: [1.0, 9.0], 3: [0.99, 9.0], 10: [math.inf, 0.1]}) == 3
 
 
 # ---- what is trained
@@ -140,11 +232,11 @@ def test_an_autoencoder_is_locoprops_kind_of_network():
     assert [repr(sigma) for sigma in net.sigma[1:]] == ["Tanh()", "Tanh()", "Identity()", "Tanh()", "Tanh()"]
     assert isinstance(net.loss_function, ml.SigmoidCrossEntropy)
     assert np.array_equal(made.data.y_train, made.data.X_train)
-    (result,) = run(made, "backprop", steps=(0.01,))
-    history = result.histories[0]
+    results = run(made, "backprop", steps=(0.01,))
+    (history,) = histories(results, "backprop")
     assert history["train_loss"][-1] < history["train_loss"][0]
-    assert result.test[0] == pytest.approx(history["train_loss"][-1], rel=0.3)
-    assert "test loss" in compare.summary(made, [result], 1.0)
+    assert results.records[0]["test_loss"] == pytest.approx(history["train_loss"][-1], rel=0.3)
+    assert "test loss" in compare.summary(made, [parse_method("backprop")], results, 1.0)
 
 
 @pytest.mark.parametrize("data", ["moons", "spirals:classes=4", "teacher", "digits"])
@@ -176,36 +268,54 @@ def history(losses, diverged=False):
     return made
 
 
-def result_of(histories, test, search, step=1.0, label="backprop"):
-    return Result(parse_method(label), search, step, histories, test)
+def results_of(search, runs, label="backprop"):
+    """Return results with these losses of the search and these full runs, (losses, accuracy), at the chosen step."""
+    tried = [record_of(label, step, seed, [4.0, loss]) for step, losses in search.items()
+             for seed, loss in enumerate(losses)]
+    step = trusted_step(search)
+    return Results([record_of(label, step, seed, *run) for seed, run in enumerate(runs)], tried, trusted_step)
+
+
+def record_of(label, step, seed, losses, accuracy=None):
+    return {"data": "digits", "label": label, "step": step, "seed": seed, "test_accuracy": accuracy, "test_loss": None,
+            "history": history([loss for loss in losses if loss < math.inf], diverged=losses[-1] == math.inf)}
+
+
+def lines_of(results, level=1.0):
+    """Return each line of both tables, with single spaces."""
+    contenders = [parse_method(label) for label in results.labels]
+    tables = compare.summary(task(), contenders, results, level), compare.grid_table(task(), results)
+    return [[" ".join(line.split()) for line in table.splitlines()] for table in tables]
 
 
 def test_summary_gives_medians_ranges_and_the_time_to_a_loss():
-    results = [result_of([history([4, 2, 1.0]), history([4, 3, 2.0]), history([4, 1, 0.5])], [0.9, 0.8, 0.7],
-                         {0.1: 2.0, 1.0: 1.0, 10.0: math.inf}),
-               result_of([history([4, 3.0])] * 3, [0.5] * 3, {0.1: 3.0, 1.0: 3.5}, step=0.1, label="locoprop-s")]
-    table = compare.summary(task(), results, level=2.0).splitlines()
-    assert table[0].split("  ")[-1].strip() == "seconds to 2"
-    cells = " ".join(table[2].split())
-    assert cells == "backprop lr = 1 1 [0.5, 2] 0.8 [0.7, 0.9] 1 0.5"
-    assert " ".join(table[3].split()) == "locoprop-s gamma = 0.1* 3 [3, 3] 0.5 [0.5, 0.5] 0.5 never"
-    assert "Medians over 3 seeds" in table[4]
-    assert "a wider grid" in table[5]
+    one = results_of({0.1: [2.0], 1.0: [1.0], 10.0: [1.5]},
+                     [([4, 2, 1.0], 0.9), ([4, 3, 2.0], 0.8), ([4, 1, 0.5], 0.7)])
+    other = results_of({0.1: [3.0], 1.0: [3.5], 10.0: [3.9]}, [([4, 3.0], 0.5)] * 3, label="locoprop-s")
+    both = Results(one.records + other.records, one.search + other.search, trusted_step)
+    table, grid = lines_of(both, level=2.0)
+    assert table[0].endswith(" seconds to 2")
+    assert table[2] == "backprop lr = 1 1 [0.5, 2] 0.8 [0.7, 0.9] 1 0.5"
+    assert table[3] == "locoprop-s gamma = 0.1* 3 0.5 0.5 never"
+    assert table[4].startswith("Medians over 3 seeds")
+    assert "wider" in table[5]
+    assert grid[3:5] == ["backprop 2 [1] 1.5", "locoprop-s [3] 3.5 3.9"]
 
 
 def test_divergence_is_said():
-    runs = [history([4, 2.0]), history([4], diverged=True), history([4], diverged=True)]
-    result = result_of(runs, [0.9, math.nan, math.nan], {0.1: math.inf, 1.0: 2.0, 10.0: math.inf})
-    assert "diverged [2, diverged]" in compare.summary(task(), [result], 1.0)
-    grid = compare.grid_table([result], 1, 0)
-    assert grid.splitlines()[-1].split() == ["backprop", "div.", "2", "div."]
+    results = results_of({0.1: [2.0, 1.0], 1.0: [1.0, 3.0], 10.0: [1.0, 5.0], 100.0: [2.0, math.inf]},
+                         [([4, 2.0], 0.9), ([4, math.inf], None), ([4, math.inf], None)])
+    table, grid = lines_of(results)
+    assert "diverged [2, diverged] - [0.9, -]" in table[2]
+    assert grid[3] == "backprop [2] 3 above div.", "the worst seed is shown"
 
 
 def test_a_method_that_diverges_everywhere_is_shown():
-    (result,) = run(task(), "backprop", steps=(1e30, 1e35))
-    assert result.search == {1e30: math.inf, 1e35: math.inf}
-    assert compare.summary(task(), [result], 1.0).splitlines()[2].split() == [
-        "backprop", "lr", "=", "1e+30*", "diverged", "-", "0", "never"]
+    results = run(task(), "backprop", steps=(1e30, 1e35))
+    assert searched(results, "backprop") == {1e30: [math.inf], 1e35: [math.inf]}
+    table, grid = lines_of(results)
+    assert table[2] == "backprop lr = 1e+30* diverged - 0 never"
+    assert grid[3] == "backprop [div.] div."
 
 
 # ---- the whole command
@@ -221,7 +331,7 @@ def test_the_command_prints_tables_and_saves_the_figure(tmp_path, monkeypatch, c
     assert (tmp_path / "minilift-compare.png").read_bytes().startswith(b"\x89PNG")
     for name in compare.DEFAULT_METHODS:
         assert captured.out.count(f"\n{name} ") == 2  # a row in either table
-        assert f"\r{name.ljust(13)}: 100%" in captured.err  # a progress bar
+    assert "100%|" in captured.err  # a progress bar
 
 
 def test_quiet_means_no_bars_and_runs_are_repeatable(tmp_path, capsys):
@@ -235,6 +345,16 @@ def test_quiet_means_no_bars_and_runs_are_repeatable(tmp_path, capsys):
         assert captured.err == ""
         tables.append(captured.out.split("step size  ")[-1])
     assert tables[0] == tables[1]
+
+
+def table_in(text, head):
+    """Return {first word: the rest} of the rows of a table below its head."""
+    lines = text[text.index(f"\n{head} "):].splitlines()[3:]
+    return dict(line.split(maxsplit=1) for line in lines[:len(compare.DEFAULT_METHODS)])
+
+
+def numbers_in(row):
+    return [float(number) for number in re.findall(r"\d[\d.e+-]*", row)]
 
 
 @pytest.mark.slow
@@ -253,6 +373,23 @@ def test_the_default_is_a_small_piece_of_work(tmp_path, monkeypatch):
     assert cli.main(["compare", "--quiet"]) == 0
     assert 0 < sum(epochs) <= 1000
     assert Path(tmp_path / "minilift-compare.png").is_file()
+def test_the_readme_shows_what_a_user_sees(tmp_path):
+    """The same step sizes on every processor, and losses within the ranges that the README prints."""
+    command = [sys.executable, "-m", "minilift.cli", "compare", "--quiet"]
+    done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True, timeout=590)
+    (shown,) = re.findall(r"^```text\n(digits .*?)^```$", README.read_text(encoding="utf-8"), re.M | re.S)
+    assert done.stdout.startswith(shown.split("\n\n")[0])
+    assert shown.splitlines()[-2:] == list(compare.CHOICE)
+    ours, theirs = (table_in(text, "method") for text in (done.stdout, shown))
+    assert list(ours) == list(theirs) == list(compare.DEFAULT_METHODS)
+    for name in ours:
+        step, median, *_ = numbers_in(ours[name])
+        their_step, _, lowest, highest, *_ = numbers_in(theirs[name])
+        assert step == their_step
+        assert 0.95 * lowest <= median <= 1.05 * highest, "one of the second digit"
+    for grid in (table_in(done.stdout, "step size"), table_in(shown, "step size")):
+        assert all(row.count("[") == 1 for row in grid.values())
+    assert (tmp_path / "minilift-compare.png").is_file()
 
 
 def test_the_setting_is_said_in_a_line():
@@ -265,8 +402,7 @@ def test_a_convnet_is_made_for_the_images():
     net = made.network(0)
     assert made.describe().startswith("digits (200 training samples), convnet 1-8-16-10 (relu), ")
     assert [type(phi).__name__ for phi in net.phi[1:]] == ["Conv2d", "Conv2d", "Linear"]
-    (result,) = run(made, "proxprop", steps=(1.0,))
-    history = result.histories[0]
+    (history,) = histories(run(made, "proxprop", steps=(1.0,)), "proxprop")
     assert history["train_loss"][-1] < history["train_loss"][0]
 
 
@@ -274,7 +410,7 @@ def test_a_convnet_is_made_for_the_images():
     (("--net", "convnet", "--data", "moons"), "moons does not hold"),
     (("--net", "convnet", "--data", "curves:n_train=20,n_test=20"), "curves has no labels for"),
     (("--net", "convnet", "--layers", "3,8,10"), "digits has 1 channels and 10 outputs, got 3 and 10"),
-    (("--net", "convnet", "--layers", "1,10"), "at least one convolution, such as 1,8,10"),
+    (("--net", "convnet", "--layers", "1,10"), "expected at least 1,8,10"),
     (("--net", "convnt"), "did you mean 'convnet'"),
 ])
 def test_what_a_convnet_cannot_take(options, message):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import operator
 from pathlib import Path
 
 import numpy as np
@@ -9,19 +10,22 @@ import pytest
 
 from minilift import cli
 from minilift.lab import bench, experiments, reproduce
-from minilift.lab.experiments import EXPERIMENTS, Job, Results, Setting, final_loss
+from minilift.lab.experiments import EXPERIMENTS, Plan, Setting
 from minilift.lab.results import section, with_section
+from minilift.lab.runs import Job, Results, final_loss
+from minilift.lab.tables import number
 from minilift.support.files import read_npz
 from minilift.training.history import Divergence, History
 
-TINY = {"samples": 120, "epochs": 2, "seeds": 1, "progress": False}
+TINY = {"samples": 120, "epochs": 2, "seeds": 1}
 
 
-def options(folder, experiment="proxprop-fig2", **changes):
-    setting = {**EXPERIMENTS[experiment].settings["small"].__dict__, "samples": 120, "epochs": 4, "seeds": 1, **changes}
-    (folder / "runs").mkdir(parents=True, exist_ok=True)
-    return {"experiment": experiment, "setting": setting, "folder": str(folder), "data": None, "backend": "numpy",
-            "threads": 1, "checkpoint every": 1}
+def plan_of(experiment="proxprop-fig2", **changes):
+    return Plan(experiment, **{"samples": 120, "epochs": 4, "seeds": 1, **changes})
+
+
+def reproduced(experiment, folder, jobs=1, **changes):
+    return reproduce.reproduce(plan_of(experiment, **{**TINY, **changes}), folder, jobs=jobs, progress=False)
 
 
 def record(label, step, losses, seed=0, data="digits", diverged=False, seconds=None, **more):
@@ -36,28 +40,27 @@ def record(label, step, losses, seed=0, data="digits", diverged=False, seconds=N
             "history": history, **more}
 
 
-def results(experiment, records):
-    return Results(EXPERIMENTS[experiment], EXPERIMENTS[experiment].settings["small"], records)
-
-
 # ---- runs
 
 
 def test_an_interrupted_run_continues_where_it_stopped_and_ends_as_an_uninterrupted_one(tmp_path):
     job = Job("digits", "cg3", 1.0, 0)
-    whole = reproduce.run_job(options(tmp_path / "whole"), job)
+    for name in ("whole", "parts"):
+        (tmp_path / name / "runs").mkdir(parents=True)
+    whole = reproduce.run_job(plan_of(epochs=12), tmp_path / "whole", job)
 
     def interrupt(row, net, history):
-        if row["epoch"] == 3:
+        if row["epoch"] == 11:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        reproduce.run_job(options(tmp_path / "parts"), job, interrupt)
+        reproduce.run_job(plan_of(epochs=12), tmp_path / "parts", job, interrupt)
     checkpoint = tmp_path / "parts" / "runs" / f"{job.key}.npz"
     assert "about" in read_npz(checkpoint)
     epochs = []
-    rest = reproduce.run_job(options(tmp_path / "parts"), job, lambda row, net, history: epochs.append(row["epoch"]))
-    assert epochs == [3, 4], "two epochs were done already"
+    rest = reproduce.run_job(plan_of(epochs=12), tmp_path / "parts", job,
+                             lambda row, net, history: epochs.append(row["epoch"]))
+    assert epochs == [11, 12], "ten epochs were done already"
     for column in ("train_loss", "val_loss", "val_accuracy", "batch_loss"):
         np.testing.assert_array_equal(rest["history"][column], whole["history"][column])
     assert rest["test_accuracy"] == whole["test_accuracy"]
@@ -65,20 +68,20 @@ def test_an_interrupted_run_continues_where_it_stopped_and_ends_as_an_uninterrup
 
 
 def test_finished_runs_are_not_done_again(tmp_path, monkeypatch):
-    first = reproduce.reproduce("proxprop-fig2", folder=tmp_path, **TINY)
+    first = reproduced("proxprop-fig2", tmp_path)
 
     def forbidden(*arguments, **more):
         raise AssertionError("a finished run was done again")
 
     monkeypatch.setattr(reproduce, "fit", forbidden)
-    again = reproduce.reproduce("proxprop-fig2", folder=tmp_path, **TINY)
+    again = reproduced("proxprop-fig2", tmp_path)
     assert [final_loss(one) for one in again.records] == [final_loss(one) for one in first.records]
 
 
 def test_runs_in_parallel_give_what_runs_in_turn_give(tmp_path):
     pytest.importorskip("joblib")
-    alone = reproduce.reproduce("proxprop-fig2", folder=tmp_path / "1", **TINY)
-    both = reproduce.reproduce("proxprop-fig2", folder=tmp_path / "2", jobs=2, **TINY)
+    alone = reproduced("proxprop-fig2", tmp_path / "1")
+    both = reproduced("proxprop-fig2", tmp_path / "2", jobs=2)
     for one, other in zip(alone.records, both.records, strict=True):
         assert (one["label"], one["step"], one["seed"]) == (other["label"], other["step"], other["seed"])
         np.testing.assert_allclose(one["history"]["train_loss"], other["history"]["train_loss"], rtol=1e-4)
@@ -87,19 +90,19 @@ def test_runs_in_parallel_give_what_runs_in_turn_give(tmp_path):
 def test_another_joblib_backend_serves(tmp_path):
     joblib = pytest.importorskip("joblib")
     with joblib.parallel_config("threading"):
-        found = reproduce.reproduce("proxprop-fig2", folder=tmp_path, jobs=2, **TINY)
+        found = reproduced("proxprop-fig2", tmp_path, jobs=2)
     assert found.labels == ["backprop", "proxprop", "cg3", "cg5", "cg10"]
 
 
 def test_a_folder_with_other_settings_is_refused(tmp_path):
-    reproduce.claim_folder(tmp_path, {**options(tmp_path), "scale": "small"})
+    reproduce.claim_folder(plan_of(), tmp_path)
     with pytest.raises(ValueError, match=r"other settings \(setting, data differ.*--output"):
-        reproduce.claim_folder(tmp_path, {**options(tmp_path, samples=130), "scale": "small"})
+        reproduce.claim_folder(plan_of(samples=130), tmp_path)
 
 
 def test_the_step_size_is_tuned_with_one_seed_and_the_best_one_runs_with_all(tmp_path, monkeypatch):
     monkeypatch.setattr(experiments, "GRID", (1.0, 0.1))
-    found = reproduce.reproduce("sibp-mnist", folder=tmp_path, **{**TINY, "seeds": 3, "epochs": 1})
+    found = reproduced("sibp-mnist", tmp_path, seeds=3, epochs=1)
     for label in ("backprop", "semi-implicit"):
         assert len(found.select(label=label, seed=0)) == 2
         best = min(found.select(label=label, seed=0), key=final_loss)["step"]
@@ -120,7 +123,7 @@ def test_every_method_has_as_many_step_sizes_as_the_others(name, scale):
 def test_every_variant_can_be_made_and_takes_a_finite_step(name, tmp_path):
     plan = EXPERIMENTS[name]
     setting = plan.settings["small"]
-    data = reproduce.load_data(name, setting.data[0], 100, None)
+    data = reproduce.load_data(plan_of(name), setting.data[0])
     for variant in plan.variants(setting)[::3]:
         net = plan.network(setting, data, 0, "numpy")
         method, optimizer = variant.method(), variant.optimizer()
@@ -152,23 +155,25 @@ def test_the_papers_own_table_1_upholds_its_claims():
         for step, loss in zip(experiments.TABLE1_STEPS, row):
             records.append(record(label, step, [2.3] if loss is None else [2.3, loss], diverged=loss is None))
     records += [{**one, "label": "proxprop"} for one in records if one["label"] == "cg5"]
-    found = experiments.table1_claims(results("proxprop-table1", records))
+    found = experiments.table1_claims(Results(records))
     assert [one.verdict for one in found] == ["holds (1 of 1 seeds)"] * 4
     assert found[0].numbers == "10 against 0.1"
     assert found[1].numbers == "0.0003 against 0.091"
     same = [record(label, step, [2.3, 0.5]) for label in ("backprop", "cg1", "proxprop") for step in (1, 0.1)]
-    assert all(one.verdict.startswith("fails") for one in experiments.table1_claims(results("proxprop-table1", same)))
+    assert all(one.verdict.startswith("fails") for one in experiments.table1_claims(Results(same)))
 
 
 def test_a_verdict_is_unclear_when_seeds_disagree():
-    assert experiments.verdict("x", [True, True], "").verdict == "holds (2 of 2 seeds)"
-    assert experiments.verdict("x", [True, False], "").verdict == "unclear (1 of 2 seeds)"
-    assert experiments.verdict("x", [False, False], "").verdict == "fails (0 of 2 seeds)"
+    def word(ours):
+        return experiments.verdict("x", ours, [2, 2], operator.lt).verdict
+    assert word([1, 1]) == "holds (2 of 2 seeds)"
+    assert word([1, 3]) == "unclear (1 of 2 seeds)"
+    assert word([3, 3]) == "fails (0 of 2 seeds)"
 
 
 def test_a_win_over_a_method_tuned_to_the_edge_of_its_grid_is_unclear():
     def runs(best):
-        return results("sibp-mnist", [record("semi-implicit", 1, [2.3, 0.1])] + [
+        return Results([record("semi-implicit", 1, [2.3, 0.1])] + [
             record("backprop", step, [2.3, 0.5 if step == best else 1.0]) for step in (10, 1, 0.1)])
     assert experiments.against_backprop(runs(1))[0].verdict == "holds (1 of 1 seeds)"
     assert experiments.against_backprop(runs(10))[0].verdict.startswith("unclear (holds")
@@ -178,7 +183,7 @@ def test_losses_are_compared_at_equal_times():
     slow = record("semi-implicit", 1, [2.0, 1.0, 0.0], seconds=[0, 10, 20])
     fast = record("backprop", 1, [2.0, 1.5, 1.2], seconds=[0, 1, 2])
     assert experiments.loss_after(5, slow) == 1.5
-    at_end, at_time = experiments.against_backprop(results("sibp-mnist", [fast, slow]))
+    at_end, at_time = experiments.against_backprop(Results([fast, slow]))
     assert at_end.verdict.startswith("holds")
     assert at_time.verdict.startswith("fails")
     assert "after 2 s: 1.8 against 1.2" in f"{at_time.claim}: {at_time.numbers}"
@@ -187,9 +192,9 @@ def test_losses_are_compared_at_equal_times():
 def test_divergence_is_a_result():
     diverged = record("backprop", 1, [2.3], diverged=True)
     assert final_loss(diverged) == math.inf
-    assert experiments.text(math.inf) == "-"
+    assert number(math.inf) == "-"
     above = record("backprop", 1, [2.3, 77.9])
-    assert experiments.text(final_loss(above)) == "77.9"
+    assert number(final_loss(above)) == "77.9"
     assert not experiments.trains(diverged)
     assert not experiments.trains(above)
     assert experiments.trains(record("backprop", 1, [2.3, 0.3]))
@@ -199,7 +204,7 @@ def test_divergence_is_a_result():
 
 
 def test_results_are_written_as_json_and_csv_with_all_that_is_needed_to_believe_them(tmp_path):
-    found = reproduce.reproduce("proxprop-fig2", folder=tmp_path, **TINY)
+    found = reproduced("proxprop-fig2", tmp_path)
     about = json.loads((tmp_path / "results.json").read_text())
     assert about["command"] == "minilift reproduce proxprop-fig2 --scale small --seeds 1 --epochs 2 --samples 120"
     assert {"numpy", "minilift"} <= set(about["machine"]["versions"])
@@ -218,12 +223,12 @@ def test_a_users_file_takes_the_place_of_the_data(tmp_path):
     rng, path = np.random.default_rng(0), tmp_path / "mine.npz"
     X, y = rng.integers(0, 256, (60, 6, 6, 1), dtype=np.uint8), rng.integers(0, 3, 60)
     np.savez(path, X_train=X[:50], y_train=y[:50], X_test=X[50:], y_test=y[50:])
-    data = reproduce.load_data("proxprop-fig2", "mine", 40, str(path))
+    data = reproduce.load_data(plan_of(samples=40, data=path), "mine")
     assert data.X_train.shape == (40, 36)
     assert data.image_shape == (6, 6, 1)
     assert data.n_classes == 3
     np.testing.assert_array_equal(data.X_test, X[50:].reshape(10, 36).astype(np.float32) / 255)
-    found = reproduce.reproduce("proxprop-fig3", folder=tmp_path / "r", data=path, **{**TINY, "epochs": 1})
+    found = reproduced("proxprop-fig3", tmp_path / "r", data=path, epochs=1)
     assert found.data == ["mine"]
     np.savez(path, X_train=X, y_train=y)
     with pytest.raises(ValueError, match="has no X_test; it holds X_train, y_train"):
@@ -251,7 +256,7 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(words, message, tmp_path, c
 def kept(tmp_path):
     """Return a folder as data/results is: the files of one experiment and of one benchmark, a figure."""
     folder = tmp_path / "data" / "results"
-    reproduce.reproduce("proxprop-fig2", folder=tmp_path / "run", **TINY)
+    reproduced("proxprop-fig2", tmp_path / "run")
     folder.mkdir(parents=True)
     (tmp_path / "run" / "results.json").rename(folder / "fig2.json")
     (tmp_path / "run" / "digits.png").rename(folder / "fig2-digits.png")
@@ -317,7 +322,7 @@ def test_at_equal_seconds_backprop_runs_as_long_as_locoprop_with_a_schedule_made
     for name in experiments.FIRST_ORDER:
         records += [record(f"backprop:{name}", 1, [9.0, 2.0]),
                     record(f"backprop:{name} long", 1, [9.0, 0.5], seconds=[0, 7])]
-    m_epochs, m_seconds, *_ = plan.claims(results("locoprop-autoencoder", records))
+    m_epochs, m_seconds, *_ = plan.claims(Results(records))
     assert m_epochs.verdict.startswith("holds"), m_epochs
     assert m_seconds.verdict.startswith("fails"), "long runs were lower at that time"
     assert "after 7 s: 1 against 0.5" in f"{m_seconds.claim}: {m_seconds.numbers}"

@@ -1,0 +1,174 @@
+"""Figures of the lab: bars and lines of the benchmarks, step sizes and curves of the experiments."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minilift import plots
+from minilift.lab.contenders import OTHERS, PROBLEMS
+from minilift.lab.experiments import LONG, TABLE1_STEPS
+from minilift.lab.runs import final_loss, select
+
+LIBRARIES = ("numpy", "torch", "sklearn.neural_network")  # beside minilift in `bench import`
+
+
+# ---- benchmarks
+
+
+def bars(rows, value, label, inner=None):
+    """Return a figure with one bar for each row, a panel for each network.
+
+    Parameters
+    ----------
+    rows : list of dict
+        With "network" and "contender".
+    value : callable
+        From a row to a number, or to (median, lowest, highest).
+    label : str
+        Of the axis.
+    inner : callable, optional
+        From a row to a number, drawn as a thin black bar.
+    """
+    networks = list(dict.fromkeys(row["network"] for row in rows))
+    figure = plots.new_figure(8, 1.0 * len(networks) + 0.32 * len(rows))
+    heights = [len(select(rows, network=network)) for network in networks]
+    for axes, network in zip(figure.subplots(len(networks), 1, squeeze=False, height_ratios=heights)[:, 0], networks):
+        block = select(rows, network=network)[::-1]
+        names = [row["contender"] for row in block]
+        middle, low, high = np.transpose([np.broadcast_to(value(row), 3) for row in block])
+        axes.barh(names, middle, color=["#bbbbbb" if name in (*OTHERS, *LIBRARIES) else "#4477aa" for name in names],
+                  xerr=[middle - low, high - middle], error_kw={"lw": 1})
+        if inner is not None:
+            axes.barh(names, [inner(row) for row in block], height=0.3, color="black", label="bare matrix products")
+        problem = PROBLEMS.get(network)
+        axes.set_title(f"{problem.title}, batch {problem.batch}" if problem else network, fontsize=10)
+        axes.set_xlabel(label)
+        axes.spines[["top", "right"]].set_visible(False)
+    if inner is not None:
+        figure.axes[0].legend(frameon=False, loc="lower right")
+    return figure
+
+
+def solve_figure(rows, sizes, base):
+    """Return a figure of the time of local solves against each size, beside the flops at the machine's rate."""
+    figure = plots.new_figure(11, 4)
+    for axes, varied in zip(figure.subplots(1, len(base), sharey=True), base):
+        for solver, marker in (("exact", "o"), ("cg5", "s")):
+            for side, color in (("sample", "#4477aa"), ("parameter", "#cc6677")):
+                line = select(rows, varied=varied, solver=solver, side=side)
+                axes.loglog(sizes, [row["seconds"]["median"] * 1e3 for row in line], marker + "-",
+                            color=color, label=f"{solver}, {side} side")
+                predicted = [row["flops"] / row["machine flops a second"] * 1e3 for row in line]
+                axes.loglog(sizes, predicted, marker + ":", color=color, fillstyle="none", lw=1)
+        size_axis(axes, varied.replace("rows", "N, samples"), sizes)
+        fixed = ", ".join(f"{name} = {size}" for name, size in base.items() if name != varied)
+        axes.set_title(fixed.replace("rows", "N"), fontsize=10)
+    figure.axes[0].set_ylabel("milliseconds; dotted: flops at the product's rate")
+    figure.axes[0].legend(frameon=False, fontsize=8)
+    return figure
+
+
+def scale_figure(lines, keys, exponent):
+    """Return a figure of measures of a step against width, depth and batch.
+
+    Parameters
+    ----------
+    lines : list of (varied, contender, rows)
+    keys : dict of label → callable
+        What is drawn, one row of panels each: from a row to a number.
+    exponent : callable
+        From (rows, key) to the exponent of the fitted power law, or None where nothing was measured.
+    """
+    figure, scales = plots.new_figure(11, 6), list(dict.fromkeys(varied for varied, _, _ in lines))
+    panels = figure.subplots(len(keys), len(scales), sharey="row", squeeze=False)
+    colors: dict[str, str] = {}
+    for varied, name, rows in lines:
+        color = colors.setdefault(name, ("#4477aa", "#cc6677", "#ddaa33", "#228833", "#888888")[len(colors) % 5])
+        sizes = [row["size"] for row in rows]
+        for axes, (label, key) in zip(panels[:, scales.index(varied)], keys.items()):
+            power = exponent(rows, key)
+            if power is not None:
+                axes.loglog(sizes, [key(row) for row in rows], "o-", color=color, label=f"{name}, p = {power:.2f}")
+                axes.legend(frameon=False, fontsize=8)
+            size_axis(axes, varied, sizes)
+            axes.set_ylabel(label if varied == scales[0] else "")
+    return figure
+
+
+def size_axis(axes, label, sizes):
+    """Mark the sizes that were measured on a logarithmic axis, and no others."""
+    axes.set_xlabel(label)
+    axes.set_xticks(sizes, map(str, sizes))
+    axes.set_xticks([], minor=True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+# ---- experiments
+
+
+def steps_figure(experiment, results, data):
+    """Return a figure of the final training loss against the step size, the paper's numbers in thin lines.
+
+    A method that diverged has a cross above the axes, in a row of its own.
+    """
+    figure = plots.new_figure(8, 5)
+    axes = figure.subplots()
+    steps = results.steps(data, results.labels[0])
+    for row, (label, style) in enumerate(plots.styles(results.labels).items()):
+        losses = np.array([[final_loss(record) for record in results.select(data=data, label=label, step=step)]
+                           for step in steps])
+        trained = np.isfinite(losses).all(axis=1)
+        axes.plot(steps, np.where(trained, np.median(losses, axis=1), np.nan), label=label, linewidth=1.8, **style)
+        crosses = np.array(steps)[~trained]
+        axes.plot(crosses, np.full(len(crosses), 1.02 + 0.025 * row), "x", color=style["color"], markersize=5,
+                  markeredgewidth=1.5, transform=axes.get_xaxis_transform(), clip_on=False)
+        if label in experiment.paper:
+            paper = [math.nan if loss is None else loss for loss in experiment.paper[label]]
+            axes.plot(TABLE1_STEPS, paper, linewidth=0.8, alpha=0.6, fillstyle="none", **style)
+    axes.set(xscale="log", yscale="log", xlabel="τ", ylabel="training loss at the end")
+    epochs = len(results.records[0]["history"]) - 1
+    axes.set_title(f"{data}, {epochs} epochs; thin: the paper's, CIFAR-10, 50 epochs\n"
+                   "crosses: diverged, from below in the legend's order", fontsize=10, pad=8 + 8 * len(results.labels))
+    axes.legend(frameon=False, fontsize=9)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def curves_figure(experiment, results, data):
+    """Return a figure of training losses over epochs and seconds, and of validation accuracies where there are any."""
+    from matplotlib.ticker import MaxNLocator
+
+    runs = {label: [record["history"] for record in results.chosen(data, label)] for label in results.labels}
+    longer = {label.removesuffix(" long"): label for label in runs if label.endswith(" long")}
+    accuracy = all("val_accuracy" in history for histories in runs.values() for history in histories)
+    figure = plots.new_figure(13 if accuracy else 9, 4.6)
+    panels = figure.subplots(1, 3 if accuracy else 2)
+    for label, style in plots.styles([label for label in runs if label not in longer.values()]).items():
+        at_seconds = longer.get(label, label)
+        plots.draw({"epoch": panels[0]}, runs[label], "train_loss", style, label)
+        plots.draw({"seconds": panels[1]}, runs[at_seconds], "train_loss", style, at_seconds)
+        if accuracy:
+            plots.draw({"epoch": panels[2]}, runs[label], "val_accuracy", style, label)
+    for label, curve in experiment.paper.get(data, {}).items():
+        panels[0].plot(range(len(curve)), curve, "k.", label=f"{label}, the authors' log (full size)")
+    seconds = "seconds of training" + (f" (backprop: {LONG} times the epochs)" if longer else "")
+    for axes, name in zip(panels, ("epochs", seconds, "epochs")):
+        axes.set_xlabel(name)
+        axes.spines[["top", "right"]].set_visible(False)
+        if name == "epochs":
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for axes in panels[:2]:
+        axes.set(yscale="log", ylabel="training loss")
+        plots.plain_numbers(axes.yaxis)
+    if accuracy:
+        panels[2].set_ylabel("validation accuracy")
+        for label, value in experiment.paper.get("best validation accuracy", {}).items():
+            below = label == "backprop"
+            panels[2].axhline(value, color="grey", linewidth=0.8, linestyle=":" if below else "--")
+            panels[2].annotate(f"the paper's best, CIFAR-10: {label}", (0, value), fontsize=7,
+                               xytext=(2, -8 if below else 2), textcoords="offset points")
+    figure.suptitle(f"{experiment.title}, {data}", fontsize=10)
+    plots.legend(figure, {"epoch": panels[0]})
+    return figure

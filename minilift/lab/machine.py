@@ -1,0 +1,48 @@
+"""What must be known to believe a measurement: processor, BLAS, threads, versions, date and commit."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+
+
+def machine():
+    """Return what a measurement depends on: processor, BLAS, threads, versions, date and commit."""
+    loaded = [sys.modules[name] for name in ("minilift", "numpy", "scipy", "torch", "sklearn", "cupy")
+              if name in sys.modules]
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    return {"processor": processor(), "cores": os.cpu_count(),
+            "threads": os.environ.get("OPENBLAS_NUM_THREADS", "not set"),
+            "blas": f"{blas['name']} {blas['version']}", "system": platform.platform(),
+            "python": platform.python_version(),
+            "versions": {module.__name__: module.__version__ for module in loaded}, "commit": commit(),
+            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "load": list(os.getloadavg()) if hasattr(os, "getloadavg") else None}
+
+
+def processor():
+    """Return the name of the processor's model."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def commit():
+    """Return the commit of this module's source tree, '+' if it was changed; None outside a checkout."""
+    folder = Path(__file__).resolve().parent.parent.parent
+    if not (folder / ".git").exists():
+        return None
+    try:
+        return subprocess.run(["git", "-C", folder, "describe", "--always", "--abbrev=12", "--dirty=+"],
+                              capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,193 @@
+r"""Runs: a grid of step sizes is searched, one step size is chosen, and the method is repeated with it.
+
+`minilift compare` and `minilift reproduce` both do this with `tune`; they differ in what does the runs (one after the
+other, or several processes whose results are files), in the seeds, and in the rule of the choice: `trusted_step`
+for the one, which shows methods at work, `lowest_step` for the other, whose claims are about losses a few percent
+apart.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import NamedTuple
+
+from minilift.lab.tables import number
+from minilift.training.fit import evaluate
+
+FACTOR = 3.0  # a calmer step size may have so many times the loss; the default grid grows by about as much
+TIE = 1.05  # losses so close are the same
+
+
+class Job(NamedTuple):
+    """One run: a method's label with a step size, from one seed, on a data set."""
+
+    data: str
+    label: str
+    step: float
+    seed: int
+
+    @property
+    def key(self):
+        """Name of its files."""
+        return re.sub(r"[^\w.+-]", "-", f"{self.data}_{self.label}_{self.step:g}_{self.seed}")
+
+
+def record_of(job, history, net, data):
+    """Return the record of a run: its job, its history, and loss and accuracy of the test set.
+
+    These are None if the run diverged, or without data.
+    """
+    known = data is not None and not history.diverged
+    test_loss, test_accuracy = evaluate(net, data.X_test, data.y_test) if known else (None, None)
+    return {**job._asdict(), "test_loss": test_loss, "test_accuracy": test_accuracy, "history": history}
+
+
+def final_loss(record):
+    """Return the training loss at the end, inf if the run diverged."""
+    return math.inf if record["history"].diverged else record["history"]["train_loss"][-1]
+
+
+# ---- the choice of a step size
+
+
+def lowest_step(losses):
+    """Return the step size with the lowest loss of the first seed; `losses` as for `trusted_step`."""
+    return min(losses, key=lambda step: losses[step][0])
+
+
+def trusted_step(losses):
+    """Return the step size that a practitioner would trust.
+
+    The loss of a step size is the worst over the seeds, infinite if one of them diverged. The choice falls on the
+    smallest step size whose loss is the lowest, or within 5 % (`TIE`) of it. If that one stands at a cliff, the next
+    larger step size having more than 3 times (`FACTOR`) its loss, and the next smaller one has at most 3 times its
+    loss, then the smaller one is taken.
+
+    The largest step sizes that still train amplify rounding, so that their losses differ between machines; those of
+    calmer ones do not. Rounding can change the choice only where a ratio of two losses is at 1.05 or 3.
+
+    Parameters
+    ----------
+    losses : dict of float → sequence of float
+        Losses at the end of the search, one a seed, for each step size; inf or nan where a run diverged.
+
+    Returns
+    -------
+    float
+        The smallest step size if all diverged.
+    """
+    worst = {step: max(math.inf if math.isnan(loss) else loss for loss in losses[step]) for step in sorted(losses)}
+    steps, lowest = list(worst), min(worst.values())
+    chosen = next(step for step in steps if worst[step] <= TIE * lowest)
+    before, after = steps[:steps.index(chosen)], steps[steps.index(chosen) + 1:]
+    cliff = after and not worst[after[0]] <= FACTOR * worst[chosen]
+    return before[-1] if cliff and before and worst[before[-1]] <= FACTOR * worst[chosen] else chosen
+
+
+def is_edge(steps, step):
+    """Whether a step size is the grid's first or last, so that a better one may lie outside."""
+    return len(steps) > 1 and step in (min(steps), max(steps))
+
+
+# ---- all runs
+
+
+class Results:
+    """All records of a comparison or an experiment, and what is asked of them.
+
+    Parameters
+    ----------
+    records : list of dict
+        As `record_of` makes them.
+    search : list of dict, optional
+        The records by which step sizes are chosen; by default those of the first seed.
+    choose : callable, default `lowest_step`
+        From {step size: losses, one a seed} to a step size.
+    """
+
+    def __init__(self, records, search=None, choose=lowest_step):
+        self.records, self.choose = records, choose
+        self.search = self.select(seed=self.seeds[0]) if search is None else search
+
+    def select(self, **wanted):
+        """Return the records whose entries are as wanted."""
+        return select(self.records, **wanted)
+
+    @property
+    def data(self):
+        """Names of the data sets."""
+        return list(dict.fromkeys(record["data"] for record in self.records))
+
+    @property
+    def labels(self):
+        """Labels of the methods."""
+        return list(dict.fromkeys(record["label"] for record in self.records))
+
+    @property
+    def seeds(self):
+        """All seeds."""
+        return sorted({record["seed"] for record in self.records})
+
+    def searched(self, data, label):
+        """Return {step size: losses of the search, one a seed} of a method, the largest step size first."""
+        records = select(self.search, data=data, label=label)
+        return {step: [final_loss(record) for record in select(records, step=step)]
+                for step in sorted({record["step"] for record in records}, reverse=True)}
+
+    def steps(self, data, label):
+        """Return the step sizes of a method, largest first."""
+        return list(self.searched(data, label))
+
+    def best_step(self, data, label):
+        """Return the chosen step size of a method."""
+        return self.choose(self.searched(data, label))
+
+    def at_edge(self, data, label):
+        """Whether the chosen step size is the grid's first or last."""
+        return is_edge(self.steps(data, label), self.best_step(data, label))
+
+    def chosen(self, data, label):
+        """Return the records of a method with its chosen step size, by seed."""
+        records = self.select(data=data, label=label, step=self.best_step(data, label))
+        return sorted(records, key=lambda record: record["seed"])
+
+
+def select(rows, **wanted):
+    """Return those rows, each a dict, whose entries are as wanted."""
+    return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+
+
+def tune(grid, search, repeat, choose):
+    """Search the step sizes of all methods and run the chosen ones.
+
+    Parameters
+    ----------
+    grid : list of (data, label, step)
+    search, repeat : (callable, seeds)
+        What does a list of `Job` and returns their records; and the seeds that are run.
+    choose : callable
+        As for `Results`.
+
+    Returns
+    -------
+    search, repeated : list of dict
+        The records of the two.
+    """
+    do, seeds = search
+    searched = do([Job(*point, seed) for point in grid for seed in seeds])
+    found = Results(searched, searched, choose)
+    do, seeds = repeat
+    pairs = dict.fromkeys(point[:2] for point in grid)
+    return searched, do([Job(*pair, found.best_step(*pair), seed) for pair in pairs for seed in seeds])
+
+
+def collect(records, bar, epochs):
+    """Return records that come one by one as a list; the bar, which counts epochs, gains `epochs[label]` for each."""
+    kept, done = [], bar.n
+    for record in records:
+        kept.append(record)
+        done += epochs[record["label"]]
+        bar.update(done - bar.n)  # a diverged run is shorter
+        bar.set_postfix_str(f"{record['label']} {record['step']:.3g}: {number(final_loss(record))}")
+    return kept

@@ -1,0 +1,54 @@
+"""Tables as text, aligned or in Markdown, and numbers with their spread."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import numpy as np
+
+
+def table(things, columns):
+    """Return rows of text cells, the head first: `columns` gives for each head what writes the cell of a thing."""
+    return [list(columns), *([write(thing) for write in columns.values()] for thing in things)]
+
+
+def aligned(rows):
+    """Return rows of text cells as lines of a table, the first row being the head."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = ["  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:]))]).rstrip()
+             for row in rows]
+    return [lines[0], "─" * len(lines[0]), *lines[1:]]
+
+
+def markdown(rows):
+    """Return rows of text cells as lines of a table in Markdown, the first row being the head."""
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return [lines[0], f"| --- |{' ---: |' * (len(rows[0]) - 1)}", *lines[1:]]
+
+
+def number(value, digits=3, otherwise="-"):
+    """Return a number in so many significant digits; `otherwise` for None, nan and inf."""
+    return f"{value:.{digits}g}" if value is not None and math.isfinite(value) else otherwise
+
+
+def listed(values):
+    """Return several numbers, with commas between them."""
+    return ", ".join(map(number, values))
+
+
+def ends(values):
+    """Return median, lowest and highest of some values; one that is missing (None, nan) counts as infinite."""
+    values = [math.inf if value is None or math.isnan(value) else value for value in values]
+    return float(np.median(values)), float(min(values)), float(max(values))
+
+
+def spread(three, write=number, form="{} [{}, {}]"):
+    """Return the text of a median, a lowest and a highest value, each written by `write`."""
+    return form.format(*map(write, three))
+
+
+def ranges(values, digits=3, otherwise="-"):
+    """Return the median of some values as text and, if they differ, their range."""
+    three, write = ends(values), partial(number, digits=digits, otherwise=otherwise)
+    return spread(three, write) if len(set(three)) > 1 else write(three[0])

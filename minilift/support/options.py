@@ -1,0 +1,103 @@
+"""Values of the command line: numbers in their ranges, NAME:argument=value, files that can be written."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import contextlib
+import inspect
+import re
+
+from minilift.support.arguments import known_name, whole_number
+from minilift.support.files import whole_file
+
+MOST = {"threads": 1024, "jobs": 1024, "repeats": 1000, "seeds": 1000, "rounds": 100_000, "epochs": 1_000_000,
+        "samples": 10**9, "batch": 10**9, "layers": 10**9}  # what exceeds these is a slip of the pen
+
+
+def whole(text):
+    """Return the whole number of a text, for argparse: ASCII digits, no more than a number can have here."""
+    if not re.fullmatch(r"[+-]?[0-9]{1,40}", text):
+        raise argparse.ArgumentTypeError(f"expected a whole number such as 3, got {shortened(text)}")
+    return int(text)
+
+
+def decimal(text):
+    """Return the number of a text, for argparse: positive and finite, in ASCII digits."""
+    with contextlib.suppress(ValueError):
+        if text.isascii() and "_" not in text and 0 < float(text) < float("inf"):
+            return float(text)
+    raise argparse.ArgumentTypeError(f"expected a positive number such as 0.1, got {shortened(text)}")
+
+
+def several(text, parse, example):
+    """Return the values of a text such as '64,128,10', each read by `parse`."""
+    try:
+        return [parse(item) for item in text.split(",")]
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"expected {example}, got {shortened(text)}") from None
+
+
+def shortened(text):
+    """Return a text in quotes, its middle left out if it is long."""
+    return repr(text if len(text) <= 60 else f"{text[:40]}…{text[-10:]}")
+
+
+def check_count(name, value, least=1):
+    """Return the value of an option --name that counts something, or raise an error; `MOST` has its upper bound."""
+    value = whole_number(f"--{name}", value, least)
+    if value > MOST[name]:
+        raise ValueError(f"--{name} must be at most {MOST[name]}, got {value}")
+    return value
+
+
+@contextlib.contextmanager
+def naming(option, *errors):
+    """Put the name of an option before the message of an error in a value that it was given."""
+    try:
+        yield
+    except (ValueError, TypeError, *errors) as error:
+        text = str(error) or type(error).__name__
+        raise ValueError(text if text.startswith(option) else f"{option}: {text}") from error
+
+
+def split_options(what, text):
+    """Return the name and the arguments of 'name:argument=value,…'; values are Python literals or text."""
+    name, _, rest = text.partition(":")
+    options = {}
+    for item in filter(None, rest.split(",")):
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise ValueError(f"{what}: {text!r}: expected NAME:argument=value,…, got {item!r} after the colon")
+        options[key] = value
+        with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+            options[key] = ast.literal_eval(value)
+    return name, options
+
+
+def check_options(what, factory, options, taken=()):
+    """Raise an error for an argument that `factory` does not have, or that the grid of step sizes sets."""
+    for key in options:
+        if key in taken:
+            raise ValueError(f"{what}: {key} is the step size, which --steps searches")
+        known_name(f"{what}: argument", key, [p for p in inspect.signature(factory).parameters if p not in taken])
+
+
+def writable(path):
+    """Make sure that --output can be written, by writing a file beside it and removing it again."""
+    with naming("--output", OSError):
+        if path.is_dir():
+            raise ValueError(f"{path} is a folder, a file is needed")
+        if not path.absolute().parent.is_dir():
+            raise ValueError(f"there is no folder {path.parent}")
+        trial = path.with_name(f"{path.name}.trial")
+        with whole_file(trial):
+            pass
+        trial.unlink()
+
+
+def writable_folder(folder):
+    """Make the folder that --output names, where it is missing, and make sure that files can be written into it."""
+    with naming("--output", OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+    writable(folder / "results")
