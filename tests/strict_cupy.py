@@ -29,7 +29,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 FUNCTIONS = [
     "abs", "absolute", "add", "all", "any", "arange", "arctan", "arctanh", "argmax", "argmin", "argsort",
     "bincount", "bitwise_and", "bitwise_or", "broadcast_to", "ceil", "clip", "concatenate", "copyto", "cos",
-    "cosh", "count_nonzero", "cumsum", "diag", "divide", "dot", "einsum", "empty", "empty_like", "equal",
+    "cosh", "count_nonzero", "cumsum", "diag", "divide", "dot", "einsum", "vdot", "empty", "empty_like", "equal",
     "exp", "expand_dims", "expm1", "eye", "flip", "floor", "full", "full_like", "greater", "greater_equal",
     "hstack", "invert", "isfinite", "isinf", "isnan", "less", "less_equal", "linspace", "log", "log1p",
     "logaddexp", "logical_and", "logical_not", "logical_or", "matmul", "max", "maximum", "mean", "min",

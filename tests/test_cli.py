@@ -75,7 +75,7 @@ MISTAKES = [
     ("--versio", "unknown argument --versio; did you mean '--version'?"),
     ("compare --epoch 3", "unknown argument --epoch; did you mean '--epochs'?"),
     ("compare --epochs three", "argument --epochs: expected a whole number such as 3, got 'three'"),
-    ("compare --level ١", "argument --level: expected a number, got '١'"),
+    ("compare --level ١", "argument --level: expected a positive number such as 0.1, got '١'"),
     ("verify --seed 1_0", "argument --seed: expected a whole number, got '1_0'"),
     ("compare --epochs 0", "--epochs must be at least 1, got 0"),
     ("compare --batch -1", "--batch must be at least 1, got -1"),
@@ -126,7 +126,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(capsys, tmp_path, monkeypatch, li
 
 
 def test_a_fault_of_our_own_says_so_and_where(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(compare.Task, "train", lambda *arguments, **options: {}["nothing"])
+    monkeypatch.setattr(compare.Task, "run", lambda *arguments, **options: {}["nothing"])
     line = ["compare", "--methods", "backprop", "--quiet", "--output", str(tmp_path / "x.png")]
     code, _, err = run(capsys, *line)
     assert code == 70

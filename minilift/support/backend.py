@@ -134,8 +134,11 @@ def spd_inverse(matrix):
         inverse = half.T @ half
     except np.linalg.LinAlgError:
         inverse = xp.full(matrix.shape, np.nan)
-    # CuPy does not raise on a failed factorisation; NaN compares false
-    if not bool((inverse.diagonal() > 0).all()):
+    positive = inverse.diagonal() > 0  # NaN compares false
+    if xp is not np:  # CuPy does not raise on a failed factorisation: let the inverse show that it inverts
+        probe = xp.cos(xp.arange(len(matrix), dtype=np.float64))  # a vector without pattern
+        positive &= abs(matrix @ (inverse @ probe) - probe) < 1e-4
+    if not bool(positive.all()):
         raise ArithmeticError(f"a {matrix.shape[0]}×{matrix.shape[0]} matrix that should be positive definite is "
                               "not, to working precision: the damping is too small for these data "
                               "(use a smaller tau_theta, or eta)")

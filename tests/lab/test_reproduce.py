@@ -67,6 +67,16 @@ def test_an_interrupted_run_continues_where_it_stopped_and_ends_as_an_uninterrup
     assert not checkpoint.exists()
 
 
+def test_a_checkpoint_beside_a_finished_record_is_removed(tmp_path):
+    job = Job("digits", "cg3", 1.0, 0)
+    (tmp_path / "runs").mkdir()
+    first = reproduce.run_job(plan_of(epochs=1), tmp_path, job)
+    stale = tmp_path / "runs" / f"{job.key}.npz"
+    stale.write_bytes(b"of a run that was killed before it could remove this")
+    assert reproduce.run_job(plan_of(epochs=1), tmp_path, job)["test_loss"] == first["test_loss"]
+    assert not stale.exists()
+
+
 def test_finished_runs_are_not_done_again(tmp_path, monkeypatch):
     first = reproduced("proxprop-fig2", tmp_path)
 

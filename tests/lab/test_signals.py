@@ -94,17 +94,3 @@ def test_a_signal_ends_a_command_with_a_line_and_its_code(number, code, word, mo
     assert capsys.readouterr() == ("", f"minilift data: {word}\n")
     assert tidied
     assert signal.getsignal(signal.SIGTERM) == before
-
-
-def test_a_checkpoint_beside_a_finished_record_is_removed(tmp_path):
-    from test_reproduce import options
-
-    from minilift.lab import reproduce
-
-    job = reproduce.Job("digits", "cg3", 1.0, 0)
-    settings = options(tmp_path, epochs=1)
-    first = reproduce.run_job(settings, job)
-    stale = tmp_path / "runs" / f"{job.key}.npz"
-    stale.write_bytes(b"of a run that was killed before it could remove this")
-    assert reproduce.run_job(settings, job)["test_loss"] == first["test_loss"]
-    assert not stale.exists()

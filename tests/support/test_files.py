@@ -169,7 +169,7 @@ except PermissionError as error:
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="changes the user")
 def test_a_folder_of_somebody_else(tmp_path):
-    path, folders = tmp_path / "file.npz", [tmp_path, *tmp_path.parents[:2]]
+    path, folders = tmp_path / "file.npz", [tmp_path, *tmp_path.parents[:3]]
     path.write_bytes(b"old")
     for folder in folders:
         folder.chmod(0o755)
