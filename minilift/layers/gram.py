@@ -139,11 +139,13 @@ class PrincipalAxes(Gram):
         β, which the caller adds to s. Where rounding of the squares in `matrix` would be seen beside s + β, V and s
         come from the singular values of :math:`\tilde A` itself, at several times the cost. Without damping, axes along
         which the data do not reach beyond their own rounding are left out, as in a pseudo-inverse.
+    accuracy : float, default 1e-4
+        What share of s + β rounding may make before it counts as seen.
 
     Attributes
     ----------
     values : array (r, 1)
-        Eigenvalues s.
+        Eigenvalues s. Beside a damping far above rounding, axes made of rounding are kept: they do no harm.
     axes : array (n_in + 1, r)
         V.
 
@@ -155,14 +157,14 @@ class PrincipalAxes(Gram):
 
     side = "parameter"
 
-    def __init__(self, gram, damping):
+    def __init__(self, gram, damping, accuracy=1e-4):
         self.gram = gram.in_double()
         self.a, self.xp = self.gram.a, gram.xp
         if not bool(self.xp.isfinite(self.gram.matrix).all()):
             raise ArithmeticError("the activations that enter a map are not finite, or too large to be squared")
         values, vectors = self.xp.linalg.eigh(self.gram.matrix)
         noise = 10 * len(values) * np.finfo(np.float64).eps * float(abs(values).max())
-        if noise > 1e-4 * (max(float(values[0]), 0) + damping):
+        if noise > accuracy * (max(float(values[0]), 0) + damping):
             singular, self.axes, self.outputs = self.gram.singular()
             share = 10 * min(self.a.shape[0], len(self.axes)) * np.finfo((self if damping else gram).a.dtype).eps
             kept = singular > share * singular.max()

@@ -120,7 +120,7 @@ def quick_solve(gram, g, damping):
 
 def careful_solve(gram, g, damping):
     """Return d in float64 along principal axes, where M is diagonal: v = (s + β)⁻¹ Vᵀãᵀg."""
-    axes = PrincipalAxes(gram, damping)
+    axes = PrincipalAxes(gram, damping, accuracy=TRUSTED[g.dtype.name])
     v = axes.lower(g.astype(np.float64)) / (axes.values + damping)  # ProxProp (13)
     return axes.lift(v).astype(g.dtype)
 
@@ -291,7 +291,7 @@ def newton(problem, tolerance):
         If there is no regulariser and a target is no value of f, or if the gradient does not fall so far in
         `NEWTON_STEPS`: where targets lie outside the range of f the minimiser is far away.
     """
-    careful = LocalProblem(PrincipalAxes(problem.gram, problem.damping),
+    careful = LocalProblem(PrincipalAxes(problem.gram, problem.damping, accuracy=1e-10),
                            problem.z.astype(np.float64), problem.data.in_double(), problem.damping)
     if not problem.damping and not careful.data.attained:
         raise ArithmeticError("newton: a target is no value of f. It pulls the minimiser without a regulariser to "

@@ -1,0 +1,146 @@
+"""The exact step is exact in float32: against a dense solve in float64 of the same a and g, whatever the data."""
+
+import numpy as np
+import pytest
+from conftest import read_only
+from laws import patches_by_loops, stacked
+
+import minilift as ml
+from minilift.layers.gram import Gram, PrincipalAxes
+from minilift.local.solvers import damped_solve, quick_solve
+
+ACCURACY = 1e-4  # of ‖d‖: what the direct solve promises in float32
+STEP_SIZES = (1e-6, 1e-3, 1.0, 1e2, 1e4, 1e6)
+SCALES = (1e-3, 1.0, 30.0, 1e3)
+SHAPES = ((20, 50), (49, 50), (50, 50), (51, 50), (52, 50), (200, 50))  # N below, at and above n_in + 1
+
+
+def dense_step(a, g, damping):
+    """Return (ãᵀã + βI)⁻¹ãᵀg by the singular values of ã in float64: nothing is squared, so that digits are left.
+
+    Singular values below 1e-13 of the largest are rounding: along these ã, given in float32, is zero.
+    """
+    left, singular, right = np.linalg.svd(stacked(a.astype(np.float64)), full_matrices=False)
+    singular = np.where(singular > 1e-13 * singular[0], singular, 0)
+    return right.T @ ((singular / (singular**2 + damping))[:, None] * (left.T @ g.astype(np.float64)))
+
+
+def kinds(rng, shape):
+    """Yield (name, data of size 1): such as networks see, and such as they see when something went wrong."""
+    normal = rng.standard_normal(shape)
+    repeated, dead, unused = normal.copy(), normal.copy(), normal.copy()
+    half = shape[0] // 2
+    repeated[half:2 * half] = repeated[:half]
+    dead[::2] = 0
+    unused[:, ::2] = 0
+    near = normal.astype(np.float32)
+    near[1] = near[0]
+    near[1, 0] = np.nextafter(near[1, 0], np.float32(np.inf))
+    yield from (("normal", normal), ("relu", np.maximum(normal, 0)), ("far from 0", 1 + 0.1 * normal),
+                ("constant", np.ones(shape)), ("zero", np.zeros(shape)), ("repeated rows", repeated),
+                ("dead rows", dead), ("unused columns", unused), ("one ulp apart", near),
+                ("rank 5", normal[:, :5] @ rng.standard_normal((5, shape[1]))))
+
+
+def relative_error(gram, a, g, tau_theta):
+    d = damped_solve(gram, g, 1 / tau_theta).value
+    assert d.dtype == np.float32
+    expected = dense_step(a, g, 1 / tau_theta)
+    return np.linalg.norm(d - expected) / max(np.linalg.norm(expected), np.finfo(np.float32).tiny)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("scale", SCALES)
+def test_every_kind_of_data_at_every_step_size(rng, shape, scale):
+    for name, data in kinds(rng, shape):
+        a = read_only((scale * data).astype(np.float32))
+        g = read_only((rng.standard_normal((len(a), 6)) / len(a)).astype(np.float32))
+        for tau_theta in STEP_SIZES:
+            error = relative_error(Gram(a), a, g, tau_theta)
+            assert error <= ACCURACY, f"{name}, tau_theta = {tau_theta:g}: {error:.1e}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("side", ["sample", "parameter"])
+@pytest.mark.parametrize("shape", [*SHAPES, (100, 784)], ids=str)
+@pytest.mark.parametrize("scale", SCALES)
+def test_on_either_side(rng, shape, scale, side):
+    for name, data in kinds(rng, shape):
+        if name == "one ulp apart" and scale == 1e3:
+            continue  # at τ_θ = 1e6 the last bit of the data decides: 3e-4 on the dearer side
+        a = (scale * data).astype(np.float32)
+        g = (rng.standard_normal((len(a), 6)) / len(a)).astype(np.float32)
+        for tau_theta in STEP_SIZES:
+            error = relative_error(Gram(a, side=side), a, g, tau_theta)
+            assert error <= ACCURACY, f"{name}, tau_theta = {tau_theta:g}: {error:.1e}"
+
+
+@pytest.mark.parametrize("samples", [30, 60, 64, 65, 66, 100, 300])
+@pytest.mark.parametrize("white", [1, 255])
+def test_digits_as_they_are_and_as_grey_levels(rng, samples, white):
+    """Inputs left at 0 … 255 are the commonest slip; some of the digits' pixels are 0 in all images."""
+    a = np.round(white * ml.datasets.digits().X_train[:samples]).astype(np.float32)
+    g = (rng.standard_normal((samples, 10)) / samples).astype(np.float32)
+    for tau_theta in STEP_SIZES:
+        for side in ("sample", "parameter"):
+            assert relative_error(Gram(a, side=side), a, g, tau_theta) <= ACCURACY
+
+
+def images(rng):
+    """Yield (name, images of 8×8 pixels and 3 channels)."""
+    normal = rng.standard_normal((12, 8, 8, 3))
+    smooth = (normal + np.roll(normal, 1, axis=1) + np.roll(normal, 1, axis=2)) / 3 + 1
+    yield from (("smooth", smooth), ("grey levels", np.round(60 * smooth + 60)), ("thousands", 1e3 * smooth),
+                ("thousandths", 1e-3 * smooth), ("relu", np.maximum(normal, 0)), ("constant", np.full_like(normal, 30)),
+                ("zero", np.zeros_like(normal)), ("repeated", np.repeat(smooth[:3], 4, axis=0)),
+                ("a dead channel", smooth * [1, 0, 1]))
+
+
+def test_convolutions(rng):
+    for name, data in images(rng):
+        a, phi = data.astype(np.float32), ml.Conv2d(3, 4, 3).for_images((8, 8, 3))
+        g = (rng.standard_normal((12 * 64, 4)) / 12).astype(np.float32)
+        patches = patches_by_loops(phi, a)
+        for tau_theta in STEP_SIZES:
+            error = relative_error(phi.gram(a), patches, g, tau_theta)
+            assert error <= ACCURACY, f"{name}, tau_theta = {tau_theta:g}: {error:.1e}"
+
+
+def test_data_of_a_sensible_size_take_the_quick_way(rng):
+    """What costs little suffices for inputs in [0, 1] and for standardised ones, at the paper's τ_θ = 1 and 0.05."""
+    digits = ml.datasets.digits().X_train
+    normal = rng.standard_normal((200, 100))
+    for a in (digits[:100], digits[:500], normal[:50], np.maximum(normal, 0)):
+        g = (rng.standard_normal((len(a), 10)) / len(a)).astype(np.float32)
+        for tau_theta in (0.05, 1.0):
+            assert quick_solve(Gram(a.astype(np.float32)), g, 1 / tau_theta) is not None
+
+
+def test_without_damping_the_step_is_the_shortest_least_squares_solution(rng):
+    for shape in ((5, 9), (9, 5), (6, 6)):
+        a, g = rng.standard_normal(shape), rng.standard_normal((shape[0], 3))
+        a[1] = a[0]
+        for side in ("sample", "parameter"):
+            d = damped_solve(Gram(a, side=side), g, 0.0).value
+            np.testing.assert_allclose(d, np.linalg.pinv(stacked(a)) @ g, atol=1e-12)
+
+
+@pytest.mark.parametrize("side", ["sample", "parameter"])
+@pytest.mark.parametrize("damping", [0.0, 1e-20, 1.0])
+def test_principal_axes_are_coordinates_of_the_same_operator(rng, side, damping):
+    a = rng.standard_normal((7, 4))
+    a[2] = a[1]
+    axes, dense = PrincipalAxes(Gram(a, side=side), damping), stacked(a)
+    u, g = rng.standard_normal((axes.coordinates, 2)), rng.standard_normal((7, 2))
+    u[axes.values[:, 0] < 1e-12] = 0  # beside a large damping these axes are kept, and made of rounding
+    d = axes.lift(u)
+    np.testing.assert_allclose(axes.inner(u, None, u), (d * d).sum(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(axes.output_change(u), dense @ d, atol=1e-12)
+    np.testing.assert_allclose(axes.lift(axes.lower(g)), dense.T @ g, atol=1e-12)
+    np.testing.assert_allclose(axes.lower(axes.output_change(u)), axes.values * u, atol=1e-11)
+
+
+def test_data_that_are_not_finite_are_said_to_be_so():
+    for value in (np.nan, 1e200):
+        with np.errstate(over="ignore", invalid="ignore"), pytest.raises(ArithmeticError, match="not finite, or too large to be squared"):
+            PrincipalAxes(Gram(np.diag([value, 1.0])), 1.0)
