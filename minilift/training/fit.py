@@ -289,7 +289,7 @@ def columns_of(net, validation):
     return ["epoch", "seconds", "batch_loss", *(f"{part}_{name}" for part in sets for name in of_a_set)]
 
 
-def fit(net, data, *, method, optimizer, epochs=10, batch_size=100, seed=0, validation=None, callbacks=(),
+def fit(net, data, method, optimizer, *, epochs=10, batch_size=100, seed=0, validation=None, callbacks=(),
         progress=True, early_stop=None, checkpoint=None, checkpoint_every=1, resume=None):
     r"""Train a network, in place.
 

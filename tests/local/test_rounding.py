@@ -142,5 +142,6 @@ def test_principal_axes_are_coordinates_of_the_same_operator(rng, side, damping)
 
 def test_data_that_are_not_finite_are_said_to_be_so():
     for value in (np.nan, 1e200):
-        with np.errstate(over="ignore", invalid="ignore"), pytest.raises(ArithmeticError, match="not finite, or too large to be squared"):
+        with np.errstate(over="ignore", invalid="ignore"), \
+                pytest.raises(ArithmeticError, match="not finite, or too large to be squared"):
             PrincipalAxes(Gram(np.diag([value, 1.0])), 1.0)

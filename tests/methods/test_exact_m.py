@@ -75,8 +75,8 @@ def rounding(problem, d, dtype):
 
     D is rounded to ε of its size, and so are the signal and each of the n terms of a sum: through f' ≤ 1 and ã this
     gives ‖ã‖²√n ε‖D‖ and ‖ã‖ε‖s‖. And z, f and the sums are rounded in float64. Without a regulariser, axes along which
-    ã reaches less than 10 n ε of its largest are left out of the step: with them this share of ‖ã‖‖f(z) − y‖ is. Some tens of
-    units of rounding in all.
+    ã reaches less than 10 n ε of its largest are left out of the step: with them this share of ‖ã‖‖f(z) − y‖ is.
+    Some tens of units of rounding in all.
     """
     n, eps = min(problem.z.shape[0], len(d)), np.finfo(dtype).eps
     reach = float(np.linalg.eigvalsh(problem.gram.matrix)[-1]) ** 0.5
