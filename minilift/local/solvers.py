@@ -22,7 +22,7 @@ from minilift.layers.gram import PrincipalAxes
 from minilift.local.problems import LocalProblem, Step
 from minilift.support.backend import array_module, spd_inverse, to_numpy
 
-PROBED = 8  # output units from which the rounding error of a direct solve is estimated
+PROBED = 8  # output units, at most, from which the rounding error of a direct solve is estimated
 TRUSTED = {"float32": 8e-5, "float64": 1e-9}  # estimated relative error up to which the quick direct solve is taken
 ARMIJO = 1e-4  # share of the decrease predicted by the slope that a step length must bring
 HALVINGS = 50  # of a step length before a unit is left where it is
@@ -133,7 +133,8 @@ def rounding_error(gram, inverse, damping, g, q):
     becomes one of size :math:`\|\tilde A\|_F\|\delta U\|/\sqrt{N}` in :math:`\tilde A^TU`. The factors were fitted to
     digits, CIFAR-10 images and degenerate inputs, so that the estimate is seldom below the error.
     """
-    n, few, sample = len(inverse), q[:, :PROBED].astype(np.float64), gram.side == "sample"
+    n, units, sample = len(inverse), slice(None, None, -(-q.shape[1] // PROBED)), gram.side == "sample"
+    few = q[:, units].astype(np.float64)
     u = inverse @ few
     trace, inverse_norm = float(gram.matrix.trace()), norm(inverse)
     if sample:
@@ -143,12 +144,14 @@ def rounding_error(gram, inverse, damping, g, q):
         products = 4 * (trace / n) ** 0.5 * (inverse_norm * norm(few) / n**0.5 + norm(u))
     else:
         every, averaging = -(-len(g) // 4096), min(1, 10 / len(g) ** 0.5)  # rounding of long sums cancels
-        size, signal = norm(u), (every**0.5) * norm(g[::every, :PROBED])
+        size, signal = norm(u), (every**0.5) * norm(g[::every, units])
         means = float((gram.matrix[-1, :-1] ** 2).sum()) / len(g) if gram.bias else 0.0
         centred, spread = trace - gram.bias * len(g) - means, averaging * inverse_norm
         products = inverse_norm * (4 * norm(few) + averaging * trace**0.5 * signal) / n**0.5
     error = np.finfo(g.dtype).eps * (0.4 * spread * centred / n * norm(u) + products)
-    return error / size if size > 0 else 0.0
+    if size > 0:
+        return error / size
+    return np.inf if q.any() else 0.0  # units without a signal tell nothing of the others
 
 
 def conjugate_gradients(gram, g, damping, steps, joint=False):
