@@ -227,8 +227,10 @@ def test_sum_and_mean_differ_by_the_batch_size(case, solver):
     N = len(case.X) if case.net.loss_function.reduction == "mean" else 1
     _, summed = ml.ProxProp(1.0, solver).direction(net, case.X, case.y)
     _, directions = ml.ProxProp(1.0, solver).direction(case.net, case.X, case.y)
+    # beyond the rank CG may take a last step or not: ⟨R, KR⟩ is 0 within its rounding, R in θ within the root of that
+    tolerance = 1e-9 if solver == "exact" else 8 * np.finfo(float).eps ** 0.5
     for d, s in zip(directions, summed):
-        assert_close("sum", N * d, s, 1e-9)
+        assert_close("sum", N * d, s, tolerance)
 
 
 @given(cases())
