@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from minilift.graph import instance
 from minilift.layers import activations, convolution, losses, maps, normalization, pooling
 from minilift.layers.activations import ACTIVATIONS, Transfer
 from minilift.layers.base import Layer
@@ -42,7 +43,7 @@ def mlp(widths, activation="relu", loss=None, seed=0, dtype=np.float32, backend=
     if len(widths) < 2:
         raise ValueError(f"mlp: widths must hold at least an input and an output width, got {widths}")
     hidden = len(widths) - 2
-    one = isinstance(activation, (str, Transfer))
+    one = isinstance(instance("mlp: activation", activation), (str, Transfer))
     if not one and not isinstance(activation, (list, tuple)):
         raise TypeError(f"mlp: activation must be a name, a transfer or a sequence of them, got {activation!r}")
     each = [activation] * hidden if one else list(activation)

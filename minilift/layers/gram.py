@@ -171,7 +171,7 @@ class PrincipalAxes(Gram):
             self.values, self.axes = singular[kept, None] ** 2, self.axes[:, kept]
             self.outputs = None if self.outputs is None else self.outputs[:, kept]
             return
-        self.values = self.xp.maximum(values, noise / 10)[:, None]
+        self.values = self.xp.maximum(values, max(noise / 10, np.finfo(np.float64).tiny))[:, None]
         root = self.xp.sqrt(self.values)[:, 0]
         sample = gram.side == "sample"
         self.axes = self.gram.adjoint(vectors / root) if sample else vectors

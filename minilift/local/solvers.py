@@ -133,25 +133,28 @@ def rounding_error(gram, inverse, damping, g, q):
     becomes one of size :math:`\|\tilde A\|_F\|\delta U\|/\sqrt{N}` in :math:`\tilde A^TU`. The factors were fitted to
     digits, CIFAR-10 images and degenerate inputs, so that the estimate is seldom below the error.
     """
-    n, units, sample = len(inverse), slice(None, None, -(-q.shape[1] // PROBED)), gram.side == "sample"
+    xp, n, units = gram.xp, len(inverse), slice(None, None, -(-q.shape[1] // PROBED))
+
+    def size(x):
+        return float(xp.vdot(x, x)) ** 0.5
+
     few = q[:, units].astype(np.float64)
     u = inverse @ few
-    trace, inverse_norm = float(gram.matrix.trace()), norm(inverse)
-    if sample:
-        size = abs(float(gram.xp.vdot(u, gram.matrix @ u))) ** 0.5  # ‖d‖
+    trace, of_inverse = float(gram.matrix.trace()), size(inverse)
+    if gram.side == "sample":
+        of_d = abs(float(xp.vdot(u, gram.matrix @ u))) ** 0.5
         centred = trace - float(gram.matrix.sum()) / n  # ‖a_c‖²
-        spread = max(float(inverse.trace()) - damping * inverse_norm**2, 0) ** 0.5  # ‖Ãᵀ(K + βI)⁻¹‖
-        products = 4 * (trace / n) ** 0.5 * (inverse_norm * norm(few) / n**0.5 + norm(u))
+        spread = max(float(inverse.trace()) - damping * of_inverse**2, 0) ** 0.5  # ‖Ãᵀ(K + βI)⁻¹‖
+        products = 4 * (trace / n) ** 0.5 * (of_inverse * size(few) / n**0.5 + size(u))
     else:
         every, averaging = -(-len(g) // 4096), min(1, 10 / len(g) ** 0.5)  # rounding of long sums cancels
-        size, signal = norm(u), (every**0.5) * norm(g[::every, units])
+        of_d, of_g = size(u), (every**0.5) * size(g[::every, units])
         means = float((gram.matrix[-1, :-1] ** 2).sum()) / len(g) if gram.bias else 0.0
-        centred, spread = trace - gram.bias * len(g) - means, averaging * inverse_norm
-        products = inverse_norm * (4 * norm(few) + averaging * trace**0.5 * signal) / n**0.5
-    error = np.finfo(g.dtype).eps * (0.4 * spread * centred / n * norm(u) + products)
-    if size > 0:
-        return error / size
-    return np.inf if q.any() else 0.0  # units without a signal tell nothing of the others
+        centred, spread = trace - gram.bias * len(g) - means, averaging * of_inverse
+        products = of_inverse * (4 * size(few) + averaging * trace**0.5 * of_g) / n**0.5
+    if of_d > 0:
+        return np.finfo(g.dtype).eps * (0.4 * spread * centred / n * size(u) + products) / of_d
+    return np.inf if trace > 0 and q.any() else 0.0  # units without a signal tell nothing of the others
 
 
 def conjugate_gradients(gram, g, damping, steps, joint=False):

@@ -140,6 +140,17 @@ def test_principal_axes_are_coordinates_of_the_same_operator(rng, side, damping)
     np.testing.assert_allclose(axes.lower(axes.output_change(u)), axes.values * u, atol=1e-11)
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_no_input_no_step_in_the_weights(rng, bias):
+    for dtype, shape in ((np.float32, (1, 3)), (np.float64, (5, 3)), (np.float64, (3, 5))):
+        g = rng.standard_normal((shape[0], 2)).astype(dtype)
+        for damping in (0.0, 1e-20, 1.0):
+            d = damped_solve(Gram(np.zeros(shape, dtype), bias=bias), g, damping).value
+            assert not d[:shape[1]].any()
+            if bias:
+                np.testing.assert_allclose(d[-1], g.sum(axis=0) / (shape[0] + damping), rtol=1e-6)
+
+
 def test_data_that_are_not_finite_are_said_to_be_so():
     for value in (np.nan, 1e200):
         with np.errstate(over="ignore", invalid="ignore"), \
