@@ -15,7 +15,7 @@ def library_gradient(F, W, b, target, W_old, lam):
     z = F @ W + b
     data = SquaredFit(ReLU(), z, ReLU().forward(z) - target)
     problem = LocalProblem(Gram(F, side="parameter", bias=False), z, data, 2 * lam)
-    return problem.descent(z, W_old - W)
+    return problem.descent(data.gradient(z), W_old - W)
 
 
 def fit_gradient(answer, seed):
