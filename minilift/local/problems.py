@@ -153,13 +153,11 @@ class SquaredFit:
 
     def gradient(self, z):
         r"""Return :math:`\nabla h(z) = 2 f'(z) \odot (f(z) - T)`."""
-        f_z = self.f.forward(z)
-        return self.f.adjoint(z, f_z, None, 2 * self.residual(f_z))  # SIBP W, SIBP b
+        return self.model(z).gradient
 
     def curvature(self, z, v):
         r"""Return the Gauss–Newton part :math:`2 f'(z)^2 \odot v` of :math:`\nabla^2 h(z)\,v`."""
-        f_z = self.f.forward(z)
-        return self.f.adjoint(z, f_z, None, self.f.adjoint(z, f_z, None, 2 * v))
+        return self.model(z).curvature(v)
 
     def model(self, z):
         """Return the `Model` of h around z, with the Gauss–Newton part of its curvature."""

@@ -79,6 +79,7 @@ def test_on_either_side(rng, shape, scale, side):
 @pytest.mark.parametrize("white", [1, 255])
 def test_digits_as_they_are_and_as_grey_levels(rng, samples, white):
     """Inputs left at 0 … 255 are the commonest slip; some of the digits' pixels are 0 in all images."""
+    # holds ProxProp (13), Representer
     a = np.round(white * ml.datasets.digits().X_train[:samples]).astype(np.float32)
     g = (rng.standard_normal((samples, 10)) / samples).astype(np.float32)
     for tau_theta in STEP_SIZES:

@@ -107,6 +107,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 @given(seeds, st.sampled_from([1, 2]))
 def test_gradients_by_differences(seed, stride):
+    # holds ProxProp (9), BackProp signal
     case = random_case(seed, stride=stride)
     # a difference must not step over a kink of the pooling: in no window may two largest be nearly equal
     inner = case.net.sigma[2].apply(case.net.forward(case.X).z[2])[1][1][0]
