@@ -70,6 +70,13 @@ def instance(what, thing):
     return thing
 
 
+def checked_network(what, net):
+    """Return `net` if it is a network; its class stands above those who ask."""
+    if not hasattr(net, "checked_batch"):
+        raise TypeError(f"{what}: net must be a Network, got {net!r}")
+    return net
+
+
 def as_transfer(parts):
     """Return several transfers in a row as one."""
     if not parts:

@@ -10,18 +10,50 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 
 import numpy as np
 
 from minilift.graph import State, check_shapes, group_layers, in_layout, instance, shape_text
 from minilift.layers.activations import Composition, Identity
 from minilift.layers.losses import SoftmaxCrossEntropy
-from minilift.support.arguments import known_name, whole_number
+from minilift.support.arguments import (
+    boolean,
+    checked_path,
+    fits_in_memory,
+    instance_of,
+    known_name,
+    sequence,
+    whole_number,
+)
 from minilift.support.backend import get_module, real_array, to_numpy
 from minilift.support.files import write_npz
 
 DTYPES = ("float32", "float64")
 LAYOUTS = ("channels_last", "channels_first", "flat")
+
+
+class Thetas(list):
+    """[None, θ_1, …, θ_D] of a network; what is assigned to an entry is checked, cast, and made C-contiguous."""
+
+    def __init__(self, theta, phi, dtype, xp):
+        self.phi, self.dtype, self.xp = phi, dtype, xp
+        theta = sequence("theta", theta, f"entries [None, theta_1, …, theta_{len(phi) - 1}]", len(phi))
+        super().__init__([None] + [self.checked(l, theta[l]) for l in range(1, len(phi))])
+
+    def __setitem__(self, l, theta):
+        l = range(len(self))[whole_number("theta: the index of a map", l, least=1 - len(self), most=len(self) - 1)]
+        super().__setitem__(l, self.checked(l, theta) if l else None)
+
+    def checked(self, l, theta):
+        """Return θ_l as the network takes it, or raise an error that says what is wrong with it."""
+        shape = self.phi[l].theta_shape
+        if getattr(theta, "shape", None) != shape:
+            raise ValueError(f"theta[{l}]: {self.phi[l]!r} expects shape {shape}, got {getattr(theta, 'shape', theta)}")
+        theta = real_array(f"theta[{l}]", theta, self.dtype, self.xp)
+        if not bool(self.xp.isfinite(theta).all()):
+            raise ValueError(f"theta[{l}]: must be finite, but holds NaN or inf")
+        return self.xp.ascontiguousarray(theta)
 
 
 class Network:
@@ -73,7 +105,7 @@ class Network:
         self.loss_function = instance("Network: loss", SoftmaxCrossEntropy() if loss is None else loss)
         if not hasattr(self.loss_function, "gradient"):
             raise TypeError(f"Network: loss must be a loss such as SoftmaxCrossEntropy(), got {loss!r}")
-        name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
+        name = np.dtype(dtype).name if isinstance(dtype, (type, np.dtype)) else dtype
         self.dtype = np.dtype(known_name("Network: dtype", name, DTYPES))
         self.backend, self.xp = backend, get_module(backend)
         self.layers = [layer.on_backend(self.xp, self.dtype) if hasattr(layer, "on_backend") else layer
@@ -88,6 +120,8 @@ class Network:
         if input_layout != "channels_last" and len(self.shapes[0]) != 3:
             raise ValueError(f"Network: input_layout={input_layout!r} is for images, but {self.phi[1]!r} takes samples "
                              f"of shape {shape_text(self.shapes[0])}")
+        fits_in_memory("Network: the parameters of all layers",
+                       sum(8 * math.prod(phi.theta_shape) for phi in self.phi[1:]))
         rng = np.random.default_rng(whole_number("Network: seed", seed, least=0))
         self.theta = [None] + [phi.initial_theta(rng) for phi in self.phi[1:]]
 
@@ -100,16 +134,7 @@ class Network:
 
     @theta.setter
     def theta(self, theta):
-        theta = list(theta)
-        if len(theta) != self.depth + 1:
-            raise ValueError(f"theta: expected a list [None, theta_1, …, theta_{self.depth}], got {len(theta)} items")
-        self._theta = [None] + [self._checked_theta(l, theta[l]) for l in range(1, self.depth + 1)]
-
-    def _checked_theta(self, l, theta):
-        shape = self.phi[l].theta_shape
-        if getattr(theta, "shape", None) != shape:
-            raise ValueError(f"theta[{l}]: {self.phi[l]!r} expects shape {shape}, got {getattr(theta, 'shape', theta)}")
-        return self.xp.ascontiguousarray(self.xp.asarray(theta, dtype=self.dtype))
+        self._theta = Thetas(theta, self.phi, self.dtype, self.xp)
 
     @property
     def parameters(self):
@@ -161,6 +186,11 @@ class Network:
         ValueError
             If X is empty, has another shape than the first layer expects, or holds NaN or inf.
         """
+        training = boolean("forward: training", training)
+        if rng is not None:
+            instance_of("forward: rng", rng, np.random.Generator)
+        if theta is not None:
+            theta = Thetas(theta, self.phi, self.dtype, self.xp)
         return self.propagate(self.checked_input(X), training=training, rng=rng, theta=theta)
 
     def propagate(self, X, training=False, rng=None, theta=None):
@@ -272,7 +302,7 @@ class Network:
         """Write the layers and parameters to an `.npz` file, atomically; `minilift.load` reads it back."""
         graph = {"layers": [describe(layer) for layer in self.layers], "loss": describe(self.loss_function),
                  "dtype": self.dtype.name, "input_shape": self.shapes[0], "input_layout": self.input_layout}
-        write_npz(path, {"graph": np.array(json.dumps(graph)), **self.state_dict()})
+        write_npz(checked_path("Network.save: path", path), {"graph": np.array(json.dumps(graph)), **self.state_dict()})
 
 
 def describe(layer):

@@ -14,25 +14,16 @@ biases too; momentum and rescaling then act on the sum. `Adam` offers the decoup
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from minilift.support.arguments import known_name, whole_number
+from minilift.support.arguments import boolean, function, known_name, number_between, whole_number
 from minilift.support.backend import array_module, to_numpy
 
 BLOCK = 32_768  # elements; three or four such float32 arrays lie in a core's second-level cache together
-
-
-def number_between(what, value, low, high=math.inf):
-    """Return `value` as a float if it is a finite number with low ≤ value < high."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-        raise TypeError(f"{what} must be a number, got {value!r}")
-    if not (low <= value < high and math.isfinite(value)):
-        bounds = f"at least {low:g}" if high == math.inf else f"in [{low:g}, {high:g})"
-        raise ValueError(f"{what} must be {bounds} and finite, got {value}")
-    return float(value)
 
 
 # ------------------------------------------------------------------------------------------------ schedules
@@ -175,7 +166,7 @@ class Optimizer:
 
     def __init__(self, lr, weight_decay=0.0):
         name = type(self).__name__
-        self.lr = lr if callable(lr) else number_between(f"{name}: lr", lr, 0)
+        self.lr = function(f"{name}: lr", lr, "the epoch") if callable(lr) else number_between(f"{name}: lr", lr, 0)
         self.weight_decay = number_between(f"{name}: weight_decay", weight_decay, 0)
         self.reset()
 
@@ -233,7 +224,7 @@ class Optimizer:
         xp = self._checked_module(parameters, directions)
         self._fit_buffers(xp, parameters)
         rate = self.rate
-        if scale != 1.0:
+        if type(scale) is not float or scale != 1.0:
             rate *= number_between(f"{type(self).__name__}: scale", scale, 0)
         self.steps += 1
         self._begin_step(rate)
@@ -299,6 +290,9 @@ class Optimizer:
     def _checked_module(self, parameters, directions):
         """Return the array library of all the arrays, after the cheap checks of `step`."""
         name = type(self).__name__
+        for what, arrays in (("parameters", parameters), ("directions", directions)):
+            if not isinstance(arrays, (list, tuple)):
+                raise TypeError(f"{name}: {what} must be a list of arrays, got {arrays!r}")
         if len(parameters) != len(directions):
             raise ValueError(f"{name}: expected one direction for each of {len(parameters)} parameters, "
                              f"got {len(directions)}")
@@ -332,6 +326,8 @@ class Optimizer:
             if parameter.dtype != dtype or dtype.kind != "f":
                 raise TypeError(f"{name}: parameters must be floating-point arrays of one dtype, "
                                 f"got {parameter.dtype} for parameter {index} and {dtype} for parameter 0")
+        if xp is np and any(np.may_share_memory(*pair) for pair in itertools.combinations(parameters, 2)):
+            raise ValueError(f"{name}: parameters must not overlap in memory, or a step would be taken twice")
         if self._buffers is None:
             self._buffers = [[xp.full(parameter.size, value, dtype=dtype) for value in self.slots.values()]
                              for parameter in parameters]
@@ -446,9 +442,7 @@ class Adam(Optimizer):
         self.beta1 = number_between("Adam: beta1", beta1, 0, 1)
         self.beta2 = number_between("Adam: beta2", beta2, 0, 1)
         self.eps = number_between("Adam: eps", eps, 0)
-        if not isinstance(decoupled, bool):
-            raise TypeError(f"Adam: decoupled must be True or False, got {decoupled!r}")
-        self.decoupled = decoupled
+        self.decoupled = boolean("Adam: decoupled", decoupled)
 
     def _begin_step(self, rate):
         super()._begin_step(rate)

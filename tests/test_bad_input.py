@@ -90,11 +90,11 @@ WRONG = {
                              "mlp: activation must be a name, a transfer or a sequence of them, got 3"),
     # parameters
     "theta of another depth": (lambda: setattr(net(), "theta", [None, X]), ValueError,
-                               r"theta: expected a list \[None, theta_1, …, theta_2\], got 2 items"),
+                               r"theta must be a list of 3 entries \[None, theta_1, …, theta_2\], got 2"),
     "theta of another shape": (lambda: setattr(net(), "theta", [None, X, X]), ValueError,
                                r"theta\[1\]: Linear\(3, 4\) expects shape \(4, 4\), got \(5, 3\)"),
     "theta without slot 0": (lambda: setattr(net(), "theta", net().parameters), ValueError,
-                             r"expected a list \[None, theta_1, …, theta_2\], got 2 items"),
+                             r"must be a list of 3 entries \[None, theta_1, …, theta_2\], got 2"),
     "state of other names": (lambda: net().load_state_dict({"W": X}), ValueError,
                              r"load_state_dict: expected the arrays \['theta_1', 'theta_2'\], got \['W'\]"),
     "state of another shape": (lambda: net().load_state_dict({"theta_1": X, "theta_2": X}), ValueError,

@@ -19,13 +19,14 @@ The Gram matrix :math:`\tilde P^T\tilde P` of the proximal steps consists of aut
 from __future__ import annotations
 
 import copy
+import math
 from functools import cached_property
 
 import numpy as np
 
 from minilift.layers.gram import Gram
 from minilift.layers.maps import checked_initialization, draw_theta
-from minilift.support.arguments import known_name, whole_number
+from minilift.support.arguments import fits_in_memory, known_name, sequence, whole_number
 from minilift.support.backend import array_module
 
 BLOCK_BYTES = 3 << 19  # of strips at a time: well inside a second-level cache
@@ -64,8 +65,10 @@ class Conv2d:
         self.stride = whole_number("Conv2d: stride", stride)
         self.padding, self.pad = padding, pad_width(padding, self.kernel)
         self.init = checked_initialization("Conv2d: init", init)
-        self.image_size = image_size
+        self.image_size = None if image_size is None else tuple(
+            whole_number("Conv2d: image_size", n) for n in sequence("Conv2d: image_size", image_size, "sizes", 2))
         self.n_in = self.kernel**2 * self.c_in
+        fits_in_memory("Conv2d: the parameters, kernel² × c_in × c_out,", 8 * math.prod(self.theta_shape))
 
     def __repr__(self):
         stride = f", stride={self.stride}" if self.stride != 1 else ""
@@ -166,6 +169,11 @@ class PatchGram(Gram):
     def matrix(self):
         """The patches' C, formed when first asked for."""
         return patch_gram(self.phi, self.a, self.bias)
+
+    @property
+    def height(self):
+        """Number of patches of all images."""
+        return len(self.a) * math.prod(self.phi.output_shape(self.a.shape[1:])[:2])
 
     @property
     def coordinates(self):

@@ -11,8 +11,8 @@ from functools import cached_property
 
 import numpy as np
 
-from minilift.support.arguments import known_name
-from minilift.support.backend import array_module
+from minilift.support.arguments import boolean, known_name, positive_number
+from minilift.support.backend import array_module, check_arrays
 
 
 class Gram:
@@ -41,7 +41,10 @@ class Gram:
     """
 
     def __init__(self, a, side=None, bias=True):
-        self.a, self.bias = a, bias
+        check_arrays("Gram", a=a)
+        if a.ndim != 2:
+            raise ValueError(f"Gram: a must be of shape (rows, n_in), got {a.shape}")
+        self.a, self.bias = a, boolean("Gram: bias", bias)
         rows, n_in = a.shape
         if side is None:
             side = "sample" if rows <= n_in + bias else "parameter"
@@ -63,9 +66,21 @@ class Gram:
         return abs(self.operator).sum(axis=0).max()
 
     @property
+    def height(self):
+        r"""Number of rows of :math:`\tilde A`."""
+        return len(self.a)
+
+    @property
     def coordinates(self):
         """Number of coordinates of one output unit: rows, or parameters."""
         return self.a.shape[0] if self.side == "sample" else self.a.shape[1] + self.bias
+
+    def checked(self, what, g, damping, name="g"):
+        """Raise an error unless g is an array with as many rows as a, and the damping a positive number."""
+        check_arrays(what, **{name: g})
+        if g.ndim != 2 or len(g) != self.height:
+            raise ValueError(f"{what}: {name} must be of shape ({self.height}, n_out), got {g.shape}")
+        positive_number(f"{what}: damping", damping)
 
     def lower(self, g):
         r"""Return the coordinates of :math:`\tilde A^T g`: g itself on the sample side."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from minilift.layers.activations import Identity, Sigmoid, Softmax, softplus
 from minilift.support.arguments import known_name, positive_number
-from minilift.support.backend import array_module, real_array
+from minilift.support.backend import array_module, as_array, check_arrays, real_array
 
 REDUCTIONS = ("mean", "sum")
 PROX_ROUNDING = 16  # Newton stops at a residual of this many units of rounding
@@ -37,10 +37,12 @@ class Loss:
 
     def value(self, z, y):
         """Return the loss of outputs z (N, n) for targets y, a float, summed in float64."""
+        self._check_pair("value", z, y)
         return float(self.value_per_sample(z, y).sum(dtype=np.float64)) * self.weight(len(z))
 
     def gradient(self, z, y):
         r"""Return :math:`\nabla L_y(z)`, the weighted f(z) − y, shape (N, n)."""
+        self._check_pair("gradient", z, y)
         g = self.transfer.forward(z) - self.targets(z, y)
         g *= self.weight(len(z))
         return g
@@ -60,6 +62,9 @@ class Loss:
         ArithmeticError
             If Newton's method does not reach its tolerance (squared error is in closed form).
         """
+        self._check_pair("prox", v, y, "v")
+        if not np.isfinite(float(v.sum() + y.sum())):
+            raise ValueError("prox: v and y must be finite, but hold NaN or inf")
         c = positive_number("prox: tau", tau) * self.weight(len(v))
         return self.shifted_inverse(v, self.targets(v, y), c)
 
@@ -101,6 +106,19 @@ class Loss:
         """Return the targets as an array of z's shape and dtype."""
         return y
 
+    def _check_pair(self, what, z, y, name="z"):
+        """Raise an error unless z is (N, n) and y an array of targets for it: another shape would be broadcast."""
+        what, kind = f"{type(self).__name__}: {what}", "whole" if self.classification else "real"
+        check_arrays(what, **{name: z})
+        if z.ndim != 2 or len(z) == 0:
+            raise ValueError(f"{what}: {name} must be of shape (N, n), got {z.shape}")
+        if not self.classification and type(self).targets is not Loss.targets:
+            return  # a user's loss knows its own targets
+        check_arrays(what, kind, y=y)
+        expected = z.shape[:1] if self.classification else z.shape
+        if y.shape != expected:
+            raise ValueError(f"{what}: y must be of shape {expected}, got {y.shape}")
+
     def check_targets(self, y, samples, n_out, dtype, xp=np):
         """Return targets as this loss takes them, on the backend `xp`, or raise an error that says what is wrong."""
         y = real_array("y", y, dtype, xp)
@@ -125,6 +143,7 @@ class SoftmaxCrossEntropy(Loss):
         return self.transfer.integral(z) - z[array_module(z).arange(len(z)), y]
 
     def gradient(self, z, y):
+        self._check_pair("gradient", z, y)
         xp = array_module(z)
         g = self.transfer.forward(z)
         g[xp.arange(len(z)), y] -= 1
@@ -143,8 +162,7 @@ class SoftmaxCrossEntropy(Loss):
         return z.argmax(axis=-1)
 
     def check_targets(self, y, samples, n_out, dtype, xp=np):
-        if not isinstance(y, (np.ndarray, xp.ndarray)):
-            y = np.asarray(y)
+        y = as_array("y", y, xp)
         if y.shape != (samples,):
             raise ValueError(f"y: SoftmaxCrossEntropy expects labels of shape ({samples},), got {y.shape}")
         if y.dtype.kind not in "iu":

@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from minilift.layers.gram import Gram, stacked_product
-from minilift.support.arguments import known_name, positive_number, whole_number
+from minilift.support.arguments import fits_in_memory, known_name, positive_number, whole_number
 
 INITIALIZATIONS = ("uniform", "glorot", "he", "normal")
 
@@ -35,6 +35,7 @@ class Linear:
         self.n_in = whole_number("Linear: n_in", n_in)
         self.n_out = whole_number("Linear: n_out", n_out)
         self.init = checked_initialization("Linear: init", init)
+        fits_in_memory("Linear: n_in × n_out parameters", 8 * math.prod(self.theta_shape))
 
     def __repr__(self):
         return f"Linear({self.n_in}, {self.n_out})"

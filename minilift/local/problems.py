@@ -16,8 +16,10 @@ from functools import cached_property
 
 import numpy as np
 
-from minilift.layers.activations import Identity
-from minilift.support.backend import array_module
+from minilift.layers.activations import Identity, Transfer
+from minilift.layers.gram import Gram
+from minilift.support.arguments import instance_of, number_between
+from minilift.support.backend import array_module, check_arrays
 
 
 class MatchingLoss:
@@ -39,7 +41,7 @@ class MatchingLoss:
     convex = True
 
     def __init__(self, f, z, signal):
-        self.f, self.signal = f, signal
+        self.f, self.signal = check_target("MatchingLoss", f, z, signal), signal
         self.f_k = f.forward(z)
 
     @cached_property
@@ -77,7 +79,7 @@ class SquaredFit:
     """
 
     def __init__(self, f, z, signal):
-        self.f, self.signal = f, signal
+        self.f, self.signal = check_target("SquaredFit", f, z, signal), signal
         self.f_k = f.forward(z)
 
     @property
@@ -120,7 +122,10 @@ class LocalProblem:
     """
 
     def __init__(self, gram, z, data, damping):
-        self.gram, self.z, self.data, self.damping = gram, z, data, damping
+        self.gram, self.z, self.data, self.damping = instance_of("LocalProblem: gram", gram, Gram), z, data, damping
+        gram.checked("LocalProblem", z, number_between("LocalProblem: damping", damping, 0) or 1, "z")
+        if not all(hasattr(data, name) for name in ("value", "gradient", "curvature", "convex")):
+            raise TypeError(f"LocalProblem: data must have value, gradient, curvature and convex, got {data!r}")
 
     @property
     def coupled(self):
@@ -160,3 +165,11 @@ class LocalProblem:
         z = self.z - self.gram.apply(d)
         gradient = self.damping * d - self.gram.adjoint(self.data.gradient(z))
         return float((gradient * gradient).sum()) ** 0.5
+
+
+def check_target(what, f, z, signal):
+    """Return the transfer f of a data term, or raise an error if it, z or the signal is not what is expected."""
+    check_arrays(what, z=z, signal=signal)
+    if z.ndim != 2 or signal.shape != z.shape:
+        raise ValueError(f"{what}: signal must have the shape of z, (rows, n_out), got {signal.shape} and z {z.shape}")
+    return instance_of(f"{what}: f", f, Transfer, " such as ReLU()")

@@ -17,6 +17,9 @@ from functools import cached_property, partial
 
 import numpy as np
 
+from minilift.layers.gram import Gram
+from minilift.local.problems import LocalProblem
+from minilift.support.arguments import boolean, instance_of, number_between, positive_number, sequence, whole_number
 from minilift.support.backend import array_module, spd_inverse
 
 ARMIJO = 1e-4  # share of the decrease predicted by the slope that a step length must bring
@@ -74,6 +77,7 @@ def damped_solve(gram, g, damping):
     ArithmeticError
         If the damped matrix is not positive definite to working precision.
     """
+    instance_of("damped_solve: gram", gram, Gram).checked("damped_solve", g, damping)
     xp = array_module(g)
     inverse = spd_inverse(gram.matrix + damping * xp.eye(len(gram.matrix)))
     d = gram.solve(inverse.astype(g.dtype), g)  # ProxProp (13)
@@ -103,8 +107,10 @@ def conjugate_gradients(gram, g, damping, steps, joint=False):
     -------
     Solution
     """
+    instance_of("conjugate_gradients: gram", gram, Gram).checked("conjugate_gradients", g, damping)
+    steps = whole_number("conjugate_gradients: steps", steps)
     matrix = gram.operator
-    total = _sum_of_all if joint else _sum_of_columns
+    total = _sum_of_all if boolean("conjugate_gradients: joint", joint) else _sum_of_columns
     r = gram.lower(g).copy()
     gram_r = matrix @ r
     p, gram_p = r.copy(), gram_r.copy()
@@ -143,6 +149,11 @@ def gradient_steps(problem, rates):
     Solution
         With value D, to be subtracted from θ.
     """
+    instance_of("gradient_steps: problem", problem, LocalProblem)
+    rates = sequence("gradient_steps: rates", rates, "rates")
+    rates = [number_between(f"gradient_steps: rates[{t}]", rate, 0) for t, rate in enumerate(rates)]
+    if not rates:
+        raise ValueError("gradient_steps: rates must hold at least one rate")
     u, z = problem.start(), problem.z
     for t, rate in enumerate(rates):
         u = u + rate * problem.descent(z, u)
@@ -170,7 +181,8 @@ def fletcher_reeves(problem, steps):
         With value D. The objective of no unit is above where it was, up to rounding; a unit for which no step
         length is found stays.
     """
-    gram = problem.gram
+    gram = instance_of("fletcher_reeves: problem", problem, LocalProblem).gram
+    steps = whole_number("fletcher_reeves: steps", steps)
     u, change_u = problem.start(), array_module(problem.z).zeros_like(problem.z)
     z, q = problem.z, problem.descent(problem.z, u)
     change_q = gram.output_change(q)
@@ -215,7 +227,8 @@ def newton(problem, tolerance):
         If the tolerance is not reached in `NEWTON_STEPS`, or a line search fails. Where a target lies outside the range
         of f the minimiser is far away, without a regulariser at infinity.
     """
-    gram = problem.gram
+    gram = instance_of("newton: problem", problem, LocalProblem).gram
+    tolerance = positive_number("newton: tolerance", tolerance)
     u, change_u, z = problem.start(), array_module(problem.z).zeros_like(problem.z), problem.z
     first, floor = problem.norm(problem.descent(z, u)), problem.rounding()
     for step in range(NEWTON_STEPS):

@@ -6,10 +6,10 @@ import io
 import math
 import re
 import textwrap
-from pathlib import Path
 
 import numpy as np
 
+from minilift.support.arguments import checked_path, instance_of, positive_number, text
 from minilift.support.files import write_bytes
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -81,7 +81,10 @@ def history(histories):
     matplotlib.figure.Figure
     """
     if not isinstance(histories, dict):
-        histories = {histories.label or "training": histories}
+        histories = {checked_run("history: histories", histories).label or "training": histories}
+    histories = {label: checked_run("history: histories", run) for label, run in histories.items()}
+    if not histories:
+        raise ValueError("history: histories must hold at least one History, got none")
     figure, panels = two_panels("loss")
     for label, style in styles(histories).items():
         run = histories[label]
@@ -111,11 +114,19 @@ def comparison(runs, ylabel="training loss", column="train_loss", level=None, ti
     -------
     matplotlib.figure.Figure
     """
+    ylabel, column = text("comparison: ylabel", ylabel), text("comparison: column", column)
+    level = None if level is None else positive_number("comparison: level", level)
+    title = None if title is None else text("comparison: title", title)
+    if not isinstance(runs, dict):
+        raise TypeError(f"comparison: runs must be a dict of label → History or list of History, got {runs!r}")
+    runs = {label: run if isinstance(run, (list, tuple)) else [run] for label, run in runs.items()}
+    if not runs or not all(runs.values()):
+        raise ValueError("comparison: runs must hold a History for each label")
+    runs = {label: [checked_run("comparison: runs", run, column) for run in some] for label, some in runs.items()}
     figure, panels = two_panels(ylabel)
     panels["seconds"].set_xscale("log")  # methods differ by large factors in time; epoch 0, at 0 s, is not on it
     for label, style in styles(runs).items():
-        histories = runs[label] if isinstance(runs[label], (list, tuple)) else [runs[label]]
-        draw(panels, histories, column, style, label)
+        draw(panels, runs[label], column, style, label)
     if level is not None:
         for axes in panels.values():
             axes.axhline(level, color=GREY, linewidth=0.8, linestyle=(0, (1, 3)))
@@ -123,6 +134,15 @@ def comparison(runs, ylabel="training loss", column="train_loss", level=None, ti
         figure.suptitle(title, fontsize=10)
     legend(figure, panels)
     return figure
+
+
+def checked_run(what, run, column="train_loss"):
+    """Return `run` if it is a `History` that has a column, or raise an error."""
+    if not hasattr(run, "columns") or not hasattr(run, "diverged"):
+        raise TypeError(f"{what} must be a History, or a dict of label → History, got {run!r}")
+    if column not in run:
+        raise ValueError(f"{what} must have the column {column!r}, the History has {list(run.columns)}")
+    return run
 
 
 def two_panels(ylabel):
@@ -205,9 +225,11 @@ def save(figure, path):
     ValueError
         If matplotlib knows no such format.
     """
+    from matplotlib.figure import Figure
+
     form = checked_format(path)
     image = io.BytesIO()
-    figure.savefig(image, format=form)
+    instance_of("save: figure", figure, Figure).savefig(image, format=form)
     write_bytes(path, image.getvalue())
 
 
@@ -215,7 +237,9 @@ def checked_format(path):
     """Return the format that a figure's file name asks for by its suffix, or raise an error."""
     from matplotlib.backend_bases import FigureCanvasBase
 
-    form, known = Path(path).suffix.lstrip(".").lower(), sorted(FigureCanvasBase.get_supported_filetypes())
+    form = checked_path("path", path).suffix.lstrip(".").lower()
+    known = sorted(FigureCanvasBase.get_supported_filetypes())
     if form not in known:
-        raise ValueError(f"{str(path)!r}: the name of a figure must end in one of {', '.join('.' + f for f in known)}")
+        raise ValueError(f"path {str(path)!r}: the name of a figure must end in one of "
+                         f"{', '.join('.' + f for f in known)}")
     return form

@@ -21,9 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
+from minilift.graph import checked_network
 from minilift.methods import as_method
-from minilift.optim import Optimizer, number_between
-from minilift.support.arguments import whole_number
+from minilift.optim import Optimizer
+from minilift.support.arguments import checked_path, function, number_between, sequence, whole_number
 from minilift.support.backend import array_module, to_numpy
 from minilift.support.files import read_npz, write_npz
 from minilift.training.history import Divergence, EarlyStop, History
@@ -62,7 +63,8 @@ def evaluate(net, X, y, batch_size=EVALUATION_BATCH):
     loss : float
     accuracy : float or None
     """
-    return measure(net, *net.checked_batch(X, y), whole_number("evaluate: batch_size", batch_size))
+    X, y = checked_network("evaluate", net).checked_batch(X, y)
+    return measure(net, X, y, whole_number("evaluate: batch_size", batch_size))
 
 
 @quiet()
@@ -255,6 +257,7 @@ def fit(net, data, *, method, optimizer, epochs=10, batch_size=100, seed=0, vali
     KeyboardInterrupt
         If the user interrupts; the last checkpoint is whole, the network is as the last step left it.
     """
+    checked_network("fit", net)
     method = as_method(method)
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"fit: optimizer must be an Optimizer such as SGD(lr=0.1), got {optimizer!r}")
@@ -371,11 +374,8 @@ def show(bar, row):
 
 def checked_callbacks(callbacks):
     """Return the callbacks as a list, or raise an error."""
-    callbacks = [callbacks] if callable(callbacks) else list(callbacks)
-    for callback in callbacks:
-        if not callable(callback):
-            raise TypeError(f"fit: callbacks must be callables (row, net, history), got {callback!r}")
-    return callbacks
+    callbacks = [callbacks] if callable(callbacks) else sequence("fit: callbacks", callbacks, "functions")
+    return [function("fit: callbacks", callback, "(row, net, history)") for callback in callbacks]
 
 
 def check_paths(checkpoint, resume):
@@ -384,6 +384,10 @@ def check_paths(checkpoint, resume):
         raise ValueError("fit: resume=True needs checkpoint=, the file to continue from")
     if resume is False:
         raise TypeError("fit: resume must be a path, True or None, got False")
+    if resume is not None and resume is not True:
+        checked_path("fit: resume", resume)
+    if checkpoint is not None and checked_path("fit: checkpoint", checkpoint).is_dir():
+        raise ValueError(f"fit: checkpoint must be the path of a file, got the folder {str(checkpoint)!r}")
     if checkpoint is not None and not Path(checkpoint).parent.is_dir():
         raise FileNotFoundError(f"fit: checkpoint: there is no folder {str(Path(checkpoint).parent)!r}")
 

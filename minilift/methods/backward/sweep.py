@@ -15,7 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minilift.graph import checked_network
 from minilift.layers.activations import Composition
+from minilift.support.arguments import instance_of, whole_number
 
 
 class Block(NamedTuple):
@@ -139,7 +141,9 @@ class Method:
         directions : list of arrays
             Aligned with `net.parameters`; an optimizer subtracts them.
         """
-        X, y = net.checked_batch(X, y)
+        X, y = checked_network("direction", net).checked_batch(X, y)
+        if rng is not None:
+            instance_of("direction: rng", rng, np.random.Generator)
         state = net.propagate(X, training=True, rng=rng)
         return net.loss_function.value(state.z[net.depth], y), self.directions(net, state, y)
 
@@ -162,6 +166,7 @@ class Method:
 
     def start_epoch(self, epoch):
         """Be told that epoch 0, 1, … begins; for methods with schedules."""
+        whole_number(f"{type(self).__name__}: epoch", epoch, least=0)
 
     def reset(self):
         """Forget what was kept between batches."""
