@@ -12,7 +12,7 @@ import math
 from typing import NamedTuple
 
 from minilift.layers.activations import Composition, Identity
-from minilift.support.arguments import whole_number
+from minilift.support.arguments import sequence, whole_number
 
 
 class State(NamedTuple):
@@ -90,14 +90,16 @@ def check_shapes(phi, sigma, input_shape=None):
         if getattr(phi[1], "input_shape", ()) is None:
             raise ValueError(f"Network: input_shape=(H, W, C) is needed, the size of the images that {phi[1]!r} takes")
         input_shape = (phi[1].n_in,)
-    shapes = [tuple(whole_number("Network: input_shape", n) for n in input_shape)]
+    shapes = [tuple(whole_number("Network: input_shape", n)
+                    for n in sequence("Network: input_shape", input_shape, "whole numbers"))]
     for l in range(1, len(phi)):
         try:
             shapes.append(phi[l].output_shape(shapes[-1]))
             if l < len(phi) - 1:
                 shapes.append(sigma[l].output_shape(shapes[-1]))
         except ValueError as error:
-            raise ValueError(f"Network: map {l} does not fit what comes before it: {error}") from None
+            before = "the input_shape" if l == 1 else "what comes before it"
+            raise ValueError(f"Network: map {l} does not fit {before}: {error}") from None
     if len(shapes[-1]) != 1:
         raise ValueError(f"Network: the last map must give vectors, (N, n), but {phi[-1]!r} gives "
                          f"{shape_text(shapes[-1])}; "

@@ -110,7 +110,7 @@ def named_activation(what, activation):
     """Return an activation given by name or as it is."""
     if isinstance(activation, str):
         return ACTIVATIONS[known_name(what, activation, tuple(ACTIVATIONS))]()
-    if not hasattr(instance(what, activation), "adjoint"):
+    if getattr(instance(what, activation), "kind", None) != "transfer":
         raise TypeError(f"{what} must be a name or a transfer such as Tanh(), got {activation!r}")
     return activation
 

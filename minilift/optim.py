@@ -100,7 +100,7 @@ class WarmupLinear:
     def __post_init__(self):
         number_between("WarmupLinear: lr", self.lr, 0)
         whole_number("WarmupLinear: warmup", self.warmup)
-        whole_number("WarmupLinear: epochs", self.epochs, least=self.warmup)
+        whole_number("WarmupLinear: epochs, not less than warmup,", self.epochs, least=self.warmup)
 
     def __call__(self, epoch):
         """Return the learning rate of an epoch, counted from 0."""

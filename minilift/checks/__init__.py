@@ -121,7 +121,7 @@ def verify(thing=None, net=None, X=None, y=None, *, like=None, objective=None, s
     if X is not None and net is None and kind != "network":
         raise TypeError("verify: X and y go with a network; give net as well")
     if y is not None and X is None:
-        raise TypeError("verify: y is given without X")
+        raise TypeError("verify: y is given without X, which it needs")
     if kind == "method":
         return Report(method_checks(thing, seed, backend, net, X, y, like, objective), seed)
     if kind == "network":

@@ -34,7 +34,8 @@ def whole_number(what, value, least=1, most=LARGEST):
     if value < least:
         raise ValueError(f"{what} must be at least {least}, got {value}")
     if value > most:
-        raise ValueError(f"{what} must be at most {most}, got a number of {int(value).bit_length()} bits")
+        bits = int(value).bit_length()  # Python refuses to write the largest numbers
+        raise ValueError(f"{what} must be at most {most}, got {value if bits < 200 else f'a number of {bits} bits'}")
     return int(value)
 
 
