@@ -21,7 +21,6 @@ from minilift.support.arguments import (
     boolean,
     checked_path,
     fits_in_memory,
-    instance_of,
     known_name,
     sequence,
     whole_number,
@@ -130,7 +129,9 @@ def load(path, backend="numpy", layers=()):
     ValueError
         If the file is no saved network, is damaged, or needs a class that is not known.
     """
-    layers = [instance_of("load: layers", cls, type) for cls in sequence("load: layers", layers, "classes")]
+    layers = sequence("load: layers", layers, "classes")
+    if not all(map(inspect.isclass, layers)):
+        raise TypeError(f"load: layers must be a list of classes, got {layers!r}")
     arrays = read_npz(checked_path("load: path", path))
     if "graph" not in arrays:
         raise ValueError(f"{path}: not a network saved by minilift (it holds {sorted(arrays)})")

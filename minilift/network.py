@@ -43,7 +43,9 @@ class Thetas(list):
 
     def __setitem__(self, l, theta):
         l = range(len(self))[whole_number("theta: the index of a map", l, least=1 - len(self), most=len(self) - 1)]
-        super().__setitem__(l, self.checked(l, theta) if l else None)
+        if l == 0:
+            raise ValueError("theta[0] must stay None: maps count from 1")
+        super().__setitem__(l, self.checked(l, theta))
 
     def checked(self, l, theta):
         """Return θ_l as the network takes it, or raise an error that says what is wrong with it."""
@@ -87,21 +89,21 @@ class Network:
     phi, sigma : list
         [None, φ_1, …, φ_D] and [None, σ_1, …, σ_{D−1}].
     theta : list
-        [None, θ_1, …, θ_D]; may be assigned.
+        [None, θ_1, …, θ_D]; may be assigned, as a whole or entry by entry. What is assigned must be finite and of
+        the map's shape.
     parameters : list
         Every trainable array: θ_1, …, θ_D, then scale and shift of each batch norm.
 
     Raises
     ------
     ValueError, TypeError
-        If layers do not fit together, or an argument is not what is expected.
+        If layers do not fit together, an argument is not what is expected, or the parameters cannot fit in memory.
     """
 
     def __init__(self, layers, loss=None, seed=0, dtype=np.float32, backend="numpy", input_shape=None,
                  input_layout="channels_last"):
-        if not isinstance(layers, (list, tuple)):
-            raise TypeError(f"Network: layers must be a list of layers, got {layers!r}")
-        layers = [instance(f"Network: layers[{position}]", layer) for position, layer in enumerate(layers)]
+        layers = [instance(f"Network: layers[{position}]", layer)
+                  for position, layer in enumerate(sequence("Network: layers", layers, "layers"))]
         self.loss_function = instance("Network: loss", SoftmaxCrossEntropy() if loss is None else loss)
         if not hasattr(self.loss_function, "gradient"):
             raise TypeError(f"Network: loss must be a loss such as SoftmaxCrossEntropy(), got {loss!r}")

@@ -215,7 +215,8 @@ class Optimizer:
         ------
         ValueError
             If the lists differ in length, a direction in shape, if a parameter is not C-contiguous, or if the
-            parameters are not shaped as in the steps before (`reset` makes the optimizer forget those).
+            parameters are not shaped as in the steps before (`reset` makes the optimizer forget those). If parameters
+            overlap in memory, which is looked for when their shapes are new.
         TypeError
             If something is not an array, dtypes differ, or NumPy and CuPy are mixed.
 

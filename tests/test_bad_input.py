@@ -201,6 +201,7 @@ WRONG = {
                                 r"theta\[2\]: expected real numbers, got dtype complex128"),
     "entry of theta with NaN": (lambda: set_theta(-1, np.full((5, 2), np.nan)), ValueError,
                                 r"theta\[2\]: must be finite"),
+    "slot 0 of theta": (lambda: set_theta(0, X), ValueError, r"theta\[0\] must stay None"),
     "several entries of theta": (lambda: set_theta(slice(1, 3), [X, X]), TypeError, "index of a map must be a whole"),
     "overlapping parameters": (lambda: ml.SGD(0.1).step([X.copy()] * 2, [X, X]), ValueError,
                                "SGD: parameters must not overlap in memory"),

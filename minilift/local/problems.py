@@ -170,6 +170,6 @@ class LocalProblem:
 def check_target(what, f, z, signal):
     """Return the transfer f of a data term, or raise an error if it, z or the signal is not what is expected."""
     check_arrays(what, z=z, signal=signal)
-    if z.ndim != 2 or signal.shape != z.shape:
-        raise ValueError(f"{what}: signal must have the shape of z, (rows, n_out), got {signal.shape} and z {z.shape}")
+    if signal.shape != z.shape:
+        raise ValueError(f"{what}: signal must have the shape of z, {z.shape}, got {signal.shape}")
     return instance_of(f"{what}: f", f, Transfer, " such as ReLU()")

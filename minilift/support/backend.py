@@ -14,6 +14,7 @@ import numpy as np
 from minilift.support.arguments import known_name
 
 BACKENDS = ("numpy", "cupy")
+KINDS = {"real": ("f", "floating-point numbers"), "whole": ("iu", "whole numbers"), "any": ("biuf", "numbers")}
 HALVED_ABOVE = 64  # size above which a triangular matrix is inverted by halves
 INVERSE_ERROR = 1e-4  # largest error of a small system solved by `spd_inverse` that passes for solved
 
@@ -99,13 +100,14 @@ def check_arrays(what, kind="real", **arrays):
 
     They must be of `kind` "real" (floating-point), "whole" or "any".
     """
+    kinds, numbers = KINDS[kind]
     for name, array in arrays.items():
         try:
-            array_module(array)
+            if type(array) is not np.ndarray:  # the common case, at once
+                array_module(array)
         except TypeError as error:
             raise TypeError(f"{what}: {name}: {error}") from None
-        if array.dtype.kind not in {"real": "f", "whole": "iu", "any": "biuf"}[kind]:
-            numbers = {"real": "floating-point numbers", "whole": "whole numbers", "any": "numbers"}[kind]
+        if array.dtype.kind not in kinds:
             raise TypeError(f"{what}: {name} must be an array of {numbers}, got dtype {array.dtype}")
 
 
