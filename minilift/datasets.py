@@ -58,6 +58,7 @@ from minilift.support.arguments import (
     number_between,
     random_generator,
     sequence,
+    shown,
     whole_number,
 )
 from minilift.support.backend import check_arrays
@@ -139,7 +140,7 @@ def split(X, y, fraction, seed=0):
     if len(X) != len(y):
         raise ValueError(f"split: X and y must have as many rows as each other, got {len(X)} and {len(y)}")
     if not isinstance(fraction, (float, np.floating)) or not 0 < fraction < 1:
-        raise ValueError(f"split: fraction must be a number above 0 and below 1, got {fraction!r}")
+        raise ValueError(f"split: fraction must be a number above 0 and below 1, got {shown(fraction)}")
     if len(X) < 2:
         raise ValueError(f"split: at least 2 samples are needed, got {len(X)}")
     order = random_generator("split: seed", seed).permutation(len(X))

@@ -14,7 +14,7 @@ does not come here (`minilift.methods` works in differences and forms no half st
 from __future__ import annotations
 
 from minilift.graph import State, checked_network
-from minilift.support.arguments import positive_number, sequence, whole_number
+from minilift.support.arguments import positive_number, sequence, shown, whole_number
 from minilift.support.backend import as_array, check_arrays
 
 
@@ -32,7 +32,7 @@ class PenaltyEnergy:
     def __init__(self, net, y, gamma=1.0, rho=1.0):
         y = as_array("PenaltyEnergy: y", y, checked_network("PenaltyEnergy", net).xp)
         if not y.ndim:
-            raise ValueError(f"PenaltyEnergy: y must hold targets, got {y}")
+            raise ValueError(f"PenaltyEnergy: y must hold targets, got {shown(y)}")
         self.net, self.y = net, net.loss_function.check_targets(y, len(y), net.shapes[-1][0], net.dtype, net.xp)
         self.gamma = positive_number("PenaltyEnergy: gamma", gamma)
         self.rho = positive_number("PenaltyEnergy: rho", rho)

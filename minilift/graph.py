@@ -12,7 +12,7 @@ import math
 from typing import NamedTuple
 
 from minilift.layers.activations import Composition, Identity
-from minilift.support.arguments import sequence, whole_number
+from minilift.support.arguments import sequence, shown, whole_number
 
 
 class State(NamedTuple):
@@ -48,7 +48,7 @@ def group_layers(layers):
         raise ValueError("Network: layers must hold at least one map, such as Linear(64, 10)")
     for position, layer in enumerate(layers):
         if getattr(layer, "kind", None) not in ("map", "transfer"):
-            raise TypeError(f"Network: layers[{position}] must be a map or a transfer, got {layer!r}")
+            raise TypeError(f"Network: layers[{position}] must be a map or a transfer, got {shown(layer)}")
     for position in (0, -1):
         if layers[position].kind != "map":
             raise ValueError(f"Network: the {'first' if position == 0 else 'last'} layer must be a map, got "
@@ -73,7 +73,7 @@ def instance(what, thing):
 def checked_network(what, net):
     """Return `net` if it is a network; its class stands above those who ask."""
     if not hasattr(net, "checked_batch"):
-        raise TypeError(f"{what}: net must be a Network, got {net!r}")
+        raise TypeError(f"{what}: net must be a Network, got {shown(net)}")
     return net
 
 

@@ -23,6 +23,7 @@ from minilift.support.arguments import (
     fits_in_memory,
     known_name,
     sequence,
+    shown,
     whole_number,
 )
 from minilift.support.backend import get_module
@@ -110,7 +111,7 @@ def named_activation(what, activation):
     if isinstance(activation, str):
         return ACTIVATIONS[known_name(what, activation, tuple(ACTIVATIONS))]()
     if getattr(instance(what, activation), "kind", None) != "transfer":
-        raise TypeError(f"{what} must be a name or a transfer such as Tanh(), got {activation!r}")
+        raise TypeError(f"{what} must be a name or a transfer such as Tanh(), got {shown(activation)}")
     return activation
 
 
@@ -131,7 +132,7 @@ def load(path, backend="numpy", layers=()):
     """
     layers = sequence("load: layers", layers, "classes")
     if not all(map(inspect.isclass, layers)):
-        raise TypeError(f"load: layers must be a list of classes, got {layers!r}")
+        raise TypeError(f"load: layers must be a list of classes, got {shown(layers)}")
     arrays = read_npz(checked_path("load: path", path))
     if "graph" not in arrays:
         raise ValueError(f"{path}: not a network saved by minilift (it holds {sorted(arrays)})")

@@ -24,6 +24,7 @@ from minilift.support.arguments import (
     instance_of,
     known_name,
     sequence,
+    shown,
     whole_number,
 )
 from minilift.support.backend import get_module, real_array, to_numpy
@@ -106,7 +107,7 @@ class Network:
                   for position, layer in enumerate(sequence("Network: layers", layers, "layers"))]
         self.loss_function = instance("Network: loss", SoftmaxCrossEntropy() if loss is None else loss)
         if not hasattr(self.loss_function, "gradient"):
-            raise TypeError(f"Network: loss must be a loss such as SoftmaxCrossEntropy(), got {loss!r}")
+            raise TypeError(f"Network: loss must be a loss such as SoftmaxCrossEntropy(), got {shown(loss)}")
         name = np.dtype(dtype).name if isinstance(dtype, (type, np.dtype)) else dtype
         self.dtype = np.dtype(known_name("Network: dtype", name, DTYPES))
         self.backend, self.xp = backend, get_module(backend)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minilift.support.arguments import boolean, function, known_name, number_between, whole_number
+from minilift.support.arguments import boolean, function, known_name, number_between, shown, whole_number
 from minilift.support.backend import array_module, to_numpy
 
 BLOCK = 32_768  # elements; three or four such float32 arrays lie in a core's second-level cache together
@@ -293,7 +293,7 @@ class Optimizer:
         name = type(self).__name__
         for what, arrays in (("parameters", parameters), ("directions", directions)):
             if not isinstance(arrays, (list, tuple)):
-                raise TypeError(f"{name}: {what} must be a list of arrays, got {arrays!r}")
+                raise TypeError(f"{name}: {what} must be a list of arrays, got {shown(arrays)}")
         if len(parameters) != len(directions):
             raise ValueError(f"{name}: expected one direction for each of {len(parameters)} parameters, "
                              f"got {len(directions)}")

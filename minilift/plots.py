@@ -15,7 +15,7 @@ import numpy as np
 from minilift.graph import checked_network, shape_text
 from minilift.layers.convolution import Conv2d
 from minilift.methods import ProxProp, as_method, sweep
-from minilift.support.arguments import whole_number
+from minilift.support.arguments import shown, whole_number
 from minilift.support.backend import check_arrays, to_numpy
 from minilift.training.curves import (
     BLACK,
@@ -90,7 +90,7 @@ def residuals(found):
 def check_residuals(found):
     """Raise an error unless `found` is what `residuals` draws."""
     if not isinstance(found, dict) or not found or not all(isinstance(rows, list) for rows in found.values()):
-        raise TypeError(f"residuals: found must be a dict of label → list of residuals, got {found!r}")
+        raise TypeError(f"residuals: found must be a dict of label → list of residuals, got {shown(found)}")
     lengths = [len(rows) for rows in found.values()]
     if len(set(lengths)) > 1:
         raise ValueError(f"residuals: found must hold lists of one length, got {lengths}")

@@ -52,7 +52,7 @@ KERNELS = {
     "layer": {"adjoint", "adjoint_input", "adjoint_theta", "apply", "columns", "commit", "derivative", "for_images",
               "forward", "gather", "gradient", "gram", "in_range", "initial_theta", "integral", "on_backend",
               "output_shape", "rows", "solve_shifted", "views"},
-    "Loss": {"predict", "proba", "shifted_inverse", "targets", "value_per_sample", "weight", "check_targets"},
+    "Loss": {"shifted_inverse", "targets", "value_per_sample", "weight", "check_targets"},
     "Method": {"data", "directions", "explicit_step", "optimizer_of", "optimizer_steps", "problem", "propose",
                "refuse_unbounded", "solve"},
     "MatchingLoss": {"curvature", "gradient", "value"},
@@ -224,12 +224,20 @@ def with_nan(array):
     return array
 
 
+class Unspeakable:
+    """An object that cannot be written."""
+
+    def __repr__(self):
+        raise RuntimeError("no repr")
+
+
 # By name; those in ARRAYS are made of an array, from a right value of the argument.
 VALUES = {
     "None": None, "[]": [], "''": "", "text": "yes", "'1.0'": "1.0", "'cg٣'": "cg٣", "'a\\0b'": "a\0b", "-1": -1,
     "-0.5": -0.5, "True": True, "NaN": np.nan, "inf": np.inf, "10**15": 10**15, "10**19": 10**19, "10**400": 10**400,
     "complex": 1 + 1j, "NumPy complex": np.complex64(1), "list": [1, 2], "ragged list": [[1.0], [1.0, 2.0]],
-    "dict": {"a": 1}, "class": dict, "object": object(), "sparse matrix": scipy.sparse.csr_matrix(np.eye(3)),
+    "dict": {"a": 1}, "class": dict, "object": object(), "unspeakable": Unspeakable(),
+    "sparse matrix": scipy.sparse.csr_matrix(np.eye(3)),
 }
 ARRAYS = {
     "wrong shape": lambda a: np.ones((2, 3, 1, 2, 1)), "complex array": lambda a: a.astype(complex),
@@ -256,7 +264,7 @@ TAKEN = [
     (r"ProxProp\(tau_theta\)|gradient_steps\(rates\)", PAIR, "a number for each of two"),
     (r"mlp\(widths\)|convnet\(channels\)|Conv2d\(image_size\)", ["list"], "two whole numbers"),
     (r"fit\(callbacks\)|load\(layers\)|Method\.load_state_dict\(values\)", ["[]"], "none"),
-    (r"Entropy\.(value|gradient)\(z\)|SigmoidCrossEntropy\.(value|gradient)\(y\)|\.step\((parameters|directions)\)"
+    (r"(Entropy|Error)\.(value|gradient|proba|predict)\(z\)|SigmoidCrossEntropy\.(value|gradient)\(y\)|\.step\((parameters|directions)\)"
      r"|Gram\(a\)|PenaltyEnergy\.\w+\((theta|a|z)\)|(damped_solve|conjugate_gradients)\(g\)|LocalProblem\(z\)"
      r"|(MatchingLoss|SquaredFit)\((z|signal)\)", NAN, "NaN gives NaN, by which `fit` finds that a run diverged"),
     (r"split\((X|y)\)", NAN, "rows are only sorted"),
@@ -274,7 +282,7 @@ PENDING = {
 }
 # How else a message may call an argument.
 NOUNS = {"parameters": "parameter", "directions": "direction", "thing": "method", "name": "data set",
-         "layers": "layer", "f": "f", "X": "X and y"}
+         "layers": "layer"}
 EXPECTED = re.compile(r"must|expect|known:|need|cannot|holds? NaN|there is no|is empty|is the class|goes? with|give")
 
 

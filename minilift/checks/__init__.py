@@ -58,7 +58,7 @@ from minilift.local.problems import LocalProblem
 from minilift.methods import BackProp, LocoProp, Method, ProxProp, SemiImplicit, as_method
 from minilift.models import mlp
 from minilift.network import Network
-from minilift.support.arguments import function, known_name, unknown_name, whole_number
+from minilift.support.arguments import function, known_name, shown, unknown_name, whole_number
 from minilift.support.backend import BACKENDS
 
 __all__ = ["Check", "Derivation", "Report", "verify"]
@@ -147,7 +147,7 @@ def kind_of(thing):
         return "method"
     raise TypeError(
         "verify: thing must be a network, map, activation, loss, Derivation, method or function of a Block, "
-        f"got {thing!r}"
+        f"got {shown(thing)}"
     )
 
 
@@ -224,7 +224,7 @@ def method_checks(thing, seed, backend, net=None, X=None, y=None, like=None, obj
     method = as_method(thing)
     if like is not None and not isinstance(like, (BackProp, ProxProp, LocoProp, SemiImplicit)):
         raise TypeError(
-            f"verify: like must be BackProp(), ProxProp(…), LocoProp(…) or SemiImplicit(…), got {like!r}"
+            f"verify: like must be BackProp(), ProxProp(…), LocoProp(…) or SemiImplicit(…), got {shown(like)}"
         )
     claimed = methods.Claimed(method, like, objective)
     if cases is None and net is not None:

@@ -92,10 +92,12 @@ class Loss:
 
     def proba(self, z):
         """Return f(z): class probabilities, or the outputs themselves for squared error."""
+        self._check_outputs("proba", z)
         return self.transfer.forward(z)
 
     def predict(self, z):
         """Return what the network says: f(z), or for a classification loss the label of each sample."""
+        self._check_outputs("predict", z)
         return self.transfer.forward(z)
 
     def value_per_sample(self, z, y):
@@ -106,14 +108,19 @@ class Loss:
         """Return the targets as an array of z's shape and dtype."""
         return y
 
-    def _check_pair(self, what, z, y, name="z"):
-        """Raise an error unless z is (N, n) and y an array of targets for it: another shape would be broadcast."""
-        what, kind = f"{type(self).__name__}: {what}", "whole" if self.classification else "real"
+    def _check_outputs(self, what, z, name="z"):
+        """Raise an error unless z is (N, n), with N > 0, of floating-point numbers."""
+        what = f"{type(self).__name__}: {what}"
         check_arrays(what, **{name: z})
         if z.ndim != 2 or len(z) == 0:
             raise ValueError(f"{what}: {name} must be of shape (N, n), got {z.shape}")
+
+    def _check_pair(self, what, z, y, name="z"):
+        """Raise an error unless y is an array of targets for z: one of another shape would be broadcast."""
+        self._check_outputs(what, z, name)
         if not self.classification and type(self).targets is not Loss.targets:
             return  # a user's loss knows its own targets
+        what, kind = f"{type(self).__name__}: {what}", "whole" if self.classification else "real"
         check_arrays(what, kind, y=y)
         expected = z.shape[:1] if self.classification else z.shape
         if y.shape != expected:
@@ -159,6 +166,7 @@ class SoftmaxCrossEntropy(Loss):
 
     def predict(self, z):
         """Return the label of largest probability of each sample, shape (N,)."""
+        self._check_outputs("predict", z)
         return z.argmax(axis=-1)
 
     def check_targets(self, y, samples, n_out, dtype, xp=np):

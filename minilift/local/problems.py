@@ -18,7 +18,7 @@ import numpy as np
 
 from minilift.layers.activations import Identity, Transfer
 from minilift.layers.gram import Gram
-from minilift.support.arguments import instance_of, number_between
+from minilift.support.arguments import instance_of, number_between, shown
 from minilift.support.backend import array_module, check_arrays
 
 
@@ -125,7 +125,7 @@ class LocalProblem:
         self.gram, self.z, self.data, self.damping = instance_of("LocalProblem: gram", gram, Gram), z, data, damping
         gram.checked("LocalProblem", z, number_between("LocalProblem: damping", damping, 0) or 1, "z")
         if not all(hasattr(data, name) for name in ("value", "gradient", "curvature", "convex")):
-            raise TypeError(f"LocalProblem: data must have value, gradient, curvature and convex, got {data!r}")
+            raise TypeError(f"LocalProblem: data must have value, gradient, curvature and convex, got {shown(data)}")
 
     @property
     def coupled(self):

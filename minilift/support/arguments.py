@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -105,8 +106,8 @@ def function(what, value, arguments):
 
 
 def sequence(what, value, items, length=None):
-    """Return `value` as a list if it is a list, a tuple or an array with one axis, of a length if one is given."""
-    if not isinstance(value, (list, tuple)) and getattr(value, "ndim", 0) != 1:
+    """Return `value` as a list if it is a sequence but no text, or an array with one axis; of `length` if given."""
+    if (not isinstance(value, Sequence) or isinstance(value, (str, bytes))) and getattr(value, "ndim", 0) != 1:
         raise TypeError(f"{what} must be a list of {items}, got {shown(value)}")
     if length is not None and len(value) != length:
         raise ValueError(f"{what} must be a list of {length} {items}, got {len(value)}")

@@ -9,7 +9,7 @@ import textwrap
 
 import numpy as np
 
-from minilift.support.arguments import checked_path, instance_of, positive_number, text
+from minilift.support.arguments import checked_path, instance_of, positive_number, shown, text
 from minilift.support.files import write_bytes
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -118,7 +118,7 @@ def comparison(runs, ylabel="training loss", column="train_loss", level=None, ti
     level = None if level is None else positive_number("comparison: level", level)
     title = None if title is None else text("comparison: title", title)
     if not isinstance(runs, dict):
-        raise TypeError(f"comparison: runs must be a dict of label → History or list of History, got {runs!r}")
+        raise TypeError(f"comparison: runs must be a dict of label → History or list of History, got {shown(runs)}")
     runs = {label: run if isinstance(run, (list, tuple)) else [run] for label, run in runs.items()}
     if not runs or not all(runs.values()):
         raise ValueError("comparison: runs must hold a History for each label")
@@ -139,7 +139,7 @@ def comparison(runs, ylabel="training loss", column="train_loss", level=None, ti
 def checked_run(what, run, column="train_loss"):
     """Return `run` if it is a `History` that has a column, or raise an error."""
     if not hasattr(run, "columns") or not hasattr(run, "diverged"):
-        raise TypeError(f"{what} must be a History, or a dict of label → History, got {run!r}")
+        raise TypeError(f"{what} must be a History, or a dict of label → History, got {shown(run)}")
     if column not in run:
         raise ValueError(f"{what} must have the column {column!r}, the History has {list(run.columns)}")
     return run

@@ -24,7 +24,7 @@ import numpy as np
 from minilift.graph import checked_network
 from minilift.methods import as_method
 from minilift.optim import Optimizer
-from minilift.support.arguments import checked_path, function, number_between, sequence, whole_number
+from minilift.support.arguments import checked_path, function, number_between, sequence, shown, whole_number
 from minilift.support.backend import array_module, to_numpy
 from minilift.support.files import read_npz, write_npz
 from minilift.training.history import Divergence, EarlyStop, History
@@ -260,9 +260,9 @@ def fit(net, data, *, method, optimizer, epochs=10, batch_size=100, seed=0, vali
     checked_network("fit", net)
     method = as_method(method)
     if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"fit: optimizer must be an Optimizer such as SGD(lr=0.1), got {optimizer!r}")
+        raise TypeError(f"fit: optimizer must be an Optimizer such as SGD(lr=0.1), got {shown(optimizer)}")
     if early_stop is not None and not isinstance(early_stop, EarlyStop):
-        raise TypeError(f"fit: early_stop must be an EarlyStop, got {early_stop!r}")
+        raise TypeError(f"fit: early_stop must be an EarlyStop, got {shown(early_stop)}")
     epochs = whole_number("fit: epochs", epochs, least=0)
     batch_size = whole_number("fit: batch_size", batch_size)
     checkpoint_every = whole_number("fit: checkpoint_every", checkpoint_every)
@@ -356,7 +356,7 @@ def progress_bar(progress, history, epochs, steps_per_epoch):
     if progress is False:
         return contextlib.nullcontext()
     if progress is not True and not isinstance(progress, str):
-        raise TypeError(f"fit: progress must be True, False or a description, got {progress!r}")
+        raise TypeError(f"fit: progress must be True, False or a description, got {shown(progress)}")
     from tqdm.auto import tqdm
 
     description = history.label if progress is True else progress

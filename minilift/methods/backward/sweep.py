@@ -17,7 +17,7 @@ import numpy as np
 
 from minilift.graph import checked_network
 from minilift.layers.activations import Composition
-from minilift.support.arguments import instance_of, whole_number
+from minilift.support.arguments import instance_of, shown, whole_number
 
 
 class Block(NamedTuple):
@@ -209,7 +209,7 @@ def as_method(thing):
         raise TypeError(f"method: got the class {thing.__name__}; an instance is needed, {thing.__name__}(…)")
     if callable(thing):
         return FunctionMethod(thing)
-    raise TypeError(f"method: expected a Method such as BackProp(), or a function of a Block, got {thing!r}")
+    raise TypeError(f"method: expected a Method such as BackProp(), or a function of a Block, got {shown(thing)}")
 
 
 def checked_step(method, l, step, theta):
