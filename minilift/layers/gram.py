@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from minilift.support.arguments import boolean, known_name, positive_number
+from minilift.support.arguments import boolean, known_name
 from minilift.support.backend import array_module, check_arrays
 
 
@@ -75,12 +75,11 @@ class Gram:
         """Number of coordinates of one output unit: rows, or parameters."""
         return self.a.shape[0] if self.side == "sample" else self.a.shape[1] + self.bias
 
-    def checked(self, what, g, damping, name="g"):
-        """Raise an error unless g is an array with as many rows as a, and the damping a positive number."""
+    def check(self, what, g, name="g"):
+        """Raise an error unless g is an array with as many rows as a."""
         check_arrays(what, **{name: g})
         if g.ndim != 2 or len(g) != self.height:
             raise ValueError(f"{what}: {name} must be of shape ({self.height}, n_out), got {g.shape}")
-        positive_number(f"{what}: damping", damping)
 
     def lower(self, g):
         r"""Return the coordinates of :math:`\tilde A^T g`: g itself on the sample side."""

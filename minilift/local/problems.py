@@ -123,7 +123,8 @@ class LocalProblem:
 
     def __init__(self, gram, z, data, damping):
         self.gram, self.z, self.data, self.damping = instance_of("LocalProblem: gram", gram, Gram), z, data, damping
-        gram.checked("LocalProblem", z, number_between("LocalProblem: damping", damping, 0) or 1, "z")
+        gram.check("LocalProblem", z, "z")
+        number_between("LocalProblem: damping", damping, 0)
         if not all(hasattr(data, name) for name in ("value", "gradient", "curvature", "convex")):
             raise TypeError(f"LocalProblem: data must have value, gradient, curvature and convex, got {shown(data)}")
 

@@ -77,7 +77,8 @@ def damped_solve(gram, g, damping):
     ArithmeticError
         If the damped matrix is not positive definite to working precision.
     """
-    instance_of("damped_solve: gram", gram, Gram).checked("damped_solve", g, damping)
+    instance_of("damped_solve: gram", gram, Gram).check("damped_solve", g)
+    positive_number("damped_solve: damping", damping)
     xp = array_module(g)
     inverse = spd_inverse(gram.matrix + damping * xp.eye(len(gram.matrix)))
     d = gram.solve(inverse.astype(g.dtype), g)  # ProxProp (13)
@@ -107,7 +108,8 @@ def conjugate_gradients(gram, g, damping, steps, joint=False):
     -------
     Solution
     """
-    instance_of("conjugate_gradients: gram", gram, Gram).checked("conjugate_gradients", g, damping)
+    instance_of("conjugate_gradients: gram", gram, Gram).check("conjugate_gradients", g)
+    number_between("conjugate_gradients: damping", damping, 0)
     steps = whole_number("conjugate_gradients: steps", steps)
     matrix = gram.operator
     total = _sum_of_all if boolean("conjugate_gradients: joint", joint) else _sum_of_columns
