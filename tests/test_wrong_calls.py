@@ -263,10 +263,11 @@ TAKEN = [
     (r"History\(label\)|comparison\((ylabel|title)\)|fit\(progress\)|Derivation\(name\)", TEXT, "is only shown"),
     (r"ProxProp\(tau_theta\)|gradient_steps\(rates\)", PAIR, "a number for each of two"),
     (r"mlp\(widths\)|convnet\(channels\)|Conv2d\(image_size\)", ["list"], "two whole numbers"),
-    (r"fit\(callbacks\)|load\(layers\)|Method\.load_state_dict\(values\)", ["[]"], "none"),
-    (r"(Entropy|Error)\.(value|gradient|proba|predict)\(z\)|SigmoidCrossEntropy\.(value|gradient)\(y\)|\.step\((parameters|directions)\)"
-     r"|Gram\(a\)|PenaltyEnergy\.\w+\((theta|a|z)\)|(damped_solve|conjugate_gradients)\(g\)|LocalProblem\(z\)"
-     r"|(MatchingLoss|SquaredFit)\((z|signal)\)", NAN, "NaN gives NaN, by which `fit` finds that a run diverged"),
+    (r"fit\(callbacks\)|load\(layers\)", ["[]"], "none"),
+    (r"(Entropy|Error)\.(value|gradient|proba|predict)\(z\)|SigmoidCrossEntropy\.(value|gradient)\(y\)"
+     r"|\.step\((parameters|directions)\)|Gram\(a\)|PenaltyEnergy\.\w+\((theta|a|z)\)"
+     r"|(damped_solve|conjugate_gradients)\(g\)|LocalProblem\(z\)|(MatchingLoss|SquaredFit)\((z|signal)\)",
+     NAN, "NaN gives NaN, by which `fit` finds that a run diverged"),
     (r"split\((X|y)\)", NAN, "rows are only sorted"),
 ]
 # Likewise, but not to be tried: they would run for ever, or go to the network.
