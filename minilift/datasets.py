@@ -52,7 +52,16 @@ from minilift.download import (
     places,
     read_file,
 )
-from minilift.support.arguments import known_name, whole_number
+from minilift.support.arguments import (
+    fits_in_memory,
+    known_name,
+    number_between,
+    random_generator,
+    sequence,
+    shown,
+    whole_number,
+)
+from minilift.support.backend import check_arrays
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -125,13 +134,16 @@ def split(X, y, fraction, seed=0):
     (X, y), (X, y)
         The first part and the second one, copies in random order.
     """
+    check_arrays("split", "any", X=X, y=y)
+    if X.ndim == 0 or y.ndim == 0:
+        raise ValueError(f"split: X and y must have rows, got the shapes {X.shape} and {y.shape}")
     if len(X) != len(y):
         raise ValueError(f"split: X and y must have as many rows as each other, got {len(X)} and {len(y)}")
     if not isinstance(fraction, (float, np.floating)) or not 0 < fraction < 1:
-        raise ValueError(f"split: fraction must be a number above 0 and below 1, got {fraction!r}")
+        raise ValueError(f"split: fraction must be a number above 0 and below 1, got {shown(fraction)}")
     if len(X) < 2:
         raise ValueError(f"split: at least 2 samples are needed, got {len(X)}")
-    order = np.random.default_rng(seed).permutation(len(X))
+    order = random_generator("split: seed", seed).permutation(len(X))
     second = min(max(round(fraction * len(X)), 1), len(X) - 1)
     return (X[order[second:]], y[order[second:]]), (X[order[:second]], y[order[:second]])
 
@@ -205,9 +217,9 @@ def curves(n_train=20000, n_test=10000, seed=0):
     seed : int
         The training images do not depend on n_test.
     """
-    whole_number("curves: n_train", n_train)
-    whole_number("curves: n_test", n_test)
-    points = np.random.default_rng(seed).uniform(2, 25, (n_train + n_test, 3, 2)).astype(np.float32)
+    n_train, n_test = whole_number("curves: n_train", n_train), whole_number("curves: n_test", n_test)
+    fits_in_memory("curves: n_train + n_test images", 2 * 4 * 28 * 28 * (n_train + n_test))
+    points = random_generator("curves: seed", seed).uniform(2, 25, (n_train + n_test, 3, 2)).astype(np.float32)
     X = np.concatenate([draw_curves(points[i:i + 1000]) for i in range(0, len(points), 1000)])
     X_train, X_test = X[:n_train], X[n_train:]
     return Dataset("curves", X_train, X_train, X_test, X_test, (28, 28, 1), None,
@@ -245,8 +257,8 @@ def spirals(n=1000, classes=3, noise=0.02, seed=0):
         Standard deviation of the normal noise on each coordinate.
     seed : int
     """
-    rng, n = toy_arguments("spirals", n, noise, seed)
-    classes = whole_number("spirals: classes", classes, 2)
+    rng, n = toy_arguments("spirals", n, noise, seed, 2)
+    classes = whole_number("spirals: classes", classes, 2, most=n)
     y = np.arange(n) % classes
     radius = rng.uniform(0.05, 1, n)
     angle = 2 * np.pi * (radius + y / classes)
@@ -259,7 +271,7 @@ def moons(n=1000, noise=0.1, seed=0):
 
     Parameters are those of `spirals`.
     """
-    rng, n = toy_arguments("moons", n, noise, seed)
+    rng, n = toy_arguments("moons", n, noise, seed, 2)
     y = np.arange(n) % 2
     angle = rng.uniform(0, np.pi, n)
     upper = np.stack([np.cos(angle), np.sin(angle)], axis=1)
@@ -284,10 +296,10 @@ def teacher(n=1000, widths=(10, 20, 1), noise=0.0, seed=0):
         Standard deviation of the normal noise on the targets.
     seed : int
     """
-    rng, n = toy_arguments("teacher", n, noise, seed)
-    if len(widths) != 3:
-        raise ValueError(f"teacher: widths must be three numbers (inputs, hidden, outputs), got {widths!r}")
+    widths = sequence("teacher: widths", widths, "numbers (inputs, hidden, outputs)", 3)
     inputs, hidden, outputs = (whole_number("teacher: widths", width) for width in widths)
+    fits_in_memory("teacher: widths", 8 * hidden * (inputs + outputs))
+    rng, n = toy_arguments("teacher", n, noise, seed, sum(widths))
     W_1, b_1 = rng.standard_normal((inputs, hidden)) / math.sqrt(inputs), rng.standard_normal(hidden)
     W_2, b_2 = rng.standard_normal((hidden, outputs)) / math.sqrt(hidden), rng.standard_normal(outputs)
     X = rng.standard_normal((n, inputs))
@@ -295,11 +307,12 @@ def teacher(n=1000, widths=(10, 20, 1), noise=0.0, seed=0):
     return toy_set("teacher", X, y.astype(np.float32), rng, None)
 
 
-def toy_arguments(name, n, noise, seed):
+def toy_arguments(name, n, noise, seed, columns):
     """Return the random generator and n, after checking the arguments that toy sets share."""
-    if isinstance(noise, bool) or not isinstance(noise, (float, int, np.number)) or not 0 <= noise < math.inf:
-        raise ValueError(f"{name}: noise must be a finite number of at least 0, got {noise!r}")
-    return np.random.default_rng(seed), whole_number(f"{name}: n", n, 10)
+    number_between(f"{name}: noise", noise, 0)
+    n = whole_number(f"{name}: n", n, 10)
+    fits_in_memory(f"{name}: n samples", 4 * 8 * n * columns)  # in float64, and on the way
+    return random_generator(f"{name}: seed", seed), n
 
 
 def toy_set(name, X, y, rng, n_classes):

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from minilift.support.arguments import checked_path
+
 MNIST_SHAPES = {"train": (60000, 28, 28), "t10k": (10000, 28, 28)}
 USPS_SHAPES = {"train": (7291, 256), "test": (2007, 256)}
 CIFAR10_IMAGE = (32, 32, 3)
@@ -245,7 +247,9 @@ PUBLISHED = {
 
 def data_root(folder=None):
     """Return the folder that holds the published sets: `folder`, else MINILIFT_DATA, else pooch's cache."""
-    chosen = folder or os.environ.get("MINILIFT_DATA")
+    if folder is not None:
+        return checked_path("folder", folder).expanduser()
+    chosen = os.environ.get("MINILIFT_DATA")
     if chosen:
         return Path(chosen).expanduser()
     import pooch

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from minilift.layers.activations import Composition, Identity
 from minilift.layers.base import Layer
-from minilift.support.arguments import whole_number
+from minilift.support.arguments import sequence, shown, whole_number
 
 
 class State(NamedTuple):
@@ -49,7 +49,7 @@ def group_layers(layers):
         raise ValueError("Network: layers must hold at least one map, such as Linear(64, 10)")
     for position, layer in enumerate(layers):
         if not isinstance(layer, Layer):
-            raise TypeError(f"Network: layers[{position}] must be a map or a transfer, got {layer!r}")
+            raise TypeError(f"Network: layers[{position}] must be a map or a transfer, got {shown(layer)}")
     for position in (0, -1):
         if layers[position].kind != "map":
             raise ValueError(f"Network: the {'first' if position == 0 else 'last'} layer must be a map, got "
@@ -71,6 +71,13 @@ def instance(what, thing):
     return thing
 
 
+def checked_network(what, net):
+    """Return `net` if it is a network; its class stands above those who ask."""
+    if not hasattr(net, "checked_batch"):
+        raise TypeError(f"{what}: net must be a Network, got {shown(net)}")
+    return net
+
+
 def as_transfer(parts):
     """Return several transfers in a row as one."""
     if not parts:
@@ -84,14 +91,16 @@ def check_shapes(phi, sigma, input_shape=None):
         if phi[1].takes_images:
             raise ValueError(f"Network: input_shape=(H, W, C) is needed, the size of the images that {phi[1]!r} takes")
         input_shape = (phi[1].n_in,)
-    shapes = [tuple(whole_number("Network: input_shape", n) for n in input_shape)]
+    shapes = [tuple(whole_number("Network: input_shape", n)
+                    for n in sequence("Network: input_shape", input_shape, "whole numbers"))]
     for l in range(1, len(phi)):
         try:
             shapes.append(phi[l].output_shape(shapes[-1]))
             if l < len(phi) - 1:
                 shapes.append(sigma[l].output_shape(shapes[-1]))
         except ValueError as error:
-            raise ValueError(f"Network: map {l} does not fit what comes before it: {error}") from None
+            before = "the input_shape" if l == 1 else "what comes before it"
+            raise ValueError(f"Network: map {l} does not fit {before}: {error}") from None
     if len(shapes[-1]) != 1:
         raise ValueError(f"Network: the last map must give vectors, (N, n), but {phi[-1]!r} gives "
                          f"{shape_text(shapes[-1])}; "

@@ -3,6 +3,7 @@ r"""Ready-made networks, and networks read back from the files that `Network.sav
 from __future__ import annotations
 
 import inspect
+import itertools
 import json
 import math
 
@@ -10,14 +11,22 @@ import numpy as np
 
 from minilift.graph import instance
 from minilift.layers import activations, convolution, losses, maps, normalization, pooling
-from minilift.layers.activations import ACTIVATIONS, Transfer
+from minilift.layers.activations import ACTIVATIONS
 from minilift.layers.base import Layer
 from minilift.layers.convolution import Conv2d
 from minilift.layers.maps import Linear, Map
 from minilift.layers.normalization import BatchNorm
 from minilift.layers.pooling import Flatten, MaxPool2d
 from minilift.network import Network
-from minilift.support.arguments import known_name
+from minilift.support.arguments import (
+    boolean,
+    checked_path,
+    fits_in_memory,
+    known_name,
+    sequence,
+    shown,
+    whole_number,
+)
 from minilift.support.backend import get_module
 from minilift.support.files import read_npz
 from minilift.support.settings import is_thing
@@ -37,18 +46,16 @@ def mlp(widths, activation="relu", loss=None, seed=0, dtype=np.float32, backend=
     init : str or float, default "uniform"
         As for `Linear`.
     """
-    if isinstance(widths, int):
-        raise TypeError(f"mlp: widths must be a sequence of widths, got {widths}")
-    widths = list(widths)
+    widths = sequence("mlp: widths", widths, "widths")
     if len(widths) < 2:
         raise ValueError(f"mlp: widths must hold at least an input and an output width, got {widths}")
+    widths = [whole_number(f"mlp: widths[{l}]", width) for l, width in enumerate(widths)]
+    fits_in_memory("mlp: widths", sum(8 * (n_in + 1) * n_out for n_in, n_out in itertools.pairwise(widths)))
     hidden = len(widths) - 2
-    one = isinstance(instance("mlp: activation", activation), (str, Transfer))
-    if not one and not isinstance(activation, (list, tuple)):
-        raise TypeError(f"mlp: activation must be a name, a transfer or a sequence of them, got {activation!r}")
-    each = [activation] * hidden if one else list(activation)
-    if len(each) != hidden:
-        raise ValueError(f"mlp: {hidden} hidden layers need as many activations, got {len(each)}")
+    instance("mlp: activation", activation)
+    several = isinstance(activation, (list, tuple))
+    each = (sequence("mlp: activation", activation, "activations of hidden layers", hidden) if several
+            else [activation] * hidden)
     layers = [Linear(widths[0], widths[1], init=init)]
     for l, transfer in enumerate(each, start=1):
         layers += [named_activation("mlp: activation", transfer), Linear(widths[l], widths[l + 1], init=init)]
@@ -82,14 +89,21 @@ def convnet(input_shape=(32, 32, 3), channels=(16, 20, 20), classes=10, kernel=5
     init : str or float
         As for `Linear`.
     """
-    layers, shape = [], tuple(input_shape)
-    channels = list(channels)
+    shape = tuple(whole_number(f"convnet: input_shape[{axis}]", size)
+                  for axis, size in enumerate(sequence("convnet: input_shape", input_shape, "sizes (H, W, C)", 3)))
+    layers, channels = [], sequence("convnet: channels", channels, "numbers of channels")
+    channels = [whole_number(f"convnet: channels[{l}]", c_out) for l, c_out in enumerate(channels)]
+    kernel, classes = whole_number("convnet: kernel", kernel), whole_number("convnet: classes", classes)
+    boolean("convnet: batch_norm", batch_norm)
+    if not channels:
+        raise ValueError("convnet: channels must hold a number for each convolution, got none")
     for l, c_out in enumerate(channels, start=1):
         layers.append(Conv2d(shape[-1], c_out, kernel, init=init))
         layers += [BatchNorm(c_out)] if batch_norm else []
         layers.append(named_activation("convnet: activation", activation))
         layers += [MaxPool2d(2)] if l < len(channels) else []
         shape = (*shape[:2], c_out) if l == len(channels) else (shape[0] // 2, shape[1] // 2, c_out)
+    fits_in_memory("convnet: the parameters of `classes` outputs", 8 * math.prod(shape) * classes)
     layers += [Flatten(), Linear(math.prod(shape), classes, init=init)]
     return Network(layers, loss=loss, seed=seed, dtype=dtype, backend=backend, input_shape=input_shape,
                    input_layout=input_layout)
@@ -99,6 +113,8 @@ def named_activation(what, activation):
     """Return an activation given by name or as it is."""
     if isinstance(activation, str):
         return ACTIVATIONS[known_name(what, activation, tuple(ACTIVATIONS))]()
+    if getattr(instance(what, activation), "kind", None) != "transfer":
+        raise TypeError(f"{what} must be a name or a transfer such as Tanh(), got {shown(activation)}")
     return activation
 
 
@@ -117,7 +133,10 @@ def load(path, backend="numpy", layers=()):
     ValueError
         If the file is no saved network, is damaged, or needs a class that is not known.
     """
-    arrays = read_npz(path)
+    layers = sequence("load: layers", layers, "classes")
+    if not all(map(inspect.isclass, layers)):
+        raise TypeError(f"load: layers must be a list of classes, got {shown(layers)}")
+    arrays = read_npz(checked_path("load: path", path))
     if "graph" not in arrays:
         raise ValueError(f"{path}: not a network saved by minilift (it holds {sorted(arrays)})")
     get_module(backend)  # an unknown backend is no fault of the file

@@ -9,19 +9,54 @@ of each list is taken, so that indices in the code are those of the papers.
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 
 from minilift.graph import State, check_shapes, group_layers, in_layout, instance, shape_text
 from minilift.layers.activations import Identity
 from minilift.layers.losses import Loss, SoftmaxCrossEntropy
-from minilift.support.arguments import known_name, whole_number
+from minilift.support.arguments import (
+    boolean,
+    checked_path,
+    fits_in_memory,
+    instance_of,
+    known_name,
+    sequence,
+    shown,
+    whole_number,
+)
 from minilift.support.backend import get_module, module_of, real_array, to_numpy
 from minilift.support.files import write_npz
 from minilift.support.settings import Settings, describe, recipe
 
 DTYPES = ("float32", "float64")
 LAYOUTS = ("channels_last", "channels_first", "flat")
+
+
+class Thetas(list):
+    """[None, θ_1, …, θ_D] of a network; what is assigned to an entry is checked, cast, and made C-contiguous."""
+
+    def __init__(self, theta, phi, dtype, backend):
+        self.phi, self.dtype, self.backend = phi, dtype, backend
+        theta = sequence("theta", theta, f"entries [None, theta_1, …, theta_{len(phi) - 1}]", len(phi))
+        super().__init__([None] + [self.checked(l, theta[l]) for l in range(1, len(phi))])
+
+    def __setitem__(self, l, theta):
+        l = range(len(self))[whole_number("theta: the index of a map", l, least=1 - len(self), most=len(self) - 1)]
+        if l == 0:
+            raise ValueError("theta[0] must stay None: maps count from 1")
+        super().__setitem__(l, self.checked(l, theta))
+
+    def checked(self, l, theta):
+        """Return θ_l as the network takes it, or raise an error that says what is wrong with it."""
+        xp, shape = module_of(self.backend), self.phi[l].theta_shape
+        if getattr(theta, "shape", None) != shape:
+            raise ValueError(f"theta[{l}]: {self.phi[l]!r} expects shape {shape}, got {getattr(theta, 'shape', theta)}")
+        theta = real_array(f"theta[{l}]", theta, self.dtype, xp)
+        if not bool(xp.isfinite(theta).all()):
+            raise ValueError(f"theta[{l}]: must be finite, but holds NaN or inf")
+        return xp.ascontiguousarray(theta)
 
 
 class Network(Settings):
@@ -61,27 +96,27 @@ class Network(Settings):
         [None, f_1, …, f_D], the transfer in map l's local problem: the elementwise activation that directly follows it;
         the identity where something else follows; on the last map the transfer inside the loss.
     theta : list
-        [None, θ_1, …, θ_D]; may be assigned.
+        [None, θ_1, …, θ_D]; may be assigned, as a whole or entry by entry. What is assigned must be finite and of
+        the map's shape.
     parameters : list
         Every trainable array: θ_1, …, θ_D, then scale and shift of each batch norm.
 
     Raises
     ------
     ValueError, TypeError
-        If layers do not fit together, or an argument is not what is expected.
+        If layers do not fit together, an argument is not what is expected, or the parameters cannot fit in memory.
     """
 
     shown_bare, shown_always = ("layers",), ("loss", "dtype")
 
     def __init__(self, layers, loss=None, seed=0, dtype=np.float32, backend="numpy", input_shape=None,
                  input_layout="channels_last"):
-        if not isinstance(layers, (list, tuple)):
-            raise TypeError(f"Network: layers must be a list of layers, got {layers!r}")
-        layers = [instance(f"Network: layers[{position}]", layer) for position, layer in enumerate(layers)]
+        layers = [instance(f"Network: layers[{position}]", layer)
+                  for position, layer in enumerate(sequence("Network: layers", layers, "layers"))]
         self.loss_function = instance("Network: loss", SoftmaxCrossEntropy() if loss is None else loss)
         if not isinstance(self.loss_function, Loss):
-            raise TypeError(f"Network: loss must be a loss such as SoftmaxCrossEntropy(), got {loss!r}")
-        name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
+            raise TypeError(f"Network: loss must be a loss such as SoftmaxCrossEntropy(), got {shown(loss)}")
+        name = np.dtype(dtype).name if isinstance(dtype, (type, np.dtype)) else dtype
         self.dtype = np.dtype(known_name("Network: dtype", name, DTYPES))
         get_module(backend)
         self.backend = backend
@@ -98,6 +133,8 @@ class Network(Settings):
         if input_layout != "channels_last" and len(self.shapes[0]) != 3:
             raise ValueError(f"Network: input_layout={input_layout!r} is for images, but {self.phi[1]!r} takes samples "
                              f"of shape {shape_text(self.shapes[0])}")
+        fits_in_memory("Network: the parameters of all layers",
+                       sum(8 * math.prod(phi.theta_shape) for phi in self.phi[1:]))
         rng = np.random.default_rng(whole_number("Network: seed", seed, least=0))
         self.theta = [None] + [phi.initial_theta(rng) for phi in self.phi[1:]]
 
@@ -115,16 +152,7 @@ class Network(Settings):
 
     @theta.setter
     def theta(self, theta):
-        theta = list(theta)
-        if len(theta) != self.depth + 1:
-            raise ValueError(f"theta: expected a list [None, theta_1, …, theta_{self.depth}], got {len(theta)} items")
-        self._theta = [None] + [self._checked_theta(l, theta[l]) for l in range(1, self.depth + 1)]
-
-    def _checked_theta(self, l, theta):
-        shape = self.phi[l].theta_shape
-        if getattr(theta, "shape", None) != shape:
-            raise ValueError(f"theta[{l}]: {self.phi[l]!r} expects shape {shape}, got {getattr(theta, 'shape', theta)}")
-        return self.xp.ascontiguousarray(self.xp.asarray(theta, dtype=self.dtype))
+        self._theta = Thetas(theta, self.phi, self.dtype, self.backend)
 
     @property
     def parameters(self):
@@ -196,6 +224,11 @@ class Network(Settings):
         ValueError
             If X is empty, has another shape than the first layer expects, or holds NaN or inf.
         """
+        training = boolean("forward: training", training)
+        if rng is not None:
+            instance_of("forward: rng", rng, np.random.Generator)
+        if theta is not None:
+            theta = Thetas(theta, self.phi, self.dtype, self.backend)
         return self.propagate(self.checked_input(X), training=training, rng=rng, theta=theta)
 
     def propagate(self, X, training=False, rng=None, theta=None):
@@ -313,4 +346,4 @@ class Network(Settings):
         """
         parts = {"layers": [recipe(layer) for layer in self.layers], "loss": recipe(self.loss_function)}
         graph = describe({**self.settings(), **parts})
-        write_npz(path, {"graph": np.array(json.dumps(graph)), **self.state_dict()})
+        write_npz(checked_path("Network.save: path", path), {"graph": np.array(json.dumps(graph)), **self.state_dict()})

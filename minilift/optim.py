@@ -14,26 +14,17 @@ biases too; momentum and rescaling then act on the sum. `Adam` offers the decoup
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from minilift.support.arguments import known_name, whole_number
+from minilift.support.arguments import boolean, function, known_name, number_between, shown, whole_number
 from minilift.support.backend import array_module, to_numpy
 from minilift.support.settings import Settings
 
 BLOCK = 32_768  # elements; three or four such float32 arrays lie in a core's second-level cache together
-
-
-def number_between(what, value, low, high=math.inf):
-    """Return `value` as a float if it is a finite number with low ≤ value < high."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-        raise TypeError(f"{what} must be a number, got {value!r}")
-    if not (low <= value < high and math.isfinite(value)):
-        bounds = f"at least {low:g}" if high == math.inf else f"in [{low:g}, {high:g})"
-        raise ValueError(f"{what} must be {bounds} and finite, got {value}")
-    return float(value)
 
 
 def as_number(value):
@@ -135,7 +126,7 @@ class WarmupLinear(Schedule):
     def __post_init__(self):
         number_between("WarmupLinear: lr", self.lr, 0)
         whole_number("WarmupLinear: warmup", self.warmup)
-        whole_number("WarmupLinear: epochs", self.epochs, least=self.warmup)
+        whole_number("WarmupLinear: epochs, not less than warmup,", self.epochs, least=self.warmup)
 
     def __call__(self, epoch):
         """Return the learning rate of an epoch, counted from 0."""
@@ -201,7 +192,7 @@ class Optimizer(Settings):
 
     def __init__(self, lr, weight_decay=0.0):
         name = type(self).__name__
-        self.lr = lr if callable(lr) else number_between(f"{name}: lr", lr, 0)
+        self.lr = function(f"{name}: lr", lr, "the epoch") if callable(lr) else number_between(f"{name}: lr", lr, 0)
         self.weight_decay = number_between(f"{name}: weight_decay", weight_decay, 0)
         self.reset()
 
@@ -246,7 +237,8 @@ class Optimizer(Settings):
         ------
         ValueError
             If the lists differ in length, a direction in shape, if a parameter is not C-contiguous, or if the
-            parameters are not shaped as in the steps before (`reset` makes the optimizer forget those).
+            parameters are not shaped as in the steps before (`reset` makes the optimizer forget those). If parameters
+            overlap in memory, which is looked for when their shapes are new.
         TypeError
             If something is not an array, dtypes differ, or NumPy and CuPy are mixed.
 
@@ -255,7 +247,7 @@ class Optimizer(Settings):
         xp = self._checked_module(parameters, directions)
         self._fit_buffers(xp, parameters)
         rate = self.rate
-        if scale != 1.0:
+        if type(scale) is not float or scale != 1.0:
             rate *= number_between(f"{type(self).__name__}: scale", scale, 0)
         self.steps += 1
         self._begin_step(rate)
@@ -340,6 +332,9 @@ class Optimizer(Settings):
     def _checked_module(self, parameters, directions):
         """Return the array library of all the arrays, after the cheap checks of `step`."""
         name = type(self).__name__
+        for what, arrays in (("parameters", parameters), ("directions", directions)):
+            if not isinstance(arrays, (list, tuple)):
+                raise TypeError(f"{name}: {what} must be a list of arrays, got {shown(arrays)}")
         if len(parameters) != len(directions):
             raise ValueError(f"{name}: expected one direction for each of {len(parameters)} parameters, "
                              f"got {len(directions)}")
@@ -373,6 +368,8 @@ class Optimizer(Settings):
             if parameter.dtype != dtype or dtype.kind != "f":
                 raise TypeError(f"{name}: parameters must be floating-point arrays of one dtype, "
                                 f"got {parameter.dtype} for parameter {index} and {dtype} for parameter 0")
+        if xp is np and any(np.may_share_memory(*pair) for pair in itertools.combinations(parameters, 2)):
+            raise ValueError(f"{name}: parameters must not overlap in memory, or a step would be taken twice")
         if self._buffers is None:
             self._buffers = [[xp.full(parameter.size, value, dtype=dtype) for value in self.slots.values()]
                              for parameter in parameters]
@@ -485,9 +482,7 @@ class Adam(Optimizer):
         self.beta1 = number_between("Adam: beta1", beta1, 0, 1)
         self.beta2 = number_between("Adam: beta2", beta2, 0, 1)
         self.eps = number_between("Adam: eps", eps, 0)
-        if not isinstance(decoupled, bool):
-            raise TypeError(f"Adam: decoupled must be True or False, got {decoupled!r}")
-        self.decoupled = decoupled
+        self.decoupled = boolean("Adam: decoupled", decoupled)
 
     def _begin_step(self, rate):
         super()._begin_step(rate)

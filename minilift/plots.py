@@ -12,10 +12,11 @@ import textwrap
 
 import numpy as np
 
-from minilift.graph import shape_text
+from minilift.graph import checked_network, shape_text
 from minilift.layers.convolution import Conv2d
-from minilift.methods import ProxProp, sweep
-from minilift.support.backend import to_numpy
+from minilift.methods import ProxProp, as_method, sweep
+from minilift.support.arguments import shown, whole_number
+from minilift.support.backend import check_arrays, to_numpy
 from minilift.training.curves import (
     BLACK,
     BLUE,
@@ -59,6 +60,7 @@ def residuals(found):
     -------
     matplotlib.figure.Figure
     """
+    check_residuals(found)
     labels = list(found)
     maps = [l for l in range(len(found[labels[0]])) if any(found[label][l] is not None for label in labels)]
     if not maps:
@@ -85,6 +87,18 @@ def residuals(found):
     return figure
 
 
+def check_residuals(found):
+    """Raise an error unless `found` is what `residuals` draws."""
+    if not isinstance(found, dict) or not found or not all(isinstance(rows, list) for rows in found.values()):
+        raise TypeError(f"residuals: found must be a dict of label → list of residuals, got {shown(found)}")
+    lengths = [len(rows) for rows in found.values()]
+    if len(set(lengths)) > 1:
+        raise ValueError(f"residuals: found must hold lists of one length, got {lengths}")
+    for label, rows in found.items():
+        check_arrays("residuals", **{f"found[{label!r}][{l}]": units for l, units in enumerate(rows)
+                                     if units is not None})
+
+
 # ---- the layer graph
 
 
@@ -101,7 +115,7 @@ def graph(net):
     -------
     matplotlib.figure.Figure
     """
-    D = net.depth
+    D = checked_network("graph", net).depth
     below = [repr(transfer).replace(" → ", "\n→ ") for transfer in net.sigma[1:]]
     below.append(textwrap.fill(repr(net.loss_function), 22))
     bottom = -0.45 - 0.12 * max(text.count("\n") + 1 for text in below)
@@ -214,7 +228,7 @@ def prox_residual(net, X, y, l=1, method=None):
     -------
     matplotlib.figure.Figure
     """
-    phi, method = convolution_of(net, l), method or ProxProp()
+    phi, method = convolution_of(net, l), ProxProp() if method is None else as_method(method)
     X, y = net.checked_batch(X, y)
     found = {}
 
@@ -233,8 +247,8 @@ def prox_residual(net, X, y, l=1, method=None):
 
 def convolution_of(net, l):
     """Return map l of a network, or raise an error that says that it is no convolution."""
-    if not 1 <= l <= net.depth:
-        raise ValueError(f"l must be the index of a map, 1 … {net.depth}, got {l}")
+    checked_network("plots", net)
+    whole_number("l, the index of a map,", l, most=net.depth)
     if not isinstance(net.phi[l], Conv2d):
         raise ValueError(f"map {l} is no convolution but {net.phi[l]!r}")
     return net.phi[l]

@@ -30,6 +30,18 @@ def step_of(step):
     return as_method(lambda block: step(block)).direction(net(), X, Y)
 
 
+def set_theta(l, theta):
+    net().theta[l] = theta
+
+
+def overlapping(array):
+    ml.SGD(0.1).step([array[:3], array[2:]], [np.ones(3), np.ones(3)])
+
+
+def loco(schedule):
+    return ml.LocoProp(local_lr=schedule).direction(net(), X, Y)
+
+
 # what is called wrongly: (call, exception, what the message says)
 WRONG = {
     # layers
@@ -79,22 +91,22 @@ WRONG = {
                          "backend: unknown name 'cuppy'; did you mean 'cupy'"),
     "one width": (lambda: ml.mlp([3]), ValueError,
         r"mlp: widths must hold at least an input and an output width"),
-    "widths not in a list": (lambda: ml.mlp(3), TypeError, "mlp: widths must be a sequence of widths, got 3"),
+    "widths not in a list": (lambda: ml.mlp(3), TypeError, "mlp: widths must be a list of widths, got 3"),
     "misspelt activation": (lambda: ml.mlp([3, 4, 2], activation="rellu"), ValueError,
                             "mlp: activation: unknown name 'rellu'; did you mean 'relu'"),
     "activation class": (lambda: ml.mlp([3, 4, 2], activation=ml.Tanh), TypeError,
                          "is the class Tanh; an instance is needed"),
     "too few activations": (lambda: ml.mlp([3, 4, 4, 2], activation=["relu"]), ValueError,
-                            "mlp: 2 hidden layers need as many activations, got 1"),
+                            "mlp: activation must be a list of 2 activations of hidden layers, got 1"),
     "activation as number": (lambda: ml.mlp([3, 4, 2], activation=3), TypeError,
-                             "mlp: activation must be a name, a transfer or a sequence of them, got 3"),
+                             r"mlp: activation must be a name or a transfer such as Tanh\(\), got 3"),
     # parameters
     "theta of another depth": (lambda: setattr(net(), "theta", [None, X]), ValueError,
-                               r"theta: expected a list \[None, theta_1, …, theta_2\], got 2 items"),
+                               r"theta must be a list of 3 entries \[None, theta_1, …, theta_2\], got 2"),
     "theta of another shape": (lambda: setattr(net(), "theta", [None, X, X]), ValueError,
                                r"theta\[1\]: Linear\(3, 4\) expects shape \(4, 4\), got \(5, 3\)"),
     "theta without slot 0": (lambda: setattr(net(), "theta", net().parameters), ValueError,
-                             r"expected a list \[None, theta_1, …, theta_2\], got 2 items"),
+                             r"must be a list of 3 entries \[None, theta_1, …, theta_2\], got 2"),
     "state of other names": (lambda: net().load_state_dict({"W": X}), ValueError,
                              r"load_state_dict: expected the arrays \['theta_1', 'theta_2'\], got \['W'\]"),
     "state of another shape": (lambda: net().load_state_dict({"theta_1": X, "theta_2": X}), ValueError,
@@ -182,6 +194,48 @@ WRONG = {
                                r"Method must define propose\(block\)"),
     "state for a method that has none": (lambda: ml.BackProp().load_state_dict({"m": X}), ValueError,
         r"BackProp\(\) keeps nothing between batches, but was given \['m'\]"),
+    # parameters and what moves them
+    "entry of theta of another shape": (lambda: set_theta(1, X), ValueError,
+                                        r"theta\[1\]: Linear\(3, 4\) expects shape \(4, 4\), got \(5, 3\)"),
+    "entry of theta not real": (lambda: set_theta(2, np.ones((5, 2), complex)), TypeError,
+                                r"theta\[2\]: expected real numbers, got dtype complex128"),
+    "entry of theta with NaN": (lambda: set_theta(-1, np.full((5, 2), np.nan)), ValueError,
+                                r"theta\[2\]: must be finite"),
+    "slot 0 of theta": (lambda: set_theta(0, X), ValueError, r"theta\[0\] must stay None"),
+    "several entries of theta": (lambda: set_theta(slice(1, 3), [X, X]), TypeError, "index of a map must be a whole"),
+    "overlapping parameters": (lambda: ml.SGD(0.1).step([X.copy()] * 2, [X, X]), ValueError,
+                               "SGD: parameters must not overlap in memory"),
+    "parameters that are views": (lambda: overlapping(np.zeros(5)), ValueError, "parameters must not overlap"),
+    "masked directions": (lambda: ml.SGD(0.1).step([X.copy()], [np.ma.masked_array(X)]), TypeError,
+                          "directions: expected an array of NumPy or CuPy, got a masked array"),
+    "schedule that gives NaN": (lambda: ml.SGD(lambda epoch: np.nan).step([X.copy()], [X]), ValueError,
+                                r"SGD: lr\(0\) must be at least 0 and finite, got nan"),
+    "local schedule that gives NaN": (lambda: loco(lambda epoch: np.nan), ValueError,
+                                      r"LocoProp: local_lr\(0\) must be at least 0 and finite, got nan"),
+    "local schedule that is negative": (lambda: loco(lambda epoch: -1), ValueError,
+                                        r"LocoProp: local_lr\(0\) must be at least 0 and finite, got -1"),
+    "K in digits of another script": (lambda: ml.ProxProp(solver="cg٣"), ValueError, "solver: unknown name 'cg٣'"),
+    "decay as text": (lambda: ml.LocoProp(decay="no"), TypeError, "LocoProp: decay must be True or False, got 'no'"),
+    # what no machine can hold
+    "a layer too large": (lambda: ml.Linear(10**9, 10**9), ValueError,
+                          r"n_in × n_out parameters must fit in memory: 8e\+09 GB are needed, this machine has \d"),
+    "a network too large": (lambda: ml.mlp([64, 10**8, 10**8, 10]), ValueError, "mlp: widths must fit in memory"),
+    "layers too large together": (lambda: ml.Network([ml.Linear(10**4, 10**4)] * 10**4), ValueError,
+                                  "Network: the parameters of all layers must fit in memory"),
+    "a kernel too large": (lambda: ml.Conv2d(1, 1, 10**6 + 1), ValueError, "Conv2d: .*must fit in memory"),
+    "too many moons": (lambda: ml.datasets.moons(n=10**18), ValueError, "moons: n samples must fit in memory"),
+    "too many curves": (lambda: ml.datasets.curves(n_train=10**12), ValueError,
+                        r"curves: n_train \+ n_test images must fit in memory"),
+    # targets that would be broadcast
+    "targets of one row": (lambda: ml.SquaredError().value(X, X[:1]), ValueError,
+                           r"SquaredError: value: y must be of shape \(5, 3\), got \(1, 3\)"),
+    "targets of one column": (lambda: ml.SquaredError().gradient(X, X[:, :1]), ValueError, "gradient: y must be of"),
+    "targets of a prox": (lambda: ml.SigmoidCrossEntropy().prox(X, X[0], 1.0), ValueError, "prox: y must be of shape"),
+    "labels as columns": (lambda: ml.SoftmaxCrossEntropy().value(X, Y[:, None]), ValueError,
+                          r"value: y must be of shape \(5,\), got \(5, 1\)"),
+    "masked data": (lambda: net().loss(np.ma.masked_array(X, X > 0), Y), TypeError, "X: must not be a masked array"),
+    "masked labels": (lambda: net().loss(X, np.ma.masked_array(Y, Y > 0)), TypeError, "y: must not be a masked array"),
+    "dtype None": (lambda: ml.mlp([3, 2], dtype=None), ValueError, "Network: dtype: unknown name None"),
     # energy, losses, solvers, arrays
     "gamma zero": (lambda: PenaltyEnergy(net(), Y, gamma=0), ValueError,
         "PenaltyEnergy: gamma must be positive"),

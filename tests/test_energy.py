@@ -40,5 +40,5 @@ def test_the_energy_is_the_loss_and_the_two_penalties(case, gamma, rho):
 
 
 def test_gamma_and_rho_are_one_by_default(rng):
-    energy = PenaltyEnergy(ml.mlp([2, 2]), None)
+    energy = PenaltyEnergy(ml.mlp([2, 2]), [0, 1])
     assert (energy.gamma, energy.rho) == (1.0, 1.0)

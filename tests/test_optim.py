@@ -301,7 +301,7 @@ def using_other_shapes():
     (lambda: Constant(-1), ValueError, "Constant: lr"),
     (lambda: StepDecay(0.1, 0), ValueError, "StepDecay: every must be at least 1, got 0"),
     (lambda: StepDecay(0.1, 5, factor=-1), ValueError, "StepDecay: factor"),
-    (lambda: WarmupLinear(0.1, warmup=5, epochs=4), ValueError, "WarmupLinear: epochs must be at least 5"),
+    (lambda: WarmupLinear(0.1, warmup=5, epochs=4), ValueError, "epochs, not less than warmup, must be at least 5"),
     (lambda: Cosine(0.1, 2.5), TypeError, "Cosine: epochs must be a whole number"),
     (lambda: Cosine(0.1, 5, -1), ValueError, "Cosine: lr_min"),
 ])

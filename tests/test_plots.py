@@ -278,7 +278,8 @@ def test_the_residual_of_an_implicit_step_shrinks_as_tau_theta_grows():
     assert sizes[0] > sizes[1] > sizes[2] > 0
 
 
-@pytest.mark.parametrize(("l", "message"), [(3, "no convolution but Linear"), (4, r"index of a map, 1 … 3, got 4")])
+@pytest.mark.parametrize(("l", "message"), [(3, "no convolution but Linear"),
+                                             (4, "index of a map, must be at most 3, got 4")])
 def test_other_maps_have_no_filters(l, message):
     net, X, y = conv_case()
     for draw in (lambda: plots.filters(net, l), lambda: plots.activations(net, X, l),

@@ -54,13 +54,14 @@ import numpy as np
 from minilift.checks import derivations, layers, methods, networks
 from minilift.checks.derivations import Derivation
 from minilift.checks.report import CLAIMS, Check, NotClaimed, Report, check_claim, error_text
+from minilift.graph import checked_network
 from minilift.layers import activations, losses, maps, normalization, pooling
 from minilift.layers.convolution import Conv2d
 from minilift.local.problems import LocalProblem
 from minilift.methods import BackProp, LocoProp, Method, ProxProp, SemiImplicit, as_method
 from minilift.models import mlp
 from minilift.network import Network
-from minilift.support.arguments import known_name, unknown_name, whole_number
+from minilift.support.arguments import function, known_name, shown, unknown_name, whole_number
 from minilift.support.backend import BACKENDS
 from minilift.support.terminal import USERS_FILE
 
@@ -110,6 +111,12 @@ def verify(thing=None, net=None, X=None, y=None, *, like=None, objective=None, s
     seed = whole_number("verify: seed", seed, least=0)
     if backend is not None:
         known_name("verify: backend", backend, BACKENDS)
+    if net is not None:
+        checked_network("verify", net)
+    if objective is not None:
+        function("verify: objective", objective, "(block, theta)")
+    if thing is None and any(argument is not None for argument in (net, X, y, like, objective)):
+        raise TypeError("verify: thing must be given with net, X, y, like or objective: a method or a network")
     if thing is None:
         return Report(package_checks(seed, backend), seed)
     kind = kind_of(thing)
@@ -118,7 +125,7 @@ def verify(thing=None, net=None, X=None, y=None, *, like=None, objective=None, s
     if X is not None and net is None and kind != "network":
         raise TypeError("verify: X and y go with a network; give net as well")
     if y is not None and X is None:
-        raise TypeError("verify: y is given without X")
+        raise TypeError("verify: y is given without X, which it needs")
     if kind == "method":
         return Report(method_checks(thing, seed, backend, net, X, y, like, objective), seed)
     if kind == "network":
@@ -129,7 +136,7 @@ def verify(thing=None, net=None, X=None, y=None, *, like=None, objective=None, s
 def kind_of(thing):
     """Return of which kind a thing is."""
     if isinstance(thing, type):
-        raise TypeError(f"verify: got the class {thing.__name__}; an instance is needed, {thing.__name__}(…)")
+        raise TypeError(f"verify: thing is the class {thing.__name__}; an instance is needed, {thing.__name__}(…)")
     if isinstance(thing, Network):
         return "network"
     if isinstance(thing, Method):
@@ -143,8 +150,8 @@ def kind_of(thing):
     if callable(thing):
         return "method"
     raise TypeError(
-        "verify: expected a network, map, activation, loss, Derivation, method or function of a Block, "
-        f"got {thing!r}"
+        "verify: thing must be a network, map, activation, loss, Derivation, method or function of a Block, "
+        f"got {shown(thing)}"
     )
 
 
@@ -221,7 +228,7 @@ def method_checks(thing, seed, backend, net=None, X=None, y=None, like=None, obj
     method = as_method(thing)
     if like is not None and not isinstance(like, (BackProp, ProxProp, LocoProp, SemiImplicit)):
         raise TypeError(
-            f"verify: like must be BackProp(), ProxProp(…), LocoProp(…) or SemiImplicit(…), got {like!r}"
+            f"verify: like must be BackProp(), ProxProp(…), LocoProp(…) or SemiImplicit(…), got {shown(like)}"
         )
     claimed = methods.Claimed(method, like, objective)
     if cases is None and net is not None:

@@ -10,7 +10,8 @@ import numpy as np
 from minilift.checks.layers import Case, to_host
 from minilift.checks.numeric import Tangents, compare, dense, gradient
 from minilift.checks.report import Finding, NotClaimed, claim
-from minilift.support.backend import get_module
+from minilift.support.arguments import function, real_number, text
+from minilift.support.backend import array_module, check_arrays, get_module
 
 NEWTON_SIZE = 200  # largest number of unknowns for which a dense Hessian is formed
 
@@ -52,17 +53,36 @@ class Derivation:
     name: str = "problem"
 
     def __post_init__(self):
-        if not callable(self.objective):
-            raise TypeError(f"Derivation: objective must be a function of theta, got {self.objective!r}")
+        function("Derivation: objective", self.objective, "theta")
         if self.theta0 is None:
             raise ValueError(
                 "Derivation: theta0 is needed, an array of theta's shape such as the old parameters"
             )
+        check_point("theta0", self.theta0)
+        if self.gradient is not None:
+            function("Derivation: gradient", self.gradient, "theta")
+        if self.argmin is not None and not callable(self.argmin):
+            check_point("argmin", self.argmin)
+            if np.shape(self.argmin) != np.shape(self.theta0):
+                raise ValueError(f"Derivation: argmin must be of the shape of theta0, {np.shape(self.theta0)}, "
+                                 f"got {np.shape(self.argmin)}")
+        if self.argmin is not None and callable(self.argmin):
+            function("Derivation: argmin", self.argmin, "theta0")
+        text("Derivation: name", self.name)
         if self.gradient is None and self.argmin is None:
             raise ValueError("Derivation: nothing is claimed; give gradient, argmin or both")
 
     def __repr__(self):
         return self.name
+
+
+def check_point(name, point):
+    """Raise an error unless a point is an array of finite numbers, or one number."""
+    if np.isscalar(point):
+        point = np.array(real_number(f"Derivation: {name}", point, "an array"))
+    check_arrays("Derivation", "any", **{name: point})
+    if not point.size or not bool(array_module(point).isfinite(point).all()):
+        raise ValueError(f"Derivation: {name} must hold finite numbers, got {point}")
 
 
 @dataclass(frozen=True)

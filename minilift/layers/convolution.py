@@ -19,13 +19,14 @@ The Gram matrix :math:`\tilde P^T\tilde P` of the proximal steps consists of aut
 from __future__ import annotations
 
 import copy
+import math
 from functools import cached_property
 
 import numpy as np
 
 from minilift.layers.gram import Gram
 from minilift.layers.maps import Map, checked_initialization, draw_theta
-from minilift.support.arguments import known_name, whole_number
+from minilift.support.arguments import fits_in_memory, known_name, sequence, whole_number
 from minilift.support.backend import array_module
 
 BLOCK_BYTES = 3 << 19  # of strips at a time: well inside a second-level cache
@@ -64,8 +65,11 @@ class Conv2d(Map):
         self.stride = whole_number("Conv2d: stride", stride)
         self.padding, self.pad = padding, pad_width(padding, self.kernel)
         self.init = checked_initialization("Conv2d: init", init)
-        self.image_size = self.known_size = image_size
+        self.image_size = None if image_size is None else tuple(
+            whole_number("Conv2d: image_size", n) for n in sequence("Conv2d: image_size", image_size, "sizes", 2))
+        self.known_size = self.image_size
         self.n_in = self.kernel**2 * self.c_in
+        fits_in_memory("Conv2d: the parameters, kernel² × c_in × c_out,", 8 * math.prod(self.theta_shape))
 
     @property
     def theta_shape(self):
@@ -157,6 +161,7 @@ class PatchGram(Gram):
 
     def __init__(self, phi, a, bias=True):
         self.phi, self.a, self.bias, self.xp = phi, a, bias, array_module(a)
+        self.height = len(a) * math.prod(phi.output_shape(a.shape[1:])[:2])
 
     @cached_property
     def matrix(self):

@@ -43,6 +43,7 @@ class Gram:
     def __init__(self, a, side=None, bias=True):
         self.a, self.bias, self.xp = a, bias, array_module(a)
         rows, n_in = a.shape
+        self.height = rows  # of ã
         self.side = "sample" if rows <= n_in + bias else "parameter"
         if side is not None:
             self.side = known_name("Gram: side", side, ("sample", "parameter"))

@@ -12,7 +12,7 @@ import numpy as np
 
 from minilift.layers.activations import Identity, Sigmoid, Softmax, softplus
 from minilift.support.arguments import known_name, positive_number
-from minilift.support.backend import array_module, real_array
+from minilift.support.backend import array_module, as_array, check_arrays, real_array
 from minilift.support.settings import Settings
 
 REDUCTIONS = ("mean", "sum")
@@ -36,10 +36,12 @@ class Loss(Settings):
 
     def value(self, z, y):
         """Return the loss of outputs z (N, n) for targets y, a float, summed in float64."""
+        self._check_pair("value", z, y)
         return float(self.value_per_sample(z, y).sum(dtype=np.float64)) * self.weight(len(z))
 
     def gradient(self, z, y):
         r"""Return :math:`\nabla L_y(z)`, the weighted f(z) − y, shape (N, n)."""
+        self._check_pair("gradient", z, y)
         g = self.transfer.forward(z) - self.targets(z, y)
         g *= self.weight(len(z))
         return g
@@ -59,6 +61,9 @@ class Loss(Settings):
         ArithmeticError
             If Newton's method does not reach its tolerance (squared error is in closed form).
         """
+        self._check_pair("prox", v, y, "v")
+        if not np.isfinite(float(v.sum() + y.sum())):
+            raise ValueError("prox: v and y must be finite, but hold NaN or inf")
         c = positive_number("prox: tau", tau) * self.weight(len(v))
         return self.shifted_inverse(v, self.targets(v, y), c)
 
@@ -86,10 +91,12 @@ class Loss(Settings):
 
     def proba(self, z):
         """Return f(z): class probabilities, or the outputs themselves for squared error."""
+        self._check_outputs("proba", z)
         return self.transfer.forward(z)
 
     def predict(self, z):
         """Return what the network says: f(z), or for a classification loss the label of each sample."""
+        self._check_outputs("predict", z)
         return self.transfer.forward(z)
 
     def value_per_sample(self, z, y):
@@ -99,6 +106,24 @@ class Loss(Settings):
     def targets(self, z, y):
         """Return the targets as an array of z's shape and dtype."""
         return y
+
+    def _check_outputs(self, what, z, name="z"):
+        """Raise an error unless z is (N, n), with N > 0, of floating-point numbers."""
+        what = f"{type(self).__name__}: {what}"
+        check_arrays(what, **{name: z})
+        if z.ndim != 2 or len(z) == 0:
+            raise ValueError(f"{what}: {name} must be of shape (N, n), got {z.shape}")
+
+    def _check_pair(self, what, z, y, name="z"):
+        """Raise an error unless y is an array of targets for z: one of another shape would be broadcast."""
+        self._check_outputs(what, z, name)
+        if not self.classification and type(self).targets is not Loss.targets:
+            return  # a user's loss knows its own targets
+        what, kind = f"{type(self).__name__}: {what}", "whole" if self.classification else "real"
+        check_arrays(what, kind, y=y)
+        expected = z.shape[:1] if self.classification else z.shape
+        if y.shape != expected:
+            raise ValueError(f"{what}: y must be of shape {expected}, got {y.shape}")
 
     def check_targets(self, y, samples, n_out, dtype, xp=np):
         """Return targets as this loss takes them, on the backend `xp`, or raise an error that says what is wrong."""
@@ -124,6 +149,7 @@ class SoftmaxCrossEntropy(Loss):
         return self.transfer.integral(z) - z[array_module(z).arange(len(z)), y]
 
     def gradient(self, z, y):
+        self._check_pair("gradient", z, y)
         xp = array_module(z)
         g = self.transfer.forward(z)
         g[xp.arange(len(z)), y] -= 1
@@ -139,11 +165,11 @@ class SoftmaxCrossEntropy(Loss):
 
     def predict(self, z):
         """Return the label of largest probability of each sample, shape (N,)."""
+        self._check_outputs("predict", z)
         return z.argmax(axis=-1)
 
     def check_targets(self, y, samples, n_out, dtype, xp=np):
-        if not isinstance(y, (np.ndarray, xp.ndarray)):
-            y = np.asarray(y)
+        y = as_array("y", y, xp)
         if y.shape != (samples,):
             raise ValueError(f"y: SoftmaxCrossEntropy expects labels of shape ({samples},), got {y.shape}")
         if y.dtype.kind not in "iu":

@@ -13,7 +13,7 @@ import numpy as np
 
 from minilift.layers.base import Layer
 from minilift.layers.gram import Gram, stacked_product
-from minilift.support.arguments import known_name, positive_number, whole_number
+from minilift.support.arguments import fits_in_memory, known_name, positive_number, whole_number
 
 INITIALIZATIONS = ("uniform", "glorot", "he", "normal")
 
@@ -68,6 +68,7 @@ class Linear(Map):
         self.n_in = whole_number("Linear: n_in", n_in)
         self.n_out = whole_number("Linear: n_out", n_out)
         self.init = checked_initialization("Linear: init", init)
+        fits_in_memory("Linear: n_in × n_out parameters", 8 * math.prod(self.theta_shape))
 
     @property
     def theta_shape(self):

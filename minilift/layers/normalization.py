@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minilift.layers.activations import Transfer
-from minilift.support.arguments import positive_number, whole_number
+from minilift.support.arguments import fits_in_memory, positive_number, whole_number
 from minilift.support.backend import array_module
 
 
@@ -56,6 +56,7 @@ class BatchNorm(Transfer):
 
     def __init__(self, channels, momentum=0.1, eps=1e-5):
         self.channels = whole_number("BatchNorm: channels", channels)
+        fits_in_memory("BatchNorm: channels", 32 * self.channels)
         self.momentum = positive_number("BatchNorm: momentum", momentum)
         if self.momentum > 1:
             raise ValueError(f"BatchNorm: momentum must be at most 1, got {momentum}")

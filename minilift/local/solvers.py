@@ -18,8 +18,9 @@ from functools import cached_property, partial
 import numpy as np
 
 from minilift.layers.activations import Identity, ReLU
-from minilift.layers.gram import PrincipalAxes
+from minilift.layers.gram import Gram, PrincipalAxes
 from minilift.local.problems import LocalProblem, Step
+from minilift.support.arguments import shown, whole_number
 from minilift.support.backend import array_module, spd_inverse, to_numpy
 
 PROBED = 8  # output units, at most, from which the rounding error of a direct solve is estimated
@@ -100,10 +101,22 @@ def damped_solve(gram, g, damping):
     ArithmeticError
         If the activations are not finite, or too large to be squared.
     """
+    check("damped_solve", gram, g, damping)
     d = quick_solve(gram, g, damping) if damping else None
     if d is None:
         d = careful_solve(gram, g, damping)
     return Solution(d, 0, partial(damped_residual, gram, g, damping, d))
+
+
+def check(what, gram, g, damping):
+    """Raise an error that names the argument of a solver that is not what it should be."""
+    if not isinstance(gram, Gram):
+        raise TypeError(f"{what}: gram must be of class Gram, got {shown(gram)}")
+    if not isinstance(g, gram.xp.ndarray) or g.dtype != gram.a.dtype or g.shape[:1] != (gram.height,) or g.ndim != 2:
+        raise ValueError(f"{what}: g must be an array of shape ({gram.height}, n_out) and dtype {gram.a.dtype}, "
+                         f"got {shown(g)}")
+    if isinstance(damping, bool) or not isinstance(damping, (int, float, np.number)) or not 0 <= damping < np.inf:
+        raise ValueError(f"{what}: damping must be a number of at least 0, finite, got {shown(damping)}")
 
 
 def quick_solve(gram, g, damping):
@@ -180,6 +193,8 @@ def conjugate_gradients(gram, g, damping, steps, joint=False):
     -------
     Solution
     """
+    check("conjugate_gradients", gram, g, damping)
+    steps = whole_number("conjugate_gradients: steps", steps)
     matrix = gram.operator
 
     def total(of_each):

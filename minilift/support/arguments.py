@@ -4,37 +4,142 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+
+LARGEST = 2**63 - 1  # of whole numbers: what an index can hold
+LONGEST = 200  # characters of a value in an error
+FALLBACK_MEMORY = 1 << 40  # bytes, where the system does not say what it has
+
+
+def shown(value):
+    """Return how a value is written in an error: cut where it is long, by its class where it cannot be written."""
+    try:
+        words = repr(value)
+    except Exception:  # Python writes no number of 4300 digits, and a user's class may do anything
+        return f"an object of class {type(value).__name__}"
+    return words if len(words) <= LONGEST else f"{words[:LONGEST]}…"
 
 
 def unknown_name(what, name, known):
     """Return the `ValueError` for a name that is not in `known`, with the nearest one that is."""
-    near = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
+    given = name[:LONGEST] if isinstance(name, str) else ""
+    near = difflib.get_close_matches(given, [str(k) for k in known], n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    return ValueError(f"{what}: unknown name {name!r}{hint} (known: {', '.join(map(str, known))})")
+    return ValueError(f"{what}: unknown name {shown(name)}{hint} (known: {', '.join(map(str, known))})")
 
 
 def known_name(what, name, known):
     """Return `name` if it is one of `known`."""
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise unknown_name(what, name, known)
     return name
 
 
-def whole_number(what, value, least=1):
-    """Return `value` as an int if it is a whole number of at least `least`."""
+def whole_number(what, value, least=1, most=LARGEST):
+    """Return `value` as an int if it is a whole number from `least` to `most`."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{what} must be a whole number, got {value!r}")
+        raise TypeError(f"{what} must be a whole number, got {shown(value)}")
     if value < least:
-        raise ValueError(f"{what} must be at least {least}, got {value}")
+        raise ValueError(f"{what} must be at least {least}, got {shown(int(value))}")
+    if value > most:
+        raise ValueError(f"{what} must be at most {most}, got {shown(int(value))}")
     return int(value)
+
+
+def real_number(what, value, kind="a number"):
+    """Return `value` as a float if it is a real number, of Python or NumPy; inf for what no float can hold."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{what} must be {kind}, got {shown(value)}")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def positive_number(what, value):
     """Return `value` as a float if it is positive and finite."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-        raise TypeError(f"{what} must be a positive number, got {value!r}")
-    if not (value > 0 and math.isfinite(value)):
-        raise ValueError(f"{what} must be positive and finite, got {value}")
-    return float(value)
+    number = real_number(what, value, "a positive number")
+    if not 0 < number < math.inf:
+        raise ValueError(f"{what} must be positive and finite, got {number}")
+    return number
+
+
+def number_between(what, value, low, high=math.inf):
+    """Return `value` as a float if it is a finite number with low ≤ value < high."""
+    number = real_number(what, value)
+    if not (low <= number < high and math.isfinite(number)):
+        bounds = f"at least {low:g}" if high == math.inf else f"in [{low:g}, {high:g})"
+        raise ValueError(f"{what} must be {bounds} and finite, got {number}")
+    return number
+
+
+def boolean(what, value):
+    """Return `value` as a bool if it is a truth value, of Python or NumPy; a text or a number is none."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{what} must be True or False, got {shown(value)}")
+    return bool(value)
+
+
+def text(what, value):
+    """Return `value` if it is a text."""
+    if not isinstance(value, str):
+        raise TypeError(f"{what} must be a text, got {shown(value)}")
+    return value
+
+
+def instance_of(what, value, cls, example=""):
+    """Return `value` if it is an object of a class."""
+    if not isinstance(value, cls):
+        raise TypeError(f"{what} must be of class {cls.__name__}{example}, got {shown(value)}")
+    return value
+
+
+def function(what, value, arguments):
+    """Return `value` if it can be called and is no class, which would make an object of what it is given."""
+    if not callable(value) or isinstance(value, type):
+        raise TypeError(f"{what} must be a function of {arguments}, got {shown(value)}")
+    return value
+
+
+def sequence(what, value, items, length=None):
+    """Return `value` as a list if it is a sequence but no text, or an array with one axis; of `length` if given."""
+    if (not isinstance(value, Sequence) or isinstance(value, (str, bytes))) and getattr(value, "ndim", 0) != 1:
+        raise TypeError(f"{what} must be a list of {items}, got {shown(value)}")
+    if length is not None and len(value) != length:
+        raise ValueError(f"{what} must be a list of {length} {items}, got {len(value)}")
+    return list(value)
+
+
+def checked_path(what, path):
+    """Return `path` as a `Path` if it names a file, whether or not that exists."""
+    if not isinstance(path, (str, os.PathLike)) or not isinstance(os.fspath(path), str):
+        raise TypeError(f"{what} must be the path of a file, got {shown(path)}")
+    if not os.fspath(path).strip() or "\0" in os.fspath(path):
+        raise ValueError(f"{what} must be the path of a file, got {shown(path)}")
+    return Path(path)
+
+
+def random_generator(what, seed):
+    """Return NumPy's generator of a seed, which is a whole number of at least 0; a generator is returned itself."""
+    if isinstance(seed, np.random.Generator):
+        return seed
+    return np.random.default_rng(whole_number(what, seed, least=0))
+
+
+def memory_of_machine():
+    """Return the bytes of physical memory, or a number that only an absurd size exceeds where they are not known."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not on every system
+        return FALLBACK_MEMORY
+
+
+def fits_in_memory(what, needed):
+    """Raise a `ValueError` if that many bytes, of what is about to be made, are more than the machine has."""
+    if needed > memory_of_machine():
+        raise ValueError(f"{what} must fit in memory: {needed / 1e9:,.3g} GB are needed, this machine has "
+                         f"{memory_of_machine() / 1e9:.3g} GB")

@@ -14,6 +14,7 @@ import numpy as np
 from minilift.support.arguments import known_name
 
 BACKENDS = ("numpy", "cupy")
+KINDS = {"real": ("f", "floating-point numbers"), "whole": ("iu", "whole numbers"), "any": ("biuf", "numbers")}
 HALVED_ABOVE = 64  # size above which a triangular matrix is inverted by halves
 
 
@@ -67,6 +68,8 @@ def array_module(*arrays):
     for array in arrays:
         if cupy is not None and isinstance(array, cupy.ndarray):
             owners.add("cupy")
+        elif isinstance(array, np.ma.MaskedArray):
+            raise TypeError("expected an array of NumPy or CuPy, got a masked array; fill or drop what is masked")
         elif isinstance(array, np.ndarray):
             owners.add("numpy")
         else:
@@ -74,6 +77,42 @@ def array_module(*arrays):
     if len(owners) > 1:
         raise TypeError("arrays of NumPy and CuPy are mixed; move them to one backend first")
     return cupy if owners == {"cupy"} else np
+
+
+def as_array(what, array, xp=np):
+    """Return what the user gave as `what` as an array of NumPy or `xp`, of whatever dtype.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If its rows differ in length, if it is masked, or if whose it is does not give it away (a tensor of PyTorch
+        that requires gradients).
+    """
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(f"{what}: must not be a masked array, whose mask would be lost; fill or drop what is masked")
+    if isinstance(array, (np.ndarray, xp.ndarray)):
+        return array
+    try:
+        return np.asarray(array)
+    except Exception as error:  # other libraries raise what they like
+        kind = ValueError if isinstance(error, ValueError) else TypeError
+        raise kind(f"{what}: cannot be made into an array ({error})") from None
+
+
+def check_arrays(what, kind="real", **arrays):
+    """Raise an error that names the first of `arrays` that is none of NumPy or CuPy, or holds other numbers.
+
+    They must be of `kind` "real" (floating-point), "whole" or "any".
+    """
+    kinds, numbers = KINDS[kind]
+    for name, array in arrays.items():
+        try:
+            if type(array) is not np.ndarray:  # the common case, at once
+                array_module(array)
+        except TypeError as error:
+            raise TypeError(f"{what}: {name}: {error}") from None
+        if array.dtype.kind not in kinds:
+            raise TypeError(f"{what}: {name} must be an array of {numbers}, got dtype {array.dtype}")
 
 
 def real_array(what, array, dtype, xp):
@@ -86,11 +125,7 @@ def real_array(what, array, dtype, xp):
     ValueError
         If its rows differ in length.
     """
-    if not isinstance(array, (np.ndarray, xp.ndarray)):
-        try:
-            array = np.asarray(array)
-        except ValueError as error:
-            raise ValueError(f"{what}: cannot be made into an array ({error})") from None
+    array = as_array(what, array, xp)
     if array.dtype.kind not in "biuf":
         real = "real " if array.dtype.kind == "c" else ""
         raise TypeError(f"{what}: expected {real}numbers, got dtype {array.dtype}")

@@ -6,11 +6,11 @@ import io
 import itertools
 import math
 import textwrap
-from pathlib import Path
 
 import numpy as np
 
 from minilift.methods import BackProp, LocoProp, ProxProp, SemiImplicit
+from minilift.support.arguments import checked_path, instance_of, positive_number, shown, text
 from minilift.support.files import write_bytes
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -90,7 +90,10 @@ def history(histories):
     matplotlib.figure.Figure
     """
     if not isinstance(histories, dict):
-        histories = {histories.label or "training": histories}
+        histories = {checked_run("history: histories", histories).label or "training": histories}
+    histories = {label: checked_run("history: histories", run) for label, run in histories.items()}
+    if not histories:
+        raise ValueError("history: histories must hold at least one History, got none")
     figure, panels = two_panels("loss")
     for label, style in styles(looks_of(histories)).items():
         run = histories[label]
@@ -122,6 +125,15 @@ def comparison(runs, ylabel="training loss", column="train_loss", level=None, ti
     -------
     matplotlib.figure.Figure
     """
+    ylabel, column = text("comparison: ylabel", ylabel), text("comparison: column", column)
+    level = None if level is None else positive_number("comparison: level", level)
+    title = None if title is None else text("comparison: title", title)
+    if not isinstance(runs, dict):
+        raise TypeError(f"comparison: runs must be a dict of label → History or list of History, got {shown(runs)}")
+    runs = {label: run if isinstance(run, (list, tuple)) else [run] for label, run in runs.items()}
+    if not runs or not all(runs.values()):
+        raise ValueError("comparison: runs must hold a History for each label")
+    runs = {label: [checked_run("comparison: runs", run, column) for run in some] for label, some in runs.items()}
     figure, panels = two_panels(ylabel)
     panels["seconds"].set_xscale("log")  # methods differ by large factors in time; epoch 0, at 0 s, is not on it
     for label, style in styles(looks or looks_of(runs)).items():
@@ -134,6 +146,15 @@ def comparison(runs, ylabel="training loss", column="train_loss", level=None, ti
         figure.suptitle(title, fontsize=10)
     legend(figure, panels)
     return figure
+
+
+def checked_run(what, run, column="train_loss"):
+    """Return `run` if it is a `History` that has a column, or raise an error."""
+    if not hasattr(run, "columns") or not hasattr(run, "diverged"):
+        raise TypeError(f"{what} must be a History, or a dict of label → History, got {shown(run)}")
+    if column not in run:
+        raise ValueError(f"{what} must have the column {column!r}, the History has {list(run.columns)}")
+    return run
 
 
 def two_panels(ylabel):
@@ -216,9 +237,11 @@ def save(figure, path):
     ValueError
         If matplotlib knows no such format.
     """
+    from matplotlib.figure import Figure
+
     form = checked_format(path)
     image = io.BytesIO()
-    figure.savefig(image, format=form)
+    instance_of("save: figure", figure, Figure).savefig(image, format=form)
     write_bytes(path, image.getvalue())
 
 
@@ -226,7 +249,9 @@ def checked_format(path):
     """Return the format that a figure's file name asks for by its suffix, or raise an error."""
     from matplotlib.backend_bases import FigureCanvasBase
 
-    form, known = Path(path).suffix.lstrip(".").lower(), sorted(FigureCanvasBase.get_supported_filetypes())
+    form = checked_path("path", path).suffix.lstrip(".").lower()
+    known = sorted(FigureCanvasBase.get_supported_filetypes())
     if form not in known:
-        raise ValueError(f"{str(path)!r}: the name of a figure must end in one of {', '.join('.' + f for f in known)}")
+        raise ValueError(f"path {str(path)!r}: the name of a figure must end in one of "
+                         f"{', '.join('.' + f for f in known)}")
     return form

@@ -21,9 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
+from minilift.graph import checked_network
 from minilift.methods import as_method
-from minilift.optim import Optimizer, number_between
-from minilift.support.arguments import whole_number
+from minilift.optim import Optimizer
+from minilift.support.arguments import checked_path, function, number_between, sequence, shown, whole_number
 from minilift.support.backend import array_module, to_numpy
 from minilift.support.files import read_npz, write_npz
 from minilift.support.settings import describe, differences
@@ -64,7 +65,8 @@ def evaluate(net, X, y, batch_size=EVALUATION_BATCH):
     loss : float
     accuracy : float or None
     """
-    return measure(net, *net.checked_batch(X, y), whole_number("evaluate: batch_size", batch_size))
+    X, y = checked_network("evaluate", net).checked_batch(X, y)
+    return measure(net, X, y, whole_number("evaluate: batch_size", batch_size))
 
 
 @quiet()
@@ -346,11 +348,12 @@ def fit(net, data, method, optimizer, *, epochs=10, batch_size=100, seed=0, vali
     KeyboardInterrupt
         If the user interrupts; the last checkpoint is whole, the network is as the last step left it.
     """
+    checked_network("fit", net)
     method = as_method(method)
     if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"fit: optimizer must be an Optimizer such as SGD(lr=0.1), got {optimizer!r}")
+        raise TypeError(f"fit: optimizer must be an Optimizer such as SGD(lr=0.1), got {shown(optimizer)}")
     if early_stop is not None and not isinstance(early_stop, EarlyStop):
-        raise TypeError(f"fit: early_stop must be an EarlyStop, got {early_stop!r}")
+        raise TypeError(f"fit: early_stop must be an EarlyStop, got {shown(early_stop)}")
     epochs = whole_number("fit: epochs", epochs, least=0)
     batch_size = whole_number("fit: batch_size", batch_size)
     checkpoint_every = whole_number("fit: checkpoint_every", checkpoint_every)
@@ -444,7 +447,7 @@ def progress_bar(progress, history, epochs, steps_per_epoch):
     if progress is False:
         return contextlib.nullcontext()
     if progress is not True and not isinstance(progress, str):
-        raise TypeError(f"fit: progress must be True, False or a description, got {progress!r}")
+        raise TypeError(f"fit: progress must be True, False or a description, got {shown(progress)}")
     from tqdm.auto import tqdm
 
     description = history.label if progress is True else progress
@@ -462,11 +465,8 @@ def show(bar, row):
 
 def checked_callbacks(callbacks):
     """Return the callbacks as a list, or raise an error."""
-    callbacks = [callbacks] if callable(callbacks) else list(callbacks)
-    for callback in callbacks:
-        if not callable(callback):
-            raise TypeError(f"fit: callbacks must be callables (row, net, history), got {callback!r}")
-    return callbacks
+    callbacks = [callbacks] if callable(callbacks) else sequence("fit: callbacks", callbacks, "functions")
+    return [function("fit: callbacks", callback, "(row, net, history)") for callback in callbacks]
 
 
 def check_paths(checkpoint, resume):
@@ -475,6 +475,10 @@ def check_paths(checkpoint, resume):
         raise ValueError("fit: resume=True needs checkpoint=, the file to continue from")
     if resume is False:
         raise TypeError("fit: resume must be a path, True or None, got False")
+    if resume is not None and resume is not True:
+        checked_path("fit: resume", resume)
+    if checkpoint is not None and checked_path("fit: checkpoint", checkpoint).is_dir():
+        raise ValueError(f"fit: checkpoint must be the path of a file, got the folder {str(checkpoint)!r}")
     if checkpoint is not None and not Path(checkpoint).parent.is_dir():
         raise FileNotFoundError(f"fit: checkpoint: there is no folder {str(Path(checkpoint).parent)!r}")
 

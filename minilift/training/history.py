@@ -7,9 +7,8 @@ import io
 import json
 import math
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-from minilift.support.arguments import known_name, unknown_name, whole_number
+from minilift.support.arguments import boolean, checked_path, instance_of, known_name, text, unknown_name, whole_number
 from minilift.support.files import write_bytes
 from minilift.support.settings import Settings
 
@@ -66,7 +65,7 @@ class History:
     """
 
     def __init__(self, label="", look=""):
-        self.label, self.look = label, look
+        self.label, self.look = text("History: label", label), text("History: look", look)
         self.diverged: Divergence | None = None
         self.stopped: str | None = None
         self.columns: dict[str, list] = {}
@@ -84,6 +83,7 @@ class History:
 
     def append(self, row):
         """Append a row, a dict with the same keys every time."""
+        instance_of("History: row", row, dict)
         if self.columns and set(row) != set(self.columns):
             raise ValueError(f"History: a row must have the columns {list(self.columns)}, got {list(row)}")
         for name, value in row.items():
@@ -113,18 +113,18 @@ class History:
 
     def to_csv(self, path):
         """Write the columns to a CSV file, atomically."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
+        lines = io.StringIO()
+        writer = csv.writer(lines, lineterminator="\n")
         writer.writerow(self.columns)
         writer.writerows(zip(*self.columns.values()))
-        write_bytes(path, text.getvalue().encode())
+        write_bytes(checked_path("to_csv: path", path), lines.getvalue().encode())
 
     def to_json(self, path):
         """Write everything to a JSON file, atomically; `from_json` reads it back without loss.
 
         Numbers that JSON does not have are written as the strings "nan", "inf" and "-inf".
         """
-        write_bytes(path, json.dumps(self.as_dict(), indent=1, allow_nan=False).encode())
+        write_bytes(checked_path("to_json: path", path), json.dumps(self.as_dict(), indent=1, allow_nan=False).encode())
 
     @classmethod
     def from_json(cls, path):
@@ -135,8 +135,9 @@ class History:
         ValueError
             If the file is not the JSON of a history.
         """
+        path = checked_path("from_json: path", path)
         try:
-            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+            return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"{path}: not a history written by minilift ({error})") from error
 
@@ -176,10 +177,11 @@ class History:
         """Return a matplotlib figure of the run; with `path` also write it, in the format of its suffix."""
         from minilift.training import curves
 
+        form = "png" if path is None or not checked_path("plot: path", path).suffix else curves.checked_format(path)
         figure = curves.history({self.label or "training": self})
         if path is not None:
             image = io.BytesIO()
-            figure.savefig(image, format=Path(path).suffix.lstrip(".") or "png")
+            figure.savefig(image, format=form)
             write_bytes(path, image.getvalue())
         return figure
 
@@ -229,12 +231,11 @@ class EarlyStop(Settings):
         self.patience = whole_number("EarlyStop: patience", patience)
         if monitor is not None:
             known_name("EarlyStop: monitor", monitor, ("val_loss", "train_loss"))
-        if not isinstance(restore_best, bool):
-            raise TypeError(f"EarlyStop: restore_best must be True or False, got {restore_best!r}")
-        self.monitor, self.restore_best = monitor, restore_best
+        self.monitor, self.restore_best = monitor, boolean("EarlyStop: restore_best", restore_best)
 
     def column(self, history):
         """Return the name of the column that is watched."""
+        instance_of("EarlyStop: history", history, History)
         return self.monitor or ("val_loss" if "val_loss" in history else "train_loss")
 
     def best_epoch(self, history):

@@ -364,8 +364,8 @@ def test_every_claim_has_a_source_and_an_equation():
 # ---- wrong calls
 
 @pytest.mark.parametrize(("call", "message"), [
-    (lambda: ml.verify(ml.Tanh), r"got the class Tanh; an instance is needed, Tanh\(…\)"),
-    (lambda: ml.verify(3), "expected a network, map, activation"),
+    (lambda: ml.verify(ml.Tanh), r"thing is the class Tanh; an instance is needed, Tanh\(…\)"),
+    (lambda: ml.verify(3), "thing must be a network, map, activation"),
     (lambda: ml.verify(ml.Tanh(), like=ml.BackProp()), "go with a method"),
     (lambda: ml.verify(ml.BackProp(), like=ml.SGD(0.1)), "like must be BackProp"),
     (lambda: ml.verify(ml.BackProp(), X=np.ones((2, 3))), "give net as well"),

@@ -769,7 +769,7 @@ BROKEN_NORM.norms[0].scale_shift[0, 0] = np.nan
     ({"seed": None}, TypeError, "fit: seed must be a whole number, got None"),
     ({"seed": -1}, ValueError, "fit: seed must be at least 0"),
     ({"progress": 3}, TypeError, "fit: progress must be True, False or a description, got 3"),
-    ({"callbacks": [3]}, TypeError, r"fit: callbacks must be callables \(row, net, history\), got 3"),
+    ({"callbacks": [3]}, TypeError, r"fit: callbacks must be a function of \(row, net, history\), got 3"),
     ({"early_stop": 5}, TypeError, "fit: early_stop must be an EarlyStop, got 5"),
     ({"early_stop": EarlyStop(monitor="val_loss")}, ValueError, "val_loss, but there is no validation set"),
     ({"checkpoint": "no/such/run.npz"}, FileNotFoundError, "fit: checkpoint: there is no folder 'no/such'"),

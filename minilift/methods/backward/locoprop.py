@@ -23,7 +23,7 @@ from minilift.local.problems import MatchingLoss, SquaredGap
 from minilift.local.solvers import exact, gradient_steps
 from minilift.methods.backward.sweep import Method
 from minilift.optim import Adam, HeavyBall, Nesterov, Optimizer, RMSProp, as_number
-from minilift.support.arguments import known_name, positive_number, whole_number
+from minilift.support.arguments import boolean, function, known_name, number_between, positive_number, whole_number
 from minilift.support.backend import array_module
 
 # momentum and the constants of "rmsprop" are those of the authors' notebook; the rate comes with each step
@@ -75,12 +75,13 @@ class LocoProp(Method):
                  eta=None):
         self.variant = known_name("LocoProp: variant", variant, ("S", "M"))
         self.gamma = positive_number("LocoProp: gamma", gamma)
-        self.steps = steps if steps == "exact" else whole_number("LocoProp: steps", steps)
-        self.local_lr = local_lr if callable(local_lr) else positive_number("LocoProp: local_lr", local_lr)
+        self.steps = steps if isinstance(steps, str) and steps == "exact" else whole_number("LocoProp: steps", steps)
+        self.local_lr = (function("LocoProp: local_lr", local_lr, "the epoch") if callable(local_lr)
+                         else positive_number("LocoProp: local_lr", local_lr))
         self.local_optimizer = local_optimizer
         if not isinstance(local_optimizer, Optimizer):
             known_name("LocoProp: local_optimizer", local_optimizer, ("sgd", *LOCAL_OPTIMIZERS))
-        self.decay = decay
+        self.decay = boolean("LocoProp: decay", decay)
         self.eta = None if eta is None else positive_number("LocoProp: eta", eta)
         if self.steps == "exact" and self.variant == "S" and eta is None:
             raise ValueError("LocoProp: variant='S' with steps='exact' needs eta: without a regulariser the minimiser "
@@ -116,6 +117,7 @@ class LocoProp(Method):
     def rates(self):
         """Return the local rate of each of the T steps in this epoch."""
         rate = self.local_lr(self.epoch) if callable(self.local_lr) else self.local_lr
+        rate = number_between(f"LocoProp: local_lr({self.epoch})", rate, 0)
         return [rate * scale for scale in decay_scales(self.steps, self.decay)]
 
     def optimizer_steps(self, block):
@@ -167,7 +169,7 @@ class LocoProp(Method):
 
     def start_epoch(self, epoch):
         """Be told the epoch, for a schedule of the local rate."""
-        self.epoch = epoch
+        self.epoch = whole_number("LocoProp: epoch", epoch, least=0)
 
     def reset(self):
         """Forget the local optimizers' states and the epoch."""

@@ -17,10 +17,11 @@ import re
 import numpy as np
 
 from minilift.energy import local
+from minilift.graph import checked_network
 from minilift.local.problems import SquaredGap
 from minilift.local.solvers import conjugate_gradients, exact
 from minilift.methods.backward.sweep import Method
-from minilift.support.arguments import known_name, positive_number, unknown_name, whole_number
+from minilift.support.arguments import boolean, known_name, positive_number, sequence, unknown_name, whole_number
 
 
 class ProxProp(Method):
@@ -51,11 +52,14 @@ class ProxProp(Method):
     def __init__(self, tau_theta=1.0, solver="exact", last="explicit", joint=False):
         self.tau_theta = tau_theta
         several = isinstance(tau_theta, (list, tuple, np.ndarray))
-        for l, value in enumerate(tau_theta if several else [tau_theta], start=1):
+        values = sequence("ProxProp: tau_theta", tau_theta, "numbers") if several else [tau_theta]
+        if not values:
+            raise ValueError("ProxProp: tau_theta must be a positive number or one for each map, got none")
+        for l, value in enumerate(values, start=1):
             positive_number(f"ProxProp: tau_theta[{l}]" if several else "ProxProp: tau_theta", value)
         self.solver, self.steps = solver, cg_steps(solver)
         self.last = known_name("ProxProp: last", last, ("explicit", "implicit"))
-        self.joint = joint
+        self.joint = boolean("ProxProp: joint", joint)
 
     def propose(self, block):
         r"""Return the explicit step on the last map, :math:`M^{-1}\nabla J` on the others."""
@@ -87,7 +91,7 @@ class ProxProp(Method):
         None where the step is explicit. What remains after K steps of conjugate gradients, for plotting.
         """
         from minilift.methods.backward.sweep import sweep
-        X, y = net.checked_batch(X, y)
+        X, y = checked_network("residuals", net).checked_batch(X, y)
         residuals = [None] * (net.depth + 1)
 
         def record(block):
@@ -101,9 +105,7 @@ class ProxProp(Method):
 
 def cg_steps(solver):
     """Return K of "cgK", or None for "exact"."""
-    if solver == "exact":
-        return None
-    match = re.fullmatch(r"cg(\d+)", solver) if isinstance(solver, str) else None
+    match = re.fullmatch(r"exact|cg([0-9]{1,9})", solver) if isinstance(solver, str) else None
     if match is None:
         raise unknown_name("ProxProp: solver", solver, ("exact", "cg1", "cg3", "cg5", "cg10"))
-    return whole_number("ProxProp: the K of solver='cgK'", int(match[1]))
+    return None if match[1] is None else whole_number("ProxProp: the K of solver='cgK'", int(match[1]))

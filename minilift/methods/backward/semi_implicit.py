@@ -17,7 +17,7 @@ from minilift.layers.gram import Gram
 from minilift.local.problems import LocalProblem, SquaredFit
 from minilift.local.solvers import damped_solve, fletcher_reeves
 from minilift.methods.backward.sweep import Method
-from minilift.support.arguments import known_name, positive_number, whole_number
+from minilift.support.arguments import boolean, known_name, positive_number, whole_number
 
 
 class SemiImplicit(Method):
@@ -51,7 +51,7 @@ class SemiImplicit(Method):
         self.lam = positive_number("SemiImplicit: lam", lam)
         self.steps = whole_number("SemiImplicit: steps", steps)
         self.solver = known_name("SemiImplicit: solver", solver, ("fr", "exact"))
-        self.joint = joint
+        self.joint = boolean("SemiImplicit: joint", joint)
 
     def propose(self, block):
         """Return θ_l − θ_l^new of the W block, then the b block."""

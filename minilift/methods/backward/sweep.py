@@ -11,7 +11,11 @@ subtracting them again would lose the signal in float32.
 
 from __future__ import annotations
 
+import numpy as np
+
 from minilift.energy import Block, OwnBlock
+from minilift.graph import checked_network
+from minilift.support.arguments import instance_of, shown, whole_number
 from minilift.support.settings import Settings
 
 
@@ -86,7 +90,9 @@ class Method(Settings):
         directions : list of arrays
             Aligned with `net.parameters`; an optimizer subtracts them.
         """
-        X, y = net.checked_batch(X, y)
+        X, y = checked_network("direction", net).checked_batch(X, y)
+        if rng is not None:
+            instance_of("direction: rng", rng, np.random.Generator)
         state = net.propagate(X, training=True, rng=rng)
         return net.loss_function.value(state.z[net.depth], y), self.directions(net, state, y)
 
@@ -108,6 +114,7 @@ class Method(Settings):
 
     def start_epoch(self, epoch):
         """Be told that epoch 0, 1, … begins; for methods with schedules."""
+        whole_number(f"{type(self).__name__}: epoch", epoch, least=0)
 
     def reset(self):
         """Forget what was kept between batches."""
@@ -152,7 +159,7 @@ def as_method(thing):
         raise TypeError(f"method: got the class {thing.__name__}; an instance is needed, {thing.__name__}(…)")
     if callable(thing):
         return FunctionMethod(thing)
-    raise TypeError(f"method: expected a Method such as BackProp(), or a function of a Block, got {thing!r}")
+    raise TypeError(f"method: expected a Method such as BackProp(), or a function of a Block, got {shown(thing)}")
 
 
 def checked_step(method, k, step, theta):
