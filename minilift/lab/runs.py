@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import re
+from operator import itemgetter
 from typing import NamedTuple
 
 from minilift.lab.tables import number
@@ -151,6 +152,14 @@ class Results:
         """Return the records of a method with its chosen step size, by seed."""
         records = self.select(data=data, label=label, step=self.best_step(data, label))
         return sorted(records, key=lambda record: record["seed"])
+
+
+def grouped(rows, *keys):
+    """Return {entry: its rows}, in the order of the rows; several keys make a tuple of entries."""
+    entry, groups = itemgetter(*keys), {}
+    for row in rows:
+        groups.setdefault(entry(row), []).append(row)
+    return groups
 
 
 def select(rows, **wanted):
