@@ -18,6 +18,7 @@ import sys
 import time
 import tracemalloc
 from functools import partial
+from itertools import product
 from operator import itemgetter
 from pathlib import Path
 
@@ -138,17 +139,16 @@ def with_products(field, counts, options, title):
     return times, bare
 
 
+@naming("--data")
 def load_images(path):
     """Return the images of a file's X_train for the networks that take CIFAR-10's, or nothing."""
     if path is None:
         return {}
-    with naming("--data"):
-        X = read_npz(path).get("X_train")
-        least = PROBLEMS["wide"].batch
-        if X is None or X.ndim < 2 or X.dtype.kind not in "uif" or math.prod(X.shape[1:]) != 3072 or len(X) < least:
-            raise ValueError(f"--data: {path} must hold X_train, at least {least} images of 32×32×3")
-        if not (np.isfinite(X[:least]).all() and X[:least].max() > 0 <= X[:least].min()):
-            raise ValueError(f"--data: the images of {path} must be finite, not negative and not all black")
+    X, least = read_npz(path).get("X_train"), PROBLEMS["wide"].batch
+    if X is None or X.ndim < 2 or X.dtype.kind not in "uif" or math.prod(X.shape[1:]) != 3072 or len(X) < least:
+        raise ValueError(f"{path} must hold X_train, at least {least} images of 32×32×3")
+    if not (np.isfinite(X[:least]).all() and X[:least].max() > 0 <= X[:least].min()):
+        raise ValueError(f"the images of {path} must be finite, not negative and not all black")
     return dict.fromkeys(("wide", "convnet"), X)
 
 
@@ -288,19 +288,17 @@ def solve_contender(solver, side, rows, n_in, n_out, backend):
 
 def bench_solve(options):
     """Measure the local solves on either side, one size varied at a time."""
-    rows = []
-    ways = [(solver, side) for solver in SOLVERS for side in ("sample", "parameter")]
-    for varied in BASE:
-        for size in SIZES:
-            shape = {**BASE, varied: size}
-            field = {way: solve_contender(*way, **shape, backend=options["backend"]) for way in ways}
-            product = ("forward", *shape.values())
-            times = take_turns({**field, **contenders.bare_products([product], options["backend"])}, options["rounds"],
-                               f"{varied} = {size}")
-            rate = 2 * math.prod(shape.values()) / np.median(times[product])
-            rows += [{"varied": varied, **shape, "solver": way[0], "side": way[1],
-                      "seconds": summary(times[way]), "flops": predicted_flops(*way, **shape),
-                      "machine flops a second": float(rate)} for way in ways]
+    rows, ways = [], list(product(SOLVERS, ("sample", "parameter")))
+    for varied, size in product(BASE, SIZES):
+        shape = {**BASE, varied: size}
+        field = {way: solve_contender(*way, **shape, backend=options["backend"]) for way in ways}
+        forward = ("forward", *shape.values())
+        bare = contenders.bare_products([forward], options["backend"])
+        times = take_turns({**field, **bare}, options["rounds"], f"{varied} = {size}")
+        rate = 2 * math.prod(shape.values()) / np.median(times[forward])
+        rows += [{"varied": varied, **shape, "solver": solver, "side": side,
+                  "seconds": summary(times[solver, side]), "flops": predicted_flops(solver, side, **shape),
+                  "machine flops a second": float(rate)} for solver, side in ways]
     return rows
 
 
@@ -316,12 +314,6 @@ def crossover(rows, solver, key):
     return None
 
 
-def crossovers(rows, solver):
-    """Return measured and predicted crossover, in rows."""
-    return (crossover(rows, solver, lambda row: row["seconds"]["median"]),
-            crossover(rows, solver, lambda row: row["flops"]))
-
-
 def solve_table(rows):
     """Return the local solves as text."""
     cells = table(rows, {
@@ -331,8 +323,8 @@ def solve_table(rows):
         f"{row['flops'] / row['machine flops a second'] / row['seconds']['median']:.2f}"})
     lines = ["", *aligned(cells), ""]
     for solver in SOLVERS:
-        measured, predicted = (f"{size:.0f}" if size else f"outside {SIZES[0]}–{SIZES[-1]}"
-                               for size in crossovers(rows, solver))
+        found = (crossover(rows, solver, key) for key in (milliseconds, itemgetter("flops")))
+        measured, predicted = (f"{size:.0f}" if size else f"outside {SIZES[0]}–{SIZES[-1]}" for size in found)
         lines.append(f"{solver}: both sides cost the same at {measured} rows; by flops {predicted} "
                      f"(n_in = {BASE['n_in']}, n_out = {BASE['n_out']})")
     return "\n".join(lines)
@@ -356,10 +348,9 @@ def bench_scale(options):
         for size in sizes:
             field = entrants(problem(size), options, [name for name in SCALED if name in options["contender"]])
             times = take_turns(field, options["rounds"], f"{varied} = {size}")
-            traced = options["backend"] == "numpy"
+            traced = OURS if options["backend"] == "numpy" else ()
             rows += [{"varied": varied, "size": size, "contender": name, "seconds": summary(times[name]),
-                      "bytes": traced_bytes(one) if traced and name in OURS else None}
-                     for name, one in field.items()]
+                      "bytes": traced_bytes(one) if name in traced else None} for name, one in field.items()]
     return rows
 
 
@@ -390,16 +381,13 @@ def scale_table(rows):
 def bench_memory(options):
     """Measure the peak memory of a process that does three steps, one process for each contender."""
     rows = []
-    for network in options["network"]:
-        for name in options["contender"]:
-            progress(f"{network}: {name}")
-            done = fresh_process({**options, "what": "peak", "network": network, "contender": name},
-                                 stdout=subprocess.PIPE)
-            if done.returncode:
-                raise RuntimeError(f"bench memory: {name} on {network} ended with status {done.returncode}")
-            peak = json.loads(done.stdout)
-            if peak is not None:
-                rows.append({"network": network, "contender": name, "bytes": peak})
+    for network, name in product(options["network"], options["contender"]):
+        progress(f"{network}: {name}")
+        done = fresh_process({**options, "what": "peak", "network": network, "contender": name}, stdout=subprocess.PIPE)
+        if done.returncode:
+            raise RuntimeError(f"bench memory: {name} on {network} ended with status {done.returncode}")
+        rows.append({"network": network, "contender": name, "bytes": json.loads(done.stdout)})
+    rows = [row for row in rows if row["bytes"] is not None]
     for row in rows:
         reference = select(rows, network=row["network"], contender="PyTorch")
         row["÷ PyTorch"] = row["bytes"] / reference[0]["bytes"] if reference else None
@@ -434,7 +422,6 @@ def memory_table(rows):
 # ---------------------------------------------------------------------------------------- bench import
 
 
-IMPORTS = ("minilift", *LIBRARIES)
 HEAVY = ("scipy", "matplotlib", "cupy", "torch", "sklearn", "pooch", "tqdm")
 IMPORT_SECONDS = 0.25  # aimed at
 IMPORT_PROGRAM = """
@@ -447,15 +434,14 @@ print(json.dumps([time.perf_counter() - start, [m for m in {heavy} if m in sys.m
 
 def bench_import(options):
     """Measure importing minilift in a fresh interpreter, beside other libraries, and see what it loads."""
-    found = [name for name in IMPORTS if importlib.util.find_spec(name.split(".")[0]) is not None]
-    runs = {name: [] for name in found}
+    runs = {name: [] for name in ("minilift", *LIBRARIES) if importlib.util.find_spec(name.split(".")[0]) is not None}
     for number in range(options["rounds"]):
         progress(f"import: round {number + 1} of {options['rounds']}")
-        for name in found:
+        for name in runs:
             words = [sys.executable, "-c", IMPORT_PROGRAM.format(name=name, heavy=HEAVY)]
             runs[name].append(json.loads(subprocess.run(words, stdout=subprocess.PIPE, check=True).stdout))
-    return [{"network": "import", "contender": name, "seconds": summary([run[0] for run in runs[name]]),
-             "heavy": runs[name][0][1], "modules": runs[name][0][2]} for name in found]
+    return [{"network": "import", "contender": name, "seconds": summary([run[0] for run in found]),
+             "heavy": found[0][1], "modules": found[0][2]} for name, found in runs.items()]
 
 
 def import_table(rows):
@@ -502,10 +488,9 @@ def run(arguments):
 def checked_options(arguments):
     """Return the options as a dict that can be written down, or raise an error that says what is wrong."""
     options = vars(arguments)
-    for name in options["network"]:
-        known_name("--network", name, tuple(PROBLEMS))
-    for name in options["contender"]:
-        known_name("--contender", name, (*OURS, *OTHERS))
+    for option in ("network", "contender"):
+        for name in options[option]:
+            known_name(f"--{option}", name, DEFAULTS[option])
     get_module(known_name("--backend", options["backend"], BACKENDS))
     check_count("rounds", options["rounds"])
     check_count("threads", options["threads"])

@@ -83,7 +83,7 @@ def add_arguments(parser):
         help="reproduce the input: sigmoid cross-entropy, tanh, and no activation on the narrowest (code) layer")
     add("--net", default="mlp", metavar="{mlp,convnet}",
         help="fully connected maps, or convolutions with max-pooling between them, on images (default mlp)")
-    add("--layers", type=widths, metavar="N,N,…",
+    add("--layers", type=partial(several, parse=whole, example="whole numbers such as 64,128,10"), metavar="N,N,…",
         help="widths from input to output (default 64,128,128,10 for digits; N,200,100,30,100,200,N for autoencoders); "
         "of a convnet the channels (default 1,8,16,10 for digits, 3,16,20,20,10 for cifar10)")
     add("--activation", metavar="NAME", help=f"{', '.join(ACTIVATIONS)} (default relu; tanh for autoencoders)")
@@ -91,7 +91,8 @@ def add_arguments(parser):
         help=f"{', '.join(METHODS)}, or FILE.py:NAME (default {' '.join(DEFAULT_METHODS)})")
     add("--optimizer", default="sgd", metavar="NAME",
         help=f"{', '.join(OPTIMIZERS)}; for methods that give a direction (default sgd)")
-    add("--steps", type=step_sizes, default=STEPS, metavar="X,X,…",
+    add("--steps", type=partial(several, parse=decimal, example="positive numbers such as 0.1,1,10"), default=STEPS,
+        metavar="X,X,…",
         help=f"the grid of step sizes, the same for all (default {','.join(f'{step:g}' for step in STEPS)})")
     add("--epochs", type=whole, default=20, metavar="N",
         help="length of a run (default 20); each step size is tried for a quarter of it")
@@ -124,22 +125,12 @@ def run(arguments):
     seeds = range(arguments.seed, arguments.seed + arguments.repeats)
     print(task.describe(), flush=True)
     with threadpool_limits(arguments.threads, user_api="blas"):
-        results = compare(task, contenders, arguments.steps, seeds, progress=not arguments.quiet)
+        results = compare(task, contenders, sorted(set(arguments.steps)), seeds, progress=not arguments.quiet)
     level = arguments.level or results.records[0]["history"]["train_loss"][0] / 10
     print(f"\n{summary(task, contenders, results, level)}\n\n{grid_table(task, results)}")
     plots.save(figure(task, contenders, results, level), arguments.output)
     print(f"\nfigure: {arguments.output}")
     return 0
-
-
-def widths(text):
-    """Return the layer widths of a text such as '64,128,10'."""
-    return several(text, whole, "whole numbers such as 64,128,10")
-
-
-def step_sizes(text):
-    """Return the step sizes of a text such as '0.1,1,10', in rising order."""
-    return tuple(sorted(set(several(text, decimal, "positive numbers such as 0.1,1,10"))))
 
 
 # ---- what is trained
@@ -216,19 +207,16 @@ def make_task(arguments):
     """Return the `Task` that the arguments describe, or raise an error that says what is wrong."""
     data = load_data(arguments)
     image_shape, layers = shape_of(arguments, data)
-    default = "tanh" if arguments.autoencoder else "relu"
-    transfer = default if arguments.activation is None else arguments.activation
+    transfer = arguments.activation or ("tanh" if arguments.autoencoder else "relu")
     activation = [known_name("--activation", transfer, tuple(ACTIVATIONS))] * (len(layers) - 2)
-    loss = SoftmaxCrossEntropy() if data.n_classes else SquaredError()
-    if arguments.autoencoder:
-        loss = SigmoidCrossEntropy()
-        if activation:
-            activation[int(np.argmin(layers[1:-1]))] = "identity"
+    loss = SigmoidCrossEntropy if arguments.autoencoder else SoftmaxCrossEntropy if data.n_classes else SquaredError
+    if arguments.autoencoder and activation:
+        activation[int(np.argmin(layers[1:-1]))] = "identity"
     name, options = split_options("--optimizer", arguments.optimizer)
     optimizer = OPTIMIZERS[known_name("--optimizer", name, tuple(OPTIMIZERS))]
     check_options(f"--optimizer: {name}", optimizer, options, taken=("lr",))
     known_name("--backend", arguments.backend, BACKENDS)
-    task = Task(data, layers, activation, loss, lambda lr: optimizer(lr, **options), arguments.optimizer,
+    task = Task(data, layers, activation, loss(), lambda lr: optimizer(lr, **options), arguments.optimizer,
                 arguments.epochs, arguments.batch, arguments.backend, image_shape)
     with naming("--optimizer", ArithmeticError):  # what is wrong is wrong now, not after a minute
         task.optimizer(1.0)
@@ -239,11 +227,11 @@ def make_task(arguments):
     return task
 
 
+@naming("--data", ArithmeticError, MemoryError)
 def load_data(arguments):
     """Return the data set that the arguments name, cut to the number of samples."""
     name, options = split_options("--data", arguments.data)
-    with naming("--data", ArithmeticError, MemoryError):
-        data = datasets.load(name, **options)
+    data = datasets.load(name, **options)
     data = data.autoencoder() if arguments.autoencoder else data
     return replace(data, X_train=data.X_train[:arguments.samples], y_train=data.y_train[:arguments.samples])
 
@@ -363,8 +351,7 @@ def grid_table(task, results):
         searched, chosen = (ask(task.data.name, label) for ask in (results.searched, results.best_step))
         cells = {step: loss_text(max(searched[step]), start) for step in grid}
         rows.append((label, *(f"[{cell}]" if step == chosen else f"{cell} " for step, cell in cells.items())))
-    seeds = len({record["seed"] for record in results.search})
-    over = f", the highest of {seeds} seeds" * (seeds > 1)
+    over = f", the highest of {len(results.seeds)} seeds" * (len(results.seeds) > 1)
     return "\n".join([f"Training loss after {task.search_epochs} epochs for each step size{over} "
                       "(above: ended above its start; div.: diverged).", *aligned(rows), *CHOICE])
 

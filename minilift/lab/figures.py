@@ -156,34 +156,32 @@ def curves_figure(experiment, results, data):
     from matplotlib.ticker import MaxNLocator
 
     runs = {label: [record["history"] for record in results.chosen(data, label)] for label in results.labels}
-    longer = {label.removesuffix(" long"): label for label in runs if label.endswith(" long")}
     accuracy = all("val_accuracy" in history for histories in runs.values() for history in histories)
+    longer = {label.removesuffix(" long"): label for label in runs if label.endswith(" long")}
+    seconds = "seconds of training" + (f" (backprop: {LONG} times the epochs)" if longer else "")
+    columns = [("epoch", "epochs", "train_loss", "training loss"), ("seconds", seconds, "train_loss", "training loss"),
+               ("epoch", "epochs", "val_accuracy", "validation accuracy")][:3 if accuracy else 2]
     figure = plots.new_figure(13 if accuracy else 9, 4.6)
-    panels = figure.subplots(1, 3 if accuracy else 2)
-    for label, style in plots.styles([label for label in runs if label not in longer.values()]).items():
-        at_seconds = longer.get(label, label)
-        plots.draw({"epoch": panels[0]}, runs[label], "train_loss", style, label)
-        plots.draw({"seconds": panels[1]}, runs[at_seconds], "train_loss", style, at_seconds)
-        if accuracy:
-            plots.draw({"epoch": panels[2]}, runs[label], "val_accuracy", style, label)
+    panels = figure.subplots(1, len(columns))
+    looks = plots.styles([label for label in runs if label not in longer.values()])
+    for axes, (x, xlabel, y, ylabel) in zip(panels, columns):
+        for label, style in looks.items():
+            shown = longer.get(label, label) if x == "seconds" else label
+            plots.draw({x: axes}, runs[shown], y, style, shown)
+        axes.set(xlabel=xlabel, ylabel=ylabel)
+        axes.spines[["top", "right"]].set_visible(False)
+        if x == "epoch":
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if y == "train_loss":
+            axes.set_yscale("log")
+            plots.plain_numbers(axes.yaxis)
     for label, curve in experiment.paper.get(data, {}).items():
         panels[0].plot(range(len(curve)), curve, "k.", label=f"{label}, the authors' log (full size)")
-    seconds = "seconds of training" + (f" (backprop: {LONG} times the epochs)" if longer else "")
-    for axes, name in zip(panels, ("epochs", seconds, "epochs")):
-        axes.set_xlabel(name)
-        axes.spines[["top", "right"]].set_visible(False)
-        if name == "epochs":
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    for axes in panels[:2]:
-        axes.set(yscale="log", ylabel="training loss")
-        plots.plain_numbers(axes.yaxis)
-    if accuracy:
-        panels[2].set_ylabel("validation accuracy")
-        for label, value in experiment.paper.get("best validation accuracy", {}).items():
-            below = label == "backprop"
-            panels[2].axhline(value, color="grey", linewidth=0.8, linestyle=":" if below else "--")
-            panels[2].annotate(f"the paper's best, CIFAR-10: {label}", (0, value), fontsize=7,
-                               xytext=(2, -8 if below else 2), textcoords="offset points")
+    for label, value in experiment.paper.get("best validation accuracy", {}).items():
+        below = label == "backprop"
+        panels[-1].axhline(value, color="grey", linewidth=0.8, linestyle=":" if below else "--")
+        panels[-1].annotate(f"the paper's best, CIFAR-10: {label}", (0, value), fontsize=7,
+                            xytext=(2, -8 if below else 2), textcoords="offset points")
     figure.suptitle(f"{experiment.title}, {data}", fontsize=10)
     plots.legend(figure, {"epoch": panels[0]})
     return figure

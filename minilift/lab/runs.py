@@ -86,11 +86,6 @@ def trusted_step(losses):
     return before[-1] if cliff and before and worst[before[-1]] <= FACTOR * worst[chosen] else chosen
 
 
-def is_edge(steps, step):
-    """Whether a step size is the grid's first or last, so that a better one may lie outside."""
-    return len(steps) > 1 and step in (min(steps), max(steps))
-
-
 # ---- all runs
 
 
@@ -105,36 +100,27 @@ class Results:
         The records by which step sizes are chosen; by default those of the first seed.
     choose : callable, default `lowest_step`
         From {step size: losses, one a seed} to a step size.
+
+    Attributes
+    ----------
+    data, labels, seeds : list
+        Names of the data sets, labels of the methods, and all seeds, sorted.
     """
 
     def __init__(self, records, search=None, choose=lowest_step):
         self.records, self.choose = records, choose
+        self.data, self.labels, seeds = (list(grouped(records, key)) for key in ("data", "label", "seed"))
+        self.seeds = sorted(seeds)
         self.search = self.select(seed=self.seeds[0]) if search is None else search
 
     def select(self, **wanted):
         """Return the records whose entries are as wanted."""
         return select(self.records, **wanted)
 
-    @property
-    def data(self):
-        """Names of the data sets."""
-        return list(dict.fromkeys(record["data"] for record in self.records))
-
-    @property
-    def labels(self):
-        """Labels of the methods."""
-        return list(dict.fromkeys(record["label"] for record in self.records))
-
-    @property
-    def seeds(self):
-        """All seeds."""
-        return sorted({record["seed"] for record in self.records})
-
     def searched(self, data, label):
         """Return {step size: losses of the search, one a seed} of a method, the largest step size first."""
-        records = select(self.search, data=data, label=label)
-        return {step: [final_loss(record) for record in select(records, step=step)]
-                for step in sorted({record["step"] for record in records}, reverse=True)}
+        found = grouped(select(self.search, data=data, label=label), "step")
+        return {step: list(map(final_loss, found[step])) for step in sorted(found, reverse=True)}
 
     def steps(self, data, label):
         """Return the step sizes of a method, largest first."""
@@ -145,8 +131,9 @@ class Results:
         return self.choose(self.searched(data, label))
 
     def at_edge(self, data, label):
-        """Whether the chosen step size is the grid's first or last."""
-        return is_edge(self.steps(data, label), self.best_step(data, label))
+        """Whether the chosen step size is the grid's first or last, so that a better one may lie outside."""
+        steps = self.steps(data, label)
+        return len(steps) > 1 and self.best_step(data, label) in (steps[0], steps[-1])
 
     def chosen(self, data, label):
         """Return the records of a method with its chosen step size, by seed."""
