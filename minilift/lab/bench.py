@@ -42,7 +42,6 @@ from minilift.support.terminal import exit_code_of
 
 SETTLE = 0.1  # seconds between libraries: OpenBLAS threads spin for some 30 ms after their last product
 TURN = 0.05  # seconds that a turn takes at least, in whole steps
-SUMMARY = ("median", "min", "max")
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
@@ -52,8 +51,7 @@ THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"
 def take_turns(field, rounds, title=""):
     """Return {name: seconds a step in each round}: those in the field take turns, a pause between libraries.
 
-    A turn is as many steps as fill `TURN` seconds, its time is divided by them. One turn before the rest
-    counts for nothing.
+    A turn is as many steps as fill `TURN` seconds; its time is divided by their number. The first turn is not counted.
     """
     repeats = {}
     for name, entrant in field.items():
@@ -84,7 +82,7 @@ def seconds(entrant, repeats):
 
 def summary(values):
     """Return median, smallest and largest of some numbers."""
-    return dict(zip(SUMMARY, ends(values)))
+    return dict(zip(("median", "min", "max"), ends(values)))
 
 
 # ------------------------------------------------------------------------------------------ bench step
@@ -130,7 +128,7 @@ def entrants(problem, options, names, images=None):
 def with_products(field, counts, options, title):
     """Return the times of all that take part, and for each of the field the time of its bare products in each round.
 
-    `counts` says for some of the field how often it needs each product.
+    `counts` says how often each product is needed, for those of the field that need any.
     """
     products = contenders.bare_products([product for count in counts.values() for product in count], options["backend"])
     times = take_turns({**products, **field}, options["rounds"], title)
@@ -141,7 +139,7 @@ def with_products(field, counts, options, title):
 
 @naming("--data")
 def load_images(path):
-    """Return the images of a file's X_train for the networks that take CIFAR-10's, or nothing."""
+    """Return {network: images}, a file's X_train for the networks made for CIFAR-10; empty if there is no file."""
     if path is None:
         return {}
     X, least = read_npz(path).get("X_train"), PROBLEMS["wide"].batch
@@ -167,7 +165,7 @@ def step_row(network, name, times, limits):
 
 
 def target(what, bound, reached):
-    """Return how a number that was reached stands to its target."""
+    """Return a target with the number that was reached, and whether that meets it."""
     if what == SHARE:
         return {"what": what, "at least": bound, "reached": reached, "met": reached >= bound}
     return {"what": what, "at most": bound, "reached": reached, "met": reached <= bound}
@@ -179,14 +177,17 @@ def step_table(rows):
 
 
 def target_line(row, one):
-    """Return in a line how a row stands to one of its targets."""
+    """Return one of the targets of a row as a line of text."""
     bound = f"≥ {one['at least']}" if "at least" in one else f"≤ {one['at most']}"
     verdict = "met" if one["met"] else "NOT met"
     return f"  target: {row['contender']} {one['what']} {bound}: {one['reached']:.2f}, {verdict}"
 
 
 def blocks(rows, cells, below=lambda block: []):
-    """Return a table for each network as text: `cells` and `below` make its cells, and lines below, of its rows."""
+    """Return one table for each network as text.
+
+    `cells` makes the table's cells from the rows of the network, and `below` makes the lines that follow the table.
+    """
     return "\n".join(line for network, block in grouped(rows, "network").items()
                      for line in ("", describe(network), *aligned(cells(block)), *below(block)))
 
@@ -211,7 +212,7 @@ def timing(values, factor=1.0, digits=None):
     """Return a summary of times or ratios as text: 'median (smallest–largest)', or a dash for None."""
     if values is None:
         return "–"
-    three = [values[key] * factor for key in SUMMARY]
+    three = [value * factor for value in values.values()]
     digits = (2 if three[0] < 10 else 1 if three[0] < 100 else 0) if digits is None else digits
     return spread(three, f"{{:.{digits}f}}".format, "{} ({}–{})")
 
@@ -235,7 +236,7 @@ def bench_profile(options):
 
 
 def step_parts(problem, backend, images):
-    """Return what a BackProp step consists of, each part on its own."""
+    """Return {name: `Timed`} of the parts of a BackProp step."""
     net, method, optimizer = problem.network(backend), BackProp(), contenders.outer(problem)
     X, y = net.checked_batch(*problem.samples(images))
     state = net.propagate(X, training=True)
@@ -355,7 +356,7 @@ def bench_scale(options):
 
 
 def traced_bytes(entrant):
-    """Return the most bytes of host arrays that a step has at once, beyond what there was before."""
+    """Return the peak memory of a step, in bytes of host arrays, without what was there before."""
     tracemalloc.start()
     entrant.step()
     peak = tracemalloc.get_traced_memory()[1]
@@ -558,7 +559,7 @@ def progress(text):
 
 
 step_figure = partial(bars, key="seconds", factor=1e3, label="milliseconds (median; line: range)", inner="limit")
-MEASURES = {  # what measures, and what makes text and figure of the rows
+MEASURES = {  # of each benchmark: what measures its rows, and what makes a text and a figure of them
     "step": (bench_step, step_table, step_figure),
     "profile": (bench_profile, profile_table, step_figure),
     "solve": (bench_solve, solve_table, solve_figure),

@@ -37,22 +37,13 @@ from minilift.models import convnet, mlp
 from minilift.optim import SGD, Adam, HeavyBall, Nesterov, RMSProp
 from minilift.support.arguments import known_name, whole_number
 from minilift.support.backend import BACKENDS
-from minilift.support.options import (
-    check_count,
-    check_options,
-    decimal,
-    naming,
-    several,
-    split_options,
-    whole,
-    writable,
-)
+from minilift.support.options import check_count, check_options, decimal, naming, series, split_options, whole, writable
 from minilift.training.fit import fit
 
 STEPS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
-DIGITS = 2  # those that do not change from machine to machine
-ABOVE = 1.05  # a loss so many times that before training is above it; dead networks stay about there
-SEARCH_SHARE = 4  # a run of the search has this part of the epochs, at least one
+DIGITS = 2  # significant digits; further ones differ from machine to machine
+ABOVE = 1.05  # a loss is above its start if it is more than so many times as high; a dead network stays at its start
+SEARCH_SHARE = 4  # a run of the search has a quarter of the epochs, at least one
 DEFAULT_METHODS = ("backprop", "proxprop", "cg3", "locoprop-s", "locoprop-m", "semi-implicit")
 OPTIMIZERS = {"sgd": SGD, "momentum": HeavyBall, "nesterov": Nesterov, "adam": Adam, "rmsprop": RMSProp}
 EXAMPLES = """examples:
@@ -83,7 +74,7 @@ def add_arguments(parser):
         help="reproduce the input: sigmoid cross-entropy, tanh, and no activation on the narrowest (code) layer")
     add("--net", default="mlp", metavar="{mlp,convnet}",
         help="fully connected maps, or convolutions with max-pooling between them, on images (default mlp)")
-    add("--layers", type=partial(several, parse=whole, example="whole numbers such as 64,128,10"), metavar="N,N,…",
+    add("--layers", type=partial(series, parse=whole, example="whole numbers such as 64,128,10"), metavar="N,N,…",
         help="widths from input to output (default 64,128,128,10 for digits; N,200,100,30,100,200,N for autoencoders); "
         "of a convnet the channels (default 1,8,16,10 for digits, 3,16,20,20,10 for cifar10)")
     add("--activation", metavar="NAME", help=f"{', '.join(ACTIVATIONS)} (default relu; tanh for autoencoders)")
@@ -91,7 +82,7 @@ def add_arguments(parser):
         help=f"{', '.join(METHODS)}, or FILE.py:NAME (default {' '.join(DEFAULT_METHODS)})")
     add("--optimizer", default="sgd", metavar="NAME",
         help=f"{', '.join(OPTIMIZERS)}; for methods that give a direction (default sgd)")
-    add("--steps", type=partial(several, parse=decimal, example="positive numbers such as 0.1,1,10"), default=STEPS,
+    add("--steps", type=partial(series, parse=decimal, example="positive numbers such as 0.1,1,10"), default=STEPS,
         metavar="X,X,…",
         help=f"the grid of step sizes, the same for all (default {','.join(f'{step:g}' for step in STEPS)})")
     add("--epochs", type=whole, default=20, metavar="N",
@@ -263,7 +254,10 @@ def filter_size(image_shape):
 
 
 def parse_method(spec):
-    """Return the `Contender` of 'NAME', 'NAME:argument=value,…' or 'FILE.py:NAME', with that (or NAME) as its label."""
+    """Return the `Contender` of 'NAME', 'NAME:argument=value,…' or 'FILE.py:NAME'.
+
+    Its label is the text, or for a file NAME alone.
+    """
     if re.fullmatch(r".+\.py:\w+", spec):
         with naming("--methods"):
             own = as_method(load_target(spec))
@@ -362,7 +356,7 @@ CHOICE = ("In brackets the choice: the smallest step size whose loss is within 5
 
 
 def loss_text(loss, start):
-    """Return a loss of the search as text; how far one is above the start is chance."""
+    """Return a loss of the search as text: 'above' if it is above its start, for how far above is chance."""
     return "above" if ABOVE * start < loss < math.inf else number(loss, DIGITS, "div.")
 
 

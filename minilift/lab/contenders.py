@@ -14,7 +14,7 @@ implicit steps        these, the Gram matrix of the smaller side s (A Aᵀ or A�
 rescaled local steps  these, and A W and Aᵀ G again in each of T − 1 further steps
 ====================  =================================================================================
 
-and a convolution is such a map on its patches (of which a Gram matrix may be had for less than that product).
+A convolution is such a map on its patches; their Gram matrix can cost less than that product.
 """
 
 from __future__ import annotations

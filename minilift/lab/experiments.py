@@ -327,13 +327,16 @@ def best_of_rows(results, labels):
 
 
 def lower_loss(results, data, label, others, when="at the end", at=final_loss):
-    """Return the verdict on `label` having the lower training loss than all `others`, as far as they were tuned."""
+    """Return the verdict on `label` having a lower training loss than all `others`.
+
+    It is unclear if the losers' best step size is at the edge of their grid: a wider one might have let them win.
+    """
     ours = measured(results, data, label, at)
     theirs = list(map(min, zip(*(measured(results, data, other, at) for other in others))))
     rivals = others[0] if len(others) == 1 else f"the best of {', '.join(others)}"
     found = verdict(f"{data}: {label} below {rivals} in training loss, {when}", ours, theirs, operator.lt)
-    won = found.verdict.startswith("holds")
-    edge = [name for name in (others if won else [label]) if results.at_edge(data, name)]
+    losers = others if found.verdict.startswith("holds") else [label]
+    edge = [name for name in losers if results.at_edge(data, name)]
     if not edge or found.verdict.startswith("unclear"):
         return found
     note = f"the best step size of {', '.join(edge)} is at the edge of the grid"

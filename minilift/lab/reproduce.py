@@ -2,18 +2,18 @@ r"""The papers' experiments: ``minilift reproduce EXPERIMENT --scale small | med
 
 An experiment is a list of independent runs: one network, method and step size, trained from one seed. Each finished
 run leaves one JSON file in the results folder and is not done again; one that was interrupted continues from its
-checkpoint. At the end stand a table and a figure with the paper's numbers beside ours, and for each claim of the paper
-a verdict: *holds* (for every seed), *fails* (for none) or *unclear*. A run that diverges is a result ("-").
+checkpoint. The end is a table and a figure, with the paper's numbers beside ours, and a verdict on each claim of the
+paper: *holds* (for every seed), *fails* (for none) or *unclear*. A run that diverges is a result ("-").
 
-Runs go to ``joblib``, one at a time or in parallel (``--jobs``). Whatever backend joblib has been given serves, so that
-a cluster takes two lines, provided its machines see the results folder:
+Runs are done one at a time, or in parallel by ``joblib`` (``--jobs``) on whatever backend it is given. A cluster takes
+two lines, provided its machines see the results folder:
 
 .. code-block:: python
 
     with joblib.parallel_config("dask"):  # after client = dask.distributed.Client(…); likewise "ray"
         minilift.lab.reproduce.reproduce(Plan("proxprop-table1", "paper"), "/shared/table1", jobs=100)
 
-What is run stands in `minilift.lab.experiments` (`Plan` too), what is written in `minilift.lab.results`.
+`minilift.lab.experiments` says what is run, and has `Plan`; `minilift.lab.results` says what is written.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from minilift.lab.machine import machine
 from minilift.lab.results import BEGIN, END, read_json, section, with_section, write_results
 from minilift.lab.runs import Job, Results, collect, lowest_step, record_of, tune
 from minilift.support.backend import get_module
-from minilift.support.files import read_npz, sweep, write_text
+from minilift.support.files import read_npz, read_text, sweep, write_text
 from minilift.support.options import check_count, naming, whole, writable_folder
 from minilift.support.signals import children_spared
 from minilift.training.fit import fit
@@ -86,7 +86,7 @@ def run_job(plan, folder, job, callback=None):
     """Do one run, or take it up where it stopped, or read its result if it is finished; return the record."""
     path = Path(folder) / "runs" / f"{job.key}.json"
     if path.exists():
-        path.with_suffix(".npz").unlink(missing_ok=True)  # of a run that was killed between the record and this
+        path.with_suffix(".npz").unlink(missing_ok=True)  # left by a run that was killed after writing its record
         return read_record(path)
     from threadpoolctl import threadpool_limits
 
@@ -118,7 +118,10 @@ def read_record(path):
 
 
 def finished_jobs(plan, folder, jobs, workers, bar):
-    """Yield the records of runs as they are finished; of runs in this process the bar counts each epoch."""
+    """Return an iterator over the records of runs, as they are finished.
+
+    The bar counts each epoch of the runs that are done in this process.
+    """
     if workers == 1:
         return (run_job(plan, folder, job, lambda row, net, history: bar.update(row["epoch"] > 0) and None)
                 for job in jobs)
@@ -192,7 +195,10 @@ def fingerprint(data):
 
 
 def run_all(plan, folder, workers, progress):
-    """Return the results of all runs; where methods are tuned, of the grid with one seed and the best with all."""
+    """Return the results of all runs.
+
+    Where methods are tuned, the whole grid is run with one seed, and the best step size of each with the others too.
+    """
     from tqdm.auto import tqdm
 
     setting = plan.setting
@@ -237,13 +243,13 @@ def add_arguments(parser):
                         help="of the results (default minilift-EXPERIMENT-SCALE); finished runs are not done again")
 
 
+@naming("--write")
 def write_section(readme):
     """Renew the results in a README from data/results beside it; return the exit code."""
-    with naming("--write"):
-        text = readme.read_text(encoding="utf-8")
-        if BEGIN not in text or END not in text:
-            raise ValueError(f"{readme} has no lines {BEGIN} and {END}")
-        write_text(readme, with_section(text, section(readme.parent / "data" / "results")))
+    text = read_text(readme)
+    if BEGIN not in text or END not in text:
+        raise ValueError(f"{readme} has no lines {BEGIN} and {END}")
+    write_text(readme, with_section(text, section(readme.parent / "data" / "results")))
     print(f"renewed the results in {readme}")
     return 0
 

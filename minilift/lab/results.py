@@ -146,9 +146,9 @@ def with_section(text, body):
 def section(folder):
     """Return the results of all files of a folder as Markdown: those of `bench step` first.
 
-    The files are ``step.json`` of `minilift bench step`; ``memory.json`` and others of other benchmarks, whose tables
-    and figures, NAME.txt and NAME.png, are linked; and, under names of one's choice, ``results.json`` of experiments,
-    the figure for a data set being NAME-DATA.png.
+    A file is of `minilift bench`, such as ``step.json``, or it is the ``results.json`` of an experiment under a name of
+    one's choice. Files of the same name beside it are linked: of a benchmark its table NAME.txt and figure NAME.png, of
+    an experiment the figures NAME-DATA.png, one for each data set.
     """
     parts = [read_json(path, "a result of minilift", partial(part_of, path))
              for path in sorted(Path(folder).glob("*.json"))]

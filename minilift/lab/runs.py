@@ -1,9 +1,8 @@
 r"""Runs: a grid of step sizes is searched, one step size is chosen, and the method is repeated with it.
 
-`minilift compare` and `minilift reproduce` both do this with `tune`; they differ in what does the runs (one after the
-other, or several processes whose results are files), in the seeds, and in the rule of the choice: `trusted_step`
-for the one, which shows methods at work, `lowest_step` for the other, whose claims are about losses a few percent
-apart.
+`minilift compare` and `minilift reproduce` both do this with `tune`. The first does its runs one after the other and
+chooses by `trusted_step`: it shows methods at work. The second may do them in several processes, whose results are
+files, and chooses by `lowest_step`: its claims are about losses a few percent apart.
 """
 
 from __future__ import annotations
@@ -61,11 +60,11 @@ def trusted_step(losses):
     """Return the step size that a practitioner would trust.
 
     The loss of a step size is the worst over the seeds, infinite if one of them diverged. The choice falls on the
-    smallest step size whose loss is the lowest, or within 5 % (`TIE`) of it. If that one stands at a cliff, the next
-    larger step size having more than 3 times (`FACTOR`) its loss, and the next smaller one has at most 3 times its
-    loss, then the smaller one is taken.
+    smallest step size whose loss is the lowest, or within 5 % (`TIE`) of it. It stands at a cliff if the next larger
+    step size has more than 3 times (`FACTOR`) its loss. Then the next smaller one is taken instead, if that has at most
+    3 times its loss.
 
-    The largest step sizes that still train amplify rounding, so that their losses differ between machines; those of
+    The largest step sizes that still train amplify rounding, so their losses differ between machines. The losses of
     calmer ones do not. Rounding can change the choice only where a ratio of two losses is at 1.05 or 3.
 
     Parameters
@@ -90,7 +89,7 @@ def trusted_step(losses):
 
 
 class Results:
-    """All records of a comparison or an experiment, and what is asked of them.
+    """All records of a comparison or an experiment, and the questions that are asked of them.
 
     Parameters
     ----------
@@ -161,7 +160,7 @@ def tune(grid, search, repeat, choose):
     ----------
     grid : list of (data, label, step)
     search, repeat : (callable, seeds)
-        What does a list of `Job` and returns their records; and the seeds that are run.
+        A function that runs a list of `Job` and returns their records, and the seeds to run.
     choose : callable
         As for `Results`.
 

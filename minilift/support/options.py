@@ -31,7 +31,7 @@ def decimal(text):
     raise argparse.ArgumentTypeError(f"expected a positive number such as 0.1, got {shortened(text)}")
 
 
-def several(text, parse, example):
+def series(text, parse, example):
     """Return the values of a text such as '64,128,10', each read by `parse`."""
     try:
         return [parse(item) for item in text.split(",")]
