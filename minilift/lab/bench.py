@@ -10,6 +10,7 @@ included. Factorisations are no products: they count against the share.
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 import math
 import os
@@ -18,7 +19,6 @@ import sys
 import time
 import tracemalloc
 from functools import partial
-from itertools import product
 from operator import itemgetter
 from pathlib import Path
 
@@ -289,8 +289,8 @@ def solve_contender(solver, side, rows, n_in, n_out, backend):
 
 def bench_solve(options):
     """Measure the local solves on either side, one size varied at a time."""
-    rows, ways = [], list(product(SOLVERS, ("sample", "parameter")))
-    for varied, size in product(BASE, SIZES):
+    rows, ways = [], list(itertools.product(SOLVERS, ("sample", "parameter")))
+    for varied, size in itertools.product(BASE, SIZES):
         shape = {**BASE, varied: size}
         field = {way: solve_contender(*way, **shape, backend=options["backend"]) for way in ways}
         forward = ("forward", *shape.values())
@@ -382,7 +382,7 @@ def scale_table(rows):
 def bench_memory(options):
     """Measure the peak memory of a process that does three steps, one process for each contender."""
     rows = []
-    for network, name in product(options["network"], options["contender"]):
+    for network, name in itertools.product(options["network"], options["contender"]):
         progress(f"{network}: {name}")
         done = fresh_process({**options, "what": "peak", "network": network, "contender": name}, stdout=subprocess.PIPE)
         if done.returncode:
