@@ -11,7 +11,6 @@ import argparse
 import difflib
 import importlib
 import sys
-import textwrap
 from typing import NamedTuple
 
 from minilift.support.signals import terminable
@@ -42,15 +41,13 @@ COMMANDS = {
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse's parser, stricter: no abbreviated options, no empty values, numbers in plain digits.
+    """argparse's parser, stricter: no abbreviated options, no empty values; for an unknown name it gives the nearest.
 
-    For an unknown name it gives the nearest one.
+    The types of its numbers are `minilift.support.options.whole` and `decimal`.
     """
 
     def __init__(self, **options):
         super().__init__(allow_abbrev=False, **options)
-        self.register("type", int, number_in_digits(int, "a whole number"))
-        self.register("type", float, number_in_digits(float, "a number"))
 
     def parse_args(self, argv=None, namespace=None):
         """Return the parsed arguments; exit with code 2 on unknown ones."""
@@ -76,19 +73,6 @@ class Parser(argparse.ArgumentParser):
         if action.choices is not None and value not in action.choices:
             message = f"unknown name {value!r}{hint(value, action.choices)}"
             raise argparse.ArgumentError(action, f"{message} (known: {', '.join(map(str, action.choices))})")
-
-
-def number_in_digits(kind, what):
-    """Return a reader of numbers, `int` or `float`, that takes neither 1_000 nor digits of other scripts."""
-    def read(text):
-        try:
-            if not text.isascii() or "_" in text:
-                raise ValueError
-            return kind(text)
-        except ValueError:
-            shown = textwrap.shorten(text, 60, placeholder="…") if " " in text else text[:60]
-            raise argparse.ArgumentTypeError(f"expected {what}, got {shown!r}") from None
-    return read
 
 
 def hint(name, known):

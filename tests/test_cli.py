@@ -76,7 +76,7 @@ MISTAKES = [
     ("compare --epoch 3", "unknown argument --epoch; did you mean '--epochs'?"),
     ("compare --epochs three", "argument --epochs: expected a whole number such as 3, got 'three'"),
     ("compare --level ١", "argument --level: expected a positive number such as 0.1, got '١'"),
-    ("verify --seed 1_0", "argument --seed: expected a whole number, got '1_0'"),
+    ("verify --seed 1_0", "argument --seed: expected a whole number such as 3, got '1_0'"),
     ("compare --epochs 0", "--epochs must be at least 1, got 0"),
     ("compare --batch -1", "--batch must be at least 1, got -1"),
     ("compare --repeats 0", "--repeats must be at least 1, got 0"),

@@ -15,6 +15,7 @@ from minilift import cli, download
 from minilift.checks import equations
 from minilift.course import notebooks
 from minilift.network import Network
+from minilift.support import options
 
 # Lines that are not yet refused as they should be, by their beginnings, and where that is to be mended.
 KNOWN_FAILURES = {
@@ -86,7 +87,7 @@ def parsers():
 
 def wrong_values(command, option, action):
     """Return what is wrong for an option: as `VALUES` has it, or by its type."""
-    by_type = {int: COUNTS, float: NUMBERS}
+    by_type = {options.whole: COUNTS, options.decimal: NUMBERS}
     return VALUES.get(f"{command} {option}", by_type.get(action.type, WORDS))
 
 

@@ -63,6 +63,7 @@ from minilift.models import mlp
 from minilift.network import Network
 from minilift.support.arguments import function, known_name, shown, unknown_name, whole_number
 from minilift.support.backend import BACKENDS
+from minilift.support.options import whole
 from minilift.support.terminal import USERS_FILE
 
 __all__ = ["Check", "Derivation", "Report", "verify"]
@@ -309,7 +310,7 @@ def add_arguments(parser):
     )
     parser.add_argument("--list", action="store_true",
                         help="list the claims with their sources, check nothing")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the random problems (default 0)")
+    parser.add_argument("--seed", type=whole, default=0, help="seed of the random problems (default 0)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 

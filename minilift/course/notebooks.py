@@ -25,6 +25,7 @@ from pathlib import Path
 
 from minilift.support.arguments import unknown_name, whole_number
 from minilift.support.files import write_text
+from minilift.support.options import whole
 
 CURRICULUM = (
     "01_backward_step",
@@ -464,7 +465,7 @@ def add_arguments(parser):
     grading = commands.add_parser("grade", help="run a returned notebook's answers with another seed")
     grading.add_argument("notebook", nargs="+", metavar="NOTEBOOK",
                          help="one that cannot be graded does not stop the others")
-    grading.add_argument("--seed", type=int, default=1, help="default 1 (the course's is 0)")
+    grading.add_argument("--seed", type=whole, default=1, help="default 1 (the course's is 0)")
     grading.add_argument("--json", metavar="FILE",
                          help="for one notebook; default: NOTEBOOK with the ending .grade.json")
     making = commands.add_parser("build", help="generate notebooks from their sources (in a source checkout)")

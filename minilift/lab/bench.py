@@ -10,28 +10,26 @@ included. Factorisations are no products: they count against the share.
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 import math
 import os
-import shlex
 import subprocess
 import sys
 import time
 import tracemalloc
-from collections.abc import Callable
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from minilift import plots
 from minilift.lab import contenders
 from minilift.lab.contenders import OTHERS, OURS, PROBLEMS, Problem, Timed, timed_step
-from minilift.lab.figures import LIBRARIES, bars, scale_figure, solve_figure
+from minilift.lab.figures import LIBRARIES, MEASURED, bars, exponent, milliseconds, scale_figure, solve_figure
 from minilift.lab.machine import machine
-from minilift.lab.runs import select
+from minilift.lab.runs import grouped, select
 from minilift.lab.tables import aligned, ends, spread, table
 from minilift.layers.maps import Linear
 from minilift.local.solvers import conjugate_gradients, damped_solve
@@ -39,31 +37,21 @@ from minilift.methods import BackProp
 from minilift.support.arguments import known_name
 from minilift.support.backend import BACKENDS, get_module, synchronize
 from minilift.support.files import read_npz, write_text
-from minilift.support.options import check_count, naming, whole, writable_folder
+from minilift.support.options import check_count, command_line, naming, whole, writable_folder
 from minilift.support.terminal import exit_code_of
 
 SETTLE = 0.1  # seconds between libraries: OpenBLAS threads spin for some 30 ms after their last product
 TURN = 0.05  # seconds that a turn takes at least, in whole steps
-SUMMARY = ("median", "min", "max")
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
 # ------------------------------------------------------------------------------------------- the clock
 
 
-class Result(NamedTuple):
-    """What a measurement gives: rows for JSON, a table, and a function that returns their figure."""
-
-    rows: list
-    text: str
-    figure: Callable
-
-
 def take_turns(field, rounds, title=""):
     """Return {name: seconds a step in each round}: those in the field take turns, a pause between libraries.
 
-    A turn is as many steps as fill `TURN` seconds, its time is divided by them. One turn before the rest
-    counts for nothing.
+    A turn is as many steps as fill `TURN` seconds; its time is divided by their number. The first turn is not counted.
     """
     repeats = {}
     for name, entrant in field.items():
@@ -94,27 +82,28 @@ def seconds(entrant, repeats):
 
 def summary(values):
     """Return median, smallest and largest of some numbers."""
-    return dict(zip(SUMMARY, ends(values)))
+    return dict(zip(("median", "min", "max"), ends(values)))
 
 
 # ------------------------------------------------------------------------------------------ bench step
 
 
-# What was aimed at: largest ratio to another contender, smallest share of the limit, or most
-# milliseconds. Shown beside the results, without influence on them.
+SHARE = "share of the limit"
+# What was aimed at: the largest ratio to another contender, the smallest share of the limit, or the most
+# milliseconds. The results are shown beside it, and it has no influence on them.
 TARGETS = {
-    ("wide", "BackProp"): {"PyTorch": 0.85, "PyTorch fused": 1.0, "share": 0.85},
-    ("wide", "ProxProp exact"): {"BackProp": 1.2, "PyTorch": 1.0, "share": 0.75},
-    ("wide", "ProxProp cg3"): {"BackProp": 1.7, "share": 0.75},
-    ("wide", "ProxProp cg5"): {"BackProp": 2.1, "share": 0.75},
-    ("wide", "ProxProp cg10"): {"BackProp": 3.2, "share": 0.75},
-    ("wide", "LocoProp-S"): {"BackProp": 2.6},
-    ("wide", "LocoProp-M"): {"BackProp": 2.6},
-    ("autoencoder", "LocoProp-M RMSProp"): {"PyTorch": 8.0},
-    ("sibp", "Semi-Implicit BP"): {"BackProp": 12.0, "ms": 25.0},
-    ("small", "BackProp"): {"PyTorch": 0.6},
-    ("convnet", "BackProp"): {"PyTorch": 2.5},
-    ("convnet", "ProxProp exact"): {"BackProp": 1.8, "PyTorch": 5.0},
+    ("wide", "BackProp"): {"÷ PyTorch": 0.85, "÷ PyTorch fused": 1.0, SHARE: 0.85},
+    ("wide", "ProxProp exact"): {"÷ BackProp": 1.2, "÷ PyTorch": 1.0, SHARE: 0.75},
+    ("wide", "ProxProp cg3"): {"÷ BackProp": 1.7, SHARE: 0.75},
+    ("wide", "ProxProp cg5"): {"÷ BackProp": 2.1, SHARE: 0.75},
+    ("wide", "ProxProp cg10"): {"÷ BackProp": 3.2, SHARE: 0.75},
+    ("wide", "LocoProp-S"): {"÷ BackProp": 2.6},
+    ("wide", "LocoProp-M"): {"÷ BackProp": 2.6},
+    ("autoencoder", "LocoProp-M RMSProp"): {"÷ PyTorch": 8.0},
+    ("sibp", "Semi-Implicit BP"): {"÷ BackProp": 12.0, "ms": 25.0},
+    ("small", "BackProp"): {"÷ PyTorch": 0.6},
+    ("convnet", "BackProp"): {"÷ PyTorch": 2.5},
+    ("convnet", "ProxProp exact"): {"÷ BackProp": 1.8, "÷ PyTorch": 5.0},
 }
 
 
@@ -127,7 +116,7 @@ def bench_step(options):
         counts = {name: contenders.step_products(name, problem, options["backend"]) for name in field}
         times, limits = with_products(field, counts, options, network)
         rows += [step_row(network, name, times, limits) for name in field]
-    return Result(rows, step_table(rows), step_figure)
+    return rows
 
 
 def entrants(problem, options, names, images=None):
@@ -139,7 +128,7 @@ def entrants(problem, options, names, images=None):
 def with_products(field, counts, options, title):
     """Return the times of all that take part, and for each of the field the time of its bare products in each round.
 
-    `counts` says for some of the field how often it needs each product.
+    `counts` says how often each product is needed, for those of the field that need any.
     """
     products = contenders.bare_products([product for count in counts.values() for product in count], options["backend"])
     times = take_turns({**products, **field}, options["rounds"], title)
@@ -148,17 +137,16 @@ def with_products(field, counts, options, title):
     return times, bare
 
 
+@naming("--data")
 def load_images(path):
-    """Return the images of a file's X_train for the networks that take CIFAR-10's, or nothing."""
+    """Return {network: images}, a file's X_train for the networks made for CIFAR-10; empty if there is no file."""
     if path is None:
         return {}
-    with naming("--data"):
-        X = read_npz(path).get("X_train")
-        least = PROBLEMS["wide"].batch
-        if X is None or X.ndim < 2 or X.dtype.kind not in "uif" or math.prod(X.shape[1:]) != 3072 or len(X) < least:
-            raise ValueError(f"--data: {path} must hold X_train, at least {least} images of 32×32×3")
-        if not (np.isfinite(X[:least]).all() and X[:least].max() > 0 <= X[:least].min()):
-            raise ValueError(f"--data: the images of {path} must be finite, not negative and not all black")
+    X, least = read_npz(path).get("X_train"), PROBLEMS["wide"].batch
+    if X is None or X.ndim < 2 or X.dtype.kind not in "uif" or math.prod(X.shape[1:]) != 3072 or len(X) < least:
+        raise ValueError(f"{path} must hold X_train, at least {least} images of 32×32×3")
+    if not (np.isfinite(X[:least]).all() and X[:least].max() > 0 <= X[:least].min()):
+        raise ValueError(f"the images of {path} must be finite, not negative and not all black")
     return dict.fromkeys(("wide", "convnet"), X)
 
 
@@ -169,32 +157,39 @@ def step_row(network, name, times, limits):
     row = {"network": network, "contender": name, "seconds": summary(times[name]), "rounds": times[name],
            "limit": summary(limits[name]), "share": summary(limits[name] / np.array(times[name])),
            "ratios": ratios}
-    row["targets"] = [target(row, kind, bound) for kind, bound in TARGETS.get((network, name), {}).items()
-                      if kind in ratios or kind in ("share", "ms")]
+    reached = {SHARE: row["share"]["median"], "ms": milliseconds(row),
+               **{f"÷ {other}": ratio["median"] for other, ratio in ratios.items()}}
+    row["targets"] = [target(what, bound, reached[what]) for what, bound in TARGETS.get((network, name), {}).items()
+                      if what in reached]
     return row
 
 
-def target(row, kind, bound):
-    """Return how a row stands to one target."""
-    if kind == "share":
-        reached = row["share"]["median"]
-        return {"what": "share of the limit", "at least": bound, "reached": reached, "met": reached >= bound}
-    reached = row["seconds"]["median"] * 1e3 if kind == "ms" else row["ratios"][kind]["median"]
-    what = "ms" if kind == "ms" else f"÷ {kind}"
+def target(what, bound, reached):
+    """Return a target with the number that was reached, and whether that meets it."""
+    if what == SHARE:
+        return {"what": what, "at least": bound, "reached": reached, "met": reached >= bound}
     return {"what": what, "at most": bound, "reached": reached, "met": reached <= bound}
 
 
 def step_table(rows):
-    """Return the results as text, one block for each network."""
-    lines = []
-    for network in dict.fromkeys(row["network"] for row in rows):
-        block = select(rows, network=network)
-        lines += ["", describe(network), *aligned(step_cells(block))]
-        lines += [f"  target: {row['contender']} {one['what']} "
-                  f"{'≥' if 'at least' in one else '≤'} {one.get('at least', one.get('at most'))}: "
-                  f"{one['reached']:.2f}, {'met' if one['met'] else 'NOT met'}"
-                  for row in block for one in row["targets"]]
-    return "\n".join(lines)
+    """Return the results as text, one block for each network, the targets below."""
+    return blocks(rows, step_cells, lambda block: [target_line(row, one) for row in block for one in row["targets"]])
+
+
+def target_line(row, one):
+    """Return one of the targets of a row as a line of text."""
+    bound = f"≥ {one['at least']}" if "at least" in one else f"≤ {one['at most']}"
+    verdict = "met" if one["met"] else "NOT met"
+    return f"  target: {row['contender']} {one['what']} {bound}: {one['reached']:.2f}, {verdict}"
+
+
+def blocks(rows, cells, below=lambda block: []):
+    """Return one table for each network as text.
+
+    `cells` makes the table's cells from the rows of the network, and `below` makes the lines that follow the table.
+    """
+    return "\n".join(line for network, block in grouped(rows, "network").items()
+                     for line in ("", describe(network), *aligned(cells(block)), *below(block)))
 
 
 def describe(network):
@@ -217,15 +212,9 @@ def timing(values, factor=1.0, digits=None):
     """Return a summary of times or ratios as text: 'median (smallest–largest)', or a dash for None."""
     if values is None:
         return "–"
-    three = [values[key] * factor for key in SUMMARY]
+    three = [value * factor for value in values.values()]
     digits = (2 if three[0] < 10 else 1 if three[0] < 100 else 0) if digits is None else digits
     return spread(three, f"{{:.{digits}f}}".format, "{} ({}–{})")
-
-
-def step_figure(rows):
-    """Return the figure of `bench step` and `bench profile`: times, and within them the bare matrix products."""
-    return bars(rows, lambda row: [row["seconds"][key] * 1e3 for key in SUMMARY], "milliseconds (median; line: range)",
-                inner=lambda row: row["limit"]["median"] * 1e3)
 
 
 # --------------------------------------------------------------------------------------- bench profile
@@ -243,11 +232,11 @@ def bench_profile(options):
         times, bare = with_products(field, counts, options, network)
         rows += [{"network": network, "contender": part, "seconds": summary(times[part]),
                   "limit": summary(bare[part])} for part in field]
-    return Result(rows, profile_table(rows), step_figure)
+    return rows
 
 
 def step_parts(problem, backend, images):
-    """Return what a BackProp step consists of, each part on its own."""
+    """Return {name: `Timed`} of the parts of a BackProp step."""
     net, method, optimizer = problem.network(backend), BackProp(), contenders.outer(problem)
     X, y = net.checked_batch(*problem.samples(images))
     state = net.propagate(X, training=True)
@@ -262,17 +251,16 @@ def step_parts(problem, backend, images):
 
 def profile_table(rows):
     """Return the parts of a step as text, one block for each network, with their sum."""
-    lines = []
-    for network in dict.fromkeys(row["network"] for row in rows):
-        block = select(rows, network=network)
-        whole, bare = (sum(row[key]["median"] for row in block) * 1e3 for key in ("seconds", "limit"))
-        cells = table(block, {
-            "": itemgetter("contender"), "ms": lambda row: timing(row["seconds"], 1e3, 3),
-            "bare products, ms": lambda row: f"{row['limit']['median'] * 1e3:.3f}",
-            "the rest, ms": lambda row: f"{(row['seconds']['median'] - row['limit']['median']) * 1e3:.3f}"})
-        cells.append(["sum", *(f"{value:.3f}" for value in (whole, bare, whole - bare))])
-        lines += ["", describe(network), *aligned(cells)]
-    return "\n".join(lines)
+    return blocks(rows, profile_cells)
+
+
+def profile_cells(block):
+    """Return the parts of a step of one network as a table of text, the head first."""
+    times, bare = (np.array([row[key]["median"] for row in block]) * 1e3 for key in ("seconds", "limit"))
+    return [["", "ms", "bare products, ms", "the rest, ms"],
+            *([row["contender"], timing(row["seconds"], 1e3, 3), f"{products:.3f}", f"{rest:.3f}"]
+              for row, products, rest in zip(block, bare, times - bare)),
+            ["sum", *(f"{sum(column):.3f}" for column in (times, bare, times - bare))]]
 
 
 # ----------------------------------------------------------------------------------------- bench solve
@@ -301,20 +289,18 @@ def solve_contender(solver, side, rows, n_in, n_out, backend):
 
 def bench_solve(options):
     """Measure the local solves on either side, one size varied at a time."""
-    rows = []
-    ways = [(solver, side) for solver in SOLVERS for side in ("sample", "parameter")]
-    for varied in BASE:
-        for size in SIZES:
-            shape = {**BASE, varied: size}
-            field = {way: solve_contender(*way, **shape, backend=options["backend"]) for way in ways}
-            product = ("forward", *shape.values())
-            times = take_turns({**field, **contenders.bare_products([product], options["backend"])}, options["rounds"],
-                               f"{varied} = {size}")
-            rate = 2 * math.prod(shape.values()) / np.median(times[product])
-            rows += [{"varied": varied, **shape, "solver": way[0], "side": way[1],
-                      "seconds": summary(times[way]), "flops": predicted_flops(*way, **shape),
-                      "machine flops a second": float(rate)} for way in ways]
-    return Result(rows, solve_table(rows), partial(solve_figure, sizes=SIZES, base=BASE))
+    rows, ways = [], list(itertools.product(SOLVERS, ("sample", "parameter")))
+    for varied, size in itertools.product(BASE, SIZES):
+        shape = {**BASE, varied: size}
+        field = {way: solve_contender(*way, **shape, backend=options["backend"]) for way in ways}
+        forward = ("forward", *shape.values())
+        bare = contenders.bare_products([forward], options["backend"])
+        times = take_turns({**field, **bare}, options["rounds"], f"{varied} = {size}")
+        rate = 2 * math.prod(shape.values()) / np.median(times[forward])
+        rows += [{"varied": varied, **shape, "solver": solver, "side": side,
+                  "seconds": summary(times[solver, side]), "flops": predicted_flops(solver, side, **shape),
+                  "machine flops a second": float(rate)} for solver, side in ways]
+    return rows
 
 
 def crossover(rows, solver, key):
@@ -329,12 +315,6 @@ def crossover(rows, solver, key):
     return None
 
 
-def crossovers(rows, solver):
-    """Return measured and predicted crossover, in rows."""
-    return (crossover(rows, solver, lambda row: row["seconds"]["median"]),
-            crossover(rows, solver, lambda row: row["flops"]))
-
-
 def solve_table(rows):
     """Return the local solves as text."""
     cells = table(rows, {
@@ -344,8 +324,8 @@ def solve_table(rows):
         f"{row['flops'] / row['machine flops a second'] / row['seconds']['median']:.2f}"})
     lines = ["", *aligned(cells), ""]
     for solver in SOLVERS:
-        measured, predicted = (f"{size:.0f}" if size else f"outside {SIZES[0]}–{SIZES[-1]}"
-                               for size in crossovers(rows, solver))
+        found = (crossover(rows, solver, key) for key in (milliseconds, itemgetter("flops")))
+        measured, predicted = (f"{size:.0f}" if size else f"outside {SIZES[0]}–{SIZES[-1]}" for size in found)
         lines.append(f"{solver}: both sides cost the same at {measured} rows; by flops {predicted} "
                      f"(n_in = {BASE['n_in']}, n_out = {BASE['n_out']})")
     return "\n".join(lines)
@@ -369,15 +349,14 @@ def bench_scale(options):
         for size in sizes:
             field = entrants(problem(size), options, [name for name in SCALED if name in options["contender"]])
             times = take_turns(field, options["rounds"], f"{varied} = {size}")
-            traced = options["backend"] == "numpy"
+            traced = OURS if options["backend"] == "numpy" else ()
             rows += [{"varied": varied, "size": size, "contender": name, "seconds": summary(times[name]),
-                      "bytes": traced_bytes(one) if traced and name in OURS else None}
-                     for name, one in field.items()]
-    return Result(rows, scale_table(rows), lambda rows: scale_figure(scale_lines(rows), MEASURED, exponent))
+                      "bytes": traced_bytes(one) if name in traced else None} for name, one in field.items()]
+    return rows
 
 
 def traced_bytes(entrant):
-    """Return the most bytes of host arrays that a step has at once, beyond what there was before."""
+    """Return the peak memory of a step, in bytes of host arrays, without what was there before."""
     tracemalloc.start()
     entrant.step()
     peak = tracemalloc.get_traced_memory()[1]
@@ -385,24 +364,10 @@ def traced_bytes(entrant):
     return peak
 
 
-def exponent(rows, key):
-    """Return p of the least-squares fit key ~ size^p, or None where nothing was measured."""
-    values = [key(row) for row in rows]
-    if any(value is None for value in values):
-        return None
-    return float(np.polyfit(np.log([row["size"] for row in rows]), np.log(values), 1)[0])
-
-
-def scale_lines(rows):
-    """Return (varied, contender, its rows) of each line of the figure."""
-    keys = dict.fromkeys((row["varied"], row["contender"]) for row in rows)
-    return [(varied, name, select(rows, varied=varied, contender=name)) for varied, name in keys]
-
-
 def scale_table(rows):
     """Return times, memory and exponents as text."""
     cells = [["varied", "contender", "sizes", "ms a step", "~ size^p", "MB in a step", "~ size^p"]]
-    for varied, name, line in scale_lines(rows):
+    for (varied, name), line in grouped(rows, "varied", "contender").items():
         cells.append([varied, name, " ".join(str(row["size"]) for row in line)])
         for key in MEASURED.values():
             power = exponent(line, key)
@@ -411,39 +376,23 @@ def scale_table(rows):
     return "\n".join(["", *aligned(cells)])
 
 
-def milliseconds(row):
-    """Return the median time of a row."""
-    return row["seconds"]["median"] * 1e3
-
-
-def megabytes(row):
-    """Return the memory of a row, or None where it was not measured."""
-    return None if row["bytes"] is None else row["bytes"] / 1e6
-
-
-MEASURED = {"milliseconds a step": milliseconds, "MB of arrays in a step": megabytes}
-
-
 # ---------------------------------------------------------------------------------------- bench memory
 
 
 def bench_memory(options):
     """Measure the peak memory of a process that does three steps, one process for each contender."""
     rows = []
-    for network in options["network"]:
-        for name in options["contender"]:
-            progress(f"{network}: {name}")
-            done = fresh_process({**options, "what": "peak", "network": network, "contender": name},
-                                 stdout=subprocess.PIPE)
-            if done.returncode:
-                raise RuntimeError(f"bench memory: {name} on {network} ended with status {done.returncode}")
-            peak = json.loads(done.stdout)
-            if peak is not None:
-                rows.append({"network": network, "contender": name, "bytes": peak})
+    for network, name in itertools.product(options["network"], options["contender"]):
+        progress(f"{network}: {name}")
+        done = fresh_process({**options, "what": "peak", "network": network, "contender": name}, stdout=subprocess.PIPE)
+        if done.returncode:
+            raise RuntimeError(f"bench memory: {name} on {network} ended with status {done.returncode}")
+        rows.append({"network": network, "contender": name, "bytes": json.loads(done.stdout)})
+    rows = [row for row in rows if row["bytes"] is not None]
     for row in rows:
         reference = select(rows, network=row["network"], contender="PyTorch")
         row["÷ PyTorch"] = row["bytes"] / reference[0]["bytes"] if reference else None
-    return Result(rows, memory_table(rows), partial(bars, value=megabytes, label="MB, peak of the process"))
+    return rows
 
 
 def peak_memory(options):
@@ -474,7 +423,6 @@ def memory_table(rows):
 # ---------------------------------------------------------------------------------------- bench import
 
 
-IMPORTS = ("minilift", *LIBRARIES)
 HEAVY = ("scipy", "matplotlib", "cupy", "torch", "sklearn", "pooch", "tqdm")
 IMPORT_SECONDS = 0.25  # aimed at
 IMPORT_PROGRAM = """
@@ -487,17 +435,14 @@ print(json.dumps([time.perf_counter() - start, [m for m in {heavy} if m in sys.m
 
 def bench_import(options):
     """Measure importing minilift in a fresh interpreter, beside other libraries, and see what it loads."""
-    found = [name for name in IMPORTS if importlib.util.find_spec(name.split(".")[0]) is not None]
-    runs = {name: [] for name in found}
+    runs = {name: [] for name in ("minilift", *LIBRARIES) if importlib.util.find_spec(name.split(".")[0]) is not None}
     for number in range(options["rounds"]):
         progress(f"import: round {number + 1} of {options['rounds']}")
-        for name in found:
+        for name in runs:
             words = [sys.executable, "-c", IMPORT_PROGRAM.format(name=name, heavy=HEAVY)]
             runs[name].append(json.loads(subprocess.run(words, stdout=subprocess.PIPE, check=True).stdout))
-    rows = [{"network": "import", "contender": name, "seconds": summary([run[0] for run in runs[name]]),
-             "heavy": runs[name][0][1], "modules": runs[name][0][2]} for name in found]
-    return Result(rows, import_table(rows), partial(bars, value=lambda row: [row["seconds"][key] for key in SUMMARY],
-                                                    label="seconds to import, in a fresh interpreter"))
+    return [{"network": "import", "contender": name, "seconds": summary([run[0] for run in found]),
+             "heavy": found[0][1], "modules": found[0][2]} for name, found in runs.items()]
 
 
 def import_table(rows):
@@ -514,17 +459,21 @@ def import_table(rows):
 # ------------------------------------------------------------------------------------ the command line
 
 
+DEFAULTS = {"network": list(PROBLEMS), "contender": [*OURS, *OTHERS], "backend": "numpy", "data": None}
+
+
 def add_arguments(parser):
-    """Add the options of ``minilift bench``."""
+    """Declare the options of `minilift bench`."""
+    parser.set_defaults(**DEFAULTS)
     parser.add_argument("what", choices=tuple(MEASURES))
-    parser.add_argument("--network", nargs="+", default=list(PROBLEMS), metavar="NAME",
+    parser.add_argument("--network", nargs="+", metavar="NAME",
                         help=f"networks to measure (default: all of {', '.join(PROBLEMS)})")
-    parser.add_argument("--contender", nargs="+", default=[*OURS, *OTHERS], metavar="NAME",
+    parser.add_argument("--contender", nargs="+", metavar="NAME",
                         help=f"contenders to measure (default: all of {', '.join([*OURS, *OTHERS])})")
     parser.add_argument("--rounds", type=whole, default=7, help="turns of each contender (default: 7)")
     parser.add_argument("--threads", type=whole, default=os.cpu_count(),
                         help="of NumPy and PyTorch (default: as many as cores)")
-    parser.add_argument("--backend", default="numpy", metavar="{numpy,cupy}",
+    parser.add_argument("--backend", metavar="{numpy,cupy}",
                         help="array library of minilift (default: numpy); with cupy PyTorch runs on CUDA")
     parser.add_argument("--data", metavar="FILE.npz",
                         help="CIFAR-10's images, (N, 32, 32, 3) or flat, as X_train (default: random images)")
@@ -539,12 +488,10 @@ def run(arguments):
 
 def checked_options(arguments):
     """Return the options as a dict that can be written down, or raise an error that says what is wrong."""
-    options = {name: getattr(arguments, name) for name in
-               ("what", "network", "contender", "rounds", "threads", "backend", "data", "output")}
-    for name in options["network"]:
-        known_name("--network", name, tuple(PROBLEMS))
-    for name in options["contender"]:
-        known_name("--contender", name, (*OURS, *OTHERS))
+    options = vars(arguments)
+    for option in ("network", "contender"):
+        for name in options[option]:
+            known_name(f"--{option}", name, DEFAULTS[option])
     get_module(known_name("--backend", options["backend"], BACKENDS))
     check_count("rounds", options["rounds"])
     check_count("threads", options["threads"])
@@ -566,28 +513,23 @@ def measure(options):
         print(json.dumps(peak_memory(options)))
         return 0
     load = machine()["load"]
-    result = MEASURES[options["what"]](options)
+    rows_of, table_of, figure_of = MEASURES[options["what"]]
+    rows = rows_of(options)
     progress("")
     about = {"command": command(options), "machine": {**machine(), "load before": load}}
-    text = f"{heading(about)}\n{result.text}\n"
+    text = f"{heading(about)}\n{table_of(rows)}\n"
     path = Path(options["output"]) / options["what"]
-    record = {**about, "rows": result.rows}
-    write_text(path.with_suffix(".json"), json.dumps(record, indent=1, ensure_ascii=False))
+    write_text(path.with_suffix(".json"), json.dumps({**about, "rows": rows}, indent=1, ensure_ascii=False))
     write_text(path.with_suffix(".txt"), text)
-    plots.save(result.figure(result.rows), path.with_suffix(".png"))
+    plots.save(figure_of(rows), path.with_suffix(".png"))
     print(f"{text}\nwritten: {path}.json, .txt and .png")
     return 0
 
 
 def command(options):
     """Return the command that gives a result again."""
-    words = ["minilift", "bench", options["what"]]
-    for name, default in (("network", list(PROBLEMS)), ("contender", [*OURS, *OTHERS]), ("rounds", None),
-                          ("threads", None), ("backend", "numpy"), ("data", None)):
-        values = options[name] if isinstance(options[name], list) else [str(options[name])]
-        if options[name] != default:
-            words += [f"--{name}", *values]
-    return shlex.join(words)
+    given = {name: value for name, value in options.items() if name not in ("what", "output")}
+    return command_line(f"minilift bench {options['what']}", given, DEFAULTS)
 
 
 def heading(about):
@@ -616,8 +558,16 @@ def progress(text):
         print(f"\r{text:<70}", end="\r" if text == "" else "", file=sys.stderr, flush=True)
 
 
-MEASURES = {"step": bench_step, "profile": bench_profile, "solve": bench_solve, "scale": bench_scale,
-            "memory": bench_memory, "import": bench_import}
+step_figure = partial(bars, key="seconds", factor=1e3, label="milliseconds (median; line: range)", inner="limit")
+MEASURES = {  # of each benchmark: what measures its rows, and what makes a text and a figure of them
+    "step": (bench_step, step_table, step_figure),
+    "profile": (bench_profile, profile_table, step_figure),
+    "solve": (bench_solve, solve_table, solve_figure),
+    "scale": (bench_scale, scale_table, scale_figure),
+    "memory": (bench_memory, memory_table, partial(bars, key="bytes", factor=1e-6, label="MB, peak of the process")),
+    "import": (bench_import, import_table, partial(bars, key="seconds", factor=1,
+                                                   label="seconds to import, in a fresh interpreter")),
+}
 
 
 if __name__ == "__main__":

@@ -37,22 +37,13 @@ from minilift.models import convnet, mlp
 from minilift.optim import SGD, Adam, HeavyBall, Nesterov, RMSProp
 from minilift.support.arguments import known_name, whole_number
 from minilift.support.backend import BACKENDS
-from minilift.support.options import (
-    check_count,
-    check_options,
-    decimal,
-    naming,
-    several,
-    split_options,
-    whole,
-    writable,
-)
+from minilift.support.options import check_count, check_options, decimal, naming, series, split_options, whole, writable
 from minilift.training.fit import fit
 
 STEPS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
-DIGITS = 2  # those that do not change from machine to machine
-ABOVE = 1.05  # a loss so many times that before training is above it; dead networks stay about there
-SEARCH_SHARE = 4  # a run of the search has this part of the epochs, at least one
+DIGITS = 2  # significant digits; further ones differ from machine to machine
+ABOVE = 1.05  # a loss is above its start if it is more than so many times as high; a dead network stays at its start
+SEARCH_SHARE = 4  # a run of the search has a quarter of the epochs, at least one
 DEFAULT_METHODS = ("backprop", "proxprop", "cg3", "locoprop-s", "locoprop-m", "semi-implicit")
 OPTIMIZERS = {"sgd": SGD, "momentum": HeavyBall, "nesterov": Nesterov, "adam": Adam, "rmsprop": RMSProp}
 EXAMPLES = """examples:
@@ -83,7 +74,7 @@ def add_arguments(parser):
         help="reproduce the input: sigmoid cross-entropy, tanh, and no activation on the narrowest (code) layer")
     add("--net", default="mlp", metavar="{mlp,convnet}",
         help="fully connected maps, or convolutions with max-pooling between them, on images (default mlp)")
-    add("--layers", type=widths, metavar="N,N,…",
+    add("--layers", type=partial(series, parse=whole, example="whole numbers such as 64,128,10"), metavar="N,N,…",
         help="widths from input to output (default 64,128,128,10 for digits; N,200,100,30,100,200,N for autoencoders); "
         "of a convnet the channels (default 1,8,16,10 for digits, 3,16,20,20,10 for cifar10)")
     add("--activation", metavar="NAME", help=f"{', '.join(ACTIVATIONS)} (default relu; tanh for autoencoders)")
@@ -91,7 +82,8 @@ def add_arguments(parser):
         help=f"{', '.join(METHODS)}, or FILE.py:NAME (default {' '.join(DEFAULT_METHODS)})")
     add("--optimizer", default="sgd", metavar="NAME",
         help=f"{', '.join(OPTIMIZERS)}; for methods that give a direction (default sgd)")
-    add("--steps", type=step_sizes, default=STEPS, metavar="X,X,…",
+    add("--steps", type=partial(series, parse=decimal, example="positive numbers such as 0.1,1,10"), default=STEPS,
+        metavar="X,X,…",
         help=f"the grid of step sizes, the same for all (default {','.join(f'{step:g}' for step in STEPS)})")
     add("--epochs", type=whole, default=20, metavar="N",
         help="length of a run (default 20); each step size is tried for a quarter of it")
@@ -124,22 +116,12 @@ def run(arguments):
     seeds = range(arguments.seed, arguments.seed + arguments.repeats)
     print(task.describe(), flush=True)
     with threadpool_limits(arguments.threads, user_api="blas"):
-        results = compare(task, contenders, arguments.steps, seeds, progress=not arguments.quiet)
+        results = compare(task, contenders, sorted(set(arguments.steps)), seeds, progress=not arguments.quiet)
     level = arguments.level or results.records[0]["history"]["train_loss"][0] / 10
     print(f"\n{summary(task, contenders, results, level)}\n\n{grid_table(task, results)}")
     plots.save(figure(task, contenders, results, level), arguments.output)
     print(f"\nfigure: {arguments.output}")
     return 0
-
-
-def widths(text):
-    """Return the layer widths of a text such as '64,128,10'."""
-    return several(text, whole, "whole numbers such as 64,128,10")
-
-
-def step_sizes(text):
-    """Return the step sizes of a text such as '0.1,1,10', in rising order."""
-    return tuple(sorted(set(several(text, decimal, "positive numbers such as 0.1,1,10"))))
 
 
 # ---- what is trained
@@ -216,19 +198,16 @@ def make_task(arguments):
     """Return the `Task` that the arguments describe, or raise an error that says what is wrong."""
     data = load_data(arguments)
     image_shape, layers = shape_of(arguments, data)
-    default = "tanh" if arguments.autoencoder else "relu"
-    transfer = default if arguments.activation is None else arguments.activation
+    transfer = arguments.activation or ("tanh" if arguments.autoencoder else "relu")
     activation = [known_name("--activation", transfer, tuple(ACTIVATIONS))] * (len(layers) - 2)
-    loss = SoftmaxCrossEntropy() if data.n_classes else SquaredError()
-    if arguments.autoencoder:
-        loss = SigmoidCrossEntropy()
-        if activation:
-            activation[int(np.argmin(layers[1:-1]))] = "identity"
+    loss = SigmoidCrossEntropy if arguments.autoencoder else SoftmaxCrossEntropy if data.n_classes else SquaredError
+    if arguments.autoencoder and activation:
+        activation[int(np.argmin(layers[1:-1]))] = "identity"
     name, options = split_options("--optimizer", arguments.optimizer)
     optimizer = OPTIMIZERS[known_name("--optimizer", name, tuple(OPTIMIZERS))]
     check_options(f"--optimizer: {name}", optimizer, options, taken=("lr",))
     known_name("--backend", arguments.backend, BACKENDS)
-    task = Task(data, layers, activation, loss, lambda lr: optimizer(lr, **options), arguments.optimizer,
+    task = Task(data, layers, activation, loss(), lambda lr: optimizer(lr, **options), arguments.optimizer,
                 arguments.epochs, arguments.batch, arguments.backend, image_shape)
     with naming("--optimizer", ArithmeticError):  # what is wrong is wrong now, not after a minute
         task.optimizer(1.0)
@@ -239,11 +218,11 @@ def make_task(arguments):
     return task
 
 
+@naming("--data", ArithmeticError, MemoryError)
 def load_data(arguments):
     """Return the data set that the arguments name, cut to the number of samples."""
     name, options = split_options("--data", arguments.data)
-    with naming("--data", ArithmeticError, MemoryError):
-        data = datasets.load(name, **options)
+    data = datasets.load(name, **options)
     data = data.autoencoder() if arguments.autoencoder else data
     return replace(data, X_train=data.X_train[:arguments.samples], y_train=data.y_train[:arguments.samples])
 
@@ -275,7 +254,10 @@ def filter_size(image_shape):
 
 
 def parse_method(spec):
-    """Return the `Contender` of 'NAME', 'NAME:argument=value,…' or 'FILE.py:NAME', with that (or NAME) as its label."""
+    """Return the `Contender` of 'NAME', 'NAME:argument=value,…' or 'FILE.py:NAME'.
+
+    Its label is the text, or for a file NAME alone.
+    """
     if re.fullmatch(r".+\.py:\w+", spec):
         with naming("--methods"):
             own = as_method(load_target(spec))
@@ -363,8 +345,7 @@ def grid_table(task, results):
         searched, chosen = (ask(task.data.name, label) for ask in (results.searched, results.best_step))
         cells = {step: loss_text(max(searched[step]), start) for step in grid}
         rows.append((label, *(f"[{cell}]" if step == chosen else f"{cell} " for step, cell in cells.items())))
-    seeds = len({record["seed"] for record in results.search})
-    over = f", the highest of {seeds} seeds" * (seeds > 1)
+    over = f", the highest of {len(results.seeds)} seeds" * (len(results.seeds) > 1)
     return "\n".join([f"Training loss after {task.search_epochs} epochs for each step size{over} "
                       "(above: ended above its start; div.: diverged).", *aligned(rows), *CHOICE])
 
@@ -375,7 +356,7 @@ CHOICE = ("In brackets the choice: the smallest step size whose loss is within 5
 
 
 def loss_text(loss, start):
-    """Return a loss of the search as text; how far one is above the start is chance."""
+    """Return a loss of the search as text: 'above' if it is above its start, for how far above is chance."""
     return "above" if ABOVE * start < loss < math.inf else number(loss, DIGITS, "div.")
 
 

@@ -14,7 +14,7 @@ implicit steps        these, the Gram matrix of the smaller side s (A Aᵀ or A�
 rescaled local steps  these, and A W and Aᵀ G again in each of T − 1 further steps
 ====================  =================================================================================
 
-and a convolution is such a map on its patches (of which a Gram matrix may be had for less than that product).
+A convolution is such a map on its patches; their Gram matrix can cost less than that product.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -81,11 +82,6 @@ PROBLEMS = {
 # ------------------------------------------------------------------------------------------- methods
 
 
-def no_products(maps):
-    """Return the products of explicit steps beyond BackProp's: none."""
-    return []
-
-
 def solves(applications, maps):
     """Return the products of implicit steps: the Gram matrix of the smaller side, applied so many times."""
     maps = maps[:-1]  # the last map's step is explicit
@@ -122,7 +118,8 @@ class Contender(NamedTuple):
     timed : dict
         Arguments for a benchmark, with which nothing diverges.
     products : callable
-        From the shapes of the maps, (rows, n_in, n_out), to the products of a step beyond BackProp's.
+        From the shapes of the maps, (rows, n_in, n_out), to the products of a step beyond BackProp's; explicit steps
+        have none.
     """
 
     label: str
@@ -130,7 +127,7 @@ class Contender(NamedTuple):
     options: dict = {}
     searched: str | None = None
     timed: dict = {}
-    products: Callable = no_products
+    products: Callable = lambda maps: []
 
     def method(self, **more):
         """Return the method, with more arguments or others."""
@@ -199,12 +196,11 @@ def torch_mlp(problem):
     from torch import nn
 
     activations = {"relu": nn.ReLU, "tanh": nn.Tanh, "identity": nn.Identity}
-    hidden = len(problem.widths) - 2
-    names = [problem.activation] * hidden if isinstance(problem.activation, str) else problem.activation
-    layers = [nn.Linear(problem.widths[0], problem.widths[1])]
-    for activation, n_in, n_out in zip(names, problem.widths[1:], problem.widths[2:]):
-        layers += [activations[activation](), nn.Linear(n_in, n_out)]
-    return nn.Sequential(*layers)
+    names = repeat(problem.activation) if isinstance(problem.activation, str) else [*problem.activation, "identity"]
+    layers = []
+    for n_in, n_out, name in zip(problem.widths, problem.widths[1:], names):
+        layers += [nn.Linear(n_in, n_out), activations[name]()]
+    return nn.Sequential(*layers[:-1])
 
 
 def torch_convnet(problem):
@@ -308,8 +304,7 @@ def bare_product(kind, *shape, xp, array):
         left, right = (a, a.T) if shape[0] <= shape[1] or kind == "sample gram" else (a.T, a)
     else:
         rows, n_in, n_out = shape
-        a, w, z = (rows, n_in), (n_in, n_out), (rows, n_out)
-        left, right = {"forward": lambda: (array(*a), array(*w)), "theta": lambda: (array(*a).T, array(*z)),
-                       "input": lambda: (array(*z), array(*w).T)}[kind]()
+        a, w, g = array(rows, n_in), array(n_in, n_out), array(rows, n_out)
+        left, right = {"forward": (a, w), "theta": (a.T, g), "input": (g, w.T)}[kind]
     out = xp.empty((left.shape[0], right.shape[1]), np.float32)
     return Timed("minilift", lambda: xp.matmul(left, right, out=out), lambda: synchronize(xp))

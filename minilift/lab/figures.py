@@ -9,7 +9,7 @@ import numpy as np
 from minilift import plots
 from minilift.lab.contenders import OTHERS, PROBLEMS
 from minilift.lab.experiments import LONG, TABLE1_STEPS
-from minilift.lab.runs import final_loss, select
+from minilift.lab.runs import final_loss, grouped
 
 LIBRARIES = ("numpy", "torch", "sklearn.neural_network")  # beside minilift in `bench import`
 
@@ -17,31 +17,56 @@ LIBRARIES = ("numpy", "torch", "sklearn.neural_network")  # beside minilift in `
 # ---- benchmarks
 
 
-def bars(rows, value, label, inner=None):
+def milliseconds(row):
+    """Return the median time of a row."""
+    return row["seconds"]["median"] * 1e3
+
+
+def megabytes(row):
+    """Return the memory of a row, or None where it was not measured."""
+    return None if row["bytes"] is None else row["bytes"] / 1e6
+
+
+MEASURED = {"milliseconds a step": milliseconds, "MB of arrays in a step": megabytes}
+
+
+def exponent(rows, key):
+    """Return p of the least-squares fit key ~ size^p, or None where nothing was measured."""
+    values = [key(row) for row in rows]
+    if None in values:
+        return None
+    return float(np.polyfit(np.log([row["size"] for row in rows]), np.log(values), 1)[0])
+
+
+def bars(rows, key, factor, label, inner=None):
     """Return a figure with one bar for each row, a panel for each network.
 
     Parameters
     ----------
     rows : list of dict
         With "network" and "contender".
-    value : callable
-        From a row to a number, or to (median, lowest, highest).
+    key : str
+        What is drawn: a number of the row, or a dict of its median, smallest and largest value.
+    factor : float
+        By which it is multiplied.
     label : str
         Of the axis.
-    inner : callable, optional
-        From a row to a number, drawn as a thin black bar.
+    inner : str, optional
+        The key of what is drawn as a thin black bar: such a dict, of which the median counts.
     """
-    networks = list(dict.fromkeys(row["network"] for row in rows))
+    networks = grouped(rows, "network")
     figure = plots.new_figure(8, 1.0 * len(networks) + 0.32 * len(rows))
-    heights = [len(select(rows, network=network)) for network in networks]
-    for axes, network in zip(figure.subplots(len(networks), 1, squeeze=False, height_ratios=heights)[:, 0], networks):
-        block = select(rows, network=network)[::-1]
+    panels = figure.subplots(len(networks), 1, squeeze=False, height_ratios=list(map(len, networks.values())))[:, 0]
+    for axes, (network, block) in zip(panels, networks.items()):
+        block = block[::-1]
         names = [row["contender"] for row in block]
-        middle, low, high = np.transpose([np.broadcast_to(value(row), 3) for row in block])
+        values = [list(row[key].values()) if isinstance(row[key], dict) else [row[key]] * 3 for row in block]
+        middle, low, high = np.transpose(values) * factor
         axes.barh(names, middle, color=["#bbbbbb" if name in (*OTHERS, *LIBRARIES) else "#4477aa" for name in names],
                   xerr=[middle - low, high - middle], error_kw={"lw": 1})
         if inner is not None:
-            axes.barh(names, [inner(row) for row in block], height=0.3, color="black", label="bare matrix products")
+            axes.barh(names, [row[inner]["median"] * factor for row in block], height=0.3, color="black",
+                      label="bare matrix products")
         problem = PROBLEMS.get(network)
         axes.set_title(f"{problem.title}, batch {problem.batch}" if problem else network, fontsize=10)
         axes.set_xlabel(label)
@@ -51,49 +76,39 @@ def bars(rows, value, label, inner=None):
     return figure
 
 
-def solve_figure(rows, sizes, base):
+def solve_figure(rows):
     """Return a figure of the time of local solves against each size, beside the flops at the machine's rate."""
-    figure = plots.new_figure(11, 4)
-    for axes, varied in zip(figure.subplots(1, len(base), sharey=True), base):
-        for solver, marker in (("exact", "o"), ("cg5", "s")):
-            for side, color in (("sample", "#4477aa"), ("parameter", "#cc6677")):
-                line = select(rows, varied=varied, solver=solver, side=side)
-                axes.loglog(sizes, [row["seconds"]["median"] * 1e3 for row in line], marker + "-",
-                            color=color, label=f"{solver}, {side} side")
-                predicted = [row["flops"] / row["machine flops a second"] * 1e3 for row in line]
-                axes.loglog(sizes, predicted, marker + ":", color=color, fillstyle="none", lw=1)
+    figure, marker = plots.new_figure(11, 4), {"exact": "o", "cg5": "s"}
+    color = {"sample": "#4477aa", "parameter": "#cc6677"}
+    panels = grouped(rows, "varied")
+    for axes, (varied, block) in zip(figure.subplots(1, len(panels), sharey=True), panels.items()):
+        for (solver, side), line in grouped(block, "solver", "side").items():
+            sizes, look = [row[varied] for row in line], {"marker": marker[solver], "color": color[side]}
+            axes.loglog(sizes, list(map(milliseconds, line)), label=f"{solver}, {side} side", **look)
+            predicted = [row["flops"] / row["machine flops a second"] * 1e3 for row in line]
+            axes.loglog(sizes, predicted, ":", fillstyle="none", lw=1, **look)
         size_axis(axes, varied.replace("rows", "N, samples"), sizes)
-        fixed = ", ".join(f"{name} = {size}" for name, size in base.items() if name != varied)
+        fixed = ", ".join(f"{name} = {block[0][name]}" for name in panels if name != varied)
         axes.set_title(fixed.replace("rows", "N"), fontsize=10)
     figure.axes[0].set_ylabel("milliseconds; dotted: flops at the product's rate")
     figure.axes[0].legend(frameon=False, fontsize=8)
     return figure
 
 
-def scale_figure(lines, keys, exponent):
-    """Return a figure of measures of a step against width, depth and batch.
-
-    Parameters
-    ----------
-    lines : list of (varied, contender, rows)
-    keys : dict of label → callable
-        What is drawn, one row of panels each: from a row to a number.
-    exponent : callable
-        From (rows, key) to the exponent of the fitted power law, or None where nothing was measured.
-    """
-    figure, scales = plots.new_figure(11, 6), list(dict.fromkeys(varied for varied, _, _ in lines))
-    panels = figure.subplots(len(keys), len(scales), sharey="row", squeeze=False)
-    colors: dict[str, str] = {}
-    for varied, name, rows in lines:
-        color = colors.setdefault(name, ("#4477aa", "#cc6677", "#ddaa33", "#228833", "#888888")[len(colors) % 5])
-        sizes = [row["size"] for row in rows]
-        for axes, (label, key) in zip(panels[:, scales.index(varied)], keys.items()):
-            power = exponent(rows, key)
-            if power is not None:
-                axes.loglog(sizes, [key(row) for row in rows], "o-", color=color, label=f"{name}, p = {power:.2f}")
-                axes.legend(frameon=False, fontsize=8)
+def scale_figure(rows):
+    """Return a figure of time and memory of a step against width, depth and batch, with the fitted exponents."""
+    figure, columns = plots.new_figure(11, 6), grouped(rows, "varied")
+    panels = figure.subplots(len(MEASURED), len(columns), sharey="row", squeeze=False)
+    colors = dict(zip(grouped(rows, "contender"), ("#4477aa", "#cc6677", "#ddaa33", "#228833", "#888888")))
+    for column, (varied, block) in zip(panels.T, columns.items()):
+        for axes, (label, key) in zip(column, MEASURED.items()):
+            for name, line in grouped(block, "contender").items():
+                power, sizes = exponent(line, key), [row["size"] for row in line]
+                if power is not None:
+                    axes.loglog(sizes, list(map(key, line)), "o-", color=colors[name], label=f"{name}, p = {power:.2f}")
+                    axes.legend(frameon=False, fontsize=8)
             size_axis(axes, varied, sizes)
-            axes.set_ylabel(label if varied == scales[0] else "")
+            axes.set_ylabel(label if varied == next(iter(columns)) else "")
     return figure
 
 
@@ -141,34 +156,32 @@ def curves_figure(experiment, results, data):
     from matplotlib.ticker import MaxNLocator
 
     runs = {label: [record["history"] for record in results.chosen(data, label)] for label in results.labels}
-    longer = {label.removesuffix(" long"): label for label in runs if label.endswith(" long")}
     accuracy = all("val_accuracy" in history for histories in runs.values() for history in histories)
+    longer = {label.removesuffix(" long"): label for label in runs if label.endswith(" long")}
+    seconds = "seconds of training" + (f" (backprop: {LONG} times the epochs)" if longer else "")
+    columns = [("epoch", "epochs", "train_loss", "training loss"), ("seconds", seconds, "train_loss", "training loss"),
+               ("epoch", "epochs", "val_accuracy", "validation accuracy")][:3 if accuracy else 2]
     figure = plots.new_figure(13 if accuracy else 9, 4.6)
-    panels = figure.subplots(1, 3 if accuracy else 2)
-    for label, style in plots.styles([label for label in runs if label not in longer.values()]).items():
-        at_seconds = longer.get(label, label)
-        plots.draw({"epoch": panels[0]}, runs[label], "train_loss", style, label)
-        plots.draw({"seconds": panels[1]}, runs[at_seconds], "train_loss", style, at_seconds)
-        if accuracy:
-            plots.draw({"epoch": panels[2]}, runs[label], "val_accuracy", style, label)
+    panels = figure.subplots(1, len(columns))
+    looks = plots.styles([label for label in runs if label not in longer.values()])
+    for axes, (x, xlabel, y, ylabel) in zip(panels, columns):
+        for label, style in looks.items():
+            shown = longer.get(label, label) if x == "seconds" else label
+            plots.draw({x: axes}, runs[shown], y, style, shown)
+        axes.set(xlabel=xlabel, ylabel=ylabel)
+        axes.spines[["top", "right"]].set_visible(False)
+        if x == "epoch":
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if y == "train_loss":
+            axes.set_yscale("log")
+            plots.plain_numbers(axes.yaxis)
     for label, curve in experiment.paper.get(data, {}).items():
         panels[0].plot(range(len(curve)), curve, "k.", label=f"{label}, the authors' log (full size)")
-    seconds = "seconds of training" + (f" (backprop: {LONG} times the epochs)" if longer else "")
-    for axes, name in zip(panels, ("epochs", seconds, "epochs")):
-        axes.set_xlabel(name)
-        axes.spines[["top", "right"]].set_visible(False)
-        if name == "epochs":
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    for axes in panels[:2]:
-        axes.set(yscale="log", ylabel="training loss")
-        plots.plain_numbers(axes.yaxis)
-    if accuracy:
-        panels[2].set_ylabel("validation accuracy")
-        for label, value in experiment.paper.get("best validation accuracy", {}).items():
-            below = label == "backprop"
-            panels[2].axhline(value, color="grey", linewidth=0.8, linestyle=":" if below else "--")
-            panels[2].annotate(f"the paper's best, CIFAR-10: {label}", (0, value), fontsize=7,
-                               xytext=(2, -8 if below else 2), textcoords="offset points")
+    for label, value in experiment.paper.get("best validation accuracy", {}).items():
+        below = label == "backprop"
+        panels[-1].axhline(value, color="grey", linewidth=0.8, linestyle=":" if below else "--")
+        panels[-1].annotate(f"the paper's best, CIFAR-10: {label}", (0, value), fontsize=7,
+                            xytext=(2, -8 if below else 2), textcoords="offset points")
     figure.suptitle(f"{experiment.title}, {data}", fontsize=10)
     plots.legend(figure, {"epoch": panels[0]})
     return figure

@@ -2,18 +2,18 @@ r"""The papers' experiments: ``minilift reproduce EXPERIMENT --scale small | med
 
 An experiment is a list of independent runs: one network, method and step size, trained from one seed. Each finished
 run leaves one JSON file in the results folder and is not done again; one that was interrupted continues from its
-checkpoint. At the end stand a table and a figure with the paper's numbers beside ours, and for each claim of the paper
-a verdict: *holds* (for every seed), *fails* (for none) or *unclear*. A run that diverges is a result ("-").
+checkpoint. The end is a table and a figure, with the paper's numbers beside ours, and a verdict on each claim of the
+paper: *holds* (for every seed), *fails* (for none) or *unclear*. A run that diverges is a result ("-").
 
-Runs go to ``joblib``, one at a time or in parallel (``--jobs``). Whatever backend joblib has been given serves, so that
-a cluster takes two lines, provided its machines see the results folder:
+Runs are done one at a time, or in parallel by ``joblib`` (``--jobs``) on whatever backend it is given. A cluster takes
+two lines, provided its machines see the results folder:
 
 .. code-block:: python
 
     with joblib.parallel_config("dask"):  # after client = dask.distributed.Client(…); likewise "ray"
         minilift.lab.reproduce.reproduce(Plan("proxprop-table1", "paper"), "/shared/table1", jobs=100)
 
-What is run stands in `minilift.lab.experiments` (`Plan` too), what is written in `minilift.lab.results`.
+`minilift.lab.experiments` says what is run, and has `Plan`; `minilift.lab.results` says what is written.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from minilift.lab.machine import machine
 from minilift.lab.results import BEGIN, END, read_json, section, with_section, write_results
 from minilift.lab.runs import Job, Results, collect, lowest_step, record_of, tune
 from minilift.support.backend import get_module
-from minilift.support.files import read_npz, sweep, write_text
+from minilift.support.files import read_npz, read_text, sweep, write_text
 from minilift.support.options import check_count, naming, whole, writable_folder
 from minilift.support.signals import children_spared
 from minilift.training.fit import fit
@@ -55,27 +55,27 @@ def load_data(plan, name):
     return data.autoencoder() if network is autoencoder else data
 
 
+@naming("--data")
 def read_data(path):
     """Return the data set of an `.npz` file with X_train, y_train, X_test, y_test, or raise an error.
 
     Images are (N, height, width, channels) or flat, uint8 or numbers in [0, 1]; labels are whole numbers from 0.
     """
-    with naming("--data"):
-        arrays = read_npz(path)
+    arrays = read_npz(path)
     for name in ("X_train", "y_train", "X_test", "y_test"):
         if name not in arrays:
-            raise ValueError(f"--data: {path} has no {name}; it holds {', '.join(sorted(arrays)) or 'nothing'}")
+            raise ValueError(f"{path} has no {name}; it holds {', '.join(sorted(arrays)) or 'nothing'}")
     parts, shape = [], arrays["X_train"].shape[1:]
     for part, least in (("train", 10), ("test", 1)):
         X, y = arrays[f"X_{part}"], arrays[f"y_{part}"]
         if X.ndim < 2 or X.shape[1:] != shape or len(X) < least or X.dtype.kind not in "uif":
-            raise ValueError(f"--data: X_{part} of {path} must be numbers, at least {least} samples (N, …) shaped as "
+            raise ValueError(f"X_{part} of {path} must be numbers, at least {least} samples (N, …) shaped as "
                              f"in X_train, got {X.dtype} of shape {X.shape}")
         X = X.reshape(len(X), -1).astype(np.float32) / np.float32(255 if X.dtype == np.uint8 else 1)
         if not X.size or not 0 <= X.min() <= X.max() <= 1:
-            raise ValueError(f"--data: X_{part} of {path} must be uint8 or numbers in [0, 1]")
+            raise ValueError(f"X_{part} of {path} must be uint8 or numbers in [0, 1]")
         if y.shape != (len(X),) or y.dtype.kind not in "ui" or y.min() < 0 or y.max() > 10**6:
-            raise ValueError(f"--data: y_{part} of {path} must be {len(X)} labels, whole numbers from 0, "
+            raise ValueError(f"y_{part} of {path} must be {len(X)} labels, whole numbers from 0, "
                              f"got {y.dtype} of shape {y.shape}")
         parts += [X, y.astype(np.int64)]
     return datasets.Dataset(Path(path).stem, *parts, image_shape=shape if len(shape) == 3 else None,
@@ -86,7 +86,7 @@ def run_job(plan, folder, job, callback=None):
     """Do one run, or take it up where it stopped, or read its result if it is finished; return the record."""
     path = Path(folder) / "runs" / f"{job.key}.json"
     if path.exists():
-        path.with_suffix(".npz").unlink(missing_ok=True)  # of a run that was killed between the record and this
+        path.with_suffix(".npz").unlink(missing_ok=True)  # left by a run that was killed after writing its record
         return read_record(path)
     from threadpoolctl import threadpool_limits
 
@@ -118,7 +118,10 @@ def read_record(path):
 
 
 def finished_jobs(plan, folder, jobs, workers, bar):
-    """Yield the records of runs as they are finished; of runs in this process the bar counts each epoch."""
+    """Return an iterator over the records of runs, as they are finished.
+
+    The bar counts each epoch of the runs that are done in this process.
+    """
     if workers == 1:
         return (run_job(plan, folder, job, lambda row, net, history: bar.update(row["epoch"] > 0) and None)
                 for job in jobs)
@@ -192,7 +195,10 @@ def fingerprint(data):
 
 
 def run_all(plan, folder, workers, progress):
-    """Return the results of all runs; where methods are tuned, of the grid with one seed and the best with all."""
+    """Return the results of all runs.
+
+    Where methods are tuned, the whole grid is run with one seed, and the best step size of each with the others too.
+    """
     from tqdm.auto import tqdm
 
     setting = plan.setting
@@ -237,13 +243,13 @@ def add_arguments(parser):
                         help="of the results (default minilift-EXPERIMENT-SCALE); finished runs are not done again")
 
 
+@naming("--write")
 def write_section(readme):
     """Renew the results in a README from data/results beside it; return the exit code."""
-    with naming("--write"):
-        text = readme.read_text(encoding="utf-8")
-        if BEGIN not in text or END not in text:
-            raise ValueError(f"{readme} has no lines {BEGIN} and {END}")
-        write_text(readme, with_section(text, section(readme.parent / "data" / "results")))
+    text = read_text(readme)
+    if BEGIN not in text or END not in text:
+        raise ValueError(f"{readme} has no lines {BEGIN} and {END}")
+    write_text(readme, with_section(text, section(readme.parent / "data" / "results")))
     print(f"renewed the results in {readme}")
     return 0
 

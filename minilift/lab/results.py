@@ -16,7 +16,7 @@ from minilift import datasets, plots
 from minilift.lab.bench import describe, step_cells
 from minilift.lab.figures import curves_figure, steps_figure
 from minilift.lab.machine import machine
-from minilift.lab.runs import Job, final_loss, select
+from minilift.lab.runs import Job, final_loss, grouped
 from minilift.lab.tables import aligned, ends, listed, markdown, number, ranges, table
 from minilift.support.files import write_text
 
@@ -52,11 +52,8 @@ def summary(record):
 
 def csv_text(runs):
     """Return the runs as CSV, without their curves."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, [name for name in runs[0] if name != "curve"], extrasaction="ignore",
-                            lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(runs)
+    out, head = io.StringIO(), [name for name in runs[0] if name != "curve"]
+    csv.writer(out, lineterminator="\n").writerows([head, *([run.get(name) for name in head] for run in runs)])
     return out.getvalue()
 
 
@@ -80,15 +77,19 @@ def read_json(path, what, make):
 
 def report(about):
     """Return the tables and the verdicts of an experiment as text."""
-    setting, at = about["setting"], about["machine"]
-    lines = [about["title"], about["command"],
-             f"{setting['samples']} samples at most, hidden widths {'-'.join(map(str, setting['widths']))}, "
-             f"{setting['epochs']} epochs, batch {setting['batch']}, {setting['seeds']} seeds",
+    at = about["machine"]
+    lines = [about["title"], about["command"], setting_text(**about["setting"]),
              f"{at['processor']}, {at['blas']}, numpy {np.__version__}, commit {at['commit']}, {at['date']}"]
     for data, cells in about["tables"].items():
         lines += ["", f"{data}:", *aligned(cells), *about["notes"][data]]
     lines += ["", "verdicts:", *(f"  {one['verdict']}: {one['claim']}: {one['numbers']}" for one in about["verdicts"])]
     return "\n".join(lines) + "\n"
+
+
+def setting_text(data, samples, widths, epochs, batch, seeds):
+    """Return the size of an experiment in words."""
+    return (f"{samples} samples at most, hidden widths {'-'.join(map(str, widths))}, {epochs} epochs, batch {batch}, "
+            f"{seeds} seed{'s' * (seeds > 1)}")
 
 
 def cells_of(experiment, results, data):
@@ -115,9 +116,8 @@ def curve_cells(results, data):
 
     columns = {"method": str, "step": lambda label: number(results.best_step(data, label)) +
                "*" * results.at_edge(data, label), "training loss": over_seeds(final_loss)}
-    measured = [name for name in ("test loss", "test accuracy")
-                if any(record[name.replace(" ", "_")] is not None for record in results.records)]
-    columns |= {name: over_seeds(itemgetter(name.replace(" ", "_"))) for name in measured}
+    columns |= {name.replace("_", " "): over_seeds(itemgetter(name)) for name in ("test_loss", "test_accuracy")
+                if any(record[name] is not None for record in results.records)}
     return table(results.labels, {**columns, "seconds": over_seeds(lambda record: record["history"]["seconds"][-1])})
 
 
@@ -146,9 +146,9 @@ def with_section(text, body):
 def section(folder):
     """Return the results of all files of a folder as Markdown: those of `bench step` first.
 
-    The files are ``step.json`` of `minilift bench step`; ``memory.json`` and others of other benchmarks, whose tables
-    and figures, NAME.txt and NAME.png, are linked; and, under names of one's choice, ``results.json`` of experiments,
-    the figure for a data set being NAME-DATA.png.
+    A file is of `minilift bench`, such as ``step.json``, or it is the ``results.json`` of an experiment under a name of
+    one's choice. Files of the same name beside it are linked: of a benchmark its table NAME.txt and figure NAME.png, of
+    an experiment the figures NAME-DATA.png, one for each data set.
     """
     parts = [read_json(path, "a result of minilift", partial(part_of, path))
              for path in sorted(Path(folder).glob("*.json"))]
@@ -177,8 +177,8 @@ def bench_part(about):
     """Return the tables of `bench step`."""
     lines = ["", "### Time of a training step", "", f"{origin(about)} {at_threads(about)} Medians over the rounds, "
              "ranges in brackets; ratios pair by pair; *limit*: the bare matrix products of that step."]
-    for network in dict.fromkeys(row["network"] for row in about["rows"]):
-        lines += ["", f"*{describe(network)}*", "", *markdown(step_cells(select(about["rows"], network=network)))]
+    for network, block in grouped(about["rows"], "network").items():
+        lines += ["", f"*{describe(network)}*", "", *markdown(step_cells(block))]
     return lines
 
 
@@ -201,11 +201,8 @@ def at_threads(about):
 
 def experiment_part(path, about):
     """Return the tables, notes, verdicts and figures of an experiment; figures lie beside the file."""
-    setting = about["setting"]
     lines = ["", f"### {about['title']} ({', '.join(about['tables'])})", "",
-             f"{origin(about)} {setting['samples']} samples at most, hidden widths "
-             f"{'-'.join(map(str, setting['widths']))}, {setting['epochs']} epochs, batch {setting['batch']}, "
-             f"{setting['seeds']} seed{'s' * (setting['seeds'] > 1)}."]
+             f"{origin(about)} {setting_text(**about['setting'])}."]
     for data, cells in about["tables"].items():
         lines += ["", f"*{data}*", "", *markdown(cells), "", *(f"{note}  " for note in about["notes"][data])]
         figure = path.with_name(f"{path.stem}-{data}.png")

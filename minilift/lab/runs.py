@@ -1,15 +1,15 @@
 r"""Runs: a grid of step sizes is searched, one step size is chosen, and the method is repeated with it.
 
-`minilift compare` and `minilift reproduce` both do this with `tune`; they differ in what does the runs (one after the
-other, or several processes whose results are files), in the seeds, and in the rule of the choice: `trusted_step`
-for the one, which shows methods at work, `lowest_step` for the other, whose claims are about losses a few percent
-apart.
+`minilift compare` and `minilift reproduce` both do this with `tune`. The first does its runs one after the other and
+chooses by `trusted_step`: it shows methods at work. The second may do them in several processes, whose results are
+files, and chooses by `lowest_step`: its claims are about losses a few percent apart.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from operator import itemgetter
 from typing import NamedTuple
 
 from minilift.lab.tables import number
@@ -60,11 +60,11 @@ def trusted_step(losses):
     """Return the step size that a practitioner would trust.
 
     The loss of a step size is the worst over the seeds, infinite if one of them diverged. The choice falls on the
-    smallest step size whose loss is the lowest, or within 5 % (`TIE`) of it. If that one stands at a cliff, the next
-    larger step size having more than 3 times (`FACTOR`) its loss, and the next smaller one has at most 3 times its
-    loss, then the smaller one is taken.
+    smallest step size whose loss is the lowest, or within 5 % (`TIE`) of it. It stands at a cliff if the next larger
+    step size has more than 3 times (`FACTOR`) its loss. Then the next smaller one is taken instead, if that has at most
+    3 times its loss.
 
-    The largest step sizes that still train amplify rounding, so that their losses differ between machines; those of
+    The largest step sizes that still train amplify rounding, so their losses differ between machines. The losses of
     calmer ones do not. Rounding can change the choice only where a ratio of two losses is at 1.05 or 3.
 
     Parameters
@@ -85,16 +85,11 @@ def trusted_step(losses):
     return before[-1] if cliff and before and worst[before[-1]] <= FACTOR * worst[chosen] else chosen
 
 
-def is_edge(steps, step):
-    """Whether a step size is the grid's first or last, so that a better one may lie outside."""
-    return len(steps) > 1 and step in (min(steps), max(steps))
-
-
 # ---- all runs
 
 
 class Results:
-    """All records of a comparison or an experiment, and what is asked of them.
+    """All records of a comparison or an experiment, and the questions that are asked of them.
 
     Parameters
     ----------
@@ -104,36 +99,27 @@ class Results:
         The records by which step sizes are chosen; by default those of the first seed.
     choose : callable, default `lowest_step`
         From {step size: losses, one a seed} to a step size.
+
+    Attributes
+    ----------
+    data, labels, seeds : list
+        Names of the data sets, labels of the methods, and all seeds, sorted.
     """
 
     def __init__(self, records, search=None, choose=lowest_step):
         self.records, self.choose = records, choose
+        self.data, self.labels, seeds = (list(grouped(records, key)) for key in ("data", "label", "seed"))
+        self.seeds = sorted(seeds)
         self.search = self.select(seed=self.seeds[0]) if search is None else search
 
     def select(self, **wanted):
         """Return the records whose entries are as wanted."""
         return select(self.records, **wanted)
 
-    @property
-    def data(self):
-        """Names of the data sets."""
-        return list(dict.fromkeys(record["data"] for record in self.records))
-
-    @property
-    def labels(self):
-        """Labels of the methods."""
-        return list(dict.fromkeys(record["label"] for record in self.records))
-
-    @property
-    def seeds(self):
-        """All seeds."""
-        return sorted({record["seed"] for record in self.records})
-
     def searched(self, data, label):
         """Return {step size: losses of the search, one a seed} of a method, the largest step size first."""
-        records = select(self.search, data=data, label=label)
-        return {step: [final_loss(record) for record in select(records, step=step)]
-                for step in sorted({record["step"] for record in records}, reverse=True)}
+        found = grouped(select(self.search, data=data, label=label), "step")
+        return {step: list(map(final_loss, found[step])) for step in sorted(found, reverse=True)}
 
     def steps(self, data, label):
         """Return the step sizes of a method, largest first."""
@@ -144,13 +130,22 @@ class Results:
         return self.choose(self.searched(data, label))
 
     def at_edge(self, data, label):
-        """Whether the chosen step size is the grid's first or last."""
-        return is_edge(self.steps(data, label), self.best_step(data, label))
+        """Whether the chosen step size is the grid's first or last, so that a better one may lie outside."""
+        steps = self.steps(data, label)
+        return len(steps) > 1 and self.best_step(data, label) in (steps[0], steps[-1])
 
     def chosen(self, data, label):
         """Return the records of a method with its chosen step size, by seed."""
         records = self.select(data=data, label=label, step=self.best_step(data, label))
         return sorted(records, key=lambda record: record["seed"])
+
+
+def grouped(rows, *keys):
+    """Return {entry: its rows}, in the order of the rows; several keys make a tuple of entries."""
+    entry, groups = itemgetter(*keys), {}
+    for row in rows:
+        groups.setdefault(entry(row), []).append(row)
+    return groups
 
 
 def select(rows, **wanted):
@@ -165,7 +160,7 @@ def tune(grid, search, repeat, choose):
     ----------
     grid : list of (data, label, step)
     search, repeat : (callable, seeds)
-        What does a list of `Job` and returns their records; and the seeds that are run.
+        A function that runs a list of `Job` and returns their records, and the seeds to run.
     choose : callable
         As for `Results`.
 

@@ -9,7 +9,7 @@ import numpy as np
 
 
 def table(things, columns):
-    """Return rows of text cells, the head first: `columns` gives for each head what writes the cell of a thing."""
+    """Return rows of text cells, the head first; `columns` is {head: function that writes the cell of a thing}."""
     return [list(columns), *([write(thing) for write in columns.values()] for thing in things)]
 
 

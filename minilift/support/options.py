@@ -7,6 +7,7 @@ import ast
 import contextlib
 import inspect
 import re
+import shlex
 
 from minilift.support.arguments import known_name, whole_number
 from minilift.support.files import whole_file
@@ -30,7 +31,7 @@ def decimal(text):
     raise argparse.ArgumentTypeError(f"expected a positive number such as 0.1, got {shortened(text)}")
 
 
-def several(text, parse, example):
+def series(text, parse, example):
     """Return the values of a text such as '64,128,10', each read by `parse`."""
     try:
         return [parse(item) for item in text.split(",")]
@@ -61,11 +62,20 @@ def naming(option, *errors):
         raise ValueError(text if text.startswith(option) else f"{option}: {text}") from error
 
 
+def command_line(command, options, defaults):
+    """Return a command as a shell takes it, with those of its options that differ from their defaults."""
+    words = command.split()
+    for name, value in options.items():
+        if value != defaults.get(name):
+            words += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
+    return shlex.join(words)
+
+
 def split_options(what, text):
     """Return the name and the arguments of 'name:argument=value,…'; values are Python literals or text."""
-    name, _, rest = text.partition(":")
+    name, colon, rest = text.partition(":")
     options = {}
-    for item in filter(None, rest.split(",")):
+    for item in rest.split(",") if colon else ():
         key, equals, value = item.partition("=")
         if not equals:
             raise ValueError(f"{what}: {text!r}: expected NAME:argument=value,…, got {item!r} after the colon")
