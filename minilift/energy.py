@@ -21,8 +21,8 @@ from typing import NamedTuple
 from minilift.graph import State, checked_network
 from minilift.local.problems import LocalProblem, SquaredGap
 from minilift.local.solvers import exact
-from minilift.support.arguments import positive_number, sequence, shown, whole_number
-from minilift.support.backend import as_array, check_arrays
+from minilift.support.arguments import positive_number, shown
+from minilift.support.backend import as_array
 
 
 class Block(NamedTuple):
@@ -130,21 +130,6 @@ class PenaltyEnergy:
         self.gamma = positive_number("PenaltyEnergy: gamma", gamma)
         self.rho = positive_number("PenaltyEnergy: rho", rho)
 
-    def check(self, l=1, most=1, **lists):
-        """Raise an error unless l is an index of at most `most` and the lists θ, a and z have the network's shapes."""
-        whole_number("PenaltyEnergy: l", l, most=most)
-        shapes, D, N = self.net.shapes, self.net.depth, len(self.y)
-        expected = {"theta": [None, *(phi.theta_shape for phi in self.net.phi[1:])],
-                    "a": [(N, *shapes[2 * l]) for l in range(D)],
-                    "z": [None, *((N, *shapes[2 * l - 1]) for l in range(1, D)), None]}  # z_D is not read
-        for name, given in lists.items():
-            given = sequence(f"PenaltyEnergy: {name}", given, "arrays, as in a State,", len(expected[name]))
-            for l, (array, shape) in enumerate(zip(given, expected[name])):
-                if shape is not None:
-                    check_arrays("PenaltyEnergy", **{f"{name}[{l}]": array})
-                    if array.shape != shape:
-                        raise ValueError(f"PenaltyEnergy: {name}[{l}] must be of shape {shape}, got {array.shape}")
-
     def value(self, theta, a, z):
         """Return E(θ, a, z), a float."""
         loss, activation_terms, map_terms = self.terms(theta, a, z)
@@ -152,7 +137,6 @@ class PenaltyEnergy:
 
     def terms(self, theta, a, z):
         """Return the loss, and lists over l < D of the two penalties γ/2 ‖σ(z_l) − a_l‖² and ρ/2 ‖φ_l − z_l‖²."""
-        self.check(theta=theta, a=a, z=z)
         D = self.net.depth
         loss = self.net.loss_function.value(self.net.phi[D].forward(theta[D], a[D - 1]), self.y)
         activation_terms = [self.gamma / 2 * squared_norm(self.activation_gap(l, a, z)) for l in range(1, D)]
@@ -161,24 +145,20 @@ class PenaltyEnergy:
 
     def activation_gap(self, l, a, z):
         """Return σ(z_l) − a_l."""
-        self.check(l, self.net.depth - 1, a=a, z=z)
         return self.net.sigma[l].apply(z[l])[0] - a[l]
 
     def map_gap(self, l, theta, a, z):
         """Return φ(θ_l, a_{l−1}) − z_l."""
-        self.check(l, self.net.depth, theta=theta, a=a, z=z)
         return self.net.phi[l].forward(theta[l], a[l - 1]) - z[l]
 
     def gradient_phi(self, l, theta, a, z):
         r"""Return ∂E/∂φ_l, the gradient in the value of the map: ρ (φ_l − z_l), and ∇L_y(φ_D) on the last."""
-        self.check(l, self.net.depth, theta=theta, a=a, z=z)
         if l == self.net.depth:
             return self.net.loss_function.gradient(self.net.phi[l].forward(theta[l], a[l - 1]), self.y)
         return self.rho * self.map_gap(l, theta, a, z)
 
     def gradient_theta(self, l, theta, a, z):
         r"""Return :math:`\partial E/\partial\theta_l = \tilde a_{l-1}^T\,\partial E/\partial\varphi_l`."""
-        self.check(l, self.net.depth, theta=theta, a=a, z=z)
         return self.net.phi[l].adjoint_theta(a[l - 1], self.gradient_phi(l, theta, a, z))
 
     def gradient_a(self, l, theta, a, z):
@@ -186,7 +166,6 @@ class PenaltyEnergy:
 
         It is :math:`\partial E/\partial\varphi_{l+1}\,W_{l+1}^T + \gamma(a_l - \sigma(z_l))`.
         """
-        self.check(l, self.net.depth - 1, theta=theta, a=a, z=z)
         through_map = self.net.phi[l + 1].adjoint_input(theta[l + 1], self.gradient_phi(l + 1, theta, a, z))
         return through_map - self.gamma * self.activation_gap(l, a, z)
 
@@ -195,7 +174,6 @@ class PenaltyEnergy:
 
         It is :math:`\gamma\,\sigma'(z_l)\odot(\sigma(z_l) - a_l) - \rho(\varphi_l - z_l)`.
         """
-        self.check(l, self.net.depth - 1, theta=theta, a=a, z=z)
         sigma_z, aux = self.net.sigma[l].apply(z[l])
         through_transfer = self.net.sigma[l].adjoint(z[l], sigma_z, aux, self.gamma * (sigma_z - a[l]))
         return through_transfer - self.rho * self.map_gap(l, theta, a, z)
