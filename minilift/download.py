@@ -247,11 +247,12 @@ PUBLISHED = {
 
 def data_root(folder=None):
     """Return the folder that holds the published sets: `folder`, else MINILIFT_DATA, else pooch's cache."""
-    if folder is not None:
-        return checked_path("folder", folder).expanduser()
-    chosen = os.environ.get("MINILIFT_DATA")
+    chosen = os.environ.get("MINILIFT_DATA") if folder is None else checked_path("folder", folder)
     if chosen:
-        return Path(chosen).expanduser()
+        try:
+            return Path(chosen).expanduser()
+        except RuntimeError as error:  # of ~name, where nobody is called so
+            raise DatasetError(f"folder: {str(chosen)!r} must be the path of a folder ({error})") from error
     import pooch
 
     return Path(pooch.os_cache("minilift"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -175,7 +176,7 @@ class Network(Settings):
             If a name is missing or unknown, or an array has another shape, holds NaN or inf, or no real numbers.
             Nothing is changed then.
         """
-        arrays = self.checked_state(arrays)
+        arrays = self.checked_state(instance_of("load_state_dict: arrays", arrays, Mapping))
         self.theta = [None] + [arrays[f"theta_{l}"] for l in range(1, self.depth + 1)]
         for k, norm in enumerate(self.norms, start=1):
             norm.scale_shift, norm.running = arrays[f"scale_shift_{k}"], arrays[f"running_{k}"]

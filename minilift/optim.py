@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from minilift.support.arguments import boolean, function, known_name, number_between, shown, whole_number
+from minilift.support.arguments import boolean, function, instance_of, known_name, number_between, shown, whole_number
 from minilift.support.backend import array_module, to_numpy
 from minilift.support.settings import Settings
 
@@ -247,8 +248,9 @@ class Optimizer(Settings):
         xp = self._checked_module(parameters, directions)
         self._fit_buffers(xp, parameters)
         rate = self.rate
-        if type(scale) is not float or scale != 1.0:
-            rate *= number_between(f"{type(self).__name__}: scale", scale, 0)
+        if not (type(scale) is float and 0 <= scale < math.inf):
+            scale = number_between(f"{type(self).__name__}: scale", scale, 0)
+        rate *= scale
         self.steps += 1
         self._begin_step(rate)
         for parameter, direction, buffers in zip(parameters, directions, self._buffers):
@@ -284,6 +286,7 @@ class Optimizer(Settings):
             the buffers are not floating-point arrays of one dtype without NaN. Nothing is changed then.
         """
         name = type(self).__name__
+        instance_of(f"{name}: state", state, Mapping)
         numbers = [f"{name}/steps", f"{name}/epoch"]
         arrays = {key: state[key] for key in state if key not in numbers}
         count = len(arrays) // len(self.slots) if self.slots else 0
@@ -339,7 +342,8 @@ class Optimizer(Settings):
             raise ValueError(f"{name}: expected one direction for each of {len(parameters)} parameters, "
                              f"got {len(directions)}")
         try:
-            xp = array_module(*parameters, *directions)
+            arrays = [*parameters, *directions]  # mostly NumPy's: then nothing need be called
+            xp = np if set(map(type, arrays)) == {np.ndarray} else array_module(*arrays)
         except TypeError as error:
             raise TypeError(f"{name}: parameters and directions: {error}") from None
         for index, (parameter, direction) in enumerate(zip(parameters, directions)):

@@ -30,36 +30,43 @@ except ImportError:
 
 PACKAGE = str(Path(ml.__file__).parent)
 MODULES = (ml, ml.datasets, ml.energy, models, ml.problems, ml.solvers, ml.optim, plots, methods)
-ALSO = (checks.verify, checks.Derivation, Gram)
+ALSO = (checks.verify, checks.Derivation)
 LARGEST_PEAK = 1 << 25  # bytes that a wrong call may allocate; the right ones stay far below
 PATIENCE = 10  # seconds until a call counts as hung; none takes a tenth of one
 
 # ---- the public face
 
 # Records that the library fills, and functions that it calls with what the public ones have checked.
-RECORDS = {"State", "Block", "Solution", "Dataset"}
+RECORDS = {
+    "State", "Block", "OwnBlock", "Model", "Step", "Solution", "Dataset",
+}
+# The local problem and its operators, made for each map in every step of arrays that are in order.
+INNER = {
+    "Gram", "PrincipalAxes", "MatchingLoss", "SquaredGap", "SquaredFit", "LocalProblem", "exact", "newton",
+    "local", "gradient_steps", "fletcher_reeves", "quick_solve", "careful_solve", "rounding_error",
+    "of_least_norm", "nearest_to_zero", "rounding_of_gradient", "rounding_of_value", "norm", "ratio", "check",
+}
 HELPERS = {
-    "check_range", "cifar10_part", "draw_curves", "flat_images", "idx_pair", "idx_set", "toy_arguments", "toy_set",
-    "usps_npz", "usps_part", "replaced", "squared_norm", "build", "is_part", "named_activation", "check_target",
-    "damped_objective", "damped_residual", "line_search", "local_solution", "newton_direction", "sweep",
-    "convolution_of", "check_residuals", "draw", "legend", "method_of", "new_figure", "picture_grid", "plain_numbers",
-    "styles", "checked_format",
+    "check_range", "cifar10_part", "draw_curves", "flat_images", "idx_pair", "idx_set", "toy_arguments",
+    "toy_set", "usps_npz", "usps_part", "replaced", "squared_norm", "as_number", "build", "built",
+    "check_buffer", "check_sizes", "is_part", "named_activation", "check_target", "damped_objective",
+    "damped_residual", "line_search", "local_solution", "newton_direction", "sweep", "convolution_of",
+    "check_residuals", "literal_sweep", "draw", "legend", "method_of", "new_figure", "picture_grid",
+    "plain_numbers", "styles", "checked_format", "checked_run", "look_of", "looks_of",
 }
 ABSTRACT = {"Loss", "Optimizer"}  # their methods are called on what derives from them
 # Likewise methods: the arithmetic of layers, losses and local problems, in every step, on arrays that are in order.
 KERNELS = {
-    "Network": {"propagate", "local_transfer", "commit", "to_backend"},
-    "layer": {"adjoint", "adjoint_input", "adjoint_theta", "apply", "columns", "commit", "derivative", "for_images",
-              "forward", "gather", "gradient", "gram", "in_range", "initial_theta", "integral", "on_backend",
-              "output_shape", "rows", "solve_shifted", "views"},
-    "Loss": {"shifted_inverse", "targets", "value_per_sample", "weight", "check_targets"},
-    "Method": {"data", "directions", "explicit_step", "optimizer_of", "optimizer_steps", "problem", "propose",
-               "refuse_unbounded", "solve"},
-    "MatchingLoss": {"curvature", "gradient", "value"},
-    "SquaredFit": {"curvature", "gradient", "residual", "value"},
-    "LocalProblem": {"descent", "gradient_norm", "norm", "objective", "total"},
-    "PenaltyEnergy": {"check"},
-    "Gram": {"adjoint", "apply", "check", "lift", "lower", "output_change", "solve", "squared_norm", "weigh"},
+    "Optimizer": {"check_fits"},
+    "Network": {"checked_state", "commit", "propagate", "to_backend"},
+    "layer": {"adjoint", "adjoint_input", "adjoint_theta", "apply", "at_outputs", "columns", "commit",
+        "derivative", "for_images", "forward", "gather", "gradients", "gram", "in_range", "initial_theta",
+        "integral", "on_backend", "output_shape", "rows", "signals", "solve_shifted", "views"},
+    "Loss": {"check_targets", "shifted_inverse", "targets", "value_per_sample", "weight"},
+    "Method": {"check_state", "directions", "explicit_step", "gap", "new_optimizer", "optimizer_of",
+        "optimizer_steps", "problem", "propose", "refuse_unbounded", "solve", "step_size"},
+    "PenaltyEnergy": {"activation_gap", "gradient_a", "gradient_phi", "gradient_theta", "gradient_z", "map_gap",
+        "terms", "value"},
 }
 
 rng = np.random.default_rng(0)
@@ -112,7 +119,8 @@ RIGHT = {
     "widths": lambda: [3, 4, 2], "n_in": lambda: 3, "n_out": lambda: 2, "c_in": lambda: 1, "c_out": lambda: 2,
     "kernel": lambda: 3, "channels": lambda: 3, "size": lambda: 2, "lr": lambda: 0.1, "every": lambda: 2,
     "epochs": lambda: 1, "epoch": lambda: 1, "progress": lambda: False, "parameters": lambda: [Z.copy(), X.copy()],
-    "directions": lambda: [Z, X], "tau": lambda: 0.1, "theta": lambda: network().theta, "l": lambda: 1,
+    "directions": lambda: [Z, X], "tau": lambda: 0.1, "tau_theta": lambda: 0.1, "theta": lambda: network().theta,
+    "l": lambda: 1,
     "PenaltyEnergy.a": lambda: network().forward(X).a, "PenaltyEnergy.z": lambda: network().forward(X).z,
     "gram": lambda: Gram(X), "a": lambda: X, "g": lambda: Z, "damping": lambda: 1.0, "steps": lambda: 2,
     "rates": lambda: [0.1, 0.1], "tolerance": lambda: 1e-6, "problem": local_problem, "f": ml.Tanh, "z": lambda: Z,
@@ -167,7 +175,9 @@ def right_values(one):
 
 def is_public(name, thing, module):
     """Whether a module's own function or class, or one that the package exports, belongs to the public face."""
-    if name.startswith("_") or name in RECORDS | HELPERS or not (inspect.isclass(thing) or inspect.isfunction(thing)):
+    if name.startswith("_") or name in RECORDS | INNER | HELPERS:
+        return False
+    if not (inspect.isclass(thing) or inspect.isfunction(thing)):
         return False
     home = thing.__module__
     exports = module in (ml, plots, methods) and home.startswith("minilift.") and ".support." not in home
@@ -260,7 +270,7 @@ TAKEN = [
     (r"\((lr|init|eta|level)\)", LARGE, "positive and finite"),
     (r"Network\.save\(path\)|to_csv\(path\)|to_json\(path\)|fit\(checkpoint\)", FILE, "the name of a new file"),
     (r"History\.plot\(path\)", ["text", "'cg٣'"], "likewise; without a suffix it is a PNG"),
-    (r"History\(label\)|comparison\((ylabel|title)\)|fit\(progress\)|Derivation\(name\)", TEXT, "is only shown"),
+    (r"History\((label|look)\)|comparison\((ylabel|title)\)|fit\(progress\)|Derivation\(name\)", TEXT, "is only shown"),
     (r"ProxProp\(tau_theta\)|gradient_steps\(rates\)", PAIR, "a number for each of two"),
     (r"mlp\(widths\)|convnet\(channels\)|Conv2d\(image_size\)", ["list"], "two whole numbers"),
     (r"fit\(callbacks\)|load\(layers\)", ["[]"], "none"),
@@ -277,10 +287,7 @@ NOT_TRIED = [(r"fit\(epochs\)|(conjugate_gradients|fletcher_reeves)\(steps\)|ver
 NEEDED = r"verify\((thing|net|X)\)|Derivation\((argmin|theta0)\)"
 BOUNDED = r"\((slope|rate|momentum|beta1|beta2|fraction)\)|RMSProp\(rho\)"  # numbers in an interval
 # Mistakes that are known to get another error, and why. To be emptied.
-PENDING = {
-    r"\.load_state_dict\(": "what is loaded is to be read and checked before anything is assigned",
-    r"History\.from_dict\(": "likewise",
-}
+PENDING: dict[str, str] = {}
 # How else a message may call an argument.
 NOUNS = {"parameters": "parameter", "directions": "direction", "thing": "method", "name": "data set",
          "layers": "layer"}

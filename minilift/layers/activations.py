@@ -123,7 +123,7 @@ class ReLU(Activation):
     closed = True
 
     def forward(self, z):
-        xp = array_module(z)
+        xp = np if type(z) is np.ndarray else array_module(z)
         return xp.maximum(z, xp.zeros(z.shape[1:], z.dtype))  # NumPy's maximum with a number takes twice as long
 
     def derivative(self, z):

@@ -20,7 +20,7 @@ import numpy as np
 from minilift.layers.activations import Identity, ReLU
 from minilift.layers.gram import Gram, PrincipalAxes
 from minilift.local.problems import LocalProblem, Step
-from minilift.support.arguments import shown, whole_number
+from minilift.support.arguments import boolean, number_between, shown, whole_number
 from minilift.support.backend import array_module, spd_inverse, to_numpy
 
 PROBED = 8  # output units, at most, from which the rounding error of a direct solve is estimated
@@ -112,11 +112,10 @@ def check(what, gram, g, damping):
     """Raise an error that names the argument of a solver that is not what it should be."""
     if not isinstance(gram, Gram):
         raise TypeError(f"{what}: gram must be of class Gram, got {shown(gram)}")
-    if not isinstance(g, gram.xp.ndarray) or g.dtype != gram.a.dtype or g.shape[:1] != (gram.height,) or g.ndim != 2:
+    if type(g) is not type(gram.a) or g.dtype != gram.a.dtype or g.shape[:1] != (gram.height,) or g.ndim != 2:
         raise ValueError(f"{what}: g must be an array of shape ({gram.height}, n_out) and dtype {gram.a.dtype}, "
                          f"got {shown(g)}")
-    if isinstance(damping, bool) or not isinstance(damping, (int, float, np.number)) or not 0 <= damping < np.inf:
-        raise ValueError(f"{what}: damping must be a number of at least 0, finite, got {shown(damping)}")
+    number_between(f"{what}: damping", damping, 0)
 
 
 def quick_solve(gram, g, damping):
@@ -194,7 +193,7 @@ def conjugate_gradients(gram, g, damping, steps, joint=False):
     Solution
     """
     check("conjugate_gradients", gram, g, damping)
-    steps = whole_number("conjugate_gradients: steps", steps)
+    steps, joint = whole_number("conjugate_gradients: steps", steps), boolean("conjugate_gradients: joint", joint)
     matrix = gram.operator
 
     def total(of_each):

@@ -130,6 +130,9 @@ def comparison(runs, ylabel="training loss", column="train_loss", level=None, ti
     title = None if title is None else text("comparison: title", title)
     if not isinstance(runs, dict):
         raise TypeError(f"comparison: runs must be a dict of label → History or list of History, got {shown(runs)}")
+    looks = None if looks is None else instance_of("comparison: looks", looks, dict)
+    if looks is not None and not set(runs) <= set(looks):
+        raise ValueError(f"comparison: looks must have a name for each of {list(runs)}, got {shown(looks)}")
     runs = {label: run if isinstance(run, (list, tuple)) else [run] for label, run in runs.items()}
     if not runs or not all(runs.values()):
         raise ValueError("comparison: runs must hold a History for each label")

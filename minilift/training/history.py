@@ -157,8 +157,7 @@ class History:
         ValueError, TypeError
             If something is missing or of another type than there should be, or the columns differ in length.
         """
-        if isinstance(values, dict):
-            values = {"look": "", **values}  # histories of former versions have none
+        values = {"look": "", **instance_of("from_dict: values", values, dict)}  # former versions' have no look
         label, look, stopped, diverged, columns = fields(values, "a history", {
             "label": str, "look": str, "stopped": str | None, "diverged": dict | None, "columns": dict})
         history = cls(label, look)

@@ -17,13 +17,22 @@ local step of either is a BackProp step of rate local_lr · γ. The exact minimi
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 
 from minilift.energy import local
 from minilift.local.problems import MatchingLoss, SquaredGap
 from minilift.local.solvers import exact, gradient_steps
 from minilift.methods.backward.sweep import Method
 from minilift.optim import Adam, HeavyBall, Nesterov, Optimizer, RMSProp, as_number
-from minilift.support.arguments import boolean, function, known_name, number_between, positive_number, whole_number
+from minilift.support.arguments import (
+    boolean,
+    function,
+    instance_of,
+    known_name,
+    number_between,
+    positive_number,
+    whole_number,
+)
 from minilift.support.backend import array_module
 
 # momentum and the constants of "rmsprop" are those of the authors' notebook; the rate comes with each step
@@ -182,6 +191,7 @@ class LocoProp(Method):
 
     def load_state_dict(self, values):
         """Take back what `state_dict` returned, all of it or, if something is wrong with it, nothing."""
+        instance_of("LocoProp: values", values, Mapping)
         states, local = {}, self.steps != "exact" and self.local_optimizer != "sgd"
         for name in values:
             l, _, rest = str(name).partition("/")

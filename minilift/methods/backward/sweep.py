@@ -11,6 +11,8 @@ subtracting them again would lose the signal in float32.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from minilift.energy import Block, OwnBlock
@@ -125,7 +127,7 @@ class Method(Settings):
 
     def load_state_dict(self, values):
         """Take back what `state_dict` returned."""
-        if values:
+        if instance_of(f"{type(self).__name__}: values", values, Mapping):
             raise ValueError(f"{self!r} keeps nothing between batches, but was given {sorted(values)}")
 
     def check_state(self, net):
