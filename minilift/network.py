@@ -233,7 +233,7 @@ class Network(Settings):
         return self.propagate(self.checked_input(X), training=training, rng=rng, theta=theta)
 
     def propagate(self, X, training=False, rng=None, theta=None):
-        """Do as `forward` does with an X that is known to be in order."""
+        """Run the graph, as `forward` does, on an X that has been checked."""
         theta = self._theta if theta is None else theta
         z, a, aux = [None], [X], [None]
         for l in range(1, self.depth + 1):

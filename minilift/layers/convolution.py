@@ -3,16 +3,16 @@ r"""Convolution as the linear map :math:`z = \tilde P(a)\,\theta`, P the matrix 
 Images are (N, H, W, C), channels last; :math:`\theta = [W; b^T]` is (kernel·kernel·c_in + 1, c_out), its rows in the
 patch order (row, column, channel); the operation is cross-correlation (the kernel is not flipped), padded with zeros.
 
-The patch matrix is not formed, except by who asks for `rows`. With B the *strips* of an image, the windows
-of its columns, a patch is `kernel` strips below one another, so that
+The patch matrix is formed only when `rows` is asked for. Let B be the *strips* of an image, the windows of its
+columns. Then a patch is `kernel` strips below one another, and
 
 .. math:: z[y] = \sum_i B[s y + i]\, W_i, \qquad (\nabla W)_i = \sum_y B[s y + i]^T g[y]
 
-(s the stride) are sums of `kernel` matrix products with an array that is `kernel` times as large as the image,
-and not kernel² times. They are taken in blocks of images that stay in the processor's cache. The adjoint in a is the
-convolution of g, its pixels s apart, with the kernel turned by 180°.
+with the stride s. These are sums of `kernel` matrix products, with an array that is `kernel` times as large as the
+image instead of kernel² times. They are taken in blocks of images that stay in the processor's cache. The adjoint in
+a is the convolution of g, its pixels s apart, with the kernel turned by 180°.
 
-The Gram matrix :math:`\tilde P^T\tilde P` of the proximal steps consists of autocorrelations that repeat, see
+The Gram matrix :math:`\tilde P^T\tilde P` of the proximal steps consists of autocorrelations that repeat: see
 `centred_patch_gram`.
 """
 
@@ -354,7 +354,7 @@ def centred_patch_gram(phi, a):
 
 
 def row_range(phi, height, i, d):
-    """Return the image rows s·y + i − p, over the output's rows y, that lie in the image as do those d below."""
+    """Return the image rows s·y + i − p over the output's rows y; they and the rows d below them lie in the image."""
     s, start = phi.stride, i - phi.pad
     first = max(0, -(start // s))
     stop = max(first, min(patches_along(height, phi.kernel, s, phi.pad), -((start + d - height) // s)))

@@ -71,7 +71,7 @@ def evaluate(net, X, y, batch_size=EVALUATION_BATCH):
 
 @quiet()
 def measure(net, X, y, batch_size):
-    """Do as `evaluate` does with data that are known to be in order."""
+    """Measure, as `evaluate` does, on data that have been checked."""
     loss_function, samples = net.loss_function, len(X)
     loss, hits = 0.0, 0
     for start in range(0, samples, batch_size):
