@@ -71,7 +71,7 @@ class OwnBlock(NamedTuple):
 
     Attributes
     ----------
-    index : int
+    k : int
         Goes on from the maps': D + 1, … in the order of `Network.parameters`.
     gradient : array
         ∂J in this block, of its shape.
@@ -79,7 +79,7 @@ class OwnBlock(NamedTuple):
         As for `Block`.
     """
 
-    index: int
+    k: int
     gradient: object
     weight: float
 

@@ -153,7 +153,7 @@ class LocoProp(Method):
             return (self.gamma * self.eta) * gradient
         if self.local_optimizer == "sgd":
             return (self.gamma * sum(self.rates())) * gradient
-        change, optimizer = array_module(gradient).zeros_like(gradient), self.optimizer_of(block.index)
+        change, optimizer = array_module(gradient).zeros_like(gradient), self.optimizer_of(block.k)
         for rate in self.rates():
             optimizer.step([change], [self.gamma * gradient], scale=rate)
         return -change
