@@ -30,7 +30,7 @@ except ImportError:
 
 PACKAGE = str(Path(ml.__file__).parent)
 MODULES = (ml, ml.datasets, ml.energy, models, ml.problems, ml.solvers, ml.optim, plots, methods)
-ALSO = (checks.verify, checks.Derivation)
+ALSO = (checks.verify, checks.Derivation, Gram)
 LARGEST_PEAK = 1 << 25  # bytes that a wrong call may allocate; the right ones stay far below
 PATIENCE = 10  # seconds until a call counts as hung; none takes a tenth of one
 
@@ -42,9 +42,8 @@ RECORDS = {
 }
 # The local problem and its operators, made for each map in every step of arrays that are in order.
 INNER = {
-    "Gram", "PrincipalAxes", "MatchingLoss", "SquaredGap", "SquaredFit", "LocalProblem", "exact", "newton",
-    "local", "gradient_steps", "fletcher_reeves", "quick_solve", "careful_solve", "rounding_error",
-    "of_least_norm", "nearest_to_zero", "rounding_of_gradient", "rounding_of_value", "norm", "ratio", "check",
+    "PrincipalAxes", "exact", "local", "quick_solve", "careful_solve", "rounding_error", "of_least_norm", "check_gap",
+    "nearest_to_zero", "rounding_of_gradient", "rounding_of_value", "norm", "ratio", "check", "check_problem",
 }
 HELPERS = {
     "check_range", "cifar10_part", "draw_curves", "flat_images", "idx_pair", "idx_set", "toy_arguments",
@@ -65,6 +64,10 @@ KERNELS = {
     "Loss": {"check_targets", "shifted_inverse", "targets", "value_per_sample", "weight"},
     "Method": {"check_state", "directions", "explicit_step", "gap", "new_optimizer", "optimizer_of",
         "optimizer_steps", "problem", "propose", "refuse_unbounded", "solve", "step_size"},
+    "Gram": {"adjoint", "apply", "inner", "lift", "lower", "output_change", "solve", "squared_norm"},
+    "LocalProblem": {"descent", "gradient_norm", "inner", "joined", "objective", "squared_norm", "step", "total"},
+    "MatchingLoss": {"curvature", "gradient", "model", "value"},
+    "SquaredFit": {"curvature", "gradient", "model", "residual", "value"},
     "PenaltyEnergy": {"activation_gap", "gradient_a", "gradient_phi", "gradient_theta", "gradient_z", "map_gap",
         "terms", "value"},
 }
@@ -276,7 +279,7 @@ TAKEN = [
     (r"fit\(callbacks\)|load\(layers\)", ["[]"], "none"),
     (r"(Entropy|Error)\.(value|gradient|proba|predict)\(z\)|SigmoidCrossEntropy\.(value|gradient)\(y\)"
      r"|\.step\((parameters|directions)\)|Gram\(a\)|PenaltyEnergy\.\w+\((theta|a|z)\)"
-     r"|(damped_solve|conjugate_gradients)\(g\)|LocalProblem\(z\)|(MatchingLoss|SquaredFit)\((z|signal)\)",
+     r"|(damped_solve|conjugate_gradients)\(g\)|LocalProblem\(z\)|(MatchingLoss|SquaredGap|SquaredFit)\((z|signal)\)",
      NAN, "NaN gives NaN, by which `fit` finds that a run diverged"),
     (r"split\((X|y)\)", NAN, "rows are only sorted"),
 ]

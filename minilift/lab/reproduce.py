@@ -11,7 +11,7 @@ two lines, provided its machines see the results folder:
 .. code-block:: python
 
     with joblib.parallel_config("dask"):  # after client = dask.distributed.Client(…); likewise "ray"
-        minilift.lab.reproduce.reproduce(Plan("proxprop-table1", "paper"), "/shared/table1", jobs=100)
+        minilift.lab.reproduce.reproduce(Plan("proxprop-table1", "paper"), "/data/table1", jobs=100)
 
 `minilift.lab.experiments` says what is run, and has `Plan`; `minilift.lab.results` says what is written.
 """

@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from minilift.support.arguments import known_name
+from minilift.support.arguments import is_floating, known_name, shown
 from minilift.support.backend import array_module
 
 
@@ -41,6 +41,9 @@ class Gram:
     """
 
     def __init__(self, a, side=None, bias=True):
+        if not is_floating(a) or not isinstance(bias, bool):
+            raise ValueError(f"Gram: a must be a floating-point array of shape (rows, n_in) and bias True or False, "
+                             f"got a = {shown(a)}, bias = {shown(bias)}")
         self.a, self.bias, self.xp = a, bias, array_module(a)
         rows, n_in = a.shape
         self.height = rows  # of ã
@@ -160,7 +163,7 @@ class PrincipalAxes(Gram):
 
     def __init__(self, gram, damping, accuracy=1e-4):
         self.gram = gram.in_double()
-        self.a, self.xp = self.gram.a, gram.xp
+        self.a, self.xp, self.height = self.gram.a, gram.xp, gram.height
         if not bool(self.xp.isfinite(self.gram.matrix).all()):
             raise ArithmeticError("the activations that enter a map are not finite, or too large to be squared")
         values, vectors = self.xp.linalg.eigh(self.gram.matrix)

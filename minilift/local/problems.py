@@ -22,7 +22,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minilift.layers.activations import Identity
+from minilift.layers.activations import Identity, Transfer
+from minilift.layers.gram import Gram
+from minilift.support.arguments import is_floating, number_between, shown
 
 IDENTITY = Identity()
 
@@ -43,6 +45,16 @@ class Model(NamedTuple):
     curvature: object
 
 
+def check_gap(what, f, z, signal):
+    """Raise an error that names the argument of a gap that is not what it should be."""
+    if not isinstance(f, Transfer):
+        raise TypeError(f"{what}: f must be a transfer such as ReLU(), got {shown(f)}")
+    for name, array in (("z", z), ("signal", signal)):
+        if not is_floating(array, axes=(2, 4)) or array.shape != z.shape:
+            raise ValueError(f"{what}: {name} must be a floating-point array of shape (rows, n_out), "
+                             f"or of images, as z, got {shown(array)}")
+
+
 class MatchingLoss:
     r"""LocoProp's gap, :math:`h(z) = \sum F(z) - \langle y, z\rangle` with target :math:`y = f(z_k) - s`.
 
@@ -61,6 +73,7 @@ class MatchingLoss:
     convex = True
 
     def __init__(self, f, z, signal):
+        check_gap("MatchingLoss", f, z, signal)
         self.f, self.z, self.signal = f, z, signal
         self.f_k = f.forward(z)
 
@@ -117,6 +130,7 @@ class SquaredGap(MatchingLoss):
     """
 
     def __init__(self, z, signal):
+        check_gap("SquaredGap", IDENTITY, z, signal)
         self.f, self.z, self.signal, self.f_k = IDENTITY, z, signal, z
 
 
@@ -134,6 +148,7 @@ class SquaredFit:
     """
 
     def __init__(self, f, z, signal):
+        check_gap("SquaredFit", f, z, signal)
         self.f, self.z, self.signal = f, z, signal
         self.f_k = f.forward(z)
 
@@ -194,6 +209,14 @@ class LocalProblem:
     """
 
     def __init__(self, gram, z, data, damping):
+        if not isinstance(gram, Gram):
+            raise TypeError(f"LocalProblem: gram must be of class Gram, got {shown(gram)}")
+        if not is_floating(z) or len(z) != gram.height or z.dtype != gram.a.dtype:
+            raise ValueError(f"LocalProblem: z must be an array of shape ({gram.height}, n_out) and dtype "
+                             f"{gram.a.dtype}, got {shown(z)}")
+        if not hasattr(data, "model"):
+            raise TypeError(f"LocalProblem: data must be a gap such as MatchingLoss, got {shown(data)}")
+        number_between("LocalProblem: damping", damping, 0)
         self.gram, self.z, self.data, self.damping = gram, z, data, damping
         self.xp = gram.xp
 

@@ -20,7 +20,7 @@ import numpy as np
 from minilift.layers.activations import Identity, ReLU
 from minilift.layers.gram import Gram, PrincipalAxes
 from minilift.local.problems import LocalProblem, Step
-from minilift.support.arguments import boolean, number_between, shown, whole_number
+from minilift.support.arguments import boolean, number_between, positive_number, sequence, shown, whole_number
 from minilift.support.backend import array_module, spd_inverse, to_numpy
 
 PROBED = 8  # output units, at most, from which the rounding error of a direct solve is estimated
@@ -116,6 +116,12 @@ def check(what, gram, g, damping):
         raise ValueError(f"{what}: g must be an array of shape ({gram.height}, n_out) and dtype {gram.a.dtype}, "
                          f"got {shown(g)}")
     number_between(f"{what}: damping", damping, 0)
+
+
+def check_problem(what, problem):
+    """Raise an error if a solver is given something else than a local problem."""
+    if not isinstance(problem, LocalProblem):
+        raise TypeError(f"{what}: problem must be of class LocalProblem, got {shown(problem)}")
 
 
 def quick_solve(gram, g, damping):
@@ -237,6 +243,11 @@ def gradient_steps(problem, rates):
     Solution
         With value D, to be subtracted from θ.
     """
+    check_problem("gradient_steps", problem)
+    rates = sequence("gradient_steps: rates", rates, "rates")
+    if not rates:
+        raise ValueError("gradient_steps: rates must hold at least one rate, got none")
+    rates = [number_between(f"gradient_steps: rates[{t}]", rate, 0) for t, rate in enumerate(rates)]
     u, z = problem.start().u, problem.z
     for t, rate in enumerate(rates):
         u = u + rate * problem.descent(problem.data.gradient(z), u)
@@ -264,6 +275,8 @@ def fletcher_reeves(problem, steps):
         With value D. The objective of no unit is above where it was, up to rounding; a unit for which no step
         length is found stays.
     """
+    check_problem("fletcher_reeves", problem)
+    steps = whole_number("fletcher_reeves: steps", steps)
     at = problem.start()
     model = problem.data.model(problem.z)
     q = p = problem.step(problem.descent(model.gradient, at.u))
@@ -311,6 +324,8 @@ def newton(problem, tolerance):
         If there is no regulariser and a target is no value of f, or if the gradient does not fall so far in
         `NEWTON_STEPS`: where targets lie outside the range of f the minimiser is far away.
     """
+    check_problem("newton", problem)
+    positive_number("newton: tolerance", tolerance)
     careful = LocalProblem(PrincipalAxes(problem.gram, problem.damping, accuracy=1e-10),
                            problem.z.astype(np.float64), problem.data.in_double(), problem.damping)
     if not problem.damping and not careful.data.attained:

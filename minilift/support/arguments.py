@@ -84,6 +84,12 @@ def boolean(what, value):
     return bool(value)
 
 
+def is_floating(value, axes=(2,)):
+    """Return whether `value` is an array of real floating-point numbers, unmasked, with so many axes."""
+    return (getattr(value, "ndim", 0) in axes and getattr(value.dtype, "kind", "") == "f"
+            and not isinstance(value, np.ma.MaskedArray))
+
+
 def text(what, value):
     """Return `value` if it is a text."""
     if not isinstance(value, str):
