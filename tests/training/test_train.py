@@ -274,7 +274,9 @@ def test_the_same_on_the_other_backend(device, tmp_path):
 # ---- progress
 
 
-def test_progress_is_quiet_or_shows_loss_and_accuracy(capfd):
+def test_progress_is_quiet_or_shows_loss_and_accuracy(capfd, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")  # tqdm cuts its bar at the width that these name, and readline sets them to
+    monkeypatch.setenv("LINES", "50")     # those of the terminal, or to 80 and 24
     run(progress=False)
     assert capfd.readouterr() == ("", "")
     history = run(progress="the description")
