@@ -11,17 +11,16 @@ from functools import cached_property
 
 import numpy as np
 
-from minilift.support.arguments import is_floating, known_name, shown
+from minilift.support.arguments import boolean, is_floating, known_name, shown
 from minilift.support.backend import array_module
 
 
 class Gram:
     r"""The least-squares operator of one map, :math:`\tilde A^T\tilde A` or :math:`\tilde A\tilde A^T`, by size.
 
-    Every local problem of the three papers depends on θ through :math:`\tilde A\theta` alone, plus a Tikhonov
-    term around the old θ. So its solution, and each iterate on the way, is θ plus :math:`\tilde A^T U` with U of
-    shape (rows, n_out). On the *sample* side the unknown is that U and the operator
-    :math:`K = \tilde A\tilde A^T`; on the *parameter* side it is the step in θ and :math:`C = \tilde A^T\tilde A`.
+    The solution of a local problem, and each iterate on the way, is θ plus :math:`\tilde A^T U` with U of shape
+    (rows, n_out). On the *sample* side the unknown is that U and the operator :math:`K = \tilde A\tilde A^T`; on the
+    *parameter* side it is the step in θ and :math:`C = \tilde A^T\tilde A`.
     Solvers are written once, for both: `lower` and `lift` pass between θ and coordinates, `inner` is that of θ.
 
     Parameters
@@ -41,10 +40,9 @@ class Gram:
     """
 
     def __init__(self, a, side=None, bias=True):
-        if not is_floating(a) or not isinstance(bias, bool):
-            raise ValueError(f"Gram: a must be a floating-point array of shape (rows, n_in) and bias True or False, "
-                             f"got a = {shown(a)}, bias = {shown(bias)}")
-        self.a, self.bias, self.xp = a, bias, array_module(a)
+        if not is_floating(a):
+            raise ValueError(f"Gram: a must be a floating-point array of shape (rows, n_in), got {shown(a)}")
+        self.a, self.bias, self.xp = a, boolean("Gram: bias", bias), array_module(a)
         rows, n_in = a.shape
         self.height = rows  # of ã
         self.side = "sample" if rows <= n_in + bias else "parameter"

@@ -24,7 +24,7 @@ import numpy as np
 
 from minilift.layers.activations import Identity, Transfer
 from minilift.layers.gram import Gram
-from minilift.support.arguments import is_floating, number_between, shown
+from minilift.support.arguments import instance_of, is_floating, number_between, shown
 
 IDENTITY = Identity()
 
@@ -47,8 +47,7 @@ class Model(NamedTuple):
 
 def check_gap(what, f, z, signal):
     """Raise an error that names the argument of a gap that is not what it should be."""
-    if not isinstance(f, Transfer):
-        raise TypeError(f"{what}: f must be a transfer such as ReLU(), got {shown(f)}")
+    instance_of(f"{what}: f", f, Transfer, ", such as ReLU()")
     for name, array in (("z", z), ("signal", signal)):
         if not is_floating(array, axes=(2, 4)) or array.shape != z.shape:
             raise ValueError(f"{what}: {name} must be a floating-point array of shape (rows, n_out), "
@@ -209,8 +208,7 @@ class LocalProblem:
     """
 
     def __init__(self, gram, z, data, damping):
-        if not isinstance(gram, Gram):
-            raise TypeError(f"LocalProblem: gram must be of class Gram, got {shown(gram)}")
+        instance_of("LocalProblem: gram", gram, Gram)
         if not is_floating(z) or len(z) != gram.height or z.dtype != gram.a.dtype:
             raise ValueError(f"LocalProblem: z must be an array of shape ({gram.height}, n_out) and dtype "
                              f"{gram.a.dtype}, got {shown(z)}")

@@ -20,7 +20,15 @@ import numpy as np
 from minilift.layers.activations import Identity, ReLU
 from minilift.layers.gram import Gram, PrincipalAxes
 from minilift.local.problems import LocalProblem, Step
-from minilift.support.arguments import boolean, number_between, positive_number, sequence, shown, whole_number
+from minilift.support.arguments import (
+    boolean,
+    instance_of,
+    number_between,
+    positive_number,
+    sequence,
+    shown,
+    whole_number,
+)
 from minilift.support.backend import array_module, spd_inverse, to_numpy
 
 PROBED = 8  # output units, at most, from which the rounding error of a direct solve is estimated
@@ -71,6 +79,7 @@ def exact(problem, tolerance=1e-10):
     tolerance : float, default 1e-10
         As for `newton`.
     """
+    instance_of("exact: problem", problem, LocalProblem)
     if isinstance(problem.data.f, Identity):
         return damped_solve(problem.gram, problem.data.signal, problem.damping)
     return newton(problem, tolerance)
@@ -110,18 +119,11 @@ def damped_solve(gram, g, damping):
 
 def check(what, gram, g, damping):
     """Raise an error that names the argument of a solver that is not what it should be."""
-    if not isinstance(gram, Gram):
-        raise TypeError(f"{what}: gram must be of class Gram, got {shown(gram)}")
+    instance_of(f"{what}: gram", gram, Gram)
     if type(g) is not type(gram.a) or g.dtype != gram.a.dtype or g.shape[:1] != (gram.height,) or g.ndim != 2:
         raise ValueError(f"{what}: g must be an array of shape ({gram.height}, n_out) and dtype {gram.a.dtype}, "
                          f"got {shown(g)}")
     number_between(f"{what}: damping", damping, 0)
-
-
-def check_problem(what, problem):
-    """Raise an error if a solver is given something else than a local problem."""
-    if not isinstance(problem, LocalProblem):
-        raise TypeError(f"{what}: problem must be of class LocalProblem, got {shown(problem)}")
 
 
 def quick_solve(gram, g, damping):
@@ -243,7 +245,7 @@ def gradient_steps(problem, rates):
     Solution
         With value D, to be subtracted from θ.
     """
-    check_problem("gradient_steps", problem)
+    instance_of("gradient_steps: problem", problem, LocalProblem)
     rates = sequence("gradient_steps: rates", rates, "rates")
     if not rates:
         raise ValueError("gradient_steps: rates must hold at least one rate, got none")
@@ -275,7 +277,7 @@ def fletcher_reeves(problem, steps):
         With value D. The objective of no unit is above where it was, up to rounding; a unit for which no step
         length is found stays.
     """
-    check_problem("fletcher_reeves", problem)
+    instance_of("fletcher_reeves: problem", problem, LocalProblem)
     steps = whole_number("fletcher_reeves: steps", steps)
     at = problem.start()
     model = problem.data.model(problem.z)
@@ -324,7 +326,7 @@ def newton(problem, tolerance):
         If there is no regulariser and a target is no value of f, or if the gradient does not fall so far in
         `NEWTON_STEPS`: where targets lie outside the range of f the minimiser is far away.
     """
-    check_problem("newton", problem)
+    instance_of("newton: problem", problem, LocalProblem)
     positive_number("newton: tolerance", tolerance)
     careful = LocalProblem(PrincipalAxes(problem.gram, problem.damping, accuracy=1e-10),
                            problem.z.astype(np.float64), problem.data.in_double(), problem.damping)

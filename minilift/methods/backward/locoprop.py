@@ -192,13 +192,13 @@ class LocoProp(Method):
     def load_state_dict(self, values):
         """Take back what `state_dict` returned, all of it or, if something is wrong with it, nothing."""
         instance_of("LocoProp: values", values, Mapping)
-        states, local = {}, self.steps != "exact" and self.local_optimizer != "sgd"
+        states, by_map = {}, self.steps != "exact" and self.local_optimizer != "sgd"
         for name in values:
             l, _, rest = str(name).partition("/")
-            if local and l.isdecimal() and l == str(int(l)):
+            if by_map and l.isdecimal() and l == str(int(l)):
                 states.setdefault(int(l), {})[rest] = values[name]
             elif name != "epoch":
-                raise ValueError(f"LocoProp: expected a state with the keys epoch{', 1/…, 2/…' * local}, got {name!r}")
+                raise ValueError(f"LocoProp: expected a state with the keys epoch{', 1/…, 2/…' * by_map}, got {name!r}")
         if "epoch" not in values:
             raise ValueError(f"LocoProp: expected a state with the key epoch, got {list(values)}")
         epoch = whole_number("LocoProp: epoch", as_number(values["epoch"]), least=0)
