@@ -237,9 +237,9 @@ def parameter_gram(a, bias=True):
 
     With column means m: :math:`A^TA = A_c^TA_c + N m m^T`, :math:`A^T1 = N m`, :math:`1^T1 = N`.
     """
-    xp = array_module(a)
     rows, n_in = a.shape
     a_c, mean = centred(a)
+    xp = array_module(a)
     # The means that were subtracted are rounded, so that the centred columns sum to a little more than zero: those
     # sums belong to the cross terms.
     gram = xp.empty((n_in + bias, n_in + bias), dtype=np.float64)

@@ -81,7 +81,7 @@ def exact(problem, tolerance=1e-10):
     """
     instance_of("exact: problem", problem, LocalProblem)
     if isinstance(problem.data.f, Identity):
-        return damped_solve(problem.gram, problem.data.signal, problem.damping)
+        return direct_solution(problem.gram, problem.data.signal, problem.damping)
     return newton(problem, tolerance)
 
 
@@ -111,6 +111,11 @@ def damped_solve(gram, g, damping):
         If the activations are not finite, or too large to be squared.
     """
     check("damped_solve", gram, g, damping)
+    return direct_solution(gram, g, damping)
+
+
+def direct_solution(gram, g, damping):
+    """Return the `Solution` of `damped_solve`, on the quick way if rounding allows it."""
     d = quick_solve(gram, g, damping) if damping else None
     if d is None:
         d = careful_solve(gram, g, damping)
@@ -518,6 +523,5 @@ def norm(x):
 
 def ratio(numerator, denominator):
     """Return numerator/denominator, 0 where the denominator is 0: a unit without signal takes no step."""
-    xp = array_module(denominator)
-    safe = xp.where(denominator == 0, 1, denominator).astype(denominator.dtype)
-    return xp.where(denominator == 0, 0, numerator / safe).astype(denominator.dtype)
+    zero = denominator == 0
+    return (numerator / (denominator + zero) * ~zero).astype(denominator.dtype, copy=False)

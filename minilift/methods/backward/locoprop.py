@@ -131,13 +131,13 @@ class LocoProp(Method):
 
     def optimizer_steps(self, block):
         """Return θ_l − θ_l^new after T steps of the local optimizer on θ itself."""
-        optimizer = self.optimizer_of(block.l)
+        optimizer, damping = self.optimizer_of(block.l), self.damping
         gap = self.gap(block)
         theta, z = block.theta.copy(), block.z
         for t, rate in enumerate(self.rates()):
             gradient = block.phi.adjoint_theta(block.a, gap.gradient(z))
-            if self.damping and t > 0:
-                gradient += self.damping * (theta - block.theta)
+            if damping and t > 0:
+                gradient += damping * (theta - block.theta)
             optimizer.step([theta], [gradient], scale=rate)
             if t < self.steps - 1:
                 z = block.phi.forward(theta, block.a)
