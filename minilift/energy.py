@@ -21,8 +21,8 @@ from typing import NamedTuple
 from minilift.graph import State, checked_network
 from minilift.local.problems import LocalProblem, SquaredGap
 from minilift.local.solvers import exact
-from minilift.support.arguments import positive_number, shown
-from minilift.support.backend import as_array
+from minilift.support.arguments import known_name, positive_number, shown
+from minilift.support.backend import array_module, as_array
 
 
 class Block(NamedTuple):
@@ -31,7 +31,7 @@ class Block(NamedTuple):
     Attributes
     ----------
     l, depth : int
-        Index of the map, and of the last one.
+        Index of the map, and of the last one. Of maps that share θ_l, l is the first one's.
     last : bool
         Whether this is the last map.
     phi : map
@@ -42,7 +42,8 @@ class Block(NamedTuple):
     theta : array
         θ_l before the step.
     a : array
-        a_{l−1}, the map's input in the forward pass.
+        a_{l−1}, the map's input in the forward pass. Where maps share θ_l, the rows of all their inputs are stacked,
+        and so are those of z, g_a and g: the step is that of one map with so many samples.
     z : array
         z_l = φ_l(θ_l, a_{l−1}).
     g_a : array or None
@@ -51,6 +52,8 @@ class Block(NamedTuple):
         g_l = ∂J/∂z_l.
     weight : float
         Factor of one sample's loss in J: 1/N for the mean, 1 for the sum.
+    k, thetas : int
+        Number of θ_l in `Network.parameters`, counted from 1, and how many θ there are: l and depth on a chain.
     """
 
     l: int
@@ -64,6 +67,16 @@ class Block(NamedTuple):
     g_a: object
     g: object
     weight: float
+    k: int
+    thetas: int
+
+
+def stacked(uses):
+    """Return a, z, g_a and g of all uses of one θ, each (a, z, g_a, g) and the last use first, as one."""
+    if len(uses) == 1:
+        return uses[0]
+    rows = [(a, z, g if g_a is None else g_a, g) for a, z, g_a, g in reversed(uses)]
+    return [array_module(*parts).concatenate(parts) for parts in zip(*rows)]
 
 
 class OwnBlock(NamedTuple):
@@ -72,7 +85,7 @@ class OwnBlock(NamedTuple):
     Attributes
     ----------
     k : int
-        Goes on from the maps': D + 1, … in the order of `Network.parameters`.
+        Goes on from those of the maps, in the order of `Network.parameters`.
     gradient : array
         ∂J in this block, of its shape.
     weight : float
@@ -138,10 +151,18 @@ class PenaltyEnergy:
     def terms(self, theta, a, z):
         """Return the loss, and lists over l < D of the two penalties γ/2 ‖σ(z_l) − a_l‖² and ρ/2 ‖φ_l − z_l‖²."""
         D = self.net.depth
-        loss = self.net.loss_function.value(self.net.phi[D].forward(theta[D], a[D - 1]), self.y)
+        loss = self.net.loss_function.value(self.phi(D, theta, a), self.y)
         activation_terms = [self.gamma / 2 * squared_norm(self.activation_gap(l, a, z)) for l in range(1, D)]
         map_terms = [self.rho / 2 * squared_norm(self.map_gap(l, theta, a, z)) for l in range(1, D)]
         return loss, activation_terms, map_terms
+
+    def inputs(self, l, a):
+        """Return the values that map or join l reads; on a chain [a_{l−1}]."""
+        return [a[j] for j in self.net.inputs[l]]
+
+    def phi(self, l, theta, a):
+        """Return φ(θ_l, a_{l−1})."""
+        return self.net.phi[l].forward(theta[l], *self.inputs(l, a))
 
     def activation_gap(self, l, a, z):
         """Return σ(z_l) − a_l."""
@@ -149,25 +170,34 @@ class PenaltyEnergy:
 
     def map_gap(self, l, theta, a, z):
         """Return φ(θ_l, a_{l−1}) − z_l."""
-        return self.net.phi[l].forward(theta[l], a[l - 1]) - z[l]
+        return self.phi(l, theta, a) - z[l]
 
     def gradient_phi(self, l, theta, a, z):
         r"""Return ∂E/∂φ_l, the gradient in the value of the map: ρ (φ_l − z_l), and ∇L_y(φ_D) on the last."""
         if l == self.net.depth:
-            return self.net.loss_function.gradient(self.net.phi[l].forward(theta[l], a[l - 1]), self.y)
+            return self.net.loss_function.gradient(self.phi(l, theta, a), self.y)
         return self.rho * self.map_gap(l, theta, a, z)
 
     def gradient_theta(self, l, theta, a, z):
-        r"""Return :math:`\partial E/\partial\theta_l = \tilde a_{l-1}^T\,\partial E/\partial\varphi_l`."""
-        return self.net.phi[l].adjoint_theta(a[l - 1], self.gradient_phi(l, theta, a, z))
+        r"""Return :math:`\partial E/\partial\theta_l = \tilde a_{l-1}^T\,\partial E/\partial\varphi_l`.
+
+        Where maps share θ_l it is the sum over them.
+        """
+        return sum(self.net.phi[u].adjoint_theta(*self.inputs(u, a), self.gradient_phi(u, theta, a, z))
+                   for u in range(1, self.net.depth + 1) if self.net.owner[u] == self.net.owner[l])
 
     def gradient_a(self, l, theta, a, z):
         r"""Return :math:`\partial E/\partial a_l`.
 
-        It is :math:`\partial E/\partial\varphi_{l+1}\,W_{l+1}^T + \gamma(a_l - \sigma(z_l))`.
+        It is :math:`\partial E/\partial\varphi_{l+1}\,W_{l+1}^T + \gamma(a_l - \sigma(z_l))`; where several maps or
+        joins read a_l, the first term is a sum over them.
         """
-        through_map = self.net.phi[l + 1].adjoint_input(theta[l + 1], self.gradient_phi(l + 1, theta, a, z))
-        return through_map - self.gamma * self.activation_gap(l, a, z)
+        gradient = -self.gamma * self.activation_gap(l, a, z)
+        for c in range(l + 1, self.net.depth + 1):
+            if l in self.net.inputs[c]:
+                parts = self.net.phi[c].adjoint_inputs(theta[c], self.gradient_phi(c, theta, a, z), self.inputs(c, a))
+                gradient = gradient + sum(part for j, part in zip(self.net.inputs[c], parts) if j == l)
+        return gradient
 
     def gradient_z(self, l, theta, a, z):
         r"""Return :math:`\partial E/\partial z_l`.
@@ -179,8 +209,20 @@ class PenaltyEnergy:
         return through_transfer - self.rho * self.map_gap(l, theta, a, z)
 
 
-def algorithm_1(net, X, y, tau):
+def algorithm_1(net, X, y, tau, siblings="forward"):
     r"""Return the variables after one sweep of ProxProp's Algorithm 1, done literally on the penalty energy.
+
+    Proposition 1 holds on every graph by this lemma. Each penalty is differentiated at the forward pass's values of all
+    that its map or join reads, with the half step of its own value. Then induction from the loss backwards gives
+    :math:`v^{½} = v - \tau\,\partial J/\partial v` for each value v: on the forward pass the penalty between v and
+    what it is computed from vanishes, and the others sum to the chain rule,
+
+    .. math:: \tfrac{1}{\tau}\sum_{c\,\text{reads}\,v} (\partial_v f_c)^T(f_c - c^{½})
+                = \sum_c (\partial_v f_c)^T\,\partial J/\partial c.
+
+    Block coordinate descent as usual does something else: where a join reads two values it puts the half step of one
+    into the penalty when it steps in the other, :math:`f_c(v_1, v_2^{½}) - c^{½}`, which pulls v_1 by the motion of its
+    sibling. That error is of first order in τ, as large as the step. On a chain no penalty has two such values.
 
     Parameters
     ----------
@@ -188,6 +230,8 @@ def algorithm_1(net, X, y, tau):
     X, y : a batch
     tau : float
         Step size τ; γ = ρ = 1/τ.
+    siblings : {"forward", "half"}, default "forward"
+        At which values of what is read beside v the penalties are differentiated. "half" is the order that fails.
 
     Returns
     -------
@@ -198,7 +242,8 @@ def algorithm_1(net, X, y, tau):
         return tau * energy.gradient_theta(l, theta, a, z_half)
 
     tau = positive_number("algorithm_1: tau", tau)
-    return literal_sweep(net, X, y, tau, explicit)
+    known_name("algorithm_1: siblings", siblings, ("forward", "half"))
+    return literal_sweep(net, X, y, tau, explicit, siblings)
 
 
 def algorithm_2(net, X, y, tau, tau_theta):
@@ -217,35 +262,38 @@ def algorithm_2(net, X, y, tau, tau_theta):
         With θ^{k+1}, and the half-stepped a and z. By Proposition 2 θ^{k+1} is θ^k − τ M⁻¹∇J(θ^k).
     """
     def implicit(energy, l, theta, a, z_half):
-        phi, z = energy.net.phi[l], energy.net.phi[l].forward(theta[l], a[l - 1])
-        block = Block(l, net.depth, False, phi, None, theta[l], a[l - 1], z, None, None, 1.0)
-        gap = SquaredGap(phi.columns(z), phi.columns(z - z_half[l]))
+        uses = [(*energy.inputs(u, a), energy.phi(u, theta, a), None, tau * energy.gradient_phi(u, theta, a, z_half))
+                for u in range(net.depth, 0, -1) if net.owner[u] == l]  # τ ∂E/∂φ is z − z^½
+        block = Block(l, net.depth, False, net.phi[l], None, theta[l], *stacked(uses), 1.0, 0, 0)
+        gap = SquaredGap(block.phi.columns(block.z), block.phi.columns(block.g))
         return exact(local(block, gap, 1 / tau_theta)).value  # ProxProp (11)
 
     tau, tau_theta = positive_number("algorithm_2: tau", tau), positive_number("algorithm_2: tau_theta", tau_theta)
     return literal_sweep(net, X, y, tau, implicit)
 
 
-def literal_sweep(net, X, y, tau, step):
+def literal_sweep(net, X, y, tau, step, siblings="forward"):
     """Return the variables after (a), (b) and (c) of Algorithms 1 and 2, with `step` for (c) on the hidden maps."""
     X, y = checked_network("literal_sweep", net).checked_batch(X, y)
     energy = PenaltyEnergy(net, y, gamma=1 / tau, rho=1 / tau)
     theta, z, a, aux = net.propagate(X)
     theta_new, z_half, a_half, D = list(theta), list(z), list(a), net.depth
-
-    # (a) one gradient step on E in (θ_D, a_{D−1}), both from the forward pass
-    theta_new[D] = theta[D] - tau * energy.gradient_theta(D, theta, a, z)  # ProxProp (12), Prop. 1
-    if D > 1:
-        a_half[D - 1] = a[D - 1] - tau * energy.gradient_a(D - 1, theta, a, z)  # ProxProp (8)
-    for l in range(D - 1, 0, -1):
-        # (b) in z_l, with the a_l^½ just found; then in a_{l−1}, with z_l^½
-        at_half = replaced(a, l, a_half[l])
-        z_half[l] = z[l] - tau * energy.gradient_z(l, theta, at_half, z)  # ProxProp (9)
-        half = replaced(z, l, z_half[l])
-        if l > 1:
-            a_half[l - 1] = a[l - 1] - tau * energy.gradient_a(l - 1, theta, a, half)  # ProxProp (10)
-        # (c) in θ_l, at the forward pass's a_{l−1}: with a_{l−1}^½ Proposition 1 would be false
-        theta_new[l] = theta[l] - step(energy, l, theta, a, half)  # ProxProp Prop. 1
+    for l in range(D, 0, -1):
+        if l < D:
+            # (a), (b): one gradient step on E in a_l, when all that read it have made theirs, then in z_l, with a_l^½
+            others = a if siblings == "forward" else a_half
+            a_half[l] = a[l] - tau * energy.gradient_a(l, theta, others, z_half)  # ProxProp (8), (10)
+            z_half[l] = z[l] - tau * energy.gradient_z(l, theta, replaced(a, l, a_half[l]), z)  # ProxProp (9)
+        if l not in net.maps:
+            continue
+        # (a), (c): in θ_l, at the forward pass's a_{l−1}: with a_{l−1}^½ Proposition 1 would be false
+        if l == D:
+            change = tau * energy.gradient_theta(l, theta, a, z)  # ProxProp (12), Prop. 1
+        else:
+            change = step(energy, l, theta, a, z_half)  # ProxProp Prop. 1
+        for use in range(l, D + 1):
+            if net.owner[use] == l:
+                theta_new[use] = theta[l] - change
     return State(theta_new, z_half, a_half, aux)
 
 

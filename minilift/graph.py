@@ -1,8 +1,10 @@
-r"""The layer graph: which map and transfer stand where, the shapes of all values, and the iterates of a pass.
+r"""The layer graph: which map reads which values, who shares a θ, the shapes of all values, the iterates of a pass.
 
-.. math:: a_0 = X, \qquad z_l = \varphi_l(\theta_l, a_{l-1}), \qquad a_l = \sigma_l(z_l), \qquad l = 1 \dots D.
+.. math:: a_0 = X, \qquad z_l = \varphi_l(\theta_l, a_{\mathrm{in}(l)}), \qquad a_l = \sigma_l(z_l), \qquad
+            l = 1 \dots D.
 
-Slot 0 of each list is taken, so that indices in the code are those of the papers.
+On a chain in(l) is l − 1. A join is a map without θ that reads several values, and a map that stands in several places
+has one θ. Slot 0 of each list is taken, so that indices in the code are those of the papers.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import NamedTuple
 
 from minilift.layers.activations import Composition, Identity
 from minilift.layers.base import Layer
+from minilift.layers.joins import Join, Select
 from minilift.support.arguments import sequence, shown, whole_number
 
 
@@ -22,7 +25,8 @@ class State(NamedTuple):
     Attributes
     ----------
     theta : list
-        [None, θ_1, …, θ_D]: the network's own arrays, which an optimizer may change later (see `copy`).
+        [None, θ_1, …, θ_D]: the network's own arrays, which an optimizer may change later (see `copy`). None for a
+        join; one array in several places where maps share it.
     z : list
         [None, z_1, …, z_D], pre-activations; z_D is what the loss takes.
     a : list
@@ -43,25 +47,92 @@ class State(NamedTuple):
         return State(copies(self.theta), copies(self.z), copies(self.a), list(self.aux))
 
 
-def group_layers(layers):
-    """Return [None, φ_1, …, φ_D] and [None, σ_1, …, σ_{D−1}]: transfers between two maps are composed."""
+class Wiring(NamedTuple):
+    """The layers of a network as a graph. Value 0 is X; value l is a_l, what comes out of map or join l and σ_l.
+
+    Attributes
+    ----------
+    phi : list
+        [None, φ_1, …, φ_D], maps and joins, in an order in which each comes after those that it reads.
+    sigma : list
+        [None, σ_1, …, σ_{D−1}]; transfers in a row are composed.
+    inputs : list
+        Of each l the values that φ_l reads; (l − 1,) on a chain.
+    owner : list
+        Of each l the first map that is the same object, whose θ it shares: mostly l itself.
+    names : dict
+        The values that have a name.
+    """
+
+    phi: list
+    sigma: list
+    inputs: list
+    owner: list
+    names: dict
+
+
+def wire(layers):
+    """Return the `Wiring` of a list of layers, or raise an error that says which of them does not fit."""
+    check_layers(layers)
+    phi, groups, inputs, names = [None], [[]], [()], {}
+    for position, layer in enumerate(layers):
+        what, current = f"Network: layers[{position}]", len(phi) - 1
+        if layer.kind == "name":
+            if layer.name in names:
+                raise ValueError(f"{what}: the name {layer.name!r} is given twice")
+            names[layer.name] = current
+        elif layer.kind == "transfer" and current not in names.values():
+            groups[-1].append(layer)
+        else:  # what follows a named value is a node of its own
+            node, group = (layer, []) if layer.kind != "transfer" else (Select(), [layer])
+            inputs.append(values_read(what, node, current, names, layers))
+            phi.append(node)
+            groups.append(group)
+    check_readers(phi, inputs, names)
+    first = {id(node): l for l, node in reversed(list(enumerate(phi)))}
+    owner = [l if isinstance(node, Join) else first[id(node)] for l, node in enumerate(phi)]
+    return Wiring(phi, [None] + [as_transfer(parts) for parts in groups[1:-1]], inputs, owner, names)
+
+
+def check_layers(layers):
+    """Raise an error unless all are layers and those at the ends can stand there."""
     if not layers:
         raise ValueError("Network: layers must hold at least one map, such as Linear(64, 10)")
     for position, layer in enumerate(layers):
         if not isinstance(layer, Layer):
-            raise TypeError(f"Network: layers[{position}] must be a map or a transfer, got {shown(layer)}")
-    for position in (0, -1):
-        if layers[position].kind != "map":
+            raise TypeError(f"Network: layers[{position}] must be a map, a join or a transfer, got {shown(layer)}")
+    for position, allowed in ((0, ("map", "join", "name")), (-1, ("map", "join"))):
+        if layers[position].kind not in allowed:
             raise ValueError(f"Network: the {'first' if position == 0 else 'last'} layer must be a map, got "
                              f"{layers[position]!r}; a loss takes the last map's output and holds its own transfer")
-    phi, groups = [None], []
-    for layer in layers:
-        if layer.kind == "map":
-            phi.append(layer)
-            groups.append([])
-        else:
-            groups[-1].append(layer)
-    return phi, [None] + [as_transfer(parts) for parts in groups[:-1]]
+    if not any(layer.kind == "map" for layer in layers):
+        raise ValueError("Network: layers must hold at least one map, such as Linear(64, 10): joins learn nothing")
+
+
+def values_read(what, node, current, names, layers):
+    """Return the values that a map or join reads, or raise an error about a name that no layer before it gives."""
+    if node.kind == "map":
+        return (current,)
+    for source in node.sources:
+        if source not in names:
+            later = any(layer.kind == "name" and layer.name == source for layer in layers)
+            raise ValueError(f"{what}: {node!r} reads {source!r}, "
+                             + ("which is named only after it: a graph has no cycles" if later else
+                                f"which no layer names (named so far: {', '.join(map(repr, names)) or 'none'})"))
+    return (*((current,) if node.reads_current else ()), *(names[source] for source in node.sources))
+
+
+def check_readers(phi, inputs, names):
+    """Raise an error if nobody uses a value or a name."""
+    used = {j for values in inputs for j in values}
+    sources = {source for node in phi[1:] if isinstance(node, Join) for source in node.sources}
+    for name in names:
+        if name not in sources:
+            raise ValueError(f"Network: nobody reads the value named {name!r}: use the name in a join, or leave it out")
+    for l in range(1, len(phi) - 1):
+        if l not in used:
+            raise ValueError(f"Network: nobody uses the value that {phi[l]!r} begins, number {l}: "
+                             "the layer after it reads another one")
 
 
 def instance(what, thing):
@@ -85,27 +156,50 @@ def as_transfer(parts):
     return parts[0] if len(parts) == 1 else Composition(parts)
 
 
-def check_shapes(phi, sigma, input_shape=None):
+def check_shapes(wiring, input_shape=None):
     """Return the sample shapes [a_0, z_1, a_1, …, z_D], or raise an error that names the layer that does not fit."""
+    phi = wiring.phi
     if input_shape is None:
-        if phi[1].takes_images:
-            raise ValueError(f"Network: input_shape=(H, W, C) is needed, the size of the images that {phi[1]!r} takes")
+        if phi[1].kind == "join" or phi[1].takes_images:
+            example = "(H, W, C) is needed, the size of the images" if phi[1].kind == "map" else "is needed, the shape"
+            raise ValueError(f"Network: input_shape={example} that {phi[1]!r} takes")
         input_shape = (phi[1].n_in,)
     shapes = [tuple(whole_number("Network: input_shape", n)
                     for n in sequence("Network: input_shape", input_shape, "whole numbers"))]
     for l in range(1, len(phi)):
         try:
-            shapes.append(phi[l].output_shape(shapes[-1]))
+            shapes.append(phi[l].output_shape(*[shapes[2 * j] for j in wiring.inputs[l]]))
             if l < len(phi) - 1:
-                shapes.append(sigma[l].output_shape(shapes[-1]))
+                shapes.append(wiring.sigma[l].output_shape(shapes[-1]))
         except ValueError as error:
             before = "the input_shape" if l == 1 else "what comes before it"
             raise ValueError(f"Network: map {l} does not fit {before}: {error}") from None
+        first, (j, *_) = wiring.owner[l], wiring.inputs[l]
+        if first != l and shapes[2 * j] != shapes[2 * wiring.inputs[first][0]]:
+            raise ValueError(f"Network: {phi[l]!r} is used by maps {first} and {l} on samples of two shapes, "
+                             f"{shapes[2 * wiring.inputs[first][0]]} and {shapes[2 * j]}; a shared map takes one")
     if len(shapes[-1]) != 1:
         raise ValueError(f"Network: the last map must give vectors, (N, n), but {phi[-1]!r} gives "
                          f"{shape_text(shapes[-1])}; "
                          "end with Flatten() and a Linear map")
     return shapes
+
+
+def common_transfers(wiring, transfers):
+    """Return [None, f_1, …, f_D], with None for a map that is used before transfers of several kinds."""
+    f = [None, *transfers]
+    kinds = {k: [f[l] for l in range(1, len(f)) if wiring.owner[l] == k] for k in set(wiring.owner[1:])}
+    return [None] + [f[l] if all(other == f[l] for other in kinds[wiring.owner[l]]) else None
+                     for l in range(1, len(f))]
+
+
+def learning(wiring):
+    """Return for each value whether it depends on parameters, so that a signal is needed there."""
+    found = [False]
+    for l in range(1, len(wiring.phi)):
+        own = not isinstance(wiring.phi[l], Join) or (l < len(wiring.sigma) and len(wiring.sigma[l].parameters) > 0)
+        found.append(own or any(found[j] for j in wiring.inputs[l]))
+    return found
 
 
 def in_layout(shape, layout):

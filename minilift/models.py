@@ -9,14 +9,15 @@ import math
 
 import numpy as np
 
-from minilift.graph import instance
-from minilift.layers import activations, convolution, losses, maps, normalization, pooling
+from minilift.graph import instance, wire
+from minilift.layers import activations, convolution, joins, losses, maps, normalization, pooling
 from minilift.layers.activations import ACTIVATIONS
 from minilift.layers.base import Layer
 from minilift.layers.convolution import Conv2d
-from minilift.layers.maps import Linear, Map
+from minilift.layers.joins import Add, Concat, Named, Select, Zeros
+from minilift.layers.maps import Linear
 from minilift.layers.normalization import BatchNorm
-from minilift.layers.pooling import Flatten, MaxPool2d
+from minilift.layers.pooling import AvgPool2d, Flatten, MaxPool2d
 from minilift.network import Network
 from minilift.support.arguments import (
     boolean,
@@ -109,6 +110,106 @@ def convnet(input_shape=(32, 32, 3), channels=(16, 20, 20), classes=10, kernel=5
                    input_layout=input_layout)
 
 
+def resnet(widths, activation="relu", batch_norm=False, loss=None, seed=0, dtype=np.float32, backend="numpy",
+           init="uniform", input_shape=None, input_layout="channels_last"):
+    r"""Return a residual network: a map, blocks of two maps that an `Add` bridges, and a last map.
+
+    With maps φ and transfers σ a block is :math:`\\sigma(x + \\varphi_2(\\sigma(\\varphi_1(x))))`. Where the width of
+    x is not that of the sum, a further map without transfer takes x there.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        (n_0, n_1, …, n_D), an even number D of maps as for `mlp`: maps 2 and 3, 4 and 5, … make the blocks. With
+        `input_shape` those but the last are channels of convolutions.
+    activation : str or Activation, default "relu"
+        As for `mlp`.
+    batch_norm : bool, default False
+        Whether a `BatchNorm` follows each map of the blocks and the first.
+    loss, seed, dtype, backend, input_layout
+        As for `Network`.
+    init : str or float, default "uniform"
+        As for `Linear`.
+    input_shape : (int, int, int), optional
+        H, W, C of images, C = n_0. Then all maps but the last are 3×3 convolutions with zero padding (1×1 where one
+        bridges a block), 2×2 max-pooling follows the first, and averages over the pixels go to the last map.
+    """
+    widths = sequence("resnet: widths", widths, "widths")
+    if len(widths) < 3 or len(widths) % 2 == 0:
+        raise ValueError(f"resnet: widths must hold an input width and those of an even number of maps, got {widths}")
+    widths = [whole_number(f"resnet: widths[{l}]", width) for l, width in enumerate(widths)]
+    boolean("resnet: batch_norm", batch_norm)
+    fits_in_memory("resnet: widths", sum(8 * (9 * n_in + 1) * n_out for n_in, n_out in itertools.pairwise(widths)))
+    shape = None if input_shape is None else tuple(
+        whole_number(f"resnet: input_shape[{axis}]", size)
+        for axis, size in enumerate(sequence("resnet: input_shape", input_shape, "sizes (H, W, C)", 3)))
+    if shape is not None and (shape[2] != widths[0] or min(shape[:2]) < 2):
+        raise ValueError(f"resnet: input_shape must be (H, W, {widths[0]}), two pixels or more each way, got {shape}")
+
+    def phi(n_in, n_out, kernel=3):
+        return Linear(n_in, n_out, init=init) if shape is None else Conv2d(n_in, n_out, kernel, init=init)
+
+    def norm(n):
+        return [BatchNorm(n)] if batch_norm else []
+
+    def sigma():
+        return named_activation("resnet: activation", activation)
+
+    layers = [phi(widths[0], widths[1]), *norm(widths[1]), sigma(), *([] if shape is None else [MaxPool2d(2)])]
+    for l in range(2, len(widths) - 1, 2):
+        n_in, n_mid, n_out = widths[l - 1:l + 2]
+        layers += [Named(f"x{l // 2}"), phi(n_in, n_mid), *norm(n_mid), sigma(), phi(n_mid, n_out), *norm(n_out)]
+        if n_in == n_out:
+            layers += [Add(f"x{l // 2}"), sigma()]
+        else:
+            layers += [Named(f"y{l // 2}"), Select(f"x{l // 2}"), phi(n_in, n_out, 1), Add(f"y{l // 2}"), sigma()]
+    layers += [] if shape is None else [AvgPool2d(min(shape[:2]) // 2), Flatten()]
+    pixels = 1 if shape is None else math.prod(size // 2 // (min(shape[:2]) // 2) for size in shape[:2])
+    layers.append(Linear(pixels * widths[-2], widths[-1], init=init))
+    return Network(layers, loss=loss, seed=seed, dtype=dtype, backend=backend, input_shape=input_shape,
+                   input_layout=input_layout)
+
+
+def rnn(n_in, n_hidden, n_out, steps, outputs="last", activation="tanh", loss=None, seed=0, dtype=np.float32,
+        backend="numpy", init="uniform"):
+    r"""Return a recurrent network, unrolled over time, for samples (steps, n_in).
+
+    .. math:: h_t = \sigma([x_t\; h_{t-1}\; 1]\,\theta), \qquad h_0 = 0, \qquad y_t = [h_t\; 1]\,\theta'
+
+    θ is one `Linear` map that stands in the graph `steps` times.
+
+    Parameters
+    ----------
+    n_in, n_hidden, n_out : int
+        Numbers of inputs and of units at each time, and of outputs.
+    steps : int
+        Number T of time steps.
+    outputs : {"last", "every"}, default "last"
+        Whether the output is y_T, or [y_1 … y_T], of T · n_out numbers.
+    activation : str or Activation, default "tanh"
+        As for `mlp`.
+    loss, seed, dtype, backend
+        As for `Network`. With "every" a loss that takes one output at a time: `SquaredError`, `SigmoidCrossEntropy`.
+    init : str or float, default "uniform"
+        As for `Linear`.
+    """
+    n_in, n_hidden = whole_number("rnn: n_in", n_in), whole_number("rnn: n_hidden", n_hidden)
+    steps = whole_number("rnn: steps", steps)
+    every = known_name("rnn: outputs", outputs, ("last", "every")) == "every"
+    n_out, sigma = whole_number("rnn: n_out", n_out), named_activation("rnn: activation", activation)
+    fits_in_memory("rnn: steps", 1000 * steps)  # about what the objects of one step take
+    cell, output = Linear(n_in + n_hidden, n_hidden, init=init), Linear(n_hidden, n_out, init=init)
+    layers = [Named("x"), Zeros(n_hidden), Named("h0")]
+    for t in range(1, steps + 1):
+        layers += [Select("x", t - 1), Concat(f"h{t - 1}"), cell, sigma]
+        layers += [Named(f"h{t}")] if t < steps else []
+        layers += [output] if every or t == steps else []
+        layers += [Named(f"y{t}")] if every and steps > 1 else []
+    if every and steps > 1:
+        layers += [Select("y1"), Concat([f"y{t}" for t in range(2, steps + 1)])]
+    return Network(layers, loss=loss, seed=seed, dtype=dtype, backend=backend, input_shape=(steps, n_in))
+
+
 def named_activation(what, activation):
     """Return an activation given by name or as it is."""
     if isinstance(activation, str):
@@ -141,11 +242,13 @@ def load(path, backend="numpy", layers=()):
         raise ValueError(f"{path}: not a network saved by minilift (it holds {sorted(arrays)})")
     get_module(backend)  # an unknown backend is no fault of the file
     known = {cls.__name__: cls for cls in layers}
-    for module in (maps, convolution, activations, pooling, normalization, losses):
+    for module in (maps, joins, convolution, activations, pooling, normalization, losses):
         known = {**{name: cls for name, cls in vars(module).items() if is_part(cls)}, **known}
     try:
         graph = json.loads(str(arrays.pop("graph")))
-        parts = [build(item, known) for item in graph["layers"]]
+        parts: list = []
+        for item in graph["layers"]:  # a number says which of those before it stands here again
+            parts.append(parts[item] if isinstance(item, int) else build(item, known))
         check_sizes(parts, arrays, graph["dtype"])
         net = Network(parts, loss=build(graph["loss"], known), dtype=graph["dtype"], backend=backend,
                       input_shape=graph["input_shape"], input_layout=graph["input_layout"])
@@ -158,7 +261,8 @@ def load(path, backend="numpy", layers=()):
 
 def check_sizes(layers, arrays, dtype):
     """Raise an error if the arrays of a file are not those of its maps, before room is made for these."""
-    for l, phi in enumerate([layer for layer in layers if isinstance(layer, Map)], start=1):
+    wiring = wire(layers)
+    for l, phi in enumerate(wiring.phi[1:], start=1):
         array = arrays.get(f"theta_{l}")
         if array is not None and array.shape != phi.theta_shape:
             raise ValueError(f"theta_{l}: {phi!r} expects shape {phi.theta_shape}, got {array.shape}")

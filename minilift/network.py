@@ -1,9 +1,11 @@
 r"""The explicit layer graph: maps :math:`\varphi_l` and transfers :math:`\sigma_l`, and the values between them.
 
-.. math:: a_0 = X, \qquad z_l = \varphi_l(\theta_l, a_{l-1}), \qquad a_l = \sigma_l(z_l), \qquad l = 1 \dots D,
+.. math:: a_0 = X, \qquad z_l = \varphi_l(\theta_l, a_{\mathrm{in}(l)}), \qquad a_l = \sigma_l(z_l), \qquad
+            l = 1 \dots D,
 
-the loss being taken at z_D. The layers remember nothing: `Network.forward` returns all values as a `State`. Slot 0
-of each list is taken, so that indices in the code are those of the papers.
+with in(l) = l − 1 unless values are read again by name, the loss being taken at z_D. The layers remember nothing:
+`Network.forward` returns all values as a `State`. Slot 0 of each list is taken, so that indices in the code are those
+of the papers.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from minilift.graph import State, check_shapes, group_layers, in_layout, instance, shape_text
+from minilift.graph import State, check_shapes, common_transfers, in_layout, instance, learning, shape_text, wire
 from minilift.layers.activations import Identity
 from minilift.layers.losses import Loss, SoftmaxCrossEntropy
 from minilift.support.arguments import (
@@ -38,20 +40,35 @@ LAYOUTS = ("channels_last", "channels_first", "flat")
 class Thetas(list):
     """[None, θ_1, …, θ_D] of a network; what is assigned to an entry is checked, cast, and made C-contiguous."""
 
-    def __init__(self, theta, phi, dtype, backend):
-        self.phi, self.dtype, self.backend = phi, dtype, backend
+    def __init__(self, theta, phi, owner, dtype, backend):
+        self.phi, self.owner, self.dtype, self.backend = phi, owner, dtype, backend
         theta = sequence("theta", theta, f"entries [None, theta_1, …, theta_{len(phi) - 1}]", len(phi))
-        super().__init__([None] + [self.checked(l, theta[l]) for l in range(1, len(phi))])
+        super().__init__([None])
+        for l in range(1, len(phi)):
+            self.append(self.checked(l, theta[l]) if owner[l] == l else self.shared(l, theta[l]))
 
     def __setitem__(self, l, theta):
         l = range(len(self))[whole_number("theta: the index of a map", l, least=1 - len(self), most=len(self) - 1)]
         if l == 0:
             raise ValueError("theta[0] must stay None: maps count from 1")
-        super().__setitem__(l, self.checked(l, theta))
+        theta = self.checked(l, theta)
+        for other in range(1, len(self)):
+            if self.owner[other] == self.owner[l]:
+                super().__setitem__(other, theta)
+
+    def shared(self, l, theta):
+        """Return the θ that map l shares with an earlier one, or raise an error if another is given."""
+        first = self[self.owner[l]]
+        if theta is not None and not (theta is first or np.array_equal(to_numpy(theta), to_numpy(first))):
+            raise ValueError(f"theta[{l}]: {self.phi[l]!r} shares the parameters of map {self.owner[l]}, "
+                             "but others are given")
+        return first
 
     def checked(self, l, theta):
         """Return θ_l as the network takes it, or raise an error that says what is wrong with it."""
         xp, shape = module_of(self.backend), self.phi[l].theta_shape
+        if shape is None and theta is None:
+            return None
         if getattr(theta, "shape", None) != shape:
             raise ValueError(f"theta[{l}]: {self.phi[l]!r} expects shape {shape}, got {getattr(theta, 'shape', theta)}")
         theta = real_array(f"theta[{l}]", theta, self.dtype, xp)
@@ -61,7 +78,11 @@ class Thetas(list):
 
 
 class Network(Settings):
-    r"""A chain of layers, grouped as the papers do: map φ_l, then transfer σ_l (one layer or several).
+    r"""A graph of layers, grouped as the papers do: map φ_l, then transfer σ_l (one layer or several).
+
+    A list of maps and transfers is a chain: each layer reads what comes out of the one before it. A value with a name,
+    ``Named("x")``, can be read again by a join further down: ``Add("x")``, ``Concat("x")``, ``Select("x")``. One map
+    object in several places is one θ. Joins count as maps, without parameters.
 
     ``copy.copy``, ``copy.deepcopy`` and ``pickle`` give a network with parameters and batch norms of its own. Two
     networks are equal if their settings and all their arrays are.
@@ -69,8 +90,8 @@ class Network(Settings):
     Parameters
     ----------
     layers : list
-        Maps and transfers in order; the first and the last are maps (a loss takes the last map's output: the
-        cross-entropies hold their own softmax or sigmoid).
+        Maps, joins, names and transfers in order; the first and the last are no transfers (a loss takes the last map's
+        output: the cross-entropies hold their own softmax or sigmoid).
     loss : Loss, default ``SoftmaxCrossEntropy()``
         Kept as `loss_function`.
     seed : int, default 0
@@ -79,8 +100,8 @@ class Network(Settings):
         Of parameters and all values; inputs are cast once.
     backend : {"numpy", "cupy"}, default "numpy"
     input_shape : tuple, optional
-        Shape of one sample as the first map takes it. Only a network that begins with a convolution needs it,
-        (H, W, C): the size of its images.
+        Shape of one sample as the first map takes it. Only a network that begins with a convolution or a join needs
+        it: (H, W, C), the size of its images, or (T, n) of a sequence.
     input_layout : {"channels_last", "channels_first", "flat"}, default "channels_last"
         How images come: (N, H, W, C), or (N, C, H, W), or as rows (N, H·W·C) in the order (row, column, channel). It is
         never guessed; inside, images are channels last.
@@ -90,17 +111,26 @@ class Network(Settings):
     layers : list
         Those given; of a layer with parameters of its own (batch norm) a copy, which is this network's.
     depth : int
-        D, the number of maps.
+        D, the number of maps and joins.
     phi, sigma : list
         [None, φ_1, …, φ_D] and [None, σ_1, …, σ_{D−1}].
     f : list
         [None, f_1, …, f_D], the transfer in map l's local problem: the elementwise activation that directly follows it;
-        the identity where something else follows; on the last map the transfer inside the loss.
+        the identity where something else follows; on the last map the transfer inside the loss. None for a map that is
+        used before transfers of several kinds.
+    inputs : list
+        Of each l the values, numbers of entries of a, that φ_l reads: (l − 1,) on a chain.
+    owner : list
+        Of each l the first map with the same θ, mostly l itself.
+    maps : list of int
+        The maps that own a θ: 1 … D on a chain.
+    names : dict
+        Numbers of the values that have a name.
     theta : list
         [None, θ_1, …, θ_D]; may be assigned, as a whole or entry by entry. What is assigned must be finite and of
-        the map's shape.
+        the map's shape. None for a join; one array in several places where maps share it.
     parameters : list
-        Every trainable array: θ_1, …, θ_D, then scale and shift of each batch norm.
+        Every trainable array: θ_1, …, θ_D, each once, then scale and shift of each batch norm.
 
     Raises
     ------
@@ -121,23 +151,28 @@ class Network(Settings):
         self.dtype = np.dtype(known_name("Network: dtype", name, DTYPES))
         get_module(backend)
         self.backend = backend
-        self.phi, self.sigma = group_layers(layers)  # raises where something is no layer
+        wire(layers)  # raises where something is no layer
         self.layers = [layer.on_backend(self.xp, self.dtype) for layer in layers]
         self.norms = [layer for layer in self.layers if layer.parameters]
-        self.phi, self.sigma = group_layers(self.layers)
-        self.depth = len(self.phi) - 1
+        wiring = wire(self.layers)
+        self.phi, self.sigma, self.inputs, self.owner, self.names = wiring
+        self.depth, self.learns = len(self.phi) - 1, learning(wiring)
+        self.maps = [l for l in range(1, self.depth + 1) if self.phi[l].kind == "map" and self.owner[l] == l]
         firsts = [sigma.first for sigma in self.sigma[1:]]
-        self.f = [None, *(f if f.elementwise else Identity() for f in firsts), self.loss_function.transfer]
-        self.shapes = check_shapes(self.phi, self.sigma, input_shape)
-        self.phi = [None] + [phi.for_images(self.shapes[2 * l]) for l, phi in enumerate(self.phi[1:])]
+        firsts = [f if f.elementwise else Identity() for f in firsts]
+        self.f = common_transfers(wiring, [*firsts, self.loss_function.transfer])
+        self.shapes = check_shapes(wiring, input_shape)
+        self.phi = [None] + [phi.for_images(*[self.shapes[2 * j] for j in inputs])
+                             for phi, inputs in zip(self.phi[1:], self.inputs[1:])]
         self.input_layout = known_name("Network: input_layout", input_layout, LAYOUTS)
         if input_layout != "channels_last" and len(self.shapes[0]) != 3:
             raise ValueError(f"Network: input_layout={input_layout!r} is for images, but {self.phi[1]!r} takes samples "
                              f"of shape {shape_text(self.shapes[0])}")
         fits_in_memory("Network: the parameters of all layers",
-                       sum(8 * math.prod(phi.theta_shape) for phi in self.phi[1:]))
+                       sum(8 * math.prod(self.phi[l].theta_shape) for l in self.maps))
         rng = np.random.default_rng(whole_number("Network: seed", seed, least=0))
-        self.theta = [None] + [phi.initial_theta(rng) for phi in self.phi[1:]]
+        self.theta = [None] + [self.phi[l].initial_theta(rng) if l in self.maps else None
+                               for l in range(1, self.depth + 1)]
 
     @property
     def xp(self):
@@ -153,16 +188,16 @@ class Network(Settings):
 
     @theta.setter
     def theta(self, theta):
-        self._theta = Thetas(theta, self.phi, self.dtype, self.backend)
+        self._theta = Thetas(theta, self.phi, self.owner, self.dtype, self.backend)
 
     @property
     def parameters(self):
         """Flat list of every trainable array."""
-        return self._theta[1:] + [norm.scale_shift for norm in self.norms]
+        return [self._theta[l] for l in self.maps] + [norm.scale_shift for norm in self.norms]
 
     def state_dict(self):
         """Return all parameters and running statistics by name, as NumPy arrays."""
-        arrays = {f"theta_{l}": self._theta[l] for l in range(1, self.depth + 1)}
+        arrays = {f"theta_{l}": self._theta[l] for l in self.maps}
         for k, norm in enumerate(self.norms, start=1):
             arrays |= {f"scale_shift_{k}": norm.scale_shift, f"running_{k}": norm.running}
         return {name: to_numpy(array) for name, array in arrays.items()}
@@ -177,13 +212,13 @@ class Network(Settings):
             Nothing is changed then.
         """
         arrays = self.checked_state(instance_of("load_state_dict: arrays", arrays, Mapping))
-        self.theta = [None] + [arrays[f"theta_{l}"] for l in range(1, self.depth + 1)]
+        self.theta = [None] + [arrays.get(f"theta_{l}") for l in range(1, self.depth + 1)]
         for k, norm in enumerate(self.norms, start=1):
             norm.scale_shift, norm.running = arrays[f"scale_shift_{k}"], arrays[f"running_{k}"]
 
     def checked_state(self, arrays):
         """Return copies of a state's arrays on the backend and in the dtype, or raise an error; change nothing."""
-        owners = {f"theta_{l}": self.phi[l] for l in range(1, self.depth + 1)}
+        owners = {f"theta_{l}": self.phi[l] for l in self.maps}
         owners |= {f"{name}_{k}": norm for k, norm in enumerate(self.norms, 1) for name in ("scale_shift", "running")}
         if set(arrays) != set(owners):
             raise ValueError(f"load_state_dict: expected the arrays {list(owners)}, got {sorted(arrays, key=str)}")
@@ -229,7 +264,7 @@ class Network(Settings):
         if rng is not None:
             instance_of("forward: rng", rng, np.random.Generator)
         if theta is not None:
-            theta = Thetas(theta, self.phi, self.dtype, self.backend)
+            theta = Thetas(theta, self.phi, self.owner, self.dtype, self.backend)
         return self.propagate(self.checked_input(X), training=training, rng=rng, theta=theta)
 
     def propagate(self, X, training=False, rng=None, theta=None):
@@ -237,7 +272,7 @@ class Network(Settings):
         theta = self._theta if theta is None else theta
         z, a, aux = [None], [X], [None]
         for l in range(1, self.depth + 1):
-            z.append(self.phi[l].forward(theta[l], a[l - 1]))  # z_l = φ_l(θ_l, a_{l−1})
+            z.append(self.phi[l].forward(theta[l], *[a[j] for j in self.inputs[l]]))  # z_l = φ_l(θ_l, a_in(l))
             if l < self.depth:
                 a_l, aux_l = self.sigma[l].apply(z[l], training=training, rng=rng)  # a_l = σ_l(z_l)
                 a.append(a_l)
@@ -315,18 +350,19 @@ class Network(Settings):
         same = super().__eq__(other)
         if same is not True:
             return same
-        arrays = other.state_dict()
-        return all(np.array_equal(array, arrays[name]) for name, array in self.state_dict().items())
+        own, arrays = self.state_dict(), other.state_dict()
+        return own.keys() == arrays.keys() and all(np.array_equal(own[name], arrays[name]) for name in own)
 
     __hash__ = Settings.__hash__
 
     def __str__(self):
-        rows = [("l", "layer", "output shape", "parameters")]
+        rows = [("l", "layer", "output shape", "parameters")] + self.rows_of_names(0)
         for l in range(1, self.depth + 1):
-            rows.append((str(l), repr(self.phi[l]), shape_text(self.shapes[2 * l - 1]), f"{self._theta[l].size:,}"))
-            if l < self.depth:
+            rows.append((str(l), repr(self.phi[l]), shape_text(self.shapes[2 * l - 1]), self.parameters_text(l)))
+            if l < self.depth and not (self.phi[l].kind == "join" and isinstance(self.sigma[l], Identity)):
                 own = sum(parameter.size for parameter in self.sigma[l].parameters)
                 rows.append(("", repr(self.sigma[l]), shape_text(self.shapes[2 * l]), f"{own:,}" if own else ""))
+            rows += self.rows_of_names(l)
         total = sum(parameter.size for parameter in self.parameters)
         widths = [max(len(row[k]) for row in rows) for k in range(4)]
         lines = [f"{r[0]:>{widths[0]}}  {r[1]:<{widths[1]}}  {r[2]:<{widths[2]}}  {r[3]:>{widths[3]}}".rstrip()
@@ -337,6 +373,16 @@ class Network(Settings):
                 f"{self.dtype.name} on {self.backend}")
         return "\n".join([head, lines[0], rule, *lines[1:], rule, f"{total:,} parameters", *explicit])
 
+    def parameters_text(self, l):
+        """Return what the table says of the parameters of map l: their number, or whose they are."""
+        if self.phi[l].kind == "join":
+            return ""
+        return f"{self._theta[l].size:,}" if self.owner[l] == l else f"those of {self.owner[l]}"
+
+    def rows_of_names(self, l):
+        """Return the rows of the table that name value l."""
+        return [("", f"Named({name!r})", "", "") for name, value in self.names.items() if value == l]
+
     def save(self, path):
         """Write the layers and parameters to an `.npz` file, atomically; `minilift.load` reads it back.
 
@@ -345,6 +391,9 @@ class Network(Settings):
         TypeError
             If a layer does not keep an argument of its constructor, or keeps one that a file cannot hold (a function).
         """
-        parts = {"layers": [recipe(layer) for layer in self.layers], "loss": recipe(self.loss_function)}
+        first = {id(layer): position for position, layer in reversed(list(enumerate(self.layers)))}
+        layers = [recipe(layer) if first[id(layer)] == position or layer.kind != "map" else first[id(layer)]
+                  for position, layer in enumerate(self.layers)]  # a map that is there already by its position
+        parts = {"layers": layers, "loss": recipe(self.loss_function)}
         graph = describe({**self.settings(), **parts})
         write_npz(checked_path("Network.save: path", path), {"graph": np.array(json.dumps(graph)), **self.state_dict()})

@@ -50,7 +50,7 @@ HELPERS = {
     "check_range", "cifar10_part", "draw_curves", "flat_images", "idx_pair", "idx_set", "toy_arguments",
     "toy_set", "usps_npz", "usps_part", "replaced", "squared_norm", "as_number", "build", "built",
     "check_buffer", "check_sizes", "is_part", "named_activation", "check_target", "damped_objective",
-    "damped_residual", "line_search", "local_solution", "newton_direction", "sweep", "convolution_of",
+    "damped_residual", "line_search", "local_solution", "newton_direction", "sweep", "convolution_of", "stacked",
     "check_residuals", "literal_sweep", "draw", "legend", "method_of", "new_figure", "picture_grid",
     "plain_numbers", "styles", "checked_format", "checked_run", "look_of", "looks_of",
 }
@@ -58,10 +58,10 @@ ABSTRACT = {"Loss", "Optimizer"}  # their methods are called on what derives fro
 # Likewise methods: the arithmetic of layers, losses and local problems, in every step, on arrays that are in order.
 KERNELS = {
     "Optimizer": {"check_fits"},
-    "Network": {"checked_state", "commit", "propagate", "to_backend"},
-    "layer": {"adjoint", "adjoint_input", "adjoint_theta", "apply", "at_outputs", "columns", "commit",
-        "derivative", "for_images", "forward", "gather", "gradients", "gram", "in_range", "initial_theta",
-        "integral", "on_backend", "output_shape", "rows", "signals", "solve_shifted", "views"},
+    "Network": {"checked_state", "commit", "parameters_text", "propagate", "rows_of_names", "to_backend"},
+    "layer": {"adjoint", "adjoint_input", "adjoint_inputs", "adjoint_theta", "apply", "at_outputs",
+        "columns", "commit", "derivative", "for_images", "forward", "gather", "gradients", "gram", "in_range",
+        "initial_theta", "integral", "on_backend", "output_shape", "rows", "signals", "solve_shifted", "views"},
     "Loss": {"check_targets", "shifted_inverse", "targets", "value_per_sample", "weight"},
     "Method": {"check_state", "directions", "explicit_step", "gap", "new_optimizer", "optimizer_of",
         "optimizer_steps", "problem", "propose", "refuse_unbounded", "solve", "step_size"},
@@ -69,8 +69,8 @@ KERNELS = {
     "LocalProblem": {"descent", "gradient_norm", "inner", "joined", "objective", "squared_norm", "step", "total"},
     "MatchingLoss": {"curvature", "gradient", "model", "value"},
     "SquaredFit": {"curvature", "gradient", "model", "residual", "value"},
-    "PenaltyEnergy": {"activation_gap", "gradient_a", "gradient_phi", "gradient_theta", "gradient_z", "map_gap",
-        "terms", "value"},
+    "PenaltyEnergy": {"activation_gap", "gradient_a", "gradient_phi", "gradient_theta", "gradient_z", "inputs",
+        "map_gap", "phi", "terms", "value"},
 }
 
 rng = np.random.default_rng(0)
@@ -124,7 +124,8 @@ RIGHT = {
     "kernel": lambda: 3, "channels": lambda: 3, "size": lambda: 2, "lr": lambda: 0.1, "every": lambda: 2,
     "epochs": lambda: 1, "epoch": lambda: 1, "progress": lambda: False, "parameters": lambda: [Z.copy(), X.copy()],
     "directions": lambda: [Z, X], "tau": lambda: 0.1, "tau_theta": lambda: 0.1, "theta": lambda: network().theta,
-    "l": lambda: 1,
+    "l": lambda: 1, "Named.name": lambda: "x", "sources": lambda: "x", "n_hidden": lambda: 3,
+    "resnet.widths": lambda: [3, 4, 2],
     "PenaltyEnergy.a": lambda: network().forward(X).a, "PenaltyEnergy.z": lambda: network().forward(X).z,
     "gram": lambda: Gram(X), "a": lambda: X, "g": lambda: Z, "damping": lambda: 1.0, "steps": lambda: 2,
     "rates": lambda: [0.1, 0.1], "tolerance": lambda: 1e-6, "problem": local_problem, "f": ml.Tanh, "z": lambda: Z,
@@ -269,7 +270,7 @@ TEXT, PAIR, NAN = [*FILE, "''", "'a\\0b'"], ["list", "object array"], ["NaN arra
 # (pattern of "function(argument)", values, why they are right), beside what `is_taken` knows by itself
 TAKEN = [
     (r"\((seed|epoch|every|patience|batch_size|checkpoint_every)\)", COUNT, "no memory depends on it"),
-    (r"\((stride|padding|size)\)", COUNT, "whether images are as large is seen when they are known"),
+    (r"\((stride|padding|size|start)\)", COUNT, "whether images are as large is seen when they are known"),
     (r"(Cosine|WarmupLinear)\(epochs\)|(LocoProp|SemiImplicit)\(steps\)", COUNT, "time, not memory, depends on it"),
     (r"\((lr|init|eta|level)\)", LARGE, "positive and finite"),
     (r"Network\.save\(path\)|to_csv\(path\)|to_json\(path\)|fit\(checkpoint\)", FILE, "the name of a new file"),
@@ -278,6 +279,8 @@ TAKEN = [
     (r"ProxProp\(tau_theta\)|gradient_steps\(rates\)", PAIR, "a number for each of two"),
     (r"mlp\(widths\)|convnet\(channels\)|Conv2d\(image_size\)", ["list"], "two whole numbers"),
     (r"fit\(callbacks\)|load\(layers\)", ["[]"], "none"),
+    (r"(Named\(name|Select\(source|(Add|Concat)\(sources)\)", [*FILE, "'a\\0b'"], "any text is a name"),
+    (r"(Add|Concat)\(sources\)", ["text array"], "likewise"),
     (r"(Entropy|Error)\.(value|gradient|proba|predict)\(z\)|SigmoidCrossEntropy\.(value|gradient)\(y\)"
      r"|\.step\((parameters|directions)\)|Gram\(a\)|PenaltyEnergy\.\w+\((theta|a|z)\)"
      r"|(damped_solve|conjugate_gradients)\(g\)|LocalProblem\(z\)|(MatchingLoss|SquaredGap|SquaredFit)\((z|signal)\)",

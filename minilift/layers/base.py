@@ -1,4 +1,4 @@
-r"""What a layer is: a map φ with parameters θ (`Map`), or a transfer σ between two maps (`Transfer`).
+r"""What a layer is: a map φ with parameters θ (`Map`), a join (`Join`), or a transfer σ between them (`Transfer`).
 
 A layer remembers nothing of its last input. What the adjoint of a transfer needs beyond z and a comes back from `apply`
 as `aux` and lives in the network's `State`. Shapes leave the batch out: a sample of shape (n,), or (H, W, C) of images.
@@ -10,11 +10,11 @@ from minilift.support.settings import Settings
 
 
 class Layer(Settings):
-    """Base class of maps and transfers.
+    """Base class of maps, joins and transfers.
 
     Attributes
     ----------
-    kind : {"map", "transfer"}
+    kind : {"map", "join", "transfer", "name"}
     parameters : sequence of arrays
         What is trained beside the θ of the maps: scale and shift of a batch norm, (2, channels). Mostly none.
     """

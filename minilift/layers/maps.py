@@ -37,6 +37,10 @@ class Map(Layer):
         """Return a map that knows the shape of its input samples; itself, if that makes no difference."""
         return self
 
+    def adjoint_inputs(self, theta, g, values):
+        """Return the signals at the inputs, of which a map has one (a join has several)."""
+        return [self.adjoint_input(theta, g)]
+
     def rows(self, a):
         """Return the matrix (rows, n_in) that multiplies W: activations, or patches of images."""
         raise NotImplementedError(f"{type(self).__name__} must define rows(a)")

@@ -103,7 +103,7 @@ def is_finite(array):
 @quiet()
 def not_finite(net, state=None):
     """Return the name of the first array of a network (or, given a state, pre-activation) not finite, or None."""
-    named = [(f"theta_{l}", net.theta[l]) for l in range(1, net.depth + 1)]
+    named = [(f"theta_{l}", net.theta[l]) for l in net.maps]
     for k, norm in enumerate(net.norms, start=1):
         named += [(f"scale_shift_{k}", norm.scale_shift), (f"running_{k}", norm.running)]
     if state is not None:

@@ -18,13 +18,15 @@ import minilift as ml
 from minilift.graph import State
 from minilift.layers.activations import Composition, Softmax
 from minilift.layers.base import Layer
+from minilift.layers.joins import OfNames
 from minilift.layers.pooling import Pool2d
 from minilift.methods.backward.sweep import FunctionMethod
 from minilift.optim import Optimizer, Schedule
 from minilift.support.backend import to_numpy
 from minilift.support.settings import NotKeptError, Settings, arguments_of, describe, differences
 
-BASES = {Layer, ml.Map, ml.Transfer, ml.Activation, ml.Loss, Pool2d, Optimizer, Schedule, ml.Method, ml.Network}
+BASES = {Layer, ml.Map, ml.Join, OfNames, ml.Transfer, ml.Activation, ml.Loss, Pool2d, Optimizer, Schedule, ml.Method,
+         ml.Network}
 
 
 def gradient(block):
@@ -46,6 +48,11 @@ EXAMPLES = {
     Composition: ({"parts": [ml.Tanh(), ml.LeakyReLU()]}, {"parts": [ml.Tanh(), ml.LeakyReLU(0.2)]}),
     ml.BatchNorm: ({"channels": 4}, {"channels": 3, "momentum": 0.2, "eps": 1e-4}),
     ml.Dropout: ({}, {"rate": 0.3}),
+    ml.Named: ({"name": "x"}, {"name": "y"}),
+    ml.Add: ({"sources": ["x", "y"]}, {"sources": ["y", "x"]}),
+    ml.Concat: ({"sources": ["x", "y"]}, {"sources": ["y", "x"]}),
+    ml.Select: ({"source": "x", "start": 0, "stop": 4}, {"source": "y", "start": 1, "stop": 3}),
+    ml.Zeros: ({"n": 2}, {"n": 3}),
     ml.MaxPool2d: ({"size": 2}, {"size": 3, "stride": 1}),
     ml.AvgPool2d: ({"size": 2}, {"size": 3, "stride": 1}),
     **{cls: ({}, {"reduction": "sum"}) for cls in (ml.SoftmaxCrossEntropy, ml.SigmoidCrossEntropy, ml.SquaredError)},
@@ -102,6 +109,13 @@ def fitting(thing):
         for layer in first:
             shape = layer.output_shape(shape)
         layers = [*first, ml.Flatten(), ml.Linear(int(np.prod(shape)), 3)]
+    elif isinstance(thing, ml.Named):
+        layers = [ml.Linear(6, 4), thing, ml.Tanh(), ml.Linear(4, 4), ml.Add(thing.name), ml.Linear(4, 3)]
+    elif isinstance(thing, ml.Join):
+        sources = thing.sources or ("x",)
+        width, = thing.output_shape(*[(4,)] * (1 + len(sources) if thing.sources and thing.reads_current else 1))
+        again = [] if thing.sources else [ml.Concat("x"), ml.Linear(width + 4, width)]
+        layers = [ml.Linear(6, 4), *map(ml.Named, sorted(sources)), thing, *again, ml.Linear(width, 3)]
     elif isinstance(thing, ml.Transfer):
         width = getattr(thing, "channels", 4)
         layers = [ml.Linear(6, width), thing, ml.Linear(width, 3)]
@@ -144,8 +158,9 @@ def test_every_class_has_an_example():
     assert ours == EXAMPLES.keys() | BASES
 
 
-@pytest.mark.parametrize("module", ["layers.maps", "layers.convolution", "layers.activations", "layers.losses",
-                                    "layers.normalization", "layers.pooling", "optim", "training.history"])
+@pytest.mark.parametrize("module", ["layers.maps", "layers.joins", "layers.convolution", "layers.activations",
+                                    "layers.losses", "layers.normalization", "layers.pooling", "optim",
+                                    "training.history"])
 def test_every_part_has_settings(module):
     classes = [cls for cls in vars(importlib.import_module(f"minilift.{module}")).values() if isinstance(cls, type)]
     parts = [cls for cls in classes if hasattr(cls, "kind") or hasattr(cls, "gradient") or hasattr(cls, "_update")
@@ -175,7 +190,7 @@ def test_a_changed_setting_shows(cls, name):
     assert one.settings() != other.settings()
     assert repr(one) != repr(other)
     assert one != other
-    text, = differences(describe(one), describe(other), "it")
+    text, *_ = differences(describe(one), describe(other), "it")
     assert text.startswith(f"it: {name}")
 
 

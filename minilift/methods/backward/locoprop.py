@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from minilift.energy import local
 from minilift.local.problems import MatchingLoss, SquaredGap
 from minilift.local.solvers import exact, gradient_steps
-from minilift.methods.backward.sweep import Method
+from minilift.methods.backward.sweep import Method, one_transfer
 from minilift.optim import Adam, HeavyBall, Nesterov, Optimizer, RMSProp, as_number
 from minilift.support.arguments import (
     boolean,
@@ -121,7 +121,7 @@ class LocoProp(Method):
         z, signal = form(block.z), self.gamma * form(block.g)
         if self.variant == "S":
             return SquaredGap(z, signal)  # LocoProp-S
-        return MatchingLoss(block.f, z, signal)  # LocoProp-M
+        return MatchingLoss(one_transfer("LocoProp", block), z, signal)  # LocoProp-M
 
     def rates(self):
         """Return the local rate of each of the T steps in this epoch."""
@@ -131,7 +131,7 @@ class LocoProp(Method):
 
     def optimizer_steps(self, block):
         """Return θ_l − θ_l^new after T steps of the local optimizer on θ itself."""
-        optimizer, damping = self.optimizer_of(block.l), self.damping
+        optimizer, damping = self.optimizer_of(block.k), self.damping
         gap = self.gap(block)
         theta, z = block.theta.copy(), block.z
         for t, rate in enumerate(self.rates()):
@@ -158,11 +158,11 @@ class LocoProp(Method):
             optimizer.step([change], [self.gamma * gradient], scale=rate)
         return -change
 
-    def optimizer_of(self, l):
-        """Return the local optimizer of map l (beyond D: of a batch norm), made when first asked for."""
-        if l not in self.optimizers:
-            self.optimizers[l] = self.new_optimizer()
-        return self.optimizers[l]
+    def optimizer_of(self, k):
+        """Return the local optimizer of number k of `Network.parameters`, made when first asked for."""
+        if k not in self.optimizers:
+            self.optimizers[k] = self.new_optimizer()
+        return self.optimizers[k]
 
     def new_optimizer(self):
         """Return a local optimizer that has taken no step."""

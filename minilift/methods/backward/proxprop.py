@@ -80,10 +80,10 @@ class ProxProp(Method):
         """Return τ_θ of one map."""
         if not isinstance(self.tau_theta, (list, tuple, np.ndarray)):
             return self.tau_theta
-        if len(self.tau_theta) != block.depth:
-            raise ValueError(f"ProxProp: tau_theta: expected one value or one for each of the {block.depth} maps, "
+        if len(self.tau_theta) != block.thetas:
+            raise ValueError(f"ProxProp: tau_theta: expected one value or one for each of the {block.thetas} maps, "
                              f"got {len(self.tau_theta)}")
-        return self.tau_theta[block.l - 1]
+        return self.tau_theta[block.k - 1]
 
     def residuals(self, net, X, y):
         r"""Return [None, r_1, …, r_D]: the relative residual of (13) of each output unit of each implicit map.

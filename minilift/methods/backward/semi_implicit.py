@@ -6,7 +6,8 @@ From the last map to the first, with the loss *summed* over the batch and its un
             b_l \leftarrow \arg\min_b \|f(a_{l-1}W_l^{new} + 1b^T) - (a_l - \eta\delta_l)\|^2 + \lambda\|b - b_l\|^2,
 
 then :math:`\delta_{l-1} = (\delta_l \odot f')\,(W_l^{new})^T`; on the last map f is the identity. The problems of
-the hidden maps are not convex; the authors take five Fletcher–Reeves steps.
+the hidden maps are not convex; the authors take five Fletcher–Reeves steps. Through a map that is used several times
+the signal passes with the old weights: the new ones are known only when all its uses have their signals.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from minilift.layers.activations import Identity
 from minilift.layers.gram import Gram
 from minilift.local.problems import LocalProblem, SquaredFit
 from minilift.local.solvers import damped_solve, fletcher_reeves
-from minilift.methods.backward.sweep import Method
+from minilift.methods.backward.sweep import Method, one_transfer
 from minilift.support.arguments import boolean, known_name, positive_number, whole_number
 
 
@@ -67,7 +68,9 @@ class SemiImplicit(Method):
 
     def gap(self, block):
         """Return the gap ‖f(z) − (f(z_l) − ηδ_l)‖²."""
-        columns, (f, signal) = block.phi.columns, (Identity(), block.g) if block.last else (block.f, block.g_a)
+        columns, f, signal = block.phi.columns, Identity(), block.g
+        if not block.last:
+            f, signal = one_transfer("SemiImplicit", block), block.g_a
         return SquaredFit(f, columns(block.z), (self.eta / block.weight) * columns(signal))  # η of the summed loss
 
     def explicit_step(self, block):

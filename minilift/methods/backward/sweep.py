@@ -4,18 +4,21 @@ From the last map to the first, a method proposes a step in θ_l; then the signa
 
 .. math:: \partial J/\partial a_{l-1} = g_l W_l^T, \qquad g_{l-1} = \sigma'(z_{l-1}) \odot \partial J/\partial a_{l-1},
 
-through the old weights, or through the new ones (SIBP). This is (b) of ProxProp's Algorithms 1 and 2 in differences,
+through the old weights, or through the new ones (SIBP). On a graph the signal at a value is the sum over all maps and
+joins that read it. Maps that share θ_l make one problem: the sweep stacks their rows and asks for the step when the
+first of them, the last to be visited, has its signal. This is (b) of ProxProp's Algorithms 1 and 2 in differences,
 :math:`a_l - a_l^{½} = \tau\,\partial J/\partial a_l` and :math:`z_l - z_l^{½} = \tau g_l`: forming the half steps and
 subtracting them again would lose the signal in float32.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 
 import numpy as np
 
-from minilift.energy import Block, OwnBlock
+from minilift.energy import Block, OwnBlock, stacked
 from minilift.graph import checked_network
 from minilift.support.arguments import instance_of, shown, whole_number
 from minilift.support.settings import Settings
@@ -36,25 +39,40 @@ def sweep(net, state, y, propose, new_weights=False, explicit=None):
     propose : callable
         From a `Block` to a step of θ_l's shape.
     new_weights : bool, default False
-        Whether the signal passes through the updated weights (SIBP) instead of the old ones.
+        Whether the signal passes through the updated weights (SIBP) instead of the old ones. Through shared weights
+        the old ones: the new are known only when all uses have their signals.
     explicit : callable, optional
         From an `OwnBlock` to a step; by default its gradient.
     """
     theta, z, a, aux = state
-    weight, k = net.loss_function.weight(len(z[net.depth])), net.depth + len(net.norms)
-    g_a, g = None, net.loss_function.gradient(z[net.depth], y)  # g_D = ∂J/∂z_D
-    for l in range(net.depth, 0, -1):
-        phi = net.phi[l]
-        last = l == net.depth
-        step = propose(Block(l, net.depth, last, phi, net.f[l], theta[l], a[l - 1], z[l], g_a, g, weight))
-        yield l, step
-        if l > 1:
-            g_a = phi.adjoint_input(  # ProxProp (8), (10), BackProp signal, SIBP signal
-                theta[l] - step if new_weights else theta[l], g)
-            g_a, g, own = net.sigma[l - 1].signals(z[l - 1], a[l - 1], aux[l - 1], g_a)
-            for gradient in reversed(own):
-                yield k, gradient if explicit is None else explicit(OwnBlock(k, gradient, weight))
+    D, weight = net.depth, net.loss_function.weight(len(z[net.depth]))
+    k, own_k = len(net.maps), len(net.parameters)
+    signal, uses = {}, defaultdict(list)  # ∂J/∂a_j, added over its readers; what each use of a θ brings
+    for l in range(D, 0, -1):  # those that read a value come before it
+        if not net.learns[l]:
+            continue
+        phi, W, own = net.phi[l], theta[l], ()
+        if l == D:
+            g_a, g = None, net.loss_function.gradient(z[D], y)  # g_D = ∂J/∂z_D
+        else:
+            g_a, g, own = net.sigma[l].signals(z[l], a[l], aux[l], signal.pop(l))
+        for gradient in reversed(own):
+            yield own_k, gradient if explicit is None else explicit(OwnBlock(own_k, gradient, weight))
+            own_k -= 1
+        values = [a[j] for j in net.inputs[l]]
+        if W is not None:  # a join has none
+            first = net.owner[l]
+            uses[first].append((values[0], z[l], g_a, g))
+            if l == first:
+                of_all = uses.pop(l)
+                step = propose(Block(l, D, l == D, phi, net.f[l], W, *stacked(of_all), weight, k, len(net.maps)))
+                yield k, step
                 k -= 1
+                W = W - step if new_weights and len(of_all) == 1 else W
+        if any(net.learns[j] for j in net.inputs[l]):
+            parts = phi.adjoint_inputs(W, g, values)  # ProxProp (8), (10), BackProp signal, SIBP signal
+            for j, part in zip(net.inputs[l], parts):
+                signal[j] = signal[j] + part if j in signal else part
 
 
 class Method(Settings):
@@ -162,6 +180,14 @@ def as_method(thing):
     if callable(thing):
         return FunctionMethod(thing)
     raise TypeError(f"method: expected a Method such as BackProp(), or a function of a Block, got {shown(thing)}")
+
+
+def one_transfer(what, block):
+    """Return the transfer in a block's local problem, or raise an error where maps that share θ have several."""
+    if block.f is None:
+        raise ValueError(f"{what}: map {block.l} is used before transfers of several kinds; its local problem, which "
+                         "holds the transfer, needs one")
+    return block.f
 
 
 def checked_step(method, k, step, theta):

@@ -1,0 +1,223 @@
+r"""Joins :math:`c = J(v_1, \dots, v_k)` of several earlier values, and the names by which they are read again.
+
+A join is linear and has no parameters: a map φ without θ. The list of layers of a network stays a list in which each
+layer reads the value before it. `Named` gives that value a name; `Add` and `Concat` read it and the named ones,
+`Select` goes back to a named one. A residual block is
+
+    Named("x"), Linear(64, 64), ReLU(), Linear(64, 64), Add("x")
+"""
+
+from __future__ import annotations
+
+from minilift.layers.base import Layer
+from minilift.support.arguments import fits_in_memory, sequence, text, whole_number
+from minilift.support.backend import array_module
+
+
+class Named(Layer):
+    """A name for the value before it, by which joins further down the list read it.
+
+    Parameters
+    ----------
+    name : str
+        One name for one value.
+    """
+
+    kind = "name"
+    shown_bare = ("name",)
+
+    def __init__(self, name):
+        self.name = checked_name("Named: name", name)
+
+
+class Join(Layer):
+    r"""Base class of joins, linear in all their inputs.
+
+    A subclass defines ``forward(theta, *values)`` and ``adjoint_inputs(theta, g, values)``, where θ is None, and
+    ``output_shape(*input_shapes)``.
+
+    Attributes
+    ----------
+    sources : tuple of str
+        Names of the values that it reads, after the one before it in the list.
+    reads_current : bool
+        Whether it reads that one at all.
+    """
+
+    kind = "join"
+    theta_shape = None
+    sources: tuple[str, ...] = ()
+    reads_current = True
+
+    def for_images(self, *input_shapes):
+        """Return the join itself: it asks its inputs for their shapes."""
+        return self
+
+
+class OfNames(Join):
+    """Base class of joins of the value before them and of named ones.
+
+    Parameters
+    ----------
+    sources : str or sequence of str
+        Names of the others.
+    """
+
+    shown_bare = ("sources",)
+
+    def __init__(self, sources):
+        what = f"{type(self).__name__}: sources"
+        several = not isinstance(sources, str)
+        sources = sequence(what, sources, "names") if several else [sources]
+        if not sources:
+            raise ValueError(f"{what} must hold the name of at least one value, got none")
+        self.sources = tuple([checked_name(f"{what}[{k}]" if several else what, name)
+                              for k, name in enumerate(sources)])
+
+    def settings(self):
+        """Return the names: one by itself, several as a list."""
+        return {"sources": self.sources[0] if len(self.sources) == 1 else list(self.sources)}
+
+
+class Add(OfNames):
+    r"""The sum :math:`c = v_1 + \dots + v_k` of the value before it and named ones, of one shape.
+
+    Parameters
+    ----------
+    sources : str or sequence of str
+        Name of the other value, or names of the others.
+    """
+
+    def output_shape(self, *input_shapes):
+        """Shape of one output sample, that of each input sample."""
+        if len(set(input_shapes)) > 1:
+            raise ValueError(f"{self!r} expects samples of one shape, got {', '.join(map(str, input_shapes))}")
+        return input_shapes[0]
+
+    def forward(self, theta, *values):
+        """Return the sum, in a new array."""
+        total = values[0] + values[1]
+        for value in values[2:]:
+            total += value
+        return total
+
+    def adjoint_inputs(self, theta, g, values):
+        """Return g for each input."""
+        return [g] * len(values)
+
+
+class Concat(OfNames):
+    r"""The value before it and named ones side by side, :math:`c = [v_1 \dots v_k]`, along the last axis (channels).
+
+    Parameters
+    ----------
+    sources : str or sequence of str
+        Name of the other value, or names of the others.
+    """
+
+    def output_shape(self, *input_shapes):
+        """Shape of one output sample for the input samples' shapes, which agree but for the last axis."""
+        if len({shape[:-1] for shape in input_shapes}) > 1:
+            raise ValueError(f"{self!r} expects samples that differ in the last axis alone, "
+                             f"got {', '.join(map(str, input_shapes))}")
+        return (*input_shapes[0][:-1], sum(shape[-1] for shape in input_shapes))
+
+    def forward(self, theta, *values):
+        """Return the values side by side."""
+        return array_module(*values).concatenate(values, axis=-1)
+
+    def adjoint_inputs(self, theta, g, values):
+        """Return of g, for each input, the part that stands where it stood."""
+        parts, start = [], 0
+        for value in values:
+            parts.append(g[..., start:start + value.shape[-1]])
+            start += value.shape[-1]
+        return parts
+
+
+class Select(Join):
+    r"""A named value again, whole or in part: one entry of a sample's first axis, such as one time step, or a slice.
+
+    Parameters
+    ----------
+    source : str, optional
+        Name of the value; by default the one before it.
+    start : int, optional
+        First entry of the sample's first axis; by default the whole.
+    stop : int, optional
+        The entry after the last. By default `start` is the only one, and the axis goes: (n,) of samples (T, n).
+    """
+
+    shown_bare = ("source", "start", "stop")
+
+    def __init__(self, source=None, start=None, stop=None):
+        self.source = None if source is None else checked_name("Select: source", source)
+        self.start = None if start is None else whole_number("Select: start", start, least=0)
+        if stop is not None and start is None:
+            raise ValueError(f"Select: start must be given with stop, got None and {stop}")
+        self.stop = None if stop is None else whole_number("Select: stop", stop, least=self.start + 1)
+        self.reads_current, self.sources = source is None, () if source is None else (source,)
+
+    @property
+    def part(self):
+        """The index into the value, whose first axis is that of the batch."""
+        if self.start is None:
+            return (slice(None),)
+        return (slice(None), self.start if self.stop is None else slice(self.start, self.stop))
+
+    def output_shape(self, input_shape):
+        """Shape of one output sample for one input sample."""
+        last = self.start if self.stop is None else self.stop - 1
+        if last is None:
+            return tuple(input_shape)
+        if last >= input_shape[0] or (self.stop is None and len(input_shape) < 2):
+            raise ValueError(f"{self!r} expects samples with more than {last} entries along the first of "
+                             f"{2 if self.stop is None else 1} axes or more, got shape {tuple(input_shape)}")
+        return tuple(input_shape[1:]) if self.stop is None else (self.stop - self.start, *input_shape[1:])
+
+    def forward(self, theta, value):
+        """Return the part of the value, a view."""
+        return value[self.part]
+
+    def adjoint_inputs(self, theta, g, values):
+        """Return g in its place, zeros around it."""
+        if self.start is None:
+            return [g]
+        signal = array_module(g).zeros(values[0].shape, g.dtype)
+        signal[self.part] = g
+        return [signal]
+
+
+class Zeros(Join):
+    """Zeros, whatever the value before it: the state of a recurrent net before its first step.
+
+    Parameters
+    ----------
+    n : int
+        Number of zeros of a sample.
+    """
+
+    shown_bare = ("n",)
+
+    def __init__(self, n):
+        self.n = whole_number("Zeros: n", n)
+        fits_in_memory("Zeros: n", 8 * self.n)
+
+    def output_shape(self, input_shape):
+        """Shape of one output sample, (n,)."""
+        return (self.n,)
+
+    def forward(self, theta, value):
+        """Return zeros, one row a sample."""
+        return array_module(value).zeros((len(value), self.n), value.dtype)
+
+    def adjoint_inputs(self, theta, g, values):
+        """Return zeros: nothing of the value is seen."""
+        return [array_module(g).zeros(values[0].shape, g.dtype)]
+
+
+def checked_name(what, name):
+    """Return `name` if it can name a value: a text that is not empty."""
+    if not text(what, name).strip():
+        raise ValueError(f"{what} must be a name such as 'x', got {name!r}")
+    return name
