@@ -160,9 +160,10 @@ def check_shapes(wiring, input_shape=None):
     """Return the sample shapes [a_0, z_1, a_1, …, z_D], or raise an error that names the layer that does not fit."""
     phi = wiring.phi
     if input_shape is None:
-        if phi[1].kind == "join" or phi[1].takes_images:
-            example = "(H, W, C) is needed, the size of the images" if phi[1].kind == "map" else "is needed, the shape"
-            raise ValueError(f"Network: input_shape={example} that {phi[1]!r} takes")
+        if phi[1].kind == "join":
+            raise ValueError(f"Network: input_shape is needed, such as (T, n): the shape of a sample that {phi[1]!r} reads")
+        if phi[1].takes_images:
+            raise ValueError(f"Network: input_shape=(H, W, C) is needed, the size of the images that {phi[1]!r} takes")
         input_shape = (phi[1].n_in,)
     shapes = [tuple(whole_number("Network: input_shape", n)
                     for n in sequence("Network: input_shape", input_shape, "whole numbers"))]

@@ -148,7 +148,7 @@ class Select(Join):
         The entry after the last. By default `start` is the only one, and the axis goes: (n,) of samples (T, n).
     """
 
-    shown_bare = ("source", "start", "stop")
+    shown_bare, shown_always = ("source", "start", "stop"), ("source",)
 
     def __init__(self, source=None, start=None, stop=None):
         self.source = None if source is None else checked_name("Select: source", source)
@@ -171,8 +171,8 @@ class Select(Join):
         if last is None:
             return tuple(input_shape)
         if last >= input_shape[0] or (self.stop is None and len(input_shape) < 2):
-            raise ValueError(f"{self!r} expects samples with more than {last} entries along the first of "
-                             f"{2 if self.stop is None else 1} axes or more, got shape {tuple(input_shape)}")
+            shape = "(T, …), time steps," if self.stop is None else "(T, …)"
+            raise ValueError(f"{self!r} expects samples of shape {shape} with T > {last}, got {tuple(input_shape)}")
         return tuple(input_shape[1:]) if self.stop is None else (self.stop - self.start, *input_shape[1:])
 
     def forward(self, theta, value):
