@@ -161,7 +161,8 @@ def check_shapes(wiring, input_shape=None):
     phi = wiring.phi
     if input_shape is None:
         if phi[1].kind == "join":
-            raise ValueError(f"Network: input_shape is needed, such as (T, n): the shape of a sample that {phi[1]!r} reads")
+            raise ValueError("Network: input_shape is needed, such as (T, n): the shape of a sample that "
+                             f"{phi[1]!r} reads")
         if phi[1].takes_images:
             raise ValueError(f"Network: input_shape=(H, W, C) is needed, the size of the images that {phi[1]!r} takes")
         input_shape = (phi[1].n_in,)
