@@ -73,8 +73,6 @@ class Block(NamedTuple):
 
 def stacked(uses):
     """Return a, z, g_a and g of all uses of one θ, each (a, z, g_a, g) and the last use first, as one."""
-    if len(uses) == 1:
-        return uses[0]
     rows = [(a, z, g if g_a is None else g_a, g) for a, z, g_a, g in reversed(uses)]
     return [array_module(*parts).concatenate(parts) for parts in zip(*rows)]
 

@@ -190,9 +190,8 @@ def check_shapes(wiring, input_shape=None):
 def common_transfers(wiring, transfers):
     """Return [None, f_1, …, f_D], with None for a map that is used before transfers of several kinds."""
     f = [None, *transfers]
-    kinds = {k: [f[l] for l in range(1, len(f)) if wiring.owner[l] == k] for k in set(wiring.owner[1:])}
-    return [None] + [f[l] if all(other == f[l] for other in kinds[wiring.owner[l]]) else None
-                     for l in range(1, len(f))]
+    mixed = {k for k, other in zip(wiring.owner[1:], transfers) if f[k] is not other and f[k] != other}
+    return [None] + [None if k in mixed else other for k, other in zip(wiring.owner[1:], transfers)]
 
 
 def learning(wiring):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
@@ -157,6 +158,9 @@ class Network(Settings):
         wiring = wire(self.layers)
         self.phi, self.sigma, self.inputs, self.owner, self.names = wiring
         self.depth, self.learns = len(self.phi) - 1, learning(wiring)
+        self.passes_on = [any(self.learns[j] for j in inputs) for inputs in self.inputs]
+        uses = Counter(self.owner)
+        self.shared = [uses[k] > 1 for k in self.owner]
         self.maps = [l for l in range(1, self.depth + 1) if self.phi[l].kind == "map" and self.owner[l] == l]
         firsts = [sigma.first for sigma in self.sigma[1:]]
         firsts = [f if f.elementwise else Identity() for f in firsts]
@@ -171,8 +175,8 @@ class Network(Settings):
         fits_in_memory("Network: the parameters of all layers",
                        sum(8 * math.prod(self.phi[l].theta_shape) for l in self.maps))
         rng = np.random.default_rng(whole_number("Network: seed", seed, least=0))
-        self.theta = [None] + [self.phi[l].initial_theta(rng) if l in self.maps else None
-                               for l in range(1, self.depth + 1)]
+        initial = {l: self.phi[l].initial_theta(rng) for l in self.maps}
+        self.theta = [initial.get(l) for l in range(self.depth + 1)]
 
     @property
     def xp(self):

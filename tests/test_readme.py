@@ -67,8 +67,14 @@ def test_a_layer_of_ones_own(tmp_path, monkeypatch):
     assert net.loss(data.X_train[:50], data.y_train[:50]) < loss
 
 
+def test_a_graph(tmp_path, monkeypatch):
+    net = run_block("ml.Add", tmp_path, monkeypatch)["net"]
+    assert len(net.parameters) == 5
+    assert net.accuracy(ml.datasets.digits().X_test, ml.datasets.digits().y_test) > 0.85
+
+
 def test_every_python_block_is_tried():
-    assert len(blocks("python")) == 3
+    assert len(blocks("python")) == 4
 
 
 COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("minilift ")]

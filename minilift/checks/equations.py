@@ -30,7 +30,7 @@ EQUATIONS = {
     "ProxProp (12)": "θ_D ← θ_D − τ ∇J, the explicit step on the last map",
     "ProxProp (13)": "the step of (11) is τ M⁻¹∇J with M = I/τ_θ + ãᵀã",
     "ProxProp (14)": "M v = ∇J by conjugate gradients from v = 0",
-    "ProxProp Prop. 1": "Proposition 1: a sweep of Algorithm 1 on E with γ = ρ = 1/τ takes θ to θ − τ ∇J",
+    "ProxProp Prop. 1": "Proposition 1: a sweep of Algorithm 1 on E with γ = ρ = 1/τ takes θ to θ − τ ∇J, on any graph",
     "ProxProp Prop. 2": "Proposition 2: the minimiser of (11) is θ_l − τ M⁻¹∇J",
     "ProxProp Prop. 3": "Proposition 3: fixed points are stationary points, d = 0 ⇔ ∇J = 0",
     "ProxProp Prop. 4": "Proposition 4: d descends; the condition number of M bounds its angle to ∇J",

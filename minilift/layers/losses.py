@@ -109,6 +109,8 @@ class Loss(Settings):
 
     def _check_outputs(self, what, z, name="z"):
         """Raise an error unless z is (N, n), with N > 0, of floating-point numbers."""
+        if type(z) is np.ndarray and z.ndim == 2 and len(z) and z.dtype.kind == "f":
+            return  # the common case, at once: this is asked in every step
         what = f"{type(self).__name__}: {what}"
         check_arrays(what, **{name: z})
         if z.ndim != 2 or len(z) == 0:
@@ -119,9 +121,11 @@ class Loss(Settings):
         self._check_outputs(what, z, name)
         if not self.classification and type(self).targets is not Loss.targets:
             return  # a user's loss knows its own targets
+        expected = z.shape[:1] if self.classification else z.shape
+        if type(y) is np.ndarray and y.shape == expected and y.dtype.kind in ("iu" if self.classification else "f"):
+            return
         what, kind = f"{type(self).__name__}: {what}", "whole" if self.classification else "real"
         check_arrays(what, kind, y=y)
-        expected = z.shape[:1] if self.classification else z.shape
         if y.shape != expected:
             raise ValueError(f"{what}: y must be of shape {expected}, got {y.shape}")
 

@@ -46,32 +46,33 @@ def sweep(net, state, y, propose, new_weights=False, explicit=None):
     """
     theta, z, a, aux = state
     D, weight = net.depth, net.loss_function.weight(len(z[net.depth]))
-    k, own_k = len(net.maps), len(net.parameters)
-    signal, uses = {}, defaultdict(list)  # ∂J/∂a_j, added over its readers; what each use of a θ brings
+    thetas = k = len(net.maps)
+    own_k = thetas + len(net.norms)
+    signal, uses = {}, defaultdict(list)  # ∂J/∂a_j, added over its readers; what each use of a shared θ brings
     for l in range(D, 0, -1):  # those that read a value come before it
-        if not net.learns[l]:
-            continue
-        phi, W, own = net.phi[l], theta[l], ()
         if l == D:
-            g_a, g = None, net.loss_function.gradient(z[D], y)  # g_D = ∂J/∂z_D
-        else:
+            g_a, g, own = None, net.loss_function.gradient(z[D], y), ()  # g_D = ∂J/∂z_D
+        elif net.learns[l]:
             g_a, g, own = net.sigma[l].signals(z[l], a[l], aux[l], signal.pop(l))
+        else:
+            continue
         for gradient in reversed(own):
             yield own_k, gradient if explicit is None else explicit(OwnBlock(own_k, gradient, weight))
             own_k -= 1
-        values = [a[j] for j in net.inputs[l]]
+        phi, W, inputs, first, shared = net.phi[l], theta[l], net.inputs[l], net.owner[l], net.shared[l]
         if W is not None:  # a join has none
-            first = net.owner[l]
-            uses[first].append((values[0], z[l], g_a, g))
-            if l == first:
-                of_all = uses.pop(l)
-                step = propose(Block(l, D, l == D, phi, net.f[l], W, *stacked(of_all), weight, k, len(net.maps)))
+            if shared:
+                uses[first].append((a[inputs[0]], z[l], g_a, g))
+            if l == first:  # all its signals are in
+                rows = stacked(uses.pop(l)) if shared else (a[inputs[0]], z[l], g_a, g)
+                step = propose(Block(l, D, l == D, phi, net.f[l], W, *rows, weight, k, thetas))
+                del rows
                 yield k, step
                 k -= 1
-                W = W - step if new_weights and len(of_all) == 1 else W
-        if any(net.learns[j] for j in net.inputs[l]):
-            parts = phi.adjoint_inputs(W, g, values)  # ProxProp (8), (10), BackProp signal, SIBP signal
-            for j, part in zip(net.inputs[l], parts):
+                W = W - step if new_weights and not shared else W
+        if net.passes_on[l]:
+            parts = phi.adjoint_inputs(W, g, [a[j] for j in inputs])  # ProxProp (8), (10), BackProp signal, SIBP signal
+            for j, part in zip(inputs, parts):
                 signal[j] = signal[j] + part if j in signal else part
 
 
