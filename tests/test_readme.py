@@ -36,8 +36,8 @@ def run_block(text, folder, monkeypatch):
 
 
 def test_the_ten_lines(tmp_path, monkeypatch, capsys):
-    assert len([line for line in block_with("ml.fit").splitlines() if line.strip()]) <= 10
-    names = run_block("ml.fit", tmp_path, monkeypatch)
+    assert len([line for line in block_with("history.plot").splitlines() if line.strip()]) <= 10
+    names = run_block("history.plot", tmp_path, monkeypatch)
     printed = capsys.readouterr().out
     assert f"{65 * 128 + 129 * 128 + 129 * 10:,} parameters" in printed  # with the biases
     assert names["history"]["train_loss"][-1] < 0.1
