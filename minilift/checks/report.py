@@ -60,7 +60,7 @@ class Finding(NamedTuple):
     why : str
         Where the tolerance comes from.
     reasons : tuple of str
-        The usual mistakes that fit, the likeliest first; empty where the claim holds or none fits.
+        The usual mistakes that fit, the likeliest first, or none. They are read only where the claim does not hold.
     """
 
     number: float
@@ -103,13 +103,13 @@ class Check:
     claim: str
     equation: str
     source: str
-    number: float
-    tolerance: float
-    why: str
-    passed: bool | None
-    reason: str
-    problems: int
-    worst: str
+    number: float = math.nan
+    tolerance: float = math.nan
+    why: str = ""
+    passed: bool | None = None
+    reason: str = ""
+    problems: int = 0
+    worst: str = ""
 
 
 class Report:
@@ -197,13 +197,12 @@ def check_claim(claim, thing, subject, cases):
     findings, skips = [], []
     for case in cases:
         try:
-            findings.append((case, measured(claim, thing, case)))
+            findings.append((case, measured(claim.measure, thing, case)))
         except NotClaimed as why:
             skips.append(str(why))
     names = (claim.kind, subject, claim.words, claim.equation, claim.source)
     if not findings:
-        return Check(*names, math.nan, math.nan, skips[0] if skips else "no problem suits it", None, "", 0,
-                     "")
+        return Check(*names, why=skips[0] if skips else "no problem suits it")
     failing = [(case, finding) for case, finding in findings if not finding.holds]
     case, worst = max(failing or findings, key=lambda item: severity(item[1]))
     reason = common_reason([finding for _, finding in failing]) if failing else ""
@@ -211,11 +210,11 @@ def check_claim(claim, thing, subject, cases):
                  case.label)
 
 
-def measured(claim, thing, case):
-    """Return the claim's finding; an error inside the thing is a finding too."""
+def measured(measure, thing, case):
+    """Return the finding of a claim's measure; an error inside the thing is a finding too."""
     try:
         with np.errstate(all="ignore"):
-            return claim.measure(thing, case)
+            return measure(thing, case)
     except NotClaimed:
         raise
     except Exception as error:
