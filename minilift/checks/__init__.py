@@ -64,7 +64,7 @@ from minilift.methods import BackProp, LocoProp, Method, ProxProp, SemiImplicit,
 from minilift.models import mlp
 from minilift.network import Network
 from minilift.support.arguments import function, known_name, shown, unknown_name, whole_number
-from minilift.support.backend import BACKENDS
+from minilift.support.backend import BACKENDS, get_module
 from minilift.support.options import whole
 from minilift.support.terminal import USERS_FILE
 
@@ -118,9 +118,9 @@ def verify(thing=None, net=None, X=None, y=None, *, like=None, objective=None, s
         checked_network("verify", net)
     if objective is not None:
         function("verify: objective", objective, "(block, theta)")
-    if thing is None and any(argument is not None for argument in (net, X, y, like, objective)):
-        raise TypeError("verify: thing must be given with net, X, y, like or objective: a method or a network")
     if thing is None:
+        if any(argument is not None for argument in (net, X, y, like, objective)):
+            raise TypeError("verify: thing must be given with net, X, y, like or objective: a method or a network")
         return Report(package_checks(seed, backend), seed)
     kind = kind_of(thing)
     if kind != "method" and not (like is None and objective is None and net is None):
@@ -150,10 +150,8 @@ def kind_of(thing):
         return "loss"
     if callable(thing):
         return "method"
-    raise TypeError(
-        "verify: thing must be a network, map, activation, loss, Derivation, method or function of a Block, "
-        f"got {shown(thing)}"
-    )
+    raise TypeError("verify: thing must be a network, map, activation, loss, Derivation, method or function of a "
+                    f"Block, got {shown(thing)}")
 
 
 def checks_of(thing, seed, backend, X=None, y=None):
@@ -164,7 +162,7 @@ def checks_of(thing, seed, backend, X=None, y=None):
     if isinstance(thing, LocalProblem):
         thing = derivations.local_problem(thing)
     try:
-        thing, cases = CASES[kind](thing, seed, backend or "numpy")
+        thing, cases = CASES[kind](thing, np.random.default_rng(seed), get_module(backend or "numpy"))
     except NotClaimed as why:
         return [Check(kind, repr(thing), "not checked", "", "", why=str(why))]
     except Exception as error:
@@ -179,10 +177,10 @@ def claims_over(kind, thing, subject, cases):
 
 def network_checks(net, seed, backend, X, y):
     """Return the checks of a network, then of its different layers and its loss."""
-    net = moved(net, backend)
     name = f"[{', '.join(map(repr, net.layers))}]"
+    get_module(backend or net.backend)  # a library that is not installed is no mistake of the network
     try:
-        cases = networks.network_cases(net, seed, X, y)
+        cases = networks.network_cases(net, seed, backend, X, y)
     except Exception as error:
         if X is not None:
             raise
@@ -195,7 +193,7 @@ def network_checks(net, seed, backend, X, y):
                                 why=f"more than {PROBED} parameters are too many to be probed one by one; "
                                     "check a smaller map of this kind"))
         else:
-            checks += checks_of(part, seed, net.backend)
+            checks += checks_of(part, seed, backend or net.backend)
     return checks
 
 
@@ -205,25 +203,15 @@ def broken(kind, subject, error):
                  False, f"likely: {error_text(error)}", 1, "the first")
 
 
-def moved(net, backend):
-    """Return the network on a backend, as a copy if that is another one."""
-    if backend is None or backend == net.backend:
-        return net
-    other = Network(net.layers, loss=net.loss_function, dtype=net.dtype, backend=backend,
-                    input_shape=net.shapes[0], input_layout=net.input_layout)
-    other.load_state_dict(net.state_dict())
-    return other
-
-
 def method_checks(thing, seed, backend, net=None, X=None, y=None, like=None, objective=None, cases=None):
     """Return the checks of a method on random networks, on a given one, or on given cases."""
     method = as_method(thing)
     if like is not None and not isinstance(like, (BackProp, ProxProp, LocoProp, SemiImplicit)):
         raise TypeError("verify: like must be BackProp(), ProxProp(…), LocoProp(…) or SemiImplicit(…), "
                         f"got {shown(like)}")
-    claimed = methods.Claimed(method, like, objective)
+    claimed = methods.Claimed(method, method if like is None else like, objective)
     if cases is None and net is not None:
-        cases = networks.network_cases(moved(net, backend), seed, X, y)
+        cases = networks.network_cases(net, seed, backend, X, y)
     elif cases is None:
         cases = networks.random_networks(seed, backend or "numpy")
     checks = claims_over("method", claimed, repr(method), cases)
@@ -264,8 +252,8 @@ def package_things(seed):
 def small_convnet(seed, backend):
     """Return a network with all that images bring: convolutions, batch norm, pooling, flattening."""
     layers = [Conv2d(1, 2, 3), normalization.BatchNorm(2), activations.Tanh(), pooling.AvgPool2d(2),
-              Conv2d(2, 2, 2, padding="valid"), activations.ReLU(), pooling.MaxPool2d(2, stride=1),
-              pooling.Flatten(), maps.Linear(2, 3)]
+              Conv2d(2, 2, 2, padding="valid"), activations.ReLU(), pooling.MaxPool2d(2, stride=1), pooling.Flatten(),
+              maps.Linear(2, 3)]
     return Network(layers, seed=seed % 2**32, input_shape=(6, 7, 1), backend=backend)
 
 

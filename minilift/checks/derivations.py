@@ -9,9 +9,9 @@ import numpy as np
 
 from minilift.checks.layers import Case, to_host
 from minilift.checks.numeric import Tangents, compare, dense, gradient
-from minilift.checks.report import Finding, NotClaimed, claim
+from minilift.checks.report import Finding, claim, only_if
 from minilift.support.arguments import function, real_number, text
-from minilift.support.backend import array_module, check_arrays, get_module
+from minilift.support.backend import array_module, check_arrays
 
 NEWTON_SIZE = 200  # largest number of unknowns for which a dense Hessian is formed
 
@@ -103,18 +103,9 @@ class PointCase(Case):
         """Return the reference of the objective's gradient."""
         return gradient(lambda x: self.value(problem, x), theta, Tangents(theta.shape, np.random.default_rng(1)))
 
-    def minimiser(self, problem):
-        """Return the claimed minimiser."""
-        if problem.argmin is None:
-            raise NotClaimed("no argmin is claimed")
-        if callable(problem.argmin):
-            return np.asarray(self.call(problem.argmin, self.theta0))
-        return np.asarray(to_host(problem.argmin), dtype=np.float64)
 
-
-def derivation_cases(problem, seed, backend):
+def derivation_cases(problem, rng, xp):
     """Return a derivation and points at which to check it: theta0 and random ones around it."""
-    rng, xp = np.random.default_rng(seed), get_module(backend)
     theta0 = np.array(to_host(problem.theta0), dtype=np.float64)
     points = [("theta0", theta0), *((f"a random point {k}", theta0 + s * rng.standard_normal(theta0.shape))
                                     for k, s in ((1, 0.5), (2, 2.0)))]
@@ -123,8 +114,7 @@ def derivation_cases(problem, seed, backend):
 
 @claim("derivation", "the claimed gradient", "∇f(θ)", "definition")
 def claimed_gradient(problem, case):
-    if problem.gradient is None:
-        raise NotClaimed("no gradient is claimed")
+    only_if(problem.gradient is not None, "no gradient is claimed")
     theta, theta0 = case.theta, case.theta0
     tangents = Tangents(theta.shape, np.random.default_rng(1))
     got, at_start = tangents.project(case.call(problem.gradient, theta)), case.slope(problem, theta0).value
@@ -142,16 +132,17 @@ def claimed_gradient(problem, case):
 
 def claimed_argmin(problem, case):
     """Return the claimed minimiser; skip the random points, as checking it once is enough."""
-    if case.label != "theta0":
-        raise NotClaimed("once is enough")
-    return case.minimiser(problem)
+    only_if(case.label == "theta0", "once is enough")
+    only_if(problem.argmin is not None, "no argmin is claimed")
+    if callable(problem.argmin):
+        return np.asarray(case.call(problem.argmin, case.theta0))
+    return np.asarray(to_host(problem.argmin), dtype=np.float64)
 
 
 def shaped_argmin(problem, case):
     """Return the claimed minimiser, if it has the shape of theta0."""
     theta = claimed_argmin(problem, case)
-    if theta.shape != case.theta0.shape:
-        raise NotClaimed("the argmin has the wrong shape")
+    only_if(theta.shape == case.theta0.shape, "the argmin has the wrong shape")
     return theta
 
 
@@ -231,19 +222,16 @@ def argmin_is_minimum(problem, case):
 @claim("derivation", "SciPy's minimiser finds nothing lower", "f(θ*) ≤ f(SciPy's)", "definition")
 def argmin_against_scipy(problem, case):
     theta, right = shaped_argmin(problem, case), reference_minimiser(problem, case)
-    if right is None:
-        raise NotClaimed(f"more than {NEWTON_SIZE} unknowns would take SciPy long")
+    only_if(right is not None, f"more than {NEWTON_SIZE} unknowns would take SciPy long")
     start, low = case.value(problem, case.theta0), case.value(problem, right)
     number = (case.value(problem, theta) - low) / (abs(start - low) + 1e-6)
     reasons = () if number <= 1e-7 else tuple(argmin_reasons(problem, case, theta)) or ("a lower value exists",)
     return Finding(number, 1e-7, "relative to the decrease from theta0; SciPy stops at a gradient of 1e-6", reasons)
 
 
-@claim("derivation", "the claimed gradient vanishes at the claimed argmin", "∇f claimed (θ* claimed) = 0",
-       "definition")
+@claim("derivation", "the claimed gradient vanishes at the claimed argmin", "∇f claimed (θ* claimed) = 0", "definition")
 def gradient_at_argmin(problem, case):
-    if problem.gradient is None:
-        raise NotClaimed("no gradient is claimed")
+    only_if(problem.gradient is not None, "no gradient is claimed")
     at_claim = np.asarray(case.call(problem.gradient, claimed_argmin(problem, case)))
     number = float(np.max(abs(at_claim)) / (np.max(abs(case.slope(problem, case.theta0).value)) + 1e-3))
     return Finding(number, 1e-7, "relative to the gradient at theta0",
@@ -282,5 +270,4 @@ def local_problem(problem, argmin=None, name="local problem"):
     def slope(d):
         return problem.damping * d - gram.adjoint(data.gradient(z - gram.apply(d)))
 
-    n_out = z.shape[1]
-    return Derivation(problem.objective, slope, argmin, np.zeros((gram.a.shape[1] + gram.bias, n_out)), name)
+    return Derivation(problem.objective, slope, argmin, np.zeros((gram.a.shape[1] + gram.bias, z.shape[1])), name)

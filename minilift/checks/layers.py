@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from minilift.checks.numeric import Tangents, compare, dense, directional, fits, gradient
-from minilift.checks.report import Finding, NotClaimed, claim
+from minilift.checks.report import Finding, NotClaimed, claim, only_if
 from minilift.layers.convolution import Conv2d
 from minilift.local.solvers import damped_solve
-from minilift.support.backend import get_module, to_numpy
+from minilift.support.backend import to_numpy
 
+NOT_ELEMENTWISE = "not elementwise: its adjoint is checked instead"
 ROUNDING = "rounding of float64 only"
 DAMPINGS = (0.3, 1.0, 20.0)
 
@@ -79,9 +80,8 @@ class MapCase(Case):
         return {"N, the batch size": len(self.g), "the number of rows of the design matrix": len(self.design)}
 
 
-def map_cases(phi, seed, backend):
+def map_cases(phi, rng, xp):
     """Return a map and random problems for it: a batch of one, wide and tall ones, a dead input."""
-    rng, xp = np.random.default_rng(seed), get_module(backend)
     shape = sample_shape(phi, map_shapes(phi))
     phi = phi.for_images(shape) if hasattr(phi, "for_images") else phi
     case, cases = Case("", xp), []
@@ -134,8 +134,7 @@ def forward_is_design(phi, case):
     rows = case.call(phi.rows, case.a) if hasattr(phi, "rows") else case.a.reshape(len(case.a), -1)
     z = case.call(phi.forward, case.theta, case.a)
     n_out = case.theta.shape[1]
-    if rows.shape[1] + 1 != len(case.theta):
-        raise NotClaimed("the map has no rows(a), and θ is not of shape (n_in + 1, n_out)")
+    only_if(rows.shape[1] + 1 == len(case.theta), "the map has no rows(a), and θ is not of shape (n_in + 1, n_out)")
     product = rows @ case.theta[:-1]
     variants = {"the bias is missing": product, "the bias is added twice": product + 2 * case.theta[-1],
                 "the bias is subtracted": product - case.theta[-1],
@@ -145,13 +144,10 @@ def forward_is_design(phi, case):
     return compare(z.reshape(-1, n_out), dense(product + case.theta[-1]), variants)
 
 
-@claim("map", "a convolution is SciPy's cross-correlation of the padded images", "z = a ⋆ W + b",
-       "SciPy correlate2d")
+@claim("map", "a convolution is SciPy's cross-correlation of the padded images", "z = a ⋆ W + b", "SciPy correlate2d")
 def convolution_is_correlation(phi, case):
-    if not isinstance(phi, Conv2d):
-        raise NotClaimed("it is no Conv2d")
-    if len(case.a) > 2:
-        raise NotClaimed("two images are enough")
+    only_if(isinstance(phi, Conv2d), "it is no Conv2d")
+    only_if(len(case.a) <= 2, "two images are enough")
     from scipy.signal import correlate2d
 
     k, p, s = phi.kernel, phi.pad, phi.stride
@@ -207,8 +203,7 @@ def input_adjoint_mistakes(case):
 
 def gram_of(phi, case, side):
     """Return a map's Gram operator at the case's input."""
-    if not hasattr(phi, "gram"):
-        raise NotClaimed("the map has no gram(a)")
+    only_if(hasattr(phi, "gram"), "the map has no gram(a)")
     return phi.gram(case.lend(case.a), side=side)
 
 
@@ -278,9 +273,8 @@ class TransferCase(Case):
     elementwise: bool
 
 
-def transfer_cases(sigma, seed, backend):
+def transfer_cases(sigma, rng, xp):
     """Return a transfer and random problems for it: a batch of one, one unit, saturated and dead units."""
-    rng, xp = np.random.default_rng(seed), get_module(backend)
     sigma = sigma.on_backend(xp, np.dtype(np.float64)) if hasattr(sigma, "on_backend") else sigma
     elementwise, case, cases = getattr(sigma, "elementwise", False), Case("", xp), []
     shapes = [(3,), (1,), (4,)] if elementwise else 3 * [
@@ -317,15 +311,9 @@ def smooth_at(case, sigma, z, rng):
                    for h in (2.1e-3, 5e-4))
 
 
-def elementwise_only(case):
-    """Skip transfers that are not elementwise."""
-    if not case.elementwise:
-        raise NotClaimed("not elementwise: its adjoint is checked instead")
-
-
 @claim("transfer", "the derivative", "σ'(z) = dσ/dz", "ProxProp (9)")
 def transfer_derivative(sigma, case):
-    elementwise_only(case)
+    only_if(case.elementwise, NOT_ELEMENTWISE)
     reference, got = case.derivative(sigma.forward, case.z), case.call(sigma.derivative, case.z)
     return compare(got, reference, lambda: derivative_mistakes(sigma, case, reference.value, got))
 
@@ -390,8 +378,7 @@ def integral_of_transfer(sigma, case):
     if case.elementwise and case.call(sigma.integral, case.z).shape != case.z.shape:
         return Finding(math.inf, 0.0, "F of an elementwise σ is elementwise", ("F has not the shape of z",))
     # what is claimed here is F: the comparison is of F' with σ, in this order
-    return compare(reference.nearest(got), reference._replace(candidates=[got]),
-                   lambda: integral_mistakes(sigma, case))
+    return compare(reference.nearest(got), reference._replace(candidates=[got]), lambda: integral_mistakes(sigma, case))
 
 
 def integral_mistakes(sigma, case):
@@ -417,8 +404,7 @@ def has_integral(sigma, case):
 
 def integral_only(sigma, case):
     """Skip transfers without an integral."""
-    if not has_integral(sigma, case):
-        raise NotClaimed("it has no integral F, which only LocoProp-M needs")
+    only_if(has_integral(sigma, case), "it has no integral F, which only LocoProp-M needs")
 
 
 @claim("transfer", "F is convex", "F((z + w)/2) ≤ (F(z) + F(w))/2", "LocoProp-M")
@@ -458,9 +444,8 @@ def target_range(sigma, case):
         return Finding(outside, 1e-9, ROUNDING,
                        (f"the range is stated too narrow: values reach from {least:.4g} to {most:.4g}",))
     slack = max(unreached(low, least, values), unreached(high, most, values))
-    return Finding(slack, 1e-2, "σ is probed up to |z| = 1e8",
-                   ("the range is stated too wide: for targets that σ never reaches the matching loss has no lower "
-                    "bound",))
+    reason = "the range is stated too wide: for targets that σ never reaches the matching loss has no lower bound"
+    return Finding(slack, 1e-2, "σ is probed up to |z| = 1e8", (reason,))
 
 
 def unreached(bound, extreme, values):
@@ -473,7 +458,7 @@ def unreached(bound, extreme, values):
 
 @claim("transfer", "finite for large arguments", "|σ(±1000)|, |F(±1000)|, |σ'(±1000)| < ∞", "float64")
 def transfer_is_safe(sigma, case):
-    elementwise_only(case)
+    only_if(case.elementwise, NOT_ELEMENTWISE)
     far = 1000.0 * np.sign(case.z)
     functions = {"σ": sigma.forward, "σ'": sigma.derivative}
     if has_integral(sigma, case):
@@ -499,15 +484,11 @@ class LossCase(Case):
         return self.loss_value(loss, z, self.y)
 
 
-def loss_cases(loss, seed, backend):
+def loss_cases(loss, rng, xp):
     """Return a loss and random problems for it: one sample, one output, wide and tall."""
-    rng, xp = np.random.default_rng(seed), get_module(backend)
-    cases = []
-    for n, n_out in ((1, 3), (5, 1), (3, 4), (7, 2)):
-        z = 1.5 * rng.standard_normal((n, n_out))
-        y = draw_targets(loss, rng, n, n_out)
-        cases.append(LossCase(f"N = {n}, {n_out} outputs", xp, z, y, 1.5 * rng.standard_normal((n, n_out))))
-    return loss, cases
+    return loss, [LossCase(f"N = {n}, {n_out} outputs", xp, z=1.5 * rng.standard_normal((n, n_out)),
+                           y=draw_targets(loss, rng, n, n_out), w=1.5 * rng.standard_normal((n, n_out)))
+                  for n, n_out in ((1, 3), (5, 1), (3, 4), (7, 2))]
 
 
 def draw_targets(loss, rng, n, n_out):
@@ -545,29 +526,24 @@ def loss_mistakes(loss, case):
 @claim("loss", "the batch is reduced as stated", "L(batch twice) = L(batch) for a mean, 2 L(batch) for a sum",
        "convention")
 def loss_reduction(loss, case):
-    if not hasattr(loss, "reduction"):
-        raise NotClaimed("it states no reduction")
+    only_if(hasattr(loss, "reduction"), "it states no reduction")
     twice = case.loss_value(loss, np.concatenate([case.z, case.z]), np.concatenate([case.y, case.y]))
     once = case.value(loss, case.z)
-    mistakes = {"it sums over the batch, but says mean": 2 * once,
-                "it averages over the batch, but says sum": once}
+    mistakes = {"it sums over the batch, but says mean": 2 * once, "it averages over the batch, but says sum": once}
     return compare(twice, dense(once if loss.reduction == "mean" else 2 * once), mistakes)
 
 
 @claim("loss", "it is convex in z", "L((z + w)/2) ≤ (L(z) + L(w))/2", "convention")
 def loss_is_convex(loss, case):
-    if not getattr(loss, "convex", True):
-        raise NotClaimed("it says that it is not convex")
+    only_if(getattr(loss, "convex", True), "it says that it is not convex")
     ends = case.value(loss, case.z), case.value(loss, case.w)
     excess = (case.value(loss, (case.z + case.w) / 2) - sum(ends) / 2) / (1 + sum(map(abs, ends)))
     return Finding(excess, 1e-12, ROUNDING, ("its sign is wrong, or it is not convex: say so with convex = False",))
 
 
-@claim("loss", "it is the matching loss of its transfer", "L(z) − L(w) = ∫ ⟨f − y, dz⟩ along a line",
-       "LocoProp-M")
+@claim("loss", "it is the matching loss of its transfer", "L(z) − L(w) = ∫ ⟨f − y, dz⟩ along a line", "LocoProp-M")
 def matching_loss(loss, case):
-    if not hasattr(loss, "transfer") or not hasattr(loss, "targets"):
-        raise NotClaimed("it names no transfer")
+    only_if(hasattr(loss, "transfer") and hasattr(loss, "targets"), "it names no transfer")
     nodes, weights = np.polynomial.legendre.leggauss(60)
     y = case.call(loss.targets, case.z, case.y)
     line = case.z - case.w
@@ -580,14 +556,12 @@ def matching_loss(loss, case):
 
 def prox_step(loss, case):
     """Return τ, v and the loss's u = prox_τL(v); skip losses without a prox."""
-    if not hasattr(loss, "prox"):
-        raise NotClaimed("it has no prox")
+    only_if(hasattr(loss, "prox"), "it has no prox")
     tau, v = 0.7 * len(case.z), case.w
     return tau, v, case.call(lambda v, y: loss.prox(v, y, tau), v, case.y)
 
 
-@claim("loss", "the prox is stationary for its objective", "∇L(u) + (u − v)/τ = 0 at u = prox_τL(v)",
-       "ProxProp §4.2.1")
+@claim("loss", "the prox is stationary for its objective", "∇L(u) + (u − v)/τ = 0 at u = prox_τL(v)", "ProxProp §4.2.1")
 def loss_prox(loss, case):
     tau, v, u = prox_step(loss, case)
     at_u = gradient(lambda z: case.value(loss, z), u)
@@ -613,8 +587,7 @@ def prox_mistakes(loss, case, tau, slope):
 @claim("loss", "Moreau's identity, with the conjugate computed by SciPy",
        "min_u {L(u) + ‖u − v‖²/2τ} + min_p {L*(p) + τ/2 ‖p − v/τ‖²} = ‖v‖²/2τ", "ProxProp §4.2.1")
 def moreau_identity(loss, case):
-    if case.z.size > 12:
-        raise NotClaimed("larger problems would take SciPy long")
+    only_if(case.z.size <= 12, "larger problems would take SciPy long")
     from scipy.optimize import minimize
 
     tau, v, u = prox_step(loss, case)
@@ -628,9 +601,8 @@ def moreau_identity(loss, case):
     primal = case.value(loss, u) + ((u - v) ** 2).sum() / (2 * tau)
     dual = conjugate + tau / 2 * ((p - v / tau) ** 2).sum()
     right = (v**2).sum() / (2 * tau)
-    return Finding(float(abs(primal + dual - right) / (1 + abs(right))), 1e-7,
-                   "SciPy's minimiser stops at a gradient of 1e-7",
-                   ("u is not the prox: its objective and that of its conjugate do not close",))
+    number, why = float(abs(primal + dual - right) / (1 + right)), "SciPy's minimiser stops at a gradient of 1e-7"
+    return Finding(number, 1e-7, why, ("u is not the prox: its objective and that of its conjugate do not close",))
 
 
 @claim("loss", "finite for large outputs", "|L(±1000)|, |∇L(±1000)| < ∞", "float64")

@@ -6,7 +6,6 @@ every local problem is written out once more as its paper prints it.
 
 from __future__ import annotations
 
-import copy
 import functools
 import re
 from dataclasses import dataclass, replace
@@ -16,17 +15,9 @@ import numpy as np
 
 from minilift.checks.derivations import Derivation, argmin_is_minimum, argmin_is_stationary, derivation_cases
 from minilift.checks.layers import damping_mistakes, to_host
-from minilift.checks.networks import (
-    NetCase,
-    compare_blocks,
-    directions_of,
-    gradient_arrays,
-    guarded,
-    propagated_tolerance,
-    worst_block,
-)
+from minilift.checks.networks import NetCase, compare_blocks, directions_of, fresh, worst_block
 from minilift.checks.numeric import Reference, compare, dense, gradient
-from minilift.checks.report import Finding, NotClaimed, claim, measured
+from minilift.checks.report import Finding, claim, measured, only_if
 from minilift.layers.activations import Identity
 from minilift.layers.normalization import Dropout
 from minilift.methods import BackProp, LocoProp, ProxProp, SemiImplicit
@@ -41,33 +32,20 @@ class Claimed:
     Attributes
     ----------
     method : Method
-    like : Method or None
-        The method of the package that it should equal; its own class counts where it has one.
+    told : Method
+        The method whose equations apply: the one of the package that it should equal, or itself.
     objective : callable or None
         From (block, theta) to a number: the local objective that its new parameters should minimise.
     """
 
     method: object
-    like: object = None
-    objective: object = None
-
-    @property
-    def told(self):
-        """The method whose equations apply."""
-        return self.method if self.like is None else self.like
-
-
-def changed(method, **attributes):
-    """Return a copy of a method with other values of some attributes."""
-    method = copy.deepcopy(method)
-    for name, value in attributes.items():
-        setattr(method, name, value)
-    return method
+    told: object
+    objective: object
 
 
 def scaled(case, l, value, floor=1e-4):
     """Return the reference of an array of θ_l's shape, as accurate as the gradients are."""
-    return Reference([case.project(l, value)], *propagated_tolerance(case), floor)
+    return Reference([case.project(l, value)], *case.propagated_tolerance, floor)
 
 
 def scaled_blocks(case, values, least=0.0, floor=1e-4):
@@ -78,14 +56,11 @@ def scaled_blocks(case, values, least=0.0, floor=1e-4):
 # ---- any method
 
 
-@claim("method", "the loss that comes with the direction is J", "direction(net, X, y)[0] = J(θ)",
-       "definition")
+@claim("method", "the loss that comes with the direction is J", "direction(net, X, y)[0] = J(θ)", "definition")
 def returns_the_loss(claimed, case):
-    method = changed(claimed.method)
-    method.reset()
-    if any(isinstance(layer, Dropout) for layer in case.net.layers):
-        raise NotClaimed("direction() draws no random numbers, which dropout needs")
-    loss, steps = method.direction(guarded(case).net, case.X, case.y)
+    only_if(not any(isinstance(layer, Dropout) for layer in case.net.layers),
+            "direction() draws no random numbers, which dropout needs")
+    loss, steps = fresh(claimed.method).direction(case.guarded.net, case.X, case.y)
     missing = abs(len(steps) - len(case.net.parameters))
     if missing:
         return Finding(missing, 0, "one direction for each of net.parameters",
@@ -95,11 +70,10 @@ def returns_the_loss(claimed, case):
 
 @claim("method", "it is a descent direction", "⟨∇J, d⟩ > 0, d to be subtracted", "ProxProp Prop. 4, 5")
 def descends(claimed, case):
-    slopes, why = gradient_arrays(case), "any positive cosine with ∇J will do"
+    slopes, why = case.dense_gradients, "any positive cosine with ∇J will do"
     d = directions_of(claimed.method, case)
     norm, length = np.sqrt(inner(slopes, slopes)), np.sqrt(inner(d, d))
-    if norm < 1e-10:
-        raise NotClaimed("the gradient vanishes here")
+    only_if(not norm < 1e-10, "the gradient vanishes here")
     cosine = inner(slopes, d) / (norm * length) if length > 0 else 0.0
     if cosine > 0:
         return Finding(-cosine, 0.0, why)
@@ -115,8 +89,7 @@ def inner(u, v):
     return sum(float(np.vdot(x, y)) for x, y in zip(u[1:], v[1:]))
 
 
-@claim("method", "stationary points of J are its fixed points", "∇J = 0 ⇒ d = 0",
-       "ProxProp Prop. 3; SIBP Theorem")
+@claim("method", "stationary points of J are its fixed points", "∇J = 0 ⇒ d = 0", "ProxProp Prop. 3; SIBP Theorem")
 def fixed_points(claimed, case):
     stationary = case.stationary
     d = directions_of(claimed.method, stationary)
@@ -124,15 +97,14 @@ def fixed_points(claimed, case):
     away = directions_of(claimed.method, replace(stationary, X=stationary.X + noise))
     size = max(np.max(abs(x)) for x in away[1:]) + 1e-3
     number = float(max(np.max(abs(x)) for x in d[1:]) / size)
-    return Finding(number, 1e-7, "relative to the step on other data; the stationary point is exact to rounding",
-                   ("it moves at a stationary point of J whose signals g are not zero: the step is no function of "
-                    "ãᵀg",))
+    why = "relative to the step on other data; the stationary point is exact to rounding"
+    reason = "it moves at a stationary point of J whose signals g are not zero: the step is no function of ãᵀg"
+    return Finding(number, 1e-7, why, (reason,))
 
 
 @claim("method", "the order of the samples does not matter", "d(PX, Py) = d(X, y)", "convention")
 def batch_order(claimed, case):
-    if len(case.X) == 1:
-        raise NotClaimed("a batch of one")
+    only_if(len(case.X) > 1, "a batch of one")
     order = np.random.default_rng(2).permutation(np.arange(len(case.X)))
     order = order if np.any(order != np.arange(len(order))) else order[::-1]
     d = directions_of(claimed.method, case)
@@ -141,15 +113,13 @@ def batch_order(claimed, case):
     return compare_blocks(case, permuted, references, mistakes=lambda: case.per_map(lambda l: {}))
 
 
-@claim("method", "two runs from the same state agree, and θ is left alone", "d, d; θ_l unchanged",
-       "convention")
+@claim("method", "two runs from the same state agree, and θ is left alone", "d, d; θ_l unchanged", "convention")
 def repeatable(claimed, case):
     before = [theta.copy() for theta in case.theta[1:]]
     first, second = directions_of(claimed.method, case), directions_of(claimed.method, case)
     number = max(float(np.max(abs(x - y))) for x, y in zip(first[1:], second[1:]))
     moved = max(float(np.max(abs(x - to_numpy(y)))) for x, y in zip(before, case.net.theta[1:]))
-    reason = ("it changes the parameters of the network" if moved
-              else "it keeps a state that reset() does not clear")
+    reason = "it changes the parameters of the network" if moved else "it keeps a state that reset() does not clear"
     return Finding(max(number, moved), 0.0, "bit for bit", (reason,))
 
 
@@ -159,20 +129,18 @@ def repeatable(claimed, case):
 @claim("method", "its new parameters minimise the objective given for it",
        "θ_l − d_l = argmin objective(block, θ)", "yours")
 def minimises_objective(claimed, case):
-    if claimed.objective is None:
-        raise NotClaimed("no objective is given: objective=function(block, theta)")
+    only_if(claimed.objective is not None, "no objective is given: objective=function(block, theta)")
 
     def finding(block, step):
         theta = to_numpy(block.theta)
-        return minimum_finding(lambda new: claimed.objective(block, new), theta - step, theta, case.net.backend)
+        return minimum_finding(lambda new: claimed.objective(block, new), theta - step, theta, case.xp)
 
     return worst_block([(block.l, finding(block, step)) for block, step in recorded_blocks(claimed.method, case)])
 
 
 def recorded_blocks(method, case):
     """Return the (block, step) pairs that a method saw and proposed."""
-    method, pairs = copy.deepcopy(method), []
-    method.reset()
+    method, pairs = fresh(method), []
     propose = method.propose
 
     def record(block):
@@ -185,10 +153,10 @@ def recorded_blocks(method, case):
     return pairs
 
 
-def minimum_finding(objective, argmin, theta0, backend="numpy"):
+def minimum_finding(objective, argmin, theta0, xp=np):
     """Return the finding of the claims that an objective's argmin is stationary and a minimum: the first that fails."""
     derived = Derivation(objective, argmin=argmin, theta0=theta0)
-    point = derivation_cases(derived, 0, backend)[1][0]
+    point = derivation_cases(derived, np.random.default_rng(0), xp)[1][0]
     findings = [measured(measure, derived, point) for measure in (argmin_is_stationary, argmin_is_minimum)]
     return next((finding for finding in findings if not finding.holds), findings[0])
 
@@ -198,8 +166,7 @@ def minimum_finding(objective, argmin, theta0, backend="numpy"):
 
 def told_as(claimed, kind):
     """Return the method whose equations apply, if it is of one class."""
-    if not isinstance(claimed.told, kind):
-        raise NotClaimed(f"it is not said to be {kind.__name__} (like={kind.__name__}(…))")
+    only_if(isinstance(claimed.told, kind), f"it is not said to be {kind.__name__} (like={kind.__name__}(…))")
     return claimed.told
 
 
@@ -224,7 +191,7 @@ class Proximal:
     @cached_property
     def slopes(self):
         """Return [None, γ ∇_θ1 J, …]."""
-        slopes = gradient_arrays(self.case)
+        slopes = self.case.dense_gradients
         return self.case.per_map(lambda l: self.gamma * slopes[l])
 
     def matrix(self, l):
@@ -267,8 +234,7 @@ def proximal(told, case):
        "ProxProp (13), Prop. 2")
 def proxprop_exact(claimed, case):
     told = told_as(claimed, ProxProp)
-    if told.solver != "exact":
-        raise NotClaimed("its solver takes finitely many steps")
+    only_if(told.solver == "exact", "its solver takes finitely many steps")
     prox = proximal(told, case)
     expected = scaled_blocks(case, prox.steps())
     return compare_blocks(case, directions_of(claimed.method, case), expected, prox.mistakes, prox.factors)
@@ -279,8 +245,7 @@ def proxprop_exact(claimed, case):
 def proxprop_objective(claimed, case):
     told = told_as(claimed, ProxProp)
     prox, tau = proximal(told, case), 0.8
-    if told.solver != "exact" or not prox.implicit:
-        raise NotClaimed("it takes no exact implicit step here")
+    only_if(told.solver == "exact" and prox.implicit, "it takes no exact implicit step here")
     z, g = outputs(case), signals(case)
     d = directions_of(claimed.method, case)
 
@@ -307,8 +272,7 @@ def signals(case):
 
     def signal(l):
         z = to_numpy(state.z[l])
-        if z.size > 400:
-            raise NotClaimed("the network is too large for signals by differences")
+        only_if(z.size <= 400, "the network is too large for signals by differences")
         return gradient(lambda x: loss_from(case, l, x), z).value.reshape(-1, case.theta[l].shape[1])
 
     return case.per_map(signal)
@@ -319,8 +283,8 @@ def loss_from(case, l, z):
     net, rng = case.net, np.random.default_rng(0)
     z = case.lend(z)
     for k in range(l, net.depth):
-        z = net.phi[k + 1].forward(case.lend(case.theta[k + 1]),
-                                   net.sigma[k].apply(z, training=True, rng=rng)[0])
+        a, _ = net.sigma[k].apply(z, training=True, rng=rng)
+        z = net.phi[k + 1].forward(case.lend(case.theta[k + 1]), a)
     return case.value(to_numpy(z))
 
 
@@ -337,8 +301,7 @@ def proxprop_angle(claimed, case):
         norms = np.linalg.norm(slope) * np.linalg.norm(d[l])
         if norms > 1e-12:
             short = max(short, bound - float(np.vdot(slope, d[l])) / norms)
-    if short == -1.0:
-        raise NotClaimed("no implicit map has a gradient here")
+    only_if(short != -1.0, "no implicit map has a gradient here")
     return Finding(short, 1e-6, "differences leave 1e-6 of the cosine",
                    ("the step is turned from the gradient further than M⁻¹ can turn it",))
 
@@ -346,10 +309,9 @@ def proxprop_angle(claimed, case):
 @claim("method", "as τ_θ → 0 the direction becomes the gradient", "d_l/τ_θ → ∇_θl J", "ProxProp Prop. 2")
 def proxprop_limit(claimed, case):
     told = told_as(claimed, ProxProp)
-    if not hasattr(claimed.method, "tau_theta"):
-        raise NotClaimed("it has no attribute tau_theta to be changed")
-    slopes, implicit = gradient_arrays(case), proximal(told, case).implicit
-    d = directions_of(changed(claimed.method, tau_theta=1e-9), case)
+    only_if(hasattr(claimed.method, "tau_theta"), "it has no attribute tau_theta to be changed")
+    slopes, implicit = case.dense_gradients, proximal(told, case).implicit
+    d = directions_of(fresh(claimed.method, tau_theta=1e-9), case)
     got = case.per_map(lambda l: d[l] / 1e-9 if l in implicit else d[l])
     return compare_blocks(case, got, scaled_blocks(case, slopes, least=1e-5))
 
@@ -359,12 +321,11 @@ def proxprop_limit(claimed, case):
 def proxprop_krylov(claimed, case):
     told = told_as(claimed, ProxProp)
     match = re.fullmatch(r"cg(\d+)", told.solver)
-    if match is None:
-        raise NotClaimed("its solver is exact")
+    only_if(match is not None, "its solver is exact")
     prox, steps = proximal(told, case), int(match[1])
-    expected = prox.steps(lambda M, b: krylov_step(M, b, steps, told.joint))
-    return compare_blocks(case, directions_of(claimed.method, case),
-                          scaled_blocks(case, expected, least=1e-6, floor=1e-3),
+    steps_K = prox.steps(lambda M, b: krylov_step(M, b, steps, told.joint))
+    expected = scaled_blocks(case, steps_K, least=1e-6, floor=1e-3)
+    return compare_blocks(case, directions_of(claimed.method, case), expected,
                           lambda: krylov_mistakes(prox, steps, told.joint), prox.factors)
 
 
@@ -386,12 +347,8 @@ def krylov_step(M, b, steps, joint):
     if joint:
         M, shape = np.kron(M, np.eye(b.shape[1])), b.shape
         return krylov_step(M, b.reshape(-1, 1), steps, False).reshape(shape)
-    d = np.zeros_like(b)
-    for j in range(b.shape[1]):
-        basis = krylov_basis(M, b[:, j], steps)
-        if basis.size:
-            d[:, j] = basis @ np.linalg.solve(basis.T @ M @ basis, basis.T @ b[:, j])
-    return d
+    bases = [krylov_basis(M, column, steps) for column in b.T]
+    return np.stack([V @ np.linalg.solve(V.T @ M @ V, V.T @ column) for V, column in zip(bases, b.T)], axis=1)
 
 
 def krylov_basis(M, b, steps):
@@ -457,8 +414,7 @@ def loco_factors(told, case):
        "LocoProp-S, LocoProp-M")
 def locoprop_steps(claimed, case):
     told = told_as(claimed, LocoProp)
-    if told.steps == "exact" or told.local_optimizer != "sgd":
-        raise NotClaimed("its local steps are not plain ones")
+    only_if(told.steps != "exact" and told.local_optimizer == "sgd", "its local steps are not plain ones")
     expected = loco_reference(told, case, plain_rates(told))
     return compare_blocks(case, directions_of(claimed.method, case), scaled_blocks(case, expected),
                           lambda: loco_mistakes(told, case), loco_factors(told, case))
@@ -466,14 +422,14 @@ def locoprop_steps(claimed, case):
 
 def loco_mistakes(told, case):
     """Return by map what usual mistakes in T local steps give."""
-    rates, other = plain_rates(told), changed(told, variant="S" if told.variant == "M" else "M")
+    rates, other = plain_rates(told), fresh(told, variant="S" if told.variant == "M" else "M")
     made = {"it takes one local step too few": loco_reference(told, case, rates[:-1]),
             "it takes one local step": loco_reference(told, case, rates[:1]),
             f"it is LocoProp-{other.variant}, not LocoProp-{told.variant}": loco_reference(other, case, rates)}
     if told.decay:
         made["the local rate does not decay"] = loco_reference(told, case, [rates[0]] * told.steps)
     if told.eta is not None:
-        made["the regulariser is missing"] = loco_reference(changed(told, eta=None), case, rates)
+        made["the regulariser is missing"] = loco_reference(fresh(told, eta=None), case, rates)
     return case.by_map(made)
 
 
@@ -481,10 +437,10 @@ def loco_mistakes(told, case):
        "LocoProp-S, LocoProp-M")
 def locoprop_first_step(claimed, case):
     told = told_as(claimed, LocoProp)
-    if told.local_optimizer != "sgd" or not hasattr(claimed.method, "local_lr"):
-        raise NotClaimed("its local steps are rescaled by an optimizer, or exact")
-    d, rate = directions_of(changed(claimed.method, steps=1, decay=False), case), first_rate(told) * told.gamma
-    return compare_blocks(case, case.per_map(lambda l: d[l] / rate), scaled_blocks(case, gradient_arrays(case)),
+    only_if(told.local_optimizer == "sgd" and hasattr(claimed.method, "local_lr"),
+            "its local steps are rescaled by an optimizer, or exact")
+    d, rate = directions_of(fresh(claimed.method, steps=1, decay=False), case), first_rate(told) * told.gamma
+    return compare_blocks(case, case.per_map(lambda l: d[l] / rate), scaled_blocks(case, case.dense_gradients),
                           factors=loco_factors(told, case))
 
 
@@ -492,23 +448,19 @@ def locoprop_first_step(claimed, case):
        "LocoProp-S = ProxProp (13)")
 def locoprop_exact_s(claimed, case):
     told = told_as(claimed, LocoProp)
-    if told.steps != "exact" or told.variant != "S":
-        raise NotClaimed("not the exact S")
+    only_if(told.steps == "exact" and told.variant == "S", "not the exact S")
     D = case.net.depth
     prox = Proximal(case, [None] + [told.eta] * D, range(1, D + 1), told.gamma)
     expected = scaled_blocks(case, prox.steps())
-    return compare_blocks(case, directions_of(claimed.method, case), expected, prox.mistakes,
-                          loco_factors(told, case))
+    return compare_blocks(case, directions_of(claimed.method, case), expected, prox.mistakes, loco_factors(told, case))
 
 
-@claim("method", "LocoProp-M, exact: stationary for the matching loss", "ãᵀ(f(ãθ) − y) + (θ − θ_k)/η = 0",
-       "LocoProp-M")
+@claim("method", "LocoProp-M, exact: stationary for the matching loss", "ãᵀ(f(ãθ) − y) + (θ − θ_k)/η = 0", "LocoProp-M")
 def locoprop_exact_m(claimed, case):
     told = told_as(claimed, LocoProp)
-    if told.steps != "exact" or told.variant != "M" or told.eta is None:
-        raise NotClaimed("not the exact, regularised M")
+    only_if(told.steps == "exact" and told.variant == "M" and told.eta is not None, "not the exact, regularised M")
     d, targets = directions_of(claimed.method, case), loco_targets(told, case)
-    tolerance, why = propagated_tolerance(case)
+    tolerance, why = case.propagated_tolerance
 
     def finding(l):
         (f, y, signal), A = targets[l], case.design[l]
@@ -528,17 +480,16 @@ def locoprop_exact_m(claimed, case):
        "SIBP W, SIBP b")
 def sibp_limit(claimed, case):
     told_as(claimed, SemiImplicit)
-    if not hasattr(claimed.method, "lam"):
-        raise NotClaimed("it has no attribute lam to be changed")
+    only_if(hasattr(claimed.method, "lam"), "it has no attribute lam to be changed")
     coarse, fine = (stiff_step(claimed.method, case, lam) for lam in (3e4, 6e4))
     d = case.per_map(lambda l: 2 * fine[l] - coarse[l])  # the error falls as 1/λ, this takes it away
-    return compare_blocks(case, d, scaled_blocks(case, gradient_arrays(case), least=1e-4),
+    return compare_blocks(case, d, scaled_blocks(case, case.dense_gradients, least=1e-4),
                           factors={**case.factors, "eta": claimed.method.eta})
 
 
 def stiff_step(method, case, lam):
     """Return [None, d_1, …, d_D] of SIBP at a large λ, scaled to tend to the gradient of J."""
-    scale, d = lam / method.eta * summed_weight(case), directions_of(changed(method, lam=lam), case)
+    scale, d = lam / method.eta * summed_weight(case), directions_of(fresh(method, lam=lam), case)
     return case.per_map(lambda l: scale * d[l])
 
 
@@ -547,16 +498,14 @@ def summed_weight(case):
     return case.net.loss_function.weight(len(case.X))
 
 
-@claim("method",
-       "with many steps each block is stationary: W, then b with the new W, signals through new weights",
+@claim("method", "with many steps each block is stationary: W, then b with the new W, signals through new weights",
        "∂/∂W, ∂/∂b of ‖f(aW + 1bᵀ) − (a_l − ηδ)‖² + λ‖· − ·_k‖² = 0", "SIBP W, SIBP b")
 def sibp_stationary(claimed, case):
     told = told_as(claimed, SemiImplicit)
-    if not case.plain or "relu" in case.label or getattr(claimed.method, "joint", False):
-        raise NotClaimed("needs smooth elementwise activations and separate blocks")
-    if not hasattr(claimed.method, "steps"):
-        raise NotClaimed("it has no attribute steps to be changed")
-    patient = changed(claimed.method, steps=120, lam=max(told.lam, 0.5))
+    only_if(case.plain and "relu" not in case.label and not getattr(claimed.method, "joint", False),
+            "needs smooth elementwise activations and separate blocks")
+    only_if(hasattr(claimed.method, "steps"), "it has no attribute steps to be changed")
+    patient = fresh(claimed.method, steps=120, lam=max(told.lam, 0.5))
     d, why = directions_of(patient, case), "Fletcher–Reeves has stopped near 1e-7"
     return worst_block([(l, compare(d[l], Reference([right], 1e-5, why, 1e-2), mistakes))
                         for l, right, mistakes in sibp_steps(patient, case, d)])
@@ -600,8 +549,7 @@ def sibp_condition(case, f, a, old, new, lam, target, old_weights=False):
        "W = argmin ‖aW + 1bᵀ − z^½‖² + λ‖W − W_k‖²", "SIBP W, SIBP b")
 def sibp_last_exact(claimed, case):
     told = told_as(claimed, SemiImplicit)
-    if told.solver != "exact" or told.joint:
-        raise NotClaimed("its last map is solved by Fletcher–Reeves steps")
+    only_if(told.solver == "exact" and not told.joint, "its last map is solved by Fletcher–Reeves steps")
     D = case.net.depth
     A, signal = case.design[D][:, :-1], told.eta / summed_weight(case) * signals(case)[D]
     weights = np.linalg.solve(A.T @ A + told.lam * np.eye(A.shape[1]), A.T @ signal)

@@ -11,7 +11,7 @@ import numpy as np
 
 from minilift.checks.layers import Case, design_matrix, draw_targets, smooth_at, smooth_point
 from minilift.checks.numeric import DIFFERENCES, EXACT, Tangents, compare, dense, directional, gradient
-from minilift.checks.report import Finding, NotClaimed, claim
+from minilift.checks.report import Finding, claim, only_if
 from minilift.energy import PenaltyEnergy, algorithm_1
 from minilift.layers.activations import ReLU, Sigmoid, Tanh
 from minilift.layers.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
@@ -128,8 +128,7 @@ class NetCase(Case):
                      "σ' is taken at a = σ(z), not at z": lambda l: self.derivative(sigma[l].forward, a[l]).value,
                      "σ(z) stands where σ'(z) should": lambda l: a[l],
                      "σ' is applied twice": lambda l: self.slopes[l] ** 2}
-        made = {name: self.backward([None, *map(slope, range(1, self.net.depth))])
-                for name, slope in stand_ins.items()}
+        made = {name: self.backward([None, *map(slope, range(1, self.net.depth))]) for name, slope in stand_ins.items()}
         made["the signal passes through new weights, not the old ones (step 1)"] = self.backward(
             theta=self.per_map(lambda l: self.theta[l] - right[l]))
         return self.by_map(made)
@@ -156,6 +155,26 @@ class NetCase(Case):
                                 case.theta[l], v).value for l in (1, 2) for v in case.tangents[l]]
         null = np.linalg.svd(np.reshape(jacobian, (-1, z.size)))[2][-2:]
         return replace(case, y=z - (rng.standard_normal(2) @ null).reshape(z.shape))
+
+    @property
+    def dense_gradients(self):
+        """Return [None, ∇_θ1 J, …] as arrays; only where every block is probed entry by entry."""
+        only_if(all(tangents.full for tangents in self.tangents[1:]), "the network is too large for a dense reference")
+        return self.per_map(lambda l: self.gradients[l].value)
+
+    @property
+    def propagated_tolerance(self):
+        """Return tolerance and reason of what is computed in dense algebra from the gradients."""
+        if all(reference.why == EXACT for reference in self.gradients[1:]):
+            return 1e-8, f"{EXACT}, and so does dense algebra"
+        return 1e-5, f"{DIFFERENCES}; then dense algebra"
+
+    @property
+    def guarded(self):
+        """Return the case with parameters of its network that, on NumPy, cannot be written to."""
+        net = copy.copy(self.net)
+        net._theta = self.lend_all(self.theta)
+        return replace(self, net=net)
 
     @property
     def factors(self):
@@ -192,43 +211,40 @@ def worst_block(findings):
     failing = [(l, finding) for l, finding in findings if not finding.holds]
     if not failing:
         return max((finding for _, finding in findings), key=lambda finding: finding.number)
-    shared = [reason for reason in failing[0][1].reasons
-              if all(reason in finding.reasons for _, finding in failing)]
+    named = dict.fromkeys(reason for _, finding in failing for reason in finding.reasons)
+    shared = [reason for reason in named if all(reason in finding.reasons for _, finding in failing)]
     l, worst = max(failing, key=lambda item: np.nan_to_num(item[1].number, nan=np.inf))
-    if shared:
-        return worst._replace(reasons=tuple(shared))
     # a mistake often shows in one block alone; say where
-    reasons = [reason for _, finding in failing for reason in finding.reasons]
-    return worst._replace(reasons=tuple(dict.fromkeys(reasons)) or (f"the step of map {l} is wrong",))
+    return worst._replace(reasons=tuple(shared or named or [f"the step of map {l} is wrong"]))
 
 
 # ---- random networks
 
 
-def double_net(net):
-    """Return a network with the same layers in float64, and parameters of its own."""
+def double_net(net, backend=None):
+    """Return a network with the same layers in float64, by default on the same backend, and parameters of its own."""
     double = copy.copy(net)  # a subclass stays one
-    plain = Network(net.layers, loss=net.loss_function, dtype=np.float64, backend=net.backend,
+    plain = Network(net.layers, loss=net.loss_function, dtype=np.float64, backend=backend or net.backend,
                     input_shape=net.shapes[0])
     vars(double).update(vars(plain))
     double.load_state_dict(net.state_dict())
     return double
 
 
-def network_cases(net, seed, X=None, y=None):
+def network_cases(net, seed, backend=None, X=None, y=None):
     """Return cases of one network: its own parameters, random ones, and a batch of one with a dead unit."""
     rng = np.random.default_rng(seed)
     if X is not None:
-        return [given_case(net, X, y, rng)]
+        return [given_case(net, backend, X, y, rng)]
     least = 2 if net.norms else 1  # a batch norm cannot train on one sample
     plan = (("its own parameters, N = 5", 5, "own"), (f"random parameters, N = {least}", least, "random"),
             ("random parameters and a dead unit, N = 4", 4, "dead"))
-    return [net_case(net, rng, *item) for item in plan]
+    return [net_case(net, backend, rng, *item) for item in plan]
 
 
-def given_case(net, X, y, rng):
+def given_case(net, backend, X, y, rng):
     """Return the case of the user's own batch."""
-    double = double_net(net)
+    double = double_net(net, backend)
     layout, double.input_layout = double.input_layout, net.input_layout
     y = draw_targets(net.loss_function, rng, len(X), net.shapes[-1][0]) if y is None else y
     X, y = (to_numpy(array) for array in double.checked_batch(X, y))
@@ -236,9 +252,9 @@ def given_case(net, X, y, rng):
     return NetCase(f"the given batch, N = {len(X)}", double.xp, double, X, y)
 
 
-def net_case(net, rng, label, n, parameters):
+def net_case(net, backend, rng, label, n, parameters):
     """Return one case of a network; points too near a kink of a transfer are drawn again."""
-    net = double_net(net)
+    net = double_net(net, backend)
     y = draw_targets(net.loss_function, rng, n, net.shapes[-1][0])
     for _ in range(100):
         if parameters != "own":
@@ -261,40 +277,38 @@ def random_theta(net, rng, dead):
 
 def random_networks(seed, backend):
     """Return small networks with a batch each: one unit, a batch of one, dead units, wide, tall."""
-    rng, cases = np.random.default_rng(seed), []
+    rng = np.random.default_rng(seed)
     plan = [("tanh 3-4-2", [3, 4, 2], Tanh(), SquaredError(), 5, "random"),
             ("relu 2-5-3-3, dead units", [2, 5, 3, 3], ReLU(), SoftmaxCrossEntropy(), 7, "dead"),
             ("sigmoid 4-1-3, summed loss", [4, 1, 3], Sigmoid(), SigmoidCrossEntropy("sum"), 3, "random"),
             ("tanh 9-6-2, wide", [9, 6, 2], Tanh(), SoftmaxCrossEntropy(), 2, "random"),
             ("relu 3-3-1, batch of one", [3, 3, 1], ReLU(), SquaredError(), 1, "random"),
             ("one map 2-2, tall", [2, 2], Tanh(), SquaredError("sum"), 8, "random")]
-    for label, widths, sigma, loss, n, parameters in plan:
-        net = mlp(widths, activation=sigma, loss=loss, seed=0, dtype=np.float64, backend=backend)
-        cases.append(net_case(net, rng, f"{label}, N = {n}", n, parameters))
-    return cases
+    return [net_case(mlp(widths, activation=sigma, loss=loss), backend, rng, f"{label}, N = {n}", n, parameters)
+            for label, widths, sigma, loss, n, parameters in plan]
 
 
 # ---- claims about a network
 
 
+def fresh(method, **attributes):
+    """Return a copy of a method without memory, with other values of some attributes."""
+    method = copy.deepcopy(method)
+    for name, value in attributes.items():
+        setattr(method, name, value)
+    method.reset()
+    return method
+
+
 def directions_of(method, case):
     """Return [None, d_1, …, d_D] on the host, from a copy of the method without memory."""
-    method = copy.deepcopy(method)
-    method.reset()
-    return [None, *map(to_numpy, run_method(method, case)[: case.net.depth])]
+    return [None, *map(to_numpy, run_method(fresh(method), case)[: case.net.depth])]
 
 
 def run_method(method, case):
     """Return what method.directions returns, on arrays that cannot be written to."""
-    case = guarded(case)
+    case = case.guarded
     return method.directions(case.net, case.forward(), case.lend(case.y))
-
-
-def guarded(case):
-    """Return the case with parameters of its network that, on NumPy, cannot be written to."""
-    net = copy.copy(case.net)
-    net._theta = case.lend_all(case.theta)
-    return replace(case, net=net)
 
 
 @claim("network", "backpropagated gradients of every block", "∇_θl J = ãᵀ g_l", "BackProp, ProxProp (8)–(10)")
@@ -304,8 +318,7 @@ def network_gradient(net, case):
 
 @claim("network", "gradients in scale and shift of each batch norm", "∇_{s,t} J", "BackProp")
 def norm_gradient(net, case):
-    if not case.net.norms:
-        raise NotClaimed("there is no batch norm")
+    only_if(case.net.norms, "there is no batch norm")
     steps = run_method(BackProp(), case)[case.net.depth :]
     return worst_block([(k, compare(to_numpy(step), case.norm_gradient(norm), factors=case.factors))
                         for k, (step, norm) in enumerate(zip(steps, case.net.norms, strict=True))])
@@ -320,13 +333,10 @@ def forward_shapes(net, case):
                    (f"output_shape disagrees with forward: {', '.join(wrong)}",))
 
 
-@claim("network", "the gradient of a batch is that of its samples, added up", "∇J = Σ_i weight · ∇ℓ_i",
-       "convention")
+@claim("network", "the gradient of a batch is that of its samples, added up", "∇J = Σ_i weight · ∇ℓ_i", "convention")
 def gradient_is_additive(net, case):
-    if len(case.X) == 1:
-        raise NotClaimed("a batch of one")
-    if not case.elementwise:
-        raise NotClaimed("a transfer may couple the samples (batch norm)")
+    only_if(len(case.X) > 1, "a batch of one")
+    only_if(case.elementwise, "a transfer may couple the samples (batch norm)")
     got, loss = directions_of(BackProp(), case), case.net.loss_function
     share = loss.weight(len(case.X)) / loss.weight(1)
     singles = [directions_of(BackProp(), replace(case, X=case.X[i : i + 1], y=case.y[i : i + 1]))
@@ -350,8 +360,8 @@ def penalty_energy(case):
 def same_in_training(case):
     """Skip networks with layers that tell training from evaluation, in which the energy is taken."""
     evaluated = case.net.propagate(case.lend(case.X)).z[case.net.depth]
-    if np.any(to_numpy(evaluated) != to_numpy(case.forward().z[case.net.depth])):
-        raise NotClaimed("a transfer differs between training and evaluation")
+    only_if(np.all(to_numpy(evaluated) == to_numpy(case.forward().z[case.net.depth])),
+            "a transfer differs between training and evaluation")
 
 
 @claim("network", "off the forward pass the penalties count as printed",
@@ -368,8 +378,7 @@ def energy_off_forward(net, case):
 
 def infeasible(case):
     """Return the lists θ, a, z, with random activations and pre-activations around the forward pass."""
-    if case.net.depth == 1:
-        raise NotClaimed("a network of one map has no penalties")
+    only_if(case.net.depth > 1, "a network of one map has no penalties")
     rng, state = np.random.default_rng(3), case.net.propagate(case.lend(case.X))
     a, z = [to_numpy(x) for x in state.a], case.per_map(lambda l: to_numpy(state.z[l]))
     for l in range(1, case.net.depth):
@@ -407,17 +416,3 @@ def proposition_1(net, case):
     theta = algorithm_1(case.net, case.lend(case.X), case.lend(case.y), tau).theta
     got = case.per_map(lambda l: (case.theta[l] - to_numpy(theta[l])) / tau)
     return compare_blocks(case, got, case.per_map(lambda l: case.gradients[l].loosened(1e-8)))
-
-
-def gradient_arrays(case):
-    """Return [None, ∇_θ1 J, …] as arrays; only where every block is probed entry by entry."""
-    if not all(tangents.full for tangents in case.tangents[1:]):
-        raise NotClaimed("the network is too large for a dense reference")
-    return case.per_map(lambda l: case.gradients[l].value)
-
-
-def propagated_tolerance(case):
-    """Return tolerance and reason of what is computed in dense algebra from the gradients."""
-    if all(reference.why == EXACT for reference in case.gradients[1:]):
-        return 1e-8, f"{EXACT}, and so does dense algebra"
-    return 1e-5, f"{DIFFERENCES}; then dense algebra"

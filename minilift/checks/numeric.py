@@ -210,14 +210,9 @@ def explain(got, expected, variants, factors, terms):
         return
     if not np.any(got):
         yield "it is zero"
-    for name, factor in list(factors.items())[:3]:  # the plainest: sign, 2, ½
-        if fits(got, factor * expected):
-            yield name
-    for name, variant in variants.items():
-        if fits(got, variant, expected):
-            yield name
-    for name, factor in list(factors.items())[3:]:
-        if fits(got, factor * expected):
+    scaled = [(name, factor * expected) for name, factor in factors.items()]
+    for name, guess in [*scaled[:3], *variants.items(), *scaled[3:]]:  # the plainest first: sign, 2, ½
+        if fits(got, guess, expected):
             yield name
     yield from bias_row_reasons(got, expected, factors)
     yield from symmetry_reasons(got, expected, factors)

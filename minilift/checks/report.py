@@ -25,6 +25,12 @@ class NotClaimed(Exception):  # noqa: N818  (no error: a claim that the thing do
     """The thing makes no such claim; the message says why."""
 
 
+def only_if(holds, why):
+    """Raise `NotClaimed`, saying why, unless a condition holds."""
+    if not holds:
+        raise NotClaimed(why)
+
+
 @dataclass(frozen=True)
 class Claim:
     """One thing that should hold, in words and as an equation, and the function that measures it."""
@@ -152,8 +158,7 @@ class Report:
             return value if not isinstance(value, float) or math.isfinite(value) else str(value)
 
         rows = [{name: plain(value) for name, value in asdict(check).items()} for check in self.checks]
-        return json.dumps({"passed": self.passed, "seed": self.seed, "checks": rows}, ensure_ascii=False,
-                          indent=2)
+        return json.dumps({"passed": self.passed, "seed": self.seed, "checks": rows}, ensure_ascii=False, indent=2)
 
     def __repr__(self):
         widths = column_widths(self.checks, shutil.get_terminal_size((120, 24)).columns)
@@ -237,16 +242,14 @@ def severity(finding):
 
 def common_reason(findings):
     """Return the reason that fits in most failing findings, the earliest named among equals."""
-    count = Counter(reason for finding in findings for reason in set(finding.reasons))
+    count, rank = Counter(), Counter()
+    for finding in findings:
+        count.update(set(finding.reasons))
+        rank.update({reason: k for k, reason in enumerate(finding.reasons)})
     if not count:
         return "none of the usual mistakes fits"
-    rank = {}
-    for finding in findings:
-        for k, reason in enumerate(finding.reasons):
-            rank[reason] = rank.get(reason, 0) + k
     best = min(count, key=lambda reason: (-count[reason], rank[reason]))
-    share = ("" if count[best] == len(findings)
-             else f" (in {count[best]} of the {len(findings)} problems that fail)")
+    share = "" if count[best] == len(findings) else f" (in {count[best]} of the {len(findings)} problems that fail)"
     return f"likely: {best}{share}"
 
 
