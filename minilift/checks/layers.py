@@ -290,7 +290,7 @@ def transfer_cases(sigma, rng, xp):
 
 
 def smooth_point(case, sigma, centre, scale, rng):
-    """Draw z at which σ has, to a second difference, no kink: there the derivative is not defined."""
+    """Draw z around a centre until σ has, to a second difference, no kink there: at a kink it has no derivative."""
     for _ in range(100):
         z = centre + scale * rng.standard_normal(centre.shape)
         if smooth_at(case, sigma, z, rng):

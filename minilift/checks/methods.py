@@ -73,7 +73,7 @@ def descends(claimed, case):
     slopes, why = case.dense_gradients, "any positive cosine with ∇J will do"
     d = directions_of(claimed.method, case)
     norm, length = np.sqrt(inner(slopes, slopes)), np.sqrt(inner(d, d))
-    only_if(not norm < 1e-10, "the gradient vanishes here")
+    only_if(not norm < 1e-10, "the gradient vanishes here")  # a NaN does not vanish, it fails below
     cosine = inner(slopes, d) / (norm * length) if length > 0 else 0.0
     if cosine > 0:
         return Finding(-cosine, 0.0, why)
