@@ -599,9 +599,8 @@ def moreau_identity(loss, case):
     start = minimize(gap, v.ravel(), method="BFGS", options={"gtol": 1e-7})
     conjugate = -min(start.fun, gap(u.ravel()))
     primal = case.value(loss, u) + ((u - v) ** 2).sum() / (2 * tau)
-    dual = conjugate + tau / 2 * ((p - v / tau) ** 2).sum()
-    right = (v**2).sum() / (2 * tau)
-    number, why = float(abs(primal + dual - right) / (1 + right)), "SciPy's minimiser stops at a gradient of 1e-7"
+    left, right = primal + conjugate + tau / 2 * ((p - v / tau) ** 2).sum(), (v**2).sum() / (2 * tau)
+    number, why = float(abs(left - right) / (1 + right)), "SciPy's minimiser stops at a gradient of 1e-7"
     return Finding(number, 1e-7, why, ("u is not the prox: its objective and that of its conjugate do not close",))
 
 
