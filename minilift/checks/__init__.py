@@ -43,7 +43,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import itertools
 import math
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -62,7 +64,7 @@ from minilift.methods import BackProp, LocoProp, Method, ProxProp, SemiImplicit,
 from minilift.models import mlp
 from minilift.network import Network
 from minilift.support.arguments import function, known_name, shown, unknown_name, whole_number
-from minilift.support.backend import BACKENDS
+from minilift.support.backend import BACKENDS, get_module
 from minilift.support.options import whole
 from minilift.support.terminal import USERS_FILE
 
@@ -116,9 +118,9 @@ def verify(thing=None, net=None, X=None, y=None, *, like=None, objective=None, s
         checked_network("verify", net)
     if objective is not None:
         function("verify: objective", objective, "(block, theta)")
-    if thing is None and any(argument is not None for argument in (net, X, y, like, objective)):
-        raise TypeError("verify: thing must be given with net, X, y, like or objective: a method or a network")
     if thing is None:
+        if any(argument is not None for argument in (net, X, y, like, objective)):
+            raise TypeError("verify: thing must be given with net, X, y, like or objective: a method or a network")
         return Report(package_checks(seed, backend), seed)
     kind = kind_of(thing)
     if kind != "method" and not (like is None and objective is None and net is None):
@@ -129,9 +131,7 @@ def verify(thing=None, net=None, X=None, y=None, *, like=None, objective=None, s
         raise TypeError("verify: y is given without X, which it needs")
     if kind == "method":
         return Report(method_checks(thing, seed, backend, net, X, y, like, objective), seed)
-    if kind == "network":
-        return Report(network_checks(thing, seed, backend, X, y), seed)
-    return Report(checks_of(thing, seed, backend), seed)
+    return Report(checks_of(thing, seed, backend, X, y), seed)
 
 
 def kind_of(thing):
@@ -150,23 +150,21 @@ def kind_of(thing):
         return "loss"
     if callable(thing):
         return "method"
-    raise TypeError(
-        "verify: thing must be a network, map, activation, loss, Derivation, method or function of a Block, "
-        f"got {shown(thing)}"
-    )
+    raise TypeError("verify: thing must be a network, map, activation, loss, Derivation, method or function of a "
+                    f"Block, got {shown(thing)}")
 
 
-def checks_of(thing, seed, backend):
-    """Return the checks of one thing of any kind."""
+def checks_of(thing, seed, backend, X=None, y=None):
+    """Return the checks of one thing of any kind but a method."""
     kind = kind_of(thing)
     if kind == "network":
-        return network_checks(thing, seed, backend)
+        return network_checks(thing, seed, backend, X, y)
     if isinstance(thing, LocalProblem):
         thing = derivations.local_problem(thing)
     try:
-        thing, cases = CASES[kind](thing, seed, backend or "numpy")
+        thing, cases = CASES[kind](thing, np.random.default_rng(seed), get_module(backend or "numpy"))
     except NotClaimed as why:
-        return [skipped(kind, repr(thing), str(why))]
+        return [Check(kind, repr(thing), "not checked", "", "", why=str(why))]
     except Exception as error:
         return [broken(kind, repr(thing), error)]
     return claims_over(kind, thing, repr(thing), cases)
@@ -177,69 +175,48 @@ def claims_over(kind, thing, subject, cases):
     return [check_claim(claim, thing, subject, cases) for claim in CLAIMS if claim.kind == kind]
 
 
-def network_checks(net, seed, backend, X=None, y=None):
+def network_checks(net, seed, backend, X, y):
     """Return the checks of a network, then of its different layers and its loss."""
-    net = moved(net, backend)
+    name = f"[{', '.join(map(repr, net.layers))}]"
+    get_module(backend or net.backend)  # a library that is not installed is no mistake of the network
     try:
-        cases = networks.network_cases(net, seed, X, y)
+        cases = networks.network_cases(net, seed, backend, X, y)
     except Exception as error:
         if X is not None:
             raise
-        return [broken("network", network_name(net), error)]
-    checks = claims_over("network", net, network_name(net), cases)
+        return [broken("network", name, error)]
+    checks = claims_over("network", net, name, cases)
     parts = {repr(layer): layer for layer in [*net.layers, net.loss_function]}
     for part in parts.values():
         if kind_of(part) == "map" and np.prod(part.theta_shape) > PROBED:
-            checks.append(skipped("map", repr(part),
-                                  f"more than {PROBED} parameters are too many to be probed one by one; "
-                                  "check a smaller map of this kind"))
+            checks.append(Check("map", repr(part), "not checked", "", "",
+                                why=f"more than {PROBED} parameters are too many to be probed one by one; "
+                                    "check a smaller map of this kind"))
         else:
-            checks += checks_of(part, seed, net.backend)
+            checks += checks_of(part, seed, backend or net.backend)
     return checks
 
 
 def broken(kind, subject, error):
     """Return the check of a thing that cannot even be run on a random problem."""
-    names = (kind, subject, "it runs on a random problem", "", "definition")
-    return Check(*names, math.inf, 0.0, "it must not raise", False, f"likely: {error_text(error)}", 1, "the first")
-
-
-def skipped(kind, subject, why):
-    """Return the check that stands for all claims about a thing that is not checked."""
-    return Check(kind, subject, "not checked", "", "", math.nan, math.nan, why, None, "", 0, "")
-
-
-def moved(net, backend):
-    """Return the network on a backend, as a copy if that is another one."""
-    if backend is None or backend == net.backend:
-        return net
-    other = Network(net.layers, loss=net.loss_function, dtype=net.dtype, backend=backend,
-                    input_shape=net.shapes[0], input_layout=net.input_layout)
-    other.load_state_dict(net.state_dict())
-    return other
-
-
-def network_name(net):
-    """Return a network's layers in a line."""
-    return f"[{', '.join(map(repr, net.layers))}]"
+    return Check(kind, subject, "it runs on a random problem", "", "definition", math.inf, 0.0, "it must not raise",
+                 False, f"likely: {error_text(error)}", 1, "the first")
 
 
 def method_checks(thing, seed, backend, net=None, X=None, y=None, like=None, objective=None, cases=None):
     """Return the checks of a method on random networks, on a given one, or on given cases."""
     method = as_method(thing)
     if like is not None and not isinstance(like, (BackProp, ProxProp, LocoProp, SemiImplicit)):
-        raise TypeError(
-            f"verify: like must be BackProp(), ProxProp(…), LocoProp(…) or SemiImplicit(…), got {shown(like)}"
-        )
-    claimed = methods.Claimed(method, like, objective)
+        raise TypeError("verify: like must be BackProp(), ProxProp(…), LocoProp(…) or SemiImplicit(…), "
+                        f"got {shown(like)}")
+    claimed = methods.Claimed(method, method if like is None else like, objective)
     if cases is None and net is not None:
-        cases = networks.network_cases(moved(net, backend), seed, X, y)
+        cases = networks.network_cases(net, seed, backend, X, y)
     elif cases is None:
         cases = networks.random_networks(seed, backend or "numpy")
     checks = claims_over("method", claimed, repr(method), cases)
     # what another method's equations say is no news of this one
-    return [check for check in checks if check.passed is not None
-            or not check.why.startswith("it is not said to be")]
+    return [check for check in checks if not check.why.startswith("it is not said to be")]
 
 
 def package_checks(seed, backend):
@@ -249,12 +226,8 @@ def package_checks(seed, backend):
     for method in package_methods():
         checks += method_checks(method, seed, backend, cases=cases)
     convolutional = networks.network_cases(small_convnet(seed, backend or "numpy"), seed)
-    for method in (
-        BackProp(),
-        ProxProp(0.5),
-        ProxProp(0.5, solver="cg2"),
-        LocoProp("S", gamma=0.5, steps="exact", eta=0.7),
-    ):
+    for method in (BackProp(), ProxProp(0.5), ProxProp(0.5, solver="cg2"),
+                   LocoProp("S", gamma=0.5, steps="exact", eta=0.7)):
         checks += method_checks(method, seed, backend, cases=convolutional)
     return checks
 
@@ -265,9 +238,9 @@ def package_things(seed):
     things += [Conv2d(2, 3, 3), Conv2d(1, 2, 2, stride=2, padding=1), Conv2d(3, 1, 1, padding="valid")]
     things += [pooling.MaxPool2d(2), pooling.AvgPool2d(2), pooling.Flatten(), normalization.BatchNorm(3),
                normalization.Dropout(0.3)]
-    things += [cls() for cls in activations.ACTIVATIONS.values()] + [activations.LeakyReLU(0.3),
-                                                                     activations.Softmax()]
-    things += [activations.Composition([activations.Tanh(), activations.ReLU()])]
+    things += [cls() for cls in activations.ACTIVATIONS.values()]
+    things += [activations.LeakyReLU(0.3), activations.Softmax(),
+               activations.Composition([activations.Tanh(), activations.ReLU()])]
     things += [cls(reduction) for cls in (losses.SquaredError, losses.SoftmaxCrossEntropy,
                                           losses.SigmoidCrossEntropy) for reduction in losses.REDUCTIONS]
     things += [mlp([5, 4, 3, 2], activation="tanh", seed=seed % 2**32),
@@ -279,8 +252,8 @@ def package_things(seed):
 def small_convnet(seed, backend):
     """Return a network with all that images bring: convolutions, batch norm, pooling, flattening."""
     layers = [Conv2d(1, 2, 3), normalization.BatchNorm(2), activations.Tanh(), pooling.AvgPool2d(2),
-              Conv2d(2, 2, 2, padding="valid"), activations.ReLU(), pooling.MaxPool2d(2, stride=1),
-              pooling.Flatten(), maps.Linear(2, 3)]
+              Conv2d(2, 2, 2, padding="valid"), activations.ReLU(), pooling.MaxPool2d(2, stride=1), pooling.Flatten(),
+              maps.Linear(2, 3)]
     return Network(layers, seed=seed % 2**32, input_shape=(6, 7, 1), backend=backend)
 
 
@@ -301,15 +274,10 @@ def package_methods():
 
 def add_arguments(parser):
     """Add the arguments of ``minilift verify`` to an `argparse` parser."""
-    parser.add_argument(
-        "target",
-        nargs="?",
-        metavar="FILE.py:NAME",
-        help="what to check: an object, a class without arguments, or a function propose(block); "
-        "without it, everything in the package",
-    )
-    parser.add_argument("--list", action="store_true",
-                        help="list the claims with their sources, check nothing")
+    parser.add_argument("target", nargs="?", metavar="FILE.py:NAME",
+                        help="what to check: an object, a class without arguments, or a function propose(block); "
+                             "without it, everything in the package")
+    parser.add_argument("--list", action="store_true", help="list the claims with their sources, check nothing")
     parser.add_argument("--seed", type=whole, default=0, help="seed of the random problems (default 0)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
@@ -338,14 +306,10 @@ def run(arguments):
 
 def claims_text():
     """Return the list of all claims: source, equation, words."""
-    width = max(len(claim.source) for claim in CLAIMS)
-    lines, kind = [], None
-    for claim in CLAIMS:
-        if claim.kind != kind:
-            kind = claim.kind
-            lines += ["", f"{kind}"] if lines else [kind]
-        lines.append(f"  {claim.source:<{width}}  {claim.words}: {claim.equation}")
-    return "\n".join(lines)
+    width, lines = max(len(claim.source) for claim in CLAIMS), []
+    for kind, claims in itertools.groupby(CLAIMS, key=lambda claim: claim.kind):
+        lines += ["", kind, *(f"  {claim.source:<{width}}  {claim.words}: {claim.equation}" for claim in claims)]
+    return "\n".join(lines[1:])
 
 
 def load_target(target):
@@ -360,7 +324,7 @@ def load_target(target):
     path, _, name = target.rpartition(":")
     if not path:
         raise ValueError(f"expected FILE.py:NAME, got {target!r}")
-    if not is_file(path):
+    if not os.path.isfile(path):  # False for what no file can be called, too
         raise ValueError(f"there is no file {path!r}")
     module = run_file(Path(path))
     known = [key for key, value in vars(module).items() if not key.startswith("_")
@@ -377,14 +341,6 @@ def load_target(target):
             raise
         raise ValueError(f"{name} is a class that wants arguments ({error}); make an instance of it in "
                          f"{path} and name that") from error
-
-
-def is_file(path):
-    """Whether a path is that of a file; False for what no file can be called."""
-    try:
-        return Path(path).is_file()
-    except (OSError, ValueError):  # too long, or with a zero byte
-        return False
 
 
 def run_file(path):

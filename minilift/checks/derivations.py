@@ -9,9 +9,9 @@ import numpy as np
 
 from minilift.checks.layers import Case, to_host
 from minilift.checks.numeric import Tangents, compare, dense, gradient
-from minilift.checks.report import Finding, NotClaimed, claim
+from minilift.checks.report import Finding, claim, only_if
 from minilift.support.arguments import function, real_number, text
-from minilift.support.backend import array_module, check_arrays, get_module
+from minilift.support.backend import array_module, check_arrays
 
 NEWTON_SIZE = 200  # largest number of unknowns for which a dense Hessian is formed
 
@@ -55,19 +55,17 @@ class Derivation:
     def __post_init__(self):
         function("Derivation: objective", self.objective, "theta")
         if self.theta0 is None:
-            raise ValueError(
-                "Derivation: theta0 is needed, an array of theta's shape such as the old parameters"
-            )
+            raise ValueError("Derivation: theta0 is needed, an array of theta's shape such as the old parameters")
         check_point("theta0", self.theta0)
         if self.gradient is not None:
             function("Derivation: gradient", self.gradient, "theta")
-        if self.argmin is not None and not callable(self.argmin):
+        if callable(self.argmin):
+            function("Derivation: argmin", self.argmin, "theta0")
+        elif self.argmin is not None:
             check_point("argmin", self.argmin)
             if np.shape(self.argmin) != np.shape(self.theta0):
                 raise ValueError(f"Derivation: argmin must be of the shape of theta0, {np.shape(self.theta0)}, "
                                  f"got {np.shape(self.argmin)}")
-        if self.argmin is not None and callable(self.argmin):
-            function("Derivation: argmin", self.argmin, "theta0")
         text("Derivation: name", self.name)
         if self.gradient is None and self.argmin is None:
             raise ValueError("Derivation: nothing is claimed; give gradient, argmin or both")
@@ -95,86 +93,70 @@ class PointCase(Case):
 
     def value(self, problem, theta):
         """Return the objective as a float, or as a complex number of complex θ."""
-        value = self.call(problem.objective, theta.reshape(self.theta0.shape))
-        if np.size(value) != 1:
-            raise ValueError(f"the objective must be one number, got an array of shape {np.shape(value)}")
-        value = np.asarray(value).reshape(())
+        value = np.asarray(self.call(problem.objective, theta.reshape(self.theta0.shape)))
+        if value.size != 1:
+            raise ValueError(f"the objective must be one number, got an array of shape {value.shape}")
+        value = value.reshape(())
         return complex(value) if np.iscomplexobj(value) else float(value)
 
     def slope(self, problem, theta):
         """Return the reference of the objective's gradient."""
-        return gradient(lambda x: self.value(problem, x), theta,
-                        Tangents(theta.shape, np.random.default_rng(1)))
-
-    def minimiser(self, problem):
-        """Return the claimed minimiser."""
-        if problem.argmin is None:
-            raise NotClaimed("no argmin is claimed")
-        if callable(problem.argmin):
-            return np.asarray(self.call(problem.argmin, self.theta0))
-        return np.asarray(to_host(problem.argmin), dtype=np.float64)
+        return gradient(lambda x: self.value(problem, x), theta, Tangents(theta.shape, np.random.default_rng(1)))
 
 
-def derivation_cases(problem, seed, backend):
+def derivation_cases(problem, rng, xp):
     """Return a derivation and points at which to check it: theta0 and random ones around it."""
-    rng, xp = np.random.default_rng(seed), get_module(backend)
     theta0 = np.array(to_host(problem.theta0), dtype=np.float64)
-    points = [("theta0", theta0)] + [(f"a random point {k}", theta0 + s * rng.standard_normal(theta0.shape))
-                                     for k, s in ((1, 0.5), (2, 2.0))]
+    points = [("theta0", theta0), *((f"a random point {k}", theta0 + s * rng.standard_normal(theta0.shape))
+                                    for k, s in ((1, 0.5), (2, 2.0)))]
     return problem, [PointCase(label, xp, theta, theta0, rng) for label, theta in points]
 
 
 @claim("derivation", "the claimed gradient", "∇f(θ)", "definition")
 def claimed_gradient(problem, case):
-    if problem.gradient is None:
-        raise NotClaimed("no gradient is claimed")
-    tangents = Tangents(case.theta.shape, np.random.default_rng(1))
-    got = tangents.project(case.call(problem.gradient, case.theta))
-    at_start = case.slope(problem, case.theta0).value
-    mirrored = 2 * case.theta0 - case.theta
-    shift, theta = tangents.project(case.theta - case.theta0), tangents.project(case.theta)
-    terms = {"the term in θ − theta0, the regulariser's, is missing or of the wrong strength": shift,
-             "a term in θ is missing or of the wrong strength": theta,
-             "a constant term, along the gradient at theta0, is wrong": at_start}
+    only_if(problem.gradient is not None, "no gradient is claimed")
+    theta, theta0 = case.theta, case.theta0
+    tangents = Tangents(theta.shape, np.random.default_rng(1))
+    got, at_start = tangents.project(case.call(problem.gradient, theta)), case.slope(problem, theta0).value
     return compare(
-        got,
-        case.slope(problem, case.theta),
-        lambda: {
-            "the gradient is taken at the wrong iterate: at theta0, not at θ": at_start,
-            "the gradient is taken at the wrong iterate: at 2 theta0 − θ": case.slope(
-                problem, mirrored
-            ).value,
-        },
-        size_factors(case.theta),
-        terms,
-    )
+        got, case.slope(problem, theta),
+        lambda: {"the gradient is taken at the wrong iterate: at theta0, not at θ": at_start,
+                 "the gradient is taken at the wrong iterate: at 2 theta0 − θ":
+                     case.slope(problem, 2 * theta0 - theta).value},
+        {f"{size}, a dimension of θ": size for size in theta.shape if size > 2},
+        {"the term in θ − theta0, the regulariser's, is missing or of the wrong strength":
+            tangents.project(theta - theta0),
+         "a term in θ is missing or of the wrong strength": tangents.project(theta),
+         "a constant term, along the gradient at theta0, is wrong": at_start})
 
 
-def size_factors(theta):
-    """Return the sizes of θ by which a result may be off."""
-    return {f"{size}, a dimension of θ": size for size in theta.shape if size > 2}
+def claimed_argmin(problem, case):
+    """Return the claimed minimiser; skip the random points, as checking it once is enough."""
+    only_if(case.label == "theta0", "once is enough")
+    only_if(problem.argmin is not None, "no argmin is claimed")
+    if callable(problem.argmin):
+        return np.asarray(case.call(problem.argmin, case.theta0))
+    return np.asarray(to_host(problem.argmin), dtype=np.float64)
 
 
-def only_first(case):
-    """Skip the random points: a claim about the one claimed minimiser needs checking once."""
-    if case.label != "theta0":
-        raise NotClaimed("once is enough")
+def shaped_argmin(problem, case):
+    """Return the claimed minimiser, if it has the shape of theta0."""
+    theta = claimed_argmin(problem, case)
+    only_if(theta.shape == case.theta0.shape, "the argmin has the wrong shape")
+    return theta
 
 
 @claim("derivation", "the claimed argmin is stationary", "∇f(θ*) = 0", "definition")
 def argmin_is_stationary(problem, case):
-    only_first(case)
-    theta = case.minimiser(problem)
+    theta = claimed_argmin(problem, case)
     if theta.shape != case.theta0.shape:
         return compare(theta, dense(case.theta0))
-    at_start = case.slope(problem, case.theta0)
-    at_claim = case.slope(problem, theta)
+    at_start, at_claim = case.slope(problem, case.theta0), case.slope(problem, theta)
     scale = np.max(abs(at_start.value), initial=0.0) + at_start.floor
     number = float(np.max(abs(at_claim.nearest(0.0)), initial=0.0) / scale)
     tolerance = max(at_claim.tolerance, 1e-7)
-    why = f"relative to the gradient at theta0; {at_claim.why}"
-    return Finding(number, tolerance, why, () if number <= tolerance
-                   else tuple(argmin_reasons(problem, case, theta)))
+    reasons = () if number <= tolerance else tuple(argmin_reasons(problem, case, theta))
+    return Finding(number, tolerance, f"relative to the gradient at theta0; {at_claim.why}", reasons)
 
 
 def argmin_reasons(problem, case, theta):
@@ -182,32 +164,23 @@ def argmin_reasons(problem, case, theta):
     right, start = reference_minimiser(problem, case), case.theta0
     if right is None:
         return []
-    slope = (gradient(lambda x: case.value(problem, x), start).value if start.size <= NEWTON_SIZE
-             else 0 * start)
-    step = right - start
-    kept = right.copy()
+    step, kept = right - start, right.copy()
     if right.ndim:
         kept[-1] = start[-1]
     variants = {"it is the step, not the new parameters": step,
                 "it is minus the step, not the new parameters": -step,
                 "the last row, the bias, is not updated": kept, "it is theta0: there is no step": start,
-                "the minimiser is around 0: theta0 is not added": right - start}
+                "the minimiser is around 0: theta0 is not added": step}
     if start.ndim == 2 and start.shape[0] == start.shape[1]:
         variants["it is transposed"] = right.T
-    explicit = compare(theta - start, dense(slope)).reasons if np.any(theta != start) else ()
+    slope = dense(case.slope(problem, start).value)
+    along = compare(theta - start, slope).reasons if np.any(theta != start) else ()
+    explicit = (["the step is along the gradient at theta0: it is explicit, not implicit"]
+                if any("sign" in reason or "factor" in reason for reason in along) else [])
     named = compare(theta, dense(right, 1e-6), variants).reasons
-    scaled = tuple(
-        f"the step from theta0: {reason}"
-        for reason in compare(theta - start, dense(step, 1e-6)).reasons
-        if "zero" not in reason
-    )
-    gradient_step = (
-        ("the step is along the gradient at theta0: it is explicit, not implicit",)
-        if any("sign" in r or "factor" in r for r in explicit)
-        else ()
-    )
-    return [*(r for r in named if "factor" not in r), *gradient_step, *scaled,
-            *(r for r in named if "factor" in r)]
+    scaled = [f"the step from theta0: {reason}" for reason in compare(theta - start, dense(step, 1e-6)).reasons
+              if "zero" not in reason]
+    return [*(r for r in named if "factor" not in r), *explicit, *scaled, *(r for r in named if "factor" in r)]
 
 
 def reference_minimiser(problem, case):
@@ -216,13 +189,11 @@ def reference_minimiser(problem, case):
         return None
     from scipy.optimize import minimize
 
-    shape = case.theta0.shape
-
     def f(x):
-        return case.value(problem, x.reshape(shape))
+        return case.value(problem, x)
 
     def slope(x):
-        return gradient(lambda t: case.value(problem, t), x.reshape(shape)).value.ravel()
+        return case.slope(problem, x.reshape(case.theta0.shape)).value.ravel()
 
     x = minimize(f, case.theta0.ravel(), jac=slope, method="BFGS", options={"gtol": 1e-6, "maxiter": 500}).x
     for _ in range(2):
@@ -232,88 +203,50 @@ def reference_minimiser(problem, case):
         if not f(polished) <= f(x) + 1e-12 * (1 + abs(f(x))):
             break
         x = polished
-    return x.reshape(shape)
+    return x.reshape(case.theta0.shape)
 
 
 @claim("derivation", "it is a minimum: no random direction leads down", "f(θ* + t v) ≥ f(θ*)", "definition")
 def argmin_is_minimum(problem, case):
-    only_first(case)
-    theta = case.minimiser(problem)
-    if theta.shape != case.theta0.shape:
-        raise NotClaimed("the argmin has the wrong shape")
+    theta = shaped_argmin(problem, case)
     value = case.value(problem, theta)
-    excess, ups, rises = 0.0, 0, 0
-    for _ in range(20):
-        v = case.rng.standard_normal(theta.shape)
-        for t in (1e-4, 1e-2, 1.0):
-            change = case.value(problem, theta + t * v) - value
-            noise = 1e-13 * (1 + abs(value))
-            ups, rises = ups + (change < -noise), rises + (change > noise)
-            excess = max(excess, -change / (1 + abs(value)))
-    reasons = (
-        ("it is a maximum: the sign is wrong",)
-        if ups and not rises
-        else ("some direction leads down: it is no minimum",)
-    )
-    return Finding(excess, 1e-9, "rounding of the objective", () if excess <= 1e-9 else reasons)
+    changes = [case.value(problem, theta + t * v) - value for v in case.rng.standard_normal((20, *theta.shape))
+               for t in (1e-4, 1e-2, 1.0)]
+    lowest, highest = np.fmin.reduce(changes), np.fmax.reduce(changes)  # where the objective is NaN, it says nothing
+    noise = 1e-13 * (1 + abs(value))
+    reason = ("it is a maximum: the sign is wrong" if lowest < -noise and not highest > noise
+              else "some direction leads down: it is no minimum")
+    return Finding(max(0.0, -lowest / (1 + abs(value))), 1e-9, "rounding of the objective", (reason,))
 
 
 @claim("derivation", "SciPy's minimiser finds nothing lower", "f(θ*) ≤ f(SciPy's)", "definition")
 def argmin_against_scipy(problem, case):
-    only_first(case)
-    theta, right = case.minimiser(problem), reference_minimiser(problem, case)
-    if right is None:
-        raise NotClaimed(f"more than {NEWTON_SIZE} unknowns would take SciPy long")
-    if theta.shape != case.theta0.shape:
-        raise NotClaimed("the argmin has the wrong shape")
+    theta, right = shaped_argmin(problem, case), reference_minimiser(problem, case)
+    only_if(right is not None, f"more than {NEWTON_SIZE} unknowns would take SciPy long")
     start, low = case.value(problem, case.theta0), case.value(problem, right)
     number = (case.value(problem, theta) - low) / (abs(start - low) + 1e-6)
-    return Finding(
-        number,
-        1e-7,
-        "relative to the decrease from theta0; SciPy stops at a gradient of 1e-6",
-        () if number <= 1e-7 else tuple(argmin_reasons(problem, case, theta)) or ("a lower value exists",),
-    )
+    reasons = () if number <= 1e-7 else tuple(argmin_reasons(problem, case, theta)) or ("a lower value exists",)
+    return Finding(number, 1e-7, "relative to the decrease from theta0; SciPy stops at a gradient of 1e-6", reasons)
 
 
-@claim("derivation", "the claimed gradient vanishes at the claimed argmin", "∇f claimed (θ* claimed) = 0",
-       "definition")
+@claim("derivation", "the claimed gradient vanishes at the claimed argmin", "∇f claimed (θ* claimed) = 0", "definition")
 def gradient_at_argmin(problem, case):
-    only_first(case)
-    if problem.gradient is None:
-        raise NotClaimed("no gradient is claimed")
-    theta = case.minimiser(problem)
-    at_claim = np.asarray(case.call(problem.gradient, theta))
+    only_if(problem.gradient is not None, "no gradient is claimed")
+    at_claim = np.asarray(case.call(problem.gradient, claimed_argmin(problem, case)))
     number = float(np.max(abs(at_claim)) / (np.max(abs(case.slope(problem, case.theta0).value)) + 1e-3))
-    return Finding(
-        number,
-        1e-7,
-        "relative to the gradient at theta0",
-        () if number <= 1e-7 else ("gradient and argmin belong to two different objectives",),
-    )
+    return Finding(number, 1e-7, "relative to the gradient at theta0",
+                   ("gradient and argmin belong to two different objectives",))
 
 
 @claim("derivation", "curvature at the claimed argmin", "⟨v, ∇²f(θ*) v⟩ ≥ 0", "definition")
 def curvature_at_argmin(problem, case):
-    only_first(case)
-    theta = case.minimiser(problem)
-    if theta.shape != case.theta0.shape:
-        raise NotClaimed("the argmin has the wrong shape")
-    worst = 0.0
-    for _ in range(10):
-        v = case.rng.standard_normal(theta.shape)
-        second = (
-            case.value(problem, theta + 1e-2 * v)
-            - 2 * case.value(problem, theta)
-            + case.value(problem, theta - 1e-2 * v)
-        )
-        worst = max(worst, -second / 1e-4 / (1 + abs(case.value(problem, theta))))
-    return Finding(
-        worst,
-        1e-6,
-        "second differences of step 1e-2",
-        () if worst <= 1e-6 else ("the curvature is negative: a saddle or a maximum",),
-    )
+    theta = shaped_argmin(problem, case)
+    value, h, worst = case.value(problem, theta), 1e-2, 0.0
+    for v in case.rng.standard_normal((10, *theta.shape)):
+        second = case.value(problem, theta + h * v) - 2 * value + case.value(problem, theta - h * v)
+        worst = max(worst, -second / 1e-4 / (1 + abs(value)))
+    return Finding(worst, 1e-6, "second differences of step 1e-2",
+                   ("the curvature is negative: a saddle or a maximum",))
 
 
 def closed_form_relu(seed=0):
@@ -337,5 +270,4 @@ def local_problem(problem, argmin=None, name="local problem"):
     def slope(d):
         return problem.damping * d - gram.adjoint(data.gradient(z - gram.apply(d)))
 
-    n_out = z.shape[1]
-    return Derivation(problem.objective, slope, argmin, np.zeros((gram.a.shape[1] + gram.bias, n_out)), name)
+    return Derivation(problem.objective, slope, argmin, np.zeros((gram.a.shape[1] + gram.bias, z.shape[1])), name)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minilift.checks.numeric import Reference, Tangents, compare, dense, directional, gradient
-from minilift.checks.report import Finding, NotClaimed, claim
+from minilift.checks.numeric import Tangents, compare, dense, directional, fits, gradient
+from minilift.checks.report import Finding, NotClaimed, claim, only_if
 from minilift.layers.convolution import Conv2d
 from minilift.local.solvers import damped_solve
-from minilift.support.backend import get_module, to_numpy
+from minilift.support.backend import to_numpy
 
+NOT_ELEMENTWISE = "not elementwise: its adjoint is checked instead"
 ROUNDING = "rounding of float64 only"
 DAMPINGS = (0.3, 1.0, 20.0)
 
@@ -35,6 +36,25 @@ class Case:
             array.flags.writeable = False
         return array
 
+    def lend_all(self, arrays):
+        """Return a list of arrays as `lend` returns each; None stays."""
+        return [None if array is None else self.lend(array) for array in arrays]
+
+    def apply(self, sigma, z, training=False):
+        """Return σ(z) as a NumPy array, and what the adjoint needs; the same random numbers each time."""
+        a, aux = sigma.apply(self.lend(z), training=training, rng=np.random.default_rng(0))
+        return to_host(a), aux
+
+    def derivative(self, function, z):
+        """Return the `Reference` of the derivative of an elementwise function at z."""
+        return directional(lambda x: self.call(function, x), z, np.ones(z.shape))
+
+    def loss_value(self, loss, z, y):
+        """Return the loss of outputs z; complex where z is, if the loss can."""
+        if np.iscomplexobj(z) and hasattr(loss, "value_per_sample"):
+            return self.call(loss.value_per_sample, z, y).sum() * loss.weight(len(z))
+        return self.call(loss.value, z, y)
+
 
 def to_host(value):
     """Return an array on the host; numbers pass."""
@@ -54,24 +74,23 @@ class MapCase(Case):
     design: np.ndarray
     rng: np.random.Generator
 
+    @property
+    def factors(self):
+        """Return the sizes by which a result may be off."""
+        return {"N, the batch size": len(self.g), "the number of rows of the design matrix": len(self.design)}
 
-def map_cases(phi, seed, backend):
+
+def map_cases(phi, rng, xp):
     """Return a map and random problems for it: a batch of one, wide and tall ones, a dead input."""
-    rng, xp = np.random.default_rng(seed), get_module(backend)
     shape = sample_shape(phi, map_shapes(phi))
     phi = phi.for_images(shape) if hasattr(phi, "for_images") else phi
-    return phi, [map_case(phi, rng, xp, shape, n) for n in (1, 2, 5, min(phi.theta_shape[0], 12) + 3)]
-
-
-def map_case(phi, rng, xp, shape, n):
-    """Return one random problem of n samples."""
-    theta, a = rng.standard_normal(phi.theta_shape), rng.standard_normal((n, *shape))
-    a[..., 0] *= n % 2  # a dead input
-    case = Case("", xp)
-    z = case.call(phi.forward, theta, a)
-    design = design_matrix(case, phi, a)
-    return MapCase(f"N = {n}, samples of shape {shape}", xp, theta, a, rng.standard_normal(z.shape), design,
-                   rng)
+    case, cases = Case("", xp), []
+    for n in (1, 2, 5, min(phi.theta_shape[0], 12) + 3):
+        theta, a = rng.standard_normal(phi.theta_shape), rng.standard_normal((n, *shape))
+        a[..., 0] *= n % 2  # a dead input
+        g, design = rng.standard_normal(case.call(phi.forward, theta, a).shape), design_matrix(case, phi, a)
+        cases.append(MapCase(f"N = {n}, samples of shape {shape}", xp, theta, a, g, design, rng))
+    return phi, cases
 
 
 def map_shapes(phi):
@@ -90,19 +109,15 @@ def sample_shape(layer, shapes):
         except (ValueError, TypeError, IndexError):
             continue
         return shape
-    raise NotClaimed(
-        f"it takes no sample of the shapes {', '.join(map(str, shapes))}; check it inside a network instead"
-    )
+    tried = ", ".join(map(str, shapes))
+    raise NotClaimed(f"it takes no sample of the shapes {tried}; check it inside a network instead")
 
 
 def design_matrix(case, phi, a):
     """Return Ã: its column k is the first unit of the map's output for parameters that are the unit e_k."""
-    columns = []
-    for k in range(phi.theta_shape[0]):
-        theta = np.zeros(phi.theta_shape)
-        theta[k, 0] = 1
-        columns.append(case.call(phi.forward, theta, a).reshape(-1, phi.theta_shape[1])[:, 0])
-    return np.stack(columns, axis=1)
+    rows, n_out = phi.theta_shape
+    units = (np.outer(row, np.eye(1, n_out)) for row in np.eye(rows))
+    return np.stack([case.call(phi.forward, unit, a).reshape(-1, n_out)[:, 0] for unit in units], axis=1)
 
 
 @claim("map", "the map is linear in θ", "φ(2θ − 3η, a) = 2 φ(θ, a) − 3 φ(η, a)", "ProxProp, φ")
@@ -111,8 +126,7 @@ def linear_in_theta(phi, case):
     expected = 2 * case.call(phi.forward, case.theta, case.a) - 3 * case.call(phi.forward, eta, case.a)
     got = case.call(phi.forward, 2 * case.theta - 3 * eta, case.a)
     constant = case.call(phi.forward, 0 * eta, case.a)
-    return compare(got, dense(expected), terms={"it has a part that does not depend on θ": constant}
-                   if constant.any() else None)
+    return compare(got, dense(expected), terms={"it has a part that does not depend on θ": constant})
 
 
 @claim("map", "each unit of z is [a 1] times its column of θ", "φ(θ, a) = ã θ", "ProxProp, φ")
@@ -120,8 +134,7 @@ def forward_is_design(phi, case):
     rows = case.call(phi.rows, case.a) if hasattr(phi, "rows") else case.a.reshape(len(case.a), -1)
     z = case.call(phi.forward, case.theta, case.a)
     n_out = case.theta.shape[1]
-    if rows.shape[1] + 1 != len(case.theta):
-        raise NotClaimed("the map has no rows(a), and θ is not of shape (n_in + 1, n_out)")
+    only_if(rows.shape[1] + 1 == len(case.theta), "the map has no rows(a), and θ is not of shape (n_in + 1, n_out)")
     product = rows @ case.theta[:-1]
     variants = {"the bias is missing": product, "the bias is added twice": product + 2 * case.theta[-1],
                 "the bias is subtracted": product - case.theta[-1],
@@ -131,13 +144,10 @@ def forward_is_design(phi, case):
     return compare(z.reshape(-1, n_out), dense(product + case.theta[-1]), variants)
 
 
-@claim("map", "a convolution is SciPy's cross-correlation of the padded images", "z = a ⋆ W + b",
-       "SciPy correlate2d")
+@claim("map", "a convolution is SciPy's cross-correlation of the padded images", "z = a ⋆ W + b", "SciPy correlate2d")
 def convolution_is_correlation(phi, case):
-    if not isinstance(phi, Conv2d):
-        raise NotClaimed("it is no Conv2d")
-    if len(case.a) > 2:
-        raise NotClaimed("two images are enough")
+    only_if(isinstance(phi, Conv2d), "it is no Conv2d")
+    only_if(len(case.a) <= 2, "two images are enough")
     from scipy.signal import correlate2d
 
     k, p, s = phi.kernel, phi.pad, phi.stride
@@ -167,7 +177,7 @@ def adjoint_in_theta(phi, case):
     tangents = Tangents(case.theta.shape, case.rng)
     values = [np.vdot(case.call(phi.forward, v, case.a), case.g) for v in tangents]
     got = tangents.project(case.call(phi.adjoint_theta, case.a, case.g))
-    return compare(got, dense(tangents.assemble(values)), factors=batch_factors(case))
+    return compare(got, dense(tangents.assemble(values)), factors=case.factors)
 
 
 @claim("map", "adjoint in a", "⟨φ(θ, b) − φ(θ, 0), g⟩ = ⟨b, g Wᵀ⟩ for all b", "ProxProp (10)")
@@ -176,8 +186,7 @@ def adjoint_in_a(phi, case):
     offset = case.call(phi.forward, case.theta, 0 * case.a)
     values = [np.vdot(case.call(phi.forward, case.theta, v) - offset, case.g) for v in tangents]
     got = tangents.project(case.call(phi.adjoint_input, case.theta, case.g))
-    return compare(got, dense(tangents.assemble(values)), lambda: input_adjoint_mistakes(case),
-                   batch_factors(case))
+    return compare(got, dense(tangents.assemble(values)), lambda: input_adjoint_mistakes(case), case.factors)
 
 
 def input_adjoint_mistakes(case):
@@ -192,82 +201,62 @@ def input_adjoint_mistakes(case):
     return mistakes
 
 
-def batch_factors(case):
-    """Return the sizes by which a result may be off."""
-    sizes = {"N, the batch size": len(case.g)}
-    if len(case.design) != len(case.g):
-        sizes["the number of rows of the design matrix"] = len(case.design)
-    return {name: size for name, size in sizes.items() if size > 1}
-
-
-def gram_of(phi, case, **options):
+def gram_of(phi, case, side):
     """Return a map's Gram operator at the case's input."""
-    if not hasattr(phi, "gram"):
-        raise NotClaimed("the map has no gram(a)")
-    return phi.gram(case.lend(case.a), **options)
+    only_if(hasattr(phi, "gram"), "the map has no gram(a)")
+    return phi.gram(case.lend(case.a), side=side)
 
 
-def gram_mistakes(design, product):
-    """Return what usual mistakes in a Gram matrix give; product(A) is AAᵀ or AᵀA."""
-    bare = design.copy()
+def gram_finding(phi, case, side, product):
+    """Return the finding of a Gram matrix, which is product(Ã): ÃÃᵀ or ÃᵀÃ."""
+    got, design, bare = to_numpy(gram_of(phi, case, side).matrix), case.design, case.design.copy()
     bare[:, -1] = 0
-    centred = design - design.mean(axis=0)
-    return {"the column of ones is missing": product(bare),
-            "the means are subtracted and not put back": product(centred),
-            "it is divided by the number of rows": product(design) / len(design)}
+    mistakes = {"the column of ones is missing": product(bare),
+                "the means are subtracted and not put back": product(design - design.mean(axis=0)),
+                "it is divided by the number of rows": product(design) / len(design)}
+    return compare(got, dense(product(design)), mistakes)
 
 
 @claim("map", "Gram matrix of samples", "K = ÃÃᵀ = AAᵀ + 11ᵀ", "ProxProp (13), sample space")
 def sample_gram_matrix(phi, case):
-    got = to_numpy(gram_of(phi, case, side="sample").matrix)
-    mistakes = gram_mistakes(case.design, lambda A: A @ A.T)
-    return compare(got, dense(case.design @ case.design.T), mistakes)
+    return gram_finding(phi, case, "sample", lambda A: A @ A.T)
 
 
 @claim("map", "Gram matrix of parameters", "C = ÃᵀÃ", "ProxProp (13)")
 def parameter_gram_matrix(phi, case):
-    got = to_numpy(gram_of(phi, case, side="parameter").matrix)
-    mistakes = gram_mistakes(case.design, lambda A: A.T @ A)
-    return compare(got, dense(case.design.T @ case.design), mistakes)
+    return gram_finding(phi, case, "parameter", lambda A: A.T @ A)
 
 
 @claim("map", "the proximal step solves its normal equations, on either side",
        "d = (ÃᵀÃ + βI)⁻¹Ãᵀg = Ãᵀ(ÃÃᵀ + βI)⁻¹g", "ProxProp (13)")
 def prox_forms(phi, case):
-    worst = None
     g = case.rng.standard_normal((len(case.design), case.theta.shape[1]))
-    C, b, one = case.design.T @ case.design, case.design.T @ g, np.eye(case.design.shape[1])
-    for damping in DAMPINGS:
-        expected = dense(np.linalg.solve(C + damping * one, b))
-        for side in ("sample", "parameter"):
-            got = to_numpy(damped_solve(gram_of(phi, case, side=side), case.lend(g), damping).value)
-            finding = compare(got, expected, lambda d=damping: damping_mistakes(C, b, d, len(g)))
-            worst = finding if worst is None or finding.number > worst.number else worst
-    return worst
+    C, b = case.design.T @ case.design, case.design.T @ g
+
+    def finding(damping, side):
+        expected = dense(np.linalg.solve(C + damping * np.eye(len(C)), b))
+        got = to_numpy(damped_solve(gram_of(phi, case, side), case.lend(g), damping).value)
+        return compare(got, expected, lambda: damping_mistakes(C, b, damping, len(g)))
+
+    return max((finding(damping, side) for damping in DAMPINGS for side in ("sample", "parameter")),
+               key=lambda finding: finding.number)
 
 
 def damping_mistakes(C, b, damping, rows):
     """Return what usual mistakes in (C + βI)⁻¹b give."""
-    one = np.eye(len(C))
+    one, bare = np.eye(len(C)), C.copy()
+    bare[-1], bare[:, -1] = 0, 0
     mistakes = {"the damping is doubled": (C, 2 * damping), "the damping is halved": (C, damping / 2),
                 "the damping is τ_θ where it should be 1/τ_θ": (C, 1 / damping),
                 "the Gram matrix is divided by N": (C / rows, damping),
                 "the Gram matrix is doubled": (2 * C, damping),
-                "the Gram matrix has no bias row and column": (bare_gram(C), damping)}
+                "the Gram matrix has no bias row and column": (bare, damping)}
     solved = {name: np.linalg.solve(matrix + beta * one, b) for name, (matrix, beta) in mistakes.items()}
-    diagonal = {"the bias is not damped": np.diag([damping] * (len(C) - 1) + [0.0])}
-    solved |= {name: np.linalg.lstsq(C + D, b, rcond=None)[0] for name, D in diagonal.items()}
+    undamped_bias = C + np.diag([damping] * (len(C) - 1) + [0.0])
     return solved | {
+        "the bias is not damped": np.linalg.lstsq(undamped_bias, b, rcond=None)[0],
         "it is the gradient: the step is explicit, not implicit": b,
-        "it is the gradient divided by the damping: the step is explicit, not implicit": b / damping,
-    }
-
-
-def bare_gram(C):
-    """Return C with the row and column of the bias set to zero."""
-    bare = C.copy()
-    bare[-1], bare[:, -1] = 0, 0
-    return bare
+        "it is the gradient divided by the damping: the step is explicit, not implicit": b / damping}
 
 
 # ---- transfers
@@ -275,109 +264,88 @@ def bare_gram(C):
 
 @dataclass(frozen=True)
 class TransferCase(Case):
-    """A batch z, a tangent of z, a cotangent g of a = σ(z), and whether layers that care are in training."""
+    """A batch z, a tangent of z, a cotangent g of a = σ(z), whether layers that care are in training."""
 
     z: np.ndarray
     tangent: np.ndarray
     g: np.ndarray
     training: bool
-
-    def apply(self, sigma, z):
-        """Return σ(z) as a NumPy array, and what the adjoint needs; the same random numbers each time."""
-        a, aux = sigma.apply(self.lend(z), training=self.training, rng=np.random.default_rng(0))
-        return to_host(a), aux
+    elementwise: bool
 
 
-def transfer_cases(sigma, seed, backend):
+def transfer_cases(sigma, rng, xp):
     """Return a transfer and random problems for it: a batch of one, one unit, saturated and dead units."""
-    rng, xp = np.random.default_rng(seed), get_module(backend)
     sigma = sigma.on_backend(xp, np.dtype(np.float64)) if hasattr(sigma, "on_backend") else sigma
-    elementwise = getattr(sigma, "elementwise", False)
-    shapes = (
-        [(3,), (1,), (4,)]
-        if elementwise
-        else [sample_shape(sigma, [(5,), (getattr(sigma, "channels", 4),), (4, 5, 2), (7, 6, 3), (9, 8, 1)])]
-    )
-    cases = []
-    for n, shape, scale in zip(
-        (2, 7, 3) if hasattr(sigma, "commit") else (1, 7, 2), shapes * 3, (1.0, 1.0, 4.0)
-    ):
-        z = away_from_kinks(rng, sigma, Case("", xp), scale, (n, *shape))
+    elementwise, case, cases = getattr(sigma, "elementwise", False), Case("", xp), []
+    shapes = [(3,), (1,), (4,)] if elementwise else 3 * [
+        sample_shape(sigma, [(5,), (getattr(sigma, "channels", 4),), (4, 5, 2), (7, 6, 3), (9, 8, 1)])]
+    batches = (2, 7, 3) if hasattr(sigma, "commit") else (1, 7, 2)
+    for n, shape, scale in zip(batches, shapes, (1.0, 1.0, 4.0)):
+        z = smooth_point(case, sigma, np.zeros((n, *shape)), scale, rng)
         for training in (True,) if elementwise else (False, True):
             label = f"N = {n}, samples of shape {shape}" + ("" if elementwise else f", training = {training}")
-            g = rng.standard_normal(sigma.apply(xp.asarray(z), training=training,
-                                                rng=np.random.default_rng(0))[0].shape)
-            cases.append(TransferCase(label, xp, z, rng.standard_normal(z.shape), g, training))
+            g = rng.standard_normal(case.apply(sigma, z, training)[0].shape)
+            cases.append(TransferCase(label, xp, z, rng.standard_normal(z.shape), g, training, elementwise))
     return sigma, cases
 
 
-def away_from_kinks(rng, sigma, case, scale, shape):
-    """Draw z at which σ has, to a second difference, no kink: there the derivative is not defined."""
+def smooth_point(case, sigma, centre, scale, rng):
+    """Draw z around a centre until σ has, to a second difference, no kink there: at a kink it has no derivative."""
     for _ in range(100):
-        z = scale * rng.standard_normal(shape)
-        if smooth_at(lambda x: to_host(sigma.apply(case.lend(x), rng=np.random.default_rng(0))[0]), z, rng):
-            return z
+        z = centre + scale * rng.standard_normal(centre.shape)
+        if smooth_at(case, sigma, z, rng):
+            break
     return z
 
 
-def smooth_at(f, z, rng):
-    """Whether f has no kink within 2e-3 of z, along a random direction of signs and against it."""
+def smooth_at(case, sigma, z, rng):
+    """Whether σ has no kink within 2e-3 of z, along a random direction of signs and against it."""
     signs = rng.choice([-1.0, 1.0], z.shape)
+
+    def value(x):
+        return case.apply(sigma, x)[0]
+
     with np.errstate(all="ignore"):
-        middle = 2 * f(z)
-        return all(np.max(abs(f(z + h * signs) - middle + f(z - h * signs)), initial=0) < 0.05 * h
+        middle = 2 * value(z)
+        return all(np.max(abs(value(z + h * signs) - middle + value(z - h * signs)), initial=0) < 0.05 * h
                    for h in (2.1e-3, 5e-4))
-
-
-def elementwise_only(sigma):
-    """Skip transfers that are not elementwise."""
-    if not getattr(sigma, "elementwise", False):
-        raise NotClaimed("not elementwise: its adjoint is checked instead")
 
 
 @claim("transfer", "the derivative", "σ'(z) = dσ/dz", "ProxProp (9)")
 def transfer_derivative(sigma, case):
-    elementwise_only(sigma)
-    reference = directional(lambda z: case.call(sigma.forward, z), case.z, np.ones_like(case.z))
-    got = case.call(sigma.derivative, case.z)
-    return compare(got, reference, lambda: derivative_mistakes(sigma, case, reference, got))
+    only_if(case.elementwise, NOT_ELEMENTWISE)
+    reference, got = case.derivative(sigma.forward, case.z), case.call(sigma.derivative, case.z)
+    return compare(got, reference, lambda: derivative_mistakes(sigma, case, reference.value, got))
 
 
-def derivative_mistakes(sigma, case, reference, got):
+def derivative_mistakes(sigma, case, slope, got):
     """Return what usual mistakes in σ' give."""
-    a, slope = case.call(sigma.forward, case.z), reference.value
+    a = case.call(sigma.forward, case.z)
     mistakes = {"it returns σ(z), not σ'(z)": a, "σ' is forgotten: it returns 1": np.ones_like(a),
-                "it is the derivative at a = σ(z), not at z": case_slope(sigma, case, a),
+                "it is the derivative at a = σ(z), not at z": case.derivative(sigma.forward, a).value,
                 "it is 1 − σ(z), a factor of σ' is missing": 1 - a, "it returns σ'(z) squared": slope**2,
-                "it is the derivative of −z: σ'(−z)": case_slope(sigma, case, -case.z),
+                "it is the derivative of −z: σ'(−z)": case.derivative(sigma.forward, -case.z).value,
                 "it is 1 + σ(z)², the sign of the square is wrong": 1 + a * a}
     # σ' is often written in terms of a = σ(z); given z instead, it is right at σ(z)
-    if fits_at(case.call(sigma.derivative, a), slope):
+    if fits(case.call(sigma.derivative, a), slope):
         mistakes["it is written in terms of a = σ(z), but is given z"] = got
     return mistakes
-
-
-def case_slope(sigma, case, z):
-    """Return σ' at other points, by differences."""
-    return directional(lambda x: case.call(sigma.forward, x), z, np.ones_like(z)).value
-
-
-def fits_at(value, slope):
-    """Whether two arrays agree to five digits."""
-    return value.shape == slope.shape and bool(np.max(abs(value - slope)) <= 1e-5 * (1 + np.max(abs(slope))))
 
 
 @claim("transfer", "the adjoint: a random tangent against a random cotangent",
        "⟨Dσ(z) v, g⟩ = ⟨v, σ.adjoint(g)⟩", "ProxProp (9)")
 def transfer_adjoint(sigma, case):
-    a, aux = case.apply(sigma, case.z)
+    def value(z):
+        return case.apply(sigma, z, case.training)[0]
+
+    a, aux = case.apply(sigma, case.z, case.training)
     got = to_host(sigma.adjoint(case.lend(case.z), case.lend(a), aux, case.lend(case.g)))
-    if getattr(sigma, "elementwise", False):
-        slope = directional(lambda z: case.apply(sigma, z)[0], case.z, np.ones_like(case.z))
+    if case.elementwise:
+        slope = directional(value, case.z, np.ones_like(case.z))
         reference = slope._replace(candidates=[s * case.g for s in slope.candidates])
     else:
         tangents = Tangents(case.z.shape, np.random.default_rng(1), limit=100)
-        reference = gradient(lambda z: (case.apply(sigma, z)[0] * case.g).sum(), case.z, tangents)
+        reference = gradient(lambda z: (value(z) * case.g).sum(), case.z, tangents)
         got = tangents.project(got)
     return compare(got, reference, lambda: adjoint_mistakes(case, a, reference.value))
 
@@ -402,45 +370,41 @@ def adjoint_mistakes(case, a, right):
 @claim("transfer", "σ is the derivative of its integral F", "F'(z) = σ(z)", "LocoProp-M")
 def integral_of_transfer(sigma, case):
     integral_only(sigma, case)
-    reference = integral_gradient(sigma, case)
+    if case.elementwise:
+        reference = case.derivative(sigma.integral, case.z)
+    else:
+        reference = gradient(lambda z: case.call(sigma.integral, z).sum(), case.z)
     got = case.call(sigma.forward, case.z)
-    if getattr(sigma, "elementwise", False) and case.call(sigma.integral, case.z).shape != case.z.shape:
+    if case.elementwise and case.call(sigma.integral, case.z).shape != case.z.shape:
         return Finding(math.inf, 0.0, "F of an elementwise σ is elementwise", ("F has not the shape of z",))
-    right = reference.nearest(got)
     # what is claimed here is F: the comparison is of F' with σ, in this order
-    return compare(right, Reference([got], reference.tolerance, reference.why, reference.floor),
-                   lambda: integral_mistakes(sigma, case))
+    return compare(reference.nearest(got), reference._replace(candidates=[got]), lambda: integral_mistakes(sigma, case))
 
 
 def integral_mistakes(sigma, case):
     """Return what F' is with usual mistakes in F."""
-    if not sigma.elementwise:
+    if not case.elementwise:
         return {}
-    slope = directional(lambda z: case.call(sigma.forward, z), case.z, np.ones_like(case.z)).value
-    return {"F is σ itself": slope, "F is the integral of z, not of σ": case.z,
-            "F is z σ(z), without the integral of z σ'(z)": product_rule(sigma, case)}
+    product_rule = directional(lambda z: z * case.call(sigma.forward, z), case.z, np.ones_like(case.z))
+    return {"F is σ itself": case.derivative(sigma.forward, case.z).value,
+            "F is the integral of z, not of σ": case.z,
+            "F is z σ(z), without the integral of z σ'(z)": product_rule.value}
 
 
-def product_rule(sigma, case):
-    """Return the derivative of z σ(z)."""
-    return directional(lambda z: z * case.call(sigma.forward, z), case.z, np.ones_like(case.z)).value
-
-
-def integral_gradient(sigma, case):
-    """Return the reference of F'(z)."""
-    if getattr(sigma, "elementwise", False):
-        return directional(lambda z: case.call(sigma.integral, z), case.z, np.ones_like(case.z))
-    return gradient(lambda z: case.call(sigma.integral, z).sum(), case.z)
+def has_integral(sigma, case):
+    """Whether the transfer has an integral."""
+    if not hasattr(sigma, "integral"):
+        return False
+    try:
+        case.call(sigma.integral, case.z)
+    except NotImplementedError:
+        return False
+    return True
 
 
 def integral_only(sigma, case):
     """Skip transfers without an integral."""
-    if not hasattr(sigma, "integral"):
-        raise NotClaimed("it has no integral F, which only LocoProp-M needs")
-    try:
-        case.call(sigma.integral, case.z)
-    except NotImplementedError as error:
-        raise NotClaimed("it has no integral F, which only LocoProp-M needs") from error
+    only_if(has_integral(sigma, case), "it has no integral F, which only LocoProp-M needs")
 
 
 @claim("transfer", "F is convex", "F((z + w)/2) ≤ (F(z) + F(w))/2", "LocoProp-M")
@@ -450,9 +414,8 @@ def integral_is_convex(sigma, case):
     F = [np.asarray(case.call(sigma.integral, x)).sum(axis=-1) for x in (case.z, w, (case.z + w) / 2)]
     excess = float(np.max((F[2] - (F[0] + F[1]) / 2) / (1 + abs(F[0]) + abs(F[1]))))
     concave = np.all(F[2] >= (F[0] + F[1]) / 2)
-    reason = ("F is concave: the sign of F, or of σ, is wrong" if concave
-              else "σ is not increasing, so F is not convex")
-    return Finding(excess, 1e-12, ROUNDING, () if excess <= 1e-12 else (reason,))
+    return Finding(excess, 1e-12, ROUNDING, ("F is concave: the sign of F, or of σ, is wrong" if concave
+                                             else "σ is not increasing, so F is not convex",))
 
 
 @claim("transfer", "σ is monotone", "⟨σ(z) − σ(w), z − w⟩ ≥ 0", "LocoProp-M")
@@ -460,40 +423,29 @@ def transfer_is_monotone(sigma, case):
     integral_only(sigma, case)
     w = case.z + 3 * case.tangent
     rise = (case.call(sigma.forward, case.z) - case.call(sigma.forward, w)) * (case.z - w)
-    rise = rise.sum(axis=-1) if not getattr(sigma, "elementwise", False) else rise
-    excess = float(np.max(-rise))
+    rise = rise if case.elementwise else rise.sum(axis=-1)
     reason = "σ is decreasing: its sign is wrong" if np.all(rise <= 0) else "σ both rises and falls"
-    return Finding(excess, 1e-12, ROUNDING, () if excess <= 1e-12 else (reason,))
+    return Finding(float(np.max(-rise)), 1e-12, ROUNDING, (reason,))
 
 
 @claim("transfer", "its values lie in the range it states, and the range is no wider",
        "closure of σ(ℝ) = [low, high]", "LocoProp-M, targets")
 def target_range(sigma, case):
     integral_only(sigma, case)
-    if not getattr(sigma, "elementwise", False):
+    if not case.elementwise:
         inside = sigma.in_range(case.lend(case.call(sigma.forward, case.z)))
-        return Finding(
-            float(not inside),
-            0.0,
-            "its own values are targets",
-            () if inside else ("its values are no targets",),
-        )
-    low, high = sigma.range
+        return Finding(float(not inside), 0.0, "its own values are targets", ("its values are no targets",))
     far = np.array([[-1e8, -1e4, -300.0, -5.0, 0.3, 5.0, 300.0, 1e4, 1e8]])
     values = case.call(sigma.forward, far)[0]
     values = values[np.isfinite(values)]
-    below, above = low - values.min(), values.max() - high
-    outside = max(below, above, 0.0)
+    (low, high), least, most = sigma.range, values.min(), values.max()
+    outside = max(low - least, most - high, 0.0)
     if outside > 1e-9:
-        return Finding(
-            outside,
-            1e-9,
-            ROUNDING,
-            (f"the range is stated too narrow: values reach from {values.min():.4g} to {values.max():.4g}",),
-        )
-    slack = max(unreached(low, values.min(), values), unreached(high, values.max(), values))
+        return Finding(outside, 1e-9, ROUNDING,
+                       (f"the range is stated too narrow: values reach from {least:.4g} to {most:.4g}",))
+    slack = max(unreached(low, least, values), unreached(high, most, values))
     reason = "the range is stated too wide: for targets that σ never reaches the matching loss has no lower bound"
-    return Finding(slack, 1e-2, "σ is probed up to |z| = 1e8", () if slack <= 1e-2 else (reason,))
+    return Finding(slack, 1e-2, "σ is probed up to |z| = 1e8", (reason,))
 
 
 def unreached(bound, extreme, values):
@@ -506,23 +458,14 @@ def unreached(bound, extreme, values):
 
 @claim("transfer", "finite for large arguments", "|σ(±1000)|, |F(±1000)|, |σ'(±1000)| < ∞", "float64")
 def transfer_is_safe(sigma, case):
-    elementwise_only(sigma)
-    far = np.full_like(case.z, 1000.0) * np.sign(case.z)
-    values = [case.call(sigma.forward, far), case.call(sigma.derivative, far)]
+    only_if(case.elementwise, NOT_ELEMENTWISE)
+    far = 1000.0 * np.sign(case.z)
+    functions = {"σ": sigma.forward, "σ'": sigma.derivative}
     if has_integral(sigma, case):
-        values.append(case.call(sigma.integral, far))
-    bad = [name for name, value in zip(("σ", "σ'", "F"), values) if not np.all(np.isfinite(value))]
-    reasons = (f"{', '.join(bad)} overflows: exp of a large number",) if bad else ()
-    return Finding(float(len(bad)), 0.0, "no value may be NaN or inf", reasons)
-
-
-def has_integral(sigma, case):
-    """Whether the transfer has an integral."""
-    try:
-        integral_only(sigma, case)
-    except NotClaimed:
-        return False
-    return True
+        functions["F"] = sigma.integral
+    bad = [name for name, function in functions.items() if not np.all(np.isfinite(case.call(function, far)))]
+    return Finding(float(len(bad)), 0.0, "no value may be NaN or inf",
+                   (f"{', '.join(bad)} overflows: exp of a large number",))
 
 
 # ---- losses
@@ -530,29 +473,22 @@ def has_integral(sigma, case):
 
 @dataclass(frozen=True)
 class LossCase(Case):
-    """Outputs z, targets y, a point v of the prox, other outputs w."""
+    """Outputs z, targets y, other outputs w, of which the prox is taken."""
 
     z: np.ndarray
     y: np.ndarray
     w: np.ndarray
 
-    def value(self, loss, z, y=None):
+    def value(self, loss, z):
         """Return the loss; of complex outputs, if it can."""
-        y = self.y if y is None else y
-        if np.iscomplexobj(z) and hasattr(loss, "value_per_sample"):
-            return self.call(loss.value_per_sample, z, y).sum() * loss.weight(len(z))
-        return self.call(loss.value, z, y)
+        return self.loss_value(loss, z, self.y)
 
 
-def loss_cases(loss, seed, backend):
+def loss_cases(loss, rng, xp):
     """Return a loss and random problems for it: one sample, one output, wide and tall."""
-    rng, xp = np.random.default_rng(seed), get_module(backend)
-    cases = []
-    for n, n_out in ((1, 3), (5, 1), (3, 4), (7, 2)):
-        z = 1.5 * rng.standard_normal((n, n_out))
-        y = draw_targets(loss, rng, n, n_out)
-        cases.append(LossCase(f"N = {n}, {n_out} outputs", xp, z, y, 1.5 * rng.standard_normal((n, n_out))))
-    return loss, cases
+    return loss, [LossCase(f"N = {n}, {n_out} outputs", xp, z=1.5 * rng.standard_normal((n, n_out)),
+                           y=draw_targets(loss, rng, n, n_out), w=1.5 * rng.standard_normal((n, n_out)))
+                  for n, n_out in ((1, 3), (5, 1), (3, 4), (7, 2))]
 
 
 def draw_targets(loss, rng, n, n_out):
@@ -570,10 +506,8 @@ def draw_targets(loss, rng, n, n_out):
 @claim("loss", "the gradient", "∇L_y(z), G_D = ∂J/∂z_D", "ProxProp (8), (12)")
 def loss_gradient(loss, case):
     reference = gradient(lambda z: case.value(loss, z), case.z)
-    sizes = {"N, the batch size": len(case.z), "the number of outputs": case.z.shape[1]}
-    factors = {name: size for name, size in sizes.items() if size > 1}
     return compare(case.call(loss.gradient, case.z, case.y), reference, lambda: loss_mistakes(loss, case),
-                   factors)
+                   {"N, the batch size": len(case.z), "the number of outputs": case.z.shape[1]})
 
 
 def loss_mistakes(loss, case):
@@ -582,69 +516,54 @@ def loss_mistakes(loss, case):
         return {}
     weight, f = loss.weight(len(case.z)), case.call(loss.transfer.forward, case.z)
     y = np.eye(case.z.shape[1])[case.y] if case.y.ndim == 1 else case.y
-    return {
-        "the transfer is forgotten: z − y for f(z) − y": weight * (case.z - y),
-        "the target is missing": weight * f,
-        "the transfer is applied to the target too": weight * (f - case.call(loss.transfer.forward, y)),
-        "σ' is applied twice: the gradient is taken through the transfer again": weight
-        * to_host(loss.transfer.adjoint(case.lend(case.z), case.lend(f), None, case.lend(f - y))),
-    }
+    twice = to_host(loss.transfer.adjoint(case.lend(case.z), case.lend(f), None, case.lend(f - y)))
+    return {"the transfer is forgotten: z − y for f(z) − y": weight * (case.z - y),
+            "the target is missing": weight * f,
+            "the transfer is applied to the target too": weight * (f - case.call(loss.transfer.forward, y)),
+            "σ' is applied twice: the gradient is taken through the transfer again": weight * twice}
 
 
 @claim("loss", "the batch is reduced as stated", "L(batch twice) = L(batch) for a mean, 2 L(batch) for a sum",
        "convention")
 def loss_reduction(loss, case):
-    if not hasattr(loss, "reduction"):
-        raise NotClaimed("it states no reduction")
-    twice = case.value(loss, np.concatenate([case.z, case.z]), np.concatenate([case.y, case.y]))
+    only_if(hasattr(loss, "reduction"), "it states no reduction")
+    twice = case.loss_value(loss, np.concatenate([case.z, case.z]), np.concatenate([case.y, case.y]))
     once = case.value(loss, case.z)
-    factor = 1.0 if loss.reduction == "mean" else 2.0
-    mistakes = {"it sums over the batch, but says mean": np.asarray([2 * once]),
-                "it averages over the batch, but says sum": np.asarray([once])}
-    return compare(np.asarray([twice]), dense(np.asarray([factor * once])), mistakes)
+    mistakes = {"it sums over the batch, but says mean": 2 * once, "it averages over the batch, but says sum": once}
+    return compare(twice, dense(once if loss.reduction == "mean" else 2 * once), mistakes)
 
 
 @claim("loss", "it is convex in z", "L((z + w)/2) ≤ (L(z) + L(w))/2", "convention")
 def loss_is_convex(loss, case):
-    if not getattr(loss, "convex", True):
-        raise NotClaimed("it says that it is not convex")
+    only_if(getattr(loss, "convex", True), "it says that it is not convex")
     ends = case.value(loss, case.z), case.value(loss, case.w)
     excess = (case.value(loss, (case.z + case.w) / 2) - sum(ends) / 2) / (1 + sum(map(abs, ends)))
-    return Finding(
-        excess,
-        1e-12,
-        ROUNDING,
-        () if excess <= 1e-12 else ("its sign is wrong, or it is not convex: say so with convex = False",),
-    )
+    return Finding(excess, 1e-12, ROUNDING, ("its sign is wrong, or it is not convex: say so with convex = False",))
 
 
-@claim("loss", "it is the matching loss of its transfer", "L(z) − L(w) = ∫ ⟨f − y, dz⟩ along a line",
-       "LocoProp-M")
+@claim("loss", "it is the matching loss of its transfer", "L(z) − L(w) = ∫ ⟨f − y, dz⟩ along a line", "LocoProp-M")
 def matching_loss(loss, case):
-    if not hasattr(loss, "transfer") or not hasattr(loss, "targets"):
-        raise NotClaimed("it names no transfer")
+    only_if(hasattr(loss, "transfer") and hasattr(loss, "targets"), "it names no transfer")
     nodes, weights = np.polynomial.legendre.leggauss(60)
     y = case.call(loss.targets, case.z, case.y)
     line = case.z - case.w
     total = sum(q / 2 * np.vdot(case.call(loss.transfer.forward, case.w + (t + 1) / 2 * line) - y, line)
                 for t, q in zip(nodes, weights))
     got = case.value(loss, case.z) - case.value(loss, case.w)
-    reference = dense(np.asarray([loss.weight(len(case.z)) * total]), 1e-7, "Gauss quadrature of 60 nodes")
-    return compare(np.asarray([got]), reference, factors={"N, the batch size": len(case.z)})
+    reference = dense(loss.weight(len(case.z)) * total, 1e-7, "Gauss quadrature of 60 nodes")
+    return compare(got, reference, factors={"N, the batch size": len(case.z)})
 
 
-def prox_only(loss):
-    """Skip losses without a prox."""
-    if not hasattr(loss, "prox"):
-        raise NotClaimed("it has no prox")
-
-
-@claim("loss", "the prox is stationary for its objective", "∇L(u) + (u − v)/τ = 0 at u = prox_τL(v)",
-       "ProxProp §4.2.1")
-def loss_prox(loss, case):
-    prox_only(loss)
+def prox_step(loss, case):
+    """Return τ, v and the loss's u = prox_τL(v); skip losses without a prox."""
+    only_if(hasattr(loss, "prox"), "it has no prox")
     tau, v = 0.7 * len(case.z), case.w
-    u = case.call(lambda v, y: loss.prox(v, y, tau), v, case.y)
+    return tau, v, case.call(lambda v, y: loss.prox(v, y, tau), v, case.y)
+
+
+@claim("loss", "the prox is stationary for its objective", "∇L(u) + (u − v)/τ = 0 at u = prox_τL(v)", "ProxProp §4.2.1")
+def loss_prox(loss, case):
+    tau, v, u = prox_step(loss, case)
     at_u = gradient(lambda z: case.value(loss, z), u)
     # the claim is that v − τ∇L(u) is u; a prox that solves another problem has another multiple of ∇L(u)
     slope = at_u.value
@@ -654,29 +573,24 @@ def loss_prox(loss, case):
 def prox_mistakes(loss, case, tau, slope):
     """Return what u would be if it solved the prox with a usual mistake; `slope` is ∇L(u)."""
     v, n = case.w, len(case.z)
+    at_v = gradient(lambda z: case.value(loss, z), v).value
     scales = {"τ is forgotten": 1, "τ is off by a factor 2": 2 * tau, "τ is off by a factor ½": tau / 2,
               "the regulariser has 1/τ and τ exchanged": 1 / tau, "the sign of the gradient is wrong": -tau}
     if n > 1:
         scales |= {"the weight 1/N of a sample is forgotten": tau * n,
                    "the weight 1/N of a sample is counted twice": tau / n}
-    variants = {
-        "it returns v: there is no step": v,
-        "the gradient is taken at v, not at the prox: the step is explicit": v
-        - tau * gradient(lambda z: case.value(loss, z), v).value,
-    }
+    variants = {"it returns v: there is no step": v,
+                "the gradient is taken at v, not at the prox: the step is explicit": v - tau * at_v}
     return variants | {name: v - scale * slope for name, scale in scales.items()}
 
 
 @claim("loss", "Moreau's identity, with the conjugate computed by SciPy",
        "min_u {L(u) + ‖u − v‖²/2τ} + min_p {L*(p) + τ/2 ‖p − v/τ‖²} = ‖v‖²/2τ", "ProxProp §4.2.1")
 def moreau_identity(loss, case):
-    prox_only(loss)
-    if case.z.size > 12:
-        raise NotClaimed("larger problems would take SciPy long")
+    only_if(case.z.size <= 12, "larger problems would take SciPy long")
     from scipy.optimize import minimize
 
-    tau, v = 0.7 * len(case.z), case.w
-    u = case.call(lambda v, y: loss.prox(v, y, tau), v, case.y)
+    tau, v, u = prox_step(loss, case)
     p = (v - u) / tau
 
     def gap(x):
@@ -684,29 +598,15 @@ def moreau_identity(loss, case):
 
     start = minimize(gap, v.ravel(), method="BFGS", options={"gtol": 1e-7})
     conjugate = -min(start.fun, gap(u.ravel()))
-    left = (
-        case.value(loss, u)
-        + ((u - v) ** 2).sum() / (2 * tau)
-        + conjugate
-        + tau / 2 * ((p - v / tau) ** 2).sum()
-    )
-    right = (v**2).sum() / (2 * tau)
-    number = float(abs(left - right) / (1 + abs(right)))
-    reason = "u is not the prox: its objective and that of its conjugate do not close"
-    return Finding(
-        number, 1e-7, "SciPy's minimiser stops at a gradient of 1e-7", () if number <= 1e-7 else (reason,)
-    )
+    primal = case.value(loss, u) + ((u - v) ** 2).sum() / (2 * tau)
+    left, right = primal + conjugate + tau / 2 * ((p - v / tau) ** 2).sum(), (v**2).sum() / (2 * tau)
+    number, why = float(abs(left - right) / (1 + right)), "SciPy's minimiser stops at a gradient of 1e-7"
+    return Finding(number, 1e-7, why, ("u is not the prox: its objective and that of its conjugate do not close",))
 
 
 @claim("loss", "finite for large outputs", "|L(±1000)|, |∇L(±1000)| < ∞", "float64")
 def loss_is_safe(loss, case):
     far = 1000.0 * np.sign(case.z)
-    finite = math.isfinite(case.value(loss, far)) and bool(
-        np.all(np.isfinite(case.call(loss.gradient, far, case.y)))
-    )
-    return Finding(
-        float(not finite),
-        0.0,
-        "no value may be NaN or inf",
-        () if finite else ("it overflows: exp of a large number, or log of zero",),
-    )
+    finite = math.isfinite(case.value(loss, far)) and np.isfinite(case.call(loss.gradient, far, case.y)).all()
+    return Finding(float(not finite), 0.0, "no value may be NaN or inf",
+                   ("it overflows: exp of a large number, or log of zero",))

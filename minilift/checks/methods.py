@@ -6,26 +6,18 @@ every local problem is written out once more as its paper prints it.
 
 from __future__ import annotations
 
-import copy
+import functools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
-from minilift.checks.derivations import Derivation, derivation_cases
+from minilift.checks.derivations import Derivation, argmin_is_minimum, argmin_is_stationary, derivation_cases
 from minilift.checks.layers import damping_mistakes, to_host
-from minilift.checks.networks import (
-    NetCase,
-    compare_blocks,
-    directions_of,
-    gradient_arrays,
-    guarded,
-    no_mistakes,
-    propagated_tolerance,
-    worst_block,
-)
+from minilift.checks.networks import NetCase, compare_blocks, directions_of, fresh, worst_block
 from minilift.checks.numeric import Reference, compare, dense, gradient
-from minilift.checks.report import CLAIMS, Finding, NotClaimed, claim, measured
+from minilift.checks.report import Finding, claim, measured, only_if
 from minilift.layers.activations import Identity
 from minilift.layers.normalization import Dropout
 from minilift.methods import BackProp, LocoProp, ProxProp, SemiImplicit
@@ -40,128 +32,95 @@ class Claimed:
     Attributes
     ----------
     method : Method
-    like : Method or None
-        The method of the package that it should equal; its own class counts where it has one.
+    told : Method
+        The method whose equations apply: the one of the package that it should equal, or itself.
     objective : callable or None
         From (block, theta) to a number: the local objective that its new parameters should minimise.
     """
 
     method: object
-    like: object = None
-    objective: object = None
-
-    @property
-    def told(self):
-        """The method whose equations apply."""
-        return self.method if self.like is None else self.like
+    told: object
+    objective: object
 
 
-def scaled(case, l, value):
+def scaled(case, l, value, floor=1e-4):
     """Return the reference of an array of θ_l's shape, as accurate as the gradients are."""
-    tolerance, why = propagated_tolerance(case)
-    return Reference([case.project(l, value)], tolerance, why, 1e-4)
+    return Reference([case.project(l, value)], *case.propagated_tolerance, floor)
 
 
-def scaled_blocks(case, values):
-    """Return references for all maps."""
-    return [None] + [scaled(case, l, values[l]) for l in range(1, case.net.depth + 1)]
+def scaled_blocks(case, values, least=0.0, floor=1e-4):
+    """Return references for all maps, with at least some tolerance."""
+    return case.per_map(lambda l: scaled(case, l, values[l], floor).loosened(least))
 
 
 # ---- any method
 
 
-@claim("method", "the loss that comes with the direction is J", "direction(net, X, y)[0] = J(θ)",
-       "definition")
+@claim("method", "the loss that comes with the direction is J", "direction(net, X, y)[0] = J(θ)", "definition")
 def returns_the_loss(claimed, case):
-    method = copy.deepcopy(claimed.method)
-    method.reset()
-    if any(isinstance(layer, Dropout) for layer in case.net.layers):
-        raise NotClaimed("direction() draws no random numbers, which dropout needs")
-    loss, steps = method.direction(guarded(case), case.X, case.y)
-    if len(steps) != len(case.net.parameters):
-        return Finding(
-            abs(len(steps) - len(case.net.parameters)),
-            0,
-            "one direction for each of net.parameters",
-            ("directions are not aligned with net.parameters",),
-        )
-    factors = {"N, the batch size": len(case.X)} if len(case.X) > 1 else {}
-    return compare(np.asarray([float(loss)]), dense(np.asarray([case.loss(case.theta)])), factors=factors)
+    only_if(not any(isinstance(layer, Dropout) for layer in case.net.layers),
+            "direction() draws no random numbers, which dropout needs")
+    loss, steps = fresh(claimed.method).direction(case.guarded.net, case.X, case.y)
+    missing = abs(len(steps) - len(case.net.parameters))
+    if missing:
+        return Finding(missing, 0, "one direction for each of net.parameters",
+                       ("directions are not aligned with net.parameters",))
+    return compare(float(loss), dense(case.loss(case.theta)), factors=case.factors)
 
 
 @claim("method", "it is a descent direction", "⟨∇J, d⟩ > 0, d to be subtracted", "ProxProp Prop. 4, 5")
 def descends(claimed, case):
-    slopes = gradient_arrays(case)
-    _, d = directions_of(claimed.method, case)
-    cosine, norm = 0.0, 0.0
-    for l in range(1, case.net.depth + 1):
-        cosine += float(np.vdot(slopes[l], d[l]))
-        norm += float(np.vdot(slopes[l], slopes[l]))
-    length = np.sqrt(sum(float(np.vdot(x, x)) for x in d[1:]))
-    if norm < 1e-20:
-        raise NotClaimed("the gradient vanishes here")
-    cosine = cosine / (np.sqrt(norm) * length) if length > 0 else 0.0
+    slopes, why = case.dense_gradients, "any positive cosine with ∇J will do"
+    d = directions_of(claimed.method, case)
+    norm, length = np.sqrt(inner(slopes, slopes)), np.sqrt(inner(d, d))
+    only_if(not norm < 1e-10, "the gradient vanishes here")  # a NaN does not vanish, it fails below
+    cosine = inner(slopes, d) / (norm * length) if length > 0 else 0.0
     if cosine > 0:
-        return Finding(-cosine, 0.0, "any positive cosine with ∇J will do")
+        return Finding(-cosine, 0.0, why)
     reasons = compare_blocks(case, d, scaled_blocks(case, slopes)).reasons
     reasons = tuple(reason for reason in reasons if "sign" in reason or "zero" in reason)
     if cosine < -1e-6:
         reasons = (*reasons, "the sign is wrong: it leads up")
-    return Finding(-cosine if cosine else 1.0, 0.0, "any positive cosine with ∇J will do", reasons)
+    return Finding(-cosine if cosine else 1.0, 0.0, why, reasons)
 
 
-@claim("method", "stationary points of J are its fixed points", "∇J = 0 ⇒ d = 0",
-       "ProxProp Prop. 3; SIBP Theorem")
+def inner(u, v):
+    """Return the inner product of two lists of arrays by map."""
+    return sum(float(np.vdot(x, y)) for x, y in zip(u[1:], v[1:]))
+
+
+@claim("method", "stationary points of J are its fixed points", "∇J = 0 ⇒ d = 0", "ProxProp Prop. 3; SIBP Theorem")
 def fixed_points(claimed, case):
     stationary = case.stationary
-    _, d = directions_of(claimed.method, stationary)
-    _, away = directions_of(claimed.method, NetCase("", case.xp, stationary.net, case_of_noise(stationary).X,
-                                                    stationary.y))
+    d = directions_of(claimed.method, stationary)
+    noise = 0.5 * np.random.default_rng(6).standard_normal(stationary.X.shape)
+    away = directions_of(claimed.method, replace(stationary, X=stationary.X + noise))
     size = max(np.max(abs(x)) for x in away[1:]) + 1e-3
     number = float(max(np.max(abs(x)) for x in d[1:]) / size)
-    reason = (
-        "it moves at a stationary point of J whose signals g are not zero: the step is no function of ãᵀg"
-    )
-    return Finding(
-        number,
-        1e-7,
-        "relative to the step on other data; the stationary point is exact to rounding",
-        () if number <= 1e-7 else (reason,),
-    )
-
-
-def case_of_noise(case):
-    """Return the case with other inputs."""
-    return NetCase(case.label, case.xp, case.net,
-                   case.X + 0.5 * np.random.default_rng(6).standard_normal(case.X.shape), case.y)
+    why = "relative to the step on other data; the stationary point is exact to rounding"
+    reason = "it moves at a stationary point of J whose signals g are not zero: the step is no function of ãᵀg"
+    return Finding(number, 1e-7, why, (reason,))
 
 
 @claim("method", "the order of the samples does not matter", "d(PX, Py) = d(X, y)", "convention")
 def batch_order(claimed, case):
-    if len(case.X) == 1:
-        raise NotClaimed("a batch of one")
+    only_if(len(case.X) > 1, "a batch of one")
     order = np.random.default_rng(2).permutation(np.arange(len(case.X)))
     order = order if np.any(order != np.arange(len(order))) else order[::-1]
-    _, d = directions_of(claimed.method, case)
-    _, permuted = directions_of(claimed.method, NetCase("", case.xp, case.net, case.X[order], case.y[order]))
-    references = [None] + [dense(case.project(l, x), 1e-5, "iterations amplify rounding") for l, x in enumerate(d) if l]
-    return compare_blocks(case, permuted, references, mistakes=no_mistakes(case))
+    d = directions_of(claimed.method, case)
+    permuted = directions_of(claimed.method, replace(case, X=case.X[order], y=case.y[order]))
+    references = case.per_map(lambda l: dense(case.project(l, d[l]), 1e-5, "iterations amplify rounding"))
+    return compare_blocks(case, permuted, references, mistakes=lambda: case.per_map(lambda l: {}))
 
 
-@claim("method", "two runs from the same state agree, and θ is left alone", "d, d; θ_l unchanged",
-       "convention")
+@claim("method", "two runs from the same state agree, and θ is left alone", "d, d; θ_l unchanged", "convention")
 def repeatable(claimed, case):
     before = [theta.copy() for theta in case.theta[1:]]
-    _, first = directions_of(claimed.method, case)
-    _, second = directions_of(claimed.method, case)
+    first, second = directions_of(claimed.method, case), directions_of(claimed.method, case)
     number = max(float(np.max(abs(x - y))) for x, y in zip(first[1:], second[1:]))
     moved = max(float(np.max(abs(x - to_numpy(y)))) for x, y in zip(before, case.net.theta[1:]))
-    reasons = (
-        ("it changes the parameters of the network",)
-        if moved
-        else ("it keeps a state that reset() does not clear",)
-    )
-    return Finding(max(number, moved), 0.0, "bit for bit", () if max(number, moved) == 0 else reasons)
+    reason = "it changes the parameters of the network" if moved else "it keeps a state that reset() does not clear"
+    return Finding(max(number, moved), 0.0, "bit for bit", (reason,))
 
 
 # ---- a local objective given by the user
@@ -170,16 +129,18 @@ def repeatable(claimed, case):
 @claim("method", "its new parameters minimise the objective given for it",
        "θ_l − d_l = argmin objective(block, θ)", "yours")
 def minimises_objective(claimed, case):
-    if claimed.objective is None:
-        raise NotClaimed("no objective is given: objective=function(block, theta)")
-    return worst_block([(block.l, minimum_finding(case, block, claimed.objective, block_theta(block) - step))
-                        for block, step in recorded_blocks(claimed.method, case)])
+    only_if(claimed.objective is not None, "no objective is given: objective=function(block, theta)")
+
+    def finding(block, step):
+        theta = to_numpy(block.theta)
+        return minimum_finding(lambda new: claimed.objective(block, new), theta - step, theta, case.xp)
+
+    return worst_block([(block.l, finding(block, step)) for block, step in recorded_blocks(claimed.method, case)])
 
 
 def recorded_blocks(method, case):
     """Return the (block, step) pairs that a method saw and proposed."""
-    method, pairs = copy.deepcopy(method), []
-    method.reset()
+    method, pairs = fresh(method), []
     propose = method.propose
 
     def record(block):
@@ -192,22 +153,11 @@ def recorded_blocks(method, case):
     return pairs
 
 
-def block_theta(block):
-    """Return a block's θ on the host."""
-    return to_numpy(block.theta)
-
-
-def minimum_finding(case, block, objective, claimed_theta):
-    """Return the worst finding of the claims about a claimed argmin, for one block's local objective."""
-    derived = Derivation(lambda theta: objective(block, theta), argmin=claimed_theta,
-                         theta0=block_theta(block))
-    point = derivation_cases(derived, 0, case.net.backend)[1][0]
-    return worst_finding(derived, point, ("argmin_is_stationary", "argmin_is_minimum"))
-
-
-def worst_finding(derived, point, names):
-    """Return the first failing finding of some claims about derivations, or the last."""
-    findings = [measured(c, derived, point) for c in CLAIMS if c.measure.__name__ in names]
+def minimum_finding(objective, argmin, theta0, xp=np):
+    """Return the finding of the claims that an objective's argmin is stationary and a minimum: the first that fails."""
+    derived = Derivation(objective, argmin=argmin, theta0=theta0)
+    point = derivation_cases(derived, np.random.default_rng(0), xp)[1][0]
+    findings = [measured(measure, derived, point) for measure in (argmin_is_stationary, argmin_is_minimum)]
     return next((finding for finding in findings if not finding.holds), findings[0])
 
 
@@ -216,111 +166,116 @@ def worst_finding(derived, point, names):
 
 def told_as(claimed, kind):
     """Return the method whose equations apply, if it is of one class."""
-    if not isinstance(claimed.told, kind):
-        raise NotClaimed(f"it is not said to be {kind.__name__} (like={kind.__name__}(…))")
+    only_if(isinstance(claimed.told, kind), f"it is not said to be {kind.__name__} (like={kind.__name__}(…))")
     return claimed.told
 
 
 @claim("method", "BackProp is the gradient, by differences", "d_l = ∇_θl J = ãᵀ g_l", "BackProp")
 def backprop_is_gradient(claimed, case):
     told_as(claimed, BackProp)
-    _, d = directions_of(claimed.method, case)
-    return compare_blocks(case, d, case.gradients)
+    return compare_blocks(case, directions_of(claimed.method, case), case.gradients)
 
 
 # ---- ProxProp
 
 
-def implicit_maps(told, depth):
-    """Return the maps on which ProxProp takes its implicit step."""
-    return range(1, depth + 1 if told.last == "implicit" else depth)
+@dataclass(frozen=True)
+class Proximal:
+    """The proximal steps of one case: τ_θ by map, the maps that step implicitly, and a factor γ of the gradients."""
+
+    case: NetCase
+    taus: list
+    implicit: range
+    gamma: float = 1.0
+
+    @cached_property
+    def slopes(self):
+        """Return [None, γ ∇_θ1 J, …]."""
+        slopes = self.case.dense_gradients
+        return self.case.per_map(lambda l: self.gamma * slopes[l])
+
+    def matrix(self, l):
+        """Return M_l = ÃᵀÃ + I/τ_θ."""
+        C = self.case.gram[l]
+        return C + np.eye(len(C)) / self.taus[l]
+
+    def steps(self, solve=np.linalg.solve):
+        """Return [None, d_1, …]: solve(M_l, γ ∇_θl J), or γ ∇_θl J on a map with an explicit step."""
+        return self.case.per_map(lambda l: solve(self.matrix(l), self.slopes[l]) if l in self.implicit
+                                 else self.slopes[l])
+
+    def mistakes(self):
+        """Return by map what usual mistakes in the proximal step give."""
+        return self.case.per_map(self.mistakes_in)
+
+    def mistakes_in(self, l):
+        """Return what usual mistakes in one map's step give."""
+        M, slope, of_gradient = self.matrix(l), self.slopes[l], self.case.mistakes[l]
+        if l not in self.implicit:
+            return of_gradient | {
+                "the last map takes the implicit step, it should be explicit": np.linalg.solve(M, slope)}
+        made = damping_mistakes(self.case.gram[l], slope, 1 / self.taus[l], len(self.case.X))
+        return made | {name: np.linalg.solve(M, value) for name, value in of_gradient.items()}
+
+    @property
+    def factors(self):
+        """Return the sizes by which a proximal step may be off."""
+        return {**self.case.factors, **{f"tau_theta = {tau:g}": tau for tau in set(self.taus[1:])}}
 
 
-def tau_thetas(told, depth):
-    """Return [None, τ_θ1, …]."""
-    values = told.tau_theta if hasattr(told.tau_theta, "__len__") else [told.tau_theta] * depth
-    return [None, *map(float, values)]
-
-
-def normal_equations(case):
-    """Return [None, ÃᵀÃ, …] of each map, from its design matrix."""
-    return [None] + [A.T @ A for A in case.design[1:]]
+def proximal(told, case):
+    """Return the proximal steps of a ProxProp."""
+    D = case.net.depth
+    taus = told.tau_theta if hasattr(told.tau_theta, "__len__") else [told.tau_theta] * D
+    return Proximal(case, [None, *map(float, taus)], range(1, D + 1 if told.last == "implicit" else D))
 
 
 @claim("method", "ProxProp solves its normal equations: dense reference", "(I/τ_θ + ãᵀã) d_l = ∇_θl J",
        "ProxProp (13), Prop. 2")
 def proxprop_exact(claimed, case):
     told = told_as(claimed, ProxProp)
-    if told.solver != "exact":
-        raise NotClaimed("its solver takes finitely many steps")
-    slopes, C, D = gradient_arrays(case), normal_equations(case), case.net.depth
-    taus, implicit = tau_thetas(told, D), implicit_maps(told, D)
-    expected = list(slopes)
-    for l in implicit:
-        expected[l] = np.linalg.solve(C[l] + np.eye(len(C[l])) / taus[l], slopes[l])
-    _, d = directions_of(claimed.method, case)
-    return compare_blocks(case, d, scaled_blocks(case, expected),
-                          lambda: prox_mistakes(case, slopes, C, taus, implicit), prox_factors(case, taus))
-
-
-def prox_factors(case, taus):
-    """Return the sizes by which a proximal step may be off."""
-    return {**case.factors, **{f"tau_theta = {tau:g}": tau for tau in set(taus[1:]) if tau != 1}}
-
-
-def prox_mistakes(case, slopes, C, taus, implicit):
-    """Return by map what usual mistakes in the proximal step give."""
-    mistakes = [None]
-    for l in range(1, case.net.depth + 1):
-        matrix = C[l] + np.eye(len(C[l])) / taus[l]
-        if l in implicit:
-            made = damping_mistakes(C[l], slopes[l], 1 / taus[l], len(case.X))
-            made |= {name: np.linalg.solve(matrix, value) for name, value in case.mistakes[l].items()}
-        else:
-            solved = np.linalg.solve(matrix, slopes[l])
-            made = {**case.mistakes[l], "the last map takes the implicit step, it should be explicit": solved}
-        mistakes.append(made)
-    return mistakes
+    only_if(told.solver == "exact", "its solver takes finitely many steps")
+    prox = proximal(told, case)
+    expected = scaled_blocks(case, prox.steps())
+    return compare_blocks(case, directions_of(claimed.method, case), expected, prox.mistakes, prox.factors)
 
 
 @claim("method", "ProxProp's new parameters minimise the printed objective",
        "θ − τ d = argmin ½‖ãθ − z^½‖² + ‖θ − θ_k‖²/2τ_θ", "ProxProp (11)")
 def proxprop_objective(claimed, case):
     told = told_as(claimed, ProxProp)
-    if told.solver != "exact" or not list(implicit_maps(told, case.net.depth)):
-        raise NotClaimed("it takes no exact implicit step here")
-    taus, tau = tau_thetas(told, case.net.depth), 0.8
-    state, slopes = case.forward(), signals(case)
-    findings = []
-    _, d = directions_of(claimed.method, case)
-    for l in implicit_maps(told, case.net.depth):
-        A, old = case.design[l], case.theta[l]
-        z_half = rows_of(to_numpy(state.z[l]), old) - tau * slopes[l]
+    prox, tau = proximal(told, case), 0.8
+    only_if(told.solver == "exact" and prox.implicit, "it takes no exact implicit step here")
+    z, g = outputs(case), signals(case)
+    d = directions_of(claimed.method, case)
 
-        def objective(theta, A=A, old=old, z_half=z_half, l=l):
-            return ((A @ theta - z_half) ** 2).sum() / 2 + ((theta - old) ** 2).sum() / (2 * taus[l])
+    def finding(l):
+        A, old, z_half = case.design[l], case.theta[l], z[l] - tau * g[l]
 
-        derived = Derivation(objective, argmin=old - tau * d[l], theta0=old)
-        findings.append((l, worst_finding(derived, derivation_cases(derived, 0, "numpy")[1][0],
-                                          ("argmin_is_stationary", "argmin_is_minimum"))))
-    return worst_block(findings)
+        def objective(theta):
+            return ((A @ theta - z_half) ** 2).sum() / 2 + ((theta - old) ** 2).sum() / (2 * prox.taus[l])
+
+        return minimum_finding(objective, old - tau * d[l], old)
+
+    return worst_block([(l, finding(l)) for l in prox.implicit])
 
 
-def rows_of(z, theta):
-    """Return z as rows, one column an output unit."""
-    return z.reshape(-1, theta.shape[1])
+def outputs(case):
+    """Return [None, z_1, …] as rows, one column an output unit."""
+    state = case.forward()
+    return case.per_map(lambda l: to_numpy(state.z[l]).reshape(-1, case.theta[l].shape[1]))
 
 
 def signals(case):
     """Return [None, g_1, …] as rows, ∂J/∂z_l by differences in z_l."""
-    net, state = case.net, case.forward()
-    g = [None]
-    for l in range(1, net.depth + 1):
+    state = case.forward()
+
+    def signal(l):
         z = to_numpy(state.z[l])
-        if z.size > 400:
-            raise NotClaimed("the network is too large for signals by differences")
-        g.append(rows_of(gradient(lambda x, l=l: loss_from(case, l, x), z).value, case.theta[l]))
-    return g
+        only_if(z.size <= 400, "the network is too large for signals by differences")
+        return gradient(lambda x: loss_from(case, l, x), z).value.reshape(-1, case.theta[l].shape[1])
+
+    return case.per_map(signal)
 
 
 def loss_from(case, l, z):
@@ -328,8 +283,8 @@ def loss_from(case, l, z):
     net, rng = case.net, np.random.default_rng(0)
     z = case.lend(z)
     for k in range(l, net.depth):
-        z = net.phi[k + 1].forward(case.lend(case.theta[k + 1]),
-                                   net.sigma[k].apply(z, training=True, rng=rng)[0])
+        a, _ = net.sigma[k].apply(z, training=True, rng=rng)
+        z = net.phi[k + 1].forward(case.lend(case.theta[k + 1]), a)
     return case.value(to_numpy(z))
 
 
@@ -337,40 +292,28 @@ def loss_from(case, l, z):
        "cos ∠(∇J, M⁻¹∇J) ≥ 2√κ/(1 + κ)", "ProxProp Prop. 4")
 def proxprop_angle(claimed, case):
     told = told_as(claimed, ProxProp)
-    slopes, C, taus = gradient_arrays(case), normal_equations(case), tau_thetas(told, case.net.depth)
-    _, d = directions_of(claimed.method, case)
-    short = -1.0
-    for l in implicit_maps(told, case.net.depth):
-        s = np.linalg.eigvalsh(C[l])
-        kappa = (s[-1] + 1 / taus[l]) / (max(s[0], 0.0) + 1 / taus[l])
-        norms = np.linalg.norm(slopes[l]) * np.linalg.norm(d[l])
-        if norms > 1e-12 and told.solver == "exact":
-            short = max(short, 2 * np.sqrt(kappa) / (1 + kappa) - float(np.vdot(slopes[l], d[l])) / norms)
-        elif norms > 1e-12:
-            short = max(short, -float(np.vdot(slopes[l], d[l])) / norms)
-    if short == -1.0:
-        raise NotClaimed("no implicit map has a gradient here")
-    return Finding(
-        short,
-        1e-6,
-        "differences leave 1e-6 of the cosine",
-        () if short <= 1e-6 else ("the step is turned from the gradient further than M⁻¹ can turn it",),
-    )
+    prox = proximal(told, case)
+    slopes, d, short = prox.slopes, directions_of(claimed.method, case), -1.0
+    for l in prox.implicit:
+        slope, s, tau = slopes[l], np.linalg.eigvalsh(case.gram[l]), prox.taus[l]
+        kappa = (s[-1] + 1 / tau) / (max(s[0], 0.0) + 1 / tau)
+        bound = 2 * np.sqrt(kappa) / (1 + kappa) if told.solver == "exact" else 0.0
+        norms = np.linalg.norm(slope) * np.linalg.norm(d[l])
+        if norms > 1e-12:
+            short = max(short, bound - float(np.vdot(slope, d[l])) / norms)
+    only_if(short != -1.0, "no implicit map has a gradient here")
+    return Finding(short, 1e-6, "differences leave 1e-6 of the cosine",
+                   ("the step is turned from the gradient further than M⁻¹ can turn it",))
 
 
 @claim("method", "as τ_θ → 0 the direction becomes the gradient", "d_l/τ_θ → ∇_θl J", "ProxProp Prop. 2")
 def proxprop_limit(claimed, case):
-    told_as(claimed, ProxProp)
-    if not hasattr(claimed.method, "tau_theta"):
-        raise NotClaimed("it has no attribute tau_theta to be changed")
-    small, slopes = copy.deepcopy(claimed.method), gradient_arrays(case)
-    small.tau_theta = 1e-9
-    _, d = directions_of(small, case)
-    implicit = implicit_maps(claimed.told, case.net.depth)
-    d = [None] + [d[l] / 1e-9 if l in implicit else d[l] for l in range(1, case.net.depth + 1)]
-    references = [reference and reference._replace(tolerance=1e-5)
-                  for reference in scaled_blocks(case, slopes)]
-    return compare_blocks(case, d, references)
+    told = told_as(claimed, ProxProp)
+    only_if(hasattr(claimed.method, "tau_theta"), "it has no attribute tau_theta to be changed")
+    slopes, implicit = case.dense_gradients, proximal(told, case).implicit
+    d = directions_of(fresh(claimed.method, tau_theta=1e-9), case)
+    got = case.per_map(lambda l: d[l] / 1e-9 if l in implicit else d[l])
+    return compare_blocks(case, got, scaled_blocks(case, slopes, least=1e-5))
 
 
 @claim("method", "K steps of CG minimise over the Krylov space of dimension K",
@@ -378,35 +321,24 @@ def proxprop_limit(claimed, case):
 def proxprop_krylov(claimed, case):
     told = told_as(claimed, ProxProp)
     match = re.fullmatch(r"cg(\d+)", told.solver)
-    if match is None:
-        raise NotClaimed("its solver is exact")
-    slopes, C, taus = gradient_arrays(case), normal_equations(case), tau_thetas(told, case.net.depth)
-    expected, implicit = list(slopes), implicit_maps(told, case.net.depth)
-    for l in implicit:
-        M = C[l] + np.eye(len(C[l])) / taus[l]
-        expected[l] = krylov_step(M, slopes[l], int(match[1]), told.joint)
-    _, d = directions_of(claimed.method, case)
-    references = [r and r._replace(tolerance=max(r.tolerance, 1e-6), floor=1e-3)
-                  for r in scaled_blocks(case, expected)]
-    return compare_blocks(case, d, references, lambda: krylov_mistakes(case, told, slopes, C, taus,
-                                                                       int(match[1])),
-                          prox_factors(case, taus))
+    only_if(match is not None, "its solver is exact")
+    prox, steps = proximal(told, case), int(match[1])
+    steps_K = prox.steps(lambda M, b: krylov_step(M, b, steps, told.joint))
+    expected = scaled_blocks(case, steps_K, least=1e-6, floor=1e-3)
+    return compare_blocks(case, directions_of(claimed.method, case), expected,
+                          lambda: krylov_mistakes(prox, steps, told.joint), prox.factors)
 
 
-def krylov_mistakes(case, told, slopes, C, taus, steps):
+def krylov_mistakes(prox, steps, joint):
     """Return by map what usual mistakes in K steps of conjugate gradients give."""
-    implicit = implicit_maps(told, case.net.depth)
-    mistakes = prox_mistakes(case, slopes, C, taus, implicit)
-    for l in implicit:
-        M = C[l] + np.eye(len(C[l])) / taus[l]
-        for k in (steps - 1, steps + 1):
-            mistakes[l][f"it takes {abs(k - steps)} step of CG too {'few' if k < steps else 'many'}"] = (
-                krylov_step(M, slopes[l], k, told.joint)
-            )
-        mistakes[l]["it is the exact solution"] = np.linalg.solve(M, slopes[l])
-        mistakes[l]["all output units share one step length, or should"] = krylov_step(
-            M, slopes[l], steps, not told.joint
-        )
+    mistakes = prox.mistakes()
+    for l in prox.implicit:
+        M, b = prox.matrix(l), prox.slopes[l]
+        mistakes[l] |= {
+            "it takes 1 step of CG too few": krylov_step(M, b, steps - 1, joint),
+            "it takes 1 step of CG too many": krylov_step(M, b, steps + 1, joint),
+            "it is the exact solution": np.linalg.solve(M, b),
+            "all output units share one step length, or should": krylov_step(M, b, steps, not joint)}
     return mistakes
 
 
@@ -415,12 +347,8 @@ def krylov_step(M, b, steps, joint):
     if joint:
         M, shape = np.kron(M, np.eye(b.shape[1])), b.shape
         return krylov_step(M, b.reshape(-1, 1), steps, False).reshape(shape)
-    d = np.zeros_like(b)
-    for j in range(b.shape[1]):
-        basis = krylov_basis(M, b[:, j], steps)
-        if basis.size:
-            d[:, j] = basis @ np.linalg.solve(basis.T @ M @ basis, basis.T @ b[:, j])
-    return d
+    bases = [krylov_basis(M, column, steps) for column in b.T]
+    return np.stack([V @ np.linalg.solve(V.T @ M @ V, V.T @ column) for V, column in zip(bases, b.T)], axis=1)
 
 
 def krylov_basis(M, b, steps):
@@ -441,115 +369,108 @@ def krylov_basis(M, b, steps):
 # ---- LocoProp
 
 
-def loco_target(told, case):
-    """Return per map (f, z, signal γ g) as rows, with f the identity in variant S."""
-    state, g = case.forward(), signals(case)
-    parts = [None]
-    for l in range(1, case.net.depth + 1):
-        f = case.net.f[l] if told.variant == "M" else Identity()
-        parts.append((f, rows_of(to_numpy(state.z[l]), case.theta[l]), told.gamma * g[l]))
-    return parts
+def loco_targets(told, case):
+    """Return per map (f, target y, signal γ g) as rows, with f the identity in variant S."""
+    z, g = outputs(case), signals(case)
+
+    def target(l):
+        f, signal = case.net.f[l] if told.variant == "M" else Identity(), told.gamma * g[l]
+        return f, case.call(f.forward, z[l]) - signal, signal
+
+    return case.per_map(target)
 
 
 def loco_reference(told, case, rates):
     """Return θ − θ_new after plain local steps, written out as the paper has them."""
-    damping = 0.0 if told.eta is None else 1 / told.eta
-    result = [None]
-    for l, (f, z, signal) in list(enumerate(loco_target(told, case)[1:], start=1)):
-        A, theta = case.design[l], case.theta[l].copy()
-        y = case.call(f.forward, z) - signal
+    damping, targets = 0.0 if told.eta is None else 1 / told.eta, loco_targets(told, case)
+
+    def step(l):
+        (f, y, _), A, old = targets[l], case.design[l], case.theta[l]
+        theta = old.copy()
         for rate in rates:
             residual = case.call(f.forward, A @ theta) - y
-            theta = theta - rate * (A.T @ residual + damping * (theta - case.theta[l]))
-        result.append(case.theta[l] - theta)
-    return result
+            theta = theta - rate * (A.T @ residual + damping * (theta - old))
+        return old - theta
+
+    return case.per_map(step)
+
+
+def first_rate(told):
+    """Return the rate of the first local step in epoch 0."""
+    return told.local_lr(0) if callable(told.local_lr) else told.local_lr
 
 
 def plain_rates(told):
     """Return the rates of plain local steps in epoch 0."""
-    rate = told.local_lr(0) if callable(told.local_lr) else told.local_lr
-    return [rate * s for s in decay_scales(told.steps, told.decay)]
+    return [first_rate(told) * s for s in decay_scales(told.steps, told.decay)]
+
+
+def loco_factors(told, case):
+    """Return the sizes by which a local step may be off."""
+    return {**case.factors, "gamma": told.gamma}
 
 
 @claim("method", "T plain local steps, written out densely", "θ ← θ − α_t (ãᵀ(f(ãθ) − y) + (θ − θ_k)/η)",
        "LocoProp-S, LocoProp-M")
 def locoprop_steps(claimed, case):
     told = told_as(claimed, LocoProp)
-    if told.steps == "exact" or told.local_optimizer != "sgd":
-        raise NotClaimed("its local steps are not plain ones")
+    only_if(told.steps != "exact" and told.local_optimizer == "sgd", "its local steps are not plain ones")
     expected = loco_reference(told, case, plain_rates(told))
-    _, d = directions_of(claimed.method, case)
-    return compare_blocks(case, d, scaled_blocks(case, expected), lambda: loco_mistakes(told, case),
-                          {**case.factors, "gamma": told.gamma})
+    return compare_blocks(case, directions_of(claimed.method, case), scaled_blocks(case, expected),
+                          lambda: loco_mistakes(told, case), loco_factors(told, case))
 
 
 def loco_mistakes(told, case):
     """Return by map what usual mistakes in T local steps give."""
-    rates, other = plain_rates(told), copy.copy(told)
-    other.variant = "S" if told.variant == "M" else "M"
-    other_name = f"it is LocoProp-{other.variant}, not LocoProp-{told.variant}"
+    rates, other = plain_rates(told), fresh(told, variant="S" if told.variant == "M" else "M")
     made = {"it takes one local step too few": loco_reference(told, case, rates[:-1]),
             "it takes one local step": loco_reference(told, case, rates[:1]),
-            other_name: loco_reference(other, case, rates)}
+            f"it is LocoProp-{other.variant}, not LocoProp-{told.variant}": loco_reference(other, case, rates)}
     if told.decay:
         made["the local rate does not decay"] = loco_reference(told, case, [rates[0]] * told.steps)
     if told.eta is not None:
-        unregularised = copy.copy(told)
-        unregularised.eta = None
-        made["the regulariser is missing"] = loco_reference(unregularised, case, rates)
-    return [None] + [{name: steps[l] for name, steps in made.items()} for l in range(1, case.net.depth + 1)]
+        made["the regulariser is missing"] = loco_reference(fresh(told, eta=None), case, rates)
+    return case.by_map(made)
 
 
 @claim("method", "the first local step is a BackProp step", "T = 1: θ − θ_new = local_lr γ ∇J",
        "LocoProp-S, LocoProp-M")
 def locoprop_first_step(claimed, case):
     told = told_as(claimed, LocoProp)
-    if told.local_optimizer != "sgd" or not hasattr(claimed.method, "local_lr"):
-        raise NotClaimed("its local steps are rescaled by an optimizer, or exact")
-    one = copy.deepcopy(claimed.method)
-    one.steps, one.decay = 1, False
-    rate = (told.local_lr(0) if callable(told.local_lr) else told.local_lr) * told.gamma
-    _, d = directions_of(one, case)
-    d = [None] + [x / rate for x in d[1:]]
-    return compare_blocks(case, d, scaled_blocks(case, gradient_arrays(case)),
-                          factors={**case.factors, "gamma": told.gamma})
+    only_if(told.local_optimizer == "sgd" and hasattr(claimed.method, "local_lr"),
+            "its local steps are rescaled by an optimizer, or exact")
+    d, rate = directions_of(fresh(claimed.method, steps=1, decay=False), case), first_rate(told) * told.gamma
+    return compare_blocks(case, case.per_map(lambda l: d[l] / rate), scaled_blocks(case, case.dense_gradients),
+                          factors=loco_factors(told, case))
 
 
 @claim("method", "LocoProp-S, exact: the dense closed form, on every map", "θ − θ_new = γ (ãᵀã + I/η)⁻¹ ∇J",
        "LocoProp-S = ProxProp (13)")
 def locoprop_exact_s(claimed, case):
     told = told_as(claimed, LocoProp)
-    if told.steps != "exact" or told.variant != "S":
-        raise NotClaimed("not the exact S")
-    slopes, C, D = gradient_arrays(case), normal_equations(case), case.net.depth
-    etas, every = [None] + [told.eta] * D, range(1, D + 1)
-    expected = [None] + [told.gamma * np.linalg.solve(C[l] + np.eye(len(C[l])) / told.eta, slopes[l])
-                         for l in every]
-    _, d = directions_of(claimed.method, case)
-    signal = [None] + [told.gamma * s for s in slopes[1:]]
-    return compare_blocks(case, d, scaled_blocks(case, expected),
-                          lambda: prox_mistakes(case, signal, C, etas, every),
-                          {**case.factors, "gamma": told.gamma})
+    only_if(told.steps == "exact" and told.variant == "S", "not the exact S")
+    D = case.net.depth
+    prox = Proximal(case, [None] + [told.eta] * D, range(1, D + 1), told.gamma)
+    expected = scaled_blocks(case, prox.steps())
+    return compare_blocks(case, directions_of(claimed.method, case), expected, prox.mistakes, loco_factors(told, case))
 
 
-@claim("method", "LocoProp-M, exact: stationary for the matching loss", "ãᵀ(f(ãθ) − y) + (θ − θ_k)/η = 0",
-       "LocoProp-M")
+@claim("method", "LocoProp-M, exact: stationary for the matching loss", "ãᵀ(f(ãθ) − y) + (θ − θ_k)/η = 0", "LocoProp-M")
 def locoprop_exact_m(claimed, case):
     told = told_as(claimed, LocoProp)
-    if told.steps != "exact" or told.variant != "M" or told.eta is None:
-        raise NotClaimed("not the exact, regularised M")
-    _, d = directions_of(claimed.method, case)
-    findings = []
-    for l, (f, z, signal) in enumerate(loco_target(told, case)[1:], start=1):
-        A, theta, y = case.design[l], case.theta[l] - d[l], case.call(f.forward, z) - signal
-        data = A.T @ (case.call(f.forward, A @ theta) - y)
+    only_if(told.steps == "exact" and told.variant == "M" and told.eta is not None, "not the exact, regularised M")
+    d, targets = directions_of(claimed.method, case), loco_targets(told, case)
+    tolerance, why = case.propagated_tolerance
+
+    def finding(l):
+        (f, y, signal), A = targets[l], case.design[l]
+        data = A.T @ (case.call(f.forward, A @ (case.theta[l] - d[l])) - y)
         start = np.max(abs(A.T @ signal), initial=0.0) + 1e-6
-        tolerance, why = propagated_tolerance(case)
         # at the minimiser the regulariser's term is minus the data term, so that it says what is wrong
         reference = Reference([case.project(l, -told.eta * data)], 10 * tolerance, why, told.eta * start)
-        eta = {"eta": told.eta} if told.eta != 1 else {}
-        findings.append((l, compare(case.project(l, -d[l]), reference, factors={**case.factors, **eta})))
-    return worst_block(findings)
+        return compare(case.project(l, -d[l]), reference, factors={**case.factors, "eta": told.eta})
+
+    return worst_block([(l, finding(l)) for l in range(1, case.net.depth + 1)])
 
 
 # ---- Semi-Implicit BP
@@ -559,92 +480,79 @@ def locoprop_exact_m(claimed, case):
        "SIBP W, SIBP b")
 def sibp_limit(claimed, case):
     told_as(claimed, SemiImplicit)
-    if not hasattr(claimed.method, "lam"):
-        raise NotClaimed("it has no attribute lam to be changed")
-    steps = [stiff_step(claimed.method, case, lam) for lam in (3e4, 6e4)]
-    d = [None] + [2 * fine - coarse for coarse, fine in zip(*steps)]  # the error falls as 1/λ, this takes it away
-    references = [r and r._replace(tolerance=1e-4) for r in scaled_blocks(case, gradient_arrays(case))]
-    return compare_blocks(case, d, references, factors={**case.factors, "eta": claimed.method.eta})
+    only_if(hasattr(claimed.method, "lam"), "it has no attribute lam to be changed")
+    coarse, fine = (stiff_step(claimed.method, case, lam) for lam in (3e4, 6e4))
+    d = case.per_map(lambda l: 2 * fine[l] - coarse[l])  # the error falls as 1/λ, this takes it away
+    return compare_blocks(case, d, scaled_blocks(case, case.dense_gradients, least=1e-4),
+                          factors={**case.factors, "eta": claimed.method.eta})
 
 
 def stiff_step(method, case, lam):
-    """Return [d_1, …, d_D] of SIBP at a large λ, scaled to tend to the gradient of J."""
-    stiff = copy.deepcopy(method)
-    stiff.lam = lam
-    scale = lam / stiff.eta * case.net.loss_function.weight(len(case.X))
-    return [scale * step for step in directions_of(stiff, case)[1][1:]]
+    """Return [None, d_1, …, d_D] of SIBP at a large λ, scaled to tend to the gradient of J."""
+    scale, d = lam / method.eta * summed_weight(case), directions_of(fresh(method, lam=lam), case)
+    return case.per_map(lambda l: scale * d[l])
 
 
-@claim("method",
-       "with many steps each block is stationary: W, then b with the new W, signals through new weights",
+def summed_weight(case):
+    """Return the factor of one sample's loss in J: SIBP's η refers to the summed loss."""
+    return case.net.loss_function.weight(len(case.X))
+
+
+@claim("method", "with many steps each block is stationary: W, then b with the new W, signals through new weights",
        "∂/∂W, ∂/∂b of ‖f(aW + 1bᵀ) − (a_l − ηδ)‖² + λ‖· − ·_k‖² = 0", "SIBP W, SIBP b")
 def sibp_stationary(claimed, case):
     told = told_as(claimed, SemiImplicit)
-    if not case.plain or "relu" in case.label or getattr(claimed.method, "joint", False):
-        raise NotClaimed("needs smooth elementwise activations and separate blocks")
-    if not hasattr(claimed.method, "steps"):
-        raise NotClaimed("it has no attribute steps to be changed")
-    patient = copy.deepcopy(claimed.method)
-    patient.steps, patient.lam = 120, max(told.lam, 0.5)
-    _, d = directions_of(patient, case)
-    return worst_block([(l, compare(got, Reference([want], 1e-5, "Fletcher–Reeves has stopped near 1e-7",
-                                                   1e-2), variants)) for l, got, want,
-                        variants in sibp_residuals(patient, case, d)])
+    only_if(case.plain and "relu" not in case.label and not getattr(claimed.method, "joint", False),
+            "needs smooth elementwise activations and separate blocks")
+    only_if(hasattr(claimed.method, "steps"), "it has no attribute steps to be changed")
+    patient = fresh(claimed.method, steps=120, lam=max(told.lam, 0.5))
+    d, why = directions_of(patient, case), "Fletcher–Reeves has stopped near 1e-7"
+    return worst_block([(l, compare(d[l], Reference([right], 1e-5, why, 1e-2), mistakes))
+                        for l, right, mistakes in sibp_steps(patient, case, d)])
 
 
-def sibp_residuals(method, case, d):
-    """Yield (l, step, what its optimality condition makes of it, the same under usual mistakes)."""
-    state, net, theta = case.forward(), case.net, case.theta
-    z, a = [None] + [to_numpy(x) for x in state.z[1:]], [to_numpy(x) for x in state.a]
-    delta = gradient(case.value, z[net.depth]).value / net.loss_function.weight(len(case.X))
-    delta_old = delta
-    for l in range(net.depth, 0, -1):
-        f = Identity() if l == net.depth else net.sigma[l]
-        f_z = case.call(f.forward, z[l])
-        new = theta[l] - d[l]
-        conditions = {}
-        for name, signal in (
-            ("", delta),
-            ("the signal passes through the old weights, SIBP's are new", delta_old),
-            ("η is scaled by the batch size: it refers to the summed loss", delta / len(case.X)),
-        ):
-            conditions[name] = (sibp_condition(case, f, a[l - 1], f_z - method.eta * signal, theta[l],
-                                               new) / method.lam)
-        conditions["λ is doubled: the objective has no factor ½"] = conditions[""] / 2
-        conditions["λ is halved: the objective has no factor ½"] = conditions[""] * 2
-        conditions["b is fitted with the old W, it should be the new"] = (
-            sibp_condition(case, f, a[l - 1], f_z - method.eta * delta, theta[l], new, old_weights=True)
-            / method.lam
-        )
-        yield l, d[l], conditions.pop(""), conditions
+def sibp_steps(method, case, d):
+    """Yield (l, what the step's optimality condition makes of it, the same under usual mistakes)."""
+    state, D = case.forward(), case.net.depth
+    z, a = case.per_map(lambda l: to_numpy(state.z[l])), [to_numpy(x) for x in state.a]
+    delta = delta_old = gradient(case.value, z[D]).value / summed_weight(case)
+    for l in range(D, 0, -1):
+        f, old = Identity() if l == D else case.net.sigma[l], case.theta[l]
+        new, f_z = old - d[l], case.call(f.forward, z[l])
+        step = functools.partial(sibp_condition, case, f, a[l - 1], old, new, method.lam)
+        right = step(f_z - method.eta * delta)
+        yield l, right, {
+            "the signal passes through the old weights, SIBP's are new": step(f_z - method.eta * delta_old),
+            "η is scaled by the batch size: it refers to the summed loss":
+                step(f_z - method.eta * (delta / len(case.X))),
+            "λ is doubled: the objective has no factor ½": right / 2,
+            "λ is halved: the objective has no factor ½": right * 2,
+            "b is fitted with the old W, it should be the new": step(f_z - method.eta * delta, old_weights=True)}
         if l > 1:
-            slope = 1.0 if l == net.depth else case.slopes[l]
-            delta, delta_old = ((x * slope) @ w[:-1].T for x, w in ((delta, new), (delta_old, theta[l])))
+            slope = 1.0 if l == D else case.slopes[l]
+            delta, delta_old = ((x * slope) @ w[:-1].T for x, w in ((delta, new), (delta_old, old)))
 
 
-def sibp_condition(case, f, a, target, old, new, old_weights=False):
-    """Return half the data terms' gradients at the new W and b, which λ times the step must equal."""
+def sibp_condition(case, f, a, old, new, lam, target, old_weights=False):
+    """Return the step that makes W, b stationary: half the data terms' gradients at the new W and b, over λ."""
 
     def data(w, b):
         z = a @ w + b
-        slope = case.call(f.derivative, z)
-        return slope * (case.call(f.forward, z) - target)
+        return case.call(f.derivative, z) * (case.call(f.forward, z) - target)
 
     weights = a.T @ data(new[:-1], old[-1])
     bias = data((old if old_weights else new)[:-1], new[-1]).sum(axis=0)
-    return np.vstack([weights, bias])
+    return np.vstack([weights, bias]) / lam
 
 
 @claim("method", "the last map's exact step solves its two linear problems",
        "W = argmin ‖aW + 1bᵀ − z^½‖² + λ‖W − W_k‖²", "SIBP W, SIBP b")
 def sibp_last_exact(claimed, case):
     told = told_as(claimed, SemiImplicit)
-    if told.solver != "exact" or told.joint:
-        raise NotClaimed("its last map is solved by Fletcher–Reeves steps")
-    D, g = case.net.depth, signals(case)
-    A = case.design[D][:, :-1]
-    signal = told.eta / case.net.loss_function.weight(len(case.X)) * g[D]
+    only_if(told.solver == "exact" and not told.joint, "its last map is solved by Fletcher–Reeves steps")
+    D = case.net.depth
+    A, signal = case.design[D][:, :-1], told.eta / summed_weight(case) * signals(case)[D]
     weights = np.linalg.solve(A.T @ A + told.lam * np.eye(A.shape[1]), A.T @ signal)
     bias = (signal - A @ weights).sum(axis=0) / (len(A) + told.lam)
-    _, d = directions_of(claimed.method, case)
+    d = directions_of(claimed.method, case)
     return compare(case.project(D, d[D]), scaled(case, D, np.vstack([weights, bias])), factors=case.factors)

@@ -54,6 +54,10 @@ class Reference(NamedTuple):
             best = np.where(abs(candidate - claimed) < abs(best - claimed), candidate, best)
         return best
 
+    def loosened(self, tolerance):
+        """Return the reference with at least this tolerance."""
+        return self._replace(tolerance=max(self.tolerance, tolerance))
+
 
 def dense(value, tolerance=1e-9, why=DENSE):
     """Return the reference of a value known up to rounding."""
@@ -157,15 +161,15 @@ def compare(got, reference, variants=None, factors=None, terms=None):
         What would come out with a certain mistake, by the mistake's name; a function that returns it is called
         only for what fails.
     factors : dict, optional
-        Sizes of the problem by name, by which a result may be off: ``{"N, the batch size": 5}``.
+        Sizes of the problem by name, by which a result may be off: ``{"N, the batch size": 5}``. A size of 1 is left
+        out.
     terms : dict, optional
         Arrays of which the difference may be a multiple, by what to say of it: a part left out, or of the wrong
         strength.
     """
     got = np.asarray(got)
     if got.shape != reference.value.shape:
-        return Finding(math.inf, reference.tolerance, reference.why,
-                       tuple(shape_reasons(got, reference.value)))
+        return Finding(math.inf, reference.tolerance, reference.why, tuple(shape_reasons(got, reference.value)))
     expected = reference.nearest(got)
     scale = np.max(abs(expected), initial=0.0) + reference.floor
     number = float(np.max(abs(got - expected), initial=0.0) / scale)
@@ -180,8 +184,8 @@ def usual_factors(named):
     """Return the factors by which results are usually off, by what to say of them."""
     factors = {"the sign is wrong": -1.0, "it is off by a factor 2": 2.0, "it is off by a factor ½": 0.5}
     for name, value in named.items():
-        factors[f"it is off by a factor {name}"] = value
-        factors[f"it is off by a factor 1/({name})"] = 1 / value
+        if value != 1:
+            factors |= {f"it is off by a factor {name}": value, f"it is off by a factor 1/({name})": 1 / value}
     for text, value in list(factors.items())[1:]:
         factors[f"the sign is wrong, and {text}"] = -value
     factors["it is off by a factor 4"], factors["it is off by a factor ¼"] = 4.0, 0.25
@@ -206,14 +210,9 @@ def explain(got, expected, variants, factors, terms):
         return
     if not np.any(got):
         yield "it is zero"
-    for name, factor in list(factors.items())[:3]:  # the plainest: sign, 2, ½
-        if fits(got, factor * expected):
-            yield name
-    for name, variant in variants.items():
-        if fits(got, variant, expected):
-            yield name
-    for name, factor in list(factors.items())[3:]:
-        if fits(got, factor * expected):
+    scaled = [(name, factor * expected) for name, factor in factors.items()]
+    for name, guess in [*scaled[:3], *variants.items(), *scaled[3:]]:  # the plainest first: sign, 2, ½
+        if fits(got, guess, expected):
             yield name
     yield from bias_row_reasons(got, expected, factors)
     yield from symmetry_reasons(got, expected, factors)

@@ -25,6 +25,12 @@ class NotClaimed(Exception):  # noqa: N818  (no error: a claim that the thing do
     """The thing makes no such claim; the message says why."""
 
 
+def only_if(holds, why):
+    """Raise `NotClaimed`, saying why, unless a condition holds."""
+    if not holds:
+        raise NotClaimed(why)
+
+
 @dataclass(frozen=True)
 class Claim:
     """One thing that should hold, in words and as an equation, and the function that measures it."""
@@ -60,7 +66,7 @@ class Finding(NamedTuple):
     why : str
         Where the tolerance comes from.
     reasons : tuple of str
-        The usual mistakes that fit, the likeliest first; empty where the claim holds or none fits.
+        The usual mistakes that fit, the likeliest first, or none. They are read only where the claim does not hold.
     """
 
     number: float
@@ -103,13 +109,13 @@ class Check:
     claim: str
     equation: str
     source: str
-    number: float
-    tolerance: float
-    why: str
-    passed: bool | None
-    reason: str
-    problems: int
-    worst: str
+    number: float = math.nan
+    tolerance: float = math.nan
+    why: str = ""
+    passed: bool | None = None
+    reason: str = ""
+    problems: int = 0
+    worst: str = ""
 
 
 class Report:
@@ -152,8 +158,7 @@ class Report:
             return value if not isinstance(value, float) or math.isfinite(value) else str(value)
 
         rows = [{name: plain(value) for name, value in asdict(check).items()} for check in self.checks]
-        return json.dumps({"passed": self.passed, "seed": self.seed, "checks": rows}, ensure_ascii=False,
-                          indent=2)
+        return json.dumps({"passed": self.passed, "seed": self.seed, "checks": rows}, ensure_ascii=False, indent=2)
 
     def __repr__(self):
         widths = column_widths(self.checks, shutil.get_terminal_size((120, 24)).columns)
@@ -197,13 +202,12 @@ def check_claim(claim, thing, subject, cases):
     findings, skips = [], []
     for case in cases:
         try:
-            findings.append((case, measured(claim, thing, case)))
+            findings.append((case, measured(claim.measure, thing, case)))
         except NotClaimed as why:
             skips.append(str(why))
     names = (claim.kind, subject, claim.words, claim.equation, claim.source)
     if not findings:
-        return Check(*names, math.nan, math.nan, skips[0] if skips else "no problem suits it", None, "", 0,
-                     "")
+        return Check(*names, why=skips[0] if skips else "no problem suits it")
     failing = [(case, finding) for case, finding in findings if not finding.holds]
     case, worst = max(failing or findings, key=lambda item: severity(item[1]))
     reason = common_reason([finding for _, finding in failing]) if failing else ""
@@ -211,11 +215,11 @@ def check_claim(claim, thing, subject, cases):
                  case.label)
 
 
-def measured(claim, thing, case):
-    """Return the claim's finding; an error inside the thing is a finding too."""
+def measured(measure, thing, case):
+    """Return the finding of a claim's measure; an error inside the thing is a finding too."""
     try:
         with np.errstate(all="ignore"):
-            return claim.measure(thing, case)
+            return measure(thing, case)
     except NotClaimed:
         raise
     except Exception as error:
@@ -238,16 +242,14 @@ def severity(finding):
 
 def common_reason(findings):
     """Return the reason that fits in most failing findings, the earliest named among equals."""
-    count = Counter(reason for finding in findings for reason in set(finding.reasons))
+    count, rank = Counter(), Counter()
+    for finding in findings:
+        count.update(set(finding.reasons))
+        rank.update({reason: k for k, reason in enumerate(finding.reasons)})
     if not count:
         return "none of the usual mistakes fits"
-    rank = {}
-    for finding in findings:
-        for k, reason in enumerate(finding.reasons):
-            rank[reason] = rank.get(reason, 0) + k
     best = min(count, key=lambda reason: (-count[reason], rank[reason]))
-    share = ("" if count[best] == len(findings)
-             else f" (in {count[best]} of the {len(findings)} problems that fail)")
+    share = "" if count[best] == len(findings) else f" (in {count[best]} of the {len(findings)} problems that fail)"
     return f"likely: {best}{share}"
 
 
