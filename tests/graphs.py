@@ -4,56 +4,17 @@ import numpy as np
 from laws import Case, random_targets
 
 import minilift as ml
+from minilift.checks.networks import random_layers
 
 TRANSFERS = (ml.Tanh, ml.Sigmoid, ml.Softplus, ml.ReLU)
-
-
-def random_layers(rng, transfers=TRANSFERS, length=9, n_out=3):
-    """Return a list of layers in which values are read again, added, put side by side, and maps stand twice."""
-    width = int(rng.integers(2, 5))
-    layers, names, maps = [], {}, []
-
-    def put(phi):
-        layers.append(phi)
-        maps.append(phi)
-        if rng.random() < 0.8:
-            layers.append(transfers[rng.integers(len(transfers))]())
-        return phi.n_out
-
-    width = put(ml.Linear(width, int(rng.integers(2, 5))))
-    for k in range(length):
-        fitting = [phi for phi in maps if phi.n_in == width]
-        same = [name for name, n in names.items() if n == width]
-        kind = rng.choice(["map", "again", "name", "add", "concat", "select"])
-        if kind == "name" or not names:
-            names[f"v{k}"] = width
-            layers.append(ml.Named(f"v{k}"))
-        elif kind == "again" and fitting:
-            width = put(fitting[rng.integers(len(fitting))])
-        elif kind == "add" and same:
-            layers.append(ml.Add([str(name) for name in rng.choice(same, rng.integers(1, 3))]))
-        elif kind == "concat" and width < 8:
-            name = str(rng.choice(list(names)))
-            layers.append(ml.Concat(name))
-            width += names[name]
-        elif kind == "select":
-            layers.append(ml.Select(None, int(rng.integers(width)), width))
-            width -= layers[-1].start
-        else:
-            width = put(ml.Linear(width, int(rng.integers(2, 5))))
-    read = {name for layer in layers if isinstance(layer, ml.Join) for name in layer.sources}
-    unread = [name for name in names if name not in read]
-    if unread:  # a name that nobody reads is refused
-        layers.append(ml.Concat(unread))
-        width += sum(names[name] for name in unread)
-    return [*layers, ml.Linear(width, n_out)]
 
 
 def random_graph(seed, transfers=TRANSFERS, loss=None, samples=None):
     """Return a `Case` of a random graph in float64."""
     rng = np.random.default_rng(seed)
     loss = ml.SoftmaxCrossEntropy(("mean", "sum")[seed % 2]) if loss is None else loss
-    net = ml.Network(random_layers(rng, transfers), loss=loss, dtype=np.float64, seed=seed)
+    layers = random_layers(rng, [cls() for cls in transfers], choices=7)
+    net = ml.Network(layers, loss=loss, dtype=np.float64, seed=seed)
     return case_of(net, rng, samples or int(rng.integers(1, 9)))
 
 

@@ -57,11 +57,11 @@ from minilift.checks import derivations, layers, methods, networks
 from minilift.checks.derivations import Derivation
 from minilift.checks.report import CLAIMS, Check, NotClaimed, Report, check_claim, error_text
 from minilift.graph import checked_network
-from minilift.layers import activations, losses, maps, normalization, pooling
+from minilift.layers import activations, joins, losses, maps, normalization, pooling
 from minilift.layers.convolution import Conv2d
 from minilift.local.problems import LocalProblem
 from minilift.methods import BackProp, LocoProp, Method, ProxProp, SemiImplicit, as_method
-from minilift.models import mlp
+from minilift.models import mlp, resnet, rnn
 from minilift.network import Network
 from minilift.support.arguments import function, known_name, shown, unknown_name, whole_number
 from minilift.support.backend import BACKENDS, get_module
@@ -71,8 +71,8 @@ from minilift.support.terminal import USERS_FILE
 __all__ = ["Check", "Derivation", "Report", "verify"]
 
 PROBED = 100_000  # parameters of a map up to which each is probed
-CASES = {"map": layers.map_cases, "transfer": layers.transfer_cases, "loss": layers.loss_cases,
-         "derivation": derivations.derivation_cases}
+CASES = {"map": layers.map_cases, "join": layers.join_cases, "transfer": layers.transfer_cases,
+         "loss": layers.loss_cases, "derivation": derivations.derivation_cases}
 
 
 def verify(thing=None, net=None, X=None, y=None, *, like=None, objective=None, seed=0, backend=None):
@@ -144,7 +144,7 @@ def kind_of(thing):
         return "method"
     if isinstance(thing, (Derivation, LocalProblem)):
         return "derivation"
-    if getattr(thing, "kind", None) in ("map", "transfer"):
+    if getattr(thing, "kind", None) in ("map", "join", "transfer"):
         return thing.kind
     if hasattr(thing, "gradient") and hasattr(thing, "value"):
         return "loss"
@@ -186,7 +186,7 @@ def network_checks(net, seed, backend, X, y):
             raise
         return [broken("network", name, error)]
     checks = claims_over("network", net, name, cases)
-    parts = {repr(layer): layer for layer in [*net.layers, net.loss_function]}
+    parts = {repr(layer): layer for layer in [*net.layers, net.loss_function] if getattr(layer, "kind", "") != "name"}
     for part in parts.values():
         if kind_of(part) == "map" and np.prod(part.theta_shape) > PROBED:
             checks.append(Check("map", repr(part), "not checked", "", "",
@@ -238,6 +238,8 @@ def package_things(seed):
     things += [Conv2d(2, 3, 3), Conv2d(1, 2, 2, stride=2, padding=1), Conv2d(3, 1, 1, padding="valid")]
     things += [pooling.MaxPool2d(2), pooling.AvgPool2d(2), pooling.Flatten(), normalization.BatchNorm(3),
                normalization.Dropout(0.3)]
+    things += [joins.Add("x"), joins.Add(["x", "y"]), joins.Concat(["x", "y"]), joins.Select("x"), joins.Select("x", 1),
+               joins.Select(None, 1, 3), joins.Zeros(2)]
     things += [cls() for cls in activations.ACTIVATIONS.values()]
     things += [activations.LeakyReLU(0.3), activations.Softmax(),
                activations.Composition([activations.Tanh(), activations.ReLU()])]
@@ -246,6 +248,8 @@ def package_things(seed):
     things += [mlp([5, 4, 3, 2], activation="tanh", seed=seed % 2**32),
                mlp([3, 6, 4], activation="relu", seed=seed % 2**32),
                mlp([4, 3], loss=losses.SquaredError(), seed=seed % 2**32), small_convnet(seed, "numpy")]
+    things += [resnet([3, 4, 4, 4, 2], "tanh", seed=seed % 2**32),
+               rnn(2, 3, 1, 3, "every", loss=losses.SquaredError(), seed=seed % 2**32)]
     return [*things, derivations.closed_form_relu(seed)]
 
 

@@ -61,6 +61,60 @@ def to_host(value):
     return value if isinstance(value, (int, float, complex)) else to_numpy(value)
 
 
+# ---- joins
+
+
+@dataclass(frozen=True)
+class JoinCase(Case):
+    """Two lists of values that a join reads, and the tangents along which its adjoint is probed."""
+
+    values: list
+    others: list
+    rng: np.random.Generator
+
+
+def join_cases(join, rng, xp):
+    """Return a join and random problems for it, of vectors and of longer samples where it takes them."""
+    count, cases = join.reads_current + len(join.sources), []
+    for shape in ((5,), (4, 3), (3, 4, 2)):
+        if not fits_shapes(join, [shape] * count):
+            continue
+        values, others = rng.standard_normal((2, count, 3, *shape))
+        cases.append(JoinCase(f"N = 3, {count} values of shape {shape}", xp, list(values), list(others), rng))
+    only_if(cases, "it takes no values of the shapes tried; check it inside a network instead")
+    return join, cases
+
+
+def fits_shapes(layer, shapes):
+    """Whether a layer takes samples of these shapes."""
+    try:
+        layer.output_shape(*shapes)
+    except ValueError:
+        return False
+    return True
+
+
+@claim("join", "the join is linear in its values", "J(2u − 3v) = 2 J(u) − 3 J(v)", "the layer graph")
+def join_is_linear(join, case):
+    mixed = [2 * u - 3 * v for u, v in zip(case.values, case.others)]
+    forward = [case.call(lambda *v: join.forward(None, *v), *values) for values in (mixed, case.values, case.others)]
+    return compare(forward[0], dense(2 * forward[1] - 3 * forward[2]))
+
+
+@claim("join", "adjoint in each value", "⟨J(v_1, …, v_k), g⟩ = Σ ⟨v_i, Jᵢᵀg⟩", "the layer graph")
+def join_adjoint(join, case):
+    c = case.call(lambda *v: join.forward(None, *v), *case.values)
+    g = case.rng.standard_normal(c.shape)
+    parts = [to_host(part) for part in join.adjoint_inputs(None, case.lend(g), case.lend_all(case.values))]
+    expected, got = [], []
+    for k, value in enumerate(case.values):
+        for tangent in Tangents(value.shape, case.rng, count=6):
+            alone = [tangent if j == k else 0 * v for j, v in enumerate(case.values)]
+            expected.append(np.vdot(case.call(lambda *v: join.forward(None, *v), *alone), g))
+            got.append(np.vdot(parts[k], tangent))
+    return compare(np.array(got), dense(np.array(expected)), {"the sign is wrong": -np.array(expected)})
+
+
 # ---- maps
 
 

@@ -86,7 +86,7 @@ def descends(claimed, case):
 
 def inner(u, v):
     """Return the inner product of two lists of arrays by map."""
-    return sum(float(np.vdot(x, y)) for x, y in zip(u[1:], v[1:]))
+    return sum(float(np.vdot(x, y)) for x, y in zip(u, v) if x is not None)
 
 
 @claim("method", "stationary points of J are its fixed points", "∇J = 0 ⇒ d = 0", "ProxProp Prop. 3; SIBP Theorem")
@@ -115,10 +115,10 @@ def batch_order(claimed, case):
 
 @claim("method", "two runs from the same state agree, and θ is left alone", "d, d; θ_l unchanged", "convention")
 def repeatable(claimed, case):
-    before = [theta.copy() for theta in case.theta[1:]]
+    before, maps = [case.theta[l].copy() for l in case.net.maps], case.net.maps
     first, second = directions_of(claimed.method, case), directions_of(claimed.method, case)
-    number = max(float(np.max(abs(x - y))) for x, y in zip(first[1:], second[1:]))
-    moved = max(float(np.max(abs(x - to_numpy(y)))) for x, y in zip(before, case.net.theta[1:]))
+    number = max(float(np.max(abs(first[l] - second[l]))) for l in maps)
+    moved = max(float(np.max(abs(x - to_numpy(case.net.theta[l])))) for l, x in zip(maps, before))
     reason = "it changes the parameters of the network" if moved else "it keeps a state that reset() does not clear"
     return Finding(max(number, moved), 0.0, "bit for bit", (reason,))
 
@@ -184,8 +184,8 @@ class Proximal:
     """The proximal steps of one case: τ_θ by map, the maps that step implicitly, and a factor γ of the gradients."""
 
     case: NetCase
-    taus: list
-    implicit: range
+    taus: dict
+    implicit: list
     gamma: float = 1.0
 
     @cached_property
@@ -220,14 +220,14 @@ class Proximal:
     @property
     def factors(self):
         """Return the sizes by which a proximal step may be off."""
-        return {**self.case.factors, **{f"tau_theta = {tau:g}": tau for tau in set(self.taus[1:])}}
+        return {**self.case.factors, **{f"tau_theta = {tau:g}": tau for tau in set(self.taus.values())}}
 
 
 def proximal(told, case):
     """Return the proximal steps of a ProxProp."""
-    D = case.net.depth
-    taus = told.tau_theta if hasattr(told.tau_theta, "__len__") else [told.tau_theta] * D
-    return Proximal(case, [None, *map(float, taus)], range(1, D + 1 if told.last == "implicit" else D))
+    D, maps = case.net.depth, case.net.maps
+    taus = told.tau_theta if hasattr(told.tau_theta, "__len__") else [told.tau_theta] * len(maps)
+    return Proximal(case, dict(zip(maps, map(float, taus))), [l for l in maps if l < D or told.last == "implicit"])
 
 
 @claim("method", "ProxProp solves its normal equations: dense reference", "(I/τ_θ + ãᵀã) d_l = ∇_θl J",
@@ -261,13 +261,14 @@ def proxprop_objective(claimed, case):
 
 
 def outputs(case):
-    """Return [None, z_1, …] as rows, one column an output unit."""
+    """Return [None, z_1, …] as rows, one column an output unit; of maps that share θ, stacked."""
     state = case.forward()
-    return case.per_map(lambda l: to_numpy(state.z[l]).reshape(-1, case.theta[l].shape[1]))
+    return case.per_map(lambda l: np.vstack([to_numpy(state.z[u]).reshape(-1, case.theta[l].shape[1])
+                                             for u in case.uses(l)]))
 
 
 def signals(case):
-    """Return [None, g_1, …] as rows, ∂J/∂z_l by differences in z_l."""
+    """Return [None, g_1, …] as rows, ∂J/∂z_l by differences in z_l; of maps that share θ, stacked."""
     state = case.forward()
 
     def signal(l):
@@ -275,16 +276,17 @@ def signals(case):
         only_if(z.size <= 400, "the network is too large for signals by differences")
         return gradient(lambda x: loss_from(case, l, x), z).value.reshape(-1, case.theta[l].shape[1])
 
-    return case.per_map(signal)
+    return case.per_map(lambda l: np.vstack([signal(u) for u in case.uses(l)]))
 
 
 def loss_from(case, l, z):
     """Return the loss of a forward pass that continues from a given z_l."""
-    net, rng = case.net, np.random.default_rng(0)
+    net, rng, a = case.net, np.random.default_rng(0), list(case.forward().a)
     z = case.lend(z)
     for k in range(l, net.depth):
-        a, _ = net.sigma[k].apply(z, training=True, rng=rng)
-        z = net.phi[k + 1].forward(case.lend(case.theta[k + 1]), a)
+        a[k], _ = net.sigma[k].apply(z, training=True, rng=rng)
+        theta, = case.lend_all([case.theta[k + 1]])
+        z = net.phi[k + 1].forward(theta, *(a[j] for j in net.inputs[k + 1]))
     return case.value(to_numpy(z))
 
 
@@ -449,8 +451,7 @@ def locoprop_first_step(claimed, case):
 def locoprop_exact_s(claimed, case):
     told = told_as(claimed, LocoProp)
     only_if(told.steps == "exact" and told.variant == "S", "not the exact S")
-    D = case.net.depth
-    prox = Proximal(case, [None] + [told.eta] * D, range(1, D + 1), told.gamma)
+    prox = Proximal(case, dict.fromkeys(case.net.maps, told.eta), case.net.maps, told.gamma)
     expected = scaled_blocks(case, prox.steps())
     return compare_blocks(case, directions_of(claimed.method, case), expected, prox.mistakes, loco_factors(told, case))
 
@@ -470,7 +471,7 @@ def locoprop_exact_m(claimed, case):
         reference = Reference([case.project(l, -told.eta * data)], 10 * tolerance, why, told.eta * start)
         return compare(case.project(l, -d[l]), reference, factors={**case.factors, "eta": told.eta})
 
-    return worst_block([(l, finding(l)) for l in range(1, case.net.depth + 1)])
+    return worst_block([(l, finding(l)) for l in case.net.maps])
 
 
 # ---- Semi-Implicit BP

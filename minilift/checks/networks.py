@@ -14,6 +14,7 @@ from minilift.checks.numeric import DIFFERENCES, EXACT, Tangents, compare, dense
 from minilift.checks.report import Finding, claim, only_if
 from minilift.energy import PenaltyEnergy, algorithm_1
 from minilift.layers.activations import ReLU, Sigmoid, Tanh
+from minilift.layers.joins import Add, Concat, Join, Named, Select
 from minilift.layers.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from minilift.layers.maps import Linear
 from minilift.methods import BackProp
@@ -31,13 +32,22 @@ class NetCase(Case):
     y: np.ndarray
 
     def per_map(self, value):
-        """Return [None, value(1), …, value(D)]."""
-        return [None] + [value(l) for l in range(1, self.net.depth + 1)]
+        """Return [None, value(1), …, value(D)]; None for a join and for a map whose θ is an earlier one's."""
+        return [value(l) if l in self.net.maps else None for l in range(self.net.depth + 1)]
+
+    def uses(self, l):
+        """Return the maps that have the θ of map l: on a chain that one alone."""
+        return [u for u in range(l, self.net.depth + 1) if self.net.owner[u] == l]
 
     @cached_property
     def theta(self):
         """Return [None, θ_1, …, θ_D] on the host."""
-        return self.per_map(lambda l: to_numpy(self.net.theta[l]))
+        own = self.per_map(lambda l: to_numpy(self.net.theta[l]))
+        return [own[self.net.owner[l]] for l in range(self.net.depth + 1)]
+
+    def with_theta(self, l, theta, values=None):
+        """Return the list of all θ (or `values`) with another one in the place of θ_l, wherever that is used."""
+        return [theta if self.net.owner[u] == l else value for u, value in enumerate(values or self.theta)]
 
     def forward(self, theta=None):
         """Return the state of a training pass, with the same random numbers each time."""
@@ -61,7 +71,7 @@ class NetCase(Case):
     @cached_property
     def gradients(self):
         """Return [None, …]: the reference of ∂J/∂θ_l for each block, by differences or the complex step."""
-        return self.per_map(lambda l: gradient(lambda t: self.loss(replaced(self.theta, l, t)), self.theta[l],
+        return self.per_map(lambda l: gradient(lambda t: self.loss(self.with_theta(l, t)), self.theta[l],
                                                self.tangents[l]))
 
     def norm_gradient(self, norm):
@@ -84,14 +94,20 @@ class NetCase(Case):
 
     @property
     def plain(self):
-        """Whether all maps are `Linear` and all transfers elementwise, so that mistakes can be made."""
-        return self.elementwise and all(isinstance(phi, Linear) for phi in self.net.phi[1:])
+        """Whether it is a chain of `Linear` maps and elementwise transfers, so that mistakes can be made."""
+        chain = all(self.net.inputs[l] == (l - 1,) for l in range(1, self.net.depth + 1)) and not any(self.net.shared)
+        return chain and self.elementwise and all(isinstance(phi, Linear) for phi in self.net.phi[1:])
 
     @cached_property
     def design(self):
-        """Return [None, Ã_0, …, Ã_{D−1}]: the design matrix of each map at its input in the forward pass."""
-        a = self.forward().a
-        return self.per_map(lambda l: design_matrix(self, self.net.phi[l], to_numpy(a[l - 1])))
+        """Return [None, Ã_0, …, Ã_{D−1}]: the design matrix of each map at its inputs in the forward pass, stacked."""
+        a, inputs = self.forward().a, self.net.inputs
+        return self.per_map(lambda l: np.vstack([
+            design_matrix(self, self.net.phi[u], to_numpy(a[inputs[u][0]])) for u in self.uses(l)]))
+
+    def output(self, l, theta, a):
+        """Return φ_l, a map or a join, for lists θ and a."""
+        return to_numpy(self.net.phi[l].forward(*self.lend_all([theta[l], *(a[j] for j in self.net.inputs[l])])))
 
     @cached_property
     def gram(self):
@@ -147,7 +163,7 @@ class NetCase(Case):
         rng = np.random.default_rng(5)
         net = Network([Linear(2, 2), Tanh(), Linear(2, 2)], loss=SquaredError(), dtype=np.float64,
                       backend=self.net.backend)
-        net.theta = [None] + [rng.standard_normal(t.shape) for t in net.theta[1:]]
+        net.theta = [None] + [rng.standard_normal(t.shape) for t in net.theta[1:]]  # a chain
         X = rng.standard_normal((9, 2))
         case = NetCase("a stationary point of J", self.xp, net, X, np.zeros((9, 2)))
         z = to_numpy(case.forward().z[2])
@@ -159,13 +175,13 @@ class NetCase(Case):
     @property
     def dense_gradients(self):
         """Return [None, ∇_θ1 J, …] as arrays; only where every block is probed entry by entry."""
-        only_if(all(tangents.full for tangents in self.tangents[1:]), "the network is too large for a dense reference")
+        only_if(all(self.tangents[l].full for l in self.net.maps), "the network is too large for a dense reference")
         return self.per_map(lambda l: self.gradients[l].value)
 
     @property
     def propagated_tolerance(self):
         """Return tolerance and reason of what is computed in dense algebra from the gradients."""
-        if all(reference.why == EXACT for reference in self.gradients[1:]):
+        if all(self.gradients[l].why == EXACT for l in self.net.maps):
             return 1e-8, f"{EXACT}, and so does dense algebra"
         return 1e-5, f"{DIFFERENCES}; then dense algebra"
 
@@ -203,7 +219,7 @@ def compare_blocks(case, got, references, mistakes=None, factors=None):
                        lambda: {name: case.project(l, value) for name, value in mistakes()[l].items()},
                        factors or case.factors)
 
-    return worst_block([(l, finding(l)) for l in range(1, case.net.depth + 1)])
+    return worst_block([(l, finding(l)) for l in case.net.maps])
 
 
 def worst_block(findings):
@@ -268,15 +284,15 @@ def net_case(net, backend, rng, label, n, parameters):
 
 def random_theta(net, rng, dead):
     """Draw all parameters, biases too; `dead` leaves the first unit of each hidden map without a chance."""
-    theta = [None] + [rng.standard_normal(t.shape) / np.sqrt(len(t)) for t in net.theta[1:]]
-    for l in range(1, net.depth):
-        if dead and theta[l].shape[1] > 1:
-            theta[l][-1, 0] = -30.0
-    return theta
+    own = {l: rng.standard_normal(net.theta[l].shape) / np.sqrt(len(net.theta[l])) for l in net.maps}
+    for l, theta in own.items():
+        if dead and l < net.depth and theta.shape[1] > 1:
+            theta[-1, 0] = -30.0
+    return [own.get(k) for k in net.owner]
 
 
 def random_networks(seed, backend):
-    """Return small networks with a batch each: one unit, a batch of one, dead units, wide, tall."""
+    """Return small networks with a batch each: one unit, a batch of one, dead units, wide, tall; and a random graph."""
     rng = np.random.default_rng(seed)
     plan = [("tanh 3-4-2", [3, 4, 2], Tanh(), SquaredError(), 5, "random"),
             ("relu 2-5-3-3, dead units", [2, 5, 3, 3], ReLU(), SoftmaxCrossEntropy(), 7, "dead"),
@@ -284,8 +300,51 @@ def random_networks(seed, backend):
             ("tanh 9-6-2, wide", [9, 6, 2], Tanh(), SoftmaxCrossEntropy(), 2, "random"),
             ("relu 3-3-1, batch of one", [3, 3, 1], ReLU(), SquaredError(), 1, "random"),
             ("one map 2-2, tall", [2, 2], Tanh(), SquaredError("sum"), 8, "random")]
-    return [net_case(mlp(widths, activation=sigma, loss=loss), backend, rng, f"{label}, N = {n}", n, parameters)
-            for label, widths, sigma, loss, n, parameters in plan]
+    chains = [net_case(mlp(widths, activation=sigma, loss=loss), backend, rng, f"{label}, N = {n}", n, parameters)
+              for label, widths, sigma, loss, n, parameters in plan]
+    graph = Network(random_layers(rng, [Tanh()]))
+    label = f"a random graph of {graph.depth} maps and joins, N = 3"
+    return [*chains, net_case(graph, backend, rng, label, 3, "random")]
+
+
+def random_layers(rng, transfers, choices=5, n_out=3):
+    """Return layers in which values are read again, added, put side by side and cut, and maps stand in two places."""
+    layers, names, maps = [], {}, []
+
+    def put(phi):
+        layers.extend([phi, transfers[rng.integers(len(transfers))]])
+        maps.append(phi)
+        return phi.n_out
+
+    def new(n_in):
+        return Linear(n_in, int(rng.integers(2, 5)))
+
+    width = put(new(int(rng.integers(2, 5))))
+    for k in range(choices):
+        names[f"v{k}"] = width
+        layers.append(Named(f"v{k}"))
+        fitting = [phi for phi in maps if phi.n_in == width] or [new(width)]
+        kind = rng.choice(["map", "again", "add", "concat", "select"])
+        if kind == "add":
+            width = put(new(width))
+            same = [name for name in names if names[name] == width]
+            layers.extend([Add([str(name) for name in rng.choice(same, rng.integers(1, 3))])] if same else [])
+        elif kind == "concat" and width < 6:
+            layers.append(Concat(str(rng.choice(list(names)))))
+            width += names[layers[-1].sources[0]]
+        elif kind == "select":
+            start = int(rng.integers(width))
+            layers.append(Select(None, start, width))
+            width -= start
+        else:
+            width = put(fitting[rng.integers(len(fitting))] if kind == "again" else new(width))
+    read = {name for layer in layers if isinstance(layer, Join) for name in layer.sources}
+    unread = [name for name in names if name not in read]
+    if unread:
+        layers.append(Concat(unread[-2:]))
+        width += sum(names[name] for name in unread[-2:])
+    layers = [layer for layer in layers if not isinstance(layer, Named) or layer.name in {*read, *unread[-2:]}]
+    return [*layers, Linear(width, n_out)]
 
 
 # ---- claims about a network
@@ -302,7 +361,8 @@ def fresh(method, **attributes):
 
 def directions_of(method, case):
     """Return [None, d_1, …, d_D] on the host, from a copy of the method without memory."""
-    return [None, *map(to_numpy, run_method(fresh(method), case)[: case.net.depth])]
+    steps = dict(zip(case.net.maps, run_method(fresh(method), case)))
+    return case.per_map(lambda l: to_numpy(steps[l]))
 
 
 def run_method(method, case):
@@ -319,7 +379,7 @@ def network_gradient(net, case):
 @claim("network", "gradients in scale and shift of each batch norm", "∇_{s,t} J", "BackProp")
 def norm_gradient(net, case):
     only_if(case.net.norms, "there is no batch norm")
-    steps = run_method(BackProp(), case)[case.net.depth :]
+    steps = run_method(BackProp(), case)[len(case.net.maps) :]
     return worst_block([(k, compare(to_numpy(step), case.norm_gradient(norm), factors=case.factors))
                         for k, (step, norm) in enumerate(zip(steps, case.net.norms, strict=True))])
 
@@ -369,10 +429,10 @@ def same_in_training(case):
 def energy_off_forward(net, case):
     theta, a, z = infeasible(case)
     energy, net, D = penalty_energy(case), case.net, case.net.depth
-    expected = case.value(case.call(net.phi[D].forward, theta[D], a[D - 1]))
+    expected = case.value(case.output(D, theta, a))
     for l in range(1, D):
         expected += energy.gamma / 2 * ((case.apply(net.sigma[l], z[l])[0] - a[l]) ** 2).sum()
-        expected += energy.rho / 2 * ((case.call(net.phi[l].forward, theta[l], a[l - 1]) - z[l]) ** 2).sum()
+        expected += energy.rho / 2 * ((case.output(l, theta, a) - z[l]) ** 2).sum()
     return compare(energy.value(*map(case.lend_all, (theta, a, z))), dense(expected))
 
 
@@ -380,7 +440,7 @@ def infeasible(case):
     """Return the lists θ, a, z, with random activations and pre-activations around the forward pass."""
     only_if(case.net.depth > 1, "a network of one map has no penalties")
     rng, state = np.random.default_rng(3), case.net.propagate(case.lend(case.X))
-    a, z = [to_numpy(x) for x in state.a], case.per_map(lambda l: to_numpy(state.z[l]))
+    a, z = [to_numpy(x) for x in state.a], [None, *map(to_numpy, state.z[1:])]
     for l in range(1, case.net.depth):
         z[l] = smooth_point(case, case.net.sigma[l], z[l], 0.3, rng)
         a[l] = a[l] + 0.3 * rng.standard_normal(a[l].shape)
@@ -391,7 +451,7 @@ def infeasible(case):
        "ProxProp (8)–(11)")
 def energy_gradients(net, case):
     lists, D = infeasible(case), case.net.depth
-    blocks = [(0, l) for l in range(1, D + 1)] + [(k, l) for k in (1, 2) for l in range(1, D)]
+    blocks = [(0, l) for l in case.net.maps] + [(k, l) for k in (1, 2) for l in range(1, D)]
     return worst_block([(l, energy_gradient(case, lists, k, l)) for k, l in blocks])
 
 
@@ -401,7 +461,8 @@ def energy_gradient(case, lists, k, l):
     partial = (energy.gradient_theta, energy.gradient_a, energy.gradient_z)[k]
 
     def value(x):
-        return energy.value(*map(case.lend_all, replaced(lists, k, replaced(lists[k], l, x))))
+        changed = replaced(lists[k], l, x) if k else case.with_theta(l, x)
+        return energy.value(*map(case.lend_all, replaced(lists, k, changed)))
 
     tangents = Tangents(lists[k][l].shape, np.random.default_rng(1), limit=40, count=6)
     got = tangents.project(to_numpy(partial(l, *map(case.lend_all, lists))))

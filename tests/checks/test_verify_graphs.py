@@ -1,0 +1,92 @@
+"""`verify` on graphs: what is right holds, and planted mistakes at branches, joins and shared weights are found."""
+
+import numpy as np
+import pytest
+from graphs import GRAPHS, random_graph
+
+import minilift as ml
+from minilift.layers import joins
+
+
+@pytest.mark.parametrize("kind", GRAPHS)
+def test_every_graph_holds(kind):
+    report = ml.verify(GRAPHS[kind]())
+    assert report.passed, report
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_random_graphs_hold(seed):
+    report = ml.verify(random_graph(seed, transfers=(ml.Tanh, ml.Sigmoid)).net)
+    assert report.passed, report
+
+
+@pytest.mark.parametrize("join", [ml.Add("x"), ml.Concat(["x", "y"]), ml.Select("x", 2), ml.Select(None, 0, 2),
+                                  ml.Zeros(3)], ids=repr)
+def test_joins_hold(join):
+    report = ml.verify(join)
+    assert report.passed
+    assert len(report.checks) == 2
+
+
+# ---- mistakes
+
+
+class Doubled(ml.Add):
+    """A sum whose adjoint counts the first value twice."""
+
+    def adjoint_inputs(self, theta, g, values):
+        return [2 * g, *[g] * (len(values) - 1)]
+
+
+class Swapped(ml.Concat):
+    """Values side by side whose signals are exchanged."""
+
+    def adjoint_inputs(self, theta, g, values):
+        return super().adjoint_inputs(theta, g, values)[::-1]
+
+
+class Squared(ml.Add):
+    """A join that is not linear."""
+
+    def forward(self, theta, *values):
+        return super().forward(theta, *values) ** 2
+
+
+@pytest.mark.parametrize("wrong", [Doubled("x"), Swapped("x"), Squared("x")], ids=repr)
+def test_wrong_joins_are_found(wrong):
+    assert not ml.verify(wrong).passed
+
+
+def test_a_wrong_join_is_found_inside_a_network():
+    net = ml.Network([ml.Linear(3, 4), ml.Tanh(), ml.Named("x"), ml.Linear(4, 4), ml.Tanh(), Doubled("x"),
+                      ml.Linear(4, 2)])
+    failed = {check.claim for check in ml.verify(net).failures}
+    assert "backpropagated gradients of every block" in failed
+    assert "one sweep of block-wise descent on E is one gradient step on J" in failed
+
+
+def first_use_alone(block):
+    """Take the gradient of a shared weight in the first of its uses only."""
+    rows = len(block.a) if block.k == block.thetas else 3
+    return block.phi.adjoint_theta(block.a[:rows], block.g[:rows])
+
+
+def sum_of_steps(block):
+    """Add the implicit steps of all uses of a shared weight: the usual mistake."""
+    if block.last:
+        return block.phi.adjoint_theta(block.a, block.g)
+    parts = np.array_split(np.arange(len(block.a)), max(len(block.a) // 4, 1))
+    return sum(ml.solvers.damped_solve(block.phi.gram(block.a[part]), block.g[part], 1.0).value for part in parts)
+
+
+@pytest.mark.parametrize(("method", "like"), [(first_use_alone, ml.BackProp()), (sum_of_steps, ml.ProxProp(1.0))])
+def test_mistakes_in_a_shared_weight_are_found(method, like):
+    net = ml.rnn(2, 3, 1, 3, loss=ml.SquaredError())
+    X = np.random.default_rng(0).standard_normal((4, 3, 2))
+    assert ml.verify(like, net=net, X=X).passed
+    assert not ml.verify(method, net=net, X=X, like=like).passed
+
+
+def test_a_signal_that_misses_a_reader_is_found(monkeypatch):
+    monkeypatch.setattr(joins.Add, "adjoint_inputs", lambda self, theta, g, values: [g, *[0 * g] * (len(values) - 1)])
+    assert not ml.verify(GRAPHS["residual"]()).passed
