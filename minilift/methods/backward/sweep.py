@@ -72,15 +72,7 @@ def sweep(net, state, y, propose, new_weights=False, explicit=None):
         if any(net.learns[j] for j in net.inputs[l]):
             parts = phi.adjoint_inputs(W, g, values)  # ProxProp (8), (10), BackProp signal, SIBP signal
             for j, part in zip(net.inputs[l], parts):
-                signal[j] = added(part, signal[j], g) if j in signal else part
-
-
-def added(part, before, g):
-    """Return `part` + `before`, in the place of `part` if that is neither g nor a view: fresh memory costs more."""
-    if part is g or part.base is not None:
-        return before + part
-    part += before
-    return part
+                signal[j] = signal[j] + part if j in signal else part
 
 
 class Method(Settings):
