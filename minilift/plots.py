@@ -8,13 +8,13 @@ line style and marker in all figures (`METHOD_STYLE`). A run that diverged is ma
 
 from __future__ import annotations
 
-import textwrap
-
 import numpy as np
 
-from minilift.graph import checked_network, shape_text
+from minilift import diagram
+from minilift.graph import checked_network
 from minilift.layers.convolution import Conv2d
-from minilift.methods import ProxProp, as_method, sweep
+from minilift.methods import ProxProp, as_method
+from minilift.methods.backward import sweep as backward
 from minilift.support.arguments import shown, whole_number
 from minilift.support.backend import check_arrays, to_numpy
 from minilift.training.curves import (
@@ -103,9 +103,14 @@ def check_residuals(found):
 
 
 def graph(net):
-    r"""Return a figure of a network as the papers see it: θ_l, z_l and a_l as nodes, one column a map.
+    r"""Return a figure of a network as the papers see it: θ_l, z_l and a_l as nodes, one column a map or join.
 
     Arrows say what is computed from what: :math:`z_l = \varphi_l(\theta_l, a_{l-1})` and :math:`a_l = \sigma_l(z_l)`.
+    Where a join reads values further back, an arc runs below the columns. A θ that several maps share has one colour in
+    all its places; all but the first are marked "again".
+
+    A network with joins is drawn in rows of 9 columns. What a column reads from another row is named there, two values
+    at most. Of more than 4 rows the first three are drawn, and the last 9 columns.
 
     Parameters
     ----------
@@ -115,47 +120,24 @@ def graph(net):
     -------
     matplotlib.figure.Figure
     """
-    D = checked_network("graph", net).depth
-    below = [repr(transfer).replace(" → ", "\n→ ") for transfer in net.sigma[1:]]
-    below.append(textwrap.fill(repr(net.loss_function), 22))
-    bottom = -0.45 - 0.12 * max(text.count("\n") + 1 for text in below)
-    figure = new_figure(1.75 * (D + 1.05), 1.2 * (2.75 - bottom), layout="none")
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_xlim(-0.3, D + 0.75)
-    axes.set_ylim(bottom, 2.75)
-    axes.axis("off")
-    where = {"theta": 2, "z": 1, "a": 0}
+    return diagram.drawn(checked_network("graph", net), {})
 
-    def place(kind, l):
-        return l, where[kind]
 
-    def node(kind, l, name, shape, color):
-        box = "round,pad=0.35" if kind == "theta" else "circle,pad=0.3"
-        axes.annotate(name, place(kind, l), ha="center", va="center", fontsize=12, color="white", zorder=3,
-                      bbox={"boxstyle": box, "facecolor": color, "edgecolor": "none"})
-        beside(l + 0.17, where[kind], shape)
+def sweep(net):
+    r"""Return the figure of `graph`, with the order of the half steps.
 
-    def beside(x, y, text, **options):
-        axes.text(x, y, text, **{"ha": "left", "va": "center", "fontsize": 8, "color": GREY, **options})
+    Numbers 1, 2, … at the nodes say when `minilift.energy.algorithm_1` steps in them: from the last map to the first in
+    :math:`a_l^{½}`, in :math:`z_l^{½}`, then in θ_l. A shared θ waits until all that use it have their half steps.
 
-    def arrow(start, end, text=""):
-        axes.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": BLACK, "shrinkA": 16, "shrinkB": 16})
-        axes.text((start[0] + end[0]) / 2 - 0.05, (start[1] + end[1]) / 2 + 0.05, text, fontsize=10, ha="right")
+    Parameters
+    ----------
+    net : Network
 
-    node("a", 0, "$a_0$", f"{shape_text(net.shapes[0])}\n= X", GREEN)
-    for l in range(1, D + 1):
-        node("theta", l, rf"$\theta_{{{l}}}$", str(net.phi[l].theta_shape), BLUE)
-        node("z", l, f"$z_{{{l}}}$", shape_text(net.shapes[2 * l - 1]), VERMILLION)
-        beside(l, 2.42, textwrap.fill(repr(net.phi[l]), 22), ha="center", color=BLACK)
-        arrow(place("theta", l), place("z", l))
-        arrow(place("a", l - 1), place("z", l), rf"$\varphi_{{{l}}}$")
-        arrow(place("z", l), place("a", l), rf"$\sigma_{{{l}}}$" if l < D else "")
-        if l < D:
-            node("a", l, f"$a_{{{l}}}$", shape_text(net.shapes[2 * l]), GREEN)
-        beside(l, -0.28, below[l - 1], ha="center", va="top", color=BLACK)
-    axes.annotate("$L_y$", (D, 0), ha="center", va="center", fontsize=12,
-                  bbox={"boxstyle": "square,pad=0.35", "facecolor": "white", "edgecolor": BLACK})
-    return figure
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    return diagram.drawn(checked_network("sweep", net), diagram.half_steps(net))
 
 
 # ---- convolutional layers
@@ -238,7 +220,7 @@ def prox_residual(net, X, y, l=1, method=None):
             found.update(change=to_numpy(phi.forward(step, block.a)), target=to_numpy(block.g))
         return step
 
-    list(sweep(net, net.propagate(X), y, record, new_weights=method.new_weights))
+    list(backward.sweep(net, net.propagate(X), y, record, new_weights=method.new_weights))
     target, left = found["target"], found["change"] - found["target"]
     share = np.linalg.norm(left) / max(np.linalg.norm(target), np.finfo(target.dtype).tiny)
     return picture_grid(left.transpose(0, 3, 1, 2), rf"map {l}: $\tilde a\,d - g$, {share:.0%} of the target $g$",

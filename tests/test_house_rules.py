@@ -24,7 +24,7 @@ ROOT = PACKAGE.parent
 # The ground floor first: a room may import those before it, and its own. (optim stands before methods because
 # LocoProp runs local optimizers.)
 ROOMS = ["support", "download", "datasets", "layers", "local", "graph", "energy", "network", "models", "optim",
-         "methods", "training", "plots", "checks", "lab", "course", "cli"]
+         "methods", "training", "diagram", "plots", "checks", "lab", "course", "cli"]
 # Within a folder likewise: a file may import those before it.
 FILES = {"support": ["arguments", "settings", "backend", "files", "signals", "terminal", "options"],
          "layers": ["base", "gram", "maps", "joins", "convolution", "activations", "pooling", "normalization",

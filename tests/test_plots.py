@@ -8,10 +8,13 @@ import sys
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.path import Path
 from matplotlib.text import Annotation
 
 import minilift as ml
-from minilift import plots
+from minilift import diagram, plots
+from minilift.energy import PenaltyEnergy, algorithm_1
+from minilift.graph import shape_text
 from minilift.lab.contenders import METHODS
 from minilift.training.history import Divergence, History
 
@@ -187,21 +190,121 @@ def test_graph_has_every_node_arrow_and_shape_within_its_bounds(net):
         for node in (rf"$\theta_{{{l}}}$", f"$z_{{{l}}}$", rf"$\varphi_{{{l}}}$"):
             assert texts.count(node) == 1
         assert str(net.phi[l].theta_shape) in texts
-        assert plots.shape_text(net.shapes[2 * l - 1]) in texts
+        assert shape_text(net.shapes[2 * l - 1]) in texts
     assert [text for text in texts if text.startswith("$a_")] == [f"$a_{{{l}}}$" if l else "$a_0$" for l in range(D)]
     arrows = [text for text in axes.texts if isinstance(text, Annotation) and text.arrow_patch is not None]
     assert len(arrows) == 3 * D  # θ_l → z_l, a_{l−1} → z_l, z_l → a_l or the loss
+    check_layout(figure)
+
+
+def check_layout(figure):
+    """Check that all is on the page, that no texts overlap, and that no arc runs through a node or a text."""
+    (axes,) = figure.axes
     renderer = rendered(figure)
     page = figure.bbox
-    boxes = [text.get_window_extent(renderer) for text in axes.texts if text.get_text()]
-    for box in boxes:
+    texts = [text for text in axes.texts if text.get_text()]
+    for box in (text.get_window_extent(renderer) for text in texts):
         assert page.x0 <= box.x0
         assert box.x1 <= page.x1
         assert page.y0 <= box.y0
         assert box.y1 <= page.y1
-    labels = [text.get_window_extent(renderer) for text in axes.texts if text.get_text() and text not in arrows]
-    for one, other in itertools.combinations(labels, 2):
+    boxes = [(text.get_bbox_patch() or text).get_window_extent(renderer) for text in texts]  # of nodes
+    for one, other in itertools.combinations(boxes, 2):
         assert not one.overlaps(other)
+    for arc in axes.patches:
+        (line, *_) = arc.get_path().transformed(axes.transData).to_polygons(closed_only=False)
+        points = Path(line).interpolated(20).vertices
+        assert (points > page.min).all()
+        assert not any(box.count_contains(points) for box in boxes)
+
+
+def dense():
+    """Return a network whose last map reads all values before it, the input included."""
+    return ml.Network([ml.Named("x"), ml.Linear(4, 4), ml.ReLU(), ml.Named("y"), ml.Linear(4, 4), ml.Tanh(),
+                       ml.Concat(["x", "y"]), ml.Linear(12, 2)])
+
+
+GRAPHS = {"a residual block": ml.resnet([8, 8, 8, 8, 3]), "a projection": ml.resnet([2, 8, 8, 16, 3]),
+          "convolutions": ml.resnet([3, 16, 16, 32, 10], batch_norm=True, input_shape=(32, 32, 3)), "dense": dense(),
+          "recurrent": ml.rnn(2, 8, 1, 5), "outputs at every step": ml.rnn(2, 8, 1, 3, "every", loss=ml.SquaredError())}
+each_graph = pytest.mark.parametrize("net", GRAPHS.values(), ids=list(GRAPHS))
+
+
+def test_what_is_no_network_is_not_drawn():
+    for draw in (plots.graph, plots.sweep):
+        with pytest.raises(TypeError, match=f"{draw.__name__}: net must be a Network"):
+            draw(ml.Linear(2, 3))
+
+
+@each_graph
+@pytest.mark.parametrize("draw", [plots.graph, plots.sweep])
+def test_branches_have_their_place(net, draw):
+    check_layout(draw(net))
+
+
+@pytest.mark.parametrize("net", list(networks()), ids=lambda net: f"{net.depth} maps")
+def test_the_numbers_of_a_chain_have_their_place(net):
+    check_layout(plots.sweep(net))
+
+
+@pytest.mark.parametrize("net", [net for net in GRAPHS.values() if net.depth <= diagram.COLUMNS],
+                         ids=lambda net: f"{net.depth} columns")
+def test_an_arrow_comes_from_every_value_that_is_read(net):
+    (axes,) = plots.graph(net).axes
+    straight = [text for text in axes.texts if isinstance(text, Annotation) and text.arrow_patch is not None]
+    reads = [(j, l) for l in range(1, net.depth + 1) for j in net.inputs[l]]
+    far = [(j, l) for j, l in reads if j < l - 1]
+    assert len(straight) == len(net.maps) + net.depth + len(reads) - len(far)
+    ends = [patch.get_path().to_polygons(closed_only=False)[0][[0, -1], 0] for patch in axes.patches]
+    assert [tuple(np.round(end).astype(int)) for end in ends] == far
+
+
+def test_values_have_their_names_and_joins_no_theta():
+    texts = [text.get_text() for text in plots.graph(GRAPHS["a projection"]).axes[0].texts]
+    assert {"(N, 8)\n= x1", "(N, 16)\n= y1", "Select('x1')", "Add('y1')"} <= set(texts)
+    assert [text for text in texts if "theta" in text] == [rf"$\theta_{{{l}}}$" for l in (1, 2, 3, 5, 7)]
+
+
+def test_a_shared_theta_is_the_same_in_all_its_places():
+    texts = plots.graph(GRAPHS["outputs at every step"]).axes[0].texts
+    colors = {}
+    for text in texts:
+        if "theta" in text.get_text():
+            colors.setdefault(text.get_text(), []).append(text.get_bbox_patch().get_facecolor())
+    assert list(colors) == [r"$\theta_{4}$", r"$\theta_{5}$"]
+    assert [len(found) for found in colors.values()] == [3, 3]
+    assert len({color for found in colors.values() for color in found}) == 2
+    assert [text.get_text() for text in texts].count("(11, 8)\nagain") == 2, "all places but the first"
+
+
+def test_a_long_network_is_drawn_in_rows_and_not_in_full():
+    net = ml.rnn(2, 8, 1, 50)
+    figure = plots.graph(net)
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    drawn = [l for l in range(1, net.depth + 1) if f"$z_{{{l}}}$" in texts]
+    assert drawn == [*range(1, 28), *range(net.depth - 8, net.depth + 1)]
+    assert any("28 to 143 are left out" in text for text in texts)
+    assert "$a_{143}$, $a_{142}$" in texts, "what the Concat of the last row reads above it"
+    assert figure.get_figwidth() < 18
+    check_layout(figure)
+
+
+@pytest.mark.parametrize("net", [ml.mlp([4, 4, 4, 2]), dense(), ml.rnn(2, 3, 1, 3, loss=ml.SquaredError())],
+                         ids=["chain", "dense", "recurrent"])
+def test_the_numbers_are_the_order_of_the_literal_algorithm(net, monkeypatch):
+    order = []
+    for kind in ("a", "z", "theta"):
+        gradient = getattr(PenaltyEnergy, f"gradient_{kind}")
+
+        def noted(energy, l, *values, kind=kind, gradient=gradient):
+            order.append((kind, l))
+            return gradient(energy, l, *values)
+        monkeypatch.setattr(PenaltyEnergy, f"gradient_{kind}", noted)
+    X = np.random.default_rng(0).uniform(size=(5, *net.shapes[0]))
+    algorithm_1(net, X, np.zeros((5, 1)) if net.shapes[-1] == (1,) else np.zeros(5, int), 0.1)
+    assert diagram.half_steps(net) == {node: number for number, node in enumerate(order, start=1)}
+    texts = [text.get_text() for text in plots.sweep(net).axes[0].texts]
+    assert sorted(int(text) for text in texts if text.isdigit()) == list(range(1, len(order) + 1))
 
 
 # ---- files

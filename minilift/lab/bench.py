@@ -104,6 +104,10 @@ TARGETS = {
     ("small", "BackProp"): {"÷ PyTorch": 0.6},
     ("convnet", "BackProp"): {"÷ PyTorch": 2.5},
     ("convnet", "ProxProp exact"): {"÷ BackProp": 1.8, "÷ PyTorch": 5.0},
+    ("residual", "BackProp"): {"÷ PyTorch": 1.0},
+    ("residual", "ProxProp exact"): {"÷ BackProp": 2.0},
+    ("recurrent", "BackProp"): {"÷ PyTorch": 1.0},
+    ("recurrent", "ProxProp exact"): {"÷ BackProp": 1.6},
 }
 
 
@@ -195,7 +199,7 @@ def blocks(rows, cells, below=lambda block: []):
 def describe(network):
     """Return a network's name, widths and batch as text."""
     problem = PROBLEMS[network]
-    widths = "" if problem.images else f", {'-'.join(map(str, problem.widths))}"
+    widths = "" if problem.images or problem.residual else f", {'-'.join(map(str, problem.widths))}"
     return f"{network}: {problem.title}{widths}, batch {problem.batch}"
 
 

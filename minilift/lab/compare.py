@@ -33,7 +33,7 @@ from minilift.lab.tables import aligned, ends, number, ranges
 from minilift.layers.activations import ACTIVATIONS
 from minilift.layers.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from minilift.methods import as_method
-from minilift.models import convnet, mlp
+from minilift.models import convnet, mlp, resnet, rnn
 from minilift.optim import SGD, Adam, HeavyBall, Nesterov, RMSProp
 from minilift.support.arguments import known_name, whole_number
 from minilift.support.backend import BACKENDS
@@ -45,6 +45,7 @@ DIGITS = 2  # significant digits; further ones differ from machine to machine
 ABOVE = 1.05  # a loss is above its start if it is more than so many times as high; a dead network stays at its start
 SEARCH_SHARE = 4  # a run of the search has a quarter of the epochs, at least one
 DEFAULT_METHODS = ("backprop", "proxprop", "cg3", "locoprop-s", "locoprop-m", "semi-implicit")
+NETS = ("mlp", "convnet", "resnet", "rnn")
 OPTIMIZERS = {"sgd": SGD, "momentum": HeavyBall, "nesterov": Nesterov, "adam": Adam, "rmsprop": RMSProp}
 EXAMPLES = """examples:
   minilift compare
@@ -52,6 +53,7 @@ EXAMPLES = """examples:
   minilift compare --layers 64,32,32,32,10 --activation tanh --steps 0.1,1,10,100 --repeats 5
   minilift compare --data curves --autoencoder --epochs 5 --output curves.png
   minilift compare --net convnet --methods backprop proxprop cg3:joint=True --optimizer adam --steps 0.001,0.01
+  minilift compare --net rnn --layers 8,64,10 --optimizer adam --steps 0.001,0.003,0.01
   minilift compare --methods backprop mine.py:my_method
 
 A data set, method or optimizer may be given arguments after a colon. FILE.py:NAME is a method of your own: a function
@@ -72,12 +74,15 @@ def add_arguments(parser):
         help="training samples at most, the first N of the set (default 2000, so that large sets stay quick)")
     add("--autoencoder", action="store_true",
         help="reproduce the input: sigmoid cross-entropy, tanh, and no activation on the narrowest (code) layer")
-    add("--net", default="mlp", metavar="{mlp,convnet}",
-        help="fully connected maps, or convolutions with max-pooling between them, on images (default mlp)")
+    add("--net", default="mlp", metavar="{mlp,convnet,resnet,rnn}",
+        help="fully connected maps (mlp, the default), convolutions with max-pooling between them on images, fully "
+        "connected maps in residual blocks of two, or a recurrent net that reads a sample's features in several steps")
     add("--layers", type=partial(series, parse=whole, example="whole numbers such as 64,128,10"), metavar="N,N,…",
         help="widths from input to output (default 64,128,128,10 for digits; N,200,100,30,100,200,N for autoencoders); "
-        "of a convnet the channels (default 1,8,16,10 for digits, 3,16,20,20,10 for cifar10)")
-    add("--activation", metavar="NAME", help=f"{', '.join(ACTIVATIONS)} (default relu; tanh for autoencoders)")
+        "of a convnet the channels (default 1,8,16,10 for digits, 3,16,20,20,10 for cifar10); of a resnet an even "
+        "number of maps (default 64,64,64,64,64,64,10 for digits); of an rnn inputs at a step, hidden units and "
+        "outputs (default 8,64,10 for digits, a row of the image at a step)")
+    add("--activation", metavar="NAME", help=f"{', '.join(ACTIVATIONS)} (default relu; tanh for autoencoders and rnn)")
     add("--methods", nargs="+", default=list(DEFAULT_METHODS), metavar="METHOD",
         help=f"{', '.join(METHODS)}, or FILE.py:NAME (default {' '.join(DEFAULT_METHODS)})")
     add("--optimizer", default="sgd", metavar="NAME",
@@ -143,8 +148,8 @@ class Task:
     optimizer_name : str
     epochs, batch : int
     backend : str
-    image_shape : tuple or None
-        (H, W, C) for a convolutional network, of which `widths` are the channels.
+    net : str
+        One of `NETS`. Of a convolutional network `widths` are the channels.
     """
 
     data: datasets.Dataset
@@ -156,14 +161,20 @@ class Task:
     epochs: int
     batch: int
     backend: str
-    image_shape: tuple | None = None
+    net: str = "mlp"
 
     def network(self, seed):
         """Return the network before training."""
-        if self.image_shape:
-            return convnet(self.image_shape, self.widths[1:-1], self.widths[-1], filter_size(self.image_shape),
-                           self.activation[0], loss=self.loss, seed=seed, backend=self.backend, input_layout="flat")
-        return mlp(self.widths, self.activation, loss=self.loss, seed=seed, backend=self.backend)
+        more = {"loss": self.loss, "seed": seed, "backend": self.backend}
+        if self.net == "convnet":
+            shape = self.data.image_shape
+            return convnet(shape, self.widths[1:-1], self.widths[-1], filter_size(shape), self.activation[0],
+                           input_layout="flat", **more)
+        if self.net == "resnet":
+            return resnet(self.widths, self.activation[0], **more)
+        if self.net == "rnn":
+            return rnn(*self.widths, self.data.X_train.shape[1], activation=self.activation[0], **more)
+        return mlp(self.widths, self.activation, **more)
 
     @property
     def search_epochs(self):
@@ -189,7 +200,7 @@ class Task:
         """Return the setting in one line."""
         layers = "-".join(map(str, self.widths))
         hidden = ", ".join(dict.fromkeys(self.activation))
-        kind = "convnet" if self.image_shape else "network"
+        kind = "network" if self.net == "mlp" else self.net
         return (f"{self.data.name} ({len(self.data.X_train)} training samples), {kind} {layers} ({hidden}), "
                 f"{self.epochs} epochs, batch {self.batch}, {self.optimizer_name}")
 
@@ -197,8 +208,9 @@ class Task:
 def make_task(arguments):
     """Return the `Task` that the arguments describe, or raise an error that says what is wrong."""
     data = load_data(arguments)
-    image_shape, layers = shape_of(arguments, data)
-    transfer = arguments.activation or ("tanh" if arguments.autoencoder else "relu")
+    layers = layers_of(arguments, data)
+    data = in_steps(data, layers[0]) if arguments.net == "rnn" else data
+    transfer = arguments.activation or ("tanh" if arguments.autoencoder or arguments.net == "rnn" else "relu")
     activation = [known_name("--activation", transfer, tuple(ACTIVATIONS))] * (len(layers) - 2)
     loss = SigmoidCrossEntropy if arguments.autoencoder else SoftmaxCrossEntropy if data.n_classes else SquaredError
     if arguments.autoencoder and activation:
@@ -208,7 +220,7 @@ def make_task(arguments):
     check_options(f"--optimizer: {name}", optimizer, options, taken=("lr",))
     known_name("--backend", arguments.backend, BACKENDS)
     task = Task(data, layers, activation, loss(), lambda lr: optimizer(lr, **options), arguments.optimizer,
-                arguments.epochs, arguments.batch, arguments.backend, image_shape)
+                arguments.epochs, arguments.batch, arguments.backend, arguments.net)
     with naming("--optimizer", ArithmeticError):  # what is wrong is wrong now, not after a minute
         task.optimizer(1.0)
     with naming("--layers", MemoryError):
@@ -227,25 +239,52 @@ def load_data(arguments):
     return replace(data, X_train=data.X_train[:arguments.samples], y_train=data.y_train[:arguments.samples])
 
 
-def shape_of(arguments, data):
-    """Return the shape of the images, for a convolutional network, and the widths (then its channels) of all layers."""
-    n_in, n_out = data.X_train.shape[1], data.n_classes or data.y_train.shape[1]
-    hidden, image_shape = [200, 100, 30, 100, 200] if arguments.autoencoder else [128, 128], None
-    if known_name("--net", arguments.net, ("mlp", "convnet")) == "convnet":
-        if data.image_shape is None or not data.n_classes:
-            raise ValueError(f"--net convnet classifies images, which {data.name} "
-                             f"{'does not hold' if data.n_classes else 'has no labels for'}")
-        image_shape, n_in = data.image_shape, data.image_shape[2]
-        hidden = [16, 20, 20] if filter_size(image_shape) == 5 else [8, 16]
-    layers = arguments.layers or [n_in, *hidden, n_out]
+def layers_of(arguments, data):
+    """Return the widths of all layers (of a convolutional network its channels), or raise an error."""
+    n_in, hidden, unit = before_output(arguments, data)
+    n_out = data.n_classes or data.y_train.shape[1]
+    layers, net = arguments.layers or [n_in, *hidden, n_out], arguments.net
     for width in layers:
         check_count("layers", width)
     if (layers[0], layers[-1]) != (n_in, n_out):
-        raise ValueError(f"--layers: {data.name} has {n_in} {'channels' if image_shape else 'inputs'} and {n_out} "
-                         f"outputs, got {layers[0]} and {layers[-1]}")
-    if len(layers) < 2 + bool(image_shape):
-        raise ValueError(f"--layers: expected at least {n_in},{f'{hidden[0]},' if image_shape else ''}{n_out}")
-    return image_shape, layers
+        raise ValueError(f"--layers: {data.name} has {n_in} {unit} and {n_out} outputs, got {layers[0]} and "
+                         f"{layers[-1]}")
+    least = f"--layers: expected at least {n_in},{f'{hidden[0]},' if net != 'mlp' else ''}{n_out}"
+    if len(layers) < 2 + (net != "mlp"):
+        raise ValueError(least)
+    if net == "resnet" and len(layers) % 2 == 0:
+        raise ValueError(f"{least} and an even number of maps, got {len(layers) - 1}")
+    if net == "rnn" and len(layers) > 3:
+        raise ValueError(f"--layers: expected three numbers for an rnn, such as {n_in},{hidden[0]},{n_out}, "
+                         f"got {len(layers)}")
+    return layers
+
+
+def before_output(arguments, data):
+    """Return the number of inputs (channels, inputs at a step), the default hidden widths and the inputs' name."""
+    net, shape = known_name("--net", arguments.net, NETS), data.image_shape
+    if net in ("resnet", "rnn") and arguments.autoencoder:
+        raise ValueError(f"--autoencoder: expected --net mlp, which has a code layer, got {net}")
+    if net == "convnet":
+        if shape is None or not data.n_classes:
+            raise ValueError(f"--net convnet classifies images, which {data.name} "
+                             f"{'does not hold' if data.n_classes else 'has no labels for'}")
+        return shape[2], [16, 20, 20] if filter_size(shape) == 5 else [8, 16], "channels"
+    if net == "rnn":
+        row = math.prod(shape[1:]) if shape else 1
+        return arguments.layers[0] if arguments.layers else row, [64], "inputs at a step"
+    if net == "resnet":
+        return data.X_train.shape[1], [64] * 5, "inputs"
+    return data.X_train.shape[1], [200, 100, 30, 100, 200] if arguments.autoencoder else [128, 128], "inputs"
+
+
+def in_steps(data, n_in):
+    """Return the data set with the features of a sample cut into steps of time, (N, T, n_in)."""
+    features = data.X_train.shape[1]
+    if features % n_in:
+        raise ValueError(f"--layers: the {features} features of {data.name} do not divide into steps of {n_in}")
+    return replace(data, **{name: getattr(data, name).reshape(-1, features // n_in, n_in)
+                            for name in ("X_train", "X_test")})
 
 
 def filter_size(image_shape):

@@ -14,7 +14,8 @@ implicit steps        these, the Gram matrix of the smaller side s (A Aᵀ or A�
 rescaled local steps  these, and A W and Aᵀ G again in each of T − 1 further steps
 ====================  =================================================================================
 
-A convolution is such a map on its patches; their Gram matrix can cost less than that product.
+A convolution is such a map on its patches; their Gram matrix can cost less than that product. Where a map stands in
+several places, A W and G Wᵀ are counted for each, and all others once, with the rows of all places.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import numpy as np
 
 from minilift.layers.losses import SigmoidCrossEntropy
 from minilift.methods import BackProp, LocoProp, ProxProp, SemiImplicit
-from minilift.models import convnet, mlp
+from minilift.models import convnet, mlp, resnet, rnn
 from minilift.optim import SGD, Adam, Nesterov
 from minilift.support.backend import get_module, synchronize
 
@@ -41,7 +42,7 @@ MOMENTUM = 0.95  # ProxProp's, for its own network and for all others
 
 
 class Problem(NamedTuple):
-    """A network of one of the papers, with the batch it is trained on."""
+    """A network, of one of the papers or of another kind, with the batch it is trained on."""
 
     title: str
     widths: tuple
@@ -49,18 +50,24 @@ class Problem(NamedTuple):
     batch: int
     autoencoder: bool = False
     images: tuple = ()  # (H, W, C): the network is ProxProp's ConvNet
+    residual: bool = False  # whether an `Add` bridges each two maps
+    steps: int = 0  # of time: the network is a recurrent one
 
     def network(self, backend):
         """Return the network, on a backend."""
         if self.images:
             return convnet(self.images, backend=backend)
+        if self.steps:
+            return rnn(*self.widths, self.steps, activation=self.activation, backend=backend)
+        if self.residual:
+            return resnet(self.widths, self.activation, backend=backend)
         loss = SigmoidCrossEntropy() if self.autoencoder else None
         return mlp(self.widths, self.activation, loss=loss, backend=backend)
 
     def samples(self, images=None):
         """Return a batch X, y: images if given, else random ones of 8 bits a pixel in [0, 1]."""
         rng = np.random.default_rng(0)
-        shape = self.images or self.widths[:1]
+        shape = self.images or (*((self.steps,) if self.steps else ()), self.widths[0])
         if images is None:
             images = rng.integers(0, 256, (self.batch, *shape), dtype=np.uint8)
         X = images[: self.batch].reshape(self.batch, *shape).astype(np.float32)
@@ -76,6 +83,8 @@ PROBLEMS = {
     "sibp": Problem("Semi-Implicit BP's network", (784, 500, 10), "relu", 100),
     "small": Problem("a small network", (64, 128, 128, 10), "relu", 100),
     "convnet": Problem("ProxProp's ConvNet", (3072, 10), "relu", 500, images=(32, 32, 3)),
+    "residual": Problem("64 maps in residual blocks of two, 256 wide", (*[256] * 64, 10), "relu", 500, residual=True),
+    "recurrent": Problem("a recurrent network over 50 time steps", (2, 128, 10), "tanh", 100, steps=50),
 }
 
 
@@ -213,6 +222,49 @@ def torch_convnet(problem):
     return nn.Sequential(*layers[:-1], nn.Flatten(), nn.Linear(1280, 10))
 
 
+def torch_resnet(problem):
+    """Return a residual network of one width in PyTorch."""
+    from torch import nn
+
+    class Block(nn.Module):
+        def __init__(self, n):
+            super().__init__()
+            self.first, self.second = nn.Linear(n, n), nn.Linear(n, n)
+
+        def forward(self, x):
+            return nn.functional.relu(x + self.second(nn.functional.relu(self.first(x))))
+
+    n_in, n, *_, n_out = problem.widths
+    blocks = [Block(n) for _ in problem.widths[2:-1:2]]
+    return nn.Sequential(nn.Linear(n_in, n), nn.ReLU(), *blocks, nn.Linear(n, n_out))
+
+
+def torch_rnn(problem):
+    """Return a recurrent network in PyTorch: a cell of one map, quicker here than `nn.RNNCell` and `nn.RNN`."""
+    import torch
+    from torch import nn
+
+    class Recurrent(nn.Module):
+        def __init__(self, n_in, n, n_out):
+            super().__init__()
+            self.cell, self.output = nn.Linear(n_in + n, n), nn.Linear(n, n_out)
+
+        def forward(self, x):
+            h = x.new_zeros(len(x), self.cell.out_features)
+            for x_t in x.unbind(1):
+                h = torch.tanh(self.cell(torch.cat([x_t, h], 1)))
+            return self.output(h)
+
+    return Recurrent(*problem.widths)
+
+
+def torch_network(problem):
+    """Return a problem's network in PyTorch."""
+    if problem.images:
+        return torch_convnet(problem)
+    return torch_rnn(problem) if problem.steps else torch_resnet(problem) if problem.residual else torch_mlp(problem)
+
+
 def torch_step(problem, name, backend, images):
     """Return PyTorch's training step by backpropagation, with the default or the fused form of the optimizer."""
     import torch
@@ -221,7 +273,7 @@ def torch_step(problem, name, backend, images):
     device = "cuda" if backend == "cupy" else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
         return None
-    net = (torch_convnet if problem.images else torch_mlp)(problem).to(device)
+    net = torch_network(problem).to(device)
     X, y = (torch.from_numpy(array).to(device) for array in problem.samples(images))
     fused = {"fused": True} if name.endswith("fused") else {}
     if problem.images:
@@ -260,8 +312,9 @@ def timed_step(problem, name, backend="numpy", images=None):
     """Return the training step of one of `OURS` or `OTHERS`, or None if it does not apply or cannot run here."""
     if name in OURS:
         return our_step(problem, name, backend, images)
-    if name == "scikit-learn" and (problem.autoencoder or problem.images or backend == "cupy"):
-        return None  # it has no sigmoid cross-entropy, no linear code layer, no convolution and no GPU
+    lacking = problem.autoencoder or problem.images or problem.residual or problem.steps
+    if name == "scikit-learn" and (lacking or backend == "cupy"):
+        return None  # no sigmoid cross-entropy, no linear code layer, nothing but chains of Linear maps, no GPU
     build = sklearn_step if name == "scikit-learn" else torch_step
     try:
         return build(problem, name, backend, images)
@@ -274,18 +327,25 @@ def timed_step(problem, name, backend="numpy", images=None):
 
 def step_products(name, problem, backend):
     """Return how often a step on a problem's network needs each bare product."""
-    maps = map_shapes(problem, backend)
-    products = [(kind, *shape) for shape in maps for kind in ("forward", "theta")]
-    products += [("input", *shape) for shape in maps[1:]]
+    net, shapes = places(problem, backend)
+    products = [("forward", *shape) for shape in shapes.values()]
+    products += [("input", *shape) for l, shape in shapes.items() if any(net.learns[j] for j in net.inputs[l])]
+    maps = stacked(net, shapes)
+    products += [("theta", *shape) for shape in maps]
     return Counter(products + (OURS[name].products(maps) if name in OURS else []))
 
 
-def map_shapes(problem, backend):
-    """Return (rows, n_in, n_out) of each map of a problem's network."""
+def places(problem, backend):
+    """Return a problem's network, and {l: (rows, n_in, n_out)} of each place where a map stands."""
     net = problem.network(backend)
     z = net.forward(problem.samples()[0]).z
-    return [(len(phi.columns(z_out)), phi.theta_shape[0] - 1, phi.theta_shape[1])
-            for phi, z_out in zip(net.phi[1:], z[1:])]
+    return net, {l: (len(net.phi[l].columns(z[l])), net.theta[l].shape[0] - 1, net.theta[l].shape[1])
+                 for l in range(1, net.depth + 1) if net.theta[l] is not None}
+
+
+def stacked(net, shapes):
+    """Return (rows, n_in, n_out) of each θ, with the rows of all places that have it."""
+    return [(sum(shapes[use][0] for use in shapes if net.owner[use] == l), *shapes[l][1:]) for l in net.maps]
 
 
 def bare_products(products, backend):

@@ -244,8 +244,8 @@ def parameter_gram(a, bias=True):
     # sums belong to the cross terms.
     gram = xp.empty((n_in + bias, n_in + bias), dtype=np.float64)
     rest = a_c.sum(axis=0, dtype=np.float64)
-    gram[:n_in, :n_in] = a_c.T @ a_c
-    gram[:n_in, :n_in] += rest[:, None] * mean + mean[:, None] * rest + rows * mean[:, None] * mean
+    half = rest + rows / 2 * mean  # rest mᵀ + m restᵀ + N m mᵀ is half mᵀ + m halfᵀ: one product, few temporaries
+    gram[:n_in, :n_in] = a_c.T @ a_c + xp.stack([half, mean], axis=1) @ xp.stack([mean, half])
     if bias:
         gram[n_in, :n_in] = gram[:n_in, n_in] = rest + rows * mean
         gram[n_in, n_in] = rows

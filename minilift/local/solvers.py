@@ -134,7 +134,9 @@ def check(what, gram, g, damping):
 def quick_solve(gram, g, damping):
     """Return d by the inverse of the small matrix, or None where rounding would spoil it."""
     try:
-        inverse = spd_inverse(gram.matrix + damping * gram.xp.eye(len(gram.matrix)))
+        shifted = gram.matrix.copy()
+        shifted.reshape(-1)[::len(shifted) + 1] += damping  # the diagonal
+        inverse = spd_inverse(shifted)
     except ArithmeticError:
         return None
     q = gram.lower(g)

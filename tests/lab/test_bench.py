@@ -9,10 +9,14 @@ from collections import Counter
 import numpy as np
 import pytest
 
+import minilift as ml
 from minilift.lab import bench, contenders
 from minilift.lab.contenders import Problem, Timed
 
 TINY = Problem("tiny", (6, 5, 3), "relu", 4)
+IMAGES = Problem("images", (192, 10), "relu", 3, images=(8, 8, 3))
+RESIDUAL = Problem("residual", (5, 5, 5, 5, 5, 5, 3), "relu", 7, residual=True)
+RECURRENT = Problem("recurrent", (2, 4, 3), "tanh", 6, steps=5)
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +49,7 @@ def parsed(*words):
 
 
 @pytest.mark.parametrize("problem", [TINY, Problem("code", (9, 6, 2, 6, 9), ("tanh", "identity", "tanh"), 12, True),
-                                     Problem("images", (192, 10), "relu", 3, images=(8, 8, 3))],
+                                     IMAGES, RESIDUAL, RECURRENT],
                          ids=lambda problem: problem.title)
 @pytest.mark.parametrize("name", contenders.OURS)
 def test_a_step_of_every_method_trains_its_network_and_nothing_diverges(problem, name, networks):
@@ -88,6 +92,29 @@ def test_the_convnet_in_pytorch_has_the_same_maps():
     assert sizes == [weight + bias for weight, bias in zip(parameters[::2], parameters[1::2])]
 
 
+@pytest.mark.parametrize("problem", [RESIDUAL, RECURRENT, contenders.PROBLEMS["residual"],
+                                     contenders.PROBLEMS["recurrent"]], ids=lambda problem: problem.title)
+def test_graphs_have_the_loss_and_the_gradient_that_they_have_in_pytorch(problem):
+    torch = pytest.importorskip("torch")
+    made = problem.network("numpy")
+    net = ml.Network(**{**made.settings(), "dtype": np.float64})
+    net.theta = made.theta
+    theirs = contenders.torch_network(problem).double()
+    weights = list(theirs.parameters())
+    with torch.no_grad():
+        for weight, bias, theta in zip(weights[::2], weights[1::2], net.parameters, strict=True):
+            weight.copy_(torch.from_numpy(theta[:-1].T.copy()))
+            bias.copy_(torch.from_numpy(theta[-1].copy()))
+    X, y = problem.samples()
+    loss, directions = ml.BackProp().direction(net, X, y)
+    their_loss = torch.nn.functional.cross_entropy(theirs(torch.from_numpy(X).double()), torch.from_numpy(y))
+    their_loss.backward()
+    assert loss == pytest.approx(their_loss.item(), rel=1e-12)
+    for weight, bias, direction in zip(weights[::2], weights[1::2], directions, strict=True):
+        gradient = np.vstack([weight.grad.numpy().T, bias.grad.numpy()])
+        np.testing.assert_allclose(direction, gradient, rtol=0, atol=1e-12 * abs(gradient).max())
+
+
 @pytest.mark.parametrize("name", contenders.OTHERS)
 def test_other_libraries_take_finite_steps(name):
     contender = contenders.timed_step(contenders.PROBLEMS["small"], name)
@@ -98,24 +125,31 @@ def test_other_libraries_take_finite_steps(name):
 
 
 def test_scikit_learn_is_no_contender_where_it_lacks_the_loss_or_the_layers():
-    for network in ("autoencoder", "convnet"):
+    for network in ("autoencoder", "convnet", "residual", "recurrent"):
         assert contenders.timed_step(contenders.PROBLEMS[network], "scikit-learn") is None
 
 
 # ---- the limit
 
 
-@pytest.mark.parametrize("problem", [TINY, Problem("images", (192, 10), "relu", 3, images=(8, 8, 3))])
+@pytest.mark.parametrize("problem", [TINY, IMAGES, RESIDUAL, RECURRENT], ids=lambda problem: problem.title)
 def test_the_limit_counts_the_flops_of_backprop(problem):
-    maps = contenders.map_shapes(problem, "numpy")
-    net = problem.network("numpy")
+    net, maps = contenders.places(problem, "numpy")
     z = net.forward(problem.samples()[0]).z
-    rows = [z[l].size // theta.shape[1] for l, theta in enumerate(net.parameters, start=1)]
-    assert maps == [(n, theta.shape[0] - 1, theta.shape[1]) for n, theta in zip(rows, net.parameters)]
-    each = [math.prod(shape) for shape in maps]  # multiplications of one product with W
+    learned = {l: theta for l, theta in enumerate(net.theta) if theta is not None}
+    assert maps == {l: (z[l].size // theta.shape[1], theta.shape[0] - 1, theta.shape[1])
+                    for l, theta in learned.items()}
+    each = [math.prod(shape) for shape in maps.values()]  # multiplications of one product with W
     assert multiplications(contenders.step_products("BackProp", problem, "numpy")) == 3 * sum(each) - each[0]
     ours, theirs = (contenders.step_products(name, problem, "numpy") for name in ("BackProp", "PyTorch"))
     assert ours == theirs
+
+
+def test_a_map_in_several_places_has_one_gram_matrix_of_all_rows():
+    """6 samples over 5 steps: 30 rows of the 2 + 4 inputs of the cell."""
+    products = contenders.step_products("ProxProp exact", RECURRENT, "numpy")
+    assert products == {("forward", 6, 6, 4): 5, ("input", 6, 6, 4): 4, ("theta", 30, 6, 4): 1, ("gram", 30, 6): 1,
+                        ("apply", 6, 4): 1, ("forward", 6, 4, 3): 1, ("input", 6, 4, 3): 1, ("theta", 6, 4, 3): 1}
 
 
 def test_the_limit_counts_gram_matrix_and_its_products():

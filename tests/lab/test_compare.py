@@ -406,6 +406,50 @@ def test_a_convnet_is_made_for_the_images():
     assert history["train_loss"][-1] < history["train_loss"][0]
 
 
+@pytest.mark.parametrize(("net", "layers", "described"), [
+    ("resnet", "64,16,16,16,10", "resnet 64-16-16-16-10 (relu)"), ("rnn", "8,16,10", "rnn 8-16-10 (tanh)")])
+def test_graphs_are_trained_by_every_method(net, layers, described):
+    made = make_task(arguments("--net", net, "--samples", "200", "--epochs", "4", "--layers", layers))
+    assert described in made.describe()
+    results = run(made, *compare.DEFAULT_METHODS, steps=(0.3,))
+    for method in compare.DEFAULT_METHODS:
+        (history,) = histories(results, method)
+        assert history["train_loss"][-1] < history["train_loss"][0]
+
+
+def test_a_recurrent_net_reads_the_rows_of_an_image_one_after_the_other():
+    made, data = make_task(arguments("--net", "rnn")), ml.datasets.digits()
+    assert made.widths == [8, 64, 10]
+    assert made.network(0).shapes[0] == (8, 8)
+    assert np.array_equal(made.data.X_train, data.X_train.reshape(-1, 8, 8))
+    assert np.array_equal(made.data.X_test, data.X_test.reshape(-1, 8, 8))
+    assert make_task(arguments("--net", "rnn", "--layers", "16,5,10")).network(0).shapes[0] == (4, 16)
+    assert make_task(arguments("--net", "rnn", "--data", "teacher")).network(0).shapes[0] == (10, 1)
+
+
+def test_the_default_resnet():
+    made = make_task(arguments("--net", "resnet"))
+    assert made.widths == [64] * 6 + [10]
+    assert sum(isinstance(phi, ml.Add) for phi in made.network(0).phi) == 2
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    (("--net", "resnet", "--layers", "64,16,16,10"), "at least 64,64,10 and an even number of maps, got 3"),
+    (("--net", "resnet", "--layers", "64,10"), "--layers: expected at least 64,64,10"),
+    (("--net", "resnet", "--layers", "63,8,10"), "--layers: digits has 64 inputs and 10 outputs, got 63 and 10"),
+    (("--net", "rnn", "--layers", "7,16,10"), "--layers: the 64 features of digits do not divide into steps of 7"),
+    (("--net", "rnn", "--layers", "8,16,16,10"), "--layers: expected three numbers for an rnn, such as 8,64,10, got 4"),
+    (("--net", "rnn", "--layers", "8,10"), "--layers: expected at least 8,64,10"),
+    (("--net", "rnn", "--layers", "0,16,10"), "--layers must be at least 1"),
+    (("--net", "rnn", "--layers", "8,16,9"), "--layers: digits has 8 inputs at a step and 10 outputs, got 8 and 9"),
+    (("--net", "rnn", "--autoencoder"), "--autoencoder: expected --net mlp, which has a code layer, got rnn"),
+    (("--net", "resnet", "--autoencoder"), "--autoencoder: expected --net mlp, which has a code layer, got resnet"),
+])
+def test_what_a_resnet_and_a_recurrent_net_cannot_take(options, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        make_task(arguments(*options))
+
+
 @pytest.mark.parametrize(("options", "message"), [
     (("--net", "convnet", "--data", "moons"), "moons does not hold"),
     (("--net", "convnet", "--data", "curves:n_train=20,n_test=20"), "curves has no labels for"),
