@@ -22,7 +22,8 @@ class Map(Layer):
     r"""Base class of the maps, linear in the activation a and in θ.
 
     A subclass defines `n_in`, `theta_shape` (rows of W and one of the bias, n_out), ``initial_theta(rng)``,
-    ``forward(theta, a)``, ``adjoint_input(theta, g)``, ``adjoint_theta(a, g)`` and ``rows(a)``.
+    ``forward(theta, a)``, ``adjoint_input(theta, g)``, ``adjoint_theta(a, g)`` and ``rows(a)``. What `adjoint_input`
+    returns is a new array: the sweep adds other signals into it.
 
     Attributes
     ----------

@@ -142,7 +142,14 @@ def quick_solve(gram, g, damping):
     q = gram.lower(g)
     if rounding_error(gram, inverse, damping, g, q) > TRUSTED[g.dtype.name]:
         return None
+    if many_rows(gram, inverse):
+        return (inverse @ q.astype(np.float64)).astype(g.dtype)  # ProxProp (13)
     return gram.solve(inverse.astype(g.dtype), q)  # ProxProp (13), Representer
+
+
+def many_rows(gram, inverse):
+    """Whether the rows are so many that the inverse may be applied in float64 as well, at little cost beside ãᵀg."""
+    return gram.side == "parameter" and gram.height >= 4 * len(inverse)
 
 
 def careful_solve(gram, g, damping):
@@ -178,7 +185,8 @@ def rounding_error(gram, inverse, damping, g, q):
         of_d, of_g = size(u), (every**0.5) * size(g[::every, units])
         means = float((gram.matrix[-1, :-1] ** 2).sum()) / len(g) if gram.bias else 0.0
         centred, spread = trace - gram.bias * len(g) - means, averaging * of_inverse
-        products = of_inverse * (4 * size(few) + averaging * trace**0.5 * of_g) / n**0.5
+        applied = 1 if many_rows(gram, inverse) else 4
+        products = of_inverse * (applied * size(few) + averaging * trace**0.5 * of_g) / n**0.5
     if of_d > 0:
         return np.finfo(g.dtype).eps * (0.4 * spread * centred / n * size(u) + products) / of_d
     return np.inf if trace > 0 and q.any() else 0.0  # units without a signal tell nothing of the others

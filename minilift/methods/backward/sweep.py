@@ -73,7 +73,11 @@ def sweep(net, state, y, propose, new_weights=False, explicit=None):
         if net.passes_on[l]:
             parts = phi.adjoint_inputs(W, g, [a[j] for j in inputs])  # ProxProp (8), (10), BackProp signal, SIBP signal
             for j, part in zip(inputs, parts):
-                signal[j] = signal[j] + part if j in signal else part
+                if j in signal and W is not None:
+                    part += signal[j]  # a map's signal is a new array, a join's may be g itself
+                elif j in signal:
+                    part = part + signal[j]
+                signal[j] = part
 
 
 class Method(Settings):
