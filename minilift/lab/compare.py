@@ -28,7 +28,7 @@ import numpy as np
 from minilift import datasets, plots
 from minilift.checks import load_target
 from minilift.lab.contenders import METHODS, Contender
-from minilift.lab.runs import FACTOR, Results, collect, final_loss, record_of, trusted_step, tune
+from minilift.lab.runs import FACTOR, Results, final_loss, record_of, trusted_step, tune
 from minilift.lab.tables import aligned, ends, number, ranges
 from minilift.layers.activations import ACTIVATIONS
 from minilift.layers.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
@@ -171,9 +171,9 @@ class Task:
         return max(1, self.epochs // SEARCH_SHARE)
 
     def run(self, contender, job, bar, search):
-        """Do a run of a contender; return its history, and the network after it.
+        """Do a run of a contender and return its record.
 
-        A run of the search is short, and ends at once where the loss is above its start.
+        A run of the search is short, ends at once where the loss is above its start, and leaves the test set alone.
         """
         def after_epoch(row, net, history):
             bar.update(row["epoch"] > 0)
@@ -183,7 +183,7 @@ class Task:
         method, optimizer = contender.make(job.step, self.optimizer)
         history = fit(net, self.data, method=method, optimizer=optimizer, batch_size=self.batch, seed=job.seed,
                       epochs=self.search_epochs if search else self.epochs, callbacks=[after_epoch], progress=False)
-        return history, net
+        return record_of(job, history, net, None if search else self.data)
 
     def describe(self):
         """Return the setting in one line."""
@@ -288,18 +288,15 @@ def compare(task, contenders, steps, seeds, progress=True):
     progress : bool, default True
         Show a progress bar.
     """
-    from tqdm.auto import tqdm
-
     by_label = {contender.label: contender for contender in contenders}
     grid = [(task.data.name, label, step) for label in by_label for step in steps]
-    total = len(seeds) * (len(grid) * task.search_epochs + len(by_label) * task.epochs)
-    with tqdm(total=total, unit="epoch", disable=not progress) as bar:
-        def do(search, jobs):
-            runs = (record_of(job, *task.run(by_label[job.label], job, bar, search), None if search else task.data)
-                    for job in jobs)
-            return collect(runs, bar, dict.fromkeys(by_label, task.search_epochs if search else task.epochs))
 
-        search, records = tune(grid, (partial(do, True), seeds), (partial(do, False), seeds), trusted_step)
+    def runs(search, jobs, bar):
+        return (task.run(by_label[job.label], job, bar, search) for job in jobs)
+
+    stages = [(partial(runs, search), dict.fromkeys(by_label, epochs), seeds)
+              for search, epochs in ((True, task.search_epochs), (False, task.epochs))]
+    search, records = tune(grid, *stages, trusted_step, disable=not progress)
     return Results(records, search, trusted_step)
 
 

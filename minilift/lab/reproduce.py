@@ -21,9 +21,8 @@ from __future__ import annotations
 import json
 import sys
 import zlib
-from contextlib import closing
 from dataclasses import asdict, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +31,7 @@ from minilift import datasets
 from minilift.lab.experiments import EXPERIMENTS, Plan, autoencoder, image_classifier
 from minilift.lab.machine import machine
 from minilift.lab.results import BEGIN, END, read_json, section, with_section, write_results
-from minilift.lab.runs import Job, Results, collect, lowest_step, record_of, tune
+from minilift.lab.runs import Job, Results, lowest_step, record_of, tune
 from minilift.support.backend import get_module
 from minilift.support.files import read_npz, read_text, sweep, write_text
 from minilift.support.options import check_count, naming, whole, writable_folder
@@ -117,7 +116,7 @@ def read_record(path):
     return read_json(path, "a run of minilift reproduce", made)
 
 
-def finished_jobs(plan, folder, jobs, workers, bar):
+def finished_jobs(plan, folder, workers, jobs, bar):
     """Return an iterator over the records of runs, as they are finished.
 
     The bar counts each epoch of the runs that are done in this process.
@@ -199,21 +198,13 @@ def run_all(plan, folder, workers, progress):
 
     Where methods are tuned, the whole grid is run with one seed, and the best step size of each with the others too.
     """
-    from tqdm.auto import tqdm
-
-    setting = plan.setting
-    variants, seeds = plan.what.variants(setting), range(setting.seeds)
+    setting, variants = plan.setting, plan.what.variants(plan.setting)
     grid = [(data, variant.label, variant.step) for data in setting.data for variant in variants]
     epochs = {variant.label: setting.epochs * variant.times for variant in variants}
-    first, rest = (seeds[:1], seeds[1:]) if plan.what.tuned else (seeds, seeds[:0])
-    total = len(first) * sum(epochs[label] for _, label, _ in grid)
-    total += len(rest) * len(setting.data) * sum(epochs.values())
-    with tqdm(total=total, desc=plan.experiment, unit="epoch", smoothing=0, disable=not progress) as bar:
-        def do(jobs):
-            with closing(finished_jobs(plan, folder, jobs, workers, bar)) as finished:  # ends workers if we are ended
-                return collect(finished, bar, epochs)
-
-        search, repeated = tune(grid, (do, first), (do, rest), lowest_step)
+    seeds, run = range(setting.seeds), partial(finished_jobs, plan, folder, workers)
+    first = 1 if plan.what.tuned else setting.seeds
+    search, repeated = tune(grid, (run, epochs, seeds[:first]), (run, epochs, seeds[first:]), lowest_step,
+                            desc=plan.experiment, smoothing=0, disable=not progress)
     return Results(sorted(search + repeated, key=lambda r: (grid.index((r["data"], r["label"], r["step"])), r["seed"])))
 
 
