@@ -372,10 +372,9 @@ def bench_memory(options):
             raise RuntimeError(f"bench memory: {name} on {network} ended with status {done.returncode}")
         rows.append({"network": network, "contender": name, "bytes": json.loads(done.stdout)})
     rows = [row for row in rows if row["bytes"] is not None]
-    for row in rows:
-        reference = select(rows, network=row["network"], contender="PyTorch")
-        row["÷ PyTorch"] = row["bytes"] / reference[0]["bytes"] if reference else None
-    return rows
+    reference = {row["network"]: row["bytes"] for row in select(rows, contender="PyTorch")}
+    return [{**row, "÷ PyTorch": row["bytes"] / reference[row["network"]] if row["network"] in reference else None}
+            for row in rows]
 
 
 def peak_memory(options):
@@ -387,8 +386,7 @@ def peak_memory(options):
         one.step(), one.wait()
     status = Path("/proc/self/status")
     if status.exists():  # getrusage would count what the parent process had when it forked
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
+        return int(status.read_text().partition("VmHWM:")[2].split()[0]) * 1024
     import resource
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

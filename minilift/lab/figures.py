@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from operator import itemgetter
 
 import numpy as np
 
@@ -159,7 +160,7 @@ def curves_figure(experiment, results, data):
     """Return a figure of training losses over epochs and seconds, and of validation accuracies where there are any."""
     from matplotlib.ticker import MaxNLocator
 
-    runs = {label: [record["history"] for record in results.chosen(data, label)] for label in results.labels}
+    runs = {label: results.measured(data, label, itemgetter("history")) for label in results.labels}
     accuracy = all("val_accuracy" in history for histories in runs.values() for history in histories)
     longer = {label.removesuffix(" long"): label for label in runs if label.endswith(" long")}
     seconds = "seconds of training" + (f" (backprop: {LONG} times the epochs)" if longer else "")

@@ -83,16 +83,15 @@ def read_data(path):
 
 def run_job(plan, folder, job, callback=None):
     """Do one run, or take it up where it stopped, or read its result if it is finished; return the record."""
-    path = Path(folder) / "runs" / f"{job.key}.json"
+    path, checkpoint = (Path(folder) / "runs" / f"{job.key}{suffix}" for suffix in (".json", ".npz"))
     if path.exists():
-        path.with_suffix(".npz").unlink(missing_ok=True)  # left by a run that was killed after writing its record
+        checkpoint.unlink(missing_ok=True)  # left by a run that was killed after writing its record
         return read_record(path)
     from threadpoolctl import threadpool_limits
 
     what, setting, data = plan.what, plan.setting, load_data(plan, job.data)
     variant = next(v for v in what.variants(setting) if (v.label, v.step) == (job.label, job.step))
     net = what.network(setting, data, job.seed, plan.backend)
-    checkpoint = path.with_suffix(".npz")
     with threadpool_limits(plan.threads, user_api="blas"):
         history = fit(net, data, method=variant.method(), optimizer=variant.optimizer(),
                       epochs=setting.epochs * variant.times, batch_size=setting.batch, seed=job.seed,
@@ -216,22 +215,21 @@ def add_arguments(parser):
     parser.epilog = ("--jobs goes to joblib; a Dask or Ray cluster serves as its backend when "
                      "minilift.lab.reproduce.reproduce(…) is called within joblib.parallel_config(\"dask\") "
                      "or (\"ray\").")
-    parser.add_argument("experiment", metavar="EXPERIMENT", nargs="?", help=", ".join(EXPERIMENTS))
-    parser.add_argument("--scale", default="small", metavar="{small,medium,paper}",
-                        help="small: embedded or generated data, minutes; medium: real data, a smaller network; paper: "
-                             "the full experiment, hours to days (default small)")
-    parser.add_argument("--jobs", type=whole, default=1, metavar="N",
-                        help="runs at a time; -1: one for each core (default 1)")
-    parser.add_argument("--threads", type=whole, default=1, metavar="N", help="of NumPy in each run (default 1)")
+    add, count = parser.add_argument, partial(parser.add_argument, type=whole, metavar="N")
+    add("experiment", metavar="EXPERIMENT", nargs="?", help=", ".join(EXPERIMENTS))
+    add("--scale", default="small", metavar="{small,medium,paper}",
+        help="small: embedded or generated data, minutes; medium: real data, a smaller network; paper: "
+        "the full experiment, hours to days (default small)")
+    count("--jobs", default=1, help="runs at a time; -1: one for each core (default 1)")
+    count("--threads", default=1, help="of NumPy in each run (default 1)")
     for name in ("seeds", "epochs", "samples"):
-        parser.add_argument(f"--{name}", type=whole, metavar="N", help="instead of the scale's")
-    parser.add_argument("--data", metavar="FILE.npz",
-                        help="X_train, y_train, X_test, y_test to use instead of the scale's data")
-    parser.add_argument("--backend", default="numpy", metavar="{numpy,cupy}", help="array library (default numpy)")
-    parser.add_argument("--write", metavar="FILE", type=Path,
-                        help="renew the results in FILE (README.md) from data/results, and run nothing")
-    parser.add_argument("--output", metavar="FOLDER",
-                        help="of the results (default minilift-EXPERIMENT-SCALE); finished runs are not done again")
+        count(f"--{name}", help="instead of the scale's")
+    add("--data", metavar="FILE.npz", help="X_train, y_train, X_test, y_test to use instead of the scale's data")
+    add("--backend", default="numpy", metavar="{numpy,cupy}", help="array library (default numpy)")
+    add("--write", metavar="FILE", type=Path,
+        help="renew the results in FILE (README.md) from data/results, and run nothing")
+    add("--output", metavar="FOLDER",
+        help="of the results (default minilift-EXPERIMENT-SCALE); finished runs are not done again")
 
 
 @naming("--write")

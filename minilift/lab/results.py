@@ -16,7 +16,7 @@ from minilift import datasets, plots
 from minilift.lab.bench import describe, step_cells
 from minilift.lab.figures import curves_figure, steps_figure
 from minilift.lab.machine import machine
-from minilift.lab.runs import Job, final_loss, grouped, losses_by_step
+from minilift.lab.runs import Job, final_loss, grouped, losses_by_step, training_time
 from minilift.lab.tables import aligned, ends, listed, markdown, number, ranges, table
 from minilift.support.files import write_text
 
@@ -45,7 +45,7 @@ def summary(record):
     numbers = {name: history[name][-1] for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
                if name in history}
     return {**{name: record[name] for name in Job._fields}, "status": history.status, "epochs": len(history) - 1,
-            "seconds": history["seconds"][-1], **numbers, "test_loss": record["test_loss"],
+            "seconds": training_time(record), **numbers, "test_loss": record["test_loss"],
             "test_accuracy": record["test_accuracy"],
             "curve": [float(f"{loss:.5g}") for loss in history["train_loss"]]}
 
@@ -105,14 +105,14 @@ def steps_cells(experiment, results, data):
 
 def curves_cells(experiment, results, data):
     """Return each method at its chosen step size: medians over the seeds, ranges in brackets."""
-    def over_seeds(value):
-        return lambda label: ranges(map(value, results.chosen(data, label)))
+    def over_seeds(measure):
+        return lambda label: ranges(results.measured(data, label, measure))
 
     columns = {"method": str, "step": lambda label: number(results.best_step(data, label)) +
                "*" * results.at_edge(data, label), "training loss": over_seeds(final_loss)}
     columns |= {name.replace("_", " "): over_seeds(itemgetter(name)) for name in ("test_loss", "test_accuracy")
                 if any(record[name] is not None for record in results.records)}
-    return table(results.labels, {**columns, "seconds": over_seeds(lambda record: record["history"]["seconds"][-1])})
+    return table(results.labels, {**columns, "seconds": over_seeds(training_time)})
 
 
 def notes_of(experiment, results, data):

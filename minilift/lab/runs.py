@@ -49,6 +49,11 @@ def final_loss(record):
     return math.inf if record["history"].diverged else record["history"]["train_loss"][-1]
 
 
+def training_time(record):
+    """Return the seconds that a run trained for."""
+    return record["history"]["seconds"][-1]
+
+
 # ---- the choice of a step size
 
 
@@ -137,7 +142,11 @@ class Results:
     def chosen(self, data, label):
         """Return the records of a method with its chosen step size, by seed."""
         records = self.select(data=data, label=label, step=self.best_step(data, label))
-        return sorted(records, key=lambda record: record["seed"])
+        return sorted(records, key=itemgetter("seed"))
+
+    def measured(self, data, label, measure):
+        """Return what `measure` finds in the records of a method with its chosen step size, by seed."""
+        return list(map(measure, self.chosen(data, label)))
 
 
 def grouped(rows, *keys):
