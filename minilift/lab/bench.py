@@ -19,14 +19,14 @@ import sys
 import time
 import tracemalloc
 from functools import partial
-from operator import itemgetter
+from operator import ge, itemgetter, le
 from pathlib import Path
 
 import numpy as np
 
 from minilift import plots
 from minilift.lab import contenders
-from minilift.lab.contenders import OTHERS, OURS, PROBLEMS, Problem, Timed, timed_step
+from minilift.lab.contenders import OTHERS, OURS, PROBLEMS, Problem, Timed, step_products, timed_step
 from minilift.lab.figures import LIBRARIES, MEASURED, bars, exponent, milliseconds, scale_figure, solve_figure
 from minilift.lab.machine import machine
 from minilift.lab.runs import grouped, select
@@ -61,12 +61,10 @@ def take_turns(field, rounds, title=""):
     times = {name: [] for name in field}
     for number in range(rounds):
         progress(f"{title}: round {number + 1} of {rounds}")
-        library = None
-        for name, entrant in field.items():
-            if entrant.library != library:
-                time.sleep(SETTLE)
-                library = entrant.library
-            times[name].append(seconds(entrant, repeats[name]))
+        for _, entries in itertools.groupby(field.items(), lambda entry: entry[1].library):
+            time.sleep(SETTLE)
+            for name, entrant in entries:
+                times[name].append(seconds(entrant, repeats[name]))
     return times
 
 
@@ -83,6 +81,23 @@ def seconds(entrant, repeats):
 def summary(values):
     """Return median, smallest and largest of some numbers."""
     return dict(zip(("median", "min", "max"), ends(values)))
+
+
+def measured_rows(options, take_part, row):
+    """Return the rows of each network, on which a field takes turns with the bare matrix products that it needs.
+
+    `take_part` takes a problem, the options and images (or None). It returns the field, {name: `Timed`}, and how often
+    each product is needed, for those of the field that need any. `row` makes a row, see `step_row`.
+    """
+    rows, images = [], load_images(options["data"])
+    for network in options["network"]:
+        field, counts = take_part(PROBLEMS[network], options, images.get(network))
+        products = contenders.bare_products(itertools.chain(*counts.values()), options["backend"])
+        times = take_turns({**products, **field}, options["rounds"], network)
+        bare = {name: sum((number * np.array(times[product]) for product, number in counts.get(name, {}).items()),
+                          np.zeros(options["rounds"])) for name in field}
+        rows += [row(network, name, times, bare) for name in field]
+    return rows
 
 
 # ------------------------------------------------------------------------------------------ bench step
@@ -111,34 +126,16 @@ TARGETS = {
 }
 
 
-def bench_step(options):
-    """Measure a whole training step of each contender on each network."""
-    rows, images = [], load_images(options["data"])
-    for network in options["network"]:
-        problem = PROBLEMS[network]
-        field = entrants(problem, options, options["contender"], images.get(network))
-        counts = {name: contenders.step_products(name, problem, options["backend"]) for name in field}
-        times, limits = with_products(field, counts, options, network)
-        rows += [step_row(network, name, times, limits) for name in field]
-    return rows
+def whole_steps(problem, options, images):
+    """Return a whole training step of each contender, and the products in it."""
+    field = entrants(problem, options, options["contender"], images)
+    return field, {name: step_products(name, problem, options["backend"]) for name in field}
 
 
 def entrants(problem, options, names, images=None):
     """Return {name: `Timed`} of those contenders that can run here."""
     field = {name: timed_step(problem, name, options["backend"], images) for name in names}
     return {name: one for name, one in field.items() if one is not None}
-
-
-def with_products(field, counts, options, title):
-    """Return the times of all that take part, and for each of the field the time of its bare products in each round.
-
-    `counts` says how often each product is needed, for those of the field that need any.
-    """
-    products = contenders.bare_products([product for count in counts.values() for product in count], options["backend"])
-    times = take_turns({**products, **field}, options["rounds"], title)
-    bare = {name: sum((number * np.array(times[product]) for product, number in counts.get(name, {}).items()),
-                      np.zeros(options["rounds"])) for name in field}
-    return times, bare
 
 
 @naming("--data")
@@ -170,9 +167,8 @@ def step_row(network, name, times, limits):
 
 def target(what, bound, reached):
     """Return a target with the number that was reached, and whether that meets it."""
-    if what == SHARE:
-        return {"what": what, "at least": bound, "reached": reached, "met": reached >= bound}
-    return {"what": what, "at most": bound, "reached": reached, "met": reached <= bound}
+    side, meets = ("at least", ge) if what == SHARE else ("at most", le)
+    return {"what": what, side: bound, "reached": reached, "met": meets(reached, bound)}
 
 
 def step_table(rows):
@@ -224,24 +220,9 @@ def timing(values, factor=1.0, digits=None):
 # --------------------------------------------------------------------------------------- bench profile
 
 
-def bench_profile(options):
-    """Measure the parts of a BackProp step, each by itself, and the bare matrix products in them."""
-    rows, images = [], load_images(options["data"])
-    for network in options["network"]:
-        field = step_parts(PROBLEMS[network], options["backend"], images.get(network))
-        products = contenders.step_products("BackProp", PROBLEMS[network], options["backend"])
-        counts = {part: {product: number for product, number in products.items()
-                         if (product[0] == "forward") == (part == "forward pass")}
-                  for part in ("forward pass", "backward sweep")}
-        times, bare = with_products(field, counts, options, network)
-        rows += [{"network": network, "contender": part, "seconds": summary(times[part]),
-                  "limit": summary(bare[part])} for part in field]
-    return rows
-
-
-def step_parts(problem, backend, images):
-    """Return {name: `Timed`} of the parts of a BackProp step."""
-    net, method, optimizer = problem.network(backend), BackProp(), contenders.outer(problem)
+def step_parts(problem, options, images):
+    """Return the parts of a BackProp step, each by itself, and the products in them."""
+    net, method, optimizer = problem.network(options["backend"]), BackProp(), contenders.outer(problem)
     X, y = net.checked_batch(*problem.samples(images))
     state = net.propagate(X, training=True)
     directions = method.directions(net, state, y)
@@ -250,16 +231,19 @@ def step_parts(problem, backend, images):
              "loss": lambda: net.loss_function.value(state.z[net.depth], y),
              "backward sweep": lambda: method.directions(net, state, y),
              "optimizer": lambda: optimizer.step(net.parameters, directions)}
-    return {part: Timed("minilift", step, lambda: synchronize(net.xp)) for part, step in parts.items()}
+    counts = {"forward pass": {}, "backward sweep": {}}
+    for product, number in step_products("BackProp", problem, options["backend"]).items():
+        counts["forward pass" if product[0] == "forward" else "backward sweep"][product] = number
+    return {part: Timed("minilift", step, lambda: synchronize(net.xp)) for part, step in parts.items()}, counts
 
 
-def profile_table(rows):
-    """Return the parts of a step as text, one block for each network, with their sum."""
-    return blocks(rows, profile_cells)
+def part_row(network, part, times, limits):
+    """Return the results of one part of a step: seconds, and those of the bare products in it."""
+    return {"network": network, "contender": part, "seconds": summary(times[part]), "limit": summary(limits[part])}
 
 
 def profile_cells(block):
-    """Return the parts of a step of one network as a table of text, the head first."""
+    """Return the parts of a step of one network as a table of text, the head first, their sum last."""
     times, bare = (np.array([row[key]["median"] for row in block]) * 1e3 for key in ("seconds", "limit"))
     return [["", "ms", "bare products, ms", "the rest, ms"],
             *([row["contender"], timing(row["seconds"], 1e3, 3), f"{products:.3f}", f"{rest:.3f}"]
@@ -298,8 +282,8 @@ def bench_solve(options):
         shape = {**BASE, varied: size}
         field = {way: solve_contender(*way, **shape, backend=options["backend"]) for way in ways}
         forward = ("forward", *shape.values())
-        bare = contenders.bare_products([forward], options["backend"])
-        times = take_turns({**field, **bare}, options["rounds"], f"{varied} = {size}")
+        field |= contenders.bare_products([forward], options["backend"])
+        times = take_turns(field, options["rounds"], f"{varied} = {size}")
         rate = 2 * math.prod(shape.values()) / np.median(times[forward])
         rows += [{"varied": varied, **shape, "solver": solver, "side": side,
                   "seconds": summary(times[solver, side]), "flops": predicted_flops(solver, side, **shape),
@@ -312,10 +296,9 @@ def crossover(rows, solver, key):
     costs = {side: np.log([key(row) for row in select(rows, varied="rows", solver=solver, side=side)])
              for side in ("sample", "parameter")}
     gap = costs["sample"] - costs["parameter"]
-    for k in range(len(gap) - 1):
-        if gap[k] < 0 <= gap[k + 1]:
-            part = gap[k] / (gap[k] - gap[k + 1])
-            return float(SIZES[k] * (SIZES[k + 1] / SIZES[k]) ** part)
+    for (low, high), sizes in zip(itertools.pairwise(gap), itertools.pairwise(SIZES)):
+        if low < 0 <= high:
+            return float(np.exp(np.interp(0, (low, high), np.log(sizes))))
     return None
 
 
@@ -393,10 +376,9 @@ def bench_memory(options):
             raise RuntimeError(f"bench memory: {name} on {network} ended with status {done.returncode}")
         rows.append({"network": network, "contender": name, "bytes": json.loads(done.stdout)})
     rows = [row for row in rows if row["bytes"] is not None]
-    for row in rows:
-        reference = select(rows, network=row["network"], contender="PyTorch")
-        row["÷ PyTorch"] = row["bytes"] / reference[0]["bytes"] if reference else None
-    return rows
+    reference = {row["network"]: row["bytes"] for row in select(rows, contender="PyTorch")}
+    return [{**row, "÷ PyTorch": row["bytes"] / reference[row["network"]] if row["network"] in reference else None}
+            for row in rows]
 
 
 def peak_memory(options):
@@ -408,8 +390,7 @@ def peak_memory(options):
         one.step(), one.wait()
     status = Path("/proc/self/status")
     if status.exists():  # getrusage would count what the parent process had when it forked
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
+        return int(status.read_text().partition("VmHWM:")[2].split()[0]) * 1024
     import resource
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
@@ -469,20 +450,19 @@ DEFAULTS = {"network": list(PROBLEMS), "contender": [*OURS, *OTHERS], "backend":
 def add_arguments(parser):
     """Declare the options of `minilift bench`."""
     parser.set_defaults(**DEFAULTS)
-    parser.add_argument("what", choices=tuple(MEASURES))
-    parser.add_argument("--network", nargs="+", metavar="NAME",
-                        help=f"networks to measure (default: all of {', '.join(PROBLEMS)})")
-    parser.add_argument("--contender", nargs="+", metavar="NAME",
-                        help=f"contenders to measure (default: all of {', '.join([*OURS, *OTHERS])})")
-    parser.add_argument("--rounds", type=whole, default=7, help="turns of each contender (default: 7)")
-    parser.add_argument("--threads", type=whole, default=os.cpu_count(),
-                        help="of NumPy and PyTorch (default: as many as cores)")
-    parser.add_argument("--backend", metavar="{numpy,cupy}",
-                        help="array library of minilift (default: numpy); with cupy PyTorch runs on CUDA")
-    parser.add_argument("--data", metavar="FILE.npz",
-                        help="CIFAR-10's images, (N, 32, 32, 3) or flat, as X_train (default: random images)")
-    parser.add_argument("--output", default="minilift-bench", metavar="FOLDER",
-                        help="where results are written (default: minilift-bench)")
+    add = parser.add_argument
+    add("what", choices=tuple(MEASURES))
+    add("--network", nargs="+", metavar="NAME", help=f"networks to measure (default: all of {', '.join(PROBLEMS)})")
+    add("--contender", nargs="+", metavar="NAME",
+        help=f"contenders to measure (default: all of {', '.join([*OURS, *OTHERS])})")
+    add("--rounds", type=whole, default=7, help="turns of each contender (default: 7)")
+    add("--threads", type=whole, default=os.cpu_count(), help="of NumPy and PyTorch (default: as many as cores)")
+    add("--backend", metavar="{numpy,cupy}",
+        help="array library of minilift (default: numpy); with cupy PyTorch runs on CUDA")
+    add("--data", metavar="FILE.npz",
+        help="CIFAR-10's images, (N, 32, 32, 3) or flat, as X_train (default: random images)")
+    add("--output", default="minilift-bench", metavar="FOLDER",
+        help="where results are written (default: minilift-bench)")
 
 
 def run(arguments):
@@ -520,7 +500,9 @@ def measure(options):
     rows_of, table_of, figure_of = MEASURES[options["what"]]
     rows = rows_of(options)
     progress("")
-    about = {"command": command(options), "machine": {**machine(), "load before": load}}
+    given = {name: value for name, value in options.items() if name not in ("what", "output")}
+    about = {"command": command_line(f"minilift bench {options['what']}", given, DEFAULTS),
+             "machine": {**machine(), "load before": load}}
     text = f"{heading(about)}\n{table_of(rows)}\n"
     path = Path(options["output"]) / options["what"]
     write_text(path.with_suffix(".json"), json.dumps({**about, "rows": rows}, indent=1, ensure_ascii=False))
@@ -528,12 +510,6 @@ def measure(options):
     plots.save(figure_of(rows), path.with_suffix(".png"))
     print(f"{text}\nwritten: {path}.json, .txt and .png")
     return 0
-
-
-def command(options):
-    """Return the command that gives a result again."""
-    given = {name: value for name, value in options.items() if name not in ("what", "output")}
-    return command_line(f"minilift bench {options['what']}", given, DEFAULTS)
 
 
 def heading(about):
@@ -564,8 +540,9 @@ def progress(text):
 
 step_figure = partial(bars, key="seconds", factor=1e3, label="milliseconds (median; line: range)", inner="limit")
 MEASURES = {  # of each benchmark: what measures its rows, and what makes a text and a figure of them
-    "step": (bench_step, step_table, step_figure),
-    "profile": (bench_profile, profile_table, step_figure),
+    "step": (partial(measured_rows, take_part=whole_steps, row=step_row), step_table, step_figure),
+    "profile": (partial(measured_rows, take_part=step_parts, row=part_row), partial(blocks, cells=profile_cells),
+                step_figure),
     "solve": (bench_solve, solve_table, solve_figure),
     "scale": (bench_scale, scale_table, scale_figure),
     "memory": (bench_memory, memory_table, partial(bars, key="bytes", factor=1e-6, label="MB, peak of the process")),

@@ -21,6 +21,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ import numpy as np
 from minilift import datasets, plots
 from minilift.checks import load_target
 from minilift.lab.contenders import METHODS, Contender
-from minilift.lab.runs import FACTOR, Results, collect, final_loss, record_of, trusted_step, tune
+from minilift.lab.runs import FACTOR, Results, final_loss, record_of, training_time, trusted_step, tune
 from minilift.lab.tables import aligned, ends, number, ranges
 from minilift.layers.activations import ACTIVATIONS
 from minilift.layers.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
@@ -67,11 +68,11 @@ def add_arguments(parser):
     """Declare the options of `minilift compare`."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EXAMPLES
-    add = parser.add_argument
+    add, count = parser.add_argument, partial(parser.add_argument, type=whole, metavar="N")
     add("--data", default="digits", metavar="NAME",
         help="data set, such as digits, curves, mnist or moons:noise=0.2; see 'minilift data list' (default digits)")
-    add("--samples", type=whole, default=2000, metavar="N",
-        help="training samples at most, the first N of the set (default 2000, so that large sets stay quick)")
+    count("--samples", default=2000,
+          help="training samples at most, the first N of the set (default 2000, so that large sets stay quick)")
     add("--autoencoder", action="store_true",
         help="reproduce the input: sigmoid cross-entropy, tanh, and no activation on the narrowest (code) layer")
     add("--net", default="mlp", metavar="{mlp,convnet,resnet,rnn}",
@@ -90,14 +91,12 @@ def add_arguments(parser):
     add("--steps", type=partial(series, parse=decimal, example="positive numbers such as 0.1,1,10"), default=STEPS,
         metavar="X,X,…",
         help=f"the grid of step sizes, the same for all (default {','.join(f'{step:g}' for step in STEPS)})")
-    add("--epochs", type=whole, default=20, metavar="N",
-        help="length of a run (default 20); each step size is tried for a quarter of it")
-    add("--batch", type=whole, default=100, metavar="N", help="samples in a batch (default 100)")
-    add("--seed", type=whole, default=0, metavar="N", help="of parameters and batches (default 0)")
-    add("--repeats", type=whole, default=3, metavar="N",
-        help="seeds, of the search and of the full runs (default 3)")
-    add("--threads", type=whole, default=1, metavar="N",
-        help="threads of NumPy's BLAS (default 1: for small matrices the others only wait for each other)")
+    count("--epochs", default=20, help="length of a run (default 20); each step size is tried for a quarter of it")
+    count("--batch", default=100, help="samples in a batch (default 100)")
+    count("--seed", default=0, help="of parameters and batches (default 0)")
+    count("--repeats", default=3, help="seeds, of the search and of the full runs (default 3)")
+    count("--threads", default=1,
+          help="threads of NumPy's BLAS (default 1: for small matrices the others only wait for each other)")
     add("--backend", default="numpy", metavar="{numpy,cupy}", help="array library (default numpy)")
     add("--level", type=decimal, metavar="LOSS",
         help="report the seconds to this training loss (default: a tenth of the loss before training)")
@@ -182,9 +181,9 @@ class Task:
         return max(1, self.epochs // SEARCH_SHARE)
 
     def run(self, contender, job, bar, search):
-        """Do a run of a contender; return its history, and the network after it.
+        """Do a run of a contender and return its record.
 
-        A run of the search is short, and ends at once where the loss is above its start.
+        A run of the search is short, ends at once where the loss is above its start, and leaves the test set alone.
         """
         def after_epoch(row, net, history):
             bar.update(row["epoch"] > 0)
@@ -194,7 +193,7 @@ class Task:
         method, optimizer = contender.make(job.step, self.optimizer)
         history = fit(net, self.data, method=method, optimizer=optimizer, batch_size=self.batch, seed=job.seed,
                       epochs=self.search_epochs if search else self.epochs, callbacks=[after_epoch], progress=False)
-        return history, net
+        return record_of(job, history, net, None if search else self.data)
 
     def describe(self):
         """Return the setting in one line."""
@@ -327,25 +326,22 @@ def compare(task, contenders, steps, seeds, progress=True):
     progress : bool, default True
         Show a progress bar.
     """
-    from tqdm.auto import tqdm
-
     by_label = {contender.label: contender for contender in contenders}
     grid = [(task.data.name, label, step) for label in by_label for step in steps]
-    total = len(seeds) * (len(grid) * task.search_epochs + len(by_label) * task.epochs)
-    with tqdm(total=total, unit="epoch", disable=not progress) as bar:
-        def do(search, jobs):
-            runs = (record_of(job, *task.run(by_label[job.label], job, bar, search), None if search else task.data)
-                    for job in jobs)
-            return collect(runs, bar, dict.fromkeys(by_label, task.search_epochs if search else task.epochs))
 
-        search, records = tune(grid, (partial(do, True), seeds), (partial(do, False), seeds), trusted_step)
+    def runs(search, jobs, bar):
+        return (task.run(by_label[job.label], job, bar, search) for job in jobs)
+
+    stages = [(partial(runs, search), dict.fromkeys(by_label, epochs), seeds)
+              for search, epochs in ((True, task.search_epochs), (False, task.epochs))]
+    search, records = tune(grid, *stages, trusted_step, disable=not progress)
     return Results(records, search, trusted_step)
 
 
-def seconds_to(history, level):
+def seconds_to(level, record):
     """Return the training time after which the training loss was first at most `level`, inf if never."""
-    reached = [seconds for seconds, loss in zip(history["seconds"], history["train_loss"]) if loss <= level]
-    return min(reached, default=math.inf)
+    rows = zip(record["history"]["seconds"], record["history"]["train_loss"])
+    return next((seconds for seconds, loss in rows if loss <= level), math.inf)
 
 
 # ---- tables and figure
@@ -356,13 +352,12 @@ def summary(task, contenders, results, level):
     metric = "accuracy" if task.data.n_classes else "loss"
     rows = [("method", "step size", "training loss", f"test {metric}", "seconds", f"seconds to {level:.3g}")]
     for contender in contenders:
-        records = results.chosen(task.data.name, contender.label)
-        histories = [record["history"] for record in records]
+        measured = partial(results.measured, task.data.name, contender.label)
         rows.append((contender.label, step_text(task, contender, results),
-                     ranges(map(final_loss, records), DIGITS, "diverged"),
-                     ranges((record[f"test_{metric}"] for record in records), DIGITS),
-                     number(ends(history["seconds"][-1] for history in histories)[0], DIGITS),
-                     number(ends(seconds_to(history, level) for history in histories)[0], DIGITS, "never")))
+                     ranges(measured(final_loss), DIGITS, "diverged"),
+                     ranges(measured(itemgetter(f"test_{metric}")), DIGITS),
+                     number(ends(measured(training_time))[0], DIGITS),
+                     number(ends(measured(partial(seconds_to, level)))[0], DIGITS, "never")))
     notes = [f"Medians over {len(results.seeds)} seeds, the lowest and highest in brackets."] * (len(results.seeds) > 1)
     if any("*" in row[1] for row in rows):
         notes.append("* The grid's first or last step size: a wider grid (--steps) may hold a better one.")
@@ -401,8 +396,7 @@ def loss_text(loss, start):
 
 def figure(task, contenders, results, level):
     """Return the figure: losses of the chosen step sizes, which the legend names."""
-    labels = {contender.label: f"{contender.label}, {step_text(task, contender, results)}" for contender in contenders}
-    curves = {shown: [record["history"] for record in results.chosen(task.data.name, label)]
-              for label, shown in labels.items()}
-    looks = {shown: label.split(":")[0] for label, shown in labels.items()}
+    labels = {f"{contender.label}, {step_text(task, contender, results)}": contender.label for contender in contenders}
+    curves = {shown: results.measured(task.data.name, label, itemgetter("history")) for shown, label in labels.items()}
+    looks = {shown: label.split(":")[0] for shown, label in labels.items()}
     return plots.comparison(curves, level=level, title=task.describe(), looks=looks)

@@ -159,9 +159,8 @@ METHODS = {
     "locoprop-s": Contender("LocoProp-S", LocoProp, {"variant": "S", **PLAIN}, "gamma", TIMED, partial(local_steps, 9)),
     "locoprop-m": Contender("LocoProp-M", LocoProp, {"variant": "M", **PLAIN}, "gamma", TIMED, partial(local_steps, 9)),
     "locoprop-m-rmsprop": Contender(
-        "LocoProp-M RMSProp", LocoProp,
-        {"variant": "M", "steps": 10, "local_optimizer": "rmsprop", "local_lr": 1e-4}, "gamma", TIMED,
-        partial(passes, 9)),
+        "LocoProp-M RMSProp", LocoProp, {"variant": "M", **PLAIN, "local_optimizer": "rmsprop", "local_lr": 1e-4},
+        "gamma", TIMED, partial(passes, 9)),
     "semi-implicit": Contender("Semi-Implicit BP", SemiImplicit, {}, "eta", {}, partial(local_steps, 5)),
 }
 
@@ -301,6 +300,8 @@ def sklearn_step(problem, name, backend, images):
     """Return scikit-learn's training step, with its default Nesterov: one batch of `partial_fit`."""
     from sklearn.neural_network import MLPClassifier
 
+    if problem.autoencoder or problem.images or problem.residual or problem.steps or backend == "cupy":
+        return None  # no sigmoid cross-entropy, no linear code layer, nothing but chains of Linear maps, no GPU
     X, y = problem.samples(images)
     net = MLPClassifier(problem.widths[1:-1], problem.activation, solver="sgd", alpha=0.0,
                         batch_size=problem.batch, learning_rate_init=LEARNING_RATE, momentum=MOMENTUM)
@@ -312,12 +313,8 @@ def timed_step(problem, name, backend="numpy", images=None):
     """Return the training step of one of `OURS` or `OTHERS`, or None if it does not apply or cannot run here."""
     if name in OURS:
         return our_step(problem, name, backend, images)
-    lacking = problem.autoencoder or problem.images or problem.residual or problem.steps
-    if name == "scikit-learn" and (lacking or backend == "cupy"):
-        return None  # no sigmoid cross-entropy, no linear code layer, nothing but chains of Linear maps, no GPU
-    build = sklearn_step if name == "scikit-learn" else torch_step
     try:
-        return build(problem, name, backend, images)
+        return (sklearn_step if name == "scikit-learn" else torch_step)(problem, name, backend, images)
     except ImportError:
         return None
 

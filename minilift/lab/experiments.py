@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minilift.lab.contenders import METHODS
-from minilift.lab.runs import final_loss
+from minilift.lab.contenders import METHODS, MOMENTUM
+from minilift.lab.runs import final_loss, training_time
 from minilift.lab.tables import listed
 from minilift.layers.losses import SigmoidCrossEntropy
 from minilift.models import convnet, mlp
@@ -70,8 +70,7 @@ class Variant(NamedTuple):
     times: int = 1
 
 
-@dataclass(frozen=True)
-class Experiment:
+class Experiment(NamedTuple):
     """One experiment.
 
     Attributes
@@ -166,8 +165,7 @@ class Plan:
     @property
     def changes(self):
         """What is given instead of the scale's."""
-        given = {name: getattr(self, name) for name in ("seeds", "epochs", "samples")}
-        return {name: value for name, value in given.items() if value is not None}
+        return {name: vars(self)[name] for name in ("seeds", "epochs", "samples") if vars(self)[name] is not None}
 
     @property
     def setting(self):
@@ -215,9 +213,7 @@ TABLE1 = {  # ProxProp, Table 1: training loss after 50 epochs; None: diverged
 }
 
 
-def nesterov(lr):
-    """Return ProxProp's optimizer."""
-    return Nesterov(lr, momentum=0.95)
+NESTEROV = partial(Nesterov, momentum=MOMENTUM)  # ProxProp's optimizer
 
 
 def whole_step(step):
@@ -225,7 +221,7 @@ def whole_step(step):
     return SGD(1.0)
 
 
-def variant(name, step, optimizer=nesterov, **more):
+def variant(name, step, optimizer=NESTEROV, **more):
     """Return the `Variant` of a method of the registry, with more arguments or others."""
     return Variant(name, step, partial(METHODS[name].method, **more), partial(optimizer, step))
 
@@ -331,8 +327,8 @@ def lower_loss(results, data, label, others, when="at the end", at=final_loss):
 
     It is unclear if the losers' best step size is at the edge of their grid: a wider one might have let them win.
     """
-    ours = measured(results, data, label, at)
-    theirs = list(map(min, zip(*(measured(results, data, other, at) for other in others))))
+    ours = results.measured(data, label, at)
+    theirs = list(map(min, zip(*(results.measured(data, other, at) for other in others))))
     rivals = others[0] if len(others) == 1 else f"the best of {', '.join(others)}"
     found = verdict(f"{data}: {label} below {rivals} in training loss, {when}", ours, theirs, operator.lt)
     losers = others if found.verdict.startswith("holds") else [label]
@@ -359,8 +355,7 @@ def lower_by_epochs_and_seconds(results, labels, others, longer):
     """
     verdicts = []
     for data, label in product(results.data, labels):
-        seconds = min(record["history"]["seconds"][-1] for name in (label, *longer)
-                      for record in results.chosen(data, name))
+        seconds = min(min(results.measured(data, name, training_time)) for name in (label, *longer))
         verdicts += [lower_loss(results, data, label, others),
                      lower_loss(results, data, label, longer, f"after {seconds:.3g} s", partial(loss_after, seconds))]
     return verdicts
@@ -368,35 +363,25 @@ def lower_by_epochs_and_seconds(results, labels, others, longer):
 
 def fig2_claims(results):
     """The paper: faster over epochs and over seconds, and the better test accuracy (56 % against 54 %)."""
-    return against_backprop(results) + higher(results, {"test accuracy": test_accuracy})
+    return against_backprop(results) + higher(results, "test accuracy")
 
 
 def fig3_claims(results):
     """The paper: best validation accuracy 72.9 % against 71.7 %, test accuracy 70.7 % against 69.6 %."""
-    return higher(results, {"best validation accuracy": best_validation, "test accuracy": test_accuracy})
+    return higher(results, "best validation accuracy", "test accuracy")
 
 
-def test_accuracy(record):
-    """Return the test accuracy of a run, −inf if it diverged."""
-    return record["test_accuracy"] if record["test_accuracy"] is not None else -math.inf
+ACCURACIES = {  # of a run; in the test −inf if it diverged
+    "best validation accuracy": lambda record: max(record["history"]["val_accuracy"]),
+    "test accuracy": lambda record: -math.inf if record["test_accuracy"] is None else record["test_accuracy"]}
 
 
-def best_validation(record):
-    """Return the highest validation accuracy of a run."""
-    return max(record["history"]["val_accuracy"])
-
-
-def higher(results, measures):
-    """Return the verdicts on each method being above BackProp in each of the measures, {words: function}."""
+def higher(results, *accuracies):
+    """Return the verdicts on each method being above BackProp in each of some `ACCURACIES`."""
     data = results.data[0]
-    return [verdict(f"{data}: {label} above backprop in {words}", measured(results, data, label, measure),
-                    measured(results, data, "backprop", measure), operator.gt)
-            for label in results.labels[1:] for words, measure in measures.items()]
-
-
-def measured(results, data, label, measure):
-    """Return what `measure` finds in the runs of a method at its chosen step size, one number a seed."""
-    return [measure(record) for record in results.chosen(data, label)]
+    return [verdict(f"{data}: {label} above backprop in {name}", results.measured(data, label, ACCURACIES[name]),
+                    results.measured(data, "backprop", ACCURACIES[name]), operator.gt)
+            for label in results.labels[1:] for name in accuracies]
 
 
 def locoprop_claims(results):
@@ -412,19 +397,16 @@ def against_backprop(results):
     return lower_by_epochs_and_seconds(results, others, ["backprop"], ["backprop"])
 
 
-PAPER_WIDTHS, CODE_WIDTHS = (4000, 1000, 4000), (1000, 500, 250, 30)
+PROXPROP = {"small": Setting(("digits",), 1437, (128, 64, 128), 30, 100),
+            "medium": Setting(("cifar10",), 10_000, (500, 200, 500), 50, 500),
+            "paper": Setting(("cifar10",), 50_000, (4000, 1000, 4000), 50, 500)}
 EXPERIMENTS = {
     "proxprop-table1": Experiment(
         "ProxProp, Table 1: training loss at the end, for each τ",
-        {"small": Setting(("digits",), 1437, (128, 64, 128), 30, 100),
-         "medium": Setting(("cifar10",), 10_000, (500, 200, 500), 50, 500, seeds=1),
-         "paper": Setting(("cifar10",), 50_000, PAPER_WIDTHS, 50, 500, seeds=1)},
+        {**PROXPROP, **{scale: replace(PROXPROP[scale], seeds=1) for scale in ("medium", "paper")}},
         classifier, table1_variants, table1_claims, TABLE1, figure="steps"),
     "proxprop-fig2": Experiment(
-        "ProxProp, Fig. 2: exact and inexact solves",
-        {"small": Setting(("digits",), 1437, (128, 64, 128), 30, 100),
-         "medium": Setting(("cifar10",), 10_000, (500, 200, 500), 50, 500),
-         "paper": Setting(("cifar10",), 50_000, PAPER_WIDTHS, 50, 500)},
+        "ProxProp, Fig. 2: exact and inexact solves", PROXPROP,
         classifier, fig2_variants, fig2_claims, {"test accuracy": {"backprop": 0.54, "proxprop": 0.56}}),
     "proxprop-fig3": Experiment(
         "ProxProp, Fig. 3: ConvNet with Adam",
@@ -438,7 +420,7 @@ EXPERIMENTS = {
         "LocoProp: deep autoencoder",
         {"small": Setting(("curves",), 1000, (100, 50, 10), 20, 100),
          "medium": Setting(("mnist",), 10_000, (500, 250, 125, 30), 25, 500),
-         "paper": Setting(("mnist", "fashion_mnist", "curves"), 60_000, CODE_WIDTHS, 100, 1000)},
+         "paper": Setting(("mnist", "fashion_mnist", "curves"), 60_000, (1000, 500, 250, 30), 100, 1000)},
         autoencoder, locoprop_variants, locoprop_claims,
         {"mnist": {"locoprop-m": (547.2, 547.2, 122.7, 80.7, 69.6, 65.2, 62.9, 61.3, 60.2, 59.4, 58.7, 58.2, 57.8,
                                   57.3, 57.0)}}, validation=0.0, tuned=True,

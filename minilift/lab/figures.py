@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import math
+from operator import itemgetter
 
 import numpy as np
 
 from minilift import plots
 from minilift.lab.contenders import OTHERS, PROBLEMS
 from minilift.lab.experiments import LONG, TABLE1_STEPS
-from minilift.lab.runs import final_loss, grouped
+from minilift.lab.runs import grouped, losses_by_step
 
 LIBRARIES = ("numpy", "torch", "sklearn.neural_network")  # beside minilift in `bench import`
+
+
+def panels(width, height, rows=1, columns=1, **options):
+    """Return an empty figure and its panels, an array (rows, columns), open at the top and on the right."""
+    figure = plots.new_figure(width, height)
+    grid = figure.subplots(rows, columns, squeeze=False, **options)
+    for axes in grid.flat:
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure, grid
 
 
 # ---- benchmarks
@@ -55,9 +65,9 @@ def bars(rows, key, factor, label, inner=None):
         The key of what is drawn as a thin black bar: such a dict, of which the median counts.
     """
     networks = grouped(rows, "network")
-    figure = plots.new_figure(8, 1.0 * len(networks) + 0.32 * len(rows))
-    panels = figure.subplots(len(networks), 1, squeeze=False, height_ratios=list(map(len, networks.values())))[:, 0]
-    for axes, (network, block) in zip(panels, networks.items()):
+    figure, grid = panels(8, 1.0 * len(networks) + 0.32 * len(rows), rows=len(networks),
+                          height_ratios=list(map(len, networks.values())))
+    for axes, (network, block) in zip(grid.flat, networks.items()):
         block = block[::-1]
         names = [row["contender"] for row in block]
         values = [list(row[key].values()) if isinstance(row[key], dict) else [row[key]] * 3 for row in block]
@@ -70,7 +80,6 @@ def bars(rows, key, factor, label, inner=None):
         problem = PROBLEMS.get(network)
         axes.set_title(f"{problem.title}, batch {problem.batch}" if problem else network, fontsize=10)
         axes.set_xlabel(label)
-        axes.spines[["top", "right"]].set_visible(False)
     if inner is not None:
         figure.axes[0].legend(frameon=False, loc="lower right")
     return figure
@@ -78,17 +87,17 @@ def bars(rows, key, factor, label, inner=None):
 
 def solve_figure(rows):
     """Return a figure of the time of local solves against each size, beside the flops at the machine's rate."""
-    figure, marker = plots.new_figure(11, 4), {"exact": "o", "cg5": "s"}
-    color = {"sample": "#4477aa", "parameter": "#cc6677"}
-    panels = grouped(rows, "varied")
-    for axes, (varied, block) in zip(figure.subplots(1, len(panels), sharey=True), panels.items()):
+    marker, color = {"exact": "o", "cg5": "s"}, {"sample": "#4477aa", "parameter": "#cc6677"}
+    blocks = grouped(rows, "varied")
+    figure, grid = panels(11, 4, columns=len(blocks), sharey=True)
+    for axes, (varied, block) in zip(grid.flat, blocks.items()):
         for (solver, side), line in grouped(block, "solver", "side").items():
             sizes, look = [row[varied] for row in line], {"marker": marker[solver], "color": color[side]}
             axes.loglog(sizes, list(map(milliseconds, line)), label=f"{solver}, {side} side", **look)
             predicted = [row["flops"] / row["machine flops a second"] * 1e3 for row in line]
             axes.loglog(sizes, predicted, ":", fillstyle="none", lw=1, **look)
         size_axis(axes, varied.replace("rows", "N, samples"), sizes)
-        fixed = ", ".join(f"{name} = {block[0][name]}" for name in panels if name != varied)
+        fixed = ", ".join(f"{name} = {block[0][name]}" for name in blocks if name != varied)
         axes.set_title(fixed.replace("rows", "N"), fontsize=10)
     figure.axes[0].set_ylabel("milliseconds; dotted: flops at the product's rate")
     figure.axes[0].legend(frameon=False, fontsize=8)
@@ -97,10 +106,10 @@ def solve_figure(rows):
 
 def scale_figure(rows):
     """Return a figure of time and memory of a step against width, depth and batch, with the fitted exponents."""
-    figure, columns = plots.new_figure(11, 6), grouped(rows, "varied")
-    panels = figure.subplots(len(MEASURED), len(columns), sharey="row", squeeze=False)
+    columns = grouped(rows, "varied")
+    figure, grid = panels(11, 6, len(MEASURED), len(columns), sharey="row")
     colors = dict(zip(grouped(rows, "contender"), ("#4477aa", "#cc6677", "#ddaa33", "#228833", "#888888")))
-    for column, (varied, block) in zip(panels.T, columns.items()):
+    for column, (varied, block) in zip(grid.T, columns.items()):
         for axes, (label, key) in zip(column, MEASURED.items()):
             for name, line in grouped(block, "contender").items():
                 power, sizes = exponent(line, key), [row["size"] for row in line]
@@ -117,7 +126,6 @@ def size_axis(axes, label, sizes):
     axes.set_xlabel(label)
     axes.set_xticks(sizes, map(str, sizes))
     axes.set_xticks([], minor=True)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 # ---- experiments
@@ -128,15 +136,13 @@ def steps_figure(experiment, results, data):
 
     A method that diverged has a cross above the axes, in a row of its own.
     """
-    figure = plots.new_figure(8, 5)
-    axes = figure.subplots()
-    steps = results.steps(data, results.labels[0])
+    figure, ((axes,),) = panels(8, 5)
     for row, (label, style) in enumerate(plots.styles(results.labels).items()):
-        losses = np.array([[final_loss(record) for record in results.select(data=data, label=label, step=step)]
-                           for step in steps])
+        found = losses_by_step(results.select(data=data, label=label))
+        steps, losses = np.array(list(found)), np.array(list(found.values()))
         trained = np.isfinite(losses).all(axis=1)
         axes.plot(steps, np.where(trained, np.median(losses, axis=1), np.nan), label=label, linewidth=1.8, **style)
-        crosses = np.array(steps)[~trained]
+        crosses = steps[~trained]
         axes.plot(crosses, np.full(len(crosses), 1.02 + 0.025 * row), "x", color=style["color"], markersize=5,
                   markeredgewidth=1.5, transform=axes.get_xaxis_transform(), clip_on=False)
         if label in experiment.paper:
@@ -147,7 +153,6 @@ def steps_figure(experiment, results, data):
     axes.set_title(f"{data}, {epochs} epochs; thin: the paper's, CIFAR-10, 50 epochs\n"
                    "crosses: diverged, from below in the legend's order", fontsize=10, pad=8 + 8 * len(results.labels))
     axes.legend(frameon=False, fontsize=9)
-    axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
@@ -155,33 +160,31 @@ def curves_figure(experiment, results, data):
     """Return a figure of training losses over epochs and seconds, and of validation accuracies where there are any."""
     from matplotlib.ticker import MaxNLocator
 
-    runs = {label: [record["history"] for record in results.chosen(data, label)] for label in results.labels}
+    runs = {label: results.measured(data, label, itemgetter("history")) for label in results.labels}
     accuracy = all("val_accuracy" in history for histories in runs.values() for history in histories)
     longer = {label.removesuffix(" long"): label for label in runs if label.endswith(" long")}
     seconds = "seconds of training" + (f" (backprop: {LONG} times the epochs)" if longer else "")
     columns = [("epoch", "epochs", "train_loss", "training loss"), ("seconds", seconds, "train_loss", "training loss"),
                ("epoch", "epochs", "val_accuracy", "validation accuracy")][:3 if accuracy else 2]
-    figure = plots.new_figure(13 if accuracy else 9, 4.6)
-    panels = figure.subplots(1, len(columns))
+    figure, (row,) = panels(13 if accuracy else 9, 4.6, columns=len(columns))
     looks = plots.styles([label for label in runs if label not in longer.values()])
-    for axes, (x, xlabel, y, ylabel) in zip(panels, columns):
+    for axes, (x, xlabel, y, ylabel) in zip(row, columns):
         for label, style in looks.items():
             shown = longer.get(label, label) if x == "seconds" else label
             plots.draw({x: axes}, runs[shown], y, style, shown)
         axes.set(xlabel=xlabel, ylabel=ylabel)
-        axes.spines[["top", "right"]].set_visible(False)
         if x == "epoch":
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if y == "train_loss":
             axes.set_yscale("log")
             plots.plain_numbers(axes.yaxis)
     for label, curve in experiment.paper.get(data, {}).items():
-        panels[0].plot(range(len(curve)), curve, "k.", label=f"{label}, the authors' log (full size)")
+        row[0].plot(range(len(curve)), curve, "k.", label=f"{label}, the authors' log (full size)")
     for label, value in experiment.paper.get("best validation accuracy", {}).items():
         below = label == "backprop"
-        panels[-1].axhline(value, color="grey", linewidth=0.8, linestyle=":" if below else "--")
-        panels[-1].annotate(f"the paper's best, CIFAR-10: {label}", (0, value), fontsize=7,
+        row[-1].axhline(value, color="grey", linewidth=0.8, linestyle=":" if below else "--")
+        row[-1].annotate(f"the paper's best, CIFAR-10: {label}", (0, value), fontsize=7,
                             xytext=(2, -8 if below else 2), textcoords="offset points")
     figure.suptitle(f"{experiment.title}, {data}", fontsize=10)
-    plots.legend(figure, {"epoch": panels[0]})
+    plots.legend(figure, {"epoch": row[0]})
     return figure

@@ -21,9 +21,8 @@ from __future__ import annotations
 import json
 import sys
 import zlib
-from contextlib import closing
 from dataclasses import asdict, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +31,7 @@ from minilift import datasets
 from minilift.lab.experiments import EXPERIMENTS, Plan, autoencoder, image_classifier
 from minilift.lab.machine import machine
 from minilift.lab.results import BEGIN, END, read_json, section, with_section, write_results
-from minilift.lab.runs import Job, Results, collect, lowest_step, record_of, tune
+from minilift.lab.runs import Job, Results, lowest_step, record_of, tune
 from minilift.support.backend import get_module
 from minilift.support.files import read_npz, read_text, sweep, write_text
 from minilift.support.options import check_count, naming, whole, writable_folder
@@ -84,16 +83,15 @@ def read_data(path):
 
 def run_job(plan, folder, job, callback=None):
     """Do one run, or take it up where it stopped, or read its result if it is finished; return the record."""
-    path = Path(folder) / "runs" / f"{job.key}.json"
+    path, checkpoint = (Path(folder) / "runs" / f"{job.key}{suffix}" for suffix in (".json", ".npz"))
     if path.exists():
-        path.with_suffix(".npz").unlink(missing_ok=True)  # left by a run that was killed after writing its record
+        checkpoint.unlink(missing_ok=True)  # left by a run that was killed after writing its record
         return read_record(path)
     from threadpoolctl import threadpool_limits
 
     what, setting, data = plan.what, plan.setting, load_data(plan, job.data)
     variant = next(v for v in what.variants(setting) if (v.label, v.step) == (job.label, job.step))
     net = what.network(setting, data, job.seed, plan.backend)
-    checkpoint = path.with_suffix(".npz")
     with threadpool_limits(plan.threads, user_api="blas"):
         history = fit(net, data, method=variant.method(), optimizer=variant.optimizer(),
                       epochs=setting.epochs * variant.times, batch_size=setting.batch, seed=job.seed,
@@ -117,7 +115,7 @@ def read_record(path):
     return read_json(path, "a run of minilift reproduce", made)
 
 
-def finished_jobs(plan, folder, jobs, workers, bar):
+def finished_jobs(plan, folder, workers, jobs, bar):
     """Return an iterator over the records of runs, as they are finished.
 
     The bar counts each epoch of the runs that are done in this process.
@@ -199,21 +197,13 @@ def run_all(plan, folder, workers, progress):
 
     Where methods are tuned, the whole grid is run with one seed, and the best step size of each with the others too.
     """
-    from tqdm.auto import tqdm
-
-    setting = plan.setting
-    variants, seeds = plan.what.variants(setting), range(setting.seeds)
+    setting, variants = plan.setting, plan.what.variants(plan.setting)
     grid = [(data, variant.label, variant.step) for data in setting.data for variant in variants]
     epochs = {variant.label: setting.epochs * variant.times for variant in variants}
-    first, rest = (seeds[:1], seeds[1:]) if plan.what.tuned else (seeds, seeds[:0])
-    total = len(first) * sum(epochs[label] for _, label, _ in grid)
-    total += len(rest) * len(setting.data) * sum(epochs.values())
-    with tqdm(total=total, desc=plan.experiment, unit="epoch", smoothing=0, disable=not progress) as bar:
-        def do(jobs):
-            with closing(finished_jobs(plan, folder, jobs, workers, bar)) as finished:  # ends workers if we are ended
-                return collect(finished, bar, epochs)
-
-        search, repeated = tune(grid, (do, first), (do, rest), lowest_step)
+    seeds, run = range(setting.seeds), partial(finished_jobs, plan, folder, workers)
+    first = 1 if plan.what.tuned else setting.seeds
+    search, repeated = tune(grid, (run, epochs, seeds[:first]), (run, epochs, seeds[first:]), lowest_step,
+                            desc=plan.experiment, smoothing=0, disable=not progress)
     return Results(sorted(search + repeated, key=lambda r: (grid.index((r["data"], r["label"], r["step"])), r["seed"])))
 
 
@@ -225,22 +215,21 @@ def add_arguments(parser):
     parser.epilog = ("--jobs goes to joblib; a Dask or Ray cluster serves as its backend when "
                      "minilift.lab.reproduce.reproduce(…) is called within joblib.parallel_config(\"dask\") "
                      "or (\"ray\").")
-    parser.add_argument("experiment", metavar="EXPERIMENT", nargs="?", help=", ".join(EXPERIMENTS))
-    parser.add_argument("--scale", default="small", metavar="{small,medium,paper}",
-                        help="small: embedded or generated data, minutes; medium: real data, a smaller network; paper: "
-                             "the full experiment, hours to days (default small)")
-    parser.add_argument("--jobs", type=whole, default=1, metavar="N",
-                        help="runs at a time; -1: one for each core (default 1)")
-    parser.add_argument("--threads", type=whole, default=1, metavar="N", help="of NumPy in each run (default 1)")
+    add, count = parser.add_argument, partial(parser.add_argument, type=whole, metavar="N")
+    add("experiment", metavar="EXPERIMENT", nargs="?", help=", ".join(EXPERIMENTS))
+    add("--scale", default="small", metavar="{small,medium,paper}",
+        help="small: embedded or generated data, minutes; medium: real data, a smaller network; paper: "
+        "the full experiment, hours to days (default small)")
+    count("--jobs", default=1, help="runs at a time; -1: one for each core (default 1)")
+    count("--threads", default=1, help="of NumPy in each run (default 1)")
     for name in ("seeds", "epochs", "samples"):
-        parser.add_argument(f"--{name}", type=whole, metavar="N", help="instead of the scale's")
-    parser.add_argument("--data", metavar="FILE.npz",
-                        help="X_train, y_train, X_test, y_test to use instead of the scale's data")
-    parser.add_argument("--backend", default="numpy", metavar="{numpy,cupy}", help="array library (default numpy)")
-    parser.add_argument("--write", metavar="FILE", type=Path,
-                        help="renew the results in FILE (README.md) from data/results, and run nothing")
-    parser.add_argument("--output", metavar="FOLDER",
-                        help="of the results (default minilift-EXPERIMENT-SCALE); finished runs are not done again")
+        count(f"--{name}", help="instead of the scale's")
+    add("--data", metavar="FILE.npz", help="X_train, y_train, X_test, y_test to use instead of the scale's data")
+    add("--backend", default="numpy", metavar="{numpy,cupy}", help="array library (default numpy)")
+    add("--write", metavar="FILE", type=Path,
+        help="renew the results in FILE (README.md) from data/results, and run nothing")
+    add("--output", metavar="FOLDER",
+        help="of the results (default minilift-EXPERIMENT-SCALE); finished runs are not done again")
 
 
 @naming("--write")

@@ -16,7 +16,7 @@ from minilift import datasets, plots
 from minilift.lab.bench import describe, step_cells
 from minilift.lab.figures import curves_figure, steps_figure
 from minilift.lab.machine import machine
-from minilift.lab.runs import Job, final_loss, grouped
+from minilift.lab.runs import Job, final_loss, grouped, losses_by_step, training_time
 from minilift.lab.tables import aligned, ends, listed, markdown, number, ranges, table
 from minilift.support.files import write_text
 
@@ -25,16 +25,16 @@ from minilift.support.files import write_text
 
 def write_results(plan, results, folder):
     """Write table and verdicts (text, CSV, JSON) and the figures, one for each data set."""
+    cells, draw = (steps_cells, steps_figure) if plan.what.figure == "steps" else (curves_cells, curves_figure)
     about = {"command": plan.command, "title": plan.what.title, "setting": asdict(plan.setting),
              "machine": machine(), "machines of the runs": machines(results),
              "verdicts": [one._asdict() for one in plan.what.claims(results)],
-             "tables": {data: cells_of(plan.what, results, data) for data in results.data},
+             "tables": {data: cells(plan.what, results, data) for data in results.data},
              "notes": {data: notes_of(plan.what, results, data) for data in results.data},
              "paper": plan.what.paper, "runs": [summary(record) for record in results.records]}
     write_text(folder / "results.json", json.dumps(about, indent=1, ensure_ascii=False))
     write_text(folder / "results.csv", csv_text(about["runs"]))
     write_text(folder / "results.txt", report(about))
-    draw = steps_figure if plan.what.figure == "steps" else curves_figure
     for data in results.data:
         plots.save(draw(plan.what, results, data), folder / f"{data}.png")
 
@@ -45,7 +45,7 @@ def summary(record):
     numbers = {name: history[name][-1] for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
                if name in history}
     return {**{name: record[name] for name in Job._fields}, "status": history.status, "epochs": len(history) - 1,
-            "seconds": history["seconds"][-1], **numbers, "test_loss": record["test_loss"],
+            "seconds": training_time(record), **numbers, "test_loss": record["test_loss"],
             "test_accuracy": record["test_accuracy"],
             "curve": [float(f"{loss:.5g}") for loss in history["train_loss"]]}
 
@@ -92,33 +92,27 @@ def setting_text(data, samples, widths, epochs, batch, seeds):
             f"{seeds} seed{'s' * (seeds > 1)}")
 
 
-def cells_of(experiment, results, data):
-    """Return the table of one data set."""
-    return table1_cells(experiment, results, data) if experiment.figure == "steps" else curve_cells(results, data)
-
-
-def table1_cells(experiment, results, data):
+def steps_cells(experiment, results, data):
     """Return final training losses for each step size (median over seeds), the paper's below ours."""
-    steps = results.steps(data, results.labels[0])
-    cells = [["τ", *map(number, steps)]]
+    cells = [["τ", *map(number, results.steps(data, results.labels[0]))]]
     for label in results.labels:
-        medians = [ends(map(final_loss, results.select(data=data, label=label, step=step)))[0] for step in steps]
-        cells.append([label, *map(number, medians)])
+        losses = losses_by_step(results.select(data=data, label=label))
+        cells.append([label, *(number(ends(some)[0]) for some in losses.values())])
         if label in experiment.paper:
             cells.append([f"{label}, paper", *map(number, experiment.paper[label])])
     return cells
 
 
-def curve_cells(results, data):
+def curves_cells(experiment, results, data):
     """Return each method at its chosen step size: medians over the seeds, ranges in brackets."""
-    def over_seeds(value):
-        return lambda label: ranges(map(value, results.chosen(data, label)))
+    def over_seeds(measure):
+        return lambda label: ranges(results.measured(data, label, measure))
 
     columns = {"method": str, "step": lambda label: number(results.best_step(data, label)) +
                "*" * results.at_edge(data, label), "training loss": over_seeds(final_loss)}
     columns |= {name.replace("_", " "): over_seeds(itemgetter(name)) for name in ("test_loss", "test_accuracy")
                 if any(record[name] is not None for record in results.records)}
-    return table(results.labels, {**columns, "seconds": over_seeds(lambda record: record["history"]["seconds"][-1])})
+    return table(results.labels, {**columns, "seconds": over_seeds(training_time)})
 
 
 def notes_of(experiment, results, data):
@@ -126,9 +120,8 @@ def notes_of(experiment, results, data):
     lines = [f"paper, {name}: " + ", ".join(f"{label} {value}" for label, value in of.items())
              for name, of in experiment.paper.items() if isinstance(of, dict) and name not in datasets.available()]
     if experiment.tuned:
-        lines += ["step sizes tried: " + "; ".join(f"{label} {listed(results.steps(data, label))}"
-                                                   for label in results.labels)]
-        lines += ["* the first or last of those: a wider grid may hold a better one"]
+        tried = "; ".join(f"{label} {listed(results.steps(data, label))}" for label in results.labels)
+        lines += [f"step sizes tried: {tried}", "* the first or last of those: a wider grid may hold a better one"]
     return lines + [experiment.note] * bool(experiment.note)
 
 
@@ -152,7 +145,7 @@ def section(folder):
     """
     parts = [read_json(path, "a result of minilift", partial(part_of, path))
              for path in sorted(Path(folder).glob("*.json"))]
-    lines = [line for _, part in sorted(parts, key=lambda part: part[0]) for line in part]
+    lines = [line for _, part in sorted(parts, key=itemgetter(0)) for line in part]
     return "\n".join(lines).strip() or "Nothing has been measured yet."
 
 
@@ -161,8 +154,8 @@ def part_of(path, about):
     if "verdicts" in about:
         return 2, experiment_part(path, about)
     if about["command"].startswith("minilift bench step"):
-        return 0, bench_part(about)
-    return 1, other_part(path, about)
+        return 0, step_part(about)
+    return 1, bench_part(path, about)
 
 
 def origin(about):
@@ -173,30 +166,25 @@ def origin(about):
             f"NumPy {at['versions']['numpy']}, commit {', '.join(commits)}.")
 
 
-def bench_part(about):
-    """Return the tables of `bench step`."""
-    lines = ["", "### Time of a training step", "", f"{origin(about)} {at_threads(about)} Medians over the rounds, "
+def step_part(about):
+    """Return the tables of `bench step`, below the threads and the versions of what was compared."""
+    threads, versions = (about["machine"][name] for name in ("threads", "versions"))
+    others = [f", {name} {versions[key]}" for key, name in (("torch", "PyTorch"), ("sklearn", "scikit-learn"))
+              if key in versions]
+    lines = ["", "### Time of a training step", "",
+             f"{origin(about)} {threads} thread{'s' * (threads != '1')}{''.join(others)}. Medians over the rounds, "
              "ranges in brackets; ratios pair by pair; *limit*: the bare matrix products of that step."]
     for network, block in grouped(about["rows"], "network").items():
         lines += ["", f"*{describe(network)}*", "", *markdown(step_cells(block))]
     return lines
 
 
-def other_part(path, about):
+def bench_part(path, about):
     """Return where the numbers of another benchmark are."""
     kept = [f"[{kind}](data/results/{path.stem}{suffix})" for kind, suffix in (("table", ".txt"), ("figure", ".png"))
             if path.with_suffix(suffix).exists()]
     title = about["command"].removeprefix("minilift ").split(" --")[0]
     return ["", f"### `{title}`", "", f"{origin(about)} {', '.join([*kept, f'[numbers](data/results/{path.name})'])}"]
-
-
-def at_threads(about):
-    """Return the number of threads and the versions of what was compared."""
-    versions = about["machine"]["versions"]
-    others = [f"{name} {versions[key]}" for key, name in (("torch", "PyTorch"), ("sklearn", "scikit-learn"))
-              if key in versions]
-    threads = about["machine"]["threads"]
-    return f"{threads} thread{'s' * (threads != '1')}{''.join(f', {other}' for other in others)}."
 
 
 def experiment_part(path, about):

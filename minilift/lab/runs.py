@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import closing
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -46,6 +47,11 @@ def record_of(job, history, net, data):
 def final_loss(record):
     """Return the training loss at the end, inf if the run diverged."""
     return math.inf if record["history"].diverged else record["history"]["train_loss"][-1]
+
+
+def training_time(record):
+    """Return the seconds that a run trained for."""
+    return record["history"]["seconds"][-1]
 
 
 # ---- the choice of a step size
@@ -118,8 +124,7 @@ class Results:
 
     def searched(self, data, label):
         """Return {step size: losses of the search, one a seed} of a method, the largest step size first."""
-        found = grouped(select(self.search, data=data, label=label), "step")
-        return {step: list(map(final_loss, found[step])) for step in sorted(found, reverse=True)}
+        return losses_by_step(select(self.search, data=data, label=label))
 
     def steps(self, data, label):
         """Return the step sizes of a method, largest first."""
@@ -137,7 +142,11 @@ class Results:
     def chosen(self, data, label):
         """Return the records of a method with its chosen step size, by seed."""
         records = self.select(data=data, label=label, step=self.best_step(data, label))
-        return sorted(records, key=lambda record: record["seed"])
+        return sorted(records, key=itemgetter("seed"))
+
+    def measured(self, data, label, measure):
+        """Return what `measure` finds in the records of a method with its chosen step size, by seed."""
+        return list(map(measure, self.chosen(data, label)))
 
 
 def grouped(rows, *keys):
@@ -148,33 +157,50 @@ def grouped(rows, *keys):
     return groups
 
 
+def losses_by_step(records):
+    """Return {step size: training losses at the end}, the largest step size first."""
+    found = grouped(records, "step")
+    return {step: list(map(final_loss, found[step])) for step in sorted(found, reverse=True)}
+
+
 def select(rows, **wanted):
     """Return those rows, each a dict, whose entries are as wanted."""
     return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
 
 
-def tune(grid, search, repeat, choose):
-    """Search the step sizes of all methods and run the chosen ones.
+def tune(grid, search, repeat, choose, **bar_options):
+    """Search the step sizes of all methods and run the chosen ones, with a progress bar that counts epochs.
 
     Parameters
     ----------
     grid : list of (data, label, step)
-    search, repeat : (callable, seeds)
-        A function that runs a list of `Job` and returns their records, and the seeds to run.
+    search, repeat : (callable, dict of label → int, seeds)
+        A function that takes a list of `Job` and the bar and returns an iterator over their records, the epochs of a
+        run, and the seeds to run.
     choose : callable
         As for `Results`.
+    **bar_options
+        Further arguments of `tqdm`.
 
     Returns
     -------
     search, repeated : list of dict
         The records of the two.
     """
-    do, seeds = search
-    searched = do([Job(*point, seed) for point in grid for seed in seeds])
-    found = Results(searched, searched, choose)
-    do, seeds = repeat
-    pairs = dict.fromkeys(point[:2] for point in grid)
-    return searched, do([Job(*pair, found.best_step(*pair), seed) for pair in pairs for seed in seeds])
+    from tqdm.auto import tqdm
+
+    def do(points, run, epochs, seeds):
+        jobs = [Job(*point, seed) for point in points for seed in seeds]
+        with closing(run(jobs, bar)) as records:  # which ends workers if we are ended
+            return collect(records, bar, epochs)
+
+    pairs = list(dict.fromkeys(point[:2] for point in grid))
+    total = sum(epochs[point[1]] * len(seeds) for points, (_, epochs, seeds) in ((grid, search), (pairs, repeat))
+                for point in points)
+    with tqdm(total=total, unit="epoch", **bar_options) as bar:
+        searched = do(grid, *search)
+        found = Results(searched, searched, choose)
+        return searched, do([(*pair, found.best_step(*pair)) for pair in pairs], *repeat)
 
 
 def collect(records, bar, epochs):
