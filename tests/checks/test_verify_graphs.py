@@ -8,7 +8,11 @@ import minilift as ml
 from minilift.layers import joins
 
 
-@pytest.mark.parametrize("kind", GRAPHS)
+SLOW = ("residual convnet", "residual with batch norm")  # finite differences of many pixels
+
+
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=pytest.mark.slow) if kind in SLOW else kind
+                                  for kind in GRAPHS])
 def test_every_graph_holds(kind):
     report = ml.verify(GRAPHS[kind]())
     assert report.passed, report
