@@ -7,7 +7,6 @@ from graphs import GRAPHS, random_graph
 import minilift as ml
 from minilift.layers import joins
 
-
 SLOW = ("residual convnet", "residual with batch norm")  # finite differences of many pixels
 
 
