@@ -197,11 +197,10 @@ def image_classifier(setting, data, seed, backend):
 
 def autoencoder(setting, data, seed, backend):
     """Return LocoProp's kind of autoencoder: tanh, a linear code layer, Glorot's initialisation."""
-    half = list(setting.widths)
-    widths = [data.X_train.shape[1], *half, *half[-2::-1], data.X_train.shape[1]]
-    hidden = ["tanh"] * (len(widths) - 2)
-    hidden[len(half) - 1] = "identity"
-    return mlp(widths, hidden, SigmoidCrossEntropy(), seed=seed, backend=backend, init="glorot")
+    n_in, half = data.X_train.shape[1], setting.widths
+    tanh = ["tanh"] * (len(half) - 1)
+    return mlp([n_in, *half, *half[-2::-1], n_in], [*tanh, "identity", *tanh], SigmoidCrossEntropy(), seed=seed,
+               backend=backend, init="glorot")
 
 
 TABLE1_STEPS = (50, 10, 5, 1, 0.5, 0.1, 0.05, 5e-3, 5e-4)
