@@ -203,7 +203,7 @@ def step_cells(block):
     """Return the rows of one network as a table of text, the head first."""
     ratios = {f"÷ {other}": lambda row, other=other: timing(row["ratios"].get(other), 1, 2)
               for other in ("BackProp", "PyTorch", "PyTorch fused") if any(other in row["ratios"] for row in block)}
-    return table(block, {"": itemgetter("contender"), "ms a step": lambda row: timing(row["seconds"], 1e3), **ratios,
+    return table(block, {"": "{contender}", "ms a step": lambda row: timing(row["seconds"], 1e3), **ratios,
                          "limit, ms": lambda row: timing(row["limit"], 1e3),
                          "share of it": lambda row: timing(row["share"], 1, 2)})
 
@@ -305,9 +305,9 @@ def crossover(rows, solver, key):
 def solve_table(rows):
     """Return the local solves as text."""
     cells = table(rows, {
-        **{name: lambda row, name=name: str(row[name]) for name in BASE},
-        "solver, side": lambda row: f"{row['solver']}, {row['side']}", "ms": lambda row: timing(row["seconds"], 1e3),
-        "Gflop": lambda row: f"{row['flops'] / 1e9:.2f}", "share of the product's rate": lambda row:
+        **{name: f"{{{name}}}" for name in BASE}, "solver, side": "{solver}, {side}",
+        "ms": lambda row: timing(row["seconds"], 1e3), "Gflop": lambda row: f"{row['flops'] / 1e9:.2f}",
+        "share of the product's rate": lambda row:
         f"{row['flops'] / row['machine flops a second'] / row['seconds']['median']:.2f}"})
     lines = ["", *aligned(cells), ""]
     for solver in SOLVERS:
@@ -386,8 +386,7 @@ def peak_memory(options):
     one = timed_step(PROBLEMS[options["network"]], options["contender"], options["backend"])
     if one is None:
         return None
-    for _ in range(3):
-        one.step(), one.wait()
+    seconds(one, 3)
     status = Path("/proc/self/status")
     if status.exists():  # getrusage would count what the parent process had when it forked
         return int(status.read_text().partition("VmHWM:")[2].split()[0]) * 1024
@@ -398,8 +397,7 @@ def peak_memory(options):
 
 def memory_table(rows):
     """Return peaks as text."""
-    cells = table(rows, {"network, contender": lambda row: f"{row['network']}, {row['contender']}",
-                         "MB": lambda row: f"{row['bytes'] / 1e6:.0f}",
+    cells = table(rows, {"network, contender": "{network}, {contender}", "MB": lambda row: f"{row['bytes'] / 1e6:.0f}",
                          "÷ PyTorch": lambda row: "–" if row["÷ PyTorch"] is None else f"{row['÷ PyTorch']:.2f}"})
     return "\n".join(["", "peak resident memory of a process of its own, libraries included, in three steps",
                       *aligned(cells)])
@@ -432,8 +430,8 @@ def bench_import(options):
 
 def import_table(rows):
     """Return import times, and what got loaded, as text."""
-    cells = table(rows, {"import": itemgetter("contender"), "seconds": lambda row: timing(row["seconds"], 1, 3),
-                         "modules": lambda row: str(row["modules"]),
+    cells = table(rows, {"import": "{contender}", "seconds": lambda row: timing(row["seconds"], 1, 3),
+                         "modules": "{modules}",
                          "heavy ones among them": lambda row: ", ".join(row["heavy"]) or "none"})
     seconds, heavy = rows[0]["seconds"]["median"], rows[0]["heavy"]
     verdict = "met" if seconds <= IMPORT_SECONDS and not heavy else "NOT met"
@@ -526,10 +524,9 @@ def heading(about):
 def busy(at):
     """Return a warning if the machine was at work in the minute before the measurement began."""
     load = at["load before"][0] if at["load before"] else 0.0
-    if load <= at["cores"] / 2:
-        return []
-    return [f"WARNING: the machine was busy in the minute before (load {load:.1f}); if that work went on, times, "
-            "ratios and verdicts below are not to be relied on"]
+    warning = (f"WARNING: the machine was busy in the minute before (load {load:.1f}); if that work went on, times, "
+               "ratios and verdicts below are not to be relied on")
+    return [warning] if load > at["cores"] / 2 else []
 
 
 def progress(text):

@@ -85,7 +85,7 @@ class Experiment(NamedTuple):
         From `Results` to a list of `Verdict`.
     paper : dict
         Numbers of the paper, drawn beside ours.
-    validation : float
+    validation : float or None
         Share of the training samples held out.
     tuned : bool
         Whether each label's step size is chosen with the first seed; else all variants run with all seeds.
@@ -101,7 +101,7 @@ class Experiment(NamedTuple):
     variants: Callable
     claims: Callable
     paper: dict
-    validation: float = 0.1
+    validation: float | None = 0.1
     tuned: bool = False
     figure: str = "curves"
     note: str = ""
@@ -197,11 +197,10 @@ def image_classifier(setting, data, seed, backend):
 
 def autoencoder(setting, data, seed, backend):
     """Return LocoProp's kind of autoencoder: tanh, a linear code layer, Glorot's initialisation."""
-    half = list(setting.widths)
-    widths = [data.X_train.shape[1], *half, *half[-2::-1], data.X_train.shape[1]]
-    hidden = ["tanh"] * (len(widths) - 2)
-    hidden[len(half) - 1] = "identity"
-    return mlp(widths, hidden, SigmoidCrossEntropy(), seed=seed, backend=backend, init="glorot")
+    n_in, half = data.X_train.shape[1], setting.widths
+    tanh = ["tanh"] * (len(half) - 1)
+    return mlp([n_in, *half, *half[-2::-1], n_in], [*tanh, "identity", *tanh], SigmoidCrossEntropy(), seed=seed,
+               backend=backend, init="glorot")
 
 
 TABLE1_STEPS = (50, 10, 5, 1, 0.5, 0.1, 0.05, 5e-3, 5e-4)
@@ -423,7 +422,7 @@ EXPERIMENTS = {
          "paper": Setting(("mnist", "fashion_mnist", "curves"), 60_000, (1000, 500, 250, 30), 100, 1000)},
         autoencoder, locoprop_variants, locoprop_claims,
         {"mnist": {"locoprop-m": (547.2, 547.2, 122.7, 80.7, 69.6, 65.2, 62.9, 61.3, 60.2, 59.4, 58.7, 58.2, 57.8,
-                                  57.3, 57.0)}}, validation=0.0, tuned=True,
+                                  57.3, 57.0)}}, validation=None, tuned=True,
         note=f"long: {LONG} times the epochs, the time of LocoProp's runs as counted in matrix products"),
     "sibp-mnist": Experiment(
         "Semi-Implicit BP: one hidden layer",
@@ -436,5 +435,5 @@ EXPERIMENTS = {
         {"small": Setting(("digits",), 1437, (32, 16, 8), 30, 100),
          "medium": Setting(("usps",), 2000, (128, 64, 32, 16), 30, 100),
          "paper": Setting(("usps",), 7291, (128, 64, 32, 16), 100, 100)},
-        autoencoder, usps_variants, against_backprop, {}, validation=0.0, tuned=True),
+        autoencoder, usps_variants, against_backprop, {}, validation=None, tuned=True),
 }

@@ -81,8 +81,11 @@ def read_data(path):
                             n_classes=int(max(parts[1].max(), parts[3].max())) + 1, source=str(path))
 
 
-def run_job(plan, folder, job, callback=None):
-    """Do one run, or take it up where it stopped, or read its result if it is finished; return the record."""
+def run_job(plan, folder, job, *callbacks):
+    """Do one run, or take it up where it stopped, or read its result if it is finished; return the record.
+
+    The callbacks are those of `fit`.
+    """
     path, checkpoint = (Path(folder) / "runs" / f"{job.key}{suffix}" for suffix in (".json", ".npz"))
     if path.exists():
         checkpoint.unlink(missing_ok=True)  # left by a run that was killed after writing its record
@@ -95,9 +98,8 @@ def run_job(plan, folder, job, callback=None):
     with threadpool_limits(plan.threads, user_api="blas"):
         history = fit(net, data, method=variant.method(), optimizer=variant.optimizer(),
                       epochs=setting.epochs * variant.times, batch_size=setting.batch, seed=job.seed,
-                      validation=what.validation or None, progress=False, checkpoint=checkpoint,
-                      checkpoint_every=1 if plan.scale == "paper" else 10, resume=True,
-                      callbacks=[callback] if callback else [])
+                      validation=what.validation, callbacks=callbacks, progress=False, resume=True,
+                      checkpoint=checkpoint, checkpoint_every=1 if plan.scale == "paper" else 10)
         record = {**record_of(job, history, net, data), "machine": {**machine(), "threads": plan.threads}}
     write_text(path, json.dumps({**record, "history": history.as_dict()}))
     checkpoint.unlink(missing_ok=True)

@@ -9,8 +9,13 @@ import numpy as np
 
 
 def table(things, columns):
-    """Return rows of text cells, the head first; `columns` is {head: function that writes the cell of a thing}."""
-    return [list(columns), *([write(thing) for write in columns.values()] for thing in things)]
+    """Return rows of text cells, the head first.
+
+    `columns` is {head: function that writes the cell of a thing}. Where things are dicts, a text such as
+    "{network}, {contender}", which their entries fill, will do instead of a function.
+    """
+    writers = [column.format_map if isinstance(column, str) else column for column in columns.values()]
+    return [list(columns), *([write(thing) for write in writers] for thing in things)]
 
 
 def aligned(rows):
