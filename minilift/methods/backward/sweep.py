@@ -71,13 +71,13 @@ def sweep(net, state, y, propose, new_weights=False, explicit=None):
                 k -= 1
                 W = W - step if new_weights and not shared else W
         if net.passes_on[l]:
-            parts = phi.adjoint_inputs(W, g, [a[j] for j in inputs])  # ProxProp (8), (10), BackProp signal, SIBP signal
+            parts = phi.adjoint_inputs(W, g, [a[j] for j in inputs])
             for j, part in zip(inputs, parts):
                 if j in signal and W is not None:
                     part += signal[j]  # a map's signal is a new array, a join's may be g itself
                 elif j in signal:
                     part = part + signal[j]
-                signal[j] = part
+                signal[j] = part  # ProxProp (8), (10), BackProp signal, SIBP signal
 
 
 class Method(Settings):
