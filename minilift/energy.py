@@ -11,7 +11,8 @@ Every method of `minilift.methods` takes the same sweep. What it puts in the pla
 problem of that block, with a gap of its own. The methods work in differences and form no half steps;
 `algorithm_1` and `algorithm_2` write them out, and tests hold the two equal.
 
-`a` and `z` are lists as in `State`, of which z_D is not a variable of E and is not read.
+`a` and `z` are lists as in `State`, of which z_D is not a variable of E and is not read. On a graph a_{l−1} stands for
+all values that map or join l reads, and each join has a penalty like that of a map.
 """
 
 from __future__ import annotations

@@ -125,6 +125,9 @@ class Network(Settings):
         Of each l the first map with the same θ, mostly l itself.
     maps : list of int
         The maps that own a θ: 1 … D on a chain.
+    learns, passes_on, shared : list of bool
+        Of each l whether value l depends on parameters, whether one that φ_l reads does (so that the sweep passes its
+        signal on), and whether θ_l stands in several places.
     names : dict
         Numbers of the values that have a name.
     theta : list

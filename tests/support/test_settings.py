@@ -49,8 +49,8 @@ EXAMPLES = {
     ml.BatchNorm: ({"channels": 4}, {"channels": 3, "momentum": 0.2, "eps": 1e-4}),
     ml.Dropout: ({}, {"rate": 0.3}),
     ml.Named: ({"name": "x"}, {"name": "y"}),
-    ml.Add: ({"sources": ["x", "y"]}, {"sources": ["y", "x"]}),
-    ml.Concat: ({"sources": ["x", "y"]}, {"sources": ["y", "x"]}),
+    ml.Add: ({"sources": ["x", "y"]}, {"sources": ["x", "z"]}),
+    ml.Concat: ({"sources": ["x", "y"]}, {"sources": ["x", "z"]}),
     ml.Select: ({"source": "x", "start": 0, "stop": 4}, {"source": "y", "start": 1, "stop": 3}),
     ml.Zeros: ({"n": 2}, {"n": 3}),
     ml.MaxPool2d: ({"size": 2}, {"size": 3, "stride": 1}),
@@ -190,7 +190,7 @@ def test_a_changed_setting_shows(cls, name):
     assert one.settings() != other.settings()
     assert repr(one) != repr(other)
     assert one != other
-    text, *_ = differences(describe(one), describe(other), "it")
+    text, = differences(describe(one), describe(other), "it")
     assert text.startswith(f"it: {name}")
 
 

@@ -66,7 +66,7 @@ def sweep(net, state, y, propose, new_weights=False, explicit=None):
             if l == first:  # all its signals are in
                 rows = stacked(uses.pop(l)) if shared else (a[inputs[0]], z[l], g_a, g)
                 step = propose(Block(l, D, l == D, phi, net.f[l], W, *rows, weight, k, thetas))
-                del rows
+                del rows  # so that these arrays are free before the next signals are made
                 yield k, step
                 k -= 1
                 W = W - step if new_weights and not shared else W
