@@ -7,7 +7,7 @@ energy, in NumPy and CuPy. Start with `Network` or `mlp`, a method such as `Prox
 from minilift import datasets, energy, methods, models, network, optim
 from minilift.graph import State
 from minilift.layers import activations, convolution, joins, losses, maps, normalization, pooling
-from minilift.layers.activations import Activation, Identity, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh, Transfer
+from minilift.layers.activations import Activation, HardTanh, Identity, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh, Transfer
 from minilift.layers.convolution import Conv2d
 from minilift.layers.joins import Add, Concat, Join, Named, Select, Zeros
 from minilift.layers.losses import Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError

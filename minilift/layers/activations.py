@@ -66,6 +66,7 @@ class Activation(Transfer):
     elementwise = True
     range = (-math.inf, math.inf)  # the interval whose closure holds the values of σ
     closed = False  # whether its ends are values of σ too
+    pieces: tuple | None = None  # (low, high, slope, offset) of each linear piece, from left to right; None if smooth
 
     def forward(self, z):
         r"""Return :math:`\sigma(z)`, the shape of z."""
@@ -103,6 +104,8 @@ class Activation(Transfer):
 class Identity(Activation):
     r"""σ(z) = z, F(z) = z²/2; with it LocoProp-M is LocoProp-S."""
 
+    pieces = ((-math.inf, math.inf, 1.0, 0.0),)
+
     def forward(self, z):
         return z
 
@@ -121,6 +124,7 @@ class ReLU(Activation):
 
     range = (0.0, math.inf)
     closed = True
+    pieces = ((-math.inf, 0.0, 0.0, 0.0), (0.0, math.inf, 1.0, 0.0))
 
     def forward(self, z):
         xp = np if type(z) is np.ndarray else array_module(z)
@@ -152,6 +156,11 @@ class LeakyReLU(Activation):
         if self.slope >= 1:
             raise ValueError(f"LeakyReLU: slope must be below 1, got {slope}")
 
+    @property
+    def pieces(self):
+        """Both linear pieces."""
+        return ((-math.inf, 0.0, self.slope, 0.0), (0.0, math.inf, 1.0, 0.0))
+
     def forward(self, z):
         return array_module(z).maximum(z, self.slope * z)
 
@@ -160,6 +169,24 @@ class LeakyReLU(Activation):
 
     def integral(self, z):
         return z * self.forward(z) / 2
+
+
+class HardTanh(Activation):
+    r"""σ(z) = z cut to [−1, 1], σ'(±1) = 0, F(z) = z²/2 there and |z| − ½ beyond, range [−1, 1]."""
+
+    range = (-1.0, 1.0)
+    closed = True
+    pieces = ((-math.inf, -1.0, 0.0, -1.0), (-1.0, 1.0, 1.0, 0.0), (1.0, math.inf, 0.0, 1.0))
+
+    def forward(self, z):
+        return array_module(z).clip(z, -1, 1)
+
+    def derivative(self, z):
+        return (abs(z) < 1).astype(z.dtype)
+
+    def integral(self, z):
+        inside = self.forward(z)
+        return inside * (z - inside / 2)
 
 
 class Tanh(Activation):
@@ -331,5 +358,5 @@ def softplus(z):
     return array_module(z).logaddexp(z, z.dtype.type(0))
 
 
-ACTIVATIONS = {"relu": ReLU, "leaky_relu": LeakyReLU, "tanh": Tanh, "sigmoid": Sigmoid, "softplus": Softplus,
-               "identity": Identity}
+ACTIVATIONS = {"relu": ReLU, "leaky_relu": LeakyReLU, "hard_tanh": HardTanh, "tanh": Tanh, "sigmoid": Sigmoid,
+               "softplus": Softplus, "identity": Identity}

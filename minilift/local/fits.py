@@ -1,0 +1,116 @@
+r"""Closed fits of lifted values: the argmin over z of a gap with f inside, and over a of a least-squares gap.
+
+.. math:: \min_u \tfrac12(f(u) - t)^2 + \tfrac{c}{2}(u - q)^2, \qquad
+            \min_a \tfrac12\|s - \varphi(\theta, a)\|^2 + \tfrac{\beta}{2}\|a - h\|^2.
+
+The first is not convex, since f is inside, and one number at a time. Where f is piecewise linear its pieces are
+tried one after the other; where it is smooth the lowest point of a grid is refined by Newton's method. The second is
+the step in θ with the roles exchanged: W stands where the activations stood, and the samples where the units stood.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minilift.layers.gram import Gram
+from minilift.layers.maps import Linear
+from minilift.local.solvers import damped_solve
+from minilift.support.arguments import positive_number, shown
+from minilift.support.backend import array_module
+
+GRID = 33  # points between the centre and the farthest place where the minimiser can be
+REFINEMENTS = 60  # of a bracket: halvings alone would reach the last bit
+
+
+def fit_transfer(f, target, centre, c):
+    r"""Return u that minimises :math:`\tfrac12(f(u) - t)^2 + \tfrac{c}{2}(u - q)^2`, entry by entry.
+
+    Parameters
+    ----------
+    f : Activation
+        Increasing. One with `pieces` is fitted exactly; of two equally good minimisers the one on the lower piece is
+        taken.
+    target, centre : array
+        t and q, of one shape.
+    c : float
+        Weight c > 0.
+
+    Returns
+    -------
+    array
+        A global minimiser, of the same shape.
+    """
+    positive_number("fit_transfer: c", c)
+    if f.pieces is None:
+        return fit_smooth(f, target, centre, c)
+    xp = array_module(target, centre)
+    best = lowest = None
+    for low, high, slope, offset in f.pieces:  # there f(u) is slope u + offset
+        u = (slope * (target - offset) + c * centre) / (slope * slope + c)
+        u = xp.clip(u, low, high)
+        cost = (slope * u + offset - target) ** 2 + c * (u - centre) ** 2
+        if best is None:
+            best, lowest = u, cost
+        else:
+            better = cost < lowest
+            best, lowest = xp.where(better, u, best), xp.where(better, cost, lowest)
+    return best.astype(centre.dtype, copy=False)
+
+
+def fit_smooth(f, target, centre, c):
+    r"""Return what `fit_transfer` does for a smooth f.
+
+    The minimiser lies where f comes nearer to t, and no farther than :math:`|f(q) - t|/\sqrt c` from q: beyond, the
+    second term alone is larger than both are at q.
+    """
+    xp = array_module(target, centre)
+
+    def cost(u):
+        return (f.forward(u) - target) ** 2 + c * (u - centre) ** 2
+
+    reach = (target - f.forward(centre)) / c**0.5
+    best, lowest = centre, cost(centre)
+    for k in range(1, GRID):
+        u = centre + (k / (GRID - 1)) * reach
+        trial = cost(u)
+        better = trial < lowest
+        best, lowest = xp.where(better, u, best), xp.where(better, trial, lowest)
+    width = abs(reach) / (GRID - 1)
+    low, high, u = best - width, best + width, best
+    for _ in range(REFINEMENTS):
+        f_u, slope = f.forward(u), f.derivative(u)
+        gradient = slope * (f_u - target) + c * (u - centre)
+        low, high = xp.where(gradient < 0, u, low), xp.where(gradient > 0, u, high)
+        newton = u - gradient / (slope * slope + c)
+        inside = (newton >= low) & (newton <= high)
+        following = xp.where(gradient == 0, u, xp.where(inside, newton, (low + high) / 2))
+        if bool((abs(following - u) <= np.finfo(u.dtype).eps * (1 + abs(u))).all()):
+            break
+        u = following
+    return xp.where(cost(u) <= lowest, u, best)
+
+
+def fit_values(phi, theta, target, centre, beta):
+    r"""Return a that minimises :math:`\tfrac12\|s - \varphi(\theta, a)\|^2 + \tfrac{\beta}{2}\|a - h\|^2`.
+
+    Written for the difference from h it is `damped_solve` of the transposed problem: each sample is a unit, and each
+    row of :math:`W^T` a sample. So the smaller of the two matrices, of n_in or n_out rows, is solved.
+
+    Parameters
+    ----------
+    phi : Linear
+    theta : array (n_in + 1, n_out)
+    target, centre : array (N, n_out), (N, n_in)
+        s and h.
+    beta : float
+        β > 0.
+
+    Returns
+    -------
+    array (N, n_in)
+    """
+    if not isinstance(phi, Linear):
+        raise TypeError(f"fit_values: phi must be a Linear map, got {shown(phi)}")
+    rest = phi.forward(theta, centre) - target
+    weights = Gram(array_module(theta).ascontiguousarray(theta[:-1].T), bias=False)
+    return centre - damped_solve(weights, rest.T, beta).value.T
