@@ -20,7 +20,7 @@ from minilift.layers.activations import (
 )
 from minilift.layers.convolution import Conv2d
 from minilift.layers.joins import Add, Concat, Join, Named, Select, Zeros
-from minilift.layers.losses import Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
+from minilift.layers.losses import Loss, OneHotSquaredError, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from minilift.layers.maps import Linear, Map
 from minilift.layers.normalization import BatchNorm, Dropout
 from minilift.layers.pooling import AvgPool2d, Flatten, MaxPool2d

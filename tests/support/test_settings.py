@@ -19,6 +19,7 @@ from minilift.graph import State
 from minilift.layers.activations import Composition, Softmax
 from minilift.layers.base import Layer
 from minilift.layers.joins import OfNames
+from minilift.layers.losses import OfLabels
 from minilift.layers.pooling import Pool2d
 from minilift.methods.backward.sweep import FunctionMethod
 from minilift.methods.lifted.descend import Lifted
@@ -26,7 +27,7 @@ from minilift.optim import Optimizer, Schedule
 from minilift.support.backend import to_numpy
 from minilift.support.settings import NotKeptError, Settings, arguments_of, describe, differences
 
-BASES = {Lifted, Layer, ml.Map, ml.Join, OfNames, ml.Transfer, ml.Activation, ml.Loss, Pool2d, Optimizer, Schedule, ml.Method,
+BASES = {Lifted, OfLabels, Layer, ml.Map, ml.Join, OfNames, ml.Transfer, ml.Activation, ml.Loss, Pool2d, Optimizer, Schedule, ml.Method,
          ml.Network}
 
 
@@ -56,7 +57,8 @@ EXAMPLES = {
     ml.Zeros: ({"n": 2}, {"n": 3}),
     ml.MaxPool2d: ({"size": 2}, {"size": 3, "stride": 1}),
     ml.AvgPool2d: ({"size": 2}, {"size": 3, "stride": 1}),
-    **{cls: ({}, {"reduction": "sum"}) for cls in (ml.SoftmaxCrossEntropy, ml.SigmoidCrossEntropy, ml.SquaredError)},
+    **{cls: ({}, {"reduction": "sum"}) for cls in (
+        ml.SoftmaxCrossEntropy, ml.SigmoidCrossEntropy, ml.SquaredError, ml.OneHotSquaredError)},
     ml.BackProp: ({}, {}),
     FunctionMethod: ({"function": gradient}, {"function": half_gradient}),
     ml.ProxProp: ({}, {"tau_theta": [1.0, 0.5], "solver": "cg3", "last": "implicit", "joint": True}),
