@@ -40,11 +40,19 @@ EQUATIONS = {
     "SIBP W": "W ← argmin ‖σ(aW + 1bᵀ) − (σ(z_l) − η ∂J/∂a_l)‖² + λ ‖W − W_l‖²",
     "SIBP b": "b ← argmin of the same in b, at the new W",
     "SIBP signal": "∂J/∂a_{l−1} = g_l Wᵀ with the new W",
+    "FOOF": "d_l = (A + λI)⁻¹∇J, A = ãᵀã/N or its running average, of the mean loss",
+    "K-FAC": "d_l = (A + λ_A I)⁻¹ ∇J (S + λ_S I)⁻¹, or the solution of A d S + λ d = ∇J",
+    "K-FAC S": "S = Σ BᵀHB/N with B = ∂z_D/∂z_l and H the loss's Hessian, or the samples' own ggᵀ in its place",
+    "K-FAC average": "each factor F ← r F + (1 − r) F_batch with r = min(1 − 1/k, decay) in step k",
+    "Gauss–Newton": "(G + λI) d = ∇J for all θ at once, G = Σ JᵀHJ/N",
+    "Muon": "Newton–Schulz: X ← aX + (bXXᵀ + c(XXᵀ)²)X, which acts on each singular value by itself",
 }
 
-TAG = r"(?:ProxProp \(\d+\)|ProxProp Prop\. \d|LocoProp-[SM]|SIBP (?:W|b|signal)|BackProp(?: signal)?|Representer)"
+TAG = (r"(?:ProxProp \(\d+\)|ProxProp Prop\. \d|LocoProp-[SM]|SIBP (?:W|b|signal)|BackProp(?: signal)?|Representer"
+       r"|FOOF|K-FAC(?: S| average)?|Gauss–Newton|Muon)")
 TAGS = re.compile(rf"{TAG}(?:, (?:{TAG}|\(\d+\)|Prop\. \d))*")  # "ProxProp (11), (13), Prop. 2"
-LOOKS_LIKE_TAG = re.compile(r"(?:ProxProp \(|ProxProp Prop|LocoProp-[SM]\b|SIBP\b|BackProp\b|Representer\b)")
+LOOKS_LIKE_TAG = re.compile(r"(?:ProxProp \(|ProxProp Prop|LocoProp-[SM]\b|SIBP\b|BackProp\b|Representer\b"
+                            r"|FOOF\b|K-FAC\b|Gauss–Newton\b|Muon\b)")
 
 
 class Place(NamedTuple):
@@ -215,7 +223,7 @@ def named_in(source):
                for number in range(int(first), int(last or first) + 1)]
     propositions = [f"ProxProp Prop. {number}" for several in re.findall(r"Prop\. ([\d, ]+)", source)
                     for number in re.findall(r"\d", several)]
-    return [*re.findall(r"LocoProp-[SM]|SIBP [Wb]|BackProp", source), *numbers, *propositions]
+    return [*re.findall(r"LocoProp-[SM]|SIBP [Wb]|BackProp|FOOF|K-FAC|Gauss–Newton", source), *numbers, *propositions]
 
 
 def listing(code, tests, equations=tuple(EQUATIONS)):
