@@ -38,7 +38,7 @@ class GaussNewton(Method):
     ------
     ValueError, TypeError
         For arguments out of range. On a batch: for a batch norm, whose G has no terms of single samples, for a layer
-        without a forward derivative, for a loss that is no matching loss.
+        without a forward derivative, for a loss whose transfer is neither elementwise nor a softmax.
     ArithmeticError
         On a batch: if the tolerance is not reached in so many steps. In float32 it cannot be near 1e-7.
     """

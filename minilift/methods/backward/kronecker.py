@@ -150,8 +150,7 @@ class KFAC(FOOF):
         λ of the mean loss.
     fisher : {"type2", "empirical"}, default "type2"
         What S is made of. "type2" sends each column of a square root of the loss's Hessian back, one signal for each
-        output of the network, so that it costs that many sweeps; for losses that are a transfer's matching loss, as
-        the package's are. "empirical" takes the gradients of the samples themselves, which costs nothing.
+        output of the network, so that it costs that many sweeps. "empirical" takes the gradients of the samples themselves, which costs nothing.
     split : {"factored", "heuristic", "exact"}, default "factored"
         How λ is shared: λ_A = λ_S = λ; or √λ π and √λ/π with π² = (tr A/dim A)/(tr S/dim S) (Martens and Grosse,
         section 6.3; π = 1 where a factor vanishes); or added to the Kronecker product itself, in the eigenvectors of
@@ -162,7 +161,7 @@ class KFAC(FOOF):
     Raises
     ------
     ValueError, TypeError
-        For arguments out of range. On a batch: if "type2" meets a loss that is no matching loss.
+        For arguments out of range. On a batch: if "type2" meets a loss whose transfer is neither elementwise nor softmax.
     ArithmeticError
         On a batch: if a factor with its damping is not positive definite to working precision.
     """
@@ -241,11 +240,10 @@ def hessian_roots(loss, z):
 
 
 def matching_transfer(what, loss):
-    """Return f of a loss with gradient f(z) − y, of which f' is the Hessian, or raise an error."""
-    f = getattr(loss, "transfer", None)
-    if not (isinstance(f, Softmax) or getattr(f, "elementwise", False)):
-        raise ValueError(f"{what} needs a loss that is the matching loss of a transfer, elementwise or a softmax, "
-                         f"got {loss!r}")
+    """Return f of a loss with gradient f(z) − y, whose Hessian is f', or raise an error if that is not known."""
+    f = loss.transfer
+    if not (f.elementwise or isinstance(f, Softmax)):
+        raise ValueError(f"{what} needs a loss whose transfer is elementwise or a softmax, got {loss!r}")
     return f
 
 
