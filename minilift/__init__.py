@@ -25,10 +25,22 @@ from minilift.layers.maps import Linear, Map
 from minilift.layers.normalization import BatchNorm, Dropout
 from minilift.layers.pooling import AvgPool2d, Flatten, MaxPool2d
 from minilift.local import problems, solvers
-from minilift.methods import ADMM, BCD, BackProp, Block, LocoProp, Method, ProxProp, SemiImplicit
+from minilift.methods import (
+    ADMM,
+    BCD,
+    FOOF,
+    KFAC,
+    BackProp,
+    Block,
+    GaussNewton,
+    LocoProp,
+    Method,
+    ProxProp,
+    SemiImplicit,
+)
 from minilift.models import convnet, load, mlp, resnet, rnn
 from minilift.network import Network
-from minilift.optim import SGD, Adam, Constant, Cosine, HeavyBall, Nesterov, RMSProp, StepDecay, WarmupLinear
+from minilift.optim import SGD, Adam, Constant, Cosine, HeavyBall, Muon, Nesterov, RMSProp, StepDecay, WarmupLinear
 from minilift.training.fit import evaluate, fit
 from minilift.training.history import EarlyStop, History
 

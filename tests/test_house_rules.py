@@ -30,7 +30,7 @@ FILES = {"support": ["arguments", "settings", "backend", "files", "signals", "te
          "layers": ["base", "gram", "maps", "joins", "convolution", "activations", "pooling", "normalization",
                     "losses"],
          "local": ["problems", "solvers", "fits"],
-         "methods": ["sweep", "backprop", "proxprop", "locoprop", "semi_implicit",
+         "methods": ["sweep", "backprop", "proxprop", "locoprop", "semi_implicit", "kronecker", "gauss_newton",
                      "descend", "three_split", "bcd", "admm"],
          "training": ["curves", "history", "fit"],
          "lab": ["tables", "machine", "contenders", "runs", "experiments", "figures", "bench", "results",

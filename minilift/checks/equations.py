@@ -40,6 +40,12 @@ EQUATIONS = {
     "SIBP W": "W ← argmin ‖σ(aW + 1bᵀ) − (σ(z_l) − η ∂J/∂a_l)‖² + λ ‖W − W_l‖²",
     "SIBP b": "b ← argmin of the same in b, at the new W",
     "SIBP signal": "∂J/∂a_{l−1} = g_l Wᵀ with the new W",
+    "FOOF": "d_l = (A + λI)⁻¹∇J, A = ãᵀã/N or its running average, of the mean loss",
+    "K-FAC": "d_l = (A + λ_A I)⁻¹ ∇J (S + λ_S I)⁻¹, or the solution of A d S + λ d = ∇J",
+    "K-FAC S": "S = Σ BᵀHB/N with B = ∂z_D/∂z_l and H the loss's Hessian, or the samples' own ggᵀ in its place",
+    "K-FAC average": "each factor F ← r F + (1 − r) F_batch with r = min(1 − 1/k, decay) in step k",
+    "Gauss–Newton": "(G + λI) d = ∇J for all θ at once, G = Σ JᵀHJ/N",
+    "Muon": "Newton–Schulz: X ← aX + (bXXᵀ + c(XXᵀ)²)X, which acts on each singular value by itself",
     "Lifted θ": "θ_l ← argmin ρ/2 ‖z_l − φ(θ, a_{l−1})‖² + α/2 ‖θ − θ_l‖², ProxProp (11) with target z_l (BCD, ADMM)",
     "Lifted a": "a_l ← argmin ρ/2 ‖z_{l+1} − φ(θ_{l+1}, a)‖² + γ/2 ‖a − σ(z_l)‖² (BCD, ADMM)",
     "Lifted z": "z_l ← argmin γ/2 ‖σ(z) − a_l‖² + ρ/2 ‖z − φ_l‖² + α/2 ‖z − z_l‖², entry by entry (BCD, ADMM)",
@@ -223,7 +229,7 @@ def named_in(source):
                for number in range(int(first), int(last or first) + 1)]
     propositions = [f"ProxProp Prop. {number}" for several in re.findall(r"Prop\. ([\d, ]+)", source)
                     for number in re.findall(r"\d", several)]
-    return [*re.findall(r"LocoProp-[SM]|SIBP [Wb]|BackProp", source), *numbers, *propositions]
+    return [*re.findall(r"LocoProp-[SM]|SIBP [Wb]|BackProp|FOOF|K-FAC|Gauss–Newton", source), *numbers, *propositions]
 
 
 def listing(code, tests, equations=tuple(EQUATIONS)):

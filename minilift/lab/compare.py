@@ -35,7 +35,7 @@ from minilift.layers.activations import ACTIVATIONS
 from minilift.layers.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from minilift.methods import as_method
 from minilift.models import convnet, mlp, resnet, rnn
-from minilift.optim import SGD, Adam, HeavyBall, Nesterov, RMSProp
+from minilift.optim import SGD, Adam, HeavyBall, Muon, Nesterov, RMSProp
 from minilift.support.arguments import known_name, whole_number
 from minilift.support.backend import BACKENDS
 from minilift.support.options import check_count, check_options, decimal, naming, series, split_options, whole, writable
@@ -47,7 +47,8 @@ ABOVE = 1.05  # a loss is above its start if it is more than so many times as hi
 SEARCH_SHARE = 4  # a run of the search has a quarter of the epochs, at least one
 DEFAULT_METHODS = ("backprop", "proxprop", "cg3", "locoprop-s", "locoprop-m", "semi-implicit")
 NETS = ("mlp", "convnet", "resnet", "rnn")
-OPTIMIZERS = {"sgd": SGD, "momentum": HeavyBall, "nesterov": Nesterov, "adam": Adam, "rmsprop": RMSProp}
+OPTIMIZERS = {"sgd": SGD, "momentum": HeavyBall, "nesterov": Nesterov, "adam": Adam, "rmsprop": RMSProp,
+              "muon": Muon}
 EXAMPLES = """examples:
   minilift compare
   minilift compare --methods backprop proxprop:tau_theta=0.05 cg3 --optimizer nesterov:momentum=0.95

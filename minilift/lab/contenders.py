@@ -29,7 +29,17 @@ from typing import NamedTuple
 import numpy as np
 
 from minilift.layers.losses import SigmoidCrossEntropy
-from minilift.methods import ADMM, BCD, BackProp, LocoProp, ProxProp, SemiImplicit
+from minilift.methods import (
+    ADMM,
+    BCD,
+    FOOF,
+    KFAC,
+    BackProp,
+    GaussNewton,
+    LocoProp,
+    ProxProp,
+    SemiImplicit,
+)
 from minilift.models import convnet, mlp, resnet, rnn
 from minilift.optim import SGD, Adam, Nesterov
 from minilift.support.backend import get_module, synchronize
@@ -96,6 +106,12 @@ def solves(applications, maps):
     maps = maps[:-1]  # the last map's step is explicit
     gram = [("gram", rows, n_in) for rows, n_in, _ in maps]
     return gram + [("apply", min(rows, n_in), n_out) for rows, n_in, n_out in maps] * applications
+
+
+def kronecker_solves(maps):
+    """Return the products of K-FAC beyond FOOF's: the Gram matrix of the signals, of every map, applied to them."""
+    gram = [("gram", rows, n_out) for rows, _, n_out in maps]
+    return solves(1, maps) + gram + [("apply", min(rows, n_out), max(rows, n_out)) for rows, _, n_out in maps]
 
 
 def local_steps(times, maps):
@@ -168,6 +184,9 @@ METHODS = {
     "locoprop-m-rmsprop": Contender(
         "LocoProp-M RMSProp", LocoProp, {"variant": "M", **PLAIN, "local_optimizer": "rmsprop", "local_lr": 1e-4},
         "gamma", TIMED, partial(passes, 9)),
+    "foof": Contender("FOOF", FOOF, {"damping": 0.01}, products=partial(solves, 1)),
+    "kfac": Contender("K-FAC", KFAC, {"damping": 0.01, "fisher": "empirical"}, products=kronecker_solves),
+    "gauss-newton": Contender("Gauss–Newton", GaussNewton, {"damping": 1.0}),
     "semi-implicit": Contender("Semi-Implicit BP", SemiImplicit, {}, "eta", {}, partial(local_steps, 5)),
     "bcd": Contender("BCD", BCD, {}, "1/alpha"),
     "admm": Contender("ADMM", ADMM, {"alpha": 1.0}, "1/alpha"),

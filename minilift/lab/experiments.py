@@ -408,7 +408,7 @@ def locoprop_claims(results):
 
 
 def bcd_claims(results):
-    """The theorem that the energy never rises; on MNIST the authors' test accuracy, 0.9439 to 0.9492 over five seeds."""
+    """The theorem that the energy never rises; on MNIST the authors' test accuracy, 0.9439 to 0.9492, five seeds."""
     verdicts = []
     for label in results.labels:
         energies = [np.array(history["energy"][1:]) for history in

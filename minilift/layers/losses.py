@@ -224,7 +224,7 @@ class SquaredError(Loss):
 
 
 class OneHotSquaredError(OfLabels, SquaredError):
-    r"""Half the squared error of labels as one-hot rows, :math:`\tfrac12\|z_i - e_{y_i}\|^2`: of a classifier by BCD."""
+    r"""Half the squared error of labels as one-hot rows, :math:`\tfrac12\|z_i - e_{y_i}\|^2`."""
 
     def value_per_sample(self, z, y):
         return super().value_per_sample(z, self.targets(z, y))

@@ -2,6 +2,8 @@
 
 from minilift.energy import Block
 from minilift.methods.backward.backprop import BackProp
+from minilift.methods.backward.gauss_newton import GaussNewton
+from minilift.methods.backward.kronecker import FOOF, KFAC
 from minilift.methods.backward.locoprop import LocoProp
 from minilift.methods.backward.proxprop import ProxProp
 from minilift.methods.backward.semi_implicit import SemiImplicit
@@ -9,4 +11,5 @@ from minilift.methods.backward.sweep import Method, as_method, sweep
 from minilift.methods.lifted.admm import ADMM
 from minilift.methods.lifted.bcd import BCD
 
-__all__ = ["ADMM", "BCD", "BackProp", "Block", "LocoProp", "Method", "ProxProp", "SemiImplicit", "as_method", "sweep"]
+__all__ = ["ADMM", "BCD", "FOOF", "KFAC", "BackProp", "Block", "GaussNewton", "LocoProp", "Method", "ProxProp",
+           "SemiImplicit", "as_method", "sweep"]

@@ -27,8 +27,8 @@ from minilift.optim import Optimizer, Schedule
 from minilift.support.backend import to_numpy
 from minilift.support.settings import NotKeptError, Settings, arguments_of, describe, differences
 
-BASES = {Lifted, OfLabels, Layer, ml.Map, ml.Join, OfNames, ml.Transfer, ml.Activation, ml.Loss, Pool2d, Optimizer, Schedule, ml.Method,
-         ml.Network}
+BASES = {Layer, ml.Map, ml.Join, OfNames, ml.Transfer, ml.Activation, ml.Loss, OfLabels, Pool2d, Optimizer, Schedule,
+         ml.Method, Lifted, ml.Network}
 
 
 def gradient(block):
@@ -45,7 +45,8 @@ EXAMPLES = {
     ml.Linear: ({"n_in": 6, "n_out": 4}, {"n_in": 5, "n_out": 3, "init": "he"}),
     ml.Conv2d: ({"c_in": 2, "c_out": 3, "kernel": 3},
                 {"c_in": 1, "c_out": 4, "kernel": 5, "stride": 2, "padding": 2, "init": 0.1, "image_size": (9, 9)}),
-    **{cls: ({}, {}) for cls in (ml.Identity, ml.ReLU, ml.HardTanh, ml.Tanh, ml.Sigmoid, ml.Softplus, Softmax, ml.Flatten)},
+    **{cls: ({}, {}) for cls in (ml.Identity, ml.ReLU, ml.HardTanh, ml.Tanh, ml.Sigmoid, ml.Softplus, Softmax,
+                                 ml.Flatten)},
     ml.LeakyReLU: ({}, {"slope": 0.010000001}),
     Composition: ({"parts": [ml.Tanh(), ml.LeakyReLU()]}, {"parts": [ml.Tanh(), ml.LeakyReLU(0.2)]}),
     ml.BatchNorm: ({"channels": 4}, {"channels": 3, "momentum": 0.2, "eps": 1e-4}),
