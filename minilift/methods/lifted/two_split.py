@@ -18,10 +18,13 @@ of the loss for l = D. The gradient in θ_l is :math:`\tilde a_{l-1}^T g_l`, as 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 from minilift.energy import squared_norm
-from minilift.local.problems import Model
+from minilift.local.fits import fit_inputs
+from minilift.local.problems import LocalProblem, MatchingLoss, Model, SquaredFit
+from minilift.local.solvers import exact, fletcher_reeves
 from minilift.methods.lifted.descend import LiftedEnergy, Variables
 from minilift.support.arguments import known_name, positive_number
 
@@ -90,17 +93,20 @@ class TwoSplit(LiftedEnergy):
 
     def layer(self, l, variables):
         """Return the `Layer` number l."""
-        at = variables if self.fixed is None else self.fixed
-        read = self.input(l, at)
+        read = self.input(l, variables if self.fixed is None else self.fixed)
         u = self.net.phi[l].forward(variables.theta[l], read)
+        return Layer(read, u, *self.seen(l, u, variables))
+
+    def seen(self, l, u, variables):
+        """Return the error and the gradient of layer l for a value u of its map."""
         if l == self.net.depth:
-            return Layer(read, u, None, self.loss_gradient(u))
+            return None, self.loss_gradient(u)
         if self.latent == "pre":
             error = variables.z[l] - u
-            return Layer(read, u, error, -self.mu * error)
+            return error, -self.mu * error
         sigma, prediction = self.net.sigma[l], self.net.sigma[l].forward(u)
         error = variables.a[l] - prediction
-        return Layer(read, u, error, sigma.adjoint(u, prediction, None, -self.mu * error))
+        return error, sigma.adjoint(u, prediction, None, -self.mu * error)
 
     def input(self, l, variables):
         """Return what map l reads."""
@@ -130,3 +136,37 @@ class TwoSplit(LiftedEnergy):
             signal = self.net.sigma[l].adjoint(z, above.input, None, signal)
         signal += self.mu * layer.error  # Predictive coding z
         return signal
+
+    # ---- MAC's blocks, for "post": steps that never raise E
+
+    def lowered_theta(self, l, variables, alpha, steps):
+        r"""Return θ_l with a lower E + α/2 ‖θ − θ_old‖².
+
+        In a hidden map it is the local problem of SIBP, for each unit, with the target a_l: a few steps of `steps`
+        Fletcher–Reeves. In the last it is convex, and solved.
+        """
+        phi, theta, a = self.net.phi[l], variables.theta[l], variables.a[l - 1]
+        u = phi.forward(theta, a)
+        if l == self.net.depth:
+            gap = MatchingLoss(self.net.loss_function.transfer, u, self.loss_gradient(u))
+            return theta - exact(LocalProblem(phi.gram(a), u, gap, alpha)).value  # MAC W
+        gap = SquaredFit(self.net.sigma[l], u, -self.seen(l, u, variables)[0])
+        problem = LocalProblem(phi.gram(a), u, gap, 2 * alpha / self.mu)  # the gap has no factor ½
+        return theta - fletcher_reeves(problem, steps).value  # MAC W
+
+    def lowered_a(self, l, variables, steps):
+        """Return a_l with a lower E, by Gauss–Newton steps of each sample."""
+        prediction = variables.a[l] - self.layer(l, variables).error
+        model = partial(self.model, l + 1, variables=variables)
+        return fit_inputs(self.net.phi[l + 1], variables.theta[l + 1], model, variables.a[l], prediction, self.mu,
+                          steps)  # MAC a
+
+    def model(self, l, u, variables):
+        """Return the `Model` of what E says of u_l, of each sample, with the Gauss–Newton part of its curvature."""
+        error, gradient = self.seen(l, u, variables)
+        if l == self.net.depth:
+            loss = self.net.loss_function
+            return Model(loss.value_per_sample(u, self.y), gradient,
+                         partial(loss.transfer.adjoint, u, loss.transfer.forward(u), None))
+        curvature = self.mu * self.net.sigma[l].derivative(u) ** 2
+        return Model(self.mu / 2 * (error * error).sum(axis=1), gradient, lambda v: curvature * v)
