@@ -1,4 +1,4 @@
-"""Training methods: one backward sweep, and for each paper the local problem that it solves in the sweep."""
+"""Training methods: `backward`, in which lifted values are eliminated, and `lifted`, in which they are kept."""
 
 from minilift.energy import Block
 from minilift.methods.backward.backprop import BackProp
@@ -6,5 +6,7 @@ from minilift.methods.backward.locoprop import LocoProp
 from minilift.methods.backward.proxprop import ProxProp
 from minilift.methods.backward.semi_implicit import SemiImplicit
 from minilift.methods.backward.sweep import Method, as_method, sweep
+from minilift.methods.lifted.admm import ADMM
+from minilift.methods.lifted.bcd import BCD
 
-__all__ = ["BackProp", "Block", "LocoProp", "Method", "ProxProp", "SemiImplicit", "as_method", "sweep"]
+__all__ = ["ADMM", "BCD", "BackProp", "Block", "LocoProp", "Method", "ProxProp", "SemiImplicit", "as_method", "sweep"]
