@@ -25,7 +25,19 @@ from minilift.layers.maps import Linear, Map
 from minilift.layers.normalization import BatchNorm, Dropout
 from minilift.layers.pooling import AvgPool2d, Flatten, MaxPool2d
 from minilift.local import problems, solvers
-from minilift.methods import ADMM, BCD, BackProp, Block, LocoProp, Method, ProxProp, SemiImplicit
+from minilift.methods import (
+    ADMM,
+    BCD,
+    MAC,
+    BackProp,
+    Block,
+    LocoProp,
+    Method,
+    PredictiveCoding,
+    ProxProp,
+    SemiImplicit,
+    TargetPropagation,
+)
 from minilift.models import convnet, load, mlp, resnet, rnn
 from minilift.network import Network
 from minilift.optim import SGD, Adam, Constant, Cosine, HeavyBall, Nesterov, RMSProp, StepDecay, WarmupLinear

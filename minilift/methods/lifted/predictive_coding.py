@@ -83,7 +83,7 @@ class PredictiveCoding(Lifted):
             variables = self.relaxed(energy, variables)
         self.variables, self.last_energy = variables, energy
         weight = net.loss_function.weight(len(state.a[0]))
-        return [weight * energy.gradient("theta", l, variables) for l in net.maps]  # Predictive coding theta
+        return [weight * energy.gradient("theta", l, variables) for l in net.maps]  # PC direction
 
     def relaxed(self, energy, variables):
         """Return the variables after one step in all lifted values at once, each from the old ones."""

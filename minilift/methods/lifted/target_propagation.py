@@ -128,7 +128,7 @@ class TargetPropagation(Method):
         directions = []
         for l in range(1, D + 1):
             g = off[l] if l == D else net.sigma[l].adjoint(state.z[l], state.a[l], None, off[l])
-            directions.append(weight / self.beta * net.phi[l].adjoint_theta(state.a[l - 1], g))  # Target propagation
+            directions.append(weight / self.beta * net.phi[l].adjoint_theta(state.a[l - 1], g))  # DTP direction
         self.learn_inverses(net, state)
         return directions
 
@@ -142,7 +142,7 @@ class TargetPropagation(Method):
             if l == D and self.variant == "lee":
                 off[l - 1] = net.phi[l].adjoint_input(theta[l], off[l])
             else:
-                off[l - 1] = self.inverse(net, l, h[l]) - self.inverse(net, l, h[l] - off[l])  # Target propagation t
+                off[l - 1] = self.inverse(net, l, h[l]) - self.inverse(net, l, h[l] - off[l])  # DTP target
         return off
 
     def learn_inverses(self, net, state):
@@ -164,7 +164,7 @@ class TargetPropagation(Method):
         above, inverse = sigma.forward(phi.forward(theta, h)), self.inverse_map(net, l)
         u = inverse.forward(self.psi[l], above)
         back = tau.forward(u)
-        gradient = inverse.adjoint_theta(above, tau.adjoint(u, back, None, back - h))  # Target propagation psi
+        gradient = inverse.adjoint_theta(above, tau.adjoint(u, back, None, back - h))  # DTP inverse
         return squared_norm(back - h) / (2 * len(h)), gradient / len(h)
 
     def state_dict(self):

@@ -134,7 +134,7 @@ class TwoSplit(LiftedEnergy):
         if self.latent == "pre":
             z = (variables if self.fixed is None else self.fixed).z[l]
             signal = self.net.sigma[l].adjoint(z, above.input, None, signal)
-        signal += self.mu * layer.error  # Predictive coding z
+        signal += self.mu * layer.error  # PC latent
         return signal
 
     # ---- MAC's blocks, for "post": steps that never raise E
