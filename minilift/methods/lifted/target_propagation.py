@@ -118,7 +118,7 @@ class TargetPropagation(Method):
         return self.inverse_transfer(net, l).forward(self.inverse_map(net, l).forward(self.psi[l], h))
 
     def directions(self, net, state, y):
-        """Return the gradients of the local losses over β, for a forward pass that has been done; train the inverses."""
+        """Return the gradients of the local losses over β; then train the inverses."""
         refuse_all_but_chains(self, net)
         self.prepare(net)
         D, weight = net.depth, net.loss_function.weight(len(state.a[0]))
