@@ -40,11 +40,19 @@ EQUATIONS = {
     "SIBP W": "W ← argmin ‖σ(aW + 1bᵀ) − (σ(z_l) − η ∂J/∂a_l)‖² + λ ‖W − W_l‖²",
     "SIBP b": "b ← argmin of the same in b, at the new W",
     "SIBP signal": "∂J/∂a_{l−1} = g_l Wᵀ with the new W",
+    "Lifted θ": "θ_l ← argmin ρ/2 ‖z_l − φ(θ, a_{l−1})‖² + α/2 ‖θ − θ_l‖², ProxProp (11) with target z_l (BCD, ADMM)",
+    "Lifted a": "a_l ← argmin ρ/2 ‖z_{l+1} − φ(θ_{l+1}, a)‖² + γ/2 ‖a − σ(z_l)‖² (BCD, ADMM)",
+    "Lifted z": "z_l ← argmin γ/2 ‖σ(z) − a_l‖² + ρ/2 ‖z − φ_l‖² + α/2 ‖z − z_l‖², entry by entry (BCD, ADMM)",
+    "Lifted output": "v ← argmin L_y(v) + w/2 ‖v − c‖², the prox of the summed loss (BCD, ADMM)",
+    "BCD jacobi": "W for the old b and b for the old W, as the authors' program has it",
+    "ADMM u": "u ← u + β (z_D − φ_D)",
 }
 
-TAG = r"(?:ProxProp \(\d+\)|ProxProp Prop\. \d|LocoProp-[SM]|SIBP (?:W|b|signal)|BackProp(?: signal)?|Representer)"
+NAMES = "|".join(sorted((re.escape(name) for name in EQUATIONS if not name.startswith("ProxProp")), reverse=True))
+TAG = rf"(?:ProxProp \(\d+\)|ProxProp Prop\. \d|{NAMES})"
 TAGS = re.compile(rf"{TAG}(?:, (?:{TAG}|\(\d+\)|Prop\. \d))*")  # "ProxProp (11), (13), Prop. 2"
-LOOKS_LIKE_TAG = re.compile(r"(?:ProxProp \(|ProxProp Prop|LocoProp-[SM]\b|SIBP\b|BackProp\b|Representer\b)")
+FIRST_WORDS = "|".join(sorted({re.escape(name.split()[0]) for name in EQUATIONS} - {"ProxProp"}))
+LOOKS_LIKE_TAG = re.compile(rf"(?:ProxProp \(|ProxProp Prop|(?:{FIRST_WORDS})\b)")
 
 
 class Place(NamedTuple):

@@ -76,6 +76,6 @@ class BCD(Lifted):
         a, theta, damping = variables.a[l - 1], variables.theta[l], self.alpha / self.rho
         rest = energy.map_gap(l, variables.theta, variables.a, variables.z)
         new = theta.copy()
-        new[:-1] -= damped_solve(Gram(a, bias=False), rest, damping).value
-        new[-1] -= rest.sum(axis=0) / (len(rest) + damping)
+        new[:-1] -= damped_solve(Gram(a, bias=False), rest, damping).value  # BCD jacobi
+        new[-1] -= rest.sum(axis=0) / (len(rest) + damping)  # BCD jacobi
         return new

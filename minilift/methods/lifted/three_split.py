@@ -92,7 +92,7 @@ class ThreeSplit(Penalties, LiftedEnergy):
         gap = SquaredGap(z, z - self.wanted(l, variables))
         step = exact(LocalProblem(phi.gram(variables.a[l - 1], bias=bias), z, gap, alpha / self.rho)).value
         new = theta.copy()
-        new[:len(step)] -= step
+        new[:len(step)] -= step  # Lifted θ
         return new
 
     def best_z(self, l, variables, alpha=0.0):
@@ -104,7 +104,8 @@ class ThreeSplit(Penalties, LiftedEnergy):
         if alpha:
             centre += alpha * variables.z[l]
         centre /= weight
-        return fit_transfer(Identity() if last else self.net.sigma[l], variables.a[l], centre, weight / self.gamma)
+        sigma = Identity() if last else self.net.sigma[l]
+        return fit_transfer(sigma, variables.a[l], centre, weight / self.gamma)  # Lifted z
 
     def best_a(self, l, variables, alpha=0.0):
         """Return a_l: damped least squares with target z_{l+1} around σ(z_l); in the output the prox of the loss."""
@@ -113,10 +114,10 @@ class ThreeSplit(Penalties, LiftedEnergy):
             return self.best_output((self.gamma * z + alpha * variables.a[l]) / (self.gamma + alpha),
                                     self.gamma + alpha)
         phi, theta = self.net.phi[l + 1], variables.theta[l + 1]
-        return fit_values(phi, theta, self.wanted(l + 1, variables), self.net.sigma[l].forward(z),
-                          self.gamma / self.rho)
+        target, centre = self.wanted(l + 1, variables), self.net.sigma[l].forward(z)
+        return fit_values(phi, theta, target, centre, self.gamma / self.rho)  # Lifted a
 
     def best_output(self, centre, weight):
         """Return the argmin over v of L_y(v) + weight/2 ‖v − centre‖², with the loss summed."""
         loss = self.net.loss_function
-        return loss.prox(centre, self.y, 1 / (weight * loss.weight(len(centre))))
+        return loss.prox(centre, self.y, 1 / (weight * loss.weight(len(centre))))  # Lifted output
