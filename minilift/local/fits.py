@@ -126,7 +126,7 @@ def fit_inputs(phi, theta, model, a, centre, beta, steps):
     r"""Lower :math:`h(\varphi(\theta, a)) + \tfrac{\beta}{2}\|a - h\|^2` by Gauss–Newton steps of each sample.
 
     A step solves :math:`(W C W^T + \beta I)\,p = \nabla` by conjugate gradients, C being the curvature of the gap; it
-    is halved until Armijo's condition holds. So the objective of no sample rises.
+    is halved until Armijo's condition holds. So the objective of no sample rises, but for rounding.
 
     Parameters
     ----------
@@ -153,11 +153,12 @@ def fit_inputs(phi, theta, model, a, centre, beta, steps):
         p = newton_inputs(phi, theta, at.curvature, gradient, beta, bias)
         change, slope = phi.forward(theta, p) - bias, inner(gradient, p)
         before = at.value + beta / 2 * inner(a - centre, a - centre)
+        slack = 8 * np.finfo(a.dtype).eps * abs(before)  # or rounding would stop the steps before they are small
         length = array_module(a).ones((len(a), 1), a.dtype)
         for _ in range(HALVINGS):
             off = a - length * p - centre
             after = model(u - length * change).value + beta / 2 * inner(off, off)
-            fails = ~(after <= before - ARMIJO * length[:, 0] * slope)
+            fails = ~(after <= before - ARMIJO * length[:, 0] * slope + slack)
             if not bool(fails.any()):
                 break
             length[fails] /= 2

@@ -1,4 +1,4 @@
-r"""Predictive coding (Whittington, Bogacz 2017): lifted values relax on the two-split energy, then θ takes its gradient.
+r"""Predictive coding (Whittington, Bogacz 2017): values relax on the two-split energy, then θ takes its gradient.
 
 From the forward pass, where all errors are 0, T steps are taken in all lifted values at once,
 

@@ -6,8 +6,8 @@ the gradient of the summed loss, targets come down from
 .. math:: t_D = h_D - \beta\,\partial L_y/\partial h_D, \qquad
             t_{l-1} = h_{l-1} + g_l(t_l) - g_l(h_l).
 
-The difference corrects what g_l is wrong by at h_l: if no target differs from its value, none does below. Each map then
-descends on its own local loss, and each inverse on its own reconstruction of noisy values,
+The difference corrects what g_l is wrong by at h_l: if no target differs from its value, none does below. Each map
+then descends on its own local loss, and each inverse on its own reconstruction of noisy values,
 
 .. math:: \theta_l:\; \tfrac12\|f_l(h_{l-1}) - t_l\|^2, \qquad
             \psi_l:\; \tfrac{1}{2N}\|g_l(f_l(\tilde h)) - \tilde h\|^2, \quad \tilde h = h_{l-1} + \sigma\varepsilon,

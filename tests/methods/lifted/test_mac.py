@@ -122,8 +122,8 @@ def test_the_model_has_the_gradient_of_its_value_and_the_curvature_of_gauss_and_
             assert_gradient(f"u_{l}", lambda x: energy.model(l, x, v).value.sum(), u,  # noqa: B023
                             energy.model(l, u, v).gradient, rng)
         tangent = rng.standard_normal((6, 3))
-        assert_gradient("the loss' curvature", lambda x: (energy.model(2, x, v).gradient * tangent).sum(), u,
-                        energy.model(2, u, v).curvature(tangent), rng)
+        assert_gradient("the loss' curvature", lambda x: (energy.model(2, x, v).gradient * tangent).sum(),  # noqa: B023
+                        u, energy.model(2, u, v).curvature(tangent), rng)
 
 
 def test_each_sample_has_a_step_length_of_its_own(rng):
@@ -209,7 +209,7 @@ def test_from_a_forward_pass_mini_batches_train():
 def test_another_batch_is_refused():
     method = ml.MAC()
     method.direction(network(), *DATA)
-    with pytest.raises(ValueError, match="MAC: the batch has changed, .*batch_size=None"):
+    with pytest.raises(ValueError, match=r"MAC: the batch has changed, .*batch_size=None"):
         method.direction(network(), DATA[0][:20], DATA[1][:20])
 
 
