@@ -5,8 +5,8 @@ From the forward pass, where all errors are 0, T steps are taken in all lifted v
 .. math:: v_l \leftarrow v_l - \eta\,\partial F/\partial v_l, \qquad l = 1 \dots D - 1,
 
 and the direction of θ_l is ∂F/∂θ_l at the values reached. F is the energy of `TwoSplit` with μ = 1. Each step carries
-the error one map down: after T steps the errors of maps D − T … D are no longer 0, all others are. The first error to
-arrive at map l, after T = D − l steps, is :math:`-\eta^{D-l}` times BackProp's g_l, for any η; and after T steps
+the error one map down: after T steps those of maps D − T … D are no longer 0, all others are. What first arrives at
+map l, after T = D − l steps, is :math:`\eta^{D-l}` times BackProp's signal g_l, for any η; and after T steps
 
 .. math:: \partial F/\partial\theta_l \;\to\; \binom{T}{D-l}\,\eta^{D-l}\,\nabla_{\theta_l}J
             \quad\text{relatively, as } \eta \to 0.
@@ -27,8 +27,8 @@ class PredictiveCoding(Lifted):
     r"""Predictive coding; `direction` returns ∂F/∂θ of the loss as the network has it, for any optimizer.
 
     F counts the loss as a sum over samples, so that samples do not feel each other and η is a rate of one sample. The
-    direction is then multiplied by the weight of a sample, 1/N where the network's loss is a mean: ∇J itself on the
-    last map of a network without steps, and everywhere with fixed predictions and rate 1.
+    direction is then multiplied by the weight of a sample, 1/N where the network's loss is a mean. Without steps it is
+    ∇J on the last map, and 0 on the others.
 
     Parameters
     ----------

@@ -12,8 +12,8 @@ then descends on its own local loss, and each inverse on its own reconstruction 
 .. math:: \theta_l:\; \tfrac12\|f_l(h_{l-1}) - t_l\|^2, \qquad
             \psi_l:\; \tfrac{1}{2N}\|g_l(f_l(\tilde h)) - \tilde h\|^2, \quad \tilde h = h_{l-1} + \sigma\varepsilon,
 
-with :math:`f_l = \sigma_l \circ \varphi(\theta_l, \cdot)`. No signal passes through a transposed W. Authors scale the two
-differently; here both sum over units and have the factor ½.
+with :math:`f_l = \sigma_l \circ \varphi(\theta_l, \cdot)`. Below the first target nothing passes through a
+transposed W. Programs scale the two losses differently; here both sum over units and have the factor ½.
 """
 
 from __future__ import annotations
