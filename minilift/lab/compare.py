@@ -191,7 +191,8 @@ class Task:
 
         net = self.network(job.seed)
         method, optimizer = contender.make(job.step, self.optimizer)
-        history = fit(net, self.data, method=method, optimizer=optimizer, batch_size=self.batch, seed=job.seed,
+        batch = None if method.whole_batch else self.batch
+        history = fit(net, self.data, method=method, optimizer=optimizer, batch_size=batch, seed=job.seed,
                       epochs=self.search_epochs if search else self.epochs, callbacks=[after_epoch], progress=False)
         return record_of(job, history, net, None if search else self.data)
 
@@ -302,7 +303,7 @@ def parse_method(spec):
         return Contender(spec.rpartition(":")[2], lambda: own)
     name, options = split_options("--methods", spec)
     known = METHODS[known_name("--methods", name, tuple(METHODS))]
-    check_options(f"--methods: {name}", known.factory, options, taken=(known.searched,))
+    check_options(f"--methods: {name}", known.factory, options, taken=(known.argument,))
     contender = known._replace(label=spec, options={**known.options, **options})
     with naming("--methods", ArithmeticError):  # an argument that is out of range is an error now
         contender.make(1.0, SGD)

@@ -29,7 +29,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minilift.layers.losses import SigmoidCrossEntropy
-from minilift.methods import BackProp, LocoProp, ProxProp, SemiImplicit
+from minilift.methods import ADMM, BCD, BackProp, LocoProp, ProxProp, SemiImplicit
 from minilift.models import convnet, mlp, resnet, rnn
 from minilift.optim import SGD, Adam, Nesterov
 from minilift.support.backend import get_module, synchronize
@@ -123,7 +123,8 @@ class Contender(NamedTuple):
     options : dict
         Its arguments, without the step size.
     searched : str or None
-        The argument that is the step size; None if it is the optimizer's learning rate.
+        The argument that is the step size, as "gamma", or its reciprocal, as "1/alpha"; None if it is the optimizer's
+        learning rate.
     timed : dict
         Arguments for a benchmark, with which nothing diverges.
     products : callable
@@ -146,7 +147,13 @@ class Contender(NamedTuple):
         """Return the method and its optimizer for a step size; `optimizer` is a function of the learning rate."""
         if self.searched is None:
             return self.method(), optimizer(step)
-        return self.method(**{self.searched: step}), SGD(lr=1.0)  # exactly the step that it proposes
+        value = 1 / step if self.searched.startswith("1/") else step
+        return self.method(**{self.argument: value}), SGD(lr=1.0)  # exactly the step that it proposes
+
+    @property
+    def argument(self):
+        """Name of the argument that is searched, or None."""
+        return self.searched and self.searched.removeprefix("1/")
 
 
 PLAIN = {"steps": 10, "local_optimizer": "sgd", "local_lr": 5e-4}  # local steps that remember nothing
@@ -162,6 +169,8 @@ METHODS = {
         "LocoProp-M RMSProp", LocoProp, {"variant": "M", **PLAIN, "local_optimizer": "rmsprop", "local_lr": 1e-4},
         "gamma", TIMED, partial(passes, 9)),
     "semi-implicit": Contender("Semi-Implicit BP", SemiImplicit, {}, "eta", {}, partial(local_steps, 5)),
+    "bcd": Contender("BCD", BCD, {}, "1/alpha"),
+    "admm": Contender("ADMM", ADMM, {"alpha": 1.0}, "1/alpha"),
 }
 
 

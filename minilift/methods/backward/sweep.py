@@ -92,10 +92,13 @@ class Method(Settings):
         Whether the sweep passes signals through updated weights.
     columns : tuple of str
         What `measure` returns, columns of the history of `fit`.
+    whole_batch : bool
+        Whether every batch must be the whole training set, because something is kept of each sample.
     """
 
     new_weights = False
     columns: tuple[str, ...] = ()
+    whole_batch = False
 
     def propose(self, block):
         """Return θ_l − θ_l^new, an array of θ_l's shape."""

@@ -126,6 +126,11 @@ class Lifted(Method):
         self.sweeps = whole_number(f"{type(self).__name__}: sweeps", sweeps)
         self.reset()
 
+    @property
+    def whole_batch(self):
+        """Whether the variables of each sample are kept."""
+        return self.memory == "kept"
+
     def settings(self):
         """Return the constructor's arguments; under `variables` where they start, not what they are now."""
         settings = super().settings()
