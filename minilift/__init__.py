@@ -30,13 +30,16 @@ from minilift.methods import (
     BCD,
     FOOF,
     KFAC,
+    MAC,
     BackProp,
     Block,
     GaussNewton,
     LocoProp,
     Method,
+    PredictiveCoding,
     ProxProp,
     SemiImplicit,
+    TargetPropagation,
 )
 from minilift.models import convnet, load, mlp, resnet, rnn
 from minilift.network import Network

@@ -52,6 +52,13 @@ EQUATIONS = {
     "Lifted output": "v ← argmin L_y(v) + w/2 ‖v − c‖², the prox of the summed loss (BCD, ADMM)",
     "BCD jacobi": "W for the old b and b for the old W, as the authors' program has it",
     "ADMM u": "u ← u + β (z_D − φ_D)",
+    "PC latent": "v_l ← v_l − η (e_l + (∂φ_{l+1}/∂v_l)ᵀ g_{l+1}), all l at once; e_l = v_l − f_l, g_l = ∂F/∂φ_l",
+    "PC direction": "∂F/∂θ_l = ãᵀ g_l at the values reached; with fixed predictions and η = 1 it is ∇J",
+    "DTP target": "h_{l−1} − t_{l−1} = g_l(h_l) − g_l(t_l) with learned inverses g_l",
+    "DTP direction": "the gradient of ½‖f_l(h_{l−1}) − t_l‖² in θ_l, divided by β",
+    "DTP inverse": "the gradient of ½‖g_l(f_l(h̃)) − h̃‖² in ψ_l, with h̃ = h_{l−1} + σε",
+    "MAC W": "argmin μ/2 ‖σ(ãθ) − a_l‖² + α/2 ‖θ − θ_l‖² (SIBP's problem), on the last map L_y(ãθ) + α/2 ‖θ − θ_D‖²",
+    "MAC a": "a_l by Gauss–Newton steps on μ/2 ‖a − σ(φ_l)‖² + μ/2 ‖a_{l+1} − σ(φ(θ_{l+1}, a))‖², of each sample",
 }
 
 NAMES = "|".join(sorted((re.escape(name) for name in EQUATIONS if not name.startswith("ProxProp")), reverse=True))

@@ -57,14 +57,6 @@ class ThreeSplit(Penalties, LiftedEnergy):
             terms["multiplier"] = float((u * on).sum())
         return terms
 
-    def loss(self, output):
-        """Return the loss summed over the samples."""
-        return self.net.loss_function.value(output, self.y) / self.net.loss_function.weight(len(output))
-
-    def loss_gradient(self, output):
-        """Return the gradient of the summed loss."""
-        return self.net.loss_function.gradient(output, self.y) / self.net.loss_function.weight(len(output))
-
     def gradient(self, block, l, variables):
         """Return ∂E in block "theta", "z" or "a" number l."""
         theta, z, a, u = variables
