@@ -15,7 +15,18 @@ from minilift.layers.maps import Linear, Map
 from minilift.layers.normalization import BatchNorm, Dropout
 from minilift.layers.pooling import AvgPool2d, Flatten, MaxPool2d
 from minilift.local import problems, solvers
-from minilift.methods import BackProp, Block, LocoProp, Method, ProxProp, SemiImplicit
+from minilift.methods import (
+    DLADMM,
+    LPOM,
+    BackProp,
+    Block,
+    FenchelLifted,
+    LiftedBregman,
+    LocoProp,
+    Method,
+    ProxProp,
+    SemiImplicit,
+)
 from minilift.models import convnet, load, mlp, resnet, rnn
 from minilift.network import Network
 from minilift.optim import SGD, Adam, Constant, Cosine, HeavyBall, Nesterov, RMSProp, StepDecay, WarmupLinear
