@@ -7,7 +7,17 @@ energy, in NumPy and CuPy. Start with `Network` or `mlp`, a method such as `Prox
 from minilift import datasets, energy, methods, models, network, optim
 from minilift.graph import State
 from minilift.layers import activations, convolution, joins, losses, maps, normalization, pooling
-from minilift.layers.activations import Activation, HardTanh, Identity, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh, Transfer
+from minilift.layers.activations import (
+    Activation,
+    HardTanh,
+    Identity,
+    LeakyReLU,
+    ReLU,
+    Sigmoid,
+    Softplus,
+    Tanh,
+    Transfer,
+)
 from minilift.layers.convolution import Conv2d
 from minilift.layers.joins import Add, Concat, Join, Named, Select, Zeros
 from minilift.layers.losses import Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
@@ -16,6 +26,8 @@ from minilift.layers.normalization import BatchNorm, Dropout
 from minilift.layers.pooling import AvgPool2d, Flatten, MaxPool2d
 from minilift.local import problems, solvers
 from minilift.methods import (
+    ADMM,
+    BCD,
     DLADMM,
     LPOM,
     BackProp,

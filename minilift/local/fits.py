@@ -4,7 +4,8 @@ r"""Closed fits of lifted values: the argmin over z of a gap with f inside, and 
             \min_a \tfrac12\|s - \varphi(\theta, a)\|^2 + \tfrac{\beta}{2}\|a - h\|^2.
 
 The first is not convex, since f is inside, and one number at a time. Where f is piecewise linear its pieces are
-tried one after the other; where it is smooth the lowest point of a grid is refined by Newton's method. The second is
+tried one after the other; where it is smooth the lowest point of a grid is refined by the secant method, which halves a
+bracket where it would be slow. The second is
 the step in θ with the roles exchanged: W stands where the activations stood, and the samples where the units stood.
 """
 
@@ -75,18 +76,22 @@ def fit_smooth(f, target, centre, c):
         trial = cost(u)
         better = trial < lowest
         best, lowest = xp.where(better, u, best), xp.where(better, trial, lowest)
-    width = abs(reach) / (GRID - 1)
-    low, high, u = best - width, best + width, best
+    step = abs(reach) / (GRID - 1)
+    low, high, u, curvature = best - step, best + step, best, xp.full_like(best, c)
+    old_u = old_gradient = None
     for _ in range(REFINEMENTS):
-        f_u, slope = f.forward(u), f.derivative(u)
-        gradient = slope * (f_u - target) + c * (u - centre)
+        gradient = f.derivative(u) * (f.forward(u) - target) + c * (u - centre)
         low, high = xp.where(gradient < 0, u, low), xp.where(gradient > 0, u, high)
-        newton = u - gradient / (slope * slope + c)
-        inside = (newton >= low) & (newton <= high)
-        following = xp.where(gradient == 0, u, xp.where(inside, newton, (low + high) / 2))
-        if bool((abs(following - u) <= np.finfo(u.dtype).eps * (1 + abs(u))).all()):
+        if old_u is not None:
+            moved = u != old_u
+            curvature = xp.where(moved, (gradient - old_gradient) / xp.where(moved, u - old_u, 1), curvature)
+        newton = u - gradient / xp.where(curvature > 0, curvature, xp.full_like(best, c))
+        trusted = (newton >= low) & (newton <= high) & (abs(newton - u) <= step / 2)
+        following = xp.where(gradient == 0, u, xp.where(trusted, newton, (low + high) / 2))
+        step = abs(following - u)
+        if bool((step <= np.finfo(u.dtype).eps * (1 + abs(u))).all()):
             break
-        u = following
+        old_u, old_gradient, u = u, gradient, following
     return xp.where(cost(u) <= lowest, u, best)
 
 

@@ -89,7 +89,7 @@ def metrics(net, train, validation, batch_size):
     row = {}
     for name, data in (("train", train), ("val", validation)):
         if data is not None:
-            loss, accuracy = measure(net, *data, max(batch_size, EVALUATION_BATCH))
+            loss, accuracy = measure(net, *data, max(batch_size or 0, EVALUATION_BATCH))
             row |= {f"{name}_loss": loss} | ({} if accuracy is None else {f"{name}_accuracy": accuracy})
     return row
 
@@ -204,18 +204,25 @@ class Run:
         if wanted and early_stop.best_epoch(self.history) == len(self.history) - 1:
             self.best = {name: np.array(array) for name, array in self.net.state_dict().items()}
 
+    def batches(self, X, y, batch_size):
+        """Yield the mini-batches of an epoch, shuffled; all samples in their own order if there is no batch size."""
+        if batch_size is None:
+            yield X, y
+            return
+        order = self.net.xp.asarray(self.rng.permutation(len(X)))
+        for start in range(0, len(X), batch_size):
+            batch = order[start:start + batch_size]
+            yield X[batch], y[batch]
+
     @quiet()
     def train_epoch(self, X, y, batch_size, epoch, bar):
         """Train for one epoch; return the mean of the batches' losses, or the `Divergence` that ended it."""
         net = self.net
         self.method.start_epoch(epoch - 1)
         self.optimizer.start_epoch(epoch - 1)
-        order = net.xp.asarray(self.rng.permutation(len(X)))
         losses = []
-        for start in range(0, len(X), batch_size):
-            batch = order[start:start + batch_size]
-            y_batch = y[batch]
-            state = net.propagate(X[batch], training=True, rng=self.rng)
+        for X_batch, y_batch in self.batches(X, y, batch_size):
+            state = net.propagate(X_batch, training=True, rng=self.rng)
             loss = net.loss_function.value(state.z[net.depth], y_batch)
             if not math.isfinite(loss):
                 layer = not_finite(net, state)
@@ -284,11 +291,12 @@ def check_rows(history, columns, steps, steps_per_epoch):
     return steps
 
 
-def columns_of(net, validation):
+def columns_of(net, validation, method):
     """Return the names of a history's columns."""
     of_a_set = ("loss", "accuracy") if net.loss_function.classification else ("loss",)
     sets = ("train",) if validation is None else ("train", "val")
-    return ["epoch", "seconds", "batch_loss", *(f"{part}_{name}" for part in sets for name in of_a_set)]
+    measured = [f"{part}_{name}" for part in sets for name in of_a_set]
+    return ["epoch", "seconds", "batch_loss", *measured, *method.columns]
 
 
 def fit(net, data, method, optimizer, *, epochs=10, batch_size=100, seed=0, validation=None, callbacks=(),
@@ -305,8 +313,9 @@ def fit(net, data, method, optimizer, *, epochs=10, batch_size=100, seed=0, vali
     optimizer : Optimizer
         Takes the method's directions. Both start anew (``reset()``), unless the run is resumed.
     epochs : int, default 10
-    batch_size : int, default 100
-        Samples in a mini-batch. If it does not divide the training set, the last one of an epoch is shorter.
+    batch_size : int or None, default 100
+        Samples in a mini-batch. If it does not divide the training set, the last one of an epoch is shorter. None for
+        the whole set as one batch, not shuffled: what methods need that keep lifted values of each sample.
     seed : int, default 0
         Of the shuffling, of the validation split and of layers that draw random numbers. The same seed gives
         all methods the same batches.
@@ -355,7 +364,7 @@ def fit(net, data, method, optimizer, *, epochs=10, batch_size=100, seed=0, vali
     if early_stop is not None and not isinstance(early_stop, EarlyStop):
         raise TypeError(f"fit: early_stop must be an EarlyStop, got {shown(early_stop)}")
     epochs = whole_number("fit: epochs", epochs, least=0)
-    batch_size = whole_number("fit: batch_size", batch_size)
+    batch_size = None if batch_size is None else whole_number("fit: batch_size", batch_size)
     checkpoint_every = whole_number("fit: checkpoint_every", checkpoint_every)
     callbacks = checked_callbacks(callbacks)
     check_paths(checkpoint, resume)
@@ -371,19 +380,19 @@ def fit(net, data, method, optimizer, *, epochs=10, batch_size=100, seed=0, vali
     if checkpoint is not None or resume is not None:
         settings = describe_run(net, train, held_out, method, optimizer, batch_size, seed, early_stop)
     run = Run(net, method, optimizer, np.random.default_rng(run_seed), History(repr(method), look_of(method)))
-    steps_per_epoch = -(-len(train[0]) // batch_size)
+    steps_per_epoch = -(-len(train[0]) // (batch_size or len(train[0])))
     source = checkpoint if resume is True else resume
     if source is None or (resume is True and not Path(source).exists()):
         method.reset()
         optimizer.reset()
     else:
-        run.load(source, settings, columns_of(net, held_out), steps_per_epoch, early_stop)
+        run.load(source, settings, columns_of(net, held_out, method), steps_per_epoch, early_stop)
 
     history = run.history
     history.stopped = None
     if not len(history):
         row = {"epoch": 0, "seconds": 0.0, "batch_loss": math.nan,
-               **metrics(net, train, held_out, batch_size)}
+               **metrics(net, train, held_out, batch_size), **method.measure()}
         run.record(row, early_stop)
         history.stopped = told_to_stop(callbacks, row, net, history)
     if early_stop is not None and history.stopped is None:
@@ -399,7 +408,7 @@ def fit(net, data, method, optimizer, *, epochs=10, batch_size=100, seed=0, vali
                 history.diverged = outcome
                 break
             row = {"epoch": epoch, "seconds": seconds, "batch_loss": outcome,
-                   **metrics(net, train, held_out, batch_size)}
+                   **metrics(net, train, held_out, batch_size), **method.measure()}
             history.diverged = divergence_after_epoch(net, row, run.steps)
             if history.diverged is not None:
                 break

@@ -90,9 +90,12 @@ class Method(Settings):
     ----------
     new_weights : bool
         Whether the sweep passes signals through updated weights.
+    columns : tuple of str
+        What `measure` returns, columns of the history of `fit`.
     """
 
     new_weights = False
+    columns: tuple[str, ...] = ()
 
     def propose(self, block):
         """Return θ_l − θ_l^new, an array of θ_l's shape."""
@@ -136,6 +139,10 @@ class Method(Settings):
         small.
         """
         return block.gradient
+
+    def measure(self):
+        """Return what the method has to say after an epoch, numbers by the names in `columns`."""
+        return {}
 
     def start_epoch(self, epoch):
         """Be told that epoch 0, 1, … begins; for methods with schedules."""

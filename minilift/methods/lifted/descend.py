@@ -160,10 +160,8 @@ class Lifted(Method):
                              "sample: give the whole training set each time, fit(…, batch_size=None); or call "
                              "reset() to begin anew, or make the method with variables='forward'")
         self.data = seen
-        kept = self.variables
-        if kept.a is not None:
-            kept = kept.replaced("a", 0, state.a[0])
-        return kept._replace(theta=list(state.theta))
+        z, a, multiplier = (on_backend(net.xp, values) for values in self.variables[1:])
+        return Variables(list(state.theta), z, a and [state.a[0], *a[1:]], multiplier)
 
     def measure(self):
         """Return the energy after the last call, NaN before the first."""
@@ -214,6 +212,13 @@ class Lifted(Method):
                 if l and (l > net.depth or array.shape[1:] != net.phi[l].theta_shape[1:] or array.dtype != net.dtype):
                     raise ValueError(f"{type(self).__name__}: {name}/{l} must be of a network with "
                                      f"{net.depth} maps as here and dtype {net.dtype}, got {shown(array)}")
+
+
+def on_backend(xp, values):
+    """Return arrays of a checkpoint as those of a network's backend; others are what they were."""
+    if isinstance(values, list):
+        return [None if value is None else xp.asarray(value) for value in values]
+    return None if values is None else xp.asarray(values)
 
 
 def fingerprint(X, y):
