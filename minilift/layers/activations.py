@@ -86,7 +86,7 @@ class Activation(Transfer):
         raise NotImplementedError(f"{type(self).__name__} has no conjugate(a), which matching energies need")
 
     def inverse(self, a):
-        r"""Return :math:`(F^*)'(a)`, a z with σ(z) = a, elementwise; at an end of a closed range the one nearest to 0."""
+        r"""Return :math:`(F^*)'(a)`, a z with σ(z) = a; at an end of a closed range the one nearest to 0."""
         raise NotImplementedError(f"{type(self).__name__} has no inverse(a), which matching energies need")
 
     def apply(self, z, training=False, rng=None):

@@ -3,8 +3,8 @@ r"""dlADMM (Wang, Yu, Chen, Zhao, KDD 2019): ADMM backward and then forward, wit
 On the three-split energy without a_D, with one weight ρ for all penalties and a multiplier u for the gap z_D − φ_D, a
 sweep visits
 
-.. math:: z_l,\; b_l,\; W_l,\; a_{l-1} \text{ for } l = D \dots 1, \quad\text{then}\quad
-            W_l,\; b_l,\; z_l,\; a_l \text{ for } l = 1 \dots D, \quad\text{then}\quad u \leftarrow u + \rho(z_D - \varphi_D).
+.. math:: z_l,\; b_l,\; W_l,\; a_{l-1} \text{ for } l = D \dots 1, \quad
+            W_l,\; b_l,\; z_l,\; a_l \text{ for } l = 1 \dots D, \quad u \leftarrow u + \rho(z_D - \varphi_D).
 
 z and b are argmins. W and a take a gradient step of length 1/α, the least α = κ 2^m for which the quadratic model with
 curvature α bounds E along it. So no block but u raises E.

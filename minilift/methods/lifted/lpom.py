@@ -2,7 +2,7 @@ r"""Lifted proximal operator machine (Li, Fang, Lin, AAAI 2019): activations by 
 
 On the matching energy, whose blocks are convex, a_{D−1}, …, a_1 each take steps of
 
-.. math:: a_l \leftarrow \sigma\big(\varphi_l - \tfrac{\mu_{l+1}}{\mu_l}\,(\sigma(\varphi_{l+1}) - a_{l+1})\,W_{l+1}^T\big),
+.. math:: a_l \leftarrow \sigma(\varphi_l - \tfrac{\mu_{l+1}}{\mu_l}\,(\sigma(\varphi_{l+1}) - a_{l+1})\,W_{l+1}^T),
 
 and then θ_1, …, θ_D are the argmins of LocoProp-M's problem with target a_l. The iteration in a_l contracts, and then
 does not raise E, if :math:`\rho = \tfrac{\mu_{l+1}}{\mu_l}\|W_{l+1}\|_2^2 < 1`, for σ that change no faster than their
