@@ -32,7 +32,7 @@ FILES = {"support": ["arguments", "settings", "backend", "files", "signals", "te
          "local": ["problems", "solvers", "fits"],
          "methods": ["sweep", "backprop", "proxprop", "locoprop", "semi_implicit", "kronecker", "gauss_newton",
                      "descend", "three_split", "bcd", "admm", "two_split", "predictive_coding", "target_propagation",
-                     "mac"],
+                     "mac", "dladmm", "matching", "fenchel", "lpom", "lifted_bregman"],
          "training": ["curves", "history", "fit"],
          "lab": ["tables", "machine", "contenders", "runs", "experiments", "figures", "bench", "results",
                  "reproduce", "compare"],

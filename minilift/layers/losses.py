@@ -68,26 +68,8 @@ class Loss(Settings):
         return self.shifted_inverse(v, self.targets(v, y), c)
 
     def shifted_inverse(self, v, y, c):
-        r"""Return u with :math:`u + c\,(f(u) - y) = v` by Newton's method with backtracking in each row."""
-        xp = array_module(v)
-        u, objective = v.copy(), _prox_objective(self.transfer, v, v, y, c)
-        rounding = PROX_ROUNDING * np.finfo(v.dtype).eps * (1 + c) * (1 + abs(v).max(axis=-1, keepdims=True))
-        for _ in range(PROX_STEPS):
-            residual = u - v + c * (self.transfer.forward(u) - y)
-            if bool((abs(residual) <= rounding).all()):
-                return u
-            step = self.transfer.solve_shifted(u, c, residual)
-            length = xp.ones((len(v), 1), v.dtype)
-            for _ in range(30):  # halve the step of those rows whose objective would rise
-                trial = _prox_objective(self.transfer, u - length * step, v, y, c)
-                rises = trial > objective + rounding
-                if not bool(rises.any()):
-                    break
-                length[rises] /= 2
-            u = u - length * step
-            objective = trial
-        raise ArithmeticError(f"{self!r}: the prox did not converge in {PROX_STEPS} Newton steps; "
-                              "are the outputs finite, and is tau of a sensible size?")
+        r"""Return u with :math:`u + c\,(f(u) - y) = v`."""
+        return shifted_inverse(self.transfer, v, y, c)
 
     def proba(self, z):
         """Return f(z): class probabilities, or the outputs themselves for squared error."""
@@ -228,6 +210,32 @@ class OneHotSquaredError(OfLabels, SquaredError):
 
     def value_per_sample(self, z, y):
         return super().value_per_sample(z, self.targets(z, y))
+
+
+def shifted_inverse(f, v, y, c):
+    r"""Return u with :math:`u + c\,(f(u) - y) = v` by Newton's method with backtracking in each row.
+
+    It is the prox of c (F − ⟨y, ·⟩), with F' = f.
+    """
+    xp = array_module(v)
+    u, objective = v.copy(), _prox_objective(f, v, v, y, c)
+    rounding = PROX_ROUNDING * np.finfo(v.dtype).eps * (1 + c) * (1 + abs(v).max(axis=-1, keepdims=True))
+    for _ in range(PROX_STEPS):
+        residual = u - v + c * (f.forward(u) - y)
+        if bool((abs(residual) <= rounding).all()):
+            return u
+        step = f.solve_shifted(u, c, residual)
+        length = xp.ones((len(v), 1), v.dtype)
+        for _ in range(30):  # halve the step of those rows whose objective would rise
+            trial = _prox_objective(f, u - length * step, v, y, c)
+            rises = trial > objective + rounding
+            if not bool(rises.any()):
+                break
+            length[rises] /= 2
+        u = u - length * step
+        objective = trial
+    raise ArithmeticError(f"{f!r}: the prox did not converge in {PROX_STEPS} Newton steps; "
+                          "are the outputs finite, and is tau of a sensible size?")
 
 
 def _prox_objective(transfer, u, v, y, c):
