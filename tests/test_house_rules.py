@@ -34,7 +34,7 @@ FILES = {"support": ["arguments", "settings", "backend", "files", "signals", "te
                      "descend", "three_split", "bcd", "admm", "two_split", "predictive_coding", "target_propagation",
                      "mac", "dladmm", "matching", "fenchel", "lpom", "lifted_bregman"],
          "training": ["curves", "history", "fit"],
-         "lab": ["tables", "machine", "contenders", "runs", "experiments", "figures", "bench", "results",
+         "lab": ["tables", "machine", "contenders", "runs", "race", "experiments", "figures", "bench", "results",
                  "reproduce", "compare"],
          "course": ["notebooks", "teach", "exercises"]}
 CORE = ["layers", "local", "graph", "energy", "network", "optim", "methods"]
