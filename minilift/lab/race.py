@@ -293,9 +293,10 @@ def verdict(block):
     best = {library: min(float(np.median(row["seconds to level"])) for row in rows)
             for library, rows in grouped(block, "library").items()}
     trials = sorted({row["trials"] for row in block})
-    lines = [f"Each entrant: {trials[0]} to {trials[-1]} trials of rate × batch, then {SEEDS} new seeds; medians, ranges "
-             "in brackets.", *["* The last rate of the grid: one beyond may be better."] * any(
-                 row["at edge"] for row in block)]
+    lines = [f"Each entrant: {trials[0]} to {trials[-1]} trials of rate × batch, then {SEEDS} new seeds. Medians over "
+             "these, ranges in brackets."]
+    if any(row["at edge"] for row in block):
+        lines.append("* The last rate of the grid: one beyond may be better.")
     if "PyTorch" not in best:
         return [*lines, "PyTorch is not installed."]
     if math.isinf(best["minilift"]):

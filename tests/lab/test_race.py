@@ -1,4 +1,4 @@
-"""`minilift bench race`: the same network and batches for all, a search that is the same for all, verdicts that follow."""
+"""`minilift bench race`: one network, the same batches and the same search for all, and verdicts that follow."""
 
 import math
 
