@@ -30,7 +30,7 @@ from minilift.local.solvers import damped_solve, shifted
 from minilift.methods.backward.sweep import Method, sweep
 from minilift.optim import as_number
 from minilift.support.arguments import instance_of, known_name, number_between, positive_number, whole_number
-from minilift.support.backend import array_module, real_array, spd_inverse, to_numpy
+from minilift.support.backend import array_module, real_array, spd_solve, to_numpy
 
 
 class FOOF(Method):
@@ -43,7 +43,8 @@ class FOOF(Method):
     decay : float, default 0.0
         Weight of the past in the running average of A, in [0, 1): in step k it is min(1 − 1/k, decay), so that the
         first factors are plain means (Martens and Grosse, section 5). Without it each batch is solved on the smaller
-        of its two sides. With it A is inverted in float64, of size n_in + 1.
+        of its two sides. With it a matrix of size n_in + 1 is factorised in float64 in every step, which for wide maps
+        takes many times as long.
 
     Raises
     ------
@@ -91,8 +92,10 @@ class FOOF(Method):
         damping = self.samples * damping
         if not self.decay:
             return damped_solve(gram, g, damping).value  # FOOF
-        inverse = spd_inverse(shifted(gram.matrix, damping)).astype(g.dtype)
-        return gram.solve(inverse, gram.adjoint(g))  # FOOF
+        matrix = shifted(gram.matrix, damping)
+        if gram.height < g.shape[1]:  # fewer right-hand sides
+            return spd_solve(matrix, gram.adjoint(gram.xp.eye(gram.height, dtype=g.dtype))) @ g  # FOOF
+        return spd_solve(matrix, gram.adjoint(g))  # FOOF
 
     def average(self, name, factor):
         """Return the running average of a factor, in which this batch's now is."""
@@ -150,8 +153,8 @@ class KFAC(FOOF):
         λ of the mean loss.
     fisher : {"type2", "empirical"}, default "type2"
         What S is made of. "type2" sends each column of a square root of the loss's Hessian back, one signal for each
-        output of the network, so that it costs that many sweeps. "empirical" takes the samples' own gradients, which are
-        there already.
+        output of the network, so that it costs that many sweeps. "empirical" takes the samples' own gradients, which
+        are there already.
     split : {"factored", "heuristic", "exact"}, default "factored"
         How λ is shared: λ_A = λ_S = λ; or √λ π and √λ/π with π² = (tr A/dim A)/(tr S/dim S) (Martens and Grosse,
         section 6.3; π = 1 where a factor vanishes); or added to the Kronecker product itself, in the eigenvectors of
@@ -191,8 +194,8 @@ class KFAC(FOOF):
             return solve_exactly(gram.matrix / self.samples, S, gram.adjoint(g) / self.samples, self.damping)
         of_input, of_signal = self.dampings(float(gram.matrix.trace()) / self.samples / len(block.theta),
                                             float(S.trace()) / g.shape[1])
-        inverse = spd_inverse(shifted(S, of_signal)).astype(g.dtype)  # K-FAC
-        g = inverse @ g if side == "sample" else g @ inverse
+        S = shifted(S, of_signal)
+        g = spd_solve(S, g) if side == "sample" else spd_solve(S, g.T).T  # K-FAC
         return self.solve(gram, g, of_input)
 
     def signal_factor(self, block, g, side):
