@@ -237,7 +237,7 @@ def race(course, progress=lambda text: None):
     judge, chosen, field = course.network(0), {}, entrants()
     for entrant in field:
         trials = search(course, entrant, judge, progress)
-        (rate, batch), best = min(trials.items(), key=lambda item: order_of(course, item[1]))
+        rate, batch = min(trials, key=lambda trial: order_of(course, trials[trial]))
         rates = sorted({rate for rate, _ in trials})
         chosen[entrant.name] = {"network": course.title, "contender": entrant.name, "library": entrant.library,
                                 "rate": rate, "batch": batch, "trials": len(trials), "rates": rates,

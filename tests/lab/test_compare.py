@@ -120,6 +120,7 @@ def test_all_methods_start_alike_and_see_the_same_batches(tmp_path):
 @pytest.mark.parametrize(("name", "cls", "searched"), [
     ("backprop", ml.BackProp, None), ("proxprop", ml.ProxProp, None), ("cg3", ml.ProxProp, None),
     ("locoprop-s", ml.LocoProp, "gamma"), ("locoprop-m", ml.LocoProp, "gamma"),
+    ("foof", ml.FOOF, None), ("kfac", ml.KFAC, None), ("gauss-newton", ml.GaussNewton, None),
     ("semi-implicit", ml.SemiImplicit, "eta")])
 def test_where_the_step_size_goes(name, cls, searched):
     """To the optimizer for a direction; to the method itself, with exactly its step taken, for whole steps."""
