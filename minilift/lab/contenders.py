@@ -29,7 +29,17 @@ from typing import NamedTuple
 import numpy as np
 
 from minilift.layers.losses import SigmoidCrossEntropy
-from minilift.methods import ADMM, BCD, BackProp, LocoProp, ProxProp, SemiImplicit
+from minilift.methods import (
+    ADMM,
+    BCD,
+    MAC,
+    BackProp,
+    LocoProp,
+    PredictiveCoding,
+    ProxProp,
+    SemiImplicit,
+    TargetPropagation,
+)
 from minilift.models import convnet, mlp, resnet, rnn
 from minilift.optim import SGD, Adam, Nesterov
 from minilift.support.backend import get_module, synchronize
@@ -111,6 +121,11 @@ def passes(times, maps):
     return [(kind, *shape) for shape in maps for kind in ("forward", "theta")] * times
 
 
+def inference(steps, maps):
+    """Return the products of steps in the lifted values; BackProp's own way down counts as that of one of them."""
+    return [("forward", *shape) for shape in maps] * (steps + 1) + [("input", *shape) for shape in maps[1:]] * (steps - 1)
+
+
 class Contender(NamedTuple):
     """A method that can be run by name.
 
@@ -171,6 +186,10 @@ METHODS = {
     "semi-implicit": Contender("Semi-Implicit BP", SemiImplicit, {}, "eta", {}, partial(local_steps, 5)),
     "bcd": Contender("BCD", BCD, {}, "1/alpha"),
     "admm": Contender("ADMM", ADMM, {"alpha": 1.0}, "1/alpha"),
+    "mac": Contender("MAC", MAC, {"mu": 10.0, "variables": "forward"}, "1/alpha"),
+    "predictive-coding": Contender("Predictive coding", PredictiveCoding, {"steps": 10, "rate": 0.2},
+                                   products=partial(inference, 10)),
+    "target-propagation": Contender("Target propagation", TargetPropagation, {"rate": 0.1}),
 }
 
 
