@@ -123,7 +123,8 @@ def passes(times, maps):
 
 def inference(steps, maps):
     """Return the products of steps in the lifted values; BackProp's own way down counts as that of one of them."""
-    return [("forward", *shape) for shape in maps] * (steps + 1) + [("input", *shape) for shape in maps[1:]] * (steps - 1)
+    shapes = [("forward", *shape) for shape in maps] * (steps + 1)
+    return shapes + [("input", *shape) for shape in maps[1:]] * (steps - 1)
 
 
 class Contender(NamedTuple):
@@ -186,10 +187,10 @@ METHODS = {
     "semi-implicit": Contender("Semi-Implicit BP", SemiImplicit, {}, "eta", {}, partial(local_steps, 5)),
     "bcd": Contender("BCD", BCD, {}, "1/alpha"),
     "admm": Contender("ADMM", ADMM, {"alpha": 1.0}, "1/alpha"),
-    "mac": Contender("MAC", MAC, {"mu": 10.0, "variables": "forward"}, "1/alpha"),
+    "mac": Contender("MAC", MAC, {"alpha": 3.0, "variables": "forward"}, "1/mu"),
     "predictive-coding": Contender("Predictive coding", PredictiveCoding, {"steps": 10, "rate": 0.2},
                                    products=partial(inference, 10)),
-    "target-propagation": Contender("Target propagation", TargetPropagation, {"rate": 0.1}),
+    "target-propagation": Contender("Target propagation", TargetPropagation, {"variant": "lee", "rate": 0.1}),
 }
 
 
