@@ -34,11 +34,14 @@ from minilift.methods import (
     BCD,
     FOOF,
     KFAC,
+    MAC,
     BackProp,
     GaussNewton,
     LocoProp,
+    PredictiveCoding,
     ProxProp,
     SemiImplicit,
+    TargetPropagation,
 )
 from minilift.models import convnet, mlp, resnet, rnn
 from minilift.optim import SGD, Adam, Nesterov
@@ -127,6 +130,12 @@ def passes(times, maps):
     return [(kind, *shape) for shape in maps for kind in ("forward", "theta")] * times
 
 
+def inference(steps, maps):
+    """Return the products of steps in the lifted values; BackProp's own way down counts as that of one of them."""
+    shapes = [("forward", *shape) for shape in maps] * (steps + 1)
+    return shapes + [("input", *shape) for shape in maps[1:]] * (steps - 1)
+
+
 class Contender(NamedTuple):
     """A method that can be run by name.
 
@@ -190,6 +199,10 @@ METHODS = {
     "semi-implicit": Contender("Semi-Implicit BP", SemiImplicit, {}, "eta", {}, partial(local_steps, 5)),
     "bcd": Contender("BCD", BCD, {}, "1/alpha"),
     "admm": Contender("ADMM", ADMM, {"alpha": 1.0}, "1/alpha"),
+    "mac": Contender("MAC", MAC, {"alpha": 3.0, "variables": "forward"}, "1/mu"),
+    "predictive-coding": Contender("Predictive coding", PredictiveCoding, {"steps": 10, "rate": 0.2},
+                                   products=partial(inference, 10)),
+    "target-propagation": Contender("Target propagation", TargetPropagation, {"variant": "lee", "rate": 0.1}),
 }
 
 
