@@ -20,7 +20,7 @@ from minilift.layers.activations import (
 )
 from minilift.layers.convolution import Conv2d
 from minilift.layers.joins import Add, Concat, Join, Named, Select, Zeros
-from minilift.layers.losses import Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
+from minilift.layers.losses import Loss, OneHotSquaredError, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from minilift.layers.maps import Linear, Map
 from minilift.layers.normalization import BatchNorm, Dropout
 from minilift.layers.pooling import AvgPool2d, Flatten, MaxPool2d
@@ -29,19 +29,25 @@ from minilift.methods import (
     ADMM,
     BCD,
     DLADMM,
+    FOOF,
+    KFAC,
     LPOM,
+    MAC,
     BackProp,
     Block,
     FenchelLifted,
+    GaussNewton,
     LiftedBregman,
     LocoProp,
     Method,
+    PredictiveCoding,
     ProxProp,
     SemiImplicit,
+    TargetPropagation,
 )
 from minilift.models import convnet, load, mlp, resnet, rnn
 from minilift.network import Network
-from minilift.optim import SGD, Adam, Constant, Cosine, HeavyBall, Nesterov, RMSProp, StepDecay, WarmupLinear
+from minilift.optim import SGD, Adam, Constant, Cosine, HeavyBall, Muon, Nesterov, RMSProp, StepDecay, WarmupLinear
 from minilift.training.fit import evaluate, fit
 from minilift.training.history import EarlyStop, History
 

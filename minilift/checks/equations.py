@@ -40,11 +40,32 @@ EQUATIONS = {
     "SIBP W": "W ← argmin ‖σ(aW + 1bᵀ) − (σ(z_l) − η ∂J/∂a_l)‖² + λ ‖W − W_l‖²",
     "SIBP b": "b ← argmin of the same in b, at the new W",
     "SIBP signal": "∂J/∂a_{l−1} = g_l Wᵀ with the new W",
+    "FOOF": "d_l = (A + λI)⁻¹∇J, A = ãᵀã/N or its running average, of the mean loss",
+    "K-FAC": "d_l = (A + λ_A I)⁻¹ ∇J (S + λ_S I)⁻¹, or the solution of A d S + λ d = ∇J",
+    "K-FAC S": "S = Σ BᵀHB/N with B = ∂z_D/∂z_l and H the loss's Hessian, or the samples' own ggᵀ in its place",
+    "K-FAC average": "each factor F ← r F + (1 − r) F_batch with r = min(1 − 1/k, decay) in step k",
+    "Gauss–Newton": "(G + λI) d = ∇J for all θ at once, G = Σ JᵀHJ/N",
+    "Muon": "Newton–Schulz: X ← aX + (bXXᵀ + c(XXᵀ)²)X, which acts on each singular value by itself",
+    "Lifted θ": "θ_l ← argmin ρ/2 ‖z_l − φ(θ, a_{l−1})‖² + α/2 ‖θ − θ_l‖², ProxProp (11) with target z_l (BCD, ADMM)",
+    "Lifted a": "a_l ← argmin ρ/2 ‖z_{l+1} − φ(θ_{l+1}, a)‖² + γ/2 ‖a − σ(z_l)‖² (BCD, ADMM)",
+    "Lifted z": "z_l ← argmin γ/2 ‖σ(z) − a_l‖² + ρ/2 ‖z − φ_l‖² + α/2 ‖z − z_l‖², entry by entry (BCD, ADMM)",
+    "Lifted output": "v ← argmin L_y(v) + w/2 ‖v − c‖², the prox of the summed loss (BCD, ADMM)",
+    "BCD jacobi": "W for the old b and b for the old W, as the authors' program has it",
+    "ADMM u": "u ← u + β (z_D − φ_D)",
+    "PC latent": "v_l ← v_l − η (e_l + (∂φ_{l+1}/∂v_l)ᵀ g_{l+1}), all l at once; e_l = v_l − f_l, g_l = ∂F/∂φ_l",
+    "PC direction": "∂F/∂θ_l = ãᵀ g_l at the values reached; with fixed predictions and η = 1 it is ∇J",
+    "DTP target": "h_{l−1} − t_{l−1} = g_l(h_l) − g_l(t_l) with learned inverses g_l",
+    "DTP direction": "the gradient of ½‖f_l(h_{l−1}) − t_l‖² in θ_l, divided by β",
+    "DTP inverse": "the gradient of ½‖g_l(f_l(h̃)) − h̃‖² in ψ_l, with h̃ = h_{l−1} + σε",
+    "MAC W": "argmin μ/2 ‖σ(ãθ) − a_l‖² + α/2 ‖θ − θ_l‖² (SIBP's problem), on the last map L_y(ãθ) + α/2 ‖θ − θ_D‖²",
+    "MAC a": "a_l by Gauss–Newton steps on μ/2 ‖a − σ(φ_l)‖² + μ/2 ‖a_{l+1} − σ(φ(θ_{l+1}, a))‖², of each sample",
 }
 
-TAG = r"(?:ProxProp \(\d+\)|ProxProp Prop\. \d|LocoProp-[SM]|SIBP (?:W|b|signal)|BackProp(?: signal)?|Representer)"
+NAMES = "|".join(sorted((re.escape(name) for name in EQUATIONS if not name.startswith("ProxProp")), reverse=True))
+TAG = rf"(?:ProxProp \(\d+\)|ProxProp Prop\. \d|{NAMES})"
 TAGS = re.compile(rf"{TAG}(?:, (?:{TAG}|\(\d+\)|Prop\. \d))*")  # "ProxProp (11), (13), Prop. 2"
-LOOKS_LIKE_TAG = re.compile(r"(?:ProxProp \(|ProxProp Prop|LocoProp-[SM]\b|SIBP\b|BackProp\b|Representer\b)")
+FIRST_WORDS = "|".join(sorted({re.escape(name.split()[0]) for name in EQUATIONS} - {"ProxProp"}))
+LOOKS_LIKE_TAG = re.compile(rf"(?:ProxProp \(|ProxProp Prop|(?:{FIRST_WORDS})\b)")
 
 
 class Place(NamedTuple):
@@ -215,7 +236,7 @@ def named_in(source):
                for number in range(int(first), int(last or first) + 1)]
     propositions = [f"ProxProp Prop. {number}" for several in re.findall(r"Prop\. ([\d, ]+)", source)
                     for number in re.findall(r"\d", several)]
-    return [*re.findall(r"LocoProp-[SM]|SIBP [Wb]|BackProp", source), *numbers, *propositions]
+    return [*re.findall(r"LocoProp-[SM]|SIBP [Wb]|BackProp|FOOF|K-FAC|Gauss–Newton", source), *numbers, *propositions]
 
 
 def listing(code, tests, equations=tuple(EQUATIONS)):

@@ -35,7 +35,7 @@ from minilift.layers.activations import ACTIVATIONS
 from minilift.layers.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from minilift.methods import as_method
 from minilift.models import convnet, mlp, resnet, rnn
-from minilift.optim import SGD, Adam, HeavyBall, Nesterov, RMSProp
+from minilift.optim import SGD, Adam, HeavyBall, Muon, Nesterov, RMSProp
 from minilift.support.arguments import known_name, whole_number
 from minilift.support.backend import BACKENDS
 from minilift.support.options import check_count, check_options, decimal, naming, series, split_options, whole, writable
@@ -45,9 +45,12 @@ STEPS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
 DIGITS = 2  # significant digits; further ones differ from machine to machine
 ABOVE = 1.05  # a loss is above its start if it is more than so many times as high; a dead network stays at its start
 SEARCH_SHARE = 4  # a run of the search has a quarter of the epochs, at least one
+FAMILY = ("backprop", "proxprop", "bcd", "bcd:variables=forward", "admm:variables=forward", "dladmm", "mac", "fenchel",
+          "lpom", "lifted-bregman", "predictive-coding", "target-propagation", "foof", "kfac", "gauss-newton")
 DEFAULT_METHODS = ("backprop", "proxprop", "cg3", "locoprop-s", "locoprop-m", "semi-implicit")
 NETS = ("mlp", "convnet", "resnet", "rnn")
-OPTIMIZERS = {"sgd": SGD, "momentum": HeavyBall, "nesterov": Nesterov, "adam": Adam, "rmsprop": RMSProp}
+OPTIMIZERS = {"sgd": SGD, "momentum": HeavyBall, "nesterov": Nesterov, "adam": Adam, "rmsprop": RMSProp,
+              "muon": Muon}
 EXAMPLES = """examples:
   minilift compare
   minilift compare --methods backprop proxprop:tau_theta=0.05 cg3 --optimizer nesterov:momentum=0.95
@@ -85,7 +88,8 @@ def add_arguments(parser):
         "outputs (default 8,64,10 for digits, a row of the image at a step)")
     add("--activation", metavar="NAME", help=f"{', '.join(ACTIVATIONS)} (default relu; tanh for autoencoders and rnn)")
     add("--methods", nargs="+", default=list(DEFAULT_METHODS), metavar="METHOD",
-        help=f"{', '.join(METHODS)}, or FILE.py:NAME (default {' '.join(DEFAULT_METHODS)})")
+        help=f"{', '.join(METHODS)}, FILE.py:NAME, or family: all methods that train on a lifted energy, and two for "
+        f"comparison (default {' '.join(DEFAULT_METHODS)})")
     add("--optimizer", default="sgd", metavar="NAME",
         help=f"{', '.join(OPTIMIZERS)}; for methods that give a direction (default sgd)")
     add("--steps", type=partial(series, parse=decimal, example="positive numbers such as 0.1,1,10"), default=STEPS,
@@ -114,7 +118,8 @@ def run(arguments):
     whole_number("--seed", arguments.seed, least=0)
     with naming("--output"):
         plots.checked_format(arguments.output)
-    contenders = [parse_method(spec) for spec in dict.fromkeys(arguments.methods)]
+    specs = [spec for given in arguments.methods for spec in (FAMILY if given == "family" else [given])]
+    contenders = [parse_method(spec) for spec in dict.fromkeys(specs)]
     task = make_task(arguments)
     writable(arguments.output)
     seeds = range(arguments.seed, arguments.seed + arguments.repeats)
@@ -125,6 +130,11 @@ def run(arguments):
     print(f"\n{summary(task, contenders, results, level)}\n\n{grid_table(task, results)}")
     plots.save(figure(task, contenders, results, level), arguments.output)
     print(f"\nfigure: {arguments.output}")
+    energies = energy_figure(task, contenders, results)
+    if energies is not None:
+        path = arguments.output.with_stem(f"{arguments.output.stem}-energy")
+        plots.save(energies, path)
+        print(f"energies: {path}")
     return 0
 
 
@@ -191,7 +201,8 @@ class Task:
 
         net = self.network(job.seed)
         method, optimizer = contender.make(job.step, self.optimizer)
-        history = fit(net, self.data, method=method, optimizer=optimizer, batch_size=self.batch, seed=job.seed,
+        batch = None if method.whole_batch else self.batch
+        history = fit(net, self.data, method=method, optimizer=optimizer, batch_size=batch, seed=job.seed,
                       epochs=self.search_epochs if search else self.epochs, callbacks=[after_epoch], progress=False)
         return record_of(job, history, net, None if search else self.data)
 
@@ -302,7 +313,7 @@ def parse_method(spec):
         return Contender(spec.rpartition(":")[2], lambda: own)
     name, options = split_options("--methods", spec)
     known = METHODS[known_name("--methods", name, tuple(METHODS))]
-    check_options(f"--methods: {name}", known.factory, options, taken=(known.searched,))
+    check_options(f"--methods: {name}", known.factory, options, taken=(known.argument,))
     contender = known._replace(label=spec, options={**known.options, **options})
     with naming("--methods", ArithmeticError):  # an argument that is out of range is an error now
         contender.make(1.0, SGD)
@@ -396,7 +407,22 @@ def loss_text(loss, start):
 
 def figure(task, contenders, results, level):
     """Return the figure: losses of the chosen step sizes, which the legend names."""
+    curves, looks = curves_of(task, contenders, results)
+    return plots.comparison(curves, level=level, title=task.describe(), looks=looks)
+
+
+def energy_figure(task, contenders, results):
+    """Return the figure of the energies of those that descend on one with all samples, or None if none does."""
+    whole = [contender for contender in contenders if contender.method().whole_batch]
+    if not whole:
+        return None
+    curves, looks = curves_of(task, whole, results)
+    return plots.comparison(curves, "energy, with the loss as a sum", "energy", looks=looks,
+                            title=f"The energy on which each method descends; {task.describe()}")
+
+
+def curves_of(task, contenders, results):
+    """Return the histories of the chosen step sizes by what the legend says, and the names of their looks."""
     labels = {f"{contender.label}, {step_text(task, contender, results)}": contender.label for contender in contenders}
     curves = {shown: results.measured(task.data.name, label, itemgetter("history")) for shown, label in labels.items()}
-    looks = {shown: label.split(":")[0] for shown, label in labels.items()}
-    return plots.comparison(curves, level=level, title=task.describe(), looks=looks)
+    return curves, {shown: label.split(":")[0] for shown, label in labels.items()}

@@ -29,7 +29,17 @@ from typing import NamedTuple
 import numpy as np
 
 from minilift.layers.losses import SigmoidCrossEntropy
-from minilift.methods import BackProp, LocoProp, ProxProp, SemiImplicit
+from minilift.methods import (
+    ADMM,
+    BCD,
+    FOOF,
+    KFAC,
+    BackProp,
+    GaussNewton,
+    LocoProp,
+    ProxProp,
+    SemiImplicit,
+)
 from minilift.models import convnet, mlp, resnet, rnn
 from minilift.optim import SGD, Adam, Nesterov
 from minilift.support.backend import get_module, synchronize
@@ -98,6 +108,12 @@ def solves(applications, maps):
     return gram + [("apply", min(rows, n_in), n_out) for rows, n_in, n_out in maps] * applications
 
 
+def kronecker_solves(maps):
+    """Return the products of K-FAC beyond FOOF's: the Gram matrix of the signals, of every map, applied to them."""
+    gram = [("gram", rows, n_out) for rows, _, n_out in maps]
+    return solves(1, maps) + gram + [("apply", min(rows, n_out), max(rows, n_out)) for rows, _, n_out in maps]
+
+
 def local_steps(times, maps):
     """Return the products of further plain local steps: in sample space where that takes fewer flops."""
     few = [shape for shape in maps if shape[0] <= 2 * shape[1]]
@@ -123,7 +139,8 @@ class Contender(NamedTuple):
     options : dict
         Its arguments, without the step size.
     searched : str or None
-        The argument that is the step size; None if it is the optimizer's learning rate.
+        The argument that is the step size, as "gamma", or its reciprocal, as "1/alpha"; None if it is the optimizer's
+        learning rate.
     timed : dict
         Arguments for a benchmark, with which nothing diverges.
     products : callable
@@ -146,7 +163,13 @@ class Contender(NamedTuple):
         """Return the method and its optimizer for a step size; `optimizer` is a function of the learning rate."""
         if self.searched is None:
             return self.method(), optimizer(step)
-        return self.method(**{self.searched: step}), SGD(lr=1.0)  # exactly the step that it proposes
+        value = 1 / step if self.searched.startswith("1/") else step
+        return self.method(**{self.argument: value}), SGD(lr=1.0)  # exactly the step that it proposes
+
+    @property
+    def argument(self):
+        """Name of the argument that is searched, or None."""
+        return self.searched and self.searched.removeprefix("1/")
 
 
 PLAIN = {"steps": 10, "local_optimizer": "sgd", "local_lr": 5e-4}  # local steps that remember nothing
@@ -161,7 +184,12 @@ METHODS = {
     "locoprop-m-rmsprop": Contender(
         "LocoProp-M RMSProp", LocoProp, {"variant": "M", **PLAIN, "local_optimizer": "rmsprop", "local_lr": 1e-4},
         "gamma", TIMED, partial(passes, 9)),
+    "foof": Contender("FOOF", FOOF, {"damping": 0.01}, products=partial(solves, 1)),
+    "kfac": Contender("K-FAC", KFAC, {"damping": 0.01, "fisher": "empirical"}, products=kronecker_solves),
+    "gauss-newton": Contender("Gauss–Newton", GaussNewton, {"damping": 1.0}),
     "semi-implicit": Contender("Semi-Implicit BP", SemiImplicit, {}, "eta", {}, partial(local_steps, 5)),
+    "bcd": Contender("BCD", BCD, {}, "1/alpha"),
+    "admm": Contender("ADMM", ADMM, {"alpha": 1.0}, "1/alpha"),
 }
 
 

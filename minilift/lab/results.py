@@ -88,7 +88,8 @@ def report(about):
 
 def setting_text(data, samples, widths, epochs, batch, seeds):
     """Return the size of an experiment in words."""
-    return (f"{samples} samples at most, hidden widths {'-'.join(map(str, widths))}, {epochs} epochs, batch {batch}, "
+    return (f"{samples} samples at most, hidden widths {'-'.join(map(str, widths))}, {epochs} epochs, "
+            f"batch {'of all' if batch is None else batch}, "
             f"{seeds} seed{'s' * (seeds > 1)}")
 
 

@@ -122,25 +122,10 @@ class Loss(Settings):
         return y
 
 
-class SoftmaxCrossEntropy(Loss):
-    r"""Cross-entropy of softmax(z) with integer labels: :math:`\log\sum_j e^{z_{ij}} - z_{iy_i}`.
+class OfLabels(Loss):
+    """Base class of the losses whose targets are labels: whole numbers from 0, one a sample."""
 
-    Its prox has no closed form; Newton's method solves each row.
-    """
-
-    transfer = Softmax()
     classification = True
-
-    def value_per_sample(self, z, y):
-        return self.transfer.integral(z) - z[array_module(z).arange(len(z)), y]
-
-    def gradient(self, z, y):
-        self._check_pair("gradient", z, y)
-        xp = array_module(z)
-        g = self.transfer.forward(z)
-        g[xp.arange(len(z)), y] -= 1
-        g *= self.weight(len(z))
-        return g
 
     def targets(self, z, y):
         """Return the labels y (N,) as one-hot rows (N, n)."""
@@ -157,15 +142,35 @@ class SoftmaxCrossEntropy(Loss):
     def check_targets(self, y, samples, n_out, dtype, xp=np):
         y = as_array("y", y, xp)
         if y.shape != (samples,):
-            raise ValueError(f"y: SoftmaxCrossEntropy expects labels of shape ({samples},), got {y.shape}")
+            raise ValueError(f"y: {type(self).__name__} expects labels of shape ({samples},), got {y.shape}")
         if y.dtype.kind not in "iu":
-            raise TypeError(f"y: SoftmaxCrossEntropy expects whole-number labels, got dtype {y.dtype}")
+            raise TypeError(f"y: {type(self).__name__} expects whole-number labels, got dtype {y.dtype}")
         y = xp.asarray(y)
         low, high = int(y.min()), int(y.max())
         if low < 0 or high >= n_out:
             raise ValueError(f"y: labels must lie in 0 … {n_out - 1} (the network has {n_out} outputs), "
                              f"got {low if low < 0 else high}")
         return y
+
+
+class SoftmaxCrossEntropy(OfLabels):
+    r"""Cross-entropy of softmax(z) with integer labels: :math:`\log\sum_j e^{z_{ij}} - z_{iy_i}`.
+
+    Its prox has no closed form; Newton's method solves each row.
+    """
+
+    transfer = Softmax()
+
+    def value_per_sample(self, z, y):
+        return self.transfer.integral(z) - z[array_module(z).arange(len(z)), y]
+
+    def gradient(self, z, y):
+        self._check_pair("gradient", z, y)
+        xp = array_module(z)
+        g = self.transfer.forward(z)
+        g[xp.arange(len(z)), y] -= 1
+        g *= self.weight(len(z))
+        return g
 
 
 class SigmoidCrossEntropy(Loss):
@@ -198,6 +203,13 @@ class SquaredError(Loss):
     def shifted_inverse(self, v, y, c):
         """Return (v + c y)/(1 + c)."""
         return (v + c * y) / (1 + c)
+
+
+class OneHotSquaredError(OfLabels, SquaredError):
+    r"""Half the squared error of labels as one-hot rows, :math:`\tfrac12\|z_i - e_{y_i}\|^2`."""
+
+    def value_per_sample(self, z, y):
+        return super().value_per_sample(z, self.targets(z, y))
 
 
 def shifted_inverse(f, v, y, c):

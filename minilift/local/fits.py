@@ -7,6 +7,7 @@ The first is not convex, since f is inside, and one number at a time. Where f is
 tried one after the other; where it is smooth the lowest point of a grid is refined by the secant method, which halves a
 bracket where it would be slow. The second is
 the step in θ with the roles exchanged: W stands where the activations stood, and the samples where the units stood.
+Where another gap stands in its place, `fit_inputs` lowers it by Gauss–Newton steps of each sample.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 
 from minilift.layers.gram import Gram
 from minilift.layers.maps import Linear
-from minilift.local.solvers import damped_solve
+from minilift.local.solvers import ARMIJO, HALVINGS, damped_solve, ratio
 from minilift.support.arguments import positive_number, shown
 from minilift.support.backend import array_module
 
@@ -119,3 +120,69 @@ def fit_values(phi, theta, target, centre, beta):
     rest = phi.forward(theta, centre) - target
     weights = Gram(array_module(theta).ascontiguousarray(theta[:-1].T), bias=False)
     return centre - damped_solve(weights, rest.T, beta).value.T
+
+
+def fit_inputs(phi, theta, model, a, centre, beta, steps):
+    r"""Lower :math:`h(\varphi(\theta, a)) + \tfrac{\beta}{2}\|a - h\|^2` by Gauss–Newton steps of each sample.
+
+    A step solves :math:`(W C W^T + \beta I)\,p = \nabla` by conjugate gradients, C being the curvature of the gap; it
+    is halved until Armijo's condition holds. So the objective of no sample rises, but for rounding.
+
+    Parameters
+    ----------
+    phi : Map
+    theta : array
+    model : callable
+        From u (N, n_out) to the `Model` of the gap there, whose value is of shape (N,), and whose curvature takes no
+        vector out of its own sample.
+    a, centre : array (N, n_in)
+        Where the steps begin, and the centre h.
+    beta : float
+        β > 0.
+    steps : int
+
+    Returns
+    -------
+    array (N, n_in)
+    """
+    bias = phi.forward(theta, 0 * a[:1])
+    for _ in range(steps):
+        u = phi.forward(theta, a)
+        at = model(u)
+        gradient = phi.adjoint_input(theta, at.gradient) + beta * (a - centre)
+        p = newton_inputs(phi, theta, at.curvature, gradient, beta, bias)
+        change, slope = phi.forward(theta, p) - bias, inner(gradient, p)
+        before = at.value + beta / 2 * inner(a - centre, a - centre)
+        slack = 8 * np.finfo(a.dtype).eps * abs(before)  # or rounding would stop the steps before they are small
+        length = array_module(a).ones((len(a), 1), a.dtype)
+        for _ in range(HALVINGS):
+            off = a - length * p - centre
+            after = model(u - length * change).value + beta / 2 * inner(off, off)
+            fails = ~(after <= before - ARMIJO * length[:, 0] * slope + slack)
+            if not bool(fails.any()):
+                break
+            length[fails] /= 2
+        length[fails] = 0
+        a = a - length * p
+    return a
+
+
+def newton_inputs(phi, theta, curvature, g, beta, bias):
+    r"""Solve :math:`(W C W^T + \beta I)\,p = g` for each sample by conjugate gradients, to rounding."""
+    p, r, v = 0 * g, g, g
+    rho = inner(r, r)
+    goal = (10 * np.finfo(g.dtype).eps) ** 2 * rho
+    for _ in range(2 * min(theta.shape) + 10):  # twice the dimension: finite termination fails in floating point
+        hessian_v = phi.adjoint_input(theta, curvature(phi.forward(theta, v) - bias)) + beta * v
+        alpha = ratio(rho, inner(v, hessian_v))[:, None]
+        p, r = p + alpha * v, r - alpha * hessian_v
+        rho_old, rho = rho, inner(r, r)
+        if not bool((rho > goal).any()):
+            break
+        v = r + ratio(rho, rho_old)[:, None] * v
+    return p
+
+
+def inner(x, y):
+    """Return ⟨x, y⟩ of each sample, shape (N,)."""
+    return array_module(x).einsum("ij,ij->i", x, y)

@@ -176,7 +176,7 @@ def spd_inverse(matrix):
     if not bool(positive.all()):
         raise ArithmeticError(f"a {matrix.shape[0]}×{matrix.shape[0]} matrix that should be positive definite is "
                               "not, to working precision: the damping is too small for these data "
-                              "(use a smaller tau_theta, or eta)")
+                              "(use a smaller tau_theta or eta, or a larger damping)")
     return inverse
 
 

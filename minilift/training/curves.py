@@ -9,7 +9,7 @@ import textwrap
 
 import numpy as np
 
-from minilift.methods import BackProp, LocoProp, ProxProp, SemiImplicit
+from minilift.methods import FOOF, KFAC, BackProp, GaussNewton, LocoProp, ProxProp, SemiImplicit
 from minilift.support.arguments import checked_path, instance_of, positive_number, shown, text
 from minilift.support.files import write_bytes
 
@@ -29,6 +29,9 @@ METHOD_STYLE: dict[str, dict] = {
     "locoprop-m": {"color": VERMILLION, "linestyle": (0, (4, 1, 1, 1, 1, 1)), "marker": "v"},
     "locoprop-m-rmsprop": {"color": VERMILLION, "linestyle": ":", "marker": "d"},
     "semi-implicit": {"color": GREEN, "linestyle": ":", "marker": "P"},
+    "foof": {"color": BLUE, "linestyle": "--", "marker": "8"},
+    "kfac": {"color": BLUE, "linestyle": ":", "marker": "H"},
+    "gauss-newton": {"color": GREEN, "linestyle": "-", "marker": "3"},
 }
 
 
@@ -46,7 +49,8 @@ def look_of(method):
         return "proxprop" if method.solver == "exact" else method.solver
     if type(method) is LocoProp:
         return f"locoprop-{method.variant.lower()}"
-    return {BackProp: "backprop", SemiImplicit: "semi-implicit"}.get(type(method), "")
+    return {BackProp: "backprop", SemiImplicit: "semi-implicit", FOOF: "foof", KFAC: "kfac",
+            GaussNewton: "gauss-newton"}.get(type(method), "")
 
 
 def styles(looks):

@@ -372,6 +372,9 @@ def fit(net, data, method, optimizer, *, epochs=10, batch_size=100, seed=0, vali
     train, held_out = split_data(net, data, validation, np.random.default_rng(split_seed))
     if early_stop is not None and early_stop.monitor == "val_loss" and held_out is None:
         raise ValueError("fit: early_stop monitors val_loss, but there is no validation set")
+    if method.whole_batch and batch_size is not None and batch_size < len(train[0]):
+        raise ValueError(f"fit: batch_size must be None for {method!r}, which keeps lifted values of each sample, got "
+                         f"{batch_size}; made with variables='forward' it takes mini-batches")
     where = not_finite(net)
     if where is not None:
         raise ValueError(f"fit: {where} of the network is not finite before training")

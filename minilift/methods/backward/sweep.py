@@ -24,7 +24,7 @@ from minilift.support.arguments import instance_of, shown, whole_number
 from minilift.support.settings import Settings
 
 
-def sweep(net, state, y, propose, new_weights=False, explicit=None):
+def sweep(net, state, y, propose, new_weights=False, explicit=None, output_signal=None):
     r"""Yield (k, step) for the blocks of parameters, the last map's first, in the numbering of `Network.parameters`.
 
     Steps are old minus new parameters: that of map l = k as `propose` gives it, that of a transfer's own parameters
@@ -43,6 +43,8 @@ def sweep(net, state, y, propose, new_weights=False, explicit=None):
         the old ones: the new are known only when all uses have their signals.
     explicit : callable, optional
         From an `OwnBlock` to a step; by default its gradient.
+    output_signal : array, optional
+        What is sent back from z_D, by default the loss's gradient for the targets y, which are not read then.
     """
     theta, z, a, aux = state
     D, weight = net.depth, net.loss_function.weight(len(z[net.depth]))
@@ -51,7 +53,8 @@ def sweep(net, state, y, propose, new_weights=False, explicit=None):
     signal, uses = {}, defaultdict(list)  # ∂J/∂a_j, added over its readers; what each use of a shared θ brings
     for l in range(D, 0, -1):  # those that read a value come before it
         if l == D:
-            g_a, g, own = None, net.loss_function.gradient(z[D], y), ()  # g_D = ∂J/∂z_D
+            g = net.loss_function.gradient(z[D], y) if output_signal is None else output_signal  # g_D = ∂J/∂z_D
+            g_a, own = None, ()
         elif net.learns[l]:
             g_a, g, own = net.sigma[l].signals(z[l], a[l], aux[l], signal.pop(l))
         else:
@@ -92,10 +95,13 @@ class Method(Settings):
         Whether the sweep passes signals through updated weights.
     columns : tuple of str
         What `measure` returns, columns of the history of `fit`.
+    whole_batch : bool
+        Whether every batch must be the whole training set, because something is kept of each sample.
     """
 
     new_weights = False
     columns: tuple[str, ...] = ()
+    whole_batch = False
 
     def propose(self, block):
         """Return θ_l − θ_l^new, an array of θ_l's shape."""

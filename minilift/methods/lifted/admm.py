@@ -88,4 +88,5 @@ class ADMM(Lifted):
 
     def ascend(self, energy, l, variables):
         """Return u + β(z_D − φ_D)."""
-        return variables.multiplier - self.beta * energy.map_gap(l, variables.theta, variables.a, variables.z)
+        gap = energy.map_gap(l, variables.theta, variables.a, variables.z)
+        return variables.multiplier - self.beta * gap  # ADMM u

@@ -72,5 +72,5 @@ class BCD(Lifted):
     def jacobi(self, energy, l, variables):
         """Return θ_l with W for the old b and b for the old W."""
         new = energy.best_theta(l, variables, alpha=self.alpha, bias=False)
-        new[-1] = energy.best_bias(l, variables, alpha=self.alpha)[-1]
+        new[-1] = energy.best_bias(l, variables, alpha=self.alpha)[-1]  # BCD jacobi
         return new

@@ -19,6 +19,7 @@ import numpy as np
 
 from minilift.layers.maps import Linear
 from minilift.methods.backward.sweep import Method
+from minilift.network import Network
 from minilift.support.arguments import instance_of, known_name, shown, whole_number
 from minilift.support.backend import to_numpy
 
@@ -70,9 +71,12 @@ def descend(variables, schedule):
 class LiftedEnergy:
     """What an executable energy offers: its terms by name, their sum, its partial gradients.
 
-    A subclass defines `terms` and `gradient`. The loss of the network counts as a *sum* over the samples, as in the
-    papers, whatever the network's reduction.
+    A subclass defines `terms` and `gradient`, and keeps the network as `net` and the targets as `y`. The loss of the
+    network counts as a *sum* over the samples, as in the papers, whatever the network's reduction.
     """
+
+    net: Network
+    y: object
 
     def terms(self, variables):
         """Return the terms by name, floats."""
@@ -85,6 +89,14 @@ class LiftedEnergy:
     def value(self, variables):
         """Return E, a float."""
         return sum(self.terms(variables).values())
+
+    def loss(self, output):
+        """Return the loss summed over the samples."""
+        return self.net.loss_function.value(output, self.y) / self.net.loss_function.weight(len(output))
+
+    def loss_gradient(self, output):
+        """Return the gradient of the summed loss."""
+        return self.net.loss_function.gradient(output, self.y) / self.net.loss_function.weight(len(output))
 
 
 class Lifted(Method):
@@ -114,9 +126,15 @@ class Lifted(Method):
         self.sweeps = whole_number(f"{type(self).__name__}: sweeps", sweeps)
         self.reset()
 
+    @property
+    def whole_batch(self):
+        """Whether the variables of each sample are kept."""
+        return self.memory == "kept"
+
     def settings(self):
         """Return the constructor's arguments; under `variables` where they start, not what they are now."""
-        return {**super().settings(), "variables": self.memory}
+        settings = super().settings()
+        return {**settings, "variables": self.memory} if "variables" in settings else settings
 
     def energy(self, net, X, y):
         """Return the executable energy of one batch, a `LiftedEnergy`."""

@@ -57,14 +57,6 @@ class ThreeSplit(Penalties, LiftedEnergy):
             terms["multiplier"] = float((u * on).sum())
         return terms
 
-    def loss(self, output):
-        """Return the loss summed over the samples."""
-        return self.net.loss_function.value(output, self.y) / self.net.loss_function.weight(len(output))
-
-    def loss_gradient(self, output):
-        """Return the gradient of the summed loss."""
-        return self.net.loss_function.gradient(output, self.y) / self.net.loss_function.weight(len(output))
-
     def gradient(self, block, l, variables):
         """Return ∂E in block "theta", "z" or "a" number l."""
         theta, z, a, u = variables
@@ -100,7 +92,7 @@ class ThreeSplit(Penalties, LiftedEnergy):
         gap = SquaredGap(z, z - self.wanted(l, variables))
         step = exact(LocalProblem(phi.gram(variables.a[l - 1], bias=bias), z, gap, alpha / self.rho)).value
         new = theta.copy()
-        new[:len(step)] -= step
+        new[:len(step)] -= step  # Lifted θ
         return new
 
     def best_bias(self, l, variables, alpha=0.0):
@@ -119,7 +111,8 @@ class ThreeSplit(Penalties, LiftedEnergy):
         if alpha:
             centre += alpha * variables.z[l]
         centre /= weight
-        return fit_transfer(Identity() if last else self.net.sigma[l], variables.a[l], centre, weight / self.gamma)
+        sigma = Identity() if last else self.net.sigma[l]
+        return fit_transfer(sigma, variables.a[l], centre, weight / self.gamma)  # Lifted z
 
     def best_a(self, l, variables, alpha=0.0):
         """Return a_l: damped least squares with target z_{l+1} around σ(z_l); in the output the prox of the loss."""
@@ -128,10 +121,10 @@ class ThreeSplit(Penalties, LiftedEnergy):
             return self.best_output((self.gamma * z + alpha * variables.a[l]) / (self.gamma + alpha),
                                     self.gamma + alpha)
         phi, theta = self.net.phi[l + 1], variables.theta[l + 1]
-        return fit_values(phi, theta, self.wanted(l + 1, variables), self.net.sigma[l].forward(z),
-                          self.gamma / self.rho)
+        target, centre = self.wanted(l + 1, variables), self.net.sigma[l].forward(z)
+        return fit_values(phi, theta, target, centre, self.gamma / self.rho)  # Lifted a
 
     def best_output(self, centre, weight):
         """Return the argmin over v of L_y(v) + weight/2 ‖v − centre‖², with the loss summed."""
         loss = self.net.loss_function
-        return loss.prox(centre, self.y, 1 / (weight * loss.weight(len(centre))))
+        return loss.prox(centre, self.y, 1 / (weight * loss.weight(len(centre))))  # Lifted output

@@ -108,7 +108,7 @@ def take_step(net, method, X, y):
 @pytest.mark.parametrize("widths", [(6, 7, 5, 3), (6, 7, 5, 4, 3)], ids=str)
 @pytest.mark.parametrize(("bias", "mode"), [("jacobi", "official"), ("joint", "own_joint")])
 def test_bcd_is_the_authors_program(oracle, widths, setting, bias, mode):
-    # holds BCD
+    # holds Lifted θ, Lifted a, Lifted z, Lifted output, BCD jacobi
     numbers, at = oracle("family/bcd"), f"{'-'.join(map(str, widths))}/init0.5"
     net = authors_network(widths, numbers, f"{at}/start", ml.SquaredError())
     method = ml.BCD(*(float(numbers[f"{at}/{setting}/{name}"]) for name in ("gamma", "rho", "alpha")), bias=bias)
@@ -141,7 +141,7 @@ class Hinge(ml.Loss):
 
 @pytest.mark.parametrize("setting", ["beta1_gamma10", "beta0.5_gamma2"])
 def test_admm_is_the_published_program_with_its_output_solved_exactly(oracle, setting):
-    # holds ADMM
+    # holds ADMM u
     numbers, at = oracle("family/admm"), f"6-7-5-3/{setting}"
     net = authors_network((6, 7, 5, 3), numbers, f"{at}/start", Hinge("sum"))
     beta, gamma = map(float, setting.replace("beta", "").split("_gamma"))
