@@ -115,15 +115,16 @@ class ActivationProblem(NamedTuple):
         t = 1 / (1 + self.contraction())
         for _ in range(steps):
             v = a - t * (a - self.wanted(a))
-            a = self.f.forward(shifted_inverse(self.f, v / t, 0 * v, (1 - t) / t))  # Bregman x
+            a = self.f.forward(resolvent(self.f, v / t, (1 - t) / t))  # Bregman a
         return a
 
     def newton(self):
         r"""Return the minimiser, by Newton's method for each sample on r(z) = z − q(σ(z)) = 0.
 
-        With S² = σ′(z) and K of `curvature` the step solves :math:`(I + KS^2)\,dz = -r`: conjugate gradients give
-        y = S dz of :math:`(I + SKS)\,y = -Sr`, and :math:`dz = -r - KSy`. It is halved until it lowers the sample's
-        objective as far as a step of mirror descent does, −r/(1 + ρ) with the `contraction` ρ, or else that is taken.
+        At an end of the range of σ, z is renewed: it stays in ∂F*(a), as near to q as it can. With S² = σ′(z) and K of
+        `curvature` the step solves :math:`(I + KS^2)\,dz = -r`: conjugate gradients give y = S dz of
+        :math:`(I + SKS)\,y = -Sr`, and :math:`dz = -r - KSy`. It is halved until it lowers the sample's objective as
+        far as a step of mirror descent does, −r/(1 + ρ) with the `contraction` ρ, or else that is taken.
 
         Raises
         ------
@@ -133,7 +134,9 @@ class ActivationProblem(NamedTuple):
         safe, at, first = 1 / (1 + self.contraction()), self.at(self.phi), None
         rounding = np.finfo(self.phi.dtype).eps * self.scale(at)
         for _ in range(NEWTON_STEPS):
-            r = at.z - self.phi + self.pull(at.g_u)
+            q = self.phi - self.pull(at.g_u)
+            at = at._replace(z=self.nearest(at.z, q))
+            r = at.z - q
             size = float(abs(r).max())
             if size <= ROUNDING * rounding:
                 return at.a  # Fenchel X
@@ -156,9 +159,17 @@ class ActivationProblem(NamedTuple):
             length[fails] /= 2
         return Point(*(xp.where(fails, other, new) for new, other in zip(bold, careful)))
 
+    def nearest(self, z, q):
+        """Return of all numbers with the same σ as z the ones nearest to q: at an end of σ's range there are many."""
+        if not self.f.closed:
+            return z
+        xp, (low, high), a = array_module(z), self.f.range, self.f.forward(z)
+        end = self.f.inverse(a)
+        return xp.where(a <= low, xp.minimum(q, end), xp.where(a >= high, xp.maximum(q, end), z))
+
     def newton_step(self, point, r, forcing):
-        """Return dz, to `forcing` times the residual."""
-        slope = self.f.derivative(point.z) ** 0.5
+        """Return dz, to `forcing` times the residual; at a kink with the slope on the side to which −r points."""
+        slope = self.f.derivative(point.z - np.finfo(r.dtype).eps * r) ** 0.5
         y = row_solve(partial(self.scaled_hessian, point, slope), -slope * r, forcing)
         return -r - self.curvature(point, slope * y)
 
@@ -170,6 +181,17 @@ class ActivationProblem(NamedTuple):
         """Return the size of the terms of which the residual is made, for their rounding."""
         above = abs(point.g_u) + abs(self.target) + abs(point.u) + abs(point.a) @ abs(self.W)
         return float(abs(self.phi).max() + self.kappa * (above @ abs(self.W.T)).max())
+
+
+def resolvent(f, w, c):
+    """Return p with p + c σ(p) = w: piece by piece, or for a smooth σ by Newton's method."""
+    if f.pieces is None:
+        return shifted_inverse(f, w, 0 * w, c)
+    p = w
+    for low, high, slope, offset in f.pieces:  # there σ(p) is slope p + offset
+        on_piece = (w - c * offset) / (1 + c * slope)
+        p = array_module(w).where(on_piece > low, array_module(w).minimum(on_piece, high), p)
+    return p.astype(w.dtype, copy=False)
 
 
 def row_solve(operator, b, forcing):

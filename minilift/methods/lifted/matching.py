@@ -44,7 +44,8 @@ class MatchingEnergy(LiftedEnergy):
         y, n_out = as_array("MatchingEnergy: y", y, checked_network("MatchingEnergy", net).xp), net.shapes[-1][0]
         self.net, self.y = net, net.loss_function.check_targets(y, len(y), n_out, net.dtype, net.xp)
         self.target = net.loss_function.targets(net.xp.zeros((len(y), n_out), net.dtype), self.y)
-        self.mu = [None, *one_for_each("mu", checked_weights("MatchingEnergy: mu", mu), net.depth - 1), 1.0]
+        mu = checked_weights("MatchingEnergy: mu", mu)
+        self.mu = [None, *one_for_each("MatchingEnergy: mu", mu, net.depth - 1), 1.0]
         self.decay = number_between("MatchingEnergy: decay", decay, 0)
 
     def phi(self, l, variables):
@@ -76,11 +77,8 @@ class MatchingEnergy(LiftedEnergy):
             g[:-1] += 2 * self.decay * variables.theta[l][:-1]
             return g
         f, a, problem = self.net.sigma[l], variables.a[l], self.problem_a(l, variables)
-        g, xp = self.mu[l] * (f.inverse(a) - problem.wanted(a)), array_module(a)
-        if f.closed:
-            low, high = f.range
-            g = xp.where(a <= low, xp.minimum(g, 0), xp.where(a >= high, xp.maximum(g, 0), g))
-        return g
+        q = problem.wanted(a)
+        return self.mu[l] * (problem.nearest(f.inverse(a), q) - q)  # Matching gradient
 
     def goal(self, l, variables):
         """Return the transfer in map l's matching loss, and its target: a_l, or that of the network's loss."""
