@@ -37,8 +37,8 @@ METHOD_STYLE: dict[str, dict] = {
     "admm": {"color": ORANGE, "linestyle": "-", "marker": "^"},
     "dladmm": {"color": ORANGE, "linestyle": ":", "marker": "v"},
     "fenchel": {"color": SKY, "linestyle": "-", "marker": "D"},
-    "lpom": {"color": YELLOW, "linestyle": "-", "marker": "p"},
-    "lifted-bregman": {"color": YELLOW, "linestyle": "--", "marker": "X"},
+    "lpom": {"color": GREY, "linestyle": "-", "marker": "p"},
+    "lifted-bregman": {"color": GREY, "linestyle": "--", "marker": "X"},
     "predictive-coding": {"color": PURPLE, "linestyle": ":", "marker": "2"},
     "target-propagation": {"color": PURPLE, "linestyle": "-.", "marker": "+"},
 }
