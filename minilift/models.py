@@ -31,8 +31,10 @@ from minilift.support.arguments import (
 from minilift.support.backend import get_module
 from minilift.support.files import read_npz
 from minilift.support.settings import is_thing
+from minilift.support.spellings import spelled
 
 
+@spelled
 def mlp(widths, activation="relu", loss=None, seed=0, dtype=np.float32, backend="numpy", init="uniform"):
     """Return a multilayer perceptron.
 
@@ -63,6 +65,7 @@ def mlp(widths, activation="relu", loss=None, seed=0, dtype=np.float32, backend=
     return Network(layers, loss=loss, seed=seed, dtype=dtype, backend=backend)
 
 
+@spelled
 def convnet(input_shape=(32, 32, 3), channels=(16, 20, 20), classes=10, kernel=5, activation="relu", batch_norm=False,
             loss=None, seed=0, dtype=np.float32, backend="numpy", input_layout="channels_last", init="uniform"):
     """Return a convolutional network, by default ProxProp's for CIFAR-10 as its authors' program has it.
@@ -110,6 +113,7 @@ def convnet(input_shape=(32, 32, 3), channels=(16, 20, 20), classes=10, kernel=5
                    input_layout=input_layout)
 
 
+@spelled
 def resnet(widths, activation="relu", batch_norm=False, loss=None, seed=0, dtype=np.float32, backend="numpy",
            init="uniform", input_shape=None, input_layout="channels_last"):
     r"""Return a residual network: a map, blocks of two maps that an `Add` bridges, and a last map.
@@ -170,6 +174,7 @@ def resnet(widths, activation="relu", batch_norm=False, loss=None, seed=0, dtype
                    input_layout=input_layout)
 
 
+@spelled
 def rnn(n_in, n_hidden, n_out, steps, outputs="last", activation="tanh", loss=None, seed=0, dtype=np.float32,
         backend="numpy", init="uniform"):
     r"""Return a recurrent network, unrolled over time, for samples (steps, n_in).

@@ -33,6 +33,8 @@ from minilift.support.arguments import (
 from minilift.support.backend import get_module, module_of, real_array, to_numpy
 from minilift.support.files import write_npz
 from minilift.support.settings import Settings, describe, recipe
+from minilift.support.spellings import unknown_attribute
+from minilift.support.tables import html
 
 DTYPES = ("float32", "float64")
 LAYOUTS = ("channels_last", "channels_first", "flat")
@@ -150,7 +152,8 @@ class Network(Settings):
                   for position, layer in enumerate(sequence("Network: layers", layers, "layers"))]
         self.loss_function = instance("Network: loss", SoftmaxCrossEntropy() if loss is None else loss)
         if not isinstance(self.loss_function, Loss):
-            raise TypeError(f"Network: loss must be a loss such as SoftmaxCrossEntropy(), got {shown(loss)}")
+            raise TypeError("Network: loss must be a loss such as SoftmaxCrossEntropy(), SigmoidCrossEntropy() or "
+                            f"SquaredError(), got {shown(loss)}")
         name = np.dtype(dtype).name if isinstance(dtype, (type, np.dtype)) else dtype
         self.dtype = np.dtype(known_name("Network: dtype", name, DTYPES))
         get_module(backend)
@@ -180,6 +183,10 @@ class Network(Settings):
         rng = np.random.default_rng(whole_number("Network: seed", seed, least=0))
         initial = {l: self.phi[l].initial_theta(rng) for l in self.maps}
         self.theta = [initial.get(l) for l in range(self.depth + 1)]
+
+    def __getattr__(self, name):
+        """Say what serves instead of an attribute that networks of other libraries have."""
+        raise unknown_attribute(self, name)
 
     @property
     def xp(self):
@@ -363,6 +370,20 @@ class Network(Settings):
     __hash__ = Settings.__hash__
 
     def __str__(self):
+        rows = self.rows()
+        widths = [max(len(row[k]) for row in rows) for k in range(4)]
+        lines = [f"{r[0]:>{widths[0]}}  {r[1]:<{widths[1]}}  {r[2]:<{widths[2]}}  {r[3]:>{widths[3]}}".rstrip()
+                 for r in rows]
+        rule = "─" * max(map(len, lines))
+        head, *below = self.captions()
+        return "\n".join([head, lines[0], rule, *lines[1:], rule, *below])
+
+    def _repr_html_(self):
+        head, *below = self.captions()
+        return html(self.rows(), head, below, code=1)
+
+    def rows(self):
+        """Return the rows of the table that print and a notebook show, the head first."""
         rows = [("l", "layer", "output shape", "parameters")] + self.rows_of_names(0)
         for l in range(1, self.depth + 1):
             rows.append((str(l), repr(self.phi[l]), shape_text(self.shapes[2 * l - 1]), self.parameters_text(l)))
@@ -370,15 +391,14 @@ class Network(Settings):
                 own = sum(parameter.size for parameter in self.sigma[l].parameters)
                 rows.append(("", repr(self.sigma[l]), shape_text(self.shapes[2 * l]), f"{own:,}" if own else ""))
             rows += self.rows_of_names(l)
+        return rows
+
+    def captions(self):
+        """Return the line above that table, then those below it."""
         total = sum(parameter.size for parameter in self.parameters)
-        widths = [max(len(row[k]) for row in rows) for k in range(4)]
-        lines = [f"{r[0]:>{widths[0]}}  {r[1]:<{widths[1]}}  {r[2]:<{widths[2]}}  {r[3]:>{widths[3]}}".rstrip()
-                 for r in rows]
-        rule = "─" * max(map(len, lines))
         explicit = ["BatchNorm: every method takes explicit steps in scale and shift"] if self.norms else []
-        head = (f"Network: input {shape_text(in_layout(self.shapes[0], self.input_layout))}, {self.loss_function!r}, "
-                f"{self.dtype.name} on {self.backend}")
-        return "\n".join([head, lines[0], rule, *lines[1:], rule, f"{total:,} parameters", *explicit])
+        return [f"Network: input {shape_text(in_layout(self.shapes[0], self.input_layout))}, {self.loss_function!r}, "
+                f"{self.dtype.name} on {self.backend}", f"{total:,} parameters", *explicit]
 
     def parameters_text(self, l):
         """Return what the table says of the parameters of map l: their number, or whose they are."""

@@ -465,7 +465,7 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    lr : float or callable
+    lr : float or callable, default 0.001
         Learning rate, or a schedule epoch → rate.
     beta1, beta2 : float, default 0.9 and 0.999
         Decay of the two moments, in [0, 1).
@@ -481,7 +481,7 @@ class Adam(Optimizer):
     shown_always = ("lr", "beta1", "beta2", "eps", "weight_decay", "decoupled")
     slots = {"first_moment": 0.0, "second_moment": 0.0}
 
-    def __init__(self, lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0, decoupled=False):
+    def __init__(self, lr=0.001, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0, decoupled=False):
         super().__init__(lr, weight_decay)
         self.beta1 = number_between("Adam: beta1", beta1, 0, 1)
         self.beta2 = number_between("Adam: beta2", beta2, 0, 1)
@@ -531,7 +531,7 @@ class RMSProp(Optimizer):
 
     Parameters
     ----------
-    lr : float or callable
+    lr : float or callable, default 0.001
         Learning rate, or a schedule epoch → rate.
     rho : float, default 0.9
         Decay of the mean square, in [0, 1).
@@ -546,7 +546,7 @@ class RMSProp(Optimizer):
 
     shown_always = ("lr", "rho", "eps", "momentum", "form", "weight_decay")
 
-    def __init__(self, lr, rho=0.9, eps=1e-8, momentum=0.0, form="pytorch", weight_decay=0.0):
+    def __init__(self, lr=0.001, rho=0.9, eps=1e-8, momentum=0.0, form="pytorch", weight_decay=0.0):
         super().__init__(lr, weight_decay)
         self.rho = number_between("RMSProp: rho", rho, 0, 1)
         self.eps = number_between("RMSProp: eps", eps, 0)

@@ -35,11 +35,12 @@ from minilift.layers.activations import ACTIVATIONS
 from minilift.layers.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from minilift.methods import as_method
 from minilift.models import convnet, mlp, resnet, rnn
-from minilift.optim import SGD, Adam, HeavyBall, Nesterov, RMSProp
-from minilift.support.arguments import known_name, whole_number
+from minilift.optim import SGD
+from minilift.support.arguments import known_name, split_options, whole_number
 from minilift.support.backend import BACKENDS
-from minilift.support.options import check_count, check_options, decimal, naming, series, split_options, whole, writable
+from minilift.support.options import check_count, check_options, decimal, naming, series, whole, writable
 from minilift.training.fit import fit
+from minilift.training.names import OPTIMIZERS
 
 STEPS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
 DIGITS = 2  # significant digits; further ones differ from machine to machine
@@ -47,7 +48,6 @@ ABOVE = 1.05  # a loss is above its start if it is more than so many times as hi
 SEARCH_SHARE = 4  # a run of the search has a quarter of the epochs, at least one
 DEFAULT_METHODS = ("backprop", "proxprop", "cg3", "locoprop-s", "locoprop-m", "semi-implicit")
 NETS = ("mlp", "convnet", "resnet", "rnn")
-OPTIMIZERS = {"sgd": SGD, "momentum": HeavyBall, "nesterov": Nesterov, "adam": Adam, "rmsprop": RMSProp}
 EXAMPLES = """examples:
   minilift compare
   minilift compare --methods backprop proxprop:tau_theta=0.05 cg3 --optimizer nesterov:momentum=0.95
@@ -215,7 +215,7 @@ def make_task(arguments):
     if arguments.autoencoder and activation:
         activation[int(np.argmin(layers[1:-1]))] = "identity"
     name, options = split_options("--optimizer", arguments.optimizer)
-    optimizer = OPTIMIZERS[known_name("--optimizer", name, tuple(OPTIMIZERS))]
+    optimizer = OPTIMIZERS[known_name("--optimizer", name, tuple(OPTIMIZERS))][0]
     check_options(f"--optimizer: {name}", optimizer, options, taken=("lr",))
     known_name("--backend", arguments.backend, BACKENDS)
     task = Task(data, layers, activation, loss(), lambda lr: optimizer(lr, **options), arguments.optimizer,

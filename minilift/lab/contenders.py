@@ -1,7 +1,7 @@
-r"""What can be run: the registry of methods, the papers' networks, other libraries, and the machine's own limit.
+r"""What can be run: methods as they are compared, the papers' networks, other libraries, and the machine's own limit.
 
-`METHODS` is the one list of methods by name: `minilift compare` takes its names from it, the experiments their methods,
-and the benchmarks their rows.
+`METHODS` has a `Contender` for each name in `minilift.training.names`. `minilift compare` takes its names from it, the
+experiments their methods, and the benchmarks their rows.
 
 The limit of a step is the time that its bare matrix products take, written into arrays that are there already. It
 depends on the method and is counted from the mathematics, not from the code: maps with r rows, n inputs and m
@@ -29,10 +29,10 @@ from typing import NamedTuple
 import numpy as np
 
 from minilift.layers.losses import SigmoidCrossEntropy
-from minilift.methods import BackProp, LocoProp, ProxProp, SemiImplicit
 from minilift.models import convnet, mlp, resnet, rnn
 from minilift.optim import SGD, Adam, Nesterov
 from minilift.support.backend import get_module, synchronize
+from minilift.training.names import METHODS as NAMED
 
 LEARNING_RATE = 1e-4  # small, so that nothing diverges and every step does the same work
 MOMENTUM = 0.95  # ProxProp's, for its own network and for all others
@@ -149,19 +149,16 @@ class Contender(NamedTuple):
         return self.method(**{self.searched: step}), SGD(lr=1.0)  # exactly the step that it proposes
 
 
-PLAIN = {"steps": 10, "local_optimizer": "sgd", "local_lr": 5e-4}  # local steps that remember nothing
 TIMED = {"gamma": 1.0, "local_lr": 1e-8}
-METHODS = {
-    "backprop": Contender("BackProp", BackProp),
-    "proxprop": Contender("ProxProp exact", ProxProp, {"solver": "exact"}, products=partial(solves, 1)),
-    **{f"cg{k}": Contender(f"ProxProp cg{k}", ProxProp, {"solver": f"cg{k}"}, products=partial(solves, k))
-       for k in (1, 3, 5, 10)},
-    "locoprop-s": Contender("LocoProp-S", LocoProp, {"variant": "S", **PLAIN}, "gamma", TIMED, partial(local_steps, 9)),
-    "locoprop-m": Contender("LocoProp-M", LocoProp, {"variant": "M", **PLAIN}, "gamma", TIMED, partial(local_steps, 9)),
-    "locoprop-m-rmsprop": Contender(
-        "LocoProp-M RMSProp", LocoProp, {"variant": "M", **PLAIN, "local_optimizer": "rmsprop", "local_lr": 1e-4},
-        "gamma", TIMED, partial(passes, 9)),
-    "semi-implicit": Contender("Semi-Implicit BP", SemiImplicit, {}, "eta", {}, partial(local_steps, 5)),
+METHODS = {  # classes and arguments are those that `fit` knows by these names
+    "backprop": Contender("BackProp", *NAMED["backprop"]),
+    "proxprop": Contender("ProxProp exact", *NAMED["proxprop"], products=partial(solves, 1)),
+    **{f"cg{k}": Contender(f"ProxProp cg{k}", *NAMED[f"cg{k}"], products=partial(solves, k)) for k in (1, 3, 5, 10)},
+    "locoprop-s": Contender("LocoProp-S", *NAMED["locoprop-s"], "gamma", TIMED, partial(local_steps, 9)),
+    "locoprop-m": Contender("LocoProp-M", *NAMED["locoprop-m"], "gamma", TIMED, partial(local_steps, 9)),
+    "locoprop-m-rmsprop": Contender("LocoProp-M RMSProp", *NAMED["locoprop-m-rmsprop"], "gamma", TIMED,
+                                    partial(passes, 9)),
+    "semi-implicit": Contender("Semi-Implicit BP", *NAMED["semi-implicit"], "eta", {}, partial(local_steps, 5)),
 }
 
 

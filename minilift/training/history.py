@@ -11,6 +11,10 @@ from dataclasses import asdict, dataclass
 from minilift.support.arguments import boolean, checked_path, instance_of, known_name, text, unknown_name, whole_number
 from minilift.support.files import write_bytes
 from minilift.support.settings import Settings
+from minilift.support.spellings import unknown_attribute
+from minilift.support.tables import html
+
+SHOWN_ROWS = 12  # of a history in a notebook; of a longer one the first and the last
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,10 @@ class History:
             raise KeyError(str(unknown_name("History: column", name, tuple(self.columns))))
         return self.columns[name]
 
+    def __getattr__(self, name):
+        """Say what serves instead of an attribute that histories of other libraries have."""
+        raise unknown_attribute(self, name)
+
     def append(self, row):
         """Append a row, a dict with the same keys every time."""
         instance_of("History: row", row, dict)
@@ -110,6 +118,14 @@ class History:
                    if name.endswith(("_loss", "_accuracy")) and name != "batch_loss"]
         return (f"History({self.label}: {len(self) - 1} epochs in {self['seconds'][-1]:.3g} s, "
                 f"{', '.join(changes)}; {self.status})")
+
+    def _repr_html_(self):
+        rows = [[f"{value:.4g}" for value in row] for row in zip(*self.columns.values())]
+        if len(rows) > SHOWN_ROWS:
+            half = SHOWN_ROWS // 2
+            rows = [*rows[:half], ["…"] * len(self.columns), *rows[-half:]]
+        head = [name.replace("_", " ") for name in self.columns]
+        return html([head, *rows], f"History: {self.label}", [self.status])
 
     def to_csv(self, path):
         """Write the columns to a CSV file, atomically."""
