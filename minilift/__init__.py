@@ -5,7 +5,7 @@ energy, in NumPy and CuPy. Start with `Network` or `mlp`, a method such as `Prox
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from minilift import datasets, energy, methods, models, network, optim
 from minilift.graph import State
@@ -116,12 +116,13 @@ LATER = {"Check": "minilift.checks", "Derivation": "minilift.checks", "Report": 
          "ImplicitMLPRegressor": "minilift.estimators"}
 
 
-def __getattr__(name: str) -> Any:
-    """Load what `LATER` has, or say what a name that other libraries use is called here."""
-    if name not in LATER:
-        raise unknown_export(name, __all__)
-    module = import_module(LATER[name])
-    return module if LATER[name] == f"minilift.{name}" else getattr(module, name)
+if not TYPE_CHECKING:
+    def __getattr__(name):
+        """Load what `LATER` has, or say what a name that other libraries use is called here."""
+        if name not in LATER:
+            raise unknown_export(name, __all__)
+        module = import_module(LATER[name])
+        return module if LATER[name] == f"minilift.{name}" else getattr(module, name)
 
 
 def __dir__() -> list[str]:

@@ -4,13 +4,16 @@
 spelling.
 """
 
+import inspect
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import minilift as ml
+from minilift.datasets import SETS
 from minilift.lab import contenders
 from minilift.support.spellings import ATTRIBUTES, NAMES
 from minilift.training import names
@@ -81,6 +84,34 @@ def test_everything_public_is_in_dir_and_can_be_had():
 def test_what_is_loaded_later_is_not_loaded_before():
     code = "import sys, minilift; dir(minilift); print([m for m in sys.modules if m in ('minilift.checks', 'sklearn')])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+# ---- types: tests/typed_user.py is checked strictly by mypy, in the slow tier
+
+
+def face():
+    """Return {name: function} of all functions and constructors that the package exports."""
+    things = {name: getattr(ml, name) for name in ml.__all__} | {f"datasets.{f.__name__}": f for f in SETS.values()}
+    functions = {name: thing for name, thing in things.items() if inspect.isfunction(thing)}
+    own = {name: thing.__init__ for name, thing in things.items() if inspect.isclass(thing)
+           and inspect.isfunction(thing.__init__) and not issubclass(thing, tuple)}
+    used = {ml.Network: "forward loss accuracy predict predict_proba save state_dict load_state_dict",
+            ml.Method: "propose direction reset state_dict", ml.optim.Optimizer: "step reset state_dict",
+            ml.History: "append to_csv to_json from_json plot __getitem__", ml.Report: "to_json raise_for_failures"}
+    methods = {f"{cls.__name__}.{name}": getattr(cls, name) for cls, names in used.items() for name in names.split()}
+    return functions | own | methods
+
+
+def test_the_public_face_is_annotated():
+    assert (Path(ml.__file__).parent / "py.typed").is_file()
+    functions = face()
+    assert len(functions) > 70
+    for name, function in functions.items():
+        signature = inspect.signature(inspect.unwrap(function))
+        bare = [argument for argument, one in signature.parameters.items()
+                if argument != "self" and one.annotation is one.empty]
+        assert not bare, f"{name}: {bare}"
+        assert signature.return_annotation is not signature.empty or function.__name__ == "__init__", name
 
 
 # ---- notebooks

@@ -48,8 +48,10 @@ import math
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -75,7 +77,8 @@ CASES = {"map": layers.map_cases, "join": layers.join_cases, "transfer": layers.
          "loss": layers.loss_cases, "derivation": derivations.derivation_cases}
 
 
-def verify(thing=None, net=None, X=None, y=None, *, like=None, objective=None, seed=0, backend=None):
+def verify(thing: Any = None, net: Network | None = None, X: Any = None, y: Any = None, *, like: Method | None = None,
+           objective: Callable[..., Any] | None = None, seed: int = 0, backend: str | None = None) -> Report:
     r"""Check a derivation, in float64, on small random problems from a seed.
 
     Parameters

@@ -15,6 +15,7 @@ import inspect
 import re
 import types
 import zlib
+from typing import Any
 
 import numpy as np
 
@@ -63,13 +64,13 @@ class Settings:
 
     __signature__ = ConstructorSignature()
 
-    def __new__(cls, *arguments, **named):
+    def __new__(cls, *arguments: Any, **named: Any) -> Any:
         """Refuse an argument that the constructor does not have, with the right spelling; Python names none."""
         if named or cls.__init__ is object.__init__:
             check_names(cls, arguments, named)
         return super().__new__(cls)
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments by name, in its order.
 
         Raises

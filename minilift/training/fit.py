@@ -14,14 +14,20 @@ import contextlib
 import copy
 import json
 import math
+import os
 import time
 import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from minilift.datasets import Dataset
 from minilift.graph import checked_network
+from minilift.methods import Method
+from minilift.network import Network
 from minilift.optim import Optimizer
 from minilift.support.arguments import checked_path, function, number_between, sequence, shown, whole_number
 from minilift.support.backend import array_module, to_numpy
@@ -51,7 +57,7 @@ def quiet():
 
 
 @spelled
-def evaluate(net, X, y, batch_size=EVALUATION_BATCH):
+def evaluate(net: Network, X: Any, y: Any, batch_size: int = EVALUATION_BATCH) -> tuple[float, float | None]:
     """Return the loss of a data set and, for a classification loss, the accuracy (else None).
 
     Parameters
@@ -294,8 +300,12 @@ def columns_of(net, validation):
 
 
 @spelled
-def fit(net, data, method, optimizer, *, epochs=10, batch_size=100, seed=0, validation=None, callbacks=(),
-        progress=True, early_stop=None, checkpoint=None, checkpoint_every=1, resume=None):
+def fit(net: Network, data: Dataset | tuple[Any, Any], method: str | Method | Callable[..., Any],
+        optimizer: str | Optimizer, *, epochs: int = 10, batch_size: int = 100, seed: int = 0,
+        validation: float | tuple[Any, Any] | None = None,
+        callbacks: Callable[..., Any] | Sequence[Callable[..., Any]] = (), progress: bool | str = True,
+        early_stop: EarlyStop | None = None, checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: int = 1, resume: str | os.PathLike[str] | bool | None = None) -> History:
     r"""Train a network, in place.
 
     Parameters
@@ -376,7 +386,7 @@ def fit(net, data, method, optimizer, *, epochs=10, batch_size=100, seed=0, vali
         settings = describe_run(net, train, held_out, method, optimizer, batch_size, seed, early_stop)
     run = Run(net, method, optimizer, np.random.default_rng(run_seed), History(repr(method), look_of(method)))
     steps_per_epoch = -(-len(train[0]) // batch_size)
-    source = checkpoint if resume is True else resume
+    source: Any = checkpoint if resume is True else resume
     if source is None or (resume is True and not Path(source).exists()):
         method.reset()
         optimizer.reset()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from minilift.methods import BackProp, LocoProp, Method, ProxProp, SemiImplicit, as_method
@@ -11,7 +11,7 @@ from minilift.support.arguments import made_by_name, shown
 
 PLAIN = {"steps": 10, "local_optimizer": "sgd", "local_lr": 5e-4}  # local steps that remember nothing
 # of each name the class and its arguments
-METHODS: dict[str, tuple[Callable[..., Method], Mapping[str, Any]]] = {
+METHODS: dict[str, tuple[Callable[..., Method], dict[str, Any]]] = {
     "backprop": (BackProp, {}),
     "proxprop": (ProxProp, {"solver": "exact"}),
     **{f"cg{k}": (ProxProp, {"solver": f"cg{k}"}) for k in (1, 3, 5, 10)},
@@ -20,7 +20,7 @@ METHODS: dict[str, tuple[Callable[..., Method], Mapping[str, Any]]] = {
     "locoprop-m-rmsprop": (LocoProp, {"variant": "M", **PLAIN, "local_optimizer": "rmsprop", "local_lr": 1e-4}),
     "semi-implicit": (SemiImplicit, {}),
 }
-OPTIMIZERS: dict[str, tuple[Callable[..., Optimizer], Mapping[str, Any]]] = {
+OPTIMIZERS: dict[str, tuple[Callable[..., Optimizer], dict[str, Any]]] = {
     "sgd": (SGD, {}), "momentum": (HeavyBall, {}), "nesterov": (Nesterov, {}), "adam": (Adam, {}),
     "rmsprop": (RMSProp, {}),
 }
