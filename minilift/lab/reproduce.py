@@ -229,19 +229,19 @@ def add_arguments(parser):
     add("--data", metavar="FILE.npz", help="X_train, y_train, X_test, y_test to use instead of the scale's data")
     add("--backend", default="numpy", metavar="{numpy,cupy}", help="array library (default numpy)")
     add("--write", metavar="FILE", type=Path,
-        help="renew the results in FILE (README.md) from data/results, and run nothing")
+        help="renew the results in FILE (data/results/README.md) from the files beside it, and run nothing")
     add("--output", metavar="FOLDER",
         help="of the results (default minilift-EXPERIMENT-SCALE); finished runs are not done again")
 
 
 @naming("--write")
-def write_section(readme):
-    """Renew the results in a README from data/results beside it; return the exit code."""
-    text = read_text(readme)
+def write_section(page):
+    """Renew the results in a page from the files beside it; return the exit code."""
+    text = read_text(page)
     if BEGIN not in text or END not in text:
-        raise ValueError(f"{readme} has no lines {BEGIN} and {END}")
-    write_text(readme, with_section(text, section(readme.parent / "data" / "results")))
-    print(f"renewed the results in {readme}")
+        raise ValueError(f"{page} has no lines {BEGIN} and {END}")
+    write_text(page, with_section(text, section(page.parent)))
+    print(f"renewed the results in {page}")
     return 0
 
 
