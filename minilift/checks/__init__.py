@@ -68,7 +68,7 @@ from minilift.network import Network
 from minilift.support.arguments import function, known_name, shown, unknown_name, whole_number
 from minilift.support.backend import BACKENDS, get_module
 from minilift.support.options import whole
-from minilift.support.terminal import USERS_FILE
+from minilift.support.terminal import USERS_FILE, note
 
 __all__ = ["Check", "Derivation", "Report", "verify"]
 
@@ -306,6 +306,7 @@ def run(arguments):
             kind_of(thing)
         except TypeError as error:
             raise TypeError(f"{arguments.target}: {error}") from error
+    note("checking all that the package holds: about 20 seconds" if thing is None else "checking: some seconds")
     report = verify(thing, seed=arguments.seed)
     print(report.to_json() if arguments.json else report)
     return 0 if report.passed else 1

@@ -64,7 +64,8 @@ def add_arguments(parser):
                         help="print only what has all these words in its name, its statement or its places: 13, "
                              "'ProxProp (13)', representer, proposition, sibp, energy.py (default: everything)")
     parser.add_argument("--write", metavar="FILE", type=Path,
-                        help="renew the table between the two 'equations' marks of a Markdown file such as tutorials/EQUATIONS.md")
+                        help="renew the table between the two 'equations' marks of a Markdown file such as "
+                             "tutorials/EQUATIONS.md")
 
 
 def run(arguments):

@@ -140,8 +140,8 @@ def section(folder):
     """Return the results of all files of a folder as Markdown: those of `bench step` first.
 
     A file is of `minilift bench`, such as ``step.json``, or it is the ``results.json`` of an experiment under a name of
-    one's choice. The page lies in that folder. Files of the same name are linked: of a benchmark its table NAME.txt and figure NAME.png, of
-    an experiment the figures NAME-DATA.png, one for each data set.
+    one's choice. The page lies in that folder. Files of the same name are linked: of a benchmark its table NAME.txt and
+    figure NAME.png, of an experiment the figures NAME-DATA.png, one for each data set.
     """
     parts = [read_json(path, "a result of minilift", partial(part_of, path))
              for path in sorted(Path(folder).glob("*.json"))]

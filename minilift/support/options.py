@@ -66,7 +66,7 @@ def command_line(command, options, defaults):
     words = command.split()
     for name, value in options.items():
         if value != defaults.get(name):
-            words += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
+            words += [f"--{name}", *map(str, [] if value is True else value if isinstance(value, list) else [value])]
     return shlex.join(words)
 
 

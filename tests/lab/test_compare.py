@@ -331,7 +331,9 @@ def test_the_command_prints_tables_and_saves_the_figure(tmp_path, monkeypatch, c
     assert (tmp_path / "minilift-compare.png").read_bytes().startswith(b"\x89PNG")
     for name in compare.DEFAULT_METHODS:
         assert captured.out.count(f"\n{name} ") == 2  # a row in either table
-    assert "100%|" in captured.err  # a progress bar
+    assert "%|" not in captured.err  # no terminal, no bar: how long it takes, and a line when a method is done
+    assert re.match(r"about \d+ seconds at most; then two tables and the figure minilift-compare\.png\n", captured.err)
+    assert re.findall(r"^(\S+): \d+ runs finished", captured.err, re.M) == 2 * list(compare.DEFAULT_METHODS)
 
 
 def test_quiet_means_no_bars_and_runs_are_repeatable(tmp_path, capsys):
