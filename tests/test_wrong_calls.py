@@ -294,7 +294,8 @@ NOT_TRIED = [(r"fit\(epochs\)|(conjugate_gradients|fletcher_reeves)\(steps\)|ver
              (r"\(folder\)", [*FILE, "None"])]
 # Arguments whose default is None but which are needed beside the right ones given here.
 NEEDED = r"verify\((thing|net|X)\)|Derivation\((argmin|theta0)\)"
-BOUNDED = r"\((slope|rate|momentum|beta1|beta2|fraction|decay)\)|RMSProp\(rho\)|GaussNewton\(tolerance\)"  # numbers in an interval
+# numbers in an interval
+BOUNDED = r"\((slope|rate|momentum|beta1|beta2|fraction|decay)\)|RMSProp\(rho\)|GaussNewton\(tolerance\)"
 # Mistakes that are known to get another error, and why. To be emptied.
 PENDING: dict[str, str] = {}
 # How else a message may call an argument.
