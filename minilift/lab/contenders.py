@@ -169,7 +169,7 @@ METHODS = {
         "gamma", TIMED, partial(passes, 9)),
     "foof": Contender("FOOF", FOOF, {"damping": 0.01}, products=partial(solves, 1)),
     "kfac": Contender("K-FAC", KFAC, {"damping": 0.01, "fisher": "empirical"}, products=kronecker_solves),
-    "gauss-newton": Contender("Gauss–Newton", GaussNewton, {"damping": 1.0}),
+    "gauss-newton": Contender("Gauss–Newton", GaussNewton, {"damping": 0.1}, timed={"damping": 1.0}),
     "semi-implicit": Contender("Semi-Implicit BP", SemiImplicit, {}, "eta", {}, partial(local_steps, 5)),
 }
 
