@@ -44,7 +44,7 @@ RECORDS = {
 INNER = {
     "PrincipalAxes", "local", "direct_solution", "many_rows", "quick_solve", "careful_solve", "rounding_error",
     "of_least_norm", "check_gap", "nearest_to_zero", "rounding_of_gradient", "rounding_of_value", "norm", "ratio",
-    "check",
+    "check", "shifted",
 }
 HELPERS = {
     "check_range", "cifar10_part", "draw_curves", "flat_images", "idx_pair", "idx_set", "toy_arguments",
@@ -65,7 +65,7 @@ KERNELS = {
     "Loss": {"check_targets", "shifted_inverse", "targets", "value_per_sample", "weight"},
     "Method": {"check_state", "directions", "explicit_step", "gap", "new_optimizer", "optimizer_of",
         "optimizer_steps", "problem", "propose", "refuse_unbounded", "solve", "step_size", "average", "dampings",
-        "prepare", "signal_factor"},
+        "gram", "prepare", "signal_factor"},
     "Gram": {"adjoint", "apply", "inner", "lift", "lower", "output_change", "solve", "squared_norm"},
     "LocalProblem": {"descent", "gradient_norm", "inner", "joined", "objective", "squared_norm", "step", "total"},
     "MatchingLoss": {"curvature", "gradient", "model", "value"},
@@ -272,7 +272,8 @@ TEXT, PAIR, NAN = [*FILE, "''", "'a\\0b'"], ["list", "object array"], ["NaN arra
 TAKEN = [
     (r"\((seed|epoch|every|patience|batch_size|checkpoint_every)\)", COUNT, "no memory depends on it"),
     (r"\((stride|padding|size|start)\)", COUNT, "whether images are as large is seen when they are known"),
-    (r"(Cosine|WarmupLinear)\(epochs\)|(LocoProp|SemiImplicit)\(steps\)", COUNT, "time, not memory, depends on it"),
+    (r"(Cosine|WarmupLinear)\(epochs\)|(LocoProp|SemiImplicit|GaussNewton)\(steps\)|Muon\(iterations\)",
+     COUNT, "time, not memory, depends on it"),
     (r"\((lr|init|eta|level)\)", LARGE, "positive and finite"),
     (r"Network\.save\(path\)|to_csv\(path\)|to_json\(path\)|fit\(checkpoint\)", FILE, "the name of a new file"),
     (r"History\.plot\(path\)", ["text", "'cg٣'"], "likewise; without a suffix it is a PNG"),
@@ -293,7 +294,8 @@ NOT_TRIED = [(r"fit\(epochs\)|(conjugate_gradients|fletcher_reeves)\(steps\)|ver
              (r"\(folder\)", [*FILE, "None"])]
 # Arguments whose default is None but which are needed beside the right ones given here.
 NEEDED = r"verify\((thing|net|X)\)|Derivation\((argmin|theta0)\)"
-BOUNDED = r"\((slope|rate|momentum|beta1|beta2|fraction)\)|RMSProp\(rho\)"  # numbers in an interval
+# numbers in an interval
+BOUNDED = r"\((slope|rate|momentum|beta1|beta2|fraction|decay)\)|RMSProp\(rho\)|GaussNewton\(tolerance\)"
 # Mistakes that are known to get another error, and why. To be emptied.
 PENDING: dict[str, str] = {}
 # How else a message may call an argument.

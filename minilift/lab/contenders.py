@@ -180,7 +180,7 @@ METHODS = {  # classes and arguments are those that `fit` knows by these names
     "semi-implicit": Contender("Semi-Implicit BP", *NAMED["semi-implicit"], "eta", {}, partial(local_steps, 5)),
     "foof": Contender("FOOF", *NAMED["foof"], products=partial(solves, 1)),
     "kfac": Contender("K-FAC", *NAMED["kfac"], products=kronecker_solves),
-    "gauss-newton": Contender("Gauss–Newton", *NAMED["gauss-newton"]),
+    "gauss-newton": Contender("Gauss–Newton", *NAMED["gauss-newton"], timed={"damping": 1.0}),
     "bcd": Contender("BCD", *NAMED["bcd"], "1/alpha"),
     "admm": Contender("ADMM", *NAMED["admm"], "1/alpha"),
     "mac": Contender("MAC", *NAMED["mac"], "1/mu"),

@@ -36,7 +36,7 @@ METHODS: dict[str, tuple[Callable[..., Method], dict[str, Any]]] = {
     "semi-implicit": (SemiImplicit, {}),
     "foof": (FOOF, {"damping": 0.01}),
     "kfac": (KFAC, {"damping": 0.01, "fisher": "empirical"}),
-    "gauss-newton": (GaussNewton, {"damping": 1.0}),
+    "gauss-newton": (GaussNewton, {"damping": 0.1}),
     "bcd": (BCD, {}),
     "admm": (ADMM, {"alpha": 1.0}),
     "mac": (MAC, {"alpha": 3.0, "variables": "forward"}),
