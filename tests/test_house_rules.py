@@ -29,7 +29,7 @@ ROOMS = ["support", "download", "datasets", "layers", "local", "graph", "energy"
 FILES = {"support": ["arguments", "settings", "backend", "files", "signals", "terminal", "options"],
          "layers": ["base", "gram", "maps", "joins", "convolution", "activations", "pooling", "normalization",
                     "losses"],
-         "local": ["problems", "solvers", "fits"],
+         "local": ["problems", "solvers", "fits", "activation_problem"],
          "methods": ["sweep", "backprop", "proxprop", "locoprop", "semi_implicit", "kronecker", "gauss_newton",
                      "descend", "three_split", "bcd", "admm", "two_split", "predictive_coding", "target_propagation",
                      "mac", "dladmm", "matching", "fenchel", "lpom", "lifted_bregman"],

@@ -32,10 +32,14 @@ from minilift.layers.losses import SigmoidCrossEntropy
 from minilift.methods import (
     ADMM,
     BCD,
+    DLADMM,
     FOOF,
     KFAC,
+    LPOM,
     BackProp,
+    FenchelLifted,
     GaussNewton,
+    LiftedBregman,
     LocoProp,
     ProxProp,
     SemiImplicit,
@@ -62,6 +66,11 @@ class Problem(NamedTuple):
     images: tuple = ()  # (H, W, C): the network is ProxProp's ConvNet
     residual: bool = False  # whether an `Add` bridges each two maps
     steps: int = 0  # of time: the network is a recurrent one
+
+    @property
+    def chain(self):
+        """Whether the network is a chain of fully connected maps."""
+        return not (self.images or self.residual or self.steps)
 
     def network(self, backend):
         """Return the network, on a backend."""
@@ -146,6 +155,8 @@ class Contender(NamedTuple):
     products : callable
         From the shapes of the maps, (rows, n_in, n_out), to the products of a step beyond BackProp's; explicit steps
         have none.
+    chains : bool
+        Whether it trains chains of `Linear` maps only.
     """
 
     label: str
@@ -154,6 +165,7 @@ class Contender(NamedTuple):
     searched: str | None = None
     timed: dict = {}
     products: Callable = lambda maps: []
+    chains: bool = False
 
     def method(self, **more):
         """Return the method, with more arguments or others."""
@@ -188,8 +200,13 @@ METHODS = {
     "kfac": Contender("K-FAC", KFAC, {"damping": 0.01, "fisher": "empirical"}, products=kronecker_solves),
     "gauss-newton": Contender("Gauss–Newton", GaussNewton, {"damping": 1.0}),
     "semi-implicit": Contender("Semi-Implicit BP", SemiImplicit, {}, "eta", {}, partial(local_steps, 5)),
-    "bcd": Contender("BCD", BCD, {}, "1/alpha"),
-    "admm": Contender("ADMM", ADMM, {"alpha": 1.0}, "1/alpha"),
+    "bcd": Contender("BCD", BCD, {}, "1/alpha", chains=True),
+    "admm": Contender("ADMM", ADMM, {"alpha": 1.0}, "1/alpha", chains=True),
+    "dladmm": Contender("dlADMM", DLADMM, {"schedule": False, "curvature": 1e-3, "variables": "forward"}, "1/rho",
+                        {"rho": 1e3}, chains=True),
+    "fenchel": Contender("Fenchel lifted", FenchelLifted, {}, "1/anchor", chains=True),
+    "lpom": Contender("LPOM", LPOM, {"variables": "forward"}, "tau", chains=True),
+    "lifted-bregman": Contender("Lifted Bregman", LiftedBregman, {}, "tau", chains=True),
 }
 
 
@@ -339,6 +356,8 @@ def sklearn_step(problem, name, backend, images):
 
 def timed_step(problem, name, backend="numpy", images=None):
     """Return the training step of one of `OURS` or `OTHERS`, or None if it does not apply or cannot run here."""
+    if name in OURS and OURS[name].chains and not problem.chain:
+        return None
     if name in OURS:
         return our_step(problem, name, backend, images)
     try:

@@ -9,7 +9,19 @@ import textwrap
 
 import numpy as np
 
-from minilift.methods import FOOF, KFAC, BackProp, GaussNewton, LocoProp, ProxProp, SemiImplicit
+from minilift.methods import (
+    DLADMM,
+    FOOF,
+    KFAC,
+    LPOM,
+    BackProp,
+    FenchelLifted,
+    GaussNewton,
+    LiftedBregman,
+    LocoProp,
+    ProxProp,
+    SemiImplicit,
+)
 from minilift.support.arguments import checked_path, instance_of, positive_number, shown, text
 from minilift.support.files import write_bytes
 
@@ -32,6 +44,10 @@ METHOD_STYLE: dict[str, dict] = {
     "foof": {"color": BLUE, "linestyle": "--", "marker": "8"},
     "kfac": {"color": BLUE, "linestyle": ":", "marker": "H"},
     "gauss-newton": {"color": GREEN, "linestyle": "-", "marker": "3"},
+    "dladmm": {"color": ORANGE, "linestyle": "--", "marker": "2"},
+    "fenchel": {"color": VERMILLION, "linestyle": "-", "marker": "4"},
+    "lpom": {"color": VERMILLION, "linestyle": "--", "marker": "+"},
+    "lifted-bregman": {"color": VERMILLION, "linestyle": "-.", "marker": "x"},
 }
 
 
@@ -50,7 +66,8 @@ def look_of(method):
     if type(method) is LocoProp:
         return f"locoprop-{method.variant.lower()}"
     return {BackProp: "backprop", SemiImplicit: "semi-implicit", FOOF: "foof", KFAC: "kfac",
-            GaussNewton: "gauss-newton"}.get(type(method), "")
+            GaussNewton: "gauss-newton", DLADMM: "dladmm", FenchelLifted: "fenchel", LPOM: "lpom",
+            LiftedBregman: "lifted-bregman"}.get(type(method), "")
 
 
 def styles(looks):
