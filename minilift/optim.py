@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -72,7 +73,7 @@ class Constant(Schedule):
     def __post_init__(self):
         number_between("Constant: lr", self.lr, 0)
 
-    def __call__(self, epoch):
+    def __call__(self, epoch: int) -> float:
         """Return the learning rate of an epoch, counted from 0."""
         return self.lr
 
@@ -100,7 +101,7 @@ class StepDecay(Schedule):
         whole_number("StepDecay: every", self.every)
         number_between("StepDecay: factor", self.factor, 0)
 
-    def __call__(self, epoch):
+    def __call__(self, epoch: int) -> float:
         """Return the learning rate of an epoch, counted from 0."""
         return self.lr * self.factor ** (epoch // self.every)
 
@@ -131,7 +132,7 @@ class WarmupLinear(Schedule):
         whole_number("WarmupLinear: warmup", self.warmup)
         whole_number("WarmupLinear: epochs, not less than warmup,", self.epochs, least=self.warmup)
 
-    def __call__(self, epoch):
+    def __call__(self, epoch: int) -> float:
         """Return the learning rate of an epoch, counted from 0."""
         if epoch < self.warmup:
             return self.lr * epoch / self.warmup
@@ -160,7 +161,7 @@ class Cosine(Schedule):
         whole_number("Cosine: epochs", self.epochs)
         number_between("Cosine: lr_min", self.lr_min, 0)
 
-    def __call__(self, epoch):
+    def __call__(self, epoch: int) -> float:
         """Return the learning rate of an epoch, counted from 0."""
         progress = min(epoch / self.epochs, 1.0)
         return self.lr_min + (self.lr - self.lr_min) * (1 + math.cos(math.pi * progress)) / 2
@@ -193,7 +194,7 @@ class Optimizer(Settings):
     shown_always: tuple[str, ...] = ("lr", "weight_decay")
     slots: dict[str, float] = {}
 
-    def __init__(self, lr, weight_decay=0.0):
+    def __init__(self, lr: float | Callable[[int], float], weight_decay: float = 0.0) -> None:
         name = type(self).__name__
         self.lr = function(f"{name}: lr", lr, "the epoch") if callable(lr) else number_between(f"{name}: lr", lr, 0)
         self.weight_decay = number_between(f"{name}: weight_decay", weight_decay, 0)
@@ -212,18 +213,18 @@ class Optimizer(Settings):
             return self.lr
         return number_between(f"{type(self).__name__}: lr({self.epoch})", self.lr(self.epoch), 0)
 
-    def reset(self):
+    def reset(self) -> None:
         """Forget all buffers, the number of steps and the epoch."""
         self.epoch = 0
         self.steps = 0
-        self._signature = None  # whether on NumPy, dtype and shapes that the buffers were made for
-        self._buffers = None  # for each parameter the list of its flat buffers
+        self._signature: Any = None  # whether on NumPy, dtype and shapes that the buffers were made for
+        self._buffers: Any = None  # for each parameter the list of its flat buffers
 
-    def start_epoch(self, epoch):
+    def start_epoch(self, epoch: int) -> None:
         """Tell the optimizer that an epoch begins, for its schedule (`fit` does)."""
         self.epoch = whole_number(f"{type(self).__name__}: epoch", epoch, least=0)
 
-    def step(self, parameters, directions, scale=1.0):
+    def step(self, parameters: list[Any], directions: list[Any], scale: float = 1.0) -> None:
         """Update parameters in place by one step against the directions.
 
         Parameters
@@ -258,7 +259,7 @@ class Optimizer(Settings):
         for parameter, direction, buffers in zip(parameters, directions, self._buffers):
             self._update_array(xp, parameter, direction, buffers)
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         """Return a copy of the state, without the hyperparameters, a flat dict of NumPy arrays and numbers.
 
         The keys begin with the class's name, so that another kind of optimizer refuses them.
@@ -271,7 +272,7 @@ class Optimizer(Settings):
                 state[f"{name}/{slot}/{index}"] = np.array(to_numpy(buffer)).reshape(shape)
         return state
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over a state that `state_dict` returned, of an optimizer of the same class and buffers: all or nothing.
 
         Raises
@@ -426,7 +427,7 @@ class HeavyBall(Optimizer):
     shown_always = ("lr", "momentum", "weight_decay")
     slots = {"velocity": 0.0}
 
-    def __init__(self, lr, momentum=0.9, weight_decay=0.0):
+    def __init__(self, lr: float | Callable[[int], float], momentum: float = 0.9, weight_decay: float = 0.0) -> None:
         super().__init__(lr, weight_decay)
         self.momentum = number_between(f"{type(self).__name__}: momentum", momentum, 0, 1)
 
@@ -471,7 +472,7 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    lr : float or callable
+    lr : float or callable, default 0.001
         Learning rate, or a schedule epoch → rate.
     beta1, beta2 : float, default 0.9 and 0.999
         Decay of the two moments, in [0, 1).
@@ -487,7 +488,8 @@ class Adam(Optimizer):
     shown_always = ("lr", "beta1", "beta2", "eps", "weight_decay", "decoupled")
     slots = {"first_moment": 0.0, "second_moment": 0.0}
 
-    def __init__(self, lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0, decoupled=False):
+    def __init__(self, lr: float | Callable[[int], float] = 0.001, beta1: float = 0.9, beta2: float = 0.999,
+                 eps: float = 1e-8, weight_decay: float = 0.0, decoupled: bool = False) -> None:
         super().__init__(lr, weight_decay)
         self.beta1 = number_between("Adam: beta1", beta1, 0, 1)
         self.beta2 = number_between("Adam: beta2", beta2, 0, 1)
@@ -537,7 +539,7 @@ class RMSProp(Optimizer):
 
     Parameters
     ----------
-    lr : float or callable
+    lr : float or callable, default 0.001
         Learning rate, or a schedule epoch → rate.
     rho : float, default 0.9
         Decay of the mean square, in [0, 1).
@@ -552,7 +554,8 @@ class RMSProp(Optimizer):
 
     shown_always = ("lr", "rho", "eps", "momentum", "form", "weight_decay")
 
-    def __init__(self, lr, rho=0.9, eps=1e-8, momentum=0.0, form="pytorch", weight_decay=0.0):
+    def __init__(self, lr: float | Callable[[int], float] = 0.001, rho: float = 0.9, eps: float = 1e-8,
+                 momentum: float = 0.0, form: str = "pytorch", weight_decay: float = 0.0) -> None:
         super().__init__(lr, weight_decay)
         self.rho = number_between("RMSProp: rho", rho, 0, 1)
         self.eps = number_between("RMSProp: eps", eps, 0)

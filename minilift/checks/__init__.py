@@ -48,8 +48,10 @@ import math
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -66,7 +68,7 @@ from minilift.network import Network
 from minilift.support.arguments import function, known_name, shown, unknown_name, whole_number
 from minilift.support.backend import BACKENDS, get_module
 from minilift.support.options import whole
-from minilift.support.terminal import USERS_FILE
+from minilift.support.terminal import USERS_FILE, note
 
 __all__ = ["Check", "Derivation", "Report", "verify"]
 
@@ -75,7 +77,8 @@ CASES = {"map": layers.map_cases, "join": layers.join_cases, "transfer": layers.
          "loss": layers.loss_cases, "derivation": derivations.derivation_cases}
 
 
-def verify(thing=None, net=None, X=None, y=None, *, like=None, objective=None, seed=0, backend=None):
+def verify(thing: Any = None, net: Network | None = None, X: Any = None, y: Any = None, *, like: Method | None = None,
+           objective: Callable[..., Any] | None = None, seed: int = 0, backend: str | None = None) -> Report:
     r"""Check a derivation, in float64, on small random problems from a seed.
 
     Parameters
@@ -306,6 +309,7 @@ def run(arguments):
             kind_of(thing)
         except TypeError as error:
             raise TypeError(f"{arguments.target}: {error}") from error
+    note("checking all that the package holds: about 20 seconds" if thing is None else "checking: some seconds")
     report = verify(thing, seed=arguments.seed)
     print(report.to_json() if arguments.json else report)
     return 0 if report.passed else 1

@@ -95,7 +95,8 @@ def add_arguments(parser):
                         help="print only what has all these words in its name, its statement or its places: 13, "
                              "'ProxProp (13)', representer, proposition, sibp, energy.py (default: everything)")
     parser.add_argument("--write", metavar="FILE", type=Path,
-                        help="renew the table between the two 'equations' marks of a Markdown file such as README.md")
+                        help="renew the table between the two 'equations' marks of a Markdown file such as "
+                             "tutorials/EQUATIONS.md")
 
 
 def run(arguments):
@@ -119,7 +120,7 @@ def write_table(path, words):
     code, tests = index()
     if not any(tests.values()):
         raise ValueError("--write: the tests, which the table names, are not installed; write it in a clone")
-    write_bytes(path, with_table(text, markdown(code, tests)).encode())
+    write_bytes(path, with_table(text, markdown(code, tests, top_from(path))).encode())
     print(f"renewed the table of equations in {path}")
     return 0
 
@@ -262,19 +263,32 @@ def listing(code, tests, equations=tuple(EQUATIONS)):
     return "\n\n".join(blocks)
 
 
-def markdown(code, tests):
-    """Return the index as a Markdown table, without line numbers, which would be out of date at each edit."""
+def top_from(path):
+    """Return the way from a file's folder to the top of the project, '' or such as '../'."""
+    top = Path(__file__).parent.parent.parent
+    try:
+        depth = len(path.resolve().parent.relative_to(top).parts)
+    except ValueError:  # the file is elsewhere
+        return ""
+    return "../" * depth
+
+
+def markdown(code, tests, top=""):
+    """Return the index as a Markdown table, without line numbers, which would be out of date at each edit.
+
+    `top` is the way to the top of the project, from which the places are given.
+    """
     rows, claimed = ["| equation | says | code | `verify` | test |", "| --- | --- | --- | --- | --- |"], claims()
     for equation, statement in EQUATIONS.items():
-        places = " | ".join(links(found[equation]) for found in (code, claimed, tests))
+        places = " | ".join(links(found[equation], top) for found in (code, claimed, tests))
         rows.append(f"| {equation} | {statement} | {places} |")
     return "\n".join(rows)
 
 
-def links(places):
+def links(places, top=""):
     """Return Markdown links to the functions of some places, each once."""
     found = dict.fromkeys((place.name or place.path, place.path) for place in places)
-    return "<br>".join(f"[`{name}`]({path})" for name, path in found)
+    return "<br>".join(f"[`{name}`]({top}{path})" for name, path in found)
 
 
 def with_table(text, table):

@@ -1,7 +1,7 @@
-r"""What can be run: the registry of methods, the papers' networks, other libraries, and the machine's own limit.
+r"""What can be run: methods as they are compared, the papers' networks, other libraries, and the machine's own limit.
 
-`METHODS` is the one list of methods by name: `minilift compare` takes its names from it, the experiments their methods,
-and the benchmarks their rows.
+`METHODS` has a `Contender` for each name in `minilift.training.names`. `minilift compare` takes its names from it, the
+experiments their methods, and the benchmarks their rows.
 
 The limit of a step is the time that its bare matrix products take, written into arrays that are there already. It
 depends on the method and is counted from the mathematics, not from the code: maps with r rows, n inputs and m
@@ -29,24 +29,10 @@ from typing import NamedTuple
 import numpy as np
 
 from minilift.layers.losses import SigmoidCrossEntropy
-from minilift.methods import (
-    ADMM,
-    BCD,
-    DLADMM,
-    FOOF,
-    KFAC,
-    LPOM,
-    BackProp,
-    FenchelLifted,
-    GaussNewton,
-    LiftedBregman,
-    LocoProp,
-    ProxProp,
-    SemiImplicit,
-)
 from minilift.models import convnet, mlp, resnet, rnn
 from minilift.optim import SGD, Adam, Nesterov
 from minilift.support.backend import get_module, synchronize
+from minilift.training.names import METHODS as NAMED
 
 LEARNING_RATE = 1e-4  # small, so that nothing diverges and every step does the same work
 MOMENTUM = 0.95  # ProxProp's, for its own network and for all others
@@ -136,6 +122,12 @@ def passes(times, maps):
     return [(kind, *shape) for shape in maps for kind in ("forward", "theta")] * times
 
 
+def inference(steps, maps):
+    """Return the products of steps in the lifted values; BackProp's own way down counts as that of one of them."""
+    shapes = [("forward", *shape) for shape in maps] * (steps + 1)
+    return shapes + [("input", *shape) for shape in maps[1:]] * (steps - 1)
+
+
 class Contender(NamedTuple):
     """A method that can be run by name.
 
@@ -184,29 +176,29 @@ class Contender(NamedTuple):
         return self.searched and self.searched.removeprefix("1/")
 
 
-PLAIN = {"steps": 10, "local_optimizer": "sgd", "local_lr": 5e-4}  # local steps that remember nothing
 TIMED = {"gamma": 1.0, "local_lr": 1e-8}
-METHODS = {
-    "backprop": Contender("BackProp", BackProp),
-    "proxprop": Contender("ProxProp exact", ProxProp, {"solver": "exact"}, products=partial(solves, 1)),
-    **{f"cg{k}": Contender(f"ProxProp cg{k}", ProxProp, {"solver": f"cg{k}"}, products=partial(solves, k))
-       for k in (1, 3, 5, 10)},
-    "locoprop-s": Contender("LocoProp-S", LocoProp, {"variant": "S", **PLAIN}, "gamma", TIMED, partial(local_steps, 9)),
-    "locoprop-m": Contender("LocoProp-M", LocoProp, {"variant": "M", **PLAIN}, "gamma", TIMED, partial(local_steps, 9)),
-    "locoprop-m-rmsprop": Contender(
-        "LocoProp-M RMSProp", LocoProp, {"variant": "M", **PLAIN, "local_optimizer": "rmsprop", "local_lr": 1e-4},
-        "gamma", TIMED, partial(passes, 9)),
-    "foof": Contender("FOOF", FOOF, {"damping": 0.01}, products=partial(solves, 1)),
-    "kfac": Contender("K-FAC", KFAC, {"damping": 0.01, "fisher": "empirical"}, products=kronecker_solves),
-    "gauss-newton": Contender("Gauss–Newton", GaussNewton, {"damping": 1.0}),
-    "semi-implicit": Contender("Semi-Implicit BP", SemiImplicit, {}, "eta", {}, partial(local_steps, 5)),
-    "bcd": Contender("BCD", BCD, {}, "1/alpha", chains=True),
-    "admm": Contender("ADMM", ADMM, {"alpha": 1.0}, "1/alpha", chains=True),
-    "dladmm": Contender("dlADMM", DLADMM, {"schedule": False, "curvature": 1e-3, "variables": "forward"}, "1/rho",
-                        {"rho": 1e3}, chains=True),
-    "fenchel": Contender("Fenchel lifted", FenchelLifted, {}, "1/anchor", chains=True),
-    "lpom": Contender("LPOM", LPOM, {"variables": "forward"}, "tau", chains=True),
-    "lifted-bregman": Contender("Lifted Bregman", LiftedBregman, {}, "tau", chains=True),
+METHODS = {  # classes and arguments are those that `fit` knows by these names
+    "backprop": Contender("BackProp", *NAMED["backprop"]),
+    "proxprop": Contender("ProxProp exact", *NAMED["proxprop"], products=partial(solves, 1)),
+    **{f"cg{k}": Contender(f"ProxProp cg{k}", *NAMED[f"cg{k}"], products=partial(solves, k)) for k in (1, 3, 5, 10)},
+    "locoprop-s": Contender("LocoProp-S", *NAMED["locoprop-s"], "gamma", TIMED, partial(local_steps, 9)),
+    "locoprop-m": Contender("LocoProp-M", *NAMED["locoprop-m"], "gamma", TIMED, partial(local_steps, 9)),
+    "locoprop-m-rmsprop": Contender("LocoProp-M RMSProp", *NAMED["locoprop-m-rmsprop"], "gamma", TIMED,
+                                    partial(passes, 9)),
+    "semi-implicit": Contender("Semi-Implicit BP", *NAMED["semi-implicit"], "eta", {}, partial(local_steps, 5)),
+    "foof": Contender("FOOF", *NAMED["foof"], products=partial(solves, 1)),
+    "kfac": Contender("K-FAC", *NAMED["kfac"], products=kronecker_solves),
+    "gauss-newton": Contender("Gauss–Newton", *NAMED["gauss-newton"]),
+    "bcd": Contender("BCD", *NAMED["bcd"], "1/alpha", chains=True),
+    "admm": Contender("ADMM", *NAMED["admm"], "1/alpha", chains=True),
+    "mac": Contender("MAC", *NAMED["mac"], "1/mu", chains=True),
+    "predictive-coding": Contender("Predictive coding", *NAMED["predictive-coding"], products=partial(inference, 10),
+                                   chains=True),
+    "target-propagation": Contender("Target propagation", *NAMED["target-propagation"], chains=True),
+    "dladmm": Contender("dlADMM", *NAMED["dladmm"], "1/rho", {"rho": 1e3}, chains=True),
+    "fenchel": Contender("Fenchel lifted", *NAMED["fenchel"], "1/anchor", chains=True),
+    "lpom": Contender("LPOM", *NAMED["lpom"], "tau", chains=True),
+    "lifted-bregman": Contender("Lifted Bregman", *NAMED["lifted-bregman"], "tau", chains=True),
 }
 
 

@@ -172,7 +172,7 @@ class LeakyReLU(Activation):
 
     shown_bare = shown_always = ("slope",)
 
-    def __init__(self, slope=0.01):
+    def __init__(self, slope: float = 0.01) -> None:
         self.slope = positive_number("LeakyReLU: slope", slope)
         if self.slope >= 1:
             raise ValueError(f"LeakyReLU: slope must be below 1, got {slope}")

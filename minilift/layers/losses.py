@@ -8,6 +8,8 @@ numerically safe way. The sum over samples is averaged (``reduction="mean"``, Pr
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from minilift.layers.activations import Identity, Sigmoid, Softmax, softplus
@@ -23,23 +25,23 @@ PROX_STEPS = 100  # far above the ten or so that it takes; reaching it is an err
 class Loss(Settings):
     """Base class of the losses; a subclass names its `transfer` and defines `value_per_sample` and `targets`."""
 
-    transfer: object
+    transfer: Any
     classification = False
     shown_bare = ("reduction",)
 
-    def __init__(self, reduction="mean"):
+    def __init__(self, reduction: str = "mean") -> None:
         self.reduction = known_name(f"{type(self).__name__}: reduction", reduction, REDUCTIONS)
 
     def weight(self, samples):
         """Return the factor of one sample's loss: 1/N for the mean, 1 for the sum."""
         return 1 / samples if self.reduction == "mean" else 1.0
 
-    def value(self, z, y):
+    def value(self, z: Any, y: Any) -> float:
         """Return the loss of outputs z (N, n) for targets y, a float, summed in float64."""
         self._check_pair("value", z, y)
         return float(self.value_per_sample(z, y).sum(dtype=np.float64)) * self.weight(len(z))
 
-    def gradient(self, z, y):
+    def gradient(self, z: Any, y: Any) -> Any:
         r"""Return :math:`\nabla L_y(z)`, the weighted f(z) − y, shape (N, n)."""
         self._check_pair("gradient", z, y)
         g = self.transfer.forward(z) - self.targets(z, y)

@@ -45,12 +45,10 @@ def test_a_planted_mistake_fails_the_oracle(oracle, monkeypatch):
     def with_bias(net, state, tangents):
         return network_jvp(net, state, tangents) + 0.1 * state.theta[3][-1]
 
-    data = oracle("family/ggn")
-    net, X, y = oracle_case(data, "tanh6-7-5-3", "mse")
+    net, X, y = oracle_case(oracle("family/ggn"), "tanh6-7-5-3", "mse")
     monkeypatch.setattr(gauss_newton, "network_jvp", with_bias)
-    with pytest.raises((AssertionError, ArithmeticError), match=r"relative error|have not reached"):
-        _, (d, *_) = ml.GaussNewton(1.0, tolerance=EXACT).direction(net, X, y)
-        assert_close("d", d, data["tanh6-7-5-3/mse/lambda1/step_theta1"], 1e-10)
+    with pytest.raises(ArithmeticError, match="have not reached"):  # nor is what it gives linear
+        ml.GaussNewton(1.0, tolerance=EXACT).direction(net, X, y)
 
 
 # ---- identities
@@ -151,7 +149,8 @@ def test_the_residual_is_within_the_tolerance(rng):
 @pytest.mark.parametrize("method", [ml.GaussNewton(1e-3, steps=2), ml.GaussNewton(1e-3, tolerance=1e-12)], ids=repr)
 def test_a_tolerance_that_is_not_reached_is_an_error(method, rng):
     X, y = rng.standard_normal((9, 4)), rng.integers(0, 3, 9)
-    with pytest.raises(ArithmeticError, match=f"have not reached a residual of {method.tolerance:g} in {method.steps} st"):
+    words = f"have not reached a residual of {method.tolerance:g} in {method.steps} steps"
+    with pytest.raises(ArithmeticError, match=words):
         method.direction(ml.mlp([4, 6, 3], "tanh", dtype=np.float32), X, y)
 
 
@@ -175,7 +174,8 @@ def test_layers_without_a_forward_derivative_are_refused_by_name(rng):
             return np.take_along_axis(g, np.argsort(aux, axis=-1), axis=-1)
 
     X, y = rng.standard_normal((6, 4)), [0, 1, 2, 0, 1, 2]
-    for layer, words in ((ml.BatchNorm(5), r"BatchNorm\(5\) couples"), (Sorted(), r"Sorted\(\) has no forward derivative")):
+    for layer, words in ((ml.BatchNorm(5), r"BatchNorm\(5\) couples"),
+                         (Sorted(), r"Sorted\(\) has no forward derivative")):
         net = ml.Network([ml.Linear(4, 5), layer, ml.ReLU(), ml.Linear(5, 3)], dtype=np.float64)
         with pytest.raises(ValueError, match=f"GaussNewton: .*{words}"):
             ml.GaussNewton(0.1).direction(net, X, y)

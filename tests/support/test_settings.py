@@ -73,6 +73,9 @@ EXAMPLES = {
                                 "seed": 1}),
     ml.MAC: ({}, {"mu": 2.0, "growth": 1.1, "mu_max": 10.0, "alpha": 2.0, "theta_steps": 3, "a_steps": 2,
                   "variables": "forward", "sweeps": 2}),
+    ml.FOOF: ({"damping": 0.1}, {"damping": 0.2, "decay": 0.5}),
+    ml.KFAC: ({"damping": 0.1}, {"damping": 0.2, "fisher": "empirical", "split": "exact", "decay": 0.5}),
+    ml.GaussNewton: ({"damping": 0.1}, {"damping": 0.2, "tolerance": 1e-3, "steps": 900}),
     ml.SGD: ({"lr": 0.1}, {"lr": ml.Constant(0.1), "weight_decay": 0.01}),
     ml.HeavyBall: ({"lr": 0.1}, MOMENTUM),
     ml.Nesterov: ({"lr": 0.1}, MOMENTUM),
@@ -80,6 +83,7 @@ EXAMPLES = {
                             "decoupled": True}),
     ml.RMSProp: ({"lr": 0.1}, {"lr": 0.2, "rho": 0.8, "eps": 1e-6, "momentum": 0.5, "form": "tf1",
                                "weight_decay": 0.01}),
+    ml.Muon: ({"lr": 0.1}, {**MOMENTUM, "iterations": 4}),
     ml.Constant: ({"lr": 0.1}, {"lr": 0.2}),
     ml.StepDecay: ({"lr": 0.1, "every": 2}, {"lr": 0.2, "every": 3, "factor": 0.5}),
     ml.WarmupLinear: ({"lr": 0.1}, {"lr": 0.2, "warmup": 4, "epochs": 50}),
@@ -174,7 +178,8 @@ def test_every_class_has_an_example():
                                     "layers.losses", "layers.normalization", "layers.pooling", "optim",
                                     "training.history"])
 def test_every_part_has_settings(module):
-    classes = [cls for cls in vars(importlib.import_module(f"minilift.{module}")).values() if isinstance(cls, type)]
+    classes = [cls for cls in vars(importlib.import_module(f"minilift.{module}")).values()
+               if isinstance(cls, type) and cls.__module__.startswith("minilift.")]
     parts = [cls for cls in classes if hasattr(cls, "kind") or hasattr(cls, "gradient") or hasattr(cls, "_update")
              or ("__call__" in vars(cls) and not issubclass(cls, type))]
     assert all(issubclass(cls, Settings) for cls in parts)

@@ -30,11 +30,11 @@ from minilift.local.solvers import damped_solve, shifted
 from minilift.methods.backward.sweep import Method, sweep
 from minilift.optim import as_number
 from minilift.support.arguments import instance_of, known_name, number_between, positive_number, whole_number
-from minilift.support.backend import array_module, real_array, spd_inverse, to_numpy
+from minilift.support.backend import array_module, real_array, spd_solve, to_numpy
 
 
 class FOOF(Method):
-    r"""The gradient preconditioned by the input's covariance; `direction` returns :math:`(A_l + \lambda I)^{-1}\nabla J`.
+    r"""The gradient preconditioned by the input's covariance: `direction` returns :math:`(A + \lambda I)^{-1}\nabla J`.
 
     Parameters
     ----------
@@ -43,7 +43,8 @@ class FOOF(Method):
     decay : float, default 0.0
         Weight of the past in the running average of A, in [0, 1): in step k it is min(1 − 1/k, decay), so that the
         first factors are plain means (Martens and Grosse, section 5). Without it each batch is solved on the smaller
-        of its two sides. With it A is inverted in float64, of size n_in + 1.
+        of its two sides. With it a matrix of size n_in + 1 is factorised in float64 in every step, which for wide maps
+        takes many times as long.
 
     Raises
     ------
@@ -53,7 +54,7 @@ class FOOF(Method):
         On a batch: if a running factor with its damping is not positive definite to working precision.
     """
 
-    shown_always = ("damping", "decay")
+    shown_always: tuple[str, ...] = ("damping", "decay")
     kinds = "A"  # of the factors that are kept
 
     def __init__(self, damping, decay=0.0):
@@ -91,8 +92,10 @@ class FOOF(Method):
         damping = self.samples * damping
         if not self.decay:
             return damped_solve(gram, g, damping).value  # FOOF
-        inverse = spd_inverse(shifted(gram.matrix, damping)).astype(g.dtype)
-        return gram.solve(inverse, gram.adjoint(g))  # FOOF
+        matrix = shifted(gram.matrix, damping)
+        if gram.height < g.shape[1]:  # fewer right-hand sides
+            return spd_solve(matrix, gram.adjoint(gram.xp.eye(gram.height, dtype=g.dtype))) @ g  # FOOF
+        return spd_solve(matrix, gram.adjoint(g))  # FOOF
 
     def average(self, name, factor):
         """Return the running average of a factor, in which this batch's now is."""
@@ -124,8 +127,8 @@ class FOOF(Method):
         who = type(self).__name__
         names = [name for name in instance_of(f"{who}: values", values, Mapping) if name != "steps"]
         if "steps" not in values or not all(re.fullmatch(f"[{self.kinds}]/[1-9][0-9]*", str(name)) for name in names):
-            raise ValueError(f"{who}: expected a state with the keys steps, {', '.join(f'{k}/1 …' for k in self.kinds)}, "
-                             f"got {sorted(values, key=str)}")
+            known = ", ".join(["steps", *(f"{kind}/1 …" for kind in self.kinds)])
+            raise ValueError(f"{who}: expected a state with the keys {known}, got {sorted(values, key=str)}")
         steps = whole_number(f"{who}: steps", as_number(values["steps"]), least=0)
         if (steps > 0) != (len(names) > 0):
             raise ValueError(f"{who}: a state holds factors after its first step, got steps={steps} and {names}")
@@ -150,7 +153,8 @@ class KFAC(FOOF):
         λ of the mean loss.
     fisher : {"type2", "empirical"}, default "type2"
         What S is made of. "type2" sends each column of a square root of the loss's Hessian back, one signal for each
-        output of the network, so that it costs that many sweeps. "empirical" takes the gradients of the samples themselves, which costs nothing.
+        output of the network, so that it costs that many sweeps. "empirical" takes the samples' own gradients, which
+        are there already.
     split : {"factored", "heuristic", "exact"}, default "factored"
         How λ is shared: λ_A = λ_S = λ; or √λ π and √λ/π with π² = (tr A/dim A)/(tr S/dim S) (Martens and Grosse,
         section 6.3; π = 1 where a factor vanishes); or added to the Kronecker product itself, in the eigenvectors of
@@ -161,7 +165,8 @@ class KFAC(FOOF):
     Raises
     ------
     ValueError, TypeError
-        For arguments out of range. On a batch: if "type2" meets a loss whose transfer is neither elementwise nor softmax.
+        For arguments out of range. On a batch: if "type2" meets a loss whose transfer is neither elementwise nor a
+        softmax.
     ArithmeticError
         On a batch: if a factor with its damping is not positive definite to working precision.
     """
@@ -189,12 +194,12 @@ class KFAC(FOOF):
             return solve_exactly(gram.matrix / self.samples, S, gram.adjoint(g) / self.samples, self.damping)
         of_input, of_signal = self.dampings(float(gram.matrix.trace()) / self.samples / len(block.theta),
                                             float(S.trace()) / g.shape[1])
-        inverse = spd_inverse(shifted(S, of_signal)).astype(g.dtype)  # K-FAC
-        g = inverse @ g if side == "sample" else g @ inverse
+        S = shifted(S, of_signal)
+        g = spd_solve(S, g) if side == "sample" else spd_solve(S, g.T).T  # K-FAC
         return self.solve(gram, g, of_input)
 
     def signal_factor(self, block, g, side):
-        r"""Return S, or with fewer rows than units :math:`gg^T` in its place, whose other eigenvalues are S's; its side."""
+        r"""Return S and its side; if it will do and is smaller, :math:`gg^T` over the number of rows in its place."""
         if self.fisher == "type2":
             return self.factors[f"S/{block.k}"], "parameter"
         gram = Gram(g, side, bias=False)
@@ -215,7 +220,7 @@ def signals(block):
 
 
 def signal_covariances(net, state):
-    r"""Return {k: S}, :math:`S = \tfrac1N\sum_n B_n^T H_n B_n` of each θ, by one sweep for each column of a root of H."""
+    r"""Return {k: S} with :math:`S = \tfrac1N\sum_n B_n^T H_n B_n`, by a sweep for each column of a root of H."""
     def covariance(block):
         rows = block.phi.columns(block.g)
         return parameter_gram(rows, bias=False) / len(rows)  # K-FAC S

@@ -15,11 +15,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from minilift.energy import Block, OwnBlock, stacked
 from minilift.graph import checked_network
+from minilift.network import Network
 from minilift.support.arguments import instance_of, shown, whole_number
 from minilift.support.settings import Settings
 
@@ -103,11 +105,12 @@ class Method(Settings):
     columns: tuple[str, ...] = ()
     whole_batch = False
 
-    def propose(self, block):
+    def propose(self, block: Block) -> Any:
         """Return θ_l − θ_l^new, an array of θ_l's shape."""
         raise NotImplementedError(f"{type(self).__name__} must define propose(block)")
 
-    def direction(self, net, X, y, rng=None):
+    def direction(self, net: Network, X: Any, y: Any, rng: np.random.Generator | None = None) -> tuple[float,
+                  list[Any]]:
         """Return the loss and the directions of one batch.
 
         Parameters
@@ -146,22 +149,22 @@ class Method(Settings):
         """
         return block.gradient
 
-    def measure(self):
+    def measure(self) -> dict[str, float]:
         """Return what the method has to say after an epoch, numbers by the names in `columns`."""
         return {}
 
-    def start_epoch(self, epoch):
+    def start_epoch(self, epoch: int) -> None:
         """Be told that epoch 0, 1, … begins; for methods with schedules."""
         whole_number(f"{type(self).__name__}: epoch", epoch, least=0)
 
-    def reset(self):
+    def reset(self) -> None:
         """Forget what was kept between batches."""
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         """Return what is kept between batches: arrays and numbers by name."""
         return {}
 
-    def load_state_dict(self, values):
+    def load_state_dict(self, values: Mapping[str, Any]) -> None:
         """Take back what `state_dict` returned."""
         if instance_of(f"{type(self).__name__}: values", values, Mapping):
             raise ValueError(f"{self!r} keeps nothing between batches, but was given {sorted(values)}")
