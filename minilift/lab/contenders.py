@@ -53,6 +53,11 @@ class Problem(NamedTuple):
     residual: bool = False  # whether an `Add` bridges each two maps
     steps: int = 0  # of time: the network is a recurrent one
 
+    @property
+    def chain(self):
+        """Whether the network is a chain of fully connected maps."""
+        return not (self.images or self.residual or self.steps)
+
     def network(self, backend):
         """Return the network, on a backend."""
         if self.images:
@@ -142,6 +147,8 @@ class Contender(NamedTuple):
     products : callable
         From the shapes of the maps, (rows, n_in, n_out), to the products of a step beyond BackProp's; explicit steps
         have none.
+    chains : bool
+        Whether it trains chains of `Linear` maps only.
     """
 
     label: str
@@ -150,6 +157,7 @@ class Contender(NamedTuple):
     searched: str | None = None
     timed: dict = {}
     products: Callable = lambda maps: []
+    chains: bool = False
 
     def method(self, **more):
         """Return the method, with more arguments or others."""
@@ -181,11 +189,16 @@ METHODS = {  # classes and arguments are those that `fit` knows by these names
     "foof": Contender("FOOF", *NAMED["foof"], products=partial(solves, 1)),
     "kfac": Contender("K-FAC", *NAMED["kfac"], products=kronecker_solves),
     "gauss-newton": Contender("Gauss–Newton", *NAMED["gauss-newton"], timed={"damping": 1.0}),
-    "bcd": Contender("BCD", *NAMED["bcd"], "1/alpha"),
-    "admm": Contender("ADMM", *NAMED["admm"], "1/alpha"),
-    "mac": Contender("MAC", *NAMED["mac"], "1/mu"),
-    "predictive-coding": Contender("Predictive coding", *NAMED["predictive-coding"], products=partial(inference, 10)),
-    "target-propagation": Contender("Target propagation", *NAMED["target-propagation"]),
+    "bcd": Contender("BCD", *NAMED["bcd"], "1/alpha", chains=True),
+    "admm": Contender("ADMM", *NAMED["admm"], "1/alpha", chains=True),
+    "mac": Contender("MAC", *NAMED["mac"], "1/mu", chains=True),
+    "predictive-coding": Contender("Predictive coding", *NAMED["predictive-coding"], products=partial(inference, 10),
+                                   chains=True),
+    "target-propagation": Contender("Target propagation", *NAMED["target-propagation"], chains=True),
+    "dladmm": Contender("dlADMM", *NAMED["dladmm"], "1/rho", {"rho": 1e3}, chains=True),
+    "fenchel": Contender("Fenchel lifted", *NAMED["fenchel"], "1/anchor", chains=True),
+    "lpom": Contender("LPOM", *NAMED["lpom"], "tau", chains=True),
+    "lifted-bregman": Contender("Lifted Bregman", *NAMED["lifted-bregman"], "tau", chains=True),
 }
 
 
@@ -335,6 +348,8 @@ def sklearn_step(problem, name, backend, images):
 
 def timed_step(problem, name, backend="numpy", images=None):
     """Return the training step of one of `OURS` or `OTHERS`, or None if it does not apply or cannot run here."""
+    if name in OURS and OURS[name].chains and not problem.chain:
+        return None
     if name in OURS:
         return our_step(problem, name, backend, images)
     try:

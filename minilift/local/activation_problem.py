@@ -69,11 +69,11 @@ class ActivationProblem(NamedTuple):
 
     def pull(self, g_u):
         """Return κ (g(u) − t) Wᵀ, the gradient of the loss above in a."""
-        return (self.kappa * (g_u - self.target)) @ self.W.T
+        return (self.kappa * (g_u - self.target)) @ self.W.T  # Matching gradient
 
     def wanted(self, a):
         """Return q(a)."""
-        return self.phi - self.pull(self.g.forward(a @ self.W + self.b))
+        return self.phi - self.pull(self.g.forward(a @ self.W + self.b))  # Matching gradient
 
     def curvature(self, point, v):
         """Return K v, with the second derivative K of the loss above in a."""
@@ -134,12 +134,12 @@ class ActivationProblem(NamedTuple):
         safe, at, first = 1 / (1 + self.contraction()), self.at(self.phi), None
         rounding = np.finfo(self.phi.dtype).eps * self.scale(at)
         for _ in range(NEWTON_STEPS):
-            q = self.phi - self.pull(at.g_u)
+            q = self.phi - self.pull(at.g_u)  # Fenchel a
             at = at._replace(z=self.nearest(at.z, q))
             r = at.z - q
             size = float(abs(r).max())
             if size <= ROUNDING * rounding:
-                return at.a  # Fenchel X
+                return at.a
             first = first or size
             step = self.newton_step(at, r, min(0.1, max(size / first, 1e-6)))
             slack = rounding * r.shape[1] * (1 + abs(at.a).max())

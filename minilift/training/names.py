@@ -8,11 +8,15 @@ from typing import Any
 from minilift.methods import (
     ADMM,
     BCD,
+    DLADMM,
     FOOF,
     KFAC,
+    LPOM,
     MAC,
     BackProp,
+    FenchelLifted,
     GaussNewton,
+    LiftedBregman,
     LocoProp,
     Method,
     PredictiveCoding,
@@ -42,6 +46,10 @@ METHODS: dict[str, tuple[Callable[..., Method], dict[str, Any]]] = {
     "mac": (MAC, {"alpha": 3.0, "variables": "forward"}),
     "predictive-coding": (PredictiveCoding, {"steps": 10, "rate": 0.2}),
     "target-propagation": (TargetPropagation, {"variant": "lee", "rate": 0.1}),
+    "dladmm": (DLADMM, {"schedule": False, "curvature": 1e-3, "variables": "forward"}),
+    "fenchel": (FenchelLifted, {}),
+    "lpom": (LPOM, {"variables": "forward"}),
+    "lifted-bregman": (LiftedBregman, {}),
 }
 OPTIMIZERS: dict[str, tuple[Callable[..., Optimizer], dict[str, Any]]] = {
     "sgd": (SGD, {}), "momentum": (HeavyBall, {}), "nesterov": (Nesterov, {}), "adam": (Adam, {}),

@@ -115,14 +115,15 @@ class DLADMM(Lifted):
         """Return θ_l after a gradient step in W."""
         g = energy.gradient("theta", l, variables)[:-1]
         theta = variables.theta[l].copy()
-        theta[:-1] -= g / self.alpha(g, energy.rho * squared_norm(variables.a[l - 1] @ g))
+        theta[:-1] -= g / self.alpha(g, energy.rho * squared_norm(variables.a[l - 1] @ g))  # dlADMM W
         return theta
 
     def step_a(self, energy, l, variables):
         """Return a_l after a gradient step."""
         g = energy.gradient("a", l, variables)
         through = energy.net.phi[l + 1].forward(variables.theta[l + 1], g) - variables.theta[l + 1][-1]
-        return variables.a[l] - g / self.alpha(g, energy.rho * squared_norm(through) + energy.gamma * squared_norm(g))
+        curvature = energy.rho * squared_norm(through) + energy.gamma * squared_norm(g)
+        return variables.a[l] - g / self.alpha(g, curvature)  # dlADMM a
 
     def alpha(self, g, curvature):
         r"""Return the least α = κ 2^m with α ‖g‖² ≥ ⟨g, ∇²E g⟩: then E falls by ‖g‖²/(2α) at least."""
@@ -133,7 +134,8 @@ class DLADMM(Lifted):
 
     def ascend(self, energy, l, variables):
         """Return u + ρ(z_D − φ_D)."""
-        return variables.multiplier - energy.rho * energy.map_gap(l, variables.theta, variables.a, variables.z)
+        gap = energy.map_gap(l, variables.theta, variables.a, variables.z)
+        return variables.multiplier - energy.rho * gap  # dlADMM u
 
     def reset(self):
         """Forget the lifted values and what the schedule has done."""

@@ -54,10 +54,9 @@ class MatchingEnergy(LiftedEnergy):
 
     def terms(self, variables):
         """Return the loss, the matching losses, and the weight decay where there is one; inf for a beyond σ's range."""
-        D, loss = self.net.depth, self.net.loss_function
-        output = self.phi(D, variables)
-        terms = {"loss": loss.value(output, self.y) / loss.weight(len(output)),
-                 "matching": sum(self.mu[l] * self.matching(l, variables) for l in range(1, D))}  # Matching energy
+        D = self.net.depth
+        terms = {"loss": self.loss(self.phi(D, variables)),
+                 "matching": sum(self.mu[l] * self.matching(l, variables) for l in range(1, D))}
         if self.decay:
             terms["decay"] = self.decay * sum(squared_norm(theta[:-1]) for theta in variables.theta[1:])
         return terms
@@ -109,8 +108,8 @@ class MatchingEnergy(LiftedEnergy):
         theta[:-1] *= alpha / damping
         z, (f, target) = self.net.phi[l].forward(theta, a), self.goal(l, variables)
         gram = Gram(xp.concatenate([a, xp.full((len(a), 1), stretch, a.dtype)], axis=1), bias=False)
-        problem = LocalProblem(gram, z, MatchingLoss(f, z, f.forward(z) - target), damping / self.mu[l])
-        step = exact(problem, tolerance=max(1e-12, np.finfo(z.dtype).eps)).value  # Fenchel W
+        problem = LocalProblem(gram, z, MatchingLoss(f, z, f.forward(z) - target), damping / self.mu[l])  # Matching θ
+        step = exact(problem, tolerance=max(1e-12, np.finfo(z.dtype).eps)).value
         step[-1] *= stretch
         theta -= step
         return theta

@@ -99,7 +99,7 @@ class ThreeSplit(Penalties, LiftedEnergy):
         """Return θ_l with the best b for its W: the mean of what W leaves of the target."""
         rest = self.phi(l, variables.theta, variables.a) - self.wanted(l, variables)
         new = variables.theta[l].copy()
-        new[-1] -= rest.sum(axis=0) / (len(rest) + alpha / self.rho)
+        new[-1] -= rest.sum(axis=0) / (len(rest) + alpha / self.rho)  # dlADMM b
         return new
 
     def best_z(self, l, variables, alpha=0.0):

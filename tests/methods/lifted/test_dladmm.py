@@ -32,7 +32,7 @@ def stored(variables, name, value):
 @pytest.mark.parametrize("at", ["init0.1/rho0.1", "init0.5/rho1e-06", "init0.5/rho0.1", "init0.5/rho1"])
 def test_each_update_is_that_of_the_authors_program(oracle, at):
     """From the state before it; z_3 by its objective, for which theirs is inexact."""
-    # holds dlADMM z, dlADMM b, dlADMM W, dlADMM a, dlADMM u
+    # holds dlADMM b, dlADMM W, dlADMM a, dlADMM u
     numbers, (init, rho) = oracle("family/dladmm"), at.split("/rho")
     start = f"6-7-5-3/{init}/start"
     net = authors_network((6, 7, 5, 3), numbers, start, ml.SoftmaxCrossEntropy())

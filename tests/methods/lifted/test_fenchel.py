@@ -39,7 +39,7 @@ def authors_schedule(net, X, y, setting):
 @pytest.mark.parametrize("name", SETTINGS)
 def test_every_call_comes_to_the_exact_minimisers(oracle, name):
     """With the authors' weights, anchors, weight decay and alternations, from one call to the next."""
-    # holds Fenchel a, Fenchel θ
+    # holds Fenchel a, Matching θ
     numbers, at = oracle("family/fenchel"), f"6-7-5-3/{name}"
     setting = {key.rpartition("/")[2]: value for key, value in numbers.items() if key.count("/") == 2}
     setting |= {key: numbers[f"{at}/{key}"] for key in ("rhod", "lbd_coef", "lmbda", "rho", "alternations")}
@@ -97,7 +97,7 @@ def test_no_result_of_the_authors_program_is_better(oracle):
 @pytest.mark.parametrize("seed", range(10))
 def test_the_step_in_theta_is_locoprop_ms(seed):
     """With a_l = σ(z_l) − γ g_l and 1/η = α/μ_l; on the last map with the loss's own targets."""
-    # holds Fenchel θ
+    # holds Matching θ
     net, X, y = problem(seed)
     state, gamma, alpha, mu = net.propagate(X), 0.05, 0.7, 1.6
     blocks = {}

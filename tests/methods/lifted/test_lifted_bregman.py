@@ -33,7 +33,7 @@ def test_for_a_relu_a_proximal_gradient_step_is_a_projected_one():
 
 def test_the_step_in_theta_is_implicit():
     """θ^{k+1} = θ^k − τ ∇E(θ^{k+1}, a): the gradient is taken where the step ends."""
-    # holds Bregman θ
+    # holds Matching θ
     for seed in range(12):
         net, X, y = problem(seed)
         method, before = ml.LiftedBregman(tau=0.3), [theta.copy() for theta in net.parameters]

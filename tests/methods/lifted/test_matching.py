@@ -159,6 +159,7 @@ def test_newtons_method_says_when_it_fails(rng):
 @each_transfer
 def test_fixed_point_and_proximal_gradient_never_raise_the_objective(f, rng):
     """Whether or not the iteration contracts; and both come to Newton's minimiser."""
+    # holds LPOM a, Bregman a
     for seed in range(8):
         block = random_problem(seed, f, rng, kappa=0.02 if seed % 2 else 3.0)
         best = block.newton()

@@ -108,7 +108,7 @@ def take_step(net, method, X, y):
 @pytest.mark.parametrize("widths", [(6, 7, 5, 3), (6, 7, 5, 4, 3)], ids=str)
 @pytest.mark.parametrize(("bias", "mode"), [("jacobi", "official"), ("joint", "own_joint")])
 def test_bcd_is_the_authors_program(oracle, widths, setting, bias, mode):
-    # holds Lifted θ, Lifted a, Lifted z, Lifted output, BCD jacobi
+    # holds Lifted θ, Lifted a, Lifted z, Lifted output, BCD jacobi, dlADMM b
     numbers, at = oracle("family/bcd"), f"{'-'.join(map(str, widths))}/init0.5"
     net = authors_network(widths, numbers, f"{at}/start", ml.SquaredError())
     method = ml.BCD(*(float(numbers[f"{at}/{setting}/{name}"]) for name in ("gamma", "rho", "alpha")), bias=bias)
