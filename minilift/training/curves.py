@@ -31,7 +31,7 @@ METHOD_STYLE: dict[str, dict] = {
     "semi-implicit": {"color": GREEN, "linestyle": ":", "marker": "P"},
     "mac": {"color": GREEN, "linestyle": "--", "marker": "4"},
     "predictive-coding": {"color": PURPLE, "linestyle": ":", "marker": "2"},
-    "target-propagation": {"color": PURPLE, "linestyle": "-.", "marker": "+"},
+    "target-propagation": {"color": ORANGE, "linestyle": "--", "marker": "+"},
 }
 
 
