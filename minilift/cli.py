@@ -14,7 +14,7 @@ import sys
 from typing import NamedTuple
 
 from minilift.support.signals import terminable
-from minilift.support.terminal import exit_code_of
+from minilift.support.terminal import exit_code_of, note
 
 
 class Command(NamedTuple):
@@ -144,6 +144,8 @@ def run_data(arguments):
         for name in datasets.available():
             print(f"{name}\n  " + datasets.describe(name).replace("\n", "\n  "))
         return 0
+    if arguments.name in datasets.PUBLISHED:
+        note(f"{arguments.name}: reading its files, after downloading those that are missing; some minutes at most")
     data = datasets.load(arguments.name)
     print(f"{data!r}\nsource: {data.source}\nlicence: {data.licence}")
     return 0

@@ -17,7 +17,7 @@ all values that map or join l reads, and each join has a penalty like that of a 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from minilift.graph import State, checked_network
 from minilift.local.problems import LocalProblem, SquaredGap
@@ -60,13 +60,13 @@ class Block(NamedTuple):
     l: int
     depth: int
     last: bool
-    phi: object
-    f: object
-    theta: object
-    a: object
-    z: object
-    g_a: object
-    g: object
+    phi: Any
+    f: Any
+    theta: Any
+    a: Any
+    z: Any
+    g_a: Any
+    g: Any
     weight: float
     k: int
     thetas: int
@@ -92,7 +92,7 @@ class OwnBlock(NamedTuple):
     """
 
     k: int
-    gradient: object
+    gradient: Any
     weight: float
 
 

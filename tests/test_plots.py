@@ -72,6 +72,7 @@ def test_labels_name_methods_by_what_stands_before_the_colon():
 @pytest.mark.parametrize(("method", "look"), [
     (ml.BackProp(), "backprop"), (ml.ProxProp(), "proxprop"), (ml.ProxProp(solver="cg5"), "cg5"),
     (ml.LocoProp("S"), "locoprop-s"), (ml.LocoProp("M"), "locoprop-m"), (ml.SemiImplicit(), "semi-implicit"),
+    (ml.FOOF(0.1), "foof"), (ml.KFAC(0.1), "kfac"), (ml.GaussNewton(0.1), "gauss-newton"),
     (lambda block: block.g_theta, "")])
 def test_a_history_knows_the_look_of_its_method(method, look):
     """Whatever the label says; it survives the way through JSON."""

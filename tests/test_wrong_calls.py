@@ -52,7 +52,7 @@ HELPERS = {
     "check_buffer", "check_sizes", "is_part", "named_activation", "check_target", "damped_objective",
     "damped_residual", "line_search", "local_solution", "newton_direction", "sweep", "convolution_of", "stacked",
     "check_residuals", "literal_sweep", "draw", "legend", "method_of", "new_figure", "picture_grid",
-    "plain_numbers", "styles", "checked_format", "checked_run", "look_of", "looks_of",
+    "msign", "plain_numbers", "styles", "checked_format", "checked_run", "look_of", "looks_of",
 }
 ABSTRACT = {"Loss", "Optimizer"}  # their methods are called on what derives from them
 # Likewise methods: the arithmetic of layers, losses and local problems, in every step, on arrays that are in order.
@@ -64,7 +64,8 @@ KERNELS = {
         "initial_theta", "integral", "on_backend", "output_shape", "rows", "signals", "solve_shifted", "views"},
     "Loss": {"check_targets", "shifted_inverse", "targets", "value_per_sample", "weight"},
     "Method": {"check_state", "directions", "explicit_step", "gap", "new_optimizer", "optimizer_of",
-        "optimizer_steps", "problem", "propose", "refuse_unbounded", "solve", "step_size"},
+        "optimizer_steps", "problem", "propose", "refuse_unbounded", "solve", "step_size", "average", "dampings",
+        "prepare", "signal_factor"},
     "Gram": {"adjoint", "apply", "inner", "lift", "lower", "output_change", "solve", "squared_norm"},
     "LocalProblem": {"descent", "gradient_norm", "inner", "joined", "objective", "squared_norm", "step", "total"},
     "MatchingLoss": {"curvature", "gradient", "model", "value"},

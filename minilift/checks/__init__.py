@@ -48,8 +48,10 @@ import math
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -60,13 +62,13 @@ from minilift.graph import checked_network
 from minilift.layers import activations, joins, losses, maps, normalization, pooling
 from minilift.layers.convolution import Conv2d
 from minilift.local.problems import LocalProblem
-from minilift.methods import BackProp, LocoProp, Method, ProxProp, SemiImplicit, as_method
+from minilift.methods import FOOF, KFAC, BackProp, GaussNewton, LocoProp, Method, ProxProp, SemiImplicit, as_method
 from minilift.models import mlp, resnet, rnn
 from minilift.network import Network
 from minilift.support.arguments import function, known_name, shown, unknown_name, whole_number
 from minilift.support.backend import BACKENDS, get_module
 from minilift.support.options import whole
-from minilift.support.terminal import USERS_FILE
+from minilift.support.terminal import USERS_FILE, note
 
 __all__ = ["Check", "Derivation", "Report", "verify"]
 
@@ -75,7 +77,8 @@ CASES = {"map": layers.map_cases, "join": layers.join_cases, "transfer": layers.
          "loss": layers.loss_cases, "derivation": derivations.derivation_cases}
 
 
-def verify(thing=None, net=None, X=None, y=None, *, like=None, objective=None, seed=0, backend=None):
+def verify(thing: Any = None, net: Network | None = None, X: Any = None, y: Any = None, *, like: Method | None = None,
+           objective: Callable[..., Any] | None = None, seed: int = 0, backend: str | None = None) -> Report:
     r"""Check a derivation, in float64, on small random problems from a seed.
 
     Parameters
@@ -206,8 +209,9 @@ def broken(kind, subject, error):
 def method_checks(thing, seed, backend, net=None, X=None, y=None, like=None, objective=None, cases=None):
     """Return the checks of a method on random networks, on a given one, or on given cases."""
     method = as_method(thing)
-    if like is not None and not isinstance(like, (BackProp, ProxProp, LocoProp, SemiImplicit)):
-        raise TypeError("verify: like must be BackProp(), ProxProp(…), LocoProp(…) or SemiImplicit(…), "
+    if like is not None and not isinstance(like, (BackProp, ProxProp, LocoProp, SemiImplicit, FOOF, GaussNewton)):
+        raise TypeError("verify: like must be BackProp(), ProxProp(…), LocoProp(…), SemiImplicit(…), FOOF(…), KFAC(…) "
+                        "or GaussNewton(…), "
                         f"got {shown(like)}")
     claimed = methods.Claimed(method, method if like is None else like, objective)
     if cases is None and net is not None:
@@ -270,7 +274,9 @@ def package_methods():
             LocoProp("S", gamma=0.5, steps=4, local_lr=0.02, local_optimizer="sgd", eta=2.0),
             LocoProp("M", gamma=0.5, steps=5, local_lr=0.02, local_optimizer="sgd"),
             LocoProp("M", gamma=1.0, steps=3, local_lr=1e-3, local_optimizer="rmsprop"),
-            SemiImplicit(eta=0.05), SemiImplicit(eta=0.05, lam=3.0, solver="exact")]
+            SemiImplicit(eta=0.05), SemiImplicit(eta=0.05, lam=3.0, solver="exact"), FOOF(0.1), FOOF(2.0, decay=0.9),
+            KFAC(0.1), KFAC(0.1, split="heuristic", decay=0.9), KFAC(0.1, "empirical", split="exact"),
+            GaussNewton(0.1, tolerance=1e-10)]
 
 
 # ---- command line
@@ -303,6 +309,7 @@ def run(arguments):
             kind_of(thing)
         except TypeError as error:
             raise TypeError(f"{arguments.target}: {error}") from error
+    note("checking all that the package holds: about 20 seconds" if thing is None else "checking: some seconds")
     report = verify(thing, seed=arguments.seed)
     print(report.to_json() if arguments.json else report)
     return 0 if report.passed else 1

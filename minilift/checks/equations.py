@@ -40,6 +40,12 @@ EQUATIONS = {
     "SIBP W": "W ← argmin ‖σ(aW + 1bᵀ) − (σ(z_l) − η ∂J/∂a_l)‖² + λ ‖W − W_l‖²",
     "SIBP b": "b ← argmin of the same in b, at the new W",
     "SIBP signal": "∂J/∂a_{l−1} = g_l Wᵀ with the new W",
+    "FOOF": "d_l = (A + λI)⁻¹∇J, A = ãᵀã/N or its running average, of the mean loss",
+    "K-FAC": "d_l = (A + λ_A I)⁻¹ ∇J (S + λ_S I)⁻¹, or the solution of A d S + λ d = ∇J",
+    "K-FAC S": "S = Σ BᵀHB/N with B = ∂z_D/∂z_l and H the loss's Hessian, or the samples' own ggᵀ in its place",
+    "K-FAC average": "each factor F ← r F + (1 − r) F_batch with r = min(1 − 1/k, decay) in step k",
+    "Gauss–Newton": "(G + λI) d = ∇J for all θ at once, G = Σ JᵀHJ/N",
+    "Muon": "Newton–Schulz: X ← aX + (bXXᵀ + c(XXᵀ)²)X, which acts on each singular value by itself",
     "Lifted θ": "θ_l ← argmin ρ/2 ‖z_l − φ(θ, a_{l−1})‖² + α/2 ‖θ − θ_l‖², ProxProp (11) with target z_l (BCD, ADMM)",
     "Lifted a": "a_l ← argmin ρ/2 ‖z_{l+1} − φ(θ_{l+1}, a)‖² + γ/2 ‖a − σ(z_l)‖² (BCD, ADMM)",
     "Lifted z": "z_l ← argmin γ/2 ‖σ(z) − a_l‖² + ρ/2 ‖z − φ_l‖² + α/2 ‖z − z_l‖², entry by entry (BCD, ADMM)",
@@ -79,7 +85,8 @@ def add_arguments(parser):
                         help="print only what has all these words in its name, its statement or its places: 13, "
                              "'ProxProp (13)', representer, proposition, sibp, energy.py (default: everything)")
     parser.add_argument("--write", metavar="FILE", type=Path,
-                        help="renew the table between the two 'equations' marks of a Markdown file such as README.md")
+                        help="renew the table between the two 'equations' marks of a Markdown file such as "
+                             "tutorials/EQUATIONS.md")
 
 
 def run(arguments):
@@ -103,7 +110,7 @@ def write_table(path, words):
     code, tests = index()
     if not any(tests.values()):
         raise ValueError("--write: the tests, which the table names, are not installed; write it in a clone")
-    write_bytes(path, with_table(text, markdown(code, tests)).encode())
+    write_bytes(path, with_table(text, markdown(code, tests, top_from(path))).encode())
     print(f"renewed the table of equations in {path}")
     return 0
 
@@ -230,7 +237,7 @@ def named_in(source):
                for number in range(int(first), int(last or first) + 1)]
     propositions = [f"ProxProp Prop. {number}" for several in re.findall(r"Prop\. ([\d, ]+)", source)
                     for number in re.findall(r"\d", several)]
-    return [*re.findall(r"LocoProp-[SM]|SIBP [Wb]|BackProp", source), *numbers, *propositions]
+    return [*re.findall(r"LocoProp-[SM]|SIBP [Wb]|BackProp|FOOF|K-FAC|Gauss–Newton", source), *numbers, *propositions]
 
 
 def listing(code, tests, equations=tuple(EQUATIONS)):
@@ -246,19 +253,32 @@ def listing(code, tests, equations=tuple(EQUATIONS)):
     return "\n\n".join(blocks)
 
 
-def markdown(code, tests):
-    """Return the index as a Markdown table, without line numbers, which would be out of date at each edit."""
+def top_from(path):
+    """Return the way from a file's folder to the top of the project, '' or such as '../'."""
+    top = Path(__file__).parent.parent.parent
+    try:
+        depth = len(path.resolve().parent.relative_to(top).parts)
+    except ValueError:  # the file is elsewhere
+        return ""
+    return "../" * depth
+
+
+def markdown(code, tests, top=""):
+    """Return the index as a Markdown table, without line numbers, which would be out of date at each edit.
+
+    `top` is the way to the top of the project, from which the places are given.
+    """
     rows, claimed = ["| equation | says | code | `verify` | test |", "| --- | --- | --- | --- | --- |"], claims()
     for equation, statement in EQUATIONS.items():
-        places = " | ".join(links(found[equation]) for found in (code, claimed, tests))
+        places = " | ".join(links(found[equation], top) for found in (code, claimed, tests))
         rows.append(f"| {equation} | {statement} | {places} |")
     return "\n".join(rows)
 
 
-def links(places):
+def links(places, top=""):
     """Return Markdown links to the functions of some places, each once."""
     found = dict.fromkeys((place.name or place.path, place.path) for place in places)
-    return "<br>".join(f"[`{name}`]({path})" for name, path in found)
+    return "<br>".join(f"[`{name}`]({top}{path})" for name, path in found)
 
 
 def with_table(text, table):

@@ -26,6 +26,7 @@ from pathlib import Path
 from minilift.support.arguments import unknown_name, whole_number
 from minilift.support.files import write_text
 from minilift.support.options import whole
+from minilift.support.terminal import note
 
 CURRICULUM = (
     "01_backward_step",
@@ -52,7 +53,6 @@ OFFLINE = ("--IPKernelApp.exec_lines=__import__('minilift.course.notebooks', fro
 ANSWER_SECONDS = 120  # for one cell of a returned notebook
 MOST_PRINTED = 1_000_000  # characters of a notebook's streams that are kept
 LARGEST = 100_000_000  # bytes of a notebook that is read
-NEEDS = "install the extra: pip install 'minilift[tutorials]'"
 
 
 # ---- the files
@@ -494,6 +494,7 @@ def run_grade(arguments):
         raise ValueError(f"--json: names the file of one notebook, got {len(arguments.notebook)} notebooks")
     if arguments.json:
         check_target(Path(arguments.json))
+    note(f"grading {len(arguments.notebook)} notebook{'s' * (len(arguments.notebook) > 1)}: about half a minute each")
     failed = [path for path in map(Path, arguments.notebook) if not graded(path, arguments.seed, arguments.json)]
     return 2 if failed else 0
 
@@ -528,6 +529,7 @@ def graded(path, seed, json_path=None):
 def run_build(arguments):
     """Generate notebooks from their sources."""
     import_or_explain("jupytext", "nbclient")
+    note("building: each notebook is run, about half a minute each")
     for name in arguments.names or CURRICULUM:
         build(name)
         print(paths(name)[1])
@@ -543,11 +545,13 @@ def add_tutorials_arguments(parser):
 
 def run_tutorials(arguments):
     """Copy the student notebooks into a folder of the user's, start Jupyter there, return the exit code."""
+    if not arguments.no_browser:
+        import_or_explain("jupyterlab")
     for path, new in hand_out(arguments.directory):
         print(f"{path}" if new else f"{path}: exists, left as it is")
     if arguments.no_browser:
         return 0
-    import_or_explain("jupyterlab")
+    note("starting JupyterLab: a browser opens in some seconds; Ctrl-C here ends it")
     return subprocess.call([sys.executable, "-m", "jupyterlab", str(arguments.directory)])
 
 
@@ -556,4 +560,12 @@ def import_or_explain(*modules):
     from importlib.util import find_spec
     missing = [module for module in modules if find_spec(module) is None]
     if missing:
-        raise RuntimeError(f"the notebooks need {', '.join(missing)}, not installed here; {NEEDS}")
+        raise RuntimeError(f"the notebooks need {', '.join(missing)}, not installed here; install with: "
+                           f"{how_to_install('tutorials')}")
+
+
+def how_to_install(extra):
+    """Return the command that installs an extra: in a clone, of that clone."""
+    top = Path(__file__).resolve().parent.parent.parent
+    where = f"-e '{top}[{extra}]'" if (top / "setup.cfg").is_file() else f"'minilift[{extra}]'"
+    return f"{sys.executable} -m pip install {where}"

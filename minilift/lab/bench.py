@@ -38,7 +38,7 @@ from minilift.support.arguments import known_name
 from minilift.support.backend import BACKENDS, get_module, synchronize
 from minilift.support.files import read_npz, write_text
 from minilift.support.options import check_count, command_line, naming, whole, writable_folder
-from minilift.support.terminal import exit_code_of
+from minilift.support.terminal import exit_code_of, note, watched
 
 SETTLE = 0.1  # seconds between libraries: OpenBLAS threads spin for some 30 ms after their last product
 TURN = 0.05  # seconds that a turn takes at least, in whole steps
@@ -48,13 +48,15 @@ THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"
 # ------------------------------------------------------------------------------------------- the clock
 
 
-def take_turns(field, rounds, title=""):
+def take_turns(field, rounds, title="", shown=()):
     """Return {name: seconds a step in each round}: those in the field take turns, a pause between libraries.
 
     A turn is as many steps as fill `TURN` seconds; its time is divided by their number. The first turn is not counted.
+    `shown` are names that a line is written for where there is no terminal.
     """
     repeats = {}
     for name, entrant in field.items():
+        progress(f"{title}: {name}" if name in shown else title, line=name in shown)
         entrant.step(), entrant.wait()
         repeats[name] = max(1, round(TURN / seconds(entrant, 1)))
         seconds(entrant, repeats[name] - 1)
@@ -93,7 +95,7 @@ def measured_rows(options, take_part, row):
     for network in options["network"]:
         field, counts = take_part(PROBLEMS[network], options, images.get(network))
         products = contenders.bare_products(itertools.chain(*counts.values()), options["backend"])
-        times = take_turns({**products, **field}, options["rounds"], network)
+        times = take_turns({**products, **field}, options["rounds"], network, field)
         bare = {name: sum((number * np.array(times[product]) for product, number in counts.get(name, {}).items()),
                           np.zeros(options["rounds"])) for name in field}
         rows += [row(network, name, times, bare) for name in field]
@@ -278,17 +280,23 @@ def solve_contender(solver, side, rows, n_in, n_out, backend):
 def bench_solve(options):
     """Measure the local solves on either side, one size varied at a time."""
     rows, ways = [], list(itertools.product(SOLVERS, ("sample", "parameter")))
-    for varied, size in itertools.product(BASE, SIZES):
+    for varied, size in itertools.product(BASE, some(SIZES, options)):
         shape = {**BASE, varied: size}
         field = {way: solve_contender(*way, **shape, backend=options["backend"]) for way in ways}
         forward = ("forward", *shape.values())
         field |= contenders.bare_products([forward], options["backend"])
+        progress(f"{varied} = {size}", line=True)
         times = take_turns(field, options["rounds"], f"{varied} = {size}")
         rate = 2 * math.prod(shape.values()) / np.median(times[forward])
         rows += [{"varied": varied, **shape, "solver": solver, "side": side,
                   "seconds": summary(times[solver, side]), "flops": predicted_flops(solver, side, **shape),
                   "machine flops a second": float(rate)} for solver, side in ways]
     return rows
+
+
+def some(sizes, options):
+    """Return all sizes with --all, else those that are quick: the first three."""
+    return sizes if options["all"] else sizes[:3]
 
 
 def crossover(rows, solver, key):
@@ -309,10 +317,10 @@ def solve_table(rows):
         "ms": lambda row: timing(row["seconds"], 1e3), "Gflop": lambda row: f"{row['flops'] / 1e9:.2f}",
         "share of the product's rate": lambda row:
         f"{row['flops'] / row['machine flops a second'] / row['seconds']['median']:.2f}"})
-    lines = ["", *aligned(cells), ""]
+    lines, largest = ["", *aligned(cells), ""], max(row["rows"] for row in rows)
     for solver in SOLVERS:
         found = (crossover(rows, solver, key) for key in (milliseconds, itemgetter("flops")))
-        measured, predicted = (f"{size:.0f}" if size else f"outside {SIZES[0]}–{SIZES[-1]}" for size in found)
+        measured, predicted = (f"{size:.0f}" if size else f"outside {SIZES[0]}–{largest}" for size in found)
         lines.append(f"{solver}: both sides cost the same at {measured} rows; by flops {predicted} "
                      f"(n_in = {BASE['n_in']}, n_out = {BASE['n_out']})")
     return "\n".join(lines)
@@ -333,8 +341,9 @@ def bench_scale(options):
     """Measure time and memory of a step against width, depth and batch, and fit exponents."""
     rows = []
     for varied, (sizes, problem) in SCALES.items():
-        for size in sizes:
+        for size in some(sizes, options):
             field = entrants(problem(size), options, [name for name in SCALED if name in options["contender"]])
+            progress(f"{varied} = {size}", line=True)
             times = take_turns(field, options["rounds"], f"{varied} = {size}")
             traced = OURS if options["backend"] == "numpy" else ()
             rows += [{"varied": varied, "size": size, "contender": name, "seconds": summary(times[name]),
@@ -370,7 +379,7 @@ def bench_memory(options):
     """Measure the peak memory of a process that does three steps, one process for each contender."""
     rows = []
     for network, name in itertools.product(options["network"], options["contender"]):
-        progress(f"{network}: {name}")
+        progress(f"{network}: {name}", line=True)
         done = fresh_process({**options, "what": "peak", "network": network, "contender": name}, stdout=subprocess.PIPE)
         if done.returncode:
             raise RuntimeError(f"bench memory: {name} on {network} ended with status {done.returncode}")
@@ -420,7 +429,7 @@ def bench_import(options):
     """Measure importing minilift in a fresh interpreter, beside other libraries, and see what it loads."""
     runs = {name: [] for name in ("minilift", *LIBRARIES) if importlib.util.find_spec(name.split(".")[0]) is not None}
     for number in range(options["rounds"]):
-        progress(f"import: round {number + 1} of {options['rounds']}")
+        progress(f"import: round {number + 1} of {options['rounds']}", line=True)
         for name in runs:
             words = [sys.executable, "-c", IMPORT_PROGRAM.format(name=name, heavy=HEAVY)]
             runs[name].append(json.loads(subprocess.run(words, stdout=subprocess.PIPE, check=True).stdout))
@@ -442,7 +451,9 @@ def import_table(rows):
 # ------------------------------------------------------------------------------------ the command line
 
 
-DEFAULTS = {"network": list(PROBLEMS), "contender": [*OURS, *OTHERS], "backend": "numpy", "data": None}
+QUICK = ["small"]  # the networks that are measured without --all
+DEFAULTS = {"network": QUICK, "contender": [*OURS, *OTHERS], "backend": "numpy", "data": None, "all": False}
+LASTS = {False: "under a minute", True: "ten minutes or more"}
 
 
 def add_arguments(parser):
@@ -450,7 +461,9 @@ def add_arguments(parser):
     parser.set_defaults(**DEFAULTS)
     add = parser.add_argument
     add("what", choices=tuple(MEASURES))
-    add("--network", nargs="+", metavar="NAME", help=f"networks to measure (default: all of {', '.join(PROBLEMS)})")
+    add("--network", nargs="+", metavar="NAME",
+        help=f"networks to measure, of {', '.join(PROBLEMS)} (default: {', '.join(QUICK)})")
+    add("--all", action="store_true", help="measure all networks and all sizes: ten minutes or more")
     add("--contender", nargs="+", metavar="NAME",
         help=f"contenders to measure (default: all of {', '.join([*OURS, *OTHERS])})")
     add("--rounds", type=whole, default=7, help="turns of each contender (default: 7)")
@@ -465,12 +478,17 @@ def add_arguments(parser):
 
 def run(arguments):
     """Check the options and measure in a fresh process, whose libraries see the number of threads in time."""
-    return fresh_process(checked_options(arguments)).returncode
+    options = checked_options(arguments)
+    large = options["all"] or options["network"] != QUICK or options["rounds"] > 7
+    note(f"bench {options['what']}: {LASTS[large]}; then a table, and files in {options['output']}")
+    return fresh_process(options).returncode
 
 
 def checked_options(arguments):
     """Return the options as a dict that can be written down, or raise an error that says what is wrong."""
     options = vars(arguments)
+    if options["all"]:
+        options["network"] = list(PROBLEMS)
     for option in ("network", "contender"):
         for name in options[option]:
             known_name(f"--{option}", name, DEFAULTS[option])
@@ -498,8 +516,10 @@ def measure(options):
     rows_of, table_of, figure_of = MEASURES[options["what"]]
     rows = rows_of(options)
     progress("")
-    given = {name: value for name, value in options.items() if name not in ("what", "output")}
-    about = {"command": command_line(f"minilift bench {options['what']}", given, DEFAULTS),
+    left_out = ("what", "output", *(["network"] if options["all"] else []))
+    given = {name: value for name, value in options.items() if name not in left_out}
+    usual = {name: value for name, value in DEFAULTS.items() if name != "network"}  # which is always said
+    about = {"command": command_line(f"minilift bench {options['what']}", given, usual),
              "machine": {**machine(), "load before": load}}
     text = f"{heading(about)}\n{table_of(rows)}\n"
     path = Path(options["output"]) / options["what"]
@@ -529,10 +549,12 @@ def busy(at):
     return [warning] if load > at["cores"] / 2 else []
 
 
-def progress(text):
-    """Show on a terminal what is being done."""
-    if sys.stderr.isatty():
+def progress(text, line=False):
+    """Show on a terminal what is being done; elsewhere only what is worth a line."""
+    if watched():
         print(f"\r{text:<70}", end="\r" if text == "" else "", file=sys.stderr, flush=True)
+    elif line:
+        note(text)
 
 
 step_figure = partial(bars, key="seconds", factor=1e3, label="milliseconds (median; line: range)", inner="limit")

@@ -1,7 +1,7 @@
-r"""What can be run: the registry of methods, the papers' networks, other libraries, and the machine's own limit.
+r"""What can be run: methods as they are compared, the papers' networks, other libraries, and the machine's own limit.
 
-`METHODS` is the one list of methods by name: `minilift compare` takes its names from it, the experiments their methods,
-and the benchmarks their rows.
+`METHODS` has a `Contender` for each name in `minilift.training.names`. `minilift compare` takes its names from it, the
+experiments their methods, and the benchmarks their rows.
 
 The limit of a step is the time that its bare matrix products take, written into arrays that are there already. It
 depends on the method and is counted from the mathematics, not from the code: maps with r rows, n inputs and m
@@ -29,20 +29,10 @@ from typing import NamedTuple
 import numpy as np
 
 from minilift.layers.losses import SigmoidCrossEntropy
-from minilift.methods import (
-    ADMM,
-    BCD,
-    MAC,
-    BackProp,
-    LocoProp,
-    PredictiveCoding,
-    ProxProp,
-    SemiImplicit,
-    TargetPropagation,
-)
 from minilift.models import convnet, mlp, resnet, rnn
 from minilift.optim import SGD, Adam, Nesterov
 from minilift.support.backend import get_module, synchronize
+from minilift.training.names import METHODS as NAMED
 
 LEARNING_RATE = 1e-4  # small, so that nothing diverges and every step does the same work
 MOMENTUM = 0.95  # ProxProp's, for its own network and for all others
@@ -106,6 +96,12 @@ def solves(applications, maps):
     maps = maps[:-1]  # the last map's step is explicit
     gram = [("gram", rows, n_in) for rows, n_in, _ in maps]
     return gram + [("apply", min(rows, n_in), n_out) for rows, n_in, n_out in maps] * applications
+
+
+def kronecker_solves(maps):
+    """Return the products of K-FAC beyond FOOF's: the Gram matrix of the signals, of every map, applied to them."""
+    gram = [("gram", rows, n_out) for rows, _, n_out in maps]
+    return solves(1, maps) + gram + [("apply", min(rows, n_out), max(rows, n_out)) for rows, _, n_out in maps]
 
 
 def local_steps(times, maps):
@@ -172,25 +168,24 @@ class Contender(NamedTuple):
         return self.searched and self.searched.removeprefix("1/")
 
 
-PLAIN = {"steps": 10, "local_optimizer": "sgd", "local_lr": 5e-4}  # local steps that remember nothing
 TIMED = {"gamma": 1.0, "local_lr": 1e-8}
-METHODS = {
-    "backprop": Contender("BackProp", BackProp),
-    "proxprop": Contender("ProxProp exact", ProxProp, {"solver": "exact"}, products=partial(solves, 1)),
-    **{f"cg{k}": Contender(f"ProxProp cg{k}", ProxProp, {"solver": f"cg{k}"}, products=partial(solves, k))
-       for k in (1, 3, 5, 10)},
-    "locoprop-s": Contender("LocoProp-S", LocoProp, {"variant": "S", **PLAIN}, "gamma", TIMED, partial(local_steps, 9)),
-    "locoprop-m": Contender("LocoProp-M", LocoProp, {"variant": "M", **PLAIN}, "gamma", TIMED, partial(local_steps, 9)),
-    "locoprop-m-rmsprop": Contender(
-        "LocoProp-M RMSProp", LocoProp, {"variant": "M", **PLAIN, "local_optimizer": "rmsprop", "local_lr": 1e-4},
-        "gamma", TIMED, partial(passes, 9)),
-    "semi-implicit": Contender("Semi-Implicit BP", SemiImplicit, {}, "eta", {}, partial(local_steps, 5)),
-    "bcd": Contender("BCD", BCD, {}, "1/alpha"),
-    "admm": Contender("ADMM", ADMM, {"alpha": 1.0}, "1/alpha"),
-    "mac": Contender("MAC", MAC, {"alpha": 3.0, "variables": "forward"}, "1/mu"),
-    "predictive-coding": Contender("Predictive coding", PredictiveCoding, {"steps": 10, "rate": 0.2},
-                                   products=partial(inference, 10)),
-    "target-propagation": Contender("Target propagation", TargetPropagation, {"variant": "lee", "rate": 0.1}),
+METHODS = {  # classes and arguments are those that `fit` knows by these names
+    "backprop": Contender("BackProp", *NAMED["backprop"]),
+    "proxprop": Contender("ProxProp exact", *NAMED["proxprop"], products=partial(solves, 1)),
+    **{f"cg{k}": Contender(f"ProxProp cg{k}", *NAMED[f"cg{k}"], products=partial(solves, k)) for k in (1, 3, 5, 10)},
+    "locoprop-s": Contender("LocoProp-S", *NAMED["locoprop-s"], "gamma", TIMED, partial(local_steps, 9)),
+    "locoprop-m": Contender("LocoProp-M", *NAMED["locoprop-m"], "gamma", TIMED, partial(local_steps, 9)),
+    "locoprop-m-rmsprop": Contender("LocoProp-M RMSProp", *NAMED["locoprop-m-rmsprop"], "gamma", TIMED,
+                                    partial(passes, 9)),
+    "semi-implicit": Contender("Semi-Implicit BP", *NAMED["semi-implicit"], "eta", {}, partial(local_steps, 5)),
+    "foof": Contender("FOOF", *NAMED["foof"], products=partial(solves, 1)),
+    "kfac": Contender("K-FAC", *NAMED["kfac"], products=kronecker_solves),
+    "gauss-newton": Contender("Gauss–Newton", *NAMED["gauss-newton"]),
+    "bcd": Contender("BCD", *NAMED["bcd"], "1/alpha"),
+    "admm": Contender("ADMM", *NAMED["admm"], "1/alpha"),
+    "mac": Contender("MAC", *NAMED["mac"], "1/mu"),
+    "predictive-coding": Contender("Predictive coding", *NAMED["predictive-coding"], products=partial(inference, 10)),
+    "target-propagation": Contender("Target propagation", *NAMED["target-propagation"]),
 }
 
 

@@ -69,7 +69,7 @@ class Linear(Map):
 
     shown_bare = ("n_in", "n_out")
 
-    def __init__(self, n_in, n_out, init="uniform"):
+    def __init__(self, n_in: int, n_out: int, init: str | float = "uniform") -> None:
         self.n_in = whole_number("Linear: n_in", n_in)
         self.n_out = whole_number("Linear: n_out", n_out)
         self.init = checked_initialization("Linear: init", init)

@@ -54,7 +54,7 @@ class BatchNorm(Transfer):
 
     shown_bare = ("channels",)
 
-    def __init__(self, channels, momentum=0.1, eps=1e-5):
+    def __init__(self, channels: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
         self.channels = whole_number("BatchNorm: channels", channels)
         fits_in_memory("BatchNorm: channels", 32 * self.channels)
         self.momentum = positive_number("BatchNorm: momentum", momentum)
@@ -134,7 +134,7 @@ class Dropout(Transfer):
 
     shown_bare = shown_always = ("rate",)
 
-    def __init__(self, rate=0.5):
+    def __init__(self, rate: float = 0.5) -> None:
         self.rate = positive_number("Dropout: rate", rate)
         if self.rate >= 1:
             raise ValueError(f"Dropout: rate must be below 1, got {rate}")

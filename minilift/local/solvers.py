@@ -134,9 +134,7 @@ def check(what, gram, g, damping):
 def quick_solve(gram, g, damping):
     """Return d by the inverse of the small matrix, or None where rounding would spoil it."""
     try:
-        shifted = gram.matrix.copy()
-        shifted.reshape(-1)[::len(shifted) + 1] += damping  # the diagonal
-        inverse = spd_inverse(shifted)
+        inverse = spd_inverse(shifted(gram.matrix, damping))
     except ArithmeticError:
         return None
     q = gram.lower(g)
@@ -144,6 +142,13 @@ def quick_solve(gram, g, damping):
         return None
     inverse = inverse if many_rows(gram, inverse) else inverse.astype(g.dtype)
     return gram.solve(inverse, q).astype(g.dtype, copy=False)  # ProxProp (13), Representer
+
+
+def shifted(matrix, damping):
+    """Return a square matrix with the damping added to its diagonal, in a new array."""
+    result = matrix.copy()
+    result.reshape(-1)[::len(result) + 1] += damping
+    return result
 
 
 def many_rows(gram, inverse):

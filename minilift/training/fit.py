@@ -14,22 +14,29 @@ import contextlib
 import copy
 import json
 import math
+import os
 import time
 import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from minilift.datasets import Dataset
 from minilift.graph import checked_network
-from minilift.methods import as_method
+from minilift.methods import Method
+from minilift.network import Network
 from minilift.optim import Optimizer
 from minilift.support.arguments import checked_path, function, number_between, sequence, shown, whole_number
 from minilift.support.backend import array_module, to_numpy
 from minilift.support.files import read_npz, write_npz
 from minilift.support.settings import describe, differences
+from minilift.support.spellings import spelled
 from minilift.training.curves import look_of
 from minilift.training.history import Divergence, EarlyStop, History
+from minilift.training.names import named_method, named_optimizer
 
 EVALUATION_BATCH = 500  # samples in one batch of an evaluation: few enough for memory, enough to be fast
 CHECKPOINT_VERSION = 2
@@ -49,7 +56,8 @@ def quiet():
 # --------------------------------------------------------------------------------------------- evaluation
 
 
-def evaluate(net, X, y, batch_size=EVALUATION_BATCH):
+@spelled
+def evaluate(net: Network, X: Any, y: Any, batch_size: int = EVALUATION_BATCH) -> tuple[float, float | None]:
     """Return the loss of a data set and, for a classification loss, the accuracy (else None).
 
     Parameters
@@ -299,8 +307,13 @@ def columns_of(net, validation, method):
     return ["epoch", "seconds", "batch_loss", *measured, *method.columns]
 
 
-def fit(net, data, method, optimizer, *, epochs=10, batch_size=100, seed=0, validation=None, callbacks=(),
-        progress=True, early_stop=None, checkpoint=None, checkpoint_every=1, resume=None):
+@spelled
+def fit(net: Network, data: Dataset | tuple[Any, Any], method: str | Method | Callable[..., Any],
+        optimizer: str | Optimizer, *, epochs: int = 10, batch_size: int | None = 100, seed: int = 0,
+        validation: float | tuple[Any, Any] | None = None,
+        callbacks: Callable[..., Any] | Sequence[Callable[..., Any]] = (), progress: bool | str = True,
+        early_stop: EarlyStop | None = None, checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: int = 1, resume: str | os.PathLike[str] | bool | None = None) -> History:
     r"""Train a network, in place.
 
     Parameters
@@ -308,10 +321,12 @@ def fit(net, data, method, optimizer, *, epochs=10, batch_size=100, seed=0, vali
     net : Network
     data : Dataset or (X, y)
         Of a data set only the training part is used. X and y are checked and cast once, here.
-    method : Method or callable
-        Such as ``BackProp()`` or ``ProxProp(tau_theta=0.05)``, or a function from a `Block` to a step.
-    optimizer : Optimizer
-        Takes the method's directions. Both start anew (``reset()``), unless the run is resumed.
+    method : Method, str or callable
+        Such as ``BackProp()`` or ``ProxProp(tau_theta=0.05)``; its name on the command line, such as "proxprop" or
+        "proxprop:tau_theta=0.05"; or a function from a `Block` to a step.
+    optimizer : Optimizer or str
+        Takes the method's directions: ``SGD(lr=0.1)``, "sgd:lr=0.1", "adam". Both start anew (``reset()``), unless the
+        run is resumed.
     epochs : int, default 10
     batch_size : int or None, default 100
         Samples in a mini-batch. If it does not divide the training set, the last one of an epoch is shorter. None for
@@ -358,9 +373,8 @@ def fit(net, data, method, optimizer, *, epochs=10, batch_size=100, seed=0, vali
         If the user interrupts; the last checkpoint is whole, the network is as the last step left it.
     """
     checked_network("fit", net)
-    method = as_method(method)
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"fit: optimizer must be an Optimizer such as SGD(lr=0.1), got {shown(optimizer)}")
+    data = pair_of("data", data)
+    method, optimizer = named_method("fit: method", method), named_optimizer("fit: optimizer", optimizer)
     if early_stop is not None and not isinstance(early_stop, EarlyStop):
         raise TypeError(f"fit: early_stop must be an EarlyStop, got {shown(early_stop)}")
     epochs = whole_number("fit: epochs", epochs, least=0)
@@ -384,7 +398,7 @@ def fit(net, data, method, optimizer, *, epochs=10, batch_size=100, seed=0, vali
         settings = describe_run(net, train, held_out, method, optimizer, batch_size, seed, early_stop)
     run = Run(net, method, optimizer, np.random.default_rng(run_seed), History(repr(method), look_of(method)))
     steps_per_epoch = -(-len(train[0]) // (batch_size or len(train[0])))
-    source = checkpoint if resume is True else resume
+    source: Any = checkpoint if resume is True else resume
     if source is None or (resume is True and not Path(source).exists()):
         method.reset()
         optimizer.reset()
@@ -497,7 +511,7 @@ def check_paths(checkpoint, resume):
 
 def split_data(net, data, validation, rng):
     """Return the training set and the validation set (or None), checked, cast, on the network's backend."""
-    train = checked_set(net, "data", (data.X_train, data.y_train) if hasattr(data, "X_train") else data)
+    train = checked_set(net, "data", data)
     if validation is None:
         return train, None
     if isinstance(validation, (tuple, list)):
@@ -513,14 +527,21 @@ def split_data(net, data, validation, rng):
     return (X[rest], y[rest]), (X[held_out], y[held_out])
 
 
-def checked_set(net, what, data):
-    """Return one set (X, y), checked and cast, or raise an error that names the argument."""
+def pair_of(what, data):
+    """Return the (X, y) that is given, or the training part of a data set, or raise an error."""
+    if hasattr(data, "X_train"):
+        return data.X_train, data.y_train
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         raise TypeError(f"fit: {what} must be a pair (X, y){' or a Dataset' if what == 'data' else ''}, "
                         f"got {type(data).__name__}")
+    return data
+
+
+def checked_set(net, what, data):
+    """Return one set (X, y), checked and cast, or raise an error that names the argument."""
     try:
         with quiet():  # a cast may overflow, which the check then names
-            return net.checked_batch(*data)
+            return net.checked_batch(*pair_of(what, data))
     except (ValueError, TypeError) as error:
         raise type(error)(f"fit: {what}: {error}") from error
 

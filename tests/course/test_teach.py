@@ -175,9 +175,9 @@ def test_tutorials_without_jupyter_say_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "jupyterlab", None)
     parser = argparse.ArgumentParser()
     teach.add_tutorials_arguments(parser)
-    with pytest.raises(RuntimeError, match=r"pip install 'minilift\[tutorials\]'"):
+    with pytest.raises(RuntimeError, match=r"install with: \S+ -m pip install (-e )?'.*\[tutorials\]'$"):
         teach.run_tutorials(parser.parse_args([str(tmp_path)]))
-    assert (tmp_path / "01_backward_step.ipynb").exists()
+    assert not list(tmp_path.iterdir()), "it is said before anything is copied"
     assert teach.run_tutorials(parser.parse_args([str(tmp_path), "--no-browser"])) == 0
 
 
@@ -386,7 +386,7 @@ def test_ctrl_c_while_grading_leaves_no_kernel(tmp_path):
         time.sleep(0.1)
     os.killpg(grading.pid, signal.SIGINT)
     out, err = grading.communicate(timeout=30)
-    assert (grading.returncode, out, err) == (130, "", "minilift teach: interrupted\n")
+    assert (grading.returncode, out, err.splitlines()[-1]) == (130, "", "minilift teach: interrupted")
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid.read_text()), 0)
 

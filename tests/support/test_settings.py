@@ -19,6 +19,7 @@ from minilift.graph import State
 from minilift.layers.activations import Composition, Softmax
 from minilift.layers.base import Layer
 from minilift.layers.joins import OfNames
+from minilift.layers.losses import OfLabels
 from minilift.layers.pooling import Pool2d
 from minilift.methods.backward.sweep import FunctionMethod
 from minilift.methods.lifted.descend import Lifted
@@ -26,8 +27,8 @@ from minilift.optim import Optimizer, Schedule
 from minilift.support.backend import to_numpy
 from minilift.support.settings import NotKeptError, Settings, arguments_of, describe, differences
 
-BASES = {Lifted, Layer, ml.Map, ml.Join, OfNames, ml.Transfer, ml.Activation, ml.Loss, Pool2d, Optimizer, Schedule, ml.Method,
-         ml.Network}
+BASES = {Layer, ml.Map, ml.Join, OfNames, ml.Transfer, ml.Activation, ml.Loss, OfLabels, Pool2d, Optimizer, Schedule,
+         ml.Method, Lifted, ml.Network}
 
 
 def gradient(block):
@@ -44,7 +45,8 @@ EXAMPLES = {
     ml.Linear: ({"n_in": 6, "n_out": 4}, {"n_in": 5, "n_out": 3, "init": "he"}),
     ml.Conv2d: ({"c_in": 2, "c_out": 3, "kernel": 3},
                 {"c_in": 1, "c_out": 4, "kernel": 5, "stride": 2, "padding": 2, "init": 0.1, "image_size": (9, 9)}),
-    **{cls: ({}, {}) for cls in (ml.Identity, ml.ReLU, ml.HardTanh, ml.Tanh, ml.Sigmoid, ml.Softplus, Softmax, ml.Flatten)},
+    **{cls: ({}, {}) for cls in (ml.Identity, ml.ReLU, ml.HardTanh, ml.Tanh, ml.Sigmoid, ml.Softplus, Softmax,
+                                 ml.Flatten)},
     ml.LeakyReLU: ({}, {"slope": 0.010000001}),
     Composition: ({"parts": [ml.Tanh(), ml.LeakyReLU()]}, {"parts": [ml.Tanh(), ml.LeakyReLU(0.2)]}),
     ml.BatchNorm: ({"channels": 4}, {"channels": 3, "momentum": 0.2, "eps": 1e-4}),
@@ -56,7 +58,8 @@ EXAMPLES = {
     ml.Zeros: ({"n": 2}, {"n": 3}),
     ml.MaxPool2d: ({"size": 2}, {"size": 3, "stride": 1}),
     ml.AvgPool2d: ({"size": 2}, {"size": 3, "stride": 1}),
-    **{cls: ({}, {"reduction": "sum"}) for cls in (ml.SoftmaxCrossEntropy, ml.SigmoidCrossEntropy, ml.SquaredError)},
+    **{cls: ({}, {"reduction": "sum"}) for cls in (
+        ml.SoftmaxCrossEntropy, ml.SigmoidCrossEntropy, ml.SquaredError, ml.OneHotSquaredError)},
     ml.BackProp: ({}, {}),
     FunctionMethod: ({"function": gradient}, {"function": half_gradient}),
     ml.ProxProp: ({}, {"tau_theta": [1.0, 0.5], "solver": "cg3", "last": "implicit", "joint": True}),
@@ -70,6 +73,9 @@ EXAMPLES = {
                                 "seed": 1}),
     ml.MAC: ({}, {"mu": 2.0, "growth": 1.1, "mu_max": 10.0, "alpha": 2.0, "theta_steps": 3, "a_steps": 2,
                   "variables": "forward", "sweeps": 2}),
+    ml.FOOF: ({"damping": 0.1}, {"damping": 0.2, "decay": 0.5}),
+    ml.KFAC: ({"damping": 0.1}, {"damping": 0.2, "fisher": "empirical", "split": "exact", "decay": 0.5}),
+    ml.GaussNewton: ({"damping": 0.1}, {"damping": 0.2, "tolerance": 1e-3, "steps": 900}),
     ml.SGD: ({"lr": 0.1}, {"lr": ml.Constant(0.1), "weight_decay": 0.01}),
     ml.HeavyBall: ({"lr": 0.1}, MOMENTUM),
     ml.Nesterov: ({"lr": 0.1}, MOMENTUM),
@@ -77,6 +83,7 @@ EXAMPLES = {
                             "decoupled": True}),
     ml.RMSProp: ({"lr": 0.1}, {"lr": 0.2, "rho": 0.8, "eps": 1e-6, "momentum": 0.5, "form": "tf1",
                                "weight_decay": 0.01}),
+    ml.Muon: ({"lr": 0.1}, {**MOMENTUM, "iterations": 4}),
     ml.Constant: ({"lr": 0.1}, {"lr": 0.2}),
     ml.StepDecay: ({"lr": 0.1, "every": 2}, {"lr": 0.2, "every": 3, "factor": 0.5}),
     ml.WarmupLinear: ({"lr": 0.1}, {"lr": 0.2, "warmup": 4, "epochs": 50}),
@@ -171,7 +178,8 @@ def test_every_class_has_an_example():
                                     "layers.losses", "layers.normalization", "layers.pooling", "optim",
                                     "training.history"])
 def test_every_part_has_settings(module):
-    classes = [cls for cls in vars(importlib.import_module(f"minilift.{module}")).values() if isinstance(cls, type)]
+    classes = [cls for cls in vars(importlib.import_module(f"minilift.{module}")).values()
+               if isinstance(cls, type) and cls.__module__.startswith("minilift.")]
     parts = [cls for cls in classes if hasattr(cls, "kind") or hasattr(cls, "gradient") or hasattr(cls, "_update")
              or ("__call__" in vars(cls) and not issubclass(cls, type))]
     assert all(issubclass(cls, Settings) for cls in parts)

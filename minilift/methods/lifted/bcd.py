@@ -12,8 +12,6 @@ from __future__ import annotations
 
 from functools import partial
 
-from minilift.layers.gram import Gram
-from minilift.local.solvers import damped_solve
 from minilift.methods.lifted.descend import Lifted, Variables
 from minilift.methods.lifted.three_split import ThreeSplit
 from minilift.support.arguments import known_name, positive_number
@@ -73,9 +71,6 @@ class BCD(Lifted):
 
     def jacobi(self, energy, l, variables):
         """Return θ_l with W for the old b and b for the old W."""
-        a, theta, damping = variables.a[l - 1], variables.theta[l], self.alpha / self.rho
-        rest = energy.map_gap(l, variables.theta, variables.a, variables.z)
-        new = theta.copy()
-        new[:-1] -= damped_solve(Gram(a, bias=False), rest, damping).value  # BCD jacobi
-        new[-1] -= rest.sum(axis=0) / (len(rest) + damping)  # BCD jacobi
+        new = energy.best_theta(l, variables, alpha=self.alpha, bias=False)
+        new[-1] = energy.best_bias(l, variables, alpha=self.alpha)[-1]  # BCD jacobi
         return new

@@ -95,6 +95,13 @@ class ThreeSplit(Penalties, LiftedEnergy):
         new[:len(step)] -= step  # Lifted θ
         return new
 
+    def best_bias(self, l, variables, alpha=0.0):
+        """Return θ_l with the best b for its W: the mean of what W leaves of the target."""
+        rest = self.phi(l, variables.theta, variables.a) - self.wanted(l, variables)
+        new = variables.theta[l].copy()
+        new[-1] -= rest.sum(axis=0) / (len(rest) + alpha / self.rho)
+        return new
+
     def best_z(self, l, variables, alpha=0.0):
         """Return z_l: of each entry the fit of σ(z) to a_l and of z to φ_l."""
         phi, last = self.phi(l, variables.theta, variables.a), l == self.net.depth

@@ -57,7 +57,7 @@ def test_another_batch_is_refused(method):
 
 
 def test_fit_refuses_mini_batches_before_anything_is_computed():
-    with pytest.raises(ValueError, match="fit: batch_size must be None for BCD.*, got 10; made with variables='forw"):
+    with pytest.raises(ValueError, match=r"fit: batch_size must be None for BCD.*, got 10; made with variables='forw"):
         ml.fit(network(), DATA, ml.BCD(), ml.SGD(lr=1.0), batch_size=10, progress=False)
 
 
