@@ -40,7 +40,7 @@ METHOD_STYLE: dict[str, dict] = {
     "lpom": {"color": GREY, "linestyle": "-", "marker": "p"},
     "lifted-bregman": {"color": GREY, "linestyle": "--", "marker": "X"},
     "predictive-coding": {"color": PURPLE, "linestyle": ":", "marker": "2"},
-    "target-propagation": {"color": PURPLE, "linestyle": "-.", "marker": "+"},
+    "target-propagation": {"color": ORANGE, "linestyle": "--", "marker": "+"},
 }
 
 
