@@ -26,14 +26,14 @@ ROOT = PACKAGE.parent
 ROOMS = ["support", "download", "datasets", "layers", "local", "graph", "energy", "network", "models", "optim",
          "methods", "training", "diagram", "plots", "checks", "lab", "course", "cli"]
 # Within a folder likewise: a file may import those before it.
-FILES = {"support": ["arguments", "settings", "backend", "files", "signals", "terminal", "options"],
+FILES = {"support": ["arguments", "settings", "backend", "parallel", "files", "signals", "terminal", "options"],
          "layers": ["base", "gram", "maps", "joins", "convolution", "activations", "pooling", "normalization",
                     "losses"],
          "local": ["problems", "solvers", "fits"],
          "methods": ["sweep", "backprop", "proxprop", "locoprop", "semi_implicit", "kronecker", "gauss_newton",
                      "descend", "three_split", "bcd", "admm", "two_split", "predictive_coding", "target_propagation",
                      "mac", "dladmm", "matching", "fenchel", "lpom", "lifted_bregman"],
-         "training": ["curves", "history", "fit"],
+         "training": ["curves", "history", "ranks", "fit"],
          "lab": ["tables", "machine", "contenders", "runs", "experiments", "figures", "bench", "results",
                  "reproduce", "compare"],
          "course": ["notebooks", "teach", "exercises"]}

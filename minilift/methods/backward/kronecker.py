@@ -53,7 +53,7 @@ class FOOF(Method):
         On a batch: if a running factor with its damping is not positive definite to working precision.
     """
 
-    shown_always = ("damping", "decay")
+    shown_always, by_rows = ("damping", "decay"), True
     kinds = "A"  # of the factors that are kept
 
     def __init__(self, damping, decay=0.0):
@@ -73,7 +73,7 @@ class FOOF(Method):
 
     def prepare(self, net, state):
         """Count the step and note the number of samples, before the sweep."""
-        self.steps, self.samples = self.steps + 1, len(state.z[net.depth])
+        self.steps, self.samples = self.steps + 1, net.samples(state)
 
     def propose(self, block):
         r"""Return :math:`(A + \lambda I)^{-1}\nabla J`."""
@@ -167,7 +167,7 @@ class KFAC(FOOF):
     """
 
     shown_always = ("damping", "fisher", "split", "decay")
-    kinds = "AS"
+    kinds, by_rows = "AS", False  # S is made of rows
 
     def __init__(self, damping, fisher="type2", split="factored", decay=0.0):
         self.fisher = known_name("KFAC: fisher", fisher, ("type2", "empirical"))
