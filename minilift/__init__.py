@@ -51,6 +51,7 @@ from minilift.methods import (
 from minilift.models import convnet, load, mlp, resnet, rnn
 from minilift.network import Network
 from minilift.optim import SGD, Adam, Constant, Cosine, HeavyBall, Muon, Nesterov, RMSProp, StepDecay, WarmupLinear
+from minilift.support.parallel import Team
 from minilift.support.spellings import unknown_export
 from minilift.training.fit import evaluate, fit
 from minilift.training.history import EarlyStop, History

@@ -298,6 +298,10 @@ class Network(Settings):
                 aux.append(aux_l)
         return State(list(theta), z, a, aux)
 
+    def samples(self, state):
+        """Return the number of samples of a pass, those that other ranks hold included."""
+        return len(state.z[self.depth])
+
     def commit(self, state):
         """Take the batch statistics of a training pass into the running ones, which evaluation uses."""
         for sigma, aux in zip(self.sigma[1:], state.aux[1:]):

@@ -26,7 +26,7 @@ ROOT = PACKAGE.parent
 ROOMS = ["support", "download", "datasets", "layers", "local", "graph", "energy", "network", "models", "optim",
          "methods", "training", "estimators", "diagram", "plots", "checks", "lab", "course", "cli"]
 # Within a folder likewise: a file may import those before it.
-FILES = {"support": ["spellings", "tables", "arguments", "settings", "backend", "files", "signals", "terminal",
+FILES = {"support": ["spellings", "tables", "arguments", "settings", "backend", "parallel", "files", "signals", "terminal",
                      "options"],
          "layers": ["base", "gram", "maps", "joins", "convolution", "activations", "pooling", "normalization",
                     "losses"],
@@ -34,7 +34,7 @@ FILES = {"support": ["spellings", "tables", "arguments", "settings", "backend", 
          "methods": ["sweep", "backprop", "proxprop", "locoprop", "semi_implicit", "kronecker", "gauss_newton",
                      "descend", "three_split", "bcd", "admm", "two_split", "predictive_coding", "target_propagation",
                      "mac", "dladmm", "matching", "fenchel", "lpom", "lifted_bregman"],
-         "training": ["curves", "history", "names", "fit"],
+         "training": ["curves", "history", "names", "ranks", "fit"],
          "lab": ["tables", "machine", "contenders", "runs", "race", "experiments", "figures", "bench", "results",
                  "reproduce", "compare"],
          "course": ["notebooks", "teach", "exercises"]}

@@ -50,6 +50,10 @@ class Map(Layer):
         """Return z as a matrix (rows, n_out) whose columns are output units."""
         return z
 
+    def height(self, z):
+        """Return the number of rows of the problem in θ, given z; those that other ranks hold included."""
+        return len(self.columns(z))
+
     def gram(self, a, side=None, bias=True):
         """Return the `Gram` operator of this map at the input a."""
         return Gram(self.rows(a), side=side, bias=bias)

@@ -104,7 +104,7 @@ class Flatten(Transfer):
 
     def apply(self, z, training=False, rng=None):
         """Return the vectors; no aux."""
-        return z.reshape(len(z), -1), None
+        return z.reshape(len(z), math.prod(z.shape[1:])), None
 
     def adjoint(self, z, a, aux, g):
         """Return g in the shape of z."""

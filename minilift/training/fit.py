@@ -29,14 +29,24 @@ from minilift.graph import checked_network
 from minilift.methods import Method
 from minilift.network import Network
 from minilift.optim import Optimizer
-from minilift.support.arguments import checked_path, function, number_between, sequence, shown, whole_number
+from minilift.support.arguments import (
+    checked_path,
+    function,
+    instance_of,
+    number_between,
+    sequence,
+    shown,
+    whole_number,
+)
 from minilift.support.backend import array_module, to_numpy
 from minilift.support.files import read_npz, write_npz
+from minilift.support.parallel import Team
 from minilift.support.settings import describe, differences
 from minilift.support.spellings import spelled
 from minilift.training.curves import look_of
 from minilift.training.history import Divergence, EarlyStop, History
 from minilift.training.names import named_method, named_optimizer
+from minilift.training.ranks import Ranks
 
 EVALUATION_BATCH = 500  # samples in one batch of an evaluation: few enough for memory, enough to be fast
 CHECKPOINT_VERSION = 2
@@ -78,26 +88,30 @@ def evaluate(net: Network, X: Any, y: Any, batch_size: int = EVALUATION_BATCH) -
 
 
 @quiet()
-def measure(net, X, y, batch_size):
-    """Measure, as `evaluate` does, on data that have been checked."""
+def measure(net, X, y, batch_size, ranks=None):
+    """Measure, as `evaluate` does, on data that have been checked; with `ranks`, each its part of them."""
     loss_function, samples = net.loss_function, len(X)
     loss, hits = 0.0, 0
-    for start in range(0, samples, batch_size):
+    if ranks is not None:
+        X, y = ranks.part(X), ranks.part(y)
+    for start in range(0, len(X), batch_size):
         part = slice(start, start + batch_size)
         z = net.propagate(X[part]).z[net.depth]
         y_part = y[part]
         loss += loss_function.value(z, y_part) / loss_function.weight(len(z))
         if loss_function.classification:
             hits += int((loss_function.predict(z) == y_part).sum())
+    if ranks is not None:
+        loss, hits = ranks.team.sum(loss), ranks.team.sum(hits)
     return loss * loss_function.weight(samples), hits / samples if loss_function.classification else None
 
 
-def metrics(net, train, validation, batch_size):
+def metrics(net, train, validation, batch_size, ranks=None):
     """Return the columns of one row that are measured over whole sets."""
     row = {}
     for name, data in (("train", train), ("val", validation)):
         if data is not None:
-            loss, accuracy = measure(net, *data, max(batch_size or 0, EVALUATION_BATCH))
+            loss, accuracy = measure(net, *data, max(batch_size or 0, EVALUATION_BATCH), ranks)
             row |= {f"{name}_loss": loss} | ({} if accuracy is None else {f"{name}_accuracy": accuracy})
     return row
 
@@ -133,6 +147,7 @@ class Run:
     history: History
     best: dict | None = None  # parameters of the best epoch, if they are to be restored
     steps: int = 0
+    ranks: Ranks | None = None  # where several train the network
 
     def save(self, path, settings):
         """Write a checkpoint, atomically and without pickle."""
@@ -215,17 +230,18 @@ class Run:
     def batches(self, X, y, batch_size):
         """Yield the mini-batches of an epoch, shuffled; all samples in their own order if there is no batch size."""
         if batch_size is None:
-            yield X, y
+            yield (X, y) if self.ranks is None else (self.ranks.part(X), self.ranks.part(y))
             return
         order = self.net.xp.asarray(self.rng.permutation(len(X)))
         for start in range(0, len(X), batch_size):
             batch = order[start:start + batch_size]
+            batch = batch if self.ranks is None else self.ranks.part(batch)
             yield X[batch], y[batch]
 
     @quiet()
     def train_epoch(self, X, y, batch_size, epoch, bar):
         """Train for one epoch; return the mean of the batches' losses, or the `Divergence` that ended it."""
-        net = self.net
+        net, method = (self.net, self.method) if self.ranks is None else self.ranks.shared(self.net)
         self.method.start_epoch(epoch - 1)
         self.optimizer.start_epoch(epoch - 1)
         losses = []
@@ -233,20 +249,24 @@ class Run:
             state = net.propagate(X_batch, training=True, rng=self.rng)
             loss = net.loss_function.value(state.z[net.depth], y_batch)
             if not math.isfinite(loss):
-                layer = not_finite(net, state)
+                layer = self.first(not_finite(net, state))
                 what = "" if layer is None else f", {layer} is not finite"
                 return Divergence(epoch, self.steps, layer, f"the loss of a batch is {loss}{what}")
             try:
-                directions = self.method.directions(net, state, y_batch)
+                directions = method.directions(net, state, y_batch)
             except ArithmeticError as error:  # a local problem that cannot be solved to working precision
                 return Divergence(epoch, self.steps, not_finite(net), f"{self.method!r}: {error}")
-            net.commit(state)
+            self.net.commit(state)
             self.optimizer.step(net.parameters, directions)
             self.steps += 1
             losses.append(loss)
             if bar is not None and bar.update():
                 bar.set_postfix_str(f"epoch {epoch}, batch loss {loss:.4g}", refresh=False)
         return sum(losses) / len(losses)
+
+    def first(self, text):
+        """Return a text, or None; where there are several ranks, what the first that has a text says."""
+        return text if self.ranks is None else self.ranks.team.first(text)
 
 
 def as_arrays(part, state):
@@ -313,7 +333,8 @@ def fit(net: Network, data: Dataset | tuple[Any, Any], method: str | Method | Ca
         validation: float | tuple[Any, Any] | None = None,
         callbacks: Callable[..., Any] | Sequence[Callable[..., Any]] = (), progress: bool | str = True,
         early_stop: EarlyStop | None = None, checkpoint: str | os.PathLike[str] | None = None,
-        checkpoint_every: int = 1, resume: str | os.PathLike[str] | bool | None = None) -> History:
+        checkpoint_every: int = 1, resume: str | os.PathLike[str] | bool | None = None,
+        team: Team | None = None) -> History:
     r"""Train a network, in place.
 
     Parameters
@@ -355,6 +376,12 @@ def fit(net: Network, data: Dataset | tuple[Any, Any], method: str | Method | Ca
         settings are needed, `epochs` may be larger. Of a function, such as a schedule, the code and the constants
         must be the same too (`minilift.support.settings.traits` says what is noticed). True stands for the file that
         `checkpoint` names, and for a new run if that does not exist yet.
+    team : Team, optional
+        ``Team.mpi()`` in each of the processes that ``mpiexec -n 4`` started: they train one network, each on its part
+        of the rows of every batch (see `minilift.training.ranks`). All give the same arguments and hold the whole data
+        set. The result is that of one process but for rounding, and bit-equal on all ranks, which is checked after each
+        epoch. Rank 0 shows the progress, calls the callbacks and writes the checkpoint. All read the one that is
+        resumed, of whatever number of ranks. An exception on one rank in training ends all processes.
 
     Returns
     -------
@@ -369,6 +396,8 @@ def fit(net: Network, data: Dataset | tuple[Any, Any], method: str | Method | Ca
         If an argument or the data are not as expected, or a checkpoint is damaged or belongs to another run.
     FileNotFoundError
         If there is no file to resume from, or no folder for checkpoints.
+    RuntimeError
+        If ranks of a team do not hold the same bits; it names the rank and the array, and ends all processes.
     KeyboardInterrupt
         If the user interrupts; the last checkpoint is whole, the network is as the last step left it.
     """
@@ -393,29 +422,39 @@ def fit(net: Network, data: Dataset | tuple[Any, Any], method: str | Method | Ca
     if where is not None:
         raise ValueError(f"fit: {where} of the network is not finite before training")
 
+    ranks = None if team is None or instance_of("fit: team", team, Team).size == 1 else Ranks(team, method)
     settings = {}
-    if checkpoint is not None or resume is not None:
+    if checkpoint is not None or resume is not None or ranks is not None:
         settings = describe_run(net, train, held_out, method, optimizer, batch_size, seed, early_stop)
     run = Run(net, method, optimizer, np.random.default_rng(run_seed), History(repr(method), look_of(method)))
     steps_per_epoch = -(-len(train[0]) // (batch_size or len(train[0])))
     source: Any = checkpoint if resume is True else resume
+    guard = contextlib.nullcontext if ranks is None else team.guard
     if source is None or (resume is True and not Path(source).exists()):
         method.reset()
         optimizer.reset()
     else:
-        run.load(source, settings, columns_of(net, held_out, method), steps_per_epoch, early_stop)
+        with guard():
+            run.load(source, settings, columns_of(net, held_out, method), steps_per_epoch, early_stop)
 
     history = run.history
     history.stopped = None
-    if not len(history):
-        row = {"epoch": 0, "seconds": 0.0, "batch_loss": math.nan,
-               **metrics(net, train, held_out, batch_size), **method.measure()}
-        run.record(row, early_stop)
-        history.stopped = told_to_stop(callbacks, row, net, history)
+    leads = ranks is None or ranks.leads
+    if not leads:
+        callbacks, progress = [], False
+    with guard():
+        if ranks is not None:
+            run.ranks = ranks
+            ranks.check_start(net, {**settings, "epochs": epochs, "the number of epochs done": len(history)})
+        if not len(history):
+            row = {"epoch": 0, "seconds": 0.0, "batch_loss": math.nan,
+                   **metrics(net, train, held_out, batch_size, ranks), **method.measure()}
+            run.record(row, early_stop)
+            history.stopped = run.first(told_to_stop(callbacks, row, net, history))
     if early_stop is not None and history.stopped is None:
         history.stopped = early_stop.reason(history)
 
-    with progress_bar(progress, history, epochs, steps_per_epoch) as bar:
+    with guard(), progress_bar(progress, history, epochs, steps_per_epoch) as bar:
         while len(history) <= epochs and history.stopped is None:
             epoch = len(history)
             started = time.perf_counter()
@@ -425,17 +464,19 @@ def fit(net: Network, data: Dataset | tuple[Any, Any], method: str | Method | Ca
                 history.diverged = outcome
                 break
             row = {"epoch": epoch, "seconds": seconds, "batch_loss": outcome,
-                   **metrics(net, train, held_out, batch_size), **method.measure()}
+                   **metrics(net, train, held_out, batch_size, ranks), **method.measure()}
+            if ranks is not None:
+                ranks.check(net)
             history.diverged = divergence_after_epoch(net, row, run.steps)
             if history.diverged is not None:
                 break
             run.record(row, early_stop)
             show(bar, row)
-            history.stopped = told_to_stop(callbacks, row, net, history)
+            history.stopped = run.first(told_to_stop(callbacks, row, net, history))
             if early_stop is not None and history.stopped is None:
                 history.stopped = early_stop.reason(history)
             ends = epoch == epochs or history.stopped is not None
-            if checkpoint is not None and (ends or epoch % checkpoint_every == 0):
+            if checkpoint is not None and leads and (ends or epoch % checkpoint_every == 0):
                 run.save(checkpoint, settings)
         if bar is not None and history.diverged is not None:
             bar.set_postfix_str(str(history.diverged))

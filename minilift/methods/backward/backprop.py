@@ -14,6 +14,8 @@ from minilift.methods.backward.sweep import Method
 class BackProp(Method):
     r"""The gradient of the loss; `direction` returns ∇J."""
 
+    by_rows = True
+
     def propose(self, block: Block) -> Any:
         r"""Return :math:`\tilde a_{l-1}^T g_l`."""
         return block.phi.adjoint_theta(block.a, block.g)  # BackProp, ProxProp Prop. 1

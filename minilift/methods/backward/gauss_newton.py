@@ -43,7 +43,7 @@ class GaussNewton(Method):
         On a batch: if the tolerance is not reached in so many steps. In float32 it cannot be near 1e-7.
     """
 
-    shown_always = ("damping",)
+    shown_always, by_rows = ("damping",), True
 
     def __init__(self, damping, tolerance=1e-4, steps=1000):
         self.damping = positive_number("GaussNewton: damping", damping)
@@ -54,7 +54,7 @@ class GaussNewton(Method):
     def directions(self, net, state, y):
         """Return the directions for a forward pass that has been done, aligned with `net.parameters`."""
         loss, z = net.loss_function, state.z[net.depth]
-        f, N = matching_transfer("GaussNewton", loss), len(z)
+        f, N = matching_transfer("GaussNewton", loss), net.samples(state)
         if net.norms:
             raise ValueError(f"GaussNewton: the samples that {net.norms[0]!r} couples have no Gauss–Newton matrices of "
                              "their own; it needs a network without batch norm")

@@ -55,6 +55,7 @@ class FOOF(Method):
     """
 
     shown_always: tuple[str, ...] = ("damping", "decay")
+    by_rows = True
     kinds = "A"  # of the factors that are kept
 
     def __init__(self, damping, decay=0.0):
@@ -74,7 +75,7 @@ class FOOF(Method):
 
     def prepare(self, net, state):
         """Count the step and note the number of samples, before the sweep."""
-        self.steps, self.samples = self.steps + 1, len(state.z[net.depth])
+        self.steps, self.samples = self.steps + 1, net.samples(state)
 
     def propose(self, block):
         r"""Return :math:`(A + \lambda I)^{-1}\nabla J`."""
@@ -172,7 +173,7 @@ class KFAC(FOOF):
     """
 
     shown_always = ("damping", "fisher", "split", "decay")
-    kinds = "AS"
+    kinds, by_rows = "AS", False  # S is made of rows
 
     def __init__(self, damping, fisher="type2", split="factored", decay=0.0):
         self.fisher = known_name("KFAC: fisher", fisher, ("type2", "empirical"))

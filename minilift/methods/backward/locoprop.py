@@ -100,6 +100,11 @@ class LocoProp(Method):
         self.reset()
 
     @property
+    def by_rows(self):
+        """Whether ranks may keep their rows: Newton's method for the exact M looks at all of them."""
+        return self.variant == "S" or self.steps != "exact"
+
+    @property
     def damping(self):
         """1/η, or 0 without a regulariser."""
         return 0.0 if self.eta is None else 1 / self.eta
@@ -225,7 +230,7 @@ class LocoProp(Method):
 
 def cheap_side(block):
     """Return the side on which plain local steps cost less: 2 N² against 4 N n_in products a unit and step."""
-    rows, n_in = len(block.phi.columns(block.z)), len(block.theta) - 1
+    rows, n_in = block.phi.height(block.z), len(block.theta) - 1
     return "sample" if rows <= 2 * n_in else "parameter"
 
 

@@ -99,11 +99,15 @@ class Method(Settings):
         What `measure` returns, columns of the history of `fit`.
     whole_batch : bool
         Whether every batch must be the whole training set, because something is kept of each sample.
+    by_rows : bool
+        Whether the method takes no more of other samples than ``phi.adjoint_theta`` and ``phi.gram`` of a block give.
+        Then several ranks can keep their rows of a batch; if not, `fit` shows each the rows of all.
     """
 
     new_weights = False
     columns: tuple[str, ...] = ()
     whole_batch = False
+    by_rows = False
 
     def propose(self, block: Block) -> Any:
         """Return θ_l − θ_l^new, an array of θ_l's shape."""
