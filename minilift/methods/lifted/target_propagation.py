@@ -125,12 +125,14 @@ class TargetPropagation(Method):
         off = self.differences(net, state, y)
         values = [*state.a[:D], state.z[D]]
         self.variables = Variables(list(state.theta), None, [h if t is None else h - t for h, t in zip(values, off)])
-        directions = []
-        for l in range(1, D + 1):
-            g = off[l] if l == D else net.sigma[l].adjoint(state.z[l], state.a[l], None, off[l])
-            directions.append(weight / self.beta * net.phi[l].adjoint_theta(state.a[l - 1], g))  # DTP direction
+        directions = [weight / self.beta * self.local_gradient(net, state, l, off[l]) for l in range(1, D + 1)]
         self.learn_inverses(net, state)
         return directions
+
+    def local_gradient(self, net, state, l, off):
+        """Return the gradient of ½‖f_l(h_{l−1}) − t_l‖² in θ_l, from the difference h_l − t_l."""
+        g = off if l == net.depth else net.sigma[l].adjoint(state.z[l], state.a[l], None, off)  # DTP direction
+        return net.phi[l].adjoint_theta(state.a[l - 1], g)  # DTP direction
 
     def differences(self, net, state, y):
         """Return [None, h_1 − t_1, …, h_D − t_D], which for the last map of "lee" is what gives it ∇J."""

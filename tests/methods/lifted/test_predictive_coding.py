@@ -52,6 +52,7 @@ def linear_case(rng, D):
 @pytest.mark.parametrize("loss", [ml.SquaredError(), ml.SoftmaxCrossEntropy(), ml.SigmoidCrossEntropy("sum")], ids=repr)
 @each_latent
 def test_each_partial_gradient_is_that_of_the_value(latent, loss, rng):
+    # holds PC latent
     net, X, y, _ = random_case(3, [4, 5, 6, 3], 7, ["tanh", "softplus"], loss)
     energy = TwoSplit(net, y, mu=1.3, latent=latent)
     v = energy.start(net.forward(X))
