@@ -490,7 +490,10 @@ def run(arguments):
     """Check the options and measure in a fresh process, whose libraries see the number of threads in time."""
     options = checked_options(arguments)
     large = options["all"] or options["network"] != QUICK or options["rounds"] > 7
-    note(f"bench {options['what']}: {LASTS[large]}; then a table, and files in {options['output']}")
+    lasts = LASTS[large]
+    if options["what"] == "race":
+        lasts = "about two minutes" if options["data"] is None else "hours"
+    note(f"bench {options['what']}: {lasts}; then a table, and files in {options['output']}")
     return fresh_process(options).returncode
 
 
