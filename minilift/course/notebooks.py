@@ -6,11 +6,13 @@ A source is a Python file in percent format, `tutorials/src/NN_name.py`. Tags on
 - ``check``: its check, one line;
 - ``predict``: a question put before a figure;
 - ``mistake``: a planted wrong answer, for the tests; in neither version;
-- ``answer``: a model answer to an open exercise; in the solutions only.
+- ``answer``: a model answer to an open exercise; in the solutions only;
+- ``record``: numbers that the text relies on; what the text says of them, for the tests, is not in the student version.
 """
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import re
@@ -44,6 +46,8 @@ CURRICULUM = (
 REPORT = "application/vnd.minilift.report+json"  # the machine-readable half of a check's or record's output
 SOLUTION = re.compile(r"^([ ]*)# <solution(?: ([\w, ]+))?>\n(.*?)^\1# </solution>$", re.M | re.S)
 EXERCISE = re.compile(r"^# Exercise (\d+\.\d+)", re.M)
+COURSE = re.compile(r"\b(check\.\w+|minilift\.course|course\.exercises|teach\.\w+)")  # no part of an answer
+LIBRARY = re.compile(r"\b(?:ml|minilift)(?:\.\w+)+|\bfrom minilift[\w.]* import .*")
 SURROGATE = re.compile(r"[\ud800-\udfff]")  # half a character, which no file and no kernel takes
 SEED = re.compile(r"^SEED = \d+$", re.M)
 OFFLINE = ("--IPKernelApp.exec_lines=__import__('minilift.course.notebooks', fromlist=['x']).refuse_network(); "
@@ -122,6 +126,8 @@ def version(name, kind):
     cells = [cell for cell in source_cells(name) if not any(tagged(cell, tag) for tag in left_out)]
     for cell in cells:
         cell.source = SOLUTION.sub(blank if kind == "student" else revealed, cell.source)
+        if kind == "student" and tagged(cell, "record"):
+            cell.source = plain_numbers(cell.source)
         if "# <solution" in cell.source or "# </solution" in cell.source:
             raise ValueError(f"{name}, cell {cell.id!r}: a solution marker lacks its partner")
     return v4.new_notebook(cells=cells, metadata=notebook_metadata(name, kind))
@@ -150,10 +156,30 @@ def notebook_metadata(name, kind):
 def build(name):
     """Write both versions of a notebook: the student's executed, the solutions without outputs."""
     _, student_path, solution_path = paths(name)
-    student = execute(version(name, "student"))
-    student.metadata = notebook_metadata(name, "student")
-    write_text(student_path, as_text(student))
+    write_text(student_path, as_text(recorded(name)))
     write_text(solution_path, as_text(version(name, "solution")))
+
+
+def recorded(name):
+    """Return the student version executed, with the reports of the records that its plain numbers stand for."""
+    shown, notebook = version(name, "student"), version(name, "student")
+    sources = {cell.id: cell.source for cell in source_cells(name) if tagged(cell, "record")}
+    for cell in notebook.cells:
+        cell.source = sources.get(cell.id, cell.source)
+    execute(notebook)
+    for cell, student in zip(notebook.cells, shown.cells):
+        cell.source = student.source
+    return notebook
+
+
+def plain_numbers(source):
+    """Return the source of records without what the text says: teach.record(name, value, …) as teach.number(…)."""
+    plain = source
+    for call in (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)):
+        if ast.unparse(call.func) == "teach.record":
+            whole, name, value = (ast.get_source_segment(source, part) for part in (call, *call.args[:2]))
+            plain = plain.replace(str(whole), f"teach.number({name}, {value})")
+    return plain
 
 
 def as_text(notebook):
@@ -363,7 +389,9 @@ def grade(path, seed):
     Returns
     -------
     list of dict
-        exercise, status ("PASS", "FAIL", "TODO"), claims (text, error, tolerance), message; one for each.
+        exercise, status ("PASS", "FAIL", "TODO"), claims (text, error, tolerance), message, flags; one for each. A
+        flag names what of the library an answer uses that the exercise does not hand out: look at it yourself. A
+        cell that names the checks or the course's modules fails.
     """
     import nbformat
     seed = whole_number("grade: seed", seed, least=0)
@@ -371,6 +399,8 @@ def grade(path, seed):
     name = full_name(kind_of(str, kind_of(dict, returned["metadata"].get("minilift")).get("notebook")) or path)
     answers = answers_in(returned)
     broken = {number: "is no text in Unicode" for number, source in answers.items() if SURROGATE.search(source)}
+    broken |= {number: "takes its answer from the checks" for number, source in answers.items()
+               if number not in broken and COURSE.search(source)}
     while True:
         sound = {number: source for number, source in answers.items() if number not in broken}
         text = as_text(with_answers(without_outputs(read(paths(name)[1])), sound, seed))
@@ -382,10 +412,14 @@ def grade(path, seed):
         if not raised:
             break
         broken.update(raised)
-    results = [report for report in reports(notebook) if report["kind"] == "check"]
+    checks = [cell for cell in notebook.cells if tagged(cell, "check")]  # an answer's own output is no verdict
+    results = [report for report in reports({"cells": checks}) if report["kind"] == "check"]
+    allowed = answers_in(read(paths(name)[1]))
     for report in results:
-        if report["exercise"] in broken:
-            report.update(status="FAIL", claims=[], message=f"the cell {broken[report['exercise']]}")
+        number = report["exercise"]
+        if number in broken:
+            report.update(status="FAIL", claims=[], message=f"the cell {broken[number]}")
+        report["flags"] = borrowed(answers.get(number, ""), allowed.get(number, ""))
     return results
 
 
@@ -397,6 +431,12 @@ def answers_in(notebook):
         if match:
             found[match[1]] = cell["source"]
     return found
+
+
+def borrowed(source, blank):
+    """Return which names of the library the source of an answer uses and the blank exercise does not, sorted."""
+    given = set(LIBRARY.findall(blank))
+    return [f"uses {name}" for name in sorted(set(LIBRARY.findall(source)) - given)]
 
 
 def exercise_at(notebook, error, answers):
@@ -437,7 +477,7 @@ def errors_of_exercises(notebook, answers):
 
 def error_and_limit(claim):
     """Return the error of a reported claim (None stands for one that is not finite) and its tolerance."""
-    return (math.inf if claim["error"] is None else claim["error"]), max(claim["tolerance"], 1e-300)
+    return (math.inf if claim["error"] is None else claim["error"]), claim["tolerance"]
 
 
 def table(results):
@@ -445,9 +485,10 @@ def table(results):
     rows = [("exercise", "result", "largest error", "remark")]
     for result in results:
         errors = map(error_and_limit, result["claims"])
-        error, limit = max(errors, key=lambda pair: pair[0] / pair[1], default=(None, 1))
-        size = "" if error is None else f"{error:.1e} (limit {limit:.0e})"
-        rows.append((result["exercise"], result["status"], size, result["message"]))
+        error, limit = max(errors, key=lambda pair: pair[0] / max(pair[1], 1e-300), default=(None, 1))
+        size = "" if error is None else f"{error:.1e} (limit {limit:g})"
+        remarks = [result["message"], *(f"FLAG: {flag}" for flag in result.get("flags", ()))]
+        rows.append((result["exercise"], result["status"], size, "; ".join(filter(None, remarks))))
     widths = [max(len(row[k]) for row in rows) for k in range(3)]
     lines = ["  ".join([*map(str.ljust, row[:3], widths), row[3]]).rstrip() for row in rows]
     passed = sum(result["status"] == "PASS" for result in results)

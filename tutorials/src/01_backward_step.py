@@ -521,7 +521,7 @@ saddle, saddle_tau = np.diag([1.0, -1.0]), 1.5
 # network $A$ changes with $x$, and a huge step is no longer the right one. Three iterations are worth about
 # three explicit steps in price; what they buy is the subject of notebook 06.
 
-# %%
+# %% tags=["record"]
 teach.record("largest stable τL", limit * L, expected=2.0, tolerance=0.02)
 teach.record("implicit steps needed at the largest τ", needed["implicit"][0, -1], expected=2, tolerance=0)
 teach.record("J of explicit steps after 16, over J(x0), at τL = 1.9",

@@ -564,7 +564,7 @@ teach.show(fig, "Extra cost relative to backprop against the number of steps. Fu
 # damping. A report must name the solver and $k$, not only $\tau_\theta$. The paper finds few steps to
 # generalise slightly better: one more reason to say which it was.
 
-# %%
+# %% tags=["record"]
 teach.record("error after 31 steps, τ_θ = 100, log10", np.log10(at_the_end), expected=-3, tolerance=0.7)
 teach.record("error after 10 steps, τ_θ = 100", errors[100.0][9], expected=0.16, tolerance=0.03)
 teach.record("error after 10 steps, τ_θ = 10000", errors[1e4][9], expected=0.18, tolerance=0.03)

@@ -507,7 +507,7 @@ c = 0.5
 # gradients as short as ProxProp's directions reached 5 times, with no wider window. The grid resolves a
 # third of a decade; one budget and level are reported, and neither time nor test accuracy was compared."
 
-# %%
+# %% tags=["record"]
 teach.record("width of BackProp's window", windows["BackProp"][2], expected=0.33, tolerance=0.34)
 teach.record("width of exact ProxProp's window", windows["ProxProp exact"][2], expected=1.33, tolerance=0.34)
 teach.record("decades between the largest usable τ", np.log10(ratio), expected=1.67, tolerance=0.34)

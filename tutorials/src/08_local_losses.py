@@ -613,7 +613,7 @@ print({name: round(float(value), 1) for name, value in final.items()})
 # gradient $f(\tilde A\Theta) - Y$ is needed for steps; $F$ serves line searches and proofs. On the last
 # layer M uses the loss itself.
 
-# %%
+# %% tags=["record"]
 x = np.logspace(-4, 4, 4001)  # αTs
 ratio = (1 - np.exp(-x)) * (1 + x) / x
 few = local_filter(x[x <= 10] / 10, 1.0, 10, 0.0) * (x[x <= 10] / 10 + 0.1)  # T = 10, αs up to 1

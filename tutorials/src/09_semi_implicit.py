@@ -589,7 +589,7 @@ print({name: float(f"{value:.2g}") for name, value in final.items()})
 # in the first epochs and end no lower, for one shallow network.
 
 
-# %%
+# %% tags=["record"]
 teach.record("longest chain, new weights", lengths["new"], expected=5, tolerance=0)
 exponent = np.log10(new_old[-1] / new_old[-2])
 teach.record("difference of new and old, exponent of λ", exponent, expected=-1, tolerance=0.05)

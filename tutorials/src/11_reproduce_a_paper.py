@@ -508,7 +508,7 @@ n = 14
 # is reported beside it, with the machine. If the interval contains zero I say *unclear* and add seeds only
 # to a **new** claim.
 
-# %%
+# %% tags=["record"]
 teach.record("claim A: decades of training loss, mean", numbers["A  lower training loss"].mean(), 1.4, 0.7)
 teach.record("claim B: points of test accuracy, mean", numbers["B  higher test accuracy"].mean(), 0.0, 2.5)
 teach.record("claim C: decades of step size beyond 30, mean", numbers["C  cg3: 30 times the step"].mean(), -0.68, 0.4)

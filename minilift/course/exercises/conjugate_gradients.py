@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minilift.course.teach import Claim, check, same
+from minilift.course.teach import Claim, check, close_to_answers, same
 from minilift.layers.gram import Gram
 from minilift.local import solvers
 
@@ -254,3 +254,6 @@ def count_products(side, N, n, m, steps):
         gram.matrix = gram.matrix.view(Counting)
         solvers.conjugate_gradients(gram, g, 1.0, steps)
     return Counting.operations
+
+
+close_to_answers(globals())

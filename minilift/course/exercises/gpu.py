@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minilift.course.teach import Claim, check, claim, same
+from minilift.course.teach import Claim, check, claim, close_to_answers, same
 
 
 def library_ulps(x, y):
@@ -156,3 +156,6 @@ def standing_still(answer, theta, d, seed):
 
     smallest = float((abs(np.asarray(theta)) / abs(np.asarray(d))).min())
     return check("12.4", answer, claims, mistakes, fallback=smallest * 2.0**-26)
+
+
+close_to_answers(globals())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minilift.course.teach import Claim, check, claim, same
+from minilift.course.teach import Claim, check, claim, close_to_answers, same
 from minilift.layers.gram import Gram
 from minilift.local.solvers import damped_solve
 
@@ -169,3 +169,6 @@ def lost_digits(answer, seed):
         yield tau_theta < 1e7, "the damping 1/τ_θ is still large compared with rounding"
 
     return check("5.4", answer, claims, mistakes)
+
+
+close_to_answers(globals())

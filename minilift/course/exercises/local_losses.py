@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minilift.course.teach import DIFFERENCES, Claim, check, claim, same
+from minilift.course.teach import DIFFERENCES, Claim, check, claim, close_to_answers, same
 from minilift.layers.activations import Identity, ReLU, Sigmoid, Tanh
 from minilift.layers.gram import Gram
 from minilift.local.problems import LocalProblem, MatchingLoss
@@ -184,3 +184,6 @@ def spectral_filter(s, rates, damping=0.0):
         product = product * (1 - rate * shifted)
     tiny = abs(shifted) <= np.finfo(shifted.dtype).tiny
     return xp.where(tiny, sum(rates), (1 - product) / xp.where(tiny, 1, shifted))
+
+
+close_to_answers(globals())
