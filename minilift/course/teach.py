@@ -38,6 +38,8 @@ TAKEN = "the answer calls a function of the checks; write it yourself, that is t
 FACTORS = "; is a factor transposed, or a bias row missing or left in?"
 LIKELY = {"mismatch in its core dimension": FACTORS, "broadcast": FACTORS, "not aligned": FACTORS,
           "index out of range": "; does a loop go one too far?", "Singular matrix": "; is the damping missing?",
+          "is ambiguous": "; does an if compare arrays? np.where does it entry by entry",
+          "values to unpack": "; how many parts are asked for?",
           "'NoneType'": "; slot 0 of these lists holds None: is an index off by one?"}  # by what Python and NumPy say
 DPI = 100  # of figures: sharp enough to read, and a notebook of ten stays below 700 KB
 

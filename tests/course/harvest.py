@@ -3,7 +3,10 @@
 A line is (what stands in the model answer, what stands there instead[, what the check must say]).
 """
 
-SETUP: dict[str, str] = {}  # by exercise: what its check takes from the notebook
+SETUP: dict[str, str] = {
+    "9.3": "net = ml.mlp([7, 6, 5, 3], loss=ml.SoftmaxCrossEntropy('sum'), seed=1, dtype=np.float64)\n"
+           "y = np.arange(9) % 3\nstate = net.forward(np.random.default_rng(1).normal(size=(9, 7)))",
+}  # by exercise: what its check takes from the notebook
 
 WRONG: dict[str, list[tuple[str, str, str]]] = {
     "4.1": [
@@ -178,6 +181,73 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("np.logspace(0, 4, 16)", "-np.logspace(0, 4, 16)", "positive"),
         ("np.logspace(0, 4, 16)", "np.append(np.linspace(1, 2, 15), 1e4)", ""),
     ],
+    "9.1": [
+        ("(Z > 0) * residual", "residual", "unit that is off"),
+        ("2 * F.T @ ((Z > 0) * residual) + 2 * lam", "F.T @ ((Z > 0) * residual) + lam", "a factor 2"),
+        ("2 * F.T @", "F.T @", "factor 2 in the fit"),
+        ("+ 2 * lam", "+ lam", "factor 2 in the regulariser"),
+        (" + 2 * lam * (W - W_old)", "", "regulariser is missing"),
+        ("np.maximum(Z, 0) - target", "target - np.maximum(Z, 0)", "sign of the residual"),
+        ("+ 2 * lam", "- 2 * lam", "sign of the regulariser"),
+        ("(W - W_old)", "W", "weight decay"),
+        ("F @ W + b", "F @ W", "bias is missing"),
+        ("(Z > 0)", "(Z < 0)", "1 for Z > 0"),
+        ("(Z > 0)", "np.maximum(Z, 0)", "relu(Z) stands where"),
+        ("2 * F.T @", "2 / len(F) * F.T @", "not a mean"),
+        ("2 * F.T @", "2 * F @", "transposed"),
+        ("    return 2", "    2", "returns None"),
+        ("+ 2 * lam * (W - W_old)", "+ 2 * lam * (W - W_old).sum()", ""),
+    ],
+    "9.2": [
+        ("    return np.where(value(off) <= value(on), off, on)", "    return on", "forgotten"),
+        ("    return np.where(value(off) <= value(on), off, on)", "    return np.where(b > 0, on, b)", "piece on which"),
+        ("    return np.where(value(off) <= value(on), off, on)", "    return (a + c * b) / (1 + c)", "identity"),
+        ("value(off) <= value(on)", "value(off) > value(on)", "upside down"),
+        ("    return np.where(value(off) <= value(on), off, on)", "    return np.minimum(value(off), value(on))",
+         "least values"),
+        ("+ c / 2 * (u - b) ** 2", "", "lack c"),
+        ("np.maximum(u, 0) - a", "u - a", "lack σ"),
+        ("(np.maximum(u, 0) - a) ** 2 / 2", "(np.maximum(u, 0) - a) ** 2", "lost it"),
+        ("c / 2 * (u", "c * (u", "lost it"),
+        ("off, on = np.minimum(b, 0)", "off, on = 0 * b", "forgotten"),
+        ("(a + c * b) / (1 + c)", "(c * a + b) / (1 + c)", "c weighs b"),
+        ("(a + c * b) / (1 + c)", "(a + c * b)", "denominator"),
+        ("np.where(value(off) <= value(on), off, on)", "(off if value(off) <= value(on) else on)", ""),
+        ("(a + c * b) / (1 + c)", "(a - c * b) / (1 + c)", ""),
+    ],
+    "9.3": [
+        ("masked @ new[l][:-1].T", "masked @ theta[l][:-1].T", "old weights"),
+        ("signal * (z[l] > 0)", "signal", "missing on the way"),
+        ("        new[l] = fit(l, signal)\n        masked = signal if l == len(theta) - 1 else signal * (z[l] > 0)",
+         "        masked = signal if l == len(theta) - 1 else signal * (z[l] > 0)\n        new[l] = fit(l, masked)",
+         "before σ' is applied"),
+        ("signal if l == len(theta) - 1 else signal * (z[l] > 0)", "signal * (z[l] > 0)", "no ReLU"),
+        ("(z[l] > 0)", "(z[l - 1] > 0)", ""),
+        ("(z[l] > 0)", "z[l]", "z_l itself"),
+        ("(z[l] > 0)", "np.maximum(z[l], 0)", "relu(z_l)"),
+        ("range(len(theta) - 1, 0, -1)", "range(1, len(theta))", ""),
+        ("range(len(theta) - 1, 0, -1)", "range(len(theta) - 1, 1, -1)", "stops too early"),
+        ("new[l][:-1].T", "new[l].T", "bias row"),
+        ("new[l][:-1].T", "new[l][1:].T", ""),
+        ("    return new", "    return new[1:]", "slot 0"),
+        ("    return new", "        return new", ""),
+        ("    return new", "    new", "returns None"),
+        ("fit(l, signal)", "fit(l, delta)", "δ_D"),
+        ("signal = masked @", "signal = -masked @", ""),
+    ],
+    "9.4": [
+        ("(1.0, -1.0, 0.2)", "(1.0, 0.3, 0.5)", "unit is on"),
+        ("(1.0, -1.0, 0.2)", "(1.0, -0.3, 0.5)", "nearer than"),
+        ("(1.0, -1.0, 0.2)", "(-1.0, -1.3, 0.5)", "being off is what"),
+        ("(1.0, -1.0, 0.2)", "(1.0, -1.5, 2.0)", "staying is cheaper"),
+        ("(1.0, -1.0, 0.2)", "(1.0, -1.0, -0.2)", "positive"),
+        ("(1.0, -1.0, 0.2)", "(1.0, -1.0, 1 / 3)", "staying is cheaper"),
+        ("(1.0, -1.0, 0.2)", "(0.0, -1.0, 0.2)", "being off"),
+        ("(1.0, -1.0, 0.2)", "(1.0, -1.0)", ""),
+        ("(1.0, -1.0, 0.2)", "(0.01, -1.0, 0.2)", ""),
+        ("(1.0, -1.0, 0.2)", "(1.0, -1.0, 0.0)", "positive"),
+        ("(1.0, -1.0, 0.2)", "(-1.0, 1.0, 0.2)", "unit is on"),
+    ],
 }
 
 RIGHT: dict[str, list[tuple[str, str]]] = {
@@ -218,4 +288,22 @@ RIGHT: dict[str, list[tuple[str, str]]] = {
         ("np.logspace(0, 4, 16)", "list(np.logspace(-2, 2, 16))"),
         ("np.logspace(0, 4, 16)", "tuple(np.logspace(4, 0, 16))"),
     ],
+    "9.1": [
+        ("(Z > 0) * residual", "np.where(Z > 0, residual, 0)"),
+        ("np.maximum(Z, 0) - target", "Z - target"),  # the mask makes them the same
+        ("2 * F.T @ ((Z > 0) * residual)", "2 * np.einsum('ni,nj->ij', F, (Z > 0) * residual)"),
+    ],
+    "9.2": [
+        ("    return np.where(value(off) <= value(on), off, on)",
+         "    return np.where(value(off) < value(on), off, on)"),
+        ("    return np.where(value(off) <= value(on), off, on)",
+         "    u = np.stack([off, on])\n    return np.take_along_axis(u, np.argmin(value(u), axis=0)[None], 0)[0]"),
+        ("off, on = np.minimum(b, 0)", "off, on = b"),  # where b > 0 its value is never the lower one
+        ("np.maximum((a + c * b) / (1 + c), 0)  #", "(a + c * b) / (1 + c)  #"),  # nor is it where this is negative
+    ],
+    "9.3": [
+        ("    return new", "    return tuple(new)"),
+        ("signal * (z[l] > 0)", "np.where(z[l] > 0, signal, 0)"),
+    ],
+    "9.4": [("(1.0, -1.0, 0.2)", "[3, -2, 0.1]"), ("(1.0, -1.0, 0.2)", "np.array([10.0, -1.0, 1.0])")],
 }
