@@ -35,11 +35,12 @@ ROUNDING = 1e-12  # float64 (unit rounding 1e-16), sums of up to some thousand t
 DIFFERENCES = 1e-6  # central differences in float64: good to about 1e-10, times the curvature
 RETURNED_NONE = "your function returns None: a return is missing, or stands in a branch that is not reached"
 TAKEN = "the answer calls a function of the checks; write it yourself, that is the exercise"
+SIGN, FACTOR = "the sign:", "a factor:"
 FACTORS = "; is a factor transposed, or a bias row missing or left in?"
 LIKELY = {"mismatch in its core dimension": FACTORS, "broadcast": FACTORS, "not aligned": FACTORS,
           "index out of range": "; does a loop go one too far?", "Singular matrix": "; is the damping missing?",
           "is ambiguous": "; does an if compare arrays? np.where does it entry by entry",
-          "values to unpack": "; how many parts are asked for?",
+          "cannot unpack": "; how many parts are asked for?", "values to unpack": "; how many parts are asked for?",
           "'NoneType'": "; slot 0 of these lists holds None: is an index off by one?"}  # by what Python and NumPy say
 DPI = 100  # of figures: sharp enough to read, and a notebook of ten stays below 700 KB
 
@@ -185,10 +186,10 @@ def multiple(actual, expected):
     if not same(actual / factor if factor else actual, expected, 1e-6):
         return ""
     if same(factor, -1.0, 1e-6):
-        return "the sign: it is minus what it should be"
+        return f"{SIGN} it is minus what it should be"
     if expected.size == 1 and not any(same(factor, plain, 1e-6) for plain in (2, 0.5, -2, -0.5)):
         return ""
-    return f"a factor: it is {factor:.4g} times what it should be (a ½, a mean, a step size?)"
+    return f"{FACTOR} it is {factor:.4g} times what it should be (a ½, a mean, a step size?)"
 
 
 def same(actual, wrong, tolerance=1e-9):
@@ -373,6 +374,8 @@ def diagnosis(answer, mistakes):
 def located(claims):
     """Return which property fails first, which one still holds before it, and where to look."""
     k = next(k for k, each in enumerate(claims) if not each.holds)
+    if claims[k].look.startswith((SIGN, FACTOR)):
+        return f"{claims[k].look}, in '{claims[k].text.strip()}'"
     before = f" ('{claims[k - 1].text.strip()}' holds)" if k else ""
     look = f"; {claims[k].look}" if claims[k].look else ""
     return f"the first property that fails is '{claims[k].text.strip()}'{before}{look}"

@@ -15,16 +15,16 @@ from minilift.course import notebooks, teach
 pytest.importorskip("jupytext")
 EXERCISES = sorted(WRONG, key=lambda number: [int(part) for part in number.split(".")])
 UNNAMED = re.compile(r"the first property that fails|your answer raised(?!.*\?$|.* expected)", re.S)
-DEFINITIONS = (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
+IMPORTS, DEFINITIONS = (ast.Import, ast.ImportFrom), (ast.FunctionDef, ast.ClassDef)
 each_exercise = pytest.mark.parametrize("exercise", EXERCISES)
 
 
 @functools.cache
 def exercise_cells(number):
-    """Return the model answer's source, its check's and what the notebook defines: functions, classes and imports."""
+    """Return the model answer's source, its check's and the notebook's imports, then functions and classes."""
     name = notebooks.full_name(number.split(".")[0])
     answer = check = None
-    definitions = []
+    parts = []
     for cell in notebooks.version(name, "solution").cells:
         if cell.cell_type != "code":
             continue
@@ -32,8 +32,19 @@ def exercise_cells(number):
             answer = cell.source
         elif notebooks.tagged(cell, "check") and answer and not check:
             check = cell.source
-        definitions += [node for node in ast.parse(cell.source).body if isinstance(node, DEFINITIONS)]
-    return answer, check, ast.Module(definitions, type_ignores=[])
+        parts += ast.parse(cell.source).body
+    kinds = [[node for node in parts if isinstance(node, kind)] for kind in (IMPORTS, DEFINITIONS)]
+    return answer, check, [ast.Module(nodes, type_ignores=[]) for nodes in kinds]
+
+
+def namespace(number, modules):
+    """Return what the notebook has defined, without its computing; `SETUP` gives what of that is needed."""
+    space = {"__name__": "__main__", "SEED": 0}
+    exec(compile(modules[0], "imports", "exec"), space)
+    exec(SETUP.get(number.split(".")[0], ""), space)
+    exec(compile(modules[1], "definitions", "exec"), space)
+    exec(SETUP.get(number, ""), space)
+    return space
 
 
 @pytest.fixture
@@ -43,10 +54,8 @@ def judge(monkeypatch):
     monkeypatch.setattr(teach, "publish", lambda text, report: seen.append(report))
 
     def reports(number, changes):
-        answer, check, definitions = exercise_cells(number)
-        space = {"__name__": "__main__", "SEED": 0}
-        exec(compile(definitions, "definitions", "exec"), space)
-        exec(SETUP.get(number, ""), space)
+        answer, check, modules = exercise_cells(number)
+        space = namespace(number, modules)
         for old, new, *_ in changes:
             assert old in answer, f"{number}: {old!r} is not in the model answer"
             here = dict(space)

@@ -117,7 +117,8 @@ WRONG_FITS = {
     "the values lack σ: (9.5) compares relu(u) with a": relu_fit_with(sigma=lambda u: u),
     "both terms of (9.5) have a ½; here one has lost it": relu_fit_with(half=2.0),
     "both terms of (9.5) have a ½; here the price has lost it": relu_fit_with(half=0.5),
-    "on the candidate is (a + cb)/(1 + c): both signs are plus": relu_fit_with(on=lambda a, b, c: (a - c * b) / (1 + c)),
+    "on the candidate is (a + cb)/(1 + c): both signs are plus":
+        relu_fit_with(on=lambda a, b, c: (a - c * b) / (1 + c)),
     "c weighs b, and 1 weighs a: (a + cb)/(1 + c)": relu_fit_with(on=lambda a, b, c: (c * a + b) / (1 + c)),
     "the denominator 1 + c is missing": relu_fit_with(on=lambda a, b, c: a + c * b),
     "on the candidate is the weighted mean (a + cb)/(1 + c), not a itself": relu_fit_with(on=lambda a, b, c: a),
@@ -132,7 +133,7 @@ def relu_fit(answer, seed):
     a, b = rng.uniform(-2, 2, size=(2, 60))
     b[:4] = -0.3, -0.3, -1.5, 0.8  # two wells, the right one deeper; the same, off; far off; on
     a[:4] = 1.0, 0.1, 1.0, -1.0
-    grid = np.linspace(-6, 6, 12001)[:, None]
+    grid = np.linspace(-6, 6, 2401)[:, None]
 
     def least_from(b, c):
         """Return the least value on the grid for each pair."""
