@@ -110,7 +110,8 @@ def library_choose(table):
 TRAPS = {  # validation losses of three seeds, and the wrong rule that takes this step size
     "median": (0.30, 0.40, 0.60), "mean": (0.30, 0.42, 0.43), "worst": (0.418, 0.42, 0.4205),
     "best": (0.05, 0.48, 0.9), "inf": (0.10, 0.11, np.inf), "NaN": (0.12, np.nan, 0.13),
-    "NaN and inf": (0.01, np.nan, np.inf), "far": (0.8, 0.85, 0.9), "near": (0.6, 0.65, 0.7), "minus inf": (0.2, 0.21, -np.inf),
+    "NaN and inf": (0.01, np.nan, np.inf), "far": (0.8, 0.85, 0.9), "near": (0.6, 0.65, 0.7),
+    "minus inf": (0.2, 0.21, -np.inf),
 }
 
 
