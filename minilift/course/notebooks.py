@@ -46,8 +46,8 @@ CURRICULUM = (
 REPORT = "application/vnd.minilift.report+json"  # the machine-readable half of a check's or record's output
 SOLUTION = re.compile(r"^([ ]*)# <solution(?: ([\w, ]+))?>\n(.*?)^\1# </solution>$", re.M | re.S)
 EXERCISE = re.compile(r"^# Exercise (\d+\.\d+)", re.M)
-COURSE = re.compile(r"\b(check\.\w+|minilift\.course|course\.exercises|teach\.\w+)")  # no part of an answer
-LIBRARY = re.compile(r"\b(?:ml|minilift)(?:\.\w+)+|\bfrom minilift[\w.]* import .*")
+CHECKS = re.compile(r"\bcheck\.\w+|\bminilift\.course\b[\w.]*")  # no part of an answer, if the exercise does not say so
+LIBRARY = re.compile(r"\b(?:ml|minilift)(?:\.\w+)+|\bfrom minilift[\w.]* import .*|\bteach\.(?!gap\b)\w+")
 SURROGATE = re.compile(r"[\ud800-\udfff]")  # half a character, which no file and no kernel takes
 SEED = re.compile(r"^SEED = \d+$", re.M)
 OFFLINE = ("--IPKernelApp.exec_lines=__import__('minilift.course.notebooks', fromlist=['x']).refuse_network(); "
@@ -399,8 +399,9 @@ def grade(path, seed):
     name = full_name(kind_of(str, kind_of(dict, returned["metadata"].get("minilift")).get("notebook")) or path)
     answers = answers_in(returned)
     broken = {number: "is no text in Unicode" for number, source in answers.items() if SURROGATE.search(source)}
+    blanks = answers_in(read(paths(name)[1]))
     broken |= {number: "takes its answer from the checks" for number, source in answers.items()
-               if number not in broken and COURSE.search(source)}
+               if number not in broken and borrowed(CHECKS, source, blanks.get(number, ""))}
     while True:
         sound = {number: source for number, source in answers.items() if number not in broken}
         text = as_text(with_answers(without_outputs(read(paths(name)[1])), sound, seed))
@@ -414,12 +415,12 @@ def grade(path, seed):
         broken.update(raised)
     checks = [cell for cell in notebook.cells if tagged(cell, "check")]  # an answer's own output is no verdict
     results = [report for report in reports({"cells": checks}) if report["kind"] == "check"]
-    allowed = answers_in(read(paths(name)[1]))
     for report in results:
         number = report["exercise"]
         if number in broken:
             report.update(status="FAIL", claims=[], message=f"the cell {broken[number]}")
-        report["flags"] = borrowed(answers.get(number, ""), allowed.get(number, ""))
+        used = borrowed(LIBRARY, answers.get(number, ""), blanks.get(number, ""))
+        report["flags"] = [f"uses {name}" for name in used]
     return results
 
 
@@ -433,10 +434,9 @@ def answers_in(notebook):
     return found
 
 
-def borrowed(source, blank):
-    """Return which names of the library the source of an answer uses and the blank exercise does not, sorted."""
-    given = set(LIBRARY.findall(blank))
-    return [f"uses {name}" for name in sorted(set(LIBRARY.findall(source)) - given)]
+def borrowed(kind, source, blank):
+    """Return which names of a kind the source of an answer uses and the blank exercise does not, sorted."""
+    return sorted(set(kind.findall(source)) - set(kind.findall(blank)))
 
 
 def exercise_at(notebook, error, answers):

@@ -38,6 +38,7 @@ TAKEN = "the answer calls a function of the checks; write it yourself, that is t
 SIGN, FACTOR = "the sign:", "a factor:"
 FACTORS = "; is a factor transposed, or a bias row missing or left in?"
 LIKELY = {"mismatch in its core dimension": FACTORS, "broadcast": FACTORS, "not aligned": FACTORS,
+          "must match exactly": FACTORS, "same number of dimensions": FACTORS,
           "index out of range": "; does a loop go one too far?", "Singular matrix": "; is the damping missing?",
           "is ambiguous": "; does an if compare arrays? np.where does it entry by entry",
           "cannot unpack": "; how many parts are asked for?", "values to unpack": "; how many parts are asked for?",

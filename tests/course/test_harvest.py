@@ -16,7 +16,9 @@ pytest.importorskip("jupytext")
 EXERCISES = sorted(WRONG, key=lambda number: [int(part) for part in number.split(".")])
 UNNAMED = re.compile(r"the first property that fails|your answer raised(?!.*\?$|.* expected)", re.S)
 IMPORTS, DEFINITIONS = (ast.Import, ast.ImportFrom), (ast.FunctionDef, ast.ClassDef)
-each_exercise = pytest.mark.parametrize("exercise", EXERCISES)
+LONG = {"1.3"}  # its model answer is an experiment
+each_exercise = pytest.mark.parametrize("exercise", [
+    pytest.param(number, marks=pytest.mark.slow) if number in LONG else number for number in EXERCISES])
 
 
 @functools.cache

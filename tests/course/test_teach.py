@@ -318,6 +318,45 @@ def test_an_answer_that_is_no_unicode_fails_alone(tmp_path, monkeypatch):
     assert "\ud800" not in "".join(cell.source for cell in seen[0].cells)
 
 
+def graded_without_running(path, monkeypatch):
+    """Return what grading makes of a notebook if every check passes, and the exercise cells that would be run."""
+    pytest.importorskip("nbformat")
+    seen = []
+    monkeypatch.setattr(notebooks, "execute", lambda notebook, **options: seen.append(notebook) or notebook)
+    numbers = sorted(notebooks.answers_in(notebooks.read(path)))
+    monkeypatch.setattr(notebooks, "reports", lambda notebook: [
+        {"kind": "check", "exercise": number, "status": "PASS", "claims": [], "message": ""} for number in numbers])
+    results = {result["exercise"]: result for result in notebooks.grade(path, 1)}
+    return results, [cell.source for cell in seen[0].cells if notebooks.tagged(cell, "exercise")]
+
+
+@pytest.mark.parametrize("taken", ["explicit_step = check.library_implicit_step",
+                                   "explicit_step = check.explicit_step(None, SEED)",
+                                   "from minilift.course.exercises import backward_step as b"])
+def test_an_answer_that_is_taken_from_the_checks_fails(tmp_path, monkeypatch, taken):
+    path = returned_notebook(tmp_path, e1=f"# Exercise 1.1\n{taken}")
+    results, run = graded_without_running(path, monkeypatch)
+    assert results["1.1"]["status"] == "FAIL"
+    assert results["1.1"]["message"] == "the cell takes its answer from the checks"
+    assert not any(taken in source for source in run)
+    assert results["1.2"]["status"] == "PASS"
+
+
+def test_an_answer_that_uses_the_library_is_flagged(tmp_path, monkeypatch):
+    path = returned_notebook(tmp_path, e2="# Exercise 1.2\ndef implicit_step(B, x, tau): return ml.solvers.exact(B)")
+    results, _ = graded_without_running(path, monkeypatch)
+    assert [results[number]["flags"] for number in ("1.1", "1.2")] == [[], ["uses ml.solvers.exact"]]
+    assert "FLAG: uses ml.solvers.exact" in notebooks.table(results.values())[2]
+
+
+def test_model_answers_raise_no_flag():
+    for name in notebooks.CURRICULUM:
+        blanks, solved = (notebooks.answers_in(notebooks.read(notebooks.paths(name)[k])) for k in (1, 2))
+        for number, source in solved.items():
+            for kind in (notebooks.CHECKS, notebooks.LIBRARY):
+                assert notebooks.borrowed(kind, source, blanks[number]) == [], number
+
+
 def returned_notebook(tmp_path, **changes):
     """Write a solved notebook 01, the source of some exercise cells replaced, as a student returns it."""
     notebook = notebooks.read(notebooks.paths("01")[2])
