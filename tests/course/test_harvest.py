@@ -22,14 +22,18 @@ each_exercise = pytest.mark.parametrize("exercise", [
 
 
 @functools.cache
+def code_cells(name):
+    """Return the code cells of a solved notebook."""
+    return [cell for cell in notebooks.version(name, "solution").cells if cell.cell_type == "code"]
+
+
+@functools.cache
 def exercise_cells(number):
     """Return the model answer's source, its check's and the notebook's imports, then functions and classes."""
     name = notebooks.full_name(number.split(".")[0])
     answer = check = None
     parts = []
-    for cell in notebooks.version(name, "solution").cells:
-        if cell.cell_type != "code":
-            continue
+    for cell in code_cells(name):
         if notebooks.tagged(cell, "exercise") and cell.source.startswith(f"# Exercise {number}\n"):
             answer = cell.source
         elif notebooks.tagged(cell, "check") and answer and not check:
@@ -95,7 +99,7 @@ def test_no_right_answer_is_refused(exercise, judge):
 def test_every_exercise_that_is_checked_has_a_harvest_of_eight():
     checked = set()
     for name in notebooks.CURRICULUM:
-        for cell in notebooks.version(name, "solution").cells:
+        for cell in code_cells(name):
             if notebooks.tagged(cell, "exercise"):
                 checked.add(re.match(r"# Exercise (\d+\.\d+)", cell.source)[1])
     assert checked == set(WRONG)

@@ -133,7 +133,7 @@ def relu_fit(answer, seed):
     a, b = rng.uniform(-2, 2, size=(2, 60))
     b[:4] = -0.3, -0.3, -1.5, 0.8  # two wells, the right one deeper; the same, off; far off; on
     a[:4] = 1.0, 0.1, 1.0, -1.0
-    grid = np.linspace(-6, 6, 2401)[:, None]
+    grid = np.linspace(-6, 6, 1201)[:, None]
 
     def least_from(b, c):
         """Return the least value on the grid for each pair."""
