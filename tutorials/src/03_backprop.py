@@ -445,7 +445,7 @@ wrong_gradient = check.fool(wrong_gradient, gradient, SEED)
 wrong_gradient = gradient.copy()
 
 # %% tags=["mistake"]
-# says: the sums differ
+# says: twice its sum
 wrong_gradient = 2 * gradient
 
 # %% [markdown]

@@ -343,7 +343,7 @@ def sweep(energy, theta, a, z, tau):
 # %% tags=["mistake"]
 # says: without a sweep
 def sweep(energy, theta, a, z, tau):
-    _, dJ = ml.BackProp().direction(net, a[0], energy.y)
+    _, dJ = ml.BackProp().direction(energy.net, a[0], energy.y)
     return [theta[l] - tau * dJ[l - 1] for l in range(1, len(theta))]
 
 # %% tags=["mistake"]

@@ -207,7 +207,7 @@ conjugate_gradients = check.conjugate_gradients(conjugate_gradients, SEED)
 # %% tags=["mistake"]
 # says: steepest descent
 def conjugate_gradients(a, g, tau_theta, steps):
-    return check.wrong_cg(a, g, tau_theta, steps, gamma=0)
+    return check.wrong_cg(a, g, tau_theta, steps, gamma=lambda *_: 0)
 
 # %% tags=["mistake"]
 # says: one and the same array

@@ -141,7 +141,6 @@ WRONG_LOGISTIC_PROXES = {
     "this is the middle of the first interval: the return stands inside the loop": lambda v, y, tau: v,
     "this is the sigmoid; u itself is wanted": lambda v, y, tau: logistic(prox_of(v, y, tau)),
     "this is the move v − u; u itself is wanted": lambda v, y, tau: v - prox_of(v, y, tau),
-    "the sigmoid is upside down: 1/(1 + exp(−u))": lambda v, y, tau: -prox_of(-v, 1 - y, tau),
 }
 
 
