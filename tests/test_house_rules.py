@@ -34,7 +34,7 @@ FILES = {"support": ["arguments", "settings", "backend", "files", "signals", "te
          "training": ["curves", "history", "fit"],
          "lab": ["tables", "machine", "contenders", "runs", "experiments", "figures", "bench", "results",
                  "reproduce", "compare"],
-         "course": ["notebooks", "teach", "exercises"]}
+         "course": ["book", "notebooks", "teach", "exercises"]}
 CORE = ["layers", "local", "graph", "energy", "network", "optim", "methods"]
 CORE_LINES = 2460  # of code; convolutions, joins, optimizers and checks of arguments included
 TALKATIVE = {"checks", "lab", "course", "cli"}

@@ -25,6 +25,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from importlib import resources
 from pathlib import Path
 
+from minilift.course import book
 from minilift.support.arguments import unknown_name, whole_number
 from minilift.support.files import write_text
 from minilift.support.options import whole
@@ -499,7 +500,7 @@ def table(results):
 
 def add_arguments(parser):
     """Add the arguments of `minilift teach`."""
-    commands = parser.add_subparsers(dest="teach_command", required=True, metavar="{student,grade,build}")
+    commands = parser.add_subparsers(dest="teach_command", required=True, metavar="{student,grade,build,book}")
     student = commands.add_parser("student", help="write fresh student notebooks into a folder")
     student.add_argument("directory", metavar="DIR")
     student.add_argument("names", nargs="*", metavar="NOTEBOOK", help="such as 01; default all")
@@ -511,11 +512,13 @@ def add_arguments(parser):
                          help="for one notebook; default: NOTEBOOK with the ending .grade.json")
     making = commands.add_parser("build", help="generate notebooks from their sources (in a source checkout)")
     making.add_argument("names", nargs="*", metavar="NOTEBOOK", help="default all")
+    pages = commands.add_parser("book", help="write the course as static pages that are read without a network")
+    pages.add_argument("directory", nargs="?", default="minilift-book", metavar="DIR", help="default minilift-book")
 
 
 def run(arguments):
     """Run `minilift teach` and return its exit code."""
-    commands = {"student": run_student, "grade": run_grade, "build": run_build}
+    commands = {"student": run_student, "grade": run_grade, "build": run_build, "book": run_book}
     return commands[arguments.teach_command](arguments)
 
 
@@ -571,6 +574,17 @@ def run_build(arguments):
     for name in arguments.names or CURRICULUM:
         build(name)
         print(paths(name)[1])
+    return 0
+
+
+def run_book(arguments):
+    """Write the course as a book of static pages."""
+    import_or_explain("nbconvert", "latex2mathml")
+    directory = Path(arguments.directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    front = (folder() / "README.md").read_text(encoding="utf-8")
+    book.write(directory, {name: read(paths(name)[1]) for name in CURRICULUM}, front)
+    print(directory / "index.html")
     return 0
 
 

@@ -262,7 +262,11 @@ WRONG_SWEEPS = {
     "τ is missing in (4.7): with ρ = 1/τ the factor τ stands before the gradient": sweep_with(tau_in="θ"),
     "τ is missing in (9)": sweep_with(tau_in="z"),
 }
-sweep_with_half_steps = sweep_with(theta_at="half")
+
+
+def sweep_with_half_steps(energy, theta, a, z, tau):
+    """Return [θ_1, …, θ_D] after a sweep with its step (4.7) taken at a_{l−1}^½, which is wrong."""
+    return sweep_with(theta_at="half")(energy, theta, a, z, tau)
 
 
 def sweep(answer, seed):

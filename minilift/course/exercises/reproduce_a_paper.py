@@ -18,7 +18,9 @@ def epochs_with(first=np.argmax, over=np.median, missing=np.inf, later=0, strict
     return epochs
 
 
-library_epochs_to = epochs_with()
+def library_epochs_to(curves, levels):
+    """Return the median over the seeds of the first epoch at or below the level, ∞ for one that never is."""
+    return epochs_with()(np.asarray(curves), levels)
 
 
 def last_true(low):
