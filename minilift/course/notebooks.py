@@ -168,6 +168,7 @@ def recorded(name):
     for cell in notebook.cells:
         cell.source = sources.get(cell.id, cell.source)
     execute(notebook)
+    notebook.metadata = shown.metadata
     for cell, student in zip(notebook.cells, shown.cells):
         cell.source = student.source
     return notebook

@@ -145,7 +145,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("np.sum(r_new * r_new, axis=0) / np.sum(r * r, axis=0)",
          "np.linalg.norm(r_new, axis=0) / np.linalg.norm(r, axis=0)", "these are norms"),
     ],
-    "6.3": [
+    "6.4": [
         ("np.sum(R * (K @ R), axis=0)", "np.sum(R * R, axis=0)", "⟨R, KR⟩"),
         ("np.sum(KP * MP, axis=0)", "np.sum(P * MP, axis=0)", "K of (6.9)"),
         ("MP = KP + beta * P", "MP = KP", "damping β"),
@@ -161,7 +161,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return U", "    return np.linalg.solve(K + beta * np.eye(len(K)), g)", "exact solution"),
         ("np.sum(KP * MP, axis=0)", "np.sum(KP * KP, axis=0)", "lacks the damping"),
     ],
-    "6.4": [
+    "6.3": [
         ("min(chebyshev(values[-1] / values[0], k), chebyshev(values[-2] / values[0], k - 1))",
          "chebyshev(values[-1] / values[0], k)", "only (6.6)"),
         ("min(chebyshev(values[-1] / values[0], k), chebyshev(values[-2] / values[0], k - 1))",
@@ -854,8 +854,8 @@ RIGHT: dict[str, list[tuple[str, str]]] = {
          "-np.sum(r_new * Mp, axis=0) / np.sum(p * Mp, axis=0)"),
         ("alpha = np.sum(r * r, axis=0)", "alpha = np.sum(p * r, axis=0)"),
     ],
-    "6.3": [("np.sum(KP * MP, axis=0)", "np.sum(P * (K @ MP), axis=0)")],
-    "6.4": [
+    "6.4": [("np.sum(KP * MP, axis=0)", "np.sum(P * (K @ MP), axis=0)")],
+    "6.3": [
         ("    return k", "    return float(k)"),
         ("    return k", "    return np.int64(k)"),
     ],

@@ -7,8 +7,8 @@
 # **Afterwards you can**
 # 1. take the best step along a gradient, unit by unit (Exercise 6.1);
 # 2. derive conjugate gradients and write them for a whole layer (Exercise 6.2);
-# 3. carry them over to sample space, where a step costs less (Exercise 6.3);
-# 4. predict the number of steps from eigenvalues, and break the theorem that ends them (Exercises 6.4, 6.5);
+# 3. predict the number of steps from eigenvalues (Exercise 6.3), and break the theorem that ends them (Exercise 6.5);
+# 4. carry them over to sample space, where a step costs less (Exercise 6.4);
 # 5. choose between a few steps and an exact solve by counting (Exercise 6.6).
 #
 # **You need** notebook 05. **Time**: 70 minutes.
@@ -346,7 +346,7 @@ for tau_theta in (1.0, 100.0):
           *(f"{100 * apart_by[tau_theta, k]:.2g} %  " for k in (1, 3, 10, "∞")))
 
 # %% [markdown]
-# ## Exercise 6.4 (core): how many steps are enough?
+# ## Exercise 6.3 (core): how many steps are enough?
 #
 # Between 100 and 10 000 three steps differ by a fraction of a percent: **what so few steps return hardly depends
 # on** $\tau_\theta$; their number is the regulariser. Ten steps begin to tell, and between 1 and 10 000 all do.
@@ -372,7 +372,7 @@ for tau_theta in (1.0, 100.0):
 # </details>
 
 # %% tags=["exercise"]
-# Exercise 6.4
+# Exercise 6.3
 def steps_enough(eigenvalues, eps):
     """Return k, a whole number, for eigenvalues (n,) in any order."""
     # <solution>
@@ -443,7 +443,7 @@ teach.show(fig, "Cosines against the number of steps. Left: to the gradient, the
                 "after three steps for 100 and 10000.")
 
 # %% [markdown]
-# ## Exercise 6.3 (core): conjugate gradients in sample space
+# ## Exercise 6.4 (core): conjugate gradients in sample space
 #
 # All iterates have the form $d = \tilde a^TU$ with $U$ of shape $(N, m)$: they lie in the Krylov space of
 # $\tilde a^Tg$. Run the same iteration on coefficients. Given $K = \tilde a\tilde a^T$, $g$ and $\beta$, but
@@ -469,7 +469,7 @@ teach.show(fig, "Cosines against the number of steps. Left: to the gradient, the
 # </details>
 
 # %% tags=["exercise"]
-# Exercise 6.3
+# Exercise 6.4
 def sample_space_cg(K, g, beta, steps):
     """Return U, shape (N, m), with d_k = a_tilde.T @ U, for K (N, N) and g (N, m)."""
     # <solution>

@@ -242,7 +242,7 @@ WRONG_SAMPLE_CG = {
 
 
 def sample_space_cg(answer, seed):
-    """Exercise 6.3: ãᵀU is the CG iterate in θ."""
+    """Exercise 6.4: ãᵀU is the CG iterate in θ."""
     rng = np.random.default_rng(seed)
     problems = [(rng.normal(size=(N, n)), rng.normal(size=(N, 2))) for N, n in ((6, 9), (9, 5))]
     beta = 2.0
@@ -261,7 +261,7 @@ def sample_space_cg(answer, seed):
     def mistakes(cg):
         yield from slips(cg, [(tilde(a) @ tilde(a).T, g, beta, 3) for a, g in problems], WRONG_SAMPLE_CG)
 
-    return check("6.3", answer, claims, mistakes, fallback=library_sample_space_cg)
+    return check("6.4", answer, claims, mistakes, fallback=library_sample_space_cg)
 
 
 def dense_cg(M, b, steps):
@@ -316,7 +316,7 @@ WRONG_COUNTS = {
 
 
 def steps_enough(answer, seed):
-    """Exercise 6.4: the least number of steps for which (6.6) or (6.7) promises an error of ε."""
+    """Exercise 6.3: the least number of steps for which (6.6) or (6.7) promises an error of ε."""
     rng = np.random.default_rng(seed)
     even, alone = rng.uniform(1, 50, 12), np.append(rng.uniform(1, 3, 11), 900.0)
     cases = [("even", even, 1e-6), ("one apart", rng.permutation(alone), 1e-4), ("nearly one", np.full(6, 2.0), 1e-2)]
@@ -341,7 +341,7 @@ def steps_enough(answer, seed):
         questions = [(values, eps) for _, values, _ in cases[:2] for eps in (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)]
         yield from slips(count, questions, WRONG_COUNTS)
 
-    return check("6.4", answer, claims, mistakes, fallback=library_steps_enough)
+    return check("6.3", answer, claims, mistakes, fallback=library_steps_enough)
 
 
 def exact_arithmetic(M, b, steps):
