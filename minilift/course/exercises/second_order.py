@@ -204,7 +204,6 @@ def newton_uphill(answer, seed):
     def mistakes(w):
         yield np.shape(w) != (2,), "a point has two parts, w₁ and w₂"
         size, cosine, _, hessian = slopes(w)
-        yield w[0] * w[1] < 0, "w₁ and w₂ have opposite signs here: w₂ tanh w₁ moves away from 1"
         values = np.linalg.eigvalsh(hessian)
         yield size < 0.01, "a stationary point: no step goes anywhere"
         yield values[0] > 0, "the Hessian is positive definite here, so that Newton's step goes down"
