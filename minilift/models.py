@@ -114,7 +114,7 @@ def resnet(widths, activation="relu", batch_norm=False, loss=None, seed=0, dtype
            init="uniform", input_shape=None, input_layout="channels_last"):
     r"""Return a residual network: a map, blocks of two maps that an `Add` bridges, and a last map.
 
-    With maps φ and transfers σ a block is :math:`\\sigma(x + \\varphi_2(\\sigma(\\varphi_1(x))))`. Where the width of
+    With maps φ and transfers σ a block is :math:`\sigma(x + \varphi_2(\sigma(\varphi_1(x))))`. Where the width of
     x is not that of the sum, a further map without transfer takes x there.
 
     Parameters
