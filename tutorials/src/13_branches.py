@@ -1,0 +1,377 @@
+# %% [markdown]
+# # 13 · Branch it
+#
+# You will let a value be read twice and a weight be used twice, find the one rule that keeps the sweep right,
+# and train a recurrent and a deep residual net by implicit steps. (To be read after notebook 10.)
+#
+# **Afterwards you can**
+# 1. write the penalty energy of a graph (Exercise 13.1);
+# 2. take a half step in a value that has several children (Exercise 13.2);
+# 3. say what the natural-looking order of the sweep loses, exactly (Exercise 13.3);
+# 4. solve for an implicit step in shared weights, and say why single steps must not be added
+#    (Exercises 13.4 and 13.5);
+# 5. report a comparison of two methods with its limits (Exercise 13.6).
+#
+# **You need** notebooks 04 and 05, for the last part 07. **Time**: 70 minutes.
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+
+import minilift as ml
+from minilift.course import teach
+from minilift.course.exercises import branches as check
+
+SEED = 0
+rng = np.random.default_rng(SEED)
+teach.style()
+teach.versions()
+
+# %% [markdown]
+# ## A value that is read twice
+#
+# So far each value had one reader. A **join** reads several. In a residual block the join adds the block's
+# input to its output, over a *bridge*:
+#
+# $$ a_1 = \sigma(z_1), \quad z_2 = \tilde a_1\theta_2, \quad a_2 = \sigma(z_2), \quad
+#    a_3 = z_3 = \tilde a_2\theta_3, \quad z_4 = a_3 + a_1. \tag{13.1} $$
+#
+# In the library the list of layers stays a list. `Named("x")` gives a name to the value before it, and
+# `Add("x")` adds that to the value before *it*. The join counts as map 4, one without $\theta$. Map 3 has no
+# transfer behind it; then $a_3 = z_3$.
+
+# %%
+data = ml.datasets.digits()
+rows = rng.choice(len(data.X_train), 30, replace=False)
+X, Y = data.X_train[rows].astype(float), np.eye(10)[data.y_train[rows]]
+
+
+def block_net(join):
+    n = 24 if isinstance(join, ml.Concat) else 12  # side by side, there are twice as many
+    layers = [ml.Linear(64, 12), ml.Tanh(), ml.Named("x"), ml.Linear(12, 12), ml.Tanh(), ml.Linear(12, 12),
+              join, ml.Tanh(), ml.Linear(n, 10)]
+    return ml.Network(layers, loss=ml.SquaredError(), seed=SEED, dtype=np.float64)
+
+
+net = block_net(ml.Add("x"))
+theta, N = net.theta, len(X)
+_, z, a, _ = net.forward(X)
+teach.holds("the join", z[4], a[3] + a[1])  # (13.1)
+print(net)
+print("maps and joins read the values", net.inputs[1:])
+
+# %%
+def draw(net, ax, title, top):
+    palette = dict(zip(net.maps, (teach.COLORS[c] for c in ("blue", "vermillion", "green", "purple"))))
+    for l in range(net.depth + 1):
+        name = "X" if l == 0 else str(net.phi[l])
+        color = palette.get(net.owner[l], teach.COLORS["black"])
+        ax.plot(l, 0, "o", markersize=11, color=color)
+        ax.text(l, -0.12, f"{l}\n{name.split('(')[0]}", ha="center", va="top", fontsize=8, color=color)
+    for l in range(1, net.depth + 1):
+        for j in net.inputs[l]:
+            bend = 0 if l == j + 1 else -0.35
+            arrow = {"arrowstyle": "-|>", "connectionstyle": f"arc3,rad={bend}", "color": "black"}
+            ax.annotate("", (l, 0), (j, 0), arrowprops=arrow | {"shrinkA": 7, "shrinkB": 7})
+    ax.set(xlim=(-0.5, net.depth + 0.5), ylim=(-0.45, top), title=title)
+    ax.axis("off")
+
+
+fig, axes = plt.subplots(2, 1, figsize=(9, 3.8), height_ratios=(3, 4))
+draw(net, axes[0], "A residual block: values 0 to 5", 0.7)
+draw(ml.rnn(2, 4, 1, 3), axes[1], "A recurrent net over 3 time steps: the blue maps are one, with one θ", 1.1)
+teach.show(fig, "Two layer graphs as dots on a line with arrows. In the residual block an arc leads from value 1 over "
+                "the block to the sum, 4. In the recurrent net arcs lead from X to three Selects, and one colour marks "
+                "the map that stands there three times.")
+
+# %% [markdown]
+# ## Exercise 13.1 (warm-up): the energy of a graph
+#
+# Lifted, every value is a variable, and it is held to what its parents give:
+#
+# $$ E = L_y(\tilde a_4\theta_5) + \tfrac{1}{2\tau}\sum_{l=1}^{4} \|\sigma_l(z_l) - a_l\|^2
+#    + \|\varphi_l(\theta_l, \text{what } l \text{ reads}) - z_l\|^2. \tag{13.2} $$
+#
+# One penalty for each map, transfer and join, with $\gamma = \rho = 1/\tau$. Write it for (13.1); `sigma` and
+# `phi` are given. Slot 0 of `theta` and `z` holds None, and so does `theta[4]`.
+#
+# <details><summary>Hint 1: idea</summary>
+#
+# Eight squared gaps. Three of the four $z_l$ are held to a map, one to a sum.
+#
+# </details>
+# <details><summary>Hint 2: equation</summary>
+#
+# (13.2), with $\varphi_4 = a_3 + a_1$, and $\sigma_3$ the identity.
+#
+# </details>
+# <details><summary>Hint 3: first line</summary>
+#
+# `given = {1: phi(theta[1], a[0]), 2: phi(theta[2], a[1]), 3: phi(theta[3], a[2]), 4: ...}`
+#
+# </details>
+
+# %% tags=["exercise"]
+# Exercise 13.1
+def phi(theta_l, values):
+    return values @ theta_l[:-1] + theta_l[-1]
+
+
+def sigma(l, z_l):
+    return z_l if l == 3 else np.tanh(z_l)
+
+
+def penalty_energy(theta, a, z, Y, tau):
+    """Return E, a number, for the lists theta, a [X, a_1, ...] and z [None, z_1, ...]."""
+    # <solution>
+    given = {l: phi(theta[l], a[l - 1]) for l in (1, 2, 3)} | {4: a[3] + a[1]}
+    gaps = [given[l] - z[l] for l in given] + [sigma(l, z[l]) - a[l] for l in given]
+    loss = np.sum((phi(theta[5], a[4]) - Y) ** 2) / (2 * len(Y))
+    return loss + sum(np.sum(gap**2) for gap in gaps) / (2 * tau)  # (13.2)
+    # </solution>
+
+# %% tags=["check"]
+penalty_energy = check.penalty_energy(penalty_energy, SEED)
+
+# %% tags=["mistake"]
+# says: the join has no penalty
+def penalty_energy(theta, a, z, Y, tau):
+    gap = a[3] + a[1] - z[4]
+    return check.library_energy(theta, a, z, Y, tau) - np.sum(gap**2) / (2 * tau)
+
+# %% tags=["mistake"]
+# says: a_3 is not held
+def penalty_energy(theta, a, z, Y, tau):
+    return check.library_energy(theta, a, z, Y, tau) - np.sum((z[3] - a[3]) ** 2) / (2 * tau)
+
+# %% tags=["mistake"]
+# says: the factor ½
+def penalty_energy(theta, a, z, Y, tau):
+    return check.library_energy(theta, a, z, Y, tau / 2)
+
+# %% tags=["mistake"]
+# says: not averaged
+def penalty_energy(theta, a, z, Y, tau):
+    return check.library_energy(theta, a, z, Y, tau * len(Y))
+
+# %% tags=["mistake"]
+# says: on the last map
+def penalty_energy(theta, a, z, Y, tau):
+    gap = phi(theta[5], a[4]) - z[5]
+    return check.library_energy(theta, a, z, Y, tau) + np.sum(gap**2) / (2 * tau)
+
+# %% [markdown]
+# ## The lemma
+#
+# Sweep as in notebook 04: from the last value to the first, each takes one gradient step of length $\tau$ on
+# the penalties of its **children**, those that read it. With several parents in a penalty there is a choice
+# to make, and this is the right one: **differentiate each penalty at the forward pass's values of all
+# parents, with the half step of its child**,
+#
+# $$ v^{1/2} = v - \tau\sum_{c\text{ reads }v} \tfrac1\tau\, (\partial_v f_c)^T\bigl(f_c(\text{forward values}) -
+#    c^{1/2}\bigr). \tag{13.3} $$
+#
+# *Proof of Proposition 1 on a graph.* On a forward pass $f_c(\dots) = c$. If all children have
+# $c - c^{1/2} = \tau\,\partial J/\partial c$, then (13.3) is the chain rule, and
+#
+# $$ v^{1/2} = v - \tau\,\frac{\partial J}{\partial v}. \tag{13.4} $$
+#
+# It holds for the last value, hence for all. Signals of several readers add up: nothing else is new.
+
+# %% [markdown]
+# ## Exercise 13.2 (core): the half step of a value with two children
+#
+# Write (13.3) for $a_1$. The lists `a_half` and `z_half` hold the half steps that have been taken before it,
+# for $l \ge 2$.
+#
+# <details><summary>Hint 1: idea</summary>
+#
+# Who reads $a_1$? Each reader has one gap, and $\tau\cdot\frac1\tau = 1$.
+#
+# </details>
+# <details><summary>Hint 2: equation</summary>
+#
+# Map 2 sends $(\tilde a_1\theta_2 - z_2^{1/2})\,W_2^T$. The join is a sum: its derivative in $a_1$ is 1.
+#
+# </details>
+# <details><summary>Hint 3: first line</summary>
+#
+# `from_map = (phi(theta[2], a[1]) - z_half[2]) @ theta[2][:-1].T`
+#
+# </details>
+
+# %% tags=["exercise"]
+# Exercise 13.2
+def half_step(theta, a, a_half, z_half):
+    """Return a_1 after its half step, an array of its shape."""
+    # <solution>
+    from_map = (phi(theta[2], a[1]) - z_half[2]) @ theta[2][:-1].T
+    from_join = a[3] + a[1] - z_half[4]
+    return a[1] - from_map - from_join  # (13.3)
+    # </solution>
+
+# %% tags=["check"]
+half_step = check.half_step(half_step, SEED)
+
+# %% tags=["mistake"]
+# says: the bridge is missing
+def half_step(theta, a, a_half, z_half):
+    return a[1] - (phi(theta[2], a[1]) - z_half[2]) @ theta[2][:-1].T
+
+# %% tags=["mistake"]
+# says: map 2 is missing
+def half_step(theta, a, a_half, z_half):
+    return a[1] - (a[3] + a[1] - z_half[4])
+
+# %% tags=["mistake"]
+# says: the sibling
+def half_step(theta, a, a_half, z_half):
+    from_map = (phi(theta[2], a[1]) - z_half[2]) @ theta[2][:-1].T
+    return a[1] - from_map - (a_half[3] + a[1] - z_half[4])
+
+# %% tags=["mistake"]
+# says: uphill
+def half_step(theta, a, a_half, z_half):
+    return 2 * a[1] - check.library_half_step(theta, a, a_half, z_half)
+
+# %%
+tau = 0.1
+_, dJ = ml.BackProp().direction(net, X, Y)
+a_half, z_half = list(a), list(z)
+a_half[4] = a[4] - tau * (phi(theta[5], a[4]) - Y) / N @ theta[5][:-1].T
+z_half[4] = z[4] - (1 - a[4] ** 2) * (a[4] - a_half[4])
+a_half[3] = a[3] - (a[3] + a[1] - z_half[4])  # (13.3) for a_3, whose sibling is a_1
+z_half[3] = z[3] - (a[3] - a_half[3])
+a_half[2] = a[2] - (phi(theta[3], a[2]) - z_half[3]) @ theta[3][:-1].T
+z_half[2] = z[2] - (1 - a[2] ** 2) * (a[2] - a_half[2])
+a_half[1] = half_step(theta, a, a_half, z_half)
+z_half[1] = z[1] - (1 - a[1] ** 2) * (a[1] - a_half[1])
+literal = ml.energy.algorithm_1(net, X, Y, tau)
+for l in range(1, 5):
+    teach.compare(f"a_{l}: by hand, library", a_half[l], literal.a[l])
+new = theta[1] - np.hstack([X, np.ones((N, 1))]).T @ (z[1] - z_half[1])
+teach.holds("θ_1 moves by −τ ∇J", new, theta[1] - tau * dJ[0])  # (13.4)
+for k, l in enumerate(net.maps):
+    teach.holds(f"the library's sweep: θ_{l}", literal.theta[l], theta[l] - tau * dJ[k])
+
+# %% [markdown]
+# ## Predict
+#
+# Block coordinate descent, as it is usually done, puts *the newest value of everything* into a penalty. When
+# $a_1$ takes its step, $a_3$ has taken its own, and the join's gap would be $a_3^{1/2} + a_1 - z_4^{1/2}$.
+# The difference from (13.3) is of the size of one small half step. How much of the signal that should come
+# to $a_1$ over the bridge is left?
+# (a) all of it as $\tau \to 0$; (b) about half; (c) nothing, for any $\tau$.
+
+# %% tags=["predict"]
+left_over = None  # "a", "b" or "c"
+
+# %%
+gap = a_half[3] + a[1] - z_half[4]
+share = np.linalg.norm(gap) / np.linalg.norm(a[3] + a[1] - z_half[4])
+answer = "a" if share > 0.9 else "b" if share > 0.1 else "c"
+teach.reveal(left_over, answer, f"Share left: {share:.0e}. The first parent closes the gap alone.")
+teach.holds("a_3^½ + a_1 − z_4^½ = 0", gap, 0 * gap)  # (13.5)
+
+# %% [markdown]
+# ## Exercise 13.3 (core): what the naive order loses
+#
+# The sum is met exactly as soon as *one* parent has moved:
+#
+# $$ a_3^{1/2} + a_1 - z_4^{1/2} = (a_3 + a_1 - z_4) - \tau g_4 + \tau g_4 = 0, \qquad
+#    g_4 = \frac{\partial J}{\partial z_4}. \tag{13.5} $$
+#
+# So the naive order sends nothing over the bridge. Write the error that this makes in $\theta_1$, naive minus
+# right, in closed form.
+#
+# <details><summary>Hint 1: idea</summary>
+#
+# Everything down from $a_1$ is linear in the signal. Follow the part that is missing.
+#
+# </details>
+# <details><summary>Hint 2: equation</summary>
+#
+# Missing in $a_1$: a step of $-\tau g_4$. In $z_1$: times $\sigma'(z_1)$. In $\theta_1$: $\tilde a_0^T$ in front.
+#
+# </details>
+# <details><summary>Hint 3: first line</summary>
+#
+# `lost = g * (1 - np.tanh(z_1) ** 2)`
+#
+# </details>
+
+# %% tags=["exercise"]
+# Exercise 13.3
+def naive_error(X, z_1, g, tau):
+    """Return theta_1 of the naive order minus theta_1 of the right one, for g = dJ/dz_4."""
+    # <solution>
+    lost = g * (1 - np.tanh(z_1) ** 2)
+    return tau * np.hstack([X, np.ones((len(X), 1))]).T @ lost
+    # </solution>
+
+# %% tags=["check"]
+naive_error = check.naive_error(naive_error, SEED)
+
+# %% tags=["mistake"]
+# says: the sign
+def naive_error(X, z_1, g, tau):
+    return -check.library_naive_error(X, z_1, g, tau)
+
+# %% tags=["mistake"]
+# says: its derivative is missing
+def naive_error(X, z_1, g, tau):
+    return tau * np.hstack([X, np.ones((len(X), 1))]).T @ g
+
+# %% tags=["mistake"]
+# says: one τ too many
+def naive_error(X, z_1, g, tau):
+    return tau * check.library_naive_error(X, z_1, g, tau)
+
+# %% tags=["mistake"]
+# says: the bias row
+def naive_error(X, z_1, g, tau):
+    return np.vstack([check.library_naive_error(X, z_1, g, tau)[:-1], 0 * g[:1]])
+
+# %%
+chain = ml.mlp([64, 12, 12, 12, 10], activation="tanh", loss=ml.SquaredError(), seed=SEED, dtype=np.float64)
+cases = {"Add, naive order": (net, "half", "vermillion", "-o"), "Add": (net, "forward", "blue", "-s"),
+         "Concat, naive order": (block_net(ml.Concat("x")), "half", "green", "--^"),
+         "chain, naive order": (chain, "half", "orange", ":D")}
+taus, errors = np.logspace(0, -5, 6), {}
+for name, (graph, order, _, _) in cases.items():
+    gradient, values = ml.BackProp().direction(graph, X, Y)[1][0], []
+    for t in taus:
+        step = graph.theta[1] - ml.energy.algorithm_1(graph, X, Y, t, siblings=order).theta[1]
+        values.append(np.linalg.norm(step / t - gradient) / np.linalg.norm(gradient))
+    errors[name] = values
+print(f"{'τ':<22}" + "".join(f"{t:9.0e}" for t in taus))
+for name, values in errors.items():
+    print(f"{name:<22}" + "".join(f"{value:9.1e}" for value in values))
+fig, ax = plt.subplots(figsize=(7, 3.2))
+for name, (_, _, color, look) in cases.items():
+    ax.plot(taus, errors[name], look, color=teach.COLORS[color], label=name)
+ax.set(xscale="log", yscale="log", xlabel="τ", ylabel="error in θ_1 / ‖τ ∇J‖", ylim=(1e-17, 1e2))
+ax.invert_xaxis()
+ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+teach.show(fig, "Error in θ_1 relative to the step against τ, which falls to the right. Naive order with Add: level "
+                "near one half. The right order, and the naive one with Concat or on a chain: rounding errors.")
+
+# %% [markdown]
+# The naive order stays wrong by the same part of the step: the error is of *first* order in $\tau$. It is exact
+# gradient descent for a net whose bridge passes values up and no signals down. On a chain this cannot
+# happen, since no penalty has two parents that move; so the paper need not speak of it. `Concat` has two,
+# but each has its own part of the gap. The order matters where a join *mixes*. (For the same reason the step
+# in $\theta_l$ takes its input from the forward pass: there $\theta_l$ and $a_{l-1}$ are the two parents.)
+
+# %% [markdown]
+# ## One θ in several places
+#
+# A recurrent net has one map for all times. If uses $u = 1 \dots U$ read $a_u$ and have signals $g_u$, then
+# $\theta$ sits in $U$ penalties, and its implicit step minimises over *all* of them, with one proximal term. For
+# the change $d$ of $\theta$, divided by $\tau$:
+#
+# $$ \min_d\; \sum_{u=1}^{U} \tfrac12\|\tilde a_u d - g_u\|^2 + \tfrac{1}{2\tau_\theta}\|d\|^2. \tag{13.6} $$
+#
+# ## Exercise 13.4 follows
+#
+# Here is backprop through time by hand, which collects the $a_u$ and $g_u$.
