@@ -372,6 +372,299 @@ teach.show(fig, "Error in θ_1 relative to the step against τ, which falls to t
 #
 # $$ \min_d\; \sum_{u=1}^{U} \tfrac12\|\tilde a_u d - g_u\|^2 + \tfrac{1}{2\tau_\theta}\|d\|^2. \tag{13.6} $$
 #
-# ## Exercise 13.4 follows
+# This is the problem of *one* map whose $a_u$ and $g_u$ are stacked as rows, so notebook 05 has solved it:
 #
-# Here is backprop through time by hand, which collects the $a_u$ and $g_u$.
+# $$ d = \Bigl(\sum_u \tilde a_u^T\tilde a_u + I/\tau_\theta\Bigr)^{-1} \sum_u \tilde a_u^T g_u. \tag{13.7} $$
+#
+# (A convolution is the same thing, with patches for rows.) Hence the sweep asks for this step once, when the
+# first use in time, the last to be visited, has its signal.
+
+# %% [markdown]
+# ## Exercise 13.4 (core): the stacked solve
+#
+# Write (13.7). The check looks at the optimality condition of (13.6), and its uses differ in their numbers of
+# rows.
+#
+# <details><summary>Hint 1: idea</summary>
+#
+# Stack, append ones, solve once.
+#
+# </details>
+# <details><summary>Hint 2: equation</summary>
+#
+# With $A$ and $G$ stacked, $(\tilde A^T\tilde A + I/\tau_\theta)\, d = \tilde A^T G$.
+#
+# </details>
+# <details><summary>Hint 3: first line</summary>
+#
+# `A = np.concatenate(inputs)`
+#
+# </details>
+
+# %% tags=["exercise"]
+# Exercise 13.4
+def stacked_step(inputs, signals, tau_theta):
+    """Return d (n + 1, m), for lists of a_u (N_u, n) and g_u (N_u, m)."""
+    # <solution>
+    A = np.concatenate(inputs)
+    A = np.hstack([A, np.ones((len(A), 1))])
+    return np.linalg.solve(A.T @ A + np.eye(A.shape[1]) / tau_theta, A.T @ np.concatenate(signals))  # (13.7)
+    # </solution>
+
+# %% tags=["check"]
+stacked_step = check.stacked_step(stacked_step, SEED)
+
+# %% tags=["mistake"]
+# says: as if it were alone
+def stacked_step(inputs, signals, tau_theta):
+    return sum(check.library_stacked_step([a], [g], tau_theta) for a, g in zip(inputs, signals))
+
+# %% tags=["mistake"]
+# says: averages
+def stacked_step(inputs, signals, tau_theta):
+    return np.mean([check.library_stacked_step([a], [g], tau_theta) for a, g in zip(inputs, signals)], axis=0)
+
+# %% tags=["mistake"]
+# says: however many uses
+def stacked_step(inputs, signals, tau_theta):
+    return check.library_stacked_step(inputs, signals, tau_theta / len(inputs))
+
+# %% tags=["mistake"]
+# says: τ_θ divides
+def stacked_step(inputs, signals, tau_theta):
+    return check.library_stacked_step(inputs, signals, 1 / tau_theta)
+
+# %% [markdown]
+# ## Against the engine
+#
+# Backprop through time by hand collects the $a_u$ and $g_u$ of a small recurrent net. Its task is the **adding
+# problem**: at each of 20 times come a number from $[0, 1]$ and a mark; two numbers are marked, one in each
+# half, and their sum is wanted at the end.
+
+# %%
+T = 20
+
+
+def adding(seed, samples):
+    draws, i = np.random.default_rng(seed), np.arange(samples)
+    x = np.zeros((samples, T, 2))
+    x[:, :, 0] = draws.uniform(size=(samples, T))
+    x[i, draws.integers(0, T // 2, samples), 1] = 1
+    x[i, draws.integers(T // 2, T, samples), 1] = 1
+    return x, np.sum(x[:, :, 0] * x[:, :, 1], axis=1, keepdims=True)
+
+
+def uses(theta, out, x, y):
+    """Return the lists of a_u and g_u of the shared map, in the order of time."""
+    inputs, states, signals = [], [np.zeros((len(x), theta.shape[1]))], []
+    for t in range(T):
+        inputs.append(np.hstack([x[:, t], states[-1]]))
+        states.append(np.tanh(phi(theta, inputs[-1])))
+    back = (phi(out, states[-1]) - y) / len(x) @ out[:-1].T
+    for h in reversed(states[1:]):
+        signals.insert(0, (1 - h**2) * back)
+        back = signals[0] @ theta[2:-1].T
+    return inputs, signals
+
+
+# %%
+small = ml.rnn(2, 16, 1, T, loss=ml.SquaredError(), seed=SEED, dtype=np.float64)
+x, y = adding(SEED, 50)
+inputs, signals = uses(*small.parameters, x, y)
+A, G = np.concatenate(inputs), np.concatenate(signals)
+A = np.hstack([A, np.ones((len(A), 1))])
+teach.holds("Σ ã_uᵀg_u is BackProp's gradient", A.T @ G, ml.BackProp().direction(small, x, y)[1][0])
+taus, misfit = np.logspace(-5, 3, 25), {"stacked": [], "sum of single steps": [], "mean of single steps": []}
+for t in taus:
+    d = stacked_step(inputs, signals, t)
+    singles = [stacked_step([a_u], [g_u], t) for a_u, g_u in zip(inputs, signals)]
+    for name, step in zip(misfit, (d, np.sum(singles, axis=0), np.mean(singles, axis=0))):
+        misfit[name].append(np.sum((A @ step - G) ** 2) / np.sum(G**2))  # (13.6), first term
+for t in (1e-3, 1.0, 100.0):
+    d, library = stacked_step(inputs, signals, t), ml.ProxProp(t).direction(small, x, y)[1][0]
+    size = np.abs(library).max()
+    teach.holds(f"τ_θ = {t:g}: the library's direction", d / size, library / size, 1e-10)  # κ of M up to 1e5
+fig, ax = plt.subplots(figsize=(7, 3))
+for (name, values), color, look in zip(misfit.items(), ("blue", "vermillion", "orange"), ("-o", "--s", ":^")):
+    ax.plot(taus, values, look, color=teach.COLORS[color], label=name)
+ax.axhline(1, color="black", linewidth=0.8)
+ax.set(xscale="log", yscale="log", xlabel=r"$\tau_\theta$", ylabel="misfit after the step / before")
+ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+teach.show(fig, "Misfit of all uses after the step over that before, against τ_θ. The stacked step lowers it a little "
+                "more the larger τ_θ is. The sum of the single steps follows at first, and from 0.002 on raises it, "
+                "up to 40 times. Their mean lowers it less than the stacked step.")
+
+# %% [markdown]
+# Each single step removes what it can of the misfit as if it were alone; the sum removes it up to $U$ times
+# over. For $\tau_\theta\to 0$ both are $\tau_\theta\nabla J$, so a test with small steps would not notice. The
+# mean is safe and is no minimiser of (13.6): for small $\tau_\theta$ it is $U$ times too short.
+
+# %% [markdown]
+# ## Exercise 13.5 (break it): make the sum explode
+#
+# Take $U$ *equal* uses: the same 30 rows $a$, the same signals $g = \tilde a\,\theta^*$, which one change
+# $\theta^*$ of $\theta$ would remove. Find $U \le 50$ and $\tau_\theta$ for which the sum of the single steps
+# leaves more than **10 times** the misfit $\sum_u\|\tilde a d - g\|^2$ that no step at all leaves.
+#
+# <details><summary>Hint 1: idea</summary>
+#
+# Along an eigenvector of $\tilde a^T\tilde a$ with eigenvalue $\lambda$ a single step removes the share
+# $h = \lambda/(\lambda + 1/\tau_\theta)$.
+#
+# </details>
+# <details><summary>Hint 2: equation</summary>
+#
+# The sum leaves $(1 - Uh)^2$ of the misfit there, the stacked step $(1 - U\lambda/(U\lambda + 1/\tau_\theta))^2$.
+#
+# </details>
+# <details><summary>Hint 3: first line</summary>
+#
+# `number_of_uses = 2`, which leaves as much as there was, at most
+#
+# </details>
+
+# %% tags=["exercise"]
+# Exercise 13.5
+# <solution number_of_uses, large_tau>
+number_of_uses, large_tau = 8, 100.0
+# </solution>
+
+# %% tags=["check"]
+number_of_uses, large_tau = check.overshoot((number_of_uses, large_tau), SEED)
+
+# %% tags=["mistake"]
+# says: too few uses
+number_of_uses, large_tau = 2, 100.0
+
+# %% tags=["mistake"]
+# says: single steps are short
+number_of_uses, large_tau = 8, 1e-4
+
+# %% tags=["mistake"]
+# says: nothing is summed
+number_of_uses, large_tau = 1, 100.0
+
+# %% tags=["mistake"]
+# says: whole number from 1 to 50
+number_of_uses, large_tau = 200, 100.0
+
+# %% [markdown]
+# ## Implicit steps through time
+#
+# The protocol, fixed before the run: the adding problem, 20 times; 2,000 sequences; `ml.rnn` with 16 ReLU
+# units; batches of 50; BackProp and exact ProxProp ($\tau_\theta = 1$), both with Adam, at the same four step
+# sizes; three seeds. **Budget**: 10 epochs, 400 steps. **Criterion**: the median over the seeds of the training
+# loss at the end chooses each method's step size. BackProp then goes on to epoch 40. Guessing the mean
+# costs $\frac12\mathrm{Var} = \frac1{12} = 0.083$.
+#
+# ## Predict
+#
+# After 10 epochs, each at its best step size, whose loss is lower by more than a factor 2?
+# (a) BackProp's; (b) ProxProp's; (c) nobody's.
+
+# %% tags=["predict"]
+through_time = None  # "a", "b" or "c"
+
+# %%
+seeds, rates, budget = [SEED, SEED + 1, SEED + 2], [1e-3, 3e-3, 1e-2, 3e-2], 10
+methods = {"BackProp": (ml.BackProp(), 4 * budget), "ProxProp exact": (ml.ProxProp(1.0), budget)}
+
+
+def study(new_net, train, test, batch_size):
+    """Return {method: {step size: the histories of all seeds}}."""
+    return {name: {lr: [ml.fit(new_net(seed), train, method=method, optimizer=ml.Adam(lr=lr), epochs=epochs, seed=seed,
+                               batch_size=batch_size, validation=test, progress=False) for seed in seeds]
+                   for lr in rates} for name, (method, epochs) in methods.items()}
+
+
+def at(histories, epoch, column="train_loss"):
+    return [h[column][epoch] if len(h) > epoch else np.inf for h in histories]
+
+
+def best(runs, epoch):
+    """Return the step size with the lowest median loss at an epoch, that median, and the histories."""
+    lr = min(runs, key=lambda rate: np.median(at(runs[rate], epoch)))
+    return lr, np.median(at(runs[lr], epoch)), runs[lr]
+
+
+def recurrent(seed):
+    return ml.rnn(2, 16, 1, T, activation="relu", loss=ml.SquaredError(), seed=seed)
+
+# %%
+def table(runs, column="val_loss"):
+    for name, epoch in (("BackProp", budget), ("ProxProp exact", budget), ("BackProp", 4 * budget)):
+        lr, loss, chosen = best(runs[name], epoch)
+        print(f"{name:<15} epoch {epoch}: step size {lr:g}, training loss {loss:.4f} "
+              f"({min(at(chosen, epoch)):.4f} to {max(at(chosen, epoch)):.4f}), "
+              f"{column} {np.median(at(chosen, epoch, column)):.3f}, {np.median(at(chosen, epoch, 'seconds')):.1f} s")
+
+
+def verdict(theirs, ours):
+    return "a" if 2 * theirs < ours else "b" if 2 * ours < theirs else "c"
+
+
+time_runs = study(recurrent, adding(SEED + 10, 2000), adding(SEED + 11, 1000), 50)
+teach.reveal(through_time, verdict(best(time_runs["BackProp"], budget)[1], best(time_runs["ProxProp exact"], budget)[1]))
+table(time_runs)
+
+# %%
+def picture(runs, guess, alt):
+    fig, axes = plt.subplots(1, 3, figsize=(11, 3.2), sharey=True)
+    for name, (_, epochs) in methods.items():
+        teach.band(axes[0], rates, np.transpose([at(runs[name][lr], budget) for lr in rates]), name, 2 * guess)
+        lr, _, chosen = best(runs[name], budget)
+        losses = np.array([at(chosen, epoch) for epoch in range(epochs + 1)]).T
+        seconds = np.median([at(chosen, epoch, "seconds") for epoch in range(epochs + 1)], axis=1)
+        for ax, horizontal in zip(axes[1:], (np.arange(epochs + 1), seconds)):
+            teach.band(ax, horizontal, losses, name, label=f"{name}, step size {lr:g}", marker="")
+    for ax in axes:
+        ax.axhline(guess, color=teach.COLORS["black"], linewidth=0.8)
+    axes[0].set(xscale="log", yscale="log", xlabel="step size of Adam", ylabel="training loss",
+                title=f"after {budget} epochs\n")
+    axes[1].set(xlabel="epochs", title="each at its best step size\n")
+    axes[2].set(xlabel="seconds of training, this machine", title="the same, over time\n")
+    axes[1].legend(loc="upper right")
+    teach.show(fig, alt)
+
+
+picture(time_runs, 1 / 12, "Adding problem. Left: at step sizes up to 0.01 ProxProp's loss after 10 epochs is far below "
+                           "BackProp's, which is at guessing. Middle: BackProp needs up to 40 epochs. Right: over "
+                           "seconds ProxProp is ahead too.")
+
+# %% [markdown]
+# ## Twenty-four maps
+#
+# Now depth: `ml.resnet` with 24 maps, 16 units wide, eleven blocks, 1,000 digits, batches of 100. Same
+# methods, step sizes, seeds, budget and criterion. For comparison `ml.mlp` of the same maps, **without
+# bridges**. A step of exact ProxProp factorises 23 small matrices and costs about five times BackProp's. So
+# BackProp's 40 epochs are about the same *time*.
+#
+# ## Predict
+#
+# With bridges: ProxProp after 10 epochs against BackProp after **40**, each at its best step size. Whose
+# training loss is lower by more than a factor 2? (a) BackProp's; (b) ProxProp's; (c) nobody's.
+
+# %% tags=["predict"]
+same_time = None  # "a", "b" or "c"
+
+# %%
+widths = [64] + [16] * 23 + [10]
+train, test = (data.X_train[:1000], data.y_train[:1000]), (data.X_test, data.y_test)
+deep_runs = study(lambda seed: ml.resnet(widths, seed=seed), train, test, 100)
+methods["BackProp"] = (ml.BackProp(), budget)  # it is not worth more
+chain_runs = study(lambda seed: ml.mlp(widths, seed=seed), train, test, 100)
+methods["BackProp"] = (ml.BackProp(), 4 * budget)
+teach.reveal(same_time, verdict(best(deep_runs["BackProp"], 4 * budget)[1], best(deep_runs["ProxProp exact"], budget)[1]))
+table(deep_runs, "val_accuracy")
+without = {name: best(chain_runs[name], budget)[1] for name in methods}
+first = {}
+for name, model in (("with bridges", ml.resnet), ("without", ml.mlp)):
+    g = ml.BackProp().direction(model(widths, seed=SEED), train[0][:100], train[1][:100])[1]
+    first[name] = np.linalg.norm(g[0])
+    print(f"{name}: ‖∂J/∂θ_1‖ at the start {first[name]:.1e}")
+print("best training loss without bridges:", ", ".join(f"{name} {loss:.3f}" for name, loss in without.items()))
+
+# %%
+picture(deep_runs, np.log(10), "Residual net. Left: ProxProp's loss after 10 epochs is below BackProp's at three of four "
+                               "step sizes. Middle: per epoch ProxProp is ahead. Right: over seconds the two are close, "
+                               "and BackProp ends lower.")
