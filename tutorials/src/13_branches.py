@@ -354,6 +354,7 @@ for name, (_, _, color, look) in cases.items():
     ax.plot(taus, errors[name], look, color=teach.COLORS[color], label=name)
 ax.set(xscale="log", yscale="log", xlabel="τ", ylabel="error in θ_1 / ‖τ ∇J‖", ylim=(1e-17, 1e2))
 ax.invert_xaxis()
+ax.minorticks_off()
 ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 teach.show(fig, "Error in θ_1 relative to the step against τ, which falls to the right. Naive order with Add: level "
                 "near one. The right order, and the naive one with Concat or on a chain: rounding errors.")
@@ -482,6 +483,7 @@ for (name, values), color, look in zip(misfit.items(), ("blue", "vermillion", "o
     ax.plot(taus, values, look, color=teach.COLORS[color], label=name)
 ax.axhline(1, color="black", linewidth=0.8)
 ax.set(xscale="log", yscale="log", xlabel=r"$\tau_\theta$", ylabel="misfit after the step / before")
+ax.minorticks_off()
 ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 teach.show(fig, "Misfit of all uses after the step over that before, against τ_θ. The stacked step lowers it a little "
                 "more the larger τ_θ is. The sum of the single steps follows at first, and from 0.002 on raises it, "
@@ -557,9 +559,6 @@ number_of_uses, large_tau = 200, 100.0
 # After 10 epochs, each at its best step size, whose loss is lower by more than a factor 2?
 # (a) BackProp's; (b) ProxProp's; (c) nobody's.
 
-# %% tags=["predict"]
-through_time = None  # "a", "b" or "c"
-
 # %%
 seeds, rates, budget = [SEED, SEED + 1, SEED + 2], [1e-3, 3e-3, 1e-2, 3e-2], 10
 methods = {"BackProp": (ml.BackProp(), 4 * budget), "ProxProp exact": (ml.ProxProp(1.0), budget)}
@@ -584,6 +583,9 @@ def best(runs, epoch):
 
 def recurrent(seed):
     return ml.rnn(2, 16, 1, T, activation="relu", loss=ml.SquaredError(), seed=seed)
+
+# %% tags=["predict"]
+through_time = None  # "a", "b" or "c"
 
 # %%
 def table(runs, column="val_loss"):
