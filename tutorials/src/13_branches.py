@@ -89,8 +89,8 @@ teach.show(fig, "Two layer graphs as dots on a line with arrows. In the residual
 #
 # Lifted, every value is a variable, and it is held to what its parents give:
 #
-# $$ E = L_y(\tilde a_4\theta_5) + \tfrac{1}{2\tau}\sum_{l=1}^{4} \|\sigma_l(z_l) - a_l\|^2
-#    + \|\varphi_l(\theta_l, \text{what } l \text{ reads}) - z_l\|^2. \tag{13.2} $$
+# $$ E = L_y(\tilde a_4\theta_5) + \tfrac{1}{2\tau}\sum_{l=1}^{4} \bigl(\|\sigma_l(z_l) - a_l\|^2
+#    + \|\varphi_l(\theta_l, \text{what } l \text{ reads}) - z_l\|^2\bigr). \tag{13.2} $$
 #
 # One penalty for each map, transfer and join, with $\gamma = \rho = 1/\tau$. Write it for (13.1); `sigma` and
 # `phi` are given. Slot 0 of `theta` and `z` holds None, and so does `theta[4]`.
@@ -360,8 +360,8 @@ teach.show(fig, "Error in θ_1 relative to the step against τ, which falls to t
                 "near one. The right order, and the naive one with Concat or on a chain: rounding errors.")
 
 # %% [markdown]
-# The naive order stays wrong by the same part of the step: an error of *first* order. It is exact gradient
-# descent for a net whose bridge passes values up and no signals down. Here that is nearly all of the gradient
+# The naive order stays wrong by the same part of the step: an error of *first* order. It is backprop for a
+# net whose bridge passes values up and no signals down. Here that is nearly all of the gradient
 # in $\theta_1$. On a chain this cannot happen, since no penalty has two parents that move; so the paper need
 # not speak of it. `Concat` has two, but each has its own part of the gap: the order matters where a join *mixes*.
 #
@@ -483,7 +483,6 @@ for (name, values), color, look in zip(misfit.items(), ("blue", "vermillion", "o
     ax.plot(taus, values, look, color=teach.COLORS[color], label=name)
 ax.axhline(1, color="black", linewidth=0.8)
 ax.set(xscale="log", yscale="log", xlabel=r"$\tau_\theta$", ylabel="misfit after the step / before")
-ax.minorticks_off()
 ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 teach.show(fig, "Misfit of all uses after the step over that before, against τ_θ. The stacked step lowers it a little "
                 "more the larger τ_θ is. The sum of the single steps follows at first, and from 0.002 on raises it, "
