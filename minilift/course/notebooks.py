@@ -40,6 +40,7 @@ CURRICULUM = (
     "10_second_order",
     "11_reproduce_a_paper",
     "12_gpu",
+    "13_branches",
 )
 REPORT = "application/vnd.minilift.report+json"  # the machine-readable half of a check's or record's output
 SOLUTION = re.compile(r"^([ ]*)# <solution(?: ([\w, ]+))?>\n(.*?)^\1# </solution>$", re.M | re.S)
