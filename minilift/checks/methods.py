@@ -246,7 +246,7 @@ def proxprop_objective(claimed, case):
     told = told_as(claimed, ProxProp)
     prox, tau = proximal(told, case), 0.8
     only_if(told.solver == "exact" and prox.implicit, "it takes no exact implicit step here")
-    z, g = outputs(case), signals(case)
+    z, g = outputs(case), case.signals
     d = directions_of(claimed.method, case)
 
     def finding(l):
@@ -265,29 +265,6 @@ def outputs(case):
     state = case.forward()
     return case.per_map(lambda l: np.vstack([to_numpy(state.z[u]).reshape(-1, case.theta[l].shape[1])
                                              for u in case.uses(l)]))
-
-
-def signals(case):
-    """Return [None, g_1, …] as rows, ∂J/∂z_l by differences in z_l; of maps that share θ, stacked."""
-    state = case.forward()
-
-    def signal(l):
-        z = to_numpy(state.z[l])
-        only_if(z.size <= 400, "the network is too large for signals by differences")
-        return gradient(lambda x: loss_from(case, l, x), z).value.reshape(-1, case.theta[l].shape[1])
-
-    return case.per_map(lambda l: np.vstack([signal(u) for u in case.uses(l)]))
-
-
-def loss_from(case, l, z):
-    """Return the loss of a forward pass that continues from a given z_l."""
-    net, rng, a = case.net, np.random.default_rng(0), list(case.forward().a)
-    z = case.lend(z)
-    for k in range(l, net.depth):
-        a[k], _ = net.sigma[k].apply(z, training=True, rng=rng)
-        theta, = case.lend_all([case.theta[k + 1]])
-        z = net.phi[k + 1].forward(theta, *(a[j] for j in net.inputs[k + 1]))
-    return case.value(to_numpy(z))
 
 
 @claim("method", "the angle to the gradient is bounded by the condition number",
@@ -373,7 +350,7 @@ def krylov_basis(M, b, steps):
 
 def loco_targets(told, case):
     """Return per map (f, target y, signal γ g) as rows, with f the identity in variant S."""
-    z, g = outputs(case), signals(case)
+    z, g = outputs(case), case.signals
 
     def target(l):
         f, signal = case.net.f[l] if told.variant == "M" else Identity(), told.gamma * g[l]
@@ -552,7 +529,7 @@ def sibp_last_exact(claimed, case):
     told = told_as(claimed, SemiImplicit)
     only_if(told.solver == "exact" and not told.joint, "its last map is solved by Fletcher–Reeves steps")
     D = case.net.depth
-    A, signal = case.design[D][:, :-1], told.eta / summed_weight(case) * signals(case)[D]
+    A, signal = case.design[D][:, :-1], told.eta / summed_weight(case) * case.signals[D]
     weights = np.linalg.solve(A.T @ A + told.lam * np.eye(A.shape[1]), A.T @ signal)
     bias = (signal - A @ weights).sum(axis=0) / (len(A) + told.lam)
     d = directions_of(claimed.method, case)
