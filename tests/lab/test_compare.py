@@ -2,8 +2,6 @@
 
 import math
 import re
-import subprocess
-import sys
 from argparse import ArgumentParser
 from dataclasses import replace
 from pathlib import Path
