@@ -33,10 +33,9 @@ def test_the_package_passes_its_own_checks():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("start", range(1, 51, 5))
-def test_the_package_passes_with_50_more_seeds(start):
-    for seed in range(start, start + 5):
-        ml.verify(seed=seed).raise_for_failures()
+@pytest.mark.parametrize("seed", range(1, 21))
+def test_the_package_passes_with_more_seeds(seed):
+    ml.verify(seed=seed).raise_for_failures()
 
 
 def test_each_claim_is_made_by_something_of_ours():
@@ -124,7 +123,7 @@ def test_a_local_problem_of_the_package():
 # ---- other libraries' layers
 
 @pytest.mark.slow
-def test_layers_of_pytorch_with_200_seeds():
+def test_layers_of_pytorch_with_50_seeds():
     torch = pytest.importorskip("torch")
     torch.set_num_threads(1)  # the arrays are tiny
 
@@ -158,7 +157,7 @@ def test_layers_of_pytorch_with_200_seeds():
             torch.nn.functional.cross_entropy(z, lent(y), reduction=self.reduction).backward()
             return z.grad.numpy()
     verified(ml.Network([TorchLinear(3, 4), TorchGELU(), TorchLinear(4, 2)], loss=TorchCrossEntropy()))
-    for seed in range(200):
+    for seed in range(50):
         for thing in (TorchGELU(), TorchLinear(4, 3), TorchCrossEntropy(), TorchCrossEntropy("sum")):
             ml.verify(thing, seed=seed).raise_for_failures()
 
