@@ -4,6 +4,7 @@ import ast
 import io
 import re
 import tokenize
+from pathlib import Path
 
 import pytest
 
@@ -192,6 +193,15 @@ def test_records_are_there_and_as_the_text_says(name):
     assert records
     for report in records:
         assert report["kept"], report
+
+
+def test_the_papers_parts_are_where_the_readme_says():
+    readme = (notebooks.folder() / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"(?m)^\|.*?\| ([\d, ]+) \|(.*)\|$", readme.partition("## Where each part of the papers is")[2])
+    modules = [module for _, cell in rows for module in re.findall(r"`([\w/]+\.py)`", cell)]
+    package = Path(notebooks.__file__).parent.parent
+    assert len(modules) > 8
+    assert [module for module in modules if not (package / module).is_file()] == []
 
 
 # ---- executed
