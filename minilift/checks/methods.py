@@ -246,7 +246,7 @@ def proxprop_objective(claimed, case):
     told = told_as(claimed, ProxProp)
     prox, tau = proximal(told, case), 0.8
     only_if(told.solver == "exact" and prox.implicit, "it takes no exact implicit step here")
-    z, g = outputs(case), case.signals
+    z, g = outputs(case), signals(case)
     d = directions_of(claimed.method, case)
 
     def finding(l):
@@ -265,6 +265,11 @@ def outputs(case):
     state = case.forward()
     return case.per_map(lambda l: np.vstack([to_numpy(state.z[u]).reshape(-1, case.theta[l].shape[1])
                                              for u in case.uses(l)]))
+
+
+def signals(case):
+    """Return [None, g_1, …] as rows, ∂J/∂z_l by differences in z_l; of maps that share θ, stacked."""
+    return case.signals
 
 
 @claim("method", "the angle to the gradient is bounded by the condition number",
@@ -350,7 +355,7 @@ def krylov_basis(M, b, steps):
 
 def loco_targets(told, case):
     """Return per map (f, target y, signal γ g) as rows, with f the identity in variant S."""
-    z, g = outputs(case), case.signals
+    z, g = outputs(case), signals(case)
 
     def target(l):
         f, signal = case.net.f[l] if told.variant == "M" else Identity(), told.gamma * g[l]
@@ -529,7 +534,7 @@ def sibp_last_exact(claimed, case):
     told = told_as(claimed, SemiImplicit)
     only_if(told.solver == "exact" and not told.joint, "its last map is solved by Fletcher–Reeves steps")
     D = case.net.depth
-    A, signal = case.design[D][:, :-1], told.eta / summed_weight(case) * case.signals[D]
+    A, signal = case.design[D][:, :-1], told.eta / summed_weight(case) * signals(case)[D]
     weights = np.linalg.solve(A.T @ A + told.lam * np.eye(A.shape[1]), A.T @ signal)
     bias = (signal - A @ weights).sum(axis=0) / (len(A) + told.lam)
     d = directions_of(claimed.method, case)
