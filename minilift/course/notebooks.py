@@ -44,6 +44,7 @@ CURRICULUM = (
     "10_second_order",
     "11_reproduce_a_paper",
     "12_gpu",
+    "13_branches",
     "15_train_like_a_brain",
 )
 REPORT = "application/vnd.minilift.report+json"  # the machine-readable half of a check's or record's output
