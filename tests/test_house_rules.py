@@ -37,7 +37,7 @@ FILES = {"support": ["spellings", "tables", "arguments", "settings", "backend", 
          "training": ["curves", "history", "names", "ranks", "fit"],
          "lab": ["tables", "machine", "contenders", "runs", "race", "experiments", "figures", "bench", "results",
                  "reproduce", "compare"],
-         "course": ["notebooks", "teach", "exercises"]}
+         "course": ["book", "notebooks", "teach", "exercises"]}
 CORE = ["layers", "local", "graph", "energy", "network", "optim", "methods"]
 CORE_LINES = 2640  # of code; convolutions, joins, optimizers and checks of arguments included
 FAMILY = ["kronecker", "gauss_newton", "fits", "activation_problem", "lifted"]  # counted by itself

@@ -174,12 +174,11 @@ def collect(folder, form):
             continue
         shown = path.relative_to(folder.parent).as_posix()
         source = path.read_text(encoding="utf-8")
-        names = Names(ast.parse(source))
-        for line, comment in comments(source):
-            match = re.fullmatch(form, comment)
-            if match and LOOKS_LIKE_TAG.match(match["tags"]):
-                for equation in parse_tags(match["tags"], f"{shown}:{line}"):
-                    places[equation].append(Place(shown, line, names.at(line)))
+        found = tagged_lines(source, form)
+        names = Names(ast.parse(source)) if found else None
+        for line, tags in found:
+            for equation in parse_tags(tags, f"{shown}:{line}"):
+                places[equation].append(Place(shown, line, names.at(line)))
     return places
 
 
@@ -197,6 +196,14 @@ def parse_tags(text, where):
             raise unknown_name(f"{where}: equation", equation, tuple(EQUATIONS))
         equations.append(equation)
     return equations
+
+
+def tagged_lines(source, form):
+    """Return the (line, tags) of each comment of a Python source that has a form and looks like a tag."""
+    if not re.search(rf"#.*{LOOKS_LIKE_TAG.pattern}", source):  # which is quicker than to look for comments
+        return []
+    matches = [(line, re.fullmatch(form, comment)) for line, comment in comments(source)]
+    return [(line, match["tags"]) for line, match in matches if match and LOOKS_LIKE_TAG.match(match["tags"])]
 
 
 def comments(source):

@@ -269,30 +269,7 @@ def outputs(case):
 
 def signals(case):
     """Return [None, g_1, …] as rows, ∂J/∂z_l by differences in z_l; of maps that share θ, stacked."""
-    state = case.forward()
-
-    def signal(l):
-        z = to_numpy(state.z[l])
-        only_if(z.size <= 400, "the network is too large for signals by differences")
-        return gradient(lambda x: loss_from(case, l, x), z).value.reshape(-1, case.theta[l].shape[1])
-
-    return case.per_map(lambda l: np.vstack([signal(u) for u in case.uses(l)]))
-
-
-def loss_from(case, l, z):
-    """Return the loss of a forward pass that continues from a given z_l."""
-    return case.value(output_from(case, l, z))
-
-
-def output_from(case, l, z):
-    """Return z_D of a forward pass that continues from a given z_l."""
-    net, rng, a = case.net, np.random.default_rng(0), list(case.forward().a)
-    z = case.lend(z)
-    for k in range(l, net.depth):
-        a[k], _ = net.sigma[k].apply(z, training=True, rng=rng)
-        theta, = case.lend_all([case.theta[k + 1]])
-        z = net.phi[k + 1].forward(theta, *(a[j] for j in net.inputs[k + 1]))
-    return to_numpy(z)
+    return case.signals
 
 
 @claim("method", "the angle to the gradient is bounded by the condition number",
@@ -612,8 +589,9 @@ def kfac_reference(told, case):
 
 def jacobian_column(case, l, unit):
     """Return the derivative of z_D along one unit of z_l in all samples, which do not feel each other, (N, n)."""
-    z = to_numpy(case.forward().z[l])
-    return directional(lambda x: output_from(case, l, x), z, np.ones((len(z), 1)) * unit).value
+    state = case.forward()
+    z, theta = to_numpy(state.z[l]), case.lend_all(case.theta)
+    return directional(lambda x: case.output_from(l, x, state.a, theta), z, np.ones((len(z), 1)) * unit).value
 
 
 def loss_hessians(case):

@@ -1,4 +1,4 @@
-r"""Measurements: ``minilift bench step | profile | solve | scale | memory | import``.
+r"""Measurements: ``minilift bench step | profile | solve | scale | memory | race | import``.
 
 Contenders take turns, A B A B, in one process with a fixed number of threads; ratios are formed pair by pair,
 within a round, and reported with their range. The measure of a step is the machine's own limit: the time that
@@ -29,6 +29,7 @@ from minilift.lab import contenders
 from minilift.lab.contenders import OTHERS, OURS, PROBLEMS, Problem, Timed, step_products, timed_step
 from minilift.lab.figures import LIBRARIES, MEASURED, bars, exponent, milliseconds, scale_figure, solve_figure
 from minilift.lab.machine import machine
+from minilift.lab.race import courses, race, race_figure, race_table
 from minilift.lab.runs import grouped, select
 from minilift.lab.tables import aligned, ends, spread, table
 from minilift.layers.maps import Linear
@@ -448,6 +449,14 @@ def import_table(rows):
                       f"  target: minilift ≤ {IMPORT_SECONDS} s, nothing heavy: {seconds:.3f} s, {verdict}"])
 
 
+# ----------------------------------------------------------------------------------------- bench race
+
+
+def bench_race(options):
+    """Race to a training loss, on the embedded digits or on a file's images."""
+    return [row for course in courses(options["data"]) for row in race(course, progress)]
+
+
 # ------------------------------------------------------------------------------------ the command line
 
 
@@ -471,7 +480,8 @@ def add_arguments(parser):
     add("--backend", metavar="{numpy,cupy}",
         help="array library of minilift (default: numpy); with cupy PyTorch runs on CUDA")
     add("--data", metavar="FILE.npz",
-        help="CIFAR-10's images, (N, 32, 32, 3) or flat, as X_train (default: random images)")
+        help="CIFAR-10's images, (N, 32, 32, 3) or flat, as X_train (default: random images); of a race with y_train, "
+        "X_test and y_test (default: the digits)")
     add("--output", default="minilift-bench", metavar="FOLDER",
         help="where results are written (default: minilift-bench)")
 
@@ -480,7 +490,10 @@ def run(arguments):
     """Check the options and measure in a fresh process, whose libraries see the number of threads in time."""
     options = checked_options(arguments)
     large = options["all"] or options["network"] != QUICK or options["rounds"] > 7
-    note(f"bench {options['what']}: {LASTS[large]}; then a table, and files in {options['output']}")
+    lasts = LASTS[large]
+    if options["what"] == "race":
+        lasts = "about two minutes" if options["data"] is None else "hours"
+    note(f"bench {options['what']}: {lasts}; then a table, and files in {options['output']}")
     return fresh_process(options).returncode
 
 
@@ -489,13 +502,16 @@ def checked_options(arguments):
     options = vars(arguments)
     if options["all"]:
         options["network"] = list(PROBLEMS)
-    for option in ("network", "contender"):
+    for option, known in (("network", tuple(PROBLEMS)), ("contender", tuple(DEFAULTS["contender"]))):
         for name in options[option]:
-            known_name(f"--{option}", name, DEFAULTS[option])
+            known_name(f"--{option}", name, known)
     get_module(known_name("--backend", options["backend"], BACKENDS))
     check_count("rounds", options["rounds"])
     check_count("threads", options["threads"])
-    load_images(options["data"])
+    if options["what"] == "race":
+        courses(options["data"])
+    else:
+        load_images(options["data"])
     writable_folder(Path(options["output"]))
     return options
 
@@ -565,6 +581,7 @@ MEASURES = {  # of each benchmark: what measures its rows, and what makes a text
     "solve": (bench_solve, solve_table, solve_figure),
     "scale": (bench_scale, scale_table, scale_figure),
     "memory": (bench_memory, memory_table, partial(bars, key="bytes", factor=1e-6, label="MB, peak of the process")),
+    "race": (bench_race, race_table, race_figure),
     "import": (bench_import, import_table, partial(bars, key="seconds", factor=1,
                                                    label="seconds to import, in a fresh interpreter")),
 }

@@ -258,7 +258,7 @@ def courses(path):
     """Return the courses: the embedded digits, or the images of a file with X_train, y_train, X_test and y_test."""
     if path is None:
         digits = datasets.digits()
-        return [Course("digits, 64-128-128-10", (64, 128, 128, 10), (50, 200), 0.01, 1.5, digits)]
+        return [Course("digits, 64-128-128-10", (64, 128, 128, 10), (50, 200), 0.01, 0.8, digits)]
     arrays = read_npz(path)
     for name in ("X_train", "y_train", "X_test", "y_test"):
         if name not in arrays:
