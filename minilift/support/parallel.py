@@ -109,7 +109,7 @@ class Team:
         return array_module(array).asarray(rows)
 
     def agree(self, what, arrays):
-        """Raise an error unless all ranks hold the same bits; it names the first rank and array that differ from rank 0.
+        """Raise an error unless all ranks hold the same bits; it names the first rank and array that differ.
 
         Parameters
         ----------

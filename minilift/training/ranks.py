@@ -114,8 +114,8 @@ def bytes_of_sides(samples, of_sample, inputs, rows, n_out, itemsize):
     r"""Return the bytes that a rank receives for a local problem on either side, as {side: bytes}, for many ranks.
 
     On the sample side the inputs and signals of all samples come in; on the parameter side the float64 matrix
-    :math:`\tilde a^T\tilde a` and :math:`\tilde a^Tg`. A sum takes twice its size, since it goes there and back. The step
-    itself is summed on the sample side, and that is as large as :math:`\tilde a^Tg`.
+    :math:`\tilde a^T\tilde a` and :math:`\tilde a^Tg`. A sum takes twice its size, since it goes there and back. The
+    step itself is summed on the sample side, and that is as large as :math:`\tilde a^Tg`.
     """
     step = 2 * rows * n_out * itemsize
     return {"sample": samples * (inputs + of_sample * n_out) * itemsize + step, "parameter": 2 * 8 * rows**2 + step}
@@ -351,9 +351,9 @@ class Ranks:
 
     def __init__(self, team, method):
         if not method.by_rows and type(method).directions is not Method.directions:
-            raise ValueError(f"fit: team: {method!r} cannot be trained by several ranks: what it does beside the steps "
-                             "in theta needs all samples; BackProp, ProxProp, LocoProp, FOOF, GaussNewton, SemiImplicit "
-                             "and methods that only define propose(block) can")
+            raise ValueError(f"fit: team: {method!r} cannot be trained by several ranks: what it does beside the "
+                             "steps in theta needs all samples; BackProp, ProxProp, LocoProp, FOOF, GaussNewton, "
+                             "SemiImplicit and methods that only define propose(block) can")
         self.team, self.share, self.by_rows = team, Share(team), method.by_rows
         self.method = method if method.by_rows else Gathered(method, team)
 
