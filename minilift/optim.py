@@ -621,7 +621,8 @@ class Muon(Optimizer):
     shown_always = ("lr", "momentum", "iterations", "weight_decay")
     slots = {"velocity": 0.0}
 
-    def __init__(self, lr, momentum=0.95, iterations=5, weight_decay=0.0):
+    def __init__(self, lr: float | Callable[[int], float], momentum: float = 0.95, iterations: int = 5,
+                 weight_decay: float = 0.0) -> None:
         super().__init__(lr, weight_decay)
         self.momentum = number_between("Muon: momentum", momentum, 0, 1)
         self.iterations = whole_number("Muon: iterations", iterations)

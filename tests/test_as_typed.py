@@ -59,7 +59,7 @@ def test_the_names_are_those_of_the_command_line():
         assert contenders.METHODS[name][1:3] == (factory, options)
         assert isinstance(names.named_method("method", name), ml.Method)
     assert {type(optimizer) for optimizer in (make(0.1) for make, _ in names.OPTIMIZERS.values())} <= {
-        ml.SGD, ml.HeavyBall, ml.Nesterov, ml.Adam, ml.RMSProp}
+        ml.SGD, ml.HeavyBall, ml.Nesterov, ml.Adam, ml.RMSProp, ml.Muon}
 
 
 def test_positions_and_names_are_one_call():

@@ -62,12 +62,12 @@ EQUATIONS = {
     "dlADMM W": "W_l ← W_l − ∂E/∂W_l / α with the least α = κ 2^m that bounds E along it",
     "dlADMM a": "a_l ← a_l − ∂E/∂a_l / α likewise",
     "dlADMM u": "u ← u + ρ (z_D − φ_D)",
-    "Matching energy": "E = L_y(φ_D) + Σ μ_l [F(φ_l) + F*(a_l) − ⟨a_l, φ_l⟩], F′ = σ",
+    "Matching energy": "E = L_y(φ_D) + Σ μ_l (F(φ_l) + F*(a_l) − ⟨a_l, φ_l⟩), F′ = σ",
     "Matching gradient": "∂E/∂a_l = μ_l (σ⁻¹(a_l) − q_l), q_l = φ_l − ∇h_{l+1}(φ_{l+1}) W_{l+1}ᵀ/μ_l, without σ′",
     "Matching θ": "θ_l ← argmin of E + α/2 ‖θ − θ⁰‖², LocoProp-M's problem with target a_l",
     "Fenchel a": "a_l ← argmin of E, where a_l = σ(q_l)",
     "LPOM a": "a_l ← σ(q_l(a_l)), repeated",
-    "Bregman a": "a_l ← prox_tΨ(a_l − t (a_l − q_l(a_l))), repeated, with σ = prox_Ψ",
+    "Bregman a": "a_l ← prox of tψ at a_l − t (a_l − q_l(a_l)), repeated, where σ is the prox of ψ",
     "MAC a": "a_l by Gauss–Newton steps on μ/2 ‖a − σ(φ_l)‖² + μ/2 ‖a_{l+1} − σ(φ(θ_{l+1}, a))‖², of each sample",
 }
 

@@ -14,6 +14,7 @@ import sys
 import time
 import traceback
 import zlib
+from typing import Any
 
 import numpy as np
 
@@ -43,19 +44,19 @@ class Team:
         Bytes that this rank has given to `sum` and to `gather`, and how often: ``{"sum": [bytes, calls], …}``.
     """
 
-    def __init__(self, communicator=None, brief=False):
+    def __init__(self, communicator: Any = None, brief: bool = False) -> None:
         self.communicator, self.brief = communicator, brief
         self.rank = 0 if communicator is None else communicator.Get_rank()
         self.size = 1 if communicator is None else communicator.Get_size()
         self.sent = {"sum": [0, 0], "gather": [0, 0]}
 
     @classmethod
-    def alone(cls):
+    def alone(cls) -> Team:
         """Return a team of this process alone."""
         return cls()
 
     @classmethod
-    def mpi(cls, brief=False):
+    def mpi(cls, brief: bool = False) -> Team:
         """Return the team of all processes that ``mpiexec`` started.
 
         An exception that nobody catches then stops all ranks, instead of leaving the others waiting for ever.

@@ -33,12 +33,12 @@ METHOD_STYLE: dict[str, dict] = {
     "kfac": {"color": BLUE, "linestyle": ":", "marker": "H"},
     "gauss-newton": {"color": GREEN, "linestyle": "-", "marker": "3"},
     "mac": {"color": GREEN, "linestyle": "--", "marker": "4"},
-    "bcd": {"color": VERMILLION, "linestyle": "-", "marker": "s"},
-    "admm": {"color": ORANGE, "linestyle": "-", "marker": "^"},
-    "dladmm": {"color": ORANGE, "linestyle": ":", "marker": "v"},
-    "fenchel": {"color": SKY, "linestyle": "-", "marker": "D"},
-    "lpom": {"color": GREY, "linestyle": "-", "marker": "p"},
-    "lifted-bregman": {"color": GREY, "linestyle": "--", "marker": "X"},
+    "bcd": {"color": VERMILLION, "linestyle": "-", "marker": 4},  # numbers are carets
+    "admm": {"color": ORANGE, "linestyle": "-", "marker": 5},
+    "dladmm": {"color": ORANGE, "linestyle": ":", "marker": 6},
+    "fenchel": {"color": SKY, "linestyle": "-", "marker": 7},
+    "lpom": {"color": GREY, "linestyle": "-", "marker": "|"},
+    "lifted-bregman": {"color": GREY, "linestyle": "--", "marker": "_"},
     "predictive-coding": {"color": PURPLE, "linestyle": ":", "marker": "2"},
     "target-propagation": {"color": ORANGE, "linestyle": "--", "marker": "+"},
 }

@@ -45,7 +45,7 @@ class GaussNewton(Method):
 
     shown_always, by_rows = ("damping",), True
 
-    def __init__(self, damping, tolerance=1e-4, steps=1000):
+    def __init__(self, damping: float, tolerance: float = 1e-4, steps: int = 1000) -> None:
         self.damping = positive_number("GaussNewton: damping", damping)
         self.tolerance = number_between("GaussNewton: tolerance", positive_number("GaussNewton: tolerance", tolerance),
                                         0, 1)

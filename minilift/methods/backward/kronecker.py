@@ -58,7 +58,7 @@ class FOOF(Method):
     by_rows = True
     kinds = "A"  # of the factors that are kept
 
-    def __init__(self, damping, decay=0.0):
+    def __init__(self, damping: float, decay: float = 0.0) -> None:
         name = type(self).__name__
         self.damping = positive_number(f"{name}: damping", damping)
         self.decay = number_between(f"{name}: decay", decay, 0, 1)
@@ -175,7 +175,7 @@ class KFAC(FOOF):
     shown_always = ("damping", "fisher", "split", "decay")
     kinds, by_rows = "AS", False  # S is made of rows
 
-    def __init__(self, damping, fisher="type2", split="factored", decay=0.0):
+    def __init__(self, damping: float, fisher: str = "type2", split: str = "factored", decay: float = 0.0) -> None:
         self.fisher = known_name("KFAC: fisher", fisher, ("type2", "empirical"))
         self.split = known_name("KFAC: split", split, ("factored", "heuristic", "exact"))
         super().__init__(damping, decay)

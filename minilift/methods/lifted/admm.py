@@ -49,7 +49,8 @@ class ADMM(Lifted):
 
     shown_always = ("beta", "gamma")
 
-    def __init__(self, beta=1.0, gamma=10.0, alpha=None, bias="joint", variables="kept", sweeps=None):
+    def __init__(self, beta: float = 1.0, gamma: float = 10.0, alpha: float | None = None, bias: str = "joint",
+                 variables: str = "kept", sweeps: int | None = None) -> None:
         super().__init__(variables)
         self.beta, self.gamma = positive_number("ADMM: beta", beta), positive_number("ADMM: gamma", gamma)
         self.alpha = alpha if alpha is None else number_between("ADMM: alpha", alpha, 0)

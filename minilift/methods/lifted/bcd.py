@@ -43,7 +43,8 @@ class BCD(Lifted):
 
     shown_always = ("gamma", "rho", "alpha")
 
-    def __init__(self, gamma=1.0, rho=1.0, alpha=5.0, bias="joint", variables="kept", sweeps=1):
+    def __init__(self, gamma: float = 1.0, rho: float = 1.0, alpha: float = 5.0, bias: str = "joint",
+                 variables: str = "kept", sweeps: int = 1) -> None:
         super().__init__(variables, sweeps)
         self.gamma, self.rho = positive_number("BCD: gamma", gamma), positive_number("BCD: rho", rho)
         self.alpha = positive_number("BCD: alpha", alpha)

@@ -60,7 +60,8 @@ class DLADMM(Lifted):
 
     shown_always = ("rho", "schedule")
 
-    def __init__(self, rho=1e-6, schedule=True, curvature=1.0, variables="kept", sweeps=1):
+    def __init__(self, rho: float = 1e-6, schedule: bool = True, curvature: float = 1.0, variables: str = "kept",
+                 sweeps: int = 1) -> None:
         self.rho, self.curvature = positive_number("DLADMM: rho", rho), positive_number("DLADMM: curvature", curvature)
         self.scheduled = boolean("DLADMM: schedule", schedule)
         super().__init__(variables, sweeps)

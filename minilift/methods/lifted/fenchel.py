@@ -11,6 +11,7 @@ each the unique argmin, that of θ_l with anchor :math:`r\,\|\theta_l - \theta_l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from minilift.methods.lifted.matching import MatchingEnergy, MatchingMethod, checked_weights, one_for_each
@@ -47,7 +48,8 @@ class FenchelLifted(MatchingMethod):
 
     shown_always = ("lam", "anchor")
 
-    def __init__(self, lam=1.0, anchor=10.0, weight_decay=0.0, alternations=1):
+    def __init__(self, lam: float = 1.0, anchor: float | Sequence[float] = 10.0, weight_decay: float = 0.0,
+                 alternations: int = 1) -> None:
         super().__init__("forward", whole_number("FenchelLifted: alternations", alternations))
         self.lam = positive_number("FenchelLifted: lam", lam)
         self.anchor = checked_weights("FenchelLifted: anchor", anchor)

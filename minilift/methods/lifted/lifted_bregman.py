@@ -11,6 +11,7 @@ LocoProp-M's problem with target a_l, all with the anchor θ^k.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from minilift.methods.lifted.matching import MatchingEnergy, MatchingMethod, checked_weights
@@ -44,7 +45,8 @@ class LiftedBregman(MatchingMethod):
 
     shown_always = ("tau", "mu")
 
-    def __init__(self, tau=0.1, mu=1.0, steps=5, variables="forward", sweeps=1):
+    def __init__(self, tau: float = 0.1, mu: float | Sequence[float] = 1.0, steps: int = 5,
+                 variables: str = "forward", sweeps: int = 1) -> None:
         super().__init__(variables, sweeps)
         self.tau = positive_number("LiftedBregman: tau", tau)
         self.mu = checked_weights("LiftedBregman: mu", mu)

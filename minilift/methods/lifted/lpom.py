@@ -11,6 +11,7 @@ argument; where that fails the step is made shorter.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from minilift.methods.lifted.matching import MatchingEnergy, MatchingMethod, checked_weights
@@ -47,7 +48,8 @@ class LPOM(MatchingMethod):
 
     shown_always = ("mu", "tau")
 
-    def __init__(self, mu=1.0, tau=0.1, steps=5, variables="kept", sweeps=1):
+    def __init__(self, mu: float | Sequence[float] = 1.0, tau: float = 0.1, steps: int = 5, variables: str = "kept",
+                 sweeps: int = 1) -> None:
         super().__init__(variables, sweeps)
         self.mu = checked_weights("LPOM: mu", mu)
         self.tau = positive_number("LPOM: tau", tau)

@@ -60,8 +60,8 @@ class MAC(Lifted):
 
     shown_always = ("mu", "alpha")
 
-    def __init__(self, mu=1.0, growth=None, mu_max=1000.0, alpha=1.0, theta_steps=5, a_steps=1, variables="kept",
-                 sweeps=1):
+    def __init__(self, mu: float = 1.0, growth: float | None = None, mu_max: float = 1000.0, alpha: float = 1.0,
+                 theta_steps: int = 5, a_steps: int = 1, variables: str = "kept", sweeps: int = 1) -> None:
         self.mu = positive_number("MAC: mu", mu)
         self.growth = growth if growth is None else number_between("MAC: growth", growth, 1)
         self.mu_max = positive_number("MAC: mu_max", mu_max)

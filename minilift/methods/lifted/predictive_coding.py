@@ -55,7 +55,7 @@ class PredictiveCoding(Lifted):
 
     shown_always = ("rate", "steps")
 
-    def __init__(self, rate=0.1, steps=20, latent="post", prediction="free"):
+    def __init__(self, rate: float = 0.1, steps: int = 20, latent: str = "post", prediction: str = "free") -> None:
         super().__init__("forward")
         self.rate = positive_number("PredictiveCoding: rate", rate)
         self.steps = whole_number("PredictiveCoding: steps", steps, least=0)

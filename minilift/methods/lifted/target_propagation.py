@@ -74,7 +74,8 @@ class TargetPropagation(Method):
     shown_always = ("beta", "variant")
     columns = ("reconstruction",)
 
-    def __init__(self, beta=0.1, variant="difference", rate=0.01, sigma=0.1, transfer=None, seed=0):
+    def __init__(self, beta: float = 0.1, variant: str = "difference", rate: float = 0.01, sigma: float = 0.1,
+                 transfer: str | None = None, seed: int = 0) -> None:
         self.beta = positive_number("TargetPropagation: beta", beta)
         self.variant = known_name("TargetPropagation: variant", variant, ("difference", "lee"))
         self.rate = number_between("TargetPropagation: rate", rate, 0)

@@ -87,7 +87,7 @@ def test_a_resumed_run_is_the_same_bit_for_bit(tmp_path):
 
 
 def test_another_batch_is_refused():
-    with pytest.raises(ValueError, match="LPOM: the batch has changed"):
+    with pytest.raises(ValueError, match="fit: batch_size must be None for LPOM"):
         ml.fit(network(), DATA, ml.LPOM(), ml.SGD(lr=1.0), batch_size=10, progress=False)
 
 
