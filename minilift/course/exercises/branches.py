@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from minilift import Add, Linear, Named, Network, SquaredError, Tanh
-from minilift.course.teach import DIFFERENCES, Claim, check, claim, same
+from minilift.course.teach import DIFFERENCES, Claim, check, claim, close_to_answers, same
 from minilift.energy import PenaltyEnergy, algorithm_1
 from minilift.layers.gram import Gram, stacked_product
 from minilift.local.solvers import damped_solve
@@ -260,3 +260,6 @@ def overshoot(answer, seed):
             "the damping 1/τ_θ is still large: single steps are short, so that adding them does little harm"
 
     return check("13.5", answer, claims, mistakes)
+
+
+close_to_answers(globals())
