@@ -667,7 +667,7 @@ picture(deep_runs, np.log(10), "Residual net. Left: ProxProp's loss after 10 epo
 # (0.0002 to 0.069), where guessing costs 0.083: at this width the seeds differ more than the methods. With 16
 # tanh units it was 0.015 (0.005 to 0.022) and 0.047 (0.010 to 0.089)."
 
-# %%
+# %% tags=["record"]
 teach.record("error of the naive order over the step, Add", errors["Add, naive order"][-1], 0.99, 0.01)
 teach.record("largest misfit after the sum of single steps", max(misfit["sum of single steps"]), 28, 5)
 teach.record("decades between the losses through time", np.log10(loss["BackProp"] / loss["ProxProp exact"]), 1.8, 1)

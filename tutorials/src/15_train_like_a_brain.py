@@ -520,7 +520,7 @@ print({name: float(f"{value:.2g}") for name, value in final.items()})
 # coding fixed random matrices for the way down, or a second set with its own learning rule, and measure
 # the cosine with the gradient along training, at several depths.
 
-# %%
+# %% tags=["record"]
 teach.record("errors that are not zero after two steps", (sizes[2] > 1e-12).sum(), expected=3, tolerance=0)
 teach.record("least cosine of the settled direction", min(cosines), expected=0.40, tolerance=0.02)
 teach.record("BackProp, final loss", final["BackProp"], expected=0.0048, tolerance=0.0015)

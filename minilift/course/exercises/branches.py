@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from minilift import Add, Linear, Named, Network, SquaredError, Tanh
-from minilift.course.teach import DIFFERENCES, Claim, check, claim, same
+from minilift.course.teach import DIFFERENCES, Claim, check, claim, close_to_answers, slips
 from minilift.energy import PenaltyEnergy, algorithm_1
 from minilift.layers.gram import Gram, stacked_product
 from minilift.local.solvers import damped_solve
@@ -58,6 +58,54 @@ def library_energy(theta, a, z, Y, tau):
     return PenaltyEnergy(residual_net(theta), Y, 1 / tau, 1 / tau).value(theta, a, z)
 
 
+def squares(gap):
+    """Return the sum of squares."""
+    return np.sum(gap**2)
+
+
+def energy_with(maps=(1, 2, 3, 4), transfers=(1, 2, 3, 4), join=lambda a: a[3] + a[1], transfer=sigma, size=squares,
+                weight=lambda tau, Y: 1 / (2 * tau), loss=lambda gap: np.sum(gap**2) / (2 * len(gap)),
+                output=lambda theta, a, z: value(5, theta, a), more=lambda theta, a, z: 0.0):
+    """Return an answer to 13.1 with a slip in it: penalties left out, the join, the transfer, weights, the loss."""
+    def energy(theta, a, z, Y, tau):
+        gaps = [(join(a) if l == 4 else value(l, theta, a)) - z[l] for l in maps]
+        gaps += [transfer(l, z[l]) - a[l] for l in transfers]
+        penalties = sum(size(gap) for gap in gaps) + more(theta, a, z)
+        return loss(output(theta, a, z) - Y) + weight(tau, Y) * penalties
+    return energy
+
+
+WRONG_ENERGIES = {
+    "the join has no penalty: z_4 is a variable too, held to a_3 + a_1": energy_with(maps=(1, 2, 3)),
+    "the join has no penalty, and its value a_4 is not held to σ(z_4)":
+        energy_with(maps=(1, 2, 3), transfers=(1, 2, 3)),
+    "a_3 is not held to z_3: with no transfer between them there is still a gap": energy_with(transfers=(1, 2, 4)),
+    "a_4 is not held to σ(z_4)": energy_with(transfers=(1, 2, 3)),
+    "the bridge is missing: z_4 is held to a_3 + a_1": energy_with(join=lambda a: a[3]),
+    "the bridge is the wrong value: z_4 is held to a_3 + a_1": energy_with(join=lambda a: a[3] + a[2]),
+    "the join subtracts here; z_4 is held to a_3 + a_1": energy_with(join=lambda a: a[3] - a[1]),
+    "behind map 3 there is no transfer: σ_3 is the identity": energy_with(transfer=lambda l, z: np.tanh(z)),
+    "σ is missing: a_l is held to σ_l(z_l)": energy_with(transfer=lambda l, z: z),
+    "the penalties of the values a_l are missing": energy_with(transfers=()),
+    "the penalties of the z_l are missing": energy_with(maps=()),
+    "the factor ½ of the penalties": energy_with(weight=lambda tau, Y: 1 / tau),
+    "τ divides: a small τ makes the penalties heavy": energy_with(weight=lambda tau, Y: tau / 2),
+    "τ is missing: the penalties weigh 1/τ": energy_with(weight=lambda tau, Y: 0.5),
+    "the loss is a mean over the batch, the penalties are not averaged":
+        energy_with(weight=lambda tau, Y: 1 / (2 * tau * len(Y))),
+    "the ½ of the loss is missing": energy_with(loss=lambda gap: np.sum(gap**2) / len(gap)),
+    "the loss is a mean over the samples; this is a sum": energy_with(loss=lambda gap: np.sum(gap**2) / 2),
+    "the loss is divided by the number of rows, not of entries": energy_with(loss=lambda gap: np.mean(gap**2) / 2),
+    "the loss is missing": energy_with(loss=lambda gap: 0.0),
+    "the loss takes φ(θ_5, a_4) itself, not the list's z_5": energy_with(output=lambda theta, a, z: z[5]),
+    "the last map reads a_4, behind the join": energy_with(output=lambda theta, a, z: tilde(a[3]) @ theta[5]),
+    "these are norms; a penalty is a squared norm": energy_with(size=np.linalg.norm),
+    "this squares the sum of the gaps; the squares are to be summed": energy_with(size=lambda gap: np.sum(gap)**2),
+    "E has no penalty on the last map: there the loss takes φ(θ_5, a_4) itself":
+        energy_with(more=lambda theta, a, z: squares(value(5, theta, a) - z[5])),
+}
+
+
 def penalty_energy(answer, seed):
     """Exercise 13.1: E of a point that was made with gaps of known size."""
     rng, theta, X, Y = draw(seed)
@@ -70,26 +118,17 @@ def penalty_energy(answer, seed):
         a_gaps.append(rng.normal(size=exact.shape))
         a.append(sigma(l, z[l]) + a_gaps[l])
 
-    def expected(a_left_out=(), z_left_out=(), factor=1.0):
-        kept = [gaps[l] for gaps, left_out in ((a_gaps, a_left_out), (z_gaps, z_left_out))
-                for l in range(1, 5) if l not in left_out]
-        loss = np.sum((z[5] - z_gaps[5] - Y)**2) / (2 * len(Y))
-        return loss + factor * sum(np.sum(gap**2) for gap in kept) / (2 * tau)
+    penalties = sum(np.sum(gaps[l]**2) for gaps in (a_gaps, z_gaps) for l in range(1, 5)) / (2 * tau)
+    expected = np.sum((z[5] - z_gaps[5] - Y)**2) / (2 * len(Y)) + penalties
 
     def claims(energy):
         yield claim("after a forward pass E = J", energy(theta, state.a, state.z, Y, tau),
                     np.sum((state.z[5] - Y)**2) / (2 * len(Y)))
-        yield claim("gaps of known size cost what they should", energy(theta, a[:5], z, Y, tau), expected())
+        yield claim("gaps of known size cost what they should", energy(theta, a[:5], z, Y, tau), expected,
+                    look="the loss is right: count the penalties, there are eight")
 
     def mistakes(energy):
-        found = energy(theta, a[:5], z, Y, tau)
-        yield same(found, expected(z_left_out=[4])), "the join has no penalty: z_4 is a variable too, held to a_3 + a_1"
-        yield same(found, expected(a_left_out=[3])), \
-            "a_3 is not held to z_3: with no transfer between them there is still a gap"
-        yield same(found, expected(factor=2)), "the factor ½ of the penalties"
-        yield same(found, expected(factor=1 / 7)), "the loss is a mean over the batch, the penalties are not averaged"
-        yield same(found, expected() + np.sum(z_gaps[5]**2) / (2 * tau)), \
-            "E has no penalty on the last map: there the loss takes φ(θ_5, a_4) itself"
+        yield from slips(energy, [(theta, a[:5], z, Y, step) for step in (tau, 0.7)], WRONG_ENERGIES)
 
     return check("13.1", answer, claims, mistakes, fallback=library_energy)
 
@@ -102,6 +141,59 @@ def library_half_step(theta, a, a_half, z_half):
     return a[1] - to_map - net.phi[4].adjoint_inputs(None, net.phi[4].forward(None, *values) - z_half[4], values)[1]
 
 
+def from_map(theta, a, a_half, z_half):
+    """Return the gradient of map 2's penalty in a_1, times τ."""
+    return (tilde(a[1]) @ theta[2] - z_half[2]) @ theta[2][:-1].T
+
+
+def from_join(theta, a, a_half, z_half):
+    """Return the gradient of the join's penalty in a_1, times τ."""
+    return a[3] + a[1] - z_half[4]
+
+
+def half_step_with(through_map=from_map, through_join=from_join, map_sign=-1, join_sign=-1, start=1, share=1.0):
+    """Return an answer to 13.2 with a slip in it: what comes from either child, its sign, the start, a share."""
+    def step(*lists):
+        return start * lists[1][1] + share * (map_sign * through_map(*lists) + join_sign * through_join(*lists))
+    return step
+
+
+WRONG_HALF_STEPS = {
+    "the bridge is missing: the join reads a_1 too, and its penalty pulls": half_step_with(join_sign=0),
+    "map 2 is missing: it reads a_1 too, and its penalty pulls": half_step_with(map_sign=0),
+    "the sibling a_3 has its half step here; the join's penalty is to be differentiated at the forward pass":
+        half_step_with(through_join=lambda theta, a, a_half, z_half: a_half[3] + a[1] - z_half[4]),
+    "the step goes uphill": half_step_with(map_sign=1, join_sign=1),
+    "this is the gradient, times τ; the value after the step is wanted":
+        half_step_with(start=0, map_sign=1, join_sign=1),
+    "this is the change of a_1; the value after the step is wanted": half_step_with(start=0),
+    "the join's signal has the wrong sign": half_step_with(join_sign=1),
+    "map 2's signal has the wrong sign": half_step_with(map_sign=1),
+    "the signals of several readers add up; they are not averaged": half_step_with(share=0.5),
+    "map 2 is held to z_2^½, before the transfer, not to a_2^½": half_step_with(
+        lambda theta, a, a_half, z_half: (tilde(a[1]) @ theta[2] - a_half[2]) @ theta[2][:-1].T),
+    "the join is held to z_4^½, before the transfer, not to a_4^½": half_step_with(
+        through_join=lambda theta, a, a_half, z_half: a[3] + a[1] - a_half[4]),
+    "the signal of map 2 comes back through W_2 transposed": half_step_with(
+        lambda theta, a, a_half, z_half: (tilde(a[1]) @ theta[2] - z_half[2]) @ theta[2][:-1]),
+    "the signal of map 2 lacks its W_2ᵀ": half_step_with(
+        lambda theta, a, a_half, z_half: tilde(a[1]) @ theta[2] - z_half[2]),
+    "map 2 has a bias row, which belongs to φ": half_step_with(
+        lambda theta, a, a_half, z_half: (a[1] @ theta[2][:-1] - z_half[2]) @ theta[2][:-1].T),
+    "no transfer stands between a_1 and the penalty of map 2: its gap is φ(θ_2, a_1) − z_2^½": half_step_with(
+        lambda theta, a, a_half, z_half: (np.tanh(tilde(a[1]) @ theta[2]) - z_half[2]) @ theta[2][:-1].T),
+    "a derivative of σ too many: map 2's penalty has none, a_1 stands behind its transfer": half_step_with(
+        lambda *lists: (1 - lists[1][1]**2) * from_map(*lists),
+        lambda *lists: (1 - lists[1][1]**2) * from_join(*lists)),
+    "the join is a sum: its derivative in a_1 is 1, no weights": half_step_with(
+        through_join=lambda *lists: from_join(*lists) @ lists[0][3][:-1].T),
+    "the join reads a_1 itself, too: its gap is a_3 + a_1 − z_4^½": half_step_with(
+        through_join=lambda theta, a, a_half, z_half: a[3] - z_half[4]),
+    "this is the step of the sibling: the same in a sweep, but (13.3) asks for the join's own gap": half_step_with(
+        through_join=lambda theta, a, a_half, z_half: a[3] - a_half[3]),
+}
+
+
 def half_step(answer, seed):
     """Exercise 13.2: the gradient step on the two penalties of the children of a_1, by finite differences."""
     rng, theta, X, Y = draw(seed)
@@ -110,8 +202,6 @@ def half_step(answer, seed):
     a, shape = state.a, state.a[1].shape
     a_half = [X, None, *[a[l] + rng.normal(size=shape) for l in (2, 3, 4)]]
     z_half = [None, None, *[state.z[l] + rng.normal(size=shape) for l in (2, 3, 4)]]
-    gap_2, gap_4 = value(2, theta, a) - z_half[2], a[3] + a[1] - z_half[4]
-    to_map, to_join = gap_2 @ theta[2][:-1].T, gap_4
     directions = rng.normal(size=(4, *shape))
 
     def penalties(u):
@@ -130,19 +220,13 @@ def half_step(answer, seed):
         if step.shape != shape:
             raise ValueError(f"a_1 has shape {shape}, your half step {step.shape}")
         yield claim("any half steps: the slope of the children's penalties", [np.sum(step * d) for d in directions],
-                    slopes(penalties), DIFFERENCES)
+                    slopes(penalties), DIFFERENCES, "who reads a_1, and what is the gap of each reader?")
         step = a[1] - found(theta, a, [X, None, *swept.a[2:]], [None, None, *swept.z[2:5]])
         yield claim("those of the sweep: τ times the slope of J", [np.sum(step * d) for d in directions],
                     [tau * slope for slope in slopes(J_from)], DIFFERENCES)
 
     def mistakes(found):
-        step = a[1] - found(theta, a, a_half, z_half)
-        yield same(step, to_map), "the bridge is missing: the join reads a_1 too, and its penalty pulls"
-        yield same(step, to_join), "map 2 is missing: it reads a_1 too, and its penalty pulls"
-        yield same(step, to_map + a_half[3] + a[1] - z_half[4]), \
-            "the sibling a_3 has its half step here; the join's penalty is to be differentiated at the forward pass"
-        yield same(step, -to_map - to_join), "the step goes uphill"
-        yield same(a[1] - step, to_map + to_join), "this is the gradient, times τ; the value after the step is wanted"
+        yield from slips(found, [(theta, a, a_half, z_half)], WRONG_HALF_STEPS)
 
     return check("13.2", answer, claims, mistakes, fallback=library_half_step)
 
@@ -150,6 +234,35 @@ def half_step(answer, seed):
 def library_naive_error(X, z_1, g, tau):
     """Return θ_1^naive − θ_1^right with the map's own product."""
     return tau * stacked_product(X, g * (1 - np.tanh(z_1)**2))
+
+
+def error_with(slope=lambda z: 1 - np.tanh(z)**2, factor=1.0, power=1, bias=1.0, mean=False):
+    """Return an answer to 13.3 with a slip in it: the derivative of σ_1, a factor, the power of τ, the ones."""
+    def error(X, z_1, g, tau):
+        rows = np.hstack([X, bias * np.ones((len(X), 1))])
+        return factor * tau**power / (len(X) if mean else 1) * rows.T @ (g * slope(z_1))
+    return error
+
+
+WRONG_ERRORS = {
+    "the sign: the naive one minus the right one is asked for": error_with(factor=-1.0),
+    "one τ too many: the error is of first order": error_with(power=2),
+    "the step has the length τ": error_with(power=0),
+    "τ multiplies: a longer step makes a larger error": error_with(power=-1),
+    "between a_1 and θ_1 stands σ_1: its derivative is missing": error_with(lambda z: 1.0),
+    "σ' is 1 − tanh², not 1 − tanh": error_with(lambda z: 1 - np.tanh(z)),
+    "σ' is 1 − tanh(z)², not 1 − z²": error_with(lambda z: 1 - z**2),
+    "σ' is 1 − tanh², not 1 + tanh²": error_with(lambda z: 1 + np.tanh(z)**2),
+    "the derivative of σ_1 is asked for, not σ_1 itself": error_with(np.tanh),
+    "tanh is taken twice here; σ' is 1 − tanh(z_1)²": error_with(lambda z: 1 - np.tanh(np.tanh(z))**2),
+    "the bias row: it gets the sum over the samples": error_with(bias=0.0),
+    "this is a mean over the samples; the one of the loss is in g already": error_with(mean=True),
+    "a factor 2: what is lost is one half step of a_1, of length τ": error_with(factor=2.0),
+    "a factor ½: what is lost is one half step of a_1, of length τ": error_with(factor=0.5),
+    "it is not zero: what is the gap of the join, once a_3 has moved?": error_with(factor=0.0),
+    "the bias row is missing: θ_1 has one more row than W_1": lambda X, z_1, g, tau: error_with()(X, z_1, g, tau)[:-1],
+    "this is the error in z_1; θ_1 has ã_0ᵀ in front": lambda X, z_1, g, tau: tau * g * (1 - np.tanh(z_1)**2),
+}
 
 
 def naive_error(answer, seed):
@@ -167,18 +280,12 @@ def naive_error(answer, seed):
     def claims(found):
         for tau in (0.01, 2.0):
             error, g = literal(tau)
-            yield claim(f"τ = {tau}: formula over τ", found(X, z_1, g, tau) / tau, error / tau, 1e-9)
+            yield claim(f"τ = {tau}: formula over τ", found(X, z_1, g, tau) / tau, error / tau, 1e-9,
+                        "follow the missing step of a_1 down: σ_1', then ã_0ᵀ")
 
     def mistakes(found):
-        tau = 2.0
-        error, g = literal(tau)
-        predicted = found(X, z_1, g, tau)
-        yield same(predicted, -error), "the sign: the naive one minus the right one is asked for"
-        yield same(predicted, tau * error), "one τ too many: the error is of first order"
-        yield same(predicted, error / tau), "the step has the length τ"
-        yield same(predicted, tau * stacked_product(X, g)), "between a_1 and θ_1 stands σ_1: its derivative is missing"
-        yield same(predicted[:-1], error[:-1]), "the bias row: it gets the sum over the samples"
-        yield same(predicted, np.zeros_like(error)), "it is not zero: what is the gap of the join, once a_3 has moved?"
+        g = literal(2.0)[1]
+        yield from slips(found, [(X, z_1, g, tau) for tau in (0.5, 2.0)], WRONG_ERRORS)
 
     return check("13.3", answer, claims, mistakes, fallback=library_naive_error)
 
@@ -187,6 +294,62 @@ def library_stacked_step(inputs, signals, tau_theta):
     """Return d by the library's solve on the stacked rows."""
     gram = Gram(np.concatenate(inputs))
     return damped_solve(gram, np.concatenate(signals), 1 / tau_theta).value
+
+
+def solve_rows(inputs, signals, damping, ones=1.0, right=1.0):
+    """Return d of (13.7) with this damping, a number or a matrix."""
+    rows = np.concatenate(inputs)
+    rows = np.hstack([rows, ones * np.ones((len(rows), 1))]) if ones is not None else rows
+    diagonal = np.eye(rows.shape[1]) * damping if np.ndim(damping) == 0 else damping
+    return np.linalg.solve(rows.T @ rows + diagonal, right * rows.T @ np.concatenate(signals))
+
+
+def singles(inputs, signals, tau_theta):
+    """Return the steps of the single uses."""
+    return [solve_rows([a], [g], 1 / tau_theta) for a, g in zip(inputs, signals)]
+
+
+def stacked_with(damping=lambda tau_theta, uses, N: 1 / tau_theta, **slip):
+    """Return an answer to 13.4 with a slip in it: another damping, column of ones or right side."""
+    return lambda inputs, signals, tau_theta: solve_rows(
+        inputs, signals, damping(tau_theta, len(inputs), sum(map(len, inputs))), **slip)
+
+
+WRONG_STACKED_STEPS = {
+    "this adds the steps of the single uses: each was made as if it were alone":
+        lambda *problem: sum(singles(*problem)),
+    "this averages the steps of the single uses; they must agree on one step":
+        lambda *problem: np.mean(singles(*problem), axis=0),
+    "this is the step of the last use alone": lambda *problem: singles(*problem)[-1],
+    "this is the step of the first use alone": lambda *problem: singles(*problem)[0],
+    "the proximal term is there once, however many uses: it belongs to θ":
+        stacked_with(lambda tau_theta, uses, N: uses / tau_theta),
+    "the damping is divided by the number of uses; it is 1/τ_θ":
+        stacked_with(lambda tau_theta, uses, N: 1 / (uses * tau_theta)),
+    "τ_θ divides: the damping is 1/τ_θ": stacked_with(lambda tau_theta, uses, N: tau_theta),
+    "the damping 1/τ_θ is missing": stacked_with(lambda tau_theta, uses, N: 0.0),
+    "τ_θ is missing: the damping is 1/τ_θ, not 1": stacked_with(lambda tau_theta, uses, N: 1.0),
+    "the damping has a factor 2: both terms of (13.6) have a ½":
+        stacked_with(lambda tau_theta, uses, N: 2 / tau_theta),
+    "the damping has a factor ½: both terms of (13.6) have a ½":
+        stacked_with(lambda tau_theta, uses, N: 0.5 / tau_theta),
+    "the damping stands on the diagonal only: np.eye is missing":
+        stacked_with(lambda tau_theta, uses, N: np.full((5, 5), 1 / tau_theta)),
+    "the damping is that of θ, and the bias row belongs to it":
+        stacked_with(lambda tau_theta, uses, N: np.diag([1.0, 1, 1, 1, 0]) / tau_theta),
+    "(13.6) is a sum over the rows, not a mean": stacked_with(lambda tau_theta, uses, N: N / tau_theta),
+    "(13.6) is a sum over the uses, not a mean, on the right side too": lambda inputs, signals, tau_theta:
+        stacked_with()(inputs, signals, tau_theta) / len(inputs),
+    "the right side is a sum over the rows; here it is a mean": lambda inputs, signals, tau_theta:
+        stacked_with()(inputs, signals, tau_theta) / sum(map(len, inputs)),
+    "the solve is missing: this is the gradient, times τ_θ": lambda inputs, signals, tau_theta:
+        tau_theta * tilde(np.concatenate(inputs)).T @ np.concatenate(signals),
+    "the solve is missing: this is the gradient": lambda inputs, signals, tau_theta:
+        tilde(np.concatenate(inputs)).T @ np.concatenate(signals),
+    "the sign: d goes along ãᵀg": stacked_with(right=-1.0),
+    "the column of ones is missing": stacked_with(ones=None),
+    "the column of ones holds zeros": stacked_with(ones=0.0),
+}
 
 
 def stacked_step(answer, seed):
@@ -198,30 +361,16 @@ def stacked_step(answer, seed):
     def residual(d, tau_theta):
         return sum(tilde(a).T @ (tilde(a) @ d - g) for a, g in zip(inputs, signals)) + d / tau_theta
 
-    def single(a, g, damping):
-        return np.linalg.solve(tilde(a).T @ tilde(a) + damping * np.eye(5), tilde(a).T @ g)
-
     def claims(found):
         for tau_theta in (0.1, 20.0):
             d = np.asarray(found(inputs, signals, tau_theta), dtype=float)
             if d.shape != (5, 2):
                 raise ValueError(f"d has shape {d.shape} where (5, 2) is expected, that of θ")
-            yield claim(f"τ_θ = {tau_theta:g}: gradient of (13.6) vanishes", residual(d, tau_theta), 0 * d, 1e-10)
+            yield claim(f"τ_θ = {tau_theta:g}: gradient of (13.6) vanishes", residual(d, tau_theta), 0 * d, 1e-10,
+                        "look at the matrix: all rows, ones appended, and 1/τ_θ once on its diagonal")
 
     def mistakes(found):
-        tau_theta = 0.1
-        d = found(inputs, signals, tau_theta)
-        singles = [single(a, g, 1 / tau_theta) for a, g in zip(inputs, signals)]
-        rows, right = np.concatenate(inputs), np.concatenate(signals)
-        yield same(d, sum(singles)), "this adds the steps of the single uses: each was made as if it were alone"
-        yield same(d, sum(singles) / 3), "this averages the steps of the single uses; they must agree on one step"
-        yield same(d, single(rows, right, 3 / tau_theta)), \
-            "the proximal term is there once, however many uses: it belongs to θ"
-        yield same(d, single(rows, right, tau_theta)), "τ_θ divides: the damping is 1/τ_θ"
-        yield same(d, single(rows, right, 0)), "the damping 1/τ_θ is missing"
-        yield same(d, tau_theta * tilde(rows).T @ right), "the solve is missing: this is the gradient, times τ_θ"
-        plain = np.linalg.solve(rows.T @ rows + np.eye(4) / tau_theta, rows.T @ right)
-        yield same(np.asarray(d)[:-1], plain) or same(d, plain), "the column of ones is missing"
+        yield from slips(found, [(inputs, signals, tau_theta) for tau_theta in (0.1, 3.0)], WRONG_STACKED_STEPS)
 
     return check("13.4", answer, claims, mistakes, fallback=library_stacked_step)
 
@@ -260,3 +409,6 @@ def overshoot(answer, seed):
             "the damping 1/τ_θ is still large: single steps are short, so that adding them does little harm"
 
     return check("13.5", answer, claims, mistakes)
+
+
+close_to_answers(globals())
