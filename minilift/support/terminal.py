@@ -77,7 +77,8 @@ def said(prog, code, line):
 def note(text):
     """Tell whoever waits what is being done, in a line on standard error."""
     with contextlib.suppress(OSError):  # nobody reads it
-        print(text, file=sys.stderr, flush=True)
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
 
 def watched():
