@@ -37,6 +37,7 @@ COMMANDS = {
     "tutorials": Command("minilift.course.notebooks", "copy the notebooks to a folder and open them in Jupyter",
                          "add_tutorials_arguments", "run_tutorials"),
     "teach": Command("minilift.course.notebooks", "hand out fresh notebooks, and grade returned ones"),
+    "docs": Command("minilift.reference", "build the reference of the API, as HTML"),
 }
 
 

@@ -24,7 +24,7 @@ ROOT = PACKAGE.parent
 # The ground floor first: a room may import those before it, and its own. (optim stands before methods because
 # LocoProp runs local optimizers.)
 ROOMS = ["support", "download", "datasets", "layers", "local", "graph", "energy", "network", "models", "optim",
-         "methods", "training", "estimators", "diagram", "plots", "checks", "lab", "course", "cli"]
+         "methods", "training", "estimators", "diagram", "plots", "checks", "lab", "course", "reference", "cli"]
 # Within a folder likewise: a file may import those before it.
 FILES = {"support": ["spellings", "tables", "arguments", "settings", "backend", "parallel", "files", "signals",
                      "terminal", "options"],
@@ -39,10 +39,10 @@ FILES = {"support": ["spellings", "tables", "arguments", "settings", "backend", 
                  "reproduce", "compare"],
          "course": ["book", "notebooks", "teach", "exercises"]}
 CORE = ["layers", "local", "graph", "energy", "network", "optim", "methods"]
-CORE_LINES = 2640  # of code; convolutions, joins, optimizers and checks of arguments included
+CORE_LINES = 2700  # of code; convolutions, joins, optimizers, checks of arguments and annotations included
 FAMILY = ["kronecker", "gauss_newton", "fits", "activation_problem", "lifted"]  # counted by itself
 FAMILY_LINES = 1500  # of code, of the methods beyond the papers' own and of their local problems
-TALKATIVE = {"checks", "lab", "course", "cli"}
+TALKATIVE = {"checks", "lab", "course", "reference", "cli"}
 HEAVY = {"scipy", "matplotlib", "cupy", "cupyx", "pooch", "tqdm", "torch", "sklearn"}
 
 each_source = pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
