@@ -35,13 +35,13 @@ FILES = {"support": ["arguments", "settings", "backend", "parallel", "files", "s
                      "mac", "dladmm", "matching", "fenchel", "lpom", "lifted_bregman"],
          "training": ["curves", "history", "ranks", "fit"],
          "lab": ["tables", "machine", "contenders", "runs", "experiments", "figures", "bench", "results",
-                 "reproduce", "compare"],
+                 "reproduce", "compare", "train"],
          "course": ["notebooks", "teach", "exercises"]}
 CORE = ["layers", "local", "graph", "energy", "network", "optim", "methods"]
 CORE_LINES = 2600  # of code; convolutions, joins, optimizers and checks of arguments included
 FAMILY_LINES = 1200  # of code, of the methods that keep lifted values
 TALKATIVE = {"checks", "lab", "course", "cli"}
-HEAVY = {"scipy", "matplotlib", "cupy", "cupyx", "pooch", "tqdm", "torch", "sklearn"}
+HEAVY = {"scipy", "matplotlib", "cupy", "cupyx", "pooch", "tqdm", "torch", "sklearn", "mpi4py"}
 
 each_source = pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
 each_module = pytest.mark.parametrize("path", [path for path in SOURCES if path != PACKAGE / "__init__.py"],
@@ -123,6 +123,12 @@ def test_an_import_that_points_the_other_way_is_found(room, file, source):
 def test_cupy_is_imported_in_one_file(path):
     roots = {name.split(".")[0] for name in imports(parsed(path))}
     assert path == PACKAGE / "support" / "backend.py" or not roots & {"cupy", "cupyx"}
+
+
+@each_source
+def test_mpi4py_is_imported_in_one_file(path):
+    roots = {name.split(".")[0] for name in imports(parsed(path))}
+    assert path == PACKAGE / "support" / "parallel.py" or "mpi4py" not in roots
 
 
 @each_source

@@ -53,7 +53,8 @@ class FOOF(Method):
         On a batch: if a running factor with its damping is not positive definite to working precision.
     """
 
-    shown_always, by_rows = ("damping", "decay"), True
+    shown_always = ("damping", "decay")
+    by_rows = True
     kinds = "A"  # of the factors that are kept
 
     def __init__(self, damping, decay=0.0):
@@ -167,7 +168,8 @@ class KFAC(FOOF):
     """
 
     shown_always = ("damping", "fisher", "split", "decay")
-    kinds, by_rows = "AS", False  # S is made of rows
+    kinds = "AS"
+    by_rows = False  # S is made of rows
 
     def __init__(self, damping, fisher="type2", split="factored", decay=0.0):
         self.fisher = known_name("KFAC: fisher", fisher, ("type2", "empirical"))
