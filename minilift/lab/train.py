@@ -14,9 +14,9 @@ from minilift.lab.compare import make_task, parse_method
 from minilift.layers.activations import ACTIVATIONS
 from minilift.network import Network
 from minilift.support.arguments import whole_number
-from minilift.support.options import check_count, decimal, series, whole, writable
+from minilift.support.options import check_count, decimal, naming, series, whole, writable
 from minilift.support.parallel import SIZES, Team
-from minilift.training.fit import evaluate, fit
+from minilift.training.fit import check_paths, evaluate, fit
 from minilift.training.ranks import Ranks
 
 EXAMPLES = """examples:
@@ -80,6 +80,8 @@ def train(arguments, team):
     whole_number("--seed", arguments.seed, least=0)
     if arguments.resume and arguments.checkpoint is None:
         raise ValueError("--resume needs --checkpoint, the file to continue from")
+    with naming("--checkpoint", OSError):
+        check_paths(arguments.checkpoint, None)
     contender, task = parse_method(arguments.method, "--method"), make_task(arguments)
     method, optimizer = contender.make(arguments.step, task.optimizer)
     net, leads = task.network(arguments.seed), team.rank == 0

@@ -110,7 +110,7 @@ class Team:
         return array_module(array).asarray(rows)
 
     def agree(self, what, arrays):
-        """Raise an error unless all ranks hold the same bits; it names the first rank and array that are not rank 0's.
+        """Raise an error unless all ranks hold the same bits; it names the first rank and array that differ.
 
         Parameters
         ----------

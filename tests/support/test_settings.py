@@ -26,9 +26,10 @@ from minilift.methods.lifted.descend import Lifted
 from minilift.optim import Optimizer, Schedule
 from minilift.support.backend import to_numpy
 from minilift.support.settings import NotKeptError, Settings, arguments_of, describe, differences
+from minilift.training.ranks import Gathered, SharedBatchNorm, SharedMap, SharedNetwork
 
 BASES = {Layer, ml.Map, ml.Join, OfNames, ml.Transfer, ml.Activation, ml.Loss, OfLabels, Pool2d, Optimizer, Schedule,
-         ml.Method, Lifted, ml.Network}
+         ml.Method, Lifted, ml.Network, SharedMap, SharedBatchNorm, SharedNetwork, Gathered}  # the last are made by fit
 
 
 def gradient(block):
