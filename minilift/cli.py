@@ -28,6 +28,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "compare": Command("minilift.lab.compare", "train one small network with every method, side by side"),
+    "train": Command("minilift.lab.train", "train one network, on one process or, with mpiexec, on several"),
     "data": Command("minilift.cli", "list the data sets, or fetch one", "add_data_arguments", "run_data"),
     "equations": Command("minilift.checks.equations",
                          "print where each equation of the papers is, and which test holds it"),

@@ -36,14 +36,14 @@ FILES = {"support": ["spellings", "tables", "arguments", "settings", "backend", 
                      "mac", "dladmm", "matching", "fenchel", "lpom", "lifted_bregman"],
          "training": ["curves", "history", "names", "ranks", "fit"],
          "lab": ["tables", "machine", "contenders", "runs", "race", "experiments", "figures", "bench", "results",
-                 "reproduce", "compare"],
+                 "reproduce", "compare", "train"],
          "course": ["book", "notebooks", "teach", "exercises"]}
 CORE = ["layers", "local", "graph", "energy", "network", "optim", "methods"]
 CORE_LINES = 2700  # of code; convolutions, joins, optimizers, checks of arguments and annotations included
 FAMILY = ["kronecker", "gauss_newton", "fits", "activation_problem", "lifted"]  # counted by itself
 FAMILY_LINES = 1500  # of code, of the methods beyond the papers' own and of their local problems
 TALKATIVE = {"checks", "lab", "course", "reference", "cli"}
-HEAVY = {"scipy", "matplotlib", "cupy", "cupyx", "pooch", "tqdm", "torch", "sklearn"}
+HEAVY = {"scipy", "matplotlib", "cupy", "cupyx", "pooch", "tqdm", "torch", "sklearn", "mpi4py"}
 
 each_source = pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
 each_module = pytest.mark.parametrize("path", [path for path in SOURCES if path != PACKAGE / "__init__.py"],
@@ -125,6 +125,12 @@ def test_an_import_that_points_the_other_way_is_found(room, file, source):
 def test_cupy_is_imported_in_one_file(path):
     roots = {name.split(".")[0] for name in imports(parsed(path))}
     assert path == PACKAGE / "support" / "backend.py" or not roots & {"cupy", "cupyx"}
+
+
+@each_source
+def test_mpi4py_is_imported_in_one_file(path):
+    roots = {name.split(".")[0] for name in imports(parsed(path))}
+    assert path == PACKAGE / "support" / "parallel.py" or "mpi4py" not in roots
 
 
 @each_source

@@ -46,6 +46,8 @@ VALUES = {
     "compare --threads": (*COUNTS, *HUGE), "compare --repeats": (*COUNTS, *HUGE), "compare --samples": COUNTS,
     "compare --output": (*NO_TARGETS, "nowhere/x.png", "x.pgn", "folder"),
     "compare --seed": SEEDS,
+    "train --seed": SEEDS, "train --output": NO_TARGETS, "train --checkpoint": NO_TARGETS,
+    "train --method": (*WORDS, *NO_METHODS, "proxprop:tau_theta=-1"), "train --optimizer": (*WORDS, "sgd:lr=1"),
     "bench --rounds": (*COUNTS, *HUGE), "bench --threads": (*COUNTS, *HUGE),
     "bench --data": NO_FILES, "bench --output": NO_TARGETS,
     "reproduce --jobs": ("", "0", "three", "1.5", "٣", *HUGE), "reproduce --threads": (*COUNTS, *HUGE),

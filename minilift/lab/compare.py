@@ -306,20 +306,20 @@ def filter_size(image_shape):
     return 5 if min(image_shape[:2]) >= 16 else 3
 
 
-def parse_method(spec):
-    """Return the `Contender` of 'NAME', 'NAME:argument=value,…' or 'FILE.py:NAME'.
+def parse_method(spec, what="--methods"):
+    """Return the `Contender` of 'NAME', 'NAME:argument=value,…' or 'FILE.py:NAME', given to the option `what`.
 
     Its label is the text, or for a file NAME alone.
     """
     if re.fullmatch(r".+\.py:\w+", spec):
-        with naming("--methods"):
+        with naming(what):
             own = as_method(load_target(spec))
         return Contender(spec.rpartition(":")[2], lambda: own)
-    name, options = split_options("--methods", spec)
-    known = METHODS[known_name("--methods", name, tuple(METHODS))]
-    check_options(f"--methods: {name}", known.factory, options, taken=(known.argument,))
+    name, options = split_options(what, spec)
+    known = METHODS[known_name(what, name, tuple(METHODS))]
+    check_options(f"{what}: {name}", known.factory, options, taken=(known.argument,))
     contender = known._replace(label=spec, options={**known.options, **options})
-    with naming("--methods", ArithmeticError):  # an argument that is out of range is an error now
+    with naming(what, ArithmeticError):  # an argument that is out of range is an error now
         contender.make(1.0, SGD)
     return contender
 

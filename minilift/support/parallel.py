@@ -49,6 +49,7 @@ class Team:
         self.rank = 0 if communicator is None else communicator.Get_rank()
         self.size = 1 if communicator is None else communicator.Get_size()
         self.sent = {"sum": [0, 0], "gather": [0, 0]}
+        self.stopped = False
 
     @classmethod
     def alone(cls) -> Team:
@@ -160,9 +161,10 @@ class Team:
             raise
 
     def stop(self, error):
-        """Tell an error on standard error and end all ranks; a team of one does nothing."""
-        if self.size == 1:
+        """Tell an error on standard error and end all ranks, once; a team of one does nothing."""
+        if self.size == 1 or self.stopped:
             return
+        self.stopped = True
         if self.rank:
             time.sleep(GRACE)  # where all ranks fail alike, rank 0 says so and ends the others
         if not self.brief:
@@ -170,6 +172,7 @@ class Team:
         sys.stderr.write(f"rank {self.rank} of {self.size} stops all ranks: {type(error).__name__}: {error}\n")
         sys.stderr.flush()
         self.communicator.Abort(1)
+        time.sleep(GRACE)  # it may return before the launcher has ended this process
 
 
 def share_of(rows, rank, size):

@@ -5,7 +5,7 @@ statistics of a batch norm, and what a local problem needs of its map. The sweep
 `Block` that a method sees holds a `SharedMap`, for which :math:`\tilde a^Tg` is summed over all ranks, and whose Gram
 operator (`SharedGram`) stands for the rows of all. On the parameter side :math:`\tilde a^T\tilde a` is a sum over ranks
 as well; on the sample side the activations are gathered, since :math:`\tilde a\tilde a^T` needs all pairs of rows. The
-side is the one that sends fewer bytes (`cheaper_side`), which depends on the batch and the map, not on the ranks.
+side is the one for which fewer bytes are sent (`SharedMap.bytes_of_sides`), whatever the number of ranks.
 
 A method that looks at rows by itself is shown those of all ranks (`Gathered`): always right, but each rank then
 repeats the whole local problem.
@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import math
 from functools import cached_property
+from operator import itemgetter
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from minilift.layers.activations import Composition
 from minilift.layers.gram import Gram
 from minilift.layers.maps import Map
 from minilift.layers.normalization import BatchNorm
+from minilift.methods.backward.backprop import BackProp
 from minilift.methods.backward.sweep import Method
 from minilift.network import Network
 from minilift.support.backend import array_module
@@ -104,27 +106,24 @@ class SharedMap(Map):
         """Return the number of rows of ã on all ranks."""
         return self.share.total * self.of_sample
 
+    def bytes_of_sides(self, samples, itemsize):
+        r"""Return {side: bytes} that come in at a rank for the local problem of a batch, if ranks are many.
+
+        On the sample side these are inputs and signals of all samples; on the parameter side the float64 matrix
+        :math:`\tilde a^T\tilde a` and :math:`\tilde a^Tg`. A sum counts twice, since it goes there and back. The step
+        itself is summed on the sample side, and that is as large as :math:`\tilde a^Tg`.
+        """
+        rows, n_out = self.theta_shape
+        step = 2 * rows * n_out * itemsize
+        return {"sample": samples * (self.inputs + self.of_sample * n_out) * itemsize + step,
+                "parameter": 2 * 8 * rows**2 + step}
+
     def gram(self, a, side=None, bias=True):
-        """Return the Gram operator of the rows of all ranks, by default on the side that sends less."""
-        side = side or cheaper_side(self.share.total, self.of_sample, self.inputs, *self.theta_shape, a.dtype.itemsize)
+        """Return the Gram operator of the rows of all ranks, by default on the side for which fewer bytes come in."""
+        if side is None:
+            sides = self.bytes_of_sides(self.share.total, a.dtype.itemsize)
+            side = min(sides, key=sides.get)
         return SharedGram(self, a, side, bias)
-
-
-def bytes_of_sides(samples, of_sample, inputs, rows, n_out, itemsize):
-    r"""Return the bytes that a rank receives for a local problem on either side, as {side: bytes}, for many ranks.
-
-    On the sample side the inputs and signals of all samples come in; on the parameter side the float64 matrix
-    :math:`\tilde a^T\tilde a` and :math:`\tilde a^Tg`. A sum takes twice its size, since it goes there and back. The
-    step itself is summed on the sample side, and that is as large as :math:`\tilde a^Tg`.
-    """
-    step = 2 * rows * n_out * itemsize
-    return {"sample": samples * (inputs + of_sample * n_out) * itemsize + step, "parameter": 2 * 8 * rows**2 + step}
-
-
-def cheaper_side(*sizes):
-    """Return the side that sends fewer bytes; the arguments are those of `bytes_of_sides`."""
-    sides = bytes_of_sides(*sizes)
-    return min(sides, key=sides.get)
 
 
 class SharedGram(Gram):
@@ -379,26 +378,18 @@ class Ranks:
         """Raise an error unless parameters and running statistics are bit-equal on all ranks."""
         self.team.agree("fit: after an epoch", net.state_dict())
 
-
-def sides(net, size, method):
-    """Return a line for each map on what the ranks exchange for the method's step in it.
-
-    Parameters
-    ----------
-    net : Network
-    size : int
-        Samples in a batch.
-    method : Method
-    """
-    if not method.by_rows:
-        return [f"map {l}: activations and signals of all samples are gathered" for l in net.maps]
-    lines, share = [], Share.__new__(Share)
-    for l in net.maps:
-        shared = shared_map(net, l, share)
-        kilobytes = {side: f"{count / 1000:,.0f} kB" for side, count in bytes_of_sides(
-            size, shared.of_sample, shared.inputs, *shared.theta_shape, net.dtype.itemsize).items()}
-        side = cheaper_side(size, shared.of_sample, shared.inputs, *shared.theta_shape, net.dtype.itemsize)
-        other = "parameter" if side == "sample" else "sample"
-        lines.append(f"map {l}: an implicit step is solved on the {side} side, {kilobytes[side]} a step and rank "
-                     f"({other} side: {kilobytes[other]})")
-    return lines
+    def describe(self, net, samples):
+        """Return a line for each map on what the ranks exchange for the step in it, for batches of so many samples."""
+        lines = []
+        for l in net.maps:
+            if isinstance(self.method, Gathered):
+                text = "activations and signals of all samples are gathered, and each rank solves the whole problem"
+            elif isinstance(self.method, BackProp):
+                text = f"the gradient is summed, {2 * net.theta[l].nbytes / 1000:,.0f} kB a step and rank"
+            else:
+                sides = shared_map(net, l, self.share).bytes_of_sides(samples, net.dtype.itemsize)
+                (cheap, less), (other, more) = sorted(sides.items(), key=itemgetter(1))
+                text = (f"solved on the {cheap} side, {less / 1000:,.0f} kB a solve and rank ({more / 1000:,.0f} kB on "
+                        f"the {other} side)")
+            lines.append(f"map {l}: {text}")
+        return lines

@@ -43,7 +43,8 @@ class GaussNewton(Method):
         On a batch: if the tolerance is not reached in so many steps. In float32 it cannot be near 1e-7.
     """
 
-    shown_always, by_rows = ("damping",), True
+    shown_always = ("damping",)
+    by_rows = True
 
     def __init__(self, damping: float, tolerance: float = 1e-4, steps: int = 1000) -> None:
         self.damping = positive_number("GaussNewton: damping", damping)

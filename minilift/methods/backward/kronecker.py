@@ -173,7 +173,8 @@ class KFAC(FOOF):
     """
 
     shown_always = ("damping", "fisher", "split", "decay")
-    kinds, by_rows = "AS", False  # S is made of rows
+    kinds = "AS"
+    by_rows = False  # S is made of rows
 
     def __init__(self, damping: float, fisher: str = "type2", split: str = "factored", decay: float = 0.0) -> None:
         self.fisher = known_name("KFAC: fisher", fisher, ("type2", "empirical"))

@@ -50,7 +50,8 @@ class ProxProp(Method):
         If τ_θ is not positive, a name is unknown or K is not a whole number of at least 1.
     """
 
-    shown_always, by_rows = ("tau_theta", "solver"), True
+    shown_always = ("tau_theta", "solver")
+    by_rows = True
 
     def __init__(self, tau_theta: float | Sequence[float] = 1.0, solver: str = "exact", last: str = "explicit",
                  joint: bool = False) -> None:
