@@ -129,7 +129,7 @@ RIGHT = {
     "resnet.widths": lambda: [3, 4, 2],
     "PenaltyEnergy.a": lambda: network().forward(X).a, "PenaltyEnergy.z": lambda: network().forward(X).z,
     "gram": lambda: Gram(X), "a": lambda: X, "g": lambda: Z, "damping": lambda: 1.0, "steps": lambda: 2,
-    "rates": lambda: [0.1, 0.1], "tolerance": lambda: 1e-6, "problem": local_problem, "f": ml.Tanh, "z": lambda: Z,
+    "rates": lambda: [0.1, 0.1], "tolerance": lambda: 1e-6, "problem": local_problem, "f": ml.Tanh, "z": lambda: Z, "x": lambda: Z,
     "v": lambda: Z, "signal": lambda: 0.1 * Z, "LocalProblem.data": data_term, "SquaredError.y": lambda: TARGETS,
     "SigmoidCrossEntropy.y": lambda: TARGETS, "n": lambda: 20, "n_train": lambda: 20, "n_test": lambda: 10,
     "fraction": lambda: 0.5, "name": lambda: "digits", "Derivation.name": lambda: "problem", "objective":

@@ -25,7 +25,7 @@ SEEDS = ("", "-1", "three", "1.5", "nan", "٣", "1_0", "1e3", "0x10", "9" * 5000
 COUNTS = (*SEEDS, "0")
 NUMBERS = ("", "-1", "0", "three", "nan", "inf", "٣", "1_0", "1e999")
 HUGE = ("1" + 30 * "0",)
-NO_NOTEBOOK = str(len(notebooks.CURRICULUM) + 1)
+NO_NOTEBOOK = "99"
 NO_FILES = ("", "nowhere/at/all", "binary.bin", "folder", "x" * 3000)  # to be read
 NO_TARGETS = ("", "binary.bin/inside", "x" * 3000)  # to be written into
 NO_METHODS = ("nowhere.py:f", "folder:f", "binary.py:f", "binary.bin:f", "raises.py:f", "exits.py:f", "typo.py:f",
@@ -59,6 +59,7 @@ VALUES = {
     "data fetch name": (*WORDS, "digit", "digits.npz"),
     "tutorials directory": NO_TARGETS,
     "teach student directory": NO_TARGETS, "teach student names": (*WORDS, "0", NO_NOTEBOOK, "²"),
+    "teach book directory": NO_TARGETS,
     "teach grade notebook": (*NO_FILES, "notes.md"), "teach grade --seed": SEEDS, "teach grade --json": NO_TARGETS,
     "teach build names": (*WORDS, "0", NO_NOTEBOOK, "²"),
 }

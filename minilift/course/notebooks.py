@@ -28,7 +28,7 @@ from pathlib import Path
 from minilift.course import book
 from minilift.support.arguments import unknown_name, whole_number
 from minilift.support.files import write_text
-from minilift.support.options import whole
+from minilift.support.options import naming, whole
 from minilift.support.terminal import note
 
 CURRICULUM = (
@@ -584,9 +584,10 @@ def run_build(arguments):
 
 def run_book(arguments):
     """Write the course as a book of static pages."""
-    import_or_explain("nbconvert", "latex2mathml")
     directory = Path(arguments.directory)
-    directory.mkdir(parents=True, exist_ok=True)
+    with naming("directory", OSError):
+        directory.mkdir(parents=True, exist_ok=True)
+    import_or_explain("nbconvert", "latex2mathml")
     front = (folder() / "README.md").read_text(encoding="utf-8")
     book.write(directory, {name: read(paths(name)[1]) for name in CURRICULUM}, front)
     print(directory / "index.html")

@@ -429,7 +429,7 @@ def fit(net: Network, data: Dataset | tuple[Any, Any], method: str | Method | Ca
     run = Run(net, method, optimizer, np.random.default_rng(run_seed), History(repr(method), look_of(method)))
     steps_per_epoch = -(-len(train[0]) // (batch_size or len(train[0])))
     source: Any = checkpoint if resume is True else resume
-    guard = contextlib.nullcontext if ranks is None else team.guard
+    guard = contextlib.nullcontext if ranks is None else ranks.team.guard
     if source is None or (resume is True and not Path(source).exists()):
         method.reset()
         optimizer.reset()
