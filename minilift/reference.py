@@ -25,7 +25,7 @@ PAGES = {
     "Losses": ("layers.losses",),
     "Methods": ("methods", "energy"),
     "Optimizers and schedules": ("optim",),
-    "Training": ("training",),
+    "Training": ("training", "support.parallel"),
     "Estimators for scikit-learn": ("estimators",),
     "Checking": ("checks",),
     "Data sets": ("datasets",),

@@ -60,17 +60,22 @@ KERNELS = {
     "Optimizer": {"check_fits"},
     "Network": {"checked_state", "commit", "parameters_text", "propagate", "rows_of_names", "to_backend"},
     "layer": {"adjoint", "adjoint_input", "adjoint_inputs", "adjoint_theta", "apply", "at_outputs",
-        "columns", "commit", "derivative", "for_images", "forward", "gather", "gradients", "gram", "in_range",
-        "initial_theta", "integral", "on_backend", "output_shape", "rows", "signals", "solve_shifted", "views"},
+        "columns", "commit", "conjugate", "derivative", "for_images", "forward", "gather", "gradients", "gram",
+        "height", "in_range", "initial_theta", "integral", "inverse", "mean", "on_backend", "output_shape", "rows", "signals",
+        "solve_shifted", "statistics", "views"},
     "Loss": {"check_targets", "shifted_inverse", "targets", "value_per_sample", "weight"},
     "Method": {"check_state", "directions", "explicit_step", "gap", "new_optimizer", "optimizer_of",
         "optimizer_steps", "problem", "propose", "refuse_unbounded", "solve", "step_size", "average", "dampings",
-        "gram", "prepare", "signal_factor"},
-    "Gram": {"adjoint", "apply", "inner", "lift", "lower", "output_change", "solve", "squared_norm"},
+        "gram", "prepare", "signal_factor", "inverted", "inverse_map", "inverse_transfer", "inverse", "local_gradient",
+        "differences", "learn_inverses", "noisy", "reconstruct"},
+    "Lifted": {"alpha", "ascend", "beginning", "check_network", "energy", "energy_around", "jacobi", "look_at",
+        "relaxed", "schedule", "start", "step_a", "step_w", "sweeps_on"},
+    "Team": {"agree", "count", "first", "gather", "guard", "stop", "sum"},
+    "Gram": {"adjoint", "apply", "inner", "lift", "lower", "output_change", "solve", "squared_norm", "total", "whole"},
     "LocalProblem": {"descent", "gradient_norm", "inner", "joined", "objective", "squared_norm", "step", "total"},
     "MatchingLoss": {"curvature", "gradient", "model", "value"},
     "SquaredFit": {"curvature", "gradient", "model", "residual", "value"},
-    "PenaltyEnergy": {"activation_gap", "gradient_a", "gradient_phi", "gradient_theta", "gradient_z", "inputs",
+    "Penalties": {"activation_gap", "gradient_a", "gradient_phi", "gradient_theta", "gradient_z", "inputs",
         "map_gap", "phi", "terms", "value"},
 }
 
@@ -129,9 +134,11 @@ RIGHT = {
     "resnet.widths": lambda: [3, 4, 2],
     "PenaltyEnergy.a": lambda: network().forward(X).a, "PenaltyEnergy.z": lambda: network().forward(X).z,
     "gram": lambda: Gram(X), "a": lambda: X, "g": lambda: Z, "damping": lambda: 1.0, "steps": lambda: 2,
-    "rates": lambda: [0.1, 0.1], "tolerance": lambda: 1e-6, "problem": local_problem, "f": ml.Tanh, "z": lambda: Z, "x": lambda: Z,
+    "rates": lambda: [0.1, 0.1], "tolerance": lambda: 1e-6, "problem": local_problem, "f": ml.Tanh,
+    "z": lambda: Z, "x": lambda: Z,
     "v": lambda: Z, "signal": lambda: 0.1 * Z, "LocalProblem.data": data_term, "SquaredError.y": lambda: TARGETS,
-    "SigmoidCrossEntropy.y": lambda: TARGETS, "n": lambda: 20, "n_train": lambda: 20, "n_test": lambda: 10,
+    "OneHotSquaredError.y": lambda: LABELS, "SigmoidCrossEntropy.y": lambda: TARGETS, "n": lambda: 20,
+    "n_train": lambda: 20, "n_test": lambda: 10,
     "fraction": lambda: 0.5, "name": lambda: "digits", "Derivation.name": lambda: "problem", "objective":
     lambda: objective, "theta0": lambda: np.ones(2), "argmin": lambda: np.zeros(2), "path": lambda: "new.npz",
     "load.path": saved_network, "from_json.path": saved_history, "plot.path": lambda: "new.png",
@@ -272,13 +279,17 @@ TEXT, PAIR, NAN = [*FILE, "''", "'a\\0b'"], ["list", "object array"], ["NaN arra
 TAKEN = [
     (r"\((seed|epoch|every|patience|batch_size|checkpoint_every)\)", COUNT, "no memory depends on it"),
     (r"\((stride|padding|size|start)\)", COUNT, "whether images are as large is seen when they are known"),
-    (r"(Cosine|WarmupLinear)\(epochs\)|(LocoProp|SemiImplicit|GaussNewton)\(steps\)|Muon\(iterations\)",
+    (r"(Cosine|WarmupLinear)\(epochs\)|(LocoProp|SemiImplicit|GaussNewton|LPOM|LiftedBregman|PredictiveCoding)\(steps\)"
+     r"|Muon\(iterations\)|\((sweeps|alternations|a_steps|theta_steps)\)",
      COUNT, "time, not memory, depends on it"),
-    (r"\((lr|init|eta|level)\)", LARGE, "positive and finite"),
+    (r"\((lr|init|eta|level)\)|ADMM\(alpha\)|MAC\(growth\)|(PredictiveCoding|TargetPropagation)\(rate\)", LARGE,
+     "positive and finite"),
+    (r"fit\(batch_size\)", ["None"], "the whole set"),
     (r"Network\.save\(path\)|to_csv\(path\)|to_json\(path\)|fit\(checkpoint\)", FILE, "the name of a new file"),
     (r"History\.plot\(path\)", ["text", "'cg٣'"], "likewise; without a suffix it is a PNG"),
     (r"History\((label|look)\)|comparison\((ylabel|title)\)|fit\(progress\)|Derivation\(name\)", TEXT, "is only shown"),
     (r"ProxProp\(tau_theta\)|gradient_steps\(rates\)", PAIR, "a number for each of two"),
+    (r"FenchelLifted\(anchor\)|(LPOM|LiftedBregman)\(mu\)", ["list"], "a number for each of two"),
     (r"mlp\(widths\)|convnet\(channels\)|Conv2d\(image_size\)", ["list"], "two whole numbers"),
     (r"fit\(callbacks\)|load\(layers\)", ["[]"], "none"),
     (r"(Named\(name|Select\(source|(Add|Concat)\(sources)\)", [*FILE, "'a\\0b'"], "any text is a name"),
@@ -295,7 +306,7 @@ NOT_TRIED = [(r"fit\(epochs\)|(conjugate_gradients|fletcher_reeves)\(steps\)|ver
 # Arguments whose default is None but which are needed beside the right ones given here.
 NEEDED = r"verify\((thing|net|X)\)|Derivation\((argmin|theta0)\)"
 # numbers in an interval
-BOUNDED = r"\((slope|rate|momentum|beta1|beta2|fraction|decay)\)|RMSProp\(rho\)|GaussNewton\(tolerance\)"
+BOUNDED = r"Dropout\(rate\)|\((slope|momentum|beta1|beta2|fraction|decay)\)|RMSProp\(rho\)|GaussNewton\(tolerance\)"
 # Mistakes that are known to get another error, and why. To be emptied.
 PENDING: dict[str, str] = {}
 # How else a message may call an argument.

@@ -59,7 +59,7 @@ VALUES = {
     "data fetch name": (*WORDS, "digit", "digits.npz"),
     "tutorials directory": NO_TARGETS,
     "teach student directory": NO_TARGETS, "teach student names": (*WORDS, "0", NO_NOTEBOOK, "²"),
-    "teach book directory": NO_TARGETS,
+    "teach book directory": NO_TARGETS, "docs --output": NO_TARGETS,
     "teach grade notebook": (*NO_FILES, "notes.md"), "teach grade --seed": SEEDS, "teach grade --json": NO_TARGETS,
     "teach build names": (*WORDS, "0", NO_NOTEBOOK, "²"),
 }

@@ -94,8 +94,9 @@ class FOOF(Method):
         if not self.decay:
             return damped_solve(gram, g, damping).value  # FOOF
         matrix = shifted(gram.matrix, damping)
-        if gram.height < g.shape[1]:  # fewer right-hand sides
-            return spd_solve(matrix, gram.adjoint(gram.xp.eye(gram.height, dtype=g.dtype))) @ g  # FOOF
+        if gram.samples < g.shape[1]:  # fewer right-hand sides
+            rows = Gram(gram.whole(gram.a), "parameter", gram.bias)
+            return spd_solve(matrix, rows.adjoint(gram.xp.eye(rows.height, dtype=g.dtype))) @ gram.whole(g)  # FOOF
         return spd_solve(matrix, gram.adjoint(g))  # FOOF
 
     def average(self, name, factor):

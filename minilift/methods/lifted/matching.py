@@ -152,6 +152,8 @@ class MatchingMethod(Lifted):
 def checked_weights(what, value):
     """Return one positive number, or a tuple of them."""
     if isinstance(value, (list, tuple)):
+        if not value:
+            raise ValueError(f"{what} must be a positive number or one for each map, got none")
         return tuple(positive_number(f"{what}[{i}]", number) for i, number in enumerate(value))
     return positive_number(what, value)
 
