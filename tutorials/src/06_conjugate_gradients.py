@@ -555,7 +555,7 @@ spectrum = np.linspace(1, 10, 16)
 
 # %% tags=["mistake"]
 # says: not yet by one percent
-spectrum = np.logspace(0, 3, 16)
+spectrum = np.logspace(0, 2.5, 16)
 
 # %% tags=["mistake"]
 # says: distinct eigenvalues

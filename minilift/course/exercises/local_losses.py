@@ -192,10 +192,20 @@ def bregman(answer, seed):
     return check("8.3", answer, claims, mistakes, fallback=library)
 
 
+def leaves_by_the_nearer_border(f, z, signal):
+    """Whether the first target to leave the range of f leaves it by the border to which it is nearer."""
+    moves = f.derivative(z) > 0
+    a, g, (low, high) = f.forward(z[moves]), (signal * f.derivative(z))[moves], f.range
+    nearer, ahead = np.minimum(high - a, a - low), np.where(g < 0, high - a, a - low)
+    return (nearer / abs(g)).min() > 0.999 * (ahead / abs(g)).min()
+
+
 def largest_gamma(answer, seed):
     """Exercise 8.4: the largest γ with all targets f(z) − γ g inside the range of f."""
     rng = np.random.default_rng(seed)
     z, signal = rng.normal(size=(30, 4)), rng.normal(size=(30, 4))
+    while all(leaves_by_the_nearer_border(f, z, signal) for f in (Tanh(), Sigmoid(), ReLU())):
+        signal = rng.normal(size=(30, 4))  # so that it makes a difference which way a target moves
     layers = [(f, z, signal * f.derivative(z)) for f in (Tanh(), Sigmoid(), ReLU())]
 
     def outside(f, z, g, gamma):
