@@ -50,7 +50,10 @@ ABOVE = 1.05  # a loss is above its start if it is more than so many times as hi
 SEARCH_SHARE = 4  # a run of the search has a quarter of the epochs, at least one
 FAMILY = ("backprop", "proxprop", "bcd", "bcd:variables=forward", "admm:variables=forward", "dladmm", "mac", "fenchel",
           "lpom", "lifted-bregman", "predictive-coding", "target-propagation", "foof", "kfac", "gauss-newton")
+FAMILY_OPTIONS = {  # in the place of defaults: some members solve every block by Newton's method, and take their time
+    "samples": 500, "epochs": 8, "repeats": 1, "steps": (0.03, 0.1, 0.3, 1, 3, 10, 30, 100)}
 DEFAULT_METHODS = ("backprop", "proxprop", "cg3", "locoprop-s", "locoprop-m", "semi-implicit")
+DEFAULTS = {"samples": 2000, "epochs": 20, "repeats": 3, "steps": STEPS}
 NETS = ("mlp", "convnet", "resnet", "rnn")
 EXAMPLES = """examples:
   minilift compare
@@ -75,7 +78,7 @@ def add_arguments(parser):
     add, count = parser.add_argument, partial(parser.add_argument, type=whole, metavar="N")
     add("--data", default="digits", metavar="NAME",
         help="data set, such as digits, curves, mnist or moons:noise=0.2; see 'minilift data list' (default digits)")
-    count("--samples", default=2000,
+    count("--samples", default=DEFAULTS["samples"],
           help="training samples at most, the first N of the set (default 2000, so that large sets stay quick)")
     add("--autoencoder", action="store_true",
         help="reproduce the input: sigmoid cross-entropy, tanh, and no activation on the narrowest (code) layer")
@@ -89,17 +92,19 @@ def add_arguments(parser):
         "outputs (default 8,64,10 for digits, a row of the image at a step)")
     add("--activation", metavar="NAME", help=f"{', '.join(ACTIVATIONS)} (default relu; tanh for autoencoders and rnn)")
     add("--methods", nargs="+", default=list(DEFAULT_METHODS), metavar="METHOD",
-        help=f"{', '.join(METHODS)}, FILE.py:NAME, or family: all methods that train on a lifted energy, and two for "
-        f"comparison (default {' '.join(DEFAULT_METHODS)})")
+        help=f"{', '.join(METHODS)}, FILE.py:NAME, or family: all methods on a lifted energy, and two for "
+        "comparison, by default with 500 samples, 8 epochs, one seed and eight step sizes, in two minutes "
+        f"(default {' '.join(DEFAULT_METHODS)})")
     add("--optimizer", default="sgd", metavar="NAME",
         help=f"{', '.join(OPTIMIZERS)}; for methods that give a direction (default sgd)")
     add("--steps", type=partial(series, parse=decimal, example="positive numbers such as 0.1,1,10"), default=STEPS,
         metavar="X,X,…",
         help=f"the grid of step sizes, the same for all (default {','.join(f'{step:g}' for step in STEPS)})")
-    count("--epochs", default=20, help="length of a run (default 20); each step size is tried for a quarter of it")
+    count("--epochs", default=DEFAULTS["epochs"],
+          help="length of a run (default 20); each step size is tried for a quarter of it")
     count("--batch", default=100, help="samples in a batch (default 100)")
     count("--seed", default=0, help="of parameters and batches (default 0)")
-    count("--repeats", default=3, help="seeds, of the search and of the full runs (default 3)")
+    count("--repeats", default=DEFAULTS["repeats"], help="seeds, of the search and of the full runs (default 3)")
     count("--threads", default=1,
           help="threads of NumPy's BLAS (default 1: for small matrices the others only wait for each other)")
     add("--backend", default="numpy", metavar="{numpy,cupy}", help="array library (default numpy)")
@@ -114,6 +119,9 @@ def run(arguments):
     """Compare the methods, print the tables, save the figure; return the exit code."""
     from threadpoolctl import threadpool_limits
 
+    if "family" in arguments.methods:
+        vars(arguments).update({name: value for name, value in FAMILY_OPTIONS.items()
+                                if getattr(arguments, name) == DEFAULTS[name]})
     for name in ("samples", "epochs", "batch", "repeats", "threads"):
         check_count(name, getattr(arguments, name))
     whole_number("--seed", arguments.seed, least=0)
@@ -363,7 +371,7 @@ def seconds_needed(task, contenders, steps, seeds):
 def seconds_of_a_step(task, contender):
     """Return the seconds of one step of a method; the one before it, which makes buffers, is not counted."""
     net = task.network(0)
-    method, optimizer = contender.make(STEPS[0], task.optimizer)
+    method, optimizer = contender.make(1.0, task.optimizer)
     X, y = task.data.X_train[:task.batch], task.data.y_train[:task.batch]
     for _ in range(2):
         started = time.perf_counter()
@@ -437,13 +445,13 @@ def figure(task, contenders, results, level):
 
 
 def energy_figure(task, contenders, results):
-    """Return the figure of the energies of those that descend on one with all samples, or None if none does."""
-    whole = [contender for contender in contenders if contender.method().whole_batch]
-    if not whole:
+    """Return the figure of the energies of those that descend on one, or None if none does."""
+    with_energy = [contender for contender in contenders if "energy" in contender.method().columns]
+    if not with_energy:
         return None
-    curves, looks = curves_of(task, whole, results)
-    return plots.comparison(curves, "energy, with the loss as a sum", "energy", looks=looks,
-                            title=f"The energy on which each method descends; {task.describe()}")
+    curves, looks = curves_of(task, with_energy, results)
+    return plots.comparison(curves, "energy, the loss as a sum", "energy", looks=looks,
+                            title="Each method's own energy: of all samples if they are kept, else of the last batch")
 
 
 def curves_of(task, contenders, results):
