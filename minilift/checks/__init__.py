@@ -53,7 +53,8 @@ from types import ModuleType
 
 import numpy as np
 
-from minilift.checks import derivations, layers, methods, networks
+from minilift.checks import claims, derivations, layers, methods, networks
+from minilift.checks.claims import Argmin, Decreases, DrawnClaim, Equal, Gradient
 from minilift.checks.derivations import Derivation
 from minilift.checks.report import CLAIMS, Check, NotClaimed, Report, check_claim, error_text
 from minilift.graph import checked_network
@@ -68,7 +69,7 @@ from minilift.support.backend import BACKENDS, get_module
 from minilift.support.options import whole
 from minilift.support.terminal import USERS_FILE
 
-__all__ = ["Check", "Derivation", "Report", "verify"]
+__all__ = ["Argmin", "Check", "Decreases", "Derivation", "Equal", "Gradient", "Report", "verify"]
 
 PROBED = 100_000  # parameters of a map up to which each is probed
 CASES = {"map": layers.map_cases, "join": layers.join_cases, "transfer": layers.transfer_cases,
@@ -144,7 +145,7 @@ def kind_of(thing):
         return "method"
     if isinstance(thing, (Derivation, LocalProblem)):
         return "derivation"
-    if getattr(thing, "kind", None) in ("map", "join", "transfer"):
+    if isinstance(thing, DrawnClaim) or getattr(thing, "kind", None) in ("map", "join", "transfer"):
         return thing.kind
     if hasattr(thing, "gradient") and hasattr(thing, "value"):
         return "loss"
@@ -161,6 +162,8 @@ def checks_of(thing, seed, backend, X=None, y=None):
         return network_checks(thing, seed, backend, X, y)
     if isinstance(thing, LocalProblem):
         thing = derivations.local_problem(thing)
+    if isinstance(thing, DrawnClaim):
+        return claims_over(kind, thing, repr(thing), claims.drawn_cases(thing, seed, get_module(backend or "numpy")))
     try:
         thing, cases = CASES[kind](thing, np.random.default_rng(seed), get_module(backend or "numpy"))
     except NotClaimed as why:

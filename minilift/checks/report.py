@@ -15,6 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 CLAIMS: list[Claim] = []
+EXPLAINED = 5  # failing problems whose mistakes are looked for
+MOST = 0.6  # of them a mistake must explain, to be named
 MARKS = {True: "ok", False: "FAIL", None: "–"}
 HEADS = ("", "claim", "equation", "source", "number", "allowed")
 LEFT = "style='text-align:left'"
@@ -65,8 +67,9 @@ class Finding(NamedTuple):
         The claim holds if number <= tolerance (a NaN does not).
     why : str
         Where the tolerance comes from.
-    reasons : tuple of str
-        The usual mistakes that fit, the likeliest first, or none. They are read only where the claim does not hold.
+    reasons : tuple of str, or callable
+        The usual mistakes that fit, the likeliest first, or none, or a function that looks for them. They are read only
+        where the claim does not hold.
     """
 
     number: float
@@ -242,15 +245,16 @@ def severity(finding):
 
 def common_reason(findings):
     """Return the reason that fits in most failing findings, the earliest named among equals."""
-    count, rank = Counter(), Counter()
+    count, rank, findings = Counter(), Counter(), findings[:EXPLAINED]
     for finding in findings:
-        count.update(set(finding.reasons))
-        rank.update({reason: k for k, reason in enumerate(finding.reasons)})
-    if not count:
+        with np.errstate(all="ignore"):
+            reasons = finding.reasons() if callable(finding.reasons) else finding.reasons
+        count.update(set(reasons))
+        rank.update({reason: k for k, reason in enumerate(reasons)})
+    best = min(count, key=lambda reason: (-count[reason], rank[reason]), default=None)
+    if best is None or count[best] < MOST * len(findings):
         return "none of the usual mistakes fits"
-    best = min(count, key=lambda reason: (-count[reason], rank[reason]))
-    share = "" if count[best] == len(findings) else f" (in {count[best]} of the {len(findings)} problems that fail)"
-    return f"likely: {best}{share}"
+    return f"likely: {best}"
 
 
 def number_text(number):
