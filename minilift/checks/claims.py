@@ -35,10 +35,11 @@ from minilift.support.arguments import boolean, function, positive_number, shown
 
 DRAWS = 12
 STEPS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.04, 0.13, 0.4, 0.7, 1.0, 2.0, 4.0, 10.0)  # of a probe
-LOCAL = 1e-3  # the longest probe around a local minimiser
+LOCAL = 1e-5  # the longest probe around a local minimiser
 COORDINATES, RANDOM = 24, 16  # probes along so many coordinates and random directions
 SWEEPS = 400  # after which a sweep that has not come to rest is left
-SIZES = {"N": (5, 1, 3, 16, 2, 17), "n_in": (3, 4, 1, 5, 2), "n_out": (2, 3, 5, 1)}  # coprime, so that pairs vary
+# N, n_in, n_out, each drawn twice: a cache of the first result is then found
+SIZES = ((5, 3, 2), (1, 4, 1), (3, 1, 5), (16, 3, 2), (2, 6, 3), (17, 2, 1))
 SHAPES = {  # of what is drawn by its name, a suffix as in theta_k left out
     "a": ("N", "n_in"), "x": ("N", "n_in"), "X": ("N", "n_in"), "A": ("N", "n_in"),
     "z": ("N", "n_out"), "u": ("N", "n_out"), "v": ("N", "n_out"), "g": ("N", "n_out"), "y": ("N", "n_out"),
@@ -64,7 +65,7 @@ def usual_draw(names, k, rng):
     as in theta_k or z_old. tau, tau_theta, rho, gamma, beta, lam, eta, mu, alpha and damping are positive numbers over
     four decades.
     """
-    sizes = {name: values[k % len(values)] for name, values in SIZES.items()}
+    sizes = dict(zip(("N", "n_in", "n_out"), SIZES[k % len(SIZES)]))
     sizes["n_in + 1"] = sizes["n_in"] + 1
 
     def draw(name):
@@ -84,8 +85,10 @@ def arguments_of(what, given):
     """Return the names of a function's arguments, those that it needs and those that it may be given."""
     try:
         parameters = inspect.signature(given).parameters.values()
-    except (TypeError, ValueError):
-        raise TypeError(f"{what} must be a function whose arguments have names, got {shown(given)}") from None
+    except (TypeError, ValueError):  # of a function in C
+        parameters = None
+    if parameters is None or any(p.kind == p.POSITIONAL_ONLY for p in parameters):
+        raise TypeError(f"{what} must be a function whose arguments have names, got {shown(given)}")
     wanted = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     needed = [p.name for p in parameters if p.name in wanted and p.default is p.empty]
     return needed, wanted, any(p.kind == p.VAR_KEYWORD for p in parameters)
@@ -499,8 +502,8 @@ def form_reason(case, result):
         return f"the result is no tuple of {', '.join(blocks)}"
     shapes = [[leaf.shape for leaf in leaves(value)] for value in (list(result), [case.values[b] for b in blocks])]
     if shapes[0] != shapes[1]:
-        return f"the result is of shape {shapes[0]}, {' and '.join(blocks)} of {shapes[1]}".replace("[", "").replace(
-            "]", "")
+        transposed = ": it is transposed" if [shape[::-1] for shape in shapes[0]] == shapes[1] else ""
+        return f"the result has not the shape of {' and '.join(blocks)}{transposed}"
     return None if np.all(np.isfinite(vector(list(result)))) else "it is not finite (NaN or inf)"
 
 
@@ -520,13 +523,17 @@ def argmin_is_lowest(thing, case):
 
 @dataclass(frozen=True)
 class Probed:
-    """What probes around a point found: its energy, the lowest one, and how much lower that is, relatively."""
+    """What probes around a point found: its energy, the lowest one, and how much lower that is, relatively.
+
+    `noise` is the rounding of the energy, `inside` the share of the probes that are inside its domain.
+    """
 
     value: float
     lowest: float
     highest: float
     excess: float
     noise: float
+    inside: float = 0.0
 
     @classmethod
     def around(cls, case, u):
@@ -542,7 +549,8 @@ class Probed:
         spread = max(abs(start - value) if math.isfinite(start) else 0.0,
                      1e-3 * float(np.median(abs(finite - value))) if len(finite) else 0.0, noise, 1e-300)
         lowest = float(finite.min(initial=value))
-        return cls(value, lowest, float(finite.max(initial=value)), max(0.0, value - lowest - noise) / spread, noise)
+        excess = max(0.0, value - lowest - noise) / spread
+        return cls(value, lowest, float(finite.max(initial=value)), excess, noise, len(finite) / len(found))
 
     def unusable(self, case, u):
         """Return why the probes can say nothing, or None."""
@@ -552,9 +560,10 @@ class Probed:
             gap = np.max(abs(projected(case, u) - u), initial=0.0)
             if gap > 1e-7 * (1 + np.max(abs(u), initial=0.0)):
                 return "u⁺ is not in the set on which project projects"
+        if self.inside < 0.05:
+            return "nearly all probes are outside the domain: give project, for a set without interior"
         if self.lowest == self.highest:
-            return ("the energy is constant around u⁺, or every probe is outside its domain: anything would hold (for a "
-                    "set without interior give project)")
+            return "the energy is constant around u⁺: anything would hold"
         return None
 
 

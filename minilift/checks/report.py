@@ -226,7 +226,7 @@ def measured(measure, thing, case):
     except NotClaimed:
         raise
     except Exception as error:
-        return Finding(math.inf, 0.0, "it must not raise", (error_text(error),))
+        return Finding(math.inf, 0.0, "it must not raise", (error_text(error), f"it raises {type(error).__name__}"))
 
 
 def error_text(error):

@@ -80,8 +80,7 @@ def slope(W, a, z, W_k, tau):
 
 
 def log_det(S, C):
-    sign, value = np.linalg.slogdet(S)
-    return -value + (S * C).sum() if sign > 0 and np.allclose(S, S.T) else np.inf
+    return -2 * np.log(np.diag(np.linalg.cholesky(S))).sum() + (S * C).sum()  # raises outside its domain
 
 
 def draw_covariance(rng):
@@ -164,7 +163,7 @@ ARGMINS = [
                                          draw_penalty), "rho and gamma are exchanged", True),
     Row("implicit step", ml.Argmin(proximal, implicit, "W"), None),
     Row("τ for 1/τ", ml.Argmin(proximal, lambda a, z, W_k, tau: implicit(a, z, W_k, 1 / tau), "W"),
-        "tau and 1/tau are exchanged"),
+        "tau and 1/tau are exchanged", True),
     Row("the step alone", ml.Argmin(proximal, lambda a, z, W_k, tau: implicit(a, z, W_k, tau) - W_k, "W"),
         "it is the step from W_k", True),
     Row("half of the step", ml.Argmin(proximal, lambda W, a, z, W_k, tau: (implicit(a, z, W_k, tau) + W) / 2, "W"),
@@ -174,22 +173,23 @@ ARGMINS = [
     Row("log det", ml.Argmin(log_det, lambda C: np.linalg.inv(C), "S", draw_covariance,
                              project=lambda S: (S + S.T) / 2), None, True),
     Row("log det of the other matrix", ml.Argmin(log_det, lambda C: +C, "S", draw_covariance,
-                                                 project=lambda S: (S + S.T) / 2), ""),
+                                                 project=lambda S: (S + S.T) / 2), "", True),
     Row("on a sphere", ml.Argmin(on_sphere, lambda v: normalised(v), "u", draw_sphere, project=normalised), None),
     Row("opposite on a sphere", ml.Argmin(on_sphere, lambda v: -normalised(v), "u", draw_sphere, project=normalised),
-        "sign is wrong"),
+        "it is a maximum", True),
     Row("a set without interior", ml.Argmin(on_sphere, lambda v: normalised(v), "u", draw_sphere), "give project"),
     Row("all activations", ml.Argmin(deep, minimise_deep, "z", draw_deep), None, True),
-    Row("W and b together", ml.Argmin(fit, fit_both, ("W", "b")), None),
+    Row("W and b together", ml.Argmin(fit, fit_both, ("W", "b")), None, True),
     Row("W, then b", ml.Argmin(fit, fit_bias_last, ("W", "b")), "", True),
     Row("a constant energy", ml.Argmin(lambda W: 3.0, lambda W: W, "W"), "does not depend on W"),
-    Row("an energy of something else", ml.Argmin(lambda W, z: (z**2).sum(), lambda W: W, "W"), "does not depend on W"),
+    Row("an energy of something else", ml.Argmin(lambda W, z: (z**2).sum(), lambda W: W, "W"), "does not depend on W",
+        True),
     Row("an energy without the bias", ml.Argmin(lambda theta: (theta[:-1] ** 2).sum(), lambda theta: 0 * theta, "theta"),
         "does not depend on some entries of theta"),
     Row("a maximum", ml.Argmin(lambda z, v: -((z - v) ** 2).sum(), lambda v: +v, "z"), "it is a maximum", True),
     Row("a saddle", ml.Argmin(lambda z, v: ((z - v) ** 2 * np.cos(np.arange(z.size).reshape(z.shape))).sum(),
                               lambda v: +v, "z"), "", True),
-    Row("of another shape", ml.Argmin(shrinkage, lambda v, lam: v.T, "z"), "of shape"),
+    Row("of another shape", ml.Argmin(shrinkage, lambda v, lam: v.T, "z"), "has not the shape of z"),
     Row("not finite", ml.Argmin(shrinkage, lambda v, lam: v * np.nan, "z"), "not finite"),
 ]
 
@@ -292,10 +292,10 @@ DECREASES = [
     Row("a minimiser", ml.Decreases(proximal, lambda a, z, W_k, tau: {"W": implicit(a, z, W_k, tau)}), None),
     Row("gradient descent", ml.Decreases(proximal, descent), None),
     Row("alternating minimisation", ml.Decreases(fit, alternating), None),
-    Row("ADMM does not decrease", ml.Decreases(lagrangian, admm), "increases the energy"),
+    Row("ADMM does not decrease", ml.Decreases(lagrangian, admm), "increases the energy", True),
     Row("ADMM rests where it should", ml.Decreases(lagrangian, admm, descends=False), None),
     Row("ascent", ml.Decreases(proximal, lambda W, **rest: {"W": 2 * W - descent(W, **rest)["W"]},
-                               lambda rng: usual_draw(("W", "a", "z", "W_k", "tau"), 0, rng)), "increases the energy"),
+                               lambda rng: usual_draw(("W", "a", "z", "W_k", "tau"), 0, rng)), "increases the energy", True),
     Row("standing still", ml.Decreases(proximal, lambda W: {"W": W}), "it moves nothing"),
     Row("half of the blocks", ml.Decreases(fit, lambda b, a, W, z, W_k: {
         "W": W, "b": (z - a @ W).mean(axis=0)}), "not stationary in W"),
