@@ -27,7 +27,7 @@ __version__ = "0.1.0"
 
 def __getattr__(name):
     """Load `verify` and what belongs to it when first asked for: whoever trains has no need of it."""
-    if name in ("Argmin", "Check", "Decreases", "Derivation", "Equal", "Gradient", "Report", "verify"):
+    if name in ("Argmin", "Check", "Decreases", "Equal", "Gradient", "Report", "verify"):
         from minilift import checks
         return getattr(checks, name)
     raise AttributeError(f"module 'minilift' has no attribute {name!r}")

@@ -389,8 +389,8 @@ class DrawnCase(Case):
 
 def drawn_cases(thing, seed, xp):
     """Return the drawn cases of a claim."""
-    lend = Case("", xp).lend  # once: on NumPy they are then read-only, and shared by all calls
-    drawn = [{name: mapped(to_host, mapped(lend, value)) for name, value in thing.drawn(seed, k).items()} for k in range(DRAWS)]
+    lend = Case("", np).lend  # read-only, so that they can be lent again and again
+    drawn = [{name: mapped(lend, value) for name, value in thing.drawn(seed, k).items()} for k in range(DRAWS)]
     return [DrawnCase(f"draw {k}: {sizes_text(values)}", xp, thing, values, drawn, k)
             for k, values in enumerate(drawn)]
 
@@ -447,7 +447,7 @@ def energy_depends_on_block(thing, case):
 
 
 def unmoved_entries(case, values):
-    """Return how many entries of the block leave the energy as it is wherever they are moved, and how many there are."""
+    """Return how many entries of the block leave the energy as it is wherever they move, and how many there are."""
     case = replace(case, values=values)
     x = case.block()
     size, value, count = 1 + np.max(abs(x), initial=0.0), case.at(x), 0

@@ -13,16 +13,18 @@ from functools import cached_property
 
 import numpy as np
 
-from minilift.checks.derivations import Derivation, argmin_is_minimum, argmin_is_stationary, derivation_cases
-from minilift.checks.layers import damping_mistakes, to_host
+from minilift.checks.claims import Argmin, DrawnCase, argmin_is_lowest
+from minilift.checks.layers import damping_mistakes, design_matrix, to_host
 from minilift.checks.networks import NetCase, compare_blocks, directions_of, fresh, worst_block
-from minilift.checks.numeric import Reference, compare, dense, gradient
+from minilift.checks.numeric import Reference, compare, dense, fits, gradient
 from minilift.checks.report import Finding, claim, measured, only_if
 from minilift.layers.activations import Identity
 from minilift.layers.normalization import Dropout
 from minilift.methods import BackProp, LocoProp, ProxProp, SemiImplicit
 from minilift.methods.backward.locoprop import decay_scales
 from minilift.support.backend import to_numpy
+
+TOLD = (BackProp, ProxProp, LocoProp, SemiImplicit)  # whose equations are written out below
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Claimed:
     ----------
     method : Method
     told : Method
-        The method whose equations apply: the one of the package that it should equal, or itself.
+        The method that it should equal, or itself. If it is one of the package's, its equations apply.
     objective : callable or None
         From (block, theta) to a number: the local objective that its new parameters should minimise.
     """
@@ -41,6 +43,11 @@ class Claimed:
     method: object
     told: object
     objective: object
+
+    def is_of_j(self):
+        """Skip a method that is said to be something else than a step on J: sign steps, or with weight decay."""
+        other = self.objective is not None or self.told is not self.method
+        only_if(isinstance(self.told, TOLD) or not other, "its objective, or `like`, says what it claims")
 
 
 def scaled(case, l, value, floor=1e-4):
@@ -70,6 +77,7 @@ def returns_the_loss(claimed, case):
 
 @claim("method", "it is a descent direction", "⟨∇J, d⟩ > 0, d to be subtracted", "ProxProp Prop. 4, 5")
 def descends(claimed, case):
+    claimed.is_of_j()
     slopes, why = case.dense_gradients, "any positive cosine with ∇J will do"
     d = directions_of(claimed.method, case)
     norm, length = np.sqrt(inner(slopes, slopes)), np.sqrt(inner(d, d))
@@ -77,7 +85,7 @@ def descends(claimed, case):
     cosine = inner(slopes, d) / (norm * length) if length > 0 else 0.0
     if cosine > 0:
         return Finding(-cosine, 0.0, why)
-    reasons = compare_blocks(case, d, scaled_blocks(case, slopes)).reasons
+    reasons = compare_blocks(case, d, scaled_blocks(case, slopes)).mistakes()
     reasons = tuple(reason for reason in reasons if "sign" in reason or "zero" in reason)
     if cosine < -1e-6:
         reasons = (*reasons, "the sign is wrong: it leads up")
@@ -91,6 +99,7 @@ def inner(u, v):
 
 @claim("method", "stationary points of J are its fixed points", "∇J = 0 ⇒ d = 0", "ProxProp Prop. 3; SIBP Theorem")
 def fixed_points(claimed, case):
+    claimed.is_of_j()
     stationary = case.stationary
     d = directions_of(claimed.method, stationary)
     noise = 0.5 * np.random.default_rng(6).standard_normal(stationary.X.shape)
@@ -133,9 +142,32 @@ def minimises_objective(claimed, case):
 
     def finding(block, step):
         theta = to_numpy(block.theta)
-        return minimum_finding(lambda new: claimed.objective(block, new), theta - step, theta, case.xp)
+        found = minimum_finding(lambda new: claimed.objective(block, new), theta - step, theta, case.xp)
+        return found._replace(reasons=lambda: [*damped_reasons(claimed, case, block, step), *found.mistakes()])
 
     return worst_block([(block.l, finding(block, step)) for block, step in recorded_blocks(claimed.method, case)])
+
+
+def damped_reasons(claimed, case, block, step):
+    """Return the usual mistakes in a damped step that explain a step, if the objective is of that form.
+
+    Its Hessian in each output unit is then c ÃᵀÃ + βI, by differences.
+    """
+    theta, A = to_numpy(block.theta), design_matrix(case, block.phi, to_numpy(block.a))
+
+    def slope(at):
+        return gradient(lambda t: case.call(lambda new: claimed.objective(block, new), t), at).value
+
+    h, unit = 1e-2, np.eye(1, theta.shape[1])
+    hessian = np.stack([(slope(theta + h * np.outer(e, unit)) - slope(theta - h * np.outer(e, unit)))[:, 0] / (2 * h)
+                        for e in np.eye(len(theta))])
+    C, one = A.T @ A, np.eye(len(theta))
+    (share, damping), *_ = np.linalg.lstsq(np.stack([C.ravel(), one.ravel()], axis=1), hessian.ravel(), rcond=None)
+    if not fits(share * C + damping * one, hessian) or not damping > 0:
+        return ()
+    right = slope(theta)
+    return compare(step, dense(np.linalg.solve(hessian, right)), lambda: damping_mistakes(
+        share * C, right, damping, len(A)), {"N": len(A)}).mistakes()
 
 
 def recorded_blocks(method, case):
@@ -154,11 +186,18 @@ def recorded_blocks(method, case):
 
 
 def minimum_finding(objective, argmin, theta0, xp=np):
-    """Return the finding of the claims that an objective's argmin is stationary and a minimum: the first that fails."""
-    derived = Derivation(objective, argmin=argmin, theta0=theta0)
-    point = derivation_cases(derived, np.random.default_rng(0), xp)[1][0]
-    findings = [measured(measure, derived, point) for measure in (argmin_is_stationary, argmin_is_minimum)]
-    return next((finding for finding in findings if not finding.holds), findings[0])
+    """Return the finding of the claim that an array minimises an objective, a function of theta."""
+    values = {"theta": theta0}
+    thing = Argmin(lambda theta: objective(theta), lambda: argmin, "theta", lambda rng: values)
+    return measured(argmin_is_lowest, thing, DrawnCase("", xp, thing, values, [values], 0))
+
+
+@claim("method", "its steps are those of the reference", "d_l = d_l of `like`", "yours")
+def equals_reference(claimed, case):
+    only_if(claimed.told is not claimed.method and not isinstance(claimed.told, TOLD), "no reference is given as like")
+    expected = directions_of(claimed.told, case)
+    references = case.per_map(lambda l: dense(case.project(l, expected[l]), 1e-7, "the steps of `like`"))
+    return compare_blocks(case, directions_of(claimed.method, case), references)
 
 
 # ---- BackProp

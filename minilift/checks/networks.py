@@ -227,11 +227,15 @@ def worst_block(findings):
     failing = [(l, finding) for l, finding in findings if not finding.holds]
     if not failing:
         return max((finding for _, finding in findings), key=lambda finding: finding.number)
-    named = dict.fromkeys(reason for _, finding in failing for reason in finding.reasons)
-    shared = [reason for reason in named if all(reason in finding.reasons for _, finding in failing)]
     l, worst = max(failing, key=lambda item: np.nan_to_num(item[1].number, nan=np.inf))
-    # a mistake often shows in one block alone; say where
-    return worst._replace(reasons=tuple(shared or named or [f"the step of map {l} is wrong"]))
+
+    def shared():
+        mistakes = [finding.mistakes() for _, finding in failing]
+        named = dict.fromkeys(reason for reasons in mistakes for reason in reasons)
+        common = [reason for reason in named if all(reason in reasons for reasons in mistakes)]
+        return common or [*named] or [f"the step of map {l} is wrong"]  # it often shows in one block alone: say where
+
+    return worst._replace(reasons=shared)
 
 
 # ---- random networks

@@ -82,6 +82,11 @@ class Finding(NamedTuple):
         """Whether the number is within its tolerance."""
         return bool(self.number <= self.tolerance)
 
+    def mistakes(self):
+        """Return the usual mistakes that fit; looking for them may take a while."""
+        with np.errstate(all="ignore"):
+            return tuple(self.reasons() if callable(self.reasons) else self.reasons)
+
 
 @dataclass(frozen=True)
 class Check:
@@ -129,15 +134,17 @@ class Report:
     checks : list of Check
     seed : int
         Of the random problems.
+    unverified : str, default ""
+        Why the checks say nothing of whether the thing is right, if they do not.
     """
 
-    def __init__(self, checks, seed):
-        self.checks, self.seed = list(checks), seed
+    def __init__(self, checks, seed, unverified=""):
+        self.checks, self.seed, self.unverified = list(checks), seed, unverified
 
     @property
     def passed(self):
-        """Whether no check failed and at least one was made."""
-        return not self.failures and any(check.passed for check in self.checks)
+        """Whether no check failed, at least one was made, and they say whether the thing is right."""
+        return not self.failures and any(check.passed for check in self.checks) and not self.unverified
 
     @property
     def failures(self):
@@ -152,7 +159,7 @@ class Report:
     def raise_for_failures(self):
         """Raise an `AssertionError` that shows the failures, if there are any; for use in tests."""
         if not self.passed:
-            raise AssertionError(str(Report(self.failures or self.checks, self.seed)))
+            raise AssertionError(str(Report(self.failures or self.checks, self.seed, self.unverified)))
 
     def to_json(self):
         """Return the report as JSON text; numbers that are not finite are given as strings."""
@@ -161,7 +168,8 @@ class Report:
             return value if not isinstance(value, float) or math.isfinite(value) else str(value)
 
         rows = [{name: plain(value) for name, value in asdict(check).items()} for check in self.checks]
-        return json.dumps({"passed": self.passed, "seed": self.seed, "checks": rows}, ensure_ascii=False, indent=2)
+        report = {"passed": self.passed, "unverified": self.unverified, "seed": self.seed, "checks": rows}
+        return json.dumps(report, ensure_ascii=False, indent=2)
 
     def __repr__(self):
         widths = column_widths(self.checks, shutil.get_terminal_size((120, 24)).columns)
@@ -177,10 +185,10 @@ class Report:
         return "\n".join([*lines, "", self.summary()])
 
     def summary(self):
-        """Return one line: how many checks hold, fail and do not apply."""
+        """Return one line: how many checks hold, fail and do not apply, after what was not verified."""
         count = Counter(check.passed for check in self.checks)
-        return (f"{count[True]} claims hold, {count[False]} fail, {count[None]} do not apply "
-                f"(float64, seed {self.seed})")
+        return (f"{self.unverified}{'; ' if self.unverified else ''}{count[True]} claims hold, {count[False]} fail, "
+                f"{count[None]} do not apply (float64, seed {self.seed})")
 
     def _repr_html_(self):
         from html import escape
@@ -247,8 +255,7 @@ def common_reason(findings):
     """Return the reason that fits in most failing findings, the earliest named among equals."""
     count, rank, findings = Counter(), Counter(), findings[:EXPLAINED]
     for finding in findings:
-        with np.errstate(all="ignore"):
-            reasons = finding.reasons() if callable(finding.reasons) else finding.reasons
+        reasons = finding.mistakes()
         count.update(set(reasons))
         rank.update({reason: k for k, reason in enumerate(reasons)})
     best = min(count, key=lambda reason: (-count[reason], rank[reason]), default=None)

@@ -1,4 +1,4 @@
-"""`Argmin`, `Gradient`, `Equal`, `Decreases`: right derivations hold, wrong ones fail by name, and no claim is empty."""
+"""`Argmin`, `Gradient`, `Equal`, `Decreases`: what is right holds, what is wrong fails by name, no claim is empty."""
 
 from typing import NamedTuple
 
@@ -182,8 +182,7 @@ ARGMINS = [
     Row("W and b together", ml.Argmin(fit, fit_both, ("W", "b")), None, True),
     Row("W, then b", ml.Argmin(fit, fit_bias_last, ("W", "b")), "", True),
     Row("a constant energy", ml.Argmin(lambda W: 3.0, lambda W: W, "W"), "does not depend on W"),
-    Row("an energy of something else", ml.Argmin(lambda W, z: (z**2).sum(), lambda W: W, "W"), "does not depend on W",
-        True),
+    Row("an energy of something else", ml.Argmin(lambda W, z: (z**2).sum(), lambda W: W, "W"), "not depend on W", True),
     Row("an energy without the bias", ml.Argmin(lambda theta: (theta[:-1] ** 2).sum(), lambda theta: 0 * theta, "theta"),
         "does not depend on some entries of theta"),
     Row("a maximum", ml.Argmin(lambda z, v: -((z - v) ** 2).sum(), lambda v: +v, "z"), "it is a maximum", True),
@@ -295,7 +294,8 @@ DECREASES = [
     Row("ADMM does not decrease", ml.Decreases(lagrangian, admm), "increases the energy", True),
     Row("ADMM rests where it should", ml.Decreases(lagrangian, admm, descends=False), None),
     Row("ascent", ml.Decreases(proximal, lambda W, **rest: {"W": 2 * W - descent(W, **rest)["W"]},
-                               lambda rng: usual_draw(("W", "a", "z", "W_k", "tau"), 0, rng)), "increases the energy", True),
+                               lambda rng: usual_draw(("W", "a", "z", "W_k", "tau"), 0, rng)), "increases the energy",
+        True),
     Row("standing still", ml.Decreases(proximal, lambda W: {"W": W}), "it moves nothing"),
     Row("half of the blocks", ml.Decreases(fit, lambda b, a, W, z, W_k: {
         "W": W, "b": (z - a @ W).mean(axis=0)}), "not stationary in W"),
@@ -338,7 +338,7 @@ def test_the_report_says_what_was_claimed():
     (lambda: ml.Argmin(3, implicit, "W"), "Argmin: energy must be a function"),
     (lambda: ml.Argmin(proximal, implicit, 3), "Argmin: block must be the name of an argument"),
     (lambda: ml.Argmin(lambda foo: 0.0, lambda foo: foo, "foo"), "draw is needed.*'foo'"),
-    (lambda: ml.Argmin(proximal, implicit, "W", draw=lambda rng: {"W": np.ones(2)}), "draw must return a value for 'a'"),
+    (lambda: ml.Argmin(proximal, implicit, "W", lambda rng: {"W": np.ones(2)}), "draw must return a value for 'a'"),
     (lambda: ml.Argmin(proximal, implicit, "W", draw=lambda rng: 3), "draw must return a dict"),
     (lambda: ml.Argmin(proximal, implicit, "W", draw=3), "Argmin: draw must be a function"),
     (lambda: ml.Argmin(proximal, implicit, "W", tolerance=0), "tolerance must be positive"),
