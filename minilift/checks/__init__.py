@@ -163,15 +163,16 @@ def kind_of(thing):
                     f"claim such as Argmin, got {shown(thing)}")
 
 
-def checks_of(thing, seed, backend, X=None, y=None):
-    """Return the checks of one thing of any kind but a method."""
+def checks_of(thing, seed, backend, X=None, y=None, shape=None):
+    """Return the checks of one thing of any kind but a method; of a layer, on samples of a shape if one is given."""
     kind = kind_of(thing)
     if kind == "network":
         return network_checks(thing, seed, backend, X, y)
     if isinstance(thing, DrawnClaim):
         return claims_over(kind, thing, repr(thing), claims.drawn_cases(thing, seed, get_module(backend or "numpy")))
     try:
-        thing, cases = CASES[kind](thing, np.random.default_rng(seed), get_module(backend or "numpy"))
+        shape = {"shape": shape} if kind in ("map", "transfer") else {}
+        thing, cases = CASES[kind](thing, np.random.default_rng(seed), get_module(backend or "numpy"), **shape)
     except NotClaimed as why:
         return [Check(kind, repr(thing), "not checked", "", "", why=str(why))]
     except Exception as error:
@@ -195,6 +196,7 @@ def network_checks(net, seed, backend, X, y):
             raise
         return [broken("network", name, error)]
     checks = claims_over("network", net, name, cases)
+    shapes = input_shapes(net)
     parts = {repr(layer): layer for layer in [*net.layers, net.loss_function] if getattr(layer, "kind", "") != "name"}
     for part in parts.values():
         if kind_of(part) == "map" and np.prod(part.theta_shape) > PROBED:
@@ -202,8 +204,20 @@ def network_checks(net, seed, backend, X, y):
                                 why=f"more than {PROBED} parameters are too many to be probed one by one; "
                                     "check a smaller map of this kind"))
         else:
-            checks += checks_of(part, seed, backend or net.backend)
+            checks += checks_of(part, seed, backend or net.backend, shape=shapes.get(repr(part)))
     return checks
+
+
+def input_shapes(net):
+    """Return {repr of a map or transfer: shape of the samples that it takes in a network}."""
+    shapes = {}
+    for l in range(1, net.depth + 1):
+        shapes[repr(net.phi[l])] = net.shapes[2 * net.inputs[l][0]]
+        shape = net.shapes[2 * l - 1]
+        for part in getattr(net.sigma[l], "parts", [net.sigma[l]]) if l < net.depth else ():
+            shapes[repr(part)] = shape
+            shape = part.output_shape(shape)
+    return shapes
 
 
 def broken(kind, subject, error):

@@ -28,15 +28,12 @@ from functools import cached_property
 
 import numpy as np
 
-from minilift.checks.layers import Case, to_host
-from minilift.checks.numeric import Tangents, compare, dense, fits, gradient
+from minilift.checks.layers import Case, interleaved, to_host
+from minilift.checks.numeric import COORDINATES, Probed, Tangents, compare, dense, fits, gradient
 from minilift.checks.report import Finding, claim, only_if
 from minilift.support.arguments import boolean, function, positive_number, shown, text
 
 DRAWS = 12
-STEPS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.04, 0.13, 0.4, 0.7, 1.0, 2.0, 4.0, 10.0)  # of a probe
-LOCAL = 1e-5  # the longest probe around a local minimiser
-COORDINATES, RANDOM = 24, 16  # probes along so many coordinates and random directions
 SWEEPS = 400  # after which a sweep that has not come to rest is left
 # N, n_in, n_out, each drawn twice: a cache of the first result is then found
 SIZES = ((5, 3, 2), (1, 4, 1), (3, 1, 5), (16, 3, 2), (2, 6, 3), (17, 2, 1))
@@ -417,18 +414,12 @@ def result_of(case, values=None):
 @claim("equal", "it is a function of its arguments", "f(x), f(x'), f(x): the first is the last", "definition")
 @claim("decreases", "it is a function of its arguments", "f(x), f(x'), f(x): the first is the last", "definition")
 def remembers_nothing(thing, case):
-    def entries(result):
-        return vector(list(result.values()) if isinstance(result, dict) else result)
+    def entries(k):
+        result = result_of(case, case.all[(case.k + k) % len(case.all)])
+        return result if isinstance(result, np.ndarray) else vector(
+            list(result.values()) if isinstance(result, dict) else result)
 
-    first = result_of(case)
-    kept = entries(first).copy()
-    result_of(case, case.all[(case.k + 1) % len(case.all)])
-    overwritten = not np.array_equal(entries(first), kept, equal_nan=True)
-    again = entries(result_of(case))
-    differs = again.shape != kept.shape or not np.array_equal(again, kept, equal_nan=True)
-    reasons = ["its result is overwritten by the next call: a buffer is reused"] * overwritten
-    reasons += ["it depends on calls before: something is cached or random"] * differs
-    return Finding(float(overwritten or differs), 0.0, "bit for bit", tuple(reasons))
+    return interleaved({"it": entries})
 
 
 @claim("argmin", "the energy depends on all of the block", "E(u + t eᵢ) ≠ E(u) for some t", "definition")
@@ -514,76 +505,31 @@ def argmin_is_lowest(thing, case):
     if wrong := form_reason(case, result):
         return Finding(math.inf, thing.tolerance, "u⁺ is of the block's form", (wrong,))
     u = case.block(result)
-    probed = Probed.around(case, u)
-    if wrong := probed.unusable(case, u):
+    probed = probed_around(case, u)
+    if wrong := unusable(case, u, probed):
         return Finding(math.inf, thing.tolerance, "the energy must be able to refuse", (wrong,))
     number, why = probed.excess, "relative to the decrease from the old value, beyond rounding"
     return Finding(number, thing.tolerance, why, lambda: argmin_reasons(case, u, probed))
 
 
-@dataclass(frozen=True)
-class Probed:
-    """What probes around a point found: its energy, the lowest one, and how much lower that is, relatively.
-
-    `noise` is the rounding of the energy, `inside` the share of the probes that are inside its domain.
-    """
-
-    value: float
-    lowest: float
-    highest: float
-    excess: float
-    noise: float
-    inside: float = 0.0
-
-    @classmethod
-    def around(cls, case, u):
-        """Return what probes around a point of a case find."""
-        value, start = case.at(u), case.at(case.block())
-        if not math.isfinite(value):
-            return cls(value, value, value, math.inf, 0.0)
-        found = np.array([case.at(x) for x in probes(case, u)])
-        finite = found[np.isfinite(found)]
-        shaken = [case.at(u * (1 + 4e-16 * case.rng.choice([-1, 1], len(u)))) for _ in range(4)]
-        shifts = [abs(x - value) for x in shaken if math.isfinite(x)]
-        noise = 20 * max(shifts, default=0.0) + 1e-14 * abs(value)
-        spread = max(abs(start - value) if math.isfinite(start) else 0.0,
-                     1e-3 * float(np.median(abs(finite - value))) if len(finite) else 0.0, noise, 1e-300)
-        lowest = float(finite.min(initial=value))
-        excess = max(0.0, value - lowest - noise) / spread
-        return cls(value, lowest, float(finite.max(initial=value)), excess, noise, len(finite) / len(found))
-
-    def unusable(self, case, u):
-        """Return why the probes can say nothing, or None."""
-        if not math.isfinite(self.value):
-            return "u⁺ is outside the domain: E(u⁺) is not finite"
-        if case.thing.project is not None:
-            gap = np.max(abs(projected(case, u) - u), initial=0.0)
-            if gap > 1e-7 * (1 + np.max(abs(u), initial=0.0)):
-                return "u⁺ is not in the set on which project projects"
-        if self.inside < 0.05:
-            return "nearly all probes are outside the domain: give project, for a set without interior"
-        if self.lowest == self.highest:
-            return "the energy is constant around u⁺: anything would hold"
-        return None
+def probed_around(case, u, local=False):
+    """Return what `Probed` finds around a point of a case."""
+    local = local or case.thing.local
+    return Probed.around(case.at, u, case.block(), case.rng, local, lambda x: projected(case, x))
 
 
-def probes(case, u):
-    """Yield the points that must not be lower than u."""
-    old, rng = case.block(), case.rng
-    size = max(np.max(abs(u), initial=0.0), np.max(abs(u - old), initial=0.0), 1e-3)
-    steps = [t for t in STEPS if t <= LOCAL] if case.thing.local else STEPS
-    units = np.eye(len(u))[rng.permutation(len(u))[:COORDINATES]]
-    random = rng.standard_normal((RANDOM, len(u)))
-    random /= np.max(abs(random), axis=1, keepdims=True, initial=1e-300)
-    for v in (*units, *random, (old - u) / size):
-        for t in steps:
-            yield projected(case, u + t * size * v)
-            yield projected(case, u - t * size * v)
-    if not case.thing.local:
-        for scale in (0.3, 1.0, 3.0):
-            for v in rng.standard_normal((8, len(u))):
-                yield projected(case, scale * size * v)
-                yield projected(case, old + scale * size * v)
+def unusable(case, u, probed):
+    """Return why probes around u can say nothing, or None."""
+    if not math.isfinite(probed.value):
+        return "u⁺ is outside the domain: E(u⁺) is not finite"
+    gap = np.max(abs(projected(case, u) - u), initial=0.0)
+    if gap > 1e-7 * (1 + np.max(abs(u), initial=0.0)):
+        return "u⁺ is not in the set on which project projects"
+    if probed.inside < 0.05:
+        return "nearly all probes are outside the domain: give project, for a set without interior"
+    if probed.lowest == probed.highest:
+        return "the energy is constant around u⁺: anything would hold"
+    return None
 
 
 def projected(case, x):
@@ -599,7 +545,7 @@ def argmin_reasons(case, u, probed):
     """Return the mistakes without which a claimed minimiser passes all probes."""
     def passes(x):
         # as low as what has been found already: that is quickly asked
-        return case.at(x) <= probed.lowest + probed.noise and Probed.around(case, x).excess <= case.thing.tolerance
+        return case.at(x) <= probed.lowest + probed.noise and probed_around(case, x).excess <= case.thing.tolerance
 
     def is_right(result):
         return result is not None and not form_reason(case, result) and passes(case.block(result))
@@ -610,8 +556,7 @@ def argmin_reasons(case, u, probed):
     if probed.highest <= probed.value:
         found.insert(0, "it is a maximum: the sign of the energy is wrong")
     found += altered_reasons(case, is_right) + explicit_reasons(case, u, case.block())
-    around = replace(case, thing=replace(case.thing, local=True))
-    if not found and Probed.around(around, u).excess <= case.thing.tolerance:
+    if not found and not probed_around(case, u, local=True).excess:
         return ["it is a local minimiser, not the global one"]
     return found
 
@@ -768,7 +713,7 @@ def sweep_decreases(thing, case):
     finite = [abs(energy) for energy in energies if math.isfinite(energy)]
     number = float(np.max(np.diff(energies)) / (max(finite) + 1e-300))
     reason = ("a sweep leaves the domain of the energy" if len(finite) < len(energies)
-              else "each sweep increases the energy: the sign is wrong" if np.all(np.diff(energies) > 0)
+              else "each sweep increases the energy: the sign is wrong, or the step too long" if np.all(np.diff(energies) > 0)
               else "a sweep increases the energy")
     return Finding(max(number, 0.0), thing.tolerance, "relative to the energy", (reason,))
 

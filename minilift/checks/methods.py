@@ -15,13 +15,14 @@ import numpy as np
 
 from minilift.checks.claims import Argmin, DrawnCase, argmin_is_lowest
 from minilift.checks.layers import damping_mistakes, design_matrix, to_host
-from minilift.checks.networks import NetCase, compare_blocks, directions_of, fresh, worst_block
+from minilift.checks.networks import NetCase, compare_blocks, directions_of, fresh, run_method, worst_block
 from minilift.checks.numeric import Reference, compare, dense, fits, gradient
 from minilift.checks.report import Finding, claim, measured, only_if
 from minilift.layers.activations import Identity
 from minilift.layers.normalization import Dropout
 from minilift.methods import BackProp, LocoProp, ProxProp, SemiImplicit
 from minilift.methods.backward.locoprop import decay_scales
+from minilift.network import Network
 from minilift.support.backend import to_numpy
 
 TOLD = (BackProp, ProxProp, LocoProp, SemiImplicit)  # whose equations are written out below
@@ -72,7 +73,37 @@ def returns_the_loss(claimed, case):
     if missing:
         return Finding(missing, 0, "one direction for each of net.parameters",
                        ("directions are not aligned with net.parameters",))
-    return compare(float(loss), dense(case.loss(case.theta)), factors=case.factors)
+    finding = compare(float(loss), dense(case.loss(case.theta)), factors=case.factors)
+    if not finding.holds:
+        return finding
+    gaps = [float(np.max(abs(to_numpy(one) - to_numpy(other)), initial=0.0))
+            for one, other in zip(steps, run_method(fresh(claimed.method), case))]
+    return Finding(max(gaps), 0.0, "they are one method's", ("direction(…) returns other steps than directions(…)",))
+
+
+@claim("method", "its steps in a batch norm's scale and shift", "∂J/∂(s, t), or as the method takes them", "convention")
+def steps_of_norms(claimed, case):
+    only_if(case.net.norms, "there is no batch norm")
+    only_if(isinstance(claimed.told, (BackProp, ProxProp)), "which multiple of the gradient it takes is its own matter")
+    steps = run_method(fresh(claimed.method), case)[len(case.net.maps):]
+    return worst_block([(k, compare(to_numpy(step), case.norm_gradient(norm), factors=case.factors))
+                        for k, (step, norm) in enumerate(zip(steps, case.net.norms, strict=True))])
+
+
+@claim("method", "on a float32 network its steps are float32", "dtype of d", "convention")
+def keeps_float32(claimed, case):
+    net = case.net
+    single = Network(net.layers, loss=net.loss_function, backend=net.backend, input_shape=net.shapes[0])
+    single.load_state_dict(net.state_dict())
+    X, y = single.checked_batch(case.lend(case.X), case.lend(case.y))
+    state = single.propagate(X, training=True, rng=np.random.default_rng(0))
+    try:
+        fresh(claimed.method).directions(single, state, y)
+    except TypeError as error:
+        only_if("dtype" in str(error), "it raises, which other claims say")
+        return Finding(1.0, 0.0, "a network is float32 by default", (
+            f"float32 arrays become float64, by np.ones or np.eye without dtype perhaps: {error}",))
+    return Finding(0.0, 0.0, "a network is float32 by default")
 
 
 @claim("method", "it is a descent direction", "⟨∇J, d⟩ > 0, d to be subtracted", "ProxProp Prop. 4, 5")
@@ -125,7 +156,13 @@ def batch_order(claimed, case):
 @claim("method", "two runs from the same state agree, and θ is left alone", "d, d; θ_l unchanged", "convention")
 def repeatable(claimed, case):
     before, maps = [case.theta[l].copy() for l in case.net.maps], case.net.maps
-    first, second = directions_of(claimed.method, case), directions_of(claimed.method, case)
+    method = fresh(claimed.method)
+    runs = []
+    for _ in range(2):
+        steps = dict(zip(maps, run_method(method, case)))
+        runs.append(case.per_map(lambda l: to_numpy(steps[l]).copy()))
+        method.reset()
+    first, second = runs
     number = max(float(np.max(abs(first[l] - second[l]))) for l in maps)
     moved = max(float(np.max(abs(x - to_numpy(case.net.theta[l])))) for l, x in zip(maps, before))
     reason = "it changes the parameters of the network" if moved else "it keeps a state that reset() does not clear"
@@ -143,9 +180,16 @@ def minimises_objective(claimed, case):
     def finding(block, step):
         theta = to_numpy(block.theta)
         found = minimum_finding(lambda new: claimed.objective(block, new), theta - step, theta, case.xp)
-        return found._replace(reasons=lambda: [*damped_reasons(claimed, case, block, step), *found.mistakes()])
+        return found._replace(reasons=lambda: objective_reasons(claimed, case, block, step, found))
 
     return worst_block([(block.l, finding(block, step)) for block, step in recorded_blocks(claimed.method, case)])
+
+
+def objective_reasons(claimed, case, block, step, found):
+    """Return the usual mistakes in a step that is no minimiser of its objective."""
+    if minimum_finding(lambda new: claimed.objective(block, new), step, to_numpy(block.theta), case.xp).holds:
+        return ["it proposes the new parameters; a step is the old ones minus the new"]
+    return [*damped_reasons(claimed, case, block, step), *found.mistakes()]
 
 
 def damped_reasons(claimed, case, block, step):

@@ -299,11 +299,12 @@ def random_networks(seed, backend):
     """Return small networks with a batch each: one unit, a batch of one, dead units, wide, tall; and a random graph."""
     rng = np.random.default_rng(seed)
     plan = [("tanh 3-4-2", [3, 4, 2], Tanh(), SquaredError(), 5, "random"),
-            ("relu 2-5-3-3, dead units", [2, 5, 3, 3], ReLU(), SoftmaxCrossEntropy(), 7, "dead"),
+            ("relu 2-5-3-3, dead units", [2, 5, 3, 3], ReLU(), SoftmaxCrossEntropy(), 16, "dead"),
             ("sigmoid 4-1-3, summed loss", [4, 1, 3], Sigmoid(), SigmoidCrossEntropy("sum"), 3, "random"),
             ("tanh 9-6-2, wide", [9, 6, 2], Tanh(), SoftmaxCrossEntropy(), 2, "random"),
+            ("tanh 3-2-3-2-2-5, deep", [3, 2, 3, 2, 2, 5], Tanh(), SoftmaxCrossEntropy(), 4, "random"),
             ("relu 3-3-1, batch of one", [3, 3, 1], ReLU(), SquaredError(), 1, "random"),
-            ("one map 2-2, tall", [2, 2], Tanh(), SquaredError("sum"), 8, "random")]
+            ("one map 2-2, tall", [2, 2], Tanh(), SquaredError("sum"), 17, "random")]
     chains = [net_case(mlp(widths, activation=sigma, loss=loss), backend, rng, f"{label}, N = {n}", n, parameters)
               for label, widths, sigma, loss, n, parameters in plan]
     graph = Network(random_layers(rng, [Tanh()]))

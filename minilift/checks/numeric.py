@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,9 @@ import numpy as np
 from minilift.checks.report import Finding
 
 COMPLEX_STEP = 1e-30
+STEPS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.04, 0.13, 0.4, 0.7, 1.0, 2.0, 4.0, 10.0)  # of a probe
+LOCAL = 2  # so many of them around a local minimiser
+COORDINATES, RANDOM = 24, 16  # probes along so many coordinates and random directions
 FITS = 1e-5  # a mistake is named if, once made on purpose, no more than this relative difference is left
 DIFFERENCES = "central differences leave truncation and rounding below 1e-6"
 EXACT = "the complex step leaves rounding only"
@@ -147,6 +151,65 @@ class Tangents:
         return (self.vectors * array).reshape(len(self.vectors), -1).sum(axis=1)
 
 
+# ---- minimisers, by probes alone
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What probes around a point found, of a function that need not have derivatives.
+
+    Attributes
+    ----------
+    value, lowest, highest : float
+        At the point, and over all probes.
+    excess : float
+        How much lower the lowest is than the value, beyond rounding and relative to the decrease from the old point.
+    noise : float
+        Rounding of the function.
+    inside : float
+        The share of the probes that are inside its domain, where it is finite.
+    """
+
+    value: float
+    lowest: float
+    highest: float
+    excess: float
+    noise: float = 0.0
+    inside: float = 0.0
+
+    @classmethod
+    def around(cls, f, u, old, rng, local=False, project=lambda x: x):
+        """Return what probes find around a vector u, the new value of `old`; of a local minimiser they are short."""
+        value, start = f(u), f(old)
+        if not math.isfinite(value):
+            return cls(value, value, value, math.inf)
+        found = np.array([f(project(x)) for x in probes(u, old, rng, local)])
+        finite = found[np.isfinite(found)]
+        shaken = [f(u * (1 + 4e-16 * rng.choice([-1, 1], len(u)))) for _ in range(4)]
+        noise = 20 * max((abs(x - value) for x in shaken if math.isfinite(x)), default=0.0) + 1e-14 * abs(value)
+        spread = max(abs(start - value) if math.isfinite(start) else 0.0,
+                     1e-3 * float(np.median(abs(finite - value))) if len(finite) else 0.0, noise, 1e-300)
+        lowest = float(finite.min(initial=value))
+        excess = max(0.0, value - lowest - noise) / spread
+        return cls(value, lowest, float(finite.max(initial=value)), excess, noise, len(finite) / len(found))
+
+
+def probes(u, old, rng, local):
+    """Yield the points that must not be lower than u."""
+    size = max(np.max(abs(u), initial=0.0), np.max(abs(u - old), initial=0.0), 1e-3)
+    units = np.eye(len(u))[rng.permutation(len(u))[:COORDINATES]]
+    random = rng.standard_normal((RANDOM, len(u)))
+    random /= np.max(abs(random), axis=1, keepdims=True, initial=1e-300)
+    for v in (*units, *random, (old - u) / size):
+        for t in STEPS[:LOCAL] if local else STEPS:
+            yield u + t * size * v
+            yield u - t * size * v
+    for scale in () if local else (0.3, 1.0, 3.0):
+        for v in rng.standard_normal((8, len(u))):
+            yield scale * size * v
+            yield old + scale * size * v
+
+
 # ---- comparison and diagnosis
 
 
@@ -211,7 +274,8 @@ def explain(got, expected, variants, factors, terms):
     if not np.any(got):
         yield "it is zero"
     scaled = [(name, factor * expected) for name, factor in factors.items()]
-    for name, guess in [*scaled[:3], *variants.items(), *scaled[3:]]:  # the plainest first: sign, 2, ½
+    plain = 3 if got.size > 1 else 0  # the plainest first: sign, 2, ½; but one number is any other times a factor
+    for name, guess in [*scaled[:plain], *variants.items(), *scaled[plain:]]:
         if fits(got, guess, expected):
             yield name
     yield from bias_row_reasons(got, expected, factors)
@@ -223,7 +287,7 @@ def explain(got, expected, variants, factors, terms):
             if fits(got, factor * np.asarray(variant)):
                 yield f"{name}; besides, {text}"
     factor = fitted_factor(got, expected)
-    if abs(factor) > 1e-12 and fits(got, factor * expected):
+    if got.size > 1 and abs(factor) > 1e-12 and fits(got, factor * expected):
         yield f"it is off by the constant factor {factor:.6g}"
 
 

@@ -185,7 +185,7 @@ def test_layers_of_pytorch_with_200_seeds():
             return torch.nn.functional.linear(lent(a), lent(theta[:-1].T), lent(theta[-1])).numpy()
 
         def adjoint_theta(self, a, g):
-            theta = torch.zeros(self.theta_shape, dtype=torch.float64, requires_grad=True)
+            theta = torch.zeros(self.theta_shape, dtype=lent(a).dtype, requires_grad=True)
             z = torch.nn.functional.linear(lent(a), theta[:-1].T, theta[-1])
             return torch.autograd.grad(z, theta, lent(g))[0].numpy()
 
