@@ -29,7 +29,7 @@ from functools import cached_property
 import numpy as np
 
 from minilift.checks.layers import Case, interleaved, to_host
-from minilift.checks.numeric import COORDINATES, Probed, Tangents, compare, dense, fits, gradient
+from minilift.checks.numeric import COORDINATES, SHARE, Probed, Tangents, compare, dense, fits, gradient, tried
 from minilift.checks.report import Finding, claim, only_if
 from minilift.support.arguments import boolean, function, positive_number, shown, text
 
@@ -469,17 +469,22 @@ def alterations(values):
 
 def altered_reasons(case, is_right):
     """Return the mistakes without which a claimed function is right."""
-    results = ((what, tried(case, values)) for what, values in alterations(case.values))
+    results = ((what, tried(result_of, case, values)) for what, values in alterations(case.values))
     # a zero is often right for other reasons
-    return [what for what, result in results if is_right(result) and np.any(vector(result))]
+    return [what for what, result in results if result is not None and is_right(result) and np.any(vector(result))]
 
 
-def tried(case, values):
-    """Return the claimed function's result for altered values, None where it has none."""
-    try:
-        return result_of(case, values)
-    except Exception:  # whatever it raises of values that nobody drew: that alteration explains nothing
-        return None
+def left_out_reasons(case, holds):
+    """Return what is left out of a claimed result, where it is right of an energy, or a reference, without that."""
+    found = []
+    for name, value in case.values.items():
+        if name in case.thing.blocks or isinstance(value, (list, tuple)):
+            continue
+        if tried(holds, replace(case, values={**case.values, name: 0 * value})):
+            found.append(f"what depends on {name} is left out")
+        elif np.ndim(value) == 0 and tried(holds, replace(case, values={**case.values, name: 1.0})):
+            found.append(f"{name} is left out, as if it were 1")
+    return found
 
 
 # ---- argmin
@@ -543,19 +548,23 @@ def projected(case, x):
 
 def argmin_reasons(case, u, probed):
     """Return the mistakes without which a claimed minimiser passes all probes."""
+    enough = min(case.thing.tolerance, SHARE**2 * probed.excess)  # of energies, which go with the square of an error
+
     def passes(x):
         # as low as what has been found already: that is quickly asked
-        return case.at(x) <= probed.lowest + probed.noise and probed_around(case, x).excess <= case.thing.tolerance
+        return case.at(x) <= probed.lowest + probed.noise and probed_around(case, x).excess <= enough
 
     def is_right(result):
-        return result is not None and not form_reason(case, result) and passes(case.block(result))
+        return not form_reason(case, result) and passes(case.block(result))
 
     found = [what for what, x in minimiser_guesses(case, u) if passes(x)]
     if not np.any(u != case.block()):
         found.insert(0, "there is no step: it is the old value")
     if probed.highest <= probed.value:
         found.insert(0, "it is a maximum: the sign of the energy is wrong")
-    found += altered_reasons(case, is_right) + explicit_reasons(case, u, case.block())
+    found += altered_reasons(case, is_right) + left_out_reasons(
+        case, lambda other: np.any(u) and probed_around(other, u).excess <= enough)
+    found += explicit_reasons(case, u, case.block())
     if not found and not probed_around(case, u, local=True).excess:
         return ["it is a local minimiser, not the global one"]
     return found
@@ -633,10 +642,13 @@ def gradient_is_derivative(thing, case):
         return finding
 
     def is_right(result):
-        return result is not None and not form_reason(case, result) and compare(
-            tangents.project(case.block(result)), reference).holds
+        return not form_reason(case, result) and compare(tangents.project(case.block(result)), reference).holds
 
-    return finding._replace(reasons=lambda: [*finding.reasons, *altered_reasons(case, is_right)])
+    def is_right_of(other):
+        return compare(mine, gradient(other.at, x, tangents).loosened(thing.tolerance)).holds
+
+    return finding._replace(reasons=lambda: [
+        *altered_reasons(case, is_right), *left_out_reasons(case, is_right_of), *finding.reasons])
 
 
 def gradient_terms(case, shaped):
@@ -670,9 +682,13 @@ def formula_is_reference(thing, case):
         return finding
 
     def is_right(result):
-        return result is not None and fits(plain(result), plain(expected))
+        return fits(plain(result), plain(expected))
 
-    return finding._replace(reasons=lambda: [*finding.reasons, *altered_reasons(case, is_right)])
+    def is_right_of(other):
+        return fits(plain(got), plain(other.run("reference")), plain(expected))
+
+    return finding._replace(reasons=lambda: [
+        *finding.reasons, *altered_reasons(case, is_right), *left_out_reasons(case, is_right_of)])
 
 
 @claim("equal", "the reference depends on what is drawn", "r(x) ≠ r(x') for some x, x'", "definition")
@@ -713,8 +729,8 @@ def sweep_decreases(thing, case):
     finite = [abs(energy) for energy in energies if math.isfinite(energy)]
     number = float(np.max(np.diff(energies)) / (max(finite) + 1e-300))
     reason = ("a sweep leaves the domain of the energy" if len(finite) < len(energies)
-              else "each sweep increases the energy: the sign is wrong, or the step too long" if np.all(np.diff(energies) > 0)
-              else "a sweep increases the energy")
+              else "a sweep increases the energy" if np.min(np.diff(energies)) <= 0
+              else "each sweep increases the energy: the sign is wrong, or the step too long")
     return Finding(max(number, 0.0), thing.tolerance, "relative to the energy", (reason,))
 
 

@@ -157,12 +157,14 @@ def batch_order(claimed, case):
 def repeatable(claimed, case):
     before, maps = [case.theta[l].copy() for l in case.net.maps], case.net.maps
     method = fresh(claimed.method)
-    runs = []
-    for _ in range(2):
+
+    def run():
         steps = dict(zip(maps, run_method(method, case)))
-        runs.append(case.per_map(lambda l: to_numpy(steps[l]).copy()))
-        method.reset()
-    first, second = runs
+        return case.per_map(lambda l: to_numpy(steps[l]).copy())
+
+    first = run()
+    method.reset()
+    second = run()
     number = max(float(np.max(abs(first[l] - second[l]))) for l in maps)
     moved = max(float(np.max(abs(x - to_numpy(case.net.theta[l])))) for l, x in zip(maps, before))
     reason = "it changes the parameters of the network" if moved else "it keeps a state that reset() does not clear"
@@ -323,26 +325,6 @@ def proxprop_exact(claimed, case):
     return compare_blocks(case, directions_of(claimed.method, case), expected, prox.mistakes, prox.factors)
 
 
-@claim("method", "ProxProp's new parameters minimise the printed objective",
-       "θ − τ d = argmin ½‖ãθ − z^½‖² + ‖θ − θ_k‖²/2τ_θ", "ProxProp (11)")
-def proxprop_objective(claimed, case):
-    told = told_as(claimed, ProxProp)
-    prox, tau = proximal(told, case), 0.8
-    only_if(told.solver == "exact" and prox.implicit, "it takes no exact implicit step here")
-    z, g = outputs(case), signals(case)
-    d = directions_of(claimed.method, case)
-
-    def finding(l):
-        A, old, z_half = case.design[l], case.theta[l], z[l] - tau * g[l]
-
-        def objective(theta):
-            return ((A @ theta - z_half) ** 2).sum() / 2 + ((theta - old) ** 2).sum() / (2 * prox.taus[l])
-
-        return minimum_finding(objective, old - tau * d[l], old)
-
-    return worst_block([(l, finding(l)) for l in prox.implicit])
-
-
 def outputs(case):
     """Return [None, z_1, …] as rows, one column an output unit; of maps that share θ, stacked."""
     state = case.forward()
@@ -371,34 +353,6 @@ def loss_from(case, l, z):
         theta, = case.lend_all([case.theta[k + 1]])
         z = net.phi[k + 1].forward(theta, *(a[j] for j in net.inputs[k + 1]))
     return case.value(to_numpy(z))
-
-
-@claim("method", "the angle to the gradient is bounded by the condition number",
-       "cos ∠(∇J, M⁻¹∇J) ≥ 2√κ/(1 + κ)", "ProxProp Prop. 4")
-def proxprop_angle(claimed, case):
-    told = told_as(claimed, ProxProp)
-    prox = proximal(told, case)
-    slopes, d, short = prox.slopes, directions_of(claimed.method, case), -1.0
-    for l in prox.implicit:
-        slope, s, tau = slopes[l], np.linalg.eigvalsh(case.gram[l]), prox.taus[l]
-        kappa = (s[-1] + 1 / tau) / (max(s[0], 0.0) + 1 / tau)
-        bound = 2 * np.sqrt(kappa) / (1 + kappa) if told.solver == "exact" else 0.0
-        norms = np.linalg.norm(slope) * np.linalg.norm(d[l])
-        if norms > 1e-12:
-            short = max(short, bound - float(np.vdot(slope, d[l])) / norms)
-    only_if(short != -1.0, "no implicit map has a gradient here")
-    return Finding(short, 1e-6, "differences leave 1e-6 of the cosine",
-                   ("the step is turned from the gradient further than M⁻¹ can turn it",))
-
-
-@claim("method", "as τ_θ → 0 the direction becomes the gradient", "d_l/τ_θ → ∇_θl J", "ProxProp Prop. 2")
-def proxprop_limit(claimed, case):
-    told = told_as(claimed, ProxProp)
-    only_if(hasattr(claimed.method, "tau_theta"), "it has no attribute tau_theta to be changed")
-    slopes, implicit = case.dense_gradients, proximal(told, case).implicit
-    d = directions_of(fresh(claimed.method, tau_theta=1e-9), case)
-    got = case.per_map(lambda l: d[l] / 1e-9 if l in implicit else d[l])
-    return compare_blocks(case, got, scaled_blocks(case, slopes, least=1e-5))
 
 
 @claim("method", "K steps of CG minimise over the Krylov space of dimension K",
@@ -516,17 +470,6 @@ def loco_mistakes(told, case):
     if told.eta is not None:
         made["the regulariser is missing"] = loco_reference(fresh(told, eta=None), case, rates)
     return case.by_map(made)
-
-
-@claim("method", "the first local step is a BackProp step", "T = 1: θ − θ_new = local_lr γ ∇J",
-       "LocoProp-S, LocoProp-M")
-def locoprop_first_step(claimed, case):
-    told = told_as(claimed, LocoProp)
-    only_if(told.local_optimizer == "sgd" and hasattr(claimed.method, "local_lr"),
-            "its local steps are rescaled by an optimizer, or exact")
-    d, rate = directions_of(fresh(claimed.method, steps=1, decay=False), case), first_rate(told) * told.gamma
-    return compare_blocks(case, case.per_map(lambda l: d[l] / rate), scaled_blocks(case, case.dense_gradients),
-                          factors=loco_factors(told, case))
 
 
 @claim("method", "LocoProp-S, exact: the dense closed form, on every map", "θ − θ_new = γ (ãᵀã + I/η)⁻¹ ∇J",

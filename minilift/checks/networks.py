@@ -9,10 +9,9 @@ from functools import cached_property
 
 import numpy as np
 
-from minilift.checks.layers import Case, design_matrix, draw_targets, smooth_at, smooth_point
+from minilift.checks.layers import Case, design_matrix, draw_targets, smooth_at
 from minilift.checks.numeric import DIFFERENCES, EXACT, Tangents, compare, dense, directional, gradient
-from minilift.checks.report import Finding, claim, only_if
-from minilift.energy import PenaltyEnergy, algorithm_1
+from minilift.checks.report import EXPLAINED, Finding, claim, only_if
 from minilift.layers.activations import ReLU, Sigmoid, Tanh
 from minilift.layers.joins import Add, Concat, Join, Named, Select
 from minilift.layers.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
@@ -230,7 +229,7 @@ def worst_block(findings):
     l, worst = max(failing, key=lambda item: np.nan_to_num(item[1].number, nan=np.inf))
 
     def shared():
-        mistakes = [finding.mistakes() for _, finding in failing]
+        mistakes = [finding.mistakes() for _, finding in failing[:EXPLAINED]]
         named = dict.fromkeys(reason for reasons in mistakes for reason in reasons)
         common = [reason for reason in named if all(reason in reasons for reasons in mistakes)]
         return common or [*named] or [f"the step of map {l} is wrong"]  # it often shows in one block alone: say where
@@ -408,77 +407,3 @@ def gradient_is_additive(net, case):
                for i in range(len(case.X))]
     return compare_blocks(case, got, case.per_map(
         lambda l: dense(case.project(l, sum(share * single[l] for single in singles)))))
-
-
-@claim("network", "on a forward pass the penalty energy is the loss", "E(θ, a, z) = J(θ)", "ProxProp (3)")
-def energy_is_loss(net, case):
-    same_in_training(case)
-    state = case.net.propagate(case.lend(case.X))
-    return compare(penalty_energy(case).value(state.theta, state.a, state.z), dense(case.loss(case.theta)))
-
-
-def penalty_energy(case):
-    """Return E of the package for a case, with two different weights."""
-    return PenaltyEnergy(case.net, case.lend(case.y), gamma=3.0, rho=0.7)
-
-
-def same_in_training(case):
-    """Skip networks with layers that tell training from evaluation, in which the energy is taken."""
-    evaluated = case.net.propagate(case.lend(case.X)).z[case.net.depth]
-    only_if(np.all(to_numpy(evaluated) == to_numpy(case.forward().z[case.net.depth])),
-            "a transfer differs between training and evaluation")
-
-
-@claim("network", "off the forward pass the penalties count as printed",
-       "E = L + Σ γ/2 ‖σ(z) − a‖² + ρ/2 ‖φ − z‖²", "ProxProp (3)")
-def energy_off_forward(net, case):
-    theta, a, z = infeasible(case)
-    energy, net, D = penalty_energy(case), case.net, case.net.depth
-    expected = case.value(case.output(D, theta, a))
-    for l in range(1, D):
-        expected += energy.gamma / 2 * ((case.apply(net.sigma[l], z[l])[0] - a[l]) ** 2).sum()
-        expected += energy.rho / 2 * ((case.output(l, theta, a) - z[l]) ** 2).sum()
-    return compare(energy.value(*map(case.lend_all, (theta, a, z))), dense(expected))
-
-
-def infeasible(case):
-    """Return the lists θ, a, z, with random activations and pre-activations around the forward pass."""
-    only_if(case.net.depth > 1, "a network of one map has no penalties")
-    rng, state = np.random.default_rng(3), case.net.propagate(case.lend(case.X))
-    a, z = [to_numpy(x) for x in state.a], [None, *map(to_numpy, state.z[1:])]
-    for l in range(1, case.net.depth):
-        z[l] = smooth_point(case, case.net.sigma[l], z[l], 0.3, rng)
-        a[l] = a[l] + 0.3 * rng.standard_normal(a[l].shape)
-    return case.theta, a, z
-
-
-@claim("network", "partial gradients of the penalty energy, in every block", "∂E/∂θ_l, ∂E/∂a_l, ∂E/∂z_l",
-       "ProxProp (8)–(11)")
-def energy_gradients(net, case):
-    lists, D = infeasible(case), case.net.depth
-    blocks = [(0, l) for l in case.net.maps] + [(k, l) for k in (1, 2) for l in range(1, D)]
-    return worst_block([(l, energy_gradient(case, lists, k, l)) for k, l in blocks])
-
-
-def energy_gradient(case, lists, k, l):
-    """Return the finding of E's gradient in the entry l of one of the lists θ, a, z."""
-    energy = penalty_energy(case)
-    partial = (energy.gradient_theta, energy.gradient_a, energy.gradient_z)[k]
-
-    def value(x):
-        changed = replaced(lists[k], l, x) if k else case.with_theta(l, x)
-        return energy.value(*map(case.lend_all, replaced(lists, k, changed)))
-
-    tangents = Tangents(lists[k][l].shape, np.random.default_rng(1), limit=40, count=6)
-    got = tangents.project(to_numpy(partial(l, *map(case.lend_all, lists))))
-    return compare(got, gradient(value, lists[k][l], tangents))
-
-
-@claim("network", "one sweep of block-wise descent on E is one gradient step on J",
-       "Algorithm 1: θ^{k+1} = θ^k − τ ∇J", "ProxProp Prop. 1")
-def proposition_1(net, case):
-    same_in_training(case)
-    tau = 0.37
-    theta = algorithm_1(case.net, case.lend(case.X), case.lend(case.y), tau).theta
-    got = case.per_map(lambda l: (case.theta[l] - to_numpy(theta[l])) / tau)
-    return compare_blocks(case, got, case.per_map(lambda l: case.gradients[l].loosened(1e-8)))

@@ -124,8 +124,9 @@ def elu(z):
 
 ELU = dict(forward=lambda self, z: elu(z), derivative=lambda self, z: np.where(z > 0, z.dtype.type(1), np.exp(
     np.minimum(z, 0))), range=(-1.0, np.inf))
-SWISH = dict(forward=lambda self, z: z / (1 + np.exp(-z)),
-             derivative=lambda self, z: (1 + np.exp(-z) + z * np.exp(-z)) / (1 + np.exp(-z)) ** 2)
+SIGMOID = ml.Sigmoid()
+SWISH = dict(forward=lambda self, z: z * SIGMOID.forward(z),
+             derivative=lambda self, z: SIGMOID.forward(z) + z * SIGMOID.derivative(z))
 PLANTS = [
     Plant("transfer", "derivative of sin is −cos", lambda: changed(
         ml.Activation, forward=lambda self, z: np.sin(z), derivative=lambda self, z: -np.cos(z)), "sign"),
@@ -146,9 +147,12 @@ PLANTS = [
         "float64"),
     Plant("transfer", "derivative upcasts float32", lambda: changed(
         ml.ReLU, derivative=lambda self, z: (z > 0).astype(np.float64)), "float64"),
-    Plant("transfer", "ReLU' is 1 at 0", lambda: changed(
-        ml.ReLU, derivative=lambda self, z: (z >= 0).astype(z.dtype),
-        adjoint=lambda self, z, a, aux, g: g * (z >= 0)), "0"),
+    Plant("transfer", "ReLU' is 2 at 0", lambda: changed(
+        ml.ReLU, derivative=lambda self, z: ((z >= 0).astype(z.dtype) + (z == 0)),
+        adjoint=lambda self, z, a, aux, g: g * ((z >= 0).astype(z.dtype) + (z == 0))), "one-sided"),
+    Plant("transfer", "swish that overflows", lambda: changed(
+        ml.Activation, forward=lambda self, z: z / (1 + np.exp(-z)), derivative=lambda self, z: (
+            1 + np.exp(-z) + z * np.exp(-z)) / (1 + np.exp(-z)) ** 2), "overflow"),
     Plant("transfer", "hard tanh with the wrong slope at 3", lambda: changed(
         ml.Activation, forward=lambda self, z: np.clip(z, -3, 3), derivative=lambda self, z: np.ones_like(z)),
         "σ' is forgotten"),
@@ -161,7 +165,7 @@ PLANTS = [
     Plant("transfer", "solve_shifted with c forgotten", lambda: changed(
         ml.Sigmoid, solve_shifted=lambda self, z, c, r: r / (1 + self.derivative(z))), "solve_shifted|c"),
     Plant("transfer", "output_shape drops an axis", lambda: changed(
-        ml.MaxPool2d, 2, output_shape=lambda self, shape: (shape[0] // 2, shape[1] // 2)), "shape"),
+        ml.MaxPool2d, 2, output_shape=lambda self, shape: (shape[0] // 2, shape[1] // 2)), "unpack"),
     Plant("transfer", "average pooling whose adjoint forgets the last column", lambda: changed(
         ml.AvgPool2d, 2, adjoint=lambda self, z, a, aux, g: ml.AvgPool2d.adjoint(self, z, a, aux, np.concatenate(
             [g[:, :, :-1], 0 * g[:, :, -1:]], axis=2)))),
@@ -171,39 +175,67 @@ PLANTS = [
         ml.Linear(3, 6), MaxoutToBoth(), ml.Linear(3, 2))),
     Plant("transfer", "batch norm's shift without its sum", lambda: network(
         ml.Linear(3, 4), changed(ml.BatchNorm, 4, gradients=lambda self, aux, g: [
-            np.stack([(g * aux.normal).sum(axis=0), g.mean(axis=0)])]), ml.Tanh(), ml.Linear(4, 2)), None),
+            np.stack([(g * aux.normal).sum(axis=0), g.mean(axis=0)])]), ml.Tanh(), ml.Linear(4, 2)), r"1/\(N"),
     Plant("transfer", "dropout that is not rescaled backwards", lambda: changed(
-        ml.Dropout, 0.3, adjoint=lambda self, z, a, aux, g: g if aux is None else g * (aux > 0))),
+        ml.Dropout, 0.3, adjoint=lambda self, z, a, aux, g: g if aux is None else g * (aux > 0)), r"factor 0\.7"),
 ]
 
 
 # ---- maps
 
 
-class Dilated(ml.Conv2d):
-    """A convolution of every second pixel, made of a kernel with holes."""
+class Dilated(ml.Map):
+    """A convolution with a kernel of 2 × 2 pixels, each second one."""
+
+    takes_images = True
 
     def __init__(self, c_in, c_out):
-        super().__init__(c_in, c_out, 3, padding="valid")
+        self.c_in, self.n_in, self.n_out = c_in, 4 * c_in, c_out
+        self.theta_shape = (self.n_in + 1, c_out)
 
-    def spread(self, theta):
-        wide = np.zeros((3, 3, self.c_in, self.c_out), theta.dtype)
-        wide[::2, ::2] = theta[:-1].reshape(3, 3, self.c_in, self.c_out)[::2, ::2]
-        return np.vstack([wide.reshape(-1, self.c_out), theta[-1:]])
+    def output_shape(self, shape):
+        if len(shape) != 3 or shape[2] != self.c_in:
+            raise ValueError("expects images")
+        return (shape[0] - 2, shape[1] - 2, self.n_out)
+
+    def initial_theta(self, rng):
+        return 0.3 * rng.standard_normal(self.theta_shape)
+
+    def patches(self, a):
+        h, w = a.shape[1] - 2, a.shape[2] - 2
+        return np.concatenate([a[:, i : i + h, j : j + w] for i in (0, 2) for j in (0, 2)], axis=3)
+
+    def rows(self, a):
+        return self.patches(a).reshape(-1, self.n_in)
+
+    def columns(self, z):
+        return z.reshape(-1, self.n_out)
 
     def forward(self, theta, a):
-        return super().forward(self.spread(theta), a)
+        return self.patches(a) @ theta[:-1] + theta[-1]
 
     def adjoint_input(self, theta, g):
-        return super().adjoint_input(self.spread(theta), g)
+        h, w = g.shape[1:3]
+        parts = np.split(g @ theta[:-1].T, 4, axis=3)
+        out = np.zeros((len(g), h + 2, w + 2, self.c_in), g.dtype)
+        for part, (i, j) in zip(parts, [(i, j) for i in (0, 2) for j in (0, 2)]):
+            out[:, i : i + h, j : j + w] += part
+        return out
 
     def adjoint_theta(self, a, g):
-        return self.spread(super().adjoint_theta(a, g))
+        return stacked_product(self.rows(a), self.columns(g))
 
 
-class DilatedWithoutHoles(Dilated):
-    def adjoint_theta(self, a, g):
-        return ml.Conv2d.adjoint_theta(self, a, g)
+class DilatedByOne(Dilated):
+    """Its adjoint is that of a kernel without holes."""
+
+    def adjoint_input(self, theta, g):
+        h, w = g.shape[1:3]
+        parts = np.split(g @ theta[:-1].T, 4, axis=3)
+        out = np.zeros((len(g), h + 2, w + 2, self.c_in), g.dtype)
+        for part, (i, j) in zip(parts, [(i, j) for i in (0, 1) for j in (0, 1)]):
+            out[:, i : i + h, j : j + w] += part
+        return out
 
 
 def row_zero(d):
@@ -232,7 +264,7 @@ PLANTS += [
     Plant("map", "Gram matrix over N", lambda: changed(ml.Linear, 4, 3, gram=scaled_gram(lambda n: 1 / n)),
           "divided by the number of rows"),
     Plant("map", "Gram matrix without the bias", lambda: changed(
-        ml.Linear, 4, 3, gram=lambda self, a, side=None, bias=True: Gram(a, side=side, bias=False)), None),
+        ml.Linear, 4, 3, gram=lambda self, a, side=None, bias=True: Gram(a, side=side, bias=False)), "column of ones"),
     Plant("map", "rows in reverse order", lambda: changed(ml.Linear, 4, 3, rows=lambda self, a: a[:, ::-1])),
     Plant("map", "adjoint in a with the bias row", lambda: changed(
         ml.Linear, 4, 4, adjoint_input=lambda self, t, g: g @ t[1:].T), "bias row"),
@@ -244,15 +276,16 @@ PLANTS += [
         ml.Linear, 4, 3, forward=lambda self, t, a: (a @ t[:-1] + t[-1]).astype(np.float64)), "float64"),
     Plant("map", "initial θ of the wrong shape", lambda: changed(
         ml.Linear, 4, 3, initial_theta=lambda self, rng: rng.standard_normal((4, 3))), "initial_theta|shape"),
-    Plant("map", "initial θ that ignores the generator", lambda: changed(
-        ml.Linear, 4, 3, initial_theta=lambda self, rng: np.zeros((5, 3))), "initial_theta"),
+    Plant("map", "initial θ of a generator of its own", lambda: changed(
+        ml.Linear, 4, 3, initial_theta=lambda self, rng: np.random.default_rng().standard_normal((5, 3))),
+        "initial_theta"),
     Plant("map", "output_shape says one unit too many", lambda: changed(
         ml.Linear, 4, 3, output_shape=lambda self, shape: (4,)), "output_shape"),
     Plant("map", "convolution with the bias added per pixel row", lambda: changed(
         ml.Conv2d, 2, 3, 3, adjoint_theta=lambda self, a, g: np.vstack([
             ml.Conv2d.adjoint_theta(self, a, g)[:-1], g.sum(axis=(0, 1))[:1]])), "bias row"),
-    Plant("map", "dilated convolution that learns its holes", lambda: network(
-        DilatedWithoutHoles(1, 2), ml.Tanh(), ml.Flatten(), ml.Linear(8, 2), shape=(4, 4, 1))),
+    Plant("map", "dilated convolution whose adjoint has no holes", lambda: network(
+        DilatedByOne(1, 2), ml.Tanh(), ml.Flatten(), ml.Linear(8, 2), shape=(4, 4, 1))),
     Plant("map", "adjoint in a returns its g", lambda: changed(
         ml.Linear, 3, 3, adjoint_input=lambda self, t, g: g), None),
 ]
@@ -316,6 +349,8 @@ PLANTS += [
         Huber, prox=lambda self, v, y, tau: (v + tau * self.weight(len(v)) * y) / (1 + tau * self.weight(len(v))))),
     Plant("loss", "soft threshold of τ, not τ/N", lambda: changed(
         Absolute, prox=lambda self, v, y, tau: y + np.sign(v - y) * np.maximum(abs(v - y) - tau, 0)), "1/N"),
+    Plant("loss", "Huber's prox with 1/τ", lambda: changed(
+        Huber, prox=lambda self, v, y, tau: Huber.prox(self, v, y, 1 / tau)), "1/τ and τ"),
     Plant("loss", "gradient over the outputs too", lambda: changed(
         ml.SquaredError, gradient=lambda self, z, y: (z - y) / z.size), "number of outputs"),
     Plant("loss", "cross-entropy of a sum that says mean", lambda: changed(
@@ -335,7 +370,7 @@ PLANTS += [
         ml.SoftmaxCrossEntropy, value_per_sample=lambda self, z, y: np.log(np.exp(z).sum(axis=-1)) - z[
             np.arange(len(z)), y]), "overflow"),
     Plant("loss", "prox with τ squared", lambda: changed(
-        ml.SquaredError, prox=lambda self, v, y, tau: ml.Loss.prox(self, v, y, tau * tau))),
+        ml.SquaredError, prox=lambda self, v, y, tau: ml.Loss.prox(self, v, y, tau * tau)), "τ is squared"),
     Plant("loss", "log(1 + e^z) + y z", lambda: changed(
         ml.SigmoidCrossEntropy, value_per_sample=lambda self, z, y: (np.logaddexp(0, z) + y * z).sum(axis=-1))),
 ]
@@ -452,7 +487,7 @@ PLANTS += [
     Plant("method", "only depth 5 goes wrong", lambda: proximal(
         change=lambda d, block: 2 * d if block.depth >= 5 else d), "factor 2", {**PROX, **DEEP}),
     Plant("method", "N for N > 16", lambda: proximal(change=lambda d, block: d / (len(block.a) if len(
-        block.a) > 16 else 1)), None, PROX),
+        block.a) > 16 else 1)), r"1/\(N", PROX),
     Plant("method", "direction overrides directions", Overridden, "factor 2|directions"),
     Plant("method", "half the loss", Halved, "½"),
     Plant("method", "momentum that reset() leaves", Momentum, "reset", BACK),
@@ -468,7 +503,7 @@ PLANTS += [
         damping=0.3, change=lambda d, block: d / 2, **IMPLICIT), "half|½", OBJECTIVE),
     Plant("method", "explicit, by its objective", lambda: lambda block: rows(block).T @ block.g, "explicit", OBJECTIVE),
     Plant("method", "the new θ for the step", lambda: proximal(
-        damping=0.3, change=lambda d, block: block.theta - d, **IMPLICIT), None, OBJECTIVE),
+        damping=0.3, change=lambda d, block: block.theta - d, **IMPLICIT), "proposes the new parameters", OBJECTIVE),
     Plant("method", "soft threshold doubled", lambda: lambda block: lasso_step(block, 0.1), None,
           {"objective": lasso}),
     Plant("method", "weight decay forgotten", lambda: lambda block: block.phi.adjoint_theta(block.a, block.g), None,
@@ -621,7 +656,7 @@ PLANTS += [
     Plant("block", "a-step with ρ and γ exchanged", lambda: ml.Argmin(
         a_energy, lambda z, W, v, rho, gamma: a_step(z, W, v, gamma, rho), "a", draw_a), "rho and gamma are exch"),
     Plant("block", "a-step without the penalty's weight", lambda: ml.Argmin(
-        a_energy, lambda z, W, v, gamma: a_step(z, W, v, 1.0, gamma), "a", draw_a)),
+        a_energy, lambda z, W, v, gamma: a_step(z, W, v, 1.0, gamma), "a", draw_a), "rho is left out"),
     Plant("block", "a-step of the step's sign", lambda: ml.Argmin(
         a_energy, lambda a, z, W, v, rho, gamma: 2 * a - a_step(z, W, v, rho, gamma), "a", draw_a), "sign of the step"),
     Plant("block", "z's slope without σ'", lambda: ml.Gradient(
@@ -661,8 +696,8 @@ PLANTS += [
         "a": a_step(z, W, v, rho, gamma), "W": np.linalg.lstsq(a, z, rcond=None)[0]}, draw_a), "increases"),
     Plant("sequence", "polar factor after three steps", lambda: ml.Equal(
         lambda a: newton_schulz(a, 3), polar, draw_tall)),
-    Plant("sequence", "random steps", lambda: ml.Equal(
-        lambda a: newton_schulz(a) + 1e-3 * np.random.default_rng().standard_normal(a.shape), polar, draw_tall), None),
+    Plant("sequence", "random steps", lambda: ml.Equal(lambda a: newton_schulz(
+        a) + 1e-3 * np.random.default_rng().standard_normal(a.shape), polar, draw_tall), "random"),
 ]
 
 
@@ -674,6 +709,8 @@ RIGHT = [
         "sin": lambda: changed(ml.Activation, forward=lambda s, z: np.sin(z), derivative=lambda s, z: np.cos(z)),
         "a hard tanh": lambda: changed(ml.Activation, forward=lambda s, z: np.clip(z, -1, 1),
                                        derivative=lambda s, z: (abs(z) < 1).astype(z.dtype)),
+        "ReLU with slope 1 at 0": lambda: changed(ml.ReLU, derivative=lambda s, z: (z >= 0).astype(z.dtype),
+                                                  adjoint=lambda s, z, a, aux, g: g * (z >= 0)),
         "a square": lambda: changed(ml.Activation, forward=lambda s, z: z * z, derivative=lambda s, z: 2 * z),
         "a leaky ReLU": lambda: ml.LeakyReLU(0.2), "max-pooling": lambda: ml.MaxPool2d(3, stride=2),
         "batch norm": lambda: ml.BatchNorm(4), "dropout": lambda: ml.Dropout(0.4),
