@@ -1,9 +1,7 @@
 """What `verify` finds: planted mistakes over all kinds of things, and right things that it must not refuse.
 
-    python tests/checks/finds.py              the page: what is caught, named, misleading, and what is refused wrongly
-    python tests/checks/finds.py --seeds 50   right things over so many seeds
-
-`test_finds.py` holds the numbers.
+python tests/checks/finds.py              print the page: what is found, named and refused
+python tests/checks/finds.py --seeds 50   right things with so many seeds
 """
 
 import argparse
@@ -473,7 +471,7 @@ def decayed_objective(block, theta, decay=0.1):
 
 
 PROX, BACK = {"like": ml.ProxProp(0.3)}, {"like": ml.BackProp()}
-OBJECTIVE = {"objective": ridge}
+OBJECTIVE = {"objective": ridge, "net": ml.mlp([3, 4, 2], "tanh")}
 IMPLICIT = dict(last=False)
 DEEP = {"net": ml.mlp([4, 3, 5, 3, 4, 5], "tanh", seed=1)}
 PLANTS += [
@@ -767,45 +765,60 @@ class Found(NamedTuple):
     verdict: str
     reasons: list
     seconds: float
+    unverified: str = ""
 
 
 def look(plant, seed=0):
-    """Return what `verify` says of a mistake."""
+    """Return what `verify` says of a mistake.
+
+    Misleading is a reason that is given where none of all fits; "none of the usual mistakes fits" and which map is
+    wrong are no reasons.
+    """
     start = time.process_time()
     report = ml.verify(plant.make(), seed=seed, **plant.options)
     seconds = time.process_time() - start
-    reasons = [check.reason for check in report.failures]
-    given = [reason for reason in reasons if "none of the usual" not in reason and "the step of map" not in reason]
+    reasons = [check.reason for check in report.failures
+               if "none of the usual" not in check.reason and "the step of map" not in check.reason]
     if report.passed:
-        return Found("missed", reasons, seconds)
-    if report.unverified and plant.named is None:
-        return Found("named", [report.unverified], seconds)
-    if plant.named is not None and any(re.search(plant.named, reason) for reason in given):
-        return Found("named", given, seconds)
-    return Found("misleading?" if given else "found", given, seconds)
+        verdict = "missed"
+    elif plant.named is None:
+        verdict = "misleading" if reasons and not report.unverified else "named" if report.unverified else "found"
+    else:
+        named = any(re.search(plant.named, reason) for reason in reasons)
+        verdict = "named" if named else "misleading" if reasons else "found"
+    return Found(verdict, reasons, seconds, report.unverified)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=1)
-    seeds = parser.parse_args().seeds
-    count, slowest = Counter(), []
+def refused(plant, seeds):
+    """Return {seed: the claims that fail} of a right thing."""
+    reports = {seed: ml.verify(plant.make(), seed=seed, **plant.options) for seed in range(seeds)}
+    return {seed: [f"{check.claim}: {check.reason}" for check in report.failures] or ["nothing was verified"]
+            for seed, report in reports.items() if not report.passed}
+
+
+def page(seeds):
+    """Yield the lines of the page "What verify finds", in Markdown."""
+    yield from ("# What verify finds", "", "Written by `python tests/checks/finds.py`.", "", "## Mistakes", "",
+                "| of | mistake | verdict | what is said | seconds |", "| --- | --- | --- | --- | ---: |")
+    count = Counter()
     for plant in PLANTS:
         found = look(plant)
         count[found.verdict] += 1
-        slowest.append((found.seconds, plant.what))
-        print(f"{found.verdict:<12} {found.seconds:5.2f}  {plant.kind}: {plant.what}: {found.reasons}")
-    print(dict(count), len(PLANTS), sorted(slowest)[-5:])
+        said = found.unverified or "; ".join(dict.fromkeys(found.reasons)).replace("likely: ", "").replace("|", "\\|")
+        yield f"| {plant.kind} | {plant.what} | {found.verdict} | {said} | {found.seconds:.1f} |"
+    yield from ("", f"Of {len(PLANTS)} mistakes: {', '.join(f'{n} {verdict}' for verdict, n in count.items())}.", "",
+                "## Right things", "", f"Each with {seeds} seeds.", "", "| of | thing | refused |",
+                "| --- | --- | --- |")
     for plant in RIGHT:
-        refused = {}
-        for seed in range(seeds):
-            start = time.process_time()
-            report = ml.verify(plant.make(), seed=seed, **plant.options)
-            seconds = time.process_time() - start
-            if not report.passed:
-                refused[seed] = [(check.claim, check.reason) for check in report.failures] or [
-                    (check.claim, check.why) for check in report.checks]
-        print(f"{'REFUSED' if refused else 'right':<12} {seconds:5.2f}  {plant.kind}: {plant.what} {refused}")
+        wrongly = refused(plant, seeds)
+        yield f"| {plant.kind} | {plant.what} | {f'with {len(wrongly)} seeds: {wrongly}' if wrongly else 'never'} |"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3, help="for the right things")
+    for line in page(parser.parse_args().seeds):
+        print(line, flush=True)
 
 
 if __name__ == "__main__":
