@@ -14,7 +14,7 @@ import sys
 from typing import NamedTuple
 
 from minilift.support.signals import terminable
-from minilift.support.terminal import exit_code_of
+from minilift.support.terminal import exit_code_of, note
 
 
 class Command(NamedTuple):
@@ -28,6 +28,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "compare": Command("minilift.lab.compare", "train one small network with every method, side by side"),
+    "train": Command("minilift.lab.train", "train one network, on one process or, with mpiexec, on several"),
     "data": Command("minilift.cli", "list the data sets, or fetch one", "add_data_arguments", "run_data"),
     "equations": Command("minilift.checks.equations",
                          "print where each equation of the papers is, and which test holds it"),
@@ -37,6 +38,7 @@ COMMANDS = {
     "tutorials": Command("minilift.course.notebooks", "copy the notebooks to a folder and open them in Jupyter",
                          "add_tutorials_arguments", "run_tutorials"),
     "teach": Command("minilift.course.notebooks", "hand out fresh notebooks, and grade returned ones"),
+    "docs": Command("minilift.reference", "build the reference of the API, as HTML"),
 }
 
 
@@ -144,6 +146,8 @@ def run_data(arguments):
         for name in datasets.available():
             print(f"{name}\n  " + datasets.describe(name).replace("\n", "\n  "))
         return 0
+    if arguments.name in datasets.PUBLISHED:
+        note(f"{arguments.name}: reading its files, after downloading those that are missing; some minutes at most")
     data = datasets.load(arguments.name)
     print(f"{data!r}\nsource: {data.source}\nlicence: {data.licence}")
     return 0

@@ -24,9 +24,12 @@ from __future__ import annotations
 import inspect
 import json
 import math
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -99,7 +102,7 @@ class Dataset:
         samples = f"{len(self.X_train)} + {len(self.X_test)} samples of {shape}"
         return f"<Dataset {self.name}: {samples}, {targets}>"
 
-    def images(self):
+    def images(self) -> Dataset:
         """Return the set with X as images, (N, height, width, channels), the layout of `Conv2d`.
 
         Raises
@@ -112,13 +115,14 @@ class Dataset:
         return replace(self, X_train=self.X_train.reshape(-1, *self.image_shape),
                        X_test=self.X_test.reshape(-1, *self.image_shape))
 
-    def autoencoder(self):
+    def autoencoder(self) -> Dataset:
         """Return the set whose targets are its (flat) inputs, the same arrays, to train an autoencoder."""
         X_train, X_test = (X.reshape(len(X), -1) for X in (self.X_train, self.X_test))
         return replace(self, X_train=X_train, y_train=X_train, X_test=X_test, y_test=X_test, n_classes=None)
 
 
-def split(X, y, fraction, seed=0):
+def split(X: Any, y: Any, fraction: float, seed: int | np.random.Generator = 0) -> tuple[tuple[Any, Any],
+          tuple[Any, Any]]:
     """Split samples at random into two parts, such as training and validation.
 
     Parameters
@@ -151,7 +155,7 @@ def split(X, y, fraction, seed=0):
 # --- embedded -----------------------------------------------------------------------------------------------
 
 
-def digits():
+def digits() -> Dataset:
     """Return the embedded UCI optical digits: 1437 + 360 images of 8×8 pixels, 10 classes.
 
     The 1797 images of the repository's test part (Alpaydin and Kaynak, 1998), which scikit-learn carries too;
@@ -195,7 +199,7 @@ def data_folder():
 # --- generated ----------------------------------------------------------------------------------------------
 
 
-def curves(n_train=20000, n_test=10000, seed=0):
+def curves(n_train: int = 20000, n_test: int = 10000, seed: int | np.random.Generator = 0) -> Dataset:
     r"""Return CURVES: 28×28 images of random smooth curves, for autoencoders (the targets are the images).
 
     After Hinton and Salakhutdinov (Science 313, 2006), whose curves are made from three random points of the
@@ -244,7 +248,7 @@ def draw_curves(points, size=28, pen=0.7, samples=128):
     return np.minimum(down @ across.transpose(0, 2, 1), 1).reshape(len(points), -1)
 
 
-def spirals(n=1000, classes=3, noise=0.02, seed=0):
+def spirals(n: int = 1000, classes: int = 3, noise: float = 0.02, seed: int | np.random.Generator = 0) -> Dataset:
     """Return points on `classes` intertwined spirals: X (N, 2) about [−1, 1], the class is the arm.
 
     Parameters
@@ -266,7 +270,7 @@ def spirals(n=1000, classes=3, noise=0.02, seed=0):
     return toy_set("spirals", arms + noise * rng.standard_normal((n, 2)), y, rng, classes)
 
 
-def moons(n=1000, noise=0.1, seed=0):
+def moons(n: int = 1000, noise: float = 0.1, seed: int | np.random.Generator = 0) -> Dataset:
     """Return points on two interleaved half circles of radius 1: X (N, 2), the class is the half circle.
 
     Parameters are those of `spirals`.
@@ -280,7 +284,8 @@ def moons(n=1000, noise=0.1, seed=0):
     return toy_set("moons", X, y, rng, 2)
 
 
-def teacher(n=1000, widths=(10, 20, 1), noise=0.0, seed=0):
+def teacher(n: int = 1000, widths: Sequence[int] = (10, 20, 1), noise: float = 0.0,
+            seed: int | np.random.Generator = 0) -> Dataset:
     r"""Return a regression set whose targets are the outputs of a random teacher network.
 
     :math:`y = W_2^T \tanh(W_1^T x + b_1) + b_2 +` noise, with x standard normal, the weights normal with
@@ -346,7 +351,7 @@ ABOUT = {
 }
 
 
-def mnist(folder=None):
+def mnist(folder: str | os.PathLike[str] | None = None) -> Dataset:
     """Return MNIST: 60000 + 10000 images of handwritten digits, 28×28 pixels, 10 classes.
 
     Parameters
@@ -362,7 +367,7 @@ def mnist(folder=None):
     return idx_set("mnist", folder)
 
 
-def fashion_mnist(folder=None):
+def fashion_mnist(folder: str | os.PathLike[str] | None = None) -> Dataset:
     """Return Fashion-MNIST: 60000 + 10000 images of clothes, 28×28 pixels, 10 classes.
 
     Its files have the names of MNIST's: keep them in a subfolder `fashion_mnist`. Parameters and errors are
@@ -391,7 +396,7 @@ def idx_pair(images, labels, images_name, labels_name, shape):
     return flat_images(images, 255), labels.astype(np.int64)
 
 
-def usps(folder=None):
+def usps(folder: str | os.PathLike[str] | None = None) -> Dataset:
     """Return USPS: 7291 + 2007 images of handwritten digits, 16×16 pixels, 10 classes.
 
     From the files of the libsvm collection, whose values in [−1, 1] and labels 1 … 10 become [0, 1] and
@@ -405,7 +410,8 @@ def usps(folder=None):
         contents = fetch("usps", folder)
         arrays = [*usps_part(contents["usps"], "usps", USPS_SHAPES["train"]),
                   *usps_part(contents["usps.t"], "usps.t", USPS_SHAPES["test"])]
-    return Dataset("usps", *arrays, (16, 16, 1), 10, *ABOUT["usps"])
+    X_train, y_train, X_test, y_test = arrays
+    return Dataset("usps", X_train, y_train, X_test, y_test, (16, 16, 1), 10, *ABOUT["usps"])
 
 
 def usps_part(data, name, shape):
@@ -434,7 +440,7 @@ def check_range(X, low, high, name):
         raise DatasetError(f"{name}: values must be in [{low}, {high}], found {X.min():g} … {X.max():g}")
 
 
-def cifar10(folder=None):
+def cifar10(folder: str | os.PathLike[str] | None = None) -> Dataset:
     """Return CIFAR-10: 50000 + 10000 colour images of 32×32 pixels, 10 classes.
 
     Read from the binary edition, the archive or its unpacked `data_batch_*.bin` and `test_batch.bin` (in the
@@ -448,8 +454,8 @@ def cifar10(folder=None):
     for i, name in enumerate(parts):
         rows = slice(i * CIFAR10_BATCH, (i + 1) * CIFAR10_BATCH)
         X[rows], y[rows] = cifar10_part(contents.pop(name), name)
-    test = cifar10_part(contents["test_batch.bin"], "test_batch.bin")
-    return Dataset("cifar10", X, y, *test, CIFAR10_IMAGE, 10, *ABOUT["cifar10"])
+    X_test, y_test = cifar10_part(contents["test_batch.bin"], "test_batch.bin")
+    return Dataset("cifar10", X, y, X_test, y_test, CIFAR10_IMAGE, 10, *ABOUT["cifar10"])
 
 
 def cifar10_part(data, name):
@@ -466,15 +472,15 @@ SETS = {loader.__name__: loader for loader in
         (digits, curves, spirals, moons, teacher, mnist, fashion_mnist, usps, cifar10)}
 
 
-def available():
+def available() -> tuple[str, ...]:
     """Return the names of all data sets."""
     return tuple(SETS)
 
 
-def describe(name):
+def describe(name: str) -> str:
     """Return a few lines on a data set: what it is, its source and terms, its files and their folder."""
     loader = SETS[known_name("data set", name, SETS)]
-    lines = [inspect.getdoc(loader).partition("\n")[0].removeprefix("Return ")]
+    lines = [str(inspect.getdoc(loader)).partition("\n")[0].removeprefix("Return ")]
     if name == "digits":
         facts = digits_manifest()
         lines += [f"Source: {facts['source']}; {facts['citation']}", f"Licence: {facts['licence']}"]
@@ -485,7 +491,7 @@ def describe(name):
     return "\n".join(lines)
 
 
-def load(name, **options):
+def load(name: str, **options: Any) -> Dataset:
     """Return the data set called `name`; options are the arguments of its function.
 
     Raises

@@ -17,7 +17,7 @@ all values that map or join l reads, and each join has a penalty like that of a 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from minilift.graph import State, checked_network
 from minilift.local.problems import LocalProblem, SquaredGap
@@ -60,13 +60,13 @@ class Block(NamedTuple):
     l: int
     depth: int
     last: bool
-    phi: object
-    f: object
-    theta: object
-    a: object
-    z: object
-    g_a: object
-    g: object
+    phi: Any
+    f: Any
+    theta: Any
+    a: Any
+    z: Any
+    g_a: Any
+    g: Any
     weight: float
     k: int
     thetas: int
@@ -92,7 +92,7 @@ class OwnBlock(NamedTuple):
     """
 
     k: int
-    gradient: object
+    gradient: Any
     weight: float
 
 
@@ -123,8 +123,10 @@ def local(block, gap, damping, side=None, bias=True):
     return LocalProblem(block.phi.gram(block.a, side=side, bias=bias), gap.z, gap, damping)  # ProxProp (11)
 
 
-class PenaltyEnergy:
-    r"""E of ProxProp (3) for one network and one set of targets.
+class Penalties:
+    """What energies with the penalties of ProxProp (3) share: the gaps and the partial gradients.
+
+    A subclass defines `gradient_phi`, the gradient in the value of a map.
 
     Parameters
     ----------
@@ -135,25 +137,17 @@ class PenaltyEnergy:
     """
 
     def __init__(self, net, y, gamma=1.0, rho=1.0):
-        y = as_array("PenaltyEnergy: y", y, checked_network("PenaltyEnergy", net).xp)
+        what = type(self).__name__
+        y = as_array(f"{what}: y", y, checked_network(what, net).xp)
         if not y.ndim:
-            raise ValueError(f"PenaltyEnergy: y must hold targets, got {shown(y)}")
+            raise ValueError(f"{what}: y must hold targets, got {shown(y)}")
         self.net, self.y = net, net.loss_function.check_targets(y, len(y), net.shapes[-1][0], net.dtype, net.xp)
-        self.gamma = positive_number("PenaltyEnergy: gamma", gamma)
-        self.rho = positive_number("PenaltyEnergy: rho", rho)
+        self.gamma = positive_number(f"{what}: gamma", gamma)
+        self.rho = positive_number(f"{what}: rho", rho)
 
-    def value(self, theta, a, z):
-        """Return E(θ, a, z), a float."""
-        loss, activation_terms, map_terms = self.terms(theta, a, z)
-        return loss + sum(activation_terms) + sum(map_terms)  # ProxProp (3)
-
-    def terms(self, theta, a, z):
-        """Return the loss, and lists over l < D of the two penalties γ/2 ‖σ(z_l) − a_l‖² and ρ/2 ‖φ_l − z_l‖²."""
-        D = self.net.depth
-        loss = self.net.loss_function.value(self.phi(D, theta, a), self.y)
-        activation_terms = [self.gamma / 2 * squared_norm(self.activation_gap(l, a, z)) for l in range(1, D)]
-        map_terms = [self.rho / 2 * squared_norm(self.map_gap(l, theta, a, z)) for l in range(1, D)]
-        return loss, activation_terms, map_terms
+    def gradient_phi(self, l, theta, a, z):
+        r"""Return ∂E/∂φ_l, the gradient in the value of the map."""
+        raise NotImplementedError(f"{type(self).__name__} must define gradient_phi(l, theta, a, z)")
 
     def inputs(self, l, a):
         """Return the values that map or join l reads; on a chain [a_{l−1}]."""
@@ -170,12 +164,6 @@ class PenaltyEnergy:
     def map_gap(self, l, theta, a, z):
         """Return φ(θ_l, a_{l−1}) − z_l."""
         return self.phi(l, theta, a) - z[l]
-
-    def gradient_phi(self, l, theta, a, z):
-        r"""Return ∂E/∂φ_l, the gradient in the value of the map: ρ (φ_l − z_l), and ∇L_y(φ_D) on the last."""
-        if l == self.net.depth:
-            return self.net.loss_function.gradient(self.phi(l, theta, a), self.y)
-        return self.rho * self.map_gap(l, theta, a, z)
 
     def gradient_theta(self, l, theta, a, z):
         r"""Return :math:`\partial E/\partial\theta_l = \tilde a_{l-1}^T\,\partial E/\partial\varphi_l`.
@@ -206,6 +194,37 @@ class PenaltyEnergy:
         sigma_z, aux = self.net.sigma[l].apply(z[l])
         through_transfer = self.net.sigma[l].adjoint(z[l], sigma_z, aux, self.gamma * (sigma_z - a[l]))
         return through_transfer - self.rho * self.map_gap(l, theta, a, z)
+
+
+class PenaltyEnergy(Penalties):
+    r"""E of ProxProp (3) for one network and one set of targets.
+
+    Parameters
+    ----------
+    net : Network
+    y : targets, as the network's loss takes them
+    gamma, rho : float, default 1
+        Weights of the two penalties.
+    """
+
+    def value(self, theta, a, z):
+        """Return E(θ, a, z), a float."""
+        loss, activation_terms, map_terms = self.terms(theta, a, z)
+        return loss + sum(activation_terms) + sum(map_terms)  # ProxProp (3)
+
+    def terms(self, theta, a, z):
+        """Return the loss, and lists over l < D of the two penalties γ/2 ‖σ(z_l) − a_l‖² and ρ/2 ‖φ_l − z_l‖²."""
+        D = self.net.depth
+        loss = self.net.loss_function.value(self.phi(D, theta, a), self.y)
+        activation_terms = [self.gamma / 2 * squared_norm(self.activation_gap(l, a, z)) for l in range(1, D)]
+        map_terms = [self.rho / 2 * squared_norm(self.map_gap(l, theta, a, z)) for l in range(1, D)]
+        return loss, activation_terms, map_terms
+
+    def gradient_phi(self, l, theta, a, z):
+        r"""Return ∂E/∂φ_l, the gradient in the value of the map: ρ (φ_l − z_l), and ∇L_y(φ_D) on the last."""
+        if l == self.net.depth:
+            return self.net.loss_function.gradient(self.phi(l, theta, a), self.y)
+        return self.rho * self.map_gap(l, theta, a, z)
 
 
 def algorithm_1(net, X, y, tau, siblings="forward"):

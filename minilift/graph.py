@@ -40,7 +40,7 @@ class State(NamedTuple):
     a: list
     aux: list
 
-    def copy(self):
+    def copy(self) -> State:
         """Return a state that keeps this moment: θ, z and a are copied."""
         def copies(arrays):
             return [None if array is None else array.copy() for array in arrays]

@@ -6,6 +6,9 @@ import inspect
 import itertools
 import json
 import math
+import os
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +18,7 @@ from minilift.layers.activations import ACTIVATIONS
 from minilift.layers.base import Layer
 from minilift.layers.convolution import Conv2d
 from minilift.layers.joins import Add, Concat, Named, Select, Zeros
+from minilift.layers.losses import Loss
 from minilift.layers.maps import Linear
 from minilift.layers.normalization import BatchNorm
 from minilift.layers.pooling import AvgPool2d, Flatten, MaxPool2d
@@ -31,9 +35,12 @@ from minilift.support.arguments import (
 from minilift.support.backend import get_module
 from minilift.support.files import read_npz
 from minilift.support.settings import is_thing
+from minilift.support.spellings import spelled
 
 
-def mlp(widths, activation="relu", loss=None, seed=0, dtype=np.float32, backend="numpy", init="uniform"):
+@spelled
+def mlp(widths: Sequence[int], activation: Any = "relu", loss: Loss | None = None, seed: int = 0,
+        dtype: Any = np.float32, backend: str = "numpy", init: str | float = "uniform") -> Network:
     """Return a multilayer perceptron.
 
     Parameters
@@ -63,8 +70,11 @@ def mlp(widths, activation="relu", loss=None, seed=0, dtype=np.float32, backend=
     return Network(layers, loss=loss, seed=seed, dtype=dtype, backend=backend)
 
 
-def convnet(input_shape=(32, 32, 3), channels=(16, 20, 20), classes=10, kernel=5, activation="relu", batch_norm=False,
-            loss=None, seed=0, dtype=np.float32, backend="numpy", input_layout="channels_last", init="uniform"):
+@spelled
+def convnet(input_shape: tuple[int, int, int] = (32, 32, 3), channels: Sequence[int] = (16, 20, 20), classes: int = 10,
+            kernel: int = 5, activation: Any = "relu", batch_norm: bool = False, loss: Loss | None = None,
+            seed: int = 0, dtype: Any = np.float32, backend: str = "numpy", input_layout: str = "channels_last",
+            init: str | float = "uniform") -> Network:
     """Return a convolutional network, by default ProxProp's for CIFAR-10 as its authors' program has it.
 
     Convolutions with zero padding ("same"), each followed by the activation and all but the last by 2×2 max-pooling;
@@ -92,7 +102,8 @@ def convnet(input_shape=(32, 32, 3), channels=(16, 20, 20), classes=10, kernel=5
     """
     shape = tuple(whole_number(f"convnet: input_shape[{axis}]", size)
                   for axis, size in enumerate(sequence("convnet: input_shape", input_shape, "sizes (H, W, C)", 3)))
-    layers, channels = [], sequence("convnet: channels", channels, "numbers of channels")
+    layers: list[Any] = []
+    channels = sequence("convnet: channels", channels, "numbers of channels")
     channels = [whole_number(f"convnet: channels[{l}]", c_out) for l, c_out in enumerate(channels)]
     kernel, classes = whole_number("convnet: kernel", kernel), whole_number("convnet: classes", classes)
     boolean("convnet: batch_norm", batch_norm)
@@ -110,8 +121,10 @@ def convnet(input_shape=(32, 32, 3), channels=(16, 20, 20), classes=10, kernel=5
                    input_layout=input_layout)
 
 
-def resnet(widths, activation="relu", batch_norm=False, loss=None, seed=0, dtype=np.float32, backend="numpy",
-           init="uniform", input_shape=None, input_layout="channels_last"):
+@spelled
+def resnet(widths: Sequence[int], activation: Any = "relu", batch_norm: bool = False, loss: Loss | None = None,
+           seed: int = 0, dtype: Any = np.float32, backend: str = "numpy", init: str | float = "uniform",
+           input_shape: tuple[int, int, int] | None = None, input_layout: str = "channels_last") -> Network:
     r"""Return a residual network: a map, blocks of two maps that an `Add` bridges, and a last map.
 
     With maps φ and transfers σ a block is :math:`\sigma(x + \varphi_2(\sigma(\varphi_1(x))))`. Where the width of
@@ -170,8 +183,10 @@ def resnet(widths, activation="relu", batch_norm=False, loss=None, seed=0, dtype
                    input_layout=input_layout)
 
 
-def rnn(n_in, n_hidden, n_out, steps, outputs="last", activation="tanh", loss=None, seed=0, dtype=np.float32,
-        backend="numpy", init="uniform"):
+@spelled
+def rnn(n_in: int, n_hidden: int, n_out: int, steps: int, outputs: str = "last", activation: Any = "tanh",
+        loss: Loss | None = None, seed: int = 0, dtype: Any = np.float32, backend: str = "numpy",
+        init: str | float = "uniform") -> Network:
     r"""Return a recurrent network, unrolled over time, for samples (steps, n_in).
 
     .. math:: h_t = \sigma([x_t\; h_{t-1}\; 1]\,\theta), \qquad h_0 = 0, \qquad y_t = [h_t\; 1]\,\theta'
@@ -219,7 +234,7 @@ def named_activation(what, activation):
     return activation
 
 
-def load(path, backend="numpy", layers=()):
+def load(path: str | os.PathLike[str], backend: str = "numpy", layers: Sequence[type] = ()) -> Network:
     """Read a network that `Network.save` wrote.
 
     Parameters

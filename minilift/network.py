@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,6 +35,8 @@ from minilift.support.arguments import (
 from minilift.support.backend import get_module, module_of, real_array, to_numpy
 from minilift.support.files import write_npz
 from minilift.support.settings import Settings, describe, recipe
+from minilift.support.spellings import unknown_attribute
+from minilift.support.tables import html
 
 DTYPES = ("float32", "float64")
 LAYOUTS = ("channels_last", "channels_first", "flat")
@@ -144,13 +148,15 @@ class Network(Settings):
 
     shown_bare, shown_always = ("layers",), ("loss", "dtype")
 
-    def __init__(self, layers, loss=None, seed=0, dtype=np.float32, backend="numpy", input_shape=None,
-                 input_layout="channels_last"):
+    def __init__(self, layers: Sequence[Any], loss: Loss | None = None, seed: int = 0, dtype: Any = np.float32,
+                 backend: str = "numpy", input_shape: tuple[int, ...] | None = None,
+                 input_layout: str = "channels_last") -> None:
         layers = [instance(f"Network: layers[{position}]", layer)
                   for position, layer in enumerate(sequence("Network: layers", layers, "layers"))]
         self.loss_function = instance("Network: loss", SoftmaxCrossEntropy() if loss is None else loss)
         if not isinstance(self.loss_function, Loss):
-            raise TypeError(f"Network: loss must be a loss such as SoftmaxCrossEntropy(), got {shown(loss)}")
+            raise TypeError("Network: loss must be a loss such as SoftmaxCrossEntropy(), SigmoidCrossEntropy() or "
+                            f"SquaredError(), got {shown(loss)}")
         name = np.dtype(dtype).name if isinstance(dtype, (type, np.dtype)) else dtype
         self.dtype = np.dtype(known_name("Network: dtype", name, DTYPES))
         get_module(backend)
@@ -181,8 +187,13 @@ class Network(Settings):
         initial = {l: self.phi[l].initial_theta(rng) for l in self.maps}
         self.theta = [initial.get(l) for l in range(self.depth + 1)]
 
+    if not TYPE_CHECKING:  # a type checker finds such attributes itself
+        def __getattr__(self, name):
+            """Say what serves instead of an attribute that networks of other libraries have."""
+            raise unknown_attribute(self, name)
+
     @property
-    def xp(self):
+    def xp(self) -> Any:
         """The array library of the backend."""
         return module_of(self.backend)
 
@@ -198,18 +209,18 @@ class Network(Settings):
         self._theta = Thetas(theta, self.phi, self.owner, self.dtype, self.backend)
 
     @property
-    def parameters(self):
+    def parameters(self) -> list[Any]:
         """Flat list of every trainable array."""
         return [self._theta[l] for l in self.maps] + [norm.scale_shift for norm in self.norms]
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, np.ndarray]:
         """Return all parameters and running statistics by name, as NumPy arrays."""
         arrays = {f"theta_{l}": self._theta[l] for l in self.maps}
         for k, norm in enumerate(self.norms, start=1):
             arrays |= {f"scale_shift_{k}": norm.scale_shift, f"running_{k}": norm.running}
         return {name: to_numpy(array) for name, array in arrays.items()}
 
-    def load_state_dict(self, arrays):
+    def load_state_dict(self, arrays: Mapping[str, Any]) -> None:
         """Take parameters and running statistics by name, as `state_dict` returns them: all of them or none.
 
         Raises
@@ -244,7 +255,8 @@ class Network(Settings):
 
     # ---- forward
 
-    def forward(self, X, training=False, rng=None, theta=None):
+    def forward(self, X: Any, training: bool = False, rng: np.random.Generator | None = None,
+                theta: Sequence[Any] | None = None) -> State:
         r"""Run the graph.
 
         Parameters
@@ -286,28 +298,32 @@ class Network(Settings):
                 aux.append(aux_l)
         return State(list(theta), z, a, aux)
 
+    def samples(self, state):
+        """Return the number of samples of a pass, those that other ranks hold included."""
+        return len(state.z[self.depth])
+
     def commit(self, state):
         """Take the batch statistics of a training pass into the running ones, which evaluation uses."""
         for sigma, aux in zip(self.sigma[1:], state.aux[1:]):
             sigma.commit(aux)
 
-    def loss(self, X, y):
+    def loss(self, X: Any, y: Any) -> float:
         """Return the loss of samples X for targets y, a float."""
         X, y = self.checked_batch(X, y)
         return self.loss_function.value(self.propagate(X).z[self.depth], y)
 
-    def accuracy(self, X, y):
+    def accuracy(self, X: Any, y: Any) -> float:
         """Return the share of samples X whose predicted label is y; for classification losses."""
         if not self.loss_function.classification:
             raise ValueError(f"accuracy: {self.loss_function!r} has no labels; use loss(X, y)")
         X, y = self.checked_batch(X, y)
         return float((self.loss_function.predict(self.propagate(X).z[self.depth]) == y).mean())
 
-    def predict(self, X):
+    def predict(self, X: Any) -> np.ndarray:
         """Return labels (N,) for a classification loss, otherwise outputs (N, n), as a NumPy array."""
         return to_numpy(self.loss_function.predict(self.forward(X).z[self.depth]))
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Any) -> np.ndarray:
         """Return class probabilities, or outputs for squared error, (N, n), as a NumPy array."""
         return to_numpy(self.loss_function.proba(self.forward(X).z[self.depth]))
 
@@ -343,7 +359,7 @@ class Network(Settings):
 
     # ---- description, saving and loading
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments by name, but for the seed and the backend.
 
         The seed shows in the parameters, and the network is the same on either backend. `input_shape` is None where
@@ -363,6 +379,20 @@ class Network(Settings):
     __hash__ = Settings.__hash__
 
     def __str__(self):
+        rows = self.rows()
+        widths = [max(len(row[k]) for row in rows) for k in range(4)]
+        lines = [f"{r[0]:>{widths[0]}}  {r[1]:<{widths[1]}}  {r[2]:<{widths[2]}}  {r[3]:>{widths[3]}}".rstrip()
+                 for r in rows]
+        rule = "─" * max(map(len, lines))
+        head, *below = self.captions()
+        return "\n".join([head, lines[0], rule, *lines[1:], rule, *below])
+
+    def _repr_html_(self):
+        head, *below = self.captions()
+        return html(self.rows(), head, below, code=1)
+
+    def rows(self):
+        """Return the rows of the table that print and a notebook show, the head first."""
         rows = [("l", "layer", "output shape", "parameters")] + self.rows_of_names(0)
         for l in range(1, self.depth + 1):
             rows.append((str(l), repr(self.phi[l]), shape_text(self.shapes[2 * l - 1]), self.parameters_text(l)))
@@ -370,15 +400,14 @@ class Network(Settings):
                 own = sum(parameter.size for parameter in self.sigma[l].parameters)
                 rows.append(("", repr(self.sigma[l]), shape_text(self.shapes[2 * l]), f"{own:,}" if own else ""))
             rows += self.rows_of_names(l)
+        return rows
+
+    def captions(self):
+        """Return the line above that table, then those below it."""
         total = sum(parameter.size for parameter in self.parameters)
-        widths = [max(len(row[k]) for row in rows) for k in range(4)]
-        lines = [f"{r[0]:>{widths[0]}}  {r[1]:<{widths[1]}}  {r[2]:<{widths[2]}}  {r[3]:>{widths[3]}}".rstrip()
-                 for r in rows]
-        rule = "─" * max(map(len, lines))
         explicit = ["BatchNorm: every method takes explicit steps in scale and shift"] if self.norms else []
-        head = (f"Network: input {shape_text(in_layout(self.shapes[0], self.input_layout))}, {self.loss_function!r}, "
-                f"{self.dtype.name} on {self.backend}")
-        return "\n".join([head, lines[0], rule, *lines[1:], rule, f"{total:,} parameters", *explicit])
+        return [f"Network: input {shape_text(in_layout(self.shapes[0], self.input_layout))}, {self.loss_function!r}, "
+                f"{self.dtype.name} on {self.backend}", f"{total:,} parameters", *explicit]
 
     def parameters_text(self, l):
         """Return what the table says of the parameters of map l: their number, or whose they are."""
@@ -390,7 +419,7 @@ class Network(Settings):
         """Return the rows of the table that name value l."""
         return [("", f"Named({name!r})", "", "") for name, value in self.names.items() if value == l]
 
-    def save(self, path):
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the layers and parameters to an `.npz` file, atomically; `minilift.load` reads it back.
 
         Raises

@@ -25,6 +25,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.ge
 
 TESTS = Path(__file__).parent
 LEFT_OUT = pytest.StashKey[int]()
+LONGEST = ("test_compare", "test_kernels", "test_tutorials")  # half a minute a test
 
 
 # ---- two tiers, on two cores
@@ -38,6 +39,13 @@ def pytest_cmdline_main(config):
     xdist = config.pluginmanager.hasplugin("xdist") and not config.option.usepdb
     if whole and xdist and config.option.numprocesses is None:
         config.option.numprocesses, config.option.dist = 2, "worksteal"
+        if config.option.markexpr == "slow":  # some take a minute: one at a time, the longest first
+            config.option.dist, config.option.maxschedchunk = "load", 1
+
+
+def pytest_collection_modifyitems(items):
+    """Put the slow tests of the longest files first, so that no process is left alone with one at the end."""
+    items.sort(key=lambda item: not ("slow" in item.keywords and item.path.stem in LONGEST))
 
 
 def pytest_deselected(items):

@@ -210,10 +210,12 @@ def run_tests(folder, names):
     RuntimeError
         If no test was run: then nothing is proven.
     """
-    environment = {**os.environ, "PYTHONPATH": str(folder), "CI": "true", "PYTHONDONTWRITEBYTECODE": "1",
-                   "OPENBLAS_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--tb=line",
-                           *names], cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    environment = {**os.environ, "PYTHONPATH": str(folder), "CI": "true", "OPENBLAS_NUM_THREADS": "1"}
+    for name in ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"):  # compiling takes longer than most of the tests
+        environment.pop(name, None)
+    options = ["-x", "-q", "--tb=line", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    done = subprocess.run([sys.executable, "-m", "pytest", *options, *names], cwd=folder, env=environment,
+                          capture_output=True, text=True, timeout=300)
     if done.returncode not in (0, 1):
         raise RuntimeError(f"pytest ended with code {done.returncode}:\n{done.stdout}{done.stderr}")
     return done.returncode == 0, done.stdout
@@ -223,11 +225,18 @@ def survives(folder, mutation):
     """Whether all tests that hold the mutation's equations pass in a copy of the project with the mistake in it."""
     target = folder / mutation.path
     right = target.read_text(encoding="utf-8")
-    target.write_text(mutation.source, encoding="utf-8")
+    written(target, mutation.source)
     try:
         return run_tests(folder, holding_tests(mutation.equations))[0]
     finally:
-        target.write_text(right, encoding="utf-8")
+        written(target, right)
+
+
+def written(path, source):
+    """Write a source, and remove what Python has compiled of the one before: by time and size it cannot tell them."""
+    path.write_text(source, encoding="utf-8")
+    for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"):
+        compiled.unlink()
 
 
 def main(argv=None):

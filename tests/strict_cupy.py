@@ -44,7 +44,7 @@ METHODS = [
     "flatten", "max", "mean", "min", "nonzero", "prod", "ravel", "repeat", "reshape", "squeeze", "std",
     "sum", "swapaxes", "take", "trace", "transpose", "var", "view",
 ]
-LINALG = ["cholesky", "eigh", "inv", "lstsq", "norm", "qr", "solve", "svd"]
+LINALG = ["cholesky", "eigh", "eigvalsh", "inv", "lstsq", "norm", "qr", "solve", "svd"]
 errors = {"linalg": "ignore"}
 
 

@@ -24,21 +24,26 @@ ROOT = PACKAGE.parent
 # The ground floor first: a room may import those before it, and its own. (optim stands before methods because
 # LocoProp runs local optimizers.)
 ROOMS = ["support", "download", "datasets", "layers", "local", "graph", "energy", "network", "models", "optim",
-         "methods", "training", "diagram", "plots", "checks", "lab", "course", "cli"]
+         "methods", "training", "estimators", "diagram", "plots", "checks", "lab", "course", "reference", "cli"]
 # Within a folder likewise: a file may import those before it.
-FILES = {"support": ["arguments", "settings", "backend", "files", "signals", "terminal", "options"],
+FILES = {"support": ["spellings", "tables", "arguments", "settings", "backend", "parallel", "files", "signals",
+                     "terminal", "options"],
          "layers": ["base", "gram", "maps", "joins", "convolution", "activations", "pooling", "normalization",
                     "losses"],
-         "local": ["problems", "solvers"],
-         "methods": ["sweep", "backprop", "proxprop", "locoprop", "semi_implicit"],
-         "training": ["curves", "history", "fit"],
-         "lab": ["tables", "machine", "contenders", "runs", "experiments", "figures", "bench", "results",
-                 "reproduce", "compare"],
-         "course": ["notebooks", "teach", "exercises"]}
+         "local": ["problems", "solvers", "fits", "activation_problem"],
+         "methods": ["sweep", "backprop", "proxprop", "locoprop", "semi_implicit", "kronecker", "gauss_newton",
+                     "descend", "three_split", "bcd", "admm", "two_split", "predictive_coding", "target_propagation",
+                     "mac", "dladmm", "matching", "fenchel", "lpom", "lifted_bregman"],
+         "training": ["curves", "history", "names", "ranks", "fit"],
+         "lab": ["tables", "machine", "contenders", "runs", "race", "experiments", "figures", "bench", "results",
+                 "reproduce", "compare", "train"],
+         "course": ["book", "notebooks", "teach", "exercises"]}
 CORE = ["layers", "local", "graph", "energy", "network", "optim", "methods"]
-CORE_LINES = 2460  # of code; convolutions, joins, optimizers and checks of arguments included
-TALKATIVE = {"checks", "lab", "course", "cli"}
-HEAVY = {"scipy", "matplotlib", "cupy", "cupyx", "pooch", "tqdm", "torch", "sklearn"}
+CORE_LINES = 2700  # of code; convolutions, joins, optimizers, checks of arguments and annotations included
+FAMILY = ["kronecker", "gauss_newton", "fits", "activation_problem", "lifted"]  # counted by itself
+FAMILY_LINES = 1500  # of code, of the methods beyond the papers' own and of their local problems
+TALKATIVE = {"checks", "lab", "course", "reference", "cli"}
+HEAVY = {"scipy", "matplotlib", "cupy", "cupyx", "pooch", "tqdm", "torch", "sklearn", "mpi4py"}
 
 each_source = pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
 each_module = pytest.mark.parametrize("path", [path for path in SOURCES if path != PACKAGE / "__init__.py"],
@@ -123,9 +128,16 @@ def test_cupy_is_imported_in_one_file(path):
 
 
 @each_source
+def test_mpi4py_is_imported_in_one_file(path):
+    roots = {name.split(".")[0] for name in imports(parsed(path))}
+    assert path == PACKAGE / "support" / "parallel.py" or "mpi4py" not in roots
+
+
+@each_source
 def test_heavy_libraries_are_imported_where_they_are_used(path):
     top = {name.split(".")[0] for node in parsed(path).body for name in imported(node)}
-    assert not top & HEAVY
+    allowed = {"sklearn"} if path == PACKAGE / "estimators.py" else set()  # which nothing imports but who asks for it
+    assert not top & HEAVY - allowed
 
 
 @each_source
@@ -214,9 +226,11 @@ def code_lines(path):
 
 def test_the_core_is_small():
     files = [path for path in SOURCES if room_of(path) in CORE]
-    assert {path.stem for path in files} >= {"maps", "network", "sweep", "proxprop"}
-    lines = sum(map(code_lines, files))
-    assert lines <= CORE_LINES, f"the core has {lines} lines of code"
+    family = [path for path in files if path.stem in FAMILY or path.parent.name in FAMILY]
+    assert {path.stem for path in files} >= {"maps", "network", "sweep", "proxprop", *FAMILY[:4]}
+    for name, some, most in (("core", set(files) - set(family), CORE_LINES), ("family", family, FAMILY_LINES)):
+        lines = sum(map(code_lines, some))
+        assert lines <= most, f"the {name} has {lines} lines of code"
 
 
 def test_every_folder_is_installed():
@@ -235,7 +249,7 @@ def test_importing_the_package_loads_little():
     assert "minilift" in loaded
     assert not HEAVY & {name.split(".")[0] for name in loaded}
     ours = [name for name in loaded if name.split(".")[0] == "minilift"]
-    assert len(ours) < 60
+    assert len(ours) < 70
     assert len(loaded) - len(ours) < 100, loaded
 
 

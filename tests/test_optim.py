@@ -11,12 +11,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minilift import optim
-from minilift.optim import SGD, Adam, Constant, Cosine, HeavyBall, Nesterov, RMSProp, StepDecay, WarmupLinear
+from minilift.optim import (
+    SGD,
+    Adam,
+    Constant,
+    Cosine,
+    HeavyBall,
+    Muon,
+    Nesterov,
+    RMSProp,
+    StepDecay,
+    WarmupLinear,
+    msign,
+)
 
 SHAPES = [(7, 5), (6, 3), (4,), ()]
 EVERY = [SGD(0.1), SGD(0.1, weight_decay=0.03), HeavyBall(0.1, 0.9), Nesterov(0.1, 0.95, weight_decay=0.03),
          Adam(0.01), Adam(0.01, weight_decay=0.1, decoupled=True), RMSProp(0.01), RMSProp(0.01, momentum=0.9),
-         RMSProp(0.01, 0.9, 1e-5, 0.999, form="tf1")]
+         RMSProp(0.01, 0.9, 1e-5, 0.999, form="tf1"), Muon(0.02), Muon(0.02, 0.8, 4, weight_decay=0.1)]
 
 
 def fresh(optimizer):
@@ -184,7 +196,8 @@ class TestEveryOptimizer:
         optimizer.step(parameters, directions)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert peak < parameters[0].nbytes / 10
+        most = 8 if isinstance(optimizer, Muon) else 0.1  # Muon is made of products of whole matrices
+        assert peak < most * parameters[0].nbytes
 
     def test_nothing_changes_when_the_input_is_refused(self, optimizer):
         parameters, directions = random_arrays(0), random_arrays(1)
@@ -223,6 +236,66 @@ class TestEveryOptimizer:
 
     def test_repr_rebuilds_it(self, optimizer):
         assert repr(eval(repr(optimizer), vars(optim))) == repr(optimizer)
+
+
+# ---- Muon
+
+
+def singular_values_after(values, iterations=5):
+    for _ in range(iterations):
+        values = 3.4445 * values - 4.7750 * values**3 + 2.0315 * values**5
+    return values
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (4, 6), (5, 5), (1, 7), (7, 1), (40, 3)])
+@pytest.mark.parametrize("iterations", [1, 5])
+def test_msign_acts_on_the_singular_values_alone(shape, iterations):
+    # holds Muon
+    (matrix,) = random_arrays(0, [shape])
+    left, values, right = np.linalg.svd(matrix, full_matrices=False)
+    expected = left * singular_values_after(values / np.linalg.norm(values), iterations) @ right
+    np.testing.assert_allclose(msign(matrix, iterations), expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(msign(1e-6 * matrix, iterations), expected, rtol=0, atol=1e-12)
+
+
+def test_five_iterations_bring_all_but_the_smallest_singular_values_near_one():
+    values = singular_values_after(np.logspace(np.log10(0.002), 0, 10**5))
+    assert (values.min(), values.max()) == (pytest.approx(0.6818, abs=1e-4), pytest.approx(1.2024, abs=1e-4))
+    assert not msign(np.zeros((3, 4))).any()
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (4, 9), (5,), ()])
+def test_muon_is_its_definition(shape):
+    """The size of the directions makes no difference; wide matrices take longer steps; a vector is one row."""
+    # holds Muon
+    (theta,) = random_arrays(0, [shape])
+    expected, velocity, (rows, columns) = theta.copy(), 0, shape if len(shape) == 2 else (1, theta.size)
+    optimizer = Muon(0.1, 0.9, weight_decay=0.5)
+    for k in range(4):
+        (d,) = random_arrays(k, [shape])
+        velocity = 0.9 * velocity + d
+        left, values, right = np.linalg.svd((d + 0.9 * velocity).reshape(rows, columns), full_matrices=False)
+        step = left * singular_values_after(values / np.linalg.norm(values)) @ right
+        expected = (1 - 0.1 * 0.5) * expected - 0.1 * math.sqrt(max(1, columns / rows)) * step.reshape(shape)
+        optimizer.step([theta], [np.asarray(1000 * d)])
+        np.testing.assert_allclose(theta, expected, rtol=0, atol=1e-11)
+
+
+def test_muon_comes_near_that_of_pytorch():
+    """PyTorch's iterates in bfloat16, and its matrices are (n_out, n_in)."""
+    torch = pytest.importorskip("torch")
+    if not hasattr(torch.optim, "Muon"):
+        pytest.skip("this PyTorch has no Muon")
+    (theta,) = random_arrays(0, [(6, 9)])
+    theirs = torch.tensor(theta.T.copy())
+    reference, ours = torch.optim.Muon([theirs], lr=0.1, weight_decay=0.1, momentum=0.95), Muon(0.1, weight_decay=0.1)
+    start = theta.copy()
+    for k in range(3):
+        (d,) = random_arrays(100 + k, [(6, 9)])
+        theirs.grad = torch.tensor(d.T.copy())
+        reference.step()
+        ours.step([theta], [d])
+    assert np.linalg.norm(theta - theirs.numpy().T) < 0.02 * np.linalg.norm(theta - start)
 
 
 def test_the_warm_up_is_that_of_the_notebook():
@@ -271,6 +344,8 @@ def using_other_shapes():
     (lambda: Adam(0.1, beta2=-1), ValueError, "Adam: beta2 must be in"),
     (lambda: Adam(0.1, eps=-1e-8), ValueError, "Adam: eps must be at least 0"),
     (lambda: Adam(0.1, decoupled="yes"), TypeError, "Adam: decoupled must be True or False"),
+    (lambda: Muon(0.1, momentum=1), ValueError, r"Muon: momentum must be in \[0, 1\)"),
+    (lambda: Muon(0.1, iterations=0), ValueError, "Muon: iterations must be at least 1, got 0"),
     (lambda: RMSProp(0.1, rho=2), ValueError, "RMSProp: rho must be in"),
     (lambda: RMSProp(0.1, form="tf"), ValueError, "RMSProp: form: unknown name 'tf'.*tf1"),
     (lambda: SGD(lambda epoch: -1.0).step(two(), two()), ValueError, r"SGD: lr\(0\) must be at least 0"),

@@ -1,8 +1,10 @@
-"""README.md is true: its code runs, its commands exist, its table is current, its links lead somewhere."""
+"""README.md and the pages it leads to are true: their code runs, their commands exist, their links lead somewhere."""
 
 import re
 import shlex
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,21 +12,29 @@ import pytest
 import minilift as ml
 from minilift import cli
 from minilift.checks import equations
+from minilift.training.names import METHODS
 
 ROOT = Path(ml.__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {path: (ROOT / path).read_text(encoding="utf-8")
+         for path in ("README.md", "tutorials/RECIPES.md", "tutorials/EQUATIONS.md", "data/results/README.md",
+                      "CHANGELOG.md")}
+README = PAGES["README.md"]
 
 
-def blocks(language):
+def blocks(language, page=README):
     """Return the code blocks of one language, in order."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.M | re.S)
+    return re.findall(rf"^```{language}\n(.*?)^```$", page, re.M | re.S)
 
 
 def block_with(text):
     """Return the one Python block that contains a text."""
-    found = [block for block in blocks("python") if text in block]
+    found = [block for page in PAGES.values() for block in blocks("python", page) if text in block]
     assert len(found) == 1
     return found[0]
+
+
+def test_the_readme_is_read_in_one_sitting():
+    assert len(README.splitlines()) <= 180
 
 
 def run_block(text, folder, monkeypatch):
@@ -73,11 +83,89 @@ def test_a_graph(tmp_path, monkeypatch):
     assert net.accuracy(ml.datasets.digits().X_test, ml.datasets.digits().y_test) > 0.85
 
 
+def test_a_search_in_scikit_learn(tmp_path, monkeypatch):
+    assert run_block("GridSearchCV", tmp_path, monkeypatch)["search"].best_score_ > 0.8
+
+
+def test_a_search_with_optuna(tmp_path, monkeypatch):
+    """Against a stand-in with Optuna's names, whose trials draw at random and are pruned when they are the worst."""
+    draw, ends = np.random.default_rng(0), []
+
+    class TrialPruned(Exception):  # noqa: N818  (Optuna's name)
+        pass
+
+    class Trial:
+        def __init__(self):
+            self.values, self.params = [], {}
+
+        def suggest_float(self, name, low, high, log):
+            assert log
+            self.params[name] = float(np.exp(draw.uniform(np.log(low), np.log(high))))
+            return self.params[name]
+
+        def report(self, value, step):
+            assert step == len(self.values)
+            self.values.append(value)
+
+        def should_prune(self):
+            return len(self.values) > 1 and len(ends) > 1 and self.values[-1] > np.median(ends)
+
+    class Study:
+        best_params = None
+
+        def optimize(self, objective, n_trials):
+            for _ in range(n_trials):
+                trial = Trial()
+                try:
+                    ends.append(objective(trial))
+                    self.best_params = trial.params if ends[-1] == min(ends) else self.best_params
+                except TrialPruned:
+                    pruned.append(trial)
+
+    pruned = []
+    optuna = SimpleNamespace(TrialPruned=TrialPruned, create_study=lambda pruner: Study(),
+                             pruners=SimpleNamespace(MedianPruner=lambda n_startup_trials: None))
+    monkeypatch.setitem(sys.modules, "optuna", optuna)
+    study = run_block("import optuna", tmp_path, monkeypatch)["study"]
+    assert len(ends) + len(pruned) == 6
+    assert ends
+    assert pruned
+    assert all(len(trial.values) < 5 for trial in pruned if not trial.values[-1] < np.median(ends))
+    assert set(study.best_params) == {"lr", "tau_theta"}
+
+
+def test_logging_to_a_tracker(tmp_path, monkeypatch):
+    class Run:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            return None
+
+    logged = []
+    tracker = SimpleNamespace(start_run=Run, log_metrics=lambda row, step: logged.append((step, row)))
+    monkeypatch.setitem(sys.modules, "mlflow", tracker)
+    run_block("import mlflow", tmp_path, monkeypatch)
+    assert [step for step, _ in logged] == [0, 1, 2, 3]
+    assert logged[-1][1]["train_loss"] < logged[0][1]["train_loss"]
+
+
+def test_an_experiment_on_a_cluster(tmp_path, monkeypatch):
+    results = run_block("parallel_config", tmp_path, monkeypatch)["results"]
+    assert "proxprop" in results.labels
+    assert (tmp_path / "results" / "results.txt").is_file()
+
+
 def test_every_python_block_is_tried():
-    assert len(blocks("python")) == 4
+    tried = ["history.plot", "def line_search", "class Softsign", "ml.Add", "GridSearchCV", "import optuna",
+             "import mlflow", "parallel_config"]
+    assert sum(len(blocks("python", page)) for page in PAGES.values()) == len(tried)
+    assert all(block_with(text) for text in tried)
 
 
+# in blocks, and those in the text that have arguments
 COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("minilift ")]
+COMMANDS += [line for line in re.findall(r"`(minilift [^`]+)`", README) if "mine.py" not in line]
 
 
 @pytest.mark.parametrize("line", COMMANDS)
@@ -113,17 +201,34 @@ def test_the_quick_tier_is_the_default_and_leaves_out_the_slow_tests_alone(pytes
 
 
 def test_the_table_of_equations_is_current():
-    table = equations.with_table(README, equations.markdown(*equations.index()))
-    assert table == README, "renew it with: minilift equations --write README.md"
+    page = PAGES["tutorials/EQUATIONS.md"]
+    table = equations.with_table(page, equations.markdown(*equations.index(), "../"))
+    assert table == page, "renew it with: minilift equations --write tutorials/EQUATIONS.md"
 
 
-def test_links_lead_somewhere():
-    links = re.findall(r"\]\(([^)#]+)\)", README)
-    assert len(links) > 20
-    assert not [link for link in links if not link.startswith("https://") and not (ROOT / link).exists()]
+@pytest.mark.parametrize("path", PAGES)
+def test_links_lead_somewhere(path):
+    links = re.findall(r"\]\(([^)#]+)\)", PAGES[path])
+    assert len(links) > 20 or path != "README.md"
+    folder = (ROOT / path).parent
+    assert not [link for link in links if not link.startswith("https://") and not (folder / link).exists()]
+
+
+def test_the_methods_are_those_that_go_by_name():
+    """Each row of the table names what `fit` and the command line know, and all but one of those are in it."""
+    rows = README.partition("## Methods")[2].partition("\n## ")[0].splitlines()
+    named = {name for row in rows if row.startswith("| `") for name in re.findall("`([a-z0-9-]+)`", row.split("|")[1])}
+    assert named == set(METHODS) - {"locoprop-m-rmsprop"}  # LocoProp-M with another local optimizer
 
 
 def test_the_pictures_are_small():
     images = re.findall(r"!\[.+\]\((.+)\)", README)
     assert "tutorials/images/compare.png" in images
     assert all((ROOT / image).stat().st_size < 200_000 for image in images)
+
+
+def test_the_headline_results_name_their_commands():
+    lines = README.partition("## Results")[2].partition("\n## ")[0].splitlines()
+    results = [line for line in lines if line.startswith("- ")]
+    assert len(results) == 6
+    assert all(re.search(r"`minilift [^`]+`$", line) for line in results)

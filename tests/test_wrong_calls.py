@@ -44,7 +44,7 @@ RECORDS = {
 INNER = {
     "PrincipalAxes", "local", "direct_solution", "many_rows", "quick_solve", "careful_solve", "rounding_error",
     "of_least_norm", "check_gap", "nearest_to_zero", "rounding_of_gradient", "rounding_of_value", "norm", "ratio",
-    "check",
+    "check", "shifted",
 }
 HELPERS = {
     "check_range", "cifar10_part", "draw_curves", "flat_images", "idx_pair", "idx_set", "toy_arguments",
@@ -52,7 +52,7 @@ HELPERS = {
     "check_buffer", "check_sizes", "is_part", "named_activation", "check_target", "damped_objective",
     "damped_residual", "line_search", "local_solution", "newton_direction", "sweep", "convolution_of", "stacked",
     "check_residuals", "literal_sweep", "draw", "legend", "method_of", "new_figure", "picture_grid",
-    "plain_numbers", "styles", "checked_format", "checked_run", "look_of", "looks_of",
+    "msign", "plain_numbers", "styles", "checked_format", "checked_run", "look_of", "looks_of",
 }
 ABSTRACT = {"Loss", "Optimizer"}  # their methods are called on what derives from them
 # Likewise methods: the arithmetic of layers, losses and local problems, in every step, on arrays that are in order.
@@ -60,16 +60,22 @@ KERNELS = {
     "Optimizer": {"check_fits"},
     "Network": {"checked_state", "commit", "parameters_text", "propagate", "rows_of_names", "to_backend"},
     "layer": {"adjoint", "adjoint_input", "adjoint_inputs", "adjoint_theta", "apply", "at_outputs",
-        "columns", "commit", "derivative", "for_images", "forward", "gather", "gradients", "gram", "in_range",
-        "initial_theta", "integral", "on_backend", "output_shape", "rows", "signals", "solve_shifted", "views"},
+        "columns", "commit", "conjugate", "derivative", "for_images", "forward", "gather", "gradients", "gram",
+        "height", "in_range", "initial_theta", "integral", "inverse", "mean", "on_backend", "output_shape", "rows",
+        "signals", "solve_shifted", "statistics", "views"},
     "Loss": {"check_targets", "shifted_inverse", "targets", "value_per_sample", "weight"},
     "Method": {"check_state", "directions", "explicit_step", "gap", "new_optimizer", "optimizer_of",
-        "optimizer_steps", "problem", "propose", "refuse_unbounded", "solve", "step_size"},
-    "Gram": {"adjoint", "apply", "inner", "lift", "lower", "output_change", "solve", "squared_norm"},
+        "optimizer_steps", "problem", "propose", "refuse_unbounded", "solve", "step_size", "average", "dampings",
+        "gram", "prepare", "signal_factor", "inverted", "inverse_map", "inverse_transfer", "inverse", "local_gradient",
+        "differences", "learn_inverses", "noisy", "reconstruct"},
+    "Lifted": {"alpha", "ascend", "beginning", "check_network", "energy", "energy_around", "jacobi", "look_at",
+        "relaxed", "schedule", "start", "step_a", "step_w", "sweeps_on"},
+    "Team": {"agree", "count", "first", "gather", "guard", "stop", "sum"},
+    "Gram": {"adjoint", "apply", "inner", "lift", "lower", "output_change", "solve", "squared_norm", "total", "whole"},
     "LocalProblem": {"descent", "gradient_norm", "inner", "joined", "objective", "squared_norm", "step", "total"},
     "MatchingLoss": {"curvature", "gradient", "model", "value"},
     "SquaredFit": {"curvature", "gradient", "model", "residual", "value"},
-    "PenaltyEnergy": {"activation_gap", "gradient_a", "gradient_phi", "gradient_theta", "gradient_z", "inputs",
+    "Penalties": {"activation_gap", "gradient_a", "gradient_phi", "gradient_theta", "gradient_z", "inputs",
         "map_gap", "phi", "terms", "value"},
 }
 
@@ -128,9 +134,11 @@ RIGHT = {
     "resnet.widths": lambda: [3, 4, 2],
     "PenaltyEnergy.a": lambda: network().forward(X).a, "PenaltyEnergy.z": lambda: network().forward(X).z,
     "gram": lambda: Gram(X), "a": lambda: X, "g": lambda: Z, "damping": lambda: 1.0, "steps": lambda: 2,
-    "rates": lambda: [0.1, 0.1], "tolerance": lambda: 1e-6, "problem": local_problem, "f": ml.Tanh, "z": lambda: Z,
+    "rates": lambda: [0.1, 0.1], "tolerance": lambda: 1e-6, "problem": local_problem, "f": ml.Tanh,
+    "z": lambda: Z, "x": lambda: Z,
     "v": lambda: Z, "signal": lambda: 0.1 * Z, "LocalProblem.data": data_term, "SquaredError.y": lambda: TARGETS,
-    "SigmoidCrossEntropy.y": lambda: TARGETS, "n": lambda: 20, "n_train": lambda: 20, "n_test": lambda: 10,
+    "OneHotSquaredError.y": lambda: LABELS, "SigmoidCrossEntropy.y": lambda: TARGETS, "n": lambda: 20,
+    "n_train": lambda: 20, "n_test": lambda: 10,
     "fraction": lambda: 0.5, "name": lambda: "digits", "objective": lambda: objective, "path": lambda: "new.npz",
     "load.path": saved_network, "from_json.path": saved_history, "plot.path": lambda: "new.png",
     "save.path": lambda: "new.png", "Network.save.path": lambda: "new.npz", "figure": lambda: plots.new_figure(2, 2),
@@ -270,12 +278,17 @@ TEXT, PAIR, NAN = [*FILE, "''", "'a\\0b'"], ["list", "object array"], ["NaN arra
 TAKEN = [
     (r"\((seed|epoch|every|patience|batch_size|checkpoint_every)\)", COUNT, "no memory depends on it"),
     (r"\((stride|padding|size|start)\)", COUNT, "whether images are as large is seen when they are known"),
-    (r"(Cosine|WarmupLinear)\(epochs\)|(LocoProp|SemiImplicit)\(steps\)", COUNT, "time, not memory, depends on it"),
-    (r"\((lr|init|eta|level)\)", LARGE, "positive and finite"),
+    (r"(Cosine|WarmupLinear)\(epochs\)|(LocoProp|SemiImplicit|GaussNewton|LPOM|LiftedBregman|PredictiveCoding)\(steps\)"
+     r"|Muon\(iterations\)|\((sweeps|alternations|a_steps|theta_steps)\)",
+     COUNT, "time, not memory, depends on it"),
+    (r"\((lr|init|eta|level)\)|ADMM\(alpha\)|MAC\(growth\)|(PredictiveCoding|TargetPropagation)\(rate\)", LARGE,
+     "positive and finite"),
+    (r"fit\(batch_size\)", ["None"], "the whole set"),
     (r"Network\.save\(path\)|to_csv\(path\)|to_json\(path\)|fit\(checkpoint\)", FILE, "the name of a new file"),
     (r"History\.plot\(path\)", ["text", "'cg٣'"], "likewise; without a suffix it is a PNG"),
     (r"History\((label|look)\)|comparison\((ylabel|title)\)|fit\(progress\)", TEXT, "is only shown"),
     (r"ProxProp\(tau_theta\)|gradient_steps\(rates\)", PAIR, "a number for each of two"),
+    (r"FenchelLifted\(anchor\)|(LPOM|LiftedBregman)\(mu\)", ["list"], "a number for each of two"),
     (r"mlp\(widths\)|convnet\(channels\)|Conv2d\(image_size\)", ["list"], "two whole numbers"),
     (r"fit\(callbacks\)|load\(layers\)", ["[]"], "none"),
     (r"(Named\(name|Select\(source|(Add|Concat)\(sources)\)", [*FILE, "'a\\0b'"], "any text is a name"),
@@ -291,7 +304,8 @@ NOT_TRIED = [(r"fit\(epochs\)|(conjugate_gradients|fletcher_reeves)\(steps\)|ver
              (r"\(folder\)", [*FILE, "None"])]
 # Arguments whose default is None but which are needed beside the right ones given here.
 NEEDED = r"verify\((thing|net|X)\)"
-BOUNDED = r"\((slope|rate|momentum|beta1|beta2|fraction)\)|RMSProp\(rho\)"  # numbers in an interval
+# numbers in an interval
+BOUNDED = r"Dropout\(rate\)|\((slope|momentum|beta1|beta2|fraction|decay)\)|RMSProp\(rho\)|GaussNewton\(tolerance\)"
 # Mistakes that are known to get another error, and why. To be emptied.
 PENDING: dict[str, str] = {}
 # How else a message may call an argument.

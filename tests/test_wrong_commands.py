@@ -25,6 +25,7 @@ SEEDS = ("", "-1", "three", "1.5", "nan", "٣", "1_0", "1e3", "0x10", "9" * 5000
 COUNTS = (*SEEDS, "0")
 NUMBERS = ("", "-1", "0", "three", "nan", "inf", "٣", "1_0", "1e999")
 HUGE = ("1" + 30 * "0",)
+NO_NOTEBOOK = "99"
 NO_FILES = ("", "nowhere/at/all", "binary.bin", "folder", "x" * 3000)  # to be read
 NO_TARGETS = ("", "binary.bin/inside", "x" * 3000)  # to be written into
 NO_METHODS = ("nowhere.py:f", "folder:f", "binary.py:f", "binary.bin:f", "raises.py:f", "exits.py:f", "typo.py:f",
@@ -45,6 +46,8 @@ VALUES = {
     "compare --threads": (*COUNTS, *HUGE), "compare --repeats": (*COUNTS, *HUGE), "compare --samples": COUNTS,
     "compare --output": (*NO_TARGETS, "nowhere/x.png", "x.pgn", "folder"),
     "compare --seed": SEEDS,
+    "train --seed": SEEDS, "train --output": NO_TARGETS, "train --checkpoint": NO_TARGETS,
+    "train --method": (*WORDS, *NO_METHODS, "proxprop:tau_theta=-1"), "train --optimizer": (*WORDS, "sgd:lr=1"),
     "bench --rounds": (*COUNTS, *HUGE), "bench --threads": (*COUNTS, *HUGE),
     "bench --data": NO_FILES, "bench --output": NO_TARGETS,
     "reproduce --jobs": ("", "0", "three", "1.5", "٣", *HUGE), "reproduce --threads": (*COUNTS, *HUGE),
@@ -56,9 +59,10 @@ VALUES = {
     "equations --write": (*NO_FILES, "notes.md"), "equations filter": ("", "nonsense words", "99", "٣"),
     "data fetch name": (*WORDS, "digit", "digits.npz"),
     "tutorials directory": NO_TARGETS,
-    "teach student directory": NO_TARGETS, "teach student names": (*WORDS, "0", "13", "²"),
+    "teach student directory": NO_TARGETS, "teach student names": (*WORDS, "0", NO_NOTEBOOK, "²"),
+    "teach book directory": NO_TARGETS, "docs --output": NO_TARGETS,
     "teach grade notebook": (*NO_FILES, "notes.md"), "teach grade --seed": SEEDS, "teach grade --json": NO_TARGETS,
-    "teach build names": (*WORDS, "0", "13", "²"),
+    "teach build names": (*WORDS, "0", NO_NOTEBOOK, "²"),
 }
 # What else a command needs, so that one wrong value is all that is wrong with the line.
 REST = {"bench": ["step"], "reproduce": ["proxprop-table1"], "tutorials": ["--no-browser"], "teach student": ["out"],

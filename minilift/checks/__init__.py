@@ -53,8 +53,10 @@ import os
 import re
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -64,13 +66,13 @@ from minilift.checks.report import CLAIMS, Check, NotClaimed, Report, check_clai
 from minilift.graph import checked_network
 from minilift.layers import activations, joins, losses, maps, normalization, pooling
 from minilift.layers.convolution import Conv2d
-from minilift.methods import BackProp, LocoProp, Method, ProxProp, SemiImplicit, as_method
+from minilift.methods import FOOF, KFAC, BackProp, GaussNewton, LocoProp, Method, ProxProp, SemiImplicit, as_method
 from minilift.models import mlp, resnet, rnn
 from minilift.network import Network
-from minilift.support.arguments import function, known_name, shown, unknown_name, whole_number
+from minilift.support.arguments import function, known_name, shown, split_options, unknown_name, whole_number
 from minilift.support.backend import BACKENDS, get_module
-from minilift.support.options import check_options, naming, split_options, whole
-from minilift.support.terminal import USERS_FILE
+from minilift.support.options import check_options, naming, whole
+from minilift.support.terminal import USERS_FILE, note
 
 __all__ = ["Argmin", "Check", "Decreases", "Equal", "Gradient", "Report", "verify"]
 
@@ -80,7 +82,8 @@ CASES = {"map": layers.map_cases, "join": layers.join_cases, "transfer": layers.
          "loss": layers.loss_cases}
 
 
-def verify(thing=None, net=None, X=None, y=None, *, like=None, objective=None, seed=0, backend=None):
+def verify(thing: Any = None, net: Network | None = None, X: Any = None, y: Any = None, *, like: Method | None = None,
+           objective: Callable[..., Any] | None = None, seed: int = 0, backend: str | None = None) -> Report:
     r"""Check a derivation, in float64, on small random problems from a seed.
 
     Parameters
@@ -297,7 +300,9 @@ def package_methods():
             LocoProp("S", gamma=0.5, steps=4, local_lr=0.02, local_optimizer="sgd", eta=2.0),
             LocoProp("M", gamma=0.5, steps=5, local_lr=0.02, local_optimizer="sgd"),
             LocoProp("M", gamma=1.0, steps=3, local_lr=1e-3, local_optimizer="rmsprop"),
-            SemiImplicit(eta=0.05), SemiImplicit(eta=0.05, lam=3.0, solver="exact")]
+            SemiImplicit(eta=0.05), SemiImplicit(eta=0.05, lam=3.0, solver="exact"), FOOF(0.1), FOOF(2.0, decay=0.9),
+            KFAC(0.1), KFAC(0.1, split="heuristic", decay=0.9), KFAC(0.1, "empirical", split="exact"),
+            GaussNewton(0.1, tolerance=1e-10)]
 
 
 # ---- command line
@@ -345,6 +350,7 @@ def run(arguments):
         with naming(arguments.target):
             if kind_of(thing) != "method" and options:
                 raise TypeError(f"--{next(iter(options))} goes with a method, got {shown(thing)}")
+    note("checking all that the package holds: about 20 seconds" if thing is None else "checking: some seconds")
     report = verify(thing, seed=arguments.seed, **options)
     print(report.to_json() if arguments.json else report)
     return 0 if report.passed else 1

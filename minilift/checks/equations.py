@@ -40,11 +40,42 @@ EQUATIONS = {
     "SIBP W": "W ← argmin ‖σ(aW + 1bᵀ) − (σ(z_l) − η ∂J/∂a_l)‖² + λ ‖W − W_l‖²",
     "SIBP b": "b ← argmin of the same in b, at the new W",
     "SIBP signal": "∂J/∂a_{l−1} = g_l Wᵀ with the new W",
+    "FOOF": "d_l = (A + λI)⁻¹∇J, A = ãᵀã/N or its running average, of the mean loss",
+    "K-FAC": "d_l = (A + λ_A I)⁻¹ ∇J (S + λ_S I)⁻¹, or the solution of A d S + λ d = ∇J",
+    "K-FAC S": "S = Σ BᵀHB/N with B = ∂z_D/∂z_l and H the loss's Hessian, or the samples' own ggᵀ in its place",
+    "K-FAC average": "each factor F ← r F + (1 − r) F_batch with r = min(1 − 1/k, decay) in step k",
+    "Gauss–Newton": "(G + λI) d = ∇J for all θ at once, G = Σ JᵀHJ/N",
+    "Muon": "Newton–Schulz: X ← aX + (bXXᵀ + c(XXᵀ)²)X, which acts on each singular value by itself",
+    "Lifted θ": "θ_l ← argmin ρ/2 ‖z_l − φ(θ, a_{l−1})‖² + α/2 ‖θ − θ_l‖², ProxProp (11) with target z_l (BCD, ADMM)",
+    "Lifted a": "a_l ← argmin ρ/2 ‖z_{l+1} − φ(θ_{l+1}, a)‖² + γ/2 ‖a − σ(z_l)‖² (BCD, ADMM)",
+    "Lifted z": "z_l ← argmin γ/2 ‖σ(z) − a_l‖² + ρ/2 ‖z − φ_l‖² + α/2 ‖z − z_l‖², entry by entry (BCD, ADMM)",
+    "Lifted output": "v ← argmin L_y(v) + w/2 ‖v − c‖², the prox of the summed loss (BCD, ADMM)",
+    "BCD jacobi": "W for the old b and b for the old W, as the authors' program has it",
+    "ADMM u": "u ← u + β (z_D − φ_D)",
+    "PC latent": "v_l ← v_l − η (e_l + (∂φ_{l+1}/∂v_l)ᵀ g_{l+1}), all l at once; e_l = v_l − f_l, g_l = ∂F/∂φ_l",
+    "PC direction": "∂F/∂θ_l = ãᵀ g_l at the values reached; with fixed predictions and η = 1 it is ∇J",
+    "DTP target": "h_{l−1} − t_{l−1} = g_l(h_l) − g_l(t_l) with learned inverses g_l",
+    "DTP direction": "the gradient of ½‖f_l(h_{l−1}) − t_l‖² in θ_l, divided by β",
+    "DTP inverse": "the gradient of ½‖g_l(f_l(h̃)) − h̃‖² in ψ_l, with h̃ = h_{l−1} + σε",
+    "MAC W": "argmin μ/2 ‖σ(ãθ) − a_l‖² + α/2 ‖θ − θ_l‖² (SIBP's problem), on the last map L_y(ãθ) + α/2 ‖θ − θ_D‖²",
+    "dlADMM b": "b_l ← mean of z_l + u_l/ρ − a_{l−1}W_l, the argmin of its block",
+    "dlADMM W": "W_l ← W_l − ∂E/∂W_l / α with the least α = κ 2^m that bounds E along it",
+    "dlADMM a": "a_l ← a_l − ∂E/∂a_l / α likewise",
+    "dlADMM u": "u ← u + ρ (z_D − φ_D)",
+    "Matching energy": "E = L_y(φ_D) + Σ μ_l (F(φ_l) + F*(a_l) − ⟨a_l, φ_l⟩), F′ = σ",
+    "Matching gradient": "∂E/∂a_l = μ_l (σ⁻¹(a_l) − q_l), q_l = φ_l − ∇h_{l+1}(φ_{l+1}) W_{l+1}ᵀ/μ_l, without σ′",
+    "Matching θ": "θ_l ← argmin of E + α/2 ‖θ − θ⁰‖², LocoProp-M's problem with target a_l",
+    "Fenchel a": "a_l ← argmin of E, where a_l = σ(q_l)",
+    "LPOM a": "a_l ← σ(q_l(a_l)), repeated",
+    "Bregman a": "a_l ← prox of tψ at a_l − t (a_l − q_l(a_l)), repeated, where σ is the prox of ψ",
+    "MAC a": "a_l by Gauss–Newton steps on μ/2 ‖a − σ(φ_l)‖² + μ/2 ‖a_{l+1} − σ(φ(θ_{l+1}, a))‖², of each sample",
 }
 
-TAG = r"(?:ProxProp \(\d+\)|ProxProp Prop\. \d|LocoProp-[SM]|SIBP (?:W|b|signal)|BackProp(?: signal)?|Representer)"
+NAMES = "|".join(sorted((re.escape(name) for name in EQUATIONS if not name.startswith("ProxProp")), reverse=True))
+TAG = rf"(?:ProxProp \(\d+\)|ProxProp Prop\. \d|{NAMES})"
 TAGS = re.compile(rf"{TAG}(?:, (?:{TAG}|\(\d+\)|Prop\. \d))*")  # "ProxProp (11), (13), Prop. 2"
-LOOKS_LIKE_TAG = re.compile(r"(?:ProxProp \(|ProxProp Prop|LocoProp-[SM]\b|SIBP\b|BackProp\b|Representer\b)")
+FIRST_WORDS = "|".join(sorted({re.escape(name.split()[0]) for name in EQUATIONS} - {"ProxProp"}))
+LOOKS_LIKE_TAG = re.compile(rf"(?:ProxProp \(|ProxProp Prop|(?:{FIRST_WORDS})\b)")
 
 
 class Place(NamedTuple):
@@ -64,7 +95,8 @@ def add_arguments(parser):
                         help="print only what has all these words in its name, its statement or its places: 13, "
                              "'ProxProp (13)', representer, proposition, sibp, energy.py (default: everything)")
     parser.add_argument("--write", metavar="FILE", type=Path,
-                        help="renew the table between the two 'equations' marks of a Markdown file such as README.md")
+                        help="renew the table between the two 'equations' marks of a Markdown file such as "
+                             "tutorials/EQUATIONS.md")
 
 
 def run(arguments):
@@ -88,7 +120,7 @@ def write_table(path, words):
     code, tests = index()
     if not any(tests.values()):
         raise ValueError("--write: the tests, which the table names, are not installed; write it in a clone")
-    write_bytes(path, with_table(text, markdown(code, tests)).encode())
+    write_bytes(path, with_table(text, markdown(code, tests, top_from(path))).encode())
     print(f"renewed the table of equations in {path}")
     return 0
 
@@ -142,12 +174,11 @@ def collect(folder, form):
             continue
         shown = path.relative_to(folder.parent).as_posix()
         source = path.read_text(encoding="utf-8")
-        names = Names(ast.parse(source))
-        for line, comment in comments(source):
-            match = re.fullmatch(form, comment)
-            if match and LOOKS_LIKE_TAG.match(match["tags"]):
-                for equation in parse_tags(match["tags"], f"{shown}:{line}"):
-                    places[equation].append(Place(shown, line, names.at(line)))
+        found = tagged_lines(source, form)
+        names = Names(ast.parse(source)) if found else None
+        for line, tags in found:
+            for equation in parse_tags(tags, f"{shown}:{line}"):
+                places[equation].append(Place(shown, line, names.at(line)))
     return places
 
 
@@ -165,6 +196,14 @@ def parse_tags(text, where):
             raise unknown_name(f"{where}: equation", equation, tuple(EQUATIONS))
         equations.append(equation)
     return equations
+
+
+def tagged_lines(source, form):
+    """Return the (line, tags) of each comment of a Python source that has a form and looks like a tag."""
+    if not re.search(rf"#.*{LOOKS_LIKE_TAG.pattern}", source):  # which is quicker than to look for comments
+        return []
+    matches = [(line, re.fullmatch(form, comment)) for line, comment in comments(source)]
+    return [(line, match["tags"]) for line, match in matches if match and LOOKS_LIKE_TAG.match(match["tags"])]
 
 
 def comments(source):
@@ -215,7 +254,7 @@ def named_in(source):
                for number in range(int(first), int(last or first) + 1)]
     propositions = [f"ProxProp Prop. {number}" for several in re.findall(r"Prop\. ([\d, ]+)", source)
                     for number in re.findall(r"\d", several)]
-    return [*re.findall(r"LocoProp-[SM]|SIBP [Wb]|BackProp", source), *numbers, *propositions]
+    return [*re.findall(r"LocoProp-[SM]|SIBP [Wb]|BackProp|FOOF|K-FAC|Gauss–Newton", source), *numbers, *propositions]
 
 
 def listing(code, tests, equations=tuple(EQUATIONS)):
@@ -231,19 +270,32 @@ def listing(code, tests, equations=tuple(EQUATIONS)):
     return "\n\n".join(blocks)
 
 
-def markdown(code, tests):
-    """Return the index as a Markdown table, without line numbers, which would be out of date at each edit."""
+def top_from(path):
+    """Return the way from a file's folder to the top of the project, '' or such as '../'."""
+    top = Path(__file__).parent.parent.parent
+    try:
+        depth = len(path.resolve().parent.relative_to(top).parts)
+    except ValueError:  # the file is elsewhere
+        return ""
+    return "../" * depth
+
+
+def markdown(code, tests, top=""):
+    """Return the index as a Markdown table, without line numbers, which would be out of date at each edit.
+
+    `top` is the way to the top of the project, from which the places are given.
+    """
     rows, claimed = ["| equation | says | code | `verify` | test |", "| --- | --- | --- | --- | --- |"], claims()
     for equation, statement in EQUATIONS.items():
-        places = " | ".join(links(found[equation]) for found in (code, claimed, tests))
+        places = " | ".join(links(found[equation], top) for found in (code, claimed, tests))
         rows.append(f"| {equation} | {statement} | {places} |")
     return "\n".join(rows)
 
 
-def links(places):
+def links(places, top=""):
     """Return Markdown links to the functions of some places, each once."""
     found = dict.fromkeys((place.name or place.path, place.path) for place in places)
-    return "<br>".join(f"[`{name}`]({path})" for name, path in found)
+    return "<br>".join(f"[`{name}`]({top}{path})" for name, path in found)
 
 
 def with_table(text, table):

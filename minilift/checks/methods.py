@@ -16,16 +16,16 @@ import numpy as np
 from minilift.checks.claims import Argmin, DrawnCase, argmin_is_lowest
 from minilift.checks.layers import damping_mistakes, design_matrix, to_host
 from minilift.checks.networks import NetCase, compare_blocks, directions_of, fresh, run_method, worst_block
-from minilift.checks.numeric import Reference, compare, dense, fits, gradient
+from minilift.checks.numeric import Reference, compare, dense, directional, fits, gradient
 from minilift.checks.report import Finding, claim, measured, only_if
 from minilift.layers.activations import Identity
 from minilift.layers.normalization import Dropout
-from minilift.methods import BackProp, LocoProp, ProxProp, SemiImplicit
+from minilift.methods import FOOF, KFAC, BackProp, GaussNewton, LocoProp, ProxProp, SemiImplicit
 from minilift.methods.backward.locoprop import decay_scales
 from minilift.network import Network
 from minilift.support.backend import to_numpy
 
-TOLD = (BackProp, ProxProp, LocoProp, SemiImplicit)  # whose equations are written out below
+TOLD = (BackProp, ProxProp, LocoProp, SemiImplicit, FOOF, GaussNewton)  # whose equations are written out below
 
 
 @dataclass(frozen=True)
@@ -334,25 +334,7 @@ def outputs(case):
 
 def signals(case):
     """Return [None, g_1, …] as rows, ∂J/∂z_l by differences in z_l; of maps that share θ, stacked."""
-    state = case.forward()
-
-    def signal(l):
-        z = to_numpy(state.z[l])
-        only_if(z.size <= 400, "the network is too large for signals by differences")
-        return gradient(lambda x: loss_from(case, l, x), z).value.reshape(-1, case.theta[l].shape[1])
-
-    return case.per_map(lambda l: np.vstack([signal(u) for u in case.uses(l)]))
-
-
-def loss_from(case, l, z):
-    """Return the loss of a forward pass that continues from a given z_l."""
-    net, rng, a = case.net, np.random.default_rng(0), list(case.forward().a)
-    z = case.lend(z)
-    for k in range(l, net.depth):
-        a[k], _ = net.sigma[k].apply(z, training=True, rng=rng)
-        theta, = case.lend_all([case.theta[k + 1]])
-        z = net.phi[k + 1].forward(theta, *(a[j] for j in net.inputs[k + 1]))
-    return case.value(to_numpy(z))
+    return case.signals
 
 
 @claim("method", "K steps of CG minimise over the Krylov space of dimension K",
@@ -583,3 +565,87 @@ def sibp_last_exact(claimed, case):
     bias = (signal - A @ weights).sum(axis=0) / (len(A) + told.lam)
     d = directions_of(claimed.method, case)
     return compare(case.project(D, d[D]), scaled(case, D, np.vstack([weights, bias])), factors=case.factors)
+
+
+# ---- FOOF, K-FAC, Gauss–Newton
+
+
+@claim("method", "FOOF solves its normal equations: dense reference", "(ãᵀã/N + λI) d_l = ∇J of the mean loss", "FOOF")
+def foof_exact(claimed, case):
+    told = told_as(claimed, FOOF)
+    only_if(not isinstance(told, KFAC), "it is not said to be FOOF alone")
+    tau_theta, gamma = 1 / (len(case.X) * told.damping), 1 / summed_weight(case)
+    prox = Proximal(case, dict.fromkeys(case.net.maps, tau_theta), case.net.maps, gamma)
+    expected = scaled_blocks(case, prox.steps())
+    return compare_blocks(case, directions_of(claimed.method, case), expected, prox.mistakes, prox.factors)
+
+
+@claim("method", "K-FAC's direction from dense factors", "(A + λ_A I) d_l (S + λ_S I) = ∇J, or A d_l S + λ d_l = ∇J",
+       "K-FAC")
+def kfac_exact(claimed, case):
+    told = told_as(claimed, KFAC)
+    only_if(case.plain, "its dense S is found on chains of fully connected maps")
+    other = fresh(told, fisher="type2" if told.fisher == "empirical" else "empirical")
+    return compare_blocks(case, directions_of(claimed.method, case),
+                          scaled_blocks(case, kfac_reference(told, case), least=1e-5),
+                          lambda: case.by_map({f"S is {other.fisher}": kfac_reference(other, case)}),
+                          {**case.factors, "damping": told.damping})
+
+
+def kfac_reference(told, case):
+    """Return [None, d_1, …] of K-FAC by a linear system in all entries of θ_l."""
+    N, g, H = len(case.X), signals(case), loss_hessians(case)
+
+    def step(l):
+        A, n = case.gram[l] / N, case.theta[l].shape[1]
+        if told.fisher == "type2":
+            S = curvature([jacobian_column(case, l, unit) for unit in np.eye(n)], H)
+        else:
+            S = g[l].T @ g[l] / summed_weight(case) ** 2 / N
+        trace_a, trace_s = np.trace(A) / len(A), np.trace(S) / n
+        ratio = np.sqrt(trace_a / trace_s) if told.split == "heuristic" and trace_a * trace_s > 0 else 1.0
+        root = np.sqrt(told.damping) if told.split == "heuristic" else told.damping
+        matrix = (np.kron(A, S) + told.damping * np.eye(len(A) * n) if told.split == "exact" else
+                  np.kron(A + root * ratio * np.eye(len(A)), S + root / ratio * np.eye(n)))
+        slope = case.dense_gradients[l] / (N * summed_weight(case))
+        return np.linalg.solve(matrix, slope.ravel()).reshape(slope.shape)
+
+    return case.per_map(step)
+
+
+def jacobian_column(case, l, unit):
+    """Return the derivative of z_D along one unit of z_l in all samples, which do not feel each other, (N, n)."""
+    state = case.forward()
+    z, theta = to_numpy(state.z[l]), case.lend_all(case.theta)
+    return directional(lambda x: case.output_from(l, x, state.a, theta), z, np.ones((len(z), 1)) * unit).value
+
+
+def loss_hessians(case):
+    """Return the Hessian of each sample's loss at the output, (N, n, n), by differences of its gradient."""
+    net, z = case.net, to_numpy(case.forward().z[case.net.depth])
+    columns = [directional(lambda x: case.call(net.loss_function.gradient, x, case.y), z, np.ones((len(z), 1)) * unit)
+               for unit in np.eye(z.shape[1])]
+    return np.stack([column.value for column in columns], axis=2) / summed_weight(case)
+
+
+def curvature(columns, hessians):
+    r"""Return the mean over samples of :math:`B_n^T H_n B_n`, given the columns of all B_n and all H_n."""
+    return np.einsum("inc,ncd,jnd->ij", columns, hessians, columns, optimize=True) / len(hessians)
+
+
+@claim("method", "it solves the damped Gauss–Newton equations of the whole network: dense reference",
+       "(Σ JᵀHJ/N + λI) d = ∇J of the mean loss", "Gauss–Newton")
+def gauss_newton_exact(claimed, case):
+    told, maps = told_as(claimed, GaussNewton), case.net.maps
+    slopes, N = case.dense_gradients, len(case.X)  # raises where the network is too large
+    columns = [directional(lambda t, l=l: to_numpy(case.forward(case.with_theta(l, t)).z[case.net.depth]),
+                           case.theta[l], v).value for l in maps for v in case.tangents[l]]
+    G = curvature(columns, loss_hessians(case))
+    slope = np.concatenate([slopes[l].ravel() for l in maps]) / (N * summed_weight(case))
+    d = np.linalg.solve(G + told.damping * np.eye(len(G)), slope)
+    sizes = np.cumsum([case.theta[l].size for l in maps])[:-1]
+    steps = dict(zip(maps, np.split(d, sizes)))
+    expected = case.per_map(lambda l: steps[l].reshape(case.theta[l].shape))
+    tolerance = max(1e-5, 10 * told.tolerance)
+    return compare_blocks(case, directions_of(claimed.method, case), scaled_blocks(case, expected, least=tolerance),
+                          lambda: case.per_map(lambda l: {}), {**case.factors, "damping": told.damping})

@@ -73,6 +73,31 @@ class NetCase(Case):
         return self.per_map(lambda l: gradient(lambda t: self.loss(self.with_theta(l, t)), self.theta[l],
                                                self.tangents[l]))
 
+    @cached_property
+    def signals(self):
+        """Return [None, g_1, …] as rows, ∂J/∂z_l by differences in z_l; of maps that share θ, stacked."""
+        return self.per_map(lambda l: np.vstack([self.signal(u) for u in self.uses(l)]))
+
+    def signal(self, l):
+        """Return ∂J/∂z_l as rows, one column an output unit, by differences in z_l."""
+        state = self.forward()
+        z, theta = to_numpy(state.z[l]), self.lend_all(self.theta)
+        only_if(z.size <= 400, "the network is too large for signals by differences")
+        return gradient(lambda x: self.loss_from(l, x, state.a, theta), z).value.reshape(-1, self.theta[l].shape[1])
+
+    def loss_from(self, l, z, a, theta):
+        """Return the loss of a forward pass, with activations a, that continues from a given z_l."""
+        return self.value(self.output_from(l, z, a, theta))
+
+    def output_from(self, l, z, a, theta):
+        """Return z_D of that forward pass."""
+        net, rng, a = self.net, np.random.default_rng(0), list(a)
+        z = self.lend(z)
+        for k in range(l, net.depth):
+            a[k], _ = net.sigma[k].apply(z, training=True, rng=rng)
+            z = net.phi[k + 1].forward(theta[k + 1], *(a[j] for j in net.inputs[k + 1]))
+        return to_numpy(z)
+
     def norm_gradient(self, norm):
         """Return the reference of the gradient in scale and shift of one batch norm of the (own) network."""
         kept = norm.scale_shift

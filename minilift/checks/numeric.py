@@ -105,12 +105,19 @@ def agree(exact, candidates):
     return bool(np.all(abs(exact - nearest) <= 1e-9 + 1e-6 * np.max(abs(exact), initial=0.0)))
 
 
-def gradient(f, x, tangents=None):
-    """Return the `Reference` of the gradient of a scalar f at x, or of its inner products with tangents."""
-    tangents = Tangents(x.shape) if tangents is None else tangents
-    # whether f is analytic is tried along three directions in which all entries take part
+def is_analytic(f, x):
+    """Whether the complex step gives the derivatives of a scalar f at x; tried along three directions."""
     probes = np.random.default_rng(7).standard_normal((3, *x.shape)) / math.sqrt(max(x.size, 1))
-    if all(directional(f, x, probe).why == EXACT for probe in probes):
+    return all(directional(f, x, probe).why == EXACT for probe in probes)
+
+
+def gradient(f, x, tangents=None, analytic=None):
+    """Return the `Reference` of the gradient of a scalar f at x, or of its inner products with tangents.
+
+    Whether f is analytic is tried at x, if it is not known.
+    """
+    tangents = Tangents(x.shape) if tangents is None else tangents
+    if is_analytic(f, x) if analytic is None else analytic:
         exact = [complex_step(f, x, v) for v in tangents]
         return Reference([tangents.assemble(exact)], 1e-9, EXACT, 1e-3)
     parts = [central_differences(f, x, v) for v in tangents]

@@ -8,7 +8,7 @@ import math
 import shutil
 import textwrap
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
@@ -138,30 +138,30 @@ class Report:
         Why the checks say nothing of whether the thing is right, if they do not.
     """
 
-    def __init__(self, checks, seed, unverified=""):
+    def __init__(self, checks: Sequence[Check], seed: int, unverified: str = "") -> None:
         self.checks, self.seed, self.unverified = list(checks), seed, unverified
 
     @property
-    def passed(self):
+    def passed(self) -> bool:
         """Whether no check failed, at least one was made, and they say whether the thing is right."""
         return not self.failures and any(check.passed for check in self.checks) and not self.unverified
 
     @property
-    def failures(self):
+    def failures(self) -> list[Check]:
         """The checks that failed."""
         return [check for check in self.checks if check.passed is False]
 
     @property
-    def skipped(self):
+    def skipped(self) -> list[Check]:
         """The checks that do not apply, each with its reason in `why`."""
         return [check for check in self.checks if check.passed is None]
 
-    def raise_for_failures(self):
+    def raise_for_failures(self) -> None:
         """Raise an `AssertionError` that shows the failures, if there are any; for use in tests."""
         if not self.passed:
             raise AssertionError(str(Report(self.failures or self.checks, self.seed, self.unverified)))
 
-    def to_json(self):
+    def to_json(self) -> str:
         """Return the report as JSON text; numbers that are not finite are given as strings."""
 
         def plain(value):
@@ -184,7 +184,7 @@ class Report:
                                        width=sum(widths), initial_indent="      -> ", subsequent_indent="         ")
         return "\n".join([*lines, "", self.summary()])
 
-    def summary(self):
+    def summary(self) -> str:
         """Return one line: how many checks hold, fail and do not apply, after what was not verified."""
         count = Counter(check.passed for check in self.checks)
         return (f"{self.unverified}{'; ' if self.unverified else ''}{count[True]} claims hold, {count[False]} fail, "

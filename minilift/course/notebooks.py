@@ -6,11 +6,13 @@ A source is a Python file in percent format, `tutorials/src/NN_name.py`. Tags on
 - ``check``: its check, one line;
 - ``predict``: a question put before a figure;
 - ``mistake``: a planted wrong answer, for the tests; in neither version;
-- ``answer``: a model answer to an open exercise; in the solutions only.
+- ``answer``: a model answer to an open exercise; in the solutions only;
+- ``record``: numbers that the text relies on; what the text says of them, for the tests, is not in the student version.
 """
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import re
@@ -23,9 +25,11 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from importlib import resources
 from pathlib import Path
 
+from minilift.course import book
 from minilift.support.arguments import unknown_name, whole_number
 from minilift.support.files import write_text
-from minilift.support.options import whole
+from minilift.support.options import naming, whole
+from minilift.support.terminal import note
 
 CURRICULUM = (
     "01_backward_step",
@@ -40,10 +44,14 @@ CURRICULUM = (
     "10_second_order",
     "11_reproduce_a_paper",
     "12_gpu",
+    "13_branches",
+    "15_train_like_a_brain",
 )
 REPORT = "application/vnd.minilift.report+json"  # the machine-readable half of a check's or record's output
 SOLUTION = re.compile(r"^([ ]*)# <solution(?: ([\w, ]+))?>\n(.*?)^\1# </solution>$", re.M | re.S)
 EXERCISE = re.compile(r"^# Exercise (\d+\.\d+)", re.M)
+CHECKS = re.compile(r"\bcheck\.\w+|\bminilift\.course\b[\w.]*")  # no part of an answer, if the exercise does not say so
+LIBRARY = re.compile(r"\b(?:ml|minilift)(?:\.\w+)+|\bfrom minilift[\w.]* import .*|\bteach\.(?!gap\b)\w+")
 SURROGATE = re.compile(r"[\ud800-\udfff]")  # half a character, which no file and no kernel takes
 SEED = re.compile(r"^SEED = \d+$", re.M)
 OFFLINE = ("--IPKernelApp.exec_lines=__import__('minilift.course.notebooks', fromlist=['x']).refuse_network(); "
@@ -51,7 +59,6 @@ OFFLINE = ("--IPKernelApp.exec_lines=__import__('minilift.course.notebooks', fro
 ANSWER_SECONDS = 120  # for one cell of a returned notebook
 MOST_PRINTED = 1_000_000  # characters of a notebook's streams that are kept
 LARGEST = 100_000_000  # bytes of a notebook that is read
-NEEDS = "install the extra: pip install 'minilift[tutorials]'"
 
 
 # ---- the files
@@ -122,6 +129,8 @@ def version(name, kind):
     cells = [cell for cell in source_cells(name) if not any(tagged(cell, tag) for tag in left_out)]
     for cell in cells:
         cell.source = SOLUTION.sub(blank if kind == "student" else revealed, cell.source)
+        if kind == "student" and tagged(cell, "record"):
+            cell.source = plain_numbers(cell.source)
         if "# <solution" in cell.source or "# </solution" in cell.source:
             raise ValueError(f"{name}, cell {cell.id!r}: a solution marker lacks its partner")
     return v4.new_notebook(cells=cells, metadata=notebook_metadata(name, kind))
@@ -150,10 +159,31 @@ def notebook_metadata(name, kind):
 def build(name):
     """Write both versions of a notebook: the student's executed, the solutions without outputs."""
     _, student_path, solution_path = paths(name)
-    student = execute(version(name, "student"))
-    student.metadata = notebook_metadata(name, "student")
-    write_text(student_path, as_text(student))
+    write_text(student_path, as_text(recorded(name)))
     write_text(solution_path, as_text(version(name, "solution")))
+
+
+def recorded(name):
+    """Return the student version executed, with the reports of the records that its plain numbers stand for."""
+    shown, notebook = version(name, "student"), version(name, "student")
+    sources = {cell.id: cell.source for cell in source_cells(name) if tagged(cell, "record")}
+    for cell in notebook.cells:
+        cell.source = sources.get(cell.id, cell.source)
+    execute(notebook)
+    notebook.metadata = shown.metadata
+    for cell, student in zip(notebook.cells, shown.cells):
+        cell.source = student.source
+    return notebook
+
+
+def plain_numbers(source):
+    """Return the source of records without what the text says: teach.record(name, value, …) as teach.number(…)."""
+    plain = source
+    for call in (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)):
+        if ast.unparse(call.func) == "teach.record":
+            whole, name, value = (ast.get_source_segment(source, part) for part in (call, *call.args[:2]))
+            plain = plain.replace(str(whole), f"teach.number({name}, {value})")
+    return plain
 
 
 def as_text(notebook):
@@ -363,7 +393,9 @@ def grade(path, seed):
     Returns
     -------
     list of dict
-        exercise, status ("PASS", "FAIL", "TODO"), claims (text, error, tolerance), message; one for each.
+        exercise, status ("PASS", "FAIL", "TODO"), claims (text, error, tolerance), message, flags; one for each. A
+        flag names what of the library an answer uses that the exercise does not hand out: look at it yourself. A
+        cell that names the checks or the course's modules fails.
     """
     import nbformat
     seed = whole_number("grade: seed", seed, least=0)
@@ -371,6 +403,9 @@ def grade(path, seed):
     name = full_name(kind_of(str, kind_of(dict, returned["metadata"].get("minilift")).get("notebook")) or path)
     answers = answers_in(returned)
     broken = {number: "is no text in Unicode" for number, source in answers.items() if SURROGATE.search(source)}
+    blanks = answers_in(read(paths(name)[1]))
+    broken |= {number: "takes its answer from the checks" for number, source in answers.items()
+               if number not in broken and borrowed(CHECKS, source, blanks.get(number, ""))}
     while True:
         sound = {number: source for number, source in answers.items() if number not in broken}
         text = as_text(with_answers(without_outputs(read(paths(name)[1])), sound, seed))
@@ -382,10 +417,14 @@ def grade(path, seed):
         if not raised:
             break
         broken.update(raised)
-    results = [report for report in reports(notebook) if report["kind"] == "check"]
+    checks = [cell for cell in notebook.cells if tagged(cell, "check")]  # an answer's own output is no verdict
+    results = [report for report in reports({"cells": checks}) if report["kind"] == "check"]
     for report in results:
-        if report["exercise"] in broken:
-            report.update(status="FAIL", claims=[], message=f"the cell {broken[report['exercise']]}")
+        number = report["exercise"]
+        if number in broken:
+            report.update(status="FAIL", claims=[], message=f"the cell {broken[number]}")
+        used = borrowed(LIBRARY, answers.get(number, ""), blanks.get(number, ""))
+        report["flags"] = [f"uses {name}" for name in used]
     return results
 
 
@@ -397,6 +436,11 @@ def answers_in(notebook):
         if match:
             found[match[1]] = cell["source"]
     return found
+
+
+def borrowed(kind, source, blank):
+    """Return which names of a kind the source of an answer uses and the blank exercise does not, sorted."""
+    return sorted(set(kind.findall(source)) - set(kind.findall(blank)))
 
 
 def exercise_at(notebook, error, answers):
@@ -437,7 +481,7 @@ def errors_of_exercises(notebook, answers):
 
 def error_and_limit(claim):
     """Return the error of a reported claim (None stands for one that is not finite) and its tolerance."""
-    return (math.inf if claim["error"] is None else claim["error"]), max(claim["tolerance"], 1e-300)
+    return (math.inf if claim["error"] is None else claim["error"]), claim["tolerance"]
 
 
 def table(results):
@@ -445,9 +489,10 @@ def table(results):
     rows = [("exercise", "result", "largest error", "remark")]
     for result in results:
         errors = map(error_and_limit, result["claims"])
-        error, limit = max(errors, key=lambda pair: pair[0] / pair[1], default=(None, 1))
-        size = "" if error is None else f"{error:.1e} (limit {limit:.0e})"
-        rows.append((result["exercise"], result["status"], size, result["message"]))
+        error, limit = max(errors, key=lambda pair: pair[0] / max(pair[1], 1e-300), default=(None, 1))
+        size = "" if error is None else f"{error:.1e} (limit {limit:g})"
+        remarks = [result["message"], *(f"FLAG: {flag}" for flag in result.get("flags", ()))]
+        rows.append((result["exercise"], result["status"], size, "; ".join(filter(None, remarks))))
     widths = [max(len(row[k]) for row in rows) for k in range(3)]
     lines = ["  ".join([*map(str.ljust, row[:3], widths), row[3]]).rstrip() for row in rows]
     passed = sum(result["status"] == "PASS" for result in results)
@@ -458,7 +503,7 @@ def table(results):
 
 def add_arguments(parser):
     """Add the arguments of `minilift teach`."""
-    commands = parser.add_subparsers(dest="teach_command", required=True, metavar="{student,grade,build}")
+    commands = parser.add_subparsers(dest="teach_command", required=True, metavar="{student,grade,build,book}")
     student = commands.add_parser("student", help="write fresh student notebooks into a folder")
     student.add_argument("directory", metavar="DIR")
     student.add_argument("names", nargs="*", metavar="NOTEBOOK", help="such as 01; default all")
@@ -470,11 +515,13 @@ def add_arguments(parser):
                          help="for one notebook; default: NOTEBOOK with the ending .grade.json")
     making = commands.add_parser("build", help="generate notebooks from their sources (in a source checkout)")
     making.add_argument("names", nargs="*", metavar="NOTEBOOK", help="default all")
+    pages = commands.add_parser("book", help="write the course as static pages that are read without a network")
+    pages.add_argument("directory", nargs="?", default="minilift-book", metavar="DIR", help="default minilift-book")
 
 
 def run(arguments):
     """Run `minilift teach` and return its exit code."""
-    commands = {"student": run_student, "grade": run_grade, "build": run_build}
+    commands = {"student": run_student, "grade": run_grade, "build": run_build, "book": run_book}
     return commands[arguments.teach_command](arguments)
 
 
@@ -493,6 +540,7 @@ def run_grade(arguments):
         raise ValueError(f"--json: names the file of one notebook, got {len(arguments.notebook)} notebooks")
     if arguments.json:
         check_target(Path(arguments.json))
+    note(f"grading {len(arguments.notebook)} notebook{'s' * (len(arguments.notebook) > 1)}: about half a minute each")
     failed = [path for path in map(Path, arguments.notebook) if not graded(path, arguments.seed, arguments.json)]
     return 2 if failed else 0
 
@@ -527,9 +575,22 @@ def graded(path, seed, json_path=None):
 def run_build(arguments):
     """Generate notebooks from their sources."""
     import_or_explain("jupytext", "nbclient")
+    note("building: each notebook is run, about half a minute each")
     for name in arguments.names or CURRICULUM:
         build(name)
         print(paths(name)[1])
+    return 0
+
+
+def run_book(arguments):
+    """Write the course as a book of static pages."""
+    directory = Path(arguments.directory)
+    with naming("directory", OSError):
+        directory.mkdir(parents=True, exist_ok=True)
+    import_or_explain("nbconvert", "latex2mathml")
+    front = (folder() / "README.md").read_text(encoding="utf-8")
+    book.write(directory, {name: read(paths(name)[1]) for name in CURRICULUM}, front)
+    print(directory / "index.html")
     return 0
 
 
@@ -542,11 +603,13 @@ def add_tutorials_arguments(parser):
 
 def run_tutorials(arguments):
     """Copy the student notebooks into a folder of the user's, start Jupyter there, return the exit code."""
+    if not arguments.no_browser:
+        import_or_explain("jupyterlab")
     for path, new in hand_out(arguments.directory):
         print(f"{path}" if new else f"{path}: exists, left as it is")
     if arguments.no_browser:
         return 0
-    import_or_explain("jupyterlab")
+    note("starting JupyterLab: a browser opens in some seconds; Ctrl-C here ends it")
     return subprocess.call([sys.executable, "-m", "jupyterlab", str(arguments.directory)])
 
 
@@ -555,4 +618,12 @@ def import_or_explain(*modules):
     from importlib.util import find_spec
     missing = [module for module in modules if find_spec(module) is None]
     if missing:
-        raise RuntimeError(f"the notebooks need {', '.join(missing)}, not installed here; {NEEDS}")
+        raise RuntimeError(f"the notebooks need {', '.join(missing)}, not installed here; install with: "
+                           f"{how_to_install('tutorials')}")
+
+
+def how_to_install(extra):
+    """Return the command that installs an extra: in a clone, of that clone."""
+    top = Path(__file__).resolve().parent.parent.parent
+    where = f"-e '{top}[{extra}]'" if (top / "setup.cfg").is_file() else f"'minilift[{extra}]'"
+    return f"{sys.executable} -m pip install {where}"

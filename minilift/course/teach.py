@@ -2,18 +2,22 @@ r"""What the notebooks of the course share: checks, predictions, records, style 
 
 A check takes a student's answer and says PASS, FAIL with the size of the error and what the mistake probably
 is, or TODO. It returns what the notebook goes on with: the answer if it is right, otherwise a stand-in made
-of the library, so that later figures are right. The checks of each notebook are in `minilift.course.exercises`. They
-ask whether an answer has the property that defines it (an equation, a minimum, a bound), and do not compare
-it with a solution.
+of the library, so that later figures are right. A stand-in is no answer: it refuses to be called from one. The checks
+of each notebook are in `minilift.course.exercises`. They ask whether an answer has the property that defines it (an
+equation, a minimum, a bound), and do not compare it with a solution. Wrong answers that students give are tables there:
+an answer that behaves like one of them is told so, any other which property fails first.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import io
 import math
 import sys
+import types
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,13 +27,22 @@ from minilift.support.arguments import unknown_name
 
 __all__ = [
     "COLORS", "DIFFERENCES", "METHODS", "ROUNDING", "Claim", "add_arguments", "add_tutorials_arguments", "band",
-    "check", "claim", "compare", "contours", "gap", "holds", "method_style", "record", "reveal", "run",
-    "run_tutorials", "same", "show", "style", "versions",
+    "check", "claim", "close_to_answers", "compare", "contours", "gap", "holds", "method_style", "number", "record",
+    "reveal", "run", "run_tutorials", "same", "show", "slips", "style", "versions",
 ]
 
 ROUNDING = 1e-12  # float64 (unit rounding 1e-16), sums of up to some thousand terms of order one
 DIFFERENCES = 1e-6  # central differences in float64: good to about 1e-10, times the curvature
-NO_MISTAKE_FITS = "none of the mistakes known here fits; look at the property whose error is too large"
+RETURNED_NONE = "your function returns None: a return is missing, or stands in a branch that is not reached"
+TAKEN = "the answer calls a function of the checks; write it yourself, that is the exercise"
+SIGN, FACTOR = "the sign:", "a factor:"
+FACTORS = "; is a factor transposed, or a bias row missing or left in?"
+LIKELY = {"mismatch in its core dimension": FACTORS, "broadcast": FACTORS, "not aligned": FACTORS,
+          "must match exactly": FACTORS, "same number of dimensions": FACTORS,
+          "index out of range": "; does a loop go one too far?", "Singular matrix": "; is the damping missing?",
+          "is ambiguous": "; does an if compare arrays? np.where does it entry by entry",
+          "cannot unpack": "; how many parts are asked for?", "values to unpack": "; how many parts are asked for?",
+          "'NoneType'": "; slot 0 of these lists holds None: is an index off by one?"}  # by what Python and NumPy say
 DPI = 100  # of figures: sharp enough to read, and a notebook of ten stays below 700 KB
 
 
@@ -68,6 +81,8 @@ def reveal(prediction, answer, because=""):
 def gap(actual, expected):
     r"""Return :math:`\max|x - y| / \max(1, \max|y|)`: absolute for small y, relative for large; inf for NaN.
 
+    Equal infinities differ by 0.
+
     Raises
     ------
     ValueError
@@ -75,8 +90,12 @@ def gap(actual, expected):
     """
     actual, expected = np.asarray(actual, dtype=float), np.asarray(expected, dtype=float)
     if actual.shape != expected.shape:
-        raise ValueError(f"shape {actual.shape} where {expected.shape} is expected")
-    error = float(abs(actual - expected).max(initial=0)) / max(1.0, float(abs(expected).max(initial=0)))
+        turned = " (is it transposed?)" if actual.ndim == 2 and actual.shape == expected.shape[::-1] else ""
+        raise ValueError(f"shape {actual.shape} where {expected.shape} is expected{turned}")
+    with np.errstate(invalid="ignore"):
+        differences = np.where(actual == expected, 0.0, abs(actual - expected))
+    sizes = abs(expected[np.isfinite(expected)])
+    error = float(differences.max(initial=0)) / max(1.0, float(sizes.max(initial=0)))
     return error if math.isfinite(error) else math.inf
 
 
@@ -91,7 +110,7 @@ def holds(text, actual, expected, tolerance=ROUNDING):
     tolerance : float, default ROUNDING
     """
     error = gap(actual, expected)
-    verdict = f"{text}: error {error:.1e} (tolerance {tolerance:.0e})"
+    verdict = f"{text}: error {error:.1e} (tolerance {tolerance:g})"
     if not error <= tolerance:
         raise AssertionError(f"does not hold: {verdict}")
     print(f"holds   {verdict}")
@@ -103,6 +122,11 @@ def compare(text, mine, theirs):
     exact = bool((np.asarray(mine) == np.asarray(theirs)).all())
     rounding = error <= ROUNDING
     print(f"{text:<24} exact {exact!s:<5}  to rounding {rounding!s:<5}  largest difference {error:.1e}")
+
+
+def number(name, value):
+    """Print a number that the text speaks of."""
+    print(f"{name}: {float(value):.4g}")
 
 
 def record(name, value, expected, tolerance):
@@ -120,8 +144,8 @@ def record(name, value, expected, tolerance):
     """
     value, expected, tolerance = float(value), float(expected), float(tolerance)
     kept = abs(value - expected) <= tolerance
-    note = "" if kept else "   <- the text is no longer right about this"
-    publish(f"record  {name}: {value:.4g}  (text: {expected:g} ± {tolerance:g}){note}",
+    note = "" if kept else f"   <- the text says {expected:g} ± {tolerance:g}"
+    publish(f"{name}: {value:.4g}{note}",
             {"kind": "record", "name": name, "value": value if math.isfinite(value) else None,
              "expected": expected, "tolerance": tolerance, "kept": kept})
 
@@ -134,6 +158,7 @@ class Claim(NamedTuple):
     text: str
     error: float
     tolerance: float
+    look: str = ""  # where to look if this property is the first that fails
 
     @property
     def holds(self):
@@ -141,18 +166,63 @@ class Claim(NamedTuple):
         return bool(self.error <= self.tolerance)
 
 
-def claim(text, actual, expected, tolerance=ROUNDING):
+def claim(text, actual, expected, tolerance=ROUNDING, look=""):
     """Return the `Claim` that two arrays or numbers are equal, in the sense of `gap`."""
     try:
-        return Claim(text, gap(actual, expected), tolerance)
+        error = gap(actual, expected)
     except ValueError as error:
         raise ValueError(f"{text}: {error}") from None
+    return Claim(text, error, tolerance, "" if error <= tolerance else multiple(actual, expected) or look)
+
+
+def multiple(actual, expected):
+    """Return what is wrong with an answer that is a multiple of the right one, else nothing.
+
+    A single number is a multiple of every other: there only the sign and the factors 2 and ½ are worth a word.
+    """
+    actual, expected = np.ravel(np.asarray(actual, dtype=float)), np.ravel(np.asarray(expected, dtype=float))
+    if not (np.isfinite(actual).all() and np.isfinite(expected).all() and expected.any() and actual.any()):
+        return ""
+    factor = float(actual @ expected / (expected @ expected))
+    if not same(actual / factor if factor else actual, expected, 1e-6):
+        return ""
+    if same(factor, -1.0, 1e-6):
+        return f"{SIGN} it is minus what it should be"
+    if expected.size == 1 and not any(same(factor, plain, 1e-6) for plain in (2, 0.5, -2, -0.5)):
+        return ""
+    return f"{FACTOR} it is {factor:.4g} times what it should be (a ½, a mean, a step size?)"
 
 
 def same(actual, wrong, tolerance=1e-9):
-    """Whether an answer is the wrong one that a known mistake gives; False if the shapes differ."""
+    """Whether an answer is the wrong one that a known mistake gives; False if the shapes differ.
+
+    Lists and tuples are compared part by part, parts that are None (the unused first ones) with None.
+    """
+    if any(isinstance(value, (list, tuple)) for value in (actual, wrong)):
+        return len(actual) == len(wrong) and all(same(*pair, tolerance) for pair in zip(actual, wrong))
+    if actual is None or wrong is None:
+        return actual is wrong
     actual, wrong = np.asarray(actual, dtype=float), np.asarray(wrong, dtype=float)
     return actual.shape == wrong.shape and gap(actual, wrong) <= tolerance
+
+
+def slips(answer, questions, table):
+    """Yield (whether an answer is this wrong one, message) for each line of a table of wrong answers.
+
+    Parameters
+    ----------
+    answer : function
+    questions : list of tuple
+        Arguments on which an answer must agree with a wrong one to be told so.
+    table : dict of message → function
+        Functions that make the mistake. One that cannot deal with a question does not fit.
+    """
+    found = [answer(*arguments) for arguments in questions]
+    for message, wrong in table.items():
+        try:
+            yield all(same(value, wrong(*arguments)) for value, arguments in zip(found, questions)), message
+        except (ValueError, TypeError, IndexError):  # say an answer of another shape
+            yield False, message
 
 
 def check(exercise, answer, claims, mistakes=None, fallback=None):
@@ -163,7 +233,7 @@ def check(exercise, answer, claims, mistakes=None, fallback=None):
     exercise : str
         Number, such as "1.2".
     answer : function, array, number or str
-        None, or a function that returns None or raises NotImplementedError: not done yet.
+        None, a function that raises NotImplementedError, or what an earlier check gave as a stand-in: not done yet.
     claims : function
         From the answer to an iterable of `Claim`: the properties that define a right answer. A function's
         arguments reach it as read-only copies.
@@ -172,11 +242,11 @@ def check(exercise, answer, claims, mistakes=None, fallback=None):
     fallback : object, optional
         What stands in for an answer that is not right, made of the library; None: the notebook needs none.
     """
-    asked = guarded(answer)
+    asked = guarded(answer, exercise)
     held: list[Claim] = []
     message = ""
     try:
-        if unanswered(answer):
+        if unanswered(answer) or answer is GIVEN.get(exercise):
             raise NotImplementedError
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
@@ -187,13 +257,16 @@ def check(exercise, answer, claims, mistakes=None, fallback=None):
         status = "TODO"
     except Exception as error:  # whatever a student's code raises is a finding about that code
         status, message = "FAIL", explained(error)
-    if status == "FAIL":
-        message = diagnosis(asked, mistakes) or message or NO_MISTAKE_FITS
+    if status == "FAIL" and message not in (TAKEN, RETURNED_NONE):
+        message = diagnosis(asked, mistakes) or message or located(held)
     publish(verdict(exercise, status, held, message, fallback is not None),
             {"kind": "check", "exercise": exercise, "status": status, "message": message,
              "claims": [{"text": c.text, "error": float(c.error) if math.isfinite(c.error) else None,
                          "tolerance": float(c.tolerance)} for c in held]})
-    return fallback if status != "PASS" and fallback is not None else answer
+    if status == "PASS" or fallback is None:
+        return answer
+    GIVEN[exercise] = stand_in(exercise, fallback)
+    return GIVEN[exercise]
 
 
 def unanswered(answer):
@@ -201,15 +274,17 @@ def unanswered(answer):
     return answer is None or (isinstance(answer, tuple) and any(part is None for part in answer))
 
 
-def guarded(answer):
-    """Return a function wrapped so that it cannot change its arguments and that None counts as not done."""
+def guarded(answer, exercise=""):
+    """Return a function wrapped so that it cannot change its arguments, and that asks for a result."""
     if not callable(answer):
         return answer
 
     def ask(*arguments, **named):
-        result = answer(*map(read_only, arguments), **dict(zip(named, map(read_only, named.values()))))
-        if unanswered(result):
-            raise NotImplementedError
+        arguments, named = map(read_only, arguments), dict(zip(named, map(read_only, named.values())))
+        with asking(exercise):
+            result = answer(*arguments, **named)
+        if result is None:
+            raise NoResultError
         return result
     return ask
 
@@ -225,11 +300,67 @@ def read_only(value):
     return value
 
 
+# ---- stand-ins are no answers
+
+class TakenError(Exception):
+    """An answer has called a function of the checks."""
+
+
+class NoResultError(Exception):
+    """An answer has returned None."""
+
+
+ASKED: list[str] = []  # the exercises whose answers are running, innermost last; "" while a check itself does
+GIVEN: dict[str, Any] = {}  # what stands in for an answer, by exercise
+
+
+@contextlib.contextmanager
+def asking(exercise):
+    """Note that the answer to an exercise runs ("": the course's own code)."""
+    ASKED.append(exercise)
+    try:
+        yield
+    finally:
+        ASKED.pop()
+
+
+def closed(function, exercise=None):
+    """Return a function that raises `TakenError` if an answer calls it: any answer, or that to one exercise."""
+    @functools.wraps(function)
+    def own(*arguments, **named):
+        if ASKED and ASKED[-1] and exercise in (None, ASKED[-1]):
+            raise TakenError
+        with asking(""):
+            return function(*arguments, **named)
+    return own
+
+
+def close_to_answers(namespace):
+    """Close all functions that a module of checks defines to answers; the last line of each such module."""
+    for name, value in list(namespace.items()):
+        if isinstance(value, types.FunctionType) and value.__module__ == namespace["__name__"]:
+            namespace[name] = closed(value)
+
+
+def stand_in(exercise, fallback):
+    """Return what stands in for an answer: no answer to its own exercise, and an object that is known again."""
+    if callable(fallback):
+        return closed(fallback, exercise)
+    return np.int64(fallback) if isinstance(fallback, int) else fallback  # Python has one object for each small int
+
+
+# ---- what a verdict says
+
 def explained(error):
     """Return one line about an exception of a student's code."""
+    if isinstance(error, TakenError):
+        return TAKEN
+    if isinstance(error, NoResultError):
+        return RETURNED_NONE
     if isinstance(error, ValueError) and "read-only" in str(error):
         return "your function writes into one of its arguments (x += …, x[i] = …); make a new array instead"
-    return f"your answer raised {type(error).__name__}: {error}"
+    likely = next((guess for words, guess in LIKELY.items() if words in str(error)), "")
+    return f"your answer raised {type(error).__name__}: {error}{likely}"
 
 
 def diagnosis(answer, mistakes):
@@ -241,6 +372,16 @@ def diagnosis(answer, mistakes):
         return ""
 
 
+def located(claims):
+    """Return which property fails first, which one still holds before it, and where to look."""
+    k = next(k for k, each in enumerate(claims) if not each.holds)
+    if claims[k].look.startswith((SIGN, FACTOR)):
+        return f"{claims[k].look}, in '{claims[k].text.strip()}'"
+    before = f" ('{claims[k - 1].text.strip()}' holds)" if k else ""
+    look = f"; {claims[k].look}" if claims[k].look else ""
+    return f"the first property that fails is '{claims[k].text.strip()}'{before}{look}"
+
+
 def verdict(exercise, status, claims, message, has_fallback):
     """Return the text of a check's result."""
     lines = [f"{status}  Exercise {exercise}"]
@@ -248,11 +389,11 @@ def verdict(exercise, status, claims, message, has_fallback):
         lines[0] += ": not done yet"
     width = max((len(c.text) for c in claims), default=0)
     if status != "TODO":
-        lines += [f"      {c.text:<{width}}  error {c.error:.1e}  (tolerance {c.tolerance:.0e})"
+        lines += [f"      {c.text:<{width}}  error {c.error:.1e}  (tolerance {c.tolerance:g})"
                   f"{'' if c.holds else '   <- too large'}" for c in claims]
     if message:
-        guess = claims and not message.startswith("your ")  # an exception needs no guess
-        lines.append(f"      Probably: {message}" if guess else f"      {message}")
+        guess = claims and not message.startswith(("your ", "the answer ", "the first "))  # these are no guesses
+        lines.append(f"      Probably: {message}" if guess else f"      {message[0].upper()}{message[1:]}.")
     if status != "PASS" and has_fallback:
         lines.append("      The cells below go on with a stand-in, so that their results are right.")
     return "\n".join(lines)
@@ -267,6 +408,7 @@ LOOKS = {  # which method of plots.METHOD_STYLE a name in the notebooks has its 
     "BackProp": "backprop", "ProxProp exact": "proxprop", "ProxProp cg1": "cg1", "ProxProp cg3": "cg3",
     "ProxProp cg5": "cg5", "ProxProp cg10": "cg10", "LocoProp-S": "locoprop-s", "LocoProp-M": "locoprop-m",
     "SIBP": "semi-implicit", "explicit": "backprop", "implicit": "proxprop",
+    "Predictive coding": "predictive-coding", "Target propagation": "target-propagation",
 }
 METHODS = {name: tuple(plots.METHOD_STYLE[look][key] for key in ("color", "linestyle", "marker"))
            for name, look in LOOKS.items()}
@@ -326,8 +468,8 @@ def contours(ax, function, x, y, levels=12):
     ax.grid(False)
 
 
-def band(ax, x, runs, name, ceiling=None, **plot):
-    """Draw the median of several runs and their range; where any diverged, a cross on the top edge.
+def band(ax, x, runs, name, ceiling=None, row=0, **plot):
+    """Draw the median of several runs and their range; where any diverged, a cross on the top edge or above it.
 
     Parameters
     ----------
@@ -339,6 +481,8 @@ def band(ax, x, runs, name, ceiling=None, **plot):
         A method of `METHODS`, which gives the style.
     ceiling : float, optional
         Values above it count as diverged too.
+    row : int, default 0
+        In which row the crosses stand, 0 being the top edge: one row a method, and no cross hides another.
     **plot
         Arguments of ax.plot that take the place of the style's.
     """
@@ -350,8 +494,8 @@ def band(ax, x, runs, name, ceiling=None, **plot):
     ax.plot(x, np.median(kept, axis=0), **options)
     ax.fill_between(x, kept.min(axis=0), kept.max(axis=0), color=options["color"], alpha=0.15, linewidth=0)
     if lost.any():  # an empty line that is not clipped would claim the figure's corner in the layout
-        ax.plot(x[lost], np.ones(lost.sum()), "x", color=options["color"], markersize=7, markeredgewidth=1.8,
-                transform=ax.get_xaxis_transform(), clip_on=False)
+        ax.plot(x[lost], np.full(lost.sum(), 1 + 0.045 * row), "x", color=options["color"], markersize=7,
+                markeredgewidth=1.8, transform=ax.get_xaxis_transform(), clip_on=False)
 
 
 if __name__ == "__main__":

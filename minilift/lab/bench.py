@@ -1,4 +1,4 @@
-r"""Measurements: ``minilift bench step | profile | solve | scale | memory | import``.
+r"""Measurements: ``minilift bench step | profile | solve | scale | memory | race | import``.
 
 Contenders take turns, A B A B, in one process with a fixed number of threads; ratios are formed pair by pair,
 within a round, and reported with their range. The measure of a step is the machine's own limit: the time that
@@ -29,6 +29,7 @@ from minilift.lab import contenders
 from minilift.lab.contenders import OTHERS, OURS, PROBLEMS, Problem, Timed, step_products, timed_step
 from minilift.lab.figures import LIBRARIES, MEASURED, bars, exponent, milliseconds, scale_figure, solve_figure
 from minilift.lab.machine import machine
+from minilift.lab.race import courses, race, race_figure, race_table
 from minilift.lab.runs import grouped, select
 from minilift.lab.tables import aligned, ends, spread, table
 from minilift.layers.maps import Linear
@@ -38,7 +39,7 @@ from minilift.support.arguments import known_name
 from minilift.support.backend import BACKENDS, get_module, synchronize
 from minilift.support.files import read_npz, write_text
 from minilift.support.options import check_count, command_line, naming, whole, writable_folder
-from minilift.support.terminal import exit_code_of
+from minilift.support.terminal import exit_code_of, note, watched
 
 SETTLE = 0.1  # seconds between libraries: OpenBLAS threads spin for some 30 ms after their last product
 TURN = 0.05  # seconds that a turn takes at least, in whole steps
@@ -48,13 +49,15 @@ THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"
 # ------------------------------------------------------------------------------------------- the clock
 
 
-def take_turns(field, rounds, title=""):
+def take_turns(field, rounds, title="", shown=()):
     """Return {name: seconds a step in each round}: those in the field take turns, a pause between libraries.
 
     A turn is as many steps as fill `TURN` seconds; its time is divided by their number. The first turn is not counted.
+    `shown` are names that a line is written for where there is no terminal.
     """
     repeats = {}
     for name, entrant in field.items():
+        progress(f"{title}: {name}" if name in shown else title, line=name in shown)
         entrant.step(), entrant.wait()
         repeats[name] = max(1, round(TURN / seconds(entrant, 1)))
         seconds(entrant, repeats[name] - 1)
@@ -93,7 +96,7 @@ def measured_rows(options, take_part, row):
     for network in options["network"]:
         field, counts = take_part(PROBLEMS[network], options, images.get(network))
         products = contenders.bare_products(itertools.chain(*counts.values()), options["backend"])
-        times = take_turns({**products, **field}, options["rounds"], network)
+        times = take_turns({**products, **field}, options["rounds"], network, field)
         bare = {name: sum((number * np.array(times[product]) for product, number in counts.get(name, {}).items()),
                           np.zeros(options["rounds"])) for name in field}
         rows += [row(network, name, times, bare) for name in field]
@@ -278,17 +281,23 @@ def solve_contender(solver, side, rows, n_in, n_out, backend):
 def bench_solve(options):
     """Measure the local solves on either side, one size varied at a time."""
     rows, ways = [], list(itertools.product(SOLVERS, ("sample", "parameter")))
-    for varied, size in itertools.product(BASE, SIZES):
+    for varied, size in itertools.product(BASE, some(SIZES, options)):
         shape = {**BASE, varied: size}
         field = {way: solve_contender(*way, **shape, backend=options["backend"]) for way in ways}
         forward = ("forward", *shape.values())
         field |= contenders.bare_products([forward], options["backend"])
+        progress(f"{varied} = {size}", line=True)
         times = take_turns(field, options["rounds"], f"{varied} = {size}")
         rate = 2 * math.prod(shape.values()) / np.median(times[forward])
         rows += [{"varied": varied, **shape, "solver": solver, "side": side,
                   "seconds": summary(times[solver, side]), "flops": predicted_flops(solver, side, **shape),
                   "machine flops a second": float(rate)} for solver, side in ways]
     return rows
+
+
+def some(sizes, options):
+    """Return all sizes with --all, else those that are quick: the first three."""
+    return sizes if options["all"] else sizes[:3]
 
 
 def crossover(rows, solver, key):
@@ -309,10 +318,10 @@ def solve_table(rows):
         "ms": lambda row: timing(row["seconds"], 1e3), "Gflop": lambda row: f"{row['flops'] / 1e9:.2f}",
         "share of the product's rate": lambda row:
         f"{row['flops'] / row['machine flops a second'] / row['seconds']['median']:.2f}"})
-    lines = ["", *aligned(cells), ""]
+    lines, largest = ["", *aligned(cells), ""], max(row["rows"] for row in rows)
     for solver in SOLVERS:
         found = (crossover(rows, solver, key) for key in (milliseconds, itemgetter("flops")))
-        measured, predicted = (f"{size:.0f}" if size else f"outside {SIZES[0]}–{SIZES[-1]}" for size in found)
+        measured, predicted = (f"{size:.0f}" if size else f"outside {SIZES[0]}–{largest}" for size in found)
         lines.append(f"{solver}: both sides cost the same at {measured} rows; by flops {predicted} "
                      f"(n_in = {BASE['n_in']}, n_out = {BASE['n_out']})")
     return "\n".join(lines)
@@ -333,8 +342,9 @@ def bench_scale(options):
     """Measure time and memory of a step against width, depth and batch, and fit exponents."""
     rows = []
     for varied, (sizes, problem) in SCALES.items():
-        for size in sizes:
+        for size in some(sizes, options):
             field = entrants(problem(size), options, [name for name in SCALED if name in options["contender"]])
+            progress(f"{varied} = {size}", line=True)
             times = take_turns(field, options["rounds"], f"{varied} = {size}")
             traced = OURS if options["backend"] == "numpy" else ()
             rows += [{"varied": varied, "size": size, "contender": name, "seconds": summary(times[name]),
@@ -370,7 +380,7 @@ def bench_memory(options):
     """Measure the peak memory of a process that does three steps, one process for each contender."""
     rows = []
     for network, name in itertools.product(options["network"], options["contender"]):
-        progress(f"{network}: {name}")
+        progress(f"{network}: {name}", line=True)
         done = fresh_process({**options, "what": "peak", "network": network, "contender": name}, stdout=subprocess.PIPE)
         if done.returncode:
             raise RuntimeError(f"bench memory: {name} on {network} ended with status {done.returncode}")
@@ -420,7 +430,7 @@ def bench_import(options):
     """Measure importing minilift in a fresh interpreter, beside other libraries, and see what it loads."""
     runs = {name: [] for name in ("minilift", *LIBRARIES) if importlib.util.find_spec(name.split(".")[0]) is not None}
     for number in range(options["rounds"]):
-        progress(f"import: round {number + 1} of {options['rounds']}")
+        progress(f"import: round {number + 1} of {options['rounds']}", line=True)
         for name in runs:
             words = [sys.executable, "-c", IMPORT_PROGRAM.format(name=name, heavy=HEAVY)]
             runs[name].append(json.loads(subprocess.run(words, stdout=subprocess.PIPE, check=True).stdout))
@@ -439,10 +449,20 @@ def import_table(rows):
                       f"  target: minilift ≤ {IMPORT_SECONDS} s, nothing heavy: {seconds:.3f} s, {verdict}"])
 
 
+# ----------------------------------------------------------------------------------------- bench race
+
+
+def bench_race(options):
+    """Race to a training loss, on the embedded digits or on a file's images."""
+    return [row for course in courses(options["data"]) for row in race(course, progress)]
+
+
 # ------------------------------------------------------------------------------------ the command line
 
 
-DEFAULTS = {"network": list(PROBLEMS), "contender": [*OURS, *OTHERS], "backend": "numpy", "data": None}
+QUICK = ["small"]  # the networks that are measured without --all
+DEFAULTS = {"network": QUICK, "contender": [*OURS, *OTHERS], "backend": "numpy", "data": None, "all": False}
+LASTS = {False: "under a minute", True: "ten minutes or more"}
 
 
 def add_arguments(parser):
@@ -450,7 +470,9 @@ def add_arguments(parser):
     parser.set_defaults(**DEFAULTS)
     add = parser.add_argument
     add("what", choices=tuple(MEASURES))
-    add("--network", nargs="+", metavar="NAME", help=f"networks to measure (default: all of {', '.join(PROBLEMS)})")
+    add("--network", nargs="+", metavar="NAME",
+        help=f"networks to measure, of {', '.join(PROBLEMS)} (default: {', '.join(QUICK)})")
+    add("--all", action="store_true", help="measure all networks and all sizes: ten minutes or more")
     add("--contender", nargs="+", metavar="NAME",
         help=f"contenders to measure (default: all of {', '.join([*OURS, *OTHERS])})")
     add("--rounds", type=whole, default=7, help="turns of each contender (default: 7)")
@@ -458,26 +480,38 @@ def add_arguments(parser):
     add("--backend", metavar="{numpy,cupy}",
         help="array library of minilift (default: numpy); with cupy PyTorch runs on CUDA")
     add("--data", metavar="FILE.npz",
-        help="CIFAR-10's images, (N, 32, 32, 3) or flat, as X_train (default: random images)")
+        help="CIFAR-10's images, (N, 32, 32, 3) or flat, as X_train (default: random images); of a race with y_train, "
+        "X_test and y_test (default: the digits)")
     add("--output", default="minilift-bench", metavar="FOLDER",
         help="where results are written (default: minilift-bench)")
 
 
 def run(arguments):
     """Check the options and measure in a fresh process, whose libraries see the number of threads in time."""
-    return fresh_process(checked_options(arguments)).returncode
+    options = checked_options(arguments)
+    large = options["all"] or options["network"] != QUICK or options["rounds"] > 7
+    lasts = LASTS[large]
+    if options["what"] == "race":
+        lasts = "about two minutes" if options["data"] is None else "hours"
+    note(f"bench {options['what']}: {lasts}; then a table, and files in {options['output']}")
+    return fresh_process(options).returncode
 
 
 def checked_options(arguments):
     """Return the options as a dict that can be written down, or raise an error that says what is wrong."""
     options = vars(arguments)
-    for option in ("network", "contender"):
+    if options["all"]:
+        options["network"] = list(PROBLEMS)
+    for option, known in (("network", tuple(PROBLEMS)), ("contender", tuple(DEFAULTS["contender"]))):
         for name in options[option]:
-            known_name(f"--{option}", name, DEFAULTS[option])
+            known_name(f"--{option}", name, known)
     get_module(known_name("--backend", options["backend"], BACKENDS))
     check_count("rounds", options["rounds"])
     check_count("threads", options["threads"])
-    load_images(options["data"])
+    if options["what"] == "race":
+        courses(options["data"])
+    else:
+        load_images(options["data"])
     writable_folder(Path(options["output"]))
     return options
 
@@ -498,8 +532,10 @@ def measure(options):
     rows_of, table_of, figure_of = MEASURES[options["what"]]
     rows = rows_of(options)
     progress("")
-    given = {name: value for name, value in options.items() if name not in ("what", "output")}
-    about = {"command": command_line(f"minilift bench {options['what']}", given, DEFAULTS),
+    left_out = ("what", "output", *(["network"] if options["all"] else []))
+    given = {name: value for name, value in options.items() if name not in left_out}
+    usual = {name: value for name, value in DEFAULTS.items() if name != "network"}  # which is always said
+    about = {"command": command_line(f"minilift bench {options['what']}", given, usual),
              "machine": {**machine(), "load before": load}}
     text = f"{heading(about)}\n{table_of(rows)}\n"
     path = Path(options["output"]) / options["what"]
@@ -529,10 +565,12 @@ def busy(at):
     return [warning] if load > at["cores"] / 2 else []
 
 
-def progress(text):
-    """Show on a terminal what is being done."""
-    if sys.stderr.isatty():
+def progress(text, line=False):
+    """Show on a terminal what is being done; elsewhere only what is worth a line."""
+    if watched():
         print(f"\r{text:<70}", end="\r" if text == "" else "", file=sys.stderr, flush=True)
+    elif line:
+        note(text)
 
 
 step_figure = partial(bars, key="seconds", factor=1e3, label="milliseconds (median; line: range)", inner="limit")
@@ -543,6 +581,7 @@ MEASURES = {  # of each benchmark: what measures its rows, and what makes a text
     "solve": (bench_solve, solve_table, solve_figure),
     "scale": (bench_scale, scale_table, scale_figure),
     "memory": (bench_memory, memory_table, partial(bars, key="bytes", factor=1e-6, label="MB, peak of the process")),
+    "race": (bench_race, race_table, race_figure),
     "import": (bench_import, import_table, partial(bars, key="seconds", factor=1,
                                                    label="seconds to import, in a fresh interpreter")),
 }

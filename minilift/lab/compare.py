@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import math
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -35,19 +36,22 @@ from minilift.layers.activations import ACTIVATIONS
 from minilift.layers.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from minilift.methods import as_method
 from minilift.models import convnet, mlp, resnet, rnn
-from minilift.optim import SGD, Adam, HeavyBall, Nesterov, RMSProp
-from minilift.support.arguments import known_name, whole_number
+from minilift.optim import SGD
+from minilift.support.arguments import known_name, split_options, whole_number
 from minilift.support.backend import BACKENDS
-from minilift.support.options import check_count, check_options, decimal, naming, series, split_options, whole, writable
+from minilift.support.options import check_count, check_options, decimal, naming, series, whole, writable
+from minilift.support.terminal import about, note
 from minilift.training.fit import fit
+from minilift.training.names import OPTIMIZERS
 
 STEPS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
 DIGITS = 2  # significant digits; further ones differ from machine to machine
 ABOVE = 1.05  # a loss is above its start if it is more than so many times as high; a dead network stays at its start
 SEARCH_SHARE = 4  # a run of the search has a quarter of the epochs, at least one
+FAMILY = ("backprop", "proxprop", "bcd", "bcd:variables=forward", "admm:variables=forward", "dladmm", "mac", "fenchel",
+          "lpom", "lifted-bregman", "predictive-coding", "target-propagation", "foof", "kfac", "gauss-newton")
 DEFAULT_METHODS = ("backprop", "proxprop", "cg3", "locoprop-s", "locoprop-m", "semi-implicit")
 NETS = ("mlp", "convnet", "resnet", "rnn")
-OPTIMIZERS = {"sgd": SGD, "momentum": HeavyBall, "nesterov": Nesterov, "adam": Adam, "rmsprop": RMSProp}
 EXAMPLES = """examples:
   minilift compare
   minilift compare --methods backprop proxprop:tau_theta=0.05 cg3 --optimizer nesterov:momentum=0.95
@@ -85,7 +89,8 @@ def add_arguments(parser):
         "outputs (default 8,64,10 for digits, a row of the image at a step)")
     add("--activation", metavar="NAME", help=f"{', '.join(ACTIVATIONS)} (default relu; tanh for autoencoders and rnn)")
     add("--methods", nargs="+", default=list(DEFAULT_METHODS), metavar="METHOD",
-        help=f"{', '.join(METHODS)}, or FILE.py:NAME (default {' '.join(DEFAULT_METHODS)})")
+        help=f"{', '.join(METHODS)}, FILE.py:NAME, or family: all methods that train on a lifted energy, and two for "
+        f"comparison (default {' '.join(DEFAULT_METHODS)})")
     add("--optimizer", default="sgd", metavar="NAME",
         help=f"{', '.join(OPTIMIZERS)}; for methods that give a direction (default sgd)")
     add("--steps", type=partial(series, parse=decimal, example="positive numbers such as 0.1,1,10"), default=STEPS,
@@ -102,7 +107,7 @@ def add_arguments(parser):
         help="report the seconds to this training loss (default: a tenth of the loss before training)")
     add("--output", type=Path, default=Path("minilift-compare.png"), metavar="FILE",
         help="the figure (default minilift-compare.png)")
-    add("--quiet", action="store_true", help="no progress bars")
+    add("--quiet", action="store_true", help="neither a progress bar nor a word on how long it takes")
 
 
 def run(arguments):
@@ -114,17 +119,26 @@ def run(arguments):
     whole_number("--seed", arguments.seed, least=0)
     with naming("--output"):
         plots.checked_format(arguments.output)
-    contenders = [parse_method(spec) for spec in dict.fromkeys(arguments.methods)]
+    specs = [spec for given in arguments.methods for spec in (FAMILY if given == "family" else [given])]
+    contenders = [parse_method(spec) for spec in dict.fromkeys(specs)]
     task = make_task(arguments)
     writable(arguments.output)
     seeds = range(arguments.seed, arguments.seed + arguments.repeats)
     print(task.describe(), flush=True)
     with threadpool_limits(arguments.threads, user_api="blas"):
+        if not arguments.quiet:
+            note(f"{about(seconds_needed(task, contenders, len(set(arguments.steps)), len(seeds)))} at most; "
+                 f"then two tables and the figure {arguments.output}")
         results = compare(task, contenders, sorted(set(arguments.steps)), seeds, progress=not arguments.quiet)
     level = arguments.level or results.records[0]["history"]["train_loss"][0] / 10
     print(f"\n{summary(task, contenders, results, level)}\n\n{grid_table(task, results)}")
     plots.save(figure(task, contenders, results, level), arguments.output)
     print(f"\nfigure: {arguments.output}")
+    energies = energy_figure(task, contenders, results)
+    if energies is not None:
+        path = arguments.output.with_stem(f"{arguments.output.stem}-energy")
+        plots.save(energies, path)
+        print(f"energies: {path}")
     return 0
 
 
@@ -191,7 +205,8 @@ class Task:
 
         net = self.network(job.seed)
         method, optimizer = contender.make(job.step, self.optimizer)
-        history = fit(net, self.data, method=method, optimizer=optimizer, batch_size=self.batch, seed=job.seed,
+        batch = None if method.whole_batch else self.batch
+        history = fit(net, self.data, method=method, optimizer=optimizer, batch_size=batch, seed=job.seed,
                       epochs=self.search_epochs if search else self.epochs, callbacks=[after_epoch], progress=False)
         return record_of(job, history, net, None if search else self.data)
 
@@ -215,7 +230,7 @@ def make_task(arguments):
     if arguments.autoencoder and activation:
         activation[int(np.argmin(layers[1:-1]))] = "identity"
     name, options = split_options("--optimizer", arguments.optimizer)
-    optimizer = OPTIMIZERS[known_name("--optimizer", name, tuple(OPTIMIZERS))]
+    optimizer = OPTIMIZERS[known_name("--optimizer", name, tuple(OPTIMIZERS))][0]
     check_options(f"--optimizer: {name}", optimizer, options, taken=("lr",))
     known_name("--backend", arguments.backend, BACKENDS)
     task = Task(data, layers, activation, loss(), lambda lr: optimizer(lr, **options), arguments.optimizer,
@@ -291,20 +306,20 @@ def filter_size(image_shape):
     return 5 if min(image_shape[:2]) >= 16 else 3
 
 
-def parse_method(spec):
-    """Return the `Contender` of 'NAME', 'NAME:argument=value,…' or 'FILE.py:NAME'.
+def parse_method(spec, what="--methods"):
+    """Return the `Contender` of 'NAME', 'NAME:argument=value,…' or 'FILE.py:NAME', given to the option `what`.
 
     Its label is the text, or for a file NAME alone.
     """
     if re.fullmatch(r".+\.py:\w+", spec):
-        with naming("--methods"):
+        with naming(what):
             own = as_method(load_target(spec))
         return Contender(spec.rpartition(":")[2], lambda: own)
-    name, options = split_options("--methods", spec)
-    known = METHODS[known_name("--methods", name, tuple(METHODS))]
-    check_options(f"--methods: {name}", known.factory, options, taken=(known.searched,))
+    name, options = split_options(what, spec)
+    known = METHODS[known_name(what, name, tuple(METHODS))]
+    check_options(f"{what}: {name}", known.factory, options, taken=(known.argument,))
     contender = known._replace(label=spec, options={**known.options, **options})
-    with naming("--methods", ArithmeticError):  # an argument that is out of range is an error now
+    with naming(what, ArithmeticError):  # an argument that is out of range is an error now
         contender.make(1.0, SGD)
     return contender
 
@@ -324,7 +339,7 @@ def compare(task, contenders, steps, seeds, progress=True):
     seeds : sequence of int
         Of parameters and batches, in the search and in the full runs.
     progress : bool, default True
-        Show a progress bar.
+        Show a progress bar, or where there is no terminal a line for each method.
     """
     by_label = {contender.label: contender for contender in contenders}
     grid = [(task.data.name, label, step) for label in by_label for step in steps]
@@ -334,8 +349,29 @@ def compare(task, contenders, steps, seeds, progress=True):
 
     stages = [(partial(runs, search), dict.fromkeys(by_label, epochs), seeds)
               for search, epochs in ((True, task.search_epochs), (False, task.epochs))]
-    search, records = tune(grid, *stages, trusted_step, disable=not progress)
+    search, records = tune(grid, *stages, trusted_step, progress)
     return Results(records, search, trusted_step)
+
+
+def seconds_needed(task, contenders, steps, seeds):
+    """Return about how many seconds a comparison takes at most, from the time of one step of each method."""
+    batches = math.ceil(len(task.data.X_train) / task.batch)
+    epochs = seeds * (steps * task.search_epochs + task.epochs)
+    return batches * epochs * sum(seconds_of_a_step(task, contender) for contender in contenders)
+
+
+def seconds_of_a_step(task, contender):
+    """Return the seconds of one step of a method; the one before it, which makes buffers, is not counted."""
+    net = task.network(0)
+    method, optimizer = contender.make(STEPS[0], task.optimizer)
+    X, y = task.data.X_train[:task.batch], task.data.y_train[:task.batch]
+    for _ in range(2):
+        started = time.perf_counter()
+        try:
+            optimizer.step(net.parameters, method.direction(net, X, y)[1])
+        except ArithmeticError:  # told in its run
+            return 0.0
+    return time.perf_counter() - started
 
 
 def seconds_to(level, record):
@@ -396,7 +432,22 @@ def loss_text(loss, start):
 
 def figure(task, contenders, results, level):
     """Return the figure: losses of the chosen step sizes, which the legend names."""
+    curves, looks = curves_of(task, contenders, results)
+    return plots.comparison(curves, level=level, title=task.describe(), looks=looks)
+
+
+def energy_figure(task, contenders, results):
+    """Return the figure of the energies of those that descend on one with all samples, or None if none does."""
+    whole = [contender for contender in contenders if contender.method().whole_batch]
+    if not whole:
+        return None
+    curves, looks = curves_of(task, whole, results)
+    return plots.comparison(curves, "energy, with the loss as a sum", "energy", looks=looks,
+                            title=f"The energy on which each method descends; {task.describe()}")
+
+
+def curves_of(task, contenders, results):
+    """Return the histories of the chosen step sizes by what the legend says, and the names of their looks."""
     labels = {f"{contender.label}, {step_text(task, contender, results)}": contender.label for contender in contenders}
     curves = {shown: results.measured(task.data.name, label, itemgetter("history")) for shown, label in labels.items()}
-    looks = {shown: label.split(":")[0] for shown, label in labels.items()}
-    return plots.comparison(curves, level=level, title=task.describe(), looks=looks)
+    return curves, {shown: label.split(":")[0] for shown, label in labels.items()}

@@ -1,7 +1,7 @@
-r"""What can be run: the registry of methods, the papers' networks, other libraries, and the machine's own limit.
+r"""What can be run: methods as they are compared, the papers' networks, other libraries, and the machine's own limit.
 
-`METHODS` is the one list of methods by name: `minilift compare` takes its names from it, the experiments their methods,
-and the benchmarks their rows.
+`METHODS` has a `Contender` for each name in `minilift.training.names`. `minilift compare` takes its names from it, the
+experiments their methods, and the benchmarks their rows.
 
 The limit of a step is the time that its bare matrix products take, written into arrays that are there already. It
 depends on the method and is counted from the mathematics, not from the code: maps with r rows, n inputs and m
@@ -29,10 +29,10 @@ from typing import NamedTuple
 import numpy as np
 
 from minilift.layers.losses import SigmoidCrossEntropy
-from minilift.methods import BackProp, LocoProp, ProxProp, SemiImplicit
 from minilift.models import convnet, mlp, resnet, rnn
 from minilift.optim import SGD, Adam, Nesterov
 from minilift.support.backend import get_module, synchronize
+from minilift.training.names import METHODS as NAMED
 
 LEARNING_RATE = 1e-4  # small, so that nothing diverges and every step does the same work
 MOMENTUM = 0.95  # ProxProp's, for its own network and for all others
@@ -52,6 +52,11 @@ class Problem(NamedTuple):
     images: tuple = ()  # (H, W, C): the network is ProxProp's ConvNet
     residual: bool = False  # whether an `Add` bridges each two maps
     steps: int = 0  # of time: the network is a recurrent one
+
+    @property
+    def chain(self):
+        """Whether the network is a chain of fully connected maps."""
+        return not (self.images or self.residual or self.steps)
 
     def network(self, backend):
         """Return the network, on a backend."""
@@ -98,6 +103,12 @@ def solves(applications, maps):
     return gram + [("apply", min(rows, n_in), n_out) for rows, n_in, n_out in maps] * applications
 
 
+def kronecker_solves(maps):
+    """Return the products of K-FAC beyond FOOF's: the Gram matrix of the signals, of every map, applied to them."""
+    gram = [("gram", rows, n_out) for rows, _, n_out in maps]
+    return solves(1, maps) + gram + [("apply", min(rows, n_out), max(rows, n_out)) for rows, _, n_out in maps]
+
+
 def local_steps(times, maps):
     """Return the products of further plain local steps: in sample space where that takes fewer flops."""
     few = [shape for shape in maps if shape[0] <= 2 * shape[1]]
@@ -109,6 +120,12 @@ def local_steps(times, maps):
 def passes(times, maps):
     """Return the products of further local steps in parameter space."""
     return [(kind, *shape) for shape in maps for kind in ("forward", "theta")] * times
+
+
+def inference(steps, maps):
+    """Return the products of steps in the lifted values; BackProp's own way down counts as that of one of them."""
+    shapes = [("forward", *shape) for shape in maps] * (steps + 1)
+    return shapes + [("input", *shape) for shape in maps[1:]] * (steps - 1)
 
 
 class Contender(NamedTuple):
@@ -123,12 +140,15 @@ class Contender(NamedTuple):
     options : dict
         Its arguments, without the step size.
     searched : str or None
-        The argument that is the step size; None if it is the optimizer's learning rate.
+        The argument that is the step size, as "gamma", or its reciprocal, as "1/alpha"; None if it is the optimizer's
+        learning rate.
     timed : dict
         Arguments for a benchmark, with which nothing diverges.
     products : callable
         From the shapes of the maps, (rows, n_in, n_out), to the products of a step beyond BackProp's; explicit steps
         have none.
+    chains : bool
+        Whether it trains chains of `Linear` maps only.
     """
 
     label: str
@@ -137,6 +157,7 @@ class Contender(NamedTuple):
     searched: str | None = None
     timed: dict = {}
     products: Callable = lambda maps: []
+    chains: bool = False
 
     def method(self, **more):
         """Return the method, with more arguments or others."""
@@ -146,22 +167,38 @@ class Contender(NamedTuple):
         """Return the method and its optimizer for a step size; `optimizer` is a function of the learning rate."""
         if self.searched is None:
             return self.method(), optimizer(step)
-        return self.method(**{self.searched: step}), SGD(lr=1.0)  # exactly the step that it proposes
+        value = 1 / step if self.searched.startswith("1/") else step
+        return self.method(**{self.argument: value}), SGD(lr=1.0)  # exactly the step that it proposes
+
+    @property
+    def argument(self):
+        """Name of the argument that is searched, or None."""
+        return self.searched and self.searched.removeprefix("1/")
 
 
-PLAIN = {"steps": 10, "local_optimizer": "sgd", "local_lr": 5e-4}  # local steps that remember nothing
 TIMED = {"gamma": 1.0, "local_lr": 1e-8}
-METHODS = {
-    "backprop": Contender("BackProp", BackProp),
-    "proxprop": Contender("ProxProp exact", ProxProp, {"solver": "exact"}, products=partial(solves, 1)),
-    **{f"cg{k}": Contender(f"ProxProp cg{k}", ProxProp, {"solver": f"cg{k}"}, products=partial(solves, k))
-       for k in (1, 3, 5, 10)},
-    "locoprop-s": Contender("LocoProp-S", LocoProp, {"variant": "S", **PLAIN}, "gamma", TIMED, partial(local_steps, 9)),
-    "locoprop-m": Contender("LocoProp-M", LocoProp, {"variant": "M", **PLAIN}, "gamma", TIMED, partial(local_steps, 9)),
-    "locoprop-m-rmsprop": Contender(
-        "LocoProp-M RMSProp", LocoProp, {"variant": "M", **PLAIN, "local_optimizer": "rmsprop", "local_lr": 1e-4},
-        "gamma", TIMED, partial(passes, 9)),
-    "semi-implicit": Contender("Semi-Implicit BP", SemiImplicit, {}, "eta", {}, partial(local_steps, 5)),
+METHODS = {  # classes and arguments are those that `fit` knows by these names
+    "backprop": Contender("BackProp", *NAMED["backprop"]),
+    "proxprop": Contender("ProxProp exact", *NAMED["proxprop"], products=partial(solves, 1)),
+    **{f"cg{k}": Contender(f"ProxProp cg{k}", *NAMED[f"cg{k}"], products=partial(solves, k)) for k in (1, 3, 5, 10)},
+    "locoprop-s": Contender("LocoProp-S", *NAMED["locoprop-s"], "gamma", TIMED, partial(local_steps, 9)),
+    "locoprop-m": Contender("LocoProp-M", *NAMED["locoprop-m"], "gamma", TIMED, partial(local_steps, 9)),
+    "locoprop-m-rmsprop": Contender("LocoProp-M RMSProp", *NAMED["locoprop-m-rmsprop"], "gamma", TIMED,
+                                    partial(passes, 9)),
+    "semi-implicit": Contender("Semi-Implicit BP", *NAMED["semi-implicit"], "eta", {}, partial(local_steps, 5)),
+    "foof": Contender("FOOF", *NAMED["foof"], products=partial(solves, 1)),
+    "kfac": Contender("K-FAC", *NAMED["kfac"], products=kronecker_solves),
+    "gauss-newton": Contender("Gauss–Newton", *NAMED["gauss-newton"], timed={"damping": 1.0}),
+    "bcd": Contender("BCD", *NAMED["bcd"], "1/alpha", chains=True),
+    "admm": Contender("ADMM", *NAMED["admm"], "1/alpha", chains=True),
+    "mac": Contender("MAC", *NAMED["mac"], "1/mu", chains=True),
+    "predictive-coding": Contender("Predictive coding", *NAMED["predictive-coding"], products=partial(inference, 10),
+                                   chains=True),
+    "target-propagation": Contender("Target propagation", *NAMED["target-propagation"], chains=True),
+    "dladmm": Contender("dlADMM", *NAMED["dladmm"], "1/rho", {"rho": 1e3}, chains=True),
+    "fenchel": Contender("Fenchel lifted", *NAMED["fenchel"], "1/anchor", chains=True),
+    "lpom": Contender("LPOM", *NAMED["lpom"], "tau", chains=True),
+    "lifted-bregman": Contender("Lifted Bregman", *NAMED["lifted-bregman"], "tau", chains=True),
 }
 
 
@@ -311,6 +348,8 @@ def sklearn_step(problem, name, backend, images):
 
 def timed_step(problem, name, backend="numpy", images=None):
     """Return the training step of one of `OURS` or `OTHERS`, or None if it does not apply or cannot run here."""
+    if name in OURS and OURS[name].chains and not problem.chain:
+        return None
     if name in OURS:
         return our_step(problem, name, backend, images)
     try:

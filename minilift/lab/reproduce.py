@@ -19,7 +19,6 @@ two lines, provided its machines see the results folder:
 from __future__ import annotations
 
 import json
-import sys
 import zlib
 from dataclasses import asdict, replace
 from functools import lru_cache, partial
@@ -36,6 +35,7 @@ from minilift.support.backend import get_module
 from minilift.support.files import read_npz, read_text, sweep, write_text
 from minilift.support.options import check_count, naming, whole, writable_folder
 from minilift.support.signals import children_spared
+from minilift.support.terminal import note
 from minilift.training.fit import fit
 from minilift.training.history import History
 
@@ -205,11 +205,14 @@ def run_all(plan, folder, workers, progress):
     seeds, run = range(setting.seeds), partial(finished_jobs, plan, folder, workers)
     first = 1 if plan.what.tuned else setting.seeds
     search, repeated = tune(grid, (run, epochs, seeds[:first]), (run, epochs, seeds[first:]), lowest_step,
-                            desc=plan.experiment, smoothing=0, disable=not progress)
+                            progress, desc=plan.experiment, smoothing=0)
     return Results(sorted(search + repeated, key=lambda r: (grid.index((r["data"], r["label"], r["step"])), r["seed"])))
 
 
 # ---------------------------------------------------------------------------------------- the command line
+
+
+LASTS = {"small": "some minutes", "medium": "an hour or several", "paper": "many hours, or days"}
 
 
 def add_arguments(parser):
@@ -229,19 +232,19 @@ def add_arguments(parser):
     add("--data", metavar="FILE.npz", help="X_train, y_train, X_test, y_test to use instead of the scale's data")
     add("--backend", default="numpy", metavar="{numpy,cupy}", help="array library (default numpy)")
     add("--write", metavar="FILE", type=Path,
-        help="renew the results in FILE (README.md) from data/results, and run nothing")
+        help="renew the results in FILE (data/results/README.md) from the files beside it, and run nothing")
     add("--output", metavar="FOLDER",
         help="of the results (default minilift-EXPERIMENT-SCALE); finished runs are not done again")
 
 
 @naming("--write")
-def write_section(readme):
-    """Renew the results in a README from data/results beside it; return the exit code."""
-    text = read_text(readme)
+def write_section(page):
+    """Renew the results in a page from the files beside it; return the exit code."""
+    text = read_text(page)
     if BEGIN not in text or END not in text:
-        raise ValueError(f"{readme} has no lines {BEGIN} and {END}")
-    write_text(readme, with_section(text, section(readme.parent / "data" / "results")))
-    print(f"renewed the results in {readme}")
+        raise ValueError(f"{page} has no lines {BEGIN} and {END}")
+    write_text(page, with_section(text, section(page.parent)))
+    print(f"renewed the results in {page}")
     return 0
 
 
@@ -252,8 +255,9 @@ def run(arguments):
     if arguments.experiment is None:
         raise ValueError(f"which EXPERIMENT? One of {', '.join(EXPERIMENTS)}")
     plan = Plan(**{name: getattr(arguments, name) for name in Plan.__dataclass_fields__})
-    results = reproduce(plan, arguments.output, jobs=arguments.jobs, progress=sys.stderr.isatty())
     folder = folder_of(plan, arguments.output)
+    note(f"{plan.experiment}, {plan.scale}: {LASTS[plan.scale]}; finished runs, kept in {folder}, are not done again")
+    results = reproduce(plan, arguments.output, jobs=arguments.jobs)
     print((folder / "results.txt").read_text(encoding="utf-8"))
     print(f"written: {folder}: results.txt, results.csv, results.json, {', '.join(f'{d}.png' for d in results.data)}")
     return 0

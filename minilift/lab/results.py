@@ -1,4 +1,4 @@
-"""How the results of an experiment are written: tables, files, figures, and the README's section of results."""
+"""How the results of an experiment are written: tables, files, figures, and the page that shows all of them."""
 
 from __future__ import annotations
 
@@ -88,7 +88,8 @@ def report(about):
 
 def setting_text(data, samples, widths, epochs, batch, seeds):
     """Return the size of an experiment in words."""
-    return (f"{samples} samples at most, hidden widths {'-'.join(map(str, widths))}, {epochs} epochs, batch {batch}, "
+    return (f"{samples} samples at most, hidden widths {'-'.join(map(str, widths))}, {epochs} epochs, "
+            f"batch {'of all' if batch is None else batch}, "
             f"{seeds} seed{'s' * (seeds > 1)}")
 
 
@@ -125,14 +126,14 @@ def notes_of(experiment, results, data):
     return lines + [experiment.note] * bool(experiment.note)
 
 
-# --------------------------------------------------------------------------------------------- the README
+# ----------------------------------------------------------------------------------- the page of all results
 
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
 
 def with_section(text, body):
-    """Return a README with everything between its two marks replaced."""
+    """Return a page with everything between its two marks replaced."""
     return f"{text.partition(BEGIN)[0]}{BEGIN}\n{body}\n{END}{text.partition(END)[2]}"
 
 
@@ -140,8 +141,8 @@ def section(folder):
     """Return the results of all files of a folder as Markdown: those of `bench step` first.
 
     A file is of `minilift bench`, such as ``step.json``, or it is the ``results.json`` of an experiment under a name of
-    one's choice. Files of the same name beside it are linked: of a benchmark its table NAME.txt and figure NAME.png, of
-    an experiment the figures NAME-DATA.png, one for each data set.
+    one's choice. The page lies in that folder. Files of the same name are linked: of a benchmark its table NAME.txt and
+    figure NAME.png, of an experiment the figures NAME-DATA.png, one for each data set.
     """
     parts = [read_json(path, "a result of minilift", partial(part_of, path))
              for path in sorted(Path(folder).glob("*.json"))]
@@ -181,10 +182,10 @@ def step_part(about):
 
 def bench_part(path, about):
     """Return where the numbers of another benchmark are."""
-    kept = [f"[{kind}](data/results/{path.stem}{suffix})" for kind, suffix in (("table", ".txt"), ("figure", ".png"))
+    kept = [f"[{kind}]({path.stem}{suffix})" for kind, suffix in (("table", ".txt"), ("figure", ".png"))
             if path.with_suffix(suffix).exists()]
     title = about["command"].removeprefix("minilift ").split(" --")[0]
-    return ["", f"### `{title}`", "", f"{origin(about)} {', '.join([*kept, f'[numbers](data/results/{path.name})'])}"]
+    return ["", f"### `{title}`", "", f"{origin(about)} {', '.join([*kept, f'[numbers]({path.name})'])}"]
 
 
 def experiment_part(path, about):
@@ -195,5 +196,5 @@ def experiment_part(path, about):
         lines += ["", f"*{data}*", "", *markdown(cells), "", *(f"{note}  " for note in about["notes"][data])]
         figure = path.with_name(f"{path.stem}-{data}.png")
         if figure.exists():
-            lines += ["", f"![{about['title']}: {data}](data/results/{figure.name})"]
+            lines += ["", f"![{about['title']}: {data}]({figure.name})"]
     return [*lines, "", *(f"- {one['verdict']}: {one['claim']}: {one['numbers']}" for one in about["verdicts"])]

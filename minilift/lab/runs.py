@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import math
 import re
+import time
+from collections import Counter
 from contextlib import closing
 from operator import itemgetter
 from typing import NamedTuple
 
 from minilift.lab.tables import number
+from minilift.support.terminal import note, watched
 from minilift.training.fit import evaluate
 
 FACTOR = 3.0  # a calmer step size may have so many times the loss; the default grid grows by about as much
@@ -168,7 +171,7 @@ def select(rows, **wanted):
     return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
 
 
-def tune(grid, search, repeat, choose, **bar_options):
+def tune(grid, search, repeat, choose, progress=True, **bar_options):
     """Search the step sizes of all methods and run the chosen ones, with a progress bar that counts epochs.
 
     Parameters
@@ -179,6 +182,8 @@ def tune(grid, search, repeat, choose, **bar_options):
         run, and the seeds to run.
     choose : callable
         As for `Results`.
+    progress : bool, default True
+        Show the bar on a terminal; elsewhere write a line when the runs of a method are finished.
     **bar_options
         Further arguments of `tqdm`.
 
@@ -192,21 +197,31 @@ def tune(grid, search, repeat, choose, **bar_options):
     def do(points, run, epochs, seeds):
         jobs = [Job(*point, seed) for point in points for seed in seeds]
         with closing(run(jobs, bar)) as records:  # which ends workers if we are ended
-            return collect(records, bar, epochs)
+            return collect(records, bar, epochs, Counter(job.label for job in jobs) if lines else {})
 
     pairs = list(dict.fromkeys(point[:2] for point in grid))
     total = sum(epochs[point[1]] * len(seeds) for points, (_, epochs, seeds) in ((grid, search), (pairs, repeat))
                 for point in points)
-    with tqdm(total=total, unit="epoch", **bar_options) as bar:
+    lines = progress and not watched()
+    with tqdm(total=total, unit="epoch", disable=not progress or lines, **bar_options) as bar:
         searched = do(grid, *search)
         found = Results(searched, searched, choose)
         return searched, do([(*pair, found.best_step(*pair)) for pair in pairs], *repeat)
 
 
-def collect(records, bar, epochs):
-    """Return records that come one by one as a list; the bar, which counts epochs, gains `epochs[label]` for each."""
-    kept, done = [], bar.n
+def collect(records, bar, epochs, awaited):
+    """Return records that come one by one as a list; the bar, which counts epochs, gains `epochs[label]` for each.
+
+    `awaited` is {label: number of runs}: when the last run of a label has come, a line says so. It is emptied.
+    """
+    kept, done, started = [], bar.n, time.perf_counter()
     for record in records:
+        label = record["label"]
+        if awaited:
+            awaited[label] -= 1
+            if not awaited[label]:
+                note(f"{label}: {sum(one['label'] == label for one in kept) + 1} runs finished "
+                     f"({time.perf_counter() - started:.0f} s)")
         kept.append(record)
         done += epochs[record["label"]]
         bar.update(done - bar.n)  # a diverged run is shorter

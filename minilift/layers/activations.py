@@ -60,12 +60,14 @@ class Transfer(Layer):
 class Activation(Transfer):
     r"""An elementwise transfer function; base class of the package's own and of a user's.
 
-    A subclass defines `forward` and `derivative`; with `integral` and `range` it can also serve LocoProp-M.
+    A subclass defines `forward` and `derivative`; with `integral` and `range` it can also serve LocoProp-M, with
+    `conjugate` and `inverse` matching energies too.
     """
 
     elementwise = True
     range = (-math.inf, math.inf)  # the interval whose closure holds the values of σ
     closed = False  # whether its ends are values of σ too
+    pieces: tuple | None = None  # (low, high, slope, offset) of each linear piece, from left to right; None if smooth
 
     def forward(self, z):
         r"""Return :math:`\sigma(z)`, the shape of z."""
@@ -78,6 +80,14 @@ class Activation(Transfer):
     def integral(self, z):
         r"""Return :math:`F(z)` with :math:`F' = \sigma`, elementwise, the shape of z."""
         raise NotImplementedError(f"{type(self).__name__} has no integral(z), which LocoProp-M needs")
+
+    def conjugate(self, a):
+        r"""Return :math:`F^*(a) = \sup_z az - F(z)`, elementwise, for a in the range of σ."""
+        raise NotImplementedError(f"{type(self).__name__} has no conjugate(a), which matching energies need")
+
+    def inverse(self, a):
+        r"""Return :math:`(F^*)'(a)`, a z with σ(z) = a; at an end of a closed range the one nearest to 0."""
+        raise NotImplementedError(f"{type(self).__name__} has no inverse(a), which matching energies need")
 
     def apply(self, z, training=False, rng=None):
         """Return (σ(z), aux), where aux is what `adjoint` needs beyond z and a."""
@@ -103,6 +113,8 @@ class Activation(Transfer):
 class Identity(Activation):
     r"""σ(z) = z, F(z) = z²/2; with it LocoProp-M is LocoProp-S."""
 
+    pieces = ((-math.inf, math.inf, 1.0, 0.0),)
+
     def forward(self, z):
         return z
 
@@ -111,6 +123,12 @@ class Identity(Activation):
 
     def integral(self, z):
         return z * z / 2
+
+    def conjugate(self, a):
+        return a * a / 2
+
+    def inverse(self, a):
+        return a
 
     def adjoint(self, z, a, aux, g):
         return g
@@ -121,6 +139,7 @@ class ReLU(Activation):
 
     range = (0.0, math.inf)
     closed = True
+    pieces = ((-math.inf, 0.0, 0.0, 0.0), (0.0, math.inf, 1.0, 0.0))
 
     def forward(self, z):
         xp = np if type(z) is np.ndarray else array_module(z)
@@ -131,6 +150,12 @@ class ReLU(Activation):
 
     def integral(self, z):
         return self.forward(z) ** 2 / 2
+
+    def conjugate(self, a):
+        return a * a / 2
+
+    def inverse(self, a):
+        return a
 
     def adjoint(self, z, a, aux, g):
         return g * (z > 0)
@@ -147,10 +172,15 @@ class LeakyReLU(Activation):
 
     shown_bare = shown_always = ("slope",)
 
-    def __init__(self, slope=0.01):
+    def __init__(self, slope: float = 0.01) -> None:
         self.slope = positive_number("LeakyReLU: slope", slope)
         if self.slope >= 1:
             raise ValueError(f"LeakyReLU: slope must be below 1, got {slope}")
+
+    @property
+    def pieces(self):
+        """Both linear pieces."""
+        return ((-math.inf, 0.0, self.slope, 0.0), (0.0, math.inf, 1.0, 0.0))
 
     def forward(self, z):
         return array_module(z).maximum(z, self.slope * z)
@@ -160,6 +190,36 @@ class LeakyReLU(Activation):
 
     def integral(self, z):
         return z * self.forward(z) / 2
+
+    def conjugate(self, a):
+        return a * self.inverse(a) / 2
+
+    def inverse(self, a):
+        return array_module(a).minimum(a, a / self.slope)
+
+
+class HardTanh(Activation):
+    r"""σ(z) = z cut to [−1, 1], σ'(±1) = 0, F(z) = z²/2 there and |z| − ½ beyond, range [−1, 1]."""
+
+    range = (-1.0, 1.0)
+    closed = True
+    pieces = ((-math.inf, -1.0, 0.0, -1.0), (-1.0, 1.0, 1.0, 0.0), (1.0, math.inf, 0.0, 1.0))
+
+    def forward(self, z):
+        return array_module(z).clip(z, -1, 1)
+
+    def derivative(self, z):
+        return (abs(z) < 1).astype(z.dtype)
+
+    def integral(self, z):
+        inside = self.forward(z)
+        return inside * (z - inside / 2)
+
+    def conjugate(self, a):
+        return a * a / 2
+
+    def inverse(self, a):
+        return a
 
 
 class Tanh(Activation):
@@ -177,6 +237,12 @@ class Tanh(Activation):
         xp = array_module(z)
         size = abs(z)  # log cosh z = |z| + log(1 + exp(−2|z|)) − log 2 does not overflow
         return size + xp.log1p(xp.exp(-2 * size)) - math.log(2)
+
+    def conjugate(self, a):
+        return (entropy(1 + a) + entropy(1 - a)) / 2
+
+    def inverse(self, a):
+        return array_module(a).arctanh(a)
 
     def adjoint(self, z, a, aux, g):
         return g * (1 - a * a)
@@ -198,6 +264,13 @@ class Sigmoid(Activation):
 
     def integral(self, z):
         return softplus(z)
+
+    def conjugate(self, a):
+        return entropy(a) + entropy(1 - a)
+
+    def inverse(self, a):
+        xp = array_module(a)
+        return xp.log(a) - xp.log1p(-a)
 
     def adjoint(self, z, a, aux, g):
         return g * (a * (1 - a))
@@ -331,5 +404,10 @@ def softplus(z):
     return array_module(z).logaddexp(z, z.dtype.type(0))
 
 
-ACTIVATIONS = {"relu": ReLU, "leaky_relu": LeakyReLU, "tanh": Tanh, "sigmoid": Sigmoid, "softplus": Softplus,
-               "identity": Identity}
+def entropy(x):
+    """Return x log x, 0 for x = 0."""
+    return x * array_module(x).log(x + (x == 0))
+
+
+ACTIVATIONS = {"relu": ReLU, "leaky_relu": LeakyReLU, "hard_tanh": HardTanh, "tanh": Tanh, "sigmoid": Sigmoid,
+               "softplus": Softplus, "identity": Identity}

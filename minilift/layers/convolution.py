@@ -58,7 +58,9 @@ class Conv2d(Map):
     takes_images = True
     shown_bare, shown_always = ("c_in", "c_out", "kernel"), ("padding",)
 
-    def __init__(self, c_in, c_out, kernel, stride=1, padding="same", init="uniform", image_size=None):
+    def __init__(self, c_in: int, c_out: int, kernel: int | tuple[int, int], stride: int | tuple[int, int] = 1,
+                 padding: str | int | tuple[int, int] = "same", init: str | float = "uniform",
+                 image_size: tuple[int, int] | None = None) -> None:
         self.c_in = whole_number("Conv2d: c_in", c_in)
         self.c_out = whole_number("Conv2d: c_out", c_out)
         self.kernel = whole_number("Conv2d: kernel", kernel)
@@ -233,7 +235,7 @@ def correlate(a, w, kernel, size, *, offset, step=1, apart=1, bias=None):
             total += xp.matmul(every_row(b, i, height, step), by_row[i], out=product)
         total = total.reshape(height, -1, z.shape[2]).transpose(1, 0, 2)
         xp.add(total, shift, out=z[images])
-    return z.reshape(len(a), height, width, -1)
+    return z.reshape(len(a), height, width, w.shape[1])
 
 
 def strips(a, kernel, size, *, offset, step=1, apart=1):
@@ -273,7 +275,7 @@ def windows_along(a, kernel, axis):
 def blocks(a, kernel, apart=1):
     """Yield slices of images whose strips fill a cache."""
     budget = BLOCK_BYTES if array_module(a) is np else DEVICE_BLOCK_BYTES
-    images = max(1, int(budget // (a[0].nbytes * kernel * apart**2)))
+    images = max(1, int(budget // max(1, a[:1].nbytes * kernel * apart**2)))
     for first in range(0, len(a), images):
         yield slice(first, first + images)
 

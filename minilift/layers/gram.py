@@ -69,6 +69,19 @@ class Gram:
         """Number of coordinates of one output unit: rows, or parameters."""
         return self.a.shape[0] if self.side == "sample" else self.a.shape[1] + self.bias
 
+    @property
+    def samples(self):
+        """Number of rows of ã, those that other ranks hold included."""
+        return self.height
+
+    def whole(self, g):
+        """Return the rows of g that belong to all rows of ã, for the rows at hand (other ranks may hold the others)."""
+        return g
+
+    def total(self, number):
+        """Return a number that adds up over rows for all rows of ã, given the one for the rows at hand."""
+        return number
+
     def in_double(self):
         """Return the same operator for the activations in float64."""
         return Gram(self.a.astype(np.float64), self.side, self.bias)

@@ -9,6 +9,8 @@ layer reads the value before it. `Named` gives that value a name; `Add` and `Con
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from minilift.layers.base import Layer
 from minilift.support.arguments import fits_in_memory, sequence, text, whole_number
 from minilift.support.backend import array_module
@@ -26,7 +28,7 @@ class Named(Layer):
     kind = "name"
     shown_bare = ("name",)
 
-    def __init__(self, name):
+    def __init__(self, name: str) -> None:
         self.name = checked_name("Named: name", name)
 
 
@@ -65,14 +67,14 @@ class OfNames(Join):
 
     shown_bare = ("sources",)
 
-    def __init__(self, sources):
+    def __init__(self, sources: str | Sequence[str]) -> None:
         what = f"{type(self).__name__}: sources"
         several = not isinstance(sources, str)
-        sources = sequence(what, sources, "names") if several else [sources]
-        if not sources:
+        names = sequence(what, sources, "names") if several else [sources]
+        if not names:
             raise ValueError(f"{what} must hold the name of at least one value, got none")
         self.sources = tuple([checked_name(f"{what}[{k}]" if several else what, name)
-                              for k, name in enumerate(sources)])
+                              for k, name in enumerate(names)])
 
     def settings(self):
         """Return the names: one by itself, several as a list."""
@@ -150,12 +152,12 @@ class Select(Join):
 
     shown_bare, shown_always = ("source", "start", "stop"), ("source",)
 
-    def __init__(self, source=None, start=None, stop=None):
+    def __init__(self, source: str | None = None, start: int | None = None, stop: int | None = None) -> None:
         self.source = None if source is None else checked_name("Select: source", source)
         self.start = None if start is None else whole_number("Select: start", start, least=0)
         if stop is not None and start is None:
             raise ValueError(f"Select: start must be given with stop, got None and {stop}")
-        self.stop = None if stop is None else whole_number("Select: stop", stop, least=self.start + 1)
+        self.stop = None if stop is None else whole_number("Select: stop", stop, least=(start or 0) + 1)
         self.reads_current, self.sources = source is None, () if source is None else (source,)
 
     @property
@@ -199,7 +201,7 @@ class Zeros(Join):
 
     shown_bare = ("n",)
 
-    def __init__(self, n):
+    def __init__(self, n: int) -> None:
         self.n = whole_number("Zeros: n", n)
         fits_in_memory("Zeros: n", 8 * self.n)
 

@@ -8,6 +8,8 @@ numerically safe way. The sum over samples is averaged (``reduction="mean"``, Pr
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from minilift.layers.activations import Identity, Sigmoid, Softmax, softplus
@@ -23,23 +25,23 @@ PROX_STEPS = 100  # far above the ten or so that it takes; reaching it is an err
 class Loss(Settings):
     """Base class of the losses; a subclass names its `transfer` and defines `value_per_sample` and `targets`."""
 
-    transfer: object
+    transfer: Any
     classification = False
     shown_bare = ("reduction",)
 
-    def __init__(self, reduction="mean"):
+    def __init__(self, reduction: str = "mean") -> None:
         self.reduction = known_name(f"{type(self).__name__}: reduction", reduction, REDUCTIONS)
 
     def weight(self, samples):
         """Return the factor of one sample's loss: 1/N for the mean, 1 for the sum."""
         return 1 / samples if self.reduction == "mean" else 1.0
 
-    def value(self, z, y):
+    def value(self, z: Any, y: Any) -> float:
         """Return the loss of outputs z (N, n) for targets y, a float, summed in float64."""
         self._check_pair("value", z, y)
         return float(self.value_per_sample(z, y).sum(dtype=np.float64)) * self.weight(len(z))
 
-    def gradient(self, z, y):
+    def gradient(self, z: Any, y: Any) -> Any:
         r"""Return :math:`\nabla L_y(z)`, the weighted f(z) − y, shape (N, n)."""
         self._check_pair("gradient", z, y)
         g = self.transfer.forward(z) - self.targets(z, y)
@@ -68,26 +70,8 @@ class Loss(Settings):
         return self.shifted_inverse(v, self.targets(v, y), c)
 
     def shifted_inverse(self, v, y, c):
-        r"""Return u with :math:`u + c\,(f(u) - y) = v` by Newton's method with backtracking in each row."""
-        xp = array_module(v)
-        u, objective = v.copy(), _prox_objective(self.transfer, v, v, y, c)
-        rounding = PROX_ROUNDING * np.finfo(v.dtype).eps * (1 + c) * (1 + abs(v).max(axis=-1, keepdims=True))
-        for _ in range(PROX_STEPS):
-            residual = u - v + c * (self.transfer.forward(u) - y)
-            if bool((abs(residual) <= rounding).all()):
-                return u
-            step = self.transfer.solve_shifted(u, c, residual)
-            length = xp.ones((len(v), 1), v.dtype)
-            for _ in range(30):  # halve the step of those rows whose objective would rise
-                trial = _prox_objective(self.transfer, u - length * step, v, y, c)
-                rises = trial > objective + rounding
-                if not bool(rises.any()):
-                    break
-                length[rises] /= 2
-            u = u - length * step
-            objective = trial
-        raise ArithmeticError(f"{self!r}: the prox did not converge in {PROX_STEPS} Newton steps; "
-                              "are the outputs finite, and is tau of a sensible size?")
+        r"""Return u with :math:`u + c\,(f(u) - y) = v`."""
+        return shifted_inverse(self.transfer, v, y, c)
 
     def proba(self, z):
         """Return f(z): class probabilities, or the outputs themselves for squared error."""
@@ -140,25 +124,10 @@ class Loss(Settings):
         return y
 
 
-class SoftmaxCrossEntropy(Loss):
-    r"""Cross-entropy of softmax(z) with integer labels: :math:`\log\sum_j e^{z_{ij}} - z_{iy_i}`.
+class OfLabels(Loss):
+    """Base class of the losses whose targets are labels: whole numbers from 0, one a sample."""
 
-    Its prox has no closed form; Newton's method solves each row.
-    """
-
-    transfer = Softmax()
     classification = True
-
-    def value_per_sample(self, z, y):
-        return self.transfer.integral(z) - z[array_module(z).arange(len(z)), y]
-
-    def gradient(self, z, y):
-        self._check_pair("gradient", z, y)
-        xp = array_module(z)
-        g = self.transfer.forward(z)
-        g[xp.arange(len(z)), y] -= 1
-        g *= self.weight(len(z))
-        return g
 
     def targets(self, z, y):
         """Return the labels y (N,) as one-hot rows (N, n)."""
@@ -175,15 +144,35 @@ class SoftmaxCrossEntropy(Loss):
     def check_targets(self, y, samples, n_out, dtype, xp=np):
         y = as_array("y", y, xp)
         if y.shape != (samples,):
-            raise ValueError(f"y: SoftmaxCrossEntropy expects labels of shape ({samples},), got {y.shape}")
+            raise ValueError(f"y: {type(self).__name__} expects labels of shape ({samples},), got {y.shape}")
         if y.dtype.kind not in "iu":
-            raise TypeError(f"y: SoftmaxCrossEntropy expects whole-number labels, got dtype {y.dtype}")
+            raise TypeError(f"y: {type(self).__name__} expects whole-number labels, got dtype {y.dtype}")
         y = xp.asarray(y)
         low, high = int(y.min()), int(y.max())
         if low < 0 or high >= n_out:
             raise ValueError(f"y: labels must lie in 0 … {n_out - 1} (the network has {n_out} outputs), "
                              f"got {low if low < 0 else high}")
         return y
+
+
+class SoftmaxCrossEntropy(OfLabels):
+    r"""Cross-entropy of softmax(z) with integer labels: :math:`\log\sum_j e^{z_{ij}} - z_{iy_i}`.
+
+    Its prox has no closed form; Newton's method solves each row.
+    """
+
+    transfer = Softmax()
+
+    def value_per_sample(self, z, y):
+        return self.transfer.integral(z) - z[array_module(z).arange(len(z)), y]
+
+    def gradient(self, z, y):
+        self._check_pair("gradient", z, y)
+        xp = array_module(z)
+        g = self.transfer.forward(z)
+        g[xp.arange(len(z)), y] -= 1
+        g *= self.weight(len(z))
+        return g
 
 
 class SigmoidCrossEntropy(Loss):
@@ -216,6 +205,39 @@ class SquaredError(Loss):
     def shifted_inverse(self, v, y, c):
         """Return (v + c y)/(1 + c)."""
         return (v + c * y) / (1 + c)
+
+
+class OneHotSquaredError(OfLabels, SquaredError):
+    r"""Half the squared error of labels as one-hot rows, :math:`\tfrac12\|z_i - e_{y_i}\|^2`."""
+
+    def value_per_sample(self, z, y):
+        return super().value_per_sample(z, self.targets(z, y))
+
+
+def shifted_inverse(f, v, y, c):
+    r"""Return u with :math:`u + c\,(f(u) - y) = v` by Newton's method with backtracking in each row.
+
+    It is the prox of c (F − ⟨y, ·⟩), with F' = f.
+    """
+    xp = array_module(v)
+    u, objective = v.copy(), _prox_objective(f, v, v, y, c)
+    rounding = PROX_ROUNDING * np.finfo(v.dtype).eps * (1 + c) * (1 + abs(v).max(axis=-1, keepdims=True))
+    for _ in range(PROX_STEPS):
+        residual = u - v + c * (f.forward(u) - y)
+        if bool((abs(residual) <= rounding).all()):
+            return u
+        step = f.solve_shifted(u, c, residual)
+        length = xp.ones((len(v), 1), v.dtype)
+        for _ in range(30):  # halve the step of those rows whose objective would rise
+            trial = _prox_objective(f, u - length * step, v, y, c)
+            rises = trial > objective + rounding
+            if not bool(rises.any()):
+                break
+            length[rises] /= 2
+        u = u - length * step
+        objective = trial
+    raise ArithmeticError(f"{f!r}: the prox did not converge in {PROX_STEPS} Newton steps; "
+                          "are the outputs finite, and is tau of a sensible size?")
 
 
 def _prox_objective(transfer, u, v, y, c):

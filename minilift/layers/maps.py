@@ -50,6 +50,10 @@ class Map(Layer):
         """Return z as a matrix (rows, n_out) whose columns are output units."""
         return z
 
+    def height(self, z):
+        """Return the number of rows of the problem in θ, given z; those that other ranks hold included."""
+        return len(self.columns(z))
+
     def gram(self, a, side=None, bias=True):
         """Return the `Gram` operator of this map at the input a."""
         return Gram(self.rows(a), side=side, bias=bias)
@@ -69,7 +73,7 @@ class Linear(Map):
 
     shown_bare = ("n_in", "n_out")
 
-    def __init__(self, n_in, n_out, init="uniform"):
+    def __init__(self, n_in: int, n_out: int, init: str | float = "uniform") -> None:
         self.n_in = whole_number("Linear: n_in", n_in)
         self.n_out = whole_number("Linear: n_out", n_out)
         self.init = checked_initialization("Linear: init", init)

@@ -54,7 +54,7 @@ class BatchNorm(Transfer):
 
     shown_bare = ("channels",)
 
-    def __init__(self, channels, momentum=0.1, eps=1e-5):
+    def __init__(self, channels: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
         self.channels = whole_number("BatchNorm: channels", channels)
         fits_in_memory("BatchNorm: channels", 32 * self.channels)
         self.momentum = positive_number("BatchNorm: momentum", momentum)
@@ -93,23 +93,30 @@ class BatchNorm(Transfer):
         xp = array_module(z)
         mean, variance, batch = self.running[0], self.running[1], None
         if training:
-            axes, values = tuple(range(z.ndim - 1)), z.size // self.channels
+            mean, variance, values = self.statistics(z)
             if values < 2:
                 raise ValueError(f"{self!r}: training needs more than one value in each channel, "
                                  f"got z of shape {z.shape}")
-            mean, variance = z.mean(axis=axes), z.var(axis=axes)
             batch = xp.stack([mean, variance * (values / (values - 1))])
         inverse_deviation = 1 / xp.sqrt(variance + z.dtype.type(self.eps))
         normal = (z - mean) * inverse_deviation
         scale, shift = self.scale_shift
         return scale * normal + shift, BatchStatistics(normal, inverse_deviation, scale.copy(), batch)
 
+    def statistics(self, z):
+        """Return mean and biased variance of each channel, over batch and pixels, and of how many values they are."""
+        axes = tuple(range(z.ndim - 1))
+        return z.mean(axis=axes), z.var(axis=axes), z.size // self.channels
+
+    def mean(self, x):
+        """Return the mean of each channel over batch and pixels."""
+        return x.mean(axis=tuple(range(x.ndim - 1)))
+
     def adjoint(self, z, a, aux, g):
         """Return the derivative at z, transposed, applied to g; in training mean and variance depend on z too."""
         g = g * aux.scale
         if aux.batch is not None:
-            axes = tuple(range(z.ndim - 1))
-            g = g - g.mean(axis=axes) - aux.normal * (g * aux.normal).mean(axis=axes)
+            g = g - self.mean(g) - aux.normal * self.mean(g * aux.normal)
         return g * aux.inverse_deviation
 
     def gradients(self, aux, g):
@@ -134,7 +141,7 @@ class Dropout(Transfer):
 
     shown_bare = shown_always = ("rate",)
 
-    def __init__(self, rate=0.5):
+    def __init__(self, rate: float = 0.5) -> None:
         self.rate = positive_number("Dropout: rate", rate)
         if self.rate >= 1:
             raise ValueError(f"Dropout: rate must be below 1, got {rate}")

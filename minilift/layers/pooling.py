@@ -28,7 +28,7 @@ class Pool2d(Transfer):
 
     shown_bare = ("size",)
 
-    def __init__(self, size, stride=None):
+    def __init__(self, size: int | tuple[int, int], stride: int | tuple[int, int] | None = None) -> None:
         name = type(self).__name__
         self.size = whole_number(f"{name}: size", size)
         self.stride = self.size if stride is None else whole_number(f"{name}: stride", stride)
@@ -104,7 +104,7 @@ class Flatten(Transfer):
 
     def apply(self, z, training=False, rng=None):
         """Return the vectors; no aux."""
-        return z.reshape(len(z), -1), None
+        return z.reshape(len(z), math.prod(z.shape[1:])), None
 
     def adjoint(self, z, a, aux, g):
         """Return g in the shape of z."""

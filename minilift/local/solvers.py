@@ -134,9 +134,7 @@ def check(what, gram, g, damping):
 def quick_solve(gram, g, damping):
     """Return d by the inverse of the small matrix, or None where rounding would spoil it."""
     try:
-        shifted = gram.matrix.copy()
-        shifted.reshape(-1)[::len(shifted) + 1] += damping  # the diagonal
-        inverse = spd_inverse(shifted)
+        inverse = spd_inverse(shifted(gram.matrix, damping))
     except ArithmeticError:
         return None
     q = gram.lower(g)
@@ -146,15 +144,22 @@ def quick_solve(gram, g, damping):
     return gram.solve(inverse, q).astype(g.dtype, copy=False)  # ProxProp (13), Representer
 
 
+def shifted(matrix, damping):
+    """Return a square matrix with the damping added to its diagonal, in a new array."""
+    result = matrix.copy()
+    result.reshape(-1)[::len(result) + 1] += damping
+    return result
+
+
 def many_rows(gram, inverse):
     """Whether the rows are so many that the inverse may be applied in float64 as well, at little cost beside ãᵀg."""
-    return gram.side == "parameter" and gram.height >= 4 * len(inverse)
+    return gram.side == "parameter" and gram.samples >= 4 * len(inverse)
 
 
 def careful_solve(gram, g, damping):
     """Return d in float64 along principal axes, where M is diagonal: v = (s + β)⁻¹ Vᵀãᵀg."""
     axes = PrincipalAxes(gram, damping, accuracy=TRUSTED[g.dtype.name])
-    v = axes.lower(g.astype(np.float64)) / (axes.values + damping)  # ProxProp (13)
+    v = axes.lower(gram.whole(g).astype(np.float64)) / (axes.values + damping)  # ProxProp (13)
     return axes.lift(v).astype(g.dtype)
 
 
@@ -181,10 +186,11 @@ def rounding_error(gram, inverse, damping, g, q):
         spread = max(float(inverse.trace()) - damping * of_inverse**2, 0) ** 0.5  # ‖Ãᵀ(K + βI)⁻¹‖
         products = 4 * (trace / n) ** 0.5 * (of_inverse * size(few) / n**0.5 + size(u))
     else:
-        every, averaging = -(-len(g) // 4096), min(1, 10 / len(g) ** 0.5)  # rounding of long sums cancels
-        of_d, of_g = size(u), (every**0.5) * size(g[::every, units])
-        means = float((gram.matrix[-1, :-1] ** 2).sum()) / len(g) if gram.bias else 0.0
-        centred, spread = trace - gram.bias * len(g) - means, averaging * of_inverse
+        rows, every = gram.samples, -(-gram.samples // 4096)
+        averaging = min(1, 10 / rows**0.5)  # rounding of long sums cancels
+        of_d, of_g = size(u), gram.total(every * size(g[::every, units]) ** 2) ** 0.5
+        means = float((gram.matrix[-1, :-1] ** 2).sum()) / rows if gram.bias else 0.0
+        centred, spread = trace - gram.bias * rows - means, averaging * of_inverse
         applied = 1 if many_rows(gram, inverse) else 4
         products = of_inverse * (applied * size(few) + averaging * trace**0.5 * of_g) / n**0.5
     if of_d > 0:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import difflib
+import inspect
 import math
 import os
 from collections.abc import Sequence
@@ -26,9 +29,9 @@ def shown(value):
 
 def unknown_name(what, name, known):
     """Return the `ValueError` for a name that is not in `known`, with the nearest one that is."""
-    given = name[:LONGEST] if isinstance(name, str) else ""
-    near = difflib.get_close_matches(given, [str(k) for k in known], n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    given, lowered = (name[:LONGEST] if isinstance(name, str) else ""), {str(k).lower(): str(k) for k in known}
+    near = difflib.get_close_matches(given.lower(), lowered, n=1, cutoff=0.5)
+    hint = f"; did you mean {lowered[near[0]]!r}?" if near else ""
     return ValueError(f"{what}: unknown name {shown(name)}{hint} (known: {', '.join(map(str, known))})")
 
 
@@ -149,3 +152,42 @@ def fits_in_memory(what, needed):
     if needed > memory_of_machine():
         raise ValueError(f"{what} must fit in memory: {needed / 1e9:,.3g} GB are needed, this machine has "
                          f"{memory_of_machine() / 1e9:.3g} GB")
+
+
+# ---- things by their names
+
+
+def split_options(what, text):
+    """Return the name and the arguments of 'name:argument=value,…'; values are Python literals or text."""
+    name, colon, rest = text.partition(":")
+    options = {}
+    for item in rest.split(",") if colon else ():
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise ValueError(f"{what}: {text!r}: expected NAME:argument=value,…, got {item!r} after the colon")
+        options[key] = value
+        with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+            options[key] = ast.literal_eval(value)
+    return name, options
+
+
+def made_by_name(what, text, known):
+    """Return what 'name' or 'name:argument=value,…' stands for.
+
+    `known` is {name: (class, arguments)}; arguments in the text come before those.
+
+    Raises
+    ------
+    ValueError
+        If the name or an argument is unknown, or an argument without a default is missing.
+    """
+    name, options = split_options(what, text)
+    make, settings = known[known_name(what, name, tuple(known))]
+    parameters = inspect.signature(make).parameters
+    for option in options:
+        known_name(f"{what}: {name}: argument", option, tuple(parameters))
+    given = {**settings, **options}
+    missing = [key for key, one in parameters.items() if one.default is one.empty and key not in given]
+    if missing:
+        raise ValueError(f"{what}: {name!r} needs {missing[0]}, as in {f'{name}:{missing[0]}=0.1'!r}")
+    return make(**given)

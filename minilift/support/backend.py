@@ -150,10 +150,31 @@ def spd_inverse(matrix):
     NumPy has no triangular solve and SciPy's brings a second thread pool that fights with NumPy's, so that one
     inverse in float64, applied in the network's dtype, is the fast way and no less accurate.
 
+    Parameters and errors are those of `spd_root`.
+    """
+    root = spd_root(matrix)
+    return root.T @ root
+
+
+def spd_solve(matrix, b):
+    """Return the inverse of a symmetric positive definite matrix times b (n, columns), in b's dtype.
+
+    The inverse itself is formed only for a b with more columns than rows. Errors are those of `spd_root`.
+    """
+    root = spd_root(matrix)
+    if len(root) < b.shape[1]:
+        return (root.T @ root).astype(b.dtype) @ b
+    root = root.astype(b.dtype)
+    return root.T @ (root @ b)
+
+
+def spd_root(matrix):
+    r"""Return the lower triangular R with :math:`R^TR = M^{-1}`, for a symmetric positive definite M, in float64.
+
     Parameters
     ----------
     matrix : array (n, n)
-        A matrix with NaN or inf has an inverse of NaN: divergence is for the caller to report.
+        For a matrix with NaN or inf it is all NaN: divergence is for the caller to report.
 
     Raises
     ------
@@ -165,19 +186,18 @@ def spd_inverse(matrix):
     if not bool(xp.isfinite(matrix.sum())):
         return xp.full(matrix.shape, np.nan)
     try:
-        half = triangular_inverse(xp.linalg.cholesky(matrix))
-        inverse = half.T @ half
+        root = triangular_inverse(xp.linalg.cholesky(matrix))
     except np.linalg.LinAlgError:
-        inverse = xp.full(matrix.shape, np.nan)
-    positive = inverse.diagonal() > 0  # NaN compares false
+        root = xp.full(matrix.shape, np.nan)
+    positive = (root * root).sum(axis=0) > 0  # the diagonal of the inverse; NaN compares false
     if xp is not np:  # CuPy does not raise on a failed factorisation: let the inverse show that it inverts
         probe = xp.cos(xp.arange(len(matrix), dtype=np.float64))  # a vector without pattern
-        positive &= abs(matrix @ (inverse @ probe) - probe) < 1e-4
+        positive &= abs(matrix @ (root.T @ (root @ probe)) - probe) < 1e-4
     if not bool(positive.all()):
         raise ArithmeticError(f"a {matrix.shape[0]}×{matrix.shape[0]} matrix that should be positive definite is "
                               "not, to working precision: the damping is too small for these data "
-                              "(use a smaller tau_theta, or eta)")
-    return inverse
+                              "(use a smaller tau_theta or eta, or a larger damping)")
+    return root
 
 
 def triangular_inverse(factor):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import contextlib
 import inspect
 import re
@@ -67,22 +66,8 @@ def command_line(command, options, defaults):
     words = command.split()
     for name, value in options.items():
         if value != defaults.get(name):
-            words += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
+            words += [f"--{name}", *map(str, [] if value is True else value if isinstance(value, list) else [value])]
     return shlex.join(words)
-
-
-def split_options(what, text):
-    """Return the name and the arguments of 'name:argument=value,…'; values are Python literals or text."""
-    name, colon, rest = text.partition(":")
-    options = {}
-    for item in rest.split(",") if colon else ():
-        key, equals, value = item.partition("=")
-        if not equals:
-            raise ValueError(f"{what}: {text!r}: expected NAME:argument=value,…, got {item!r} after the colon")
-        options[key] = value
-        with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
-            options[key] = ast.literal_eval(value)
-    return name, options
 
 
 def check_options(what, factory, options, taken=()):

@@ -15,14 +15,29 @@ import inspect
 import re
 import types
 import zlib
+from typing import Any
 
 import numpy as np
+
+from minilift.support.spellings import unknown_argument
 
 PLAIN = (bool, int, float, str, type(None))  # what JSON holds as it is
 
 
 class NotKeptError(TypeError):
     """An object does not keep an argument of its constructor, so that its settings cannot be told."""
+
+
+class ConstructorSignature:
+    """The signature of a class, read from its `__init__` whatever its `__new__` may take."""
+
+    def __get__(self, thing, cls):
+        if thing is not None:  # whose own signature is that of its __call__
+            raise AttributeError("__signature__")
+        if cls.__init__ is object.__init__:
+            return inspect.Signature()
+        _, *parameters = inspect.signature(cls.__init__).parameters.values()
+        return inspect.Signature(parameters)
 
 
 class Settings:
@@ -47,7 +62,15 @@ class Settings:
     shown_bare: tuple[str, ...] = ()
     shown_always: tuple[str, ...] = ()
 
-    def settings(self):
+    __signature__ = ConstructorSignature()
+
+    def __new__(cls, *arguments: Any, **named: Any) -> Any:
+        """Refuse an argument that the constructor does not have, with the right spelling; Python names none."""
+        if named or cls.__init__ is object.__init__:
+            check_names(cls, arguments, named)
+        return super().__new__(cls)
+
+    def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments by name, in its order.
 
         Raises
@@ -95,6 +118,25 @@ def arguments_of(cls):
         if not passed_on:
             break
     return arguments
+
+
+def check_names(cls, arguments, named):
+    """Raise a `TypeError` for an argument that a class's constructor does not have."""
+    if arguments and cls.__init__ is object.__init__:
+        raise TypeError(f"{cls.__name__}() takes no arguments, got {len(arguments)}")
+    known = names_of(cls)
+    for name in named:
+        if known is not None and name not in known:
+            raise unknown_argument(cls.__name__, name, known)
+
+
+@functools.cache
+def names_of(cls):
+    """Return the names that a class's constructor takes, or None if it takes any."""
+    parameters = inspect.signature(cls).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return None
+    return tuple(p.name for p in parameters)
 
 
 def kept_arguments(thing):

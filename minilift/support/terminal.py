@@ -12,6 +12,7 @@ import codecs
 import contextlib
 import dis
 import io
+import math
 import os
 import sys
 import textwrap
@@ -68,6 +69,29 @@ def said(prog, code, line):
             sys.stderr.write(f"{prog}: {line}\n")
             sys.stderr.flush()
     return code
+
+
+# ---- what goes on
+
+
+def note(text):
+    """Tell whoever waits what is being done, in a line on standard error."""
+    with contextlib.suppress(OSError):  # nobody reads it
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+
+
+def watched():
+    """Whether somebody sees standard error on a terminal, where a bar can move."""
+    return sys.stderr.isatty()
+
+
+def about(seconds):
+    """Return a length of time as one says it before: 'about 20 seconds', 'about 3 minutes', 'about 2 hours'."""
+    for unit, size in (("hour", 3600), ("minute", 60)):
+        if seconds >= 1.5 * size:
+            return f"about {seconds / size:.0f} {unit}s"
+    return f"about {10 * math.ceil(seconds / 10):.0f} seconds"
 
 
 # ---- what stopped it

@@ -9,7 +9,7 @@ import textwrap
 
 import numpy as np
 
-from minilift.methods import BackProp, LocoProp, ProxProp, SemiImplicit
+from minilift import methods
 from minilift.support.arguments import checked_path, instance_of, positive_number, shown, text
 from minilift.support.files import write_bytes
 
@@ -29,6 +29,18 @@ METHOD_STYLE: dict[str, dict] = {
     "locoprop-m": {"color": VERMILLION, "linestyle": (0, (4, 1, 1, 1, 1, 1)), "marker": "v"},
     "locoprop-m-rmsprop": {"color": VERMILLION, "linestyle": ":", "marker": "d"},
     "semi-implicit": {"color": GREEN, "linestyle": ":", "marker": "P"},
+    "foof": {"color": BLUE, "linestyle": "--", "marker": "8"},
+    "kfac": {"color": BLUE, "linestyle": ":", "marker": "H"},
+    "gauss-newton": {"color": GREEN, "linestyle": "-", "marker": "3"},
+    "mac": {"color": GREEN, "linestyle": "--", "marker": "4"},
+    "bcd": {"color": VERMILLION, "linestyle": "-", "marker": 4},  # numbers are carets
+    "admm": {"color": ORANGE, "linestyle": "-", "marker": 5},
+    "dladmm": {"color": ORANGE, "linestyle": ":", "marker": 6},
+    "fenchel": {"color": SKY, "linestyle": "-", "marker": 7},
+    "lpom": {"color": GREY, "linestyle": "-", "marker": "|"},
+    "lifted-bregman": {"color": GREY, "linestyle": "--", "marker": "_"},
+    "predictive-coding": {"color": PURPLE, "linestyle": ":", "marker": "2"},
+    "target-propagation": {"color": ORANGE, "linestyle": "--", "marker": "+"},
 }
 
 
@@ -40,13 +52,20 @@ OTHER_STYLES = (  # for methods of the user's own, in order of appearance
 )
 
 
+LOOKS = {methods.BackProp: "backprop", methods.SemiImplicit: "semi-implicit", methods.FOOF: "foof",
+         methods.KFAC: "kfac", methods.GaussNewton: "gauss-newton", methods.MAC: "mac", methods.BCD: "bcd",
+         methods.ADMM: "admm", methods.DLADMM: "dladmm", methods.FenchelLifted: "fenchel", methods.LPOM: "lpom",
+         methods.LiftedBregman: "lifted-bregman", methods.PredictiveCoding: "predictive-coding",
+         methods.TargetPropagation: "target-propagation"}
+
+
 def look_of(method):
     """Return the name in `METHOD_STYLE` of a method of ours; "" for any other."""
-    if type(method) is ProxProp:
+    if type(method) is methods.ProxProp:
         return "proxprop" if method.solver == "exact" else method.solver
-    if type(method) is LocoProp:
+    if type(method) is methods.LocoProp:
         return f"locoprop-{method.variant.lower()}"
-    return {BackProp: "backprop", SemiImplicit: "semi-implicit"}.get(type(method), "")
+    return LOOKS.get(type(method), "")
 
 
 def styles(looks):

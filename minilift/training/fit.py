@@ -14,22 +14,39 @@ import contextlib
 import copy
 import json
 import math
+import os
 import time
 import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from minilift.datasets import Dataset
 from minilift.graph import checked_network
-from minilift.methods import as_method
+from minilift.methods import Method
+from minilift.network import Network
 from minilift.optim import Optimizer
-from minilift.support.arguments import checked_path, function, number_between, sequence, shown, whole_number
+from minilift.support.arguments import (
+    checked_path,
+    function,
+    instance_of,
+    number_between,
+    sequence,
+    shown,
+    whole_number,
+)
 from minilift.support.backend import array_module, to_numpy
 from minilift.support.files import read_npz, write_npz
+from minilift.support.parallel import Team
 from minilift.support.settings import describe, differences
+from minilift.support.spellings import spelled
 from minilift.training.curves import look_of
 from minilift.training.history import Divergence, EarlyStop, History
+from minilift.training.names import named_method, named_optimizer
+from minilift.training.ranks import Ranks
 
 EVALUATION_BATCH = 500  # samples in one batch of an evaluation: few enough for memory, enough to be fast
 CHECKPOINT_VERSION = 2
@@ -49,7 +66,8 @@ def quiet():
 # --------------------------------------------------------------------------------------------- evaluation
 
 
-def evaluate(net, X, y, batch_size=EVALUATION_BATCH):
+@spelled
+def evaluate(net: Network, X: Any, y: Any, batch_size: int = EVALUATION_BATCH) -> tuple[float, float | None]:
     """Return the loss of a data set and, for a classification loss, the accuracy (else None).
 
     Parameters
@@ -70,26 +88,30 @@ def evaluate(net, X, y, batch_size=EVALUATION_BATCH):
 
 
 @quiet()
-def measure(net, X, y, batch_size):
-    """Measure, as `evaluate` does, on data that have been checked."""
+def measure(net, X, y, batch_size, ranks=None):
+    """Measure, as `evaluate` does, on data that have been checked; with `ranks`, each its part of them."""
     loss_function, samples = net.loss_function, len(X)
     loss, hits = 0.0, 0
-    for start in range(0, samples, batch_size):
+    if ranks is not None:
+        X, y = ranks.part(X), ranks.part(y)
+    for start in range(0, len(X), batch_size):
         part = slice(start, start + batch_size)
         z = net.propagate(X[part]).z[net.depth]
         y_part = y[part]
         loss += loss_function.value(z, y_part) / loss_function.weight(len(z))
         if loss_function.classification:
             hits += int((loss_function.predict(z) == y_part).sum())
+    if ranks is not None:
+        loss, hits = ranks.team.sum(loss), ranks.team.sum(hits)
     return loss * loss_function.weight(samples), hits / samples if loss_function.classification else None
 
 
-def metrics(net, train, validation, batch_size):
+def metrics(net, train, validation, batch_size, ranks=None):
     """Return the columns of one row that are measured over whole sets."""
     row = {}
     for name, data in (("train", train), ("val", validation)):
         if data is not None:
-            loss, accuracy = measure(net, *data, max(batch_size, EVALUATION_BATCH))
+            loss, accuracy = measure(net, *data, max(batch_size or 0, EVALUATION_BATCH), ranks)
             row |= {f"{name}_loss": loss} | ({} if accuracy is None else {f"{name}_accuracy": accuracy})
     return row
 
@@ -125,6 +147,7 @@ class Run:
     history: History
     best: dict | None = None  # parameters of the best epoch, if they are to be restored
     steps: int = 0
+    ranks: Ranks | None = None  # where several train the network
 
     def save(self, path, settings):
         """Write a checkpoint, atomically and without pickle."""
@@ -204,34 +227,46 @@ class Run:
         if wanted and early_stop.best_epoch(self.history) == len(self.history) - 1:
             self.best = {name: np.array(array) for name, array in self.net.state_dict().items()}
 
+    def batches(self, X, y, batch_size):
+        """Yield the mini-batches of an epoch, shuffled; all samples in their own order if there is no batch size."""
+        if batch_size is None:
+            yield (X, y) if self.ranks is None else (self.ranks.part(X), self.ranks.part(y))
+            return
+        order = self.net.xp.asarray(self.rng.permutation(len(X)))
+        for start in range(0, len(X), batch_size):
+            batch = order[start:start + batch_size]
+            batch = batch if self.ranks is None else self.ranks.part(batch)
+            yield X[batch], y[batch]
+
     @quiet()
     def train_epoch(self, X, y, batch_size, epoch, bar):
         """Train for one epoch; return the mean of the batches' losses, or the `Divergence` that ended it."""
-        net = self.net
+        net, method = (self.net, self.method) if self.ranks is None else self.ranks.shared(self.net)
         self.method.start_epoch(epoch - 1)
         self.optimizer.start_epoch(epoch - 1)
-        order = net.xp.asarray(self.rng.permutation(len(X)))
         losses = []
-        for start in range(0, len(X), batch_size):
-            batch = order[start:start + batch_size]
-            y_batch = y[batch]
-            state = net.propagate(X[batch], training=True, rng=self.rng)
+        for X_batch, y_batch in self.batches(X, y, batch_size):
+            state = net.propagate(X_batch, training=True, rng=self.rng)
             loss = net.loss_function.value(state.z[net.depth], y_batch)
             if not math.isfinite(loss):
-                layer = not_finite(net, state)
+                layer = self.first(not_finite(net, state))
                 what = "" if layer is None else f", {layer} is not finite"
                 return Divergence(epoch, self.steps, layer, f"the loss of a batch is {loss}{what}")
             try:
-                directions = self.method.directions(net, state, y_batch)
+                directions = method.directions(net, state, y_batch)
             except ArithmeticError as error:  # a local problem that cannot be solved to working precision
                 return Divergence(epoch, self.steps, not_finite(net), f"{self.method!r}: {error}")
-            net.commit(state)
+            self.net.commit(state)
             self.optimizer.step(net.parameters, directions)
             self.steps += 1
             losses.append(loss)
             if bar is not None and bar.update():
                 bar.set_postfix_str(f"epoch {epoch}, batch loss {loss:.4g}", refresh=False)
         return sum(losses) / len(losses)
+
+    def first(self, text):
+        """Return a text, or None; where there are several ranks, what the first that has a text says."""
+        return text if self.ranks is None else self.ranks.team.first(text)
 
 
 def as_arrays(part, state):
@@ -284,15 +319,22 @@ def check_rows(history, columns, steps, steps_per_epoch):
     return steps
 
 
-def columns_of(net, validation):
+def columns_of(net, validation, method):
     """Return the names of a history's columns."""
     of_a_set = ("loss", "accuracy") if net.loss_function.classification else ("loss",)
     sets = ("train",) if validation is None else ("train", "val")
-    return ["epoch", "seconds", "batch_loss", *(f"{part}_{name}" for part in sets for name in of_a_set)]
+    measured = [f"{part}_{name}" for part in sets for name in of_a_set]
+    return ["epoch", "seconds", "batch_loss", *measured, *method.columns]
 
 
-def fit(net, data, method, optimizer, *, epochs=10, batch_size=100, seed=0, validation=None, callbacks=(),
-        progress=True, early_stop=None, checkpoint=None, checkpoint_every=1, resume=None):
+@spelled
+def fit(net: Network, data: Dataset | tuple[Any, Any], method: str | Method | Callable[..., Any],
+        optimizer: str | Optimizer, *, epochs: int = 10, batch_size: int | None = 100, seed: int = 0,
+        validation: float | tuple[Any, Any] | None = None,
+        callbacks: Callable[..., Any] | Sequence[Callable[..., Any]] = (), progress: bool | str = True,
+        early_stop: EarlyStop | None = None, checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: int = 1, resume: str | os.PathLike[str] | bool | None = None,
+        team: Team | None = None) -> History:
     r"""Train a network, in place.
 
     Parameters
@@ -300,13 +342,16 @@ def fit(net, data, method, optimizer, *, epochs=10, batch_size=100, seed=0, vali
     net : Network
     data : Dataset or (X, y)
         Of a data set only the training part is used. X and y are checked and cast once, here.
-    method : Method or callable
-        Such as ``BackProp()`` or ``ProxProp(tau_theta=0.05)``, or a function from a `Block` to a step.
-    optimizer : Optimizer
-        Takes the method's directions. Both start anew (``reset()``), unless the run is resumed.
+    method : Method, str or callable
+        Such as ``BackProp()`` or ``ProxProp(tau_theta=0.05)``; its name on the command line, such as "proxprop" or
+        "proxprop:tau_theta=0.05"; or a function from a `Block` to a step.
+    optimizer : Optimizer or str
+        Takes the method's directions: ``SGD(lr=0.1)``, "sgd:lr=0.1", "adam". Both start anew (``reset()``), unless the
+        run is resumed.
     epochs : int, default 10
-    batch_size : int, default 100
-        Samples in a mini-batch. If it does not divide the training set, the last one of an epoch is shorter.
+    batch_size : int or None, default 100
+        Samples in a mini-batch. If it does not divide the training set, the last one of an epoch is shorter. None for
+        the whole set as one batch, not shuffled: what methods need that keep lifted values of each sample.
     seed : int, default 0
         Of the shuffling, of the validation split and of layers that draw random numbers. The same seed gives
         all methods the same batches.
@@ -331,6 +376,12 @@ def fit(net, data, method, optimizer, *, epochs=10, batch_size=100, seed=0, vali
         settings are needed, `epochs` may be larger. Of a function, such as a schedule, the code and the constants
         must be the same too (`minilift.support.settings.traits` says what is noticed). True stands for the file that
         `checkpoint` names, and for a new run if that does not exist yet.
+    team : Team, optional
+        ``Team.mpi()`` in each of the processes that ``mpiexec -n 4`` started: they train one network, each on its part
+        of the rows of every batch (see `minilift.training.ranks`). All give the same arguments and hold the whole data
+        set. The result is that of one process but for rounding, and bit-equal on all ranks, which is checked after each
+        epoch. Rank 0 shows the progress, calls the callbacks and writes the checkpoint. All read the one that is
+        resumed, of whatever number of ranks. An exception on one rank in training ends all processes.
 
     Returns
     -------
@@ -345,17 +396,18 @@ def fit(net, data, method, optimizer, *, epochs=10, batch_size=100, seed=0, vali
         If an argument or the data are not as expected, or a checkpoint is damaged or belongs to another run.
     FileNotFoundError
         If there is no file to resume from, or no folder for checkpoints.
+    RuntimeError
+        If ranks of a team do not hold the same bits; it names the rank and the array, and ends all processes.
     KeyboardInterrupt
         If the user interrupts; the last checkpoint is whole, the network is as the last step left it.
     """
     checked_network("fit", net)
-    method = as_method(method)
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"fit: optimizer must be an Optimizer such as SGD(lr=0.1), got {shown(optimizer)}")
+    data = pair_of("data", data)
+    method, optimizer = named_method("fit: method", method), named_optimizer("fit: optimizer", optimizer)
     if early_stop is not None and not isinstance(early_stop, EarlyStop):
         raise TypeError(f"fit: early_stop must be an EarlyStop, got {shown(early_stop)}")
     epochs = whole_number("fit: epochs", epochs, least=0)
-    batch_size = whole_number("fit: batch_size", batch_size)
+    batch_size = None if batch_size is None else whole_number("fit: batch_size", batch_size)
     checkpoint_every = whole_number("fit: checkpoint_every", checkpoint_every)
     callbacks = checked_callbacks(callbacks)
     check_paths(checkpoint, resume)
@@ -363,33 +415,46 @@ def fit(net, data, method, optimizer, *, epochs=10, batch_size=100, seed=0, vali
     train, held_out = split_data(net, data, validation, np.random.default_rng(split_seed))
     if early_stop is not None and early_stop.monitor == "val_loss" and held_out is None:
         raise ValueError("fit: early_stop monitors val_loss, but there is no validation set")
+    if method.whole_batch and batch_size is not None and batch_size < len(train[0]):
+        raise ValueError(f"fit: batch_size must be None for {method!r}, which keeps lifted values of each sample, got "
+                         f"{batch_size}; made with variables='forward' it takes mini-batches")
     where = not_finite(net)
     if where is not None:
         raise ValueError(f"fit: {where} of the network is not finite before training")
 
+    ranks = None if team is None or instance_of("fit: team", team, Team).size == 1 else Ranks(team, method)
     settings = {}
-    if checkpoint is not None or resume is not None:
+    if checkpoint is not None or resume is not None or ranks is not None:
         settings = describe_run(net, train, held_out, method, optimizer, batch_size, seed, early_stop)
     run = Run(net, method, optimizer, np.random.default_rng(run_seed), History(repr(method), look_of(method)))
-    steps_per_epoch = -(-len(train[0]) // batch_size)
-    source = checkpoint if resume is True else resume
+    steps_per_epoch = -(-len(train[0]) // (batch_size or len(train[0])))
+    source: Any = checkpoint if resume is True else resume
+    guard = contextlib.nullcontext if ranks is None else ranks.team.guard
     if source is None or (resume is True and not Path(source).exists()):
         method.reset()
         optimizer.reset()
     else:
-        run.load(source, settings, columns_of(net, held_out), steps_per_epoch, early_stop)
+        with guard():
+            run.load(source, settings, columns_of(net, held_out, method), steps_per_epoch, early_stop)
 
     history = run.history
     history.stopped = None
-    if not len(history):
-        row = {"epoch": 0, "seconds": 0.0, "batch_loss": math.nan,
-               **metrics(net, train, held_out, batch_size)}
-        run.record(row, early_stop)
-        history.stopped = told_to_stop(callbacks, row, net, history)
+    leads = ranks is None or ranks.leads
+    if not leads:
+        callbacks, progress = [], False
+    with guard():
+        if ranks is not None:
+            run.ranks = ranks
+            ranks.check_start(net, {**settings, "epochs": epochs, "the number of epochs done": len(history)})
+        if not len(history):
+            row = {"epoch": 0, "seconds": 0.0, "batch_loss": math.nan,
+                   **metrics(net, train, held_out, batch_size, ranks), **method.measure()}
+            run.record(row, early_stop)
+            history.stopped = run.first(told_to_stop(callbacks, row, net, history))
     if early_stop is not None and history.stopped is None:
         history.stopped = early_stop.reason(history)
 
-    with progress_bar(progress, history, epochs, steps_per_epoch) as bar:
+    with guard(), progress_bar(progress, history, epochs, steps_per_epoch) as bar:
         while len(history) <= epochs and history.stopped is None:
             epoch = len(history)
             started = time.perf_counter()
@@ -399,17 +464,19 @@ def fit(net, data, method, optimizer, *, epochs=10, batch_size=100, seed=0, vali
                 history.diverged = outcome
                 break
             row = {"epoch": epoch, "seconds": seconds, "batch_loss": outcome,
-                   **metrics(net, train, held_out, batch_size)}
+                   **metrics(net, train, held_out, batch_size, ranks), **method.measure()}
+            if ranks is not None:
+                ranks.check(net)
             history.diverged = divergence_after_epoch(net, row, run.steps)
             if history.diverged is not None:
                 break
             run.record(row, early_stop)
             show(bar, row)
-            history.stopped = told_to_stop(callbacks, row, net, history)
+            history.stopped = run.first(told_to_stop(callbacks, row, net, history))
             if early_stop is not None and history.stopped is None:
                 history.stopped = early_stop.reason(history)
             ends = epoch == epochs or history.stopped is not None
-            if checkpoint is not None and (ends or epoch % checkpoint_every == 0):
+            if checkpoint is not None and leads and (ends or epoch % checkpoint_every == 0):
                 run.save(checkpoint, settings)
         if bar is not None and history.diverged is not None:
             bar.set_postfix_str(str(history.diverged))
@@ -485,7 +552,7 @@ def check_paths(checkpoint, resume):
 
 def split_data(net, data, validation, rng):
     """Return the training set and the validation set (or None), checked, cast, on the network's backend."""
-    train = checked_set(net, "data", (data.X_train, data.y_train) if hasattr(data, "X_train") else data)
+    train = checked_set(net, "data", data)
     if validation is None:
         return train, None
     if isinstance(validation, (tuple, list)):
@@ -501,14 +568,21 @@ def split_data(net, data, validation, rng):
     return (X[rest], y[rest]), (X[held_out], y[held_out])
 
 
-def checked_set(net, what, data):
-    """Return one set (X, y), checked and cast, or raise an error that names the argument."""
+def pair_of(what, data):
+    """Return the (X, y) that is given, or the training part of a data set, or raise an error."""
+    if hasattr(data, "X_train"):
+        return data.X_train, data.y_train
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         raise TypeError(f"fit: {what} must be a pair (X, y){' or a Dataset' if what == 'data' else ''}, "
                         f"got {type(data).__name__}")
+    return data
+
+
+def checked_set(net, what, data):
+    """Return one set (X, y), checked and cast, or raise an error that names the argument."""
     try:
         with quiet():  # a cast may overflow, which the check then names
-            return net.checked_batch(*data)
+            return net.checked_batch(*pair_of(what, data))
     except (ValueError, TypeError) as error:
         raise type(error)(f"fit: {what}: {error}") from error
 

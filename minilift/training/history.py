@@ -6,11 +6,18 @@ import csv
 import io
 import json
 import math
+import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from minilift.support.arguments import boolean, checked_path, instance_of, known_name, text, unknown_name, whole_number
 from minilift.support.files import write_bytes
 from minilift.support.settings import Settings
+from minilift.support.spellings import unknown_attribute
+from minilift.support.tables import html
+
+SHOWN_ROWS = 12  # of a history in a notebook; of a longer one the first and the last
 
 
 @dataclass(frozen=True)
@@ -64,24 +71,29 @@ class History:
         Why the run ended before its last epoch otherwise: early stop or a callback.
     """
 
-    def __init__(self, label="", look=""):
+    def __init__(self, label: str = "", look: str = "") -> None:
         self.label, self.look = text("History: label", label), text("History: look", look)
         self.diverged: Divergence | None = None
         self.stopped: str | None = None
         self.columns: dict[str, list] = {}
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.columns.get("epoch", ()))
 
-    def __contains__(self, name):
+    def __contains__(self, name: str) -> bool:
         return name in self.columns
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> list[Any]:
         if name not in self.columns:
             raise KeyError(str(unknown_name("History: column", name, tuple(self.columns))))
         return self.columns[name]
 
-    def append(self, row):
+    if not TYPE_CHECKING:  # a type checker finds such attributes itself
+        def __getattr__(self, name):
+            """Say what serves instead of an attribute that histories of other libraries have."""
+            raise unknown_attribute(self, name)
+
+    def append(self, row: dict[str, Any]) -> None:
         """Append a row, a dict with the same keys every time."""
         instance_of("History: row", row, dict)
         if self.columns and set(row) != set(self.columns):
@@ -90,13 +102,13 @@ class History:
             self.columns.setdefault(name, []).append(value)
 
     @property
-    def above_start(self):
+    def above_start(self) -> bool:
         """Whether the run ended at a finite training loss above that of the network before training."""
         losses = self.columns.get("train_loss", ())
         return self.diverged is None and len(losses) > 1 and losses[-1] > losses[0]
 
     @property
-    def status(self):
+    def status(self) -> str:
         """How the run ended, in words."""
         if self.diverged is not None:
             return str(self.diverged)
@@ -111,7 +123,15 @@ class History:
         return (f"History({self.label}: {len(self) - 1} epochs in {self['seconds'][-1]:.3g} s, "
                 f"{', '.join(changes)}; {self.status})")
 
-    def to_csv(self, path):
+    def _repr_html_(self):
+        rows = [[f"{value:.4g}" for value in row] for row in zip(*self.columns.values())]
+        if len(rows) > SHOWN_ROWS:
+            half = SHOWN_ROWS // 2
+            rows = [*rows[:half], ["…"] * len(self.columns), *rows[-half:]]
+        head = [name.replace("_", " ") for name in self.columns]
+        return html([head, *rows], f"History: {self.label}", [self.status])
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write the columns to a CSV file, atomically."""
         lines = io.StringIO()
         writer = csv.writer(lines, lineterminator="\n")
@@ -119,7 +139,7 @@ class History:
         writer.writerows(zip(*self.columns.values()))
         write_bytes(checked_path("to_csv: path", path), lines.getvalue().encode())
 
-    def to_json(self, path):
+    def to_json(self, path: str | os.PathLike[str]) -> None:
         """Write everything to a JSON file, atomically; `from_json` reads it back without loss.
 
         Numbers that JSON does not have are written as the strings "nan", "inf" and "-inf".
@@ -127,7 +147,7 @@ class History:
         write_bytes(checked_path("to_json: path", path), json.dumps(self.as_dict(), indent=1, allow_nan=False).encode())
 
     @classmethod
-    def from_json(cls, path):
+    def from_json(cls, path: str | os.PathLike[str]) -> History:
         """Read what `to_json` wrote.
 
         Raises
@@ -135,13 +155,13 @@ class History:
         ValueError
             If the file is not the JSON of a history.
         """
-        path = checked_path("from_json: path", path)
+        file = checked_path("from_json: path", path)
         try:
-            return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
+            return cls.from_dict(json.loads(file.read_text(encoding="utf-8")))
         except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"{path}: not a history written by minilift ({error})") from error
 
-    def as_dict(self):
+    def as_dict(self) -> dict[str, Any]:
         """Return everything as a dict that JSON can hold."""
         columns = {name: [as_json_number(value) for value in column] for name, column in self.columns.items()}
         diverged = None if self.diverged is None else asdict(self.diverged)
@@ -149,7 +169,7 @@ class History:
                 "columns": columns}
 
     @classmethod
-    def from_dict(cls, values):
+    def from_dict(cls, values: Mapping[str, Any]) -> History:
         """Return the history that `as_dict` described.
 
         Raises
@@ -172,7 +192,7 @@ class History:
             raise ValueError("the columns differ in length")
         return history
 
-    def plot(self, path=None):
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """Return a matplotlib figure of the run; with `path` also write it, in the format of its suffix."""
         from minilift.training import curves
 
@@ -226,23 +246,23 @@ class EarlyStop(Settings):
 
     shown_always = ("patience", "monitor", "restore_best")
 
-    def __init__(self, patience=5, monitor=None, restore_best=False):
+    def __init__(self, patience: int = 5, monitor: str | None = None, restore_best: bool = False) -> None:
         self.patience = whole_number("EarlyStop: patience", patience)
         if monitor is not None:
             known_name("EarlyStop: monitor", monitor, ("val_loss", "train_loss"))
         self.monitor, self.restore_best = monitor, boolean("EarlyStop: restore_best", restore_best)
 
-    def column(self, history):
+    def column(self, history: History) -> str:
         """Return the name of the column that is watched."""
         instance_of("EarlyStop: history", history, History)
         return self.monitor or ("val_loss" if "val_loss" in history else "train_loss")
 
-    def best_epoch(self, history):
+    def best_epoch(self, history: History) -> int:
         """Return the first epoch of the lowest loss; a loss that is NaN is never the lowest."""
         losses = [math.inf if math.isnan(loss) else loss for loss in history[self.column(history)]]
         return losses.index(min(losses))
 
-    def reason(self, history):
+    def reason(self, history: History) -> str | None:
         """Return why training should stop now, or None."""
         best = self.best_epoch(history)
         if len(history) - 1 - best < self.patience:

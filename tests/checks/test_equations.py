@@ -115,7 +115,7 @@ def test_every_claim_about_an_equation_is_listed():
         "LocoProp-S", "ProxProp (13)", "ProxProp Prop. 4", "ProxProp Prop. 5"]
     found = {place.name for places in equations.claims().values() for place in places}
     named = {claim.measure.__name__ for claim in CLAIMS
-             if re.search(r"\(\d|Prop\. \d|LocoProp|SIBP W|BackProp", claim.source)}
+             if re.search(r"\(\d|Prop\. \d|LocoProp|SIBP W|BackProp|FOOF|K-FAC|Gauss", claim.source)}
     assert found == named
     assert all(equations.claims()[f"ProxProp Prop. {number}"] for number in (2, 3, 4, 5))
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import minilift as ml
-from minilift import checks
 from minilift.checks import load_target, methods, networks, numeric
 from minilift.checks.report import CLAIMS, Finding, common_reason
 
@@ -33,10 +32,9 @@ def test_the_package_passes_its_own_checks():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("start", range(1, 51, 5))
-def test_the_package_passes_with_50_more_seeds(start):
-    for seed in range(start, start + 5):
-        ml.verify(seed=seed).raise_for_failures()
+@pytest.mark.parametrize("seed", range(1, 13))
+def test_the_package_passes_with_more_seeds(seed):
+    ml.verify(seed=seed).raise_for_failures()
 
 
 def test_each_claim_is_made_by_something_of_ours():
@@ -49,7 +47,7 @@ def test_each_claim_is_made_by_something_of_ours():
 
 
 def test_a_large_network_is_checked_along_random_directions():
-    report = verified(ml.mlp([784, 300, 10], activation="tanh"))
+    report = verified(ml.mlp([400, 260, 10], activation="tanh"))
     gradient = next(check for check in report.checks if check.claim.startswith("backpropagated"))
     assert gradient.passed
     assert any("too many to be probed" in check.why for check in report.skipped)
@@ -61,7 +59,7 @@ def test_a_mistake_in_a_large_network_is_found_too():
             d = super().adjoint_theta(a, g)
             d[-1] /= 2
             return d
-    report = ml.verify(ml.Network([Halved(784, 300), ml.Tanh(), ml.Linear(300, 10)]))
+    report = ml.verify(ml.Network([Halved(400, 260), ml.Tanh(), ml.Linear(260, 10)]))
     assert any(check.claim.startswith("backpropagated") for check in report.failures)
 
 
@@ -75,8 +73,7 @@ def test_the_users_own_batch_and_network():
     assert net.dtype == np.float32
 
 
-def test_a_convolutional_network_with_all_layers():
-    verified(checks.small_convnet(3, "numpy"))
+def test_a_convolutional_network_with_pooling_and_batch_norm():
     verified(ml.convnet((8, 8, 1), (2, 2), classes=3, kernel=3, batch_norm=True, input_layout="flat"))
 
 
@@ -164,7 +161,7 @@ def test_a_method_is_held_against_a_reference_of_the_users():
 # ---- other libraries' layers
 
 @pytest.mark.slow
-def test_layers_of_pytorch_with_200_seeds():
+def test_layers_of_pytorch_with_50_seeds():
     torch = pytest.importorskip("torch")
     torch.set_num_threads(1)  # the arrays are tiny
 
@@ -198,7 +195,7 @@ def test_layers_of_pytorch_with_200_seeds():
             torch.nn.functional.cross_entropy(z, lent(y), reduction=self.reduction).backward()
             return z.grad.numpy()
     verified(ml.Network([TorchLinear(3, 4), TorchGELU(), TorchLinear(4, 2)], loss=TorchCrossEntropy()))
-    for seed in range(200):
+    for seed in range(50):
         for thing in (TorchGELU(), TorchLinear(4, 3), TorchCrossEntropy(), TorchCrossEntropy("sum")):
             ml.verify(thing, seed=seed).raise_for_failures()
 

@@ -45,14 +45,17 @@ def write_in_place(x):
     (lambda x: 2 * x, "PASS", ""),
     (lambda x: x**2, "FAIL", "this squares"),
     (lambda x: x, "FAIL", "nothing has changed"),
-    (lambda x: 3 * x, "FAIL", "none of the mistakes known here fits"),
-    (lambda x: x * np.nan, "FAIL", "none of the mistakes known here fits"),
+    (lambda x: 3 * x, "FAIL", "1.5 times what it should be"),
+    (lambda x: -2 * x, "FAIL", "it is minus what it should be"),
+    (lambda x: x + 1, "FAIL", "the first property that fails is 'twice x'"),
+    (lambda x: x * np.nan, "FAIL", "the first property that fails is 'twice x'"),
     (lambda x: x[:1], "FAIL", "shape (1,) where (2,) is expected"),
     (lambda x: 2 * x[None], "FAIL", "shape (1, 2) where (2,) is expected"),
     (lambda x: "two", "FAIL", "could not convert"),
     (lambda x: 1 / 0, "FAIL", "ZeroDivisionError"),
     (write_in_place, "FAIL", "writes into one of its arguments"),
-    (lambda x: None, "TODO", ""),
+    (lambda x: None, "FAIL", "a return is missing"),
+    (lambda x: (2.0, -4.0), "PASS", ""),
     (None, "TODO", ""),
     ((None, 3), "TODO", ""),
     (lambda x: [None, 2 * x], "FAIL", "your answer raised"),
@@ -89,7 +92,49 @@ def test_a_diagnosis_that_cannot_deal_with_an_answer_does_not_stop_the_notebook(
         yield answer(1.0).shape == (7,), "never reached"
     teach.check("9.2", lambda x: x, lambda f: [teach.claim("zero", f(1.0), 0.0)], mistakes)
     assert reported[0]["status"] == "FAIL"
-    assert reported[0]["message"] == teach.NO_MISTAKE_FITS
+    assert reported[0]["message"] == "the first property that fails is 'zero'"
+
+
+def test_a_message_says_what_failed_first_what_held_before_and_where_to_look(reported):
+    def claims(power):
+        for k, look in ((1, "the start"), (2, "the loop")):
+            yield teach.claim(f"k = {k}", power([2.0, 3.0], k), np.array([2.0, 3.0]) ** k, look=f"look at {look}")
+    teach.check("9.4", lambda x, k: np.array(x), claims)
+    assert reported[0]["message"] == "the first property that fails is 'k = 2' ('k = 1' holds); look at the loop"
+
+
+def test_a_table_of_wrong_answers_names_what_behaves_like_one_of_them():
+    table = {"squares": lambda x: x**2, "has no row": lambda x: x[0], "adds": lambda x: x + x}
+    found = list(teach.slips(lambda x: 2 * x, [(3.0,), (np.array(5.0),)], table))
+    assert found == [(False, "squares"), (False, "has no row"), (True, "adds")]
+
+
+def stand_in_for_doubling(x):
+    return 2 * x
+
+
+def test_a_stand_in_is_no_answer(reported):
+    """Neither what the checks are made of, nor what an earlier check of the same exercise gave."""
+    space = {"f": stand_in_for_doubling, "__name__": __name__}
+    teach.close_to_answers(space)
+    given = check_doubling(space["f"])
+    assert "calls a function of the checks" in reported[0]["message"]
+    assert (given(3.0), space["f"](3.0)) == (6.0, 6.0)  # elsewhere both work
+    check_doubling(given)
+    check_doubling(lambda x: given(x))
+    assert [report["status"] for report in reported] == ["FAIL", "TODO", "FAIL"]
+    teach.check("9.5", given, lambda f: [teach.claim("another exercise may use it", f(1.0), 2.0)])
+    number = teach.check("9.6", 27, lambda n: [teach.claim("n", n, 28)], fallback=28)
+    teach.check("9.6", number, lambda n: [teach.claim("n", n, 28)], fallback=28)
+    teach.check("9.6", 28, lambda n: [teach.claim("n", n, 28)], fallback=28)
+    assert [report["status"] for report in reported[3:]] == ["PASS", "FAIL", "TODO", "PASS"]
+
+
+@pytest.mark.parametrize(("tolerance", "printed"), [(0.015, "0.015"), (1.001, "1.001"), (1e-12, "1e-12"), (0, "0")])
+def test_a_tolerance_is_printed_as_it_is(reported, tolerance, printed):
+    teach.check("9.7", 1.0, lambda x: [teach.claim("one", x, 3.0, tolerance)])
+    assert f"(tolerance {printed})" in reported[0]["printed"]
+    assert f"(limit {printed})" in notebooks.table(reported)[1]
 
 
 def test_answers_get_copies(reported):
@@ -175,9 +220,9 @@ def test_tutorials_without_jupyter_say_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "jupyterlab", None)
     parser = argparse.ArgumentParser()
     teach.add_tutorials_arguments(parser)
-    with pytest.raises(RuntimeError, match=r"pip install 'minilift\[tutorials\]'"):
+    with pytest.raises(RuntimeError, match=r"install with: \S+ -m pip install (-e )?'.*\[tutorials\]'$"):
         teach.run_tutorials(parser.parse_args([str(tmp_path)]))
-    assert (tmp_path / "01_backward_step.ipynb").exists()
+    assert not list(tmp_path.iterdir()), "it is said before anything is copied"
     assert teach.run_tutorials(parser.parse_args([str(tmp_path), "--no-browser"])) == 0
 
 
@@ -255,7 +300,9 @@ def test_the_notebooks_of_a_class_are_graded_one_by_one(tmp_path, monkeypatch, c
     assert teach.run(parsed("grade", *(str(tmp_path / name) for name in names))) == 2
     out, err = capsys.readouterr()
     assert out.count("1 of 1 passed") == 2
-    assert [line.split(" cannot")[0][-9:] for line in err.splitlines()] == ["bob.ipynb", "/cy.ipynb", "dan.ipynb"]
+    announced, *refused = err.splitlines()
+    assert "grading 5 notebooks" in announced
+    assert [line.split(" cannot")[0][-9:] for line in refused] == ["bob.ipynb", "/cy.ipynb", "dan.ipynb"]
     assert (tmp_path / "eve.grade.json").is_file()
     assert teach.run(parsed("grade", str(tmp_path / "ada.ipynb"))) == 0
     with pytest.raises(ValueError, match="--json: names the file of one notebook, got 2"):
@@ -271,6 +318,45 @@ def test_an_answer_that_is_no_unicode_fails_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(notebooks, "reports", lambda notebook: [report])
     assert notebooks.grade(path, 1)[0]["message"] == "the cell is no text in Unicode"
     assert "\ud800" not in "".join(cell.source for cell in seen[0].cells)
+
+
+def graded_without_running(path, monkeypatch):
+    """Return what grading makes of a notebook if every check passes, and the exercise cells that would be run."""
+    pytest.importorskip("nbformat")
+    seen = []
+    monkeypatch.setattr(notebooks, "execute", lambda notebook, **options: seen.append(notebook) or notebook)
+    numbers = sorted(notebooks.answers_in(notebooks.read(path)))
+    monkeypatch.setattr(notebooks, "reports", lambda notebook: [
+        {"kind": "check", "exercise": number, "status": "PASS", "claims": [], "message": ""} for number in numbers])
+    results = {result["exercise"]: result for result in notebooks.grade(path, 1)}
+    return results, [cell.source for cell in seen[0].cells if notebooks.tagged(cell, "exercise")]
+
+
+@pytest.mark.parametrize("taken", ["explicit_step = check.library_implicit_step",
+                                   "explicit_step = check.explicit_step(None, SEED)",
+                                   "from minilift.course.exercises import backward_step as b"])
+def test_an_answer_that_is_taken_from_the_checks_fails(tmp_path, monkeypatch, taken):
+    path = returned_notebook(tmp_path, e1=f"# Exercise 1.1\n{taken}")
+    results, run = graded_without_running(path, monkeypatch)
+    assert results["1.1"]["status"] == "FAIL"
+    assert results["1.1"]["message"] == "the cell takes its answer from the checks"
+    assert not any(taken in source for source in run)
+    assert results["1.2"]["status"] == "PASS"
+
+
+def test_an_answer_that_uses_the_library_is_flagged(tmp_path, monkeypatch):
+    path = returned_notebook(tmp_path, e2="# Exercise 1.2\ndef implicit_step(B, x, tau): return ml.solvers.exact(B)")
+    results, _ = graded_without_running(path, monkeypatch)
+    assert [results[number]["flags"] for number in ("1.1", "1.2")] == [[], ["uses ml.solvers.exact"]]
+    assert "FLAG: uses ml.solvers.exact" in notebooks.table(results.values())[2]
+
+
+def test_model_answers_raise_no_flag():
+    for name in notebooks.CURRICULUM:
+        blanks, solved = (notebooks.answers_in(notebooks.read(notebooks.paths(name)[k])) for k in (1, 2))
+        for number, source in solved.items():
+            for kind in (notebooks.CHECKS, notebooks.LIBRARY):
+                assert notebooks.borrowed(kind, source, blanks[number]) == [], number
 
 
 def returned_notebook(tmp_path, **changes):
@@ -386,7 +472,7 @@ def test_ctrl_c_while_grading_leaves_no_kernel(tmp_path):
         time.sleep(0.1)
     os.killpg(grading.pid, signal.SIGINT)
     out, err = grading.communicate(timeout=30)
-    assert (grading.returncode, out, err) == (130, "", "minilift teach: interrupted\n")
+    assert (grading.returncode, out, err.splitlines()[-1]) == (130, "", "minilift teach: interrupted")
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid.read_text()), 0)
 

@@ -4,6 +4,8 @@ import ast
 import io
 import re
 import tokenize
+from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 
@@ -83,6 +85,7 @@ def test_solutions_stay_out_of_the_student_version(name):
     for cell in student["cells"]:
         assert not notebooks.tagged(cell, "answer")
         assert not notebooks.tagged(cell, "mistake")
+        assert "teach.record(" not in cell["source"], "tag the cell: record"
     blanks = [cell for cell in student["cells"] if notebooks.tagged(cell, "exercise")]
     assert blanks
     for cell in blanks:
@@ -94,7 +97,7 @@ def test_solutions_stay_out_of_the_student_version(name):
 @every_notebook
 def test_size(name):
     student, solution = committed(name), committed(name, "solution")
-    assert 25 <= len(student["cells"]) <= 40
+    assert 25 <= len(student["cells"]) <= 42
     for cell in code_cells(student) + code_cells(solution):
         assert cell["source"].count("\n") < 25, cell["source"]
     words = 0
@@ -194,21 +197,28 @@ def test_records_are_there_and_as_the_text_says(name):
         assert report["kept"], report
 
 
+def test_the_papers_parts_are_where_the_readme_says():
+    readme = (notebooks.folder() / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"(?m)^\|.*?\| ([\d, ]+) \|(.*)\|$", readme.partition("## Where each part of the papers is")[2])
+    modules = [module for _, cell in rows for module in re.findall(r"`([\w/]+\.py)`", cell)]
+    package = Path(notebooks.__file__).parent.parent
+    assert len(modules) > 8
+    assert [module for module in modules if not (package / module).is_file()] == []
+
+
 # ---- executed
 
 @pytest.mark.slow
 @every_notebook
-@both_versions
-def test_runs_offline_in_a_clean_folder_and_the_committed_outputs_are_current(name, kind):
-    fresh = notebooks.execute(notebooks.version(name, kind))
+def test_runs_offline_in_a_clean_folder_and_the_committed_outputs_are_current(name):
+    fresh = notebooks.recorded(name)
     checks = [report for report in notebooks.reports(fresh) if report["kind"] == "check"]
     records = [report for report in notebooks.reports(fresh) if report["kind"] == "record"]
-    assert {report["status"] for report in checks} == {"TODO" if kind == "student" else "PASS"}, checks
+    assert {report["status"] for report in checks} == {"TODO"}, checks
     assert all(report["kept"] for report in records), records
-    if kind == "student":
-        for cell, kept in zip(code_cells(fresh), code_cells(committed(name))):
-            assert not any(output.get("name") == "stderr" for output in kept["outputs"]), kept["source"]
-            assert printed(cell) == printed(kept), "run: minilift teach build"
+    for cell, kept in zip(code_cells(fresh), code_cells(committed(name))):
+        assert not any(output.get("name") == "stderr" for output in kept["outputs"]), kept["source"]
+        assert printed(cell) == printed(kept), "run: minilift teach build"
 
 
 def run_here(cell, source, namespace):
@@ -223,46 +233,45 @@ def reported(monkeypatch):
     matplotlib.use("Agg")
     seen = []
     monkeypatch.setattr(teach, "publish", lambda text, report: seen.append(report))
+    monkeypatch.setattr(teach, "asking", lambda exercise: nullcontext())  # planted mistakes are made of stand-ins
+    monkeypatch.setattr(teach, "GIVEN", {})
     return seen
 
 
 @pytest.mark.slow
 @every_notebook
-def test_the_solution_passes_with_another_seed(name, reported):
-    namespace = {"__name__": "__main__"}
-    for cell in notebooks.version(name, "solution").cells:
-        if cell.cell_type == "code":
-            run_here(cell, notebooks.SEED.sub("SEED = 4", cell.source), namespace)
-    statuses = {report["exercise"]: report["status"] for report in reported if report["kind"] == "check"}
-    assert set(statuses.values()) == {"PASS"}, statuses
+def test_the_solution_passes_with_another_seed_and_each_mistake_is_caught_with_its_own_message(name, reported):
+    """Run the solution in this process with another seed, as grading does, and each check with the notebook's too.
 
+    A check passes on the solution and fails on every mistake planted for it, with the mistake's message at the
+    notebook's own seed.
+    """
+    def checked(names):
+        """Return what the last check reports on the answers among `names`, with either seed."""
+        del reported[:]
+        for seed in (4, 0):
+            run_here(last_check, last_check.source, {**names, "SEED": seed})
+        return list(reported)
 
-@pytest.mark.slow
-@every_notebook
-def test_each_planted_mistake_is_caught_with_its_own_message(name, reported):
-    """Run the solution in this process, and each check again on every mistake planted for it."""
-    namespace, seen = {"__name__": "__main__"}, reported
-    mistakes, last_check = {}, None
+    namespace, messages, last_check = {"__name__": "__main__"}, {}, None
     solved = {cell.id: cell for cell in notebooks.version(name, "solution").cells}
     for cell in notebooks.source_cells(name):
-        if cell.cell_type != "code":
-            continue
-        if not notebooks.tagged(cell, "mistake"):
-            run_here(cell, solved[cell.id].source, namespace)
-            last_check = cell if notebooks.tagged(cell, "check") else last_check
-            continue
-        says = re.match(r"# says: (.+)\n", cell.source)
-        assert says, "a planted mistake opens with '# says: ' and a part of its message"
-        copy = dict(namespace)
-        run_here(cell, cell.source, copy)
-        run_here(last_check, last_check.source, copy)
-        report = seen.pop()
-        assert report["status"] == "FAIL", cell.source
-        assert says[1] in report["message"], (cell.source, report["message"])
-        mistakes.setdefault(report["exercise"], []).append(report["message"])
-    for report in seen:
-        if report["kind"] == "check":
-            messages = mistakes.get(report["exercise"], [])
-            assert report["status"] == "PASS"
-            assert len(set(messages)) >= 2, f"exercise {report['exercise']} needs two planted mistakes"
-            assert len(set(messages)) == len(messages), "two mistakes, one message"
+        if cell.cell_type == "code" and notebooks.tagged(cell, "mistake"):
+            says = re.match(r"# says: (.+)\n", cell.source)
+            assert says, "a planted mistake opens with '# says: ' and a part of its message"
+            mistaken = dict(namespace)
+            run_here(cell, cell.source, mistaken)
+            *others, report = checked(mistaken)
+            assert {one["status"] for one in (*others, report)} == {"FAIL"}, cell.source
+            assert says[1] in report["message"], (cell.source, report["message"])
+            messages[report["exercise"]].append(report["message"])
+        elif cell.cell_type == "code":
+            run_here(cell, notebooks.SEED.sub("SEED = 4", solved[cell.id].source), namespace)
+            if notebooks.tagged(cell, "check"):
+                last_check = cell
+                for report in checked(namespace):
+                    assert report["status"] == "PASS", report
+                messages[report["exercise"]] = []
+    for exercise, found in messages.items():
+        assert len(set(found)) >= 2, f"exercise {exercise} needs two planted mistakes"
+        assert len(set(found)) == len(found), "two mistakes, one message"

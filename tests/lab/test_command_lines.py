@@ -142,8 +142,8 @@ def test_a_damaged_results_folder(refused, tmp_path, name, content):
 def test_results_of_another_shape_are_named(refused, tmp_path, content):
     (tmp_path / "data" / "results").mkdir(parents=True)
     (tmp_path / "data" / "results" / "x.json").write_text(json.dumps(content))
-    (tmp_path / "README.md").write_text("<!-- results:begin --><!-- results:end -->")
-    line = refused("reproduce", "--write", "README.md")
+    (tmp_path / "data" / "results" / "README.md").write_text("<!-- results:begin --><!-- results:end -->")
+    line = refused("reproduce", "--write", "data/results/README.md")
     assert "--write: " in line
     assert "x.json" in line
 

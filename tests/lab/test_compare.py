@@ -2,8 +2,6 @@
 
 import math
 import re
-import subprocess
-import sys
 from argparse import ArgumentParser
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +18,7 @@ from minilift.lab.runs import FACTOR, TIE, Results, lowest_step, trusted_step
 from minilift.training.history import Divergence, History
 
 STEPS = (0.1, 1.0)
-README = Path(__file__).resolve().parent.parent.parent / "README.md"
+RESULTS = Path(__file__).resolve().parent.parent.parent / "data" / "results" / "README.md"
 
 
 def arguments(*argv):
@@ -120,6 +118,7 @@ def test_all_methods_start_alike_and_see_the_same_batches(tmp_path):
 @pytest.mark.parametrize(("name", "cls", "searched"), [
     ("backprop", ml.BackProp, None), ("proxprop", ml.ProxProp, None), ("cg3", ml.ProxProp, None),
     ("locoprop-s", ml.LocoProp, "gamma"), ("locoprop-m", ml.LocoProp, "gamma"),
+    ("foof", ml.FOOF, None), ("kfac", ml.KFAC, None), ("gauss-newton", ml.GaussNewton, None),
     ("semi-implicit", ml.SemiImplicit, "eta")])
 def test_where_the_step_size_goes(name, cls, searched):
     """To the optimizer for a direction; to the method itself, with exactly its step taken, for whole steps."""
@@ -331,7 +330,9 @@ def test_the_command_prints_tables_and_saves_the_figure(tmp_path, monkeypatch, c
     assert (tmp_path / "minilift-compare.png").read_bytes().startswith(b"\x89PNG")
     for name in compare.DEFAULT_METHODS:
         assert captured.out.count(f"\n{name} ") == 2  # a row in either table
-    assert "100%|" in captured.err  # a progress bar
+    assert "%|" not in captured.err  # no terminal, no bar: how long it takes, and a line when a method is done
+    assert re.match(r"about \d+ seconds at most; then two tables and the figure minilift-compare\.png\n", captured.err)
+    assert re.findall(r"^(\S+): \d+ runs finished", captured.err, re.M) == 2 * list(compare.DEFAULT_METHODS)
 
 
 def test_quiet_means_no_bars_and_runs_are_repeatable(tmp_path, capsys):
@@ -358,8 +359,11 @@ def numbers_in(row):
 
 
 @pytest.mark.slow
-def test_the_default_is_a_small_piece_of_work(tmp_path, monkeypatch):
-    """Counted in epochs of the digits with 35,000 parameters, not in seconds: those are the machine's."""
+def test_the_default_is_a_small_piece_of_work_and_the_page_shows_what_a_user_sees(tmp_path, monkeypatch, capsys):
+    """The work in epochs of the digits with 35,000 parameters, not in seconds: those are the machine's.
+
+    On the page of results are the same step sizes as on every processor, and losses within its ranges.
+    """
     from minilift import cli
     epochs = []
 
@@ -373,23 +377,29 @@ def test_the_default_is_a_small_piece_of_work(tmp_path, monkeypatch):
     assert cli.main(["compare", "--quiet"]) == 0
     assert 0 < sum(epochs) <= 1400
     assert Path(tmp_path / "minilift-compare.png").is_file()
-def test_the_readme_shows_what_a_user_sees(tmp_path):
-    """The same step sizes on every processor, and losses within the ranges that the README prints."""
-    command = [sys.executable, "-m", "minilift.cli", "compare", "--quiet"]
-    done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True, timeout=590)
-    (shown,) = re.findall(r"^```text\n(digits .*?)^```$", README.read_text(encoding="utf-8"), re.M | re.S)
-    assert done.stdout.startswith(shown.split("\n\n")[0])
-    assert shown.splitlines()[-2:] == list(compare.CHOICE)
-    ours, theirs = (table_in(text, "method") for text in (done.stdout, shown))
-    assert list(ours) == list(theirs) == list(compare.DEFAULT_METHODS)
+    printed, shown = capsys.readouterr().out, comparison_on_the_page()
+    assert printed.startswith(shown.split("\n\n")[0])
+    ours, theirs = (table_in(text, "method") for text in (printed, shown))
+    assert list(ours) == list(compare.DEFAULT_METHODS)
     for name in ours:
         step, median, *_ = numbers_in(ours[name])
         their_step, _, lowest, highest, *_ = numbers_in(theirs[name])
         assert step == their_step
         assert 0.95 * lowest <= median <= 1.05 * highest, "one of the second digit"
-    for grid in (table_in(done.stdout, "step size"), table_in(shown, "step size")):
-        assert all(row.count("[") == 1 for row in grid.values())
-    assert (tmp_path / "minilift-compare.png").is_file()
+    assert all(row.count("[") == 1 for row in table_in(printed, "step size").values())
+
+
+def comparison_on_the_page():
+    """Return what the page of results shows of a comparison."""
+    (shown,) = re.findall(r"^```text\n(digits .*?)^```$", RESULTS.read_text(encoding="utf-8"), re.M | re.S)
+    return shown
+
+
+def test_the_page_shows_both_tables_and_how_the_step_size_is_chosen():
+    shown = comparison_on_the_page()
+    assert shown.splitlines()[-2:] == list(compare.CHOICE)
+    assert list(table_in(shown, "method")) == list(compare.DEFAULT_METHODS)
+    assert all(row.count("[") == 1 for row in table_in(shown, "step size").values())
 
 
 def test_the_setting_is_said_in_a_line():

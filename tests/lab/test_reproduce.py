@@ -259,7 +259,7 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(words, message, tmp_path, c
     assert "Traceback" not in error
 
 
-# ---- the README
+# ---- the page of results
 
 
 @pytest.fixture
@@ -277,8 +277,8 @@ def kept(tmp_path):
     return folder
 
 
-def test_the_readme_is_renewed_from_the_files_that_are_kept(kept, capsys):
-    readme = kept.parent.parent / "README.md"
+def test_the_page_is_renewed_from_the_files_that_are_kept(kept, capsys):
+    readme = kept / "README.md"
     readme.write_text("before\n<!-- results:begin -->\nold\n<!-- results:end -->\nafter\n")
     assert cli.main(["reproduce", "--write", str(readme)]) == 0
     text = readme.read_text()
@@ -287,7 +287,7 @@ def test_the_readme_is_renewed_from_the_files_that_are_kept(kept, capsys):
     assert "old" not in text
     assert "| BackProp | 100 (100–100) | – | 0.50 (0.50–0.50) | 50.0 (50.0–50.0) | 0.50 (0.50–0.50) |" in text
     assert "`minilift reproduce proxprop-fig2 --scale small --seeds 1 --epochs 2 --samples 120`" in text
-    assert "](data/results/fig2-digits.png)" in text
+    assert "](fig2-digits.png)" in text
     assert "proxprop below backprop in training loss, at the end" in text
     assert with_section(text, section(kept)) == text
     readme.write_text("no marks")
@@ -295,11 +295,11 @@ def test_the_readme_is_renewed_from_the_files_that_are_kept(kept, capsys):
     assert "results:begin" in capsys.readouterr().err
 
 
-def test_our_readme_says_what_the_kept_files_say():
-    root = Path(__file__).resolve().parent.parent.parent
-    readme = (root / "README.md").read_text(encoding="utf-8")
-    current = with_section(readme, section(root / "data" / "results"))
-    assert current == readme, "renew it with: minilift reproduce --write README.md"
+def test_our_page_says_what_the_kept_files_say():
+    folder = Path(__file__).resolve().parent.parent.parent / "data" / "results"
+    page = (folder / "README.md").read_text(encoding="utf-8")
+    current = with_section(page, section(folder))
+    assert current == page, "renew it with: minilift reproduce --write data/results/README.md"
 
 
 @pytest.mark.slow

@@ -10,7 +10,8 @@ METHODS = [ml.BackProp(), ml.ProxProp(1.0), ml.ProxProp(1.0, "cg3", last="implic
            ml.LocoProp("S", 1.0, "exact", eta=1.0), ml.LocoProp("M", 1.0, "exact", eta=1.0),
            ml.LocoProp("S", 1.0, 5, 1e-2, "sgd"), ml.LocoProp("M", 1.0, 5, 1e-2, "sgd"),
            ml.LocoProp("M", 1.0, 5, 1e-2, "momentum"), ml.SemiImplicit(0.5), ml.SemiImplicit(0.5, solver="exact"),
-           ml.SemiImplicit(0.5, joint=True)]
+           ml.SemiImplicit(0.5, joint=True), ml.FOOF(0.1), ml.FOOF(0.1, decay=0.5), ml.KFAC(0.1), ml.GaussNewton(0.1),
+           ml.KFAC(0.1, "empirical", "heuristic", decay=0.5)]
 
 
 def flat(arrays):

@@ -18,7 +18,8 @@ from minilift.energy import PenaltyEnergy, algorithm_1, algorithm_2
 METHODS = [ml.BackProp(), ml.ProxProp(0.7), ml.ProxProp(0.7, "cg2"), ml.ProxProp(0.7, last="implicit"),
            ml.LocoProp("S", gamma=0.3, steps=4, local_lr=0.01, local_optimizer="sgd"),
            ml.LocoProp("S", gamma=0.3, steps="exact", eta=0.5),
-           ml.LocoProp("M", gamma=0.1, steps=3, local_lr=0.01), ml.SemiImplicit(0.2)]
+           ml.LocoProp("M", gamma=0.1, steps=3, local_lr=0.01), ml.SemiImplicit(0.2), ml.FOOF(0.5),
+           ml.KFAC(1.0, decay=0.9)]
 each_graph = pytest.mark.parametrize("kind", GRAPHS)
 each_seed = pytest.mark.parametrize("seed", range(100))
 

@@ -19,14 +19,19 @@ from minilift.graph import State
 from minilift.layers.activations import Composition, Softmax
 from minilift.layers.base import Layer
 from minilift.layers.joins import OfNames
+from minilift.layers.losses import OfLabels
 from minilift.layers.pooling import Pool2d
 from minilift.methods.backward.sweep import FunctionMethod
+from minilift.methods.lifted.descend import Lifted
+from minilift.methods.lifted.matching import MatchingMethod
 from minilift.optim import Optimizer, Schedule
 from minilift.support.backend import to_numpy
 from minilift.support.settings import NotKeptError, Settings, arguments_of, describe, differences
+from minilift.training.ranks import Gathered, SharedBatchNorm, SharedMap, SharedNetwork
 
-BASES = {Layer, ml.Map, ml.Join, OfNames, ml.Transfer, ml.Activation, ml.Loss, Pool2d, Optimizer, Schedule, ml.Method,
-         ml.Network}
+BASES = {Layer, ml.Map, ml.Join, OfNames, ml.Transfer, ml.Activation, ml.Loss, OfLabels, Pool2d, Optimizer, Schedule,
+         ml.Method, Lifted, MatchingMethod, ml.Network,
+         SharedMap, SharedBatchNorm, SharedNetwork, Gathered}  # the last are made by fit
 
 
 def gradient(block):
@@ -43,7 +48,8 @@ EXAMPLES = {
     ml.Linear: ({"n_in": 6, "n_out": 4}, {"n_in": 5, "n_out": 3, "init": "he"}),
     ml.Conv2d: ({"c_in": 2, "c_out": 3, "kernel": 3},
                 {"c_in": 1, "c_out": 4, "kernel": 5, "stride": 2, "padding": 2, "init": 0.1, "image_size": (9, 9)}),
-    **{cls: ({}, {}) for cls in (ml.Identity, ml.ReLU, ml.Tanh, ml.Sigmoid, ml.Softplus, Softmax, ml.Flatten)},
+    **{cls: ({}, {}) for cls in (ml.Identity, ml.ReLU, ml.HardTanh, ml.Tanh, ml.Sigmoid, ml.Softplus, Softmax,
+                                 ml.Flatten)},
     ml.LeakyReLU: ({}, {"slope": 0.010000001}),
     Composition: ({"parts": [ml.Tanh(), ml.LeakyReLU()]}, {"parts": [ml.Tanh(), ml.LeakyReLU(0.2)]}),
     ml.BatchNorm: ({"channels": 4}, {"channels": 3, "momentum": 0.2, "eps": 1e-4}),
@@ -55,13 +61,28 @@ EXAMPLES = {
     ml.Zeros: ({"n": 2}, {"n": 3}),
     ml.MaxPool2d: ({"size": 2}, {"size": 3, "stride": 1}),
     ml.AvgPool2d: ({"size": 2}, {"size": 3, "stride": 1}),
-    **{cls: ({}, {"reduction": "sum"}) for cls in (ml.SoftmaxCrossEntropy, ml.SigmoidCrossEntropy, ml.SquaredError)},
+    **{cls: ({}, {"reduction": "sum"}) for cls in (
+        ml.SoftmaxCrossEntropy, ml.SigmoidCrossEntropy, ml.SquaredError, ml.OneHotSquaredError)},
     ml.BackProp: ({}, {}),
     FunctionMethod: ({"function": gradient}, {"function": half_gradient}),
     ml.ProxProp: ({}, {"tau_theta": [1.0, 0.5], "solver": "cg3", "last": "implicit", "joint": True}),
     ml.LocoProp: ({}, {"variant": "S", "gamma": 10.000001, "steps": 3, "local_lr": 1e-4, "local_optimizer": "sgd",
                        "decay": False, "eta": 2.0}),
     ml.SemiImplicit: ({}, {"eta": 0.1000001, "lam": 2.0, "steps": 3, "solver": "exact", "joint": True}),
+    ml.BCD: ({}, {"gamma": 0.5, "rho": 2.0, "alpha": 1.0, "bias": "jacobi", "variables": "forward", "sweeps": 2}),
+    ml.DLADMM: ({}, {"rho": 1e-3, "schedule": False, "curvature": 2.0, "variables": "forward", "sweeps": 2}),
+    ml.FenchelLifted: ({}, {"lam": 2.0, "anchor": 5.0, "weight_decay": 0.1, "alternations": 2}),
+    ml.LPOM: ({}, {"mu": 2.0, "tau": 0.2, "steps": 3, "variables": "forward", "sweeps": 2}),
+    ml.LiftedBregman: ({}, {"tau": 0.2, "mu": 2.0, "steps": 3, "variables": "kept", "sweeps": 2}),
+    ml.ADMM: ({}, {"beta": 0.5, "gamma": 2.0, "alpha": 1.0, "bias": "fixed", "variables": "forward", "sweeps": 2}),
+    ml.PredictiveCoding: ({}, {"rate": 0.2, "steps": 3, "latent": "pre", "prediction": "fixed"}),
+    ml.TargetPropagation: ({}, {"beta": 0.2, "variant": "lee", "rate": 0.1, "sigma": 0.2, "transfer": "identity",
+                                "seed": 1}),
+    ml.MAC: ({}, {"mu": 2.0, "growth": 1.1, "mu_max": 10.0, "alpha": 2.0, "theta_steps": 3, "a_steps": 2,
+                  "variables": "forward", "sweeps": 2}),
+    ml.FOOF: ({"damping": 0.1}, {"damping": 0.2, "decay": 0.5}),
+    ml.KFAC: ({"damping": 0.1}, {"damping": 0.2, "fisher": "empirical", "split": "exact", "decay": 0.5}),
+    ml.GaussNewton: ({"damping": 0.1}, {"damping": 0.2, "tolerance": 1e-3, "steps": 900}),
     ml.SGD: ({"lr": 0.1}, {"lr": ml.Constant(0.1), "weight_decay": 0.01}),
     ml.HeavyBall: ({"lr": 0.1}, MOMENTUM),
     ml.Nesterov: ({"lr": 0.1}, MOMENTUM),
@@ -69,6 +90,7 @@ EXAMPLES = {
                             "decoupled": True}),
     ml.RMSProp: ({"lr": 0.1}, {"lr": 0.2, "rho": 0.8, "eps": 1e-6, "momentum": 0.5, "form": "tf1",
                                "weight_decay": 0.01}),
+    ml.Muon: ({"lr": 0.1}, {**MOMENTUM, "iterations": 4}),
     ml.Constant: ({"lr": 0.1}, {"lr": 0.2}),
     ml.StepDecay: ({"lr": 0.1, "every": 2}, {"lr": 0.2, "every": 3, "factor": 0.5}),
     ml.WarmupLinear: ({"lr": 0.1}, {"lr": 0.2, "warmup": 4, "epochs": 50}),
@@ -127,7 +149,8 @@ def fitting(thing):
     net = ml.Network(layers, loss=loss, input_shape=input_shape)
     X = rng.uniform(size=(12, *net.shapes[0]))
     y = rng.integers(0, 3, 12) if net.loss_function.classification else rng.uniform(size=(12, 3))
-    return net, (X, y), {**options, "epochs": 1, "batch_size": 6, "progress": False}
+    batch_size = None if isinstance(thing, Lifted) else 6  # what is kept of each sample wants them all
+    return net, (X, y), {**options, "epochs": 1, "batch_size": batch_size, "progress": False}
 
 
 def place(net, thing):
@@ -162,7 +185,8 @@ def test_every_class_has_an_example():
                                     "layers.losses", "layers.normalization", "layers.pooling", "optim",
                                     "training.history"])
 def test_every_part_has_settings(module):
-    classes = [cls for cls in vars(importlib.import_module(f"minilift.{module}")).values() if isinstance(cls, type)]
+    classes = [cls for cls in vars(importlib.import_module(f"minilift.{module}")).values()
+               if isinstance(cls, type) and cls.__module__.startswith("minilift.")]
     parts = [cls for cls in classes if hasattr(cls, "kind") or hasattr(cls, "gradient") or hasattr(cls, "_update")
              or ("__call__" in vars(cls) and not issubclass(cls, type))]
     assert all(issubclass(cls, Settings) for cls in parts)

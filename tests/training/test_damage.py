@@ -305,7 +305,8 @@ def trained(make):
 STATES = {"network": with_norm, "SGD": lambda: ml.SGD(0.1), "Nesterov": lambda: ml.Nesterov(0.1),
           "Adam": lambda: ml.Adam(0.1), "RMSProp": lambda: ml.RMSProp(0.01, momentum=0.9),
           "BackProp": ml.BackProp, "LocoProp with RMSProp": lambda: ml.LocoProp("S", 1.0, 2, 1e-3, "rmsprop"),
-          "LocoProp with plain steps": lambda: ml.LocoProp("M", 1.0, 2, 1e-3, "sgd")}
+          "LocoProp with plain steps": lambda: ml.LocoProp("M", 1.0, 2, 1e-3, "sgd"), "Muon": lambda: ml.Muon(0.1),
+          "K-FAC": lambda: ml.KFAC(0.1, decay=0.5)}
 
 
 @pytest.mark.parametrize("make", STATES.values(), ids=STATES)

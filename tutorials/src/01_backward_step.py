@@ -445,11 +445,11 @@ needed = {name: np.array([[steps_needed(step, tau) for tau in taus]])
 limit = largest_stable_step(B)
 
 fig, ax = plt.subplots(figsize=(8, 3.2))
-for name, counts in needed.items():
-    teach.band(ax, taus, counts, name)
+for row, (name, counts) in enumerate(needed.items()):
+    teach.band(ax, taus, counts, name, row=row)
 ax.axvline(limit, color=teach.COLORS["grey"], linestyle=":")
 ax.set(xscale="log", yscale="log", xlabel="τ", ylabel="steps to J(x₀)/10⁶",
-       title="× : never gets there.  Dotted: the measured limit of the explicit step")
+       title="× : never gets there.  Dotted: the measured limit of the explicit step\n")
 ax.legend(loc="lower left")
 teach.show(fig, "Steps needed against τ: explicit steps need fewer and fewer up to the dotted limit at 0.2 "
                 "and never arrive beyond (crosses on the top edge); implicit steps go on down to two.")
@@ -521,7 +521,7 @@ saddle, saddle_tau = np.diag([1.0, -1.0]), 1.5
 # network $A$ changes with $x$, and a huge step is no longer the right one. Three iterations are worth about
 # three explicit steps in price; what they buy is the subject of notebook 06.
 
-# %%
+# %% tags=["record"]
 teach.record("largest stable τL", limit * L, expected=2.0, tolerance=0.02)
 teach.record("implicit steps needed at the largest τ", needed["implicit"][0, -1], expected=2, tolerance=0)
 teach.record("J of explicit steps after 16, over J(x0), at τL = 1.9",

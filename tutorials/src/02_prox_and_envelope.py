@@ -459,7 +459,7 @@ v_left, v_right, tau_jump = -0.005, 0.005, 1.2
 # really evaluates such a prox cannot get stuck on the hump. But it solves a global problem to do so; an
 # iterative solver started at the hump would stay.
 
-# %%
+# %% tags=["record"]
 teach.record("jump of the double well's prox at τ = 4", largest[4.0], expected=1.732, tolerance=0.01)
 teach.record("largest move between neighbours at τ = 0.9", largest[0.9], expected=0.098, tolerance=0.01)
 

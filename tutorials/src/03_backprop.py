@@ -445,7 +445,7 @@ wrong_gradient = check.fool(wrong_gradient, gradient, SEED)
 wrong_gradient = gradient.copy()
 
 # %% tags=["mistake"]
-# says: the sums differ
+# says: twice its sum
 wrong_gradient = 2 * gradient
 
 # %% [markdown]
@@ -472,7 +472,7 @@ teach.holds("gradient of the sum is N times that of the mean", directions[0], le
 # Where the count is zero, the error must be at the bottom of the V; a kink's error vanishes when $h$
 # shrinks past it, a bug's does not.
 
-# %%
+# %% tags=["record"]
 best = min(abs(central(h) - slope) / abs(slope) for h in np.logspace(-7, -4, 13))
 teach.record("log10 of the best relative error, central, float64", np.log10(best), expected=-9.5, tolerance=1.5)
 best32 = min(abs(central32(h) - slope) / abs(slope) for h in np.logspace(-4, -1, 13))

@@ -523,7 +523,7 @@ teach.show(fig, "Relative error of the two sides against τ_θ. On map 1, with f
 # would try a fifth of $\tau_\theta$ and five times $\tau$. (With other samples, not copies, $C/N$ stays the
 # same only on average.)
 
-# %%
+# %% tags=["record"]
 teach.record("cosine of map 2 at the largest τ_θ", cosines[2][-1], expected=0.1, tolerance=0.01)
 teach.record("cosine of map 1 at the largest τ_θ", cosines[1][-1], expected=0.1, tolerance=0.01)
 teach.record("lowest J along ProxProp's direction, τ_θ = 1", lowest["τ_θ = 1"], expected=1.58, tolerance=0.03)

@@ -407,15 +407,15 @@ for ax, units in zip(axes, ("τ", "s")):
     for k, name in enumerate(("BackProp", "control", "ProxProp cg1", "ProxProp cg3", "ProxProp exact")):
         scale = shift[name] if units == "s" else 1.0
         look = control if name == "control" else {}
-        teach.band(ax, scale * taus, runs[name], "BackProp" if name == "control" else name, ceiling, **look)
+        teach.band(ax, scale * taus, runs[name], "BackProp" if name == "control" else name, ceiling, k, **look)
         color = look.get("color") or teach.METHODS[name][0]
         edges, height = scale * np.array(windows[name][:2]), 2.5e-4 * 0.6**k
         ax.plot(edges, [height] * 2, color=color, linewidth=5)
         ax.text(0.8 * edges[0], height, name.split()[-1], ha="right", va="center", fontsize=8)
     ax.axhline(level, color=teach.COLORS["black"], linewidth=0.8)
     ax.set(xscale="log", yscale="log", ylim=(2e-5, 3), xlim=(8e-4, 130))
-axes[0].set(xlabel="step size τ", ylabel=f"training loss after {EPOCHS} epochs", title="as reported\n")
-axes[1].set(xlabel="effective step of the hidden maps, s", title="in units of the gradient's length\n")
+axes[0].set(xlabel="step size τ", ylabel=f"training loss after {EPOCHS} epochs", title="as reported\n\n\n")
+axes[1].set(xlabel="effective step of the hidden maps, s", title="in units of the gradient's length\n\n\n")
 axes[0].legend(loc="lower left", bbox_to_anchor=(0, 0.2))
 teach.show(fig, "Left: loss against τ, BackProp far to the left of ProxProp, the control between them. Right: against "
                 "the effective step the curves lie closer together. The bars below, the windows, keep their lengths: "
@@ -507,7 +507,7 @@ c = 0.5
 # gradients as short as ProxProp's directions reached 5 times, with no wider window. The grid resolves a
 # third of a decade; one budget and level are reported, and neither time nor test accuracy was compared."
 
-# %%
+# %% tags=["record"]
 teach.record("width of BackProp's window", windows["BackProp"][2], expected=0.33, tolerance=0.34)
 teach.record("width of exact ProxProp's window", windows["ProxProp exact"][2], expected=1.33, tolerance=0.34)
 teach.record("decades between the largest usable τ", np.log10(ratio), expected=1.67, tolerance=0.34)

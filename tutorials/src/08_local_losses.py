@@ -317,21 +317,26 @@ teach.show(fig, "Filters of T = 1, 10, 100, 1000 local steps rise towards 1/s as
 
 # %%
 taken = np.array([1, 2, 4, 8, 16, 32, 64, 128])
-fig, axes = plt.subplots(1, 2, figsize=(9, 3.2))
-J = {}
-for wanted, color in zip((30.0, 300.0, 1000.0), ("sky", "blue", "vermillion")):
-    after, left = [], []
-    for T in taken:
+J, left = {}, {}
+for wanted in (30.0, 300.0, 1000.0):
+    J[wanted], left[wanted] = np.zeros(len(taken)), np.zeros(len(taken))
+    for k, T in enumerate(taken):
         method = ml.LocoProp("S", wanted, int(T), local_lr=rate / 5, local_optimizer="sgd", decay=False)
         _, steps = method.direction(net, X, y)
         moved = net.forward(X, theta=[None] + [p - d for p, d in zip(net.parameters, steps)])
-        after.append(net.loss_function.value(moved.z[3], y))
-        left.append(np.sum((a_tilde @ steps[1] - wanted * g) ** 2) / np.sum((wanted * g) ** 2))
-    J[wanted] = np.array(after)
-    axes[0].plot(taken, left, "o-", color=teach.COLORS[color], label=f"γ = {wanted:g}")
-    axes[1].plot(taken, after, "o-", color=teach.COLORS[color])
+        J[wanted][k] = net.loss_function.value(moved.z[3], y)
+        left[wanted][k] = np.sum((a_tilde @ steps[1] - wanted * g) ** 2) / np.sum((wanted * g) ** 2)
 misses = [(blocks[l].a @ d[:-1] + d[-1], wanted * blocks[l].g) for l, d in enumerate(steps, start=1)]
 shares = [np.sum((moved - full) ** 2) / np.sum(full**2) for moved, full in misses]  # of each layer, T = 128
+print("share of its local loss that each layer is left with at T = 128:", *(f"{share:.2f}" for share in shares))
+
+# %%
+fig, axes = plt.subplots(1, 2, figsize=(9, 3.2))
+looks = (("sky", "-", "o", 10), ("blue", "--", "s", 7), ("vermillion", ":", "x", 5))  # the left curves coincide
+for wanted, (color, line, marker, size) in zip(J, looks):
+    style = {"color": teach.COLORS[color], "linestyle": line, "marker": marker, "ms": size, "fillstyle": "none"}
+    axes[0].plot(taken, left[wanted], label=f"γ = {wanted:g}", **style)
+    axes[1].plot(taken, J[wanted], **style)
 axes[0].set(xscale="log", xlabel="local steps T", ylabel="local loss / its start", title="layer 2")
 axes[1].axhline(net.loss(X, y), color=teach.COLORS["grey"], linestyle=":")
 axes[1].set(xscale="log", yscale="log", xlabel="local steps T", ylabel="J", title="network (dotted: start)")
@@ -613,7 +618,7 @@ print({name: round(float(value), 1) for name, value in final.items()})
 # gradient $f(\tilde A\Theta) - Y$ is needed for steps; $F$ serves line searches and proofs. On the last
 # layer M uses the loss itself.
 
-# %%
+# %% tags=["record"]
 x = np.logspace(-4, 4, 4001)  # αTs
 ratio = (1 - np.exp(-x)) * (1 + x) / x
 few = local_filter(x[x <= 10] / 10, 1.0, 10, 0.0) * (x[x <= 10] / 10 + 0.1)  # T = 10, αs up to 1

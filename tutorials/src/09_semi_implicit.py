@@ -269,29 +269,30 @@ u = float(relu_fit(np.array([a]), np.array([b0]), c0)[0])
 teach.reveal(where, "c" if u > 0 else "a" if u < 0 else "b", f"It is u = {u:.3f}: c decides.")
 
 # %%
-fig, axes = plt.subplots(1, 3, figsize=(11, 3.5))
+fig, axes = plt.subplots(2, 2, figsize=(9, 6.4))
 u, b_line = np.linspace(-1.2, 1.8, 400), np.linspace(-2, 1.5, 701)
-looks = [(0.2, "blue", "-"), (0.5, "green", "--"), (2.0, "vermillion", "-.")]
-for c, color, line in looks:
+looks = [(0.2, "blue", "-", "s"), (0.5, "green", "--", "^"), (2.0, "vermillion", "-.", "D")]
+for c, color, line, mark in looks:
     options = {"color": teach.COLORS[color], "linestyle": line}
-    axes[0].plot(u, fit_curve(u, a, b0, c), label=f"c = {c}", **options)
-    off, on = b0, (a + c * b0) / (1 + c)
-    for minimum in (off, on):
-        axes[0].plot(minimum, fit_curve(minimum, a, b0, c), "o", color=teach.COLORS[color], ms=6)
-    curve = matching_curve(u, a, b0, c)
-    best = matching_fit(a, b0, c)
-    axes[1].plot(u, curve, **options)
-    axes[1].plot(best, matching_curve(best, a, b0, c), "o", color=teach.COLORS[color], ms=6)
-    solution = relu_fit(np.full(701, a), b_line, c)
-    axes[2].plot(b_line, np.where(np.append(np.diff(solution), 0) > 0.2, np.nan, solution), **options)
-    axes[2].plot(b_line, matching_fit(a, b_line, c), color=teach.COLORS[color], linewidth=0.7, alpha=0.7)
-axes[0].set(title="ReLU inside the square: two minima", xlabel="u  (a = 1, b = −0.3)", ylim=(0, 1.5))
-axes[1].set(title="matching loss: one", xlabel="u  (a = 1, b = −0.3)", ylim=(-1, 2))
-axes[2].set(title="where b is sent (thin: matching loss)", xlabel="b", ylabel="minimiser", ylim=(-2, 2))
-axes[0].legend(loc="lower left")
-teach.show(fig, "Left: for three prices c the ReLU fit has a minimum at b and one right of 0. Middle: the "
-                "matching loss has one. Right: the minimiser jumps as b falls; for the matching loss (thin) "
-                "it moves without a jump.")
+    solution, smooth = relu_fit(np.full(701, a), b_line, c), matching_fit(a, b_line, c)
+    jump = int(np.argmax(np.diff(solution)))
+    for ax, curve, minima in ((axes[0, 0], fit_curve, (b0, (a + c * b0) / (1 + c))),
+                              (axes[0, 1], matching_curve, (float(matching_fit(a, b0, c)),))):
+        ax.plot(u, curve(u, a, b0, c), **options)
+        for minimum in minima:
+            ax.plot(minimum, curve(minimum, a, b0, c), mark, color=teach.COLORS[color], ms=6)
+    axes[1, 0].plot(b_line[jump + 1:], solution[jump + 1:], marker=mark, markevery=[0], label=f"c = {c}", **options)
+    axes[1, 0].plot([b_line[jump]] * 2, solution[jump:jump + 2], ":", marker=mark, markevery=[0], color=options["color"])
+    axes[1, 1].plot(b_line, smooth, marker=mark, markevery=[0], **options)
+axes[1, 0].plot(b_line[b_line < -0.2], b_line[b_line < -0.2], color="black", linewidth=0.8, label="u = b, for all c")
+axes[0, 0].set(title="ReLU inside the square: two minima", xlabel="u  (a = 1, b = −0.3)", ylim=(0, 1.5))
+axes[0, 1].set(title="matching loss: one", xlabel="u  (a = 1, b = −0.3)", ylim=(-1, 2))
+axes[1, 0].set(title="the ReLU fit jumps, where depends on c", xlabel="b", ylabel="minimiser u", ylim=(-2.1, 2))
+axes[1, 1].set(title="that of the matching loss does not", xlabel="b", ylabel="minimiser u", ylim=(-2.1, 2))
+axes[1, 0].legend()
+teach.show(fig, "Top: for three prices c the ReLU fit has a minimum at b and one right of 0; the matching loss has one. "
+                "Bottom: as b falls the minimiser of the ReLU fit jumps down to the line u = b, the earlier the "
+                "larger c is; for the matching loss it moves without a jump.")
 
 # %% [markdown]
 # ## Exercise 9.3 (core): down through new weights
@@ -533,10 +534,10 @@ teach.holds("a dead unit stays dead", moved, 0)
 # %% [markdown]
 # ## A race
 #
-# 400 digits, 64-32-10, ReLU, $\lambda = 1$, five Fletcher–Reeves steps. Each method gets the best of four
-# step sizes on seed 9, then runs on three other seeds. BackProp gets thirty times as many epochs. Steps of 10
-# are left out: there SIBP with old weights ends near zero from one seed and at 0.2 from the next, and one seed's
-# luck is no choice of a step size.
+# 400 digits, 64-32-10, ReLU, $\lambda = 1$, five Fletcher–Reeves steps; BackProp gets thirty times as many
+# epochs. Each method tries three step sizes on four seeds, the best and its neighbours, and takes the one of the
+# lowest median loss among those at which the four runs end within a factor of ten. Where the seed decides the end,
+# a median says little. Then it races on three other seeds.
 
 # %%
 X_few, y_few = data.X_train[:400], data.y_train[:400]
@@ -552,20 +553,29 @@ entries = {"BackProp": lambda size, seed: train(ml.BackProp(), size, seed, 150),
            "SIBP": lambda size, seed: train(ml.SemiImplicit(size, lam), 1.0, seed, 5),
            "SIBP, old weights": lambda size, seed: train(OldWeights(size, lam), 1.0, seed, 5)}
 
+sizes = {"BackProp": (0.3, 1.0, 3.0), "SIBP": (1.0, 3.0, 10.0), "SIBP, old weights": (1.0, 3.0, 10.0)}
+chosen = {}
+for name, run in entries.items():
+    ends = {}
+    for size in sizes[name]:
+        losses = [run(size, seed)["train_loss"][-1] for seed in (3, 4, 5, 6)]
+        ends[size] = np.nan_to_num(losses, nan=np.inf)
+        print(f"{name:<18} {size:4g}  final losses, sorted:", *(f"{loss:8.1e}" for loss in np.sort(ends[size])))
+    agreed = [size for size in sizes[name] if max(ends[size]) <= 10 * min(ends[size])]
+    chosen[name] = min(agreed, key=lambda size: np.median(ends[size]))
+
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True)
-final = {}
+final, first = {}, {}
 for name, run in entries.items():
-    trials = {size: run(size, 9) for size in (0.1, 0.3, 1.0, 3.0)}
-    size = min(trials, key=lambda size: np.inf if trials[size].diverged else trials[size]["train_loss"][-1])
-    histories = [run(size, seed) for seed in (0, 1, 2)]
+    histories = [run(chosen[name], seed) for seed in (0, 1, 2)]
     losses = np.array([history["train_loss"] for history in histories])
     seconds = np.median([history["seconds"] for history in histories], axis=0)
-    style = {"color": teach.COLORS["purple"], "linestyle": "--"} if "old" in name else {}
-    style |= {"label": f"{name}, step size {size:g}", "markevery": 1 if "SIBP" in name else 30}
+    style = {"color": teach.COLORS["purple"], "linestyle": "--", "marker": "X"} if "old" in name else {}
+    style |= {"label": f"{name}, step size {chosen[name]:g}", "markevery": 1 if "SIBP" in name else 30}
     for ax, x in ((axes[0], histories[0]["epoch"]), (axes[1], seconds)):
         teach.band(ax, x, losses, name.split(",")[0], **style)
-    final[name] = np.median(losses[:, -1])
+    first[name], final[name] = np.median(losses[:, 1]), np.median(losses[:, -1])
 axes[0].set(xscale="symlog", yscale="log", xlim=(0, 160), xlabel="epoch (from 1 on logarithmic)")
 axes[0].set(ylabel="training loss")
 axes[1].set(xlabel="seconds (this machine)")
@@ -573,7 +583,8 @@ axes[1].legend(loc="upper right")
 teach.show(fig, "Training loss against epochs and seconds. In five epochs SIBP, with new or old weights, "
                 "falls far below what BackProp reaches in five; against seconds they are of one order. New "
                 "weights lead at first and end no lower.")
-print({name: float(f"{value:.2g}") for name, value in final.items()})
+print("median loss after one epoch, at the end:",
+      *(f"{name} {first[name]:.2g}, {final[name]:.2g};" for name in entries))
 
 # %% [markdown]
 # ## Exercise 9.5 (open): is the order worth it?
@@ -589,10 +600,14 @@ print({name: float(f"{value:.2g}") for name, value in final.items()})
 # in the first epochs and end no lower, for one shallow network.
 
 
-# %%
+# %% tags=["record"]
 teach.record("longest chain, new weights", lengths["new"], expected=5, tolerance=0)
 exponent = np.log10(new_old[-1] / new_old[-2])
 teach.record("difference of new and old, exponent of λ", exponent, expected=-1, tolerance=0.05)
+teach.record("step size chosen, SIBP", chosen["SIBP"], expected=3, tolerance=0)
+teach.record("step size chosen, SIBP, old weights", chosen["SIBP, old weights"], expected=3, tolerance=0)
+lead = first["SIBP, old weights"] - first["SIBP"]
+teach.record("lead of the new weights after one epoch", lead, expected=0.1, tolerance=0.09)
 teach.record("SIBP, final loss", final["SIBP"], expected=0.0021, tolerance=0.0008)
 teach.record("SIBP, old weights, final loss", final["SIBP, old weights"], expected=0.0011, tolerance=0.0006)
 teach.record("BackProp, final loss", final["BackProp"], expected=0.0030, tolerance=0.0008)
@@ -609,7 +624,8 @@ teach.record("BackProp, final loss", final["BackProp"], expected=0.0030, toleran
 #
 # **What this does not show.** In epochs SIBP is far ahead; in seconds the three are of one order, and new
 # weights lead at first but end no lower than old ones. All this for one shallow network, 400 digits and
-# $\lambda = 1$. The authors' MNIST experiment is not repeated, and nothing is said of test error.
+# $\lambda = 1$. Whether new weights allow larger steps is left open: at 10 all their runs in the table end near
+# zero, and not all with the old ones, but the ends lie decades apart and four seeds are few. The authors' MNIST experiment is not repeated, and nothing is said of test error.
 #
 # **References.** Liu, Zhang, *Semi-Implicit Back Propagation*, 2020: targets, fits, signals through new
 # weights, fixed points. Amid, Anil, Warmuth, *LocoProp*, AISTATS 2022: the convex neighbour. Frerix et al.,

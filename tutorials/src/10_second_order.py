@@ -576,7 +576,7 @@ teach.show(fig, "Left: contours of a two-parameter loss; Newton's arrow points b
 # training loss against seconds at each method's best damping and step size, on networks wide enough that
 # solves matter. Cosine is not progress: the gradient has cosine one to itself.
 
-# %%
+# %% tags=["record"]
 low, high = np.linalg.eigvalsh(H)[0], np.linalg.eigvalsh(G)[0]
 teach.record("least eigenvalue of the Hessian", low, expected=-0.5, tolerance=0.03)
 teach.record("least eigenvalue of Gauss–Newton", high, expected=0, tolerance=1e-6)

@@ -425,7 +425,7 @@ tau = 1e-18
 # of one batch. (3) Run both for 20 steps from one seed in float32 and compare the losses: equal at first,
 # apart later, since rounding differs; so compare final results over several seeds, not trajectories.
 
-# %%
+# %% tags=["record"]
 teach.record("float32: largest distance in ulps", max(found["float32", "numpy"]), expected=64, tolerance=64)
 teach.record("float64 on NumPy, ulps from itself", max(found["float64", "numpy"]), expected=0, tolerance=0)
 net64 = ml.mlp([64, 128, 128, 10], seed=SEED, dtype=np.float64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minilift.course.teach import DIFFERENCES, Claim, check, claim, gap, same
+from minilift.course.teach import DIFFERENCES, Claim, check, claim, close_to_answers, gap, same, slips
 from minilift.graph import State
 from minilift.layers.activations import Tanh
 from minilift.layers.gram import stacked_product
@@ -20,6 +20,27 @@ def difference(function, x, tangent, h=1e-5):
     return (function(x + h * tangent) - function(x - h * tangent)) / (2 * h)
 
 
+WRONG_ADJOINTS = {
+    "the bias is missing: its row belongs to θ, and its input is 1 for every sample": lambda a, g: a.T @ g,
+    "the bias row is averaged over the samples; an adjoint sums (a mean belongs to the loss)":
+        lambda a, g: np.vstack([a.T @ g, g.mean(axis=0)]),
+    "all is averaged over the samples; an adjoint sums (a mean belongs to the loss)":
+        lambda a, g: stacked_product(a, g) / len(a),
+    "the weights are averaged over the samples; an adjoint sums":
+        lambda a, g: np.vstack([a.T @ g / len(a), g.sum(axis=0)]),
+    "the bias is the last row of θ, not the first": lambda a, g: np.vstack([g.sum(axis=0), a.T @ g]),
+    "the bias row sums all of g; each unit has its own bias":
+        lambda a, g: np.vstack([a.T @ g, np.full(g.shape[1], g.sum())]),
+    "the bias row is of ones: the ones belong to ã, whose product with g sums":
+        lambda a, g: np.vstack([a.T @ g, np.ones(g.shape[1])]),
+    "the bias row is zero: it is the sum of g over the samples": lambda a, g: np.vstack([a.T @ g, 0 * g[0]]),
+    "the bias row is that of the last sample; sum over all": lambda a, g: np.vstack([a.T @ g, g[-1]]),
+    "the bias row is that of the first sample; sum over all": lambda a, g: np.vstack([a.T @ g, g[0]]),
+    "this is transposed: θ has a row for each input": lambda a, g: stacked_product(a, g).T,
+    "the sign: an adjoint has none": lambda a, g: -stacked_product(a, g),
+}
+
+
 def adjoint_theta(answer, seed):
     """Exercise 3.1: the adjoint of θ ↦ a W + 1 bᵀ."""
     rng = np.random.default_rng(seed)
@@ -29,16 +50,45 @@ def adjoint_theta(answer, seed):
         found = adjoint(a, g)
         yield claim("shape of θ", np.array(np.shape(found)), np.array([5, 3]))
         yield claim("⟨φ(θ, a), g⟩ = ⟨θ, adjoint(a, g)⟩ for 5 random θ", np.sum(thetas * found, axis=(1, 2)),
-                    np.sum((a @ thetas[:, :-1] + thetas[:, -1:]) * g, axis=(1, 2)))
+                    np.sum((a @ thetas[:, :-1] + thetas[:, -1:]) * g, axis=(1, 2)),
+                    look="look at the weights (aᵀg) and at the bias row one after the other")
 
     def mistakes(adjoint):
-        found, weights = adjoint(a, g), a.T @ g
-        yield same(found, weights), "the bias is missing: its row belongs to θ, and its input is 1 for every sample"
-        yield same(found, np.vstack([weights, g.mean(axis=0)])), \
-            "the bias row is averaged over the samples; an adjoint sums (a mean belongs to the loss)"
-        yield same(found, np.vstack([g.sum(axis=0), weights])), "the bias is the last row of θ, not the first"
+        yield from slips(adjoint, [(a, g)], WRONG_ADJOINTS)
 
     return check("3.1", answer, claims, mistakes, fallback=stacked_product)
+
+
+def softmax_with(axis=1, mean=len, targets=1.0, normalised=True, sign=1.0, shift=0.0):
+    """Return the gradient of softmax cross-entropy with a slip in it."""
+    def gradient(z, y):
+        p = np.exp(z - shift * z.max(axis=1, keepdims=True))
+        if normalised:
+            p = p / p.sum(axis=axis, keepdims=axis is not None)
+        return sign * (p - targets * np.eye(z.shape[1])[y]) / mean(z)
+    return gradient
+
+
+WRONG_LOSS_GRADIENTS = {
+    "the mean: each sample's loss has weight 1/N": softmax_with(mean=lambda z: 1),
+    "the mean is over samples: divide by N, not by the number of entries": softmax_with(mean=np.size),
+    "the mean is over samples: divide by N, not by the number of classes": softmax_with(mean=lambda z: z.shape[1]),
+    "the sign: probabilities minus targets": softmax_with(sign=-1.0),
+    "softmax normalises each row (sample), not each column": softmax_with(axis=0),
+    "softmax normalises each row (sample), not all of z at once": softmax_with(axis=None),
+    "softmax, after its shift, normalises each row (sample), not each column": softmax_with(axis=0, shift=1.0),
+    "softmax, after its shift, normalises each row (sample), not all of z at once": softmax_with(axis=None, shift=1.0),
+    "the exponentials are not normalised": softmax_with(normalised=False),
+    "the exponentials are not normalised, only shifted": softmax_with(normalised=False, shift=1.0),
+    "the targets are missing: these are the probabilities over N": softmax_with(targets=0.0),
+    "these are the probabilities": softmax_with(targets=0.0, mean=lambda z: 1),
+    "the targets are added; they are subtracted": softmax_with(targets=-1.0),
+    "logits were taken for probabilities: softmax is missing": lambda z, y: (z - np.eye(z.shape[1])[y]) / len(z),
+    "only the entries of the right class: the other logits move the loss, too":
+        lambda z, y: np.eye(z.shape[1])[y] * softmax_with()(z, y),
+    "this is a slope of −log p in p; the chain goes on to z":
+        lambda z, y: -np.eye(z.shape[1])[y] / (softmax_with(targets=0.0, mean=lambda z: 1)(z, y) * len(z)),
+}
 
 
 def loss_gradient(answer, seed):
@@ -52,15 +102,11 @@ def loss_gradient(answer, seed):
         yield claim("shape of z", np.array(found.shape), np.array(z.shape))
         for k, tangent in enumerate(tangents):
             slope = difference(lambda moved: loss.value(moved, y), z, tangent)
-            yield claim(f"slope along random tangent {k + 1}", np.sum(found * tangent), slope, DIFFERENCES)
+            yield claim(f"slope along random tangent {k + 1}", np.sum(found * tangent), slope, DIFFERENCES,
+                        look="look at softmax over each row, at the targets, at 1/N")
 
     def mistakes(gradient):
-        found, one_hot, right = gradient(z, y), np.eye(4)[y], loss.gradient(z, y)
-        across = np.exp(z) / np.exp(z).sum(axis=0)
-        yield same(found, len(z) * right), "the mean: each sample's loss has weight 1/N"
-        yield same(found, -right), "the sign: probabilities minus targets"
-        yield same(found, (z - one_hot) / len(z)), "logits were taken for probabilities: softmax is missing"
-        yield same(found, (across - one_hot) / len(z)), "softmax normalises each row (sample), not each column"
+        yield from slips(gradient, [(z, y)], WRONG_LOSS_GRADIENTS)
 
     return check("3.2", answer, claims, mistakes, fallback=loss.gradient)
 
@@ -94,24 +140,46 @@ def backprop(answer, seed):
             tangent = rng.normal(size=theta[l].shape)
             yield claim(f"θ_{l}: shape", np.array(np.shape(found[l])), np.array(theta[l].shape))
             yield claim(f"θ_{l}: slope along a random tangent", np.sum(found[l] * tangent), slope(l, tangent),
-                        DIFFERENCES)
+                        DIFFERENCES, look="the last map needs no σ': look at the adjoint" if l == 4 else
+                        f"θ_{l + 1} is right: look at σ' and W on the way from map {l + 1} to map {l}")
 
-    def with_slopes(slopes):
-        """Return what comes out if these stand for σ'(z_1), σ'(z_2), …"""
-        found, g = [None] * 5, g_D
-        for l in range(4, 0, -1):
-            found[l] = stacked_product(a[l - 1], g)
-            g = g @ theta[l][:-1].T * slopes[l - 1] if l > 1 else g
+    def sweep_with(slope=lambda a_l: 1 - a_l**2, W=lambda part: part[:-1], signal=1.0, kept=False):
+        """Return [None, …] of a sweep with a slip in it: σ', W, the signal."""
+        def found(theta, z, a, g):
+            result = [None] * len(theta)
+            for l in range(len(theta) - 1, 0, -1):
+                result[l] = stacked_product(a[l - 1], signal * g)
+                if l > 1:
+                    down = (g_D if kept else g) @ W(theta[l]).T
+                    g = slope(a[l - 1]) * down
+            return result
         return found
+
+    wrong = {
+        "σ' is missing: the signal passes the activations as if they were the identity":
+            sweep_with(lambda a_l: np.ones_like(a_l)),
+        "σ' was taken at a_l; it belongs at z_l": sweep_with(lambda a_l: 1 - np.tanh(a_l) ** 2),
+        "the derivative of tanh is 1 − tanh², not 1 − tanh": sweep_with(lambda a_l: 1 - a_l),
+        "the derivative of tanh is 1 − tanh², not tanh": sweep_with(lambda a_l: a_l),
+        "the derivative of tanh is 1 − tanh², not tanh²": sweep_with(lambda a_l: a_l**2),
+        "the sign: the derivative of tanh is 1 − tanh²": sweep_with(lambda a_l: a_l**2 - 1),
+        "a (1 − a) is the derivative of a sigmoid; tanh has 1 − a²": sweep_with(lambda a_l: a_l * (1 - a_l)),
+        "1 + a² stands where 1 − a² belongs": sweep_with(lambda a_l: 1 + a_l**2),
+        "W_l is not transposed on the way down": sweep_with(W=lambda part: part[:-1].T if
+                                                            part[:-1].shape[0] == part.shape[1] else part[:-1]),
+        "the bias row goes down with W_l: leave it out": sweep_with(W=lambda part: part[1:]),
+        "the signal was multiplied by N": sweep_with(signal=len(X)),
+        "the signal was divided by N once more": sweep_with(signal=1 / len(X)),
+        "the signal starts anew at each map: g must be replaced on the way down": sweep_with(kept=True),
+    }
 
     def mistakes(sweep):
         found = sweep(theta, z, a, g_D)
-        for slopes, message in (
-                ([None] + [1.0] * 3, "σ' is missing: the signal passes the activations as if they were the identity"),
-                ([None] + [1 - np.tanh(a[l]) ** 2 for l in (1, 2, 3)], "σ' was taken at a_l; it belongs at z_l"),
-                ([None] + [1 - a[l] for l in (1, 2, 3)], "the derivative of tanh is 1 − tanh², not 1 − tanh")):
-            yield len(found) == 5 and same(found[1], with_slopes(slopes)[1]), message
-        yield same(found[4], library_backprop(theta, z, a, len(X) * g_D)[4]), "the signal was multiplied by N"
+        yield len(found) == 4, "slot 0 of the list holds None, as in theta"
+        yield same(found[4], library_backprop(theta, z, a, g_D)[4]) and all(part is None for part in found[1:4]), \
+            "the sweep ends after the last map: the return stands inside the loop"
+        yield found[1] is None, "θ_1 has no gradient: the loop goes down to l = 1, and range excludes its end"
+        yield from slips(sweep, [(theta, z, a, g_D)], wrong)
 
     return check("3.3", answer, claims, mistakes, fallback=library_backprop)
 
@@ -144,11 +212,14 @@ def faulty_layer(answer, net, X, y, seed):
 
     def claims(l):
         if l not in range(1, net.depth):
-            raise ValueError(f"expected a layer, 1 … {net.depth - 1}, got {l!r}")
+            raise ValueError(f"a layer, 1 … {net.depth - 1}, is expected, got {l!r}")
+        l = int(l)
         yield Claim(f"∇θ_{l} J is wrong (shortfall)", max(0.0, 1e-4 - errors[l]), 1e-9)
         yield Claim(f"everything after layer {l} is right", max(errors[l + 1:]), 1e-9)
 
     def mistakes(l):
+        yield l == 0, "this is an index into a list without slot 0: layers are counted from 1"
+        yield np.size(l) > 1, "one layer is asked for"
         yield l == net.depth, "the last map has no activation; its gradient needs no σ'"
         yield max(errors[l + 1:]) > 1e-9, "already wrong at a later layer: the signal flows down from the last map"
         yield errors[l] < 1e-4, "this gradient is still right; the fault shows first in the map before the activation"
@@ -169,8 +240,14 @@ def fool(answer, gradient, seed):
 
     def mistakes(wrong):
         yield np.shape(wrong) != gradient.shape, "it must have the gradient's shape"
+        yield same(wrong, gradient), "this is the gradient; it should be wrong"
+        yield same(wrong, -gradient), "minus the gradient has minus its sum: even the weak check sees it"
+        yield distance(wrong) > 0 and same(np.asarray(wrong) / 2, gradient), "twice the gradient has twice its sum"
         yield distance(wrong) < 0.1, "this is the gradient, or nearly; it should be wrong"
         yield same(wrong, 0 * gradient), "zero: its sum is zero, the gradient's is not"
         yield abs(np.sum(wrong) - np.sum(gradient)) > 1e-9, "the sums differ, so that even the weak check sees it"
 
     return check("3.5", answer, claims, mistakes)
+
+
+close_to_answers(globals())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minilift.course.teach import Claim, check, claim, same
+from minilift.course.teach import Claim, check, claim, close_to_answers, same, slips
 from minilift.layers.gram import Gram
 from minilift.local.solvers import damped_solve
 
@@ -21,6 +21,23 @@ def draw(seed):
     return rng.normal(size=(5, 3)), rng.normal(size=3)
 
 
+WRONG_EXPLICIT_STEPS = {
+    "the sign: the flow goes downhill, against the gradient": lambda B, x, tau: x + tau * B.T @ (B @ x),
+    "this is the change of x; the new x is wanted": lambda B, x, tau: -tau * B.T @ (B @ x),
+    "this is the gradient; the new x is wanted": lambda B, x, tau: B.T @ (B @ x),
+    "a factor 2: J carries a ½, so its gradient is A x": lambda B, x, tau: x - 2 * tau * B.T @ (B @ x),
+    "a factor ½: J carries one, and the slope of a square has a 2": lambda B, x, tau: x - tau / 2 * B.T @ (B @ x),
+    "τ is missing": lambda B, x, tau: x - B.T @ (B @ x),
+    "τ multiplies the slope; it does not divide it": lambda B, x, tau: x - B.T @ (B @ x) / tau,
+    "x is subtracted from the step: the sign of all of it": lambda B, x, tau: tau * B.T @ (B @ x) - x,
+    "τ multiplies all: only the slope has it": lambda B, x, tau: tau * (x - B.T @ (B @ x)),
+    "this is the implicit step: its slope is taken at x_new":
+        lambda B, x, tau: np.linalg.solve(np.eye(len(x)) + tau * B.T @ B, x),
+    "the slope has length 1 here; its length is what makes steps shrink":
+        lambda B, x, tau: x - tau * B.T @ (B @ x) / np.linalg.norm(B.T @ (B @ x)),
+}
+
+
 def explicit_step(answer, seed):
     """Exercise 1.1: x − τ ∇J(x)."""
     B, x = draw(seed)
@@ -28,18 +45,46 @@ def explicit_step(answer, seed):
 
     def claims(step):
         eigenvalues, Q = np.linalg.eigh(A)
-        yield claim("starts from x and moves along −∇J(x)", (x - step(B, x, tau)) / tau, A @ x)
+        yield claim("starts from x and moves along −∇J(x)", (x - step(B, x, tau)) / tau, A @ x,
+                    look="is x itself in it, and ∇J(x) = BᵀBx?")
         yield claim("multiplies each eigenvector by 1 − τλ",
                     np.array([step(B, q, tau) for q in Q.T]), (1 - tau * eigenvalues)[:, None] * Q.T)
 
     def mistakes(step):
-        found = step(B, x, tau)
-        yield same(found, x + tau * A @ x), "the sign: the flow goes downhill, against the gradient"
-        yield same(found, -tau * A @ x), "this is the change of x; the new x is wanted"
-        yield same(found, x - tau * 2 * A @ x), "a factor 2: J carries a ½, so its gradient is A x"
+        yield from slips(step, [(B, x, tau)], WRONG_EXPLICIT_STEPS)
 
     return check("1.1", answer, claims, mistakes,
                  fallback=lambda B, x, tau: x - tau * Gram(B, bias=False).adjoint((B @ x)[:, None])[:, 0])
+
+
+def implicit_with(diagonal=lambda tau: 1.0, weight=lambda tau: tau, right=lambda B, x, tau: x, product=False):
+    """Return an implicit step whose system has a slip in it."""
+    def step(B, x, tau):
+        matrix = diagonal(tau) * np.eye(len(x)) + weight(tau) * B.T @ B
+        return matrix @ x if product else np.linalg.solve(matrix, right(B, x, tau))
+    return step
+
+
+WRONG_IMPLICIT_STEPS = {
+    "this is the explicit step: the slope is taken at x, not at x_new": lambda B, x, tau: x - tau * B.T @ (B @ x),
+    "τ belongs to A: the system is for x_new + τ A x_new, not for A x_new + τ x_new":
+        implicit_with(lambda tau: tau, lambda tau: 1.0),
+    "the sign: bring −τ A x_new to the other side of the equation": implicit_with(weight=lambda tau: -tau),
+    "multiplied by the matrix instead of solving with it": implicit_with(product=True),
+    "τ is missing: the system has I + τA": implicit_with(weight=lambda tau: 1.0),
+    "the identity is missing: x_new itself stands on the left, too": implicit_with(lambda tau: 0.0),
+    "τ multiplies A; here it divides": implicit_with(weight=lambda tau: 1 / tau),
+    "a factor 2: J carries a ½, so its gradient is A x": implicit_with(weight=lambda tau: 2 * tau),
+    "a factor ½: the gradient of ½‖Bx‖² is A x": implicit_with(weight=lambda tau: tau / 2),
+    "the right side is x; the slope is on the left already":
+        implicit_with(right=lambda B, x, tau: x - tau * B.T @ (B @ x)),
+    "the right side is x, without τ": implicit_with(right=lambda B, x, tau: tau * x),
+    "this is the change of x; the new x is wanted": lambda B, x, tau: implicit_with()(B, x, tau) - x,
+    "this solves for a zero slope, A x_new = Bᵀ…: the step has no target but x":
+        implicit_with(right=lambda B, x, tau: B.T @ (B @ x)),
+    "one iteration towards x_new is not x_new: solve the system":
+        lambda B, x, tau: x - tau * B.T @ (B @ (x - tau * B.T @ (B @ x))),
+}
 
 
 def implicit_step(answer, seed):
@@ -50,17 +95,11 @@ def implicit_step(answer, seed):
     def claims(step):
         for tau in (0.3, 1e3):
             new = step(B, x, tau)
-            yield claim(f"x_new + τ ∇J(x_new) = x, τ = {tau:g}", new + tau * A @ new, x, 1e-9)
+            yield claim(f"x_new + τ ∇J(x_new) = x, τ = {tau:g}", new + tau * A @ new, x, 1e-9,
+                        look="put your x_new into (1.6): which side is off?")
 
     def mistakes(step):
-        tau = 0.3
-        found, identity = step(B, x, tau), np.eye(3)
-        yield same(found, x - tau * A @ x), "this is the explicit step: the slope is taken at x, not at x_new"
-        yield same(found, np.linalg.solve(A + tau * identity, x)), \
-            "τ belongs to A: the system is for x_new + τ A x_new, not for A x_new + τ x_new"
-        yield same(found, np.linalg.solve(identity - tau * A, x)), \
-            "the sign: bring −τ A x_new to the other side of the equation"
-        yield same(found, (identity + tau * A) @ x), "multiplied by the matrix instead of solving with it"
+        yield from slips(step, [(B, x, tau) for tau in (0.3, 2.0)], WRONG_IMPLICIT_STEPS)
 
     return check("1.2", answer, claims, mistakes, fallback=library_implicit_step)
 
@@ -86,7 +125,16 @@ def largest_stable_step(answer, B, seed):
             yield Claim(f"{name}: at 1.01 τ steps grow x", max(0.0, 1.001 - above), 1e-3)
 
     def mistakes(limit):
-        tau, eigenvalues = float(limit(spread)), np.linalg.eigvalsh(spread.T @ spread)
+        found, eigenvalues = limit(spread), np.linalg.eigvalsh(spread.T @ spread)
+        yield np.shape(found) != (), "one number is asked for: the τ at which the first component leaves"
+        tau = float(found)
+        yield same(tau * eigenvalues[-1], 4, 0.01), "twice too large: 1 − τλ leaves at −1, where τλ = 2"
+        yield same(tau * eigenvalues.sum(), 2, 0.01), "the trace of A is no eigenvalue: the limit is larger"
+        yield same(tau, 2 / np.linalg.norm(spread.T @ spread), 0.01), "a Frobenius norm: the limit is larger"
+        yield same(tau * np.median(eigenvalues), 2, 0.05) or same(tau * eigenvalues.mean(), 2, 0.01), \
+            "a component in the middle; the fastest leaves first"
+        yield same(tau * eigenvalues[-1] ** 2, 2, 0.01), "squared twice: eigenvalues of A = BᵀB are squares already"
+        yield same(tau, 2 * eigenvalues[-1], 0.01), "upside down: a large eigenvalue makes the limit small"
         yield same(tau * eigenvalues[-1], 1, 0.01), \
             "here the fastest component vanishes in one step; beyond, it changes sign, but still shrinks"
         yield same(tau * eigenvalues[0], 2, 0.01), "the limit of the slowest component; another leaves first"
@@ -108,7 +156,10 @@ def uphill(answer, seed):
 
     def mistakes(found):
         A, tau = np.asarray(found[0], dtype=float), float(found[1])
-        low = np.linalg.eigvalsh(A)[0]
+        low = np.linalg.eigvalsh((A + A.T) / 2)[0]
+        yield not same(A, A.T), "A must be symmetric: it is the matrix of ½ xᵀAx"
+        yield tau <= 0, "a step size is positive"
+        yield abs(1 + tau * low) < 1e-9, "I + τA is singular for this τ: there is no step at all"
         yield low >= 0, "J is convex for this A, and on a convex J an implicit step never goes uphill"
         yield -tau * low < 1, "τ is so small that the proximal term still makes the subproblem convex"
         yield -tau * low < 2, "x_new lies beyond 0 but farther out than x, where J is lower: try a larger τ"
@@ -119,3 +170,6 @@ def uphill(answer, seed):
         return float(max(eigenvalues / 2 * (1 / (1 + tau * eigenvalues) ** 2 - 1)))
 
     return check("1.4", answer, claims, mistakes)
+
+
+close_to_answers(globals())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minilift.course.teach import Claim, check, same
+from minilift.course.teach import Claim, check, close_to_answers, same, slips
 from minilift.layers.gram import Gram
 from minilift.local import solvers
 
@@ -56,6 +56,30 @@ def library_first_step(M, b):
     return solvers.conjugate_gradients(gram, np.linalg.solve(root.T, b), 0.0, 1).value
 
 
+def total(u, v):
+    """Return the inner product over all columns."""
+    return np.sum(u * v)
+
+
+WRONG_FIRST_STEPS = {
+    "all units share one step length here; each has its own problem": lambda M, b: total(b, b) / total(b, M @ b) * b,
+    "the fraction is upside down": lambda M, b: dots(b, M @ b) / dots(b, b) * b,
+    "1/λ_max is stable, but not the best step": lambda M, b: b / np.linalg.norm(M, 2),
+    "the norm must be squared": lambda M, b: np.sqrt(dots(b, b)) / dots(b, M @ b) * b,
+    "this is the exact solution; one step along b is asked for": lambda M, b: np.linalg.solve(M, b),
+    "the sign: the step goes along b, where q falls": lambda M, b: -dots(b, b) / dots(b, M @ b) * b,
+    "a factor 2: q has a ½, and its slope along b is ⟨b, b⟩": lambda M, b: dots(b, b) / dots(b, M @ b) / 2 * b,
+    "a factor 2: the slope of ½⟨d, Md⟩ is Md": lambda M, b: 2 * dots(b, b) / dots(b, M @ b) * b,
+    "M is missing in the denominator: this is b": lambda M, b: 1.0 * b,
+    "sums run over the rows (axis 0) of a column; these run over the units":
+        lambda M, b: (np.sum(b * b, axis=1) / np.sum(b * (M @ b), axis=1))[:, None] * b,
+    "this step is along Mb; from d = 0 the residual is b": lambda M, b: dots(b, b) / dots(b, M @ b) * (M @ b),
+    "the denominator is ⟨b, Mb⟩, not ‖Mb‖²": lambda M, b: dots(b, b) / dots(M @ b, M @ b) * b,
+    "this α makes the residual smallest, not q: its products have an M too many":
+        lambda M, b: dots(b, M @ b) / dots(M @ b, M @ b) * b,
+}
+
+
 def first_step(answer, seed):
     """Exercise 6.1: the exact line search along b, in each unit."""
     rng = np.random.default_rng(seed)
@@ -68,13 +92,8 @@ def first_step(answer, seed):
         yield Claim("no slope along b is left, in any unit", inside, 1e-12)
 
     def mistakes(step):
-        d, along = step(M, b), dots(b, M @ b)
-        yield same(d, np.sum(b * b) / np.sum(along) * b), \
-            "all units share one step length here; each has its own problem"
-        yield same(d, along / dots(b, b) * b), "the fraction is upside down"
-        yield same(d, b / np.linalg.norm(M, 2)), "1/λ_max is stable, but not the best step"
-        yield same(d, np.sqrt(dots(b, b)) / along * b), "the norm must be squared"
-        yield same(d, np.linalg.solve(M, b)), "this is the exact solution; one step along b is asked for"
+        yield np.shape(step(M, b)) == (3,), "these are the lengths α of the steps; d = α b is asked for"
+        yield from slips(step, [(M, b)], WRONG_FIRST_STEPS)
 
     return check("6.1", answer, claims, mistakes, fallback=library_first_step)
 
@@ -84,19 +103,52 @@ def library_cg(a, g, tau_theta, steps):
     return solvers.conjugate_gradients(Gram(a, side="parameter"), g, 1 / tau_theta, steps).value
 
 
-def wrong_cg(a, g, tau_theta, steps, gamma=None, alias=False):
-    """Return what known mistakes give: γ fixed (0: steepest descent), or r and p one array in the first step."""
-    M = tilde(a).T @ tilde(a) + np.eye(a.shape[1] + 1) / tau_theta
+def wrong_cg(a, g, tau_theta, steps, gamma=None, alias=False, alpha=None, damping=None, inner=dots, residual=-1,
+             along="p", late=False, free=False):
+    """Return CG with a slip in it: γ or α of another rule, another damping, inner product, sign or start."""
+    damping = 1 / tau_theta if damping is None else damping(tau_theta)
+    M = tilde(a).T @ tilde(a) + damping * np.eye(a.shape[1] + 1)
     r = tilde(a).T @ g
     d, p = np.zeros_like(r), r.copy()
     for k in range(steps):
-        rho, alpha = dots(r, r), dots(r, r) / dots(p, M @ p)
-        d = d + alpha * p
-        r = r - alpha * (M @ p)
+        before, Mp = r, M @ p
+        length = inner(r, r) / inner(p, Mp) if alpha is None else alpha(r, p, Mp)
+        d = d + length * p
+        r = r + residual * (1 if free else length) * Mp
         if alias and k == 0:
             p = r
-        p = r + (dots(r, r) / rho if gamma is None else gamma) * p
+        ratio = inner(r, r) / inner(before, before) if gamma is None else gamma(r, before, p, Mp)
+        p = (before if late else r) + ratio * (before if along == "r_old" else p)
     return d
+
+
+def cg_with(**slip):
+    """Return a solver for the layer with this slip."""
+    return lambda a, g, tau_theta, steps: wrong_cg(a, g, tau_theta, steps, **slip)
+
+
+WRONG_CG = {
+    "γ is missing: repeated exact line searches are steepest descent": cg_with(gamma=lambda *_: 0),
+    "after p = r both names stand for one and the same array, which r −= α Mp changes": cg_with(alias=True),
+    "one step length for all units; each has its own problem (sum over axis 0 only)": cg_with(inner=total),
+    "τ_θ divides: the damping is 1/τ_θ": cg_with(damping=lambda tau_theta: tau_theta),
+    "the damping is missing: Mp = ãᵀ(ãp) + p/τ_θ": cg_with(damping=lambda tau_theta: 0.0),
+    "the damping is 1 here, whatever τ_θ is": cg_with(damping=lambda tau_theta: 1.0),
+    "γ is upside down: new ‖r‖² over old": cg_with(gamma=lambda r, old, p, Mp: dots(old, old) / dots(r, r)),
+    "γ is the ratio of the squared norms; these are norms":
+        cg_with(gamma=lambda r, old, p, Mp: np.sqrt(dots(r, r) / dots(old, old))),
+    "γ is 1 in every step: r was replaced before its old norm was taken": cg_with(gamma=lambda *_: 1.0),
+    "the sign of γ": cg_with(gamma=lambda r, old, p, Mp: -dots(r, r) / dots(old, old)),
+    "the sign of the residual: r falls by α Mp": cg_with(residual=1),
+    "α is missing in the new residual": cg_with(free=True),
+    "p goes on from the old residual; the new one is needed": cg_with(late=True),
+    "γ multiplies the old p, not the old r": cg_with(along="r_old"),
+    "α has ‖r‖² above, not ‖p‖²":
+        cg_with(alpha=lambda r, p, Mp: dots(p, p) / dots(p, Mp)),
+    "α has ⟨p, Mp⟩ below, not ⟨r, Mr⟩ or ⟨r, Mp⟩": cg_with(alpha=lambda r, p, Mp: dots(r, r) / dots(r, Mp)),
+    "α is upside down": cg_with(alpha=lambda r, p, Mp: dots(p, Mp) / dots(r, r)),
+    "α lacks its M: below stands ⟨p, Mp⟩": cg_with(alpha=lambda r, p, Mp: dots(r, r) / dots(p, p)),
+}
 
 
 def conjugate_gradients(answer, seed):
@@ -104,25 +156,24 @@ def conjugate_gradients(answer, seed):
     rng = np.random.default_rng(seed)
     a, g, tau_theta = rng.normal(size=(12, 6)), rng.normal(size=(12, 3)), 0.4
     M, b = tilde(a).T @ tilde(a) + np.eye(7) / tau_theta, tilde(a).T @ g
+    places = {1: ("look at the first direction, p = b", "look at α and Mp"),
+              2: ("look at p = r + γ p", "the first step is right: look at γ, or at the new r"),
+              4: ("look at p = r + γ p", "two steps are right: is something kept from the first step?")}
 
     def claims(cg):
         for steps in (1, 2, 4):
             d = shaped("d", cg(a, g, tau_theta, steps), b)
             outside, inside = krylov_misfit(M, b, d, steps)
-            yield Claim(f"k = {steps}: d lies in the Krylov space", outside, 1e-10)
-            yield Claim("       and the residual is orthogonal to it", inside, 1e-10)
+            yield Claim(f"k = {steps}: d lies in the Krylov space", outside, 1e-10, places[steps][0])
+            yield Claim(f"k = {steps}: the residual is orthogonal to it", inside, 1e-10, places[steps][1])
 
     def mistakes(cg):
-        two = cg(a, g, tau_theta, 2)
-        joint = solvers.conjugate_gradients(Gram(a), g, 1 / tau_theta, 2, joint=True).value
-        yield same(two, wrong_cg(a, g, tau_theta, 2, gamma=0)), \
-            "γ is missing: repeated exact line searches are steepest descent"
-        yield same(two, wrong_cg(a, g, tau_theta, 2, alias=True)), \
-            "after p = r both names stand for one and the same array, which r −= α Mp changes"
-        yield same(two, joint), "one step length for all units; each has its own problem (sum over axis 0 only)"
-        yield same(two, library_cg(a, g, 1 / tau_theta, 2)), "τ_θ divides: the damping is 1/τ_θ"
-        yield same(two, library_cg(a, g, tau_theta, 1)) or same(two, library_cg(a, g, tau_theta, 3)), \
-            "the number of steps is off by one"
+        yield from slips(cg, [(a, g, tau_theta, steps) for steps in (2, 3)], WRONG_CG)
+        two, ones = cg(a, g, tau_theta, 2), [library_cg(a, g, tau_theta, k) for k in (1, 3)]
+        yield same(cg(a, g, tau_theta, 4), ones[0]), "the loop ends after its first step: the return stands inside it"
+        yield any(same(two, other) for other in ones), "the number of steps is off by one"
+        yield same(two, -library_cg(a, g, tau_theta, 2)), "the sign: d goes along +p"
+        yield same(two, library_cg(a, g, tau_theta, 2) + tilde(a).T @ g), "d starts at 0, not at b"
 
     return check("6.2", answer, claims, mistakes, fallback=library_cg)
 
@@ -144,22 +195,58 @@ def library_sample_space_cg(K, g, beta, steps):
     return solvers.conjugate_gradients(gram, g, beta, steps).value
 
 
-def coefficient_cg(K, g, beta, steps):
-    """Return CG on (K + βI) U = g with plain inner products: a known mistake."""
-    matrix = K + beta * np.eye(len(K))
-    U, R, P = np.zeros_like(g), g, g
+def coefficient_cg(K, g, beta, steps, inner=(0, 0), damped=1.0, gamma=True, residual=-1, joint=False, start=None):
+    """Return CG for U with slips: `inner` holds the power of K in ‖r‖² and what ⟨p, Mp⟩ is."""
+    products = total if joint else dots
+    below = [lambda P, MP: products(P, MP), lambda P, MP: products(K @ P, MP), lambda P, MP: products(P, K @ P),
+             lambda P, MP: products(K @ P, K @ P)][inner[1]]
+
+    def size(R):
+        return products(R, R) if inner[0] == 0 else products(R, K @ R)
+
+    U, R = np.zeros_like(g), g if start is None else start(K, g)
+    P = R
     for _ in range(steps):
-        alpha = dots(R, R) / dots(P, matrix @ P)
-        U, new = U + alpha * P, R - alpha * (matrix @ P)
-        P, R = new + dots(new, new) / dots(R, R) * P, new
+        MP = K @ P + damped * beta * P
+        alpha = size(R) / below(P, MP)
+        U, new = U + alpha * P, R + residual * alpha * MP
+        P, R = new + (size(new) / size(R) * P if gamma else 0), new
     return U
 
 
+def sample_cg_with(**slip):
+    """Return a solver in sample space with this slip."""
+    return lambda K, g, beta, steps: coefficient_cg(K, g, beta, steps, **{"inner": (1, 1), **slip})
+
+
+WRONG_SAMPLE_CG = {
+    "these are inner products of the coefficients; those of θ are ⟨U, KV⟩": coefficient_cg,
+    "‖r‖² of θ is ⟨R, KR⟩, not ⟨R, R⟩": sample_cg_with(inner=(0, 1)),
+    "⟨p, Mp⟩ of θ is ⟨KP, KP + βP⟩: the K of (6.9) is missing": sample_cg_with(inner=(1, 0)),
+    "the denominator lacks the damping: ⟨KP, KP + βP⟩": sample_cg_with(inner=(1, 3)),
+    "the denominator is ⟨p, p⟩; M is missing in it": sample_cg_with(inner=(1, 2)),
+    "the damping β is missing": sample_cg_with(damped=0.0),
+    "β is the damping itself, no step size: it multiplies":
+        lambda K, g, beta, steps: sample_cg_with()(K, g, 1 / beta, steps),
+    "γ is missing: this is steepest descent": sample_cg_with(gamma=False),
+    "the sign of the residual: R falls by α (KP + βP)": sample_cg_with(residual=1),
+    "one step length for all units; sum over axis 0 only": sample_cg_with(joint=True),
+    "the start: R is the coefficients of b = ãᵀg, which are g, not Kg": sample_cg_with(start=lambda K, g: K @ g),
+    "this is the exact solution, not so many steps":
+        lambda K, g, beta, steps: np.linalg.solve(K + beta * np.eye(len(K)), g),
+    "the loop ends after its first step: the return stands inside it":
+        lambda K, g, beta, steps: sample_cg_with()(K, g, beta, 1),
+    "the number of steps is off by one": lambda K, g, beta, steps: sample_cg_with()(K, g, beta, steps - 1),
+    "one step too many": lambda K, g, beta, steps: sample_cg_with()(K, g, beta, steps + 1),
+}
+
+
 def sample_space_cg(answer, seed):
-    """Exercise 6.3: ãᵀU is the CG iterate in θ."""
+    """Exercise 6.4: ãᵀU is the CG iterate in θ."""
     rng = np.random.default_rng(seed)
     problems = [(rng.normal(size=(N, n)), rng.normal(size=(N, 2))) for N, n in ((6, 9), (9, 5))]
     beta = 2.0
+    places = {1: "look at α: its two inner products are those of θ", 3: "one step is right: look at γ, or at the new R"}
 
     def claims(cg):
         for a, g in problems:
@@ -167,19 +254,14 @@ def sample_space_cg(answer, seed):
             for steps in (1, 3):
                 U = shaped("U", cg(tilde(a) @ tilde(a).T, g, beta, steps), g)
                 outside, inside = krylov_misfit(M, b, tilde(a).T @ U, steps)
-                yield Claim(f"N = {len(a)}, k = {steps}: ãᵀU lies in the Krylov space", outside, 1e-9)
-                yield Claim("              and its residual is orthogonal to it", inside, 1e-9)
+                where = f"N = {len(a)}, k = {steps}"
+                yield Claim(f"{where}: ãᵀU lies in the Krylov space", outside, 1e-9, "look at P = R + γ P")
+                yield Claim(f"{where}: its residual is orthogonal to it", inside, 1e-9, places[steps])
 
     def mistakes(cg):
-        a, g = problems[0]
-        K = tilde(a) @ tilde(a).T
-        U = cg(K, g, beta, 3)
-        yield same(U, coefficient_cg(K, g, beta, 3)), \
-            "these are inner products of the coefficients; those of θ are ⟨U, KV⟩"
-        yield same(U, library_sample_space_cg(K, g, 0.0, 3)), "the damping β is missing"
-        yield same(U, np.linalg.solve(K + beta * np.eye(len(K)), g)), "this is the exact solution, not three steps"
+        yield from slips(cg, [(tilde(a) @ tilde(a).T, g, beta, 3) for a, g in problems], WRONG_SAMPLE_CG)
 
-    return check("6.3", answer, claims, mistakes, fallback=library_sample_space_cg)
+    return check("6.4", answer, claims, mistakes, fallback=library_sample_space_cg)
 
 
 def dense_cg(M, b, steps):
@@ -194,8 +276,89 @@ def dense_cg(M, b, steps):
     return iterates
 
 
+def chebyshev(kappa, k, half=1.0, root=np.sqrt):
+    """Return the bound (6.6)."""
+    return 2 * half * ((root(kappa) - 1) / (root(kappa) + 1)) ** k
+
+
+def bounds(values, k, price=1, second=-2, lowest=0, order=np.sort, **slip):
+    """Return (6.6) and (6.7)."""
+    values = order(values)
+    return (chebyshev(values[-1] / values[0], k, **slip),
+            chebyshev(values[second] / values[lowest], k - price, **slip))
+
+
+def library_steps_enough(eigenvalues, eps, take=min, later=0, **slip):
+    """Return the least k at which the lower bound is at most ε."""
+    return later + next(k for k in range(1, 100_000) if take(bounds(eigenvalues, k, **slip)) <= eps)
+
+
+def enough_with(**slip):
+    """Return a count with this slip."""
+    return lambda eigenvalues, eps: library_steps_enough(eigenvalues, eps, **slip)
+
+
+WRONG_COUNTS = {
+    "only (6.6) is looked at; the smaller of the two bounds counts": enough_with(take=lambda pair: pair[0]),
+    "only (6.7) is looked at; the smaller of the two bounds counts": enough_with(take=lambda pair: pair[1]),
+    "both bounds are asked for, but one is enough: take the smaller of the two": enough_with(take=max),
+    "removing one eigenvalue costs one step: (6.7) has k − 1": enough_with(price=0),
+    "the roots are missing: the bounds have √κ": enough_with(root=lambda kappa: kappa),
+    "the factor 2 of the bounds is missing": enough_with(half=0.5),
+    "off by one: the loop must end at the first k that is enough": enough_with(later=1),
+    "off by one: this k is one step too few": enough_with(later=-1),
+    "κ' leaves out the largest eigenvalue, not the two largest": enough_with(second=-3),
+    "κ' leaves out the largest eigenvalue; it is the smallest here": enough_with(second=-1, lowest=1),
+    "the eigenvalues come in any order: sort them": enough_with(order=np.asarray),
+    "κ is a quotient: the smallest eigenvalue is missing in it":
+        lambda values, eps: library_steps_enough(np.append(np.sort(values)[1:], 1.0), eps),
+}
+
+
+def steps_enough(answer, seed):
+    """Exercise 6.3: the least number of steps for which (6.6) or (6.7) promises an error of ε."""
+    rng = np.random.default_rng(seed)
+    even, alone = rng.uniform(1, 50, 12), np.append(rng.uniform(1, 3, 11), 900.0)
+    cases = [("even", even, 1e-6), ("one apart", rng.permutation(alone), 1e-4), ("nearly one", np.full(6, 2.0), 1e-2)]
+
+    def claims(count):
+        for name, values, eps in cases:
+            k = count(values, eps)
+            yield Claim(f"{name}: a whole number, at least 1", abs(float(k) - max(1, round(float(k)))), 0,
+                        "steps are counted: start at k = 1 and go on by 1")
+            lower, before = min(bounds(values, int(k))), min(bounds(values, int(k) - 1)) if k > 1 else np.inf
+            yield Claim(f"{name}: with k steps the lower bound exceeds ε by", max(0.0, lower - eps), 0,
+                        "too few steps: is a factor of a bound missing?")
+            yield Claim(f"{name}: with k − 1 it falls short of ε by", max(0.0, eps - before), 0,
+                        "more steps than needed: which of the two bounds is the smaller one here?")
+            b = np.ones((len(values), 1))
+            d = exact_arithmetic(np.diag(values), b, int(min(k, len(values))))
+            rest = d - b / values[:, None]
+            error = np.sqrt(np.sum(rest * values[:, None] * rest) / np.sum(b / values[:, None] * b))
+            yield Claim(f"{name}: CG after k steps, its error over ε", error / eps, 1.0)
+
+    def mistakes(count):
+        questions = [(values, eps) for _, values, _ in cases[:2] for eps in (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)]
+        yield from slips(count, questions, WRONG_COUNTS)
+
+    return check("6.3", answer, claims, mistakes, fallback=library_steps_enough)
+
+
+def exact_arithmetic(M, b, steps):
+    """Return the minimiser over the Krylov space, its basis kept orthogonal: CG without rounding."""
+    basis = np.zeros((len(b), 0))
+    for k in range(steps):
+        new = b if k == 0 else M @ basis[:, -1:]
+        for _ in range(2):
+            new = new - basis @ (basis.T @ new)
+        if np.linalg.norm(new) < 1e-10 * np.linalg.norm(b):
+            break  # the space is complete
+        basis = np.hstack([basis, new / np.linalg.norm(new)])
+    return basis @ np.linalg.solve(basis.T @ M @ basis, basis.T @ b)
+
+
 def unfinished(answer, seed):
-    """Exercise 6.4: 16 eigenvalues, κ ≤ 1e4, for which CG is not done after 16 steps."""
+    """Exercise 6.5: 16 eigenvalues, κ ≤ 1e4, for which CG is not done after 16 steps."""
     rng = np.random.default_rng(seed)
     Q, b = np.linalg.qr(rng.normal(size=(16, 16)))[0], rng.normal(size=(16, 5))
 
@@ -211,18 +374,25 @@ def unfinished(answer, seed):
             raise ValueError(f"shape {values.shape} where 16 eigenvalues are expected")
         yield Claim("all are positive (shortfall)", max(0.0, 1e-12 - values.min()), 0.0)
         yield Claim("κ is at most 1e4 (excess, relative)", max(0.0, np.ptp(values) / values.min() / 1e4 - 1), 1e-9)
-        yield Claim("error after 16 steps above 1 % (shortfall)", max(0.0, 0.01 - remaining(values)), 1e-9)
+        yield Claim("error after 16 steps above 1 % (shortfall)", max(0.0, 0.01 - remaining(values)), 1e-9,
+                    "how are the eigenvalues spread?")
 
     def mistakes(spectrum):
+        yield np.size(spectrum) != 16, "16 eigenvalues are asked for: the third number of linspace is how many"
         values = np.sort(np.asarray(spectrum, dtype=float))
-        kappa = values[-1] / values[0]
+        kappa, left = values[-1] / values[0], remaining(values)
         yield values[0] <= 0, "M is positive definite: its eigenvalues are positive"
+        yield same(np.diff(values), np.full(15, np.diff(values).mean())) and kappa > 100, \
+            "evenly spaced, so that most of them are large and alike: space their logarithms evenly"
         yield kappa > 1.0001e4, "κ may be at most 10⁴; beyond, even 30 steps would hardly begin"
         yield np.sum(np.diff(values) > 1e-9 * values[1:]) < 12, \
             "too few distinct eigenvalues: a polynomial of low degree vanishes on all of them, and CG ends early"
-        yield kappa < 2000, "so well conditioned that CG converges before rounding matters"
+        yield left < 1e-9, "so well conditioned that CG converges before rounding matters"
+        gaps = np.diff(np.log(values))
+        yield gaps.max() > 4 * np.median(gaps), "evenly spread on a logarithmic scale they would hold CG up longer"
+        yield True, f"rounding leaves an error of {left:.0e} after 16 steps, but not yet by one percent: a larger κ"
 
-    return check("6.4", answer, claims, mistakes)
+    return check("6.5", answer, claims, mistakes)
 
 
 class Counting(np.ndarray):
@@ -254,3 +424,6 @@ def count_products(side, N, n, m, steps):
         gram.matrix = gram.matrix.view(Counting)
         solvers.conjugate_gradients(gram, g, 1.0, steps)
     return Counting.operations
+
+
+close_to_answers(globals())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minilift.course.teach import Claim, check, claim, same
+from minilift.course.teach import Claim, check, claim, close_to_answers, same, slips
 
 
 def library_ulps(x, y):
@@ -25,7 +25,8 @@ def ulps(answer, seed):
 
     def claims(distance):
         yield claim("an array to itself", distance(y, y), 0)
-        yield claim("the largest entry moved by three floats", distance(x, y), 3)
+        yield claim("the largest entry moved by three floats", distance(x, y), 3,
+                    look="look at the unit: np.spacing of the largest entry, in y's own dtype")
         wide, off = y.astype(np.float64), y.astype(np.float64)
         off[k] -= 3 * np.spacing(off[k])
         yield claim("the same in float64, with its own spacing", distance(off, wide), 3)
@@ -39,8 +40,49 @@ def ulps(answer, seed):
             "float64's spacing: these arrays are float32, whose floats lie 2²⁹ times farther apart"
         yield same(found, gap / float(np.finfo(np.float32).eps)), \
             "the spacing at 1: floats near the largest entry lie farther apart"
+        yield np.shape(found) != (), "one number is asked for: the largest difference"
+        yield same(found, -3), "the sign: a distance has none"
+        yield same(distance(y, x), 3) and found < 0, "the difference must be taken by its size, abs"
+        yield same(found, np.mean(abs(x.astype(float) - y)) / float(np.spacing(y.max()))), \
+            "the mean difference; the largest is asked for"
+        yield same(found, np.sum(abs(x.astype(float) - y))), \
+            "a sum of differences; the largest over the spacing is asked for"
+        yield same(found, gap / float(np.abs(y).max())), \
+            "this is a relative error; divide by the spacing, not by the entry"
+        yield same(found, float((abs(x - y) / np.spacing(np.abs(y))).max())) and found != 3, "the spacing at each entry"
+        yield same(found, gap * float(np.spacing(y.max()))), "the spacing divides"
+        yield same(found, gap / float(np.spacing(y.min()))) or same(found, gap / float(np.spacing(np.abs(y).mean()))), \
+            "the spacing at the largest entry is the unit"
 
     return check("12.1", answer, claims, mistakes, fallback=library_ulps)
+
+
+def in_roundoffs(bound):
+    """Return the bound over the unit roundoff, so that bounds can be compared with the tolerance of `same`."""
+    return lambda A, B: np.asarray(bound(A, B), dtype=np.float64) * 2.0**24
+
+
+def bound_with(count=lambda A, B: A.shape[1], u=2.0**-24, size=lambda A, B: abs(A) @ abs(B)):
+    """Return a bound with a slip in it: how many roundings, the unit roundoff, the size of the terms."""
+    return lambda A, B: count(A, B) * u * size(A.astype(np.float64), B.astype(np.float64))
+
+
+WRONG_PRODUCT_BOUNDS = {
+    "|AB| instead of |A||B|: where terms cancel the result is small and the error is not":
+        bound_with(size=lambda A, B: abs(A @ B)),
+    "AB instead of |A||B|: a bound is positive": bound_with(size=lambda A, B: A @ B),
+    "n is missing: every one of the n terms brings a rounding": bound_with(lambda A, B: 1),
+    "n is the inner size, the length of the sums; this is the number of rows": bound_with(lambda A, B: A.shape[0]),
+    "n is the inner size, the length of the sums; this is the number of columns": bound_with(lambda A, B: B.shape[1]),
+    "the unit roundoff of float64; float32's is 2⁻²⁴": bound_with(u=2.0**-53),
+    "this is the spacing 2⁻²³; rounding errs by half of it, 2⁻²⁴": bound_with(u=2.0**-23),
+    "the unit roundoff is missing": bound_with(u=1.0),
+    "√n is what one meets on average; a bound must hold always, with n": bound_with(lambda A, B: np.sqrt(A.shape[1])),
+    "n² is more than needed: n roundings in each sum": bound_with(lambda A, B: A.shape[1] ** 2),
+    "norms give one bound for all; entry by entry is asked for":
+        lambda A, B: A.shape[1] * 2.0**-24 * np.linalg.norm(A) * np.linalg.norm(B) * np.ones((len(A), B.shape[1])),
+    "this is the error itself; a bound is known before": lambda A, B: abs((A @ B) - A.astype(float) @ B.astype(float)),
+}
 
 
 def product_bound(answer, seed):
@@ -65,14 +107,8 @@ def product_bound(answer, seed):
             yield Claim(f"n = {A.shape[1]}: n u |A||B| over the bound", float((scale / limit).max()), 1.01)
 
     def mistakes(bound):
-        A, B = pairs[1]
-        wide, wide_b, u = A.astype(np.float64), B.astype(np.float64), 2.0**-24
-        found = np.asarray(bound(A, B), dtype=np.float64)
-        yield same(found / u, 50 * abs(wide @ wide_b), 1e-3), \
-            "|AB| instead of |A||B|: where terms cancel the result is small and the error is not"
-        yield same(found / u, abs(wide) @ abs(wide_b), 1e-3), "n is missing: every one of the n terms brings a rounding"
-        yield same(found / u, 50 * 2.0**-29 * (abs(wide) @ abs(wide_b)), 1e-3), \
-            "the unit roundoff of float64; float32's is 2⁻²⁴"
+        scaled = in_roundoffs(bound)
+        yield from slips(scaled, pairs[:3], {text: in_roundoffs(wrong) for text, wrong in WRONG_PRODUCT_BOUNDS.items()})
 
     def fallback(A, B):
         return A.shape[1] * 2.0**-24 * (abs(A.astype(np.float64)) @ abs(B.astype(np.float64)))
@@ -125,6 +161,12 @@ def timed(answer, seed):
 
     def mistakes(measure):
         found = measured(measure)
+        yield found < 0, "the difference of the clock's readings is the wrong way round: end minus start"
+        yield same(found, 202) or same(found, 201), "two pieces of work are timed; the warm-up stands before the clock"
+        yield same(found, backlog + 5199), \
+            "the warm-up is still running when the clock starts: wait before it starts, too"
+        yield same(found, 0), "nothing happens between the two readings: the work belongs between them"
+        yield same(found, 50.5), "the time of one piece is asked for: one work(), not a mean with the warm-up"
         yield found <= 3, "the clock is read when the work is queued, not when it is done: wait before the end"
         yield same(found, backlog + 5100) or found > 5000, \
             "the first call pays for compiling and allocating: run once before the clock starts"
@@ -135,6 +177,8 @@ def timed(answer, seed):
 
 def standing_still(answer, theta, d, seed):
     """Exercise 12.4: a step size at which float32 parameters do not move, and float64 ones do."""
+    smallest = float((abs(np.asarray(theta)) / abs(np.asarray(d))).min())
+
     def moved(tau, dtype):
         """Return the share of entries that a step changes."""
         old = np.asarray(theta, dtype=dtype)
@@ -148,11 +192,17 @@ def standing_still(answer, theta, d, seed):
 
     def mistakes(tau):
         tau = float(tau)
+        yield tau == 0, "nothing moves for τ = 0, in float64 neither: τ must be positive"
         yield tau <= 0, "τ must be positive"
+        yield same(tau / smallest * 2.0**24, 1, 1e-3) or same(tau / smallest * 2.0**25, 1, 1e-3), \
+            "at the edge itself a step is rounded to a move, to even or up: stay a factor 2 or more below"
+        yield same(tau / smallest * 2.0**53, 1, 1e-3), "float64's unit roundoff: in float64 nothing moves, either"
         yield moved(tau, np.float64) < 1, "so small that entries stand still in float64 too"
         yield moved(tau, np.float32) > 0.5, "far too large: most entries still move in float32"
         yield moved(tau, np.float32) > 0, \
             "a few entries still move; the most mobile one decides: the minimum, not the mean"
 
-    smallest = float((abs(np.asarray(theta)) / abs(np.asarray(d))).min())
     return check("12.4", answer, claims, mistakes, fallback=smallest * 2.0**-26)
+
+
+close_to_answers(globals())

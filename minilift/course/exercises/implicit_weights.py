@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minilift.course.teach import Claim, check, claim, same
+from minilift.course.teach import Claim, check, claim, close_to_answers, same, slips
 from minilift.layers.gram import Gram
 from minilift.local.solvers import damped_solve
 
@@ -28,6 +28,38 @@ def library_implicit_weights(a, theta_k, z_half, tau_theta):
     return theta_k - damped_solve(gram, gram.apply(theta_k) - z_half, 1 / tau_theta).value
 
 
+def weights_with(damping=lambda t, N: 1 / t, right=lambda t, N: 1 / t, target=1.0, ones=1.0, sign=1.0):
+    """Return the new θ of (5.1) with a slip in it: the damping, that on the right side, the target, the ones."""
+    def solve(a, theta_k, z_half, tau_theta):
+        inputs, N = np.hstack([a, ones * np.ones((len(a), 1))]), len(a)
+        matrix = inputs.T @ inputs + damping(tau_theta, N) * np.eye(len(theta_k))
+        return np.linalg.solve(matrix, target * inputs.T @ z_half + sign * right(tau_theta, N) * theta_k)
+    return solve
+
+
+WRONG_WEIGHTS = {
+    "τ_θ divides: the damping is 1/τ_θ, so that a large step size damps little":
+        weights_with(lambda t, N: t, lambda t, N: t),
+    "θ is pulled towards 0 (weight decay); it must be pulled towards θ_k": weights_with(right=lambda t, N: 0.0),
+    "the fit in (11) is not averaged over the batch": weights_with(lambda t, N: N / t, lambda t, N: N / t),
+    "on the right θ_k has the weight 1/τ_θ, as I has on the left": weights_with(right=lambda t, N: 1.0),
+    "the weight 1/τ_θ of I is missing": weights_with(lambda t, N: 1.0),
+    "the damping is missing on the left": weights_with(lambda t, N: 1e-12),
+    "the damping is missing on both sides: this is least squares": weights_with(lambda t, N: 1e-12, lambda t, N: 0.0),
+    "the sign of θ_k on the right": weights_with(sign=-1.0),
+    "the target is missing on the right: ãᵀz^½": weights_with(target=0.0),
+    "a factor 2: both terms of (11) have a ½": weights_with(lambda t, N: 2 / t, lambda t, N: 2 / t),
+    "a factor ½: both terms of (11) have one": weights_with(lambda t, N: 1 / (2 * t), lambda t, N: 1 / (2 * t)),
+    "the bias row has zeros for its ones": weights_with(ones=0.0),
+    "this is the change of θ; the new θ is wanted":
+        lambda a, theta_k, z_half, tau_theta: theta_k - weights_with()(a, theta_k, z_half, tau_theta),
+    "this is the change of θ, new minus old; the new θ is wanted":
+        lambda a, theta_k, z_half, tau_theta: weights_with()(a, theta_k, z_half, tau_theta) - theta_k,
+    "this is an explicit step: its slope is taken at θ_k, not at the new θ":
+        lambda a, theta_k, z_half, tau_theta: theta_k - tau_theta * tilde(a).T @ (tilde(a) @ theta_k - z_half),
+}
+
+
 def implicit_weights(answer, seed):
     """Exercise 5.1: the gradient of (11) vanishes at the answer."""
     rng = np.random.default_rng(seed)
@@ -40,22 +72,16 @@ def implicit_weights(answer, seed):
                 new = found(a, theta_k, z_half, tau_theta)
                 residual = tilde(a).T @ (tilde(a) @ new - z_half) + (new - theta_k) / tau_theta
                 yield claim(f"N = {len(a)}, n = {a.shape[1]}, τ_θ = {tau_theta:g}: gradient of (11) vanishes",
-                            residual, np.zeros_like(theta_k), 1e-10)
+                            residual, np.zeros_like(theta_k), 1e-10,
+                            look="put your θ into the gradient of (11): its two terms must cancel")
 
     def mistakes(found):
         (a, theta_k, z_half), tau_theta = problems[0], 0.2
         new = found(a, theta_k, z_half, tau_theta)
         loose = np.diag([1.0] * a.shape[1] + [0.0]) / tau_theta
         free_bias = np.linalg.solve(tilde(a).T @ tilde(a) + loose, tilde(a).T @ z_half + loose @ theta_k)
-        yield same(new, library_implicit_weights(a, theta_k, z_half, 1 / tau_theta)), \
-            "τ_θ divides: the damping is 1/τ_θ, so that a large step size damps little"
-        yield same(new, library_implicit_weights(a, 0 * theta_k, z_half, tau_theta)), \
-            "θ is pulled towards 0 (weight decay); it must be pulled towards θ_k"
-        yield same(new, library_implicit_weights(a, theta_k, z_half, tau_theta / len(a))), \
-            "the fit in (11) is not averaged over the batch"
         yield same(new, free_bias), "the bias is damped as well: it is part of θ"
-        yield same(new, theta_k - library_implicit_weights(a, theta_k, z_half, tau_theta)), \
-            "this is the change of θ; the new θ is wanted"
+        yield from slips(found, [(a, theta_k, z_half, t) for t in (0.2, 3.0)], WRONG_WEIGHTS)
 
     return check("5.1", answer, claims, mistakes, fallback=library_implicit_weights)
 
@@ -63,6 +89,34 @@ def implicit_weights(answer, seed):
 def library_coefficients(a, g, tau_theta):
     """Return U with the library's Gram matrix of the samples."""
     return np.linalg.solve(Gram(a, side="sample").matrix + np.eye(len(a)) / tau_theta, g)
+
+
+def coefficients_with(ones=1.0, damping=lambda t, N: 1 / t, right=lambda K, g: g):
+    """Return U with a slip in it: the ones in K, the damping, the right side."""
+    def solve(a, g, tau_theta):
+        K = a @ a.T + ones
+        return np.linalg.solve(K + damping(tau_theta, len(a)) * np.eye(len(a)), right(K, g))
+    return solve
+
+
+WRONG_COEFFICIENTS = {
+    "the column of ones is missing: ããᵀ = aaᵀ + 11ᵀ": coefficients_with(ones=0.0),
+    "τ_θ divides: β = 1/τ_θ": coefficients_with(damping=lambda t, N: t),
+    "the damping β is missing": coefficients_with(damping=lambda t, N: 1e-12),
+    "β is 1 here, whatever τ_θ is": coefficients_with(damping=lambda t, N: 1.0),
+    "the solve is missing: this gives the gradient, times τ_θ": lambda a, g, t: t * g,
+    "the solve is missing: this gives the gradient": lambda a, g, t: 1.0 * g,
+    "the ones are added on the diagonal only; 11ᵀ is full":
+        lambda a, g, t: np.linalg.solve(a @ a.T + (1 + 1 / t) * np.eye(len(a)), g),
+    "β is not averaged: it has no N": coefficients_with(damping=lambda t, N: 1 / (t * N)),
+    "β is not summed: it has no N": coefficients_with(damping=lambda t, N: N / t),
+    "the sign of β": coefficients_with(damping=lambda t, N: -1 / t),
+    "the right side is g, not Kg": coefficients_with(right=lambda K, g: K @ g),
+    "multiplied by K + βI instead of solving with it":
+        lambda a, g, t: (a @ a.T + 1 + np.eye(len(a)) / t) @ g,
+    "a factor 2 in β": coefficients_with(damping=lambda t, N: 2 / t),
+    "the sign: d = ãᵀU goes along +∇J": lambda a, g, t: -coefficients_with()(a, g, t),
+}
 
 
 def coefficients(answer, seed):
@@ -77,16 +131,14 @@ def coefficients(answer, seed):
                 if U.shape != g.shape:
                     raise ValueError(f"U has shape {U.shape} where {g.shape} is expected, one row a sample")
                 case = f"N = {len(a)}, n = {a.shape[1]}, τ_θ = {tau_theta:g}"
-                yield claim(f"{case}: M ãᵀU = ãᵀg", damped(a, tau_theta) @ tilde(a).T @ U, tilde(a).T @ g, 1e-10)
+                yield claim(f"{case}: M ãᵀU = ãᵀg", damped(a, tau_theta) @ tilde(a).T @ U, tilde(a).T @ g, 1e-10,
+                            look="K is N × N and has ones added everywhere; β stands on its diagonal")
 
     def mistakes(found):
-        (a, g), tau_theta = problems[0], 0.2
-        U, identity = found(a, g, tau_theta), np.eye(len(a))
-        yield same(U, np.linalg.solve(a @ a.T + identity / tau_theta, g)), \
-            "the column of ones is missing: ããᵀ = aaᵀ + 11ᵀ"
-        yield same(U, np.linalg.solve(tilde(a) @ tilde(a).T + identity * tau_theta, g)), "τ_θ divides: β = 1/τ_θ"
-        yield same(U, np.linalg.solve(tilde(a) @ tilde(a).T, g)), "the damping β is missing"
-        yield same(U, tau_theta * g), "the solve is missing: this gives the gradient, times τ_θ"
+        a, g = problems[0]
+        yield np.shape(found(a, g, 0.2)) == (a.shape[1] + 1, g.shape[1]), \
+            "this is d itself; its coefficients U are asked for"
+        yield from slips(found, [(a, g, t) for t in (0.2, 3.0)], WRONG_COEFFICIENTS)
 
     return check("5.2", answer, claims, mistakes, fallback=library_coefficients)
 
@@ -95,6 +147,34 @@ def library_cosine_bound(a, tau_theta):
     """Return the bound from the condition number of the library's damped matrix."""
     kappa = np.linalg.cond(Gram(a, side="parameter").matrix + np.eye(a.shape[1] + 1) / tau_theta)
     return 2 * np.sqrt(kappa) / (1 + kappa)
+
+
+def bound_with(square=np.square, damping=lambda t: 1 / t, ones=1.0, formula=lambda k: 2 * np.sqrt(k) / (1 + k)):
+    """Return a bound with a slip in it: singular values, damping, ones, the formula in κ."""
+    def bound(a, tau_theta):
+        inputs = tilde(a) if ones else a
+        values = square(np.linalg.svd(inputs, compute_uv=False)) + damping(tau_theta)
+        return formula(values[0] / values[-1])
+    return bound
+
+
+WRONG_BOUNDS = {
+    "this is for the undamped matrix; M has I/τ_θ added": bound_with(damping=lambda t: 0.0),
+    "τ_θ divides: M has I/τ_θ added": bound_with(damping=lambda t: t),
+    "the damping is 1 here, whatever τ_θ is": bound_with(damping=lambda t: 1.0),
+    "true, but no gradient comes near it: use both parts of (5.7)": bound_with(formula=lambda k: 1 / k),
+    "true, but no gradient comes near it: use both parts of (5.7), not 1/√κ":
+        bound_with(formula=lambda k: 1 / np.sqrt(k)),
+    "these are singular values of ã; the eigenvalues of ãᵀã are their squares": bound_with(square=np.asarray),
+    "squared twice: singular values squared are the eigenvalues": bound_with(square=lambda v: v**4),
+    "the square root of κ is missing": bound_with(formula=lambda k: 2 * k / (1 + k)),
+    "the factor 2 is missing": bound_with(formula=lambda k: np.sqrt(k) / (1 + k)),
+    "the denominator is 1 + κ, not 1 + √κ": bound_with(formula=lambda k: 2 * np.sqrt(k) / (1 + np.sqrt(k))),
+    "this is the sine of that angle, (κ − 1)/(κ + 1): the cosine is asked for":
+        bound_with(formula=lambda k: (k - 1) / (k + 1)),
+    "this is κ; the bound is a function of it": bound_with(formula=lambda k: k),
+    "the column of ones is missing": bound_with(ones=0.0),
+}
 
 
 def cosine_bound(answer, seed):
@@ -117,20 +197,11 @@ def cosine_bound(answer, seed):
             value = float(bound(a, tau_theta))
             yield Claim(f"τ_θ = {tau_theta:g}: 500 gradients do not fall below it (shortfall)",
                         max(0.0, value - cosines(gradients, tau_theta).min()), 1e-12)
-            yield claim("  and one gradient reaches it", cosines(worst(tau_theta)[None], tau_theta)[0], value, 1e-9)
+            yield claim("  and one gradient reaches it", cosines(worst(tau_theta)[None], tau_theta)[0], value, 1e-9,
+                        look="a bound, but not the largest: put the worst gradient's two parts into the cosine")
 
     def mistakes(bound):
-        value, values = float(bound(a, 1.0)), np.linalg.eigvalsh(damped(a, 1.0))
-        kappa = values[-1] / values[0]
-        s = np.linalg.svd(tilde(a), compute_uv=False) + 1
-        yield same(value, library_cosine_bound(a, 1e300)), "this is for the undamped matrix; M has I/τ_θ added"
-        yield same(value, 1 / kappa) or same(value, 1 / np.sqrt(kappa)), \
-            "true, but no gradient comes near it: use both parts of (5.7)"
-        yield same(value, 2 * np.sqrt(s[0] * s[-1]) / (s[0] + s[-1])), \
-            "these are singular values of ã; the eigenvalues of ãᵀã are their squares"
-        yield same(value, 2 * kappa / (1 + kappa)), "the square root of κ is missing"
-        plain = np.linalg.cond(a.T @ a + np.eye(4))
-        yield same(value, 2 * np.sqrt(plain) / (1 + plain)), "the column of ones is missing"
+        yield from slips(bound, [(a, tau_theta) for tau_theta in (0.5, 2.0)], WRONG_BOUNDS)
 
     return check("5.3", answer, claims, mistakes, fallback=library_cosine_bound)
 
@@ -165,7 +236,14 @@ def lost_digits(answer, seed):
         samples, inputs, tau_theta = sizes(found)
         yield max(samples, inputs) > 100 or min(samples, inputs) < 1, "N and n may be at most 100, and at least 1"
         yield tau_theta <= 0, "a step size is positive"
+        yield samples == inputs + 1, "ããᵀ is square and invertible for N = n + 1: more samples are needed"
         yield samples <= inputs + 1, "with N ≤ n + 1 the matrix ããᵀ is invertible: the sample side is the safe one here"
+        yield tau_theta < 1, "a small step size damps much: τ_θ must be large"
         yield tau_theta < 1e7, "the damping 1/τ_θ is still large compared with rounding"
+        yield errors(found)[1] > 1e-10, \
+            "M itself is nearly singular here: fewer inputs than samples, and not nearly as many"
 
     return check("5.4", answer, claims, mistakes)
+
+
+close_to_answers(globals())

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from minilift import BackProp, SquaredError, mlp
-from minilift.course.teach import DIFFERENCES, check, claim, same
+from minilift.course.teach import DIFFERENCES, Claim, check, claim, close_to_answers, same, slips
 from minilift.energy import PenaltyEnergy, algorithm_1, replaced
 from minilift.layers.gram import Gram, stacked_product
 from minilift.local.solvers import damped_solve
@@ -53,6 +53,45 @@ def point_off_the_graph(rng, theta, X):
     return a[:-1], z, a_gaps[:-1], z_gaps
 
 
+def energy_with(half=(0.5, 0.5), loss_half=0.5, samples=len, sigma=np.tanh, bias=(1.0, 1.0), skip=0, first=1,
+                size=lambda gap: np.sum(gap**2), last="φ", weights=(0, 1)):
+    """Return an energy with a slip in it: the ½ of a term, the mean, the transfer, the bias, the range of the sum."""
+    def energy(theta, a, z, Y, gamma, rho):
+        def phi(l):
+            return a[l - 1] @ theta[l][:-1] + bias[int(l < D)] * theta[l][-1]
+
+        D, price = len(theta) - 1, (gamma, rho)
+        total = loss_half * np.sum(((phi(D) if last == "φ" else z[D]) - Y) ** 2) / samples(Y)
+        for l in range(first, D - skip):
+            total += half[0] * price[weights[0]] * size(sigma(z[l]) - a[l])
+            total += half[1] * price[weights[1]] * size(phi(l) - z[l])
+        return total
+    return energy
+
+
+WRONG_ENERGIES = {
+    "the factor ½ of the penalties": energy_with(half=(1.0, 1.0)),
+    "the factor ½ of the penalty on σ(z_l) − a_l": energy_with(half=(1.0, 0.5)),
+    "the factor ½ of the penalty on φ_l − z_l": energy_with(half=(0.5, 1.0)),
+    "γ belongs to σ(z_l) − a_l; here ρ is in both penalties": energy_with(weights=(1, 1)),
+    "ρ belongs to φ_l − z_l; here γ is in both penalties": energy_with(weights=(0, 0)),
+    "the factor ½ of the loss (4.2) is missing": energy_with(loss_half=1.0),
+    "every ½ is missing: the loss (4.2) has one, and so has each penalty": energy_with(half=(1.0, 1.0), loss_half=1.0),
+    "the loss (4.2) is a mean over the samples: divide by N": energy_with(samples=lambda Y: 1),
+    "the mean divides by all entries of Y; (4.2) divides by N, the number of rows": energy_with(samples=np.size),
+    "σ is missing: the first gap is σ(z_l) − a_l": energy_with(sigma=lambda z: z),
+    "the bias is missing in φ": energy_with(bias=(0.0, 0.0)),
+    "the bias is missing in the φ of the penalties": energy_with(bias=(1.0, 0.0)),
+    "the bias is missing in the φ of the loss": energy_with(bias=(0.0, 1.0)),
+    "the sum stops a map too early: l runs to D − 1, and range excludes its end": energy_with(skip=1),
+    "the sum starts at l = 2; the first map has its penalties too": energy_with(first=2),
+    "gaps are squared; these are absolute values": energy_with(size=lambda gap: np.sum(abs(gap))),
+    "square first, then sum: these are squares of sums": energy_with(size=lambda gap: np.sum(gap) ** 2),
+    "norms must be squared": energy_with(size=np.linalg.norm),
+    "the loss takes φ(θ_D, a_{D−1}), not the list's z_D": energy_with(last="z"),
+}
+
+
 def penalty_energy(answer, seed):
     """Exercise 4.1: E of a point that was made with gaps of known size."""
     rng, theta, X, Y = draw(seed)
@@ -68,26 +107,72 @@ def penalty_energy(answer, seed):
     def claims(energy):
         yield claim("after a forward pass E = J", energy(theta, state.a, state.z, Y, gamma, rho),
                     SquaredError().value(state.z[D], Y))
-        yield claim("gaps of known size cost what they should", energy(theta, a, z, Y, gamma, rho),
-                    expected(gamma, rho))
+        for text, weights, look in (("gaps σ(z) − a", (3.0, 1e-9), "look at γ, σ and the range of l"),
+                                    ("gaps φ − z", (1e-9, 0.5), "look at ρ, φ and the range of l")):
+            yield claim(f"{text} of known size cost what they should", energy(theta, a, z, Y, *weights),
+                        expected(*weights), look=look)
 
     def mistakes(energy):
         found = energy(theta, a, z, Y, gamma, rho)
         yield same(found, expected(rho, gamma)), "γ and ρ are exchanged: γ belongs to σ(z_l) − a_l"
-        yield same(found, expected(2 * gamma, 2 * rho)), "the factor ½ of the penalties"
         yield same(found, expected(gamma, rho) + rho / 2 * np.sum(z_gaps[D]**2)), \
             "E has no penalty on the last map: there the loss takes φ(θ_D, a_{D−1}) itself"
         yield same(found, expected(gamma / 7, rho / 7)), \
             "the loss is a mean over the batch, the penalty is not averaged"
+        yield from slips(energy, [(theta, a, z, Y, gamma, rho)], WRONG_ENERGIES)
 
     return check("4.1", answer, claims, mistakes, fallback=library_energy)
+
+
+def gradients_with(signal=1, own=-1, into=1, map_gap=-1, slope=lambda z: 1 - np.tanh(z) ** 2, weights=(0, 1, 0, 1),
+                   above=1, last=True):
+    """Return gradients (4.5), (4.6) with a slip in them: signs, weights (0: γ, 1: ρ), σ', the map above."""
+    def both(l, theta, a, z, Y, gamma, rho):
+        def phi(k):
+            return a[k - 1] @ theta[k][:-1] + theta[k][-1]
+
+        k, price = l + above, (gamma, rho)
+        gap, inner = np.tanh(z[l]) - a[l], phi(l) - z[l]
+        at_loss = last and k == len(theta) - 1
+        G = (phi(k) - Y) / len(Y) if at_loss else price[weights[3]] * (phi(k) - z[k])
+        in_a = signal * G @ theta[k][:-1].T + own * price[weights[0]] * gap
+        return in_a, into * price[weights[2]] * slope(z[l]) * gap + map_gap * price[weights[1]] * inner
+    return both
+
+
+WRONG_GRADIENTS = {
+    "these are minus the gradients": gradients_with(-1, 1, -1, 1),
+    "∂E/∂a: in σ(z_l) − a_l the variable a_l stands with a minus sign": gradients_with(own=1),
+    "∂E/∂a: the signal from above comes in with a plus sign": gradients_with(signal=-1),
+    "∂E/∂a: its own gap is missing; it vanishes after a forward pass only": gradients_with(own=0),
+    "∂E/∂a: the signal from the map above is missing; a_l occurs in two terms": gradients_with(signal=0),
+    "∂E/∂z: σ' is missing where the chain passes σ": gradients_with(slope=np.ones_like),
+    "∂E/∂z: the derivative of tanh is 1 − tanh², not 1 − tanh": gradients_with(slope=lambda z: 1 - np.tanh(z)),
+    "∂E/∂z: σ' is taken at σ(z_l); it belongs at z_l": gradients_with(slope=lambda z: 1 - np.tanh(np.tanh(z)) ** 2),
+    "∂E/∂z: 1 − z² stands where 1 − tanh²(z) belongs": gradients_with(slope=lambda z: 1 - z**2),
+    "∂E/∂z: in φ_l − z_l the variable z_l stands with a minus sign": gradients_with(map_gap=1),
+    "∂E/∂z: the gap of the map is missing; z_l occurs in two terms": gradients_with(map_gap=0),
+    "∂E/∂z: the gap σ(z_l) − a_l is missing; z_l occurs in two terms": gradients_with(into=0),
+    "γ and ρ are exchanged: γ belongs to σ(z_l) − a_l, ρ to φ_l − z_l": gradients_with(weights=(1, 0, 1, 0)),
+    "∂E/∂a: γ belongs to its own gap, and ρ is in the signal from above already": gradients_with(weights=(1, 1, 0, 1)),
+    "∂E/∂z: γ and ρ are exchanged": gradients_with(weights=(0, 0, 1, 1)),
+    "∂E/∂z: ρ is in both terms; γ belongs to σ(z_l) − a_l": gradients_with(weights=(0, 1, 1, 1)),
+    "∂E/∂z: γ is in both terms; ρ belongs to φ_l − z_l": gradients_with(weights=(0, 0, 0, 1)),
+    "the sign of the gap: it is σ(z_l) − a_l": gradients_with(own=1, into=-1),
+    "∂E/∂z: the sign of the gap σ(z_l) − a_l": gradients_with(into=-1),
+    "the order: ∂E/∂a_l comes first": lambda *arguments: gradients_with()(*arguments)[::-1],
+    "a factor 2: the penalties carry a ½": gradients_with(2, -2, 2, -2),
+    "on the last map the loss takes the penalty's place, its signal is (φ_D − Y)/N": gradients_with(last=False),
+}
 
 
 def gradients(answer, seed):
     """Exercise 4.2: ∂E/∂a_l and ∂E/∂z_l against finite differences of the library's E."""
     rng, theta, X, Y = draw(seed)
-    a, z, a_gaps, z_gaps = point_off_the_graph(rng, theta, X)
+    a, z, _, _ = point_off_the_graph(rng, theta, X)
     gamma, rho, h = 3.0, 0.5, 1e-4
+    looks = {"a": "look at the signal of map l + 1, its W and the sign of the own gap",
+             "z": "look at σ', at which weight goes with which gap, and at the sign of φ_l − z_l"}
 
     def slope(kind, l, direction):
         """Return the derivative of E along a direction in a_l or z_l, by central differences."""
@@ -106,66 +191,124 @@ def gradients(answer, seed):
                 if np.shape(gradient) != a[l].shape:
                     raise ValueError(f"∂E/∂{kind}_{l} has shape {np.shape(gradient)}, expected {a[l].shape}")
                 yield claim(f"∂E/∂{kind}_{l} along four directions", [np.sum(gradient * d) for d in directions],
-                            [slope(kind, l, d) for d in directions], DIFFERENCES)
+                            [slope(kind, l, d) for d in directions], DIFFERENCES, look=looks[kind])
 
     def mistakes(found):
-        in_a, in_z = found(1, theta, a, z, Y, gamma, rho)
-        right_a, right_z = library_gradients(1, theta, a, z, Y, gamma, rho)
-        yield same(in_a, -right_a) and same(in_z, -right_z), "these are minus the gradients"
-        yield same(in_z, -gamma * a_gaps[1] + rho * z_gaps[1]), "∂E/∂z: σ' is missing where the chain passes σ"
-        yield same(in_z, right_z - 2 * rho * z_gaps[1]), "∂E/∂z: in φ_l − z_l the variable z_l stands with a minus sign"
-        yield same(in_a, right_a - gamma * a_gaps[1]), \
-            "∂E/∂a: its own gap is missing; it vanishes after a forward pass only"
+        yield from slips(found, [(l, theta, a, z, Y, gamma, rho) for l in (1, len(theta) - 2)], WRONG_GRADIENTS)
 
     return check("4.2", answer, claims, mistakes, fallback=library_gradients)
 
 
-def sweep_with_half_steps(net, X, Y, tau):
-    """Return [θ_1, …, θ_D] after Algorithm 1 with its step (c) taken at a_{l−1}^½, which is wrong."""
-    state, half = net.forward(X), algorithm_1(net, X, Y, tau)
-    energy, theta = PenaltyEnergy(net, Y, 1 / tau, 1 / tau), list(half.theta)
-    for l in range(1, net.depth):
-        a, z = replaced(state.a, l - 1, half.a[l - 1]), replaced(state.z, l, half.z[l])
-        theta[l] = state.theta[l] - tau * energy.gradient_theta(l, state.theta, a, z)
-    return theta[1:]
+class Recording(PenaltyEnergy):
+    """An energy that notes which of its gradients are asked for."""
+
+    def __init__(self, net, y, gamma, rho):
+        super().__init__(net, y, gamma, rho)
+        self.asked = set()
+
+    def gradient_theta(self, l, theta, a, z):
+        """Note it, and return ∂E/∂θ_l."""
+        self.asked.add(f"θ_{l}")
+        return super().gradient_theta(l, theta, a, z)
+
+    def gradient_a(self, l, theta, a, z):
+        """Note it, and return ∂E/∂a_l."""
+        self.asked.add(f"a_{l}")
+        return super().gradient_a(l, theta, a, z)
+
+    def gradient_z(self, l, theta, a, z):
+        """Note it, and return ∂E/∂z_l."""
+        self.asked.add(f"z_{l}")
+        return super().gradient_z(l, theta, a, z)
+
+
+def sweep_with(last=1, theta_at="a", z_at="half", a_at="half", theta_sees="half", handed="steps", up=False, tau_in=1,
+               first=True):
+    """Return a sweep with a slip in it: at which of the old and half-stepped values each gradient is taken."""
+    def sweep(energy, theta, a, z, tau):
+        D, new = len(theta) - 1, list(theta)
+        new[D] = theta[D] - last * tau * energy.gradient_theta(D, theta, a, z)
+        halves = {D - 1: a[D - 1] - tau * energy.gradient_a(D - 1, theta, a, z)}
+        for l in range(1, D) if up else range(D - 1, 0, -1):
+            seen = replaced(a, l, halves.get(l, a[l])) if z_at == "half" else a
+            z_half = z[l] - (1 if tau_in == "z" else tau) * energy.gradient_z(l, theta, seen, z)
+            moved = replaced(z, l, z_half)
+            if l > 1:
+                halves[l - 1] = a[l - 1] - tau * energy.gradient_a(l - 1, theta, a, moved if a_at == "half" else z)
+            at = replaced(a, l - 1, halves.get(l - 1, a[l - 1])) if theta_at == "half" else a
+            length = 1 if tau_in == "θ" else tau
+            if l > 1 or first:
+                new[l] = theta[l] - length * energy.gradient_theta(l, theta, at, moved if theta_sees == "half" else z)
+        return new[1:]
+    return sweep
+
+
+def descent_without_a_sweep(energy, theta, a, z, tau):
+    """Return θ − τ ∇J, of backprop."""
+    return [part - tau * d for part, d in zip(theta[1:], BackProp().direction(energy.net, a[0], energy.y)[1])]
+
+
+WRONG_SWEEPS = {
+    "this is θ − τ ∇J without a sweep: take the gradients of the energy that is handed in": descent_without_a_sweep,
+    "step (4.7) uses the half-stepped a; it belongs at the forward pass's (Exercise 4.4 is about this)":
+        sweep_with(theta_at="half"),
+    "the hidden maps do not move: (9) takes its gradient at a_l^½, and (4.7) at z_l^½": sweep_with(theta_sees="old"),
+    "a_{l−1} does not move below the last map: (10) takes its gradient at z_l^½, else no gap is handed down":
+        sweep_with(a_at="old"),
+    "the order: from the last map down; a gap is opened at the top and handed down": sweep_with(up=True),
+    "θ_D does not move: it takes its step (12) before the loop": sweep_with(last=0),
+    "the sign of the step in θ_D": sweep_with(last=-1),
+    "θ_1 does not move: the loop goes down to l = 1, and range excludes its end": sweep_with(first=False),
+    "τ is missing in (4.7): with ρ = 1/τ the factor τ stands before the gradient": sweep_with(tau_in="θ"),
+    "τ is missing in (9)": sweep_with(tau_in="z"),
+}
+
+
+def sweep_with_half_steps(energy, theta, a, z, tau):
+    """Return [θ_1, …, θ_D] after a sweep with its step (4.7) taken at a_{l−1}^½, which is wrong."""
+    return sweep_with(theta_at="half")(energy, theta, a, z, tau)
 
 
 def sweep(answer, seed):
-    """Exercise 4.3: one sweep is θ − τ ∇J, with ∇J by finite differences and by backprop."""
+    """Exercise 4.3: with γ = ρ = 1/τ a sweep is θ − τ ∇J; with others each map loses a factor τ²γρ."""
     rng, theta, X, Y = draw(seed)
     net, tau, h = network(theta), 0.3, 1e-4
     D, (_, dJ) = net.depth, BackProp().direction(net, X, Y)
+    _, z, a, _ = net.forward(X)
 
     def slope(l, direction):
         """Return the derivative of J along a direction in θ_l."""
         ends = [network(replaced(theta, l, theta[l] + sign * h * direction)).loss(X, Y) for sign in (1, -1)]
         return (ends[0] - ends[1]) / (2 * h)
 
-    def claims(found):
-        new = found(net, X, Y, tau)
+    def steps(found, energy):
+        """Return θ − θ_new of each map."""
+        new = found(energy, theta, a, z, tau)
         if len(new) != D:
             raise ValueError(f"{len(new)} arrays where [θ_1, …, θ_{D}] are expected")
-        for l in range(D, 0, -1):
-            step = (theta[l] - new[l - 1]) / tau
+        return [old - part for old, part in zip(theta[1:], new)]
+
+    def claims(found):
+        for l, step in zip(range(D, 0, -1), steps(found, PenaltyEnergy(net, Y, 1 / tau, 1 / tau))[::-1]):
             directions = rng.normal(size=(3, *theta[l].shape))
-            yield claim(f"θ_{l}: the step over τ is the slope of J", [np.sum(step * d) for d in directions],
-                        [slope(l, d) for d in directions], DIFFERENCES)
-            yield claim(f"θ_{l}: and backprop's gradient", step, dJ[l - 1], 1e-11)
+            yield claim(f"γ = ρ = 1/τ, θ_{l}: the step over τ is the slope of J",
+                        [np.sum(step / tau * d) for d in directions], [slope(l, d) for d in directions], DIFFERENCES,
+                        look="look at the values at which its gradient and those above are taken")
+        energy = Recording(net, Y, 3.0, 0.5)
+        for l, step in zip(range(D, 0, -1), steps(found, energy)[::-1]):
+            factor = tau * (tau**2 * energy.gamma * energy.rho) ** (D - l)
+            yield claim(f"γ = 3, ρ = 0.5, θ_{l}: (τ²γρ)^{D - l} of that", step, factor * dJ[l - 1], 1e-10,
+                        look="the gaps must come from the energy's own gradients, with its own γ and ρ")
+        needed = {f"{kind}_{l}" for l in range(1, D) for kind in "θaz"} | {f"θ_{D}"}
+        yield Claim("gradients of the energy that the sweep does not ask for", len(needed - energy.asked), 0,
+                    "a sweep takes a step in every a_l, z_l and θ_l")
 
     def mistakes(found):
-        new = found(net, X, Y, tau)
-        still = [same(new[l - 1], theta[l]) for l in range(1, D + 1)]
-        powers = [tau ** (2 * (D - l) + 1) for l in range(1, D + 1)]
-        yield all(same(x, y) for x, y in zip(new, sweep_with_half_steps(net, X, Y, tau))), \
-            "step (4.7) uses the half-stepped a; it belongs at the forward pass's (Exercise 4.4 is about this)"
-        yield all(still[:-1]) and not still[-1], \
-            "the hidden maps do not move: (9) takes its gradient at a_l^½, and (4.7) at z_l^½"
-        yield still[0], "θ_1 does not move: (10) takes its gradient at z_l^½, else no gap is handed down"
-        yield all(same(x, y - p * d) for x, y, p, d in zip(new, theta[1:], powers, dJ)), \
-            "each map down loses a factor τ²: the penalties must have the weight 1/τ"
+        energies = [PenaltyEnergy(net, Y, 1 / tau, 1 / tau), PenaltyEnergy(net, Y, 3.0, 0.5)]
+        yield from slips(found, [(energy, theta, a, z, tau) for energy in energies], WRONG_SWEEPS)
 
     return check("4.3", answer, claims, mistakes,
-                 fallback=lambda net, X, Y, tau: algorithm_1(net, X, Y, tau).theta[1:])
+                 fallback=lambda energy, theta, a, z, tau: algorithm_1(energy.net, a[0], energy.y, tau).theta[1:])
 
 
 def library_discrepancy(a, W, g, tau):
@@ -174,16 +317,50 @@ def library_discrepancy(a, W, g, tau):
     return stacked_product(a, tau * g) - stacked_product(half, half @ W - (a @ W - tau * g))
 
 
+def discrepancy_with(sign=1, phi="half", factor="half", order=2, ones=1.0, step=1, plus=1, tau_power=1):
+    """Return the discrepancy with a slip in it: φ or the factor in front at the forward pass, an order of τ missing."""
+    def formula(a, W, g, tau):
+        def stacked(inputs, signal):
+            return np.vstack([inputs.T @ signal, ones * signal.sum(axis=0)])
+
+        gW = step * g @ W.T
+        gap = g - plus * (g @ W.T @ W if phi == "half" else 0)
+        right, wrong = stacked(a, g), stacked(a - tau * gW if factor == "half" else a, gap)
+        if order == 1:
+            wrong = stacked(a, gap)
+        if ones == 2.0:  # the bias row takes a half step too
+            wrong[-1] = (1 - tau) * wrong[-1]
+            right[-1], wrong[-1] = right[-1] / 2, wrong[-1] / 2
+        return sign * tau**tau_power * (right - wrong)
+    return formula
+
+
+WRONG_DISCREPANCIES = {
+    "the sign: the wrong one minus the right one is asked for": discrepancy_with(-1),
+    "right to first order in τ only: the product of two half steps is missing": discrepancy_with(order=1),
+    "φ is taken at the half step too, not only the factor in front": discrepancy_with(phi="forward"),
+    "the factor in front is taken at the half step too, not only φ": discrepancy_with(factor="forward"),
+    "the bias row is missing its part: ã_½ still has a column of ones": discrepancy_with(ones=0.0),
+    "the bias row: the column of ones takes no half step": discrepancy_with(ones=2.0),
+    "a factor τ is missing: z_l^½ = z_l − τ g": discrepancy_with(tau_power=0),
+    "a factor τ too many": discrepancy_with(tau_power=2),
+    "the sign of the half step in a: a^½ = a − τ g Wᵀ": discrepancy_with(step=-1),
+    "the sign of WᵀW: φ(θ, a^½) − z^½ = τ g (I − WᵀW)": discrepancy_with(plus=-1),
+}
+
+
 def discrepancy(answer, seed):
     """Exercise 4.4: the formula against the two sweeps, done literally, on every map that is affected."""
     _, theta, X, Y = draw(seed)
     net = network(theta)
     state = net.forward(X)
 
+    looks = {0.01: "look at the term of first order, τ ãᵀ g WᵀW", 2.0: "look at the term of second order in τ"}
+
     def literal(l, tau):
         """Return the discrepancy of θ_l as the two sweeps give it, and g_l = ∂J/∂z_l."""
         half = algorithm_1(net, X, Y, tau)
-        wrong = sweep_with_half_steps(net, X, Y, tau)
+        wrong = sweep_with_half_steps(PenaltyEnergy(net, Y, 1 / tau, 1 / tau), theta, state.a, state.z, tau)
         return wrong[l - 1] - half.theta[l], (state.z[l] - half.z[l]) / tau
 
     def claims(found):
@@ -191,17 +368,14 @@ def discrepancy(answer, seed):
             for l in range(2, net.depth):
                 difference, g = literal(l, tau)
                 yield claim(f"map {l}, τ = {tau}: formula over τ", found(state.a[l - 1], theta[l][:-1], g, tau) / tau,
-                            difference / tau, 1e-9)
+                            difference / tau, 1e-9, look=looks[tau])
 
     def mistakes(found):
         tau, a, W = 2.0, state.a[1], theta[2][:-1]
         difference, g = literal(2, tau)
         predicted = found(a, W, g, tau)
-        first = tau * stacked_product(a, g @ W.T @ W)
-        second = np.vstack([tau**2 * (g @ W.T).T @ g, np.zeros((1, g.shape[1]))])
-        yield same(predicted, -difference), "the sign: the wrong one minus the right one is asked for"
-        yield same(predicted, first), "right to first order in τ only: the product of two half steps is missing"
-        yield same(predicted, second), "φ is taken at the half step too, not only the factor in front"
+        yield np.shape(predicted) == np.shape(W), "the bias row is missing: θ has one row more than W"
+        yield from slips(found, [(a, W, g, tau), (a, W, g, 0.5)], WRONG_DISCREPANCIES)
         yield same(predicted[:-1], difference[:-1]), "the bias row: the column of ones takes no half step"
 
     return check("4.4", answer, claims, mistakes, fallback=library_discrepancy)
@@ -214,11 +388,40 @@ def library_implicit_activation(a, theta_D, Y, tau):
     return a - change.T
 
 
+def activation_with(step=lambda tau, N: tau / N, bias=1.0, pull=1.0, sign=1.0, miss=1.0):
+    """Return the implicit step on an activation with a slip in it."""
+    def solve(a, theta_D, Y, tau):
+        W, b, c = theta_D[:-1], bias * theta_D[-1], step(tau, len(Y))
+        return np.linalg.solve(pull * np.eye(len(W)) + c * W @ W.T, (pull * a + sign * c * (miss * Y - b) @ W.T).T).T
+    return solve
+
+
+WRONG_ACTIVATIONS = {
+    "this is the explicit step (8): its slope is taken at a, not at u":
+        lambda a, theta_D, Y, tau: a - tau / len(Y) * (a @ theta_D[:-1] + theta_D[-1] - Y) @ theta_D[:-1].T,
+    "the loss is averaged over the batch: L has a factor 1/N": activation_with(lambda tau, N: tau),
+    "the mean is over rows alone: divide by N, not by the number of entries":
+        lambda a, theta_D, Y, tau: activation_with(lambda tau, N: tau / Y.size)(a, theta_D, Y, tau),
+    "the bias of the last map is missing": activation_with(bias=0.0),
+    "the sign of the bias: (uW + 1bᵀ − Y) has Y − b on the other side": activation_with(bias=-1.0),
+    "τ divides: it belongs to the slope": activation_with(lambda tau, N: 1 / (tau * N)),
+    "the term a is missing on the right: collect all of (u − a)/τ":
+        lambda a, theta_D, Y, tau: activation_with()(0 * a, theta_D, Y, tau),
+    "the sign: on the right stands a + (τ/N)(Y − b)Wᵀ": activation_with(sign=-1.0),
+    "the target is missing: the slope is (uW + 1bᵀ − Y)Wᵀ/N": activation_with(miss=0.0),
+    "a factor 2: L has a ½, so that its slope has none": activation_with(lambda tau, N: 2 * tau / N),
+    "this is the change of a; the new a is wanted":
+        lambda a, theta_D, Y, tau: activation_with()(a, theta_D, Y, tau) - a,
+}
+
+
 def implicit_activation(answer, seed):
     """Exercise 4.5: the optimality condition of the implicit step on the last activation."""
     rng, theta, _, Y = draw(seed)
     a, last = rng.normal(size=(7, WIDTHS[-2])), theta[-1]
     W, b = last[:-1], last[-1]
+    looks = {0.5: "put your u into hint 2 and see which of its terms is off",
+             1e3: "right for a small τ only: solve the system, do not iterate or expand"}
 
     def slope(u):
         return (u @ W + b - Y) @ W.T / len(Y)
@@ -226,14 +429,12 @@ def implicit_activation(answer, seed):
     def claims(found):
         for tau in (0.5, 1e3):
             u = found(a, last, Y, tau)
-            yield claim(f"u + τ f'(u) = a, τ = {tau:g}", u + tau * slope(u), a, 1e-10)
+            yield claim(f"u + τ f'(u) = a, τ = {tau:g}", u + tau * slope(u), a, 1e-10, look=looks[tau])
 
     def mistakes(found):
-        tau = 0.5
-        u = found(a, last, Y, tau)
-        yield same(u, a - tau * slope(a)), "this is the explicit step (8): its slope is taken at a, not at u"
-        yield same(u + tau * len(Y) * slope(u), a), "the loss is averaged over the batch: L has a factor 1/N"
-        yield same(u + tau * (slope(u) - b @ W.T / len(Y)), a), "the bias of the last map is missing"
-        yield same(u + slope(u) / tau, a), "τ divides: it belongs to the slope"
+        yield from slips(found, [(a, last, Y, 0.5), (a, last, Y, 3.0)], WRONG_ACTIVATIONS)
 
     return check("4.5", answer, claims, mistakes, fallback=library_implicit_activation)
+
+
+close_to_answers(globals())

@@ -4,13 +4,39 @@ from __future__ import annotations
 
 import numpy as np
 
-from minilift.course.teach import Claim, check, claim, same
+from minilift.course.teach import Claim, check, claim, close_to_answers, same, slips
 from minilift.layers.losses import SigmoidCrossEntropy
 
 
 def grid_prox(f, v, tau, grid):
     """Return for each v the point of the grid with the least f(u) + (u − v)²/(2τ)."""
     return grid[np.argmin(f(grid) + (grid - v[:, None]) ** 2 / (2 * tau), axis=1)]
+
+
+def prox_with(weight=lambda tau: 1 / (2 * tau), size=np.square, value=1.0, best=np.argmin):
+    """Return a brute-force prox with a slip in it: the weight and the size of the distance, f, what is best."""
+    def prox(f, v, tau, grid):
+        return grid[best(value * f(grid) + weight(tau) * size(grid - v[:, None]), axis=1)]
+    return prox
+
+
+WRONG_PROXES = {
+    "this minimises f alone: the distance to v must count too": prox_with(weight=lambda tau: 0.0),
+    "a factor 2: distance has weight 1/(2τ), not 1/τ": prox_with(lambda tau: 1 / tau),
+    "τ divides: a large τ makes distance cheap": prox_with(lambda tau: tau / 2),
+    "τ divides, and the ½ is missing": prox_with(lambda tau: tau),
+    "τ is missing: distance has weight 1/(2τ)": prox_with(lambda tau: 0.5),
+    "the distance is squared; this is its absolute value": prox_with(size=np.abs),
+    "this maximises: the least value is wanted": prox_with(best=np.argmax),
+    "the sign: distance is added, not subtracted": prox_with(lambda tau: -1 / (2 * tau)),
+    "f is missing: this is the grid point nearest to v": prox_with(value=0.0),
+    "f is taken at v; it belongs at the points of the grid":
+        lambda f, v, tau, grid: grid[np.argmin(f(v)[:, None] + (grid - v[:, None]) ** 2 / (2 * tau), axis=1)],
+    "this is the least value (the envelope); the point is wanted":
+        lambda f, v, tau, grid: (f(grid) + (grid - v[:, None]) ** 2 / (2 * tau)).min(axis=1),
+    "this is an index; the point of the grid is wanted":
+        lambda f, v, tau, grid: np.argmin(f(grid) + (grid - v[:, None]) ** 2 / (2 * tau), axis=1),
+}
 
 
 def brute_prox(answer, seed):
@@ -31,16 +57,30 @@ def brute_prox(answer, seed):
             u = np.asarray(prox(f, v, tau, grid), dtype=float)
             off_grid = abs(u[:, None] - grid).min(axis=1)
             yield claim(f"{name}: one grid point for each v", off_grid, np.zeros(20))
-            yield Claim(f"{name}: no grid point is lower", excess(u, f), 1e-12)
+            yield Claim(f"{name}: no grid point is lower", excess(u, f), 1e-12,
+                        "look at the weight 1/(2τ) and at which axis the minimum is taken over")
 
     def mistakes(prox):
-        u = prox(bump, v, tau, grid)
-        yield same(u, np.full(20, grid[np.argmin(bump(grid))])), \
-            "this minimises f alone: the distance to v must count too"
-        yield same(u, grid_prox(bump, v, tau / 2, grid)), "a factor 2: distance has weight 1/(2τ), not 1/τ"
-        yield same(u, grid_prox(bump, v, 1 / tau, grid)), "τ divides: a large τ makes distance cheap"
+        yield from slips(prox, [(f, v, tau, grid) for f in (bump, np.abs)], WRONG_PROXES)
 
     return check("2.1", answer, claims, mistakes, fallback=grid_prox)
+
+
+WRONG_THRESHOLDS = {
+    "points with |v| < τ change sign here; they stop at 0": lambda v, tau: np.sign(v) * (abs(v) - tau),
+    "points outside [−τ, τ] must move by τ as well": lambda v, tau: np.where(abs(v) > tau, v, 0),
+    "negative v are lost: the absolute value is symmetric": lambda v, tau: np.maximum(v - tau, 0),
+    "this is the explicit step: it hops over the kink": lambda v, tau: v - tau * np.sign(v),
+    "the sign of v is missing: this is the length |u|": lambda v, tau: np.maximum(abs(v) - tau, 0),
+    "points move away from 0; the prox makes |u| smaller": lambda v, tau: np.sign(v) * (abs(v) + tau),
+    "this is the move v − u; u itself is wanted": lambda v, tau: np.clip(v, -tau, tau),
+    "the threshold is 1 here; it is τ": lambda v, tau: np.sign(v) * np.maximum(abs(v) - 1, 0),
+    "a factor 2 in the threshold: the distance has a ½, |u| has none":
+        lambda v, tau: np.sign(v) * np.maximum(abs(v) - 2 * tau, 0),
+    "a factor ½ in the threshold": lambda v, tau: np.sign(v) * np.maximum(abs(v) - tau / 2, 0),
+    "this is the prox of a square: |u| has a slope of ±1, whatever u is": lambda v, tau: v / (1 + tau),
+    "v itself moves by τ in one direction only": lambda v, tau: v - tau,
+}
 
 
 def soft_threshold(answer, seed):
@@ -56,16 +96,52 @@ def soft_threshold(answer, seed):
         for tau in (0.3, 1.7):
             u = np.asarray(prox(v, tau), dtype=float)
             yield claim(f"τ = {tau}: one u for each v", np.array(u.shape), np.array(v.shape))
-            yield Claim(f"τ = {tau}: (v − u)/τ is a slope of |·| at u", misfit(u, tau), 1e-12)
+            yield Claim(f"τ = {tau}: (v − u)/τ is a slope of |·| at u", misfit(u, tau), 1e-12,
+                        "look at v above τ, below −τ and between, one after the other")
 
     def mistakes(prox):
-        u, tau = prox(v, 0.3), 0.3
-        yield same(u, np.sign(v) * (abs(v) - tau)), "points with |v| < τ change sign here; they stop at 0"
-        yield same(u, np.where(abs(v) > tau, v, 0)), "points outside [−τ, τ] must move by τ as well"
-        yield same(u, np.maximum(v - tau, 0)), "negative v are lost: the absolute value is symmetric"
-        yield same(u, v - tau * np.sign(v)), "this is the explicit step: it hops over the kink"
+        yield from slips(prox, [(v, tau) for tau in (0.3, 1.7)], WRONG_THRESHOLDS)
 
     return check("2.2", answer, claims, mistakes, fallback=lambda v, tau: v - np.clip(v, -tau, tau))
+
+
+def logistic(u):
+    """Return 1/(1 + exp(−u))."""
+    return 0.5 + 0.5 * np.tanh(u / 2)
+
+
+def bisection_with(slope, flipped=False):
+    """Return bisection between v − τ and v + τ with a slip: another slope, or the other half kept."""
+    def prox(v, y, tau):
+        low, high = v - tau, v + tau
+        for _ in range(60):
+            middle = (low + high) / 2
+            beyond = (middle + slope(middle, y, tau) > v) != flipped
+            low, high = np.where(beyond, low, middle), np.where(beyond, middle, high)
+        return middle
+    return prox
+
+
+WRONG_LOGISTIC_PROXES = {
+    "the explicit step: its slope is taken at v, not at u": lambda v, y, tau: v - tau * (logistic(v) - y),
+    "the label's sign: the slope of the loss is sigmoid(u) − y": lambda v, y, tau: prox_of(v, 1 - y, tau),
+    "the sign of the slope: u + τ (sigmoid(u) − y) = v": lambda v, y, tau: v + tau * (logistic(v) - y),
+    "τ divides: it multiplies the slope": lambda v, y, tau: prox_of(v, y, 1 / tau),
+    "the label is missing": lambda v, y, tau: prox_of(v, 0 * y, tau),
+    "τ is missing": lambda v, y, tau: prox_of(v, y, 1.0),
+    "a factor 2 in τ": lambda v, y, tau: prox_of(v, y, 2 * tau),
+    "the label has the wrong sign in bisection": bisection_with(lambda u, y, tau: tau * (logistic(u) + y)),
+    "the sign of the slope in bisection": bisection_with(lambda u, y, tau: -tau * (logistic(u) - y)),
+    "τ is missing in bisection": bisection_with(lambda u, y, tau: logistic(u) - y),
+    "a factor 2 in bisection": bisection_with(lambda u, y, tau: 2 * tau * (logistic(u) - y)),
+    "the sigmoid is upside down in bisection: 1/(1 + exp(−u))":
+        bisection_with(lambda u, y, tau: tau * (logistic(-u) - y)),
+    "bisection keeps the wrong half: where the left side is above v the upper end comes down":
+        bisection_with(lambda u, y, tau: tau * (logistic(u) - y), flipped=True),
+    "this is the middle of the first interval: the return stands inside the loop": lambda v, y, tau: v,
+    "this is the sigmoid; u itself is wanted": lambda v, y, tau: logistic(prox_of(v, y, tau)),
+    "this is the move v − u; u itself is wanted": lambda v, y, tau: v - prox_of(v, y, tau),
+}
 
 
 def logistic_prox(answer, seed):
@@ -81,15 +157,16 @@ def logistic_prox(answer, seed):
 
     def claims(prox):
         for tau in (0.5, 50.0):
-            yield claim(f"u + τ (sigmoid(u) − y) = v, τ = {tau}", residual(prox(v, y, tau), tau), v, 1e-8)
+            yield claim(f"u + τ (sigmoid(u) − y) = v, τ = {tau}", residual(prox(v, y, tau), tau), v, 1e-8,
+                        look="put your u into the equation: is it u, is the sign of y right, has the iteration ended?")
 
     def mistakes(prox):
         small, large = prox(v, y, 0.5), prox(v, y, 50.0)
-        yield same(small, v - 0.5 * (sigmoid(v) - y)), "the explicit step: its slope is taken at v, not at u"
-        yield same(small, prox_of(v, 1 - y, 0.5)), "the label's sign: the slope of the loss is sigmoid(u) − y"
+        yield from slips(prox, [(v, y, 0.5), (v, y, 2.0)], WRONG_LOGISTIC_PROXES)
         yield same(residual(small, 0.5), v, 1e-8) and not same(residual(large, 50.0), v, 1e-8), \
             "right for a small τ only: Newton's steps can jump between the two flat sides; bisect instead"
         yield same(small, large), "the result does not depend on τ"
+        yield same(residual(small, 0.5), v, 1e-3), "nearly right for a small τ: too few steps of bisection?"
 
     return check("2.3", answer, claims, mistakes, fallback=prox_of)
 
@@ -118,9 +195,14 @@ def jump(answer, seed):
 
     def mistakes(found):
         v, w, tau = (float(part) for part in found)
+        yield tau <= 0, "a step size is positive"
         yield abs(v - w) > 0.01, "the two points must be near each other"
+        yield v == w, "these are one point: it has one prox"
         yield tau <= 1, "for τ ≤ 1 the parabola outweighs the bend between the wells: one minimum, no jump"
         yield v * w > 0, "both points lie on the same side of 0, and go to the same well"
         yield tau < 4 / 3, "there is a jump, but a small one: the proxes of 0⁻ and 0⁺ are ∓√(1 − 1/τ)"
 
     return check("2.4", answer, claims, mistakes)
+
+
+close_to_answers(globals())

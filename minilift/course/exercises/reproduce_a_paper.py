@@ -4,37 +4,102 @@ from __future__ import annotations
 
 import numpy as np
 
-from minilift.course.teach import Claim, check, claim, same
+from minilift.course.teach import Claim, check, claim, close_to_answers, slips
 
 
-def library_first_reach(curve, level):
-    """Return the first epoch at which a curve is at or below a level, inf if it never is."""
-    reached = np.flatnonzero(np.asarray(curve) <= level)
-    return float(reached[0]) if len(reached) else np.inf
+def epochs_with(first=np.argmax, over=np.median, missing=np.inf, later=0, strict=False, levels=np.asarray):
+    """Return an answer to 11.1 with a slip in it: which epoch, over the seeds, where there is none, the levels."""
+    def epochs(curves, wanted):
+        found = []
+        for curve, level in zip(curves, np.broadcast_to(levels(wanted), len(curves))):
+            low = curve < level if strict else curve <= level
+            found.append(first(low) + later if low.any() else missing)
+        return over(np.array(found, dtype=float))
+    return epochs
 
 
-def first_reach(answer, seed):
-    """Exercise 11.1: the first epoch at or below a level, inf if there is none."""
+def library_epochs_to(curves, levels):
+    """Return the median over the seeds of the first epoch at or below the level, ∞ for one that never is."""
+    return epochs_with()(np.asarray(curves), levels)
+
+
+def last_true(low):
+    """Return the index of the last True."""
+    return len(low) - 1 - low[::-1].argmax()
+
+
+def stays(low):
+    """Return the first index from which all are True."""
+    return len(low) - low[::-1].argmin() if not low.all() else 0
+
+
+WRONG_EPOCHS = {
+    "a seed that never gets there looks as if it had started there (argmax of all False)": epochs_with(missing=0),
+    "to leave out the seeds that never get there flatters the method: they count as infinity":
+        epochs_with(missing=np.nan, over=np.nanmedian),
+    "the mean over the seeds; the median is asked for": epochs_with(over=np.mean),
+    "the worst seed; the median is asked for": epochs_with(over=np.max),
+    "the best seed; the median is asked for": epochs_with(over=np.min),
+    "off by one: column 0 is the loss before training, so the index is the epoch": epochs_with(later=1),
+    "off by one: epochs are counted from column 0": epochs_with(later=-1),
+    "at or below the level: equal is enough": epochs_with(strict=True),
+    "the last epoch at or below the level: the curve had been there before": epochs_with(last_true),
+    "the first epoch from which the curve stays below; the first below is asked for": epochs_with(stays),
+    "each seed has its own level; here the first one's is used for all": epochs_with(levels=lambda levels: levels[0]),
+    "each seed has its own level; here a mean over the seeds is used": epochs_with(levels=np.mean),
+    "each seed has its own level; here a median over the seeds is used": epochs_with(levels=np.median),
+    "the first epoch of the median curve; take the median of the epochs":
+        lambda curves, levels: epochs_with()(np.median(curves, axis=0)[None], [np.median(levels)]),
+    "the epoch of the lowest loss; the first below the level is asked for":
+        lambda curves, levels: np.median(np.nanargmin(curves, axis=1)),
+    "a seed that never gets there counts as infinity, not as the last epoch":
+        lambda curves, levels: epochs_with(missing=np.shape(curves)[1] - 1)(curves, levels),
+    "a seed that never gets there counts as infinity, not as one more than the last epoch":
+        lambda curves, levels: epochs_with(missing=np.shape(curves)[1])(curves, levels),
+    "how many epochs are below the level; the first one is asked for": epochs_with(np.sum),
+}
+
+
+def drawn_curves(seed):
+    """Return {name: (curves, levels)}: falling ones, such as come back up, one seed and two that never get there."""
     rng = np.random.default_rng(seed)
-    curve = np.array([2.3, 1.5, 0.9, 0.4, 0.7, 0.3, 0.2, 0.6, 0.25, 0.5]) * rng.uniform(0.9, 1.1)
-    level = float(curve[3:5].mean())
+    falling = np.sort(rng.uniform(0.1, 2.3, size=(3, 9)), axis=1)[:, ::-1].copy()
+    own = np.array([falling[0, 2], falling[1, 4], falling[2, 7]])  # reached after 2, 4 and 7 epochs, exactly
+    bumpy = np.array([[2.3, 1.5, 0.6, 0.4, 0.9, 0.3, 0.7, 0.2, 0.5], [2.3, 2.0, 1.1, 0.6, 0.8, 0.4, 0.2, 0.9, 0.3],
+                      [2.3, 1.9, 1.5, 1.2, 1.0, 0.7, 0.9, 0.4, 0.6]]) * rng.uniform(0.95, 1.05)
+    one = bumpy.copy()
+    one[0, 4:], one[0, :4] = np.nan, 2.0
+    two = one.copy()
+    two[2] = np.linspace(2.3, 1.9, 9)
+    return {"three falling curves": (falling, own), "curves that come back up": (bumpy, bumpy[:, 3] + 0.01),
+            "one of three diverged": (one, np.array([0.5, 0.7, 1.3])), "two of three never": (two, np.full(3, 0.7)),
+            "five seeds, one diverged": (np.vstack([bumpy, one[:1], 1.1 * bumpy[:1]]), np.full(5, 0.75))}
+
+
+def epochs_to(answer, seed):
+    """Exercise 11.1: the median over seeds of the first epoch at or below a level, ∞ for a seed that never is."""
+    cases = drawn_curves(seed)
+    looks = {"three falling curves": "look at which epoch is counted as the first, and at each seed's own level",
+             "curves that come back up": "falling curves are right: the first time at or below counts, not the last",
+             "one of three diverged": "complete curves are right: what counts for a seed that never gets there?",
+             "two of three never": "where most seeds never get there the median is infinite",
+             "five seeds, one diverged": "three seeds are right: is 3 written somewhere?"}
+
+    def as_defined(curves, levels):
+        """Return the median of the definition, seed by seed."""
+        firsts = sorted(min([k for k, loss in enumerate(curve) if loss <= level], default=np.inf)
+                        for curve, level in zip(curves, levels))
+        return firsts[len(firsts) // 2]
 
     def claims(find):
-        k = int(find(curve, level))
-        yield Claim("the loss there is above the level by", max(0.0, float(curve[k] - level)), 0)
-        yield Claim("earlier epochs at or below the level", float((curve[:k] <= level).sum()), 0)
-        yield claim("the last epoch counts too", find(curve, curve.min()), curve.argmin())
-        yield Claim("a level never reached gives inf (0: yes)", float(find(curve, -1.0) != np.inf), 0)
+        for name, (curves, levels) in cases.items():
+            yield claim(f"{name}: median epoch", find(curves, levels), as_defined(curves, levels), look=looks[name])
 
     def mistakes(find):
-        k = find(curve, level)
-        yield same(k, 4), "off by one: row 0 of a history is the network before training, so the index is the epoch"
-        yield same(k, curve.argmin()), "the epoch of the lowest loss; the first below the level is asked for"
-        yield same(k, 8), "the last epoch at or below the level: the curve had been there before"
-        yield same(find(curve, -1.0), 0), \
-            "a run that never gets there looks as if it had started there (argmax of all False)"
+        yield from slips(find, list(cases.values()), WRONG_EPOCHS)
+        yield np.shape(find(*cases["two of three never"])) == (3,), "one number is asked for: the median over the seeds"
 
-    return check("11.1", answer, claims, mistakes, fallback=library_first_reach)
+    return check("11.1", answer, claims, mistakes, fallback=library_epochs_to)
 
 
 def library_choose(table):
@@ -44,35 +109,98 @@ def library_choose(table):
     return float(table["tau"][np.where(safe, losses, np.inf).argmin()])
 
 
-def drawn_table(seed):
-    """Return a table of 3 seeds and 8 step sizes with traps: NaN, a training minimum and a test minimum elsewhere."""
+TRAPS = {  # validation losses of three seeds, and the wrong rule that takes this step size
+    "median": (0.30, 0.40, 0.60), "mean": (0.30, 0.42, 0.43), "worst": (0.418, 0.42, 0.4205),
+    "best": (0.05, 0.48, 0.9), "inf": (0.10, 0.11, np.inf), "NaN": (0.12, np.nan, 0.13),
+    "NaN and inf": (0.01, np.nan, np.inf), "far": (0.8, 0.85, 0.9), "near": (0.6, 0.65, 0.7),
+    "minus inf": (0.2, 0.21, -np.inf),
+}
+
+
+def drawn_tables(seed):
+    """Return tables of three seeds: all safe, with infinities, NaN, both; train and test have their best elsewhere."""
     rng = np.random.default_rng(seed)
-    val, train, test = (rng.uniform(0.5, 0.9, size=(3, 8)) for _ in range(3))
-    val[:, 2], train[:, 4], test[:, 1] = 0.3, 0.01, 0.1
-    val[:, 6], val[1, 6] = 0.05, np.nan
-    val[:, 3] = 0.45, 0.05, 0.45
-    return {"tau": np.logspace(-2, 1, 8), "train_loss": train, "val_loss": val, "test_loss": test}
+    kinds = {"no seed diverged": ("median", "mean", "worst", "best", "far", "near"),
+             "infinite losses": ("median", "mean", "worst", "inf", "far", "near"),
+             "NaN": ("median", "mean", "worst", "NaN", "far", "near"),
+             "all of it": tuple(TRAPS)}
+    tables = {}
+    for kind, traps in kinds.items():
+        order = rng.permutation(len(traps))
+        val = np.array([rng.permutation(TRAPS[traps[k]]) for k in order]).T
+        train, test = rng.uniform(0.5, 0.9, size=(2, *val.shape))
+        far = int(np.flatnonzero(order == traps.index("far"))[0])
+        near = int(np.flatnonzero(order == traps.index("near"))[0])
+        train[:, far], test[:, near] = 0.01, 0.1
+        tables[kind] = {"tau": np.logspace(-2, 1, len(traps)), "train_loss": train, "val_loss": val, "test_loss": test}
+    return tables
+
+
+def choose_with(column="val_loss", over=np.median, safe=np.isfinite, every=np.all, least=np.argmin, skip=False,
+                index=False):
+    """Return an answer to 11.2 with a slip in it: the column, the rule over seeds, what counts as diverged."""
+    def pick(table):
+        losses = np.asarray(table[column])
+        good = every(safe(np.asarray(table["val_loss"])), axis=0) if safe else np.ones(losses.shape[1], bool)
+        rated = np.where(good, over(losses, axis=0), np.inf)
+        k = least(rated[good]) if skip else least(rated)
+        return k if index else table["tau"][k]
+    return pick
+
+
+def not_nan(losses):
+    """Return where losses are numbers, infinities among them."""
+    return ~np.isnan(losses)
+
+
+WRONG_CHOICES = {
+    "by the test set: then its number is no longer a test of anything": choose_with("test_loss"),
+    "by the training loss: it rewards fitting the training set": choose_with("train_loss"),
+    "the mean over the seeds; the median is asked for": choose_with(over=np.mean),
+    "by the best seed: luck; take the median over the seeds": choose_with(over=np.min),
+    "by the worst seed; the median over the seeds is asked for": choose_with(over=np.max),
+    "~isnan lets infinite losses pass: np.isfinite refuses both": choose_with(safe=not_nan),
+    "one seed diverged there: a NaN was skipped, or compared as if it were small":
+        choose_with(over=np.nanmedian, safe=None),
+    "one seed is enough to refuse a step size: all must be finite, not any":
+        choose_with(over=np.nanmedian, every=np.any),
+    "argmin of a list with NaN returns the NaN: put what diverged out of reach first": choose_with(safe=None),
+    "this index counts the safe step sizes only; the table holds all": choose_with(skip=True),
+    "this is the index; the step size is wanted": choose_with(index=True),
+    "this is the largest median; the lowest is wanted": choose_with(least=lambda rated: int(
+        np.where(np.isfinite(rated), rated, -1).argmax())),
+    "the first seed alone decides; take the median over all": choose_with(over=lambda val, axis: val[0]),
+    "this is the loss; the step size is wanted": lambda table: np.nanmin(
+        np.median(table["val_loss"][:, np.isfinite(table["val_loss"]).all(axis=0)], axis=0)),
+}
 
 
 def choose(answer, seed):
     """Exercise 11.2: the step size by the median validation loss, diverged ones left out, the test set unread."""
-    table = drawn_table(seed)
+    tables = drawn_tables(seed)
+    looks = {"no seed diverged": "nothing diverged here: look at the column, and at what is taken over the seeds",
+             "infinite losses": "tables without divergence are right: is an infinite loss refused?",
+             "NaN": "infinite losses are right: NaN fails every comparison, and argmin stops at it",
+             "all of it": "what if one step size holds both a NaN and an infinite loss?"}
 
     def claims(pick):
-        k = int(np.flatnonzero(table["tau"] == pick(table))[0])
-        val = table["val_loss"]
-        yield Claim("seeds that diverged at the chosen step size", float((~np.isfinite(val[:, k])).sum()), 0)
-        medians = np.median(val[:, np.isfinite(val).all(axis=0)], axis=0)
-        yield claim("its median validation loss is the least of the safe ones", np.median(val[:, k]), medians.min())
-        shuffled = table | {"test_loss": table["test_loss"][:, ::-1], "train_loss": table["train_loss"][:, ::-1]}
-        yield claim("another test set would not have changed the choice", pick(shuffled), pick(table))
+        for kind, table in tables.items():
+            val, at = table["val_loss"], np.flatnonzero(table["tau"] == pick(table))
+            if len(at) != 1:
+                raise ValueError(f"an entry of table['tau'] is expected, got {pick(table)!r}")
+            k, medians = at[0], np.median(val[:, np.isfinite(val).all(axis=0)], axis=0)
+            yield Claim(f"{kind}: seeds that diverged at the chosen step size", (~np.isfinite(val[:, k])).sum(), 0,
+                        looks[kind])
+            yield claim(f"{kind}: its median validation loss is the least", np.median(val[:, k]), medians.min(),
+                        look=looks[kind])
+            shuffled = table | {name: table[name][:, ::-1] for name in ("test_loss", "train_loss")}
+            yield claim(f"{kind}: other test and training losses change nothing", pick(shuffled), pick(table))
 
     def mistakes(pick):
-        tau, found = table["tau"], pick(table)
-        yield found == tau[1], "by the test set: then its number is no longer a test of anything"
-        yield found == tau[4], "by the training loss: it rewards fitting the training set"
-        yield found == tau[6], "one seed diverged there: a NaN was skipped, or compared as if it were small"
-        yield found == tau[3], "by the luckiest seed: take the median over the seeds"
+        yield from slips(pick, [(table,) for table in tables.values()], WRONG_CHOICES)
+        safe = tables["no seed diverged"]
+        for message, wrong in WRONG_CHOICES.items():
+            yield pick(safe) == wrong(safe) != library_choose(safe), message
 
     return check("11.2", answer, claims, mistakes, fallback=library_choose)
 
@@ -87,32 +215,66 @@ def library_interval(differences):
     return d.mean() - half, d.mean() + half
 
 
+def interval_with(factor=None, ddof=1, root=np.sqrt, middle=np.mean, half=1.0, spread=np.std):
+    """Return the interval (11.1) with a slip in it: the factor, the divisor, √n, the middle."""
+    def find(differences):
+        d = np.asarray(differences, dtype=float)
+        t = STUDENT_95[len(d)] if factor is None else factor
+        reach = half * t * spread(d, ddof=ddof) / root(len(d))
+        return middle(d) - reach, middle(d) + reach
+    return find
+
+
+WRONG_INTERVALS = {
+    "√n is missing: s is the spread of one run, s/√n that of the mean": interval_with(root=lambda n: 1),
+    "the mean's spread is s/√n, not s/n": interval_with(root=lambda n: n),
+    "1.96 is for many seeds; with three, Student's factor is 4.303": interval_with(1.96),
+    "std divides by n here; with ddof=1 it divides by n − 1": interval_with(ddof=0),
+    "1.96 is for many seeds, and std divides by n here, not by n − 1": interval_with(1.96, ddof=0),
+    "s is the standard deviation; this is the variance": interval_with(spread=np.var),
+    "the factor t is missing": interval_with(1.0),
+    "2 is a rule for many seeds; with three, Student's factor is 4.303": interval_with(2.0),
+    "t_3 is used for five seeds too": interval_with(4.303),
+    "t_5 is used for three seeds too": interval_with(2.776),
+    "the interval is the mean ∓ all of t s/√n, not half of it": interval_with(half=0.5),
+    "the middle is the mean, not the median": interval_with(middle=np.median),
+    "the middle is the mean of the differences, not 0": interval_with(middle=lambda d: 0.0),
+    "low comes first": interval_with(half=-1.0),
+    "this is the range of the runs, not an interval of their mean": lambda d: (np.min(d), np.max(d)),
+}
+
+
+def chance_within(t, n):
+    """Return the chance that |T| ≤ t for Student's T of 3 or 5 samples, in closed form."""
+    if n == 3:
+        return t / np.sqrt(2 + t * t)
+    return 3 / 4 * t / np.sqrt(1 + t * t / 4) * (1 - t * t / (12 + 3 * t * t))
+
+
 def interval(answer, seed):
-    """Exercise 11.3: Student's 95 % interval of a mean difference, by how often it holds the truth."""
+    """Exercise 11.3: Student's 95 % interval of a mean difference, by the chance that it holds the truth."""
     rng = np.random.default_rng(seed)
     truth = 0.7
-    draws = {n: truth + 2 * rng.standard_normal((4000, n)) for n in (3, 5)}
+    draws = {n: truth + 2 * rng.standard_normal((20, n)) for n in (3, 5)}
 
-    def coverage(find, n):
-        """Return how often the interval contains the truth."""
-        edges = np.array([find(row) for row in draws[n]], dtype=float)
-        return float(((edges[:, 0] <= truth) & (truth <= edges[:, 1])).mean())
+    def lengths(find, n):
+        """Return half the length of each interval over s/√n."""
+        return np.array([float(np.diff(find(row))[0]) / 2 / (row.std(ddof=1) / np.sqrt(n)) for row in draws[n]])
 
     def claims(find):
-        for n in (3, 5):
-            yield claim(f"{n} seeds: of 4000 intervals, the share that holds the truth", coverage(find, n), 0.95, 0.015)
         row = draws[3][0]
         low, high = find(row)
-        yield claim("the mean is in the middle", (low + high) / 2, row.mean())
+        yield claim("the mean is in the middle", (low + high) / 2, row.mean(), look="look at the two ends' signs")
+        yield Claim("low comes first (by how much it does not)", max(0.0, float(low - high)), 0)
+        for n in (3, 5):
+            yield claim(f"{n} seeds: the chance that the interval holds the truth", chance_within(lengths(find, n), n),
+                        np.full(20, 0.95), 1e-4,
+                        look=f"the middle is right: is it too long or too short? Look at t_{n}, s and √n")
         tenfold = np.array(find(10 * row))
         yield claim("ten times the differences, ten times the interval", tenfold, [10 * low, 10 * high])
 
     def mistakes(find):
-        row = draws[3][0]
-        half, s = (find(row)[1] - find(row)[0]) / 2, row.std(ddof=1)
-        yield same(half, 4.303 * s), "√n is missing: s is the spread of one run, s/√n that of the mean"
-        yield same(half, 1.96 * s / np.sqrt(3)), "1.96 is for many seeds; with three, Student's factor is 4.303"
-        yield same(half, 4.303 * row.std() / np.sqrt(3)), "std divides by n here; with ddof=1 it divides by n − 1"
+        yield from slips(find, [(draws[n][0],) for n in (3, 5)], WRONG_INTERVALS)
 
     return check("11.3", answer, claims, mistakes, fallback=library_interval)
 
@@ -129,13 +291,25 @@ def tries(answer, seed):
         yield Claim("n is a whole number", abs(float(found) - n), 0)
         yield Claim("with n claims the chance falls short of ½ by", max(0.0, 0.5 - chance(n)), 0)
         yield Claim("with n − 1 it exceeds ½ by", max(0.0, chance(n - 1) - 0.5), 0)
-        noise = rng.standard_normal((20000, n, 3))
+        if not chance(n - 1) < 0.5 <= chance(n):
+            return  # nothing to simulate
+        noise = rng.standard_normal((8000, n, 3))
         t = noise.mean(axis=2) / (noise.std(axis=2, ddof=1) / np.sqrt(3))
-        yield claim("simulated: share of papers with a finding", (t > 4.303).any(axis=1).mean(), chance(n), 0.015)
+        yield claim("simulated: share of papers with a finding", (t > 4.303).any(axis=1).mean(), chance(n), 0.02)
 
     def mistakes(found):
+        yield float(found) == 0.025, "this is α, the chance that one claim holds; how many claims are wanted"
+        yield np.isclose(float(found), np.log(0.5) / np.log(0.975)), "claims are whole: round up"
+        yield int(found) == 27, "rounded down: with 27 claims the chance is still below ½"
+        yield int(found) == 29, "one too many: the chance is above ½ before"
+        yield int(found) == 40, "1/α claims give one finding on average; more likely than not comes earlier"
+        yield int(found) in (118, 119), "this is for a chance of 95 %; more likely than not is ½"
+        yield float(found) < 0, "a logarithm of a number below 1 is negative: the quotient of two is not"
         yield int(found) == 20, "chances do not add: 20 × 0.025 counts papers with two findings twice"
         yield int(found) == 14, "5 % is for both sides; the claim holds only on one, 2.5 %"
         yield int(found) == 1, "one claim about nothing holds with chance 0.025 only"
 
     return check("11.4", answer, claims, mistakes, fallback=28)
+
+
+close_to_answers(globals())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minilift.course.teach import Claim, check, claim, same
+from minilift.course.teach import Claim, check, claim, close_to_answers, slips
 from minilift.layers.gram import Gram
 from minilift.layers.losses import SquaredError
 from minilift.local.solvers import damped_solve
@@ -16,6 +16,28 @@ def library_gauss_newton(jac, curvature):
     root = np.sqrt(np.maximum(values, 0))[..., None] * np.swapaxes(vectors, 1, 2)  # H = rootᵀ root
     rows = (root @ jac).reshape(-1, jac.shape[-1])
     return Gram(rows, side="parameter", bias=False).matrix
+
+
+WRONG_GAUSS_NEWTON = {
+    "the loss's own curvature H_i is missing between the two Jacobians":
+        lambda jac, H: np.einsum("nkp,nkq->pq", jac, jac),
+    "divided by N once more: the weights of the samples are in H_i already":
+        lambda jac, H: library_gauss_newton(jac, H) / len(jac),
+    "a product of sums; sum the products, sample by sample":
+        lambda jac, H: jac.sum(axis=0).T @ H.sum(axis=0) @ jac.sum(axis=0),
+    "H_i of the first sample stands in all terms": lambda jac, H: np.einsum("nkp,kl,nlq->pq", jac, H[0], jac),
+    "the sum of all H_i stands in each term": lambda jac, H: np.einsum("nkp,kl,nlq->pq", jac, H.sum(axis=0), jac),
+    "the mean of all H_i stands in each term": lambda jac, H: np.einsum("nkp,kl,nlq->pq", jac, H.mean(axis=0), jac),
+    "H_i is applied twice": lambda jac, H: np.einsum("nkp,nkl,nlm,nmq->pq", jac, H, H, jac),
+    "only the diagonal of H_i is used": lambda jac, H: np.einsum("nkp,nkk,nkq->pq", jac, H, jac),
+    "only the diagonal is left": lambda jac, H: np.diag(np.diag(library_gauss_newton(jac, H))),
+    "the sum over the samples is missing: this is the first one's": lambda jac, H: jac[0].T @ H[0] @ jac[0],
+    "the sum over the samples is missing: one matrix each": lambda jac, H: np.swapaxes(jac, 1, 2) @ H @ jac,
+    "the sum over the samples is missing: this is the last one's": lambda jac, H: jac[-1].T @ H[-1] @ jac[-1],
+    "the sign": lambda jac, H: -library_gauss_newton(jac, H),
+    "a factor ½": lambda jac, H: library_gauss_newton(jac, H) / 2,
+    "a factor 2": lambda jac, H: 2 * library_gauss_newton(jac, H),
+}
 
 
 def gauss_newton(answer, seed):
@@ -30,19 +52,12 @@ def gauss_newton(answer, seed):
             v = rng.normal(size=5)
             change = jac @ v  # of the outputs of each sample
             bend = sum(float(dz @ H @ dz) for dz, H in zip(change, curvature))
-            yield claim(f"vᵀGv: the loss's bend along that change of outputs, {k + 1}", v @ found @ v, bend)
+            yield claim(f"vᵀGv: the loss's bend along that change of outputs, {k + 1}", v @ found @ v, bend,
+                        look="sum over the samples of Jᵀ H J, each with its own J and H")
         yield claim("symmetric", found, found.T)
 
     def mistakes(G):
-        found = G(jac, curvature)
-        right = library_gauss_newton(jac, curvature)
-        plain = np.einsum("nkp,nkq->pq", jac, jac)
-        total = jac.sum(axis=0)
-        yield same(found, plain), "the loss's own curvature H_i is missing between the two Jacobians"
-        yield same(found, right / len(jac)), \
-            "divided by N once more: the weights of the samples are in H_i already"
-        yield same(found, total.T @ curvature.sum(axis=0) @ total), \
-            "a product of sums; sum the products, sample by sample"
+        yield from slips(G, [(jac, curvature)], WRONG_GAUSS_NEWTON)
 
     return check("10.1", answer, claims, mistakes, fallback=library_gauss_newton)
 
@@ -54,6 +69,37 @@ def library_lm_step(a_tilde, residual, mu):
     return samples * damped_solve(Gram(a_tilde, bias=False), gradient, samples * mu).value
 
 
+def lm_with(matrix=lambda N: 1 / N, gradient=lambda N: 1 / N, damping=lambda mu, N: mu, sign=1.0):
+    """Return the step with a slip in it: sums for means, the damping, the sign."""
+    def step(a_tilde, residual, mu):
+        N, n = a_tilde.shape
+        left = matrix(N) * a_tilde.T @ a_tilde + damping(mu, N) * np.eye(n)
+        return sign * np.linalg.solve(left, gradient(N) * a_tilde.T @ residual)
+    return step
+
+
+WRONG_LM_STEPS = {
+    "the gradient is a mean and the matrix a sum: that is ProxProp's mixture, with τ_θ = 1/μ": lm_with(lambda N: 1.0),
+    "both are sums here; J is a mean": lm_with(lambda N: 1.0, lambda N: 1.0),
+    "the gradient is a sum and the matrix a mean; J is a mean": lm_with(gradient=lambda N: 1.0),
+    "the damping is missing": lm_with(damping=lambda mu, N: 0.0),
+    "μ itself is the damping, not 1/μ": lm_with(damping=lambda mu, N: 1 / mu),
+    "the sign: d is subtracted from Θ": lm_with(sign=-1.0),
+    "μ is not divided by N": lm_with(damping=lambda mu, N: mu / N),
+    "μ is not multiplied by N": lm_with(damping=lambda mu, N: mu * N),
+    "a factor 2 in the damping: μ/2 ‖d‖² has the slope μ d": lm_with(damping=lambda mu, N: 2 * mu),
+    "a factor ½ in the damping: μ/2 ‖d‖² has the slope μ d": lm_with(damping=lambda mu, N: mu / 2),
+    "a factor 2: J has a ½": lm_with(matrix=lambda N: 2 / N, gradient=lambda N: 2 / N),
+    "a factor 2 in the gradient: J has a ½": lm_with(gradient=lambda N: 2 / N),
+    "this is the gradient; it must be solved with the damped matrix": lambda a, r, mu: a.T @ r / len(a),
+    "this is the gradient over μ; the curvature is missing": lambda a, r, mu: a.T @ r / len(a) / mu,
+    "multiplied by the matrix instead of solving with it":
+        lambda a, r, mu: (a.T @ a / len(a) + mu * np.eye(a.shape[1])) @ a.T @ r / len(a),
+    "μ scales the diagonal of the matrix here (Marquardt's way); ½μ‖d‖² adds μI":
+        lambda a, r, mu: np.linalg.solve(a.T @ a / len(a) + mu * np.diag(np.diag(a.T @ a / len(a))), a.T @ r / len(a)),
+}
+
+
 def lm_step(answer, seed):
     """Exercise 10.2: argmin_d J(Θ − d) + μ/2 ‖d‖² for J the mean of ½‖z − y‖² on one linear layer."""
     rng = np.random.default_rng(seed)
@@ -63,18 +109,11 @@ def lm_step(answer, seed):
         for mu in (0.05, 3.0):
             d = step(a, residual, mu)
             slope = -a.T @ (residual - a @ d) / len(a) + mu * d
-            yield claim(f"μ = {mu:g}: the slope of J(Θ − d) + μ/2 ‖d‖² in d is zero", slope, 0 * slope, 1e-10)
+            yield claim(f"μ = {mu:g}: the slope of J(Θ − d) + μ/2 ‖d‖² in d is zero", slope, 0 * slope, 1e-10,
+                        look="put your d into the slope: both sums have 1/N, and μd stands beside them")
 
     def mistakes(step):
-        mu, N = 0.05, len(a)
-        found, gram, total, eye = step(a, residual, mu), a.T @ a, a.T @ residual, np.eye(4)
-        yield same(found, np.linalg.solve(gram + mu * eye, total / N)), \
-            "the gradient is a mean and the matrix a sum: that is ProxProp's mixture, with τ_θ = 1/μ"
-        yield same(found, np.linalg.solve(gram + mu * eye, total)), "both are sums here; J is a mean"
-        yield same(found, np.linalg.solve(gram, total)), "the damping is missing"
-        yield same(found, np.linalg.solve(gram / N + eye / mu, total / N)), "μ itself is the damping, not 1/μ"
-        yield same(found, -np.linalg.solve(gram / N + mu * eye, total / N)), \
-            "the sign: d is subtracted from Θ"
+        yield from slips(step, [(a, residual, mu) for mu in (0.05, 3.0)], WRONG_LM_STEPS)
 
     return check("10.2", answer, claims, mistakes, fallback=library_lm_step)
 
@@ -82,6 +121,36 @@ def lm_step(answer, seed):
 def library_kfac(a_tilde, output):
     """Return the Kronecker approximation of one block, from the library's Gram matrix."""
     return np.kron(Gram(a_tilde, side="parameter", bias=False).matrix / len(a_tilde), output.sum(axis=0))
+
+
+def kfac_with(inputs=lambda N: 1 / N, outputs=lambda N: 1.0, swapped=False):
+    """Return the Kronecker product with a slip in it: sums for means, the order."""
+    def product(a_tilde, output):
+        N = len(a_tilde)
+        pair = inputs(N) * a_tilde.T @ a_tilde, outputs(N) * output.sum(axis=0)
+        return np.kron(*(pair[::-1] if swapped else pair))
+    return product
+
+
+WRONG_KFAC = {
+    "the order: θ's rows belong to inputs, so that their index is the outer one": kfac_with(swapped=True),
+    "the order, and two sums": kfac_with(lambda N: 1.0, swapped=True),
+    "two sums over the samples: one of the two factors is to be a mean": kfac_with(lambda N: 1.0),
+    "two means: the weights of the samples are in B_i already, so that B is a sum": kfac_with(outputs=lambda N: 1 / N),
+    "divided by N once too often: the input factor is a mean": kfac_with(lambda N: 1 / N**2),
+    "the output factor is missing: this is what ProxProp keeps":
+        lambda a, B: np.kron(a.T @ a / len(a), np.eye(B.shape[1])),
+    "the input factor is missing": lambda a, B: np.kron(np.eye(a.shape[1]), B.sum(axis=0)),
+    "this is the exact block, sample by sample; K-FAC multiplies a mean and a sum":
+        lambda a, B: sum(np.kron(np.outer(x, x), b) for x, b in zip(a, B)),
+    "the mean input's outer product; the mean of the outer products is wanted":
+        lambda a, B: np.kron(np.outer(a.mean(axis=0), a.mean(axis=0)), B.sum(axis=0)),
+    "the first sample's B stands for all": lambda a, B: np.kron(a.T @ a / len(a), B[0]),
+    "only the diagonal of the output factor": lambda a, B: np.kron(a.T @ a / len(a), np.diag(np.diag(B.sum(axis=0)))),
+    "the activations are centred here: the mean of ããᵀ is no covariance":
+        lambda a, B: np.kron(np.cov(a.T, bias=True), B.sum(axis=0)),
+    "the sign": lambda a, B: -kfac_with()(a, B),
+}
 
 
 def kfac(answer, seed):
@@ -95,20 +164,14 @@ def kfac(answer, seed):
         through = a @ V  # the change of z of each sample
         pairs = sum(float(dz @ B @ dz) for dz in through for B in output) / len(a)
         found = np.asarray(K(a, output))
-        yield claim("vᵀKv: every input meets every B, on average", V.ravel() @ found @ V.ravel(), pairs)
+        yield claim("vᵀKv: every input meets every B, on average", V.ravel() @ found @ V.ravel(), pairs,
+                    look="one factor is a mean of ããᵀ, the other the sum of the B_i; θ's rows are the outer index")
         dz, alone = a[0] @ V, np.asarray(K(a[:1], output[:1]))
         own = dz @ output[0] @ dz
         yield claim("one sample: it is the Gauss–Newton block itself", V.ravel() @ alone @ V.ravel(), own)
 
     def mistakes(K):
-        found, A, B = K(a, output), a.T @ a, output.sum(axis=0)
-        yield same(found, np.kron(B, A / 5)), \
-            "the order: θ's rows belong to inputs, so that their index is the outer one"
-        yield same(found, np.kron(A, B)), "two sums over the samples: one of the two factors is to be a mean"
-        yield same(found, np.kron(A / 5, B / 5)), \
-            "two means: the weights of the samples are in B_i already, so that B is a sum"
-        yield same(found, np.kron(A / 5, np.eye(2))), \
-            "the output factor is missing: this is what ProxProp keeps"
+        yield from slips(K, [(a, output)], WRONG_KFAC)
 
     return check("10.3", answer, claims, mistakes, fallback=library_kfac)
 
@@ -132,12 +195,14 @@ def newton_uphill(answer, seed):
         return size, gradient @ newton / size / np.linalg.norm(newton), gradient @ damped, hessian
 
     def claims(w):
+        yield claim("a point in the plane, (w₁, w₂)", np.shape(w), (2,))
         size, cosine, descent, _ = slopes(w)
         yield Claim("the gradient is not zero (shortfall from 0.01)", float(max(0.0, 0.01 - size)), 0)
         yield Claim("cosine of Newton's step to the gradient, at most -0.1", float(max(0.0, cosine + 0.1)), 0)
         yield Claim("Gauss–Newton's step, damped, descends", float(max(0.0, -descent)), 0)
 
     def mistakes(w):
+        yield np.shape(w) != (2,), "a point has two parts, w₁ and w₂"
         size, cosine, _, hessian = slopes(w)
         values = np.linalg.eigvalsh(hessian)
         yield size < 0.01, "a stationary point: no step goes anywhere"
@@ -146,3 +211,6 @@ def newton_uphill(answer, seed):
         yield cosine > -0.1, "uphill, but barely: move on in this direction"
 
     return check("10.4", answer, claims, mistakes, fallback=np.array([0.25, 0.25]))
+
+
+close_to_answers(globals())

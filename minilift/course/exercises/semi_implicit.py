@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minilift.course.teach import DIFFERENCES, Claim, check, claim, same
+from minilift.course.teach import DIFFERENCES, Claim, check, claim, close_to_answers, same, slips
 from minilift.layers.activations import ReLU
 from minilift.layers.gram import Gram
 from minilift.local.problems import LocalProblem, SquaredFit
@@ -16,6 +16,38 @@ def library_gradient(F, W, b, target, W_old, lam):
     data = SquaredFit(ReLU(), z, ReLU().forward(z) - target)
     problem = LocalProblem(Gram(F, side="parameter", bias=False), z, data, 2 * lam)
     return problem.descent(data.gradient(z), W_old - W)
+
+
+def gradient_with(factor=2.0, pull=2.0, slope=lambda z: z > 0, output=lambda z: np.maximum(z, 0), sign=1.0, bias=1.0,
+                  towards=1.0):
+    """Return the gradient (9.3) with a slip in it: factors, σ', what is compared with the target, signs, the bias."""
+    def gradient(F, W, b, target, W_old, lam):
+        z = F @ W + bias * b
+        fit = factor * F.T @ (slope(z) * (output(z) - target))
+        return sign * fit + pull * lam * (W - towards * W_old)
+    return gradient
+
+
+WRONG_GRADIENTS = {
+    "σ' is missing: a unit that is off does not react to W": gradient_with(slope=np.ones_like),
+    "a factor 2: the objective has no ½": gradient_with(1.0, 1.0),
+    "a factor 2 in the fit: the square has no ½": gradient_with(factor=1.0),
+    "a factor 2 in the regulariser: λ‖W − W_l‖² has no ½": gradient_with(pull=1.0),
+    "the regulariser is missing": gradient_with(pull=0.0),
+    "σ' and σ are missing: this is the gradient of a linear fit": gradient_with(slope=np.ones_like, output=lambda z: z),
+    "σ' is taken where the unit is off: it is 1 for Z > 0": gradient_with(slope=lambda z: z < 0),
+    "σ' stands for the output: relu(Z) is meant": gradient_with(output=lambda z: 1.0 * (z > 0)),
+    "relu(Z) stands where σ'(Z) belongs": gradient_with(slope=lambda z: np.maximum(z, 0)),
+    "the sign of the residual: it is σ(Z) − target": gradient_with(sign=-1.0),
+    "the sign of the regulariser: it is W − W_l": gradient_with(pull=-2.0),
+    "this is minus the gradient": gradient_with(sign=-1.0, pull=-2.0),
+    "the bias is missing in Z": gradient_with(bias=0.0),
+    "the regulariser pulls towards 0 (weight decay); it must pull towards W_l": gradient_with(towards=0.0),
+    "the fit is a sum over the samples, not a mean":
+        lambda F, W, b, target, W_old, lam: gradient_with(2 / len(F))(F, W, b, target, W_old, lam),
+    "λ is missing: the regulariser has its weight": lambda F, W, b, target, W_old, lam:
+        gradient_with()(F, W, b, target, W_old, 1.0),
+}
 
 
 def fit_gradient(answer, seed):
@@ -31,19 +63,14 @@ def fit_gradient(answer, seed):
     def claims(gradient):
         found = gradient(F, W, b, target, W_old, lam)
         slope = (objective(W + h * tangent) - objective(W - h * tangent)) / (2 * h)
-        yield claim("the slope along a random tangent", np.sum(found * tangent), slope, DIFFERENCES)
+        yield claim("the slope along a random tangent", np.sum(found * tangent), slope, DIFFERENCES,
+                    look="where the target is met, is it zero? If so: look at σ' and the factors")
         at = np.maximum(F @ W + b, 0)
-        yield claim("zero where the target is met and W = W_old", gradient(F, W, b, at, W, lam), 0 * W)
+        yield claim("zero where the target is met and W = W_old", gradient(F, W, b, at, W, lam), 0 * W,
+                    look="the residual must be σ(Z) − target")
 
     def mistakes(gradient):
-        found, z = gradient(F, W, b, target, W_old, lam), F @ W + b
-        off = np.maximum(z, 0) - target
-        pull = 2 * lam * (W - W_old)
-        right = 2 * F.T @ (off * (z > 0))
-        yield same(found, 2 * F.T @ off + pull), "σ' is missing: a unit that is off does not react to W"
-        yield same(found, (right + pull) / 2), "a factor 2: the objective has no ½"
-        yield same(found, right), "the regulariser is missing"
-        yield same(found, 2 * F.T @ ((z - target) * (z > 0)) + pull), "the target is for relu(z), not for z"
+        yield from slips(gradient, [(F, W, b, target, W_old, lam)], WRONG_GRADIENTS)
 
     return check("9.1", answer, claims, mistakes, fallback=library_gradient)
 
@@ -62,29 +89,67 @@ def library_relu_fit(a, b, c):
     return np.where(relu_fit_value(off, a, b, c) <= relu_fit_value(on, a, b, c), off, on)
 
 
+def relu_fit_with(on=lambda a, b, c: (a + c * b) / (1 + c), off=lambda b: np.minimum(b, 0), c_in=None,
+                  sigma=lambda u: np.maximum(u, 0), half=1.0, choose=np.less_equal):
+    """Return the scalar fit with a slip in it: a candidate, the values that are compared, or how."""
+    def fit(a, b, c):
+        price = c if c_in is None else c_in(c)
+        stay, move = off(b), np.maximum(on(a, b, c), 0)
+
+        def value(u):
+            return half * (sigma(u) - a) ** 2 + price * (u - b) ** 2
+        return np.where(choose(value(stay), value(move)), stay, move)
+    return fit
+
+
+WRONG_FITS = {
+    "the piece u < 0 is forgotten: staying at a negative b may be cheaper":
+        lambda a, b, c: np.maximum((a + c * b) / (1 + c), 0),
+    "only the piece on which b lies: the other one may hold a deeper minimum":
+        lambda a, b, c: np.where(b > 0, np.maximum((a + c * b) / (1 + c), 0), b),
+    "as if σ were the identity": lambda a, b, c: (a + c * b) / (1 + c),
+    "both pieces can have a minimum: compare their values":
+        lambda a, b, c: np.where((b < 0) & (a + c * b <= 0), b, np.maximum((a + c * b) / (1 + c), 0)),
+    "the larger of the two candidates is taken: compare their values":
+        lambda a, b, c: np.maximum(np.minimum(b, 0), np.maximum((a + c * b) / (1 + c), 0)),
+    "the worse one is taken: the comparison is upside down": relu_fit_with(choose=np.greater),
+    "the values lack c: the price of moving counts": relu_fit_with(c_in=lambda c: 0.0),
+    "the values lack σ: (9.5) compares relu(u) with a": relu_fit_with(sigma=lambda u: u),
+    "both terms of (9.5) have a ½; here one has lost it": relu_fit_with(half=2.0),
+    "both terms of (9.5) have a ½; here the price has lost it": relu_fit_with(half=0.5),
+    "on the candidate is (a + cb)/(1 + c): both signs are plus":
+        relu_fit_with(on=lambda a, b, c: (a - c * b) / (1 + c)),
+    "c weighs b, and 1 weighs a: (a + cb)/(1 + c)": relu_fit_with(on=lambda a, b, c: (c * a + b) / (1 + c)),
+    "the denominator 1 + c is missing": relu_fit_with(on=lambda a, b, c: a + c * b),
+    "on the candidate is the weighted mean (a + cb)/(1 + c), not a itself": relu_fit_with(on=lambda a, b, c: a),
+    "these are least values; the u that has them is wanted": lambda a, b, c:
+        relu_fit_value(relu_fit_with()(a, b, c), a, b, c),
+}
+
+
 def relu_fit(answer, seed):
     """Exercise 9.2: argmin_u ½ (relu(u) − a)² + c/2 (u − b)²."""
     rng = np.random.default_rng(seed)
     a, b = rng.uniform(-2, 2, size=(2, 60))
     b[:4] = -0.3, -0.3, -1.5, 0.8  # two wells, the right one deeper; the same, off; far off; on
     a[:4] = 1.0, 0.1, 1.0, -1.0
-    grid = np.linspace(-6, 6, 12001)[:, None]
+    grid = np.linspace(-6, 6, 1201)[:, None]
+
+    def least_from(b, c):
+        """Return the least value on the grid for each pair."""
+        return relu_fit_value(grid, a, b, c).min(axis=0)
 
     def claims(fit):
         for c in (0.2, 2.0):
-            least = relu_fit_value(grid, a, b, c).min(axis=0)
-            excess = np.max(relu_fit_value(fit(a, b, c), a, b, c) - least)
-            yield Claim(f"c = {c:g}: no point of a grid is lower", max(0.0, excess), 1e-12)
+            excess = np.max(relu_fit_value(fit(a, b, c), a, b, c) - least_from(b, c))
+            excess_on = np.max(relu_fit_value(fit(a, abs(b), c), a, abs(b), c) - least_from(abs(b), c))
+            yield Claim(f"c = {c:g}, b > 0: no point of a grid is lower", max(0.0, excess_on), 1e-12,
+                        "all units are on here: look at u_on, and at when 0 is the best")
+            yield Claim(f"c = {c:g}, any b: no point of a grid is lower", max(0.0, excess), 1e-12,
+                        "right for b > 0: look at u_off, and at the comparison")
 
     def mistakes(fit):
-        c = 0.2
-        found, on = fit(a, b, c), np.maximum((a + c * b) / (1 + c), 0)
-        yield same(found, on), "the piece u < 0 is forgotten: staying at a negative b may be cheaper"
-        yield same(found, np.where(b > 0, on, b)), \
-            "only the piece on which b lies: the other one may hold a deeper minimum"
-        yield same(found, (a + c * b) / (1 + c)), "as if σ were the identity"
-        yield same(found, np.where((b < 0) & (a + c * b <= 0), b, on)), \
-            "both pieces can have a minimum: compare their values"
+        yield from slips(fit, [(a, b, c) for c in (0.2, 2.0)], WRONG_FITS)
 
     return check("9.2", answer, claims, mistakes, fallback=library_relu_fit)
 
@@ -115,20 +180,43 @@ def sweep_down(answer, net, state, y, seed):
         yield claim("the last layer's signal is δ_D", asked[D], delta)
         for l in range(D, 1, -1):
             passed = masked(l, asked[l]) @ fitted[l][:-1].T
-            yield claim(f"signal of layer {l - 1}: through the new W of layer {l}", asked[l - 1], passed)
+            yield claim(f"signal of layer {l - 1}: through the new W of layer {l}", asked[l - 1], passed,
+                        look=f"the fit of layer {l} gets the right signal: look at σ' and W on the way to {l - 1}")
         for l in range(1, D + 1):
             yield claim(f"returns the fit of layer {l}", result[l], fitted[l])
 
+    def down(weights=fitted, mask=masked, before=False, last=False):
+        """Return {l: signal with which layer l is fitted} of a sweep with a slip in it."""
+        found, signal = {}, delta
+        for l in range(D, 0, -1):
+            g = delta * (z[D] > 0) if last and l == D else mask(l, signal)
+            found[l] = g if before else signal
+            signal = g @ weights[l][:-1].T
+        return found
+
     def mistakes(sweep):
-        asked, _ = signals(sweep, fitted)
-        found = asked[D - 2]
-        new, old = (lambda l: fitted[l][:-1].T), (lambda l: net.theta[l][:-1].T)
-        first = delta @ new(D)
-        yield same(found, masked(D - 1, delta @ old(D)) @ old(D - 1)), \
-            "the old weights: then it is BackProp's signal"
-        yield same(found, first @ new(D - 1)), "σ' is missing on the way through a layer"
-        yield same(asked[D - 1], masked(D - 1, first)), \
-            "the fit needs the signal before σ' is applied; mask it on the way down only"
+        asked, result = signals(sweep, fitted)
+        if len(asked) < D:
+            yield min(asked) > 1, "the sweep stops too early: l runs down to 1, and range excludes its end"
+            yield True, "a layer is never fitted"
+        wrong = {
+            "the old weights: then it is BackProp's signal": down(net.theta),
+            "σ' is missing on the way through a layer": down(mask=lambda l, signal: signal),
+            "the fit needs the signal before σ' is applied; mask it on the way down only": down(before=True),
+            "the last layer is no ReLU: its σ' is 1": down(last=True),
+            "σ' is 1 where z_l > 0; here it is the other way round":
+                down(mask=lambda l, signal: signal if l == D else signal * (z[l] <= 0)),
+            "z_l itself stands where σ'(z_l) belongs": down(mask=lambda l, signal: signal if l == D else signal * z[l]),
+            "relu(z_l) stands where σ'(z_l) belongs":
+                down(mask=lambda l, signal: signal if l == D else signal * np.maximum(z[l], 0)),
+            "every fit gets δ_D, the signal of the last layer": dict.fromkeys(range(1, D + 1), delta),
+            "the sign of the signal": {l: -signal for l, signal in down().items()},
+        }
+        yield list(asked) == list(range(1, D + 1)), "the order: the last layer is fitted first"
+        for message, expected in wrong.items():
+            yield all(same(asked[l], expected[l]) for l in asked), message
+        yield len(result) == D, "slot 0 of the list holds None, as in theta"
+        yield same(result[1:], net.theta[1:]), "these are the old θ; what the fits return is wanted"
 
     def library(theta, z, delta, fit):
         new, signal = [None] * (D + 1), delta
@@ -154,6 +242,7 @@ def dead_unit(answer, seed):
 
     def mistakes(found):
         a, b, c = map(float, found)
+        yield c <= 0, "c is a price: it is positive"
         yield b >= 0, "the unit is on at this b, so the fit's gradient sees the target"
         yield b > -1, "the unit is off, but nearer than asked: b must be at most −1"
         yield a <= 0, "with a ≤ 0 being off is what the target asks for"
@@ -161,3 +250,6 @@ def dead_unit(answer, seed):
             "staying is cheaper: the way from b to a costs more than the target is worth"
 
     return check("9.4", answer, claims, mistakes, fallback=(1.0, -1.0, 0.2))
+
+
+close_to_answers(globals())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minilift.course.teach import Claim, check, claim, same
+from minilift.course.teach import Claim, check, claim, close_to_answers, same, slips
 
 
 def stacked(arrays):
@@ -17,6 +17,40 @@ def library_effective_step(tau, d, g):
     return float(tau * np.linalg.norm(stacked(d)) / np.linalg.norm(stacked(g)))
 
 
+def length(parts):
+    """Return the length of all parts as one vector."""
+    return float(np.linalg.norm(stacked(parts)))
+
+
+def ratios(d, g):
+    """Return the ratio of the lengths, layer by layer."""
+    return np.array([np.linalg.norm(a) / np.linalg.norm(b) for a, b in zip(d, g)])
+
+
+WRONG_EFFECTIVE_STEPS = {
+    "τ is missing: the ratio of the lengths says how far one goes for τ = 1": lambda tau, d, g: length(d) / length(g),
+    "squared lengths: take the root of the sum of squares": lambda tau, d, g: tau * (length(d) / length(g)) ** 2,
+    "upside down: the gradient is the unit, so its length divides": lambda tau, d, g: tau * length(g) / length(d),
+    "a mean over the layers' ratios; one length over all parameters together is wanted":
+        lambda tau, d, g: tau * ratios(d, g).mean(),
+    "a sum over the layers' ratios; one length over all parameters together is wanted":
+        lambda tau, d, g: tau * ratios(d, g).sum(),
+    "lengths of layers do not add: sum their squares, then take the root":
+        lambda tau, d, g: tau * sum(map(np.linalg.norm, d)) / sum(map(np.linalg.norm, g)),
+    "the first layer only": lambda tau, d, g: tau * ratios(d, g)[0],
+    "the last layer only": lambda tau, d, g: tau * ratios(d, g)[-1],
+    "the largest of the layers' ratios; one length over all parameters is wanted":
+        lambda tau, d, g: tau * ratios(d, g).max(),
+    "this is the length of the step; divide by that of the gradient": lambda tau, d, g: tau * length(d),
+    "τ divides: it multiplies the direction": lambda tau, d, g: length(d) / length(g) / tau,
+    "these are sums of absolute values, not lengths":
+        lambda tau, d, g: tau * abs(stacked(d)).sum() / abs(stacked(g)).sum(),
+    "these are largest entries, not lengths": lambda tau, d, g: tau * abs(stacked(d)).max() / abs(stacked(g)).max(),
+    "this is the projection on the gradient; the whole length of d is wanted":
+        lambda tau, d, g: tau * stacked(d) @ stacked(g) / length(g) ** 2,
+}
+
+
 def effective_step(answer, seed):
     """Exercise 7.1: the length of a step in units of the gradient's, over all parameters at once."""
     rng = np.random.default_rng(seed)
@@ -24,20 +58,14 @@ def effective_step(answer, seed):
     tau = 0.3
 
     def claims(step):
-        yield claim("for d = ∇J it is τ itself", step(tau, g, g), tau)
+        yield claim("for d = ∇J it is τ itself", step(tau, g, g), tau, look="is τ in it, and the ratio 1?")
         eightfold = [8 * part for part in d]
         yield claim("(τ/8, 8 d) is the same step as (τ, d)", step(tau / 8, eightfold, g), step(tau, d, g))
         yield claim("s ‖∇J‖ is the distance that is walked", step(tau, d, g) * np.linalg.norm(stacked(g)),
                     np.linalg.norm(tau * stacked(d)))
 
     def mistakes(step):
-        found, ratios = step(tau, d, g), [np.linalg.norm(a) / np.linalg.norm(b) for a, b in zip(d, g)]
-        ratio = np.linalg.norm(stacked(d)) / np.linalg.norm(stacked(g))
-        yield same(found, ratio), "τ is missing: the ratio of the lengths says how far one goes for τ = 1"
-        yield same(found, tau * ratio**2), "squared lengths: take the root of the sum of squares"
-        yield same(found, tau / ratio), "upside down: the gradient is the unit, so its length divides"
-        yield same(found, tau * np.mean(ratios)), \
-            "a mean over the layers' ratios; one length over all parameters together is wanted"
+        yield from slips(step, [(tau, d, g)], WRONG_EFFECTIVE_STEPS)
 
     return check("7.1", answer, claims, mistakes, fallback=library_effective_step)
 
@@ -78,13 +106,26 @@ def window(answer, seed):
         first, last = (int(abs(np.log(taus / edge)).argmin()) for edge in (low, high))
         yield claim("its edges are step sizes of the grid", np.array([low, high]), taus[[first, last]])
         fails = ~(losses <= 1.0).all(axis=0)
-        yield Claim("step sizes inside at which some seed fails", float(fails[first:last + 1].sum()), 0)
+        yield Claim("step sizes inside at which some seed fails", float(fails[first:last + 1].sum()), 0,
+                    "all seeds, at every step size of the run; NaN fails")
         longer = [(i, j) for i in range(12) for j in range(i + last - first + 1, 12) if not fails[i:j + 1].any()]
         yield Claim("longer runs without a failure", float(len(longer)), 0)
         yield claim("decades = log10(high / low)", decades, np.log10(high / low))
 
     def mistakes(find):
         low, high, decades = find(taus, losses, 1.0)
+        yield same([low, high], [4, 9]), "these are indices; the step sizes are wanted"
+        yield same([low, high], taus[[9, 4]]), "low comes first"
+        yield same([low, high], taus[[4, 8]]), "the upper edge is one too low: the last usable one belongs to it"
+        yield same([low, high], taus[[3, 9]]), "the lower edge is one too low: some seed fails there"
+        yield same([low, high], taus[[5, 9]]), "the lower edge is one too high"
+        yield same([low, high], taus[[1, 1]]), "the first run; the longest is wanted"
+        yield same([low, high], taus[[1, 10]]), "one lucky seed is enough here: all seeds must reach the level"
+        yield same(decades, np.log10(taus[9] - taus[4])), \
+            "decades are the logarithm of the quotient, not of the difference"
+        yield same(decades, -np.log10(taus[9] / taus[4])), "the quotient is upside down: high over low"
+        yield same(decades, taus[9] / taus[4]), "this is the quotient; decades are its logarithm"
+        yield same(decades, taus[9] - taus[4]), "this is the difference; decades are the logarithm of the quotient"
         yield same([low, high], taus[[1, 9]]), \
             "from the first to the last success, across step sizes that fail in between"
         yield same([low, high], taus[[3, 10]]), "the median seed: it hides the seed that failed at the edges"
@@ -94,6 +135,37 @@ def window(answer, seed):
         yield same(decades, 5) or same(decades, 6), "a number of step sizes: it depends on how fine the grid is"
 
     return check("7.2", answer, claims, mistakes, fallback=library_window)
+
+
+def quadratic_with(root=lambda eps, K: eps ** (1 / K), low=lambda r, mu, L: (1 - r) / mu,
+                   high=lambda r, mu, L: (1 + r) / L):
+    """Return the two edges with a slip in one of them, or in the root."""
+    def edges(mu, L, K, eps):
+        r = root(eps, K)
+        return low(r, mu, L), high(r, mu, L)
+    return edges
+
+
+WRONG_EDGES = {
+    "2/L is where steps stop growing; here they must also shrink the component to ε":
+        quadratic_with(high=lambda r, mu, L: 2 / L),
+    "1/L kills the steep component at once; the window goes on to where it is ε again":
+        quadratic_with(high=lambda r, mu, L: 1 / L),
+    "ε must be reached in K steps: take the K-th root": quadratic_with(lambda eps, K: eps),
+    "the K-th root, not the K-th power": quadratic_with(lambda eps, K: eps**K),
+    "the K-th root of ε, not ε/K": quadratic_with(lambda eps, K: eps / K),
+    "the edges are swapped: the flat direction (μ) sets the lower one, the steep one (L) the upper":
+        quadratic_with(low=lambda r, mu, L: (1 - r) / L, high=lambda r, mu, L: (1 + r) / mu),
+    "L sets the upper edge; here μ sets both": quadratic_with(high=lambda r, mu, L: (1 + r) / mu),
+    "μ sets the lower edge; here L sets both": quadratic_with(low=lambda r, mu, L: (1 - r) / L),
+    "the signs: 1 − r belongs to the lower edge, 1 + r to the upper":
+        quadratic_with(low=lambda r, mu, L: (1 + r) / mu, high=lambda r, mu, L: (1 - r) / L),
+    "at the upper edge the factor is −r: (1 + r)/L": quadratic_with(high=lambda r, mu, L: (1 - r) / L),
+    "at the lower edge the factor is +r: (1 − r)/μ": quadratic_with(low=lambda r, mu, L: (1 + r) / mu),
+    "low comes first": lambda *problem: quadratic_with()(*problem)[::-1],
+    "r itself is no edge: solve |1 − τλ| = r for τ":
+        quadratic_with(low=lambda r, mu, L: r / mu, high=lambda r, mu, L: r / L),
+}
 
 
 def quadratic_window(answer, seed):
@@ -106,18 +178,15 @@ def quadratic_window(answer, seed):
 
     def claims(find):
         low, high = find(mu, L, K, eps)
-        yield claim("at the lower edge the flat component has shrunk to ε", left(low, mu), eps, 1e-9)
-        yield claim("at the upper edge the steep one has shrunk to ε", left(high, L), eps, 1e-9)
+        yield claim("at the lower edge the flat component has shrunk to ε", left(low, mu), eps, 1e-9,
+                    look="solve (1 − τμ)^K = ε")
+        yield claim("at the upper edge the steep one has shrunk to ε", left(high, L), eps, 1e-9,
+                    look="the lower edge is right: beyond 1/L the factor 1 − τL is negative")
         inside = left(np.linspace(low, high, 50)[:, None], np.linspace(mu, L, 30))
         yield Claim("inside, what is left exceeds ε by", max(0.0, float(inside.max()) - eps), 1e-9)
 
     def mistakes(find):
-        low, high = find(mu, L, K, eps)
-        r = eps ** (1 / K)
-        yield same(high, 2 / L), "2/L is where steps stop growing; here they must also shrink the component to ε"
-        yield same([low, high], [(1 - eps) / mu, (1 + eps) / L]), "ε must be reached in K steps: take the K-th root"
-        yield same([low, high], [(1 - r) / L, (1 + r) / mu]), \
-            "the edges are swapped: the flat direction (μ) sets the lower one, the steep one (L) the upper"
+        yield from slips(find, [(mu, L, K, eps)], WRONG_EDGES)
 
     def fallback(mu, L, K, eps):
         r = eps ** (1 / K)
@@ -138,10 +207,20 @@ def rigged(answer, taus, runs, level):
         yield Claim("that edge over the largest step size of the grid", edge / taus[-1], 1.001)
 
     def mistakes(c):
+        yield float(c) == 0, "c = 0 leaves no gradient at all"
+        yield float(c) < 0, "a negative factor goes uphill"
+        yield float(c) == 1, "c = 1 changes nothing"
         edge = high["BackProp"] / float(c)
+        yield same(float(c), high["ProxProp exact"] / high["BackProp"]), \
+            "upside down: a longer direction needs a smaller τ"
+        yield same(float(c), high["BackProp"] / high["ProxProp exact"]), \
+            "its window ends where ProxProp's does: go beyond it"
         yield float(c) > 1, "a longer direction needs a smaller τ: the window moves to the left"
         yield edge > taus[-1], "so small that the window leaves the grid: nobody would see it"
         yield edge <= high["ProxProp exact"], "the right way, but not far enough"
 
     return check("7.4", answer, claims, mistakes,
                  fallback=float(high["BackProp"] / np.sqrt(taus[-1] * high["ProxProp exact"])))
+
+
+close_to_answers(globals())

@@ -3,12 +3,19 @@ r"""Plain backpropagation: the explicit step of block-wise descent on the penalt
 .. math:: \nabla_{\theta_l}J = \tilde a_{l-1}^T g_l
 """
 
+from __future__ import annotations
+
+from typing import Any
+
+from minilift.energy import Block
 from minilift.methods.backward.sweep import Method
 
 
 class BackProp(Method):
     r"""The gradient of the loss; `direction` returns ∇J."""
 
-    def propose(self, block):
+    by_rows = True
+
+    def propose(self, block: Block) -> Any:
         r"""Return :math:`\tilde a_{l-1}^T g_l`."""
         return block.phi.adjoint_theta(block.a, block.g)  # BackProp, ProxProp Prop. 1

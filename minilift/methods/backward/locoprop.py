@@ -17,9 +17,10 @@ local step of either is a BackProp step of rate local_lr · γ. The exact minimi
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from minilift.energy import local
+from minilift.energy import Block, local
 from minilift.local.problems import MatchingLoss, SquaredGap
 from minilift.local.solvers import exact, gradient_steps
 from minilift.methods.backward.sweep import Method, one_transfer
@@ -80,8 +81,9 @@ class LocoProp(Method):
 
     shown_bare, shown_always = ("variant",), ("variant", "gamma", "steps", "eta")
 
-    def __init__(self, variant="M", gamma=10.0, steps=10, local_lr=1e-5, local_optimizer="rmsprop", decay=True,
-                 eta=None):
+    def __init__(self, variant: str = "M", gamma: float = 10.0, steps: int | str = 10,
+                 local_lr: float | Callable[[int], float] = 1e-5, local_optimizer: str | Optimizer = "rmsprop",
+                 decay: bool = True, eta: float | None = None) -> None:
         self.variant = known_name("LocoProp: variant", variant, ("S", "M"))
         self.gamma = positive_number("LocoProp: gamma", gamma)
         self.steps = steps if isinstance(steps, str) and steps == "exact" else whole_number("LocoProp: steps", steps)
@@ -98,11 +100,16 @@ class LocoProp(Method):
         self.reset()
 
     @property
+    def by_rows(self):
+        """Whether ranks may keep their rows: Newton's method for the exact M looks at all of them."""
+        return self.variant == "S" or self.steps != "exact"
+
+    @property
     def damping(self):
         """1/η, or 0 without a regulariser."""
         return 0.0 if self.eta is None else 1 / self.eta
 
-    def propose(self, block):
+    def propose(self, block: Block) -> Any:
         """Return θ_l − θ_l^new of one local problem."""
         if self.steps != "exact" and self.local_optimizer != "sgd":
             return self.optimizer_steps(block)
@@ -176,23 +183,25 @@ class LocoProp(Method):
                              f"{data.f!r}, where the unregularised matching loss has no lower bound; give eta, use a "
                              f"smaller gamma (now {self.gamma:g}), or take finitely many steps")
 
-    def start_epoch(self, epoch):
+    def start_epoch(self, epoch: int) -> None:
         """Be told the epoch, for a schedule of the local rate."""
         self.epoch = whole_number("LocoProp: epoch", epoch, least=0)
 
-    def reset(self):
+    def reset(self) -> None:
         """Forget the local optimizers' states and the epoch."""
-        self.optimizers, self.epoch = {}, 0
+        self.optimizers: dict[int, Optimizer] = {}
+        self.epoch = 0
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         """Return the epoch, and the local optimizers' states by map."""
         return {"epoch": self.epoch, **{f"{l}/{name}": value for l, optimizer in self.optimizers.items()
                                         for name, value in optimizer.state_dict().items()}}
 
-    def load_state_dict(self, values):
+    def load_state_dict(self, values: Mapping[str, Any]) -> None:
         """Take back what `state_dict` returned, all of it or, if something is wrong with it, nothing."""
         instance_of("LocoProp: values", values, Mapping)
-        states, by_map = {}, self.steps != "exact" and self.local_optimizer != "sgd"
+        states: dict[Any, dict[str, Any]] = {}
+        by_map = self.steps != "exact" and self.local_optimizer != "sgd"
         for name in values:
             l, _, rest = str(name).partition("/")
             if by_map and l.isdecimal() and l == str(int(l)):
@@ -221,7 +230,7 @@ class LocoProp(Method):
 
 def cheap_side(block):
     """Return the side on which plain local steps cost less: 2 N² against 4 N n_in products a unit and step."""
-    rows, n_in = len(block.phi.columns(block.z)), len(block.theta) - 1
+    rows, n_in = block.phi.height(block.z), len(block.theta) - 1
     return "sample" if rows <= 2 * n_in else "parameter"
 
 

@@ -13,14 +13,17 @@ d, whatever the step size τ, for any first-order optimizer. The loss is average
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from minilift.energy import local
+from minilift.energy import Block, local
 from minilift.graph import checked_network
 from minilift.local.problems import SquaredGap
 from minilift.local.solvers import conjugate_gradients, exact
 from minilift.methods.backward.sweep import Method
+from minilift.network import Network
 from minilift.support.arguments import boolean, known_name, positive_number, sequence, unknown_name, whole_number
 
 
@@ -48,8 +51,10 @@ class ProxProp(Method):
     """
 
     shown_always = ("tau_theta", "solver")
+    by_rows = True
 
-    def __init__(self, tau_theta=1.0, solver="exact", last="explicit", joint=False):
+    def __init__(self, tau_theta: float | Sequence[float] = 1.0, solver: str = "exact", last: str = "explicit",
+                 joint: bool = False) -> None:
         self.tau_theta = tau_theta
         several = isinstance(tau_theta, (list, tuple, np.ndarray))
         values = sequence("ProxProp: tau_theta", tau_theta, "numbers") if several else [tau_theta]
@@ -61,7 +66,7 @@ class ProxProp(Method):
         self.last = known_name("ProxProp: last", last, ("explicit", "implicit"))
         self.joint = boolean("ProxProp: joint", joint)
 
-    def propose(self, block):
+    def propose(self, block: Block) -> Any:
         r"""Return the explicit step on the last map, :math:`M^{-1}\nabla J` on the others."""
         if block.last and self.last == "explicit":
             return block.phi.adjoint_theta(block.a, block.g)  # ProxProp (12)
@@ -85,7 +90,7 @@ class ProxProp(Method):
                              f"got {len(self.tau_theta)}")
         return self.tau_theta[block.k - 1]
 
-    def residuals(self, net, X, y):
+    def residuals(self, net: Network, X: Any, y: Any) -> list[Any]:
         r"""Return [None, r_1, …, r_D]: the relative residual of (13) of each output unit of each implicit map.
 
         None where the step is explicit. What remains after K steps of conjugate gradients, for plotting.

@@ -12,7 +12,9 @@ the signal passes with the old weights: the new ones are known only when all its
 
 from __future__ import annotations
 
-from minilift.energy import local
+from typing import Any
+
+from minilift.energy import Block, local
 from minilift.layers.activations import Identity
 from minilift.layers.gram import Gram
 from minilift.local.problems import LocalProblem, SquaredFit
@@ -47,14 +49,15 @@ class SemiImplicit(Method):
     new_weights = True
     shown_always = ("eta", "lam", "steps", "solver")
 
-    def __init__(self, eta=0.1, lam=1.0, steps=5, solver="fr", joint=False):
+    def __init__(self, eta: float = 0.1, lam: float = 1.0, steps: int = 5, solver: str = "fr",
+                 joint: bool = False) -> None:
         self.eta = positive_number("SemiImplicit: eta", eta)
         self.lam = positive_number("SemiImplicit: lam", lam)
         self.steps = whole_number("SemiImplicit: steps", steps)
         self.solver = known_name("SemiImplicit: solver", solver, ("fr", "exact"))
         self.joint = boolean("SemiImplicit: joint", joint)
 
-    def propose(self, block):
+    def propose(self, block: Block) -> Any:
         """Return θ_l − θ_l^new of the W block, then the b block."""
         gap, damping = self.gap(block), 2 * self.lam  # no ½ stands before λ
         if self.joint:

@@ -15,16 +15,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from minilift.energy import Block, OwnBlock, stacked
 from minilift.graph import checked_network
+from minilift.network import Network
 from minilift.support.arguments import instance_of, shown, whole_number
 from minilift.support.settings import Settings
 
 
-def sweep(net, state, y, propose, new_weights=False, explicit=None):
+def sweep(net, state, y, propose, new_weights=False, explicit=None, output_signal=None):
     r"""Yield (k, step) for the blocks of parameters, the last map's first, in the numbering of `Network.parameters`.
 
     Steps are old minus new parameters: that of map l = k as `propose` gives it, that of a transfer's own parameters
@@ -43,6 +45,8 @@ def sweep(net, state, y, propose, new_weights=False, explicit=None):
         the old ones: the new are known only when all uses have their signals.
     explicit : callable, optional
         From an `OwnBlock` to a step; by default its gradient.
+    output_signal : array, optional
+        What is sent back from z_D, by default the loss's gradient for the targets y, which are not read then.
     """
     theta, z, a, aux = state
     D, weight = net.depth, net.loss_function.weight(len(z[net.depth]))
@@ -51,7 +55,8 @@ def sweep(net, state, y, propose, new_weights=False, explicit=None):
     signal, uses = {}, defaultdict(list)  # ∂J/∂a_j, added over its readers; what each use of a shared θ brings
     for l in range(D, 0, -1):  # those that read a value come before it
         if l == D:
-            g_a, g, own = None, net.loss_function.gradient(z[D], y), ()  # g_D = ∂J/∂z_D
+            g = net.loss_function.gradient(z[D], y) if output_signal is None else output_signal  # g_D = ∂J/∂z_D
+            g_a, own = None, ()
         elif net.learns[l]:
             g_a, g, own = net.sigma[l].signals(z[l], a[l], aux[l], signal.pop(l))
         else:
@@ -90,15 +95,26 @@ class Method(Settings):
     ----------
     new_weights : bool
         Whether the sweep passes signals through updated weights.
+    columns : tuple of str
+        What `measure` returns, columns of the history of `fit`.
+    whole_batch : bool
+        Whether every batch must be the whole training set, because something is kept of each sample.
+    by_rows : bool
+        Whether the method takes no more of other samples than ``phi.adjoint_theta`` and ``phi.gram`` of a block give.
+        Then several ranks can keep their rows of a batch; if not, `fit` shows each the rows of all.
     """
 
     new_weights = False
+    columns: tuple[str, ...] = ()
+    whole_batch = False
+    by_rows = False
 
-    def propose(self, block):
+    def propose(self, block: Block) -> Any:
         """Return θ_l − θ_l^new, an array of θ_l's shape."""
         raise NotImplementedError(f"{type(self).__name__} must define propose(block)")
 
-    def direction(self, net, X, y, rng=None):
+    def direction(self, net: Network, X: Any, y: Any, rng: np.random.Generator | None = None) -> tuple[float,
+                  list[Any]]:
         """Return the loss and the directions of one batch.
 
         Parameters
@@ -137,18 +153,22 @@ class Method(Settings):
         """
         return block.gradient
 
-    def start_epoch(self, epoch):
+    def measure(self) -> dict[str, float]:
+        """Return what the method has to say after an epoch, numbers by the names in `columns`."""
+        return {}
+
+    def start_epoch(self, epoch: int) -> None:
         """Be told that epoch 0, 1, … begins; for methods with schedules."""
         whole_number(f"{type(self).__name__}: epoch", epoch, least=0)
 
-    def reset(self):
+    def reset(self) -> None:
         """Forget what was kept between batches."""
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         """Return what is kept between batches: arrays and numbers by name."""
         return {}
 
-    def load_state_dict(self, values):
+    def load_state_dict(self, values: Mapping[str, Any]) -> None:
         """Take back what `state_dict` returned."""
         if instance_of(f"{type(self).__name__}: values", values, Mapping):
             raise ValueError(f"{self!r} keeps nothing between batches, but was given {sorted(values)}")

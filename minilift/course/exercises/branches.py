@@ -1,0 +1,414 @@
+r"""Checks of notebook 13: the energy of a residual block, its half steps, and one θ that stands in several places.
+
+The block is :math:`z_1 \to a_1 \to z_2 \to a_2 \to z_3 = a_3`, then :math:`z_4 = a_3 + a_1` and the last map, number 5.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minilift import Add, Linear, Named, Network, SquaredError, Tanh
+from minilift.course.teach import DIFFERENCES, Claim, check, claim, close_to_answers, slips
+from minilift.energy import PenaltyEnergy, algorithm_1
+from minilift.layers.gram import Gram, stacked_product
+from minilift.local.solvers import damped_solve
+
+N_IN, WIDTH, N_OUT = 5, 4, 3
+MOST_USES = 50
+MISFIT = 10  # what the sum of single steps is to leave, in units of what was there before
+
+
+def residual_net(theta):
+    """Return the tanh network with one residual block whose parameters are [None, θ_1, θ_2, θ_3, None, θ_5]."""
+    width = len(theta[2]) - 1
+    net = Network([Linear(len(theta[1]) - 1, width), Tanh(), Named("x"), Linear(width, width), Tanh(),
+                   Linear(width, width), Add("x"), Tanh(), Linear(width, theta[5].shape[1])],
+                  loss=SquaredError(), dtype=np.float64)
+    net.theta = theta
+    return net
+
+
+def tilde(a):
+    """Return [a 1]."""
+    return np.hstack([a, np.ones((len(a), 1))])
+
+
+def sigma(l, z):
+    """Return σ_l(z): tanh, but nothing happens behind map 3."""
+    return z if l == 3 else np.tanh(z)
+
+
+def value(l, theta, a):
+    """Return what map or join l makes of the values that it reads."""
+    return a[3] + a[1] if l == 4 else tilde(a[l - 1]) @ theta[l]
+
+
+def draw(seed):
+    """Return rng and a residual network with weights of size 1, inputs and targets."""
+    rng = np.random.default_rng(seed)
+    shapes = {1: (N_IN, WIDTH), 2: (WIDTH, WIDTH), 3: (WIDTH, WIDTH), 5: (WIDTH, N_OUT)}
+    theta = [None] * 6
+    for l, (n_in, n_out) in shapes.items():
+        theta[l] = rng.normal(size=(n_in + 1, n_out)) / np.sqrt(n_in)
+    return rng, theta, rng.normal(size=(7, N_IN)), rng.normal(size=(7, N_OUT))
+
+
+def library_energy(theta, a, z, Y, tau):
+    """Return E with γ = ρ = 1/τ by the library."""
+    return PenaltyEnergy(residual_net(theta), Y, 1 / tau, 1 / tau).value(theta, a, z)
+
+
+def squares(gap):
+    """Return the sum of squares."""
+    return np.sum(gap**2)
+
+
+def energy_with(maps=(1, 2, 3, 4), transfers=(1, 2, 3, 4), join=lambda a: a[3] + a[1], transfer=sigma, size=squares,
+                weight=lambda tau, Y: 1 / (2 * tau), loss=lambda gap: np.sum(gap**2) / (2 * len(gap)),
+                output=lambda theta, a, z: value(5, theta, a), more=lambda theta, a, z: 0.0):
+    """Return an answer to 13.1 with a slip in it: penalties left out, the join, the transfer, weights, the loss."""
+    def energy(theta, a, z, Y, tau):
+        gaps = [(join(a) if l == 4 else value(l, theta, a)) - z[l] for l in maps]
+        gaps += [transfer(l, z[l]) - a[l] for l in transfers]
+        penalties = sum(size(gap) for gap in gaps) + more(theta, a, z)
+        return loss(output(theta, a, z) - Y) + weight(tau, Y) * penalties
+    return energy
+
+
+WRONG_ENERGIES = {
+    "the join has no penalty: z_4 is a variable too, held to a_3 + a_1": energy_with(maps=(1, 2, 3)),
+    "the join has no penalty, and its value a_4 is not held to σ(z_4)":
+        energy_with(maps=(1, 2, 3), transfers=(1, 2, 3)),
+    "a_3 is not held to z_3: with no transfer between them there is still a gap": energy_with(transfers=(1, 2, 4)),
+    "a_4 is not held to σ(z_4)": energy_with(transfers=(1, 2, 3)),
+    "the bridge is missing: z_4 is held to a_3 + a_1": energy_with(join=lambda a: a[3]),
+    "the bridge is the wrong value: z_4 is held to a_3 + a_1": energy_with(join=lambda a: a[3] + a[2]),
+    "the join subtracts here; z_4 is held to a_3 + a_1": energy_with(join=lambda a: a[3] - a[1]),
+    "behind map 3 there is no transfer: σ_3 is the identity": energy_with(transfer=lambda l, z: np.tanh(z)),
+    "σ is missing: a_l is held to σ_l(z_l)": energy_with(transfer=lambda l, z: z),
+    "the penalties of the values a_l are missing": energy_with(transfers=()),
+    "the penalties of the z_l are missing": energy_with(maps=()),
+    "the factor ½ of the penalties": energy_with(weight=lambda tau, Y: 1 / tau),
+    "τ divides: a small τ makes the penalties heavy": energy_with(weight=lambda tau, Y: tau / 2),
+    "τ is missing: the penalties weigh 1/τ": energy_with(weight=lambda tau, Y: 0.5),
+    "the loss is a mean over the batch, the penalties are not averaged":
+        energy_with(weight=lambda tau, Y: 1 / (2 * tau * len(Y))),
+    "the ½ of the loss is missing": energy_with(loss=lambda gap: np.sum(gap**2) / len(gap)),
+    "the loss is a mean over the samples; this is a sum": energy_with(loss=lambda gap: np.sum(gap**2) / 2),
+    "the loss is divided by the number of rows, not of entries": energy_with(loss=lambda gap: np.mean(gap**2) / 2),
+    "the loss is missing": energy_with(loss=lambda gap: 0.0),
+    "the loss takes φ(θ_5, a_4) itself, not the list's z_5": energy_with(output=lambda theta, a, z: z[5]),
+    "the last map reads a_4, behind the join": energy_with(output=lambda theta, a, z: tilde(a[3]) @ theta[5]),
+    "these are norms; a penalty is a squared norm": energy_with(size=np.linalg.norm),
+    "this squares the sum of the gaps; the squares are to be summed": energy_with(size=lambda gap: np.sum(gap)**2),
+    "E has no penalty on the last map: there the loss takes φ(θ_5, a_4) itself":
+        energy_with(more=lambda theta, a, z: squares(value(5, theta, a) - z[5])),
+}
+
+
+def penalty_energy(answer, seed):
+    """Exercise 13.1: E of a point that was made with gaps of known size."""
+    rng, theta, X, Y = draw(seed)
+    state, tau = residual_net(theta).forward(X), 0.2
+    a, z, a_gaps, z_gaps = [X], [None], [None], [None]
+    for l in range(1, 6):
+        exact = value(l, theta, a)
+        z_gaps.append(rng.normal(size=exact.shape))
+        z.append(exact + z_gaps[l])
+        a_gaps.append(rng.normal(size=exact.shape))
+        a.append(sigma(l, z[l]) + a_gaps[l])
+
+    penalties = sum(np.sum(gaps[l]**2) for gaps in (a_gaps, z_gaps) for l in range(1, 5)) / (2 * tau)
+    expected = np.sum((z[5] - z_gaps[5] - Y)**2) / (2 * len(Y)) + penalties
+
+    def claims(energy):
+        yield claim("after a forward pass E = J", energy(theta, state.a, state.z, Y, tau),
+                    np.sum((state.z[5] - Y)**2) / (2 * len(Y)))
+        yield claim("gaps of known size cost what they should", energy(theta, a[:5], z, Y, tau), expected,
+                    look="the loss is right: count the penalties, there are eight")
+
+    def mistakes(energy):
+        yield from slips(energy, [(theta, a[:5], z, Y, step) for step in (tau, 0.7)], WRONG_ENERGIES)
+
+    return check("13.1", answer, claims, mistakes, fallback=library_energy)
+
+
+def library_half_step(theta, a, a_half, z_half):
+    """Return a_1^½ with the adjoints of the network's map 2 and join 4."""
+    net = residual_net(theta)
+    to_map = net.phi[2].adjoint_inputs(theta[2], net.phi[2].forward(theta[2], a[1]) - z_half[2], [a[1]])[0]
+    values = [a[3], a[1]]
+    return a[1] - to_map - net.phi[4].adjoint_inputs(None, net.phi[4].forward(None, *values) - z_half[4], values)[1]
+
+
+def from_map(theta, a, a_half, z_half):
+    """Return the gradient of map 2's penalty in a_1, times τ."""
+    return (tilde(a[1]) @ theta[2] - z_half[2]) @ theta[2][:-1].T
+
+
+def from_join(theta, a, a_half, z_half):
+    """Return the gradient of the join's penalty in a_1, times τ."""
+    return a[3] + a[1] - z_half[4]
+
+
+def half_step_with(through_map=from_map, through_join=from_join, map_sign=-1, join_sign=-1, start=1, share=1.0):
+    """Return an answer to 13.2 with a slip in it: what comes from either child, its sign, the start, a share."""
+    def step(*lists):
+        return start * lists[1][1] + share * (map_sign * through_map(*lists) + join_sign * through_join(*lists))
+    return step
+
+
+WRONG_HALF_STEPS = {
+    "the bridge is missing: the join reads a_1 too, and its penalty pulls": half_step_with(join_sign=0),
+    "map 2 is missing: it reads a_1 too, and its penalty pulls": half_step_with(map_sign=0),
+    "the sibling a_3 has its half step here; the join's penalty is to be differentiated at the forward pass":
+        half_step_with(through_join=lambda theta, a, a_half, z_half: a_half[3] + a[1] - z_half[4]),
+    "the step goes uphill": half_step_with(map_sign=1, join_sign=1),
+    "this is the gradient, times τ; the value after the step is wanted":
+        half_step_with(start=0, map_sign=1, join_sign=1),
+    "this is the change of a_1; the value after the step is wanted": half_step_with(start=0),
+    "the join's signal has the wrong sign": half_step_with(join_sign=1),
+    "map 2's signal has the wrong sign": half_step_with(map_sign=1),
+    "the signals of several readers add up; they are not averaged": half_step_with(share=0.5),
+    "map 2 is held to z_2^½, before the transfer, not to a_2^½": half_step_with(
+        lambda theta, a, a_half, z_half: (tilde(a[1]) @ theta[2] - a_half[2]) @ theta[2][:-1].T),
+    "the join is held to z_4^½, before the transfer, not to a_4^½": half_step_with(
+        through_join=lambda theta, a, a_half, z_half: a[3] + a[1] - a_half[4]),
+    "the signal of map 2 comes back through W_2 transposed": half_step_with(
+        lambda theta, a, a_half, z_half: (tilde(a[1]) @ theta[2] - z_half[2]) @ theta[2][:-1]),
+    "the signal of map 2 lacks its W_2ᵀ": half_step_with(
+        lambda theta, a, a_half, z_half: tilde(a[1]) @ theta[2] - z_half[2]),
+    "map 2 has a bias row, which belongs to φ": half_step_with(
+        lambda theta, a, a_half, z_half: (a[1] @ theta[2][:-1] - z_half[2]) @ theta[2][:-1].T),
+    "no transfer stands between a_1 and the penalty of map 2: its gap is φ(θ_2, a_1) − z_2^½": half_step_with(
+        lambda theta, a, a_half, z_half: (np.tanh(tilde(a[1]) @ theta[2]) - z_half[2]) @ theta[2][:-1].T),
+    "a derivative of σ too many: map 2's penalty has none, a_1 stands behind its transfer": half_step_with(
+        lambda *lists: (1 - lists[1][1]**2) * from_map(*lists),
+        lambda *lists: (1 - lists[1][1]**2) * from_join(*lists)),
+    "the join is a sum: its derivative in a_1 is 1, no weights": half_step_with(
+        through_join=lambda *lists: from_join(*lists) @ lists[0][3][:-1].T),
+    "the join reads a_1 itself, too: its gap is a_3 + a_1 − z_4^½": half_step_with(
+        through_join=lambda theta, a, a_half, z_half: a[3] - z_half[4]),
+    "this is the step of the sibling: the same in a sweep, but (13.3) asks for the join's own gap": half_step_with(
+        through_join=lambda theta, a, a_half, z_half: a[3] - a_half[3]),
+}
+
+
+def half_step(answer, seed):
+    """Exercise 13.2: the gradient step on the two penalties of the children of a_1, by finite differences."""
+    rng, theta, X, Y = draw(seed)
+    net, tau, h = residual_net(theta), 0.3, 1e-4
+    state, swept = net.forward(X), algorithm_1(net, X, Y, tau)
+    a, shape = state.a, state.a[1].shape
+    a_half = [X, None, *[a[l] + rng.normal(size=shape) for l in (2, 3, 4)]]
+    z_half = [None, None, *[state.z[l] + rng.normal(size=shape) for l in (2, 3, 4)]]
+    directions = rng.normal(size=(4, *shape))
+
+    def penalties(u):
+        return (np.sum((tilde(u) @ theta[2] - z_half[2])**2) + np.sum((a[3] + u - z_half[4])**2)) / 2
+
+    def J_from(u):
+        """Return the loss when a_1 is u and all after it is computed."""
+        c = tilde(np.tanh(tilde(u) @ theta[2])) @ theta[3] + u
+        return np.sum((tilde(np.tanh(c)) @ theta[5] - Y)**2) / (2 * len(Y))
+
+    def slopes(function):
+        return [(function(a[1] + h * d) - function(a[1] - h * d)) / (2 * h) for d in directions]
+
+    def claims(found):
+        step = a[1] - found(theta, a, a_half, z_half)
+        if step.shape != shape:
+            raise ValueError(f"a_1 has shape {shape}, your half step {step.shape}")
+        yield claim("any half steps: the slope of the children's penalties", [np.sum(step * d) for d in directions],
+                    slopes(penalties), DIFFERENCES, "who reads a_1, and what is the gap of each reader?")
+        step = a[1] - found(theta, a, [X, None, *swept.a[2:]], [None, None, *swept.z[2:5]])
+        yield claim("those of the sweep: τ times the slope of J", [np.sum(step * d) for d in directions],
+                    [tau * slope for slope in slopes(J_from)], DIFFERENCES)
+
+    def mistakes(found):
+        yield from slips(found, [(theta, a, a_half, z_half)], WRONG_HALF_STEPS)
+
+    return check("13.2", answer, claims, mistakes, fallback=library_half_step)
+
+
+def library_naive_error(X, z_1, g, tau):
+    """Return θ_1^naive − θ_1^right with the map's own product."""
+    return tau * stacked_product(X, g * (1 - np.tanh(z_1)**2))
+
+
+def error_with(slope=lambda z: 1 - np.tanh(z)**2, factor=1.0, power=1, bias=1.0, mean=False):
+    """Return an answer to 13.3 with a slip in it: the derivative of σ_1, a factor, the power of τ, the ones."""
+    def error(X, z_1, g, tau):
+        rows = np.hstack([X, bias * np.ones((len(X), 1))])
+        return factor * tau**power / (len(X) if mean else 1) * rows.T @ (g * slope(z_1))
+    return error
+
+
+WRONG_ERRORS = {
+    "the sign: the naive one minus the right one is asked for": error_with(factor=-1.0),
+    "one τ too many: the error is of first order": error_with(power=2),
+    "the step has the length τ": error_with(power=0),
+    "τ multiplies: a longer step makes a larger error": error_with(power=-1),
+    "between a_1 and θ_1 stands σ_1: its derivative is missing": error_with(lambda z: 1.0),
+    "σ' is 1 − tanh², not 1 − tanh": error_with(lambda z: 1 - np.tanh(z)),
+    "σ' is 1 − tanh(z)², not 1 − z²": error_with(lambda z: 1 - z**2),
+    "σ' is 1 − tanh², not 1 + tanh²": error_with(lambda z: 1 + np.tanh(z)**2),
+    "the derivative of σ_1 is asked for, not σ_1 itself": error_with(np.tanh),
+    "tanh is taken twice here; σ' is 1 − tanh(z_1)²": error_with(lambda z: 1 - np.tanh(np.tanh(z))**2),
+    "the bias row: it gets the sum over the samples": error_with(bias=0.0),
+    "this is a mean over the samples; the one of the loss is in g already": error_with(mean=True),
+    "a factor 2: what is lost is one half step of a_1, of length τ": error_with(factor=2.0),
+    "a factor ½: what is lost is one half step of a_1, of length τ": error_with(factor=0.5),
+    "it is not zero: what is the gap of the join, once a_3 has moved?": error_with(factor=0.0),
+    "the bias row is missing: θ_1 has one more row than W_1": lambda X, z_1, g, tau: error_with()(X, z_1, g, tau)[:-1],
+    "this is the error in z_1; θ_1 has ã_0ᵀ in front": lambda X, z_1, g, tau: tau * g * (1 - np.tanh(z_1)**2),
+}
+
+
+def naive_error(answer, seed):
+    """Exercise 13.3: the formula against both orders of the sweep, done literally."""
+    _, theta, X, Y = draw(seed)
+    net = residual_net(theta)
+    z_1 = net.forward(X).z[1]
+
+    def literal(tau):
+        """Return the error of the naive order in θ_1, and ∂J/∂z_4."""
+        right = algorithm_1(net, X, Y, tau)
+        wrong = algorithm_1(net, X, Y, tau, siblings="half")
+        return wrong.theta[1] - right.theta[1], (net.forward(X).z[4] - right.z[4]) / tau
+
+    def claims(found):
+        for tau in (0.01, 2.0):
+            error, g = literal(tau)
+            yield claim(f"τ = {tau}: formula over τ", found(X, z_1, g, tau) / tau, error / tau, 1e-9,
+                        "follow the missing step of a_1 down: σ_1', then ã_0ᵀ")
+
+    def mistakes(found):
+        g = literal(2.0)[1]
+        yield from slips(found, [(X, z_1, g, tau) for tau in (0.5, 2.0)], WRONG_ERRORS)
+
+    return check("13.3", answer, claims, mistakes, fallback=library_naive_error)
+
+
+def library_stacked_step(inputs, signals, tau_theta):
+    """Return d by the library's solve on the stacked rows."""
+    gram = Gram(np.concatenate(inputs))
+    return damped_solve(gram, np.concatenate(signals), 1 / tau_theta).value
+
+
+def solve_rows(inputs, signals, damping, ones=1.0, right=1.0):
+    """Return d of (13.7) with this damping, a number or a matrix."""
+    rows = np.concatenate(inputs)
+    rows = np.hstack([rows, ones * np.ones((len(rows), 1))]) if ones is not None else rows
+    diagonal = np.eye(rows.shape[1]) * damping if np.ndim(damping) == 0 else damping
+    return np.linalg.solve(rows.T @ rows + diagonal, right * rows.T @ np.concatenate(signals))
+
+
+def singles(inputs, signals, tau_theta):
+    """Return the steps of the single uses."""
+    return [solve_rows([a], [g], 1 / tau_theta) for a, g in zip(inputs, signals)]
+
+
+def stacked_with(damping=lambda tau_theta, uses, N: 1 / tau_theta, **slip):
+    """Return an answer to 13.4 with a slip in it: another damping, column of ones or right side."""
+    return lambda inputs, signals, tau_theta: solve_rows(
+        inputs, signals, damping(tau_theta, len(inputs), sum(map(len, inputs))), **slip)
+
+
+WRONG_STACKED_STEPS = {
+    "this adds the steps of the single uses: each was made as if it were alone":
+        lambda *problem: sum(singles(*problem)),
+    "this averages the steps of the single uses; they must agree on one step":
+        lambda *problem: np.mean(singles(*problem), axis=0),
+    "this is the step of the last use alone": lambda *problem: singles(*problem)[-1],
+    "this is the step of the first use alone": lambda *problem: singles(*problem)[0],
+    "the proximal term is there once, however many uses: it belongs to θ":
+        stacked_with(lambda tau_theta, uses, N: uses / tau_theta),
+    "the damping is divided by the number of uses; it is 1/τ_θ":
+        stacked_with(lambda tau_theta, uses, N: 1 / (uses * tau_theta)),
+    "τ_θ divides: the damping is 1/τ_θ": stacked_with(lambda tau_theta, uses, N: tau_theta),
+    "the damping 1/τ_θ is missing": stacked_with(lambda tau_theta, uses, N: 0.0),
+    "τ_θ is missing: the damping is 1/τ_θ, not 1": stacked_with(lambda tau_theta, uses, N: 1.0),
+    "the damping has a factor 2: both terms of (13.6) have a ½":
+        stacked_with(lambda tau_theta, uses, N: 2 / tau_theta),
+    "the damping has a factor ½: both terms of (13.6) have a ½":
+        stacked_with(lambda tau_theta, uses, N: 0.5 / tau_theta),
+    "the damping stands on the diagonal only: np.eye is missing":
+        stacked_with(lambda tau_theta, uses, N: np.full((5, 5), 1 / tau_theta)),
+    "the damping is that of θ, and the bias row belongs to it":
+        stacked_with(lambda tau_theta, uses, N: np.diag([1.0, 1, 1, 1, 0]) / tau_theta),
+    "(13.6) is a sum over the rows, not a mean": stacked_with(lambda tau_theta, uses, N: N / tau_theta),
+    "(13.6) is a sum over the uses, not a mean, on the right side too": lambda inputs, signals, tau_theta:
+        stacked_with()(inputs, signals, tau_theta) / len(inputs),
+    "the right side is a sum over the rows; here it is a mean": lambda inputs, signals, tau_theta:
+        stacked_with()(inputs, signals, tau_theta) / sum(map(len, inputs)),
+    "the solve is missing: this is the gradient, times τ_θ": lambda inputs, signals, tau_theta:
+        tau_theta * tilde(np.concatenate(inputs)).T @ np.concatenate(signals),
+    "the solve is missing: this is the gradient": lambda inputs, signals, tau_theta:
+        tilde(np.concatenate(inputs)).T @ np.concatenate(signals),
+    "the sign: d goes along ãᵀg": stacked_with(right=-1.0),
+    "the column of ones is missing": stacked_with(ones=None),
+    "the column of ones holds zeros": stacked_with(ones=0.0),
+}
+
+
+def stacked_step(answer, seed):
+    """Exercise 13.4: the gradient of the problem with all uses vanishes at d."""
+    rng = np.random.default_rng(seed)
+    inputs = [rng.normal(size=(N, 4)) for N in (3, 6, 5)]
+    signals = [rng.normal(size=(len(a), 2)) for a in inputs]
+
+    def residual(d, tau_theta):
+        return sum(tilde(a).T @ (tilde(a) @ d - g) for a, g in zip(inputs, signals)) + d / tau_theta
+
+    def claims(found):
+        for tau_theta in (0.1, 20.0):
+            d = np.asarray(found(inputs, signals, tau_theta), dtype=float)
+            if d.shape != (5, 2):
+                raise ValueError(f"d has shape {d.shape} where (5, 2) is expected, that of θ")
+            yield claim(f"τ_θ = {tau_theta:g}: gradient of (13.6) vanishes", residual(d, tau_theta), 0 * d, 1e-10,
+                        "look at the matrix: all rows, ones appended, and 1/τ_θ once on its diagonal")
+
+    def mistakes(found):
+        yield from slips(found, [(inputs, signals, tau_theta) for tau_theta in (0.1, 3.0)], WRONG_STACKED_STEPS)
+
+    return check("13.4", answer, claims, mistakes, fallback=library_stacked_step)
+
+
+def overshoot(answer, seed):
+    """Exercise 13.5: equal uses and τ_θ for which the sum of single steps makes the misfit much larger."""
+    rng = np.random.default_rng(seed)
+    a = tilde(rng.normal(size=(30, 4)))
+    wanted = rng.normal(size=(5, 2))  # a change of θ that would remove the misfit of each use
+
+    def left(uses, tau_theta):
+        """Return the misfit after the sum of `uses` single steps, over that before."""
+        d = np.linalg.solve(a.T @ a + np.eye(5) / tau_theta, a.T @ a @ wanted)
+        return float(np.sum((a @ (uses * d - wanted))**2) / np.sum((a @ wanted)**2))
+
+    def numbers(found):
+        return float(found[0]), float(found[1])
+
+    def claims(found):
+        uses, tau_theta = numbers(found)
+        excess = abs(uses - round(uses)) + max(0.0, 1 - uses, uses - MOST_USES)
+        yield Claim(f"U is a whole number from 1 to {MOST_USES} (excess)", excess, 0)
+        yield Claim("τ_θ is positive (shortfall)", max(0.0, 1e-12 - tau_theta), 0)
+        if excess == 0 and tau_theta > 0:
+            yield Claim(f"misfit above {MISFIT} times the old one (shortfall)",
+                        max(0.0, MISFIT - left(uses, tau_theta)), 1e-9)
+
+    def mistakes(found):
+        uses, tau_theta = numbers(found)
+        yield not 1 <= uses <= MOST_USES or uses != round(uses), f"U must be a whole number from 1 to {MOST_USES}"
+        yield tau_theta <= 0, "a step size is positive"
+        yield uses == 1, "with one use nothing is summed"
+        yield left(uses, 1e9) < MISFIT, \
+            "too few uses: the sum is at most U times too long, which leaves (U − 1)² of the misfit"
+        yield left(uses, tau_theta) < MISFIT, \
+            "the damping 1/τ_θ is still large: single steps are short, so that adding them does little harm"
+
+    return check("13.5", answer, claims, mistakes)
+
+
+close_to_answers(globals())

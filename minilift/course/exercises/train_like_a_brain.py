@@ -1,0 +1,246 @@
+r"""Checks of notebook 15: the gradient in a value, steps of all values at once, a rate too large, targets."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minilift.course.teach import DIFFERENCES, Claim, check, claim, close_to_answers, same, slips
+from minilift.layers.activations import Tanh
+
+
+def gradient_with(own=1.0, pull=-1.0, error=lambda e: e, slope=lambda slope: slope, back=np.transpose, factor=1.0):
+    """Return an answer to 15.1 with a slip in it: the signs, the error above, its slope, the way back, a factor."""
+    return lambda e, e_above, slope_above, W_above: factor * (
+        own * e + pull * (error(e_above) * slope(slope_above)) @ back(W_above))
+
+
+WRONG_GRADIENTS = {
+    "the sign: the layer above pulls against the error, −(…)Wᵀ": gradient_with(pull=1.0),
+    "the sign: this is minus the gradient": gradient_with(factor=-1.0),
+    "both terms stand with a minus here; e has a plus": gradient_with(own=-1.0),
+    "σ' is missing on the way down": gradient_with(slope=np.ones_like),
+    "σ' is given: it is slope_above itself, not 1 − slope_above²": gradient_with(slope=lambda slope: 1 - slope**2),
+    "σ' is given: it is slope_above itself, not 1 − slope_above": gradient_with(slope=lambda slope: 1 - slope),
+    "σ' stands once on the way down, not squared": gradient_with(slope=np.square),
+    "σ' multiplies the error above; here it divides": gradient_with(slope=np.reciprocal),
+    "the error above is missing: its slope alone comes down": gradient_with(error=np.ones_like),
+    "the layer's own error e is missing": gradient_with(own=0.0),
+    "the layer's own error e is missing, and the sign of the other": gradient_with(own=0.0, pull=1.0),
+    "the pull of the layer above is missing": gradient_with(pull=0.0),
+    "a factor 2: the squares of (15.1) have a ½": gradient_with(factor=2.0),
+    "a factor ½: the slope of ½‖e‖² is e": gradient_with(factor=0.5),
+    "a factor 2 in the own error: the square has a ½": gradient_with(own=2.0),
+    "a factor 2 in the pull from above: the square has a ½": gradient_with(pull=-2.0),
+    "the way down is the transpose of W, not its inverse": gradient_with(back=np.linalg.pinv),
+    "F is a sum over the samples, not a mean": lambda e, *above: gradient_with()(e, *above) / len(e),
+    "the two terms are added, not multiplied": lambda e, *above: e * gradient_with(own=0.0, pull=1.0)(e, *above),
+}
+
+
+def value_gradient(answer, seed):
+    """Exercise 15.1: the gradient of ½‖a − f‖² + ½‖a_above − tanh(aW + b)‖² in a."""
+    rng = np.random.default_rng(seed)
+    a, f, tangent = rng.normal(size=(3, 6, 4))
+    W, b, above = rng.normal(size=(4, 3)), rng.normal(size=3), rng.normal(size=(6, 3))
+    h = 1e-6
+
+    def energy(a):
+        return np.sum((a - f) ** 2) / 2 + np.sum((above - np.tanh(a @ W + b)) ** 2) / 2
+
+    u = a @ W + b
+    e, e_above, slope = a - f, above - np.tanh(u), 1 - np.tanh(u) ** 2
+
+    def claims(gradient):
+        found = gradient(e, e_above, slope, W)
+        difference = (energy(a + h * tangent) - energy(a - h * tangent)) / (2 * h)
+        yield claim("the slope along a random tangent", np.sum(found * tangent), difference, DIFFERENCES,
+                    "look at (15.2): one product entry by entry, one with Wᵀ")
+        yield claim("without an error above: e", gradient(e, 0 * e_above, slope, W), e, look="what is left then?")
+
+    def mistakes(gradient):
+        yield from slips(gradient, [(e, e_above, slope, W)], WRONG_GRADIENTS)
+
+    def library(e, e_above, slope_above, W_above):
+        return e - (e_above * slope_above) @ W_above.T
+
+    return check("15.1", answer, claims, mistakes, fallback=library)
+
+
+def relax_with(order=0, sign=-1, moving=lambda D: range(1, D), more=0, follow=True, keep=1.0, rated=True):
+    """Return an answer to 15.2 with a slip in it.
+
+    `order` is 1 or −1 for steps of one value after the other, up or down; `moving` says which values move, `follow`
+    whether later gradients are taken where the values have come, `keep` what is left of the old value.
+    """
+    def relax(a, gradient, rate, steps):
+        values = list(a)
+        for _ in range(steps + more):
+            old = values if order else list(values) if follow else a
+            for l in list(moving(len(a)))[::order or 1]:
+                values[l] = keep * values[l] + sign * (rate if rated else 1.0) * gradient(l, old)
+        return values
+    return relax
+
+
+WRONG_RELAXATIONS = {
+    "a_2 sees the new a_1: all must start from the old values": relax_with(order=1),
+    "a_2 sees the new a_3: then an error rushes down in one step": relax_with(order=-1),
+    "the sign: this climbs": relax_with(sign=1),
+    "the rate is missing": relax_with(rated=False),
+    "the input moves; a_0 = X is given": relax_with(moving=range),
+    "the first hidden value does not move": relax_with(moving=lambda D: range(2, D)),
+    "the last hidden value does not move: a range excludes its end": relax_with(moving=lambda D: range(1, D - 1)),
+    "one step too few": relax_with(more=-1),
+    "one step too many": relax_with(more=1),
+    "every gradient is that of the start: it must be taken where the values have come": relax_with(follow=False),
+    "these are the steps; the values after them are wanted": relax_with(keep=0.0),
+    "the loop ends after its first step: the return stands inside it":
+        lambda a, gradient, rate, steps: relax_with()(a, gradient, rate, 1),
+    "the rate is divided by the number of steps": lambda a, gradient, rate, steps:
+        relax_with()(a, gradient, rate / steps, steps),
+    "a_0 is missing in the list": lambda *question: relax_with()(*question)[1:],
+    "nothing has moved: the new values are not kept": lambda a, gradient, rate, steps: list(a),
+}
+
+
+def relax(answer, seed):
+    """Exercise 15.2: gradient steps in all hidden values at once."""
+    rng = np.random.default_rng(seed)
+    a, M = [rng.normal(size=(5, 3)) for _ in range(4)], rng.normal(size=(3, 3)) / 2
+
+    def gradient(l, a):
+        below = a[l] - a[l - 1] @ M
+        return below if l == len(a) - 1 else below - (a[l + 1] - a[l] @ M) @ M.T
+
+    def after(steps):
+        values = list(a)
+        for _ in range(steps):
+            slopes = [gradient(l, values) for l in (1, 2, 3)]
+            values = [a[0]] + [value - 0.1 * slope for value, slope in zip(values[1:], slopes)]
+        return values
+
+    def claims(relax):
+        once, often = relax(list(a), gradient, 0.1, 1), relax(list(a), gradient, 0.1, 7)
+        if len(once) != 4:
+            raise ValueError(f"a list of 4 arrays is expected, a_0 among them, got {len(once)}")
+        yield claim("the input stays", often[0], a[0], look="a_0 belongs to the list and does not move")
+        for l in (1, 2, 3):
+            yield claim(f"a_{l} after one step", once[l], after(1)[l], look="look at the list the gradient is taken of")
+        yield claim("a_2 after seven", often[2], after(7)[2], look="one step is right: does the next start from it?")
+        yield claim("no step, no change", relax(list(a), gradient, 0.1, 0)[3], a[3])
+
+    def mistakes(relax):
+        once = relax(list(a), gradient, 0.1, 1)
+        yield len(once) == 3 and same(once[0], a[0]), "the last hidden value is lost: a range excludes its end"
+        yield from slips(relax, [(list(a), gradient, 0.1, steps) for steps in (2, 3)], WRONG_RELAXATIONS)
+
+    def library(a, gradient, rate, steps):
+        for _ in range(steps):
+            a = [a[0], *(a[l] - rate * gradient(l, a) for l in range(1, len(a)))]
+        return a
+
+    return check("15.2", answer, claims, mistakes, fallback=library)
+
+
+def rate_too_large(answer, energies, seed):
+    """Exercise 15.3: a rate of at most 1 with which inference raises the energy."""
+    def claims(rate):
+        rate = float(rate)
+        yield Claim("the rate is positive", 0.0 if rate > 0 else np.inf, 0)
+        yield Claim("and at most 1", max(0.0, rate - 1), 0)
+        after = energies(rate, 60)
+        short = 0.0 if not np.isfinite(after[-1]) else max(0.0, 10 * after[0] - after[-1])
+        yield Claim("after 60 steps F is ten times what it was (shortfall)", short, 0)
+
+    def mistakes(rate):
+        rate = float(rate)
+        yield not rate > 0, "a rate is positive"
+        yield rate > 1, "the rate is above 1: it must grow at a rate that looks harmless"
+        after = energies(rate, 60)
+        yield after[-1] <= after[0], "F has fallen: this rate is small enough for it to settle"
+        yield after[-1] < 10 * after[0], "F does not settle, but it has not grown tenfold either"
+
+    return check("15.3", answer, claims, mistakes, fallback=1.0)
+
+
+def targets_with(base=1.0, up=1.0, down=-1.0, at=lambda h, t, l: t[l], below=lambda h, t, l: h[l], lowest=2,
+                 start=lambda h, last: last):
+    """Return an answer to 15.4 with a slip in it: the weights of the three terms, where g_l is taken, the ends."""
+    def targets(h, last, inverses):
+        t = [None] * (len(h) - 1) + [start(h, last)]
+        for l in range(len(h) - 1, lowest - 1, -1):
+            t[l - 1] = base * h[l - 1] + up * inverses[l](at(h, t, l)) + down * inverses[l](below(h, t, l))
+        return t
+    return targets
+
+
+def without_difference(h, last, inverses):
+    """Return t_{l−1} = g_l(t_l)."""
+    return targets_with(base=0.0, down=0.0)(h, last, inverses)
+
+
+WRONG_TARGETS = {
+    "the difference is missing: what g_l is wrong by at h_l becomes a target": without_difference,
+    "g_l(h_l) is missing: without a wish above there is one below": targets_with(down=0.0),
+    "g_l(t_l) is missing: no wish comes down": targets_with(up=0.0),
+    "h_{l−1} is missing: this is the change of the target alone": targets_with(base=0.0),
+    "the sign: t_{l−1} moves with g_l(t_l)": targets_with(up=-1.0, down=1.0),
+    "the two inverses are subtracted, not added": targets_with(down=1.0),
+    "g_l is not linear: g_l(t_l) − g_l(h_l) is not g_l(t_l − h_l)":
+        targets_with(at=lambda h, t, l: t[l] - h[l], down=0.0),
+    "t_1 must come from t_2, not from h_2": targets_with(
+        at=lambda h, t, l: t[l] if l == len(h) - 1 else h[l]),
+    "the last target is given; this starts from h_D": targets_with(start=lambda h, last: h[-1]),
+    "this starts from −t_D": targets_with(start=lambda h, last: -last),
+    "this starts from the change of the last value; its target is given": targets_with(
+        start=lambda h, last: last - h[-1]),
+    "t_1 is missing: the loop must come down to l = 2": targets_with(lowest=3),
+    "this is half of the difference; it counts whole": targets_with(up=0.5, down=-0.5),
+    "slot 0 holds None: [None, t_1, …, t_D] is asked for": lambda *question: targets_with()(*question)[1:],
+    "slot 0 holds None: this list begins with h_0, and no target is wanted for the input":
+        lambda h, last, inverses: [h[0], *targets_with()(h, last, inverses)[1:]],
+    "the list is upside down: t_D comes last": lambda *question: targets_with()(*question)[::-1],
+    "these are the changes; the targets are wanted": lambda h, last, inverses: [
+        None, *(t - value for t, value in zip(targets_with()(h, last, inverses)[1:], h[1:]))],
+}
+
+
+def targets(answer, seed):
+    """Exercise 15.4: difference targets by inverse maps."""
+    rng = np.random.default_rng(seed)
+    h = [rng.normal(size=(5, n)) for n in (4, 3, 3, 2)]
+    psi = {l: (rng.normal(size=(h[l].shape[1], h[l - 1].shape[1])), rng.normal(size=h[l - 1].shape[1]))
+           for l in (2, 3)}
+
+    def inverse(l):
+        def g(x):
+            if x is None:
+                raise ValueError(f"inverses[{l}]: an array is expected, got None: make the targets from the top down")
+            return Tanh().forward(x @ psi[l][0] + psi[l][1])
+        return g
+
+    inverses = {l: inverse(l) for l in psi}
+    last = h[3] + 0.5 * rng.normal(size=h[3].shape)
+
+    def library(h, last, inverses):
+        t = [None] * (len(h) - 1) + [last]
+        for l in range(len(h) - 1, 1, -1):
+            t[l - 1] = h[l - 1] + inverses[l](t[l]) - inverses[l](h[l])
+        return t
+
+    def claims(targets):
+        found, expected = targets(list(h), last, inverses), library(h, last, inverses)
+        if len(found) != 4:
+            raise ValueError(f"a list of 4 is expected, None in slot 0, got {len(found)}")
+        yield claim("t_3 is the last target", found[3], last)
+        yield claim("t_2", found[2], expected[2], look="look at (15.8) with l = 3")
+        yield claim("t_1", found[1], expected[1], look="t_2 is right: is t_1 made of it?")
+        yield claim("no wish above, none below", targets(list(h), h[3], inverses)[1], h[1])
+
+    def mistakes(targets):
+        yield from slips(targets, [(list(h), last, inverses)], WRONG_TARGETS)
+
+    return check("15.4", answer, claims, mistakes, fallback=library)
+
+
+close_to_answers(globals())

@@ -1,0 +1,252 @@
+r"""Estimators for scikit-learn: `ImplicitMLPClassifier` and `ImplicitMLPRegressor`, networks for pipelines.
+
+They put `mlp` and `fit` behind scikit-learn's interface and add nothing. Arguments have scikit-learn's names where it
+has one (`hidden_layer_sizes`, `max_iter`, `random_state`), else those of `fit`. scikit-learn is imported with this
+module, and this module when one of the two classes is first asked for.
+
+>>> import minilift as ml
+>>> from sklearn.pipeline import make_pipeline
+>>> from sklearn.preprocessing import StandardScaler
+>>> data = ml.datasets.digits()
+>>> model = make_pipeline(StandardScaler(), ml.ImplicitMLPClassifier((32,), max_iter=3, random_state=0))
+>>> model.fit(data.X_train, data.y_train).score(data.X_test, data.y_test) > 0.85
+True
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from minilift.layers.losses import SoftmaxCrossEntropy, SquaredError
+from minilift.models import mlp
+from minilift.support.arguments import boolean, sequence, whole_number
+from minilift.training.fit import fit
+from minilift.training.history import EarlyStop
+from minilift.training.names import named_method, named_optimizer
+
+
+class ImplicitMLP(BaseEstimator):
+    """What the two estimators have in common; its arguments are explained there."""
+
+    def __init__(self, hidden_layer_sizes: Any = (100,), activation: Any = "relu", *, method: Any = "proxprop",
+                 optimizer: Any = "adam:lr=0.01", max_iter: int = 50, batch_size: int = 100,
+                 early_stopping: bool = False, validation_fraction: float = 0.1, n_iter_no_change: int = 5,
+                 random_state: Any = None, verbose: bool = False) -> None:
+        self.hidden_layer_sizes, self.activation = hidden_layer_sizes, activation
+        self.method, self.optimizer = method, optimizer
+        self.max_iter, self.batch_size = max_iter, batch_size
+        self.early_stopping, self.validation_fraction = early_stopping, validation_fraction
+        self.n_iter_no_change, self.random_state, self.verbose = n_iter_no_change, random_state, verbose
+
+    def fit(self, X: Any, y: Any) -> Any:
+        """Train a new network.
+
+        Parameters
+        ----------
+        X : array (N, n)
+        y : array (N,)
+            Labels of any kind for the classifier; numbers, (N,) or (N, m), for the regressor.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is not as expected, or training diverges.
+        """
+        X, targets = self.begin(X, y)
+        stop = EarlyStop(self.checked("n_iter_no_change"), restore_best=True) if self.early_stopping else None
+        validation = self.validation_fraction if self.early_stopping else None
+        self.history_ = fit(self.network_, (X, targets), self.method_, self.optimizer_, epochs=self.checked("max_iter"),
+                            batch_size=self.checked("batch_size"), seed=self.seed_, validation=validation,
+                            early_stop=stop, progress=boolean(f"{type(self).__name__}: verbose", self.verbose))
+        if self.history_.diverged is not None:
+            raise ValueError(f"{type(self).__name__}: training {self.history_.diverged}; try a smaller lr, "
+                             "or scale the features")
+        self.n_iter_, self.loss_ = len(self.history_) - 1, self.history_["train_loss"][-1]
+        return self
+
+    def begin(self, X, y, classes=None):
+        """Make a new network, method and optimizer for data; return X and the targets, checked."""
+        X, targets, outputs = self.checked_data(X, y, classes)
+        sizes = self.hidden_layer_sizes
+        sizes = [sizes] if isinstance(sizes, (int, np.integer)) else sizes
+        sizes = sequence(f"{type(self).__name__}: hidden_layer_sizes", sizes, "numbers of units")
+        self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
+        self.network_ = mlp([X.shape[1], *sizes, outputs], self.activation, loss=self.new_loss(), seed=self.seed_,
+                            dtype=X.dtype)
+        self.method_ = copy.deepcopy(named_method(f"{type(self).__name__}: method", self.method))
+        self.optimizer_ = copy.deepcopy(named_optimizer(f"{type(self).__name__}: optimizer", self.optimizer))
+        return X, targets
+
+    def steps(self, X, targets):
+        """Take one step for each batch of the data, in their order; the optimizer goes on where it was."""
+        batch_size = self.checked("batch_size")
+        for start in range(0, len(X), batch_size):
+            part = slice(start, start + batch_size)
+            self.loss_, directions = self.method_.direction(self.network_, X[part], targets[part])
+            self.optimizer_.step(self.network_.parameters, directions)
+        if not math.isfinite(self.loss_):
+            raise ValueError(f"{type(self).__name__}: the loss of a batch is {self.loss_}; try a smaller lr, "
+                             "or scale the features")
+        self.n_iter_ = getattr(self, "n_iter_", 0) + 1
+        return self
+
+    def checked(self, name):
+        """Return an argument that counts something."""
+        return whole_number(f"{type(self).__name__}: {name}", getattr(self, name))
+
+    def outputs(self, name, X):
+        """Return what a method of the network says of new samples."""
+        check_is_fitted(self)
+        return getattr(self.network_, name)(validate_data(self, X, reset=False, dtype=self.network_.dtype))
+
+
+class ImplicitMLPClassifier(ClassifierMixin, ImplicitMLP):
+    """A multilayer perceptron for classification, trained by implicit steps (or by any other method of the package).
+
+    Parameters
+    ----------
+    hidden_layer_sizes : sequence of int, or int; default (100,)
+        Units of each hidden layer.
+    activation : str or Activation, default "relu"
+        As for `mlp`.
+    method : str, Method or callable; default "proxprop"
+    optimizer : str or Optimizer, default "adam:lr=0.01"
+        Both as for `fit`; in a grid search, names such as "proxprop:tau_theta=0.1".
+    max_iter : int, default 50
+        Epochs.
+    batch_size : int, default 100
+    early_stopping : bool, default False
+        Whether to hold out a part of the data, stop when the loss on it has not fallen for `n_iter_no_change` epochs,
+        and keep the parameters of its lowest loss.
+    validation_fraction : float, default 0.1
+        That part.
+    n_iter_no_change : int, default 5
+    random_state : int, RandomState or None; default None
+        Of the initial parameters and the shuffling.
+    verbose : bool, default False
+        Whether to show a progress bar.
+
+    Attributes
+    ----------
+    classes_ : array
+        The labels, sorted.
+    network_ : Network
+    history_ : History
+        Of the last `fit`.
+    loss_ : float
+        On the training set after `fit`, on the last batch after `partial_fit`.
+    n_iter_ : int
+        Epochs of the last `fit`, and calls of `partial_fit` since.
+    n_features_in_ : int
+
+    Examples
+    --------
+    >>> import minilift as ml
+    >>> data = ml.datasets.moons(200)
+    >>> model = ml.ImplicitMLPClassifier(random_state=0).fit(data.X_train, data.y_train)
+    >>> model.predict_proba(data.X_test).shape
+    (40, 2)
+    """
+
+    def new_loss(self):
+        """Return the loss."""
+        return SoftmaxCrossEntropy()
+
+    def checked_data(self, X, y, classes=None):
+        """Return X, class numbers and the number of outputs; keep the classes."""
+        X, y = validate_data(self, X, y, dtype=(np.float64, np.float32))
+        check_classification_targets(y)
+        self.classes_ = np.unique(y if classes is None else classes)
+        return X, self.numbers(y), len(self.classes_)
+
+    def numbers(self, y):
+        """Return the number of each label's class."""
+        unknown = np.setdiff1d(y, self.classes_)
+        if len(unknown):
+            raise ValueError(f"{type(self).__name__}: y holds {unknown.tolist()[0]!r}, which is not among the classes "
+                             f"{self.classes_.tolist()}")
+        return np.searchsorted(self.classes_, y)
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Any:
+        """Take one step for each batch of the data, in their order.
+
+        Parameters
+        ----------
+        X : array (N, n)
+        y : array (N,)
+        classes : array, optional
+            All labels that will come; needed in the first call, unless `fit` has been called.
+
+        Returns
+        -------
+        self
+        """
+        if hasattr(self, "network_"):
+            X, y = validate_data(self, X, y, reset=False, dtype=self.network_.dtype)
+            return self.steps(X, self.numbers(y))
+        if classes is None:
+            raise ValueError("ImplicitMLPClassifier: classes must be given in the first call of partial_fit")
+        return self.steps(*self.begin(X, y, classes))
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the probabilities of the classes, (N, number of classes), in the order of `classes_`."""
+        return self.outputs("predict_proba", X)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the label of each sample, (N,)."""
+        numbers = self.outputs("predict", X)
+        return self.classes_[numbers]
+
+
+class ImplicitMLPRegressor(RegressorMixin, ImplicitMLP):
+    """A multilayer perceptron for regression with the squared error, trained by implicit steps.
+
+    Parameters and attributes are those of `ImplicitMLPClassifier`, but for `classes_`.
+
+    Examples
+    --------
+    >>> import minilift as ml
+    >>> data = ml.datasets.teacher(500)
+    >>> model = ml.ImplicitMLPRegressor(activation="tanh", random_state=0)
+    >>> model.fit(data.X_train, data.y_train).score(data.X_test, data.y_test) > 0.8
+    True
+    """
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def new_loss(self):
+        """Return the loss."""
+        return SquaredError()
+
+    def checked_data(self, X, y, classes=None, reset=True):
+        """Return X, targets (N, m) and m; keep whether y has one axis."""
+        dtype = (np.float64, np.float32) if reset else self.network_.dtype
+        X, y = validate_data(self, X, y, reset=reset, multi_output=True, y_numeric=True, dtype=dtype)
+        self.one_axis_ = y.ndim == 1
+        y = y.reshape(len(y), -1).astype(X.dtype)
+        return X, y, y.shape[1]
+
+    def partial_fit(self, X: Any, y: Any) -> Any:
+        """Take one step for each batch of the data, in their order; return the estimator."""
+        new = not hasattr(self, "network_")
+        return self.steps(*(self.begin(X, y) if new else self.checked_data(X, y, reset=False)[:2]))
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the outputs, (N,) or (N, m) as y was in training."""
+        outputs = self.outputs("predict", X)
+        return outputs[:, 0] if self.one_axis_ else outputs

@@ -1,0 +1,340 @@
+r"""`minilift bench race`: seconds of training to a given training loss, minilift's methods beside PyTorch's optimizers.
+
+All entrants have one network, one data set, one grid of rates × batch sizes, and one budget of seconds a trial: the
+same tuning effort. A trial ends when the loss is reached, when it diverges, or when its seconds are up. The best trial
+of an entrant is the one that is first at the loss, or else the lowest. If it lies at an end of the grid of rates, the
+grid is extended there, by one rate at a time and at most `EXTENSIONS` times. The finalists then run with new seeds,
+entrants taking turns. The clock runs during training alone: the loss of the whole training set is measured after each
+epoch with the clock stopped, by one and the same evaluation.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from minilift import datasets
+from minilift.lab.contenders import METHODS
+from minilift.lab.runs import grouped
+from minilift.lab.tables import aligned, number, ranges
+from minilift.models import mlp
+from minilift.optim import Adam, Nesterov
+from minilift.support.files import read_npz
+from minilift.training.fit import measure
+
+RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+STEP = 10**0.5  # between the rates of the grid, and by which it is extended
+EXTENSIONS = 3
+SEEDS = 3  # of the finalists, none of which is that of the search
+MOMENTUM = 0.9
+LOST = 10.0  # times the loss at the start, from where a run counts as diverged
+
+
+class Course(NamedTuple):
+    """What is raced on.
+
+    Attributes
+    ----------
+    title : str
+    widths : tuple of int
+    batches : tuple of int
+    level : float
+        The training loss to be reached.
+    budget : float
+        Seconds of training in a trial.
+    data : Dataset
+    """
+
+    title: str
+    widths: tuple
+    batches: tuple
+    level: float
+    budget: float
+    data: datasets.Dataset
+
+    def network(self, seed):
+        """Return the network before training, of minilift."""
+        return mlp(self.widths, "relu", seed=seed)
+
+
+class Entrant(NamedTuple):
+    """One that races: its name, its library, and a function of (course, rate, batch, seed) that makes a `Trainer`."""
+
+    name: str
+    library: str
+    trainer: Callable
+
+
+class Trainer(NamedTuple):
+    """One run: `epoch` trains for one epoch, `parameters` gives θ of each map for the evaluation."""
+
+    epoch: Callable
+    parameters: Callable
+
+
+class Run(NamedTuple):
+    """What came of one run: after each epoch the seconds, and the losses and accuracies of training and test set."""
+
+    seconds: list
+    losses: list
+    accuracies: list
+
+    def time_to(self, level):
+        """Return the seconds after which the training loss was at most `level`, inf if it never was."""
+        return next((s for s, loss in zip(self.seconds, self.losses) if loss <= level), math.inf)
+
+
+# ---- who races
+
+
+def our_trainer(method, optimizer, course, rate, batch, seed):
+    """Return the `Trainer` of a method of minilift with an outer optimizer."""
+    net, method, optimizer = course.network(seed), METHODS[method].method(), optimizer(rate)
+    X, y = net.checked_batch(course.data.X_train, course.data.y_train)
+    rng = np.random.default_rng(seed)
+
+    def epoch():
+        order = rng.permutation(len(X))
+        for start in range(0, len(X), batch):
+            rows = order[start:start + batch]
+            state = net.propagate(X[rows], training=True)
+            optimizer.step(net.parameters, method.directions(net, state, y[rows]))
+
+    return Trainer(epoch, lambda: net.parameters)
+
+
+def torch_trainer(optimizer, course, rate, batch, seed):
+    """Return the `Trainer` of an optimizer of PyTorch, from the same parameters and with the same batches."""
+    import torch
+    from torch import nn
+
+    layers = []
+    for theta in course.network(seed).parameters:
+        layers += [nn.Linear(len(theta) - 1, theta.shape[1]), nn.ReLU()]
+        layers[-2].weight.data = torch.from_numpy(np.ascontiguousarray(theta[:-1].T))
+        layers[-2].bias.data = torch.from_numpy(theta[-1].copy())
+    net = nn.Sequential(*layers[:-1])
+    maps = net[::2]
+    steps = optimizer(torch, net, rate)
+    X, y = torch.from_numpy(course.data.X_train.astype(np.float32)), torch.from_numpy(course.data.y_train)
+    rng, loss = np.random.default_rng(seed), nn.CrossEntropyLoss()
+
+    def epoch():
+        order = torch.from_numpy(rng.permutation(len(X)))
+        for rows in order.split(batch):
+            for one in steps:
+                one.zero_grad()
+            loss(net(X[rows]), y[rows]).backward()
+            for one in steps:
+                one.step()
+
+    return Trainer(epoch, lambda: [np.vstack([phi.weight.detach().numpy().T, phi.bias.detach().numpy()])
+                                   for phi in maps])
+
+
+def sgd(torch, net, rate):
+    """Return PyTorch's SGD with Nesterov's momentum."""
+    return [torch.optim.SGD(net.parameters(), rate, momentum=MOMENTUM, nesterov=True)]
+
+
+def of_class(name, torch, net, rate):
+    """Return an optimizer of PyTorch with its defaults."""
+    return [getattr(torch.optim, name)(net.parameters(), rate)]
+
+
+def muon(torch, net, rate):
+    """Return PyTorch's Muon for the hidden matrices, AdamW for the others, as its authors do."""
+    parameters = list(net.parameters())
+    hidden = [p for p in parameters[2:-2] if p.ndim == 2]
+    others = [p for p in parameters if not any(p is h for h in hidden)]
+    return [torch.optim.Muon(hidden, rate), torch.optim.AdamW(others, rate)]
+
+
+def entrants():
+    """Return the entrants that can run here."""
+    nesterov = partial(Nesterov, momentum=MOMENTUM)
+    ours = [Entrant(f"{name}, {outer}", "minilift", partial(our_trainer, name, optimizer))
+            for name in ("backprop", "proxprop", "cg3")
+            for outer, optimizer in (("Nesterov", nesterov), ("Adam", Adam))]
+    try:
+        import torch
+    except ImportError:
+        return ours
+    theirs = {"SGD Nesterov": sgd, "Adam": partial(of_class, "Adam"), "AdamW": partial(of_class, "AdamW")}
+    if hasattr(torch.optim, "Muon"):
+        theirs["Muon"] = muon
+    return ours + [Entrant(f"PyTorch {name}", "PyTorch", partial(torch_trainer, optimizer))
+                   for name, optimizer in theirs.items()]
+
+
+# ---- the race
+
+
+def run(course, entrant, rate, batch, seed, judge, test=False):
+    """Do one run; return its `Run`. The first epoch is trained whatever the budget.
+
+    `judge` is a network of minilift, by which all parameters are evaluated.
+    """
+    trainer, found, clock = entrant.trainer(course, rate, batch, seed), Run([], [], []), 0.0
+    train, held_out = judge.checked_batch(course.data.X_train, course.data.y_train), None
+    lost = LOST * measure(course.network(seed), *train, 500)[0]
+    if test:
+        held_out = judge.checked_batch(course.data.X_test, course.data.y_test)
+    while clock < course.budget:
+        started = time.perf_counter()
+        trainer.epoch()
+        clock += time.perf_counter() - started
+        for theta, value in zip(judge.parameters, trainer.parameters()):
+            theta[...] = value
+        loss, _ = measure(judge, *train, 500)
+        found.seconds.append(clock)
+        found.losses.append(loss if math.isfinite(loss) else math.inf)
+        found.accuracies.append(measure(judge, *held_out, 500)[1] if test else math.nan)
+        if not course.level < loss < lost:
+            break
+    return found
+
+
+def order_of(course, found):
+    """Return by what trials are ordered, the best first: the time to the level, then the last loss."""
+    return found.time_to(course.level), found.losses[-1]
+
+
+def search(course, entrant, judge, progress):
+    """Return {(rate, batch): Run} of the grid of an entrant, extended where its best trial is at an end of it."""
+    trials, rates = {}, list(RATES)
+
+    def try_rates(new):
+        for rate in new:
+            for batch in course.batches:
+                progress(f"{entrant.name}: rate {rate:.2g}, batch {batch}")
+                trials[rate, batch] = run(course, entrant, rate, batch, 0, judge)
+
+    try_rates(rates)
+    for _ in range(EXTENSIONS):
+        best = min(trials, key=lambda trial: order_of(course, trials[trial]))[0]
+        if best not in (min(rates), max(rates)):
+            break
+        rates.append(best * STEP if best == max(rates) else best / STEP)
+        try_rates(rates[-1:])
+    return trials
+
+
+def race(course, progress=lambda text: None):
+    """Return the rows of a race: the finals of each entrant, with what was tried before.
+
+    Parameters
+    ----------
+    course : Course
+    progress : callable
+        Takes a text that says what is being done.
+    """
+    judge, chosen, field = course.network(0), {}, entrants()
+    for entrant in field:
+        trials = search(course, entrant, judge, progress)
+        rate, batch = min(trials, key=lambda trial: order_of(course, trials[trial]))
+        rates = sorted({rate for rate, _ in trials})
+        chosen[entrant.name] = {"network": course.title, "contender": entrant.name, "library": entrant.library,
+                                "rate": rate, "batch": batch, "trials": len(trials), "rates": rates,
+                                "at edge": rate in (rates[0], rates[-1]), "runs": []}
+    for seed in range(1, SEEDS + 1):
+        for entrant in field:
+            row = chosen[entrant.name]
+            progress(f"finals, seed {seed}: {entrant.name}")
+            found = run(course, entrant, row["rate"], row["batch"], seed, judge, test=True)
+            row["runs"].append(found._asdict())
+    for row in chosen.values():
+        row["seconds to level"] = [Run(**found).time_to(course.level) for found in row["runs"]]
+        row["level"], row["budget"] = course.level, course.budget
+    return list(chosen.values())
+
+
+def courses(path):
+    """Return the courses: the embedded digits, or the images of a file with X_train, y_train, X_test and y_test."""
+    if path is None:
+        digits = datasets.digits()
+        return [Course("digits, 64-128-128-10", (64, 128, 128, 10), (50, 200), 0.01, 0.8, digits)]
+    arrays = read_npz(path)
+    for name in ("X_train", "y_train", "X_test", "y_test"):
+        if name not in arrays:
+            raise ValueError(f"--data: {path} has no {name}; it holds {', '.join(sorted(arrays)) or 'nothing'}")
+    X, y, X_test, y_test = (arrays[name] for name in ("X_train", "y_train", "X_test", "y_test"))
+    scale = np.float32(255 if X.dtype == np.uint8 else 1)
+    X, X_test = (part.reshape(len(part), -1).astype(np.float32) / scale for part in (X[:10_000], X_test))
+    classes = int(y.max()) + 1
+    data = datasets.Dataset("images", X, y[:10_000].astype(np.int64), X_test, y_test.astype(np.int64),
+                            n_classes=classes)
+    widths = (X.shape[1], 1000, 250, 1000, classes)
+    return [Course(f"{len(X)} images, {'-'.join(map(str, widths))}", widths, (100, 500), 0.1, 120.0, data)]
+
+
+# ---- tables
+
+
+def race_cells(block):
+    """Return the results of one course as a table of text, the head first: the quickest entrant on top."""
+    level = block[0]["level"]
+    rows = [["entrant", "rate", "batch", f"seconds to {level:g}", "training loss", "test accuracy"]]
+    for row in sorted(block, key=lambda row: float(np.median(row["seconds to level"]))):
+        rows.append([row["contender"], number(row["rate"]) + "*" * row["at edge"], str(row["batch"]),
+                     ranges(row["seconds to level"], 2, "never"),
+                     ranges([found["losses"][-1] for found in row["runs"]], 2),
+                     ranges([found["accuracies"][-1] for found in row["runs"]], 2)])
+    return rows
+
+
+def verdict(block):
+    """Return the lines below the table: how many times sooner the best of minilift is than the best of PyTorch."""
+    best = {library: min(float(np.median(row["seconds to level"])) for row in rows)
+            for library, rows in grouped(block, "library").items()}
+    trials = sorted({row["trials"] for row in block})
+    lines = [f"Each entrant: {trials[0]} to {trials[-1]} trials of rate × batch, then {SEEDS} new seeds. Medians over "
+             "these, ranges in brackets."]
+    if any(row["at edge"] for row in block):
+        lines.append("* The last rate of the grid: one beyond may be better.")
+    if "PyTorch" not in best:
+        return [*lines, "PyTorch is not installed."]
+    if math.isinf(best["minilift"]):
+        return [*lines, "No entrant of minilift reached the loss in most of its runs."]
+    budget, least = block[0]["budget"], ""
+    if math.isinf(best["PyTorch"]):
+        best["PyTorch"], least = budget, "more than "
+    return [*lines, f"best of PyTorch ÷ best of minilift: {least}{best['PyTorch']:.3g} s ÷ {best['minilift']:.3g} s = "
+            f"{least}{best['PyTorch'] / best['minilift']:.1f}"]
+
+
+def race_table(rows):
+    """Return the results as text."""
+    return "\n".join(line for title, block in grouped(rows, "network").items()
+                     for line in ("", title, *aligned(race_cells(block)), *verdict(block)))
+
+
+def race_figure(rows):
+    """Return a figure of training losses and test accuracies against seconds, a row of panels for each course."""
+    from minilift import plots
+
+    blocks = grouped(rows, "network")
+    figure = plots.new_figure(10, 4.2 * len(blocks))
+    grid = figure.subplots(len(blocks), 2, squeeze=False)
+    colors = ("#000000", "#666666", "#0072B2", "#56B4E9", "#009E73", "#44AA99", "#D55E00", "#E69F00", "#CC79A7",
+              "#AA3377")
+    for (title, block), (left, right) in zip(blocks.items(), grid):
+        for color, row in zip(colors, block):
+            line = "-" if row["library"] == "minilift" else "--"
+            found = sorted(row["runs"], key=lambda run: Run(**run).time_to(row["level"]))[len(row["runs"]) // 2]
+            left.plot(found["seconds"], found["losses"], line, color=color, label=row["contender"])
+            right.plot(found["seconds"], found["accuracies"], line, color=color)
+        left.axhline(block[0]["level"], color="#999999", linewidth=0.8)
+        left.set(xscale="log", yscale="log", xlabel="seconds of training", ylabel="training loss", title=title)
+        right.set(xscale="log", xlabel="seconds of training", ylabel="test accuracy",
+                  title="the seed that is in the middle")
+        for axes in (left, right):
+            axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8,
+                  frameon=False)
+    return figure

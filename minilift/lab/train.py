@@ -1,0 +1,113 @@
+"""`minilift train`: one network, one method, one step size; started by mpiexec, the processes share each batch.
+
+What can be trained, and the meaning of a step size, are those of `minilift compare`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from functools import partial
+from pathlib import Path
+
+from minilift.lab.compare import make_task, parse_method
+from minilift.layers.activations import ACTIVATIONS
+from minilift.network import Network
+from minilift.support.arguments import whole_number
+from minilift.support.options import check_count, decimal, naming, series, whole, writable
+from minilift.support.parallel import SIZES, Team
+from minilift.training.fit import check_paths, evaluate, fit
+from minilift.training.ranks import Ranks
+
+EXAMPLES = """examples:
+  minilift train --method proxprop --step 10 --checkpoint run.npz
+  minilift train --method proxprop --step 10 --checkpoint run.npz --resume --epochs 40
+  mpiexec -n 4 minilift train --data mnist --layers 784,500,500,10 --method cg3 --step 1 --batch 1000
+
+With mpiexec (pip install 'minilift[mpi]') all processes must find the data set. Each takes its rows of every batch; the
+result is that of one process but for rounding."""
+
+
+def add_arguments(parser):
+    """Declare the options of `minilift train`."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = EXAMPLES
+    parser.set_defaults(backend="numpy")
+    add, count = parser.add_argument, partial(parser.add_argument, type=whole, metavar="N")
+    add("--data", default="digits", metavar="NAME", help="data set, as for 'minilift compare' (default digits)")
+    count("--samples", help="training samples at most, the first N of the set (default all)")
+    add("--autoencoder", action="store_true", help="reproduce the input, as for 'minilift compare'")
+    add("--net", default="mlp", metavar="{mlp,convnet,resnet,rnn}", help="kind of network (default mlp)")
+    add("--layers", type=partial(series, parse=whole, example="whole numbers such as 64,128,10"), metavar="N,N,…",
+        help="widths from input to output (default as for 'minilift compare')")
+    add("--activation", metavar="NAME", help=f"{', '.join(ACTIVATIONS)} (default relu; tanh for autoencoders and rnn)")
+    add("--method", default="proxprop", metavar="METHOD",
+        help="a method of 'minilift compare', with arguments after a colon, or FILE.py:NAME (default proxprop)")
+    add("--optimizer", default="sgd", metavar="NAME", help="for methods that give a direction (default sgd)")
+    add("--step", type=decimal, default=1.0, metavar="X",
+        help="the optimizer's learning rate; gamma of LocoProp, eta of Semi-Implicit BP (default 1)")
+    count("--epochs", default=20, help="default 20")
+    count("--batch", default=100, help="samples in a batch, of all processes together (default 100)")
+    count("--seed", default=0, help="of parameters and batches (default 0)")
+    count("--threads", default=1, help="threads of NumPy's BLAS in each process (default 1)")
+    add("--checkpoint", type=Path, metavar="FILE", help="write a checkpoint (.npz) after every epoch")
+    add("--resume", action="store_true",
+        help="continue the run of --checkpoint, of whatever number of processes; begin it if there is none")
+    add("--output", type=Path, metavar="FILE", help="the trained network (.npz), for minilift.load")
+    add("--quiet", action="store_true", help="no progress bar")
+
+
+def run(arguments):
+    """Train the network, print what came of it; return the exit code."""
+    team = Team.mpi(brief=True) if launched() else Team.alone()
+    with team.guard():
+        return train(arguments, team)
+
+
+def launched():
+    """Whether a launcher of MPI started this process."""
+    return any(name in os.environ for name in SIZES)
+
+
+def train(arguments, team):
+    """Train on a team of ranks, of which the first prints; return the exit code."""
+    from threadpoolctl import threadpool_limits
+
+    for name in ("epochs", "batch", "threads"):
+        check_count(name, getattr(arguments, name))
+    if arguments.samples is not None:
+        check_count("samples", arguments.samples)
+    whole_number("--seed", arguments.seed, least=0)
+    if arguments.resume and arguments.checkpoint is None:
+        raise ValueError("--resume needs --checkpoint, the file to continue from")
+    with naming("--checkpoint", OSError):
+        check_paths(arguments.checkpoint, None)
+    contender, task = parse_method(arguments.method, "--method"), make_task(arguments)
+    method, optimizer = contender.make(arguments.step, task.optimizer)
+    net, leads = task.network(arguments.seed), team.rank == 0
+    batch = None if method.whole_batch else arguments.batch
+    if leads and arguments.output is not None:
+        writable(arguments.output)
+    if leads:
+        print(f"{task.describe()}\n{contender.label}, step size {arguments.step:g}, {team.size} "
+              f"{'process' if team.size == 1 else 'processes'}", flush=True)
+    if leads and team.size > 1:
+        samples = len(task.data.X_train)
+        print(*Ranks(team, method).describe(net, min(batch or samples, samples)), sep="\n", flush=True)
+    with threadpool_limits(arguments.threads, user_api="blas"):
+        history = fit(net, task.data, method, optimizer, epochs=arguments.epochs, batch_size=batch, seed=arguments.seed,
+                      checkpoint=arguments.checkpoint, resume=arguments.resume or None, team=team,
+                      progress=not arguments.quiet)
+    if leads:
+        report(net, task.data, history, arguments.output)
+    return 0
+
+
+def report(net: Network, data, history, output):
+    """Print the end of a run, and write the network if wanted."""
+    loss, accuracy = evaluate(net, data.X_test, data.y_test)
+    test = f"test loss {loss:.4g}" if accuracy is None else f"test accuracy {accuracy:.4g}"
+    print(f"{history}\n{test}")
+    if output is not None:
+        net.save(output)
+        print(f"network: {output}")

@@ -1,0 +1,188 @@
+r"""Closed fits of lifted values: the argmin over z of a gap with f inside, and over a of a least-squares gap.
+
+.. math:: \min_u \tfrac12(f(u) - t)^2 + \tfrac{c}{2}(u - q)^2, \qquad
+            \min_a \tfrac12\|s - \varphi(\theta, a)\|^2 + \tfrac{\beta}{2}\|a - h\|^2.
+
+The first is not convex, since f is inside, and one number at a time. Where f is piecewise linear its pieces are
+tried one after the other; where it is smooth the lowest point of a grid is refined by the secant method, which halves a
+bracket where it would be slow. The second is
+the step in θ with the roles exchanged: W stands where the activations stood, and the samples where the units stood.
+Where another gap stands in its place, `fit_inputs` lowers it by Gauss–Newton steps of each sample.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minilift.layers.gram import Gram
+from minilift.layers.maps import Linear
+from minilift.local.solvers import ARMIJO, HALVINGS, damped_solve, ratio
+from minilift.support.arguments import positive_number, shown
+from minilift.support.backend import array_module
+
+GRID = 33  # points between the centre and the farthest place where the minimiser can be
+REFINEMENTS = 60  # of a bracket: halvings alone would reach the last bit
+
+
+def fit_transfer(f, target, centre, c):
+    r"""Return u that minimises :math:`\tfrac12(f(u) - t)^2 + \tfrac{c}{2}(u - q)^2`, entry by entry.
+
+    Parameters
+    ----------
+    f : Activation
+        Increasing. One with `pieces` is fitted exactly; of two equally good minimisers the one on the lower piece is
+        taken.
+    target, centre : array
+        t and q, of one shape.
+    c : float
+        Weight c > 0.
+
+    Returns
+    -------
+    array
+        A global minimiser, of the same shape.
+    """
+    positive_number("fit_transfer: c", c)
+    if f.pieces is None:
+        return fit_smooth(f, target, centre, c)
+    xp = array_module(target, centre)
+    best = lowest = None
+    for low, high, slope, offset in f.pieces:  # there f(u) is slope u + offset
+        u = (slope * (target - offset) + c * centre) / (slope * slope + c)
+        u = xp.clip(u, low, high)
+        cost = (slope * u + offset - target) ** 2 + c * (u - centre) ** 2
+        if best is None:
+            best, lowest = u, cost
+        else:
+            better = cost < lowest
+            best, lowest = xp.where(better, u, best), xp.where(better, cost, lowest)
+    return best.astype(centre.dtype, copy=False)
+
+
+def fit_smooth(f, target, centre, c):
+    r"""Return what `fit_transfer` does for a smooth f.
+
+    The minimiser lies where f comes nearer to t, and no farther than :math:`|f(q) - t|/\sqrt c` from q: beyond, the
+    second term alone is larger than both are at q.
+    """
+    xp = array_module(target, centre)
+
+    def cost(u):
+        return (f.forward(u) - target) ** 2 + c * (u - centre) ** 2
+
+    reach = (target - f.forward(centre)) / c**0.5
+    best, lowest = centre, cost(centre)
+    for k in range(1, GRID):
+        u = centre + (k / (GRID - 1)) * reach
+        trial = cost(u)
+        better = trial < lowest
+        best, lowest = xp.where(better, u, best), xp.where(better, trial, lowest)
+    step = abs(reach) / (GRID - 1)
+    low, high, u, curvature = best - step, best + step, best, xp.full_like(best, c)
+    old_u = old_gradient = None
+    for _ in range(REFINEMENTS):
+        gradient = f.derivative(u) * (f.forward(u) - target) + c * (u - centre)
+        low, high = xp.where(gradient < 0, u, low), xp.where(gradient > 0, u, high)
+        if old_u is not None:
+            moved = u != old_u
+            curvature = xp.where(moved, (gradient - old_gradient) / xp.where(moved, u - old_u, 1), curvature)
+        newton = u - gradient / xp.where(curvature > 0, curvature, xp.full_like(best, c))
+        trusted = (newton >= low) & (newton <= high) & (abs(newton - u) <= step / 2)
+        following = xp.where(gradient == 0, u, xp.where(trusted, newton, (low + high) / 2))
+        step = abs(following - u)
+        if bool((step <= np.finfo(u.dtype).eps * (1 + abs(u))).all()):
+            break
+        old_u, old_gradient, u = u, gradient, following
+    return xp.where(cost(u) <= lowest, u, best)
+
+
+def fit_values(phi, theta, target, centre, beta):
+    r"""Return a that minimises :math:`\tfrac12\|s - \varphi(\theta, a)\|^2 + \tfrac{\beta}{2}\|a - h\|^2`.
+
+    Written for the difference from h it is `damped_solve` of the transposed problem: each sample is a unit, and each
+    row of :math:`W^T` a sample. So the smaller of the two matrices, of n_in or n_out rows, is solved.
+
+    Parameters
+    ----------
+    phi : Linear
+    theta : array (n_in + 1, n_out)
+    target, centre : array (N, n_out), (N, n_in)
+        s and h.
+    beta : float
+        β > 0.
+
+    Returns
+    -------
+    array (N, n_in)
+    """
+    if not isinstance(phi, Linear):
+        raise TypeError(f"fit_values: phi must be a Linear map, got {shown(phi)}")
+    rest = phi.forward(theta, centre) - target
+    weights = Gram(array_module(theta).ascontiguousarray(theta[:-1].T), bias=False)
+    return centre - damped_solve(weights, rest.T, beta).value.T
+
+
+def fit_inputs(phi, theta, model, a, centre, beta, steps):
+    r"""Lower :math:`h(\varphi(\theta, a)) + \tfrac{\beta}{2}\|a - h\|^2` by Gauss–Newton steps of each sample.
+
+    A step solves :math:`(W C W^T + \beta I)\,p = \nabla` by conjugate gradients, C being the curvature of the gap; it
+    is halved until Armijo's condition holds. So the objective of no sample rises, but for rounding.
+
+    Parameters
+    ----------
+    phi : Map
+    theta : array
+    model : callable
+        From u (N, n_out) to the `Model` of the gap there, whose value is of shape (N,), and whose curvature takes no
+        vector out of its own sample.
+    a, centre : array (N, n_in)
+        Where the steps begin, and the centre h.
+    beta : float
+        β > 0.
+    steps : int
+
+    Returns
+    -------
+    array (N, n_in)
+    """
+    bias = phi.forward(theta, 0 * a[:1])
+    for _ in range(steps):
+        u = phi.forward(theta, a)
+        at = model(u)
+        gradient = phi.adjoint_input(theta, at.gradient) + beta * (a - centre)
+        p = newton_inputs(phi, theta, at.curvature, gradient, beta, bias)
+        change, slope = phi.forward(theta, p) - bias, inner(gradient, p)
+        before = at.value + beta / 2 * inner(a - centre, a - centre)
+        slack = 8 * np.finfo(a.dtype).eps * abs(before)  # or rounding would stop the steps before they are small
+        length = array_module(a).ones((len(a), 1), a.dtype)
+        for _ in range(HALVINGS):
+            off = a - length * p - centre
+            after = model(u - length * change).value + beta / 2 * inner(off, off)
+            fails = ~(after <= before - ARMIJO * length[:, 0] * slope + slack)
+            if not bool(fails.any()):
+                break
+            length[fails] /= 2
+        length[fails] = 0
+        a = a - length * p
+    return a
+
+
+def newton_inputs(phi, theta, curvature, g, beta, bias):
+    r"""Solve :math:`(W C W^T + \beta I)\,p = g` for each sample by conjugate gradients, to rounding."""
+    p, r, v = 0 * g, g, g
+    rho = inner(r, r)
+    goal = (10 * np.finfo(g.dtype).eps) ** 2 * rho
+    for _ in range(2 * min(theta.shape) + 10):  # twice the dimension: finite termination fails in floating point
+        hessian_v = phi.adjoint_input(theta, curvature(phi.forward(theta, v) - bias)) + beta * v
+        alpha = ratio(rho, inner(v, hessian_v))[:, None]
+        p, r = p + alpha * v, r - alpha * hessian_v
+        rho_old, rho = rho, inner(r, r)
+        if not bool((rho > goal).any()):
+            break
+        v = r + ratio(rho, rho_old)[:, None] * v
+    return p
+
+
+def inner(x, y):
+    """Return ⟨x, y⟩ of each sample, shape (N,)."""
+    return array_module(x).einsum("ij,ij->i", x, y)

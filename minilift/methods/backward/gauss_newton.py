@@ -1,0 +1,156 @@
+r"""Gauss–Newton for the whole network, damped after Levenberg and Marquardt, without its matrix.
+
+.. math:: (G + \lambda I)\,d = \nabla J, \qquad G = \tfrac1N\sum_n J_n^T H_n J_n, \quad
+            J_n = \partial z_D/\partial\theta, \quad H_n = \nabla^2\ell_n,
+
+with J the mean loss, whatever the network's reduction. Conjugate gradients need products with G alone, and each is
+one derivative forward, `network_jvp`, and one sweep back (Schraudolph, 2002). On one linear map with squared error it
+is Levenberg–Marquardt's step, and N times ProxProp's with last="implicit" and τ_θ = 1/(Nλ).
+"""
+
+from __future__ import annotations
+
+import math
+
+from minilift.layers.activations import Composition
+from minilift.layers.normalization import Dropout
+from minilift.layers.pooling import AvgPool2d, Flatten, MaxPool2d
+from minilift.methods.backward.backprop import BackProp
+from minilift.methods.backward.kronecker import matching_transfer
+from minilift.methods.backward.sweep import Method, sweep
+from minilift.support.arguments import number_between, positive_number, whole_number
+from minilift.support.backend import array_module
+
+
+class GaussNewton(Method):
+    r"""Damped Gauss–Newton steps; `direction` returns :math:`(G + \lambda I)^{-1}\nabla J`, for ``SGD(lr=1.0)``.
+
+    Parameters
+    ----------
+    damping : float
+        λ of the mean loss. As λ → ∞ the direction becomes ∇J/λ.
+    tolerance : float, default 1e-4
+        The residual of the equations, relative to ∇J, at which conjugate gradients end.
+    steps : int, default 1000
+        The most products with G that are taken for it.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments out of range. On a batch: for a batch norm, whose G has no terms of single samples, for a layer
+        without a forward derivative, for a loss whose transfer is neither elementwise nor a softmax.
+    ArithmeticError
+        On a batch: if the tolerance is not reached in so many steps. In float32 it cannot be near 1e-7.
+    """
+
+    shown_always = ("damping",)
+    by_rows = True
+
+    def __init__(self, damping: float, tolerance: float = 1e-4, steps: int = 1000) -> None:
+        self.damping = positive_number("GaussNewton: damping", damping)
+        self.tolerance = number_between("GaussNewton: tolerance", positive_number("GaussNewton: tolerance", tolerance),
+                                        0, 1)
+        self.steps = whole_number("GaussNewton: steps", steps)
+
+    def directions(self, net, state, y):
+        """Return the directions for a forward pass that has been done, aligned with `net.parameters`."""
+        loss, z = net.loss_function, state.z[net.depth]
+        f, N = matching_transfer("GaussNewton", loss), net.samples(state)
+        if net.norms:
+            raise ValueError(f"GaussNewton: the samples that {net.norms[0]!r} couples have no Gauss–Newton matrices of "
+                             "their own; it needs a network without batch norm")
+        p = f.forward(z)
+
+        def damped_product(v):
+            forward = network_jvp(net, state, split(v, net.parameters))
+            return pulled_back(net, state, f.adjoint(z, p, None, forward) / N) + self.damping * v  # Gauss–Newton
+
+        gradient = pulled_back(net, state, loss.gradient(z, y) / (loss.weight(N) * N))
+        return split(conjugate_gradients(damped_product, gradient, self.tolerance, self.steps), net.parameters)
+
+
+def pulled_back(net, state, signal):
+    r"""Return :math:`J^T` times a signal at the output, all parameters in one vector."""
+    steps = dict(sweep(net, state, None, BackProp().propose, output_signal=signal))
+    return array_module(signal).concatenate([steps[k].reshape(-1) for k in sorted(steps)])
+
+
+def split(vector, parameters):
+    """Return a vector of all parameters as a list of arrays of their shapes."""
+    parts, start = [], 0
+    for parameter in parameters:
+        parts.append(vector[start:start + parameter.size].reshape(parameter.shape))
+        start += parameter.size
+    return parts
+
+
+def network_jvp(net, state, tangents):
+    r"""Return :math:`J\,t`, the derivative of the output z_D along a tangent of each θ, in one pass forward.
+
+    Maps are linear in a and in θ, and joins are linear, so that each is applied to the tangents themselves.
+    """
+    xp, along, moved, change = net.xp, dict(zip(net.maps, tangents)), [None], None
+    for l in range(1, net.depth + 1):
+        phi, theta, inputs, change = net.phi[l], state.theta[l], net.inputs[l], None
+        if net.passes_on[l]:
+            if theta is not None:
+                theta = theta.copy()
+                theta[-1] = 0  # the bias does not depend on a
+            change = phi.forward(theta, *[xp.zeros_like(state.a[j]) if moved[j] is None else moved[j] for j in inputs])
+        if theta is not None:
+            own = phi.forward(along[net.owner[l]], state.a[inputs[0]])
+            change = own if change is None else change + own
+        if l < net.depth:
+            moved.append(None if change is None else
+                         transfer_jvp(net.sigma[l], state.z[l], state.a[l], state.aux[l], change))
+    return change
+
+
+def transfer_jvp(sigma, z, a, aux, t):
+    r"""Return the derivative of σ at z along t, or raise a `ValueError` for a transfer that has none here.
+
+    Where it is diagonal it is its own transpose, the adjoint.
+    """
+    if isinstance(sigma, Composition):
+        for part, inputs in zip(sigma.parts, aux):
+            t = transfer_jvp(part, *inputs, t)
+        return t
+    if sigma.elementwise or isinstance(sigma, Dropout):
+        return sigma.adjoint(z, a, aux, t)
+    if isinstance(sigma, (AvgPool2d, Flatten)):  # linear
+        return sigma.forward(t)
+    if isinstance(sigma, MaxPool2d):
+        return sum(view * (aux == place) for place, view in enumerate(sigma.views(t)))
+    raise ValueError(f"GaussNewton: {sigma!r} has no forward derivative; it needs elementwise transfers, dropout, "
+                     "pooling or flattening")
+
+
+def conjugate_gradients(product, b, tolerance, steps):
+    """Return x with ``product(x)`` = b, for a positive definite operator, to a residual of tolerance · ‖b‖.
+
+    The residual that the recurrence carries along drifts from the true one in floating point. So that one is computed
+    where the first is small enough, and if it is not, the iteration starts anew from there.
+    """
+    xp = array_module(b)
+
+    def squared(u):
+        return float(xp.vdot(u, u))
+
+    x, r, p, rho = xp.zeros_like(b), b, b, squared(b)
+    goal = tolerance**2 * rho
+    if not 0 < goal < math.inf:
+        return b  # 0, or NaN and inf, by which `fit` finds that a run diverged
+    for _ in range(steps):
+        q = product(p)
+        alpha = rho / float(xp.vdot(p, q))
+        x, r = x + alpha * p, r - alpha * q
+        old, rho = rho, squared(r)
+        p = r + rho / old * p
+        if rho <= goal:
+            r = p = b - product(x)
+            rho = squared(r)
+            if rho <= goal:
+                return x
+    raise ArithmeticError(f"GaussNewton: conjugate gradients have not reached a residual of {tolerance:g} in {steps} "
+                          f"steps, but {(rho / goal) ** 0.5 * tolerance:.2g}: use a larger damping, more steps or a "
+                          "larger tolerance")

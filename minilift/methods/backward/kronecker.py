@@ -1,0 +1,274 @@
+r"""FOOF (Benzing, ICML 2022) and K-FAC (Martens, Grosse, ICML 2015): a map's curvature as a Kronecker product.
+
+With the mean loss J over N samples, whatever the network's reduction, and the bias inside θ,
+
+.. math:: A_l = \tfrac1N\,\tilde a_{l-1}^T\tilde a_{l-1}, \qquad
+            S_l = \tfrac1N\sum_n B_n^T H_n B_n, \quad B_n = \partial z_D/\partial z_l, \quad H_n = \nabla^2\ell_n,
+
+.. math:: \text{FOOF:}\quad d_l = (A_l + \lambda I)^{-1}\nabla_{\theta_l}J, \qquad
+            \text{K-FAC:}\quad d_l = (A_l + \lambda_A I)^{-1}\,\nabla_{\theta_l}J\,(S_l + \lambda_S I)^{-1}.
+
+Of one batch FOOF is ProxProp's step on every map, N times that with τ_θ = 1/(Nλ). Its Gram matrix, averaged over
+batches, is what the two methods add.
+
+Where θ acts in many places of one sample, A sums over them and S is their mean: over the positions of a convolution
+(Grosse, Martens, ICML 2016, who take the signals at two positions to be uncorrelated), and over the uses of a shared
+map, whose rows come stacked. Scale and shift of a batch norm take the gradient step. Its samples are coupled; S holds
+their signals, as the sweep has them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
+from minilift.layers.activations import Softmax
+from minilift.layers.gram import Gram, parameter_gram
+from minilift.local.solvers import damped_solve, shifted
+from minilift.methods.backward.sweep import Method, sweep
+from minilift.optim import as_number
+from minilift.support.arguments import instance_of, known_name, number_between, positive_number, whole_number
+from minilift.support.backend import array_module, real_array, spd_solve, to_numpy
+
+
+class FOOF(Method):
+    r"""The gradient preconditioned by the input's covariance: `direction` returns :math:`(A + \lambda I)^{-1}\nabla J`.
+
+    Parameters
+    ----------
+    damping : float
+        λ of the mean loss.
+    decay : float, default 0.0
+        Weight of the past in the running average of A, in [0, 1): in step k it is min(1 − 1/k, decay), so that the
+        first factors are plain means (Martens and Grosse, section 5). Without it each batch is solved on the smaller
+        of its two sides. With it a matrix of size n_in + 1 is factorised in float64 in every step, which for wide maps
+        takes many times as long.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments out of range.
+    ArithmeticError
+        On a batch: if a running factor with its damping is not positive definite to working precision.
+    """
+
+    shown_always: tuple[str, ...] = ("damping", "decay")
+    by_rows = True
+    kinds = "A"  # of the factors that are kept
+
+    def __init__(self, damping: float, decay: float = 0.0) -> None:
+        name = type(self).__name__
+        self.damping = positive_number(f"{name}: damping", damping)
+        self.decay = number_between(f"{name}: decay", decay, 0, 1)
+        self.reset()
+
+    def directions(self, net, state, y):
+        """Return the directions for a forward pass that has been done, aligned with `net.parameters`."""
+        try:
+            self.prepare(net, state)
+            return super().directions(net, state, y)
+        finally:
+            if not self.decay:
+                self.reset()
+
+    def prepare(self, net, state):
+        """Count the step and note the number of samples, before the sweep."""
+        self.steps, self.samples = self.steps + 1, net.samples(state)
+
+    def propose(self, block):
+        r"""Return :math:`(A + \lambda I)^{-1}\nabla J`."""
+        return self.solve(self.gram(block), signals(block), self.damping)
+
+    def gram(self, block, side=None):
+        r"""Return the Gram operator of the map's input, whose `matrix` is N times the running A if there is a decay."""
+        gram = block.phi.gram(block.a, side="parameter" if self.decay else side)
+        if self.decay:
+            gram.matrix = self.samples * self.average(f"A/{block.k}", gram.matrix / self.samples)
+        return gram
+
+    def solve(self, gram, g, damping):
+        r"""Return :math:`(A + \lambda I)^{-1}\tilde a^Tg/N`."""
+        damping = self.samples * damping
+        if not self.decay:
+            return damped_solve(gram, g, damping).value  # FOOF
+        matrix = shifted(gram.matrix, damping)
+        if gram.samples < g.shape[1]:  # fewer right-hand sides
+            rows = Gram(gram.whole(gram.a), "parameter", gram.bias)
+            return spd_solve(matrix, rows.adjoint(gram.xp.eye(rows.height, dtype=g.dtype))) @ gram.whole(g)  # FOOF
+        return spd_solve(matrix, gram.adjoint(g))  # FOOF
+
+    def average(self, name, factor):
+        """Return the running average of a factor, in which this batch's now is."""
+        rate = min(1 - 1 / self.steps, self.decay)
+        if name in self.factors:
+            old = array_module(factor).asarray(self.factors[name])
+            factor = rate * old + (1 - rate) * factor  # K-FAC average
+        self.factors[name] = factor
+        return factor
+
+    def explicit_step(self, block):
+        """Return the gradient of the mean loss in scale and shift of a batch norm."""
+        return block.gradient / (self.samples * block.weight)
+
+    def reset(self):
+        """Forget the running factors."""
+        self.steps, self.factors = 0, {}
+
+    def state_dict(self):
+        """Return the number of steps and the running factors; nothing without a decay."""
+        factors = {name: np.array(to_numpy(factor)) for name, factor in self.factors.items()}
+        return {"steps": self.steps, **factors} if self.decay else {}
+
+    def load_state_dict(self, values):
+        """Take back what `state_dict` returned, all of it or, if something is wrong with it, nothing."""
+        if not self.decay:
+            super().load_state_dict(values)
+            return
+        who = type(self).__name__
+        names = [name for name in instance_of(f"{who}: values", values, Mapping) if name != "steps"]
+        if "steps" not in values or not all(re.fullmatch(f"[{self.kinds}]/[1-9][0-9]*", str(name)) for name in names):
+            known = ", ".join(["steps", *(f"{kind}/1 …" for kind in self.kinds)])
+            raise ValueError(f"{who}: expected a state with the keys {known}, got {sorted(values, key=str)}")
+        steps = whole_number(f"{who}: steps", as_number(values["steps"]), least=0)
+        if (steps > 0) != (len(names) > 0):
+            raise ValueError(f"{who}: a state holds factors after its first step, got steps={steps} and {names}")
+        factors = {name: checked_factor(f"{who}: {name}", values[name]) for name in names}
+        self.steps, self.factors = steps, factors
+
+    def check_state(self, net):
+        """Raise a `ValueError` if the running factors belong to another network."""
+        sizes = {f"{kind}/{k}": (size, size) for k, l in enumerate(net.maps, start=1)
+                 for kind, size in zip(self.kinds, net.theta[l].shape)}
+        found = {name: factor.shape for name, factor in self.factors.items()}
+        if found and found != sizes:
+            raise ValueError(f"{type(self).__name__}: expected running factors of the shapes {sizes}, got {found}")
+
+
+class KFAC(FOOF):
+    r"""The gradient preconditioned by the covariances of a map's input and of its signal.
+
+    Parameters
+    ----------
+    damping : float
+        λ of the mean loss.
+    fisher : {"type2", "empirical"}, default "type2"
+        What S is made of. "type2" sends each column of a square root of the loss's Hessian back, one signal for each
+        output of the network, so that it costs that many sweeps. "empirical" takes the samples' own gradients, which
+        are there already.
+    split : {"factored", "heuristic", "exact"}, default "factored"
+        How λ is shared: λ_A = λ_S = λ; or √λ π and √λ/π with π² = (tr A/dim A)/(tr S/dim S) (Martens and Grosse,
+        section 6.3; π = 1 where a factor vanishes); or added to the Kronecker product itself, in the eigenvectors of
+        both factors.
+    decay : float, default 0.0
+        Weight of the past in the running averages of A and S, as for `FOOF`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments out of range. On a batch: if "type2" meets a loss whose transfer is neither elementwise nor a
+        softmax.
+    ArithmeticError
+        On a batch: if a factor with its damping is not positive definite to working precision.
+    """
+
+    shown_always = ("damping", "fisher", "split", "decay")
+    kinds = "AS"
+    by_rows = False  # S is made of rows
+
+    def __init__(self, damping: float, fisher: str = "type2", split: str = "factored", decay: float = 0.0) -> None:
+        self.fisher = known_name("KFAC: fisher", fisher, ("type2", "empirical"))
+        self.split = known_name("KFAC: split", split, ("factored", "heuristic", "exact"))
+        super().__init__(damping, decay)
+
+    def prepare(self, net, state):
+        """Count the step, and find S of type 2, which takes sweeps of its own."""
+        super().prepare(net, state)
+        if self.fisher == "type2":
+            for k, covariance in signal_covariances(net, state).items():
+                self.average(f"S/{k}", covariance)
+
+    def propose(self, block):
+        r"""Return :math:`(A + \lambda_A I)^{-1}\nabla J\,(S + \lambda_S I)^{-1}`, or that with λ in the product."""
+        g, whole = signals(block), "parameter" if self.split == "exact" or self.decay else None
+        gram, (S, side) = self.gram(block, whole), self.signal_factor(block, g, whole)
+        if self.split == "exact":
+            return solve_exactly(gram.matrix / self.samples, S, gram.adjoint(g) / self.samples, self.damping)
+        of_input, of_signal = self.dampings(float(gram.matrix.trace()) / self.samples / len(block.theta),
+                                            float(S.trace()) / g.shape[1])
+        S = shifted(S, of_signal)
+        g = spd_solve(S, g) if side == "sample" else spd_solve(S, g.T).T  # K-FAC
+        return self.solve(gram, g, of_input)
+
+    def signal_factor(self, block, g, side):
+        r"""Return S and its side; if it will do and is smaller, :math:`gg^T` over the number of rows in its place."""
+        if self.fisher == "type2":
+            return self.factors[f"S/{block.k}"], "parameter"
+        gram = Gram(g, side, bias=False)
+        S = gram.matrix / len(g)  # K-FAC S
+        return (self.average(f"S/{block.k}", S) if self.decay else S), gram.side
+
+    def dampings(self, mean_a, mean_s):
+        """Return λ_A and λ_S, given the mean eigenvalues of A and S."""
+        if self.split == "factored":
+            return self.damping, self.damping
+        ratio = (mean_a / mean_s) ** 0.5 if mean_a * mean_s > 0 else 1.0
+        return self.damping**0.5 * ratio, self.damping**0.5 / ratio
+
+
+def signals(block):
+    """Return ∂ℓ/∂z of each sample, the signal of the summed loss, as a matrix (rows, n_out)."""
+    return block.phi.columns(block.g) / block.weight
+
+
+def signal_covariances(net, state):
+    r"""Return {k: S} with :math:`S = \tfrac1N\sum_n B_n^T H_n B_n`, by a sweep for each column of a root of H."""
+    def covariance(block):
+        rows = block.phi.columns(block.g)
+        return parameter_gram(rows, bias=False) / len(rows)  # K-FAC S
+
+    found = {}
+    for root in hessian_roots(net.loss_function, state.z[net.depth]):
+        for k, part in sweep(net, state, None, covariance, output_signal=root):
+            if k <= len(net.maps):  # what follows are batch norms
+                found[k] = found.get(k, 0) + part
+    return found
+
+
+def hessian_roots(loss, z):
+    r"""Yield the columns of R with :math:`RR^T = \nabla^2\ell`, each (N, n): of softmax :math:`\sqrt{p_c}(e_c - p)`."""
+    f, xp = matching_transfer("KFAC: fisher='type2'", loss), array_module(z)
+    softmax = isinstance(f, Softmax)
+    slopes = f.forward(z) if softmax else f.derivative(z)
+    for c in range(z.shape[1]):
+        root = -slopes if softmax else xp.zeros_like(z)
+        root[:, c] += 1
+        yield root * xp.sqrt(slopes[:, c:c + 1])
+
+
+def matching_transfer(what, loss):
+    """Return f of a loss with gradient f(z) − y, whose Hessian is f', or raise an error if that is not known."""
+    f = loss.transfer
+    if not (f.elementwise or isinstance(f, Softmax)):
+        raise ValueError(f"{what} needs a loss whose transfer is elementwise or a softmax, got {loss!r}")
+    return f
+
+
+def solve_exactly(A, S, gradient, damping):
+    r"""Return d with :math:`A d S + \lambda d = \nabla J`, in float64 along the eigenvectors of both."""
+    xp = array_module(gradient)
+    (a, left), (s, right) = xp.linalg.eigh(A), xp.linalg.eigh(S)
+    products = xp.maximum(a, 0)[:, None] * xp.maximum(s, 0)
+    d = (left.T @ gradient @ right) / (products + damping)  # K-FAC
+    return (left @ d @ right.T).astype(gradient.dtype)
+
+
+def checked_factor(what, factor):
+    """Return a running factor in float64 on the host, or raise an error that says what is wrong with it."""
+    factor = real_array(what, to_numpy(factor), np.float64, np)
+    if factor.ndim != 2 or factor.shape[0] != factor.shape[1]:
+        raise ValueError(f"{what} must be a square matrix, got shape {factor.shape}")
+    if not np.isfinite(factor).all() or (factor.diagonal() < 0).any():
+        raise ValueError(f"{what} must hold finite numbers and none below 0 on its diagonal")
+    return factor

@@ -1,0 +1,93 @@
+r"""ADMM without gradients (Taylor, Burmeister, Xu, Singh, Patel, Goldstein, ICML 2016).
+
+On the three-split energy without a_D, with a multiplier u on the output,
+
+.. math:: L_y(z_D) + \langle z_D, u\rangle + \beta\|z_D - \varphi_D\|^2
+            + \sum_{l<D} \gamma\|a_l - \sigma(z_l)\|^2 + \beta\|z_l - \varphi_l\|^2,
+
+blocks are minimised forwards: for l < D in turn θ_l, a_l, z_l, then θ_D and z_D. Then the multiplier ascends,
+:math:`u \leftarrow u + \beta(z_D - \varphi_D)`. The penalties have no factor ½ here, so that a full dual step would be
+2β; the paper takes β.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from minilift.methods.lifted.descend import Lifted, Variables
+from minilift.methods.lifted.three_split import ThreeSplit
+from minilift.support.arguments import known_name, number_between, positive_number, whole_number
+from minilift.support.backend import array_module
+
+
+class ADMM(Lifted):
+    r"""Training without gradients; `direction` returns θ − θ_new.
+
+    Parameters
+    ----------
+    beta : float, default 1.0
+        Weight β of the penalties on the maps, and the dual step.
+    gamma : float, default 10.0
+        Weight γ of the penalties on the activations.
+    alpha : float, optional
+        Weight of a prox term α/2 ‖θ − θ_old‖². By default none where variables are kept, as in the paper, and 1 where
+        they start from a forward pass: then few samples would determine θ alone.
+    bias : {"joint", "fixed"}, default "joint"
+        Whether the bias belongs to the block θ_l, or stays as it is (the paper has none).
+    variables : {"kept", "forward"}, default "kept"
+        As for `Lifted`.
+    sweeps : int, optional
+        By default 1 where variables are kept; D + 1 from a forward pass, where the first one moves the output alone
+        and each further one reaches one map more.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments out of range. On a batch: if the network is no chain of Linear maps with elementwise transfers,
+        or the batch has changed under kept variables.
+    """
+
+    shown_always = ("beta", "gamma")
+
+    def __init__(self, beta: float = 1.0, gamma: float = 10.0, alpha: float | None = None, bias: str = "joint",
+                 variables: str = "kept", sweeps: int | None = None) -> None:
+        super().__init__(variables)
+        self.beta, self.gamma = positive_number("ADMM: beta", beta), positive_number("ADMM: gamma", gamma)
+        self.alpha = alpha if alpha is None else number_between("ADMM: alpha", alpha, 0)
+        self.bias = known_name("ADMM: bias", bias, ("joint", "fixed"))
+        self.sweeps = sweeps if sweeps is None else whole_number("ADMM: sweeps", sweeps)
+
+    def energy(self, net, X, y):
+        """Return the three-split energy without a_D, with a multiplier on the output."""
+        return ThreeSplit(net, y, 2 * self.gamma, 2 * self.beta, split_output=False, multiplier="output")
+
+    def start(self, net, state):
+        """Return the values of the forward pass, and a multiplier of zeros."""
+        zeros = array_module(state.z[net.depth]).zeros_like(state.z[net.depth])
+        return Variables(list(state.theta), list(state.z), list(state.a), zeros)
+
+    def schedule(self, energy):
+        """Return the blocks of one sweep, the input's first, and the dual step."""
+        D, damping = energy.net.depth, self.anchor
+        theta = partial(energy.best_theta, alpha=damping, bias=self.bias == "joint")
+        for l in range(1, D):
+            yield "theta", l, theta
+            yield "a", l, energy.best_a
+            yield "z", l, energy.best_z
+        yield "theta", D, theta
+        yield "z", D, energy.best_z
+        yield "multiplier", D, partial(self.ascend, energy)
+
+    def sweeps_on(self, net):
+        """Return how many sweeps a call takes."""
+        return self.sweeps or (1 if self.memory == "kept" else net.depth + 1)
+
+    @property
+    def anchor(self):
+        """α, or its default."""
+        return self.alpha if self.alpha is not None else float(self.memory == "forward")
+
+    def ascend(self, energy, l, variables):
+        """Return u + β(z_D − φ_D)."""
+        gap = energy.map_gap(l, variables.theta, variables.a, variables.z)
+        return variables.multiplier - self.beta * gap  # ADMM u

@@ -1,0 +1,77 @@
+r"""Block coordinate descent (Zeng, Lau, Lin, Yao, ICML 2019): all blocks in closed form, backwards, with prox terms.
+
+On the three-split energy, from the output to the input,
+
+.. math:: a_D,\; z_D, \quad\text{then for } l = D \dots 1: \quad \theta_l,\; a_{l-1},\; z_{l-1},
+
+each the argmin of E plus α/2 of the squared distance from its old value (but for z_D and the hidden a_l). E plus these
+terms never rises.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from minilift.methods.lifted.descend import Lifted, Variables
+from minilift.methods.lifted.three_split import ThreeSplit
+from minilift.support.arguments import known_name, positive_number
+
+
+class BCD(Lifted):
+    r"""Block coordinate descent with closed forms; `direction` returns θ − θ_new.
+
+    Parameters
+    ----------
+    gamma, rho : float, default 1.0
+        Weights of the penalties on a and on z.
+    alpha : float, default 5.0
+        Weight α of the prox terms, of θ_l, a_D and the hidden z_l. The authors take 5 for three hidden maps, 1 for ten.
+    bias : {"joint", "jacobi"}, default "joint"
+        "joint": θ_l = [W; b] is one block. "jacobi": as the authors' program has it, W with the old b and then b with
+        the old W. That is no block step, and still does not raise E plus the prox terms: the two are blocks of a convex
+        quadratic, whose simultaneous step is at most half too long.
+    variables : {"kept", "forward"}, default "kept"
+        As for `Lifted`. From a forward pass, one sweep moves every block, and α anchors it to the network's θ.
+    sweeps : int, default 1
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments out of range. On a batch: if the network is no chain of Linear maps with elementwise transfers,
+        or the batch has changed under kept variables.
+    """
+
+    shown_always = ("gamma", "rho", "alpha")
+
+    def __init__(self, gamma: float = 1.0, rho: float = 1.0, alpha: float = 5.0, bias: str = "joint",
+                 variables: str = "kept", sweeps: int = 1) -> None:
+        super().__init__(variables, sweeps)
+        self.gamma, self.rho = positive_number("BCD: gamma", gamma), positive_number("BCD: rho", rho)
+        self.alpha = positive_number("BCD: alpha", alpha)
+        self.bias = known_name("BCD: bias", bias, ("joint", "jacobi"))
+
+    def energy(self, net, X, y):
+        """Return the three-split energy with a split output."""
+        return ThreeSplit(net, y, self.gamma, self.rho)
+
+    def start(self, net, state):
+        """Return the values of the forward pass, and a_D = z_D."""
+        return Variables(list(state.theta), list(state.z), [*state.a, state.z[net.depth]])
+
+    def schedule(self, energy):
+        """Return the blocks of one sweep, the output's first."""
+        D, alpha = energy.net.depth, self.alpha
+        theta = partial(energy.best_theta, alpha=alpha) if self.bias == "joint" else partial(self.jacobi, energy)
+        yield "a", D, partial(energy.best_a, alpha=alpha)
+        yield "z", D, energy.best_z
+        for l in range(D, 0, -1):
+            yield "theta", l, theta
+            if l > 1:
+                yield "a", l - 1, energy.best_a
+                yield "z", l - 1, partial(energy.best_z, alpha=alpha)
+
+    def jacobi(self, energy, l, variables):
+        """Return θ_l with W for the old b and b for the old W."""
+        new = energy.best_theta(l, variables, alpha=self.alpha, bias=False)
+        new[-1] = energy.best_bias(l, variables, alpha=self.alpha)[-1]  # BCD jacobi
+        return new

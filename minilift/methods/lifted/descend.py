@@ -1,0 +1,259 @@
+r"""Descent on a lifted energy, block after block, as a training method.
+
+A method of the family is an energy E(θ, z, a, u) and a schedule: which block is solved after which. `descend` visits
+the blocks; a block's update is a function of all variables that returns its own, mostly the argmin of E in it,
+
+.. math:: v_k \leftarrow \arg\min_{v_k} E(v_1, \dots, v_k, \dots, v_n).
+
+Where the variables of each sample are kept from one call to the next, the batch is the whole training set, always the
+same: ``fit(…, batch_size=None)``. Where they start from a forward pass each time, any batch will do.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from minilift.layers.maps import Linear
+from minilift.methods.backward.sweep import Method
+from minilift.network import Network
+from minilift.support.arguments import instance_of, known_name, shown, whole_number
+from minilift.support.backend import to_numpy
+
+
+class Variables(NamedTuple):
+    r"""The blocks of a lifted energy, as a value. Slot 0 of each list is taken, as in `State`.
+
+    Attributes
+    ----------
+    theta : list
+        [None, θ_1, …, θ_D].
+    z : list
+        [None, z_1, …, z_D], or None in an energy without them.
+    a : list
+        [X, a_1, …, a_{D−1}], and a_D where the energy splits the output from the loss; or None.
+    multiplier : array, list or None
+        Lagrange multipliers, in an energy that has them.
+    """
+
+    theta: list
+    z: list | None = None
+    a: list | None = None
+    multiplier: object = None
+
+    def replaced(self, block, l, value):
+        """Return the variables with one block replaced; the lists of `self` stay as they are."""
+        if block == "multiplier":
+            return self._replace(multiplier=value)
+        values = list(getattr(self, block))
+        values[l] = value
+        return self._replace(**{block: values})
+
+
+def descend(variables, schedule):
+    """Return the variables after all blocks of a schedule have been visited.
+
+    Parameters
+    ----------
+    variables : Variables
+    schedule : iterable of (str, int, callable)
+        The block's name ("theta", "z", "a" or "multiplier"), its index l, and ``update(l, variables)``, which returns
+        its new value in a new array.
+    """
+    for block, l, update in schedule:
+        variables = variables.replaced(block, l, update(l, variables))
+    return variables
+
+
+class LiftedEnergy:
+    """What an executable energy offers: its terms by name, their sum, its partial gradients.
+
+    A subclass defines `terms` and `gradient`, and keeps the network as `net` and the targets as `y`. The loss of the
+    network counts as a *sum* over the samples, as in the papers, whatever the network's reduction.
+    """
+
+    net: Network
+    y: object
+
+    def terms(self, variables):
+        """Return the terms by name, floats."""
+        raise NotImplementedError(f"{type(self).__name__} must define terms(variables)")
+
+    def gradient(self, block, l, variables):
+        """Return ∂E in one block, an array of its shape."""
+        raise NotImplementedError(f"{type(self).__name__} must define gradient(block, l, variables)")
+
+    def value(self, variables):
+        """Return E, a float."""
+        return sum(self.terms(variables).values())
+
+    def loss(self, output):
+        """Return the loss summed over the samples."""
+        return self.net.loss_function.value(output, self.y) / self.net.loss_function.weight(len(output))
+
+    def loss_gradient(self, output):
+        """Return the gradient of the summed loss."""
+        return self.net.loss_function.gradient(output, self.y) / self.net.loss_function.weight(len(output))
+
+
+class Lifted(Method):
+    r"""Base class of the methods that descend on a lifted energy; `direction` returns θ − θ_new.
+
+    ``SGD(lr=1.0)`` takes exactly their step. A subclass defines ``energy(net, X, y)``, ``schedule(energy)`` and
+    ``start(net, state)``.
+
+    Parameters
+    ----------
+    variables : {"kept", "forward"}, default "kept"
+        "kept": the lifted values of each sample are kept from call to call, and the batch is always the same one.
+        "forward": they start from the forward pass each time, for mini-batches.
+    sweeps : int, default 1
+        How often a call goes through the schedule.
+
+    Attributes
+    ----------
+    variables : Variables or None
+        The lifted state after the last call; may be assigned, to start elsewhere than at a forward pass.
+    """
+
+    columns = ("energy",)
+
+    def __init__(self, variables="kept", sweeps=1):
+        self.memory = known_name(f"{type(self).__name__}: variables", variables, ("kept", "forward"))
+        self.sweeps = whole_number(f"{type(self).__name__}: sweeps", sweeps)
+        self.reset()
+
+    @property
+    def whole_batch(self):
+        """Whether the variables of each sample are kept."""
+        return self.memory == "kept"
+
+    def settings(self):
+        """Return the constructor's arguments; under `variables` where they start, not what they are now."""
+        settings = super().settings()
+        return {**settings, "variables": self.memory} if "variables" in settings else settings
+
+    def energy(self, net, X, y):
+        """Return the executable energy of one batch, a `LiftedEnergy`."""
+        raise NotImplementedError(f"{type(self).__name__} must define energy(net, X, y)")
+
+    def schedule(self, energy):
+        """Return the blocks in the order in which one sweep visits them, as `descend` takes them."""
+        raise NotImplementedError(f"{type(self).__name__} must define schedule(energy)")
+
+    def start(self, net, state):
+        """Return the `Variables` that belong to a forward pass."""
+        return Variables(list(state.theta), list(state.z), list(state.a))
+
+    def sweeps_on(self, net):
+        """Return how many sweeps a call takes."""
+        return self.sweeps
+
+    def check_network(self, net):
+        """Raise an error unless the blocks of this network have the closed forms that the method takes."""
+        refuse_all_but_chains(self, net)
+
+    def directions(self, net, state, y):
+        """Return θ − θ_new for a forward pass that has been done, aligned with `net.parameters`."""
+        self.check_network(net)
+        X = state.a[0]
+        energy = self.energy(net, X, y)
+        new = self.beginning(net, state, y)
+        for _ in range(self.sweeps_on(net)):
+            new = descend(new, self.schedule(energy))
+        self.variables, self.last_energy = new, energy
+        return [net.theta[l] - new.theta[l] for l in net.maps]
+
+    def beginning(self, net, state, y):
+        """Return the variables before the first block, with the network's θ: those kept, or the forward pass's."""
+        if self.memory == "forward" or self.variables is None:
+            self.data = None if self.memory == "forward" else fingerprint(state.a[0], y)
+            return self.start(net, state)
+        seen = fingerprint(state.a[0], y)
+        if self.data is not None and seen != self.data:
+            raise ValueError(f"{type(self).__name__}: the batch has changed, but lifted values are kept for each "
+                             "sample: give the whole training set each time, fit(…, batch_size=None); or call "
+                             "reset() to begin anew, or make the method with variables='forward'")
+        self.data = seen
+        z, a, multiplier = (on_backend(net.xp, values) for values in self.variables[1:])
+        return Variables(list(state.theta), z, a and [state.a[0], *a[1:]], multiplier)
+
+    def measure(self):
+        """Return the energy after the last call, NaN before the first."""
+        if self.variables is None or self.last_energy is None:
+            return {"energy": float("nan")}
+        return {"energy": self.last_energy.value(self.variables)}
+
+    def reset(self):
+        """Forget the lifted values: the next call starts from a forward pass."""
+        self.variables, self.data, self.last_energy = None, None, None
+
+    def state_dict(self):
+        """Return the lifted values by name, and the fingerprint of the data that they belong to."""
+        if self.memory == "forward" or self.variables is None:
+            return {}
+        state = {f"{name}/{l}": values[l] for name in ("z", "a") for values in [getattr(self.variables, name)]
+                 for l in range(1, len(values or ())) if values[l] is not None}
+        if self.variables.multiplier is not None:
+            state["multiplier"] = self.variables.multiplier
+        return {**state, "data": np.array(self.data or "")}
+
+    def load_state_dict(self, values):
+        """Take back what `state_dict` returned."""
+        what = type(self).__name__
+        instance_of(f"{what}: values", values, Mapping)
+        if not values:
+            return self.reset()
+        if self.memory == "forward" or "data" not in values:
+            raise ValueError(f"{what}: expected {'nothing' if self.memory == 'forward' else 'a state with data'}, "
+                             f"got a state with the keys {sorted(values)}")
+        lists: dict[str, list] = {"z": [None], "a": [None]}
+        rest = {name: values[name] for name in values if name not in ("data", "multiplier")}
+        for name, block in lists.items():
+            while f"{name}/{len(block)}" in rest:
+                block.append(rest.pop(f"{name}/{len(block)}"))
+        if rest:
+            raise ValueError(f"{what}: expected a state with the keys z/1, …, a/1, …, multiplier and data, "
+                             f"got {sorted(rest)}")
+        self.variables = Variables([], lists["z"] if len(lists["z"]) > 1 else None,
+                                   lists["a"] if len(lists["a"]) > 1 else None, values.get("multiplier"))
+        self.data, self.last_energy = str(values["data"]) or None, None
+        return None
+
+    def check_state(self, net):
+        """Raise an error if the lifted values belong to another network."""
+        for name in ("z", "a"):
+            for l, array in enumerate(getattr(self.variables, name, None) or ()):
+                if l and (l > net.depth or array.shape[1:] != net.phi[l].theta_shape[1:] or array.dtype != net.dtype):
+                    raise ValueError(f"{type(self).__name__}: {name}/{l} must be of a network with "
+                                     f"{net.depth} maps as here and dtype {net.dtype}, got {shown(array)}")
+
+
+def on_backend(xp, values):
+    """Return arrays of a checkpoint as those of a network's backend; others are what they were."""
+    if isinstance(values, list):
+        return [None if value is None else xp.asarray(value) for value in values]
+    return None if values is None else xp.asarray(values)
+
+
+def fingerprint(X, y):
+    """Return a text that tells one batch from another: shapes and a checksum."""
+    checksum = 0
+    for array in (X, y):
+        checksum = zlib.crc32(np.ascontiguousarray(to_numpy(array)), checksum)
+    return f"{X.shape} {checksum:08x}"
+
+
+def refuse_all_but_chains(method, net):
+    """Raise an error unless a network is a chain of `Linear` maps with elementwise transfers."""
+    for l in range(1, net.depth + 1):
+        phi, sigma = net.phi[l], net.sigma[l] if l < net.depth else None
+        if not isinstance(phi, Linear) or net.owner[l] != l or net.inputs[l] != (l - 1,):
+            raise ValueError(f"{type(method).__name__}: expects a chain of Linear maps, whose blocks have closed "
+                             f"forms; map {l} is {phi!r}, with inputs {net.inputs[l]} and θ of map {net.owner[l]}")
+        if sigma is not None and not sigma.elementwise:
+            raise ValueError(f"{type(method).__name__}: expects elementwise transfers, whose blocks fall apart into "
+                             f"single numbers; after map {l} stands {sigma!r}")

@@ -1,0 +1,163 @@
+r"""dlADMM (Wang, Yu, Chen, Zhao, KDD 2019): ADMM backward and then forward, with W and a linearised.
+
+On the three-split energy without a_D, with one weight ρ for all penalties and a multiplier u for the gap z_D − φ_D, a
+sweep visits
+
+.. math:: z_l,\; b_l,\; W_l,\; a_{l-1} \text{ for } l = D \dots 1, \quad
+            W_l,\; b_l,\; z_l,\; a_l \text{ for } l = 1 \dots D, \quad u \leftarrow u + \rho(z_D - \varphi_D).
+
+z and b are argmins. W and a take a gradient step of length 1/α, the least α = κ 2^m for which the quadratic model with
+curvature α bounds E along it. So no block but u raises E.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+
+from minilift.energy import squared_norm
+from minilift.methods.lifted.descend import Lifted, Variables
+from minilift.methods.lifted.three_split import ThreeSplit
+from minilift.optim import as_number
+from minilift.support.arguments import boolean, instance_of, positive_number, real_number, sequence
+from minilift.support.backend import array_module
+
+LARGEST_RHO = 0.1  # to which the schedule lets ρ grow
+WIDE = 100  # hidden units from which on the schedule lets κ grow too
+OWN = ("rho", "curvature", "losses")  # names of what the schedule keeps
+
+
+class DLADMM(Lifted):
+    r"""Deep learning ADMM; `direction` returns θ − θ_new.
+
+    The authors' program solves the output's block by FISTA with a step that is too long for it, so that it can cycle;
+    here it is Newton's method. They find m by comparing values of E, which rounding disturbs where ρ is small; E is
+    quadratic along the step, so that here its curvature is compared with α.
+
+    Parameters
+    ----------
+    rho : float, default 1e-6
+        Weight ρ of the penalties, and the dual step; with a schedule where it begins.
+    schedule : bool, default True
+        The program's schedule: when the loss has risen three calls running, ρ becomes ten times as large, to 0.1 at
+        most, and in networks with 100 hidden units or more κ does too.
+    curvature : float, default 1.0
+        Least curvature κ, the program's τ and θ; with a schedule where it begins.
+    variables : {"kept", "forward"}, default "kept"
+        As for `Lifted`. From a forward pass u is 0.
+    sweeps : int, default 1
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments out of range. On a batch: if the network is no chain of Linear maps with elementwise transfers,
+        or the batch has changed under kept variables.
+    ArithmeticError
+        On a batch: if Newton's method does not find the output.
+    """
+
+    shown_always = ("rho", "schedule")
+
+    def __init__(self, rho: float = 1e-6, schedule: bool = True, curvature: float = 1.0, variables: str = "kept",
+                 sweeps: int = 1) -> None:
+        self.rho, self.curvature = positive_number("DLADMM: rho", rho), positive_number("DLADMM: curvature", curvature)
+        self.scheduled = boolean("DLADMM: schedule", schedule)
+        super().__init__(variables, sweeps)
+
+    def settings(self):
+        """Return the constructor's arguments; ρ and κ where they begin, not what they are now."""
+        return {"rho": self.rho, "schedule": self.scheduled, "curvature": self.curvature, "variables": self.memory,
+                "sweeps": self.sweeps}
+
+    def energy(self, net, X, y):
+        """Return the three-split energy without a_D, with a multiplier on the output's gap and ρ as it is now."""
+        return ThreeSplit(net, y, self.rho_now, self.rho_now, split_output=False, multiplier="gap")
+
+    def start(self, net, state):
+        """Return the values of the forward pass, and a multiplier of zeros."""
+        zeros = array_module(state.z[net.depth]).zeros_like(state.z[net.depth])
+        return Variables(list(state.theta), list(state.z), list(state.a), zeros)
+
+    def directions(self, net, state, y):
+        """Return θ − θ_new for a forward pass that has been done; the schedule comes before the sweeps."""
+        self.check_network(net)
+        if self.scheduled:
+            width = max((phi.n_in for phi in net.phi[2:]), default=0)
+            self.look_at(net.loss_function.value(state.z[net.depth], y), width)
+        return super().directions(net, state, y)
+
+    def look_at(self, loss, width):
+        """Take the loss of θ after the call before, and let ρ and κ grow if it has risen three times."""
+        self.losses = [] if self.losses is None else [*self.losses[-3:], loss]  # before the first call there is none
+        if len(self.losses) == 4 and self.losses == sorted(set(self.losses)):
+            self.rho_now = max(self.rho_now, min(10 * self.rho_now, LARGEST_RHO))
+            self.curvature_now *= 10 if width >= WIDE else 1
+
+    def schedule(self, energy):
+        """Return the blocks of one sweep, backward and forward, and the dual step."""
+        D, weights, values = energy.net.depth, partial(self.step_w, energy), partial(self.step_a, energy)
+        for l in range(D, 0, -1):
+            yield "z", l, energy.best_z
+            yield "theta", l, energy.best_bias
+            yield "theta", l, weights
+            if l > 1:
+                yield "a", l - 1, values
+        for l in range(1, D + 1):
+            yield "theta", l, weights
+            yield "theta", l, energy.best_bias
+            yield "z", l, energy.best_z
+            if l < D:
+                yield "a", l, values
+        yield "multiplier", D, partial(self.ascend, energy)
+
+    def step_w(self, energy, l, variables):
+        """Return θ_l after a gradient step in W."""
+        g = energy.gradient("theta", l, variables)[:-1]
+        theta = variables.theta[l].copy()
+        theta[:-1] -= g / self.alpha(g, energy.rho * squared_norm(variables.a[l - 1] @ g))  # dlADMM W
+        return theta
+
+    def step_a(self, energy, l, variables):
+        """Return a_l after a gradient step."""
+        g = energy.gradient("a", l, variables)
+        through = energy.net.phi[l + 1].forward(variables.theta[l + 1], g) - variables.theta[l + 1][-1]
+        curvature = energy.rho * squared_norm(through) + energy.gamma * squared_norm(g)
+        return variables.a[l] - g / self.alpha(g, curvature)  # dlADMM a
+
+    def alpha(self, g, curvature):
+        r"""Return the least α = κ 2^m with α ‖g‖² ≥ ⟨g, ∇²E g⟩: then E falls by ‖g‖²/(2α) at least."""
+        alpha, square = self.curvature_now, squared_norm(g)
+        while alpha * square < curvature:
+            alpha *= 2
+        return alpha
+
+    def ascend(self, energy, l, variables):
+        """Return u + ρ(z_D − φ_D)."""
+        gap = energy.map_gap(l, variables.theta, variables.a, variables.z)
+        return variables.multiplier - energy.rho * gap  # dlADMM u
+
+    def reset(self):
+        """Forget the lifted values and what the schedule has done."""
+        super().reset()
+        self.rho_now, self.curvature_now, self.losses = self.rho, self.curvature, None
+
+    def state_dict(self):
+        """Return the lifted values by name, and ρ, κ and the last losses of the schedule."""
+        if self.losses is None:
+            return super().state_dict()
+        own = {"rho": self.rho_now, "curvature": self.curvature_now, "losses": np.array(self.losses, dtype=np.float64)}
+        return {**super().state_dict(), **own}
+
+    def load_state_dict(self, values):
+        """Take back what `state_dict` returned."""
+        instance_of("DLADMM: values", values, Mapping)
+        own = {name: as_number(values[name]) for name in OWN if name in values}
+        if set(own) != set(OWN if self.scheduled and values else ()):
+            raise ValueError(f"DLADMM: expected a state {'with' if self.scheduled else 'without'} the keys "
+                             f"{', '.join(OWN)}, got {sorted(values)}")
+        rho, curvature = (positive_number(f"DLADMM: {name}", own.get(name, getattr(self, name))) for name in OWN[:2])
+        losses = [real_number("DLADMM: losses", x) for x in sequence("DLADMM: losses", own.get("losses", []), "losses")]
+        super().load_state_dict({name: values[name] for name in values if name not in own})
+        self.rho_now, self.curvature_now, self.losses = rho, curvature, losses if own else None

@@ -1,0 +1,74 @@
+r"""Fenchel lifted networks (Gu, Askari, El Ghaoui, AISTATS 2020): both kinds of blocks solved exactly.
+
+On the matching energy, in the authors' form :math:`L_y + \lambda\sum_l B(a_l, \varphi_l)` with
+:math:`B(v, u) = v^2 - 2uv + \max(u, 0)^2`, v ≥ 0: without a factor ½, B is twice the matching loss of a ReLU, so that
+μ = 2λ. From the forward pass, `alternations` times,
+
+.. math:: a_{D-1}, \dots, a_1, \quad\text{then}\quad \theta_1, \dots, \theta_D,
+
+each the unique argmin, that of θ_l with anchor :math:`r\,\|\theta_l - \theta_l^0\|^2` and weight decay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from minilift.methods.lifted.matching import MatchingEnergy, MatchingMethod, checked_weights, one_for_each
+from minilift.support.arguments import number_between, positive_number, whole_number
+
+
+class FenchelLifted(MatchingMethod):
+    r"""Fenchel lifted networks; `direction` returns θ − θ_new.
+
+    The authors' program has further weights in its steps in a_l, which make them descend another energy than those in
+    θ_l; without them, as here, no block raises E plus the anchor. It takes L-BFGS-B for the blocks, here it is Newton's
+    method.
+
+    Parameters
+    ----------
+    lam : float, default 1.0
+        Weight λ of all B.
+    anchor : float or sequence of float, default 10.0
+        Weight r of ‖θ_l − θ_l⁰‖², with θ⁰ before the call: one for all maps, or one for each. Since E is a sum over
+        samples, a larger batch wants a larger one.
+    weight_decay : float, default 0.0
+        Weight of ‖W_l‖².
+    alternations : int, default 1
+        How often a call goes through the blocks.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments out of range. On a batch: if the network is no chain of Linear maps with elementwise transfers
+        that have a `conjugate`.
+    ArithmeticError
+        On a batch: if Newton's method does not converge.
+    """
+
+    shown_always = ("lam", "anchor")
+
+    def __init__(self, lam: float = 1.0, anchor: float | Sequence[float] = 10.0, weight_decay: float = 0.0,
+                 alternations: int = 1) -> None:
+        super().__init__("forward", whole_number("FenchelLifted: alternations", alternations))
+        self.lam = positive_number("FenchelLifted: lam", lam)
+        self.anchor = checked_weights("FenchelLifted: anchor", anchor)
+        self.weight_decay = number_between("FenchelLifted: weight_decay", weight_decay, 0)
+        self.alternations = self.sweeps
+
+    def settings(self):
+        """Return the constructor's arguments."""
+        return {name: getattr(self, name) for name in ("lam", "anchor", "weight_decay", "alternations")}
+
+    def energy(self, net, X, y):
+        """Return the matching energy with μ = 2λ."""
+        return MatchingEnergy(net, y, 2 * self.lam, self.weight_decay)
+
+    def schedule(self, energy):
+        """Return the blocks of one alternation."""
+        net = energy.net
+        anchors = one_for_each("FenchelLifted: anchor", self.anchor, net.depth)
+        for l in range(net.depth - 1, 0, -1):
+            yield "a", l, energy.best_a
+        for l in range(1, net.depth + 1):
+            yield "theta", l, partial(energy.best_theta, alpha=2 * anchors[l - 1], around=net.theta)

@@ -1,0 +1,65 @@
+r"""Lifted Bregman training (Wang, Benning, 2022): no derivative of an activation anywhere.
+
+The matching loss is the Bregman loss :math:`B_\Psi` of an activation σ = prox_Ψ, with
+:math:`F^* = \tfrac12\|\cdot\|^2 + \Psi`. Training is an implicit stochastic gradient method,
+
+.. math:: \theta^{k+1} = \arg\min_\theta \min_a\; E(\theta, a) + \tfrac{1}{2\tau}\|\theta - \theta^k\|^2
+
+on each batch: alternately, a_{D−1}, …, a_1 take steps of proximal gradient descent and θ_1, …, θ_D are the argmins of
+LocoProp-M's problem with target a_l, all with the anchor θ^k.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from minilift.methods.lifted.matching import MatchingEnergy, MatchingMethod, checked_weights
+from minilift.support.arguments import positive_number, whole_number
+
+
+class LiftedBregman(MatchingMethod):
+    r"""Lifted Bregman training; `direction` returns θ − θ_new.
+
+    Parameters
+    ----------
+    tau : float, default 0.1
+        Step size τ of the implicit gradient step. Since E is a sum over samples, a larger batch wants a smaller one.
+    mu : float or sequence of float, default 1.0
+        Weights μ_l of the Bregman losses, one for all hidden maps or one for each.
+    steps : int, default 5
+        Proximal gradient steps in each a_l.
+    variables : {"forward", "kept"}, default "forward"
+        As for `Lifted`.
+    sweeps : int, default 1
+        How often a call alternates between a and θ.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments out of range. On a batch: if the network is no chain of Linear maps with elementwise transfers
+        that have a `conjugate`, or the batch has changed under kept variables.
+    ArithmeticError
+        On a batch: if Newton's method does not converge in a θ_l.
+    """
+
+    shown_always = ("tau", "mu")
+
+    def __init__(self, tau: float = 0.1, mu: float | Sequence[float] = 1.0, steps: int = 5,
+                 variables: str = "forward", sweeps: int = 1) -> None:
+        super().__init__(variables, sweeps)
+        self.tau = positive_number("LiftedBregman: tau", tau)
+        self.mu = checked_weights("LiftedBregman: mu", mu)
+        self.steps = whole_number("LiftedBregman: steps", steps)
+
+    def energy(self, net, X, y):
+        """Return the matching energy."""
+        return MatchingEnergy(net, y, self.mu)
+
+    def schedule(self, energy):
+        """Return the blocks of one alternation."""
+        net = energy.net
+        for l in range(net.depth - 1, 0, -1):
+            yield "a", l, partial(energy.proximal_gradient, steps=self.steps)
+        for l in range(1, net.depth + 1):
+            yield "theta", l, partial(energy.best_theta, alpha=1 / self.tau, around=net.theta)

@@ -1,0 +1,68 @@
+r"""Lifted proximal operator machine (Li, Fang, Lin, AAAI 2019): activations by fixed point iterations.
+
+On the matching energy, whose blocks are convex, a_{D−1}, …, a_1 each take steps of
+
+.. math:: a_l \leftarrow \sigma(\varphi_l - \tfrac{\mu_{l+1}}{\mu_l}\,(\sigma(\varphi_{l+1}) - a_{l+1})\,W_{l+1}^T),
+
+and then θ_1, …, θ_D are the argmins of LocoProp-M's problem with target a_l. The iteration in a_l contracts, and then
+does not raise E, if :math:`\rho = \tfrac{\mu_{l+1}}{\mu_l}\|W_{l+1}\|_2^2 < 1`, for σ that change no faster than their
+argument; where that fails the step is made shorter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from minilift.methods.lifted.matching import MatchingEnergy, MatchingMethod, checked_weights
+from minilift.support.arguments import positive_number, whole_number
+
+
+class LPOM(MatchingMethod):
+    r"""Lifted proximal operator machine; `direction` returns θ − θ_new.
+
+    The paper has the output as one more variable, and no anchor. Here the loss takes the last map's value itself, and
+    the anchor makes the argmin in θ_l unique: few samples do not determine it.
+
+    Parameters
+    ----------
+    mu : float or sequence of float, default 1.0
+        Weights μ_l of the matching losses, one for all hidden maps or one for each.
+    tau : float, default 0.1
+        Step size τ of the anchor 1/(2τ) ‖θ_l − θ_l^old‖². Since E is a sum over samples, a larger batch wants a smaller
+        one.
+    steps : int, default 5
+        Fixed point iterations in each a_l.
+    variables : {"kept", "forward"}, default "kept"
+        As for `Lifted`.
+    sweeps : int, default 1
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments out of range. On a batch: if the network is no chain of Linear maps with elementwise transfers
+        that have a `conjugate`, or the batch has changed under kept variables.
+    ArithmeticError
+        On a batch: if Newton's method does not converge in a θ_l.
+    """
+
+    shown_always = ("mu", "tau")
+
+    def __init__(self, mu: float | Sequence[float] = 1.0, tau: float = 0.1, steps: int = 5, variables: str = "kept",
+                 sweeps: int = 1) -> None:
+        super().__init__(variables, sweeps)
+        self.mu = checked_weights("LPOM: mu", mu)
+        self.tau = positive_number("LPOM: tau", tau)
+        self.steps = whole_number("LPOM: steps", steps)
+
+    def energy(self, net, X, y):
+        """Return the matching energy."""
+        return MatchingEnergy(net, y, self.mu)
+
+    def schedule(self, energy):
+        """Return the blocks of one sweep."""
+        D = energy.net.depth
+        for l in range(D - 1, 0, -1):
+            yield "a", l, partial(energy.fixed_point, steps=self.steps)
+        for l in range(1, D + 1):
+            yield "theta", l, partial(energy.best_theta, alpha=1 / self.tau)

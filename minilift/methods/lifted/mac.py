@@ -1,0 +1,114 @@
+r"""MAC, the method of auxiliary coordinates (Carreira-Perpiñán, Wang, AISTATS 2014), as a quadratic penalty.
+
+On the two-split energy with σ outside the map,
+
+.. math:: L_y(\varphi(\theta_D, a_{D-1})) + \sum_{l<D} \tfrac{\mu}{2}\|a_l - \sigma(\varphi(\theta_l, a_{l-1}))\|^2,
+
+the values fall apart into samples and the parameters into units. A sweep visits a_{D−1}, …, a_1, by Gauss–Newton
+steps of each sample, then θ_1, …, θ_D: in a hidden map the local problem of SIBP, of each unit, with the target a_l
+instead of a step along the signal; in the last one the convex problem of the loss. No block raises the energy. From
+call to call μ rises: for μ → ∞ the values are those of the forward pass, and the energy is the loss.
+
+The authors solve for all values of a sample at once; here layer after layer, which keeps systems small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+from minilift.methods.lifted.descend import Lifted
+from minilift.methods.lifted.two_split import TwoSplit
+from minilift.support.arguments import instance_of, number_between, positive_number, whole_number
+
+
+class MAC(Lifted):
+    r"""The method of auxiliary coordinates; `direction` returns θ − θ_new.
+
+    Parameters
+    ----------
+    mu : float, default 1.0
+        Weight μ of the penalties in the first call. The loss counts as a sum over the samples.
+    growth : float, optional
+        Factor of μ from call to call, at least 1. By default 1.05 where variables are kept; 1 where they start from a
+        forward pass, since there 1/μ is a step size, and nothing is to converge from call to call.
+    mu_max : float, default 1000.0
+        Where μ stops to rise.
+    alpha : float, default 1.0
+        Weight α > 0 of a prox term α/2 ‖θ − θ_old‖², without which the last map's problem may have no minimiser.
+    theta_steps : int, default 5
+        Fletcher–Reeves steps in each hidden θ_l.
+    a_steps : int, default 1
+        Gauss–Newton steps in each a_l.
+    variables : {"kept", "forward"}, default "kept"
+        As for `Lifted`.
+    sweeps : int, default 1
+
+    Attributes
+    ----------
+    weight : float
+        μ of the next call.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments out of range. On a batch: if the network is no chain of Linear maps with elementwise transfers,
+        or the batch has changed under kept variables.
+    ArithmeticError
+        On a batch: if Newton's method does not reach its tolerance in the last map, where a larger α helps.
+    """
+
+    shown_always = ("mu", "alpha")
+
+    def __init__(self, mu: float = 1.0, growth: float | None = None, mu_max: float = 1000.0, alpha: float = 1.0,
+                 theta_steps: int = 5, a_steps: int = 1, variables: str = "kept", sweeps: int = 1) -> None:
+        self.mu = positive_number("MAC: mu", mu)
+        self.growth = growth if growth is None else number_between("MAC: growth", growth, 1)
+        self.mu_max = positive_number("MAC: mu_max", mu_max)
+        self.alpha = positive_number("MAC: alpha", alpha)
+        self.theta_steps = whole_number("MAC: theta_steps", theta_steps)
+        self.a_steps = whole_number("MAC: a_steps", a_steps)
+        super().__init__(variables, sweeps)
+
+    def energy(self, net, X, y):
+        """Return the two-split energy with the μ of the next call."""
+        return TwoSplit(net, y, self.weight)
+
+    def start(self, net, state):
+        """Return the values of the forward pass."""
+        return TwoSplit(net, None).start(state)
+
+    def schedule(self, energy):
+        """Return the blocks of one sweep: the values backwards, then the parameters, which do not feel each other."""
+        D = energy.net.depth
+        for l in range(D - 1, 0, -1):
+            yield "a", l, partial(energy.lowered_a, steps=self.a_steps)
+        for l in range(1, D + 1):
+            yield "theta", l, partial(energy.lowered_theta, alpha=self.alpha, steps=self.theta_steps)
+
+    def directions(self, net, state, y):
+        """Return θ − θ_new for a forward pass that has been done; then μ rises."""
+        directions = super().directions(net, state, y)
+        growth = self.growth or (1.05 if self.memory == "kept" else 1.0)
+        self.weight = max(self.weight, min(growth * self.weight, self.mu_max))
+        return directions
+
+    def reset(self):
+        """Forget the lifted values, and take the first μ again."""
+        super().reset()
+        self.weight = self.mu
+
+    def state_dict(self):
+        """Return what `Lifted` keeps, and μ of the next call."""
+        return {**super().state_dict(), "mu": self.weight}
+
+    def load_state_dict(self, values):
+        """Take back what `state_dict` returned."""
+        instance_of("MAC: values", values, Mapping)
+        rest = {name: value for name, value in values.items() if name != "mu"}
+        if "mu" not in values:
+            raise ValueError(f"MAC: expected a state with the key mu, got {sorted(values)}")
+        weight = positive_number("MAC: mu", float(values["mu"]))
+        self.reset()
+        super().load_state_dict(rest)
+        self.weight = weight

@@ -1,0 +1,94 @@
+r"""Predictive coding (Whittington, Bogacz 2017): values relax on the two-split energy, then θ takes its gradient.
+
+From the forward pass, where all errors are 0, T steps are taken in all lifted values at once,
+
+.. math:: v_l \leftarrow v_l - \eta\,\partial F/\partial v_l, \qquad l = 1 \dots D - 1,
+
+and the direction of θ_l is ∂F/∂θ_l at the values reached. F is the energy of `TwoSplit` with μ = 1. Each step carries
+the error one map down: after T steps those of maps D − T … D are no longer 0, all others are. What first arrives at
+map l, after T = D − l steps, is :math:`\eta^{D-l}` times BackProp's signal g_l, for any η; and after T steps
+
+.. math:: \partial F/\partial\theta_l \;\to\; \binom{T}{D-l}\,\eta^{D-l}\,\nabla_{\theta_l}J
+            \quad\text{relatively, as } \eta \to 0.
+
+With fixed predictions (Millidge, Tschantz, Buckley 2020) f_l and all derivatives stay where the forward pass had them.
+The errors are then a linear recursion, whose limit are the signals of backpropagation, reached exactly by D − 1 steps
+of rate 1.
+"""
+
+from __future__ import annotations
+
+from minilift.methods.lifted.descend import Lifted
+from minilift.methods.lifted.two_split import TwoSplit
+from minilift.support.arguments import known_name, positive_number, whole_number
+
+
+class PredictiveCoding(Lifted):
+    r"""Predictive coding; `direction` returns ∂F/∂θ of the loss as the network has it, for any optimizer.
+
+    F counts the loss as a sum over samples, so that samples do not feel each other and η is a rate of one sample. The
+    direction is then multiplied by the weight of a sample, 1/N where the network's loss is a mean. Without steps it is
+    ∇J on the last map, and 0 on the others.
+
+    Parameters
+    ----------
+    rate : float, default 0.1
+        Step size η of the lifted values. Above a limit that depends on the weights, steps grow instead of settling.
+    steps : int, default 20
+        T ≥ 0. Maps below D − T get no direction.
+    latent : {"post", "pre"}, default "post"
+        Whether the lifted values are activations a_l or pre-activations z_l.
+    prediction : {"free", "fixed"}, default "free"
+        "fixed": predictions and derivatives are those of the forward pass. With ``rate=1`` and ``steps`` of at least
+        D − 1 the direction is exactly that of `BackProp`.
+
+    Attributes
+    ----------
+    variables : Variables or None
+        The lifted values after the last call.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments out of range. On a batch: if the network is no chain of Linear maps with elementwise transfers.
+    """
+
+    shown_always = ("rate", "steps")
+
+    def __init__(self, rate: float = 0.1, steps: int = 20, latent: str = "post", prediction: str = "free") -> None:
+        super().__init__("forward")
+        self.rate = positive_number("PredictiveCoding: rate", rate)
+        self.steps = whole_number("PredictiveCoding: steps", steps, least=0)
+        self.latent = known_name("PredictiveCoding: latent", latent, ("post", "pre"))
+        self.prediction = known_name("PredictiveCoding: prediction", prediction, ("free", "fixed"))
+
+    def energy(self, net, X, y):
+        """Return the energy F of one batch; with fixed predictions, around the forward pass."""
+        return self.energy_around(net, net.forward(X), y)
+
+    def energy_around(self, net, state, y):
+        """Return F, for a forward pass that has been done."""
+        fixed = self.start(net, state) if self.prediction == "fixed" else None
+        return TwoSplit(net, y, latent=self.latent, fixed=fixed)
+
+    def start(self, net, state):
+        """Return the values of the forward pass."""
+        return TwoSplit(net, None, latent=self.latent).start(state)
+
+    def directions(self, net, state, y):
+        """Return ∂F/∂θ after the steps, for a forward pass that has been done, aligned with `net.parameters`."""
+        self.check_network(net)
+        energy, variables = self.energy_around(net, state, y), self.start(net, state)
+        for _ in range(self.steps):
+            variables = self.relaxed(energy, variables)
+        self.variables, self.last_energy = variables, energy
+        weight = net.loss_function.weight(len(state.a[0]))
+        return [weight * energy.gradient("theta", l, variables) for l in net.maps]  # PC direction
+
+    def relaxed(self, energy, variables):
+        """Return the variables after one step in all lifted values at once, each from the old ones."""
+        gradients = energy.latent_gradients(variables)
+        for l in range(1, energy.net.depth):
+            value = getattr(variables, energy.block)[l] - self.rate * gradients[l]
+            variables = variables.replaced(energy.block, l, value)
+        return variables

@@ -1,0 +1,130 @@
+r"""The energy in which θ, z and a are all variables, with the argmin of each of its blocks.
+
+.. math:: E(\theta, z, a) = L_y(a_D) + \sum_{l\le D} \tfrac{\gamma}{2}\|\sigma(z_l) - a_l\|^2
+            + \tfrac{\rho}{2}\|z_l - \varphi(\theta_l, a_{l-1})\|^2, \qquad \sigma_D = \mathrm{id},
+
+with the loss summed over the samples. It is ProxProp (3) with one more variable, the output. Without a_D the loss
+takes z_D itself, and a multiplier may be added for the gap z_D − φ_D. Each block's argmin is closed: damped least
+squares in θ_l and in a_l, single numbers in z_l, the prox of the loss in the output. The weight α of a proximal term
+``α/2 ‖v − v_old‖²`` may be added in any block.
+"""
+
+from __future__ import annotations
+
+from minilift.energy import Penalties, squared_norm
+from minilift.layers.activations import Identity
+from minilift.local.fits import fit_transfer, fit_values
+from minilift.local.problems import LocalProblem, SquaredGap
+from minilift.local.solvers import exact
+from minilift.methods.lifted.descend import LiftedEnergy
+from minilift.support.arguments import boolean, known_name
+
+
+class ThreeSplit(Penalties, LiftedEnergy):
+    r"""The three-split energy of one batch.
+
+    Parameters
+    ----------
+    net : Network
+        A chain of `Linear` maps with elementwise transfers.
+    y : targets
+    gamma, rho : float
+        Weights of the penalties on a and on z.
+    split_output : bool, default True
+        Whether there is a variable a_D between z_D and the loss.
+    multiplier : {None, "output", "gap"}
+        What the multiplier u is multiplied with: z_D, or z_D − φ_D.
+    """
+
+    def __init__(self, net, y, gamma=1.0, rho=1.0, split_output=True, multiplier=None):
+        super().__init__(net, y, gamma, rho)
+        self.split_output = boolean("ThreeSplit: split_output", split_output)
+        self.multiplier = multiplier
+        if multiplier is not None:
+            known_name("ThreeSplit: multiplier", multiplier, ("output", "gap"))
+
+    def terms(self, variables):
+        """Return the loss, the penalties on the activations, on the output and on the maps, the multiplier's term."""
+        theta, z, a, u = variables
+        D, output = self.net.depth, (variables.a if self.split_output else variables.z)[self.net.depth]
+        terms = {"loss": self.loss(output),
+                 "activations": self.gamma / 2 * sum(squared_norm(self.activation_gap(l, a, z)) for l in range(1, D)),
+                 "maps": self.rho / 2 * sum(squared_norm(self.map_gap(l, theta, a, z)) for l in range(1, D + 1))}
+        if self.split_output:
+            terms["output"] = self.gamma / 2 * squared_norm(a[D] - z[D])
+        if self.multiplier:
+            on = z[D] if self.multiplier == "output" else -self.map_gap(D, theta, a, z)
+            terms["multiplier"] = float((u * on).sum())
+        return terms
+
+    def gradient(self, block, l, variables):
+        """Return ∂E in block "theta", "z" or "a" number l."""
+        theta, z, a, u = variables
+        last = l == self.net.depth
+        if block == "z" and last:
+            gradient = (u if self.multiplier else 0) - self.rho * self.map_gap(l, theta, a, z)
+            return gradient + (self.gamma * (z[l] - a[l]) if self.split_output else self.loss_gradient(z[l]))
+        if block == "z":
+            return self.gradient_z(l, theta, a, z)
+        if block == "a" and last:
+            return self.loss_gradient(a[l]) + self.gamma * (a[l] - z[l])
+        z = [*z[:-1], self.wanted(self.net.depth, variables)]
+        return (self.gradient_theta if block == "theta" else self.gradient_a)(l, theta, a, z)
+
+    def gradient_phi(self, l, theta, a, z):
+        """Return ∂E/∂φ_l = ρ (φ_l − z_l)."""
+        return self.rho * self.map_gap(l, theta, a, z)
+
+    # ---- the argmin of each block
+
+    def wanted(self, l, variables):
+        """Return the values that map l should give: z_l, and on the last map the multiplier's share."""
+        z_l = variables.z[l]
+        return z_l + variables.multiplier / self.rho if l == self.net.depth and self.multiplier == "gap" else z_l
+
+    def best_theta(self, l, variables, alpha=0.0, bias=True):
+        r"""Return θ_l: damped least squares with target z_l, ProxProp (11) with another target.
+
+        Without α it is, of all minimisers, the one nearest to the old θ_l. Without bias that row stays as it is.
+        """
+        phi, theta = self.net.phi[l], variables.theta[l]
+        z = phi.forward(theta, variables.a[l - 1])
+        gap = SquaredGap(z, z - self.wanted(l, variables))
+        step = exact(LocalProblem(phi.gram(variables.a[l - 1], bias=bias), z, gap, alpha / self.rho)).value
+        new = theta.copy()
+        new[:len(step)] -= step  # Lifted θ
+        return new
+
+    def best_bias(self, l, variables, alpha=0.0):
+        """Return θ_l with the best b for its W: the mean of what W leaves of the target."""
+        rest = self.phi(l, variables.theta, variables.a) - self.wanted(l, variables)
+        new = variables.theta[l].copy()
+        new[-1] -= rest.sum(axis=0) / (len(rest) + alpha / self.rho)  # dlADMM b
+        return new
+
+    def best_z(self, l, variables, alpha=0.0):
+        """Return z_l: of each entry the fit of σ(z) to a_l and of z to φ_l."""
+        phi, last = self.phi(l, variables.theta, variables.a), l == self.net.depth
+        if last and not self.split_output:
+            return self.best_output(phi - variables.multiplier / self.rho, self.rho)
+        centre, weight = self.rho * phi, self.rho + alpha
+        if alpha:
+            centre += alpha * variables.z[l]
+        centre /= weight
+        sigma = Identity() if last else self.net.sigma[l]
+        return fit_transfer(sigma, variables.a[l], centre, weight / self.gamma)  # Lifted z
+
+    def best_a(self, l, variables, alpha=0.0):
+        """Return a_l: damped least squares with target z_{l+1} around σ(z_l); in the output the prox of the loss."""
+        z = variables.z[l]
+        if l == self.net.depth:
+            return self.best_output((self.gamma * z + alpha * variables.a[l]) / (self.gamma + alpha),
+                                    self.gamma + alpha)
+        phi, theta = self.net.phi[l + 1], variables.theta[l + 1]
+        target, centre = self.wanted(l + 1, variables), self.net.sigma[l].forward(z)
+        return fit_values(phi, theta, target, centre, self.gamma / self.rho)  # Lifted a
+
+    def best_output(self, centre, weight):
+        """Return the argmin over v of L_y(v) + weight/2 ‖v − centre‖², with the loss summed."""
+        loss = self.net.loss_function
+        return loss.prox(centre, self.y, 1 / (weight * loss.weight(len(centre))))  # Lifted output

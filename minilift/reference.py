@@ -1,0 +1,154 @@
+"""`minilift docs`: the reference of the public face, built by Sphinx from the docstrings alone, into a folder of HTML.
+
+The pages are made here, from what the package exports: nothing is written into the source tree, and nothing has to be
+kept in step with it. A name in backquotes becomes a link where it is one of the public names.
+"""
+
+from __future__ import annotations
+
+import inspect
+import io
+import re
+import tempfile
+from pathlib import Path
+
+import minilift
+from minilift import datasets, plots
+from minilift.support.options import writable_folder
+from minilift.support.terminal import note
+
+# the pages, in reading order: title, and the rooms or files whose public names they show
+PAGES = {
+    "Networks": ("network", "models", "graph"),
+    "Layers: maps and joins": ("layers.maps", "layers.convolution", "layers.joins"),
+    "Layers: transfers": ("layers.activations", "layers.normalization", "layers.pooling"),
+    "Losses": ("layers.losses",),
+    "Methods": ("methods", "energy"),
+    "Optimizers and schedules": ("optim",),
+    "Training": ("training", "support.parallel"),
+    "Estimators for scikit-learn": ("estimators",),
+    "Checking": ("checks",),
+    "Data sets": ("datasets",),
+    "Figures": ("plots",),
+}
+SETTINGS = """
+project, author, release = "minilift", "The minilift authors", {version!r}
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
+default_role = "code"
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+napoleon_google_docstring, napoleon_use_ivar = False, True
+html_theme = "alabaster"
+html_copy_source = html_show_sourcelink = False
+html_theme_options = {{"description": "Neural networks trained by implicit steps", "page_width": "1100px"}}
+"""
+BACKQUOTED = re.compile(r"(?<![`:\w])`([A-Za-z_][\w.]*)(\(\))?`(?![`_])")
+
+
+def public():
+    """Return {full name: object} of all functions and classes that the reference shows."""
+    found = {f"minilift.{name}": getattr(minilift, name) for name in minilift.__all__}
+    things = {name: thing for name, thing in found.items() if not inspect.ismodule(thing)}
+    things |= {f"minilift.datasets.{name}": loader for name, loader in datasets.SETS.items()}
+    things |= {f"minilift.datasets.{thing.__name__}": thing for thing in
+               (datasets.Dataset, datasets.load, datasets.available, datasets.describe, datasets.split)}
+    drawing = (plots.history, plots.comparison, plots.residuals, plots.graph, plots.sweep, plots.filters,
+               plots.activations, plots.prox_residual, plots.save)
+    return things | {f"minilift.plots.{thing.__name__}": thing for thing in drawing}
+
+
+def place(name, thing):
+    """Return where an object is written, such as 'layers.maps', or of plots and data sets where it is shown."""
+    shown = name.split(".")[1]
+    return shown if shown in ("datasets", "plots") and name.count(".") > 1 else thing.__module__.partition(".")[2]
+
+
+def on_page(rooms):
+    """Return the public names that are written in some rooms or files."""
+    return {name: thing for name, thing in public().items()
+            if any(place(name, thing) == room or place(name, thing).startswith(f"{room}.") for room in rooms)}
+
+
+def page(title, names):
+    """Return a page in reStructuredText."""
+    lines = [title, "=" * len(title)]
+    for name, thing in names.items():
+        if inspect.isclass(thing):
+            lines += ["", f".. autoclass:: {name}", f"   :members: {', '.join(members(thing))}"]
+        else:
+            lines += ["", f".. autofunction:: {name}"]
+    return "\n".join([*lines, ""])
+
+
+def members(cls):
+    """Return the names of a class's own public methods and properties, and those of the bases written here."""
+    own = {name for base in cls.__mro__ if base.__module__.startswith("minilift.") for name, value in vars(base).items()
+           if inspect.isroutine(value) or isinstance(value, (property, classmethod))}
+    return sorted(name for name in own if not name.startswith("_") and not name.endswith("_request"))
+
+
+def slug(title):
+    """Return the name of a page's file."""
+    return re.sub(r"[^a-z]+", "-", title.lower()).strip("-")
+
+
+def sources():
+    """Return {file name: text} of all that Sphinx reads: settings, the first page, a page for each group of names."""
+    listed = "\n   ".join(map(slug, PAGES))
+    index = (f"minilift {minilift.__version__}\n==================\n\n{inspect.getdoc(minilift)}\n\n.. toctree::\n"
+             f"   :maxdepth: 2\n\n   {listed}\n\n* :ref:`genindex`\n")
+    pages = {f"{slug(title)}.rst": page(title, on_page(rooms)) for title, rooms in PAGES.items()}
+    return {"conf.py": SETTINGS.format(version=minilift.__version__), "index.rst": index, **pages}
+
+
+def linked(line, names):
+    """Return a line of a docstring whose backquoted names are links to public names, or code."""
+    def link(match):
+        name, call = match[1], match[2] or ""
+        full = names.get(name)
+        return f":py:obj:`{name}{call} <{full}>`" if full else f"``{name}{call}``"
+    return BACKQUOTED.sub(link, line)
+
+
+def build(folder):
+    """Build the reference in a folder; return what Sphinx warned of, a text.
+
+    Raises
+    ------
+    RuntimeError
+        If Sphinx is not installed.
+    """
+    try:
+        from sphinx.application import Sphinx
+        from sphinx.util.console import nocolor
+    except ImportError as error:
+        raise RuntimeError("docs needs Sphinx; install the extra, pip install 'minilift[docs]'") from error
+    nocolor()
+    warnings, names = io.StringIO(), {name.rpartition(".")[2]: name for name in reversed(list(public()))}
+
+    def rewrite(app, what, name, thing, options, lines):  # Sphinx's arguments
+        lines[:] = [linked(line, names) for line in lines]
+
+    with tempfile.TemporaryDirectory() as source:
+        for name, text in sources().items():
+            Path(source, name).write_text(text, encoding="utf-8")
+        app = Sphinx(source, source, str(folder), str(Path(source) / "doctrees"), "html", status=None,
+                     warning=warnings, freshenv=True)
+        app.connect("autodoc-process-docstring", rewrite, priority=100)  # before napoleon
+        app.build()
+    return warnings.getvalue()
+
+
+def add_arguments(parser):
+    """Declare the options of `minilift docs`."""
+    parser.add_argument("--output", type=Path, default=Path("minilift-docs"), metavar="FOLDER",
+                        help="where the pages are written (default minilift-docs)")
+
+
+def run(arguments):
+    """Build the reference; return the exit code: 1 if Sphinx warns, of a reference that leads nowhere, say."""
+    writable_folder(arguments.output)
+    note("building the reference: about 20 seconds")
+    warnings = build(arguments.output)
+    print(f"{warnings}written: {arguments.output / 'index.html'}")
+    return 1 if warnings else 0

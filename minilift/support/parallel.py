@@ -1,0 +1,191 @@
+"""Several processes that train one network, each on its rows of every batch: what they say to each other.
+
+This is the only file that imports mpi4py, and only when a `Team` of MPI is asked for. A team has few verbs: `sum` over
+all ranks, `gather` the rows of all ranks, `agree` that all hold the same bits. Each is called by all ranks in the same
+order. What `sum` and `gather` return is bit-equal on all ranks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import sys
+import time
+import traceback
+import zlib
+from typing import Any
+
+import numpy as np
+
+from minilift.support.backend import array_module, to_numpy
+
+# how the launchers of MPI tell a process how many were started
+SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "PMIX_SIZE", "SLURM_NTASKS")
+LONGEST_TEXT = 400  # bytes of a text that ranks exchange
+GRACE = 0.5  # seconds in which rank 0 may tell an error that all ranks have, so that it is told once
+
+
+class Team:
+    """The processes (ranks) that share the rows of each batch; make one by ``Team.mpi()`` or ``Team.alone()``.
+
+    Parameters
+    ----------
+    communicator : object, optional
+        An MPI communicator of mpi4py. By default there is none, and the team has one rank.
+    brief : bool, default False
+        Whether a rank that fails tells it in one line instead of a traceback.
+
+    Attributes
+    ----------
+    rank, size : int
+        Number of this process, from 0, and of all.
+    sent : dict
+        Bytes that this rank has given to `sum` and to `gather`, and how often: ``{"sum": [bytes, calls], …}``.
+    """
+
+    def __init__(self, communicator: Any = None, brief: bool = False) -> None:
+        self.communicator, self.brief = communicator, brief
+        self.rank = 0 if communicator is None else communicator.Get_rank()
+        self.size = 1 if communicator is None else communicator.Get_size()
+        self.sent = {"sum": [0, 0], "gather": [0, 0]}
+        self.stopped = False
+
+    @classmethod
+    def alone(cls) -> Team:
+        """Return a team of this process alone."""
+        return cls()
+
+    @classmethod
+    def mpi(cls, brief: bool = False) -> Team:
+        """Return the team of all processes that ``mpiexec`` started.
+
+        An exception that nobody catches then stops all ranks, instead of leaving the others waiting for ever.
+
+        Raises
+        ------
+        RuntimeError
+            If mpi4py, or an MPI for it, is not installed, or if it is not the one whose ``mpiexec`` was called.
+        """
+        try:
+            from mpi4py import MPI
+        except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py is there, a library of MPI is not
+            raise RuntimeError(f"Team.mpi: mpi4py cannot be imported ({error}); install minilift[mpi]") from error
+        team = cls(MPI.COMM_WORLD, brief)
+        started = next((int(os.environ[name]) for name in SIZES if os.environ.get(name, "").isdecimal()), 1)
+        if team.size == 1 < started:
+            raise RuntimeError(f"Team.mpi: {started} processes were started, but mpi4py sees one: they belong to two "
+                               "MPIs; call the mpiexec of the MPI that mpi4py uses")
+        if team.size > 1:
+            sys.excepthook = lambda kind, error, trace: team.stop(error)
+        return team
+
+    def __repr__(self):
+        return f"Team(rank {self.rank} of {self.size})"
+
+    # ---- the verbs
+
+    def sum(self, array):
+        """Return the sum of all ranks' arrays, which are of one shape and dtype, in a new array; or of numbers."""
+        if isinstance(array, (int, float)):
+            return float(self.sum(np.array([float(array)]))[0])
+        if self.size == 1:
+            return array
+        mine = np.ascontiguousarray(to_numpy(array))
+        total = np.empty_like(mine)
+        self.communicator.Allreduce(mine, total)
+        self.count("sum", mine)
+        return array_module(array).asarray(total)
+
+    def gather(self, array):
+        """Return the rows of all ranks in the order of ranks; how many there are may differ, their shape may not."""
+        if self.size == 1:
+            return array
+        mine = np.ascontiguousarray(to_numpy(array))
+        counts = np.empty(self.size, np.int64)
+        self.communicator.Allgather(np.array([len(mine)]), counts)
+        rows = np.empty((counts.sum(), *mine.shape[1:]), mine.dtype)
+        sizes = counts * math.prod(mine.shape[1:])
+        self.communicator.Allgatherv(mine, [rows, (sizes, np.cumsum(sizes) - sizes)])
+        self.count("gather", mine)
+        return array_module(array).asarray(rows)
+
+    def agree(self, what, arrays):
+        """Raise an error unless all ranks hold the same bits; it names the first rank and array that differ.
+
+        Parameters
+        ----------
+        what : str
+            What the error begins with.
+        arrays : dict
+            Arrays or texts by name.
+
+        Raises
+        ------
+        RuntimeError
+            On all ranks.
+        """
+        names = list(arrays)
+        sums = self.gather(np.array([checksum(arrays[name]) for name in names], np.int64))
+        if len(sums) != self.size * len(names):
+            raise RuntimeError(f"{what}: the ranks hold different numbers of arrays; all must train one network")
+        sums = sums.reshape(self.size, -1)
+        wrong = np.argwhere(sums != sums[0])
+        if len(wrong):
+            rank, place = map(int, wrong[0])
+            raise RuntimeError(f"{what}: {names[place]} on rank {rank} of {self.size} is not, bit for bit, "
+                               f"{names[place]} on rank 0")
+
+    def first(self, text):
+        """Return the text of the first rank that has one (not None), or None."""
+        mine = np.zeros((1, LONGEST_TEXT), np.uint8)
+        encoded = (text or "").encode()[:LONGEST_TEXT]
+        mine[0, :len(encoded)] = np.frombuffer(encoded, np.uint8)
+        texts = [row.tobytes().rstrip(b"\0").decode(errors="ignore") for row in self.gather(mine)]
+        return next((text for text in texts if text), None)
+
+    def count(self, verb, array):
+        """Note what this rank has given to a verb."""
+        self.sent[verb][0] += array.nbytes
+        self.sent[verb][1] += 1
+
+    # ---- what goes wrong
+
+    @contextlib.contextmanager
+    def guard(self):
+        """Stop all ranks if this one leaves the block by an exception: the others would wait for it for ever."""
+        try:
+            yield
+        except BaseException as error:
+            self.stop(error)
+            raise
+
+    def stop(self, error):
+        """Tell an error on standard error and end all ranks, once; a team of one does nothing."""
+        if self.size == 1 or self.stopped:
+            return
+        self.stopped = True
+        if self.rank:
+            time.sleep(GRACE)  # where all ranks fail alike, rank 0 says so and ends the others
+        if not self.brief:
+            traceback.print_exception(error)
+        sys.stderr.write(f"rank {self.rank} of {self.size} stops all ranks: {type(error).__name__}: {error}\n")
+        sys.stderr.flush()
+        self.communicator.Abort(1)
+        time.sleep(GRACE)  # it may return before the launcher has ended this process
+
+
+def share_of(rows, rank, size):
+    """Return the slice of so many rows that belongs to a rank: contiguous, and no larger by more than one than others.
+
+    Where there are fewer rows than ranks, some have none.
+    """
+    return slice(rows * rank // size, rows * (rank + 1) // size)
+
+
+def checksum(value):
+    """Return a checksum of an array, with its shape and dtype, or of a text."""
+    if isinstance(value, str):
+        return zlib.crc32(value.encode())
+    array = np.ascontiguousarray(to_numpy(value))
+    return zlib.crc32(array, zlib.crc32(f"{array.shape}{array.dtype}".encode()))

@@ -1,0 +1,395 @@
+r"""One batch on several ranks: a network whose maps, norms and loss know that the others hold the rest of the rows.
+
+Each rank runs forward and backward on its own rows. What couples samples is then one of three sums: the loss, the
+statistics of a batch norm, and what a local problem needs of its map. The sweep and the methods stay as they are; the
+`Block` that a method sees holds a `SharedMap`, for which :math:`\tilde a^Tg` is summed over all ranks, and whose Gram
+operator (`SharedGram`) stands for the rows of all. On the parameter side :math:`\tilde a^T\tilde a` is a sum over ranks
+as well; on the sample side the activations are gathered, since :math:`\tilde a\tilde a^T` needs all pairs of rows. The
+side is the one for which fewer bytes are sent (`SharedMap.bytes_of_sides`), whatever the number of ranks.
+
+A method that looks at rows by itself is shown those of all ranks (`Gathered`): always right, but each rank then
+repeats the whole local problem.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from functools import cached_property
+from operator import itemgetter
+
+import numpy as np
+
+from minilift.layers.activations import Composition
+from minilift.layers.gram import Gram
+from minilift.layers.maps import Map
+from minilift.layers.normalization import BatchNorm
+from minilift.methods.backward.backprop import BackProp
+from minilift.methods.backward.sweep import Method
+from minilift.network import Network
+from minilift.support.backend import array_module
+from minilift.support.parallel import share_of
+
+
+class Share:
+    """Which rows of the present batch this rank holds.
+
+    Attributes
+    ----------
+    team : Team
+    total : int
+        Samples of the batch, on all ranks.
+    own : slice
+        Those of this rank.
+    """
+
+    def __init__(self, team):
+        self.team = team
+        self.take(team.size)
+
+    def take(self, total):
+        """Begin a batch of so many samples; return the slice of this rank."""
+        self.total, self.own = total, share_of(total, self.team.rank, self.team.size)
+        return self.own
+
+    def rows(self, of_sample):
+        """Return the slice of this rank in what holds so many rows of each sample."""
+        return slice(self.own.start * of_sample, self.own.stop * of_sample)
+
+
+class SharedMap(Map):
+    """A map whose input and output are shared among ranks by rows.
+
+    Parameters
+    ----------
+    phi : Map
+    share : Share
+    of_sample : int
+        Rows of ã that each sample brings: positions of a convolution, times the uses of a shared θ.
+    inputs : int
+        Numbers in the input of each sample, over all uses.
+    """
+
+    def __init__(self, phi, share, of_sample, inputs):
+        self.phi, self.share, self.of_sample, self.inputs = phi, share, of_sample, inputs
+
+    def __repr__(self):
+        return repr(self.phi)
+
+    @property
+    def theta_shape(self):
+        """Shape of θ."""
+        return self.phi.theta_shape
+
+    def forward(self, theta, a):
+        """Return z of this rank's rows."""
+        return self.phi.forward(theta, a)
+
+    def adjoint_input(self, theta, g):
+        """Return the signal at the input of this rank's rows."""
+        return self.phi.adjoint_input(theta, g)
+
+    def adjoint_theta(self, a, g):
+        r"""Return :math:`\tilde a^T g` over the rows of all ranks."""
+        own = self.phi.adjoint_theta(a, g) if len(a) else array_module(g).zeros(self.theta_shape, g.dtype)
+        return self.share.team.sum(own)
+
+    def rows(self, a):
+        """Return the matrix of this rank's rows."""
+        return self.phi.rows(a)
+
+    def columns(self, z):
+        """Return z of this rank's rows as a matrix."""
+        return self.phi.columns(z)
+
+    def height(self, z):
+        """Return the number of rows of ã on all ranks."""
+        return self.share.total * self.of_sample
+
+    def bytes_of_sides(self, samples, itemsize):
+        r"""Return {side: bytes} that come in at a rank for the local problem of a batch, if ranks are many.
+
+        On the sample side these are inputs and signals of all samples; on the parameter side the float64 matrix
+        :math:`\tilde a^T\tilde a` and :math:`\tilde a^Tg`. A sum counts twice, since it goes there and back. The step
+        itself is summed on the sample side, and that is as large as :math:`\tilde a^Tg`.
+        """
+        rows, n_out = self.theta_shape
+        step = 2 * rows * n_out * itemsize
+        return {"sample": samples * (self.inputs + self.of_sample * n_out) * itemsize + step,
+                "parameter": 2 * 8 * rows**2 + step}
+
+    def gram(self, a, side=None, bias=True):
+        """Return the Gram operator of the rows of all ranks, by default on the side for which fewer bytes come in."""
+        if side is None:
+            sides = self.bytes_of_sides(self.share.total, a.dtype.itemsize)
+            side = min(sides, key=sides.get)
+        return SharedGram(self, a, side, bias)
+
+
+class SharedGram(Gram):
+    r"""The Gram operator of the rows of all ranks, where each holds its own (see `Gram`).
+
+    What has rows (activations, signals, changes of z) is this rank's part; coordinates and steps are whole, and
+    bit-equal on all ranks.
+
+    Parameters
+    ----------
+    shared : SharedMap
+    a : array
+        This rank's input.
+    side : {"sample", "parameter"}
+    bias : bool
+    """
+
+    def __init__(self, shared, a, side, bias):
+        self.shared, self.input, self.side, self.bias = shared, a, side, bias
+        self.own = shared.phi.gram(a, side=side, bias=bias)
+        self.a, self.xp, self.height = self.own.a, self.own.xp, self.own.height
+        self.team = shared.share.team
+
+    @cached_property
+    def matrix(self):
+        """K of the rows of all ranks, or C, the sum of all ranks'."""
+        if self.side == "sample":
+            return self.shared.phi.gram(self.team.gather(self.input), side="sample", bias=self.bias).matrix
+        size = self.own.coordinates
+        return self.team.sum(self.own.matrix if self.height else self.xp.zeros((size, size)))
+
+    @property
+    def samples(self):
+        """Number of rows on all ranks."""
+        return self.shared.height(None)
+
+    @property
+    def coordinates(self):
+        """Number of coordinates of one output unit: rows of all ranks, or parameters."""
+        return self.samples if self.side == "sample" else self.own.coordinates
+
+    @property
+    def mine(self):
+        """The slice of this rank in the rows of all."""
+        return self.shared.share.rows(self.shared.of_sample)
+
+    def in_double(self):
+        """Return the operator of all rows, on each rank, in float64."""
+        a = self.team.gather(self.input).astype(np.float64)
+        return self.shared.phi.gram(a, side=self.side, bias=self.bias)
+
+    def whole(self, g):
+        """Return the rows of all ranks."""
+        return self.team.gather(g)
+
+    def total(self, number):
+        """Return the sum of all ranks' numbers."""
+        return self.team.sum(number)
+
+    def lower(self, g):
+        r"""Return the coordinates of :math:`\tilde A^T g`: the rows of all ranks on the sample side."""
+        return self.team.gather(g) if self.side == "sample" else self.adjoint(g)
+
+    def lift(self, u):
+        r"""Return the step in θ with coordinates u: each rank adds :math:`\tilde A^T u` of its rows."""
+        return self.adjoint(u[self.mine]) if self.side == "sample" else u
+
+    def solve(self, inverse, q):
+        r"""Return the step with coordinates ``inverse @ q``, of which a rank needs its own rows alone."""
+        return self.adjoint(inverse[self.mine] @ q) if self.side == "sample" else inverse @ q
+
+    def output_change(self, u):
+        r"""Return the change of z of this rank's rows along the step with coordinates u."""
+        return self.operator[self.mine] @ u if self.side == "sample" else self.apply(u)
+
+    def apply(self, d):
+        r"""Return :math:`\tilde A d` of this rank's rows."""
+        return self.own.apply(d)
+
+    def adjoint(self, g):
+        r"""Return :math:`\tilde A^T g` over the rows of all ranks."""
+        size = self.own.a.shape[-1] + self.bias if self.side == "sample" else self.own.coordinates
+        return self.team.sum(self.own.adjoint(g) if self.height else self.xp.zeros((size, g.shape[1]), g.dtype))
+
+
+class SharedBatchNorm(BatchNorm):
+    """A batch norm whose statistics are those of the rows of all ranks."""
+
+    def __init__(self, norm, share):
+        vars(self).update(vars(norm))  # scale, shift and running averages are those of the network
+        self.share = share
+
+    def statistics(self, z):
+        """Return mean and variance over the rows of all ranks, and the number of values that they are of."""
+        mean = self.mean(z)
+        return mean, self.mean((z - mean) ** 2), self.values(z)
+
+    def values(self, z):
+        """Return the number of values in each channel, on all ranks."""
+        return self.share.total * math.prod(z.shape[1:-1])
+
+    def mean(self, x):
+        """Return the mean of each channel over the rows of all ranks."""
+        return self.share.team.sum(x.sum(axis=tuple(range(x.ndim - 1)))) / x.dtype.type(self.values(x))
+
+    def gradients(self, aux, g):
+        """Return the gradient in scale and shift, over the rows of all ranks."""
+        return [self.share.team.sum(gradient) for gradient in super().gradients(aux, g)]
+
+
+class SharedLoss:
+    """A loss of which each rank has the outputs of its own rows; weight and value are those of the whole batch."""
+
+    def __init__(self, loss, share):
+        self.loss, self.share = loss, share
+
+    def __getattr__(self, name):
+        return getattr(self.loss, name)
+
+    def weight(self, samples):
+        """Return the factor of one sample's loss in the batch of all ranks."""
+        return self.loss.weight(self.share.total)
+
+    def value(self, z, y):
+        """Return the loss of the batch of all ranks."""
+        own = self.loss.value(z, y) / self.loss.weight(len(z)) if len(z) else 0.0
+        return self.share.team.sum(own) * self.weight(None)
+
+    def gradient(self, z, y):
+        """Return the gradient in this rank's outputs of the loss of the whole batch."""
+        if not len(z):
+            return array_module(z).zeros_like(z)
+        return self.loss.gradient(z, y) * z.dtype.type(self.weight(None) / self.loss.weight(len(z)))
+
+
+class SharedRandom:
+    """A random generator that all ranks have: each draws the numbers of the whole batch and takes its rows."""
+
+    def __init__(self, rng, share):
+        self.rng, self.share = rng, share
+
+    def random(self, shape, dtype):
+        """Return uniform random numbers for this rank's rows."""
+        return self.rng.random((self.share.total, *shape[1:]), dtype=dtype)[self.share.own]
+
+
+class SharedNetwork(Network):
+    """A network on this rank's rows of a batch. Its parameters are those of the network that it is made of.
+
+    Parameters
+    ----------
+    net : Network
+    share : Share
+    by_rows : bool
+        Whether the maps are `SharedMap`; if not, a method must be shown the rows of all ranks.
+    """
+
+    def __init__(self, net, share, by_rows):
+        vars(self).update(vars(net))
+        self.share, self.loss_function = share, SharedLoss(net.loss_function, share)
+        self.sigma = [shared_transfer(sigma, share) for sigma in net.sigma]
+        if by_rows:
+            self.phi = [shared_map(net, l, share) for l in range(net.depth + 1)]
+
+    def propagate(self, X, training=False, rng=None, theta=None):
+        """Run the graph on this rank's rows."""
+        return super().propagate(X, training, rng and SharedRandom(rng, self.share), theta)
+
+    def samples(self, state):
+        """Return the number of samples on all ranks."""
+        return self.share.total
+
+
+def shared_map(net, l, share):
+    """Return the `SharedMap` of map l; a join, which couples no samples, as it is."""
+    if l == 0 or net.phi[l].kind == "join":
+        return net.phi[l]
+    uses = sum(owner == net.owner[l] for owner in net.owner[1:])
+    positions, inputs = math.prod(net.shapes[2 * l - 1][:-1]), math.prod(net.shapes[2 * net.inputs[l][0]])
+    return SharedMap(net.phi[l], share, uses * positions, uses * inputs)
+
+
+def shared_transfer(sigma, share):
+    """Return a transfer in which each batch norm is shared."""
+    if isinstance(sigma, Composition):
+        return Composition([shared_transfer(part, share) for part in sigma.parts])
+    return SharedBatchNorm(sigma, share) if isinstance(sigma, BatchNorm) else sigma
+
+
+class Gathered(Method):
+    """A method that is shown the rows of all ranks, so that it need not know of them."""
+
+    def __init__(self, method, team):
+        self.method, self.team = method, team
+        self.new_weights = method.new_weights
+
+    def __repr__(self):
+        return repr(self.method)
+
+    def propose(self, block):
+        """Return the step that the method proposes for the rows of all ranks."""
+        rows = {name: self.team.gather(getattr(block, name)) for name in ("a", "z", "g")}
+        rows["g_a"] = None if block.g_a is None else rows["g"] if block.g_a is block.g else self.team.gather(block.g_a)
+        return self.method.propose(block._replace(**rows))
+
+    def explicit_step(self, block):
+        """Return the method's step in the parameters of a transfer."""
+        return self.method.explicit_step(block)
+
+
+class Ranks:
+    """What `fit` needs for training on several ranks.
+
+    Parameters
+    ----------
+    team : Team
+    method : Method
+
+    Raises
+    ------
+    ValueError
+        If the method cannot share a batch.
+    """
+
+    def __init__(self, team, method):
+        if not method.by_rows and type(method).directions is not Method.directions:
+            raise ValueError(f"fit: team: {method!r} cannot be trained by several ranks: what it does beside the "
+                             "steps in theta needs all samples; BackProp, ProxProp, LocoProp, FOOF, GaussNewton, "
+                             "SemiImplicit and methods that only define propose(block) can")
+        self.team, self.share, self.by_rows = team, Share(team), method.by_rows
+        self.method = method if method.by_rows else Gathered(method, team)
+
+    def shared(self, net):
+        """Return network and method to use in an epoch, in the place of those of one process, on this rank's rows."""
+        return SharedNetwork(net, self.share, self.by_rows), self.method
+
+    @property
+    def leads(self):
+        """Whether this is rank 0, which reports and writes."""
+        return self.team.rank == 0
+
+    def part(self, array):
+        """Return the rows of a batch that belong to this rank, which `share` then counts."""
+        return array[self.share.take(len(array))]
+
+    def check_start(self, net, settings):
+        """Raise an error unless all ranks are about to do the same run, from the same parameters."""
+        texts = {name: json.dumps(value, sort_keys=True, default=str) for name, value in settings.items()}
+        self.team.agree("fit", {**texts, **net.state_dict()})
+
+    def check(self, net):
+        """Raise an error unless parameters and running statistics are bit-equal on all ranks."""
+        self.team.agree("fit: after an epoch", net.state_dict())
+
+    def describe(self, net, samples):
+        """Return a line for each map on what the ranks exchange for the step in it, for batches of so many samples."""
+        lines = []
+        for l in net.maps:
+            if isinstance(self.method, Gathered):
+                text = "activations and signals of all samples are gathered, and each rank solves the whole problem"
+            elif isinstance(self.method, BackProp):
+                text = f"the gradient is summed, {2 * net.theta[l].nbytes / 1000:,.0f} kB a step and rank"
+            else:
+                sides = shared_map(net, l, self.share).bytes_of_sides(samples, net.dtype.itemsize)
+                (cheap, less), (other, more) = sorted(sides.items(), key=itemgetter(1))
+                text = (f"solved on the {cheap} side, {less / 1000:,.0f} kB a solve and rank ({more / 1000:,.0f} kB on "
+                        f"the {other} side)")
+            lines.append(f"map {l}: {text}")
+        return lines

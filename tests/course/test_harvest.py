@@ -1,0 +1,106 @@
+"""Wrong answers that students give are refused, and most are told what is wrong; right ones pass in every form.
+
+Each line of `harvest` changes the model answer to an exercise in one place.
+"""
+
+import ast
+import functools
+import re
+
+import pytest
+from course.harvest import RIGHT, SETUP, WRONG
+
+from minilift.course import notebooks, teach
+
+pytest.importorskip("jupytext")
+EXERCISES = sorted(WRONG, key=lambda number: [int(part) for part in number.split(".")])
+UNNAMED = re.compile(r"the first property that fails|your answer raised(?!.*\?$|.* expected)", re.S)
+IMPORTS, DEFINITIONS = (ast.Import, ast.ImportFrom), (ast.FunctionDef, ast.ClassDef)
+LONG = {"1.3"}  # its model answer is an experiment
+each_exercise = pytest.mark.parametrize("exercise", [
+    pytest.param(number, marks=pytest.mark.slow) if number in LONG else number for number in EXERCISES])
+
+
+@functools.cache
+def code_cells(name):
+    """Return the code cells of a solved notebook."""
+    return [cell for cell in notebooks.version(name, "solution").cells if cell.cell_type == "code"]
+
+
+@functools.cache
+def exercise_cells(number):
+    """Return the model answer's source, its check's and the notebook's imports, then functions and classes."""
+    name = notebooks.full_name(number.split(".")[0])
+    answer = check = None
+    parts = []
+    for cell in code_cells(name):
+        if notebooks.tagged(cell, "exercise") and cell.source.startswith(f"# Exercise {number}\n"):
+            answer = cell.source
+        elif notebooks.tagged(cell, "check") and answer and not check:
+            check = cell.source
+        parts += ast.parse(cell.source).body
+    kinds = [[node for node in parts if isinstance(node, kind)] for kind in (IMPORTS, DEFINITIONS)]
+    return answer, check, [ast.Module(nodes, type_ignores=[]) for nodes in kinds]
+
+
+def namespace(number, modules):
+    """Return what the notebook has defined, without its computing; `SETUP` gives what of that is needed."""
+    space = {"__name__": "__main__", "SEED": 0}
+    exec(compile(modules[0], "imports", "exec"), space)
+    exec(SETUP.get(number.split(".")[0], ""), space)
+    exec(compile(modules[1], "definitions", "exec"), space)
+    exec(SETUP.get(number, ""), space)
+    return space
+
+
+@pytest.fixture
+def judge(monkeypatch):
+    """Return a function from an exercise and changed sources to the reports of its check."""
+    seen = []
+    monkeypatch.setattr(teach, "publish", lambda text, report: seen.append(report))
+
+    def reports(number, changes):
+        answer, check, modules = exercise_cells(number)
+        space = namespace(number, modules)
+        for old, new, *_ in changes:
+            assert old in answer, f"{number}: {old!r} is not in the model answer"
+            here = dict(space)
+            exec(compile(answer.replace(old, new), f"exercise {number}", "exec"), here)
+            exec(check, here)
+        found = list(seen)
+        seen.clear()
+        return found
+    return reports
+
+
+def named(report):
+    return not UNNAMED.match(report["message"])
+
+
+@each_exercise
+def test_every_wrong_answer_is_refused_and_most_are_named(exercise, judge):
+    reports = judge(exercise, WRONG[exercise])
+    passed = [row[:2] for row, report in zip(WRONG[exercise], reports) if report["status"] != "FAIL"]
+    assert not passed
+    for (_, new, says), report in zip(WRONG[exercise], reports):
+        assert says in report["message"], (new, report["message"])
+    unnamed = [(row[1], report["message"]) for row, report in zip(WRONG[exercise], reports) if not named(report)]
+    assert len(unnamed) <= 0.4 * len(reports), unnamed
+    assert len(reports) - len(unnamed) >= min(6, len(reports)), unnamed
+
+
+@each_exercise
+def test_no_right_answer_is_refused(exercise, judge):
+    reports = judge(exercise, [("", ""), *RIGHT.get(exercise, ())])
+    refused = [report["message"] for report in reports if report["status"] != "PASS"]
+    assert not refused
+
+
+def test_every_exercise_that_is_checked_has_a_harvest_of_eight():
+    checked = set()
+    for name in notebooks.CURRICULUM:
+        for cell in code_cells(name):
+            if notebooks.tagged(cell, "exercise"):
+                checked.add(re.match(r"# Exercise (\d+\.\d+)", cell.source)[1])
+    assert checked == set(WRONG)
+    assert {number: len(rows) for number, rows in WRONG.items() if len(rows) < 8} == {}

@@ -1,0 +1,77 @@
+"""`minilift bench race`: one network, the same batches and the same search for all, and verdicts that follow."""
+
+import math
+
+import numpy as np
+import pytest
+
+from minilift import datasets
+from minilift.lab import race
+from minilift.lab.race import Course, Entrant, Run, Trainer
+
+DIGITS = datasets.digits()
+TINY = Course("tiny", (64, 8, 10), (100,), 1.0, 0.2, DIGITS)
+
+
+def entrant(name="backprop, Nesterov"):
+    return next(one for one in race.entrants() if one.name == name)
+
+
+def test_libraries_start_alike_and_see_the_same_batches():
+    """One epoch of the same optimizer on the same gradients: PyTorch's parameters are minilift's."""
+    pytest.importorskip("torch")
+    names = ("backprop, Nesterov", "PyTorch SGD Nesterov")
+    ours, theirs = (entrant(name).trainer(TINY, 0.01, 100, 3) for name in names)
+    for trainer in (ours, theirs):
+        trainer.epoch()
+    for mine, other in zip(ours.parameters(), theirs.parameters()):
+        assert np.allclose(mine, other, atol=1e-5)
+
+
+def test_a_run_ends_where_the_loss_is_reached_and_measures_what_it_says():
+    judge = TINY.network(0)
+    found = race.run(TINY._replace(level=2.2, budget=30.0), entrant(), 0.1, 100, 0, judge, test=True)
+    assert found.losses[-1] <= 2.2 < min(found.losses[:-1], default=math.inf)
+    assert found.time_to(2.2) == found.seconds[-1]
+    assert found.losses[-1] == pytest.approx(judge.loss(DIGITS.X_train, DIGITS.y_train), rel=1e-5)
+    assert found.accuracies[-1] == pytest.approx(judge.accuracy(DIGITS.X_test, DIGITS.y_test))
+
+
+def test_a_run_that_diverges_is_over():
+    found = race.run(TINY._replace(budget=30.0), entrant(), 1e4, 100, 0, TINY.network(0))
+    assert found.losses[-1] > 10 * math.log(10)
+    assert len(found.losses) == 1
+    assert found.time_to(1.0) == math.inf
+
+
+@pytest.mark.parametrize(("target", "rates"), [(0.01, 5), (0.3, 7), (1e-9, 8)])
+def test_the_grid_is_extended_where_its_best_trial_is_at_an_end(monkeypatch, target, rates):
+    """At most three times: beyond 0.1, up to the rate after the best; towards 10⁻⁹ three rates are not enough."""
+    monkeypatch.setattr(race, "run", lambda course, entrant, rate, *rest: Run(
+        [1.0], [2 + abs(math.log(rate / target))], [math.nan]))
+    trials = race.search(TINY, Entrant("one", "minilift", Trainer), None, lambda text: None)
+    assert len({rate for rate, _ in trials}) == rates
+
+
+def row(name, library, seconds, at_edge=False):
+    runs = [Run([0.5, s], [0.5, 0.009], [0.9, 0.95])._asdict() for s in seconds]
+    return {"network": "n", "contender": name, "library": library, "rate": 0.1, "batch": 50, "trials": 10, "rates": [],
+            "at edge": at_edge, "runs": runs, "seconds to level": seconds, "level": 0.01, "budget": 3.0}
+
+
+@pytest.mark.parametrize(("theirs", "says"), [
+    ([1.0, 2.0, 4.0], "2 s ÷ 0.5 s = 4.0"), ([1.0, math.inf, math.inf], "more than 3 s ÷ 0.5 s = more than 6.0")])
+def test_the_verdict_is_the_ratio_of_the_medians_of_the_best(theirs, says):
+    rows = [row("slow", "minilift", [3.0] * 3), row("ours", "minilift", [0.4, 0.5, 0.6], at_edge=True),
+            row("PyTorch SGD", "PyTorch", theirs)]
+    text = race.race_table(rows)
+    assert says in text
+    assert text.index("ours") < text.index("slow")
+    assert "* The last rate of the grid" in text
+    assert len(race.race_figure(rows).axes) == 2
+
+
+def test_a_file_without_labels_is_refused(tmp_path):
+    np.savez(tmp_path / "x.npz", X_train=np.zeros((3, 4)))
+    with pytest.raises(ValueError, match=r"--data: .* has no y_train; it holds X_train"):
+        race.courses(tmp_path / "x.npz")

@@ -1,0 +1,137 @@
+"""What a lifted method keeps between calls, and how `fit` hands it the whole training set."""
+
+import numpy as np
+import pytest
+
+import minilift as ml
+from minilift.methods.lifted.descend import LiftedEnergy, Variables
+
+DATA = (np.random.default_rng(0).standard_normal((30, 5)).astype(np.float32), np.arange(30) % 3)
+
+
+def network(**more):
+    return ml.mlp([5, 6, 4, 3], "relu", seed=1, **more)
+
+
+METHODS = [ml.BCD(), ml.ADMM(), ml.ADMM(alpha=0.5, bias="fixed")]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=repr)
+def test_fit_records_the_energy_and_lowers_the_loss(method):
+    history = ml.fit(network(), DATA, method, ml.SGD(lr=1.0), epochs=8, batch_size=None, progress=False)
+    assert np.isnan(history["energy"][0])
+    assert np.isfinite(history["energy"][1:]).all()
+    assert history["train_loss"][-1] < history["train_loss"][0]
+
+
+def test_bcds_energy_never_rises():
+    energy = ml.fit(network(), DATA, ml.BCD(alpha=0.5), ml.SGD(lr=1.0), epochs=30, batch_size=None, progress=False)
+    energy = np.array(energy["energy"][1:])
+    assert (np.diff(energy) <= 1e-5 * energy[:-1]).all()
+
+
+@pytest.mark.parametrize("method", METHODS, ids=repr)
+def test_a_resumed_run_is_the_same_bit_for_bit(method, tmp_path):
+    arguments = {"optimizer": ml.SGD(lr=1.0), "batch_size": None, "progress": False}
+    whole, parts = network(), network()
+    at_once = ml.fit(whole, DATA, method, epochs=6, **arguments)
+    ml.fit(parts, DATA, method, epochs=3, checkpoint=tmp_path / "run.npz", **arguments)
+    method.reset()
+    resumed = ml.fit(parts, DATA, method, epochs=6, checkpoint=tmp_path / "run.npz", resume=True, **arguments)
+    assert resumed["energy"][1:] == at_once["energy"][1:]
+    for mine, other in zip(parts.parameters, whole.parameters):
+        assert np.array_equal(mine, other)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=repr)
+def test_another_batch_is_refused(method):
+    net = network()
+    method.reset()
+    method.direction(net, *DATA)
+    method.direction(net, DATA[0].copy(), DATA[1].copy())  # the same numbers are the same batch
+    for X, y in ((DATA[0][:20], DATA[1][:20]), (DATA[0] + 1, DATA[1]), (DATA[0], DATA[1][::-1].copy())):
+        with pytest.raises(ValueError, match=f"{type(method).__name__}: the batch has changed, .*batch_size=None"):
+            method.direction(net, X, y)
+    method.reset()
+    method.direction(net, DATA[0][:20], DATA[1][:20])
+
+
+def test_fit_refuses_mini_batches_before_anything_is_computed():
+    with pytest.raises(ValueError, match=r"fit: batch_size must be None for BCD.*, got 10; made with variables='forw"):
+        ml.fit(network(), DATA, ml.BCD(), ml.SGD(lr=1.0), batch_size=10, progress=False)
+
+
+@pytest.mark.parametrize("method", [ml.BCD(alpha=0.1, variables="forward"), ml.ADMM(alpha=1.0, variables="forward")],
+                         ids=repr)
+def test_from_a_forward_pass_mini_batches_train(method):
+    history = ml.fit(network(), DATA, method, ml.SGD(lr=1.0), epochs=10, batch_size=10, progress=False)
+    assert history["train_loss"][-1] < 0.9 * history["train_loss"][0]
+    assert method.state_dict() == {}
+
+
+def test_the_lifted_state_is_a_value():
+    method, net = ml.BCD(), network()
+    loss, steps = method.direction(net, *DATA)
+    v = method.variables
+    assert isinstance(v, Variables)
+    assert [len(v.theta), len(v.z), len(v.a)] == [4, 4, 4]
+    assert v.a[0].shape == DATA[0].shape
+    assert loss == pytest.approx(net.loss(*DATA))
+    for theta, new, step in zip(net.parameters, v.theta[1:], steps):
+        assert np.allclose(theta - step, new, atol=1e-6)
+    assert isinstance(method.energy(net, *DATA), LiftedEnergy)
+
+
+def test_settings_hold_where_the_variables_start_and_not_what_they_are():
+    method = ml.BCD(alpha=2.0, variables="forward")
+    method.direction(network(), *DATA)
+    assert repr(method) == "BCD(gamma=1.0, rho=1.0, alpha=2.0, variables='forward')"
+    assert method == ml.BCD(alpha=2.0, variables="forward")
+    assert method != ml.BCD(alpha=2.0)
+
+
+@pytest.mark.parametrize(("layers", "what"), [
+    ([ml.Linear(5, 4), ml.BatchNorm(4), ml.ReLU(), ml.Linear(4, 3)], "expects elementwise transfers"),
+    ([ml.Named("x"), ml.Linear(5, 5), ml.Add("x"), ml.Linear(5, 3)], "expects a chain of Linear maps"),
+])
+@pytest.mark.parametrize("method", METHODS[:2], ids=repr)
+def test_networks_without_closed_forms_are_refused(method, layers, what):
+    method.reset()
+    with pytest.raises(ValueError, match=f"{type(method).__name__}: {what}"):
+        method.direction(ml.Network(layers), *DATA)
+
+
+@pytest.mark.parametrize(("make", "message"), [
+    (lambda: ml.BCD(alpha=0), "BCD: alpha must be positive and finite, got 0"),
+    (lambda: ml.BCD(bias="both"), "BCD: bias: unknown name 'both'"),
+    (lambda: ml.BCD(variables="old"), "BCD: variables: unknown name 'old'"),
+    (lambda: ml.ADMM(beta=-1), "ADMM: beta must be positive and finite, got -1"),
+    (lambda: ml.ADMM(sweeps=0), "ADMM: sweeps must be at least 1, got 0"),
+])
+def test_wrong_arguments_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_a_state_of_another_network_is_refused():
+    method = ml.BCD()
+    method.direction(network(), *DATA)
+    state = method.state_dict()
+    other = ml.BCD()
+    other.load_state_dict(state)
+    other.check_state(network())
+    with pytest.raises(ValueError, match="BCD: z/1 must be of a network with"):
+        other.check_state(ml.mlp([5, 7, 4, 3]))
+    with pytest.raises(ValueError, match="BCD: expected a state with the keys"):
+        other.load_state_dict({**state, "w": np.zeros(2)})
+
+
+def test_the_gpu_backend(device):
+    on_device, here = network(backend="cupy"), network()
+    for method in METHODS[:2]:
+        method.reset()
+        _, steps = method.direction(on_device, *DATA)
+        method.reset()
+        for theirs, ours in zip(steps, method.direction(here, *DATA)[1]):
+            assert np.allclose(ml.network.to_numpy(theirs), ours, atol=2e-4 * abs(ours).max())
+        method.reset()

@@ -1,0 +1,285 @@
+"""Predictive coding, on the two-split energy: the authors' numbers, and when it is backpropagation."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from laws import SMOOTH, assert_close, assert_gradient, cases, norm, random_case
+
+import minilift as ml
+from minilift.methods.lifted.descend import Variables
+from minilift.methods.lifted.two_split import TwoSplit
+
+ORACLE = dict(np.load(Path(__file__).parents[2] / "oracle" / "family" / "pc.npz"))
+LATENTS = ("post", "pre")
+each_latent = pytest.mark.parametrize("latent", LATENTS)
+
+
+def oracle_case(prefix, loss):
+    """Return the oracle's network 6-7-5-3 with its batch."""
+    f = {"mse": ml.SquaredError(), "ce": ml.SoftmaxCrossEntropy()}[loss]
+    net = ml.mlp([6, 7, 5, 3], prefix[:4], loss=f, dtype=np.float64)
+    net.theta = [None] + [ORACLE[f"{prefix}/theta{l}"] for l in (1, 2, 3)]
+    return net, ORACLE[f"{prefix}/X"], ORACLE[f"{prefix}/{'y_regression' if loss == 'mse' else 'labels'}"]
+
+
+def latents(method):
+    """Return [None, v_1, …] after a call."""
+    return method.variables.a if method.latent == "post" else method.variables.z
+
+
+def backprop(net, X, y):
+    return ml.BackProp().direction(net, X, y)[1]
+
+
+def rounding(method):
+    """Return what rounding can make of a direction: errors v_l − f_l are differences of values, times an input."""
+    sizes = [norm(v) + 1 for v in latents(method)[1:]]
+    return 1e-13 * (1 + norm(method.variables.a[0]) + sum(sizes)) * sum(sizes)
+
+
+def linear_case(rng, D):
+    """Return a network of identities with squared error, and a batch."""
+    net = ml.mlp([4, *[5] * (D - 1), 3], "identity", loss=ml.SquaredError(), seed=D, dtype=np.float64)
+    return net, rng.standard_normal((6, 4)), rng.standard_normal((6, 3))
+
+
+# ---- the energy
+
+@pytest.mark.parametrize("loss", [ml.SquaredError(), ml.SoftmaxCrossEntropy(), ml.SigmoidCrossEntropy("sum")], ids=repr)
+@each_latent
+def test_each_partial_gradient_is_that_of_the_value(latent, loss, rng):
+    # holds PC latent
+    net, X, y, _ = random_case(3, [4, 5, 6, 3], 7, ["tanh", "softplus"], loss)
+    energy = TwoSplit(net, y, mu=1.3, latent=latent)
+    v = energy.start(net.forward(X))
+    for l in (1, 2):
+        v = v.replaced(energy.block, l, rng.standard_normal(getattr(v, energy.block)[l].shape))
+    blocks = [("theta", l) for l in (1, 2, 3)] + [(energy.block, l) for l in (1, 2)]
+    for block, l in blocks:
+        assert_gradient(f"∂E/∂{block}_{l}", lambda x: energy.value(v.replaced(block, l, x)),  # noqa: B023
+                        getattr(v, block)[l], energy.gradient(block, l, v), rng)
+    at_once = energy.latent_gradients(v)
+    for l in (1, 2):
+        assert np.array_equal(at_once[l], energy.gradient(energy.block, l, v))
+
+
+@each_latent
+def test_on_a_forward_pass_the_energy_is_the_summed_loss(latent):
+    net, X, y = oracle_case("tanh6-7-5-3", "ce")
+    method = ml.PredictiveCoding(latent=latent)
+    terms = method.energy(net, X, y).terms(method.start(net, net.forward(X)))
+    assert terms == {"loss": pytest.approx(len(X) * net.loss(X, y), rel=1e-14), "error 1": 0, "error 2": 0}
+
+
+# ---- the authors' programs
+
+@pytest.mark.parametrize(("prefix", "latent", "loss", "rate", "steps"), [
+    *(("tanh6-7-5-3", "post", "mse", rate, steps) for rate in (0.1, 0.05) for steps in (1, 5, 20)),
+    ("tanh6-7-5-3", "pre", "ce", 0.1, 5), ("tanh6-7-5-3", "pre", "ce", 0.1, 20),
+    ("relu6-7-5-3", "post", "ce", 0.1, 20), ("relu6-7-5-3", "pre", "mse", 0.1, 20)])
+def test_jpcs_numbers(prefix, latent, loss, rate, steps):
+    # holds PC latent, PC direction
+    net, X, y = oracle_case(prefix, loss)
+    method, key = ml.PredictiveCoding(rate, steps, latent), f"{prefix}/{latent}/{loss}/eta{rate}/T{steps}"
+    _, directions = method.direction(net, X, y)
+    for l in (1, 2):
+        assert_close(f"z_{l}", latents(method)[l], ORACLE[f"{key}/z{l}"], 1e-12)
+    for l in (1, 2, 3):
+        expected = ORACLE[f"{key}/grad_theta{l}"]
+        if l == 1 and steps == 1:  # the error has not arrived
+            assert not directions[0].any()
+            assert abs(expected).max() < 1e-15
+        else:
+            assert_close(f"∂F/∂θ_{l}", directions[l - 1], expected, 1e-12)
+    terms = method.last_energy.terms(method.variables)
+    energies = [terms[name] / len(X) for name in ("error 1", "error 2", "loss")]
+    assert energies == pytest.approx(list(ORACLE[f"{key}/energies"]), rel=1e-12)
+
+
+def test_jpcs_energy_before_each_step():
+    net, X, y = oracle_case("tanh6-7-5-3", "mse")
+    method = ml.PredictiveCoding(0.1)
+    energy, v = method.energy(net, X, y), method.start(net, net.forward(X))
+    for expected in ORACLE["tanh6-7-5-3/post/mse/eta0.1/energy_before_step"]:
+        assert energy.value(v) / len(X) == pytest.approx(float(expected), rel=1e-12)
+        v = method.relaxed(energy, v)
+
+
+@each_latent
+def test_jpcs_equilibrium(latent):
+    net, X, y = oracle_case("tanh6-7-5-3", "mse")
+    method = ml.PredictiveCoding(0.3, 800, latent)
+    _, directions = method.direction(net, X, y)
+    assert max(abs(g).max() for g in method.last_energy.latent_gradients(method.variables)[1:]) < 1e-12
+    for l in (1, 2, 3):
+        expected = ORACLE[f"tanh6-7-5-3/{latent}/mse/equilibrium/grad_theta{l}"]
+        assert_close(f"∂F/∂θ_{l}", directions[l - 1], expected, 1e-10)
+
+
+@pytest.mark.parametrize("loss", ["mse", "ce"])
+@pytest.mark.parametrize(("rate", "n"), [(1.0, 2), (0.1, 20)])
+def test_torch2pcs_fixed_predictions(loss, rate, n):
+    """Its n iterations take the direction from the errors before the last step of the values."""
+    net, X, y = oracle_case("tanh6-7-5-3", loss)
+    _, directions = ml.PredictiveCoding(rate, n - 1, prediction="fixed").direction(net, X, y)
+    for l in (1, 2, 3):
+        expected = ORACLE[f"tanh6-7-5-3/post/{loss}/torch2pc_FixedPred_eta{rate}_n{n}_mean/grad_theta{l}"]
+        assert norm(directions[l - 1] - expected) <= 1e-12 * norm(expected)
+
+
+def test_zils_schedule_takes_each_direction_when_the_error_arrives():
+    """The authors sum over samples: their gradient of map 3 − t is ours after t steps, times N."""
+    net, X, y = oracle_case("tanh6-7-5-3", "mse")
+    for t in (0, 1, 2):
+        _, directions = ml.PredictiveCoding(0.5, t, "pre").direction(net, X, y)
+        expected = ORACLE[f"tanh6-7-5-3/pre/mse/zil_xlr0.5/t{t}/grad_theta{3 - t}"]
+        assert_close(f"map {3 - t}", len(X) * directions[2 - t], expected, 1e-12)
+
+
+def test_pypcs_numbers_without_biases():
+    net, X, y = oracle_case("tanh6-7-5-3", "mse")
+    for l in (1, 2, 3):
+        net.theta[l] = np.vstack([net.theta[l][:-1], 0 * net.theta[l][-1:]])
+    method, key = ml.PredictiveCoding(0.1, 20), "tanh6-7-5-3/nobias_post/mse/pypc_fixed0_eta0.1_T20"
+    _, directions = method.direction(net, X, y)
+    for l in (1, 2):
+        assert_close(f"z_{l}", latents(method)[l], ORACLE[f"{key}/z{l}"], 1e-12)
+    for l in (1, 2, 3):
+        assert_close(f"W_{l}", len(X) * directions[l - 1][:-1], ORACLE[f"{key}/grad_W{l}"], 1e-12)
+
+
+# ---- what ties it to backpropagation
+
+@given(case=cases(least_depth=2), latent=st.sampled_from(LATENTS), more=st.integers(0, 3))
+def test_with_fixed_predictions_and_rate_1_it_is_backprop(case, latent, more):
+    # holds PC latent, PC direction
+    method = ml.PredictiveCoding(1.0, case.net.depth - 1 + more, latent, "fixed")
+    loss, directions = method.direction(case.net, case.X, case.y)
+    assert loss == case.net.loss(case.X, case.y)
+    for l, (d, gradient) in enumerate(zip(directions, backprop(*case[:3]), strict=True), start=1):
+        assert norm(d - gradient) <= 1e-12 * norm(gradient) + rounding(method), f"map {l}"
+
+
+@given(case=cases(least_depth=2), latent=st.sampled_from(LATENTS), rate=st.sampled_from([0.1, 0.5, 1.0]))
+def test_the_error_moves_one_map_a_step(case, latent, rate):
+    """After T steps maps below D − T have no error; at map D − T it is η^T times BackProp's signal, for any η."""
+    D = case.net.depth
+    gradients = backprop(*case[:3])
+    for T in range(D):
+        method = ml.PredictiveCoding(rate, T, latent)
+        directions = method.direction(case.net, case.X, case.y)[1]
+        for l in range(1, D - T):
+            assert not directions[l - 1].any(), f"after {T} steps the direction of map {l} is not 0"
+        arrived = directions[D - T - 1]
+        assert norm(arrived - rate**T * gradients[D - T - 1]) <= 1e-12 * norm(arrived) + rounding(method)
+
+
+@each_latent
+def test_for_small_rates_the_direction_is_backprops_times_a_power_of_the_rate(latent):
+    """After T steps as many paths of D − l arrivals have brought map l its error as there are choices of D − l in T."""
+    net, X, y = oracle_case("tanh6-7-5-3", "ce")
+    D, T, gradients = 3, 4, backprop(*oracle_case("tanh6-7-5-3", "ce"))
+    errors = []
+    for rate in (1e-2, 1e-3):
+        _, directions = ml.PredictiveCoding(rate, T, latent).direction(net, X, y)
+        ratios = [d / (math.comb(T, D - l) * rate ** (D - l)) for l, d in enumerate(directions, start=1)]
+        errors.append([norm(r - g) / norm(g) for r, g in zip(ratios, gradients)])
+    assert max(errors[1]) < 0.02
+    assert np.allclose(np.array(errors[0]) / errors[1], 10, rtol=0.1)  # the rest is of first order
+
+
+@pytest.mark.parametrize("D", [2, 3, 4])
+@each_latent
+def test_the_energy_of_a_linear_equilibrium(latent, D, rng):
+    r"""It is ½ rᵀS⁻¹r, with the residual r of the forward pass and S = I + Σ_l (W_l ⋯ W_D)ᵀ(W_l ⋯ W_D)."""
+    net, X, y = linear_case(rng, D)
+    method = ml.PredictiveCoding(0.4, 250, latent)
+    method.direction(net, X, y)
+    S, product = np.eye(3), np.eye(3)
+    for l in range(D, 1, -1):
+        product = net.theta[l][:-1] @ product
+        S += product.T @ product
+    r = y - net.forward(X).z[D]
+    expected = (r * np.linalg.solve(S, r.T).T).sum() / 2
+    assert method.measure()["energy"] == pytest.approx(expected, rel=1e-10)
+
+
+@given(case=cases(activations=SMOOTH, least_depth=2), latent=st.sampled_from(LATENTS))
+def test_small_steps_lower_the_energy(case, latent):
+    method = ml.PredictiveCoding(1e-4, 10, latent)
+    energy, v = method.energy(case.net, case.X, case.y), method.start(case.net, case.net.forward(case.X))
+    for _ in range(3):
+        after = method.relaxed(energy, v)
+        assert energy.value(after) <= energy.value(v) * (1 + 1e-14)
+        v = after
+
+
+# ---- the method
+
+DATA = (np.random.default_rng(0).standard_normal((30, 5)).astype(np.float32), np.arange(30) % 3)
+
+
+def network(**more):
+    return ml.mlp([5, 6, 4, 3], "relu", seed=1, **more)
+
+
+@each_latent
+@pytest.mark.parametrize("prediction", ["free", "fixed"])
+def test_it_trains_and_records_its_energy(latent, prediction):
+    method = ml.PredictiveCoding(0.2, 6, latent, prediction)
+    history = ml.fit(network(), DATA, method, ml.Adam(lr=0.02), epochs=20, batch_size=10, progress=False)
+    assert history["train_loss"][-1] < 0.8 * history["train_loss"][0]
+    assert np.isfinite(history["energy"][1:]).all()
+    assert method.state_dict() == {}
+    assert isinstance(method.variables, Variables)
+
+
+def test_a_resumed_run_is_the_same_bit_for_bit(tmp_path):
+    arguments = {"optimizer": ml.Nesterov(lr=0.05, momentum=0.9), "batch_size": 10, "progress": False}
+    whole, parts, method = network(), network(), ml.PredictiveCoding(steps=4)
+    ml.fit(whole, DATA, method, epochs=4, **arguments)
+    ml.fit(parts, DATA, method, epochs=2, checkpoint=tmp_path / "run.npz", **arguments)
+    ml.fit(parts, DATA, method, epochs=4, checkpoint=tmp_path / "run.npz", resume=True, **arguments)
+    for mine, other in zip(parts.parameters, whole.parameters):
+        assert np.array_equal(mine, other)
+
+
+def test_the_direction_has_the_reduction_of_the_loss():
+    mean, total = network(loss=ml.SoftmaxCrossEntropy()), network(loss=ml.SoftmaxCrossEntropy("sum"))
+    method = ml.PredictiveCoding()
+    for d, whole in zip(method.direction(mean, *DATA)[1], method.direction(total, *DATA)[1]):
+        assert np.allclose(30 * d, whole, rtol=1e-4, atol=1e-6)
+
+
+def test_settings():
+    assert repr(ml.PredictiveCoding(latent="pre")) == "PredictiveCoding(rate=0.1, steps=20, latent='pre')"
+    assert ml.PredictiveCoding() == ml.PredictiveCoding(0.1, 20, "post", "free") != ml.PredictiveCoding(0.2)
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ({"rate": 0}, "PredictiveCoding: rate must be positive and finite, got 0"),
+    ({"steps": -1}, "PredictiveCoding: steps must be at least 0, got -1"),
+    ({"latent": "past"}, "PredictiveCoding: latent: unknown name 'past'; did you mean 'post'"),
+    ({"prediction": "frozen"}, "PredictiveCoding: prediction: unknown name 'frozen'")])
+def test_wrong_arguments_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        ml.PredictiveCoding(**arguments)
+
+
+@pytest.mark.parametrize("layers", [[ml.Linear(5, 4), ml.BatchNorm(4), ml.ReLU(), ml.Linear(4, 3)],
+                                    [ml.Named("x"), ml.Linear(5, 5), ml.Add("x"), ml.Linear(5, 3)]])
+def test_other_networks_are_refused(layers):
+    with pytest.raises(ValueError, match="PredictiveCoding: expects"):
+        ml.PredictiveCoding().direction(ml.Network(layers), *DATA)
+
+
+def test_the_gpu_backend(device):
+    for latent in LATENTS:
+        method = ml.PredictiveCoding(latent=latent)
+        theirs, ours = (method.direction(network(backend=b), *DATA)[1] for b in ("cupy", "numpy"))
+        for mine, other in zip(theirs, ours):
+            assert np.allclose(ml.network.to_numpy(mine), other, atol=2e-4 * abs(other).max())

@@ -1,0 +1,257 @@
+"""Python as users type it: names in the place of objects, completion, notebooks, and what a wrong guess is told.
+
+`GUESSES` are calls that a user of scikit-learn, Keras or PyTorch tries first. Each works, or its error names the right
+spelling.
+"""
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import minilift as ml
+from minilift.datasets import SETS
+from minilift.lab import contenders
+from minilift.support.spellings import ATTRIBUTES, NAMES
+from minilift.training import names
+
+rng = np.random.default_rng(0)
+X, y = rng.standard_normal((12, 3)), rng.integers(0, 2, 12)
+
+
+def network():
+    return ml.mlp([3, 4, 2])
+
+
+def trained(method, optimizer, **more):
+    net = network()
+    return net, ml.fit(net, (X, y), method, optimizer, epochs=2, batch_size=4, progress=False, **more)
+
+
+# ---- methods and optimizers by name
+
+
+@pytest.mark.parametrize(("text", "method"), [
+    ("backprop", ml.BackProp()), ("proxprop", ml.ProxProp()), ("cg3", ml.ProxProp(solver="cg3")),
+    ("proxprop:tau_theta=0.05", ml.ProxProp(0.05)), ("proxprop:tau_theta=0.5,last=implicit",
+                                                     ml.ProxProp(0.5, last="implicit")),
+    ("locoprop-m:gamma=2", ml.LocoProp("M", gamma=2, steps=10, local_optimizer="sgd", local_lr=5e-4)),
+    ("semi-implicit", ml.SemiImplicit())])
+def test_a_method_by_name_is_the_method(text, method):
+    assert names.named_method("method", text) == method
+    (by_name, _), (itself, _) = trained(text, "sgd:lr=0.1"), trained(method, ml.SGD(0.1))
+    assert by_name == itself
+
+
+def test_optimizers_by_name():
+    for text, optimizer in (("adam", ml.Adam()), ("nesterov:lr=0.1,momentum=0.95", ml.Nesterov(0.1, 0.95)),
+                            ("rmsprop:lr=0.01", ml.RMSProp(0.01))):
+        assert trained("backprop", text)[0] == trained("backprop", optimizer)[0]
+    assert ml.Adam().lr == ml.RMSProp().lr == 0.001
+
+
+def test_the_names_are_those_of_the_command_line():
+    assert set(contenders.METHODS) == set(names.METHODS)
+    for name, (factory, options) in names.METHODS.items():
+        assert contenders.METHODS[name][1:3] == (factory, options)
+        assert isinstance(names.named_method("method", name), ml.Method)
+    assert {type(optimizer) for optimizer in (make(0.1) for make, _ in names.OPTIMIZERS.values())} <= {
+        ml.SGD, ml.HeavyBall, ml.Nesterov, ml.Adam, ml.RMSProp, ml.Muon}
+
+
+def test_positions_and_names_are_one_call():
+    net, history = trained(ml.ProxProp(), ml.SGD(lr=3))
+    assert history["train_loss"][-1] < history["train_loss"][0]
+    assert trained("proxprop", "sgd:lr=3")[0] == net
+
+
+# ---- completion
+
+
+def test_everything_public_is_in_dir_and_can_be_had():
+    assert {"verify", "Report", "Check", "plots", "fit"} <= set(dir(ml))
+    assert len(set(ml.__all__)) == len(ml.__all__)
+    for name in ml.__all__:
+        assert getattr(ml, name) is not None
+    public = {name for name in vars(ml) if not name.startswith("_")}
+    classes = {name for name in public if getattr(getattr(ml, name), "__module__", "").startswith("minilift.")}
+    assert classes - {"unknown_export"} <= set(ml.__all__), "a name of the package is missing in __all__"
+
+
+def test_what_is_loaded_later_is_not_loaded_before():
+    code = "import sys, minilift; dir(minilift); print([m for m in sys.modules if m in ('minilift.checks', 'sklearn')])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+# ---- types: tests/typed_user.py is checked strictly by mypy, in the slow tier
+
+
+def face():
+    """Return {name: function} of all functions and constructors that the package exports."""
+    things = {name: getattr(ml, name) for name in ml.__all__} | {f"datasets.{f.__name__}": f for f in SETS.values()}
+    functions = {name: thing for name, thing in things.items() if inspect.isfunction(thing)}
+    own = {name: thing.__init__ for name, thing in things.items() if inspect.isclass(thing)
+           and inspect.isfunction(thing.__init__) and not issubclass(thing, tuple)}
+    used = {ml.Network: "forward loss accuracy predict predict_proba save state_dict load_state_dict",
+            ml.Method: "propose direction reset state_dict", ml.optim.Optimizer: "step reset state_dict",
+            ml.History: "append to_csv to_json from_json plot __getitem__", ml.Report: "to_json raise_for_failures"}
+    methods = {f"{cls.__name__}.{name}": getattr(cls, name) for cls, names in used.items() for name in names.split()}
+    return functions | own | methods
+
+
+def test_the_public_face_is_annotated():
+    assert (Path(ml.__file__).parent / "py.typed").is_file()
+    functions = face()
+    assert len(functions) > 70
+    for name, function in functions.items():
+        signature = inspect.signature(inspect.unwrap(function))
+        bare = [argument for argument, one in signature.parameters.items()
+                if argument != "self" and one.annotation is one.empty]
+        assert not bare, f"{name}: {bare}"
+        assert signature.return_annotation is not signature.empty or function.__name__ == "__init__", name
+
+
+# ---- notebooks
+
+
+def test_a_network_and_a_history_are_tables_in_a_notebook():
+    net, history = trained("backprop", "adam")
+    page = net._repr_html_()
+    assert page.count("<tr>") == 4  # the head, two maps and a transfer
+    assert "<code>Linear(3, 4)</code>" in page
+    assert "26 parameters" in page
+    page = history._repr_html_()
+    assert page.count("<tr>") == 4  # the head and three rows
+    assert "train accuracy" in page
+    assert "completed" in page
+
+
+def test_tables_escape_what_is_no_text_of_theirs():
+    history = ml.History("<b>")
+    for epoch in range(20):
+        history.append({"epoch": epoch, "seconds": 0.0, "train_loss": 1.0})
+    page = history._repr_html_()
+    assert "<b>" not in page
+    assert "&lt;b&gt;" in page
+    assert page.count("<tr>") == 14  # head, six, the dots, six
+
+
+# ---- guesses
+
+
+def fit(*arguments, **named):
+    given = {"epochs": 1, "progress": False, **named}
+    return ml.fit(network(), (X, y), *(arguments or ("backprop", "adam")), **given)
+
+
+GUESSES = {  # what is typed: what the error must name, or "" where it works
+    "ml.fit(net, data, ml.ProxProp(), ml.SGD(lr=3))": (lambda: fit(ml.ProxProp(), ml.SGD(lr=3)), ""),
+    'ml.fit(…, "proxprop", "adam")': (lambda: fit("proxprop", "adam"), ""),
+    'ml.fit(…, optimizer="Adam")': (lambda: fit("proxprop", "Adam"), "'adam'"),
+    'ml.fit(…, optimizer="sgd")': (lambda: fit("proxprop", "sgd"), "'sgd:lr=0.1'"),
+    "ml.fit(…, optimizer=ml.Adam)": (lambda: fit("proxprop", ml.Adam), "such as SGD(lr=0.1)"),
+    'ml.fit(…, method="ProxProp")': (lambda: fit("ProxProp", "adam"), "'proxprop'"),
+    'ml.fit(…, method="sibp")': (lambda: fit("sibp", "adam"), "semi-implicit"),
+    'ml.fit(…, method="proxprop:tau=1")': (lambda: fit("proxprop:tau=1", "adam"), "'tau_theta'"),
+    "ml.fit(…, method=ml.ProxProp)": (lambda: fit(ml.ProxProp, "adam"), "ProxProp("),
+    "ml.fit(net, X, y, …)": (lambda: ml.fit(network(), X, y, ml.SGD(1.0)), "pair (X, y)"),
+    "ml.fit(…, n_epochs=3)": (lambda: fit(n_epochs=3), "'epochs'"),
+    "ml.fit(…, max_iter=3)": (lambda: fit(max_iter=3), "'epochs'"),
+    "ml.fit(…, verbose=0)": (lambda: fit(verbose=0), "'progress'"),
+    "ml.fit(…, progress=0)": (lambda: fit(progress=0), "True, False"),
+    "ml.fit(…, random_state=0)": (lambda: fit(random_state=0), "'seed'"),
+    "ml.fit(…, validation_data=(X, y))": (lambda: fit(validation_data=(X, y)), "'validation'"),
+    "ml.fit(…, validation_split=0.2)": (lambda: fit(validation_split=0.2), "'validation'"),
+    "ml.fit(…, early_stopping=True)": (lambda: fit(early_stopping=True), "'early_stop'"),
+    "ml.fit(…, early_stop=True)": (lambda: fit(early_stop=True), "EarlyStop"),
+    "ml.fit(…, learning_rate=0.1)": (lambda: fit(learning_rate=0.1), "SGD(lr=0.1)"),
+    "ml.fit(net, x=X, y=y, …)": (lambda: ml.fit(network(), x=X, y=y), "(X, y)"),
+    "net.fit(X, y)": (lambda: network().fit(X, y), "minilift.fit(net, (X, y), method, optimizer)"),
+    'net.compile("adam")': (lambda: network().compile("adam"), "minilift.fit(net"),
+    "net.summary()": (lambda: network().summary(), "print(net)"),
+    "net.score(X, y)": (lambda: network().score(X, y), "net.accuracy(X, y)"),
+    "net.evaluate(X, y)": (lambda: network().evaluate(X, y), "minilift.evaluate(net, X, y)"),
+    "net.weights": (lambda: network().weights, "net.parameters"),
+    "net.coefs_": (lambda: network().coefs_, "net.theta"),
+    "net.predict(X)": (lambda: network().predict(X), ""),
+    "net.predict_proba(X)": (lambda: network().predict_proba(X), ""),
+    'history.history["loss"]': (lambda: fit().history["loss"], 'history["train_loss"]'),
+    'history["loss"]': (lambda: fit()["loss"], "'train_loss'"),
+    'history["val_acc"]': (lambda: fit(validation=(X, y))["val_acc"], "'val_accuracy'"),
+    "ml.SGD(learning_rate=0.1)": (lambda: ml.SGD(learning_rate=0.1), "'lr'"),
+    "ml.SGD()": (lambda: ml.SGD(), "'lr'"),
+    "ml.SGD(0.1, momentum=0.9)": (lambda: ml.SGD(0.1, momentum=0.9), "HeavyBall"),
+    "ml.Adam(lr=1e-3, betas=(0.9, 0.999))": (lambda: ml.Adam(lr=1e-3, betas=(0.9, 0.999)), "'beta1'"),
+    "ml.Momentum(0.1)": (lambda: ml.Momentum(0.1), "minilift.HeavyBall"),
+    "ml.ProxProp(tau=1)": (lambda: ml.ProxProp(tau=1), "'tau_theta'"),
+    "ml.mlp(hidden_layer_sizes=(4,))": (lambda: ml.mlp(hidden_layer_sizes=(4,)), "'widths'"),
+    "ml.mlp([3, 4, 2], 'ReLU')": (lambda: ml.mlp([3, 4, 2], "ReLU"), "'relu'"),
+    "ml.mlp([3, 4, 2], 'logistic')": (lambda: ml.mlp([3, 4, 2], "logistic"), "sigmoid"),
+    "ml.mlp(3, 4, 2)": (lambda: ml.mlp(3, 4, 2), "widths must be a list"),
+    "ml.mlp([3, 4, 2], loss='mse')": (lambda: ml.mlp([3, 4, 2], loss="mse"), "SquaredError()"),
+    "ml.MLP([3, 4, 2])": (lambda: ml.MLP([3, 4, 2]), "minilift.mlp"),
+    "ml.Sequential([…])": (lambda: ml.Sequential([ml.Linear(3, 2)]), "minilift.Network"),
+    "ml.Dense(4)": (lambda: ml.Dense(4), "minilift.Linear"),
+    "ml.Linear(4)": (lambda: ml.Linear(4), "'n_out'"),
+    "ml.Linear(in_features=3, out_features=2)": (lambda: ml.Linear(in_features=3, out_features=2), "'n_in'"),
+    "ml.Conv2D(1, 2, 3)": (lambda: ml.Conv2D(1, 2, 3), "minilift.Conv2d"),
+    "ml.Conv2d(1, 2, kernel_size=3)": (lambda: ml.Conv2d(1, 2, kernel_size=3), "'kernel'"),
+    "ml.MaxPool2d(pool_size=2)": (lambda: ml.MaxPool2d(pool_size=2), "'size'"),
+    "ml.Dropout(p=0.5)": (lambda: ml.Dropout(p=0.5), "'rate'"),
+    "ml.CrossEntropyLoss()": (lambda: ml.CrossEntropyLoss(), "minilift.SoftmaxCrossEntropy"),
+    "ml.Network([…, ml.Softmax()])": (lambda: ml.Network([ml.Linear(3, 2), ml.Softmax()]), "SoftmaxCrossEntropy"),
+    "ml.Network([…, ml.ReLU()])": (lambda: ml.Network([ml.Linear(3, 2), ml.ReLU()]), "must be a map"),
+    "ml.Network([…], optimizer='adam')": (lambda: ml.Network([ml.Linear(3, 2)], optimizer="adam"), "known: layers"),
+    "ml.EarlyStopping(patience=3)": (lambda: ml.EarlyStopping(patience=3), "minilift.EarlyStop"),
+    "ml.EarlyStop(monitor='loss')": (lambda: ml.EarlyStop(monitor="loss"), "'val_loss'"),
+    "ml.EarlyStop(restore_best_weights=True)": (lambda: ml.EarlyStop(restore_best_weights=True), "'restore_best'"),
+    "ml.load_digits()": (lambda: ml.load_digits(), "minilift.datasets.digits"),
+    "ml.datasets.load('MNIST')": (lambda: ml.datasets.load("MNIST"), "'mnist'"),
+    "ml.train(net)": (lambda: ml.train(network()), "minilift.fit"),
+    "ml.BackProp(0.1)": (lambda: ml.BackProp(0.1), "takes no arguments"),
+}
+
+
+@pytest.mark.parametrize("typed", GUESSES)
+def test_a_guess_works_or_is_told_the_right_spelling(typed):
+    call, expected = GUESSES[typed]
+    if not expected:
+        call()
+        return
+    with pytest.raises((TypeError, ValueError, AttributeError, KeyError)) as caught:
+        call()
+    assert expected in str(caught.value)
+
+
+def test_there_are_forty_guesses():
+    assert len(GUESSES) >= 40
+
+
+def test_the_spellings_that_are_named_exist():
+    for name in NAMES.values():
+        first, *rest = name.partition("(")[0].split(".")
+        assert hasattr(ml, first)
+        assert not rest or hasattr(getattr(ml, first), rest[0])
+    net, things = network(), {"Network": network(), "History": fit()}
+    for kind, attributes in ATTRIBUTES.items():
+        assert not [name for name in attributes if name in dir(things[kind])]
+    for shown in ATTRIBUTES["Network"].values():
+        if shown.startswith("net."):
+            assert hasattr(net, shown[4:].partition("(")[0])
+
+
+def test_subclasses_of_users_may_take_what_they_like():
+    class Own(ml.Method):
+        def __init__(self, **options):
+            self.options = options
+
+    class Scaled(ml.SGD):
+        def __init__(self, scale, **more):
+            super().__init__(**more)
+            self.scale = scale
+
+    assert Own(anything=1).options == {"anything": 1}
+    assert Scaled(scale=2, lr=0.1).lr == 0.1

@@ -1,0 +1,122 @@
+"""The estimators are at home in scikit-learn: its own checks, pipelines, searches, pickles; and they are `fit`."""
+
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import check_estimator
+
+import minilift as ml
+
+DATA = ml.datasets.moons(200, seed=1)
+NAMES = np.array(["lower", "upper"])
+X, y = DATA.X_train, NAMES[DATA.y_train]
+QUICK = {"hidden_layer_sizes": (8,), "max_iter": 3, "batch_size": 20, "random_state": 0}
+
+
+def classifier(**more):
+    return ml.ImplicitMLPClassifier(**{**QUICK, **more})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("estimator", [ml.ImplicitMLPClassifier, ml.ImplicitMLPRegressor])
+def test_scikit_learns_own_checks(estimator):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is skipped (pandas, the array API) is said by a warning
+        results = check_estimator(estimator(), on_fail=None)
+    assert len(results) > 45
+    assert not [(one["check_name"], one["exception"]) for one in results if one["status"] not in ("passed", "skipped")]
+    assert sum(one["status"] == "skipped" for one in results) <= 3
+
+
+def test_it_is_fit():
+    """The estimator trains the very network that `mlp` and `fit` do, given its seed."""
+    model = ml.ImplicitMLPClassifier((8,), method=ml.ProxProp(0.5), optimizer=ml.Nesterov(1.0), max_iter=3,
+                                     batch_size=20, random_state=3).fit(X, y)
+    net = ml.mlp([2, 8, 2], seed=model.seed_)
+    history = ml.fit(net, (X, DATA.y_train), ml.ProxProp(0.5), ml.Nesterov(1.0), epochs=3, batch_size=20,
+                     seed=model.seed_, progress=False)
+    assert model.network_ == net
+    assert model.history_["train_loss"] == history["train_loss"]
+    assert (model.predict(DATA.X_test) == NAMES[net.predict(DATA.X_test)]).all()
+
+
+def test_it_learns():
+    model = ml.ImplicitMLPClassifier(random_state=0).fit(X, y)
+    assert model.score(DATA.X_test, NAMES[DATA.y_test]) > 0.95
+    teacher = ml.datasets.teacher(300)
+    model = ml.ImplicitMLPRegressor((20,), "tanh", random_state=0).fit(teacher.X_train, teacher.y_train)
+    assert model.predict(teacher.X_test).shape == teacher.y_test.shape
+    assert model.score(teacher.X_test, teacher.y_test) > 0.8
+    one_axis = ml.ImplicitMLPRegressor((20,), "tanh", random_state=0).fit(teacher.X_train, teacher.y_train[:, 0])
+    assert one_axis.predict(teacher.X_test).shape == (60,)
+
+
+def test_probabilities():
+    model = classifier().fit(X, y)
+    probabilities = model.predict_proba(DATA.X_test)
+    assert np.allclose(probabilities.sum(axis=1), 1)
+    assert (model.classes_[probabilities.argmax(axis=1)] == model.predict(DATA.X_test)).all()
+
+
+def test_a_search_in_a_pipeline_finds_the_method_that_trains():
+    pipeline = make_pipeline(StandardScaler(), classifier())
+    grid = {"implicitmlpclassifier__method": ["backprop", "proxprop:tau_theta=1"],
+            "implicitmlpclassifier__optimizer": ["sgd:lr=1e-9", "sgd:lr=1"]}
+    search = GridSearchCV(pipeline, grid, cv=2).fit(X, y)
+    assert search.best_params_["implicitmlpclassifier__optimizer"] == "sgd:lr=1"
+    assert search.best_score_ > 0.8
+
+
+def test_clones_and_pickles():
+    model = classifier(method=ml.ProxProp(0.5), optimizer=ml.Adam(0.01)).fit(X, y)
+    copied = clone(model)
+    assert copied.get_params() == model.get_params()
+    assert not hasattr(copied, "network_")
+    again = pickle.loads(pickle.dumps(model))
+    assert (again.predict_proba(X) == model.predict_proba(X)).all()
+    assert again.network_ == model.network_
+
+
+def test_steps_of_partial_fit_are_one_run():
+    """The optimizer goes on where it was: batches in two calls are batches in one."""
+    one, two = classifier(optimizer="adam:lr=0.01"), classifier(optimizer="adam:lr=0.01")
+    one.partial_fit(X[:80], y[:80], classes=NAMES)
+    two.partial_fit(X[:40], y[:40], classes=NAMES).partial_fit(X[40:80], y[40:80])
+    assert one.network_ == two.network_
+    assert (one.n_iter_, two.n_iter_) == (1, 2)
+    more = classifier().fit(X, y)
+    before = more.network_.loss(X, DATA.y_train)
+    for _ in range(5):
+        more.partial_fit(X, y)
+    assert more.network_.loss(X, DATA.y_train) < before
+
+
+def test_early_stopping():
+    model = classifier(early_stopping=True, n_iter_no_change=2, max_iter=200, optimizer="sgd:lr=3").fit(X, y)
+    assert model.n_iter_ < 200
+    assert "early stop" in model.history_.stopped
+    assert len(model.history_["val_loss"]) == model.n_iter_ + 1
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"max_iter": 0}, "ImplicitMLPClassifier: max_iter must be at least 1"),
+    ({"hidden_layer_sizes": "8"}, "ImplicitMLPClassifier: hidden_layer_sizes must be a list"),
+    ({"method": "proxpop"}, "ImplicitMLPClassifier: method: unknown name 'proxpop'; did you mean 'proxprop'"),
+    ({"optimizer": "sgd"}, "'sgd:lr=0.1'"), ({"activation": "logistic"}, "sigmoid"),
+    ({"optimizer": "sgd:lr=1e30"}, "training diverged .*; try a smaller lr")])
+def test_wrong_arguments(options, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        classifier(**options).fit(X, y)
+
+
+def test_wrong_labels():
+    with pytest.raises(ValueError, match="classes must be given"):
+        classifier().partial_fit(X, y)
+    with pytest.raises(ValueError, match="'middle', which is not among the classes"):
+        classifier().fit(X, y).partial_fit(X[:1], np.array(["middle"]))

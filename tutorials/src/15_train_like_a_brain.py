@@ -1,0 +1,546 @@
+# %% [markdown]
+# # 15 · Train like a brain
+#
+# You will let a network settle instead of sending a signal back through it, and find out when that is
+# backpropagation after all.
+#
+# **Afterwards you can**
+# 1. write the energy of predictive coding and its gradient in one layer's values (Exercise 15.1);
+# 2. relax all layers at once, and say how far an error has come (Exercise 15.2);
+# 3. find the rate at which relaxing turns into blowing up (Exercise 15.3);
+# 4. pass targets down through learned inverses (Exercise 15.4);
+# 5. weigh what is local in these methods, and what is not (Exercise 15.5).
+#
+# **You need** notebooks 03 and 04. **Time**: 60 minutes.
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+
+import minilift as ml
+from minilift.course import teach
+from minilift.course.exercises import train_like_a_brain as check
+
+SEED = 0
+rng = np.random.default_rng(SEED)
+teach.style()
+teach.versions()
+
+# %% [markdown]
+# ## Errors instead of a backward pass
+#
+# Backpropagation needs a second phase, in which each synapse knows the transposed weights of the others.
+# Predictive coding has none: each layer holds values $a_l$ of its own, predicts them from below by $f_l =
+# \sigma_l(a_{l-1}W_l + 1b_l^T)$, and all of them settle on one energy, the loss plus the squared errors of
+# the predictions:
+#
+# $$ F = L_y(a_{D-1}W_D + 1b_D^T) + \sum_{l<D} \tfrac12\|e_l\|^2, \qquad e_l = a_l - f_l. \tag{15.1} $$
+#
+# Here $L_y$ is a sum over samples. It is the energy of notebook 04 with one of its two penalties. After a
+# forward pass $a_l = f_l$: all errors are zero and $F$ is the loss.
+
+# %%
+data = ml.datasets.digits()
+X, y = data.X_train[:60].astype(float), data.y_train[:60]
+net = ml.mlp([64, 20, 20, 20, 20, 10], "tanh", loss=ml.SoftmaxCrossEntropy("sum"), seed=SEED, dtype=np.float64)
+D, state, one_hot = net.depth, net.forward(X), np.eye(10)[y]
+
+
+def errors(a):
+    """Return [None, e_1, ..., e_D] and slopes [None, σ'(u_1), ...]; e_D is minus the loss's gradient."""
+    u = [None] + [net.phi[l].forward(net.theta[l], a[l - 1]) for l in range(1, D + 1)]
+    e = [None] + [a[l] - np.tanh(u[l]) for l in range(1, D)]  # (15.1)
+    slopes = [None] + [1 - np.tanh(u[l]) ** 2 for l in range(1, D)] + [np.ones_like(u[D])]
+    return [*e, one_hot - net.loss_function.proba(u[D])], slopes
+
+
+forward = state.a[:D]  # [X, a_1, ..., a_{D-1}] of the forward pass
+e, slopes = errors(forward)
+print("norms of the errors after a forward pass:", *(f"{np.linalg.norm(e[l]):.2g}" for l in range(1, D + 1)))
+
+# %% [markdown]
+# ## Exercise 15.1 (warm-up): who pulls at a layer?
+#
+# Two terms of $F$ hold $a_l$: its own error, and the error of the layer above, which $a_l$ predicts. With
+# the slope $\sigma'_{l+1}$ at $u_{l+1} = a_lW_{l+1} + 1b_{l+1}^T$ (ones at the output, where $-e_D$ is the
+# loss's gradient),
+#
+# $$ \frac{\partial F}{\partial a_l} = e_l - (e_{l+1} \odot \sigma'_{l+1})\,W_{l+1}^T. \tag{15.2} $$
+#
+# Write it.
+#
+# <details><summary>Hint 1: idea</summary>
+#
+# The chain rule on two squares.
+#
+# </details>
+# <details><summary>Hint 2: equation</summary>
+#
+# Equation (15.2) has one product of arrays entry by entry and one of matrices.
+#
+# </details>
+# <details><summary>Hint 3: first line</summary>
+#
+# `pull = (e_above * slope_above) @ W_above.T`
+#
+# </details>
+
+# %% tags=["exercise"]
+# Exercise 15.1
+def value_gradient(e, e_above, slope_above, W_above):
+    """Return the gradient in a_l (N, n), for e (N, n), e_above and slope_above (N, m), W_above (n, m)."""
+    # <solution>
+    return e - (e_above * slope_above) @ W_above.T  # (15.2)
+    # </solution>
+
+# %% tags=["check"]
+value_gradient = check.value_gradient(value_gradient, SEED)
+
+# %% tags=["mistake"]
+# says: the sign
+def value_gradient(e, e_above, slope_above, W_above):
+    return e + (e_above * slope_above) @ W_above.T
+
+# %% tags=["mistake"]
+# says: σ' is missing
+def value_gradient(e, e_above, slope_above, W_above):
+    return e - e_above @ W_above.T
+
+# %% tags=["mistake"]
+# says: own error
+def value_gradient(e, e_above, slope_above, W_above):
+    return -(e_above * slope_above) @ W_above.T
+
+# %%
+def gradient(l, a):
+    e, slopes = errors(a)
+    return value_gradient(e[l], e[l + 1], slopes[l + 1], net.theta[l + 1][:-1])
+
+
+method = ml.PredictiveCoding()
+energy, away = method.energy(net, X, y), [a + 0.1 * rng.normal(size=a.shape) for a in forward]
+variables = method.start(net, state)._replace(a=away)
+for l in range(1, D):
+    teach.compare(f"∂F/∂a_{l}, the library's", gradient(l, away), energy.gradient("a", l, variables))
+
+# %% [markdown]
+# ## Exercise 15.2 (core): all at once
+#
+# In a brain nobody waits for the layer above. Every value moves at the same time, by what it sees now:
+#
+# $$ a_l \leftarrow a_l - \eta\,\frac{\partial F}{\partial a_l}(a_1, \dots, a_{D-1}),
+#    \qquad l = 1, \dots, D - 1. \tag{15.3} $$
+#
+# Write `steps` such steps; `gradient(l, a)` gives the derivative, and $a_0 = X$ stays.
+#
+# <details><summary>Hint 1: idea</summary>
+#
+# Make a whole new list before anything is replaced.
+#
+# </details>
+# <details><summary>Hint 2: equation</summary>
+#
+# All derivatives of (15.3) are taken at the old list.
+#
+# </details>
+# <details><summary>Hint 3: first line</summary>
+#
+# `for _ in range(steps):`, then `a = [a[0]] + [... for l in range(1, len(a))]`
+#
+# </details>
+
+# %% tags=["exercise"]
+# Exercise 15.2
+def relax(a, gradient, rate, steps):
+    """Return [a_0, a_1, ...] after so many steps."""
+    # <solution>
+    for _ in range(steps):
+        a = [a[0]] + [a[l] - rate * gradient(l, a) for l in range(1, len(a))]  # (15.3)
+    return a
+    # </solution>
+
+# %% tags=["check"]
+relax = check.relax(relax, SEED)
+
+# %% tags=["mistake"]
+# says: sees the new a_1
+def relax(a, gradient, rate, steps):
+    a = list(a)
+    for _ in range(steps):
+        for l in range(1, len(a)):
+            a[l] = a[l] - rate * gradient(l, a)
+    return a
+
+# %% tags=["mistake"]
+# says: rushes down
+def relax(a, gradient, rate, steps):
+    a = list(a)
+    for _ in range(steps):
+        for l in range(len(a) - 1, 0, -1):
+            a[l] = a[l] - rate * gradient(l, a)
+    return a
+
+# %% tags=["mistake"]
+# says: climbs
+def relax(a, gradient, rate, steps):
+    for _ in range(steps):
+        a = [a[0]] + [a[l] + rate * gradient(l, a) for l in range(1, len(a))]
+    return a
+
+# %% [markdown]
+# ## Predict
+#
+# Five maps. After the forward pass only the output has an error. After **two** steps of (15.3), how many of
+# $e_1, \dots, e_5$ are not zero?
+
+# %% tags=["predict"]
+nonzero = None  # a number
+
+# %%
+sizes = np.array([[np.linalg.norm(e_l) for e_l in errors(relax(forward, gradient, 0.1, T))[0][1:]]
+                  for T in range(9)])
+teach.reveal(nonzero, int((sizes[2] > 1e-12).sum()), "Each step carries the error one map down.")
+
+fig, ax = plt.subplots(figsize=(6, 2.6))
+picture = ax.imshow(np.log10(np.where(sizes > 1e-12, sizes, np.nan)).T[::-1], cmap="viridis", aspect="auto")
+ax.set(xlabel="steps taken", yticks=range(D), yticklabels=[f"e_{l}" for l in range(D, 0, -1)])
+ax.grid(False)
+fig.colorbar(picture, label="log10 of the norm")
+teach.show(fig, "Sizes of the errors by map and step. White, which is zero, below a staircase: the error "
+                "moves one map down in each step, and arrives smaller by a factor of about ten.")
+
+# %% [markdown]
+# ## What arrives
+#
+# The weights then take $\partial F/\partial\theta_l = -\tilde a_{l-1}^T(e_l \odot \sigma'_l)$, made of what
+# stands at both ends of the synapse. At the moment of arrival, after $T = D - l$ steps, nothing below has
+# moved, so
+#
+# $$ \frac{\partial F}{\partial\theta_l} = \eta^{\,D-l}\,\nabla_{\theta_l}J
+#    \qquad\text{for any } \eta. \tag{15.4} $$
+#
+# Later arrivals add up: after $T$ steps, for small $\eta$, the factor is $\binom{T}{D-l}\eta^{D-l}$.
+
+# %%
+def directions(a):
+    e, slopes = errors(a)
+    return [-net.phi[l].adjoint_theta(a[l - 1], e[l] * slopes[l]) for l in range(1, D + 1)]
+
+
+_, gradients = ml.BackProp().direction(net, X, y)
+for l in range(D, 0, -1):
+    arrived = directions(relax(forward, gradient, 0.5, D - l))[l - 1]
+    teach.holds(f"map {l}, after {D - l} steps", arrived / 0.5 ** (D - l), gradients[l - 1])  # (15.4)
+
+_, ours = ml.PredictiveCoding(rate=0.1, steps=20).direction(net, X, y)
+by_hand = directions(relax(forward, gradient, 0.1, 20))
+for l in range(1, D + 1):
+    teach.compare(f"map {l}: the library", by_hand[l - 1], ours[l - 1])
+
+# %% [markdown]
+# ## When it is exactly backpropagation
+#
+# Two things keep (15.4) from being BackProp after many steps: late arrivals, and predictions that follow
+# the values. Hold predictions and slopes where the forward pass had them, and the errors $\varepsilon_l =
+# -e_l$ obey a linear recursion,
+#
+# $$ \varepsilon_l \leftarrow (1 - \eta)\,\varepsilon_l
+#    + \eta\,(\varepsilon_{l+1} \odot \sigma'_{l+1})\,W_{l+1}^T. \tag{15.5} $$
+#
+# Its fixed point is the recursion of the signal $\partial J/\partial a_l$. With $\eta = 1$ it is reached in
+# $D - 1$ steps, exactly: "Z-IL" and "fixed prediction" in the literature are this.
+
+# %%
+epsilon = [None] + [0 * e_l for e_l in e[1:D]] + [-e[D]]
+for _ in range(D - 1):
+    pulls = [(epsilon[l + 1] * slopes[l + 1]) @ net.theta[l + 1][:-1].T for l in range(1, D)]
+    epsilon = [None, *pulls, epsilon[D]]  # (15.5), with η = 1
+for l in range(1, D + 1):
+    fixed = net.phi[l].adjoint_theta(forward[l - 1], epsilon[l] * slopes[l])
+    teach.holds(f"map {l}, fixed predictions, {D - 1} steps: ∇J", fixed, gradients[l - 1])
+
+
+def distances(rate, prediction, steps):
+    _, found = ml.PredictiveCoding(rate, steps, prediction=prediction).direction(net, X, y)
+    return [np.linalg.norm(d - g) / np.linalg.norm(g) for d, g in zip(found, gradients)]
+
+# %% [markdown]
+# ## Predict
+#
+# And with free predictions, relaxed until nothing moves: is the direction that of BackProp? "yes", "almost"
+# (cosine above 0.99 on every map) or "no"?
+
+# %% tags=["predict"]
+settled = None  # "yes", "almost" or "no"
+
+# %%
+counts = np.array([0, 1, 2, 3, 4, 6, 8, 12, 20, 40, 80, 160, 320])
+kinds = (("free, η = 0.2", 0.2, "free"), ("fixed, η = 0.2", 0.2, "fixed"), ("fixed, η = 1", 1.0, "fixed"))
+curves = {title: np.array([distances(rate, kind, T) for T in counts]) for title, rate, kind in kinds}
+_, relaxed = ml.PredictiveCoding(0.2, 320).direction(net, X, y)
+cosines = [np.sum(d * g) / np.linalg.norm(d) / np.linalg.norm(g) for d, g in zip(relaxed, gradients)]
+answer = "almost" if min(cosines) > 0.99 else "no"
+teach.reveal(settled, answer, f"The cosines: {', '.join(f'{c:.3f}' for c in cosines)}.")
+
+fig, axes = plt.subplots(1, 3, figsize=(10, 3), sharey=True)
+for ax, (title, curve) in zip(axes, curves.items()):
+    for l in range(1, D + 1):
+        ax.plot(counts, np.maximum(curve[:, l - 1], 1e-16), label=f"map {l}", marker="o", markersize=3)
+    ax.set(title=title, xscale="symlog", yscale="log", xlabel="steps")
+axes[0].set(ylabel="‖d − ∇J‖ / ‖∇J‖")
+axes[0].legend(loc="lower left")
+teach.show(fig, "Relative distance of each map's direction from the gradient, against steps. Free "
+                "predictions settle at a distance between a tenth, of the lowest map, and two, of the highest; fixed "
+                "ones with rate 0.2 fall steadily to rounding, with rate 1 map by map, one a step.")
+
+# %% [markdown]
+# ## What settling minimises
+#
+# The highest map differs most: once the values below have moved, the error that it sees is what they could not
+# explain. If not the loss, what is least there? For linear maps and squared error the values can be eliminated. With the residual
+# $r = y - \hat y$ of the forward pass (rows) and
+# $S = I + \sum_{l=2}^{D} (W_l\cdots W_D)^T(W_l\cdots W_D)$,
+#
+# $$ \min_a F = \tfrac12 \sum_i r_i\, S^{-1} r_i^T. \tag{15.6} $$
+#
+# It is the squared error in another metric: a residual that the layers can explain cheaply by moving
+# counts less.
+
+# %%
+linear = ml.mlp([4, 6, 5, 3], "identity", loss=ml.SquaredError("sum"), seed=SEED, dtype=np.float64)
+points, wanted = rng.normal(size=(30, 4)), rng.normal(size=(30, 3))
+W2, W3 = linear.theta[2][:-1], linear.theta[3][:-1]
+S = np.eye(3) + W3.T @ W3 + (W2 @ W3).T @ (W2 @ W3)
+r = wanted - linear.predict(points)
+settling = ml.PredictiveCoding(0.3, 300)
+settling.direction(linear, points, wanted)
+least = np.sum(r * np.linalg.solve(S, r.T).T) / 2  # (15.6)
+teach.holds("energy of the settled linear network", settling.measure()["energy"], least)
+print(f"squared error {np.sum(r**2) / 2:.2f}, settled energy {least:.2f}")
+
+# %% [markdown]
+# ## Exercise 15.3 (break it): a network that does not settle
+#
+# Relaxing is gradient descent on $F$, with a limit like that of notebook 01: 2 divided by the largest
+# curvature. Here is the linear network again, its weights doubled twice. `energies(rate, steps)` returns
+# $F$ before each step and after the last. Find a rate of at most 1 with which $F$ is more than ten times
+# its first value after 60 steps.
+#
+# <details><summary>Hint 1: idea</summary>
+#
+# The curvature in $a_l$ is $I + W_{l+1}W_{l+1}^T$: it grows with the weights.
+#
+# </details>
+# <details><summary>Hint 2: equation</summary>
+#
+# A mode of curvature $\lambda$ is multiplied by $1 - \eta\lambda$ in each step.
+#
+# </details>
+# <details><summary>Hint 3: first line</summary>
+#
+# `print(energies(0.1, 60)[[0, -1]])`, then larger ones
+#
+# </details>
+
+# %%
+wild = ml.mlp([4, 6, 5, 3], "identity", loss=ml.SquaredError("sum"), seed=SEED, dtype=np.float64)
+wild.theta = [None, *(4 * theta for theta in linear.parameters)]
+
+
+def energies(rate, steps):
+    F, values = settling.energy(wild, points, wanted), settling.start(wild, wild.forward(points))
+    found, method = [F.value(values)], ml.PredictiveCoding(rate)
+    for _ in range(steps):
+        values = method.relaxed(F, values)
+        found.append(F.value(values))
+    return np.array(found)
+
+# %% tags=["exercise"]
+# Exercise 15.3
+# <solution rate>
+rate = 0.8
+# </solution>
+
+# %% tags=["check"]
+rate = check.rate_too_large(rate, energies, SEED)
+
+# %% tags=["mistake"]
+# says: small enough
+rate = 0.01
+
+# %% tags=["mistake"]
+# says: above 1
+rate = 3.0
+
+# %% [markdown]
+# ## Targets instead of errors
+#
+# Target propagation sends down neither errors nor signals but *wishes*: values $t_l$ that a layer should
+# have had. They come through inverses $g_l$, which learn to undo $f_l$ on noisy values,
+#
+# $$ \min_{\psi_l}\; \tfrac{1}{2N}\|g_l(f_l(\tilde h)) - \tilde h\|^2, \qquad
+#    \tilde h = h_{l-1} + \sigma\varepsilon. \tag{15.7} $$
+#
+# No transposed weights: $\psi_l$ is a matrix of its own. From $t_D = h_D - \beta\,\partial L/\partial h_D$,
+#
+# $$ t_{l-1} = h_{l-1} + g_l(t_l) - g_l(h_l). \tag{15.8} $$
+#
+# The obvious rule would be $t_{l-1} = g_l(t_l)$. The difference takes out what $g_l$ is wrong by at $h_l$.
+# Each map then descends on $\frac12\|f_l(h_{l-1}) - t_l\|^2$ alone.
+
+# %% [markdown]
+# ## Exercise 15.4 (core): wishes down the stairs
+#
+# Write (15.8) for $h = [X, h_1, \dots, h_D]$, the last target and the functions `inverses[l]`.
+#
+# <details><summary>Hint 1: idea</summary>
+#
+# From the top down, each target made of the one above it.
+#
+# </details>
+# <details><summary>Hint 2: equation</summary>
+#
+# Equation (15.8), for $l = D, \dots, 2$.
+#
+# </details>
+# <details><summary>Hint 3: first line</summary>
+#
+# `t = [None] * (len(h) - 1) + [last]`
+#
+# </details>
+
+# %% tags=["exercise"]
+# Exercise 15.4
+def targets(h, last, inverses):
+    """Return [None, t_1, ..., t_D]."""
+    # <solution>
+    t = [None] * (len(h) - 1) + [last]
+    for l in range(len(h) - 1, 1, -1):
+        t[l - 1] = h[l - 1] + inverses[l](t[l]) - inverses[l](h[l])  # (15.8)
+    return t
+    # </solution>
+
+# %% tags=["check"]
+targets = check.targets(targets, SEED)
+
+# %% tags=["mistake"]
+# says: the difference is missing
+def targets(h, last, inverses):
+    t = [None] * (len(h) - 1) + [last]
+    for l in range(len(h) - 1, 1, -1):
+        t[l - 1] = inverses[l](t[l])
+    return t
+
+# %% tags=["mistake"]
+# says: the sign
+def targets(h, last, inverses):
+    t = [None] * (len(h) - 1) + [last]
+    for l in range(len(h) - 1, 1, -1):
+        t[l - 1] = h[l - 1] + inverses[l](h[l]) - inverses[l](t[l])
+    return t
+
+# %%
+h, beta = [*forward, state.z[D]], 0.1
+propagation = ml.TargetPropagation(beta, rate=0.05, sigma=0.3, seed=SEED)
+curves = {"reconstruction": [], **{f"map {l}": [] for l in range(1, D + 1)}}
+for _ in range(600):
+    psi = dict(propagation.psi)  # the inverses before this call
+    _, steps = propagation.direction(net, X, y)
+    curves["reconstruction"].append(propagation.measure()["reconstruction"])  # (15.7)
+    for l, (d, g) in enumerate(zip(steps, gradients), start=1):
+        curves[f"map {l}"].append(np.sum(d * g) / np.linalg.norm(d) / np.linalg.norm(g))
+inverses = {l: lambda x, l=l: np.tanh(x @ psi[l][:-1] + psi[l][-1]) for l in psi}
+t = targets(h, h[D] + beta * e[D], inverses)
+for l in range(1, D + 1):
+    teach.compare(f"t_{l}, the library's", t[l], propagation.variables.a[l])
+
+# %%
+fig, axes = plt.subplots(1, 2, figsize=(9, 3))
+axes[0].plot(curves["reconstruction"], color=teach.COLORS["grey"])
+axes[0].set(xlabel="steps of the inverses", ylabel="reconstruction loss, all inverses", ylim=(0, None))
+for l in range(1, D + 1):
+    axes[1].plot(curves[f"map {l}"], label=f"map {l}")
+axes[1].set(xlabel="steps of the inverses", ylabel="cosine of the direction to ∇J", ylim=(-0.5, 1.05))
+axes[1].legend(loc="lower right")
+teach.show(fig, "Left: the reconstruction loss of the inverses falls while the network stays. Right: with "
+                "it the directions of the lower maps turn towards the gradient, from near orthogonal; they do "
+                "not become the gradient. That of the last map is the gradient from the start.")
+
+# %% [markdown]
+# An inverse is not a transpose, so a perfect one gives no gradient either: through invertible layers
+# targets move by $W^{-1}$ where signals go by $W^T$, which is nearer to a Gauss–Newton step.
+#
+# ## A race
+#
+# 400 digits, 64-32-16-10, tanh, SGD. Each method gets the best of three learning rates on seed 9, then runs
+# 20 epochs from three other seeds. A rate of 3 is left out: for predictive coding it is the best on seed 9
+# and four times worse than 1 on the others.
+
+# %%
+entries = {"BackProp": ml.BackProp(), "Predictive coding": ml.PredictiveCoding(0.2, 10),
+           "Target propagation": ml.TargetPropagation(0.1, rate=0.05)}
+
+
+def train(method, lr, seed):
+    net = ml.mlp([64, 32, 16, 10], "tanh", seed=seed)
+    return ml.fit(net, (data.X_train[:400], data.y_train[:400]), method=method,
+                  optimizer=ml.SGD(lr=lr), epochs=20, batch_size=20, seed=seed, progress=False)
+
+
+# %%
+final = {}
+fig, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True)
+for name, method in entries.items():
+    trials = {lr: train(method, lr, 9)["train_loss"][-1] for lr in (0.1, 0.3, 1.0)}
+    lr = min(trials, key=lambda lr: np.nan_to_num(trials[lr], nan=np.inf))
+    runs = [train(method, lr, seed) for seed in (0, 1, 2)]
+    losses, seconds = np.array([run["train_loss"] for run in runs]), [run["seconds"] for run in runs]
+    for ax, x in ((axes[0], runs[0]["epoch"]), (axes[1], np.median(seconds, axis=0))):
+        teach.band(ax, x, losses, name, label=f"{name}, lr {lr:g}", markevery=4)
+    final[name] = np.median(losses[:, -1])
+axes[0].set(yscale="log", xlabel="epoch", ylabel="training loss")
+axes[1].set(xlabel="seconds (this machine)")
+axes[1].legend(loc="upper right")
+teach.show(fig, "Training loss against epochs and seconds, median and range of three seeds. Predictive "
+                "coding and target propagation lead in the first epochs and end behind BackProp; by seconds "
+                "predictive coding is the slowest.")
+print({name: float(f"{value:.2g}") for name, value in final.items()})
+
+# %% [markdown]
+# ## Exercise 15.5 (open): what is local?
+#
+# Equation (15.2) still has $W_{l+1}^T$. Name what in each of the two methods a synapse could know, what it
+# could not, and one experiment that would tell whether it matters. Five lines.
+
+# %% [markdown] tags=["answer"]
+# **One answer.** In predictive coding the change of a weight is a product of what stands at its two ends,
+# and nothing waits; but errors come down through the transposed weights, and every value needs a partner
+# that holds its error. In target propagation no weight is used twice, but forward and inverse maps must
+# see the same values at the same time, and the noise must be there. The experiment: give predictive
+# coding fixed random matrices for the way down, or a second set with its own learning rule, and measure
+# the cosine with the gradient along training, at several depths.
+
+# %% tags=["record"]
+teach.record("errors that are not zero after two steps", (sizes[2] > 1e-12).sum(), expected=3, tolerance=0)
+teach.record("least cosine of the settled direction", min(cosines), expected=0.40, tolerance=0.02)
+teach.record("BackProp, final loss", final["BackProp"], expected=0.0048, tolerance=0.0015)
+teach.record("predictive coding, final loss", final["Predictive coding"], expected=0.016, tolerance=0.004)
+teach.record("target propagation, final loss", final["Target propagation"], expected=0.026, tolerance=0.008)
+
+# %% [markdown]
+# ## Summary
+#
+# - Predictive coding relaxes values on one energy; an error moves one map a step and first arrives as
+#   $\eta^{D-l}$ times BackProp's signal.
+# - With predictions held fixed and rate 1 it *is* BackProp; with free ones it settles on another objective,
+#   for linear networks the squared error in the metric $S^{-1}$.
+# - Target propagation replaces transposed weights by learned inverses; the difference keeps their errors out.
+#
+# **What this does not show.** That a brain does either. The race is one small network on 400 digits with
+# three learning rates; predictive coding costs as many passes as it takes steps, on a machine that runs
+# them one after the other. Nothing is said of test error, or of depth beyond five.
+#
+# **References.** Whittington, Bogacz, *Neural Computation*, 2017: predictive coding and backprop. Millidge,
+# Tschantz, Buckley, 2020: fixed predictions. Song et al., NeurIPS 2020: exactness at the time of arrival.
+# Innocenti et al., 2024: the settled energy of linear networks. Lee, Zhang, Fischer, Bengio, 2015:
+# difference target propagation. Meulemans et al., NeurIPS 2020: targets and Gauss–Newton.
