@@ -29,7 +29,7 @@ from functools import cached_property
 import numpy as np
 
 from minilift.checks.layers import Case, interleaved, to_host
-from minilift.checks.numeric import COORDINATES, SHARE, Probed, Tangents, compare, dense, fits, gradient, tried
+from minilift.checks.numeric import COORDINATES, PLAIN, SHARE, Probed, Tangents, compare, dense, fits, gradient, tried
 from minilift.checks.report import Finding, claim, only_if
 from minilift.support.arguments import boolean, function, positive_number, shown, text
 
@@ -647,8 +647,9 @@ def gradient_is_derivative(thing, case):
     def is_right_of(other):
         return compare(mine, gradient(other.at, x, tangents).loosened(thing.tolerance)).holds
 
-    return finding._replace(reasons=lambda: [
-        *altered_reasons(case, is_right), *left_out_reasons(case, is_right_of), *finding.reasons])
+    plain = [reason for reason in finding.reasons if reason in PLAIN]
+    return finding._replace(reasons=lambda: list(dict.fromkeys([
+        *plain, *altered_reasons(case, is_right), *left_out_reasons(case, is_right_of), *finding.reasons])))
 
 
 def gradient_terms(case, shaped):

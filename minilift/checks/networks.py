@@ -257,7 +257,10 @@ def worst_block(findings):
         mistakes = [finding.mistakes() for _, finding in failing[:EXPLAINED]]
         named = dict.fromkeys(reason for reasons in mistakes for reason in reasons)
         common = [reason for reason in named if all(reason in reasons for reasons in mistakes)]
-        return common or [*named] or [f"the step of map {l} is wrong"]  # it often shows in one block alone: say where
+        each = dict.fromkeys(reasons[0] for reasons in mistakes if reasons)
+        if not named:
+            return [f"the step of map {l} is wrong"]  # it often shows in one block alone: say where
+        return common or ["; in another map, ".join(each), *named]
 
     return worst._replace(reasons=shared)
 

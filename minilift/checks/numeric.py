@@ -22,6 +22,8 @@ COORDINATES, RANDOM = 24, 16  # probes along so many coordinates and random dire
 FITS = 1e-5  # a mistake is named if, once made on purpose, no more than this relative difference is left
 DIFFERENCES = "central differences leave truncation and rounding below 1e-6"
 SHARE = 1e-3  # and of the error itself
+NEAR = 3e-6  # probes nearer than this share of the farthest are within the slack that a set may have for rounding
+PLAIN = ("the sign is wrong", "it is off by a factor 2", "it is off by a factor ½")  # the plainest mistakes
 EXACT = "the complex step leaves rounding only"
 DENSE = "dense algebra in float64 leaves rounding only"
 
@@ -175,7 +177,7 @@ class Probed:
     noise : float
         Rounding of the function.
     inside : float
-        The share of the probes that are inside its domain, where it is finite.
+        The share of the probes, those that are very near left out, that are inside its domain, where it is finite.
     """
 
     value: float
@@ -191,15 +193,18 @@ class Probed:
         value, start = f(u), f(old)
         if not math.isfinite(value):
             return cls(value, value, value, math.inf)
-        found = np.array([f(project(x)) for x in probes(u, old, rng, local)])
+        points = list(probes(u, old, rng, local))
+        found = np.array([f(project(x)) for x in points])
         finite = found[np.isfinite(found)]
+        gaps = np.array([np.max(abs(x - u), initial=0.0) for x in points])
+        inside = np.isfinite(found[gaps >= NEAR * gaps.max()]).mean()
         shaken = [f(u * (1 + 4e-16 * rng.choice([-1, 1], len(u)))) for _ in range(4)]
         noise = 20 * max((abs(x - value) for x in shaken if math.isfinite(x)), default=0.0) + 1e-14 * abs(value)
         spread = max(abs(start - value) if math.isfinite(start) else 0.0,
                      1e-3 * float(np.median(abs(finite - value))) if len(finite) else 0.0, noise, 1e-300)
         lowest = float(finite.min(initial=value))
         excess = max(0.0, value - lowest - noise) / spread
-        return cls(value, lowest, float(finite.max(initial=value)), excess, noise, len(finite) / len(found))
+        return cls(value, lowest, float(finite.max(initial=value)), excess, noise, float(inside))
 
 
 def probes(u, old, rng, local):
@@ -253,7 +258,7 @@ def compare(got, reference, variants=None, factors=None, terms=None):
 
 def usual_factors(named):
     """Return the factors by which results are usually off, by what to say of them."""
-    factors = {"the sign is wrong": -1.0, "it is off by a factor 2": 2.0, "it is off by a factor ½": 0.5}
+    factors = dict(zip(PLAIN, (-1.0, 2.0, 0.5)))
     for name, value in named.items():
         if value != 1:
             factors |= {f"it is off by a factor {name}": value, f"it is off by a factor 1/({name})": 1 / value}
@@ -291,7 +296,7 @@ def explain(got, expected, variants, factors, terms):
     if not np.any(got):
         yield "it is zero"
     scaled = [(name, factor * expected) for name, factor in factors.items()]
-    plain = 3 if got.size > 1 else 0  # the plainest first: sign, 2, ½; but one number is any other times a factor
+    plain = len(PLAIN) if got.size > 1 else 0  # but one number is any other times a factor
     for name, guess in [*scaled[:plain], *variants.items(), *scaled[plain:]]:
         if fits(got, guess, expected):
             yield name

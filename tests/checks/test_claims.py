@@ -1,5 +1,6 @@
 """`Argmin`, `Gradient`, `Equal`, `Decreases`: what is right holds, what is wrong fails by name, no claim is empty."""
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -109,7 +110,7 @@ def deep(z, W, x, rho):
 
 def draw_deep(rng):
     widths = rng.integers(1, 5, rng.integers(2, 7))
-    W = [rng.standard_normal(shape) for shape in zip(widths, widths[1:])]
+    W = [rng.standard_normal(shape) for shape in itertools.pairwise(widths)]
     N = rng.integers(1, 6)
     z = [rng.standard_normal((N, width)) for width in widths[1:]]
     return {"z": z, "W": W, "x": rng.standard_normal((N, widths[0])), "rho": log_uniform(rng, 0.1, 10)}
