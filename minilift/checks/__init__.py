@@ -60,13 +60,32 @@ from typing import Any
 
 import numpy as np
 
-from minilift.checks import claims, layers, methods, networks
+from minilift.checks import claims, layers, lifted, methods, networks
 from minilift.checks.claims import Argmin, Decreases, DrawnClaim, Equal, Gradient
 from minilift.checks.report import CLAIMS, Check, NotClaimed, Report, check_claim, error_text
 from minilift.graph import checked_network
 from minilift.layers import activations, joins, losses, maps, normalization, pooling
 from minilift.layers.convolution import Conv2d
-from minilift.methods import FOOF, KFAC, BackProp, GaussNewton, LocoProp, Method, ProxProp, SemiImplicit, as_method
+from minilift.methods import (
+    ADMM,
+    BCD,
+    DLADMM,
+    FOOF,
+    KFAC,
+    LPOM,
+    MAC,
+    BackProp,
+    FenchelLifted,
+    GaussNewton,
+    LiftedBregman,
+    LocoProp,
+    Method,
+    PredictiveCoding,
+    ProxProp,
+    SemiImplicit,
+    TargetPropagation,
+    as_method,
+)
 from minilift.models import mlp, resnet, rnn
 from minilift.network import Network
 from minilift.support.arguments import function, known_name, shown, split_options, unknown_name, whole_number
@@ -143,7 +162,7 @@ def verify(thing: Any = None, net: Network | None = None, X: Any = None, y: Any 
         raise TypeError("verify: y is given without X, which it needs")
     if kind == "method":
         checks = method_checks(thing, seed, backend, net, X, y, like, objective)
-        told = like is not None or objective is not None or isinstance(thing, methods.TOLD)
+        told = like is not None or objective is not None or isinstance(thing, (*methods.TOLD, *lifted.TOLD))
         return Report(checks, seed, "" if told else NOT_VERIFIED)
     return Report(checks_of(thing, seed, backend, X, y), seed)
 
@@ -239,7 +258,11 @@ def method_checks(thing, seed, backend, net=None, X=None, y=None, like=None, obj
         cases = networks.network_cases(net, seed, backend, X, y)
     elif cases is None:
         cases = networks.random_networks(seed, backend or "numpy")
-    checks = claims_over("method", claimed, repr(method), cases)
+    refusals = [methods.refusal(claimed, case) for case in cases]
+    taken = [case for case, why in zip(cases, refusals) if why is None]
+    checks = [Check("method", repr(method), f"{case.label}: not checked", "", "", why=why)
+              for case, why in zip(cases, refusals) if why is not None]
+    checks += claims_over("method", claimed, repr(method), taken) if taken else []
     # what another method's equations say is no news of this one
     return [check for check in checks if not check.why.startswith("it is not said to be")]
 
@@ -302,7 +325,11 @@ def package_methods():
             LocoProp("M", gamma=1.0, steps=3, local_lr=1e-3, local_optimizer="rmsprop"),
             SemiImplicit(eta=0.05), SemiImplicit(eta=0.05, lam=3.0, solver="exact"), FOOF(0.1), FOOF(2.0, decay=0.9),
             KFAC(0.1), KFAC(0.1, split="heuristic", decay=0.9), KFAC(0.1, "empirical", split="exact"),
-            GaussNewton(0.1, tolerance=1e-10)]
+            GaussNewton(0.1, tolerance=1e-10), GaussNewton(0.5), BCD(), BCD(gamma=3.0, alpha=0.5, bias="jacobi"),
+            ADMM(), ADMM(2.0, 0.5, alpha=0.3), DLADMM(), DLADMM(0.3, schedule=False), MAC(), MAC(3.0, a_steps=2),
+            FenchelLifted(), FenchelLifted(0.3, 2.0, weight_decay=0.1), LPOM(), LiftedBregman(),
+            PredictiveCoding(), PredictiveCoding(0.3, 4, "pre"), PredictiveCoding(prediction="fixed"),
+            TargetPropagation(), TargetPropagation(variant="lee")]
 
 
 # ---- command line

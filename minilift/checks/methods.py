@@ -46,9 +46,25 @@ class Claimed:
     objective: object
 
     def is_of_j(self):
-        """Skip a method that is said to be something else than a step on J: sign steps, or with weight decay."""
+        """Skip a method that is, or is said to be, something else than a step on J: sign steps, a lifted energy."""
+        only_if(self.method.descends_on_loss and self.told.descends_on_loss, "its steps are not said to descend on J")
         other = self.objective is not None or self.told is not self.method
         only_if(isinstance(self.told, TOLD) or not other, "its objective, or `like`, says what it claims")
+
+
+def refusal(claimed, case):
+    """Return the ValueError with which a method refuses a network by its own name ("BCD: expects a chain…"), or None."""
+    run = [claimed.method] if isinstance(claimed.told, TOLD) else [claimed.method, claimed.told]
+    for method in run:
+        try:
+            with np.errstate(all="ignore"):
+                run_method(fresh(method), case)
+        except ValueError as error:
+            if str(error).startswith(f"{type(method).__name__}: "):
+                return str(error)
+        except Exception:  # the claims will meet it, and report it
+            continue
+    return None
 
 
 def scaled(case, l, value, floor=1e-4):
@@ -99,6 +115,10 @@ def keeps_float32(claimed, case):
     state = single.propagate(X, training=True, rng=np.random.default_rng(0))
     try:
         fresh(claimed.method).directions(single, state, y)
+    except ArithmeticError as error:
+        # not a subclass, such as a division by zero: an iteration that says that it does not reach its tolerance
+        only_if(type(error) is not ArithmeticError, f"in float32 it gives up: {error}")
+        raise
     except TypeError as error:
         only_if("dtype" in str(error), "it raises, which other claims say")
         return Finding(1.0, 0.0, "a network is float32 by default", (
