@@ -665,7 +665,12 @@ def gauss_newton_exact(claimed, case):
     d = np.linalg.solve(G + told.damping * np.eye(len(G)), slope)
     sizes = np.cumsum([case.theta[l].size for l in maps])[:-1]
     steps = dict(zip(maps, np.split(d, sizes)))
-    expected = case.per_map(lambda l: steps[l].reshape(case.theta[l].shape))
-    tolerance = max(1e-5, 10 * told.tolerance)
-    return compare_blocks(case, directions_of(claimed.method, case), scaled_blocks(case, expected, least=tolerance),
+    # G has no negative eigenvalue: what the residual leaves of d is shorter than this
+    rest = told.tolerance * np.linalg.norm(slope) / told.damping
+
+    def expected(l):
+        right = scaled(case, l, steps[l].reshape(case.theta[l].shape))
+        return right.loosened(max(1e-5, rest / (np.max(abs(steps[l])) + right.floor)))
+
+    return compare_blocks(case, directions_of(claimed.method, case), case.per_map(expected),
                           lambda: case.per_map(lambda l: {}), {**case.factors, "damping": told.damping})
