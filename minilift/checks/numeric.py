@@ -18,7 +18,7 @@ from minilift.checks.report import Finding
 COMPLEX_STEP = 1e-30
 STEPS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.04, 0.13, 0.4, 0.7, 1.0, 2.0, 4.0, 10.0)  # of a probe
 LOCAL = 2  # so many of them around a local minimiser
-COORDINATES, RANDOM = 24, 16  # probes along so many coordinates and random directions
+COORDINATES, RANDOM = 24, 16  # probes along so many coordinates and random directions at most
 FITS = 1e-5  # a mistake is named if, once made on purpose, no more than this relative difference is left
 DIFFERENCES = "central differences leave truncation and rounding below 1e-6"
 SHARE = 1e-3  # and of the error itself
@@ -211,7 +211,7 @@ def probes(u, old, rng, local):
     """Yield the points that must not be lower than u."""
     size = max(np.max(abs(u), initial=0.0), np.max(abs(u - old), initial=0.0), 1e-3)
     units = np.eye(len(u))[rng.permutation(len(u))[:COORDINATES]]
-    random = rng.standard_normal((RANDOM, len(u)))
+    random = rng.standard_normal((min(RANDOM, 2 * len(u)), len(u)))  # few fill a space of few dimensions
     random /= np.max(abs(random), axis=1, keepdims=True, initial=1e-300)
     for v in (*units, *random, (old - u) / size):
         for t in STEPS[:LOCAL] if local else STEPS:
