@@ -113,8 +113,8 @@ def block_finding(alpha, case, block, l, energy, before, after):
         return energy.value(before.replaced(block, l, v)) + alpha / 2 * ((to_numpy(v) - old) ** 2).sum()
 
     found = minimum_finding(objective, new, old, case.xp)
-    return found._replace(reasons=lambda: [f"{block} {l} is not the argmin",
-                                           *(f"{block} {l}: {reason}" for reason in found.mistakes())])
+    return found._replace(reasons=lambda: [*(f"{block} {l}: {reason}" for reason in found.mistakes()),
+                                           f"{block} {l} is not the argmin"])
 
 
 # ---- predictive coding

@@ -53,7 +53,7 @@ class Claimed:
 
 
 def refusal(claimed, case):
-    """Return the ValueError with which a method refuses a network by its own name ("BCD: expects a chain…"), or None."""
+    """Return the ValueError with which a method refuses a network by its name ("BCD: expects a chain…"), or None."""
     run = [claimed.method] if isinstance(claimed.told, TOLD) else [claimed.method, claimed.told]
     for method in run:
         try:
