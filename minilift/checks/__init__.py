@@ -112,7 +112,8 @@ def verify(thing: Any = None, net: Network | None = None, X: Any = None, y: Any 
         (its layers and its loss are checked with it), a map, an `Activation` or another transfer, a `Loss`, a `Method`,
         or a function ``propose(block)``. None checks all that the package holds.
     net : Network, optional
-        For a method: the network to run it on, instead of six small random ones. It is not changed.
+        For a method: the network to run it on, instead of eight small random ones. It is not changed. A network that
+        the method refuses, by a ValueError that begins with its name, is left out, and the report says so.
     X, y : arrays, optional
         For a network, or a method with `net`: the batch to use instead of random ones; y is drawn if it is not
         given.
@@ -345,8 +346,8 @@ def add_arguments(parser):
     parser.add_argument("--objective", metavar="FILE.py:NAME",
                         help="a function of (block, theta), of which a method's new parameters should be the minimiser")
     parser.add_argument("--net", metavar="NET",
-                        help=f"the network on which a method is run: {', '.join(NETS)}, or FILE.py:NAME (default: six "
-                             "small chains and a graph)")
+                        help=f"the network on which a method is run: {', '.join(NETS)}, or FILE.py:NAME (default: "
+                             "seven small chains and a graph)")
     parser.add_argument("--list", action="store_true", help="list the claims with their sources, check nothing")
     parser.add_argument("--seed", type=whole, default=0, help="seed of the random problems (default 0)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")

@@ -406,7 +406,13 @@ def test_there_are_enough_plants_of_all_kinds():
     assert len({plant.what for plant in PLANTS}) == len(PLANTS)
 
 
-@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.what)
+def in_turn(plants):
+    """Return every second plant for the quick tests, the others for the slow ones."""
+    return [pytest.param(plant, marks=pytest.mark.slow) if k % 2 else plant for k, plant in enumerate(plants)]
+
+
+@pytest.mark.parametrize("plant", [*MAPS, *TRANSFERS, *NETWORKS, *in_turn(LOSSES), *in_turn(METHODS)],
+                         ids=lambda plant: plant.what)
 def test_planted_mistake_is_found_and_named(plant):
     report = ml.verify(plant.make(), **plant.options)
     assert report.failures, f"verify accepts: {plant.what}\n{report}"
