@@ -58,7 +58,7 @@ from minilift.training.history import EarlyStop, History
 
 if TYPE_CHECKING:
     from minilift import plots
-    from minilift.checks import Check, Derivation, Report, verify
+    from minilift.checks import Argmin, Check, Decreases, Equal, Gradient, Report, verify
     from minilift.estimators import ImplicitMLPClassifier, ImplicitMLPRegressor
 
 __version__ = "0.1.0"
@@ -74,6 +74,7 @@ __all__ = [
     "Activation",
     "Adam",
     "Add",
+    "Argmin",
     "AvgPool2d",
     "BackProp",
     "BatchNorm",
@@ -83,12 +84,14 @@ __all__ = [
     "Constant",
     "Conv2d",
     "Cosine",
-    "Derivation",
+    "Decreases",
     "Dropout",
     "EarlyStop",
+    "Equal",
     "FenchelLifted",
     "Flatten",
     "GaussNewton",
+    "Gradient",
     "HardTanh",
     "HeavyBall",
     "History",
@@ -157,9 +160,9 @@ __all__ = [
 
 
 # what is loaded when it is first asked for: whoever trains has no need of it
-LATER = {"Check": "minilift.checks", "Derivation": "minilift.checks", "Report": "minilift.checks",
-         "verify": "minilift.checks", "plots": "minilift.plots", "ImplicitMLPClassifier": "minilift.estimators",
-         "ImplicitMLPRegressor": "minilift.estimators"}
+LATER = {**dict.fromkeys(["Argmin", "Check", "Decreases", "Equal", "Gradient", "Report", "verify"], "minilift.checks"),
+         "plots": "minilift.plots",
+         **dict.fromkeys(["ImplicitMLPClassifier", "ImplicitMLPRegressor"], "minilift.estimators")}
 
 
 if not TYPE_CHECKING:

@@ -30,7 +30,7 @@ except ImportError:
 
 PACKAGE = str(Path(ml.__file__).parent)
 MODULES = (ml, ml.datasets, ml.energy, models, ml.problems, ml.solvers, ml.optim, plots, methods)
-ALSO = (checks.verify, checks.Derivation, Gram)
+ALSO = (checks.verify, Gram)
 LARGEST_PEAK = 1 << 25  # bytes that a wrong call may allocate; the right ones stay far below
 PATIENCE = 10  # seconds until a call counts as hung; none takes a tenth of one
 
@@ -139,8 +139,7 @@ RIGHT = {
     "v": lambda: Z, "signal": lambda: 0.1 * Z, "LocalProblem.data": data_term, "SquaredError.y": lambda: TARGETS,
     "OneHotSquaredError.y": lambda: LABELS, "SigmoidCrossEntropy.y": lambda: TARGETS, "n": lambda: 20,
     "n_train": lambda: 20, "n_test": lambda: 10,
-    "fraction": lambda: 0.5, "name": lambda: "digits", "Derivation.name": lambda: "problem", "objective":
-    lambda: objective, "theta0": lambda: np.ones(2), "argmin": lambda: np.zeros(2), "path": lambda: "new.npz",
+    "fraction": lambda: 0.5, "name": lambda: "digits", "objective": lambda: objective, "path": lambda: "new.npz",
     "load.path": saved_network, "from_json.path": saved_history, "plot.path": lambda: "new.png",
     "save.path": lambda: "new.png", "Network.save.path": lambda: "new.npz", "figure": lambda: plots.new_figure(2, 2),
     "found": lambda: {"cg3": [None, Z[0] ** 2]}, "histories": lambda: {"cg3": history()}, "history": history,
@@ -150,7 +149,7 @@ RIGHT = {
     "prox_residual.net": image_network, "activations.X": lambda: IMAGES, "prox_residual.X": lambda: IMAGES,
 }
 # Optional arguments that are given all the same, so that they are at work, or that little is.
-GIVEN = {"Network.forward": ["theta"], "Derivation": ["argmin", "theta0", "name"], "curves": ["n_train", "n_test"],
+GIVEN = {"Network.forward": ["theta"], "curves": ["n_train", "n_test"],
          "moons": ["n"], "spirals": ["n"], "teacher": ["n"], "fit": ["epochs", "progress"],
          "verify": ["thing", "net", "X", "y"]}
 INSTANCES = {"History": history, "Network": network}  # of other classes one is made with right arguments
@@ -287,7 +286,7 @@ TAKEN = [
     (r"fit\(batch_size\)", ["None"], "the whole set"),
     (r"Network\.save\(path\)|to_csv\(path\)|to_json\(path\)|fit\(checkpoint\)", FILE, "the name of a new file"),
     (r"History\.plot\(path\)", ["text", "'cg٣'"], "likewise; without a suffix it is a PNG"),
-    (r"History\((label|look)\)|comparison\((ylabel|title)\)|fit\(progress\)|Derivation\(name\)", TEXT, "is only shown"),
+    (r"History\((label|look)\)|comparison\((ylabel|title)\)|fit\(progress\)", TEXT, "is only shown"),
     (r"ProxProp\(tau_theta\)|gradient_steps\(rates\)", PAIR, "a number for each of two"),
     (r"FenchelLifted\(anchor\)|(LPOM|LiftedBregman)\(mu\)", ["list"], "a number for each of two"),
     (r"mlp\(widths\)|convnet\(channels\)|Conv2d\(image_size\)", ["list"], "two whole numbers"),
@@ -304,7 +303,7 @@ TAKEN = [
 NOT_TRIED = [(r"fit\(epochs\)|(conjugate_gradients|fletcher_reeves)\(steps\)|verify\(seed\)", COUNT),
              (r"\(folder\)", [*FILE, "None"])]
 # Arguments whose default is None but which are needed beside the right ones given here.
-NEEDED = r"verify\((thing|net|X)\)|Derivation\((argmin|theta0)\)"
+NEEDED = r"verify\((thing|net|X)\)"
 # numbers in an interval
 BOUNDED = r"Dropout\(rate\)|\((slope|momentum|beta1|beta2|fraction|decay)\)|RMSProp\(rho\)|GaussNewton\(tolerance\)"
 # Mistakes that are known to get another error, and why. To be emptied.

@@ -6,37 +6,41 @@ Say you have derived the proximal step of ProxProp (11) by hand and have arrived
 
     (ãᵀã + τ_θ I) d = ∇J          (wrong: the damping should be 1/τ_θ)
 
-Write it as a function of a `Block`, which holds what a method may know of one map, and say what it should
-equal:
+Write it as a function of a `Block`, which holds what a method may know of one map, and say what it should equal:
 
 >>> import numpy as np, minilift as ml
 >>> def my_step(block, tau_theta=0.2):
-...     A = np.hstack([block.a, np.ones((len(block.a), 1))])
+...     A = np.hstack([block.a, np.ones_like(block.a[:, :1])])
 ...     gradient = A.T @ block.g
 ...     if block.last:
 ...         return gradient
-...     return np.linalg.solve(A.T @ A + tau_theta * np.eye(A.shape[1]), gradient)
+...     return np.linalg.solve(A.T @ A + np.diag(0 * A[0] + tau_theta), gradient)
 >>> report = ml.verify(my_step, like=ml.ProxProp(tau_theta=0.2))
 >>> report.passed
 False
 >>> [check.reason for check in report.failures if check.source.startswith("ProxProp (13)")]
 ['likely: the damping is τ_θ where it should be 1/τ_θ']
 
-Printing the report shows every claim with its equation, the number measured and what it may be. In a test,
-say ``ml.verify(my_step, like=...).raise_for_failures()``; in a terminal, ``minilift verify my_file.py:my_step``.
+Printing the report shows every claim with its equation, the number measured and what it may be. In a test, say
+``ml.verify(my_step, like=...).raise_for_failures()``; in a terminal,
 
-Without the package's methods: an objective is its own definition, and a gradient or a minimiser is held
-against it.
+    minilift verify my_file.py:my_step --like proxprop:tau_theta=0.2
 
->>> A, z = np.arange(6.0).reshape(3, 2) / 5, np.ones((3, 1))
->>> ridge = ml.Derivation(objective=lambda th: ((A @ th - z)**2).sum() / 2 + 0.05 * (th**2).sum(),
-...                       argmin=np.linalg.solve(A.T @ A + 0.05 * np.eye(2), A.T @ z),
-...                       theta0=np.zeros((2, 1)))
->>> ml.verify(ridge).failures[0].claim
-'the claimed argmin is stationary'
+Of a method alone nobody knows what it should be: without `like` or `objective` it is not verified, whatever it is.
 
-(the derivative of 0.05 θ² is 0.1 θ). A claim fails only against a reference that does not come from the code
-under test; the reason named is the usual mistake which, made on purpose, gives the same wrong numbers.
+Without the package's methods a derivation is a claim about functions of drawn arrays, `Argmin`, `Gradient`, `Equal` or
+`Decreases` (see `minilift.checks.claims`):
+
+>>> def ridge(theta, a, z):
+...     return ((a @ theta[:-1] + theta[-1] - z) ** 2).sum() / 2 + 0.05 * (theta**2).sum()
+>>> def solved(a, z):
+...     A = np.hstack([a, np.ones_like(a[:, :1])])
+...     return np.linalg.solve(A.T @ A + 0.05 * np.eye(A.shape[1]), A.T @ z)
+>>> ml.verify(ml.Argmin(ridge, solved, block="theta")).passed
+False
+
+(the derivative of 0.05 θ² is 0.1 θ). A claim fails only against a reference that does not come from the code under
+test; the reason named is the usual mistake which, made on purpose, gives the same wrong numbers.
 """
 
 from __future__ import annotations
@@ -46,6 +50,7 @@ import importlib.util
 import itertools
 import math
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -55,26 +60,45 @@ from typing import Any
 
 import numpy as np
 
-from minilift.checks import derivations, layers, methods, networks
-from minilift.checks.derivations import Derivation
+from minilift.checks import claims, layers, lifted, methods, networks
+from minilift.checks.claims import Argmin, Decreases, DrawnClaim, Equal, Gradient
 from minilift.checks.report import CLAIMS, Check, NotClaimed, Report, check_claim, error_text
 from minilift.graph import checked_network
 from minilift.layers import activations, joins, losses, maps, normalization, pooling
 from minilift.layers.convolution import Conv2d
-from minilift.local.problems import LocalProblem
-from minilift.methods import FOOF, KFAC, BackProp, GaussNewton, LocoProp, Method, ProxProp, SemiImplicit, as_method
+from minilift.methods import (
+    ADMM,
+    BCD,
+    DLADMM,
+    FOOF,
+    KFAC,
+    LPOM,
+    MAC,
+    BackProp,
+    FenchelLifted,
+    GaussNewton,
+    LiftedBregman,
+    LocoProp,
+    Method,
+    PredictiveCoding,
+    ProxProp,
+    SemiImplicit,
+    TargetPropagation,
+    as_method,
+)
 from minilift.models import mlp, resnet, rnn
 from minilift.network import Network
-from minilift.support.arguments import function, known_name, shown, unknown_name, whole_number
+from minilift.support.arguments import function, known_name, shown, split_options, unknown_name, whole_number
 from minilift.support.backend import BACKENDS, get_module
-from minilift.support.options import whole
+from minilift.support.options import check_options, naming, whole
 from minilift.support.terminal import USERS_FILE, note
 
-__all__ = ["Check", "Derivation", "Report", "verify"]
+__all__ = ["Argmin", "Check", "Decreases", "Equal", "Gradient", "Report", "verify"]
 
+NOT_VERIFIED = "not verified: give an objective, a reference or `like`, or else nobody knows what it should be"
 PROBED = 100_000  # parameters of a map up to which each is probed
 CASES = {"map": layers.map_cases, "join": layers.join_cases, "transfer": layers.transfer_cases,
-         "loss": layers.loss_cases, "derivation": derivations.derivation_cases}
+         "loss": layers.loss_cases}
 
 
 def verify(thing: Any = None, net: Network | None = None, X: Any = None, y: Any = None, *, like: Method | None = None,
@@ -84,20 +108,25 @@ def verify(thing: Any = None, net: Network | None = None, X: Any = None, y: Any 
     Parameters
     ----------
     thing : optional
-        What to check, the package's own or yours: a `Network` (its layers and its loss are checked with it), a
-        map, an `Activation` or another transfer, a `Loss`, a `Derivation` (an objective with a claimed gradient or
-        argmin), a `Method`, or a function ``propose(block)``. None checks all that the package holds.
+        What to check, the package's own or yours: a claim (`Argmin`, `Gradient`, `Equal`, `Decreases`), a `Network`
+        (its layers and its loss are checked with it), a map, an `Activation` or another transfer, a `Loss`, a `Method`,
+        or a function ``propose(block)``. None checks all that the package holds.
     net : Network, optional
-        For a method: the network to run it on, instead of six small random ones. It is not changed.
+        For a method: the network to run it on, instead of eight small random ones. It is not changed. A network that
+        the method refuses, by a ValueError that begins with its name, is left out, and the report says so.
     X, y : arrays, optional
         For a network, or a method with `net`: the batch to use instead of random ones; y is drawn if it is not
         given.
-    like : Method, optional
-        For a method: the package's method that it should equal, such as ``ProxProp(tau_theta=0.5)``. That
-        method is not run; it says which equations apply and with which numbers. For a subclass of one of the
-        package's methods its own class and attributes say so.
+    like : Method or callable, optional
+        For a method: what it should equal, a reference. One of the package's methods, such as
+        ``ProxProp(tau_theta=0.5)``, is not run; it says which equations apply and with which numbers. Another method,
+        or a function of a block that returns the step by a dense formula, say, is run beside it. For a subclass of
+        one of the package's methods its own class and attributes say which equations apply.
     objective : callable, optional
         For a method: ``objective(block, theta)``, a number, of which θ_l − d_l should be the minimiser.
+
+        A method of which neither is said is run, and what holds for every method is looked at; but what it computes
+        cannot be judged, and the report says so and does not pass.
     seed : int, default 0
     backend : {"numpy", "cupy"}, optional
         Where the thing is run; by default NumPy, or the backend of the network. References are on the host.
@@ -133,7 +162,9 @@ def verify(thing: Any = None, net: Network | None = None, X: Any = None, y: Any 
     if y is not None and X is None:
         raise TypeError("verify: y is given without X, which it needs")
     if kind == "method":
-        return Report(method_checks(thing, seed, backend, net, X, y, like, objective), seed)
+        checks = method_checks(thing, seed, backend, net, X, y, like, objective)
+        told = like is not None or objective is not None or isinstance(thing, (*methods.TOLD, *lifted.TOLD))
+        return Report(checks, seed, "" if told else NOT_VERIFIED)
     return Report(checks_of(thing, seed, backend, X, y), seed)
 
 
@@ -145,27 +176,26 @@ def kind_of(thing):
         return "network"
     if isinstance(thing, Method):
         return "method"
-    if isinstance(thing, (Derivation, LocalProblem)):
-        return "derivation"
-    if getattr(thing, "kind", None) in ("map", "join", "transfer"):
+    if isinstance(thing, DrawnClaim) or getattr(thing, "kind", None) in ("map", "join", "transfer"):
         return thing.kind
     if hasattr(thing, "gradient") and hasattr(thing, "value"):
         return "loss"
     if callable(thing):
         return "method"
-    raise TypeError("verify: thing must be a network, map, activation, loss, Derivation, method or function of a "
-                    f"Block, got {shown(thing)}")
+    raise TypeError("verify: thing must be a network, map, activation, loss, method, a function of a Block, or a "
+                    f"claim such as Argmin, got {shown(thing)}")
 
 
-def checks_of(thing, seed, backend, X=None, y=None):
-    """Return the checks of one thing of any kind but a method."""
+def checks_of(thing, seed, backend, X=None, y=None, shape=None):
+    """Return the checks of one thing of any kind but a method; of a layer, on samples of a shape if one is given."""
     kind = kind_of(thing)
     if kind == "network":
         return network_checks(thing, seed, backend, X, y)
-    if isinstance(thing, LocalProblem):
-        thing = derivations.local_problem(thing)
+    if isinstance(thing, DrawnClaim):
+        return claims_over(kind, thing, repr(thing), claims.drawn_cases(thing, seed, get_module(backend or "numpy")))
     try:
-        thing, cases = CASES[kind](thing, np.random.default_rng(seed), get_module(backend or "numpy"))
+        shape = {"shape": shape} if kind in ("map", "transfer") else {}
+        thing, cases = CASES[kind](thing, np.random.default_rng(seed), get_module(backend or "numpy"), **shape)
     except NotClaimed as why:
         return [Check(kind, repr(thing), "not checked", "", "", why=str(why))]
     except Exception as error:
@@ -189,6 +219,7 @@ def network_checks(net, seed, backend, X, y):
             raise
         return [broken("network", name, error)]
     checks = claims_over("network", net, name, cases)
+    shapes = input_shapes(net)
     parts = {repr(layer): layer for layer in [*net.layers, net.loss_function] if getattr(layer, "kind", "") != "name"}
     for part in parts.values():
         if kind_of(part) == "map" and np.prod(part.theta_shape) > PROBED:
@@ -196,8 +227,20 @@ def network_checks(net, seed, backend, X, y):
                                 why=f"more than {PROBED} parameters are too many to be probed one by one; "
                                     "check a smaller map of this kind"))
         else:
-            checks += checks_of(part, seed, backend or net.backend)
+            checks += checks_of(part, seed, backend or net.backend, shape=shapes.get(repr(part)))
     return checks
+
+
+def input_shapes(net):
+    """Return {repr of a map or transfer: shape of the samples that it takes in a network}."""
+    shapes = {}
+    for l in range(1, net.depth + 1):
+        shapes[repr(net.phi[l])] = net.shapes[2 * net.inputs[l][0]]
+        shape = net.shapes[2 * l - 1]
+        for part in getattr(net.sigma[l], "parts", [net.sigma[l]]) if l < net.depth else ():
+            shapes[repr(part)] = shape
+            shape = part.output_shape(shape)
+    return shapes
 
 
 def broken(kind, subject, error):
@@ -209,16 +252,18 @@ def broken(kind, subject, error):
 def method_checks(thing, seed, backend, net=None, X=None, y=None, like=None, objective=None, cases=None):
     """Return the checks of a method on random networks, on a given one, or on given cases."""
     method = as_method(thing)
-    if like is not None and not isinstance(like, (BackProp, ProxProp, LocoProp, SemiImplicit, FOOF, GaussNewton)):
-        raise TypeError("verify: like must be BackProp(), ProxProp(…), LocoProp(…), SemiImplicit(…), FOOF(…), KFAC(…) "
-                        "or GaussNewton(…), "
-                        f"got {shown(like)}")
-    claimed = methods.Claimed(method, method if like is None else like, objective)
+    if like is not None and not isinstance(like, Method):
+        like = as_method(function("verify: like", like, "a block, or a Method such as ProxProp(0.5)"))
+    claimed = methods.Claimed(method, like or method, objective)
     if cases is None and net is not None:
         cases = networks.network_cases(net, seed, backend, X, y)
     elif cases is None:
         cases = networks.random_networks(seed, backend or "numpy")
-    checks = claims_over("method", claimed, repr(method), cases)
+    refusals = [methods.refusal(claimed, case) for case in cases]
+    taken = [case for case, why in zip(cases, refusals) if why is None]
+    checks = [Check("method", repr(method), f"{case.label}: not checked", "", "", why=why)
+              for case, why in zip(cases, refusals) if why is not None]
+    checks += claims_over("method", claimed, repr(method), taken) if taken else []
     # what another method's equations say is no news of this one
     return [check for check in checks if not check.why.startswith("it is not said to be")]
 
@@ -254,7 +299,7 @@ def package_things(seed):
                mlp([4, 3], loss=losses.SquaredError(), seed=seed % 2**32), small_convnet(seed, "numpy")]
     things += [resnet([3, 4, 4, 4, 2], "tanh", seed=seed % 2**32),
                rnn(2, 3, 1, 3, "every", loss=losses.SquaredError(), seed=seed % 2**32)]
-    return [*things, derivations.closed_form_relu(seed)]
+    return things
 
 
 def small_convnet(seed, backend):
@@ -263,6 +308,11 @@ def small_convnet(seed, backend):
               Conv2d(2, 2, 2, padding="valid"), activations.ReLU(), pooling.MaxPool2d(2, stride=1), pooling.Flatten(),
               maps.Linear(2, 3)]
     return Network(layers, seed=seed % 2**32, input_shape=(6, 7, 1), backend=backend)
+
+
+NETS = {"mlp": lambda: mlp([5, 4, 3, 2], activation="tanh"), "convnet": lambda: small_convnet(0, "numpy"),
+        "resnet": lambda: resnet([3, 4, 4, 4, 2], "tanh"), "rnn": lambda: rnn(2, 3, 1, 3, loss=losses.SquaredError())}
+LIKE = {"backprop": BackProp, "proxprop": ProxProp, "locoprop": LocoProp, "semi-implicit": SemiImplicit}
 
 
 def package_methods():
@@ -276,7 +326,10 @@ def package_methods():
             LocoProp("M", gamma=1.0, steps=3, local_lr=1e-3, local_optimizer="rmsprop"),
             SemiImplicit(eta=0.05), SemiImplicit(eta=0.05, lam=3.0, solver="exact"), FOOF(0.1), FOOF(2.0, decay=0.9),
             KFAC(0.1), KFAC(0.1, split="heuristic", decay=0.9), KFAC(0.1, "empirical", split="exact"),
-            GaussNewton(0.1, tolerance=1e-10)]
+            GaussNewton(0.1, tolerance=1e-6), BCD(3.0, alpha=0.5), ADMM(2.0, 0.5, alpha=0.3), DLADMM(0.3),
+            MAC(3.0, a_steps=2), FenchelLifted(0.3, 2.0, weight_decay=0.1), LPOM(), LiftedBregman(),
+            PredictiveCoding(0.2, 6), PredictiveCoding(prediction="fixed"), TargetPropagation(),
+            TargetPropagation(variant="lee")]
 
 
 # ---- command line
@@ -287,13 +340,21 @@ def add_arguments(parser):
     parser.add_argument("target", nargs="?", metavar="FILE.py:NAME",
                         help="what to check: an object, a class without arguments, or a function propose(block); "
                              "without it, everything in the package")
+    parser.add_argument("--like", metavar="METHOD",
+                        help="what a method should equal: backprop, proxprop:tau_theta=0.5, locoprop:variant=S, "
+                             "semi-implicit:eta=0.1, or FILE.py:NAME, a function of a block")
+    parser.add_argument("--objective", metavar="FILE.py:NAME",
+                        help="a function of (block, theta), of which a method's new parameters should be the minimiser")
+    parser.add_argument("--net", metavar="NET",
+                        help=f"the network on which a method is run: {', '.join(NETS)}, or FILE.py:NAME (default: "
+                             "seven small chains and a graph)")
     parser.add_argument("--list", action="store_true", help="list the claims with their sources, check nothing")
     parser.add_argument("--seed", type=whole, default=0, help="seed of the random problems (default 0)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def run(arguments):
-    """Run ``minilift verify``; return the exit code: 1 if a claim fails, else 0.
+    """Run ``minilift verify``; return the exit code: 1 if a claim fails or nothing could be verified, else 0.
 
     Raises
     ------
@@ -303,23 +364,50 @@ def run(arguments):
     if arguments.list:
         print(claims_text())
         return 0
+    given = {"like": like_of, "objective": objective_of, "net": net_of}
+    options = {}
+    for name, read in given.items():
+        if (text := getattr(arguments, name)) is not None:
+            if arguments.target is None:
+                raise ValueError(f"--{name} {text}: goes with a method; name it, as FILE.py:NAME")
+            with naming(f"--{name}"):
+                options[name] = read(text)
     thing = None if arguments.target is None else load_target(arguments.target)
     if thing is not None:
-        try:
-            kind_of(thing)
-        except TypeError as error:
-            raise TypeError(f"{arguments.target}: {error}") from error
+        with naming(arguments.target):
+            if kind_of(thing) != "method" and options:
+                raise TypeError(f"--{next(iter(options))} goes with a method, got {shown(thing)}")
     note("checking all that the package holds: about 20 seconds" if thing is None else "checking: some seconds")
-    report = verify(thing, seed=arguments.seed)
+    report = verify(thing, seed=arguments.seed, **options)
     print(report.to_json() if arguments.json else report)
     return 0 if report.passed else 1
+
+
+def like_of(text):
+    """Return the method that 'NAME', 'NAME:argument=value,…' or 'FILE.py:NAME' stands for."""
+    if re.fullmatch(r".+\.py:\w+", text):
+        return as_method(load_target(text))
+    name, options = split_options("--like", text)
+    factory = LIKE[known_name("--like", name, tuple(LIKE))]
+    check_options(f"--like: {name}", factory, options)
+    return factory(**options)
+
+
+def objective_of(text):
+    """Return the function that FILE.py:NAME names."""
+    return function("--objective", load_target(text), "(block, theta)")
+
+
+def net_of(text):
+    """Return a small network of a kind, or the one that FILE.py:NAME names."""
+    return NETS[text]() if text in NETS else checked_network("--net", load_target(text))
 
 
 def claims_text():
     """Return the list of all claims: source, equation, words."""
     width, lines = max(len(claim.source) for claim in CLAIMS), []
-    for kind, claims in itertools.groupby(CLAIMS, key=lambda claim: claim.kind):
-        lines += ["", kind, *(f"  {claim.source:<{width}}  {claim.words}: {claim.equation}" for claim in claims)]
+    for kind, group in itertools.groupby(sorted(CLAIMS, key=lambda claim: claim.kind), key=lambda claim: claim.kind):
+        lines += ["", kind, *(f"  {claim.source:<{width}}  {claim.words}: {claim.equation}" for claim in group)]
     return "\n".join(lines[1:])
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minilift.checks.numeric import Tangents, compare, dense, directional, fits, gradient
+from minilift.checks.numeric import Probed, Tangents, compare, dense, directional, fits, gradient, tried
 from minilift.checks.report import Finding, NotClaimed, claim, only_if
 from minilift.layers.convolution import Conv2d
+from minilift.layers.losses import Loss
 from minilift.local.solvers import damped_solve
 from minilift.support.backend import to_numpy
 
@@ -59,6 +60,38 @@ class Case:
 def to_host(value):
     """Return an array on the host; numbers pass."""
     return value if isinstance(value, (int, float, complex)) else to_numpy(value)
+
+
+def interleaved(calls):
+    """Return the finding of functions by name, ``call(k)`` of the k-th of two inputs, called in turn: 0, 1, 0."""
+    reasons = []
+    for name, call in calls.items():
+        first = call(0)
+        kept = np.array(to_host(first))
+        call(1)
+        if not np.array_equal(to_host(first), kept, equal_nan=True):
+            reasons.append(f"{name}: its result is overwritten by the next call: a buffer is reused")
+        elif not np.array_equal(to_host(call(0)), kept, equal_nan=True):
+            reasons.append(f"{name} depends on calls before: something is remembered, cached or random")
+    return Finding(float(len(reasons)), 0.0, "bit for bit", tuple(reasons))
+
+
+def in_float32(case, calls):
+    """Return the finding of functions by name, called with what turns arrays into float32 ones, which must stay so."""
+    def single(array):
+        array = np.asarray(array)
+        return case.lend(array.astype(np.float32) if array.dtype.kind == "f" else array)
+
+    found = {name: getattr(call(single), "dtype", None) for name, call in calls.items()}
+    reasons = tuple(f"{name} is {dtype} for float32 arrays" for name, dtype in found.items() if dtype != np.float32)
+    return Finding(float(len(reasons)), 0.0, "a network is float32 by default, and takes no other arrays", reasons)
+
+
+def wrong_shape(layer, shape, result):
+    """Return the finding of a layer's output_shape for samples of a shape, of which a batch became the result."""
+    stated = tuple(layer.output_shape(shape))
+    reason = f"output_shape says {stated}, forward returns samples of shape {result.shape[1:]}"
+    return Finding(float(stated != result.shape[1:]), 0.0, "shapes are whole numbers", (reason,))
 
 
 # ---- joins
@@ -134,13 +167,13 @@ class MapCase(Case):
         return {"N, the batch size": len(self.g), "the number of rows of the design matrix": len(self.design)}
 
 
-def map_cases(phi, rng, xp):
-    """Return a map and random problems for it: a batch of one, wide and tall ones, a dead input."""
-    shape = sample_shape(phi, map_shapes(phi))
+def map_cases(phi, rng, xp, shape=None):
+    """Return a map and random problems for it: a batch of one, wide and tall ones, a dead input, small and large."""
+    shape = sample_shape(phi, map_shapes(phi)) if shape is None else shape
     phi = phi.for_images(shape) if hasattr(phi, "for_images") else phi
     case, cases = Case("", xp), []
-    for n in (1, 2, 5, min(phi.theta_shape[0], 12) + 3):
-        theta, a = rng.standard_normal(phi.theta_shape), rng.standard_normal((n, *shape))
+    for n, size in ((1, 1), (2, 1 / 20), (5, 1), (16, 20), (17, 1)):
+        theta, a = rng.standard_normal(phi.theta_shape), size * rng.standard_normal((n, *shape))
         a[..., 0] *= n % 2  # a dead input
         g, design = rng.standard_normal(case.call(phi.forward, theta, a).shape), design_matrix(case, phi, a)
         cases.append(MapCase(f"N = {n}, samples of shape {shape}", xp, theta, a, g, design, rng))
@@ -174,6 +207,34 @@ def design_matrix(case, phi, a):
     return np.stack([case.call(phi.forward, unit, a).reshape(-1, n_out)[:, 0] for unit in units], axis=1)
 
 
+@claim("map", "it is a function of its arguments", "f(x), f(x'), f(x): the first is the last", "convention")
+def map_remembers_nothing(phi, case):
+    inputs = [(case.lend(s * case.theta), case.lend(s * case.a), case.lend(s * case.g)) for s in (1.0, 0.5)]
+    return interleaved({"forward": lambda k: phi.forward(*inputs[k][:2]),
+                        "adjoint_theta": lambda k: phi.adjoint_theta(*inputs[k][1:]),
+                        "adjoint_input": lambda k: phi.adjoint_input(inputs[k][0], inputs[k][2]) + 0})
+
+
+@claim("map", "float32 stays float32", "dtype of z, ãᵀg, g Wᵀ", "convention")
+def map_keeps_float32(phi, case):
+    theta, a, g = case.theta, case.a, case.g
+    return in_float32(case, {"forward": lambda single: phi.forward(single(theta), single(a)),
+                             "adjoint_theta": lambda single: phi.adjoint_theta(single(a), single(g)),
+                             "adjoint_input": lambda single: phi.adjoint_input(single(theta), single(g))})
+
+
+@claim("map", "output_shape and initial_theta are those of the map", "shapes; θ of the generator alone", "convention")
+def map_states_its_shapes(phi, case):
+    finding = wrong_shape(phi, case.a.shape[1:], case.call(phi.forward, case.theta, case.a))
+    only_if(hasattr(phi, "initial_theta") or not finding.holds, "it has no initial_theta")
+    drawn = [phi.initial_theta(np.random.default_rng(3)) for _ in range(2)] if finding.holds else []
+    if drawn and drawn[0].shape != tuple(phi.theta_shape):
+        return finding._replace(number=1.0, reasons=(f"initial_theta is of shape {drawn[0].shape}, not theta_shape",))
+    if drawn and not np.array_equal(*drawn):
+        return finding._replace(number=1.0, reasons=("initial_theta draws from another generator than its own",))
+    return finding
+
+
 @claim("map", "the map is linear in θ", "φ(2θ − 3η, a) = 2 φ(θ, a) − 3 φ(η, a)", "ProxProp, φ")
 def linear_in_theta(phi, case):
     eta = case.rng.standard_normal(case.theta.shape)
@@ -198,20 +259,16 @@ def forward_is_design(phi, case):
     return compare(z.reshape(-1, n_out), dense(product + case.theta[-1]), variants)
 
 
-@claim("map", "a convolution is SciPy's cross-correlation of the padded images", "z = a ⋆ W + b", "SciPy correlate2d")
+@claim("map", "a convolution is the cross-correlation of the padded images", "z = a ⋆ W + b", "definition")
 def convolution_is_correlation(phi, case):
     only_if(isinstance(phi, Conv2d), "it is no Conv2d")
-    only_if(len(case.a) <= 2, "two images are enough")
-    from scipy.signal import correlate2d
-
     k, p, s = phi.kernel, phi.pad, phi.stride
     W = case.theta[:-1].reshape(k, k, phi.c_in, phi.c_out)
     padded = np.pad(case.a, ((0, 0), (p, p), (p, p), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (k, k), axis=(1, 2))[:, ::s, ::s]
 
     def correlated(W):
-        full = [[sum(correlate2d(image[:, :, c], W[:, :, c, o], mode="valid") for c in range(phi.c_in))
-                 for o in range(phi.c_out)] for image in padded]
-        return np.moveaxis(np.array(full), 1, 3)[:, ::s, ::s] + case.theta[-1]
+        return np.einsum("nhwcij,ijco->nhwo", windows, W) + case.theta[-1]
 
     got = case.call(phi.forward, case.theta, case.a)
     return compare(got, dense(correlated(W)),
@@ -327,12 +384,12 @@ class TransferCase(Case):
     elementwise: bool
 
 
-def transfer_cases(sigma, rng, xp):
+def transfer_cases(sigma, rng, xp, shape=None):
     """Return a transfer and random problems for it: a batch of one, one unit, saturated and dead units."""
     sigma = sigma.on_backend(xp, np.dtype(np.float64)) if hasattr(sigma, "on_backend") else sigma
     elementwise, case, cases = getattr(sigma, "elementwise", False), Case("", xp), []
-    shapes = [(3,), (1,), (4,)] if elementwise else 3 * [
-        sample_shape(sigma, [(5,), (getattr(sigma, "channels", 4),), (4, 5, 2), (7, 6, 3), (9, 8, 1)])]
+    shapes = [(3,), (1,), (4,)] if elementwise else 3 * [shape or sample_shape(
+        sigma, [(5,), (getattr(sigma, "channels", 4),), (4, 5, 2), (7, 6, 3), (9, 8, 1)])]
     batches = (2, 7, 3) if hasattr(sigma, "commit") else (1, 7, 2)
     for n, shape, scale in zip(batches, shapes, (1.0, 1.0, 4.0)):
         z = smooth_point(case, sigma, np.zeros((n, *shape)), scale, rng)
@@ -363,6 +420,82 @@ def smooth_at(case, sigma, z, rng):
         middle = 2 * value(z)
         return all(np.max(abs(value(z + h * signs) - middle + value(z - h * signs)), initial=0) < 0.05 * h
                    for h in (2.1e-3, 5e-4))
+
+
+@claim("transfer", "it is a function of its arguments", "f(x), f(x'), f(x): the first is the last", "convention")
+def transfer_remembers_nothing(sigma, case):
+    z = [case.lend(case.z), case.lend(case.z / 2)]
+    runs = [sigma.apply(x, training=case.training, rng=np.random.default_rng(0)) for x in z]
+
+    def adjoint(k):
+        return sigma.adjoint(z[k], *runs[k], case.lend(case.g)) + 0
+
+    finding = interleaved({"forward": lambda k: case.xp.asarray(sigma.apply(
+        z[k], training=case.training, rng=np.random.default_rng(0))[0]), "the adjoint": adjoint})
+    a, aux = sigma.apply(z[0], training=case.training, rng=np.random.default_rng(0))
+    fresh = to_host(sigma.adjoint(z[0], a, aux, case.lend(case.g)))
+    if finding.holds and not np.array_equal(to_host(adjoint(0)), fresh):
+        return finding._replace(number=1.0, reasons=())
+    sigma.apply(z[1], training=case.training, rng=np.random.default_rng(0))
+    if finding.holds and not np.array_equal(to_host(sigma.adjoint(z[0], a, aux, case.lend(case.g))), fresh):
+        reason = "the adjoint uses what the last call left behind: an activation is remembered, or a buffer reused"
+        return finding._replace(number=1.0, reasons=(reason,))
+    return finding
+
+
+@claim("transfer", "float32 stays float32", "dtype of σ(z), σ'(z), σ.adjoint(g)", "convention")
+def transfer_keeps_float32(sigma, case):
+    sigma = sigma.on_backend(case.xp, np.dtype(np.float32)) if hasattr(sigma, "on_backend") else sigma
+
+    def apply(single):
+        return sigma.apply(single(case.z), training=case.training, rng=np.random.default_rng(0))
+
+    calls = {"forward": lambda single: apply(single)[0],
+             "the adjoint": lambda single: sigma.adjoint(single(case.z), *apply(single), single(case.g))}
+    if case.elementwise:
+        calls |= {"derivative": lambda single: sigma.derivative(single(case.z))}
+    return in_float32(case, calls)
+
+
+@claim("transfer", "forward, apply and output_shape agree", "σ(z) in evaluation, and its shape", "convention")
+def transfer_is_one(sigma, case):
+    shape = wrong_shape(sigma, case.z.shape[1:], case.apply(sigma, case.z)[0])
+    if not shape.holds:
+        return shape
+    finding = compare(case.call(sigma.forward, case.z), dense(case.apply(sigma, case.z)[0]))
+    return finding._replace(reasons=("forward(z) is not what apply(z) returns",))
+
+
+@claim("transfer", "at and beside kinks the derivative lies between the one-sided ones", "σ'(z−) ≤ σ'(z) ≤ σ'(z+)",
+       "convention")
+def transfer_at_kinks(sigma, case):
+    only_if(case.elementwise, NOT_ELEMENTWISE)
+    z = np.array([[sign * x for x in (0.0, 1e-3, 0.05, 0.3, 0.5, 1.0, 2.0, 3.0, 6.0, 20.0) for sign in (1, -1)]])
+    h = 1e-6 * (1 + abs(z))
+    value = case.call(sigma.forward, z)
+    sides = [(case.call(sigma.forward, z + s * h) - value) / (s * h) for s in (-1, 1)]
+    got, low, high = case.call(sigma.derivative, z), np.minimum(*sides), np.maximum(*sides)
+    excess = np.maximum(low - got, got - high) / (1 + abs(low) + abs(high))
+    wrong = z[excess > 1e-4]  # where there are many, no kink is to blame
+    reasons = [f"the derivative at z = {wrong[0]:g} is outside of the one-sided ones"] if 0 < wrong.size < 4 else ()
+    return Finding(float(np.max(excess)), 1e-4, "one-sided differences of step 1e-6", tuple(reasons))
+
+
+@claim("transfer", "solve_shifted solves the Newton step of a prox", "(I + c σ'(z)) s = r", "convention")
+def transfer_solves_shifted(sigma, case):
+    only_if(hasattr(sigma, "solve_shifted"), "it has no solve_shifted, which only a loss's prox needs")
+    only_if(case.elementwise or case.z.shape[1:] == case.g.shape[1:], "its values have another shape than z")
+    a, aux = case.apply(sigma, case.z)
+
+    slope = case.derivative(sigma.forward, case.z).value if case.elementwise else None
+
+    def finding(c):
+        s = case.call(lambda z, r: sigma.solve_shifted(z, c, r), case.z, case.tangent)
+        change = slope * s if case.elementwise else to_host(sigma.adjoint(case.lend(case.z), a, aux, case.lend(s)))
+        missing = {"solve_shifted leaves out c": case.tangent + (c - 1) * change}
+        return compare(s + c * change, dense(case.tangent, 1e-5, "differences of σ"), missing)
+
+    return max((finding(c) for c in (0.3, 2.0, 50.0)), key=lambda found: found.number)
 
 
 @claim("transfer", "the derivative", "σ'(z) = dσ/dz", "ProxProp (9)")
@@ -493,6 +626,8 @@ def target_range(sigma, case):
     values = case.call(sigma.forward, far)[0]
     values = values[np.isfinite(values)]
     (low, high), least, most = sigma.range, values.min(), values.max()
+    if hasattr(sigma, "in_range") and not sigma.in_range(case.lend(values), 1e-9) and low <= least and most <= high:
+        return Finding(1.0, 0.0, "its own values are targets", ("in_range refuses its own values",))
     outside = max(low - least, most - high, 0.0)
     if outside > 1e-9:
         return Finding(outside, 1e-9, ROUNDING,
@@ -527,11 +662,12 @@ def transfer_is_safe(sigma, case):
 
 @dataclass(frozen=True)
 class LossCase(Case):
-    """Outputs z, targets y, other outputs w, of which the prox is taken."""
+    """Outputs z, targets y, other outputs w, of which the prox is taken, and its τ for each sample."""
 
     z: np.ndarray
     y: np.ndarray
     w: np.ndarray
+    tau: float
 
     def value(self, loss, z):
         """Return the loss; of complex outputs, if it can."""
@@ -541,8 +677,8 @@ class LossCase(Case):
 def loss_cases(loss, rng, xp):
     """Return a loss and random problems for it: one sample, one output, wide and tall."""
     return loss, [LossCase(f"N = {n}, {n_out} outputs", xp, z=1.5 * rng.standard_normal((n, n_out)),
-                           y=draw_targets(loss, rng, n, n_out), w=1.5 * rng.standard_normal((n, n_out)))
-                  for n, n_out in ((1, 3), (5, 1), (3, 4), (7, 2))]
+                           y=draw_targets(loss, rng, n, n_out), w=1.5 * rng.standard_normal((n, n_out)), tau=tau)
+                  for n, n_out, tau in ((1, 3, 0.7), (5, 1, 30.0), (3, 4, 0.4), (7, 2, 0.02), (17, 5, 3.0))]
 
 
 def draw_targets(loss, rng, n, n_out):
@@ -608,54 +744,73 @@ def matching_loss(loss, case):
     return compare(got, reference, factors={"N, the batch size": len(case.z)})
 
 
-def prox_step(loss, case):
-    """Return τ, v and the loss's u = prox_τL(v); skip losses without a prox."""
-    only_if(hasattr(loss, "prox"), "it has no prox")
-    tau, v = 0.7 * len(case.z), case.w
-    return tau, v, case.call(lambda v, y: loss.prox(v, y, tau), v, case.y)
+def has_prox(loss):
+    """Skip losses without a prox of their own, or with one that says that it is not defined."""
+    own = type(loss).prox is not Loss.prox if isinstance(loss, Loss) else True
+    only_if(hasattr(loss, "prox") and (own or hasattr(loss, "transfer")), "it has no prox")
 
 
-@claim("loss", "the prox is stationary for its objective", "∇L(u) + (u − v)/τ = 0 at u = prox_τL(v)", "ProxProp §4.2.1")
+@claim("loss", "the prox minimises its objective: no probe is lower", "prox_τL(v) = argmin_u L(u) + ‖u − v‖²/2τ",
+       "ProxProp §4.2.1")
 def loss_prox(loss, case):
-    tau, v, u = prox_step(loss, case)
-    at_u = gradient(lambda z: case.value(loss, z), u)
-    # the claim is that v − τ∇L(u) is u; a prox that solves another problem has another multiple of ∇L(u)
-    slope = at_u.value
-    return compare(u, dense(v - tau * slope, 1e-6, at_u.why), lambda: prox_mistakes(loss, case, tau, slope))
+    has_prox(loss)
+    only_if(case.z.size <= 20, "larger problems would take long")
+    v, n = case.w, len(case.w)
+    tau = case.tau * n
+
+    def prox(tau):
+        return case.call(lambda v, y: loss.prox(v, y, tau), v, case.y)
+
+    def probed(u):
+        def objective(x):
+            return case.value(loss, x.reshape(v.shape)) + ((x - v.ravel()) ** 2).sum() / (2 * tau)
+
+        return Probed.around(objective, u.ravel(), v.ravel(), np.random.default_rng(4)).excess
+
+    def passes(tau):
+        return probed(prox(tau)) <= 1e-7
+
+    def reasons():
+        right = {"τ is off by a factor 2": tau / 2, "τ is off by a factor ½": 2 * tau, "τ is squared": tau**0.5,
+                 "the regulariser has 1/τ and τ exchanged": 1 / tau}
+        if n > 1:
+            right |= {"the weight 1/N of a sample is forgotten": tau / n,
+                      "the weight 1/N of a sample is counted twice": tau * n}
+        named = [what for what, other in right.items() if tried(passes, other)]
+        explicit = v - tau * gradient(lambda z: case.value(loss, z), v).value
+        if fits(u, explicit):
+            named.append("the gradient is taken at v, not at the prox: the step is explicit")
+        return [*named, *["it returns v: there is no step"] * bool(np.all(u == v))]
+
+    try:
+        u = prox(tau)
+    except NotImplementedError as why:
+        raise NotClaimed(f"its prox is not defined: {why}") from None
+    if u.shape != v.shape or not np.all(np.isfinite(u)):
+        return compare(u, dense(v))
+    return Finding(probed(u), 1e-7, "relative to the decrease from v, beyond rounding", reasons)
 
 
-def prox_mistakes(loss, case, tau, slope):
-    """Return what u would be if it solved the prox with a usual mistake; `slope` is ∇L(u)."""
-    v, n = case.w, len(case.z)
-    at_v = gradient(lambda z: case.value(loss, z), v).value
-    scales = {"τ is forgotten": 1, "τ is off by a factor 2": 2 * tau, "τ is off by a factor ½": tau / 2,
-              "the regulariser has 1/τ and τ exchanged": 1 / tau, "the sign of the gradient is wrong": -tau}
-    if n > 1:
-        scales |= {"the weight 1/N of a sample is forgotten": tau * n,
-                   "the weight 1/N of a sample is counted twice": tau / n}
-    variants = {"it returns v: there is no step": v,
-                "the gradient is taken at v, not at the prox: the step is explicit": v - tau * at_v}
-    return variants | {name: v - scale * slope for name, scale in scales.items()}
+@claim("loss", "predict says what the loss is least of", "L(z, predict(z)) ≤ L(z, y) for all labels y", "convention")
+def loss_predicts(loss, case):
+    only_if(getattr(loss, "classification", False) and hasattr(loss, "predict"), "it does not classify")
+    predicted, of_each = case.call(loss.predict, case.z), hasattr(loss, "value_per_sample")
+    only_if(of_each, "it has no loss of each sample")
+    losses = [case.call(loss.value_per_sample, case.z, np.full(len(case.z), label)) for label in range(case.z.shape[1])]
+    excess = np.array([losses[label][i] for i, label in enumerate(predicted)]) - np.min(losses, axis=0)
+    return Finding(float(np.max(excess)), 1e-9, ROUNDING, ("predict is not the label of the least loss",))
 
 
-@claim("loss", "Moreau's identity, with the conjugate computed by SciPy",
-       "min_u {L(u) + ‖u − v‖²/2τ} + min_p {L*(p) + τ/2 ‖p − v/τ‖²} = ‖v‖²/2τ", "ProxProp §4.2.1")
-def moreau_identity(loss, case):
-    only_if(case.z.size <= 12, "larger problems would take SciPy long")
-    from scipy.optimize import minimize
+@claim("loss", "it is a function of its arguments", "f(x), f(x'), f(x): the first is the last", "convention")
+def loss_remembers_nothing(loss, case):
+    z = [case.lend(case.z), case.lend(case.w)]
+    return interleaved({"the gradient": lambda k: loss.gradient(z[k], case.lend(case.y)),
+                        "the value": lambda k: np.asarray(loss.value(z[k], case.lend(case.y)))})
 
-    tau, v, u = prox_step(loss, case)
-    p = (v - u) / tau
 
-    def gap(x):
-        return case.value(loss, x.reshape(v.shape)) - float(x @ p.ravel())
-
-    start = minimize(gap, v.ravel(), method="BFGS", options={"gtol": 1e-7})
-    conjugate = -min(start.fun, gap(u.ravel()))
-    primal = case.value(loss, u) + ((u - v) ** 2).sum() / (2 * tau)
-    left, right = primal + conjugate + tau / 2 * ((p - v / tau) ** 2).sum(), (v**2).sum() / (2 * tau)
-    number, why = float(abs(left - right) / (1 + right)), "SciPy's minimiser stops at a gradient of 1e-7"
-    return Finding(number, 1e-7, why, ("u is not the prox: its objective and that of its conjugate do not close",))
+@claim("loss", "float32 stays float32", "dtype of ∇L_y(z)", "convention")
+def loss_keeps_float32(loss, case):
+    return in_float32(case, {"the gradient": lambda single: loss.gradient(single(case.z), single(case.y))})
 
 
 @claim("loss", "finite for large outputs", "|L(±1000)|, |∇L(±1000)| < ∞", "float64")

@@ -13,16 +13,19 @@ from functools import cached_property
 
 import numpy as np
 
-from minilift.checks.derivations import Derivation, argmin_is_minimum, argmin_is_stationary, derivation_cases
-from minilift.checks.layers import damping_mistakes, to_host
-from minilift.checks.networks import NetCase, compare_blocks, directions_of, fresh, worst_block
-from minilift.checks.numeric import Reference, compare, dense, directional, gradient
+from minilift.checks.claims import Argmin, DrawnCase, argmin_is_lowest
+from minilift.checks.layers import damping_mistakes, design_matrix, to_host
+from minilift.checks.networks import NetCase, compare_blocks, directions_of, fresh, run_method, worst_block
+from minilift.checks.numeric import Reference, compare, dense, directional, fits, gradient
 from minilift.checks.report import Finding, claim, measured, only_if
 from minilift.layers.activations import Identity
 from minilift.layers.normalization import Dropout
 from minilift.methods import FOOF, KFAC, BackProp, GaussNewton, LocoProp, ProxProp, SemiImplicit
 from minilift.methods.backward.locoprop import decay_scales
+from minilift.network import Network
 from minilift.support.backend import to_numpy
+
+TOLD = (BackProp, ProxProp, LocoProp, SemiImplicit, FOOF, GaussNewton)  # whose equations are written out below
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Claimed:
     ----------
     method : Method
     told : Method
-        The method whose equations apply: the one of the package that it should equal, or itself.
+        The method that it should equal, or itself. If it is one of the package's, its equations apply.
     objective : callable or None
         From (block, theta) to a number: the local objective that its new parameters should minimise.
     """
@@ -41,6 +44,27 @@ class Claimed:
     method: object
     told: object
     objective: object
+
+    def is_of_j(self):
+        """Skip a method that is, or is said to be, something else than a step on J: sign steps, a lifted energy."""
+        only_if(self.method.descends_on_loss and self.told.descends_on_loss, "its steps are not said to descend on J")
+        other = self.objective is not None or self.told is not self.method
+        only_if(isinstance(self.told, TOLD) or not other, "its objective, or `like`, says what it claims")
+
+
+def refusal(claimed, case):
+    """Return the ValueError with which a method refuses a network by its name ("BCD: expects a chain…"), or None."""
+    run = [claimed.method] if isinstance(claimed.told, TOLD) else [claimed.method, claimed.told]
+    for method in run:
+        try:
+            with np.errstate(all="ignore"):
+                directions_of(method, case)
+        except ValueError as error:
+            if str(error).startswith(f"{type(method).__name__}: "):
+                return str(error)
+        except Exception:  # the claims will meet it, and report it
+            continue
+    return None
 
 
 def scaled(case, l, value, floor=1e-4):
@@ -65,11 +89,46 @@ def returns_the_loss(claimed, case):
     if missing:
         return Finding(missing, 0, "one direction for each of net.parameters",
                        ("directions are not aligned with net.parameters",))
-    return compare(float(loss), dense(case.loss(case.theta)), factors=case.factors)
+    finding = compare(float(loss), dense(case.loss(case.theta)), factors=case.factors)
+    if not finding.holds:
+        return finding
+    gaps = [float(np.max(abs(to_numpy(one) - to_numpy(other)), initial=0.0))
+            for one, other in zip(steps, run_method(fresh(claimed.method), case))]
+    return Finding(max(gaps), 0.0, "they are one method's", ("direction(…) returns other steps than directions(…)",))
+
+
+@claim("method", "its steps in a batch norm's scale and shift", "∂J/∂(s, t), or as the method takes them", "convention")
+def steps_of_norms(claimed, case):
+    only_if(case.net.norms, "there is no batch norm")
+    only_if(isinstance(claimed.told, (BackProp, ProxProp)), "which multiple of the gradient it takes is its own matter")
+    steps = run_method(fresh(claimed.method), case)[len(case.net.maps):]
+    return worst_block([(k, compare(to_numpy(step), case.norm_gradient(norm), factors=case.factors))
+                        for k, (step, norm) in enumerate(zip(steps, case.net.norms, strict=True))])
+
+
+@claim("method", "on a float32 network its steps are float32", "dtype of d", "convention")
+def keeps_float32(claimed, case):
+    net = case.net
+    single = Network(net.layers, loss=net.loss_function, backend=net.backend, input_shape=net.shapes[0])
+    single.load_state_dict(net.state_dict())
+    X, y = single.checked_batch(case.lend(case.X), case.lend(case.y))
+    state = single.propagate(X, training=True, rng=np.random.default_rng(0))
+    try:
+        fresh(claimed.method).directions(single, state, y)
+    except ArithmeticError as error:
+        # not a subclass, such as a division by zero: an iteration that says that it does not reach its tolerance
+        only_if(type(error) is not ArithmeticError, f"in float32 it gives up: {error}")
+        raise
+    except TypeError as error:
+        only_if("dtype" in str(error), "it raises, which other claims say")
+        return Finding(1.0, 0.0, "a network is float32 by default", (
+            f"float32 arrays become float64, by np.ones or np.eye without dtype perhaps: {error}",))
+    return Finding(0.0, 0.0, "a network is float32 by default")
 
 
 @claim("method", "it is a descent direction", "⟨∇J, d⟩ > 0, d to be subtracted", "ProxProp Prop. 4, 5")
 def descends(claimed, case):
+    claimed.is_of_j()
     slopes, why = case.dense_gradients, "any positive cosine with ∇J will do"
     d = directions_of(claimed.method, case)
     norm, length = np.sqrt(inner(slopes, slopes)), np.sqrt(inner(d, d))
@@ -77,7 +136,7 @@ def descends(claimed, case):
     cosine = inner(slopes, d) / (norm * length) if length > 0 else 0.0
     if cosine > 0:
         return Finding(-cosine, 0.0, why)
-    reasons = compare_blocks(case, d, scaled_blocks(case, slopes)).reasons
+    reasons = compare_blocks(case, d, scaled_blocks(case, slopes)).mistakes()
     reasons = tuple(reason for reason in reasons if "sign" in reason or "zero" in reason)
     if cosine < -1e-6:
         reasons = (*reasons, "the sign is wrong: it leads up")
@@ -91,6 +150,7 @@ def inner(u, v):
 
 @claim("method", "stationary points of J are its fixed points", "∇J = 0 ⇒ d = 0", "ProxProp Prop. 3; SIBP Theorem")
 def fixed_points(claimed, case):
+    claimed.is_of_j()
     stationary = case.stationary
     d = directions_of(claimed.method, stationary)
     noise = 0.5 * np.random.default_rng(6).standard_normal(stationary.X.shape)
@@ -116,7 +176,15 @@ def batch_order(claimed, case):
 @claim("method", "two runs from the same state agree, and θ is left alone", "d, d; θ_l unchanged", "convention")
 def repeatable(claimed, case):
     before, maps = [case.theta[l].copy() for l in case.net.maps], case.net.maps
-    first, second = directions_of(claimed.method, case), directions_of(claimed.method, case)
+    method = fresh(claimed.method)
+
+    def run():
+        steps = dict(zip(maps, run_method(method, case)))
+        return case.per_map(lambda l: to_numpy(steps[l]).copy())
+
+    first = run()
+    method.reset()
+    second = run()
     number = max(float(np.max(abs(first[l] - second[l]))) for l in maps)
     moved = max(float(np.max(abs(x - to_numpy(case.net.theta[l])))) for l, x in zip(maps, before))
     reason = "it changes the parameters of the network" if moved else "it keeps a state that reset() does not clear"
@@ -133,9 +201,39 @@ def minimises_objective(claimed, case):
 
     def finding(block, step):
         theta = to_numpy(block.theta)
-        return minimum_finding(lambda new: claimed.objective(block, new), theta - step, theta, case.xp)
+        found = minimum_finding(lambda new: claimed.objective(block, new), theta - step, theta, case.xp)
+        return found._replace(reasons=lambda: objective_reasons(claimed, case, block, step, found))
 
     return worst_block([(block.l, finding(block, step)) for block, step in recorded_blocks(claimed.method, case)])
+
+
+def objective_reasons(claimed, case, block, step, found):
+    """Return the usual mistakes in a step that is no minimiser of its objective."""
+    if minimum_finding(lambda new: claimed.objective(block, new), step, to_numpy(block.theta), case.xp).holds:
+        return ["it proposes the new parameters; a step is the old ones minus the new"]
+    return [*damped_reasons(claimed, case, block, step), *found.mistakes()]
+
+
+def damped_reasons(claimed, case, block, step):
+    """Return the usual mistakes in a damped step that explain a step, if the objective is of that form.
+
+    Its Hessian in each output unit is then c ÃᵀÃ + βI, by differences.
+    """
+    theta, A = to_numpy(block.theta), design_matrix(case, block.phi, to_numpy(block.a))
+
+    def slope(at):
+        return gradient(lambda t: case.call(lambda new: claimed.objective(block, new), t), at).value
+
+    h, unit = 1e-2, np.eye(1, theta.shape[1])
+    hessian = np.stack([(slope(theta + h * np.outer(e, unit)) - slope(theta - h * np.outer(e, unit)))[:, 0] / (2 * h)
+                        for e in np.eye(len(theta))])
+    C, one = A.T @ A, np.eye(len(theta))
+    (share, damping), *_ = np.linalg.lstsq(np.stack([C.ravel(), one.ravel()], axis=1), hessian.ravel(), rcond=None)
+    if not fits(share * C + damping * one, hessian) or not damping > 0:
+        return ()
+    right = slope(theta)
+    return compare(step, dense(np.linalg.solve(hessian, right)), lambda: damping_mistakes(
+        share * C, right, damping, len(A)), {"N": len(A)}).mistakes()
 
 
 def recorded_blocks(method, case):
@@ -154,11 +252,18 @@ def recorded_blocks(method, case):
 
 
 def minimum_finding(objective, argmin, theta0, xp=np):
-    """Return the finding of the claims that an objective's argmin is stationary and a minimum: the first that fails."""
-    derived = Derivation(objective, argmin=argmin, theta0=theta0)
-    point = derivation_cases(derived, np.random.default_rng(0), xp)[1][0]
-    findings = [measured(measure, derived, point) for measure in (argmin_is_stationary, argmin_is_minimum)]
-    return next((finding for finding in findings if not finding.holds), findings[0])
+    """Return the finding of the claim that an array minimises an objective, a function of theta."""
+    values = {"theta": theta0}
+    thing = Argmin(lambda theta: objective(theta), lambda: argmin, "theta", lambda rng: values)
+    return measured(argmin_is_lowest, thing, DrawnCase("", xp, thing, values, [values], 0))
+
+
+@claim("method", "its steps are those of the reference", "d_l = d_l of `like`", "yours")
+def equals_reference(claimed, case):
+    only_if(claimed.told is not claimed.method and not isinstance(claimed.told, TOLD), "no reference is given as like")
+    expected = directions_of(claimed.told, case)
+    references = case.per_map(lambda l: dense(case.project(l, expected[l]), 1e-7, "the steps of `like`"))
+    return compare_blocks(case, directions_of(claimed.method, case), references)
 
 
 # ---- BackProp
@@ -240,26 +345,6 @@ def proxprop_exact(claimed, case):
     return compare_blocks(case, directions_of(claimed.method, case), expected, prox.mistakes, prox.factors)
 
 
-@claim("method", "ProxProp's new parameters minimise the printed objective",
-       "θ − τ d = argmin ½‖ãθ − z^½‖² + ‖θ − θ_k‖²/2τ_θ", "ProxProp (11)")
-def proxprop_objective(claimed, case):
-    told = told_as(claimed, ProxProp)
-    prox, tau = proximal(told, case), 0.8
-    only_if(told.solver == "exact" and prox.implicit, "it takes no exact implicit step here")
-    z, g = outputs(case), signals(case)
-    d = directions_of(claimed.method, case)
-
-    def finding(l):
-        A, old, z_half = case.design[l], case.theta[l], z[l] - tau * g[l]
-
-        def objective(theta):
-            return ((A @ theta - z_half) ** 2).sum() / 2 + ((theta - old) ** 2).sum() / (2 * prox.taus[l])
-
-        return minimum_finding(objective, old - tau * d[l], old)
-
-    return worst_block([(l, finding(l)) for l in prox.implicit])
-
-
 def outputs(case):
     """Return [None, z_1, …] as rows, one column an output unit; of maps that share θ, stacked."""
     state = case.forward()
@@ -270,34 +355,6 @@ def outputs(case):
 def signals(case):
     """Return [None, g_1, …] as rows, ∂J/∂z_l by differences in z_l; of maps that share θ, stacked."""
     return case.signals
-
-
-@claim("method", "the angle to the gradient is bounded by the condition number",
-       "cos ∠(∇J, M⁻¹∇J) ≥ 2√κ/(1 + κ)", "ProxProp Prop. 4")
-def proxprop_angle(claimed, case):
-    told = told_as(claimed, ProxProp)
-    prox = proximal(told, case)
-    slopes, d, short = prox.slopes, directions_of(claimed.method, case), -1.0
-    for l in prox.implicit:
-        slope, s, tau = slopes[l], np.linalg.eigvalsh(case.gram[l]), prox.taus[l]
-        kappa = (s[-1] + 1 / tau) / (max(s[0], 0.0) + 1 / tau)
-        bound = 2 * np.sqrt(kappa) / (1 + kappa) if told.solver == "exact" else 0.0
-        norms = np.linalg.norm(slope) * np.linalg.norm(d[l])
-        if norms > 1e-12:
-            short = max(short, bound - float(np.vdot(slope, d[l])) / norms)
-    only_if(short != -1.0, "no implicit map has a gradient here")
-    return Finding(short, 1e-6, "differences leave 1e-6 of the cosine",
-                   ("the step is turned from the gradient further than M⁻¹ can turn it",))
-
-
-@claim("method", "as τ_θ → 0 the direction becomes the gradient", "d_l/τ_θ → ∇_θl J", "ProxProp Prop. 2")
-def proxprop_limit(claimed, case):
-    told = told_as(claimed, ProxProp)
-    only_if(hasattr(claimed.method, "tau_theta"), "it has no attribute tau_theta to be changed")
-    slopes, implicit = case.dense_gradients, proximal(told, case).implicit
-    d = directions_of(fresh(claimed.method, tau_theta=1e-9), case)
-    got = case.per_map(lambda l: d[l] / 1e-9 if l in implicit else d[l])
-    return compare_blocks(case, got, scaled_blocks(case, slopes, least=1e-5))
 
 
 @claim("method", "K steps of CG minimise over the Krylov space of dimension K",
@@ -415,17 +472,6 @@ def loco_mistakes(told, case):
     if told.eta is not None:
         made["the regulariser is missing"] = loco_reference(fresh(told, eta=None), case, rates)
     return case.by_map(made)
-
-
-@claim("method", "the first local step is a BackProp step", "T = 1: θ − θ_new = local_lr γ ∇J",
-       "LocoProp-S, LocoProp-M")
-def locoprop_first_step(claimed, case):
-    told = told_as(claimed, LocoProp)
-    only_if(told.local_optimizer == "sgd" and hasattr(claimed.method, "local_lr"),
-            "its local steps are rescaled by an optimizer, or exact")
-    d, rate = directions_of(fresh(claimed.method, steps=1, decay=False), case), first_rate(told) * told.gamma
-    return compare_blocks(case, case.per_map(lambda l: d[l] / rate), scaled_blocks(case, case.dense_gradients),
-                          factors=loco_factors(told, case))
 
 
 @claim("method", "LocoProp-S, exact: the dense closed form, on every map", "θ − θ_new = γ (ãᵀã + I/η)⁻¹ ∇J",
@@ -619,7 +665,12 @@ def gauss_newton_exact(claimed, case):
     d = np.linalg.solve(G + told.damping * np.eye(len(G)), slope)
     sizes = np.cumsum([case.theta[l].size for l in maps])[:-1]
     steps = dict(zip(maps, np.split(d, sizes)))
-    expected = case.per_map(lambda l: steps[l].reshape(case.theta[l].shape))
-    tolerance = max(1e-5, 10 * told.tolerance)
-    return compare_blocks(case, directions_of(claimed.method, case), scaled_blocks(case, expected, least=tolerance),
+    # G has no negative eigenvalue: what the residual leaves of d is shorter than this
+    rest = told.tolerance * np.linalg.norm(slope) / told.damping
+
+    def expected(l):
+        right = scaled(case, l, steps[l].reshape(case.theta[l].shape))
+        return right.loosened(max(1e-5, rest / (np.max(abs(steps[l])) + right.floor)))
+
+    return compare_blocks(case, directions_of(claimed.method, case), case.per_map(expected),
                           lambda: case.per_map(lambda l: {}), {**case.factors, "damping": told.damping})

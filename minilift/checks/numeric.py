@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -15,8 +16,14 @@ import numpy as np
 from minilift.checks.report import Finding
 
 COMPLEX_STEP = 1e-30
+STEPS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.04, 0.13, 0.4, 0.7, 1.0, 2.0, 4.0, 10.0)  # of a probe
+LOCAL = 2  # so many of them around a local minimiser
+COORDINATES, RANDOM = 24, 16  # probes along so many coordinates and random directions at most
 FITS = 1e-5  # a mistake is named if, once made on purpose, no more than this relative difference is left
 DIFFERENCES = "central differences leave truncation and rounding below 1e-6"
+SHARE = 1e-3  # and of the error itself
+NEAR = 3e-6  # probes nearer than this share of the farthest are within the slack that a set may have for rounding
+PLAIN = ("the sign is wrong", "it is off by a factor 2", "it is off by a factor ½")  # the plainest mistakes
 EXACT = "the complex step leaves rounding only"
 DENSE = "dense algebra in float64 leaves rounding only"
 
@@ -154,6 +161,68 @@ class Tangents:
         return (self.vectors * array).reshape(len(self.vectors), -1).sum(axis=1)
 
 
+# ---- minimisers, by probes alone
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What probes around a point found, of a function that need not have derivatives.
+
+    Attributes
+    ----------
+    value, lowest, highest : float
+        At the point, and over all probes.
+    excess : float
+        How much lower the lowest is than the value, beyond rounding and relative to the decrease from the old point.
+    noise : float
+        Rounding of the function.
+    inside : float
+        The share of the probes, those that are very near left out, that are inside its domain, where it is finite.
+    """
+
+    value: float
+    lowest: float
+    highest: float
+    excess: float
+    noise: float = 0.0
+    inside: float = 0.0
+
+    @classmethod
+    def around(cls, f, u, old, rng, local=False, project=lambda x: x):
+        """Return what probes find around a vector u, the new value of `old`; of a local minimiser they are short."""
+        value, start = f(u), f(old)
+        if not math.isfinite(value):
+            return cls(value, value, value, math.inf)
+        points = list(probes(u, old, rng, local))
+        found = np.array([f(project(x)) for x in points])
+        finite = found[np.isfinite(found)]
+        gaps = np.array([np.max(abs(x - u), initial=0.0) for x in points])
+        inside = np.isfinite(found[gaps >= NEAR * gaps.max()]).mean()
+        shaken = [f(u * (1 + 4e-16 * rng.choice([-1, 1], len(u)))) for _ in range(4)]
+        noise = 20 * max((abs(x - value) for x in shaken if math.isfinite(x)), default=0.0) + 1e-14 * abs(value)
+        spread = max(abs(start - value) if math.isfinite(start) else 0.0,
+                     1e-3 * float(np.median(abs(finite - value))) if len(finite) else 0.0, noise, 1e-300)
+        lowest = float(finite.min(initial=value))
+        excess = max(0.0, value - lowest - noise) / spread
+        return cls(value, lowest, float(finite.max(initial=value)), excess, noise, float(inside))
+
+
+def probes(u, old, rng, local):
+    """Yield the points that must not be lower than u."""
+    size = max(np.max(abs(u), initial=0.0), np.max(abs(u - old), initial=0.0), 1e-3)
+    units = np.eye(len(u))[rng.permutation(len(u))[:COORDINATES]]
+    random = rng.standard_normal((min(RANDOM, 2 * len(u)), len(u)))  # few fill a space of few dimensions
+    random /= np.max(abs(random), axis=1, keepdims=True, initial=1e-300)
+    for v in (*units, *random, (old - u) / size):
+        for t in STEPS[:LOCAL] if local else STEPS:
+            yield u + t * size * v
+            yield u - t * size * v
+    for scale in () if local else (0.3, 1.0, 3.0):
+        for v in rng.standard_normal((8, len(u))):
+            yield scale * size * v
+            yield old + scale * size * v
+
+
 # ---- comparison and diagnosis
 
 
@@ -170,7 +239,7 @@ def compare(got, reference, variants=None, factors=None, terms=None):
     factors : dict, optional
         Sizes of the problem by name, by which a result may be off: ``{"N, the batch size": 5}``. A size of 1 is left
         out.
-    terms : dict, optional
+    terms : dict or callable, optional
         Arrays of which the difference may be a multiple, by what to say of it: a part left out, or of the wrong
         strength.
     """
@@ -182,14 +251,14 @@ def compare(got, reference, variants=None, factors=None, terms=None):
     number = float(np.max(abs(got - expected), initial=0.0) / scale)
     if number <= reference.tolerance:
         return Finding(number, reference.tolerance, reference.why)
-    variants = variants() if callable(variants) else variants or {}
-    reasons = explain(got, expected, variants, usual_factors(factors or {}), terms or {})
+    variants, terms = (given() if callable(given) else given or {} for given in (variants, terms))
+    reasons = explain(got, expected, variants, usual_factors(factors or {}), terms)
     return Finding(number, reference.tolerance, reference.why, tuple(dict.fromkeys(reasons)))
 
 
 def usual_factors(named):
     """Return the factors by which results are usually off, by what to say of them."""
-    factors = {"the sign is wrong": -1.0, "it is off by a factor 2": 2.0, "it is off by a factor ½": 0.5}
+    factors = dict(zip(PLAIN, (-1.0, 2.0, 0.5)))
     for name, value in named.items():
         if value != 1:
             factors |= {f"it is off by a factor {name}": value, f"it is off by a factor 1/({name})": 1 / value}
@@ -205,9 +274,18 @@ def fits(got, guess, expected=None):
     if guess.shape != got.shape or not np.all(np.isfinite(guess)):
         return False
     scale = max(np.max(abs(guess), initial=0.0), 1e-12)
+    error = np.inf if expected is None else np.max(abs(got - expected), initial=0.0)
     if expected is not None and np.max(abs(guess - expected), initial=0.0) <= 10 * FITS * scale:
         return False
-    return bool(np.max(abs(got - guess), initial=0.0) <= FITS * scale)
+    return bool(np.max(abs(got - guess), initial=0.0) <= min(FITS * scale, SHARE * error))
+
+
+def tried(function, *arguments):
+    """Return function(*arguments), None where it raises: a guess that nobody drew explains nothing then."""
+    try:
+        return function(*arguments)
+    except Exception:  # whatever a user's function raises of values that it was not made for
+        return None
 
 
 def explain(got, expected, variants, factors, terms):
@@ -218,7 +296,8 @@ def explain(got, expected, variants, factors, terms):
     if not np.any(got):
         yield "it is zero"
     scaled = [(name, factor * expected) for name, factor in factors.items()]
-    for name, guess in [*scaled[:3], *variants.items(), *scaled[3:]]:  # the plainest first: sign, 2, ½
+    plain = len(PLAIN) if got.size > 1 else 0  # but one number is any other times a factor
+    for name, guess in [*scaled[:plain], *variants.items(), *scaled[plain:]]:
         if fits(got, guess, expected):
             yield name
     yield from bias_row_reasons(got, expected, factors)
@@ -230,7 +309,7 @@ def explain(got, expected, variants, factors, terms):
             if fits(got, factor * np.asarray(variant)):
                 yield f"{name}; besides, {text}"
     factor = fitted_factor(got, expected)
-    if abs(factor) > 1e-12 and fits(got, factor * expected):
+    if got.size > 1 and abs(factor) > 1e-12 and fits(got, factor * expected):
         yield f"it is off by the constant factor {factor:.6g}"
 
 
@@ -282,7 +361,7 @@ def term_reasons(got, expected, name, term):
     difference = got - expected
     share = fitted_factor(difference, term)
     if abs(share) > 1e-9 and fits(difference, share * term):
-        yield f"{name}; the difference is {share:.6g} times it"
+        yield name
 
 
 def shape_reasons(got, expected):

@@ -15,6 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 CLAIMS: list[Claim] = []
+EXPLAINED = 4  # failing problems whose mistakes are looked for
+MOST = 0.6  # of them a mistake must explain, to be named
 MARKS = {True: "ok", False: "FAIL", None: "–"}
 HEADS = ("", "claim", "equation", "source", "number", "allowed")
 LEFT = "style='text-align:left'"
@@ -65,8 +67,9 @@ class Finding(NamedTuple):
         The claim holds if number <= tolerance (a NaN does not).
     why : str
         Where the tolerance comes from.
-    reasons : tuple of str
-        The usual mistakes that fit, the likeliest first, or none. They are read only where the claim does not hold.
+    reasons : tuple of str, or callable
+        The usual mistakes that fit, the likeliest first, or none, or a function that looks for them. They are read only
+        where the claim does not hold.
     """
 
     number: float
@@ -78,6 +81,11 @@ class Finding(NamedTuple):
     def holds(self):
         """Whether the number is within its tolerance."""
         return bool(self.number <= self.tolerance)
+
+    def mistakes(self):
+        """Return the usual mistakes that fit; looking for them may take a while."""
+        with np.errstate(all="ignore"):
+            return tuple(self.reasons() if callable(self.reasons) else self.reasons)
 
 
 @dataclass(frozen=True)
@@ -126,15 +134,17 @@ class Report:
     checks : list of Check
     seed : int
         Of the random problems.
+    unverified : str, default ""
+        Why the checks say nothing of whether the thing is right, if they do not.
     """
 
-    def __init__(self, checks: Sequence[Check], seed: int) -> None:
-        self.checks, self.seed = list(checks), seed
+    def __init__(self, checks: Sequence[Check], seed: int, unverified: str = "") -> None:
+        self.checks, self.seed, self.unverified = list(checks), seed, unverified
 
     @property
     def passed(self) -> bool:
-        """Whether no check failed and at least one was made."""
-        return not self.failures and any(check.passed for check in self.checks)
+        """Whether no check failed, at least one was made, and they say whether the thing is right."""
+        return not self.failures and any(check.passed for check in self.checks) and not self.unverified
 
     @property
     def failures(self) -> list[Check]:
@@ -149,7 +159,7 @@ class Report:
     def raise_for_failures(self) -> None:
         """Raise an `AssertionError` that shows the failures, if there are any; for use in tests."""
         if not self.passed:
-            raise AssertionError(str(Report(self.failures or self.checks, self.seed)))
+            raise AssertionError(str(Report(self.failures or self.checks, self.seed, self.unverified)))
 
     def to_json(self) -> str:
         """Return the report as JSON text; numbers that are not finite are given as strings."""
@@ -158,7 +168,8 @@ class Report:
             return value if not isinstance(value, float) or math.isfinite(value) else str(value)
 
         rows = [{name: plain(value) for name, value in asdict(check).items()} for check in self.checks]
-        return json.dumps({"passed": self.passed, "seed": self.seed, "checks": rows}, ensure_ascii=False, indent=2)
+        report = {"passed": self.passed, "unverified": self.unverified, "seed": self.seed, "checks": rows}
+        return json.dumps(report, ensure_ascii=False, indent=2)
 
     def __repr__(self):
         widths = column_widths(self.checks, shutil.get_terminal_size((120, 24)).columns)
@@ -174,10 +185,10 @@ class Report:
         return "\n".join([*lines, "", self.summary()])
 
     def summary(self) -> str:
-        """Return one line: how many checks hold, fail and do not apply."""
+        """Return one line: how many checks hold, fail and do not apply, after what was not verified."""
         count = Counter(check.passed for check in self.checks)
-        return (f"{count[True]} claims hold, {count[False]} fail, {count[None]} do not apply "
-                f"(float64, seed {self.seed})")
+        return (f"{self.unverified}{'; ' if self.unverified else ''}{count[True]} claims hold, {count[False]} fail, "
+                f"{count[None]} do not apply (float64, seed {self.seed})")
 
     def _repr_html_(self):
         from html import escape
@@ -223,7 +234,7 @@ def measured(measure, thing, case):
     except NotClaimed:
         raise
     except Exception as error:
-        return Finding(math.inf, 0.0, "it must not raise", (error_text(error),))
+        return Finding(math.inf, 0.0, "it must not raise", (error_text(error), f"it raises {type(error).__name__}"))
 
 
 def error_text(error):
@@ -242,15 +253,15 @@ def severity(finding):
 
 def common_reason(findings):
     """Return the reason that fits in most failing findings, the earliest named among equals."""
-    count, rank = Counter(), Counter()
+    count, rank, findings = Counter(), Counter(), findings[:EXPLAINED]
     for finding in findings:
-        count.update(set(finding.reasons))
-        rank.update({reason: k for k, reason in enumerate(finding.reasons)})
-    if not count:
+        reasons = finding.mistakes()
+        count.update(set(reasons))
+        rank.update({reason: k for k, reason in enumerate(reasons)})
+    best = min(count, key=lambda reason: (-count[reason], rank[reason]), default=None)
+    if best is None or count[best] < MOST * len(findings):
         return "none of the usual mistakes fits"
-    best = min(count, key=lambda reason: (-count[reason], rank[reason]))
-    share = "" if count[best] == len(findings) else f" (in {count[best]} of the {len(findings)} problems that fail)"
-    return f"likely: {best}{share}"
+    return f"likely: {best}"
 
 
 def number_text(number):

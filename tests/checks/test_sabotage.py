@@ -244,66 +244,6 @@ LOSSES = [Plant("gradient of a mean without 1/N", lambda: changed(ml.SquaredErro
                                    None)]
 
 
-# ---- derivations
-
-A, Z = np.random.default_rng(3).normal(size=(6, 3)), np.random.default_rng(4).normal(size=(6, 2))
-THETA_K, TAU = np.random.default_rng(5).normal(size=(3, 2)), 0.4
-C, ONE = A.T @ A, np.eye(3)
-
-
-def prox_objective(theta):
-    return ((A @ theta - Z) ** 2).sum() / 2 + ((theta - THETA_K) ** 2).sum() / (2 * TAU)
-
-
-def prox_argmin(damping=1 / TAU, gram=C):
-    return THETA_K - np.linalg.solve(gram + damping * ONE, A.T @ (A @ THETA_K - Z))
-
-
-def right_gradient(theta):
-    return A.T @ (A @ theta - Z) + (theta - THETA_K) / TAU
-
-
-def derived(**claimed):
-    return lambda: ml.Derivation(objective=prox_objective, theta0=THETA_K, **claimed)
-
-
-DERIVATIONS = [
-    Plant("gradient without ½", derived(gradient=lambda t: 2 * right_gradient(t)), "a factor 2"),
-    Plant("gradient of the wrong sign", derived(gradient=lambda t: -right_gradient(t)), "sign"),
-    Plant(
-        "gradient at the wrong iterate", derived(gradient=lambda t: A.T @ (A @ THETA_K - Z)), "wrong iterate"
-    ),
-    Plant(
-        "gradient without the regulariser",
-        derived(gradient=lambda t: A.T @ (A @ t - Z)),
-        "the regulariser's, is missing",
-    ),
-    Plant(
-        "regulariser's gradient doubled",
-        derived(gradient=lambda t: right_gradient(t) + (t - THETA_K) / TAU),
-        "of the wrong strength",
-    ),
-    Plant("gradient transposed", derived(gradient=lambda t: right_gradient(t).T), "transposed"),
-    Plant("argmin of the wrong sign", derived(argmin=2 * THETA_K - prox_argmin()), "sign"),
-    Plant(
-        "the step for the parameters",
-        derived(argmin=prox_argmin() - THETA_K),
-        "the step, not the new parameters",
-    ),
-    Plant("an explicit step", derived(argmin=THETA_K - 0.1 * right_gradient(THETA_K)), "explicit"),
-    Plant("half of the step", derived(argmin=(THETA_K + prox_argmin()) / 2), "½"),
-    Plant(
-        "last row not updated", derived(argmin=np.vstack([prox_argmin()[:-1], THETA_K[-1:]])), "not updated"
-    ),
-    Plant(
-        "a maximum",
-        lambda: ml.Derivation(lambda t: -prox_objective(t), argmin=prox_argmin(), theta0=THETA_K),
-        "maximum",
-    ),
-    Plant("damping τ for 1/τ", derived(argmin=prox_argmin(TAU)), None),
-]
-
-
 # ---- methods: a user's functions of a block, told what they should be
 
 
@@ -457,7 +397,7 @@ NETWORKS = [
     ),
 ]
 
-PLANTS = [*MAPS, *TRANSFERS, *LOSSES, *DERIVATIONS, *METHODS, *NETWORKS]
+PLANTS = [*MAPS, *TRANSFERS, *LOSSES, *METHODS, *NETWORKS]
 
 
 def test_there_are_enough_plants_of_all_kinds():
@@ -466,7 +406,13 @@ def test_there_are_enough_plants_of_all_kinds():
     assert len({plant.what for plant in PLANTS}) == len(PLANTS)
 
 
-@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.what)
+def in_turn(plants):
+    """Return every second plant for the quick tests, the others for the slow ones."""
+    return [pytest.param(plant, marks=pytest.mark.slow) if k % 2 else plant for k, plant in enumerate(plants)]
+
+
+@pytest.mark.parametrize("plant", [*MAPS, *TRANSFERS, *NETWORKS, *in_turn(LOSSES), *in_turn(METHODS)],
+                         ids=lambda plant: plant.what)
 def test_planted_mistake_is_found_and_named(plant):
     report = ml.verify(plant.make(), **plant.options)
     assert report.failures, f"verify accepts: {plant.what}\n{report}"

@@ -102,12 +102,15 @@ class Method(Settings):
     by_rows : bool
         Whether the method takes no more of other samples than ``phi.adjoint_theta`` and ``phi.gram`` of a block give.
         Then several ranks can keep their rows of a batch; if not, `fit` shows each the rows of all.
+    descends_on_loss : bool
+        Whether it claims to be a descent direction of the loss J that vanishes where ∇J does; `verify` looks for that.
     """
 
     new_weights = False
     columns: tuple[str, ...] = ()
     whole_batch = False
     by_rows = False
+    descends_on_loss = True
 
     def propose(self, block: Block) -> Any:
         """Return θ_l − θ_l^new, an array of θ_l's shape."""

@@ -120,6 +120,7 @@ class Lifted(Method):
     """
 
     columns = ("energy",)
+    descends_on_loss = False  # it descends on its energy
 
     def __init__(self, variables="kept", sweeps=1):
         self.memory = known_name(f"{type(self).__name__}: variables", variables, ("kept", "forward"))

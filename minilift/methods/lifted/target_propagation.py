@@ -73,6 +73,7 @@ class TargetPropagation(Method):
 
     shown_always = ("beta", "variant")
     columns = ("reconstruction",)
+    descends_on_loss = False  # each map descends on a loss of its own
 
     def __init__(self, beta: float = 0.1, variant: str = "difference", rate: float = 0.01, sigma: float = 0.1,
                  transfer: str | None = None, seed: int = 0) -> None:

@@ -1,0 +1,792 @@
+r"""The four claims that a researcher makes: a minimiser, a gradient, an equality, a descent.
+
+Each is a claim about *functions of drawn instances*: the functions take named arrays and numbers, and ``draw(rng)``
+returns a dict of them, of other sizes and step sizes each time. A function is given what its arguments name.
+
+>>> import numpy as np, minilift as ml
+>>> def energy(z, v, lam):
+...     return lam * abs(z).sum() + ((z - v) ** 2).sum() / 2
+>>> def update(v, lam):
+...     return np.sign(v) * np.maximum(abs(v) - lam, 0)
+>>> ml.verify(ml.Argmin(energy, update, block="z")).passed
+True
+
+Nothing is asked of the energy but its value: it may have kinks, and be inf or NaN, or raise an ArithmeticError or a
+ValueError, outside its domain. Where no `draw` is given, arguments with usual names are drawn in their usual shapes:
+see `usual_draw`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from minilift.checks.layers import Case, interleaved, to_host
+from minilift.checks.numeric import COORDINATES, PLAIN, SHARE, Probed, Tangents, compare, dense, fits, gradient, tried
+from minilift.checks.report import Finding, claim, only_if
+from minilift.support.arguments import boolean, function, positive_number, shown, text
+
+DRAWS = 12
+SWEEPS = 400  # after which a sweep that has not come to rest is left
+# N, n_in, n_out, each drawn twice: a cache of the first result is then found
+SIZES = ((5, 3, 2), (1, 4, 1), (3, 1, 5), (16, 3, 2), (2, 6, 3), (17, 2, 1))
+SHAPES = {  # of what is drawn by its name, a suffix as in theta_k left out
+    "a": ("N", "n_in"), "x": ("N", "n_in"), "X": ("N", "n_in"), "A": ("N", "n_in"),
+    "z": ("N", "n_out"), "u": ("N", "n_out"), "v": ("N", "n_out"), "g": ("N", "n_out"), "y": ("N", "n_out"),
+    "p": ("N", "n_out"), "target": ("N", "n_out"), "W": ("n_in", "n_out"), "theta": ("n_in + 1", "n_out"),
+    "b": ("n_out",)}
+NUMBERS = ("tau", "tau_theta", "rho", "gamma", "beta", "lam", "eta", "mu", "alpha", "damping")
+OUTSIDE = (ArithmeticError, ValueError)  # LinAlgError is a ValueError
+
+
+# ---- what is drawn
+
+
+def log_uniform(rng, low=1e-3, high=1e3):
+    """Return a number between `low` and `high`, of any size in between equally often: a step size that is never 1."""
+    return float(np.exp(rng.uniform(math.log(low), math.log(high))))
+
+
+def usual_draw(names, k, rng):
+    """Return a dict of usual arrays and numbers for some names of arguments, in the k-th sizes of `SIZES`.
+
+    With N samples, n_in inputs and n_out outputs: a, x, X and A are of shape (N, n_in); z, u, v, g, y, p and target of
+    shape (N, n_out); W is (n_in, n_out), theta (n_in + 1, n_out) with the bias last, b (n_out,). All may have a suffix,
+    as in theta_k or z_old. tau, tau_theta, rho, gamma, beta, lam, eta, mu, alpha and damping are positive numbers over
+    four decades.
+    """
+    sizes = dict(zip(("N", "n_in", "n_out"), SIZES[k % len(SIZES)]))
+    sizes["n_in + 1"] = sizes["n_in"] + 1
+
+    def draw(name):
+        if name in NUMBERS:
+            return log_uniform(rng, 1e-2, 1e2)
+        return rng.standard_normal([sizes[size] for size in SHAPES[stem(name)]])
+
+    return {name: draw(name) for name in names}
+
+
+def stem(name):
+    """Return the name without a suffix, if that is the name of a usual array."""
+    return name if name in SHAPES else re.sub(r"(_\w+|\d+)$", "", name)
+
+
+def arguments_of(what, given):
+    """Return the names of a function's arguments, those that it needs and those that it may be given."""
+    try:
+        parameters = inspect.signature(given).parameters.values()
+    except (TypeError, ValueError):  # of a function in C
+        parameters = None
+    if parameters is None or any(p.kind == p.POSITIONAL_ONLY for p in parameters):
+        raise TypeError(f"{what} must be a function whose arguments have names, got {shown(given)}")
+    wanted = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    needed = [p.name for p in parameters if p.name in wanted and p.default is p.empty]
+    return needed, wanted, any(p.kind == p.VAR_KEYWORD for p in parameters)
+
+
+def leaves(value):
+    """Return the arrays of a value: an array, a number, or a list of these, in which None holds a place."""
+    if value is None:
+        return []
+    if isinstance(value, (list, tuple)):
+        return [leaf for item in value for leaf in leaves(item)]
+    return [np.asarray(to_host(value))]
+
+
+def vector(value):
+    """Return all entries of a value in one vector."""
+    return np.concatenate([np.zeros(0), *[leaf.ravel() for leaf in leaves(value)]])
+
+
+def filled(template, entries):
+    """Return a value of the form of a template with the first entries of a vector, and the entries that are left."""
+    if template is None:
+        return None, entries
+    if isinstance(template, (list, tuple)):
+        items = []
+        for item in template:
+            value, entries = filled(item, entries)
+            items.append(value)
+        return items, entries
+    shape = np.shape(template)
+    size = math.prod(shape)
+    return entries[:size].reshape(shape)[()], entries[size:]
+
+
+def mapped(change, value):
+    """Return a value with each of its arrays changed; numbers stay."""
+    if isinstance(value, (list, tuple)):
+        return [mapped(change, item) for item in value]
+    return change(value) if isinstance(value, np.ndarray) else value
+
+
+# ---- the four claims
+
+
+class DrawnClaim:
+    """What the four claims share: the functions and the draw are checked when the claim is made."""
+
+    roles: tuple = ()
+
+    def __post_init__(self):
+        what, names = type(self).__name__, []
+        for role in self.roles:
+            function(f"{what}: {role}", getattr(self, role), "named arrays")
+            names += arguments_of(f"{what}: {role}", getattr(self, role))[0]
+        text(f"{what}: name", self.name)
+        positive_number(f"{what}: tolerance", self.tolerance)
+        names = dict.fromkeys([*names, *self.blocks])
+        if self.draw is not None:
+            function(f"{what}: draw", self.draw, "a random generator")
+        elif unknown := [name for name in names if name not in NUMBERS and stem(name) not in SHAPES]:
+            raise ValueError(f"{what}: draw is needed, a function from a random generator to a dict of arrays: "
+                             f"no usual array is called {unknown[0]!r} (known: {', '.join([*SHAPES, *NUMBERS])})")
+        drawn = self.drawn(0, 0)
+        if missing := [name for name in names if name not in drawn]:
+            raise ValueError(f"{what}: draw must return a value for {missing[0]!r}, got {list(drawn)}")
+
+    @property
+    def blocks(self):
+        """The names of the blocks of variables."""
+        block = getattr(self, "block", ())
+        return (block,) if isinstance(block, str) else tuple(block)
+
+    def drawn(self, seed, k):
+        """Return the k-th drawn values."""
+        rng = np.random.default_rng([seed, k])
+        if self.draw is not None:
+            values = self.draw(rng)
+            if not isinstance(values, dict):
+                raise TypeError(f"{type(self).__name__}: draw must return a dict of arrays and numbers, "
+                                f"got {shown(values)}")
+            return values
+        names = [name for role in self.roles for name in arguments_of(role, getattr(self, role))[1]]
+        return usual_draw(dict.fromkeys([*names, *self.blocks]), k, rng)
+
+    def __repr__(self):
+        named = [self.name] if self.name else [getattr(getattr(self, role), "__name__", role) for role in self.roles]
+        block = f", block={self.block!r}" if self.blocks else ""
+        return f"{type(self).__name__}({', '.join(named)}{block})"
+
+
+@dataclass(frozen=True, repr=False)
+class Argmin(DrawnClaim):
+    r"""The claim that an update is the minimiser of an energy in one block: u⁺ = argmin over u of E(u; rest).
+
+    No derivatives are needed. u⁺ is held against probes along coordinates, random directions and the line to the old
+    value, of one-sided steps from 1e-6 to 10 times its size; against random points; and none may be lower.
+
+    Parameters
+    ----------
+    energy : callable
+        Of named arrays, to a number; inf or NaN outside its domain.
+    update : callable
+        Of named arrays, to u⁺; where the block's old value is among its arguments, it starts there.
+    block : str or tuple of str
+        The name of the block that is updated, or of several, of which the update returns a tuple.
+    draw : callable, optional
+        ``draw(rng)`` returns a dict with a value for each name: an array, a number or a list of arrays. By default
+        usual names are drawn in usual shapes (`usual_draw`).
+    project : callable, optional
+        For a set without interior (a sphere, a simplex): from u, or the tuple, to the nearest point of the set.
+    local : bool, default False
+        Whether the claim is of a local minimiser only: probes are then short.
+    tolerance : float, default 1e-7
+        By how much a probe may be lower, relative to the decrease from the old value.
+    name : str, optional
+        For the report.
+    """
+
+    energy: Callable
+    update: Callable
+    block: object
+    draw: Callable | None = None
+    project: Callable | None = None
+    local: bool = False
+    tolerance: float = 1e-7
+    name: str = ""
+
+    kind = "argmin"
+    roles = ("energy", "update")
+
+    def __post_init__(self):
+        if self.project is not None:
+            function("Argmin: project", self.project, "the block")
+        boolean("Argmin: local", self.local)
+        check_block("Argmin", self.block)
+        super().__post_init__()
+
+
+@dataclass(frozen=True, repr=False)
+class Gradient(DrawnClaim):
+    r"""The claim that a function is the gradient of an energy in one block, ∂E/∂u, by finite differences.
+
+    Parameters
+    ----------
+    energy, block, draw, name
+        As for `Argmin`.
+    gradient : callable
+        Of named arrays, to an array of the block's shape.
+    tolerance : float, default 1e-6
+        Relative to the largest entry of the gradient.
+    """
+
+    energy: Callable
+    gradient: Callable
+    block: object
+    draw: Callable | None = None
+    tolerance: float = 1e-6
+    name: str = ""
+
+    kind = "gradient"
+    roles = ("energy", "gradient")
+
+    def __post_init__(self):
+        check_block("Gradient", self.block)
+        super().__post_init__()
+
+
+@dataclass(frozen=True, repr=False)
+class Equal(DrawnClaim):
+    r"""The claim that two functions of the same arrays are one: a quick formula and a dense one.
+
+    Parameters
+    ----------
+    formula, reference : callable
+        Of named arrays, to a number, an array or a list of arrays.
+    draw, name
+        As for `Argmin`.
+    tolerance : float, default 1e-8
+        Relative to the largest entry of the reference.
+    """
+
+    formula: Callable
+    reference: Callable
+    draw: Callable | None = None
+    tolerance: float = 1e-8
+    name: str = ""
+
+    kind = "equal"
+    roles = ("formula", "reference")
+
+
+@dataclass(frozen=True, repr=False)
+class Decreases(DrawnClaim):
+    r"""The claim that a sweep does not increase an energy, and that it rests only where the energy is stationary.
+
+    Parameters
+    ----------
+    energy : callable
+        Of named arrays, to a number.
+    sweep : callable
+        Of named arrays, to a dict of the new values of those that it changes.
+    draw, name
+        As for `Argmin`.
+    descends : bool, default True
+        Whether it is claimed that each sweep decreases the energy; with multipliers (ADMM) it does not, and the claim
+        is of the points of rest alone.
+    tolerance : float, default 1e-9
+        By how much a sweep may increase the energy, relative to its size.
+    """
+
+    energy: Callable
+    sweep: Callable
+    draw: Callable | None = None
+    descends: bool = True
+    tolerance: float = 1e-9
+    name: str = ""
+
+    kind = "decreases"
+    roles = ("energy", "sweep")
+
+    def __post_init__(self):
+        boolean("Decreases: descends", self.descends)
+        super().__post_init__()
+
+
+def check_block(what, block):
+    """Raise an error unless a block is a name or a tuple of names."""
+    names = (block,) if isinstance(block, str) else block
+    if not isinstance(names, (list, tuple)) or not names or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"{what}: block must be the name of an argument, or a tuple of names, got {shown(block)}")
+
+
+@dataclass(frozen=True)
+class DrawnCase(Case):
+    """Drawn values, the claim that they are for, and the values of all draws."""
+
+    thing: DrawnClaim
+    values: dict
+    all: list
+    k: int
+
+    @property
+    def rng(self):
+        """A generator for probes, the same each time."""
+        return np.random.default_rng([11, self.k])
+
+    @cached_property
+    def wanted(self):
+        """Return, by role, the names that its function takes; None for all."""
+        takes = {role: arguments_of(role, getattr(self.thing, role)) for role in self.thing.roles}
+        return {role: None if everything else names for role, (_, names, everything) in takes.items()}
+
+    def run(self, role, values=None):
+        """Return what the function in a role makes of the values that it takes by name, into which it cannot write."""
+        values, wanted = self.values if values is None else values, self.wanted[role]
+        lent = {name: self.lend(value) if isinstance(value, np.ndarray) else mapped(self.lend, value)
+                for name, value in values.items() if wanted is None or name in wanted}
+        result = getattr(self.thing, role)(**lent)
+        return result if isinstance(result, np.number) else mapped(to_host, result)
+
+    def lend(self, array):
+        """Return an array on the backend, read-only on NumPy; one that is so already is not copied."""
+        return super().lend(array) if self.xp is not np or array.flags.writeable else array
+
+    def block(self, value=None):
+        """Return a value of the block, by default the drawn one, as a vector."""
+        return vector([self.values[name] for name in self.thing.blocks] if value is None else value)
+
+    def with_block(self, x):
+        """Return the values with the block made of a vector."""
+        return {**self.values, **dict(zip(self.thing.blocks, filled(self.template, x)[0]))}
+
+    @cached_property
+    def template(self):
+        """The drawn values of the block."""
+        return [self.values[name] for name in self.thing.blocks]
+
+    def energy(self, values):
+        """Return the energy as a number, real or complex; inf outside its domain."""
+        try:
+            value = np.asarray(self.run("energy", values))
+        except OUTSIDE:
+            return math.inf
+        if value.size != 1:
+            raise TypeError(f"the energy must be one number, got an array of shape {value.shape}")
+        value = value.reshape(())[()]
+        return math.inf if math.isnan(value.real) else value
+
+    def at(self, x):
+        """Return the energy with the block at a vector x."""
+        return self.energy(self.with_block(x))
+
+    def sizes(self):
+        """Return the sizes of the drawn arrays by name, for factors of which a result may be off."""
+        arrays = {name: value for name, value in self.values.items() if isinstance(value, np.ndarray)}
+        return {f"the number of rows of {name}": len(value) for name, value in arrays.items() if value.ndim == 2}
+
+
+def drawn_cases(thing, seed, xp):
+    """Return the drawn cases of a claim."""
+    lend = Case("", np).lend  # read-only, so that they can be lent again and again
+    drawn = [{name: mapped(lend, value) for name, value in thing.drawn(seed, k).items()} for k in range(DRAWS)]
+    return [DrawnCase(f"draw {k}: {sizes_text(values)}", xp, thing, values, drawn, k)
+            for k, values in enumerate(drawn)]
+
+
+def sizes_text(values):
+    """Return what to say of drawn values: numbers, and shapes of arrays."""
+    def said(value):
+        if isinstance(value, (list, tuple)):
+            return f"[{len(value)} arrays]"
+        return f"{value:.3g}" if np.ndim(value) == 0 and isinstance(value, (int, float)) else str(np.shape(value))
+    return ", ".join(f"{name} {said(value)}" for name, value in values.items())
+
+
+# ---- what all have to be: functions of their arguments, of something
+
+
+def result_of(case, values=None):
+    """Return what the claimed function makes of a case: the second of its roles, of `Equal` the first."""
+    return case.run("formula" if isinstance(case.thing, Equal) else case.thing.roles[1], values)
+
+
+@claim("argmin", "it is a function of its arguments", "f(x), f(x'), f(x): the first is the last", "definition")
+@claim("gradient", "it is a function of its arguments", "f(x), f(x'), f(x): the first is the last", "definition")
+@claim("equal", "it is a function of its arguments", "f(x), f(x'), f(x): the first is the last", "definition")
+@claim("decreases", "it is a function of its arguments", "f(x), f(x'), f(x): the first is the last", "definition")
+def remembers_nothing(thing, case):
+    def entries(k):
+        result = result_of(case, case.all[(case.k + k) % len(case.all)])
+        return result if isinstance(result, np.ndarray) else vector(
+            list(result.values()) if isinstance(result, dict) else result)
+
+    return interleaved({"it": entries})
+
+
+@claim("argmin", "the energy depends on all of the block", "E(u + t eᵢ) ≠ E(u) for some t", "definition")
+@claim("gradient", "the energy depends on all of the block", "E(u + t eᵢ) ≠ E(u) for some t", "definition")
+def energy_depends_on_block(thing, case):
+    only_if(case.k == 0, "asked once, of all draws together")
+    block = " and ".join(thing.blocks)
+    unmoved = [unmoved_entries(case, values) for values in case.all]
+    if not all(size for _, size in unmoved):
+        return Finding(math.inf, 0.0, "an empty block says nothing", (f"{block} is empty in a draw",))
+    if not all(count for count, _ in unmoved):
+        return Finding(0.0, 0.0, "in some draw each entry moves the energy")
+    nothing = all(count == size for count, size in unmoved)
+    return Finding(1.0, 0.0, "any minimiser, any gradient would hold of what does not appear",
+                   (f"the energy does not depend on {'' if nothing else 'some entries of '}{block}",))
+
+
+def unmoved_entries(case, values):
+    """Return how many entries of the block leave the energy as it is wherever they move, and how many there are."""
+    case = replace(case, values=values)
+    x = case.block()
+    size, value, count = 1 + np.max(abs(x), initial=0.0), case.at(x), 0
+    for unit in np.eye(len(x))[case.rng.permutation(len(x))[:COORDINATES]]:
+        count += all(case.at(x + sign * t * size * unit) == value for t in (0.1, 1.0, 30.0) for sign in (1, -1))
+    return count, min(len(x), COORDINATES)
+
+
+def alterations(values):
+    """Yield (what is wrong, values) such that a function with that mistake is right of these values."""
+    rows = {len(value) for value in values.values() if np.ndim(value) == 2 and len(value) > 1}
+    for name, value in values.items():
+        if isinstance(value, float):
+            yield f"{name} and 1/{name} are exchanged", {**values, name: 1 / value}
+            for n in rows:
+                yield f"{name}/N stands where {name} should, N rows", {**values, name: value * n}
+                yield f"{name}·N stands where {name} should, N rows", {**values, name: value / n}
+        elif not isinstance(value, np.ndarray):
+            continue
+        yield f"the sign of {name} is wrong", {**values, name: -value}
+        yield f"{name}/2 stands where {name} should", {**values, name: 2 * value}
+        yield f"2 {name} stands where {name} should", {**values, name: value / 2}
+        yield f"{name} should not appear", {**values, name: 0 * value}
+    for one, other in itertools.combinations(values, 2):
+        if np.shape(values[one]) == np.shape(values[other]) and not isinstance(values[one], (list, tuple)):
+            yield f"{one} and {other} are exchanged", {**values, one: values[other], other: values[one]}
+
+
+def altered_reasons(case, is_right):
+    """Return the mistakes without which a claimed function is right."""
+    results = ((what, tried(result_of, case, values)) for what, values in alterations(case.values))
+    # a zero is often right for other reasons
+    return [what for what, result in results if result is not None and is_right(result) and np.any(vector(result))]
+
+
+def left_out_reasons(case, holds):
+    """Return what is left out of a claimed result, where it is right of an energy, or a reference, without that."""
+    found = []
+    for name, value in case.values.items():
+        if name in case.thing.blocks or isinstance(value, (list, tuple)):
+            continue
+        if tried(holds, replace(case, values={**case.values, name: 0 * value})):
+            found.append(f"what depends on {name} is left out")
+        elif np.ndim(value) == 0 and tried(holds, replace(case, values={**case.values, name: 1.0})):
+            found.append(f"{name} is left out, as if it were 1")
+    return found
+
+
+# ---- argmin
+
+
+def form_reason(case, result):
+    """Return why a result has not the form of the block, or None."""
+    blocks = case.thing.blocks
+    result = [result] if len(blocks) == 1 else result
+    if not isinstance(result, (list, tuple)) or len(result) != len(blocks):
+        return f"the result is no tuple of {', '.join(blocks)}"
+    shapes = [[leaf.shape for leaf in leaves(value)] for value in (list(result), [case.values[b] for b in blocks])]
+    if shapes[0] != shapes[1]:
+        transposed = ": it is transposed" if [shape[::-1] for shape in shapes[0]] == shapes[1] else ""
+        return f"the result has not the shape of {' and '.join(blocks)}{transposed}"
+    return None if np.all(np.isfinite(vector(list(result)))) else "it is not finite (NaN or inf)"
+
+
+@claim("argmin", "no probe is lower: along coordinates, random directions, and from the old value",
+       "E(u⁺ + t v; rest) ≥ E(u⁺; rest)", "definition")
+def argmin_is_lowest(thing, case):
+    result = result_of(case)
+    if wrong := form_reason(case, result):
+        return Finding(math.inf, thing.tolerance, "u⁺ is of the block's form", (wrong,))
+    u = case.block(result)
+    probed = probed_around(case, u)
+    if wrong := unusable(case, u, probed):
+        return Finding(math.inf, thing.tolerance, "the energy must be able to refuse", (wrong,))
+    number, why = probed.excess, "relative to the decrease from the old value, beyond rounding"
+    return Finding(number, thing.tolerance, why, lambda: argmin_reasons(case, u, probed))
+
+
+def probed_around(case, u, local=False):
+    """Return what `Probed` finds around a point of a case."""
+    local = local or case.thing.local
+    return Probed.around(case.at, u, case.block(), case.rng, local, lambda x: projected(case, x))
+
+
+def unusable(case, u, probed):
+    """Return why probes around u can say nothing, or None."""
+    if not math.isfinite(probed.value):
+        return "u⁺ is outside the domain: E(u⁺) is not finite"
+    gap = np.max(abs(projected(case, u) - u), initial=0.0)
+    if gap > 1e-7 * (1 + np.max(abs(u), initial=0.0)):
+        return "u⁺ is not in the set on which project projects"
+    if probed.inside < 0.05:
+        return "nearly all probes are outside the domain: give project, for a set without interior"
+    if probed.lowest == probed.highest:
+        return "the energy is constant around u⁺: anything would hold"
+    return None
+
+
+def projected(case, x):
+    """Return a vector's nearest point of the set, if there is one."""
+    if case.thing.project is None:
+        return x
+    values = case.with_block(x)
+    blocks = [values[name] for name in case.thing.blocks]
+    return vector(case.thing.project(blocks[0] if len(blocks) == 1 else tuple(blocks)))
+
+
+def argmin_reasons(case, u, probed):
+    """Return the mistakes without which a claimed minimiser passes all probes."""
+    enough = min(case.thing.tolerance, SHARE**2 * probed.excess)  # of energies, which go with the square of an error
+
+    def passes(x):
+        # as low as what has been found already: that is quickly asked
+        return case.at(x) <= probed.lowest + probed.noise and probed_around(case, x).excess <= enough
+
+    def is_right(result):
+        return not form_reason(case, result) and passes(case.block(result))
+
+    found = [what for what, x in minimiser_guesses(case, u) if passes(x)]
+    if not np.any(u != case.block()):
+        found.insert(0, "there is no step: it is the old value")
+    if probed.highest <= probed.value:
+        found.insert(0, "it is a maximum: the sign of the energy is wrong")
+    found += altered_reasons(case, is_right) + left_out_reasons(
+        case, lambda other: np.any(u) and probed_around(other, u).excess <= enough)
+    found += explicit_reasons(case, u, case.block())
+    if not found and not probed_around(case, u, local=True).excess:
+        return ["it is a local minimiser, not the global one"]
+    return found
+
+
+def minimiser_guesses(case, u):
+    """Yield (what is wrong, u⁺ with that undone)."""
+    alike = {name: vector(value) for name, value in case.values.items() if len(vector(value)) == len(u)}
+    for name, old in {" and ".join(case.thing.blocks): case.block(), **alike}.items():
+        yield f"the sign of the step from {name} is wrong", 2 * old - u
+        yield f"it is the step from {name}, not the new value", old + u
+        yield f"it is minus the step from {name}, not the new value", old - u
+        yield f"it takes half of the step from {name}", 2 * u - old
+        yield f"it takes twice the step from {name}", (u + old) / 2
+    yield "its sign is wrong", -u
+    yield "it is off by a factor 2", u / 2
+    yield "it is off by a factor ½", 2 * u
+    shape = np.shape(case.values[case.thing.blocks[0]])
+    if len(shape) == 2 and math.prod(shape) == len(u):
+        if shape[0] == shape[1]:
+            yield "it is transposed", u.reshape(shape).T.ravel()
+        if shape[0] > 1:
+            yield "its last row, the bias, is wrong or not updated", newton(case, u, shape[1])
+
+
+def newton(case, u, last):
+    """Return u after a Newton step in its last entries alone, with derivatives by differences."""
+    units, h = np.eye(len(u))[-last:], 1e-3 * max(np.max(abs(u), initial=0.0), 1e-3)
+
+    def slopes(x):
+        return np.array([(case.at(x + h * v) - case.at(x - h * v)) / (2 * h) for v in units])
+
+    hessian = np.stack([(slopes(u + h * v) - slopes(u - h * v)) / (2 * h) for v in units])
+    if not np.all(np.isfinite(hessian)):
+        return u
+    return u - np.linalg.lstsq(hessian, slopes(u), rcond=1e-10)[0] @ units
+
+
+def explicit_reasons(case, u, old):
+    """Return whether the step is along the gradient at the old value: explicit, not implicit."""
+    if not math.isfinite(case.at(old)) or not np.any(u != old):
+        return []
+    slope = gradient(case.at, old, Tangents(old.shape, np.random.default_rng(1))).value
+    if slope.shape != old.shape or not np.all(np.isfinite(slope)) or not np.any(slope):
+        return []
+    share = float(np.vdot(slope, old - u) / np.vdot(slope, slope))
+    # the differences of a curved energy leave 1e-6
+    along = np.max(abs(old - u - share * slope)) <= 1e-5 * np.max(abs(old - u))
+    return ["the step is along the gradient at the old value: it is explicit, not implicit"] * bool(
+        along and len(u) > 1 and share > 0)
+
+
+# ---- gradient
+
+
+@claim("gradient", "the claimed gradient, by differences", "∂E/∂u", "definition")
+def gradient_is_derivative(thing, case):
+    x, got = case.block(), result_of(case)
+    if wrong := form_reason(case, got):
+        return Finding(math.inf, thing.tolerance, "it is of the block's form", (wrong,))
+    only_if(math.isfinite(case.at(x)), "the drawn point is outside the domain")
+    tangents = Tangents(x.shape, np.random.default_rng(1))
+    reference = gradient(case.at, x, tangents)
+    only_if(np.all(np.isfinite(reference.value)), "the drawn point is too near the end of the domain")
+    reference = reference.loosened(thing.tolerance)
+    single = leaves(got)[0].shape if len(leaves(got)) == 1 and tangents.full else None
+
+    def shaped(values):  # as the one array that it is, for what is said of rows and transposes
+        return values if single is None else values.reshape(single)
+
+    mine = tangents.project(case.block(got))
+    finding = compare(shaped(mine), reference._replace(candidates=list(map(shaped, reference.candidates))),
+                      factors=case.sizes(), terms=lambda: gradient_terms(case, lambda t: shaped(tangents.project(t))))
+    if finding.holds:
+        return finding
+
+    def is_right(result):
+        return not form_reason(case, result) and compare(tangents.project(case.block(result)), reference).holds
+
+    def is_right_of(other):
+        return compare(mine, gradient(other.at, x, tangents).loosened(thing.tolerance)).holds
+
+    plain = [reason for reason in finding.reasons if reason in PLAIN]
+    return finding._replace(reasons=lambda: list(dict.fromkeys([
+        *plain, *altered_reasons(case, is_right), *left_out_reasons(case, is_right_of), *finding.reasons])))
+
+
+def gradient_terms(case, shaped):
+    """Return terms of which a multiple may be missing in a gradient: the block, and its distance to others."""
+    x, name = case.block(), " and ".join(case.thing.blocks)
+    terms = {f"a term in {name} is missing or of the wrong strength": shaped(x)}
+    for other, value in case.values.items():
+        if other not in case.thing.blocks and len(vector(value)) == len(x):
+            terms[f"a term in {name} − {other} is missing or of the wrong strength"] = shaped(x - vector(value))
+            terms[f"a term in {other} is missing or of the wrong strength"] = shaped(vector(value))
+    return terms
+
+
+# ---- equal
+
+
+@claim("equal", "the formula is the reference", "f(x) = r(x)", "definition")
+def formula_is_reference(thing, case):
+    got, expected = result_of(case), case.run("reference")
+    if [x.shape for x in leaves(got)] != [x.shape for x in leaves(expected)] and len(leaves(expected)) > 1:
+        return Finding(math.inf, thing.tolerance, "they are of one form", ("the results are not of one form",))
+
+    def plain(result):
+        return leaves(result)[0] if len(leaves(result)) == 1 else vector(result)
+
+    if not np.size(plain(expected)):
+        return Finding(math.inf, thing.tolerance, "an empty result says nothing", ("the reference returns nothing",))
+    right = dense(plain(expected), thing.tolerance, "the claim's tolerance")._replace(floor=1e-12)
+    finding = compare(plain(got), right, factors=case.sizes())
+    if finding.holds:
+        return finding
+
+    def is_right(result):
+        return fits(plain(result), plain(expected))
+
+    def is_right_of(other):
+        return fits(plain(got), plain(other.run("reference")), plain(expected))
+
+    return finding._replace(reasons=lambda: [
+        *finding.reasons, *altered_reasons(case, is_right), *left_out_reasons(case, is_right_of)])
+
+
+@claim("equal", "the reference depends on what is drawn", "r(x) ≠ r(x') for some x, x'", "definition")
+def reference_varies(thing, case):
+    only_if(case.k == 0, "asked once, of all draws together")
+    same = thing.formula is thing.reference
+    results = [vector(case.run("reference", values)) for values in case.all]
+    drawn = [vector(list(values.values())) for values in case.all]
+    constant = all(np.array_equal(result, results[0]) for result in results)
+    constant &= not all(np.array_equal(values, drawn[0]) for values in drawn)
+    reasons = ["formula and reference are one function: they say nothing of each other"] * same
+    reasons += ["the reference is the same for all that is drawn"] * constant
+    return Finding(float(same or constant), 0.0, "an equality of constants says nothing", tuple(reasons))
+
+
+# ---- decreases
+
+
+def swept(case, values):
+    """Return the values after one sweep, and the names of those that it changes."""
+    new = case.run("sweep", values)
+    if not isinstance(new, dict) or not new or not set(new) <= set(values):
+        raise TypeError(f"sweep must return a dict of new values, for some of {', '.join(values)}; got {shown(new)}")
+    for name, value in new.items():
+        if [x.shape for x in leaves(value)] != [x.shape for x in leaves(values[name])]:
+            raise ValueError(f"sweep returns {name} in another shape than it was given")
+    return {**values, **{name: mapped(np.array, value) for name, value in new.items()}}, tuple(new)
+
+
+@claim("decreases", "one sweep after another does not increase the energy", "E(x⁺) ≤ E(x)", "definition")
+def sweep_decreases(thing, case):
+    only_if(thing.descends, "it is not claimed")
+    values, energies = case.values, [float(case.energy(case.values))]
+    for _ in range(5):
+        values, _ = swept(case, values)
+        energies.append(float(case.energy(values)))
+    only_if(math.isfinite(energies[0]), "the drawn point is outside the domain")
+    finite = [abs(energy) for energy in energies if math.isfinite(energy)]
+    number = float(np.max(np.diff(energies)) / (max(finite) + 1e-300))
+    reason = ("a sweep leaves the domain of the energy" if len(finite) < len(energies)
+              else "a sweep increases the energy" if np.min(np.diff(energies)) <= 0
+              else "each sweep increases the energy: the sign is wrong, or the step too long")
+    return Finding(max(number, 0.0), thing.tolerance, "relative to the energy", (reason,))
+
+
+@claim("decreases", "it rests only where the energy is stationary in each block", "x⁺ = x ⇒ E(x + t v) ≥ E(x) − o(t)",
+       "definition")
+def rests_are_stationary(thing, case):
+    values, names = rest_of(case)
+    worst, where = 0.0, ""
+    for name in names:
+        slope = steepest(case, values, name) / (steepest(case, case.values, name) + steepest_size(case, values))
+        if not slope <= worst:
+            worst, where = slope, name
+    reason = f"it rests where the energy is not stationary in {where}"
+    if values is case.values:
+        reason = "it moves nothing, and the energy is not stationary"
+    return Finding(worst, 1e-4, "one-sided differences of step 1e-5, relative to the slope where it began", (reason,))
+
+
+def rest_of(case):
+    """Return the values at which the sweeps come to rest, and the names of those that they change."""
+    values, moved = case.values, math.inf
+    for k in range(SWEEPS):
+        new, names = swept(case, values)
+        moved = max(np.max(abs(vector(new[name]) - vector(values[name])), initial=0.0)
+                    / (1e-12 + np.max(abs(vector(values[name])), initial=0.0)) for name in names)
+        if not np.isfinite(moved):
+            break
+        if moved <= 1e-10:
+            return (values if k == 0 else new), names
+        values = new
+    only_if(np.isfinite(moved) and moved <= 1e-7, f"{SWEEPS} sweeps do not come to rest")
+    return values, names
+
+
+def steepest(case, values, name):
+    """Return how fast the energy falls from some values, at most, when one of them moves."""
+    x, template = vector(values[name]), [values[name]]
+    size = max(np.max(abs(x), initial=0.0), 1e-3)
+
+    def energy(x):
+        return case.energy({**values, name: filled(template, x)[0][0]})
+
+    units = np.eye(len(x))[case.rng.permutation(len(x))[:COORDINATES]]
+    random = case.rng.standard_normal((6, len(x)))
+    value, fastest = energy(x), 0.0
+    for v in (*units, *random):
+        for sign in (1, -1):
+            # half the second step's slope taken away: what falls only with the square of the step is no slope
+            near, far = (energy(x + sign * t * size * v) - value for t in (1e-5, 2e-5))
+            slope = (2 * near - far / 2) / (1e-5 * size)
+            if np.isfinite(slope):
+                fastest = max(fastest, -slope)
+    return fastest
+
+
+def steepest_size(case, values):
+    """Return the slope below which differences of the energy are rounding."""
+    return 1e-6 * abs(float(case.energy(values))) + 1e-12

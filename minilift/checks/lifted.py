@@ -1,0 +1,207 @@
+r"""Claims about lifted methods: what each block of a sweep does to their energy, predictive coding, target propagation.
+
+A sweep starts from values that are those of a forward pass of other data, so that no penalty is zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from minilift.checks.methods import minimum_finding
+from minilift.checks.networks import compare_blocks, directions_of, fresh, run_method
+from minilift.checks.numeric import Reference, compare, directional, gradient
+from minilift.checks.report import Finding, claim, only_if
+from minilift.layers.activations import Identity
+from minilift.methods import (
+    ADMM,
+    BCD,
+    DLADMM,
+    LPOM,
+    MAC,
+    FenchelLifted,
+    LiftedBregman,
+    PredictiveCoding,
+    TargetPropagation,
+)
+from minilift.methods.lifted.matching import one_for_each
+from minilift.support.backend import to_numpy
+
+DESCENDING = (BCD, ADMM, DLADMM, MAC, FenchelLifted, LPOM, LiftedBregman)
+TOLD = (*DESCENDING, PredictiveCoding, TargetPropagation)  # whose claims are written out below
+SMALL = 20  # parameters of a network of which each block is probed
+
+
+def told_as(claimed, kinds, what):
+    """Return the method if it is of one of some classes: the claim is about what is inside it."""
+    only_if(isinstance(claimed.method, kinds), f"it is not said to be {what}")
+    return claimed.method
+
+
+def beginning(method, case):
+    """Return a method's variables with the values of other data, and some multiplier."""
+    rng = np.random.default_rng(3)
+    other = replace(case, X=case.X + 0.3 * rng.standard_normal(case.X.shape))
+    start = method.start(case.net, other.forward())
+    multiplier = start.multiplier
+    if multiplier is not None:
+        multiplier = case.lend(0.1 * rng.standard_normal(multiplier.shape))
+    return start._replace(a=[case.lend(case.X), *start.a[1:]], multiplier=multiplier)
+
+
+def visits(method, case):
+    """Yield (block, l, energy, variables before, variables after) of the blocks of one sweep."""
+    method, case = fresh(method), case.guarded
+    energy = method.energy(case.net, case.lend(case.X), case.lend(case.y))
+    before = beginning(method, case)
+    for block, l, update in method.schedule(energy):
+        after = before.replaced(block, l, update(l, before))
+        yield block, l, energy, before, after
+        before = after
+
+
+@claim("method", "no block of a sweep but the multiplier raises the energy", "E(…, v⁺, …) ≤ E(…, v, …)",
+       "BCD, ADMM, dlADMM, MAC, LPOM, Fenchel lifted, lifted Bregman")
+def blocks_descend(claimed, case):
+    method = told_as(claimed, DESCENDING, "a method of blocks")
+    rises = {}
+    for block, l, energy, before, after in visits(method, case):
+        old, new = energy.value(before), energy.value(after)
+        if block != "multiplier":
+            rises.setdefault(f"{block} {l}", (new - old) / (abs(old) + 1e-300))
+    worst = max(rises, key=lambda name: np.nan_to_num(rises[name], nan=np.inf))
+    return Finding(rises[worst], 1e-9, "rounding, relative to the energy", (f"the update of {worst} raises it",))
+
+
+@claim("method", "its closed blocks are argmins: no probe is lower", "v⁺ = argmin E + α/2 ‖v − v_old‖²",
+       "BCD, ADMM, dlADMM, MAC, LPOM, Fenchel lifted, lifted Bregman")
+def blocks_are_argmins(claimed, case):
+    method = told_as(claimed, DESCENDING, "a method of blocks")
+    small = case.net.depth > 1 and sum(theta.size for theta in case.theta[1:]) <= SMALL
+    only_if(small, "each block is probed on small networks alone")
+    findings = [block_finding(alpha, case, *visit) for visit in visits(method, case)
+                if (alpha := prox_weight(method, *visit[:2], case.net)) is not None]
+    failing = [finding for finding in findings if not finding.holds]
+    return max(failing or findings, key=lambda finding: finding.number)
+
+
+def prox_weight(method, block, l, net):
+    """Return the α of a block that is an argmin, as the papers have it; None for one that is only lowered."""
+    last = l == net.depth
+    if block == "multiplier" or (block == "theta" and isinstance(method, DLADMM)):
+        return None
+    if isinstance(method, BCD):
+        damped = {"theta": True, "a": last, "z": not last}[block]
+        return None if block == "theta" and method.bias == "jacobi" else method.alpha if damped else 0.0
+    if isinstance(method, ADMM):
+        return None if block == "theta" and method.bias == "fixed" else method.anchor if block == "theta" else 0.0
+    if isinstance(method, DLADMM):
+        return 0.0 if block == "z" else None
+    if isinstance(method, MAC):
+        return method.alpha if block == "theta" and last else None
+    if isinstance(method, FenchelLifted):
+        return 2 * one_for_each("anchor", method.anchor, net.depth)[l - 1] if block == "theta" else 0.0
+    return 1 / method.tau if block == "theta" else None
+
+
+def block_finding(alpha, case, block, l, energy, before, after):
+    """Return the finding of the claim that one block's new value minimises E + α/2 ‖v − v_old‖²."""
+    old, new = (to_numpy(getattr(variables, block)[l]) for variables in (before, after))
+
+    def objective(v):
+        return energy.value(before.replaced(block, l, v)) + alpha / 2 * ((to_numpy(v) - old) ** 2).sum()
+
+    found = minimum_finding(objective, new, old, case.xp)
+    return found._replace(reasons=lambda: [*(f"{block} {l}: {reason}" for reason in found.mistakes()),
+                                           f"{block} {l} is not the argmin"])
+
+
+# ---- predictive coding
+
+
+@claim("method", "its direction is the energy's gradient in θ at the values reached, by differences",
+       "d_l = weight · ∂F/∂θ_l", "Predictive coding")
+def coding_direction(claimed, case):
+    method = fresh(told_as(claimed, PredictiveCoding, "predictive coding"))
+    only_if(method.prediction == "free", "with fixed predictions it is no gradient of F")
+    steps = dict(zip(case.net.maps, run_method(method, case)))
+    weight, energy, reached = case.net.loss_function.weight(len(case.X)), method.last_energy, method.variables
+
+    def reference(l):
+        def value(theta):
+            return weight * energy.value(reached.replaced("theta", l, case.lend(theta)))
+        return gradient(value, case.theta[l], case.tangents[l])
+
+    return compare_blocks(case, case.per_map(lambda l: to_numpy(steps[l])), case.per_map(reference))
+
+
+@claim("method", "all values take one gradient step at once, by differences", "v_l ← v_l − η ∂F/∂v_l",
+       "Predictive coding")
+def coding_relaxation(claimed, case):
+    method = fresh(told_as(claimed, PredictiveCoding, "predictive coding"))
+    only_if(method.prediction == "free", "with fixed predictions it is no gradient of F")
+    only_if(case.net.depth > 1, "one map has no lifted value")
+    net, block = case.guarded.net, "a" if method.latent == "post" else "z"
+    energy, old = method.energy(net, case.lend(case.X), case.lend(case.y)), beginning(method, case)
+    new = method.relaxed(energy, old)
+
+    def finding(l):
+        v = to_numpy(getattr(old, block)[l])
+        slope = gradient(lambda x: energy.value(old.replaced(block, l, case.lend(x))), v)
+        step = (v - to_numpy(getattr(new, block)[l])) / method.rate
+        return compare(step, slope.loosened(1e-6), factors=case.factors)
+
+    return max((finding(l) for l in range(1, net.depth)), key=lambda found: found.number)
+
+
+@claim("method", "with fixed predictions, D − 1 steps of rate 1 give the gradient", "η = 1, T = D − 1: d_l = ∇_θl J",
+       "Predictive coding")
+def coding_is_backprop(claimed, case):
+    method = told_as(claimed, PredictiveCoding, "predictive coding")
+    only_if(method.prediction == "fixed", "its predictions are free")
+    exact = fresh(method, rate=1.0, steps=case.net.depth - 1)
+    return compare_blocks(case, directions_of(exact, case), case.gradients)
+
+
+# ---- target propagation
+
+
+@claim("method", "each map takes the gradient of its local loss, with targets from the inverses: dense reference",
+       "d_l = weight/β · ∂ ½‖f_l(h_{l−1}) − t_l‖²/∂θ_l", "Target propagation")
+def local_losses(claimed, case):
+    method = fresh(told_as(claimed, TargetPropagation, "target propagation"))
+    method.prepare(case.guarded.net)
+    targets, weight = difference_targets(method, case), case.net.loss_function.weight(len(case.X))
+    a = [to_numpy(x) for x in case.forward().a]
+
+    def reference(l):
+        f = case.net.sigma[l] if l < case.net.depth else Identity()
+
+        def values(theta):
+            return case.call(f.forward, case.output(l, case.with_theta(l, theta), a))
+
+        off = weight / method.beta * (values(case.theta[l]) - targets[l])
+        slopes = [(directional(values, case.theta[l], v).value * off).sum() for v in case.tangents[l]]
+        return Reference([case.tangents[l].assemble(slopes)], 1e-6, "differences of each map alone", 1e-2)
+
+    return compare_blocks(case, directions_of(claimed.method, case), case.per_map(reference))
+
+
+def difference_targets(method, case):
+    """Return [None, t_1, …, t_D], from the loss by differences and the inverse maps as they were drawn."""
+    state, D = case.forward(), case.net.depth
+    h = [*(to_numpy(x) for x in state.a[:D]), to_numpy(state.z[D])]
+    slope = gradient(case.value, h[D]).value / case.net.loss_function.weight(len(case.X))
+    targets = [None] * D + [h[D] - method.beta * slope]
+
+    def inverse(l, values):
+        psi = to_numpy(method.psi[l])
+        return case.call(method.inverse_transfer(case.net, l).forward, values @ psi[:-1] + psi[-1])
+
+    for l in range(D, 1, -1):
+        if l == D and method.variant == "lee":
+            targets[l - 1] = h[l - 1] - method.beta * slope @ case.theta[l][:-1].T
+        else:
+            targets[l - 1] = h[l - 1] + inverse(l, targets[l]) - inverse(l, h[l])
+    return targets

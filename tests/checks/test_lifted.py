@@ -1,0 +1,160 @@
+"""`verify` on lifted methods: what they claim holds, what they do not claim is not asked, mistakes are found."""
+
+import numpy as np
+import pytest
+
+import minilift as ml
+from minilift.layers.joins import Add, Named
+
+RIGHT = [ml.BCD(), ml.TargetPropagation(), ml.PredictiveCoding(), ml.ADMM(), ml.DLADMM(), ml.MAC(),
+         ml.FenchelLifted(), ml.LPOM(), ml.LiftedBregman()]  # the first two in the quick tests too
+OTHER_SETTINGS = [
+    ml.BCD(3.0, 0.5, 0.2, bias="jacobi"), ml.ADMM(2.0, 0.3, bias="fixed"), ml.DLADMM(0.3, schedule=False),
+    ml.MAC(5.0, theta_steps=1, a_steps=3), ml.FenchelLifted(0.2, 3.0, weight_decay=0.5), ml.LPOM(3.0, 2.0),
+    ml.LiftedBregman(2.0, 0.3), ml.PredictiveCoding(0.5, 3, "pre"), ml.PredictiveCoding(prediction="fixed"),
+    ml.TargetPropagation(variant="lee", transfer="identity")]
+SMALL = ml.mlp([2, 3, 1], activation="relu", loss=ml.SquaredError("sum"), seed=1)
+DEEP = ml.mlp([3, 4, 3, 2], activation="sigmoid", seed=3)
+
+
+def checked(report, words):
+    """Return whether the claim that begins so was made; None if it does not apply."""
+    return next(check.passed for check in report.checks if check.claim.startswith(words))
+
+
+@pytest.mark.parametrize("method", [pytest.param(method, marks=[pytest.mark.slow] * (method in RIGHT[2:]))
+                                    for method in RIGHT], ids=repr)
+def test_a_lifted_method_passes_and_says_what_it_does_not_claim(method):
+    report = ml.verify(method)
+    report.raise_for_failures()
+    assert report.passed
+    assert checked(report, "stationary points of J") is None
+    assert checked(report, "it is a descent direction") is None
+    refused = [check.why for check in report.skipped if check.claim.endswith("not checked")]
+    assert len(refused) == 1
+    assert refused[0].startswith(f"{type(method).__name__}: expects a chain of Linear maps")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", OTHER_SETTINGS, ids=repr)
+def test_in_other_settings_on_a_network_of_the_users(method):
+    report = ml.verify(method, net=SMALL, seed=2)
+    assert report.passed, report
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", RIGHT, ids=repr)
+def test_with_more_seeds(method):
+    for seed in (1, 2):
+        ml.verify(method, seed=seed).raise_for_failures()
+
+
+def test_a_network_that_is_refused_is_not_verified():
+    layers = [ml.Linear(3, 3), ml.Tanh(), Named("a"), ml.Linear(3, 3), Add("a"), ml.Tanh(), ml.Linear(3, 2)]
+    report = ml.verify(ml.BCD(), net=ml.Network(layers))
+    assert not report.passed
+    assert not report.failures
+    assert all(check.why.startswith("BCD: expects a chain") for check in report.checks)
+
+
+def test_an_error_that_is_no_refusal_is_a_failure():
+    class Broken(ml.BCD):
+        def schedule(self, energy):
+            raise ValueError("operands could not be broadcast together")
+    assert any("operands" in check.reason for check in ml.verify(Broken(), net=SMALL).failures)
+
+
+# ---- mistakes
+
+
+def without_prox(self, energy):
+    for block, l, update in ml.BCD.schedule(self, energy):
+        yield block, l, energy.best_theta if block == "theta" else update
+
+
+def weights_exchanged(self, net, X, y):
+    """Return an energy other than the one that is solved."""
+    energy = ml.ADMM.energy(self, net, X, y)
+    solved = ml.ADMM(self.gamma, self.beta).energy(net, X, y)
+    energy.best_z = solved.best_z
+    return energy
+
+
+def reflected(self, energy):
+    """Take steps twice as long: they lead beyond the minimum, but never higher."""
+    for block, l, update in ml.FenchelLifted.schedule(self, energy):
+        def twice(l, variables, block=block, update=update):
+            return 2 * update(l, variables) - getattr(variables, block)[l]
+        yield block, l, twice if block == "theta" else update
+
+
+def uphill(self, energy):
+    for block, l, update in ml.MAC.schedule(self, energy):
+        def away(l, variables, update=update):
+            return 2 * variables.a[l] - update(l, variables)
+        yield block, l, away if block == "a" else update
+
+
+def relaxed_in_turn(self, energy, variables):
+    for l in range(1, energy.net.depth):
+        slope = energy.gradient(energy.block, l, variables)
+        variables = variables.replaced(energy.block, l, getattr(variables, energy.block)[l] - self.rate * slope)
+    return variables
+
+
+def direction_of_sum(self, net, state, y):
+    weight = net.loss_function.weight(len(y))
+    return [step / weight for step in ml.PredictiveCoding.directions(self, net, state, y)]
+
+
+def no_difference(self, net, state, y):
+    off = ml.TargetPropagation.differences(self, net, state, y)
+    below = net.depth - 1
+    off[below] = state.a[below] - self.inverse(net, below + 1, state.z[net.depth] - off[net.depth])
+    return off
+
+
+@pytest.mark.parametrize(("base", "net", "claim", "reason", "changes"), [
+    (ml.BCD, SMALL, "its closed blocks", "theta ", {"schedule": without_prox}),
+    (ml.ADMM, SMALL, "its closed blocks", "z ", {"energy": weights_exchanged}),
+    (ml.FenchelLifted, SMALL, "its closed blocks", "twice the step", {"schedule": reflected}),
+    (ml.MAC, DEEP, "no block of a sweep", "raises it", {"schedule": uphill}),
+    (ml.PredictiveCoding, DEEP, "all values take one gradient step", "", {"relaxed": relaxed_in_turn}),
+    (ml.PredictiveCoding, DEEP, "its direction is the energy's gradient", "factor N", {"directions": direction_of_sum}),
+    (ml.TargetPropagation, DEEP, "each map takes the gradient", "", {"differences": no_difference})],
+    ids=lambda value: next(iter(value.values())).__name__ if isinstance(value, dict) else "")
+def test_a_planted_mistake_is_found(base, net, claim, reason, changes):
+    report = ml.verify(type(f"My{base.__name__}", (base,), changes)(), net=net)
+    reasons = [check.reason for check in report.failures if check.claim.startswith(claim)]
+    assert len(reasons) == 1
+    assert reason in reasons[0]
+
+
+def test_what_a_users_method_does_not_claim_is_not_asked():
+    class Signs(ml.BackProp):
+        descends_on_loss = False
+    report = ml.verify(Signs())
+    assert checked(report, "stationary points of J") is None
+    assert checked(ml.verify(ml.BackProp()), "stationary points of J")
+
+
+def test_a_lifted_method_may_be_a_reference():
+    class Mine(ml.Method):
+        descends_on_loss = False
+
+        def directions(self, net, state, y):
+            return ml.BCD(alpha=self.alpha).directions(net, state, y)
+
+        def __init__(self, alpha):
+            self.alpha = alpha
+    assert ml.verify(Mine(5.0), like=ml.BCD(), net=SMALL).passed
+    assert not ml.verify(Mine(4.0), like=ml.BCD(), net=SMALL).passed
+
+
+def test_a_tolerance_that_float32_cannot_reach_is_no_mistake():
+    net = ml.mlp([3, 4, 2], activation="tanh", seed=1)
+    X, y = np.random.default_rng(0).standard_normal((7, 3)), np.arange(7) % 2
+    report = ml.verify(ml.GaussNewton(0.1, tolerance=1e-12, steps=60), net=net, X=X, y=y)
+    assert report.passed, report
+    assert checked(report, "on a float32 network") is None
+    assert checked(ml.verify(ml.GaussNewton(0.1), net=net), "on a float32 network")
