@@ -454,6 +454,7 @@ def run_file(path):
     setattr(module, USERS_FILE, str(path))
     sys.modules[path.name] = module  # where a dataclass looks for its module
     sys.path.insert(0, str(path.parent))
+    writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # nothing is left beside the user's file
     try:
         spec.loader.exec_module(module)
     except KeyboardInterrupt:
@@ -461,6 +462,7 @@ def run_file(path):
     except BaseException as error:  # SystemExit too: a file that ends the process is of no use here
         raise ValueError(f"{path} cannot be run: {where_in(module, error)}{type(error).__name__}: {error}") from error
     finally:
+        sys.dont_write_bytecode = writes
         with contextlib.suppress(ValueError):  # the file may have changed the list
             sys.path.remove(str(path.parent))
     return module
