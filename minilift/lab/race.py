@@ -1,11 +1,11 @@
-r"""`minilift bench race`: seconds of training to a given training loss, minilift's methods beside PyTorch's optimizers.
+r"""`minilift bench race`: seconds of training to given training losses, minilift's methods beside PyTorch's optimizers.
 
 All entrants have one network, one data set, one grid of rates × batch sizes, and one budget of seconds a trial: the
-same tuning effort. A trial ends when the loss is reached, when it diverges, or when its seconds are up. The best trial
-of an entrant is the one that is first at the loss, or else the lowest. If it lies at an end of the grid of rates, the
-grid is extended there, by one rate at a time and at most `EXTENSIONS` times. The finalists then run with new seeds,
-entrants taking turns. The clock runs during training alone: the loss of the whole training set is measured after each
-epoch with the clock stopped, by one and the same evaluation.
+same tuning effort. A trial ends when the last loss is reached, when it diverges, or when its seconds are up. The best
+trial of an entrant is the one that is first at that loss, or else the lowest. If it lies at an end of the grid of
+rates, the grid is extended there, by one rate at a time and at most `EXTENSIONS` times. The finalists then run with new
+seeds and `LONGER` times the budget, entrants taking turns. The clock runs during training alone: the loss of the whole
+training set is measured after each epoch with the clock stopped, by one and the same evaluation.
 """
 
 from __future__ import annotations
@@ -30,8 +30,10 @@ from minilift.training.fit import measure
 RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 STEP = 10**0.5  # between the rates of the grid, and by which it is extended
 EXTENSIONS = 3
+LONGER = 4  # times the budget of a trial that a finalist has: few trials of the slow would end otherwise
 SEEDS = 3  # of the finalists, none of which is that of the search
 MOMENTUM = 0.9
+DECAY = 0.01  # of AdamW, as PyTorch has it
 LOST = 10.0  # times the loss at the start, from where a run counts as diverged
 
 
@@ -43,8 +45,8 @@ class Course(NamedTuple):
     title : str
     widths : tuple of int
     batches : tuple of int
-    level : float
-        The training loss to be reached.
+    levels : tuple of float
+        The training losses to be reached, the last of which ends a run.
     budget : float
         Seconds of training in a trial.
     data : Dataset
@@ -53,7 +55,7 @@ class Course(NamedTuple):
     title: str
     widths: tuple
     batches: tuple
-    level: float
+    levels: tuple
     budget: float
     data: datasets.Dataset
 
@@ -161,6 +163,8 @@ def entrants():
     ours = [Entrant(f"{name}, {outer}", "minilift", partial(our_trainer, name, optimizer))
             for name in ("backprop", "proxprop", "cg3")
             for outer, optimizer in (("Nesterov", nesterov), ("Adam", Adam))]
+    decayed = partial(Adam, weight_decay=DECAY, decoupled=True)
+    ours.append(Entrant("proxprop, AdamW", "minilift", partial(our_trainer, "proxprop", decayed)))
     try:
         import torch
     except ImportError:
@@ -175,17 +179,19 @@ def entrants():
 # ---- the race
 
 
-def run(course, entrant, rate, batch, seed, judge, test=False):
+def run(course, entrant, rate, batch, seed, judge, final=False):
     """Do one run; return its `Run`. The first epoch is trained whatever the budget.
 
-    `judge` is a network of minilift, by which all parameters are evaluated.
+    `judge` is a network of minilift, by which all parameters are evaluated; in the finals on the test set too.
     """
     trainer, found, clock = entrant.trainer(course, rate, batch, seed), Run([], [], []), 0.0
     train, held_out = judge.checked_batch(course.data.X_train, course.data.y_train), None
     lost = LOST * measure(course.network(seed), *train, 500)[0]
-    if test:
+    budget = course.budget
+    if final:
+        budget *= LONGER
         held_out = judge.checked_batch(course.data.X_test, course.data.y_test)
-    while clock < course.budget:
+    while clock < budget:
         started = time.perf_counter()
         trainer.epoch()
         clock += time.perf_counter() - started
@@ -194,15 +200,15 @@ def run(course, entrant, rate, batch, seed, judge, test=False):
         loss, _ = measure(judge, *train, 500)
         found.seconds.append(clock)
         found.losses.append(loss if math.isfinite(loss) else math.inf)
-        found.accuracies.append(measure(judge, *held_out, 500)[1] if test else math.nan)
-        if not course.level < loss < lost:
+        found.accuracies.append(measure(judge, *held_out, 500)[1] if final else math.nan)
+        if not course.levels[-1] < loss < lost:
             break
     return found
 
 
 def order_of(course, found):
-    """Return by what trials are ordered, the best first: the time to the level, then the last loss."""
-    return found.time_to(course.level), found.losses[-1]
+    """Return by what trials are ordered, the best first: the time to the last level, then the last loss."""
+    return found.time_to(course.levels[-1]), found.losses[-1]
 
 
 def search(course, entrant, judge, progress):
@@ -246,11 +252,10 @@ def race(course, progress=lambda text: None):
         for entrant in field:
             row = chosen[entrant.name]
             progress(f"finals, seed {seed}: {entrant.name}")
-            found = run(course, entrant, row["rate"], row["batch"], seed, judge, test=True)
+            found = run(course, entrant, row["rate"], row["batch"], seed, judge, final=True)
             row["runs"].append(found._asdict())
     for row in chosen.values():
-        row["seconds to level"] = [Run(**found).time_to(course.level) for found in row["runs"]]
-        row["level"], row["budget"] = course.level, course.budget
+        row["levels"], row["budget"] = course.levels, LONGER * course.budget
     return list(chosen.values())
 
 
@@ -258,7 +263,7 @@ def courses(path):
     """Return the courses: the embedded digits, or the images of a file with X_train, y_train, X_test and y_test."""
     if path is None:
         digits = datasets.digits()
-        return [Course("digits, 64-128-128-10", (64, 128, 128, 10), (50, 200), 0.01, 0.8, digits)]
+        return [Course("digits, 64-128-128-10", (64, 128, 128, 10), (50, 200), (0.1, 0.01), 0.8, digits)]
     arrays = read_npz(path)
     for name in ("X_train", "y_train", "X_test", "y_test"):
         if name not in arrays:
@@ -270,42 +275,60 @@ def courses(path):
     data = datasets.Dataset("images", X, y[:10_000].astype(np.int64), X_test, y_test.astype(np.int64),
                             n_classes=classes)
     widths = (X.shape[1], 1000, 250, 1000, classes)
-    return [Course(f"{len(X)} images, {'-'.join(map(str, widths))}", widths, (100, 500), 0.1, 120.0, data)]
+    return [Course(f"{len(X)} images, {'-'.join(map(str, widths))}", widths, (100, 500), (0.3, 0.1), 30.0, data)]
 
 
 # ---- tables
 
 
+def times_to(row, level):
+    """Return the seconds after which each final of an entrant was at a training loss, inf where it never was."""
+    return [Run(**found).time_to(level) for found in row["runs"]]
+
+
+def last_time(row):
+    """Return the median of the seconds to the last level."""
+    return float(np.median(times_to(row, row["levels"][-1])))
+
+
 def race_cells(block):
     """Return the results of one course as a table of text, the head first: the quickest entrant on top."""
-    level = block[0]["level"]
-    rows = [["entrant", "rate", "batch", f"seconds to {level:g}", "training loss", "test accuracy"]]
-    for row in sorted(block, key=lambda row: float(np.median(row["seconds to level"]))):
+    levels = block[0]["levels"]
+    rows = [["entrant", "rate", "batch", *(f"seconds to {level:g}" for level in levels), "training loss",
+             "test accuracy", "highest on the way"]]
+    for row in sorted(block, key=last_time):
+        accuracies = [found["accuracies"] for found in row["runs"]]
         rows.append([row["contender"], number(row["rate"]) + "*" * row["at edge"], str(row["batch"]),
-                     ranges(row["seconds to level"], 2, "never"),
+                     *(ranges(times_to(row, level), 2, "never") for level in levels),
                      ranges([found["losses"][-1] for found in row["runs"]], 2),
-                     ranges([found["accuracies"][-1] for found in row["runs"]], 2)])
+                     ranges([found[-1] for found in accuracies], 2), ranges([max(found) for found in accuracies], 2)])
     return rows
 
 
 def verdict(block):
     """Return the lines below the table: how many times sooner the best of minilift is than the best of PyTorch."""
-    best = {library: min(float(np.median(row["seconds to level"])) for row in rows)
-            for library, rows in grouped(block, "library").items()}
     trials = sorted({row["trials"] for row in block})
-    lines = [f"Each entrant: {trials[0]} to {trials[-1]} trials of rate × batch, then {SEEDS} new seeds. Medians over "
-             "these, ranges in brackets."]
+    lines = [f"Each entrant: {trials[0]} to {trials[-1]} trials of rate × batch, then {SEEDS} new seeds of at most "
+             f"{block[0]['budget']:g} s. Medians over these, ranges in brackets.",
+             "Test accuracy: where the run ended, and the highest after any epoch: early stopping cannot do better."]
     if any(row["at edge"] for row in block):
         lines.append("* The last rate of the grid: one beyond may be better.")
-    if "PyTorch" not in best:
+    if all(row["library"] != "PyTorch" for row in block):
         return [*lines, "PyTorch is not installed."]
+    return lines + [compared(block, level) for level in block[0]["levels"]]
+
+
+def compared(block, level):
+    """Return the line that compares the best of both libraries at one training loss."""
+    best = {library: min(float(np.median(times_to(row, level))) for row in rows)
+            for library, rows in grouped(block, "library").items()}
     if math.isinf(best["minilift"]):
-        return [*lines, "No entrant of minilift reached the loss in most of its runs."]
-    budget, least = block[0]["budget"], ""
+        return f"to {level:g}: no entrant of minilift reached it in most of its runs"
+    least = ""
     if math.isinf(best["PyTorch"]):
-        best["PyTorch"], least = budget, "more than "
-    return [*lines, f"best of PyTorch ÷ best of minilift: {least}{best['PyTorch']:.3g} s ÷ {best['minilift']:.3g} s = "
-            f"{least}{best['PyTorch'] / best['minilift']:.1f}"]
+        best["PyTorch"], least = block[0]["budget"], "more than "
+    return (f"to {level:g}: best of PyTorch ÷ best of minilift = {least}{best['PyTorch']:.3g} s ÷ "
+            f"{best['minilift']:.3g} s = {least}{best['PyTorch'] / best['minilift']:.1f}")
 
 
 def race_table(rows):
@@ -322,17 +345,21 @@ def race_figure(rows):
     figure = plots.new_figure(10, 4.2 * len(blocks))
     grid = figure.subplots(len(blocks), 2, squeeze=False)
     colors = ("#000000", "#666666", "#0072B2", "#56B4E9", "#009E73", "#44AA99", "#D55E00", "#E69F00", "#CC79A7",
-              "#AA3377")
+              "#AA3377", "#882255")
     for (title, block), (left, right) in zip(blocks.items(), grid):
         for color, row in zip(colors, block):
             line = "-" if row["library"] == "minilift" else "--"
-            found = sorted(row["runs"], key=lambda run: Run(**run).time_to(row["level"]))[len(row["runs"]) // 2]
-            left.plot(found["seconds"], found["losses"], line, color=color, label=row["contender"])
-            right.plot(found["seconds"], found["accuracies"], line, color=color)
-        left.axhline(block[0]["level"], color="#999999", linewidth=0.8)
+            runs = sorted(row["runs"], key=lambda run: Run(**run).time_to(row["levels"][-1]))
+            for found in runs:
+                drawn = {"color": color, "label": row["contender"]} if found is runs[len(runs) // 2] else {
+                    "color": color, "linewidth": 0.6, "alpha": 0.5}
+                left.plot(found["seconds"], found["losses"], line, **drawn)
+                right.plot(found["seconds"], found["accuracies"], line, **drawn)
+        for level in block[0]["levels"]:
+            left.axhline(level, color="#999999", linewidth=0.8)
         left.set(xscale="log", yscale="log", xlabel="seconds of training", ylabel="training loss", title=title)
         right.set(xscale="log", xlabel="seconds of training", ylabel="test accuracy",
-                  title="the seed that is in the middle")
+                  title="thick: the seed in the middle; thin: the others")
         for axes in (left, right):
             axes.spines[["top", "right"]].set_visible(False)
     figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8,

@@ -10,7 +10,7 @@ from minilift.lab import race
 from minilift.lab.race import Course, Entrant, Run, Trainer
 
 DIGITS = datasets.digits()
-TINY = Course("tiny", (64, 8, 10), (100,), 1.0, 0.2, DIGITS)
+TINY = Course("tiny", (64, 8, 10), (100,), (2.0, 1.0), 0.2, DIGITS)
 
 
 def entrant(name="backprop, Nesterov"):
@@ -30,7 +30,7 @@ def test_libraries_start_alike_and_see_the_same_batches():
 
 def test_a_run_ends_where_the_loss_is_reached_and_measures_what_it_says():
     judge = TINY.network(0)
-    found = race.run(TINY._replace(level=2.2, budget=30.0), entrant(), 0.1, 100, 0, judge, test=True)
+    found = race.run(TINY._replace(levels=(2.2,), budget=30.0), entrant(), 0.1, 100, 0, judge, final=True)
     assert found.losses[-1] <= 2.2 < min(found.losses[:-1], default=math.inf)
     assert found.time_to(2.2) == found.seconds[-1]
     assert found.losses[-1] == pytest.approx(judge.loss(DIGITS.X_train, DIGITS.y_train), rel=1e-5)
@@ -56,7 +56,7 @@ def test_the_grid_is_extended_where_its_best_trial_is_at_an_end(monkeypatch, tar
 def row(name, library, seconds, at_edge=False):
     runs = [Run([0.5, s], [0.5, 0.009], [0.9, 0.95])._asdict() for s in seconds]
     return {"network": "n", "contender": name, "library": library, "rate": 0.1, "batch": 50, "trials": 10, "rates": [],
-            "at edge": at_edge, "runs": runs, "seconds to level": seconds, "level": 0.01, "budget": 3.0}
+            "at edge": at_edge, "runs": runs, "levels": [0.5, 0.01], "budget": 3.0}
 
 
 @pytest.mark.parametrize(("theirs", "says"), [
@@ -65,7 +65,7 @@ def test_the_verdict_is_the_ratio_of_the_medians_of_the_best(theirs, says):
     rows = [row("slow", "minilift", [3.0] * 3), row("ours", "minilift", [0.4, 0.5, 0.6], at_edge=True),
             row("PyTorch SGD", "PyTorch", theirs)]
     text = race.race_table(rows)
-    assert says in text
+    assert f"to 0.01: best of PyTorch ÷ best of minilift = {says}" in text
     assert text.index("ours") < text.index("slow")
     assert "* The last rate of the grid" in text
     assert len(race.race_figure(rows).axes) == 2
