@@ -16,6 +16,7 @@ from minilift import datasets, plots
 from minilift.lab.bench import describe, step_cells
 from minilift.lab.figures import curves_figure, steps_figure
 from minilift.lab.machine import machine
+from minilift.lab.race import race_cells, verdict
 from minilift.lab.runs import Job, final_loss, grouped, losses_by_step, training_time
 from minilift.lab.tables import aligned, ends, listed, markdown, number, ranges, table
 from minilift.support.files import write_text
@@ -138,7 +139,7 @@ def with_section(text, body):
 
 
 def section(folder):
-    """Return the results of all files of a folder as Markdown: those of `bench step` first.
+    """Return the results of all files of a folder as Markdown: races first, then those of `bench step`.
 
     A file is of `minilift bench`, such as ``step.json``, or it is the ``results.json`` of an experiment under a name of
     one's choice. The page lies in that folder. Files of the same name are linked: of a benchmark its table NAME.txt and
@@ -151,12 +152,14 @@ def section(folder):
 
 
 def part_of(path, about):
-    """Return where in the section the part of a file stands (0, 1 or 2), and its lines."""
+    """Return where in the section the part of a file stands (0 to 3), and its lines."""
     if "verdicts" in about:
-        return 2, experiment_part(path, about)
+        return 3, experiment_part(path, about)
+    if about["command"].startswith("minilift bench race"):
+        return 0, race_part(path, about)
     if about["command"].startswith("minilift bench step"):
-        return 0, step_part(about)
-    return 1, bench_part(path, about)
+        return 1, step_part(about)
+    return 2, bench_part(path, about)
 
 
 def origin(about):
@@ -178,6 +181,16 @@ def step_part(about):
     for network, block in grouped(about["rows"], "network").items():
         lines += ["", f"*{describe(network)}*", "", *markdown(step_cells(block))]
     return lines
+
+
+def race_part(path, about):
+    """Return the table and the figure of each course of `bench race`."""
+    threads = about["machine"]["threads"]
+    lines = ["", f"### Seconds to a training loss ({about['rows'][0]['network']})", "",
+             f"{origin(about)} {threads} thread{'s' * (threads != '1')}, PyTorch {about['machine']['versions']['torch']}."]
+    for block in grouped(about["rows"], "network").values():
+        lines += ["", *markdown(race_cells(block)), "", *(f"{line}  " for line in verdict(block))]
+    return [*lines, "", f"![Training loss and test accuracy against seconds]({path.with_suffix('.png').name})"]
 
 
 def bench_part(path, about):
