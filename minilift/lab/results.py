@@ -185,9 +185,9 @@ def step_part(about):
 
 def race_part(path, about):
     """Return the table and the figure of each course of `bench race`."""
-    threads = about["machine"]["threads"]
+    threads, versions = (about["machine"][name] for name in ("threads", "versions"))
     lines = ["", f"### Seconds to a training loss ({about['rows'][0]['network']})", "",
-             f"{origin(about)} {threads} thread{'s' * (threads != '1')}, PyTorch {about['machine']['versions']['torch']}."]
+             f"{origin(about)} {threads} thread{'s' * (threads != '1')}, PyTorch {versions.get('torch', 'missing')}."]
     for block in grouped(about["rows"], "network").values():
         lines += ["", *markdown(race_cells(block)), "", *(f"{line}  " for line in verdict(block))]
     return [*lines, "", f"![Training loss and test accuracy against seconds]({path.with_suffix('.png').name})"]
