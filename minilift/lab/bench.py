@@ -29,7 +29,7 @@ from minilift.lab import contenders
 from minilift.lab.contenders import OTHERS, OURS, PROBLEMS, Problem, Timed, step_products, timed_step
 from minilift.lab.figures import LIBRARIES, MEASURED, bars, exponent, milliseconds, scale_figure, solve_figure
 from minilift.lab.machine import machine
-from minilift.lab.race import courses, race, race_figure, race_table
+from minilift.lab.race import NAMES, courses, race, race_figure, race_table
 from minilift.lab.runs import grouped, select
 from minilift.lab.tables import aligned, ends, spread, table
 from minilift.layers.maps import Linear
@@ -454,7 +454,8 @@ def import_table(rows):
 
 def bench_race(options):
     """Race to a training loss, on the embedded digits or on a file's images."""
-    return [row for course in courses(options["data"]) for row in race(course, progress)]
+    names = NAMES if options["contender"] == DEFAULTS["contender"] else options["contender"]
+    return [row for course in courses(options["data"]) for row in race(course, names, progress)]
 
 
 # ------------------------------------------------------------------------------------ the command line
@@ -474,7 +475,7 @@ def add_arguments(parser):
         help=f"networks to measure, of {', '.join(PROBLEMS)} (default: {', '.join(QUICK)})")
     add("--all", action="store_true", help="measure all networks and all sizes: ten minutes or more")
     add("--contender", nargs="+", metavar="NAME",
-        help=f"contenders to measure (default: all of {', '.join([*OURS, *OTHERS])})")
+        help=f"contenders to measure (default: all of {', '.join([*OURS, *OTHERS])}; of a race: {'; '.join(NAMES)})")
     add("--rounds", type=whole, default=7, help="turns of each contender (default: 7)")
     add("--threads", type=whole, default=os.cpu_count(), help="of NumPy and PyTorch (default: as many as cores)")
     add("--backend", metavar="{numpy,cupy}",
@@ -499,16 +500,17 @@ def run(arguments):
 
 def checked_options(arguments):
     """Return the options as a dict that can be written down, or raise an error that says what is wrong."""
-    options = vars(arguments)
+    options, racing = vars(arguments), arguments.what == "race"
+    field = NAMES if racing and options["contender"] != DEFAULTS["contender"] else DEFAULTS["contender"]
     if options["all"]:
         options["network"] = list(PROBLEMS)
-    for option, known in (("network", tuple(PROBLEMS)), ("contender", tuple(DEFAULTS["contender"]))):
+    for option, known in (("network", tuple(PROBLEMS)), ("contender", tuple(field))):
         for name in options[option]:
             known_name(f"--{option}", name, known)
     get_module(known_name("--backend", options["backend"], BACKENDS))
     check_count("rounds", options["rounds"])
     check_count("threads", options["threads"])
-    if options["what"] == "race":
+    if racing:
         courses(options["data"])
     else:
         load_images(options["data"])
@@ -551,10 +553,10 @@ def heading(about):
     at = about["machine"]
     load = f"; load {at['load before'][0]:.1f} before, {at['load'][0]:.1f} after" if at["load"] else ""
     versions = ", ".join(f"{name} {version}" for name, version in at["versions"].items())
+    rounds = [] if "race" in about["command"] else ["median (smallest–largest) over the rounds; ratios pair by pair"]
     return "\n".join([about["command"],
                       f"{at['processor']}, {at['cores']} cores, {at['threads']} threads, {at['blas']}{load}",
-                      f"{versions}; commit {at['commit']}, {at['date']}",
-                      "median (smallest–largest) over the rounds; ratios pair by pair", *busy(at)])
+                      f"{versions}; commit {at['commit']}, {at['date']}", *rounds, *busy(at)])
 
 
 def busy(at):

@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -157,23 +158,23 @@ def muon(torch, net, rate):
     return [torch.optim.Muon(hidden, rate), torch.optim.AdamW(others, rate)]
 
 
-def entrants():
-    """Return the entrants that can run here."""
-    nesterov = partial(Nesterov, momentum=MOMENTUM)
-    ours = [Entrant(f"{name}, {outer}", "minilift", partial(our_trainer, name, optimizer))
-            for name in ("backprop", "proxprop", "cg3")
-            for outer, optimizer in (("Nesterov", nesterov), ("Adam", Adam))]
-    decayed = partial(Adam, weight_decay=DECAY, decoupled=True)
-    ours.append(Entrant("proxprop, AdamW", "minilift", partial(our_trainer, "proxprop", decayed)))
+OUTER = {"Nesterov": partial(Nesterov, momentum=MOMENTUM), "Adam": Adam,
+         "AdamW": partial(Adam, weight_decay=DECAY, decoupled=True)}
+OURS = [Entrant(f"{name}, {outer}", "minilift", partial(our_trainer, name, OUTER[outer]))
+        for name, outer in (*product(("backprop", "proxprop", "cg3"), ("Nesterov", "Adam")), ("proxprop", "AdamW"))]
+THEIRS = [Entrant(f"PyTorch {name}", "PyTorch", partial(torch_trainer, optimizer)) for name, optimizer in {
+    "SGD Nesterov": sgd, "Adam": partial(of_class, "Adam"), "AdamW": partial(of_class, "AdamW"), "Muon": muon}.items()]
+NAMES = tuple(entrant.name for entrant in OURS + THEIRS)
+
+
+def entrants(names=NAMES):
+    """Return the entrants of these names that can run here."""
     try:
         import torch
+        missing = () if hasattr(torch.optim, "Muon") else ("PyTorch Muon",)
     except ImportError:
-        return ours
-    theirs = {"SGD Nesterov": sgd, "Adam": partial(of_class, "Adam"), "AdamW": partial(of_class, "AdamW")}
-    if hasattr(torch.optim, "Muon"):
-        theirs["Muon"] = muon
-    return ours + [Entrant(f"PyTorch {name}", "PyTorch", partial(torch_trainer, optimizer))
-                   for name, optimizer in theirs.items()]
+        missing = tuple(entrant.name for entrant in THEIRS)
+    return [entrant for entrant in OURS + THEIRS if entrant.name in names and entrant.name not in missing]
 
 
 # ---- the race
@@ -231,16 +232,18 @@ def search(course, entrant, judge, progress):
     return trials
 
 
-def race(course, progress=lambda text: None):
+def race(course, names=NAMES, progress=lambda text: None):
     """Return the rows of a race: the finals of each entrant, with what was tried before.
 
     Parameters
     ----------
     course : Course
+    names : sequence of str, default all
+        Of the entrants.
     progress : callable
         Takes a text that says what is being done.
     """
-    judge, chosen, field = course.network(0), {}, entrants()
+    judge, chosen, field = course.network(0), {}, entrants(names)
     for entrant in field:
         trials = search(course, entrant, judge, progress)
         rate, batch = min(trials, key=lambda trial: order_of(course, trials[trial]))
