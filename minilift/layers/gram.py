@@ -105,7 +105,7 @@ class Gram:
         if self.side == "parameter" or self.a.shape[1] >= q.shape[1]:
             return self.lift(inverse @ q)
         solved = inverse @ self.a
-        return stacked_product(solved, q, ones=inverse.sum(axis=0)) if self.bias else solved.T @ q
+        return stacked_product(solved, q, ones=inverse.sum(axis=0)) if self.bias else (q.T @ solved).T
 
     def inner(self, u, gram_u, v):
         r"""Return the inner product in θ of the steps with coordinates u and v, of each output unit, shape (n_out,).

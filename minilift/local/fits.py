@@ -18,7 +18,7 @@ from minilift.layers.gram import Gram
 from minilift.layers.maps import Linear
 from minilift.local.solvers import ARMIJO, HALVINGS, damped_solve, ratio
 from minilift.support.arguments import positive_number, shown
-from minilift.support.backend import array_module
+from minilift.support.backend import array_module, in_cache
 
 GRID = 33  # points between the centre and the farthest place where the minimiser can be
 REFINEMENTS = 60  # of a bracket: halvings alone would reach the last bit
@@ -43,20 +43,31 @@ def fit_transfer(f, target, centre, c):
         A global minimiser, of the same shape.
     """
     positive_number("fit_transfer: c", c)
-    if f.pieces is None:
-        return fit_smooth(f, target, centre, c)
+    xp, fit = array_module(target, centre), fit_smooth if f.pieces is None else fit_pieces
+    result = xp.empty_like(centre)
+    for rows in in_cache(centre):
+        result[rows] = fit(f, target[rows], centre[rows], c)
+    return result
+
+
+def fit_pieces(f, target, centre, c):
+    r"""Return what `fit_transfer` does for a piecewise linear f, the best of the minimisers on each piece.
+
+    Around the minimiser v on the whole line su + o, the objective is :math:`\tfrac12 (s^2 + c)(u - v)^2` higher.
+    """
     xp = array_module(target, centre)
     best = lowest = None
-    for low, high, slope, offset in f.pieces:  # there f(u) is slope u + offset
-        u = (slope * (target - offset) + c * centre) / (slope * slope + c)
-        u = xp.clip(u, low, high)
-        cost = (slope * u + offset - target) ** 2 + c * (u - centre) ** 2
+    for low, high, slope, offset in f.pieces:
+        curvature, rest = slope * slope + c, slope * centre + (offset - target)
+        v = centre - (slope / curvature) * rest
+        u = xp.clip(v, low, high)
+        cost = (c / curvature) * rest**2 + curvature * (u - v) ** 2
         if best is None:
             best, lowest = u, cost
         else:
             better = cost < lowest
             best, lowest = xp.where(better, u, best), xp.where(better, cost, lowest)
-    return best.astype(centre.dtype, copy=False)
+    return best
 
 
 def fit_smooth(f, target, centre, c):
@@ -117,7 +128,8 @@ def fit_values(phi, theta, target, centre, beta):
     """
     if not isinstance(phi, Linear):
         raise TypeError(f"fit_values: phi must be a Linear map, got {shown(phi)}")
-    rest = phi.forward(theta, centre) - target
+    rest = phi.forward(theta, centre)
+    rest -= target
     weights = Gram(array_module(theta).ascontiguousarray(theta[:-1].T), bias=False)
     return centre - damped_solve(weights, rest.T, beta).value.T
 

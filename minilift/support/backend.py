@@ -16,6 +16,8 @@ from minilift.support.arguments import known_name
 BACKENDS = ("numpy", "cupy")
 KINDS = {"real": ("f", "floating-point numbers"), "whole": ("iu", "whole numbers"), "any": ("biuf", "numbers")}
 HALVED_ABOVE = 64  # size above which a triangular matrix is inverted by halves
+SQUARED_ABOVE = 256  # size above which a product of two is made by halves
+CACHED = 2**15  # entries of an array of which a few fit into a processor's cache
 
 
 def get_module(backend):
@@ -144,6 +146,14 @@ def synchronize(xp):
         xp.cuda.get_current_stream().synchronize()
 
 
+def in_cache(array):
+    """Yield slices of rows: on the host few at a time, so that what is computed of them stays in cache; else all."""
+    row = max(1, array[:1].size)
+    rows = max(1, CACHED // row) if array_module(array) is np else max(1, len(array))
+    for start in range(0, len(array), rows):
+        yield slice(start, start + rows)
+
+
 def spd_inverse(matrix):
     """Return the inverse of a small symmetric positive definite matrix, in float64.
 
@@ -152,8 +162,7 @@ def spd_inverse(matrix):
 
     Parameters and errors are those of `spd_root`.
     """
-    root = spd_root(matrix)
-    return root.T @ root
+    return squared(spd_root(matrix))
 
 
 def spd_solve(matrix, b):
@@ -163,7 +172,7 @@ def spd_solve(matrix, b):
     """
     root = spd_root(matrix)
     if len(root) < b.shape[1]:
-        return (root.T @ root).astype(b.dtype) @ b
+        return squared(root).astype(b.dtype) @ b
     root = root.astype(b.dtype)
     return root.T @ (root @ b)
 
@@ -214,6 +223,20 @@ def triangular_inverse(factor):
     inverse[lower, lower] = triangular_inverse(factor[lower, lower])
     inverse[lower, upper] = -inverse[lower, lower] @ (factor[lower, upper] @ inverse[upper, upper])
     return inverse
+
+
+def squared(factor):
+    r"""Return RᵀR for a lower triangular R, by halves: of [A 0; B C] it is [AᵀA + BᵀB, BᵀC; CᵀB, CᵀC]."""
+    xp, n = array_module(factor), len(factor)
+    if n <= SQUARED_ABOVE:
+        return factor.T @ factor
+    upper, lower = slice(n // 2), slice(n // 2, n)
+    corner, square = factor[lower, upper], xp.empty_like(factor)
+    square[upper, upper] = squared(factor[upper, upper]) + corner.T @ corner
+    square[lower, lower] = squared(factor[lower, lower])
+    square[lower, upper] = factor[lower, lower].T @ corner
+    square[upper, lower] = square[lower, upper].T
+    return square
 
 
 def spence(x):

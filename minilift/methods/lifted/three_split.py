@@ -43,6 +43,19 @@ class ThreeSplit(Penalties, LiftedEnergy):
         if multiplier is not None:
             known_name("ThreeSplit: multiplier", multiplier, ("output", "gap"))
 
+    def phi(self, l, theta, a):
+        """Return φ(θ_l, a_{l−1}); in a sweep it is not made anew for the arrays of the forward pass or the last ones.
+
+        So z_l and θ_l share it where they follow each other.
+        """
+        for known_theta, known_a, value in self.known:
+            if theta[l] is known_theta and a[l - 1] is known_a:
+                return value
+        value = super().phi(l, theta, a)
+        if self.known:
+            self.known[-1] = theta[l], a[l - 1], value
+        return value
+
     def terms(self, variables):
         """Return the loss, the penalties on the activations, on the output and on the maps, the multiplier's term."""
         theta, z, a, u = variables
@@ -87,11 +100,10 @@ class ThreeSplit(Penalties, LiftedEnergy):
 
         Without α it is, of all minimisers, the one nearest to the old θ_l. Without bias that row stays as it is.
         """
-        phi, theta = self.net.phi[l], variables.theta[l]
-        z = phi.forward(theta, variables.a[l - 1])
-        gap = SquaredGap(z, z - self.wanted(l, variables))
-        step = exact(LocalProblem(phi.gram(variables.a[l - 1], bias=bias), z, gap, alpha / self.rho)).value
-        new = theta.copy()
+        z = self.phi(l, variables.theta, variables.a)
+        gap, gram = SquaredGap(z, z - self.wanted(l, variables)), self.net.phi[l].gram(variables.a[l - 1], bias=bias)
+        step = exact(LocalProblem(gram, z, gap, alpha / self.rho)).value
+        new = variables.theta[l].copy()
         new[:len(step)] -= step  # Lifted θ
         return new
 
