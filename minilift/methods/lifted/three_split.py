@@ -119,12 +119,12 @@ class ThreeSplit(Penalties, LiftedEnergy):
         phi, last = self.phi(l, variables.theta, variables.a), l == self.net.depth
         if last and not self.split_output:
             return self.best_output(phi - variables.multiplier / self.rho, self.rho)
-        centre, weight = self.rho * phi, self.rho + alpha
-        if alpha:
-            centre += alpha * variables.z[l]
-        centre /= weight
+        weight = self.rho + alpha
+        centre = variables.z[l] - phi
+        centre *= alpha / weight
+        centre += phi  # (ρφ + αz)/(ρ + α)
         sigma = Identity() if last else self.net.sigma[l]
-        return fit_transfer(sigma, variables.a[l], centre, weight / self.gamma)  # Lifted z
+        return fit_transfer(sigma, variables.a[l], centre, weight / self.gamma, out=centre)  # Lifted z
 
     def best_a(self, l, variables, alpha=0.0):
         """Return a_l: damped least squares with target z_{l+1} around σ(z_l); in the output the prox of the loss."""
