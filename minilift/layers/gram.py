@@ -14,6 +14,8 @@ import numpy as np
 from minilift.support.arguments import boolean, is_floating, known_name, shown
 from minilift.support.backend import array_module
 
+CENTRED = 4096  # rows of activations that are centred at a time: the copy of all would be as large as they are
+
 
 class Gram:
     r"""The least-squares operator of one map, :math:`\tilde A^T\tilde A` or :math:`\tilde A\tilde A^T`, by size.
@@ -105,7 +107,7 @@ class Gram:
         if self.side == "parameter" or self.a.shape[1] >= q.shape[1]:
             return self.lift(inverse @ q)
         solved = inverse @ self.a
-        return stacked_product(solved, q, ones=inverse.sum(axis=0)) if self.bias else solved.T @ q
+        return stacked_product(solved, q, ones=inverse.sum(axis=0)) if self.bias else (q.T @ solved).T
 
     def inner(self, u, gram_u, v):
         r"""Return the inner product in θ of the steps with coordinates u and v, of each output unit, shape (n_out,).
@@ -227,20 +229,15 @@ def stacked_product(a, g, ones=None):
     return result
 
 
-def centred(a):
-    """Return a minus its column means, and the means; the part of a Gram matrix that float32 can hold."""
-    mean = a.mean(axis=0)
-    return a - mean, mean.astype(np.float64)
-
-
 def sample_gram(a, bias=True):
     r"""Return :math:`K = AA^T + 11^T` (without :math:`11^T` if not `bias`) in float64, shape (rows, rows).
 
     With column means m and :math:`c = A_c m`: :math:`K = A_cA_c^T + c1^T + 1c^T + (\|m\|^2 + 1)\,11^T`.
     """
-    a_c, mean = centred(a)
+    mean = a.mean(axis=0)
+    a_c = a - mean  # the part of a Gram matrix that float32 can hold
     gram = (a_c @ a_c.T).astype(np.float64)
-    c = (a_c @ mean.astype(a.dtype)).astype(np.float64)
+    c, mean = (a_c @ mean).astype(np.float64), mean.astype(np.float64)
     gram += c[:, None] + (c + (mean @ mean + bias))[None, :]
     return gram
 
@@ -251,14 +248,18 @@ def parameter_gram(a, bias=True):
     With column means m: :math:`A^TA = A_c^TA_c + N m m^T`, :math:`A^T1 = N m`, :math:`1^T1 = N`.
     """
     rows, n_in = a.shape
-    a_c, mean = centred(a)
-    xp = array_module(a)
-    # The means that were subtracted are rounded, so that the centred columns sum to a little more than zero: those
-    # sums belong to the cross terms.
+    xp, mean = array_module(a), a.mean(axis=0)
+    products = rest = 0
+    for start in range(0, rows, CENTRED):
+        a_c = a[start:start + CENTRED] - mean
+        products = products + a_c.T @ a_c
+        # The means that are subtracted are rounded, so that the centred columns sum to a little more than zero: those
+        # sums belong to the cross terms.
+        rest = rest + a_c.sum(axis=0, dtype=np.float64)
+    mean = mean.astype(np.float64)
     gram = xp.empty((n_in + bias, n_in + bias), dtype=np.float64)
-    rest = a_c.sum(axis=0, dtype=np.float64)
     half = rest + rows / 2 * mean  # rest mᵀ + m restᵀ + N m mᵀ is half mᵀ + m halfᵀ: one product, few temporaries
-    gram[:n_in, :n_in] = a_c.T @ a_c + xp.stack([half, mean], axis=1) @ xp.stack([mean, half])
+    gram[:n_in, :n_in] = products + xp.stack([half, mean], axis=1) @ xp.stack([mean, half])
     if bias:
         gram[n_in, :n_in] = gram[:n_in, n_in] = rest + rows * mean
         gram[n_in, n_in] = rows

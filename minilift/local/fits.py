@@ -18,13 +18,13 @@ from minilift.layers.gram import Gram
 from minilift.layers.maps import Linear
 from minilift.local.solvers import ARMIJO, HALVINGS, damped_solve, ratio
 from minilift.support.arguments import positive_number, shown
-from minilift.support.backend import array_module
+from minilift.support.backend import array_module, in_cache
 
 GRID = 33  # points between the centre and the farthest place where the minimiser can be
 REFINEMENTS = 60  # of a bracket: halvings alone would reach the last bit
 
 
-def fit_transfer(f, target, centre, c):
+def fit_transfer(f, target, centre, c, out=None):
     r"""Return u that minimises :math:`\tfrac12(f(u) - t)^2 + \tfrac{c}{2}(u - q)^2`, entry by entry.
 
     Parameters
@@ -36,6 +36,8 @@ def fit_transfer(f, target, centre, c):
         t and q, of one shape.
     c : float
         Weight c > 0.
+    out : array, optional
+        Where the minimiser goes; it may be `centre` itself.
 
     Returns
     -------
@@ -43,20 +45,32 @@ def fit_transfer(f, target, centre, c):
         A global minimiser, of the same shape.
     """
     positive_number("fit_transfer: c", c)
-    if f.pieces is None:
-        return fit_smooth(f, target, centre, c)
+    xp, fit = array_module(target, centre), fit_smooth if f.pieces is None else fit_pieces
+    out = xp.empty_like(centre) if out is None else out
+    for rows in in_cache(centre):
+        out[rows] = fit(f, target[rows], centre[rows], c)
+    return out
+
+
+def fit_pieces(f, target, centre, c):
+    r"""Return what `fit_transfer` does for a piecewise linear f, the best of the minimisers on each piece.
+
+    Around the minimiser v on the whole line su + o, the objective is :math:`\tfrac12 (s^2 + c)(u - v)^2` higher.
+    """
     xp = array_module(target, centre)
     best = lowest = None
-    for low, high, slope, offset in f.pieces:  # there f(u) is slope u + offset
-        u = (slope * (target - offset) + c * centre) / (slope * slope + c)
-        u = xp.clip(u, low, high)
-        cost = (slope * u + offset - target) ** 2 + c * (u - centre) ** 2
+    for low, high, slope, offset in f.pieces:
+        curvature, rest = slope * slope + c, slope * centre + (offset - target)
+        v = centre - (slope / curvature) * rest
+        u = xp.clip(v, low, high)
+        cost = (c / curvature) * rest**2 + curvature * (u - v) ** 2
         if best is None:
             best, lowest = u, cost
         else:
             better = cost < lowest
-            best, lowest = xp.where(better, u, best), xp.where(better, cost, lowest)
-    return best.astype(centre.dtype, copy=False)
+            best = better * u + ~better * best  # NumPy's `where` takes ten times as long
+            lowest = xp.minimum(cost, lowest)
+    return best
 
 
 def fit_smooth(f, target, centre, c):
@@ -117,9 +131,11 @@ def fit_values(phi, theta, target, centre, beta):
     """
     if not isinstance(phi, Linear):
         raise TypeError(f"fit_values: phi must be a Linear map, got {shown(phi)}")
-    rest = phi.forward(theta, centre) - target
-    weights = Gram(array_module(theta).ascontiguousarray(theta[:-1].T), bias=False)
-    return centre - damped_solve(weights, rest.T, beta).value.T
+    rest = phi.forward(theta, centre)
+    rest -= target
+    xp = array_module(theta)
+    step = damped_solve(Gram(xp.ascontiguousarray(theta[:-1].T), bias=False), rest.T, beta).value.T
+    return xp.subtract(centre, step, out=step)
 
 
 def fit_inputs(phi, theta, model, a, centre, beta, steps):

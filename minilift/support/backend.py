@@ -15,7 +15,9 @@ from minilift.support.arguments import known_name
 
 BACKENDS = ("numpy", "cupy")
 KINDS = {"real": ("f", "floating-point numbers"), "whole": ("iu", "whole numbers"), "any": ("biuf", "numbers")}
-HALVED_ABOVE = 64  # size above which a triangular matrix is inverted by halves
+HALVED_ABOVE = 64  # size above which a triangular matrix is inverted, or solved with, by halves
+SQUARED_ABOVE = 256  # size above which a product of two is made by halves
+CACHED = 2**15  # entries of an array of which a few fit into a processor's cache
 
 
 def get_module(backend):
@@ -144,32 +146,38 @@ def synchronize(xp):
         xp.cuda.get_current_stream().synchronize()
 
 
+def in_cache(array):
+    """Yield slices of rows: on the host few at a time, so that what is computed of them stays in cache; else all."""
+    row = max(1, array[:1].size)
+    rows = max(1, CACHED // row) if array_module(array) is np else max(1, len(array))
+    for start in range(0, len(array), rows):
+        yield slice(start, start + rows)
+
+
 def spd_inverse(matrix):
     """Return the inverse of a small symmetric positive definite matrix, in float64.
 
     NumPy has no triangular solve and SciPy's brings a second thread pool that fights with NumPy's, so that one
     inverse in float64, applied in the network's dtype, is the fast way and no less accurate.
 
-    Parameters and errors are those of `spd_root`.
+    Parameters and errors are those of `spd_factor`.
     """
-    root = spd_root(matrix)
-    return root.T @ root
+    return squared(triangular_inverse(spd_factor(matrix)))
 
 
 def spd_solve(matrix, b):
     """Return the inverse of a symmetric positive definite matrix times b (n, columns), in b's dtype.
 
-    The inverse itself is formed only for a b with more columns than rows. Errors are those of `spd_root`.
+    All is done in float64: in float32 an error of the size of the largest eigenvalue would be divided by the smallest.
+    Errors are those of `spd_factor`.
     """
-    root = spd_root(matrix)
-    if len(root) < b.shape[1]:
-        return (root.T @ root).astype(b.dtype) @ b
-    root = root.astype(b.dtype)
-    return root.T @ (root @ b)
+    factor = spd_factor(matrix)
+    x = triangular_solve(factor, b.astype(np.float64, copy=False))
+    return triangular_solve(factor, x, transposed=True).astype(b.dtype, copy=False)
 
 
-def spd_root(matrix):
-    r"""Return the lower triangular R with :math:`R^TR = M^{-1}`, for a symmetric positive definite M, in float64.
+def spd_factor(matrix):
+    r"""Return the lower triangular L with :math:`LL^T = M`, for a symmetric positive definite M, in float64.
 
     Parameters
     ----------
@@ -186,18 +194,34 @@ def spd_root(matrix):
     if not bool(xp.isfinite(matrix.sum())):
         return xp.full(matrix.shape, np.nan)
     try:
-        root = triangular_inverse(xp.linalg.cholesky(matrix))
+        factor = xp.linalg.cholesky(matrix)
     except np.linalg.LinAlgError:
-        root = xp.full(matrix.shape, np.nan)
-    positive = (root * root).sum(axis=0) > 0  # the diagonal of the inverse; NaN compares false
-    if xp is not np:  # CuPy does not raise on a failed factorisation: let the inverse show that it inverts
+        factor = xp.full(matrix.shape, np.nan)
+    positive = factor.diagonal() > 0  # NaN compares false
+    if xp is not np:  # CuPy does not raise on a failed factorisation: let the factor show that it is one
         probe = xp.cos(xp.arange(len(matrix), dtype=np.float64))  # a vector without pattern
-        positive &= abs(matrix @ (root.T @ (root @ probe)) - probe) < 1e-4
+        product = matrix @ probe
+        positive &= abs(factor @ (factor.T @ probe) - product) < 1e-4 * abs(product).max()
     if not bool(positive.all()):
         raise ArithmeticError(f"a {matrix.shape[0]}×{matrix.shape[0]} matrix that should be positive definite is "
                               "not, to working precision: the damping is too small for these data "
                               "(use a smaller tau_theta or eta, or a larger damping)")
-    return root
+    return factor
+
+
+def triangular_solve(factor, b, transposed=False):
+    """Return L⁻¹b, or L⁻ᵀb, for a lower triangular L, by halves: one half of the unknowns, and then the other."""
+    xp, n = array_module(factor, b), len(factor)
+    if n <= HALVED_ABOVE:
+        inverse = xp.linalg.inv(factor)
+        return (inverse.T if transposed else inverse) @ b
+    upper, lower = slice(n // 2), slice(n // 2, n)
+    first, second = (lower, upper) if transposed else (upper, lower)
+    between = factor[lower, upper].T if transposed else factor[lower, upper]
+    x = xp.empty(b.shape, b.dtype)
+    x[first] = triangular_solve(factor[first, first], b[first], transposed)
+    x[second] = triangular_solve(factor[second, second], b[second] - between @ x[first], transposed)
+    return x
 
 
 def triangular_inverse(factor):
@@ -214,6 +238,20 @@ def triangular_inverse(factor):
     inverse[lower, lower] = triangular_inverse(factor[lower, lower])
     inverse[lower, upper] = -inverse[lower, lower] @ (factor[lower, upper] @ inverse[upper, upper])
     return inverse
+
+
+def squared(factor):
+    r"""Return RᵀR for a lower triangular R, by halves: of [A 0; B C] it is [AᵀA + BᵀB, BᵀC; CᵀB, CᵀC]."""
+    xp, n = array_module(factor), len(factor)
+    if n <= SQUARED_ABOVE:
+        return factor.T @ factor
+    upper, lower = slice(n // 2), slice(n // 2, n)
+    corner, square = factor[lower, upper], xp.empty_like(factor)
+    square[upper, upper] = squared(factor[upper, upper]) + corner.T @ corner
+    square[lower, lower] = squared(factor[lower, lower])
+    square[lower, upper] = factor[lower, lower].T @ corner
+    square[upper, lower] = square[lower, upper].T
+    return square
 
 
 def spence(x):

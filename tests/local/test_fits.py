@@ -8,6 +8,7 @@ from laws import assert_close
 
 import minilift as ml
 from minilift.local.fits import fit_transfer, fit_values
+from minilift.support import backend
 
 TRANSFERS = [ml.ReLU(), ml.LeakyReLU(0.1), ml.HardTanh(), ml.Identity(), ml.Tanh(), ml.Sigmoid(), ml.Softplus()]
 
@@ -48,6 +49,15 @@ def test_the_authors_relu_fit(oracle, c):
     assert cost(ml.ReLU(), u, target, centre, c) == pytest.approx(bcd[f"{key}/cost"], rel=1e-13, abs=1e-15)
     rows = np.arange(len(u)) != 3
     assert_close("u", u[rows], bcd[f"{key}/u_official"][rows], 1e-14)
+
+
+@pytest.mark.parametrize("f", TRANSFERS, ids=repr)
+def test_rows_are_fitted_a_few_at_a_time(f, rng, monkeypatch):
+    target, centre = rng.standard_normal((2, 7, 5))
+    whole = fit_transfer(f, target, centre, 0.7)
+    monkeypatch.setattr(backend, "CACHED", 10)
+    assert_close("u", fit_transfer(f, target, centre, 0.7), whole, 1e-14)
+    assert [len(centre[rows]) for rows in backend.in_cache(centre)] == [2, 2, 2, 1]
 
 
 def test_fits_keep_the_dtype_and_their_arguments():

@@ -157,6 +157,15 @@ def test_small_inverse(seed, n, scale):
     assert spd_inverse(matrix.astype(np.float32)).dtype == np.float64
 
 
+@pytest.mark.parametrize("n", [64, 65, 257, 515])
+def test_an_inverse_made_by_halves(n, rng):
+    b = rng.standard_normal((n, n))
+    matrix = read_only(b @ b.T / n + np.eye(n))
+    inverse = spd_inverse(matrix)
+    assert_close("inverse", inverse @ matrix, np.eye(n), 1e-13)
+    assert (inverse == inverse.T).all()
+
+
 @pytest.mark.parametrize("matrix", [np.diag([1.0, -1]), np.ones((2, 2)), np.array([[1.0, 2], [2, 1]])])
 def test_a_matrix_that_is_not_positive_definite_is_an_error(matrix):
     with pytest.raises(ArithmeticError, match="2×2 matrix that should be positive definite is not"):

@@ -85,7 +85,8 @@ class FOOF(Method):
         r"""Return the Gram operator of the map's input, whose `matrix` is N times the running A if there is a decay."""
         gram = block.phi.gram(block.a, side="parameter" if self.decay else side)
         if self.decay:
-            gram.matrix = self.samples * self.average(f"A/{block.k}", gram.matrix / self.samples)
+            gram.matrix /= self.samples
+            gram.matrix = self.samples * self.average(f"A/{block.k}", gram.matrix)
         return gram
 
     def solve(self, gram, g, damping):
@@ -100,11 +101,12 @@ class FOOF(Method):
         return spd_solve(matrix, gram.adjoint(g))  # FOOF
 
     def average(self, name, factor):
-        """Return the running average of a factor, in which this batch's now is."""
+        """Return the running average of a factor, in which this batch's now is; its array is overwritten."""
         rate = min(1 - 1 / self.steps, self.decay)
         if name in self.factors:
             old = array_module(factor).asarray(self.factors[name])
-            factor = rate * old + (1 - rate) * factor  # K-FAC average
+            factor *= 1 - rate  # in place: of wide maps these are the largest arrays
+            factor += rate * old  # K-FAC average
         self.factors[name] = factor
         return factor
 

@@ -5,7 +5,8 @@ On the three-split energy, from the output to the input,
 .. math:: a_D,\; z_D, \quad\text{then for } l = D \dots 1: \quad \theta_l,\; a_{l-1},\; z_{l-1},
 
 each the argmin of E plus α/2 of the squared distance from its old value (but for z_D and the hidden a_l). E plus these
-terms never rises.
+terms never rises. A sweep makes φ_l once, for z_l and θ_l: between hidden layers that leaves four and a half products
+of the size of a forward pass's, where the authors' program takes six.
 """
 
 from __future__ import annotations

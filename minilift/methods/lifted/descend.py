@@ -73,10 +73,17 @@ class LiftedEnergy:
 
     A subclass defines `terms` and `gradient`, and keeps the network as `net` and the targets as `y`. The loss of the
     network counts as a *sum* over the samples, as in the papers, whatever the network's reduction.
+
+    Attributes
+    ----------
+    known : list
+        During a sweep the maps' values that need no product, as [θ_l, a_{l−1}, φ_l]: those of the forward pass, and
+        the last one made. Outside of a sweep it is empty, since there arrays may change in place.
     """
 
     net: Network
     y: object
+    known: tuple | list = ()
 
     def terms(self, variables):
         """Return the terms by name, floats."""
@@ -163,8 +170,10 @@ class Lifted(Method):
         X = state.a[0]
         energy = self.energy(net, X, y)
         new = self.beginning(net, state, y)
+        energy.known = [*zip(state.theta[1:], state.a, state.z[1:]), (None, None, None)]
         for _ in range(self.sweeps_on(net)):
             new = descend(new, self.schedule(energy))
+        energy.known = ()
         self.variables, self.last_energy = new, energy
         return [net.theta[l] - new.theta[l] for l in net.maps]
 

@@ -43,6 +43,19 @@ class ThreeSplit(Penalties, LiftedEnergy):
         if multiplier is not None:
             known_name("ThreeSplit: multiplier", multiplier, ("output", "gap"))
 
+    def phi(self, l, theta, a):
+        """Return φ(θ_l, a_{l−1}); in a sweep it is not made anew for the arrays of the forward pass or the last ones.
+
+        So z_l and θ_l share it where they follow each other.
+        """
+        for known_theta, known_a, value in self.known:
+            if theta[l] is known_theta and a[l - 1] is known_a:
+                return value
+        value = super().phi(l, theta, a)
+        if self.known:
+            self.known[-1] = theta[l], a[l - 1], value
+        return value
+
     def terms(self, variables):
         """Return the loss, the penalties on the activations, on the output and on the maps, the multiplier's term."""
         theta, z, a, u = variables
@@ -87,11 +100,10 @@ class ThreeSplit(Penalties, LiftedEnergy):
 
         Without α it is, of all minimisers, the one nearest to the old θ_l. Without bias that row stays as it is.
         """
-        phi, theta = self.net.phi[l], variables.theta[l]
-        z = phi.forward(theta, variables.a[l - 1])
-        gap = SquaredGap(z, z - self.wanted(l, variables))
-        step = exact(LocalProblem(phi.gram(variables.a[l - 1], bias=bias), z, gap, alpha / self.rho)).value
-        new = theta.copy()
+        z = self.phi(l, variables.theta, variables.a)
+        gap, gram = SquaredGap(z, z - self.wanted(l, variables)), self.net.phi[l].gram(variables.a[l - 1], bias=bias)
+        step = exact(LocalProblem(gram, z, gap, alpha / self.rho)).value
+        new = variables.theta[l].copy()
         new[:len(step)] -= step  # Lifted θ
         return new
 
@@ -107,12 +119,12 @@ class ThreeSplit(Penalties, LiftedEnergy):
         phi, last = self.phi(l, variables.theta, variables.a), l == self.net.depth
         if last and not self.split_output:
             return self.best_output(phi - variables.multiplier / self.rho, self.rho)
-        centre, weight = self.rho * phi, self.rho + alpha
-        if alpha:
-            centre += alpha * variables.z[l]
-        centre /= weight
+        weight = self.rho + alpha
+        centre = variables.z[l] - phi
+        centre *= alpha / weight
+        centre += phi  # (ρφ + αz)/(ρ + α)
         sigma = Identity() if last else self.net.sigma[l]
-        return fit_transfer(sigma, variables.a[l], centre, weight / self.gamma)  # Lifted z
+        return fit_transfer(sigma, variables.a[l], centre, weight / self.gamma, out=centre)  # Lifted z
 
     def best_a(self, l, variables, alpha=0.0):
         """Return a_l: damped least squares with target z_{l+1} around σ(z_l); in the output the prox of the loss."""

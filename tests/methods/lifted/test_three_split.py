@@ -27,6 +27,13 @@ def problem(seed, activations=ACTIVATIONS):
     return net, X, rng.random((samples, widths[-1]))
 
 
+def network_and_batch():
+    """Return a network of three maps with a batch."""
+    rng = np.random.default_rng(0)
+    net = ml.mlp([4, 6, 5, 3], "relu", loss=ml.SquaredError(), seed=0, dtype=np.float64)
+    return net, rng.standard_normal((9, 4)), rng.random((9, 3))
+
+
 def random_variables(net, samples, rng, split_output):
     """Return variables that no forward pass gives."""
     widths = [net.theta[l].shape[1] for l in range(1, net.depth + 1)]
@@ -86,6 +93,34 @@ def check_block(method, energy, block, l, v, new):
         return
     gradient = energy.gradient(block, l, new) + alpha * (after - before)
     assert norm(gradient) <= 1e-10 * (1 + norm(energy.gradient(block, l, v))), (block, l)
+
+
+@pytest.mark.parametrize(("bias", "memory", "products"), [("joint", "kept", [2, 4, 4]), ("jacobi", "kept", [2, 4, 4]),
+                                                           ("joint", "forward", [2, 2, 2])])
+def test_no_value_of_a_map_is_made_twice(bias, memory, products, monkeypatch):
+    """In a sweep over D = 3 maps the a_l of 2 take one product each; kept variables φ_2 and φ_3 too, for z and θ."""
+    net, X, y = network_and_batch()
+    method, made, count = ml.BCD(bias=bias, variables=memory), [], []
+    with monkeypatch.context() as patch:
+        patch.setattr(ml.Linear, "forward", lambda phi, theta, a: made.append(phi) or a @ theta[:-1] + theta[-1])
+        for _ in products:
+            state = net.propagate(X)
+            made.clear()
+            for theta, step in zip(net.parameters, method.directions(net, state, y)):
+                theta -= step
+            count.append(len(made))
+    assert count == products
+    assert method.last_energy.known == ()
+
+
+@pytest.mark.parametrize("method", [ml.BCD(), ml.BCD(bias="jacobi"), ml.ADMM(), ml.DLADMM(1.0)], ids=repr)
+def test_shared_values_are_those_made_anew(method):
+    net, X, y = network_and_batch()
+    steps = method.direction(net, X, y)[1]
+    energy, v = method.energy(net, X, y), method.start(net, net.propagate(X))
+    v = descend(v, method.schedule(energy))  # outside of a sweep nothing is shared
+    for l, step in enumerate(steps, start=1):
+        assert_close(f"θ_{l}", net.theta[l] - step, v.theta[l], 1e-13)
 
 
 # ---- the authors' numbers
