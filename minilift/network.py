@@ -144,6 +144,22 @@ class Network(Settings):
     ------
     ValueError, TypeError
         If layers do not fit together, an argument is not what is expected, or the parameters cannot fit in memory.
+
+    Examples
+    --------
+    >>> net = ml.Network([ml.Linear(64, 32), ml.ReLU(), ml.Linear(32, 10)])
+    >>> print(net)
+    Network: input (N, 64), SoftmaxCrossEntropy(), float32 on numpy
+    l  layer           output shape  parameters
+    ───────────────────────────────────────────
+    1  Linear(64, 32)  (N, 32)            2,080
+       ReLU()          (N, 32)
+    2  Linear(32, 10)  (N, 10)              330
+    ───────────────────────────────────────────
+    2,410 parameters
+    >>> data = ml.datasets.digits()
+    >>> round(net.loss(data.X_train, data.y_train), 1), net.predict(data.X_test).shape
+    (2.3, (360,))
     """
 
     shown_bare, shown_always = ("layers",), ("loss", "dtype")
