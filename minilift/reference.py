@@ -108,9 +108,9 @@ def slug(title):
 def sources():
     """Return {file name: text} of all that Sphinx reads: settings, the first page, a page for each group of names."""
     listed = "\n   ".join(map(slug, PAGES))
-    index = (f"minilift {minilift.__version__}\n==================\n\n{inspect.getdoc(minilift)}\n\nExamples begin with "
-             "``import numpy as np`` and ``import minilift as ml``.\n\n.. toctree::\n   :maxdepth: 2\n\n"
-             f"   {listed}\n\n* :ref:`genindex`\n")
+    index = (f"minilift {minilift.__version__}\n==================\n\n{inspect.getdoc(minilift)}\n\n"
+             "Examples begin with ``import numpy as np`` and ``import minilift as ml``.\n\n"
+             f".. toctree::\n   :maxdepth: 2\n\n   {listed}\n\n* :ref:`genindex`\n")
     pages = {f"{slug(title)}.rst": page(title, on_page(rooms)) for title, rooms in PAGES.items()}
     return {"conf.py": SETTINGS.format(version=minilift.__version__), "index.rst": index, **pages}
 
