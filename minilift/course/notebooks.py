@@ -588,6 +588,7 @@ def run_book(arguments):
     with naming("directory", OSError):
         directory.mkdir(parents=True, exist_ok=True)
     import_or_explain("nbconvert", "latex2mathml")
+    note("writing the book: about 20 seconds")
     front = (folder() / "README.md").read_text(encoding="utf-8")
     book.write(directory, {name: read(paths(name)[1]) for name in CURRICULUM}, front)
     print(directory / "index.html")
