@@ -30,7 +30,7 @@ def blas():
 
     loaded = [f"{one['internal_api']} {one['version']} {one.get('architecture', '')}".rstrip()
               for one in threadpool_info() if one["user_api"] == "blas"]
-    built = np.show_config(mode="dicts")["Build Dependencies"]["blas"]  # threadpoolctl does not know all, Accelerate say
+    built = np.show_config(mode="dicts")["Build Dependencies"]["blas"]  # Accelerate, say, which is none of those
     return ", ".join(dict.fromkeys(loaded)) or f"{built['name']} {built['version']}"
 
 
