@@ -170,7 +170,7 @@ def test_a_method_from_a_file(tmp_path, monkeypatch, capsys):
     (tmp_path / "mine.py").write_text(block_with("def line_search"), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     verify, compare = [line for block in blocks("sh") for line in block.splitlines() if "mine.py" in line]
-    little = "--samples 100 --epochs 2 --repeats 1 --steps 1 --quiet".split()
+    little = ["--samples", "100", "--epochs", "2", "--repeats", "1", "--steps", "1", "--quiet"]
     assert cli.main(shlex.split(verify)[1:]) == 0
     assert cli.main([*shlex.split(compare)[1:], *little]) == 0
     assert "\nmine.py:line_search " in capsys.readouterr().out

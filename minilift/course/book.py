@@ -44,8 +44,8 @@ NO_REFERENCE = Template("""<!DOCTYPE html>
 <html lang="en">
 <meta charset="utf-8">
 <title>The reference</title>
-<p>The reference, what each public name takes and returns, is built by <code>minilift docs --output $folder</code>, which
-replaces this page.</p>
+<p>The reference, what each public name takes and returns, is built by <code>minilift docs --output $folder</code>,
+which replaces this page.</p>
 <p><a href="../index.html">The course</a></p>
 </html>
 """)
