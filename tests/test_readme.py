@@ -173,7 +173,7 @@ def test_a_method_from_a_file(tmp_path, monkeypatch, capsys):
     little = ["--samples", "100", "--epochs", "2", "--repeats", "1", "--steps", "1", "--quiet"]
     assert cli.main(shlex.split(verify)[1:]) == 0
     assert cli.main([*shlex.split(compare)[1:], *little]) == 0
-    assert "\nmine.py:line_search " in capsys.readouterr().out
+    assert "\nline_search  " in capsys.readouterr().out
     assert "ml.verify(line_search, like=ml.ProxProp(1e12, solver=\"cg1\", last=\"implicit\"))" in PAGES[
         "tutorials/RECIPES.md"]
 
