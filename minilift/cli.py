@@ -102,10 +102,15 @@ def run_command(argv):
         parser.error(f"unknown command {name!r}{hint(name, COMMANDS)}")
     command = COMMANDS[name]
     with terminable():
-        module = module_of(command)
-        parser = Parser(prog=f"minilift {name}", description=f"{command.help[0].upper()}{command.help[1:]}.")
-        getattr(module, command.add_arguments)(parser)
-        return getattr(module, command.run)(parser.parse_args(argv[1:]))
+        return getattr(module_of(command), command.run)(parser_of(name).parse_args(argv[1:]))
+
+
+def parser_of(name):
+    """Return the parser of a subcommand, importing its module."""
+    command = COMMANDS[name]
+    parser = Parser(prog=f"minilift {name}", description=f"{command.help[0].upper()}{command.help[1:]}.")
+    getattr(module_of(command), command.add_arguments)(parser)
+    return parser
 
 
 def module_of(command):
@@ -124,7 +129,47 @@ def overview():
                     epilog=f"commands:\n{commands}\n\n'minilift COMMAND --help' explains a command; begin with "
                            "'minilift compare'.")
     parser.add_argument("--version", action="version", version=f"minilift {__version__}")
+    parser.add_argument("--completion", action=Completion, nargs=0,
+                        help="print what makes bash complete commands and options: eval \"$(minilift --completion)\"")
     return parser
+
+
+# ---- completion in a shell
+
+
+COMPLETION = """_minilift() {{
+    local words="{commands}"
+    if [ "$COMP_CWORD" -gt 1 ]; then
+        case "${{COMP_WORDS[1]}}" in
+{cases}
+            *) words="" ;;
+        esac
+    fi
+    COMPREPLY=($(compgen -W "$words" -- "${{COMP_WORDS[COMP_CWORD]}}"))
+}}
+complete -o default -F _minilift minilift
+"""
+
+
+class Completion(argparse.Action):
+    """Print a function of bash that completes commands and options, and files where none of these fits."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        """Print it and exit."""
+        words = {name: " ".join(words_of(parser_of(name))) for name in COMMANDS}
+        cases = "\n".join(f'            {name}) words="{known}" ;;' for name, known in words.items())
+        sys.stdout.write(COMPLETION.format(commands=" ".join(COMMANDS), cases=cases))
+        parser.exit()
+
+
+def words_of(parser):
+    """Return the options and subcommands of a parser, and those of the subcommands."""
+    words = []
+    for action in parser._actions:
+        words += [option for option in action.option_strings if option.startswith("--")]
+        if isinstance(action, argparse._SubParsersAction):
+            words += [*action.choices, *(word for inner in action.choices.values() for word in words_of(inner))]
+    return list(dict.fromkeys(words))
 
 
 # ---- minilift data

@@ -1,6 +1,6 @@
 r"""Data sets: embedded digits, generated curves and toy sets, and published sets that are downloaded once.
 
->>> data = minilift.datasets.digits()
+>>> data = ml.datasets.digits()
 >>> data.X_train.shape, data.y_train.shape
 ((1437, 64), (1437,))
 
@@ -84,6 +84,14 @@ class Dataset:
         None for real targets.
     source, licence : str
         Where the data come from (with what to cite), and under which terms.
+
+    Examples
+    --------
+    >>> data = ml.datasets.digits()
+    >>> data
+    <Dataset digits: 1437 + 360 samples of 8×8×1, 10 classes>
+    >>> data.images().X_train.shape, data.autoencoder().y_train.shape
+    ((1437, 8, 8, 1), (1437, 64))
     """
 
     name: str
@@ -137,6 +145,12 @@ def split(X: Any, y: Any, fraction: float, seed: int | np.random.Generator = 0) 
     -------
     (X, y), (X, y)
         The first part and the second one, copies in random order.
+
+    Examples
+    --------
+    >>> (X, y), (X_val, y_val) = ml.datasets.split(np.arange(10.0), np.arange(10), fraction=0.2)
+    >>> len(X), len(X_val), np.array_equal(X, y), sorted([*X, *X_val]) == list(range(10))
+    (8, 2, True, True)
     """
     check_arrays("split", "any", X=X, y=y)
     if X.ndim == 0 or y.ndim == 0:
@@ -166,6 +180,12 @@ def digits() -> Dataset:
     ------
     DatasetError
         If the file is not found or does not have the SHA-256 that its manifest gives.
+
+    Examples
+    --------
+    >>> data = ml.datasets.digits()
+    >>> data.X_train.shape, data.X_test.shape, np.bincount(data.y_test).tolist()
+    ((1437, 64), (360, 64), [36, 37, 35, 37, 36, 36, 36, 36, 35, 36])
     """
     facts, path = digits_manifest(), data_folder() / "digits.npz"
     packed = read_file(path, facts["bytes"])
@@ -220,6 +240,12 @@ def curves(n_train: int = 20000, n_test: int = 10000, seed: int | np.random.Gene
         Numbers of images; the defaults are the sizes used in the literature.
     seed : int
         The training images do not depend on n_test.
+
+    Examples
+    --------
+    >>> data = ml.datasets.curves(n_train=20, n_test=10)
+    >>> data.X_train.shape, data.y_train is data.X_train, float(data.X_train.max()) <= 1
+    ((20, 784), True, True)
     """
     n_train, n_test = whole_number("curves: n_train", n_train), whole_number("curves: n_test", n_test)
     fits_in_memory("curves: n_train + n_test images", 2 * 4 * 28 * 28 * (n_train + n_test))
@@ -260,6 +286,12 @@ def spirals(n: int = 1000, classes: int = 3, noise: float = 0.02, seed: int | np
     noise : float
         Standard deviation of the normal noise on each coordinate.
     seed : int
+
+    Examples
+    --------
+    >>> data = ml.datasets.spirals(300, classes=3)
+    >>> data.X_train.shape, np.bincount(np.r_[data.y_train, data.y_test]).tolist()
+    ((240, 2), [100, 100, 100])
     """
     rng, n = toy_arguments("spirals", n, noise, seed, 2)
     classes = whole_number("spirals: classes", classes, 2, most=n)
@@ -274,6 +306,12 @@ def moons(n: int = 1000, noise: float = 0.1, seed: int | np.random.Generator = 0
     """Return points on two interleaved half circles of radius 1: X (N, 2), the class is the half circle.
 
     Parameters are those of `spirals`.
+
+    Examples
+    --------
+    >>> data = ml.datasets.moons(200)
+    >>> data.X_train.shape, np.bincount(np.r_[data.y_train, data.y_test]).tolist()
+    ((160, 2), [100, 100])
     """
     rng, n = toy_arguments("moons", n, noise, seed, 2)
     y = np.arange(n) % 2
@@ -300,6 +338,12 @@ def teacher(n: int = 1000, widths: Sequence[int] = (10, 20, 1), noise: float = 0
     noise : float
         Standard deviation of the normal noise on the targets.
     seed : int
+
+    Examples
+    --------
+    >>> data = ml.datasets.teacher(100, widths=(10, 20, 2))
+    >>> data.X_train.shape, data.y_test.shape
+    ((80, 10), (20, 2))
     """
     widths = sequence("teacher: widths", widths, "numbers (inputs, hidden, outputs)", 3)
     inputs, hidden, outputs = (whole_number("teacher: widths", width) for width in widths)
@@ -363,6 +407,11 @@ def mnist(folder: str | os.PathLike[str] | None = None) -> Dataset:
     ------
     DatasetError
         If a file is neither there nor to be had from the network, or is damaged.
+
+    Examples
+    --------
+    >>> ml.datasets.mnist()
+    <Dataset mnist: 60000 + 10000 samples of 28×28×1, 10 classes>
     """
     return idx_set("mnist", folder)
 
@@ -372,6 +421,11 @@ def fashion_mnist(folder: str | os.PathLike[str] | None = None) -> Dataset:
 
     Its files have the names of MNIST's: keep them in a subfolder `fashion_mnist`. Parameters and errors are
     those of `mnist`.
+
+    Examples
+    --------
+    >>> ml.datasets.fashion_mnist()
+    <Dataset fashion_mnist: 60000 + 10000 samples of 28×28×1, 10 classes>
     """
     return idx_set("fashion_mnist", folder)
 
@@ -402,6 +456,11 @@ def usps(folder: str | os.PathLike[str] | None = None) -> Dataset:
     From the files of the libsvm collection, whose values in [−1, 1] and labels 1 … 10 become [0, 1] and
     0 … 9. A file `usps.npz` put into the folder by hand is taken instead: x_train (7291, 256) and x_test
     (2007, 256) in [0, 1], y_train and y_test from 0. Parameters and errors are those of `mnist`.
+
+    Examples
+    --------
+    >>> ml.datasets.usps()
+    <Dataset usps: 7291 + 2007 samples of 16×16×1, 10 classes>
     """
     by_hand = find("usps.npz", places("usps", data_root(folder)))
     if by_hand is not None:
@@ -447,6 +506,11 @@ def cifar10(folder: str | os.PathLike[str] | None = None) -> Dataset:
     folder or in its `cifar-10-batches-bin`). The files hold the three colours one after another; here each
     image is (height, width, colour), flattened in this order: X is (N, 3072), 737 MB in all. Nothing is
     centred. Parameters and errors are those of `mnist`.
+
+    Examples
+    --------
+    >>> ml.datasets.cifar10()
+    <Dataset cifar10: 50000 + 10000 samples of 32×32×3, 10 classes>
     """
     contents = fetch("cifar10", folder)
     parts = [f"data_batch_{i}.bin" for i in range(1, 6)]
@@ -473,12 +537,24 @@ SETS = {loader.__name__: loader for loader in
 
 
 def available() -> tuple[str, ...]:
-    """Return the names of all data sets."""
+    """Return the names of all data sets.
+
+    Examples
+    --------
+    >>> ml.datasets.available()
+    ('digits', 'curves', 'spirals', 'moons', 'teacher', 'mnist', 'fashion_mnist', 'usps', 'cifar10')
+    """
     return tuple(SETS)
 
 
 def describe(name: str) -> str:
-    """Return a few lines on a data set: what it is, its source and terms, its files and their folder."""
+    """Return a few lines on a data set: what it is, its source and terms, its files and their folder.
+
+    Examples
+    --------
+    >>> print(ml.datasets.describe("digits").partition(":")[0])
+    the embedded UCI optical digits
+    """
     loader = SETS[known_name("data set", name, SETS)]
     lines = [str(inspect.getdoc(loader)).partition("\n")[0].removeprefix("Return ")]
     if name == "digits":
@@ -500,6 +576,11 @@ def load(name: str, **options: Any) -> Dataset:
         If there is no such set, or an option that it does not have; with the nearest name that there is.
     DatasetError
         If it cannot be read or downloaded.
+
+    Examples
+    --------
+    >>> ml.datasets.load("moons", n=200)
+    <Dataset moons: 160 + 40 samples of 2, 2 classes>
     """
     loader = SETS[known_name("data set", name, SETS)]
     for option in options:

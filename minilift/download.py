@@ -27,7 +27,19 @@ CIFAR10_BATCH = 10000  # records in each of the six files
 
 
 class DatasetError(ValueError):
-    """A data set that is missing, damaged or not what it should be; the message says which file and why."""
+    """A data set that is missing, damaged or not what it should be; the message says which file and why.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     open(os.path.join(folder, "usps.npz"), "w").close()
+    ...     try:
+    ...         ml.datasets.usps(folder)
+    ...     except ml.datasets.DatasetError as error:
+    ...         print(os.path.basename(str(error)))
+    usps.npz: is not the expected npz file (File is not a zip file)
+    """
 
 
 def decompress(packed, name, largest):

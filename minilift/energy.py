@@ -55,6 +55,17 @@ class Block(NamedTuple):
         Factor of one sample's loss in J: 1/N for the mean, 1 for the sum.
     k, thetas : int
         Number of θ_l in `Network.parameters`, counted from 1, and how many θ there are: l and depth on a chain.
+
+    Examples
+    --------
+    >>> shapes = []
+    >>> def gradient(block):
+    ...     shapes.append((block.l, block.theta.shape, block.a.shape, block.g.shape))
+    ...     return block.phi.adjoint_theta(block.a, block.g)
+    >>> data = ml.datasets.digits()
+    >>> history = ml.fit(ml.mlp([64, 16, 10]), data, gradient, ml.SGD(1.0), epochs=1, batch_size=None, progress=False)
+    >>> shapes
+    [(2, (17, 10), (1437, 16), (1437, 10)), (1, (65, 16), (1437, 64), (1437, 16))]
     """
 
     l: int
@@ -205,6 +216,14 @@ class PenaltyEnergy(Penalties):
     y : targets, as the network's loss takes them
     gamma, rho : float, default 1
         Weights of the two penalties.
+
+    Examples
+    --------
+    >>> net, data = ml.mlp([64, 16, 10], dtype=np.float64), ml.datasets.digits()
+    >>> theta, z, a, _ = net.forward(data.X_train)
+    >>> energy = ml.energy.PenaltyEnergy(net, data.y_train)
+    >>> abs(energy.value(theta, a, z) - net.loss(data.X_train, data.y_train)) < 1e-12  # no penalty on a forward pass
+    True
     """
 
     def value(self, theta, a, z):
@@ -255,6 +274,14 @@ def algorithm_1(net, X, y, tau, siblings="forward"):
     -------
     State
         With θ^{k+1}, and the half-stepped a and z. By Proposition 1 θ^{k+1} is θ^k − τ ∇J(θ^k).
+
+    Examples
+    --------
+    >>> net, data = ml.mlp([64, 16, 10], dtype=np.float64), ml.datasets.digits()
+    >>> state = ml.energy.algorithm_1(net, data.X_train, data.y_train, tau=0.5)
+    >>> _, gradient = ml.BackProp().direction(net, data.X_train, data.y_train)
+    >>> np.allclose(state.theta[1], net.theta[1] - 0.5 * gradient[0])  # Proposition 1
+    True
     """
     def explicit(energy, l, theta, a, z_half):
         return tau * energy.gradient_theta(l, theta, a, z_half)
@@ -278,6 +305,14 @@ def algorithm_2(net, X, y, tau, tau_theta):
     -------
     State
         With θ^{k+1}, and the half-stepped a and z. By Proposition 2 θ^{k+1} is θ^k − τ M⁻¹∇J(θ^k).
+
+    Examples
+    --------
+    >>> net, data = ml.mlp([64, 16, 10], dtype=np.float64), ml.datasets.digits()
+    >>> state = ml.energy.algorithm_2(net, data.X_train, data.y_train, tau=0.5, tau_theta=0.1)
+    >>> _, d = ml.ProxProp(tau_theta=0.1).direction(net, data.X_train, data.y_train)
+    >>> np.allclose(state.theta[1], net.theta[1] - 0.5 * d[0])  # Proposition 2
+    True
     """
     def implicit(energy, l, theta, a, z_half):
         uses = [(*energy.inputs(u, a), energy.phi(u, theta, a), None, tau * energy.gradient_phi(u, theta, a, z_half))

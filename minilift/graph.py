@@ -33,6 +33,14 @@ class State(NamedTuple):
         [X, a_1, …, a_{D−1}], activations.
     aux : list
         [None, aux_1, …, aux_{D−1}]: what a transfer's adjoint needs beyond z and a.
+
+    Examples
+    --------
+    >>> state = ml.mlp([2, 3, 1], loss=ml.SquaredError()).forward(np.ones((5, 2)))
+    >>> [z.shape for z in state.z[1:]], [a.shape for a in state.a]
+    ([(5, 3), (5, 1)], [(5, 2), (5, 3)])
+    >>> bool((state.a[1] == np.maximum(state.z[1], 0)).all())
+    True
     """
 
     theta: list

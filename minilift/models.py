@@ -53,6 +53,12 @@ def mlp(widths: Sequence[int], activation: Any = "relu", loss: Loss | None = Non
         As for `Network`.
     init : str or float, default "uniform"
         As for `Linear`.
+
+    Examples
+    --------
+    >>> net = ml.mlp([64, 128, 10], activation="tanh")
+    >>> [theta.shape for theta in net.parameters]
+    [(65, 128), (129, 10)]
     """
     widths = sequence("mlp: widths", widths, "widths")
     if len(widths) < 2:
@@ -99,6 +105,12 @@ def convnet(input_shape: tuple[int, int, int] = (32, 32, 3), channels: Sequence[
         As for `Network`.
     init : str or float
         As for `Linear`.
+
+    Examples
+    --------
+    >>> net = ml.convnet()
+    >>> [theta.shape for theta in net.parameters], net.predict(np.zeros((2, 32, 32, 3))).shape
+    ([(76, 16), (401, 20), (501, 20), (1281, 10)], (2,))
     """
     shape = tuple(whole_number(f"convnet: input_shape[{axis}]", size)
                   for axis, size in enumerate(sequence("convnet: input_shape", input_shape, "sizes (H, W, C)", 3)))
@@ -146,6 +158,12 @@ def resnet(widths: Sequence[int], activation: Any = "relu", batch_norm: bool = F
     input_shape : (int, int, int), optional
         H, W, C of images, C = n_0. Then all maps but the last are 3×3 convolutions with zero padding (1×1 where one
         bridges a block), 2×2 max-pooling follows the first, and averages over the pixels go to the last map.
+
+    Examples
+    --------
+    >>> net = ml.resnet([64, 32, 32, 32, 10])
+    >>> net.depth, net.names, net.inputs[4]  # map 4 adds z_3 and the named a_1
+    (5, {'x1': 1}, (3, 1))
     """
     widths = sequence("resnet: widths", widths, "widths")
     if len(widths) < 3 or len(widths) % 2 == 0:
@@ -207,6 +225,12 @@ def rnn(n_in: int, n_hidden: int, n_out: int, steps: int, outputs: str = "last",
         As for `Network`. With "every" a loss that takes one output at a time: `SquaredError`, `SigmoidCrossEntropy`.
     init : str or float, default "uniform"
         As for `Linear`.
+
+    Examples
+    --------
+    >>> net = ml.rnn(n_in=8, n_hidden=16, n_out=10, steps=8)
+    >>> [theta.shape for theta in net.parameters], net.predict_proba(np.zeros((2, 8, 8))).shape
+    ([(25, 16), (17, 10)], (2, 10))
     """
     n_in, n_hidden = whole_number("rnn: n_in", n_in), whole_number("rnn: n_hidden", n_hidden)
     steps = whole_number("rnn: steps", steps)
@@ -248,6 +272,16 @@ def load(path: str | os.PathLike[str], backend: str = "numpy", layers: Sequence[
     ------
     ValueError
         If the file is no saved network, is damaged, or needs a class that is not known.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> net = ml.mlp([2, 3, 2], seed=1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     net.save(os.path.join(folder, "net.npz"))
+    ...     again = ml.load(os.path.join(folder, "net.npz"))
+    >>> again == net
+    True
     """
     layers = sequence("load: layers", layers, "classes")
     if not all(map(inspect.isclass, layers)):

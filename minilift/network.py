@@ -36,7 +36,7 @@ from minilift.support.backend import get_module, module_of, real_array, to_numpy
 from minilift.support.files import write_npz
 from minilift.support.settings import Settings, describe, recipe
 from minilift.support.spellings import unknown_attribute
-from minilift.support.tables import html
+from minilift.support.tables import html, padded
 
 DTYPES = ("float32", "float64")
 LAYOUTS = ("channels_last", "channels_first", "flat")
@@ -144,6 +144,22 @@ class Network(Settings):
     ------
     ValueError, TypeError
         If layers do not fit together, an argument is not what is expected, or the parameters cannot fit in memory.
+
+    Examples
+    --------
+    >>> net = ml.Network([ml.Linear(64, 32), ml.ReLU(), ml.Linear(32, 10)])
+    >>> print(net)
+    Network: input (N, 64), SoftmaxCrossEntropy(), float32 on numpy
+    l  layer           output shape  parameters
+    ───────────────────────────────────────────
+    1  Linear(64, 32)  (N, 32)            2,080
+       ReLU()          (N, 32)
+    2  Linear(32, 10)  (N, 10)              330
+    ───────────────────────────────────────────
+    2,410 parameters
+    >>> data = ml.datasets.digits()
+    >>> round(net.loss(data.X_train, data.y_train), 1), net.predict(data.X_test).shape
+    (2.3, (360,))
     """
 
     shown_bare, shown_always = ("layers",), ("loss", "dtype")
@@ -379,10 +395,7 @@ class Network(Settings):
     __hash__ = Settings.__hash__
 
     def __str__(self):
-        rows = self.rows()
-        widths = [max(len(row[k]) for row in rows) for k in range(4)]
-        lines = [f"{r[0]:>{widths[0]}}  {r[1]:<{widths[1]}}  {r[2]:<{widths[2]}}  {r[3]:>{widths[3]}}".rstrip()
-                 for r in rows]
+        lines = padded(self.rows(), "><<>")
         rule = "─" * max(map(len, lines))
         head, *below = self.captions()
         return "\n".join([head, lines[0], rule, *lines[1:], rule, *below])

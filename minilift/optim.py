@@ -66,6 +66,11 @@ class Constant(Schedule):
     Parameters
     ----------
     lr : float
+
+    Examples
+    --------
+    >>> [ml.Constant(0.1)(epoch) for epoch in range(3)]
+    [0.1, 0.1, 0.1]
     """
 
     lr: float
@@ -90,6 +95,11 @@ class StepDecay(Schedule):
         Number of epochs between two changes.
     factor : float, default 0.1
         In epoch e the rate is lr · factor^⌊e / every⌋.
+
+    Examples
+    --------
+    >>> [round(ml.StepDecay(1.0, every=2)(epoch), 4) for epoch in range(5)]
+    [1.0, 1.0, 0.1, 0.1, 0.01]
     """
 
     lr: float
@@ -121,6 +131,11 @@ class WarmupLinear(Schedule):
     epochs : int, default 99
         The epoch in which the rate is zero again, and stays so. The defaults are the notebook's, where the
         second branch reads 1 − (e − 4)/95.
+
+    Examples
+    --------
+    >>> [round(ml.WarmupLinear(1.0, warmup=2, epochs=6)(epoch), 4) for epoch in range(7)]
+    [0.0, 0.5, 0.8, 0.6, 0.4, 0.2, 0.0]
     """
 
     lr: float
@@ -150,6 +165,11 @@ class Cosine(Schedule):
     epochs : int
         In epoch e < epochs the rate is lr_min + (lr − lr_min)(1 + cos(π e/epochs))/2; from then on lr_min.
     lr_min : float, default 0.0
+
+    Examples
+    --------
+    >>> [round(ml.Cosine(1.0, epochs=4)(epoch), 4) for epoch in range(6)]
+    [1.0, 0.8536, 0.5, 0.1464, 0.0, 0.0]
     """
 
     lr: float
@@ -225,7 +245,7 @@ class Optimizer(Settings):
         self.epoch = whole_number(f"{type(self).__name__}: epoch", epoch, least=0)
 
     def step(self, parameters: list[Any], directions: list[Any], scale: float = 1.0) -> None:
-        """Update parameters in place by one step against the directions.
+        """Update parameters in place by one step against the directions, or change nothing and raise an error.
 
         Parameters
         ----------
@@ -245,8 +265,6 @@ class Optimizer(Settings):
             overlap in memory, which is looked for when their shapes are new.
         TypeError
             If something is not an array, dtypes differ, or NumPy and CuPy are mixed.
-
-        Nothing is changed when an error is raised.
         """
         xp = self._checked_module(parameters, directions)
         self._fit_buffers(xp, parameters)
@@ -402,6 +420,13 @@ class SGD(Optimizer):
         Learning rate, or a schedule epoch → rate.
     weight_decay : float, default 0.0
         Coupled: d + λθ in the place of d.
+
+    Examples
+    --------
+    >>> theta = np.array([1.0])
+    >>> ml.SGD(lr=0.1).step([theta], [np.array([2.0])])
+    >>> theta.round(4).tolist()
+    [0.8]
     """
 
     def _update(self, xp, theta, d, scratch):
@@ -422,6 +447,14 @@ class HeavyBall(Optimizer):
         μ in [0, 1).
     weight_decay : float, default 0.0
         Coupled: d + λθ in the place of d.
+
+    Examples
+    --------
+    >>> theta, optimizer = np.array([1.0]), ml.HeavyBall(lr=0.1, momentum=0.9)
+    >>> for _ in range(2):  # steps of 0.2, and of 0.1 · (0.9 · 2 + 2)
+    ...     optimizer.step([theta], [np.array([2.0])])
+    >>> theta.round(4).tolist()
+    [0.42]
     """
 
     shown_always = ("lr", "momentum", "weight_decay")
@@ -451,6 +484,13 @@ class Nesterov(HeavyBall):
         μ in [0, 1). ProxProp's experiments use 0.95.
     weight_decay : float, default 0.0
         Coupled: d + λθ in the place of d.
+
+    Examples
+    --------
+    >>> theta, optimizer = np.array([1.0]), ml.Nesterov(lr=0.1, momentum=0.9)
+    >>> optimizer.step([theta], [np.array([2.0])])  # a step of 0.1 · (2 + 0.9 · 2)
+    >>> theta.round(4).tolist()
+    [0.62]
     """
 
     def _update(self, xp, theta, d, scratch, velocity):
@@ -483,6 +523,13 @@ class Adam(Optimizer):
     decoupled : bool, default False
         Take weight decay out of the direction: θ ← (1 − lr λ) θ before the step (AdamW, Loshchilov and Hutter
         2019).
+
+    Examples
+    --------
+    >>> theta, optimizer = np.array([1.0, 1.0]), ml.Adam(lr=0.1)
+    >>> optimizer.step([theta], [np.array([2.0, -0.002])])  # the first step has the size lr, whatever the direction's
+    >>> theta.round(4).tolist()
+    [0.9, 1.1]
     """
 
     shown_always = ("lr", "beta1", "beta2", "eps", "weight_decay", "decoupled")
@@ -550,6 +597,13 @@ class RMSProp(Optimizer):
     form : {"pytorch", "tf1"}, default "pytorch"
     weight_decay : float, default 0.0
         Coupled: d + λθ in the place of d.
+
+    Examples
+    --------
+    >>> theta, optimizer = np.array([1.0]), ml.RMSProp(lr=0.1, rho=0.75)
+    >>> optimizer.step([theta], [np.array([2.0])])  # s = 0.25 · 2² = 1
+    >>> theta.round(4).tolist()
+    [0.8]
     """
 
     shown_always = ("lr", "rho", "eps", "momentum", "form", "weight_decay")
@@ -616,6 +670,13 @@ class Muon(Optimizer):
         Of Newton–Schulz in `msign`.
     weight_decay : float, default 0.0
         λ, decoupled: msign would not see its size.
+
+    Examples
+    --------
+    >>> theta, optimizer = np.zeros((2, 2)), ml.Muon(lr=1.0)
+    >>> optimizer.step([theta], [np.diag([100.0, 1.0])])
+    >>> abs(np.diag(theta)).round(1).tolist()  # steps of about equal size in both singular directions
+    [0.7, 0.7]
     """
 
     shown_always = ("lr", "momentum", "iterations", "weight_decay")

@@ -59,6 +59,14 @@ def residuals(found):
     Returns
     -------
     matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> net, data = ml.mlp([64, 16, 10], dtype=np.float64), ml.datasets.digits()
+    >>> found = {solver: ml.ProxProp(solver=solver).residuals(net, data.X_train, data.y_train)
+    ...          for solver in ("cg1", "cg3")}
+    >>> [round(float(np.median(found[solver][1])), 1) for solver in found], len(ml.plots.residuals(found).axes)
+    ([0.8, 0.2], 1)
     """
     check_residuals(found)
     labels = list(found)
@@ -119,6 +127,12 @@ def graph(net):
     Returns
     -------
     matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> figure = ml.plots.graph(ml.mlp([64, 16, 10]))
+    >>> [text.get_text() for text in figure.axes[0].texts if "Linear" in text.get_text()]
+    ['Linear(64, 16)', 'Linear(16, 10)']
     """
     return diagram.drawn(checked_network("graph", net), {})
 
@@ -136,6 +150,12 @@ def sweep(net):
     Returns
     -------
     matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> figure = ml.plots.sweep(ml.mlp([64, 16, 10]))
+    >>> [text.get_text() for text in figure.axes[0].texts if text.get_text().isdigit()]  # θ_1, z_1, a_1, θ_2
+    ['4', '3', '2', '1']
     """
     return diagram.drawn(checked_network("sweep", net), diagram.half_steps(net))
 
@@ -158,6 +178,12 @@ def filters(net, l=1):
     Returns
     -------
     matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> net = ml.convnet((8, 8, 1), channels=(4, 6), kernel=3)
+    >>> len(ml.plots.filters(net, l=2).axes)  # 4 × 6 filters, and their scale
+    25
     """
     phi = convolution_of(net, l)
     kernels = to_numpy(net.theta[l])[:-1].reshape(phi.kernel, phi.kernel, phi.c_in, phi.c_out)
@@ -182,6 +208,12 @@ def activations(net, X, l=1):
     Returns
     -------
     matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> net, data = ml.convnet((8, 8, 1), channels=(4,), kernel=3), ml.datasets.digits().images()
+    >>> len(ml.plots.activations(net, data.X_test[:3]).axes)  # 3 samples × 4 channels, and their scale
+    13
     """
     convolution_of(net, l)
     state = net.forward(X)
@@ -209,6 +241,12 @@ def prox_residual(net, X, y, l=1, method=None):
     Returns
     -------
     matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> net, data = ml.convnet((8, 8, 1), channels=(4,), kernel=3), ml.datasets.digits().images()
+    >>> len(ml.plots.prox_residual(net, data.X_test[:3], data.y_test[:3]).axes)  # 3 × 4 pictures, and their scale
+    13
     """
     phi, method = convolution_of(net, l), ProxProp() if method is None else as_method(method)
     X, y = net.checked_batch(X, y)

@@ -13,7 +13,8 @@ import tempfile
 from pathlib import Path
 
 import minilift
-from minilift import datasets, plots
+from minilift import datasets, energy, plots
+from minilift.local import problems, solvers
 from minilift.support.options import writable_folder
 from minilift.support.terminal import note
 
@@ -23,7 +24,8 @@ PAGES = {
     "Layers: maps and joins": ("layers.maps", "layers.convolution", "layers.joins"),
     "Layers: transfers": ("layers.activations", "layers.normalization", "layers.pooling"),
     "Losses": ("layers.losses",),
-    "Methods": ("methods", "energy"),
+    "Methods": ("methods",),
+    "The lifted energy and its local problems": ("energy", "local"),
     "Optimizers and schedules": ("optim",),
     "Training": ("training", "support.parallel"),
     "Estimators for scikit-learn": ("estimators",),
@@ -31,13 +33,28 @@ PAGES = {
     "Data sets": ("datasets",),
     "Figures": ("plots",),
 }
+# what the modules that the package exports hold beside what the package itself exports, and users call
+SHOWN = {
+    "datasets": (datasets.Dataset, datasets.DatasetError, datasets.load, datasets.available, datasets.describe,
+                 datasets.split),
+    "energy": (energy.PenaltyEnergy, energy.algorithm_1, energy.algorithm_2),
+    "problems": (problems.LocalProblem, problems.SquaredGap, problems.MatchingLoss, problems.SquaredFit),
+    "solvers": (solvers.damped_solve, solvers.conjugate_gradients, solvers.exact, solvers.newton,
+                solvers.gradient_steps, solvers.fletcher_reeves),
+    "plots": (plots.history, plots.comparison, plots.residuals, plots.graph, plots.sweep, plots.filters,
+              plots.activations, plots.prox_residual, plots.save),
+}
 SETTINGS = """
+import builtins
+
 project, author, release = "minilift", "The minilift authors", {version!r}
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
 default_role = "code"
+nitpicky, nitpick_ignore = True, [("py:exc", name) for name in dir(builtins)]  # Python's own are not shown here
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
-napoleon_google_docstring, napoleon_use_ivar = False, True
+napoleon_google_docstring = napoleon_use_param = napoleon_use_rtype = False  # types are words here, and no names
+napoleon_custom_sections = [("Attributes", "params_style")]
 html_theme = "alabaster"
 html_copy_source = html_show_sourcelink = False
 html_theme_options = {{"description": "Neural networks trained by implicit steps", "page_width": "1100px"}}
@@ -50,11 +67,7 @@ def public():
     found = {f"minilift.{name}": getattr(minilift, name) for name in minilift.__all__}
     things = {name: thing for name, thing in found.items() if not inspect.ismodule(thing)}
     things |= {f"minilift.datasets.{name}": loader for name, loader in datasets.SETS.items()}
-    things |= {f"minilift.datasets.{thing.__name__}": thing for thing in
-               (datasets.Dataset, datasets.load, datasets.available, datasets.describe, datasets.split)}
-    drawing = (plots.history, plots.comparison, plots.residuals, plots.graph, plots.sweep, plots.filters,
-               plots.activations, plots.prox_residual, plots.save)
-    return things | {f"minilift.plots.{thing.__name__}": thing for thing in drawing}
+    return things | {f"minilift.{module}.{thing.__name__}": thing for module, some in SHOWN.items() for thing in some}
 
 
 def place(name, thing):
@@ -95,8 +108,9 @@ def slug(title):
 def sources():
     """Return {file name: text} of all that Sphinx reads: settings, the first page, a page for each group of names."""
     listed = "\n   ".join(map(slug, PAGES))
-    index = (f"minilift {minilift.__version__}\n==================\n\n{inspect.getdoc(minilift)}\n\n.. toctree::\n"
-             f"   :maxdepth: 2\n\n   {listed}\n\n* :ref:`genindex`\n")
+    index = (f"minilift {minilift.__version__}\n==================\n\n{inspect.getdoc(minilift)}\n\n"
+             "Examples begin with ``import numpy as np`` and ``import minilift as ml``.\n\n"
+             f".. toctree::\n   :maxdepth: 2\n\n   {listed}\n\n* :ref:`genindex`\n")
     pages = {f"{slug(title)}.rst": page(title, on_page(rooms)) for title, rooms in PAGES.items()}
     return {"conf.py": SETTINGS.format(version=minilift.__version__), "index.rst": index, **pages}
 

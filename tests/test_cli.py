@@ -1,6 +1,7 @@
 """The command line: help, exit codes, and one line instead of a traceback for a user's mistake."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,21 @@ def test_help_of_compare_has_examples_and_defaults(capsys):
 
 def test_version(capsys):
     assert run(capsys, "--version") == (0, f"minilift {ml.__version__}\n", "")
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+@pytest.mark.parametrize(("words", "completed"), [
+    ("minilift comp", {"compare"}), ("minilift compare --meth", {"--methods"}),
+    ("minilift teach stu", {"student"}), ("minilift teach grade --se", {"--seed"}), ("minilift nonsense --", set())])
+def test_bash_completes_commands_and_options(capsys, words, completed):
+    with pytest.raises(SystemExit) as stopped:
+        cli.run_command(["--completion"])
+    assert stopped.value.code == 0
+    line = words.split()
+    program = (f"{capsys.readouterr().out}\nCOMP_WORDS=({words}); COMP_CWORD={len(line) - 1}; _minilift; "
+               'echo "${COMPREPLY[@]}"')
+    done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) == completed
 
 
 def test_help_is_quick():

@@ -3,6 +3,7 @@
 import re
 import shlex
 import sys
+import textwrap
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -163,9 +164,26 @@ def test_every_python_block_is_tried():
     assert all(block_with(text) for text in tried)
 
 
-# in blocks, and those in the text that have arguments
-COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("minilift ")]
-COMMANDS += [line for line in re.findall(r"`(minilift [^`]+)`", README) if "mine.py" not in line]
+@pytest.mark.slow
+def test_a_method_from_a_file(tmp_path, monkeypatch, capsys):
+    """The commands that README.md gives to the file it shows, with little data."""
+    (tmp_path / "mine.py").write_text(block_with("def line_search"), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    verify, compare = [line for block in blocks("sh") for line in block.splitlines() if "mine.py" in line]
+    little = ["--samples", "100", "--epochs", "2", "--repeats", "1", "--steps", "1", "--quiet"]
+    assert cli.main(shlex.split(verify)[1:]) == 0
+    assert cli.main([*shlex.split(compare)[1:], *little]) == 0
+    assert "\nline_search  " in capsys.readouterr().out
+    assert "ml.verify(line_search, like=ml.ProxProp(1e12, solver=\"cg1\", last=\"implicit\"))" in PAGES[
+        "tutorials/RECIPES.md"]
+
+
+# on lines of their own, and those in the text that have arguments; of a file that is not here they run above
+GUIDES = [README, textwrap.indent("".join(blocks("sh")), "    "), PAGES["tutorials/RECIPES.md"],
+          (ROOT / "tutorials/README.md").read_text(encoding="utf-8")]
+LINE = re.compile(r"^ {4}(minilift [^#`\n]+)|`(minilift [^`]+)`", re.M)
+COMMANDS = {" ".join("".join(found).split()) for page in GUIDES for found in LINE.findall(page)}
+COMMANDS = sorted(line for line in COMMANDS if "mine.py" not in line)
 
 
 @pytest.mark.parametrize("line", COMMANDS)
@@ -190,6 +208,9 @@ def test_continuous_integration_runs_the_test_command_then_the_rest():
     assert lines.count(test) == 1
     assert [line for line in lines[lines.index(test) + 1:] if line.endswith("python -m pytest -m slow")]
     assert "set -euo pipefail" in lines, "what fails ends the run"
+    last = "\n".join(lines[-30:])
+    for part in ("python -m build", "pyroma --min=8", ".venv/fresh/bin/pip install", "pytest tests/test_package.py"):
+        assert part in last, "the package is built, rated, installed anew, and tested from its source distribution"
 
 
 def test_the_quick_tier_is_the_default_and_leaves_out_the_slow_tests_alone(pytestconfig):

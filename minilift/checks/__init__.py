@@ -142,6 +142,15 @@ def verify(thing: Any = None, net: Network | None = None, X: Any = None, y: Any 
     TypeError, ValueError
         If the thing is of no known kind, or an argument does not go with it. What the thing itself does wrong,
         an error that it raises included, is a failure in the report.
+
+    Examples
+    --------
+    >>> def half_step(block):
+    ...     return block.phi.adjoint_theta(block.a, block.g) / 2
+    >>> ml.verify(half_step, like=ml.BackProp()).passed
+    False
+    >>> ml.verify(ml.Linear(3, 2)).passed
+    True
     """
     seed = whole_number("verify: seed", seed, least=0)
     if backend is not None:

@@ -202,6 +202,15 @@ class Argmin(DrawnClaim):
         By how much a probe may be lower, relative to the decrease from the old value.
     name : str, optional
         For the report.
+
+    Examples
+    --------
+    >>> def energy(z, v):
+    ...     return abs(z).sum() + ((z - v) ** 2).sum() / 2
+    >>> def soft(v):
+    ...     return np.sign(v) * np.maximum(abs(v) - 1, 0)
+    >>> ml.verify(ml.Argmin(energy, soft, block="z")).passed
+    True
     """
 
     energy: Callable
@@ -236,6 +245,13 @@ class Gradient(DrawnClaim):
         Of named arrays, to an array of the block's shape.
     tolerance : float, default 1e-6
         Relative to the largest entry of the gradient.
+
+    Examples
+    --------
+    >>> def energy(z):
+    ...     return (z**3).sum()
+    >>> [ml.verify(ml.Gradient(energy, lambda z: k * z**2, block="z")).passed for k in (3, 2)]
+    [True, False]
     """
 
     energy: Callable
@@ -265,6 +281,15 @@ class Equal(DrawnClaim):
         As for `Argmin`.
     tolerance : float, default 1e-8
         Relative to the largest entry of the reference.
+
+    Examples
+    --------
+    >>> def gram(a):
+    ...     return a @ a.T
+    >>> def by_sums(a):
+    ...     return (a[:, None] * a[None, :]).sum(axis=2)
+    >>> ml.verify(ml.Equal(gram, by_sums)).passed
+    True
     """
 
     formula: Callable
@@ -294,6 +319,15 @@ class Decreases(DrawnClaim):
         is of the points of rest alone.
     tolerance : float, default 1e-9
         By how much a sweep may increase the energy, relative to its size.
+
+    Examples
+    --------
+    >>> def energy(z):
+    ...     return (z**2).sum()
+    >>> def shrink(z):
+    ...     return {"z": 0.5 * z}
+    >>> ml.verify(ml.Decreases(energy, shrink)).passed
+    True
     """
 
     energy: Callable

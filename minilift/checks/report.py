@@ -110,6 +110,12 @@ class Check:
         How many random problems were tried.
     worst : str
         The problem with the worst number.
+
+    Examples
+    --------
+    >>> check = ml.verify(ml.Tanh()).checks[0]
+    >>> check.kind, check.subject, check.passed, check.number <= check.tolerance
+    ('transfer', 'Tanh()', True, True)
     """
 
     kind: str
@@ -136,6 +142,12 @@ class Report:
         Of the random problems.
     unverified : str, default ""
         Why the checks say nothing of whether the thing is right, if they do not.
+
+    Examples
+    --------
+    >>> report = ml.verify(ml.Tanh())
+    >>> report.passed, len(report.failures), len(report.checks) > 5
+    (True, 0, True)
     """
 
     def __init__(self, checks: Sequence[Check], seed: int, unverified: str = "") -> None:

@@ -40,6 +40,15 @@ $body
 </body>
 </html>
 """)
+NO_REFERENCE = Template("""<!DOCTYPE html>
+<html lang="en">
+<meta charset="utf-8">
+<title>The reference</title>
+<p>The reference, what each public name takes and returns, is built by <code>minilift docs --output $folder</code>,
+which replaces this page.</p>
+<p><a href="../index.html">The course</a></p>
+</html>
+""")
 
 STYLE = """
 :root { color-scheme: light dark; --text: #1a1a1a; --back: #fff; --soft: #f4f4f2; --line: #d8d8d4; --link: #0072B2; }
@@ -117,7 +126,11 @@ def write(directory, notebooks, front):
         write_text(directory / f"{name}.html", page(titles[name], notebooks[name], " ".join(links)))
     first = re.sub(r"\((\w+)\.ipynb\)", r"(\1.html)", front)
     first = re.sub(r"\[([^]]*)\]\((?!\w+\.html|https?:)[^)]*\)", r"\1", first)  # folders are not in the book
-    write_text(directory / "index.html", page("The course", markdown(first), f'<a href="{names[0]}.html">Begin</a>'))
+    ends = f'<a href="{names[0]}.html">Begin</a> <a href="reference/index.html">The reference</a>'
+    write_text(directory / "index.html", page("The course", markdown(first), ends))
+    reference = directory / "reference"
+    if not (reference / "index.html").exists():
+        write_text(reference / "index.html", NO_REFERENCE.substitute(folder=html.escape(str(reference))))
     write_text(directory / "book.css", STYLE + HtmlFormatter().get_style_defs(".highlight"))
     write_text(directory / "search.js", f"const INDEX = {json.dumps(index, ensure_ascii=False)};\n{SEARCH}")
 

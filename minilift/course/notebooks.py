@@ -29,6 +29,7 @@ from minilift.course import book
 from minilift.support.arguments import unknown_name, whole_number
 from minilift.support.files import write_text
 from minilift.support.options import naming, whole
+from minilift.support.tables import padded
 from minilift.support.terminal import note
 
 CURRICULUM = (
@@ -493,8 +494,7 @@ def table(results):
         size = "" if error is None else f"{error:.1e} (limit {limit:g})"
         remarks = [result["message"], *(f"FLAG: {flag}" for flag in result.get("flags", ()))]
         rows.append((result["exercise"], result["status"], size, "; ".join(filter(None, remarks))))
-    widths = [max(len(row[k]) for row in rows) for k in range(3)]
-    lines = ["  ".join([*map(str.ljust, row[:3], widths), row[3]]).rstrip() for row in rows]
+    lines = padded(rows, "<<<<")
     passed = sum(result["status"] == "PASS" for result in results)
     return [*lines, f"{passed} of {len(results)} passed"]
 
@@ -588,6 +588,7 @@ def run_book(arguments):
     with naming("directory", OSError):
         directory.mkdir(parents=True, exist_ok=True)
     import_or_explain("nbconvert", "latex2mathml")
+    note("writing the book: about 20 seconds")
     front = (folder() / "README.md").read_text(encoding="utf-8")
     book.write(directory, {name: read(paths(name)[1]) for name in CURRICULUM}, front)
     print(directory / "index.html")

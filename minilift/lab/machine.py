@@ -16,14 +16,22 @@ def machine():
     """Return what a measurement depends on: processor, BLAS, threads, versions, date and commit."""
     loaded = [sys.modules[name] for name in ("minilift", "numpy", "scipy", "torch", "sklearn", "cupy")
               if name in sys.modules]
-    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     return {"processor": processor(), "cores": os.cpu_count(),
             "threads": os.environ.get("OPENBLAS_NUM_THREADS", "not set"),
-            "blas": f"{blas['name']} {blas['version']}", "system": platform.platform(),
-            "python": platform.python_version(),
+            "blas": blas(), "system": platform.platform(), "python": platform.python_version(),
             "versions": {module.__name__: module.__version__ for module in loaded}, "commit": commit(),
             "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "load": list(os.getloadavg()) if hasattr(os, "getloadavg") else None}
+
+
+def blas():
+    """Return the BLAS libraries that are loaded, such as 'openblas 0.3.31 Haswell', or the one NumPy was built with."""
+    from threadpoolctl import threadpool_info
+
+    loaded = [f"{one['internal_api']} {one['version']} {one.get('architecture', '')}".rstrip()
+              for one in threadpool_info() if one["user_api"] == "blas"]
+    built = np.show_config(mode="dicts")["Build Dependencies"]["blas"]  # Accelerate, say, which is none of those
+    return ", ".join(dict.fromkeys(loaded)) or f"{built['name']} {built['version']}"
 
 
 def processor():

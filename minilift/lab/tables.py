@@ -7,6 +7,8 @@ from functools import partial
 
 import numpy as np
 
+from minilift.support.tables import padded
+
 
 def table(things, columns):
     """Return rows of text cells, the head first.
@@ -20,9 +22,7 @@ def table(things, columns):
 
 def aligned(rows):
     """Return rows of text cells as lines of a table, the first row being the head."""
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    lines = ["  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:]))]).rstrip()
-             for row in rows]
+    lines = padded(rows, "<" + ">" * (len(rows[0]) - 1))
     return [lines[0], "─" * len(lines[0]), *lines[1:]]
 
 

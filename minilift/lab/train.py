@@ -6,16 +6,19 @@ What can be trained, and the meaning of a step size, are those of `minilift comp
 from __future__ import annotations
 
 import argparse
+import math
 import os
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from minilift.lab.compare import make_task, parse_method
+from minilift.lab.compare import make_task, parse_method, seconds_of_a_step
 from minilift.layers.activations import ACTIVATIONS
 from minilift.network import Network
 from minilift.support.arguments import whole_number
 from minilift.support.options import check_count, decimal, naming, series, whole, writable
 from minilift.support.parallel import SIZES, Team
+from minilift.support.terminal import about, note, watched
 from minilift.training.fit import check_paths, evaluate, fit
 from minilift.training.ranks import Ranks
 
@@ -54,7 +57,7 @@ def add_arguments(parser):
     add("--resume", action="store_true",
         help="continue the run of --checkpoint, of whatever number of processes; begin it if there is none")
     add("--output", type=Path, metavar="FILE", help="the trained network (.npz), for minilift.load")
-    add("--quiet", action="store_true", help="no progress bar")
+    add("--quiet", action="store_true", help="neither a progress bar nor a word on how long it takes")
 
 
 def run(arguments):
@@ -95,12 +98,29 @@ def train(arguments, team):
         samples = len(task.data.X_train)
         print(*Ranks(team, method).describe(net, min(batch or samples, samples)), sep="\n", flush=True)
     with threadpool_limits(arguments.threads, user_api="blas"):
+        if leads and not arguments.quiet:
+            note(f"{about(seconds_needed(task, contender, batch, team.size))} at most")
         history = fit(net, task.data, method, optimizer, epochs=arguments.epochs, batch_size=batch, seed=arguments.seed,
                       checkpoint=arguments.checkpoint, resume=arguments.resume or None, team=team,
-                      progress=not arguments.quiet)
+                      progress=watched() and not arguments.quiet,
+                      callbacks=[] if watched() or arguments.quiet else [partial(lines, epochs=arguments.epochs)])
     if leads:
         report(net, task.data, history, arguments.output)
     return 0
+
+
+def seconds_needed(task, contender, batch, processes):
+    """Return about how many seconds a run takes at most, from the time of one step of a process's rows of a batch."""
+    samples = len(task.data.X_train)
+    rows = min(batch or samples, samples)
+    share = replace(task, batch=math.ceil(rows / processes))
+    return task.epochs * math.ceil(samples / rows) * seconds_of_a_step(share, contender)
+
+
+def lines(row, net, history, epochs):
+    """Write about ten lines in a run on standard error, where there is no terminal for a bar."""
+    if row["epoch"] % math.ceil(max(epochs, 1) / 10) == 0:
+        note(f"epoch {row['epoch']} of {epochs}: training loss {row['train_loss']:.4g}")
 
 
 def report(net: Network, data, history, output):

@@ -26,6 +26,14 @@ class Transfer(Layer):
     ----------
     elementwise : bool
         Whether each entry of a depends on one entry of z alone.
+
+    Examples
+    --------
+    >>> pool = ml.MaxPool2d(2)
+    >>> pool.kind, pool.elementwise
+    ('transfer', False)
+    >>> pool.forward(np.arange(4.0).reshape(1, 2, 2, 1)).tolist()
+    [[[[3.0]]]]
     """
 
     kind = "transfer"
@@ -33,7 +41,7 @@ class Transfer(Layer):
 
     @property
     def first(self):
-        """The transfer that directly follows the map: this one, or the first of several."""
+        """The transfer that directly follows the map, this one or the first of several."""
         return self
 
     def forward(self, z):
@@ -62,6 +70,18 @@ class Activation(Transfer):
 
     A subclass defines `forward` and `derivative`; with `integral` and `range` it can also serve LocoProp-M, with
     `conjugate` and `inverse` matching energies too.
+
+    Examples
+    --------
+    >>> class Cubic(ml.Activation):
+    ...     def forward(self, z):
+    ...         return z**3
+    ...     def derivative(self, z):
+    ...         return 3 * z**2
+    >>> Cubic().adjoint(np.array([[2.0]]), None, None, np.array([[1.0]])).tolist()
+    [[12.0]]
+    >>> ml.verify(Cubic()).passed
+    True
     """
 
     elementwise = True
@@ -111,7 +131,14 @@ class Activation(Transfer):
 
 
 class Identity(Activation):
-    r"""σ(z) = z, F(z) = z²/2; with it LocoProp-M is LocoProp-S."""
+    r"""σ(z) = z, F(z) = z²/2; with it LocoProp-M is LocoProp-S.
+
+    Examples
+    --------
+    >>> sigma, z = ml.Identity(), np.array([-2.0, 1.0])
+    >>> sigma.forward(z).tolist(), sigma.integral(z).tolist()
+    ([-2.0, 1.0], [2.0, 0.5])
+    """
 
     pieces = ((-math.inf, math.inf, 1.0, 0.0),)
 
@@ -135,7 +162,14 @@ class Identity(Activation):
 
 
 class ReLU(Activation):
-    r"""σ(z) = max(z, 0), σ'(0) = 0, F(z) = max(z, 0)²/2, range [0, ∞)."""
+    r"""σ(z) = max(z, 0), σ'(0) = 0, F(z) = max(z, 0)²/2, range [0, ∞).
+
+    Examples
+    --------
+    >>> sigma, z = ml.ReLU(), np.array([-1.0, 0.0, 3.0])
+    >>> sigma.forward(z).tolist(), sigma.derivative(z).tolist(), sigma.integral(z).tolist()
+    ([0.0, 0.0, 3.0], [0.0, 0.0, 1.0], [0.0, 0.0, 4.5])
+    """
 
     range = (0.0, math.inf)
     closed = True
@@ -168,6 +202,12 @@ class LeakyReLU(Activation):
     ----------
     slope : float, default 0.01
         Slope on the negative side, between 0 and 1 (excluded), so that σ is increasing.
+
+    Examples
+    --------
+    >>> sigma, z = ml.LeakyReLU(0.1), np.array([-2.0, 3.0])
+    >>> sigma.forward(z).tolist(), sigma.derivative(z).tolist()
+    ([-0.2, 3.0], [0.1, 1.0])
     """
 
     shown_bare = shown_always = ("slope",)
@@ -199,7 +239,14 @@ class LeakyReLU(Activation):
 
 
 class HardTanh(Activation):
-    r"""σ(z) = z cut to [−1, 1], σ'(±1) = 0, F(z) = z²/2 there and |z| − ½ beyond, range [−1, 1]."""
+    r"""σ(z) = z cut to [−1, 1], σ'(±1) = 0, F(z) = z²/2 there and :math:`|z| - \tfrac12` beyond, range [−1, 1].
+
+    Examples
+    --------
+    >>> sigma, z = ml.HardTanh(), np.array([-3.0, 0.5, 3.0])
+    >>> sigma.forward(z).tolist(), sigma.integral(z).tolist()
+    ([-1.0, 0.5, 1.0], [2.5, 0.125, 2.5])
+    """
 
     range = (-1.0, 1.0)
     closed = True
@@ -223,7 +270,14 @@ class HardTanh(Activation):
 
 
 class Tanh(Activation):
-    r"""σ(z) = tanh z, F(z) = log cosh z, range [−1, 1]."""
+    r"""σ(z) = tanh z, F(z) = log cosh z, range [−1, 1].
+
+    Examples
+    --------
+    >>> sigma, z = ml.Tanh(), np.array([0.0, 1.0])
+    >>> sigma.forward(z).round(4).tolist(), sigma.derivative(z).round(4).tolist()
+    ([0.0, 0.7616], [1.0, 0.42])
+    """
 
     range = (-1.0, 1.0)
 
@@ -249,7 +303,14 @@ class Tanh(Activation):
 
 
 class Sigmoid(Activation):
-    r"""σ(z) = 1/(1 + exp(−z)), F(z) = log(1 + exp z), range [0, 1]."""
+    r"""σ(z) = 1/(1 + exp(−z)), F(z) = log(1 + exp z), range [0, 1].
+
+    Examples
+    --------
+    >>> sigma, z = ml.Sigmoid(), np.array([0.0, 2.0])
+    >>> sigma.forward(z).round(4).tolist(), sigma.derivative(z).round(4).tolist()
+    ([0.5, 0.8808], [0.25, 0.105])
+    """
 
     range = (0.0, 1.0)
 
@@ -277,7 +338,14 @@ class Sigmoid(Activation):
 
 
 class Softplus(Activation):
-    r"""σ(z) = log(1 + exp z), F(z) = −Li₂(−exp z) (the dilogarithm), range [0, ∞)."""
+    r"""σ(z) = log(1 + exp z), F(z) = −Li₂(−exp z) (the dilogarithm), range [0, ∞).
+
+    Examples
+    --------
+    >>> sigma, z = ml.Softplus(), np.array([0.0, 2.0])
+    >>> sigma.forward(z).round(4).tolist(), sigma.derivative(z).round(4).tolist()
+    ([0.6931, 2.1269], [0.5, 0.8808])
+    """
 
     range = (0.0, math.inf)
 

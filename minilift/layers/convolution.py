@@ -53,6 +53,13 @@ class Conv2d(Map):
     image_size : (int, int), optional
         H and W of the input, for a map by itself; a network tells its maps (`for_images`). Without it `adjoint_input`
         takes the smallest image that has as many patches, which with stride 1 is the only one.
+
+    Examples
+    --------
+    >>> phi = ml.Conv2d(1, 1, kernel=3)
+    >>> theta = np.r_[np.ones(9), 0.5].reshape(10, 1)  # sums over 3×3 pixels, and a bias
+    >>> phi.forward(theta, np.ones((1, 3, 3, 1)))[0, :, :, 0].tolist()
+    [[4.5, 6.5, 4.5], [6.5, 9.5, 6.5], [4.5, 6.5, 4.5]]
     """
 
     takes_images = True

@@ -23,6 +23,12 @@ class Named(Layer):
     ----------
     name : str
         One name for one value.
+
+    Examples
+    --------
+    >>> net = ml.Network([ml.Named("x"), ml.Linear(2, 2), ml.Add("x"), ml.Linear(2, 1)], ml.SquaredError())
+    >>> net.names, net.inputs
+    ({'x': 0}, [(), (0,), (1, 0), (2,)])
     """
 
     kind = "name"
@@ -44,6 +50,13 @@ class Join(Layer):
         Names of the values that it reads, after the one before it in the list.
     reads_current : bool
         Whether it reads that one at all.
+
+    Examples
+    --------
+    >>> [join.sources for join in (ml.Add("x"), ml.Concat(["x", "y"]), ml.Select("x", 0), ml.Zeros(3))]
+    [('x',), ('x', 'y'), ('x',), ()]
+    >>> ml.Add("x").forward(None, np.array([[1.0, 2.0]]), np.array([[10.0, 20.0]])).tolist()
+    [[11.0, 22.0]]
     """
 
     kind = "join"
@@ -88,6 +101,11 @@ class Add(OfNames):
     ----------
     sources : str or sequence of str
         Name of the other value, or names of the others.
+
+    Examples
+    --------
+    >>> ml.Add("x").forward(None, np.array([[1.0, 2.0]]), np.array([[10.0, 20.0]])).tolist()
+    [[11.0, 22.0]]
     """
 
     def output_shape(self, *input_shapes):
@@ -115,6 +133,11 @@ class Concat(OfNames):
     ----------
     sources : str or sequence of str
         Name of the other value, or names of the others.
+
+    Examples
+    --------
+    >>> ml.Concat("x").forward(None, np.array([[1.0, 2.0]]), np.array([[3.0]])).tolist()
+    [[1.0, 2.0, 3.0]]
     """
 
     def output_shape(self, *input_shapes):
@@ -148,6 +171,12 @@ class Select(Join):
         First entry of the sample's first axis; by default the whole.
     stop : int, optional
         The entry after the last. By default `start` is the only one, and the axis goes: (n,) of samples (T, n).
+
+    Examples
+    --------
+    >>> steps = np.arange(6.0).reshape(1, 3, 2)  # one sample of three time steps
+    >>> ml.Select("x", 1).forward(None, steps).tolist(), ml.Select("x", 1, 3).forward(None, steps).tolist()
+    ([[2.0, 3.0]], [[[2.0, 3.0], [4.0, 5.0]]])
     """
 
     shown_bare, shown_always = ("source", "start", "stop"), ("source",)
@@ -197,6 +226,11 @@ class Zeros(Join):
     ----------
     n : int
         Number of zeros of a sample.
+
+    Examples
+    --------
+    >>> ml.Zeros(3).forward(None, np.ones((2, 5))).tolist()
+    [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
     """
 
     shown_bare = ("n",)

@@ -29,6 +29,12 @@ class Map(Layer):
     ----------
     takes_images : bool
         Whether the network must be told the size of the images that come in.
+
+    Examples
+    --------
+    >>> phi, a, g = ml.Linear(2, 1), np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[1.0], [10.0]])
+    >>> phi.adjoint_theta(a, g).tolist(), phi.gram(a, side="parameter").matrix.tolist()
+    ([[31.0], [42.0], [11.0]], [[10.0, 14.0, 4.0], [14.0, 20.0, 6.0], [4.0, 6.0, 2.0]])
     """
 
     kind = "map"
@@ -69,6 +75,13 @@ class Linear(Map):
     init : {"uniform", "glorot", "he", "normal"} or float, default "uniform"
         "uniform" draws W and b from U(±1/√n_in), as the papers do; "glorot" W from U(±√(6/(n_in + n_out))) and
         "he" W from N(0, 2/n_in), both with b = 0; a float s (or "normal", s = 0.05) draws W and b from N(0, s²).
+
+    Examples
+    --------
+    >>> phi, theta = ml.Linear(2, 1), np.array([[1.0], [2.0], [0.5]])  # the bias is the last row
+    >>> a, g = np.array([[3.0, 4.0]]), np.array([[10.0]])
+    >>> phi.forward(theta, a).tolist(), phi.adjoint_input(theta, g).tolist(), phi.adjoint_theta(a, g).tolist()
+    ([[11.5]], [[10.0, 20.0]], [[30.0], [40.0], [10.0]])
     """
 
     shown_bare = ("n_in", "n_out")

@@ -50,6 +50,12 @@ class BatchNorm(Transfer):
         s and t. A network has its own copy, on its backend, listed in `Network.parameters`.
     running : array (2, channels)
         Running mean and variance.
+
+    Examples
+    --------
+    >>> norm, z = ml.BatchNorm(1), np.array([[1.0], [3.0]])
+    >>> norm.apply(z, training=True)[0].round(3).tolist(), norm.apply(z)[0].round(3).tolist()
+    ([[-1.0], [1.0]], [[1.0], [3.0]])
     """
 
     shown_bare = ("channels",)
@@ -137,6 +143,13 @@ class Dropout(Transfer):
     ----------
     rate : float, default 0.5
         Between 0 and 1 (excluded).
+
+    Examples
+    --------
+    >>> dropout, z = ml.Dropout(0.5), np.ones((1, 1000))
+    >>> kept = dropout.apply(z, training=True, rng=np.random.default_rng(0))[0]
+    >>> np.unique(kept).tolist(), int((kept > 0).sum()), dropout.forward(z).sum().item()
+    ([0.0, 2.0], 537, 1000.0)
     """
 
     shown_bare = shown_always = ("rate",)

@@ -65,7 +65,14 @@ class Pool2d(Transfer):
 
 
 class MaxPool2d(Pool2d):
-    """The largest entry of each window and channel; of several the first, row by row, takes the whole signal."""
+    """The largest entry of each window and channel; of several the first, row by row, takes the whole signal.
+
+    Examples
+    --------
+    >>> image = np.array([[1.0, 5.0], [3.0, 3.0]]).reshape(1, 2, 2, 1)
+    >>> ml.MaxPool2d(2).forward(image).item()
+    5.0
+    """
 
     def apply(self, z, training=False, rng=None):
         """Return the maxima and, as aux, the place in its window of each."""
@@ -84,7 +91,14 @@ class MaxPool2d(Pool2d):
 
 
 class AvgPool2d(Pool2d):
-    """The mean of each window and channel."""
+    """The mean of each window and channel.
+
+    Examples
+    --------
+    >>> image = np.array([[1.0, 5.0], [3.0, 3.0]]).reshape(1, 2, 2, 1)
+    >>> ml.AvgPool2d(2).forward(image).item()
+    3.0
+    """
 
     def apply(self, z, training=False, rng=None):
         """Return the means; no aux."""
@@ -96,7 +110,13 @@ class AvgPool2d(Pool2d):
 
 
 class Flatten(Transfer):
-    """Images (N, H, W, C) as vectors (N, H·W·C), in the order (row, column, channel)."""
+    """Images (N, H, W, C) as vectors (N, H·W·C), in the order (row, column, channel).
+
+    Examples
+    --------
+    >>> ml.Flatten().forward(np.zeros((5, 8, 8, 3))).shape
+    (5, 192)
+    """
 
     def output_shape(self, input_shape):
         """Shape of one output sample for one input sample."""

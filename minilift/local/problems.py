@@ -67,6 +67,13 @@ class MatchingLoss:
         z_k, where the signal was taken.
     signal : array (rows, n_out)
         s = γ g, the gradient of h at z_k.
+
+    Examples
+    --------
+    >>> z, signal = np.array([[0.5], [-1.0]]), np.array([[0.1], [0.2]])
+    >>> gap = ml.problems.MatchingLoss(ml.Tanh(), z, signal)
+    >>> np.allclose(gap.target, np.tanh(z) - signal), np.allclose(gap.gradient(z), signal)
+    (True, True)
     """
 
     convex = True
@@ -126,6 +133,12 @@ class SquaredGap(MatchingLoss):
     ----------
     z, signal : array (rows, n_out)
         z_k, and s: g for ProxProp, γ g for LocoProp-S.
+
+    Examples
+    --------
+    >>> gap = ml.problems.SquaredGap(z=np.array([[1.0]]), signal=np.array([[0.25]]))
+    >>> gap.target.tolist(), gap.gradient(np.array([[2.0]])).tolist()
+    ([[0.75]], [[1.25]])
     """
 
     def __init__(self, z, signal):
@@ -144,6 +157,12 @@ class SquaredFit:
         z_k.
     signal : array (rows, n_out)
         s = η ∂J/∂a, the unmasked signal of the summed loss.
+
+    Examples
+    --------
+    >>> gap = ml.problems.SquaredFit(ml.ReLU(), z=np.array([[1.0]]), signal=np.array([[0.25]]))
+    >>> gap.value(np.array([[2.0]])).tolist(), gap.gradient(np.array([[2.0]])).tolist()  # (2 − ¾)², and 2 (2 − ¾)
+    ([1.5625], [[2.5]])
     """
 
     def __init__(self, f, z, signal):
@@ -153,7 +172,7 @@ class SquaredFit:
 
     @property
     def convex(self):
-        """Whether h is convex: f is the identity."""
+        """Whether h is convex, as it is where f is the identity."""
         return isinstance(self.f, Identity)
 
     def residual(self, f_z):
@@ -205,6 +224,13 @@ class LocalProblem:
         The gap h, with `value`, `gradient`, `curvature`, `model` and `convex`.
     damping : float
         β ≥ 0; 0 for no regulariser.
+
+    Examples
+    --------
+    >>> a, z, g = np.array([[1.0], [2.0]]), np.zeros((2, 1)), np.array([[1.0], [3.0]])
+    >>> problem = ml.problems.LocalProblem(ml.Linear(1, 1).gram(a), z, ml.problems.SquaredGap(z, g), damping=1e-9)
+    >>> ml.solvers.exact(problem).value.round(4).tolist()  # the line 2 a − 1 through (1, 1) and (2, 3)
+    [[2.0], [-1.0]]
     """
 
     def __init__(self, gram, z, data, damping):

@@ -78,6 +78,14 @@ def exact(problem, tolerance=1e-10):
         Whose gap is convex.
     tolerance : float, default 1e-10
         As for `newton`.
+
+    Examples
+    --------
+    >>> a, z, g = np.array([[1.0], [2.0]]), np.zeros((2, 1)), np.array([[0.1], [0.3]])
+    >>> problem = ml.problems.LocalProblem(ml.Linear(1, 1).gram(a), z, ml.problems.MatchingLoss(ml.Tanh(), z, g), 0.0)
+    >>> d = ml.solvers.exact(problem).value
+    >>> np.tanh(z - a @ d[:-1] - d[-1]).round(4).tolist()  # the targets tanh z − g are met
+    [[-0.1], [-0.3]]
     """
     instance_of("exact: problem", problem, LocalProblem)
     if isinstance(problem.data.f, Identity):
@@ -109,6 +117,14 @@ def damped_solve(gram, g, damping):
     ------
     ArithmeticError
         If the activations are not finite, or too large to be squared.
+
+    Examples
+    --------
+    >>> a, g = np.array([[1.0], [2.0]]), np.array([[1.0], [3.0]])
+    >>> A = np.c_[a, np.ones(2)]
+    >>> d = ml.solvers.damped_solve(ml.Linear(1, 1).gram(a), g, damping=0.5).value
+    >>> np.allclose((A.T @ A + 0.5 * np.eye(2)) @ d, A.T @ g)
+    True
     """
     check("damped_solve", gram, g, damping)
     return direct_solution(gram, g, damping)
@@ -220,6 +236,13 @@ def conjugate_gradients(gram, g, damping, steps, joint=False):
     Returns
     -------
     Solution
+
+    Examples
+    --------
+    >>> a, g = np.array([[1.0], [2.0]]), np.array([[1.0], [3.0]])
+    >>> gram = ml.Linear(1, 1).gram(a)
+    >>> [float(ml.solvers.conjugate_gradients(gram, g, 0.5, steps).residual.round(4)[0]) for steps in (1, 2)]
+    [0.0314, 0.0]
     """
     check("conjugate_gradients", gram, g, damping)
     steps, joint = whole_number("conjugate_gradients: steps", steps), boolean("conjugate_gradients: joint", joint)
@@ -265,6 +288,13 @@ def gradient_steps(problem, rates):
     -------
     Solution
         With value D, to be subtracted from θ.
+
+    Examples
+    --------
+    >>> a, z, g = np.array([[1.0], [2.0]]), np.zeros((2, 1)), np.array([[1.0], [3.0]])
+    >>> problem = ml.problems.LocalProblem(ml.Linear(1, 1).gram(a), z, ml.problems.SquaredGap(z, g), damping=0.0)
+    >>> ml.solvers.gradient_steps(problem, rates=[0.1]).value.round(4).tolist()  # 0.1 ãᵀg
+    [[0.7], [0.4]]
     """
     instance_of("gradient_steps: problem", problem, LocalProblem)
     rates = sequence("gradient_steps: rates", rates, "rates")
@@ -297,6 +327,13 @@ def fletcher_reeves(problem, steps):
     Solution
         With value D. The objective of no unit is above where it was, up to rounding; a unit for which no step
         length is found stays.
+
+    Examples
+    --------
+    >>> a, z, g = np.array([[1.0], [2.0]]), np.zeros((2, 1)), np.array([[1.0], [3.0]])
+    >>> problem = ml.problems.LocalProblem(ml.Linear(1, 1).gram(a), z, ml.problems.SquaredFit(ml.Identity(), z, g), 0.0)
+    >>> ml.solvers.fletcher_reeves(problem, steps=2).value.round(4).tolist()
+    [[2.0], [-1.0]]
     """
     instance_of("fletcher_reeves: problem", problem, LocalProblem)
     steps = whole_number("fletcher_reeves: steps", steps)
@@ -346,6 +383,14 @@ def newton(problem, tolerance):
     ArithmeticError
         If there is no regulariser and a target is no value of f, or if the gradient does not fall so far in
         `NEWTON_STEPS`: where targets lie outside the range of f the minimiser is far away.
+
+    Examples
+    --------
+    >>> a, z, g = np.array([[1.0], [2.0]]), np.zeros((2, 1)), np.array([[0.1], [0.3]])
+    >>> problem = ml.problems.LocalProblem(ml.Linear(1, 1).gram(a), z, ml.problems.MatchingLoss(ml.Tanh(), z, g), 0.1)
+    >>> solution = ml.solvers.newton(problem, tolerance=1e-8)
+    >>> solution.steps < 10, bool(np.all(solution.residual < 1e-8))
+    (True, True)
     """
     instance_of("newton: problem", problem, LocalProblem)
     positive_number("newton: tolerance", tolerance)

@@ -42,6 +42,12 @@ class Team:
         Number of this process, from 0, and of all.
     sent : dict
         Bytes that this rank has given to `sum` and to `gather`, and how often: ``{"sum": [bytes, calls], …}``.
+
+    Examples
+    --------
+    >>> team = ml.Team.alone()
+    >>> team.rank, team.size, team.sum(np.ones(2)).tolist()
+    (0, 1, [1.0, 1.0])
     """
 
     def __init__(self, communicator: Any = None, brief: bool = False) -> None:

@@ -1,9 +1,16 @@
-"""Tables of texts for a notebook."""
+"""Tables of texts, for a terminal and for a notebook."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+
+
+def padded(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
+    """Return rows of text cells as lines, columns two spaces apart; `sides` has < or > for each: left, right."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return ["  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths)).rstrip()
+            for row in rows]
 
 
 def html(rows: Sequence[Sequence[str]], above: str = "", below: Sequence[str] = (), code: int | None = None) -> str:

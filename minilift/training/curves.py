@@ -107,6 +107,14 @@ def history(histories):
     Returns
     -------
     matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> net, data = ml.mlp([64, 10]), ml.datasets.digits()
+    >>> history = ml.fit(net, data, "backprop", "sgd:lr=1", epochs=2, progress=False)
+    >>> figure = ml.plots.history(history)
+    >>> [axes.get_xlabel() for axes in figure.axes], len(figure.axes[0].lines[0].get_xdata())
+    (['epochs', 'seconds of training'], 3)
     """
     if not isinstance(histories, dict):
         histories = {checked_run("history: histories", histories).label or "training": histories}
@@ -143,6 +151,15 @@ def comparison(runs, ylabel="training loss", column="train_loss", level=None, ti
     Returns
     -------
     matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> def run(method):
+    ...     net, data = ml.mlp([64, 10]), ml.datasets.digits()
+    ...     return ml.fit(net, data, method, "sgd:lr=1", epochs=2, progress=False)
+    >>> figure = ml.plots.comparison({"backprop": run("backprop"), "foof": run("foof:damping=1")}, level=0.5)
+    >>> [text.get_text() for text in figure.legends[0].get_texts()]
+    ['backprop', 'foof']
     """
     ylabel, column = text("comparison: ylabel", ylabel), text("comparison: column", column)
     level = None if level is None else positive_number("comparison: level", level)
@@ -258,6 +275,15 @@ def save(figure, path):
     ------
     ValueError
         If matplotlib knows no such format.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> figure = ml.plots.graph(ml.mlp([2, 3, 1]))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     ml.plots.save(figure, os.path.join(folder, "net.png"))
+    ...     os.listdir(folder)
+    ['net.png']
     """
     from matplotlib.figure import Figure
 

@@ -82,6 +82,13 @@ def evaluate(net: Network, X: Any, y: Any, batch_size: int = EVALUATION_BATCH) -
     -------
     loss : float
     accuracy : float or None
+
+    Examples
+    --------
+    >>> net, data = ml.mlp([64, 10]), ml.datasets.digits()
+    >>> loss, accuracy = ml.evaluate(net, data.X_test, data.y_test)
+    >>> round(loss, 1), accuracy < 0.2  # untrained: about log 10, and chance
+    (2.3, True)
     """
     X, y = checked_network("evaluate", net).checked_batch(X, y)
     return measure(net, X, y, whole_number("evaluate: batch_size", batch_size))
@@ -400,6 +407,13 @@ def fit(net: Network, data: Dataset | tuple[Any, Any], method: str | Method | Ca
         If ranks of a team do not hold the same bits; it names the rank and the array, and ends all processes.
     KeyboardInterrupt
         If the user interrupts; the last checkpoint is whole, the network is as the last step left it.
+
+    Examples
+    --------
+    >>> net, data = ml.mlp([64, 32, 10]), ml.datasets.digits()
+    >>> history = ml.fit(net, data, "proxprop", "sgd:lr=10", epochs=3, progress=False)
+    >>> [round(loss, 1) for loss in history["train_loss"]], net.accuracy(data.X_test, data.y_test) > 0.9
+    ([2.3, 0.4, 0.2, 0.1], True)
     """
     checked_network("fit", net)
     data = pair_of("data", data)

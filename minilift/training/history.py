@@ -69,6 +69,15 @@ class History:
         Set if the run stopped because a loss or parameter is not finite; the epoch under way has no row.
     stopped : str or None
         Why the run ended before its last epoch otherwise: early stop or a callback.
+
+    Examples
+    --------
+    >>> net, data = ml.mlp([64, 10]), ml.datasets.digits()
+    >>> history = ml.fit(net, data, "backprop", "sgd:lr=1", epochs=2, progress=False)
+    >>> history["epoch"], list(history.columns)
+    ([0, 1, 2], ['epoch', 'seconds', 'batch_loss', 'train_loss', 'train_accuracy'])
+    >>> round(history["train_accuracy"][-1], 1), history.status
+    (0.9, 'completed')
     """
 
     def __init__(self, label: str = "", look: str = "") -> None:
@@ -242,6 +251,14 @@ class EarlyStop(Settings):
         By default the validation loss if there is a validation set, else the training loss.
     restore_best : bool, default False
         Whether `fit`, however it ends, leaves the network with the parameters of the epoch of lowest loss.
+
+    Examples
+    --------
+    >>> net, data = ml.mlp([64, 10]), ml.datasets.digits()
+    >>> history = ml.fit(net, data, "backprop", "sgd:lr=0", epochs=50, validation=0.2, progress=False,
+    ...                  early_stop=ml.EarlyStop(patience=3))
+    >>> len(history), history.stopped
+    (4, 'early stop: val_loss is lowest in epoch 0, 3 epochs ago')
     """
 
     shown_always = ("patience", "monitor", "restore_best")

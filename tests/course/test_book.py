@@ -30,7 +30,7 @@ SMALL = {
 def pages(tmp_path):
     """Write the small book and return its files' texts by name."""
     book.write(tmp_path, dict(SMALL), "[One](01_one.ipynb), [solutions](solutions), [far](https://example.org)")
-    return {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()}
+    return {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir() if path.is_file()}
 
 
 def test_there_is_a_page_for_each_notebook_and_each_leads_on(pages):
@@ -38,7 +38,15 @@ def test_there_is_a_page_for_each_notebook_and_each_leads_on(pages):
     assert re.findall(r'href="(\w+\.html)"', pages["01_one.html"].split("<nav>")[1]) == ["index.html", "02_two.html"]
     assert re.findall(r'href="(\w+\.html)"', pages["02_two.html"].split("<nav>")[1]) == ["01_one.html"]
     assert re.findall(r'href="([^"#]+)"', pages["index.html"].split("<main>")[1]) == \
-        ["01_one.html", "https://example.org", "01_one.html"]
+        ["01_one.html", "https://example.org", "01_one.html", "reference/index.html"]
+
+
+def test_it_leads_to_the_reference_which_it_never_replaces(pages, tmp_path):
+    page = tmp_path / "reference" / "index.html"
+    assert f"minilift docs --output {page.parent}" in page.read_text(encoding="utf-8")
+    page.write_text("built", encoding="utf-8")
+    book.write(tmp_path, dict(SMALL), "")
+    assert page.read_text(encoding="utf-8") == "built"
 
 
 def test_equations_are_mathml_with_their_numbers(pages):

@@ -12,7 +12,16 @@ from minilift.methods.backward.sweep import Method
 
 
 class BackProp(Method):
-    r"""The gradient of the loss; `direction` returns ∇J."""
+    r"""The gradient of the loss; `direction` returns ∇J.
+
+    Examples
+    --------
+    >>> net = ml.Network([ml.Linear(2, 1)], ml.SquaredError(), dtype=np.float64)
+    >>> net.theta = [None, np.zeros((3, 1))]
+    >>> loss, [d] = ml.BackProp().direction(net, np.array([[1.0, 2.0]]), np.array([[3.0]]))
+    >>> loss, d.ravel().tolist()  # ½ 3², and −3 [1 2 1]
+    (4.5, [-3.0, -6.0, -3.0])
+    """
 
     by_rows = True
 

@@ -41,6 +41,16 @@ class GaussNewton(Method):
         without a forward derivative, for a loss whose transfer is neither elementwise nor a softmax.
     ArithmeticError
         On a batch: if the tolerance is not reached in so many steps. In float32 it cannot be near 1e-7.
+
+    Examples
+    --------
+    >>> net = ml.Network([ml.Linear(2, 1)], ml.SquaredError(), dtype=np.float64)
+    >>> X = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    >>> y = np.array([[1.0], [3.0], [4.0]])
+    >>> _, directions = ml.GaussNewton(damping=1e-9, tolerance=1e-9).direction(net, X, y)
+    >>> ml.SGD(lr=1.0).step(net.parameters, directions)
+    >>> net.theta[1].round(4).tolist()  # y = 2 x_1 + 3 x_2 + 1, found in one step
+    [[2.0], [3.0], [1.0]]
     """
 
     shown_always = ("damping",)

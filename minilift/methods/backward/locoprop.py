@@ -77,6 +77,15 @@ class LocoProp(Method):
         range of f, where its objective has no lower bound, or a transfer without `integral`.
     ArithmeticError
         On a batch: if Newton's method does not reach its tolerance.
+
+    Examples
+    --------
+    >>> net, data = ml.mlp([64, 16, 10], dtype=np.float64), ml.datasets.digits()
+    >>> locoprop = ml.LocoProp("S", gamma=1.0, steps="exact", eta=0.1)
+    >>> proxprop = ml.ProxProp(tau_theta=0.1, last="implicit")
+    >>> d, e = (method.direction(net, data.X_train, data.y_train)[1] for method in (locoprop, proxprop))
+    >>> np.allclose(d[0], e[0])  # its squared variant, solved exactly, is ProxProp
+    True
     """
 
     shown_bare, shown_always = ("variant",), ("variant", "gamma", "steps", "eta")
@@ -101,7 +110,7 @@ class LocoProp(Method):
 
     @property
     def by_rows(self):
-        """Whether ranks may keep their rows: Newton's method for the exact M looks at all of them."""
+        """Whether ranks may keep their rows, all of which Newton's method for the exact M looks at."""
         return self.variant == "S" or self.steps != "exact"
 
     @property

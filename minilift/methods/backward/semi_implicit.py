@@ -44,6 +44,14 @@ class SemiImplicit(Method):
     ------
     ValueError, TypeError
         For arguments out of range.
+
+    Examples
+    --------
+    >>> net, data = ml.mlp([64, 16, 10]), ml.datasets.digits()
+    >>> loss, directions = ml.SemiImplicit(eta=1.0, lam=1.0).direction(net, data.X_train[:100], data.y_train[:100])
+    >>> ml.SGD(lr=1.0).step(net.parameters, directions)
+    >>> round(loss, 1), round(net.loss(data.X_train[:100], data.y_train[:100]), 1)
+    (2.4, 1.6)
     """
 
     new_weights = True

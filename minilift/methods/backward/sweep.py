@@ -104,6 +104,17 @@ class Method(Settings):
         Then several ranks can keep their rows of a batch; if not, `fit` shows each the rows of all.
     descends_on_loss : bool
         Whether it claims to be a descent direction of the loss J that vanishes where ∇J does; `verify` looks for that.
+
+    Examples
+    --------
+    >>> class Normalized(ml.Method):
+    ...     def propose(self, block):
+    ...         d = block.phi.adjoint_theta(block.a, block.g)
+    ...         return d / np.linalg.norm(d)
+    >>> data = ml.datasets.digits()
+    >>> loss, directions = Normalized().direction(ml.mlp([64, 16, 10]), data.X_train, data.y_train)
+    >>> [round(float(np.linalg.norm(d)), 4) for d in directions]
+    [1.0, 1.0]
     """
 
     new_weights = False

@@ -45,6 +45,14 @@ class ADMM(Lifted):
     ValueError, TypeError
         For arguments out of range. On a batch: if the network is no chain of Linear maps with elementwise transfers,
         or the batch has changed under kept variables.
+
+    Examples
+    --------
+    >>> net, data = ml.mlp([2, 8, 2], dtype=np.float64), ml.datasets.moons(100)
+    >>> method = ml.ADMM(beta=0.1)
+    >>> history = ml.fit(net, data, method, ml.SGD(lr=1.0), epochs=10, batch_size=None, progress=False)
+    >>> [round(loss, 2) for loss in history["train_loss"][::5]]
+    [0.78, 0.2, 0.2]
     """
 
     shown_always = ("beta", "gamma")

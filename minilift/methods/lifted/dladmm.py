@@ -56,6 +56,14 @@ class DLADMM(Lifted):
         or the batch has changed under kept variables.
     ArithmeticError
         On a batch: if Newton's method does not find the output.
+
+    Examples
+    --------
+    >>> net, data = ml.mlp([2, 8, 2], dtype=np.float64), ml.datasets.moons(100)
+    >>> method = ml.DLADMM(rho=1.0, schedule=False)
+    >>> history = ml.fit(net, data, method, ml.SGD(lr=1.0), epochs=10, batch_size=None, progress=False)
+    >>> [round(loss, 2) for loss in history["train_loss"][::5]]
+    [0.78, 0.3, 0.26]
     """
 
     shown_always = ("rho", "schedule")

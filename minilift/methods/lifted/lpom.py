@@ -44,6 +44,14 @@ class LPOM(MatchingMethod):
         that have a `conjugate`, or the batch has changed under kept variables.
     ArithmeticError
         On a batch: if Newton's method does not converge in a θ_l.
+
+    Examples
+    --------
+    >>> net, data = ml.mlp([2, 8, 2], dtype=np.float64), ml.datasets.moons(100)
+    >>> method = ml.LPOM()
+    >>> history = ml.fit(net, data, method, ml.SGD(lr=1.0), epochs=10, batch_size=None, progress=False)
+    >>> [round(loss, 2) for loss in history["train_loss"][::5]]
+    [0.78, 0.24, 0.24]
     """
 
     shown_always = ("mu", "tau")

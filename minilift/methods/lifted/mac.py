@@ -56,6 +56,14 @@ class MAC(Lifted):
         or the batch has changed under kept variables.
     ArithmeticError
         On a batch: if Newton's method does not reach its tolerance in the last map, where a larger α helps.
+
+    Examples
+    --------
+    >>> net, data = ml.mlp([2, 8, 2], dtype=np.float64), ml.datasets.moons(100)
+    >>> method = ml.MAC()
+    >>> history = ml.fit(net, data, method, ml.SGD(lr=1.0), epochs=10, batch_size=None, progress=False)
+    >>> [round(loss, 2) for loss in history["train_loss"][::5]]
+    [0.78, 0.19, 0.17]
     """
 
     shown_always = ("mu", "alpha")

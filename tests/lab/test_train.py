@@ -1,0 +1,29 @@
+"""`minilift train` says beforehand how long it takes and what comes of it; a bar moves on a terminal alone."""
+
+import re
+
+import minilift as ml
+from minilift import cli
+
+LINE = ["train", "--samples", "50", "--layers", "64,8,10", "--epochs", "20"]
+
+
+def test_without_a_terminal_there_are_ten_lines_and_no_bar(capsys, tmp_path):
+    assert cli.main([*LINE, "--output", str(tmp_path / "net.npz")]) == 0
+    out, err = capsys.readouterr()
+    first, *lines = err.splitlines()
+    assert first == "about 10 seconds at most"
+    assert [line.partition(":")[0] for line in lines] == [f"epoch {epoch} of 20" for epoch in range(0, 21, 2)]
+    assert "\r" not in err
+    assert re.search(r"test accuracy 0\.\d+", out)
+    assert ml.load(tmp_path / "net.npz").depth == 2
+
+
+def test_a_quiet_run_says_nothing_on_the_way(capsys):
+    assert cli.main([*LINE, "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_method_on_the_whole_set_is_estimated_on_the_whole_set(capsys):
+    assert cli.main([*LINE[:-1], "2", "--method", "bcd"]) == 0
+    assert capsys.readouterr().err.startswith("about 10 seconds at most\nepoch 0 of 2")
