@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from minilift.course.teach import Claim, check, claim, close_to_answers, slips
+from minilift.course.teach import Claim, check, claim, close_to_answers, same, slips
 from minilift.layers.activations import HardTanh, LeakyReLU, ReLU
 from minilift.local.fits import fit_transfer
 
@@ -25,6 +25,11 @@ def two(answer, names):
     if not isinstance(answer, (tuple, list)) or len(answer) != 2:
         raise ValueError(f"two arrays are expected, {names}, got {len(answer) if isinstance(answer, tuple) else 1}")
     return [np.asarray(part, dtype=float) for part in answer]
+
+
+def shares(linear, count):
+    """Return with which number each argument of a linear function counts."""
+    return [float(np.mean(linear(*(np.full((2, 2), float(k == each)) for k in range(count))))) for each in range(count)]
 
 
 # ---- 14.1
@@ -54,7 +59,8 @@ WRONG_MEANS = {
     "the gap to z_D is missing above, and is there below": mean_with(z=lambda g, a: 0.0, total=lambda g, a: 1 + g + a),
     "the loss is missing: the target counts with 1": mean_with(target=0.0),
     "the loss is missing above, and is there below": mean_with(target=0.0, total=lambda g, a: 1 + g + a),
-    "the weights are inverted: a large γ must pull towards z_D": mean_with(z=lambda g, a: 1 / g, old=lambda g, a: 1 / a),
+    "the weights are inverted: a large γ must pull towards z_D": mean_with(z=lambda g, a: 1 / g,
+                                                                           old=lambda g, a: 1 / a),
     "the weights are not squared": mean_with(z=lambda g, a: g * g, old=lambda g, a: a * a),
     "the weight is γ: all three squares have the same ½": mean_with(z=lambda g, a: g / 2, old=lambda g, a: a / 2),
     "the weights have no ½: all three squares have one": mean_with(target=0.5),
@@ -89,6 +95,12 @@ def output_block(answer, seed):
 
     def mistakes(block):
         yield from slips(block, [(Y, z, a_old, gamma, alpha), (z, a_old, Y, 1.9, 0.4)], WRONG_MEANS)
+        target, z_share, old_share = shares(lambda *values: block(*values, gamma, alpha), 3)
+        for name, share, weight in (("z_D", z_share, gamma), ("a_old", old_share, alpha)):
+            yield (not same(share / target, weight),
+                   f"{name} counts {share / target:.3g} times as much as Y; their squares have {weight:g} and 1")
+        yield (not same(target + z_share + old_share, 1.0),
+               f"the weights of the three values add up to {target + z_share + old_share:.3g}, not to 1")
 
     def library(Y, z, a_old, gamma, alpha):
         return (Y + gamma * z + alpha * a_old) / (1 + gamma + alpha)
@@ -153,9 +165,28 @@ def first_local(t, q, c, pieces, order=1):
     return np.where(np.isnan(found), q, found)
 
 
+def candidates(t, q, c, pieces):
+    """Return the lowest point of each piece and its value, (pieces, entries)."""
+    u = np.array([np.clip((s * (t - o) + c * q) / (s * s + c), low, high) for low, high, s, o in pieces])
+    return u, np.array([cost(each, t, q, c, pieces) for each in u])
+
+
+def one_for_all(t, q, c, pieces):
+    """Return the candidates of the piece whose values have the least sum."""
+    u, values = candidates(t, q, c, pieces)
+    return u[values.sum(axis=1).argmin()]
+
+
 WRONG_PIECES = {
-    "only the first piece is looked at: is a return inside the loop?": pieces_with(taken=lambda pieces: pieces[:1]),
-    "only the last piece counts: nothing is compared": pieces_with(choose=lambda here, lowest: here < math.inf),
+    "one choice for all entries: each has its own best piece": one_for_all,
+    "the candidates are averaged: the one of least value is wanted": lambda *problem: np.mean(
+        candidates(*problem)[0], axis=0),
+    "the candidate nearest to q is taken: the fit counts too": lambda t, q, c, pieces: np.take_along_axis(
+        candidates(t, q, c, pieces)[0], abs(candidates(t, q, c, pieces)[0] - q).argmin(axis=0)[None], axis=0)[0],
+    "only the first piece is looked at (is a return inside the loop?), or the smallest candidate is taken":
+        pieces_with(taken=lambda pieces: pieces[:1]),
+    "only the last piece counts (nothing is compared?), or the largest candidate is taken": pieces_with(
+        choose=lambda here, lowest: here < math.inf),
     "the last piece is never looked at": pieces_with(taken=lambda pieces: pieces[:-1]),
     "the first piece is never looked at": pieces_with(taken=lambda pieces: pieces[1:]),
     "the worst piece is taken: the comparison is upside down": pieces_with(choose=np.greater),
@@ -171,7 +202,7 @@ WRONG_PIECES = {
     "only the piece on which q lies: another may hold a deeper minimum": on_own_piece,
     "the first minimum that is found is not always the deepest: compare values": first_local,
     "the last minimum that is found is not always the deepest: compare values":
-        lambda *problem: first_local(*problem, order=-1),
+        partial(first_local, order=-1),
     "the offset is missing: on a piece σ(u) − t is s·u − (t − o)": pieces_with(
         lambda t, q, c, s, o: (s * t + c * q) / (s * s + c)),
     "the sign of the offset: on a piece σ(u) − t is s·u − (t − o)": pieces_with(
@@ -202,6 +233,22 @@ SHAPES = {"the identity": [(-math.inf, math.inf, 1.0, 0.0)], "ReLU": list(ReLU.p
           "three slopes": [(-math.inf, -1.0, 0.25, -0.75), (-1.0, 0.5, 1.0, 0.0), (0.5, math.inf, 2.0, -0.5)]}
 
 
+def misses(fit, t, q, c):
+    """Return how far each value lies above the least, whether the minimiser ends a piece, and whether q is on another.
+
+    Of all shapes, one after the other.
+    """
+    found: list[tuple] = []
+    for pieces in SHAPES.values():
+        best = fit_transfer(SimpleNamespace(pieces=pieces), t, q, c)
+        above = cost(fit(t, q, c, pieces), t, q, c, pieces) - cost(best, t, q, c, pieces)
+        edges = np.array([high for _, high, *_ in pieces[:-1]])
+        other = np.digitize(q, edges) != np.digitize(best, edges)
+        found.append((np.nan_to_num(above, nan=np.inf), np.isin(best, edges), other))
+    missed, ends, moved = (np.concatenate(part) for part in zip(*found))
+    return missed, ends, moved
+
+
 def piece_fit(answer, seed):
     """Exercise 14.2: argmin_u ½(σ(u) − t)² + c/2 (u − q)², for σ given by its pieces."""
     rng = np.random.default_rng(seed)
@@ -224,6 +271,17 @@ def piece_fit(answer, seed):
 
     def mistakes(fit):
         yield from slips(fit, [(t, q, 0.4, pieces) for pieces in SHAPES.values()], WRONG_PIECES)
+        yield (not np.isfinite(fit(t, q, 0.4, SHAPES["hard tanh"])).all(),
+               "the answer is not finite: an end of a piece may be infinite, and np.clip takes low before high")
+        alone = [fit(t[k:k + 1], q[k:k + 1], 0.4, SHAPES["hard tanh"])[0] for k in range(9)]
+        together = fit(t[:9], q[:9], 0.4, SHAPES["hard tanh"])
+        yield not same(alone, together), "an entry's answer changes with the others: each must be fitted alone"
+        missed, ends, moved = misses(fit, t, q, 0.4)
+        yield bool((missed < 0.01).all()), \
+            "close, but no minimiser: is it a grid, or an iteration? The lowest point of a parabola is exact"
+        yield bool(ends[missed > SOLVED].all()), "it is wrong only where the best point is the end of a piece"
+        yield bool(moved[missed > SOLVED].all()), \
+            "it is wrong only where the best point lies on another piece than q: is each piece tried, and compared?"
 
     def library(t, q, c, pieces):
         return fit_transfer(SimpleNamespace(pieces=pieces), np.asarray(t, dtype=float), np.asarray(q, dtype=float), c)
@@ -287,6 +345,16 @@ WRONG_PAIRS = {
         problem[2], pair_of()(*problem)[1]),
     "the old b is missing in the W block: the target is z − 1bᵀ": pair_of(partial(weights, bias=0.0)),
     "the sign of b in the W block: the target is z − 1bᵀ": pair_of(partial(weights, bias=-1.0)),
+    "α must stand on the diagonal: αI, not α in every entry": pair_of(lambda a, z, W, b, rho, alpha: np.linalg.solve(
+        rho * a.T @ a + alpha, rho * a.T @ (z - b) + alpha * W)),
+    "the sign of the W step: it moves away from the minimiser": pair_of(
+        lambda a, z, W, b, *rest: 2 * W - weights(a, z, W, b, *rest)),
+    "each output has its own b; here one sum runs over all of them": b_slips(summed=lambda rest, axis: np.sum(rest)),
+    "the samples are counted in the wrong place: below stands ρN + α": pair_of(
+        b_block=lambda a, z, W, b, rho, alpha: (
+            alpha * b + rho * np.sum(z - a @ W, axis=0)) / (rho + alpha) / len(a)),
+    "1/α stands in the W block: the damping is α": lambda a, z, W, b, rho, alpha: pair_of(
+        partial(weights, damping=1 / alpha))(a, z, W, b, rho, alpha),
     "the damping α is missing in the W block": pair_of(partial(weights, damping=0.0)),
     "the damping is there, but it pulls W to 0; it must pull to the old W": pair_of(partial(weights, old=0.0)),
     "the prox term is missing in the W block": pair_of(partial(weights, damping=0.0, old=0.0)),
@@ -347,6 +415,15 @@ def pair(answer, seed):
 
     def mistakes(pair):
         yield from slips(pair, [problem, other], WRONG_PAIRS)
+        fitted = a @ W + b
+        W_new, b_new = two(pair(a, fitted, W, b, 0.6, 1.7), "W and b")
+        yield not same(W_new, W), "where the old W and b fit already, W must stay; here it moves"
+        yield not same(b_new, b), "W stays where the old W and b fit already; b must stay too, and moves"
+        W_new, b_new = pair(a, z, W, b, 0.6, 1e15)
+        yield not same(W_new, W), "a huge α must hold W where it was; what is α multiplied with?"
+        yield not same(b_new, b), "a huge α holds W; it must hold b too"
+        yield same(weights(*problem), pair(*problem)[0]), \
+            "the W block is right, b is not: it sees what the new W leaves, ρ for each sample and α for the old b"
 
     return check("14.3", answer, claims, mistakes, fallback=pair_of())
 
@@ -383,8 +460,8 @@ def stands_still(answer, left, seed):
                "α is so large that block steps are held back as well: choose a smaller one")
         yield (simultaneous < 0.5 and shared > 0.99,
                "α is too large: the prox term damps the overshoot away; choose a smaller one")
-        yield (simultaneous < 0.5, f"the inputs vary too much: the cosine to the bias's column of ones is {shared:.2f}, "
-                                   "and it must be nearer to 1")
+        yield (simultaneous < 0.5, f"the inputs vary too much: their cosine to the bias's column of ones is "
+                                   f"{shared:.2f}, and it must be nearer to 1")
 
     return check("14.4", answer, claims, mistakes)
 
@@ -422,6 +499,10 @@ WRONG_STEPS = {
     "this is a full dual step, 2β: sensible for this penalty, but (14.8) takes β": step_with(rate=2.0),
     "β is missing in the step of u": lambda Y, phi, u, beta: (
         step_with()(Y, phi, u, beta)[0], u + step_with()(Y, phi, u, beta)[0] - phi),
+    "u steps first here; z comes first, with the old u": lambda Y, phi, u, beta: (
+        (Y - u - beta * (Y - phi) + 2 * beta * phi) / (1 + 2 * beta), u + beta * (Y - phi)),
+    "one number for all entries: u steps entry by entry": lambda Y, phi, u, beta: (
+        step_with()(Y, phi, u, beta)[0], u + np.linalg.norm(beta * (step_with()(Y, phi, u, beta)[0] - phi))),
     "β divides in the step of u; it multiplies": lambda Y, phi, u, beta: (
         step_with()(Y, phi, u, beta)[0], u + (step_with()(Y, phi, u, beta)[0] - phi) / beta),
     "the sign of the step: u must ascend, along z − φ": step_with(rate=-1.0),
@@ -435,7 +516,8 @@ WRONG_STEPS = {
     "z and u come back in the other order": lambda *question: step_with()(*question)[::-1],
     "z is the plain mean of Y and φ": lambda Y, phi, u, beta: with_gap((Y + phi) / 2, phi, u, beta),
     "z is a gradient step from φ; it can be solved": lambda Y, phi, u, beta: with_gap(Y - u, phi, u, beta),
-    "the denominator of z is missing: divide all by 1 + 2β": lambda Y, phi, u, beta: with_gap(Y - u + 2 * beta * phi, phi, u, beta),
+    "the denominator of z is missing: divide all by 1 + 2β": lambda Y, phi, u, beta: with_gap(
+        Y - u + 2 * beta * phi, phi, u, beta),
 }
 
 
@@ -453,7 +535,8 @@ def output_step(answer, seed):
             yield claim(f"β = {beta:g}: shapes", [*z.shape, *new.shape], [6, 3, 6, 3])
             yield claim("    the slope of L in z", slope(partial(lagrangian, beta), z, tangent), 0.0,
                         SOLVED, "three terms hold z: what are their slopes?")
-            yield claim("    the step of u", new - u, beta * (z - phi), SOLVED, "z is right: u + β(z − φ), with the new z")
+            yield claim("    the step of u", new - u, beta * (z - phi), SOLVED,
+                        "z is right: u + β(z − φ), with the new z")
         at = np.zeros_like(u)
         for _ in range(200):
             z, at = step(Y, phi, at, 1.0)
@@ -461,6 +544,15 @@ def output_step(answer, seed):
 
     def mistakes(step):
         yield from slips(step, [(Y, phi, u, 0.4), (phi, u, Y, 3.0)], WRONG_STEPS)
+        target, phi_share, u_share = shares(lambda *values: step(*values, 0.4)[0], 3)
+        yield (not same(u_share / target, -1.0),
+               f"in z, u counts {u_share / target:.3g} times as much as Y; the slopes in (14.8) are z − Y and u")
+        yield (not same(phi_share / target, 0.8), f"in z, φ counts {phi_share / target:.3g} times as much as Y, at β = "
+                                                  "0.4; the slope of the penalty is 2β(z − φ)")
+        yield (not same(target + phi_share, 1.0), "above the line z is right; where Y = φ and u = 0, z must be Y: what "
+                                                  "stands below?")
+        z, new = step(Y, phi, u, 0.4)
+        yield not same(new, u + 0.4 * (z - phi)), "z is right, u is not: it moves by β(z − φ), with the new z"
 
     return check("14.5", answer, claims, mistakes, fallback=step_with())
 
