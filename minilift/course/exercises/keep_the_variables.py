@@ -29,7 +29,7 @@ def two(answer, names):
 
 def shares(linear, count):
     """Return with which number each argument of a linear function counts."""
-    return [float(np.mean(linear(*(np.full((2, 2), float(k == each)) for k in range(count))))) for each in range(count)]
+    return [np.mean(linear(*(np.full((2, 2), float(k == each)) for k in range(count)))) for each in range(count)]
 
 
 # ---- 14.1
@@ -96,6 +96,7 @@ def output_block(answer, seed):
     def mistakes(block):
         yield from slips(block, [(Y, z, a_old, gamma, alpha), (z, a_old, Y, 1.9, 0.4)], WRONG_MEANS)
         target, z_share, old_share = shares(lambda *values: block(*values, gamma, alpha), 3)
+        yield target == 0, "Y does not count at all: the loss pulls towards it"
         for name, share, weight in (("z_D", z_share, gamma), ("a_old", old_share, alpha)):
             yield (not same(share / target, weight),
                    f"{name} counts {share / target:.3g} times as much as Y; their squares have {weight:g} and 1")
@@ -171,6 +172,14 @@ def candidates(t, q, c, pieces):
     return u, np.array([cost(each, t, q, c, pieces) for each in u])
 
 
+def against_the_last(t, q, c, pieces):
+    """Return the candidate that was the last to be better than the one before it."""
+    best, before = q, math.inf
+    for u, value in zip(*candidates(t, q, c, pieces)):
+        best, before = np.where(value < before, u, best), value
+    return best
+
+
 def one_for_all(t, q, c, pieces):
     """Return the candidates of the piece whose values have the least sum."""
     u, values = candidates(t, q, c, pieces)
@@ -178,6 +187,8 @@ def one_for_all(t, q, c, pieces):
 
 
 WRONG_PIECES = {
+    "the least value so far must be kept: this compares with the piece before alone": against_the_last,
+    "within a piece the lowest point of its parabola is wanted, not q": pieces_with(lambda t, q, c, s, o: q),
     "one choice for all entries: each has its own best piece": one_for_all,
     "the candidates are averaged: the one of least value is wanted": lambda *problem: np.mean(
         candidates(*problem)[0], axis=0),
@@ -230,7 +241,9 @@ WRONG_PIECES = {
 }
 SHAPES = {"the identity": [(-math.inf, math.inf, 1.0, 0.0)], "ReLU": list(ReLU.pieces),
           "leaky ReLU": list(LeakyReLU(0.3).pieces), "hard tanh": list(HardTanh.pieces),
-          "three slopes": [(-math.inf, -1.0, 0.25, -0.75), (-1.0, 0.5, 1.0, 0.0), (0.5, math.inf, 2.0, -0.5)]}
+          "three slopes": [(-math.inf, -1.0, 0.25, -0.75), (-1.0, 0.5, 1.0, 0.0), (0.5, math.inf, 2.0, -0.5)],
+          "a zigzag": [(-math.inf, 0.0, -1.0, 0.0), (0.0, 0.5, 1.0, 0.0), (0.5, 1.0, -1.0, 1.0),
+                       (1.0, math.inf, 1.0, -1.0)]}
 
 
 def misses(fit, t, q, c):
@@ -253,7 +266,7 @@ def piece_fit(answer, seed):
     """Exercise 14.2: argmin_u ½(σ(u) − t)² + c/2 (u − q)², for σ given by its pieces."""
     rng = np.random.default_rng(seed)
     t, q = rng.uniform(-2, 2, size=(2, 200))
-    t[:4], q[:4] = (1.0, 0.1, -1.0, 0.6), (-0.3, -0.3, 0.8, 1.7)  # two minima, one or the other; at the kink; far
+    t[:5], q[:5] = (1.0, 0.1, -1.0, 0.6, 2.0), (-0.3, -0.3, 0.8, 1.7, 0.24)  # two minima; at a kink; far; 1st of three
     grid = np.linspace(-8, 8, 4001)[:, None]
 
     def claims(fit):
@@ -282,6 +295,11 @@ def piece_fit(answer, seed):
         yield bool(ends[missed > SOLVED].all()), "it is wrong only where the best point is the end of a piece"
         yield bool(moved[missed > SOLVED].all()), \
             "it is wrong only where the best point lies on another piece than q: is each piece tried, and compared?"
+        yield not same(fit(t, q, 0.4, SHAPES["the identity"]), (t + 0.4 * q) / 1.4), \
+            "even for one piece, σ(u) = u, this is no minimiser: set the slope of (14.3) to zero"
+        yield all((abs(candidates(t, q, 0.4, pieces)[0] - fit(t, q, 0.4, pieces)) < SOLVED).any(axis=0).all()
+                  for pieces in SHAPES.values()), \
+            "each answer is the best point of a piece, but not of the best piece: which values are compared?"
 
     def library(t, q, c, pieces):
         return fit_transfer(SimpleNamespace(pieces=pieces), np.asarray(t, dtype=float), np.asarray(q, dtype=float), c)
@@ -422,7 +440,10 @@ def pair(answer, seed):
         W_new, b_new = pair(a, z, W, b, 0.6, 1e15)
         yield not same(W_new, W), "a huge α must hold W where it was; what is α multiplied with?"
         yield not same(b_new, b), "a huge α holds W; it must hold b too"
-        yield same(weights(*problem), pair(*problem)[0]), \
+        far = np.linalg.norm(pair(*problem)[0] - W) / np.linalg.norm(weights(*problem) - W)
+        yield not same(weights(*problem), pair(*problem)[0]), \
+            f"W moves {far:.2f} times as far as to its minimiser: is the fit a sum over samples, with ρ, damped by α?"
+        yield True, \
             "the W block is right, b is not: it sees what the new W leaves, ρ for each sample and α for the old b"
 
     return check("14.3", answer, claims, mistakes, fallback=pair_of())
@@ -545,6 +566,7 @@ def output_step(answer, seed):
     def mistakes(step):
         yield from slips(step, [(Y, phi, u, 0.4), (phi, u, Y, 3.0)], WRONG_STEPS)
         target, phi_share, u_share = shares(lambda *values: step(*values, 0.4)[0], 3)
+        yield target == 0, "Y does not count in z: the loss pulls towards it"
         yield (not same(u_share / target, -1.0),
                f"in z, u counts {u_share / target:.3g} times as much as Y; the slopes in (14.8) are z − Y and u")
         yield (not same(phi_share / target, 0.8), f"in z, φ counts {phi_share / target:.3g} times as much as Y, at β = "
