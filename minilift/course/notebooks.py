@@ -46,6 +46,7 @@ CURRICULUM = (
     "11_reproduce_a_paper",
     "12_gpu",
     "13_branches",
+    "14_keep_the_variables",
     "15_train_like_a_brain",
 )
 REPORT = "application/vnd.minilift.report+json"  # the machine-readable half of a check's or record's output

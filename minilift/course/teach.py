@@ -408,6 +408,7 @@ LOOKS = {  # which method of plots.METHOD_STYLE a name in the notebooks has its 
     "BackProp": "backprop", "ProxProp exact": "proxprop", "ProxProp cg1": "cg1", "ProxProp cg3": "cg3",
     "ProxProp cg5": "cg5", "ProxProp cg10": "cg10", "LocoProp-S": "locoprop-s", "LocoProp-M": "locoprop-m",
     "SIBP": "semi-implicit", "explicit": "backprop", "implicit": "proxprop",
+    "BCD": "bcd", "ADMM": "admm", "MAC": "mac",
     "Predictive coding": "predictive-coding", "Target propagation": "target-propagation",
 }
 METHODS = {name: tuple(plots.METHOD_STYLE[look][key] for key in ("color", "linestyle", "marker"))

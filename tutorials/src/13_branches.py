@@ -691,7 +691,8 @@ teach.record("decades that bridges add to ∂J/∂θ_1", np.log10(first["with br
 # step sizes; width, transfer and optimizer were chosen after trial runs, so that something is learned in
 # 10 epochs. Nothing about *why* ProxProp is ahead through time: no control as in notebook 07 was run. Gated
 # cells, clipped gradients, batch norm or another initialisation are the usual remedies for BackProp, and were
-# not tried. Seconds are those of one machine, for narrow maps.
+# not tried. Seconds are those of one machine, for narrow maps. Methods that keep their values (notebook 14)
+# take chains alone, and were not run.
 #
 # **References.** Frerix et al., *Proximal Backpropagation*, ICLR 2018: Algorithm 1 and Proposition 1, for
 # chains. He, Zhang, Ren, Sun, *Deep Residual Learning for Image Recognition*, CVPR 2016: the bridge, and depth

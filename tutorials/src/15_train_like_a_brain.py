@@ -36,7 +36,8 @@ teach.versions()
 #
 # $$ F = L_y(a_{D-1}W_D + 1b_D^T) + \sum_{l<D} \tfrac12\|e_l\|^2, \qquad e_l = a_l - f_l. \tag{15.1} $$
 #
-# Here $L_y$ is a sum over samples. It is the energy of notebook 04 with one of its two penalties. After a
+# Here $L_y$ is a sum over samples. It is MAC's energy of notebook 14 with $\mu = 1$; but there values are kept
+# from sweep to sweep, here they start from a forward pass each time. After a
 # forward pass $a_l = f_l$: all errors are zero and $F$ is the loss.
 
 # %%
