@@ -279,6 +279,10 @@ def unanswered(answer):
 
 def require_finite(answer):
     """Raise NotFiniteError if an answer that consists of numbers holds one that is not finite."""
+    if isinstance(answer, (list, tuple)):
+        for part in answer:
+            require_finite(part)
+        return
     try:
         values = np.asarray(answer, dtype=float)
     except (TypeError, ValueError):

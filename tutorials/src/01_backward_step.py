@@ -446,7 +446,8 @@ limit = largest_stable_step(B)
 
 fig, ax = plt.subplots(figsize=(8, 3.2))
 for row, (name, counts) in enumerate(needed.items()):
-    teach.band(ax, taus, counts, name, row=row)
+    broad = {"linewidth": 5, "alpha": 0.4, "markersize": 9} if name == "implicit" else {"zorder": 3}  # it lies below
+    teach.band(ax, taus, counts, name, row=row, **broad)
 ax.axvline(limit, color=teach.COLORS["grey"], linestyle=":")
 ax.set(xscale="log", yscale="log", xlabel="τ", ylabel="steps to J(x₀)/10⁶",
        title="× : never gets there.  Dotted: the measured limit of the explicit step\n")
