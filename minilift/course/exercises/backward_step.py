@@ -89,7 +89,8 @@ WRONG_IMPLICIT_STEPS = {
     "this is the change of x; the new x is wanted": lambda B, x, tau: implicit_with()(B, x, tau) - x,
     "this solves for a zero slope, A x_new = Bᵀ…: the step has no target but x":
         implicit_with(right=lambda B, x, tau: B.T @ (B @ x)),
-    "this is the change of x, with the sign turned; the new x is wanted": lambda B, x, tau: x - implicit_with()(B, x, tau),
+    "this is the change of x, with the sign turned; the new x is wanted":
+        lambda B, x, tau: x - implicit_with()(B, x, tau),
     "τ times the solution is no change of x": lambda B, x, tau: x - tau * implicit_with()(B, x, tau),
     "a matrix of ones stands where the identity belongs: np.eye, not np.ones":
         lambda B, x, tau: np.linalg.solve(1 + tau * B.T @ B, x),
@@ -173,7 +174,7 @@ def uphill(answer, seed):
 
     def mistakes(found):
         A, tau = np.asarray(found[0], dtype=float), float(found[1])
-        yield A.shape != (2, 2), "A is a 2×2 matrix"
+        yield A.shape != (2, 2), f"A has shape {A.shape} where (2, 2) is expected"
         low = np.linalg.eigvalsh((A + A.T) / 2)[0]
         yield not same(A, A.T), "A must be symmetric: it is the matrix of ½ xᵀAx"
         yield tau <= 0, "a step size is positive"

@@ -65,7 +65,8 @@ def squares(gap):
 
 def energy_with(maps=(1, 2, 3, 4), transfers=(1, 2, 3, 4), join=lambda a: a[3] + a[1], transfer=sigma, size=squares,
                 weight=lambda tau, Y: 1 / (2 * tau), loss=lambda gap: np.sum(gap**2) / (2 * len(gap)),
-                output=lambda theta, a, z: value(5, theta, a), more=lambda theta, a, z: 0.0, held=lambda l, given, a, z: z[l]):
+                output=lambda theta, a, z: value(5, theta, a), more=lambda theta, a, z: 0.0,
+                held=lambda l, given, a, z: z[l]):
     """Return an answer to 13.1 with a slip in it: penalties left out, the join, the transfer, weights, the loss."""
     def energy(theta, a, z, Y, tau):
         gaps = [given - held(l, given, a, z) for l, given in
@@ -277,7 +278,8 @@ WRONG_ERRORS = {
     "the derivative of tanh is 1/cosh², not 1/cosh": error_with(lambda z: 1 / np.cosh(z)),
     "z > 0 is ReLU's derivative; here σ_1 is tanh": error_with(lambda z: z > 0),
     "σ_1' comes in once": error_with(lambda z: (1 - np.tanh(z)**2)**2),
-    "the ones are the last column of ã, as the bias is the last row of θ": lambda *q: np.roll(error_with()(*q), 1, axis=0),
+    "the ones are the last column of ã, as the bias is the last row of θ":
+        lambda *q: np.roll(error_with()(*q), 1, axis=0),
     "a factor 2: what is lost is one half step of a_1, of length τ": error_with(factor=2.0),
     "a factor ½: what is lost is one half step of a_1, of length τ": error_with(factor=0.5),
     "it is not zero: what is the gap of the join, once a_3 has moved?": error_with(factor=0.0),
@@ -375,7 +377,7 @@ WRONG_STACKED_STEPS = {
     "ãᵀã is a sum over the rows, not a mean": lambda inputs, signals, tau_theta: sum(map(len, inputs)) * solve_rows(
         inputs, signals, sum(map(len, inputs)) / tau_theta),
     "the uses are stacked, not added: each row is a sample of its own": lambda inputs, signals, tau_theta: solve_rows(
-        [sum(a[:min(map(len, inputs))] for a in inputs)], [sum(g[:min(map(len, inputs))] for g in signals)], 1 / tau_theta),
+        *([sum(rows[:min(map(len, inputs))] for rows in each)] for each in (inputs, signals)), 1 / tau_theta),
     "the column of ones is missing": stacked_with(ones=None),
     "the column of ones holds zeros": stacked_with(ones=0.0),
 }

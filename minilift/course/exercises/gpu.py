@@ -21,14 +21,22 @@ def ulps_with(size=lambda change: abs(change).max(), unit=lambda y: np.spacing(a
     return lambda x, y: final(size(x.astype(np.float64) - y.astype(np.float64)) * float(unit(y)) ** power)
 
 
+def in_fractions(distance):
+    """Return a distance times 2⁴⁰, so that tiny ones can be told apart with the tolerance of `same`."""
+    return lambda x, y: distance(x, y) * 2.0**40
+
+
 WRONG_ULPS = {
     "this is the difference itself; divide by the spacing of floats": ulps_with(power=0.0),
     "float64's spacing: these arrays are float32, whose floats lie 2²⁹ times farther apart":
         ulps_with(unit=lambda y: np.spacing(float(abs(y).max()))),
     "float64's spacing at 1": ulps_with(unit=lambda y: np.finfo(np.float64).eps),
-    "the spacing at 1: floats near the largest entry lie farther apart": ulps_with(unit=lambda y: np.finfo(y.dtype).eps),
-    "the spacing at the largest entry is the unit, not at the smallest": ulps_with(unit=lambda y: np.spacing(abs(y).min())),
-    "the spacing at the largest entry is the unit, not at the mean": ulps_with(unit=lambda y: np.spacing(abs(y).mean())),
+    "the spacing at 1: floats near the largest entry lie farther apart":
+        ulps_with(unit=lambda y: np.finfo(y.dtype).eps),
+    "the spacing at the largest entry is the unit, not at the smallest":
+        ulps_with(unit=lambda y: np.spacing(abs(y).min())),
+    "the spacing at the largest entry is the unit, not at the mean":
+        ulps_with(unit=lambda y: np.spacing(abs(y).mean())),
     "the sign: a distance has none": ulps_with(final=lambda found: -float(found)),
     "the difference must be taken by its size, abs": ulps_with(np.max),
     "the mean difference; the largest is asked for": ulps_with(lambda change: abs(change).mean()),
@@ -71,7 +79,8 @@ def ulps(answer, seed):
 
     def mistakes(distance):
         yield np.shape(distance(x, y)) != (), "one number is asked for: the largest difference"
-        yield from slips(distance, [(x, y), (y, x)], WRONG_ULPS)
+        scaled = {text: in_fractions(wrong) for text, wrong in WRONG_ULPS.items()}
+        yield from slips(in_fractions(distance), [(x, y), (y, x)], scaled)
 
     return check("12.1", answer, claims, mistakes, fallback=library_ulps)
 
@@ -196,7 +205,8 @@ WRONG_CLOCKS = {
     "the warm-up is still running when the clock starts: wait before it starts, too": clock_with(before="work"),
     "nothing happens between the two readings: the work belongs between them": clock_with(between="wait"),
     "nothing happens between the two readings, not even waiting": clock_with(between=""),
-    "the work was queued before the clock started: its launch belongs between the readings": clock_with("work wait work", "wait"),
+    "the work was queued before the clock started: its launch belongs between the readings":
+        clock_with("work wait work", "wait"),
     "the clock is read when the work is queued, not when it is done: wait before the end": clock_with(between="work"),
     "wait after the work: before it there is nothing to wait for": clock_with(between="wait work"),
     "the clock is read when the work is queued, and nothing is warm": clock_with("", "work"),
@@ -230,7 +240,8 @@ def timed(answer, seed):
             "the same for any work: it must be measured"
         yield from slips(lambda cost: measured(measure, cost), [(100,), (240,)],
                          {text: functools.partial(measured, wrong) for text, wrong in WRONG_CLOCKS.items()})
-        yield measured(measure, 100) < 0, "the difference of the clock's readings is the wrong way round: end minus start"
+        yield measured(measure, 100) < 0, \
+            "the difference of the clock's readings is the wrong way round: end minus start"
         yield measured(measure, 100) > 5000, \
             "the first call pays for compiling and allocating: run once before the clock starts"
 

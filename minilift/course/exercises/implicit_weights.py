@@ -72,12 +72,14 @@ WRONG_WEIGHTS = {
     "the ones are the last column of ã, as the bias is the last row of θ": weights_with(first=True),
     "the residual stands where the target belongs, and its sign: on the right is ãᵀz^½":
         weights_with(hit=lambda z_half, z: z - z_half),
-    "the residual stands where the target belongs: on the right is ãᵀz^½": weights_with(hit=lambda z_half, z: z_half - z),
+    "the residual stands where the target belongs: on the right is ãᵀz^½":
+        weights_with(hit=lambda z_half, z: z_half - z),
     "a ½ too many in the damping on the left": weights_with(lambda t, N: 1 / (2 * t)),
     "a ½ too many in the damping on the right": weights_with(right=lambda t, N: 1 / (2 * t)),
     "multiplied by the matrix instead of solving with it": lambda a, theta_k, z_half, t:
         damped(a, t) @ (tilde(a).T @ z_half + theta_k / t),
-    "a solution is no direction: no further τ_θ": lambda a, theta_k, z_half, t: t * weights_with()(a, theta_k, z_half, t),
+    "a solution is no direction: no further τ_θ":
+        lambda a, theta_k, z_half, t: t * weights_with()(a, theta_k, z_half, t),
     "this is the change of θ; the new θ is wanted":
         lambda a, theta_k, z_half, tau_theta: theta_k - weights_with()(a, theta_k, z_half, tau_theta),
     "this is the change of θ, new minus old; the new θ is wanted":
@@ -209,7 +211,8 @@ WRONG_BOUNDS = {
         bound_with(formula=lambda k: (k - 1) / (k + 1)),
     "the root is missing: 2√(mL)": bound_with(of_both=lambda m, L: 2 * m * L / (m + L)),
     "the cosine itself is asked for; this is its square": bound_with(formula=lambda k: 4 * k / (1 + k) ** 2),
-    "m is the smallest eigenvalue; this is the second smallest": bound_with(ends=lambda values: (values[-2], values[0])),
+    "m is the smallest eigenvalue; this is the second smallest":
+        bound_with(ends=lambda values: (values[-2], values[0])),
     "L is the largest eigenvalue; this is the second largest": bound_with(ends=lambda values: (values[-1], values[1])),
     "L is the largest eigenvalue, not the sum of all": bound_with(ends=lambda values: (values[-1], values.sum())),
     "true of any descent direction, but no gradient comes near it": lambda a, t: 0.0,

@@ -98,7 +98,8 @@ WRONG_ENERGIES = {
     "the penalties are sums over all entries, not means": energy_with(size=lambda gap: np.mean(gap**2)),
     "the penalty on σ(z_l) − a_l is a sum over all entries, not a mean":
         energy_with(size=lambda gap: np.mean(gap**2), size_of_map=squared),
-    "the penalty on φ_l − z_l is a sum over all entries, not a mean": energy_with(size_of_map=lambda gap: np.mean(gap**2)),
+    "the penalty on φ_l − z_l is a sum over all entries, not a mean":
+        energy_with(size_of_map=lambda gap: np.mean(gap**2)),
     "the penalty on σ(z_l) − a_l is not divided by N": energy_with(size=lambda gap: squared(gap) / len(gap),
                                                                    size_of_map=squared),
     "the penalty on φ_l − z_l is not divided by N": energy_with(size_of_map=lambda gap: squared(gap) / len(gap)),
@@ -167,12 +168,14 @@ def gradients_with(signal=1, own=-1, into=1, map_gap=-1, slope=slope_of_tanh, we
         k, price = l + above, (gamma, rho, 1.0)
         gap, inner = np.tanh(z[l]) - a[l], through(z[l]) * (phi(l) - z[l])
         at_loss = last and k == len(theta) - 1
-        above_it = (np.tanh(z[l]) @ theta[k][:-1] + theta[k][-1] if reads == "z" and not at_loss else phi(k)) - (Y if at_loss else z[k])
+        read = np.tanh(z[l]) if reads == "z" and not at_loss else a[l + above - 1]
+        above_it = read @ theta[k][:-1] + theta[k][-1] - (Y if at_loss else z[k])
         G = top * above_it / samples(Y) if at_loss else price[weights[3]] * above_it
         if extra and not at_loss:
             G = G + gamma * (np.tanh(z[k]) - a[k])
         in_a = signal * G @ theta[k][:-1].T + own * price[weights[0]] * gap
-        return in_a, into * price[weights[2]] * slope((z if at == "z" else a)[l]) * gap + map_gap * price[weights[1]] * inner
+        in_z = into * price[weights[2]] * slope((z if at == "z" else a)[l]) * gap
+        return in_a, in_z + map_gap * price[weights[1]] * inner
     return both
 
 
@@ -285,7 +288,7 @@ def sweep_with(last=1, theta_at="a", z_at="half", a_at="half", theta_sees="half"
         D, new = len(theta) - 1, list(theta)
         weights = new if through == "new" else theta
         new[D] = theta[D] - last * tau * energy.gradient_theta(D, theta, a, z)
-        length = a_sign * (1 if tau_in == "a" else tau)
+        length = a_sign * tau
         halves = {D - 1: a[D - 1] - length * energy.gradient_a(D - 1, weights, a, z)}
         for l in list(range(1, D) if up else range(D - 1, 0, -1))[:turns]:
             seen = replaced(a, l, halves.get(l, a[l])) if z_at == "half" else a
@@ -312,22 +315,20 @@ WRONG_SWEEPS = {
     "this is θ − τ ∇J without a sweep: take the gradients of the energy that is handed in": descent_without_a_sweep,
     "step (4.7) uses the half-stepped a; it belongs at the forward pass's (Exercise 4.4 is about this)":
         sweep_with(theta_at="half"),
-    "the return stands inside the loop: only θ_D and the map below it move": sweep_with(turns=1),
+    "only θ_D and the map below it move: a return inside the loop, or else (10) takes its gradient at z, not at z_l^½":
+        sweep_with(turns=1),
     "the signal goes down through the new weights (that is notebook 09); here all gradients see the old θ":
         sweep_with(through="new"),
     "gradient_z has passed σ already: no further σ'": sweep_with(slope=slope_of_tanh),
     "the sign of the half step in z": sweep_with(z_sign=-1),
     "the sign of the half step in a": sweep_with(a_sign=-1),
-    "τ is missing in (8) and (10)": sweep_with(tau_in="a"),
     "the hidden maps do not move: (9) takes its gradient at a_l^½, and (4.7) at z_l^½": sweep_with(theta_sees="old"),
-    "a_{l−1} does not move below the last map: (10) takes its gradient at z_l^½, else no gap is handed down":
-        sweep_with(a_at="old"),
     "the order: from the last map down; a gap is opened at the top and handed down": sweep_with(up=True),
     "θ_D does not move: it takes its step (12) before the loop": sweep_with(last=0),
     "the sign of the step in θ_D": sweep_with(last=-1),
     "θ_1 does not move: the loop goes down to l = 1, and range excludes its end": sweep_with(first=False),
     "τ is missing in (4.7): with ρ = 1/τ the factor τ stands before the gradient": sweep_with(tau_in="θ"),
-    "τ is missing in (9)": sweep_with(tau_in="z"),
+    "τ is missing in (9), or in (8) and (10)": sweep_with(tau_in="z"),
 }
 
 
@@ -512,7 +513,8 @@ WRONG_ACTIVATIONS = {
         lambda a, theta_D, Y, tau: (Y - theta_D[-1]) @ np.linalg.pinv(theta_D[:-1]),
     "the right side is that of the change u − a, which must be added to a": lambda a, theta_D, Y, tau:
         activation_with()(a, theta_D, Y - a @ theta_D[:-1], tau),
-    "one τ too many: a solution is no direction": lambda a, theta_D, Y, tau: tau * activation_with()(a, theta_D, Y, tau),
+    "one τ too many: a solution is no direction":
+        lambda a, theta_D, Y, tau: tau * activation_with()(a, theta_D, Y, tau),
 }
 
 

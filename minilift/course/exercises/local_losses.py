@@ -65,7 +65,8 @@ WRONG_LOCAL_STEPS = {
         lambda a, new, start, target: a.T @ (a @ new - target) + (new - start))(a, theta, target, rate, steps),
     "the regulariser is in; without it is asked for (here with the rate for 1/η)":
         lambda a, theta, target, rate, steps: steps_with(
-            lambda a, new, start, target: a.T @ (a @ new - target) + rate * (new - start))(a, theta, target, rate, steps),
+            lambda a, new, start, target: a.T @ (a @ new - target) + rate * (new - start))(
+                a, theta, target, rate, steps),
     "the output ãθ is missing in the residual": steps_with(lambda a, theta, start, target: a.T @ -target),
     "the output ãθ is missing in the residual, and its sign": steps_with(lambda a, theta, start, target: a.T @ target),
     "the steps start at 0; they start at theta": steps_with(first=0.0),
@@ -261,11 +262,14 @@ def gamma_with(room=room_ahead, over=np.min, times=lambda room, g: room / abs(g)
 
 
 WRONG_GAMMAS = {
-    "the sign: f(z) − γ g goes up where g is negative": gamma_with(lambda a, g, low, high: np.where(g > 0, high - a, a - low)),
+    "the sign: f(z) − γ g goes up where g is negative":
+        gamma_with(lambda a, g, low, high: np.where(g > 0, high - a, a - low)),
     "the sign, and the entry with the most room": gamma_with(
         lambda a, g, low, high: np.where(g > 0, high - a, a - low), np.max),
     "|g| divides: a large signal leaves first": gamma_with(times=lambda room, g: room * abs(g)),
     "this is the room; how many γ g fit in it?": gamma_with(times=lambda room, g: room),
+    "this is the room, of entries too that do not move; how many γ g fit in it?":
+        gamma_with(times=lambda room, g: room, only=lambda g: g == g),
     "the room is counted from f(z), not from the other border": gamma_with(lambda a, g, low, high: high - low + 0 * a),
     "the room up is counted from f(z), not from 0": gamma_with(lambda a, g, low, high: np.where(g < 0, high, a - low)),
     "a mean over the entries; the first to leave decides": gamma_with(over=np.mean),
@@ -275,7 +279,8 @@ WRONG_GAMMAS = {
     "distance to the nearer border; the target may be moving towards the other one":
         gamma_with(lambda a, g, low, high: np.minimum(high - a, a - low)),
     "the least room over the largest |g|: they may belong to two entries": gamma_with(
-        over=lambda pairs: pairs[:, 0].min() / pairs[:, 1].max(), times=lambda room, g: np.stack([room, abs(g)], axis=1)),
+        over=lambda pairs: pairs[:, 0].min() / pairs[:, 1].max(),
+        times=lambda room, g: np.stack([room, abs(g)], axis=1)),
     "the nearest border over the largest |g|: they may belong to two entries": gamma_with(
         lambda a, g, low, high: np.minimum(high - a, a - low), lambda pairs: pairs[:, 0].min() / pairs[:, 1].max(),
         lambda room, g: np.stack([room, abs(g)], axis=1)),
@@ -287,7 +292,8 @@ WRONG_GAMMAS = {
     "only the first sample is looked at": gamma_with(rows=slice(0, 1)),
     "only the last sample is looked at": gamma_with(rows=slice(-1, None)),
     "the first entry alone is looked at: a return inside the loop?": gamma_with(over=lambda times: times[0]),
-    "half of it: the first target may go all the way to its border": gamma_with(times=lambda room, g: room / abs(g) / 2),
+    "half of it: the first target may go all the way to its border":
+        gamma_with(times=lambda room, g: room / abs(g) / 2),
     "always 0: the least is looked for from ∞ down, not from 0": lambda f, z, g: 0.0,
     "always 1, whatever f, z and g are": lambda f, z, g: 1.0,
 }

@@ -135,11 +135,11 @@ def right_slope(u, y, tau):
     return tau * (logistic(u) - y)
 
 
-def bisection_with(slope=right_slope, flipped=False, ends=lambda v, tau: (v - tau, v + tau), goal=lambda v: v, rounds=60):
+def bisection_with(slope=right_slope, flipped=False, ends=lambda v, tau: (v - tau, v + tau), goal=lambda v: v):
     """Return bisection between v − τ and v + τ with a slip: another slope, or the other half kept, other ends."""
     def prox(v, y, tau):
         low, high = ends(v, tau)
-        for _ in range(rounds):
+        for _ in range(60):
             middle = (low + high) / 2
             beyond = (middle + slope(middle, y, tau) > goal(v)) != flipped
             low, high = np.where(beyond, low, middle), np.where(beyond, middle, high)
@@ -171,7 +171,8 @@ WRONG_LOGISTIC_PROXES = {
     "the left side is to be v, not 0": bisection_with(goal=lambda v: 0 * v),
     "the step is τ: no mean is taken": lambda v, y, tau: prox_of(v, y, tau / len(v)),
     "this is the move u − v; u itself is wanted": lambda v, y, tau: prox_of(v, y, tau) - v,
-    "this is the prox of |u|; the logistic loss has no kink": lambda v, y, tau: np.sign(v) * np.maximum(abs(v) - tau, 0),
+    "this is the prox of |u|; the logistic loss has no kink":
+        lambda v, y, tau: np.sign(v) * np.maximum(abs(v) - tau, 0),
     "a label is sent to its own side by all of τ; the slope is less than 1": lambda v, y, tau:
         v + tau * (2 * y - 1),
     "this is the sigmoid; u itself is wanted": lambda v, y, tau: logistic(prox_of(v, y, tau)),

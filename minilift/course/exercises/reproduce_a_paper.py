@@ -189,7 +189,8 @@ WRONG_CHOICES = {
     "the largest step size that no seed refuses; the one of lowest median is wanted": lambda table:
         table["tau"][np.isfinite(table["val_loss"]).all(axis=0)].max(),
     "the training loss must not decide, not even who diverged": lambda table:
-        choose_with(safe=None)(table | {"val_loss": np.where(np.isfinite(table["train_loss"]), table["val_loss"], np.inf)}),
+        choose_with(safe=None)(
+            table | {"val_loss": np.where(np.isfinite(table["train_loss"]), table["val_loss"], np.inf)}),
     "this is the loss; the step size is wanted": lambda table: np.nanmin(
         np.median(table["val_loss"][:, np.isfinite(table["val_loss"]).all(axis=0)], axis=0)),
 }

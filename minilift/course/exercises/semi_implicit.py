@@ -140,12 +140,14 @@ WRONG_FITS = {
         lambda a, b, c: np.maximum(np.minimum(b, 0), np.maximum((a + c * b) / (1 + c), 0)),
     "the worse one is taken: the comparison is upside down": relu_fit_with(choose=np.greater),
     "the piece u > 0 is forgotten: moving to a positive u may be cheaper": lambda a, b, c: np.minimum(b, 0),
-    "the sign of a alone does not decide: compare the two values": relu_fit_with(choose=lambda stay, move: stay > np.inf),
+    "the sign of a alone does not decide: compare the two values":
+        relu_fit_with(choose=lambda stay, move: stay > np.inf),
     "u_on counts only on its own piece: it is at least 0": relu_fit_with(at_least=-np.inf),
     "u_off counts only on its own piece: it is at most 0": relu_fit_with(off=lambda b: b),
     "u_off is min(b, 0), not max": relu_fit_with(off=lambda b: np.maximum(b, 0)),
     "the way from b is missing in the value of u_off": relu_fit_with(when_off=(1.0, 0.0)),
-    "the miss a² is missing in the value of u_off: ReLU gives 0 there, the target is a": relu_fit_with(when_off=(0.0, 1.0)),
+    "the miss a² is missing in the value of u_off: ReLU gives 0 there, the target is a":
+        relu_fit_with(when_off=(0.0, 1.0)),
     "the way from b is missing in the value of u_on": relu_fit_with(when_on=(1.0, 0.0)),
     "the miss is missing in the value of u_on": relu_fit_with(when_on=(0.0, 1.0)),
     "the ½ of c is missing in the value of u_on": relu_fit_with(when_on=(1.0, 2.0)),
@@ -263,7 +265,7 @@ def sweep_down(answer, net, state, y, seed):
             "every fit gets δ_D, the signal of the last layer": dict.fromkeys(range(1, D + 1), delta),
             "a mean of old and new weights; the new ones alone are meant": down(between(0.5, 0.5)),
             "the change of the weights stands where the new weights belong": down(between(-1, 1)),
-            "the change of the weights stands where the new weights belong (with its sign turned)": down(between(1, -1)),
+            "minus the change of the weights stands where the new weights belong": down(between(1, -1)),
             "the bias is the last row, not the first: [:-1] leaves it out": down(rows=slice(1, None)),
             "σ' depends on z_l; here it is the sign of the signal that is asked":
                 down(mask=lambda l, signal: signal if l == D else np.maximum(signal, 0)),

@@ -35,14 +35,16 @@ WRONG_GRADIENTS = {
     "F is a sum over the samples, not a mean": lambda e, *above: gradient_with()(e, *above) / len(e),
     "F is a sum over the samples: the pull from above is not divided by N": lambda e, *above:
         gradient_with(pull=-1 / len(e))(e, *above),
-    "each entry has its own slope; this is their mean": gradient_with(slope=lambda slope: np.full_like(slope, slope.mean())),
+    "each entry has its own slope; this is their mean":
+        gradient_with(slope=lambda slope: np.full_like(slope, slope.mean())),
     "each sample has its own slopes; these are the means over the samples": gradient_with(
         slope=lambda slope: np.broadcast_to(slope.mean(axis=0), slope.shape)),
     "each sample has its own slopes; these are the first one's": gradient_with(
         slope=lambda slope: np.broadcast_to(slope[0], slope.shape)),
     "the error above comes in once, not squared": gradient_with(error=np.square),
     "the error above has passed no σ": gradient_with(error=np.tanh),
-    "error and slope are multiplied, entry by entry, not added": lambda e, e_above, slope, W: e - (e_above + slope) @ W.T,
+    "error and slope are multiplied, entry by entry, not added":
+        lambda e, e_above, slope, W: e - (e_above + slope) @ W.T,
     "the gradient of ½‖e‖² is e": lambda e, *above: e**2 / 2 + gradient_with(own=0.0)(e, *above),
     "the pull from above does not meet e": lambda e, *above: e * (1 + gradient_with(own=0.0)(e, *above)),
     "σ' stands as it is, without a root": gradient_with(slope=np.sqrt),
