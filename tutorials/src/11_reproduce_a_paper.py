@@ -307,8 +307,6 @@ paper = {"BackProp": [np.inf] * 5 + [0.524, 0.091, 0.637, 1.531],
          "ProxProp cg1": [77.9, 0.079, 0.145, 0.667, 0.991, 1.481, 1.593, 1.881, 2.184],
          "ProxProp cg3": [94.7, 0.644, 0.031, 2e-3, 0.012, 1.029, 1.334, 1.814, 2.175],
          "ProxProp cg5": [66.5, 0.190, 0.027, 3e-4, 2e-3, 0.399, 1.049, 1.765, 2.175]}  # its Table 1
-
-# %%
 looks = {"ProxProp cg1": "purple", "ProxProp cg3": "vermillion", "ProxProp cg5": "green", "ProxProp cg10": "orange"}
 
 
@@ -318,7 +316,7 @@ def look(name):
         return {"linewidth": 5, "alpha": 0.4, "markersize": 9, "zorder": 1}
     return {"color": teach.COLORS[looks[name]]} if name in looks else {}
 
-
+# %%
 fig, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True)
 for row, (name, table) in enumerate(tables.items()):
     teach.band(axes[0], taus, table["train_loss"], name, 1.05 * start, row, **look(name))

@@ -271,10 +271,10 @@ WRONG_GAMMAS = {
     "this is the room, of entries too that do not move; how many γ g fit in it?":
         gamma_with(times=lambda room, g: room, only=lambda g: g == g),
     "the room is counted from f(z), not from the other border": gamma_with(lambda a, g, low, high: high - low + 0 * a),
-    "the room up is counted from f(z), not from 0": gamma_with(lambda a, g, low, high: np.where(g < 0, high, a - low)),
     "a mean over the entries; the first to leave decides": gamma_with(over=np.mean),
     "only the lower border is looked at; a negative g pushes a target up": gamma_with(only=lambda g: g > 0),
     "only the upper border is looked at; a positive g pushes a target down": gamma_with(only=lambda g: g < 0),
+    "the room up is counted from f(z), not from 0": gamma_with(lambda a, g, low, high: np.where(g < 0, high, a - low)),
     "the entry with the most room; the first to leave decides": gamma_with(over=np.max),
     "distance to the nearer border; the target may be moving towards the other one":
         gamma_with(lambda a, g, low, high: np.minimum(high - a, a - low)),
