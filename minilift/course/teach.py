@@ -35,6 +35,7 @@ ROUNDING = 1e-12  # float64 (unit rounding 1e-16), sums of up to some thousand t
 DIFFERENCES = 1e-6  # central differences in float64: good to about 1e-10, times the curvature
 RETURNED_NONE = "your function returns None: a return is missing, or stands in a branch that is not reached"
 TAKEN = "the answer calls a function of the checks; write it yourself, that is the exercise"
+NOT_FINITE = "the answer holds nan or inf; finite numbers are wanted"
 SIGN, FACTOR = "the sign:", "a factor:"
 FACTORS = "; is a factor transposed, or a bias row missing or left in?"
 LIKELY = {"mismatch in its core dimension": FACTORS, "broadcast": FACTORS, "not aligned": FACTORS,
@@ -42,6 +43,7 @@ LIKELY = {"mismatch in its core dimension": FACTORS, "broadcast": FACTORS, "not 
           "index out of range": "; does a loop go one too far?", "Singular matrix": "; is the damping missing?",
           "is ambiguous": "; does an if compare arrays? np.where does it entry by entry",
           "cannot unpack": "; how many parts are asked for?", "values to unpack": "; how many parts are asked for?",
+          "type NoneType": "; slot 0 of these lists holds None: does a loop start at 0?",
           "'NoneType'": "; slot 0 of these lists holds None: is an index off by one?"}  # by what Python and NumPy say
 DPI = 100  # of figures: sharp enough to read, and a notebook of ten stays below 700 KB
 
@@ -248,6 +250,7 @@ def check(exercise, answer, claims, mistakes=None, fallback=None):
     try:
         if unanswered(answer) or answer is GIVEN.get(exercise):
             raise NotImplementedError
+        require_finite(answer)
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             for each in claims(asked):
@@ -257,7 +260,7 @@ def check(exercise, answer, claims, mistakes=None, fallback=None):
         status = "TODO"
     except Exception as error:  # whatever a student's code raises is a finding about that code
         status, message = "FAIL", explained(error)
-    if status == "FAIL" and message not in (TAKEN, RETURNED_NONE):
+    if status == "FAIL" and message not in (TAKEN, RETURNED_NONE, NOT_FINITE):
         message = diagnosis(asked, mistakes) or message or located(held)
     publish(verdict(exercise, status, held, message, fallback is not None),
             {"kind": "check", "exercise": exercise, "status": status, "message": message,
@@ -274,6 +277,20 @@ def unanswered(answer):
     return answer is None or (isinstance(answer, tuple) and any(part is None for part in answer))
 
 
+def require_finite(answer):
+    """Raise NotFiniteError if an answer that consists of numbers holds one that is not finite."""
+    if isinstance(answer, (list, tuple)):
+        for part in answer:
+            require_finite(part)
+        return
+    try:
+        values = np.asarray(answer, dtype=float)
+    except (TypeError, ValueError):
+        return  # a function, say
+    if not np.isfinite(values).all():
+        raise NotFiniteError
+
+
 def guarded(answer, exercise=""):
     """Return a function wrapped so that it cannot change its arguments, and that asks for a result."""
     if not callable(answer):
@@ -285,8 +302,13 @@ def guarded(answer, exercise=""):
             result = answer(*arguments, **named)
         if result is None:
             raise NoResultError
-        return result
+        return np.array(result) if isinstance(result, list) and numbers(result) else result
     return ask
+
+
+def numbers(value):
+    """Whether a value is a number, or a list of values that are, as of `tolist`."""
+    return isinstance(value, (int, float)) or (isinstance(value, list) and all(map(numbers, value)))
 
 
 def read_only(value):
@@ -308,6 +330,10 @@ class TakenError(Exception):
 
 class NoResultError(Exception):
     """An answer has returned None."""
+
+
+class NotFiniteError(Exception):
+    """An answer that consists of numbers holds nan or inf."""
 
 
 ASKED: list[str] = []  # the exercises whose answers are running, innermost last; "" while a check itself does
@@ -357,6 +383,8 @@ def explained(error):
         return TAKEN
     if isinstance(error, NoResultError):
         return RETURNED_NONE
+    if isinstance(error, NotFiniteError):
+        return NOT_FINITE
     if isinstance(error, ValueError) and "read-only" in str(error):
         return "your function writes into one of its arguments (x += …, x[i] = …); make a new array instead"
     likely = next((guess for words, guess in LIKELY.items() if words in str(error)), "")

@@ -150,6 +150,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("d, r, p = np.zeros_like(b), b, b", "d, r, p = b, b, b", ""),
         ("np.sum(r_new * r_new, axis=0) / np.sum(r * r, axis=0)",
          "np.linalg.norm(r_new, axis=0) / np.linalg.norm(r, axis=0)", "these are norms"),
+        ("d = d + alpha * p", "d = alpha * p", "replaces d"),
+        ("    return d", "    return r", "the residual r"),
+        ("r - alpha * Mp", "b - alpha * Mp", "goes on from the last r"),
     ],
     "6.4": [
         ("np.sum(R * (K @ R), axis=0)", "np.sum(R * R, axis=0)", "⟨R, KR⟩"),
@@ -197,6 +200,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("np.logspace(0, 4, 16)", "np.ones(16)", "distinct"),
         ("np.logspace(0, 4, 16)", "-np.logspace(0, 4, 16)", "positive"),
         ("np.logspace(0, 4, 16)", "np.append(np.linspace(1, 2, 15), 1e4)", ""),
+        ("np.logspace(0, 4, 16)", "np.full(16, np.nan)", "nan or inf"),
     ],
     "9.1": [
         ("(Z > 0) * residual", "residual", "unit that is off"),
@@ -214,6 +218,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("2 * F.T @", "2 * F @", "transposed"),
         ("    return 2", "    2", "returns None"),
         ("+ 2 * lam * (W - W_old)", "+ 2 * lam * (W - W_old).sum()", ""),
+        ("np.maximum(Z, 0) - target", "np.maximum(np.maximum(Z, 0) - target, 0)", "both signs"),
     ],
     "9.2": [
         ("    return np.where(value(off) <= value(on), off, on)", "    return on", "forgotten"),
@@ -264,6 +269,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("(1.0, -1.0, 0.2)", "(0.01, -1.0, 0.2)", ""),
         ("(1.0, -1.0, 0.2)", "(1.0, -1.0, 0.0)", "positive"),
         ("(1.0, -1.0, 0.2)", "(-1.0, 1.0, 0.2)", "unit is on"),
+        ("(1.0, -1.0, 0.2)", "(np.nan, -1.0, 0.2)", "nan or inf"),
     ],
     "11.1": [
         ("np.where(low.any(axis=1), low.argmax(axis=1), np.inf)", "low.argmax(axis=1)", "had started there"),
@@ -305,6 +311,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ('    return table["tau"]', '    table["tau"]', "returns None"),
         ('np.median(table["val_loss"], axis=0)', 'table["val_loss"][0]', "first seed"),
         ('np.median(table["val_loss"], axis=0)', 'np.median(table["val_loss"], axis=1)', ""),
+        ('np.median(table["val_loss"], axis=0)', 'table["val_loss"][-1]', "last seed"),
+        ('np.median(table["val_loss"], axis=0)', 'np.std(table["val_loss"], axis=0)', "spread"),
     ],
     "11.3": [
         (" / np.sqrt(n)", "", "√n is missing"),
@@ -391,6 +399,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("3.0  #", "1.5  #", "farther out"),
         ("3.0  #", "1.0  #", "singular"),
         ("3.0  #", "-3.0  #", "positive"),
+        ("3.0  #", "np.nan  #", "finite"),
+        ("np.diag([1.0, -1.0])", "np.diag([np.inf, -1.0])", "finite"),
         ("np.diag([1.0, -1.0])", "np.array([[1.0, 2.0], [0.0, -1.0]])", "symmetric"),
         ("np.diag([1.0, -1.0])", "np.eye(2)", "convex"),
         ("np.diag([1.0, -1.0])", "np.diag([1.0, 1.0, -1.0])", "expected"),
@@ -627,6 +637,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    i, j = max(runs, key=lambda run: run[1] - run[0])", "    i, j = runs[0]", "the first run"),
         ("good[i:j + 1]", "good[i:j]", ""),
         ("    return taus[i]", "    taus[i]", "returns None"),
+        ("max(runs, key=lambda run: run[1] - run[0])", "runs[-1]", "the last run"),
+        ("return np.nan, np.nan, 0.0", "return 0.0, 0.0, 0.0", "no usable step size"),
     ],
     "7.3": [
         ("(1 + r) / L", "2 / L", "2/L"),
@@ -718,6 +730,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("room[moving] / abs", "room[moving] * abs", "divides"),
         ("    return np", "    np", "returns None"),
         ("moving = f.forward(z), g != 0", "moving = f.forward(z), g < 0", "upper border"),
+        ("moving = f.forward(z), g != 0", "moving = f.forward(z), g > 0", "lower border"),
     ],
     "10.1": [
         ("curvature @ jac", "jac", "own curvature"),
@@ -790,6 +803,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("float(np.abs(x.astype(np.float64) - y).max() / spacing)",
          "np.abs(x.astype(np.float64) - y) / spacing", "one number"),
         ("    return float", "    float", "returns None"),
+        (".max() / spacing", ".sum() / spacing", "the sum"),
     ],
     "12.2": [
         ("wide_a @ wide_b", "np.abs(A.astype(np.float64) @ B.astype(np.float64))", "cancel"),
@@ -816,6 +830,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    started = clock()\n    work()", "    started = clock()\n    work()\n    work()", "two pieces"),
         ("    return clock() - started", "    return (clock() - started) / 2", "one piece"),
         ("    return clock() - started", "    clock() - started", "returns None"),
+        ("    return clock() - started", "    return 101", "it must be measured"),
     ],
     "12.4": [
         ("mobile * 2.0**-26", "mobile", "far too large"),
@@ -1116,8 +1131,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("0.8", "1.01", "above 1"),
         ("0.8", "0.0", "positive"),
         ("0.8", "-0.8", "positive"),
-        ("0.8", "float('nan')", "positive"),
-        ("0.8", "float('inf')", "above 1"),
+        ("0.8", "float('nan')", "finite"),
+        ("0.8", "float('inf')", "finite"),
         ("0.8", "[0.8, 0.9]", ""),
     ],
     "15.4": [

@@ -446,7 +446,7 @@ limit = largest_stable_step(B)
 
 fig, ax = plt.subplots(figsize=(8, 3.2))
 for row, (name, counts) in enumerate(needed.items()):
-    teach.band(ax, taus, counts, name, row=row)
+    teach.band(ax, taus, counts, name, row=row, **({"linewidth": 5, "alpha": 0.4} if row else {"zorder": 3}))
 ax.axvline(limit, color=teach.COLORS["grey"], linestyle=":")
 ax.set(xscale="log", yscale="log", xlabel="τ", ylabel="steps to J(x₀)/10⁶",
        title="× : never gets there.  Dotted: the measured limit of the explicit step\n")

@@ -116,6 +116,7 @@ for name, f in functions.items():
 for name in ("|u|", "(u² − 1)²/4"):
     f, at = functions[name], np.linspace(-3, 3, 601)
     teach.holds(f"{name}: least value of the envelope", envelope(f, at, 0.7).min(), f(at).min())
+    teach.holds(f"{name}: where it is reached", np.flatnonzero(envelope(f, at, 0.7) < 1e-12), np.flatnonzero(f(at) < 1e-12))
 
 # %% [markdown]
 # The envelope lies below $f$, since $u = v$ is one of the candidates. It has the same least value and the

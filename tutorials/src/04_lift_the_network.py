@@ -357,9 +357,7 @@ _, dJ = ml.BackProp().direction(net, X, Y)
 by_hand = sweep(ml.energy.PenaltyEnergy(net, Y, gamma=1 / tau, rho=1 / tau), theta, a, z, tau)
 literal = ml.energy.algorithm_1(net, X, Y, tau)
 for l in range(1, D + 1):
-    teach.compare(f"θ_{l}: sweep, library", by_hand[l - 1], literal.theta[l])
     teach.holds(f"θ_{l}: one sweep = θ − τ ∇J", by_hand[l - 1], theta[l] - tau * dJ[l - 1])  # (4.7)
-
 in_z = (z[D] - Y) / len(Y)  # ∂J/∂z_D, and down by the chain rule: no energy in it
 teach.holds("θ_D", literal.theta[D], theta[D] - tau * np.vstack([a[D - 1].T @ in_z, in_z.sum(axis=0)]))  # ProxProp (12)
 for l in range(D - 1, 0, -1):
@@ -486,8 +484,8 @@ def discrepancy(a, W, g, tau):
 #    \tag{4.8} $$
 #
 # Its first term is of first order in $\tau$, as the step itself is: **the relative error does not vanish as
-# $\tau \to 0$**. For small $\tau$ the wrong step is $-\tau\,\tilde a^T g\,(I - W^TW)$, and where $\|W\| > 1$ it
-# may point uphill. The figure scales $W$, with $a$ and $g$ as they are, and gives the cosine of the wrong and
+# $\tau \to 0$**. For small $\tau$ the wrong step is $-\tau\,\tilde a^T g\,(I - W^TW)$, and where the largest singular
+# value $\|W\|$ is above 1, so that $I - W^TW$ has a negative eigenvalue, it may point uphill. The figure scales $W$, with $a$ and $g$ as they are, and gives the cosine of the wrong and
 # the right step.
 
 # %%
@@ -506,7 +504,9 @@ ax.set(xscale="log", yscale="log", xlabel="τ", ylabel="‖discrepancy‖ / ‖�
 ax.legend(ncols=2)
 teach.show(fig, "Relative size of the discrepancy of map 2 against τ, for weights scaled by 0.5, 1, 2 and 4. "
                 "All curves are level for small τ, the higher the larger the weights: the error does not vanish.")
-print("discrepancy over step as τ → 0:", *(f"{scale} W: {value[0]:.2f}  " for scale, value in directions.items()))
+norm = np.linalg.norm(theta[2][:-1], 2)
+print("discrepancy over step as τ → 0, and ‖W‖:",
+      *(f"{scale} W: {value[0]:.2f} ({scale * norm:.2f})  " for scale, value in directions.items()))
 
 # %% [markdown]
 # ## What an implicit step on a would minimise

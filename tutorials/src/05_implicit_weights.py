@@ -507,7 +507,9 @@ teach.show(fig, "Relative error of the two sides against τ_θ. On map 1, with f
 
 # %% [markdown]
 # The *smaller* matrix is the cheaper one and, at large $\tau_\theta$, the accurate one: the larger has a null
-# space. The library chooses by size. (All errors are against the filter (5.5), which needs neither matrix.)
+# space. The library chooses by size; where it estimates that too many digits would be lost, it leaves the
+# matrix and works along the principal axes of the data: the drop at the right. (All errors are against the
+# filter (5.5), which needs neither matrix.)
 
 # %% [markdown]
 # ## Exercise 5.5 (open): twice the batch

@@ -239,16 +239,14 @@ for k in (1, 3, 10):
     ours = conjugate_gradients(a, g, 1.0, k)
     theirs = ml.ProxProp(1.0, solver=f"cg{k}").direction(net, X, y)[1][1]
     teach.compare(f"cg{k}: by hand, library", ours, theirs)
-krylov = [b[:, 0], M @ b[:, 0], M @ M @ b[:, 0]]
-basis = np.linalg.qr(np.stack(krylov, axis=1))[0]
-lowest = basis @ np.linalg.solve(basis.T @ M @ basis, basis.T @ b[:, 0])  # minimises q over the span
-three = conjugate_gradients(a, g, 1.0, 3)[:, 0]
-teach.holds("cg3 minimises over three dimensions, unit 0", three / np.abs(lowest).max(),
-            lowest / np.abs(lowest).max(), 1e-10)  # (6.4)
-rest = exact - conjugate_gradients(a, g, 1.0, 3)
-above = q(M, exact - rest) - q(M, exact)
-teach.holds("q above its least value, over half the squared error", above / (0.5 * dots(rest, M @ rest)),
-            np.ones(len(above)), 1e-8)  # (6.5), a difference of near values
+path = np.array([0 * b[:, 0]] + [conjugate_gradients(a, g, 1.0, k)[:, 0] for k in range(1, 6)])  # of unit 0
+moves, rests = np.diff(path, axis=0), b[:, 0] - path @ M  # α_k p_k, and r_k
+products = moves @ M @ moves.T
+sizes = np.sqrt(np.diag(products))
+teach.holds("five directions, each M-conjugate to all others", products / np.outer(sizes, sizes), np.eye(5), 1e-10)
+squares = np.sum(rests**2, axis=1)
+slopes = -np.sum(rests[1:] * (moves @ M), axis=1) / squares[:-1]  # γ as −⟨r_{k+1}, Mp_k⟩/⟨p_k, Mp_k⟩, α put in
+teach.holds("γ is the same in both forms", slopes, squares[1:] / squares[:-1], 1e-10)  # (6.3)
 
 # %% [markdown]
 # ## How many steps?
@@ -272,6 +270,18 @@ teach.holds("q above its least value, over half the squared error", above / (0.5
 #
 # And with $n + 1$ eigenvalues a polynomial of degree $n + 1$ is zero on all of them: CG *ends* after $n + 1$
 # steps at most.
+
+# %%
+krylov = [b[:, 0], M @ b[:, 0], M @ M @ b[:, 0]]
+basis = np.linalg.qr(np.stack(krylov, axis=1))[0]
+lowest = basis @ np.linalg.solve(basis.T @ M @ basis, basis.T @ b[:, 0])  # minimises q over the span
+three = conjugate_gradients(a, g, 1.0, 3)
+teach.holds("cg3 minimises over three dimensions, unit 0", three[:, 0] / np.abs(lowest).max(),
+            lowest / np.abs(lowest).max(), 1e-10)  # (6.4)
+rest = exact - three
+above = q(M, three) - q(M, exact)
+teach.holds("how far q is above its least value, over half the squared error", above / (0.5 * dots(rest, M @ rest)),
+            np.ones(len(above)), 1e-8)  # (6.5), a difference of near values
 
 # %% [markdown]
 # ## Predict
@@ -328,8 +338,8 @@ teach.show(fig, "Error of CG against the number of steps for four τ_θ, with tw
 
 # %% [markdown]
 # Read from left to right. Strong damping ($\tau_\theta = 0.05$): a few steps *are* the exact solve. Weak
-# damping: after ten steps much is left. The bound (6.6) is pessimistic, since one eigenvalue (the mean of the
-# activations) stands far apart; (6.7) is better, and still only a bound.
+# damping: after ten steps much is left. The bound (6.6) is pessimistic, since one eigenvalue stands far
+# apart (its eigenvector is the mean activation, with a cosine of 0.9999); (6.7) is better, and still only a bound.
 #
 # The panels for 100 and 10 000 look alike, but they show errors to *different* solutions. Do a few steps return
 # the same thing for both? Compare the iterates themselves.
@@ -431,6 +441,8 @@ for tau_theta, (color, line) in zip(taus, looks):
     M, exact = system(tau_theta)
     slack = [np.min(dots(b, d) - 0.5 * dots(d, M @ d)) for d in iterates[tau_theta]]
     assert min(slack) > 0  # (6.8), in every unit and for every k
+    left_over = max(np.max(abs(dots(b - M @ d, d) / dots(b, d))) for d in iterates[tau_theta][:3])
+    teach.holds(f"τ_θ = {tau_theta:g}, one to three steps: ⟨∇J, d⟩ = ⟨d, Md⟩", left_over, 0, 1e-10)
     to_exact[tau_theta] = [cosine(exact, d) for d in iterates[tau_theta]]
     for ax, values in zip(axes, ([cosine(b, d) for d in iterates[tau_theta]], to_exact[tau_theta])):
         ax.plot(counts, values, line, color=teach.COLORS[color], label=rf"$\tau_\theta$ = {tau_theta:g}")
@@ -512,11 +524,6 @@ for k in (1, 3, 10, 40):
 teach.holds("one step and three are the same in both", [apart[1], apart[3]], [0, 0], 1e-10)
 
 # %% [markdown]
-# Ten steps differ, forty do not: rounding sends the two iterations, equal on paper, along different ways to
-# one solution. (Written like this a step takes three products with $K$. $KR$ and $KP$ obey the recurrences
-# of $R$ and $P$; the library keeps them and needs one.)
-
-# %% [markdown]
 # ## Exercise 6.5 (break it): finite termination
 #
 # "CG ends after $n$ steps" is a theorem of exact arithmetic. Find 16 positive eigenvalues, with $\kappa \le
@@ -593,7 +600,8 @@ for kappa, curve in curves.items():
     print(f"κ = {kappa:g}, float64: error", *(f"{curve[k - 1]:.0e} at k = {k}  " for k in (16, 20, 24, 30)))
 
 # %% [markdown]
-# A loop "until the residual is zero" or "for $n$ steps" is therefore no solver. Stop at a relative residual,
+# In sample space ten steps differed from those in $\theta$, forty did not: rounding sends two iterations that
+# are equal on paper along different ways to one solution. A loop "until the residual is zero" or "for $n$ steps" is therefore no solver. Stop at a relative residual,
 # with a limit of some multiple of $n$, or at a small fixed number, as ProxProp does.
 #
 # ## What does it cost?
@@ -657,6 +665,9 @@ teach.show(fig, "Extra cost relative to backprop against the number of steps. Fu
 # generalise slightly better: one more reason to say which it was.
 
 # %% tags=["record"]
+first = np.linalg.eigh(system(1.0)[0])[1][:, -1]
+teach.record("cosine of the first eigenvector and the mean of ã", abs(cosine(first, a_tilde.mean(axis=0))),
+             expected=0.9999, tolerance=0.0002)
 teach.record("error after 31 steps, τ_θ = 100, log10", np.log10(at_the_end), expected=-3, tolerance=0.7)
 teach.record("error after 10 steps, τ_θ = 100", errors[100.0][9], expected=0.16, tolerance=0.03)
 teach.record("error after 10 steps, τ_θ = 10000", errors[1e4][9], expected=0.18, tolerance=0.03)

@@ -402,23 +402,26 @@ teach.reveal(remains, "a" if left > 0.8 else "b" if left > 0.2 else "c", f"{100 
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(11, 4.3), sharey=True)
-control = {"color": teach.COLORS["vermillion"], "marker": "s", "linestyle": ":", "label": "control: ∇J, shortened"}
+looks = {"control": {"color": teach.COLORS["vermillion"], "marker": "s", "linestyle": ":",
+                     "label": "control: ∇J, shortened"},
+         "ProxProp cg1": {"color": teach.COLORS["purple"]}, "ProxProp cg3": {"color": teach.COLORS["green"]}}
 for ax, units in zip(axes, ("τ", "s")):
     for k, name in enumerate(("BackProp", "control", "ProxProp cg1", "ProxProp cg3", "ProxProp exact")):
         scale = shift[name] if units == "s" else 1.0
-        look = control if name == "control" else {}
+        look = looks.get(name, {})
         teach.band(ax, scale * taus, runs[name], "BackProp" if name == "control" else name, ceiling, k, **look)
         color = look.get("color") or teach.METHODS[name][0]
         edges, height = scale * np.array(windows[name][:2]), 2.5e-4 * 0.6**k
         ax.plot(edges, [height] * 2, color=color, linewidth=5)
         ax.text(0.8 * edges[0], height, name.split()[-1], ha="right", va="center", fontsize=8)
+        ax.text(1e-3, 1 + 0.045 * k, name.split()[-1], transform=ax.get_xaxis_transform(), va="center", fontsize=8)
     ax.axhline(level, color=teach.COLORS["black"], linewidth=0.8)
     ax.set(xscale="log", yscale="log", ylim=(2e-5, 3), xlim=(8e-4, 130))
 axes[0].set(xlabel="step size τ", ylabel=f"training loss after {EPOCHS} epochs", title="as reported\n\n\n")
 axes[1].set(xlabel="effective step of the hidden maps, s", title="in units of the gradient's length\n\n\n")
 axes[0].legend(loc="lower left", bbox_to_anchor=(0, 0.2))
 teach.show(fig, "Left: loss against τ, BackProp far to the left of ProxProp, the control between them. Right: against "
-                "the effective step the curves lie closer together. The bars below, the windows, keep their lengths: "
+                "the effective step the curves lie closer together. Crosses stand in rows that are named. The bars below, the windows, keep their lengths: "
                 "BackProp's and the control's are equally short, ProxProp's longer.")
 
 # %% [markdown]
@@ -428,8 +431,8 @@ teach.show(fig, "Left: loss against τ, BackProp far to the left of ProxProp, th
 #
 # A few steps of CG (cg3) did at least as well as the exact solve, as the paper says too. What no units can
 # change is the length of the bars. But that depends on the level that we happened to choose, so vary it.
-# And it depends on the budget: by (7.5) a small $K$ narrows a window, and with more epochs every left edge
-# moves out. And **epochs are not seconds**: notebook 11 puts both side by side.
+# And it depends on the budget: by (7.5) a small $K$ narrows the window of a quadratic, and by (7.4) a larger one
+# moves its left edge out. And **epochs are not seconds**: notebook 11 puts both side by side.
 
 # %%
 levels = np.logspace(np.log10(2.0), np.log10(0.05), 25)
@@ -437,7 +440,8 @@ fig, ax = plt.subplots(figsize=(8, 3.2))
 for name in methods:
     losses = runs[name]
     widths = [window(taus, losses, each)[2] if (losses <= each).all(axis=0).any() else np.nan for each in levels]
-    ax.step(levels, widths, where="mid", **teach.method_style(name) | {"marker": ""})
+    broad = {"linewidth": 5, "alpha": 0.4, "linestyle": "-"} if name == "ProxProp cg5" else {}  # cg3 lies on it
+    ax.step(levels, widths, where="mid", **teach.method_style(name) | {"marker": ""} | broad)
 ax.axvline(level, color=teach.COLORS["grey"], linestyle=":")
 ax.set(xscale="log", ylabel="width in decades", xlim=(2, 0.05),
        xlabel="level that counts as trained  (to the right: more demanding; a line ends: no step size)")

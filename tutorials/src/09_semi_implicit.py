@@ -156,6 +156,7 @@ assert values[0] > values[1] > values[2]
 left = np.linalg.norm(fit_gradient(F, W - step[:-1], b, target, W, lam)) / np.linalg.norm(at_start)
 print(f"slope of the W fit: {left:.3f} of what it was at the start")
 
+# %%
 last = blocks[3]
 gram = last.a.T @ last.a + lam * np.eye(12)
 W_step = np.linalg.solve(gram, eta * last.a.T @ last.g)  # (9.4)
@@ -566,7 +567,7 @@ for name, run in entries.items():
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True)
-final, first = {}, {}
+final, first, taken = {}, {}, {}
 for name, run in entries.items():
     histories = [run(chosen[name], seed) for seed in (0, 1, 2)]
     losses = np.array([history["train_loss"] for history in histories])
@@ -575,6 +576,7 @@ for name, run in entries.items():
     style |= {"label": f"{name}, step size {chosen[name]:g}", "markevery": 1 if "SIBP" in name else 30}
     for ax, x in ((axes[0], histories[0]["epoch"]), (axes[1], seconds)):
         teach.band(ax, x, losses, name.split(",")[0], **style)
+    taken[name] = seconds[-1]
     first[name], final[name] = np.median(losses[:, 1]), np.median(losses[:, -1])
 axes[0].set(xscale="symlog", yscale="log", xlim=(0, 160), xlabel="epoch (from 1 on logarithmic)")
 axes[0].set(ylabel="training loss")
@@ -585,6 +587,7 @@ teach.show(fig, "Training loss against epochs and seconds. In five epochs SIBP, 
                 "weights lead at first and end no lower.")
 print("median loss after one epoch, at the end:",
       *(f"{name} {first[name]:.2g}, {final[name]:.2g};" for name in entries))
+print("seconds of training (this machine):", *(f"{name} {taken[name]:.1f};" for name in entries))
 
 # %% [markdown]
 # ## Exercise 9.5 (open): is the order worth it?

@@ -369,7 +369,7 @@ teach.show(fig, "Milliseconds of an exact ProxProp step against hidden width, me
 # $$ |\tau d_i| > \tfrac12\,\mathrm{spacing}(\theta_i) \ge \tfrac{u}{2}\,|\theta_i| \tag{12.5} $$
 #
 # (about; going down from a power of two, half of that is enough). Find a $\tau > 0$ for which **no** entry
-# of the first map's weights moves in float32 and **every** one does in float64. Such steps are why the
+# of the second map's weights moves in float32 and **every** one does in float64. Such steps are why the
 # library computes the *change* $d$ and never the difference of two sets of weights.
 #
 # <details><summary>Hint 1: idea</summary>

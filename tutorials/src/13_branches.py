@@ -454,16 +454,18 @@ inputs, signals = uses(*small.parameters, x, y)
 A, G = np.concatenate(inputs), np.concatenate(signals)
 A = np.hstack([A, np.ones((len(A), 1))])
 teach.holds("Σ ã_uᵀg_u is BackProp's gradient", A.T @ G, ml.BackProp().direction(small, x, y)[1][0])
+for t in (1e-3, 1.0, 100.0):
+    d, library = stacked_step(inputs, signals, t), ml.ProxProp(t).direction(small, x, y)[1][0]
+    size = np.abs(library).max()
+    teach.holds(f"τ_θ = {t:g}: the library's direction", d / size, library / size, 1e-10)  # κ of M up to 1e5
+
+# %%
 taus, misfit = np.logspace(-5, 3, 25), {"stacked": [], "sum of single steps": [], "mean of single steps": []}
 for t in taus:
     d = stacked_step(inputs, signals, t)
     singles = [stacked_step([a_u], [g_u], t) for a_u, g_u in zip(inputs, signals)]
     for name, step in zip(misfit, (d, np.sum(singles, axis=0), np.mean(singles, axis=0))):
         misfit[name].append(np.sum((A @ step - G) ** 2) / np.sum(G**2))  # (13.6), first term
-for t in (1e-3, 1.0, 100.0):
-    d, library = stacked_step(inputs, signals, t), ml.ProxProp(t).direction(small, x, y)[1][0]
-    size = np.abs(library).max()
-    teach.holds(f"τ_θ = {t:g}: the library's direction", d / size, library / size, 1e-10)  # κ of M up to 1e5
 fig, ax = plt.subplots(figsize=(7, 3))
 for (name, values), color, look in zip(misfit.items(), ("blue", "vermillion", "orange"), ("-o", "--s", ":^")):
     ax.plot(taus, values, look, color=teach.COLORS[color], label=name)

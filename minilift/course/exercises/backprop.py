@@ -38,6 +38,13 @@ WRONG_ADJOINTS = {
     "the bias row is that of the first sample; sum over all": lambda a, g: np.vstack([a.T @ g, g[0]]),
     "this is transposed: θ has a row for each input": lambda a, g: stacked_product(a, g).T,
     "the sign: an adjoint has none": lambda a, g: -stacked_product(a, g),
+    "the sign of the bias row": lambda a, g: np.vstack([a.T @ g, -g.sum(axis=0)]),
+    "a factor ½ in the bias row": lambda a, g: np.vstack([a.T @ g, g.sum(axis=0) / 2]),
+    "a factor 2 in the weights": lambda a, g: np.vstack([2 * a.T @ g, g.sum(axis=0)]),
+    "a is centred here; the map has it as it is": lambda a, g: np.vstack([(a - a.mean(axis=0)).T @ g, g.sum(axis=0)]),
+    "the bias row sums g itself, not its squares": lambda a, g: np.vstack([a.T @ g, (g**2).sum(axis=0)]),
+    "this is the pseudo-inverse; the adjoint is the transpose":
+        lambda a, g: np.linalg.pinv(np.hstack([a, np.ones((len(a), 1))])) @ g,
 }
 
 
@@ -84,6 +91,19 @@ WRONG_LOSS_GRADIENTS = {
     "these are the probabilities": softmax_with(targets=0.0, mean=lambda z: 1),
     "the targets are added; they are subtracted": softmax_with(targets=-1.0),
     "logits were taken for probabilities: softmax is missing": lambda z, y: (z - np.eye(z.shape[1])[y]) / len(z),
+    "the mean is taken twice": softmax_with(mean=lambda z: len(z) ** 2),
+    "the target alone is divided by N once more": softmax_with(targets=1 / 7),
+    "one sigmoid for each logit; softmax shares 1 among the classes":
+        lambda z, y: (1 / (1 + np.exp(-z)) - np.eye(z.shape[1])[y]) / len(z),
+    "the sign in the exponent: exp(z)": lambda z, y: softmax_with()(-z, y),
+    "the base of the exponential is e, not 2": lambda z, y: softmax_with()(z * np.log(2), y),
+    "each sample has one target: index pairs (i, y_i), not the columns y": lambda z, y:
+        (softmax_with(targets=0.0)(z, y) - np.isin(np.arange(z.shape[1]), y) / len(z)),
+    "p (1 − p) is the slope of a sigmoid; (p − e_y)/N is all": lambda z, y:
+        (lambda d: d * (1 - d))(softmax_with(mean=lambda z: 1)(z, y)) / len(z),
+    "p − e_y, not its square": lambda z, y: softmax_with(mean=lambda z: 1)(z, y) ** 2 / len(z),
+    "the target's p turns its sign here; 1 is subtracted from it": lambda z, y:
+        softmax_with(targets=0.0)(z, y) * (1 - 2 * np.eye(z.shape[1])[y]),
     "only the entries of the right class: the other logits move the loss, too":
         lambda z, y: np.eye(z.shape[1])[y] * softmax_with()(z, y),
     "this is a slope of −log p in p; the chain goes on to z":
@@ -94,7 +114,7 @@ WRONG_LOSS_GRADIENTS = {
 def loss_gradient(answer, seed):
     """Exercise 3.2: the gradient of softmax cross-entropy, averaged over samples, in the logits."""
     rng = np.random.default_rng(seed)
-    z, y, tangents = 2 * rng.normal(size=(8, 4)), rng.integers(0, 4, 8), rng.normal(size=(3, 8, 4))
+    z, y, tangents = 2 * rng.normal(size=(7, 4)), rng.integers(0, 4, 7), rng.normal(size=(3, 7, 4))
     loss = SoftmaxCrossEntropy()
 
     def claims(gradient):
@@ -143,15 +163,17 @@ def backprop(answer, seed):
                         DIFFERENCES, look="the last map needs no σ': look at the adjoint" if l == 4 else
                         f"θ_{l + 1} is right: look at σ' and W on the way from map {l + 1} to map {l}")
 
-    def sweep_with(slope=lambda a_l: 1 - a_l**2, W=lambda part: part[:-1], signal=1.0, kept=False):
+    def sweep_with(slope=lambda a_l: 1 - a_l**2, W=lambda part: part[:-1], signal=1.0, kept=False, at="a", ones=1.0,
+                   inputs=np.asarray, passed=np.asarray):
         """Return [None, …] of a sweep with a slip in it: σ', W, the signal."""
         def found(theta, z, a, g):
             result = [None] * len(theta)
             for l in range(len(theta) - 1, 0, -1):
-                result[l] = stacked_product(a[l - 1], signal * g)
+                result[l] = stacked_product(inputs(a[l - 1]), signal * g)
+                result[l][-1] *= ones
                 if l > 1:
-                    down = (g_D if kept else g) @ W(theta[l]).T
-                    g = slope(a[l - 1]) * down
+                    down = passed((g_D if kept else g) @ W(theta[l]).T)
+                    g = slope((a if at == "a" else z)[l - 1]) * down
             return result
         return found
 
@@ -164,6 +186,14 @@ def backprop(answer, seed):
         "the derivative of tanh is 1 − tanh², not tanh²": sweep_with(lambda a_l: a_l**2),
         "the sign: the derivative of tanh is 1 − tanh²": sweep_with(lambda a_l: a_l**2 - 1),
         "a (1 − a) is the derivative of a sigmoid; tanh has 1 − a²": sweep_with(lambda a_l: a_l * (1 - a_l)),
+        "1 − z² stands where 1 − tanh²(z) belongs": sweep_with(lambda z_l: 1 - z_l**2, at="z"),
+        "the derivative of tanh is 1/cosh², not 1/cosh": sweep_with(lambda z_l: 1 / np.cosh(z_l), at="z"),
+        "a > 0 is ReLU's derivative; tanh has 1 − a²": sweep_with(lambda a_l: a_l > 0),
+        "σ' is applied twice": sweep_with(lambda a_l: (1 - a_l**2) ** 2),
+        "σ' of the first sample stands for all": sweep_with(lambda a_l: 1 - a_l[:1] ** 2),
+        "the signal passes σ' only, not σ": sweep_with(passed=np.tanh),
+        "the bias row is zero: the ones of ã give it": sweep_with(ones=0.0),
+        "the map's input is a itself, not its square": sweep_with(inputs=np.square),
         "1 + a² stands where 1 − a² belongs": sweep_with(lambda a_l: 1 + a_l**2),
         "W_l is not transposed on the way down": sweep_with(W=lambda part: part[:-1].T if
                                                             part[:-1].shape[0] == part.shape[1] else part[:-1]),

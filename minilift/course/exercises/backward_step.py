@@ -30,6 +30,13 @@ WRONG_EXPLICIT_STEPS = {
     "τ is missing": lambda B, x, tau: x - B.T @ (B @ x),
     "τ multiplies the slope; it does not divide it": lambda B, x, tau: x - B.T @ (B @ x) / tau,
     "x is subtracted from the step: the sign of all of it": lambda B, x, tau: tau * B.T @ (B @ x) - x,
+    "τ multiplies the slope, not x": lambda B, x, tau: B.T @ (B @ x) - tau * x,
+    "x itself is missing": lambda B, x, tau: (1 - tau) * B.T @ (B @ x),
+    "the slope is A x, a product with a matrix; here x multiplies it once more":
+        lambda B, x, tau: x - tau * B.T @ (B @ x) * x,
+    "the slope is a vector; this is the number J": lambda B, x, tau: x - tau * 0.5 * np.sum((B @ x) ** 2),
+    "A is missing: its eigenvalues make the components differ": lambda B, x, tau: x - tau * x,
+    "τ is squared": lambda B, x, tau: x - tau**2 * B.T @ (B @ x),
     "τ multiplies all: only the slope has it": lambda B, x, tau: tau * (x - B.T @ (B @ x)),
     "this is the implicit step: its slope is taken at x_new":
         lambda B, x, tau: np.linalg.solve(np.eye(len(x)) + tau * B.T @ B, x),
@@ -82,6 +89,15 @@ WRONG_IMPLICIT_STEPS = {
     "this is the change of x; the new x is wanted": lambda B, x, tau: implicit_with()(B, x, tau) - x,
     "this solves for a zero slope, A x_new = Bᵀ…: the step has no target but x":
         implicit_with(right=lambda B, x, tau: B.T @ (B @ x)),
+    "this is the change of x, with the sign turned; the new x is wanted":
+        lambda B, x, tau: x - implicit_with()(B, x, tau),
+    "τ times the solution is no change of x": lambda B, x, tau: x - tau * implicit_with()(B, x, tau),
+    "a matrix of ones stands where the identity belongs: np.eye, not np.ones":
+        lambda B, x, tau: np.linalg.solve(1 + tau * B.T @ B, x),
+    "the identity has ones on its diagonal": implicit_with(lambda tau: 3.0),
+    "only the diagonal of A is used": lambda B, x, tau: x / (1 + tau * np.diag(B.T @ B)),
+    "these are two implicit steps": lambda B, x, tau: implicit_with()(B, implicit_with()(B, x, tau), tau),
+    "A is missing: τ shrinks each component with its own eigenvalue": lambda B, x, tau: x / (1 + tau),
     "one iteration towards x_new is not x_new: solve the system":
         lambda B, x, tau: x - tau * B.T @ (B @ (x - tau * B.T @ (B @ x))),
 }
@@ -126,11 +142,13 @@ def largest_stable_step(answer, B, seed):
 
     def mistakes(limit):
         found, eigenvalues = limit(spread), np.linalg.eigvalsh(spread.T @ spread)
+        yield same(limit(spread), limit(2 * spread)), "the same τ for every B: it must be measured for each"
         yield np.shape(found) != (), "one number is asked for: the τ at which the first component leaves"
         tau = float(found)
         yield same(tau * eigenvalues[-1], 4, 0.01), "twice too large: 1 − τλ leaves at −1, where τλ = 2"
         yield same(tau * eigenvalues.sum(), 2, 0.01), "the trace of A is no eigenvalue: the limit is larger"
         yield same(tau, 2 / np.linalg.norm(spread.T @ spread), 0.01), "a Frobenius norm: the limit is larger"
+        yield same(tau, 2 / abs(spread.T @ spread).max(), 0.01), "the largest entry of A is no eigenvalue"
         yield same(tau * np.median(eigenvalues), 2, 0.05) or same(tau * eigenvalues.mean(), 2, 0.01), \
             "a component in the middle; the fastest leaves first"
         yield same(tau * eigenvalues[-1] ** 2, 2, 0.01), "squared twice: eigenvalues of A = BᵀB are squares already"
@@ -156,13 +174,14 @@ def uphill(answer, seed):
 
     def mistakes(found):
         A, tau = np.asarray(found[0], dtype=float), float(found[1])
+        yield A.shape != (2, 2), f"A has shape {A.shape} where (2, 2) is expected"
         low = np.linalg.eigvalsh((A + A.T) / 2)[0]
         yield not same(A, A.T), "A must be symmetric: it is the matrix of ½ xᵀAx"
         yield tau <= 0, "a step size is positive"
         yield abs(1 + tau * low) < 1e-9, "I + τA is singular for this τ: there is no step at all"
         yield low >= 0, "J is convex for this A, and on a convex J an implicit step never goes uphill"
         yield -tau * low < 1, "τ is so small that the proximal term still makes the subproblem convex"
-        yield -tau * low < 2, "x_new lies beyond 0 but farther out than x, where J is lower: try a larger τ"
+        yield -tau * low <= 2, "x_new lies beyond 0 but farther out than x, where J is lower: try a larger τ"
 
     def rise(A, tau):
         """Return the largest J(x_new) − J(x) over eigenvectors x of A."""

@@ -65,10 +65,12 @@ def squares(gap):
 
 def energy_with(maps=(1, 2, 3, 4), transfers=(1, 2, 3, 4), join=lambda a: a[3] + a[1], transfer=sigma, size=squares,
                 weight=lambda tau, Y: 1 / (2 * tau), loss=lambda gap: np.sum(gap**2) / (2 * len(gap)),
-                output=lambda theta, a, z: value(5, theta, a), more=lambda theta, a, z: 0.0):
+                output=lambda theta, a, z: value(5, theta, a), more=lambda theta, a, z: 0.0,
+                held=lambda l, given, a, z: z[l]):
     """Return an answer to 13.1 with a slip in it: penalties left out, the join, the transfer, weights, the loss."""
     def energy(theta, a, z, Y, tau):
-        gaps = [(join(a) if l == 4 else value(l, theta, a)) - z[l] for l in maps]
+        gaps = [given - held(l, given, a, z) for l, given in
+                ((l, join(a) if l == 4 else value(l, theta, a)) for l in maps)]
         gaps += [transfer(l, z[l]) - a[l] for l in transfers]
         penalties = sum(size(gap) for gap in gaps) + more(theta, a, z)
         return loss(output(theta, a, z) - Y) + weight(tau, Y) * penalties
@@ -81,6 +83,12 @@ WRONG_ENERGIES = {
         energy_with(maps=(1, 2, 3), transfers=(1, 2, 3)),
     "a_3 is not held to z_3: with no transfer between them there is still a gap": energy_with(transfers=(1, 2, 4)),
     "a_4 is not held to σ(z_4)": energy_with(transfers=(1, 2, 3)),
+    "the first map and its value have no penalties": energy_with(maps=(2, 3, 4), transfers=(2, 3, 4)),
+    "the return stands inside the loop: only l = 1 has its penalties": energy_with(maps=(1,), transfers=(1,)),
+    "each turn of the loop overwrites the penalties: add to them": energy_with(maps=(), transfers=(4,)),
+    "the sign: penalties are added": energy_with(weight=lambda tau, Y: -1 / (2 * tau)),
+    "the second gap is φ_l − z_l, before the transfer": energy_with(
+        held=lambda l, given, a, z: given - (sigma(l, given) - a[l])),
     "the bridge is missing: z_4 is held to a_3 + a_1": energy_with(join=lambda a: a[3]),
     "the bridge is the wrong value: z_4 is held to a_3 + a_1": energy_with(join=lambda a: a[3] + a[2]),
     "the join subtracts here; z_4 is held to a_3 + a_1": energy_with(join=lambda a: a[3] - a[1]),
@@ -187,6 +195,16 @@ WRONG_HALF_STEPS = {
         lambda *lists: (1 - lists[1][1]**2) * from_join(*lists)),
     "the join is a sum: its derivative in a_1 is 1, no weights": half_step_with(
         through_join=lambda *lists: from_join(*lists) @ lists[0][3][:-1].T),
+    "a_1 stands behind its transfer already: φ(θ_2, a_1)": half_step_with(
+        lambda theta, a, a_half, z_half: (tilde(np.tanh(a[1])) @ theta[2] - z_half[2]) @ theta[2][:-1].T),
+    "the join reads a_3, too: its gap is a_3 + a_1 − z_4^½": half_step_with(
+        through_join=lambda theta, a, a_half, z_half: a[1] - z_half[4]),
+    "the join's gap is before the transfer: a_3 + a_1 − z_4^½, not a_4 − a_4^½": half_step_with(
+        through_join=lambda theta, a, a_half, z_half: a[4] - a_half[4]),
+    "the join counts once": half_step_with(join_sign=-2),
+    "map 2 counts once": half_step_with(map_sign=-2),
+    "θ_2 reads a_1, not θ_3": half_step_with(
+        lambda theta, a, a_half, z_half: (tilde(a[1]) @ theta[3] - z_half[2]) @ theta[2][:-1].T),
     "the join reads a_1 itself, too: its gap is a_3 + a_1 − z_4^½": half_step_with(
         through_join=lambda theta, a, a_half, z_half: a[3] - z_half[4]),
     "this is the step of the sibling: the same in a sweep, but (13.3) asks for the join's own gap": half_step_with(
@@ -257,6 +275,11 @@ WRONG_ERRORS = {
     "tanh is taken twice here; σ' is 1 − tanh(z_1)²": error_with(lambda z: 1 - np.tanh(np.tanh(z))**2),
     "the bias row: it gets the sum over the samples": error_with(bias=0.0),
     "this is a mean over the samples; the one of the loss is in g already": error_with(mean=True),
+    "the derivative of tanh is 1/cosh², not 1/cosh": error_with(lambda z: 1 / np.cosh(z)),
+    "z > 0 is ReLU's derivative; here σ_1 is tanh": error_with(lambda z: z > 0),
+    "σ_1' comes in once": error_with(lambda z: (1 - np.tanh(z)**2)**2),
+    "the ones are the last column of ã, as the bias is the last row of θ":
+        lambda *q: np.roll(error_with()(*q), 1, axis=0),
     "a factor 2: what is lost is one half step of a_1, of length τ": error_with(factor=2.0),
     "a factor ½: what is lost is one half step of a_1, of length τ": error_with(factor=0.5),
     "it is not zero: what is the gap of the join, once a_3 has moved?": error_with(factor=0.0),
@@ -347,6 +370,14 @@ WRONG_STACKED_STEPS = {
     "the solve is missing: this is the gradient": lambda inputs, signals, tau_theta:
         tilde(np.concatenate(inputs)).T @ np.concatenate(signals),
     "the sign: d goes along ãᵀg": stacked_with(right=-1.0),
+    "a solution is no direction: no further τ_θ": lambda inputs, signals, tau_theta:
+        tau_theta * stacked_with()(inputs, signals, tau_theta),
+    "(13.6) has one d for all uses: it is not multiplied by their number": lambda inputs, signals, tau_theta:
+        len(inputs) * stacked_with()(inputs, signals, tau_theta),
+    "ãᵀã is a sum over the rows, not a mean": lambda inputs, signals, tau_theta: sum(map(len, inputs)) * solve_rows(
+        inputs, signals, sum(map(len, inputs)) / tau_theta),
+    "the uses are stacked, not added: each row is a sample of its own": lambda inputs, signals, tau_theta: solve_rows(
+        *([sum(rows[:min(map(len, inputs))] for rows in each)] for each in (inputs, signals)), 1 / tau_theta),
     "the column of ones is missing": stacked_with(ones=None),
     "the column of ones holds zeros": stacked_with(ones=0.0),
 }

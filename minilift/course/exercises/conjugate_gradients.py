@@ -77,6 +77,14 @@ WRONG_FIRST_STEPS = {
     "the denominator is ⟨b, Mb⟩, not ‖Mb‖²": lambda M, b: dots(b, b) / dots(M @ b, M @ b) * b,
     "this α makes the residual smallest, not q: its products have an M too many":
         lambda M, b: dots(b, M @ b) / dots(M @ b, M @ b) * b,
+    "all units share the mean of their step lengths; each has its own":
+        lambda M, b: np.mean(dots(b, b) / dots(b, M @ b)) * b,
+    "this divides by the diagonal of M; α is one number for each unit": lambda M, b: b / np.diag(M)[:, None],
+    "the numerator is ‖b‖², a sum of squares; this is one of absolute values":
+        lambda M, b: np.sum(abs(b), axis=0) / dots(b, M @ b) * b,
+    "this is b − α b; the start is 0, so that d = α b": lambda M, b: b - dots(b, b) / dots(b, M @ b) * b,
+    "this is the residual after the step; the step itself is wanted":
+        lambda M, b: b - dots(b, b) / dots(b, M @ b) * (M @ b),
 }
 
 
@@ -104,22 +112,24 @@ def library_cg(a, g, tau_theta, steps):
 
 
 def wrong_cg(a, g, tau_theta, steps, gamma=None, alias=False, alpha=None, damping=None, inner=dots, residual=-1,
-             along="p", late=False, free=False):
+             along="p", late=False, free=False, rows=1, ones=1.0, kept=1.0, moves="p", since="r", give="d"):
     """Return CG with a slip in it: γ or α of another rule, another damping, inner product, sign or start."""
     damping = 1 / tau_theta if damping is None else damping(tau_theta)
-    M = tilde(a).T @ tilde(a) + damping * np.eye(a.shape[1] + 1)
-    r = tilde(a).T @ g
+    diagonal = np.append(np.ones(a.shape[1]), ones)
+    M = tilde(a).T @ tilde(a) / (rows if rows == 1 else len(a)) + damping * np.diag(diagonal)
+    b = r = tilde(a).T @ g
     d, p = np.zeros_like(r), r.copy()
     for k in range(steps):
         before, Mp = r, M @ p
         length = inner(r, r) / inner(p, Mp) if alpha is None else alpha(r, p, Mp)
-        d = d + length * p
-        r = r + residual * (1 if free else length) * Mp
+        r = (r if since == "r" else b) + residual * (1 if free else length) * Mp
+        d = kept * d + length * (p if moves == "p" else r)
         if alias and k == 0:
             p = r
         ratio = inner(r, r) / inner(before, before) if gamma is None else gamma(r, before, p, Mp)
-        p = (before if late else r) + ratio * (before if along == "r_old" else p)
-    return d
+        new = (before if late else r) + ratio * (before if along == "r_old" else p)
+        p = {"b": p, "γr": ratio * r + p}.get(along, new)
+    return {"d": d, "r": r, "p": p}[give]
 
 
 def cg_with(**slip):
@@ -148,6 +158,26 @@ WRONG_CG = {
     "α has ⟨p, Mp⟩ below, not ⟨r, Mr⟩ or ⟨r, Mp⟩": cg_with(alpha=lambda r, p, Mp: dots(r, r) / dots(r, Mp)),
     "α is upside down": cg_with(alpha=lambda r, p, Mp: dots(p, Mp) / dots(r, r)),
     "α lacks its M: below stands ⟨p, Mp⟩": cg_with(alpha=lambda r, p, Mp: dots(r, r) / dots(p, p)),
+    "‖r‖² in α is summed over all units; each has its own":
+        cg_with(alpha=lambda r, p, Mp: total(r, r) / dots(p, Mp)),
+    "⟨p, Mp⟩ is summed over all units; each has its own":
+        cg_with(alpha=lambda r, p, Mp: dots(r, r) / total(p, Mp)),
+    "‖r‖² is taken over all units in γ; each has its own":
+        cg_with(gamma=lambda r, old, p, Mp: total(r, r) / total(old, old)),
+    "sums run over axis 0, the entries of a column; these run over the units":
+        cg_with(inner=lambda u, v: np.sum(u * v, axis=1, keepdims=True)),
+    "α has no ½": cg_with(alpha=lambda r, p, Mp: dots(r, r) / dots(p, Mp) / 2),
+    "p stays b: each step needs its new direction, r + γp": cg_with(along="b"),
+    "γ multiplies the old p, not the new r": cg_with(along="γr"),
+    "γ in this form has a minus: −⟨r_new, Mp⟩/⟨p, Mp⟩":
+        cg_with(gamma=lambda r, old, p, Mp: dots(r, Mp) / dots(p, Mp)),
+    "no mean: ãᵀã is a sum over the samples": cg_with(rows=0),
+    "the bias row is damped too: β stands on all of M's diagonal": cg_with(ones=0.0),
+    "d goes along p; here it goes along the new r": cg_with(moves="r"),
+    "each step replaces d; it must add to it: d + αp": cg_with(kept=0.0),
+    "r starts from b in every step; it goes on from the last r": cg_with(since="b"),
+    "this is the residual r; d is wanted": cg_with(give="r"),
+    "this is the direction p; d is wanted": cg_with(give="p"),
 }
 
 
@@ -195,23 +225,25 @@ def library_sample_space_cg(K, g, beta, steps):
     return solvers.conjugate_gradients(gram, g, beta, steps).value
 
 
-def coefficient_cg(K, g, beta, steps, inner=(0, 0), damped=1.0, gamma=True, residual=-1, joint=False, start=None):
+def coefficient_cg(K, g, beta, steps, inner=(0, 0), damped=1.0, gamma=True, residual=-1, products=dots, start=None,
+                   in_gamma=None, turned=1, falls="MP", moves="P", give="U", begins="both"):
     """Return CG for U with slips: `inner` holds the power of K in ‖r‖² and what ⟨p, Mp⟩ is."""
-    products = total if joint else dots
     below = [lambda P, MP: products(P, MP), lambda P, MP: products(K @ P, MP), lambda P, MP: products(P, K @ P),
-             lambda P, MP: products(K @ P, K @ P)][inner[1]]
+             lambda P, MP: products(K @ P, K @ P), lambda P, MP: products(MP, MP)][inner[1]]
 
-    def size(R):
-        return products(R, R) if inner[0] == 0 else products(R, K @ R)
+    def size(R, power):
+        return products(R, R) if power == 0 else products(R, K @ R)
 
+    in_gamma = inner[0] if in_gamma is None else in_gamma
     U, R = np.zeros_like(g), g if start is None else start(K, g)
-    P = R
+    P = R if begins == "both" else g
     for _ in range(steps):
         MP = K @ P + damped * beta * P
-        alpha = size(R) / below(P, MP)
-        U, new = U + alpha * P, R + residual * alpha * MP
-        P, R = new + (size(new) / size(R) * P if gamma else 0), new
-    return U
+        alpha = size(R, inner[0]) / below(P, MP)
+        new = R + residual * {"MP": alpha * MP, "KP": alpha * (K @ P), "free": MP}[falls]
+        U = U + alpha * {"P": P, "KP": K @ P, "R": new}[moves]
+        P, R = new + gamma * (size(new, in_gamma) / size(R, in_gamma)) ** turned * P, new
+    return {"U": U, "KU": K @ U, "R": R, "P": P}[give]
 
 
 def sample_cg_with(**slip):
@@ -229,8 +261,24 @@ WRONG_SAMPLE_CG = {
     "β is the damping itself, no step size: it multiplies":
         lambda K, g, beta, steps: sample_cg_with()(K, g, 1 / beta, steps),
     "γ is missing: this is steepest descent": sample_cg_with(gamma=False),
+    "the sign of γ": sample_cg_with(gamma=-1),
+    "γ is upside down: new ⟨R, KR⟩ over old": sample_cg_with(turned=-1),
+    "in γ stands ⟨R, R⟩; ‖r‖² of θ is ⟨R, KR⟩ there too": sample_cg_with(in_gamma=0),
+    "in α stands ⟨R, R⟩; ‖r‖² of θ is ⟨R, KR⟩": sample_cg_with(inner=(0, 1), in_gamma=1),
+    "the sign of the damping: M adds βP": sample_cg_with(damped=-1.0),
+    "the denominator is ⟨KP, KP + βP⟩: here both sides have the damping": sample_cg_with(inner=(1, 4)),
+    "R falls by α (KP + βP); the damping is missing there": sample_cg_with(falls="KP"),
+    "α is missing in the new R": sample_cg_with(falls="free"),
+    "U moves along P, not along KP": sample_cg_with(moves="KP"),
+    "U moves along P, not along the new R": sample_cg_with(moves="R"),
+    "this is KU; the coefficients U are wanted": sample_cg_with(give="KU"),
+    "this is the residual R; U is wanted": sample_cg_with(give="R"),
+    "this is the direction P; U is wanted": sample_cg_with(give="P"),
+    "the start: R is g, and P is the same": sample_cg_with(start=lambda K, g: K @ g, begins="P"),
     "the sign of the residual: R falls by α (KP + βP)": sample_cg_with(residual=1),
-    "one step length for all units; sum over axis 0 only": sample_cg_with(joint=True),
+    "one step length for all units; sum over axis 0 only": sample_cg_with(products=total),
+    "sums run over axis 0, the samples; these run over the units":
+        sample_cg_with(products=lambda u, v: np.sum(u * v, axis=1, keepdims=True)),
     "the start: R is the coefficients of b = ãᵀg, which are g, not Kg": sample_cg_with(start=lambda K, g: K @ g),
     "this is the exact solution, not so many steps":
         lambda K, g, beta, steps: np.linalg.solve(K + beta * np.eye(len(K)), g),
@@ -312,6 +360,16 @@ WRONG_COUNTS = {
     "the eigenvalues come in any order: sort them": enough_with(order=np.asarray),
     "κ is a quotient: the smallest eigenvalue is missing in it":
         lambda values, eps: library_steps_enough(np.append(np.sort(values)[1:], 1.0), eps),
+    "κ is a quotient, the largest over the smallest; this is a difference":
+        lambda values, eps: next(k for k in range(1, 100_000) if min(
+            chebyshev(np.ptp(values), k), chebyshev(np.sort(values)[-2] - np.min(values), k - 1)) <= eps),
+    "always 1: a comparison with NaN is False; is κ the smallest over the largest here?": lambda values, eps: 1,
+    "that CG ends after n steps is exact arithmetic's, and no bound on fewer": lambda values, eps: len(values),
+    "the bounds are held against ε², but they bound the norm itself":
+        lambda values, eps: library_steps_enough(values, eps**2),
+    "the mean of the two bounds is looked at; the smaller of the two counts": enough_with(take=np.mean),
+    "only (6.6) is looked at, and its k is rounded down: take the smaller bound, and round up":
+        lambda values, eps: enough_with(take=lambda pair: pair[0])(values, eps) - 1,
 }
 
 
@@ -339,6 +397,8 @@ def steps_enough(answer, seed):
 
     def mistakes(count):
         questions = [(values, eps) for _, values, _ in cases[:2] for eps in (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)]
+        if all(float(count(*question)) % 1 for question in questions):
+            yield True, "steps are whole: round up"
         yield from slips(count, questions, WRONG_COUNTS)
 
     return check("6.3", answer, claims, mistakes, fallback=library_steps_enough)

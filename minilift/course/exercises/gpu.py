@@ -2,6 +2,8 @@ r"""Checks of notebook 12: distances in ulps, an error bound for products, hones
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from minilift.course.teach import Claim, check, claim, close_to_answers, same, slips
@@ -14,6 +16,46 @@ def library_ulps(x, y):
     return float(abs(x.astype(np.float64) - y.astype(np.float64)).max()) / spacing
 
 
+def ulps_with(size=lambda change: abs(change).max(), unit=lambda y: np.spacing(abs(y).max()), power=-1.0, final=float):
+    """Return a distance with a slip in it: what is taken of the differences, and in which unit."""
+    return lambda x, y: final(size(x.astype(np.float64) - y.astype(np.float64)) * float(unit(y)) ** power)
+
+
+def in_fractions(distance):
+    """Return a distance times 2⁴⁰, so that tiny ones can be told apart with the tolerance of `same`."""
+    return lambda x, y: distance(x, y) * 2.0**40
+
+
+WRONG_ULPS = {
+    "this is the difference itself; divide by the spacing of floats": ulps_with(power=0.0),
+    "float64's spacing: these arrays are float32, whose floats lie 2²⁹ times farther apart":
+        ulps_with(unit=lambda y: np.spacing(float(abs(y).max()))),
+    "float64's spacing at 1": ulps_with(unit=lambda y: np.finfo(np.float64).eps),
+    "the spacing at 1: floats near the largest entry lie farther apart":
+        ulps_with(unit=lambda y: np.finfo(y.dtype).eps),
+    "the spacing at the largest entry is the unit, not at the smallest":
+        ulps_with(unit=lambda y: np.spacing(abs(y).min())),
+    "the spacing at the largest entry is the unit, not at the mean":
+        ulps_with(unit=lambda y: np.spacing(abs(y).mean())),
+    "the sign: a distance has none": ulps_with(final=lambda found: -float(found)),
+    "the difference must be taken by its size, abs": ulps_with(np.max),
+    "the mean difference; the largest is asked for": ulps_with(lambda change: abs(change).mean()),
+    "the sum of the differences; the largest is asked for": ulps_with(lambda change: abs(change).sum()),
+    "the length of the differences as a vector; the largest is asked for": ulps_with(np.linalg.norm),
+    "the first entry only; the largest difference is asked for": ulps_with(lambda change: abs(change.flat[0])),
+    "this is a relative error; divide by the spacing, not by the entry": ulps_with(unit=lambda y: abs(y).max()),
+    "the spacing divides": ulps_with(power=1.0),
+    "half a spacing is the rounding error; the distance of two floats is a whole one": ulps_with(final=lambda u: 2 * u),
+    "a ½ too many": ulps_with(final=lambda found: found / 2),
+    "a number of floats is asked for, not of bits": ulps_with(final=lambda found: np.log2(1 + found)),
+    "whether they differ is not by how much": ulps_with(final=lambda found: int(found > 0)),
+    "the spacing is that of the entries, not of the difference": ulps_with(
+        lambda change: 1 / max(float(np.spacing(np.float32(abs(change).max()))), 1e-300), power=0.0),
+    "this is the spacing of the difference; the difference over the spacing is asked for": ulps_with(
+        lambda change: np.spacing(np.float32(abs(change).max())), power=0.0),
+}
+
+
 def ulps(answer, seed):
     """Exercise 12.1: the largest difference in units in the last place of the largest entry."""
     rng = np.random.default_rng(seed)
@@ -22,6 +64,8 @@ def ulps(answer, seed):
     k = np.unravel_index(y.argmax(), y.shape)
     for _ in range(3):
         x[k] = np.nextafter(x[k], np.float32(0))
+    other = np.unravel_index(y.argmin(), y.shape)
+    x[other] += np.spacing(y.max())  # a smaller difference elsewhere, of the other sign
 
     def claims(distance):
         yield claim("an array to itself", distance(y, y), 0)
@@ -29,30 +73,14 @@ def ulps(answer, seed):
                     look="look at the unit: np.spacing of the largest entry, in y's own dtype")
         wide, off = y.astype(np.float64), y.astype(np.float64)
         off[k] -= 3 * np.spacing(off[k])
+        off[other] += np.spacing(off[k])
         yield claim("the same in float64, with its own spacing", distance(off, wide), 3)
         yield claim("a power of two times both changes nothing", distance(8 * x, 8 * y), distance(x, y))
 
     def mistakes(distance):
-        gap = float(abs(x - y).max())
-        found = distance(x, y)
-        yield same(found, gap), "this is the difference itself; divide by the spacing of floats"
-        yield same(found, gap / np.finfo(np.float64).eps) or same(found, gap / np.spacing(float(y.max()))), \
-            "float64's spacing: these arrays are float32, whose floats lie 2²⁹ times farther apart"
-        yield same(found, gap / float(np.finfo(np.float32).eps)), \
-            "the spacing at 1: floats near the largest entry lie farther apart"
-        yield np.shape(found) != (), "one number is asked for: the largest difference"
-        yield same(found, -3), "the sign: a distance has none"
-        yield same(distance(y, x), 3) and found < 0, "the difference must be taken by its size, abs"
-        yield same(found, np.mean(abs(x.astype(float) - y)) / float(np.spacing(y.max()))), \
-            "the mean difference; the largest is asked for"
-        yield same(found, np.sum(abs(x.astype(float) - y))), \
-            "a sum of differences; the largest over the spacing is asked for"
-        yield same(found, gap / float(np.abs(y).max())), \
-            "this is a relative error; divide by the spacing, not by the entry"
-        yield same(found, float((abs(x - y) / np.spacing(np.abs(y))).max())) and found != 3, "the spacing at each entry"
-        yield same(found, gap * float(np.spacing(y.max()))), "the spacing divides"
-        yield same(found, gap / float(np.spacing(y.min()))) or same(found, gap / float(np.spacing(np.abs(y).mean()))), \
-            "the spacing at the largest entry is the unit"
+        yield np.shape(distance(x, y)) != (), "one number is asked for: the largest difference"
+        scaled = {text: in_fractions(wrong) for text, wrong in WRONG_ULPS.items()}
+        yield from slips(in_fractions(distance), [(x, y), (y, x)], scaled)
 
     return check("12.1", answer, claims, mistakes, fallback=library_ulps)
 
@@ -81,6 +109,16 @@ WRONG_PRODUCT_BOUNDS = {
     "n² is more than needed: n roundings in each sum": bound_with(lambda A, B: A.shape[1] ** 2),
     "norms give one bound for all; entry by entry is asked for":
         lambda A, B: A.shape[1] * 2.0**-24 * np.linalg.norm(A) * np.linalg.norm(B) * np.ones((len(A), B.shape[1])),
+    "n is the length of the sums, not the number of entries of A": bound_with(lambda A, B: A.size),
+    "n roundings in a sum of n products, not n − 1": bound_with(lambda A, B: A.shape[1] - 1),
+    "n roundings in a sum of n products, not n + 1": bound_with(lambda A, B: A.shape[1] + 1),
+    "the largest entry bounds all, but entry by entry is asked for": bound_with(
+        size=lambda A, B: np.max(abs(A) @ abs(B)) * np.ones((len(A), B.shape[1]))),
+    "the largest entries bound all, but entry by entry is asked for": bound_with(
+        size=lambda A, B: abs(A).max() * abs(B).max() * np.ones((len(A), B.shape[1]))),
+    "|A||B| stands there once, not squared": bound_with(size=lambda A, B: (abs(A) @ abs(B)) ** 2),
+    "the sum of absolute products, not the root of the squares": bound_with(size=lambda A, B: np.sqrt(A**2 @ B**2)),
+    "1e-7 is about the spacing; the unit roundoff is 2⁻²⁴": bound_with(u=1e-7),
     "this is the error itself; a bound is known before": lambda A, B: abs((A @ B) - A.astype(float) @ B.astype(float)),
 }
 
@@ -117,15 +155,15 @@ def product_bound(answer, seed):
 
 
 class FakeDevice:
-    """A device with a queue and a clock of its own: launching takes 1, the work 100, the first time 5000 more."""
+    """A device with a queue and a clock of its own: launching takes 1, the first work 5000 more than each other."""
 
-    def __init__(self, backlog):
-        self.now, self.free_at, self.launches = 0.0, float(backlog), 0
+    def __init__(self, backlog, cost=100):
+        self.now, self.free_at, self.launches, self.cost = 0.0, float(backlog), 0, cost
 
     def work(self):
         """Queue a piece of work and return at once."""
         self.now += 1
-        cost = 100 if self.launches else 5100
+        cost = self.cost if self.launches else 5000 + self.cost
         self.launches += 1
         self.free_at = max(self.free_at, self.now) + cost
 
@@ -148,29 +186,64 @@ def library_timed(work, wait, clock):
     return clock() - start
 
 
+def clock_with(before="work wait", between="work wait", final=lambda start, end: end - start):
+    """Return an answer to 12.3 with a slip in it: what is called before the clock starts, and until it stops."""
+    def measure(work, wait, clock):
+        calls = {"work": work, "wait": wait}
+        for name in before.split():
+            calls[name]()
+        start = clock()
+        for name in between.split():
+            calls[name]()
+        return final(start, clock())
+    return measure
+
+
+WRONG_CLOCKS = {
+    "two pieces of work are timed; one is asked for": clock_with(between="work work wait"),
+    "ten pieces of work are timed; one is asked for": clock_with(between="work " * 10 + "wait"),
+    "the warm-up is still running when the clock starts: wait before it starts, too": clock_with(before="work"),
+    "nothing happens between the two readings: the work belongs between them": clock_with(between="wait"),
+    "nothing happens between the two readings, not even waiting": clock_with(between=""),
+    "the work was queued before the clock started: its launch belongs between the readings":
+        clock_with("work wait work", "wait"),
+    "the clock is read when the work is queued, not when it is done: wait before the end": clock_with(between="work"),
+    "wait after the work: before it there is nothing to wait for": clock_with(between="wait work"),
+    "the clock is read when the work is queued, and nothing is warm": clock_with("", "work"),
+    "the first call pays for compiling and allocating: run once before the clock starts": clock_with("wait"),
+    "the first call pays for compiling and allocating, and what was queued earlier is counted in": clock_with(""),
+    "the warm-up is timed too: it stands before the clock": clock_with("", "work wait work wait"),
+    "the warm-up is timed too, and halved; it stands before the clock": clock_with(
+        "", "work wait work wait", lambda start, end: (end - start) / 2),
+    "this is a mean with the warm-up; it stands before the clock": clock_with(
+        "wait", "work wait work wait", lambda start, end: (end - start) / 2),
+    "this is the time of day; subtract the reading at the start": clock_with(final=lambda start, end: end),
+    "this is the reading at the start; subtract it from that at the end": clock_with(final=lambda start, end: start),
+    "half of it: one piece of work is timed": clock_with(final=lambda start, end: (end - start) / 2),
+}
+
+
 def timed(answer, seed):
     """Exercise 12.3: the time of asynchronous work, on a device that is simulated."""
     backlog = int(np.random.default_rng(seed).integers(300, 900))
 
-    def measured(measure):
-        device = FakeDevice(backlog)
+    def measured(measure, cost):
+        device = FakeDevice(backlog, cost)
         return measure(device.work, device.wait, device.clock)
 
     def claims(measure):
-        yield claim("work of 1 (launch) + 100 on a busy, cold device", measured(measure), 101)
+        for cost in (100, 240):
+            yield claim(f"work of 1 (launch) + {cost} on a busy, cold device", measured(measure, cost), cost + 1)
 
     def mistakes(measure):
-        found = measured(measure)
-        yield found < 0, "the difference of the clock's readings is the wrong way round: end minus start"
-        yield same(found, 202) or same(found, 201), "two pieces of work are timed; the warm-up stands before the clock"
-        yield same(found, backlog + 5199), \
-            "the warm-up is still running when the clock starts: wait before it starts, too"
-        yield same(found, 0), "nothing happens between the two readings: the work belongs between them"
-        yield same(found, 50.5), "the time of one piece is asked for: one work(), not a mean with the warm-up"
-        yield found <= 3, "the clock is read when the work is queued, not when it is done: wait before the end"
-        yield same(found, backlog + 5100) or found > 5000, \
+        yield same(measured(measure, 100), measured(measure, 240)) and measured(measure, 100) > 3, \
+            "the same for any work: it must be measured"
+        yield from slips(lambda cost: measured(measure, cost), [(100,), (240,)],
+                         {text: functools.partial(measured, wrong) for text, wrong in WRONG_CLOCKS.items()})
+        yield measured(measure, 100) < 0, \
+            "the difference of the clock's readings is the wrong way round: end minus start"
+        yield measured(measure, 100) > 5000, \
             "the first call pays for compiling and allocating: run once before the clock starts"
-        yield found > 101, "what was queued earlier is counted in: wait before the clock starts, too"
 
     return check("12.3", answer, claims, mistakes, fallback=library_timed)
 

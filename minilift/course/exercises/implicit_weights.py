@@ -28,12 +28,22 @@ def library_implicit_weights(a, theta_k, z_half, tau_theta):
     return theta_k - damped_solve(gram, gram.apply(theta_k) - z_half, 1 / tau_theta).value
 
 
-def weights_with(damping=lambda t, N: 1 / t, right=lambda t, N: 1 / t, target=1.0, ones=1.0, sign=1.0):
+def one(t, N):
+    """Return 1."""
+    return 1.0
+
+
+def weights_with(damping=lambda t, N: 1 / t, right=lambda t, N: 1 / t, target=one, ones=1.0, sign=1.0, fit=one,
+                 identity=np.eye, bias=1.0, hit=lambda z_half, z: z_half, first=False):
     """Return the new θ of (5.1) with a slip in it: the damping, that on the right side, the target, the ones."""
     def solve(a, theta_k, z_half, tau_theta):
-        inputs, N = np.hstack([a, ones * np.ones((len(a), 1))]), len(a)
-        matrix = inputs.T @ inputs + damping(tau_theta, N) * np.eye(len(theta_k))
-        return np.linalg.solve(matrix, target * inputs.T @ z_half + sign * right(tau_theta, N) * theta_k)
+        inputs, N, n = np.hstack([a, ones * np.ones((len(a), 1))]), len(a), len(theta_k)
+        if first:
+            inputs = np.roll(inputs, 1, axis=1)
+        on = identity(n) * np.append(np.ones(n - 1), bias)[:, None]
+        matrix = fit(tau_theta, N) * inputs.T @ inputs + damping(tau_theta, N) * on
+        aim = target(tau_theta, N) * inputs.T @ hit(z_half, inputs @ theta_k)
+        return np.linalg.solve(matrix, aim + sign * right(tau_theta, N) * theta_k)
     return solve
 
 
@@ -47,10 +57,29 @@ WRONG_WEIGHTS = {
     "the damping is missing on the left": weights_with(lambda t, N: 1e-12),
     "the damping is missing on both sides: this is least squares": weights_with(lambda t, N: 1e-12, lambda t, N: 0.0),
     "the sign of θ_k on the right": weights_with(sign=-1.0),
-    "the target is missing on the right: ãᵀz^½": weights_with(target=0.0),
+    "the target is missing on the right: ãᵀz^½": weights_with(target=lambda t, N: 0.0),
     "a factor 2: both terms of (11) have a ½": weights_with(lambda t, N: 2 / t, lambda t, N: 2 / t),
     "a factor ½: both terms of (11) have one": weights_with(lambda t, N: 1 / (2 * t), lambda t, N: 1 / (2 * t)),
     "the bias row has zeros for its ones": weights_with(ones=0.0),
+    "τ_θ divides on the left: I/τ_θ": weights_with(lambda t, N: t),
+    "τ_θ divides on the right: θ_k/τ_θ": weights_with(right=lambda t, N: t),
+    "the sign of the target: +ãᵀz^½ stands on the right": weights_with(target=lambda t, N: -1.0),
+    "ãᵀã is divided by N on the left only; the fit in (11) is a sum": weights_with(fit=lambda t, N: 1 / N),
+    "ãᵀz^½ is divided by N on the right only; the fit in (11) is a sum": weights_with(target=lambda t, N: 1 / N),
+    "a matrix of ones stands where the identity belongs: np.eye, not np.ones":
+        weights_with(identity=lambda n: np.ones((n, n))),
+    "the bias is damped on the left as well: it is part of θ": weights_with(bias=0.0),
+    "the ones are the last column of ã, as the bias is the last row of θ": weights_with(first=True),
+    "the residual stands where the target belongs, and its sign: on the right is ãᵀz^½":
+        weights_with(hit=lambda z_half, z: z - z_half),
+    "the residual stands where the target belongs: on the right is ãᵀz^½":
+        weights_with(hit=lambda z_half, z: z_half - z),
+    "a ½ too many in the damping on the left": weights_with(lambda t, N: 1 / (2 * t)),
+    "a ½ too many in the damping on the right": weights_with(right=lambda t, N: 1 / (2 * t)),
+    "multiplied by the matrix instead of solving with it": lambda a, theta_k, z_half, t:
+        damped(a, t) @ (tilde(a).T @ z_half + theta_k / t),
+    "a solution is no direction: no further τ_θ":
+        lambda a, theta_k, z_half, t: t * weights_with()(a, theta_k, z_half, t),
     "this is the change of θ; the new θ is wanted":
         lambda a, theta_k, z_half, tau_theta: theta_k - weights_with()(a, theta_k, z_half, tau_theta),
     "this is the change of θ, new minus old; the new θ is wanted":
@@ -91,11 +120,13 @@ def library_coefficients(a, g, tau_theta):
     return np.linalg.solve(Gram(a, side="sample").matrix + np.eye(len(a)) / tau_theta, g)
 
 
-def coefficients_with(ones=1.0, damping=lambda t, N: 1 / t, right=lambda K, g: g):
+def coefficients_with(ones=1.0, damping=lambda t, N: 1 / t, right=lambda K, g: g, mean=False, identity=np.eye,
+                      centred=False):
     """Return U with a slip in it: the ones in K, the damping, the right side."""
     def solve(a, g, tau_theta):
-        K = a @ a.T + ones
-        return np.linalg.solve(K + damping(tau_theta, len(a)) * np.eye(len(a)), right(K, g))
+        a = a - a.mean(axis=0) if centred else a
+        K = (a @ a.T + ones) / (len(a) if mean else 1)
+        return np.linalg.solve(K + damping(tau_theta, len(a)) * identity(len(a)), right(K, g))
     return solve
 
 
@@ -114,6 +145,10 @@ WRONG_COEFFICIENTS = {
     "the right side is g, not Kg": coefficients_with(right=lambda K, g: K @ g),
     "multiplied by K + βI instead of solving with it":
         lambda a, g, t: (a @ a.T + 1 + np.eye(len(a)) / t) @ g,
+    "a ½ too many in β": coefficients_with(damping=lambda t, N: 1 / (2 * t)),
+    "K is no mean: it has no N": coefficients_with(mean=True),
+    "β stands on the diagonal: np.eye, not np.ones": coefficients_with(identity=lambda N: np.ones((N, N))),
+    "the activations are centred here; ããᵀ has them as they are": coefficients_with(centred=True),
     "a factor 2 in β": coefficients_with(damping=lambda t, N: 2 / t),
     "the sign: d = ãᵀU goes along +∇J": lambda a, g, t: -coefficients_with()(a, g, t),
 }
@@ -149,12 +184,14 @@ def library_cosine_bound(a, tau_theta):
     return 2 * np.sqrt(kappa) / (1 + kappa)
 
 
-def bound_with(square=np.square, damping=lambda t: 1 / t, ones=1.0, formula=lambda k: 2 * np.sqrt(k) / (1 + k)):
-    """Return a bound with a slip in it: singular values, damping, ones, the formula in κ."""
+def bound_with(square=np.square, damping=lambda t: 1 / t, ones=1.0, formula=lambda k: 2 * np.sqrt(k) / (1 + k),
+               ends=lambda values: (values[-1], values[0]), mean=False, of_both=None):
+    """Return a bound with a slip in it: singular values, damping, ones, the formula in κ, or in m and L."""
     def bound(a, tau_theta):
         inputs = tilde(a) if ones else a
-        values = square(np.linalg.svd(inputs, compute_uv=False)) + damping(tau_theta)
-        return formula(values[0] / values[-1])
+        values = square(np.linalg.svd(inputs, compute_uv=False)) / (len(a) if mean else 1) + damping(tau_theta)
+        m, L = ends(values)
+        return formula(L / m) if of_both is None else of_both(m, L)
     return bound
 
 
@@ -172,6 +209,22 @@ WRONG_BOUNDS = {
     "the denominator is 1 + κ, not 1 + √κ": bound_with(formula=lambda k: 2 * np.sqrt(k) / (1 + np.sqrt(k))),
     "this is the sine of that angle, (κ − 1)/(κ + 1): the cosine is asked for":
         bound_with(formula=lambda k: (k - 1) / (k + 1)),
+    "the root is missing: 2√(mL)": bound_with(of_both=lambda m, L: 2 * m * L / (m + L)),
+    "the cosine itself is asked for; this is its square": bound_with(formula=lambda k: 4 * k / (1 + k) ** 2),
+    "m is the smallest eigenvalue; this is the second smallest":
+        bound_with(ends=lambda values: (values[-2], values[0])),
+    "L is the largest eigenvalue; this is the second largest": bound_with(ends=lambda values: (values[-1], values[1])),
+    "L is the largest eigenvalue, not the sum of all": bound_with(ends=lambda values: (values[-1], values.sum())),
+    "true of any descent direction, but no gradient comes near it": lambda a, t: 0.0,
+    "true of any cosine, but no gradient comes near it": lambda a, t: -1.0,
+    "upside down: a cosine is at most 1": bound_with(formula=lambda k: (1 + k) / (2 * np.sqrt(k))),
+    "ãᵀã is a sum over the samples, no mean": bound_with(mean=True),
+    "the denominator is m + L, not m − L": bound_with(of_both=lambda m, L: 2 * np.sqrt(m * L) / (m - L)),
+    "the denominator is m + L, not L − m": bound_with(of_both=lambda m, L: 2 * np.sqrt(m * L) / (L - m)),
+    "sum and product are exchanged: 2√(mL)/(m + L)": bound_with(of_both=lambda m, L: 2 * np.sqrt(m + L) / (m * L)),
+    "this is the angle; its cosine is asked for": bound_with(formula=lambda k: np.arccos(2 * np.sqrt(k) / (1 + k))),
+    "ããᵀ has a null space that no gradient enters: take ãᵀã": lambda a, t:
+        bound_with(ends=lambda values: (1 / t, values[0]))(a, t),
     "this is κ; the bound is a function of it": bound_with(formula=lambda k: k),
     "the column of ones is missing": bound_with(ones=0.0),
 }
@@ -226,6 +279,7 @@ def lost_digits(answer, seed):
         samples, inputs, tau_theta = sizes(found)
         excess = max(0, 1 - samples, 1 - inputs, samples - 100, inputs - 100)
         yield Claim("N and n lie between 1 and 100 (excess)", excess, 0)
+        yield Claim("N and n are whole numbers", sum(abs(float(size) % 1) for size in found[:2]), 0)
         yield Claim("τ_θ is positive (shortfall)", max(0.0, 1e-12 - tau_theta), 0.0)
         if 1 <= samples <= 100 and 1 <= inputs <= 100 and tau_theta > 0:
             sample, parameter = errors(found)
@@ -235,6 +289,7 @@ def lost_digits(answer, seed):
     def mistakes(found):
         samples, inputs, tau_theta = sizes(found)
         yield max(samples, inputs) > 100 or min(samples, inputs) < 1, "N and n may be at most 100, and at least 1"
+        yield any(float(size) % 1 for size in found[:2]), "N and n count samples and inputs: whole numbers"
         yield tau_theta <= 0, "a step size is positive"
         yield samples == inputs + 1, "ããᵀ is square and invertible for N = n + 1: more samples are needed"
         yield samples <= inputs + 1, "with N ≤ n + 1 the matrix ããᵀ is invertible: the sample side is the safe one here"

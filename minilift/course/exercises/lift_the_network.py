@@ -53,18 +53,25 @@ def point_off_the_graph(rng, theta, X):
     return a[:-1], z, a_gaps[:-1], z_gaps
 
 
+def squared(gap):
+    """Return the sum of squares."""
+    return np.sum(gap**2)
+
+
 def energy_with(half=(0.5, 0.5), loss_half=0.5, samples=len, sigma=np.tanh, bias=(1.0, 1.0), skip=0, first=1,
-                size=lambda gap: np.sum(gap**2), last="φ", weights=(0, 1)):
+                size=squared, size_of_map=None, last="φ", weights=(0, 1), kept=1.0, of_map="φ - z", turns=100):
     """Return an energy with a slip in it: the ½ of a term, the mean, the transfer, the bias, the range of the sum."""
     def energy(theta, a, z, Y, gamma, rho):
         def phi(l):
-            return a[l - 1] @ theta[l][:-1] + bias[int(l < D)] * theta[l][-1]
+            read = np.tanh(z[l - 1]) if of_map == "forward" and 1 < l < D else a[l - 1]
+            return read @ theta[l][:-1] + bias[int(l < D)] * theta[l][-1]
 
-        D, price = len(theta) - 1, (gamma, rho)
+        D, price = len(theta) - 1, (gamma, rho, gamma * rho, 1.0)
         total = loss_half * np.sum(((phi(D) if last == "φ" else z[D]) - Y) ** 2) / samples(Y)
-        for l in range(first, D - skip):
+        for l in list(range(first, D - skip))[:turns]:
+            gap = np.tanh(phi(l)) - a[l] if of_map == "after σ" else phi(l) - z[l]
             total += half[0] * price[weights[0]] * size(sigma(z[l]) - a[l])
-            total += half[1] * price[weights[1]] * size(phi(l) - z[l])
+            total = kept * total + half[1] * price[weights[1]] * (size_of_map or size)(gap)
         return total
     return energy
 
@@ -88,6 +95,28 @@ WRONG_ENERGIES = {
     "gaps are squared; these are absolute values": energy_with(size=lambda gap: np.sum(abs(gap))),
     "square first, then sum: these are squares of sums": energy_with(size=lambda gap: np.sum(gap) ** 2),
     "norms must be squared": energy_with(size=np.linalg.norm),
+    "the penalties are sums over all entries, not means": energy_with(size=lambda gap: np.mean(gap**2)),
+    "the penalty on σ(z_l) − a_l is a sum over all entries, not a mean":
+        energy_with(size=lambda gap: np.mean(gap**2), size_of_map=squared),
+    "the penalty on φ_l − z_l is a sum over all entries, not a mean":
+        energy_with(size_of_map=lambda gap: np.mean(gap**2)),
+    "the penalty on σ(z_l) − a_l is not divided by N": energy_with(size=lambda gap: squared(gap) / len(gap),
+                                                                   size_of_map=squared),
+    "the penalty on φ_l − z_l is not divided by N": energy_with(size_of_map=lambda gap: squared(gap) / len(gap)),
+    "the gap σ(z_l) − a_l is squared; this is its absolute value": energy_with(size=lambda gap: np.sum(abs(gap)),
+                                                                              size_of_map=squared),
+    "the gap φ_l − z_l is squared; this is its absolute value": energy_with(size_of_map=lambda gap: np.sum(abs(gap))),
+    "the second gap is φ_l − z_l, before σ": energy_with(of_map="after σ"),
+    "φ_l reads the variable a_{l−1}; here it reads σ(z_{l−1})": energy_with(of_map="forward"),
+    "the return stands inside the loop: only l = 1 is counted": energy_with(turns=1),
+    "each turn of the loop overwrites the energy: add to it": energy_with(kept=0.0),
+    "the sign: penalties are added": energy_with(half=(-0.5, -0.5)),
+    "the sign: the penalty on φ_l − z_l is added": energy_with(half=(0.5, -0.5)),
+    "the sign: the penalty on σ(z_l) − a_l is added": energy_with(half=(-0.5, 0.5)),
+    "ρ alone weighs φ_l − z_l; here γ multiplies it too": energy_with(weights=(0, 2)),
+    "γ alone weighs σ(z_l) − a_l; here ρ multiplies it too": energy_with(weights=(2, 1)),
+    "ρ is missing before the penalty on φ_l − z_l": energy_with(weights=(0, 3)),
+    "γ is missing before the penalty on σ(z_l) − a_l": energy_with(weights=(3, 1)),
     "the loss takes φ(θ_D, a_{D−1}), not the list's z_D": energy_with(last="z"),
 }
 
@@ -124,19 +153,29 @@ def penalty_energy(answer, seed):
     return check("4.1", answer, claims, mistakes, fallback=library_energy)
 
 
-def gradients_with(signal=1, own=-1, into=1, map_gap=-1, slope=lambda z: 1 - np.tanh(z) ** 2, weights=(0, 1, 0, 1),
-                   above=1, last=True):
-    """Return gradients (4.5), (4.6) with a slip in them: signs, weights (0: γ, 1: ρ), σ', the map above."""
+def slope_of_tanh(z):
+    """Return σ'(z) for σ = tanh."""
+    return 1 - np.tanh(z) ** 2
+
+
+def gradients_with(signal=1, own=-1, into=1, map_gap=-1, slope=slope_of_tanh, weights=(0, 1, 0, 1), above=1, last=True,
+                   samples=len, at="z", reads="a", through=np.ones_like, extra=0, top=1):
+    """Return gradients (4.5), (4.6) with a slip in them: signs, weights (0: γ, 1: ρ, 2: 1), σ', the map above."""
     def both(l, theta, a, z, Y, gamma, rho):
         def phi(k):
             return a[k - 1] @ theta[k][:-1] + theta[k][-1]
 
-        k, price = l + above, (gamma, rho)
-        gap, inner = np.tanh(z[l]) - a[l], phi(l) - z[l]
+        k, price = l + above, (gamma, rho, 1.0)
+        gap, inner = np.tanh(z[l]) - a[l], through(z[l]) * (phi(l) - z[l])
         at_loss = last and k == len(theta) - 1
-        G = (phi(k) - Y) / len(Y) if at_loss else price[weights[3]] * (phi(k) - z[k])
+        read = np.tanh(z[l]) if reads == "z" and not at_loss else a[l + above - 1]
+        above_it = read @ theta[k][:-1] + theta[k][-1] - (Y if at_loss else z[k])
+        G = top * above_it / samples(Y) if at_loss else price[weights[3]] * above_it
+        if extra and not at_loss:
+            G = G + gamma * (np.tanh(z[k]) - a[k])
         in_a = signal * G @ theta[k][:-1].T + own * price[weights[0]] * gap
-        return in_a, into * price[weights[2]] * slope(z[l]) * gap + map_gap * price[weights[1]] * inner
+        in_z = into * price[weights[2]] * slope((z if at == "z" else a)[l]) * gap
+        return in_a, in_z + map_gap * price[weights[1]] * inner
     return both
 
 
@@ -163,6 +202,26 @@ WRONG_GRADIENTS = {
     "the order: ∂E/∂a_l comes first": lambda *arguments: gradients_with()(*arguments)[::-1],
     "a factor 2: the penalties carry a ½": gradients_with(2, -2, 2, -2),
     "on the last map the loss takes the penalty's place, its signal is (φ_D − Y)/N": gradients_with(last=False),
+    "the loss's signal is a mean: (φ_D − Y)/N": gradients_with(samples=lambda Y: 1),
+    "the loss's signal is (φ_D − Y)/N; its mean is over rows, not over all entries": gradients_with(samples=np.size),
+    "the loss's signal is (φ_D − Y)/N: its ½ is gone with the square": gradients_with(top=0.5),
+    "the loss's signal is (φ_D − Y)/N: the ½ cancels the 2": gradients_with(top=2),
+    "∂E/∂a: a factor 2; the penalty's ½ cancels it": gradients_with(own=-2),
+    "∂E/∂a: the signal from above comes twice": gradients_with(signal=2),
+    "∂E/∂z: a factor 2 in the gap σ(z_l) − a_l; the ½ cancels it": gradients_with(into=2),
+    "∂E/∂z: a factor 2 in the gap φ_l − z_l; the ½ cancels it": gradients_with(map_gap=-2),
+    "∂E/∂z: σ' is taken at a_l; it belongs at z_l": gradients_with(at="a"),
+    "∂E/∂z: 1 − a_l² is σ' only after a forward pass; here a_l is free, σ' = 1 − tanh² z_l":
+        gradients_with(slope=lambda a: 1 - a**2, at="a"),
+    "∂E/∂z: the derivative of tanh is 1/cosh², not 1/cosh": gradients_with(slope=lambda z: 1 / np.cosh(z)),
+    "∂E/∂z: σ' multiplies the gap σ(z_l) − a_l alone; φ_l − z_l has passed no σ": gradients_with(through=slope_of_tanh),
+    "∂E/∂z: γ is missing": gradients_with(weights=(0, 1, 2, 1)),
+    "∂E/∂z: ρ is missing": gradients_with(weights=(0, 2, 0, 1)),
+    "∂E/∂a: γ is missing before its own gap": gradients_with(weights=(2, 1, 0, 1)),
+    "∂E/∂a: ρ is missing in the signal of the map above": gradients_with(weights=(0, 1, 0, 2)),
+    "∂E/∂a: ρ weighs φ_{l+1} − z_{l+1}; here γ does": gradients_with(weights=(0, 1, 0, 0)),
+    "∂E/∂a: φ_{l+1} reads the variable a_l; here it reads σ(z_l)": gradients_with(reads="z"),
+    "∂E/∂a: a_l does not occur in the gap σ(z_{l+1}) − a_{l+1}": gradients_with(extra=1),
 }
 
 
@@ -222,23 +281,27 @@ class Recording(PenaltyEnergy):
         return super().gradient_z(l, theta, a, z)
 
 
-def sweep_with(last=1, theta_at="a", z_at="half", a_at="half", theta_sees="half", handed="steps", up=False, tau_in=1,
-               first=True):
+def sweep_with(last=1, theta_at="a", z_at="half", a_at="half", theta_sees="half", through="old", up=False, tau_in=1,
+               first=True, turns=100, slope=np.ones_like, z_sign=1, a_sign=1):
     """Return a sweep with a slip in it: at which of the old and half-stepped values each gradient is taken."""
     def sweep(energy, theta, a, z, tau):
         D, new = len(theta) - 1, list(theta)
+        weights = new if through == "new" else theta
         new[D] = theta[D] - last * tau * energy.gradient_theta(D, theta, a, z)
-        halves = {D - 1: a[D - 1] - tau * energy.gradient_a(D - 1, theta, a, z)}
-        for l in range(1, D) if up else range(D - 1, 0, -1):
+        length = a_sign * tau
+        halves = {D - 1: a[D - 1] - length * energy.gradient_a(D - 1, weights, a, z)}
+        for l in list(range(1, D) if up else range(D - 1, 0, -1))[:turns]:
             seen = replaced(a, l, halves.get(l, a[l])) if z_at == "half" else a
-            z_half = z[l] - (1 if tau_in == "z" else tau) * energy.gradient_z(l, theta, seen, z)
-            moved = replaced(z, l, z_half)
-            if l > 1:
-                halves[l - 1] = a[l - 1] - tau * energy.gradient_a(l - 1, theta, a, moved if a_at == "half" else z)
+            in_z = slope(z[l]) * energy.gradient_z(l, theta, seen, z)
+            moved = replaced(z, l, z[l] - z_sign * (1 if tau_in == "z" else tau) * in_z)
+            if l > 1 and through == "old":
+                halves[l - 1] = a[l - 1] - length * energy.gradient_a(l - 1, theta, a, moved if a_at == "half" else z)
             at = replaced(a, l - 1, halves.get(l - 1, a[l - 1])) if theta_at == "half" else a
-            length = 1 if tau_in == "θ" else tau
+            step = energy.gradient_theta(l, theta, at, moved if theta_sees == "half" else z)
             if l > 1 or first:
-                new[l] = theta[l] - length * energy.gradient_theta(l, theta, at, moved if theta_sees == "half" else z)
+                new[l] = theta[l] - (1 if tau_in == "θ" else tau) * step
+            if l > 1 and through == "new":
+                halves[l - 1] = a[l - 1] - length * energy.gradient_a(l - 1, new, a, moved)
         return new[1:]
     return sweep
 
@@ -252,15 +315,20 @@ WRONG_SWEEPS = {
     "this is θ − τ ∇J without a sweep: take the gradients of the energy that is handed in": descent_without_a_sweep,
     "step (4.7) uses the half-stepped a; it belongs at the forward pass's (Exercise 4.4 is about this)":
         sweep_with(theta_at="half"),
+    "only θ_D and the map below it move: a return inside the loop, or else (10) takes its gradient at z, not at z_l^½":
+        sweep_with(turns=1),
+    "the signal goes down through the new weights (that is notebook 09); here all gradients see the old θ":
+        sweep_with(through="new"),
+    "gradient_z has passed σ already: no further σ'": sweep_with(slope=slope_of_tanh),
+    "the sign of the half step in z": sweep_with(z_sign=-1),
+    "the sign of the half step in a": sweep_with(a_sign=-1),
     "the hidden maps do not move: (9) takes its gradient at a_l^½, and (4.7) at z_l^½": sweep_with(theta_sees="old"),
-    "a_{l−1} does not move below the last map: (10) takes its gradient at z_l^½, else no gap is handed down":
-        sweep_with(a_at="old"),
     "the order: from the last map down; a gap is opened at the top and handed down": sweep_with(up=True),
     "θ_D does not move: it takes its step (12) before the loop": sweep_with(last=0),
     "the sign of the step in θ_D": sweep_with(last=-1),
     "θ_1 does not move: the loop goes down to l = 1, and range excludes its end": sweep_with(first=False),
     "τ is missing in (4.7): with ρ = 1/τ the factor τ stands before the gradient": sweep_with(tau_in="θ"),
-    "τ is missing in (9)": sweep_with(tau_in="z"),
+    "τ is missing in (9), or in (8) and (10)": sweep_with(tau_in="z"),
 }
 
 
@@ -346,6 +414,19 @@ WRONG_DISCREPANCIES = {
     "a factor τ too many": discrepancy_with(tau_power=2),
     "the sign of the half step in a: a^½ = a − τ g Wᵀ": discrepancy_with(step=-1),
     "the sign of WᵀW: φ(θ, a^½) − z^½ = τ g (I − WᵀW)": discrepancy_with(plus=-1),
+    "this is the wrong step itself; the right one is to be subtracted": lambda a, W, g, tau:
+        library_discrepancy(a, W, g, tau) - stacked_product(a, tau * g),
+    "this is the wrong step with its sign turned; the right one is to be subtracted": lambda a, W, g, tau:
+        stacked_product(a, tau * g) - library_discrepancy(a, W, g, tau),
+    "this is the part of second order alone: ãᵀ also meets τ g WᵀW": lambda a, W, g, tau:
+        library_discrepancy(a, W, g, tau) - stacked_product(a, tau * g @ W.T @ W),
+    "the part of second order has τ², not τ": lambda a, W, g, tau:
+        (library_discrepancy(a, W, g, tau) - stacked_product(a, tau * g @ W.T @ W)) / tau
+        + stacked_product(a, tau * g @ W.T @ W),
+    "τ is missing in one of the two steps": lambda a, W, g, tau:
+        stacked_product(a, tau * g) - (stacked_product(a, tau * g) - library_discrepancy(a, W, g, tau)) / tau,
+    "τ is missing in the half step: a^½ = a − τ g Wᵀ": lambda a, W, g, tau:
+        stacked_product(a, tau * g) - tau * stacked_product(a - g @ W.T, g - g @ W.T @ W),
 }
 
 
@@ -388,11 +469,18 @@ def library_implicit_activation(a, theta_D, Y, tau):
     return a - change.T
 
 
-def activation_with(step=lambda tau, N: tau / N, bias=1.0, pull=1.0, sign=1.0, miss=1.0):
-    """Return the implicit step on an activation with a slip in it."""
+def as_it_is(c, tau, N):
+    """Return c = τ/N."""
+    return c
+
+
+def activation_with(step=lambda tau, N: tau / N, bias=1.0, pull_left=1.0, sign=1.0, miss=1.0, left=as_it_is,
+                    right=as_it_is, identity=np.eye):
+    """Return the implicit step on an activation with a slip in it, of its system or one side of it."""
     def solve(a, theta_D, Y, tau):
         W, b, c = theta_D[:-1], bias * theta_D[-1], step(tau, len(Y))
-        return np.linalg.solve(pull * np.eye(len(W)) + c * W @ W.T, (pull * a + sign * c * (miss * Y - b) @ W.T).T).T
+        matrix = pull_left * identity(len(W)) + left(c, tau, len(Y)) * W @ W.T
+        return np.linalg.solve(matrix, (a + sign * right(c, tau, len(Y)) * (miss * Y - b) @ W.T).T).T
     return solve
 
 
@@ -412,6 +500,21 @@ WRONG_ACTIVATIONS = {
     "a factor 2: L has a ½, so that its slope has none": activation_with(lambda tau, N: 2 * tau / N),
     "this is the change of a; the new a is wanted":
         lambda a, theta_D, Y, tau: activation_with()(a, theta_D, Y, tau) - a,
+    "this is a − u, the change of a; u itself is wanted":
+        lambda a, theta_D, Y, tau: a - activation_with()(a, theta_D, Y, tau),
+    "1/N is missing on the left, where WWᵀ stands": activation_with(left=lambda c, tau, N: c * N),
+    "1/N is missing on the right, at (Y − 1bᵀ)Wᵀ": activation_with(right=lambda c, tau, N: c * N),
+    "the identity on the left is divided by τ": activation_with(left=lambda c, tau, N: c / tau**2),
+    "a ½ too many before the pull (u − a)/τ on the left": activation_with(pull_left=0.5),
+    "on the left the pull comes in with a plus sign": activation_with(pull_left=-1.0),
+    "a matrix of ones stands where the identity belongs: np.eye, not np.ones":
+        activation_with(identity=lambda n: np.ones((n, n))),
+    "this is u without the pull to a (τ = ∞): the least-squares solution":
+        lambda a, theta_D, Y, tau: (Y - theta_D[-1]) @ np.linalg.pinv(theta_D[:-1]),
+    "the right side is that of the change u − a, which must be added to a": lambda a, theta_D, Y, tau:
+        activation_with()(a, theta_D, Y - a @ theta_D[:-1], tau),
+    "one τ too many: a solution is no direction":
+        lambda a, theta_D, Y, tau: tau * activation_with()(a, theta_D, Y, tau),
 }
 
 

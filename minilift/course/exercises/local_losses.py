@@ -19,12 +19,15 @@ def library_steps(a_tilde, theta, target, rate, steps):
     return theta - gradient_steps(problem, [rate] * steps).value
 
 
-def steps_with(slope=lambda a, theta, start, target: a.T @ (a @ theta - target), weight=lambda a: 1.0, more=0, sign=-1):
+def steps_with(slope=lambda a, theta, start, target: a.T @ (a @ theta - target), weight=lambda a: 1.0, more=0, sign=-1,
+               since="last", first=1.0, bias=1.0):
     """Return T local steps with a slip in them: the slope, its weight, the number of steps, the sign."""
     def walk(a_tilde, theta, target, rate, steps):
-        start = theta
+        start, theta = theta, first * theta
+        moves = np.append(np.ones(len(theta) - 1), bias)[:, None]
         for _ in range(steps + more):
-            theta = theta + sign * rate * weight(a_tilde) * slope(a_tilde, theta, start, target)
+            move = sign * rate * weight(a_tilde) * moves * slope(a_tilde, theta, start, target)
+            theta = (theta if since == "last" else start) + move
         return theta
     return walk
 
@@ -52,6 +55,22 @@ WRONG_LOCAL_STEPS = {
     "every step starts from theta again: the new theta must be kept":
         lambda a, theta, target, rate, steps: steps_with()(a, theta, target, rate, 1),
     "the rate is missing": lambda a, theta, target, rate, steps: steps_with()(a, theta, target, 1.0, steps),
+    "each step sets out from the old theta; it must go on from the new one": steps_with(since="start"),
+    "this is how far theta came, with the sign turned; the new theta is wanted":
+        lambda a, theta, target, rate, steps: theta - steps_with()(a, theta, target, rate, steps),
+    "theta comes back as it was: is the new one kept and returned?": lambda a, theta, target, rate, steps: theta,
+    "no transfer function: the target is one for ãθ": steps_with(
+        lambda a, theta, start, target: a.T @ (np.tanh(a @ theta) - target)),
+    "the regulariser is in; without it is asked for": lambda a, theta, target, rate, steps: steps_with(
+        lambda a, new, start, target: a.T @ (a @ new - target) + (new - start))(a, theta, target, rate, steps),
+    "the regulariser is in; without it is asked for (here with the rate for 1/η)":
+        lambda a, theta, target, rate, steps: steps_with(
+            lambda a, new, start, target: a.T @ (a @ new - target) + rate * (new - start))(
+                a, theta, target, rate, steps),
+    "the output ãθ is missing in the residual": steps_with(lambda a, theta, start, target: a.T @ -target),
+    "the output ãθ is missing in the residual, and its sign": steps_with(lambda a, theta, start, target: a.T @ target),
+    "the steps start at 0; they start at theta": steps_with(first=0.0),
+    "the bias row takes its steps too": steps_with(bias=0.0),
 }
 
 
@@ -106,6 +125,18 @@ WRONG_FILTERS = {
         lambda s, rate, T, damping: 1 / np.where(s + damping == 0, 1e-300, s + damping),
     "α is missing in the power": filter_with(rate_in=1 / 0.4),
     "T steps of length α make α T only where s is 0": lambda s, rate, T, damping: rate * T + 0 * s,
+    "1/η is missing: the regulariser pulls too": filter_with(inner=0.0, outer=0.0),
+    "the sign of 1/η: the regulariser adds to s": filter_with(inner=-1.0, outer=-1.0),
+    "damping is 1/η already; here it is inverted once more": lambda s, rate, T, damping:
+        filter_with()(s, rate, T, 1 / damping if damping else 0.0),
+    "1 minus what is left: the 1 is missing": filter_with(lambda left: left),
+    "what is left after a step is 1 − α(s + 1/η): the sign": filter_with(rate_in=-1.0),
+    "one α too many in the denominator": lambda s, rate, T, damping: filter_with()(s, rate, T, damping) / rate,
+    "T steps multiply what is left: a power of T, not T times": lambda s, rate, T, damping:
+        (1 - (1 - rate * (s + damping)) * T) / np.where(s + damping == 0, 1, s + damping),
+    "this is T → ∞ of small steps (an exponential); T steps leave a power": lambda s, rate, T, damping:
+        (1 - np.exp(-rate * T * (s + damping))) / np.where(s + damping == 0, 1, s + damping),
+    "α for every T: that is one step": lambda s, rate, T, damping: rate + 0 * s,
     "the rate is counted twice: the sum has it already":
         lambda s, rate, T, damping: rate * filter_with()(s, rate, T, damping),
 }
@@ -128,6 +159,10 @@ def local_filter(answer, seed):
 
     def mistakes(h):
         yield from slips(h, [(s[1:], rate, T, damping) for T in (3, 4) for damping in (0.3, 0.1)], WRONG_FILTERS)
+        for message, value in {"at s + 1/η = 0 the T terms of the sum are α each: αT, not α": rate,
+                               "at s + 1/η = 0 the T terms of the sum are α each: αT, not T": 3.0}.items():
+            yield same(h(s, rate, 3, 0.0)[0], value), message
+        yield same(h(s, rate, 3, 0.3)[0], 3 * rate), "the limit αT belongs to s + 1/η = 0, not to s = 0"
         yield same(h(s[1:], rate, 3, 0.0), (1 - (1 - rate * s[1:]) ** 3) / s[1:]) and h(s, rate, 3, 0.0)[0] == 0, \
             "at s + 1/η = 0 the limit is αT, not 0"
         yield not np.isfinite(h(s, rate, 3, 0.0)[0]), "0/0 where s + 1/η = 0: what is the limit there?"
@@ -162,6 +197,16 @@ WRONG_DIVERGENCES = {
     "z − w is the other way round": bregman_with(lambda f, z, w: f.integral(w) + f.forward(w) * (w - z)),
     "f stands where F belongs": lambda f, z, w: f.forward(z) - f.forward(w) - f.forward(w) * (z - w),
     "half the square: right for the identity only": lambda f, z, w: (z - w) ** 2 / 2,
+    "the sign of F(w): it is subtracted": lambda f, z, w: f.integral(z) + f.integral(w) - f.forward(w) * (z - w),
+    "F(z) − F(w), not the other way round": lambda f, z, w: f.integral(w) - f.integral(z) - f.forward(w) * (z - w),
+    "the tangent's term is f(w)(z − w): w is missing in it": lambda f, z, w:
+        f.integral(z) - f.integral(w) - f.forward(w) * z,
+    "f(z) stands where F(z) belongs": lambda f, z, w: f.forward(z) - f.integral(w) - f.forward(w) * (z - w),
+    "f(w) stands where F(w) belongs": lambda f, z, w: f.integral(z) - f.forward(w) - f.forward(w) * (z - w),
+    "this is the tangent; F(z) minus it is wanted": lambda f, z, w: f.integral(w) + f.forward(w) * (z - w),
+    "this is minus the divergence": lambda f, z, w: f.integral(w) + f.forward(w) * (z - w) - f.integral(z),
+    "F of the difference is no difference of F": lambda f, z, w: f.integral(z - w),
+    "this is D_F(z, w) + D_F(w, z)": lambda f, z, w: (f.forward(z) - f.forward(w)) * (z - w),
     "this is the slope of the divergence": lambda f, z, w: f.forward(z) - f.forward(w),
 }
 
@@ -200,6 +245,60 @@ def leaves_by_the_nearer_border(f, z, signal):
     return (nearer / abs(g)).min() > 0.999 * (ahead / abs(g)).min()
 
 
+def room_ahead(a, g, low, high):
+    """Return how far each target may go the way on which it goes."""
+    return np.where(g < 0, high - a, a - low)
+
+
+def gamma_with(room=room_ahead, over=np.min, times=lambda room, g: room / abs(g), start="f(z)", borders=None,
+               only=lambda g: g != 0, rows=slice(None)):
+    """Return the largest γ with a slip in it: the room of each entry, what it is divided by, which entry counts."""
+    def largest(f, z, g):
+        (low, high), a = f.range if borders is None else borders, f.forward(z) if start == "f(z)" else z
+        a, g = a[rows], g[rows]
+        kept = only(g)
+        return float(over(times(room(a, g, low, high)[kept], g[kept])))
+    return largest
+
+
+WRONG_GAMMAS = {
+    "the sign: f(z) − γ g goes up where g is negative":
+        gamma_with(lambda a, g, low, high: np.where(g > 0, high - a, a - low)),
+    "the sign, and the entry with the most room": gamma_with(
+        lambda a, g, low, high: np.where(g > 0, high - a, a - low), np.max),
+    "|g| divides: a large signal leaves first": gamma_with(times=lambda room, g: room * abs(g)),
+    "this is the room; how many γ g fit in it?": gamma_with(times=lambda room, g: room),
+    "this is the room, of entries too that do not move; how many γ g fit in it?":
+        gamma_with(times=lambda room, g: room, only=lambda g: g == g),
+    "the room is counted from f(z), not from the other border": gamma_with(lambda a, g, low, high: high - low + 0 * a),
+    "a mean over the entries; the first to leave decides": gamma_with(over=np.mean),
+    "only the lower border is looked at; a negative g pushes a target up": gamma_with(only=lambda g: g > 0),
+    "only the upper border is looked at; a positive g pushes a target down": gamma_with(only=lambda g: g < 0),
+    "the room up is counted from f(z), not from 0": gamma_with(lambda a, g, low, high: np.where(g < 0, high, a - low)),
+    "the entry with the most room; the first to leave decides": gamma_with(over=np.max),
+    "distance to the nearer border; the target may be moving towards the other one":
+        gamma_with(lambda a, g, low, high: np.minimum(high - a, a - low)),
+    "the least room over the largest |g|: they may belong to two entries": gamma_with(
+        over=lambda pairs: pairs[:, 0].min() / pairs[:, 1].max(),
+        times=lambda room, g: np.stack([room, abs(g)], axis=1)),
+    "the nearest border over the largest |g|: they may belong to two entries": gamma_with(
+        lambda a, g, low, high: np.minimum(high - a, a - low), lambda pairs: pairs[:, 0].min() / pairs[:, 1].max(),
+        lambda room, g: np.stack([room, abs(g)], axis=1)),
+    "the room is counted from z; the target starts from f(z)": gamma_with(start="z"),
+    "where g is positive the target goes down, to the lower border": gamma_with(lambda a, g, low, high: high - a),
+    "where g is negative the target goes up, to the upper border": gamma_with(lambda a, g, low, high: a - low),
+    "[-1, 1] is the range of tanh; f.range has that of each f": gamma_with(borders=(-1, 1)),
+    "[0, 1] is the range of the sigmoid; f.range has that of each f": gamma_with(borders=(0, 1)),
+    "only the first sample is looked at": gamma_with(rows=slice(0, 1)),
+    "only the last sample is looked at": gamma_with(rows=slice(-1, None)),
+    "the first entry alone is looked at: a return inside the loop?": gamma_with(over=lambda times: times[0]),
+    "half of it: the first target may go all the way to its border":
+        gamma_with(times=lambda room, g: room / abs(g) / 2),
+    "always 0: the least is looked for from ∞ down, not from 0": lambda f, z, g: 0.0,
+    "always 1, whatever f, z and g are": lambda f, z, g: 1.0,
+}
+
+
 def largest_gamma(answer, seed):
     """Exercise 8.4: the largest γ with all targets f(z) − γ g inside the range of f."""
     rng = np.random.default_rng(seed)
@@ -207,6 +306,7 @@ def largest_gamma(answer, seed):
     while all(leaves_by_the_nearer_border(f, z, signal) for f in (Tanh(), Sigmoid(), ReLU())):
         signal = rng.normal(size=(30, 4))  # so that it makes a difference which way a target moves
     layers = [(f, z, signal * f.derivative(z)) for f in (Tanh(), Sigmoid(), ReLU())]
+    layers += [(f, -z, -g) for f, z, g in layers[:2]]  # where the other border is the first to be met
 
     def outside(f, z, g, gamma):
         """Return by how much targets leave the range."""
@@ -221,30 +321,10 @@ def largest_gamma(answer, seed):
             yield Claim(f"{f!r}: at 1.001 γ one is", float(outside(f, z, g, 1.001 * gamma) <= 0), 0.0)
 
     def mistakes(largest):
-        f, z, g = layers[0]
-        a = f.forward(z)
-        room = np.where(g < 0, 1 - a, a + 1) / abs(g)
-        yield np.shape(largest(f, z, g)) != (), "one number is asked for: the least over all entries"
-        found, down = float(largest(f, z, g)), np.where(g > 0, 1 - a, a + 1) / abs(g)
-        yield same(found, down.min(), 1e-6), "the sign: f(z) − γ g goes up where g is negative"
-        yield same(found, down.max(), 1e-6), "the sign, and the entry with the most room"
-        yield same(found, (np.where(g < 0, 1 - a, a + 1) * abs(g)).min(), 1e-6), \
-            "|g| divides: a large signal leaves first"
-        yield same(found, np.where(g < 0, 1 - a, a + 1).min(), 1e-6), "this is the room; how many γ g fit in it?"
-        yield same(found, (2 / abs(g)).min(), 1e-6), "the room is counted from f(z), not from the other border"
-        yield same(found, room.mean(), 1e-6), "a mean over the entries; the first to leave decides"
-        yield same(found, room[g > 0].min(), 1e-6) and room.min() < room[g > 0].min(), \
-            "only the lower border is looked at; a negative g pushes a target up"
-        yield same(found, room[g < 0].min(), 1e-6) and room.min() < room[g < 0].min(), \
-            "only the upper border is looked at; a positive g pushes a target down"
-        yield same(found, room.max(), 1e-6), "the entry with the most room; the first to leave decides"
-        yield same(found, ((1 - abs(a)) / abs(g)).min(), 1e-6), \
-            "distance to the nearer border; the target may be moving towards the other one"
-        yield same(found, (np.where(g < 0, 1 - z, z + 1) / abs(g)).min(), 1e-6), \
-            "the room is counted from z; the target starts from f(z)"
-        yield same(found, np.min([part.min() for part in (room[g < 0], down[g > 0])]), 1e-6), \
-            "where g is positive the target goes down, to the lower border"
-        yield found < 0, "negative: divide by |g|, the room is a length"
+        yield any(np.shape(largest(*layer)) != () for layer in layers), \
+            "one number is asked for: the least over all entries"
+        yield from slips(lambda *layer: float(largest(*layer)), layers, WRONG_GAMMAS)
+        yield any(float(largest(*layer)) < 0 for layer in layers), "negative: divide by |g|, the room is a length"
 
     return check("8.4", answer, claims, mistakes, fallback=library_largest_gamma)
 

@@ -29,6 +29,18 @@ WRONG_PROXES = {
     "the distance is squared; this is its absolute value": prox_with(size=np.abs),
     "this maximises: the least value is wanted": prox_with(best=np.argmax),
     "the sign: distance is added, not subtracted": prox_with(lambda tau: -1 / (2 * tau)),
+    "1/(2τ) weighs the distance, not 2τ": prox_with(lambda tau: 2 * tau),
+    "1/(2τ), not 1/(2τ²)": prox_with(lambda tau: 1 / (2 * tau**2)),
+    "τ weighs the distance alone, not f as well": lambda f, v, tau, grid:
+        prox_with()(lambda u: tau * f(u), v, tau, grid),
+    "the distance is squared; here it has kept its sign": prox_with(size=np.asarray),
+    "the distance is u − v, not u + v": lambda f, v, tau, grid: prox_with()(f, -v, tau, grid),
+    "this is f at the prox; the point is wanted": lambda f, v, tau, grid: f(prox_with()(f, v, tau, grid)),
+    "this is the move v − u; u itself is wanted": lambda f, v, tau, grid: v - prox_with()(f, v, tau, grid),
+    "f is taken at u − v; it belongs at the points of the grid": lambda f, v, tau, grid: grid[np.argmin(
+        f(grid - v[:, None]) + (grid - v[:, None]) ** 2 / (2 * tau), axis=1)],
+    "f is taken at u + v; it belongs at the points of the grid": lambda f, v, tau, grid: grid[np.argmin(
+        f(grid + v[:, None]) + (grid - v[:, None]) ** 2 / (2 * tau), axis=1)],
     "f is missing: this is the grid point nearest to v": prox_with(value=0.0),
     "f is taken at v; it belongs at the points of the grid":
         lambda f, v, tau, grid: grid[np.argmin(f(v)[:, None] + (grid - v[:, None]) ** 2 / (2 * tau), axis=1)],
@@ -79,6 +91,14 @@ WRONG_THRESHOLDS = {
         lambda v, tau: np.sign(v) * np.maximum(abs(v) - 2 * tau, 0),
     "a factor ½ in the threshold": lambda v, tau: np.sign(v) * np.maximum(abs(v) - tau / 2, 0),
     "this is the prox of a square: |u| has a slope of ±1, whatever u is": lambda v, tau: v / (1 + tau),
+    "the length falls by τ; it is not multiplied": lambda v, tau: np.sign(v) * np.maximum(abs(v) - tau, 0) * tau,
+    "|v| − τ, not |v| τ": lambda v, tau: np.sign(v) * np.maximum(abs(v) * tau, 0),
+    "the larger of |v| − τ and 0, not the smaller": lambda v, tau: np.sign(v) * np.minimum(abs(v) - tau, 0),
+    "the threshold is τ, not 1/τ": lambda v, tau: np.sign(v) * np.maximum(abs(v) - 1 / tau, 0),
+    "minus the prox: it keeps the sign of v": lambda v, tau: -np.sign(v) * np.maximum(abs(v) - tau, 0),
+    "below −τ the point moves up: v + τ": lambda v, tau: np.where(abs(v) > tau, v - tau, 0),
+    "all points go to 0 here; those beyond τ only move by τ": lambda v, tau: 0 * v,
+    "the length stops at 0, not at τ": lambda v, tau: np.sign(v) * np.maximum(abs(v) - tau, tau),
     "v itself moves by τ in one direction only": lambda v, tau: v - tau,
 }
 
@@ -110,13 +130,18 @@ def logistic(u):
     return 0.5 + 0.5 * np.tanh(u / 2)
 
 
-def bisection_with(slope, flipped=False):
-    """Return bisection between v − τ and v + τ with a slip: another slope, or the other half kept."""
+def right_slope(u, y, tau):
+    """Return τ (sigmoid(u) − y)."""
+    return tau * (logistic(u) - y)
+
+
+def bisection_with(slope=right_slope, flipped=False, ends=lambda v, tau: (v - tau, v + tau), goal=lambda v: v):
+    """Return bisection between v − τ and v + τ with a slip: another slope, or the other half kept, other ends."""
     def prox(v, y, tau):
-        low, high = v - tau, v + tau
+        low, high = ends(v, tau)
         for _ in range(60):
             middle = (low + high) / 2
-            beyond = (middle + slope(middle, y, tau) > v) != flipped
+            beyond = (middle + slope(middle, y, tau) > goal(v)) != flipped
             low, high = np.where(beyond, low, middle), np.where(beyond, middle, high)
         return middle
     return prox
@@ -139,6 +164,17 @@ WRONG_LOGISTIC_PROXES = {
     "bisection keeps the wrong half: where the left side is above v the upper end comes down":
         bisection_with(lambda u, y, tau: tau * (logistic(u) - y), flipped=True),
     "this is the middle of the first interval: the return stands inside the loop": lambda v, y, tau: v,
+    "u may lie on either side of v: bisect between v − τ and v + τ": bisection_with(ends=lambda v, tau: (v, v + tau)),
+    "u may lie on either side of v; the upper end is v + τ": bisection_with(ends=lambda v, tau: (v - tau, v)),
+    "u lies between v − τ and v + τ, which may be beyond these ends":
+        bisection_with(ends=lambda v, tau: (-1 + 0 * v, 1 + 0 * v)),
+    "the left side is to be v, not 0": bisection_with(goal=lambda v: 0 * v),
+    "the step is τ: no mean is taken": lambda v, y, tau: prox_of(v, y, tau / len(v)),
+    "this is the move u − v; u itself is wanted": lambda v, y, tau: prox_of(v, y, tau) - v,
+    "this is the prox of |u|; the logistic loss has no kink":
+        lambda v, y, tau: np.sign(v) * np.maximum(abs(v) - tau, 0),
+    "a label is sent to its own side by all of τ; the slope is less than 1": lambda v, y, tau:
+        v + tau * (2 * y - 1),
     "this is the sigmoid; u itself is wanted": lambda v, y, tau: logistic(prox_of(v, y, tau)),
     "this is the move v − u; u itself is wanted": lambda v, y, tau: v - prox_of(v, y, tau),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minilift.course.teach import Claim, check, claim, close_to_answers, slips
+from minilift.course.teach import ROUNDING, Claim, check, claim, close_to_answers, gap, slips
 
 
 def epochs_with(first=np.argmax, over=np.median, missing=np.inf, later=0, strict=False, levels=np.asarray):
@@ -57,6 +57,17 @@ WRONG_EPOCHS = {
     "a seed that never gets there counts as infinity, not as one more than the last epoch":
         lambda curves, levels: epochs_with(missing=np.shape(curves)[1])(curves, levels),
     "how many epochs are below the level; the first one is asked for": epochs_with(np.sum),
+    "how many epochs are below the level; the first one is asked for, and infinity where there is none":
+        epochs_with(np.sum, missing=0),
+    "the comparison is upside down: at or below the level":
+        lambda curves, levels: epochs_with()(-np.asarray(curves), -np.asarray(levels)),
+    "a seed that never gets there counts as infinity; NaN spoils the median": epochs_with(missing=np.nan),
+    "NaN is no loss below the level: a comparison with NaN is False, and its negation True":
+        lambda curves, levels: epochs_with()(np.nan_to_num(curves, nan=-1.0), levels),
+    "a curve counts that was at or below the level once, wherever it ends": lambda curves, levels: np.median([
+        np.inf if not curve[-1] <= level else np.argmax(curve <= level) for curve, level in zip(curves, levels)]),
+    "the epoch whose loss is nearest to the level; the first at or below it is asked for":
+        lambda curves, levels: np.median([np.argmin(abs(curve - level)) for curve, level in zip(curves, levels)]),
 }
 
 
@@ -72,6 +83,7 @@ def drawn_curves(seed):
     two = one.copy()
     two[2] = np.linspace(2.3, 1.9, 9)
     return {"three falling curves": (falling, own), "curves that come back up": (bumpy, bumpy[:, 3] + 0.01),
+            "curves that end above the level": (bumpy, bumpy[:, 7:].min(axis=1)),
             "one of three diverged": (one, np.array([0.5, 0.7, 1.3])), "two of three never": (two, np.full(3, 0.7)),
             "five seeds, one diverged": (np.vstack([bumpy, one[:1], 1.1 * bumpy[:1]]), np.full(5, 0.75))}
 
@@ -81,6 +93,7 @@ def epochs_to(answer, seed):
     cases = drawn_curves(seed)
     looks = {"three falling curves": "look at which epoch is counted as the first, and at each seed's own level",
              "curves that come back up": "falling curves are right: the first time at or below counts, not the last",
+             "curves that end above the level": "the first time at or below counts, wherever the curve ends",
              "one of three diverged": "complete curves are right: what counts for a seed that never gets there?",
              "two of three never": "where most seeds never get there the median is infinite",
              "five seeds, one diverged": "three seeds are right: is 3 written somewhere?"}
@@ -93,7 +106,8 @@ def epochs_to(answer, seed):
 
     def claims(find):
         for name, (curves, levels) in cases.items():
-            yield claim(f"{name}: median epoch", find(curves, levels), as_defined(curves, levels), look=looks[name])
+            yield Claim(f"{name}: median epoch", gap(find(curves, levels), as_defined(curves, levels)), ROUNDING,
+                        looks[name])
 
     def mistakes(find):
         yield from slips(find, list(cases.values()), WRONG_EPOCHS)
@@ -170,6 +184,13 @@ WRONG_CHOICES = {
     "this is the largest median; the lowest is wanted": choose_with(least=lambda rated: int(
         np.where(np.isfinite(rated), rated, -1).argmax())),
     "the first seed alone decides; take the median over all": choose_with(over=lambda val, axis: val[0]),
+    "the last seed alone decides; take the median over all": choose_with(over=lambda val, axis: val[-1]),
+    "by the spread over the seeds; take their median": choose_with(over=np.std),
+    "the largest step size that no seed refuses; the one of lowest median is wanted": lambda table:
+        table["tau"][np.isfinite(table["val_loss"]).all(axis=0)].max(),
+    "the training loss must not decide, not even who diverged": lambda table:
+        choose_with(safe=None)(
+            table | {"val_loss": np.where(np.isfinite(table["train_loss"]), table["val_loss"], np.inf)}),
     "this is the loss; the step size is wanted": lambda table: np.nanmin(
         np.median(table["val_loss"][:, np.isfinite(table["val_loss"]).all(axis=0)], axis=0)),
 }
@@ -178,6 +199,10 @@ WRONG_CHOICES = {
 def choose(answer, seed):
     """Exercise 11.2: the step size by the median validation loss, diverged ones left out, the test set unread."""
     tables = drawn_tables(seed)
+    draw = np.random.default_rng(seed).uniform
+    plain = [{"tau": np.logspace(-2, 1, 6), **{name: draw(0.1, 0.9, size=(3, 6)) for name in ("train_loss", "val_loss",
+                                                                                             "test_loss")}}
+             for _ in range(12)]  # no divergence, and a different choice by every rule in one of them at least
     looks = {"no seed diverged": "nothing diverged here: look at the column, and at what is taken over the seeds",
              "infinite losses": "tables without divergence are right: is an infinite loss refused?",
              "NaN": "infinite losses are right: NaN fails every comparison, and argmin stops at it",
@@ -197,10 +222,12 @@ def choose(answer, seed):
             yield claim(f"{kind}: other test and training losses change nothing", pick(shuffled), pick(table))
 
     def mistakes(pick):
-        yield from slips(pick, [(table,) for table in tables.values()], WRONG_CHOICES)
-        safe = tables["no seed diverged"]
-        for message, wrong in WRONG_CHOICES.items():
-            yield pick(safe) == wrong(safe) != library_choose(safe), message
+        yield from slips(pick, [(table,) for table in (*tables.values(), *plain)], WRONG_CHOICES)
+        for message, wrong in WRONG_CHOICES.items():  # with another slip in what diverged
+            found = [(pick(table), wrong(table)) for table in plain]
+            yield all(mine == theirs for mine, theirs in found), message
+        yield all(pick(table) == table["tau"][np.median(table["val_loss"], axis=0).argmax()] for table in plain), \
+            "this is the largest median; the lowest is wanted"
 
     return check("11.2", answer, claims, mistakes, fallback=library_choose)
 
@@ -240,6 +267,18 @@ WRONG_INTERVALS = {
     "the middle is the mean, not the median": interval_with(middle=np.median),
     "the middle is the mean of the differences, not 0": interval_with(middle=lambda d: 0.0),
     "low comes first": interval_with(half=-1.0),
+    "the middle is the mean, and s is around it; here both are taken with the median": interval_with(
+        middle=np.median, spread=lambda d, ddof: np.sqrt(np.sum((d - np.median(d)) ** 2) / (len(d) - ddof))),
+    "t_3 and t_5 are exchanged": lambda d: interval_with(STUDENT_95[8 - len(d)])(d),
+    "t is counted by the n differences here, not by degrees of freedom": lambda d:
+        interval_with({3: 3.182, 5: 2.571}[len(d)])(d),
+    "s is around the mean; these are squares around 0": interval_with(
+        spread=lambda d, ddof: np.sqrt(np.sum(d**2) / (len(d) - ddof))),
+    "the deviations are squared in s; these are absolute values": interval_with(
+        spread=lambda d, ddof: np.sqrt(np.sum(abs(d - d.mean())) / (len(d) - ddof))),
+    "the differences keep their signs; these are absolute values": lambda d: interval_with()(np.abs(d)),
+    "the interval begins below the mean: low is the mean minus t s/√n": lambda d: (np.mean(d), interval_with()(d)[1]),
+    "n − 1 belongs into s; the mean's spread is s/√n": interval_with(root=lambda n: np.sqrt(n - 1)),
     "this is the range of the runs, not an interval of their mean": lambda d: (np.min(d), np.max(d)),
 }
 
@@ -307,6 +346,9 @@ def tries(answer, seed):
         yield float(found) < 0, "a logarithm of a number below 1 is negative: the quotient of two is not"
         yield int(found) == 20, "chances do not add: 20 × 0.025 counts papers with two findings twice"
         yield int(found) == 14, "5 % is for both sides; the claim holds only on one, 2.5 %"
+        yield int(found) in (13, 56, 57), "5 % is for both sides, and α is the chance on one: 0.025"
+        yield float(found) % 1 > 0, "claims are whole: round up"
+        yield int(found) == 36, "36 claims are what the tables hold; the least n is asked for"
         yield int(found) == 1, "one claim about nothing holds with chance 0.025 only"
 
     return check("11.4", answer, claims, mistakes, fallback=28)

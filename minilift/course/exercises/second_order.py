@@ -36,6 +36,14 @@ WRONG_GAUSS_NEWTON = {
     "the sum over the samples is missing: this is the last one's": lambda jac, H: jac[-1].T @ H[-1] @ jac[-1],
     "the sign": lambda jac, H: -library_gauss_newton(jac, H),
     "a factor ½": lambda jac, H: library_gauss_newton(jac, H) / 2,
+    "a product of means; sum the products, sample by sample":
+        lambda jac, H: jac.mean(axis=0).T @ H.mean(axis=0) @ jac.mean(axis=0),
+    "the first sample is left out": lambda jac, H: library_gauss_newton(jac[1:], H[1:]),
+    "no damping yet: G itself is wanted": lambda jac, H: library_gauss_newton(jac, H) + np.eye(jac.shape[-1]),
+    "H_i itself stands between the Jacobians, not its inverse":
+        lambda jac, H: (np.swapaxes(jac, 1, 2) @ np.linalg.inv(H) @ jac).sum(axis=0),
+    "the double sum runs over pairs of different samples: n in all three factors":
+        lambda jac, H: np.einsum("nkp,mkj,mjq->pq", jac, H, jac),
     "a factor 2": lambda jac, H: 2 * library_gauss_newton(jac, H),
 }
 
@@ -95,6 +103,18 @@ WRONG_LM_STEPS = {
     "this is the gradient over μ; the curvature is missing": lambda a, r, mu: a.T @ r / len(a) / mu,
     "multiplied by the matrix instead of solving with it":
         lambda a, r, mu: (a.T @ a / len(a) + mu * np.eye(a.shape[1])) @ a.T @ r / len(a),
+    "the sign of the damping: μI is added": lm_with(damping=lambda mu, N: -mu),
+    "the bias row is damped too: μ stands on all of the diagonal": lambda a, r, mu: np.linalg.solve(
+        a.T @ a / len(a) + mu * np.diag(np.append(np.ones(a.shape[1] - 1), 0.0)), a.T @ r / len(a)),
+    "a matrix of ones stands where the identity belongs: np.eye, not np.ones":
+        lambda a, r, mu: np.linalg.solve(a.T @ a / len(a) + mu, a.T @ r / len(a)),
+    "only the diagonal of the matrix is solved with": lambda a, r, mu:
+        a.T @ r / len(a) / (np.diag(a.T @ a) / len(a) + mu)[:, None],
+    "the mean is over rows alone: divide by N, not by the number of entries of Z":
+        lambda a, r, mu: lm_with(gradient=lambda N: 1 / r.size)(a, r, mu),
+    "divided by N once more: that is ProxProp's direction": lm_with(gradient=lambda N: 1 / N**2),
+    "multiplied by μ once more": lambda a, r, mu: mu * lm_with()(a, r, mu),
+    "the slope of ½‖Z − Y‖² is Z − Y, not its square": lambda a, r, mu: lm_with()(a, r**2, mu),
     "μ scales the diagonal of the matrix here (Marquardt's way); ½μ‖d‖² adds μI":
         lambda a, r, mu: np.linalg.solve(a.T @ a / len(a) + mu * np.diag(np.diag(a.T @ a / len(a))), a.T @ r / len(a)),
 }
@@ -150,6 +170,8 @@ WRONG_KFAC = {
     "the activations are centred here: the mean of ããᵀ is no covariance":
         lambda a, B: np.kron(np.cov(a.T, bias=True), B.sum(axis=0)),
     "the sign": lambda a, B: -kfac_with()(a, B),
+    "the matrix itself is wanted, not its inverse": lambda a, B: np.linalg.pinv(kfac_with()(a, B)),
+    "no damping yet: the product itself is wanted": lambda a, B: kfac_with()(a, B) + np.eye(a.shape[1] * B.shape[1]),
 }
 
 

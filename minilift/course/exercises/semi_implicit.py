@@ -19,11 +19,13 @@ def library_gradient(F, W, b, target, W_old, lam):
 
 
 def gradient_with(factor=2.0, pull=2.0, slope=lambda z: z > 0, output=lambda z: np.maximum(z, 0), sign=1.0, bias=1.0,
-                  towards=1.0):
+                  towards=1.0, miss=1.0, at="W", one_sided=None):
     """Return the gradient (9.3) with a slip in it: factors, σ', what is compared with the target, signs, the bias."""
     def gradient(F, W, b, target, W_old, lam):
-        z = F @ W + bias * b
-        fit = factor * F.T @ (slope(z) * (output(z) - target))
+        z = F @ (W if at == "W" else W_old) + bias * b
+        residual = output(z) - miss * target
+        on = slope(target if at == "target" else z)
+        fit = factor * F.T @ (on * (residual if one_sided is None else one_sided(residual)))
         return sign * fit + pull * lam * (W - towards * W_old)
     return gradient
 
@@ -45,6 +47,12 @@ WRONG_GRADIENTS = {
     "the regulariser pulls towards 0 (weight decay); it must pull towards W_l": gradient_with(towards=0.0),
     "the fit is a sum over the samples, not a mean":
         lambda F, W, b, target, W_old, lam: gradient_with(2 / len(F))(F, W, b, target, W_old, lam),
+    "the bias comes in with a plus sign": gradient_with(bias=-1.0),
+    "the target is missing: the residual is σ(Z) − target": gradient_with(miss=0.0),
+    "Z belongs to W, the variable, not to W_old": gradient_with(at="W_old"),
+    "σ' is asked of the target; it is 1 where Z > 0": gradient_with(at="target"),
+    "σ(Z) is squared here; the square is around the residual": gradient_with(output=lambda z: np.maximum(z, 0) ** 2),
+    "ReLU stands in Z alone: a residual may have both signs": gradient_with(one_sided=lambda r: np.maximum(r, 0)),
     "λ is missing: the regulariser has its weight": lambda F, W, b, target, W_old, lam:
         gradient_with()(F, W, b, target, W_old, 1.0),
 }
@@ -54,6 +62,7 @@ def fit_gradient(answer, seed):
     """Exercise 9.1: the gradient of ‖relu(FW + b) − target‖² + λ‖W − W_old‖²."""
     rng = np.random.default_rng(seed)
     F, b, target = rng.normal(size=(6, 4)), rng.normal(size=3), rng.normal(size=(6, 3))
+    target[::2] += 3.0  # some above the output and some below, on either side of 0
     W, W_old, tangent = rng.normal(size=(3, 4, 3))
     lam, h = 0.7, 1e-6
 
@@ -90,16 +99,33 @@ def library_relu_fit(a, b, c):
 
 
 def relu_fit_with(on=lambda a, b, c: (a + c * b) / (1 + c), off=lambda b: np.minimum(b, 0), c_in=None,
-                  sigma=lambda u: np.maximum(u, 0), half=1.0, choose=np.less_equal):
-    """Return the scalar fit with a slip in it: a candidate, the values that are compared, or how."""
+                  sigma=lambda u: np.maximum(u, 0), half=1.0, choose=np.less_equal, at_least=0.0, size=np.square,
+                  when_off=(1.0, 1.0), when_on=(1.0, 1.0), start=lambda a, b: b):
+    """Return the scalar fit with a slip in it: a candidate, the values that are compared, or how.
+
+    `when_off` and `when_on` are what the two terms of (9.5) are multiplied with at either candidate.
+    """
     def fit(a, b, c):
         price = c if c_in is None else c_in(c)
-        stay, move = off(b), np.maximum(on(a, b, c), 0)
+        stay, move = off(b), np.maximum(on(a, b, c), at_least)
 
-        def value(u):
-            return half * (sigma(u) - a) ** 2 + price * (u - b) ** 2
-        return np.where(choose(value(stay), value(move)), stay, move)
+        def value(u, weights):
+            return weights[0] * half * size(sigma(u) - a) + weights[1] * price * (u - start(a, b)) ** 2
+        return np.where(choose(value(stay, when_off), value(move, when_on)), stay, move)
     return fit
+
+
+def matching_fit(a, b, c):
+    """Return the minimiser of (9.7)."""
+    return np.where(a + c * b > 0, (a + c * b) / (1 + c), b + a / c)
+
+
+def downhill(a, b, c):
+    """Return where gradient descent from b ends."""
+    u = b.copy()
+    for _ in range(500):
+        u = u - 0.3 / (1 + c) * ((u > 0) * (u - a) + c * (u - b))
+    return u
 
 
 WRONG_FITS = {
@@ -113,6 +139,26 @@ WRONG_FITS = {
     "the larger of the two candidates is taken: compare their values":
         lambda a, b, c: np.maximum(np.minimum(b, 0), np.maximum((a + c * b) / (1 + c), 0)),
     "the worse one is taken: the comparison is upside down": relu_fit_with(choose=np.greater),
+    "the piece u > 0 is forgotten: moving to a positive u may be cheaper": lambda a, b, c: np.minimum(b, 0),
+    "the sign of a alone does not decide: compare the two values":
+        relu_fit_with(choose=lambda stay, move: stay > np.inf),
+    "u_on counts only on its own piece: it is at least 0": relu_fit_with(at_least=-np.inf),
+    "u_off counts only on its own piece: it is at most 0": relu_fit_with(off=lambda b: b),
+    "u_off is min(b, 0), not max": relu_fit_with(off=lambda b: np.maximum(b, 0)),
+    "the way from b is missing in the value of u_off": relu_fit_with(when_off=(1.0, 0.0)),
+    "the miss a² is missing in the value of u_off: ReLU gives 0 there, the target is a":
+        relu_fit_with(when_off=(0.0, 1.0)),
+    "the way from b is missing in the value of u_on": relu_fit_with(when_on=(1.0, 0.0)),
+    "the miss is missing in the value of u_on": relu_fit_with(when_on=(0.0, 1.0)),
+    "the ½ of c is missing in the value of u_on": relu_fit_with(when_on=(1.0, 2.0)),
+    "the ½ of c is missing in the value of u_off": relu_fit_with(when_off=(1.0, 2.0)),
+    "the miss is squared; here it is an absolute value": relu_fit_with(size=lambda miss: 2 * abs(miss)),
+    "moving is paid from b, not from a": relu_fit_with(start=lambda a, b: a),
+    "b has its weight c in u_on: (a + cb)/(1 + c)": relu_fit_with(on=lambda a, b, c: (a + b) / (1 + c)),
+    "the u of least value is wanted, which may be negative; this is its ReLU":
+        lambda a, b, c: np.maximum(relu_fit_with()(a, b, c), 0),
+    "this is the minimiser of the matching loss (9.7)": matching_fit,
+    "this is where a slope leads from b; the other minimum may be deeper": downhill,
     "the values lack c: the price of moving counts": relu_fit_with(c_in=lambda c: 0.0),
     "the values lack σ: (9.5) compares relu(u) with a": relu_fit_with(sigma=lambda u: u),
     "both terms of (9.5) have a ½; here one has lost it": relu_fit_with(half=2.0),
@@ -150,6 +196,8 @@ def relu_fit(answer, seed):
 
     def mistakes(fit):
         yield from slips(fit, [(a, b, c) for c in (0.2, 2.0)], WRONG_FITS)
+        yield same(fit(a, b, 2.0), np.where(a > 0, (a + 2 * b).clip(0) / 3, np.minimum(b, 0))), \
+            "the sign of a alone does not decide: compare the two values"
 
     return check("9.2", answer, claims, mistakes, fallback=library_relu_fit)
 
@@ -185,18 +233,23 @@ def sweep_down(answer, net, state, y, seed):
         for l in range(1, D + 1):
             yield claim(f"returns the fit of layer {l}", result[l], fitted[l])
 
-    def down(weights=fitted, mask=masked, before=False, last=False):
+    def down(weights=fitted, mask=masked, before=False, last=False, rows=slice(None, -1)):
         """Return {l: signal with which layer l is fitted} of a sweep with a slip in it."""
         found, signal = {}, delta
         for l in range(D, 0, -1):
             g = delta * (z[D] > 0) if last and l == D else mask(l, signal)
             found[l] = g if before else signal
-            signal = g @ weights[l][:-1].T
+            signal = g @ weights[l][rows].T
         return found
+
+    def between(old, new):
+        """Return, in each slot, a combination of the old parameters and the fits."""
+        return [None] + [old * before + new * after for before, after in zip(net.theta[1:], fitted[1:])]
 
     def mistakes(sweep):
         asked, result = signals(sweep, fitted)
         if len(asked) < D:
+            yield list(asked) == [D], "the loop ends after its first turn: the return stands inside it"
             yield min(asked) > 1, "the sweep stops too early: l runs down to 1, and range excludes its end"
             yield True, "a layer is never fitted"
         wrong = {
@@ -210,6 +263,12 @@ def sweep_down(answer, net, state, y, seed):
             "relu(z_l) stands where σ'(z_l) belongs":
                 down(mask=lambda l, signal: signal if l == D else signal * np.maximum(z[l], 0)),
             "every fit gets δ_D, the signal of the last layer": dict.fromkeys(range(1, D + 1), delta),
+            "a mean of old and new weights; the new ones alone are meant": down(between(0.5, 0.5)),
+            "the change of the weights stands where the new weights belong": down(between(-1, 1)),
+            "minus the change of the weights stands where the new weights belong": down(between(1, -1)),
+            "the bias is the last row, not the first: [:-1] leaves it out": down(rows=slice(1, None)),
+            "σ' depends on z_l; here it is the sign of the signal that is asked":
+                down(mask=lambda l, signal: signal if l == D else np.maximum(signal, 0)),
             "the sign of the signal": {l: -signal for l, signal in down().items()},
         }
         yield list(asked) == list(range(1, D + 1)), "the order: the last layer is fitted first"
@@ -217,6 +276,7 @@ def sweep_down(answer, net, state, y, seed):
             yield all(same(asked[l], expected[l]) for l in asked), message
         yield len(result) == D, "slot 0 of the list holds None, as in theta"
         yield same(result[1:], net.theta[1:]), "these are the old θ; what the fits return is wanted"
+        yield same(result[1:], between(1, -1)[1:]), "fit returns the new θ itself, no step to subtract"
 
     def library(theta, z, delta, fit):
         new, signal = [None] * (D + 1), delta

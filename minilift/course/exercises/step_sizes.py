@@ -46,6 +46,26 @@ WRONG_EFFECTIVE_STEPS = {
     "these are sums of absolute values, not lengths":
         lambda tau, d, g: tau * abs(stacked(d)).sum() / abs(stacked(g)).sum(),
     "these are largest entries, not lengths": lambda tau, d, g: tau * abs(stacked(d)).max() / abs(stacked(g)).max(),
+    "this is the projection on d; the whole length of d is wanted":
+        lambda tau, d, g: tau * stacked(d) @ stacked(g) / length(d) / length(g),
+    "the lengths of d are missing: τ alone is no distance": lambda tau, d, g: tau,
+    "τ² where τ belongs": lambda tau, d, g: tau**2 * length(d) / length(g),
+    "the first layer of d only": lambda tau, d, g: tau * length(d[:1]) / length(g),
+    "the last layer of d is left out": lambda tau, d, g: tau * length(d[:-1]) / length(g),
+    "lengths of d's layers do not add: sum their squares, then take the root":
+        lambda tau, d, g: tau * sum(map(np.linalg.norm, d)) / length(g),
+    "the root of the sum of squares is missing for d": lambda tau, d, g: tau * length(d) ** 2 / length(g),
+    "the root of the sum of squares is missing for g": lambda tau, d, g: tau * length(d) / length(g) ** 2,
+    "squares of d's layers are summed, not averaged": lambda tau, d, g:
+        tau * np.sqrt(sum((part**2).mean() for part in d)) / length(g),
+    "squares are summed, not averaged layer by layer": lambda tau, d, g: tau * np.sqrt(
+        sum((part**2).mean() for part in d) / sum((part**2).mean() for part in g)),
+    "the length of the ratios of the layers; one length over all parameters together is wanted":
+        lambda tau, d, g: tau * np.linalg.norm(ratios(d, g)),
+    "np.linalg.norm(·, 2) of a matrix is its largest singular value, not its length": lambda tau, d, g:
+        tau * sum(np.linalg.norm(part, 2) for part in d) / sum(np.linalg.norm(part, 2) for part in g),
+    "this is the length of d − ∇J's squares; divide the lengths": lambda tau, d, g:
+        tau * np.sqrt(abs(length(d) ** 2 - length(g) ** 2)),
     "this is the projection on the gradient; the whole length of d is wanted":
         lambda tau, d, g: tau * stacked(d) @ stacked(g) / length(g) ** 2,
 }
@@ -86,15 +106,80 @@ def library_window(taus, losses, level):
 
 
 def drawn_losses(seed):
-    """Return step sizes (12,) and losses (3, 12): usable at 4 … 9, one lucky point at 1, one seed NaN at 10."""
+    """Return step sizes (14,) and losses (3, 14) of which 4 … 9 are usable, as are 1 and 12, alone.
+
+    Two seeds of three are low at 3, one at 2; one diverged at 10, another at 11, where the others are low.
+    """
     rng = np.random.default_rng(seed)
-    losses = rng.uniform(1.5, 2.3, size=(3, 12))
+    losses = rng.uniform(1.5, 2.3, size=(3, 14))
     losses[:, 4:10] = rng.uniform(0.1, 0.9, size=(3, 6))
-    losses[:, 1] = 0.5
-    losses[:2, 10], losses[2, 10] = 0.5, np.nan
-    losses[:2, 3], losses[2, 3] = 0.5, 2.0
-    losses[:, 11] = np.inf
-    return np.logspace(-3, 1, 12) * rng.uniform(0.5, 2), losses
+    losses[:, 1] = losses[:, 12] = 0.5
+    losses[::2, 3], losses[1, 3] = 0.5, 1.6
+    losses[2, 2] = 0.5
+    losses[:, 10:12] = 0.5
+    losses[2, 10] = losses[1, 11] = np.nan
+    losses[:, 13] = np.inf
+    return np.logspace(-3, 1, 14) * rng.uniform(0.5, 2), losses
+
+
+def window_with(usable=lambda losses, level: (losses <= level).all(axis=0), run="longest", edges=(0, 0), swapped=False,
+                decades=lambda low, high, count: np.log10(high / low), index=False):
+    """Return a window with a slip in it: what counts as usable, which run, its edges, the decades."""
+    def find(taus, losses, level):
+        good = np.flatnonzero(usable(np.asarray(losses), level))
+        if not len(good):
+            return np.nan, np.nan, 0.0
+        runs = [good] if run == "all" else np.split(good, np.flatnonzero(np.diff(good) > 1) + 1)
+        chosen = {"first": runs[0], "last": runs[-1]}.get(run, max(runs, key=len))
+        ends = chosen[0] + edges[0], min(chosen[-1] + edges[1], len(taus) - 1)
+        low, high = (taus[k] for k in ends)
+        width = decades(low, high, len(chosen))
+        return (*((ends if index else (low, high))[::-1 if swapped else 1]), width)
+    return find
+
+
+WRONG_WINDOWS = {
+    "these are indices; the step sizes are wanted": window_with(index=True),
+    "these are indices, and the decades theirs; the step sizes are wanted":
+        lambda taus, losses, level: window_with()(np.arange(len(taus)) + 0.0, losses, level),
+    "low comes first": window_with(swapped=True),
+    "the upper edge is one too low: the last usable one belongs to it": window_with(edges=(0, -1)),
+    "the upper edge is one too high: some seed fails there": window_with(edges=(0, 1)),
+    "the lower edge is one too low: some seed fails there": window_with(edges=(-1, 0)),
+    "the lower edge is one too high": window_with(edges=(1, 0)),
+    "the first run; the longest is wanted": window_with(run="first"),
+    "the last run; the longest is wanted": window_with(run="last"),
+    "from the first to the last success, across step sizes that fail in between": window_with(run="all"),
+    "one lucky seed is enough here: all seeds must reach the level":
+        window_with(lambda losses, level: (losses <= level).any(axis=0)),
+    "the best seed is looked at: all seeds must reach the level":
+        window_with(lambda losses, level: np.min(losses, axis=0) <= level),
+    "the mean or the median over the seeds hides the one that failed":
+        window_with(lambda losses, level: np.mean(losses, axis=0) <= level),
+    "the median over the seeds that are left hides the one that diverged":
+        window_with(lambda losses, level: np.nanmedian(losses, axis=0) <= level),
+    "the first seed alone is looked at": window_with(lambda losses, level: losses[0] <= level),
+    "the last seed alone is looked at": window_with(lambda losses, level: losses[-1] <= level),
+    "NaN was left out of the maximum; a run that diverged did not reach the level":
+        window_with(lambda losses, level: np.nanmax(losses, axis=0) <= level),
+    "upside down: usable is what ends at or below the level":
+        window_with(lambda losses, level: (losses >= level).all(axis=0)),
+    "decades are the logarithm of the quotient, not of the difference":
+        window_with(decades=lambda low, high, count: np.log10(high - low)),
+    "the quotient is upside down: high over low": window_with(decades=lambda low, high, count: np.log10(low / high)),
+    "this is the quotient; decades are its logarithm": window_with(decades=lambda low, high, count: high / low),
+    "this is the difference; decades are the logarithm of the quotient":
+        window_with(decades=lambda low, high, count: high - low),
+    "the natural logarithm: decades are powers of ten":
+        window_with(decades=lambda low, high, count: np.log(high / low)),
+    "logarithms are subtracted, not divided": window_with(
+        decades=lambda low, high, count: np.log10(high) / np.log10(low)),
+    "a number of step sizes: it depends on how fine the grid is": window_with(decades=lambda low, high, count: count),
+    "a number of step sizes less one: it depends on how fine the grid is":
+        window_with(decades=lambda low, high, count: count - 1),
+    "a third of a decade a step is this notebook's grid; take the logarithm of the quotient":
+        window_with(decades=lambda low, high, count: (count - 1) / 3),
+}
 
 
 def window(answer, seed):
@@ -108,31 +193,15 @@ def window(answer, seed):
         fails = ~(losses <= 1.0).all(axis=0)
         yield Claim("step sizes inside at which some seed fails", float(fails[first:last + 1].sum()), 0,
                     "all seeds, at every step size of the run; NaN fails")
-        longer = [(i, j) for i in range(12) for j in range(i + last - first + 1, 12) if not fails[i:j + 1].any()]
+        longer = [(i, j) for i in range(14) for j in range(i + last - first + 1, 14) if not fails[i:j + 1].any()]
         yield Claim("longer runs without a failure", float(len(longer)), 0)
         yield claim("decades = log10(high / low)", decades, np.log10(high / low))
+        low, high, decades = find(taus, losses, 0.0)
+        empty = np.isnan(low) and np.isnan(high) and decades == 0
+        yield Claim("no usable step size: (nan, nan, 0)", float(not empty), 0, "what does your answer return then?")
 
     def mistakes(find):
-        low, high, decades = find(taus, losses, 1.0)
-        yield same([low, high], [4, 9]), "these are indices; the step sizes are wanted"
-        yield same([low, high], taus[[9, 4]]), "low comes first"
-        yield same([low, high], taus[[4, 8]]), "the upper edge is one too low: the last usable one belongs to it"
-        yield same([low, high], taus[[3, 9]]), "the lower edge is one too low: some seed fails there"
-        yield same([low, high], taus[[5, 9]]), "the lower edge is one too high"
-        yield same([low, high], taus[[1, 1]]), "the first run; the longest is wanted"
-        yield same([low, high], taus[[1, 10]]), "one lucky seed is enough here: all seeds must reach the level"
-        yield same(decades, np.log10(taus[9] - taus[4])), \
-            "decades are the logarithm of the quotient, not of the difference"
-        yield same(decades, -np.log10(taus[9] / taus[4])), "the quotient is upside down: high over low"
-        yield same(decades, taus[9] / taus[4]), "this is the quotient; decades are its logarithm"
-        yield same(decades, taus[9] - taus[4]), "this is the difference; decades are the logarithm of the quotient"
-        yield same([low, high], taus[[1, 9]]), \
-            "from the first to the last success, across step sizes that fail in between"
-        yield same([low, high], taus[[3, 10]]), "the median seed: it hides the seed that failed at the edges"
-        yield same([low, high], taus[[4, 10]]), \
-            "NaN was left out of the maximum; a run that diverged did not reach the level"
-        yield same(decades, np.log(taus[9] / taus[4])), "the natural logarithm: decades are powers of ten"
-        yield same(decades, 5) or same(decades, 6), "a number of step sizes: it depends on how fine the grid is"
+        yield from slips(find, [(taus, losses, 1.0)], WRONG_WINDOWS)
 
     return check("7.2", answer, claims, mistakes, fallback=library_window)
 
@@ -163,6 +232,24 @@ WRONG_EDGES = {
     "at the upper edge the factor is −r: (1 + r)/L": quadratic_with(high=lambda r, mu, L: (1 - r) / L),
     "at the lower edge the factor is +r: (1 − r)/μ": quadratic_with(low=lambda r, mu, L: (1 + r) / mu),
     "low comes first": lambda *problem: quadratic_with()(*problem)[::-1],
+    "a step of 0 shrinks nothing: the flat component sets a lower edge": quadratic_with(low=lambda r, mu, L: 0.0),
+    "the K-th root of ε, not its logarithm over K": quadratic_with(lambda eps, K: np.log(eps) / K),
+    "the root of ε, not of 1/ε: r is below 1": quadratic_with(lambda eps, K: eps ** (-1 / K)),
+    "K steps are K factors, not K − 1": quadratic_with(lambda eps, K: eps ** (1 / (K - 1))),
+    "K steps are K factors, not K + 1": quadratic_with(lambda eps, K: eps ** (1 / (K + 1))),
+    "the component shrinks to ε, not its square": quadratic_with(lambda eps, K: eps ** (2 / K)),
+    "the component shrinks to ε, not its root": quadratic_with(lambda eps, K: eps ** (1 / (2 * K))),
+    "the curvatures divide: τλ = 1 ∓ r":
+        quadratic_with(low=lambda r, mu, L: (1 - r) * mu, high=lambda r, mu, L: (1 + r) * L),
+    "parentheses: (1 − r)/μ, not 1 − r/μ":
+        quadratic_with(low=lambda r, mu, L: 1 - r / mu, high=lambda r, mu, L: 1 + r / L),
+    "2/(μ + L) is the best single step; the window goes on beyond it":
+        quadratic_with(high=lambda r, mu, L: 2 / (mu + L)),
+    "r itself is no lower edge: solve 1 − τμ = r for τ": quadratic_with(low=lambda r, mu, L: r / mu),
+    "the sign at the lower edge: 1 − r": quadratic_with(low=lambda r, mu, L: (r - 1) / mu),
+    "r is the factor itself, ε^{1/K}; here 1 − r stands in its place":
+        quadratic_with(lambda eps, K: 1 - eps ** (1 / K)),
+    "1/μ and 1/L kill one component each; the edges are where it is ε": quadratic_with(lambda eps, K: 0.0),
     "r itself is no edge: solve |1 − τλ| = r for τ":
         quadratic_with(low=lambda r, mu, L: r / mu, high=lambda r, mu, L: r / L),
 }

@@ -33,6 +33,21 @@ WRONG_GRADIENTS = {
     "a factor 2 in the pull from above: the square has a ½": gradient_with(pull=-2.0),
     "the way down is the transpose of W, not its inverse": gradient_with(back=np.linalg.pinv),
     "F is a sum over the samples, not a mean": lambda e, *above: gradient_with()(e, *above) / len(e),
+    "F is a sum over the samples: the pull from above is not divided by N": lambda e, *above:
+        gradient_with(pull=-1 / len(e))(e, *above),
+    "each entry has its own slope; this is their mean":
+        gradient_with(slope=lambda slope: np.full_like(slope, slope.mean())),
+    "each sample has its own slopes; these are the means over the samples": gradient_with(
+        slope=lambda slope: np.broadcast_to(slope.mean(axis=0), slope.shape)),
+    "each sample has its own slopes; these are the first one's": gradient_with(
+        slope=lambda slope: np.broadcast_to(slope[0], slope.shape)),
+    "the error above comes in once, not squared": gradient_with(error=np.square),
+    "the error above has passed no σ": gradient_with(error=np.tanh),
+    "error and slope are multiplied, entry by entry, not added":
+        lambda e, e_above, slope, W: e - (e_above + slope) @ W.T,
+    "the gradient of ½‖e‖² is e": lambda e, *above: e**2 / 2 + gradient_with(own=0.0)(e, *above),
+    "the pull from above does not meet e": lambda e, *above: e * (1 + gradient_with(own=0.0)(e, *above)),
+    "σ' stands as it is, without a root": gradient_with(slope=np.sqrt),
     "the two terms are added, not multiplied": lambda e, *above: e * gradient_with(own=0.0, pull=1.0)(e, *above),
 }
 
@@ -66,7 +81,8 @@ def value_gradient(answer, seed):
     return check("15.1", answer, claims, mistakes, fallback=library)
 
 
-def relax_with(order=0, sign=-1, moving=lambda D: range(1, D), more=0, follow=True, keep=1.0, rated=True):
+def relax_with(order=0, sign=-1, moving=lambda D: range(1, D), more=0, follow=True, keep=1.0, rated=True,
+               factor=lambda rate: rate, of=lambda l: l, passed=np.asarray, size=lambda slope: 1.0):
     """Return an answer to 15.2 with a slip in it.
 
     `order` is 1 or −1 for steps of one value after the other, up or down; `moving` says which values move, `follow`
@@ -77,7 +93,8 @@ def relax_with(order=0, sign=-1, moving=lambda D: range(1, D), more=0, follow=Tr
         for _ in range(steps + more):
             old = values if order else list(values) if follow else a
             for l in list(moving(len(a)))[::order or 1]:
-                values[l] = keep * values[l] + sign * (rate if rated else 1.0) * gradient(l, old)
+                slope = gradient(of(l), old)
+                values[l] = passed(keep * values[l] + sign * (factor(rate) if rated else 1.0) / size(slope) * slope)
         return values
     return relax
 
@@ -98,6 +115,13 @@ WRONG_RELAXATIONS = {
         lambda a, gradient, rate, steps: relax_with()(a, gradient, rate, 1),
     "the rate is divided by the number of steps": lambda a, gradient, rate, steps:
         relax_with()(a, gradient, rate / steps, steps),
+    "a factor ½: the step is the rate times the gradient": relax_with(factor=lambda rate: rate / 2),
+    "a factor 2: the step is the rate times the gradient": relax_with(factor=lambda rate: 2 * rate),
+    "the rate is squared": relax_with(factor=lambda rate: rate**2),
+    "the gradient has length 1 here; its length is part of the step": relax_with(size=np.linalg.norm),
+    "each value moves by its own gradient, not by that of the value below": relax_with(of=lambda l: max(l - 1, 1)),
+    "the old value counts whole; here it decays": relax_with(keep=0.9),
+    "values are free: no σ on them": relax_with(passed=np.tanh),
     "a_0 is missing in the list": lambda *question: relax_with()(*question)[1:],
     "nothing has moved: the new values are not kept": lambda a, gradient, rate, steps: list(a),
 }
@@ -195,6 +219,8 @@ WRONG_TARGETS = {
     "this starts from the change of the last value; its target is given": targets_with(
         start=lambda h, last: last - h[-1]),
     "t_1 is missing: the loop must come down to l = 2": targets_with(lowest=3),
+    "this is a tenth of the difference; it counts whole": targets_with(up=0.1, down=-0.1),
+    "this is a mean; the three terms of (15.8) count whole": targets_with(base=0.5, up=0.5, down=0.0),
     "this is half of the difference; it counts whole": targets_with(up=0.5, down=-0.5),
     "slot 0 holds None: [None, t_1, …, t_D] is asked for": lambda *question: targets_with()(*question)[1:],
     "slot 0 holds None: this list begins with h_0, and no target is wanted for the input":
