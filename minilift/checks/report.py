@@ -42,16 +42,18 @@ class Claim:
     equation: str
     source: str
     measure: Callable
+    once: bool = False
 
 
-def claim(kind, words, equation, source):
+def claim(kind, words, equation, source, once=False):
     """Register the decorated ``measure(thing, case) -> Finding`` as a claim about things of one kind.
 
-    It raises `NotClaimed` where the thing does not claim this, or the case does not suit it.
+    It raises `NotClaimed` where the thing does not claim this, or the case does not suit it. `once` says that the
+    problem is the same for all cases, so that the first is enough.
     """
 
     def register(measure):
-        CLAIMS.append(Claim(kind, words, equation, source, measure))
+        CLAIMS.append(Claim(kind, words, equation, source, measure, once))
         measure.__doc__ = f"Measure the claim: {words}, {equation} ({source})."
         return measure
 
@@ -211,7 +213,7 @@ class Report:
 def check_claim(claim, thing, subject, cases):
     """Return the `Check` of one claim over all cases."""
     findings, skips = [], []
-    for case in cases:
+    for case in cases[:1] if claim.once else cases:
         try:
             findings.append((case, measured(claim.measure, thing, case)))
         except NotClaimed as why:
