@@ -22,6 +22,7 @@ from minilift.checks.networks import (
     first_run,
     fresh,
     norm_steps,
+    normed_case,
     run_method,
     worst_block,
 )
@@ -125,18 +126,19 @@ def repeat_reason(method, case, first):
     if moved(case):
         return "it changes the parameters of the network"
     again = fresh(method)
-    run_method(again, case)
+    if gap(run_method(fresh(method), case), run_method(again, case)):
+        return "two runs of it, each without memory, differ: it draws random numbers, or remembers elsewhere"
     again.reset()
     if gap(first, run_method(again, case)):
         return "it keeps a state that reset() does not clear"
     return "direction(…) returns other steps than directions(…)"
 
 
-@claim("method", "its steps in a batch norm's scale and shift", "∂J/∂(s, t), or as the method takes them", "convention")
+@claim("method", "its steps in a batch norm's scale and shift", "∂J/∂(s, t), or as the method takes them", "convention",
+       once=True)
 def steps_of_norms(claimed, case):
-    only_if(case.net.norms, "there is no batch norm")
     only_if(isinstance(claimed.told, (BackProp, ProxProp)), "which multiple of the gradient it takes is its own matter")
-    return norm_steps(claimed.method, case)
+    return norm_steps(claimed.method, case if case.net.norms else normed_case(case.net.backend))
 
 
 @claim("method", "on a float32 network its steps are float32", "dtype of d", "convention")
@@ -224,7 +226,13 @@ def objective_reasons(claimed, case, block, step, found):
     """Return the usual mistakes in a step that is no minimiser of its objective."""
     if minimum_finding(lambda new: claimed.objective(block, new), step, to_numpy(block.theta), case.xp).holds:
         return ["it proposes the new parameters; a step is the old ones minus the new"]
-    return [*damped_reasons(claimed, case, block, step), *found.mistakes()]
+    other = {} if block.g_a is None or block.g_a.shape != block.g.shape else {
+        "σ' is forgotten: the signal is g_a, not g": block._replace(g=block.g_a)}
+    other["the sign of the signal g is wrong"] = block._replace(g=-block.g)
+    new = to_numpy(block.theta) - step
+    named = [what for what, instead in other.items() if minimum_finding(
+        functools.partial(claimed.objective, instead), new, to_numpy(block.theta), case.xp).holds]
+    return [*named, *damped_reasons(claimed, case, block, step), *found.mistakes()]
 
 
 def damped_reasons(claimed, case, block, step):
@@ -332,7 +340,13 @@ class Proximal:
         if l not in self.implicit:
             return of_gradient | {
                 "the last map takes the implicit step, it should be explicit": np.linalg.solve(M, slope)}
-        made = damping_mistakes(self.case.gram[l], slope, 1 / self.taus[l], len(self.case.X))
+        C = self.case.gram[l]
+        made = {f"τ_θ of another map, {tau:g}, is taken": np.linalg.solve(C + np.eye(len(C)) / tau, slope)
+                for tau in sorted(set(self.taus.values()) - {self.taus[l]})}
+        made |= damping_mistakes(C, slope, 1 / self.taus[l], len(self.case.X))
+        A, g = self.case.design[l], self.case.signals[l]
+        made["the Gram matrix of samples is taken without the ones of the bias"] = self.gamma * A.T @ np.linalg.solve(
+            A[:, :-1] @ A[:, :-1].T + np.eye(len(A)) / self.taus[l], g)
         return made | {name: np.linalg.solve(M, value) for name, value in of_gradient.items()}
 
     @property
@@ -392,8 +406,18 @@ def krylov_mistakes(prox, steps, joint):
             "it takes 1 step of CG too few": krylov_step(M, b, steps - 1, joint),
             "it takes 1 step of CG too many": krylov_step(M, b, steps + 1, joint),
             "it is the exact solution": np.linalg.solve(M, b),
+            "it is steepest descent: its directions are not conjugate": steepest_steps(M, b, steps),
             "all output units share one step length, or should": krylov_step(M, b, steps, not joint)}
     return mistakes
+
+
+def steepest_steps(M, b, steps):
+    """Return what steps of steepest descent with exact line search make of M d = b, each column by itself."""
+    d = np.zeros_like(b)
+    for _ in range(steps):
+        r = b - M @ d
+        d = d + r * ((r * r).sum(axis=0) / np.maximum((r * (M @ r)).sum(axis=0), 1e-300))
+    return d
 
 
 def krylov_step(M, b, steps, joint):

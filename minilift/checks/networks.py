@@ -16,6 +16,7 @@ from minilift.layers.activations import ReLU, Sigmoid, Tanh
 from minilift.layers.joins import Add, Concat, Join, Named, Select
 from minilift.layers.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from minilift.layers.maps import Linear
+from minilift.layers.normalization import BatchNorm
 from minilift.methods import BackProp
 from minilift.models import mlp
 from minilift.network import Network
@@ -423,7 +424,36 @@ def directions_of(method, case):
 def run_method(method, case):
     """Return what method.directions returns, on arrays that cannot be written to."""
     case = case.guarded
-    return method.directions(case.net, case.forward(), case.lend(case.y))
+    state, y = case.forward(), case.lend(case.y)
+    if case.xp is not np:
+        return method.directions(case.net, state, y)
+    propose, kept = method.propose, vars(method).get("propose")
+
+    def on_locked(block):
+        arrays = ("theta", "a", "z", "g_a", "g")
+        return propose(block._replace(**{name: locked(getattr(block, name)) for name in arrays}))
+
+    method.propose = on_locked
+    try:
+        return method.directions(case.net, state, y)
+    finally:
+        del method.propose
+        if kept is not None:
+            method.propose = kept
+
+
+def locked(array):
+    """Return a view of an array through which it cannot be written to; None stays."""
+    if array is not None:
+        array = array.view()
+        array.flags.writeable = False
+    return array
+
+
+def normed_case(backend):
+    """Return a small network with a batch norm, and a batch."""
+    net = Network([Linear(3, 4), BatchNorm(4), Tanh(), Linear(4, 2)], loss=SquaredError(), seed=1)
+    return net_case(net, backend, np.random.default_rng(9), "a network with batch norm, N = 5", 5, "random")
 
 
 @claim("network", "backpropagated gradients of every block", "∇_θl J = ãᵀ g_l", "BackProp, ProxProp (8)–(10)")

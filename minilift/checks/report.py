@@ -87,7 +87,10 @@ class Finding(NamedTuple):
     def mistakes(self):
         """Return the usual mistakes that fit; looking for them may take a while."""
         with np.errstate(all="ignore"):
-            return tuple(self.reasons() if callable(self.reasons) else self.reasons)
+            try:
+                return tuple(self.reasons() if callable(self.reasons) else self.reasons)
+            except Exception:  # a guess asks a wrong thing what it was not made for; that it fails is reported already
+                return ()
 
 
 @dataclass(frozen=True)
