@@ -3175,7 +3175,7 @@ def prox_l1_one_sided(v, t):
     return np.maximum(v - t, 0)
 
 
-@block(WRONG, lasso, "x", "the threshold of the old value x, not of v", "v and x", "old", "depend", "start", draw=one_vector)
+@block(WRONG, lasso, "x", "the threshold of the old value x, not of v", "v and x", "old", "start", draw=one_vector)
 def prox_l1_old(x, t):
     return soft(x, t)
 
