@@ -149,13 +149,14 @@ PLANTS = [
     Plant("transfer", "ELU's slope 1 below 0", lambda: changed(ml.Activation, **{
         **ELU, "derivative": lambda self, z: np.ones_like(z)}), "σ' is forgotten"),
     Plant("transfer", "ELU whose slope below 0 is off by 1e-4", lambda: changed(ml.Activation, **{
-        **ELU, "derivative": lambda self, z: np.where(z > 0, 1, 0.9999 * np.exp(np.minimum(z, 0)))})),
+        **ELU, "derivative": lambda self, z: np.where(z > 0, 1, 0.9999 * np.exp(np.minimum(z, 0)))}),
+        "wrong where z < 0"),
     Plant("transfer", "swish without its second term", lambda: changed(ml.Activation, **{
-        **SWISH, "derivative": lambda self, z: 1 / (1 + np.exp(-z))})),
+        **SWISH, "derivative": lambda self, z: 1 / (1 + np.exp(-z))}), "product rule"),
     Plant("transfer", "leaky ReLU whose adjoint has no leak", lambda: changed(
-        ml.LeakyReLU, 0.3, adjoint=lambda self, z, a, aux, g: g * (z > 0))),
+        ml.LeakyReLU, 0.3, adjoint=lambda self, z, a, aux, g: g * (z > 0)), "part is left out"),
     Plant("transfer", "adjoint ignores g's sign", lambda: changed(
-        ml.Tanh, adjoint=lambda self, z, a, aux, g: abs(g) * (1 - a * a))),
+        ml.Tanh, adjoint=lambda self, z, a, aux, g: abs(g) * (1 - a * a)), "not linear in g"),
     Plant("transfer", "remembers its last activation", Keeps, "before|remember|cached"),
     Plant("transfer", "writes all results into one buffer", Buffered, "buffer"),
     Plant("transfer", "upcasts float32", lambda: changed(
@@ -188,7 +189,7 @@ PLANTS = [
     Plant("transfer", "group norm that holds mean and variance fixed", lambda: network(
         ml.Linear(3, 6), FrozenGroupNorm(2), ml.Linear(6, 2))),
     Plant("transfer", "maxout that sends the signal to both", lambda: network(
-        ml.Linear(3, 6), MaxoutToBoth(), ml.Linear(3, 2))),
+        ml.Linear(3, 6), MaxoutToBoth(), ml.Linear(3, 2)), "mask is missing"),
     Plant("transfer", "batch norm's shift without its sum", lambda: network(
         ml.Linear(3, 4), changed(ml.BatchNorm, 4, gradients=lambda self, aux, g: [
             np.stack([(g * aux.normal).sum(axis=0), g.mean(axis=0)])]), ml.Tanh(), ml.Linear(4, 2)), r"1/\(N"),
@@ -270,7 +271,7 @@ def scaled_gram(factor):
 
 PLANTS += [
     Plant("map", "weights of the first input are not learnt", lambda: changed(
-        ml.Linear, 4, 3, adjoint_theta=lambda self, a, g: row_zero(stacked_product(a, g)))),
+        ml.Linear, 4, 3, adjoint_theta=lambda self, a, g: row_zero(stacked_product(a, g))), "part is left out"),
     Plant("map", "gradient averaged from N = 16 on", lambda: changed(
         ml.Linear, 4, 3, adjoint_theta=lambda self, a, g: stacked_product(a, g) / (len(a) if len(a) >= 16 else 1)),
         "N"),
@@ -281,7 +282,8 @@ PLANTS += [
           "divided by the number of rows"),
     Plant("map", "Gram matrix without the bias", lambda: changed(
         ml.Linear, 4, 3, gram=lambda self, a, side=None, bias=True: Gram(a, side=side, bias=False)), "column of ones"),
-    Plant("map", "rows in reverse order", lambda: changed(ml.Linear, 4, 3, rows=lambda self, a: a[:, ::-1])),
+    Plant("map", "rows in reverse order", lambda: changed(ml.Linear, 4, 3, rows=lambda self, a: a[:, ::-1]),
+          "another order"),
     Plant("map", "adjoint in a with the bias row", lambda: changed(
         ml.Linear, 4, 4, adjoint_input=lambda self, t, g: g @ t[1:].T), "bias row"),
     Plant("map", "adjoint in a not transposed", lambda: changed(
@@ -303,7 +305,7 @@ PLANTS += [
     Plant("map", "dilated convolution whose adjoint has no holes", lambda: network(
         DilatedByOne(1, 2), ml.Tanh(), ml.Flatten(), ml.Linear(8, 2), shape=(4, 4, 1))),
     Plant("map", "adjoint in a returns its g", lambda: changed(
-        ml.Linear, 3, 3, adjoint_input=lambda self, t, g: g), None),
+        ml.Linear, 3, 3, adjoint_input=lambda self, t, g: g), "does not depend on θ"),
 ]
 
 
@@ -832,7 +834,8 @@ def tables(plants, rights, seeds, found):
 def total(plants, rights, found):
     """Return the line that counts what was found in one set."""
     return (f"{len(plants)} mistakes: {len(plants) - found['missed']} found, {found['named']} of them named, "
-            f"{found['other reason']} with another reason alone; {len(rights)} right things: {found['refused']} refused.")
+            f"{found['other reason']} with another reason alone; {len(rights)} right things: {found['refused']} "
+            "refused.")
 
 
 def page(seeds):
