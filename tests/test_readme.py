@@ -17,8 +17,8 @@ from minilift.training.names import METHODS
 
 ROOT = Path(ml.__file__).parent.parent
 PAGES = {path: (ROOT / path).read_text(encoding="utf-8")
-         for path in ("README.md", "tutorials/RECIPES.md", "tutorials/EQUATIONS.md", "data/results/README.md",
-                      "CHANGELOG.md")}
+         for path in ("README.md", "tutorials/RECIPES.md", "tutorials/EQUATIONS.md", "tutorials/VERIFY.md",
+                      "data/results/README.md", "CHANGELOG.md")}
 README = PAGES["README.md"]
 
 

@@ -219,7 +219,7 @@ def claims_over(kind, thing, subject, cases):
 
 def network_checks(net, seed, backend, X, y):
     """Return the checks of a network, then of its different layers and its loss."""
-    name = f"[{', '.join(map(repr, net.layers))}]"
+    name = name_of(net)
     get_module(backend or net.backend)  # a library that is not installed is no mistake of the network
     try:
         cases = networks.network_cases(net, seed, backend, X, y)
@@ -238,6 +238,11 @@ def network_checks(net, seed, backend, X, y):
         else:
             checks += checks_of(part, seed, backend or net.backend, shape=shapes.get(repr(part)))
     return checks
+
+
+def name_of(net):
+    """Return what a network is called in a report: its layers."""
+    return f"[{', '.join(map(repr, net.layers))}]"
 
 
 def input_shapes(net):
@@ -278,21 +283,23 @@ def method_checks(thing, seed, backend, net=None, X=None, y=None, like=None, obj
 
 
 def package_checks(seed, backend):
-    """Return the checks of all that the package holds; the methods share their random networks."""
-    checks = [check for thing in package_things(seed) for check in checks_of(thing, seed, backend)]
+    """Return the checks of all that the package holds, each kind of part once; methods share their networks."""
+    checks = [check for thing in package_things() for check in checks_of(thing, seed, backend)]
+    for net in package_networks(seed):
+        convolutional = networks.network_cases(net, seed, backend)  # the last one's
+        checks += claims_over("network", net, name_of(net), convolutional)
     cases = networks.random_networks(seed, backend or "numpy")
     for method in package_methods():
         checks += method_checks(method, seed, backend, cases=cases)
-    convolutional = networks.network_cases(small_convnet(seed, backend or "numpy"), seed)
     for method in (BackProp(), ProxProp(0.5), ProxProp(0.5, solver="cg2"),
                    LocoProp("S", gamma=0.5, steps="exact", eta=0.7)):
         checks += method_checks(method, seed, backend, cases=convolutional)
     return checks
 
 
-def package_things(seed):
-    """Return the package's own things, in several sizes and settings, for `verify()` of everything."""
-    things = [maps.Linear(3, 4), maps.Linear(1, 1), maps.Linear(5, 1), maps.Linear(1, 3), maps.Linear(20, 2)]
+def package_things():
+    """Return the package's own layers and losses, in several sizes and settings, for `verify()` of everything."""
+    things = [maps.Linear(3, 4), maps.Linear(1, 1), maps.Linear(5, 1), maps.Linear(4, 4), maps.Linear(20, 2)]
     things += [Conv2d(2, 3, 3), Conv2d(1, 2, 2, stride=2, padding=1), Conv2d(3, 1, 1, padding="valid")]
     things += [pooling.MaxPool2d(2), pooling.AvgPool2d(2), pooling.Flatten(), normalization.BatchNorm(3),
                normalization.Dropout(0.3)]
@@ -301,14 +308,16 @@ def package_things(seed):
     things += [cls() for cls in activations.ACTIVATIONS.values()]
     things += [activations.LeakyReLU(0.3), activations.Softmax(),
                activations.Composition([activations.Tanh(), activations.ReLU()])]
-    things += [cls(reduction) for cls in (losses.SquaredError, losses.SoftmaxCrossEntropy,
-                                          losses.SigmoidCrossEntropy) for reduction in losses.REDUCTIONS]
-    things += [mlp([5, 4, 3, 2], activation="tanh", seed=seed % 2**32),
-               mlp([3, 6, 4], activation="relu", seed=seed % 2**32),
-               mlp([4, 3], loss=losses.SquaredError(), seed=seed % 2**32), small_convnet(seed, "numpy")]
-    things += [resnet([3, 4, 4, 4, 2], "tanh", seed=seed % 2**32),
-               rnn(2, 3, 1, 3, "every", loss=losses.SquaredError(), seed=seed % 2**32)]
-    return things
+    return things + [cls(reduction) for cls in (losses.SquaredError, losses.SoftmaxCrossEntropy,
+                                                losses.SigmoidCrossEntropy) for reduction in losses.REDUCTIONS]
+
+
+def package_networks(seed):
+    """Return small networks of all kinds, the convolutional one last."""
+    start = {"seed": seed % 2**32}
+    return [mlp([5, 4, 3, 2], activation="tanh", **start), mlp([3, 6, 4], activation="relu", **start),
+            mlp([4, 3], loss=losses.SquaredError(), **start), resnet([3, 4, 4, 4, 2], "tanh", **start),
+            rnn(2, 3, 1, 3, "every", loss=losses.SquaredError(), **start), small_convnet(seed, "numpy")]
 
 
 def small_convnet(seed, backend):
@@ -325,16 +334,14 @@ LIKE = {"backprop": BackProp, "proxprop": ProxProp, "locoprop": LocoProp, "semi-
 
 
 def package_methods():
-    """Return the package's methods in several settings, with steps that suit the small networks."""
-    return [BackProp(), ProxProp(0.5), ProxProp(5.0, last="implicit"), ProxProp(1.0, solver="cg1"),
-            ProxProp(1.0, solver="cg3"), ProxProp(1.0, solver="cg2", joint=True),
-            LocoProp("S", gamma=0.5, steps="exact", eta=0.7),
+    """Return the package's methods in settings that differ in kind, with steps that suit the small networks."""
+    return [BackProp(), ProxProp(0.5), ProxProp(5.0, last="implicit"), ProxProp(1.0, solver="cg3"),
+            ProxProp(1.0, solver="cg2", joint=True), LocoProp("S", gamma=0.5, steps="exact", eta=0.7),
             LocoProp("M", gamma=0.2, steps="exact", eta=0.7),
-            LocoProp("S", gamma=0.5, steps=4, local_lr=0.02, local_optimizer="sgd", eta=2.0),
-            LocoProp("M", gamma=0.5, steps=5, local_lr=0.02, local_optimizer="sgd"),
+            LocoProp("M", gamma=0.5, steps=4, local_lr=0.02, local_optimizer="sgd", eta=2.0),
             LocoProp("M", gamma=1.0, steps=3, local_lr=1e-3, local_optimizer="rmsprop"),
-            SemiImplicit(eta=0.05), SemiImplicit(eta=0.05, lam=3.0, solver="exact"), FOOF(0.1), FOOF(2.0, decay=0.9),
-            KFAC(0.1), KFAC(0.1, split="heuristic", decay=0.9), KFAC(0.1, "empirical", split="exact"),
+            SemiImplicit(eta=0.05, lam=3.0, solver="exact"), FOOF(2.0, decay=0.9),
+            KFAC(0.1, split="heuristic", decay=0.9), KFAC(0.1, "empirical", split="exact"),
             GaussNewton(0.1, tolerance=1e-6), BCD(3.0, alpha=0.5), ADMM(2.0, 0.5, alpha=0.3), DLADMM(0.3),
             MAC(3.0, a_steps=2), FenchelLifted(0.3, 2.0, weight_decay=0.1), LPOM(), LiftedBregman(),
             PredictiveCoding(0.2, 6), PredictiveCoding(prediction="fixed"), TargetPropagation(),

@@ -456,10 +456,9 @@ def remembers_nothing(thing, case):
     return interleaved({"it": entries})
 
 
-@claim("argmin", "the energy depends on all of the block", "E(u + t eᵢ) ≠ E(u) for some t", "definition")
-@claim("gradient", "the energy depends on all of the block", "E(u + t eᵢ) ≠ E(u) for some t", "definition")
+@claim("argmin", "the energy depends on all of the block", "E(u + t eᵢ) ≠ E(u) for some t", "definition", once=True)
+@claim("gradient", "the energy depends on all of the block", "E(u + t eᵢ) ≠ E(u) for some t", "definition", once=True)
 def energy_depends_on_block(thing, case):
-    only_if(case.k == 0, "asked once, of all draws together")
     block = " and ".join(thing.blocks)
     unmoved = [unmoved_entries(case, values) for values in case.all]
     if not all(size for _, size in unmoved):
@@ -726,9 +725,8 @@ def formula_is_reference(thing, case):
         *finding.reasons, *altered_reasons(case, is_right), *left_out_reasons(case, is_right_of)])
 
 
-@claim("equal", "the reference depends on what is drawn", "r(x) ≠ r(x') for some x, x'", "definition")
+@claim("equal", "the reference depends on what is drawn", "r(x) ≠ r(x') for some x, x'", "definition", once=True)
 def reference_varies(thing, case):
-    only_if(case.k == 0, "asked once, of all draws together")
     same = thing.formula is thing.reference
     results = [vector(case.run("reference", values)) for values in case.all]
     drawn = [vector(list(values.values())) for values in case.all]

@@ -2,12 +2,24 @@ r"""Claims about the parts of a network, maps, transfers and losses, and random 
 
 from __future__ import annotations
 
+import inspect
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from minilift.checks.numeric import Probed, Tangents, compare, dense, directional, fits, gradient, tried
+from minilift.checks.numeric import (
+    Probed,
+    Tangents,
+    compare,
+    dense,
+    directional,
+    fits,
+    fitted_factor,
+    gradient,
+    seen_last,
+    tried,
+)
 from minilift.checks.report import Finding, NotClaimed, claim, only_if
 from minilift.layers.convolution import Conv2d
 from minilift.layers.losses import Loss
@@ -63,15 +75,23 @@ def to_host(value):
 
 
 def interleaved(calls):
-    """Return the finding of functions by name, ``call(k)`` of the k-th of two inputs, called in turn: 0, 1, 0."""
-    reasons = []
+    """Return the finding of functions by name, ``call(k)`` of the k-th of two inputs.
+
+    All are called at 0, and each again at 0 after all at 1: what remembers another's call is found too.
+    """
+    first, kept, reasons = {}, {}, []
     for name, call in calls.items():
-        first = call(0)
-        kept = np.array(to_host(first))
+        first[name] = call(0)
+        kept[name] = np.array(to_host(first[name]))
+    for call in calls.values():
         call(1)
-        if not np.array_equal(to_host(first), kept, equal_nan=True):
+    for name in calls:
+        if not np.array_equal(to_host(first[name]), kept[name], equal_nan=True):
             reasons.append(f"{name}: its result is overwritten by the next call: a buffer is reused")
-        elif not np.array_equal(to_host(call(0)), kept, equal_nan=True):
+    for name in () if reasons else calls:
+        for call in calls.values():
+            call(1)
+        if not np.array_equal(to_host(calls[name](0)), kept[name], equal_nan=True):
             reasons.append(f"{name} depends on calls before: something is remembered, cached or random")
     return Finding(float(len(reasons)), 0.0, "bit for bit", tuple(reasons))
 
@@ -85,6 +105,13 @@ def in_float32(case, calls):
     found = {name: getattr(call(single), "dtype", None) for name, call in calls.items()}
     reasons = tuple(f"{name} is {dtype} for float32 arrays" for name, dtype in found.items() if dtype != np.float32)
     return Finding(float(len(reasons)), 0.0, "a network is float32 by default, and takes no other arrays", reasons)
+
+
+def of_each_sample(function, batch):
+    """Return the finding that a function of a batch makes of its first sample what it makes of that alone."""
+    together, alone = function(batch), function(batch[:1])
+    finding = compare(together[:1], dense(alone))
+    return finding._replace(reasons=("samples are coupled: a mean, or an axis, goes over the batch",))
 
 
 def wrong_shape(layer, shape, result):
@@ -122,7 +149,7 @@ def fits_shapes(layer, shapes):
     """Whether a layer takes samples of these shapes."""
     try:
         layer.output_shape(*shapes)
-    except ValueError:
+    except (ValueError, TypeError, IndexError):
         return False
     return True
 
@@ -131,7 +158,9 @@ def fits_shapes(layer, shapes):
 def join_is_linear(join, case):
     mixed = [2 * u - 3 * v for u, v in zip(case.values, case.others)]
     forward = [case.call(lambda *v: join.forward(None, *v), *values) for values in (mixed, case.values, case.others)]
-    return compare(forward[0], dense(2 * forward[1] - 3 * forward[2]))
+    finding = compare(forward[0], dense(2 * forward[1] - 3 * forward[2]))
+    why = "it is not linear in its values: a product, or a constant"
+    return finding._replace(reasons=lambda: (*finding.reasons, why))
 
 
 @claim("join", "adjoint in each value", "⟨J(v_1, …, v_k), g⟩ = Σ ⟨v_i, Jᵢᵀg⟩", "the layer graph")
@@ -139,13 +168,20 @@ def join_adjoint(join, case):
     c = case.call(lambda *v: join.forward(None, *v), *case.values)
     g = case.rng.standard_normal(c.shape)
     parts = [to_host(part) for part in join.adjoint_inputs(None, case.lend(g), case.lend_all(case.values))]
-    expected, got = [], []
-    for k, value in enumerate(case.values):
-        for tangent in Tangents(value.shape, case.rng, count=6):
-            alone = [tangent if j == k else 0 * v for j, v in enumerate(case.values)]
-            expected.append(np.vdot(case.call(lambda *v: join.forward(None, *v), *alone), g))
-            got.append(np.vdot(parts[k], tangent))
-    return compare(np.array(got), dense(np.array(expected)), {"the sign is wrong": -np.array(expected)})
+    tangents = [Tangents(value.shape, case.rng, count=6) for value in case.values]
+
+    def sent_to(k):
+        alone = [[tangent if j == k else 0 * v for j, v in enumerate(case.values)] for tangent in tangents[k]]
+        return tangents[k].assemble([np.vdot(case.call(lambda *v: join.forward(None, *v), *values), g)
+                                     for values in alone])
+
+    expected = [sent_to(k) for k in range(len(parts))]
+    findings = [compare(tangents[k].project(part), dense(expected[k]), {
+        f"it is that of value {j}: they are swapped": other for j, other in enumerate(expected) if j != k})
+        for k, part in enumerate(parts)]
+    worst = max(findings, key=lambda finding: finding.number)
+    return worst._replace(reasons=lambda: [f"the signal to value {k}: {reason}" for k, finding in enumerate(findings)
+                                           for reason in finding.mistakes() if not finding.holds])
 
 
 # ---- maps
@@ -185,7 +221,7 @@ def map_shapes(phi):
     n_in = getattr(phi, "n_in", None)
     channels, kernel = getattr(phi, "c_in", n_in), getattr(phi, "kernel", 1)
     height = max(kernel) if isinstance(kernel, tuple) else kernel
-    return [(n_in,), (height + 1, height + 2, channels), (height, height, channels)]
+    return [(n_in,), (height + 1, height + 2, channels), (height, height, channels), *((n,) for n in range(1, 65))]
 
 
 def sample_shape(layer, shapes):
@@ -196,23 +232,37 @@ def sample_shape(layer, shapes):
         except (ValueError, TypeError, IndexError):
             continue
         return shape
-    tried = ", ".join(map(str, shapes))
-    raise NotClaimed(f"it takes no sample of the shapes {tried}; check it inside a network instead")
+    shown = ", ".join(map(str, shapes[:5]))
+    raise NotClaimed(f"it takes no sample of the shapes {shown}, …; check it inside a network instead")
 
 
 def design_matrix(case, phi, a):
     """Return Ã: its column k is the first unit of the map's output for parameters that are the unit e_k."""
+    return design_of_unit(case, phi, a, 0)
+
+
+def design_of_unit(case, phi, a, k):
+    """Return the design matrix of the k-th unit of a map's output."""
     rows, n_out = phi.theta_shape
-    units = (np.outer(row, np.eye(1, n_out)) for row in np.eye(rows))
-    return np.stack([case.call(phi.forward, unit, a).reshape(-1, n_out)[:, 0] for unit in units], axis=1)
+    units = (np.outer(row, np.eye(n_out)[k]) for row in np.eye(rows))
+    return np.stack([case.call(phi.forward, unit, a).reshape(-1, n_out)[:, k] for unit in units], axis=1)
 
 
 @claim("map", "it is a function of its arguments", "f(x), f(x'), f(x): the first is the last", "convention")
 def map_remembers_nothing(phi, case):
-    inputs = [(case.lend(s * case.theta), case.lend(s * case.a), case.lend(s * case.g)) for s in (1.0, 0.5)]
-    return interleaved({"forward": lambda k: phi.forward(*inputs[k][:2]),
-                        "adjoint_theta": lambda k: phi.adjoint_theta(*inputs[k][1:]),
-                        "adjoint_input": lambda k: phi.adjoint_input(inputs[k][0], inputs[k][2]) + 0})
+    inputs = [(case.lend(s * case.theta), case.lend(s * case.a), case.lend(s * case.g)) for s in (1.0, -0.5)]
+    calls = {"forward": lambda k: phi.forward(*inputs[k][:2]),
+             "adjoint_theta": lambda k: phi.adjoint_theta(*inputs[k][1:]),
+             "adjoint_input": lambda k: phi.adjoint_input(inputs[k][0], inputs[k][2]) + 0}
+    if hasattr(phi, "rows") and tried(phi.rows, inputs[0][1]) is not None:
+        calls["rows"] = lambda k: phi.rows(inputs[k][1])
+    return interleaved(calls)
+
+
+@claim("map", "the output of a sample does not depend on the other samples", "φ(θ, a)_i = φ(θ, a_i)", "convention")
+def map_is_of_each_sample(phi, case):
+    only_if(len(case.a) > 1, "a batch of one")
+    return of_each_sample(lambda a: case.call(phi.forward, case.theta, a), case.a)
 
 
 @claim("map", "float32 stays float32", "dtype of z, ãᵀg, g Wᵀ", "convention")
@@ -256,7 +306,26 @@ def forward_is_design(phi, case):
                 "the bias is taken from the first row of θ": rows @ case.theta[1:] + case.theta[0]}
     if rows.shape[1] == n_out:
         variants["the weights are transposed"] = rows @ case.theta[:-1].T + case.theta[-1]
-    return compare(z.reshape(-1, n_out), dense(product + case.theta[-1]), variants)
+    finding = compare(z.reshape(-1, n_out), dense(product + case.theta[-1]), variants)
+    if finding.holds:
+        other = case.call(phi.rows, -case.a / 2) if hasattr(phi, "rows") else -rows / 2
+        again = compare(case.call(phi.forward, case.theta, -case.a / 2).reshape(-1, n_out),
+                        dense(other @ case.theta[:-1] + case.theta[-1]))
+        return again._replace(reasons=("rows(a) are those of an earlier a: they are cached, or remembered",))
+    return finding._replace(reasons=lambda: [*finding.mistakes(), *rows_reasons(phi, case, rows, product)])
+
+
+def rows_reasons(phi, case, rows, product):
+    """Return what may be wrong with the rows that a map says it multiplies W by."""
+    n_out = case.theta.shape[1]
+    if not np.allclose(design_of_unit(case, phi, case.a, n_out - 1), case.design):
+        return ["its units do not read the same entries of a (weights that are masked, sparse): no rows(a) serve all"]
+    reasons, seen = [], case.design[:, :-1]
+    if not fits(seen, rows) and fits(seen, fitted_factor(seen, rows) * rows):
+        reasons.append("rows(a) are off by a constant factor")
+    if seen.shape == rows.shape and fits(np.sort(seen, axis=1), np.sort(rows, axis=1)):
+        reasons.append("rows(a) hold the right entries in another order than θ")
+    return reasons
 
 
 @claim("map", "a convolution is the cross-correlation of the padded images", "z = a ⋆ W + b", "definition")
@@ -288,7 +357,13 @@ def adjoint_in_theta(phi, case):
     tangents = Tangents(case.theta.shape, case.rng)
     values = [np.vdot(case.call(phi.forward, v, case.a), case.g) for v in tangents]
     got = tangents.project(case.call(phi.adjoint_theta, case.a, case.g))
-    return compare(got, dense(tangents.assemble(values)), factors=case.factors)
+
+    def without(kept):
+        return tangents.assemble([np.vdot(case.call(phi.forward, v, case.a)[kept], case.g[kept]) for v in tangents])
+
+    return compare(got, dense(tangents.assemble(values)), lambda: {
+        "the last sample is left out": without(np.s_[:-1]), "the first sample is left out": without(np.s_[1:])},
+        case.factors)
 
 
 @claim("map", "adjoint in a", "⟨φ(θ, b) − φ(θ, 0), g⟩ = ⟨b, g Wᵀ⟩ for all b", "ProxProp (10)")
@@ -297,12 +372,19 @@ def adjoint_in_a(phi, case):
     offset = case.call(phi.forward, case.theta, 0 * case.a)
     values = [np.vdot(case.call(phi.forward, case.theta, v) - offset, case.g) for v in tangents]
     got = tangents.project(case.call(phi.adjoint_input, case.theta, case.g))
-    return compare(got, dense(tangents.assemble(values)), lambda: input_adjoint_mistakes(case), case.factors)
+    return compare(got, dense(tangents.assemble(values)), lambda: input_adjoint_mistakes(phi, case, tangents, got),
+                   case.factors)
 
 
-def input_adjoint_mistakes(case):
-    """Return what usual mistakes in g Wᵀ give, for maps of vectors."""
+def input_adjoint_mistakes(phi, case, tangents, got):
+    """Return what usual mistakes in g Wᵀ give."""
     theta, g = case.theta, case.g
+    other = tangents.project(case.call(phi.adjoint_input, theta / 2, g))
+    if np.array_equal(other, got):
+        return {"it does not depend on θ: a fixed matrix, or one that is remembered": got}
+    if isinstance(phi, Conv2d):
+        return {name: tangents.assemble([np.vdot(case.call(phi.forward, kernel, v) - kernel[-1], g) for v in tangents])
+                for name, kernel in other_kernels(phi, theta).items()}
     if g.ndim != 2 or case.a.ndim != 2 or theta.shape != (case.a.shape[1] + 1, g.shape[1]):
         return {}
     mistakes = {"the bias row is used as a row of weights": g @ theta[1:].T,
@@ -312,10 +394,31 @@ def input_adjoint_mistakes(case):
     return mistakes
 
 
-def gram_of(phi, case, side):
+def other_kernels(phi, theta):
+    """Return θ with its kernel flipped, or with two of its axes exchanged."""
+    W = theta[:-1].reshape(phi.kernel, phi.kernel, phi.c_in, phi.c_out)
+    kernels = {"the kernel is turned by 180°, or should be: it is flipped": W[::-1, ::-1],
+               "rows and columns of the kernel are exchanged": W.swapaxes(0, 1)}
+    if phi.c_in == phi.c_out > 1:
+        kernels["input and output channels are exchanged"] = W.swapaxes(2, 3)
+    return {name: np.vstack([W.reshape(len(theta) - 1, -1), theta[-1:]]) for name, W in kernels.items()}
+
+
+def gram_of(phi, case, side, **options):
     """Return a map's Gram operator at the case's input."""
     only_if(hasattr(phi, "gram"), "the map has no gram(a)")
-    return phi.gram(case.lend(case.a), side=side)
+    return phi.gram(case.lend(case.a), side=side, **options)
+
+
+@claim("map", "Gram matrix without the bias", "gram(a, bias=False): AᵀA, without the ones", "SIBP W")
+def gram_without_bias(phi, case):
+    only_if(hasattr(phi, "gram") and "bias" in inspect.signature(phi.gram).parameters, "its gram(a) takes no bias")
+    A = case.design[:, :-1]
+    matrix = to_numpy(gram_of(phi, case, "parameter", bias=False).matrix)
+    finding, whole = compare(matrix, dense(A.T @ A)), case.design.T @ case.design
+    if matrix.shape == whole.shape and np.allclose(matrix, whole):
+        return finding._replace(reasons=("gram(a, bias=False) has the column of ones, the bias, all the same",))
+    return finding
 
 
 def gram_finding(phi, case, side, product):
@@ -360,11 +463,18 @@ def damping_mistakes(C, b, damping, rows):
     mistakes = {"the damping is doubled": (C, 2 * damping), "the damping is halved": (C, damping / 2),
                 "the damping is τ_θ where it should be 1/τ_θ": (C, 1 / damping),
                 "the Gram matrix is divided by N": (C / rows, damping),
+                "the damping is multiplied by N": (C, damping * rows),
+                "the damping is divided by N": (C, damping / rows),
                 "the Gram matrix is doubled": (2 * C, damping),
                 "the Gram matrix has no bias row and column": (bare, damping)}
     solved = {name: np.linalg.solve(matrix + beta * one, b) for name, (matrix, beta) in mistakes.items()}
+    apart = C + damping * one
+    apart[-1, :-1], apart[:-1, -1] = 0, 0
     undamped_bias = C + np.diag([damping] * (len(C) - 1) + [0.0])
     return solved | {
+        "weights and bias are solved apart, each with the other's old value (Jacobi)": np.linalg.solve(apart, b),
+        "it has the diagonal of the Gram matrix alone": b / (np.diag(C)[:, None] + damping),
+        "there is no damping: it is the pseudo-inverse": np.linalg.lstsq(C, b, rcond=None)[0],
         "the bias is not damped": np.linalg.lstsq(undamped_bias, b, rcond=None)[0],
         "it is the gradient: the step is explicit, not implicit": b,
         "it is the gradient divided by the damping: the step is explicit, not implicit": b / damping}
@@ -388,8 +498,7 @@ def transfer_cases(sigma, rng, xp, shape=None):
     """Return a transfer and random problems for it: a batch of one, one unit, saturated and dead units."""
     sigma = sigma.on_backend(xp, np.dtype(np.float64)) if hasattr(sigma, "on_backend") else sigma
     elementwise, case, cases = getattr(sigma, "elementwise", False), Case("", xp), []
-    shapes = [(3,), (1,), (4,)] if elementwise else 3 * [shape or sample_shape(
-        sigma, [(5,), (getattr(sigma, "channels", 4),), (4, 5, 2), (7, 6, 3), (9, 8, 1)])]
+    shapes = [(3,), (1,), (4,)] if elementwise else [shape] * 3 if shape else transfer_shapes(sigma)
     batches = (2, 7, 3) if hasattr(sigma, "commit") else (1, 7, 2)
     for n, shape, scale in zip(batches, shapes, (1.0, 1.0, 4.0)):
         z = smooth_point(case, sigma, np.zeros((n, *shape)), scale, rng)
@@ -398,6 +507,14 @@ def transfer_cases(sigma, rng, xp, shape=None):
             g = rng.standard_normal(case.apply(sigma, z, training)[0].shape)
             cases.append(TransferCase(label, xp, z, rng.standard_normal(z.shape), g, training, elementwise))
     return sigma, cases
+
+
+def transfer_shapes(sigma):
+    """Return three shapes of samples that a transfer takes: vectors if it can, and an image if it can."""
+    channels = getattr(sigma, "channels", 4)
+    vectors, images = [(5,), (channels,), (4,), (6,)], [(4, 5, 2), (4, 5, channels), (7, 6, 3), (9, 8, 1)]
+    first = sample_shape(sigma, vectors + images)
+    return [first, first, next((shape for shape in images if fits_shapes(sigma, [shape])), first)]
 
 
 def smooth_point(case, sigma, centre, scale, rng):
@@ -424,23 +541,17 @@ def smooth_at(case, sigma, z, rng):
 
 @claim("transfer", "it is a function of its arguments", "f(x), f(x'), f(x): the first is the last", "convention")
 def transfer_remembers_nothing(sigma, case):
-    z = [case.lend(case.z), case.lend(case.z / 2)]
-    runs = [sigma.apply(x, training=case.training, rng=np.random.default_rng(0)) for x in z]
+    z = [case.lend(case.z), case.lend(-case.z / 2)]
 
-    def adjoint(k):
-        return sigma.adjoint(z[k], *runs[k], case.lend(case.g)) + 0
+    def run(k):
+        return sigma.apply(z[k], training=case.training, rng=np.random.default_rng(0))
 
-    finding = interleaved({"forward": lambda k: case.xp.asarray(sigma.apply(
-        z[k], training=case.training, rng=np.random.default_rng(0))[0]), "the adjoint": adjoint})
-    a, aux = sigma.apply(z[0], training=case.training, rng=np.random.default_rng(0))
-    fresh = to_host(sigma.adjoint(z[0], a, aux, case.lend(case.g)))
-    if finding.holds and not np.array_equal(to_host(adjoint(0)), fresh):
-        return finding._replace(number=1.0, reasons=())
-    sigma.apply(z[1], training=case.training, rng=np.random.default_rng(0))
-    if finding.holds and not np.array_equal(to_host(sigma.adjoint(z[0], a, aux, case.lend(case.g))), fresh):
-        reason = "the adjoint uses what the last call left behind: an activation is remembered, or a buffer reused"
-        return finding._replace(number=1.0, reasons=(reason,))
-    return finding
+    runs = [run(0), run(1)]
+    calls = {"forward": lambda k: case.xp.asarray(run(k)[0]),
+             "the adjoint": lambda k: sigma.adjoint(z[k], *runs[k], case.lend(case.g)) + 0}
+    if case.elementwise:
+        calls["the derivative"] = lambda k: sigma.derivative(z[k])
+    return interleaved(calls)
 
 
 @claim("transfer", "float32 stays float32", "dtype of σ(z), σ'(z), σ.adjoint(g)", "convention")
@@ -463,7 +574,73 @@ def transfer_is_one(sigma, case):
     if not shape.holds:
         return shape
     finding = compare(case.call(sigma.forward, case.z), dense(case.apply(sigma, case.z)[0]))
-    return finding._replace(reasons=("forward(z) is not what apply(z) returns",))
+    if not finding.holds:
+        return finding._replace(reasons=("forward(z) is not what apply(z) returns",))
+    other = to_host(sigma.apply(case.lend(case.z), training=False, rng=np.random.default_rng(1))[0])
+    if not np.array_equal(other, case.apply(sigma, case.z)[0], equal_nan=True):
+        return finding._replace(number=math.inf, reasons=("it draws random numbers in evaluation too",))
+    return of_each_sample(lambda z: case.apply(sigma, z)[0], case.z)
+
+
+@claim("transfer", "on average over its random numbers, training is evaluation", "E σ(z) = σ(z)", "convention")
+def transfer_keeps_the_mean(sigma, case):
+    only_if(case.training and not case.elementwise, "it is the same in training")
+
+    def draw(seed):
+        return to_host(sigma.apply(case.lend(case.z), training=True, rng=np.random.default_rng([5, seed]))[0])
+
+    only_if(not np.array_equal(draw(0), draw(1), equal_nan=True), "it draws no random numbers")
+    draws, expected = np.stack([draw(seed) for seed in range(400)]), case.apply(sigma, case.z)[0]
+    gaps = abs(draws.mean(axis=0) - expected) / (draws.std(axis=0) / 20 + 1e-9)
+    factor = fitted_factor(draws.mean(axis=0), expected)
+    return Finding(float(np.max(gaps)), 8.0, "standard deviations of a mean of 400 draws", (
+        f"its mean in training is {factor:.1f} times its value in evaluation: the scale of what is kept is wrong",))
+
+
+@claim("transfer", "where entries of z are equal, the adjoint lies between the one-sided derivatives",
+       "d/dt σ(z + t1)⁻ ≤ ⟨σ.adjoint(1), 1⟩ ≤ d/dt σ(z + t1)⁺", "convention")
+def transfer_at_ties(sigma, case):
+    only_if(not case.elementwise, "elementwise transfers have no ties")
+    z, h = np.full_like(case.z, 0.7), 1e-6
+    a, aux = case.apply(sigma, z, case.training)
+    sides = [((case.apply(sigma, z + s * h, case.training)[0] - a) / (s * h)) for s in (-1, 1)]
+    low, high = np.minimum(*sides).sum(), np.maximum(*sides).sum()
+    got = float(to_host(sigma.adjoint(case.lend(z), case.lend(a), aux, case.lend(np.ones_like(a)))).sum())
+    excess = max(low - got, got - high) / (1 + abs(low) + abs(high))
+
+    def reasons():
+        if not transfer_adjoint(sigma, case).holds:
+            return ()  # it is no matter of ties
+        return ("where several entries are equal (ties) the signal goes to several, or to none: it should be shared",)
+
+    return Finding(float(excess), 1e-4, "one-sided differences of step 1e-6", reasons)
+
+
+@claim("transfer", "the gradients in its own parameters, by differences", "∂⟨σ(z), g⟩/∂(its parameters)", "BackProp")
+def transfer_own_parameters(sigma, case):
+    only_if(getattr(sigma, "parameters", None) and hasattr(sigma, "gradients"), "it has no parameters of its own")
+    _, aux = case.apply(sigma, case.z, case.training)
+    got = [to_host(gradient) for gradient in sigma.gradients(aux, case.lend(case.g))]
+
+    def finding(one, own):
+        reference = gradient(lambda x: own_value(sigma, case, own, x), to_host(own))
+        found = compare(one, reference, factors={"N": case.z[..., 0].size})
+        if one.shape == reference.value.shape and fits(one[::-1], reference.value):
+            return found._replace(reasons=("its rows are swapped: scale and shift, say",))
+        return found
+
+    return max((finding(*pair) for pair in zip(got, sigma.parameters, strict=True)),
+               key=lambda found: found.number / found.tolerance)
+
+
+def own_value(sigma, case, own, values):
+    """Return ⟨σ(z), g⟩ with other values in one of the transfer's own arrays."""
+    kept = own.copy()
+    try:
+        own[...] = case.xp.asarray(values.real)
+        return (case.apply(sigma, case.z, case.training)[0] * case.g).sum()
+    finally:
+        own[...] = kept
 
 
 @claim("transfer", "at and beside kinks the derivative lies between the one-sided ones", "σ'(z−) ≤ σ'(z) ≤ σ'(z+)",
@@ -476,8 +653,10 @@ def transfer_at_kinks(sigma, case):
     sides = [(case.call(sigma.forward, z + s * h) - value) / (s * h) for s in (-1, 1)]
     got, low, high = case.call(sigma.derivative, z), np.minimum(*sides), np.maximum(*sides)
     excess = np.maximum(low - got, got - high) / (1 + abs(low) + abs(high))
-    wrong = z[excess > 1e-4]  # where there are many, no kink is to blame
+    wrong = z[~(excess <= 1e-4)]  # where there are many, no kink is to blame
     reasons = [f"the derivative at z = {wrong[0]:g} is outside of the one-sided ones"] if 0 < wrong.size < 4 else ()
+    if not np.all(np.isfinite(got)):
+        reasons = [f"the derivative at z = {z[~np.isfinite(got)][0]:g} is not finite (NaN or inf)"]
     return Finding(float(np.max(excess)), 1e-4, "one-sided differences of step 1e-6", tuple(reasons))
 
 
@@ -486,14 +665,19 @@ def transfer_solves_shifted(sigma, case):
     only_if(hasattr(sigma, "solve_shifted"), "it has no solve_shifted, which only a loss's prox needs")
     only_if(case.elementwise or case.z.shape[1:] == case.g.shape[1:], "its values have another shape than z")
     a, aux = case.apply(sigma, case.z)
-
     slope = case.derivative(sigma.forward, case.z).value if case.elementwise else None
+    r = case.tangent
+
+    def through(s):
+        return slope * s if case.elementwise else to_host(sigma.adjoint(case.lend(case.z), a, aux, case.lend(s)))
 
     def finding(c):
-        s = case.call(lambda z, r: sigma.solve_shifted(z, c, r), case.z, case.tangent)
-        change = slope * s if case.elementwise else to_host(sigma.adjoint(case.lend(case.z), a, aux, case.lend(s)))
-        missing = {"solve_shifted leaves out c": case.tangent + (c - 1) * change}
-        return compare(s + c * change, dense(case.tangent, 1e-5, "differences of σ"), missing)
+        s = case.call(lambda z, r: sigma.solve_shifted(z, c, r), case.z, r)
+        made = {"solve_shifted leaves out c": r + (c - 1) * through(s),
+                "solve_shifted leaves out σ': it divides by 1 + c": (r + c * through(r)) / (1 + c),
+                "solve_shifted multiplies by 1 + c σ', it should divide": r + c * through(2 * r + c * through(r)),
+                "solve_shifted has 1 − c σ', the sign is wrong; it should be 1 + c σ'": r + 2 * c * through(s)}
+        return compare(s + c * through(s), dense(r, 1e-5, "differences of σ"), made)
 
     return max((finding(c) for c in (0.3, 2.0, 50.0)), key=lambda found: found.number)
 
@@ -502,7 +686,49 @@ def transfer_solves_shifted(sigma, case):
 def transfer_derivative(sigma, case):
     only_if(case.elementwise, NOT_ELEMENTWISE)
     reference, got = case.derivative(sigma.forward, case.z), case.call(sigma.derivative, case.z)
-    return compare(got, reference, lambda: derivative_mistakes(sigma, case, reference.value, got))
+    finding = compare(got, reference, lambda: derivative_mistakes(sigma, case, reference.value, got))
+    if finding.holds:
+        again = case.call(sigma.derivative, -case.z / 2)
+        second = compare(again, case.derivative(sigma.forward, -case.z / 2))
+        same = np.array_equal(again, got)
+        return second._replace(reasons=(
+            "it is that of an earlier z of this shape: it is cached, or remembered",) * same or second.reasons)
+    if got.shape != reference.value.shape:
+        return finding
+    return finding._replace(
+        reasons=lambda: seen_last(finding.mistakes(), slope_reasons(sigma, case, reference.value, got)))
+
+
+def slope_reasons(sigma, case, slope, got):
+    """Return what may be wrong with a derivative that is none of the usual wrong ones."""
+    z = np.linspace(-7.03, 7.04, 201)[None]  # no kink is among them
+    right = case.derivative(sigma.forward, z)
+    off = abs(case.call(sigma.derivative, z) - right.value)
+    wrong = off > 2e-8 * (1 + abs(right.value))
+    if not np.any(slope) and not np.any(right.value):
+        return ["σ is flat, its derivative is 0: what is given is a stand-in (straight-through)"]
+    if where := where_wrong(z[0], wrong[0]):
+        return [f"it is right elsewhere, and wrong where {where}"]
+    if np.max(off) <= 0.02 * np.max(abs(right.value)):
+        return ["it is nearly right: an approximation, or constants of few digits"]
+    with np.errstate(all="ignore"):
+        power = np.log(abs(got)) / np.log(abs(slope))
+    if np.ptp(power) <= 1e-4 and np.isfinite(power).all() and np.size(power) > 1:
+        return [f"it is σ'(z) to the power {power.flat[0]:.3g}: an exponent is wrong"]
+    return []
+
+
+def where_wrong(z, wrong):
+    """Return where on the line something is wrong, in words; None if that is everywhere or in several places."""
+    for name, x in (("z", z), ("|z|", abs(z))):
+        order = np.argsort(x)
+        x, bad = x[order], wrong[order]
+        ends = np.flatnonzero(np.diff(np.concatenate([[0], bad, [0]])))  # where wrong begins and ends
+        if len(ends) == 2 and not bad.all():
+            low, high = (f"{x[min(end, len(x) - 1)]:.1f}".replace("-0.0", "0").replace("0.0", "0") for end in ends)
+            return (f"{name} < {high}" if ends[0] == 0 else f"{name} > {low}" if ends[1] == len(x)
+                    else f"{low} < {name} < {high}")
+    return None
 
 
 def derivative_mistakes(sigma, case, slope, got):
@@ -512,7 +738,10 @@ def derivative_mistakes(sigma, case, slope, got):
                 "it is the derivative at a = σ(z), not at z": case.derivative(sigma.forward, a).value,
                 "it is 1 − σ(z), a factor of σ' is missing": 1 - a, "it returns σ'(z) squared": slope**2,
                 "it is the derivative of −z: σ'(−z)": case.derivative(sigma.forward, -case.z).value,
-                "it is 1 + σ(z)², the sign of the square is wrong": 1 + a * a}
+                "it is 1 + σ(z)², the sign of the square is wrong": 1 + a * a,
+                "it is 1 − σ'(z): its two sides are exchanged": 1 - slope,
+                "it is σ(z)/z: a term of the product rule is missing": a / case.z,
+                "a term σ(z)/z of the product rule is missing": slope - a / case.z}
     # σ' is often written in terms of a = σ(z); given z instead, it is right at σ(z)
     if fits(case.call(sigma.derivative, a), slope):
         mistakes["it is written in terms of a = σ(z), but is given z"] = got
@@ -534,10 +763,70 @@ def transfer_adjoint(sigma, case):
         tangents = Tangents(case.z.shape, np.random.default_rng(1), limit=100)
         reference = gradient(lambda z: (value(z) * case.g).sum(), case.z, tangents)
         got = tangents.project(got)
-    return compare(got, reference, lambda: adjoint_mistakes(case, a, reference.value))
+
+    finding = compare(got, reference, lambda: adjoint_mistakes(sigma, case, a, reference.value))
+    if finding.holds:
+        return finding
+    return finding._replace(
+        reasons=lambda: seen_last(finding.mistakes(), structure_reasons(sigma, case, a, aux, got, reference.value)))
 
 
-def adjoint_mistakes(case, a, right):
+def structure_reasons(sigma, case, a, aux, got, right):
+    """Return properties of an adjoint that a right one cannot have."""
+    def adjoint(g):
+        return to_host(sigma.adjoint(case.lend(case.z), case.lend(a), aux, case.lend(g)))
+
+    whole, one = adjoint(case.g), np.zeros_like(case.g)
+    if not np.allclose(adjoint(-3 * case.g), -3 * whole, rtol=1e-9, atol=1e-12):
+        return ["it is not linear in g: clipped, or masked by the sign of g"]
+    one[:1] = case.g[:1]
+    coupled = len(one) > 1 and np.any(adjoint(one)[1:])
+    first = tried(lambda: case.apply(sigma, case.z[:1], case.training)[0])
+    if coupled and first is not None and np.allclose(first, a[:1], rtol=1e-9, atol=1e-12):
+        return ["the adjoint couples the samples: a mean over the batch, and not over a sample"]
+    if whole.shape != case.g.shape or case.elementwise or right.shape != case.g.shape:
+        return []
+    reasons = []
+    if constant_along(np.where(case.g, whole / case.g, np.nan), range(1, whole.ndim)):
+        reasons.append("it is g times a number for each sample: a mean, norm or deviation is held constant")
+    elif constant_along(np.where(case.g, whole / case.g, np.nan), range(whole.ndim - 1)):
+        reasons.append("it is g times a number for each channel: mean and deviation are held constant")
+    for axes, what in ((range(whole.ndim - 1), "the batch"), (range(1, whole.ndim), "a sample")):
+        if constant_along(whole - right, axes):
+            reasons.append(f"a term is missing that is the same throughout: that of the mean over {what}")
+    units = np.eye(case.z.size).reshape(-1, *case.z.shape) if case.z.size <= 60 else ()
+    diagonal = [directional(lambda z: case.apply(sigma, z, case.training)[0], case.z, unit).value.ravel()[k]
+                for k, unit in enumerate(units)]
+    if len(diagonal) and fits(whole, np.reshape(diagonal, whole.shape) * case.g, right):
+        reasons.append("it is the diagonal of the Jacobian alone: entries of a sample are coupled")
+    return reasons
+
+
+def constant_along(values, axes):
+    """Whether values that are not all equal do not vary along some axes."""
+    spread, size = np.ptp(values, axis=tuple(axes)), np.max(abs(values))
+    return bool(values.size > 1 and np.all(spread <= 1e-5 * size) and size > 0 and values[:, ...].size > spread.size)
+
+
+@claim("transfer", "the adjoint is linear in its signal", "σ.adjoint(−1000 g) = −1000 σ.adjoint(g)", "ProxProp (9)")
+def adjoint_is_linear(sigma, case):
+    a, aux = case.apply(sigma, case.z, case.training)
+
+    def adjoint(g):
+        return to_host(sigma.adjoint(case.lend(case.z), case.lend(a), aux, case.lend(g)))
+
+    finding = compare(adjoint(-1000 * case.g), dense(-1000 * adjoint(case.g)))
+    return finding._replace(reasons=("it is not linear in g: clipped, or masked by the sign of g",))
+
+
+def at_values(sigma, case, a):
+    """Return what an elementwise adjoint is with σ' at a = σ(z), by its name."""
+    if not case.elementwise:
+        return {}
+    return {"σ' is taken at a = σ(z), not at z: σ'(a)": case.derivative(sigma.forward, a).value * case.g}
+
+
+def adjoint_mistakes(sigma, case, a, right):
     """Return what usual mistakes in σ'(z) ⊙ g give."""
     g = case.g
     if g.shape != right.shape:
@@ -550,7 +839,7 @@ def adjoint_mistakes(case, a, right):
                        "it multiplies by σ(z), not σ'(z)": a * g,
                        "it multiplies by σ'(z) twice": slope * right,
                        "it is masked by the sign of g, not of z": g * (g > 0),
-                       "it multiplies by z": case.z * g,
+                       "it multiplies by z": case.z * g, **at_values(sigma, case, a),
                        "it divides by σ'(z)": g / np.where(slope == 0, 1, slope)}
 
 
@@ -578,20 +867,54 @@ def integral_mistakes(sigma, case):
             "F is z σ(z), without the integral of z σ'(z)": product_rule.value}
 
 
+def offers(sigma, case, name, at):
+    """Whether a transfer has an optional function, integral, conjugate or inverse, tried at an array."""
+    try:
+        return np.size(case.call(getattr(sigma, name), at)) > 0
+    except (AttributeError, NotImplementedError):
+        return False
+
+
 def has_integral(sigma, case):
     """Whether the transfer has an integral."""
-    if not hasattr(sigma, "integral"):
-        return False
-    try:
-        case.call(sigma.integral, case.z)
-    except NotImplementedError:
-        return False
-    return True
+    return offers(sigma, case, "integral", case.z)
 
 
 def integral_only(sigma, case):
     """Skip transfers without an integral."""
     only_if(has_integral(sigma, case), "it has no integral F, which only LocoProp-M needs")
+
+
+@claim("transfer", "F* is the conjugate of F", "F(z) + F*(σ(z)) = z σ(z)", "Matching energy")
+def conjugate_of_integral(sigma, case):
+    a = case.call(sigma.forward, case.z)
+    only_if(case.elementwise and has_integral(sigma, case) and offers(sigma, case, "conjugate", a),
+            "it has no conjugate F*, which only matching energies need")
+    expected = case.z * a - case.call(sigma.integral, case.z)
+    return compare(case.call(sigma.conjugate, a), dense(expected, 1e-7, "F* near the ends of the range"))
+
+
+@claim("transfer", "inverse(a) is a point with that value", "σ(inverse(a)) = a", "Matching gradient")
+def inverse_of_transfer(sigma, case):
+    a = case.call(sigma.forward, case.z)
+    only_if(case.elementwise and offers(sigma, case, "inverse", a), "it has no inverse, which matching energies need")
+    z = case.call(sigma.inverse, a)
+    if np.array_equal(case.z, z) or z.shape != a.shape:
+        return compare(z, dense(case.z))
+    finding = compare(case.call(sigma.forward, z), dense(a, 1e-7, "the inverse near the ends of the range"))
+    return finding._replace(reasons=("inverse(a) is no z with σ(z) = a: is the slope inverted?",))
+
+
+@claim("transfer", "its pieces are those of σ", "σ(z) = slope · z + offset on each", "Lifted z")
+def pieces_of_transfer(sigma, case):
+    only_if(case.elementwise and getattr(sigma, "pieces", None) is not None, "it states no linear pieces")
+    z = np.linspace(-7.03, 7.04, 41)
+    stated = np.full_like(z, np.nan)
+    for low, high, slope, offset in sigma.pieces:
+        inside = (z >= low) & (z <= high)
+        stated[inside] = slope * z[inside] + offset
+    finding = compare(stated, dense(case.call(sigma.forward, z)))
+    return finding._replace(reasons=("the pieces are not those of σ: slopes or offsets are another function's",))
 
 
 @claim("transfer", "F is convex", "F((z + w)/2) ≤ (F(z) + F(w))/2", "LocoProp-M")
@@ -612,16 +935,19 @@ def transfer_is_monotone(sigma, case):
     rise = (case.call(sigma.forward, case.z) - case.call(sigma.forward, w)) * (case.z - w)
     rise = rise if case.elementwise else rise.sum(axis=-1)
     reason = "σ is decreasing: its sign is wrong" if np.all(rise <= 0) else "σ both rises and falls"
-    return Finding(float(np.max(-rise)), 1e-12, ROUNDING, (reason,))
+    return Finding(float(np.max(-rise)), 1e-12, ROUNDING, (reason,) if case.elementwise else ())
 
 
 @claim("transfer", "its values lie in the range it states, and the range is no wider",
        "closure of σ(ℝ) = [low, high]", "LocoProp-M, targets")
 def target_range(sigma, case):
-    integral_only(sigma, case)
+    stated = getattr(sigma, "range", (-math.inf, math.inf)) != (-math.inf, math.inf)
+    only_if(stated or has_integral(sigma, case), "it states no range, and has no integral F")
     if not case.elementwise:
+        integral_only(sigma, case)
         inside = sigma.in_range(case.lend(case.call(sigma.forward, case.z)))
-        return Finding(float(not inside), 0.0, "its own values are targets", ("its values are no targets",))
+        reason = "its values are no targets: in_range refuses them"
+        return Finding(float(not inside), 0.0, "its own values are targets", (reason,))
     far = np.array([[-1e8, -1e4, -300.0, -5.0, 0.3, 5.0, 300.0, 1e4, 1e8]])
     values = case.call(sigma.forward, far)[0]
     values = values[np.isfinite(values)]
@@ -632,6 +958,8 @@ def target_range(sigma, case):
     if outside > 1e-9:
         return Finding(outside, 1e-9, ROUNDING,
                        (f"the range is stated too narrow: values reach from {least:.4g} to {most:.4g}",))
+    if not has_integral(sigma, case):
+        return Finding(max(outside, 0.0), 1e-9, ROUNDING)
     slack = max(unreached(low, least, values), unreached(high, most, values))
     reason = "the range is stated too wide: for targets that σ never reaches the matching loss has no lower bound"
     return Finding(slack, 1e-2, "σ is probed up to |z| = 1e8", (reason,))
@@ -668,6 +996,7 @@ class LossCase(Case):
     y: np.ndarray
     w: np.ndarray
     tau: float
+    everywhere: bool = True  # whether the loss is finite for all outputs tried
 
     def value(self, loss, z):
         """Return the loss; of complex outputs, if it can."""
@@ -676,9 +1005,31 @@ class LossCase(Case):
 
 def loss_cases(loss, rng, xp):
     """Return a loss and random problems for it: one sample, one output, wide and tall."""
-    return loss, [LossCase(f"N = {n}, {n_out} outputs", xp, z=1.5 * rng.standard_normal((n, n_out)),
-                           y=draw_targets(loss, rng, n, n_out), w=1.5 * rng.standard_normal((n, n_out)), tau=tau)
-                  for n, n_out, tau in ((1, 3, 0.7), (5, 1, 30.0), (3, 4, 0.4), (7, 2, 0.02), (17, 5, 3.0))]
+    sizes = ((1, 3, 0.7), (5, 1, 30.0), (3, 4, 0.4), (7, 2, 0.02), (17, 5, 3.0))
+    return loss, [loss_case(loss, rng, xp, *size) for size in sizes]
+
+
+def loss_case(loss, rng, xp, n, n_out, tau):
+    """Return one problem for a loss; where it is infinite outside of its domain, with outputs inside."""
+    y = draw_targets(loss, rng, n, n_out)
+    case = LossCase(f"N = {n}, {n_out} outputs", xp, z=1.5 * rng.standard_normal((n, n_out)), y=y,
+                    w=1.5 * rng.standard_normal((n, n_out)), tau=tau)
+    if finite_around(loss, case, case.z) and finite_around(loss, case, case.w):
+        return case
+    for inside in (abs, lambda z: -abs(z), lambda z: z / 10, lambda z: 0.1 + abs(z) % 0.8):
+        z, w = inside(case.z), inside(case.w)
+        if finite_around(loss, case, z) and finite_around(loss, case, w):
+            return replace(case, z=z, w=w, everywhere=False)
+    return case
+
+
+def finite_around(loss, case, z):
+    """Whether a loss is finite at outputs and beside them, or raises, which the claims will say."""
+    try:
+        with np.errstate(all="ignore"):
+            return all(np.isfinite(case.value(loss, z + h)) for h in (-2e-3, 0.0, 2e-3))
+    except Exception:  # whatever is raised here, the claims raise and report it
+        return True
 
 
 def draw_targets(loss, rng, n, n_out):
@@ -695,9 +1046,30 @@ def draw_targets(loss, rng, n, n_out):
 
 @claim("loss", "the gradient", "∇L_y(z), G_D = ∂J/∂z_D", "ProxProp (8), (12)")
 def loss_gradient(loss, case):
-    reference = gradient(lambda z: case.value(loss, z), case.z)
-    return compare(case.call(loss.gradient, case.z, case.y), reference, lambda: loss_mistakes(loss, case),
-                   {"N, the batch size": len(case.z), "the number of outputs": case.z.shape[1]})
+    reference, got = gradient(lambda z: case.value(loss, z), case.z), case.call(loss.gradient, case.z, case.y)
+    finding = compare(got, reference, lambda: loss_mistakes(loss, case),
+                      {"N, the batch size": len(case.z), "the number of outputs": case.z.shape[1]})
+    if finding.holds or got.shape != case.z.shape:
+        return finding
+    return finding._replace(
+        reasons=lambda: seen_last(finding.mistakes(), slope_of_loss_reasons(loss, case, got, reference)))
+
+
+def slope_of_loss_reasons(loss, case, got, reference):
+    """Return properties of a wrong gradient that say where the mistake is."""
+    alone = case.call(loss.gradient, case.z[:1], case.y[:1]) * loss.weight(len(case.z)) / loss.weight(1)
+    if not np.allclose(got[:1], alone, rtol=1e-9, atol=1e-12):
+        return ["the gradient of a sample depends on the others: a softmax or mean over the wrong axis"]
+    difference = got - reference.value
+    other = case.call(loss.gradient, case.w, case.y) - gradient(lambda z: case.value(loss, z), case.w).value
+    if fits(other, difference) and np.any(difference):
+        return ["what is wrong depends on the targets y alone: value and gradient take them differently, or the sign"]
+    if case.y.shape == case.z.shape:
+        gap, wrong = abs(case.z - case.y).ravel(), abs(difference.ravel()) > 1e-5 * np.max(abs(reference.value))
+        if where_wrong(gap, wrong):
+            return ["it is right near the target and wrong beyond some |z − y|: where it is cut off, or the slope there"
+                    if gap[wrong].min() > gap[~wrong].max() else "it is right for some |z − y| alone"]
+    return []
 
 
 def loss_mistakes(loss, case):
@@ -707,8 +1079,8 @@ def loss_mistakes(loss, case):
     weight, f = loss.weight(len(case.z)), case.call(loss.transfer.forward, case.z)
     y = np.eye(case.z.shape[1])[case.y] if case.y.ndim == 1 else case.y
     twice = to_host(loss.transfer.adjoint(case.lend(case.z), case.lend(f), None, case.lend(f - y)))
-    return {"the transfer is forgotten: z − y for f(z) − y": weight * (case.z - y),
-            "the target is missing": weight * f,
+    forgotten = {"the transfer is forgotten: z − y for f(z) − y": weight * (case.z - y)} if np.any(f != case.z) else {}
+    return {**forgotten, "the target is missing": weight * f,
             "the transfer is applied to the target too": weight * (f - case.call(loss.transfer.forward, y)),
             "σ' is applied twice: the gradient is taken through the transfer again": weight * twice}
 
@@ -719,7 +1091,10 @@ def loss_reduction(loss, case):
     only_if(hasattr(loss, "reduction"), "it states no reduction")
     twice = case.loss_value(loss, np.concatenate([case.z, case.z]), np.concatenate([case.y, case.y]))
     once = case.value(loss, case.z)
+    n = len(case.z)
     mistakes = {"it sums over the batch, but says mean": 2 * once, "it averages over the batch, but says sum": once}
+    if n > 1:
+        mistakes["it is a mean over N − 1 samples"] = 2 * (n - 1) / (2 * n - 1) * once
     return compare(twice, dense(once if loss.reduction == "mean" else 2 * once), mistakes)
 
 
@@ -728,7 +1103,11 @@ def loss_is_convex(loss, case):
     only_if(getattr(loss, "convex", True), "it says that it is not convex")
     ends = case.value(loss, case.z), case.value(loss, case.w)
     excess = (case.value(loss, (case.z + case.w) / 2) - sum(ends) / 2) / (1 + sum(map(abs, ends)))
-    return Finding(excess, 1e-12, ROUNDING, ("its sign is wrong, or it is not convex: say so with convex = False",))
+    concave = all(case.value(loss, t * case.z + (1 - t) * case.w) >= t * ends[0] + (1 - t) * ends[1]
+                  for t in (0.1, 0.3, 0.5, 0.7, 0.9))
+    reason = ("it is concave: its sign is wrong" if concave
+              else "it is not convex; one that need not be says convex = False")
+    return Finding(excess, 1e-12, ROUNDING, (reason,))
 
 
 @claim("loss", "it is the matching loss of its transfer", "L(z) − L(w) = ∫ ⟨f − y, dz⟩ along a line", "LocoProp-M")
@@ -741,7 +1120,11 @@ def matching_loss(loss, case):
                 for t, q in zip(nodes, weights))
     got = case.value(loss, case.z) - case.value(loss, case.w)
     reference = dense(loss.weight(len(case.z)) * total, 1e-7, "Gauss quadrature of 60 nodes")
-    return compare(got, reference, factors={"N, the batch size": len(case.z)})
+    finding = compare(got, reference, factors={"N, the batch size": len(case.z)})
+    if finding.holds:
+        return finding
+    other = "f(z) − y is not its gradient: its transfer is another loss's, inherited perhaps, with the prox made of it"
+    return finding._replace(reasons=lambda: finding.mistakes() or [other] * loss_gradient(loss, case).holds)
 
 
 def has_prox(loss):
@@ -772,7 +1155,8 @@ def loss_prox(loss, case):
 
     def reasons():
         right = {"τ is off by a factor 2": tau / 2, "τ is off by a factor ½": 2 * tau, "τ is squared": tau**0.5,
-                 "the regulariser has 1/τ and τ exchanged": 1 / tau}
+                 "the regulariser has 1/τ and τ exchanged": 1 / tau,
+                 "the regulariser has 1/τ and τ exchanged, the weight of a sample too": n * n / tau}
         if n > 1:
             right |= {"the weight 1/N of a sample is forgotten": tau / n,
                       "the weight 1/N of a sample is counted twice": tau * n}
@@ -780,6 +1164,10 @@ def loss_prox(loss, case):
         explicit = v - tau * gradient(lambda z: case.value(loss, z), v).value
         if fits(u, explicit):
             named.append("the gradient is taken at v, not at the prox: the step is explicit")
+        if probed(2 * v - u) <= 1e-7:
+            named.append("the sign of the step is wrong")
+        if not named and probed(u) <= 0.05:
+            named.append("it is near the minimiser: an iteration has not converged, or takes a step too few")
         return [*named, *["it returns v: there is no step"] * bool(np.all(u == v))]
 
     try:
@@ -803,9 +1191,14 @@ def loss_predicts(loss, case):
 
 @claim("loss", "it is a function of its arguments", "f(x), f(x'), f(x): the first is the last", "convention")
 def loss_remembers_nothing(loss, case):
-    z = [case.lend(case.z), case.lend(case.w)]
-    return interleaved({"the gradient": lambda k: loss.gradient(z[k], case.lend(case.y)),
-                        "the value": lambda k: np.asarray(loss.value(z[k], case.lend(case.y)))})
+    z, y = [case.lend(case.z), case.lend(case.w)], [case.lend(case.y), case.lend(case.y[::-1])]
+    finding = interleaved({"the gradient": lambda k: loss.gradient(z[k], y[k]),
+                           "the value": lambda k: np.asarray(loss.value(z[k], y[k]))})
+    if not finding.holds or len(case.z) == 1:
+        return finding
+    reversed_too = case.call(loss.gradient, case.z[::-1], case.y[::-1])[::-1]
+    finding = compare(reversed_too, dense(case.call(loss.gradient, case.z, case.y)))
+    return finding._replace(reasons=("the gradient for other targets is that for earlier ones: they are cached",))
 
 
 @claim("loss", "float32 stays float32", "dtype of ∇L_y(z)", "convention")
@@ -815,6 +1208,7 @@ def loss_keeps_float32(loss, case):
 
 @claim("loss", "finite for large outputs", "|L(±1000)|, |∇L(±1000)| < ∞", "float64")
 def loss_is_safe(loss, case):
+    only_if(case.everywhere, "it is infinite outside of its domain")
     far = 1000.0 * np.sign(case.z)
     finite = math.isfinite(case.value(loss, far)) and np.isfinite(case.call(loss.gradient, far, case.y)).all()
     return Finding(float(not finite), 0.0, "no value may be NaN or inf",

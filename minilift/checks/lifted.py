@@ -11,7 +11,7 @@ import numpy as np
 
 from minilift.checks.methods import minimum_finding
 from minilift.checks.networks import compare_blocks, directions_of, fresh, run_method
-from minilift.checks.numeric import Reference, compare, directional, gradient
+from minilift.checks.numeric import Reference, compare, dense, directional, gradient
 from minilift.checks.report import Finding, claim, only_if
 from minilift.layers.activations import Identity
 from minilift.methods import (
@@ -70,6 +70,7 @@ def blocks_descend(claimed, case):
         old, new = energy.value(before), energy.value(after)
         if block != "multiplier":
             rises.setdefault(f"{block} {l}", (new - old) / (abs(old) + 1e-300))
+    only_if(rises, "it visits no block")
     worst = max(rises, key=lambda name: np.nan_to_num(rises[name], nan=np.inf))
     return Finding(rises[worst], 1e-9, "rounding, relative to the energy", (f"the update of {worst} raises it",))
 
@@ -82,8 +83,42 @@ def blocks_are_argmins(claimed, case):
     only_if(small, "each block is probed on small networks alone")
     findings = [block_finding(alpha, case, *visit) for visit in visits(method, case)
                 if (alpha := prox_weight(method, *visit[:2], case.net)) is not None]
+    only_if(findings, "none of its blocks is an argmin")
     failing = [finding for finding in findings if not finding.holds]
     return max(failing or findings, key=lambda finding: finding.number)
+
+
+@claim("method", "a sweep visits each block on which the energy depends", "θ_l, and all z_l and a_l of E",
+       "BCD, ADMM, dlADMM, MAC, LPOM, Fenchel lifted, lifted Bregman")
+def all_blocks_are_visited(claimed, case):
+    steps = list(visits(told_as(claimed, DESCENDING, "a method of blocks"), case))
+    visited, energy, start = {(block, l) for block, l, *_ in steps}, steps[0][2], steps[0][3]
+    missing = [f"{block} {l}" for block in ("theta", "z", "a") for l in range(1, len(getattr(start, block) or ()))
+               if (block, l) not in visited and depends_on(energy, start, block, l)]
+    return Finding(float(len(missing)), 0.0, "each is a variable", (f"{', '.join(missing)}: left out, not updated",))
+
+
+def depends_on(energy, variables, block, l):
+    """Whether an energy depends on one block of its variables."""
+    value = getattr(variables, block)[l]
+    if value is None:
+        return False
+    moved = variables.replaced(block, l, value + 0.1 * abs(value) + 0.01)
+    return abs(energy.value(moved) - energy.value(variables)) > 1e-9 * abs(energy.value(variables))
+
+
+@claim("method", "the multiplier takes its dual step", "u⁺ = u + β (z_D − φ_D)", "ADMM u, dlADMM u")
+def multiplier_ascends(claimed, case):
+    method = told_as(claimed, (ADMM, DLADMM), "a method with a multiplier")
+    steps = [visit for visit in visits(method, case) if visit[0] == "multiplier"]
+    if not steps:
+        return Finding(1.0, 0.0, "it must move", ("the multiplier is not updated: the dual step is left out",))
+    _, l, energy, before, after = steps[-1]
+    gap = to_numpy(before.z[l] - energy.net.phi[l].forward(before.theta[l], before.a[l - 1]))
+    rate = method.beta if isinstance(method, ADMM) else energy.rho
+    step = to_numpy(after.multiplier) - to_numpy(before.multiplier)
+    finding = compare(step, dense(rate * gap))
+    return finding._replace(reasons=lambda: [f"the multiplier's dual step: {reason}" for reason in finding.mistakes()])
 
 
 def prox_weight(method, block, l, net):

@@ -15,14 +15,23 @@ import numpy as np
 
 from minilift.checks.claims import Argmin, DrawnCase, argmin_is_lowest
 from minilift.checks.layers import damping_mistakes, design_matrix, to_host
-from minilift.checks.networks import NetCase, compare_blocks, directions_of, fresh, run_method, worst_block
+from minilift.checks.networks import (
+    NetCase,
+    compare_blocks,
+    directions_of,
+    first_run,
+    fresh,
+    norm_steps,
+    normed_case,
+    run_method,
+    worst_block,
+)
 from minilift.checks.numeric import Reference, compare, dense, directional, fits, gradient
 from minilift.checks.report import Finding, claim, measured, only_if
 from minilift.layers.activations import Identity
 from minilift.layers.normalization import Dropout
 from minilift.methods import FOOF, KFAC, BackProp, GaussNewton, LocoProp, ProxProp, SemiImplicit
 from minilift.methods.backward.locoprop import decay_scales
-from minilift.network import Network
 from minilift.support.backend import to_numpy
 
 TOLD = (BackProp, ProxProp, LocoProp, SemiImplicit, FOOF, GaussNewton)  # whose equations are written out below
@@ -80,38 +89,61 @@ def scaled_blocks(case, values, least=0.0, floor=1e-4):
 # ---- any method
 
 
-@claim("method", "the loss that comes with the direction is J", "direction(net, X, y)[0] = J(θ)", "definition")
+@claim("method", "direction returns J and, after reset(), the same steps; θ is left alone",
+       "direction(net, X, y) = (J(θ), d)", "definition")
 def returns_the_loss(claimed, case):
-    only_if(not any(isinstance(layer, Dropout) for layer in case.net.layers),
-            "direction() draws no random numbers, which dropout needs")
-    loss, steps = fresh(claimed.method).direction(case.guarded.net, case.X, case.y)
-    missing = abs(len(steps) - len(case.net.parameters))
-    if missing:
-        return Finding(missing, 0, "one direction for each of net.parameters",
+    method, first = first_run(claimed.method, case)
+    method.reset()
+    loss, steps = direction_of(method, case)
+    if len(steps) != len(case.net.parameters):
+        return Finding(abs(len(steps) - len(case.net.parameters)), 0, "one direction for each of net.parameters",
                        ("directions are not aligned with net.parameters",))
     finding = compare(float(loss), dense(case.loss(case.theta)), factors=case.factors)
     if not finding.holds:
         return finding
-    gaps = [float(np.max(abs(to_numpy(one) - to_numpy(other)), initial=0.0))
-            for one, other in zip(steps, run_method(fresh(claimed.method), case))]
-    return Finding(max(gaps), 0.0, "they are one method's", ("direction(…) returns other steps than directions(…)",))
+    return Finding(gap(first, steps) + moved(case), 0.0, "bit for bit",
+                   lambda: (repeat_reason(claimed.method, case, first),))
 
 
-@claim("method", "its steps in a batch norm's scale and shift", "∂J/∂(s, t), or as the method takes them", "convention")
+def direction_of(method, case):
+    """Return the loss and the steps of method.direction; dropout is given the random numbers of `run_method`."""
+    drops = any(isinstance(layer, Dropout) for layer in case.net.layers)
+    return method.direction(case.guarded.net, case.X, case.y, **{"rng": np.random.default_rng(0)} if drops else {})
+
+
+def gap(steps, others):
+    """Return the largest difference of two lists of steps."""
+    return max(float(np.max(abs(x - to_numpy(y)), initial=0.0)) for x, y in zip(steps, others, strict=True))
+
+
+def moved(case):
+    """Return how far the parameters of the network that methods are run on have moved."""
+    return max(float(np.max(abs(case.theta[l] - to_numpy(case.guarded.net.theta[l])))) for l in case.net.maps)
+
+
+def repeat_reason(method, case, first):
+    """Return why a method's second run differs from its first."""
+    if moved(case):
+        return "it changes the parameters of the network"
+    again = fresh(method)
+    if gap(run_method(fresh(method), case), run_method(again, case)):
+        return "two runs of it, each without memory, differ: it draws random numbers, or remembers elsewhere"
+    again.reset()
+    if gap(first, run_method(again, case)):
+        return "it keeps a state that reset() does not clear"
+    return "direction(…) returns other steps than directions(…)"
+
+
+@claim("method", "its steps in a batch norm's scale and shift", "∂J/∂(s, t), or as the method takes them", "convention",
+       once=True)
 def steps_of_norms(claimed, case):
-    only_if(case.net.norms, "there is no batch norm")
     only_if(isinstance(claimed.told, (BackProp, ProxProp)), "which multiple of the gradient it takes is its own matter")
-    steps = run_method(fresh(claimed.method), case)[len(case.net.maps):]
-    return worst_block([(k, compare(to_numpy(step), case.norm_gradient(norm), factors=case.factors))
-                        for k, (step, norm) in enumerate(zip(steps, case.net.norms, strict=True))])
+    return norm_steps(claimed.method, case if case.net.norms else normed_case(case.net.backend))
 
 
 @claim("method", "on a float32 network its steps are float32", "dtype of d", "convention")
 def keeps_float32(claimed, case):
-    net = case.net
-    single = Network(net.layers, loss=net.loss_function, backend=net.backend, input_shape=net.shapes[0])
-    single.load_state_dict(net.state_dict())
-    X, y = single.checked_batch(case.lend(case.X), case.lend(case.y))
+    single, X, y = case.single
     state = single.propagate(X, training=True, rng=np.random.default_rng(0))
     try:
         fresh(claimed.method).directions(single, state, y)
@@ -148,7 +180,8 @@ def inner(u, v):
     return sum(float(np.vdot(x, y)) for x, y in zip(u, v) if x is not None)
 
 
-@claim("method", "stationary points of J are its fixed points", "∇J = 0 ⇒ d = 0", "ProxProp Prop. 3; SIBP Theorem")
+@claim("method", "stationary points of J are its fixed points", "∇J = 0 ⇒ d = 0", "ProxProp Prop. 3; SIBP Theorem",
+       once=True)
 def fixed_points(claimed, case):
     claimed.is_of_j()
     stationary = case.stationary
@@ -173,24 +206,6 @@ def batch_order(claimed, case):
     return compare_blocks(case, permuted, references, mistakes=lambda: case.per_map(lambda l: {}))
 
 
-@claim("method", "two runs from the same state agree, and θ is left alone", "d, d; θ_l unchanged", "convention")
-def repeatable(claimed, case):
-    before, maps = [case.theta[l].copy() for l in case.net.maps], case.net.maps
-    method = fresh(claimed.method)
-
-    def run():
-        steps = dict(zip(maps, run_method(method, case)))
-        return case.per_map(lambda l: to_numpy(steps[l]).copy())
-
-    first = run()
-    method.reset()
-    second = run()
-    number = max(float(np.max(abs(first[l] - second[l]))) for l in maps)
-    moved = max(float(np.max(abs(x - to_numpy(case.net.theta[l])))) for l, x in zip(maps, before))
-    reason = "it changes the parameters of the network" if moved else "it keeps a state that reset() does not clear"
-    return Finding(max(number, moved), 0.0, "bit for bit", (reason,))
-
-
 # ---- a local objective given by the user
 
 
@@ -211,7 +226,13 @@ def objective_reasons(claimed, case, block, step, found):
     """Return the usual mistakes in a step that is no minimiser of its objective."""
     if minimum_finding(lambda new: claimed.objective(block, new), step, to_numpy(block.theta), case.xp).holds:
         return ["it proposes the new parameters; a step is the old ones minus the new"]
-    return [*damped_reasons(claimed, case, block, step), *found.mistakes()]
+    other = {} if block.g_a is None or block.g_a.shape != block.g.shape else {
+        "σ' is forgotten: the signal is g_a, not g": block._replace(g=block.g_a)}
+    other["the sign of the signal g is wrong"] = block._replace(g=-block.g)
+    new = to_numpy(block.theta) - step
+    named = [what for what, instead in other.items() if minimum_finding(
+        functools.partial(claimed.objective, instead), new, to_numpy(block.theta), case.xp).holds]
+    return [*named, *damped_reasons(claimed, case, block, step), *found.mistakes()]
 
 
 def damped_reasons(claimed, case, block, step):
@@ -319,7 +340,13 @@ class Proximal:
         if l not in self.implicit:
             return of_gradient | {
                 "the last map takes the implicit step, it should be explicit": np.linalg.solve(M, slope)}
-        made = damping_mistakes(self.case.gram[l], slope, 1 / self.taus[l], len(self.case.X))
+        C = self.case.gram[l]
+        made = {f"τ_θ of another map, {tau:g}, is taken": np.linalg.solve(C + np.eye(len(C)) / tau, slope)
+                for tau in sorted(set(self.taus.values()) - {self.taus[l]})}
+        made |= damping_mistakes(C, slope, 1 / self.taus[l], len(self.case.X))
+        A, g = self.case.design[l], self.case.signals[l]
+        made["the Gram matrix of samples is taken without the ones of the bias"] = self.gamma * A.T @ np.linalg.solve(
+            A[:, :-1] @ A[:, :-1].T + np.eye(len(A)) / self.taus[l], g)
         return made | {name: np.linalg.solve(M, value) for name, value in of_gradient.items()}
 
     @property
@@ -379,8 +406,18 @@ def krylov_mistakes(prox, steps, joint):
             "it takes 1 step of CG too few": krylov_step(M, b, steps - 1, joint),
             "it takes 1 step of CG too many": krylov_step(M, b, steps + 1, joint),
             "it is the exact solution": np.linalg.solve(M, b),
+            "it is steepest descent: its directions are not conjugate": steepest_steps(M, b, steps),
             "all output units share one step length, or should": krylov_step(M, b, steps, not joint)}
     return mistakes
+
+
+def steepest_steps(M, b, steps):
+    """Return what steps of steepest descent with exact line search make of M d = b, each column by itself."""
+    d = np.zeros_like(b)
+    for _ in range(steps):
+        r = b - M @ d
+        d = d + r * ((r * r).sum(axis=0) / np.maximum((r * (M @ r)).sum(axis=0), 1e-300))
+    return d
 
 
 def krylov_step(M, b, steps, joint):

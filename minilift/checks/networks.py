@@ -16,6 +16,7 @@ from minilift.layers.activations import ReLU, Sigmoid, Tanh
 from minilift.layers.joins import Add, Concat, Join, Named, Select
 from minilift.layers.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from minilift.layers.maps import Linear
+from minilift.layers.normalization import BatchNorm
 from minilift.methods import BackProp
 from minilift.models import mlp
 from minilift.network import Network
@@ -40,7 +41,7 @@ class NetCase(Case):
 
     @cached_property
     def ran(self):
-        """Return {id of a method: (the method, its directions)}, of those that have been run."""
+        """Return {id of a method: (the method, the copy that was run, its steps)}, of those that have been run."""
         return {}
 
     @cached_property
@@ -213,6 +214,15 @@ class NetCase(Case):
         if all(self.gradients[l].why == EXACT for l in self.net.maps):
             return 1e-8, f"{EXACT}, and so does dense algebra"
         return 1e-5, f"{DIFFERENCES}; then dense algebra"
+
+    @cached_property
+    def single(self):
+        """Return (network, X, y) of the case in float32."""
+        net = Network(self.net.layers, loss=self.net.loss_function, backend=self.net.backend,
+                      input_shape=self.net.shapes[0])
+        net.load_state_dict(self.net.state_dict())
+        net._theta = self.lend_all(net.theta)
+        return (net, *net.checked_batch(self.lend(self.X), self.lend(self.y)))
 
     @cached_property
     def guarded(self):
@@ -396,18 +406,54 @@ def fresh(method, **attributes):
     return method
 
 
+def first_run(method, case):
+    """Return a copy of the method that has been run once, without memory before, and its steps on the host."""
+    if id(method) not in case.ran:
+        copied = fresh(method)
+        steps = [np.array(to_numpy(step)) for step in run_method(copied, case)]
+        case.ran[id(method)] = method, copied, steps  # with the method, so that the id stays its own
+    return case.ran[id(method)][1:]
+
+
 def directions_of(method, case):
     """Return [None, d_1, …, d_D] on the host, from a copy of the method without memory, which is run once."""
-    if id(method) not in case.ran:
-        steps = dict(zip(case.net.maps, run_method(fresh(method), case)))
-        case.ran[id(method)] = method, case.per_map(lambda l: to_numpy(steps[l]))  # the id stays its own
-    return case.ran[id(method)][1]
+    steps = dict(zip(case.net.maps, first_run(method, case)[1]))
+    return case.per_map(lambda l: steps[l])
 
 
 def run_method(method, case):
     """Return what method.directions returns, on arrays that cannot be written to."""
     case = case.guarded
-    return method.directions(case.net, case.forward(), case.lend(case.y))
+    state, y = case.forward(), case.lend(case.y)
+    if case.xp is not np:
+        return method.directions(case.net, state, y)
+    propose, kept = method.propose, vars(method).get("propose")
+
+    def on_locked(block):
+        arrays = ("theta", "a", "z", "g_a", "g")
+        return propose(block._replace(**{name: locked(getattr(block, name)) for name in arrays}))
+
+    method.propose = on_locked
+    try:
+        return method.directions(case.net, state, y)
+    finally:
+        del method.propose
+        if kept is not None:
+            method.propose = kept
+
+
+def locked(array):
+    """Return a view of an array through which it cannot be written to; None stays."""
+    if array is not None:
+        array = array.view()
+        array.flags.writeable = False
+    return array
+
+
+def normed_case(backend):
+    """Return a small network with a batch norm, and a batch."""
+    net = Network([Linear(3, 4), BatchNorm(4), Tanh(), Linear(4, 2)], loss=SquaredError(), seed=1)
+    return net_case(net, backend, np.random.default_rng(9), "a network with batch norm, N = 5", 5, "random")
 
 
 @claim("network", "backpropagated gradients of every block", "∇_θl J = ãᵀ g_l", "BackProp, ProxProp (8)–(10)")
@@ -418,8 +464,13 @@ def network_gradient(net, case):
 @claim("network", "gradients in scale and shift of each batch norm", "∇_{s,t} J", "BackProp")
 def norm_gradient(net, case):
     only_if(case.net.norms, "there is no batch norm")
-    steps = run_method(BackProp(), case)[len(case.net.maps) :]
-    return worst_block([(k, compare(to_numpy(step), case.norm_gradient(norm), factors=case.factors))
+    return norm_steps(BackProp(), case)
+
+
+def norm_steps(method, case):
+    """Return the finding of a method's steps in the batch norms' parameters, which should be gradients."""
+    steps = first_run(method, case)[1][len(case.net.maps) :]
+    return worst_block([(k, compare(step, case.norm_gradient(norm), factors=case.factors))
                         for k, (step, norm) in enumerate(zip(steps, case.net.norms, strict=True))])
 
 

@@ -6,6 +6,7 @@ analytic, which is decided by trying: its result counts only if central differen
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from dataclasses import dataclass
@@ -108,9 +109,9 @@ def agree(exact, candidates):
 
 
 def is_analytic(f, x):
-    """Whether the complex step gives the derivatives of a scalar f at x; tried along three directions."""
-    probes = np.random.default_rng(7).standard_normal((3, *x.shape)) / math.sqrt(max(x.size, 1))
-    return all(directional(f, x, probe).why == EXACT for probe in probes)
+    """Whether the complex step gives the derivatives of a scalar f at x; tried along a random direction."""
+    probe = np.random.default_rng(7).standard_normal(x.shape) / math.sqrt(max(x.size, 1))
+    return directional(f, x, probe).why == EXACT
 
 
 def gradient(f, x, tangents=None, analytic=None):
@@ -213,8 +214,11 @@ def probes(u, old, rng, local):
     units = np.eye(len(u))[rng.permutation(len(u))[:COORDINATES]]
     random = rng.standard_normal((min(RANDOM, 2 * len(u)), len(u)))  # few fill a space of few dimensions
     random /= np.max(abs(random), axis=1, keepdims=True, initial=1e-300)
-    for v in (*units, *random, (old - u) / size):
-        for t in STEPS[:LOCAL] if local else STEPS:
+    steps = STEPS[:LOCAL] if local else STEPS
+    # random directions take each second step, by turns
+    for v, taken in itertools.chain(((v, steps) for v in (*units, (old - u) / size)),
+                                    ((v, steps[k % 2 :: 2]) for k, v in enumerate(random))):
+        for t in taken:
             yield u + t * size * v
             yield u - t * size * v
     for scale in () if local else (0.3, 1.0, 3.0):
@@ -289,7 +293,13 @@ def tried(function, *arguments):
 
 
 def explain(got, expected, variants, factors, terms):
-    """Yield the usual mistakes that turn `expected` into `got`, the likeliest first."""
+    """Yield the usual mistakes that turn `expected` into `got`, the likeliest first, or what is seen of it."""
+    found = list(usual_reasons(got, expected, variants, factors, terms))
+    yield from found or seen_reasons(got, expected)
+
+
+def usual_reasons(got, expected, variants, factors, terms):
+    """Yield the usual mistakes that turn `expected` into `got`."""
     if not np.all(np.isfinite(got)):
         yield "it is not finite (NaN or inf)"
         return
@@ -311,6 +321,38 @@ def explain(got, expected, variants, factors, terms):
     factor = fitted_factor(got, expected)
     if got.size > 1 and abs(factor) > 1e-12 and fits(got, factor * expected):
         yield f"it is off by the constant factor {factor:.6g}"
+        yield "it is off by a factor that is constant in each problem"
+
+
+def seen_last(reasons, others):
+    """Return reasons and others, those of `seen_reasons` last."""
+    seen = ("its entries are", "the sign of some", "some entries")
+    return sorted([*reasons, *others], key=lambda reason: reason.startswith(seen))
+
+
+def seen_reasons(got, expected):
+    """Yield in which entries a wrong array is right, or what it has in common with the right one."""
+    zero, wrong = expected == 0, abs(got - expected) > FITS * np.max(abs(expected), initial=0.0)
+    if got.size > 2 and fits(np.sort(got, axis=None), np.sort(expected, axis=None)):
+        yield "its entries are right, but in another order: something is permuted, swapped or transposed"
+    if got.size > 1 and fits(abs(got), abs(expected)):
+        yield "the sign of some entries is wrong"
+    if np.any(zero) and not np.any(wrong & ~zero):
+        yield "some entries should be zero: a mask is missing"
+    if got.ndim == 4:
+        yield from image_reasons(got, expected, wrong)
+    elif np.any(wrong) and not np.any(got[wrong]) and not wrong.all():
+        yield "some entries are zero, the others right: a part is left out"
+
+
+def image_reasons(got, expected, wrong):
+    """Yield what may be wrong with images (N, height, width, channels)."""
+    if not np.any(wrong[:, 1:-1, 1:-1]) and min(wrong.shape[1:3]) > 2:
+        yield "it is wrong at the border of the images alone: their padding"
+    for i, j in itertools.product((-1, 0, 1), repeat=2):
+        moved = np.roll(expected, (i, j), axis=(1, 2))[:, 1:-1, 1:-1]
+        if (i or j) and moved.size > 2 and fits(got[:, 1:-1, 1:-1], moved):
+            yield f"it is shifted by a pixel, ({i}, {j}): the padding, or where a kernel begins"
 
 
 def fitted_factor(got, expected):
@@ -377,3 +419,4 @@ def shape_reasons(got, expected):
     if expected.ndim == 2 and got.shape == (expected.shape[1], expected.shape[0] - 1):
         yield "it is transposed, and the bias row is missing"
     yield f"its shape is {got.shape}, it should be {expected.shape}"
+    yield "its shape is wrong"

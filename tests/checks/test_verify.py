@@ -37,6 +37,15 @@ def test_the_package_passes_with_more_seeds(seed):
     ml.verify(seed=seed).raise_for_failures()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("method", [
+    ml.ProxProp(1.0, solver="cg1"), ml.LocoProp("S", gamma=0.5, steps=4, local_lr=0.02, local_optimizer="sgd", eta=2.0),
+    ml.LocoProp("M", gamma=0.5, steps=5, local_lr=0.02, local_optimizer="sgd"), ml.SemiImplicit(eta=0.05),
+    ml.FOOF(0.1), ml.KFAC(0.1)], ids=repr)
+def test_methods_in_other_settings(method):
+    verified(method)
+
+
 def test_each_claim_is_made_by_something_of_ours():
     """A claim that nothing in the package makes would be checked by nobody."""
     made = {(check.kind, check.claim) for check in package_report(0).checks if check.passed is not None}
@@ -97,7 +106,8 @@ def test_a_plain_function_is_held_to_the_equations_that_it_is_said_to_satisfy():
         return block.phi.adjoint_theta(block.a, block.g)
     general = {check.claim for check in ml.verify(propose).checks}
     told = {check.claim for check in verified(propose, like=ml.BackProp()).checks}
-    assert told - general == {"BackProp is the gradient, by differences"}
+    assert told - general == {"BackProp is the gradient, by differences",
+                              "its steps in a batch norm's scale and shift"}
 
 
 def test_a_method_with_its_objective():

@@ -512,6 +512,33 @@ teach.show(fig, "Relative error of the two sides against τ_θ. On map 1, with f
 # filter (5.5), which needs neither matrix.)
 
 # %% [markdown]
+# ## Plant a mistake of your own
+#
+# Would you have noticed? `ml.verify` runs a step on small random networks and holds it against (13), with
+# gradients by differences and dense matrices. A step is a function of a *block*, which holds what a method
+# may know of one map. Here is ours with a mistake in it. Run it; then mend it, and plant another: an undamped
+# bias, $\tilde a^T\tilde a/N$, the other sign, a mistake that you have made yourself.
+
+# %%
+def my_step(block, tau_theta=0.2):
+    a_tilde = np.hstack([block.a, np.ones_like(block.a[:, :1])])
+    if block.last:
+        return a_tilde.T @ block.g
+    damping = tau_theta * np.eye(len(block.theta), dtype=block.a.dtype)  # the mistake
+    return np.linalg.solve(a_tilde.T @ a_tilde + damping, a_tilde.T @ block.g)
+
+
+report = ml.verify(my_step, like=ml.ProxProp(tau_theta=0.2))
+for refused in report.failures:
+    print(f"{refused.claim}\n    {refused.equation}: {refused.reason}")
+print(report.summary())
+
+# %% [markdown]
+# The step still leads downhill, still vanishes where $\nabla J$ does, and would train a network: only the
+# equation refuses it. A reason is named when the mistake, made on purpose, gives the same wrong numbers. What
+# `verify` finds and what it misses is counted in the repository's page `tutorials/VERIFY.md`.
+
+# %% [markdown]
 # ## Exercise 5.5 (open): twice the batch
 #
 # $J$ is a mean over the batch, but $\tilde a^T\tilde a$ in $M$ is a sum. Take every sample twice: $J$ and
@@ -531,6 +558,7 @@ teach.record("cosine of map 1 at the largest τ_θ", cosines[1][-1], expected=0.
 teach.record("lowest J along ProxProp's direction, τ_θ = 1", lowest["τ_θ = 1"], expected=1.58, tolerance=0.03)
 teach.record("lowest J along −∇J", lowest["BackProp"], expected=2.05, tolerance=0.03)
 teach.record("draws below the bound", below, expected=0, tolerance=0)
+teach.record("claims that refuse the planted mistake", len(report.failures), expected=1, tolerance=0)
 teach.record("length of d over that of ∇J, map 2, τ_θ = 1",
              np.linalg.norm(filtered(2, 1.0)) / np.linalg.norm(gradient[2]), expected=0.13, tolerance=0.01)
 
