@@ -28,7 +28,7 @@ from minilift import plots
 from minilift.lab import contenders
 from minilift.lab.contenders import OTHERS, OURS, PROBLEMS, Problem, Timed, step_products, timed_step
 from minilift.lab.figures import LIBRARIES, MEASURED, bars, exponent, milliseconds, scale_figure, solve_figure
-from minilift.lab.machine import machine
+from minilift.lab.machine import THREAD_VARIABLES, machine
 from minilift.lab.race import courses, race, race_figure, race_table
 from minilift.lab.runs import grouped, select
 from minilift.lab.tables import aligned, ends, spread, table
@@ -43,7 +43,6 @@ from minilift.support.terminal import exit_code_of, note, watched
 
 SETTLE = 0.1  # seconds between libraries: OpenBLAS threads spin for some 30 ms after their last product
 TURN = 0.05  # seconds that a turn takes at least, in whole steps
-THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
 # ------------------------------------------------------------------------------------------- the clock
