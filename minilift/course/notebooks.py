@@ -13,22 +13,25 @@ A source is a Python file in percent format, `tutorials/src/NN_name.py`. Tags on
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import math
+import os
 import re
 import subprocess
 import sys
 import tempfile
 import textwrap
 import unicodedata
+import zlib
 from concurrent.futures import ThreadPoolExecutor, wait
 from importlib import resources
 from pathlib import Path
 
-from minilift.course import book
+from minilift.course import book, gradebook
 from minilift.support.arguments import unknown_name, whole_number
 from minilift.support.files import write_text
-from minilift.support.options import naming, whole
+from minilift.support.options import check_count, decimal, naming, whole
 from minilift.support.tables import padded
 from minilift.support.terminal import note
 
@@ -59,6 +62,7 @@ SEED = re.compile(r"^SEED = \d+$", re.M)
 OFFLINE = ("--IPKernelApp.exec_lines=__import__('minilift.course.notebooks', fromlist=['x']).refuse_network(); "
            "exit = quit = __import__('sys').exit")  # IPython's own exit() would end the kernel some cells later
 ANSWER_SECONDS = 120  # for one cell of a returned notebook
+MINUTES, MEMORY = 10, 4  # and GB: what a notebook of a class may take, if the teacher says nothing else
 MOST_PRINTED = 1_000_000  # characters of a notebook's streams that are kept
 LARGEST = 100_000_000  # bytes of a notebook that is read
 
@@ -508,10 +512,18 @@ def add_arguments(parser):
     student = commands.add_parser("student", help="write fresh student notebooks into a folder")
     student.add_argument("directory", metavar="DIR")
     student.add_argument("names", nargs="*", metavar="NOTEBOOK", help="such as 01; default all")
-    grading = commands.add_parser("grade", help="run a returned notebook's answers with another seed")
-    grading.add_argument("notebook", nargs="+", metavar="NOTEBOOK",
+    grading = commands.add_parser(
+        "grade", help="run the answers of returned notebooks with another seed",
+        description="Run the answers of returned notebooks with another seed: of those named, one after the other, or "
+        "of a whole FOLDER, each in a process of its own. Then the table is grades.csv (and grades.json) in the "
+        "folder, and a second call grades only what is new or changed.")
+    grading.add_argument("notebook", nargs="+", metavar="NOTEBOOK|FOLDER",
                          help="one that cannot be graded does not stop the others")
     grading.add_argument("--seed", type=whole, default=1, help="default 1 (the course's is 0)")
+    for option, kind, text in (("jobs", whole, f"notebooks at a time (default: as many as cores, {os.cpu_count()})"),
+                               ("minutes", decimal, f"that one notebook may take (default {MINUTES})"),
+                               ("memory", decimal, f"GB that its processes may take together (default {MEMORY})")):
+        grading.add_argument(f"--{option}", type=kind, metavar="N", help=f"of a folder: {text}")
     grading.add_argument("--json", metavar="FILE",
                          help="for one notebook; default: NOTEBOOK with the ending .grade.json")
     making = commands.add_parser("build", help="generate notebooks from their sources (in a source checkout)")
@@ -537,6 +549,11 @@ def run_grade(arguments):
     """Grade returned notebooks, a table here and JSON in a file for each; return 2 if one cannot be graded."""
     import_or_explain("nbclient")
     whole_number("--seed", arguments.seed, least=0)
+    if any(map(os.path.isdir, arguments.notebook)):
+        return run_grade_class(arguments)
+    for option in ("jobs", "minutes", "memory"):
+        if getattr(arguments, option) is not None:
+            raise ValueError(f"--{option}: is for a FOLDER of notebooks, got no folder")
     if arguments.json and len(arguments.notebook) > 1:
         raise ValueError(f"--json: names the file of one notebook, got {len(arguments.notebook)} notebooks")
     if arguments.json:
@@ -544,6 +561,27 @@ def run_grade(arguments):
     note(f"grading {len(arguments.notebook)} notebook{'s' * (len(arguments.notebook) > 1)}: about half a minute each")
     failed = [path for path in map(Path, arguments.notebook) if not graded(path, arguments.seed, arguments.json)]
     return 2 if failed else 0
+
+
+def run_grade_class(arguments):
+    """Grade all notebooks of a folder, in processes of their own; return 2 if one cannot be graded."""
+    import_or_explain("psutil")
+    folder, *more = map(Path, arguments.notebook)
+    if more:
+        raise ValueError(f"NOTEBOOK|FOLDER: a folder is graded by itself, got {len(more) + 1} paths")
+    if arguments.json:
+        raise ValueError("--json: names the file of one notebook; the results of a folder are its grades.json")
+    jobs = check_count("jobs", (os.cpu_count() or 1) if arguments.jobs is None else arguments.jobs)
+    limits = gradebook.Limits(arguments.minutes or MINUTES, arguments.memory or MEMORY)
+    rows = gradebook.grade_class(folder, arguments.seed, edition(), jobs, limits)
+    print("\n".join([*gradebook.shown(rows), f"written: {folder / 'grades.csv'} and grades.json"]))
+    return 2 if any(row["results"] is None for row in rows) else 0
+
+
+def edition():
+    """Return a checksum of the course's notebooks and checks, by which grades of an earlier course are known."""
+    files = [*sorted(Path(__file__).parent.rglob("*.py")), *(paths(name)[1] for name in CURRICULUM)]
+    return f"{functools.reduce(lambda total, file: zlib.crc32(file.read_bytes(), total), files, 0):08x}"
 
 
 def check_target(path):

@@ -1,4 +1,4 @@
-r"""Measurements: ``minilift bench step | profile | solve | scale | memory | race | import``.
+r"""Measurements: ``minilift bench step | profile | solve | scale | memory | race | ranks | import``.
 
 Contenders take turns, A B A B, in one process with a fixed number of threads; ratios are formed pair by pair,
 within a round, and reported with their range. The measure of a step is the machine's own limit: the time that
@@ -28,8 +28,9 @@ from minilift import plots
 from minilift.lab import contenders
 from minilift.lab.contenders import OTHERS, OURS, PROBLEMS, Problem, Timed, step_products, timed_step
 from minilift.lab.figures import LIBRARIES, MEASURED, bars, exponent, milliseconds, scale_figure, solve_figure
-from minilift.lab.machine import machine
+from minilift.lab.machine import THREAD_VARIABLES, machine
 from minilift.lab.race import NAMES, courses, race, race_figure, race_table
+from minilift.lab.ranks import CHAINS, check_chains, needs, ranks_figure, ranks_rows, ranks_table
 from minilift.lab.runs import grouped, select
 from minilift.lab.tables import aligned, ends, spread, table
 from minilift.layers.maps import Linear
@@ -43,7 +44,6 @@ from minilift.support.terminal import exit_code_of, note, watched
 
 SETTLE = 0.1  # seconds between libraries: OpenBLAS threads spin for some 30 ms after their last product
 TURN = 0.05  # seconds that a turn takes at least, in whole steps
-THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
 # ------------------------------------------------------------------------------------------- the clock
@@ -458,6 +458,14 @@ def bench_race(options):
     return [row for course in courses(options["data"]) for row in race(course, names, progress)]
 
 
+# ---------------------------------------------------------------------------------------- bench ranks
+
+
+def bench_ranks(options):
+    """Measure steps on one rank to four of this machine, and hold the cost model against them."""
+    return ranks_rows(options, progress)
+
+
 # ------------------------------------------------------------------------------------ the command line
 
 
@@ -492,6 +500,8 @@ def run(arguments):
     options = checked_options(arguments)
     large = options["all"] or options["network"] != QUICK or options["rounds"] > 7
     lasts = LASTS[large]
+    if options["what"] == "ranks":
+        lasts = "some minutes"
     if options["what"] == "race":
         lasts = "about two minutes" if options["data"] is None else "hours"
     note(f"bench {options['what']}: {lasts}; then a table, and files in {options['output']}")
@@ -500,10 +510,10 @@ def run(arguments):
 
 def checked_options(arguments):
     """Return the options as a dict that can be written down, or raise an error that says what is wrong."""
-    options, racing = vars(arguments), arguments.what == "race"
+    options, racing, ranks = vars(arguments), arguments.what == "race", arguments.what == "ranks"
     field = NAMES if racing and options["contender"] != DEFAULTS["contender"] else DEFAULTS["contender"]
     if options["all"]:
-        options["network"] = list(PROBLEMS)
+        options["network"] = CHAINS if ranks else list(PROBLEMS)
     for option, known in (("network", tuple(PROBLEMS)), ("contender", tuple(field))):
         for name in options[option]:
             known_name(f"--{option}", name, known)
@@ -512,6 +522,9 @@ def checked_options(arguments):
     check_count("threads", options["threads"])
     if racing:
         courses(options["data"])
+    elif ranks:
+        needs()
+        check_chains(options["network"])
     else:
         load_images(options["data"])
     writable_folder(Path(options["output"]))
@@ -584,6 +597,7 @@ MEASURES = {  # of each benchmark: what measures its rows, and what makes a text
     "scale": (bench_scale, scale_table, scale_figure),
     "memory": (bench_memory, memory_table, partial(bars, key="bytes", factor=1e-6, label="MB, peak of the process")),
     "race": (bench_race, race_table, race_figure),
+    "ranks": (bench_ranks, ranks_table, ranks_figure),
     "import": (bench_import, import_table, partial(bars, key="seconds", factor=1,
                                                    label="seconds to import, in a fresh interpreter")),
 }

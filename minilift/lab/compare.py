@@ -30,7 +30,18 @@ import numpy as np
 from minilift import datasets, plots
 from minilift.checks import load_target
 from minilift.lab.contenders import METHODS, Contender
-from minilift.lab.runs import FACTOR, Results, final_loss, record_of, training_time, trusted_step, tune
+from minilift.lab.runs import (
+    FACTOR,
+    Results,
+    cluster,
+    elsewhere,
+    final_loss,
+    record_of,
+    spread,
+    training_time,
+    trusted_step,
+    tune,
+)
 from minilift.lab.tables import aligned, ends, number, ranges
 from minilift.layers.activations import ACTIVATIONS
 from minilift.layers.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
@@ -107,6 +118,9 @@ def add_arguments(parser):
     count("--repeats", default=DEFAULTS["repeats"], help="seeds, of the search and of the full runs (default 3)")
     count("--threads", default=1,
           help="threads of NumPy's BLAS (default 1: for small matrices the others only wait for each other)")
+    add("--cluster", metavar="ADDRESS",
+        help="of a Dask scheduler, such as tcp://10.0.0.1:8786: its workers do the runs; seconds are theirs. "
+        "Not with FILE.py:NAME")
     add("--backend", default="numpy", metavar="{numpy,cupy}", help="array library (default numpy)")
     add("--level", type=decimal, metavar="LOSS",
         help="report the seconds to this training loss (default: a tenth of the loss before training)")
@@ -137,7 +151,9 @@ def run(arguments):
         if not arguments.quiet:
             note(f"{about(seconds_needed(task, contenders, len(set(arguments.steps)), len(seeds)))} at most; "
                  f"then two tables and the figure {arguments.output}")
-        results = compare(task, contenders, sorted(set(arguments.steps)), seeds, progress=not arguments.quiet)
+        with cluster(arguments.cluster):
+            results = compare(task, contenders, sorted(set(arguments.steps)), seeds, not arguments.quiet,
+                              arguments.threads)
     level = arguments.level or results.records[0]["history"]["train_loss"][0] / 10
     print(f"\n{summary(task, contenders, results, level)}\n\n{grid_table(task, results)}")
     plots.save(figure(task, contenders, results, level), arguments.output)
@@ -203,12 +219,13 @@ class Task:
         return max(1, self.epochs // SEARCH_SHARE)
 
     def run(self, contender, job, bar, search):
-        """Do a run of a contender and return its record.
+        """Do a run of a contender and return its record; the bar, if there is one, counts its epochs.
 
         A run of the search is short, ends at once where the loss is above its start, and leaves the test set alone.
         """
         def after_epoch(row, net, history):
-            bar.update(row["epoch"] > 0)
+            if bar is not None:
+                bar.update(row["epoch"] > 0)
             return search and row["train_loss"] > ABOVE * history["train_loss"][0]
 
         net = self.network(job.seed)
@@ -335,7 +352,15 @@ def parse_method(spec, what="--methods"):
 # ---- the comparison
 
 
-def compare(task, contenders, steps, seeds, progress=True):
+def run_elsewhere(task, by_label, threads, search, job):
+    """Do a run on a worker of a cluster, with so many threads, and return its record."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(threads, user_api="blas"):
+        return task.run(by_label[job.label], job, None, search)
+
+
+def compare(task, contenders, steps, seeds, progress=True, threads=1):
     """Return the `Results` of all contenders.
 
     Parameters
@@ -348,11 +373,15 @@ def compare(task, contenders, steps, seeds, progress=True):
         Of parameters and batches, in the search and in the full runs.
     progress : bool, default True
         Show a progress bar, or where there is no terminal a line for each method.
+    threads : int, default 1
+        Of NumPy in each run, where the workers of a cluster do them (see `minilift.lab.runs.cluster`).
     """
     by_label = {contender.label: contender for contender in contenders}
     grid = [(task.data.name, label, step) for label in by_label for step in steps]
 
     def runs(search, jobs, bar):
+        if elsewhere():
+            return spread(partial(run_elsewhere, task, by_label, threads, search), jobs, -1)
         return (task.run(by_label[job.label], job, bar, search) for job in jobs)
 
     stages = [(partial(runs, search), dict.fromkeys(by_label, epochs), seeds)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
 
 def machine():
     """Return what a measurement depends on: processor, BLAS, threads, versions, date and commit."""

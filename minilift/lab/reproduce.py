@@ -5,13 +5,16 @@ run leaves one JSON file in the results folder and is not done again; one that w
 checkpoint. The end is a table and a figure, with the paper's numbers beside ours, and a verdict on each claim of the
 paper: *holds* (for every seed), *fails* (for none) or *unclear*. A run that diverges is a result ("-").
 
-Runs are done one at a time, or in parallel by ``joblib`` (``--jobs``) on whatever backend it is given. A cluster takes
-two lines, provided its machines see the results folder:
+Runs are done one at a time, or in parallel by ``joblib`` (``--jobs``) on whatever backend it is given. The workers of a
+Dask cluster do them with ``--cluster tcp://…``, provided that they see the results folder under the same path; those of
+another one, such as Ray's, in two lines:
 
 .. code-block:: python
 
-    with joblib.parallel_config("dask"):  # after client = dask.distributed.Client(…); likewise "ray"
+    with joblib.parallel_config("ray"):
         minilift.lab.reproduce.reproduce(Plan("proxprop-table1", "paper"), "/data/table1", jobs=100)
+
+A worker that is lost costs nothing but time: its runs are taken up by others, from their checkpoints.
 
 `minilift.lab.experiments` says what is run, and has `Plan`; `minilift.lab.results` says what is written.
 """
@@ -30,11 +33,10 @@ from minilift import datasets
 from minilift.lab.experiments import EXPERIMENTS, Plan, autoencoder, image_classifier
 from minilift.lab.machine import machine
 from minilift.lab.results import BEGIN, END, read_json, section, with_section, write_results
-from minilift.lab.runs import Job, Results, lowest_step, record_of, tune
+from minilift.lab.runs import Job, Results, cluster, elsewhere, lowest_step, record_of, spread, tune
 from minilift.support.backend import get_module
 from minilift.support.files import read_npz, read_text, sweep, write_text
 from minilift.support.options import check_count, naming, whole, writable_folder
-from minilift.support.signals import children_spared
 from minilift.support.terminal import note
 from minilift.training.fit import fit
 from minilift.training.history import History
@@ -122,18 +124,14 @@ def finished_jobs(plan, folder, workers, jobs, bar):
 
     The bar counts each epoch of the runs that are done in this process.
     """
-    if workers == 1:
+    if workers == 1 and not elsewhere():
         return (run_job(plan, folder, job, lambda row, net, history: bar.update(row["epoch"] > 0) and None)
                 for job in jobs)
-    try:
-        from joblib import Parallel, delayed
-    except ImportError as error:
-        raise RuntimeError("--jobs needs joblib; install minilift[reproduce]") from error
-    with children_spared():
-        return Parallel(workers, return_as="generator_unordered")(delayed(run_job)(plan, folder, job) for job in jobs)
+    data = None if plan.data is None else str(Path(plan.data).absolute())  # workers may stand in another folder
+    return spread(partial(run_job, replace(plan, data=data), folder.absolute()), jobs, workers)
 
 
-def reproduce(plan, folder=None, *, jobs=1, progress=True):
+def reproduce(plan, folder=None, *, jobs=1, progress=True, address=None):
     """Run an experiment, or what is left of it, and write its results.
 
     Parameters
@@ -142,8 +140,10 @@ def reproduce(plan, folder=None, *, jobs=1, progress=True):
     folder : path, optional
         Of the results, by default ``minilift-EXPERIMENT-SCALE``. What is finished in it is not done again.
     jobs : int, default 1
-        Runs at a time; −1: as many as there are cores.
+        Runs at a time; −1: as many as there are cores. The workers of a cluster do as many as they can.
     progress : bool, default True
+    address : str, optional
+        Of a Dask cluster whose workers do the runs, such as "tcp://10.0.0.1:8786".
 
     Returns
     -------
@@ -152,7 +152,8 @@ def reproduce(plan, folder=None, *, jobs=1, progress=True):
     Raises
     ------
     ValueError
-        If the data file or the folder cannot be used, or the folder holds results of other settings.
+        If the data file or the folder cannot be used, or the folder holds results of other settings; if no cluster
+        answers at the address.
     """
     if jobs != -1:
         check_count("jobs", jobs)
@@ -160,7 +161,8 @@ def reproduce(plan, folder=None, *, jobs=1, progress=True):
     get_module(plan.backend)
     claim_folder(plan, folder)
     try:
-        results = run_all(plan, folder, jobs, progress)
+        with cluster(address):
+            results = run_all(plan, folder, jobs, progress)
     finally:
         sweep(folder / "runs")  # what workers had begun to write when they were ended
     write_results(plan, results, folder)
@@ -217,15 +219,17 @@ LASTS = {"small": "some minutes", "medium": "an hour or several", "paper": "many
 
 def add_arguments(parser):
     """Declare the options of `minilift reproduce`."""
-    parser.epilog = ("--jobs goes to joblib; a Dask or Ray cluster serves as its backend when "
-                     "minilift.lab.reproduce.reproduce(…) is called within joblib.parallel_config(\"dask\") "
-                     "or (\"ray\").")
+    parser.epilog = ("--jobs goes to joblib; another cluster, such as Ray's, serves as its backend when "
+                     "minilift.lab.reproduce.reproduce(…) is called within joblib.parallel_config(\"ray\").")
     add, count = parser.add_argument, partial(parser.add_argument, type=whole, metavar="N")
     add("experiment", metavar="EXPERIMENT", nargs="?", help=", ".join(EXPERIMENTS))
     add("--scale", default="small", metavar="{small,medium,paper}",
         help="small: embedded or generated data, minutes; medium: real data, a smaller network; paper: "
         "the full experiment, hours to days (default small)")
     count("--jobs", default=1, help="runs at a time; -1: one for each core (default 1)")
+    add("--cluster", metavar="ADDRESS",
+        help="of a Dask scheduler, such as tcp://10.0.0.1:8786: its workers do the runs, as many at a time as they "
+        "have threads; they must see the results folder under the same path")
     count("--threads", default=1, help="of NumPy in each run (default 1)")
     for name in ("seeds", "epochs", "samples"):
         count(f"--{name}", help="instead of the scale's")
@@ -257,7 +261,9 @@ def run(arguments):
     plan = Plan(**{name: getattr(arguments, name) for name in Plan.__dataclass_fields__})
     folder = folder_of(plan, arguments.output)
     note(f"{plan.experiment}, {plan.scale}: {LASTS[plan.scale]}; finished runs, kept in {folder}, are not done again")
-    results = reproduce(plan, arguments.output, jobs=arguments.jobs)
+    if arguments.cluster is not None and arguments.jobs != 1:
+        raise ValueError("--jobs is for this machine; the workers of --cluster do as many runs as they have threads")
+    results = reproduce(plan, arguments.output, jobs=arguments.jobs, address=arguments.cluster)
     print((folder / "results.txt").read_text(encoding="utf-8"))
     print(f"written: {folder}: results.txt, results.csv, results.json, {', '.join(f'{d}.png' for d in results.data)}")
     return 0

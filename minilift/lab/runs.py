@@ -2,20 +2,24 @@ r"""Runs: a grid of step sizes is searched, one step size is chosen, and the met
 
 `minilift compare` and `minilift reproduce` both do this with `tune`. The first does its runs one after the other and
 chooses by `trusted_step`: it shows methods at work. The second may do them in several processes, whose results are
-files, and chooses by `lowest_step`: its claims are about losses a few percent apart.
+files, and chooses by `lowest_step`: its claims are about losses a few percent apart. Both can send their runs to the
+workers of a Dask cluster (see `cluster`), through joblib.
 """
 
 from __future__ import annotations
 
 import math
 import re
+import sys
 import time
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, contextmanager
 from operator import itemgetter
 from typing import NamedTuple
 
 from minilift.lab.tables import number
+from minilift.support.options import naming
+from minilift.support.signals import children_spared
 from minilift.support.terminal import note, watched
 from minilift.training.fit import evaluate
 
@@ -55,6 +59,76 @@ def final_loss(record):
 def training_time(record):
     """Return the seconds that a run trained for."""
     return record["history"]["seconds"][-1]
+
+
+# ---- runs elsewhere
+
+ANSWERS = 20  # seconds in which a cluster must answer
+LOCAL = "joblib._parallel_backends"  # the module of joblib's own backends, which work on this machine
+
+
+@contextmanager
+def cluster(address):
+    """Let the runs in the block be done by the workers of a Dask cluster, such as "tcp://10.0.0.1:8786".
+
+    Without an address nothing changes.
+
+    Raises
+    ------
+    RuntimeError
+        If Dask or joblib is not installed.
+    ValueError
+        If no scheduler of Dask answers at the address.
+    """
+    if address is None:
+        yield
+        return
+    try:
+        from distributed import Client
+        from joblib import parallel_config
+    except ImportError as error:
+        raise RuntimeError("--cluster needs joblib and Dask; install minilift[cluster]") from error
+    with naming("--cluster", OSError):
+        client = Client(address, timeout=ANSWERS, set_as_default=False)
+    with client, parallel_config("dask", client=client):
+        yield
+
+
+def elsewhere():
+    """Whether joblib has been given a backend that may work on other machines: then it does all runs, one too."""
+    joblib = sys.modules.get("joblib")
+    return joblib is not None and type(joblib.parallel.get_active_backend()[0]).__module__ != LOCAL
+
+
+def spread(function, jobs, workers):
+    """Return an iterator over what a function returns for each of some jobs, as they are finished.
+
+    Parameters
+    ----------
+    function : callable
+        One that can be sent to other processes.
+    jobs : list of Job
+    workers : int
+        Processes; a backend that works elsewhere takes as many as it has.
+
+    Raises
+    ------
+    ValueError
+        If the backend works elsewhere, and the function cannot be sent there, with a user's method for example.
+    """
+    try:
+        import cloudpickle
+        from joblib import Parallel, delayed
+    except ImportError as error:
+        raise RuntimeError("--jobs needs joblib; install minilift[reproduce]") from error
+    if elsewhere():
+        try:
+            cloudpickle.dumps(function)
+        except Exception as error:  # whatever a user's object raises; Dask's backend would wait for ever
+            raise ValueError(f"--cluster: these runs cannot be sent to other processes ({error}); a method from a file "
+                             "must be in a module that the workers can import") from error
+    with children_spared():
+        return Parallel(workers, return_as="generator_unordered", batch_size=1)(map(delayed(function), jobs))
 
 
 # ---- the choice of a step size

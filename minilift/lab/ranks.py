@@ -1,0 +1,629 @@
+r"""`minilift bench ranks`: what a training step on several ranks costs, counted, predicted and measured.
+
+Each of p ranks holds n = N/p rows of a batch. For each method `work_of` counts what one rank does in a step, from the
+mathematics: flops of products on its own rows, flops and inverses that all ranks repeat, bytes that are only moved, and
+what is exchanged. For a map with r inputs (that of the bias included) and m outputs the terms that tell are
+
+==========================  =================  =====================================  =======================
+step                        on n rows          repeated on every rank                 exchanged, in numbers
+==========================  =================  =====================================  =======================
+BackProp                    6 n r m                                                   sum of r m
+exact, parameter side       and n r²           r³, 2 r² m                             and sum of r² (float64)
+exact, sample side          and 2 n N m        N³, N² r                               and rows: N (r + m)
+CG, k steps, Gram matrix    and n r²           2 k r² m                               as an exact step
+CG, k steps, without it     and 4 k n r m                                             k + 1 sums of r m, and 2 k of m
+==========================  =================  =====================================  =======================
+
+The last is no method of minilift, which forms the Gram matrix: it is the textbook's, whose unknowns are split among the
+ranks by rows as the samples are. So its inner products are sums of m numbers each, which cost their latency, 2 k times
+a map, and no two of them can be sent together.
+
+Time is flops over rates plus the α-β model of an exchange: a sum of b bytes takes the smaller of
+:math:`\log_2 p\,(\alpha + \beta b)` and :math:`2\log_2 p\,\alpha + 2\frac{p-1}{p}\beta b`, rows that make b bytes
+together take :math:`2\log_2 p\,\alpha + \frac{p-1}{p}\beta b` (their numbers are told first). α, β and the rates are
+measured, with all ranks at work. What is not counted (Python, small vectors) is taken from the step on one rank, and
+the same on any number. So the prediction for one rank is no prediction, and those for more are.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import time
+from functools import partial
+from importlib.util import find_spec
+from itertools import pairwise, product
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from minilift.lab.contenders import OURS, PROBLEMS, Problem, outer
+from minilift.lab.machine import THREAD_VARIABLES
+from minilift.lab.runs import grouped, select
+from minilift.lab.tables import aligned, ends, number
+from minilift.methods import LocoProp
+from minilift.optim import SGD
+from minilift.support.backend import spd_inverse
+from minilift.support.parallel import Team
+from minilift.support.terminal import exit_code_of
+from minilift.training.ranks import Ranks, SharedMap
+
+MEASURED_RANKS = (1, 2, 3, 4)
+RANKS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+MANY = (1, 2, 8, 64, 512, 4096)  # of these, for a table
+WIDTHS, BATCHES = (250, 500, 1000, 2000, 4000), (250, 1000, 4000, 16000)  # for which the model is asked
+DEAR = 2.0  # times BackProp's step: from there on an exact one is said not to pay
+TOLERANCE = 0.25  # relative error of a prediction that is aimed at
+RATIO = 1.15  # time on as many ranks as cores ÷ one process with as many threads, aimed at
+WARM, TURN = 2, 0.1  # steps before the clock, and seconds that a turn takes at least
+LATENCY, VOLUME = 8, 8_000_000  # bytes of the sums by which α and β are measured
+PASSES = {"outer": 5, "gram": 8, "cg": 10, "rows": 8}  # arrays read or written: a step of the optimizer, a Gram matrix
+# made, an iteration of CG on its unknowns, activations and signals of a map
+
+
+class Work(NamedTuple):
+    """What one rank does in a step.
+
+    Attributes
+    ----------
+    own, repeated : float
+        Flops of products on its rows, and of those that all ranks repeat.
+    inverse : float
+        n³ of the inverses, in float64.
+    moved : float
+        Bytes that are read or written and hardly computed with.
+    sums, gathers : tuple of float
+        Bytes of each array that is summed, and of the rows of all ranks that are gathered.
+    """
+
+    own: float = 0.0
+    repeated: float = 0.0
+    inverse: float = 0.0
+    moved: float = 0.0
+    sums: tuple = ()
+    gathers: tuple = ()
+
+    def plus(self, other):
+        """Return the work of both."""
+        return Work(*(one + two for one, two in zip(self, other)))
+
+    def given(self, p):
+        """Return the bytes that a rank gives to sums and to gathers (its own rows)."""
+        return sum(self.sums), sum(self.gathers) / p
+
+    def sent(self, p):
+        """Return the bytes that a rank sends, in the algorithms that send least."""
+        return (p - 1) / p * (2 * sum(self.sums) + sum(self.gathers))
+
+
+class Shape(NamedTuple):
+    """A map with r inputs, that of the bias included, and m outputs, on n of N rows; `first`, `last` say where."""
+
+    r: int
+    m: int
+    n: float
+    N: int
+    first: bool
+    last: bool
+
+
+class Constants(NamedTuple):
+    """What a rank does in a second, and what an exchange takes: all ranks at work.
+
+    Attributes
+    ----------
+    product, inverse : float
+        Flops a second of a product in float32; n³ a second of an inverse in float64.
+    memory : float
+        Bytes a second.
+    alpha, beta : float
+        Seconds of a message, and of a byte; 0 on one rank.
+    """
+
+    product: float
+    inverse: float
+    memory: float
+    alpha: float
+    beta: float
+
+
+# ---------------------------------------------------------------------------------------------- the counts
+
+
+ITEM = 4  # bytes of a float32
+
+
+def gradient(shape):
+    """Return BackProp's work in a map: three products (two in the first), a sum of ãᵀg, the optimizer's step."""
+    r, m, n, _, first, _ = shape
+    return Work(own=(4 if first else 6) * n * r * m,
+                moved=ITEM * (PASSES["outer"] * r * m + PASSES["rows"] * n * m), sums=(ITEM * r * m,))
+
+
+def exact(shape, side=None):
+    """Return the work of an exact implicit step beyond BackProp's."""
+    r, m, n, N, *_ = shape
+    s = smaller(shape, side)
+    probed = (8,) * (s == "parameter")  # bytes of the signal's norm, for the estimate of rounding
+    solved = Work(inverse=r**3, repeated=2 * r**2 * m) if s == "parameter" else Work(inverse=N**3, own=2 * n * N * m)
+    return gram(shape, s).plus(solved).plus(Work(sums=probed))
+
+
+def cg(steps, shape, side=None):
+    """Return the work of k steps of conjugate gradients on the Gram matrix beyond BackProp's."""
+    s = smaller(shape, side)
+    size = shape.r if s == "parameter" else shape.N
+    return gram(shape, s).plus(Work(repeated=2 * steps * size**2 * shape.m,
+                                    moved=steps * PASSES["cg"] * ITEM * size * shape.m))
+
+
+def gram(shape, side):
+    """Return the work of making a Gram matrix: a sum of C, or rows gathered, of which every rank makes K."""
+    r, m, n, N, *_ = shape
+    if side == "parameter":
+        return Work(own=n * r**2, moved=8 * PASSES["gram"] * r**2, sums=(8 * r**2,))
+    return Work(repeated=N**2 * r, moved=8 * PASSES["gram"] * N**2, gathers=(ITEM * N * (r - 1), ITEM * N * m))
+
+
+def smaller(shape, side=None):
+    """Return the side, by default that on which fewer bytes come in, as minilift chooses."""
+    if side is not None:
+        return side
+    phi = SharedMap(OneMap((shape.r, shape.m)), None, 1, shape.r - 1)
+    sides = phi.bytes_of_sides(shape.N, ITEM)
+    return min(sides, key=sides.get)
+
+
+class OneMap(NamedTuple):
+    """A map of which nothing but the shape of θ is known."""
+
+    theta_shape: tuple
+
+
+def textbook_cg(steps, shape):
+    """Return the work of k steps of CG whose unknowns are split by rows, without a Gram matrix, beyond BackProp's."""
+    r, m, n, *_ = shape
+    return Work(own=4 * steps * n * r * m, moved=steps * PASSES["cg"] * ITEM * n * m,
+                sums=(ITEM * r * m,) * steps + (ITEM * m,) * (2 * steps))
+
+
+def plain_steps(steps, shape):
+    """Return the work of plain local steps beyond BackProp's; the side is LocoProp's choice, by flops."""
+    r, m, n, N, *_ = shape
+    if 2 * (r - 1) >= N:  # coordinates are rows: signals are gathered in each step, the step itself is summed
+        made = gram(shape, "sample")
+        return made._replace(gathers=made.gathers[:1] + made.gathers[1:] * steps).plus(
+            Work(own=2 * (steps - 1) * n * N * m, moved=steps * PASSES["cg"] * ITEM * N * m))
+    return Work(own=4 * (steps - 1) * n * r * m, moved=steps * PASSES["cg"] * ITEM * (n + r) * m,
+                sums=(ITEM * r * m,) * (steps - 1))
+
+
+def hidden(work, shape):
+    """Return the work of a method whose last map takes an explicit step."""
+    return Work() if shape.last else work(shape)
+
+
+CG, LOCAL = 3, 10  # steps
+COUNTS = {  # by method: the work beyond BackProp's in a map
+    "BackProp": lambda shape: Work(),
+    "exact, parameter side": partial(hidden, partial(exact, side="parameter")),
+    "exact, sample side": partial(hidden, partial(exact, side="sample")),
+    f"cg{CG}, parameter side": partial(hidden, partial(cg, CG, side="parameter")),
+    f"cg{CG}, sample side": partial(hidden, partial(cg, CG, side="sample")),
+    "FOOF": exact,
+    "LocoProp-S, plain steps": partial(plain_steps, LOCAL),
+    f"cg{CG}, textbook": partial(hidden, partial(textbook_cg, CG)),
+}
+MODEL_ONLY = (f"cg{CG}, textbook",)
+SIDED = ("parameter side", "sample side")
+
+
+def work_of(method, widths, batch, p):
+    """Return what one of p ranks does in a step of a method on a chain of maps: a `Work`.
+
+    Where there are more ranks than samples, it is one that has a row.
+    """
+    total = Work(sums=(8,))  # the loss
+    last = len(widths) - 2
+    for l, (n_in, n_out) in enumerate(pairwise(widths)):
+        shape = Shape(n_in + 1, n_out, max(1.0, batch / p), batch, l == 0, l == last)
+        total = total.plus(gradient(shape)).plus(COUNTS[method](shape))
+    return total
+
+
+def parts(work, p, constants):
+    """Return {part: seconds} of some work by the model."""
+    hops = math.log2(p)
+    latency = volume = 0.0
+    for size in work.sums:
+        ways = ((hops, hops * size), (2 * hops, 2 * (p - 1) / p * size))  # all of it at each hop, or in pieces
+        messages, sent = min(ways, key=lambda way: way[0] * constants.alpha + way[1] * constants.beta)
+        latency, volume = latency + messages * constants.alpha, volume + sent * constants.beta
+    for size in work.gathers:
+        latency, volume = latency + 2 * hops * constants.alpha, volume + (p - 1) / p * size * constants.beta
+    return {"own rows": work.own / constants.product,
+            "repeated": work.repeated / constants.product + work.inverse / constants.inverse
+            + work.moved / constants.memory, "volume (β)": volume, "latency (α)": latency}
+
+
+# ----------------------------------------------------------------------------------------- the measurement
+
+
+def needs():
+    """Raise an error that says what to install, if mpi4py or its launcher is missing."""
+    missing = [what for what, there in (("mpi4py", find_spec("mpi4py")), ("mpiexec", launcher())) if not there]
+    if missing:
+        raise RuntimeError(f"bench ranks: {' and '.join(missing)} cannot be found; install with: "
+                           f"{sys.executable} -m pip install 'minilift[mpi]'")
+
+
+def launcher():
+    """Return the path of mpiexec, that of this Python's environment first, or None."""
+    return shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+
+
+def on_ranks(p, threads, order):
+    """Run `measured` on so many ranks started by mpiexec, and return what rank 0 found."""
+    environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads)),
+                   "OMPI_MCA_rmaps_base_oversubscribe": "true",  # Open MPI: more ranks than cores
+                   "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe"}
+    words = [launcher(), "-n", str(p), sys.executable, "-m", "minilift.lab.ranks", json.dumps(order)]
+    done = subprocess.run(words, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"bench ranks: {p} ranks ended with status {done.returncode}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def measured(order):
+    """Measure on the ranks that mpiexec started: constants, steps of all methods; rank 0 prints; return exit code."""
+    team = Team.mpi(brief=True)
+    with team.guard():
+        problem = Problem("", tuple(order["widths"]), order["activation"], order["batch"], order["autoencoder"])
+        found = {"constants": constants_of(team, problem)._asdict(), "seconds": {}, "given": {}}
+        for method in order["methods"]:
+            seconds, given = steps_of(team, problem, method, order["rounds"])
+            found["seconds"][method], found["given"][method] = seconds, given
+        if team.rank == 0:
+            print(json.dumps(found))
+    return 0
+
+
+def steps_of(team, problem, name, rounds):
+    """Return seconds of a step in each round, and the bytes that this rank gave to sums and gathers in a step."""
+    step = step_on(team, problem, name)
+    for _ in range(WARM):
+        step()
+    before = {verb: given for verb, (given, _) in team.sent.items()}
+    step()
+    given = [team.sent[verb][0] - before[verb] for verb in ("sum", "gather")]
+    repeats = max(1, round(TURN / mean_seconds(team, step, 1)))
+    return [mean_seconds(team, step, repeats) for _ in range(rounds)], given
+
+
+def step_on(team, problem, name):
+    """Return a whole training step of a method on this rank's rows, as `fit` takes it."""
+    net, method = problem.network("numpy"), method_of(name)
+    optimizer = SGD(1.0) if isinstance(method, LocoProp) else outer(problem)
+    X, y = net.checked_batch(*problem.samples())
+    ranks = Ranks(team, method)
+    X, y = ranks.part(X), ranks.part(y)
+    shared, method = ranks.shared(net)
+    side = name.rpartition(", ")[2].partition(" ")[0]
+    for phi in shared.phi:
+        if isinstance(phi, SharedMap) and name.endswith(SIDED):
+            phi.gram = on_side(phi.gram, side)
+
+    def step():
+        state = shared.propagate(X, training=True)
+        shared.loss_function.value(state.z[shared.depth], y)
+        optimizer.step(net.parameters, method.directions(shared, state, y))
+
+    return step
+
+
+def on_side(gram, chosen):
+    """Return the `gram` of a map on one side, whatever side it is asked for."""
+    return lambda a, side=None, bias=True: gram(a, chosen, bias)
+
+
+def method_of(name):
+    """Return the method that is measured under a name of `COUNTS`."""
+    kind = name.partition(",")[0]
+    if kind == "LocoProp-S":
+        return LocoProp("S", gamma=1.0, steps=LOCAL, local_lr=1e-8, local_optimizer="sgd")
+    label = kind if kind in OURS else f"ProxProp {kind}"
+    return OURS[label].method(**OURS[label].timed)
+
+
+def mean_seconds(team, step, repeats):
+    """Return the mean time of a step over some in a row, the same number on all ranks: that of rank 0."""
+    team.sum(0.0)
+    start = time.perf_counter()
+    for _ in range(repeats):
+        step()
+    took = (time.perf_counter() - start) / repeats
+    return team.sum(took if team.rank == 0 else 0.0)
+
+
+def constants_of(team, problem):
+    """Return the `Constants` of this number of ranks, all of them at work; the slowest of a rank's middle turns."""
+    rng, n = np.random.default_rng(0), max(1, problem.batch // team.size)
+    n_in, n_out = max(pairwise(problem.widths), key=lambda shape: shape[0] * shape[1])
+    size = min(n_in + 1, problem.batch)
+    a, theta = rng.random((n, n_in), dtype=np.float32), rng.random((n_in, n_out), dtype=np.float32)
+    z, matrix = np.empty((n, n_out), np.float32), np.eye(size) + 1.0
+    large, other = rng.random((2, 4_000_000), dtype=np.float32)
+    clock = partial(middle_seconds, team)
+    alpha = beta = 0.0
+    if team.size > 1:
+        hops, share = math.log2(team.size), 2 * (team.size - 1) / team.size
+        small, many = np.zeros(LATENCY // ITEM, np.float32), np.zeros(VOLUME // ITEM, np.float32)
+        alpha = clock(lambda: team.sum(small)) / hops
+        beta = max(clock(lambda: team.sum(many)) - 2 * hops * alpha, 0.0) / (share * VOLUME)
+    return Constants(2 * n * n_in * n_out / clock(lambda: np.matmul(a, theta, out=z)),
+                     size**3 / clock(lambda: spd_inverse(matrix)),
+                     3 * large.nbytes / clock(lambda: np.add(large, other, out=other)), alpha, beta)
+
+
+def middle_seconds(team, act, turns=9):
+    """Return the median time of doing something, of some turns of at least a fifth of `TURN`: of rank 0."""
+    repeats = max(1, round(TURN / 5 / mean_seconds(team, act, 2)))
+    return float(np.median([mean_seconds(team, act, repeats) for _ in range(turns)]))
+
+
+# ---------------------------------------------------------------------------------------------- the rows
+
+
+def ranks_rows(options, progress):
+    """Return the rows: measured and predicted on a few ranks of this machine, predicted on many."""
+    rows = []
+    for network in options["network"]:
+        problem = PROBLEMS[network]
+        order = {"widths": problem.widths, "activation": problem.activation, "batch": problem.batch,
+                 "autoencoder": problem.autoencoder, "rounds": options["rounds"],
+                 "methods": [method for method in COUNTS if method not in MODEL_ONLY]}
+        found = {}
+        for p in MEASURED_RANKS:
+            progress(f"{network}: {p} rank{'s' * (p > 1)}", line=True)
+            found[p] = on_ranks(p, 1, order)
+        progress(f"{network}: one process with {options['threads']} threads", line=True)
+        threaded = on_ranks(1, options["threads"], {**order, "methods": ["BackProp", "exact, parameter side",
+                                                                         "exact, sample side"]})
+        rows += rows_of(network, problem, found, threaded, options["threads"])
+    return rows
+
+
+CHAINS = [name for name, problem in PROBLEMS.items() if problem.chain]
+
+
+def check_chains(networks):
+    """Raise an error if one of some networks is not a chain of fully connected maps, which the model counts."""
+    for network in networks:
+        if network not in CHAINS:
+            raise ValueError(f"--network: bench ranks takes chains of fully connected maps ({', '.join(CHAINS)}), "
+                             f"got {network}")
+
+
+def rows_of(network, problem, found, threaded, threads):
+    """Return the rows of one network: {ranks: what was found}, and what was found in one process with threads."""
+    cores = os.cpu_count() or 1
+    distant = max((p for p in found if 1 < p <= cores), default=max(found))  # whose constants serve for more ranks
+    rows = []
+    for method, p in product(COUNTS, sorted({*found, *RANKS})):
+        here = found.get(p)
+        constants = Constants(**(here or found[distant])["constants"])
+        work = work_of(method, problem.widths, problem.batch, p)
+        predicted = {**parts(work, p, constants), "uncounted": uncounted(method, problem, found[1])}
+        times = None if here is None else here["seconds"].get(method)
+        rows.append({"network": network, "method": method, "ranks": p, "batch": problem.batch,
+                     "widths": list(problem.widths), "own flops": work.own,
+                     "repeated flops": work.repeated + work.inverse, "given": list(work.given(p)),
+                     "given, measured": None if times is None else here["given"][method], "sent": work.sent(p),
+                     "messages": len(work.sums) + len(work.gathers), "parts": predicted,
+                     "predicted": sum(predicted.values()), "constants": constants._asdict(), "rounds": times,
+                     "own cores": here is None or p <= cores,
+                     "seconds": None if times is None else dict(zip(("median", "min", "max"), ends(times))),
+                     "threads": threads, "cores": cores,
+                     "threaded": ends(threaded["seconds"][method])[0] if method in threaded["seconds"] else None})
+    return rows
+
+
+def uncounted(method, problem, one):
+    """Return the seconds of a step on one rank that the model does not count; of a method not measured, BackProp's."""
+    name = method if method in one["seconds"] else "BackProp"
+    work = work_of(name, problem.widths, problem.batch, 1)
+    return max(0.0, ends(one["seconds"][name])[0] - sum(parts(work, 1, Constants(**one["constants"])).values()))
+
+
+def error(row):
+    """Return the relative error of a prediction, or None."""
+    return None if row["seconds"] is None else row["predicted"] / row["seconds"]["median"] - 1
+
+
+# ------------------------------------------------------------------------------------------ text and figure
+
+
+def ranks_table(rows):
+    """Return the results as text, network by network."""
+    return "\n".join(line for network, block in grouped(rows, "network").items()
+                     for line in ["", *network_lines(network, block)])
+
+
+def network_lines(network, block):
+    """Return the tables of one network as lines."""
+    first = block[0]
+    shown = {method: {row["ranks"]: row for row in line} for method, line in grouped(block, "method").items()}
+    widths = "-".join(map(str, first["widths"]))
+    lines = [f"{network}: {widths}, batch {first['batch']}; one BLAS thread a rank, {first['cores']} cores",
+             "", "Measured, ms a step; predicted; error"]
+    head = ["", *(f"{p} rank{'s' * (p > 1)}" for p in MEASURED_RANKS)]
+    lines += aligned([head, *([method, *(against(line[p]) for p in MEASURED_RANKS)] for method, line in shown.items()
+                              if method not in MODEL_ONLY)])
+    lines += [*map(error_line, (2, 4), [block] * 2), *ratio_lines(shown), "",
+              "What one rank does in a step on 4 ranks: flops on its rows, flops that all repeat, bytes given to "
+              "exchanges (and counted in the run), messages"]
+    lines += aligned([["", "own Gflop", "repeated Gflop", "kB given", "counted kB", "exchanges"],
+                      *(counted(method, line[4]) for method, line in shown.items())])
+    many = [p for p in MANY if all(line[p]["own cores"] for line in shown.values())]
+    lines += ["", f"By the model, with the constants of {constants_text(block)}: ms a step (times BackProp's)"]
+    lines += aligned([["", *map(str, many)], *([method, *(far(line[p], shown["BackProp"][p]) for p in many)]
+                                               for method, line in shown.items())])
+    return [*lines, "", *where_it_pays(block)]
+
+
+def against(row):
+    """Return a measured time beside the predicted one."""
+    return f"{row['seconds']['median'] * 1e3:.2f}; {row['predicted'] * 1e3:.2f}; {error(row):+.0%}"
+
+
+def far(row, reference):
+    """Return a predicted time, and its ratio to another."""
+    return f"{row['predicted'] * 1e3:.3g} ({row['predicted'] / reference['predicted']:.2g})"
+
+
+def counted(method, row):
+    """Return the cells of the table of counts."""
+    measured_bytes = row["given, measured"]
+    return [method, f"{row['own flops'] / 1e9:.4f}", f"{row['repeated flops'] / 1e9:.4f}",
+            f"{sum(row['given']) / 1e3:.1f}", "–" if measured_bytes is None else f"{sum(measured_bytes) / 1e3:.1f}",
+            str(row["messages"])]
+
+
+def error_line(p, block):
+    """Return the line that holds the errors of the predictions for p ranks against what was aimed at."""
+    errors = [abs(error(row)) for row in select(block, ranks=p) if row["seconds"] is not None]
+    verdict = "met" if max(errors) <= TOLERANCE else "NOT met"
+    return f"  target: prediction for {p} ranks within {TOLERANCE:.0%}: at most {max(errors):.0%} off, {verdict}"
+
+
+def ratio_lines(shown):
+    """Return what was aimed at for as many ranks as cores against one process with as many threads."""
+    lines = []
+    for method, line in shown.items():
+        row = line.get(line[1]["cores"])
+        if row is None or row["threaded"] is None or row["seconds"] is None or row["threads"] != row["cores"]:
+            continue
+        ratio = row["seconds"]["median"] / row["threaded"]
+        lines.append(f"  target: {method}, {row['ranks']} ranks ÷ one process with {row['threads']} threads ≤ {RATIO}: "
+                     f"{ratio:.2f}, {'met' if ratio <= RATIO else 'NOT met'}")
+    return lines
+
+
+def constants_text(block):
+    """Return the constants for many ranks, in words."""
+    constants = block[-1]["constants"]
+    return (f"{constants['product'] / 1e9:.3g} Gflop/s in products, {constants['inverse'] / 1e9:.3g} Gflop/s in "
+            f"inverses, {constants['memory'] / 1e9:.3g} GB/s, α = {constants['alpha'] * 1e6:.3g} µs, "
+            f"β = 1/({1e-9 / max(constants['beta'], 1e-15):.3g} GB/s)")
+
+
+def where_it_pays(block):
+    """Return the table of the number of ranks from which an exact step takes more than `DEAR` of BackProp's."""
+    constants = Constants(**block[-1]["constants"])
+    cells = [["width", *(f"batch {batch}" for batch in BATCHES)]]
+    for width in WIDTHS:
+        cells.append([str(width), *(dear_from(width, batch, constants) for batch in BATCHES)])
+    return [f"By the model: ranks from which an exact step on its cheaper side takes more than {DEAR:g} times "
+            "BackProp's (784-width-width-width-10)", *aligned(cells)]
+
+
+def dear_from(width, batch, constants):
+    """Return from how many ranks on an exact step is dear for a width and a batch, as a text."""
+    widths = (784, width, width, width, 10)
+
+    def seconds(method, p):
+        return sum(parts(work_of(method, widths, batch, p), p, constants).values())
+
+    return next((str(p) for p in RANKS if min(seconds(f"exact, {side}", p) for side in SIDED)
+                 > DEAR * seconds("BackProp", p)), f"> {RANKS[-1]}")
+
+
+COLORS = ("#000000", "#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#009E73", "#CC79A7", "#888888")
+PARTS = {"own rows": "#009E73", "repeated": "#D55E00", "volume (β)": "#56B4E9", "latency (α)": "#0072B2",
+         "uncounted": "#BBBBBB"}
+
+
+def ranks_figure(rows):
+    """Return a figure: times against ranks, and what they are made of on few ranks and on many."""
+    from minilift import plots
+
+    blocks = grouped(rows, "network")
+    figure = plots.new_figure(13, 5.2 * len(blocks))
+    for (network, block), (left, right) in zip(blocks.items(), figure.subplots(len(blocks), 2, squeeze=False)):
+        draw_times(left, network, block)
+        draw_parts(right, block)
+        for axes in (left, right):
+            axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def draw_times(axes, network, block):
+    """Draw the predicted time of a step against ranks as lines, and what was measured as points.
+
+    Where ranks share cores, what was predicted for that is a cross, and no part of the line.
+    """
+    for color, (method, line) in zip(COLORS, grouped(block, "method").items()):
+        for mark, there in (("--" if method in MODEL_ONLY else "-", [row for row in line if row["own cores"]]),
+                            ("x", [row for row in line if not row["own cores"]])):
+            axes.plot([row["ranks"] for row in there], [row["predicted"] * 1e3 for row in there], mark, color=color,
+                      label=method if mark != "x" else None)
+        here = [row for row in line if row["seconds"] is not None]
+        axes.plot([row["ranks"] for row in here], [row["seconds"]["median"] * 1e3 for row in here], "o", color=color,
+                  markersize=5)
+    dear = next((row["ranks"] for row in select(block, method="BackProp") if row["own cores"]
+                 and cheapest_exact(block, row["ranks"]) > DEAR * row["predicted"]), None)
+    if dear is not None:
+        axes.axvline(dear, color="#999999", linewidth=0.8, linestyle=":")
+        axes.annotate(f"exact > {DEAR:g} × BackProp", (dear, 0.99), xycoords=("data", "axes fraction"), fontsize=8,
+                      xytext=(3, 0), textcoords="offset points", va="top")
+    axes.set(xscale="log", yscale="log", xlabel="ranks", ylabel="ms a step",
+             title=f"{network}, batch {block[0]['batch']}: model (lines), measured (points)\n"
+                   "crosses: model where ranks share cores")
+    axes.set_xticks(RANKS[::2], [str(p) for p in RANKS[::2]])
+    axes.set_xticks([], minor=True)
+    axes.legend(frameon=False, fontsize=8, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.13))
+
+
+def time_text(seconds):
+    """Return a time in seconds or milliseconds."""
+    return f"{number(seconds)} s" if seconds >= 1 else f"{number(seconds * 1e3)} ms"
+
+
+def cheapest_exact(block, p):
+    """Return the predicted time of an exact step on its cheaper side."""
+    return min(row["predicted"] for side in SIDED for row in select(block, method=f"exact, {side}", ranks=p))
+
+
+def draw_parts(axes, block):
+    """Draw the parts of the predicted step as bars: on 1, 16, 256 and 4096 ranks, of some methods."""
+    methods = ["BackProp", cheaper_side(block), *MODEL_ONLY]
+    labels, place = [], 0.0
+    for p in (1, 16, 256, 4096):
+        for method in methods:
+            (row,), bottom = select(block, method=method, ranks=p), 0.0
+            for part, color in PARTS.items():
+                height = row["parts"][part] / row["predicted"]
+                axes.bar(place, height, 0.8, bottom, color=color, label=part if not labels else None)
+                bottom += height
+            axes.text(place, 1.01, time_text(row["predicted"]), rotation=60, fontsize=7)
+            labels.append((place, f"{method}, {p}"))
+            place += 1
+        place += 0.6
+    axes.set_xticks([at for at, _ in labels], [text for _, text in labels], rotation=60, ha="right", fontsize=8)
+    axes.set(ylabel="share of a step", ylim=(0, 1.4), title="What the step is made of, by the model")
+    axes.legend(frameon=False, fontsize=8, ncols=5, loc="upper center")
+
+
+def cheaper_side(block):
+    """Return the name of the exact step on the side that is the cheaper one on most numbers of ranks."""
+    return min((f"exact, {side}" for side in SIDED), key=lambda method: sum(
+        math.log(row["predicted"]) for row in select(block, method=method)))
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code_of("minilift bench", measured, json.loads(sys.argv[1])))

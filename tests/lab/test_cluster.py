@@ -1,0 +1,142 @@
+"""Runs on a Dask cluster: its workers do them, wherever they stand; if one is lost, the others do what it had left."""
+
+import importlib.util
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import minilift as ml
+from minilift import cli
+from minilift.lab import reproduce, runs
+from minilift.lab.experiments import Plan
+
+needs_dask = pytest.mark.skipif(importlib.util.find_spec("distributed") is None, reason="needs dask")
+
+
+@pytest.fixture(scope="module")
+def two_workers(tmp_path_factory):
+    """Return a cluster of two workers, each a process of one thread, that stand in another folder than the tests."""
+    distributed = pytest.importorskip("distributed")
+    pytest.importorskip("joblib")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("away"))
+        patch.setenv("PYTHONPATH", str(Path(ml.__file__).parents[1]))
+        cluster = distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None, processes=True)
+    with cluster:
+        yield cluster
+
+
+def pid_of_a_worker(cluster):
+    """Return the process of one of the workers, and make sure that both stand elsewhere."""
+    from distributed import Client
+    with Client(cluster, set_as_default=False) as client:
+        assert os.getcwd() not in client.run(os.getcwd).values()
+        return next(iter(client.run(os.getpid).values()))
+
+
+@pytest.mark.slow
+@needs_dask
+def test_a_comparison_on_a_cluster_is_that_of_this_process(two_workers, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["compare", "--samples", "100", "--epochs", "1", "--repeats", "1", "--steps", "0.1", "--methods",
+             "backprop", "locoprop-s", "--quiet", "--cluster", two_workers.scheduler_address]
+    assert cli.main(words) == 0
+    assert cli.main([*words[:-2]]) == 0
+    first, second = (part.split("seconds to")[1].split("\n\n")[1] for part in
+                     capsys.readouterr().out.split("digits (100 ")[1:])
+    assert first == second, "the losses of the grid"
+
+
+@pytest.mark.slow
+@needs_dask
+def test_every_run_is_there_at_the_end_and_none_twice_if_a_worker_is_killed(two_workers, tmp_path, monkeypatch):
+    """In a relative folder, and with jobs=1."""
+    monkeypatch.chdir(tmp_path)
+    victim, finished = pid_of_a_worker(two_workers), {}
+    records = runs.collect
+
+    def killing(found, *arguments):
+        def seen():
+            for number, record in enumerate(found):
+                if number == 2:
+                    os.kill(victim, signal.SIGKILL)
+                    folder = Path("results", "runs")
+                    finished.update({path.name: path.stat().st_mtime_ns for path in folder.glob("*.json")})
+                yield record
+        return records(seen(), *arguments)
+    monkeypatch.setattr(runs, "collect", killing)
+    plan = Plan("proxprop-fig2", samples=300, epochs=12, seeds=2)
+    results = reproduce.reproduce(plan, "results", progress=False, address=two_workers.scheduler_address)
+    left = {path.name: path.stat().st_mtime_ns for path in Path("results", "runs").iterdir()}
+    assert len(finished) >= 2
+    assert len(left) == len(results.records) == 10
+    assert {name: left[name] for name in finished} == finished, "a finished run was done again"
+    assert len({(one["label"], one["step"], one["seed"]) for one in results.records}) == 10
+    assert all(len(one["history"]) == 13 for one in results.records)
+
+
+@pytest.fixture
+def far():
+    """Return a backend of joblib's that is none of its own, so that it may work on other machines."""
+    joblib = pytest.importorskip("joblib")
+
+    class Far(joblib.parallel.ParallelBackendBase):
+        """What it does is what the base class does: all in this process."""
+
+        supports_retrieve_callback = True
+        asked = 0
+
+        def effective_n_jobs(self, n_jobs):
+            Far.asked += 1
+            return 1
+
+    joblib.register_parallel_backend("far", Far)
+    return Far
+
+
+def test_one_run_at_a_time_stays_in_this_process_only_if_no_cluster_is_meant(far, tmp_path):
+    from joblib import parallel_config
+    assert not runs.elsewhere()
+    with parallel_config("threading"):
+        assert not runs.elsewhere()
+    with parallel_config("far"):
+        assert runs.elsewhere()
+        reproduce.claim_folder(plan := Plan("proxprop-fig2", samples=50, epochs=1, seeds=1), tmp_path)
+        list(reproduce.finished_jobs(plan, tmp_path, 1, [runs.Job("digits", "cg3", 1.0, 0)], None))
+    assert far.asked, "the run went to the backend"
+
+
+def test_a_method_that_cannot_be_sent_is_refused(far, tmp_path, monkeypatch, capsys):
+    """Dask's backend for joblib would wait for ever."""
+    from joblib import parallel_config
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text("def gradient(block):\n    return block.phi.adjoint_theta(block.a, block.g)\n")
+    words = ["compare", "--samples", "50", "--epochs", "1", "--repeats", "1", "--steps", "0.1", "--quiet", "--methods"]
+    with parallel_config("far"):
+        assert cli.main([*words, "backprop"]) == 0
+        assert cli.main([*words, "backprop", "mine.py:gradient"]) == 2
+    assert "--cluster: these runs cannot be sent to other processes" in capsys.readouterr().err
+
+
+def test_mistakes_are_told(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["reproduce", "proxprop-fig2", "--cluster", "tcp://127.0.0.1:1", "--jobs", "2"]) == 2
+    assert "--jobs is for this machine" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(RuntimeError, match=r"--cluster needs joblib and Dask; install minilift\[cluster\]"), \
+            runs.cluster("tcp://127.0.0.1:1"):
+        pass
+
+
+@needs_dask
+@pytest.mark.parametrize("address", ["nonsense://x", "tcp://127.0.0.1:1"])
+def test_an_address_at_which_nobody_answers(address, monkeypatch):
+    monkeypatch.setattr(runs, "ANSWERS", 0.5)
+    started = time.monotonic()
+    with pytest.raises(ValueError, match="--cluster: "), runs.cluster(address):
+        pass
+    assert time.monotonic() - started < 20

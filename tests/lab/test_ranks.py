@@ -1,0 +1,186 @@
+"""`minilift bench ranks`: what is counted is what is sent, the model is as it says, and real ranks are measured."""
+
+import argparse
+import importlib.util
+import json
+import math
+import sys
+
+import numpy as np
+import pytest
+
+import minilift as ml
+from minilift.lab import bench, ranks
+from minilift.lab.contenders import Problem
+from minilift.lab.ranks import COUNTS, MODEL_ONLY, Constants, Work, parts, work_of
+from tests.ranks import on_ranks
+
+WIDTHS = (7, 9, 5, 3)
+MEASURED = [method for method in COUNTS if method not in MODEL_ONLY]
+PLAIN = Constants(product=1e9, inverse=1e9, memory=1e9, alpha=1e-6, beta=1e-9)
+
+
+# ---- the counts
+
+
+@pytest.mark.parametrize("batch", [4, 16, 40])
+@pytest.mark.parametrize("method", MEASURED)
+def test_the_bytes_that_are_counted_are_those_that_are_given(method, batch):
+    """On either side of the choice between sample and parameter side."""
+    problem = Problem("", WIDTHS, "relu", batch)
+
+    def given(team):
+        step = ranks.step_on(team, problem, method)
+        team.sent = {"sum": [0, 0], "gather": [0, 0]}
+        step()
+        return team.sent
+
+    found, work = on_ranks(4, given)[0], work_of(method, WIDTHS, batch, 4)
+    assert (found["sum"][0], found["gather"][0]) == work.given(4)
+    assert (found["sum"][1], found["gather"][1]) == (len(work.sums), len(work.gathers))
+
+
+def test_the_side_is_forced_and_the_step_is_the_same():
+    problem, steps = Problem("", WIDTHS, "relu", 12), {}
+    for side in ("parameter", "sample"):
+        def moved(team, side=side):
+            made = []
+            network = Problem.network
+
+            def kept(self, backend):
+                made.append(network(self, backend))
+                return made[-1]
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(Problem, "network", kept)
+                step = ranks.step_on(team, problem, f"exact, {side} side")
+            step()
+            return made[0].parameters
+        steps[side] = moved(ml.Team.alone())
+    for one, other in zip(*steps.values()):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("method", COUNTS)
+def test_one_rank_sends_nothing_and_all_work_is_shared_or_repeated(method):
+    one, four = (work_of(method, WIDTHS, 40, p) for p in (1, 4))
+    assert one.sent(1) == 0
+    assert four.own == pytest.approx(one.own / 4)
+    assert (four.repeated, four.inverse) == (one.repeated, one.inverse), "what is repeated does not get less"
+
+
+def test_products_of_a_step_are_those_of_the_limit():
+    """On one rank, the flops of BackProp are those of the bare products that `bench step` holds a step against."""
+    from minilift.lab.contenders import step_products
+    problem = Problem("", (64, 128, 128, 10), "relu", 100)
+    flops = sum(2 * math.prod(product[1:]) * number for product, number in
+                step_products("BackProp", problem, "numpy").items())
+    assert work_of("BackProp", problem.widths, 100, 1).own == pytest.approx(flops, rel=0.02)  # biases are counted here
+
+
+# ---- the model
+
+
+@pytest.mark.parametrize(("work", "p", "seconds"), [
+    (Work(own=2e9), 4, 2.0), (Work(repeated=2e9, inverse=1e9), 4, 3.0), (Work(moved=1e9), 4, 1.0),
+    (Work(sums=(0,)), 8, 3e-6),  # three hops of nothing
+    (Work(sums=(1e9,)), 4, 2 * 2e-6 + 1.5),  # in pieces, there and back
+    (Work(sums=(100,)), 4, 2 * (1e-6 + 100e-9)), (Work(gathers=(1e9,)), 4, 2 * 2e-6 + 0.75),
+    (Work(sums=(1e9,), gathers=(1e9,)), 1, 0.0)])
+def test_the_model_by_hand(work, p, seconds):
+    assert sum(parts(work, p, PLAIN).values()) == pytest.approx(seconds)
+
+
+def test_textbook_cg_pays_its_latency_and_an_exact_step_what_it_repeats():
+    far = {method: parts(work_of(method, (784, 500, 500, 10), 4000, 4096), 4096, PLAIN) for method in COUNTS}
+    textbook, exact = far["cg3, textbook"], far["exact, parameter side"]
+    assert textbook["latency (α)"] > 2 * exact["latency (α)"]
+    assert max(exact, key=exact.get) == "repeated"
+
+
+def test_where_an_exact_step_is_dear():
+    """If nothing but products costs: N² r, repeated, equals BackProp's 6 N r m / p at p = 6 m / N, 96 and 24 here."""
+    products = Constants(1e9, math.inf, math.inf, 0.0, 0.0)
+    assert ranks.dear_from(4000, 250, products) == "128"
+    assert ranks.dear_from(4000, 1000, products) == "32"
+
+
+# ---- rows, tables, figure
+
+
+def found(p):
+    """Return what p ranks might have measured."""
+    return {"constants": PLAIN._asdict(), "seconds": {method: [0.3 / p, 0.2 / p, 0.25 / p] for method in MEASURED},
+            "given": {method: list(work_of(method, WIDTHS, 40, p).given(p)) for method in MEASURED}}
+
+
+@pytest.fixture
+def rows(monkeypatch):
+    """Of a machine of two cores."""
+    monkeypatch.setattr(ranks.os, "cpu_count", lambda: 2)
+    problem = Problem("", WIDTHS, "relu", 40)
+    return ranks.rows_of("small", problem, {p: found(p) for p in ranks.MEASURED_RANKS}, found(1), 2)
+
+
+def test_rows(rows):
+    assert {row["method"] for row in rows} == set(COUNTS)
+    assert {row["ranks"] for row in rows} == {1, 2, 3, *ranks.RANKS[2:]}
+    for row in rows:
+        assert row["predicted"] == pytest.approx(sum(row["parts"].values()))
+        if row["ranks"] == 1 and row["method"] not in MODEL_ONLY:
+            assert ranks.error(row) == pytest.approx(0), "the step on one rank is what the model is held to"
+    assert json.loads(json.dumps(rows)) == rows
+
+
+def test_table_and_figure(rows, tmp_path):
+    text = ranks.ranks_table(rows)
+    for word in ("Measured, ms a step", "prediction for 4 ranks within 25%", "NOT met", "batch 16000", "textbook"):
+        assert word in text
+    figure = ranks.ranks_figure(rows)
+    left, right = figure.axes
+    assert len(left.get_legend().get_texts()) == len(COUNTS)
+    assert len(right.patches) == 12 * len(ranks.PARTS)
+    lines = {line.get_label(): list(line.get_xdata()) for line in left.lines}
+    assert lines["BackProp"] == [row["ranks"] for row in rows if row["method"] == "BackProp" and row["own cores"]]
+    figure.savefig(tmp_path / "ranks.png")
+
+
+# ---- the command
+
+
+def parsed(*words):
+    parser = argparse.ArgumentParser()
+    bench.add_arguments(parser)
+    return parser.parse_args(words)
+
+
+def test_without_mpi_it_says_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.setattr(ranks, "find_spec", lambda name: None)
+    with pytest.raises(RuntimeError, match=r"mpi4py.* cannot be found; install with: \S+ -m pip install '\S+\[mpi"):
+        bench.run(parsed("ranks", "--output", str(tmp_path)))
+    assert not list(tmp_path.iterdir())
+
+
+def test_only_chains_are_counted(monkeypatch, tmp_path):
+    monkeypatch.setattr(bench, "needs", lambda: None)
+    with pytest.raises(ValueError, match=r"--network: bench ranks takes chains .*got convnet"):
+        bench.run(parsed("ranks", "--network", "convnet", "--output", str(tmp_path)))
+    assert bench.checked_options(parsed("ranks", "--all", "--output", str(tmp_path)))["network"] == ranks.CHAINS
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("mpi4py") is None or ranks.launcher() is None, reason="needs mpi4py")
+def test_on_real_ranks(monkeypatch):
+    monkeypatch.setattr(ranks, "MEASURED_RANKS", (1, 2))
+    order = {"widths": WIDTHS, "activation": "relu", "batch": 40, "autoencoder": False, "rounds": 1,
+             "methods": ["BackProp", "exact, sample side"]}
+    for p in (1, 2):
+        seen = ranks.on_ranks(p, 1, order)
+        for method in order["methods"]:
+            assert seen["seconds"][method][0] > 0
+            assert seen["given"][method] == ([0, 0] if p == 1 else list(work_of(method, WIDTHS, 40, p).given(p)))
+        constants = Constants(**seen["constants"])
+        assert min(constants.product, constants.inverse, constants.memory) > 0
+        assert (constants.alpha > 0) == (p > 1)
+    with pytest.raises(RuntimeError, match="2 ranks ended with status"):
+        ranks.on_ranks(2, 1, {**order, "methods": ["nonsense"]})
+    assert "mpi4py" not in sys.modules, "this process needs none"
