@@ -448,7 +448,7 @@ fig, axes = plt.subplots(1, 3, figsize=(10, 3), sharey=True)
 for ax, (growth, run) in zip(axes, macs.items()):
     ax.plot(run["epoch"], run["train_loss"], color=teach.COLORS["vermillion"], label="loss J of the network")
     ax.plot(run["epoch"][1:], run["energy"][1:], color=teach.COLORS["black"], linestyle="--", label="energy")
-    ax.set(title=f"μ grows by {growth:g} a sweep, to {min(growth**39, 1000):.4g}", xlabel="sweeps", yscale="log")
+    ax.set(title=f"μ times {growth:g} a sweep, to {min(growth**39, 1000):.1f}", xlabel="sweeps", yscale="log")
 axes[0].set(ylabel="sum over 300 digits")
 axes[0].legend()
 teach.show(fig, "MAC's energy and the network's loss against sweeps for three growths of μ. With μ fixed the energy "
@@ -630,8 +630,8 @@ for name in entries:
 # %% [markdown] tags=["answer"]
 # **One answer.** The smaller $\alpha$, the closer the blocks follow each other, and the lower $E$: that says how
 # well the *variables* agree with the digits. "On these 300 digits, from one start, after 40 sweeps with $\gamma =
-# \rho = 1$, $\alpha = 0.001$ has the lowest energy of three values and the highest loss; the lowest loss has
-# $\alpha = 1$, with the highest energy." The cell below has the numbers. Beside $E$ I would watch each gap
+# \rho = 1$, $\alpha = 0.001$ has the lowest energy of three values and the highest loss; $\alpha = 1$ the lowest loss,
+# by a little, and the highest energy." The cell below has the numbers. Beside $E$ I would watch each gap
 # $z_l - \varphi_l$ times the norms of the weights above it, which is what it can grow to in a forward pass.
 
 # %% tags=["answer"]
