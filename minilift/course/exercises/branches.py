@@ -383,6 +383,8 @@ WRONG_STACKED_STEPS = {
         inputs, signals, sum(map(len, inputs)) / tau_theta),
     "the uses are stacked, not added: each row is a sample of its own": lambda inputs, signals, tau_theta:
         solve_rows([added(inputs)], [added(signals)], 1 / tau_theta),
+    "the column of ones is missing": stacked_with(ones=None),
+    "the column of ones holds zeros": stacked_with(ones=0.0),
 }
 
 
