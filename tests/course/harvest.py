@@ -818,6 +818,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("np.abs(A).astype(np.float64), np.abs(B).astype(np.float64)",
          "A.astype(np.float64), B.astype(np.float64)", ""),
         ("    return A", "    A", "returns None"),
+        ("2.0**-24", "(2.0 * -24)", ""),
     ],
     "12.3": [
         ("    wait()\n    return", "    return", "wait before the end"),

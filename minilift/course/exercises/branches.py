@@ -338,6 +338,11 @@ def stacked_with(damping=lambda tau_theta, uses, N: 1 / tau_theta, **slip):
         inputs, signals, damping(tau_theta, len(inputs), sum(map(len, inputs))), **slip)
 
 
+def added(uses):
+    """Return the sum of the uses' arrays, as far as the shortest goes."""
+    return sum(rows[:min(map(len, uses))] for rows in uses)
+
+
 WRONG_STACKED_STEPS = {
     "this adds the steps of the single uses: each was made as if it were alone":
         lambda *problem: sum(singles(*problem)),
@@ -376,8 +381,8 @@ WRONG_STACKED_STEPS = {
         len(inputs) * stacked_with()(inputs, signals, tau_theta),
     "ãᵀã is a sum over the rows, not a mean": lambda inputs, signals, tau_theta: sum(map(len, inputs)) * solve_rows(
         inputs, signals, sum(map(len, inputs)) / tau_theta),
-    "the uses are stacked, not added: each row is a sample of its own": lambda inputs, signals, tau_theta: solve_rows(
-        *([sum(rows[:min(map(len, inputs))] for rows in each)] for each in (inputs, signals)), 1 / tau_theta),
+    "the uses are stacked, not added: each row is a sample of its own": lambda inputs, signals, tau_theta:
+        solve_rows([added(inputs)], [added(signals)], 1 / tau_theta),
     "the column of ones is missing": stacked_with(ones=None),
     "the column of ones holds zeros": stacked_with(ones=0.0),
 }

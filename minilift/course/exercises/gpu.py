@@ -119,6 +119,7 @@ WRONG_PRODUCT_BOUNDS = {
     "|A||B| stands there once, not squared": bound_with(size=lambda A, B: (abs(A) @ abs(B)) ** 2),
     "the sum of absolute products, not the root of the squares": bound_with(size=lambda A, B: np.sqrt(A**2 @ B**2)),
     "1e-7 is about the spacing; the unit roundoff is 2⁻²⁴": bound_with(u=1e-7),
+    "a power: 2⁻²⁴ is 2.0 ** -24": bound_with(u=-48.0),
     "this is the error itself; a bound is known before": lambda A, B: abs((A @ B) - A.astype(float) @ B.astype(float)),
 }
 
@@ -138,6 +139,7 @@ def product_bound(answer, seed):
             limit = np.asarray(bound(A, B), dtype=np.float64)
             if limit.shape != (6, 7):
                 raise ValueError(f"one bound an entry, shape (6, 7), is expected, got {limit.shape}")
+            yield Claim(f"n = {A.shape[1]}: entries of the bound that are not positive", float((limit <= 0).sum()), 0)
             errors = abs((A @ B).astype(np.float64) - wide @ wide_b)
             yield Claim(f"n = {A.shape[1]}: the largest error over its bound", float((errors / limit).max()), 1.0)
             scale = A.shape[1] * 2.0**-24 * (abs(wide) @ abs(wide_b))
