@@ -864,13 +864,18 @@ an independent measure.
 """
 
 
-def strange(right):
-    """Return the stranger's right things, or his mistakes."""
-    return [Strange(entry.kind, f"{entry.what} ({entry.name})", entry.check, "|".join(map(re.escape, entry.words)))
-            for entry in stranger.TABLE if right == (not entry.words)]
+def strange(*kinds):
+    """Return the stranger's mistakes and his right things of some kinds."""
+    sides = [[entry for entry in stranger.TABLE if entry.kind in kinds and right == (not entry.words)]
+             for right in (False, True)]
+    return [[Strange(entry.kind, f"{entry.what} ({entry.name})", entry.check, "|".join(map(re.escape, entry.words)))
+             for entry in entries] for entries in sides]
 
 
-SETS = [("Ours", PLANTS, RIGHT), ("A stranger's", strange(False), strange(True))]  # of whom, mistakes, right things
+SETS = [("Ours", PLANTS, RIGHT),  # of whom, mistakes, right things
+        ("A stranger's layers and losses", *strange("transfer", "map", "loss")),
+        ("A stranger's methods", *strange("method")),
+        ("A stranger's blocks, formulas and sequences", *strange("block", "gradient", "equal", "sequence"))]
 
 
 def main():
