@@ -112,8 +112,8 @@ def verify(thing: Any = None, net: Network | None = None, X: Any = None, y: Any 
         (its layers and its loss are checked with it), a map, an `Activation` or another transfer, a `Loss`, a `Method`,
         or a function ``propose(block)``. None checks all that the package holds.
     net : Network, optional
-        For a method: the network to run it on, instead of eight small random ones. It is not changed. A network that
-        the method refuses, by a ValueError that begins with its name, is left out, and the report says so.
+        For a method: the network to run it on, instead of eight small random ones, fully connected and without batch
+        norm. It is not changed. A network that the method refuses, by a ValueError that begins with its name, is left out, and the report says so.
     X, y : arrays, optional
         For a network, or a method with `net`: the batch to use instead of random ones; y is drawn if it is not
         given.
@@ -393,7 +393,7 @@ def run(arguments):
         with naming(arguments.target):
             if kind_of(thing) != "method" and options:
                 raise TypeError(f"--{next(iter(options))} goes with a method, got {shown(thing)}")
-    note("checking all that the package holds: about 20 seconds" if thing is None else "checking: some seconds")
+    note("checking all that the package holds: about 10 seconds" if thing is None else "checking: some seconds")
     report = verify(thing, seed=arguments.seed, **options)
     print(report.to_json() if arguments.json else report)
     return 0 if report.passed else 1

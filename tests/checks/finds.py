@@ -362,7 +362,7 @@ class Weighted(ml.SquaredError):
 
 PLANTS += [
     Plant("loss", "Huber whose slope goes on", lambda: changed(
-        Huber, gradient=lambda self, z, y: self.weight(len(z)) * (z - y))),
+        Huber, gradient=lambda self, z, y: self.weight(len(z)) * (z - y)), "beyond some"),
     Plant("loss", "Huber's prox without the clip", lambda: changed(
         Huber, prox=lambda self, v, y, tau: (v + tau * self.weight(len(v)) * y) / (1 + tau * self.weight(len(v))))),
     Plant("loss", "soft threshold of τ, not τ/N", lambda: changed(
@@ -390,7 +390,8 @@ PLANTS += [
     Plant("loss", "prox with τ squared", lambda: changed(
         ml.SquaredError, prox=lambda self, v, y, tau: ml.Loss.prox(self, v, y, tau * tau)), "τ is squared"),
     Plant("loss", "log(1 + e^z) + y z", lambda: changed(
-        ml.SigmoidCrossEntropy, value_per_sample=lambda self, z, y: (np.logaddexp(0, z) + y * z).sum(axis=-1))),
+        ml.SigmoidCrossEntropy, value_per_sample=lambda self, z, y: (np.logaddexp(0, z) + y * z).sum(axis=-1)),
+        "depends on the targets"),
 ]
 
 
@@ -863,13 +864,18 @@ an independent measure.
 """
 
 
-def strange(right):
-    """Return the stranger's right things, or his mistakes."""
-    return [Strange(entry.kind, f"{entry.what} ({entry.name})", entry.check, "|".join(map(re.escape, entry.words)))
-            for entry in stranger.TABLE if right == (not entry.words)]
+def strange(*kinds):
+    """Return the stranger's mistakes and his right things of some kinds."""
+    sides = [[entry for entry in stranger.TABLE if entry.kind in kinds and right == (not entry.words)]
+             for right in (False, True)]
+    return [[Strange(entry.kind, f"{entry.what} ({entry.name})", entry.check, "|".join(map(re.escape, entry.words)))
+             for entry in entries] for entries in sides]
 
 
-SETS = [("Ours", PLANTS, RIGHT), ("A stranger's", strange(False), strange(True))]  # of whom, mistakes, right things
+SETS = [("Ours", PLANTS, RIGHT),  # of whom, mistakes, right things
+        ("A stranger's layers and losses", *strange("transfer", "map", "loss")),
+        ("A stranger's methods", *strange("method")),
+        ("A stranger's blocks, formulas and sequences", *strange("block", "gradient", "equal", "sequence"))]
 
 
 def main():
