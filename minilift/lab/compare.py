@@ -33,6 +33,7 @@ from minilift.lab.contenders import METHODS, Contender
 from minilift.lab.runs import (
     FACTOR,
     Results,
+    check_address,
     cluster,
     elsewhere,
     final_loss,
@@ -139,6 +140,7 @@ def run(arguments):
     for name in ("samples", "epochs", "batch", "repeats", "threads"):
         check_count(name, getattr(arguments, name))
     whole_number("--seed", arguments.seed, least=0)
+    check_address(arguments.cluster)
     with naming("--output"):
         plots.checked_format(arguments.output)
     specs = [spec for given in arguments.methods for spec in (FAMILY if given == "family" else [given])]

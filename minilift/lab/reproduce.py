@@ -33,7 +33,17 @@ from minilift import datasets
 from minilift.lab.experiments import EXPERIMENTS, Plan, autoencoder, image_classifier
 from minilift.lab.machine import machine
 from minilift.lab.results import BEGIN, END, read_json, section, with_section, write_results
-from minilift.lab.runs import Job, Results, cluster, elsewhere, lowest_step, record_of, spread, tune
+from minilift.lab.runs import (
+    Job,
+    Results,
+    check_address,
+    cluster,
+    elsewhere,
+    lowest_step,
+    record_of,
+    spread,
+    tune,
+)
 from minilift.support.backend import get_module
 from minilift.support.files import read_npz, read_text, sweep, write_text
 from minilift.support.options import check_count, naming, whole, writable_folder
@@ -258,11 +268,12 @@ def run(arguments):
         return write_section(arguments.write)
     if arguments.experiment is None:
         raise ValueError(f"which EXPERIMENT? One of {', '.join(EXPERIMENTS)}")
+    check_address(arguments.cluster)
+    if arguments.cluster is not None and arguments.jobs != 1:
+        raise ValueError("--jobs is for this machine; the workers of --cluster do as many runs as they have threads")
     plan = Plan(**{name: getattr(arguments, name) for name in Plan.__dataclass_fields__})
     folder = folder_of(plan, arguments.output)
     note(f"{plan.experiment}, {plan.scale}: {LASTS[plan.scale]}; finished runs, kept in {folder}, are not done again")
-    if arguments.cluster is not None and arguments.jobs != 1:
-        raise ValueError("--jobs is for this machine; the workers of --cluster do as many runs as they have threads")
     results = reproduce(plan, arguments.output, jobs=arguments.jobs, address=arguments.cluster)
     print((folder / "results.txt").read_text(encoding="utf-8"))
     print(f"written: {folder}: results.txt, results.csv, results.json, {', '.join(f'{d}.png' for d in results.data)}")

@@ -18,7 +18,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from minilift.lab.tables import number
-from minilift.support.options import naming
+from minilift.support.options import naming, shortened
 from minilift.support.signals import children_spared
 from minilift.support.terminal import note, watched
 from minilift.training.fit import evaluate
@@ -65,6 +65,12 @@ def training_time(record):
 
 ANSWERS = 20  # seconds in which a cluster must answer
 LOCAL = "joblib._parallel_backends"  # the module of joblib's own backends, which work on this machine
+
+
+def check_address(address):
+    """Raise an error if --cluster was given what is no address of a scheduler."""
+    if address is not None and not re.fullmatch(r"[a-z]+://[!-~]+", address):
+        raise ValueError(f"--cluster: expected an address such as tcp://10.0.0.1:8786, got {shortened(address)}")
 
 
 @contextmanager
