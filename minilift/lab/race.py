@@ -32,6 +32,8 @@ RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 STEP = 10**0.5  # between the rates of the grid, and by which it is extended
 EXTENSIONS = 3
 LONGER = 4  # times the budget of a trial that a finalist has: few trials of the slow would end otherwise
+COLORS = {"minilift": ("#0072B2", "#009E73", "#56B4E9", "#44AA99", "#000000", "#666666", "#332288"),
+          "PyTorch": ("#D55E00", "#CC79A7", "#E69F00", "#AA3377")}
 SEEDS = 3  # of the finalists, none of which is that of the search
 MOMENTUM = 0.9
 DECAY = 0.01  # of AdamW, as PyTorch has it
@@ -347,10 +349,10 @@ def race_figure(rows):
     blocks = grouped(rows, "network")
     figure = plots.new_figure(10, 4.2 * len(blocks))
     grid = figure.subplots(len(blocks), 2, squeeze=False)
-    colors = ("#000000", "#666666", "#0072B2", "#56B4E9", "#009E73", "#44AA99", "#D55E00", "#E69F00", "#CC79A7",
-              "#AA3377", "#882255")
     for (title, block), (left, right) in zip(blocks.items(), grid):
-        for color, row in zip(colors, block):
+        colors = {library: iter(names) for library, names in COLORS.items()}
+        for row in block:
+            color = next(colors[row["library"]])
             line = "-" if row["library"] == "minilift" else "--"
             runs = sorted(row["runs"], key=lambda run: Run(**run).time_to(row["levels"][-1]))
             for found in runs:

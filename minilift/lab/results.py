@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from minilift import datasets, plots
-from minilift.lab.bench import describe, step_cells
+from minilift.lab.bench import busy, describe, step_cells
 from minilift.lab.figures import curves_figure, steps_figure
 from minilift.lab.machine import machine
 from minilift.lab.race import race_cells, verdict
@@ -187,7 +187,8 @@ def race_part(path, about):
     """Return the table and the figure of each course of `bench race`."""
     threads, versions = (about["machine"][name] for name in ("threads", "versions"))
     lines = ["", f"### Seconds to a training loss ({about['rows'][0]['network']})", "",
-             f"{origin(about)} {threads} thread{'s' * (threads != '1')}, PyTorch {versions.get('torch', 'missing')}."]
+             f"{origin(about)} {threads} thread{'s' * (threads != '1')}, PyTorch {versions.get('torch', 'missing')}.",
+             *busy(about["machine"])]
     for block in grouped(about["rows"], "network").values():
         lines += ["", *markdown(race_cells(block)), "", *(f"{line}  " for line in verdict(block))]
     return [*lines, "", f"![Training loss and test accuracy against seconds]({path.with_suffix('.png').name})"]
