@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from conftest import read_only
-from laws import patches_by_loops, stacked
+from laws import assert_close, patches_by_loops, stacked
 
 import minilift as ml
+from minilift.layers import gram
 from minilift.layers.gram import Gram, PrincipalAxes
 from minilift.local.solvers import damped_solve, quick_solve
 
@@ -73,6 +74,15 @@ def test_on_either_side(rng, shape, scale, side):
         for tau_theta in STEP_SIZES:
             error = relative_error(Gram(a, side=side), a, g, tau_theta)
             assert error <= ACCURACY, f"{name}, tau_theta = {tau_theta:g}: {error:.1e}"
+
+
+@pytest.mark.parametrize("rows", [1, 7, 30])
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_gram_matrix_of_rows_centred_a_few_at_a_time(rng, rows, bias, monkeypatch):
+    a = (100 + rng.standard_normal((30, 6))).astype(np.float32)
+    full = np.hstack([a, np.ones((30, int(bias)))]).astype(np.float64)
+    monkeypatch.setattr(gram, "CENTRED", rows)
+    assert_close("C", Gram(a, "parameter", bias).matrix, full.T @ full, 1e-9)
 
 
 @pytest.mark.parametrize("samples", [30, 60, 64, 65, 66, 100, 300])
