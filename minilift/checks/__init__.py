@@ -113,7 +113,8 @@ def verify(thing: Any = None, net: Network | None = None, X: Any = None, y: Any 
         or a function ``propose(block)``. None checks all that the package holds.
     net : Network, optional
         For a method: the network to run it on, instead of eight small random ones, fully connected and without batch
-        norm. It is not changed. A network that the method refuses, by a ValueError that begins with its name, is left out, and the report says so.
+        norm. It is not changed. A network that the method refuses, by a ValueError that begins with its name,
+        is left out, and the report says so.
     X, y : arrays, optional
         For a network, or a method with `net`: the batch to use instead of random ones; y is drawn if it is not
         given.
