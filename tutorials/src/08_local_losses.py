@@ -526,7 +526,7 @@ largest_gamma = check.largest_gamma(largest_gamma, SEED)
 # says: upper border
 def largest_gamma(f, z, g):
     room = (f.range[1] - f.forward(z)) / abs(g)
-    return room[g < 0].min() if np.isfinite(f.range[1]) else 1.0
+    return room[g < 0].min()
 
 # %% tags=["mistake"]
 # says: first to leave

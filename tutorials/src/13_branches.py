@@ -625,7 +625,7 @@ picture(time_runs, 1 / 12, "Adding problem. Left: at every step size ProxProp's 
 # Now depth: `ml.resnet` with 24 maps, 16 units wide, eleven blocks, 1,000 digits, batches of 100. Same
 # methods, step sizes, seeds, budget and criterion. For comparison `ml.mlp` of the same maps, **without
 # bridges**, with one seed at step size 0.01. A step of exact ProxProp factorises 23 small matrices and costs
-# four to eight of BackProp's (see the seconds below). So BackProp's 40 epochs take no more *time*.
+# several of BackProp's (see the seconds below). So BackProp's 40 epochs take no more *time*.
 #
 # ## Predict
 #

@@ -316,7 +316,7 @@ def largest_gamma(answer, seed):
     def claims(largest):
         for f, z, g in layers:
             gamma = float(largest(f, z, g))
-            excess = max(0.0, outside(f, z, g, 0.999 * gamma))
+            excess = max(0.0, outside(f, z, g, 0.999 * gamma)) if np.isfinite(gamma) else np.inf
             yield Claim(f"{f!r}: at 0.999 γ no target is out of range", excess, 0.0)
             yield Claim(f"{f!r}: at 1.001 γ one is", float(outside(f, z, g, 1.001 * gamma) <= 0), 0.0)
 
