@@ -87,6 +87,11 @@ def paths(name):
     return root / "src" / f"{name}.py", root / f"{name}.ipynb", root / "solutions" / f"{name}.ipynb"
 
 
+def kit_file(name):
+    """Return a text of the lecturer's kit, in Markdown."""
+    return (folder() / "kit" / f"{name}.md").read_text(encoding="utf-8")
+
+
 # ---- from a source to its two versions
 
 def source_cells(name):
