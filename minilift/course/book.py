@@ -56,6 +56,8 @@ header input { flex: 1 1 10rem; font: inherit; padding: 0.2rem 0.6rem; }
 #found { flex-basis: 100%; margin: 0; padding-left: 1.2rem; }
 #found:empty { display: none; }
 a { color: var(--link); }
+.anchor-link { text-decoration: none; opacity: 0; }
+:hover > .anchor-link { opacity: 1; }
 h1, h2, h3, summary, th { line-height: 1.25; font-family: system-ui, sans-serif; }
 pre { background: var(--soft); padding: 0.6rem 0.8rem; overflow-x: auto; font: 0.82rem/1.4 ui-monospace, monospace;
   border-radius: 4px; tab-size: 4; }

@@ -16,6 +16,7 @@ import ast
 import json
 import math
 import re
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -25,7 +26,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from importlib import resources
 from pathlib import Path
 
-from minilift.course import book
+from minilift.course import book, exam, kit
 from minilift.support.arguments import unknown_name, whole_number
 from minilift.support.files import write_text
 from minilift.support.options import naming, whole
@@ -159,6 +160,18 @@ def notebook_metadata(name, kind):
     return {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
             "language_info": {"name": "python"},
             "minilift": {"notebook": full_name(name), "version": kind}}
+
+
+def examination(name, seed, kind):
+    """Return the examination on a notebook, not executed: `kind` is "exam", "graded" or "key"."""
+    import nbformat.v4 as v4
+    blank, solved, seen = version(name, "student"), version(name, "solution"), set()
+    head = kit_file("exam").replace("{title}", blank.cells[0].source.split("\n")[0].lstrip("# "))
+    cells = []
+    for cell_type, source, tags in exam.examination(blank, solved, kit_file("variants"), head, seed, kind):
+        new = v4.new_markdown_cell if cell_type == "markdown" else v4.new_code_cell
+        cells.append(new(source, metadata={"tags": tags} if tags else {}, id=unused(slug(source), seen)))
+    return v4.new_notebook(cells=cells, metadata=notebook_metadata(name, kind))
 
 
 def build(name):
@@ -393,7 +406,7 @@ def grade(path, seed):
     path : str or Path
         The returned notebook.
     seed : int
-        Takes the place of SEED in its second cell.
+        Takes the place of SEED in its second cell. For an examination: the seed that it was made with.
 
     Returns
     -------
@@ -405,15 +418,17 @@ def grade(path, seed):
     import nbformat
     seed = whole_number("grade: seed", seed, least=0)
     returned = read(path)
-    name = full_name(kind_of(str, kind_of(dict, returned["metadata"].get("minilift")).get("notebook")) or path)
+    known = kind_of(dict, returned["metadata"].get("minilift"))
+    name = full_name(kind_of(str, known.get("notebook")) or path)
+    unsolved = examination(name, seed, "graded") if known.get("version") == "exam" else read(paths(name)[1])
     answers = answers_in(returned)
     broken = {number: "is no text in Unicode" for number, source in answers.items() if SURROGATE.search(source)}
-    blanks = answers_in(read(paths(name)[1]))
+    blanks = answers_in(unsolved)
     broken |= {number: "takes its answer from the checks" for number, source in answers.items()
                if number not in broken and borrowed(CHECKS, source, blanks.get(number, ""))}
     while True:
         sound = {number: source for number, source in answers.items() if number not in broken}
-        text = as_text(with_answers(without_outputs(read(paths(name)[1])), sound, seed))
+        text = as_text(with_answers(without_outputs(unsolved), sound, seed))
         notebook = nbformat.reads(text, as_version=4)
         try:
             raised = errors_of_exercises(execute(notebook, timeout=ANSWER_SECONDS, allow_errors=True), sound)
@@ -508,25 +523,30 @@ def table(results):
 
 def add_arguments(parser):
     """Add the arguments of `minilift teach`."""
-    commands = parser.add_subparsers(dest="teach_command", required=True, metavar="{student,grade,build,book}")
+    commands = parser.add_subparsers(dest="teach_command", required=True, metavar="{student,grade,build,book,kit}")
     student = commands.add_parser("student", help="write fresh student notebooks into a folder")
     student.add_argument("directory", metavar="DIR")
     student.add_argument("names", nargs="*", metavar="NOTEBOOK", help="such as 01; default all")
     grading = commands.add_parser("grade", help="run a returned notebook's answers with another seed")
     grading.add_argument("notebook", nargs="+", metavar="NOTEBOOK",
                          help="one that cannot be graded does not stop the others")
-    grading.add_argument("--seed", type=whole, default=1, help="default 1 (the course's is 0)")
+    grading.add_argument("--seed", type=whole, default=1, help="default 1 (the course's is 0); of an examination: the kit's")
     grading.add_argument("--json", metavar="FILE",
                          help="for one notebook; default: NOTEBOOK with the ending .grade.json")
     making = commands.add_parser("build", help="generate notebooks from their sources (in a source checkout)")
     making.add_argument("names", nargs="*", metavar="NOTEBOOK", help="default all")
     pages = commands.add_parser("book", help="write the course as static pages that are read without a network")
     pages.add_argument("directory", nargs="?", default="minilift-book", metavar="DIR", help="default minilift-book")
+    material = commands.add_parser("kit", help="write a lecturer's kit: plans, quiz, slides, handout, rubrics, "
+                                               "examinations (in a source checkout)")
+    material.add_argument("directory", nargs="?", default="minilift-kit", metavar="DIR", help="default minilift-kit")
+    material.add_argument("--seed", type=whole, help="of the examinations (default: drawn, and printed)")
 
 
 def run(arguments):
     """Run `minilift teach` and return its exit code."""
-    commands = {"student": run_student, "grade": run_grade, "build": run_build, "book": run_book}
+    commands = {"student": run_student, "grade": run_grade, "build": run_build, "book": run_book,
+                "kit": run_kit}
     return commands[arguments.teach_command](arguments)
 
 
@@ -596,6 +616,28 @@ def run_book(arguments):
     front = (folder() / "README.md").read_text(encoding="utf-8")
     book.write(directory, {name: read(paths(name)[1]) for name in CURRICULUM}, front)
     print(directory / "index.html")
+    return 0
+
+
+def run_kit(arguments):
+    """Write the lecturer's kit, with an examination on each notebook."""
+    directory = Path(arguments.directory)
+    seed = secrets.randbelow(10**6) if arguments.seed is None else whole_number("--seed", arguments.seed, least=0)
+    with naming("directory", OSError):
+        directory.mkdir(parents=True, exist_ok=True)
+    if not (folder() / "src").is_dir():
+        raise RuntimeError("the kit is made from the notebooks' sources and model answers, which an installed package "
+                           "leaves out; run this in a clone of the repository")
+    import_or_explain("nbconvert", "latex2mathml", "jupytext")
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in (folder() / "kit").glob("*.md")}
+    texts["README"] = (folder() / "README.md").read_text(encoding="utf-8")
+    kit.write(directory, {name: read(paths(name)[1]) for name in CURRICULUM},
+              {name: source_cells(name) for name in CURRICULUM}, texts, seed)
+    for kind, place in (("exam", directory / "exam"), ("key", directory / "key")):
+        place.mkdir(exist_ok=True)
+        for name in CURRICULUM:
+            write_text(place / f"{name}.ipynb", as_text(examination(name, seed, kind)))
+    print(f"{directory / 'index.html'}\nseed of the examinations, which grading needs: {seed}")
     return 0
 
 
