@@ -6,6 +6,7 @@ What a variant changes is a table in `tutorials/kit/variants.md`. `minilift.cour
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from typing import NamedTuple
 
@@ -26,6 +27,7 @@ class Variant(NamedTuple):
     changes: list[tuple[str, str]]
 
 
+@functools.cache
 def variants(table):
     """Return the variants that a table in Markdown has of each exercise: dict of number → list of `Variant`."""
     found: dict[str, list[Variant]] = {}

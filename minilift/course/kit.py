@@ -16,7 +16,7 @@ from minilift.support.files import write_text
 
 ROW = re.compile(r"^\| \[(\d\d) ([^]]*)\]\((\w+)\.ipynb\)[^|]*\| (\d+) \|", re.M)
 MATH_OR_CODE = re.compile(r"\$\$.*?\$\$|\$.*?\$|`.*?`", re.S)
-SENTENCE_END = re.compile(r"(?<=[.?!*])(?<!Fig\.)(?<!e\.g\.)(?<!\d\.)(?<![^.?!]\*)\s+(?=[A-Z*(HTAM])")
+SENTENCE_END = re.compile(r"(?<=[.?!])(?<!Fig\.)(?<!e\.g\.)\s+(?=[A-Z*(])")
 OPEN = re.compile(r"^## Exercise (\d+\.\d+) \(open\): (.*)$", re.M)
 FOLDED = re.compile(r"(?s)<details>.*?</details>\n?")
 QUESTION = re.compile(r"^\d+\. (.*)\n((?:   - \[.\] .*\n)+)   > (.*)$", re.M)
