@@ -118,7 +118,7 @@ def write(directory, notebooks, front):
         links = [f'<a href="{step[0]}.html">{step[1]}{titles.get(step[0], "The course")}</a>' for step in steps if step]
         write_text(directory / f"{name}.html", page(titles[name], notebooks[name], " ".join(links)))
     first = re.sub(r"\((\w+)\.ipynb\)", r"(\1.html)", front)
-    first = re.sub(r"\[([^]]*)\]\((?!\w+\.html|https?:)[^)]*\)", r"\1", first)  # folders are not in the book
+    first = re.sub(r"\[([^]]*)\]\((?![\w/]+\.html|https?:)[^)]*\)", r"\1", first)  # folders are not in the book
     write_text(directory / "index.html", page("The course", markdown(first), f'<a href="{names[0]}.html">Begin</a>'))
     write_text(directory / "book.css", STYLE + HtmlFormatter().get_style_defs(".highlight"))
     write_text(directory / "search.js", f"const INDEX = {json.dumps(index, ensure_ascii=False)};\n{SEARCH}")

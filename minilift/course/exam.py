@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import itertools
 import re
 from typing import NamedTuple
 
@@ -145,7 +146,7 @@ def examination(blank, solved, table, head, seed, kind):
     start = re.sub(r"^SEED = \d+", f"SEED = {seed}" if kind == "key" else "SEED = 0", imports(blank), flags=re.M)
     cells = [("markdown", head, []), ("code", "\n".join([start, *judging]), [])]
     answers, names, known = exercise_sources(solved), checks(solved), variants(table)
-    for before, cell in zip(blank["cells"], blank["cells"][1:]):
+    for before, cell in itertools.pairwise(blank["cells"]):
         number = re.match(r"# Exercise (\d+\.\d+)|", cell["source"])[1]
         if not is_exercise(cell) or number not in known:
             continue

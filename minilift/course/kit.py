@@ -1,4 +1,4 @@
-"""The lecturer's kit: plans, a quiz, slides, a handout, rubrics and a guide to misconceptions, from the course's sources.
+"""The lecturer's kit: plans, quiz, slides, handout, rubrics and a guide to misconceptions, from the course's sources.
 
 Its prose is in `tutorials/kit/*.md`; pages look like the book's, and equations are MathML as there.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import html
+import itertools
 import re
 from importlib import resources
 from string import Template
@@ -297,13 +298,14 @@ def handout(head, notebooks):
 
 def indexed(text):
     """Return an equation of the index as HTML, with its indices below and its exponents above the line."""
-    text = re.sub(r"_(?:\{([^}]*)\}|([a-z]{2,}|\w))", lambda match: f"<sub>{match[1] or match[2]}</sub>", html.escape(text))
+    text = re.sub(r"_(?:\{([^}]*)\}|([a-z]{2,}|\w))", lambda match: f"<sub>{match[1] or match[2]}</sub>",
+                  html.escape(text))
     return re.sub(r"\^(\w|½)", r"<sup>\1</sup>", text)
 
 
 def rubrics(cells):
     """Yield the rubric of each open exercise of a notebook, in Markdown, from its model answer."""
-    for before, cell in zip(cells, cells[1:]):
+    for before, cell in itertools.pairwise(cells):
         if "answer" not in cell["metadata"].get("tags", []):
             continue
         heading = OPEN.search(before["source"])
@@ -340,7 +342,8 @@ def diagnoses(source):
 def messages(node):
     """Yield the messages of a table of wrong answers, or those that a function of mistakes yields."""
     table = getattr(node, "value", None)
-    if isinstance(node, ast.Assign) and isinstance(table, ast.Dict) and ast.unparse(node.targets[0]).startswith("WRONG"):
+    wrong = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).startswith("WRONG")
+    if wrong and isinstance(table, ast.Dict):
         yield from (key.value for key in table.keys if isinstance(key, ast.Constant))
     for part in ast.walk(node):
         pair = part.value if isinstance(part, ast.Yield) else None

@@ -26,7 +26,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from importlib import resources
 from pathlib import Path
 
-from minilift.course import book, exam, kit
+from minilift.course import book, exam, kit, lite
 from minilift.support.arguments import unknown_name, whole_number
 from minilift.support.files import write_text
 from minilift.support.options import naming, whole
@@ -530,13 +530,16 @@ def add_arguments(parser):
     grading = commands.add_parser("grade", help="run a returned notebook's answers with another seed")
     grading.add_argument("notebook", nargs="+", metavar="NOTEBOOK",
                          help="one that cannot be graded does not stop the others")
-    grading.add_argument("--seed", type=whole, default=1, help="default 1 (the course's is 0); of an examination: the kit's")
+    grading.add_argument("--seed", type=whole, default=1,
+                         help="default 1 (the course's is 0); of an examination: the kit's")
     grading.add_argument("--json", metavar="FILE",
                          help="for one notebook; default: NOTEBOOK with the ending .grade.json")
     making = commands.add_parser("build", help="generate notebooks from their sources (in a source checkout)")
     making.add_argument("names", nargs="*", metavar="NOTEBOOK", help="default all")
     pages = commands.add_parser("book", help="write the course as static pages that are read without a network")
     pages.add_argument("directory", nargs="?", default="minilift-book", metavar="DIR", help="default minilift-book")
+    pages.add_argument("--lite", action="store_true", help="with the notebooks to be run in the browser, in DIR/lite "
+                                                           "(needs the extra 'lite', in a source checkout)")
     material = commands.add_parser("kit", help="write a lecturer's kit: plans, quiz, slides, handout, rubrics, "
                                                "examinations (in a source checkout)")
     material.add_argument("directory", nargs="?", default="minilift-kit", metavar="DIR", help="default minilift-kit")
@@ -614,9 +617,25 @@ def run_book(arguments):
         directory.mkdir(parents=True, exist_ok=True)
     import_or_explain("nbconvert", "latex2mathml")
     front = (folder() / "README.md").read_text(encoding="utf-8")
-    book.write(directory, {name: read(paths(name)[1]) for name in CURRICULUM}, front)
+    course = {name: read(paths(name)[1]) for name in CURRICULUM}
+    if arguments.lite:
+        write_lite(directory / "lite", course)
+        front += "\n[Run the notebooks in the browser](lite/lab/index.html)\n"
+    book.write(directory, course, front)
     print(directory / "index.html")
     return 0
+
+
+def write_lite(directory, course):
+    """Write the site on which the notebooks run in the browser."""
+    import_or_explain("jupyterlite_core", "jupyterlite_pyodide_kernel", "jupyter_server", extra="lite")
+    root = folder().parent
+    if not (root / "setup.cfg").is_file():
+        raise RuntimeError("--lite builds a wheel of minilift; run it in a clone of the repository")
+    note("building the site for the browser: half a minute")
+    lite.write(directory, {name: as_text(lite.with_installation(without_outputs(notebook)))
+                           for name, notebook in course.items()}, root)
+    note(f"to look at it: {sys.executable} -m http.server -d {directory.parent}")
 
 
 def run_kit(arguments):
@@ -660,13 +679,13 @@ def run_tutorials(arguments):
     return subprocess.call([sys.executable, "-m", "jupyterlab", str(arguments.directory)])
 
 
-def import_or_explain(*modules):
-    """Raise an error that says what to install if one of `modules` is missing."""
+def import_or_explain(*modules, extra="tutorials"):
+    """Raise an error that says what to install if one of `modules`, which an extra has, is missing."""
     from importlib.util import find_spec
     missing = [module for module in modules if find_spec(module) is None]
     if missing:
         raise RuntimeError(f"the notebooks need {', '.join(missing)}, not installed here; install with: "
-                           f"{how_to_install('tutorials')}")
+                           f"{how_to_install(extra)}")
 
 
 def how_to_install(extra):

@@ -76,7 +76,8 @@ def test_what_has_no_variant_is_refused():
 
 
 @pytest.mark.parametrize(("actual", "expected", "size"), [
-    (np.array([2.0, 1.0]), np.array([2.0, 1.5]), 0.25), ((1.0, [2e-9]), (1.0, [1e-9]), 1.0), ([None, 4.0], [None, 2.0], 1.0),
+    (np.array([2.0, 1.0]), np.array([2.0, 1.5]), 0.25),
+    ((1.0, [2e-9]), (1.0, [1e-9]), 1.0), ([None, 4.0], [None, 2.0], 1.0),
     (float("nan"), float("nan"), 0.0), (float("nan"), 1.0, float("inf")), (float("inf"), float("inf"), 0.0)])
 def test_errors_are_relative_to_the_largest_entry_expected(actual, expected, size):
     assert judge.error(actual, expected) == pytest.approx(size)
@@ -137,7 +138,8 @@ def test_the_quiz_grades_itself_and_hides_its_answers():
 
 NOTEBOOK = {"cells": [
     cell("markdown", "# 01 · One\n\nYou will see.\n\n**Afterwards you can**\n1. do it."),
-    cell("markdown", "## Exercise 1.1 (core): it\n\nDo it.\n\n<details><summary>Hint</summary>\n\nHidden.\n\n</details>"),
+    cell("markdown", "## Exercise 1.1 (core): it\n\nDo it.\n\n"
+                     "<details><summary>Hint</summary>\n\nHidden.\n\n</details>"),
     {**cell("code", "x = secret  # (1.1)"), "metadata": {"tags": ["exercise"]}},
     cell("markdown", "It is $x = 1$, see Fig. 2 there. Then " + "word " * 90 + "\n\n$$ x = 1. \\tag{1.1} $$\n"),
     cell("code", "x = 1  # (1.1)\nteach.holds(x)  # (1.1)", PRINTED),
