@@ -49,7 +49,7 @@ def variant(exercise, answer, seed):
 def material(exercise, seed):
     """Return the published answer to an exercise, the answer to its variant, and the cases that its check asks."""
     name = notebooks.full_name(exercise.split(".")[0])
-    solved = notebooks.version(name, "solution")
+    solved = solved_notebook(name)
     source, (function, check) = exam.exercise_sources(solved)[exercise], exam.checks(solved)[exercise]
     wanted = exam.changed(source, exam.drawn(notebooks.kit_file("variants"), exercise, seed))
     published, changed = (function_of(text, function, solved) for text in (source, wanted))
@@ -64,6 +64,12 @@ def material(exercise, seed):
         for draw in range(seed, seed + DRAWS):
             getattr(module, check)(recorder, draw)
     return published, changed, cases
+
+
+@functools.cache
+def solved_notebook(name):
+    """Return the solved version of a notebook."""
+    return notebooks.version(name, "solution")
 
 
 def function_of(source, name, notebook):

@@ -615,7 +615,8 @@ def run_book(arguments):
     directory = Path(arguments.directory)
     with naming("directory", OSError):
         directory.mkdir(parents=True, exist_ok=True)
-    import_or_explain("nbconvert", "latex2mathml")
+    browser = ("jupyterlite_core", "jupyterlite_pyodide_kernel", "jupyter_server") if arguments.lite else ()
+    import_or_explain("nbconvert", "latex2mathml", *browser, extra="lite" if arguments.lite else "tutorials")
     front = (folder() / "README.md").read_text(encoding="utf-8")
     course = {name: read(paths(name)[1]) for name in CURRICULUM}
     if arguments.lite:
@@ -628,7 +629,6 @@ def run_book(arguments):
 
 def write_lite(directory, course):
     """Write the site on which the notebooks run in the browser."""
-    import_or_explain("jupyterlite_core", "jupyterlite_pyodide_kernel", "jupyter_server", extra="lite")
     root = folder().parent
     if not (root / "setup.cfg").is_file():
         raise RuntimeError("--lite builds a wheel of minilift; run it in a clone of the repository")
