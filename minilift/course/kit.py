@@ -12,7 +12,7 @@ import re
 from importlib import resources
 from string import Template
 
-from minilift.course import book
+from minilift.course import book, exam
 from minilift.support.files import write_text
 
 ROW = re.compile(r"^\| \[(\d\d) ([^]]*)\]\((\w+)\.ipynb\)[^|]*\| (\d+) \|", re.M)
@@ -26,6 +26,23 @@ KIND = re.compile(r"^## ([^\n]*)\n<!-- words: ([^\n]*) -->\n(.*?)(?=^## |\Z)", r
 LONG = 80  # words of a part of which slides show the first sentence of each paragraph only
 FULL = 11  # weight of a slide: an equation counts two, a line of a list or of code one, ten words of prose one
 AFTER = {"exercise": "After the exercise", "predict": "The answer"}  # titles behind a cell with such a tag
+
+PAGE = Template("""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>$title</title>
+<link rel="stylesheet" href="book.css">
+</head>
+<body>
+<header><a href="index.html">The lecturer's kit</a></header>
+<main>
+$body
+</main>
+</body>
+</html>
+""")
 
 SLIDES = Template("""<!DOCTYPE html>
 <html lang="en">
@@ -129,17 +146,14 @@ def write(directory, notebooks, answers, texts, seed):
     def filled(name):
         text = re.sub(r"\{minutes: ([\d ]+)\}", lambda m: str(sum(minutes[n] for n in m[1].split())), texts[name])
         return re.sub(r"\{\w+\}", lambda match: words.get(match[0], match[0]), text)
-    pages = {"index": filled("index"), "plans": filled("plans"), "examination": filled("examination"),
+    pages = {"index": filled("index"), "plans": filled("plans"),
+             "examination": filled("examination") + changes(texts["variants"], seed),
              "rubrics": texts["rubrics"] + "\n".join(rubric for cells in answers.values() for rubric in rubrics(cells)),
              "misconceptions": misconceptions(filled("misconceptions"), found)}
     bodies = {name: book.markdown(text) for name, text in pages.items()}
     bodies |= {"quiz": quiz(texts["quiz"]), "handout": handout(texts["handout"], notebooks)}
     for name, body in bodies.items():
-        title = re.search(r"<h1[^>]*>(.*?)</h1>", body, re.S)
-        page = book.page(book.plain(title[1]), body, '<a href="index.html">The lecturer\'s kit</a>')
-        page = page.replace('<script src="search.js" defer></script>\n', "")
-        page = re.sub(r'(?s)<input id="search".*?</ol>', "", page).replace("The course</a>", "The lecturer's kit</a>")
-        write_text(directory / f"{name}.html", page)
+        write_text(directory / f"{name}.html", page(body))
     write_text(directory / "book.css", book.STYLE)
     (directory / "slides").mkdir(exist_ok=True)
     for name, notebook in notebooks.items():
@@ -251,6 +265,19 @@ def tagged_lines(source):
 
 
 # ---- the pages
+
+def page(body):
+    """Return a page of the kit; its title is that of its first heading."""
+    title = book.plain(re.search(r"(?s)<h1[^>]*>(.*?)</h1>", body)[1])
+    return PAGE.substitute(title=html.escape(title), body=body)
+
+
+def changes(table, seed):
+    """Return what a seed changes in each exercise, in Markdown, and which exercises have no variant."""
+    texts = {number: " ".join(exam.drawn(table, number, seed).text.split()) for number in exam.variants(table)}
+    lists = ["\n".join(f"- {number}: {text}" for number, text in rows.items()) for rows in (texts, exam.without(table))]
+    return f"\n## What it changes\n\n{lists[0]}\n\n## Exercises without a variant\n\n{lists[1]}\n"
+
 
 def quiz(text):
     """Return the quiz as HTML that grades itself; of the right answers it holds marks only."""

@@ -229,5 +229,7 @@ def test_the_whole_kit_is_built(tmp_path, capsys):
         assert not re.search(r"\{(\d\d|minutes|seed|total|slides)|MATH\d|§", shown), path
         for link in re.findall(r'href="([\w/]+\.html)"', text):
             assert (path.parent / link).exists(), (path, link)
+    listed = (tmp_path / "examination.html").read_text(encoding="utf-8")
+    assert re.findall(r"<li>(\d+\.\d+):", listed) == [*VARIANTS, *exam.without(TABLE)]
     plan = (tmp_path / "plans.html").read_text(encoding="utf-8").split("Twelve weeks")[1]
     assert {name[:2] for name in notebooks.CURRICULUM} <= set(re.findall(r"slides/(\d\d)_", plan))

@@ -41,7 +41,7 @@ def folder(tmp_path_factory):
     for name, text in slides.items():
         (place / f"slides_{name}.html").write_text(text, encoding="utf-8")
     for name, body in (("quiz", kit.quiz(notebooks.kit_file("quiz"))), ("handout", handout)):
-        (place / f"{name}.html").write_text(book.page(name, body, ""), encoding="utf-8")
+        (place / f"{name}.html").write_text(kit.page(body), encoding="utf-8")
     return place
 
 
