@@ -45,7 +45,8 @@ def write(directory, notebooks, root):
         for part in PARTS:  # a build leaves files beside its source
             copy = shutil.copytree if (root / part).is_dir() else shutil.copy
             copy(root / part, scratch / "source" / part)
-        call(scratch, "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", "wheels", "source")
+        call(scratch, "pip", "wheel", "-q", "--no-index", "--no-deps", "--no-build-isolation", "-w", "wheels",
+             "./source")  # without ./ it would be the name of a package
         wheel = next((scratch / "wheels").glob("*.whl"))
         call(scratch, "jupyterlite_core", "build", "--force", "--no-sourcemaps", "--apps", "lab", "--apps", "notebooks",
              "--lite-dir", "site", "--contents", str(scratch / "contents"), "--piplite-wheels", str(wheel),

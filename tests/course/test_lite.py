@@ -38,6 +38,7 @@ def test_the_site_has_the_notebooks_and_our_wheel(tmp_path):
     lite.write(tmp_path / "lite", {"05_implicit_weights": notebooks.as_text(notebook)}, notebooks.folder().parent)
     assert json.loads((tmp_path / "lite/files/05_implicit_weights.ipynb").read_text("utf-8")) == notebook
     index = json.loads((tmp_path / "lite/pypi/all.json").read_text("utf-8"))
+    assert list(index) == ["minilift"]
     (release,) = index["minilift"]["releases"].values()
     assert (tmp_path / "lite/pypi" / release[0]["filename"]).exists()
     assert (tmp_path / "lite/lab/index.html").exists()
