@@ -62,6 +62,7 @@ VALUES = {
     "teach student directory": NO_TARGETS, "teach student names": (*WORDS, "0", NO_NOTEBOOK, "²"),
     "teach book directory": NO_TARGETS, "docs --output": NO_TARGETS,
     "teach grade notebook": (*NO_FILES, "notes.md"), "teach grade --seed": SEEDS, "teach grade --json": NO_TARGETS,
+    "teach kit directory": NO_TARGETS, "teach kit --seed": SEEDS,
     "teach build names": (*WORDS, "0", NO_NOTEBOOK, "²"),
 }
 # What else a command needs, so that one wrong value is all that is wrong with the line.

@@ -1,4 +1,4 @@
 """The course: checks and style for the notebooks, their building and grading, and one module of exercises each.
 
-Read `teach`, then `exercises`, then `notebooks`, `gradebook` and `book`.
+Read `teach`, then `exercises`, then `notebooks`, `gradebook` and `book`; `kit`, `exam` and `judge` are for lecturers.
 """

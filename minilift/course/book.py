@@ -65,6 +65,8 @@ header input { flex: 1 1 10rem; font: inherit; padding: 0.2rem 0.6rem; }
 #found { flex-basis: 100%; margin: 0; padding-left: 1.2rem; }
 #found:empty { display: none; }
 a { color: var(--link); }
+.anchor-link { text-decoration: none; opacity: 0; }
+:hover > .anchor-link { opacity: 1; }
 h1, h2, h3, summary, th { line-height: 1.25; font-family: system-ui, sans-serif; }
 pre { background: var(--soft); padding: 0.6rem 0.8rem; overflow-x: auto; font: 0.82rem/1.4 ui-monospace, monospace;
   border-radius: 4px; tab-size: 4; }
@@ -125,7 +127,7 @@ def write(directory, notebooks, front):
         links = [f'<a href="{step[0]}.html">{step[1]}{titles.get(step[0], "The course")}</a>' for step in steps if step]
         write_text(directory / f"{name}.html", page(titles[name], notebooks[name], " ".join(links)))
     first = re.sub(r"\((\w+)\.ipynb\)", r"(\1.html)", front)
-    first = re.sub(r"\[([^]]*)\]\((?!\w+\.html|https?:)[^)]*\)", r"\1", first)  # folders are not in the book
+    first = re.sub(r"\[([^]]*)\]\((?![\w/]+\.html|https?:)[^)]*\)", r"\1", first)  # folders are not in the book
     ends = f'<a href="{names[0]}.html">Begin</a> <a href="reference/index.html">The reference</a>'
     write_text(directory / "index.html", page("The course", markdown(first), ends))
     reference = directory / "reference"

@@ -18,6 +18,7 @@ import json
 import math
 import os
 import re
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -28,7 +29,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from importlib import resources
 from pathlib import Path
 
-from minilift.course import book, gradebook
+from minilift.course import book, exam, gradebook, kit, lite
 from minilift.support.arguments import unknown_name, whole_number
 from minilift.support.files import write_text
 from minilift.support.options import check_count, decimal, naming, whole
@@ -91,6 +92,11 @@ def paths(name):
     """Return the paths of a notebook's source, student version and solution version."""
     root, name = folder(), full_name(name)
     return root / "src" / f"{name}.py", root / f"{name}.ipynb", root / "solutions" / f"{name}.ipynb"
+
+
+def kit_file(name):
+    """Return a text of the lecturer's kit, in Markdown."""
+    return (folder() / "kit" / f"{name}.md").read_text(encoding="utf-8")
 
 
 # ---- from a source to its two versions
@@ -160,6 +166,18 @@ def notebook_metadata(name, kind):
     return {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
             "language_info": {"name": "python"},
             "minilift": {"notebook": full_name(name), "version": kind}}
+
+
+def examination(name, seed, kind):
+    """Return the examination on a notebook, not executed: `kind` is "exam", "graded" or "key"."""
+    import nbformat.v4 as v4
+    blank, solved, seen = version(name, "student"), version(name, "solution"), set()
+    head = kit_file("exam").replace("{title}", blank.cells[0].source.split("\n")[0].lstrip("# "))
+    cells = []
+    for cell_type, source, tags in exam.examination(blank, solved, kit_file("variants"), head, seed, kind):
+        new = v4.new_markdown_cell if cell_type == "markdown" else v4.new_code_cell
+        cells.append(new(source, metadata={"tags": tags} if tags else {}, id=unused(slug(source), seen)))
+    return v4.new_notebook(cells=cells, metadata=notebook_metadata(name, kind))
 
 
 def build(name):
@@ -394,7 +412,7 @@ def grade(path, seed):
     path : str or Path
         The returned notebook.
     seed : int
-        Takes the place of SEED in its second cell.
+        Takes the place of SEED in its second cell. For an examination: the seed that it was made with.
 
     Returns
     -------
@@ -406,15 +424,17 @@ def grade(path, seed):
     import nbformat
     seed = whole_number("grade: seed", seed, least=0)
     returned = read(path)
-    name = full_name(kind_of(str, kind_of(dict, returned["metadata"].get("minilift")).get("notebook")) or path)
+    known = kind_of(dict, returned["metadata"].get("minilift"))
+    name = full_name(kind_of(str, known.get("notebook")) or path)
+    unsolved = examination(name, seed, "graded") if known.get("version") == "exam" else read(paths(name)[1])
     answers = answers_in(returned)
     broken = {number: "is no text in Unicode" for number, source in answers.items() if SURROGATE.search(source)}
-    blanks = answers_in(read(paths(name)[1]))
+    blanks = answers_in(unsolved)
     broken |= {number: "takes its answer from the checks" for number, source in answers.items()
                if number not in broken and borrowed(CHECKS, source, blanks.get(number, ""))}
     while True:
         sound = {number: source for number, source in answers.items() if number not in broken}
-        text = as_text(with_answers(without_outputs(read(paths(name)[1])), sound, seed))
+        text = as_text(with_answers(without_outputs(unsolved), sound, seed))
         notebook = nbformat.reads(text, as_version=4)
         try:
             raised = errors_of_exercises(execute(notebook, timeout=ANSWER_SECONDS, allow_errors=True), sound)
@@ -508,7 +528,7 @@ def table(results):
 
 def add_arguments(parser):
     """Add the arguments of `minilift teach`."""
-    commands = parser.add_subparsers(dest="teach_command", required=True, metavar="{student,grade,build,book}")
+    commands = parser.add_subparsers(dest="teach_command", required=True, metavar="{student,grade,build,book,kit}")
     student = commands.add_parser("student", help="write fresh student notebooks into a folder")
     student.add_argument("directory", metavar="DIR")
     student.add_argument("names", nargs="*", metavar="NOTEBOOK", help="such as 01; default all")
@@ -519,7 +539,8 @@ def add_arguments(parser):
         "folder, and a second call grades only what is new or changed.")
     grading.add_argument("notebook", nargs="+", metavar="NOTEBOOK|FOLDER",
                          help="one that cannot be graded does not stop the others")
-    grading.add_argument("--seed", type=whole, default=1, help="default 1 (the course's is 0)")
+    grading.add_argument("--seed", type=whole, default=1,
+                         help="default 1 (the course's is 0); of an examination: the kit's")
     for option, kind, text in (("jobs", whole, f"notebooks at a time (default: as many as cores, {os.cpu_count()})"),
                                ("minutes", decimal, f"that one notebook may take (default {MINUTES})"),
                                ("memory", decimal, f"GB that its processes may take together (default {MEMORY})")):
@@ -530,11 +551,18 @@ def add_arguments(parser):
     making.add_argument("names", nargs="*", metavar="NOTEBOOK", help="default all")
     pages = commands.add_parser("book", help="write the course as static pages that are read without a network")
     pages.add_argument("directory", nargs="?", default="minilift-book", metavar="DIR", help="default minilift-book")
+    pages.add_argument("--lite", action="store_true", help="with the notebooks to be run in the browser, in DIR/lite "
+                                                           "(needs the extra 'lite', in a source checkout)")
+    material = commands.add_parser("kit", help="write a lecturer's kit: plans, quiz, slides, handout, rubrics, "
+                                               "examinations (in a source checkout)")
+    material.add_argument("directory", nargs="?", default="minilift-kit", metavar="DIR", help="default minilift-kit")
+    material.add_argument("--seed", type=whole, help="of the examinations (default: drawn, and printed)")
 
 
 def run(arguments):
     """Run `minilift teach` and return its exit code."""
-    commands = {"student": run_student, "grade": run_grade, "build": run_build, "book": run_book}
+    commands = {"student": run_student, "grade": run_grade, "build": run_build, "book": run_book,
+                "kit": run_kit}
     return commands[arguments.teach_command](arguments)
 
 
@@ -626,11 +654,49 @@ def run_book(arguments):
     directory = Path(arguments.directory)
     with naming("directory", OSError):
         directory.mkdir(parents=True, exist_ok=True)
-    import_or_explain("nbconvert", "latex2mathml")
+    browser = ("jupyterlite_core", "jupyterlite_pyodide_kernel", "jupyter_server") if arguments.lite else ()
+    import_or_explain("nbconvert", "latex2mathml", *browser, extra="lite" if arguments.lite else "tutorials")
     note("writing the book: about 20 seconds")
     front = (folder() / "README.md").read_text(encoding="utf-8")
-    book.write(directory, {name: read(paths(name)[1]) for name in CURRICULUM}, front)
+    course = {name: read(paths(name)[1]) for name in CURRICULUM}
+    if arguments.lite:
+        write_lite(directory / "lite", course)
+        front += "\n[Run the notebooks in the browser](lite/lab/index.html)\n"
+    book.write(directory, course, front)
     print(directory / "index.html")
+    return 0
+
+
+def write_lite(directory, course):
+    """Write the site on which the notebooks run in the browser."""
+    root = folder().parent
+    if not (root / "setup.cfg").is_file():
+        raise RuntimeError("--lite builds a wheel of minilift; run it in a clone of the repository")
+    note("building the site for the browser: half a minute")
+    lite.write(directory, {name: as_text(lite.with_installation(without_outputs(notebook)))
+                           for name, notebook in course.items()}, root)
+    note(f"to look at it: {sys.executable} -m http.server -d {directory.parent}")
+
+
+def run_kit(arguments):
+    """Write the lecturer's kit, with an examination on each notebook."""
+    directory = Path(arguments.directory)
+    seed = secrets.randbelow(10**6) if arguments.seed is None else whole_number("--seed", arguments.seed, least=0)
+    with naming("directory", OSError):
+        directory.mkdir(parents=True, exist_ok=True)
+    if not (folder() / "src").is_dir():
+        raise RuntimeError("the kit is made from the notebooks' sources and model answers, which an installed package "
+                           "leaves out; run this in a clone of the repository")
+    import_or_explain("nbconvert", "latex2mathml", "jupytext")
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in (folder() / "kit").glob("*.md")}
+    texts["README"] = (folder() / "README.md").read_text(encoding="utf-8")
+    kit.write(directory, {name: read(paths(name)[1]) for name in CURRICULUM},
+              {name: source_cells(name) for name in CURRICULUM}, texts, seed)
+    for kind, place in (("exam", directory / "exam"), ("key", directory / "key")):
+        place.mkdir(exist_ok=True)
+        for name in CURRICULUM:
+            write_text(place / f"{name}.ipynb", as_text(examination(name, seed, kind)))
+    print(f"{directory / 'index.html'}\nseed of the examinations, which grading needs: {seed}")
     return 0
 
 
@@ -653,13 +719,13 @@ def run_tutorials(arguments):
     return subprocess.call([sys.executable, "-m", "jupyterlab", str(arguments.directory)])
 
 
-def import_or_explain(*modules):
-    """Raise an error that says what to install if one of `modules` is missing."""
+def import_or_explain(*modules, extra="tutorials"):
+    """Raise an error that says what to install if one of `modules`, which an extra has, is missing."""
     from importlib.util import find_spec
     missing = [module for module in modules if find_spec(module) is None]
     if missing:
         raise RuntimeError(f"the notebooks need {', '.join(missing)}, not installed here; install with: "
-                           f"{how_to_install('tutorials')}")
+                           f"{how_to_install(extra)}")
 
 
 def how_to_install(extra):

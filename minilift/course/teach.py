@@ -50,8 +50,23 @@ DPI = 100  # of figures: sharp enough to read, and a notebook of ten stays below
 
 # ---- what notebooks print
 
+UNSEEN: list[bool] = []  # not empty while a check runs of which nobody is to see anything
+
+
+@contextlib.contextmanager
+def unseen():
+    """Publish nothing meanwhile."""
+    UNSEEN.append(True)
+    try:
+        yield
+    finally:
+        UNSEEN.pop()
+
+
 def publish(text, report):
     """Show `text`, with `report` (a dict) beside it in machine-readable form where there is a notebook."""
+    if UNSEEN:
+        return
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     if shell is None:
         print(text)

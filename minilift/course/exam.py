@@ -1,0 +1,168 @@
+"""Variants of the exercises for examinations, drawn by a seed: the notebooks that are handed out and their keys.
+
+What a variant changes is a table in `tutorials/kit/variants.md`. `minilift.course.judge` checks answers to one.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import itertools
+import re
+from typing import NamedTuple
+
+import numpy as np
+
+HEADING = re.compile(r"^## (\d+\.\d+)\n(.*?)(?=^#)", re.M | re.S)
+CHANGE = re.compile(r"^    (.+?) ==> (.+)$", re.M)
+NONE = re.compile(r"^- ([\d., ]+): (.*?)(?=^- |\Z)", re.M | re.S)
+CHECK = re.compile(r"^(\w+) = check\.(\w+)\(\1, SEED\)$")
+FOLDED = re.compile(r"<details>.*?</details>\n?", re.S)
+
+
+class Variant(NamedTuple):
+    """A variant of an exercise: what its text says, and what changes in the model answer (old, new)."""
+
+    exercise: str
+    text: str
+    changes: list[tuple[str, str]]
+
+
+@functools.cache
+def variants(table):
+    """Return the variants that a table in Markdown has of each exercise: dict of number → list of `Variant`."""
+    found: dict[str, list[Variant]] = {}
+    for number, section in HEADING.findall(table):
+        text = CHANGE.sub("", section).strip()
+        found.setdefault(number, []).append(Variant(number, text, CHANGE.findall(section)))
+    return found
+
+
+def without(table):
+    """Return which exercises have no variant, and why: dict of number → reason."""
+    return {number: " ".join(reason.split()) for numbers, reason in NONE.findall(table.split("# Exercises without")[1])
+            for number in numbers.split(", ")}
+
+
+def drawn(table, number, seed):
+    """Return the `Variant` of an exercise that a seed draws, its numbers filled in.
+
+    Raises
+    ------
+    ValueError
+        If the table has none.
+    """
+    choices = variants(table).get(number)
+    if not choices:
+        raise ValueError(f"exercise {number} has no variant")
+    rng = np.random.default_rng([seed, *map(int, number.split("."))])
+    _, text, changes = choices[rng.integers(len(choices))]
+    numbers = {"§c": str(rng.integers(2, 10)), "§r": f"{rng.uniform(0.1, 0.5):.2f}"}
+
+    def filled(words):
+        return re.sub("§[cr]", lambda match: numbers[match[0]], words)
+    return Variant(number, filled(text), [(old, filled(new).replace(r"\n", "\n")) for old, new in changes])
+
+
+def changed(source, variant):
+    """Return the source of a model answer, changed as a variant has it.
+
+    Raises
+    ------
+    ValueError
+        If what is to be changed does not stand there.
+    """
+    for old, new in variant.changes:
+        if old not in source:
+            raise ValueError(f"variant of {variant.exercise}: {old!r} is not in the model answer")
+        source = source.replace(old, new)
+    return source
+
+
+def checks(notebook):
+    """Return the exercises of a solved notebook whose checks need the answer and a seed alone.
+
+    Returns
+    -------
+    dict of number → (name of the answer, name of its check)
+    """
+    found, number = {}, ""
+    for cell in notebook["cells"]:
+        match = re.match(r"# Exercise (\d+\.\d+)", cell["source"])
+        number = match[1] if match and cell["cell_type"] == "code" else number
+        check = CHECK.match(cell["source"])
+        if check:
+            found[number] = check.groups()
+    return found
+
+
+def given(notebook, source):
+    """Return the sources of a solved notebook's functions that a source calls without defining them.
+
+    They are in the order of the notebook, and hold those that they call themselves.
+    """
+    known = {node.name: node for cell in notebook["cells"] if cell["cell_type"] == "code"
+             for node in ast.parse(cell["source"]).body if isinstance(node, ast.FunctionDef)}
+    reached = {node.name for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)}
+    own, waiting = set(reached), [ast.parse(source)]
+    while waiting:
+        called = {node.id for node in ast.walk(waiting.pop()) if isinstance(node, ast.Name)} & set(known) - reached
+        reached |= called
+        waiting += [known[name] for name in called]
+    return [ast.unparse(node) for name, node in known.items() if name in reached - own]
+
+
+def is_exercise(cell):
+    """Whether a cell holds an exercise."""
+    return "exercise" in cell["metadata"].get("tags", [])
+
+
+def imports(notebook):
+    """Return the source of a notebook's first code cell: its imports and its seed."""
+    return next(cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "code")
+
+
+def examination(blank, solved, table, head, seed, kind):
+    """Return the cells of an examination on one notebook.
+
+    Parameters
+    ----------
+    blank, solved : notebooks
+        The student's and the solved version.
+    table : str
+        Of variants.
+    head : str
+        Markdown of the first cell.
+    seed : int
+        Draws the variants and, in the checks, their cases.
+    kind : {"exam", "graded", "key"}
+        Without checks; with them; with the answers, too.
+
+    Returns
+    -------
+    list of (cell type, source, tags)
+    """
+    judging = [] if kind == "exam" else ["from minilift.course import judge"]
+    start = re.sub(r"^SEED = \d+", f"SEED = {seed}" if kind == "key" else "SEED = 0", imports(blank), flags=re.M)
+    cells = [("markdown", head, []), ("code", "\n".join([start, *judging]), [])]
+    answers, names, known = exercise_sources(solved), checks(solved), variants(table)
+    for before, cell in itertools.pairwise(blank["cells"]):
+        number = re.match(r"# Exercise (\d+\.\d+)|", cell["source"])[1]
+        if not is_exercise(cell) or number not in known:
+            continue
+        variant = drawn(table, number, seed)
+        tools = [tool for tool in given(solved, answers[number]) if ("code", tool, []) not in cells]
+        cells += [("code", tool, []) for tool in tools]
+        statement = FOLDED.sub("", before["source"][before["source"].index("## Exercise"):]).strip()
+        cells.append(("markdown", f"{statement}\n\n**Changed for this examination.** {variant.text}", []))
+        cells.append(("code", changed(answers[number], variant) if kind == "key" else cell["source"], ["exercise"]))
+        if kind != "exam":
+            answer = names[number][0]
+            cells.append(("code", f'{answer} = judge.variant("{number}", {answer}, SEED)', ["check"]))
+    return cells
+
+
+def exercise_sources(notebook):
+    """Return {number: source} of the exercise cells of a notebook."""
+    return {re.match(r"# Exercise (\d+\.\d+)", cell["source"])[1]: cell["source"]
+            for cell in notebook["cells"] if is_exercise(cell)}

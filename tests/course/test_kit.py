@@ -1,0 +1,235 @@
+"""The lecturer's kit: variants that the published answers do not solve, pages that say what the sources say."""
+
+import itertools
+import json
+import re
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+from minilift.checks.equations import EQUATIONS
+from minilift.cli import main
+from minilift.course import exam, judge, kit, notebooks, teach
+
+pytest.importorskip("jupytext")
+needs_pages = pytest.mark.skipif(not all(map(find_spec, ("nbconvert", "latex2mathml"))),
+                                 reason="needs nbconvert and latex2mathml")
+TABLE = notebooks.kit_file("variants")
+VARIANTS = exam.variants(TABLE)
+FIRST = {number.split(".")[0]: number for number in reversed(VARIANTS)}.values()  # one exercise of each notebook
+
+
+def seeds_of(number):
+    """Return seeds that draw each variant of an exercise once."""
+    found: dict[str, int] = {}
+    for seed in itertools.count():
+        if len(found) == len(VARIANTS[number]):
+            return list(found.values())
+        variant = exam.drawn(TABLE, number, seed)
+        found.setdefault(re.sub(r"[0-9.]+", "", f"{variant.text} {variant.changes}"), seed)
+
+
+@pytest.fixture
+def status_of(monkeypatch):
+    """Return a function from an exercise, an answer and a seed to the report of the variant's check."""
+    seen = []
+    monkeypatch.setattr(teach, "publish", lambda text, report: seen.append(report) if not teach.UNSEEN else None)
+
+    def judged(*arguments):
+        judge.variant(*arguments)
+        return seen.pop()
+    return judged
+
+
+# ---- variants
+
+@pytest.mark.parametrize(("number", "seed"), [(number, 3) for number in FIRST] + [
+    pytest.param(number, seed, marks=pytest.mark.slow) for number in VARIANTS for seed in seeds_of(number)])
+def test_the_published_answer_fails_a_variant_and_the_changed_one_solves_it(number, seed, status_of):
+    published, changed, cases = judge.material(number, seed)
+    assert cases
+    assert status_of(number, changed, seed)["status"] == "PASS"
+    report = status_of(number, published, seed)
+    assert (report["status"], report["message"]) == ("FAIL", judge.AS_PUBLISHED)
+
+
+def test_every_exercise_has_variants_or_a_reason_for_none():
+    exercises = {match for name in notebooks.CURRICULUM
+                 for match in re.findall(r"(?m)^# Exercise (\d+\.\d+)$", notebooks.paths(name)[0].read_text("utf-8"))}
+    without = exam.without(TABLE)
+    assert set(VARIANTS) | set(without) == exercises
+    assert not set(VARIANTS) & set(without)
+    assert all(len(reason.split()) > 3 for reason in without.values())
+    assert len(VARIANTS) > 2 * len(without)
+
+
+def test_a_seed_draws_one_variant_and_another_seed_another():
+    assert exam.drawn(TABLE, "5.1", 7) == exam.drawn(TABLE, "5.1", 7)
+    assert len({exam.drawn(TABLE, "5.1", seed).text for seed in range(40)}) > 20
+
+
+def test_what_has_no_variant_is_refused():
+    with pytest.raises(ValueError, match=r"exercise 1\.3 has no variant"):
+        exam.drawn(TABLE, "1.3", 0)
+    with pytest.raises(ValueError, match="'x' is not in the model answer"):
+        exam.changed("y", exam.Variant("1.1", "", [("x", "y")]))
+
+
+@pytest.mark.parametrize(("actual", "expected", "size"), [
+    (np.array([2.0, 1.0]), np.array([2.0, 1.5]), 0.25),
+    ((1.0, [2e-9]), (1.0, [1e-9]), 1.0), ([None, 4.0], [None, 2.0], 1.0),
+    (float("nan"), float("nan"), 0.0), (float("nan"), 1.0, float("inf")), (float("inf"), float("inf"), 0.0)])
+def test_errors_are_relative_to_the_largest_entry_expected(actual, expected, size):
+    assert judge.error(actual, expected) == pytest.approx(size)
+
+
+@pytest.mark.parametrize("actual", [[1.0], 1.0])
+def test_a_part_that_is_missing_is_told(actual):
+    with pytest.raises(ValueError, match="2 parts are expected"):
+        judge.error(actual, (1.0, 2.0))
+
+
+def test_an_examination_holds_questions_and_its_key_answers():
+    given, key = (notebooks.examination("04", 11, kind) for kind in ("exam", "key"))
+    text, solved = (json.dumps(notebook, ensure_ascii=False) for notebook in (given, key))
+    for number in ("4.1", "4.2", "4.3", "4.4", "4.5"):
+        variant = exam.drawn(TABLE, number, 11)
+        assert json.dumps(variant.text, ensure_ascii=False)[1:-1] in text
+        for _, new in variant.changes:
+            assert json.dumps(new)[1:-1] in solved
+    assert text.count("NotImplementedError") == 5
+    assert "def phi" in text
+    assert not re.search("judge|<details>|§|11,|SEED = 11", text)
+    assert solved.count("judge.variant(") == 5
+    assert "SEED = 11" in solved
+
+
+@pytest.mark.slow
+def test_a_returned_examination_is_graded_with_its_seed(tmp_path):
+    path = tmp_path / "returned.ipynb"
+    returned = notebooks.examination("01", 5, "exam")
+    solved = notebooks.answers_in(notebooks.examination("01", 5, "key"))
+    for each in returned.cells:
+        if each.source.startswith("# Exercise 1.1"):
+            each.source = solved["1.1"]
+        if each.source.startswith("# Exercise 1.2"):  # as published
+            each.source = exam.exercise_sources(notebooks.version("01", "solution"))["1.2"]
+    path.write_text(notebooks.as_text(returned), encoding="utf-8")
+    results = notebooks.grade(path, 5)
+    assert [(result["exercise"], result["status"]) for result in results] == [("1.1", "PASS"), ("1.2", "FAIL")]
+    assert results[1]["message"] == judge.AS_PUBLISHED
+
+
+# ---- pages
+
+@needs_pages
+def test_the_quiz_grades_itself_and_hides_its_answers():
+    text = notebooks.kit_file("quiz")
+    page = kit.quiz(text)
+    questions = kit.QUESTION.findall(text)
+    assert len(questions) == page.count("<fieldset") == 10
+    keys = json.loads(re.search(r"KEYS = (\[.*?\])", page)[1])
+    for k, (_, choices, _) in enumerate(questions):
+        marks = re.findall(r"\[(.)\]", choices)
+        assert marks.count("x") == 1
+        assert [kit.mark_of(f"{k}:{i}") == keys[k] for i in range(4)] == [mark == "x" for mark in marks]
+    assert not re.search(r"\[x\]|\$[^{]|correct", page)
+    assert kit.mark_of("a") == 0xE40C292C  # the published value of FNV-1a
+
+
+def cell(kind, source, *outputs):
+    return {"cell_type": kind, "source": source, "metadata": {}, "outputs": list(outputs)}
+
+
+PICTURE = {"output_type": "display_data", "data": {"image/png": "aGVsbG8=", "text/plain": "Figure: Two curves."}}
+NOTEBOOK = {"cells": [
+    cell("markdown", "# 01 · One\n\nYou will see.\n\n**Afterwards you can**\n1. do it."),
+    cell("markdown", "## Exercise 1.1 (core): it\n\nDo it.\n\n"
+                     "<details><summary>Hint</summary>\n\nHidden.\n\n</details>"),
+    {**cell("code", "x = secret  # (1.1)"), "metadata": {"tags": ["exercise"]}},
+    cell("markdown", "It is $x = 1$, see Fig. 2 there. Then " + "word " * 90 + "\n\n$$ x = 1. \\tag{1.1} $$\n"),
+    cell("code", "x = 1  # (1.1)\nteach.holds(x)  # (1.1)"),
+    cell("code", "teach.show(fig)", PICTURE)]}
+
+
+@needs_pages
+def test_slides_hold_what_a_lecture_needs_and_no_solution():
+    text = kit.slides(NOTEBOOK)
+    shown = [re.sub("<[^>]+>", " ", part) for part in re.split("<section", text.replace("<div class=\"notes\">",
+                                                                                           "<section notes"))]
+    assert text.count("<section") == 4
+    assert [re.search(r"<h[12]>(.*?)</h", part)[1] for part in text.split("<section")[1:]] == \
+        ["01 · One", "Exercise 1.1 (core): it", "After the exercise", "After the exercise"]
+    assert "see Fig. 2 there." in shown[5]
+    assert "word" not in shown[5]
+    assert "word word" in shown[6]
+    assert text.count("(1.1)") >= 2
+    assert "aGVsbG8=" in text
+    assert not re.search("secret|Hidden|teach.holds|https?:(?!//www.w3.org)", text)
+
+
+def test_sentences_are_cut_at_their_ends_alone():
+    assert kit.sentences("See Fig. 2, e.g. $a. B$ here. Then `x. Y`! **So.** It ends.") == \
+        ["See Fig. 2, e.g. $a. B$ here.", "Then `x. Y`!", "**So.** It ends."]
+
+
+@needs_pages
+def test_the_handout_has_every_equation_of_the_index():
+    page = kit.handout(notebooks.kit_file("handout"), {"05_x": {"cells": [cell("markdown", "\\tag{ProxProp 11}")]}})
+    assert page.count("<dt>") == len(EQUATIONS)
+    assert page.count("<small>[05]</small>") == 1
+    assert "z<sub>l</sub><sup>½</sup> = z<sub>l</sub> − τ g<sub>l</sub>" in page
+
+
+def test_each_open_exercise_has_a_rubric():
+    for name in ("01", "13"):
+        found = list(kit.rubrics(notebooks.source_cells(name)))
+        assert len(found) == 1
+        assert re.match(r"\n## \d+\.\d+ \w", found[0])
+        assert found[0].count("| 1 |") >= 2
+
+
+def test_diagnoses_are_those_of_the_tables_and_of_the_functions():
+    source = ('WRONG_STEPS = {"the sign": 1, "a factor": 2}\nOTHER = {"no message": 1}\n'
+              'def step(answer):\n    def mistakes(found):\n        yield found, "too large"\n'
+              '        yield from slips(found, WRONG_STEPS)\n    return check("1.1", answer, OTHER, mistakes)\n')
+    assert kit.diagnoses(source) == [("1.1", ["the sign", "a factor", "too large"])]
+
+
+def test_every_diagnosis_is_in_the_guide_once():
+    found = {name: kit.diagnoses(kit.module_source(name)) for name in notebooks.CURRICULUM}
+    text = kit.misconceptions(notebooks.kit_file("misconceptions"), found)
+    messages = [(number, message) for exercises in found.values() for number, said in exercises for message in said]
+    assert text.count("\n- ") == len(messages) > 500
+    for number, message in messages:
+        assert f"- {number}: {message[0].upper()}{message[1:]}\n" in text
+    assert sum(map(int, re.findall(r"^## .* \((\d+)\)$", text, re.M))) == len(messages)
+
+
+def test_the_kit_needs_the_sources(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(notebooks, "folder", lambda: tmp_path)
+    assert main(["teach", "kit", str(tmp_path / "kit")]) != 0
+    assert "in a clone of the repository" in capsys.readouterr().err
+
+
+@needs_pages
+@pytest.mark.slow
+def test_the_whole_kit_is_built(tmp_path, capsys):
+    assert main(["teach", "kit", str(tmp_path), "--seed", "7"]) == 0
+    assert "grading needs: 7" in capsys.readouterr().out
+    names = {path.stem for path in tmp_path.glob("*.html")}
+    assert names == {"index", "plans", "quiz", "handout", "rubrics", "misconceptions", "examination"}
+    for place, ending in (("slides", "html"), ("exam", "ipynb"), ("key", "ipynb")):
+        assert {path.stem for path in (tmp_path / place).glob(f"*.{ending}")} == set(notebooks.CURRICULUM)
+    for path in tmp_path.rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r'(src|import|url\()\s*=?\s*["\']?https?:', text), path
+        shown = re.sub(r"(?s)<script.*?</script>|<style.*?</style>|<pre.*?</pre>", "", text)
+        assert not re.search(r"\{(\d\d|minutes|seed|total|slides)|MATH\d|§[cr]\b", shown), path
+        for link in re.findall(r'href="([\w/]+\.html)"', text):
+            assert (path.parent / link).exists(), (path, link)
+    listed = (tmp_path / "examination.html").read_text(encoding="utf-8")
+    assert re.findall(r"<li>(\d+\.\d+):", listed) == [*VARIANTS, *exam.without(TABLE)]
+    plan = (tmp_path / "plans.html").read_text(encoding="utf-8").split("Twelve weeks")[1]
+    assert {name[:2] for name in notebooks.CURRICULUM} <= set(re.findall(r"slides/(\d\d)_", plan))
