@@ -239,11 +239,11 @@ for k in (1, 3, 10):
     ours = conjugate_gradients(a, g, 1.0, k)
     theirs = ml.ProxProp(1.0, solver=f"cg{k}").direction(net, X, y)[1][1]
     teach.compare(f"cg{k}: by hand, library", ours, theirs)
-path = np.array([0 * b[:, 0]] + [conjugate_gradients(a, g, 1.0, k)[:, 0] for k in range(1, 6)])  # of unit 0
+path = np.array([0 * b[:, 0]] + [conjugate_gradients(a, g, 1.0, k)[:, 0] for k in range(1, 4)])  # of unit 0
 moves, rests = np.diff(path, axis=0), b[:, 0] - path @ M  # α_k p_k, and r_k
 products = moves @ M @ moves.T
 sizes = np.sqrt(np.diag(products))
-teach.holds("five directions, each M-conjugate to all others", products / np.outer(sizes, sizes), np.eye(5), 1e-10)
+teach.holds("three directions, each M-conjugate to all others", products / np.outer(sizes, sizes), np.eye(3), 1e-10)
 squares = np.sum(rests**2, axis=1)
 slopes = -np.sum(rests[1:] * (moves @ M), axis=1) / squares[:-1]  # γ as −⟨r_{k+1}, Mp_k⟩/⟨p_k, Mp_k⟩, α put in
 teach.holds("γ is the same in both forms", slopes, squares[1:] / squares[:-1], 1e-10)  # (6.3)
