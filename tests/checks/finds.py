@@ -853,14 +853,15 @@ def page(seeds):
 INTRODUCTION = """# What verify finds
 
 `minilift verify` is tried on mistakes that were planted in all kinds of things that it takes, and on right things,
-which it must not refuse, with {seeds} seeds each. A mistake is *named* if a reason says what is wrong, *found* if it is
+which it must not refuse (seeds of each: {seeds}). A mistake is *named* if a reason says what is wrong, *found* if it is
 refused without a reason, and *missed* if it passes; *other reason* says that reasons are given, and none has the words
-that its planter had chosen beforehand. Written by `python tests/checks/finds.py --write`; misses and false alarms stay
-in the tables.
+that its planter had chosen. Written by `python tests/checks/finds.py --write`; misses and false alarms stay in the
+tables.
 
 The stranger had not read the checks. His set was kept apart until it was first tried: of its first 218 mistakes 25 were
 missed then. Most of those were mended, by properties that hold for all things of the kind, so that his set is no longer
-an independent measure.
+an independent measure. Here are his layers and losses; his methods, blocks, formulas and sequences are not in these
+tables: `python tests/checks/stranger.py` runs them all.
 """
 
 
@@ -873,14 +874,12 @@ def strange(*kinds):
 
 
 SETS = [("Ours", PLANTS, RIGHT),  # of whom, mistakes, right things
-        ("A stranger's layers and losses", *strange("transfer", "map", "loss")),
-        ("A stranger's methods", *strange("method")),
-        ("A stranger's blocks, formulas and sequences", *strange("block", "gradient", "equal", "sequence"))]
+        ("A stranger's layers and losses", *strange("transfer", "map", "loss"))]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3, help="for the right things")
+    parser.add_argument("--seeds", type=int, default=1, help="for the right things, default 1")
     parser.add_argument("--write", action="store_true", help="write tutorials/VERIFY.md, print nothing")
     options = parser.parse_args()
     text = page(options.seeds)
