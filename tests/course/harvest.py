@@ -1051,8 +1051,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("0.001", "-0.001", "positive"),
         ("[1, 1, 1, 1, 1, 1]", "[0, 0, 0, 0, 0, 0]", "zeros"),
         ("[1, 1, 1, 1, 1, 1]", "[1, 1, 1]", "six numbers are expected"),
-        ("0.001", "float('nan')", "finite numbers are expected"),
-        ("[1, 1, 1, 1, 1, 1]", "[1, 1, 1, 1, 1, float('nan')]", "finite numbers are expected"),
+        ("0.001", "float('nan')", "finite numbers are wanted"),
+        ("[1, 1, 1, 1, 1, 1]", "[1, 1, 1, 1, 1, float('nan')]", "finite numbers are wanted"),
         ("[1, 1, 1, 1, 1, 1]", "[3, -1, 0, 2, 1, -5]", "both kinds of step are the same"),
     ],
     "14.5": [
