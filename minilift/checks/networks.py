@@ -221,7 +221,7 @@ class NetCase(Case):
         net = Network(self.net.layers, loss=self.net.loss_function, backend=self.net.backend,
                       input_shape=self.net.shapes[0])
         net.load_state_dict(self.net.state_dict())
-        net._theta = self.lend_all(net.theta)
+        net._theta = self.lend_all([None if theta is None else to_numpy(theta) for theta in net.theta])
         return (net, *net.checked_batch(self.lend(self.X), self.lend(self.y)))
 
     @cached_property
