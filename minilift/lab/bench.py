@@ -547,7 +547,8 @@ def measure(options):
     rows_of, table_of, figure_of = MEASURES[options["what"]]
     rows = rows_of(options)
     progress("")
-    left_out = ("what", "output", *(["network"] if options["all"] else []))
+    idle = ["network", "rounds"] if options["what"] == "race" else ["network"] if options["all"] else []
+    left_out = ("what", "output", *idle)
     given = {name: value for name, value in options.items() if name not in left_out}
     usual = {name: value for name, value in DEFAULTS.items() if name != "network"}  # which is always said
     about = {"command": command_line(f"minilift bench {options['what']}", given, usual),
