@@ -7,7 +7,8 @@ On the three-split energy without a_D, with a multiplier u on the output,
 
 blocks are minimised forwards: for l < D in turn θ_l, a_l, z_l, then θ_D and z_D. Then the multiplier ascends,
 :math:`u \leftarrow u + \beta(z_D - \varphi_D)`. The penalties have no factor ½ here, so that a full dual step would be
-2β; the paper takes β.
+2β; the paper takes β. The term ⟨z_D, u⟩ is the paper's. With it any forward pass with u = −∇L_y(z_D) is a point of
+rest, of a trained network or not: u need not push z_D towards the targets, it may hold it where it is.
 """
 
 from __future__ import annotations

@@ -174,6 +174,18 @@ class Hinge(ml.Loss):
         return np.where(satisfied, v, towards)
 
 
+def test_admm_rests_on_any_network_whose_multiplier_is_the_slope_of_the_loss():
+    """u = −∇L on the forward pass of a network that nobody has trained: nothing moves."""
+    net, X, y = network_and_batch()
+    method = ml.ADMM(0.5, 2.0)
+    start = method.start(net, net.propagate(X))
+    slope = method.energy(net, X, y).loss_gradient(start.z[net.depth])
+    method.variables = start._replace(multiplier=-slope)
+    for step in method.direction(net, X, y)[1]:
+        assert norm(step) < 1e-12
+    assert norm(slope) > 1
+
+
 @pytest.mark.parametrize("setting", ["beta1_gamma10", "beta0.5_gamma2"])
 def test_admm_is_the_published_program_with_its_output_solved_exactly(oracle, setting):
     # holds ADMM u
