@@ -333,7 +333,7 @@ def indexed(text):
 def rubrics(cells):
     """Yield the rubric of each open exercise of a notebook, in Markdown, from its model answer."""
     for before, cell in itertools.pairwise(cells):
-        if "answer" not in cell["metadata"].get("tags", []):
+        if cell["cell_type"] != "markdown" or "answer" not in cell["metadata"].get("tags", []):
             continue
         heading = OPEN.search(before["source"])
         question = " ".join(FOLDED.sub("", before["source"][heading.end():]).split())
