@@ -26,7 +26,7 @@ from minilift.lab.tables import aligned, number, ranges
 from minilift.models import mlp
 from minilift.optim import Adam, Nesterov
 from minilift.support.files import read_npz
-from minilift.training.fit import measure
+from minilift.training.fit import measure, quiet
 
 RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 STEP = 10**0.5  # between the rates of the grid, and by which it is extended
@@ -182,6 +182,7 @@ def entrants(names=NAMES):
 # ---- the race
 
 
+@quiet()
 def run(course, entrant, rate, batch, seed, judge, final=False):
     """Do one run; return its `Run`. The first epoch is trained whatever the budget.
 

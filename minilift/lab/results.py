@@ -188,7 +188,7 @@ def race_part(path, about):
     threads, versions = (about["machine"][name] for name in ("threads", "versions"))
     lines = ["", f"### Seconds to a training loss ({about['rows'][0]['network']})", "",
              f"{origin(about)} {threads} thread{'s' * (threads != '1')}, PyTorch {versions.get('torch', 'missing')}.",
-             *busy(about["machine"])]
+             *(line for warning in busy(about["machine"]) for line in ("", warning))]
     for block in grouped(about["rows"], "network").values():
         lines += ["", *markdown(race_cells(block)), "", *(f"{line}  " for line in verdict(block))]
     return [*lines, "", f"![Training loss and test accuracy against seconds]({path.with_suffix('.png').name})"]
