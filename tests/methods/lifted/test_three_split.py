@@ -175,7 +175,7 @@ class Hinge(ml.Loss):
 
 
 def test_admm_rests_on_any_network_whose_multiplier_is_the_slope_of_the_loss():
-    """u = −∇L on the forward pass of a network that nobody has trained: nothing moves."""
+    """With u = −∇L on the forward pass of a network that nobody has trained: nothing moves."""
     net, X, y = network_and_batch()
     method = ml.ADMM(0.5, 2.0)
     start = method.start(net, net.propagate(X))
