@@ -31,7 +31,7 @@ from minilift.training.fit import measure, quiet
 RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 STEP = 10**0.5  # between the rates of the grid, and by which it is extended
 EXTENSIONS = 3
-LONGER = 4  # times the budget of a trial that a finalist has: few trials of the slow would end otherwise
+LONGER = 8  # times the budget of a trial that a finalist has: few trials of the slow would end otherwise
 COLORS = {"minilift": ("#0072B2", "#009E73", "#56B4E9", "#44AA99", "#000000", "#666666", "#332288"),
           "PyTorch": ("#D55E00", "#CC79A7", "#E69F00", "#AA3377")}
 SEEDS = 3  # of the finalists, none of which is that of the search
