@@ -7,7 +7,10 @@ drawn by NumPy and then moved, so that one seed gives one network on either back
 
 from __future__ import annotations
 
+import ctypes
+import os
 import sys
+from functools import cache
 
 import numpy as np
 
@@ -18,6 +21,9 @@ KINDS = {"real": ("f", "floating-point numbers"), "whole": ("iu", "whole numbers
 HALVED_ABOVE = 64  # size above which a triangular matrix is inverted, or solved with, by halves
 SQUARED_ABOVE = 256  # size above which a product of two is made by halves
 CACHED = 2**15  # entries of an array of which a few fit into a processor's cache
+# numbers of glibc's mallopt, with what is asked of them: the size up to which an array comes from the heap (the largest
+# that glibc takes), and how much free memory the heap keeps at its end
+MMAP_THRESHOLD, TRIM_THRESHOLD = (-3, 2**25), (-1, 2**30)
 
 
 def get_module(backend):
@@ -35,6 +41,7 @@ def get_module(backend):
         If CuPy is not installed, or is installed but no GPU answers a small computation.
     """
     if known_name("backend", backend, BACKENDS) == "numpy":
+        keep_freed_memory()
         return np
     try:
         import cupy
@@ -48,6 +55,21 @@ def get_module(backend):
     if answer != 2.0:
         raise RuntimeError(f"backend='cupy': the GPU computed 1 + 1 = {answer}")
     return cupy
+
+
+@cache
+def keep_freed_memory():
+    """Have glibc keep the memory of arrays that are freed, for those of the next training step.
+
+    By default it gives large pieces back to the system, and each page of a new array is then cleared when it is first
+    written: for arrays of some 100 kB that takes longer than to compute them. Where a user has settings of his own in
+    the environment (MALLOC_…, GLIBC_TUNABLES), and on other C libraries, nothing is done.
+    """
+    own = any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ)
+    if own or not (sys.platform == "linux" and hasattr(ctypes.CDLL(None), "gnu_get_libc_version")):
+        return
+    for option, value in (MMAP_THRESHOLD, TRIM_THRESHOLD):
+        ctypes.CDLL(None).mallopt(option, value)
 
 
 def module_of(backend):
