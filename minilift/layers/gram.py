@@ -135,7 +135,13 @@ class Gram:
 
     def apply(self, d):
         r"""Return :math:`\tilde A d`, the change of z along the step d in θ."""
-        return self.a @ d[:-1] + d[-1] if self.bias else self.a @ d
+        if not self.bias:
+            return self.a @ d
+        if not self.a.shape[1]:
+            return self.xp.broadcast_to(d, (len(self.a), d.shape[1]))  # Ã is the column of ones alone
+        change = self.a @ d[:-1]
+        change += d[-1]
+        return change
 
     def adjoint(self, g):
         r"""Return :math:`\tilde A^T g`."""

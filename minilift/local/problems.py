@@ -17,6 +17,7 @@ parameter space.
 
 from __future__ import annotations
 
+from copy import copy
 from functools import cached_property
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ import numpy as np
 from minilift.layers.activations import Identity, Transfer
 from minilift.layers.gram import Gram
 from minilift.support.arguments import instance_of, is_floating, number_between, shown
+from minilift.support.backend import array_module
 
 IDENTITY = Identity()
 
@@ -34,12 +36,14 @@ class Model(NamedTuple):
 
     Attributes
     ----------
+    z : array (rows, n_out)
     value : array (n_out,) or (1,)
         h of each output unit, or in one number where f couples the units.
     gradient : array (rows, n_out)
     curvature : callable
     """
 
+    z: object
     value: object
     gradient: object
     curvature: object
@@ -54,7 +58,17 @@ def check_gap(what, f, z, signal):
                              f"or of images, as z, got {shown(array)}")
 
 
-class MatchingLoss:
+class Gap:
+    """Base class of gaps: a transfer f, and arrays of one row for each row of z, over which h is a sum."""
+
+    def of_rows(self, rows):
+        """Return the part of the gap that belongs to some rows, a slice."""
+        part = copy(self)
+        vars(part).update({name: array[rows] for name, array in vars(self).items() if name != "f"})
+        return part
+
+
+class MatchingLoss(Gap):
     r"""LocoProp's gap, :math:`h(z) = \sum F(z) - \langle y, z\rangle` with target :math:`y = f(z_k) - s`.
 
     Up to a constant it is the Bregman divergence of F from z to the target. It is convex.
@@ -121,7 +135,7 @@ class MatchingLoss:
     def model(self, z):
         """Return the `Model` of h around z."""
         f_z = self.f.forward(z)
-        return Model(self.value(z), (f_z - self.f_k) + self.signal, lambda v: self.f.adjoint(z, f_z, None, v))
+        return Model(z, self.value(z), (f_z - self.f_k) + self.signal, lambda v: self.f.adjoint(z, f_z, None, v))
 
 
 class SquaredGap(MatchingLoss):
@@ -146,7 +160,7 @@ class SquaredGap(MatchingLoss):
         self.f, self.z, self.signal, self.f_k = IDENTITY, z, signal, z
 
 
-class SquaredFit:
+class SquaredFit(Gap):
     r"""SIBP's gap, :math:`h(z) = \|f(z) - T\|^2` with target :math:`T = f(z_k) - s`: not convex, f is inside.
 
     Parameters
@@ -177,12 +191,14 @@ class SquaredFit:
 
     def residual(self, f_z):
         """Return f(z) − T."""
-        return (f_z - self.f_k) + self.signal
+        difference = f_z - self.f_k
+        difference += self.signal
+        return difference
 
     def value(self, z):
         """Return h(z) of each output unit, shape (n_out,)."""
         residual = self.residual(self.f.forward(z))
-        return (residual * residual).sum(axis=-2)
+        return array_module(z).einsum("ij,ij->j", residual, residual)
 
     def gradient(self, z):
         r"""Return :math:`\nabla h(z) = 2 f'(z) \odot (f(z) - T)`."""
@@ -196,8 +212,10 @@ class SquaredFit:
         """Return the `Model` of h around z, with the Gauss–Newton part of its curvature."""
         f_z = self.f.forward(z)
         slope, residual = self.f.adjoint(z, f_z, None, z.dtype.type(1)), self.residual(f_z)
-        gradient = 2 * (slope * residual)  # SIBP W, SIBP b
-        return Model((residual * residual).sum(axis=0), gradient, lambda v: 2 * (slope * slope) * v)
+        gradient = slope * residual  # SIBP W, SIBP b
+        gradient *= 2
+        value = array_module(z).einsum("ij,ij->j", residual, residual)
+        return Model(z, value, gradient, lambda v: 2 * (slope * (slope * v)))
 
 
 class Step(NamedTuple):
@@ -208,7 +226,10 @@ class Step(NamedTuple):
 
     def plus(self, length, other):
         """Return this step and `length` (of each unit) times another."""
-        return Step(self.u + length * other.u, self.change + length * other.change)
+        u, change = length * other.u, length * other.change
+        u += self.u
+        change += self.change
+        return Step(u, change)
 
 
 class LocalProblem:
@@ -221,7 +242,7 @@ class LocalProblem:
     z : array (rows, n_out)
         z_k, the map's output at D = 0.
     data : SquaredGap, MatchingLoss, SquaredFit or alike
-        The gap h, with `value`, `gradient`, `curvature`, `model` and `convex`.
+        The gap h, with `value`, `gradient`, `curvature`, `model`, `of_rows` and `convex`.
     damping : float
         β ≥ 0; 0 for no regulariser.
 

@@ -29,13 +29,13 @@ from minilift.support.arguments import (
     shown,
     whole_number,
 )
-from minilift.support.backend import array_module, spd_inverse, to_numpy
+from minilift.support.backend import array_module, in_cache, spd_inverse, to_numpy
 
 PROBED = 8  # output units, at most, from which the rounding error of a direct solve is estimated
 TRUSTED = {"float32": 8e-5, "float64": 1e-9}  # estimated relative error up to which the quick direct solve is taken
 ARMIJO = 1e-4  # share of the decrease predicted by the slope that a step length must bring
 HALVINGS = 50  # of a step length before a unit is left where it is
-LONGER = (1.5, 2.5, 5.0)  # multiples of a step length that are tried where the problem is not convex
+LONGER = 1.5  # times a step length, which is tried where the problem is not convex
 NEWTON_STEPS = 200  # far above what convex problems take; reaching it is an error, not a result
 PATIENCE = 10  # Newton steps without progress after which a decrease below rounding ends the search
 FLAT = 1e-10  # curvature along a direction, as a share of that of f(z) = z, below which it is not trusted
@@ -313,9 +313,9 @@ def fletcher_reeves(problem, steps):
     r"""Take `steps` of nonlinear conjugate gradients, after Fletcher and Reeves, on a local problem.
 
     Each output unit is a problem of its own with its own step length: the first trial minimises the Gauss–Newton
-    model along the direction; then it is halved until Armijo's condition holds; then the best of a few longer ones is
-    taken. A direction that does not descend is replaced by the steepest one. On the sample side a line search costs
-    no product, and a step costs one.
+    model along the direction; then it is halved until Armijo's condition holds; then a longer one is taken if it is
+    better. A direction that does not descend is replaced by the steepest one. On the sample side a line search costs no
+    product, and a step costs one.
 
     Parameters
     ----------
@@ -510,9 +510,9 @@ def line_search(problem, at, p, model, slope, length=None):
     r"""Return a step length along p for each unit that satisfies Armijo's condition, 0 where none is found.
 
     The regulariser's part of the objective is known exactly along a line, from ⟨U, P⟩ and ‖P‖². The data term
-    costs one evaluation a trial. A trial that gives NaN counts as too long. Where the data term is not
-    convex, a few `LONGER` steps are tried beside the length found, and the one of lowest objective is taken: a better
-    piece may begin beyond the minimiser of the model.
+    costs one evaluation a trial, some rows after the other so that they stay in cache. A trial that gives NaN counts as
+    too long. Where the data term is not convex, a `LONGER` step is tried beside the length found: a better piece may
+    begin beyond the minimiser of the model.
 
     Parameters
     ----------
@@ -520,18 +520,22 @@ def line_search(problem, at, p, model, slope, length=None):
     at, p : Step
         Where the search begins, and its direction.
     model : Model
-        Of the gap there.
+        Of the gap at the z that belongs to `at`.
     slope : array (n_out,) or (1,)
         How fast the objective falls along p.
     length : array, optional
         The first trial, which is doubled as long as the objective falls: where f is saturated, the way is long. By
         default the minimiser of the model along p.
     """
-    xp, data, damping, z = problem.xp, problem.data, problem.damping, problem.z - at.change
+    xp, data, damping, z = problem.xp, problem.data, problem.damping, model.z
     norm_p, u_p = problem.inner(p, p.u), problem.inner(p, at.u)
 
     def objective(length):
-        return data.value(z - length[..., None, :] * p.change) + damping * (length * u_p + length**2 / 2 * norm_p)
+        value = damping * (length * u_p + length**2 / 2 * norm_p)
+        for rows in in_cache(z):
+            trial = length * p.change[rows]
+            value = value + data.of_rows(rows).value(xp.subtract(z[rows], trial, out=trial))
+        return value
 
     double = length is not None
     if not double:
@@ -550,10 +554,7 @@ def line_search(problem, at, p, model, slope, length=None):
         best, trial = xp.where(lower, 2 * best, best), xp.where(lower, value, trial)
         double = bool(lower.any())
     if not data.convex:
-        lengths = xp.asarray(LONGER, dtype=z.dtype)[:, None] * length
-        for longer, value in zip(lengths, objective(lengths)):
-            lower = value < trial
-            best, trial = xp.where(lower, longer, best), xp.where(lower, value, trial)
+        best = xp.where(objective(LONGER * length) < trial, LONGER * length, best)
     return best
 
 

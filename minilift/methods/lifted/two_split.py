@@ -166,7 +166,7 @@ class TwoSplit(LiftedEnergy):
         error, gradient = self.seen(l, u, variables)
         if l == self.net.depth:
             loss = self.net.loss_function
-            return Model(loss.value_per_sample(u, self.y), gradient,
+            return Model(u, loss.value_per_sample(u, self.y), gradient,
                          partial(loss.transfer.adjoint, u, loss.transfer.forward(u), None))
         curvature = self.mu * self.net.sigma[l].derivative(u) ** 2
-        return Model(self.mu / 2 * (error * error).sum(axis=1), gradient, lambda v: curvature * v)
+        return Model(u, self.mu / 2 * (error * error).sum(axis=1), gradient, lambda v: curvature * v)
