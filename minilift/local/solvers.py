@@ -529,12 +529,13 @@ def line_search(problem, at, p, model, slope, length=None):
     """
     xp, data, damping, z = problem.xp, problem.data, problem.damping, model.z
     norm_p, u_p = problem.inner(p, p.u), problem.inner(p, at.u)
+    parts = [(data.of_rows(rows), z[rows], p.change[rows]) for rows in in_cache(z)]
 
     def objective(length):
         value = damping * (length * u_p + length**2 / 2 * norm_p)
-        for rows in in_cache(z):
-            trial = length * p.change[rows]
-            value = value + data.of_rows(rows).value(xp.subtract(z[rows], trial, out=trial))
+        for some, z_some, change in parts:
+            trial = length * change
+            value = value + some.value(xp.subtract(z_some, trial, out=trial))
         return value
 
     double = length is not None
