@@ -97,8 +97,12 @@ PROBLEMS = {
 
 
 def solves(applications, maps):
-    """Return the products of implicit steps: the Gram matrix of the smaller side, applied so many times."""
-    maps = maps[:-1]  # the last map's step is explicit
+    """Return the products of implicit steps in all maps but the last, whose step is explicit."""
+    return on_gram(applications, maps[:-1])
+
+
+def on_gram(applications, maps):
+    """Return the products of steps on the Gram matrix of the smaller side: it is formed, and applied so many times."""
     gram = [("gram", rows, n_in) for rows, n_in, _ in maps]
     return gram + [("apply", min(rows, n_in), n_out) for rows, n_in, n_out in maps] * applications
 
@@ -181,7 +185,7 @@ METHODS = {  # classes and arguments are those that `fit` knows by these names
     "backprop": Contender("BackProp", *NAMED["backprop"]),
     "proxprop": Contender("ProxProp exact", *NAMED["proxprop"], products=partial(solves, 1)),
     **{f"cg{k}": Contender(f"ProxProp cg{k}", *NAMED[f"cg{k}"], products=partial(solves, k)) for k in (1, 3, 5, 10)},
-    "locoprop-s": Contender("LocoProp-S", *NAMED["locoprop-s"], "gamma", TIMED, partial(local_steps, 9)),
+    "locoprop-s": Contender("LocoProp-S", *NAMED["locoprop-s"], "gamma", TIMED, partial(on_gram, 9)),
     "locoprop-m": Contender("LocoProp-M", *NAMED["locoprop-m"], "gamma", TIMED, partial(local_steps, 9)),
     "locoprop-m-rmsprop": Contender("LocoProp-M RMSProp", *NAMED["locoprop-m-rmsprop"], "gamma", TIMED,
                                     partial(passes, 9)),

@@ -193,14 +193,8 @@ def textbook_cg(steps, shape):
 
 
 def plain_steps(steps, shape):
-    """Return the work of plain local steps beyond BackProp's; the side is LocoProp's choice, by flops."""
-    r, m, n, N, *_ = shape
-    if 2 * (r - 1) >= N:  # coordinates are rows: signals are gathered in each step, the step itself is summed
-        made = gram(shape, "sample")
-        return made._replace(gathers=made.gathers[:1] + made.gathers[1:] * steps).plus(
-            Work(own=2 * (steps - 1) * n * N * m, moved=steps * PASSES["cg"] * ITEM * N * m))
-    return Work(own=4 * (steps - 1) * n * r * m, moved=steps * PASSES["cg"] * ITEM * (n + r) * m,
-                sums=(ITEM * r * m,) * (steps - 1))
+    """Return the work of plain local steps of LocoProp-S beyond BackProp's: all but one are products with K or C."""
+    return cg(steps - 1, shape)
 
 
 def hidden(work, shape):

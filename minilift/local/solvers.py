@@ -301,12 +301,17 @@ def gradient_steps(problem, rates):
     if not rates:
         raise ValueError("gradient_steps: rates must hold at least one rate, got none")
     rates = [number_between(f"gradient_steps: rates[{t}]", rate, 0) for t, rate in enumerate(rates)]
-    u, z = problem.start().u, problem.z
+    u, gram = problem.start().u, problem.gram
+    q = problem.descent(problem.data.gradient(problem.z), u)
     for t, rate in enumerate(rates):
-        u = u + rate * problem.descent(problem.data.gradient(z), u)
-        if t < len(rates) - 1:
-            z = problem.z - problem.gram.output_change(u)
-    return local_solution(problem, problem.gram.lift(u), len(rates))
+        u = u + rate * q
+        if t == len(rates) - 1:
+            break
+        if isinstance(problem.data.f, Identity):  # ∇h is linear: what the step changes is known without the rows
+            q = q - rate * (gram.operator @ q + problem.damping * q)
+        else:
+            q = problem.descent(problem.data.gradient(problem.z - gram.output_change(u)), u)
+    return local_solution(problem, gram.lift(u), len(rates))
 
 
 def fletcher_reeves(problem, steps):

@@ -123,7 +123,8 @@ class LocoProp(Method):
         if self.steps != "exact" and self.local_optimizer != "sgd":
             return self.optimizer_steps(block)
         if self.steps != "exact":
-            return gradient_steps(self.problem(block, cheap_side(block)), self.rates()).value
+            side = cheap_side(block) if self.variant == "M" else None
+            return gradient_steps(self.problem(block, side), self.rates()).value
         problem = self.problem(block)
         self.refuse_unbounded(problem.data, block)
         return exact(problem).value
@@ -238,7 +239,7 @@ class LocoProp(Method):
 
 
 def cheap_side(block):
-    """Return the side on which plain local steps cost less: 2 N² against 4 N n_in products a unit and step."""
+    """Return the side on which plain local steps of M cost less: 2 N² against 4 N n_in products a unit and step."""
     rows, n_in = block.phi.height(block.z), len(block.theta) - 1
     return "sample" if rows <= 2 * n_in else "parameter"
 
