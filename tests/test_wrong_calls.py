@@ -43,8 +43,8 @@ RECORDS = {
 # The local problem and its operators, made for each map in every step of arrays that are in order.
 INNER = {
     "PrincipalAxes", "local", "direct_solution", "many_rows", "quick_solve", "careful_solve", "rounding_error",
-    "of_least_norm", "check_gap", "nearest_to_zero", "rounding_of_gradient", "rounding_of_value", "norm", "ratio",
-    "check", "shifted",
+    "of_least_norm", "newton_steps", "from_afar", "check_gap", "nearest_to_zero", "rounding_of_gradient",
+    "rounding_of_value", "norm", "ratio", "check", "shifted",
 }
 HELPERS = {
     "check_range", "cifar10_part", "draw_curves", "flat_images", "idx_pair", "idx_set", "toy_arguments",
@@ -52,7 +52,8 @@ HELPERS = {
     "check_buffer", "check_sizes", "is_part", "named_activation", "check_target", "damped_objective",
     "damped_residual", "line_search", "local_solution", "newton_direction", "sweep", "convolution_of", "stacked",
     "check_residuals", "literal_sweep", "draw", "legend", "method_of", "new_figure", "picture_grid",
-    "msign", "plain_numbers", "styles", "checked_format", "checked_run", "look_of", "looks_of",
+    "msign", "checked_epoch", "buffer_of", "plain_numbers", "styles", "checked_format", "checked_run", "look_of",
+    "looks_of",
 }
 ABSTRACT = {"Loss", "Optimizer"}  # their methods are called on what derives from them
 # Likewise methods: the arithmetic of layers, losses and local problems, in every step, on arrays that are in order.
