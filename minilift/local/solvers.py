@@ -407,7 +407,7 @@ def newton(problem, tolerance):
                                "infinity: give eta, or a smaller gamma")
     first = norm(careful.descent(careful.data.gradient(careful.z), 0))
     u, steps, found = newton_steps(problem, careful, careful.start().u, tolerance * first)
-    if not found and careful.data.f.pieces is None:
+    if not found:
         u, more, found = newton_steps(problem, careful, from_afar(problem, careful, u), tolerance * first)
         steps += more
     if not found:
