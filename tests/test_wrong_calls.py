@@ -260,6 +260,7 @@ VALUES = {
     "-0.5": -0.5, "True": True, "NaN": np.nan, "inf": np.inf, "10**15": 10**15, "10**19": 10**19, "10**400": 10**400,
     "complex": 1 + 1j, "NumPy complex": np.complex64(1), "list": [1, 2], "ragged list": [[1.0], [1.0, 2.0]],
     "dict": {"a": 1}, "class": dict, "object": object(), "unspeakable": Unspeakable(),
+    "function of nothing": lambda: None,
     "sparse matrix": scipy.sparse.csr_matrix(np.eye(3)),
 }
 ARRAYS = {
@@ -267,6 +268,7 @@ ARRAYS = {
     "text array": lambda a: a.astype(str), "object array": lambda a: a.astype(object), "NaN array": with_nan,
     "masked array": lambda a: np.ma.masked_array(a, a == a.flat[0]),
 }
+ITS_CLASS = "its class"  # that of the right value, in its place
 if torch is not None:
     ARRAYS |= {"tensor that requires grad": lambda a: torch.ones(a.shape, requires_grad=True),
                "bfloat16 tensor": lambda a: torch.ones(a.shape, dtype=torch.bfloat16)}
@@ -361,7 +363,10 @@ def outcome(case):
     values, function = right_values(case.one), case.one.bound()
     right = values[case.argument]
     taken = is_taken(case, right)
-    value = VALUES[case.value] if case.value in VALUES else disguised(right, ARRAYS[case.value])
+    if case.value == ITS_CLASS:
+        value = type(right)
+    else:
+        value = VALUES[case.value] if case.value in VALUES else disguised(right, ARRAYS[case.value])
     values[case.argument] = value
     if case.value in LARGE:
         tracemalloc.start()
@@ -400,7 +405,7 @@ def judged(error, argument, value):
 def outcomes(tmp_path_factory):
     """Make all the calls, once, in an empty folder and without network; return (mistakes, those that are none)."""
     cases = [Case(one, argument, value) for one in callees() for argument in one.parameters
-             for value in (*VALUES, *ARRAYS)]
+             for value in (*VALUES, *ARRAYS, ITS_CLASS)]
     folder, before = tmp_path_factory.mktemp("calls"), signal.signal(signal.SIGALRM, interrupt)
     made = []
     with pytest.MonkeyPatch.context() as patch, np.errstate(all="ignore"):

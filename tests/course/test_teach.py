@@ -493,7 +493,7 @@ sys.exit(cli.main(["teach", "grade", sys.argv[1]]))
 
 @pytest.mark.slow
 def test_ctrl_c_while_the_kernel_starts_is_one_line(tmp_path):
-    """nbclient forgets a kernel that is killed so early, and complained of it when the process ended."""
+    """A kernel that is killed so early is forgotten by nbclient, which complained of it when the process ended."""
     pytest.importorskip("nbclient")
     path = returned_notebook(tmp_path, e1="# Exercise 1.1")
     done = subprocess.run([sys.executable, "-c", INTERRUPTED_AT_ITS_START, str(path)], text=True, capture_output=True,

@@ -218,7 +218,8 @@ def as_method(thing):
         raise TypeError(f"method: got the class {thing.__name__}; an instance is needed, {thing.__name__}(…)")
     if callable(thing) and takes(thing, 1):
         return FunctionMethod(thing)
-    raise TypeError(f"method: expected a Method such as BackProp(), or a function of a Block, got {shown(thing)}")
+    raise TypeError("method: expected a Method such as BackProp(), or a function of one argument, a Block, "
+                    f"got {shown(thing)}")
 
 
 def one_transfer(what, block):
