@@ -438,7 +438,7 @@ def newton_steps(problem, careful, u, goal):
             return best, step, True
         p = newton_direction(careful, model, q, min(0.1, max(size / first, 1e-4)))
         slope = careful.inner(p, q)
-        gain = rounding_of_value(model, z) * (1 + abs(z).max())
+        gain = rounding_of_value(model, z, float(abs(z).max()))
         stalled = waited > PATIENCE and bool((slope <= gain).all())
         at = at.plus(line_search(careful, at, p, model, slope, careful.xp.ones_like(model.value)), p)
     return best, NEWTON_STEPS, False
@@ -537,9 +537,9 @@ def rounding_of_gradient(problem, careful, model, z, u):
     return reach * (4 * np.finfo(z.dtype).eps * terms + np.finfo(problem.z.dtype).eps * norm(data.signal))
 
 
-def rounding_of_value(model, z):
-    """Return the rounding of a gap's value of each unit: each of its N terms is rounded at the size of 1."""
-    return 8 * np.finfo(z.dtype).eps * (abs(model.value) + len(z))
+def rounding_of_value(model, z, size=0.0):
+    """Return the rounding of a gap's value of each unit: each of its N terms is rounded at the size of 1, or of z."""
+    return 8 * np.finfo(z.dtype).eps * (abs(model.value) + len(z) * (1 + size))
 
 
 def line_search(problem, at, p, model, slope, length=None):
