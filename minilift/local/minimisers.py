@@ -22,19 +22,17 @@ def has_minimiser(problem):
     if data.attained:
         return True
     rows = to_numpy(gram.output_change(problem.xp.eye(gram.coordinates)) / problem.xp.sqrt(gram.values[:, 0]))
-    if rows.shape[0] <= rows.shape[1]:
-        return False
     y, f_k = to_numpy(data.target), to_numpy(data.f_k)
     units = [slice(j, j + 1) for j in range(y.shape[1])] if data.f.elementwise else [slice(None)]
-    return all(can_be_exchanged(rows, data.f, y[:, unit], f_k[:, unit]) for unit in units)
+    return rows.shape[0] > rows.shape[1] and all(
+        can_be_exchanged(rows, data.f, y[:, unit], f_k[:, unit]) for unit in units)
 
 
 def can_be_exchanged(rows, f, y, f_k):
     """Whether there are values p of f with ``rows.T @ p = rows.T @ y``, where f couples the units with y's row sums."""
     from scipy.optimize import linprog
     from scipy.sparse import eye, kron, vstack
-    size, units = abs(y).max() or 1.0, y.shape[1]
-    low, high = f.range
+    (low, high), size, units = f.range, abs(y).max() or 1.0, y.shape[1]
     margin = 0 if f.closed else MARGIN * size
     attained = ((low < y) & (y < high)) | (y == f_k)
     least = np.where(attained, np.minimum(y, low + margin), low + margin)
@@ -51,7 +49,7 @@ class Softened(Activation):
     Parameters
     ----------
     f : Activation
-        One that is smooth.
+        Smooth or not.
     scale : float
         μ.
     """

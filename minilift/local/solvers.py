@@ -406,12 +406,10 @@ def newton(problem, tolerance):
         raise NoMinimiserError("newton: a target is no value of f. It pulls the minimiser without a regulariser to "
                                "infinity: give eta, or a smaller gamma")
     first = norm(careful.descent(careful.data.gradient(careful.z), 0))
-    u, steps, found = newton_steps(problem, careful, careful.start().u, tolerance * first)
+    u, steps, least, found = newton_steps(problem, careful, careful.start().u, tolerance, first)
     if not found:
-        u, more, found = newton_steps(problem, careful, from_afar(problem, careful, u), tolerance * first)
-        steps += more
+        u, steps, least, found = newton_steps(problem, careful, from_afar(problem, careful, u), tolerance, first)
     if not found:
-        least = norm(careful.descent(careful.data.gradient(careful.z - careful.step(u).change), u))
         raise ArithmeticError(f"newton: the gradient fell to {least / first:.1e} of its start, not to {tolerance:.0e}; "
                               "where targets lie near the end of the range of f, or outside, they pull the minimiser "
                               "far away: give eta, a smaller eta, or a smaller gamma")
@@ -419,12 +417,13 @@ def newton(problem, tolerance):
     return local_solution(problem, careful.gram.lift(u).astype(problem.z.dtype), steps)
 
 
-def newton_steps(problem, careful, u, goal):
-    """Take Newton steps from coordinates u; return the best ones, the steps, and whether the gradient came to its goal.
+def newton_steps(problem, careful, u, tolerance, first=None):
+    """Take Newton steps from coordinates u; return the best ones, the steps, their gradient, and whether it will do.
 
-    `careful` is the problem in float64 along principal axes, `problem` the one that was given.
+    `careful` is the problem in float64 along principal axes, `problem` the one that was given. The tolerance is a share
+    of `first`, by default the norm of the gradient at the start.
     """
-    at, best, least, first, waited, stalled = careful.step(u), u, np.inf, None, 0, False
+    at, best, least, waited, stalled = careful.step(u), u, np.inf, 0, False
     for step in range(NEWTON_STEPS):
         z = careful.z - at.change
         model = careful.data.model(z)
@@ -433,15 +432,15 @@ def newton_steps(problem, careful, u, goal):
         first = size if first is None else first
         waited = 0 if size < least / 2 else waited + 1
         best, least = (at.u, size) if size < least else (best, least)
-        enough = max(goal, rounding_of_gradient(problem, careful, model, z, at.u))
+        enough = max(tolerance * first, rounding_of_gradient(problem, careful, model, z, at.u))
         if size <= enough or stalled or not np.isfinite(size):
-            return best, step, True
+            return best, step, least, True
         p = newton_direction(careful, model, q, min(0.1, max(size / first, 1e-4)))
         slope = careful.inner(p, q)
         gain = rounding_of_value(model, z, float(abs(z).max()))
         stalled = waited > PATIENCE and bool((slope <= gain).all())
         at = at.plus(line_search(careful, at, p, model, slope, careful.xp.ones_like(model.value)), p)
-    return best, NEWTON_STEPS, False
+    return best, NEWTON_STEPS, least, False
 
 
 def from_afar(problem, careful, u):
@@ -452,9 +451,7 @@ def from_afar(problem, careful, u):
     """
     scale = 1 + float(abs(careful.z - careful.step(u).change).max())
     while scale > 1:
-        softer = softened(careful, scale)
-        first = norm(softer.descent(softer.data.gradient(careful.z - careful.step(u).change), u))
-        u, _, _ = newton_steps(problem, softer, u, 1e-2 * first)
+        u, *_ = newton_steps(problem, softened(careful, scale), u, tolerance=1e-2)
         scale /= SOFTER
     return u
 
