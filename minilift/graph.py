@@ -152,7 +152,7 @@ def instance(what, thing):
 
 def checked_network(what, net):
     """Return `net` if it is a network; its class stands above those who ask."""
-    if not hasattr(net, "checked_batch"):
+    if not hasattr(net, "checked_batch") or isinstance(net, type):
         raise TypeError(f"{what}: net must be a Network, got {shown(net)}")
     return net
 

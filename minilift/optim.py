@@ -38,6 +38,14 @@ def as_number(value):
     return value[()] if isinstance(value, np.ndarray) and not value.ndim else value
 
 
+def buffer_of(key, value):
+    """Return a copy of a buffer in a state, on the host."""
+    try:
+        return np.array(to_numpy(value), order="C")
+    except TypeError as error:
+        raise TypeError(f"{key}: {error}") from error
+
+
 def check_buffer(key, buffer, like, dtype):
     """Raise an error unless a buffer has the shape of another, a floating-point dtype, and values that can be."""
     if buffer.dtype.kind != "f" or buffer.dtype != dtype:
@@ -61,6 +69,11 @@ class Schedule(Settings):
     shown_always = ("lr", "every", "factor", "warmup", "epochs", "lr_min")
 
 
+def checked_epoch(schedule, epoch):
+    """Return the index of an epoch if it can be one."""
+    return whole_number(f"{type(schedule).__name__}: epoch", epoch, least=0)
+
+
 @dataclass(frozen=True, repr=False, eq=False)
 class Constant(Schedule):
     """The same learning rate in every epoch.
@@ -82,6 +95,7 @@ class Constant(Schedule):
 
     def __call__(self, epoch: int) -> float:
         """Return the learning rate of an epoch, counted from 0."""
+        checked_epoch(self, epoch)
         return self.lr
 
 
@@ -115,7 +129,7 @@ class StepDecay(Schedule):
 
     def __call__(self, epoch: int) -> float:
         """Return the learning rate of an epoch, counted from 0."""
-        return self.lr * self.factor ** (epoch // self.every)
+        return self.lr * self.factor ** (checked_epoch(self, epoch) // self.every)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -151,7 +165,7 @@ class WarmupLinear(Schedule):
 
     def __call__(self, epoch: int) -> float:
         """Return the learning rate of an epoch, counted from 0."""
-        if epoch < self.warmup:
+        if checked_epoch(self, epoch) < self.warmup:
             return self.lr * epoch / self.warmup
         top = self.warmup - 1
         return self.lr * max(0.0, 1 - (epoch - top) / (self.epochs - top))
@@ -185,7 +199,7 @@ class Cosine(Schedule):
 
     def __call__(self, epoch: int) -> float:
         """Return the learning rate of an epoch, counted from 0."""
-        progress = min(epoch / self.epochs, 1.0)
+        progress = min(checked_epoch(self, epoch) / self.epochs, 1.0)
         return self.lr_min + (self.lr - self.lr_min) * (1 + math.cos(math.pi * progress)) / 2
 
 
@@ -313,7 +327,7 @@ class Optimizer(Settings):
         steps, epoch = [whole_number(key, as_number(state[key]), least=0) for key in numbers]
         if steps and self.slots and not count:
             raise ValueError(f"{name}: after {steps} steps a state holds buffers ({', '.join(self.slots)}), got none")
-        rows = [[np.array(to_numpy(arrays[key]), order="C") for key in row] for row in keys]
+        rows = [[buffer_of(key, arrays[key]) for key in row] for row in keys]
         for row_keys, row in zip(keys, rows):
             for key, buffer in zip(row_keys, row):
                 check_buffer(key, buffer, like=row[0], dtype=rows[0][0].dtype)

@@ -43,8 +43,8 @@ RECORDS = {
 # The local problem and its operators, made for each map in every step of arrays that are in order.
 INNER = {
     "PrincipalAxes", "local", "direct_solution", "many_rows", "quick_solve", "careful_solve", "rounding_error",
-    "of_least_norm", "check_gap", "nearest_to_zero", "rounding_of_gradient", "rounding_of_value", "norm", "ratio",
-    "check", "shifted",
+    "of_least_norm", "newton_steps", "from_afar", "check_gap", "nearest_to_zero", "rounding_of_gradient",
+    "rounding_of_value", "norm", "ratio", "check", "shifted",
 }
 HELPERS = {
     "check_range", "cifar10_part", "draw_curves", "flat_images", "idx_pair", "idx_set", "toy_arguments",
@@ -52,7 +52,8 @@ HELPERS = {
     "check_buffer", "check_sizes", "is_part", "named_activation", "check_target", "damped_objective",
     "damped_residual", "line_search", "local_solution", "newton_direction", "sweep", "convolution_of", "stacked",
     "check_residuals", "literal_sweep", "draw", "legend", "method_of", "new_figure", "picture_grid",
-    "msign", "plain_numbers", "styles", "checked_format", "checked_run", "look_of", "looks_of",
+    "msign", "checked_epoch", "buffer_of", "plain_numbers", "styles", "checked_format", "checked_run", "look_of",
+    "looks_of",
 }
 ABSTRACT = {"Loss", "Optimizer"}  # their methods are called on what derives from them
 # Likewise methods: the arithmetic of layers, losses and local problems, in every step, on arrays that are in order.
@@ -259,6 +260,7 @@ VALUES = {
     "-0.5": -0.5, "True": True, "NaN": np.nan, "inf": np.inf, "10**15": 10**15, "10**19": 10**19, "10**400": 10**400,
     "complex": 1 + 1j, "NumPy complex": np.complex64(1), "list": [1, 2], "ragged list": [[1.0], [1.0, 2.0]],
     "dict": {"a": 1}, "class": dict, "object": object(), "unspeakable": Unspeakable(),
+    "function of nothing": lambda: None,
     "sparse matrix": scipy.sparse.csr_matrix(np.eye(3)),
 }
 ARRAYS = {
@@ -266,6 +268,7 @@ ARRAYS = {
     "text array": lambda a: a.astype(str), "object array": lambda a: a.astype(object), "NaN array": with_nan,
     "masked array": lambda a: np.ma.masked_array(a, a == a.flat[0]),
 }
+ITS_CLASS = "its class"  # that of the right value, in its place
 if torch is not None:
     ARRAYS |= {"tensor that requires grad": lambda a: torch.ones(a.shape, requires_grad=True),
                "bfloat16 tensor": lambda a: torch.ones(a.shape, dtype=torch.bfloat16)}
@@ -360,7 +363,10 @@ def outcome(case):
     values, function = right_values(case.one), case.one.bound()
     right = values[case.argument]
     taken = is_taken(case, right)
-    value = VALUES[case.value] if case.value in VALUES else disguised(right, ARRAYS[case.value])
+    if case.value == ITS_CLASS:
+        value = type(right)
+    else:
+        value = VALUES[case.value] if case.value in VALUES else disguised(right, ARRAYS[case.value])
     values[case.argument] = value
     if case.value in LARGE:
         tracemalloc.start()
@@ -399,7 +405,7 @@ def judged(error, argument, value):
 def outcomes(tmp_path_factory):
     """Make all the calls, once, in an empty folder and without network; return (mistakes, those that are none)."""
     cases = [Case(one, argument, value) for one in callees() for argument in one.parameters
-             for value in (*VALUES, *ARRAYS)]
+             for value in (*VALUES, *ARRAYS, ITS_CLASS)]
     folder, before = tmp_path_factory.mktemp("calls"), signal.signal(signal.SIGALRM, interrupt)
     made = []
     with pytest.MonkeyPatch.context() as patch, np.errstate(all="ignore"):

@@ -159,7 +159,7 @@ def verify(thing: Any = None, net: Network | None = None, X: Any = None, y: Any 
     if net is not None:
         checked_network("verify", net)
     if objective is not None:
-        function("verify: objective", objective, "(block, theta)")
+        function("verify: objective", objective, "(block, theta)", 2)
     if thing is None:
         if any(argument is not None for argument in (net, X, y, like, objective)):
             raise TypeError("verify: thing must be given with net, X, y, like or objective: a method or a network")
@@ -412,7 +412,7 @@ def like_of(text):
 
 def objective_of(text):
     """Return the function that FILE.py:NAME names."""
-    return function("--objective", load_target(text), "(block, theta)")
+    return function("--objective", load_target(text), "(block, theta)", 2)
 
 
 def net_of(text):

@@ -13,6 +13,7 @@ A source is a Python file in percent format, `tutorials/src/NN_name.py`. Tags on
 from __future__ import annotations
 
 import ast
+import atexit
 import functools
 import json
 import math
@@ -283,6 +284,8 @@ def run_to_the_end(client):
                 if process is not None:
                     process.kill()
                 wait([running], timeout=0.2)
+            if client.km is None:  # killed while it started, and forgotten: at the exit nbclient would look for it
+                atexit.unregister(client._cleanup_kernel)
             raise
 
 

@@ -259,7 +259,7 @@ class LocalProblem:
         if not is_floating(z) or len(z) != gram.height or z.dtype != gram.a.dtype:
             raise ValueError(f"LocalProblem: z must be an array of shape ({gram.height}, n_out) and dtype "
                              f"{gram.a.dtype}, got {shown(z)}")
-        if not hasattr(data, "model"):
+        if not hasattr(data, "model") or isinstance(data, type):
             raise TypeError(f"LocalProblem: data must be a gap such as MatchingLoss, got {shown(data)}")
         number_between("LocalProblem: damping", damping, 0)
         self.gram, self.z, self.data, self.damping = gram, z, data, damping

@@ -19,6 +19,7 @@ import numpy as np
 
 from minilift.layers.activations import Identity, ReLU
 from minilift.layers.gram import Gram, PrincipalAxes
+from minilift.local.minimisers import has_minimiser, softened
 from minilift.local.problems import LocalProblem, Step
 from minilift.support.arguments import (
     boolean,
@@ -38,7 +39,12 @@ HALVINGS = 50  # of a step length before a unit is left where it is
 LONGER = 1.5  # times a step length, which is tried where the problem is not convex
 NEWTON_STEPS = 200  # far above what convex problems take; reaching it is an error, not a result
 PATIENCE = 10  # Newton steps without progress after which a decrease below rounding ends the search
+SOFTER = 4.0  # ratio of the scales of two softened problems in a row
 FLAT = 1e-10  # curvature along a direction, as a share of that of f(z) = z, below which it is not trusted
+
+
+class NoMinimiserError(ArithmeticError):
+    """A local problem without a regulariser has no minimiser."""
 
 
 @dataclass(frozen=True)
@@ -386,8 +392,8 @@ def newton(problem, tolerance):
     Raises
     ------
     ArithmeticError
-        If there is no regulariser and a target is no value of f, or if the gradient does not fall so far in
-        `NEWTON_STEPS`: where targets lie outside the range of f the minimiser is far away.
+        `NoMinimiserError` if there is no regulariser and targets outside the range of f pull the minimiser to infinity.
+        Or if the gradient does not fall so far in `NEWTON_STEPS`, nor on the way over softened problems.
 
     Examples
     --------
@@ -401,11 +407,28 @@ def newton(problem, tolerance):
     positive_number("newton: tolerance", tolerance)
     careful = LocalProblem(PrincipalAxes(problem.gram, problem.damping, accuracy=1e-10),
                            problem.z.astype(np.float64), problem.data.in_double(), problem.damping)
-    if not problem.damping and not careful.data.attained:
-        raise ArithmeticError("newton: a target is no value of f. It pulls the minimiser without a regulariser to "
-                              "infinity: give eta, or a smaller gamma")
-    at, stalled = careful.start(), False
-    best, least, first, waited = at.u, np.inf, None, 0
+    if not problem.damping and not has_minimiser(careful):
+        raise NoMinimiserError("newton: a target is no value of f. It pulls the minimiser without a regulariser to "
+                               "infinity: give eta, or a smaller gamma")
+    first = norm(careful.descent(careful.data.gradient(careful.z), 0))
+    u, steps, least, found = newton_steps(problem, careful, careful.start().u, tolerance, first)
+    if not found:
+        u, steps, least, found = newton_steps(problem, careful, from_afar(problem, careful, u), tolerance, first)
+    if not found:
+        raise ArithmeticError(f"newton: the gradient fell to {least / first:.1e} of its start, not to {tolerance:.0e}; "
+                              "where targets lie near the end of the range of f, or outside, they pull the minimiser "
+                              "far away: give eta, a smaller eta, or a smaller gamma")
+    u = u if problem.damping else of_least_norm(careful, u)
+    return local_solution(problem, careful.gram.lift(u).astype(problem.z.dtype), steps)
+
+
+def newton_steps(problem, careful, u, tolerance, first=None):
+    """Take Newton steps from coordinates u; return the best ones, the steps, their gradient, and whether it will do.
+
+    `careful` is the problem in float64 along principal axes, `problem` the one that was given. The tolerance is a share
+    of `first`, by default the norm of the gradient at the start.
+    """
+    at, best, least, waited, stalled = careful.step(u), u, np.inf, 0, False
     for step in range(NEWTON_STEPS):
         z = careful.z - at.change
         model = careful.data.model(z)
@@ -416,16 +439,26 @@ def newton(problem, tolerance):
         best, least = (at.u, size) if size < least else (best, least)
         enough = max(tolerance * first, rounding_of_gradient(problem, careful, model, z, at.u))
         if size <= enough or stalled or not np.isfinite(size):
-            best = best if problem.damping else of_least_norm(careful, best)
-            return local_solution(problem, careful.gram.lift(best).astype(problem.z.dtype), step)
+            return best, step, least, True
         p = newton_direction(careful, model, q, min(0.1, max(size / first, 1e-4)))
         slope = careful.inner(p, q)
-        gain = rounding_of_value(model, z) * (1 + abs(z).max())
+        gain = rounding_of_value(model, z, float(abs(z).max()))
         stalled = waited > PATIENCE and bool((slope <= gain).all())
         at = at.plus(line_search(careful, at, p, model, slope, careful.xp.ones_like(model.value)), p)
-    raise ArithmeticError(f"newton: the gradient fell to {least / first:.1e} of its start, not to {tolerance:.0e}; "
-                          "where targets lie near the end of the range of f, or outside, they pull the minimiser far "
-                          "away: give eta, a smaller eta, or a smaller gamma")
+    return best, NEWTON_STEPS, least, False
+
+
+def from_afar(problem, careful, u):
+    """Return coordinates near a minimiser far from the saturated z, through softened problems, each less soft.
+
+    Where f is saturated the objective is nearly linear, with kinks: a Newton step knows nothing of the next one. The
+    first problem has none within the reach of the steps that came to u.
+    """
+    scale = 1 + float(abs(careful.z - careful.step(u).change).max())
+    while scale > 1:
+        u, *_ = newton_steps(problem, softened(careful, scale), u, tolerance=1e-2)
+        scale /= SOFTER
+    return u
 
 
 def of_least_norm(problem, u):
@@ -506,9 +539,9 @@ def rounding_of_gradient(problem, careful, model, z, u):
     return reach * (4 * np.finfo(z.dtype).eps * terms + np.finfo(problem.z.dtype).eps * norm(data.signal))
 
 
-def rounding_of_value(model, z):
-    """Return the rounding of a gap's value of each unit: each of its N terms is rounded at the size of 1."""
-    return 8 * np.finfo(z.dtype).eps * (abs(model.value) + len(z))
+def rounding_of_value(model, z, size=0.0):
+    """Return the rounding of a gap's value of each unit: each of its N terms is rounded at the size of 1, or of z."""
+    return 8 * np.finfo(z.dtype).eps * (abs(model.value) + len(z) * (1 + size))
 
 
 def line_search(problem, at, p, model, slope, length=None):

@@ -107,11 +107,24 @@ def instance_of(what, value, cls, example=""):
     return value
 
 
-def function(what, value, arguments):
-    """Return `value` if it can be called and is no class, which would make an object of what it is given."""
-    if not callable(value) or isinstance(value, type):
+def function(what, value, arguments, count=1):
+    """Return `value` if it can be called with so many arguments and is no class, which would make an object of them."""
+    if not callable(value) or isinstance(value, type) or not takes(value, count):
         raise TypeError(f"{what} must be a function of {arguments}, got {shown(value)}")
     return value
+
+
+def takes(value, count):
+    """Whether a function takes so many arguments; True where Python cannot tell."""
+    try:
+        signature = inspect.signature(value)
+    except (ValueError, TypeError):  # some functions in C have none
+        return True
+    try:
+        signature.bind(*range(count))
+    except TypeError:
+        return False
+    return True
 
 
 def sequence(what, value, items, length=None):

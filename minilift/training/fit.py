@@ -547,7 +547,7 @@ def show(bar, row):
 def checked_callbacks(callbacks):
     """Return the callbacks as a list, or raise an error."""
     callbacks = [callbacks] if callable(callbacks) else sequence("fit: callbacks", callbacks, "functions")
-    return [function("fit: callbacks", callback, "(row, net, history)") for callback in callbacks]
+    return [function("fit: callbacks", callback, "(row, net, history)", 3) for callback in callbacks]
 
 
 def check_paths(checkpoint, resume):

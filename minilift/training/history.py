@@ -11,7 +11,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from minilift.support.arguments import boolean, checked_path, instance_of, known_name, text, unknown_name, whole_number
+from minilift.support.arguments import (
+    boolean,
+    checked_path,
+    instance_of,
+    known_name,
+    real_number,
+    text,
+    unknown_name,
+    whole_number,
+)
 from minilift.support.files import write_bytes
 from minilift.support.settings import Settings
 from minilift.support.spellings import unknown_attribute
@@ -107,6 +116,8 @@ class History:
         instance_of("History: row", row, dict)
         if self.columns and set(row) != set(self.columns):
             raise ValueError(f"History: a row must have the columns {list(self.columns)}, got {list(row)}")
+        for name, value in row.items():
+            real_number(f"History: {name!r} in a row", value)
         for name, value in row.items():
             self.columns.setdefault(name, []).append(value)
 

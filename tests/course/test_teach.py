@@ -477,6 +477,30 @@ def test_ctrl_c_while_grading_leaves_no_kernel(tmp_path):
         os.kill(int(pid.read_text()), 0)
 
 
+INTERRUPTED_AT_ITS_START = """
+import os, signal, sys, nbclient
+from minilift import cli
+
+class Client(nbclient.NotebookClient):
+    async def async_start_new_kernel_client(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        return await super().async_start_new_kernel_client()
+
+nbclient.NotebookClient = Client
+sys.exit(cli.main(["teach", "grade", sys.argv[1]]))
+"""
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_the_kernel_starts_is_one_line(tmp_path):
+    """A kernel that is killed so early is forgotten by nbclient, which complained of it when the process ended."""
+    pytest.importorskip("nbclient")
+    path = returned_notebook(tmp_path, e1="# Exercise 1.1")
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED_AT_ITS_START, str(path)], text=True, capture_output=True,
+                          timeout=100)
+    assert (done.returncode, done.stdout, done.stderr.splitlines()[1:]) == (130, "", ["minilift teach: interrupted"])
+
+
 @pytest.mark.slow
 def test_grading_uses_the_courses_checks_not_the_returned_ones(tmp_path):
     pytest.importorskip("nbclient")

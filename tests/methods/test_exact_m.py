@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from laws import norm, stacked
-from scipy.optimize import minimize
+from scipy.optimize import linprog, minimize
 
 import minilift as ml
+from minilift.layers.activations import Softmax
 from minilift.layers.gram import Gram
 from minilift.local.problems import LocalProblem, MatchingLoss
 from minilift.local.solvers import TRUSTED, newton
@@ -97,16 +98,39 @@ def assert_minimises(method, block):
     assert gradient <= 1e-9 * first + rounding(problem, d, block.theta.dtype), f"{gradient / first:.1e} of the start"
 
 
-def has_no_minimiser(method, block):
-    """Whether some target is no value of f, and no regulariser holds the minimiser back."""
-    target, f = method.problem(block).data.target, block.f
-    low, high = f.range
-    at_end = ((target == low) | (target == high)) & (not f.closed)
-    return method.eta is None and bool(((target < low) | (target > high) | at_end).any() or not f.in_range(target))
+def recedes(problem):
+    """Whether the objective never rises along some direction D: then there is no minimiser (Rockafellar, Theorem 27.1).
+
+    Far along v = ãD a term F(z) − yz grows by max((high − y)v, (low − y)v), for softmax by max v − ⟨y, v⟩. A linear
+    program looks for a D in a half space that lets the sum grow least. For a closed range it must fall.
+    """
+    a, y, f = stacked(problem.gram.a.astype(np.float64)), problem.data.target, problem.data.f
+    left, values, _ = np.linalg.svd(a, full_matrices=False)
+    a = left[:, values > 1e-10 * values.max(initial=0)]
+    if f.elementwise:
+        parts = [([np.diag(end - y[:, j]) @ a for end in f.range if np.isfinite(end)], np.zeros(a.shape[1]),
+                  [sign * a for sign, end in ((-1, f.range[0]), (1, f.range[1])) if np.isinf(end)])
+                 for j in range(y.shape[1])]
+    else:  # a constant in all columns changes nothing: the last one is 0
+        eye = np.eye(y.shape[1])[:, :-1]
+        parts = [([np.kron(a, row) for row in eye], -(a.T @ y[:, :-1]).reshape(-1), [])]
+    return any(least_growth(*part) <= (-1e-6 if f.closed else 1e-7) for part in parts)
+
+
+def least_growth(pieces, slope, never_positive):
+    """Return the least Σ max of the pieces, plus slope·w, over w in two half spaces that do not hold 0."""
+    n, rows = len(slope), len((pieces + never_positive)[0])
+    above = [np.hstack([piece, -np.eye(rows)]) for piece in pieces]
+    bounded = [np.hstack([piece, np.zeros((rows, rows))]) for piece in never_positive]
+    push = np.append(np.random.default_rng(0).standard_normal(n), np.zeros(rows))
+    found = [linprog(np.append(slope, np.ones(rows)), A_ub=np.vstack(above + bounded),
+                     b_ub=np.zeros(rows * (len(above) + len(bounded))), A_eq=sign * push[None], b_eq=[1.0],
+                     bounds=(None, None)) for sign in (1, -1)]
+    return min(np.inf if one.status == 2 else -np.inf if one.status == 3 else one.fun for one in found)
 
 
 def assert_right(seed):
-    """On each map of a drawn network: the minimiser, or a refusal because a target is no value of f. Count both."""
+    """On each map of a drawn network: the minimiser, or a refusal because there is none. Count both."""
     net, X, y, method = drawn(seed)
     found = refused = 0
     for block in blocks(net, X, y):
@@ -114,7 +138,7 @@ def assert_right(seed):
             assert_minimises(method, block)
             found += 1
         except (ValueError, ArithmeticError):
-            if not has_no_minimiser(method, block):
+            if method.eta is not None or not recedes(in_float64(method.problem(block), block)):
                 raise
             refused += 1
     return found, refused
@@ -172,6 +196,37 @@ def test_a_target_that_is_no_value_of_f_is_refused(f, z, signal):
     problem = LocalProblem(Gram(np.ones((2, 1))), z_k, MatchingLoss(f, z_k, np.full((2, 1), signal)), 0.0)
     with pytest.raises(ArithmeticError, match="a target is no value of f"):
         newton(problem, 1e-10)
+
+
+@pytest.mark.parametrize(("f", "targets", "mean"), [
+    (ml.Sigmoid(), [[1.2], [0.3]], 0.75), (ml.Tanh(), [[-3.0], [1.5]], -0.75), (ml.Softplus(), [[-0.5], [2.0]], 0.75),
+    (ml.ReLU(), [[-1.0], [3.0]], 1.0), (ml.HardTanh(), [[4.0], [-3.0]], 0.5), (ml.HardTanh(), [[3.0], [-1.0]], 1.0),
+    (Softmax(), [[1.5, -0.5], [0.0, 1.0]], [0.75, 0.25])], ids=repr)
+def test_a_target_outside_the_range_may_be_held_back_by_the_others(f, targets, mean):
+    """Of two samples with the same input f(z) is the mean of their targets, if that is a value of f."""
+    z_k = np.full((2, len(targets[0])), 0.3)
+    for outside in (0.0, np.array([-3.0]) if f.elementwise else np.array([-3.0, 3.0])):
+        signal = f.forward(z_k) - (np.array(targets) + outside)
+        problem = LocalProblem(Gram(np.ones((2, 1))), z_k, MatchingLoss(f, z_k, signal), 0.0)
+        assert recedes(problem) == bool(np.any(outside))
+        if recedes(problem):
+            with pytest.raises(ArithmeticError, match="a target is no value of f"):
+                newton(problem, 1e-10)
+        else:
+            d = newton(problem, 1e-10).value
+            np.testing.assert_allclose(f.forward(z_k - problem.gram.apply(d))[0], mean, atol=1e-8)
+
+
+@pytest.mark.parametrize("f", [Softmax(), ml.Sigmoid(), ml.Tanh()], ids=repr)
+def test_a_minimiser_far_from_saturated_outputs_is_found(rng, f):
+    """Targets outside the range and a weak regulariser: |z| is in the thousands before and in the millions after."""
+    a = 100 * rng.random((28, 8))
+    z_k = a @ rng.standard_normal((8, 3))
+    signal = 3 * (f.forward(z_k) - np.eye(3)[rng.integers(0, 3, 28)])
+    problem = LocalProblem(Gram(a), z_k, MatchingLoss(f, z_k, signal), 0.05)
+    d = newton(problem, 1e-10).value
+    assert problem.gradient_norm(d) <= 1e-9 * problem.gradient_norm(0 * d) + rounding(problem, d, np.float64)
+    assert abs(z_k - problem.gram.apply(d)).max() > 1e5
 
 
 def test_what_is_saturated_to_the_last_digit_is_left_where_it_is():

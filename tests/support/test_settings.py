@@ -21,6 +21,7 @@ from minilift.layers.base import Layer
 from minilift.layers.joins import OfNames
 from minilift.layers.losses import OfLabels
 from minilift.layers.pooling import Pool2d
+from minilift.local.minimisers import Softened
 from minilift.methods.backward.sweep import FunctionMethod
 from minilift.methods.lifted.descend import Lifted
 from minilift.methods.lifted.matching import MatchingMethod
@@ -31,7 +32,7 @@ from minilift.training.ranks import Gathered, SharedBatchNorm, SharedMap, Shared
 
 BASES = {Layer, ml.Map, ml.Join, OfNames, ml.Transfer, ml.Activation, ml.Loss, OfLabels, Pool2d, Optimizer, Schedule,
          ml.Method, Lifted, MatchingMethod, ml.Network,
-         SharedMap, SharedBatchNorm, SharedNetwork, Gathered}  # the last are made by fit
+         SharedMap, SharedBatchNorm, SharedNetwork, Gathered, Softened}  # the last are made by fit and by newton
 
 
 def gradient(block):

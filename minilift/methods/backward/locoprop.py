@@ -22,7 +22,7 @@ from typing import Any
 
 from minilift.energy import Block, local
 from minilift.local.problems import MatchingLoss, SquaredGap
-from minilift.local.solvers import exact, gradient_steps
+from minilift.local.solvers import NoMinimiserError, exact, gradient_steps
 from minilift.methods.backward.sweep import Method, one_transfer
 from minilift.optim import Adam, HeavyBall, Nesterov, Optimizer, RMSProp, as_number
 from minilift.support.arguments import (
@@ -73,8 +73,8 @@ class LocoProp(Method):
     Raises
     ------
     ValueError, TypeError
-        For arguments out of range. On a batch: if an unregularised exact M meets a target outside the closure of the
-        range of f, where its objective has no lower bound, or a transfer without `integral`.
+        For arguments out of range. On a batch: if an unregularised exact M has no lower bound, because a target lies
+        outside the closure of the range of f and the others do not hold it back; or for a transfer without `integral`.
     ArithmeticError
         On a batch: if Newton's method does not reach its tolerance.
 
@@ -126,8 +126,11 @@ class LocoProp(Method):
             side = cheap_side(block) if self.variant == "M" else None
             return gradient_steps(self.problem(block, side), self.rates()).value
         problem = self.problem(block)
-        self.refuse_unbounded(problem.data, block)
-        return exact(problem).value
+        try:
+            return exact(problem).value
+        except NoMinimiserError:
+            self.refuse_unbounded(problem.data, block)
+            raise
 
     def problem(self, block, side=None):
         """Return the `LocalProblem` of one block, whose objective a solution can be held against."""
@@ -187,8 +190,8 @@ class LocoProp(Method):
         return copy.deepcopy(given if isinstance(given, Optimizer) else LOCAL_OPTIMIZERS[given])
 
     def refuse_unbounded(self, data, block):
-        """Raise if the unregularised matching loss has no lower bound."""
-        if self.eta is None and not data.f.in_range(data.target):
+        """Raise if a target without a minimiser lies outside the range of f, where the loss has no lower bound."""
+        if not data.f.in_range(data.target):
             raise ValueError(f"LocoProp: a target of map {block.l} lies outside the closure of the range of "
                              f"{data.f!r}, where the unregularised matching loss has no lower bound; give eta, use a "
                              f"smaller gamma (now {self.gamma:g}), or take finitely many steps")

@@ -22,7 +22,7 @@ import numpy as np
 from minilift.energy import Block, OwnBlock, stacked
 from minilift.graph import checked_network
 from minilift.network import Network
-from minilift.support.arguments import instance_of, shown, whole_number
+from minilift.support.arguments import instance_of, shown, takes, whole_number
 from minilift.support.settings import Settings
 
 
@@ -216,9 +216,10 @@ def as_method(thing):
         return thing
     if isinstance(thing, type):
         raise TypeError(f"method: got the class {thing.__name__}; an instance is needed, {thing.__name__}(…)")
-    if callable(thing):
+    if callable(thing) and takes(thing, 1):
         return FunctionMethod(thing)
-    raise TypeError(f"method: expected a Method such as BackProp(), or a function of a Block, got {shown(thing)}")
+    raise TypeError("method: expected a Method such as BackProp(), or a function of one argument, a Block, "
+                    f"got {shown(thing)}")
 
 
 def one_transfer(what, block):
