@@ -111,6 +111,7 @@ def implicit_weights(answer, seed):
         free_bias = np.linalg.solve(tilde(a).T @ tilde(a) + loose, tilde(a).T @ z_half + loose @ theta_k)
         yield same(new, free_bias), "the bias is damped as well: it is part of θ"
         yield from slips(found, [(a, theta_k, z_half, t) for t in (0.2, 3.0)], WRONG_WEIGHTS)
+        yield np.shape(new) != theta_k.shape, f"θ has shape {np.shape(new)} where {theta_k.shape} is expected"
         inputs, change = tilde(a), new - theta_k
         right = library_implicit_weights(a, theta_k, z_half, tau_theta) - theta_k
         far, explicit = times(change, right), times(change, inputs.T @ (z_half - inputs @ theta_k))
@@ -188,6 +189,7 @@ def coefficients(answer, seed):
             "this is d itself; its coefficients U are asked for"
         yield from slips(found, [(a, g, t) for t in (0.2, 3.0)], WRONG_COEFFICIENTS)
         K, U = a @ a.T + 1, found(a, g, 0.2)
+        yield np.shape(U) != g.shape, f"U has shape {np.shape(U)} where {g.shape} is expected, one row a sample"
         factor, acting = times(U, library_coefficients(a, g, 0.2)), times(g - K @ U, U)
         yield factor == factor, f"U is {factor:.3g} times what it should be, for τ_θ = 0.2 and N = {len(a)}"
         yield acting == acting, f"your U solves (K + βI)U = g for β = {acting:.3g}; 1/τ_θ is 5"
@@ -283,15 +285,16 @@ def cosine_bound(answer, seed):
         yield from slips(bound, [(a, tau_theta) for tau_theta in (0.5, 2.0)], WRONG_BOUNDS)
         value = bound(a, 0.5)
         yield np.size(value) > 1, "one number is asked for: that of the two extreme eigenvalues"
-        yield not 0 <= float(value) <= 1, f"the cosine of a descent direction lies between 0 and 1; yours is {value:.3g}"
+        yield (not 0 <= float(value) <= 1,
+               f"the cosine of a descent direction lies between 0 and 1; yours is {value:.3g}")
         tiny = float(bound(a, 1e-9))
-        yield (not same(tiny, 1.0, 1e-4), f"for τ_θ → 0 M is a multiple of I, d is ∇J, and the bound must be 1; yours is "
-                                          f"{tiny:.3g}: is each eigenvalue damped, and κ = L/m?")
+        yield (not same(tiny, 1.0, 1e-4), f"for τ_θ → 0 M is a multiple of I, d is ∇J, and the bound must be 1; yours "
+                                          f"is {tiny:.3g}: is each eigenvalue damped, and κ = L/m?")
         Q = np.linalg.qr(rng.normal(size=(4, 4)))[0]
         yield (not same(float(bound(a @ Q, 0.5)), float(value)), "inputs turned by an orthogonal matrix leave the "
                "eigenvalues as they are, and your bound changes: are they sorted, or are gradients drawn?")
-        yield (not same(float(bound(np.vstack([a, a]), 0.25)), float(value)), "each sample twice and half of τ_θ double "
-               "M, and κ stays, yet your bound changes: are eigenvalues s² + 1/τ_θ?")
+        yield (not same(float(bound(np.vstack([a, a]), 0.25)), float(value)), "each sample twice and half of τ_θ "
+               "double M, and κ stays, yet your bound changes: are eigenvalues s² + 1/τ_θ?")
 
     return check("5.3", answer, claims, mistakes, fallback=library_cosine_bound)
 

@@ -262,7 +262,8 @@ WRONG_GRADIENTS = {
     "∂E/∂a: a_l does not occur in the gap σ(z_{l+1}) − a_{l+1}": gradients_with(extra=1),
     "∂E/∂z: the derivative of tanh is 1 − tanh²(z), not 1 − tanh(z²)":
         gradients_with(slope=lambda z: 1 - np.tanh(z**2)),
-    "∂E/∂z: the derivative of tanh is 1 − tanh², not (1 − tanh)²": gradients_with(slope=lambda z: (1 - np.tanh(z)) ** 2),
+    "∂E/∂z: the derivative of tanh is 1 − tanh², not (1 − tanh)²":
+        gradients_with(slope=lambda z: (1 - np.tanh(z)) ** 2),
     "∂E/∂a: a_l has passed its σ already: no σ' in this gap": lambda l, theta, a, z, Y, gamma, rho: (
         gradients_with()(l, theta, a, z, Y, gamma, rho)[0]
         + gamma * np.tanh(z[l]) ** 2 * (np.tanh(z[l]) - a[l]), gradients_with()(l, theta, a, z, Y, gamma, rho)[1]),
@@ -453,8 +454,9 @@ def sweep(answer, seed):
         yield len(new) == D + 1, "slot 0 comes back too: [θ_1, …, θ_D] is asked for, new[1:]"
         for l in range(D, 0, -1):
             factor = times(new[l - 1] - theta[l], -tau * dJ[l - 1], 1e-6)
-            yield (not same(factor, 1.0, 1e-6), f"θ_{l} moves {factor:.3g} times as far as it should" if factor == factor
-                   else f"θ_{l} is the first that is wrong, from the top: what has been put into z_{l} and a_{l}?")
+            yield (not same(factor, 1.0, 1e-6), f"θ_{l} moves {factor:.3g} times as far as it should"
+                   if factor == factor else
+                   f"θ_{l} is the first that is wrong, from the top: what has been put into z_{l} and a_{l}?")
 
     return check("4.3", answer, claims, mistakes,
                  fallback=lambda energy, theta, a, z, tau: algorithm_1(energy.net, a[0], energy.y, tau).theta[1:])
@@ -540,7 +542,8 @@ def discrepancy(answer, seed):
         yield from slips(found, [(a, W, g, tau), (a, W, g, 0.5)], WRONG_DISCREPANCIES)
         yield same(predicted, 0 * predicted), "it is not zero: φ at a^½ does not give z_l back, but φ(θ, a) − τ g WᵀW"
         yield same(predicted[:-1], difference[:-1]), "the bias row: the column of ones takes no half step"
-        yield np.ndim(predicted) == 0, "one number; the discrepancy of each entry of θ is asked for"
+        yield (np.shape(predicted) != difference.shape,
+               f"one array of the shape of θ, {difference.shape}, is asked for; yours has {np.shape(predicted)}")
         values, wanted = ([f(a, W, g, t) for t in (1.0, 2.0, 3.0)] for f in (found, library_discrepancy))
         (first, second), (right_first, right_second) = (
             ((4 * f[0] - f[1]) / 2, (f[1] - 2 * f[0]) / 2) for f in (values, wanted))
@@ -640,6 +643,7 @@ def implicit_activation(answer, seed):
     def mistakes(found):
         yield from slips(found, [(a, last, Y, 0.5), (a, last, Y, 3.0)], WRONG_ACTIVATIONS)
         u = found(a, last, Y, 0.5)
+        yield np.shape(u) != a.shape, f"u has shape {np.shape(u)} where {a.shape} is expected: is it transposed?"
         other = replaced(list(Y), 0, Y[0] + 1.0)
         moved = found(a, last, np.array(other), 0.5)
         yield (not same(moved[1:], u[1:]), "another target of the first sample changes the others: each row of u has "

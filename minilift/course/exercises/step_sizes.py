@@ -239,7 +239,7 @@ def window(answer, seed):
         yield bool(same(low, taus[0]) or high < taus[4]), \
             "the step sizes are columns: reduce over the seeds (axis=0), one truth value for each step size"
         missing = nothing(find)
-        yield missing != "(nan, nan, 0.0)", f"no step size usable: (nan, nan, 0) is asked for, yours gives {missing}"
+        yield missing != "(nan, nan, 0.0)", f"no usable step size: (nan, nan, 0) is asked for, yours gives {missing}"
         at_level = find(taus[:6], edge_losses, edge_losses.max())[:2]
         yield not same(list(find(taus[:6], edge_losses, 1.0)[:2]), taus[[0, 5]]), \
             "a run that reaches the end of the grid is lost: is it closed by a failure alone?"
