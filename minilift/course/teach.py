@@ -28,7 +28,7 @@ from minilift.support.arguments import unknown_name
 __all__ = [
     "COLORS", "DIFFERENCES", "METHODS", "ROUNDING", "Claim", "add_arguments", "add_tutorials_arguments", "band",
     "check", "claim", "close_to_answers", "compare", "contours", "gap", "holds", "method_style", "number", "record",
-    "reveal", "run", "run_tutorials", "same", "show", "slips", "style", "versions",
+    "reveal", "run", "run_tutorials", "same", "show", "slips", "style", "times", "versions",
 ]
 
 ROUNDING = 1e-12  # float64 (unit rounding 1e-16), sums of up to some thousand terms of order one
@@ -37,14 +37,26 @@ RETURNED_NONE = "your function returns None: a return is missing, or stands in a
 TAKEN = "the answer calls a function of the checks; write it yourself, that is the exercise"
 NOT_FINITE = "the answer holds nan or inf; finite numbers are wanted"
 SIGN, FACTOR = "the sign:", "a factor:"
+ROUGHLY = 1e-5  # an error below it is no wrong formula
 FACTORS = "; is a factor transposed, or a bias row missing or left in?"
 LIKELY = {"mismatch in its core dimension": FACTORS, "broadcast": FACTORS, "not aligned": FACTORS,
-          "must match exactly": FACTORS, "same number of dimensions": FACTORS,
-          "index out of range": "; does a loop go one too far?", "Singular matrix": "; is the damping missing?",
+          "must match exactly": "; where arrays are put together, do their other sizes agree, and is the axis right?",
+          "same number of dimensions": FACTORS,
+          "inhomogeneous": "; the arrays of a list differ in shape: are they taken one by one, or flattened?",
+          "enough dimensions": "; is one factor a number, or None (an unused slot of a list)?",
+          "only 0-dimensional arrays": "; is one number asked for, and an array comes?",
+          "float() argument": "; is one number asked for, and a list comes, or are two parts exchanged?",
+          "empty sequence": "; what should come back where there is none?",
+          "axis 0 with size 0": "; what should come back where there is none?",
+          "index out of range": "; does a loop go one too far, or read what is not made yet?",
+          "Singular matrix": "; is the damping missing?",
           "is ambiguous": "; does an if compare arrays? np.where does it entry by entry",
           "cannot unpack": "; how many parts are asked for?", "values to unpack": "; how many parts are asked for?",
-          "type NoneType": "; slot 0 of these lists holds None: does a loop start at 0?",
-          "'NoneType'": "; slot 0 of these lists holds None: is an index off by one?"}  # by what Python and NumPy say
+          "object is not callable": "; is an entry meant, with square brackets?",
+          "is not defined": "; is it an argument, or is it made in a cell that has not run?",
+          "KeyError": "; does a loop go one too far, or is an index off by one?",
+          "type NoneType": "; unused slots of these lists hold None: does a loop start at 0, or reach one?",
+          "'NoneType'": "; unused slots of these lists hold None: is an index off by one?"}  # by what Python says
 DPI = 100  # of figures: sharp enough to read, and a notebook of ten stays below 700 KB
 
 
@@ -197,17 +209,26 @@ def multiple(actual, expected):
 
     A single number is a multiple of every other: there only the sign and the factors 2 and ½ are worth a word.
     """
-    actual, expected = np.ravel(np.asarray(actual, dtype=float)), np.ravel(np.asarray(expected, dtype=float))
-    if not (np.isfinite(actual).all() and np.isfinite(expected).all() and expected.any() and actual.any()):
-        return ""
-    factor = float(actual @ expected / (expected @ expected))
-    if not same(actual / factor if factor else actual, expected, 1e-6):
+    factor = times(actual, expected)
+    if not math.isfinite(factor) or factor == 0:
         return ""
     if same(factor, -1.0, 1e-6):
         return f"{SIGN} it is minus what it should be"
-    if expected.size == 1 and not any(same(factor, plain, 1e-6) for plain in (2, 0.5, -2, -0.5)):
+    if np.size(expected) == 1 and not any(same(factor, plain, 1e-6) for plain in (2, 0.5, -2, -0.5)):
         return ""
     return f"{FACTOR} it is {factor:.4g} times what it should be (a ½, a mean, a step size?)"
+
+
+def times(actual, expected, tolerance=1e-6):
+    """Return the number c with actual = c · expected, up to a relative error; nan if there is none."""
+    if np.shape(actual) != np.shape(expected):
+        return math.nan
+    actual, expected = np.ravel(np.asarray(actual, dtype=float)), np.ravel(np.asarray(expected, dtype=float))
+    if not (np.isfinite(actual).all() and np.isfinite(expected).all() and expected.any()):
+        return math.nan
+    factor = float(actual @ expected / (expected @ expected))
+    rest = float(abs(actual - factor * expected).max())
+    return factor if rest <= tolerance * abs(factor) * float(abs(expected).max()) else math.nan
 
 
 def same(actual, wrong, tolerance=1e-9):
@@ -402,8 +423,9 @@ def explained(error):
         return NOT_FINITE
     if isinstance(error, ValueError) and "read-only" in str(error):
         return "your function writes into one of its arguments (x += …, x[i] = …); make a new array instead"
-    likely = next((guess for words, guess in LIKELY.items() if words in str(error)), "")
-    return f"your answer raised {type(error).__name__}: {error}{likely}"
+    raised = f"{type(error).__name__}: {error}"
+    likely = next((guess for words, guess in LIKELY.items() if words in raised), "")
+    return f"your answer raised {raised}{likely}"
 
 
 def diagnosis(answer, mistakes):
@@ -420,6 +442,9 @@ def located(claims):
     k = next(k for k, each in enumerate(claims) if not each.holds)
     if claims[k].look.startswith((SIGN, FACTOR)):
         return f"{claims[k].look}, in '{claims[k].text.strip()}'"
+    if all(each.error <= ROUGHLY for each in claims):
+        return f"right up to an error of {claims[k].error:.0e}, in '{claims[k].text.strip()}': is an array of type " \
+               "float32, or does an iteration stop too early?"
     before = f" ('{claims[k - 1].text.strip()}' holds)" if k else ""
     look = f"; {claims[k].look}" if claims[k].look else ""
     return f"the first property that fails is '{claims[k].text.strip()}'{before}{look}"

@@ -1025,7 +1025,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("alpha * np.eye(len(W))", "np.eye(len(W)) / alpha", "1/α stands"),
         ("alpha * np.eye(len(W))", "alpha", "on the diagonal"),
         ("rho * a.T @ a + alpha * np.eye(len(W)), rho * a.T @ (z - b)",
-         "rho * a.T @ a / len(a) + alpha * np.eye(len(W)), rho * a.T @ (z - b) / len(a)", "times as far"),
+         "rho * a.T @ a / len(a) + alpha * np.eye(len(W)), rho * a.T @ (z - b) / len(a)", "damping of 11.9"),
         ("solve(rho * a.T", "solve(a.T", "left side"),
         ("rho * a.T @ (z", "a.T @ (z", "right side"),
         (".sum(axis=0)", ".mean(axis=0)", "a mean above"),

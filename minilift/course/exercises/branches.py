@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from minilift import Add, Linear, Named, Network, SquaredError, Tanh
-from minilift.course.teach import DIFFERENCES, Claim, check, claim, close_to_answers, slips
+from minilift.course.teach import DIFFERENCES, Claim, check, claim, close_to_answers, same, slips, times
 from minilift.energy import PenaltyEnergy, algorithm_1
 from minilift.layers.gram import Gram, stacked_product
 from minilift.local.solvers import damped_solve
@@ -91,6 +91,17 @@ WRONG_ENERGIES = {
         held=lambda l, given, a, z: given - (sigma(l, given) - a[l])),
     "the bridge is missing: z_4 is held to a_3 + a_1": energy_with(join=lambda a: a[3]),
     "the bridge is the wrong value: z_4 is held to a_3 + a_1": energy_with(join=lambda a: a[3] + a[2]),
+    "the join multiplies here; z_4 is held to a_3 + a_1": energy_with(join=lambda a: a[3] * a[1]),
+    "the join is held to a_4, behind the transfer; the gap is a_3 + a_1 − z_4": energy_with(
+        held=lambda l, given, a, z: a[4] if l == 4 else z[l]),
+    "no transfer stands before the join: z_4 is held to a_3 + a_1 itself": energy_with(
+        join=lambda a: np.tanh(a[3] + a[1])),
+    "the join reads the list's a_3; here it reads z_3": lambda theta, a, z, Y, tau: energy_with()(theta, a, z, Y, tau)
+        + (squares(z[3] + a[1] - z[4]) - squares(a[3] + a[1] - z[4])) / (2 * tau),
+    "no transfer stands behind the last map": energy_with(output=lambda theta, a, z: np.tanh(value(5, theta, a))),
+    "the penalties are sums over all entries, not means": energy_with(size=lambda gap: np.mean(gap**2)),
+    "the loss has no 1/τ": lambda theta, a, z, Y, tau: energy_with()(theta, a, z, Y, tau)
+        + (1 / tau - 1) * energy_with(maps=(), transfers=())(theta, a, z, Y, tau),
     "the join subtracts here; z_4 is held to a_3 + a_1": energy_with(join=lambda a: a[3] - a[1]),
     "behind map 3 there is no transfer: σ_3 is the identity": energy_with(transfer=lambda l, z: np.tanh(z)),
     "σ is missing: a_l is held to σ_l(z_l)": energy_with(transfer=lambda l, z: z),
@@ -112,6 +123,20 @@ WRONG_ENERGIES = {
     "E has no penalty on the last map: there the loss takes φ(θ_5, a_4) itself":
         energy_with(more=lambda theta, a, z: squares(value(5, theta, a) - z[5])),
 }
+
+
+def opened(theta, X, gaps, kind, at):
+    """Return a and z of a forward pass with one gap open: a_l − σ(z_l) for kind 0, z_l − φ_l for 1."""
+    a, z = [X], [None]
+    for l in range(1, 6):
+        z.append(value(l, theta, a) + (kind == 1 and l == at) * gaps[l])
+        a.append(sigma(l, z[l]) + (kind == 0 and l == at) * gaps[l])
+    return a[:5], z
+
+
+def opened_loss(theta, X, Y, gaps, kind, at):
+    """Return the loss there."""
+    return np.sum((opened(theta, X, gaps, kind, at)[1][5] - Y)**2) / (2 * len(Y))
 
 
 def penalty_energy(answer, seed):
@@ -137,6 +162,17 @@ def penalty_energy(answer, seed):
 
     def mistakes(energy):
         yield from slips(energy, [(theta, a[:5], z, Y, step) for step in (tau, 0.7)], WRONG_ENERGIES)
+        at_rest, loss = energy(theta, state.a, state.z, Y, tau), np.sum((state.z[5] - Y)**2) / (2 * len(Y))
+        yield (not same(energy(theta, state.a, state.z, Y, 2 * tau), at_rest),
+               "after a forward pass your E changes with τ: a gap is open there. Which value is held to the wrong one?")
+        yield (not same(at_rest, loss), f"after a forward pass all gaps are zero, and your E is {at_rest / loss:.3g} "
+                                        "times J: the loss is not right")
+        for k, gaps, name in ((0, a_gaps, "σ(z_{l}) − a_{l}"), (1, z_gaps, "φ_{l} − z_{l}")):
+            for l in range(1, 5):
+                cost = energy(theta, *opened(theta, X, gaps, k, l), Y, tau) - opened_loss(theta, X, Y, gaps, k, l)
+                price = squares(gaps[l]) / (2 * tau)
+                yield (not same(cost, price), f"where the gap {name.format(l=l)} alone is open, it costs "
+                                              f"{cost / price:.3g} times what it should")
 
     return check("13.1", answer, claims, mistakes, fallback=library_energy)
 
@@ -207,9 +243,26 @@ WRONG_HALF_STEPS = {
         lambda theta, a, a_half, z_half: (tilde(a[1]) @ theta[3] - z_half[2]) @ theta[2][:-1].T),
     "the join reads a_1 itself, too: its gap is a_3 + a_1 − z_4^½": half_step_with(
         through_join=lambda theta, a, a_half, z_half: a[3] - z_half[4]),
+    "the join reads a_3 and a_1; here a_2 stands in it": half_step_with(
+        through_join=lambda theta, a, a_half, z_half: a[2] + a[1] - z_half[4]),
+    "map 3 reads a_2, not a_1: the children of a_1 are map 2 and the join": half_step_with(
+        lambda theta, a, a_half, z_half: (tilde(a[2]) @ theta[3] - z_half[3]) @ theta[3][:-1].T),
+    "the bridge leads past the block: the join's signal comes to a_1 as it is, not through W_3 and W_2": half_step_with(
+        through_join=lambda *lists: from_join(*lists) @ lists[0][3][:-1].T @ lists[0][2][:-1].T),
     "this is the step of the sibling: the same in a sweep, but (13.3) asks for the join's own gap": half_step_with(
         through_join=lambda theta, a, a_half, z_half: a[3] - a_half[3]),
 }
+
+
+def strangers(found, step, lists):
+    """Yield (whether a half step of a_1 changes with a value that is in no penalty of a child, which value)."""
+    for place, name, indices in ((1, "a_2", (2,)), (1, "a_4", (4,)), (2, "a_3^½", (3,)), (2, "a_2^½", (2,)),
+                                 (2, "a_4^½", (4,)), (3, "z_3^½", (3,)), (0, "θ_3", (3,)), (0, "θ_1", (1,))):
+        other = [list(values) for values in lists]
+        for l in indices:
+            other[place][l] = 2 * other[place][l]
+        yield (not same(found(*other), step),
+               f"your half step changes with {name}, which stands in no penalty of a child of a_1")
 
 
 def half_step(answer, seed):
@@ -245,6 +298,15 @@ def half_step(answer, seed):
 
     def mistakes(found):
         yield from slips(found, [(theta, a, a_half, z_half)], WRONG_HALF_STEPS)
+        step = found(theta, a, a_half, z_half)
+        yield np.shape(step) != shape, f"one array of the shape of a_1, {shape}, is asked for: its value after the step"
+        yield from strangers(found, step, [theta, a, a_half, z_half])
+        nudge = rng.normal(size=shape)
+        for child, name, wanted in ((2, "map 2", nudge @ theta[2][:-1].T), (4, "the join", nudge)):
+            moved = found(theta, a, a_half, [*z_half[:child], z_half[child] + nudge, *z_half[child + 1:]]) - step
+            factor = times(moved, wanted)
+            yield (not same(moved, wanted), f"the pull of {name} is {factor:.3g} times what it should be"
+                   if factor == factor else f"the pull of {name} comes down wrongly: by which matrix?")
 
     return check("13.2", answer, claims, mistakes, fallback=library_half_step)
 
@@ -309,6 +371,15 @@ def naive_error(answer, seed):
     def mistakes(found):
         g = literal(2.0)[1]
         yield from slips(found, [(X, z_1, g, tau) for tau in (0.5, 2.0)], WRONG_ERRORS)
+        error, one = found(X, z_1, g, 1.0), slice(0, 1)
+        yield np.shape(error) != np.shape(theta[1]), f"one array of the shape of θ_1, {theta[1].shape}, is asked for"
+        yield not same(found(X, z_1, g, 2.0), 2 * error), "a doubled τ must double the error: it is of first order"
+        yield not same(found(X, z_1, 2 * g, 1.0), 2 * error), "a doubled signal must double the error; yours does not"
+        yield (not same(found(X[one], z_1[one], g[one], 1.0) + found(X[1:], z_1[1:], g[1:], 1.0), error),
+               "the samples' parts must add up, and here they mix: sum over them once, by a product ã_0ᵀ(…)")
+        acting = found(0 * X[one], z_1[one], np.ones_like(g[one]), 1.0)[-1]
+        yield (not same(acting, 1 - np.tanh(z_1[0])**2), f"for one sample with z_1 = {z_1[0, 0]:.2f} your factor is "
+               f"{acting[0]:.3g}; σ'(z_1) = 1 − tanh² is {1 - np.tanh(z_1[0, 0])**2:.3g}")
 
     return check("13.3", answer, claims, mistakes, fallback=library_naive_error)
 
@@ -388,6 +459,13 @@ WRONG_STACKED_STEPS = {
 }
 
 
+def solved_with(found, inputs, signals):
+    """Return d for signals that make the same right side whatever the inputs are: ãᵀg = 1 in each entry."""
+    rows, sizes = tilde(np.concatenate(inputs)), np.cumsum([len(part) for part in inputs])[:-1]
+    g = np.linalg.lstsq(rows.T, np.ones((rows.shape[1], signals[0].shape[1])), rcond=None)[0]
+    return found(inputs, np.split(g, sizes), 0.1)
+
+
 def stacked_step(answer, seed):
     """Exercise 13.4: the gradient of the problem with all uses vanishes at d."""
     rng = np.random.default_rng(seed)
@@ -407,6 +485,27 @@ def stacked_step(answer, seed):
 
     def mistakes(found):
         yield from slips(found, [(inputs, signals, tau_theta) for tau_theta in (0.1, 3.0)], WRONG_STACKED_STEPS)
+        d, one = found(inputs, signals, 0.1), ([inputs[1]], [signals[1]])
+        alone, right = found(*one, 0.1), library_stacked_step(*one, 0.1)
+        rows = tilde(inputs[1])
+        acting, far = times(alone, rows.T @ (signals[1] - rows @ alone)), times(alone, right)
+        yield far == far and not same(far, 1.0), f"for one use alone d is {far:.3g} times what it should be"
+        yield acting == acting and not same(acting, 0.1), \
+            f"for one use your d solves (13.6) for a damping of {1 / acting:.3g}; 1/τ_θ is 10"
+        yield not same(alone, right), "for one use alone it is wrong already: (ãᵀã + I/τ_θ) d = ãᵀg"
+        for u in range(3):
+            fewer = [signal * (k != u) for k, signal in enumerate(signals)]
+            yield (same(found(inputs, fewer, 0.1), d),
+                   f"the signals of use {u} of 0, 1, 2 do not count: is a sum overwritten?")
+            other = [(1 + (k == u)) * rows for k, rows in enumerate(inputs)]
+            M, wanted = (solved_with(found, values, signals) for values in (inputs, other))
+            yield same(M, wanted), f"ãᵀã of use {u} of 0, 1, 2 is not in the matrix: is a sum overwritten?"
+        yield (not same(found(inputs[::-1], signals[::-1], 0.1), d),
+               "the uses in another order give another d: are they taken one after the other?")
+        halves = [part for rows in inputs for part in (rows[:1], rows[1:])]
+        cut = [part for rows in signals for part in (rows[:1], rows[1:])]
+        yield (not same(found(halves, cut, 0.1), d), "each use cut in two gives another d: only the rows may count, "
+                                                     "not which use they belong to. Is a step made for each use?")
 
     return check("13.4", answer, claims, mistakes, fallback=library_stacked_step)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minilift.course.teach import Claim, check, claim, close_to_answers, same, slips
+from minilift.course.teach import Claim, check, claim, close_to_answers, same, slips, times
 from minilift.layers.gram import Gram
 from minilift.local.solvers import damped_solve
 
@@ -111,6 +111,20 @@ def implicit_weights(answer, seed):
         free_bias = np.linalg.solve(tilde(a).T @ tilde(a) + loose, tilde(a).T @ z_half + loose @ theta_k)
         yield same(new, free_bias), "the bias is damped as well: it is part of θ"
         yield from slips(found, [(a, theta_k, z_half, t) for t in (0.2, 3.0)], WRONG_WEIGHTS)
+        yield np.shape(new) != theta_k.shape, f"θ has shape {np.shape(new)} where {theta_k.shape} is expected"
+        inputs, change = tilde(a), new - theta_k
+        right = library_implicit_weights(a, theta_k, z_half, tau_theta) - theta_k
+        far, explicit = times(change, right), times(change, inputs.T @ (z_half - inputs @ theta_k))
+        acting = times(change, inputs.T @ (z_half - inputs @ new))
+        yield far == far, f"θ moves {far:.3g} times as far as it should: a sign, a τ_θ or an N too many?"
+        yield explicit == explicit, f"this is an explicit step of length {explicit:.3g}: its slope is taken at θ_k"
+        yield acting == acting, f"your θ solves (11) for a damping of {1 / acting:.3g}; 1/τ_θ is {1 / tau_theta:.3g}"
+        yield (not same(found(a, theta_k, inputs @ theta_k, tau_theta), theta_k),
+               "where θ_k fits z^½ already, θ must stay; yours moves: do both sides of (5.1) hold the same weights?")
+        last = found(a, theta_k, z_half, 1e-8) - theta_k
+        yield (not same(last, 0 * last, 1e-3), "for τ_θ → 0 θ must stay at θ_k; yours moves")
+        yield (same(found(a, theta_k, z_half, 1e-5) - theta_k, 1e-5 * inputs.T @ (z_half - inputs @ theta_k), 1e-8),
+               "right for a tiny τ_θ only: is a matrix solved with, or are steps taken?")
 
     return check("5.1", answer, claims, mistakes, fallback=library_implicit_weights)
 
@@ -174,6 +188,16 @@ def coefficients(answer, seed):
         yield np.shape(found(a, g, 0.2)) == (a.shape[1] + 1, g.shape[1]), \
             "this is d itself; its coefficients U are asked for"
         yield from slips(found, [(a, g, t) for t in (0.2, 3.0)], WRONG_COEFFICIENTS)
+        K, U = a @ a.T + 1, found(a, g, 0.2)
+        yield np.shape(U) != g.shape, f"U has shape {np.shape(U)} where {g.shape} is expected, one row a sample"
+        factor, acting = times(U, library_coefficients(a, g, 0.2)), times(g - K @ U, U)
+        yield factor == factor, f"U is {factor:.3g} times what it should be, for τ_θ = 0.2 and N = {len(a)}"
+        yield acting == acting, f"your U solves (K + βI)U = g for β = {acting:.3g}; 1/τ_θ is 5"
+        tiny = 1e-6
+        yield (not same(found(a, g, tiny) / tiny, g, 1e-3), "for τ_θ → 0 the damping wins, and U must become τ_θ g; "
+                                                            "yours does not: what stands in the filter, or on I?")
+        acting_K = (tiny * g - found(a, g, tiny)) / tiny**2  # (K + I/τ)⁻¹ = τI − τ²K + …
+        yield not same(acting_K, K @ g, 1e-2), "the matrix that is damped is not ããᵀ: it has aaᵀ, and a 1 in each entry"
 
     return check("5.2", answer, claims, mistakes, fallback=library_coefficients)
 
@@ -219,11 +243,15 @@ WRONG_BOUNDS = {
     "true of any cosine, but no gradient comes near it": lambda a, t: -1.0,
     "upside down: a cosine is at most 1": bound_with(formula=lambda k: (1 + k) / (2 * np.sqrt(k))),
     "ãᵀã is a sum over the samples, no mean": bound_with(mean=True),
+    "L lacks its damping: both ends of M's eigenvalues have 1/τ_θ added": lambda a, t: bound_with(
+        ends=lambda values: (values[-1], values[0] - 1 / t))(a, t),
+    "m lacks its damping: both ends of M's eigenvalues have 1/τ_θ added": lambda a, t: bound_with(
+        ends=lambda values: (values[-1] - 1 / t, values[0]))(a, t),
     "the denominator is m + L, not m − L": bound_with(of_both=lambda m, L: 2 * np.sqrt(m * L) / (m - L)),
     "the denominator is m + L, not L − m": bound_with(of_both=lambda m, L: 2 * np.sqrt(m * L) / (L - m)),
     "sum and product are exchanged: 2√(mL)/(m + L)": bound_with(of_both=lambda m, L: 2 * np.sqrt(m + L) / (m * L)),
     "this is the angle; its cosine is asked for": bound_with(formula=lambda k: np.arccos(2 * np.sqrt(k) / (1 + k))),
-    "ããᵀ has a null space that no gradient enters: take ãᵀã": lambda a, t:
+    "m is 1/τ_θ here, as of ããᵀ + I/τ_θ; no gradient enters its null space: take ãᵀã + I/τ_θ": lambda a, t:
         bound_with(ends=lambda values: (1 / t, values[0]))(a, t),
     "this is κ; the bound is a function of it": bound_with(formula=lambda k: k),
     "the column of ones is missing": bound_with(ones=0.0),
@@ -255,6 +283,18 @@ def cosine_bound(answer, seed):
 
     def mistakes(bound):
         yield from slips(bound, [(a, tau_theta) for tau_theta in (0.5, 2.0)], WRONG_BOUNDS)
+        value = bound(a, 0.5)
+        yield np.size(value) > 1, "one number is asked for: that of the two extreme eigenvalues"
+        yield (not 0 <= float(value) <= 1,
+               f"the cosine of a descent direction lies between 0 and 1; yours is {value:.3g}")
+        tiny = float(bound(a, 1e-9))
+        yield (not same(tiny, 1.0, 1e-4), f"for τ_θ → 0 M is a multiple of I, d is ∇J, and the bound must be 1; yours "
+                                          f"is {tiny:.3g}: is each eigenvalue damped, and κ = L/m?")
+        Q = np.linalg.qr(rng.normal(size=(4, 4)))[0]
+        yield (not same(float(bound(a @ Q, 0.5)), float(value)), "inputs turned by an orthogonal matrix leave the "
+               "eigenvalues as they are, and your bound changes: are they sorted, or are gradients drawn?")
+        yield (not same(float(bound(np.vstack([a, a]), 0.25)), float(value)), "each sample twice and half of τ_θ "
+               "double M, and κ stays, yet your bound changes: are eigenvalues s² + 1/τ_θ?")
 
     return check("5.3", answer, claims, mistakes, fallback=library_cosine_bound)
 

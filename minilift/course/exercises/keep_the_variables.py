@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from minilift.course.teach import Claim, check, claim, close_to_answers, same, slips
+from minilift.course.teach import Claim, check, claim, close_to_answers, same, slips, times
 from minilift.layers.activations import HardTanh, LeakyReLU, ReLU
 from minilift.local.fits import fit_transfer
 
@@ -22,8 +22,9 @@ def slope(function, at, tangent):
 
 def two(answer, names):
     """Return both parts of an answer as arrays."""
-    if not isinstance(answer, (tuple, list)) or len(answer) != 2:
-        raise ValueError(f"two arrays are expected, {names}, got {len(answer) if isinstance(answer, tuple) else 1}")
+    parts = len(answer) if isinstance(answer, (tuple, list)) or np.ndim(answer) == 3 else 1
+    if parts != 2:
+        raise ValueError(f"two arrays are expected, {names}, got {parts}")
     return [np.asarray(part, dtype=float) for part in answer]
 
 
@@ -71,6 +72,17 @@ WRONG_MEANS = {
     "this is a gradient step; the slope can be set to zero at once":
         lambda Y, z, a, g, alpha: a - ((a - Y) + g * (a - z)),
     "this is a gradient; the a_D where it is zero is wanted": lambda Y, z, a, g, alpha: (a - Y) + g * (a - z),
+    "this is uphill: the slope is to be subtracted": lambda Y, z, a, g, alpha: (
+        a + ((a - Y) + g * (a - z)) / (1 + g + alpha)),
+    "this is a gradient step of length 1/α; the slope can be set to zero at once": lambda Y, z, a, g, alpha: (
+        a - ((a - Y) + g * (a - z)) / alpha),
+    "parentheses: the whole sum is divided, not its last term": lambda Y, z, a, g, alpha: (
+        Y + g * z + alpha * a / (1 + g + alpha)),
+    "everything here is summed over the samples: the loss is not divided by N": lambda Y, z, a, g, alpha:
+        mean_with(target=1 / len(Y))(Y, z, a, g, alpha),
+    "1/α: here α is the weight of the prox term itself": mean_with(old=lambda g, a: 1 / a),
+    "three squares balance at once; one after the other is another point": lambda Y, z, a, g, alpha: (
+        (Y + g * z) / (1 + g) + alpha * a) / (1 + alpha),
     "this is the change; the new a_D is wanted": lambda Y, z, a, g, alpha: mean_with()(Y, z, a, g, alpha) - a,
 }
 
@@ -95,6 +107,11 @@ def output_block(answer, seed):
 
     def mistakes(block):
         yield from slips(block, [(Y, z, a_old, gamma, alpha), (z, a_old, Y, 1.9, 0.4)], WRONG_MEANS)
+        found = block(Y, z, a_old, gamma, alpha)
+        yield (np.shape(found) != Y.shape,
+               f"one array of the shape of Y, {Y.shape}, is asked for: the minimiser, not a value")
+        yield (not same(block(-Y, -z, -a_old, gamma, alpha), -found), "all three values turned to their negatives turn "
+               "the minimiser too; yours is cut off somewhere (clip, ReLU?)")
         target, z_share, old_share = shares(lambda *values: block(*values, gamma, alpha), 3)
         yield target == 0, "Y does not count at all: the loss pulls towards it"
         for name, share, weight in (("z_D", z_share, gamma), ("a_old", old_share, alpha)):
@@ -172,6 +189,21 @@ def candidates(t, q, c, pieces):
     return u, np.array([cost(each, t, q, c, pieces) for each in u])
 
 
+def before_the_move(t, q, c, pieces):
+    """Return the candidate of the parabola whose lowest point, inside its piece or not, has the least value."""
+    lowest = [((s * (t - o) + c * q) / (s * s + c), s, o) for _, _, s, o in pieces]
+    values = np.array([(s * u + o - t) ** 2 / 2 + c / 2 * (u - q) ** 2 for u, s, o in lowest])
+    return np.take_along_axis(candidates(t, q, c, pieces)[0], values.argmin(axis=0)[None], axis=0)[0]
+
+
+def ends_alone(t, q, c, pieces):
+    """Return the best of the finite ends of the pieces; q if there is none."""
+    ends = np.array([high for _, high, *_ in pieces[:-1]])
+    if not len(ends):
+        return np.array(q)
+    return ends[np.array([cost(np.full_like(q, end), t, q, c, pieces) for end in ends]).argmin(axis=0)]
+
+
 def against_the_last(t, q, c, pieces):
     """Return the candidate that was the last to be better than the one before it."""
     best, before = q, math.inf
@@ -236,6 +268,25 @@ WRONG_PIECES = {
     "the values compare u with t; σ(u) is meant": pieces_with(of=lambda u, s, o: u),
     "these are least values; the u that has them is wanted": pieces_with(given=lambda u, lowest: lowest),
     "these are twice the least values; the u that has them is wanted": pieces_with(given=lambda u, lowest: 2 * lowest),
+    "a piece is (low, high, slope, offset): slope and offset are exchanged": lambda t, q, c, pieces:
+        pieces_with()(t, q, c, [(low, high, o, s) for low, high, s, o in pieces]),
+    "the values are compared before the point is moved into its piece": lambda t, q, c, pieces: before_the_move(
+        t, q, c, pieces),
+    "c weighs the move (u − q)², not the fit, in the values that are compared": lambda t, q, c, pieces: pieces_with(
+        fit=c, price=1 / c)(t, q, c, pieces),
+    "candidates are where σ(u) = t: they are the lowest points of the fit alone": pieces_with(
+        lambda t, q, c, s, o: (t - o) / s if s else q),
+    "the price has its c/2 above, and the slope of it is c (u − q)": pieces_with(
+        lambda t, q, c, s, o: (s * (t - o) + c / 2 * q) / (s * s + c / 2)),
+    "this is σ of the best point; the point itself is wanted": lambda t, q, c, pieces: value_on(
+        pieces, pieces_with()(t, q, c, pieces)),
+    "q is no candidate with the value ½(q − t)²: start from infinity": lambda t, q, c, pieces: np.where(
+        cost(pieces_with()(t, q, c, pieces), t, q, c, pieces) < (q - t) ** 2 / 2, pieces_with()(t, q, c, pieces), q),
+    "only the piece on which q lies, and its point may lie outside": lambda t, q, c, pieces: np.select(
+        [(low <= q) & (q <= high) for low, high, *_ in pieces],
+        [(s * (t - o) + c * q) / (s * s + c) for _, _, s, o in pieces]),
+    "only the ends of the pieces are tried; the lowest point may lie inside": lambda t, q, c, pieces: ends_alone(
+        t, q, c, pieces),
     "as if σ were the identity": lambda t, q, c, pieces: (t + c * q) / (1 + c),
     "as if σ were ReLU: the pieces are given": lambda t, q, c, pieces: pieces_with()(t, q, c, ReLU.pieces),
 }
@@ -292,9 +343,16 @@ def piece_fit(answer, seed):
         missed, ends, moved = misses(fit, t, q, 0.4)
         yield bool((missed < 0.01).all()), \
             "close, but no minimiser: is it a grid, or an iteration? The lowest point of a parabola is exact"
+        here = {name: cost(fit(t, q, 0.4, pieces), t, q, 0.4, pieces) for name, pieces in SHAPES.items()}
+        local = [here[name] <= cost(fit(t, q, 0.4, pieces) + step, t, q, 0.4, pieces) + 1e-3
+                 for name, pieces in SHAPES.items() for step in (-0.1, 0.1)]
+        yield bool(np.all(local)), \
+            "each answer is lower than its neighbours (of an iteration from q?), but another piece holds a deeper one"
         yield bool(ends[missed > SOLVED].all()), "it is wrong only where the best point is the end of a piece"
         yield bool(moved[missed > SOLVED].all()), \
             "it is wrong only where the best point lies on another piece than q: is each piece tried, and compared?"
+        yield same(fit(t, q, 0.4, SHAPES["the identity"]), q), \
+            "even for one piece, σ(u) = u, q comes back: is no candidate ever lower? (np.clip takes low before high)"
         yield not same(fit(t, q, 0.4, SHAPES["the identity"]), (t + 0.4 * q) / 1.4), \
             "even for one piece, σ(u) = u, this is no minimiser: set the slope of (14.3) to zero"
         yield all((abs(candidates(t, q, 0.4, pieces)[0] - fit(t, q, 0.4, pieces)) < SOLVED).any(axis=0).all()
@@ -401,6 +459,22 @@ WRONG_PAIRS = {
         b_block=lambda a, z, W, b, *rest: bias_of(a, z - b, W, b, *rest)),
     "b comes back as the change; the new b is wanted": lambda *problem: (
         pair_of()(*problem)[0], pair_of()(*problem)[1] - problem[3]),
+    "N counts the samples, not the inputs, below in the b block": pair_of(
+        b_block=lambda a, z, W, b, rho, alpha: bias_of(a, z, W, b, rho, alpha, samples=a.shape[1])),
+    "ρ and α are exchanged below in the b block: ρN + α": pair_of(b_block=lambda a, z, W, b, rho, alpha: (
+        alpha * b + rho * np.sum(z - a @ W, axis=0)) / (rho + alpha * len(a))),
+    "the change of b lacks N: b reaches all samples, ρN + α": pair_of(b_block=lambda a, z, W, b, rho, alpha: (
+        b - rho * np.sum(a @ W + b - z, axis=0) / (rho + alpha))),
+    "these are gradient steps of length 1/α; each block can be solved": pair_of(
+        lambda a, z, W, b, rho, alpha: W - rho / alpha * a.T @ (a @ W + b - z),
+        lambda a, z, W, b, rho, alpha: b - rho / alpha * np.sum(a @ W + b - z, axis=0)),
+    "W is solved once more after b; the order is W, then b": lambda a, z, W, b, rho, alpha: (
+        weights(a, z, W, pair_of()(a, z, W, b, rho, alpha)[1], rho, alpha), pair_of()(a, z, W, b, rho, alpha)[1]),
+    "as rows of a least-squares problem the damping has √α, not α": pair_of(
+        lambda a, z, W, b, rho, alpha: weights(a, z, W, b, rho, alpha**2)),
+    "ρ stands where the prox terms have α": pair_of(
+        lambda a, z, W, b, rho, alpha: weights(a, z, W, b, rho, rho),
+        lambda a, z, W, b, rho, alpha: bias_of(a, z, W, b, rho, rho)),
     "W and b come back in the other order": lambda *problem: pair_of()(*problem)[::-1],
     "these are gradient steps; each block can be solved": lambda a, z, W, b, rho, alpha: (
         W + rho * a.T @ (z - a @ W - b), b + rho * np.sum(z - a @ W - b, axis=0)),
@@ -433,6 +507,9 @@ def pair(answer, seed):
 
     def mistakes(pair):
         yield from slips(pair, [problem, other], WRONG_PAIRS)
+        shapes = [part.shape for part in two(pair(*problem), "W and b")]
+        yield (shapes != [(3, 2), (2,)],
+               f"W and b have the shapes (3, 2) and (2,) here; yours {shapes[0]} and {shapes[1]}")
         fitted = a @ W + b
         W_new, b_new = two(pair(a, fitted, W, b, 0.6, 1.7), "W and b")
         yield not same(W_new, W), "where the old W and b fit already, W must stay; here it moves"
@@ -440,6 +517,13 @@ def pair(answer, seed):
         W_new, b_new = pair(a, z, W, b, 0.6, 1e15)
         yield not same(W_new, W), "a huge α must hold W where it was; what is α multiplied with?"
         yield not same(b_new, b), "a huge α holds W; it must hold b too"
+        W_new = pair(*problem)[0]
+        acting = times(0.6 * a.T @ (z - b - a @ W_new), W_new - W)
+        yield (acting == acting and not same(acting, 1.7),
+               f"the W block is solved for a damping of {acting:.3g}; α is 1.7 here, and ρ 0.6")
+        b_right, b_mine = bias_of(a, z, W_new, b, 0.6, 1.7) - b, pair(*problem)[1] - b
+        yield (same(W_new, weights(*problem)) and times(b_mine, b_right) == times(b_mine, b_right),
+               f"the W block is right; b moves {times(b_mine, b_right):.3g} times as far as it should")
         far = np.linalg.norm(pair(*problem)[0] - W) / np.linalg.norm(weights(*problem) - W)
         yield not same(weights(*problem), pair(*problem)[0]), \
             f"W moves {far:.2f} times as far as to its minimiser: is the fit a sum over samples, with ρ, damped by α?"
@@ -455,6 +539,8 @@ def stands_still(answer, left, seed):
     """Exercise 14.4: inputs and α for which the simultaneous steps make no progress, and block steps do."""
     def parts(answer):
         inputs, alpha = answer
+        if np.size(alpha) > 1:
+            raise ValueError(f"inputs first, then alpha: one number is expected for alpha, got {np.size(alpha)}")
         inputs, alpha = np.asarray(inputs, dtype=float).ravel(), float(alpha)
         if len(inputs) != 6:
             raise ValueError(f"inputs: six numbers are expected, got {len(inputs)}")
@@ -534,6 +620,27 @@ WRONG_STEPS = {
     "the multiplier sees the gap of the new z, not Y − φ": step_with(gap=lambda Y, phi, z: Y - phi),
     "the gap comes back instead of z": lambda Y, phi, u, beta: (
         step_with()(Y, phi, u, beta)[0] - phi, step_with()(Y, phi, u, beta)[1]),
+    "this is the scaled multiplier u/(2β); (14.8) has u itself": lambda Y, phi, u, beta: (
+        (Y + 2 * beta * (phi - u)) / (1 + 2 * beta), u + (Y + 2 * beta * (phi - u)) / (1 + 2 * beta) - phi),
+    "u steps by the gap, not by its square": lambda Y, phi, u, beta: (
+        step_with()(Y, phi, u, beta)[0], u + beta * (step_with()(Y, phi, u, beta)[0] - phi) ** 2),
+    "one sum for all entries: each entry of u has its own gap": lambda Y, phi, u, beta: (
+        step_with()(Y, phi, u, beta)[0], u + beta * np.sum((step_with()(Y, phi, u, beta)[0] - phi) ** 2)),
+    "the constraint is an equation: u may have either sign": lambda Y, phi, u, beta: (
+        step_with()(Y, phi, u, beta)[0], np.maximum(step_with()(Y, phi, u, beta)[1], 0)),
+    "a factor ½ in the step of u: its rate is β": step_with(rate=0.5),
+    "in z, u counts 1 + 2β times as much as Y: divide it by 1 + 2β too, and keep it out of the penalty":
+        lambda Y, phi, u, beta: with_gap((Y + 2 * beta * phi) / (1 + 2 * beta) - u, phi, u, beta),
+    "parentheses: 2βφ is divided by 1 + 2β as well": lambda Y, phi, u, beta: with_gap(
+        (Y - u) / (1 + 2 * beta) + 2 * beta * phi, phi, u, beta),
+    "this is a gradient step from Y; z can be solved for": lambda Y, phi, u, beta: with_gap(
+        Y - (u + 2 * beta * (Y - phi)), phi, u, beta),
+    "the loss is a sum over the samples, not a mean": lambda Y, phi, u, beta: with_gap(
+        (Y / len(Y) - u + 2 * beta * phi) / (1 / len(Y) + 2 * beta), phi, u, beta),
+    "Y and φ are exchanged in z": lambda Y, phi, u, beta: with_gap(
+        (phi - u + 2 * beta * Y) / (1 + 2 * beta), phi, u, beta),
+    "u has no weight in (14.8): it is not divided by 2β": lambda Y, phi, u, beta: with_gap(
+        (Y - u / (2 * beta) + 2 * beta * phi) / (1 + 2 * beta), phi, u, beta),
     "z and u come back in the other order": lambda *question: step_with()(*question)[::-1],
     "z is the plain mean of Y and φ": lambda Y, phi, u, beta: with_gap((Y + phi) / 2, phi, u, beta),
     "z is a gradient step from φ; it can be solved": lambda Y, phi, u, beta: with_gap(Y - u, phi, u, beta),
@@ -574,6 +681,8 @@ def output_step(answer, seed):
         yield (not same(target + phi_share, 1.0), "above the line z is right; where Y = φ and u = 0, z must be Y: what "
                                                   "stands below?")
         z, new = step(Y, phi, u, 0.4)
+        rate = times(new - u, 0.4 * (z - phi))
+        yield rate == rate and not same(rate, 1.0), f"z is right, and u moves by {rate:.3g} times β(z − φ)"
         yield not same(new, u + 0.4 * (z - phi)), "z is right, u is not: it moves by β(z − φ), with the new z"
 
     return check("14.5", answer, claims, mistakes, fallback=step_with())

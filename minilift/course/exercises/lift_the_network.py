@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from minilift import BackProp, SquaredError, mlp
-from minilift.course.teach import DIFFERENCES, Claim, check, claim, close_to_answers, same, slips
+from minilift.course.teach import DIFFERENCES, Claim, check, claim, close_to_answers, same, slips, times
 from minilift.energy import PenaltyEnergy, algorithm_1, replaced
 from minilift.layers.gram import Gram, stacked_product
 from minilift.local.solvers import damped_solve
@@ -118,7 +118,30 @@ WRONG_ENERGIES = {
     "ρ is missing before the penalty on φ_l − z_l": energy_with(weights=(0, 3)),
     "γ is missing before the penalty on σ(z_l) − a_l": energy_with(weights=(3, 1)),
     "the loss takes φ(θ_D, a_{D−1}), not the list's z_D": energy_with(last="z"),
+    "the first gap is σ(z_l) − a_l, with the list's z_l; here φ_l stands in its place":
+        lambda theta, a, z, *rest: energy_with()(theta, a, z, *rest) + sum(
+            rest[1] / 2 * (squared(np.tanh(read @ part[:-1] + part[-1]) - a_l) - squared(np.tanh(z_l) - a_l))
+            for part, read, a_l, z_l in zip(theta[1:-1], a, a[1:], z[1:])),
+    "the weight stands before the square, not in it": lambda theta, a, z, Y, gamma, rho:
+        energy_with()(theta, a, z, Y, gamma**2 / 2, rho**2 / 2),
+    "the loss stands once, before the loop; here each l adds it": lambda theta, a, z, Y, gamma, rho:
+        energy_with()(theta, a, z, Y, gamma, rho)
+        + (len(theta) - 3) * energy_with(first=len(theta))(theta, a, z, Y, gamma, rho),
+    "the loss has no γ": lambda theta, a, z, Y, gamma, rho: energy_with()(theta, a, z, Y, gamma, rho)
+        + (gamma - 1) * energy_with(first=len(theta))(theta, a, z, Y, gamma, rho),
+    "the loss has no ρ": lambda theta, a, z, Y, gamma, rho: energy_with()(theta, a, z, Y, gamma, rho)
+        + (rho - 1) * energy_with(first=len(theta))(theta, a, z, Y, gamma, rho),
 }
+
+
+def opened(theta, X, gaps, kind=None, l=None):
+    """Return a and z of a forward pass, with one gap open: a_l − σ(z_l) for kind "a", z_l − φ_l for "z"."""
+    a, z = [X], [None]
+    for k, part in enumerate(theta[1:], start=1):
+        z.append(a[-1] @ part[:-1] + part[-1])
+        z[k] = z[k] + gaps[k] if (kind, l) == ("z", k) else z[k]
+        a.append(np.tanh(z[k]) + gaps[k] if (kind, l) == ("a", k) else np.tanh(z[k]))
+    return a[:-1], z
 
 
 def penalty_energy(answer, seed):
@@ -148,7 +171,22 @@ def penalty_energy(answer, seed):
             "E has no penalty on the last map: there the loss takes φ(θ_D, a_{D−1}) itself"
         yield same(found, expected(gamma / 7, rho / 7)), \
             "the loss is a mean over the batch, the penalty is not averaged"
-        yield from slips(energy, [(theta, a, z, Y, gamma, rho)], WRONG_ENERGIES)
+        yield from slips(energy, [(theta, a, z, Y, gamma, rho), (theta, a, z, Y, 1.7, 0.9)], WRONG_ENERGIES)
+        at_rest, loss = (theta, state.a, state.z, Y), SquaredError().value(state.z[D], Y)
+        yield (not same(energy(*at_rest, 2 * gamma, rho), energy(*at_rest, gamma, rho)),
+               "after a forward pass your E changes with γ: there σ(z_l) − a_l is zero; is it that gap?")
+        yield (not same(energy(*at_rest, gamma, 2 * rho), energy(*at_rest, gamma, rho)),
+               "after a forward pass your E changes with ρ: there φ_l − z_l is zero; is it that gap?")
+        yield (not same(energy(*at_rest, gamma, rho), loss), f"after a forward pass all gaps are zero, and your E is "
+               f"{energy(*at_rest, gamma, rho) / loss:.3g} times J: the loss (4.2) is not right")
+        for kind, name, weight in (("a", "σ(z_{l}) − a_{l}", gamma), ("z", "φ_{l} − z_{l}", rho)):
+            for l in range(1, D):
+                gaps = a_gaps if kind == "a" else z_gaps
+                values = opened(theta, X, gaps, kind, l)
+                cost = energy(theta, *values, Y, gamma, rho) - SquaredError().value(values[1][D], Y)
+                price = weight / 2 * squared(gaps[l])
+                yield (not same(cost, price), f"where the gap {name.format(l=l)} alone is open, it costs "
+                                              f"{cost / price:.3g} times what it should")
 
     return check("4.1", answer, claims, mistakes, fallback=library_energy)
 
@@ -222,6 +260,22 @@ WRONG_GRADIENTS = {
     "∂E/∂a: ρ weighs φ_{l+1} − z_{l+1}; here γ does": gradients_with(weights=(0, 1, 0, 0)),
     "∂E/∂a: φ_{l+1} reads the variable a_l; here it reads σ(z_l)": gradients_with(reads="z"),
     "∂E/∂a: a_l does not occur in the gap σ(z_{l+1}) − a_{l+1}": gradients_with(extra=1),
+    "∂E/∂z: the derivative of tanh is 1 − tanh²(z), not 1 − tanh(z²)":
+        gradients_with(slope=lambda z: 1 - np.tanh(z**2)),
+    "∂E/∂z: the derivative of tanh is 1 − tanh², not (1 − tanh)²":
+        gradients_with(slope=lambda z: (1 - np.tanh(z)) ** 2),
+    "∂E/∂a: a_l has passed its σ already: no σ' in this gap": lambda l, theta, a, z, Y, gamma, rho: (
+        gradients_with()(l, theta, a, z, Y, gamma, rho)[0]
+        + gamma * np.tanh(z[l]) ** 2 * (np.tanh(z[l]) - a[l]), gradients_with()(l, theta, a, z, Y, gamma, rho)[1]),
+    "∂E/∂a: ρ comes in twice; gradient_phi has it": lambda l, theta, a, z, Y, gamma, rho: (
+        gradients_with(signal=rho)(l, theta, a, z, Y, gamma, rho)[0],
+        gradients_with()(l, theta, a, z, Y, gamma, rho)[1]),
+    "these are the values after a step of length 1; the gradients are asked for": lambda l, theta, a, z, *rest: tuple(
+        old - part for old, part in zip((a[l], z[l]), gradients_with()(l, theta, a, z, *rest))),
+    "this is backprop: ∂E/∂z_l holds the two gaps of z_l, not the signal at a_l times σ'":
+        lambda l, theta, a, z, Y, gamma, rho: (
+            gradients_with(own=0)(l, theta, a, z, Y, gamma, rho)[0],
+            slope_of_tanh(z[l]) * gradients_with(own=0)(l, theta, a, z, Y, gamma, rho)[0]),
 }
 
 
@@ -229,7 +283,7 @@ def gradients(answer, seed):
     """Exercise 4.2: ∂E/∂a_l and ∂E/∂z_l against finite differences of the library's E."""
     rng, theta, X, Y = draw(seed)
     a, z, _, _ = point_off_the_graph(rng, theta, X)
-    gamma, rho, h = 3.0, 0.5, 1e-4
+    gamma, rho, h, D = 3.0, 0.5, 1e-4, len(theta) - 1
     looks = {"a": "look at the signal of map l + 1, its W and the sign of the own gap",
              "z": "look at σ', at which weight goes with which gap, and at the sign of φ_l − z_l"}
 
@@ -254,6 +308,19 @@ def gradients(answer, seed):
 
     def mistakes(found):
         yield from slips(found, [(l, theta, a, z, Y, gamma, rho) for l in (1, len(theta) - 2)], WRONG_GRADIENTS)
+        yield (len(found(1, theta, a, z, Y, gamma, rho)) != 2, "two arrays are asked for, ∂E/∂a_l and ∂E/∂z_l")
+        gaps = [None, *(rng.normal(size=part.shape) for part in a[1:])]
+        for kind, k, name in (("a", 1, "σ(z_l) − a_l"), ("z", 1, "φ_l − z_l"), ("z", 2, "φ_{l+1} − z_{l+1}")):
+            values = opened(theta, X, gaps, kind, k)
+            wanted = library_gradients(1, theta, *values, Y, gamma, rho)
+            for part, mine, right in zip("az", found(1, theta, *values, Y, gamma, rho), wanted):
+                factor, zero = times(mine, right), not np.abs(right).max() > 1e-12
+                much = "is not zero" if zero else f"is {factor:.3g} times right" if factor == factor else "is wrong"
+                yield (not same(mine, right), f"∂E/∂{part}_l: where the gap {name} alone is open, it {much}"
+                                              f"{'; that gap does not hold ' + part + '_l' if zero else ''}")
+        at_loss = found(D - 1, theta, *opened(theta, X, gaps), Y, gamma, rho)
+        yield (not same(at_loss[0], library_gradients(D - 1, theta, *opened(theta, X, gaps), Y, gamma, rho)[0]),
+               "∂E/∂a_{D−1}: without any gap the loss's signal comes down, (φ_D − Y)/N through W_Dᵀ")
 
     return check("4.2", answer, claims, mistakes, fallback=library_gradients)
 
@@ -329,6 +396,15 @@ WRONG_SWEEPS = {
     "θ_1 does not move: the loop goes down to l = 1, and range excludes its end": sweep_with(first=False),
     "τ is missing in (4.7): with ρ = 1/τ the factor τ stands before the gradient": sweep_with(tau_in="θ"),
     "τ is missing in (9), or in (8) and (10)": sweep_with(tau_in="z"),
+    "these are the changes; the new θ_l are asked for": lambda energy, theta, a, z, tau: [
+        new - old for new, old in zip(sweep_with(theta_at="a")(energy, theta, a, z, tau), theta[1:])],
+    "θ_D comes last in the list: [θ_1, …, θ_D]": lambda *problem: sweep_with(theta_at="a")(*problem)[::-1],
+    "every step goes uphill: θ − τ …": lambda energy, theta, a, z, tau: sweep_with(theta_at="a")(
+        energy, theta, a, z, -tau),
+    "τ multiplies each gradient; here it divides": lambda energy, theta, a, z, tau: sweep_with(theta_at="a")(
+        energy, theta, a, z, 1 / tau),
+    "slot 0 holds None: return new[1:]": lambda energy, theta, a, z, tau: [
+        None, *sweep_with(theta_at="a")(energy, theta, a, z, tau)],
 }
 
 
@@ -374,6 +450,13 @@ def sweep(answer, seed):
     def mistakes(found):
         energies = [PenaltyEnergy(net, Y, 1 / tau, 1 / tau), PenaltyEnergy(net, Y, 3.0, 0.5)]
         yield from slips(found, [(energy, theta, a, z, tau) for energy in energies], WRONG_SWEEPS)
+        new = found(energies[0], theta, a, z, tau)
+        yield len(new) == D + 1, "slot 0 comes back too: [θ_1, …, θ_D] is asked for, new[1:]"
+        for l in range(D, 0, -1):
+            factor = times(new[l - 1] - theta[l], -tau * dJ[l - 1], 1e-6)
+            yield (not same(factor, 1.0, 1e-6), f"θ_{l} moves {factor:.3g} times as far as it should"
+                   if factor == factor else
+                   f"θ_{l} is the first that is wrong, from the top: what has been put into z_{l} and a_{l}?")
 
     return check("4.3", answer, claims, mistakes,
                  fallback=lambda energy, theta, a, z, tau: algorithm_1(energy.net, a[0], energy.y, tau).theta[1:])
@@ -457,7 +540,19 @@ def discrepancy(answer, seed):
         predicted = found(a, W, g, tau)
         yield np.shape(predicted) == np.shape(W), "the bias row is missing: θ has one row more than W"
         yield from slips(found, [(a, W, g, tau), (a, W, g, 0.5)], WRONG_DISCREPANCIES)
+        yield same(predicted, 0 * predicted), "it is not zero: φ at a^½ does not give z_l back, but φ(θ, a) − τ g WᵀW"
         yield same(predicted[:-1], difference[:-1]), "the bias row: the column of ones takes no half step"
+        yield (np.shape(predicted) != difference.shape,
+               f"one array of the shape of θ, {difference.shape}, is asked for; yours has {np.shape(predicted)}")
+        values, wanted = ([f(a, W, g, t) for t in (1.0, 2.0, 3.0)] for f in (found, library_discrepancy))
+        (first, second), (right_first, right_second) = (
+            ((4 * f[0] - f[1]) / 2, (f[1] - 2 * f[0]) / 2) for f in (values, wanted))
+        yield (not same(values[2], 3 * first + 9 * second),
+               "two half steps of length τ meet: parts with τ and τ² alone. In yours τ comes in otherwise")
+        for part, mine, right in (("τ", first, right_first), ("τ²", second, right_second)):
+            factor = times(mine, right)
+            yield (not same(mine, right), f"the part with {part} is {factor:.3g} times what it should be"
+                   if factor == factor else f"the part with {part} is wrong: multiply (I − WᵀW) and the half step out")
 
     return check("4.4", answer, claims, mistakes, fallback=library_discrepancy)
 
@@ -515,6 +610,17 @@ WRONG_ACTIVATIONS = {
         activation_with()(a, theta_D, Y - a @ theta_D[:-1], tau),
     "one τ too many: a solution is no direction":
         lambda a, theta_D, Y, tau: tau * activation_with()(a, theta_D, Y, tau),
+    "the sign of WWᵀ on the left": activation_with(left=lambda c, tau, N: -c),
+    "1/τ is missing before a: (I/τ + WWᵀ/N) u = a/τ + …": lambda a, theta_D, Y, tau:
+        activation_with()(tau * a, theta_D, Y, tau),
+    "no transfer belongs here: u is what map D reads": lambda a, theta_D, Y, tau:
+        np.tanh(activation_with()(a, theta_D, Y, tau)),
+    "multiplied by the matrix instead of solving with it": lambda a, theta_D, Y, tau:
+        (a + tau / len(Y) * (Y - theta_D[-1]) @ theta_D[:-1].T)
+        @ (np.eye(len(theta_D) - 1) + tau / len(Y) * theta_D[:-1] @ theta_D[:-1].T),
+    "the matrix's inverse is more than its first two terms, I − (τ/N)WWᵀ": lambda a, theta_D, Y, tau:
+        (a + tau / len(Y) * (Y - theta_D[-1]) @ theta_D[:-1].T)
+        @ (np.eye(len(theta_D) - 1) - tau / len(Y) * theta_D[:-1] @ theta_D[:-1].T),
 }
 
 
@@ -536,6 +642,21 @@ def implicit_activation(answer, seed):
 
     def mistakes(found):
         yield from slips(found, [(a, last, Y, 0.5), (a, last, Y, 3.0)], WRONG_ACTIVATIONS)
+        u = found(a, last, Y, 0.5)
+        yield np.shape(u) != a.shape, f"u has shape {np.shape(u)} where {a.shape} is expected: is it transposed?"
+        other = replaced(list(Y), 0, Y[0] + 1.0)
+        moved = found(a, last, np.array(other), 0.5)
+        yield (not same(moved[1:], u[1:]), "another target of the first sample changes the others: each row of u has "
+                                           "its own target")
+        acting, explicit = times(a - u, slope(u)), times(a - u, slope(a))
+        yield acting == acting, f"u solves (4.9) with τ = {acting:.3g}; it should be {0.5:g}: where do N and τ stand?"
+        yield explicit == explicit, f"this is an explicit step of length {explicit:.3g}: its slope is taken at a"
+        fitted = np.array(a) @ W + b
+        yield (not same(found(a, last, fitted, 0.5), a), "where a fits its targets already, u must be a; yours moves")
+        whole = [found(a, last, Y, t) for t in (1e-4, 1e-3)]
+        yield (same((a - whole[0]) / 1e-4, slope(a), 1e-2), "right for a tiny τ only: a matrix is to be solved with, "
+               "and no iteration or expansion replaces that")
+        yield (not same(whole[0], a, 1e-2), "for τ → 0 u must become a; yours does not")
 
     return check("4.5", answer, claims, mistakes, fallback=library_implicit_activation)
 

@@ -68,6 +68,11 @@ WRONG_EFFECTIVE_STEPS = {
         tau * np.sqrt(abs(length(d) ** 2 - length(g) ** 2)),
     "this is the projection on the gradient; the whole length of d is wanted":
         lambda tau, d, g: tau * stacked(d) @ stacked(g) / length(g) ** 2,
+    "τ stands outside the root": lambda tau, d, g: np.sqrt(tau) * length(d) / length(g),
+    "this is the length of d − ∇J; that of d is asked for": lambda tau, d, g:
+        tau * length([stacked(d) - stacked(g)]) / length(g),
+    "the smallest of the layers' ratios; one length over all parameters is wanted":
+        lambda tau, d, g: tau * ratios(d, g).min(),
 }
 
 
@@ -85,7 +90,17 @@ def effective_step(answer, seed):
                     np.linalg.norm(tau * stacked(d)))
 
     def mistakes(step):
-        yield from slips(step, [(tau, d, g)], WRONG_EFFECTIVE_STEPS)
+        yield from slips(step, [(tau, d, g), (tau, d[::-1], g[::-1])], WRONG_EFFECTIVE_STEPS)
+        s = step(tau, d, g)
+        yield np.ndim(s) > 0, "one number for all parameters is asked for, not one for each layer"
+        yield not same(step(2 * tau, d, g), 2 * s), "a doubled τ must double s: how does τ come in?"
+        yield not same(step(tau, [-part for part in d], g), s), "−d is as long as d, yet s differs: are squares summed?"
+        cut = [[*parts[0], *parts[1]] for parts in (d, g)]
+        yield not same(step(tau, *cut), s), \
+            "cut into more arrays, the same numbers give another s: treat the list as one long vector"
+        yield not same(step(tau, [part[::-1] for part in d], g), s), \
+            "d with its rows in another order is as long, yet s differs: d and ∇J meet as lengths alone"
+        yield not same(step(tau, [3 * part for part in d], g), 3 * s), "a d three times as long must give 3 s: a root?"
 
     return check("7.1", answer, claims, mistakes, fallback=library_effective_step)
 
@@ -186,6 +201,8 @@ def window(answer, seed):
     """Exercise 7.2: the longest run of consecutive step sizes at which every seed ends at or below the level."""
     taus, losses = drawn_losses(seed)
 
+    edge_losses = losses[:, 4:10]  # all of them usable: the run touches both ends of the grid
+
     def claims(find):
         low, high, decades = find(taus, losses, 1.0)
         first, last = (int(abs(np.log(taus / edge)).argmin()) for edge in (low, high))
@@ -196,12 +213,37 @@ def window(answer, seed):
         longer = [(i, j) for i in range(14) for j in range(i + last - first + 1, 14) if not fails[i:j + 1].any()]
         yield Claim("longer runs without a failure", float(len(longer)), 0)
         yield claim("decades = log10(high / low)", decades, np.log10(high / low))
+        yield claim("a run may reach both ends of the grid", find(taus[:6], edge_losses, 1.0)[:2], taus[[0, 5]])
+        yield claim("a loss at the level itself is usable", find(taus[:6], edge_losses, edge_losses.max())[:2],
+                    taus[[0, 5]])
         low, high, decades = find(taus, losses, 0.0)
         empty = np.isnan(low) and np.isnan(high) and decades == 0
         yield Claim("no usable step size: (nan, nan, 0)", float(not empty), 0, "what does your answer return then?")
 
+    def nothing(find):
+        """Return what an answer gives where no step size is usable, or what it raises."""
+        try:
+            return str(tuple(float(part) for part in find(taus, losses, 0.0)))
+        except Exception as error:  # whatever a student's code raises
+            return f"the error {type(error).__name__}"
+
     def mistakes(find):
         yield from slips(find, [(taus, losses, 1.0)], WRONG_WINDOWS)
+        low, high, _ = find(taus, losses, 1.0)
+        fails = ~(losses <= 1.0).all(axis=0)
+        inside = np.flatnonzero(fails & (taus >= low) & (taus <= high))
+        if len(inside):
+            seen = losses[:, inside[0]]
+            yield True, (f"in your run, step size number {inside[0]} of 0 … 13 has the losses "
+                         f"{seen.round(2).tolist()} for a level of 1: is a count not reset, or a seed not looked at?")
+        yield bool(same(low, taus[0]) or high < taus[4]), \
+            "the step sizes are columns: reduce over the seeds (axis=0), one truth value for each step size"
+        missing = nothing(find)
+        yield missing != "(nan, nan, 0.0)", f"no usable step size: (nan, nan, 0) is asked for, yours gives {missing}"
+        at_level = find(taus[:6], edge_losses, edge_losses.max())[:2]
+        yield not same(list(find(taus[:6], edge_losses, 1.0)[:2]), taus[[0, 5]]), \
+            "a run that reaches the end of the grid is lost: is it closed by a failure alone?"
+        yield not same(list(at_level), taus[[0, 5]]), "usable is at *or* below the level: <=, not <"
 
     return check("7.2", answer, claims, mistakes, fallback=library_window)
 
@@ -252,6 +294,20 @@ WRONG_EDGES = {
     "1/μ and 1/L kill one component each; the edges are where it is ε": quadratic_with(lambda eps, K: 0.0),
     "r itself is no edge: solve |1 − τλ| = r for τ":
         quadratic_with(low=lambda r, mu, L: r / mu, high=lambda r, mu, L: r / L),
+    "the lower edge is that of gradient flow, e^{−Kτμ} = ε; a step multiplies by 1 − τμ": lambda mu, L, K, eps:
+        (-np.log(eps) / (K * mu), 2 / L),
+    "the upper edge does not depend on μ: there the steep component alone decides": quadratic_with(
+        high=lambda r, mu, L: 2 / L - (1 - r) / mu),
+    "one curvature for both edges; the flattest sets the lower one, the steepest the upper": quadratic_with(
+        low=lambda r, mu, L: 2 * (1 - r) / (mu + L), high=lambda r, mu, L: 2 * (1 + r) / (mu + L)),
+    "the edges are upside down: τ = (1 ∓ r)/λ": quadratic_with(
+        low=lambda r, mu, L: mu / (1 - r), high=lambda r, mu, L: L / (1 + r)),
+    "these are edges of τμ, not of τ": quadratic_with(
+        low=lambda r, mu, L: 1 - r, high=lambda r, mu, L: (1 + r) * mu / L),
+    "a factor ½: a step is τλ, and the components stand for themselves": quadratic_with(
+        low=lambda r, mu, L: (1 - r) / (2 * mu), high=lambda r, mu, L: (1 + r) / (2 * L)),
+    "curvatures are not squared: a step multiplies by 1 − τλ": quadratic_with(
+        low=lambda r, mu, L: (1 - r) / mu**2, high=lambda r, mu, L: (1 + r) / L**2),
 }
 
 
@@ -274,6 +330,13 @@ def quadratic_window(answer, seed):
 
     def mistakes(find):
         yield from slips(find, [(mu, L, K, eps)], WRONG_EDGES)
+        low, high = find(mu, L, K, eps)
+        r, lower, upper = eps ** (1 / K), 1 - low * mu, high * L - 1
+        yield (same(lower, upper), f"both edges are made with r = {lower:.3g}; the K-th root of ε is {r:.3g} here")
+        yield (same(lower, r), f"the lower edge is right; at your upper one 1 − τL is {-upper:.3g}, and must be "
+                               f"−r = {-r:.3g}")
+        yield (same(upper, r), f"the upper edge is right; at your lower one 1 − τμ is {lower:.3g}, and must be "
+                               f"r = {r:.3g}")
 
     def fallback(mu, L, K, eps):
         r = eps ** (1 / K)

@@ -2,9 +2,11 @@ r"""Checks of notebook 15: the gradient in a value, steps of all values at once,
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
-from minilift.course.teach import DIFFERENCES, Claim, check, claim, close_to_answers, same, slips
+from minilift.course.teach import DIFFERENCES, Claim, check, claim, close_to_answers, same, slips, times
 from minilift.layers.activations import Tanh
 
 
@@ -47,6 +49,10 @@ WRONG_GRADIENTS = {
         lambda e, e_above, slope, W: e - (e_above + slope) @ W.T,
     "the gradient of ½‖e‖² is e": lambda e, *above: e**2 / 2 + gradient_with(own=0.0)(e, *above),
     "the pull from above does not meet e": lambda e, *above: e * (1 + gradient_with(own=0.0)(e, *above)),
+    "σ' is given; here it is made of the error above": lambda e, e_above, slope, W:
+        e - (e_above * (1 - e_above**2)) @ W.T,
+    "σ' is given: it is slope_above itself, not 1 − tanh²(slope_above)":
+        gradient_with(slope=lambda slope: 1 - np.tanh(slope) ** 2),
     "σ' stands as it is, without a root": gradient_with(slope=np.sqrt),
     "the two terms are added, not multiplied": lambda e, *above: e * gradient_with(own=0.0, pull=1.0)(e, *above),
 }
@@ -74,6 +80,18 @@ def value_gradient(answer, seed):
 
     def mistakes(gradient):
         yield from slips(gradient, [(e, e_above, slope, W)], WRONG_GRADIENTS)
+        found, zero = gradient(e, e_above, slope, W), 0 * e_above
+        yield np.shape(found) != e.shape, f"one array of the shape of a_l, {e.shape}, is asked for"
+        own, pull = times(gradient(e, zero, slope, W), e), gradient(0 * e, e_above, slope, W)
+        yield not same(own, 1.0), (f"without an error above, e counts {own:.3g} times; its square has a ½"
+                                   if own == own else "without an error above e must be left; it is not")
+        much = times(pull, -(e_above * slope) @ W.T)
+        yield much == much and not same(much, 1.0), f"the pull from above is {much:.3g} times what it should be"
+        for name, above in (("error above", (2 * e_above, slope, W)), ("slope", (e_above, 2 * slope, W)),
+                            ("matrix W", (e_above, slope, 2 * W))):
+            yield not same(gradient(0 * e, *above), 2 * pull), f"a doubled {name} must double the pull from above"
+        yield (not same(gradient(0 * e[:1], e_above[:1], slope[:1], W), pull[:1]),
+               "the first sample's gradient changes with the others: F is a sum over them")
 
     def library(e, e_above, slope_above, W_above):
         return e - (e_above * slope_above) @ W_above.T
@@ -122,6 +140,15 @@ WRONG_RELAXATIONS = {
     "each value moves by its own gradient, not by that of the value below": relax_with(of=lambda l: max(l - 1, 1)),
     "the old value counts whole; here it decays": relax_with(keep=0.9),
     "values are free: no σ on them": relax_with(passed=np.tanh),
+    "gradient(l, a) has the wrong l: enumerate(a[1:]) counts from 0": relax_with(of=lambda l: l - 1),
+    "every value moves by the gradient in a_1": relax_with(of=lambda l: 1),
+    "the list is upside down: [a_0, a_1, …] is asked for": lambda a, *rest: [
+        a[0], *relax_with()(a, *rest)[:0:-1]],
+    "the rate falls from step to step; (15.3) has one rate": lambda a, gradient, rate, steps: functools.reduce(
+        lambda values, k: relax_with()(values, gradient, rate / (k + 1), 1), range(steps), a),
+    "each step starts from the first list again; it must start where the last one ended":
+        lambda a, gradient, rate, steps: functools.reduce(
+            lambda values, _: [a[0], *(a[l] - rate * gradient(l, values) for l in range(1, len(a)))], range(steps), a),
     "a_0 is missing in the list": lambda *question: relax_with()(*question)[1:],
     "nothing has moved: the new values are not kept": lambda a, gradient, rate, steps: list(a),
 }
@@ -157,6 +184,25 @@ def relax(answer, seed):
         once = relax(list(a), gradient, 0.1, 1)
         yield len(once) == 3 and same(once[0], a[0]), "the last hidden value is lost: a range excludes its end"
         yield from slips(relax, [(list(a), gradient, 0.1, steps) for steps in (2, 3)], WRONG_RELAXATIONS)
+        yield len(once) != 4, f"a list of 4 arrays, [a_0, …, a_3], is asked for; yours has {len(once)} parts"
+        yield not same(once[0], a[0]), "a_0 has moved: it is the input, and given"
+        seen = set()
+
+        def watched(l, values):
+            seen.update(k for k in range(4) if not same(values[k], a[k]))
+            return gradient(l, values)
+
+        relax(list(a), watched, 0.1, 1)
+        yield len(seen) > 0, (f"in step one a gradient is taken where a_{min(seen, default=0)} has moved already: "
+                              "all are to be taken at the old list")
+        steps_of = {l: (once[l] - a[l], after(1)[l] - a[l]) for l in (1, 2, 3)}
+        yield same(once[1], after(1)[3]), "a_3 stands where a_1 belongs: the list is in another order"
+        for l, (mine, right) in steps_of.items():
+            factor = times(mine, right)
+            yield (factor == factor and not same(factor, 1.0),
+                   f"in one step a_{l} moves {factor:.3g} times as far as it should")
+        yield (not same(relax(list(a), gradient, 0.1, 2), after(2)),
+               "one step is right, two are not: where does the second start?")
 
     def library(a, gradient, rate, steps):
         for _ in range(steps):
@@ -225,6 +271,10 @@ WRONG_TARGETS = {
     "slot 0 holds None: [None, t_1, …, t_D] is asked for": lambda *question: targets_with()(*question)[1:],
     "slot 0 holds None: this list begins with h_0, and no target is wanted for the input":
         lambda h, last, inverses: [h[0], *targets_with()(h, last, inverses)[1:]],
+    "the sign of h_{l−1}, and of what g_l makes of h_l: t = h + g(t) − g(h)": targets_with(base=-1.0, down=1.0),
+    "what g_l is wrong by is g_l(h_l) − h_{l−1}; here it is taken at t_l": targets_with(base=-1.0, up=2.0, down=0.0),
+    "slot 0 holds None, and then t_1: the list is in the order in which it was made": lambda *question: [
+        None, *targets_with()(*question)[:0:-1]],
     "the list is upside down: t_D comes last": lambda *question: targets_with()(*question)[::-1],
     "these are the changes; the targets are wanted": lambda h, last, inverses: [
         None, *(t - value for t, value in zip(targets_with()(h, last, inverses)[1:], h[1:]))],
@@ -265,6 +315,18 @@ def targets(answer, seed):
 
     def mistakes(targets):
         yield from slips(targets, [(list(h), last, inverses)], WRONG_TARGETS)
+        found, expected = targets(list(h), last, inverses), library(h, last, inverses)
+        yield len(found) != 4, f"a list of 4 is asked for, [None, t_1, t_2, t_3]; yours has {len(found)} parts"
+        yield (same(found[1:3], h[1:3]), "no wish comes down: the targets below are the values themselves")
+        for l, name in ((2, "t_2"), (1, "t_1")):
+            factor = times(found[l] - h[l], expected[l] - h[l])
+            yield (factor == factor and not same(factor, 1.0),
+                   f"{name} lies {factor:.3g} times as far from h_{l} as it should")
+        yield (not same(targets(list(h), h[3], inverses)[2], h[2]),
+               "where the last target is h_D, t_{D−1} must be h_{D−1}; yours is not: do g_l(t_l) and g_l(h_l) cancel?")
+        below = targets([h[0], h[1], h[2] + 1.0, h[3]], last, inverses)[2]
+        yield (not same(below, found[2] + 1.0),
+               "h_2 moved by 1 must move t_2 by 1: how often does h_{l−1} stand in it?")
 
     return check("15.4", answer, claims, mistakes, fallback=library)
 
