@@ -236,7 +236,6 @@ def slope_of_the_last_forward():
 class Dropping(ml.Transfer):
     """Dropout with a kept share of 0.8."""
 
-    elementwise = True
     keep, rescale = 0.8, 1.0
 
     def apply(self, z, training=False, rng=None):
@@ -703,8 +702,6 @@ def global_average():
 
 class Noisy(ml.Transfer):
     """Multiplies by 1 + noise in training."""
-
-    elementwise = True
 
     def apply(self, z, training=False, rng=None):
         if not training or rng is None:
