@@ -28,6 +28,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from minilift.layers.losses import SoftmaxCrossEntropy, SquaredError
 from minilift.models import mlp
 from minilift.support.arguments import boolean, sequence, whole_number
+from minilift.support.spellings import spelled
 from minilift.training.fit import fit
 from minilift.training.history import EarlyStop
 from minilift.training.names import named_method, named_optimizer
@@ -36,6 +37,7 @@ from minilift.training.names import named_method, named_optimizer
 class ImplicitMLP(BaseEstimator):
     """What the two estimators have in common; its arguments are explained there."""
 
+    @spelled
     def __init__(self, hidden_layer_sizes: Any = (100,), activation: Any = "relu", *, method: Any = "proxprop",
                  optimizer: Any = "adam:lr=0.01", max_iter: int = 50, batch_size: int = 100,
                  early_stopping: bool = False, validation_fraction: float = 0.1, n_iter_no_change: int = 5,

@@ -147,6 +147,11 @@ def fit(*arguments, **named):
     return ml.fit(network(), (X, y), *(arguments or ("backprop", "adam")), **given)
 
 
+def estimator(**options):
+    pytest.importorskip("sklearn")
+    return ml.ImplicitMLPClassifier(**options)
+
+
 GUESSES = {  # what is typed: what the error must name, or "" where it works
     "ml.fit(net, data, ml.ProxProp(), ml.SGD(lr=3))": (lambda: fit(ml.ProxProp(), ml.SGD(lr=3)), ""),
     'ml.fit(…, "proxprop", "adam")': (lambda: fit("proxprop", "adam"), ""),
@@ -211,6 +216,23 @@ GUESSES = {  # what is typed: what the error must name, or "" where it works
     "ml.load_digits()": (lambda: ml.load_digits(), "minilift.datasets.digits"),
     "ml.datasets.load('MNIST')": (lambda: ml.datasets.load("MNIST"), "'mnist'"),
     "ml.train(net)": (lambda: ml.train(network()), "minilift.fit"),
+    "ml.nn.Linear(3, 2)": (lambda: ml.nn.Linear(3, 2), "minilift.Network"),
+    "ml.optim.AdamW()": (lambda: ml.optim.AdamW(), "minilift.Adam(…, decoupled=True)"),
+    "ml.optim.Adma()": (lambda: ml.optim.Adma(), "'Adam'"),
+    "ml.datasets.load_digits()": (lambda: ml.datasets.load_digits(), "minilift.datasets.digits"),
+    "ml.datasets.MNIST": (lambda: ml.datasets.MNIST, "minilift.datasets.mnist"),
+    "ml.Dataset": (lambda: ml.Dataset, "minilift.datasets.Dataset"),
+    "data.target": (lambda: ml.datasets.digits().target, "data.y_train"),
+    "data.train": (lambda: ml.datasets.digits().train, "data.X_train, data.y_train"),
+    "net.eval()": (lambda: network().eval(), "net.predict(X)"),
+    "history.to_pandas()": (lambda: fit().to_pandas(), "pandas.DataFrame(history.columns)"),
+    "ml.fit(…, patience=3)": (lambda: fit(patience=3), "EarlyStop(patience=3)"),
+    "ml.ProxProp(lr=1)": (lambda: ml.ProxProp(lr=1), "SGD(lr=10)"),
+    "ml.manual_seed(0)": (lambda: ml.manual_seed(0), "mlp(…, seed=0)"),
+    "ml.Trainer(net)": (lambda: ml.Trainer(network()), "minilift.fit"),
+    'ml.ImplicitMLPClassifier(solver="adam")': (lambda: estimator(solver="adam"), "'optimizer'"),
+    "ml.ImplicitMLPClassifier(learning_rate_init=0.1)": (lambda: estimator(learning_rate_init=0.1), "adam:lr=0.01"),
+    "ml.ImplicitMLPClassifier(epochs=3)": (lambda: estimator(epochs=3), "'max_iter'"),
     "ml.BackProp(0.1)": (lambda: ml.BackProp(0.1), "takes no arguments"),
 }
 
@@ -235,7 +257,7 @@ def test_the_spellings_that_are_named_exist():
         first, *rest = name.partition("(")[0].split(".")
         assert hasattr(ml, first)
         assert not rest or hasattr(getattr(ml, first), rest[0])
-    net, things = network(), {"Network": network(), "History": fit()}
+    net, things = network(), {"Network": network(), "History": fit(), "Dataset": ml.datasets.digits()}
     for kind, attributes in ATTRIBUTES.items():
         assert not [name for name in attributes if name in dir(things[kind])]
     for shown in ATTRIBUTES["Network"].values():

@@ -135,6 +135,25 @@ def test_a_search_with_optuna(tmp_path, monkeypatch):
     assert set(study.best_params) == {"lr", "tau_theta"}
 
 
+def test_a_search_with_optuna_itself(tmp_path, monkeypatch):
+    optuna = pytest.importorskip("optuna")
+    study = run_block("import optuna", tmp_path, monkeypatch)["study"]
+    states = [trial.state for trial in study.trials]
+    assert len(states) == 6
+    assert set(states) <= {optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED}
+    assert study.best_value < 2.3
+
+
+def test_logging_to_mlflow_itself(tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'runs.db'}")
+    run_block("import mlflow", tmp_path, monkeypatch)
+    run = mlflow.last_active_run()
+    logged = mlflow.MlflowClient().get_metric_history(run.info.run_id, "train_loss")
+    assert [row.step for row in logged] == [0, 1, 2, 3]
+    assert logged[-1].value < logged[0].value
+
+
 def test_logging_to_a_tracker(tmp_path, monkeypatch):
     class Run:
         def __enter__(self):

@@ -1,9 +1,10 @@
 r"""`minilift compare`: one small network trained with every method, side by side.
 
 All methods start from the same parameters and see the same batches. Each is tried with every step size of one grid,
-the same for all, in short runs with every seed: of a quarter of the epochs, or until the loss after an epoch is above
-its start. One step size is chosen by the *training* loss (`minilift.lab.runs.trusted_step`) and run in full with the
-same seeds. The test set is used once, at the end.
+the same for all, in short runs: of a quarter of the epochs, or until the loss after an epoch is above its start. One
+step size is chosen by the worst *training* loss over the seeds (`minilift.lab.runs.trusted_step`) and run in full with
+the same seeds. A step size is tried with the first seed, and with the others only where they can matter for the choice
+(`minilift.lab.runs.undecided_steps`). The test set is used once, at the end.
 
 What the step size is: methods that give a direction (BackProp, ProxProp, a method of the user's) hand it to the
 optimizer, whose learning rate is searched. LocoProp and Semi-Implicit BP propose new parameters themselves; theirs is
@@ -42,6 +43,7 @@ from minilift.lab.runs import (
     training_time,
     trusted_step,
     tune,
+    undecided_steps,
 )
 from minilift.lab.tables import aligned, ends, number, ranges
 from minilift.layers.activations import ACTIVATIONS
@@ -151,7 +153,7 @@ def run(arguments):
     print(task.describe(), flush=True)
     with threadpool_limits(arguments.threads, user_api="blas"):
         if not arguments.quiet:
-            note(f"{about(seconds_needed(task, contenders, len(set(arguments.steps)), len(seeds)))} at most; "
+            note(f"{about(seconds_needed(task, contenders, len(set(arguments.steps)), len(seeds)))}; "
                  f"then two tables and the figure {arguments.output}")
         with cluster(arguments.cluster):
             results = compare(task, contenders, sorted(set(arguments.steps)), seeds, not arguments.quiet,
@@ -388,14 +390,18 @@ def compare(task, contenders, steps, seeds, progress=True, threads=1):
 
     stages = [(partial(runs, search), dict.fromkeys(by_label, epochs), seeds)
               for search, epochs in ((True, task.search_epochs), (False, task.epochs))]
-    search, records = tune(grid, *stages, trusted_step, progress)
+    search, records = tune(grid, *stages, trusted_step, progress, undecided_steps)
     return Results(records, search, trusted_step)
 
 
 def seconds_needed(task, contenders, steps, seeds):
-    """Return about how many seconds a comparison takes at most, from the time of one step of each method."""
+    """Return about how many seconds a comparison takes, from the time of one step of each method.
+
+    With further seeds two step sizes of each are tried as a rule (see `undecided_steps`).
+    """
     batches = math.ceil(len(task.data.X_train) / task.batch)
-    epochs = seeds * (steps * task.search_epochs + task.epochs)
+    tried = steps + (seeds - 1) * min(2, steps)
+    epochs = tried * task.search_epochs + seeds * task.epochs
     return batches * epochs * sum(seconds_of_a_step(task, contender) for contender in contenders)
 
 
@@ -446,17 +452,22 @@ def step_text(task, contender, results):
 
 
 def grid_table(task, results):
-    """Return the table of the search: the highest loss over the seeds for each step size, the choice in brackets."""
-    start = results.records[0]["history"]["train_loss"][0]
+    """Return the table of the search: the highest loss over the seeds for each step size, the choice in brackets.
+
+    Where only the first seed was run, its loss stands after a ≥: the highest of all is at least that.
+    """
+    start, seeds = results.records[0]["history"]["train_loss"][0], len(results.seeds)
     grid = sorted(results.steps(task.data.name, results.labels[0]))
     rows = [("step size", *(f"{step:g} " for step in grid))]
     for label in results.labels:
         searched, chosen = (ask(task.data.name, label) for ask in (results.searched, results.best_step))
-        cells = {step: loss_text(max(searched[step]), start) for step in grid}
-        rows.append((label, *(f"[{cell}]" if step == chosen else f"{cell} " for step, cell in cells.items())))
-    over = f", the highest of {len(results.seeds)} seeds" * (len(results.seeds) > 1)
-    return "\n".join([f"Training loss after {task.search_epochs} epochs for each step size{over} "
-                      "(above: ended above its start; div.: diverged).", *aligned(rows), *CHOICE])
+        most = max(map(len, searched.values()))
+        cells = {step: loss_text(losses, most, start) for step, losses in searched.items()}
+        rows.append((label, *(f"[{cells[step]}]" if step == chosen else f"{cells[step]} " for step in grid)))
+    over = f", the highest of {seeds} seeds" * (seeds > 1)
+    few = "≥: of the first seed, as no other could change the choice; " * (seeds > 1)
+    return "\n".join([f"Training loss after {task.search_epochs} epochs for each step size{over}",
+                      f"({few}above: a run ended above its start; div.: one diverged).", *aligned(rows), *CHOICE])
 
 
 CHOICE = ("In brackets the choice: the smallest step size whose loss is within 5 % of the lowest. Where the next",
@@ -464,9 +475,14 @@ CHOICE = ("In brackets the choice: the smallest step size whose loss is within 5
           f"{FACTOR:g} times.")
 
 
-def loss_text(loss, start):
-    """Return a loss of the search as text: 'above' if it is above its start, for how far above is chance."""
-    return "above" if ABOVE * start < loss < math.inf else number(loss, DIGITS, "div.")
+def loss_text(losses, seeds, start):
+    """Return the highest loss of a step size as text: 'above' if it is above its start, for how far above is chance."""
+    worst = max(losses)
+    if worst == math.inf:
+        return "div."
+    if worst > ABOVE * start:
+        return "above"
+    return "≥" * (len(losses) < seeds) + number(worst, DIGITS)
 
 
 def figure(task, contenders, results, level):

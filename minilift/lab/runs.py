@@ -166,12 +166,47 @@ def trusted_step(losses):
     float
         The smallest step size if all diverged.
     """
-    worst = {step: max(math.inf if math.isnan(loss) else loss for loss in losses[step]) for step in sorted(losses)}
+    worst = worst_losses(losses)
     steps, lowest = list(worst), min(worst.values())
     chosen = next(step for step in steps if worst[step] <= TIE * lowest)
     before, after = steps[:steps.index(chosen)], steps[steps.index(chosen) + 1:]
     cliff = after and not worst[after[0]] <= FACTOR * worst[chosen]
     return before[-1] if cliff and before and worst[before[-1]] <= FACTOR * worst[chosen] else chosen
+
+
+def worst_losses(losses):
+    """Return {step size: highest loss over the seeds}, the smallest step size first; a nan counts as inf."""
+    return {step: max(math.inf if math.isnan(loss) else loss for loss in losses[step]) for step in sorted(losses)}
+
+
+def undecided_steps(losses, seeds):
+    """Return the step sizes that must be run with their other seeds before `trusted_step` can choose.
+
+    The worst loss of a step size can only rise with further seeds. First the step size with the lowest loss is run with
+    all seeds. The lowest worst loss is then at most that one's, and what is chosen at most 5 % above it. A step size
+    whose loss is more than 3 times as high again can neither be chosen nor, as a neighbour, change the choice: it is at
+    the cliff already, and no calmer one that is as good. So it needs no further seeds, and neither does one that
+    diverged. What `trusted_step` chooses is what it would choose after all runs.
+
+    Parameters
+    ----------
+    losses : dict of float → sequence of float
+        Losses so far: of the first seed, or of all seeds.
+    seeds : int
+        Number of all seeds.
+
+    Returns
+    -------
+    list of float
+        Empty when the choice stands.
+    """
+    worst = worst_losses(losses)
+    whole = [step for step in worst if len(losses[step]) == seeds]
+    left = [step for step in worst if step not in whole and worst[step] < math.inf]
+    if not whole:
+        return left and [min(left, key=worst.get)]
+    bound = FACTOR * (TIE * min(worst[step] for step in whole))
+    return [step for step in left if worst[step] <= bound]
 
 
 # ---- all runs
@@ -251,7 +286,7 @@ def select(rows, **wanted):
     return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
 
 
-def tune(grid, search, repeat, choose, progress=True, **bar_options):
+def tune(grid, search, repeat, choose, progress=True, undecided=None, **bar_options):
     """Search the step sizes of all methods and run the chosen ones, with a progress bar that counts epochs.
 
     Parameters
@@ -264,6 +299,9 @@ def tune(grid, search, repeat, choose, progress=True, **bar_options):
         As for `Results`.
     progress : bool, default True
         Show the bar on a terminal; elsewhere write a line when the runs of a method are finished.
+    undecided : callable, optional
+        As `undecided_steps`. Given, the search begins with the first seed, and the others are run only for the step
+        sizes that it names.
     **bar_options
         Further arguments of `tqdm`.
 
@@ -279,12 +317,23 @@ def tune(grid, search, repeat, choose, progress=True, **bar_options):
         with closing(run(jobs, bar)) as records:  # which ends workers if we are ended
             return collect(records, bar, epochs, Counter(job.label for job in jobs) if lines else {})
 
+    def seek(run, epochs, seeds):
+        if undecided is None:
+            return do(grid, run, epochs, seeds)
+        found = do(grid, run, epochs, seeds[:1])
+        while points := [(*pair, step) for pair, records in grouped(found, "data", "label").items()
+                         for step in undecided(losses_by_step(records), len(seeds))]:
+            found += do(points, run, epochs, seeds[1:])
+        return found
+
+    def work(points, epochs, seeds):
+        return len(seeds) * sum(epochs[label] for _, label, *_ in points)
+
     pairs = list(dict.fromkeys(point[:2] for point in grid))
-    total = sum(epochs[point[1]] * len(seeds) for points, (_, epochs, seeds) in ((grid, search), (pairs, repeat))
-                for point in points)
-    lines = progress and not watched()
-    with tqdm(total=total, unit="epoch", disable=not progress or lines, **bar_options) as bar:
-        searched = do(grid, *search)
+    lines, last = progress and not watched(), work(pairs, *repeat[1:])
+    with tqdm(total=work(grid, *search[1:]) + last, unit="epoch", disable=not progress or lines, **bar_options) as bar:
+        searched = seek(*search)
+        bar.total = bar.n + last
         found = Results(searched, searched, choose)
         return searched, do([(*pair, found.best_step(*pair)) for pair in pairs], *repeat)
 

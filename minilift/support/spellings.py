@@ -26,7 +26,8 @@ ARGUMENTS = {
     "loss_fn": ("loss",), "criterion": ("loss",), "from_logits": ("loss",), "beta_1": ("beta1",),
     "beta_2": ("beta2",), "betas": ("beta1",), "epsilon": ("eps",), "alpha": ("weight_decay",), "l2": ("weight_decay",),
     "restore_best_weights": ("restore_best",), "n_iter_no_change": ("patience",), "min_delta": ("patience",),
-    "negative_slope": ("slope",),
+    "negative_slope": ("slope",), "epochs": ("max_iter",), "seed": ("random_state",),
+    "validation": ("validation_fraction",),
 }
 # arguments that belong elsewhere
 ELSEWHERE = {
@@ -34,6 +35,10 @@ ELSEWHERE = {
     "SGD(lr=0.1)", ("fit", "loss"): "it is the network's, as in Network(layers, loss)",
     ("SGD", "momentum"): "HeavyBall and Nesterov have it", ("SGD", "nesterov"): "Nesterov is a class of its own",
     ("fit", "shuffle"): "samples are always shuffled, as the seed says", ("fit", "x"): "X and y are one pair (X, y)",
+    ("fit", "patience"): "it is EarlyStop's, as in early_stop=EarlyStop(patience=3)",
+    ("ProxProp", "lr"): "it is the optimizer's, as in SGD(lr=10)",
+    **{("ImplicitMLP", name): "it is the optimizer's, as in optimizer='adam:lr=0.01'"
+       for name in ("lr", "learning_rate", "learning_rate_init", "momentum")},
     ("fit", "X"): "X and y are one pair (X, y)", ("fit", "y"): "X and y are one pair (X, y)",
 }
 # names in the package
@@ -49,6 +54,9 @@ NAMES = {
     "Backprop": "BackProp", "Proxprop": "ProxProp", "SIBP": "SemiImplicit", "SemiImplicitBP": "SemiImplicit",
     "train": "fit", "load_model": "load", "load_digits": "datasets.digits", "Input": "Network(…, input_shape=…)",
     "Softmax": "SoftmaxCrossEntropy", "Concatenate": "Concat", "optimizers": "optim",
+    "nn": "Network", "Trainer": "fit", "softmax": "SoftmaxCrossEntropy", "manual_seed": "mlp(…, seed=0)",
+    "seed": "mlp(…, seed=0)", "MNIST": "datasets.mnist", "load_mnist": "datasets.mnist", "CIFAR10": "datasets.cifar10",
+    "Dataset": "datasets.Dataset",
 }
 FIT = "minilift.fit(net, (X, y), method, optimizer)"
 # attributes, by the class that lacks them
@@ -62,9 +70,14 @@ ATTRIBUTES = {
         "zero_grad": "minilift.BackProp().direction(net, X, y)", "loss_": "net.loss(X, y)",
         "load_weights": "minilift.load(path)", "save_weights": "net.save(path)", "to": "Network(…, backend=\"cupy\")",
         "cuda": "Network(…, backend=\"cupy\")", "depth_": "net.depth", "named_parameters": "net.state_dict()",
+        "eval": "net.predict(X), which does not train",
     },
+    "Dataset": {"data": "data.X_train", "target": "data.y_train", "train": "data.X_train, data.y_train",
+                "test": "data.X_test, data.y_test", "X": "data.X_train", "y": "data.y_train"},
     "History": {"history": "history[\"train_loss\"]", "loss": "history[\"train_loss\"]",
-                "loss_curve_": "history[\"train_loss\"]", "epoch": "history[\"epoch\"]"},
+                "loss_curve_": "history[\"train_loss\"]", "epoch": "history[\"epoch\"]",
+                "to_pandas": "pandas.DataFrame(history.columns)",
+                "to_frame": "pandas.DataFrame(history.columns)"},
 }
 
 
@@ -91,20 +104,21 @@ def unknown_attribute(thing: object, name: str) -> AttributeError:
     return AttributeError(f"{type(thing).__name__!r} object has no attribute {name!r}{hint}")
 
 
-def unknown_export(name: str, known: Collection[str]) -> AttributeError:
-    """Return the error for a name that the package does not have, with the one that is meant."""
+def unknown_export(name: str, known: Collection[str], module: str = "minilift") -> AttributeError:
+    """Return the error for a name that the package, or a module, does not have, with the one that is meant."""
     hint = f"; it is minilift.{NAMES[name]} here" if name in NAMES else nearest(name, known)
-    return AttributeError(f"module 'minilift' has no attribute {name!r}{hint}")
+    return AttributeError(f"module {module!r} has no attribute {name!r}{hint}")
 
 
 def spelled(function: F) -> F:
-    """Decorate a public function: an argument that it does not have raises an error that names the right one."""
-    known = tuple(inspect.signature(function).parameters)
+    """Decorate a public function or constructor: the error for an argument that it lacks names the right one."""
+    known = tuple(name for name in inspect.signature(function).parameters if name != "self")
+    what = function.__qualname__.removesuffix(".__init__")
 
     @functools.wraps(function)
     def call(*arguments: Any, **named: Any) -> Any:
         for name in named:
             if name not in known:
-                raise unknown_argument(function.__name__, name, known)
+                raise unknown_argument(what, name, known)
         return function(*arguments, **named)
     return call  # type: ignore[return-value]

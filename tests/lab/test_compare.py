@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import minilift as ml
 from minilift.lab import compare
 from minilift.lab.compare import METHODS, make_task, parse_method
-from minilift.lab.runs import FACTOR, TIE, Results, lowest_step, trusted_step
+from minilift.lab.runs import FACTOR, TIE, Results, lowest_step, trusted_step, undecided_steps
 from minilift.training.history import Divergence, History
 
 STEPS = (0.1, 1.0)
@@ -51,7 +51,10 @@ def histories(results, label):
 
 
 def test_the_result_is_that_of_plain_fits(tmp_path):
-    """Written out with `fit`: the search with all seeds for a quarter of the epochs, then the chosen step in full."""
+    """Written out with `fit`: the search with both seeds for a quarter of the epochs, then the chosen step in full.
+
+    The losses of the two step sizes are so close that both seeds are run with both.
+    """
     data, label = ml.datasets.digits(), "proxprop:tau_theta=0.5"
     results = run(task(), label, seeds=(3, 4))
 
@@ -212,6 +215,32 @@ def test_rounding_does_not_change_the_trusted_step_size(losses, random):
     assert trusted_step(shaken) == trusted_step(losses)
 
 
+def after_what_matters(losses):
+    """Return the losses of the first seed, and all where `undecided_steps` asks for them."""
+    seeds = len(next(iter(losses.values())))
+    seen = {step: found[:1] for step, found in losses.items()}
+    while asked := undecided_steps(seen, seeds):
+        assert all(len(seen[step]) < seeds for step in asked)
+        seen.update({step: losses[step] for step in asked})
+    return seen
+
+
+@given(SEARCHES)
+def test_seeds_that_are_not_run_do_not_change_the_choice(losses):
+    assert trusted_step(after_what_matters(losses)) == trusted_step(losses)
+
+
+@pytest.mark.parametrize(("losses", "tried"), [
+    ({1: (9.0, 9.0), 3: (1.0, 2.0), 10: (6.4, 0.1)}, [3]),
+    ({1: (9.0, 9.0), 3: (1.0, 2.0), 10: (6.2, 0.1)}, [3, 10]),  # as a neighbour it may make a cliff, or none
+    ({1: (2.0, 2.1), 3: (1.0, math.inf), 10: (math.inf, 1.0)}, [1, 3]),  # the favourite fails
+    ({1: (math.inf, 1.0), 3: (math.nan, 1.0)}, []),
+    ({1: (1.0,), 3: (1.1,)}, [1, 3])])
+def test_further_seeds_are_for_step_sizes_that_can_change_the_choice(losses, tried):
+    seen = after_what_matters(losses)
+    assert [step for step in losses if len(seen[step]) == len(losses[step])] == tried
+
+
 def test_claims_of_a_few_percent_are_about_the_lowest_loss_of_the_first_seed():
     assert lowest_step({1: [1.0, 9.0], 3: [0.99, 9.0], 10: [math.inf, 0.1]}) == 3
 
@@ -300,7 +329,7 @@ def test_summary_gives_medians_ranges_and_the_time_to_a_loss():
     assert table[3] == "locoprop-s gamma = 0.1* 3 0.5 0.5 never"
     assert table[4].startswith("Medians over 3 seeds")
     assert "wider" in table[5]
-    assert grid[3:5] == ["backprop 2 [1] 1.5", "locoprop-s [3] 3.5 3.9"]
+    assert grid[4:6] == ["backprop 2 [1] 1.5", "locoprop-s [3] 3.5 3.9"]
 
 
 def test_divergence_is_said():
@@ -308,7 +337,15 @@ def test_divergence_is_said():
                          [([4, 2.0], 0.9), ([4, math.inf], None), ([4, math.inf], None)])
     table, grid = lines_of(results)
     assert "diverged [2, diverged] - [0.9, -]" in table[2]
-    assert grid[3] == "backprop [2] 3 above div.", "the worst seed is shown"
+    assert grid[4] == "backprop [2] 3 above div.", "the worst seed is shown"
+
+
+def test_a_loss_of_the_first_seed_alone_is_said_to_be_a_bound():
+    results = results_of({0.1: [2.0], 1.0: [0.5, 0.4], 10.0: [4.0], 100.0: [4.5], 1000.0: [math.inf]},
+                         [([4, 0.1], 0.9)] * 2)
+    _, grid = lines_of(results)
+    assert grid[1].startswith("(≥: of the first seed, as no other could change the choice; above: ")
+    assert grid[4] == "backprop ≥2 [0.5] ≥4 above div."
 
 
 def test_a_method_that_diverges_everywhere_is_shown():
@@ -316,7 +353,7 @@ def test_a_method_that_diverges_everywhere_is_shown():
     assert searched(results, "backprop") == {1e30: [math.inf], 1e35: [math.inf]}
     table, grid = lines_of(results)
     assert table[2] == "backprop lr = 1e+30* diverged - 0 never"
-    assert grid[3] == "backprop [div.] div."
+    assert grid[4] == "backprop [div.] div."
 
 
 # ---- the whole command
@@ -333,8 +370,11 @@ def test_the_command_prints_tables_and_saves_the_figure(tmp_path, monkeypatch, c
     for name in compare.DEFAULT_METHODS:
         assert captured.out.count(f"\n{name} ") == 2  # a row in either table
     assert "%|" not in captured.err  # no terminal, no bar: how long it takes, and a line when a method is done
-    assert re.match(r"about \d+ seconds at most; then two tables and the figure minilift-compare\.png\n", captured.err)
-    assert re.findall(r"^(\S+): \d+ runs finished", captured.err, re.M) == 2 * list(compare.DEFAULT_METHODS)
+    assert re.match(r"about \d+ seconds; then two tables and the figure minilift-compare\.png\n", captured.err)
+    finished = re.findall(r"^(\S+): (\d+) runs? finished", captured.err, re.M)
+    methods, both = list(compare.DEFAULT_METHODS), len(compare.DEFAULT_METHODS) * ["2"]
+    assert finished[:6] == finished[-6:] == list(zip(methods, both, strict=True))  # two step sizes, then two seeds
+    assert {name for name, _ in finished[6:-6]} == set(methods)  # the other seed of the search
 
 
 def test_quiet_means_no_bars_and_runs_are_repeatable(tmp_path, capsys):
