@@ -514,9 +514,6 @@ def alterations(values):
         yield f"the sign of {name} is wrong", -value
         yield f"{name}/2 stands where {name} should", value / 2
         yield f"2 {name} stands where {name} should", 2 * value
-        for n in rows if name in numbers else ():
-            yield f"{name}/N stands where {name} should, N rows", value / n
-            yield f"{name}·N stands where {name} should, N rows", value * n
         if np.ndim(value) == 2 and len(value) == len(value.T) > 1:
             yield f"{name} is transposed", value.T
         if np.all(value > 0):
@@ -529,6 +526,9 @@ def alterations(values):
     for name, value in values.items():
         if isinstance(value, (float, np.ndarray)):
             yield from ((what, {**values, name: other}) for what, other in made(name, value))
+    for name, n in itertools.product(numbers, rows):
+        yield f"{name}/N stands where {name} should, N rows", {**values, name: values[name] / n}
+        yield f"{name}·N stands where {name} should, N rows", {**values, name: values[name] * n}
     if len(numbers) > 1:
         inverses = {name: 1 / value for name, value in numbers.items()}
         yield f"{' and '.join(numbers)} are inverted, all at once: 1/{next(iter(numbers))} for it", values | inverses
@@ -551,28 +551,33 @@ def altered_reasons(case, is_right_of, is_right):
     return found
 
 
+def cut_reasons(x, wrong):
+    """Return whether a claimed minimiser is wrong where it is exactly 0, or elsewhere alone."""
+    if np.any(x[wrong]) and not np.all(x[wrong]):
+        return ["some entries that are exactly 0 are wrong: cut, clipped, or put to a wrong threshold"]
+    if np.all(x[wrong]) and not np.all(x) and np.any(wrong):
+        return ["it is wrong only where it is not 0: solved as if its entries were not coupled, or without the bound, "
+                "and then cut or put to a threshold"]
+    return []
+
+
 def seen_in(case, x, wrong):
     """Return in which entries of the block, which is at x, something is wrong, if that says why."""
-    if not np.any(wrong):
-        return []
-    if np.all(wrong) and np.all(x):
+    if not np.any(wrong) or np.all(wrong):
         return []
     block, old = case.thing.blocks[0], case.block()
     shape, right = np.shape(case.values[block]), ~wrong
-    kept = np.array_equal(x[wrong], old[wrong]) and np.any(x[right] != old[right])
+    kept = bool(np.array_equal(x[wrong], old[wrong]) and np.any(x[right] != old[right]))
     found = []
     if len(case.thing.blocks) == 1 and len(shape) == 2 and shape[0] > 1 and np.all(right[: -shape[1]]):
         found.append(f"only the last row of {block} is wrong" + ", the bias" * (stem(block) == "theta")
                      + ": it keeps its old value, it is not updated" * kept)
     elif kept:
         found.append("it is wrong only where it keeps the old value: these entries are not updated")
-    if np.any(x[wrong]) and not np.all(x[wrong]):
-        found.append("some entries that are exactly 0 are wrong: cut, clipped, or put to a wrong threshold")
-    if np.all(x[wrong]) and not np.all(x):
-        found.append("it is wrong only where it is not 0: solved as if its entries were not coupled, or without the "
-                     "bound, and then cut or put to a threshold")
     alike = {name: vector(value) for name, value in case.values.items() if len(vector(value)) == len(x)}
     for name, value in {"it": x, **alike}.items():
+        if not np.any(value < 0) or not np.any(value > 0):
+            continue  # then its sign says nothing
         for what, where in (("0", value == 0), ("negative", value < 0), ("positive", value > 0)):
             if np.all(where[wrong]) and 2 * wrong.sum() >= where.sum() and not np.all(where):
                 found.append(f"it is wrong only where {name} is {what}: another branch, or where it begins")
@@ -688,7 +693,7 @@ def loss_prox(loss, case):
         prox(case.w, tau)
     except NotImplementedError as why:
         raise NotClaimed(f"its prox is not defined: {why}") from None
-    return minimum_finding(objective, "u", prox, case.w, case.xp, v=case.w, weight_of_a_sample=weight, tau=tau)
+    return minimum_finding(objective, "u", prox, case.w, case.xp, v=case.w, tau=tau, weight_of_a_sample=weight)
 
 
 def probed_around(case, u, local=False):
@@ -762,9 +767,9 @@ def argmin_reasons(case, u, probed):
     if not probed_around(case, u, local=True).excess:
         return ["it is a local minimiser, not the global one"
                 + ": some entries should be 0, below a threshold" * any(passed_to_zero(case, u, lower, probed))]
-    slope = slope_at(case, u)
-    return [*strange_reasons(case, u), *seen_in(case, u, lower), *term_seen(terms_in(case, u), slope, lower)
-            ] or depends_reasons(case, lambda other: slope_at(other, other.block(result_of(other))))
+    seen = [*strange_reasons(case, u), *cut_reasons(u, lower), *seen_in(case, u, lower),
+            *term_seen(terms_in(case, u), slope_at(case, u), lower)]
+    return seen or depends_reasons(case, lambda other: slope_at(other, other.block(result_of(other))))
 
 
 def has_equal_rows(case, u):
@@ -1021,7 +1026,7 @@ def one_by_one_reasons(case):
     """Return whether a sweep would lower the energy if each block, or each entry of one, saw those moved before it."""
     values, (new, names) = case.values, swept(case, case.values)
     single = len(names) == 1
-    parts = np.eye(len(vector(new[names[0]])))[:ENTRIES] if single else names
+    parts, falls = np.eye(len(vector(new[names[0]])))[:ENTRIES] if single else names, 0
     for part in parts:
         after, before = swept(case, values)[0], float(case.energy(values))
         if single:
@@ -1030,10 +1035,12 @@ def one_by_one_reasons(case):
             values = {**values, names[0]: filled([values[names[0]]], x)[0][0]}
         else:
             values = {**values, part: after[part]}
-        if not float(case.energy(values)) <= before + case.thing.tolerance * abs(before):
+        fall = before - float(case.energy(values))
+        if not fall >= -case.thing.tolerance * abs(before):
             return []
+        falls += fall > 0
     return [f"each {'entry' if single else 'block'} by itself lowers the energy, all at once raise it: they are made "
-            "of the old values of the others (Jacobi), and should be of the new ones, in order"] * (len(parts) > 1)
+            "of the old values of the others (Jacobi), and should be of the new ones, in order"] * bool(falls > 1)
 
 
 @claim("decreases", "it rests only where the energy is stationary in each block", "x⁺ = x ⇒ E(x + t v) ≥ E(x) − o(t)",
@@ -1060,7 +1067,7 @@ def rests_are_stationary(thing, case):
 def rest_of(case):
     """Return the values at which the sweeps come to rest, and the names of those that they change.
 
-    The values are None where they do not, and a sweep is not said to descend: nothing would be claimed of it.
+    The values are None where they grow without end, and a sweep is not said to descend: nothing else is claimed of it.
     """
     values, moved = case.values, math.inf
     for k in range(SWEEPS):
@@ -1073,7 +1080,9 @@ def rest_of(case):
             return (values if k == 0 else new), names
         values = new
     rests = np.isfinite(moved) and moved <= 1e-7
-    only_if(rests or not case.thing.descends, f"{SWEEPS} sweeps do not come to rest")
+    grows = not np.isfinite(moved) or any(
+        np.max(abs(vector(values[name]))) > 1e6 * (1 + np.max(abs(vector(case.values[name])))) for name in names)
+    only_if(rests or (grows and not case.thing.descends), f"{SWEEPS} sweeps do not come to rest")
     return values if rests else None, names
 
 

@@ -159,7 +159,7 @@ def join_is_linear(join, case):
     mixed = [2 * u - 3 * v for u, v in zip(case.values, case.others)]
     forward = [case.call(lambda *v: join.forward(None, *v), *values) for values in (mixed, case.values, case.others)]
     finding = compare(forward[0], dense(2 * forward[1] - 3 * forward[2]))
-    why = "it is not linear in its values: a product, or a constant"
+    why = "it is not linear in its values: a product, a maximum, or a constant"
     return finding._replace(reasons=lambda: (*finding.reasons, why))
 
 
@@ -467,6 +467,8 @@ def prox_forms(phi, case):
 
 def damping_mistakes(C, b, damping, rows, got):
     """Return what usual mistakes in (C + βI)⁻¹b give; of those with a number, what comes nearest to `got`."""
+    if not np.all(np.isfinite(C)) or not np.all(np.isfinite(b)):
+        return {}
     one, bare = np.eye(len(C)), C.copy()
     bare[-1], bare[:, -1] = 0, 0
     mistakes = {"the damping is doubled": (C, 2 * damping), "the damping is halved": (C, damping / 2),
@@ -936,8 +938,10 @@ def inverse_of_transfer(sigma, case):
     z = case.call(sigma.inverse, a)
     if np.array_equal(case.z, z) or z.shape != a.shape:
         return compare(z, dense(case.z))
-    finding = compare(case.call(sigma.forward, z), dense(a, 1e-7, "the inverse near the ends of the range"))
-    return finding._replace(reasons=("inverse(a) is no z with σ(z) = a: is the slope inverted?",))
+    got = case.call(sigma.forward, z)
+    some = ", in some entries alone: near an end of the range, or on one side" * bool(np.any(abs(got - a) <= 1e-9))
+    finding = compare(got, dense(a, 1e-7, "the inverse near the ends of the range"))
+    return finding._replace(reasons=(f"inverse(a) is no z with σ(z) = a{some or ': is the slope inverted?'}",))
 
 
 @claim("transfer", "its pieces are those of σ", "σ(z) = slope · z + offset on each", "Lifted z")
@@ -958,9 +962,10 @@ def integral_is_convex(sigma, case):
     w = case.z + 3 * case.tangent
     F = [np.asarray(case.call(sigma.integral, x)).sum(axis=-1) for x in (case.z, w, (case.z + w) / 2)]
     excess = float(np.max((F[2] - (F[0] + F[1]) / 2) / (1 + abs(F[0]) + abs(F[1]))))
-    concave = np.all(F[2] >= (F[0] + F[1]) / 2)
-    return Finding(excess, 1e-12, ROUNDING, ("F is concave: the sign of F, or of σ, is wrong" if concave
-                                             else "σ is not increasing, so F is not convex",))
+    reason = ("F is concave: the sign of F, or of σ, is wrong" if np.all(F[2] >= (F[0] + F[1]) / 2)
+              else "σ is increasing, and F is not convex: F is wrong" if transfer_is_monotone(sigma, case).holds
+              else "σ is not increasing, so F is not convex")
+    return Finding(excess, 1e-12, ROUNDING, (reason,))
 
 
 @claim("transfer", "σ is monotone", "⟨σ(z) − σ(w), z − w⟩ ≥ 0", "LocoProp-M")

@@ -26,7 +26,7 @@ from minilift.checks.networks import (
     run_method,
     worst_block,
 )
-from minilift.checks.numeric import DIFFERENCES, Reference, compare, dense, directional, fits, gradient
+from minilift.checks.numeric import DIFFERENCES, Reference, compare, dense, directional, fits, fitted_factor, gradient
 from minilift.checks.report import Finding, claim, only_if
 from minilift.layers.activations import Identity
 from minilift.layers.normalization import Dropout
@@ -206,7 +206,10 @@ def fixed_points(claimed, case):
     size = max(np.max(abs(x)) for x in away[1:]) + 1e-3
     number = float(max(np.max(abs(x)) for x in d[1:]) / size)
     why = "relative to the step on other data; the stationary point is exact to rounding"
+    theta = stationary.theta
     reason = "it moves at a stationary point of J whose signals g are not zero: the step is no function of ãᵀg"
+    if all(fits(x, fitted_factor(x, t) * t) for x, t in zip(d[1:], theta[1:])):
+        reason = "it moves at a stationary point of J by a multiple of θ: weight decay, which J does not have"
     return Finding(number, 1e-7, why, (reason,))
 
 
@@ -279,8 +282,10 @@ def damped_reasons(claimed, case, block, step):
 def mistakes_of_damped_form(C, b, expected, got, rows):
     """Return what usual mistakes in (cC + βI)⁻¹b give, if that is what is expected, for some c and β."""
     system = np.stack([(C @ expected).ravel(), expected.ravel()], axis=1)
+    if expected.size < 3 or not np.all(np.isfinite(system)):
+        return {}
     (share, damping), *_ = np.linalg.lstsq(system, b.ravel(), rcond=None)
-    if expected.size < 3 or not damping > 0 or not fits((system @ (share, damping)).reshape(b.shape), b):
+    if not damping > 0 or not fits((system @ (share, damping)).reshape(b.shape), b):
         return {}
     return damping_mistakes(share * C, b, damping, rows, got)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from minilift.checks.layers import Case, design_matrix, draw_targets, smooth_at
 from minilift.checks.numeric import DIFFERENCES, EXACT, Tangents, compare, dense, directional, gradient
-from minilift.checks.report import EXPLAINED, Finding, claim, only_if
+from minilift.checks.report import Finding, claim, only_if
 from minilift.layers.activations import ReLU, Sigmoid, Tanh
 from minilift.layers.joins import Add, Concat, Named, Select
 from minilift.layers.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
@@ -285,7 +285,7 @@ def worst_block(findings):
     l, worst = max(failing, key=lambda item: np.nan_to_num(item[1].number, nan=np.inf))
 
     def shared():
-        mistakes = [finding.mistakes() for _, finding in failing[:EXPLAINED]]
+        mistakes = [finding.mistakes() for _, finding in failing[:2]]
         named = dict.fromkeys(reason for reasons in mistakes for reason in reasons)
         common = [reason for reason in named if all(reason in reasons for reasons in mistakes)]
         each = dict.fromkeys(reasons[0] for reasons in mistakes if reasons)

@@ -260,6 +260,8 @@ def compare(got, reference, variants=None, factors=None, terms=None):
     number = float(np.max(abs(got - expected), initial=0.0) / scale)
     if number <= reference.tolerance:
         return Finding(number, reference.tolerance, reference.why)
+    if number < 1e-5 and np.array_equal(got, np.float32(got)):
+        return Finding(number, reference.tolerance, reference.why, ("it is computed in float32",))
     variants, terms = (given() if callable(given) else given or {} for given in (variants, terms))
     reasons = explain(got, expected, variants, usual_factors(factors or {}), terms)
     return Finding(number, reference.tolerance, reference.why, tuple(dict.fromkeys(reasons)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import re
 import shutil
 import textwrap
 from collections import Counter
@@ -239,6 +240,8 @@ def check_claim(claim, thing, subject, cases):
     reason = common_reason([finding for _, finding in failing]) if failing else ""
     if reason.startswith(NO_REASON) and (kept := kept_reason(claim, thing, [case for case, _ in failing], findings)):
         reason = kept
+    if failing and len(failing) < len(findings) and all(re.search(r"N = 1\b", case.label) for case, _ in failing):
+        reason += "; for a batch of one sample alone"
     return Check(*names, float(worst.number), worst.tolerance, worst.why, not failing, reason, len(findings),
                  case.label)
 
