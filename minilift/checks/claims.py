@@ -693,7 +693,8 @@ def loss_prox(loss, case):
         prox(case.w, tau)
     except NotImplementedError as why:
         raise NotClaimed(f"its prox is not defined: {why}") from None
-    return minimum_finding(objective, "u", prox, case.w, case.xp, v=case.w, tau=tau, weight_of_a_sample=weight)
+    # value and prox are given arrays of the backend by the case of the loss
+    return minimum_finding(objective, "u", prox, case.w, v=case.w, tau=tau, weight_of_a_sample=weight)
 
 
 def probed_around(case, u, local=False):

@@ -498,17 +498,18 @@ def damping_mistakes(C, b, damping, rows, got):
         if other > 0:
             solved[f"the damping is {other / damping:.3g} times what it should be"] = of_eigenvalues(
                 lambda w: 1 / (w + other))
-    if got.shape == b.shape and (values > 1e-9 * values[-1]).sum() > KRYLOV:
-        powers = np.stack([of_eigenvalues(lambda w, k=k: (w / values[-1]) ** k).ravel() for k in range(KRYLOV)], axis=1)
-        solved["it is a few steps of an iteration that has not converged"] = (
-            powers @ np.linalg.lstsq(powers, got.ravel(), rcond=None)[0]).reshape(b.shape)
-    return solved | {
+    solved |= {
         "weights and bias are solved apart, each with the other's old value (Jacobi)": np.linalg.solve(apart, b),
         "it has the diagonal of the Gram matrix alone": b / (np.diag(C)[:, None] + damping),
         "there is no damping: it is the pseudo-inverse": np.linalg.lstsq(C, b, rcond=None)[0],
         "the bias is not damped": np.linalg.lstsq(undamped_bias, b, rcond=None)[0],
         "it is the gradient: the step is explicit, not implicit": b,
         "it is the gradient divided by the damping: the step is explicit, not implicit": b / damping}
+    if got.shape == b.shape and (values > 1e-9 * values[-1]).sum() > KRYLOV:
+        powers = np.stack([of_eigenvalues(lambda w, k=k: (w / values[-1]) ** k).ravel() for k in range(KRYLOV)], axis=1)
+        solved["it is a few steps of an iteration that has not converged"] = (
+            powers @ np.linalg.lstsq(powers, got.ravel(), rcond=None)[0]).reshape(b.shape)
+    return solved
 
 
 # ---- transfers

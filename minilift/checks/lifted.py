@@ -155,7 +155,7 @@ def damped_energy(method, case, block, l, energy, before):
         rest = energy.value(before.replaced(block, l, v))
         if not alpha:
             return rest
-        anchor, weight = (given[name] for name in names)
+        anchor, weight = case.lend(to_numpy(given[names[0]])), given[names[1]]
         return rest + weight / 2 * float(((v - anchor) ** 2).sum())
 
     return value, dict(zip(names, (around, alpha))) if alpha else {}

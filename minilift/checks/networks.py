@@ -291,7 +291,7 @@ def worst_block(findings):
         each = dict.fromkeys(reasons[0] for reasons in mistakes if reasons)
         if not named:
             return [f"the step of map {l} is wrong"]  # it often shows in one block alone: say where
-        return common or ["; in another map, ".join(each), *named]
+        return common or ["; in another map, ".join(each)]
 
     return worst._replace(reasons=shared)
 
