@@ -4,9 +4,50 @@ import numpy as np
 from laws import Case, random_targets
 
 import minilift as ml
-from minilift.checks.networks import random_layers
+from minilift.layers.joins import Add, Concat, Join, Named, Select
+from minilift.layers.maps import Linear
 
 TRANSFERS = (ml.Tanh, ml.Sigmoid, ml.Softplus, ml.ReLU)
+
+
+def random_layers(rng, transfers, choices=5, n_out=3):
+    """Return layers in which values are read again, added, put side by side and cut, and maps stand in two places."""
+    layers, names, maps = [], {}, []
+
+    def put(phi):
+        layers.extend([phi, transfers[rng.integers(len(transfers))]])
+        maps.append(phi)
+        return phi.n_out
+
+    def new(n_in):
+        return Linear(n_in, int(rng.integers(2, 5)))
+
+    width = put(new(int(rng.integers(2, 5))))
+    for k in range(choices):
+        names[f"v{k}"] = width
+        layers.append(Named(f"v{k}"))
+        fitting = [phi for phi in maps if phi.n_in == width] or [new(width)]
+        kind = rng.choice(["map", "again", "add", "concat", "select"])
+        if kind == "add":
+            width = put(new(width))
+            same = [name for name in names if names[name] == width]
+            layers.extend([Add([str(name) for name in rng.choice(same, rng.integers(1, 3))])] if same else [])
+        elif kind == "concat" and width < 6:
+            layers.append(Concat(str(rng.choice(list(names)))))
+            width += names[layers[-1].sources[0]]
+        elif kind == "select":
+            start = int(rng.integers(width))
+            layers.append(Select(None, start, width))
+            width -= start
+        else:
+            width = put(fitting[rng.integers(len(fitting))] if kind == "again" else new(width))
+    read = {name for layer in layers if isinstance(layer, Join) for name in layer.sources}
+    unread = [name for name in names if name not in read]
+    if unread:
+        layers.append(Concat(unread[-2:]))
+        width += sum(names[name] for name in unread[-2:])
+    layers = [layer for layer in layers if not isinstance(layer, Named) or layer.name in {*read, *unread[-2:]}]
+    return [*layers, Linear(width, n_out)]
 
 
 def random_graph(seed, transfers=TRANSFERS, loss=None, samples=None):

@@ -28,13 +28,28 @@ from functools import cached_property
 
 import numpy as np
 
-from minilift.checks.layers import Case, interleaved, to_host
-from minilift.checks.numeric import COORDINATES, PLAIN, SHARE, Probed, Tangents, compare, dense, fits, gradient, tried
-from minilift.checks.report import Finding, claim, only_if
+from minilift.checks.layers import Case, has_prox, interleaved, to_host
+from minilift.checks.numeric import (
+    COORDINATES,
+    PLAIN,
+    SHARE,
+    Probed,
+    Tangents,
+    central_differences,
+    compare,
+    dense,
+    fits,
+    fitted_factor,
+    gradient,
+    tried,
+)
+from minilift.checks.report import Finding, NotClaimed, claim, measured, only_if
 from minilift.support.arguments import boolean, function, positive_number, shown, text
 
 DRAWS = 12
 SWEEPS = 400  # after which a sweep that has not come to rest is left
+REPEATS = 100  # of an update that may be one step of an iteration
+ENTRIES = 60  # of a block at most, in which something is looked for one by one
 # N, n_in, n_out, each drawn twice: a cache of the first result is then found
 SIZES = ((5, 3, 2), (1, 4, 1), (3, 1, 5), (16, 3, 2), (2, 6, 3), (17, 2, 1))
 SHAPES = {  # of what is drawn by its name, a suffix as in theta_k left out
@@ -474,50 +489,152 @@ def unmoved_entries(case, values):
     """Return how many entries of the block leave the energy as it is wherever they move, and how many there are."""
     case = replace(case, values=values)
     x = case.block()
+    if isinstance(case.thing, Argmin) and not math.isfinite(case.at(x)):
+        result = result_of(case)  # the drawn value is outside of the domain, where nothing moves
+        x = x if form_reason(case, result) else case.block(result)
     size, value, count = 1 + np.max(abs(x), initial=0.0), case.at(x), 0
     for unit in np.eye(len(x))[case.rng.permutation(len(x))[:COORDINATES]]:
         count += all(case.at(x + sign * t * size * unit) == value for t in (0.1, 1.0, 30.0) for sign in (1, -1))
     return count, min(len(x), COORDINATES)
 
 
+# ---- mistakes, made on purpose in the energy or in the reference
+
+
 def alterations(values):
-    """Yield (what is wrong, values) such that a function with that mistake is right of these values."""
+    """Yield (what is wrong, values with that mistake made)."""
+    numbers = {name: value for name, value in values.items() if isinstance(value, float) and value}
     rows = {len(value) for value in values.values() if np.ndim(value) == 2 and len(value) > 1}
+
+    def made(name, value):
+        yield f"what depends on {name} is left out", 0 * value
+        if name in numbers:
+            yield f"{name} is left out, as if it were 1", 1.0
+            yield f"{name} and 1/{name} are exchanged", 1 / value
+        yield f"the sign of {name} is wrong", -value
+        yield f"{name}/2 stands where {name} should", value / 2
+        yield f"2 {name} stands where {name} should", 2 * value
+        if np.ndim(value) == 2 and len(value) == len(value.T) > 1:
+            yield f"{name} is transposed", value.T
+        if np.all(value > 0):
+            yield f"{name} is squared", value**2
+            yield f"the root of {name} stands where {name} should", value**0.5
+        for other in set(numbers) - {name}:
+            yield f"{name} is multiplied by {other}, or should not be", value * numbers[other]
+            yield f"{name} is divided by {other}, or should not be", value / numbers[other]
+
     for name, value in values.items():
-        if isinstance(value, float):
-            yield f"{name} and 1/{name} are exchanged", {**values, name: 1 / value}
-            for n in rows:
-                yield f"{name}/N stands where {name} should, N rows", {**values, name: value * n}
-                yield f"{name}·N stands where {name} should, N rows", {**values, name: value / n}
-        elif not isinstance(value, np.ndarray):
-            continue
-        yield f"the sign of {name} is wrong", {**values, name: -value}
-        yield f"{name}/2 stands where {name} should", {**values, name: 2 * value}
-        yield f"2 {name} stands where {name} should", {**values, name: value / 2}
-        yield f"{name} should not appear", {**values, name: 0 * value}
+        if isinstance(value, (float, np.ndarray)):
+            yield from ((what, {**values, name: other}) for what, other in made(name, value))
+    for name, n in itertools.product(numbers, rows):
+        yield f"{name}/N stands where {name} should, N rows", {**values, name: values[name] / n}
+        yield f"{name}·N stands where {name} should, N rows", {**values, name: values[name] * n}
+    if len(numbers) > 1:
+        inverses = {name: 1 / value for name, value in numbers.items()}
+        yield f"{' and '.join(numbers)} are inverted, all at once: 1/{next(iter(numbers))} for it", values | inverses
     for one, other in itertools.combinations(values, 2):
         if np.shape(values[one]) == np.shape(values[other]) and not isinstance(values[one], (list, tuple)):
             yield f"{one} and {other} are exchanged", {**values, one: values[other], other: values[one]}
 
 
-def altered_reasons(case, is_right):
-    """Return the mistakes without which a claimed function is right."""
-    results = ((what, tried(result_of, case, values)) for what, values in alterations(case.values))
-    # a zero is often right for other reasons
-    return [what for what, result in results if result is not None and is_right(result) and np.any(vector(result))]
+def altered_reasons(case, is_right_of, is_right):
+    """Return the mistakes which, made in energy or reference, make a claimed result right; and what has no place in it.
 
-
-def left_out_reasons(case, holds):
-    """Return what is left out of a claimed result, where it is right of an energy, or a reference, without that."""
-    found = []
+    `is_right_of` is asked of a case with other values, `is_right` of another result.
+    """
+    found = [what for what, values in alterations(case.values) if tried(is_right_of, replace(case, values=values))]
     for name, value in case.values.items():
-        if name in case.thing.blocks or isinstance(value, (list, tuple)):
-            continue
-        if tried(holds, replace(case, values={**case.values, name: 0 * value})):
-            found.append(f"what depends on {name} is left out")
-        elif np.ndim(value) == 0 and tried(holds, replace(case, values={**case.values, name: 1.0})):
-            found.append(f"{name} is left out, as if it were 1")
+        result = tried(result_of, case, {**case.values, name: 0 * value}) if isinstance(value, np.ndarray) else None
+        # a zero is often right for other reasons
+        if result is not None and np.any(vector(result)) and is_right(result):
+            found.append(f"{name} should not appear")
     return found
+
+
+def cut_reasons(x, wrong):
+    """Return whether a claimed minimiser is wrong where it is exactly 0, or elsewhere alone."""
+    if np.any(x[wrong]) and not np.all(x[wrong]):
+        return ["some entries that are exactly 0 are wrong: cut, clipped, or put to a wrong threshold"]
+    if np.all(x[wrong]) and not np.all(x) and np.any(wrong):
+        return ["it is wrong only where it is not 0: solved as if its entries were not coupled, or without the bound, "
+                "and then cut or put to a threshold"]
+    return []
+
+
+def seen_in(case, x, wrong):
+    """Return in which entries of the block, which is at x, something is wrong, if that says why."""
+    if not np.any(wrong) or np.all(wrong):
+        return []
+    block, old = case.thing.blocks[0], case.block()
+    shape, right = np.shape(case.values[block]), ~wrong
+    kept = bool(np.array_equal(x[wrong], old[wrong]) and np.any(x[right] != old[right]))
+    found = []
+    if len(case.thing.blocks) == 1 and len(shape) == 2 and shape[0] > 1 and np.all(right[: -shape[1]]):
+        found.append(f"only the last row of {block} is wrong" + ", the bias" * (stem(block) == "theta")
+                     + ": it keeps its old value, it is not updated" * kept)
+    elif kept:
+        found.append("it is wrong only where it keeps the old value: these entries are not updated")
+    alike = {name: vector(value) for name, value in case.values.items() if len(vector(value)) == len(x)}
+    for name, value in {"it": x, **alike}.items():
+        if not np.any(value < 0) or not np.any(value > 0):
+            continue  # then its sign says nothing
+        for what, where in (("0", value == 0), ("negative", value < 0), ("positive", value > 0)):
+            if np.all(where[wrong]) and 2 * wrong.sum() >= where.sum() and not np.all(where):
+                found.append(f"it is wrong only where {name} is {what}: another branch, or where it begins")
+    return found
+
+
+def terms_in(case, x):
+    """Return terms of which a multiple may be missing in a gradient: the block, and its distance to others."""
+    name, missing = " and ".join(case.thing.blocks), "is missing or of the wrong strength"
+    terms = {f"a term in {name} {missing}": x, f"a term |{name}|, a threshold, {missing}": np.sign(x)}
+    for other, value in case.values.items():
+        if other not in case.thing.blocks and len(vector(value)) == len(x):
+            terms[f"a term in {name} − {other} {missing}"] = x - vector(value)
+            terms[f"a term in {other} {missing}"] = vector(value)
+    shape = np.shape(case.values[case.thing.blocks[0]])
+    if len(shape) == 2 and shape[0] ** 2 == len(x) and np.linalg.cond(x.reshape(shape)) < 1e6:
+        terms[f"a term in the inverse of {name} {missing}"] = np.linalg.inv(x.reshape(shape)).T.ravel()
+    return terms
+
+
+def term_seen(terms, got, where):
+    """Return the terms of which an array is a multiple, in some of its entries."""
+    shares = {name: fitted_factor(got[where], term[where]) for name, term in terms.items()}
+    return [name for name, term in terms.items()
+            if where.sum() > 1 and shares[name] and fits(got[where], shares[name] * term[where])]
+
+
+def moving(case, function):
+    """Return the names of the values, the block's old one left out, with which a vector moves that a function makes.
+
+    None if the function raises of them.
+    """
+    names = [name for name, value in case.values.items()
+             if isinstance(value, (float, np.ndarray)) and name not in case.thing.blocks]
+    there = [tried(function, replace(case, values={**case.values, name: 0.7 * case.values[name]})) for name in names]
+    here = tried(function, case)
+    if here is None or any(value is None or value.shape != here.shape for value in there):
+        return None
+    return [name for name, value in zip(names, there) if not np.max(abs(value - here)) <= 1e-6 * np.max(abs(here))]
+
+
+def strange_reasons(case, u):
+    """Return on what an update depends of which the energy of its block is independent."""
+    used = moving(case, lambda other: other.block(result_of(other)))
+    held = moving(case, lambda other: slope_at(other, u))
+    strange = [name for name in used or () if name not in (held or used)]
+    absent = [name for name in held or () if name not in used and isinstance(case.values[name], np.ndarray)]
+    return [f"it depends on {' and '.join(strange)}, of which the energy of the block is independent"
+            + f", and not on {' and '.join(absent)}" * bool(absent)] * bool(strange)
+
+
+def depends_reasons(case, defect):
+    """Return on which of the values alone it depends how wrong a result is; `defect` of a case is a vector."""
+    found = moving(case, defect)
+    if found is None or len(found) > 2 or len(case.values) < 3:
+        return []
+    return [f"what is wrong depends on {' and '.join(found)} alone" if found else "what is wrong is a constant"]
 
 
 # ---- argmin
@@ -550,6 +667,36 @@ def argmin_is_lowest(thing, case):
     return Finding(number, thing.tolerance, why, lambda: argmin_reasons(case, u, probed))
 
 
+def minimum_finding(energy, block, update, old, xp=np, **given):
+    """Return the finding of the claim that an array, or an update, minimises an energy in one block."""
+    values = {block: old, **given}
+    values = {name: Case("", np).lend(value) if np.ndim(value) else value for name, value in values.items()}
+    thing = Argmin(energy, update if callable(update) else lambda: update, block, lambda rng: values)
+    return measured(argmin_is_lowest, thing, DrawnCase("", xp, thing, values, [values], 0))
+
+
+@claim("loss", "the prox minimises its objective: no probe is lower", "prox_τL(v) = argmin_u L(u) + ‖u − v‖²/2τ",
+       "ProxProp §4.2.1")
+def loss_prox(loss, case):
+    has_prox(loss)
+    only_if(case.z.size <= 12, "larger problems would take long")
+    weight = loss.weight(len(case.w))
+
+    def objective(u, v, tau, weight_of_a_sample):
+        return case.value(loss, u) * (weight_of_a_sample / weight) + ((u - v) ** 2).sum() / (2 * tau)
+
+    def prox(v, tau):
+        return case.call(lambda v, y: loss.prox(v, y, tau), v, case.y)
+
+    tau = case.tau * len(case.w)
+    try:
+        prox(case.w, tau)
+    except NotImplementedError as why:
+        raise NotClaimed(f"its prox is not defined: {why}") from None
+    # value and prox are given arrays of the backend by the case of the loss
+    return minimum_finding(objective, "u", prox, case.w, v=case.w, tau=tau, weight_of_a_sample=weight)
+
+
 def probed_around(case, u, local=False):
     """Return what `Probed` finds around a point of a case."""
     local = local or case.thing.local
@@ -579,61 +726,161 @@ def projected(case, x):
     return vector(case.thing.project(blocks[0] if len(blocks) == 1 else tuple(blocks)))
 
 
+def is_lowest(case, u, enough, lower=None):
+    """Whether no probe around a vector is lower by more than enough; around nothing, if the energy is flat.
+
+    A wrong one mostly fails at the first few, or at a point that was lower elsewhere.
+    """
+    value, size = case.at(u), max(np.max(abs(u), initial=0.0), 1e-3)
+    if not math.isfinite(value) or (lower is not None and case.at(lower) < value - 1e-12 * abs(value)):
+        return False
+    for v in np.random.default_rng(2).uniform(-size, size, (3, len(u))):
+        for t in (1e-3, -1e-3) if case.thing.local else (1e-3, -1e-3, 0.1, -0.1):
+            if case.at(projected(case, u + t * v)) < value - 1e-12 * abs(value):
+                return False
+    probed = probed_around(case, u)
+    return probed.excess <= enough and probed.highest > probed.value + probed.noise
+
+
 def argmin_reasons(case, u, probed):
     """Return the mistakes without which a claimed minimiser passes all probes."""
     enough = min(case.thing.tolerance, SHARE**2 * probed.excess)  # of energies, which go with the square of an error
 
     def passes(x):
         # as low as what has been found already: that is quickly asked
-        return case.at(x) <= probed.lowest + probed.noise and probed_around(case, x).excess <= enough
+        return case.at(x) <= probed.lowest + probed.noise and is_lowest(case, x, enough)
 
-    def is_right(result):
-        return not form_reason(case, result) and passes(case.block(result))
+    def passes_of(other):
+        return np.any(u) and is_lowest(other, u, enough, probed.where)
 
-    found = [what for what, x in minimiser_guesses(case, u) if passes(x)]
-    if not np.any(u != case.block()):
-        found.insert(0, "there is no step: it is the old value")
-    if probed.highest <= probed.value:
-        found.insert(0, "it is a maximum: the sign of the energy is wrong")
-    found += altered_reasons(case, is_right) + left_out_reasons(
-        case, lambda other: np.any(u) and probed_around(other, u).excess <= enough)
-    found += explicit_reasons(case, u, case.block())
-    if not found and not probed_around(case, u, local=True).excess:
-        return ["it is a local minimiser, not the global one"]
-    return found
+    found = [*["there is no step: it is the old value"] * (not np.any(u != case.block())),
+             *["it is a maximum: the sign of the energy is wrong"] * bool(probed.highest <= probed.value),
+             *["all its rows are the same: one is taken for all"] * has_equal_rows(case, u),
+             *(what for what, x in minimiser_guesses(case, u) if passes(x))]
+    found += altered_reasons(
+        case, passes_of, lambda result: not form_reason(case, result) and passes(case.block(result)))
+    found += [*explicit_reasons(case, u, case.block()), *apart_reasons(case, u, enough)]
+    if not found and repeated_comes_nearer(case, u, probed):
+        return ["it is one step, or a few, of an iteration that has not converged: repeated, it comes to the minimiser"]
+    if found or case.thing.project is not None:
+        return found
+    lower = lower_entries(case, u, probed)
+    if not probed_around(case, u, local=True).excess:
+        return ["it is a local minimiser, not the global one"
+                + ": some entries should be 0, below a threshold" * any(passed_to_zero(case, u, lower, probed))]
+    seen = [*strange_reasons(case, u), *cut_reasons(u, lower), *seen_in(case, u, lower),
+            *term_seen(terms_in(case, u), slope_at(case, u), lower)]
+    return seen or depends_reasons(case, lambda other: slope_at(other, other.block(result_of(other))))
+
+
+def has_equal_rows(case, u):
+    """Whether some block has several rows, all of them the same."""
+    new = [case.with_block(u)[name] for name in case.thing.blocks]
+    return any(np.ndim(x) == 2 and len(x) > 1 and np.any(x) and not np.any(np.ptp(x, axis=0)) for x in new)
 
 
 def minimiser_guesses(case, u):
     """Yield (what is wrong, u⁺ with that undone)."""
     alike = {name: vector(value) for name, value in case.values.items() if len(vector(value)) == len(u)}
     for name, old in {" and ".join(case.thing.blocks): case.block(), **alike}.items():
-        yield f"the sign of the step from {name} is wrong", 2 * old - u
         yield f"it is the step from {name}, not the new value", old + u
         yield f"it is minus the step from {name}, not the new value", old - u
-        yield f"it takes half of the step from {name}", 2 * u - old
-        yield f"it takes twice the step from {name}", (u + old) / 2
-    yield "its sign is wrong", -u
-    yield "it is off by a factor 2", u / 2
-    yield "it is off by a factor ½", 2 * u
+        yield from lengths(case, old, u - old, f"the sign of the step from {name} is wrong", {
+            0.5: f"it takes half of the step from {name}", 2.0: f"it takes twice the step from {name}"},
+            "it takes {:.3g} times " + f"the step from {name}")
+    sizes = {value: f"it is off by a factor {name}" for name, value in case.sizes().items()}
+    plain = {0.5: "it is off by a factor ½", 2.0: "it is off by a factor 2"}
+    yield from lengths(case, 0 * u, u, "its sign is wrong", plain | sizes, "it is off by the constant factor {:.6g}")
+    if np.any(u):
+        yield "it should be 0: what is below a threshold is not cut there", 0 * u
     shape = np.shape(case.values[case.thing.blocks[0]])
-    if len(shape) == 2 and math.prod(shape) == len(u):
-        if shape[0] == shape[1]:
-            yield "it is transposed", u.reshape(shape).T.ravel()
-        if shape[0] > 1:
-            yield "its last row, the bias, is wrong or not updated", newton(case, u, shape[1])
+    if len(shape) == 2 and shape[0] == shape[1] and shape[0] ** 2 == len(u):
+        yield "it is transposed", u.reshape(shape).T.ravel()
+        if np.linalg.cond(u.reshape(shape)) < 1e6:
+            yield "it is the inverse of what it should be", np.linalg.inv(u.reshape(shape)).ravel()
 
 
-def newton(case, u, last):
-    """Return u after a Newton step in its last entries alone, with derivatives by differences."""
-    units, h = np.eye(len(u))[-last:], 1e-3 * max(np.max(abs(u), initial=0.0), 1e-3)
+def lengths(case, base, step, negative, named, other):
+    """Yield what to say of a step of the wrong length or sign, and where on its line the energy is least."""
+    t = best_length(case, base, step) if np.any(step) else math.nan
+    if not math.isfinite(t) or abs(t - 1) < 1e-6 or t == 0:
+        return
+    known = [text for factor, text in {-1.0: negative, **named}.items() if abs(factor * t - 1) < 1e-5]
+    if known or len(step) > 1:  # one number is any other times a factor
+        yield (known or [other.format(1 / t)])[0], base + t * step
 
-    def slopes(x):
-        return np.array([(case.at(x + h * v) - case.at(x - h * v)) / (2 * h) for v in units])
 
-    hessian = np.stack([(slopes(u + h * v) - slopes(u - h * v)) / (2 * h) for v in units])
-    if not np.all(np.isfinite(hessian)):
-        return u
-    return u - np.linalg.lstsq(hessian, slopes(u), rcond=1e-10)[0] @ units
+def best_length(case, base, step):
+    """Return the t at which the energy is least along base + t step, by Newton's method with differences; or NaN."""
+    t, h = 1.0, 1e-4
+    for _ in range(8):
+        low, here, high = (case.at(base + (t + s) * step) for s in (-h, 0.0, h))
+        curve = low - 2 * here + high
+        if not 0 < curve < math.inf:
+            return math.nan
+        t -= h * (high - low) / (2 * curve)
+    return t
+
+
+def apart_reasons(case, u, enough):
+    """Return whether each of several blocks is minimal with the others as they are or were, and not all together."""
+    if len(case.thing.blocks) < 2 or case.thing.project is not None:
+        return []
+    new = case.with_block(u)
+
+    def minimal(name):
+        own = {name: new[name]}
+        parts = [replace(case, thing=replace(case.thing, block=name), values={**values, **own})
+                 for values in (new, case.values)]
+        return any(is_lowest(part, part.block(), enough) for part in parts)
+
+    return ["each block is minimal with the others as they are, or with their old values: they are solved apart, one "
+            "after the other or at once, not jointly"] * all(minimal(name) for name in case.thing.blocks)
+
+
+def repeated_comes_nearer(case, u, probed):
+    """Whether an update that starts at the old value comes to the minimiser when it is repeated."""
+    wanted = case.wanted["update"]
+    if wanted is not None and not set(case.thing.blocks) & set(wanted):
+        return False
+    for _ in range(REPEATS):
+        result = tried(result_of, case, case.with_block(u))
+        if result is None or form_reason(case, result):
+            return False
+        old, u = u, case.block(result)
+        if np.max(abs(u - old)) <= 1e-9 * np.max(abs(u)):
+            break
+    return probed_around(case, u).excess <= SHARE * probed.excess
+
+
+def entry_steps(case, u):
+    """Return the size of steps at u, and the unit vectors of the first entries."""
+    return max(np.max(abs(u), initial=0.0), 1e-3), np.eye(len(u))[:ENTRIES]
+
+
+def lower_entries(case, u, probed):
+    """Return of which entries a change lowers the energy by itself."""
+    size, units = entry_steps(case, u)
+    lower, below = np.zeros(len(u), dtype=bool), probed.value - max(probed.noise, 1e-9 * (probed.value - probed.lowest))
+    for k, unit in enumerate(units):
+        lower[k] = any(case.at(u + sign * t * size * unit) < below for t in (1e-4, 1e-2, 0.3, 1.0) for sign in (1, -1)
+                       ) or case.at(u * (1 - unit)) < below
+    return lower
+
+
+def passed_to_zero(case, u, lower, probed):
+    """Yield whether the energy is lower with each of some entries at 0."""
+    for unit in np.eye(len(u))[lower]:
+        yield case.at(u * (1 - unit)) < probed.value - probed.noise
+
+
+def slope_at(case, u):
+    """Return the derivatives of the energy in the entries of u, by differences."""
+    size, units = entry_steps(case, u)
+    h = 1e-4 * size
+    slope = np.zeros(len(u))
+    slope[: len(units)] = [(case.at(u + h * unit) - case.at(u - h * unit)) / (2 * h) for unit in units]
+    return slope
 
 
 def explicit_reasons(case, u, old):
@@ -646,6 +893,10 @@ def explicit_reasons(case, u, old):
     share = float(np.vdot(slope, old - u) / np.vdot(slope, slope))
     # the differences of a curved energy leave 1e-6
     along = np.max(abs(old - u - share * slope)) <= 1e-5 * np.max(abs(old - u))
+    rate = any(isinstance(value, float) and abs(share - value) <= 1e-5 * value for value in case.values.values())
+    length = best_length(case, old, u - old) if along and not rate else math.nan
+    if math.isfinite(length) and is_lowest(case, old + length * (u - old), case.thing.tolerance):
+        return []  # the gradient leads to the minimiser: it is a matter of the length
     return ["the step is along the gradient at the old value: it is explicit, not implicit"] * bool(
         along and len(u) > 1 and share > 0)
 
@@ -668,9 +919,9 @@ def gradient_is_derivative(thing, case):
     def shaped(values):  # as the one array that it is, for what is said of rows and transposes
         return values if single is None else values.reshape(single)
 
-    mine = tangents.project(case.block(got))
+    mine, along = tangents.project(case.block(got)), case.rng.standard_normal(x.shape)
     finding = compare(shaped(mine), reference._replace(candidates=list(map(shaped, reference.candidates))),
-                      factors=case.sizes(), terms=lambda: gradient_terms(case, lambda t: shaped(tangents.project(t))))
+                      factors=case.sizes())
     if finding.holds:
         return finding
 
@@ -678,22 +929,25 @@ def gradient_is_derivative(thing, case):
         return not form_reason(case, result) and compare(tangents.project(case.block(result)), reference).holds
 
     def is_right_of(other):
-        return compare(mine, gradient(other.at, x, tangents).loosened(thing.tolerance)).holds
+        first = central_differences(other.at, other.block(), along)[0]  # which is quickly asked
+        if not abs(first - case.block(got) @ along) <= 1e-4 * abs(first):
+            return False
+        return compare(mine, gradient(other.at, other.block(), tangents).loosened(thing.tolerance)).holds
 
-    plain = [reason for reason in finding.reasons if reason in PLAIN]
-    return finding._replace(reasons=lambda: list(dict.fromkeys([
-        *plain, *altered_reasons(case, is_right), *left_out_reasons(case, is_right_of), *finding.reasons])))
+    def defect(other):
+        return other.block(result_of(other)) - gradient(other.at, other.block(), Tangents(x.shape)).value
 
+    def reasons():
+        plain = [reason for reason in finding.reasons if reason in PLAIN]
+        found = [*plain, *altered_reasons(case, is_right_of, is_right), *finding.reasons]
+        if tangents.full:
+            off = mine - reference.value
+            wrong = abs(off) > 1e-5 * np.max(abs(reference.value))
+            found += [*seen_in(case, x, wrong), *term_seen(terms_in(case, x), off, wrong)]
+            found = found or depends_reasons(case, defect)
+        return list(dict.fromkeys(found))
 
-def gradient_terms(case, shaped):
-    """Return terms of which a multiple may be missing in a gradient: the block, and its distance to others."""
-    x, name = case.block(), " and ".join(case.thing.blocks)
-    terms = {f"a term in {name} is missing or of the wrong strength": shaped(x)}
-    for other, value in case.values.items():
-        if other not in case.thing.blocks and len(vector(value)) == len(x):
-            terms[f"a term in {name} − {other} is missing or of the wrong strength"] = shaped(x - vector(value))
-            terms[f"a term in {other} is missing or of the wrong strength"] = shaped(vector(value))
-    return terms
+    return finding._replace(reasons=reasons)
 
 
 # ---- equal
@@ -715,14 +969,15 @@ def formula_is_reference(thing, case):
     if finding.holds:
         return finding
 
-    def is_right(result):
-        return fits(plain(result), plain(expected))
-
     def is_right_of(other):
         return fits(plain(got), plain(other.run("reference")), plain(expected))
 
+    def defect(other):
+        return vector(result_of(other)) - vector(other.run("reference"))
+
     return finding._replace(reasons=lambda: [
-        *finding.reasons, *altered_reasons(case, is_right), *left_out_reasons(case, is_right_of)])
+        *finding.reasons, *altered_reasons(case, is_right_of, lambda result: fits(plain(result), plain(expected)))
+    ] or depends_reasons(case, defect))
 
 
 @claim("equal", "the reference depends on what is drawn", "r(x) ≠ r(x') for some x, x'", "definition", once=True)
@@ -764,13 +1019,41 @@ def sweep_decreases(thing, case):
     reason = ("a sweep leaves the domain of the energy" if len(finite) < len(energies)
               else "a sweep increases the energy" if np.min(np.diff(energies)) <= 0
               else "each sweep increases the energy: the sign is wrong, or the step too long")
-    return Finding(max(number, 0.0), thing.tolerance, "relative to the energy", (reason,))
+    return Finding(max(number, 0.0), thing.tolerance, "relative to the energy",
+                   lambda: [*one_by_one_reasons(case), reason])
+
+
+def one_by_one_reasons(case):
+    """Return whether a sweep would lower the energy if each block, or each entry of one, saw those moved before it."""
+    values, (new, names) = case.values, swept(case, case.values)
+    single = len(names) == 1
+    parts, falls = np.eye(len(vector(new[names[0]])))[:ENTRIES] if single else names, 0
+    for part in parts:
+        after, before = swept(case, values)[0], float(case.energy(values))
+        if single:
+            x = vector(values[names[0]])
+            x = x + part * (vector(after[names[0]]) - x)
+            values = {**values, names[0]: filled([values[names[0]]], x)[0][0]}
+        else:
+            values = {**values, part: after[part]}
+        fall = before - float(case.energy(values))
+        if not fall >= -case.thing.tolerance * abs(before):
+            return []
+        falls += fall > 0
+    return [f"each {'entry' if single else 'block'} by itself lowers the energy, all at once raise it: they are made "
+            "of the old values of the others (Jacobi), and should be of the new ones, in order"] * bool(falls > 1)
 
 
 @claim("decreases", "it rests only where the energy is stationary in each block", "x⁺ = x ⇒ E(x + t v) ≥ E(x) − o(t)",
        "definition")
 def rests_are_stationary(thing, case):
     values, names = rest_of(case)
+    if not thing.descends and (forgotten := forgotten_multiplier(case, names)):
+        reason = f"the energy is linear in {forgotten}, a multiplier, which the sweep never changes: no dual step"
+        return Finding(1.0, 0.0, "the energy is stationary in a multiplier too", (reason,))
+    if values is None:
+        reason = "it comes to rest nowhere, it diverges: the sign of a step is wrong, or the step too long"
+        return Finding(math.inf, 1e-4, "nothing else is claimed of a sweep that does not descend", (reason,))
     worst, where = 0.0, ""
     for name in names:
         slope = steepest(case, values, name) / (steepest(case, case.values, name) + steepest_size(case, values))
@@ -783,7 +1066,10 @@ def rests_are_stationary(thing, case):
 
 
 def rest_of(case):
-    """Return the values at which the sweeps come to rest, and the names of those that they change."""
+    """Return the values at which the sweeps come to rest, and the names of those that they change.
+
+    The values are None where they grow without end, and a sweep is not said to descend: nothing else is claimed of it.
+    """
     values, moved = case.values, math.inf
     for k in range(SWEEPS):
         new, names = swept(case, values)
@@ -794,8 +1080,28 @@ def rest_of(case):
         if moved <= 1e-10:
             return (values if k == 0 else new), names
         values = new
-    only_if(np.isfinite(moved) and moved <= 1e-7, f"{SWEEPS} sweeps do not come to rest")
-    return values, names
+    rests = np.isfinite(moved) and moved <= 1e-7
+    grows = not np.isfinite(moved) or any(
+        np.max(abs(vector(values[name]))) > 1e6 * (1 + np.max(abs(vector(case.values[name])))) for name in names)
+    only_if(rests or (grows and not case.thing.descends), f"{SWEEPS} sweeps do not come to rest")
+    return values if rests else None, names
+
+
+def forgotten_multiplier(case, moved):
+    """Return the name of an array in which the energy is linear, if no such array is among those that a sweep moves.
+
+    A sweep that is not said to descend has multipliers. Data in which an energy is linear are bound in the functions.
+    """
+    def is_linear(name):
+        value = case.values[name]
+        step = case.rng.standard_normal(np.shape(value))
+        low, here, high = (float(case.energy({**case.values, name: value + t * step})) for t in (-30.0, 0.0, 30.0))
+        bend, rise = abs(low - 2 * here + high), abs(high - low)
+        return math.isfinite(bend) and bend <= 1e-9 * (abs(low) + abs(high)) < 1e-3 * rise
+
+    linear = [name for name, value in case.values.items() if np.ndim(value) and isinstance(value, np.ndarray)
+              and is_linear(name)]
+    return linear[0] if linear and not set(linear) & set(moved) else None
 
 
 def steepest(case, values, name):

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from minilift.checks.methods import minimum_finding
+from minilift.checks.claims import minimum_finding
 from minilift.checks.networks import compare_blocks, directions_of, fresh, run_method
 from minilift.checks.numeric import Reference, compare, dense, directional, gradient
 from minilift.checks.report import Finding, claim, only_if
@@ -29,6 +29,7 @@ from minilift.methods.lifted.matching import one_for_each
 from minilift.support.backend import to_numpy
 
 DESCENDING = (BCD, ADMM, DLADMM, MAC, FenchelLifted, LPOM, LiftedBregman)
+ANCHORED = (FenchelLifted, LiftedBregman)  # whose θ_l is drawn to that before the call, not to that before the block
 TOLD = (*DESCENDING, PredictiveCoding, TargetPropagation)  # whose claims are written out below
 SMALL = 20  # parameters of a network of which each block is probed
 
@@ -47,7 +48,9 @@ def beginning(method, case):
     multiplier = start.multiplier
     if multiplier is not None:
         multiplier = case.lend(0.1 * rng.standard_normal(multiplier.shape))
-    return start._replace(a=[case.lend(case.X), *start.a[1:]], multiplier=multiplier)
+    # the parameters have moved since the call began
+    theta = [None, *(case.lend(own + 0.1 * rng.standard_normal(own.shape)) for own in case.theta[1:])]
+    return start._replace(a=[case.lend(case.X), *start.a[1:]], multiplier=multiplier, theta=theta)
 
 
 def visits(method, case):
@@ -67,8 +70,9 @@ def blocks_descend(claimed, case):
     method = told_as(claimed, DESCENDING, "a method of blocks")
     rises = {}
     for block, l, energy, before, after in visits(method, case):
-        old, new = energy.value(before), energy.value(after)
         if block != "multiplier":
+            value, given = damped_energy(method, case, block, l, energy, before)
+            old, new = (value(**{block: getattr(variables, block)[l]}, **given) for variables in (before, after))
             rises.setdefault(f"{block} {l}", (new - old) / (abs(old) + 1e-300))
     only_if(rises, "it visits no block")
     worst = max(rises, key=lambda name: np.nan_to_num(rises[name], nan=np.inf))
@@ -81,8 +85,8 @@ def blocks_are_argmins(claimed, case):
     method = told_as(claimed, DESCENDING, "a method of blocks")
     small = case.net.depth > 1 and sum(theta.size for theta in case.theta[1:]) <= SMALL
     only_if(small, "each block is probed on small networks alone")
-    findings = [block_finding(alpha, case, *visit) for visit in visits(method, case)
-                if (alpha := prox_weight(method, *visit[:2], case.net)) is not None]
+    findings = [block_finding(method, case, *visit) for visit in visits(method, case)
+                if prox_weight(method, *visit[:2], case.net) is not None]
     only_if(findings, "none of its blocks is an argmin")
     failing = [finding for finding in findings if not finding.holds]
     return max(failing or findings, key=lambda finding: finding.number)
@@ -140,15 +144,29 @@ def prox_weight(method, block, l, net):
     return 1 / method.tau if block == "theta" else None
 
 
-def block_finding(alpha, case, block, l, energy, before, after):
+def damped_energy(method, case, block, l, energy, before):
+    """Return E + α/2 ‖v − v⁰‖² as a function of a block's value v and of v⁰ and α by name, and these."""
+    alpha, old = prox_weight(method, block, l, case.net) or 0.0, to_numpy(getattr(before, block)[l])
+    around = case.theta[l] if block == "theta" and isinstance(method, ANCHORED) else old
+    names = "the anchor", "the anchor's weight α"
+
+    def value(**given):
+        v = given[block]
+        rest = energy.value(before.replaced(block, l, v))
+        if not alpha:
+            return rest
+        anchor, weight = case.lend(to_numpy(given[names[0]])), given[names[1]]
+        return rest + weight / 2 * float(((v - anchor) ** 2).sum())
+
+    return value, dict(zip(names, (around, alpha))) if alpha else {}
+
+
+def block_finding(method, case, block, l, energy, before, after):
     """Return the finding of the claim that one block's new value minimises E + α/2 ‖v − v_old‖²."""
     old, new = (to_numpy(getattr(variables, block)[l]) for variables in (before, after))
-
-    def objective(v):
-        return energy.value(before.replaced(block, l, v)) + alpha / 2 * ((to_numpy(v) - old) ** 2).sum()
-
-    found = minimum_finding(objective, new, old, case.xp)
-    return found._replace(reasons=lambda: [*(f"{block} {l}: {reason}" for reason in found.mistakes()),
+    value, given = damped_energy(method, case, block, l, energy, before)
+    found = minimum_finding(value, block, new, old, case.xp, **given)
+    return found._replace(reasons=lambda: [*(f"the {block} of a map: {reason}" for reason in found.mistakes()),
                                            f"{block} {l} is not the argmin"])
 
 
@@ -181,11 +199,24 @@ def coding_relaxation(claimed, case):
     energy, old = method.energy(net, case.lend(case.X), case.lend(case.y)), beginning(method, case)
     new = method.relaxed(energy, old)
 
+    def moved(several):
+        values = old
+        for k in several:
+            values = values.replaced(block, k, getattr(new, block)[k])
+        return values
+
+    def slope_from(values, l):
+        v = to_numpy(getattr(old, block)[l])
+        return gradient(lambda x: energy.value(values.replaced(block, l, case.lend(x))), v)
+
     def finding(l):
         v = to_numpy(getattr(old, block)[l])
-        slope = gradient(lambda x: energy.value(old.replaced(block, l, case.lend(x))), v)
+        slope = slope_from(old, l)
         step = (v - to_numpy(getattr(new, block)[l])) / method.rate
-        return compare(step, slope.loosened(1e-6), factors=case.factors)
+        return compare(step, slope.loosened(1e-6), lambda: {
+            f"values move in turn, the {name} first, each with those just moved, not all at once":
+                slope_from(moved(before), l).value
+            for name, before in (("last", range(l + 1, net.depth)), ("first", range(1, l)))}, case.factors)
 
     return max((finding(l) for l in range(1, net.depth)), key=lambda found: found.number)
 

@@ -6,14 +6,14 @@ every local problem is written out once more as its paper prints it.
 
 from __future__ import annotations
 
-import functools
+import inspect
 import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
-from minilift.checks.claims import Argmin, DrawnCase, argmin_is_lowest
+from minilift.checks.claims import minimum_finding
 from minilift.checks.layers import damping_mistakes, design_matrix, to_host
 from minilift.checks.networks import (
     NetCase,
@@ -26,8 +26,8 @@ from minilift.checks.networks import (
     run_method,
     worst_block,
 )
-from minilift.checks.numeric import Reference, compare, dense, directional, fits, gradient
-from minilift.checks.report import Finding, claim, measured, only_if
+from minilift.checks.numeric import DIFFERENCES, Reference, compare, dense, directional, fits, fitted_factor, gradient
+from minilift.checks.report import Finding, claim, only_if
 from minilift.layers.activations import Identity
 from minilift.layers.normalization import Dropout
 from minilift.methods import FOOF, KFAC, BackProp, GaussNewton, LocoProp, ProxProp, SemiImplicit
@@ -113,7 +113,8 @@ def direction_of(method, case):
 
 def gap(steps, others):
     """Return the largest difference of two lists of steps."""
-    return max(float(np.max(abs(x - to_numpy(y)), initial=0.0)) for x, y in zip(steps, others, strict=True))
+    pairs = zip(map(to_numpy, steps), map(to_numpy, others), strict=True)
+    return max(float(np.max(abs(x - y), initial=0.0)) for x, y in pairs)
 
 
 def moved(case):
@@ -132,6 +133,20 @@ def repeat_reason(method, case, first):
     if gap(first, run_method(again, case)):
         return "it keeps a state that reset() does not clear"
     return "direction(…) returns other steps than directions(…)"
+
+
+@claim("method", "what it keeps from batch to batch is in its state_dict(), and reset() forgets it",
+       "d(B after A) = d(B)", "definition", once=True)
+def keeps_what_it_says(claimed, case):
+    other, kept = replace(case, X=case.X[::-1] / 2), fresh(claimed.method)
+    expected = run_method(fresh(claimed.method), other)
+    run_method(kept, case)
+    says = bool(kept.state_dict()) or kept.whole_batch
+    after = 0.0 if says else gap(expected, run_method(kept, other))
+    kept.reset()
+    found = ["the steps depend on the batch before: what is kept is not in state_dict()"] * bool(after and not says)
+    found += ["reset() does not forget what is kept of the batch before"] * bool(gap(expected, run_method(kept, other)))
+    return Finding(float(len(found)), 0.0, "bit for bit", tuple(found))
 
 
 @claim("method", "its steps in a batch norm's scale and shift", "∂J/∂(s, t), or as the method takes them", "convention",
@@ -191,7 +206,10 @@ def fixed_points(claimed, case):
     size = max(np.max(abs(x)) for x in away[1:]) + 1e-3
     number = float(max(np.max(abs(x)) for x in d[1:]) / size)
     why = "relative to the step on other data; the stationary point is exact to rounding"
+    theta = stationary.theta
     reason = "it moves at a stationary point of J whose signals g are not zero: the step is no function of ãᵀg"
+    if all(fits(x, fitted_factor(x, t) * t) for x, t in zip(d[1:], theta[1:])):
+        reason = "it moves at a stationary point of J by a multiple of θ: weight decay, which J does not have"
     return Finding(number, 1e-7, why, (reason,))
 
 
@@ -215,24 +233,29 @@ def minimises_objective(claimed, case):
     only_if(claimed.objective is not None, "no objective is given: objective=function(block, theta)")
 
     def finding(block, step):
-        theta = to_numpy(block.theta)
-        found = minimum_finding(lambda new: claimed.objective(block, new), theta - step, theta, case.xp)
-        return found._replace(reasons=lambda: objective_reasons(claimed, case, block, step, found))
+        theta, numbers = to_numpy(block.theta), defaults_of(claimed.objective)
+        held = {name: to_numpy(value) for name in ("a", "z", "g", "g_a") if (value := getattr(block, name)) is not None}
+
+        def energy(theta, theta_old, **given):
+            there = block._replace(theta=theta_old, **{name: given[name] for name in held})
+            return claimed.objective(there, theta, **{name: given[name] for name in numbers})
+
+        found = minimum_finding(energy, "theta", theta - step, theta, case.xp, theta_old=theta, **held, **numbers)
+
+        def reasons():
+            new = minimum_finding(energy, "theta", step, theta, case.xp, theta_old=theta, **held, **numbers).holds
+            proposes = ["it proposes the new parameters; a step is the old ones minus the new"] * new
+            return [*proposes, *damped_reasons(claimed, case, block, step), *found.mistakes()]
+
+        return found._replace(reasons=reasons)
 
     return worst_block([(block.l, finding(block, step)) for block, step in recorded_blocks(claimed.method, case)])
 
 
-def objective_reasons(claimed, case, block, step, found):
-    """Return the usual mistakes in a step that is no minimiser of its objective."""
-    if minimum_finding(lambda new: claimed.objective(block, new), step, to_numpy(block.theta), case.xp).holds:
-        return ["it proposes the new parameters; a step is the old ones minus the new"]
-    other = {} if block.g_a is None or block.g_a.shape != block.g.shape else {
-        "σ' is forgotten: the signal is g_a, not g": block._replace(g=block.g_a)}
-    other["the sign of the signal g is wrong"] = block._replace(g=-block.g)
-    new = to_numpy(block.theta) - step
-    named = [what for what, instead in other.items() if minimum_finding(
-        functools.partial(claimed.objective, instead), new, to_numpy(block.theta), case.xp).holds]
-    return [*named, *damped_reasons(claimed, case, block, step), *found.mistakes()]
+def defaults_of(objective):
+    """Return the numbers that an objective takes where it is not given others: its step sizes and penalties."""
+    parameters = inspect.signature(objective).parameters.values()
+    return {p.name: p.default for p in parameters if isinstance(p.default, float)}
 
 
 def damped_reasons(claimed, case, block, step):
@@ -248,13 +271,23 @@ def damped_reasons(claimed, case, block, step):
     h, unit = 1e-2, np.eye(1, theta.shape[1])
     hessian = np.stack([(slope(theta + h * np.outer(e, unit)) - slope(theta - h * np.outer(e, unit)))[:, 0] / (2 * h)
                         for e in np.eye(len(theta))])
-    C, one = A.T @ A, np.eye(len(theta))
-    (share, damping), *_ = np.linalg.lstsq(np.stack([C.ravel(), one.ravel()], axis=1), hessian.ravel(), rcond=None)
-    if not fits(share * C + damping * one, hessian) or not damping > 0:
-        return ()
     right = slope(theta)
-    return compare(step, dense(np.linalg.solve(hessian, right)), lambda: damping_mistakes(
-        share * C, right, damping, len(A)), {"N": len(A)}).mistakes()
+    if not np.all(np.isfinite(hessian)) or np.linalg.cond(hessian) > 1e9:
+        return ()
+    expected = np.linalg.solve(hessian, right)
+    return compare(step, dense(expected), lambda: mistakes_of_damped_form(A.T @ A, right, expected, step, len(A)),
+                   {"N": len(A)}).mistakes()
+
+
+def mistakes_of_damped_form(C, b, expected, got, rows):
+    """Return what usual mistakes in (cC + βI)⁻¹b give, if that is what is expected, for some c and β."""
+    system = np.stack([(C @ expected).ravel(), expected.ravel()], axis=1)
+    if expected.size < 3 or not np.all(np.isfinite(system)):
+        return {}
+    (share, damping), *_ = np.linalg.lstsq(system, b.ravel(), rcond=None)
+    if not damping > 0 or not fits((system @ (share, damping)).reshape(b.shape), b):
+        return {}
+    return damping_mistakes(share * C, b, damping, rows, got)
 
 
 def recorded_blocks(method, case):
@@ -272,19 +305,18 @@ def recorded_blocks(method, case):
     return pairs
 
 
-def minimum_finding(objective, argmin, theta0, xp=np):
-    """Return the finding of the claim that an array minimises an objective, a function of theta."""
-    values = {"theta": theta0}
-    thing = Argmin(lambda theta: objective(theta), lambda: argmin, "theta", lambda rng: values)
-    return measured(argmin_is_lowest, thing, DrawnCase("", xp, thing, values, [values], 0))
-
-
 @claim("method", "its steps are those of the reference", "d_l = d_l of `like`", "yours")
 def equals_reference(claimed, case):
     only_if(claimed.told is not claimed.method and not isinstance(claimed.told, TOLD), "no reference is given as like")
-    expected = directions_of(claimed.told, case)
+    got, expected = directions_of(claimed.method, case), directions_of(claimed.told, case)
     references = case.per_map(lambda l: dense(case.project(l, expected[l]), 1e-7, "the steps of `like`"))
-    return compare_blocks(case, directions_of(claimed.method, case), references)
+
+    def mistakes():
+        slopes = case.dense_gradients
+        return case.per_map(lambda l: case.mistakes[l] | mistakes_of_damped_form(
+            case.gram[l], slopes[l], expected[l], got[l], len(case.X)))
+
+    return compare_blocks(case, got, references, mistakes if case.is_small else None)
 
 
 # ---- BackProp
@@ -330,11 +362,17 @@ class Proximal:
         return self.case.per_map(lambda l: solve(self.matrix(l), self.slopes[l]) if l in self.implicit
                                  else self.slopes[l])
 
-    def mistakes(self):
-        """Return by map what usual mistakes in the proximal step give."""
-        return self.case.per_map(self.mistakes_in)
+    def finding(self, claimed, factors, mistakes=None, expected=None):
+        """Return the finding of a method's steps, which should be these, or what is expected."""
+        d = directions_of(claimed.method, self.case)
+        expected = scaled_blocks(self.case, self.steps()) if expected is None else expected
+        return compare_blocks(self.case, d, expected, lambda: (mistakes or self.mistakes)(d), factors)
 
-    def mistakes_in(self, l):
+    def mistakes(self, d):
+        """Return by map what usual mistakes in the proximal step give, of steps d."""
+        return self.case.per_map(lambda l: self.mistakes_in(l, d[l]))
+
+    def mistakes_in(self, l, d):
         """Return what usual mistakes in one map's step give."""
         M, slope, of_gradient = self.matrix(l), self.slopes[l], self.case.mistakes[l]
         if l not in self.implicit:
@@ -343,7 +381,7 @@ class Proximal:
         C = self.case.gram[l]
         made = {f"τ_θ of another map, {tau:g}, is taken": np.linalg.solve(C + np.eye(len(C)) / tau, slope)
                 for tau in sorted(set(self.taus.values()) - {self.taus[l]})}
-        made |= damping_mistakes(C, slope, 1 / self.taus[l], len(self.case.X))
+        made |= damping_mistakes(C, slope, 1 / self.taus[l], len(self.case.X), d)
         A, g = self.case.design[l], self.case.signals[l]
         made["the Gram matrix of samples is taken without the ones of the bias"] = self.gamma * A.T @ np.linalg.solve(
             A[:, :-1] @ A[:, :-1].T + np.eye(len(A)) / self.taus[l], g)
@@ -368,8 +406,7 @@ def proxprop_exact(claimed, case):
     told = told_as(claimed, ProxProp)
     only_if(told.solver == "exact", "its solver takes finitely many steps")
     prox = proximal(told, case)
-    expected = scaled_blocks(case, prox.steps())
-    return compare_blocks(case, directions_of(claimed.method, case), expected, prox.mistakes, prox.factors)
+    return prox.finding(claimed, prox.factors)
 
 
 def outputs(case):
@@ -377,11 +414,6 @@ def outputs(case):
     state = case.forward()
     return case.per_map(lambda l: np.vstack([to_numpy(state.z[u]).reshape(-1, case.theta[l].shape[1])
                                              for u in case.uses(l)]))
-
-
-def signals(case):
-    """Return [None, g_1, …] as rows, ∂J/∂z_l by differences in z_l; of maps that share θ, stacked."""
-    return case.signals
 
 
 @claim("method", "K steps of CG minimise over the Krylov space of dimension K",
@@ -393,13 +425,12 @@ def proxprop_krylov(claimed, case):
     prox, steps = proximal(told, case), int(match[1])
     steps_K = prox.steps(lambda M, b: krylov_step(M, b, steps, told.joint))
     expected = scaled_blocks(case, steps_K, least=1e-6, floor=1e-3)
-    return compare_blocks(case, directions_of(claimed.method, case), expected,
-                          lambda: krylov_mistakes(prox, steps, told.joint), prox.factors)
+    return prox.finding(claimed, prox.factors, lambda d: krylov_mistakes(prox, steps, told.joint, d), expected)
 
 
-def krylov_mistakes(prox, steps, joint):
+def krylov_mistakes(prox, steps, joint, d):
     """Return by map what usual mistakes in K steps of conjugate gradients give."""
-    mistakes = prox.mistakes()
+    mistakes = prox.mistakes(d)
     for l in prox.implicit:
         M, b = prox.matrix(l), prox.slopes[l]
         mistakes[l] |= {
@@ -449,7 +480,7 @@ def krylov_basis(M, b, steps):
 
 def loco_targets(told, case):
     """Return per map (f, target y, signal γ g) as rows, with f the identity in variant S."""
-    z, g = outputs(case), signals(case)
+    z, g = outputs(case), case.signals
 
     def target(l):
         f, signal = case.net.f[l] if told.variant == "M" else Identity(), told.gamma * g[l]
@@ -517,8 +548,7 @@ def locoprop_exact_s(claimed, case):
     told = told_as(claimed, LocoProp)
     only_if(told.steps == "exact" and told.variant == "S", "not the exact S")
     prox = Proximal(case, dict.fromkeys(case.net.maps, told.eta), case.net.maps, told.gamma)
-    expected = scaled_blocks(case, prox.steps())
-    return compare_blocks(case, directions_of(claimed.method, case), expected, prox.mistakes, loco_factors(told, case))
+    return prox.finding(claimed, loco_factors(told, case))
 
 
 @claim("method", "LocoProp-M, exact: stationary for the matching loss", "ãᵀ(f(ãθ) − y) + (θ − θ_k)/η = 0", "LocoProp-M")
@@ -542,73 +572,26 @@ def locoprop_exact_m(claimed, case):
 # ---- Semi-Implicit BP
 
 
-@claim("method", "for large λ it is a gradient step on the summed loss", "λ → ∞: (θ − θ_new) λ/η → ∇ Σ_i ℓ_i",
-       "SIBP W, SIBP b")
-def sibp_limit(claimed, case):
-    told_as(claimed, SemiImplicit)
-    only_if(hasattr(claimed.method, "lam"), "it has no attribute lam to be changed")
-    coarse, fine = (stiff_step(claimed.method, case, lam) for lam in (3e4, 6e4))
-    d = case.per_map(lambda l: 2 * fine[l] - coarse[l])  # the error falls as 1/λ, this takes it away
-    return compare_blocks(case, d, scaled_blocks(case, case.dense_gradients, least=1e-4),
-                          factors={**case.factors, "eta": claimed.method.eta})
-
-
-def stiff_step(method, case, lam):
-    """Return [None, d_1, …, d_D] of SIBP at a large λ, scaled to tend to the gradient of J."""
-    scale, d = lam / method.eta * summed_weight(case), directions_of(fresh(method, lam=lam), case)
-    return case.per_map(lambda l: scale * d[l])
-
-
 def summed_weight(case):
     """Return the factor of one sample's loss in J: SIBP's η refers to the summed loss."""
     return case.net.loss_function.weight(len(case.X))
 
 
-@claim("method", "with many steps each block is stationary: W, then b with the new W, signals through new weights",
-       "∂/∂W, ∂/∂b of ‖f(aW + 1bᵀ) − (a_l − ηδ)‖² + λ‖· − ·_k‖² = 0", "SIBP W, SIBP b")
-def sibp_stationary(claimed, case):
-    told = told_as(claimed, SemiImplicit)
-    only_if(case.plain and "relu" not in case.label and not getattr(claimed.method, "joint", False),
-            "needs smooth elementwise activations and separate blocks")
-    only_if(hasattr(claimed.method, "steps"), "it has no attribute steps to be changed")
-    patient = fresh(claimed.method, steps=120, lam=max(told.lam, 0.5))
-    d, why = directions_of(patient, case), "Fletcher–Reeves has stopped near 1e-7"
-    return worst_block([(l, compare(d[l], Reference([right], 1e-5, why, 1e-2), mistakes))
-                        for l, right, mistakes in sibp_steps(patient, case, d)])
-
-
-def sibp_steps(method, case, d):
-    """Yield (l, what the step's optimality condition makes of it, the same under usual mistakes)."""
-    state, D = case.forward(), case.net.depth
-    z, a = case.per_map(lambda l: to_numpy(state.z[l])), [to_numpy(x) for x in state.a]
-    delta = delta_old = gradient(case.value, z[D]).value / summed_weight(case)
-    for l in range(D, 0, -1):
-        f, old = Identity() if l == D else case.net.sigma[l], case.theta[l]
-        new, f_z = old - d[l], case.call(f.forward, z[l])
-        step = functools.partial(sibp_condition, case, f, a[l - 1], old, new, method.lam)
-        right = step(f_z - method.eta * delta)
-        yield l, right, {
-            "the signal passes through the old weights, SIBP's are new": step(f_z - method.eta * delta_old),
-            "η is scaled by the batch size: it refers to the summed loss":
-                step(f_z - method.eta * (delta / len(case.X))),
-            "λ is doubled: the objective has no factor ½": right / 2,
-            "λ is halved: the objective has no factor ½": right * 2,
-            "b is fitted with the old W, it should be the new": step(f_z - method.eta * delta, old_weights=True)}
-        if l > 1:
-            slope = 1.0 if l == D else case.slopes[l]
-            delta, delta_old = ((x * slope) @ w[:-1].T for x, w in ((delta, new), (delta_old, old)))
-
-
-def sibp_condition(case, f, a, old, new, lam, target, old_weights=False):
-    """Return the step that makes W, b stationary: half the data terms' gradients at the new W and b, over λ."""
-
-    def data(w, b):
-        z = a @ w + b
-        return case.call(f.derivative, z) * (case.call(f.forward, z) - target)
-
-    weights = a.T @ data(new[:-1], old[-1])
-    bias = data((old if old_weights else new)[:-1], new[-1]).sum(axis=0)
-    return np.vstack([weights, bias]) / lam
+@claim("method", "signals pass through the new weights", "∂J/∂a_{l−1} = g_l Wᵀ with the new W", "SIBP signal")
+def sibp_signals(claimed, case):
+    told_as(claimed, SemiImplicit)
+    only_if(case.plain and isinstance(claimed.method, SemiImplicit), "its signals are its own matter")
+    new = old = case.signals[case.net.depth]
+    findings = []
+    for block, step in recorded_blocks(claimed.method, case):
+        if not block.last:
+            new, old = new * case.slopes[block.l], old * case.slopes[block.l]
+            findings.append((block.l, compare(to_numpy(block.g), dense(new, 1e-6, DIFFERENCES), {
+                "the signal passes through the old weights, SIBP's are new": old})))
+        weights = case.theta[block.l][:-1]
+        new, old = new @ (weights - step[:-1]).T, old @ weights.T
+    only_if(findings, "one map passes no signal on")
+    return worst_block(findings)
 
 
 @claim("method", "the last map's exact step solves its two linear problems",
@@ -617,7 +600,7 @@ def sibp_last_exact(claimed, case):
     told = told_as(claimed, SemiImplicit)
     only_if(told.solver == "exact" and not told.joint, "its last map is solved by Fletcher–Reeves steps")
     D = case.net.depth
-    A, signal = case.design[D][:, :-1], told.eta / summed_weight(case) * signals(case)[D]
+    A, signal = case.design[D][:, :-1], told.eta / summed_weight(case) * case.signals[D]
     weights = np.linalg.solve(A.T @ A + told.lam * np.eye(A.shape[1]), A.T @ signal)
     bias = (signal - A @ weights).sum(axis=0) / (len(A) + told.lam)
     d = directions_of(claimed.method, case)
@@ -633,8 +616,7 @@ def foof_exact(claimed, case):
     only_if(not isinstance(told, KFAC), "it is not said to be FOOF alone")
     tau_theta, gamma = 1 / (len(case.X) * told.damping), 1 / summed_weight(case)
     prox = Proximal(case, dict.fromkeys(case.net.maps, tau_theta), case.net.maps, gamma)
-    expected = scaled_blocks(case, prox.steps())
-    return compare_blocks(case, directions_of(claimed.method, case), expected, prox.mistakes, prox.factors)
+    return prox.finding(claimed, prox.factors)
 
 
 @claim("method", "K-FAC's direction from dense factors", "(A + λ_A I) d_l (S + λ_S I) = ∇J, or A d_l S + λ d_l = ∇J",
@@ -651,7 +633,7 @@ def kfac_exact(claimed, case):
 
 def kfac_reference(told, case):
     """Return [None, d_1, …] of K-FAC by a linear system in all entries of θ_l."""
-    N, g, H = len(case.X), signals(case), loss_hessians(case)
+    N, g, H = len(case.X), case.signals, loss_hessians(case)
 
     def step(l):
         A, n = case.gram[l] / N, case.theta[l].shape[1]

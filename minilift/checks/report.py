@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import re
 import shutil
 import textwrap
 from collections import Counter
@@ -15,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 CLAIMS: list[Claim] = []
-EXPLAINED = 4  # failing problems whose mistakes are looked for
+EXPLAINED = 3  # failing problems whose mistakes are looked for
+NO_REASON = ("likely: the step of map", "none of the usual mistakes fits")  # how what says nothing of a reason begins
 MOST = 0.6  # of them a mistake must explain, to be named
 MARKS = {True: "ok", False: "FAIL", None: "–"}
 HEADS = ("", "claim", "equation", "source", "number", "allowed")
@@ -87,10 +89,7 @@ class Finding(NamedTuple):
     def mistakes(self):
         """Return the usual mistakes that fit; looking for them may take a while."""
         with np.errstate(all="ignore"):
-            try:
-                return tuple(self.reasons() if callable(self.reasons) else self.reasons)
-            except Exception:  # a guess asks a wrong thing what it was not made for; that it fails is reported already
-                return ()
+            return tuple(self.reasons() if callable(self.reasons) else self.reasons)
 
 
 @dataclass(frozen=True)
@@ -239,8 +238,24 @@ def check_claim(claim, thing, subject, cases):
     failing = [(case, finding) for case, finding in findings if not finding.holds]
     case, worst = max(failing or findings, key=lambda item: severity(item[1]))
     reason = common_reason([finding for _, finding in failing]) if failing else ""
+    if reason.startswith(NO_REASON) and (kept := kept_reason(claim, thing, [case for case, _ in failing], findings)):
+        reason = kept
+    if failing and len(failing) < len(findings) and all(re.search(r"N = 1\b", case.label) for case, _ in failing):
+        reason += "; for a batch of one sample alone"
     return Check(*names, float(worst.number), worst.tolerance, worst.why, not failing, reason, len(findings),
                  case.label)
+
+
+def kept_reason(claim, thing, failing, findings):
+    """Return whether only the first problem, or the first of one shape, is right: that something of it is kept."""
+    why = "something of it is kept for all later ones (remembered, cached)"
+    if findings[0][1].holds and len(failing) == len(findings) - 1 > 2:
+        return f"likely: only the first problem is right: {why}"
+    pairs = failing[0].twins() if hasattr(failing[0], "twins") else ()
+    held = [[measured(claim.measure, thing, case).holds for case in pair] for pair in pairs]
+    if held and all(first and not second for first, second in held):
+        return f"likely: the first batch of a shape is right, the next is wrong: {why}"
+    return None
 
 
 def measured(measure, thing, case):
@@ -272,13 +287,16 @@ def common_reason(findings):
     """Return the reason that fits in most failing findings, the earliest named among equals."""
     count, rank, findings = Counter(), Counter(), findings[:EXPLAINED]
     for finding in findings:
-        reasons = finding.mistakes()
+        try:
+            reasons = finding.mistakes()
+        except Exception as error:  # of a guess a wrong thing may raise anything: that is said, beside the failure
+            reasons = (f"{NO_REASON[1]}, and looking for them raises {type(error).__name__}: {error}",)
         count.update(set(reasons))
         rank.update({reason: k for k, reason in enumerate(reasons)})
     best = min(count, key=lambda reason: (-count[reason], rank[reason]), default=None)
     if best is None or count[best] < MOST * len(findings):
-        return "none of the usual mistakes fits"
-    return f"likely: {best}"
+        return NO_REASON[1]
+    return best if best.startswith(NO_REASON) else f"likely: {best}"
 
 
 def number_text(number):

@@ -366,9 +366,9 @@ PLANTS += [
     Plant("loss", "Huber's prox without the clip", lambda: changed(
         Huber, prox=lambda self, v, y, tau: (v + tau * self.weight(len(v)) * y) / (1 + tau * self.weight(len(v))))),
     Plant("loss", "soft threshold of τ, not τ/N", lambda: changed(
-        Absolute, prox=lambda self, v, y, tau: y + np.sign(v - y) * np.maximum(abs(v - y) - tau, 0)), "1/N"),
+        Absolute, prox=lambda self, v, y, tau: y + np.sign(v - y) * np.maximum(abs(v - y) - tau, 0)), "of_a_sample"),
     Plant("loss", "Huber's prox with 1/τ", lambda: changed(
-        Huber, prox=lambda self, v, y, tau: Huber.prox(self, v, y, 1 / tau)), "1/τ and τ"),
+        Huber, prox=lambda self, v, y, tau: Huber.prox(self, v, y, 1 / tau)), "1/tau"),
     Plant("loss", "gradient over the outputs too", lambda: changed(
         ml.SquaredError, gradient=lambda self, z, y: (z - y) / z.size), "number of outputs"),
     Plant("loss", "cross-entropy of a sum that says mean", lambda: changed(
@@ -388,7 +388,7 @@ PLANTS += [
         ml.SoftmaxCrossEntropy, value_per_sample=lambda self, z, y: np.log(np.exp(z).sum(axis=-1)) - z[
             np.arange(len(z)), y]), "overflow"),
     Plant("loss", "prox with τ squared", lambda: changed(
-        ml.SquaredError, prox=lambda self, v, y, tau: ml.Loss.prox(self, v, y, tau * tau)), "τ is squared"),
+        ml.SquaredError, prox=lambda self, v, y, tau: ml.Loss.prox(self, v, y, tau * tau)), "tau is squared"),
     Plant("loss", "log(1 + e^z) + y z", lambda: changed(
         ml.SigmoidCrossEntropy, value_per_sample=lambda self, z, y: (np.logaddexp(0, z) + y * z).sum(axis=-1)),
         "depends on the targets"),

@@ -28,7 +28,7 @@ def test_random_graphs_hold(seed):
 def test_joins_hold(join):
     report = ml.verify(join)
     assert report.passed
-    assert len(report.checks) == 2
+    assert len(report.checks) == 3
 
 
 # ---- mistakes
