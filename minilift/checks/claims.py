@@ -153,7 +153,7 @@ class DrawnClaim:
     def __post_init__(self):
         what, names = type(self).__name__, []
         for role in self.roles:
-            function(f"{what}: {role}", getattr(self, role), "named arrays")
+            function(f"{what}: {role}", getattr(self, role), "named arrays", count=None)
             names += arguments_of(f"{what}: {role}", getattr(self, role))[0]
         text(f"{what}: name", self.name)
         positive_number(f"{what}: tolerance", self.tolerance)

@@ -108,8 +108,11 @@ def instance_of(what, value, cls, example=""):
 
 
 def function(what, value, arguments, count=1):
-    """Return `value` if it can be called with so many arguments and is no class, which would make an object of them."""
-    if not callable(value) or isinstance(value, type) or not takes(value, count):
+    """Return `value` if it can be called with so many arguments and is no class, which would make an object of them.
+
+    A `count` of None is any number: those whose names decide what they are given.
+    """
+    if not callable(value) or isinstance(value, type) or not (count is None or takes(value, count)):
         raise TypeError(f"{what} must be a function of {arguments}, got {shown(value)}")
     return value
 
