@@ -5,10 +5,9 @@ preconditioned :math:`M^{-1}\nabla J` (ProxProp) or a method's own step :math:`\
 ``SGD(lr=1.0)`` then takes exactly. Parameters are updated in place; directions are only read.
 
 An update is memory traffic: parameters are walked through as flat views, in blocks that stay in the
-processor's cache while all of an optimizer's arithmetic is done on them. Large ones are shared among as many threads
-as NumPy's BLAS may use. No array of a parameter's size is made beside the optimizer's own buffers. (On CuPy a block
-is the whole array: starting a kernel costs more. `Muon` takes whole arrays everywhere: its update is made of matrix
-products.)
+processor's cache while all of an optimizer's arithmetic is done on them. No array of a parameter's size is
+made beside the optimizer's own buffers. (On CuPy a block is the whole array: starting a kernel costs more. `Muon`
+takes whole arrays everywhere: its update is made of matrix products.)
 
 Weight decay is coupled, as in PyTorch: :math:`d + \lambda\theta` takes the place of d, for every parameter,
 biases too; momentum and rescaling then act on the sum. `Adam` offers the decoupled form as an option, and `Muon` has
@@ -26,12 +25,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minilift.support.arguments import boolean, function, instance_of, known_name, number_between, shown, whole_number
-from minilift.support.backend import array_module, in_threads, to_numpy
+from minilift.support.backend import array_module, to_numpy
 from minilift.support.settings import Settings
 from minilift.support.spellings import unknown_export
 
 BLOCK = 32_768  # elements; three or four such float32 arrays lie in a core's second-level cache together
-BLOCKS = 16  # for each thread at least: less is not worth the start of one
 
 
 def as_number(value):
@@ -355,18 +353,15 @@ class Optimizer(Settings):
         self._rate = rate
 
     def _update_array(self, xp, parameter, direction, buffers):
-        """Update one parameter and its buffers in place, block by block, a large one in several threads."""
+        """Update one parameter and its buffers in place, block by block."""
         theta, d = parameter.reshape(-1), direction.reshape(-1)
-        if xp is not np or theta.size <= BLOCK:
+        block = BLOCK if xp is np else theta.size
+        if theta.size <= block:
             self._update_block(xp, theta, d, buffers)
             return
-
-        def update(starts):
-            for start in starts:
-                part = slice(start, start + BLOCK)
-                self._update_block(xp, theta[part], d[part], [buffer[part] for buffer in buffers])
-
-        in_threads(update, range(0, theta.size, BLOCK), least=BLOCKS)
+        for start in range(0, theta.size, block):
+            part = slice(start, start + block)
+            self._update_block(xp, theta[part], d[part], [buffer[part] for buffer in buffers])
 
     def _update(self, xp, theta, d, scratch, *buffers):
         """Update the block `theta` and those of the buffers in place; `d` is only read, `scratch` is free."""
@@ -375,7 +370,7 @@ class Optimizer(Settings):
     def _update_block(self, xp, theta, d, buffers):
         if self.weight_decay:
             d = d + theta * self.weight_decay
-        self._update(xp, theta, d, xp.empty_like(theta), *buffers)
+        self._update(xp, theta, d, self._scratch[: theta.size], *buffers)
 
     def _checked_module(self, parameters, directions):
         """Return the array library of all the arrays, after the cheap checks of `step`."""
@@ -427,6 +422,8 @@ class Optimizer(Settings):
         else:
             raise self._misfit(*signature[1:])
         self._signature = signature
+        largest = max([parameter.size for parameter in parameters], default=0)
+        self._scratch = xp.empty(min(BLOCK, largest) if xp is np else largest, dtype=dtype)
 
 
 class SGD(Optimizer):
@@ -571,7 +568,7 @@ class Adam(Optimizer):
     def _update_block(self, xp, theta, d, buffers):
         if self.decoupled and self.weight_decay:
             theta *= 1 - self._rate * self.weight_decay
-            self._update(xp, theta, d, xp.empty_like(theta), *buffers)
+            self._update(xp, theta, d, self._scratch[: theta.size], *buffers)
         else:
             super()._update_block(xp, theta, d, buffers)
 

@@ -24,7 +24,6 @@ from minilift.optim import (
     WarmupLinear,
     msign,
 )
-from minilift.support import backend
 
 SHAPES = [(7, 5), (6, 3), (4,), ()]
 EVERY = [SGD(0.1), SGD(0.1, weight_decay=0.03), HeavyBall(0.1, 0.9), Nesterov(0.1, 0.95, weight_decay=0.03),
@@ -125,14 +124,6 @@ class TestEveryOptimizer:
         blocks = run(fresh(optimizer), random_arrays(0, [(size,), (3, 5)]), 4)
         for a, b in zip(whole, blocks):
             np.testing.assert_allclose(a, b, rtol=1e-14, atol=1e-15)  # SIMD tails may round differently
-
-    def test_threads_change_no_bit(self, optimizer, monkeypatch):
-        monkeypatch.setattr(optim, "BLOCK", 16)
-        alone = run(fresh(optimizer), random_arrays(0, [(7, 100)]), 3)
-        monkeypatch.setattr(optim, "BLOCKS", 2)
-        monkeypatch.setattr(backend, "blas_threads", lambda: 3)
-        for a, b in zip(alone, run(fresh(optimizer), random_arrays(0, [(7, 100)]), 3)):
-            np.testing.assert_array_equal(a, b)
 
     def test_float32_stays_float32(self, optimizer):
         optimizer = fresh(optimizer)

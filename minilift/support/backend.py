@@ -11,7 +11,6 @@ import ctypes
 import os
 import sys
 from functools import cache
-from itertools import pairwise
 
 import numpy as np
 
@@ -175,39 +174,6 @@ def in_cache(array):
     rows = max(1, CACHED // row) if array_module(array) is np else max(1, len(array))
     for start in range(0, len(array), rows):
         yield slice(start, start + rows)
-
-
-def in_threads(function, items, least):
-    """Call `function` with parts of a range, at least so many items each, in as many threads as BLAS may use.
-
-    NumPy lets other threads run while it computes.
-    """
-    threads = min(blas_threads(), len(items) // least) if len(items) >= 2 * least else 1
-    if threads == 1:
-        function(items)
-        return
-    from concurrent.futures import ThreadPoolExecutor
-    settings = np.geterr()  # which belong to a thread
-
-    def call(part):
-        with np.errstate(**settings):
-            function(part)
-
-    bounds = [len(items) * k // threads for k in range(threads + 1)]
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(call, [items[start:stop] for start, stop in pairwise(bounds)]))  # a list raises what they raise
-
-
-def blas_threads():
-    """Return the number of threads that NumPy's BLAS may use now; 1 where that cannot be asked."""
-    return max([library["num_threads"] for library in blas_libraries().info()], default=1)
-
-
-@cache
-def blas_libraries():
-    """Return the controller of the BLAS libraries that are loaded, NumPy's among them."""
-    from threadpoolctl import ThreadpoolController
-    return ThreadpoolController().select(user_api="blas")
 
 
 def spd_inverse(matrix):
