@@ -137,7 +137,7 @@ RIGHT = {
     "gram": lambda: Gram(X), "a": lambda: X, "g": lambda: Z, "damping": lambda: 1.0, "steps": lambda: 2,
     "rates": lambda: [0.1, 0.1], "tolerance": lambda: 1e-6, "problem": local_problem, "f": ml.Tanh,
     "z": lambda: Z, "x": lambda: Z,
-    "v": lambda: Z, "signal": lambda: 0.1 * Z, "LocalProblem.data": data_term, "SquaredError.y": lambda: TARGETS,
+    "v": lambda: Z, "signal": lambda: 0.1 * Z, "rows": lambda: slice(0, 1), "LocalProblem.data": data_term, "SquaredError.y": lambda: TARGETS,
     "OneHotSquaredError.y": lambda: LABELS, "SigmoidCrossEntropy.y": lambda: TARGETS, "n": lambda: 20,
     "n_train": lambda: 20, "n_test": lambda: 10,
     "fraction": lambda: 0.5, "name": lambda: "digits", "objective": lambda: objective, "path": lambda: "new.npz",

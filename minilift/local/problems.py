@@ -63,6 +63,7 @@ class Gap:
 
     def of_rows(self, rows):
         """Return the part of the gap that belongs to some rows, a slice."""
+        instance_of("of_rows: rows", rows, slice)
         part = copy(self)
         vars(part).update({name: array[rows] for name, array in vars(self).items() if name != "f"})
         return part
