@@ -71,7 +71,7 @@ class Case:
 
 def to_host(value):
     """Return an array on the host; numbers pass."""
-    return value if isinstance(value, (int, float, complex)) else to_numpy(value)
+    return value if isinstance(value, (int, float, complex, np.number)) else to_numpy(value)
 
 
 def interleaved(calls):
