@@ -529,12 +529,12 @@ def alterations(values):
     for name, n in itertools.product(numbers, rows):
         yield f"{name}/N stands where {name} should, N rows", {**values, name: values[name] / n}
         yield f"{name}·N stands where {name} should, N rows", {**values, name: values[name] * n}
-    if len(numbers) > 1:
-        inverses = {name: 1 / value for name, value in numbers.items()}
-        yield f"{' and '.join(numbers)} are inverted, all at once: 1/{next(iter(numbers))} for it", values | inverses
     for one, other in itertools.combinations(values, 2):
         if np.shape(values[one]) == np.shape(values[other]) and not isinstance(values[one], (list, tuple)):
             yield f"{one} and {other} are exchanged", {**values, one: values[other], other: values[one]}
+    if len(numbers) > 1:
+        inverses = {name: 1 / value for name, value in numbers.items()}
+        yield f"{' and '.join(numbers)} are inverted, all at once: 1/{next(iter(numbers))} for it", values | inverses
 
 
 def altered_reasons(case, is_right_of, is_right):

@@ -37,7 +37,7 @@ class NetCase(Case):
 
     def twins(self):
         """Return two pairs of cases, each of a shape of which no batch was before."""
-        n, X, y = len(self.X), *(np.concatenate([array] * 3) for array in (self.X, self.y))
+        n, X, y = len(self.X), np.concatenate([self.X] * 3), np.concatenate([self.y] * 3)
         return [[replace(self, X=size * X[: 2 * n + more], y=y[: 2 * n + more]) for size in sizes]
                 for more, sizes in enumerate(((1.0, 0.5), (0.5, 1.0)))]
 

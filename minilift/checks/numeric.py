@@ -178,7 +178,8 @@ class Probed:
     noise : float
         Rounding of the function.
     inside : float
-        The share of the probes, those that are very near left out, that are inside its domain, where it is finite.
+        The share of the probes, those that are very near left out, that are inside its domain, where it is finite; 1
+        where the way to the old point is inside.
     where : array
         The probe that is lowest.
     """
@@ -202,6 +203,8 @@ class Probed:
         finite = found[np.isfinite(found)]
         gaps = np.array([np.max(abs(x - u), initial=0.0) for x in points])
         inside = np.isfinite(found[gaps >= NEAR * gaps.max()]).mean()
+        if np.any(u != old) and all(math.isfinite(f(project(u + t * (old - u)))) for t in (1e-3, 0.1)):
+            inside = 1.0  # at a corner, or an edge, most ways lead outside, but not that to the old point
         shaken = [f(u * (1 + 4e-16 * rng.choice([-1, 1], len(u)))) for _ in range(4)]
         noise = 20 * max((abs(x - value) for x in shaken if math.isfinite(x)), default=0.0) + 1e-14 * abs(value)
         spread = max(abs(start - value) if math.isfinite(start) else 0.0,
@@ -228,6 +231,7 @@ def probes(u, old, rng, local):
     yield from () if local else (u * (1 - unit) for unit in units)  # a function may jump where an entry is 0
     for scale in () if local else (0.3, 1.0, 3.0):
         for v in rng.standard_normal((8, len(u))):
+            yield u + 0.1 * scale * (old + 0.03 * size * v - u)
             yield scale * size * v
             yield old + scale * size * v
 

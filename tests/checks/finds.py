@@ -502,7 +502,7 @@ PLANTS += [
     Plant("method", "Gram over N", lambda: proximal(gram=lambda A: A.T @ A / len(A)), "divided by N", PROX),
     Plant("method", "signal before the mask", lambda: proximal(
         of=lambda block: block.g if block.g_a is None else block.g_a), "σ' is forgotten", PROX),
-    Plant("method", "τ_θ of the wrong strength by 1 %", lambda: proximal(damping=1.01 / 0.3), None, PROX),
+    Plant("method", "τ_θ of the wrong strength by 1 %", lambda: proximal(damping=1.01 / 0.3), r"1\.01 times", PROX),
     Plant("method", "only depth 5 goes wrong", lambda: proximal(
         change=lambda d, block: 2 * d if block.depth >= 5 else d), "factor 2", {**PROX, **DEEP}),
     Plant("method", "N for N > 16", lambda: proximal(change=lambda d, block: d / (len(block.a) if len(
@@ -523,10 +523,10 @@ PLANTS += [
     Plant("method", "explicit, by its objective", lambda: lambda block: rows(block).T @ block.g, "explicit", OBJECTIVE),
     Plant("method", "the new θ for the step", lambda: proximal(
         damping=0.3, change=lambda d, block: block.theta - d, **IMPLICIT), "proposes the new parameters", OBJECTIVE),
-    Plant("method", "soft threshold doubled", lambda: lambda block: lasso_step(block, 0.1), None,
+    Plant("method", "soft threshold doubled", lambda: lambda block: lasso_step(block, 0.1), "2 lam",
           {"objective": lasso}),
-    Plant("method", "weight decay forgotten", lambda: lambda block: block.phi.adjoint_theta(block.a, block.g), None,
-          {"objective": decayed_objective}),
+    Plant("method", "weight decay forgotten", lambda: lambda block: block.phi.adjoint_theta(block.a, block.g),
+          "decay is left out", {"objective": decayed_objective}),
     Plant("method", "an objective that ignores θ", lambda: proximal(), "constant|depend",
           {"objective": lambda block, theta: 1.0}),
     Plant("method", "half of a reference", lambda: lambda block: rows(block).T @ block.g / 2, "½", {
@@ -688,7 +688,7 @@ PLANTS += [
     Plant("block", "no clip to the box", lambda: ml.Argmin(box, lambda v: +v, "u"), "outside the domain"),
     Plant("block", "clip to half of the box", lambda: ml.Argmin(box, lambda v: np.clip(v, -0.5, 0.5), "u")),
     Plant("block", "threshold of squares of singular values", lambda: ml.Argmin(
-        nuclear, lambda v, lam: singular_threshold(v, lam**2), "u")),
+        nuclear, lambda v, lam: singular_threshold(v, lam**2), "u"), "lam is squared"),
     Plant("block", "threshold of entries for singular values", lambda: ml.Argmin(
         nuclear, lambda v, lam: np.sign(v) * np.maximum(abs(v) - lam, 0), "u")),
     Plant("block", "group lasso by rows", lambda: ml.Argmin(
@@ -712,7 +712,7 @@ PLANTS += [
     Plant("sequence", "alternation that leaves W", lambda: ml.Decreases(
         a_energy, lambda **given: {"W": given["W"], "a": bcd(**given)["a"]}, draw_a), "not stationary in W"),
     Plant("sequence", "old a in W's step", lambda: ml.Decreases(a_energy, lambda a, z, W, v, rho, gamma: {
-        "a": a_step(z, W, v, rho, gamma), "W": np.linalg.lstsq(a, z, rcond=None)[0]}, draw_a), "increases"),
+        "a": a_step(z, W, v, rho, gamma), "W": np.linalg.lstsq(a, z, rcond=None)[0]}, draw_a), "old values"),
     Plant("sequence", "polar factor after three steps", lambda: ml.Equal(
         lambda a: newton_schulz(a, 3), polar, draw_tall)),
     Plant("sequence", "random steps", lambda: ml.Equal(lambda a: newton_schulz(
