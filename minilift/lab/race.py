@@ -305,7 +305,7 @@ def race_cells(block):
     for row in sorted(block, key=last_time):
         accuracies = [found["accuracies"] for found in row["runs"]]
         rows.append([row["contender"], number(row["rate"]) + "*" * row["at edge"], str(row["batch"]),
-                     *(ranges(times_to(row, level), 2, "never") for level in levels),
+                     *(ranges(times_to(row, level), 3, "never") for level in levels),
                      ranges([found["losses"][-1] for found in row["runs"]], 2),
                      ranges([found[-1] for found in accuracies], 2), ranges([max(found) for found in accuracies], 2)])
     return rows
