@@ -863,6 +863,10 @@ missed then, of all 327 it was 31, and 4 of 97 right things were refused. Most o
 hold for all things of the kind, so that his set is no longer an independent measure. Of what is missed still,
 `bcd_without_a` cannot be told from a sweep for which a1 is data, `proxprop_dense_only` is right on the networks that
 are tried, none of which has a convolution, and `proxprop_double` makes no mistake: its steps are float32.
+
+A second list, by somebody else who had not read the checks either, came after that: of its 289 mistakes 268 were found
+at first and 169 named, 28 with a misleading reason, and 11 of 114 right things were refused. Since then 278 are found,
+199 named, and none refused; that is no independent number any more. `python tests/checks/second_stranger.py` runs it.
 """
 
 

@@ -233,7 +233,7 @@ LOSSES = [Plant("gradient of a mean without 1/N", lambda: changed(ml.SquaredErro
                 lambda: changed(ml.SigmoidCrossEntropy, "sum", gradient=lambda self, z,
                                 y: (self.proba(z) - y) * self.transfer.derivative(z)), "applied twice"),
           Plant("prox without the weight 1/N", lambda: changed(ml.SquaredError, prox=prox_with(lambda n: n)),
-                "weight_of_a_sample is left out"), Plant("prox with τ doubled",
+                "weight_of_a_sample"), Plant("prox with τ doubled",
                                                        lambda: changed(ml.SoftmaxCrossEntropy,
                                                                        prox=prox_with(lambda n: 2)),
                                                        "2 tau stands"),
