@@ -42,7 +42,8 @@ RECORDS = {
 }
 # The local problem and its operators, made for each map in every step of arrays that are in order.
 INNER = {
-    "PrincipalAxes", "local", "direct_solution", "many_rows", "quick_solve", "careful_solve", "rounding_error",
+    "PrincipalAxes", "local", "direct_solution", "many_rows", "quick_solve", "careful_solve", "rounding_errors",
+    "measured_error",
     "of_least_norm", "newton_steps", "from_afar", "check_gap", "nearest_to_zero", "rounding_of_gradient",
     "rounding_of_value", "norm", "ratio", "check", "shifted",
 }

@@ -34,6 +34,7 @@ from minilift.support.backend import array_module, in_cache, spd_inverse, to_num
 
 PROBED = 8  # output units, at most, from which the rounding error of a direct solve is estimated
 TRUSTED = {"float32": 8e-5, "float64": 1e-9}  # estimated relative error up to which the quick direct solve is taken
+DOUBTED = {"float32": 8e-4, "float64": 1e-9}  # and up to which what products make of it is measured, in float64
 ARMIJO = 1e-4  # share of the decrease predicted by the slope that a step length must bring
 HALVINGS = 50  # of a step length before a unit is left where it is
 LONGER = 1.5  # times a step length, which is tried where the problem is not convex
@@ -159,11 +160,16 @@ def quick_solve(gram, g, damping):
         inverse = spd_inverse(shifted(gram.matrix, damping))
     except ArithmeticError:
         return None
-    q = gram.lower(g)
-    if rounding_error(gram, inverse, damping, g, q) > TRUSTED[g.dtype.name]:
+    q, trusted = gram.lower(g), TRUSTED[g.dtype.name]
+    units = slice(None, None, -(-q.shape[1] // PROBED))
+    of_gram, of_products = rounding_errors(gram, inverse, damping, g, q, units)
+    if of_gram > trusted or of_gram + of_products > DOUBTED[g.dtype.name]:
         return None
-    inverse = inverse if many_rows(gram, inverse) else inverse.astype(g.dtype)
-    return gram.solve(inverse, q).astype(g.dtype, copy=False)  # ProxProp (13), Representer
+    applied = inverse if many_rows(gram, inverse) else inverse.astype(g.dtype)
+    d = gram.solve(applied, q).astype(g.dtype, copy=False)  # ProxProp (13), Representer
+    if of_gram + of_products > trusted:
+        of_products = measured_error(gram, inverse, g, d, units)
+    return None if of_gram + of_products > trusted else d
 
 
 def shifted(matrix, damping):
@@ -185,39 +191,45 @@ def careful_solve(gram, g, damping):
     return axes.lift(v).astype(g.dtype)
 
 
-def rounding_error(gram, inverse, damping, g, q):
-    r"""Estimate the relative error of `quick_solve`, from a few output units and the small matrices, a float.
+def rounding_errors(gram, inverse, damping, g, q, units):
+    r"""Estimate the relative error of `quick_solve`, from a few output units and the small matrices, as two floats.
 
-    Three roundings of size ε count, each taken as random: of the Gram matrix (of centred activations a_c), of the
-    inverse when it is cast to g's dtype, and of the products. On the sample side an error δU of the coefficients
-    becomes one of size :math:`\|\tilde A\|_F\|\delta U\|/\sqrt{N}` in :math:`\tilde A^TU`. Where `many_rows` has the
-    inverse applied in float64, of the last product only the rounding of q is left. The factors were fitted to
-    digits, CIFAR-10 images and degenerate inputs, so that the estimate is seldom below the error.
+    Three roundings of size ε count, each taken as random. That of the Gram matrix (of centred activations a_c) makes
+    the first number. Those of the inverse, when it is cast to g's dtype, and of the products make the second. On the
+    sample side an error δU of the coefficients becomes one of size :math:`\|\tilde A\|_F\|\delta U\|/\sqrt{N}` in
+    :math:`\tilde A^TU`. Where `many_rows` has the inverse applied in float64, of the last product only the rounding of
+    q is left. The factors were fitted to digits, CIFAR-10 images and degenerate inputs, so that the estimate is seldom
+    below the error; often it is ten times above.
     """
-    xp, n, units = gram.xp, len(inverse), slice(None, None, -(-q.shape[1] // PROBED))
-
-    def size(x):
-        return float(xp.vdot(x, x)) ** 0.5
-
-    few = q[:, units].astype(np.float64)
-    u = inverse @ few
-    trace, of_inverse = float(gram.matrix.trace()), size(inverse)
+    xp, n, few = gram.xp, len(inverse), q[:, units].astype(np.float64)
+    u, of_inverse, trace = inverse @ few, norm(inverse), float(gram.matrix.trace())
     if gram.side == "sample":
         of_d = abs(float(xp.vdot(u, gram.matrix @ u))) ** 0.5
         centred = trace - float(gram.matrix.sum()) / n  # ‖a_c‖²
         spread = max(float(inverse.trace()) - damping * of_inverse**2, 0) ** 0.5  # ‖Ãᵀ(K + βI)⁻¹‖
-        products = 4 * (trace / n) ** 0.5 * (of_inverse * size(few) / n**0.5 + size(u))
+        products = 4 * (trace / n) ** 0.5 * (of_inverse * norm(few) / n**0.5 + norm(u))
     else:
         rows, every = gram.samples, -(-gram.samples // 4096)
         averaging = min(1, 10 / rows**0.5)  # rounding of long sums cancels
-        of_d, of_g = size(u), gram.total(every * size(g[::every, units]) ** 2) ** 0.5
+        of_d, of_g = norm(u), gram.total(every * norm(g[::every, units]) ** 2) ** 0.5
         means = float((gram.matrix[-1, :-1] ** 2).sum()) / rows if gram.bias else 0.0
         centred, spread = trace - gram.bias * rows - means, averaging * of_inverse
         applied = 1 if many_rows(gram, inverse) else 4
-        products = of_inverse * (applied * size(few) + averaging * trace**0.5 * of_g) / n**0.5
+        products = of_inverse * (applied * norm(few) + averaging * trace**0.5 * of_g) / n**0.5
     if of_d > 0:
-        return np.finfo(g.dtype).eps * (0.4 * spread * centred / n * size(u) + products) / of_d
-    return np.inf if trace > 0 and q.any() else 0.0  # units without a signal tell nothing of the others
+        eps = np.finfo(g.dtype).eps / of_d
+        return eps * 0.4 * spread * centred / n * norm(u), eps * products
+    return np.inf if trace > 0 and q.any() else 0.0, 0.0  # units without a signal tell nothing of the others
+
+
+def measured_error(gram, inverse, g, d, units):
+    """Return the relative error that products in float32 made of a few output units of d, doubled for the others.
+
+    Those units are solved again in float64, at little cost beside `careful_solve`.
+    """
+    double = gram.in_double()
+    few = double.solve(inverse, double.lower(gram.whole(g[:, units]).astype(np.float64)))
+    return 2 * norm(d[:, units] - few) / norm(few)
 
 
 def conjugate_gradients(gram, g, damping, steps, joint=False):
