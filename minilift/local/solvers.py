@@ -30,7 +30,7 @@ from minilift.support.arguments import (
     shown,
     whole_number,
 )
-from minilift.support.backend import array_module, in_cache, spd_inverse, to_numpy
+from minilift.support.backend import in_cache, spd_inverse, to_numpy
 
 PROBED = 8  # output units, at most, from which the rounding error of a direct solve is estimated
 TRUSTED = {"float32": 8e-5, "float64": 1e-9}  # estimated relative error up to which the quick direct solve is taken
@@ -631,7 +631,8 @@ def damped_residual(gram, g, damping, d):
 
 def norm(x):
     """Return the norm of an array, a float."""
-    return float(array_module(x).vdot(x, x)) ** 0.5
+    x = x.reshape(-1)
+    return float(x @ x) ** 0.5
 
 
 def ratio(numerator, denominator):

@@ -169,11 +169,10 @@ def synchronize(xp):
 
 
 def in_cache(array):
-    """Yield slices of rows: on the host few at a time, so that what is computed of them stays in cache; else all."""
+    """Return slices of rows: on the host few at a time, so that what is computed of them stays in cache; else all."""
     row = max(1, array[:1].size)
     rows = max(1, CACHED // row) if array_module(array) is np else max(1, len(array))
-    for start in range(0, len(array), rows):
-        yield slice(start, start + rows)
+    return [slice(start, start + rows) for start in range(0, len(array), rows)]
 
 
 def spd_inverse(matrix):
