@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from minilift.support.spellings import unknown_argument
+from minilift.support.spellings import ELSEWHERE, check_arguments
 
 PLAIN = (bool, int, float, str, type(None))  # what JSON holds as it is
 
@@ -121,13 +121,13 @@ def arguments_of(cls):
 
 
 def check_names(cls, arguments, named):
-    """Raise a `TypeError` for an argument that a class's constructor does not have."""
+    """Raise a `TypeError` for an argument that a class's constructor does not have, or has been given already."""
     if arguments and cls.__init__ is object.__init__:
-        raise TypeError(f"{cls.__name__}() takes no arguments, got {len(arguments)}")
+        hint = f"; {ELSEWHERE[cls.__name__, '(…)']}" if (cls.__name__, "(…)") in ELSEWHERE else ""
+        raise TypeError(f"{cls.__name__}() takes no arguments, got {len(arguments)}{hint}")
     known = names_of(cls)
-    for name in named:
-        if known is not None and name not in known:
-            raise unknown_argument(cls.__name__, name, known)
+    if known is not None:
+        check_arguments(cls.__name__, known, len(arguments), named)
 
 
 @functools.cache
