@@ -35,7 +35,7 @@ from minilift.support.arguments import unknown_name, whole_number
 from minilift.support.files import write_text
 from minilift.support.options import check_count, decimal, naming, whole
 from minilift.support.tables import padded
-from minilift.support.terminal import note
+from minilift.support.terminal import how_to_install, note
 
 CURRICULUM = (
     "01_backward_step",
@@ -730,9 +730,3 @@ def import_or_explain(*modules, extra="tutorials"):
         raise RuntimeError(f"the notebooks need {', '.join(missing)}, not installed here; install with: "
                            f"{how_to_install(extra)}")
 
-
-def how_to_install(extra):
-    """Return the command that installs an extra: in a clone, of that clone."""
-    top = Path(__file__).resolve().parent.parent.parent
-    where = f"-e '{top}[{extra}]'" if (top / "setup.cfg").is_file() else f"'minilift[{extra}]'"
-    return f"{sys.executable} -m pip install {where}"

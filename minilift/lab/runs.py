@@ -20,7 +20,7 @@ from typing import NamedTuple
 from minilift.lab.tables import number
 from minilift.support.options import naming, shortened
 from minilift.support.signals import children_spared
-from minilift.support.terminal import note, watched
+from minilift.support.terminal import how_to_install, note, watched
 from minilift.training.fit import evaluate
 
 FACTOR = 3.0  # a calmer step size may have so many times the loss; the default grid grows by about as much
@@ -93,7 +93,7 @@ def cluster(address):
         from distributed import Client
         from joblib import parallel_config
     except ImportError as error:
-        raise RuntimeError("--cluster needs joblib and Dask; install minilift[cluster]") from error
+        raise RuntimeError(f"--cluster needs joblib and Dask; install with: {how_to_install('cluster')}") from error
     with naming("--cluster", OSError):
         client = Client(address, timeout=ANSWERS, set_as_default=False)
     with client, parallel_config("dask", client=client):
@@ -126,7 +126,7 @@ def spread(function, jobs, workers):
         import cloudpickle
         from joblib import Parallel, delayed
     except ImportError as error:
-        raise RuntimeError("--jobs needs joblib; install minilift[reproduce]") from error
+        raise RuntimeError(f"--jobs needs joblib; install with: {how_to_install('reproduce')}") from error
     if elsewhere():
         try:
             cloudpickle.dumps(function)

@@ -171,10 +171,10 @@ ATTRIBUTES = {
 OPERATIONS = {"(…)": "__call__", "[…]": "__getitem__", "len(…)": "__len__"}
 
 
-def nearest(name: str, known: Collection[str], cutoff: float = 0.6) -> str:
+def nearest(name: str, known: Collection[str]) -> str:
     """Return '; did you mean …?' with the nearest of the known names, capitals or not, or nothing."""
     lowered = {one.lower(): one for one in known}
-    near = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=cutoff)
+    near = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
     return f"; did you mean {lowered[near[0]]!r}?" if near else ""
 
 
@@ -184,7 +184,7 @@ def value_hint(name: str, known: Collection[str]) -> str:
     same = [other for other in VALUES.get(lowered, ()) if other in known]
     if same:
         return f"; it is called {same[0]!r} here"
-    return f"; {INSTEAD[lowered]}" if lowered in INSTEAD else nearest(name, known, cutoff=0.5)
+    return f"; {INSTEAD[lowered]}" if lowered in INSTEAD else nearest(name, known)
 
 
 def unknown_argument(what: str, name: str, known: Collection[str]) -> TypeError:
