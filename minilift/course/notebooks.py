@@ -578,7 +578,7 @@ def run_student(arguments):
 
 def run_grade(arguments):
     """Grade returned notebooks, a table here and JSON in a file for each; return 2 if one cannot be graded."""
-    import_or_explain("nbclient")
+    import_or_explain("nbclient", "ipykernel")
     whole_number("--seed", arguments.seed, least=0)
     if any(map(os.path.isdir, arguments.notebook)):
         return run_grade_class(arguments)
@@ -644,7 +644,7 @@ def graded(path, seed, json_path=None):
 
 def run_build(arguments):
     """Generate notebooks from their sources."""
-    import_or_explain("jupytext", "nbclient")
+    import_or_explain("jupytext", "nbclient", "ipykernel")
     note("building: each notebook is run, about half a minute each")
     for name in arguments.names or CURRICULUM:
         build(name)
