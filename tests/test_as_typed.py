@@ -296,6 +296,28 @@ GUESSES = {  # what is typed: what the error must name, or "" where it works
     "ml.LocoPropM()": (lambda: ml.LocoPropM(), 'minilift.LocoProp("M")'),
     'ml.LocoProp(loss="squared")': (lambda: ml.LocoProp(loss="squared"), "LocoProp('S')"),
     "ml.Kfac()": (lambda: ml.Kfac(), "'KFAC'"),
+    # of all three, a second time
+    "net.output_shape": (lambda: network().output_shape, "net.shapes[-1]"),
+    "net.loss_fn": (lambda: network().loss_fn, "net.loss_function"),
+    "net.thetas": (lambda: network().thetas, "state_dict, theta"),  # what there is
+    "ml.LBFGS()": (lambda: ml.LBFGS(), "optimizers are SGD"),
+    "ml.LSTM(3, 4)": (lambda: ml.LSTM(3, 4), "minilift.rnn"),
+    "ml.utils.data": (lambda: ml.utils.data, "minilift.datasets"),
+    "ml.to_categorical(y)": (lambda: ml.to_categorical(y), "SoftmaxCrossEntropy takes labels as they are"),
+    "ml.metrics.accuracy_score(y, y)": (lambda: ml.metrics.accuracy_score(y, y), "net.accuracy(X, y)"),
+    "ml.regularizers.l2(1e-4)": (lambda: ml.regularizers.l2(1e-4), "weight_decay"),
+    "ml.SGD(0.1, decay=1e-6)": (lambda: ml.SGD(0.1, decay=1e-6), "StepDecay"),
+    "ml.fit(…, batchsize=4)": (lambda: fit(batchsize=4), "'batch_size'"),
+    "ml.fit(…, class_weight=…)": (lambda: fit(class_weight={}), "every sample weighs the same"),
+    "ml.SemiImplicit(lr=0.1)": (lambda: ml.SemiImplicit(lr=0.1), "'eta'"),
+    'ml.LocoProp("squared")': (lambda: ml.LocoProp("squared"), "'S'"),
+    "ml.KFAC(eps=0.1)": (lambda: ml.KFAC(eps=0.1), "'damping'"),
+    'ml.mlp([3, 2], init="xavier_uniform")': (lambda: ml.mlp([3, 2], init="xavier_uniform"), "'glorot'"),
+    "ml.Network(layer, layer)": (lambda: ml.Network(ml.Linear(3, 2), ml.ReLU()), "must be a list of layers"),
+    "ml.GridSearchCV": (lambda: ml.GridSearchCV, "scikit-learn's"),
+    "ml.datasets.make_moons(200)": (lambda: ml.datasets.make_moons(200), "minilift.datasets.moons"),
+    "model.loss_curve_": (lambda: estimator(max_iter=1).fit(X, y).loss_curve_, 'model.history_["train_loss"]'),
+    'history["test_loss"]': (lambda: fit()["test_loss"], "validation=(X, y)"),
 }
 
 

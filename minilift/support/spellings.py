@@ -33,8 +33,9 @@ ARGUMENTS = {
     "validation": ("validation_fraction",), "act": ("activation",), "nonlinearity": ("activation",),
     "input_dim": ("n_in", "widths"), "output_dim": ("n_out", "widths"), "hidden": ("widths",),
     "input_size": ("n_in", "widths"), "hidden_size": ("n_out", "widths"), "initial_epoch": ("resume",),
-    "n_iter": ("epochs", "max_iter"), "iters": ("steps",), "iterations": ("steps",), "lr": ("local_lr",),
-    "initializer": ("init",),
+    "n_iter": ("epochs", "max_iter"), "iters": ("steps",), "iterations": ("steps",), "lr": ("local_lr", "eta"),
+    "initializer": ("init",), "weight_init": ("init",), "n_inputs": ("widths",), "n_outputs": ("widths",),
+    "num_iters": ("steps", "solver"), "gamma": ("tau_theta",), "eps": ("damping",),
 }
 LATER = "fit gives it the parameters, or a loop of yours: SGD(lr=0.1).step(net.parameters, directions)"
 OPTIMIZERS = ("SGD", "HeavyBall", "Nesterov", "Adam", "RMSProp", "Muon")
@@ -50,6 +51,10 @@ ELSEWHERE = {
        for name in ("lr", "learning_rate", "learning_rate_init", "momentum")},
     ("fit", "X"): "X and y are one pair (X, y)", ("fit", "y"): "X and y are one pair (X, y)",
     ("ImplicitMLP", "alpha"): "it is the optimizer's, as in optimizer='adam:weight_decay=0.0001'",
+    ("SGD", "decay"): "a schedule stands for the rate, as in SGD(StepDecay(0.1, every=10))",
+    **{("fit", name): "every sample weighs the same" for name in ("sample_weight", "class_weight")},
+    ("fit", "steps_per_epoch"): "an epoch is one pass over the data", ("fit", "num_workers"): "several processes are a "
+    "team, as in team=Team.mpi()", ("SGD", "clipnorm"): "directions may be clipped before optimizer.step(…)",
     ("fit", "metrics"): "loss and, of classes, accuracy are always measured: history[\"train_accuracy\"]",
     ("mlp", "dropout"): "Dropout is a layer: Network([Linear(64, 32), ReLU(), Dropout(0.5), Linear(32, 10)])",
     ("mlp", "batch_norm"): "BatchNorm is a layer: Network([Linear(64, 32), BatchNorm(32), ReLU(), Linear(32, 10)])",
@@ -70,14 +75,15 @@ VALUES = {
     "cholesky": ("exact",), "direct": ("exact",), "lu": ("exact",), "heavyball": ("momentum",), "nag": ("nesterov",),
     "he_normal": ("he",), "kaiming": ("he",), "xavier": ("glorot",), "glorot_uniform": ("glorot",),
     "mnist_784": ("mnist",), "loss": ("train_loss",), "acc": ("train_accuracy",), "accuracy": ("train_accuracy",),
-    "val_acc": ("val_accuracy",), "nchw": ("channels_first",), "nhwc": ("channels_last",),
+    "val_acc": ("val_accuracy",), "test_loss": ("val_loss",), "test_accuracy": ("val_accuracy",), "squared": ("S",),
+    "matching": ("M",), "xavier_uniform": ("glorot",), "nchw": ("channels_first",), "nhwc": ("channels_last",),
 }
 OWN_TRANSFER = "there is none here; softplus is smooth too, and a subclass of minilift.Activation is your own"
 VALIDATION = "it is measured where fit is told validation=(X, y), or a fraction"
 # values that have no counterpart: what there is instead
 INSTEAD = {
     **dict.fromkeys(("swish", "silu", "gelu", "elu", "selu", "mish"), OWN_TRANSFER),
-    **dict.fromkeys(("val_loss", "val_accuracy", "val_acc"), VALIDATION),
+    **dict.fromkeys(("val_loss", "val_accuracy", "val_acc", "test_loss", "test_accuracy"), VALIDATION),
     "softmax": "it is inside SoftmaxCrossEntropy, the loss of mlp and Network unless told otherwise",
     "adamw": "it is 'adam:decoupled=True,weight_decay=0.01'",
 }
@@ -101,7 +107,9 @@ NAMES = {
     "LocoPropM": "LocoProp(\"M\")", "lr_scheduler": "StepDecay", "StepLR": "StepDecay", "ExponentialLR": "StepDecay",
     "CosineAnnealingLR": "Cosine", "callbacks": "EarlyStop", "ModelCheckpoint": "fit(…, checkpoint=path)",
     "plot": "plots.history", "predict": "Network.predict", "save": "Network.save", "functional": "activations",
-    "RNN": "rnn", "SimpleRNN": "rnn", "CNN": "convnet", "ResNet": "resnet", "Hardtanh": "HardTanh",
+    "make_moons": "datasets.moons", "schedules": "StepDecay", "ExponentialDecay": "StepDecay",
+    "accuracy": "Network.accuracy", "RNN": "rnn", "LSTM": "rnn", "GRU": "rnn", "SimpleRNN": "rnn", "CNN": "convnet",
+    "ResNet": "resnet", "Hardtanh": "HardTanh",
     "AvgPool2D": "AvgPool2d", "MaxPool2D": "MaxPool2d", "BCELoss": "SigmoidCrossEntropy", "linear": "Identity",
     "NLLLoss": "SoftmaxCrossEntropy",
 }
@@ -110,6 +118,18 @@ OWN_LOOP = "nothing records gradients: minilift.BackProp().direction(net, X, y) 
 OTHERWISE = {
     "nn": "layers and losses are in minilift itself: minilift.Linear, minilift.ReLU, minilift.SoftmaxCrossEntropy",
     "no_grad": OWN_LOOP, "grad": OWN_LOOP, "GradientTape": OWN_LOOP, "autograd": OWN_LOOP,
+    **dict.fromkeys(("StandardScaler", "Pipeline", "make_pipeline", "GridSearchCV", "cross_val_score"),
+                    "it is scikit-learn's, and goes with minilift.ImplicitMLPClassifier"),
+    **dict.fromkeys(("Adagrad", "Adadelta", "LBFGS", "Nadam", "Lion"),
+                    f"there is none here; optimizers are {', '.join(OPTIMIZERS)}"),
+    **dict.fromkeys(("Embedding", "Attention", "MultiheadAttention", "Transformer", "LayerNorm"),
+                    "there is none here; a map of your own derives from minilift.Map"),
+    **dict.fromkeys(("load_iris", "load_wine", "make_classification", "make_blobs"),
+                    "there is none here; minilift.datasets.available() names those that there are"),
+    **dict.fromkeys(("to_categorical", "one_hot"), "SoftmaxCrossEntropy takes labels as they are: 0, 1, …"),
+    **dict.fromkeys(("regularizers", "l2", "L2"), "it is the optimizer's, as in minilift.SGD(0.1, weight_decay=1e-4)"),
+    "metrics": "net.loss(X, y) and net.accuracy(X, y) measure, or minilift.evaluate(net, X, y) both",
+    "utils": "there is none; minilift.fit makes batches, minilift.datasets has data, minilift.plots figures",
     "Tensor": "data are NumPy's arrays (or CuPy's)", "tensor": "data are NumPy's arrays (or CuPy's)",
     "DataLoader": "minilift.fit(net, (X, y), …, batch_size=32) makes the batches",
     **dict.fromkeys(("GELU", "SiLU", "Swish", "ELU", "SELU", "Mish"), OWN_TRANSFER.replace("softplus", "Softplus()")),
@@ -138,6 +158,10 @@ ATTRIBUTES = {
         "count_params": "sum(p.size for p in net.parameters)", "num_params": "sum(p.size for p in net.parameters)",
         "loss_curve_": "history[\"train_loss\"] of what minilift.fit returns", "clone": "copy.deepcopy(net)",
         "copy": "copy.deepcopy(net)", "transform": "net.predict_proba(X)", "activations": "net.forward(X).a",
+        "input_shape": "net.shapes[0]", "output_shape": "net.shapes[-1]", "loss_fn": "net.loss_function",
+        "criterion": "net.loss_function", "optimizer": f"the optimizer that is given to {FIT}",
+        "metrics": "net.accuracy",
+        "requires_grad_": "copies of what shall stay: minilift.fit trains all of net.parameters",
         "(…)": "net.predict(X), net.predict_proba(X), or net.forward(X) for the values of all layers",
         "[…]": "net.layers[k], or net.theta[l] for the parameters of map l", "len(…)": "net.depth, or len(net.layers)",
     },
@@ -147,14 +171,16 @@ ATTRIBUTES = {
                 "train_labels": "data.y_train", "test_images": "data.X_test", "test_labels": "data.y_test",
                 "targets": "data.y_train", "labels": "data.y_train", "shape": "data.X_train.shape",
                 "X_val": "minilift.fit(…, validation=0.1), which holds a part out",
-                "target_names": "range(data.n_classes)", "feature_names": "data.image_shape",
+                "classes": "range(data.n_classes)", "target_names": "range(data.n_classes)",
+                "feature_names": "data.image_shape",
                 "[…]": SPLIT, "len(…)": "len(data.X_train) and len(data.X_test)"},
     "History": {"history": "history[\"train_loss\"]", "loss": "history[\"train_loss\"]",
                 "losses": "history[\"train_loss\"]", "train_loss": "history[\"train_loss\"]",
                 "loss_curve_": "history[\"train_loss\"]", "epoch": "history[\"epoch\"]",
                 "accuracy": "history[\"train_accuracy\"]", "train_accuracy": "history[\"train_accuracy\"]",
                 "val_loss": "history[\"val_loss\"]", "val_accuracy": "history[\"val_accuracy\"]",
-                "keys": "list(history.columns)", "items": "history.columns.items()",
+                "best": "min(history[\"val_loss\"])", "show": "history.plot()", "keys": "list(history.columns)",
+                "items": "history.columns.items()",
                 "to_pandas": "pandas.DataFrame(history.columns)",
                 "to_frame": "pandas.DataFrame(history.columns)"},
     "Method": {**dict.fromkeys(("gradient", "grad", "gradients", "backward", "compute_gradients"), DIRECTION),
@@ -171,10 +197,10 @@ ATTRIBUTES = {
 OPERATIONS = {"(…)": "__call__", "[…]": "__getitem__", "len(…)": "__len__"}
 
 
-def nearest(name: str, known: Collection[str]) -> str:
+def nearest(name: str, known: Collection[str], cutoff: float = 0.6) -> str:
     """Return '; did you mean …?' with the nearest of the known names, capitals or not, or nothing."""
     lowered = {one.lower(): one for one in known}
-    near = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=cutoff)
     return f"; did you mean {lowered[near[0]]!r}?" if near else ""
 
 
@@ -184,7 +210,7 @@ def value_hint(name: str, known: Collection[str]) -> str:
     same = [other for other in VALUES.get(lowered, ()) if other in known]
     if same:
         return f"; it is called {same[0]!r} here"
-    return f"; {INSTEAD[lowered]}" if lowered in INSTEAD else nearest(name, known)
+    return f"; {INSTEAD[lowered]}" if lowered in INSTEAD else nearest(name, known, cutoff=0.5)
 
 
 def unknown_argument(what: str, name: str, known: Collection[str]) -> TypeError:
@@ -216,7 +242,9 @@ def instead_of(thing: object, name: str) -> str:
 
 def unknown_attribute(thing: object, name: str) -> AttributeError:
     """Return the error for an attribute that an object does not have, with what serves instead."""
-    return AttributeError(f"{type(thing).__name__!r} object has no attribute {name!r}{instead_of(thing, name)}")
+    known = ", ".join(sorted(one for one in object.__dir__(thing) if not one.startswith("_")))
+    hint = instead_of(thing, name) or f" (known: {known})"
+    return AttributeError(f"{type(thing).__name__!r} object has no attribute {name!r}{hint}")
 
 
 def unknown_export(name: str, known: Collection[str], module: str = "minilift") -> AttributeError:
