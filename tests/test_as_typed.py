@@ -385,5 +385,10 @@ def test_subclasses_of_users_may_take_what_they_like():
             super().__init__(**more)
             self.scale = scale
 
+    class Several(ml.Method):
+        def __init__(self, *parts, lr=1.0):
+            self.parts, self.lr = parts, lr
+
     assert Own(anything=1).options == {"anything": 1}
+    assert Several(1, 2, lr=3).lr == 3
     assert Scaled(scale=2, lr=0.1).lr == 0.1

@@ -125,18 +125,16 @@ def check_names(cls, arguments, named):
     if arguments and cls.__init__ is object.__init__:
         hint = f"; {ELSEWHERE[cls.__name__, '(…)']}" if (cls.__name__, "(…)") in ELSEWHERE else ""
         raise TypeError(f"{cls.__name__}() takes no arguments, got {len(arguments)}{hint}")
-    known = names_of(cls)
-    if known is not None:
-        check_arguments(cls.__name__, known, len(arguments), named)
+    parameters = parameters_of(cls)
+    if parameters is not None:
+        check_arguments(cls.__name__, parameters, len(arguments), named)
 
 
 @functools.cache
-def names_of(cls):
-    """Return the names that a class's constructor takes, or None if it takes any."""
-    parameters = inspect.signature(cls).parameters.values()
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return None
-    return tuple(p.name for p in parameters)
+def parameters_of(cls):
+    """Return the parameters of a class's constructor, or None if it takes any name."""
+    parameters = tuple(inspect.signature(cls).parameters.values())
+    return None if any(p.kind is p.VAR_KEYWORD for p in parameters) else parameters
 
 
 def kept_arguments(thing):

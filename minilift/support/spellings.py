@@ -222,12 +222,14 @@ def unknown_argument(what: str, name: str, known: Collection[str]) -> TypeError:
     return TypeError(f"{what}: there is no argument {name!r}{hint} (known: {', '.join(known) or 'none'})")
 
 
-def check_arguments(what: str, known: tuple[str, ...], count: int, named: Collection[str]) -> None:
+def check_arguments(what: str, parameters: Collection[inspect.Parameter], count: int, named: Collection[str]) -> None:
     """Raise an error for an argument by name that `what` lacks, or has among `count` arguments by position already."""
+    known = [one.name for one in parameters]
+    by_position = [one.name for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD]
     for name in named:
         if name not in known:
             raise unknown_argument(what, name, known)
-        if name in known[:count]:
+        if name in by_position[:count]:
             hint = f"; {TAKEN[what, name]}" if (what, name) in TAKEN else ""
             raise TypeError(f"{what}: {name!r} is given twice, by position and by name{hint} (in this order: "
                             f"{', '.join(known)})")
@@ -297,12 +299,12 @@ class NoMethod(list):
 
 def spelled(function: F) -> F:
     """Decorate a public function or constructor: the error for an argument that it lacks names the right one."""
-    first, *others = inspect.signature(function).parameters
-    known = tuple(others if first == "self" else [first, *others])
+    parameters = list(inspect.signature(function).parameters.values())
+    itself = int(parameters[0].name == "self")
     what = function.__qualname__.removesuffix(".__init__")
 
     @functools.wraps(function)
     def call(*arguments: Any, **named: Any) -> Any:
-        check_arguments(what, known, len(arguments) - (first == "self"), named)
+        check_arguments(what, parameters[itself:], len(arguments) - itself, named)
         return function(*arguments, **named)
     return call  # type: ignore[return-value]
