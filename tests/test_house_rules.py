@@ -237,7 +237,7 @@ def test_every_folder_is_installed():
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg", encoding="utf-8")
     folders = {".".join(path.parent.relative_to(ROOT).parts) for path in SOURCES}
-    assert set(config["options"]["packages"].split()) == folders | {"minilift.data", "minilift.tutorials"}
+    assert set(config["options"]["packages"].split()) == folders
 
 
 def test_importing_the_package_loads_little():

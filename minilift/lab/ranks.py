@@ -50,7 +50,7 @@ from minilift.methods import LocoProp
 from minilift.optim import SGD
 from minilift.support.backend import spd_inverse
 from minilift.support.parallel import Team
-from minilift.support.terminal import exit_code_of
+from minilift.support.terminal import exit_code_of, how_to_install
 from minilift.training.ranks import Ranks, SharedMap
 
 MEASURED_RANKS = (1, 2, 3, 4)
@@ -253,7 +253,7 @@ def needs():
     missing = [what for what, there in (("mpi4py", find_spec("mpi4py")), ("mpiexec", launcher())) if not there]
     if missing:
         raise RuntimeError(f"bench ranks: {' and '.join(missing)} cannot be found; install with: "
-                           f"{sys.executable} -m pip install 'minilift[mpi]'")
+                           f"{how_to_install('mpi')}")
 
 
 def launcher():

@@ -155,7 +155,7 @@ def parsed(*words):
 
 def test_without_mpi_it_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setattr(ranks, "find_spec", lambda name: None)
-    with pytest.raises(RuntimeError, match=r"mpi4py.* cannot be found; install with: \S+ -m pip install '\S+\[mpi"):
+    with pytest.raises(RuntimeError, match=r"mpi4py.* cannot be found; install with: .* pip install .*\[mpi\]'"):
         bench.run(parsed("ranks", "--output", str(tmp_path)))
     assert not list(tmp_path.iterdir())
 
