@@ -493,7 +493,7 @@ def add_arguments(parser):
     add("--data", metavar="FILE.npz",
         help="CIFAR-10's images, (N, 32, 32, 3) or flat, as X_train (default: random images); of a race with y_train, "
         "X_test and y_test (default: the digits)")
-    add("--batch", type=whole, metavar="N", help="of ranks: samples in a batch, of all together (default: the network's)")
+    add("--batch", type=whole, metavar="N", help="of ranks: samples in a batch, of all ranks (default: the problem's)")
     add("--cluster", metavar="ADDRESS",
         help="of a race: a Dask scheduler, such as tcp://10.0.0.1:8786, whose workers do the runs; seconds are theirs, "
         "so they must be alike, and idle")
