@@ -160,6 +160,16 @@ def parsed(*words):
     return parser.parse_args(words)
 
 
+@pytest.mark.parametrize(("words", "message"), [
+    (["race", "--batch", "10"], "--batch belongs to bench ranks, got bench race"), (["ranks", "--batch", "0"], "batch"),
+    (["step", "--cluster", "tcp://10.0.0.1:8786"], "--cluster belongs to bench race, got bench step"),
+    (["race", "--cluster", "nowhere"], "--cluster: expected an address")])
+def test_options_of_one_benchmark_alone(words, message, monkeypatch, tmp_path):
+    monkeypatch.setattr(bench, "needs", lambda: None)
+    with pytest.raises(ValueError, match=message):
+        bench.checked_options(parsed(*words, "--output", str(tmp_path)))
+
+
 def test_without_mpi_it_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setattr(ranks, "find_spec", lambda name: None)
     with pytest.raises(RuntimeError, match=r"mpi4py.* cannot be found; install with: \S+ -m pip install '\S+\[mpi"):
