@@ -314,6 +314,10 @@ class Network(Settings):
         """Return the number of samples of a pass, those that other ranks hold included."""
         return len(state.z[self.depth])
 
+    def total(self, array):
+        """Return what adds up over samples for the samples of all ranks; the array may be overwritten."""
+        return array
+
     def commit(self, state):
         """Take the batch statistics of a training pass into the running ones, which evaluation uses."""
         for sigma, aux in zip(self.sigma[1:], state.aux[1:]):

@@ -414,6 +414,59 @@ tau = 1e-2
 tau = 1e-18
 
 # %% [markdown]
+# ## One batch on several machines
+#
+# The next step after one GPU is several processes (*ranks*), of which rank $k$ holds the rows $\tilde a_k, g_k$
+# of every batch. What couples samples through a sum alone is **summed** over ranks: the loss, the statistics of a
+# batch norm, the gradient, and the matrix of an implicit step in $\theta$,
+#
+# $$ \tilde a^Tg = \sum_k\tilde a_k^Tg_k,\qquad C = \sum_k\tilde a_k^T\tilde a_k,\qquad
+#    (C + I/\tau_\theta)\,d = \tilde a^Tg. \tag{12.6} $$
+#
+# For $r$ inputs and $m$ units these are $rm$ numbers and about $r^2/2$, however many samples there are. In sample
+# space each two ranks have a block in common, so that rows are **gathered**, $N(r + m)$ numbers:
+#
+# $$ (\tilde a\tilde a^T + I/\tau_\theta)\,u = g,\qquad d = \sum_k\tilde a_k^Tu_k. \tag{12.7} $$
+
+# %%
+own = np.random.default_rng(1)
+a_tilde, g, tau_theta = np.c_[own.random((90, 20)), np.ones(90)], own.normal(size=(90, 5)), 0.5
+ranks = list(zip(np.split(a_tilde, 3), np.split(g, 3)))  # what each of three ranks holds
+
+gradient = sum(a_k.T @ g_k for a_k, g_k in ranks)  # (12.6), what BackProp sums
+C = sum(a_k.T @ a_k for a_k, _ in ranks)  # (12.6), what an implicit step sums beside it
+summed = np.linalg.solve(C + np.eye(21) / tau_theta, gradient)
+
+rows = np.vstack([a_k for a_k, _ in ranks])  # gathered
+u = np.split(np.linalg.solve(rows @ rows.T + np.eye(90) / tau_theta, g), 3)
+gathered = sum(a_k.T @ u_k for (a_k, _), u_k in zip(ranks, u))  # (12.7)
+teach.holds("what is summed and what is gathered give one step", summed, gathered)
+
+# %% [markdown]
+# Exact steps are cheap to distribute in one direction and not in the other. *More samples* on more ranks: what is
+# summed does not grow, and each rank multiplies its own rows. *Wider maps*: $r^2$ outgrows $rm$, and each rank
+# inverts the same matrix, $r^3$ operations that do not get fewer. In sample space those are $N^3$, but the
+# message grows with $N$. CG that forms no matrix has inner products that are sums of few numbers, each of which
+# waits for the one before: it pays the latency, $2k\log_2 p$ times a map.
+#
+# The library's model of this counts operations, bytes and messages. Below are milliseconds a step on 1000
+# samples, with 50 Gflop/s a rank (10 in inverses), 2 µs a message and 10 GB/s.
+
+# %%
+from minilift.lab.ranks import Constants, parts, work_of
+
+machine = Constants(product=5e10, inverse=1e10, memory=1e10, alpha=2e-6, beta=1e-10)
+methods, widths = ("BackProp", "exact, parameter side", "exact, sample side", "cg3, textbook"), (784, 1000, 1000, 10)
+print("ranks  ", *(f"{method:>22}" for method in methods))
+for p in (1, 4, 16, 64, 256, 1024):
+    times = [sum(parts(work_of(method, widths, 1000, p), p, machine).values()) for method in methods]
+    print(f"{p:<7}", *(f"{1e3 * seconds:>22.3g}" for seconds in times))
+
+# %% [markdown]
+# `mpiexec -n 4 minilift train` does this, `minilift bench ranks` measures your machine, and [the
+# recipes](RECIPES.md) have the derivation.
+
+# %% [markdown]
 # ## Exercise 12.5 (open): before buying
 #
 # Your network is 3072-4000-1000-4000-10 with batches of 500; a CPU step takes about half a second. Which
@@ -440,6 +493,7 @@ teach.record("crossover of the worked example", guess, expected=674, tolerance=1
 # - State agreement in ulps, with the bound that says how many are to be expected.
 # - A clock around work that is only queued measures nothing: warm up, wait, start, work, wait, stop.
 # - A GPU pays from a width on; below it, fixed costs rule.
+# - Over several machines sums are cheap, gathered rows grow with the batch, and an inverse is repeated.
 #
 # **What this does not show.** Whole training runs: roundings differ between backends, and trajectories part
 # after some hundreds of steps without either being wrong. One machine's times are nobody else's. Without a
