@@ -110,6 +110,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "    return a - c * (a @ W + b - Y) @ W.T", "explicit step"),
         ("(a + c * (Y - b) @ W.T).T).T", "(a + c * (Y - b) @ W.T).T)", "transposed"),
         ("    return np", "    np", "returns None"),
+        ("c = tau / len(Y)", "c = tau / 2 / len(Y)", "its ½ has met the square"),
+        ("(a + c * ", "(-a + c * ", "sign of a"),
     ],
     "6.1": [
         ("np.sum(b * b, axis=0) / np.sum(b * (M @ b), axis=0)", "np.sum(b * b) / np.sum(b * (M @ b))", "all units"),
@@ -153,6 +155,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("d = d + alpha * p", "d = alpha * p", "replaces d"),
         ("    return d", "    return r", "the residual r"),
         ("r - alpha * Mp", "b - alpha * Mp", "goes on from the last r"),
+        ("        r = r_new\n", "", "never renewed"),
+        ("alpha = np.sum(r * r, axis=0) / np.sum(p * Mp, axis=0)", "alpha = np.sum(r * r) / np.sum(p * Mp)", "both sums in α"),
+        ("d, r, p = np.zeros_like(b), b, b", "b = b / len(a)\n    d, r, p = np.zeros_like(b), b, b", "no division by N"),
     ],
     "6.4": [
         ("np.sum(R * (K @ R), axis=0)", "np.sum(R * R, axis=0)", "⟨R, KR⟩"),
@@ -219,6 +224,13 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return 2", "    2", "returns None"),
         ("+ 2 * lam * (W - W_old)", "+ 2 * lam * (W - W_old).sum()", ""),
         ("np.maximum(Z, 0) - target", "np.maximum(np.maximum(Z, 0) - target, 0)", "both signs"),
+        ("np.maximum(Z, 0) - target", "np.maximum(Z, 0) + target", "not plus"),
+        ("Z = F @ W + b", "W, Z = W_old, F @ W_old + b", "taken at W_old"),
+        ("(Z > 0)", "(target > 0)", "asked of the target"),
+        ("(Z > 0)", "(1 - np.tanh(Z) ** 2)", "slope of tanh"),
+        ("2 * F.T @ ((Z > 0) * residual) + 2 * lam", "2 * lam * F.T @ ((Z > 0) * residual) + 2", "weighs the fit"),
+        ("return 2 * F.T @ ((Z > 0) * residual) + 2 * lam * (W - W_old)",
+         "return (2 * F.T @ ((Z > 0) * residual) + 2 * lam * (W - W_old)) / len(F)", "divided by N"),
     ],
     "9.2": [
         ("    return np.where(value(off) <= value(on), off, on)", "    return on", "forgotten"),
@@ -313,6 +325,11 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ('np.median(table["val_loss"], axis=0)', 'np.median(table["val_loss"], axis=1)', ""),
         ('np.median(table["val_loss"], axis=0)', 'table["val_loss"][-1]', "last seed"),
         ('np.median(table["val_loss"], axis=0)', 'np.std(table["val_loss"], axis=0)', "spread"),
+        ('table["tau"][np.argmin(medians)]', 'table["tau"][safe][0]', "first step size"),
+        ('table["tau"][np.argmin(medians)]', 'table["tau"].min()', "smallest step size"),
+        ('medians = np.where(safe, np.median(table["val_loss"], axis=0), np.inf)',
+         'finite = np.where(np.isfinite(table["val_loss"]), table["val_loss"], np.nan)\n'
+         '    medians = np.nan_to_num(np.nanmedian(finite, axis=0), nan=np.inf)', "not eligible"),
     ],
     "11.3": [
         (" / np.sqrt(n)", "", "√n is missing"),
@@ -343,6 +360,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("int(np.ceil(np.log(0.5) / np.log(1 - alpha)))", "40", "on average"),
         ("int(np.ceil(np.log(0.5) / np.log(1 - alpha)))", "int(np.ceil(np.log(0.05) / np.log(1 - alpha)))", "95 %"),
         ("int(np.ceil(np.log(0.5) / np.log(1 - alpha)))", "0.025", "this is α"),
+        ("int(np.ceil(np.log(0.5) / np.log(1 - alpha)))", "0.5", "a chance"),
+        ("int(np.ceil(np.log(0.5) / np.log(1 - alpha)))", "60", "not the least"),
+        ("int(np.ceil(np.log(0.5) / np.log(1 - alpha)))", "10", "too few"),
     ],
     "1.1": [
         ("x - tau", "x + tau", "downhill"),
@@ -731,6 +751,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return np", "    np", "returns None"),
         ("moving = f.forward(z), g != 0", "moving = f.forward(z), g < 0", "upper border"),
         ("moving = f.forward(z), g != 0", "moving = f.forward(z), g > 0", "lower border"),
+        ("a, moving = f.forward(z), g != 0", "a, moving = f.forward(z), g == g", "where g is 0"),
+        ("low, high = f.range", "low, high = -1, 1", "range of tanh"),
     ],
     "10.1": [
         ("curvature @ jac", "jac", "own curvature"),
@@ -804,6 +826,10 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "np.abs(x.astype(np.float64) - y) / spacing", "one number"),
         ("    return float", "    float", "returns None"),
         (".max() / spacing", ".sum() / spacing", "the sum"),
+        ("np.spacing(np.abs(y).max())", "np.spacing(y.max())", "may be negative"),
+        ("np.spacing(np.abs(y).max())", "np.spacing(np.abs(x).max())", "at x's"),
+        ("np.spacing(np.abs(y).max())", "np.finfo(y.dtype).eps * np.abs(y).max()", "twice the spacing"),
+        ("    return float(", "    return int(", "may be a fraction"),
     ],
     "12.2": [
         ("wide_a @ wide_b", "np.abs(A.astype(np.float64) @ B.astype(np.float64))", "cancel"),
@@ -819,6 +845,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "A.astype(np.float64), B.astype(np.float64)", ""),
         ("    return A", "    A", "returns None"),
         ("2.0**-24", "(2.0 * -24)", ""),
+        ("np.abs(B).astype(np.float64)", "B.astype(np.float64)", "B has lost"),
+        ("A.shape[1] * 2.0**-24 * wide_a @ wide_b", "np.float32(len(B) * 2.0**-24) * (np.abs(A) @ np.abs(B))", "float64"),
     ],
     "12.3": [
         ("    wait()\n    return", "    return", "wait before the end"),
@@ -828,10 +856,13 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    started = clock()\n    work()\n    wait()",
          "    work()\n    wait()\n    started = clock()", "nothing happens"),
         ("clock() - started", "started - clock()", "wrong way round"),
-        ("    started = clock()\n    work()", "    started = clock()\n    work()\n    work()", "two pieces"),
+        ("    started = clock()\n    work()", "    started = clock()\n    work()\n    work()", "2 pieces"),
         ("    return clock() - started", "    return (clock() - started) / 2", "one piece"),
         ("    return clock() - started", "    clock() - started", "returns None"),
         ("    return clock() - started", "    return 101", "it must be measured"),
+        ("    started = clock()\n    work()\n    wait()\n    return clock() - started",
+         "    started = clock()\n    work()\n    work()\n    work()\n    wait()\n    return (clock() - started) / 3",
+         "no part of the mean"),
     ],
     "12.4": [
         ("mobile * 2.0**-26", "mobile", "far too large"),
