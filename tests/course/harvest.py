@@ -156,8 +156,10 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return d", "    return r", "the residual r"),
         ("r - alpha * Mp", "b - alpha * Mp", "goes on from the last r"),
         ("        r = r_new\n", "", "never renewed"),
-        ("alpha = np.sum(r * r, axis=0) / np.sum(p * Mp, axis=0)", "alpha = np.sum(r * r) / np.sum(p * Mp)", "both sums in α"),
-        ("d, r, p = np.zeros_like(b), b, b", "b = b / len(a)\n    d, r, p = np.zeros_like(b), b, b", "no division by N"),
+        ("alpha = np.sum(r * r, axis=0) / np.sum(p * Mp, axis=0)",
+         "alpha = np.sum(r * r) / np.sum(p * Mp)", "both sums in α"),
+        ("d, r, p = np.zeros_like(b), b, b",
+         "b = b / len(a)\n    d, r, p = np.zeros_like(b), b, b", "no division by N"),
     ],
     "6.4": [
         ("np.sum(R * (K @ R), axis=0)", "np.sum(R * R, axis=0)", "⟨R, KR⟩"),
@@ -846,7 +848,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return A", "    A", "returns None"),
         ("2.0**-24", "(2.0 * -24)", ""),
         ("np.abs(B).astype(np.float64)", "B.astype(np.float64)", "B has lost"),
-        ("A.shape[1] * 2.0**-24 * wide_a @ wide_b", "np.float32(len(B) * 2.0**-24) * (np.abs(A) @ np.abs(B))", "float64"),
+        ("A.shape[1] * 2.0**-24 * wide_a @ wide_b",
+         "np.float32(len(B) * 2.0**-24) * (np.abs(A) @ np.abs(B))", "float64"),
     ],
     "12.3": [
         ("    wait()\n    return", "    return", "wait before the end"),
