@@ -11,7 +11,7 @@
 # 4. find where float32 stops learning (Exercise 12.4);
 # 5. predict a crossover before buying hardware (Exercise 12.5).
 #
-# **You need** notebook 05. **Time**: 45 minutes. This notebook is optional, and a GPU with CuPy is optional
+# **You need** notebook 05. **Time**: 45 minutes (estimated). This notebook is optional, and a GPU with CuPy is optional
 # in it: without one every cell runs, on NumPy alone, and the figures say so.
 
 # %%
@@ -212,7 +212,7 @@ for k, each in enumerate(found.values()):
     ax.plot(np.maximum(each, 0.05), [k] * 3, "o", color=list(teach.COLORS.values())[(5, 0, 3, 1)[k]], ms=8)
 ax.axvline(STATED, color=teach.COLORS["black"], linestyle="--")
 ax.set(xscale="log", xlim=(0.03, 2000), yticks=range(len(names)), yticklabels=names, ylim=(-0.6, len(names) - 0.4),
-       xlabel="ulps from float64 on NumPy (left edge: equal).  Dashed: what was stated", title=heading)
+       xlabel="ulps from float64 on NumPy, a point a map (left edge: equal).  Dashed: what was stated", title=heading)
 teach.show(fig, "Distance of each map's direction from the float64 one on NumPy, in ulps of its own precision: float32 "
                 "lies at 1 to 100 ulps, left of the dashed line at 512; float64 on NumPy is the reference.")
 
@@ -289,7 +289,7 @@ def timed(work, wait, clock):
 # %% [markdown]
 # ## A model of the crossover
 #
-# A layer of width $n$ with a batch of $N$ costs about $2Nn^2$ operations. Each backend has a fixed cost
+# The product of a batch of $N$ with a layer of width $n$ takes $2Nn^2$ operations. Each backend has a fixed cost
 # $t_0$ a step (for a GPU: launching dozens of kernels) and a speed $v$:
 #
 # $$ t(n) = t_0 + \frac{2 N n^2}{v}, \qquad
@@ -358,8 +358,8 @@ teach.show(fig, "Milliseconds of an exact ProxProp step against hidden width, me
 
 # %% [markdown]
 # Where the two curves cross is your $n^*$; where there is only one, put your CPU's two numbers into (12.4)
-# and the GPU's from its data sheet, and mistrust the latter. The promise of sample space holds on both: the
-# system to be solved has the size of the **batch**, whatever the width.
+# and the GPU's from its data sheet, and mistrust the latter. In sample space the system to be solved has the size of
+# the **batch**, at every width of the figure (its rows are in the last cell of code).
 
 # %% [markdown]
 # ## Exercise 12.4 (break it): make float32 stand still
@@ -485,6 +485,8 @@ net64 = ml.mlp([64, 128, 128, 10], seed=SEED, dtype=np.float64)
 grams = [ml.maps.Gram(a).matrix for a in net64.forward(X).a[:2]]
 worst = max(np.linalg.cond(gram + np.eye(len(gram))) for gram in grams)
 teach.record("largest condition number of a hidden map's solve", worst, expected=1160, tolerance=50)
+rows = {len(ml.maps.Gram(np.ones((len(X), n)), side="sample").matrix) for n in widths}
+teach.record("rows of the system in sample space, the most over all widths", max(rows), expected=100, tolerance=0)
 teach.record("crossover of the worked example", guess, expected=674, tolerance=1)
 
 # %% [markdown]
@@ -495,9 +497,9 @@ teach.record("crossover of the worked example", guess, expected=674, tolerance=1
 # - A GPU pays from a width on; below it, fixed costs rule.
 # - Over several machines sums are cheap, gathered rows grow with the batch, and an inverse is repeated.
 #
-# **What this does not show.** Whole training runs: roundings differ between backends, and trajectories part
-# after some hundreds of steps without either being wrong. One machine's times are nobody else's. Without a
+# **What this does not show.** Whole training runs: one direction agrees to some ulps, and nothing here says how long
+# two trajectories stay together. One machine's times are nobody else's. Without a
 # GPU, nothing about one.
 #
 # **References.** Higham, *Accuracy and Stability of Numerical Algorithms*, 2002, §3.5: (12.2). Okuta et
-# al., *CuPy*, LearningSys 2017: the second backend.
+# al., *CuPy*, LearningSys 2017: arrays with NumPy's interface whose work is queued on a GPU.
