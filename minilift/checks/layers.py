@@ -306,8 +306,12 @@ def linear_in_theta(phi, case):
 @claim("map", "each unit of z is [a 1] times its column of θ", "φ(θ, a) = ã θ", "ProxProp, φ")
 def forward_is_design(phi, case):
     rows = case.call(phi.rows, case.a) if hasattr(phi, "rows") else case.a.reshape(len(case.a), -1)
-    z = case.call(phi.forward, case.theta, case.a)
     n_out = case.theta.shape[1]
+
+    def forward(a):
+        z = case.call(phi.forward, case.theta, a)
+        return case.call(phi.columns, z) if hasattr(phi, "columns") else z.reshape(-1, n_out)
+
     only_if(rows.shape[1] + 1 == len(case.theta), "the map has no rows(a), and θ is not of shape (n_in + 1, n_out)")
     product = rows @ case.theta[:-1]
     variants = {"the bias is missing": product, "the bias is added twice": product + 2 * case.theta[-1],
@@ -315,11 +319,10 @@ def forward_is_design(phi, case):
                 "the bias is taken from the first row of θ": rows @ case.theta[1:] + case.theta[0]}
     if rows.shape[1] == n_out:
         variants["the weights are transposed"] = rows @ case.theta[:-1].T + case.theta[-1]
-    finding = compare(z.reshape(-1, n_out), dense(product + case.theta[-1]), variants)
+    finding = compare(forward(case.a), dense(product + case.theta[-1]), variants)
     if finding.holds:
         other = case.call(phi.rows, -case.a / 2) if hasattr(phi, "rows") else -rows / 2
-        again = compare(case.call(phi.forward, case.theta, -case.a / 2).reshape(-1, n_out),
-                        dense(other @ case.theta[:-1] + case.theta[-1]))
+        again = compare(forward(-case.a / 2), dense(other @ case.theta[:-1] + case.theta[-1]))
         return again._replace(reasons=("rows(a) are those of an earlier a: they are cached, or remembered",))
     return finding._replace(reasons=lambda: [*finding.mistakes(), *rows_reasons(phi, case, rows, product)])
 
@@ -330,6 +333,8 @@ def rows_reasons(phi, case, rows, product):
     if not np.allclose(design_of_unit(case, phi, case.a, n_out - 1), case.design):
         return ["its units do not read the same entries of a (weights that are masked, sparse): no rows(a) serve all"]
     reasons, seen = [], case.design[:, :-1]
+    if np.allclose(seen @ case.theta[:-1], product):
+        return ["columns(z) are in another order than rows(a)"]
     if not fits(seen, rows) and fits(seen, fitted_factor(seen, rows) * rows):
         reasons.append("rows(a) are off by a constant factor")
     if seen.shape == rows.shape and fits(np.sort(seen, axis=1), np.sort(rows, axis=1)):
@@ -578,7 +583,7 @@ def transfer_remembers_nothing(sigma, case):
     z = [case.lend(case.z), case.lend(-case.z / 2)]
 
     def run(k):
-        return sigma.apply(z[k], training=case.training, rng=np.random.default_rng(0))
+        return sigma.apply(z[k], training=case.training, rng=np.random.default_rng(k))
 
     runs = [run(0), run(1)]
     calls = {"forward": lambda k: case.xp.asarray(run(k)[0]),
@@ -1017,16 +1022,21 @@ def unreached(bound, extreme, values):
     return 0.0 if grows else 1.0
 
 
-@claim("transfer", "finite for large arguments", "|σ(±1000)|, |F(±1000)|, |σ'(±1000)| < ∞", "float64")
+@claim("transfer", "finite for large arguments", "|σ(±1000)|, |F(±1000)|, |σ'(±1000)| < ∞, and of ±100",
+       "float64, float32")
 def transfer_is_safe(sigma, case):
     only_if(case.elementwise, NOT_ELEMENTWISE)
-    far = 1000.0 * np.sign(case.z)
-    functions = {"σ": sigma.forward, "σ'": sigma.derivative}
+    far, functions = np.array([[-1000.0, -100.0, 100.0, 1000.0]]), {"σ": sigma.forward, "σ'": sigma.derivative}
     if has_integral(sigma, case):
         functions["F"] = sigma.integral
-    bad = [name for name, function in functions.items() if not np.all(np.isfinite(case.call(function, far)))]
+    for dtype in (np.float64, np.float32):
+        bad = [name for name, function in functions.items()
+               if not np.all(np.isfinite(case.call(function, far.astype(dtype))))]
+        if bad:
+            break
+    where = " in float32" * (dtype == np.float32)
     return Finding(float(len(bad)), 0.0, "no value may be NaN or inf",
-                   (f"{', '.join(bad)} overflows: exp of a large number",))
+                   (f"{', '.join(bad)} overflows{where}: exp of a large number",))
 
 
 # ---- losses

@@ -50,7 +50,9 @@ def beginning(method, case):
         multiplier = case.lend(0.1 * rng.standard_normal(multiplier.shape))
     # the parameters have moved since the call began
     theta = [None, *(case.lend(own + 0.1 * rng.standard_normal(own.shape)) for own in case.theta[1:])]
-    return start._replace(a=[case.lend(case.X), *start.a[1:]], multiplier=multiplier, theta=theta)
+    # on either side of a kink: the nearest minimum is not always the least
+    z = start.z and [None, *(case.lend(rng.choice([-1.0, 1.0], own.shape) * to_numpy(own)) for own in start.z[1:])]
+    return start._replace(a=[case.lend(case.X), *start.a[1:]], z=z, multiplier=multiplier, theta=theta)
 
 
 def visits(method, case):
@@ -62,6 +64,25 @@ def visits(method, case):
         after = before.replaced(block, l, update(l, before))
         yield block, l, energy, before, after
         before = after
+
+
+@claim("method", "its energy is that of the method whose subclass it is", "E(θ, z, a, u), term by term",
+       "BCD, ADMM, dlADMM, MAC, LPOM, Fenchel lifted, lifted Bregman")
+def energy_is_of_its_class(claimed, case):
+    method = told_as(claimed, DESCENDING, "a method of blocks")
+    base = next(cls for cls in type(method).__mro__ if cls in DESCENDING)
+    only_if(type(method).energy is not base.energy, "it has the energy of its class")
+    case, start = case.guarded, beginning(method, case)
+    got, expected = (of(method, case.net, case.lend(case.X), case.lend(case.y)).terms(start)
+                     for of in (type(method).energy, base.energy))
+    if set(got) != set(expected):
+        return Finding(1.0, 0.0, "term by term", (f"its terms are {', '.join(got)}; {base.__name__}'s are "
+                                                  f"{', '.join(expected)}",))
+    findings = {name: compare(got[name], dense(expected[name], 1e-7)) for name in got}
+    name = max(findings, key=lambda name: findings[name].number)
+    share = got[name] / expected[name] if expected[name] else np.nan
+    return findings[name]._replace(reasons=(f"the weight of the energy's term {name!r} is {share:.3g} times that of "
+                                            f"{base.__name__}",))
 
 
 @claim("method", "no block of a sweep but the multiplier raises the energy", "E(…, v⁺, …) ≤ E(…, v, …)",

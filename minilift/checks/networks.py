@@ -359,7 +359,7 @@ def random_networks(seed, backend):
     plan = [("tanh 3-4-2", [3, 4, 2], Tanh(), SquaredError(), 5, "random"),
             ("relu 2-5-3-3, dead units", [2, 5, 3, 3], ReLU(), SoftmaxCrossEntropy(), 16, "dead"),
             ("sigmoid 4-1-3, summed loss", [4, 1, 3], Sigmoid(), SigmoidCrossEntropy("sum"), 3, "random"),
-            ("tanh 9-6-2, wide", [9, 6, 2], Tanh(), SoftmaxCrossEntropy(), 2, "random"),
+            ("tanh 45-3-2, wide", [45, 3, 2], Tanh(), SoftmaxCrossEntropy(), 40, "random"),
             ("tanh 3-2-3-2-2-5, deep", [3, 2, 3, 2, 2, 5], Tanh(), SoftmaxCrossEntropy(), 4, "random"),
             ("relu 3-3-1, batch of one", [3, 3, 1], ReLU(), SquaredError(), 1, "random"),
             ("one map 2-2, tall", [2, 2], Tanh(), SquaredError("sum"), 17, "random")]
