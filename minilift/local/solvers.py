@@ -32,8 +32,10 @@ from minilift.support.arguments import (
 )
 from minilift.support.backend import array_module, in_cache, spd_inverse, to_numpy
 
-PROBED = 8  # output units, at most, from which the rounding error of a direct solve is estimated
+PROBED = 8  # output units and rows, at most, from which the rounding error of a direct solve is estimated
 TRUSTED = {"float32": 8e-5, "float64": 1e-9}  # estimated relative error up to which the quick direct solve is taken
+SUMMED = 4096  # rows of g, at most about, of which their size is estimated
+ADDED = 512  # products that a BLAS adds one after another; processors differ, between 256 and 768
 ARMIJO = 1e-4  # share of the decrease predicted by the slope that a step length must bring
 HALVINGS = 50  # of a step length before a unit is left where it is
 LONGER = 1.5  # times a step length, which is tried where the problem is not convex
@@ -180,7 +182,8 @@ def many_rows(gram, inverse):
 
 def careful_solve(gram, g, damping):
     """Return d in float64 along principal axes, where M is diagonal: v = (s + β)⁻¹ Vᵀãᵀg."""
-    axes = PrincipalAxes(gram, damping, accuracy=TRUSTED[g.dtype.name])
+    # a signal that hardly reaches the data, as when they are fitted, makes rounding of the axes count ten times and more
+    axes = PrincipalAxes(gram, damping, accuracy=TRUSTED[g.dtype.name] / 10)
     v = axes.lower(gram.whole(g).astype(np.float64)) / (axes.values + damping)  # ProxProp (13)
     return axes.lift(v).astype(g.dtype)
 
@@ -188,36 +191,95 @@ def careful_solve(gram, g, damping):
 def rounding_error(gram, inverse, damping, g, q):
     r"""Estimate the relative error of `quick_solve`, from a few output units and the small matrices, a float.
 
-    Three roundings of size ε count, each taken as random: of the Gram matrix (of centred activations a_c), of the
-    inverse when it is cast to g's dtype, and of the products. On the sample side an error δU of the coefficients
-    becomes one of size :math:`\|\tilde A\|_F\|\delta U\|/\sqrt{N}` in :math:`\tilde A^TU`. Where `many_rows` has the
-    inverse applied in float64, of the last product only the rounding of q is left. The factors were fitted to
-    digits, CIFAR-10 images and degenerate inputs, so that the estimate is seldom below the error.
+    Each rounding is taken as random, with 0.7 ε of the number that is rounded: more than two standard deviations. An
+    error r of the right-hand side makes one of squared norm :math:`\sum_i w_ir_i^2` of d, with w the squared norms of
+    the columns of :math:`(C + \beta I)^{-1}` or :math:`\tilde A^T(K + \beta I)^{-1}`. For coordinates u of d these are
+
+    - δM u for the Gram matrix M, whose centred part alone is summed in g's dtype. Each entry counts with its own size:
+      one row a hundred times the others makes all sums large, and so their roundings.
+    - δM u once more, for the inverse in float64,
+    - those of the products with g and with the inverse (see `products_on_samples`, `products_on_parameters`).
+
+    Where it is small with the bound :math:`M_{ij}^2 \le M_{ii}M_{jj}` already, that is returned.
     """
-    xp, n, units = gram.xp, len(inverse), slice(None, None, -(-q.shape[1] // PROBED))
-
-    def size(x):
-        return float(xp.vdot(x, x)) ** 0.5
-
+    xp, units = gram.xp, slice(None, None, -(-q.shape[1] // PROBED))
     few = q[:, units].astype(np.float64)
     u = inverse @ few
-    trace, of_inverse = float(gram.matrix.trace()), size(inverse)
+    of_q, of_u, diagonal = (few * few).sum(axis=1), (u * u).sum(axis=1), gram.matrix.diagonal()
     if gram.side == "sample":
-        of_d = abs(float(xp.vdot(u, gram.matrix @ u))) ** 0.5
-        centred = trace - float(gram.matrix.sum()) / n  # ‖a_c‖²
-        spread = max(float(inverse.trace()) - damping * of_inverse**2, 0) ** 0.5  # ‖Ãᵀ(K + βI)⁻¹‖
-        products = 4 * (trace / n) ** 0.5 * (of_inverse * size(few) / n**0.5 + size(u))
+        terms, of_d = max(gram.a.shape[1], 1), abs(float(xp.vdot(u, gram.matrix @ u)))
+        w, products = products_on_samples(gram, inverse, damping, of_q, of_u)
+        means = gram.matrix.mean(axis=0)
+        centred = abs(diagonal - 2 * means + means.mean())
     else:
-        rows, every = gram.samples, -(-gram.samples // 4096)
-        averaging = min(1, 10 / rows**0.5)  # rounding of long sums cancels
-        of_d, of_g = size(u), gram.total(every * size(g[::every, units]) ** 2) ** 0.5
-        means = float((gram.matrix[-1, :-1] ** 2).sum()) / rows if gram.bias else 0.0
-        centred, spread = trace - gram.bias * rows - means, averaging * of_inverse
-        applied = 1 if many_rows(gram, inverse) else 4
-        products = of_inverse * (applied * size(few) + averaging * trace**0.5 * of_g) / n**0.5
-    if of_d > 0:
-        return np.finfo(g.dtype).eps * (0.4 * spread * centred / n * size(u) + products) / of_d
-    return np.inf if trace > 0 and q.any() else 0.0  # units without a signal tell nothing of the others
+        terms, of_d = max(gram.samples, 1), float(of_u.sum())
+        w, products = products_on_parameters(gram, inverse, of_q, g[::-(-terms // SUMMED), units])
+        means = gram.matrix[-1] * gram.bias / terms
+        centred = abs(diagonal - terms * means**2)
+    if not of_d > 0:  # units without a signal tell nothing of the others
+        return np.inf if float(diagonal.sum()) > 0 and q.any() else 0.0
+    single, double = (float(np.finfo(dtype).eps) for dtype in (g.dtype, np.float64))
+    products = single**2 * products + double**2 * len(inverse) * (w @ diagonal) * (diagonal @ of_u)
+    bound = (w @ centred) * (centred @ of_u)
+
+    def error(changes):
+        return 0.7 * (float(single**2 * roundings(terms) * changes + products) / of_d) ** 0.5
+
+    if error(bound) <= TRUSTED[g.dtype.name]:
+        return error(bound)
+    return error(w @ squares_times(gram.matrix, of_u, partial(off_centre, gram, means)) + 10 * bound / terms)
+
+
+def products_on_samples(gram, inverse, damping, of_q, of_u):
+    r"""Return w of `rounding_error`, and ε⁻² times the squared error of d that the products make, on the sample side.
+
+    An error of the coefficients U becomes one of :math:`\tilde A^TU` that no inverse damps, and rows that are equal have
+    it alike: a few rows tell how many do. Then come the roundings of that sum.
+    """
+    xp, n, diagonal = gram.xp, len(inverse), gram.matrix.diagonal()
+    square, through = squares_times(inverse, xp.stack([xp.ones(n), of_q], axis=1)).T
+    some = slice(None, None, -(-n // PROBED))
+    alike = (gram.matrix[some] > 0.95 * xp.maximum(diagonal[some, None], diagonal)).sum(axis=1).max()
+    products = diagonal @ (n / 2 * alike * through + roundings(n) / 2 * of_u)
+    return abs(inverse.diagonal() - damping * square), products
+
+
+def products_on_parameters(gram, inverse, of_q, some):
+    r"""Return w of `rounding_error`, and ε⁻² times the squared error of d that the products make, of parameters.
+
+    Those are of :math:`\tilde A^Tg`, of which `some` is one row in every few, and, unless `many_rows`, of the inverse
+    cast to g's dtype and its product.
+    """
+    n, terms = len(inverse), max(gram.samples, 1)
+    w = gram.xp.einsum("ij,ij->j", inverse, inverse)
+    of_g = gram.total(float((some.astype(np.float64) ** 2).sum()) * -(-terms // SUMMED))
+    applied = roundings(terms) + (0 if many_rows(gram, inverse) else n / 2)
+    return w, applied * (w @ of_q) + roundings(terms) / 2 / terms * (w @ gram.matrix.diagonal()) * of_g
+
+
+def roundings(terms):
+    """Return how many roundings a sum meets at its full size, if its largest term comes first.
+
+    A BLAS adds some hundred products in a row, and then such sums.
+    """
+    return min(terms, ADDED) + terms / ADDED
+
+
+def off_centre(gram, means, rows):
+    """Return what the means of the data bring to some rows of the Gram matrix, and not its centred part."""
+    if gram.side == "sample":
+        return means[rows, None] + (means - means.mean())
+    return means[rows, None] * (gram.samples * means)
+
+
+def squares_times(matrix, x, removed=None):
+    """Return the matrix of squared entries times x, less before what `removed` gives for some rows."""
+    result = array_module(matrix).empty(x.shape)
+    for rows in in_cache(matrix):
+        part = matrix[rows].copy() if removed is None else matrix[rows] - removed(rows)
+        part *= part
+        result[rows] = part @ x
+    return result
 
 
 def conjugate_gradients(gram, g, damping, steps, joint=False):
