@@ -233,6 +233,17 @@ def test_the_core_is_small():
         assert lines <= most, f"the {name} has {lines} lines of code"
 
 
+def test_no_test_asserts_on_time():
+    """On a busy machine everything takes longer. `minilift bench` measures time, and names the machine."""
+    clocks = {"time", "perf_counter", "monotonic", "process_time", "thread_time"}
+    found = [f"{path.relative_to(ROOT)}:{node.lineno}" for path in sorted((ROOT / "tests").rglob("*.py"))
+             for node in ast.walk(parsed(path)) if isinstance(node, ast.Assert)
+             for part in ast.walk(node.test) if isinstance(part, ast.Call)
+             if isinstance(part.func, ast.Attribute) and part.func.attr in clocks
+             and isinstance(part.func.value, ast.Name) and part.func.value.id == "time"]
+    assert not found
+
+
 def test_every_folder_is_installed():
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg", encoding="utf-8")

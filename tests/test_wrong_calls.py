@@ -44,8 +44,7 @@ RECORDS = {
 INNER = {
     "PrincipalAxes", "local", "direct_solution", "many_rows", "quick_solve", "careful_solve", "rounding_error",
     "of_least_norm", "newton_steps", "from_afar", "check_gap", "nearest_to_zero", "rounding_of_gradient",
-    "rounding_of_value", "norm", "ratio", "check", "shifted", "products_on_samples", "products_on_parameters",
-    "roundings", "off_centre", "squares_times",
+    "rounding_of_value", "norm", "ratio", "check", "shifted", "roundings",
 }
 HELPERS = {
     "check_range", "cifar10_part", "draw_curves", "flat_images", "idx_pair", "idx_set", "toy_arguments",

@@ -34,7 +34,6 @@ from minilift.support.backend import array_module, in_cache, spd_inverse, to_num
 
 PROBED = 8  # output units and rows, at most, from which the rounding error of a direct solve is estimated
 TRUSTED = {"float32": 8e-5, "float64": 1e-9}  # estimated relative error up to which the quick direct solve is taken
-SUMMED = 4096  # rows of g, at most about, of which their size is estimated
 ADDED = 512  # products that a BLAS adds one after another; processors differ, between 256 and 768
 ARMIJO = 1e-4  # share of the decrease predicted by the slope that a step length must bring
 HALVINGS = 50  # of a step length before a unit is left where it is
@@ -182,7 +181,7 @@ def many_rows(gram, inverse):
 
 def careful_solve(gram, g, damping):
     """Return d in float64 along principal axes, where M is diagonal: v = (s + β)⁻¹ Vᵀãᵀg."""
-    # a signal that hardly reaches the data, as when they are fitted, makes rounding of the axes count ten times and more
+    # rounding of the axes counts ten times and more where the signal hardly reaches the data, as when they are fitted
     axes = PrincipalAxes(gram, damping, accuracy=TRUSTED[g.dtype.name] / 10)
     v = axes.lower(gram.whole(g).astype(np.float64)) / (axes.values + damping)  # ProxProp (13)
     return axes.lift(v).astype(g.dtype)
@@ -191,70 +190,44 @@ def careful_solve(gram, g, damping):
 def rounding_error(gram, inverse, damping, g, q):
     r"""Estimate the relative error of `quick_solve`, from a few output units and the small matrices, a float.
 
-    Each rounding is taken as random, with 0.7 ε of the number that is rounded: more than two standard deviations. An
-    error r of the right-hand side makes one of squared norm :math:`\sum_i w_ir_i^2` of d, with w the squared norms of
-    the columns of :math:`(C + \beta I)^{-1}` or :math:`\tilde A^T(K + \beta I)^{-1}`. For coordinates u of d these are
+    Each rounding is taken as random, with 0.9 ε of the number that is rounded: three standard deviations. An error r
+    of the right-hand side makes one of squared norm :math:`\sum_i w_ir_i^2` of d, with w the squared norms of the
+    columns of :math:`(C + \beta I)^{-1}` or :math:`\tilde A^T(K + \beta I)^{-1}`. For coordinates u of d these are
 
     - δM u for the Gram matrix M, whose centred part alone is summed in g's dtype. Each entry counts with its own size:
-      one row a hundred times the others makes all sums large, and so their roundings.
+      one row a hundred times the others makes all sums large, and so their roundings. Where the bound
+      :math:`M_{ij}^2 \le M_{ii}M_{jj}` is small enough, it is taken in their place.
     - δM u once more, for the inverse in float64,
-    - those of the products with g and with the inverse (see `products_on_samples`, `products_on_parameters`).
-
-    Where it is small with the bound :math:`M_{ij}^2 \le M_{ii}M_{jj}` already, that is returned.
+    - those of the products with g and with the inverse, unless `many_rows`. On the sample side an error of U becomes
+      one of :math:`\tilde A^TU` that no inverse damps, and rows that are equal have it alike: a few tell how many do.
     """
-    xp, units = gram.xp, slice(None, None, -(-q.shape[1] // PROBED))
+    xp, n, units = gram.xp, len(inverse), slice(None, None, -(-q.shape[1] // PROBED))
     few = q[:, units].astype(np.float64)
     u = inverse @ few
     of_q, of_u, diagonal = (few * few).sum(axis=1), (u * u).sum(axis=1), gram.matrix.diagonal()
+    w = xp.einsum("ij,ij->j", inverse, inverse)
     if gram.side == "sample":
-        terms, of_d = max(gram.a.shape[1], 1), abs(float(xp.vdot(u, gram.matrix @ u)))
-        w, products = products_on_samples(gram, inverse, damping, of_q, of_u)
-        means = gram.matrix.mean(axis=0)
-        centred = abs(diagonal - 2 * means + means.mean())
+        w, of_d = abs(inverse.diagonal() - damping * w), float(xp.vdot(u, gram.matrix @ u))
+        terms, walk, means, some = gram.a.shape[1] or 1, 1, gram.matrix.mean(axis=0), slice(None, None, -(-n // PROBED))
+        off_centre = xp.stack([means, xp.ones(n)], axis=1), xp.stack([xp.ones(n), means - means.mean()])
+        alike = (gram.matrix[some] > 0.95 * xp.maximum(diagonal[some, None], diagonal)).sum(axis=1).max()
+        of_inverse = n / 2 * alike * xp.einsum("ij,ij,j->i", inverse, inverse, of_q)
+        products = diagonal @ (of_inverse + roundings(n) / 2 * of_u)
     else:
-        terms, of_d = max(gram.samples, 1), float(of_u.sum())
-        w, products = products_on_parameters(gram, inverse, of_q, g[::-(-terms // SUMMED), units])
-        means = gram.matrix[-1] * gram.bias / terms
-        centred = abs(diagonal - terms * means**2)
-    if not of_d > 0:  # units without a signal tell nothing of the others
-        return np.inf if float(diagonal.sum()) > 0 and q.any() else 0.0
-    single, double = (float(np.finfo(dtype).eps) for dtype in (g.dtype, np.float64))
-    products = single**2 * products + double**2 * len(inverse) * (w @ diagonal) * (diagonal @ of_u)
-    bound = (w @ centred) * (centred @ of_u)
-
-    def error(changes):
-        return 0.7 * (float(single**2 * roundings(terms) * changes + products) / of_d) ** 0.5
-
-    if error(bound) <= TRUSTED[g.dtype.name]:
-        return error(bound)
-    return error(w @ squares_times(gram.matrix, of_u, partial(off_centre, gram, means)) + 10 * bound / terms)
-
-
-def products_on_samples(gram, inverse, damping, of_q, of_u):
-    r"""Return w of `rounding_error`, and ε⁻² times the squared error of d that the products make, on the sample side.
-
-    An error of the coefficients U becomes one of :math:`\tilde A^TU` that no inverse damps, and rows that are equal have
-    it alike: a few rows tell how many do. Then come the roundings of that sum.
-    """
-    xp, n, diagonal = gram.xp, len(inverse), gram.matrix.diagonal()
-    square, through = squares_times(inverse, xp.stack([xp.ones(n), of_q], axis=1)).T
-    some = slice(None, None, -(-n // PROBED))
-    alike = (gram.matrix[some] > 0.95 * xp.maximum(diagonal[some, None], diagonal)).sum(axis=1).max()
-    products = diagonal @ (n / 2 * alike * through + roundings(n) / 2 * of_u)
-    return abs(inverse.diagonal() - damping * square), products
-
-
-def products_on_parameters(gram, inverse, of_q, some):
-    r"""Return w of `rounding_error`, and ε⁻² times the squared error of d that the products make, of parameters.
-
-    Those are of :math:`\tilde A^Tg`, of which `some` is one row in every few, and, unless `many_rows`, of the inverse
-    cast to g's dtype and its product.
-    """
-    n, terms = len(inverse), max(gram.samples, 1)
-    w = gram.xp.einsum("ij,ij->j", inverse, inverse)
-    of_g = gram.total(float((some.astype(np.float64) ** 2).sum()) * -(-terms // SUMMED))
-    applied = roundings(terms) + (0 if many_rows(gram, inverse) else n / 2)
-    return w, applied * (w @ of_q) + roundings(terms) / 2 / terms * (w @ gram.matrix.diagonal()) * of_g
+        # inputs that are often 0 are alike when centred, and the same number added again and again is rounded alike
+        of_d, terms, walk, every = float(of_u.sum()), gram.samples, 10, -(-gram.samples // 4096)
+        off_centre = gram.bias * gram.matrix[:, -1:], gram.matrix[-1:] / terms
+        of_g = gram.total(every * float((g[::every, units].astype(np.float64) ** 2).sum()))
+        applied = roundings(terms) + (0 if many_rows(gram, inverse) else n / 2)
+        products = applied * (w @ of_q) + roundings(terms) / 2 / terms * (w @ diagonal) * of_g
+    centred = abs(diagonal - xp.einsum("ik,ki->i", *off_centre))
+    single, double = (float(np.finfo(dtype).eps) ** 2 for dtype in (g.dtype, np.float64))
+    bound, rest = (w @ centred) * (centred @ of_u), single * products + double * n * (w @ diagonal) * (diagonal @ of_u)
+    if single * roundings(terms) * bound + rest > (TRUSTED[g.dtype.name] / 0.9) ** 2 * abs(of_d):
+        bound = w @ ((gram.matrix - off_centre[0] @ off_centre[1]) ** 2 @ of_u) + walk * bound / terms
+    if of_d:
+        return 0.9 * (float(single * roundings(terms) * bound + rest) / abs(of_d)) ** 0.5
+    return np.inf if float(diagonal.sum()) > 0 and q.any() else 0.0  # units without a signal tell nothing of the others
 
 
 def roundings(terms):
@@ -263,23 +236,6 @@ def roundings(terms):
     A BLAS adds some hundred products in a row, and then such sums.
     """
     return min(terms, ADDED) + terms / ADDED
-
-
-def off_centre(gram, means, rows):
-    """Return what the means of the data bring to some rows of the Gram matrix, and not its centred part."""
-    if gram.side == "sample":
-        return means[rows, None] + (means - means.mean())
-    return means[rows, None] * (gram.samples * means)
-
-
-def squares_times(matrix, x, removed=None):
-    """Return the matrix of squared entries times x, less before what `removed` gives for some rows."""
-    result = array_module(matrix).empty(x.shape)
-    for rows in in_cache(matrix):
-        part = matrix[rows].copy() if removed is None else matrix[rows] - removed(rows)
-        part *= part
-        result[rows] = part @ x
-    return result
 
 
 def conjugate_gradients(gram, g, damping, steps, joint=False):
