@@ -45,7 +45,7 @@ INNER = {
     "PrincipalAxes", "local", "direct_solution", "many_rows", "quick_solve", "careful_solve", "rounding_errors",
     "measured_error",
     "of_least_norm", "newton_steps", "from_afar", "nearest_to_zero", "rounding_of_gradient",
-    "rounding_of_value", "norm", "ratio", "check", "shifted",
+    "rounding_of_value", "norm", "ratio", "check", "shifted", "roundings",
 }
 HELPERS = {
     "check_range", "cifar10_part", "draw_curves", "flat_images", "idx_pair", "idx_set", "toy_arguments",

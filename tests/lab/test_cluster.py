@@ -4,7 +4,6 @@ import importlib.util
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -169,7 +168,5 @@ def test_mistakes_are_told(monkeypatch, tmp_path, capsys):
 @pytest.mark.parametrize("address", ["nonsense://x", "tcp://127.0.0.1:1"])
 def test_an_address_at_which_nobody_answers(address, monkeypatch):
     monkeypatch.setattr(runs, "ANSWERS", 0.5)
-    started = time.monotonic()
     with pytest.raises(ValueError, match="--cluster: "), runs.cluster(address):
         pass
-    assert time.monotonic() - started < 20
