@@ -107,7 +107,8 @@ def damped_solve(gram, g, damping):
 
     The small matrix is inverted in float64 and applied in g's dtype, or in float64 where the rows are many. Where an
     estimate of what rounding makes of that exceeds `TRUSTED`, everything is done in float64 along the principal axes of
-    the data, at two or three times the cost: for inputs of size 255, say, for very large τ_θ, for samples that repeat.
+    the data, at two or three times the cost: for inputs of size 255, say, for very large τ_θ, for samples that repeat,
+    or where one is a hundred times the others.
 
     Parameters
     ----------
