@@ -580,6 +580,8 @@ def heading(about):
     load = f"; load {at['load before'][0]:.1f} before, {at['load'][0]:.1f} after" if at["load"] else ""
     versions = ", ".join(f"{name} {version}" for name, version in at["versions"].items())
     rounds = [] if "race" in about["command"] else ["median (smallest–largest) over the rounds; ratios pair by pair"]
+    if "--cluster" in about["command"]:
+        rounds = ["the workers of the cluster did the runs, and seconds are theirs; the machine above asked for them"]
     return "\n".join([about["command"],
                       f"{at['processor']}, {at['cores']} cores, {at['threads']} threads, {at['blas']}{load}",
                       f"{versions}; commit {at['commit']}, {at['date']}", *rounds, *busy(at)])
