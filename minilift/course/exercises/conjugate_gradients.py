@@ -102,6 +102,9 @@ def first_step(answer, seed):
     def mistakes(step):
         yield np.shape(step(M, b)) == (3,), "these are the lengths α of the steps; d = α b is asked for"
         yield from slips(step, [(M, b)], WRONG_FIRST_STEPS)
+        lengths = dots(step(M, b), b) / dots(library_first_step(M, b), b)
+        yield (same(step(M, b), lengths * library_first_step(M, b)), "along b, but by other lengths: "
+               + ", ".join(f"{length:.3g}" for length in lengths) + " of the best in the three units; look at α")
 
     return check("6.1", answer, claims, mistakes, fallback=library_first_step)
 

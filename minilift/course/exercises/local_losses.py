@@ -317,8 +317,10 @@ def largest_gamma(answer, seed):
         for f, z, g in layers:
             gamma = float(largest(f, z, g))
             excess = max(0.0, outside(f, z, g, 0.999 * gamma)) if np.isfinite(gamma) else np.inf
-            yield Claim(f"{f!r}: at 0.999 γ no target is out of range", excess, 0.0)
-            yield Claim(f"{f!r}: at 1.001 γ one is", float(outside(f, z, g, 1.001 * gamma) <= 0), 0.0)
+            yield Claim(f"{f!r}: at 0.999 γ no target is out of range", excess, 0.0,
+                        "too large: is it the least over all entries, of the room over |g| of one and the same entry?")
+            yield Claim(f"{f!r}: at 1.001 γ one is", float(outside(f, z, g, 1.001 * gamma) <= 0), 0.0,
+                        "too small: no target has reached its border yet; what divides the room, and of which entry?")
 
     def mistakes(largest):
         yield any(np.shape(largest(*layer)) != () for layer in layers), \

@@ -88,6 +88,11 @@ def fit_gradient(answer, seed):
 
     def mistakes(gradient):
         yield from slips(gradient, [(F, W, b, target, W_old, lam)], WRONG_GRADIENTS)
+        at, fit = np.maximum(F @ W + b, 0), library_gradient(F, W, b, target, W_old, 0.0)
+        yield (same(gradient(F, W, b, target, W_old, 0.0), fit),
+               "with λ = 0 it is right: look at the regulariser's part, its factor, weight and shape")
+        yield (same(gradient(F, W, b, at, W_old, lam), 2 * lam * (W - W_old)),
+               "where the target is met it is right: look at the fit's part, at the residual and σ'")
 
     return check("9.1", answer, claims, mistakes, fallback=library_gradient)
 
