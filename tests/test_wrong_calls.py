@@ -60,10 +60,11 @@ ABSTRACT = {"Loss", "Optimizer"}  # their methods are called on what derives fro
 # Likewise methods: the arithmetic of layers, losses and local problems, in every step, on arrays that are in order.
 KERNELS = {
     "Optimizer": {"check_fits"},
-    "Network": {"checked_state", "commit", "parameters_text", "propagate", "rows_of_names", "to_backend"},
+    "Network": {"checked_state", "commit", "parameters_text", "propagate", "rows_of_names", "to_backend", "total"},
     "layer": {"adjoint", "adjoint_input", "adjoint_inputs", "adjoint_theta", "apply", "at_outputs",
         "columns", "commit", "conjugate", "derivative", "for_images", "forward", "gather", "gradients", "gram",
         "height", "in_range", "initial_theta", "integral", "inverse", "mean", "on_backend", "output_shape", "rows",
+        "signal_gram",
         "signals", "solve_shifted", "statistics", "views"},
     "Loss": {"check_targets", "shifted_inverse", "targets", "value_per_sample", "weight"},
     "Method": {"check_state", "directions", "explicit_step", "gap", "new_optimizer", "optimizer_of",
