@@ -194,7 +194,7 @@ def test_the_side_is_the_one_that_needs_fewer_bytes():
     (small, of_few, bytes_few), (large, of_many, bytes_many) = ranks[0][6], ranks[0][400]
     assert (small, large) == ("sample", "parameter")
     assert few - 8 * (4 * 4 + 2 * 6 - 6**2 // 2) + 2 * of_few["sum"][0] == bytes_few["sample"], "K counts as its half"
-    assert many + 2 * (of_many["sum"][0] - 8) == bytes_many["parameter"], "beside one number of the rounding's estimate"
+    assert many + 2 * (of_many["sum"][0] - 32) == bytes_many["parameter"], "beside 4 numbers of the rounding's estimate"
 
 
 @given(st.integers(1, 600), st.integers(1, 9))
