@@ -7,7 +7,7 @@ energy, in NumPy and CuPy. Start with `Network` or `mlp`, a method such as `Prox
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from minilift import datasets, energy, methods, models, network, optim
+from minilift import datasets, energy, layers, methods, models, network, optim
 from minilift.graph import State
 from minilift.layers import activations, convolution, joins, losses, maps, normalization, pooling
 from minilift.layers.activations import (
@@ -52,7 +52,7 @@ from minilift.models import convnet, load, mlp, resnet, rnn
 from minilift.network import Network
 from minilift.optim import SGD, Adam, Constant, Cosine, HeavyBall, Muon, Nesterov, RMSProp, StepDecay, WarmupLinear
 from minilift.support.parallel import Team
-from minilift.support.spellings import unknown_export
+from minilift.support.spellings import guide_in, unknown_export
 from minilift.training.fit import evaluate, fit
 from minilift.training.history import EarlyStop, History
 
@@ -165,6 +165,7 @@ LATER = {**dict.fromkeys(["Argmin", "Check", "Decreases", "Equal", "Gradient", "
          **dict.fromkeys(["ImplicitMLPClassifier", "ImplicitMLPRegressor"], "minilift.estimators")}
 
 
+guide_in(activations, datasets, layers, losses, methods, models, network, optim)
 if not TYPE_CHECKING:
     def __getattr__(name):
         """Load what `LATER` has, or say what a name that other libraries use is called here."""

@@ -8,12 +8,12 @@ how, and with which exit code.
 from __future__ import annotations
 
 import argparse
-import difflib
 import importlib
 import sys
 from typing import NamedTuple
 
 from minilift.support.signals import terminable
+from minilift.support.spellings import nearest
 from minilift.support.terminal import exit_code_of, note
 
 
@@ -56,7 +56,7 @@ class Parser(argparse.ArgumentParser):
         arguments, unknown = self.parse_known_args(argv, namespace)
         if unknown:
             option = unknown[0].split("=")[0]
-            self.error(f"unknown argument {option}{hint(option, self._option_string_actions)}")
+            self.error(f"unknown argument {option}{nearest(option, self._option_string_actions)}")
         return arguments
 
     def _print_message(self, message, file=None):
@@ -73,14 +73,8 @@ class Parser(argparse.ArgumentParser):
     def _check_value(self, action, value):
         """Refuse a value that is not one of the choices, with the nearest one (argparse names them all)."""
         if action.choices is not None and value not in action.choices:
-            message = f"unknown name {value!r}{hint(value, action.choices)}"
+            message = f"unknown name {value!r}{nearest(str(value), list(map(str, action.choices)))}"
             raise argparse.ArgumentError(action, f"{message} (known: {', '.join(map(str, action.choices))})")
-
-
-def hint(name, known):
-    """Return '; did you mean …?' with the nearest of the known names, or nothing."""
-    near = difflib.get_close_matches(str(name), list(map(str, known)), n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def main(argv=None):
@@ -99,7 +93,7 @@ def run_command(argv):
         return 2 if argv else 0
     name = argv[0]
     if name not in COMMANDS:
-        parser.error(f"unknown command {name!r}{hint(name, COMMANDS)}")
+        parser.error(f"unknown command {name!r}{nearest(name, COMMANDS)}")
     command = COMMANDS[name]
     with terminable():
         return getattr(module_of(command), command.run)(parser_of(name).parse_args(argv[1:]))
@@ -167,8 +161,10 @@ def words_of(parser):
     words = []
     for action in parser._actions:
         words += [option for option in action.option_strings if option.startswith("--")]
+        if not action.option_strings:
+            words += action.choices or ()
         if isinstance(action, argparse._SubParsersAction):
-            words += [*action.choices, *(word for inner in action.choices.values() for word in words_of(inner))]
+            words += (word for inner in action.choices.values() for word in words_of(inner))
     return list(dict.fromkeys(words))
 
 

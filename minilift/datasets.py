@@ -29,7 +29,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -65,9 +65,10 @@ from minilift.support.arguments import (
     whole_number,
 )
 from minilift.support.backend import check_arrays
-from minilift.support.spellings import unknown_attribute, unknown_export
+from minilift.support.spellings import guided
 
 
+@guided
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Training and test samples, and where they come from.
@@ -104,11 +105,6 @@ class Dataset:
     n_classes: int | None = None
     source: str = ""
     licence: str = ""
-
-    if not TYPE_CHECKING:  # a type checker finds such attributes itself
-        def __getattr__(self, name):
-            """Say what serves instead of an attribute that data sets of other libraries have."""
-            raise unknown_attribute(self, name)
 
     def __repr__(self):
         shape = "×".join(map(str, self.image_shape or self.X_train.shape[1:]))
@@ -592,9 +588,3 @@ def load(name: str, **options: Any) -> Dataset:
     for option in options:
         known_name(f"option of {name}", option, list(inspect.signature(loader).parameters))
     return loader(**options)
-
-
-if not TYPE_CHECKING:  # a type checker finds such names itself
-    def __getattr__(name):
-        """Say what a name that other libraries use is called here."""
-        raise unknown_export(name, [one for one in globals() if not one.startswith("_")], __name__)

@@ -28,12 +28,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from minilift.layers.losses import SoftmaxCrossEntropy, SquaredError
 from minilift.models import mlp
 from minilift.support.arguments import boolean, sequence, whole_number
-from minilift.support.spellings import spelled
+from minilift.support.spellings import guided, spelled
 from minilift.training.fit import fit
 from minilift.training.history import EarlyStop
 from minilift.training.names import named_method, named_optimizer
 
 
+@guided
 class ImplicitMLP(BaseEstimator):
     """What the two estimators have in common; its arguments are explained there."""
 

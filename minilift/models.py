@@ -69,7 +69,7 @@ def mlp(widths: Sequence[int], activation: Any = "relu", loss: Loss | None = Non
     instance("mlp: activation", activation)
     several = isinstance(activation, (list, tuple))
     each = (sequence("mlp: activation", activation, "activations of hidden layers", hidden) if several
-            else [activation] * hidden)
+            else [named_activation("mlp: activation", activation)] * hidden)
     layers = [Linear(widths[0], widths[1], init=init)]
     for l, transfer in enumerate(each, start=1):
         layers += [named_activation("mlp: activation", transfer), Linear(widths[l], widths[l + 1], init=init)]

@@ -15,7 +15,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +35,7 @@ from minilift.support.arguments import (
 from minilift.support.backend import get_module, module_of, real_array, to_numpy
 from minilift.support.files import write_npz
 from minilift.support.settings import Settings, describe, recipe
-from minilift.support.spellings import unknown_attribute
+from minilift.support.spellings import NoMethod, guided
 from minilift.support.tables import html, padded
 
 DTYPES = ("float32", "float64")
@@ -82,6 +82,7 @@ class Thetas(list):
         return xp.ascontiguousarray(theta)
 
 
+@guided
 class Network(Settings):
     r"""A graph of layers, grouped as the papers do: map φ_l, then transfer σ_l (one layer or several).
 
@@ -203,11 +204,6 @@ class Network(Settings):
         initial = {l: self.phi[l].initial_theta(rng) for l in self.maps}
         self.theta = [initial.get(l) for l in range(self.depth + 1)]
 
-    if not TYPE_CHECKING:  # a type checker finds such attributes itself
-        def __getattr__(self, name):
-            """Say what serves instead of an attribute that networks of other libraries have."""
-            raise unknown_attribute(self, name)
-
     @property
     def xp(self) -> Any:
         """The array library of the backend."""
@@ -227,7 +223,7 @@ class Network(Settings):
     @property
     def parameters(self) -> list[Any]:
         """Flat list of every trainable array."""
-        return [self._theta[l] for l in self.maps] + [norm.scale_shift for norm in self.norms]
+        return NoMethod([self._theta[l] for l in self.maps] + [norm.scale_shift for norm in self.norms])
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Return all parameters and running statistics by name, as NumPy arrays."""
@@ -317,6 +313,10 @@ class Network(Settings):
     def samples(self, state):
         """Return the number of samples of a pass, those that other ranks hold included."""
         return len(state.z[self.depth])
+
+    def total(self, array):
+        """Return what adds up over samples for the samples of all ranks; the array may be overwritten."""
+        return array
 
     def commit(self, state):
         """Take the batch statistics of a training pass into the running ones, which evaluation uses."""

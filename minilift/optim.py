@@ -20,14 +20,14 @@ import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from minilift.support.arguments import boolean, function, instance_of, known_name, number_between, shown, whole_number
 from minilift.support.backend import array_module, to_numpy
 from minilift.support.settings import Settings
-from minilift.support.spellings import unknown_export
+from minilift.support.spellings import guided
 
 BLOCK = 32_768  # elements; three or four such float32 arrays lie in a core's second-level cache together
 
@@ -205,6 +205,7 @@ class Cosine(Schedule):
 # ----------------------------------------------------------------------------------------------- optimizers
 
 
+@guided
 class Optimizer(Settings):
     r"""Base class of the optimizers.
 
@@ -744,9 +745,3 @@ def msign(matrix, iterations=5):
         polynomial = b * square + c * fourth  # Muon
         x = a * x + polynomial @ x
     return x.T if tall else x
-
-
-if not TYPE_CHECKING:  # a type checker finds such names itself
-    def __getattr__(name):
-        """Say what a name that other libraries use is called here."""
-        raise unknown_export(name, [one for one in globals() if not one.startswith("_")], __name__)

@@ -16,7 +16,7 @@ import minilift
 from minilift import datasets, energy, plots
 from minilift.local import problems, solvers
 from minilift.support.options import writable_folder
-from minilift.support.terminal import note
+from minilift.support.terminal import how_to_install, note
 
 # the pages, in reading order: title, and the rooms or files whose public names they show
 PAGES = {
@@ -136,7 +136,7 @@ def build(folder):
         from sphinx.application import Sphinx
         from sphinx.util.console import nocolor
     except ImportError as error:
-        raise RuntimeError("docs needs Sphinx; install the extra, pip install 'minilift[docs]'") from error
+        raise RuntimeError(f"docs needs Sphinx; install with: {how_to_install('docs')}") from error
     nocolor()
     warnings, names = io.StringIO(), {name.rpartition(".")[2]: name for name in reversed(list(public()))}
 

@@ -57,7 +57,8 @@ def test_version(capsys):
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
 @pytest.mark.parametrize(("words", "completed"), [
     ("minilift comp", {"compare"}), ("minilift compare --meth", {"--methods"}),
-    ("minilift teach stu", {"student"}), ("minilift teach grade --se", {"--seed"}), ("minilift nonsense --", set())])
+    ("minilift teach stu", {"student"}), ("minilift teach grade --se", {"--seed"}), ("minilift nonsense --", set()),
+    ("minilift bench mem", {"memory"}), ("minilift data f", {"fetch"})])
 def test_bash_completes_commands_and_options(capsys, words, completed):
     with pytest.raises(SystemExit) as stopped:
         cli.run_command(["--completion"])

@@ -39,7 +39,7 @@ FILES = {"support": ["spellings", "tables", "arguments", "settings", "backend", 
                  "results", "reproduce", "compare", "train"],
          "course": ["book", "exam", "kit", "lite", "gradebook", "notebooks", "teach", "exercises", "judge"]}
 CORE = ["layers", "local", "graph", "energy", "network", "optim", "methods"]
-CORE_LINES = 2740  # of code; convolutions, joins, optimizers, checks of arguments and annotations included
+CORE_LINES = 2755  # of code; convolutions, joins, optimizers, checks of arguments and annotations included
 FAMILY = ["kronecker", "gauss_newton", "fits", "activation_problem", "lifted"]  # counted by itself
 FAMILY_LINES = 1500  # of code, of the methods beyond the papers' own and of their local problems
 TALKATIVE = {"checks", "lab", "course", "reference", "cli"}
@@ -233,11 +233,22 @@ def test_the_core_is_small():
         assert lines <= most, f"the {name} has {lines} lines of code"
 
 
+def test_no_test_asserts_on_time():
+    """On a busy machine everything takes longer. `minilift bench` measures time, and names the machine."""
+    clocks = {"time", "perf_counter", "monotonic", "process_time", "thread_time"}
+    found = [f"{path.relative_to(ROOT)}:{node.lineno}" for path in sorted((ROOT / "tests").rglob("*.py"))
+             for node in ast.walk(parsed(path)) if isinstance(node, ast.Assert)
+             for part in ast.walk(node.test) if isinstance(part, ast.Call)
+             if isinstance(part.func, ast.Attribute) and part.func.attr in clocks
+             and isinstance(part.func.value, ast.Name) and part.func.value.id == "time"]
+    assert not found
+
+
 def test_every_folder_is_installed():
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg", encoding="utf-8")
     folders = {".".join(path.parent.relative_to(ROOT).parts) for path in SOURCES}
-    assert set(config["options"]["packages"].split()) == folders | {"minilift.data", "minilift.tutorials"}
+    assert set(config["options"]["packages"].split()) == folders
 
 
 def test_importing_the_package_loads_little():

@@ -16,7 +16,8 @@ import minilift as ml
 from minilift.course.notebooks import CURRICULUM
 
 ROOT = Path(ml.__file__).parent.parent
-BUILD = "from setuptools import build_meta as backend; backend.build_wheel('out'); backend.build_sdist('out')"
+BUILD = "from setuptools import build_meta as backend; backend.build_wheel('out'); backend.build_sdist('out'); " \
+        "backend.build_editable('editable')"
 
 
 def text(name):
@@ -45,7 +46,10 @@ def test_the_three_papers_are_cited():
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """Return the wheel and the source distribution, built from a copy of the files that are kept under version."""
+    """Return the wheel, the source distribution and the wheel of an editable installation.
+
+    They are built from a copy of the files that are kept under version.
+    """
     pytest.importorskip("setuptools", minversion="70.1")  # which makes wheels itself
     if not (ROOT / ".git").exists():
         pytest.skip("not a clone: which files belong to it is not known")
@@ -57,12 +61,12 @@ def built(tmp_path_factory):
         shutil.copyfile(ROOT / name, tree / name)
     done = subprocess.run([sys.executable, "-c", BUILD], cwd=tree, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return next((tree / "out").glob("*.whl")), next((tree / "out").glob("*.tar.gz"))
+    return next(tree.glob("out/*.whl")), next(tree.glob("out/*.tar.gz")), next(tree.glob("editable/*.whl"))
 
 
 @pytest.mark.slow
 def test_the_wheel_is_small_and_tells_no_solutions(built):
-    wheel, _ = built
+    wheel, _, _ = built
     assert wheel.stat().st_size < 800_000
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
@@ -75,10 +79,21 @@ def test_the_wheel_is_small_and_tells_no_solutions(built):
 @pytest.mark.slow
 def test_the_source_distribution_is_whole(built):
     """What the tests read is in it, so that they run there."""
-    _, source = built
+    _, source, _ = built
     with tarfile.open(source) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     for name in ("tests/conftest.py", "tests/oracle/README.md", "tutorials/src/01_backward_step.py", "data/digits.npz",
                  "tutorials/solutions/01_backward_step.ipynb", "data/results/README.md", ".ci/run", ".ruff.toml",
                  "CITATION.cff", "CHANGELOG.md", "LICENSE"):
         assert name in names
+
+
+@pytest.mark.slow
+def test_an_editable_installation_is_a_path(built):
+    """Type checkers follow a path to the clone; a hook in Python's import, which setuptools may make, they do not."""
+    _, _, editable = built
+    with zipfile.ZipFile(editable) as archive:
+        outside = [name for name in archive.namelist() if ".dist-info/" not in name]
+        assert [name.endswith(".pth") for name in outside] == [True]
+        path = Path(archive.read(outside[0]).decode().strip())
+    assert (path / "minilift" / "py.typed").is_file()

@@ -42,9 +42,10 @@ RECORDS = {
 }
 # The local problem and its operators, made for each map in every step of arrays that are in order.
 INNER = {
-    "PrincipalAxes", "local", "direct_solution", "many_rows", "quick_solve", "careful_solve", "rounding_error",
-    "of_least_norm", "newton_steps", "from_afar", "check_gap", "nearest_to_zero", "rounding_of_gradient",
-    "rounding_of_value", "norm", "ratio", "check", "shifted",
+    "PrincipalAxes", "local", "direct_solution", "many_rows", "quick_solve", "careful_solve", "rounding_errors",
+    "measured_error",
+    "of_least_norm", "newton_steps", "from_afar", "nearest_to_zero", "rounding_of_gradient",
+    "rounding_of_value", "norm", "ratio", "check", "shifted", "roundings",
 }
 HELPERS = {
     "check_range", "cifar10_part", "draw_curves", "flat_images", "idx_pair", "idx_set", "toy_arguments",
@@ -75,7 +76,7 @@ KERNELS = {
     "Gram": {"adjoint", "apply", "inner", "lift", "lower", "output_change", "solve", "squared_norm", "total", "whole"},
     "LocalProblem": {"descent", "gradient_norm", "inner", "joined", "objective", "squared_norm", "step", "total"},
     "MatchingLoss": {"curvature", "gradient", "model", "value"},
-    "SquaredFit": {"curvature", "gradient", "model", "residual", "value"},
+    "SquaredFit": {"curvature", "gradient", "model", "value"},
     "Penalties": {"activation_gap", "gradient_a", "gradient_phi", "gradient_theta", "gradient_z", "inputs",
         "map_gap", "phi", "terms", "value"},
 }
@@ -299,7 +300,7 @@ TAKEN = [
     (r"(Add|Concat)\(sources\)", ["text array"], "likewise"),
     (r"(Entropy|Error)\.(value|gradient|proba|predict)\(z\)|SigmoidCrossEntropy\.(value|gradient)\(y\)"
      r"|\.step\((parameters|directions)\)|Gram\(a\)|PenaltyEnergy\.\w+\((theta|a|z)\)"
-     r"|(damped_solve|conjugate_gradients)\(g\)|LocalProblem\(z\)|(MatchingLoss|SquaredGap|SquaredFit)\((z|signal)\)",
+     r"|(damped_solve|conjugate_gradients)\(g\)|LocalProblem\(z\)|(Gap|MatchingLoss|SquaredGap|SquaredFit)\((z|signal)\)",
      NAN, "NaN gives NaN, by which `fit` finds that a run diverged"),
     (r"split\((X|y)\)", NAN, "rows are only sorted"),
 ]

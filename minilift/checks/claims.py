@@ -44,7 +44,7 @@ from minilift.checks.numeric import (
     tried,
 )
 from minilift.checks.report import Finding, NotClaimed, claim, measured, only_if
-from minilift.support.arguments import boolean, function, positive_number, shown, text
+from minilift.support.arguments import boolean, function, positive_number, shown, text, unknown_name
 
 DRAWS = 12
 SWEEPS = 400  # after which a sweep that has not come to rest is left
@@ -395,10 +395,6 @@ class DrawnCase(Case):
         result = getattr(self.thing, role)(**lent)
         return result if isinstance(result, np.number) else mapped(to_host, result)
 
-    def lend(self, array):
-        """Return an array on the backend, read-only on NumPy; one that is so already is not copied."""
-        return super().lend(array) if self.xp is not np or array.flags.writeable else array
-
     def block(self, value=None):
         """Return a value of the block, by default the drawn one, as a vector."""
         return vector([self.values[name] for name in self.thing.blocks] if value is None else value)
@@ -472,15 +468,15 @@ def remembers_nothing(thing, case):
 
 
 @claim("argmin", "the energy depends on all of the block", "E(u + t eᵢ) ≠ E(u) for some t", "definition", once=True)
-@claim("gradient", "the energy depends on all of the block", "E(u + t eᵢ) ≠ E(u) for some t", "definition", once=True)
+@claim("gradient", "the energy depends on the block", "E(u + t eᵢ) ≠ E(u) for some t", "definition", once=True)
 def energy_depends_on_block(thing, case):
     block = " and ".join(thing.blocks)
     unmoved = [unmoved_entries(case, values) for values in case.all]
     if not all(size for _, size in unmoved):
         return Finding(math.inf, 0.0, "an empty block says nothing", (f"{block} is empty in a draw",))
-    if not all(count for count, _ in unmoved):
-        return Finding(0.0, 0.0, "in some draw each entry moves the energy")
     nothing = all(count == size for count, size in unmoved)
+    if not all(count for count, _ in unmoved) or (isinstance(thing, Gradient) and not nothing):
+        return Finding(0.0, 0.0, "in some draw each entry moves the energy; of others the gradient is 0")
     return Finding(1.0, 0.0, "any minimiser, any gradient would hold of what does not appear",
                    (f"the energy does not depend on {'' if nothing else 'some entries of '}{block}",))
 
@@ -631,8 +627,8 @@ def strange_reasons(case, u):
 
 def depends_reasons(case, defect):
     """Return on which of the values alone it depends how wrong a result is; `defect` of a case is a vector."""
-    found = moving(case, defect)
-    if found is None or len(found) > 2 or len(case.values) < 3:
+    found, others = moving(case, defect), [name for name in case.values if name not in case.thing.blocks]
+    if found is None or len(found) > 2 or len(found) == len(others) or len(case.values) < 3 or len(case.all) == 1:
         return []
     return [f"what is wrong depends on {' and '.join(found)} alone" if found else "what is wrong is a constant"]
 
@@ -753,7 +749,11 @@ def argmin_reasons(case, u, probed):
     def passes_of(other):
         return np.any(u) and is_lowest(other, u, enough, probed.where)
 
+    lower = lower_entries(case, u, probed)
+    stuck = probed.inside > 0.9 and case.thing.project is None and not np.any(lower)
     found = [*["there is no step: it is the old value"] * (not np.any(u != case.block())),
+             *["no entry by itself lowers the energy, several together do: it is stuck, as coordinate descent at a "
+               "kink"] * stuck,
              *["it is a maximum: the sign of the energy is wrong"] * bool(probed.highest <= probed.value),
              *["all its rows are the same: one is taken for all"] * has_equal_rows(case, u),
              *(what for what, x in minimiser_guesses(case, u) if passes(x))]
@@ -764,7 +764,6 @@ def argmin_reasons(case, u, probed):
         return ["it is one step, or a few, of an iteration that has not converged: repeated, it comes to the minimiser"]
     if found or case.thing.project is not None:
         return found
-    lower = lower_entries(case, u, probed)
     if not probed_around(case, u, local=True).excess:
         return ["it is a local minimiser, not the global one"
                 + ": some entries should be 0, below a threshold" * any(passed_to_zero(case, u, lower, probed))]
@@ -998,8 +997,10 @@ def reference_varies(thing, case):
 def swept(case, values):
     """Return the values after one sweep, and the names of those that it changes."""
     new = case.run("sweep", values)
-    if not isinstance(new, dict) or not new or not set(new) <= set(values):
+    if not isinstance(new, dict) or not new:
         raise TypeError(f"sweep must return a dict of new values, for some of {', '.join(values)}; got {shown(new)}")
+    if unknown := set(new) - set(values):
+        raise unknown_name("sweep returns", min(unknown), list(values))
     for name, value in new.items():
         if [x.shape for x in leaves(value)] != [x.shape for x in leaves(values[name])]:
             raise ValueError(f"sweep returns {name} in another shape than it was given")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from minilift.checks.numeric import (
+    SINGLE,
     Tangents,
     compare,
     dense,
@@ -43,7 +44,9 @@ class Case:
         return to_host(function(*(self.lend(array) for array in arrays)))
 
     def lend(self, array):
-        """Return a copy of an array on the backend; on NumPy it is read-only."""
+        """Return a copy of an array on the backend; on NumPy it is read-only, and one that is so is not copied."""
+        if self.xp is np and isinstance(array, np.ndarray) and not array.flags.writeable:
+            return array
         array = self.xp.asarray(np.array(array))
         if self.xp is np:
             array.flags.writeable = False
@@ -110,8 +113,8 @@ def in_float32(case, calls):
 def of_each_sample(function, batch):
     """Return the finding that a function of a batch makes of its first sample what it makes of that alone."""
     together, alone = function(batch), function(batch[:1])
-    finding = compare(together[:1], dense(alone))
-    return finding._replace(reasons=("samples are coupled: a mean, or an axis, goes over the batch",))
+    finding, why = compare(together[:1], dense(alone)), "samples are coupled: a mean, or an axis, goes over the batch"
+    return finding if SINGLE in finding.reasons else finding._replace(reasons=(why,))
 
 
 def wrong_shape(layer, shape, result):
@@ -182,10 +185,10 @@ def join_adjoint(join, case):
         return tangents[k].assemble([np.vdot(case.call(lambda *v: join.forward(None, *v), *values), g)
                                      for values in alone])
 
-    expected = [sent_to(k) for k in range(len(parts))]
-    findings = [compare(tangents[k].project(part), dense(expected[k]), {
-        f"it is that of value {j}: they are swapped": other for j, other in enumerate(expected) if j != k})
-        for k, part in enumerate(parts)]
+    expected, got = [sent_to(k) for k in range(len(parts))], [t.project(part) for t, part in zip(tangents, parts)]
+    findings = [compare(got[k], dense(right), {
+        f"it is that of value {j}: they are swapped": other for j, other in enumerate(expected)
+        if j != k and fits(got[j], right)}) for k, right in enumerate(expected)]
     worst = max(findings, key=lambda finding: finding.number)
     return worst._replace(reasons=lambda: [f"the signal to value {k}: {reason}" for k, finding in enumerate(findings)
                                            for reason in finding.mistakes() if not finding.holds])
@@ -300,14 +303,22 @@ def linear_in_theta(phi, case):
     expected = 2 * case.call(phi.forward, case.theta, case.a) - 3 * case.call(phi.forward, eta, case.a)
     got = case.call(phi.forward, 2 * case.theta - 3 * eta, case.a)
     constant = case.call(phi.forward, 0 * eta, case.a)
-    return compare(got, dense(expected), terms={"it has a part that does not depend on θ": constant})
+    finding = compare(got, dense(expected), terms={"it has a part that does not depend on θ": constant})
+    longer = np.concatenate([2 * case.theta[:-1], case.theta[-1:]])
+    if fits(case.call(phi.forward, longer, case.a), case.call(phi.forward, case.theta, case.a)):
+        return finding._replace(reasons=("the size of the weights does not matter: they are normalised",))
+    return finding
 
 
 @claim("map", "each unit of z is [a 1] times its column of θ", "φ(θ, a) = ã θ", "ProxProp, φ")
 def forward_is_design(phi, case):
     rows = case.call(phi.rows, case.a) if hasattr(phi, "rows") else case.a.reshape(len(case.a), -1)
-    z = case.call(phi.forward, case.theta, case.a)
     n_out = case.theta.shape[1]
+
+    def forward(a):
+        z = case.call(phi.forward, case.theta, a)
+        return case.call(phi.columns, z) if hasattr(phi, "columns") else z.reshape(-1, n_out)
+
     only_if(rows.shape[1] + 1 == len(case.theta), "the map has no rows(a), and θ is not of shape (n_in + 1, n_out)")
     product = rows @ case.theta[:-1]
     variants = {"the bias is missing": product, "the bias is added twice": product + 2 * case.theta[-1],
@@ -315,11 +326,10 @@ def forward_is_design(phi, case):
                 "the bias is taken from the first row of θ": rows @ case.theta[1:] + case.theta[0]}
     if rows.shape[1] == n_out:
         variants["the weights are transposed"] = rows @ case.theta[:-1].T + case.theta[-1]
-    finding = compare(z.reshape(-1, n_out), dense(product + case.theta[-1]), variants)
+    finding = compare(forward(case.a), dense(product + case.theta[-1]), variants)
     if finding.holds:
         other = case.call(phi.rows, -case.a / 2) if hasattr(phi, "rows") else -rows / 2
-        again = compare(case.call(phi.forward, case.theta, -case.a / 2).reshape(-1, n_out),
-                        dense(other @ case.theta[:-1] + case.theta[-1]))
+        again = compare(forward(-case.a / 2), dense(other @ case.theta[:-1] + case.theta[-1]))
         return again._replace(reasons=("rows(a) are those of an earlier a: they are cached, or remembered",))
     return finding._replace(reasons=lambda: [*finding.mistakes(), *rows_reasons(phi, case, rows, product)])
 
@@ -327,9 +337,13 @@ def forward_is_design(phi, case):
 def rows_reasons(phi, case, rows, product):
     """Return what may be wrong with the rows that a map says it multiplies W by."""
     n_out = case.theta.shape[1]
+    if not linear_in_theta(phi, case).holds:
+        return ["it is not linear in θ"]
     if not np.allclose(design_of_unit(case, phi, case.a, n_out - 1), case.design):
         return ["its units do not read the same entries of a (weights that are masked, sparse): no rows(a) serve all"]
     reasons, seen = [], case.design[:, :-1]
+    if np.allclose(seen @ case.theta[:-1], product):
+        return ["columns(z) are in another order than rows(a)"]
     if not fits(seen, rows) and fits(seen, fitted_factor(seen, rows) * rows):
         reasons.append("rows(a) are off by a constant factor")
     if seen.shape == rows.shape and fits(np.sort(seen, axis=1), np.sort(rows, axis=1)):
@@ -578,7 +592,7 @@ def transfer_remembers_nothing(sigma, case):
     z = [case.lend(case.z), case.lend(-case.z / 2)]
 
     def run(k):
-        return sigma.apply(z[k], training=case.training, rng=np.random.default_rng(0))
+        return sigma.apply(z[k], training=case.training, rng=np.random.default_rng(k))
 
     runs = [run(0), run(1)]
     calls = {"forward": lambda k: case.xp.asarray(run(k)[0]),
@@ -739,24 +753,30 @@ def transfer_derivative(sigma, case):
 
 def slope_reasons(sigma, case, slope, got):
     """Return what may be wrong with a derivative that is none of the usual wrong ones."""
-    near, beyond = np.linspace(-7.03, 7.04, 201), np.linspace(7.3, 63.7, 60)  # no kink is among them
-    for z in (near[None], np.concatenate([-beyond, near, beyond])[None]):
-        right = case.derivative(sigma.forward, z)
-        off = abs(case.call(sigma.derivative, z) - right.value)
-        wrong = off > 2e-8 * (1 + abs(right.value))
-        if np.any(wrong):
-            break
-    if not np.any(slope) and not np.any(right.value):
+    where, off, right = where_differs(case, sigma.forward, sigma.derivative)
+    if not np.any(slope) and not np.any(right):
         return ["σ is flat, its derivative is 0: what is given is a stand-in (straight-through)"]
-    if where := where_wrong(z[0], wrong[0]):
+    if where:
         return [f"it is right elsewhere, and wrong where {where}"]
-    if np.max(off) <= 0.02 * np.max(abs(right.value)):
+    if np.max(off) <= 0.02 * np.max(abs(right)):
         return ["it is nearly right: an approximation, or constants of few digits"]
     with np.errstate(all="ignore"):
         power = np.log(abs(got)) / np.log(abs(slope))
     if np.ptp(power) <= 1e-4 and np.isfinite(power).all() and np.size(power) > 1:
         return [f"it is σ'(z) to the power {power.flat[0]:.3g}: an exponent is wrong"]
     return []
+
+
+def where_differs(case, function, slope):
+    """Return where an elementwise slope is not that of a function, how much it is off there, and the right slopes."""
+    near, beyond = np.linspace(-7.03, 7.04, 201), np.linspace(7.3, 63.7, 60)  # no kink is among them
+    for z in (near[None], np.concatenate([-beyond, near, beyond])[None]):
+        right = case.derivative(function, z).value
+        off = abs(case.call(slope, z) - right)
+        wrong = off > 2e-8 * (1 + abs(right))
+        if np.any(wrong):
+            break
+    return where_wrong(z[0], wrong[0]), off, right
 
 
 def where_wrong(z, wrong):
@@ -895,7 +915,10 @@ def integral_of_transfer(sigma, case):
     if case.elementwise and case.call(sigma.integral, case.z).shape != case.z.shape:
         return Finding(math.inf, 0.0, "F of an elementwise σ is elementwise", ("F has not the shape of z",))
     # what is claimed here is F: the comparison is of F' with σ, in this order
-    return compare(reference.nearest(got), reference._replace(candidates=[got]), lambda: integral_mistakes(sigma, case))
+    finding = compare(reference.nearest(got), reference._replace(candidates=[got]),
+                      lambda: integral_mistakes(sigma, case))
+    where = case.elementwise and not finding.holds and where_differs(case, sigma.integral, sigma.forward)[0]
+    return finding._replace(reasons=lambda: [*finding.mistakes(), f"F is wrong where {where}"]) if where else finding
 
 
 def integral_mistakes(sigma, case):
@@ -1017,16 +1040,21 @@ def unreached(bound, extreme, values):
     return 0.0 if grows else 1.0
 
 
-@claim("transfer", "finite for large arguments", "|σ(±1000)|, |F(±1000)|, |σ'(±1000)| < ∞", "float64")
+@claim("transfer", "finite for large arguments", "|σ(±1000)|, |F(±1000)|, |σ'(±1000)| < ∞, and of ±100",
+       "float64, float32")
 def transfer_is_safe(sigma, case):
     only_if(case.elementwise, NOT_ELEMENTWISE)
-    far = 1000.0 * np.sign(case.z)
-    functions = {"σ": sigma.forward, "σ'": sigma.derivative}
+    far, functions = np.array([[-1000.0, -100.0, 100.0, 1000.0]]), {"σ": sigma.forward, "σ'": sigma.derivative}
     if has_integral(sigma, case):
         functions["F"] = sigma.integral
-    bad = [name for name, function in functions.items() if not np.all(np.isfinite(case.call(function, far)))]
+    for dtype in (np.float64, np.float32):
+        bad = [name for name, function in functions.items()
+               if not np.all(np.isfinite(case.call(function, far.astype(dtype))))]
+        if bad:
+            break
+    where = " in float32" * (dtype == np.float32)
     return Finding(float(len(bad)), 0.0, "no value may be NaN or inf",
-                   (f"{', '.join(bad)} overflows: exp of a large number",))
+                   (f"{', '.join(bad)} overflows{where}: exp of a large number",))
 
 
 # ---- losses
@@ -1123,10 +1151,10 @@ def loss_mistakes(loss, case):
     weight, f = loss.weight(len(case.z)), case.call(loss.transfer.forward, case.z)
     y = np.eye(case.z.shape[1])[case.y] if case.y.ndim == 1 else case.y
     twice = to_host(loss.transfer.adjoint(case.lend(case.z), case.lend(f), None, case.lend(f - y)))
-    forgotten = {"the transfer is forgotten: z − y for f(z) − y": weight * (case.z - y)} if np.any(f != case.z) else {}
-    return {**forgotten, "the target is missing": weight * f,
-            "the transfer is applied to the target too": weight * (f - case.call(loss.transfer.forward, y)),
-            "σ' is applied twice: the gradient is taken through the transfer again": weight * twice}
+    own = {"the transfer is forgotten: z − y for f(z) − y": weight * (case.z - y),
+           "the transfer is applied to the target too": weight * (f - case.call(loss.transfer.forward, y)),
+           "σ' is applied twice: the gradient is taken through the transfer again": weight * twice}
+    return {"the target is missing": weight * f, **(own if np.any(f != case.z) else {})}
 
 
 @claim("loss", "the batch is reduced as stated", "L(batch twice) = L(batch) for a mean, 2 L(batch) for a sum",

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from minilift.checks.claims import minimum_finding
-from minilift.checks.networks import compare_blocks, directions_of, fresh, run_method
+from minilift.checks.networks import compare_blocks, directions_of, fresh, kept, run_method
 from minilift.checks.numeric import Reference, compare, dense, directional, gradient
 from minilift.checks.report import Finding, claim, only_if
 from minilift.layers.activations import Identity
@@ -50,18 +50,41 @@ def beginning(method, case):
         multiplier = case.lend(0.1 * rng.standard_normal(multiplier.shape))
     # the parameters have moved since the call began
     theta = [None, *(case.lend(own + 0.1 * rng.standard_normal(own.shape)) for own in case.theta[1:])]
-    return start._replace(a=[case.lend(case.X), *start.a[1:]], multiplier=multiplier, theta=theta)
+    # on either side of a kink: the nearest minimum is not always the least
+    z = start.z and [None, *(case.lend(rng.choice([-1.0, 1.0], own.shape) * to_numpy(own)) for own in start.z[1:])]
+    return start._replace(a=[case.lend(case.X), *start.a[1:]], z=z, multiplier=multiplier, theta=theta)
 
 
 def visits(method, case):
-    """Yield (block, l, energy, variables before, variables after) of the blocks of one sweep."""
-    method, case = fresh(method), case.guarded
-    energy = method.energy(case.net, case.lend(case.X), case.lend(case.y))
-    before = beginning(method, case)
-    for block, l, update in method.schedule(energy):
-        after = before.replaced(block, l, update(l, before))
-        yield block, l, energy, before, after
-        before = after
+    """Return a list of (block, l, energy, variables before, variables after) of the blocks of one sweep."""
+    def sweep(method, case):
+        energy = method.energy(case.net, case.lend(case.X), case.lend(case.y))
+        before = beginning(method, case)
+        for block, l, update in method.schedule(energy):
+            after = before.replaced(block, l, update(l, before))
+            yield block, l, energy, before, after
+            before = after
+
+    return kept(case, "sweep", method, lambda: list(sweep(fresh(method), case.guarded)))
+
+
+@claim("method", "its energy is that of the method whose subclass it is", "E(θ, z, a, u), term by term",
+       "BCD, ADMM, dlADMM, MAC, LPOM, Fenchel lifted, lifted Bregman")
+def energy_is_of_its_class(claimed, case):
+    method = told_as(claimed, DESCENDING, "a method of blocks")
+    base = next(cls for cls in type(method).__mro__ if cls in DESCENDING)
+    only_if(type(method).energy is not base.energy, "it has the energy of its class")
+    case, start = case.guarded, beginning(method, case)
+    got, expected = (of(method, case.net, case.lend(case.X), case.lend(case.y)).terms(start)
+                     for of in (type(method).energy, base.energy))
+    if set(got) != set(expected):
+        return Finding(1.0, 0.0, "term by term", (f"its terms are {', '.join(got)}; {base.__name__}'s are "
+                                                  f"{', '.join(expected)}",))
+    findings = {name: compare(got[name], dense(expected[name], 1e-7)) for name in got}
+    name = max(findings, key=lambda name: findings[name].number)
+    share = got[name] / expected[name] if expected[name] else np.nan
+    return findings[name]._replace(reasons=(f"the weight of the energy's term {name!r} is {share:.3g} times that of "
+                                            f"{base.__name__}",))
 
 
 @claim("method", "no block of a sweep but the multiplier raises the energy", "E(…, v⁺, …) ≤ E(…, v, …)",
@@ -85,7 +108,8 @@ def blocks_are_argmins(claimed, case):
     method = told_as(claimed, DESCENDING, "a method of blocks")
     small = case.net.depth > 1 and sum(theta.size for theta in case.theta[1:]) <= SMALL
     only_if(small, "each block is probed on small networks alone")
-    findings = [block_finding(method, case, *visit) for visit in visits(method, case)
+    steps = visits(method, case)
+    findings = [block_finding(method, case, steps[0][3], *visit) for visit in steps
                 if prox_weight(method, *visit[:2], case.net) is not None]
     only_if(findings, "none of its blocks is an argmin")
     failing = [finding for finding in findings if not finding.holds]
@@ -95,7 +119,7 @@ def blocks_are_argmins(claimed, case):
 @claim("method", "a sweep visits each block on which the energy depends", "θ_l, and all z_l and a_l of E",
        "BCD, ADMM, dlADMM, MAC, LPOM, Fenchel lifted, lifted Bregman")
 def all_blocks_are_visited(claimed, case):
-    steps = list(visits(told_as(claimed, DESCENDING, "a method of blocks"), case))
+    steps = visits(told_as(claimed, DESCENDING, "a method of blocks"), case)
     visited, energy, start = {(block, l) for block, l, *_ in steps}, steps[0][2], steps[0][3]
     missing = [f"{block} {l}" for block in ("theta", "z", "a") for l in range(1, len(getattr(start, block) or ()))
                if (block, l) not in visited and depends_on(energy, start, block, l)]
@@ -161,13 +185,20 @@ def damped_energy(method, case, block, l, energy, before):
     return value, dict(zip(names, (around, alpha))) if alpha else {}
 
 
-def block_finding(method, case, block, l, energy, before, after):
+def block_finding(method, case, start, block, l, energy, before, after):
     """Return the finding of the claim that one block's new value minimises E + α/2 ‖v − v_old‖²."""
     old, new = (to_numpy(getattr(variables, block)[l]) for variables in (before, after))
     value, given = damped_energy(method, case, block, l, energy, before)
     found = minimum_finding(value, block, new, old, case.xp, **given)
-    return found._replace(reasons=lambda: [*(f"the {block} of a map: {reason}" for reason in found.mistakes()),
-                                           f"{block} {l} is not the argmin"])
+
+    def reasons():
+        others = damped_energy(method, case, block, l, energy, start)
+        if minimum_finding(others[0], block, new, old, case.xp, **others[1]).holds:
+            yield "blocks are made of the others' values from before the sweep (Jacobi), not of those just moved"
+        yield from (f"the {block} of a map: {reason}" for reason in found.mistakes())
+        yield f"{block} {l} is not the argmin"
+
+    return found._replace(reasons=reasons)
 
 
 # ---- predictive coding

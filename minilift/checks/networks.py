@@ -47,13 +47,13 @@ class NetCase(Case):
 
     @cached_property
     def ran(self):
-        """Return {id of a method: (the method, the copy that was run, its steps)}, of those that have been run."""
+        """Return {(what, id of a method): (the method, what came out)}, of those that have been run."""
         return {}
 
     @cached_property
     def theta(self):
         """Return [None, θ_1, …, θ_D] on the host."""
-        own = self.per_map(lambda l: to_numpy(self.net.theta[l]))
+        own = self.per_map(lambda l: locked(to_numpy(self.net.theta[l])))
         return [own[self.net.owner[l]] for l in range(self.net.depth + 1)]
 
     def with_theta(self, l, theta, values=None):
@@ -274,7 +274,17 @@ def compare_blocks(case, got, references, mistakes=None, factors=None):
     if wrong and len(wrong) < len(findings) and all(len(case.uses(l)) > 1 for l in wrong):
         where = "only where maps share their θ: there are more rows than samples there"
         return worst._replace(reasons=lambda: [f"it is wrong {where}"])
+    some = len(wrong) < len(findings) or len(case.X) == 1  # of one sample all may be wrong for this reason
+    if where := [text for text, maps in parts_of(case).items() if some and wrong and set(wrong) <= set(maps)]:
+        return worst._replace(reasons=lambda: [text for reason in worst.mistakes()
+                                               for text in (f"{reason}; {where[0]} alone", reason)])
     return worst
+
+
+def parts_of(case):
+    """Return some of a network's maps, by what to say of them."""
+    low = [l for l in case.net.maps if len(case.design[l]) < len(case.theta[l])]
+    return {"where there are fewer rows than parameters of a unit": low, "on the last map": [case.net.depth]}
 
 
 def worst_block(findings):
@@ -359,7 +369,7 @@ def random_networks(seed, backend):
     plan = [("tanh 3-4-2", [3, 4, 2], Tanh(), SquaredError(), 5, "random"),
             ("relu 2-5-3-3, dead units", [2, 5, 3, 3], ReLU(), SoftmaxCrossEntropy(), 16, "dead"),
             ("sigmoid 4-1-3, summed loss", [4, 1, 3], Sigmoid(), SigmoidCrossEntropy("sum"), 3, "random"),
-            ("tanh 9-6-2, wide", [9, 6, 2], Tanh(), SoftmaxCrossEntropy(), 2, "random"),
+            ("tanh 45-3-2, wide", [45, 3, 2], Tanh(), SoftmaxCrossEntropy(), 40, "random"),
             ("tanh 3-2-3-2-2-5, deep", [3, 2, 3, 2, 2, 5], Tanh(), SoftmaxCrossEntropy(), 4, "random"),
             ("relu 3-3-1, batch of one", [3, 3, 1], ReLU(), SquaredError(), 1, "random"),
             ("one map 2-2, tall", [2, 2], Tanh(), SquaredError("sum"), 17, "random")]
@@ -394,11 +404,18 @@ def fresh(method, **attributes):
 
 def first_run(method, case):
     """Return a copy of the method that has been run once, without memory before, and its steps on the host."""
-    if id(method) not in case.ran:
+    def run():
         copied = fresh(method)
-        steps = [np.array(to_numpy(step)) for step in run_method(copied, case)]
-        case.ran[id(method)] = method, copied, steps  # with the method, so that the id stays its own
-    return case.ran[id(method)][1:]
+        return copied, [np.array(to_numpy(step)) for step in run_method(copied, case)]
+
+    return kept(case, "steps", method, run)
+
+
+def kept(case, what, method, run):
+    """Return run(), which is run once for each case and method."""
+    if (what, id(method)) not in case.ran:
+        case.ran[what, id(method)] = method, run()  # with the method, so that the id stays its own
+    return case.ran[what, id(method)][1]
 
 
 def directions_of(method, case):
@@ -413,7 +430,7 @@ def run_method(method, case):
     state, y = case.forward(), case.lend(case.y)
     if case.xp is not np:
         return method.directions(case.net, state, y)
-    propose, kept = method.propose, vars(method).get("propose")
+    propose, replacing = method.propose, vars(method).get("propose")
 
     def on_locked(block):
         arrays = ("theta", "a", "z", "g_a", "g")
@@ -424,8 +441,8 @@ def run_method(method, case):
         return method.directions(case.net, state, y)
     finally:
         del method.propose
-        if kept is not None:
-            method.propose = kept
+        if replacing is not None:
+            method.propose = replacing
 
 
 def locked(array):

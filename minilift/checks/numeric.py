@@ -24,6 +24,7 @@ FITS = 1e-5  # a mistake is named if, once made on purpose, no more than this re
 DIFFERENCES = "central differences leave truncation and rounding below 1e-6"
 SHARE = 1e-3  # and of the error itself
 NEAR = 3e-6  # probes nearer than this share of the farthest are within the slack that a set may have for rounding
+SINGLE = "it is right to the digits of float32 alone: something is computed in single precision, or nearly right"
 PLAIN = ("the sign is wrong", "it is off by a factor 2", "it is off by a factor ½")  # the plainest mistakes
 EXACT = "the complex step leaves rounding only"
 DENSE = "dense algebra in float64 leaves rounding only"
@@ -264,8 +265,8 @@ def compare(got, reference, variants=None, factors=None, terms=None):
     number = float(np.max(abs(got - expected), initial=0.0) / scale)
     if number <= reference.tolerance:
         return Finding(number, reference.tolerance, reference.why)
-    if number < 1e-5 and np.array_equal(got, np.float32(got)):
-        return Finding(number, reference.tolerance, reference.why, ("it is computed in float32",))
+    if np.all(abs(got - expected) <= 1e-5 * abs(expected) + 1e-7 * scale):
+        return Finding(number, reference.tolerance, reference.why, (SINGLE,))
     variants, terms = (given() if callable(given) else given or {} for given in (variants, terms))
     reasons = explain(got, expected, variants, usual_factors(factors or {}), terms)
     return Finding(number, reference.tolerance, reference.why, tuple(dict.fromkeys(reasons)))
@@ -348,6 +349,12 @@ def seen_reasons(got, expected):
         yield "its entries are right, but in another order: something is permuted, swapped or transposed"
     if got.size > 1 and fits(abs(got), abs(expected)):
         yield "the sign of some entries is wrong"
+    for axis, what in enumerate(("row", "column") if got.ndim == 2 else ()):
+        along = 1 - axis
+        if min(got.shape) > 1 and np.all(np.count_nonzero(expected, axis=along) > 1):
+            factors = (got * expected).sum(axis=along, keepdims=True) / (expected**2).sum(axis=along, keepdims=True)
+            if fits(got, factors * expected):
+                yield f"each {what} is off by a factor of its own"
     if np.any(zero) and not np.any(wrong & ~zero):
         yield "some entries should be zero: a mask is missing"
     if got.ndim == 4:
@@ -394,6 +401,10 @@ def bias_row_reasons(got, expected, factors):
 
 def symmetry_reasons(got, expected, factors):
     """Yield whether `got` is transposed or turned round."""
+    for axis in range(got.ndim) if got.ndim > 1 and got.shape == expected.shape else ():
+        if got.shape[axis] > 1 and fits(got, np.flip(expected, axis)):
+            name = "columns" if axis == got.ndim - 1 else f"slices along axis {axis}" if axis else "rows"
+            yield f"its {name} are in reverse order"
     if got.ndim != 2:
         return
     if got.shape == expected.T.shape:
@@ -404,9 +415,6 @@ def symmetry_reasons(got, expected, factors):
                 yield f"it is transposed; besides, {name}"
     if fits(got, expected.T.reshape(expected.shape)):
         yield "it is transposed and reshaped"
-    for axis, name in ((0, "rows"), (1, "columns")):
-        if got.shape[axis] > 1 and fits(got, np.flip(expected, axis)):
-            yield f"its {name} are in reverse order"
 
 
 def term_reasons(got, expected, name, term):

@@ -249,7 +249,7 @@ def check_claim(claim, thing, subject, cases):
 def kept_reason(claim, thing, failing, findings):
     """Return whether only the first problem, or the first of one shape, is right: that something of it is kept."""
     why = "something of it is kept for all later ones (remembered, cached)"
-    if findings[0][1].holds and len(failing) == len(findings) - 1 > 2:
+    if findings[0][1].holds and len(failing) == len(findings) - 1 > 6:
         return f"likely: only the first problem is right: {why}"
     pairs = failing[0].twins() if hasattr(failing[0], "twins") else ()
     held = [[measured(claim.measure, thing, case).holds for case in pair] for pair in pairs]

@@ -35,7 +35,7 @@ from minilift.support.arguments import unknown_name, whole_number
 from minilift.support.files import write_text
 from minilift.support.options import check_count, decimal, naming, whole
 from minilift.support.tables import padded
-from minilift.support.terminal import note
+from minilift.support.terminal import how_to_install, note
 
 CURRICULUM = (
     "01_backward_step",
@@ -578,7 +578,7 @@ def run_student(arguments):
 
 def run_grade(arguments):
     """Grade returned notebooks, a table here and JSON in a file for each; return 2 if one cannot be graded."""
-    import_or_explain("nbclient")
+    import_or_explain("nbclient", "ipykernel")
     whole_number("--seed", arguments.seed, least=0)
     if any(map(os.path.isdir, arguments.notebook)):
         return run_grade_class(arguments)
@@ -644,7 +644,7 @@ def graded(path, seed, json_path=None):
 
 def run_build(arguments):
     """Generate notebooks from their sources."""
-    import_or_explain("jupytext", "nbclient")
+    import_or_explain("jupytext", "nbclient", "ipykernel")
     note("building: each notebook is run, about half a minute each")
     for name in arguments.names or CURRICULUM:
         build(name)
@@ -730,9 +730,3 @@ def import_or_explain(*modules, extra="tutorials"):
         raise RuntimeError(f"the notebooks need {', '.join(missing)}, not installed here; install with: "
                            f"{how_to_install(extra)}")
 
-
-def how_to_install(extra):
-    """Return the command that installs an extra: in a clone, of that clone."""
-    top = Path(__file__).resolve().parent.parent.parent
-    where = f"-e '{top}[{extra}]'" if (top / "setup.cfg").is_file() else f"'minilift[{extra}]'"
-    return f"{sys.executable} -m pip install {where}"

@@ -31,7 +31,7 @@ from minilift.lab.figures import LIBRARIES, MEASURED, bars, exponent, millisecon
 from minilift.lab.machine import THREAD_VARIABLES, machine
 from minilift.lab.race import NAMES, courses, race, race_figure, race_table
 from minilift.lab.ranks import CHAINS, check_chains, needs, ranks_figure, ranks_rows, ranks_table
-from minilift.lab.runs import grouped, select
+from minilift.lab.runs import check_address, cluster, grouped, select
 from minilift.lab.tables import aligned, ends, spread, table
 from minilift.layers.maps import Linear
 from minilift.local.solvers import conjugate_gradients, damped_solve
@@ -455,7 +455,8 @@ def import_table(rows):
 def bench_race(options):
     """Race to a training loss, on the embedded digits or on a file's images."""
     names = NAMES if options["contender"] == DEFAULTS["contender"] else options["contender"]
-    return [row for course in courses(options["data"]) for row in race(course, names, progress)]
+    with cluster(options["cluster"]):
+        return [row for course in courses(options["data"]) for row in race(course, names, progress, options["threads"])]
 
 
 # ---------------------------------------------------------------------------------------- bench ranks
@@ -470,7 +471,8 @@ def bench_ranks(options):
 
 
 QUICK = ["small"]  # the networks that are measured without --all
-DEFAULTS = {"network": QUICK, "contender": [*OURS, *OTHERS], "backend": "numpy", "data": None, "all": False}
+DEFAULTS = {"network": QUICK, "contender": [*OURS, *OTHERS], "backend": "numpy", "data": None, "all": False,
+            "batch": None, "cluster": None}
 LASTS = {False: "under a minute", True: "ten minutes or more"}
 
 
@@ -491,6 +493,10 @@ def add_arguments(parser):
     add("--data", metavar="FILE.npz",
         help="CIFAR-10's images, (N, 32, 32, 3) or flat, as X_train (default: random images); of a race with y_train, "
         "X_test and y_test (default: the digits)")
+    add("--batch", type=whole, metavar="N", help="of ranks: samples in a batch, of all ranks (default: the problem's)")
+    add("--cluster", metavar="ADDRESS",
+        help="of a race: a Dask scheduler, such as tcp://10.0.0.1:8786, whose workers do the runs; seconds are theirs, "
+        "so they must be alike, and idle")
     add("--output", default="minilift-bench", metavar="FOLDER",
         help="where results are written (default: minilift-bench)")
 
@@ -520,6 +526,12 @@ def checked_options(arguments):
     get_module(known_name("--backend", options["backend"], BACKENDS))
     check_count("rounds", options["rounds"])
     check_count("threads", options["threads"])
+    check_address(options["cluster"])
+    for option, there, where in (("cluster", racing, "race"), ("batch", ranks, "ranks")):
+        if options[option] is not None and not there:
+            raise ValueError(f"--{option} belongs to bench {where}, got bench {options['what']}")
+    if options["batch"] is not None:
+        check_count("batch", options["batch"])
     if racing:
         courses(options["data"])
     elif ranks:
@@ -568,6 +580,8 @@ def heading(about):
     load = f"; load {at['load before'][0]:.1f} before, {at['load'][0]:.1f} after" if at["load"] else ""
     versions = ", ".join(f"{name} {version}" for name, version in at["versions"].items())
     rounds = [] if "race" in about["command"] else ["median (smallest–largest) over the rounds; ratios pair by pair"]
+    if "--cluster" in about["command"]:
+        rounds = ["the workers of the cluster did the runs, and seconds are theirs; the machine above asked for them"]
     return "\n".join([about["command"],
                       f"{at['processor']}, {at['cores']} cores, {at['threads']} threads, {at['blas']}{load}",
                       f"{versions}; commit {at['commit']}, {at['date']}", *rounds, *busy(at)])

@@ -4,8 +4,9 @@ All entrants have one network, one data set, one grid of rates × batch sizes, a
 same tuning effort. A trial ends when the last loss is reached, when it diverges, or when its seconds are up. The best
 trial of an entrant is the one that is first at that loss, or else the lowest. If it lies at an end of the grid of
 rates, the grid is extended there, by one rate at a time and at most `EXTENSIONS` times. The finalists then run with new
-seeds and `LONGER` times the budget, entrants taking turns. The clock runs during training alone: the loss of the whole
-training set is measured after each epoch with the clock stopped, by one and the same evaluation.
+seeds and `LONGER` times the budget, entrants taking turns; the workers of a cluster do as many runs at a time as they
+can. The clock runs during training alone: the loss of the whole training set is measured after each epoch with the
+clock stopped, by one and the same evaluation.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import numpy as np
 
 from minilift import datasets
 from minilift.lab.contenders import METHODS
-from minilift.lab.runs import grouped
+from minilift.lab.runs import elsewhere, grouped, spread
 from minilift.lab.tables import aligned, number, ranges
 from minilift.models import mlp
 from minilift.optim import Adam, Nesterov
@@ -80,6 +81,16 @@ class Trainer(NamedTuple):
 
     epoch: Callable
     parameters: Callable
+
+
+class Trial(NamedTuple):
+    """One run to be done: whose, with what, and whether it is one of the finals."""
+
+    entrant: str
+    rate: float
+    batch: int
+    seed: int = 0
+    final: bool = False
 
 
 class Run(NamedTuple):
@@ -215,27 +226,67 @@ def order_of(course, found):
     return found.time_to(course.levels[-1]), found.losses[-1]
 
 
-def search(course, entrant, judge, progress):
-    """Return {(rate, batch): Run} of the grid of an entrant, extended where its best trial is at an end of it."""
-    trials, rates = {}, list(RATES)
+def run_elsewhere(course, threads, trial):
+    """Do a run on a worker of a cluster, with so many threads; return the trial and its `Run`."""
+    from threadpoolctl import threadpool_limits
 
-    def try_rates(new):
-        for rate in new:
-            for batch in course.batches:
-                progress(f"{entrant.name}: rate {rate:.2g}, batch {batch}")
-                trials[rate, batch] = run(course, entrant, rate, batch, 0, judge)
+    (entrant,) = entrants([trial.entrant])
+    if entrant.library == "PyTorch":
+        import torch
+        torch.set_num_threads(threads)
+    with threadpool_limits(threads, user_api="blas"):
+        return trial, run(course, entrant, *trial[1:4], course.network(0), trial.final)
 
-    try_rates(rates)
-    for _ in range(EXTENSIONS):
-        best = min(trials, key=lambda trial: order_of(course, trials[trial]))[0]
-        if best not in (min(rates), max(rates)):
+
+def runs_of(course, trials, progress, threads):
+    """Return {trial: its `Run`}, done here one after the other, or by the workers of a cluster, as many as it has."""
+    found, judge = {}, course.network(0)
+    field = {entrant.name: entrant for entrant in entrants(trial.entrant for trial in trials)}
+
+    def done():
+        if elsewhere():
+            yield from spread(partial(run_elsewhere, course, threads), trials, -1)
+            return
+        for trial in trials:
+            yield trial, run(course, field[trial.entrant], *trial[1:4], judge, trial.final)
+
+    for trial, came in done():
+        found[trial] = came
+        progress(f"{len(found)} of {len(trials)} {'finals' if trial.final else 'trials'}: {trial.entrant}, "
+                 f"rate {trial.rate:.2g}, batch {trial.batch}")
+    return found
+
+
+def search(course, names, do):
+    """Return {trial: `Run`} of the grids of some entrants, each extended where its best trial is at an end of it.
+
+    `do` is a function from a list of `Trial` to such a dict.
+    """
+    trials, rates = {}, {name: list(RATES) for name in names}
+    new = {name: list(RATES) for name in names}
+    for _ in range(1 + EXTENSIONS):
+        trials |= do([Trial(name, rate, batch) for name in new for rate in new[name] for batch in course.batches])
+        new = {name: beyond(best_of(course, trials, name).rate, rates[name]) for name in new}
+        new = {name: more for name, more in new.items() if more}
+        if not new:
             break
-        rates.append(best * STEP if best == max(rates) else best / STEP)
-        try_rates(rates[-1:])
+        for name, more in new.items():
+            rates[name] += more
     return trials
 
 
-def race(course, names=NAMES, progress=lambda text: None):
+def best_of(course, trials, name):
+    """Return the best trial of an entrant."""
+    own = [trial for trial in trials if trial.entrant == name]
+    return min(own, key=lambda trial: order_of(course, trials[trial]))
+
+
+def beyond(best, rates):
+    """Return the rate, in a list, by which a grid is extended whose best one is at an end of it; none if it is not."""
+    return [best * STEP] if best == max(rates) else [best / STEP] if best == min(rates) else []
+
+
+def race(course, names=NAMES, progress=lambda text: None, threads=1):
     """Return the rows of a race: the finals of each entrant, with what was tried before.
 
     Parameters
@@ -244,25 +295,25 @@ def race(course, names=NAMES, progress=lambda text: None):
     names : sequence of str, default all
         Of the entrants.
     progress : callable
-        Takes a text that says what is being done.
+        Takes a text that says what has been done.
+    threads : int, default 1
+        Of NumPy and PyTorch in each run, where the workers of a cluster do them (see `minilift.lab.runs.cluster`).
     """
-    judge, chosen, field = course.network(0), {}, entrants(names)
-    for entrant in field:
-        trials = search(course, entrant, judge, progress)
-        rate, batch = min(trials, key=lambda trial: order_of(course, trials[trial]))
-        rates = sorted({rate for rate, _ in trials})
-        chosen[entrant.name] = {"network": course.title, "contender": entrant.name, "library": entrant.library,
-                                "rate": rate, "batch": batch, "trials": len(trials), "rates": rates,
-                                "at edge": rate in (rates[0], rates[-1]), "runs": []}
-    for seed in range(1, SEEDS + 1):
-        for entrant in field:
-            row = chosen[entrant.name]
-            progress(f"finals, seed {seed}: {entrant.name}")
-            found = run(course, entrant, row["rate"], row["batch"], seed, judge, final=True)
-            row["runs"].append(found._asdict())
-    for row in chosen.values():
-        row["levels"], row["budget"] = course.levels, LONGER * course.budget
-    return list(chosen.values())
+    field = {entrant.name: entrant for entrant in entrants(names)}
+    do = partial(runs_of, course, progress=progress, threads=threads)
+    trials = search(course, list(field), do)
+    best = {name: best_of(course, trials, name) for name in field}
+    finals = [best[name]._replace(seed=seed, final=True) for seed in range(1, SEEDS + 1) for name in field]
+    found, rows = do(finals), []
+    for name, entrant in field.items():
+        own, chosen = [trial for trial in trials if trial.entrant == name], best[name]
+        rates = sorted({trial.rate for trial in own})
+        rows.append({"network": course.title, "contender": name, "library": entrant.library, "rate": chosen.rate,
+                     "batch": chosen.batch, "trials": len(own), "rates": rates,
+                     "at edge": chosen.rate in (rates[0], rates[-1]),
+                     "runs": [found[final]._asdict() for final in finals if final.entrant == name],
+                     "levels": course.levels, "budget": LONGER * course.budget})
+    return rows
 
 
 def courses(path):

@@ -8,11 +8,13 @@ what is exchanged. For a map with r inputs (that of the bias included) and m out
 step                        on n rows          repeated on every rank                 exchanged, in numbers
 ==========================  =================  =====================================  =======================
 BackProp                    6 n r m                                                   sum of r m
-exact, parameter side       and n r²           r³, 2 r² m                             and sum of r² (float64)
-exact, sample side          and 2 n N m        N³, N² r                               and rows: N (r + m)
-CG, k steps, Gram matrix    and n r²           2 k r² m                               as an exact step
-CG, k steps, without it     and 4 k n r m                                             k + 1 sums of r m, and 2 k of m
+exact, parameter side       n r², 2 r² m / p   r³                                     sum of r²/2 (float64), r m
+exact, sample side          n N r, 2 n N m     N³                                     rows: N (r + m), N²/2
+CG, k steps, Gram matrix    n r² or n N r      2 k r² m or 2 k N² m                   as an exact step
+CG, k steps, without it     4 k n r m                                                 k sums of r m, and 2 k of m
 ==========================  =================  =====================================  =======================
+
+where all but the first row are beyond BackProp's.
 
 The last is no method of minilift, which forms the Gram matrix: it is the textbook's, whose unknowns are split among the
 ranks by rows as the samples are. So its inner products are sums of m numbers each, which cost their latency, 2 k times
@@ -20,7 +22,7 @@ a map, and no two of them can be sent together.
 
 Time is flops over rates plus the α-β model of an exchange: a sum of b bytes takes the smaller of
 :math:`\log_2 p\,(\alpha + \beta b)` and :math:`2\log_2 p\,\alpha + 2\frac{p-1}{p}\beta b`, rows that make b bytes
-together take :math:`2\log_2 p\,\alpha + \frac{p-1}{p}\beta b` (their numbers are told first). α, β and the rates are
+together take :math:`\log_2 p\,\alpha + \frac{p-1}{p}\beta b`. α, β and the rates are
 measured, with all ranks at work. What is not counted (Python, small vectors) is taken from the step on one rank, and
 the same on any number. So the prediction for one rank is no prediction, and those for more are.
 """
@@ -50,8 +52,8 @@ from minilift.methods import LocoProp
 from minilift.optim import SGD
 from minilift.support.backend import spd_inverse
 from minilift.support.parallel import Team
-from minilift.support.terminal import exit_code_of
-from minilift.training.ranks import Ranks, SharedMap
+from minilift.support.terminal import exit_code_of, how_to_install
+from minilift.training.ranks import Ranks, SharedMap, bounds, even_bounds, folded_size
 
 MEASURED_RANKS = (1, 2, 3, 4)
 RANKS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
@@ -150,7 +152,8 @@ def exact(shape, side=None):
     r, m, n, N, *_ = shape
     s = smaller(shape, side)
     probed = (8,) * (s == "parameter")  # bytes of the signal's norm, for the estimate of rounding
-    solved = Work(inverse=r**3, repeated=2 * r**2 * m) if s == "parameter" else Work(inverse=N**3, own=2 * n * N * m)
+    solved = (Work(inverse=r**3, own=2 * r**2 * m * n / N, gathers=(ITEM * r * m,)) if s == "parameter" else
+              Work(inverse=N**3, own=2 * n * N * m))
     return gram(shape, s).plus(solved).plus(Work(sums=probed))
 
 
@@ -163,11 +166,12 @@ def cg(steps, shape, side=None):
 
 
 def gram(shape, side):
-    """Return the work of making a Gram matrix: a sum of C, or rows gathered, of which every rank makes K."""
+    """Return the work of making a Gram matrix: a sum of C, or rows gathered, and K of which each rank makes a part."""
     r, m, n, N, *_ = shape
     if side == "parameter":
-        return Work(own=n * r**2, moved=8 * PASSES["gram"] * r**2, sums=(8 * r**2,))
-    return Work(repeated=N**2 * r, moved=8 * PASSES["gram"] * N**2, gathers=(ITEM * N * (r - 1), ITEM * N * m))
+        return Work(own=n * r**2, moved=8 * PASSES["gram"] * r**2, sums=(8 * folded_size(bounds(r)),))
+    block = ITEM * folded_size(even_bounds(N, round(N / n)))
+    return Work(own=n * N * r, moved=8 * PASSES["gram"] * N**2, gathers=(ITEM * N * (r - 1), block, ITEM * N * m))
 
 
 def smaller(shape, side=None):
@@ -239,7 +243,7 @@ def parts(work, p, constants):
         messages, sent = min(ways, key=lambda way: way[0] * constants.alpha + way[1] * constants.beta)
         latency, volume = latency + messages * constants.alpha, volume + sent * constants.beta
     for size in work.gathers:
-        latency, volume = latency + 2 * hops * constants.alpha, volume + (p - 1) / p * size * constants.beta
+        latency, volume = latency + hops * constants.alpha, volume + (p - 1) / p * size * constants.beta
     return {"own rows": work.own / constants.product,
             "repeated": work.repeated / constants.product + work.inverse / constants.inverse
             + work.moved / constants.memory, "volume (β)": volume, "latency (α)": latency}
@@ -253,7 +257,7 @@ def needs():
     missing = [what for what, there in (("mpi4py", find_spec("mpi4py")), ("mpiexec", launcher())) if not there]
     if missing:
         raise RuntimeError(f"bench ranks: {' and '.join(missing)} cannot be found; install with: "
-                           f"{sys.executable} -m pip install 'minilift[mpi]'")
+                           f"{how_to_install('mpi')}")
 
 
 def launcher():
@@ -288,13 +292,13 @@ def measured(order):
 
 
 def steps_of(team, problem, name, rounds):
-    """Return seconds of a step in each round, and the bytes that this rank gave to sums and gathers in a step."""
+    """Return seconds of a step in each round, and the bytes that a rank gave to sums and gathers in a step, a mean."""
     step = step_on(team, problem, name)
     for _ in range(WARM):
         step()
     before = {verb: given for verb, (given, _) in team.sent.items()}
     step()
-    given = [team.sent[verb][0] - before[verb] for verb in ("sum", "gather")]
+    given = [team.sum(float(team.sent[verb][0] - before[verb])) / team.size for verb in ("sum", "gather")]
     repeats = max(1, round(TURN / mean_seconds(team, step, 1)))
     return [mean_seconds(team, step, repeats) for _ in range(rounds)], given
 
@@ -377,7 +381,7 @@ def ranks_rows(options, progress):
     """Return the rows: measured and predicted on a few ranks of this machine, predicted on many."""
     rows = []
     for network in options["network"]:
-        problem = PROBLEMS[network]
+        problem = PROBLEMS[network]._replace(batch=options["batch"] or PROBLEMS[network].batch)
         order = {"widths": problem.widths, "activation": problem.activation, "batch": problem.batch,
                  "autoencoder": problem.autoencoder, "rounds": options["rounds"],
                  "methods": [method for method in COUNTS if method not in MODEL_ONLY]}

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from minilift.lab.tables import number
 from minilift.support.options import naming, shortened
 from minilift.support.signals import children_spared
-from minilift.support.terminal import note, watched
+from minilift.support.terminal import how_to_install, note, watched
 from minilift.training.fit import evaluate
 
 FACTOR = 3.0  # a calmer step size may have so many times the loss; the default grid grows by about as much
@@ -93,7 +93,7 @@ def cluster(address):
         from distributed import Client
         from joblib import parallel_config
     except ImportError as error:
-        raise RuntimeError("--cluster needs joblib and Dask; install minilift[cluster]") from error
+        raise RuntimeError(f"--cluster needs joblib and Dask; install with: {how_to_install('cluster')}") from error
     with naming("--cluster", OSError):
         client = Client(address, timeout=ANSWERS, set_as_default=False)
     with client, parallel_config("dask", client=client):
@@ -126,7 +126,7 @@ def spread(function, jobs, workers):
         import cloudpickle
         from joblib import Parallel, delayed
     except ImportError as error:
-        raise RuntimeError("--jobs needs joblib; install minilift[reproduce]") from error
+        raise RuntimeError(f"--jobs needs joblib; install with: {how_to_install('reproduce')}") from error
     if elsewhere():
         try:
             cloudpickle.dumps(function)
@@ -312,18 +312,19 @@ def tune(grid, search, repeat, choose, progress=True, undecided=None, **bar_opti
     """
     from tqdm.auto import tqdm
 
-    def do(points, run, epochs, seeds):
+    def do(points, run, epochs, seeds, stage):
         jobs = [Job(*point, seed) for point in points for seed in seeds]
         with closing(run(jobs, bar)) as records:  # which ends workers if we are ended
-            return collect(records, bar, epochs, Counter(job.label for job in jobs) if lines else {})
+            return collect(records, bar, epochs, Counter(job.label for job in jobs) if lines else {}, stage)
 
     def seek(run, epochs, seeds):
         if undecided is None:
-            return do(grid, run, epochs, seeds)
-        found = do(grid, run, epochs, seeds[:1])
+            return do(grid, run, epochs, seeds, "step sizes")
+        found, number = do(grid, run, epochs, seeds[:1], "step sizes, the first seed"), 0
         while points := [(*pair, step) for pair, records in grouped(found, "data", "label").items()
                          for step in undecided(losses_by_step(records), len(seeds))]:
-            found += do(points, run, epochs, seeds[1:])
+            number += 1
+            found += do(points, run, epochs, seeds[1:], f"step sizes in question, the other seeds, round {number}")
         return found
 
     def work(points, epochs, seeds):
@@ -335,13 +336,14 @@ def tune(grid, search, repeat, choose, progress=True, undecided=None, **bar_opti
         searched = seek(*search)
         bar.total = bar.n + last
         found = Results(searched, searched, choose)
-        return searched, do([(*pair, found.best_step(*pair)) for pair in pairs], *repeat)
+        return searched, do([(*pair, found.best_step(*pair)) for pair in pairs], *repeat, "full runs")
 
 
-def collect(records, bar, epochs, awaited):
+def collect(records, bar, epochs, awaited, stage):
     """Return records that come one by one as a list; the bar, which counts epochs, gains `epochs[label]` for each.
 
-    `awaited` is {label: number of runs}: when the last run of a label has come, a line says so. It is emptied.
+    `awaited` is {label: number of runs}: when the last run of a label has come, a line says so and in which `stage`. It
+    is emptied.
     """
     kept, done, started = [], bar.n, time.perf_counter()
     for record in records:
@@ -349,7 +351,7 @@ def collect(records, bar, epochs, awaited):
         if awaited:
             awaited[label] -= 1
             if not awaited[label]:
-                note(f"{label}: {sum(one['label'] == label for one in kept) + 1} runs finished "
+                note(f"{stage}: {label}: {sum(one['label'] == label for one in kept) + 1} runs finished "
                      f"({time.perf_counter() - started:.0f} s)")
         kept.append(record)
         done += epochs[record["label"]]

@@ -27,7 +27,7 @@ EXAMPLES = """examples:
   minilift train --method proxprop --step 10 --checkpoint run.npz --resume --epochs 40
   mpiexec -n 4 minilift train --data mnist --layers 784,500,500,10 --method cg3 --step 1 --batch 1000
 
-With mpiexec (pip install 'minilift[mpi]') all processes must find the data set. Each takes its rows of every batch; the
+With mpiexec (which the extra mpi brings) all processes must find the data set. Each takes its rows of every batch; the
 result is that of one process but for rounding."""
 
 

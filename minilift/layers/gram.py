@@ -80,6 +80,11 @@ class Gram:
         """Return the rows of g that belong to all rows of ã, for the rows at hand (other ranks may hold the others)."""
         return g
 
+    @property
+    def mine(self):
+        """The slice of the rows at hand in those of all ranks."""
+        return slice(None)
+
     def total(self, number):
         """Return a number that adds up over rows for all rows of ã, given the one for the rows at hand."""
         return number
@@ -235,14 +240,15 @@ def stacked_product(a, g, ones=None):
     return result
 
 
-def sample_gram(a, bias=True):
+def sample_gram(a, bias=True, square=None):
     r"""Return :math:`K = AA^T + 11^T` (without :math:`11^T` if not `bias`) in float64, shape (rows, rows).
 
+    Ranks that share the product give their `square`, which returns :math:`A_cA_c^T` for :math:`A_c`.
     With column means m and :math:`c = A_c m`: :math:`K = A_cA_c^T + c1^T + 1c^T + (\|m\|^2 + 1)\,11^T`.
     """
     mean = a.mean(axis=0)
     a_c = a - mean  # the part of a Gram matrix that float32 can hold
-    gram = (a_c @ a_c.T).astype(np.float64)
+    gram = (a_c @ a_c.T if square is None else square(a_c)).astype(np.float64)
     c, mean = (a_c @ mean).astype(np.float64), mean.astype(np.float64)
     gram += c[:, None] + (c + (mean @ mean + bias))[None, :]
     return gram

@@ -64,6 +64,10 @@ class Map(Layer):
         """Return the `Gram` operator of this map at the input a."""
         return Gram(self.rows(a), side=side, bias=bias)
 
+    def signal_gram(self, g, side=None):
+        """Return the Gram operator of signals, a matrix (rows, n_out) such as `columns` makes."""
+        return Gram(g, side=side, bias=False)
+
 
 class Linear(Map):
     r"""Fully connected map :math:`\varphi(\theta, a) = a W + 1 b^T`, with :math:`\theta = [W; b^T]`.

@@ -49,23 +49,24 @@ class Model(NamedTuple):
     curvature: object
 
 
-def check_gap(what, f, z, signal):
-    """Raise an error that names the argument of a gap that is not what it should be."""
-    instance_of(f"{what}: f", f, Transfer, ", such as ReLU()")
-    for name, array in (("z", z), ("signal", signal)):
-        if not is_floating(array, axes=(2, 4)) or array.shape != z.shape:
-            raise ValueError(f"{what}: {name} must be a floating-point array of shape (rows, n_out), "
-                             f"or of images, as z, got {shown(array)}")
-
-
 class Gap:
     """Base class of gaps: a transfer f, and arrays of one row for each row of z, over which h is a sum."""
 
+    def __init__(self, f, z, signal):
+        what = type(self).__name__
+        instance_of(f"{what}: f", f, Transfer, ", such as ReLU()")
+        for name, array in (("z", z), ("signal", signal)):
+            if not is_floating(array, axes=(2, 4)) or array.shape != z.shape:
+                raise ValueError(f"{what}: {name} must be a floating-point array of shape (rows, n_out), "
+                                 f"or of images, as z, got {shown(array)}")
+        self.f, self.xp, self.z, self.signal = f, array_module(z), z, signal
+
     def of_rows(self, rows):
         """Return the part of the gap that belongs to some rows, a slice."""
-        instance_of("of_rows: rows", rows, slice)
+        if type(rows) is not slice:
+            raise TypeError(f"of_rows: rows must be a slice, got {shown(rows)}")
         part = copy(self)
-        vars(part).update({name: array[rows] for name, array in vars(self).items() if name != "f"})
+        vars(part).update({name: array[rows] for name, array in vars(self).items() if name not in ("f", "xp")})
         return part
 
 
@@ -94,8 +95,7 @@ class MatchingLoss(Gap):
     convex = True
 
     def __init__(self, f, z, signal):
-        check_gap("MatchingLoss", f, z, signal)
-        self.f, self.z, self.signal = f, z, signal
+        super().__init__(f, z, signal)
         self.f_k = f.forward(z)
 
     def in_double(self):
@@ -157,8 +157,8 @@ class SquaredGap(MatchingLoss):
     """
 
     def __init__(self, z, signal):
-        check_gap("SquaredGap", IDENTITY, z, signal)
-        self.f, self.z, self.signal, self.f_k = IDENTITY, z, signal, z
+        Gap.__init__(self, IDENTITY, z, signal)
+        self.f_k = z
 
 
 class SquaredFit(Gap):
@@ -181,8 +181,7 @@ class SquaredFit(Gap):
     """
 
     def __init__(self, f, z, signal):
-        check_gap("SquaredFit", f, z, signal)
-        self.f, self.z, self.signal = f, z, signal
+        super().__init__(f, z, signal)
         self.f_k = f.forward(z)
 
     @property
@@ -190,16 +189,11 @@ class SquaredFit(Gap):
         """Whether h is convex, as it is where f is the identity."""
         return isinstance(self.f, Identity)
 
-    def residual(self, f_z):
-        """Return f(z) − T."""
-        difference = f_z - self.f_k
-        difference += self.signal
-        return difference
-
     def value(self, z):
         """Return h(z) of each output unit, shape (n_out,)."""
-        residual = self.residual(self.f.forward(z))
-        return array_module(z).einsum("ij,ij->j", residual, residual)
+        residual = self.f.forward(z) - self.f_k
+        residual += self.signal
+        return self.xp.einsum("ij,ij->j", residual, residual)
 
     def gradient(self, z):
         r"""Return :math:`\nabla h(z) = 2 f'(z) \odot (f(z) - T)`."""
@@ -212,10 +206,11 @@ class SquaredFit(Gap):
     def model(self, z):
         """Return the `Model` of h around z, with the Gauss–Newton part of its curvature."""
         f_z = self.f.forward(z)
-        slope, residual = self.f.adjoint(z, f_z, None, z.dtype.type(1)), self.residual(f_z)
+        slope, residual = self.f.adjoint(z, f_z, None, z.dtype.type(1)), f_z - self.f_k
+        residual += self.signal
         gradient = slope * residual  # SIBP W, SIBP b
         gradient *= 2
-        value = array_module(z).einsum("ij,ij->j", residual, residual)
+        value = self.xp.einsum("ij,ij->j", residual, residual)
         return Model(z, value, gradient, lambda v: 2 * (slope * (slope * v)))
 
 
@@ -265,27 +260,22 @@ class LocalProblem:
         number_between("LocalProblem: damping", damping, 0)
         self.gram, self.z, self.data, self.damping = gram, z, data, damping
         self.xp = gram.xp
-
-    @property
-    def coupled(self):
-        """Whether the output units share one problem (softmax) instead of having each its own."""
-        return not self.data.f.elementwise
-
-    def joined(self, of_each):
-        """Return numbers of each unit (n_out,) as they are, or their sum (1,) where the units are coupled."""
-        return of_each.sum(keepdims=True) if self.coupled else of_each
+        self.coupled = not data.f.elementwise  # whether the units share one problem (softmax)
 
     def total(self, x, y):
         """Return ⟨x, y⟩ of each unit (n_out,), or in one number (1,) where the units are coupled."""
-        return self.joined(self.xp.einsum("ij,ij->j", x, y))
+        of_each = self.xp.einsum("ij,ij->j", x, y)
+        return of_each.sum(keepdims=True) if self.coupled else of_each
 
     def inner(self, step, u):
         """Return the inner product in θ of a `Step` and the step with coordinates u, likewise."""
-        return self.joined(self.gram.inner(step.u, step.change, u))
+        of_each = self.gram.inner(step.u, step.change, u)
+        return of_each.sum(keepdims=True) if self.coupled else of_each
 
     def squared_norm(self, step):
         """Return the squared norm in θ of a `Step`, likewise."""
-        return self.joined(self.gram.squared_norm(step.u, step.change))
+        of_each = self.gram.squared_norm(step.u, step.change)
+        return of_each.sum(keepdims=True) if self.coupled else of_each
 
     def descent(self, gradient, u):
         r"""Return the coordinates of minus the gradient in D, :math:`\tilde a^T\nabla h - \beta D`."""

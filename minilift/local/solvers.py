@@ -11,6 +11,7 @@ sides is solved is the `Gram` operator's choice; the solvers are written once fo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -30,10 +31,12 @@ from minilift.support.arguments import (
     shown,
     whole_number,
 )
-from minilift.support.backend import array_module, in_cache, spd_inverse, to_numpy
+from minilift.support.backend import in_cache, spd_inverse, to_numpy
 
-PROBED = 8  # output units, at most, from which the rounding error of a direct solve is estimated
+PROBED = 8  # output units and rows, at most, from which the rounding error of a direct solve is estimated
 TRUSTED = {"float32": 8e-5, "float64": 1e-9}  # estimated relative error up to which the quick direct solve is taken
+DOUBTED = {"float32": 8e-4, "float64": 1e-9}  # and up to which what products make of it is measured, in float64
+ADDED = 512  # products that a BLAS adds one after another; processors differ, between 256 and 768
 ARMIJO = 1e-4  # share of the decrease predicted by the slope that a step length must bring
 HALVINGS = 50  # of a step length before a unit is left where it is
 LONGER = 1.5  # times a step length, which is tried where the problem is not convex
@@ -104,7 +107,8 @@ def damped_solve(gram, g, damping):
 
     The small matrix is inverted in float64 and applied in g's dtype, or in float64 where the rows are many. Where an
     estimate of what rounding makes of that exceeds `TRUSTED`, everything is done in float64 along the principal axes of
-    the data, at two or three times the cost: for inputs of size 255, say, for very large τ_θ, for samples that repeat.
+    the data, at two or three times the cost: for inputs of size 255, say, for very large τ_θ, for samples that repeat,
+    or where one is a hundred times the others.
 
     Parameters
     ----------
@@ -159,11 +163,16 @@ def quick_solve(gram, g, damping):
         inverse = spd_inverse(shifted(gram.matrix, damping))
     except ArithmeticError:
         return None
-    q = gram.lower(g)
-    if rounding_error(gram, inverse, damping, g, q) > TRUSTED[g.dtype.name]:
+    q, trusted = gram.lower(g), TRUSTED[g.dtype.name]
+    units = slice(None, None, -(-q.shape[1] // PROBED))
+    of_gram, of_products = rounding_errors(gram, inverse, damping, g, q, units)
+    if of_gram > trusted or math.hypot(of_gram, of_products) > DOUBTED[g.dtype.name]:
         return None
-    inverse = inverse if many_rows(gram, inverse) else inverse.astype(g.dtype)
-    return gram.solve(inverse, q).astype(g.dtype, copy=False)  # ProxProp (13), Representer
+    applied = inverse if many_rows(gram, inverse) else inverse.astype(g.dtype)
+    d = gram.solve(applied, q).astype(g.dtype, copy=False)  # ProxProp (13), Representer
+    if math.hypot(of_gram, of_products) > trusted:
+        of_products = measured_error(gram, inverse, g, d, units)
+    return None if math.hypot(of_gram, of_products) > trusted else d
 
 
 def shifted(matrix, damping):
@@ -180,44 +189,70 @@ def many_rows(gram, inverse):
 
 def careful_solve(gram, g, damping):
     """Return d in float64 along principal axes, where M is diagonal: v = (s + β)⁻¹ Vᵀãᵀg."""
-    axes = PrincipalAxes(gram, damping, accuracy=TRUSTED[g.dtype.name])
+    # rounding of the axes counts ten times and more where the signal hardly reaches the data, as when they are fitted
+    axes = PrincipalAxes(gram, damping, accuracy=TRUSTED[g.dtype.name] / 10)
     v = axes.lower(gram.whole(g).astype(np.float64)) / (axes.values + damping)  # ProxProp (13)
     return axes.lift(v).astype(g.dtype)
 
 
-def rounding_error(gram, inverse, damping, g, q):
-    r"""Estimate the relative error of `quick_solve`, from a few output units and the small matrices, a float.
+def rounding_errors(gram, inverse, damping, g, q, units):
+    r"""Estimate the relative error of `quick_solve`, from a few output units and the small matrices, as two floats.
 
-    Three roundings of size ε count, each taken as random: of the Gram matrix (of centred activations a_c), of the
-    inverse when it is cast to g's dtype, and of the products. On the sample side an error δU of the coefficients
-    becomes one of size :math:`\|\tilde A\|_F\|\delta U\|/\sqrt{N}` in :math:`\tilde A^TU`. Where `many_rows` has the
-    inverse applied in float64, of the last product only the rounding of q is left. The factors were fitted to
-    digits, CIFAR-10 images and degenerate inputs, so that the estimate is seldom below the error.
+    That of the Gram matrix makes the first number, all others the second, which often is ten times the error.
+    Each rounding is taken as random, with 0.9 ε of the number that is rounded: three standard deviations. An error r
+    of the right-hand side makes one of squared norm :math:`\sum_i w_ir_i^2` of d, with w the squared norms of the
+    columns of :math:`(C + \beta I)^{-1}` or :math:`\tilde A^T(K + \beta I)^{-1}`. For coordinates u of d these are
+
+    - δM u for the Gram matrix M, whose centred part alone is summed in g's dtype. Each entry counts with its own size:
+      one row a hundred times the others makes all sums large, and so their roundings. Where the bound
+      :math:`M_{ij}^2 \le M_{ii}M_{jj}` is small enough, it is taken in their place.
+    - δM u once more, for the inverse in float64,
+    - those of the products with g and with the inverse, unless `many_rows`. On the sample side an error of U becomes
+      one of :math:`\tilde A^TU` that no inverse damps, and rows that are equal have it alike: a few tell how many do.
     """
-    xp, n, units = gram.xp, len(inverse), slice(None, None, -(-q.shape[1] // PROBED))
-
-    def size(x):
-        return float(xp.vdot(x, x)) ** 0.5
-
-    few = q[:, units].astype(np.float64)
-    u = inverse @ few
-    trace, of_inverse = float(gram.matrix.trace()), size(inverse)
+    xp, n, few, diagonal = gram.xp, len(inverse), q[:, units].astype(np.float64), gram.matrix.diagonal()
+    u, square = inverse @ few, inverse * inverse
+    of_q, of_u = (few * few).sum(axis=1), (u * u).sum(axis=1)
     if gram.side == "sample":
-        of_d = abs(float(xp.vdot(u, gram.matrix @ u))) ** 0.5
-        centred = trace - float(gram.matrix.sum()) / n  # ‖a_c‖²
-        spread = max(float(inverse.trace()) - damping * of_inverse**2, 0) ** 0.5  # ‖Ãᵀ(K + βI)⁻¹‖
-        products = 4 * (trace / n) ** 0.5 * (of_inverse * size(few) / n**0.5 + size(u))
+        w, of_d = abs(inverse.diagonal() - damping * square.sum(axis=0)), float(xp.vdot(u, gram.matrix @ u))
+        terms, walk, means, some = gram.a.shape[1] or 1, 1, gram.matrix.mean(axis=0), slice(None, None, -(-n // PROBED))
+        joined, left, right = xp.add, means, means - means.mean()  # what is not of the centred part
+        alike = (gram.matrix[some] > 0.95 * xp.maximum(diagonal[some, None], diagonal)).sum(axis=1).max()
+        products = diagonal @ (n / 2 * alike * (square @ of_q) + roundings(n) / 2 * of_u)
     else:
-        rows, every = gram.samples, -(-gram.samples // 4096)
-        averaging = min(1, 10 / rows**0.5)  # rounding of long sums cancels
-        of_d, of_g = size(u), gram.total(every * size(g[::every, units]) ** 2) ** 0.5
-        means = float((gram.matrix[-1, :-1] ** 2).sum()) / rows if gram.bias else 0.0
-        centred, spread = trace - gram.bias * rows - means, averaging * of_inverse
-        applied = 1 if many_rows(gram, inverse) else 4
-        products = of_inverse * (applied * size(few) + averaging * trace**0.5 * of_g) / n**0.5
-    if of_d > 0:
-        return np.finfo(g.dtype).eps * (0.4 * spread * centred / n * size(u) + products) / of_d
-    return np.inf if trace > 0 and q.any() else 0.0  # units without a signal tell nothing of the others
+        # inputs that are often 0 are alike when centred, and the same number added again and again is rounded alike
+        w, of_d, terms, walk = square.sum(axis=0), float(of_u.sum()), gram.samples, 10
+        joined, left, right = xp.multiply, gram.bias * gram.matrix[-1], gram.matrix[-1] / terms
+        every = -(-terms // 4096)
+        of_g = gram.total(every * float((g[::every, units].astype(np.float64) ** 2).sum()))
+        applied = roundings(terms) + (0 if many_rows(gram, inverse) else n / 2)
+        products = applied * (w @ of_q) + roundings(terms) / 2 / terms * (w @ diagonal) * of_g
+    centred = abs(diagonal - joined(left, right))
+    single, double = (float(np.finfo(dtype).eps) ** 2 for dtype in (g.dtype, np.float64))
+    bound, rest = (w @ centred) * (centred @ of_u), single * products + double * n * (w @ diagonal) * (diagonal @ of_u)
+    if single * roundings(terms) * bound + rest > (TRUSTED[g.dtype.name] / 0.9) ** 2 * abs(of_d):
+        bound = w @ ((gram.matrix - joined(left[:, None], right)) ** 2 @ of_u) + walk * bound / terms
+    if of_d:
+        return [0.9 * (float(part) / abs(of_d)) ** 0.5 for part in (single * roundings(terms) * bound, rest)]
+    return np.inf if float(diagonal.sum()) > 0 and q.any() else 0.0, 0.0  # units without signal: nothing of the others
+
+
+def measured_error(gram, inverse, g, d, units):
+    """Return the relative error that products in float32 made of a few output units of d, doubled for the others.
+
+    Those units are solved again in float64, at little cost beside `careful_solve`.
+    """
+    double = gram.in_double()
+    few = double.solve(inverse, double.lower(gram.whole(g[:, units]).astype(np.float64)))
+    return 2 * norm(d[:, units] - few) / norm(few)
+
+
+def roundings(terms):
+    """Return how many roundings a sum meets at its full size, if its largest term comes first.
+
+    A BLAS adds some hundred products in a row, and then such sums.
+    """
+    return min(terms, ADDED) + terms / ADDED
 
 
 def conjugate_gradients(gram, g, damping, steps, joint=False):
@@ -619,7 +654,8 @@ def damped_residual(gram, g, damping, d):
 
 def norm(x):
     """Return the norm of an array, a float."""
-    return float(array_module(x).vdot(x, x)) ** 0.5
+    x = x.reshape(-1)
+    return float(x @ x) ** 0.5
 
 
 def ratio(numerator, denominator):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import difflib
 import inspect
 import math
 import os
@@ -12,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+
+from minilift.support.spellings import value_hint
 
 LARGEST = 2**63 - 1  # of whole numbers: what an index can hold
 LONGEST = 200  # characters of a value in an error
@@ -29,9 +30,7 @@ def shown(value):
 
 def unknown_name(what, name, known):
     """Return the `ValueError` for a name that is not in `known`, with the nearest one that is."""
-    given, lowered = (name[:LONGEST] if isinstance(name, str) else ""), {str(k).lower(): str(k) for k in known}
-    near = difflib.get_close_matches(given.lower(), lowered, n=1, cutoff=0.5)
-    hint = f"; did you mean {lowered[near[0]]!r}?" if near else ""
+    hint = value_hint(name[:LONGEST] if isinstance(name, str) else "", [str(k) for k in known])
     return ValueError(f"{what}: unknown name {shown(name)}{hint} (known: {', '.join(map(str, known))})")
 
 

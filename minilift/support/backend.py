@@ -18,7 +18,7 @@ from minilift.support.arguments import known_name
 
 BACKENDS = ("numpy", "cupy")
 KINDS = {"real": ("f", "floating-point numbers"), "whole": ("iu", "whole numbers"), "any": ("biuf", "numbers")}
-HALVED_ABOVE = 64  # size above which a triangular matrix is inverted, or solved with, by halves
+HALVED_ABOVE = 34  # size above which a triangular matrix is inverted, or solved with, by halves
 SQUARED_ABOVE = 256  # size above which a product of two is made by halves
 CACHED = 2**15  # entries of an array of which a few fit into a processor's cache
 # numbers of glibc's mallopt, with what is asked of them: the size up to which an array comes from the heap (the largest
@@ -169,11 +169,10 @@ def synchronize(xp):
 
 
 def in_cache(array):
-    """Yield slices of rows: on the host few at a time, so that what is computed of them stays in cache; else all."""
+    """Return slices of rows: on the host few at a time, so that what is computed of them stays in cache; else all."""
     row = max(1, array[:1].size)
     rows = max(1, CACHED // row) if array_module(array) is np else max(1, len(array))
-    for start in range(0, len(array), rows):
-        yield slice(start, start + rows)
+    return [slice(start, start + rows) for start in range(0, len(array), rows)]
 
 
 def spd_inverse(matrix):
@@ -246,20 +245,22 @@ def triangular_solve(factor, b, transposed=False):
     return x
 
 
-def triangular_inverse(factor):
+def triangular_inverse(factor, out=None):
     r"""Return the inverse of a lower triangular matrix, by halves: of [A 0; B C] it is [A⁻¹ 0; −C⁻¹BA⁻¹ C⁻¹].
 
     NumPy's own `inv` knows neither that half of the matrix is zero nor that the product of the halves is symmetric.
+    `out` is an array of zeros where it goes, by default a new one.
     """
     xp, n = array_module(factor), len(factor)
+    out = xp.zeros_like(factor) if out is None else out
     if n <= HALVED_ABOVE:
-        return xp.linalg.inv(factor)
+        out[:] = xp.linalg.inv(factor)
+        return out
     upper, lower = slice(n // 2), slice(n // 2, n)
-    inverse = xp.zeros_like(factor)
-    inverse[upper, upper] = triangular_inverse(factor[upper, upper])
-    inverse[lower, lower] = triangular_inverse(factor[lower, lower])
-    inverse[lower, upper] = -inverse[lower, lower] @ (factor[lower, upper] @ inverse[upper, upper])
-    return inverse
+    first = triangular_inverse(factor[upper, upper], out[upper, upper])
+    second = triangular_inverse(factor[lower, lower], out[lower, lower])
+    xp.matmul(-second, factor[lower, upper] @ first, out=out[lower, upper])
+    return out
 
 
 def squared(factor):

@@ -23,6 +23,7 @@ from minilift.support.backend import array_module, to_numpy
 # how the launchers of MPI tell a process how many were started
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "PMIX_SIZE", "SLURM_NTASKS")
 LONGEST_TEXT = 400  # bytes of a text that ranks exchange
+PIECE = 8_000_000  # bytes that are summed at a time: for more at once MPI would make a new buffer in every step
 GRACE = 0.5  # seconds in which rank 0 may tell an error that all ranks have, so that it is told once
 
 
@@ -91,25 +92,35 @@ class Team:
 
     # ---- the verbs
 
-    def sum(self, array):
-        """Return the sum of all ranks' arrays, which are of one shape and dtype, in a new array; or of numbers."""
+    def sum(self, array, overwrite=False):
+        """Return the sum of all ranks' arrays, which are of one shape and dtype; or of numbers.
+
+        With `overwrite` the sum may take the array's own memory.
+        """
         if isinstance(array, (int, float)):
-            return float(self.sum(np.array([float(array)]))[0])
+            return float(self.sum(np.array([float(array)]), overwrite=True)[0])
         if self.size == 1:
             return array
-        mine = np.ascontiguousarray(to_numpy(array))
-        total = np.empty_like(mine)
-        self.communicator.Allreduce(mine, total)
-        self.count("sum", mine)
+        mine = to_numpy(array)
+        total = np.ascontiguousarray(mine) if overwrite else np.array(mine, order="C")
+        numbers = total.reshape(-1)
+        step = max(1, PIECE // total.itemsize)
+        for start in range(0, max(1, len(numbers)), step):
+            self.communicator.Allreduce(None, numbers[start:start + step])  # None: the sum takes the place of the array
+        self.count("sum", total)
         return array_module(array).asarray(total)
 
-    def gather(self, array):
-        """Return the rows of all ranks in the order of ranks; how many there are may differ, their shape may not."""
+    def gather(self, array, counts=None):
+        """Return the rows of all ranks in the order of ranks; how many there are may differ, their shape may not.
+
+        Where each rank knows how many rows all have, `counts` spares the message that tells it.
+        """
         if self.size == 1:
             return array
         mine = np.ascontiguousarray(to_numpy(array))
-        counts = np.empty(self.size, np.int64)
-        self.communicator.Allgather(np.array([len(mine)]), counts)
+        if counts is None:
+            counts = np.empty(self.size, np.int64)
+            self.communicator.Allgather(np.array([len(mine)]), counts)
         rows = np.empty((counts.sum(), *mine.shape[1:]), mine.dtype)
         sizes = counts * math.prod(mine.shape[1:])
         self.communicator.Allgatherv(mine, [rows, (sizes, np.cumsum(sizes) - sizes)])
@@ -187,6 +198,11 @@ def share_of(rows, rank, size):
     Where there are fewer rows than ranks, some have none.
     """
     return slice(rows * rank // size, rows * (rank + 1) // size)
+
+
+def counts_of(rows, size):
+    """Return how many of so many rows each rank has by `share_of`."""
+    return np.diff(rows * np.arange(size + 1) // size)
 
 
 def checksum(value):

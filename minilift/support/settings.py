@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from minilift.support.spellings import unknown_argument
+from minilift.support.spellings import ELSEWHERE, check_arguments
 
 PLAIN = (bool, int, float, str, type(None))  # what JSON holds as it is
 
@@ -121,22 +121,20 @@ def arguments_of(cls):
 
 
 def check_names(cls, arguments, named):
-    """Raise a `TypeError` for an argument that a class's constructor does not have."""
+    """Raise a `TypeError` for an argument that a class's constructor does not have, or has been given already."""
     if arguments and cls.__init__ is object.__init__:
-        raise TypeError(f"{cls.__name__}() takes no arguments, got {len(arguments)}")
-    known = names_of(cls)
-    for name in named:
-        if known is not None and name not in known:
-            raise unknown_argument(cls.__name__, name, known)
+        hint = f"; {ELSEWHERE[cls.__name__, '(…)']}" if (cls.__name__, "(…)") in ELSEWHERE else ""
+        raise TypeError(f"{cls.__name__}() takes no arguments, got {len(arguments)}{hint}")
+    parameters = parameters_of(cls)
+    if parameters is not None:
+        check_arguments(cls.__name__, parameters, len(arguments), named)
 
 
 @functools.cache
-def names_of(cls):
-    """Return the names that a class's constructor takes, or None if it takes any."""
-    parameters = inspect.signature(cls).parameters.values()
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return None
-    return tuple(p.name for p in parameters)
+def parameters_of(cls):
+    """Return the parameters of a class's constructor, or None if it takes any name."""
+    parameters = tuple(inspect.signature(cls).parameters.values())
+    return None if any(p.kind is p.VAR_KEYWORD for p in parameters) else parameters
 
 
 def kept_arguments(thing):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Collection
+from types import ModuleType
 from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
+C = TypeVar("C", bound=type)
 
 # arguments of functions and constructors
 ARGUMENTS = {
@@ -19,7 +22,7 @@ ARGUMENTS = {
     "early_stopping": ("early_stop",), "callback": ("callbacks",), "warm_start": ("resume",),
     "solver": ("optimizer",), "opt": ("optimizer",), "algorithm": ("method",),
     "hidden_layer_sizes": ("widths",), "layers": ("widths",), "units": ("n_out", "widths"), "sizes": ("widths",),
-    "in_features": ("n_in",), "out_features": ("n_out",), "input_dim": ("n_in",), "output_dim": ("n_out",),
+    "in_features": ("n_in",), "out_features": ("n_out",),
     "in_channels": ("c_in",), "out_channels": ("c_out",), "filters": ("c_out", "channels"),
     "kernel_size": ("kernel",), "strides": ("stride",), "pool_size": ("size",), "num_features": ("channels",),
     "p": ("rate",), "device": ("backend",), "activations": ("activation",), "kernel_initializer": ("init",),
@@ -27,8 +30,15 @@ ARGUMENTS = {
     "beta_2": ("beta2",), "betas": ("beta1",), "epsilon": ("eps",), "alpha": ("weight_decay",), "l2": ("weight_decay",),
     "restore_best_weights": ("restore_best",), "n_iter_no_change": ("patience",), "min_delta": ("patience",),
     "negative_slope": ("slope",), "epochs": ("max_iter",), "seed": ("random_state",),
-    "validation": ("validation_fraction",),
+    "validation": ("validation_fraction",), "act": ("activation",), "nonlinearity": ("activation",),
+    "input_dim": ("n_in", "widths"), "output_dim": ("n_out", "widths"), "hidden": ("widths",),
+    "input_size": ("n_in", "widths"), "hidden_size": ("n_out", "widths"), "initial_epoch": ("resume",),
+    "n_iter": ("epochs", "max_iter"), "iters": ("steps",), "iterations": ("steps",), "lr": ("local_lr", "eta"),
+    "initializer": ("init",), "weight_init": ("init",), "n_inputs": ("widths",), "n_outputs": ("widths",),
+    "num_iters": ("steps", "solver"), "gamma": ("tau_theta",), "eps": ("damping",),
 }
+LATER = "fit gives it the parameters, or a loop of yours: SGD(lr=0.1).step(net.parameters, directions)"
+OPTIMIZERS = ("SGD", "HeavyBall", "Nesterov", "Adam", "RMSProp", "Muon")
 # arguments that belong elsewhere
 ELSEWHERE = {
     ("fit", "learning_rate"): "it is the optimizer's, as in SGD(lr=0.1)", ("fit", "lr"): "it is the optimizer's, as in "
@@ -40,6 +50,42 @@ ELSEWHERE = {
     **{("ImplicitMLP", name): "it is the optimizer's, as in optimizer='adam:lr=0.01'"
        for name in ("lr", "learning_rate", "learning_rate_init", "momentum")},
     ("fit", "X"): "X and y are one pair (X, y)", ("fit", "y"): "X and y are one pair (X, y)",
+    ("ImplicitMLP", "alpha"): "it is the optimizer's, as in optimizer='adam:weight_decay=0.0001'",
+    ("SGD", "decay"): "a schedule stands for the rate, as in SGD(StepDecay(0.1, every=10))",
+    **{("fit", name): "every sample weighs the same" for name in ("sample_weight", "class_weight")},
+    ("fit", "steps_per_epoch"): "an epoch is one pass over the data", ("fit", "num_workers"): "several processes are a "
+    "team, as in team=Team.mpi()", ("SGD", "clipnorm"): "directions may be clipped before optimizer.step(…)",
+    ("fit", "metrics"): "loss and, of classes, accuracy are always measured: history[\"train_accuracy\"]",
+    ("mlp", "dropout"): "Dropout is a layer: Network([Linear(64, 32), ReLU(), Dropout(0.5), Linear(32, 10)])",
+    ("mlp", "batch_norm"): "BatchNorm is a layer: Network([Linear(64, 32), BatchNorm(32), ReLU(), Linear(32, 10)])",
+    **{(name, bias): "every map has a bias, the last row of θ" for name in ("mlp", "Linear", "Conv2d")
+       for bias in ("bias", "use_bias")},
+    ("LocoProp", "loss"): "it is the variant: LocoProp('S') has the squared loss, LocoProp('M') the matching loss",
+    **{(name, "params"): LATER for name in OPTIMIZERS},
+    ("Activation", "(…)"): "it is the base class of ReLU(), Tanh(), Sigmoid() and others",
+}
+# arguments that are given twice, by position and by name: what was taken for one
+TAKEN = {**{(name, "lr"): LATER for name in OPTIMIZERS},
+         ("fit", "method"): "X and y are one pair (X, y)"}
+# values that are names: of methods, solvers, transfers, initialisations, backends, data sets
+VALUES = {
+    "logistic": ("sigmoid",), "linear": ("identity",), "cuda": ("cupy",), "gpu": ("cupy",), "cpu": ("numpy",),
+    "bp": ("backprop",), "backpropagation": ("backprop",), "gradient": ("backprop",), "sgd": ("backprop",),
+    "sibp": ("semi-implicit",), "cg": ("cg3",), "conjugate_gradient": ("cg3",), "conjugate_gradients": ("cg3",),
+    "cholesky": ("exact",), "direct": ("exact",), "lu": ("exact",), "heavyball": ("momentum",), "nag": ("nesterov",),
+    "he_normal": ("he",), "kaiming": ("he",), "xavier": ("glorot",), "glorot_uniform": ("glorot",),
+    "mnist_784": ("mnist",), "loss": ("train_loss",), "acc": ("train_accuracy",), "accuracy": ("train_accuracy",),
+    "val_acc": ("val_accuracy",), "test_loss": ("val_loss",), "test_accuracy": ("val_accuracy",), "squared": ("S",),
+    "matching": ("M",), "xavier_uniform": ("glorot",), "nchw": ("channels_first",), "nhwc": ("channels_last",),
+}
+OWN_TRANSFER = "there is none here; softplus is smooth too, and a subclass of minilift.Activation is your own"
+VALIDATION = "it is measured where fit is told validation=(X, y), or a fraction"
+# values that have no counterpart: what there is instead
+INSTEAD = {
+    **dict.fromkeys(("swish", "silu", "gelu", "elu", "selu", "mish"), OWN_TRANSFER),
+    **dict.fromkeys(("val_loss", "val_accuracy", "val_acc", "test_loss", "test_accuracy"), VALIDATION),
+    "softmax": "it is inside SoftmaxCrossEntropy, the loss of mlp and Network unless told otherwise",
+    "adamw": "it is 'adam:decoupled=True,weight_decay=0.01'",
 }
 # names in the package
 NAMES = {
@@ -54,37 +100,117 @@ NAMES = {
     "Backprop": "BackProp", "Proxprop": "ProxProp", "SIBP": "SemiImplicit", "SemiImplicitBP": "SemiImplicit",
     "train": "fit", "load_model": "load", "load_digits": "datasets.digits", "Input": "Network(…, input_shape=…)",
     "Softmax": "SoftmaxCrossEntropy", "Concatenate": "Concat", "optimizers": "optim",
-    "nn": "Network", "Trainer": "fit", "softmax": "SoftmaxCrossEntropy", "manual_seed": "mlp(…, seed=0)",
+    "Trainer": "fit", "softmax": "SoftmaxCrossEntropy", "manual_seed": "mlp(…, seed=0)",
     "seed": "mlp(…, seed=0)", "MNIST": "datasets.mnist", "load_mnist": "datasets.mnist", "CIFAR10": "datasets.cifar10",
-    "Dataset": "datasets.Dataset",
+    "Dataset": "datasets.Dataset", "TensorDataset": "datasets.Dataset", "train_test_split": "datasets.split",
+    "fetch_openml": "datasets.load(\"mnist\")", "Backpropagation": "BackProp", "LocoPropS": "LocoProp(\"S\")",
+    "LocoPropM": "LocoProp(\"M\")", "lr_scheduler": "StepDecay", "StepLR": "StepDecay", "ExponentialLR": "StepDecay",
+    "CosineAnnealingLR": "Cosine", "callbacks": "EarlyStop", "ModelCheckpoint": "fit(…, checkpoint=path)",
+    "plot": "plots.history", "predict": "Network.predict", "save": "Network.save", "functional": "activations",
+    "make_moons": "datasets.moons", "schedules": "StepDecay", "ExponentialDecay": "StepDecay",
+    "accuracy": "Network.accuracy", "RNN": "rnn", "LSTM": "rnn", "GRU": "rnn", "SimpleRNN": "rnn", "CNN": "convnet",
+    "ResNet": "resnet", "Hardtanh": "HardTanh",
+    "AvgPool2D": "AvgPool2d", "MaxPool2D": "MaxPool2d", "BCELoss": "SigmoidCrossEntropy", "linear": "Identity",
+    "NLLLoss": "SoftmaxCrossEntropy",
+}
+OWN_LOOP = "nothing records gradients: minilift.BackProp().direction(net, X, y) returns them"
+# names of what there is no counterpart of: what is done instead
+OTHERWISE = {
+    "nn": "layers and losses are in minilift itself: minilift.Linear, minilift.ReLU, minilift.SoftmaxCrossEntropy",
+    "no_grad": OWN_LOOP, "grad": OWN_LOOP, "GradientTape": OWN_LOOP, "autograd": OWN_LOOP,
+    **dict.fromkeys(("StandardScaler", "Pipeline", "make_pipeline", "GridSearchCV", "cross_val_score"),
+                    "it is scikit-learn's, and goes with minilift.ImplicitMLPClassifier"),
+    **dict.fromkeys(("Adagrad", "Adadelta", "LBFGS", "Nadam", "Lion"),
+                    f"there is none here; optimizers are {', '.join(OPTIMIZERS)}"),
+    **dict.fromkeys(("Embedding", "Attention", "MultiheadAttention", "Transformer", "LayerNorm"),
+                    "there is none here; a map of your own derives from minilift.Map"),
+    **dict.fromkeys(("load_iris", "load_wine", "make_classification", "make_blobs"),
+                    "there is none here; minilift.datasets.available() names those that there are"),
+    **dict.fromkeys(("to_categorical", "one_hot"), "SoftmaxCrossEntropy takes labels as they are: 0, 1, …"),
+    **dict.fromkeys(("regularizers", "l2", "L2"), "it is the optimizer's, as in minilift.SGD(0.1, weight_decay=1e-4)"),
+    "metrics": "net.loss(X, y) and net.accuracy(X, y) measure, or minilift.evaluate(net, X, y) both",
+    "utils": "there is none; minilift.fit makes batches, minilift.datasets has data, minilift.plots figures",
+    "Tensor": "data are NumPy's arrays (or CuPy's)", "tensor": "data are NumPy's arrays (or CuPy's)",
+    "DataLoader": "minilift.fit(net, (X, y), …, batch_size=32) makes the batches",
+    **dict.fromkeys(("GELU", "SiLU", "Swish", "ELU", "SELU", "Mish"), OWN_TRANSFER.replace("softplus", "Softplus()")),
+    "device": "Network(…, backend=\"cupy\") is on the GPU", "cuda": "Network(…, backend=\"cupy\") is on the GPU",
 }
 FIT = "minilift.fit(net, (X, y), method, optimizer)"
-# attributes, by the class that lacks them
+SPLIT = "data.X_train, data.y_train, data.X_test and data.y_test"
+DIRECTION = "method.direction(net, X, y), which returns the loss and the directions"
+# attributes and, as (…), […] and len(…), what can be done with an object, by the class that lacks them
 ATTRIBUTES = {
     "Network": {
         "fit": FIT, "train": FIT, "compile": f"{FIT}, which takes method and optimizer", "train_on_batch": FIT,
-        "evaluate": "minilift.evaluate(net, X, y)", "score": "net.accuracy(X, y)", "summary": "print(net)",
-        "weights": "net.parameters", "get_weights": "net.state_dict()", "set_weights": "net.load_state_dict(arrays)",
-        "trainable_variables": "net.parameters", "coefs_": "net.theta", "add": "minilift.Network([layer, …])",
-        "predict_classes": "net.predict(X)", "backward": "minilift.BackProp().direction(net, X, y)",
-        "zero_grad": "minilift.BackProp().direction(net, X, y)", "loss_": "net.loss(X, y)",
-        "load_weights": "minilift.load(path)", "save_weights": "net.save(path)", "to": "Network(…, backend=\"cupy\")",
-        "cuda": "Network(…, backend=\"cupy\")", "depth_": "net.depth", "named_parameters": "net.state_dict()",
-        "eval": "net.predict(X), which does not train",
+        "partial_fit": FIT, "evaluate": "minilift.evaluate(net, X, y)", "score": "net.accuracy(X, y)",
+        "summary": "print(net)", "weights": "net.parameters", "get_weights": "net.state_dict()",
+        "set_weights": "net.load_state_dict(arrays)", "trainable_variables": "net.parameters",
+        "trainable_weights": "net.parameters", "get_params": "net.parameters", "coefs_": "net.theta",
+        "intercepts_": "net.theta, whose last rows are the biases", "bias": "net.theta, whose last rows are the biases",
+        "add": "minilift.Network([layer, …])", "predict_classes": "net.predict(X)",
+        "backward": "minilift.BackProp().direction(net, X, y)", "loss_": "net.loss(X, y)",
+        "zero_grad": "minilift.BackProp().direction(net, X, y)", "load_weights": "minilift.load(path)",
+        "load": "minilift.load(path)", "save_weights": "net.save(path)", "to": "Network(…, backend=\"cupy\")",
+        "cuda": "Network(…, backend=\"cupy\")", "depth_": "net.depth", "n_layers_": "net.depth",
+        "named_parameters": "net.state_dict()", "eval": "net.predict(X), which does not train",
+        "double": "Network(…, dtype=\"float64\")", "half": "Network(…, dtype=\"float32\")",
+        "float": "Network(…, dtype=\"float32\")", "children": "net.layers", "modules": "net.layers",
+        "count_params": "sum(p.size for p in net.parameters)", "num_params": "sum(p.size for p in net.parameters)",
+        "loss_curve_": "history[\"train_loss\"] of what minilift.fit returns", "clone": "copy.deepcopy(net)",
+        "copy": "copy.deepcopy(net)", "transform": "net.predict_proba(X)", "activations": "net.forward(X).a",
+        "input_shape": "net.shapes[0]", "output_shape": "net.shapes[-1]", "loss_fn": "net.loss_function",
+        "criterion": "net.loss_function", "optimizer": f"the optimizer that is given to {FIT}",
+        "metrics": "net.accuracy",
+        "requires_grad_": "copies of what shall stay: minilift.fit trains all of net.parameters",
+        "(…)": "net.predict(X), net.predict_proba(X), or net.forward(X) for the values of all layers",
+        "[…]": "net.layers[k], or net.theta[l] for the parameters of map l", "len(…)": "net.depth, or len(net.layers)",
     },
     "Dataset": {"data": "data.X_train", "target": "data.y_train", "train": "data.X_train, data.y_train",
-                "test": "data.X_test, data.y_test", "X": "data.X_train", "y": "data.y_train"},
+                "test": "data.X_test, data.y_test", "X": "data.X_train", "y": "data.y_train",
+                "x_train": "data.X_train", "x_test": "data.X_test", "train_images": "data.X_train",
+                "train_labels": "data.y_train", "test_images": "data.X_test", "test_labels": "data.y_test",
+                "targets": "data.y_train", "labels": "data.y_train", "shape": "data.X_train.shape",
+                "X_val": "minilift.fit(…, validation=0.1), which holds a part out",
+                "classes": "range(data.n_classes)", "target_names": "range(data.n_classes)",
+                "feature_names": "data.image_shape",
+                "[…]": SPLIT, "len(…)": "len(data.X_train) and len(data.X_test)"},
     "History": {"history": "history[\"train_loss\"]", "loss": "history[\"train_loss\"]",
+                "losses": "history[\"train_loss\"]", "train_loss": "history[\"train_loss\"]",
                 "loss_curve_": "history[\"train_loss\"]", "epoch": "history[\"epoch\"]",
+                "accuracy": "history[\"train_accuracy\"]", "train_accuracy": "history[\"train_accuracy\"]",
+                "val_loss": "history[\"val_loss\"]", "val_accuracy": "history[\"val_accuracy\"]",
+                "best": "min(history[\"val_loss\"])", "show": "history.plot()", "keys": "list(history.columns)",
+                "items": "history.columns.items()",
                 "to_pandas": "pandas.DataFrame(history.columns)",
                 "to_frame": "pandas.DataFrame(history.columns)"},
+    "Method": {**dict.fromkeys(("gradient", "grad", "gradients", "backward", "compute_gradients"), DIRECTION),
+               "step": f"optimizer.step(net.parameters, directions) after {DIRECTION}", "fit": FIT, "train": FIT},
+    "Optimizer": {"zero_grad": "optimizer.step(net.parameters, directions): nothing is kept to be set to zero",
+                  "minimize": FIT, "apply_gradients": "optimizer.step(net.parameters, directions)",
+                  "update": "optimizer.step(net.parameters, directions)", "param_groups": "optimizer.lr",
+                  "learning_rate": "optimizer.lr"},
+    "ImplicitMLP": {"coefs_": "model.network_.theta", "intercepts_": "model.network_.theta, whose last rows are the "
+                    "biases", "loss_curve_": "model.history_[\"train_loss\"]", "n_layers_": "model.network_.depth",
+                    "validation_scores_": "model.history_[\"val_accuracy\"]", "history": "model.history_",
+                    "predict_log_proba": "numpy.log(model.predict_proba(X))", "net": "model.network_"},
 }
+OPERATIONS = {"(…)": "__call__", "[…]": "__getitem__", "len(…)": "__len__"}
 
 
-def nearest(name: str, known: Collection[str]) -> str:
-    """Return '; did you mean …?' with the nearest of the known names, or nothing."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]!r}?" if near else ""
+def nearest(name: str, known: Collection[str], cutoff: float = 0.6) -> str:
+    """Return '; did you mean …?' with the nearest of the known names, capitals or not, or nothing."""
+    lowered = {one.lower(): one for one in known}
+    near = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=cutoff)
+    return f"; did you mean {lowered[near[0]]!r}?" if near else ""
+
+
+def value_hint(name: str, known: Collection[str]) -> str:
+    """Return what is said of a value that is none of the known names: its name here, or the nearest one."""
+    lowered = name.lower()
+    same = [other for other in VALUES.get(lowered, ()) if other in known]
+    if same:
+        return f"; it is called {same[0]!r} here"
+    return f"; {INSTEAD[lowered]}" if lowered in INSTEAD else nearest(name, known, cutoff=0.5)
 
 
 def unknown_argument(what: str, name: str, known: Collection[str]) -> TypeError:
@@ -96,29 +222,89 @@ def unknown_argument(what: str, name: str, known: Collection[str]) -> TypeError:
     return TypeError(f"{what}: there is no argument {name!r}{hint} (known: {', '.join(known) or 'none'})")
 
 
-def unknown_attribute(thing: object, name: str) -> AttributeError:
-    """Return the error for an attribute that an object does not have, with what serves instead."""
+def check_arguments(what: str, parameters: Collection[inspect.Parameter], count: int, named: Collection[str]) -> None:
+    """Raise an error for an argument by name that `what` lacks, or has among `count` arguments by position already."""
+    known = [one.name for one in parameters]
+    by_position = [one.name for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD]
+    for name in named:
+        if name not in known:
+            raise unknown_argument(what, name, known)
+        if name in by_position[:count]:
+            hint = f"; {TAKEN[what, name]}" if (what, name) in TAKEN else ""
+            raise TypeError(f"{what}: {name!r} is given twice, by position and by name{hint} (in this order: "
+                            f"{', '.join(known)})")
+
+
+def instead_of(thing: object, name: str) -> str:
+    """Return what serves instead of an attribute or an operation that a class does not have, as the end of an error."""
     kind = next((cls.__name__ for cls in type(thing).__mro__ if cls.__name__ in ATTRIBUTES), "")
     instead = ATTRIBUTES.get(kind, {}).get(name)
-    hint = f"; use {instead}" if instead else ""
+    return f"; use {instead}" if instead else ""
+
+
+def unknown_attribute(thing: object, name: str) -> AttributeError:
+    """Return the error for an attribute that an object does not have, with what serves instead."""
+    known = ", ".join(sorted(one for one in object.__dir__(thing) if not one.startswith("_")))
+    hint = instead_of(thing, name) or f" (known: {known})"
     return AttributeError(f"{type(thing).__name__!r} object has no attribute {name!r}{hint}")
 
 
 def unknown_export(name: str, known: Collection[str], module: str = "minilift") -> AttributeError:
     """Return the error for a name that the package, or a module, does not have, with the one that is meant."""
-    hint = f"; it is minilift.{NAMES[name]} here" if name in NAMES else nearest(name, known)
+    here = name if name in getattr(sys.modules["minilift"], "__all__", ()) else NAMES.get(name)
+    hint = f"; it is minilift.{here} here" if here else nearest(name, known)
+    hint = f"; {OTHERWISE[name]}" if name in OTHERWISE else hint
     return AttributeError(f"module {module!r} has no attribute {name!r}{hint}")
+
+
+def guide_in(*modules: ModuleType) -> None:
+    """Let modules say what a name that other libraries use, and they lack, is called here."""
+    for module in modules:
+        def missing(name: str, module: ModuleType = module) -> Any:
+            raise unknown_export(name, [one for one in vars(module) if not one.startswith("_")], module.__name__)
+        module.__getattr__ = missing  # type: ignore[method-assign]
+
+
+def guided(cls: C) -> C:
+    """Decorate a public class: what its objects lack, and those of other libraries have, is told with what serves."""
+    def missing(self: object, name: str) -> Any:
+        if hasattr(type(self), name):  # a property that failed, with an error of its own
+            return object.__getattribute__(self, name)
+        raise unknown_attribute(self, name)
+
+    cls.__getattr__ = missing  # type: ignore[attr-defined]
+    for sign in ATTRIBUTES[cls.__name__].keys() & OPERATIONS.keys():
+        setattr(cls, OPERATIONS[sign], refusal(sign))
+    if "len(…)" in ATTRIBUTES[cls.__name__]:
+        cls.__bool__ = lambda self: True  # type: ignore[attr-defined]  # Python would ask for the length
+    return cls
+
+
+def refusal(sign: str) -> Callable[..., Any]:
+    """Return a method that refuses an operation, and says what serves instead."""
+    def refuse(self: object, *arguments: Any, **named: Any) -> Any:
+        raise TypeError(f"{type(self).__name__!r} object has no {sign}{instead_of(self, sign)}")
+    itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    refuse.__signature__ = inspect.Signature([itself])  # type: ignore[attr-defined]  # no function of anything
+    return refuse
+
+
+class NoMethod(list):
+    """A list that is an attribute where other libraries have a method; called like one, it says so."""
+
+    def __call__(self) -> Any:
+        """Refuse to be called."""
+        raise TypeError("this is a list, and no method: leave the parentheses out, as in net.parameters")
 
 
 def spelled(function: F) -> F:
     """Decorate a public function or constructor: the error for an argument that it lacks names the right one."""
-    known = tuple(name for name in inspect.signature(function).parameters if name != "self")
+    parameters = list(inspect.signature(function).parameters.values())
+    itself = int(parameters[0].name == "self")
     what = function.__qualname__.removesuffix(".__init__")
 
     @functools.wraps(function)
     def call(*arguments: Any, **named: Any) -> Any:
-        for name in named:
-            if name not in known:
-                raise unknown_argument(what, name, known)
+        check_arguments(what, parameters[itself:], len(arguments) - itself, named)
         return function(*arguments, **named)
     return call  # type: ignore[return-value]

@@ -94,6 +94,13 @@ def about(seconds):
     return f"about {10 * math.ceil(seconds / 10):.0f} seconds"
 
 
+def how_to_install(extra):
+    """Return the command that installs an extra: in a clone, of that clone."""
+    top = PACKAGE.resolve().parent
+    where = f"-e '{top}[{extra}]'" if (top / "setup.cfg").is_file() else f"'minilift[{extra}]'"
+    return f"{sys.executable} -m pip install {where}"
+
+
 # ---- what stopped it
 
 

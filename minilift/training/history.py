@@ -9,7 +9,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from minilift.support.arguments import (
     boolean,
@@ -23,7 +23,7 @@ from minilift.support.arguments import (
 )
 from minilift.support.files import write_bytes
 from minilift.support.settings import Settings
-from minilift.support.spellings import unknown_attribute
+from minilift.support.spellings import guided
 from minilift.support.tables import html
 
 SHOWN_ROWS = 12  # of a history in a notebook; of a longer one the first and the last
@@ -54,6 +54,7 @@ class Divergence:
         return f"diverged in epoch {self.epoch} after {self.step} steps: {self.reason}"
 
 
+@guided
 class History:
     """What `fit` recorded: one row for the network before training (epoch 0) and one after each epoch.
 
@@ -105,11 +106,6 @@ class History:
         if name not in self.columns:
             raise KeyError(str(unknown_name("History: column", name, tuple(self.columns))))
         return self.columns[name]
-
-    if not TYPE_CHECKING:  # a type checker finds such attributes itself
-        def __getattr__(self, name):
-            """Say what serves instead of an attribute that histories of other libraries have."""
-            raise unknown_attribute(self, name)
 
     def append(self, row: dict[str, Any]) -> None:
         """Append a row, a dict with the same keys every time."""

@@ -4,8 +4,9 @@ Each rank runs forward and backward on its own rows. What couples samples is the
 statistics of a batch norm, and what a local problem needs of its map. The sweep and the methods stay as they are; the
 `Block` that a method sees holds a `SharedMap`, for which :math:`\tilde a^Tg` is summed over all ranks, and whose Gram
 operator (`SharedGram`) stands for the rows of all. On the parameter side :math:`\tilde a^T\tilde a` is a sum over ranks
-as well; on the sample side the activations are gathered, since :math:`\tilde a\tilde a^T` needs all pairs of rows. The
-side is the one for which fewer bytes are sent (`SharedMap.bytes_of_sides`), whatever the number of ranks.
+as well; on the sample side the activations are gathered, since :math:`\tilde a\tilde a^T` needs all pairs of rows, and
+each rank multiplies a part of them. The side is the one for which fewer bytes are sent (`SharedMap.bytes_of_sides`),
+whatever the number of ranks. Of a symmetric matrix little more than half is sent (`folded`).
 
 A method that looks at rows by itself is shown those of all ranks (`Gathered`): always right, but each rank then
 repeats the whole local problem.
@@ -15,20 +16,23 @@ from __future__ import annotations
 
 import json
 import math
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import pairwise
 from operator import itemgetter
 
 import numpy as np
 
 from minilift.layers.activations import Composition
-from minilift.layers.gram import Gram
-from minilift.layers.maps import Map
+from minilift.layers.gram import Gram, sample_gram
+from minilift.layers.maps import Linear, Map
 from minilift.layers.normalization import BatchNorm
 from minilift.methods.backward.backprop import BackProp
 from minilift.methods.backward.sweep import Method
 from minilift.network import Network
 from minilift.support.backend import array_module
-from minilift.support.parallel import share_of
+from minilift.support.parallel import counts_of, share_of
+
+BLOCK = 256  # rows of a symmetric matrix that are sent together, up to the last one's diagonal
 
 
 class Share:
@@ -41,6 +45,8 @@ class Share:
         Samples of the batch, on all ranks.
     own : slice
         Those of this rank.
+    counts : array of int
+        How many each rank has.
     """
 
     def __init__(self, team):
@@ -50,7 +56,12 @@ class Share:
     def take(self, total):
         """Begin a batch of so many samples; return the slice of this rank."""
         self.total, self.own = total, share_of(total, self.team.rank, self.team.size)
+        self.counts = counts_of(total, self.team.size)
         return self.own
+
+    def gather(self, array, of_sample):
+        """Return the rows of all ranks of what holds so many rows of each sample."""
+        return self.team.gather(array, self.counts * of_sample)
 
     def rows(self, of_sample):
         """Return the slice of this rank in what holds so many rows of each sample."""
@@ -68,10 +79,12 @@ class SharedMap(Map):
         Rows of ã that each sample brings: positions of a convolution, times the uses of a shared θ.
     inputs : int
         Numbers in the input of each sample, over all uses.
+    uses : int, default 1
+        Of a shared θ.
     """
 
-    def __init__(self, phi, share, of_sample, inputs):
-        self.phi, self.share, self.of_sample, self.inputs = phi, share, of_sample, inputs
+    def __init__(self, phi, share, of_sample, inputs, uses=1):
+        self.phi, self.share, self.of_sample, self.inputs, self.uses = phi, share, of_sample, inputs, uses
 
     def __repr__(self):
         return repr(self.phi)
@@ -92,7 +105,7 @@ class SharedMap(Map):
     def adjoint_theta(self, a, g):
         r"""Return :math:`\tilde a^T g` over the rows of all ranks."""
         own = self.phi.adjoint_theta(a, g) if len(a) else array_module(g).zeros(self.theta_shape, g.dtype)
-        return self.share.team.sum(own)
+        return self.share.team.sum(own, overwrite=True)
 
     def rows(self, a):
         """Return the matrix of this rank's rows."""
@@ -109,14 +122,15 @@ class SharedMap(Map):
     def bytes_of_sides(self, samples, itemsize):
         r"""Return {side: bytes} that come in at a rank for the local problem of a batch, if ranks are many.
 
-        On the sample side these are inputs and signals of all samples; on the parameter side the float64 matrix
-        :math:`\tilde a^T\tilde a` and :math:`\tilde a^Tg`. A sum counts twice, since it goes there and back. The step
-        itself is summed on the sample side, and that is as large as :math:`\tilde a^Tg`.
+        On the sample side these are inputs and signals of all samples, and what other ranks made of K; on the parameter
+        side C in float64, :math:`\tilde a^Tg`, and the rows of the step. A sum counts twice, since it goes there and
+        back. The step itself is summed on the sample side, and that is as large as :math:`\tilde a^Tg`.
         """
         rows, n_out = self.theta_shape
         step = 2 * rows * n_out * itemsize
-        return {"sample": samples * (self.inputs + self.of_sample * n_out) * itemsize + step,
-                "parameter": 2 * 8 * rows**2 + step}
+        height = samples * self.of_sample
+        return {"sample": (samples * self.inputs + height * n_out + height**2 // 2) * itemsize + step,
+                "parameter": 2 * 8 * folded_size(bounds(rows)) + rows * n_out * itemsize + step}
 
     def gram(self, a, side=None, bias=True):
         """Return the Gram operator of the rows of all ranks, by default on the side for which fewer bytes come in."""
@@ -124,6 +138,13 @@ class SharedMap(Map):
             sides = self.bytes_of_sides(self.share.total, a.dtype.itemsize)
             side = min(sides, key=sides.get)
         return SharedGram(self, a, side, bias)
+
+    def signal_gram(self, g, side=None):
+        """Return the Gram operator of the signals of all ranks' rows, by default on the side of the smaller matrix."""
+        n_out = self.theta_shape[1]
+        smaller = "sample" if self.height(g) <= n_out else "parameter"
+        return SharedMap(Linear(n_out, n_out), self.share, self.of_sample, 0, self.of_sample).gram(
+            g, side or smaller, bias=False)
 
 
 class SharedGram(Gram):
@@ -151,9 +172,17 @@ class SharedGram(Gram):
     def matrix(self):
         """K of the rows of all ranks, or C, the sum of all ranks'."""
         if self.side == "sample":
-            return self.shared.phi.gram(self.team.gather(self.input), side="sample", bias=self.bias).matrix
+            rows = self.shared.phi.gram(self.all_inputs(), side="sample", bias=self.bias).a
+            return sample_gram(rows, self.bias, partial(shared_square, self.team))
         size = self.own.coordinates
-        return self.team.sum(self.own.matrix if self.height else self.xp.zeros((size, size)))
+        own = self.own.matrix if self.height else self.xp.zeros((size, size))
+        if self.team.size == 1:
+            return own
+        return unfolded(self.team.sum(folded(own, bounds(size)), overwrite=True), bounds(size), own)
+
+    def all_inputs(self):
+        """Return the inputs of all ranks."""
+        return self.shared.share.gather(self.input, self.shared.uses)
 
     @property
     def samples(self):
@@ -172,12 +201,12 @@ class SharedGram(Gram):
 
     def in_double(self):
         """Return the operator of all rows, on each rank, in float64."""
-        a = self.team.gather(self.input).astype(np.float64)
+        a = self.all_inputs().astype(np.float64)
         return self.shared.phi.gram(a, side=self.side, bias=self.bias)
 
     def whole(self, g):
         """Return the rows of all ranks."""
-        return self.team.gather(g)
+        return self.shared.share.gather(g, self.shared.of_sample)
 
     def total(self, number):
         """Return the sum of all ranks' numbers."""
@@ -185,15 +214,19 @@ class SharedGram(Gram):
 
     def lower(self, g):
         r"""Return the coordinates of :math:`\tilde A^T g`: the rows of all ranks on the sample side."""
-        return self.team.gather(g) if self.side == "sample" else self.adjoint(g)
+        return self.whole(g) if self.side == "sample" else self.adjoint(g)
 
     def lift(self, u):
         r"""Return the step in θ with coordinates u: each rank adds :math:`\tilde A^T u` of its rows."""
         return self.adjoint(u[self.mine]) if self.side == "sample" else u
 
     def solve(self, inverse, q):
-        r"""Return the step with coordinates ``inverse @ q``, of which a rank needs its own rows alone."""
-        return self.adjoint(inverse[self.mine] @ q) if self.side == "sample" else inverse @ q
+        r"""Return the step with coordinates ``inverse @ q``, of which a rank makes its own rows alone."""
+        if self.side == "sample":
+            return self.adjoint(inverse[self.mine] @ q)
+        rows = share_of(len(inverse), self.team.rank, self.team.size)
+        return self.team.gather((inverse[rows] @ q).astype(self.a.dtype, copy=False),
+                                counts_of(len(inverse), self.team.size))
 
     def output_change(self, u):
         r"""Return the change of z of this rank's rows along the step with coordinates u."""
@@ -206,7 +239,56 @@ class SharedGram(Gram):
     def adjoint(self, g):
         r"""Return :math:`\tilde A^T g` over the rows of all ranks."""
         size = self.own.a.shape[-1] + self.bias if self.side == "sample" else self.own.coordinates
-        return self.team.sum(self.own.adjoint(g) if self.height else self.xp.zeros((size, g.shape[1]), g.dtype))
+        own = self.own.adjoint(g) if self.height else self.xp.zeros((size, g.shape[1]), g.dtype)
+        return self.team.sum(own, overwrite=True)
+
+
+# ---- symmetric matrices: blocks of rows, each up to the last one's diagonal
+
+
+def bounds(size):
+    """Return where the blocks of rows of a symmetric matrix begin, and where the last one ends."""
+    return [*range(0, size, BLOCK), size]
+
+
+def even_bounds(size, parts):
+    """Return the bounds of as many blocks of rows, of which each takes about the same work."""
+    return [round(size * (part / parts) ** 0.5) for part in range(parts + 1)]
+
+
+def folded_size(bounds):
+    """Return the numbers in all blocks."""
+    return sum((stop - start) * stop for start, stop in pairwise(bounds))
+
+
+def folded(matrix, bounds):
+    """Return all blocks, one after the other, in a new vector."""
+    xp = array_module(matrix)
+    return xp.concatenate([matrix[start:stop, :stop].reshape(-1) for start, stop in pairwise(bounds)])
+
+
+def unfolded(numbers, bounds, matrix):
+    """Return the matrix that is filled with the blocks, and with what is symmetric to them."""
+    at = 0
+    for start, stop in pairwise(bounds):
+        rows = numbers[at:at + (stop - start) * stop].reshape(stop - start, stop)
+        matrix[start:stop, :stop] = rows
+        matrix[:start, start:stop] = rows[:, :start].T
+        at += rows.size
+    return matrix
+
+
+def shared_square(team, a):
+    r"""Return :math:`aa^T` of rows that all ranks have, each of which multiplies a block."""
+    if team.size == 1:
+        return a @ a.T
+    xp, limits = array_module(a), even_bounds(len(a), team.size)
+    start, stop = limits[team.rank], limits[team.rank + 1]
+    rows, block = a[start:stop], xp.empty((stop - start, stop), a.dtype)
+    block[:, :start] = rows @ a[:start].T
+    block[:, start:] = rows @ rows.T
+    counts = np.array([(end - begin) * end for begin, end in pairwise(limits)])
+    return unfolded(team.gather(block.reshape(-1), counts), limits, xp.empty((len(a), len(a)), a.dtype))
 
 
 class SharedBatchNorm(BatchNorm):
@@ -227,7 +309,8 @@ class SharedBatchNorm(BatchNorm):
 
     def mean(self, x):
         """Return the mean of each channel over the rows of all ranks."""
-        return self.share.team.sum(x.sum(axis=tuple(range(x.ndim - 1)))) / x.dtype.type(self.values(x))
+        total = self.share.team.sum(x.sum(axis=tuple(range(x.ndim - 1))), overwrite=True)
+        return total / x.dtype.type(self.values(x))
 
     def gradients(self, aux, g):
         """Return the gradient in scale and shift, over the rows of all ranks."""
@@ -296,6 +379,10 @@ class SharedNetwork(Network):
         """Return the number of samples on all ranks."""
         return self.share.total
 
+    def total(self, array):
+        """Return the sum of all ranks' arrays; the array is overwritten."""
+        return self.share.team.sum(array, overwrite=True)
+
 
 def shared_map(net, l, share):
     """Return the `SharedMap` of map l; a join, which couples no samples, as it is."""
@@ -303,7 +390,7 @@ def shared_map(net, l, share):
         return net.phi[l]
     uses = sum(owner == net.owner[l] for owner in net.owner[1:])
     positions, inputs = math.prod(net.shapes[2 * l - 1][:-1]), math.prod(net.shapes[2 * net.inputs[l][0]])
-    return SharedMap(net.phi[l], share, uses * positions, uses * inputs)
+    return SharedMap(net.phi[l], share, uses * positions, uses * inputs, uses)
 
 
 def shared_transfer(sigma, share):
@@ -351,7 +438,7 @@ class Ranks:
     def __init__(self, team, method):
         if not method.by_rows and type(method).directions is not Method.directions:
             raise ValueError(f"fit: team: {method!r} cannot be trained by several ranks: what it does beside the "
-                             "steps in theta needs all samples; BackProp, ProxProp, LocoProp, FOOF, GaussNewton, "
+                             "steps in theta needs all samples; BackProp, ProxProp, LocoProp, FOOF, KFAC, GaussNewton, "
                              "SemiImplicit and methods that only define propose(block) can")
         self.team, self.share, self.by_rows = team, Share(team), method.by_rows
         self.method = method if method.by_rows else Gathered(method, team)

@@ -88,6 +88,10 @@ def reflected(self, energy):
         yield block, l, twice if block == "theta" else update
 
 
+def half_weighted(self, net, X, y):
+    return ml.FenchelLifted.energy(ml.FenchelLifted(self.lam / 2, self.anchor), net, X, y)
+
+
 def uphill(self, energy):
     for block, l, update in ml.MAC.schedule(self, energy):
         def away(l, variables, update=update):
@@ -118,6 +122,7 @@ def no_difference(self, net, state, y):
     (ml.BCD, SMALL, "its closed blocks", "theta ", {"schedule": without_prox}),
     (ml.ADMM, SMALL, "its closed blocks", "z ", {"energy": weights_exchanged}),
     (ml.FenchelLifted, SMALL, "its closed blocks", "twice the step", {"schedule": reflected}),
+    (ml.FenchelLifted, SMALL, "its energy is that", "'matching' is 0.5 times", {"energy": half_weighted}),
     (ml.MAC, DEEP, "no block of a sweep", "raises it", {"schedule": uphill}),
     (ml.PredictiveCoding, DEEP, "all values take one gradient step", "", {"relaxed": relaxed_in_turn}),
     (ml.PredictiveCoding, DEEP, "its direction is the energy's gradient", "factor N", {"directions": direction_of_sum}),

@@ -163,6 +163,8 @@ MAPS = [
         ),
         "flipped",
     ),
+    Plant("columns in another order than rows", lambda: changed(
+        ml.Conv2d, 2, 3, 3, columns=lambda self, z: z.swapaxes(0, 1).reshape(-1, 3)), "another order"),
 ]
 
 
@@ -202,7 +204,22 @@ TRANSFERS = [Plant("tanh' in terms of a, given z", lambda: changed(ml.Tanh, deri
                                    adjoint=ml.Activation.adjoint), None),
              Plant("batch norm that forgets that the mean depends on z",
                    lambda: changed(ml.BatchNorm, 3, adjoint=lambda self, z, a, aux,
-                                   g: g * aux.scale * aux.inverse_deviation), None)]
+                                   g: g * aux.scale * aux.inverse_deviation), None),
+             Plant("softplus that overflows in float32 alone", lambda: changed(ml.Activation, derivative=lambda self, z:
+                   ml.Sigmoid().forward(z), forward=lambda self, z: np.where(
+                       z > 700, z, np.log1p(np.exp(np.minimum(z, 700))))), "overflows in float32"),
+             Plant("dropout whose adjoint has the mask of the last pass", lambda: LastMask(0.3), "depends on calls")]
+
+
+class LastMask(ml.Dropout):
+    """Dropout that keeps its mask on itself."""
+
+    def apply(self, z, training=False, rng=None):
+        a, self.mask = super().apply(z, training, rng)
+        return a, self.mask
+
+    def adjoint(self, z, a, aux, g):
+        return super().adjoint(z, a, self.mask, g)
 
 
 # ---- losses
@@ -296,6 +313,14 @@ class AlwaysNew(ml.BackProp):
     new_weights = True
 
 
+class ColdAverage(ml.FOOF):
+    """FOOF whose average has its full decay at once."""
+
+    def average(self, name, factor):
+        self.factors[name] = factor + self.decay * (self.factors.get(name, factor) - factor)
+        return self.factors[name]
+
+
 class UnscaledSemi(ml.SemiImplicit):
     """SIBP whose η refers to the averaged loss."""
 
@@ -361,6 +386,10 @@ METHODS = [
         lambda: lambda block: stacked(block.a[::2]).T @ block.g[::2],
         None,
         BACK,
+    ),
+    Plant(
+        "a running average without its warm start", lambda: ColdAverage(0.1, decay=0.9),
+        "full decay from the second batch on",
     ),
     Plant(
         "an objective that is not the one minimised",

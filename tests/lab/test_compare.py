@@ -371,7 +371,12 @@ def test_the_command_prints_tables_and_saves_the_figure(tmp_path, monkeypatch, c
         assert captured.out.count(f"\n{name} ") == 2  # a row in either table
     assert "%|" not in captured.err  # no terminal, no bar: how long it takes, and a line when a method is done
     assert re.match(r"about \d+ seconds; then two tables and the figure minilift-compare\.png\n", captured.err)
-    finished = re.findall(r"^(\S+): (\d+) runs? finished", captured.err, re.M)
+    lines = re.findall(r"^(.+): (\S+): (\d+) runs? finished", captured.err, re.M)
+    assert len(set(lines)) == len(lines)  # nothing is told twice
+    stages = list(dict.fromkeys(stage for stage, _, _ in lines))
+    assert stages[:2] == ["step sizes, the first seed", "step sizes in question, the other seeds, round 1"]
+    assert stages[-1] == "full runs"
+    finished = [line[1:] for line in lines]
     methods, both = list(compare.DEFAULT_METHODS), len(compare.DEFAULT_METHODS) * ["2"]
     assert finished[:6] == finished[-6:] == list(zip(methods, both, strict=True))  # two step sizes, then two seeds
     assert {name for name, _ in finished[6:-6]} == set(methods)  # the other seed of the search

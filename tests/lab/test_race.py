@@ -7,7 +7,7 @@ import pytest
 
 from minilift import datasets
 from minilift.lab import race
-from minilift.lab.race import Course, Entrant, Run, Trainer
+from minilift.lab.race import Course, Run
 
 DIGITS = datasets.digits()
 TINY = Course("tiny", (64, 8, 10), (100,), (2.0, 1.0), 0.2, DIGITS)
@@ -45,12 +45,15 @@ def test_a_run_that_diverges_is_over():
 
 
 @pytest.mark.parametrize(("target", "rates"), [(0.01, 5), (0.3, 7), (1e-9, 8)])
-def test_the_grid_is_extended_where_its_best_trial_is_at_an_end(monkeypatch, target, rates):
+def test_the_grid_is_extended_where_its_best_trial_is_at_an_end(target, rates):
     """At most three times: beyond 0.1, up to the rate after the best; towards 10⁻⁹ three rates are not enough."""
-    monkeypatch.setattr(race, "run", lambda course, entrant, rate, *rest: Run(
-        [1.0], [2 + abs(math.log(rate / target))], [math.nan]))
-    trials = race.search(TINY, Entrant("one", "minilift", Trainer), None, lambda text: None)
-    assert len({rate for rate, _ in trials}) == rates
+    def do(trials):
+        return {trial: Run([1.0], [2 + abs(math.log(trial.rate / (target if trial.entrant == "one" else 0.01)))],
+                           [math.nan]) for trial in trials}
+
+    trials = race.search(TINY, ["one", "in the middle"], do)
+    assert len({trial.rate for trial in trials if trial.entrant == "one"}) == rates
+    assert len({trial.rate for trial in trials if trial.entrant != "one"}) == 5, "each grid is extended by itself"
 
 
 def row(name, library, seconds, at_edge=False):

@@ -25,7 +25,16 @@ from minilift.layers.gram import Gram
 from minilift.local.solvers import conjugate_gradients, damped_solve
 from minilift.support import parallel
 from minilift.support.parallel import Team, share_of
-from minilift.training.ranks import Share, SharedMap
+from minilift.training.ranks import (
+    Share,
+    SharedMap,
+    bounds,
+    even_bounds,
+    folded,
+    folded_size,
+    shared_square,
+    unfolded,
+)
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.random((38, 12)), RNG.integers(0, 4, 38)
@@ -39,7 +48,9 @@ METHODS = {
     "locoprop-m": ml.LocoProp("M", local_optimizer="sgd", local_lr=0.01, eta=3.0),
     "rmsprop": ml.LocoProp("M"), "exact s": ml.LocoProp("S", steps="exact", eta=0.1),
     "exact m": ml.LocoProp("M", steps="exact", eta=0.1, gamma=1.0),
-    "foof": ml.FOOF(0.1), "running foof": ml.FOOF(0.1, decay=0.9), "gauss-newton": ml.GaussNewton(1.0),
+    "foof": ml.FOOF(0.1), "running foof": ml.FOOF(0.1, decay=0.9), "kfac": ml.KFAC(0.1),
+    "running kfac": ml.KFAC(0.1, split="heuristic", decay=0.9), "kfac exact": ml.KFAC(0.1, split="exact"),
+    "kfac empirical": ml.KFAC(0.1, "empirical"), "gauss-newton": ml.GaussNewton(1.0),
     "semi-implicit": ml.SemiImplicit(eta=0.1),
     "a function": lambda block: block.a.shape[0] * block.phi.adjoint_theta(block.a, block.g) / 100}
 
@@ -107,13 +118,13 @@ def test_three_ranks_train_what_one_process_trains(name):
 
 
 @pytest.mark.parametrize("make", [normed, convolutional, with_shared_map])
-@pytest.mark.parametrize("name", ["exact", "exact m", "running foof"])
+@pytest.mark.parametrize("name", ["exact", "exact m", "running foof", "kfac empirical"])
 def test_norms_dropout_convolutions_and_shared_maps(make, name):
     assert_same(make, lambda: copy.deepcopy(METHODS[name]), 2, targets=TARGETS if make is with_shared_map else Y)
 
 
 @pytest.mark.parametrize("make", [normed, convolutional, with_shared_map])
-@pytest.mark.parametrize("name", ["backprop", "exact", "rmsprop", "running foof"])
+@pytest.mark.parametrize("name", ["backprop", "exact", "rmsprop", "running foof", "kfac empirical"])
 def test_ranks_without_a_row(make, name):
     """Batches of three for four ranks: one has no row."""
     targets = TARGETS if make is with_shared_map else Y
@@ -178,11 +189,46 @@ def test_the_side_is_the_one_that_needs_fewer_bytes():
             sides[rows] = gram.side, team.sent, shared.bytes_of_sides(rows, 8)
         return sides
 
-    sides = on_ranks(2, sent)[0]
-    (small, few, bytes_few), (large, many, bytes_many) = sides[6], sides[400]
+    ranks = on_ranks(2, sent)
+    few, many = (sum(sides[rows][1]["gather"][0] for sides in ranks) for rows in (6, 400))
+    (small, of_few, bytes_few), (large, of_many, bytes_many) = ranks[0][6], ranks[0][400]
     assert (small, large) == ("sample", "parameter")
-    assert 2 * few["gather"][0] + 2 * few["sum"][0] == bytes_few["sample"]
-    assert 2 * (many["sum"][0] - 8) == bytes_many["parameter"], "beside one number of the estimate of rounding"
+    assert few - 8 * (4 * 4 + 2 * 6 - 6**2 // 2) + 2 * of_few["sum"][0] == bytes_few["sample"], "K counts as its half"
+    assert many + 2 * (of_many["sum"][0] - 8) == bytes_many["parameter"], "beside one number of the rounding's estimate"
+
+
+@given(st.integers(1, 600), st.integers(1, 9))
+def test_a_symmetric_matrix_is_sent_by_little_more_than_its_half(size, parts):
+    matrix = np.random.default_rng(size).integers(0, 9, (size, size))
+    matrix += matrix.T
+    for limits in (bounds(size), even_bounds(size, parts)):
+        assert (limits[0], limits[-1]) == (0, size)
+        numbers = folded(matrix, limits)
+        assert len(numbers) == folded_size(limits)
+        assert np.array_equal(unfolded(numbers, limits, np.empty_like(matrix)), matrix)
+    assert folded_size(bounds(size)) <= size * (size + 256) / 2 or size < 256
+
+
+@pytest.mark.parametrize("size", [2, 3, 5])
+def test_each_rank_multiplies_a_part_of_the_square(size):
+    a = RNG.random((7, 3))
+    for square in on_ranks(size, lambda team: shared_square(team, a)):
+        np.testing.assert_allclose(square, a @ a.T, rtol=1e-14)
+
+
+def test_large_sums_go_in_pieces_and_take_the_array_only_if_told(monkeypatch):
+    monkeypatch.setattr(parallel, "PIECE", 24)
+
+    def summed(team):
+        kept, given = np.arange(10.0).reshape(2, 5) + team.rank, np.arange(4.0)
+        team.sum(given, overwrite=True)
+        return team.sum(kept), kept[0, 0], given, team.sent["sum"]
+
+    for rank, (total, first, taken, sent) in enumerate(on_ranks(2, summed)):
+        assert np.array_equal(total, 2 * np.arange(10.0).reshape(2, 5) + 1)
+        assert first == rank
+        assert np.array_equal(taken, 2 * np.arange(4.0))
+        assert sent == [112, 2], "bytes, and sums whatever their pieces"
 
 
 @given(st.integers(0, 10_000), st.integers(1, 300))
@@ -257,7 +303,7 @@ def test_an_exception_on_one_rank_ends_all():
         on_ranks(3, lambda team: train(plain(), Broken(team.rank), team))
 
 
-@pytest.mark.parametrize("method", [ml.KFAC(0.1), ml.BCD(), ml.PredictiveCoding()], ids=repr)
+@pytest.mark.parametrize("method", [ml.MAC(), ml.BCD(), ml.PredictiveCoding()], ids=repr)
 def test_methods_that_cannot_share_a_batch_are_refused_by_name(method):
     with pytest.raises(ValueError, match=f"^fit: team: {re.escape(repr(method))} cannot be trained by several ranks"):
         on_ranks(2, lambda team: train(plain(), method, team, batch_size=None))
@@ -410,9 +456,9 @@ def test_the_command_on_two_ranks(tmp_path):
     assert code == 0, err
     assert out.count("2 processes") == out.count("test accuracy") == 1, "rank 0 alone prints"
     assert re.search(r"map 1: solved on the \w+ side, [\d,]+ kB a solve and rank", out)
-    code, _, err = mpi(2, *command, "--method", "kfac", cwd=tmp_path)
+    code, _, err = mpi(2, *command, "--method", "mac", cwd=tmp_path)
     assert code == 1
-    assert err.count("rank 0 of 2 stops all ranks: ValueError: fit: team: KFAC") == 1
+    assert err.count("rank 0 of 2 stops all ranks: ValueError: fit: team: MAC") == 1
 
 
 # --------------------------------------------------------------------------------------------- the command

@@ -12,7 +12,7 @@
 # 4. say what an implicit step minimises, and when it can go uphill (Exercise 1.4);
 # 5. weigh what it costs (Exercise 1.5).
 #
-# **You need** eigenvalues and eigenvectors, gradients, NumPy. **Time**: 50 minutes.
+# **You need** eigenvalues and eigenvectors, gradients, NumPy. **Time**: 50 minutes (estimated).
 #
 # Each exercise has a check below it. Not done, it says TODO and the notebook goes on with a stand-in made of
 # the library.

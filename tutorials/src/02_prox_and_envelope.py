@@ -11,7 +11,7 @@
 # 4. say when a prox is unique, and make one jump (Exercise 2.4);
 # 5. say what the Moreau envelope keeps of a function and what it changes (Exercise 2.5).
 #
-# **You need** notebook 01, derivatives, convexity. **Time**: 60 minutes.
+# **You need** notebook 01, derivatives, convexity. **Time**: 60 minutes (estimated).
 
 # %%
 import matplotlib.pyplot as plt

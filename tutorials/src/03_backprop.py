@@ -11,7 +11,7 @@
 # 4. find a bug by comparing tensor by tensor (Exercise 3.4);
 # 5. choose a gradient check, and its step, that cannot be fooled (Exercise 3.5).
 #
-# **You need** the chain rule, matrix products. **Time**: 60 minutes.
+# **You need** the chain rule, matrix products. **Time**: 60 minutes (estimated).
 
 # %%
 import matplotlib.pyplot as plt

@@ -11,7 +11,7 @@
 # 4. choose the side of the solve that keeps its digits, and break the other (Exercise 5.4);
 # 5. predict what the batch size does to the damping (Exercise 5.5).
 #
-# **You need** notebooks 01 and 04; the singular value decomposition. **Time**: 70 minutes.
+# **You need** notebooks 01 and 04; the singular value decomposition. **Time**: 70 minutes (estimated).
 
 # %%
 import matplotlib.pyplot as plt

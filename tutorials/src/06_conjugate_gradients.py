@@ -11,7 +11,7 @@
 # 4. carry them over to sample space, where a step costs less (Exercise 6.4);
 # 5. choose between a few steps and an exact solve by counting (Exercise 6.6).
 #
-# **You need** notebook 05. **Time**: 70 minutes.
+# **You need** notebook 05. **Time**: 70 minutes (estimated).
 
 # %%
 import matplotlib.pyplot as plt
@@ -85,7 +85,7 @@ def dots(u, v):
 # </details>
 # <details><summary>Hint 2: equation</summary>
 #
-# $\alpha_j = \|b_j\|^2 / \langle b_j, M b_j\rangle$ and $d_j = \alpha_j b_j$.
+# (6.2) with $p = r = b$, in each column by itself; then $d_1 = d_0 + \alpha p$.
 #
 # </details>
 # <details><summary>Hint 3: first line</summary>
@@ -247,6 +247,11 @@ teach.holds("three directions, each M-conjugate to all others", products / np.ou
 squares = np.sum(rests**2, axis=1)
 slopes = -np.sum(rests[1:] * (moves @ M), axis=1) / squares[:-1]  # γ as −⟨r_{k+1}, Mp_k⟩/⟨p_k, Mp_k⟩, α put in
 teach.holds("γ is the same in both forms", slopes, squares[1:] / squares[:-1], 1e-10)  # (6.3)
+krylov = [b[:, 0], M @ b[:, 0], M @ M @ b[:, 0]]
+basis = np.linalg.qr(np.stack(krylov, axis=1))[0]
+lowest = basis @ np.linalg.solve(basis.T @ M @ basis, basis.T @ b[:, 0])  # minimises q over the span
+teach.holds("cg3 minimises over three dimensions, unit 0", path[3] / np.abs(lowest).max(),
+            lowest / np.abs(lowest).max(), 1e-10)  # (6.4)
 
 # %% [markdown]
 # ## How many steps?
@@ -268,22 +273,8 @@ teach.holds("γ is the same in both forms", slopes, squares[1:] / squares[:-1], 
 #
 # $$ \frac{\|d - d_k\|_M}{\|d\|_M} \le 2\left(\frac{\sqrt{\kappa'} - 1}{\sqrt{\kappa'} + 1}\right)^{k-1}. \tag{6.7} $$
 #
-# And with $n + 1$ eigenvalues a polynomial of degree $n + 1$ is zero on all of them: CG *ends* after $n + 1$
-# steps at most.
-
-# %%
-krylov = [b[:, 0], M @ b[:, 0], M @ M @ b[:, 0]]
-basis = np.linalg.qr(np.stack(krylov, axis=1))[0]
-lowest = basis @ np.linalg.solve(basis.T @ M @ basis, basis.T @ b[:, 0])  # minimises q over the span
-three = conjugate_gradients(a, g, 1.0, 3)
-teach.holds("cg3 minimises over three dimensions, unit 0", three[:, 0] / np.abs(lowest).max(),
-            lowest / np.abs(lowest).max(), 1e-10)  # (6.4)
-rest = exact - three
-above = q(M, three) - q(M, exact)
-teach.holds("how far q is above its least value, over half the squared error", above / (0.5 * dots(rest, M @ rest)),
-            np.ones(len(above)), 1e-8)  # (6.5), a difference of near values
-
-# %% [markdown]
+# And with $n + 1$ eigenvalues a polynomial of degree $n + 1$ is zero on all of them: CG *ends* after $n + 1$ steps.
+#
 # ## Predict
 #
 # Our layer has $n + 1 = 31$. Take $\tau_\theta = 100$, float64, and 31 steps. The relative error is then
@@ -305,6 +296,10 @@ for tau_theta in taus:
     M, exact = system(tau_theta)
     iterates[tau_theta] = [ml.solvers.conjugate_gradients(gram, g, 1 / tau_theta, int(k)).value for k in counts]
     errors[tau_theta] = np.array([error(M, exact, d) for d in iterates[tau_theta]])
+M, exact = system(1.0)
+rest, above = exact - iterates[1.0][2], q(M, iterates[1.0][2]) - q(M, exact)
+teach.holds("how far q is above its least value, over half the squared error", above / (0.5 * dots(rest, M @ rest)),
+            np.ones(len(above)), 1e-8)  # (6.5), a difference of near values
 at_the_end = errors[100.0][30]
 answer = min("abc", key=lambda c: abs(np.log10(at_the_end) + {"a": 15, "b": 9, "c": 3}[c]))
 teach.reveal(prediction, answer, f"It is {at_the_end:.0e}: rounding destroys the orthogonality of the residuals.")
@@ -526,7 +521,8 @@ teach.holds("one step and three are the same in both", [apart[1], apart[3]], [0,
 # %% [markdown]
 # ## Exercise 6.5 (break it): finite termination
 #
-# "CG ends after $n$ steps" is a theorem of exact arithmetic. Find 16 positive eigenvalues, with $\kappa \le
+# "CG ends after $n$ steps" is a theorem of exact arithmetic. In the last cell ten steps differed from those in
+# $\theta$, forty did not: rounding sends iterations that are equal on paper along different ways to one solution. Find 16 positive eigenvalues, with $\kappa \le
 # 10^4$, such that after 16 steps in float64 the error (in the norm of $M$) is still above 1 %.
 #
 # <details><summary>Hint 1: idea</summary>
@@ -573,11 +569,10 @@ spectrum = np.array([1.0] * 8 + [1e4] * 8)
 spectrum = np.logspace(0, 8, 16)
 
 # %%
-Q = np.linalg.qr(rng.normal(size=(16, 16)))[0]
-right = rng.normal(size=(16, 1))
+Q, right = np.linalg.qr(rng.normal(size=(16, 16)))[0], rng.normal(size=(16, 1))
 ends, curves = {}, {}
 fig, ax = plt.subplots(figsize=(8, 3.4))
-for kappa, color in ((10, "black"), (311, "blue"), (1e4, "vermillion")):
+for kappa, color, mark in ((10, "black", "o"), (311, "blue", "s"), (1e4, "vermillion", "^")):
     matrix = Q * np.logspace(0, np.log10(kappa), 16) @ Q.T
     x, basis = np.linalg.solve(matrix, right), np.zeros((16, 0))
     curves[kappa] = [error(matrix, x, d) for d in check.dense_cg(matrix, right, 30)]
@@ -588,9 +583,10 @@ for kappa, color in ((10, "black"), (311, "blue"), (1e4, "vermillion")):
         basis = np.hstack([basis, new / np.linalg.norm(new)])
         d = basis @ np.linalg.solve(basis.T @ matrix @ basis, basis.T @ right)
         ends[kappa, k + 1] = max(error(matrix, x, d), 1e-16)
-    ax.plot(range(1, 31), curves[kappa], color=teach.COLORS[color], label=rf"float64, $\kappa$ = {kappa:g}")
-    ax.plot(range(1, 17), [ends[kappa, k] for k in range(1, 17)], ":", color=teach.COLORS[color])
-ax.axvline(16, color=teach.COLORS["grey"], linewidth=0.8)
+    look = {"color": teach.COLORS[color], "marker": mark, "ms": 5}
+    ax.plot(range(1, 31), curves[kappa], label=rf"float64, $\kappa$ = {kappa:g}", **look)
+    ax.plot(range(1, 17), [ends[kappa, k] for k in range(1, 17)], ":", markevery=[14, 15], **look)
+ax.axvline(16, color=teach.COLORS["grey"], linewidth=0.8, label="k = n")
 ax.set(yscale="log", ylim=(1e-16, 5), xlabel="steps k", ylabel="error", title="Dotted: orthogonality kept by force")
 ax.legend(loc="lower left")
 teach.show(fig, "Error of CG in 16 dimensions for three condition numbers. With orthogonality kept by force all "
@@ -600,11 +596,10 @@ for kappa, curve in curves.items():
     print(f"κ = {kappa:g}, float64: error", *(f"{curve[k - 1]:.0e} at k = {k}  " for k in (16, 20, 24, 30)))
 
 # %% [markdown]
-# In sample space ten steps differed from those in $\theta$, forty did not: rounding sends two iterations that
-# are equal on paper along different ways to one solution. A loop "until the residual is zero" or "for $n$ steps" is therefore no solver. Stop at a relative residual,
-# with a limit of some multiple of $n$, or at a small fixed number, as ProxProp does.
-#
 # ## What does it cost?
+#
+# A loop "until the residual is zero" or "for $n$ steps" is no solver: one stops at a relative residual, or after a
+# small fixed number of steps, as ProxProp does. What is that number worth?
 #
 # Count multiplications and additions of matrix products, for $N$ rows, $n$ inputs, $m$ units. Backprop takes
 # $6Nnm$ (forward, both adjoints). On top of that, the direction takes
@@ -612,7 +607,7 @@ for kappa, curve in curves.items():
 # $$ \underbrace{4Nnm\,k}_{\text{matrix-free}},\qquad \underbrace{2N^2n + 2N^2m\,k}_{\text{sample space}},\qquad
 #    \underbrace{2Nn^2 + 2n^2m\,k}_{\text{with } \tilde a^T\tilde a}. \tag{6.10} $$
 #
-# An exact solve replaces $k$ by 1 and adds about $2N^3$ or $2n^3$ for the inverse.
+# An exact solve replaces $k$ by 1 and adds the inverse, $2N^3$ or $2n^3$ to leading order (Higham 2002, chapter 14).
 
 # %%
 def prices(N, n, m, k):
@@ -692,12 +687,12 @@ teach.record("fully connected, exact in sample space, over backprop",
 # - In sample space a step costs one small product; whether that beats matrix-free steps or an exact solve is
 #   a matter of shapes.
 #
-# **What this does not show.** One layer, one batch, float64; no training. Operations are not seconds: memory
-# and libraries decide between the last factors of two. Autocorrelations make Gram matrices of patches cheaper
-# than counted here.
+# **What this does not show.** One layer, one batch, float64; no training. Operations are counted, seconds are not:
+# memory and libraries have a say there. The inverse is counted by the book, not by a run, and the Gram matrices of
+# a convolution as if its patches shared nothing.
 #
 # **References.** Frerix, Möllenhoff, Moeller, Cremers, *Proximal Backpropagation*, ICLR 2018: (14),
 # Proposition 5, few-step CG and its generalisation. Hestenes and Stiefel, *Methods of Conjugate Gradients*,
 # 1952: (6.3), (6.4), finite termination. Trefethen and Bau, *Numerical Linear Algebra*, 1997, lecture 38:
 # (6.6). Greenbaum, *Iterative Methods for Solving Linear Systems*, 1997, chapters 3 and 4: (6.7), and CG in
-# floating point.
+# floating point. Higham, *Accuracy and Stability of Numerical Algorithms*, 2002, chapter 14: what an inverse costs.

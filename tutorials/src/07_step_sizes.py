@@ -11,7 +11,7 @@
 # 4. spot a rigged comparison, having made one (Exercise 7.4);
 # 5. word a fair claim (Exercise 7.5).
 #
-# **You need** notebook 05, and 06 for the names cg1 to cg5. **Time**: 60 minutes.
+# **You need** notebook 05, and 06 for the names cg1 to cg5. **Time**: 60 minutes (estimated).
 
 # %%
 import matplotlib.pyplot as plt

@@ -11,7 +11,7 @@
 # 4. say when a matching loss has no lower bound (Exercise 8.4);
 # 5. choose between a regulariser and stopping early (Exercise 8.5).
 #
-# **You need** notebooks 01 and 05: eigenvectors, the proximal step. **Time**: 60 minutes.
+# **You need** notebooks 01 and 05: eigenvectors, the proximal step. **Time**: 60 minutes (estimated).
 
 # %%
 import matplotlib.pyplot as plt

@@ -11,7 +11,7 @@
 # 4. find a point where Newton's step goes uphill (Exercise 10.4);
 # 5. say what a second factor would cost and buy (Exercise 10.5).
 #
-# **You need** notebooks 03 and 05. **Time**: 60 minutes.
+# **You need** notebooks 03 and 05. **Time**: 60 minutes (estimated).
 
 # %%
 import matplotlib.pyplot as plt

@@ -11,7 +11,7 @@
 # 4. say how many claims it takes to find something in noise (Exercise 11.4);
 # 5. write the protocol of a reproduction of your own (Exercise 11.5).
 #
-# **You need** notebooks 05 to 07. **Time**: 75 minutes.
+# **You need** notebooks 05 to 07. **Time**: 75 minutes (estimated).
 
 # %%
 import matplotlib.pyplot as plt
@@ -295,7 +295,6 @@ for name, method in contenders.items():
 count = (tables["BackProp"]["train_loss"] < start / 2).all(axis=0).sum()
 teach.reveal(usable, "a" if count <= 2 else "b" if count <= 4 else "c", f"At {count}.")
 
-# %%
 print(f"median training loss after {EPOCHS} epochs (inf: some seed not finite)\nτ" + " " * 14
       + "".join(f"{tau:>9g}" for tau in taus))
 for name, table in tables.items():
@@ -334,6 +333,12 @@ teach.show(fig, "Training loss against step size, here and in the paper's Table 
                 "0.1 in both; those of ProxProp with few steps lie farther right, cg1's farthest. Crosses above the "
                 "top edge, one named row a method: ended above the start, or diverged.")
 
+# %% [markdown]
+# Line: half of the initial loss, our criterion of *usable*. The order is the paper's: BackProp's valley
+# lies left, ProxProp's to its right, cg1's farthest. The factor is not: the paper's cg3 and cg5 are best at
+# $\tau = 1$, where here no seed gets below the line or some diverge. And remember notebook 07 before calling a shift
+# stability: a part of it is the length of the direction. The depths are not comparable.
+
 # %%
 by_validation = choose(tables["BackProp"])  # for claim B
 best_tau = choose(tables["BackProp"] | {"val_loss": tables["BackProp"]["train_loss"]})  # for A, and the figure
@@ -353,11 +358,6 @@ def compare(entries, epochs, **options):
     return results
 
 # %% [markdown]
-# Line: half of the initial loss, our criterion of *usable*. The order is the paper's: BackProp's valley
-# lies left, ProxProp's to its right, cg1's farthest. The factor is not: the paper's cg3 and cg5 are best at
-# $\tau = 1$, where here no seed gets below the line or some diverge. And remember notebook 07 before calling a shift
-# stability: a part of it is the length of the direction. The depths are not comparable.
-#
 # ## Fig. 2 in miniature
 #
 # The same twelve epochs, three seeds. **Predict:** how many epochs does exact ProxProp need (median) to reach

@@ -11,7 +11,7 @@
 # 4. find where float32 stops learning (Exercise 12.4);
 # 5. predict a crossover before buying hardware (Exercise 12.5).
 #
-# **You need** notebook 05. **Time**: 45 minutes. This notebook is optional, and a GPU with CuPy is optional
+# **You need** notebook 05. **Time**: 45 minutes (estimated). This notebook is optional, and a GPU with CuPy is optional
 # in it: without one every cell runs, on NumPy alone, and the figures say so.
 
 # %%
@@ -212,7 +212,7 @@ for k, each in enumerate(found.values()):
     ax.plot(np.maximum(each, 0.05), [k] * 3, "o", color=list(teach.COLORS.values())[(5, 0, 3, 1)[k]], ms=8)
 ax.axvline(STATED, color=teach.COLORS["black"], linestyle="--")
 ax.set(xscale="log", xlim=(0.03, 2000), yticks=range(len(names)), yticklabels=names, ylim=(-0.6, len(names) - 0.4),
-       xlabel="ulps from float64 on NumPy (left edge: equal).  Dashed: what was stated", title=heading)
+       xlabel="ulps from float64 on NumPy, a point a map (left edge: equal).  Dashed: what was stated", title=heading)
 teach.show(fig, "Distance of each map's direction from the float64 one on NumPy, in ulps of its own precision: float32 "
                 "lies at 1 to 100 ulps, left of the dashed line at 512; float64 on NumPy is the reference.")
 
@@ -289,7 +289,7 @@ def timed(work, wait, clock):
 # %% [markdown]
 # ## A model of the crossover
 #
-# A layer of width $n$ with a batch of $N$ costs about $2Nn^2$ operations. Each backend has a fixed cost
+# The product of a batch of $N$ with a layer of width $n$ takes $2Nn^2$ operations. Each backend has a fixed cost
 # $t_0$ a step (for a GPU: launching dozens of kernels) and a speed $v$:
 #
 # $$ t(n) = t_0 + \frac{2 N n^2}{v}, \qquad
@@ -358,8 +358,8 @@ teach.show(fig, "Milliseconds of an exact ProxProp step against hidden width, me
 
 # %% [markdown]
 # Where the two curves cross is your $n^*$; where there is only one, put your CPU's two numbers into (12.4)
-# and the GPU's from its data sheet, and mistrust the latter. The promise of sample space holds on both: the
-# system to be solved has the size of the **batch**, whatever the width.
+# and the GPU's from its data sheet, and mistrust the latter. In sample space the system to be solved has the size of
+# the **batch**, at every width of the figure (its rows are in the last cell of code).
 
 # %% [markdown]
 # ## Exercise 12.4 (break it): make float32 stand still
@@ -414,6 +414,59 @@ tau = 1e-2
 tau = 1e-18
 
 # %% [markdown]
+# ## One batch on several machines
+#
+# The next step after one GPU is several processes (*ranks*), of which rank $k$ holds the rows $\tilde a_k, g_k$
+# of every batch. What couples samples through a sum alone is **summed** over ranks: the loss, the statistics of a
+# batch norm, the gradient, and the matrix of an implicit step in $\theta$,
+#
+# $$ \tilde a^Tg = \sum_k\tilde a_k^Tg_k,\qquad C = \sum_k\tilde a_k^T\tilde a_k,\qquad
+#    (C + I/\tau_\theta)\,d = \tilde a^Tg. \tag{12.6} $$
+#
+# For $r$ inputs and $m$ units these are $rm$ numbers and about $r^2/2$, however many samples there are. In sample
+# space each two ranks have a block in common, so that rows are **gathered**, $N(r + m)$ numbers:
+#
+# $$ (\tilde a\tilde a^T + I/\tau_\theta)\,u = g,\qquad d = \sum_k\tilde a_k^Tu_k. \tag{12.7} $$
+
+# %%
+own = np.random.default_rng(1)
+a_tilde, g, tau_theta = np.c_[own.random((90, 20)), np.ones(90)], own.normal(size=(90, 5)), 0.5
+ranks = list(zip(np.split(a_tilde, 3), np.split(g, 3)))  # what each of three ranks holds
+
+gradient = sum(a_k.T @ g_k for a_k, g_k in ranks)  # (12.6), what BackProp sums
+C = sum(a_k.T @ a_k for a_k, _ in ranks)  # (12.6), what an implicit step sums beside it
+summed = np.linalg.solve(C + np.eye(21) / tau_theta, gradient)
+
+rows = np.vstack([a_k for a_k, _ in ranks])  # gathered
+u = np.split(np.linalg.solve(rows @ rows.T + np.eye(90) / tau_theta, g), 3)
+gathered = sum(a_k.T @ u_k for (a_k, _), u_k in zip(ranks, u))  # (12.7)
+teach.holds("what is summed and what is gathered give one step", summed, gathered)
+
+# %% [markdown]
+# Exact steps are cheap to distribute in one direction and not in the other. *More samples* on more ranks: what is
+# summed does not grow, and each rank multiplies its own rows. *Wider maps*: $r^2$ outgrows $rm$, and each rank
+# inverts the same matrix, $r^3$ operations that do not get fewer. In sample space those are $N^3$, but the
+# message grows with $N$. CG that forms no matrix has inner products that are sums of few numbers, each of which
+# waits for the one before: it pays the latency, $2k\log_2 p$ times a map.
+#
+# The library's model of this counts operations, bytes and messages. Below are milliseconds a step on 1000
+# samples, with 50 Gflop/s a rank (10 in inverses), 2 µs a message and 10 GB/s.
+
+# %%
+from minilift.lab.ranks import Constants, parts, work_of
+
+machine = Constants(product=5e10, inverse=1e10, memory=1e10, alpha=2e-6, beta=1e-10)
+methods, widths = ("BackProp", "exact, parameter side", "exact, sample side", "cg3, textbook"), (784, 1000, 1000, 10)
+print("ranks  ", *(f"{method:>22}" for method in methods))
+for p in (1, 4, 16, 64, 256, 1024):
+    times = [sum(parts(work_of(method, widths, 1000, p), p, machine).values()) for method in methods]
+    print(f"{p:<7}", *(f"{1e3 * seconds:>22.3g}" for seconds in times))
+
+# %% [markdown]
+# `mpiexec -n 4 minilift train` does this, `minilift bench ranks` measures your machine, and [the
+# recipes](RECIPES.md) have the derivation.
+
+# %% [markdown]
 # ## Exercise 12.5 (open): before buying
 #
 # Your network is 3072-4000-1000-4000-10 with batches of 500; a CPU step takes about half a second. Which
@@ -432,6 +485,8 @@ net64 = ml.mlp([64, 128, 128, 10], seed=SEED, dtype=np.float64)
 grams = [ml.maps.Gram(a).matrix for a in net64.forward(X).a[:2]]
 worst = max(np.linalg.cond(gram + np.eye(len(gram))) for gram in grams)
 teach.record("largest condition number of a hidden map's solve", worst, expected=1160, tolerance=50)
+rows = {len(ml.maps.Gram(np.ones((len(X), n)), side="sample").matrix) for n in widths}
+teach.record("rows of the system in sample space, the most over all widths", max(rows), expected=100, tolerance=0)
 teach.record("crossover of the worked example", guess, expected=674, tolerance=1)
 
 # %% [markdown]
@@ -440,10 +495,11 @@ teach.record("crossover of the worked example", guess, expected=674, tolerance=1
 # - State agreement in ulps, with the bound that says how many are to be expected.
 # - A clock around work that is only queued measures nothing: warm up, wait, start, work, wait, stop.
 # - A GPU pays from a width on; below it, fixed costs rule.
+# - Over several machines sums are cheap, gathered rows grow with the batch, and an inverse is repeated.
 #
-# **What this does not show.** Whole training runs: roundings differ between backends, and trajectories part
-# after some hundreds of steps without either being wrong. One machine's times are nobody else's. Without a
+# **What this does not show.** Whole training runs: one direction agrees to some ulps, and nothing here says how long
+# two trajectories stay together. One machine's times are nobody else's. Without a
 # GPU, nothing about one.
 #
 # **References.** Higham, *Accuracy and Stability of Numerical Algorithms*, 2002, §3.5: (12.2). Okuta et
-# al., *CuPy*, LearningSys 2017: the second backend.
+# al., *CuPy*, LearningSys 2017: arrays with NumPy's interface whose work is queued on a GPU.

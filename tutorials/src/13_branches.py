@@ -12,7 +12,7 @@
 #    (Exercises 13.4 and 13.5);
 # 5. report a comparison of two methods with its limits (Exercise 13.6).
 #
-# **You need** notebooks 04 and 05, for the last part 07. **Time**: 70 minutes.
+# **You need** notebooks 04 and 05, for the last part 07. **Time**: 70 minutes (estimated).
 
 # %%
 import matplotlib.pyplot as plt

@@ -11,7 +11,7 @@
 # 4. write the step of a multiplier, and say what it adds and what not (Exercise 14.5);
 # 5. weigh such an energy as a measure of training (Exercise 14.6).
 #
-# **You need** notebooks 04 and 05; 02 helps. **Time**: 75 minutes.
+# **You need** notebooks 04 and 05; 02 helps. **Time**: 75 minutes (estimated).
 
 # %%
 import matplotlib.pyplot as plt

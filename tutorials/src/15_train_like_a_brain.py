@@ -11,7 +11,7 @@
 # 4. pass targets down through learned inverses (Exercise 15.4);
 # 5. weigh what is local in these methods, and what is not (Exercise 15.5).
 #
-# **You need** notebooks 03 and 04. **Time**: 60 minutes.
+# **You need** notebooks 03 and 04. **Time**: 60 minutes (estimated).
 
 # %%
 import matplotlib.pyplot as plt

@@ -137,6 +137,17 @@ def cg_with(**slip):
     return lambda a, g, tau_theta, steps: wrong_cg(a, g, tau_theta, steps, **slip)
 
 
+def cg_from_one_residual(a, g, tau_theta, steps):
+    """Return CG whose r stays what it was at the start."""
+    M, b = tilde(a).T @ tilde(a) + np.eye(a.shape[1] + 1) / tau_theta, tilde(a).T @ g
+    d, p = np.zeros_like(b), b
+    for _ in range(steps):
+        alpha = dots(b, b) / dots(p, M @ p)
+        r = b - alpha * (M @ p)
+        d, p = d + alpha * p, r + dots(r, r) / dots(b, b) * p
+    return d
+
+
 WRONG_CG = {
     "γ is missing: repeated exact line searches are steepest descent": cg_with(gamma=lambda *_: 0),
     "after p = r both names stand for one and the same array, which r −= α Mp changes": cg_with(alias=True),
@@ -166,6 +177,15 @@ WRONG_CG = {
         cg_with(gamma=lambda r, old, p, Mp: total(r, r) / total(old, old)),
     "sums run over axis 0, the entries of a column; these run over the units":
         cg_with(inner=lambda u, v: np.sum(u * v, axis=1, keepdims=True)),
+    "both sums in α run over all units; each has its own":
+        cg_with(alpha=lambda r, p, Mp: total(r, r) / total(p, Mp)),
+    "r is never renewed: α, γ and the new residual are made of b in every step": cg_from_one_residual,
+    "this is the exact solution; so many steps of the iteration are asked for": lambda a, g, tau_theta, steps:
+        np.linalg.solve(tilde(a).T @ tilde(a) + np.eye(a.shape[1] + 1) / tau_theta, tilde(a).T @ g),
+    "b is a sum over the samples, ãᵀg: no division by N": lambda a, g, tau_theta, steps:
+        wrong_cg(a, g / len(a), tau_theta, steps),
+    "the column of ones is missing in ã: a column of zeros stands there": lambda a, g, tau_theta, steps: np.vstack([
+        solvers.conjugate_gradients(Gram(a, side="parameter", bias=False), g, 1 / tau_theta, steps).value, 0 * g[:1]]),
     "α has no ½": cg_with(alpha=lambda r, p, Mp: dots(r, r) / dots(p, Mp) / 2),
     "p stays b: each step needs its new direction, r + γp": cg_with(along="b"),
     "γ multiplies the old p, not the new r": cg_with(along="γr"),
@@ -357,6 +377,8 @@ WRONG_COUNTS = {
     "off by one: this k is one step too few": enough_with(later=-1),
     "κ' leaves out the largest eigenvalue, not the two largest": enough_with(second=-3),
     "κ' leaves out the largest eigenvalue; it is the smallest here": enough_with(second=-1, lowest=1),
+    "λ₂ is the largest eigenvalue but one; the smallest but one stands here": enough_with(second=1),
+    "the root is taken twice: the bounds have √κ": enough_with(root=lambda kappa: kappa**0.25),
     "the eigenvalues come in any order: sort them": enough_with(order=np.asarray),
     "κ is a quotient: the smallest eigenvalue is missing in it":
         lambda values, eps: library_steps_enough(np.append(np.sort(values)[1:], 1.0), eps),

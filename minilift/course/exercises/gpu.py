@@ -43,6 +43,16 @@ WRONG_ULPS = {
     "the sum of the differences; the largest is asked for": ulps_with(lambda change: abs(change).sum()),
     "the length of the differences as a vector; the largest is asked for": ulps_with(np.linalg.norm),
     "the first entry only; the largest difference is asked for": ulps_with(lambda change: abs(change.flat[0])),
+    "the largest entry may be negative: abs comes before max": ulps_with(unit=lambda y: np.spacing(y.max())),
+    "the unit is the spacing at y's largest entry; here it is at x's":
+        lambda x, y: ulps_with()(x, y) * float(np.spacing(abs(y).max())) / float(np.spacing(abs(x).max())),
+    "each difference is measured in its own entry's spacing; the unit is one for all, that of the largest":
+        lambda x, y: float((abs(x.astype(np.float64) - y) / np.spacing(abs(y)).astype(np.float64)).max()),
+    "ε max|y| is up to twice the spacing there: take np.spacing":
+        ulps_with(unit=lambda y: np.finfo(y.dtype).eps * abs(y).max()),
+    "float32's spacing, whatever the arrays are": ulps_with(unit=lambda y: np.spacing(np.float32(abs(y).max()))),
+    "cut to a whole number; a distance in ulps may be a fraction": ulps_with(final=lambda found: float(int(found))),
+    "the fraction is upside down": ulps_with(final=lambda found: 1 / found),
     "this is a relative error; divide by the spacing, not by the entry": ulps_with(unit=lambda y: abs(y).max()),
     "the spacing divides": ulps_with(power=1.0),
     "half a spacing is the rounding error; the distance of two floats is a whole one": ulps_with(final=lambda u: 2 * u),
@@ -66,21 +76,26 @@ def ulps(answer, seed):
         x[k] = np.nextafter(x[k], np.float32(0))
     other = np.unravel_index(y.argmin(), y.shape)
     x[other] += np.spacing(y.max())  # a smaller difference elsewhere, of the other sign
+    wide, off = y.astype(np.float64), y.astype(np.float64)
+    off[k] -= 3 * np.spacing(off[k])
+    off[other] += np.spacing(off[k])
+    below = np.array([np.nextafter(np.float32(-64), np.float32(0)), 5.5])  # where the spacing halves
+    below = below.astype(np.float32)
+    above = np.array([-64, below[1] + 2.5 * np.spacing(-below[0])], np.float32)
 
     def claims(distance):
         yield claim("an array to itself", distance(y, y), 0)
         yield claim("the largest entry moved by three floats", distance(x, y), 3,
                     look="look at the unit: np.spacing of the largest entry, in y's own dtype")
-        wide, off = y.astype(np.float64), y.astype(np.float64)
-        off[k] -= 3 * np.spacing(off[k])
-        off[other] += np.spacing(off[k])
         yield claim("the same in float64, with its own spacing", distance(off, wide), 3)
         yield claim("a power of two times both changes nothing", distance(8 * x, 8 * y), distance(x, y))
+        yield claim("largest entry just above −64, a smaller one moved by 2.5 of its spacings", distance(above, below),
+                    2.5, look="look at abs, at whose spacing the unit is, and at whether the result is cut")
 
     def mistakes(distance):
         yield np.shape(distance(x, y)) != (), "one number is asked for: the largest difference"
         scaled = {text: in_fractions(wrong) for text, wrong in WRONG_ULPS.items()}
-        yield from slips(in_fractions(distance), [(x, y), (y, x)], scaled)
+        yield from slips(in_fractions(distance), [(x, y), (y, x), (above, below), (off, wide)], scaled)
 
     return check("12.1", answer, claims, mistakes, fallback=library_ulps)
 
@@ -96,6 +111,8 @@ def bound_with(count=lambda A, B: A.shape[1], u=2.0**-24, size=lambda A, B: abs(
 
 
 WRONG_PRODUCT_BOUNDS = {
+    "B has lost its absolute values: both factors need them": bound_with(size=lambda A, B: abs(A) @ B),
+    "A has lost its absolute values: both factors need them": bound_with(size=lambda A, B: A @ abs(B)),
     "|AB| instead of |A||B|: where terms cancel the result is small and the error is not":
         bound_with(size=lambda A, B: abs(A @ B)),
     "AB instead of |A||B|: a bound is positive": bound_with(size=lambda A, B: A @ B),
@@ -139,6 +156,8 @@ def product_bound(answer, seed):
             limit = np.asarray(bound(A, B), dtype=np.float64)
             if limit.shape != (6, 7):
                 raise ValueError(f"one bound an entry, shape (6, 7), is expected, got {limit.shape}")
+            if np.asarray(bound(A, B)).dtype != np.float64:
+                raise ValueError("a bound in float64 is expected, and this one has been rounded to float32 itself")
             yield Claim(f"n = {A.shape[1]}: entries of the bound that are not positive", float((limit <= 0).sum()), 0)
             errors = abs((A @ B).astype(np.float64) - wide @ wide_b)
             yield Claim(f"n = {A.shape[1]}: the largest error over its bound", float((errors / limit).max()), 1.0)
@@ -202,8 +221,13 @@ def clock_with(before="work wait", between="work wait", final=lambda start, end:
 
 
 WRONG_CLOCKS = {
-    "two pieces of work are timed; one is asked for": clock_with(between="work work wait"),
-    "ten pieces of work are timed; one is asked for": clock_with(between="work " * 10 + "wait"),
+    **{f"{n} pieces of work are timed; one is asked for": clock_with(between="work " * n + "wait")
+       for n in (2, 3, 5, 10)},
+    **{f"{n} pieces of work one after the other are timed; one is asked for": clock_with(between="work wait " * n)
+       for n in (2, 3, 5, 10)},
+    **{f"{n} pieces queued at once, over {n}: a launch hides behind other work, and is no part of the mean; wait after "
+       "each": clock_with(between="work " * n + "wait", final=lambda start, end, n=n: (end - start) / n)
+       for n in (2, 3, 5, 10)},
     "the warm-up is still running when the clock starts: wait before it starts, too": clock_with(before="work"),
     "nothing happens between the two readings: the work belongs between them": clock_with(between="wait"),
     "nothing happens between the two readings, not even waiting": clock_with(between=""),
@@ -275,7 +299,8 @@ def standing_still(answer, theta, d, seed):
         yield moved(tau, np.float64) < 1, "so small that entries stand still in float64 too"
         yield moved(tau, np.float32) > 0.5, "far too large: most entries still move in float32"
         yield moved(tau, np.float32) > 0, \
-            "a few entries still move; the most mobile one decides: the minimum, not the mean"
+            "a few entries still move; the most mobile one decides (the minimum, no mean), and τ is " \
+            f"{tau / smallest * 2.0**25:.3g} times the step that moves it"
 
     return check("12.4", answer, claims, mistakes, fallback=smallest * 2.0**-26)
 

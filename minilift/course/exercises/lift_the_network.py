@@ -308,6 +308,9 @@ def gradients(answer, seed):
 
     def mistakes(found):
         yield from slips(found, [(l, theta, a, z, Y, gamma, rho) for l in (1, len(theta) - 2)], WRONG_GRADIENTS)
+        for kind, part in zip("az", found(1, theta, a, z, Y, gamma, rho)):
+            yield (np.shape(part) == (len(Y), WIDTHS[1] + 1), f"∂E/∂{kind}_1 has a column too many: W is θ without its "
+                   "last row, θ[:-1], in the product as well")
         yield (len(found(1, theta, a, z, Y, gamma, rho)) != 2, "two arrays are asked for, ∂E/∂a_l and ∂E/∂z_l")
         gaps = [None, *(rng.normal(size=part.shape) for part in a[1:])]
         for kind, k, name in (("a", 1, "σ(z_l) − a_l"), ("z", 1, "φ_l − z_l"), ("z", 2, "φ_{l+1} − z_{l+1}")):
@@ -353,7 +356,7 @@ def sweep_with(last=1, theta_at="a", z_at="half", a_at="half", theta_sees="half"
     """Return a sweep with a slip in it: at which of the old and half-stepped values each gradient is taken."""
     def sweep(energy, theta, a, z, tau):
         D, new = len(theta) - 1, list(theta)
-        weights = new if through == "new" else theta
+        weights = theta if through == "old" else new
         new[D] = theta[D] - last * tau * energy.gradient_theta(D, theta, a, z)
         length = a_sign * tau
         halves = {D - 1: a[D - 1] - length * energy.gradient_a(D - 1, weights, a, z)}
@@ -361,7 +364,7 @@ def sweep_with(last=1, theta_at="a", z_at="half", a_at="half", theta_sees="half"
             seen = replaced(a, l, halves.get(l, a[l])) if z_at == "half" else a
             in_z = slope(z[l]) * energy.gradient_z(l, theta, seen, z)
             moved = replaced(z, l, z[l] - z_sign * (1 if tau_in == "z" else tau) * in_z)
-            if l > 1 and through == "old":
+            if l > 1 and through != "new":
                 halves[l - 1] = a[l - 1] - length * energy.gradient_a(l - 1, theta, a, moved if a_at == "half" else z)
             at = replaced(a, l - 1, halves.get(l - 1, a[l - 1])) if theta_at == "half" else a
             step = energy.gradient_theta(l, theta, at, moved if theta_sees == "half" else z)
@@ -376,6 +379,15 @@ def sweep_with(last=1, theta_at="a", z_at="half", a_at="half", theta_sees="half"
 def descent_without_a_sweep(energy, theta, a, z, tau):
     """Return θ − τ ∇J, of backprop."""
     return [part - tau * d for part, d in zip(theta[1:], BackProp().direction(energy.net, a[0], energy.y)[1])]
+
+
+def moved_upwards(energy, theta, a, z, tau):
+    """Return all steps in θ after all in z and a, each seeing what has moved, from the first map up."""
+    a, z, maps = list(a), list(z), range(1, len(theta))
+    for l in maps[:-1]:
+        z[l] = z[l] - tau * energy.gradient_z(l, theta, a, z)
+        a[l] = a[l] - tau * energy.gradient_a(l, theta, a, z)
+    return [theta[l] - tau * energy.gradient_theta(l, theta, a, z) for l in maps]
 
 
 WRONG_SWEEPS = {
@@ -398,6 +410,11 @@ WRONG_SWEEPS = {
     "τ is missing in (9), or in (8) and (10)": sweep_with(tau_in="z"),
     "these are the changes; the new θ_l are asked for": lambda energy, theta, a, z, tau: [
         new - old for new, old in zip(sweep_with(theta_at="a")(energy, theta, a, z, tau), theta[1:])],
+    "these are the gradients, or the changes over −τ; the new θ_l are asked for": lambda energy, theta, a, z, tau: [
+        (old - new) / tau for new, old in zip(sweep_with(theta_at="a")(energy, theta, a, z, tau), theta[1:])],
+    "a_{D−1} takes its half step at the old θ_D; here it sees the new one": lambda energy, theta, a, z, tau:
+        sweep_with(through="top")(energy, theta, a, z, tau),
+    "the order: all a and z have moved from the first map up, before any θ": moved_upwards,
     "θ_D comes last in the list: [θ_1, …, θ_D]": lambda *problem: sweep_with(theta_at="a")(*problem)[::-1],
     "every step goes uphill: θ − τ …": lambda energy, theta, a, z, tau: sweep_with(theta_at="a")(
         energy, theta, a, z, -tau),
@@ -600,6 +617,8 @@ WRONG_ACTIVATIONS = {
     "1/N is missing on the left, where WWᵀ stands": activation_with(left=lambda c, tau, N: c * N),
     "1/N is missing on the right, at (Y − 1bᵀ)Wᵀ": activation_with(right=lambda c, tau, N: c * N),
     "the identity on the left is divided by τ": activation_with(left=lambda c, tau, N: c / tau**2),
+    "a factor 2: the pull is (u − a)/τ, since its ½ has met the square": activation_with(lambda tau, N: tau / 2 / N),
+    "the sign of a: on the right stands a/τ": lambda a, theta_D, Y, tau: activation_with()(-a, theta_D, Y, tau),
     "a ½ too many before the pull (u − a)/τ on the left": activation_with(pull_left=0.5),
     "on the left the pull comes in with a plus sign": activation_with(pull_left=-1.0),
     "a matrix of ones stands where the identity belongs: np.eye, not np.ones":
@@ -626,8 +645,8 @@ WRONG_ACTIVATIONS = {
 
 def implicit_activation(answer, seed):
     """Exercise 4.5: the optimality condition of the implicit step on the last activation."""
-    rng, theta, _, Y = draw(seed)
-    a, last = rng.normal(size=(7, WIDTHS[-2])), theta[-1]
+    rng = np.random.default_rng(seed)
+    a, last, Y = (rng.normal(size=shape) for shape in ((7, 3), (4, 5), (7, 5)))  # so that no factor 2 is a width
     W, b = last[:-1], last[-1]
     looks = {0.5: "put your u into hint 2 and see which of its terms is off",
              1e3: "right for a small τ only: solve the system, do not iterate or expand"}

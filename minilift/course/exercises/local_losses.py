@@ -323,8 +323,12 @@ def largest_gamma(answer, seed):
     def mistakes(largest):
         yield any(np.shape(largest(*layer)) != () for layer in layers), \
             "one number is asked for: the least over all entries"
+        moving = [(f, z, np.where(g == 0, -1e-3, g)) for f, z, g in layers]
         yield from slips(lambda *layer: float(largest(*layer)), layers, WRONG_GAMMAS)
-        yield any(float(largest(*layer)) < 0 for layer in layers), "negative: divide by |g|, the room is a length"
+        yield (all(same(float(largest(*layer)), library_largest_gamma(*layer), 1e-6) for layer in moving),
+               "right but where g is 0: that target stays, and 0/0 comes out; leave such entries out, or give them ∞")
+        yield from slips(lambda *layer: float(largest(*layer)), moving, WRONG_GAMMAS)
+        yield any(float(largest(*layer)) < 0 for layer in moving), "negative: divide by |g|, the room is a length"
 
     return check("8.4", answer, claims, mistakes, fallback=library_largest_gamma)
 

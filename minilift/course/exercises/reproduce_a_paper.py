@@ -178,7 +178,17 @@ WRONG_CHOICES = {
         choose_with(over=np.nanmedian, safe=None),
     "one seed is enough to refuse a step size: all must be finite, not any":
         choose_with(over=np.nanmedian, every=np.any),
+    "a step size at which some seed diverged is not eligible; here its other seeds are rated": lambda table:
+        table["tau"][np.nanargmin(np.nanmedian(
+            np.where(np.isfinite(table["val_loss"]), table["val_loss"], np.nan), axis=0))],
     "argmin of a list with NaN returns the NaN: put what diverged out of reach first": choose_with(safe=None),
+    "argmin along the step sizes: the median runs over the seeds, axis 0": lambda table:
+        table["tau"][np.argmin(np.median(table["val_loss"], axis=1))],
+    "each seed has chosen a step size of its own, and these are averaged; the median is one of losses": lambda table:
+        np.median([table["tau"][np.nanargmin(row)] for row in table["val_loss"]]),
+    "the first step size at which no seed diverged; the one of lowest median is wanted": lambda table:
+        table["tau"][np.isfinite(table["val_loss"]).all(axis=0)][0],
+    "the smallest step size of the table, whatever its losses are": lambda table: table["tau"].min(),
     "this index counts the safe step sizes only; the table holds all": choose_with(skip=True),
     "this is the index; the step size is wanted": choose_with(index=True),
     "this is the largest median; the lowest is wanted": choose_with(least=lambda rated: int(
@@ -203,6 +213,8 @@ def choose(answer, seed):
     plain = [{"tau": np.logspace(-2, 1, 6), **{name: draw(0.1, 0.9, size=(3, 6)) for name in ("train_loss", "val_loss",
                                                                                              "test_loss")}}
              for _ in range(12)]  # no divergence, and a different choice by every rule in one of them at least
+    val = np.array([[0.8, np.nan, 0.9], [0.3, 0.4, 0.6], [0.1, np.nan, 0.2]]).T  # argmin stops at the first NaN
+    with_nan = {"tau": np.logspace(-1, 1, 3), "train_loss": val, "val_loss": val, "test_loss": val}
     looks = {"no seed diverged": "nothing diverged here: look at the column, and at what is taken over the seeds",
              "infinite losses": "tables without divergence are right: is an infinite loss refused?",
              "NaN": "infinite losses are right: NaN fails every comparison, and argmin stops at it",
@@ -222,7 +234,7 @@ def choose(answer, seed):
             yield claim(f"{kind}: other test and training losses change nothing", pick(shuffled), pick(table))
 
     def mistakes(pick):
-        yield from slips(pick, [(table,) for table in (*tables.values(), *plain)], WRONG_CHOICES)
+        yield from slips(pick, [(table,) for table in (*tables.values(), with_nan, *plain)], WRONG_CHOICES)
         for message, wrong in WRONG_CHOICES.items():  # with another slip in what diverged
             found = [(pick(table), wrong(table)) for table in plain]
             yield all(mine == theirs for mine, theirs in found), message
@@ -279,6 +291,11 @@ WRONG_INTERVALS = {
     "the differences keep their signs; these are absolute values": lambda d: interval_with()(np.abs(d)),
     "the interval begins below the mean: low is the mean minus t s/√n": lambda d: (np.mean(d), interval_with()(d)[1]),
     "n − 1 belongs into s; the mean's spread is s/√n": interval_with(root=lambda n: np.sqrt(n - 1)),
+    "these are the mean and half the length; the two ends are asked for": lambda d:
+        (np.mean(d), interval_with()(d)[1] - np.mean(d)),
+    "percentiles of three or five runs say where runs lie; (11.1) says where their mean does": lambda d:
+        tuple(np.percentile(d, [2.5, 97.5])),
+    "√n divides s, it does not multiply it": interval_with(root=lambda n: 1 / np.sqrt(n)),
     "this is the range of the runs, not an interval of their mean": lambda d: (np.min(d), np.max(d)),
 }
 
@@ -347,9 +364,12 @@ def tries(answer, seed):
         yield int(found) == 20, "chances do not add: 20 × 0.025 counts papers with two findings twice"
         yield int(found) == 14, "5 % is for both sides; the claim holds only on one, 2.5 %"
         yield int(found) in (13, 56, 57), "5 % is for both sides, and α is the chance on one: 0.025"
+        yield 0 < float(found) < 1, "this is a chance; how many claims are wanted"
         yield float(found) % 1 > 0, "claims are whole: round up"
         yield int(found) == 36, "36 claims are what the tables hold; the least n is asked for"
         yield int(found) == 1, "one claim about nothing holds with chance 0.025 only"
+        yield int(found) < 28, f"too few: with {int(found)} claims the chance is {chance(int(found)):.2g}, below ½"
+        yield int(found) > 28, f"not the least: with {int(found) - 1} claims the chance is {chance(int(found) - 1):.2g}"
 
     return check("11.4", answer, claims, mistakes, fallback=28)
 

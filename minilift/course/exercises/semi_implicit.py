@@ -22,7 +22,7 @@ def gradient_with(factor=2.0, pull=2.0, slope=lambda z: z > 0, output=lambda z: 
                   towards=1.0, miss=1.0, at="W", one_sided=None):
     """Return the gradient (9.3) with a slip in it: factors, σ', what is compared with the target, signs, the bias."""
     def gradient(F, W, b, target, W_old, lam):
-        z = F @ (W if at == "W" else W_old) + bias * b
+        z = F @ (W_old if at == "W_old" else W) + bias * b
         residual = output(z) - miss * target
         on = slope(target if at == "target" else z)
         fit = factor * F.T @ (on * (residual if one_sided is None else one_sided(residual)))
@@ -51,6 +51,14 @@ WRONG_GRADIENTS = {
     "the target is missing: the residual is σ(Z) − target": gradient_with(miss=0.0),
     "Z belongs to W, the variable, not to W_old": gradient_with(at="W_old"),
     "σ' is asked of the target; it is 1 where Z > 0": gradient_with(at="target"),
+    "the gradient of a sum over the samples, regulariser included: nothing is divided by N":
+        lambda F, W, b, target, W_old, lam: gradient_with()(F, W, b, target, W_old, lam) / len(F),
+    "the residual is σ(Z) minus the target, not plus": gradient_with(miss=-1.0),
+    "all of it is taken at W_old, as at the start; W is the variable":
+        lambda F, W, b, target, W_old, lam: gradient_with()(F, W_old, b, target, W_old, lam),
+    "λ weighs the regulariser; here it weighs the fit":
+        lambda F, W, b, target, W_old, lam: gradient_with(2 * lam)(F, W, b, target, W_old, 1.0),
+    "1 − tanh² is the slope of tanh; ReLU's is 1 where Z > 0": gradient_with(slope=lambda z: 1 - np.tanh(z) ** 2),
     "σ(Z) is squared here; the square is around the residual": gradient_with(output=lambda z: np.maximum(z, 0) ** 2),
     "ReLU stands in Z alone: a residual may have both signs": gradient_with(one_sided=lambda r: np.maximum(r, 0)),
     "λ is missing: the regulariser has its weight": lambda F, W, b, target, W_old, lam:

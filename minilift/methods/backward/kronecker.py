@@ -194,8 +194,6 @@ class KFAC(FOOF):
 
     shown_always = ("damping", "fisher", "split", "decay")
     kinds = "AS"
-    by_rows = False  # S is made of rows
-
     def __init__(self, damping: float, fisher: str = "type2", split: str = "factored", decay: float = 0.0) -> None:
         self.fisher = known_name("KFAC: fisher", fisher, ("type2", "empirical"))
         self.split = known_name("KFAC: split", split, ("factored", "heuristic", "exact"))
@@ -217,15 +215,15 @@ class KFAC(FOOF):
         of_input, of_signal = self.dampings(float(gram.matrix.trace()) / self.samples / len(block.theta),
                                             float(S.trace()) / g.shape[1])
         S = shifted(S, of_signal)
-        g = spd_solve(S, g) if side == "sample" else spd_solve(S, g.T).T  # K-FAC
+        g = spd_solve(S, gram.whole(g))[gram.mine] if side == "sample" else spd_solve(S, g.T).T  # K-FAC
         return self.solve(gram, g, of_input)
 
     def signal_factor(self, block, g, side):
         r"""Return S and its side; if it will do and is smaller, :math:`gg^T` over the number of rows in its place."""
         if self.fisher == "type2":
             return self.factors[f"S/{block.k}"], "parameter"
-        gram = Gram(g, side, bias=False)
-        S = gram.matrix / len(g)  # K-FAC S
+        gram = block.phi.signal_gram(g, side)
+        S = gram.matrix / gram.samples  # K-FAC S
         return (self.average(f"S/{block.k}", S) if self.decay else S), gram.side
 
     def dampings(self, mean_a, mean_s):
@@ -245,14 +243,16 @@ def signal_covariances(net, state):
     r"""Return {k: S} with :math:`S = \tfrac1N\sum_n B_n^T H_n B_n`, by a sweep for each column of a root of H."""
     def covariance(block):
         rows = block.phi.columns(block.g)
-        return parameter_gram(rows, bias=False) / len(rows)  # K-FAC S
+        if not len(rows):  # this rank has none
+            return array_module(rows).zeros((rows.shape[1], rows.shape[1]))
+        return parameter_gram(rows, bias=False) / block.phi.height(block.z)  # K-FAC S
 
     found = {}
     for root in hessian_roots(net.loss_function, state.z[net.depth]):
         for k, part in sweep(net, state, None, covariance, output_signal=root):
             if k <= len(net.maps):  # what follows are batch norms
                 found[k] = found.get(k, 0) + part
-    return found
+    return {k: net.total(own) for k, own in found.items()}
 
 
 def hessian_roots(loss, z):

@@ -91,5 +91,5 @@ class SemiImplicit(Method):
     def solve(self, problem):
         """Return the `Solution` of one block, W or b or both, from the map's present output z."""
         if self.solver == "exact" and problem.data.convex:
-            return damped_solve(problem.gram, problem.data.residual(problem.z), self.lam)  # SIBP W, SIBP b
+            return damped_solve(problem.gram, problem.data.gradient(problem.z) / 2, self.lam)  # SIBP W, SIBP b
         return fletcher_reeves(problem, self.steps)

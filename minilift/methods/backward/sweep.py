@@ -24,6 +24,7 @@ from minilift.graph import checked_network
 from minilift.network import Network
 from minilift.support.arguments import instance_of, shown, takes, whole_number
 from minilift.support.settings import Settings
+from minilift.support.spellings import guided
 
 
 def sweep(net, state, y, propose, new_weights=False, explicit=None, output_signal=None):
@@ -85,6 +86,7 @@ def sweep(net, state, y, propose, new_weights=False, explicit=None, output_signa
                 signal[j] = part  # ProxProp (8), (10), BackProp signal, SIBP signal
 
 
+@guided
 class Method(Settings):
     """Base class: a method is a function that proposes a step for one `Block`; the rest is the sweep.
 
