@@ -6,8 +6,10 @@ every local problem is written out once more as its paper prints it.
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
+import math
 import re
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -102,6 +104,8 @@ def returns_the_loss(claimed, case):
     finding = compare(float(loss), dense(case.loss(case.theta)), factors=case.factors)
     if not finding.holds:
         return finding
+    if not all(np.all(np.isfinite(step)) for step in first):
+        return Finding(math.inf, 0.0, "steps are numbers", ("it is not finite (NaN or inf)",))
     return Finding(gap(first, steps) + moved(case), 0.0, "bit for bit",
                    lambda: (repeat_reason(claimed.method, case, first),))
 
@@ -113,9 +117,10 @@ def direction_of(method, case):
 
 
 def gap(steps, others):
-    """Return the largest difference of two lists of steps."""
+    """Return the largest difference of two lists of steps; none where both are NaN, for they are the same."""
     pairs = zip(map(to_numpy, steps), map(to_numpy, others), strict=True)
-    return max(float(np.max(abs(x - y), initial=0.0)) for x, y in pairs)
+    return max(0.0 if np.array_equal(x, y, equal_nan=True) else float(np.nan_to_num(np.max(abs(x - y)), nan=np.inf))
+               for x, y in pairs)
 
 
 def moved(case):
