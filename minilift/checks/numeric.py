@@ -423,12 +423,12 @@ def symmetry_reasons(got, expected, factors):
     if got.ndim != 2:
         return
     if got.shape == expected.T.shape:
-        if fits(got, expected.T):
+        if fits(got, expected.T, expected):
             yield "it is transposed"
         for name, factor in factors.items():
-            if fits(got, factor * expected.T):
+            if fits(got, factor * expected.T, expected):
                 yield f"it is transposed; besides, {name}"
-    if fits(got, expected.T.reshape(expected.shape)):
+    if fits(got, expected.T.reshape(expected.shape), expected):
         yield "it is transposed and reshaped"
 
 
