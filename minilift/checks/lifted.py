@@ -11,7 +11,7 @@ import numpy as np
 
 from minilift.checks.claims import minimum_finding
 from minilift.checks.networks import compare_blocks, directions_of, fresh, kept, run_method
-from minilift.checks.numeric import Reference, compare, dense, directional, gradient
+from minilift.checks.numeric import Reference, compare, dense, directional, gradient, tried
 from minilift.checks.report import Finding, claim, only_if
 from minilift.layers.activations import Identity
 from minilift.methods import (
@@ -85,6 +85,62 @@ def energy_is_of_its_class(claimed, case):
     share = got[name] / expected[name] if expected[name] else np.nan
     return findings[name]._replace(reasons=(f"the weight of the energy's term {name!r} is {share:.3g} times that of "
                                             f"{base.__name__}",))
+
+
+@claim("method", "its steps are those of the method whose subclass it is, call after call", "d_l = d_l of its class",
+       "convention")
+def steps_of_its_class(claimed, case):
+    method = told_as(claimed, TOLD, "a lifted method")
+    only_if(claimed.told is method and claimed.objective is None, "its objective, or `like`, says what it claims")
+    base = next(cls for cls in type(method).__mro__ if cls in TOLD)
+    only_if(type(method) is not base, "it is of that class itself")
+    twin = as_base(method, base)
+    expected = tried(two_calls, twin, case)
+    only_if(expected is not None, f"{base.__name__} itself does not run here")
+    got = two_calls(method, case)
+    findings = [compare_blocks(case, one, case.per_map(lambda l, other=other: dense(
+        case.project(l, other[l]), 1e-6, "the steps of its class, rounding")), lambda: case.per_map(lambda l: {}))
+        for one, other in zip(got, expected)]
+    if findings[0].holds:
+        return findings[1]._replace(reasons=(
+            f"its first call is that of {base.__name__}, the second is not: what is kept, drawn or grown between them",))
+    return findings[0]._replace(reasons=lambda: (*departures(method, twin, case), *findings[0].mistakes()))
+
+
+def as_base(method, base):
+    """Return a method of the package with the attributes of one of a subclass."""
+    twin = base.__new__(base)
+    vars(twin).update(vars(fresh(method)))
+    twin.reset()
+    return twin
+
+
+def two_calls(method, case):
+    """Return two lists [None, d_1, …, d_D], of two calls one after the other."""
+    method = fresh(method)
+    calls = [dict(zip(case.net.maps, [np.array(to_numpy(step)) for step in run_method(method, case)]))
+             for _ in range(2)]
+    return [case.per_map(lambda l, steps=steps: steps[l]) for steps in calls]
+
+
+def departures(method, twin, case):
+    """Return where a sweep departs from that of the method's class: the order of its blocks, or their updates."""
+    name = type(twin).__name__
+    if not isinstance(method, DESCENDING):
+        return []
+    mine, own = visits(method, case), twin.energy(case.net, case.lend(case.X), case.lend(case.y))
+    order, right = [visit[:2] for visit in mine], [(block, l) for block, l, _ in twin.schedule(own)]
+    if order != right:
+        return [f"its blocks come in another order than those of {name}" if sorted(order) == sorted(right) else
+                f"its sweep visits other blocks than that of {name}: some are left out, or there are more"]
+    found = []
+    for (block, l, energy, before, after), (_, _, update) in zip(mine, twin.schedule(mine[0][2])):
+        new = getattr(after, block)
+        new, expected = to_numpy(new if block == "multiplier" else new[l]), to_numpy(update(l, before))
+        if not np.allclose(new, expected, rtol=1e-6, atol=1e-9):
+            found.append(f"its update of {block} is not that of {name}")
+    return list(dict.fromkeys(found)) or [
+        f"each block of a sweep is that of {name}: what comes before the sweeps, or how many they are, is not"]
 
 
 @claim("method", "no block of a sweep but the multiplier raises the energy", "E(…, v⁺, …) ≤ E(…, v, …)",

@@ -155,6 +155,24 @@ def keeps_what_it_says(claimed, case):
     return Finding(float(len(found)), 0.0, "bit for bit", tuple(found))
 
 
+@claim("method", "resumed from its state_dict() it goes on as if it had not stopped", "d(C after A, B)", "definition",
+       once=True)
+def goes_on_from_its_state(claimed, case):
+    method, again, other = fresh(claimed.method), fresh(claimed.method), replace(case, X=case.X[::-1] / 2)
+    for batch in (case, other):
+        run_method(method, batch)
+    state = copy.deepcopy(method.state_dict())
+    only_if(state, "it keeps nothing from batch to batch")
+    try:
+        again.load_state_dict(state)
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise NotClaimed(f"it does not take its own state back: {error}") from None
+    expected = run_method(method, other)
+    size = max(float(np.max(abs(to_numpy(step)))) for step in expected)
+    return Finding(gap(expected, run_method(again, other)) / (size + 1e-300), 1e-9, "relative to the steps", (
+        "what it keeps is not all in state_dict(), or is not taken back: a run that is resumed goes on otherwise",))
+
+
 @claim("method", "its steps in a batch norm's scale and shift", "∂J/∂(s, t), or as the method takes them", "convention",
        once=True)
 def steps_of_norms(claimed, case):
