@@ -52,7 +52,7 @@ def test_each_claim_is_made_by_something_of_ours():
     yours = {("method", "its new parameters minimise the objective given for it"),
              ("method", "its steps are those of the reference"),
              ("method", "its energy is that of the method whose subclass it is"),
-             ("method", "its steps are those of the method whose subclass it is, call after call")}
+             ("method", "with the sweep of the method whose subclass it is, it takes its steps, call after call")}
     all_kinds = {(claim.kind, claim.words) for claim in CLAIMS}
     drawn = {(kind, words) for kind, words in all_kinds if kind in ("argmin", "gradient", "equal", "decreases")}
     assert all_kinds - made == yours | drawn
