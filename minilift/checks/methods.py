@@ -161,7 +161,8 @@ def goes_on_from_its_state(claimed, case):
     method, again, other = fresh(claimed.method), fresh(claimed.method), replace(case, X=case.X[::-1] / 2)
     for batch in (case, other):
         run_method(method, batch)
-    state = copy.deepcopy(method.state_dict())
+    state = {name: np.array(to_numpy(value)) if getattr(value, "ndim", 0) else copy.deepcopy(value)
+             for name, value in method.state_dict().items()}  # as a checkpoint holds it
     only_if(state, "it keeps nothing from batch to batch")
     try:
         again.load_state_dict(state)

@@ -75,6 +75,25 @@ def test_a_mistake_in_a_large_network_is_found_too():
     assert any(check.claim.startswith("backpropagated") for check in report.failures)
 
 
+class Exponential(ml.Activation):
+    forward = derivative = integral = lambda self, z: np.exp(z)
+    range = (0.0, np.inf)
+
+
+class Poisson(ml.Loss):
+    """Poisson's loss, of which e^1000 is no number, and cannot be."""
+
+    transfer = Exponential()
+
+    def value_per_sample(self, z, y):
+        return (np.exp(z) - y * z).sum(axis=-1)
+
+
+def test_a_loss_that_outgrows_the_largest_number_is_remarked():
+    report = verified(Poisson())
+    assert any("its true value exceeds the largest number" in check.why for check in report.skipped)
+
+
 def test_the_users_own_batch_and_network():
     data = ml.datasets.digits()
     net = ml.mlp([64, 16, 10], seed=1)
