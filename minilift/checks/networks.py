@@ -473,8 +473,9 @@ def norm_gradient(net, case):
 def norm_steps(method, case):
     """Return the finding of a method's steps in the batch norms' parameters, which should be gradients."""
     steps = first_run(method, case)[1][len(case.net.maps) :]
+    pairs = enumerate(zip(steps, case.net.norms, strict=True), start=1)
     worst = worst_block([(k, compare(step, case.norm_gradient(norm), factors=case.factors))
-                         for k, (step, norm) in enumerate(zip(steps, case.net.norms, strict=True), start=1)], "batch norm")
+                         for k, (step, norm) in pairs], "batch norm")
     return worst._replace(reasons=lambda: [f"of a batch norm's scale and shift: {why}" for why in worst.mistakes()])
 
 
