@@ -466,7 +466,13 @@ def gram_finding(phi, case, side, product):
     mistakes = {"the column of ones is missing": product(bare),
                 "the means are subtracted and not put back": product(design - design.mean(axis=0)),
                 "it is divided by the number of rows": product(design) / len(design)}
-    return compare(got, dense(product(design)), mistakes)
+    finding = compare(got, dense(product(design)), mistakes)
+    if not finding.holds:
+        return finding
+    other = replace(case, a=-case.a / 2)
+    again = to_numpy(gram_of(phi, other, side).matrix)
+    return compare(again, dense(product(design_matrix(case, phi, other.a))))._replace(
+        reasons=("it is that of an earlier a of this shape: it is cached, or remembered",))
 
 
 @claim("map", "Gram matrix of samples", "K = ÃÃᵀ = AAᵀ + 11ᵀ", "ProxProp (13), sample space")

@@ -165,6 +165,7 @@ def test_a_tolerance_that_float32_cannot_reach_is_no_mistake():
     assert checked(ml.verify(ml.GaussNewton(0.1), net=net), "on a float32 network")
 
 
+@pytest.mark.slow
 def test_a_subclass_with_another_sweep_is_remarked_and_like_judges_it():
     class Forwards(ml.BCD):
         def schedule(self, energy):

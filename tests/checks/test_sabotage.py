@@ -165,7 +165,7 @@ MAPS = [
     ),
     Plant("columns in another order than rows", lambda: changed(
         ml.Conv2d, 2, 3, 3, columns=lambda self, z: z.swapaxes(0, 1).reshape(-1, 3)), "another order"),
-    Plant("a Gram operator that is kept by the shape of the batch", lambda: GramOfShape(3, 2), "gram depends on calls"),
+    Plant("a Gram operator that is kept by the shape of the batch", lambda: GramOfShape(3, 2), "that of an earlier a"),
     Plant("θ of a seed of its own", lambda: changed(
         ml.Linear, 3, 2, initial_theta=lambda self, rng: ml.Linear.initial_theta(self, np.random.default_rng(0))),
         "the same for every generator"),
