@@ -122,7 +122,9 @@ def verify(thing: Any = None, net: Network | None = None, X: Any = None, y: Any 
         For a method: what it should equal, a reference. One of the package's methods, such as
         ``ProxProp(tau_theta=0.5)``, is not run; it says which equations apply and with which numbers. Another method,
         or a function of a block that returns the step by a dense formula, say, is run beside it. For a subclass of
-        one of the package's methods its own class and attributes say which equations apply.
+        one of the package's methods its own class and attributes say which equations apply. Where the sweep of a lifted
+        one has another order or other updates than its class, the report remarks it: it may be a variant as well as a
+        mistake, and `like` says that it should be neither.
     objective : callable, optional
         For a method: ``objective(block, theta)``, a number, of which θ_l − d_l should be the minimiser.
 

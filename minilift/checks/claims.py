@@ -601,13 +601,13 @@ def term_seen(terms, got, where):
             if where.sum() > 1 and shares[name] and fits(got[where], shares[name] * term[where])]
 
 
-def moving(case, function):
-    """Return the names of the values, the block's old one left out, with which a vector moves that a function makes.
+def moving(case, function, own=False):
+    """Return the names of the values with which a vector moves that a function makes: the block's own, or the others.
 
     None if the function raises of them.
     """
     names = [name for name, value in case.values.items()
-             if isinstance(value, (float, np.ndarray)) and name not in case.thing.blocks]
+             if isinstance(value, (float, np.ndarray)) and own == (name in case.thing.blocks)]
     there = [tried(function, replace(case, values={**case.values, name: 0.7 * case.values[name]})) for name in names]
     here = tried(function, case)
     if here is None or any(value is None or value.shape != here.shape for value in there):
@@ -630,7 +630,11 @@ def depends_reasons(case, defect):
     found, others = moving(case, defect), [name for name in case.values if name not in case.thing.blocks]
     if found is None or len(found) > 2 or len(found) == len(others) or len(case.values) < 3 or len(case.all) == 1:
         return []
-    return [f"what is wrong depends on {' and '.join(found)} alone" if found else "what is wrong is a constant"]
+    own = moving(case, defect, own=True)
+    if own is None or not (found or own):
+        return ["what is wrong is a constant"] * (own is not None)
+    besides = f", besides the block {' and '.join(own)}," * bool(found and own)
+    return [f"what is wrong depends on {' and '.join(found or own)}{besides} alone"]
 
 
 # ---- argmin
@@ -678,19 +682,20 @@ def loss_prox(loss, case):
     only_if(case.z.size <= 12, "larger problems would take long")
     weight = loss.weight(len(case.w))
 
-    def objective(u, v, tau, weight_of_a_sample):
-        return case.value(loss, u) * (weight_of_a_sample / weight) + ((u - v) ** 2).sum() / (2 * tau)
+    def objective(u, v, tau, weight_of_a_sample, y=case.y):
+        return case.loss_value(loss, u, y) * (weight_of_a_sample / weight) + ((u - v) ** 2).sum() / (2 * tau)
 
-    def prox(v, tau):
-        return case.call(lambda v, y: loss.prox(v, y, tau), v, case.y)
+    def prox(v, tau, y=case.y):
+        return case.call(lambda v, y: loss.prox(v, y, tau), v, y)
 
     tau = case.tau * len(case.w)
     try:
         prox(case.w, tau)
     except NotImplementedError as why:
         raise NotClaimed(f"its prox is not defined: {why}") from None
-    # value and prox are given arrays of the backend by the case of the loss
-    return minimum_finding(objective, "u", prox, case.w, v=case.w, tau=tau, weight_of_a_sample=weight)
+    # value and prox are given arrays of the backend by the case of the loss; labels are no numbers to be altered
+    given = {} if case.y.dtype.kind in "iu" else {"y": case.y}
+    return minimum_finding(objective, "u", prox, case.w, v=case.w, tau=tau, weight_of_a_sample=weight, **given)
 
 
 def probed_around(case, u, local=False):
@@ -1010,23 +1015,24 @@ def swept(case, values):
 @claim("decreases", "one sweep after another does not increase the energy", "E(x⁺) ≤ E(x)", "definition")
 def sweep_decreases(thing, case):
     only_if(thing.descends, "it is not claimed")
-    values, energies = case.values, [float(case.energy(case.values))]
+    path, energies = [case.values], [float(case.energy(case.values))]
     for _ in range(5):
-        values, _ = swept(case, values)
-        energies.append(float(case.energy(values)))
+        path.append(swept(case, path[-1])[0])
+        energies.append(float(case.energy(path[-1])))
     only_if(math.isfinite(energies[0]), "the drawn point is outside the domain")
     finite = [abs(energy) for energy in energies if math.isfinite(energy)]
     number = float(np.max(np.diff(energies)) / (max(finite) + 1e-300))
     reason = ("a sweep leaves the domain of the energy" if len(finite) < len(energies)
               else "a sweep increases the energy" if np.min(np.diff(energies)) <= 0
               else "each sweep increases the energy: the sign is wrong, or the step too long")
+    before = path[int(np.argmax(np.nan_to_num(np.diff(energies))))]  # the sweep that raises it most
     return Finding(max(number, 0.0), thing.tolerance, "relative to the energy",
-                   lambda: [*one_by_one_reasons(case), reason])
+                   lambda: [*one_by_one_reasons(case, before), reason])
 
 
-def one_by_one_reasons(case):
+def one_by_one_reasons(case, values):
     """Return whether a sweep would lower the energy if each block, or each entry of one, saw those moved before it."""
-    values, (new, names) = case.values, swept(case, case.values)
+    new, names = swept(case, values)
     single = len(names) == 1
     parts, falls = np.eye(len(vector(new[names[0]])))[:ENTRIES] if single else names, 0
     for part in parts:

@@ -2,6 +2,7 @@ r"""Claims about the parts of a network, maps, transfers and losses, and random 
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 from dataclasses import dataclass, replace
@@ -23,12 +24,15 @@ from minilift.checks.numeric import (
 from minilift.checks.report import Finding, NotClaimed, claim, only_if
 from minilift.layers.convolution import Conv2d
 from minilift.layers.losses import Loss
+from minilift.layers.normalization import BatchNorm
 from minilift.local.solvers import damped_solve
 from minilift.support.backend import to_numpy
 
 NOT_ELEMENTWISE = "not elementwise: its adjoint is checked instead"
 ROUNDING = "rounding of float64 only"
 DAMPINGS = (0.3, 1.0, 20.0)
+FAR = 4.0  # outputs so many times those drawn are still ones that training meets
+HUGE = 1e60  # a loss of outputs of some hundreds that is larger grows exponentially
 KRYLOV = 3  # steps of an iteration that has not converged
 
 
@@ -268,6 +272,8 @@ def map_remembers_nothing(phi, case):
              "adjoint_input": lambda k: phi.adjoint_input(inputs[k][0], inputs[k][2])}
     if hasattr(phi, "rows") and tried(phi.rows, inputs[0][1]) is not None:
         calls["rows"] = lambda k: phi.rows(inputs[k][1])
+    if tried(lambda: phi.gram(inputs[0][1], side="parameter").matrix) is not None:
+        calls["gram"] = lambda k: phi.gram(inputs[k][1], side="parameter").matrix
     return interleaved(calls)
 
 
@@ -293,8 +299,17 @@ def map_states_its_shapes(phi, case):
     if drawn and drawn[0].shape != tuple(phi.theta_shape):
         return finding._replace(number=1.0, reasons=(f"initial_theta is of shape {drawn[0].shape}, not theta_shape",))
     if drawn and not np.array_equal(*drawn):
-        return finding._replace(number=1.0, reasons=("initial_theta draws from another generator than its own",))
+        return finding._replace(number=1.0, reasons=("initial_theta draws from another generator than the one given",))
+    if drawn and looks_drawn(drawn[0]) and np.array_equal(drawn[0], phi.initial_theta(np.random.default_rng(4))):
+        return finding._replace(number=1.0, reasons=(
+            "initial_theta is the same for every generator: it draws from one of its own, of a fixed seed",))
     return finding
+
+
+def looks_drawn(theta):
+    """Whether a map's weights look like random numbers: no two of several are equal, in size."""
+    weights = abs(np.ravel(to_numpy(theta)[:-1]))
+    return weights.size > 3 and len(np.unique(weights)) == weights.size
 
 
 @claim("map", "the map is linear in θ", "φ(2θ − 3η, a) = 2 φ(θ, a) − 3 φ(η, a)", "ProxProp, φ")
@@ -451,7 +466,13 @@ def gram_finding(phi, case, side, product):
     mistakes = {"the column of ones is missing": product(bare),
                 "the means are subtracted and not put back": product(design - design.mean(axis=0)),
                 "it is divided by the number of rows": product(design) / len(design)}
-    return compare(got, dense(product(design)), mistakes)
+    finding = compare(got, dense(product(design)), mistakes)
+    if not finding.holds:
+        return finding
+    other = replace(case, a=-case.a / 2)
+    again = to_numpy(gram_of(phi, other, side).matrix)
+    return compare(again, dense(product(design_matrix(case, phi, other.a))))._replace(
+        reasons=("it is that of an earlier a of this shape: it is cached, or remembered",))
 
 
 @claim("map", "Gram matrix of samples", "K = ÃÃᵀ = AAᵀ + 11ᵀ", "ProxProp (13), sample space")
@@ -689,6 +710,25 @@ def own_value(sigma, case, own, values):
         return (case.apply(sigma, case.z, case.training)[0] * case.g).sum()
     finally:
         own[...] = kept
+
+
+@claim("transfer", "commit takes a batch into the running averages with weight momentum",
+       "v ← (1 − momentum) v + momentum · v_batch", "BatchNorm")
+def norm_commits(sigma, case):
+    only_if(isinstance(sigma, BatchNorm), "it is no BatchNorm")
+    only_if(case.training, "in evaluation it measures nothing")
+    norm, rate = copy.copy(sigma), sigma.momentum
+    old = 1 + np.random.default_rng(4).random((2, norm.channels))
+    norm.running = case.xp.asarray(old.copy())
+    norm.commit(case.apply(norm, case.z, training=True)[1])
+    values = case.z.reshape(-1, norm.channels)
+    batch, biased = (np.stack([values.mean(axis=0), values.var(axis=0, ddof=ddof)]) for ddof in (1, 0))
+    return compare(to_host(norm.running), dense((1 - rate) * old + rate * batch), {
+        "commit has the weights the wrong way round: momentum is that of the batch, not of the past":
+            rate * old + (1 - rate) * batch,
+        "the running variance is that of biased ones: commit takes N, not N − 1": (1 - rate) * old + rate * biased,
+        "commit forgets the past: there is no average": batch, "commit does nothing": old,
+        "the past is not weighed down: batches are added": old + rate * batch})
 
 
 @claim("transfer", "at and beside kinks the derivative lies between the one-sided ones", "σ'(z−) ≤ σ'(z) ≤ σ'(z+)",
@@ -1121,6 +1161,11 @@ def loss_gradient(loss, case):
     reference, got = gradient(lambda z: case.value(loss, z), case.z), case.call(loss.gradient, case.z, case.y)
     finding = compare(got, reference, lambda: loss_mistakes(loss, case),
                       {"N, the batch size": len(case.z), "the number of outputs": case.z.shape[1]})
+    if finding.holds and case.everywhere:
+        far = FAR * case.z
+        finding = compare(case.call(loss.gradient, far, case.y), gradient(lambda z: case.value(loss, z), far))
+        return finding._replace(reasons=(
+            "value and gradient agree for small outputs and not for larger ones: one is clipped, or flat there",))
     if finding.holds or got.shape != case.z.shape:
         return finding
     return finding._replace(
@@ -1155,6 +1200,14 @@ def loss_mistakes(loss, case):
            "the transfer is applied to the target too": weight * (f - case.call(loss.transfer.forward, y)),
            "σ' is applied twice: the gradient is taken through the transfer again": weight * twice}
     return {"the target is missing": weight * f, **(own if np.any(f != case.z) else {})}
+
+
+@claim("loss", "proba is its transfer", "proba(z) = f(z)", "convention")
+def proba_is_transfer(loss, case):
+    only_if(hasattr(loss, "proba") and hasattr(loss, "transfer"), "it has no proba, or names no transfer")
+    f = case.call(loss.transfer.forward, case.z)
+    finding = compare(case.call(loss.proba, case.z), dense(f), {"proba returns the outputs z, not f(z)": case.z})
+    return finding._replace(reasons=lambda: [*finding.mistakes(), "proba(z) is not f(z), the transfer's value"])
 
 
 @claim("loss", "the batch is reduced as stated", "L(batch twice) = L(batch) for a mean, 2 L(batch) for a sum",
@@ -1241,5 +1294,8 @@ def loss_is_safe(loss, case):
     only_if(case.everywhere, "it is infinite outside of its domain")
     far = 1000.0 * np.sign(case.z)
     finite = math.isfinite(case.value(loss, far)) and np.isfinite(case.call(loss.gradient, far, case.y)).all()
+    nearer = [case.value(loss, t * far) for t in (0.2, 0.4, 0.6)] if not finite else []
+    only_if(not any(math.isfinite(value) and abs(value) > HUGE for value in nearer),
+            "its true value exceeds the largest number there: it grows exponentially")
     return Finding(float(not finite), 0.0, "no value may be NaN or inf",
                    ("it overflows: exp of a large number, or log of zero",))

@@ -5,13 +5,14 @@ A sweep starts from values that are those of a forward pass of other data, so th
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 
 from minilift.checks.claims import minimum_finding
 from minilift.checks.networks import compare_blocks, directions_of, fresh, kept, run_method
-from minilift.checks.numeric import Reference, compare, dense, directional, gradient
+from minilift.checks.numeric import Reference, compare, dense, directional, gradient, tried
 from minilift.checks.report import Finding, claim, only_if
 from minilift.layers.activations import Identity
 from minilift.methods import (
@@ -38,6 +39,11 @@ def told_as(claimed, kinds, what):
     """Return the method if it is of one of some classes: the claim is about what is inside it."""
     only_if(isinstance(claimed.method, kinds), f"it is not said to be {what}")
     return claimed.method
+
+
+def class_of(method):
+    """Return the class of the package whose instance, or a subclass's, a lifted method is."""
+    return next(cls for cls in type(method).__mro__ if cls in TOLD)
 
 
 def beginning(method, case):
@@ -72,7 +78,7 @@ def visits(method, case):
        "BCD, ADMM, dlADMM, MAC, LPOM, Fenchel lifted, lifted Bregman")
 def energy_is_of_its_class(claimed, case):
     method = told_as(claimed, DESCENDING, "a method of blocks")
-    base = next(cls for cls in type(method).__mro__ if cls in DESCENDING)
+    base = class_of(method)
     only_if(type(method).energy is not base.energy, "it has the energy of its class")
     case, start = case.guarded, beginning(method, case)
     got, expected = (of(method, case.net, case.lend(case.X), case.lend(case.y)).terms(start)
@@ -85,6 +91,67 @@ def energy_is_of_its_class(claimed, case):
     share = got[name] / expected[name] if expected[name] else np.nan
     return findings[name]._replace(reasons=(f"the weight of the energy's term {name!r} is {share:.3g} times that of "
                                             f"{base.__name__}",))
+
+
+@claim("method", "with the sweep of the method whose subclass it is, it takes its steps, call after call",
+       "d_l = d_l of its class", "convention")
+def steps_of_its_class(claimed, case):
+    method = told_as(claimed, TOLD, "a lifted method")
+    only_if(claimed.told is method and claimed.objective is None, "its objective, or `like`, says what it claims")
+    base = class_of(method)
+    only_if(type(method) is not base, "it is of that class itself")
+    own = getattr(type(method), "energy", None) is not getattr(base, "energy", None)
+    only_if(not own, "its energy is its own, of which another claim is made")
+    only_if(case.net.depth > 2, "the order of blocks shows on three maps or more")
+    name, twin = base.__name__, as_base(method, base)
+    expected = tried(two_calls, twin, case)
+    only_if(expected is not None, f"{name} itself does not run here")
+    findings = [compare_blocks(case, one, case.per_map(lambda l, other=other: dense(
+        case.project(l, other[l]), 1e-6, "the steps of its class, rounding")), lambda: case.per_map(lambda l: {}))
+        for one, other in zip(two_calls(method, case), expected)]
+    # a variant and a mistake look the same here
+    change = departure(method, twin, case, findings[0].holds)
+    only_if(change is None, f"{change}: a variant, or a mistake; verify(…, like={name}(…)) compares the two")
+    if findings[0].holds:
+        return findings[1]._replace(reasons=(
+            f"its first call is that of {name}, the second is not: what it keeps, draws or lets grow between them",))
+    return findings[0]._replace(reasons=(
+        f"each block of a sweep is that of {name}, its first call is not: what comes before the sweeps is changed",))
+
+
+def as_base(method, base):
+    """Return a method of the package with the attributes of one of a subclass."""
+    twin = base.__new__(base)
+    vars(twin).update(vars(fresh(method)))
+    twin.reset()
+    return twin
+
+
+def two_calls(method, case):
+    """Return two lists [None, d_1, …, d_D], of two calls one after the other."""
+    method = fresh(method)
+    calls = [dict(zip(case.net.maps, [np.array(to_numpy(step)) for step in run_method(method, case)]))
+             for _ in range(2)]
+    return [case.per_map(lambda l, steps=steps: steps[l]) for steps in calls]
+
+
+def departure(method, twin, case, same):
+    """Return how one sweep differs from that of a method's class, or None; `same` says whether its first call does not.
+
+    A sweep differs in the order of its blocks, or in what one of them makes of the same variables.
+    """
+    name = type(twin).__name__
+    if not isinstance(method, DESCENDING):
+        return None if same else f"its first call is not that of {name}"
+    mine = visits(method, case)
+    if [visit[:2] for visit in mine] != [(block, l) for block, l, _ in twin.schedule(mine[0][2])]:
+        return f"its sweep does not visit the blocks in the order of {name}"
+    for (block, l, _, before, after), (_, _, update) in zip(mine, twin.schedule(mine[0][2])):
+        new = getattr(after, block)
+        new, expected = to_numpy(new if block == "multiplier" else new[l]), to_numpy(update(l, before))
+        if not np.allclose(new, expected, rtol=1e-6, atol=1e-9):
+            return f"its update of {block} is not that of {name}"
+    return None
 
 
 @claim("method", "no block of a sweep but the multiplier raises the energy", "E(…, v⁺, …) ≤ E(…, v, …)",
@@ -119,11 +186,19 @@ def blocks_are_argmins(claimed, case):
 @claim("method", "a sweep visits each block on which the energy depends", "θ_l, and all z_l and a_l of E",
        "BCD, ADMM, dlADMM, MAC, LPOM, Fenchel lifted, lifted Bregman")
 def all_blocks_are_visited(claimed, case):
-    steps = visits(told_as(claimed, DESCENDING, "a method of blocks"), case)
-    visited, energy, start = {(block, l) for block, l, *_ in steps}, steps[0][2], steps[0][3]
+    method = told_as(claimed, DESCENDING, "a method of blocks")
+    steps, base = visits(method, case), class_of(method)
+    visited, energy, start = Counter((block, l) for block, l, *_ in steps), steps[0][2], steps[0][3]
     missing = [f"{block} {l}" for block in ("theta", "z", "a") for l in range(1, len(getattr(start, block) or ()))
                if (block, l) not in visited and depends_on(energy, start, block, l)]
-    return Finding(float(len(missing)), 0.0, "each is a variable", (f"{', '.join(missing)}: left out, not updated",))
+    if missing:
+        left_out = f"{', '.join(missing)}: left out, not updated"
+        return Finding(float(len(missing)), 0.0, "each is a variable", (left_out,))
+    fewer = Counter((block, l) for block, l, _ in base.schedule(method, energy)) - visited
+    names = ", ".join(f"{block} {l}" for block, l in fewer)
+    return Finding(float(len(fewer)), 0.0, "as often as its class", (
+        f"{names}: visited less often than in the sweep of {base.__name__}",
+        f"some blocks are visited less often than in the sweep of {base.__name__}: a part of it is left out"))
 
 
 def depends_on(energy, variables, block, l):

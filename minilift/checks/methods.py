@@ -6,8 +6,10 @@ every local problem is written out once more as its paper prints it.
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
+import math
 import re
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -102,6 +104,8 @@ def returns_the_loss(claimed, case):
     finding = compare(float(loss), dense(case.loss(case.theta)), factors=case.factors)
     if not finding.holds:
         return finding
+    if not all(np.all(np.isfinite(step)) for step in first):
+        return Finding(math.inf, 0.0, "steps are numbers", ("it is not finite (NaN or inf)",))
     return Finding(gap(first, steps) + moved(case), 0.0, "bit for bit",
                    lambda: (repeat_reason(claimed.method, case, first),))
 
@@ -113,9 +117,10 @@ def direction_of(method, case):
 
 
 def gap(steps, others):
-    """Return the largest difference of two lists of steps."""
+    """Return the largest difference of two lists of steps; none where both are NaN, for they are the same."""
     pairs = zip(map(to_numpy, steps), map(to_numpy, others), strict=True)
-    return max(float(np.max(abs(x - y), initial=0.0)) for x, y in pairs)
+    return max(0.0 if np.array_equal(x, y, equal_nan=True) else float(np.nan_to_num(np.max(abs(x - y)), nan=np.inf))
+               for x, y in pairs)
 
 
 def moved(case):
@@ -148,6 +153,28 @@ def keeps_what_it_says(claimed, case):
     found = ["the steps depend on the batch before: what is kept is not in state_dict()"] * bool(after and not says)
     found += ["reset() does not forget what is kept of the batch before"] * bool(gap(expected, run_method(kept, other)))
     return Finding(float(len(found)), 0.0, "bit for bit", tuple(found))
+
+
+@claim("method", "resumed from its state_dict() it goes on as if it had not stopped", "d(C after A, B)", "definition",
+       once=True)
+def goes_on_from_its_state(claimed, case):
+    method, again = fresh(claimed.method), fresh(claimed.method)
+    other = case if method.whole_batch else replace(case, X=case.X[::-1] / 2)
+    for batch in (case, other):
+        run_method(method, batch)
+    state = {name: np.array(to_numpy(value)) if getattr(value, "ndim", 0) else copy.deepcopy(value)
+             for name, value in method.state_dict().items()}  # as a checkpoint holds it
+    only_if(state, "it keeps nothing from batch to batch")
+    try:
+        again.load_state_dict(state)
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise NotClaimed(f"it does not take its own state back: {error}") from None
+    # what is drawn in one call may show in the next
+    expected, got = ([np.array(to_numpy(step)) for _ in range(2) for step in run_method(one, other)]
+                     for one in (method, again))
+    size = max(float(np.max(abs(step))) for step in expected)
+    return Finding(gap(expected, got) / (size + 1e-300), 1e-9, "relative to the steps", (
+        "what it keeps is not all in state_dict(), or is not taken back: a run that is resumed goes on otherwise",))
 
 
 @claim("method", "its steps in a batch norm's scale and shift", "∂J/∂(s, t), or as the method takes them", "convention",

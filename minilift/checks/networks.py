@@ -287,8 +287,8 @@ def parts_of(case):
     return {"where there are fewer rows than parameters of a unit": low, "on the last map": [case.net.depth]}
 
 
-def worst_block(findings):
-    """Return the finding to report of several maps: the worst, with the reasons that fit all that fail."""
+def worst_block(findings, what="map"):
+    """Return the finding to report of several maps, say: the worst, with the reasons that fit all that fail."""
     failing = [(l, finding) for l, finding in findings if not finding.holds]
     if not failing:
         return max((finding for _, finding in findings), key=lambda finding: finding.number)
@@ -300,7 +300,7 @@ def worst_block(findings):
         common = [reason for reason in named if all(reason in reasons for reasons in mistakes)]
         each = dict.fromkeys(reasons[0] for reasons in mistakes if reasons)
         if not named:
-            return [f"the step of map {l} is wrong"]  # it often shows in one block alone: say where
+            return [f"the step of {what} {l} is wrong"]  # it often shows in one block alone: say where
         return common or ["; in another map, ".join(each)]
 
     return worst._replace(reasons=shared)
@@ -473,8 +473,9 @@ def norm_gradient(net, case):
 def norm_steps(method, case):
     """Return the finding of a method's steps in the batch norms' parameters, which should be gradients."""
     steps = first_run(method, case)[1][len(case.net.maps) :]
+    pairs = enumerate(zip(steps, case.net.norms, strict=True), start=1)
     worst = worst_block([(k, compare(step, case.norm_gradient(norm), factors=case.factors))
-                         for k, (step, norm) in enumerate(zip(steps, case.net.norms, strict=True))])
+                         for k, (step, norm) in pairs], "batch norm")
     return worst._replace(reasons=lambda: [f"of a batch norm's scale and shift: {why}" for why in worst.mistakes()])
 
 

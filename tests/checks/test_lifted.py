@@ -163,3 +163,15 @@ def test_a_tolerance_that_float32_cannot_reach_is_no_mistake():
     assert report.passed, report
     assert checked(report, "on a float32 network") is None
     assert checked(ml.verify(ml.GaussNewton(0.1), net=net), "on a float32 network")
+
+
+@pytest.mark.slow
+def test_a_subclass_with_another_sweep_is_remarked_and_like_judges_it():
+    class Forwards(ml.BCD):
+        def schedule(self, energy):
+            return list(super().schedule(energy))[::-1]
+    net = ml.mlp([2, 3, 2, 1], activation="relu", loss=ml.SquaredError("sum"), seed=1)
+    report = ml.verify(Forwards(), net=net)
+    assert report.passed, report
+    assert any("in the order of BCD" in check.why for check in report.skipped)
+    assert not ml.verify(Forwards(), net=net, like=ml.BCD()).passed

@@ -165,7 +165,19 @@ MAPS = [
     ),
     Plant("columns in another order than rows", lambda: changed(
         ml.Conv2d, 2, 3, 3, columns=lambda self, z: z.swapaxes(0, 1).reshape(-1, 3)), "another order"),
+    Plant("a Gram operator that is kept by the shape of the batch", lambda: GramOfShape(3, 2), "that of an earlier a"),
+    Plant("θ of a seed of its own", lambda: changed(
+        ml.Linear, 3, 2, initial_theta=lambda self, rng: ml.Linear.initial_theta(self, np.random.default_rng(0))),
+        "the same for every generator"),
 ]
+
+
+class GramOfShape(ml.Linear):
+    """A map that keeps its Gram operators by the shape of the batch."""
+
+    def gram(self, a, side=None, bias=True):
+        self.kept = getattr(self, "kept", {})
+        return self.kept.setdefault((a.shape, side, bias), super().gram(a, side, bias))
 
 
 # ---- activations
@@ -208,7 +220,10 @@ TRANSFERS = [Plant("tanh' in terms of a, given z", lambda: changed(ml.Tanh, deri
              Plant("softplus that overflows in float32 alone", lambda: changed(ml.Activation, derivative=lambda self, z:
                    ml.Sigmoid().forward(z), forward=lambda self, z: np.where(
                        z > 700, z, np.log1p(np.exp(np.minimum(z, 700))))), "overflows in float32"),
-             Plant("dropout whose adjoint has the mask of the last pass", lambda: LastMask(0.3), "depends on calls")]
+             Plant("dropout whose adjoint has the mask of the last pass", lambda: LastMask(0.3), "depends on calls"),
+             Plant("batch norm whose momentum is the weight of the past", lambda: changed(
+                 ml.BatchNorm, 3, commit=lambda self, aux: setattr(
+                     self, "running", aux.batch + self.momentum * (self.running - aux.batch))), "the wrong way round")]
 
 
 class LastMask(ml.Dropout):
@@ -258,7 +273,17 @@ LOSSES = [Plant("gradient of a mean without 1/N", lambda: changed(ml.SquaredErro
                                                                  y, tau: v - tau * self.gradient(v, y)),
                 "explicit"), Plant("a concave loss", lambda: changed(ml.SquaredError, value=lambda self, z,
                                                                      y: -ml.SquaredError.value(self, z, y)),
-                                   None)]
+                                   None),
+          Plant("logarithms of clipped probabilities", lambda: changed(
+              ml.SigmoidCrossEntropy, value_per_sample=lambda self, z, y: clipped_entropy(self.proba(z), y)),
+              "clipped"),
+          Plant("proba that returns z", lambda: changed(ml.SoftmaxCrossEntropy, proba=lambda self, z: z),
+                "returns the outputs z")]
+
+
+def clipped_entropy(p, y):
+    p = np.clip(p, 1e-3, 1 - 1e-3)
+    return -(y * np.log(p) + (1 - y) * np.log(1 - p)).sum(axis=-1)
 
 
 # ---- methods: a user's functions of a block, told what they should be
@@ -319,6 +344,20 @@ class ColdAverage(ml.FOOF):
     def average(self, name, factor):
         self.factors[name] = factor + self.decay * (self.factors.get(name, factor) - factor)
         return self.factors[name]
+
+
+class ForgetfulAverage(ml.FOOF):
+    """FOOF whose state does not say how many steps there were."""
+
+    def state_dict(self):
+        return {**super().state_dict(), "steps": 1}
+
+
+class ConstantPenalty(ml.MAC):
+    """MAC whose μ stays, whatever its `growth`."""
+
+    def directions(self, net, state, y):
+        return super(ml.MAC, self).directions(net, state, y)
 
 
 class UnscaledSemi(ml.SemiImplicit):
@@ -391,6 +430,9 @@ METHODS = [
         "a running average without its warm start", lambda: ColdAverage(0.1, decay=0.9),
         "full decay from the second batch on",
     ),
+    Plant("a state without the number of steps", lambda: ForgetfulAverage(0.1, decay=0.9), "goes on otherwise"),
+    Plant("a penalty that does not grow", lambda: ConstantPenalty(growth=1.5), "the second is not"),
+    Plant("not a number", backprop(lambda d, block: d + np.nan), "it is not finite", BACK),
     Plant(
         "an objective that is not the one minimised",
         proximal(),

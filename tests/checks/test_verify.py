@@ -50,7 +50,9 @@ def test_each_claim_is_made_by_something_of_ours():
     """A claim that nothing in the package makes would be checked by nobody."""
     made = {(check.kind, check.claim) for check in package_report(0).checks if check.passed is not None}
     yours = {("method", "its new parameters minimise the objective given for it"),
-             ("method", "its steps are those of the reference")}
+             ("method", "its steps are those of the reference"),
+             ("method", "its energy is that of the method whose subclass it is"),
+             ("method", "with the sweep of the method whose subclass it is, it takes its steps, call after call")}
     all_kinds = {(claim.kind, claim.words) for claim in CLAIMS}
     drawn = {(kind, words) for kind, words in all_kinds if kind in ("argmin", "gradient", "equal", "decreases")}
     assert all_kinds - made == yours | drawn
@@ -71,6 +73,25 @@ def test_a_mistake_in_a_large_network_is_found_too():
             return d
     report = ml.verify(ml.Network([Halved(400, 260), ml.Tanh(), ml.Linear(260, 10)]))
     assert any(check.claim.startswith("backpropagated") for check in report.failures)
+
+
+class Exponential(ml.Activation):
+    forward = derivative = integral = lambda self, z: np.exp(z)
+    range = (0.0, np.inf)
+
+
+class Poisson(ml.Loss):
+    """Poisson's loss, of which e^1000 is no number, and cannot be."""
+
+    transfer = Exponential()
+
+    def value_per_sample(self, z, y):
+        return (np.exp(z) - y * z).sum(axis=-1)
+
+
+def test_a_loss_that_outgrows_the_largest_number_is_remarked():
+    report = verified(Poisson())
+    assert any("its true value exceeds the largest number" in check.why for check in report.skipped)
 
 
 def test_the_users_own_batch_and_network():

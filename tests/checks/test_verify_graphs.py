@@ -23,6 +23,14 @@ def test_random_graphs_hold(seed):
     assert report.passed, report
 
 
+def test_a_batch_norm_over_two_samples_is_no_mistake():
+    """It turns so sharply that a plain difference of 1e-5 is off by more than the tolerance."""
+    net = ml.Network([ml.Linear(3, 4), ml.BatchNorm(4), ml.ReLU(), ml.Named("x"), ml.Linear(4, 4), ml.Tanh(),
+                      ml.Add("x"), ml.Linear(4, 2)], loss=ml.SquaredError("sum"), dtype=np.float64, seed=2)
+    report = ml.verify(net)
+    assert report.passed, report
+
+
 @pytest.mark.parametrize("join", [ml.Add("x"), ml.Concat(["x", "y"]), ml.Select("x", 2), ml.Select(None, 0, 2),
                                   ml.Zeros(3)], ids=repr)
 def test_joins_hold(join):
