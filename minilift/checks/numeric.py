@@ -363,7 +363,7 @@ def seen_reasons(got, expected):
         along = 1 - axis
         if min(got.shape) > 1 and np.all(np.count_nonzero(expected, axis=along) > 1):
             factors = (got * expected).sum(axis=along, keepdims=True) / (expected**2).sum(axis=along, keepdims=True)
-            if fits(got, factors * expected):
+            if fits(got, factors * expected) and np.all((abs(factors) > FITS) & (abs(factors - 1) > FITS)):
                 yield f"each {what} is off by a factor of its own"
     if np.any(zero) and not np.any(wrong & ~zero):
         yield "some entries should be zero: a mask is missing"
