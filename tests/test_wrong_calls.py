@@ -75,7 +75,7 @@ KERNELS = {
         "relaxed", "schedule", "start", "step_a", "step_w", "sweeps_on"},
     "Team": {"agree", "count", "first", "gather", "guard", "stop", "sum"},
     "Gram": {"adjoint", "apply", "inner", "lift", "lower", "output_change", "solve", "squared_norm", "total", "whole"},
-    "LocalProblem": {"descent", "gradient_norm", "inner", "joined", "objective", "squared_norm", "step", "total"},
+    "LocalProblem": {"descent", "gradient_norm", "inner", "objective", "squared_norm", "step", "total"},
     "MatchingLoss": {"curvature", "gradient", "model", "value"},
     "SquaredFit": {"curvature", "gradient", "model", "value"},
     "Penalties": {"activation_gap", "gradient_a", "gradient_phi", "gradient_theta", "gradient_z", "inputs",

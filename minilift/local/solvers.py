@@ -34,7 +34,8 @@ from minilift.support.backend import in_cache, spd_inverse, to_numpy
 
 PROBED = 8  # output units, at most, from which the rounding error of a direct solve is estimated
 TRUSTED = {"float32": 8e-5, "float64": 1e-9}  # estimated relative error up to which the quick direct solve is taken
-DOUBTED = {"float32": 8e-4, "float64": 1e-9}  # and up to which what products make of it is measured, in float64
+DOUBTED = {"float32": 8e-4, "float64": 1e-9}  # and up to which the part of products is measured; never in float64
+EVEN = 4  # unevenness of samples that counts as usual
 ARMIJO = 1e-4  # share of the decrease predicted by the slope that a step length must bring
 HALVINGS = 50  # of a step length before a unit is left where it is
 LONGER = 1.5  # times a step length, which is tried where the problem is not convex
@@ -104,9 +105,10 @@ def damped_solve(gram, g, damping):
     r"""Solve :math:`(\tilde A^T\tilde A + \beta I)\, d = \tilde A^T g` directly, on the cheaper side.
 
     The small matrix is inverted in float64 and applied in g's dtype, or in float64 where the rows are many. Where an
-    estimate of what rounding makes of that exceeds `TRUSTED`, everything is done in float64 along the principal axes of
-    the data, at two or three times the cost: for inputs of size 255, say, for very large τ_θ, for samples that repeat,
-    or where one is a hundred times the others.
+    estimate of what rounding makes of that exceeds `TRUSTED`, and a few output units solved again in float64 do not
+    show that it is too high, everything is done in float64 along the principal axes of the data, at two or three times
+    the cost: for inputs of size 255, say, for very large τ_θ, for samples that repeat, or where one is a hundred times
+    the others.
 
     Parameters
     ----------
@@ -214,7 +216,7 @@ def rounding_errors(gram, inverse, damping, g, q, units):
     else:
         rows, every = gram.samples, -(-gram.samples // 4096)
         averaging = min(1, 10 / rows**0.5)  # rounding of long sums cancels
-        uneven = max(1.0, unevenness(gram) / 4)  # but not where one sample has made the sum large
+        uneven = max(1.0, unevenness(gram) / EVEN)  # but not where one sample has made the sum large
         of_d, of_g = norm(u), gram.total(every * norm(g[::every, units]) ** 2) ** 0.5
         means = float((gram.matrix[-1, :-1] ** 2).sum()) / rows if gram.bias else 0.0
         centred, spread = trace - gram.bias * rows - means, uneven * averaging * of_inverse

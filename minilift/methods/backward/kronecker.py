@@ -194,6 +194,7 @@ class KFAC(FOOF):
 
     shown_always = ("damping", "fisher", "split", "decay")
     kinds = "AS"
+
     def __init__(self, damping: float, fisher: str = "type2", split: str = "factored", decay: float = 0.0) -> None:
         self.fisher = known_name("KFAC: fisher", fisher, ("type2", "empirical"))
         self.split = known_name("KFAC: split", split, ("factored", "heuristic", "exact"))
