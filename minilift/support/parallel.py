@@ -25,6 +25,7 @@ SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "PMIX_SIZE", "SLURM_NTASKS")
 LONGEST_TEXT = 400  # bytes of a text that ranks exchange
 PIECE = 8_000_000  # bytes that are summed at a time: for more at once MPI would make a new buffer in every step
 GRACE = 0.5  # seconds in which rank 0 may tell an error that all ranks have, so that it is told once
+FORWARDING = 0.2  # seconds in which the launcher may pass on what a rank has told; on an abort it throws away the rest
 
 
 class Team:
@@ -184,10 +185,12 @@ class Team:
         self.stopped = True
         if self.rank:
             time.sleep(GRACE)  # where all ranks fail alike, rank 0 says so and ends the others
+        told = f"rank {self.rank} of {self.size} stops all ranks: {type(error).__name__}: {error}\n"
         if not self.brief:
-            traceback.print_exception(error)
-        sys.stderr.write(f"rank {self.rank} of {self.size} stops all ranks: {type(error).__name__}: {error}\n")
+            told = "".join(traceback.format_exception(error)) + told
+        sys.stderr.write(told)
         sys.stderr.flush()
+        time.sleep(FORWARDING)
         self.communicator.Abort(1)
         time.sleep(GRACE)  # it may return before the launcher has ended this process
 
