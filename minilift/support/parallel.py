@@ -213,4 +213,5 @@ def checksum(value):
     if isinstance(value, str):
         return zlib.crc32(value.encode())
     array = np.ascontiguousarray(to_numpy(value))
-    return zlib.crc32(array, zlib.crc32(f"{array.shape}{array.dtype}".encode()))
+    data = array if array.dtype.kind in "biufc" else array.tobytes()  # NumPy gives no view of the bytes of a text, say
+    return zlib.crc32(data, zlib.crc32(f"{array.shape}{array.dtype}".encode()))

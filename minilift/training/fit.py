@@ -40,7 +40,7 @@ from minilift.support.arguments import (
 )
 from minilift.support.backend import array_module, to_numpy
 from minilift.support.files import read_npz, write_npz
-from minilift.support.parallel import Team
+from minilift.support.parallel import Team, checksum
 from minilift.support.settings import describe, differences
 from minilift.support.spellings import spelled
 from minilift.training.curves import look_of
@@ -49,7 +49,7 @@ from minilift.training.names import named_method, named_optimizer
 from minilift.training.ranks import Ranks
 
 EVALUATION_BATCH = 500  # samples in one batch of an evaluation: few enough for memory, enough to be fast
-CHECKPOINT_VERSION = 2
+CHECKPOINT_VERSION = 3
 
 
 def quiet():
@@ -164,7 +164,7 @@ class Run:
         for part, state in (("net", self.net.state_dict()), ("optimizer", self.optimizer.state_dict()),
                             ("method", self.method.state_dict()), ("best", self.best or {})):
             arrays |= {f"{part}/{key}": array for key, array in as_arrays(part, state).items()}
-        write_npz(path, arrays)
+        write_npz(path, {**arrays, "seal": seal(arrays)})
 
     def load(self, path, settings, columns, steps_per_epoch, early_stop):
         """Take over a checkpoint, after making sure that it is whole and belongs to a run with the same settings.
@@ -174,6 +174,7 @@ class Run:
         if not Path(path).is_file():
             raise FileNotFoundError(f"fit: resume: there is no checkpoint {str(path)!r}")
         arrays = read_npz(path)
+        sealed, found = arrays.pop("seal", None), seal(arrays)
         try:
             about = json.loads(str(arrays.pop("about")))
             version, saved = about["version"], about["settings"]
@@ -183,6 +184,9 @@ class Run:
         if version != CHECKPOINT_VERSION:
             raise ValueError(f"fit: resume: {str(path)!r} is a checkpoint of version {version}, "
                              f"this minilift reads version {CHECKPOINT_VERSION}")
+        if sealed is None or sealed.shape or sealed != found:
+            raise ValueError(f"fit: resume: {str(path)!r} is not as it was written: its arrays do not have the "
+                             "checksum that stands in it")
         differing = [text for key in {**saved, **settings}
                      for text in differences(saved.get(key), settings.get(key), key)]
         if differing:
@@ -285,6 +289,11 @@ def as_arrays(part, state):
             raise TypeError(f"fit: checkpoint: {key!r} of the {part}'s state must be an array or a number, "
                             f"got {value!r}")
     return arrays
+
+
+def seal(arrays):
+    """Return one checksum of all arrays and of their names, by which exchanged or edited ones are found."""
+    return np.array(zlib.crc32(repr(sorted((name, checksum(array)) for name, array in arrays.items())).encode()))
 
 
 def split_parts(arrays):
@@ -612,7 +621,7 @@ def describe_data(data):
     """Return shape and checksum of a data set as text."""
     if data is None:
         return "none"
-    checksum = 0
+    crc = 0
     for array in data:
-        checksum = zlib.crc32(np.ascontiguousarray(to_numpy(array)), checksum)
-    return f"{len(data[0])} samples (checksum {checksum:08x})"
+        crc = zlib.crc32(np.ascontiguousarray(to_numpy(array)), crc)
+    return f"{len(data[0])} samples (checksum {crc:08x})"

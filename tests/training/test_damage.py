@@ -99,23 +99,32 @@ def spoil_json(value, rng):
 
 
 def spoil_file(path, rng, member):
-    """Damage an `.npz` file in one of the ways; `member` holds its JSON; return what has been done."""
+    """Damage an `.npz` file in one of the ways; `member` holds its JSON; return what has been done.
+
+    A checkpoint is sealed anew afterwards: its checksum alone would refuse all, and what is behind it be tried no more.
+    """
     content, kind = path.read_bytes(), rng.integers(4)
     if kind == 0:
         damage = BYTES[rng.integers(len(BYTES))]
         path.write_bytes(damage(content, rng))
         return damage.__name__
     arrays = read_npz(path)
+    sealed = arrays.pop("seal", None) is not None
     if kind == 1:
-        np.savez(path, **spoil_arrays(arrays, rng))
+        write_sealed(path, spoil_arrays(arrays, rng), sealed)
         return "arrays"
     if kind == 2:
         spoilt = json.dumps(spoil_json(json.loads(str(arrays[member])), rng))
-        np.savez(path, **{**arrays, member: np.array(spoilt.replace("\\ud800", "\\\\ud800"))})
+        write_sealed(path, {**arrays, member: np.array(spoilt.replace("\\ud800", "\\\\ud800"))}, sealed)
         return "json"
     with zipfile.ZipFile(path, "a") as archive:  # a member that is no array
         archive.writestr(("more.npy", "more", "net/more.npy")[rng.integers(3)], rng.bytes(20))
     return "member"
+
+
+def write_sealed(path, arrays, sealed):
+    arrays = {name: np.asarray(array) for name, array in arrays.items()}
+    np.savez(path, **arrays, **({"seal": train.seal(arrays)} if sealed else {}))
 
 
 # ---- checkpoints
@@ -219,6 +228,46 @@ def test_a_damaged_checkpoint_is_refused_and_changes_nothing(settings, tmp_path,
             assert_equal(everything(used), expected, parts)
             used, before = in_use(settings, path)
     assert refused > 0.75 * MUTANTS
+
+
+def exchange_maps(arrays):  # of one shape
+    return {**arrays, "net/theta_1": arrays["net/theta_2"], "net/theta_2": arrays["net/theta_1"]}
+
+
+def exchange_map_and_moment(arrays):
+    name = next(name for name in arrays if name.startswith("optimizer/") and arrays[name].shape == (7, 6))
+    return {**arrays, "net/theta_1": arrays[name], name: arrays["net/theta_1"]}
+
+
+def change_a_weight(arrays):
+    theta = arrays["net/theta_3"].copy()
+    theta[0, 0] += 1e-3
+    return {**arrays, "net/theta_3": theta}
+
+
+def tell_another_loss(arrays):
+    about = json.loads(str(arrays["about"]))
+    about["history"]["columns"]["train_loss"][-1] /= 2
+    return {**arrays, "about": np.array(json.dumps(about))}
+
+
+@pytest.mark.parametrize("change", [exchange_maps, exchange_map_and_moment, change_a_weight, tell_another_loss,
+                                    lambda arrays: {name: arrays[name] for name in arrays if name != "seal"}],
+                         ids=["two maps", "a map and its moment", "one weight", "a loss", "no checksum"])
+def test_a_checkpoint_is_taken_only_as_it_was_written(change, tmp_path):
+    path = tmp_path / "run.npz"
+
+    def settings():
+        return {"net": ml.mlp([6, 6, 6, 3], activation="tanh", seed=1), "method": ml.BackProp(),
+                "optimizer": ml.Nesterov(0.1), "data": clouds(60), "epochs": 1, "progress": False}
+
+    train.fit(checkpoint=path, **settings())
+    arrays = read_npz(path)
+    np.savez(path, **change(arrays))
+    changed = read_npz(path)
+    assert any(name not in changed or not np.array_equal(changed[name], arrays[name]) for name in arrays)
+    with pytest.raises(ValueError, match=r"run\.npz' is not as it was written"):
+        train.fit(resume=path, **{**settings(), "epochs": 2})
 
 
 def failure(call):

@@ -618,7 +618,7 @@ def flip_a_byte(path):
     (flip_a_byte, ValueError, "run.npz.*cannot be read"),
     (lambda path: np.savez(path, a=np.zeros(3)), ValueError, "run.npz' is not a checkpoint of minilift"),
     (lambda path: small_net().save(path), ValueError, "run.npz' is not a checkpoint of minilift"),
-    (change_version, ValueError, "is a checkpoint of version 99, this minilift reads version 2"),
+    (change_version, ValueError, "is a checkpoint of version 99, this minilift reads version 3"),
 ])
 def test_a_missing_or_damaged_checkpoint_is_one_clear_error(damage, error, message, tmp_path):
     path, net, untouched = tmp_path / "run.npz", small_net(), small_net()
