@@ -42,7 +42,7 @@ LONGER = 1.5  # times a step length, which is tried where the problem is not con
 NEWTON_STEPS = 200  # far above what convex problems take; reaching it is an error, not a result
 PATIENCE = 10  # Newton steps without progress after which a decrease below rounding ends the search
 SOFTER = 4.0  # ratio of the scales of two softened problems in a row
-FLAT = 1e-10  # curvature along a direction, as a share of that of f(z) = z, below which it is not trusted
+FLAT = 1e-13  # curvature along a direction, as a share of that of f(z) = z, below which rounding of f has made it
 
 
 class NoMinimiserError(ArithmeticError):

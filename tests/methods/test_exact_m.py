@@ -149,6 +149,11 @@ def test_every_problem_that_has_a_minimiser_is_solved(first):
     assert sum(assert_right(seed)[0] for seed in range(first, first + 10)) > 20
 
 
+@pytest.mark.parametrize("seed", [10934, 11079])
+def test_units_with_a_curvature_of_a_ten_billionth_are_solved_too(seed):
+    assert assert_right(seed)[0] == 3
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, 2000, 100))
 def test_two_thousand_networks(first):
