@@ -536,7 +536,8 @@ def newton_direction(problem, model, q, forcing):
     v, rho = y, total(q, y)
     goal = forcing**2 * rho
     moving = rho > 0
-    for k in range(2 * gram.coordinates + 10):  # twice the dimension: finite termination fails in floating point
+    unknowns = q.size // rho.size  # of one unit, or of all where softmax binds them
+    for k in range(2 * unknowns + 10):  # finite termination fails in floating point
         along = problem.step(v)
         hessian_v = gram.lower(model.curvature(along.change)) + problem.damping * v
         curvature = total(v, hessian_v)

@@ -154,6 +154,11 @@ def test_units_with_a_curvature_of_a_ten_billionth_are_solved_too(seed):
     assert assert_right(seed)[0] == 3
 
 
+@pytest.mark.parametrize("seed", [40703, 41843])
+def test_a_softmax_binds_all_units_to_one_problem_that_takes_as_many_directions(seed):
+    assert assert_right(seed)[0] == 3
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, 2000, 100))
 def test_two_thousand_networks(first):
