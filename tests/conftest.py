@@ -6,7 +6,9 @@ very same predicates as the library does.
 """
 
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when NumPy is loaded: the matrices are small
@@ -26,6 +28,10 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.ge
 TESTS = Path(__file__).parent
 LEFT_OUT = pytest.StashKey[int]()
 LONGEST = ("test_compare", "test_kernels", "test_tutorials")  # half a minute a test
+
+
+if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell has its background jobs ignore
 
 
 # ---- two tiers, on two cores

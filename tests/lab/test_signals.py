@@ -82,7 +82,6 @@ def test_reproduce_ends_with_its_workers(number, code, word, to_all, jobs, tmp_p
                                                      (signal.SIGINT, 130, "interrupted")])
 def test_a_signal_ends_a_command_with_a_line_and_its_code(number, code, word, monkeypatch, capsys):
     before, tidied = signal.getsignal(signal.SIGTERM), []
-    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore Ctrl-C
 
     def run(arguments):
         try:
@@ -92,10 +91,7 @@ def test_a_signal_ends_a_command_with_a_line_and_its_code(number, code, word, mo
             tidied.append(True)
 
     monkeypatch.setattr(cli, "run_data", run)
-    try:
-        assert cli.main(["data", "list"]) == code
-    finally:
-        signal.signal(signal.SIGINT, interrupt)
+    assert cli.main(["data", "list"]) == code
     assert capsys.readouterr() == ("", f"minilift data: {word}\n")
     assert tidied
     assert signal.getsignal(signal.SIGTERM) == before

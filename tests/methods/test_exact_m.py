@@ -95,7 +95,7 @@ def assert_minimises(method, block):
     assert d.dtype == block.theta.dtype
     d = d.astype(np.float64)
     gradient, first = problem.gradient_norm(d), problem.gradient_norm(0 * d)
-    assert gradient <= 1e-9 * first + rounding(problem, d, block.theta.dtype), f"{gradient:.1e}, at the start {first:.1e}"
+    assert gradient <= 1e-9 * first + rounding(problem, d, block.theta.dtype), f"{gradient:.1e}, first {first:.1e}"
 
 
 def recedes(problem, rows):
