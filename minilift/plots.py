@@ -8,6 +8,8 @@ line style and marker in all figures (`METHOD_STYLE`). A run that diverged is ma
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 
 from minilift import diagram
@@ -17,6 +19,7 @@ from minilift.methods import ProxProp, as_method
 from minilift.methods.backward import sweep as backward
 from minilift.support.arguments import shown, whole_number
 from minilift.support.backend import check_arrays, to_numpy
+from minilift.support.spellings import guide_in
 from minilift.training.curves import (
     BLACK,
     BLUE,
@@ -296,3 +299,4 @@ def picture_grid(pictures, title, rows="", columns=""):
 # ---- what all figures share
 
 
+guide_in(sys.modules[__name__])  # here, since the package loads this module later than the others

@@ -67,6 +67,8 @@ ELSEWHERE = {
 # arguments that are given twice, by position and by name: what was taken for one
 TAKEN = {**{(name, "lr"): LATER for name in OPTIMIZERS},
          ("fit", "method"): "X and y are one pair (X, y)"}
+# what is said where an argument is missing
+MISSING = {"fit": "as in fit(net, (X, y), ProxProp(), SGD(lr=3)), where X and y are one pair"}
 # values that are names: of methods, solvers, transfers, initialisations, backends, data sets
 VALUES = {
     "logistic": ("sigmoid",), "linear": ("identity",), "cuda": ("cupy",), "gpu": ("cupy",), "cpu": ("numpy",),
@@ -111,7 +113,9 @@ NAMES = {
     "accuracy": "Network.accuracy", "RNN": "rnn", "LSTM": "rnn", "GRU": "rnn", "SimpleRNN": "rnn", "CNN": "convnet",
     "ResNet": "resnet", "Hardtanh": "HardTanh",
     "AvgPool2D": "AvgPool2d", "MaxPool2D": "MaxPool2d", "BCELoss": "SigmoidCrossEntropy", "linear": "Identity",
-    "NLLLoss": "SoftmaxCrossEntropy",
+    "NLLLoss": "SoftmaxCrossEntropy", "MSE": "SquaredError", "mse_loss": "SquaredError",
+    "CrossEntropy": "SoftmaxCrossEntropy", "cross_entropy": "SoftmaxCrossEntropy", "BCE": "SigmoidCrossEntropy",
+    "plot_history": "plots.history", "learning_curve": "plots.history",
 }
 OWN_LOOP = "nothing records gradients: minilift.BackProp().direction(net, X, y) returns them"
 # names of what there is no counterpart of: what is done instead
@@ -128,6 +132,7 @@ OTHERWISE = {
                     "there is none here; minilift.datasets.available() names those that there are"),
     **dict.fromkeys(("to_categorical", "one_hot"), "SoftmaxCrossEntropy takes labels as they are: 0, 1, …"),
     **dict.fromkeys(("regularizers", "l2", "L2"), "it is the optimizer's, as in minilift.SGD(0.1, weight_decay=1e-4)"),
+    "loss": "net.loss(X, y) measures it, minilift.plots.history(history) draws it",
     "metrics": "net.loss(X, y) and net.accuracy(X, y) measure, or minilift.evaluate(net, X, y) both",
     "utils": "there is none; minilift.fit makes batches, minilift.datasets has data, minilift.plots figures",
     "Tensor": "data are NumPy's arrays (or CuPy's)", "tensor": "data are NumPy's arrays (or CuPy's)",
@@ -223,7 +228,10 @@ def unknown_argument(what: str, name: str, known: Collection[str]) -> TypeError:
 
 
 def check_arguments(what: str, parameters: Collection[inspect.Parameter], count: int, named: Collection[str]) -> None:
-    """Raise an error for an argument by name that `what` lacks, or has among `count` arguments by position already."""
+    """Raise an error for an argument by name that `what` lacks, or has among `count` arguments by position already.
+
+    Or for one that is missing.
+    """
     known = [one.name for one in parameters]
     by_position = [one.name for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD]
     for name in named:
@@ -233,6 +241,11 @@ def check_arguments(what: str, parameters: Collection[inspect.Parameter], count:
             hint = f"; {TAKEN[what, name]}" if (what, name) in TAKEN else ""
             raise TypeError(f"{what}: {name!r} is given twice, by position and by name{hint} (in this order: "
                             f"{', '.join(known)})")
+    missing = [one.name for one in parameters if one.default is one.empty and one.name not in named
+               and one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY) and one.name not in by_position[:count]]
+    if missing:
+        hint = f"; {MISSING[what]}" if what in MISSING else ""
+        raise TypeError(f"{what}: {missing[0]!r} is missing{hint} (in this order: {', '.join(known)})")
 
 
 def instead_of(thing: object, name: str) -> str:
