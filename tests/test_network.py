@@ -281,7 +281,7 @@ def described(**changes):
     ("{", "damaged"),
     ("[]", "damaged"),
     ({"layers": []}, "damaged"),
-    (described(layers=[["Linear", {"n_in": 3}]]), "missing 1 required positional argument: 'n_out'"),
+    (described(layers=[["Linear", {"n_in": 3}]]), "'n_out' is missing"),
     (described(layers=[["Linear", {"n_in": 3, "n_out": 2, "rows": 1}]]), "there is no argument 'rows'"),
     (described(layers=[["Liner", {"n_in": 3, "n_out": 2}]]), "did you mean 'Linear'"),
     (described(layers=[["Gram", {"a": 3}]]), "unknown name 'Gram'"),
