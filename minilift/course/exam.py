@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import ast
 import functools
+import io
 import itertools
 import re
+import tokenize
 from typing import NamedTuple
 
 import numpy as np
@@ -64,6 +66,29 @@ def drawn(table, number, seed):
     return Variant(number, filled(text), [(old, filled(new).replace(r"\n", "\n")) for old, new in changes])
 
 
+def unwrapped(source):
+    """Return a source with each statement in one line, so that no line break stands in what is to be changed."""
+    depth, breaks = 0, []
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.OP:
+            depth += (token.string in "([{") - (token.string in ")]}")
+        elif token.type == tokenize.NL and depth and "#" not in token.line:
+            breaks.append(token.start)
+    lines = source.splitlines()
+    for row, column in reversed(breaks):
+        before = lines[row - 1][:column].rstrip()
+        lines[row - 1:row + 1] = [before + " " * (before[-1] not in "([{") + lines[row].lstrip()]
+    return "\n".join(lines)
+
+
+def replaced(source, old, new):
+    """Return a source with `new` for `old`, wherever a line of it is wrapped; None if it does not hold `old`."""
+    for text in (source, unwrapped(source)):
+        if old in text:
+            return text.replace(old, new)
+    return None
+
+
 def changed(source, variant):
     """Return the source of a model answer, changed as a variant has it.
 
@@ -73,9 +98,10 @@ def changed(source, variant):
         If what is to be changed does not stand there.
     """
     for old, new in variant.changes:
-        if old not in source:
+        held = replaced(source, old, new)
+        if held is None:
             raise ValueError(f"variant of {variant.exercise}: {old!r} is not in the model answer")
-        source = source.replace(old, new)
+        source = held
     return source
 
 

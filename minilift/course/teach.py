@@ -42,7 +42,8 @@ FACTORS = "; is a factor transposed, or a bias row missing or left in?"
 LIKELY = {"mismatch in its core dimension": FACTORS, "broadcast": FACTORS, "not aligned": FACTORS,
           "must match exactly": "; where arrays are put together, do their other sizes agree, and is the axis right?",
           "same number of dimensions": FACTORS,
-          "inhomogeneous": "; the arrays of a list differ in shape: are they taken one by one, or flattened?",
+          "inhomogeneous": "; the arrays of a list differ in shape: are they taken one by one, or flattened? Or do "
+                           "several parts come back where one array is asked for?",
           "enough dimensions": "; is one factor a number, or None (an unused slot of a list)?",
           "only 0-dimensional arrays": "; is one number asked for, and an array comes?",
           "float() argument": "; is one number asked for, and a list comes, or are two parts exchanged?",
@@ -50,9 +51,16 @@ LIKELY = {"mismatch in its core dimension": FACTORS, "broadcast": FACTORS, "not 
           "axis 0 with size 0": "; what should come back where there is none?",
           "index out of range": "; does a loop go one too far, or read what is not made yet?",
           "Singular matrix": "; is the damping missing?",
-          "is ambiguous": "; does an if compare arrays? np.where does it entry by entry",
+          "is ambiguous": "; where np.where, np.minimum or np.min is meant, does an if, or Python's min or max, "
+                          "compare arrays?",
           "cannot unpack": "; how many parts are asked for?", "values to unpack": "; how many parts are asked for?",
-          "object is not callable": "; is an entry meant, with square brackets?",
+          "object is not callable": "; is an entry meant, with square brackets, or a method, such as f.forward of a "
+                                   "transfer f?",
+          "has no attribute": "; does an argument hold something else than you take it for?",
+          "unsupported operand": "; is one of the two a list, a tuple or None where an array is meant?",
+          "out of bounds": "; does an index or an axis go one too far?",
+          "is not subscriptable": "; is one number or function taken for several?",
+          "missing 1 required": "; are all arguments handed on?",
           "is not defined": "; is it an argument, or is it made in a cell that has not run?",
           "KeyError": "; does a loop go one too far, or is an index off by one?",
           "type NoneType": "; unused slots of these lists hold None: does a loop start at 0, or reach one?",
@@ -212,6 +220,8 @@ def multiple(actual, expected):
     factor = times(actual, expected)
     if not math.isfinite(factor) or factor == 0:
         return ""
+    if same(factor, 1.0, ROUGHLY):
+        return ""  # float32, say
     if same(factor, -1.0, 1e-6):
         return f"{SIGN} it is minus what it should be"
     if np.size(expected) == 1 and not any(same(factor, plain, 1e-6) for plain in (2, 0.5, -2, -0.5)):

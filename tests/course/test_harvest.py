@@ -10,7 +10,7 @@ import re
 import pytest
 from course.harvest import RIGHT, SETUP, WRONG
 
-from minilift.course import notebooks, teach
+from minilift.course import exam, notebooks, teach
 
 pytest.importorskip("jupytext")
 EXERCISES = sorted(WRONG, key=lambda number: [int(part) for part in number.split(".")])
@@ -63,9 +63,10 @@ def judge(monkeypatch):
         answer, check, modules = exercise_cells(number)
         space = namespace(number, modules)
         for old, new, *_ in changes:
-            assert old in answer, f"{number}: {old!r} is not in the model answer"
+            wrong = exam.replaced(answer, old, new)
+            assert wrong is not None, f"{number}: {old!r} is not in the model answer"
             here = dict(space)
-            exec(compile(answer.replace(old, new), f"exercise {number}", "exec"), here)
+            exec(compile(wrong, f"exercise {number}", "exec"), here)
             exec(check, here)
         found = list(seen)
         seen.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minilift.course.teach import DIFFERENCES, Claim, check, claim, close_to_answers, same, slips
+from minilift.course.teach import DIFFERENCES, Claim, check, claim, close_to_answers, same, slips, times
 from minilift.layers.activations import Identity, ReLU, Sigmoid, Tanh
 from minilift.layers.gram import Gram
 from minilift.local.problems import LocalProblem, MatchingLoss
@@ -71,7 +71,21 @@ WRONG_LOCAL_STEPS = {
     "the output ãθ is missing in the residual, and its sign": steps_with(lambda a, theta, start, target: a.T @ target),
     "the steps start at 0; they start at theta": steps_with(first=0.0),
     "the bias row takes its steps too": steps_with(bias=0.0),
+    "the samples take their steps one after the other; one step sees them all": lambda a, theta, target, rate, steps:
+        one_by_one(a, theta, target, rate, steps),
+    "the rate divides; it multiplies the slope": lambda a, theta, target, rate, steps:
+        steps_with()(a, theta, target, 1 / rate, steps),
+    "of the residual only its sign is taken": steps_with(
+        lambda a, theta, start, target: a.T @ np.sign(a @ theta - target)),
 }
+
+
+def one_by_one(a, theta, target, rate, steps):
+    """Return θ after T rounds in which each sample takes a step of its own."""
+    for _ in range(steps):
+        for row, wanted in zip(a, target):
+            theta = theta - rate * np.outer(row, row @ theta - wanted)
+    return theta
 
 
 def local_steps(answer, seed):
@@ -92,7 +106,19 @@ def local_steps(answer, seed):
                         "the first step is right: does the second start from the new theta, with a new residual?")
 
     def mistakes(steps):
+        yield np.ndim(steps(a, theta, target, rate, 2)) == 3, "all thetas on the way come back; the last is asked for"
         yield from slips(steps, [(a, theta, target, rate, T) for T in (2, 3)], WRONG_LOCAL_STEPS)
+        first, second = steps(a, theta, target, rate, 1), steps(a, theta, target, rate, 2)
+        slope = a.T @ (a @ first - target)
+        part = times(slope - (first - second) / rate, a.T @ (a @ theta - target))
+        yield (same(first, steps_with()(a, theta, target, rate, 1)) and part == part and part < 0,
+               "the first step is right, the second carries part of the first along: no momentum is asked for")
+        share = times((first - second) / rate, slope)
+        yield (same(first, steps_with()(a, theta, target, rate, 1)) and share == share,
+               f"the first step is right, the second has {share:.3g} times its length: the rate stays the same")
+        length = np.linalg.norm(first - theta)
+        yield (same(length, rate) and np.sum((theta - first) * (a.T @ (a @ theta - target))) > 0,
+               "each step is divided by the norm of its slope; its length is the rate times that norm")
 
     return check("8.1", answer, claims, mistakes, fallback=library_steps)
 
@@ -131,12 +157,26 @@ WRONG_FILTERS = {
         filter_with()(s, rate, T, 1 / damping if damping else 0.0),
     "1 minus what is left: the 1 is missing": filter_with(lambda left: left),
     "what is left after a step is 1 − α(s + 1/η): the sign": filter_with(rate_in=-1.0),
-    "one α too many in the denominator": lambda s, rate, T, damping: filter_with()(s, rate, T, damping) / rate,
+    "the sum of powers is not multiplied by α, or one α too many stands in the denominator":
+        lambda s, rate, T, damping: filter_with()(s, rate, T, damping) / rate,
     "T steps multiply what is left: a power of T, not T times": lambda s, rate, T, damping:
         (1 - (1 - rate * (s + damping)) * T) / np.where(s + damping == 0, 1, s + damping),
     "this is T → ∞ of small steps (an exponential); T steps leave a power": lambda s, rate, T, damping:
         (1 - np.exp(-rate * T * (s + damping))) / np.where(s + damping == 0, 1, s + damping),
     "α for every T: that is one step": lambda s, rate, T, damping: rate + 0 * s,
+    "α is inverted in the power: what is left after a step is 1 − α(s + 1/η)": filter_with(rate_in=1 / 0.16),
+    "the power belongs to 1 − α(s + 1/η), not to s + 1/η alone": lambda s, rate, T, damping:
+        rate * (s + damping) ** T / np.where(s + damping == 0, 1, s + damping),
+    "it is divided by s + 1/η, not multiplied": lambda s, rate, T, damping:
+        (s + damping) ** 2 * filter_with()(s, rate, T, damping),
+    "s is an eigenvalue already: no root of it": lambda s, rate, T, damping:
+        filter_with()(np.sqrt(s), rate, T, damping),
+    "s is an eigenvalue of ãᵀã already: no square of it": lambda s, rate, T, damping:
+        filter_with()(s**2, rate, T, damping),
+    "the regulariser adds 1/η to s; it does not multiply": lambda s, rate, T, damping:
+        filter_with()(s * (1 + damping), rate, T, 0.0),
+    "1/η is added outside the filter; it belongs to s": lambda s, rate, T, damping:
+        filter_with()(s, rate, T, 0.0) + damping,
     "the rate is counted twice: the sum has it already":
         lambda s, rate, T, damping: rate * filter_with()(s, rate, T, damping),
 }
@@ -159,6 +199,11 @@ def local_filter(answer, seed):
 
     def mistakes(h):
         yield from slips(h, [(s[1:], rate, T, damping) for T in (3, 4) for damping in (0.3, 0.1)], WRONG_FILTERS)
+        right = filter_with()(s[1:], rate, 3, 0.0)
+        yield (np.shape(h(s, rate, 3, 0.0)) == () and np.size(h(s, rate, 3, 0.3)) == 1,
+               "one number comes back; one for each eigenvalue is asked for")
+        yield (same(h(s[1:], rate, 3, 0.0), right, 0.05) and not same(h(s[1:], rate, 3, 0.0), right),
+               "nearly right: is a small number added to s + 1/η? Treat s + 1/η = 0 apart instead")
         for message, value in {"at s + 1/η = 0 the T terms of the sum are α each: αT, not α": rate,
                                "at s + 1/η = 0 the T terms of the sum are α each: αT, not T": 3.0}.items():
             yield same(h(s, rate, 3, 0.0)[0], value), message
@@ -166,6 +211,9 @@ def local_filter(answer, seed):
         yield same(h(s[1:], rate, 3, 0.0), (1 - (1 - rate * s[1:]) ** 3) / s[1:]) and h(s, rate, 3, 0.0)[0] == 0, \
             "at s + 1/η = 0 the limit is αT, not 0"
         yield not np.isfinite(h(s, rate, 3, 0.0)[0]), "0/0 where s + 1/η = 0: what is the limit there?"
+        yield (same(h(s[1:], rate, 3, 0.0), right),
+               f"right but where s + 1/η = 0: {h(s, rate, 3, 0.0)[0]:.3g} there for α = {rate:g}, T = 3; all T terms "
+               "of the sum are α")
 
     def library(s, rate, steps, damping):
         return spectral_filter(s, [rate] * steps, damping)
@@ -207,6 +255,19 @@ WRONG_DIVERGENCES = {
     "this is minus the divergence": lambda f, z, w: f.integral(w) + f.forward(w) * (z - w) - f.integral(z),
     "F of the difference is no difference of F": lambda f, z, w: f.integral(z - w),
     "this is D_F(z, w) + D_F(w, z)": lambda f, z, w: (f.forward(z) - f.forward(w)) * (z - w),
+    "the slope of the tangent is f(w), at w, not at a point between": bregman_with(
+        lambda f, z, w: f.integral(w) + f.forward((z + w) / 2) * (z - w)),
+    "the tangent's term is summed over the entries; each entry has its own": bregman_with(
+        lambda f, z, w: f.integral(w) + np.sum(f.forward(w) * (z - w))),
+    "parentheses: f(w) times all of z − w": lambda f, z, w: f.integral(z) - f.integral(w) - f.forward(w) * z - w,
+    "parentheses: only the slope f(w) is multiplied by z − w": bregman_with(
+        lambda f, z, w: (f.integral(w) + f.forward(w)) * (z - w)),
+    "half the curvature times a square: right for z near w only": lambda f, z, w: f.derivative(w) * (z - w) ** 2 / 2,
+    "the tangent is a line, f(w)(z − w); a curvature stands here": bregman_with(
+        lambda f, z, w: f.integral(w) + f.derivative(w) * (z - w) ** 2 / 2),
+    "the tangent is laid at w, not at f(w)": bregman_with(
+        lambda f, z, w: f.integral(f.forward(w)) + f.forward(w) * (z - f.forward(w))),
+    "large values are cut off: D_F has no upper bound": lambda f, z, w: np.minimum(bregman_with()(f, z, w), 1.0),
     "this is the slope of the divergence": lambda f, z, w: f.forward(z) - f.forward(w),
 }
 
@@ -227,7 +288,10 @@ def bregman(answer, seed):
         yield claim("identity: half the square", D(Identity(), z, w), (z - w) ** 2 / 2)
 
     def mistakes(D):
-        yield np.shape(D(Tanh(), z, w)) == (), "a sum; one number for each entry is asked for"
+        yield np.shape(D(Tanh(), z, w)) == (), "one number comes back (a sum, a mean?); one for each entry is asked for"
+        for f in (Tanh(), Sigmoid()):
+            yield (all(same(D(g, z, w), bregman_with()(f, z, w), 1e-8) for g in (Tanh(), Sigmoid())),
+                   f"always that of {f!r}: f.forward and f.integral are those of the f that is given")
         yield from slips(D, [(f, z, w) for f in (Tanh(), Sigmoid())], WRONG_DIVERGENCES)
 
     def library(f, z, w):
@@ -295,7 +359,18 @@ WRONG_GAMMAS = {
     "half of it: the first target may go all the way to its border":
         gamma_with(times=lambda room, g: room / abs(g) / 2),
     "always 0: the least is looked for from ∞ down, not from 0": lambda f, z, g: 0.0,
-    "always 1, whatever f, z and g are": lambda f, z, g: 1.0,
+    "1 for each f, z and g that is asked for here (a search that starts at 1 and cannot go down?)": lambda f, z, g: 1.0,
+    "the entry of the largest |g| need not be the first to leave": lambda f, z, g: float(
+        (room_ahead(f.forward(z), g, *f.range) / abs(g)).flat[abs(g).argmax()]),
+    "the entry with the least room need not be the first to leave: how fast does it go?": lambda f, z, g: float(
+        (room_ahead(f.forward(z), g, *f.range) / abs(g)).flat[np.where(g == 0, np.inf, room_ahead(
+            f.forward(z), g, *f.range)).argmin()]),
+    "each entry's own |g| divides, not the norm of all": gamma_with(
+        times=lambda room, g: room / np.linalg.norm(g)),
+    "the median of the entries; the first to leave decides": gamma_with(over=np.median),
+    "f(z) is forgotten: the room is counted from 0": gamma_with(lambda a, g, low, high: np.where(g < 0, high, -low)),
+    "g is ∂J/∂z already: no f'(z) with it": lambda f, z, g: gamma_with()(f, z, g * f.derivative(z)),
+    "this is N times what it should be: no mean is taken here": lambda f, z, g: len(z) * gamma_with()(f, z, g),
 }
 
 
@@ -331,6 +406,13 @@ def largest_gamma(answer, seed):
                "right but where g is 0: that target stays, and 0/0 comes out; leave such entries out, or give them ∞")
         yield from slips(lambda *layer: float(largest(*layer)), moving, WRONG_GAMMAS)
         yield any(float(largest(*layer)) < 0 for layer in moving), "negative: divide by |g|, the room is a length"
+        found = [float(largest(*layer)) for layer in moving]
+        yield len(set(found)) == 1, "the same number, whatever f, z and g are"
+        shares = [gamma / library_largest_gamma(*layer) for gamma, layer in zip(found, moving)]
+        yield (0.9 < min(shares) <= max(shares) <= 1,
+               "nearly: is it searched for in steps? They end before the border")
+        yield (np.ptp(shares) < 1e-6 * max(shares),
+               f"{shares[0]:.4g} times what it should be, for every layer: what is multiplied or divided in excess?")
 
     return check("8.4", answer, claims, mistakes, fallback=library_largest_gamma)
 
