@@ -41,9 +41,10 @@ from minilift.checks.numeric import (
     fits,
     fitted_factor,
     gradient,
+    probes,
     tried,
 )
-from minilift.checks.report import Finding, NotClaimed, claim, measured, only_if
+from minilift.checks.report import Finding, Guess, NotClaimed, claim, measured, only_if
 from minilift.support.arguments import boolean, function, positive_number, shown, text, unknown_name
 
 DRAWS = 12
@@ -538,7 +539,8 @@ def altered_reasons(case, is_right_of, is_right):
 
     `is_right_of` is asked of a case with other values, `is_right` of another result.
     """
-    found = [what for what, values in alterations(case.values) if tried(is_right_of, replace(case, values=values))]
+    found = [Guess(what) for what, values in alterations(case.values)
+             if tried(is_right_of, replace(case, values=values))]
     for name, value in case.values.items():
         result = tried(result_of, case, {**case.values, name: 0 * value}) if isinstance(value, np.ndarray) else None
         # a zero is often right for other reasons
@@ -571,7 +573,8 @@ def seen_in(case, x, wrong):
     elif kept:
         found.append("it is wrong only where it keeps the old value: these entries are not updated")
     alike = {name: vector(value) for name, value in case.values.items() if len(vector(value)) == len(x)}
-    for name, value in {"it": x, **alike}.items():
+    own = block if isinstance(case.thing, Gradient) else f"the new {block}"
+    for name, value in {own: x, **alike}.items():
         if not np.any(value < 0) or not np.any(value > 0):
             continue  # then its sign says nothing
         for what, where in (("0", value == 0), ("negative", value < 0), ("positive", value > 0)):
@@ -618,7 +621,9 @@ def moving(case, function, own=False):
 def strange_reasons(case, u):
     """Return on what an update depends of which the energy of its block is independent."""
     used = moving(case, lambda other: other.block(result_of(other)))
-    held = moving(case, lambda other: slope_at(other, u))
+    points = [u, *probes(u, case.block(), case.rng, True), *(u * (1 - unit) for unit in np.eye(len(u))[:ENTRIES]),
+              *np.random.default_rng(4).standard_normal((12, len(u)))]
+    held = moving(case, lambda other: np.array([other.at(x) - other.at(u) for x in points]))
     strange = [name for name in used or () if name not in (held or used)]
     absent = [name for name in held or () if name not in used and isinstance(case.values[name], np.ndarray)]
     return [f"it depends on {' and '.join(strange)}, of which the energy of the block is independent"
@@ -708,8 +713,7 @@ def unusable(case, u, probed):
     """Return why probes around u can say nothing, or None."""
     if not math.isfinite(probed.value):
         return "u⁺ is outside the domain: E(u⁺) is not finite"
-    gap = np.max(abs(projected(case, u) - u), initial=0.0)
-    if gap > 1e-7 * (1 + np.max(abs(u), initial=0.0)):
+    if not in_set(case, u):
         return "u⁺ is not in the set on which project projects"
     if probed.inside < 0.05:
         return "nearly all probes are outside the domain: give project, for a set without interior"
@@ -725,6 +729,12 @@ def projected(case, x):
     values = case.with_block(x)
     blocks = [values[name] for name in case.thing.blocks]
     return vector(case.thing.project(blocks[0] if len(blocks) == 1 else tuple(blocks)))
+
+
+def in_set(case, x):
+    """Whether a vector is in the set on which project projects."""
+    gap = np.max(abs(projected(case, x) - x), initial=0.0)
+    return bool(gap <= 1e-7 * (1 + np.max(abs(x), initial=0.0)))
 
 
 def is_lowest(case, u, enough, lower=None):
@@ -749,7 +759,7 @@ def argmin_reasons(case, u, probed):
 
     def passes(x):
         # as low as what has been found already: that is quickly asked
-        return case.at(x) <= probed.lowest + probed.noise and is_lowest(case, x, enough)
+        return case.at(x) <= probed.lowest + probed.noise and in_set(case, x) and is_lowest(case, x, enough)
 
     def passes_of(other):
         return np.any(u) and is_lowest(other, u, enough, probed.where)
@@ -762,8 +772,8 @@ def argmin_reasons(case, u, probed):
              *["it is a maximum: the sign of the energy is wrong"] * bool(probed.highest <= probed.value),
              *["all its rows are the same: one is taken for all"] * has_equal_rows(case, u),
              *(what for what, x in minimiser_guesses(case, u) if passes(x))]
-    found += altered_reasons(
-        case, passes_of, lambda result: not form_reason(case, result) and passes(case.block(result)))
+    found += filter(lambda what: not disproved(case, what), altered_reasons(
+        case, passes_of, lambda result: not form_reason(case, result) and passes(case.block(result))))
     found += [*explicit_reasons(case, u, case.block()), *apart_reasons(case, u, enough)]
     if not found and repeated_comes_nearer(case, u, probed):
         return ["it is one step, or a few, of an iteration that has not converged: repeated, it comes to the minimiser"]
@@ -773,8 +783,25 @@ def argmin_reasons(case, u, probed):
         return ["it is a local minimiser, not the global one"
                 + ": some entries should be 0, below a threshold" * any(passed_to_zero(case, u, lower, probed))]
     seen = [*strange_reasons(case, u), *cut_reasons(u, lower), *seen_in(case, u, lower),
-            *term_seen(terms_in(case, u), slope_at(case, u), lower)]
+            *(() if at_bound(case, u) else term_seen(terms_in(case, u), slope_at(case, u), lower))]
     return seen or depends_reasons(case, lambda other: slope_at(other, other.block(result_of(other))))
+
+
+def disproved(case, what):
+    """Whether a mistake that would explain a wrong update does not explain it where all arrays are a fifth as large."""
+    other = replace(case, values={name: value / 5 if isinstance(value, np.ndarray) else value
+                                  for name, value in case.values.items()})
+    values, result = dict(alterations(other.values)).get(what), tried(result_of, other)
+    if values is None or result is None or form_reason(other, result) or not np.any(u := other.block(result)):
+        return False
+    wrong = math.isfinite(other.at(u)) and not is_lowest(other, u, case.thing.tolerance)
+    return wrong and not is_lowest(replace(other, values=values), u, case.thing.tolerance)
+
+
+def at_bound(case, u):
+    """Whether u is at the end of the energy's domain, where no slope says which term is missing."""
+    size, units = entry_steps(case, u)
+    return not all(math.isfinite(case.at(u + sign * 1e-3 * size * unit)) for unit in units for sign in (1, -1))
 
 
 def has_equal_rows(case, u):
@@ -990,10 +1017,11 @@ def reference_varies(thing, case):
     results = [vector(case.run("reference", values)) for values in case.all]
     drawn = [vector(list(values.values())) for values in case.all]
     constant = all(np.array_equal(result, results[0]) for result in results)
+    nothing = not any(np.any(values) for values in drawn if values.size)
     constant &= not all(np.array_equal(values, drawn[0]) for values in drawn)
     reasons = ["formula and reference are one function: they say nothing of each other"] * same
-    reasons += ["the reference is the same for all that is drawn"] * constant
-    return Finding(float(same or constant), 0.0, "an equality of constants says nothing", tuple(reasons))
+    reasons += ["the reference is the same for all that is drawn"] * constant + ["all that is drawn is 0"] * nothing
+    return Finding(float(same or constant or nothing), 0.0, "an equality of constants says nothing", tuple(reasons))
 
 
 # ---- decreases
@@ -1027,7 +1055,19 @@ def sweep_decreases(thing, case):
               else "each sweep increases the energy: the sign is wrong, or the step too long")
     before = path[int(np.argmax(np.nan_to_num(np.diff(energies))))]  # the sweep that raises it most
     return Finding(max(number, 0.0), thing.tolerance, "relative to the energy",
-                   lambda: [*one_by_one_reasons(case, before), reason])
+                   lambda: [*(one_by_one_reasons(case, before) or too_long_reasons(case, before)), reason])
+
+
+def too_long_reasons(case, values):
+    """Return whether a tenth of a sweep's step would lower the energy."""
+    new, names = swept(case, values)
+
+    def part(name, t):
+        x = vector(values[name])
+        return filled([values[name]], x + t * (vector(new[name]) - x))[0][0]
+
+    tenth = case.energy({**values, **{name: part(name, 0.1) for name in names}})
+    return ["the step is too long: a tenth of it lowers the energy"] * bool(tenth < case.energy(values))
 
 
 def one_by_one_reasons(case, values):
@@ -1038,9 +1078,13 @@ def one_by_one_reasons(case, values):
     for part in parts:
         after, before = swept(case, values)[0], float(case.energy(values))
         if single:
-            x = vector(values[names[0]])
-            x = x + part * (vector(after[names[0]]) - x)
-            values = {**values, names[0]: filled([values[names[0]]], x)[0][0]}
+            old = vector(values[names[0]])
+            step, template = part * (vector(after[names[0]]) - old), [values[names[0]]]
+            values = {**values, names[0]: filled(template, old + step)[0][0]}
+            here, shorter, longer = (case.energy({**values, names[0]: filled(template, old + t * step)[0][0]})
+                                     for t in (1.0, 0.9, 1.1))
+            if not here <= min(shorter, longer):
+                return []  # it is no minimum of the entry: the step's length is to blame
         else:
             values = {**values, part: after[part]}
         fall = before - float(case.energy(values))

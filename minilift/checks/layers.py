@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import itertools
 import math
 from dataclasses import dataclass, replace
 
@@ -30,6 +31,11 @@ from minilift.support.backend import to_numpy
 
 NOT_ELEMENTWISE = "not elementwise: its adjoint is checked instead"
 ROUNDING = "rounding of float64 only"
+NOT_AFFINE = "the map is not affine in a, so that it has no adjoint"
+OTHER_ORDER = "columns(z) are in another order than rows(a)"
+NOT_LINEAR = "it is not linear in g: clipped, or masked by the sign of g"
+COUPLED = "it is not elementwise: an entry depends on others; a Transfer, with apply and adjoint, may be so"
+RESTLESS = "of one signal it is not the same twice: it draws random numbers, or remembers"
 DAMPINGS = (0.3, 1.0, 20.0)
 FAR = 4.0  # outputs so many times those drawn are still ones that training meets
 HUGE = 1e60  # a loss of outputs of some hundreds that is larger grows exponentially
@@ -44,8 +50,11 @@ class Case:
     xp: object
 
     def call(self, function, *arrays):
-        """Return function(*arrays) as a NumPy array; it is run on the backend, with read-only arrays on NumPy."""
-        return to_host(function(*(self.lend(array) for array in arrays)))
+        """Return function(*arrays) as a NumPy array; it is run on the backend, with read-only arrays on NumPy.
+
+        It is a copy: a buffer that is used again is told by one claim, and spoils no other.
+        """
+        return copied(function(*(self.lend(array) for array in arrays)))
 
     def lend(self, array):
         """Return a copy of an array on the backend; on NumPy it is read-only, and one that is so is not copied."""
@@ -63,7 +72,7 @@ class Case:
     def apply(self, sigma, z, training=False):
         """Return σ(z) as a NumPy array, and what the adjoint needs; the same random numbers each time."""
         a, aux = sigma.apply(self.lend(z), training=training, rng=np.random.default_rng(0))
-        return to_host(a), aux
+        return copied(a), aux
 
     def derivative(self, function, z):
         """Return the `Reference` of the derivative of an elementwise function at z."""
@@ -79,6 +88,12 @@ class Case:
 def to_host(value):
     """Return an array on the host; numbers pass."""
     return value if isinstance(value, (int, float, complex, np.number)) else to_numpy(value)
+
+
+def copied(value):
+    """Return an array of its own on the host; numbers pass."""
+    value = to_host(value)
+    return value.copy() if isinstance(value, np.ndarray) else value
 
 
 def interleaved(calls):
@@ -156,7 +171,7 @@ def fits_shapes(layer, shapes):
     """Whether a layer takes samples of these shapes."""
     try:
         layer.output_shape(*shapes)
-    except (ValueError, TypeError, IndexError):
+    except Exception:  # a layer refuses a shape as it likes, by an assertion too
         return False
     return True
 
@@ -237,17 +252,15 @@ def map_shapes(phi):
     channels, kernel = getattr(phi, "c_in", n_in), getattr(phi, "kernel", 1)
     height = max(kernel) if isinstance(kernel, tuple) else kernel
     return [(n_in,), (height + 1, height + 2, channels), (height, height, channels), (height + 3, channels),
-            *((n,) for n in range(1, 65))]
+            *((n,) for n in range(1, 65)), *itertools.product(range(2, 13), range(1, 9)),
+            *itertools.product(range(2, 9), range(2, 9), range(1, 5))]
 
 
 def sample_shape(layer, shapes):
     """Return the first of several shapes that a layer takes."""
     for shape in shapes:
-        try:
-            layer.output_shape(shape)
-        except (ValueError, TypeError, IndexError):
-            continue
-        return shape
+        if fits_shapes(layer, [shape]):
+            return shape
     shown = ", ".join(map(str, shapes[:5]))
     raise NotClaimed(f"it takes no sample of the shapes {shown}, …; check it inside a network instead")
 
@@ -346,7 +359,12 @@ def forward_is_design(phi, case):
         other = case.call(phi.rows, -case.a / 2) if hasattr(phi, "rows") else -rows / 2
         again = compare(forward(-case.a / 2), dense(other @ case.theta[:-1] + case.theta[-1]))
         return again._replace(reasons=("rows(a) are those of an earlier a: they are cached, or remembered",))
-    return finding._replace(reasons=lambda: [*finding.mistakes(), *rows_reasons(phi, case, rows, product)])
+
+    def reasons():
+        of_rows, others = rows_reasons(phi, case, rows, product), finding.mistakes()
+        return [*others, *of_rows] if OTHER_ORDER in of_rows else [*of_rows, *others]
+
+    return finding._replace(reasons=reasons)
 
 
 def rows_reasons(phi, case, rows, product):
@@ -354,11 +372,13 @@ def rows_reasons(phi, case, rows, product):
     n_out = case.theta.shape[1]
     if not linear_in_theta(phi, case).holds:
         return ["it is not linear in θ"]
+    if not affine_in_a(phi, case).holds:
+        return [NOT_AFFINE]
     if not np.allclose(design_of_unit(case, phi, case.a, n_out - 1), case.design):
         return ["its units do not read the same entries of a (weights that are masked, sparse): no rows(a) serve all"]
     reasons, seen = [], case.design[:, :-1]
     if np.allclose(seen @ case.theta[:-1], product):
-        return ["columns(z) are in another order than rows(a)"]
+        return [OTHER_ORDER]
     if not fits(seen, rows) and fits(seen, fitted_factor(seen, rows) * rows):
         reasons.append("rows(a) are off by a constant factor")
     if seen.shape == rows.shape and fits(np.sort(seen, axis=1), np.sort(rows, axis=1)):
@@ -387,7 +407,8 @@ def convolution_is_correlation(phi, case):
 def affine_in_a(phi, case):
     b = case.rng.standard_normal(case.a.shape)
     expected = 2 * case.call(phi.forward, case.theta, case.a) - case.call(phi.forward, case.theta, b)
-    return compare(case.call(phi.forward, case.theta, 2 * case.a - b), dense(expected))
+    finding = compare(case.call(phi.forward, case.theta, 2 * case.a - b), dense(expected))
+    return finding._replace(reasons=lambda: (*finding.mistakes(), NOT_AFFINE))
 
 
 @claim("map", "adjoint in θ", "⟨φ(η, a), g⟩ = ⟨η, ãᵀg⟩ for all η", "BackProp")
@@ -410,8 +431,10 @@ def adjoint_in_a(phi, case):
     offset = case.call(phi.forward, case.theta, 0 * case.a)
     values = [np.vdot(case.call(phi.forward, case.theta, v) - offset, case.g) for v in tangents]
     got = tangents.project(case.call(phi.adjoint_input, case.theta, case.g))
-    return compare(got, dense(tangents.assemble(values)), lambda: input_adjoint_mistakes(phi, case, tangents, got),
-                   case.factors)
+    finding = compare(got, dense(tangents.assemble(values)), lambda: input_adjoint_mistakes(phi, case, tangents, got),
+                      case.factors)
+    return finding._replace(
+        reasons=lambda: finding.mistakes() if affine_in_a(phi, case).holds else (NOT_AFFINE,))
 
 
 def input_adjoint_mistakes(phi, case, tangents, got):
@@ -581,9 +604,12 @@ def transfer_cases(sigma, rng, xp, shape=None):
 def transfer_shapes(sigma):
     """Return three shapes of samples that a transfer takes: vectors if it can, and an image if it can."""
     channels = getattr(sigma, "channels", 4)
-    vectors, images = [(5,), (channels,), (4,), (6,)], [(4, 5, 2), (4, 5, channels), (7, 6, 3), (9, 8, 1)]
-    first = sample_shape(sigma, vectors + images)
-    return [first, first, next((shape for shape in images if fits_shapes(sigma, [shape])), first)]
+    vectors, images = [(5,), (channels,), (4,), (6,), (12,)], [(4, 5, 2), (4, 5, channels), (7, 6, 3), (9, 8, 1)]
+    stated = [shape for shape in vectors + images if fits_shapes(sigma, [shape])]
+    # one that pairs units may say that it takes an odd number, and raise
+    taken = [shape for shape in stated if tried(sigma.apply, np.zeros((2, *shape))) is not None] or stated
+    first = sample_shape(sigma, [*taken, *vectors])
+    return [first, first, next((shape for shape in images if shape in taken), first)]
 
 
 def smooth_point(case, sigma, centre, scale, rng):
@@ -620,7 +646,27 @@ def transfer_remembers_nothing(sigma, case):
              "the adjoint": lambda k: sigma.adjoint(z[k], *runs[k], case.lend(case.g)) + 0}
     if case.elementwise:
         calls["the derivative"] = lambda k: sigma.derivative(z[k])
+    else:
+        calls["evaluation"] = lambda k: sigma.apply(z[k], training=False, rng=np.random.default_rng(k))[0]
     return interleaved(calls)
+
+
+@claim("transfer", "its random numbers are those of the generator that it is given", "σ(z; rng), anew in each call",
+       "convention", once=True)
+def transfer_draws_from_rng(sigma, case):
+    only_if(not case.elementwise, "an elementwise transfer draws none")
+    z = case.lend(np.resize(case.z, (len(case.z) + 11, *case.z.shape[1:])))  # of a shape that nothing is kept of
+
+    def draw(one, seed):
+        return copied(one.apply(z, training=True, rng=np.random.default_rng(seed))[0])
+
+    one, other = (tried(copy.deepcopy, sigma) or sigma for _ in range(2))
+    first, second, again = draw(one, 0), draw(other, 1), [draw(one, 1) for _ in range(2)]
+    own = not np.array_equal(*again, equal_nan=True)
+    kept = np.array_equal(first, again[0], equal_nan=True) and not np.array_equal(first, second, equal_nan=True)
+    reasons = ["it draws random numbers that are not those of rng, the generator that apply is given"] * own
+    reasons += ["the random numbers of its first call are kept: each call should draw anew from rng"] * kept
+    return Finding(float(own or kept), 0.0, "bit for bit", tuple(reasons))
 
 
 @claim("transfer", "float32 stays float32", "dtype of σ(z), σ'(z), σ.adjoint(g)", "convention")
@@ -645,10 +691,18 @@ def transfer_is_one(sigma, case):
     finding = compare(case.call(sigma.forward, case.z), dense(case.apply(sigma, case.z)[0]))
     if not finding.holds:
         return finding._replace(reasons=("forward(z) is not what apply(z) returns",))
+    if case.elementwise and not is_elementwise(sigma, case):
+        return finding._replace(number=1.0, reasons=(COUPLED,))
     other = to_host(sigma.apply(case.lend(case.z), training=False, rng=np.random.default_rng(1))[0])
     if not np.array_equal(other, case.apply(sigma, case.z)[0], equal_nan=True):
         return finding._replace(number=math.inf, reasons=("it draws random numbers in evaluation too",))
     return of_each_sample(lambda z: case.apply(sigma, z)[0], case.z)
+
+
+def is_elementwise(sigma, case):
+    """Whether each entry of σ(z) is that of its own entry of z alone."""
+    one = case.apply(sigma, case.z[..., :1])[0]
+    return np.allclose(one, case.apply(sigma, case.z)[0][..., :1], rtol=1e-9, atol=1e-12, equal_nan=True)
 
 
 @claim("transfer", "on average over its random numbers, training is evaluation", "E σ(z) = σ(z)", "convention")
@@ -727,6 +781,8 @@ def norm_commits(sigma, case):
         "commit has the weights the wrong way round: momentum is that of the batch, not of the past":
             rate * old + (1 - rate) * batch,
         "the running variance is that of biased ones: commit takes N, not N − 1": (1 - rate) * old + rate * biased,
+        "commit takes the batch twice: apply has already moved the running averages":
+            (1 - rate) ** 2 * old + (1 - (1 - rate) ** 2) * batch,
         "commit forgets the past: there is no average": batch, "commit does nothing": old,
         "the past is not weighed down: batches are added": old + rate * batch})
 
@@ -787,13 +843,19 @@ def transfer_derivative(sigma, case):
         return finding._replace(reasons=lambda: slope_reasons(sigma, case, reference.value, got))
     if got.shape != reference.value.shape:
         return finding
+    if not is_elementwise(sigma, case):
+        return finding._replace(reasons=(COUPLED,))
     return finding._replace(
         reasons=lambda: seen_last(finding.mistakes(), slope_reasons(sigma, case, reference.value, got)))
 
 
 def slope_reasons(sigma, case, slope, got):
     """Return what may be wrong with a derivative that is none of the usual wrong ones."""
+    if not is_elementwise(sigma, case):
+        return [COUPLED]
     where, off, right = where_differs(case, sigma.forward, sigma.derivative)
+    if not np.all(np.isfinite(off)):
+        return ["it is not finite (NaN or inf)"]
     if not np.any(slope) and not np.any(right):
         return ["σ is flat, its derivative is 0: what is given is a stand-in (straight-through)"]
     if where:
@@ -802,7 +864,7 @@ def slope_reasons(sigma, case, slope, got):
         return ["it is nearly right: an approximation, or constants of few digits"]
     with np.errstate(all="ignore"):
         power = np.log(abs(got)) / np.log(abs(slope))
-    if np.ptp(power) <= 1e-4 and np.isfinite(power).all() and np.size(power) > 1:
+    if np.ptp(power) <= 1e-4 and abs(power.flat[0] - 1) > 1e-3 and np.size(power) > 1:
         return [f"it is σ'(z) to the power {power.flat[0]:.3g}: an exponent is wrong"]
     return []
 
@@ -868,6 +930,8 @@ def transfer_adjoint(sigma, case):
     finding = compare(got, reference, lambda: adjoint_mistakes(sigma, case, a, reference.value))
     if finding.holds:
         return finding
+    if case.elementwise and not is_elementwise(sigma, case):
+        return finding._replace(reasons=(COUPLED,))
     return finding._replace(
         reasons=lambda: seen_last(finding.mistakes(), structure_reasons(sigma, case, a, aux, got, reference.value)))
 
@@ -877,14 +941,16 @@ def structure_reasons(sigma, case, a, aux, got, right):
     def adjoint(g):
         return to_host(sigma.adjoint(case.lend(case.z), case.lend(a), aux, case.lend(g)))
 
-    whole, one = adjoint(case.g), np.zeros_like(case.g)
+    whole, one = copied(adjoint(case.g)), np.zeros_like(case.g)
+    if not np.array_equal(adjoint(case.g), whole, equal_nan=True):
+        return [RESTLESS]
     if not np.allclose(adjoint(-3 * case.g), -3 * whole, rtol=1e-9, atol=1e-12):
-        return ["it is not linear in g: clipped, or masked by the sign of g"]
+        return [NOT_LINEAR]
     one[:1] = case.g[:1]
     coupled = len(one) > 1 and np.any(adjoint(one)[1:])
     first = tried(lambda: case.apply(sigma, case.z[:1], case.training)[0])
     if coupled and first is not None and np.allclose(first, a[:1], rtol=1e-9, atol=1e-12):
-        return ["the adjoint couples the samples: a mean over the batch, and not over a sample"]
+        return ["the adjoint couples the samples, which forward does not: a mean or a sum over the batch"]
     if whole.shape != case.g.shape or case.elementwise or right.shape != case.g.shape:
         return []
     reasons = []
@@ -916,8 +982,10 @@ def adjoint_is_linear(sigma, case):
     def adjoint(g):
         return to_host(sigma.adjoint(case.lend(case.z), case.lend(a), aux, case.lend(g)))
 
-    finding = compare(adjoint(-1000 * case.g), dense(-1000 * adjoint(case.g)))
-    return finding._replace(reasons=("it is not linear in g: clipped, or masked by the sign of g",))
+    once = copied(adjoint(case.g))
+    finding = compare(adjoint(-1000 * case.g), dense(-1000 * once))
+    same = np.array_equal(adjoint(case.g), once, equal_nan=True)
+    return finding._replace(reasons=(NOT_LINEAR if same else RESTLESS,))
 
 
 def at_values(sigma, case, a):
@@ -1164,6 +1232,9 @@ def loss_gradient(loss, case):
     if finding.holds and case.everywhere:
         far = FAR * case.z
         finding = compare(case.call(loss.gradient, far, case.y), gradient(lambda z: case.value(loss, z), far))
+        if finding.holds:
+            return Finding(jump_of(loss, case), 1e-6, "over 1e-10 of a line",
+                           ("the value jumps: its pieces do not join",))
         return finding._replace(reasons=(
             "value and gradient agree for small outputs and not for larger ones: one is clipped, or flat there",))
     if finding.holds or got.shape != case.z.shape:
@@ -1235,11 +1306,30 @@ def loss_is_convex(loss, case):
     return Finding(excess, 1e-12, ROUNDING, (reason,))
 
 
+def jump_of(loss, case):
+    """Return by how much the loss jumps from z to w, relative to its size: where it differs most from its slope."""
+    line = case.w - case.z
+
+    def along(t):
+        return case.value(loss, case.z + t * line)
+
+    def off(low, high):
+        slope = np.vdot(case.call(loss.gradient, case.z + (low + high) / 2 * line, case.y), line)
+        return abs(along(high) - along(low) - (high - low) * slope)
+
+    ends = np.linspace(0, 1, 40)
+    low, high = max(itertools.pairwise(ends), key=lambda pair: off(*pair))
+    for _ in range(30):
+        middle = (low + high) / 2
+        low, high = max((low, middle), (middle, high), key=lambda pair: off(*pair))
+    return abs(along(high) - along(low)) / (1e-6 + abs(along(0)) + abs(along(1)))
+
+
 @claim("loss", "it is the matching loss of its transfer", "L(z) − L(w) = ∫ ⟨f − y, dz⟩ along a line", "LocoProp-M")
 def matching_loss(loss, case):
     only_if(hasattr(loss, "transfer") and hasattr(loss, "targets"), "it names no transfer")
-    y = case.call(loss.targets, case.z, case.y)
-    line, weight = case.z - case.w, loss.weight(len(case.z))
+    y, weight = case.call(loss.targets, case.z, case.y), loss.weight(len(case.z))
+    line = case.z - case.w
 
     def along(count):
         nodes = zip(*np.polynomial.legendre.leggauss(count))
@@ -1252,7 +1342,8 @@ def matching_loss(loss, case):
     finding = compare(got, reference, factors={"N, the batch size": len(case.z)})
     if finding.holds:
         return finding
-    other = "f(z) − y is not its gradient: its transfer is another loss's, inherited perhaps, with the prox made of it"
+    other = ("f(z) − y is not its gradient: its transfer is another loss's, inherited perhaps, with the prox made of "
+             "it; a loss without a transfer names none")
     return finding._replace(reasons=lambda: finding.mistakes() or [other] * loss_gradient(loss, case).holds)
 
 

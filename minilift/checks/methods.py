@@ -29,7 +29,7 @@ from minilift.checks.networks import (
     run_method,
     worst_block,
 )
-from minilift.checks.numeric import Reference, compare, dense, directional, fits, fitted_factor, gradient
+from minilift.checks.numeric import Reference, compare, dense, directional, fits, fitted_factor, gradient, tried
 from minilift.checks.report import Finding, NotClaimed, claim, error_text, only_if
 from minilift.layers.activations import Identity
 from minilift.layers.normalization import Dropout
@@ -219,9 +219,7 @@ def descends(claimed, case):
     if cosine > 0:
         return Finding(-cosine, 0.0, why)
     reasons = compare_blocks(case, d, scaled_blocks(case, slopes)).mistakes()
-    reasons = tuple(reason for reason in reasons if "sign" in reason or "zero" in reason)
-    if cosine < -1e-6:
-        reasons = (*reasons, "the sign is wrong: it leads up")
+    reasons = (*(reason for reason in reasons if "sign" in reason or "zero" in reason), "it leads up, not down")
     return Finding(-cosine if cosine else 1.0, 0.0, why, reasons)
 
 
@@ -237,15 +235,30 @@ def fixed_points(claimed, case):
     stationary = case.stationary
     d = directions_of(claimed.method, stationary)
     noise = 0.5 * np.random.default_rng(6).standard_normal(stationary.X.shape)
-    away = directions_of(claimed.method, replace(stationary, X=stationary.X + noise))
-    size = max(np.max(abs(x)) for x in away[1:]) + 1e-3
+    elsewhere = replace(stationary, X=stationary.X + noise)
+    size = max(np.max(abs(x)) for x in directions_of(claimed.method, elsewhere)[1:]) + 1e-3
     number = float(max(np.max(abs(x)) for x in d[1:]) / size)
     why = "relative to the step on other data; the stationary point is exact to rounding"
-    theta = stationary.theta
-    reason = "it moves where ∇J = 0: another signal stands for g, or a term in θ is added (weight decay)"
-    if all(fits(x, fitted_factor(x, t) * t) for x, t in zip(d[1:], theta[1:])):
-        reason = "it moves at a stationary point of J by a multiple of θ: weight decay, which J does not have"
-    return Finding(number, 1e-7, why, (reason,))
+
+    def reasons():
+        pairs = list(zip(d[1:], stationary.theta[1:]))
+        shares = [fitted_factor(step, theta) for step, theta in pairs]
+        if all(fits(step, share * theta) for (step, theta), share in zip(pairs, shares)):
+            return ["it moves where ∇J = 0, by " + (
+                "θ: it proposes the new parameters; a step is the old ones minus the new" if np.allclose(shares, 1)
+                else "a multiple of θ: weight decay, which J does not have")]
+        if tried(scale_free, claimed.method, elsewhere):
+            return ["it moves where ∇J = 0: its length does not fall with the gradient; it is normalised, or a sign"]
+        return ["it moves where ∇J = 0"]
+
+    return Finding(number, 1e-7, why, reasons)
+
+
+def scale_free(method, case):
+    """Whether the steps stay as long where the signals are 1e-3 of what they were."""
+    pairs = recorded_blocks(method, case)
+    smaller = [to_host(fresh(method).propose(block._replace(g=1e-3 * block.g))) for block, _ in pairs]
+    return bool(pairs) and all(fits(step, other) for (_, step), other in zip(pairs, smaller))
 
 
 @claim("method", "the order of the samples does not matter", "d(PX, Py) = d(X, y)", "convention")
@@ -637,7 +650,7 @@ def sibp_stationary(claimed, case):
             "needs smooth elementwise activations and separate blocks")
     only_if(hasattr(claimed.method, "steps"), "it has no attribute steps to be changed")
     only_if(case.X.size <= 60, "so many steps are taken on small networks alone")
-    patient = fresh(claimed.method, steps=120, lam=max(told.lam, 0.5))
+    patient = fresh(claimed.method, steps=240, lam=max(told.lam, 0.5))
     d, why = directions_of(patient, case), "Fletcher–Reeves has stopped near 1e-7"
     return worst_block([(l, compare(d[l], Reference([right], 1e-5, why, 1e-2), mistakes))
                         for l, right, mistakes in sibp_steps(patient, case, d)])
@@ -675,6 +688,15 @@ def sibp_condition(case, f, a, old, new, lam, target, old_weights=False):
     weights = a.T @ data(new[:-1], old[-1])
     bias = data((old if old_weights else new)[:-1], new[-1]).sum(axis=0)
     return np.vstack([weights, bias]) / lam
+
+
+@claim("method", "η, λ and the blocks are those of `like`", "η, λ; W and b in turn", "SIBP W, SIBP b", once=True)
+def sibp_settings(claimed, case):
+    told, method = told_as(claimed, SemiImplicit), claimed.method
+    only_if(told is not method and isinstance(method, SemiImplicit), "nothing says that it has these settings")
+    mine, its = ({name: getattr(one, name) for name in ("eta", "lam", "joint")} for one in (method, told))
+    off = [f"{name} is {mine[name]}, that of `like` {its[name]}" for name in mine if mine[name] != its[name]]
+    return Finding(float(len(off)), 0.0, "numbers that are given", tuple(off))
 
 
 @claim("method", "the last map's exact step solves its two linear problems",

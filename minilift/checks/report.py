@@ -18,7 +18,7 @@ import numpy as np
 CLAIMS: list[Claim] = []
 EXPLAINED = 3  # failing problems whose mistakes are looked for
 NO_REASON = ("likely: the step of map", "none of the usual mistakes fits")  # how what says nothing of a reason begins
-MOST = 0.6  # of them a mistake must explain, to be named
+MOST = 0.6  # of them a mistake must explain, to be named; a `Guess` all, and as many again
 MARKS = {True: "ok", False: "FAIL", None: "–"}
 HEADS = ("", "claim", "equation", "source", "number", "allowed")
 LEFT = "style='text-align:left'"
@@ -60,6 +60,12 @@ def claim(kind, words, equation, source, once=False):
         return measure
 
     return register
+
+
+class Guess(str):
+    """A reason that other problems may disprove: one value in place of another gives the wrong result."""
+
+    __slots__ = ()
 
 
 class Finding(NamedTuple):
@@ -285,18 +291,34 @@ def severity(finding):
 
 def common_reason(findings):
     """Return the reason that fits in most failing findings, the earliest named among equals."""
-    count, rank, findings = Counter(), Counter(), findings[:EXPLAINED]
-    for finding in findings:
-        try:
-            reasons = finding.mistakes()
-        except Exception as error:  # of a guess a wrong thing may raise anything: that is said, beside the failure
-            reasons = (f"{NO_REASON[1]}, and looking for them raises {type(error).__name__}: {error}",)
-        count.update(set(reasons))
-        rank.update({reason: k for k, reason in enumerate(reasons)})
-    best = min(count, key=lambda reason: (-count[reason], rank[reason]), default=None)
-    if best is None or count[best] < MOST * len(findings):
+    explained = [reasons_of(finding) for finding in findings[:EXPLAINED]]
+    best = likeliest(explained)
+    if isinstance(best, Guess):
+        explained += map(reasons_of, findings[EXPLAINED : 2 * EXPLAINED])
+        best = likeliest(explained)
+    if best is None:
         return NO_REASON[1]
     return best if best.startswith(NO_REASON) else f"likely: {best}"
+
+
+def reasons_of(finding):
+    """Return the reasons of a finding, the likeliest first."""
+    try:
+        return list(dict.fromkeys(finding.mistakes()))
+    except Exception as error:  # of a guess a wrong thing may raise anything: that is said, beside the failure
+        return [f"{NO_REASON[1]}, and looking for them raises {type(error).__name__}: {error}"]
+
+
+def likeliest(explained):
+    """Return the reason that is in most of several lists, the earliest named among equals, if it is in enough."""
+    count, rank, guesses = Counter(itertools.chain(*explained)), Counter(), set()
+    for reasons in explained:
+        rank.update({reason: k for k, reason in enumerate(reasons)})
+        guesses.update(reason for reason in reasons if isinstance(reason, Guess))
+    enough = [reason for reason, times in count.items()
+              if times >= (1 if reason in guesses else MOST) * len(explained)]
+    best = min(enough, key=lambda reason: (-count[reason], rank[reason]), default=None)
+    return Guess(best) if best in guesses else best
 
 
 def number_text(number):

@@ -25,6 +25,9 @@ PROX_STEPS = 100  # far above the ten or so that it takes; reaching it is an err
 class Loss(Settings):
     """Base class of the losses; a subclass names its `transfer` and defines `value_per_sample` and `targets`.
 
+    One whose gradient is not f(z) − y for any transfer f, such as Huber's, names none, and defines `gradient`, and
+    `prox` where it has one.
+
     Examples
     --------
     >>> z, y = np.array([[0.0, 2.0], [1.0, 1.0]]), np.array([[0.0, 0.0], [1.0, 1.0]])

@@ -1,0 +1,305 @@
+"""What is misread easily: things that `verify` must be able to judge, and reasons that it must not give."""
+
+import numpy as np
+import pytest
+
+import minilift as ml
+
+
+def tells(said, unsaid, thing, **options):
+    """Check that something fails, for a reason that is said, and none for another."""
+    found = "\n".join(check.reason for check in ml.verify(thing, **options).failures)
+    assert found
+    assert said in found, found
+    assert unsaid not in found, found
+
+
+def relu(z):
+    return np.maximum(z, 0)
+
+
+# ---- transfers
+
+class Maxout(ml.Transfer):
+    """The larger of two neighbours: an even number of units alone."""
+
+    def output_shape(self, input_shape):
+        return (*input_shape[:-1], input_shape[-1] // 2)
+
+    def apply(self, z, training=False, rng=None):
+        pairs = z.reshape(*z.shape[:-1], -1, 2)
+        return pairs.max(axis=-1), pairs.argmax(axis=-1)
+
+    def adjoint(self, z, a, aux, g):
+        out = np.zeros((*g.shape, 2), g.dtype)
+        np.put_along_axis(out, aux[..., None], g[..., None], -1)
+        return out.reshape(z.shape)
+
+
+class MaxoutBoth(Maxout):
+    def adjoint(self, z, a, aux, g):
+        return np.repeat(g, 2, axis=-1)
+
+
+class GLU(ml.Transfer):
+    """The first half of the units times the sigmoid of the second; it asserts that there are two."""
+
+    def output_shape(self, input_shape):
+        assert input_shape[-1] % 2 == 0
+        return (*input_shape[:-1], input_shape[-1] // 2)
+
+    def apply(self, z, training=False, rng=None):
+        v, w = np.split(z, 2, axis=-1)
+        return v / (1 + np.exp(-w)), None
+
+    def adjoint(self, z, a, aux, g):
+        v, w = np.split(z, 2, axis=-1)
+        gate = 1 / (1 + np.exp(-w))
+        return np.concatenate([g * gate, g * v * gate * (1 - gate)], axis=-1)
+
+
+class GLUExchanged(GLU):
+    def adjoint(self, z, a, aux, g):
+        return np.concatenate(np.split(super().adjoint(z, a, aux, g), 2, axis=-1)[::-1], axis=-1)
+
+
+class Drop(ml.Transfer):
+    def mask(self, z, rng):
+        return ((rng.random(z.shape) >= 0.4) / 0.6).astype(z.dtype)
+
+    def apply(self, z, training=False, rng=None):
+        if not training:
+            return z, None
+        mask = self.mask(z, rng)
+        return z * mask, mask
+
+    def adjoint(self, z, a, aux, g):
+        return g if aux is None else g * aux
+
+
+class DropOfAll(Drop):
+    def mask(self, z, rng):
+        return super().mask(z, np.random)
+
+
+class DropKept(Drop):
+    def mask(self, z, rng):
+        self.kept = getattr(self, "kept", {})
+        return self.kept.setdefault(z.shape, super().mask(z, rng))
+
+
+class DropAgain(Drop):
+    def adjoint(self, z, a, aux, g):
+        return g if aux is None else g * super().mask(z, np.random)
+
+
+class SoftmaxOfUnits(ml.Activation):
+    def forward(self, z):
+        e = np.exp(z - z.max(axis=-1, keepdims=True))
+        return e / e.sum(axis=-1, keepdims=True)
+
+    def derivative(self, z):
+        a = self.forward(z)
+        return a * (1 - a)
+
+
+class Buffered(ml.Tanh):
+    def forward(self, z):
+        self.buffer = getattr(self, "buffer", {})
+        return np.tanh(z, out=self.buffer.setdefault((z.shape, z.dtype), np.empty_like(z)))
+
+
+class Overflows(ml.Activation):
+    range = (0.0, np.inf)
+
+    def forward(self, z):
+        return np.log(1 + np.exp(20 * z)) / 20
+
+    def derivative(self, z):
+        return 1 / (1 + np.exp(-20 * z))
+
+
+class CommitsEarly(ml.BatchNorm):
+    def apply(self, z, training=False, rng=None):
+        a, aux = super().apply(z, training, rng)
+        super().commit(aux)
+        return a, aux
+
+
+@pytest.mark.parametrize("thing", [Maxout(), GLU(), Drop()], ids=repr)
+def test_transfers_of_even_widths_and_with_random_numbers_can_be_judged(thing):
+    assert ml.verify(thing).passed
+
+
+@pytest.mark.parametrize(("thing", "said", "unsaid"), [
+    (MaxoutBoth(), "a mask is missing", "raises"), (GLUExchanged(), "permuted, swapped", "raises"),
+    (DropOfAll(), "that are not those of rng", "linear"), (DropKept(), "of its first call are kept", "linear"),
+    (DropAgain(), "it is not the same twice", "clipped"), (SoftmaxOfUnits(), "it is not elementwise", "flat"),
+    (Buffered(), "a buffer is reused", "flat"), (Overflows(), "overflow", "power"),
+    (CommitsEarly(3), "commit takes the batch twice", "permuted")], ids=lambda value: repr(value)[:30])
+def test_a_wrong_transfer_is_told_by_its_cause(thing, said, unsaid):
+    tells(said, unsaid, thing)
+
+
+# ---- maps and losses
+
+class Sequence(ml.Map):
+    """The same map at each of so many times."""
+
+    n_in, n_out, times = 2, 3, 6
+    theta_shape = (3, 3)
+
+    def initial_theta(self, rng):
+        return rng.standard_normal((3, 3))
+
+    def output_shape(self, input_shape):
+        if tuple(input_shape) != (6, 2):
+            raise ValueError("Sequence: expects (6, 2)")
+        return (6, 3)
+
+    def forward(self, theta, a):
+        return a @ theta[:-1] + theta[-1]
+
+    def adjoint_input(self, theta, g):
+        return g @ theta[:-1].T
+
+    def adjoint_theta(self, a, g):
+        a, g = self.rows(a), self.columns(g)
+        return np.concatenate([a.T @ g, g.sum(axis=0, keepdims=True)])
+
+    def rows(self, a):
+        return a.reshape(-1, 2)
+
+    def columns(self, z):
+        return z.reshape(-1, 3)
+
+
+class RowsTwice(ml.Linear):
+    def rows(self, a):
+        return 2 * a
+
+
+class BiasTwice(ml.Linear):
+    def forward(self, theta, a):
+        return a @ theta[:-1] + 2 * theta[-1]
+
+
+class TanhInside(ml.Linear):
+    def forward(self, theta, a):
+        return super().forward(theta, np.tanh(a))
+
+
+class Jumps(ml.Loss):
+    """Huber's, without the constant that joins its pieces."""
+
+    def value_per_sample(self, z, y):
+        r = abs(z - y)
+        return np.where(r < 0.7, r * r / 2, 0.7 * r).sum(axis=-1)
+
+    def gradient(self, z, y):
+        return np.clip(z - y, -0.7, 0.7) * z.dtype.type(self.weight(len(z)))
+
+
+class Pinball(ml.SquaredError):
+    """Its prox is that of the squared error, which it inherits."""
+
+    def value_per_sample(self, z, y):
+        return np.where(y > z, 0.3 * (y - z), 0.7 * (z - y)).sum(axis=-1)
+
+    def gradient(self, z, y):
+        return np.where(y > z, -0.3, 0.7).astype(z.dtype) * z.dtype.type(self.weight(len(z)))
+
+
+def test_a_map_of_sequences_finds_samples_that_it_takes():
+    assert ml.verify(Sequence()).passed
+
+
+@pytest.mark.parametrize(("thing", "said", "unsaid"), [
+    (RowsTwice(4, 3), "rows(a) are off by a constant factor", "twice"),
+    (BiasTwice(4, 3), "the bias is added twice", "order"),
+    (TanhInside(4, 3), "the map is not affine in a", "constant factor"), (Jumps(), "the value jumps", "off by"),
+    (Pinball(), "its transfer is another loss's", "independent")], ids=lambda value: repr(value)[:30])
+def test_a_wrong_map_or_loss_is_told_by_its_cause(thing, said, unsaid):
+    tells(said, unsaid, thing)
+
+
+# ---- methods
+
+def gradient(block):
+    return block.phi.adjoint_theta(block.a, block.g)
+
+
+@pytest.mark.parametrize(("method", "like", "said", "unsaid"), [
+    (lambda block: np.sign(gradient(block)), ml.BackProp(), "it is normalised, or a sign", "weight decay"),
+    (lambda block: block.theta - gradient(block), ml.BackProp(), "it proposes the new parameters", "weight decay"),
+    (lambda block: gradient(block) + 0.01 * block.theta, ml.BackProp(), "weight decay", "normalised"),
+    (ml.SemiImplicit(eta=0.3, lam=2.0), ml.SemiImplicit(eta=0.3), "lam is 2.0, that of `like` 1.0", "joint"),
+    (ml.SemiImplicit(eta=0.3, joint=True), ml.SemiImplicit(eta=0.3), "joint is True", "lam")],
+    ids=["sign", "new", "decay", "lam", "joint"])
+def test_a_wrong_method_is_told_by_its_cause(method, like, said, unsaid):
+    tells(said, unsaid, method, like=like)
+
+
+# ---- claims
+
+def distance(z, v):
+    return ((z - v) ** 2).sum() / 2
+
+
+def in_box(z, v):
+    return distance(z, v) if abs(z).max() <= 1 + 1e-12 else np.inf
+
+
+def in_ball(z, v):
+    return distance(z, v) if np.linalg.norm(z) <= 1 + 1e-12 else np.inf
+
+
+def of_size(size):
+    def draw(rng):
+        n = int(rng.integers(2, 9))
+        return {"z": rng.standard_normal(n), "v": size * rng.standard_normal(n)}
+    return draw
+
+
+def on_simplex(v):
+    u = np.sort(v)[::-1]
+    shift = (np.cumsum(u) - 1) / np.arange(1, len(v) + 1)
+    return relu(v - shift[np.nonzero(u > shift)[0][-1]])
+
+
+def few(z, v, lam):
+    return lam * np.count_nonzero(z) + distance(z, v)
+
+
+def draw_few(rng):
+    return {**of_size(2)(rng), "lam": float(np.exp(rng.uniform(-3, 3)))}
+
+
+def bowl(z, H):
+    return z @ H @ z / 2
+
+
+def draw_bowl(rng):
+    m = rng.standard_normal((4, 8))
+    return {"z": rng.standard_normal(4), "H": m @ m.T / 4}
+
+
+def at_once(z, H):
+    return {"z": z - (H @ z) / np.diag(H)}
+
+
+@pytest.mark.parametrize(("thing", "said", "unsaid"), [
+    (ml.Argmin(distance, lambda v: np.exp(v) / np.exp(v).sum(), "z", of_size(1), project=on_simplex), "",
+     "step from"),
+    (ml.Argmin(in_box, lambda v: v / max(1, abs(v).max()), "z", of_size(2)), "", "a term in z"),
+    (ml.Argmin(in_ball, lambda v: v / np.linalg.norm(v), "z", of_size(0.4)), "", "2 v stands"),
+    (ml.Argmin(few, lambda v, lam: v * (abs(v) > lam), "z", draw_few), "", "lam/2 stands"),
+    (ml.Decreases(bowl, lambda z, H: {"z": z - 2.5 / np.linalg.norm(H, 2) * H @ z}, draw_bowl), "the step is too long",
+     "Jacobi"),
+    (ml.Decreases(bowl, at_once, lambda rng: {"z": rng.standard_normal(4), "H": np.eye(4) + 3}), "(Jacobi)",
+     "too long"),
+    (ml.Equal(lambda z: 2 * z, lambda z: 3 * z, lambda rng: {"z": np.zeros(3)}), "all that is drawn is 0", "factor")],
+    ids=["simplex", "box", "ball", "threshold", "step", "jacobi", "zeros"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_no_reason_is_given_by_chance(thing, said, unsaid, seed):
+    tells(said, unsaid, thing, seed=seed)
