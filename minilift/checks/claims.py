@@ -489,6 +489,8 @@ def unmoved_entries(case, values):
     if isinstance(case.thing, Argmin) and not math.isfinite(case.at(x)):
         result = result_of(case)  # the drawn value is outside of the domain, where nothing moves
         x = x if form_reason(case, result) else case.block(result)
+        if not math.isfinite(case.at(x)):
+            return 0, len(x)  # another claim says so
     size, value, count = 1 + np.max(abs(x), initial=0.0), case.at(x), 0
     for unit in np.eye(len(x))[case.rng.permutation(len(x))[:COORDINATES]]:
         count += all(case.at(x + sign * t * size * unit) == value for t in (0.1, 1.0, 30.0) for sign in (1, -1))
@@ -579,7 +581,7 @@ def seen_in(case, x, wrong):
             continue  # then its sign says nothing
         for what, where in (("0", value == 0), ("negative", value < 0), ("positive", value > 0)):
             if np.all(where[wrong]) and 2 * wrong.sum() >= where.sum() and not np.all(where):
-                found.append(f"it is wrong only where {name} is {what}: another branch, or where it begins")
+                found.append(Guess(f"it is wrong only where {name} is {what}: another branch, or where it begins"))
     return found
 
 
@@ -600,7 +602,7 @@ def terms_in(case, x):
 def term_seen(terms, got, where):
     """Return the terms of which an array is a multiple, in some of its entries."""
     shares = {name: fitted_factor(got[where], term[where]) for name, term in terms.items()}
-    return [name for name, term in terms.items()
+    return [Guess(name) for name, term in terms.items()
             if where.sum() > 1 and shares[name] and fits(got[where], shares[name] * term[where])]
 
 
@@ -782,8 +784,9 @@ def argmin_reasons(case, u, probed):
     if not probed_around(case, u, local=True).excess:
         return ["it is a local minimiser, not the global one"
                 + ": some entries should be 0, below a threshold" * any(passed_to_zero(case, u, lower, probed))]
-    seen = [*strange_reasons(case, u), *cut_reasons(u, lower), *seen_in(case, u, lower),
-            *(() if at_bound(case, u) else term_seen(terms_in(case, u), slope_at(case, u), lower))]
+    steps = (case.wanted["update"] is None or set(case.thing.blocks) & set(case.wanted["update"]))
+    seen = [*strange_reasons(case, u), *(() if steps else cut_reasons(u, lower)), *seen_in(case, u, lower),
+            *(() if at_bound(case, u) else left_terms(case, u, lower))]
     return seen or depends_reasons(case, lambda other: slope_at(other, other.block(result_of(other))))
 
 
@@ -802,6 +805,13 @@ def at_bound(case, u):
     """Whether u is at the end of the energy's domain, where no slope says which term is missing."""
     size, units = entry_steps(case, u)
     return not all(math.isfinite(case.at(u + sign * 1e-3 * size * unit)) for unit in units for sign in (1, -1))
+
+
+def left_terms(case, u, lower):
+    """Return the terms of which the slope at u is a multiple, if it is none at a point nearby: then it is all of E."""
+    near = u + 0.1 * lower * case.rng.uniform(0.5, 1, len(u)) * entry_steps(case, u)[0]
+    here, there = (term_seen(terms_in(case, x), slope_at(case, x), lower) for x in (u, near))
+    return [term for term in here if term not in there]
 
 
 def has_equal_rows(case, u):
@@ -916,7 +926,7 @@ def slope_at(case, u):
 
 def explicit_reasons(case, u, old):
     """Return whether the step is along the gradient at the old value: explicit, not implicit."""
-    if not math.isfinite(case.at(old)) or not np.any(u != old):
+    if not math.isfinite(case.at(old)) or not np.any(u != old) or case.thing.project is not None:
         return []
     slope = gradient(case.at, old, Tangents(old.shape, np.random.default_rng(1))).value
     if slope.shape != old.shape or not np.all(np.isfinite(slope)) or not np.any(slope):
@@ -952,7 +962,7 @@ def gradient_is_derivative(thing, case):
 
     mine, along = tangents.project(case.block(got)), case.rng.standard_normal(x.shape)
     finding = compare(shaped(mine), reference._replace(candidates=list(map(shaped, reference.candidates))),
-                      factors=case.sizes())
+                      factors=case.sizes(), theta=stem(thing.blocks[0]) == "theta")
     if finding.holds:
         return finding
 

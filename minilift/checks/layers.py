@@ -22,7 +22,7 @@ from minilift.checks.numeric import (
     seen_last,
     tried,
 )
-from minilift.checks.report import Finding, NotClaimed, claim, only_if
+from minilift.checks.report import Finding, Guess, NotClaimed, claim, only_if
 from minilift.layers.convolution import Conv2d
 from minilift.layers.losses import Loss
 from minilift.layers.normalization import BatchNorm
@@ -422,7 +422,7 @@ def adjoint_in_theta(phi, case):
 
     return compare(got, dense(tangents.assemble(values)), lambda: {
         "the last sample is left out": without(np.s_[:-1]), "the first sample is left out": without(np.s_[1:])},
-        case.factors)
+        case.factors, theta=True)
 
 
 @claim("map", "adjoint in a", "⟨φ(θ, b) − φ(θ, 0), g⟩ = ⟨b, g Wᵀ⟩ for all b", "ProxProp (10)")
@@ -517,7 +517,7 @@ def prox_forms(phi, case):
     def finding(damping, side):
         expected = dense(np.linalg.solve(C + damping * np.eye(len(C)), b))
         got = to_numpy(damped_solve(gram_of(phi, case, side), case.lend(g), damping).value)
-        return compare(got, expected, lambda: damping_mistakes(C, b, damping, len(g), got))
+        return compare(got, expected, lambda: damping_mistakes(C, b, damping, len(g), got), theta=True)
 
     return max((finding(damping, side) for damping in DAMPINGS for side in ("sample", "parameter")),
                key=lambda finding: finding.number)
@@ -565,7 +565,7 @@ def damping_mistakes(C, b, damping, rows, got):
         "it is the gradient divided by the damping: the step is explicit, not implicit": b / damping}
     if got.shape == b.shape and (values > 1e-9 * values[-1]).sum() > KRYLOV:
         powers = np.stack([of_eigenvalues(lambda w, k=k: (w / values[-1]) ** k).ravel() for k in range(KRYLOV)], axis=1)
-        solved["it is a few steps of an iteration that has not converged"] = (
+        solved[Guess("it is a few steps of an iteration that has not converged")] = (
             powers @ np.linalg.lstsq(powers, got.ravel(), rcond=None)[0]).reshape(b.shape)
     return solved
 
@@ -1255,8 +1255,8 @@ def slope_of_loss_reasons(loss, case, got, reference):
     if case.y.shape == case.z.shape:
         gap, wrong = abs(case.z - case.y).ravel(), abs(difference.ravel()) > 1e-5 * np.max(abs(reference.value))
         if where_wrong(gap, wrong):
-            return ["it is right near the target and wrong beyond some |z − y|: where it is cut off, or the slope there"
-                    if gap[wrong].min() > gap[~wrong].max() else "it is right for some |z − y| alone"]
+            return [Guess("it is right near the target and wrong beyond some |z − y|: where it is cut off, or the slope"
+                          if gap[wrong].min() > gap[~wrong].max() else "it is right for some |z − y| alone")]
     return []
 
 
@@ -1294,16 +1294,21 @@ def loss_reduction(loss, case):
     return compare(twice, dense(once if loss.reduction == "mean" else 2 * once), mistakes)
 
 
-@claim("loss", "it is convex in z", "L((z + w)/2) ≤ (L(z) + L(w))/2", "convention")
+@claim("loss", "it is convex in z", "L(t z + (1 − t) w) ≤ t L(z) + (1 − t) L(w)", "convention")
 def loss_is_convex(loss, case):
     only_if(getattr(loss, "convex", True), "it says that it is not convex")
-    ends = case.value(loss, case.z), case.value(loss, case.w)
-    excess = (case.value(loss, (case.z + case.w) / 2) - sum(ends) / 2) / (1 + sum(map(abs, ends)))
-    concave = all(case.value(loss, t * case.z + (1 - t) * case.w) >= t * ends[0] + (1 - t) * ends[1]
-                  for t in (0.1, 0.3, 0.5, 0.7, 0.9))
-    reason = ("it is concave: its sign is wrong" if concave
+    far = ((5 * case.z, case.z), (5 * case.w, case.w), (4 * case.z, -4 * case.w)) if case.everywhere else ()
+    pairs, shares = ((case.z, case.w), *far), np.array([0.1, 0.3, 0.5, 0.7, 0.9])
+
+    def above(z, w):
+        ends = case.value(loss, z), case.value(loss, w)
+        chord = shares * ends[0] + (1 - shares) * ends[1]
+        return (np.array([case.value(loss, t * z + (1 - t) * w) for t in shares]) - chord) / (1 + sum(map(abs, ends)))
+
+    excess = np.nan_to_num([above(*pair) for pair in pairs], posinf=0.0)  # where it overflows
+    reason = ("it is concave: its sign is wrong" if np.all(excess >= 0)
               else "it is not convex; one that need not be says convex = False")
-    return Finding(excess, 1e-12, ROUNDING, (reason,))
+    return Finding(float(np.max(excess)), 1e-12, ROUNDING, (reason,))
 
 
 def jump_of(loss, case):

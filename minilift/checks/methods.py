@@ -324,7 +324,7 @@ def damped_reasons(claimed, case, block, step):
         return ()
     expected = np.linalg.solve(hessian, right)
     return compare(step, dense(expected), lambda: mistakes_of_damped_form(A.T @ A, right, expected, step, len(A)),
-                   {"N": len(A)}).mistakes()
+                   {"N": len(A)}, theta=True).mistakes()
 
 
 def mistakes_of_damped_form(C, b, expected, got, rows):
@@ -612,7 +612,7 @@ def locoprop_exact_m(claimed, case):
         start = np.max(abs(A.T @ signal), initial=0.0) + 1e-6
         # at the minimiser the regulariser's term is minus the data term, so that it says what is wrong
         reference = Reference([case.project(l, -told.eta * data)], 10 * tolerance, why, told.eta * start)
-        return compare(case.project(l, -d[l]), reference, factors={**case.factors, "eta": told.eta})
+        return compare(case.project(l, -d[l]), reference, factors={**case.factors, "eta": told.eta}, theta=True)
 
     return worst_block([(l, finding(l)) for l in case.net.maps])
 
@@ -652,7 +652,7 @@ def sibp_stationary(claimed, case):
     only_if(case.X.size <= 60, "so many steps are taken on small networks alone")
     patient = fresh(claimed.method, steps=240, lam=max(told.lam, 0.5))
     d, why = directions_of(patient, case), "Fletcher–Reeves has stopped near 1e-7"
-    return worst_block([(l, compare(d[l], Reference([right], 1e-5, why, 1e-2), mistakes))
+    return worst_block([(l, compare(d[l], Reference([right], 1e-5, why, 1e-2), mistakes, theta=True))
                         for l, right, mistakes in sibp_steps(patient, case, d)])
 
 
@@ -709,7 +709,7 @@ def sibp_last_exact(claimed, case):
     weights = np.linalg.solve(A.T @ A + told.lam * np.eye(A.shape[1]), A.T @ signal)
     bias = (signal - A @ weights).sum(axis=0) / (len(A) + told.lam)
     d = directions_of(claimed.method, case)
-    return compare(case.project(D, d[D]), scaled(case, D, np.vstack([weights, bias])), factors=case.factors)
+    return compare(case.project(D, d[D]), scaled(case, D, np.vstack([weights, bias])), factors=case.factors, theta=True)
 
 
 # ---- FOOF, K-FAC, Gauss–Newton

@@ -269,7 +269,7 @@ def compare_blocks(case, got, references, mistakes=None, factors=None):
         return compare(case.project(l, got[l]), references[l], lambda: {
             **{name: case.project(l, value) for name, value in mistakes()[l].items()},
             "it proposes the new parameters; a step is the old ones minus the new": theta - references[l].value,
-        }, factors or case.factors, {"a multiple of θ is added: weight decay": theta})
+        }, factors or case.factors, {"a multiple of θ is added: weight decay": theta}, theta=True)
 
     findings = [(l, finding(l)) for l in case.net.maps]
     worst, wrong = worst_block(findings), [l for l, found in findings if not found.holds]

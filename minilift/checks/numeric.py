@@ -250,7 +250,7 @@ def probes(u, old, rng, local):
 # ---- comparison and diagnosis
 
 
-def compare(got, reference, variants=None, factors=None, terms=None):
+def compare(got, reference, variants=None, factors=None, terms=None, theta=False):
     """Return the `Finding` of an array that should equal a reference, with the mistakes that explain a failure.
 
     Parameters
@@ -266,6 +266,8 @@ def compare(got, reference, variants=None, factors=None, terms=None):
     terms : dict or callable, optional
         Arrays of which the difference may be a multiple, by what to say of it: a part left out, or of the wrong
         strength.
+    theta : bool, default False
+        Whether it is made like θ, with the bias in the last row.
     """
     got = np.asarray(got)
     if got.shape != reference.value.shape:
@@ -278,7 +280,7 @@ def compare(got, reference, variants=None, factors=None, terms=None):
     if np.all(abs(got - expected) <= 1e-5 * abs(expected) + 1e-7 * scale):
         return Finding(number, reference.tolerance, reference.why, (SINGLE,))
     variants, terms = (given() if callable(given) else given or {} for given in (variants, terms))
-    reasons = explain(got, expected, variants, usual_factors(factors or {}), terms)
+    reasons = explain(got, expected, variants, usual_factors(factors or {}), terms, theta)
     return Finding(number, reference.tolerance, reference.why, tuple(dict.fromkeys(reasons)))
 
 
@@ -314,13 +316,13 @@ def tried(function, *arguments):
         return None
 
 
-def explain(got, expected, variants, factors, terms):
+def explain(got, expected, variants, factors, terms, theta):
     """Yield the usual mistakes that turn `expected` into `got`, the likeliest first, or what is seen of it."""
-    found = list(usual_reasons(got, expected, variants, factors, terms))
+    found = list(usual_reasons(got, expected, variants, factors, terms, theta))
     yield from found or seen_reasons(got, expected)
 
 
-def usual_reasons(got, expected, variants, factors, terms):
+def usual_reasons(got, expected, variants, factors, terms, theta):
     """Yield the usual mistakes that turn `expected` into `got`."""
     if not np.all(np.isfinite(got)):
         yield "it is not finite (NaN or inf)"
@@ -332,7 +334,7 @@ def usual_reasons(got, expected, variants, factors, terms):
     for name, guess in [*scaled[:plain], *variants.items(), *scaled[plain:]]:
         if fits(got, guess, expected):
             yield name
-    yield from bias_row_reasons(got, expected, factors)
+    yield from bias_row_reasons(got, expected, factors) if theta else ()
     yield from symmetry_reasons(got, expected, factors)
     for name, term in terms.items():
         yield from term_reasons(got, expected, name, np.asarray(term))
@@ -390,7 +392,7 @@ def fitted_factor(got, expected):
 
 
 def bias_row_reasons(got, expected, factors):
-    """Yield what may be wrong with the last row of a θ-shaped array, or with the others."""
+    """Yield what may be wrong with the last row, the bias, of an array made like θ, or with the others."""
     if got.ndim != 2 or len(got) < 2:
         return
     weights, bias, right, right_bias = got[:-1], got[-1], expected[:-1], expected[-1]

@@ -18,7 +18,7 @@ import numpy as np
 CLAIMS: list[Claim] = []
 EXPLAINED = 3  # failing problems whose mistakes are looked for
 NO_REASON = ("likely: the step of map", "none of the usual mistakes fits")  # how what says nothing of a reason begins
-MOST = 0.6  # of them a mistake must explain, to be named; a `Guess` all, and as many again
+MOST = 0.6  # of them a mistake must explain, to be named; a `Guess` of as many again
 MARKS = {True: "ok", False: "FAIL", None: "–"}
 HEADS = ("", "claim", "equation", "source", "number", "allowed")
 LEFT = "style='text-align:left'"
@@ -63,7 +63,7 @@ def claim(kind, words, equation, source, once=False):
 
 
 class Guess(str):
-    """A reason that other problems may disprove: one value in place of another gives the wrong result."""
+    """A reason that may fit a few problems by chance, so that it is looked for in others too."""
 
     __slots__ = ()
 
@@ -315,8 +315,8 @@ def likeliest(explained):
     for reasons in explained:
         rank.update({reason: k for k, reason in enumerate(reasons)})
         guesses.update(reason for reason in reasons if isinstance(reason, Guess))
-    enough = [reason for reason, times in count.items()
-              if times >= (1 if reason in guesses else MOST) * len(explained)]
+    least, for_guess = MOST * len(explained), min(3, len(explained))
+    enough = [reason for reason, times in count.items() if times >= max(least, for_guess * (reason in guesses))]
     best = min(enough, key=lambda reason: (-count[reason], rank[reason]), default=None)
     return Guess(best) if best in guesses else best
 

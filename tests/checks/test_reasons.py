@@ -119,6 +119,16 @@ class Overflows(ml.Activation):
         return 1 / (1 + np.exp(-20 * z))
 
 
+class NoTop(ml.Activation):
+    range = (0.0, 6.0)
+
+    def forward(self, z):
+        return np.clip(z, 0, 6)
+
+    def derivative(self, z):
+        return (z > 0).astype(z.dtype)
+
+
 class CommitsEarly(ml.BatchNorm):
     def apply(self, z, training=False, rng=None):
         a, aux = super().apply(z, training, rng)
@@ -131,14 +141,16 @@ def test_transfers_of_even_widths_and_with_random_numbers_can_be_judged(thing):
     assert ml.verify(thing).passed
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize(("thing", "said", "unsaid"), [
     (MaxoutBoth(), "a mask is missing", "raises"), (GLUExchanged(), "permuted, swapped", "raises"),
     (DropOfAll(), "that are not those of rng", "linear"), (DropKept(), "of its first call are kept", "linear"),
     (DropAgain(), "it is not the same twice", "clipped"), (SoftmaxOfUnits(), "it is not elementwise", "flat"),
     (Buffered(), "a buffer is reused", "flat"), (Overflows(), "overflow", "power"),
+    (NoTop(), "wrong where z > 6", "bias"),
     (CommitsEarly(3), "commit takes the batch twice", "permuted")], ids=lambda value: repr(value)[:30])
-def test_a_wrong_transfer_is_told_by_its_cause(thing, said, unsaid):
-    tells(said, unsaid, thing)
+def test_a_wrong_transfer_is_told_by_its_cause(thing, said, unsaid, seed):
+    tells(said, unsaid, thing, seed=seed)
 
 
 # ---- maps and losses
@@ -210,17 +222,36 @@ class Pinball(ml.SquaredError):
         return np.where(y > z, -0.3, 0.7).astype(z.dtype) * z.dtype.type(self.weight(len(z)))
 
 
+class Cauchy(ml.Loss):
+    """Not convex, and it does not say so."""
+
+    def value_per_sample(self, z, y):
+        return np.log1p((z - y) ** 2).sum(axis=-1) / 2
+
+    def gradient(self, z, y):
+        return (z - y) / (1 + (z - y) ** 2) * z.dtype.type(self.weight(len(z)))
+
+
+class WeightsForgotten(ml.SquaredError):
+    """The value weighs outputs, the gradient does not."""
+
+    def value_per_sample(self, z, y):
+        return ((z - y) ** 2 * (1 + np.arange(z.shape[1]))).sum(axis=-1) / 2
+
+
 def test_a_map_of_sequences_finds_samples_that_it_takes():
     assert ml.verify(Sequence()).passed
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize(("thing", "said", "unsaid"), [
     (RowsTwice(4, 3), "rows(a) are off by a constant factor", "twice"),
     (BiasTwice(4, 3), "the bias is added twice", "order"),
     (TanhInside(4, 3), "the map is not affine in a", "constant factor"), (Jumps(), "the value jumps", "off by"),
-    (Pinball(), "its transfer is another loss's", "independent")], ids=lambda value: repr(value)[:30])
-def test_a_wrong_map_or_loss_is_told_by_its_cause(thing, said, unsaid):
-    tells(said, unsaid, thing)
+    (Pinball(), "its transfer is another loss's", "independent"), (Cauchy(), "convex = False", "concave"),
+    (WeightsForgotten(), "", "cut off")], ids=lambda value: repr(value)[:30])
+def test_a_wrong_map_or_loss_is_told_by_its_cause(thing, said, unsaid, seed):
+    tells(said, unsaid, thing, seed=seed)
 
 
 # ---- methods
@@ -293,13 +324,15 @@ def at_once(z, H):
      "step from"),
     (ml.Argmin(in_box, lambda v: v / max(1, abs(v).max()), "z", of_size(2)), "", "a term in z"),
     (ml.Argmin(in_ball, lambda v: v / np.linalg.norm(v), "z", of_size(0.4)), "", "2 v stands"),
+    (ml.Argmin(in_ball, lambda v: 1.1 * v / max(1, np.linalg.norm(v)), "z", of_size(2)), "outside the domain",
+     "depend"),
     (ml.Argmin(few, lambda v, lam: v * (abs(v) > lam), "z", draw_few), "", "lam/2 stands"),
     (ml.Decreases(bowl, lambda z, H: {"z": z - 2.5 / np.linalg.norm(H, 2) * H @ z}, draw_bowl), "the step is too long",
      "Jacobi"),
     (ml.Decreases(bowl, at_once, lambda rng: {"z": rng.standard_normal(4), "H": np.eye(4) + 3}), "(Jacobi)",
      "too long"),
     (ml.Equal(lambda z: 2 * z, lambda z: 3 * z, lambda rng: {"z": np.zeros(3)}), "all that is drawn is 0", "factor")],
-    ids=["simplex", "box", "ball", "threshold", "step", "jacobi", "zeros"])
+    ids=["simplex", "box", "ball", "outside", "threshold", "step", "jacobi", "zeros"])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_no_reason_is_given_by_chance(thing, said, unsaid, seed):
     tells(said, unsaid, thing, seed=seed)
