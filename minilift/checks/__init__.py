@@ -176,7 +176,8 @@ def verify(thing: Any = None, net: Network | None = None, X: Any = None, y: Any 
         raise TypeError("verify: y is given without X, which it needs")
     if kind == "method":
         checks = method_checks(thing, seed, backend, net, X, y, like, objective)
-        told = like is not None or objective is not None or isinstance(thing, (*methods.TOLD, *lifted.TOLD))
+        told = (like is not None and like is not thing) or objective is not None or isinstance(
+            thing, (*methods.TOLD, *lifted.TOLD))
         return Report(checks, seed, "" if told else NOT_VERIFIED)
     return Report(checks_of(thing, seed, backend, X, y), seed)
 
@@ -402,6 +403,8 @@ def run(arguments):
             with naming(f"--{name}"):
                 options[name] = read(text)
     thing = None if arguments.target is None else load_target(arguments.target)
+    if thing is not None and arguments.like == arguments.target:
+        options["like"] = thing  # its own reference, which says nothing
     if thing is not None:
         with naming(arguments.target):
             if kind_of(thing) != "method" and options:

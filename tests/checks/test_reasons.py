@@ -271,6 +271,13 @@ def test_a_wrong_method_is_told_by_its_cause(method, like, said, unsaid):
     tells(said, unsaid, method, like=like)
 
 
+def test_a_method_is_no_reference_for_itself():
+    report = ml.verify(gradient, like=gradient)
+    assert not report.failures
+    assert report.unverified
+    assert not report.passed
+
+
 # ---- claims
 
 def distance(z, v):
