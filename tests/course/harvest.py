@@ -1018,7 +1018,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("(s * (t - o) + c * q) / (s**2 + c)", "q", "not q"),
         ("(s * u + o - t) ** 2 / 2 + c / 2 * (u - q) ** 2", "abs(s * u + o - t) + c * abs(u - q)",
          "which values are compared"),
-        ("np.where(value < lowest, u, best), np.minimum(value, lowest)",
+        ("(np.where(value < lowest, u, best), np.minimum(value, lowest))",
          "(u, value) if value.sum() < np.sum(lowest) else (best, lowest)", "one choice for all entries"),
         ("np.clip((s * (t - o) + c * q) / (s**2 + c), low, high)",
          "np.clip(np.round((s * (t - o) + c * q) / (s**2 + c), 2), low, high)", "close, but no minimiser"),
@@ -1045,7 +1045,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("return best", "return lowest", "least values"),
         ("s * (t - o) + c * q", "s * (q - o) + c * t", "exchanged"),
         ("    return best", "    best", "returns None"),
-        ("best, lowest = np.where(value < lowest, u, best), np.minimum(value, lowest)",
+        ("best, lowest = (np.where(value < lowest, u, best), np.minimum(value, lowest))",
          "if value < lowest:\n            best, lowest = u, value", "np.where"),
     ],
     "14.3": [

@@ -46,13 +46,15 @@ data = ml.datasets.digits()
 rows = rng.choice(len(data.X_train), 30, replace=False)
 X, Y = data.X_train[rows].astype(float), np.eye(10)[data.y_train[rows]]
 widths = [64, 20, 15, 12, 10]
-net = ml.mlp(widths, activation="tanh", loss=ml.SquaredError(), seed=SEED, dtype=np.float64)
+net = ml.mlp(widths, activation="tanh", loss=ml.SquaredError(), seed=SEED,
+             dtype=np.float64)
 theta, D = net.theta, net.depth
 
 with plt.rc_context({"figure.constrained_layout.use": False}):
-    teach.show(plots.graph(net), "The layer graph: activations a_0 to a_3 in a row at the bottom, z_1 to z_4 "
-                                 "above, the parameters on top. Arrows lead from a and theta to z, from z "
-                                 "to a, and from z_4 to the loss.")
+    teach.show(plots.graph(net),
+               "The layer graph: activations a_0 to a_3 in a row at the "
+               "bottom, z_1 to z_4 above, the parameters on top. Arrows lead "
+               "from a and theta to z, from z to a, and from z_4 to the loss.")
 
 # %%
 def phi(theta_l, a):
@@ -113,13 +115,14 @@ teach.holds("J", J, net.loss(X, Y))
 # %% tags=["exercise"]
 # Exercise 4.1
 def penalty_energy(theta, a, z, Y, gamma, rho):
-    """Return E, a number, for lists theta [None, ...], a [X, ...] and z [None, ...]."""
+    """Return E, a number; lists theta [None, ...], a [X, ...], z [None, ...]."""
     # <solution>
     D = len(theta) - 1
     energy = np.sum((phi(theta[D], a[D - 1]) - Y) ** 2) / (2 * len(Y))
     for l in range(1, D):
         energy += gamma / 2 * np.sum((np.tanh(z[l]) - a[l]) ** 2)
-        energy += rho / 2 * np.sum((phi(theta[l], a[l - 1]) - z[l]) ** 2)  # ProxProp (3)
+        # ProxProp (3)
+        energy += rho / 2 * np.sum((phi(theta[l], a[l - 1]) - z[l]) ** 2)
     return energy
     # </solution>
 
@@ -141,7 +144,8 @@ def penalty_energy(theta, a, z, Y, gamma, rho):
 def penalty_energy(theta, a, z, Y, gamma, rho):
     D = len(theta) - 1
     gap = phi(theta[D], a[D - 1]) - z[D]
-    return check.library_energy(theta, a, z, Y, gamma, rho) + rho / 2 * np.sum(gap**2)
+    energy = check.library_energy(theta, a, z, Y, gamma, rho)
+    return energy + rho / 2 * np.sum(gap**2)
 
 # %% tags=["mistake"]
 # says: is not averaged
@@ -174,14 +178,18 @@ def gradient_theta(l, theta, a, z, Y, rho):
     return a_tilde.T @ gradient_phi(l, theta, a, z, Y, rho)  # (4.4)
 
 
-teach.holds("after a forward pass E = J, for any γ, ρ", penalty_energy(theta, a, z, Y, 3.0, 7.0), J)
+teach.holds("after a forward pass E = J, for any γ, ρ",
+            penalty_energy(theta, a, z, Y, 3.0, 7.0), J)
 noisy_a = [value + 0.1 * rng.normal(size=value.shape) for value in a]
-noisy_z = [None] + [value + 0.1 * rng.normal(size=value.shape) for value in z[1:]]
+noisy_z = [None] + [value + 0.1 * rng.normal(size=value.shape)
+                    for value in z[1:]]
 energy = ml.energy.PenaltyEnergy(net, Y, gamma=3.0, rho=7.0)
-teach.holds("elsewhere: the library's energy", penalty_energy(theta, noisy_a, noisy_z, Y, 3.0, 7.0),
+teach.holds("elsewhere: the library's energy",
+            penalty_energy(theta, noisy_a, noisy_z, Y, 3.0, 7.0),
             energy.value(theta, noisy_a, noisy_z))
 for l in range(1, D + 1):
-    teach.holds(f"∂E/∂θ_{l}", gradient_theta(l, theta, noisy_a, noisy_z, Y, 7.0),
+    teach.holds(f"∂E/∂θ_{l}",
+                gradient_theta(l, theta, noisy_a, noisy_z, Y, 7.0),
                 energy.gradient_theta(l, theta, noisy_a, noisy_z))
 
 # %% [markdown]
@@ -216,7 +224,8 @@ def gradients(l, theta, a, z, Y, gamma, rho):
     gap = np.tanh(z[l]) - a[l]
     from_above = gradient_phi(l + 1, theta, a, z, Y, rho)
     gradient_a = from_above @ theta[l + 1][:-1].T - gamma * gap  # (4.5)
-    gradient_z = gamma * (1 - np.tanh(z[l]) ** 2) * gap - rho * (phi(theta[l], a[l - 1]) - z[l])  # (4.6)
+    gradient_z = (gamma * (1 - np.tanh(z[l]) ** 2) * gap
+                  - rho * (phi(theta[l], a[l - 1]) - z[l]))  # (4.6)
     return gradient_a, gradient_z
     # </solution>
 
@@ -226,7 +235,8 @@ gradients = check.gradients(gradients, SEED)
 # %% tags=["mistake"]
 # says: σ' is missing
 def gradients(l, theta, a, z, Y, gamma, rho):
-    gap, da = np.tanh(z[l]) - a[l], check.library_gradients(l, theta, a, z, Y, gamma, rho)[0]
+    da, _ = check.library_gradients(l, theta, a, z, Y, gamma, rho)
+    gap = np.tanh(z[l]) - a[l]
     return da, gamma * gap - rho * (phi(theta[l], a[l - 1]) - z[l])
 
 # %% tags=["mistake"]
@@ -316,17 +326,22 @@ def gradients(l, theta, a, z, Y, gamma, rho):
 # %% tags=["exercise"]
 # Exercise 4.3
 def sweep(energy, theta, a, z, tau):
-    """Return the list [theta_1, ..., theta_D] after one sweep; a and z are of the forward pass."""
+    """Return [theta_1, ..., theta_D] after a sweep; a, z: the forward pass."""
     D, new, replaced = len(theta) - 1, list(theta), ml.energy.replaced
     # <solution>
-    new[D] = theta[D] - tau * energy.gradient_theta(D, theta, a, z)  # ProxProp (12)
-    a_half = a[D - 1] - tau * energy.gradient_a(D - 1, theta, a, z)  # ProxProp (8)
+    # ProxProp (12)
+    new[D] = theta[D] - tau * energy.gradient_theta(D, theta, a, z)
+    # ProxProp (8)
+    a_half = a[D - 1] - tau * energy.gradient_a(D - 1, theta, a, z)
     for l in range(D - 1, 0, -1):
-        z_half = z[l] - tau * energy.gradient_z(l, theta, replaced(a, l, a_half), z)  # ProxProp (9)
+        z_half = z[l] - tau * energy.gradient_z(
+            l, theta, replaced(a, l, a_half), z)  # ProxProp (9)
         moved = replaced(z, l, z_half)
         if l > 1:
-            a_half = a[l - 1] - tau * energy.gradient_a(l - 1, theta, a, moved)  # ProxProp (10)
-        new[l] = theta[l] - tau * energy.gradient_theta(l, theta, a, moved)  # (4.7)
+            # ProxProp (10)
+            a_half = a[l - 1] - tau * energy.gradient_a(l - 1, theta, a, moved)
+        # (4.7)
+        new[l] = theta[l] - tau * energy.gradient_theta(l, theta, a, moved)
     return new[1:]
     # </solution>
 
@@ -347,22 +362,30 @@ def sweep(energy, theta, a, z, tau):
 # %% tags=["mistake"]
 # says: hidden maps do not move
 def sweep(energy, theta, a, z, tau):
-    return [theta[l] - tau * energy.gradient_theta(l, theta, a, z) for l in range(1, len(theta))]
+    return [theta[l] - tau * energy.gradient_theta(l, theta, a, z)
+            for l in range(1, len(theta))]
 
 # %%
 tau = 0.1
 _, dJ = ml.BackProp().direction(net, X, Y)
-by_hand = sweep(ml.energy.PenaltyEnergy(net, Y, gamma=1 / tau, rho=1 / tau), theta, a, z, tau)
+by_hand = sweep(ml.energy.PenaltyEnergy(net, Y, gamma=1 / tau, rho=1 / tau),
+                theta, a, z, tau)
 literal = ml.energy.algorithm_1(net, X, Y, tau)
 for l in range(1, D + 1):
-    teach.holds(f"θ_{l}: one sweep = θ − τ ∇J", by_hand[l - 1], theta[l] - tau * dJ[l - 1])  # (4.7)
-in_z = (z[D] - Y) / len(Y)  # ∂J/∂z_D, and down by the chain rule: no energy in it
-teach.holds("θ_D", literal.theta[D], theta[D] - tau * np.vstack([a[D - 1].T @ in_z, in_z.sum(axis=0)]))  # ProxProp (12)
+    teach.holds(f"θ_{l}: one sweep = θ − τ ∇J", by_hand[l - 1],
+                theta[l] - tau * dJ[l - 1])  # (4.7)
+# ∂J/∂z_D, and down by the chain rule: no energy in it
+in_z = (z[D] - Y) / len(Y)
+# ProxProp (12)
+teach.holds("θ_D", literal.theta[D],
+            theta[D] - tau * np.vstack([a[D - 1].T @ in_z, in_z.sum(axis=0)]))
 for l in range(D - 1, 0, -1):
     in_a = in_z @ theta[l + 1][:-1].T
     in_z = in_a * (1 - a[l] ** 2)
-    teach.holds(f"a_{l} − τ ∂J/∂a_{l}", literal.a[l], a[l] - tau * in_a)  # ProxProp (8) at l = D − 1, else ProxProp (10)
-    teach.holds(f"z_{l} − τ ∂J/∂z_{l}", literal.z[l], z[l] - tau * in_z)  # ProxProp (9)
+    # ProxProp (8) at l = D − 1, else ProxProp (10)
+    teach.holds(f"a_{l} − τ ∂J/∂a_{l}", literal.a[l], a[l] - tau * in_a)
+    # ProxProp (9)
+    teach.holds(f"z_{l} − τ ∂J/∂z_{l}", literal.z[l], z[l] - tau * in_z)
 
 # %% [markdown]
 # ## Predict
@@ -380,7 +403,8 @@ energy = ml.energy.PenaltyEnergy(net, Y, gamma=1 / tau, rho=1 / tau)
 new, z_half, a_half, _ = literal
 now = {"θ": list(theta), "a": list(a), "z": list(z)}
 source = {"θ": new, "a": a_half, "z": z_half}
-order = [("θ", 4), ("a", 3), ("z", 3), ("a", 2), ("θ", 3), ("z", 2), ("a", 1), ("θ", 2), ("z", 1), ("θ", 1)]
+order = [("θ", 4), ("a", 3), ("z", 3), ("a", 2), ("θ", 3), ("z", 2), ("a", 1),
+         ("θ", 2), ("z", 1), ("θ", 1)]
 history = [energy.terms(now["θ"], now["a"], now["z"])]
 for kind, l in order:
     now[kind][l] = source[kind][l]
@@ -391,30 +415,43 @@ for l in (1, 2, 3):
     k = 1 + order.index(("θ", l))
     before, after = history[k - 1][2][l - 1], history[k][2][l - 1]
     raised[l] = after / before
-change = "rises" if raised[3] > 2 else "falls" if raised[3] < 0.5 else "stays about the same"
-teach.reveal(prediction, change, f"From {before:.1e} to {after:.1e}; the factors of the steps in θ_3, θ_2, θ_1 are "
-                                 f"{raised[3]:.0f}, {raised[2]:.0f}, {raised[1]:.0f}.")
+change = "falls" if raised[3] < 0.5 else "stays about the same"
+change = "rises" if raised[3] > 2 else change
+teach.reveal(prediction, change,
+             f"From {before:.1e} to {after:.1e}; the factors of the steps in "
+             f"θ_3, θ_2, θ_1 are {raised[3]:.0f}, {raised[2]:.0f}, "
+             f"{raised[1]:.0f}.")
 
 # %%
-fig, (top, bottom) = plt.subplots(2, 1, figsize=(9, 5.6), sharex=True, height_ratios=[1, 2])
-top.plot([terms[0] for terms in history], "-o", color="black", label="loss term of E")
-for value, line, label in ((J, ":", "J before the sweep"), (J_new, "--", "J at the new θ")):
-    top.axhline(value, color=teach.COLORS["vermillion"], linestyle=line, label=label)
-top.set(ylabel="loss", title="One sweep, τ = 0.1: the terms of E after each variable has moved")
+fig, (top, bottom) = plt.subplots(2, 1, figsize=(9, 5.6), sharex=True,
+                                  height_ratios=[1, 2])
+top.plot([terms[0] for terms in history], "-o", color="black",
+         label="loss term of E")
+for value, line, label in ((J, ":", "J before the sweep"),
+                           (J_new, "--", "J at the new θ")):
+    top.axhline(value, color=teach.COLORS["vermillion"], linestyle=line,
+                label=label)
+top.set(ylabel="loss", title="One sweep, τ = 0.1: the terms of E")
 top.legend(loc="center right", ncols=3)
 for l, color in zip((3, 2, 1), ("orange", "green", "blue")):
-    for which, line, marker, name in ((1, "--", "o", "σ(z) − a"), (2, "-", "s", "φ − z")):
+    for which, line, marker, name in ((1, "--", "o", "σ(z) − a"),
+                                      (2, "-", "s", "φ − z")):
         values = np.array([terms[which][l - 1] for terms in history])
-        bottom.plot(np.where(values > 0, values, np.nan), line, marker=marker, color=teach.COLORS[color],
-                    label=f"{name}, l = {l}")
-bottom.annotate(f"the step in θ₃ multiplies\nits own term by {raised[3]:.0f}", (k - 0.5, np.sqrt(before * after)),
-                (k - 3.8, 0.2), arrowprops={"arrowstyle": "-", "color": teach.COLORS["grey"]})
-bottom.set(yscale="log", ylabel="penalty terms", xlabel="variable that has just moved")
-bottom.set_xticks(range(len(history)), ["forward\npass"] + [f"${kind}_{l}$" for kind, l in order])
+        bottom.plot(np.where(values > 0, values, np.nan), line, marker=marker,
+                    color=teach.COLORS[color], label=f"{name}, l = {l}")
+bottom.annotate(f"the step in θ₃ multiplies\nits own term by {raised[3]:.0f}",
+                (k - 0.5, np.sqrt(before * after)), (k - 3.8, 0.2),
+                arrowprops={"arrowstyle": "-", "color": teach.COLORS["grey"]})
+bottom.set(yscale="log", ylabel="penalty terms",
+           xlabel="variable that has just moved")
+bottom.set_xticks(range(len(history)),
+                  ["forward\npass"] + [f"${kind}_{l}$" for kind, l in order])
 bottom.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-teach.show(fig, "Terms of the energy along one sweep. The loss term falls in the first step and then stays. "
-                "Penalties are small and passed on from a to z and down; each step in theta raises the term "
-                "of its own map more than a thousandfold.")
+teach.show(fig,
+           "Terms of the energy along one sweep. The loss term falls in the "
+           "first step and then stays. Penalties are small and passed on "
+           "from a to z and down; each step in theta raises the term of its "
+           "own map more than a thousandfold.")
 
 # %% [markdown]
 # Two things to see. The signal is handed down: $a_3$ opens a gap, $z_3$ takes it over, $a_2$ and so on. And
@@ -458,7 +495,8 @@ def discrepancy(a, W, g, tau):
     # <solution>
     a_tilde = np.hstack([a, np.ones((len(a), 1))])
     a_half_tilde = np.hstack([a - tau * g @ W.T, np.ones((len(a), 1))])
-    return tau * a_tilde.T @ g - tau * a_half_tilde.T @ (g - g @ W.T @ W)  # (4.8)
+    # (4.8)
+    return tau * a_tilde.T @ g - tau * a_half_tilde.T @ (g - g @ W.T @ W)
     # </solution>
 
 # %% tags=["check"]
@@ -494,21 +532,29 @@ def discrepancy(a, W, g, tau):
 signal = (z[2] - literal.z[2]) / tau  # ∂J/∂z_2, as the half step has it
 taus, directions = np.logspace(-3, 4, 30), {}
 fig, ax = plt.subplots(figsize=(7.5, 3.2))
-for scale, color, line in ((0.5, "sky", "-."), (1, "blue", "-"), (2, "orange", "--"), (4, "vermillion", ":")):
+for scale, color, line in ((0.5, "sky", "-."), (1, "blue", "-"),
+                           (2, "orange", "--"), (4, "vermillion", ":")):
     W = scale * theta[2][:-1]
-    relative = [np.linalg.norm(discrepancy(a[1], W, signal, t)) / np.linalg.norm(t * dJ[1]) for t in taus]
+    relative = [np.linalg.norm(discrepancy(a[1], W, signal, t))
+                / np.linalg.norm(t * dJ[1]) for t in taus]
     wrong = discrepancy(a[1], W, signal, taus[0]) - taus[0] * dJ[1]
-    cosine = -np.sum(wrong * dJ[1]) / np.linalg.norm(wrong) / np.linalg.norm(dJ[1])
+    lengths = np.linalg.norm(wrong) * np.linalg.norm(dJ[1])
+    cosine = -np.sum(wrong * dJ[1]) / lengths
     directions[scale] = relative[0], cosine
-    ax.plot(taus, relative, line, color=teach.COLORS[color], label=f"{scale} W: cosine {cosine:.2f}")
+    ax.plot(taus, relative, line, color=teach.COLORS[color],
+            label=f"{scale} W: cosine {cosine:.2f}")
 ax.axhline(1, color="black", linewidth=0.8)
-ax.set(xscale="log", yscale="log", xlabel="τ", ylabel="‖discrepancy‖ / ‖τ∇J‖", ylim=(1e-2, 1e3))
+ax.set(xscale="log", yscale="log", xlabel="τ", ylabel="‖discrepancy‖ / ‖τ∇J‖",
+       ylim=(1e-2, 1e3))
 ax.legend(ncols=2)
-teach.show(fig, "Relative size of the discrepancy of map 2 against τ, for weights scaled by 0.5, 1, 2 and 4. "
-                "All curves are level for small τ, the higher the larger the weights: the error does not vanish.")
+teach.show(fig,
+           "Relative size of the discrepancy of map 2 against τ, for weights "
+           "scaled by 0.5, 1, 2 and 4. All curves are level for small τ, the "
+           "higher the larger the weights: the error does not vanish.")
 norm = np.linalg.norm(theta[2][:-1], 2)
 print("discrepancy over step as τ → 0, and ‖W‖:",
-      *(f"{scale} W: {value[0]:.2f} ({scale * norm:.2f})  " for scale, value in directions.items()))
+      *(f"{scale} W: {value[0]:.2f} ({scale * norm:.2f})  "
+        for scale, value in directions.items()))
 
 # %% [markdown]
 # ## What an implicit step on a would minimise
@@ -559,7 +605,8 @@ def implicit_activation(a, theta_D, Y, tau):
     # <solution>
     W, b = theta_D[:-1], theta_D[-1]
     c = tau / len(Y)
-    return np.linalg.solve(np.eye(len(W)) + c * W @ W.T, (a + c * (Y - b) @ W.T).T).T  # (4.9)
+    return np.linalg.solve(np.eye(len(W)) + c * W @ W.T,
+                           (a + c * (Y - b) @ W.T).T).T  # (4.9)
     # </solution>
 
 # %% tags=["check"]
@@ -578,47 +625,60 @@ def implicit_activation(a, theta_D, Y, tau):
 # %% tags=["mistake"]
 # says: the bias
 def implicit_activation(a, theta_D, Y, tau):
-    return check.library_implicit_activation(a, np.vstack([theta_D[:-1], 0 * theta_D[-1:]]), Y, tau)
+    no_bias = np.vstack([theta_D[:-1], 0 * theta_D[-1:]])
+    return check.library_implicit_activation(a, no_bias, Y, tau)
 
 # %%
-tau = 30.0  # L has weight 1/N: a long step, for which the explicit one would not do
+# L has weight 1/N: a long step, for which the explicit one would not do
+tau = 30.0
 
 
 def J_hat(hidden):
     last = forward([None, *hidden, theta[D]], X)[1][-1]
     u = implicit_activation(last, theta[D], Y, tau)
-    return np.sum((phi(theta[D], u) - Y) ** 2) / (2 * len(Y)) + np.sum((u - last) ** 2) / (2 * tau)  # (4.10)
+    loss = np.sum((phi(theta[D], u) - Y) ** 2) / (2 * len(Y))
+    return loss + np.sum((u - last) ** 2) / (2 * tau)  # (4.10)
 
 
-signal = (a[D - 1] - implicit_activation(a[D - 1], theta[D], Y, tau)) / tau  # instead of ∂J/∂a_{D−1}
+# instead of ∂J/∂a_{D−1}
+signal = (a[D - 1] - implicit_activation(a[D - 1], theta[D], Y, tau)) / tau
 h, hidden = 1e-4, theta[1:D]
 teach.holds("Ĵ is not above J", max(J_hat(hidden) - J, 0), 0)
 for l in range(D - 1, 0, -1):
     g = (1 - a[l] ** 2) * signal
-    step = np.hstack([a[l - 1], np.ones((len(X), 1))]).T @ g  # what the sweep subtracts, over τ
+    # what the sweep subtracts, over τ
+    step = np.hstack([a[l - 1], np.ones((len(X), 1))]).T @ g
     signal = g @ theta[l][:-1].T
     t = rng.normal(size=step.shape)
-    up, down = ([*hidden[:l - 1], theta[l] + s * h * t, *hidden[l:]] for s in (1, -1))
+    up, down = ([*hidden[:l - 1], theta[l] + s * h * t, *hidden[l:]]
+                for s in (1, -1))
     slope = (J_hat(up) - J_hat(down)) / (2 * h)
-    teach.holds(f"θ_{l}: the sweep descends Ĵ", np.sum(step * t), slope, teach.DIFFERENCES)
+    teach.holds(f"θ_{l}: the sweep descends Ĵ", np.sum(step * t), slope,
+                teach.DIFFERENCES)
 
 # %%
 steps = np.linspace(-0.5, 3, 60)
 line = [[th - s * d for th, d in zip(hidden, dJ)] for s in steps]
 fig, ax = plt.subplots(figsize=(7.5, 3.1))
-ax.plot(steps, [net.loss_function.value(net.forward(X, theta=[None, *p, theta[D]]).z[D], Y) for p in line],
+outputs = [net.forward(X, theta=[None, *p, theta[D]]).z[D] for p in line]
+ax.plot(steps, [net.loss_function.value(output, Y) for output in outputs],
         color="black", label="J")
-for tau, color, dash in ((3.0, "sky", "-."), (30.0, "blue", "--"), (300.0, "vermillion", ":")):
-    ax.plot(steps, [J_hat(p) for p in line], dash, color=teach.COLORS[color], label=f"Ĵ, τ = {tau:g}")
-ax.set(xlabel="step along −∇J in the hidden maps", ylabel="J and Ĵ", ylim=(0, None))
+for tau, color, dash in ((3.0, "sky", "-."), (30.0, "blue", "--"),
+                         (300.0, "vermillion", ":")):
+    ax.plot(steps, [J_hat(p) for p in line], dash, color=teach.COLORS[color],
+            label=f"Ĵ, τ = {tau:g}")
+ax.set(xlabel="step along −∇J in the hidden maps", ylabel="J and Ĵ",
+       ylim=(0, None))
 ax.legend()
-teach.show(fig, "J along its negative gradient, and below it the function with the loss's envelope, lower and "
-                "flatter the larger τ is.")
+teach.show(fig, "J along its negative gradient, and below it the function with "
+           "the loss's envelope, lower and flatter the larger τ is.")
 
 # %%
 toy = np.random.default_rng(0)
-inputs, targets, W_last = toy.normal(size=(30, 2)), toy.normal(size=(30, 2)), toy.normal(size=(2, 2))
-ones, last_map = np.hstack([inputs, np.ones((30, 1))]), np.vstack([W_last, np.zeros(2)])
+inputs, targets = toy.normal(size=(2, 30, 2))
+W_last = toy.normal(size=(2, 2))
+ones = np.hstack([inputs, np.ones((30, 1))])
+last_map = np.vstack([W_last, np.zeros(2)])
 
 
 def slope(th, implicit):
@@ -626,7 +686,8 @@ def slope(th, implicit):
     hidden = np.tanh(ones @ th)
     signal = (phi(last_map, hidden) - targets) @ W_last.T / 30
     if implicit:
-        signal = (hidden - implicit_activation(hidden, last_map, targets, 30.0)) / 30  # (4.9)
+        prox = implicit_activation(hidden, last_map, targets, 30.0)  # (4.9)
+        signal = (hidden - prox) / 30
     return ones.T @ ((1 - hidden**2) * signal)
 
 
@@ -636,9 +697,12 @@ for implicit, start in ((False, 0.1 * toy.normal(size=(3, 2))), (True, None)):
     for _ in range(1500):
         th = th - 0.3 * slope(th, implicit)
     fixed[implicit] = th
-left, other = (np.linalg.norm(slope(fixed[False], implicit)) for implicit in (False, True))
-moved = np.linalg.norm(fixed[True] - fixed[False]) / np.linalg.norm(fixed[False])
-print(f"where ‖∇J‖ = {left:.0e}, ‖∇Ĵ‖ = {other:.1e}: descending Ĵ from there moves θ by {100 * moved:.1f} %")
+left, other = (np.linalg.norm(slope(fixed[False], implicit))
+               for implicit in (False, True))
+moved = np.linalg.norm(fixed[True] - fixed[False])
+moved = moved / np.linalg.norm(fixed[False])
+print(f"where ‖∇J‖ = {left:.0e}, ‖∇Ĵ‖ = {other:.1e}: descending Ĵ from there "
+      f"moves θ by {100 * moved:.1f} %")
 
 # %% [markdown]
 # ## Exercise 4.6 (open): who may work at the same time?
@@ -655,18 +719,26 @@ print(f"where ‖∇J‖ = {left:.0e}, ‖∇Ĵ‖ = {other:.1e}: descending Ĵ 
 # relaxation whose gaps must be driven to zero by growing $\gamma$ and $\rho$.
 
 # %% tags=["record"]
-teach.record("factor by which the explicit step raises its own term, map 3", raised[3], expected=1440,
-             tolerance=150)
+teach.record("factor by which the step raises its own term, map 3",
+             raised[3], expected=1440, tolerance=150)
 stable = 2 / np.linalg.norm(ml.maps.Gram(a[2], side="parameter").matrix, 2)
-teach.record("largest stable step for θ_3, where 1 is taken", stable, expected=0.04, tolerance=0.005)
-teach.record("the least such factor of the three maps", min(raised.values()), expected=1400, tolerance=300)
-teach.record("relative discrepancy of map 2 as τ → 0", directions[1][0], expected=0.4, tolerance=0.05)
-teach.record("the same for W / 2", directions[0.5][0], expected=0.1, tolerance=0.01)
-teach.record("gradient of Ĵ where that of J is gone", other, expected=0.0041, tolerance=0.0002)
+teach.record("largest stable step for θ_3, where 1 is taken", stable,
+             expected=0.04, tolerance=0.005)
+teach.record("the least such factor of the three maps", min(raised.values()),
+             expected=1400, tolerance=300)
+teach.record("relative discrepancy of map 2 as τ → 0", directions[1][0],
+             expected=0.4, tolerance=0.05)
+teach.record("the same for W / 2", directions[0.5][0], expected=0.1,
+             tolerance=0.01)
+teach.record("gradient of Ĵ where that of J is gone", other, expected=0.0041,
+             tolerance=0.0002)
 teach.record("gradient of J there", left, expected=0, tolerance=1e-10)
-teach.record("way to the fixed point of Ĵ, relative", moved, expected=0.0226, tolerance=0.001)
-teach.record("cosine of wrong and right step, 4 W", directions[4][1], expected=-0.58, tolerance=0.05)
-teach.record("J after the sweep over J", J_new / J, expected=0.875, tolerance=0.01)
+teach.record("way to the fixed point of Ĵ, relative", moved, expected=0.0226,
+             tolerance=0.001)
+teach.record("cosine of wrong and right step, 4 W", directions[4][1],
+             expected=-0.58, tolerance=0.05)
+teach.record("J after the sweep over J", J_new / J, expected=0.875,
+             tolerance=0.01)
 
 # %% [markdown]
 # ## Summary

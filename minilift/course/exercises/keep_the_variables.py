@@ -110,14 +110,14 @@ def output_block(answer, seed):
         found = block(Y, z, a_old, gamma, alpha)
         yield (np.shape(found) != Y.shape,
                f"one array of the shape of Y, {Y.shape}, is asked for: the minimiser, not a value")
-        yield (not same(block(-Y, -z, -a_old, gamma, alpha), -found), "all three values turned to their negatives turn "
-               "the minimiser too; yours is cut off somewhere (clip, ReLU?)")
+        yield (not same(block(-Y, -z, -a_old, gamma, alpha), -found, 1e-5),
+               "all three values turned to their negatives turn the minimiser too; yours is cut off (clip, ReLU?)")
         target, z_share, old_share = shares(lambda *values: block(*values, gamma, alpha), 3)
         yield target == 0, "Y does not count at all: the loss pulls towards it"
         for name, share, weight in (("z_D", z_share, gamma), ("a_old", old_share, alpha)):
-            yield (not same(share / target, weight),
+            yield (not same(share / target, weight, 1e-5),
                    f"{name} counts {share / target:.3g} times as much as Y; their squares have {weight:g} and 1")
-        yield (not same(target + z_share + old_share, 1.0),
+        yield (not same(target + z_share + old_share, 1.0, 1e-5),
                f"the weights of the three values add up to {target + z_share + old_share:.3g}, not to 1")
 
     def library(Y, z, a_old, gamma, alpha):

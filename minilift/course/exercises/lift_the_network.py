@@ -283,7 +283,7 @@ def gradients(answer, seed):
     """Exercise 4.2: ∂E/∂a_l and ∂E/∂z_l against finite differences of the library's E."""
     rng, theta, X, Y = draw(seed)
     a, z, _, _ = point_off_the_graph(rng, theta, X)
-    gamma, rho, h, D = 3.0, 0.5, 1e-4, len(theta) - 1
+    gamma, rho, h, D = 3.0, 0.7, 1e-4, len(theta) - 1
     looks = {"a": "look at the signal of map l + 1, its W and the sign of the own gap",
              "z": "look at σ', at which weight goes with which gap, and at the sign of φ_l − z_l"}
 
