@@ -115,7 +115,7 @@ teach.holds("J", J, net.loss(X, Y))
 # %% tags=["exercise"]
 # Exercise 4.1
 def penalty_energy(theta, a, z, Y, gamma, rho):
-    """Return E, a number; lists theta [None, ...], a [X, ...], z [None, ...]."""
+    """Return the number E, for theta [None, ...], a [X, ...], z [None, ...]."""
     # <solution>
     D = len(theta) - 1
     energy = np.sum((phi(theta[D], a[D - 1]) - Y) ** 2) / (2 * len(Y))

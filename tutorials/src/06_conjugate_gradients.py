@@ -35,8 +35,8 @@ teach.versions()
 # $$ M d = b, \qquad M = \tilde a^T\tilde a + \beta I, \qquad b = \tilde a^T g = \nabla J. \tag{ProxProp 14} $$
 #
 # $d$ and $b$ have one column for each output unit $j$, and $M$ does not mix them: these are $m$ systems
-# with one matrix; $\beta$ adds to the diagonal what keeps it invertible. A product $Mp = \tilde a^T(\tilde a p) + \beta p$ needs no $M$, only two products with
-# $\tilde a$.
+# with one matrix; $\beta$ adds to the diagonal what keeps it invertible. A product $Mp = \tilde a^T(\tilde a p)
+# + \beta p$ needs no $M$, only two products with $\tilde a$.
 
 # %%
 data = ml.datasets.digits()
@@ -46,7 +46,8 @@ X, y = data.X_train[rows].astype(float), data.y_train[rows]
 net = ml.mlp([64, 30, 20, 10], activation="tanh", seed=SEED, dtype=np.float64)
 theta, z, activations, _ = net.forward(X)
 g3 = net.loss_function.gradient(z[3], y)
-a, g = activations[1], (g3 @ theta[3][:-1].T) * (1 - activations[2] ** 2)  # map 2: 30 inputs, 20 units
+# map 2: 30 inputs, 20 units
+a, g = activations[1], (g3 @ theta[3][:-1].T) * (1 - activations[2] ** 2)
 a_tilde = np.hstack([a, np.ones((N, 1))])
 b = a_tilde.T @ g
 teach.holds("b is ∇J", b, ml.BackProp().direction(net, X, y)[1][1])
@@ -134,7 +135,8 @@ best = all(np.all(q(M, t * cg1) > q(M, cg1)) for t in steps)
 angles = dots(cg1, b) / np.sqrt(dots(cg1, cg1) * dots(b, b))
 print(f"0.5, 0.9, 1.1 and 2 times the step are worse in every unit: {best}")
 print(f"cosine to the gradient: at least {angles.min():.3f} in each unit, "
-      f"{np.sum(cg1 * b) / np.linalg.norm(cg1) / np.linalg.norm(b):.3f} over all")
+      f"{np.sum(cg1 * b) / (np.linalg.norm(cg1) * np.linalg.norm(b)):.3f} "
+      "over all")
 
 # %% [markdown]
 # So ProxProp with one step, cg1, *is* the gradient, with the length of each unit's column chosen by an exact
@@ -186,17 +188,18 @@ print(f"cosine to the gradient: at least {angles.min():.3f} in each unit, "
 # %% tags=["exercise"]
 # Exercise 6.2
 def conjugate_gradients(a, g, tau_theta, steps):
-    """Return d_k after `steps` iterations from 0, shape (n + 1, m), for a (N, n) and g (N, m)."""
+    """Return d_k after `steps` iterations from 0, shape (n + 1, m),
+    for a (N, n) and g (N, m)."""
     a_tilde = np.hstack([a, np.ones((len(a), 1))])
     b = a_tilde.T @ g
     # <solution>
     d, r, p = np.zeros_like(b), b, b
     for _ in range(steps):
         Mp = a_tilde.T @ (a_tilde @ p) + p / tau_theta
-        alpha = np.sum(r * r, axis=0) / np.sum(p * Mp, axis=0)
+        alpha = np.sum(r * r, axis=0) / np.sum(p * Mp, axis=0)  # (6.3)
         d = d + alpha * p
         r_new = r - alpha * Mp
-        p = r_new + np.sum(r_new * r_new, axis=0) / np.sum(r * r, axis=0) * p  # (6.3)
+        p = r_new + np.sum(r_new * r_new, axis=0) / np.sum(r * r, axis=0) * p
         r = r_new
     return d
     # </solution>
@@ -227,31 +230,39 @@ def conjugate_gradients(a, g, tau_theta, steps):
 # %% tags=["mistake"]
 # says: one step length for all units
 def conjugate_gradients(a, g, tau_theta, steps):
-    return ml.solvers.conjugate_gradients(ml.maps.Gram(a), g, 1 / tau_theta, steps, joint=True).value
+    return ml.solvers.conjugate_gradients(ml.maps.Gram(a), g, 1 / tau_theta,
+                                          steps, joint=True).value
 
 # %% tags=["mistake"]
 # says: τ_θ divides
 def conjugate_gradients(a, g, tau_theta, steps):
-    return ml.solvers.conjugate_gradients(ml.maps.Gram(a), g, tau_theta, steps).value
+    return ml.solvers.conjugate_gradients(ml.maps.Gram(a), g, tau_theta,
+                                          steps).value
 
 # %%
 for k in (1, 3, 10):
     ours = conjugate_gradients(a, g, 1.0, k)
     theirs = ml.ProxProp(1.0, solver=f"cg{k}").direction(net, X, y)[1][1]
     teach.compare(f"cg{k}: by hand, library", ours, theirs)
-path = np.array([0 * b[:, 0]] + [conjugate_gradients(a, g, 1.0, k)[:, 0] for k in range(1, 4)])  # of unit 0
+path = np.array([0 * b[:, 0]] + [conjugate_gradients(a, g, 1.0, k)[:, 0]
+                                 for k in range(1, 4)])  # of unit 0
 moves, rests = np.diff(path, axis=0), b[:, 0] - path @ M  # α_k p_k, and r_k
 products = moves @ M @ moves.T
 sizes = np.sqrt(np.diag(products))
-teach.holds("three directions, each M-conjugate to all others", products / np.outer(sizes, sizes), np.eye(3), 1e-10)
+teach.holds("three directions, each M-conjugate to all others",
+            products / np.outer(sizes, sizes), np.eye(3), 1e-10)
 squares = np.sum(rests**2, axis=1)
-slopes = -np.sum(rests[1:] * (moves @ M), axis=1) / squares[:-1]  # γ as −⟨r_{k+1}, Mp_k⟩/⟨p_k, Mp_k⟩, α put in
-teach.holds("γ is the same in both forms", slopes, squares[1:] / squares[:-1], 1e-10)  # (6.3)
+# γ as −⟨r_{k+1}, Mp_k⟩/⟨p_k, Mp_k⟩, α put in
+slopes = -np.sum(rests[1:] * (moves @ M), axis=1) / squares[:-1]
+teach.holds("γ is the same in both forms", slopes, squares[1:] / squares[:-1],
+            1e-10)  # (6.3)
 krylov = [b[:, 0], M @ b[:, 0], M @ M @ b[:, 0]]
 basis = np.linalg.qr(np.stack(krylov, axis=1))[0]
-lowest = basis @ np.linalg.solve(basis.T @ M @ basis, basis.T @ b[:, 0])  # minimises q over the span
-teach.holds("cg3 minimises over three dimensions, unit 0", path[3] / np.abs(lowest).max(),
-            lowest / np.abs(lowest).max(), 1e-10)  # (6.4)
+# minimises q over the span
+lowest = basis @ np.linalg.solve(basis.T @ M @ basis, basis.T @ b[:, 0])
+teach.holds("cg3 minimises over three dimensions, unit 0",
+            path[3] / np.abs(lowest).max(), lowest / np.abs(lowest).max(),
+            1e-10)  # (6.4)
 
 # %% [markdown]
 # ## How many steps?
@@ -286,7 +297,8 @@ prediction = None  # "a", "b" or "c"
 # %%
 def error(M, exact, d):
     rest = exact - d
-    return np.sqrt(np.sum(rest * (M @ rest)) / np.sum(exact * (M @ exact)))  # over all units
+    # over all units
+    return np.sqrt(np.sum(rest * (M @ rest)) / np.sum(exact * (M @ exact)))
 
 
 gram = ml.maps.Gram(a, side="parameter")
@@ -294,15 +306,23 @@ taus, counts = (0.05, 1.0, 100.0, 1e4), np.arange(1, 61)
 errors, iterates = {}, {}
 for tau_theta in taus:
     M, exact = system(tau_theta)
-    iterates[tau_theta] = [ml.solvers.conjugate_gradients(gram, g, 1 / tau_theta, int(k)).value for k in counts]
-    errors[tau_theta] = np.array([error(M, exact, d) for d in iterates[tau_theta]])
+    iterates[tau_theta] = [
+        ml.solvers.conjugate_gradients(gram, g, 1 / tau_theta, int(k)).value
+        for k in counts]
+    errors[tau_theta] = np.array([error(M, exact, d)
+                                  for d in iterates[tau_theta]])
 M, exact = system(1.0)
 rest, above = exact - iterates[1.0][2], q(M, iterates[1.0][2]) - q(M, exact)
-teach.holds("how far q is above its least value, over half the squared error", above / (0.5 * dots(rest, M @ rest)),
-            np.ones(len(above)), 1e-8)  # (6.5), a difference of near values
+# (6.5), a difference of near values
+teach.holds("how far q is above its least value, over half the squared error",
+            above / (0.5 * dots(rest, M @ rest)), np.ones(len(above)), 1e-8)
 at_the_end = errors[100.0][30]
-answer = min("abc", key=lambda c: abs(np.log10(at_the_end) + {"a": 15, "b": 9, "c": 3}[c]))
-teach.reveal(prediction, answer, f"It is {at_the_end:.0e}: rounding destroys the orthogonality of the residuals.")
+answer = min("abc",
+             key=lambda c: abs(np.log10(at_the_end)
+                               + {"a": 15, "b": 9, "c": 3}[c]))
+teach.reveal(prediction, answer,
+             f"It is {at_the_end:.0e}: rounding destroys the orthogonality of "
+             "the residuals.")
 
 # %%
 def chebyshev(kappa, k):
@@ -314,22 +334,34 @@ kappas = {}
 for ax, tau_theta in zip(axes, taus):
     values = np.linalg.eigvalsh(system(tau_theta)[0])
     kappas[tau_theta] = values[-1] / values[0]
-    all_of_it, apart = chebyshev(kappas[tau_theta], counts), chebyshev(values[-2] / values[0], counts - 1)
-    assert np.all(errors[tau_theta] <= np.minimum(all_of_it, apart) + 1e-12)  # (6.6), (6.7)
-    ax.plot(counts, all_of_it, ":", color=teach.COLORS["grey"], label="Chebyshev (6.6)")
-    ax.plot(counts, apart, "--", color=teach.COLORS["grey"], label="one apart (6.7)")
-    ax.plot(counts, errors[tau_theta], color=teach.METHODS["ProxProp cg3"][0], label="CG")
+    all_of_it, apart = chebyshev(kappas[tau_theta],
+                                 counts), chebyshev(
+        values[-2] / values[0], counts - 1)
+    # (6.6), (6.7)
+    assert np.all(errors[tau_theta] <= np.minimum(all_of_it, apart) + 1e-12)
+    ax.plot(counts, all_of_it, ":", color=teach.COLORS["grey"],
+            label="Chebyshev (6.6)")
+    ax.plot(counts, apart, "--", color=teach.COLORS["grey"],
+            label="one apart (6.7)")
+    ax.plot(counts, errors[tau_theta], color=teach.METHODS["ProxProp cg3"][0],
+            label="CG")
     for k in (1, 3, 10):
         style = teach.method_style(f"ProxProp cg{k}")
-        ax.plot(k, errors[tau_theta][k - 1], style["marker"], color=teach.COLORS["black"], ms=7, label=f"cg{k}")
-    ax.axvline(len(b), color=teach.COLORS["vermillion"], linewidth=0.9, label="k = n + 1")
+        ax.plot(k, errors[tau_theta][k - 1], style["marker"],
+                color=teach.COLORS["black"], ms=7, label=f"cg{k}")
+    ax.axvline(len(b), color=teach.COLORS["vermillion"], linewidth=0.9,
+               label="k = n + 1")
     ax.set(yscale="log", ylim=(1e-16, 5), xlabel="steps k",
-           title=rf"$\tau_\theta$ = {tau_theta:g}, $\kappa$ = {kappas[tau_theta]:.0f}")
+           title=rf"$\tau_\theta$ = {tau_theta:g}, "
+                 rf"$\kappa$ = {kappas[tau_theta]:.0f}")
 axes[0].set_ylabel("error in the norm of M")
-fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=7)
-teach.show(fig, "Error of CG against the number of steps for four τ_θ, with two bounds. At 0.05 ten steps reach "
-                "1e-8; at 100 and 10000 the curves are alike, 0.2 after ten steps and 1e-3 at the line k = 31, "
-                "where exact arithmetic would be done.")
+fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center",
+           ncols=7)
+teach.show(fig,
+           "Error of CG against the number of steps for four τ_θ, with two "
+           "bounds. At 0.05 ten steps reach 1e-8; at 100 and 10000 the "
+           "curves are alike, 0.2 after ten steps and 1e-3 at the line k = "
+           "31, where exact arithmetic would be done.")
 
 # %% [markdown]
 # Read from left to right. Strong damping ($\tau_\theta = 0.05$): a few steps *are* the exact solve. Weak
@@ -340,14 +372,19 @@ teach.show(fig, "Error of CG against the number of steps for four τ_θ, with tw
 # the same thing for both? Compare the iterates themselves.
 
 # %%
-print("errors after ten steps:", *(f"{errors[tau_theta][9]:.2g} (τ_θ = {tau_theta:g})  " for tau_theta in taus))
+print("errors after ten steps:",
+      *(f"{errors[tau_theta][9]:.2g} (τ_θ = {tau_theta:g})  "
+        for tau_theta in taus))
 apart_by, weak = {}, system(1e4)[1]
 for tau_theta in (1.0, 100.0):
     for k in (1, 3, 10):
-        theirs = iterates[1e4][k - 1]
-        apart_by[tau_theta, k] = np.linalg.norm(iterates[tau_theta][k - 1] - theirs) / np.linalg.norm(theirs)
-    apart_by[tau_theta, "∞"] = np.linalg.norm(system(tau_theta)[1] - weak) / np.linalg.norm(weak)
-    print(f"τ_θ = {tau_theta:g} against 10000, relative difference of cg1, cg3, cg10 and exact:",
+        mine, theirs = (iterates[tau][k - 1] for tau in (tau_theta, 1e4))
+        difference = np.linalg.norm(mine - theirs) / np.linalg.norm(theirs)
+        apart_by[tau_theta, k] = difference
+    difference = np.linalg.norm(system(tau_theta)[1] - weak)
+    apart_by[tau_theta, "∞"] = difference / np.linalg.norm(weak)
+    print(f"τ_θ = {tau_theta:g} against 10000, relative difference of cg1, "
+          "cg3, cg10 and exact:",
           *(f"{100 * apart_by[tau_theta, k]:.2g} %  " for k in (1, 3, 10, "∞")))
 
 # %% [markdown]
@@ -382,7 +419,8 @@ def steps_enough(eigenvalues, eps):
     """Return k, a whole number, for eigenvalues (n,) in any order."""
     # <solution>
     values, k = np.sort(eigenvalues), 1
-    while min(chebyshev(values[-1] / values[0], k), chebyshev(values[-2] / values[0], k - 1)) > eps:  # (6.6), (6.7)
+    while min(chebyshev(values[-1] / values[0], k),
+              chebyshev(values[-2] / values[0], k - 1)) > eps:  # (6.6), (6.7)
         k += 1
     return k
     # </solution>
@@ -402,16 +440,19 @@ def steps_enough(eigenvalues, eps):
 # says: costs one step
 def steps_enough(eigenvalues, eps):
     values, k = np.sort(eigenvalues), 1
-    while min(chebyshev(values[-1] / values[0], k), chebyshev(values[-2] / values[0], k)) > eps:
+    while min(chebyshev(values[-1] / values[0], k),
+              chebyshev(values[-2] / values[0], k)) > eps:
         k += 1
     return k
 
 # %%
 promised, taken = {}, {}
 for tau_theta in taus:
-    promised[tau_theta] = steps_enough(np.linalg.eigvalsh(system(tau_theta)[0]), 1e-3)
+    promised[tau_theta] = steps_enough(np.linalg.eigvalsh(system(tau_theta)[0]),
+                                       1e-3)
     taken[tau_theta] = counts[errors[tau_theta] <= 1e-3][0]
-    print(f"τ_θ = {tau_theta:g}: for an error of 1e-3, {promised[tau_theta]} steps promised, {taken[tau_theta]} taken")
+    print(f"τ_θ = {tau_theta:g}: for an error of 1e-3, {promised[tau_theta]} "
+          f"steps promised, {taken[tau_theta]} taken")
 
 # %% [markdown]
 # ## Always downhill
@@ -434,20 +475,29 @@ to_exact = {}
 looks = (("black", "-"), ("blue", "--"), ("green", "-."), ("vermillion", ":"))
 for tau_theta, (color, line) in zip(taus, looks):
     M, exact = system(tau_theta)
-    slack = [np.min(dots(b, d) - 0.5 * dots(d, M @ d)) for d in iterates[tau_theta]]
+    slack = [np.min(dots(b, d) - 0.5 * dots(d, M @ d))
+             for d in iterates[tau_theta]]
     assert min(slack) > 0  # (6.8), in every unit and for every k
-    left_over = max(np.max(abs(dots(b - M @ d, d) / dots(b, d))) for d in iterates[tau_theta][:3])
-    teach.holds(f"τ_θ = {tau_theta:g}, one to three steps: ⟨∇J, d⟩ = ⟨d, Md⟩", left_over, 0, 1e-10)
+    left_over = max(np.max(abs(dots(b - M @ d, d) / dots(b, d)))
+                    for d in iterates[tau_theta][:3])
+    teach.holds(f"τ_θ = {tau_theta:g}, one to three steps: ⟨∇J, d⟩ = ⟨d, Md⟩",
+                left_over, 0, 1e-10)
     to_exact[tau_theta] = [cosine(exact, d) for d in iterates[tau_theta]]
-    for ax, values in zip(axes, ([cosine(b, d) for d in iterates[tau_theta]], to_exact[tau_theta])):
-        ax.plot(counts, values, line, color=teach.COLORS[color], label=rf"$\tau_\theta$ = {tau_theta:g}")
-axes[0].set(xscale="log", ylim=(0, 1.02), xlabel="steps k", ylabel="cosine", title=r"of $d_k$ and ∇J")
+    for ax, values in zip(axes,
+                          ([cosine(b, d) for d in iterates[tau_theta]],
+                           to_exact[tau_theta])):
+        ax.plot(counts, values, line, color=teach.COLORS[color],
+                label=rf"$\tau_\theta$ = {tau_theta:g}")
+axes[0].set(xscale="log", ylim=(0, 1.02), xlabel="steps k", ylabel="cosine",
+            title=r"of $d_k$ and ∇J")
 axes[1].set(xscale="log", xlabel="steps k", title=r"of $d_k$ and the exact $d$")
 axes[1].set_xticks([1, 3, 10, 30], [1, 3, 10, 30])
 axes[0].legend(loc="lower left")
-teach.show(fig, "Cosines against the number of steps. Left: to the gradient, they start between 0.78 and 0.9 "
-                "and level off above 0.2. Right: to the exact solution, quickly 1 for small τ_θ, but at most one half "
-                "after three steps for 100 and 10000.")
+teach.show(fig,
+           "Cosines against the number of steps. Left: to the gradient, they "
+           "start between 0.78 and 0.9 and level off above 0.2. Right: to "
+           "the exact solution, quickly 1 for small τ_θ, but at most one "
+           "half after three steps for 100 and 10000.")
 
 # %% [markdown]
 # ## Exercise 6.4 (core): conjugate gradients in sample space
@@ -478,7 +528,8 @@ teach.show(fig, "Cosines against the number of steps. Left: to the gradient, the
 # %% tags=["exercise"]
 # Exercise 6.4
 def sample_space_cg(K, g, beta, steps):
-    """Return U, shape (N, m), with d_k = a_tilde.T @ U, for K (N, N) and g (N, m)."""
+    """Return U, shape (N, m), with d_k = a_tilde.T @ U,
+    for K (N, N) and g (N, m)."""
     # <solution>
     U, R, P = np.zeros_like(g), g, g
     for _ in range(steps):
@@ -513,17 +564,19 @@ def sample_space_cg(K, g, beta, steps):
 K = a_tilde @ a_tilde.T
 apart = {}
 for k in (1, 3, 10, 40):
-    in_theta, in_samples = conjugate_gradients(a, g, 1.0, k), a_tilde.T @ sample_space_cg(K, g, 1.0, k)
+    in_theta = conjugate_gradients(a, g, 1.0, k)
+    in_samples = a_tilde.T @ sample_space_cg(K, g, 1.0, k)
     apart[k] = np.abs(in_theta - in_samples).max() / np.abs(in_theta).max()
     print(f"cg{k}: relative difference between the two {apart[k]:.0e}")
-teach.holds("one step and three are the same in both", [apart[1], apart[3]], [0, 0], 1e-10)
+teach.holds("one step and three are the same in both", [apart[1], apart[3]],
+            [0, 0], 1e-10)
 
 # %% [markdown]
 # ## Exercise 6.5 (break it): finite termination
 #
 # "CG ends after $n$ steps" is a theorem of exact arithmetic. In the last cell ten steps differed from those in
-# $\theta$, forty did not: rounding sends iterations that are equal on paper along different ways to one solution. Find 16 positive eigenvalues, with $\kappa \le
-# 10^4$, such that after 16 steps in float64 the error (in the norm of $M$) is still above 1 %.
+# $\theta$, forty did not: rounding sends iterations that are equal on paper along different ways to one solution.
+# Find 16 positive eigenvalues, with $\kappa \le 10^4$, such that after 16 steps in float64 the error (in the norm of $M$) is still above 1 %.
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -572,11 +625,14 @@ spectrum = np.logspace(0, 8, 16)
 Q, right = np.linalg.qr(rng.normal(size=(16, 16)))[0], rng.normal(size=(16, 1))
 ends, curves = {}, {}
 fig, ax = plt.subplots(figsize=(8, 3.4))
-for kappa, color, mark in ((10, "black", "o"), (311, "blue", "s"), (1e4, "vermillion", "^")):
+for kappa, color, mark in ((10, "black", "o"), (311, "blue", "s"),
+                           (1e4, "vermillion", "^")):
     matrix = Q * np.logspace(0, np.log10(kappa), 16) @ Q.T
     x, basis = np.linalg.solve(matrix, right), np.zeros((16, 0))
-    curves[kappa] = [error(matrix, x, d) for d in check.dense_cg(matrix, right, 30)]
-    for k in range(16):  # exact arithmetic, imitated: minimise over an orthonormalised Krylov basis
+    curves[kappa] = [error(matrix, x, d)
+                     for d in check.dense_cg(matrix, right, 30)]
+    # exact arithmetic, imitated: minimise over an orthonormalised Krylov basis
+    for k in range(16):
         new = right if k == 0 else matrix @ basis[:, -1:]
         new = new - basis @ (basis.T @ new)
         new = new - basis @ (basis.T @ new)
@@ -584,16 +640,22 @@ for kappa, color, mark in ((10, "black", "o"), (311, "blue", "s"), (1e4, "vermil
         d = basis @ np.linalg.solve(basis.T @ matrix @ basis, basis.T @ right)
         ends[kappa, k + 1] = max(error(matrix, x, d), 1e-16)
     look = {"color": teach.COLORS[color], "marker": mark, "ms": 5}
-    ax.plot(range(1, 31), curves[kappa], label=rf"float64, $\kappa$ = {kappa:g}", **look)
-    ax.plot(range(1, 17), [ends[kappa, k] for k in range(1, 17)], ":", markevery=[14, 15], **look)
+    ax.plot(range(1, 31), curves[kappa],
+            label=rf"float64, $\kappa$ = {kappa:g}", **look)
+    ax.plot(range(1, 17), [ends[kappa, k] for k in range(1, 17)], ":",
+            markevery=[14, 15], **look)
 ax.axvline(16, color=teach.COLORS["grey"], linewidth=0.8, label="k = n")
-ax.set(yscale="log", ylim=(1e-16, 5), xlabel="steps k", ylabel="error", title="Dotted: orthogonality kept by force")
+ax.set(yscale="log", ylim=(1e-16, 5), xlabel="steps k", ylabel="error",
+       title="Dotted: orthogonality kept by force")
 ax.legend(loc="lower left")
-teach.show(fig, "Error of CG in 16 dimensions for three condition numbers. With orthogonality kept by force all "
-                "three drop to rounding at k = 16. In float64 only the well-conditioned one does; κ = 311 gets there "
-                "some steps later, and κ = 10000 is still falling at 30.")
+teach.show(fig,
+           "Error of CG in 16 dimensions for three condition numbers. With "
+           "orthogonality kept by force all three drop to rounding at k = "
+           "16. In float64 only the well-conditioned one does; κ = 311 gets "
+           "there some steps later, and κ = 10000 is still falling at 30.")
 for kappa, curve in curves.items():
-    print(f"κ = {kappa:g}, float64: error", *(f"{curve[k - 1]:.0e} at k = {k}  " for k in (16, 20, 24, 30)))
+    print(f"κ = {kappa:g}, float64: error",
+          *(f"{curve[k - 1]:.0e} at k = {k} " for k in (16, 20, 24, 30)))
 
 # %% [markdown]
 # ## What does it cost?
@@ -611,15 +673,18 @@ for kappa, curve in curves.items():
 
 # %%
 def prices(N, n, m, k):
-    return {"matrix-free": 4 * N * n * m * k, "sample": 2 * N**2 * n + 2 * N**2 * m * k,
+    return {"matrix-free": 4 * N * n * m * k,
+            "sample": 2 * N**2 * n + 2 * N**2 * m * k,
             "parameter": 2 * N * n**2 + 2 * n**2 * m * k}  # (6.10)
 
 
 for kind, price in prices(600, 500, 400, 3).items():
     counted = check.count_products(kind, N=600, n=500, m=400, steps=3)
-    adjoint = 2 * 600 * 500 * 400  # one product with ã that backprop does anyway: ãᵀg, or ãᵀU in its place
-    # tolerance: (6.10) leaves out the column of ones and the centring of the activations
-    teach.holds(f"{kind}: products counted, over (6.10)", (counted - adjoint) / price, 1, 0.01)
+    # one product with ã that backprop does anyway: ãᵀg, or ãᵀU in its place
+    adjoint = 2 * 600 * 500 * 400
+    # tolerance: (6.10) leaves out the column of ones and the centring
+    teach.holds(f"{kind}: products counted, over (6.10)",
+                (counted - adjoint) / price, 1, 0.01)
 
 # %%
 shapes = {"fully connected: N = 500, n = 4000, m = 1000": (500, 4000, 1000),
@@ -628,21 +693,27 @@ k, relative = np.arange(1, 21), {}
 fig, axes = plt.subplots(1, 2, figsize=(10, 3.5), sharey=True)
 for ax, (title, (rows_, n, m)) in zip(axes, shapes.items()):
     backprop = 6 * rows_ * n * m
-    for name, color, line in (("matrix-free", "orange", "--"), ("sample", "blue", "-"),
+    for name, color, line in (("matrix-free", "orange", "--"),
+                              ("sample", "blue", "-"),
                               ("parameter", "green", "-.")):
-        cost = np.array([prices(rows_, n, m, int(steps))[name] for steps in k]) / backprop
+        cost = np.array([prices(rows_, n, m, int(steps))[name]
+                         for steps in k]) / backprop
         size = {"sample": rows_, "parameter": n}.get(name)
-        ax.plot(k, cost, line, color=teach.COLORS[color], label="CG, " + name.replace("parameter", "ãᵀã formed"))
+        ax.plot(k, cost, line, color=teach.COLORS[color],
+                label="CG, " + name.replace("parameter", "ãᵀã formed"))
         relative[title[:4], name] = cost
         if size:
-            ax.plot(0, cost[0] + 2 * size**3 / backprop, "s", color=teach.COLORS[color])
-    ax.set(yscale="log", ylim=(0.05, 2e6), xlabel="CG steps k (0: exact solve, square)", title=title)
+            ax.plot(0, cost[0] + 2 * size**3 / backprop, "s",
+                    color=teach.COLORS[color])
+    ax.set(yscale="log", ylim=(0.05, 2e6),
+           xlabel="CG steps k (0: exact solve, square)", title=title)
     ax.set_xticks([0, 5, 10, 15, 20])
 axes[0].set_ylabel("extra cost / backprop")
 axes[0].legend()
-teach.show(fig, "Extra cost relative to backprop against the number of steps. Fully connected: sample space "
-                "costs 0.2 to 1, exact solve 0.2, matrix-free 0.7 a step. Convolution: matrix-free is the "
-                "cheapest up to ten steps, sample space out of reach.")
+teach.show(fig, "Extra cost relative to backprop against the number of steps. "
+           "Fully connected: sample space costs 0.2 to 1, exact solve 0.2, "
+           "matrix-free 0.7 a step. Convolution: matrix-free is the cheapest "
+           "up to ten steps, sample space out of reach.")
 
 # %% [markdown]
 # ## Exercise 6.6 (open): exact or a few steps?
@@ -661,21 +732,40 @@ teach.show(fig, "Extra cost relative to backprop against the number of steps. Fu
 
 # %% tags=["record"]
 first = np.linalg.eigh(system(1.0)[0])[1][:, -1]
-teach.record("cosine of the first eigenvector and the mean of ã", abs(cosine(first, a_tilde.mean(axis=0))),
+to_mean = abs(cosine(first, a_tilde.mean(axis=0)))
+teach.record("cosine of the first eigenvector and the mean of ã", to_mean,
              expected=0.9999, tolerance=0.0002)
-teach.record("error after 31 steps, τ_θ = 100, log10", np.log10(at_the_end), expected=-3, tolerance=0.7)
-teach.record("error after 10 steps, τ_θ = 100", errors[100.0][9], expected=0.16, tolerance=0.03)
-teach.record("error after 10 steps, τ_θ = 10000", errors[1e4][9], expected=0.18, tolerance=0.03)
-teach.record("cg3 at τ_θ = 100 and 10000, relative difference", apart_by[100.0, 3], expected=0.003, tolerance=0.002)
-teach.record("cg10, the same", apart_by[100.0, 10], expected=0.05, tolerance=0.02)
-teach.record("cg3 at τ_θ = 1 and 10000, the same", apart_by[1.0, 3], expected=0.22, tolerance=0.05)
-teach.record("steps promised for 1e-3, τ_θ = 1", promised[1.0], expected=18, tolerance=1)
-teach.record("cosine of cg3 to exact, τ_θ = 100", to_exact[100.0][2], expected=0.5, tolerance=0.05)
-teach.record("16 dimensions, κ = 311: error at k = 16, log10", np.log10(curves[311][15]), expected=-2.6,
-             tolerance=0.4)
-teach.record("the same at k = 20, log10", np.log10(curves[311][19]), expected=-9.8, tolerance=1)
-teach.record("fully connected, exact in sample space, over backprop",
-             relative["full", "sample"][0] + 2 * 500**3 / (6 * 500 * 4000 * 1000), expected=0.23, tolerance=0.01)
+teach.record("error after 31 steps, τ_θ = 100, log10", np.log10(at_the_end),
+             expected=-3, tolerance=0.7)
+teach.record("error after 10 steps, τ_θ = 100", errors[100.0][9], expected=0.16,
+             tolerance=0.03)
+teach.record("error after 10 steps, τ_θ = 10000", errors[1e4][9], expected=0.18,
+             tolerance=0.03)
+teach.record("cg3 at τ_θ = 100 and 10000, difference",
+             apart_by[100.0, 3], expected=0.003, tolerance=0.002)
+teach.record("cg10, the same", apart_by[100.0, 10], expected=0.05,
+             tolerance=0.02)
+teach.record("cg3 at τ_θ = 1 and 10000, the same", apart_by[1.0, 3],
+             expected=0.22, tolerance=0.05)
+teach.record("steps promised for 1e-3, τ_θ = 1", promised[1.0], expected=18,
+             tolerance=1)
+teach.record("cosine of cg3 to exact, τ_θ = 100", to_exact[100.0][2],
+             expected=0.5, tolerance=0.05)
+teach.record("κ = 311: error at k = 16, log10",
+             np.log10(curves[311][15]), expected=-2.6, tolerance=0.4)
+teach.record("the same at k = 20, log10", np.log10(curves[311][19]),
+             expected=-9.8, tolerance=1)
+for steps, expected in ((3, 0.02), (5, 3e-4)):
+    value = errors[0.05][steps - 1]
+    teach.record(f"error after {steps} steps, τ_θ = 0.05", value, expected,
+                 tolerance=0.5 * expected)
+inverse = 2 * 500**3 / (6 * 500 * 4000 * 1000)
+full = relative["full", "sample"][0] + inverse
+teach.record("fully connected, exact in sample space, over backprop", full,
+             expected=0.23, tolerance=0.01)
+cheaper = relative["conv", "matrix-free"] < relative["conv", "parameter"]
+teach.record("convolution: matrix-free is cheapest up to step",
+             cheaper.sum(), expected=10, tolerance=0)
 
 # %% [markdown]
 # ## Summary
