@@ -32,9 +32,10 @@ from minilift.support.arguments import (
 )
 from minilift.support.backend import in_cache, spd_inverse, to_numpy
 
-PROBED = 8  # output units, at most, from which the rounding error of a direct solve is estimated
-TRUSTED = {"float32": 8e-5, "float64": 1e-9}  # estimated relative error up to which the quick direct solve is taken
-DOUBTED = {"float32": 8e-4, "float64": 1e-9}  # and up to which the part of products is measured; never in float64
+PROBED = 16  # output units, at most, from which the rounding error of a direct solve is estimated
+TRUSTED = {"float32": 8e-5, "float64": 1e-9}  # relative error up to which the quick direct solve is taken
+CERTAIN = {"float32": 3e-5, "float64": 1e-9}  # estimate of it up to which it is not measured
+DOUBTED = {"float32": 8e-4, "float64": 1e-9}  # and from which it is not measured either; never in float64
 EVEN = 4  # unevenness of samples that counts as usual
 ARMIJO = 1e-4  # share of the decrease predicted by the slope that a step length must bring
 HALVINGS = 50  # of a step length before a unit is left where it is
@@ -163,17 +164,16 @@ def quick_solve(gram, g, damping):
         inverse = spd_inverse(shifted(gram.matrix, damping))
     except ArithmeticError:
         return None
-    q, trusted = gram.lower(g), TRUSTED[g.dtype.name]
+    q, dtype = gram.lower(g), g.dtype.name
     units = slice(None, None, -(-q.shape[1] // PROBED))
-    of_gram, of_products = rounding_errors(gram, inverse, damping, g, q, units)
-    doubted = DOUBTED[g.dtype.name] if gram.a.ndim == 2 else trusted  # patches would cost as much as a careful solve
-    if of_gram > trusted or of_gram + of_products > doubted:
+    estimate = sum(rounding_errors(gram, inverse, damping, g, q, units))
+    measurable = gram.a.ndim == 2  # a measurement on patches would cost as much as a careful solve
+    if estimate > (DOUBTED if measurable else TRUSTED)[dtype]:
         return None
-    applied = inverse if many_rows(gram, inverse) else inverse.astype(g.dtype)
-    d = gram.solve(applied, q).astype(g.dtype, copy=False)  # ProxProp (13), Representer
-    if of_gram + of_products > trusted:
-        of_products = measured_error(gram, inverse, g, d, units)
-    return None if of_gram + of_products > trusted else d
+    applied = inverse if many_rows(gram, inverse) else inverse.astype(dtype)
+    d = gram.solve(applied, q).astype(dtype, copy=False)  # ProxProp (13), Representer
+    doubtful = measurable and estimate > CERTAIN[dtype]
+    return None if doubtful and measured_error(gram, inverse, damping, g, d, units) > TRUSTED[dtype] else d
 
 
 def shifted(matrix, damping):
@@ -199,20 +199,24 @@ def careful_solve(gram, g, damping):
 def rounding_errors(gram, inverse, damping, g, q, units):
     r"""Estimate the relative error of `quick_solve`, from a few output units and the small matrices, as two floats.
 
-    Three roundings of size ε count, each taken as random. That of the Gram matrix (of centred activations a_c) makes
-    the first number. Those of the inverse, when it is cast to g's dtype, and of the products make the second. On the
-    sample side an error δU of the coefficients becomes one of size :math:`\|\tilde A\|_F\|\delta U\|/\sqrt{N}` in
-    :math:`\tilde A^TU`. Where `many_rows` has the inverse applied in float64, of the last product only the rounding of
-    q is left. The factors were fitted to digits, CIFAR-10 images and degenerate inputs, so that the estimate is seldom
-    below the error; often it is ten times above.
+    Three roundings of size ε count. That of the Gram matrix (of centred activations a_c) makes the first number, taken
+    as random. Those of the inverse, when it is cast to g's dtype, and of the products make the second. On the sample
+    side the cast and its product are tried: for samples that repeat their roundings add up instead of cancelling. An
+    error δU of the coefficients becomes one of size :math:`\|\tilde A^T\delta U\|`, and a random one of size
+    :math:`\|\tilde A\|_F\|\delta U\|/\sqrt{N}`. On the parameter side all are taken as random; where `many_rows`
+    has the inverse applied in float64, of the last product only the rounding of q is left. The factors were fitted to
+    digits, CIFAR-10 images and degenerate inputs, so that the estimate is seldom below a third of the error; on the
+    parameter side it is often ten times above.
     """
-    xp, n, few = gram.xp, len(inverse), q[:, units].astype(np.float64)
+    xp, n, eps, few = gram.xp, len(inverse), np.finfo(g.dtype).eps, q[:, units].astype(np.float64)
     u, of_inverse, trace = inverse @ few, norm(inverse), float(gram.matrix.trace())
     if gram.side == "sample":
         of_d = abs(float(xp.vdot(u, gram.matrix @ u))) ** 0.5
         centred = trace - float(gram.matrix.sum()) / n  # ‖a_c‖²
         spread = max(float(inverse.trace()) - damping * of_inverse**2, 0) ** 0.5  # ‖Ãᵀ(K + βI)⁻¹‖
-        products = 4 * (trace / n) ** 0.5 * (of_inverse * norm(few) / n**0.5 + norm(u))
+        lost = inverse.astype(g.dtype) @ q[:, units] - u
+        random = norm(u) + np.finfo(np.float64).eps / eps * of_inverse * norm(few) / n**0.5  # the inverse is in float64
+        products = abs(float(xp.vdot(lost, gram.matrix @ lost))) ** 0.5 / eps + 4 * (trace / n) ** 0.5 * random
     else:
         rows, every = gram.samples, -(-gram.samples // 4096)
         averaging = min(1, 10 / rows**0.5)  # rounding of long sums cancels
@@ -223,8 +227,7 @@ def rounding_errors(gram, inverse, damping, g, q, units):
         applied = 1 if many_rows(gram, inverse) else 4
         products = of_inverse * (applied * norm(few) + averaging * trace**0.5 * of_g) / n**0.5
     if of_d > 0:
-        eps = np.finfo(g.dtype).eps / of_d
-        return eps * 0.4 * spread * centred / n * norm(u), eps * products
+        return eps / of_d * 0.4 * spread * centred / n * norm(u), eps / of_d * products
     return np.inf if trace > 0 and q.any() else 0.0, 0.0  # units without a signal tell nothing of the others
 
 
@@ -236,14 +239,17 @@ def unevenness(gram):
     return float(count * of_squares / total**2) if total else 1.0
 
 
-def measured_error(gram, inverse, g, d, units):
-    """Return the relative error that products in float32 made of a few output units of d, doubled for the others.
+def measured_error(gram, inverse, damping, g, d, units):
+    """Return the relative error of a few output units of d, and a fifth more for the others.
 
-    Those units are solved again in float64, at little cost beside `careful_solve`.
+    Those units are solved again in float64 and refined once, since the inverse is that of a rounded Gram matrix.
     """
     double = gram.in_double()
-    few = double.solve(inverse, double.lower(gram.whole(g[:, units]).astype(np.float64)))
-    return 2 * norm(d[:, units] - few) / norm(few)
+    q = double.lower(gram.whole(g[:, units]).astype(np.float64))
+    u = inverse @ q
+    again = double.apply(double.lift(u)) if gram.side == "sample" else double.adjoint(double.apply(u))
+    few = double.lift(u + inverse @ (q - again - damping * u))
+    return 1.2 * norm(d[:, units] - few) / norm(few)
 
 
 def conjugate_gradients(gram, g, damping, steps, joint=False):

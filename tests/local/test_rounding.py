@@ -109,6 +109,21 @@ def test_digits_as_they_are_and_as_grey_levels(rng, samples, white):
             assert relative_error(Gram(a, side=side), g, tau_theta, expected_at) <= ACCURACY
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_roundings_of_equal_rows_that_add_up(seed):
+    """Where samples are equal, and so are their signals, a rounding error is the same in each and does not cancel."""
+    rng = np.random.default_rng(seed)
+    samples, size, damping = rng.integers(50, 300), 10.0 ** rng.uniform(-2, 1), 10.0 ** rng.uniform(-2, 3)
+    n_in = int(samples * rng.choice([1, 1.1, 2]))
+    for a in (np.full((samples, n_in), size), size * rng.standard_normal((samples, n_in))):
+        a[rng.random(samples) < rng.choice([0.3, 0.9])] = a[0]
+        a = a.astype(np.float32)
+        g = stacked(a.astype(np.float64)) @ rng.standard_normal((n_in + 1, 30))
+        g = (g / abs(g).max()).astype(np.float32)
+        d, expected = damped_solve(Gram(a), g, damping).value, dense_steps(a, g)(damping)
+        assert np.linalg.norm(d - expected) <= ACCURACY * np.linalg.norm(expected)
+
+
 def images(rng):
     """Yield (name, images of 8×8 pixels and 3 channels)."""
     normal = rng.standard_normal((12, 8, 8, 3))
