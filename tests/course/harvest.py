@@ -132,7 +132,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("p = r_new + np.sum(r_new * r_new, axis=0) / np.sum(r * r, axis=0) * p", "p = r_new", "steepest descent"),
         ("np.sum(r_new * r_new, axis=0) / np.sum(r * r, axis=0)",
          "np.sum(r * r, axis=0) / np.sum(r_new * r_new, axis=0)", "γ is upside down"),
-        ("        p = r_new + np.sum(r_new * r_new, axis=0) / np.sum(r * r, axis=0) * p  # (6.3)\n        r = r_new",
+        ("        p = r_new + np.sum(r_new * r_new, axis=0) / np.sum(r * r, axis=0) * p\n        r = r_new",
          "        r = r_new\n        p = r_new + np.sum(r_new * r_new, axis=0) / np.sum(r * r, axis=0) * p", "γ is 1"),
         ("p = r_new + ", "p = r_new - ", "the sign of γ"),
         ("p = r_new + ", "p = r + ", "old residual"),

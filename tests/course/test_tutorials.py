@@ -13,7 +13,8 @@ from minilift.course import notebooks, teach
 
 NAMES = notebooks.CURRICULUM
 NARROW = (  # their code keeps to 80 columns, for telephones, and takes more lines
-    "04_lift_the_network", "06_conjugate_gradients", "08_local_losses", "14_keep_the_variables",
+    "04_lift_the_network", "06_conjugate_gradients", "08_local_losses", "09_semi_implicit",
+    "14_keep_the_variables",
 )
 KINDS = ("warm-up", "core", "break it", "open")
 SECOND_CELL = re.compile(r"""import matplotlib\.pyplot as plt

@@ -52,12 +52,14 @@ teach.versions()
 data = ml.datasets.digits()
 chosen = rng.choice(len(data.X_train), 100, replace=False)
 X, y = data.X_train[chosen].astype(float), data.y_train[chosen]
-net = ml.mlp([64, 16, 12, 10], loss=ml.SoftmaxCrossEntropy("sum"), seed=SEED, dtype=np.float64)
+net = ml.mlp([64, 16, 12, 10], loss=ml.SoftmaxCrossEntropy("sum"), seed=SEED,
+             dtype=np.float64)
 state, blocks = net.forward(X), {}
 
 
 def keep(block):
-    blocks[block.l] = block  # what the library's sweep tells a method about layer l
+    # what the library's sweep tells a method about layer l
+    blocks[block.l] = block
     return np.zeros_like(block.theta)
 
 
@@ -100,7 +102,7 @@ teach.holds("with the old W the signal is BackProp's", chained, blocks[1].g_a)
 # %% tags=["exercise"]
 # Exercise 9.1
 def fit_gradient(F, W, b, target, W_old, lam):
-    """Return the gradient in W (n, m), for F (N, n), b (m,) and target (N, m)."""
+    """Return the gradient in W (n, m); F is (N, n), b (m,), target (N, m)."""
     # <solution>
     Z = F @ W + b
     residual = np.maximum(Z, 0) - target
@@ -129,9 +131,9 @@ def fit_gradient(F, W, b, target, W_old, lam):
 
 # %% [markdown]
 # That slope is all that the solver needs: the method takes a few Fletcher–Reeves steps (conjugate gradients
-# for functions that are not quadratic, with a line search) on $W$, then on $b$. More steps need not bring the slope to
-# zero: ReLU has kinks, where a line search may stop (20 and 300 steps are compared below). On the last layer $\sigma$ is the identity and the fit is ridge regression
-# around $W_D$:
+# for functions that are not quadratic, with a line search) on $W$, then on $b$. More steps need not bring the
+# slope to zero: ReLU has kinks, where a line search may stop (20 and 300 steps are compared below). On the last
+# layer $\sigma$ is the identity and the fit is ridge regression around $W_D$:
 #
 # $$ (F^TF + \lambda I)(W_D - W_D') = \eta\, F^T\delta_D. \tag{9.4} $$
 #
@@ -147,17 +149,22 @@ def fit_value(W_new, b_new):
 
 _, gradients = ml.BackProp().direction(net, X, y)
 at_start = fit_gradient(F, W, b, target, W, lam)
-teach.holds("at the start: 2η times the loss's gradient", at_start, 2 * eta * gradients[1][:-1])
+teach.holds("at the start: 2η times the loss's gradient", at_start,
+            2 * eta * gradients[1][:-1])
 
 step = ml.SemiImplicit(eta, lam, steps=20).propose(layer)
-values = [fit_value(W, b), fit_value(W - step[:-1], b), fit_value(W - step[:-1], b - step[-1])]
-print("layer 2, its objective: at the start, after W, after b:", *(f"{value:.4f}" for value in values))
+values = [fit_value(W, b), fit_value(W - step[:-1], b),
+          fit_value(W - step[:-1], b - step[-1])]
+print("layer 2, its objective: at the start, after W, after b:",
+      *(f"{value:.4f}" for value in values))
 assert values[0] > values[1] > values[2]
 left = {}
 for k in (1, 20, 300):
     found = W - ml.SemiImplicit(eta, lam, steps=k).propose(layer)[:-1]
-    left[k] = np.linalg.norm(fit_gradient(F, found, b, target, W, lam)) / np.linalg.norm(at_start)
-print("slope of the W fit over that at the start:", *(f"{left[k]:.3f} after {k} steps  " for k in left))
+    slope = fit_gradient(F, found, b, target, W, lam)
+    left[k] = np.linalg.norm(slope) / np.linalg.norm(at_start)
+print("slope of the W fit over that at the start:",
+      *(f"{left[k]:.3f} after {k} steps  " for k in left))
 
 # %%
 last = blocks[3]
@@ -203,7 +210,7 @@ teach.holds("last layer, b", step[-1], b_step)
 # %% tags=["exercise"]
 # Exercise 9.2
 def relu_fit(a, b, c):
-    """Return the u of least value, of the shape of a and b, for a number c > 0."""
+    """Return the u of least value, of the shape of a and b, for a c > 0."""
     # <solution>
     off, on = np.minimum(b, 0), np.maximum((a + c * b) / (1 + c), 0)  # (9.6)
 
@@ -228,7 +235,8 @@ def relu_fit(a, b, c):
 # %% tags=["mistake"]
 # says: compare their values
 def relu_fit(a, b, c):
-    return np.where((b < 0) & (a + c * b <= 0), b, np.maximum((a + c * b) / (1 + c), 0))
+    return np.where((b < 0) & (a + c * b <= 0), b,
+                    np.maximum((a + c * b) / (1 + c), 0))
 
 # %% [markdown]
 # ## The convex neighbour
@@ -255,8 +263,10 @@ def matching_fit(a, b, c):
 
 grid, a_many, b_many = np.linspace(-12, 12, 24001), *rng.uniform(-2, 2, (2, 50))
 for c in (0.5, 2.0):
-    tried = [grid[np.argmin(matching_curve(grid, *pair, c))] for pair in zip(a_many, b_many)]
-    teach.holds(f"matching loss, c = {c}: by a grid", matching_fit(a_many, b_many, c), tried, 6e-4)
+    tried = [grid[np.argmin(matching_curve(grid, *pair, c))]
+             for pair in zip(a_many, b_many)]
+    teach.holds(f"matching loss, c = {c}: by a grid",
+                matching_fit(a_many, b_many, c), tried, 6e-4)
 
 # %% [markdown]
 # ## Predict
@@ -270,33 +280,48 @@ where = None  # "a", "b" or "c"
 # %%
 a, b0, c0 = 1.0, -0.3, 0.5
 u = float(relu_fit(np.array([a]), np.array([b0]), c0)[0])
-teach.reveal(where, "c" if u > 0 else "a" if u < 0 else "b", f"It is u = {u:.3f}: c decides.")
+teach.reveal(where, "c" if u > 0 else "a" if u < 0 else "b",
+             f"It is u = {u:.3f}: c decides.")
 
 # %%
 fig, axes = plt.subplots(2, 2, figsize=(9, 6.4))
 u, b_line = np.linspace(-1.2, 1.8, 400), np.linspace(-2, 1.5, 701)
-looks = [(0.2, "blue", "-", "s"), (0.5, "green", "--", "^"), (2.0, "vermillion", "-.", "D")]
+looks = [(0.2, "blue", "-", "s"), (0.5, "green", "--", "^"),
+         (2.0, "vermillion", "-.", "D")]
 for c, color, line, mark in looks:
     options = {"color": teach.COLORS[color], "linestyle": line}
-    solution, smooth = relu_fit(np.full(701, a), b_line, c), matching_fit(a, b_line, c)
+    solution = relu_fit(np.full(701, a), b_line, c)
+    smooth = matching_fit(a, b_line, c)
     jump = int(np.argmax(np.diff(solution)))
-    for ax, curve, minima in ((axes[0, 0], fit_curve, (b0, (a + c * b0) / (1 + c))),
-                              (axes[0, 1], matching_curve, (float(matching_fit(a, b0, c)),))):
+    two, one = (b0, (a + c * b0) / (1 + c)), (float(matching_fit(a, b0, c)),)
+    for ax, curve, minima in ((axes[0, 0], fit_curve, two),
+                              (axes[0, 1], matching_curve, one)):
         ax.plot(u, curve(u, a, b0, c), **options)
         for minimum in minima:
-            ax.plot(minimum, curve(minimum, a, b0, c), mark, color=teach.COLORS[color], ms=6)
-    axes[1, 0].plot(b_line[jump + 1:], solution[jump + 1:], marker=mark, markevery=[0], label=f"c = {c}", **options)
-    axes[1, 0].plot([b_line[jump]] * 2, solution[jump:jump + 2], ":", marker=mark, markevery=[0], color=options["color"])
+            ax.plot(minimum, curve(minimum, a, b0, c), mark,
+                    color=teach.COLORS[color], ms=6)
+    axes[1, 0].plot(b_line[jump + 1:], solution[jump + 1:], marker=mark,
+                    markevery=[0], label=f"c = {c}", **options)
+    axes[1, 0].plot([b_line[jump]] * 2, solution[jump:jump + 2], ":",
+                    marker=mark, markevery=[0], color=options["color"])
     axes[1, 1].plot(b_line, smooth, marker=mark, markevery=[0], **options)
-axes[1, 0].plot(b_line[b_line < -0.2], b_line[b_line < -0.2], color="black", linewidth=0.8, label="u = b, for all c")
-axes[0, 0].set(title="ReLU inside the square: two minima", xlabel="u  (a = 1, b = −0.3)", ylim=(0, 1.5))
-axes[0, 1].set(title="matching loss: one", xlabel="u  (a = 1, b = −0.3)", ylim=(-1, 2))
-axes[1, 0].set(title="the ReLU fit jumps, where depends on c", xlabel="b", ylabel="minimiser u", ylim=(-2.1, 2))
-axes[1, 1].set(title="that of the matching loss does not", xlabel="b", ylabel="minimiser u", ylim=(-2.1, 2))
+axes[1, 0].plot(b_line[b_line < -0.2], b_line[b_line < -0.2], color="black",
+                linewidth=0.8, label="u = b, for all c")
+axes[0, 0].set(title="ReLU inside the square: two minima",
+               xlabel="u  (a = 1, b = −0.3)", ylim=(0, 1.5))
+axes[0, 1].set(title="matching loss: one", xlabel="u  (a = 1, b = −0.3)",
+               ylim=(-1, 2))
+axes[1, 0].set(title="the ReLU fit jumps, where depends on c", xlabel="b",
+               ylabel="minimiser u", ylim=(-2.1, 2))
+axes[1, 1].set(title="that of the matching loss does not", xlabel="b",
+               ylabel="minimiser u", ylim=(-2.1, 2))
 axes[1, 0].legend()
-teach.show(fig, "Top: for three prices c the ReLU fit has a minimum at b and one right of 0; the matching loss has one. "
-                "Bottom: as b falls the minimiser of the ReLU fit jumps down to the line u = b, the earlier the "
-                "larger c is; for the matching loss it moves without a jump.")
+teach.show(fig,
+           "Top: for three prices c the ReLU fit has a minimum at b and one "
+           "right of 0; the matching loss has one. Bottom: as b falls the "
+           "minimiser of the ReLU fit jumps down to the line u = b, the "
+           "earlier the larger c is; for the matching loss it moves without "
+           "a jump.")
 
 # %% [markdown]
 # ## Exercise 9.3 (core): down through new weights
@@ -324,7 +349,8 @@ teach.show(fig, "Top: for three prices c the ReLU fit has a minimum at b and one
 # %% tags=["exercise"]
 # Exercise 9.3
 def sweep_down(theta, z, delta, fit):
-    """Return [None, new theta_1, ..., new theta_D]; delta (N, n_D) is the gradient in the last output."""
+    """Return [None, new theta_1, ..., new theta_D];
+    delta (N, n_D) is the gradient in the last output."""
     # <solution>
     new, signal = [None] * len(theta), delta
     for l in range(len(theta) - 1, 0, -1):
@@ -386,7 +412,8 @@ def library_fit(l, signal):
 new = sweep_down(net.theta, state.z, blocks[3].g, library_fit)
 _, steps = method.direction(net, X, y)
 for l in (3, 2, 1):
-    teach.holds(f"layer {l}: the library's sweep", net.theta[l] - steps[l - 1], new[l])
+    teach.holds(f"layer {l}: the library's sweep", net.theta[l] - steps[l - 1],
+                new[l])
 
 # %% [markdown]
 # ## Predict
@@ -398,57 +425,73 @@ for l in (3, 2, 1):
 chain = None  # a number
 
 # %%
-old = {"δ2": ["δ3"], "δ1": ["δ2"], "W3'": ["δ3"], "W2'": ["δ2"], "W1'": ["δ1"]}  # what each one needs
+# what each one needs
+old = {"δ2": ["δ3"], "δ1": ["δ2"], "W3'": ["δ3"], "W2'": ["δ2"], "W1'": ["δ1"]}
 semi = old | {"δ2": ["δ3", "W3'"], "δ1": ["δ2", "W2'"]}
 
 
 def longest(graph, node):
-    return max((1 + longest(graph, needed) for needed in graph.get(node, [])), default=0)
+    return max((1 + longest(graph, needed) for needed in graph.get(node, [])),
+               default=0)
 
 
-lengths = {name: max(longest(graph, node) for node in graph) for name, graph in (("old", old), ("new", semi))}
-teach.reveal(chain, lengths["new"], f"Each signal waits for a fit; with the old weights: {lengths['old']}.")
+lengths = {name: max(longest(graph, node) for node in graph)
+           for name, graph in (("old", old), ("new", semi))}
+teach.reveal(chain, lengths["new"],
+             "Each signal waits for a fit; with the old weights: "
+             f"{lengths['old']}.")
 
 # %%
-places = {"δ3": (0, 1), "δ2": (2, 1), "δ1": (4, 1), "W3'": (0.8, 0), "W2'": (2.8, 0), "W1'": (4.8, 0)}
+places = {"δ3": (0, 1), "δ2": (2, 1), "δ1": (4, 1), "W3'": (0.8, 0),
+          "W2'": (2.8, 0), "W1'": (4.8, 0)}
 fig, axes = plt.subplots(1, 2, figsize=(10, 2.5))
-for ax, graph, title in ((axes[0], old, f"old weights (BackProp, ProxProp, LocoProp): bold, a chain of {lengths['old']}"),
-                         (axes[1], semi, f"new weights (SIBP): bold, one chain of {lengths['new']}")):
+titles = (f"old weights (BackProp, …): bold, a chain of {lengths['old']}",
+          f"new weights (SIBP): bold, one chain of {lengths['new']}")
+for ax, graph, title in zip(axes, (old, semi), titles):
     for node, (x, height) in places.items():
         for needed in graph.get(node, []):
             waits = longest(graph, node) == 1 + longest(graph, needed)
             on_chain = waits and (graph is semi or node in ("δ2", "δ1", "W1'"))
             color = teach.COLORS["vermillion" if on_chain else "grey"]
-            arrow = {"arrowstyle": "->", "color": color, "lw": 1 + on_chain, "shrinkA": 15, "shrinkB": 15}
+            arrow = {"arrowstyle": "->", "color": color, "lw": 1 + on_chain,
+                     "shrinkA": 15, "shrinkB": 15}
             ax.annotate("", (x, height), places[needed], arrowprops=arrow)
         ax.text(x, height, node, ha="center", va="center", fontsize=12)
     ax.set(title=title, xlim=(-0.5, 5.3), ylim=(-0.4, 1.4))
     ax.axis("off")
-teach.show(fig, "Dependency graphs of signals δ3, δ2, δ1 and fits W3', W2', W1'. With old weights the "
-                "signals form the chain and fits hang from it. With new weights each signal also waits for "
-                "the fit above it: the chain zigzags through all six.")
+teach.show(fig,
+           "Dependency graphs of signals δ3, δ2, δ1 and fits W3', W2', W1'. "
+           "With old weights the signals form the chain and fits hang from "
+           "it. With new weights each signal also waits for the fit above "
+           "it: the chain zigzags through all six.")
 
 # %%
-# What do new weights change? For large λ a fit moves W by about η/λ ∇J, and the signals differ by the next order.
+# What do new weights change? For large λ a fit moves W by about η/λ ∇J,
+# and the signals differ by the next order.
 lams = np.logspace(-1, 5, 7)
 gradient = flat(ml.BackProp().direction(net, X, y)[1])
 new_old, cosines = [], []
 for each in lams:
     kinds = (ml.SemiImplicit, OldWeights)
-    new, old_step = (flat(kind(eta, each, steps=20).direction(net, X, y)[1]) for kind in kinds)
+    new, old_step = (flat(kind(eta, each, steps=20).direction(net, X, y)[1])
+                     for kind in kinds)
     new_old.append(np.linalg.norm(new - old_step) / np.linalg.norm(old_step))
-    cosines.append(new @ gradient / np.linalg.norm(new) / np.linalg.norm(gradient))
+    cosines.append(new @ gradient / np.linalg.norm(new)
+                   / np.linalg.norm(gradient))
 small_step = eta / lams[-1] * gradient
 distance = np.linalg.norm(new - small_step) / np.linalg.norm(small_step)
 teach.holds("λ = 1e5: distance to η/λ ∇J, relative", distance, 0, 0.02)
 
 fig, axes = plt.subplots(1, 2, figsize=(9, 3))
 axes[0].plot(lams, new_old, **teach.method_style("SIBP"))
-axes[0].set(xscale="log", yscale="log", xlabel="λ", ylabel="‖new − old‖ / ‖old‖")
+axes[0].set(xscale="log", yscale="log", xlabel="λ",
+            ylabel="‖new − old‖ / ‖old‖")
 axes[1].plot(lams, cosines, **teach.method_style("SIBP"))
-axes[1].set(xscale="log", xlabel="λ", ylabel="cosine of the step to ∇J", ylim=(0, 1.05))
-teach.show(fig, "Left: the relative difference between steps with new and old weights falls like 1/λ for "
-                "large λ. Right: the cosine of SIBP's step to the gradient rises to one.")
+axes[1].set(xscale="log", xlabel="λ", ylabel="cosine of the step to ∇J",
+            ylim=(0, 1.05))
+teach.show(fig, "Left: the relative difference between steps with new and old "
+           "weights falls like 1/λ for large λ. Right: the cosine of SIBP's "
+           "step to the gradient rises to one.")
 
 # %% [markdown]
 # ## Fixed points
@@ -460,7 +503,8 @@ teach.show(fig, "Left: the relative difference between steps with new and old we
 # frequencies.
 
 # %%
-saddle = ml.mlp([64, 16, 12, 10], activation="tanh", loss=ml.SoftmaxCrossEntropy("sum"), dtype=np.float64)
+saddle = ml.mlp([64, 16, 12, 10], activation="tanh",
+                loss=ml.SoftmaxCrossEntropy("sum"), dtype=np.float64)
 saddle.theta = [None] + [0 * theta for theta in saddle.theta[1:]]
 saddle.theta[3][-1] = np.log(np.bincount(y, minlength=10) / len(y))
 saddle.theta[1][-1], saddle.theta[2][-1] = 0.3, -0.2
@@ -524,11 +568,14 @@ dead = (1.0, -1.5, 2.0)
 # %%
 a, b0, c0 = dead
 z = np.array([[b0]])
-data_term = ml.problems.SquaredFit(ml.ReLU(), z, -np.array([[a]]))  # target a, output 0
-problem = ml.problems.LocalProblem(ml.maps.Gram(np.ones((1, 1)), bias=False), z, data_term, 2 * c0)
+# target a, output 0
+data_term = ml.problems.SquaredFit(ml.ReLU(), z, -np.array([[a]]))
+problem = ml.problems.LocalProblem(ml.maps.Gram(np.ones((1, 1)), bias=False), z,
+                                   data_term, 2 * c0)
 moved = ml.solvers.fletcher_reeves(problem, 20).value[0, 0]
 best = float(relu_fit(np.array([a]), np.array([b0]), c0)[0])
-print(f"Fletcher–Reeves, 20 steps: moved by {abs(moved):.3f}; the best place is {best - b0:.3f} away")
+print(f"Fletcher–Reeves, 20 steps: moved by {abs(moved):.3f}; the best place "
+      f"is {best - b0:.3f} away")
 teach.holds("a dead unit stays dead", moved, 0)
 
 # %% [markdown]
@@ -545,48 +592,65 @@ X_few, y_few = data.X_train[:400], data.y_train[:400]
 
 def train(method, lr, seed, epochs):
     net = ml.mlp([64, 32, 10], seed=seed)
-    return ml.fit(net, (X_few, y_few), method=method, optimizer=ml.SGD(lr=lr), epochs=epochs, seed=seed,
-                  progress=False)
+    return ml.fit(net, (X_few, y_few), method=method, optimizer=ml.SGD(lr=lr),
+                  epochs=epochs, seed=seed, progress=False)
+
+
+def semi_implicit(kind):
+    return lambda size, seed: train(kind(size, lam), 1.0, seed, 5)
 
 
 entries = {"BackProp": lambda size, seed: train(ml.BackProp(), size, seed, 150),
-           "SIBP": lambda size, seed: train(ml.SemiImplicit(size, lam), 1.0, seed, 5),
-           "SIBP, old weights": lambda size, seed: train(OldWeights(size, lam), 1.0, seed, 5)}
+           "SIBP": semi_implicit(ml.SemiImplicit),
+           "SIBP, old weights": semi_implicit(OldWeights)}
 
-sizes = {"BackProp": (0.3, 1.0, 3.0), "SIBP": (1.0, 3.0, 10.0), "SIBP, old weights": (1.0, 3.0, 10.0)}
+sizes = {"BackProp": (0.3, 1.0, 3.0), "SIBP": (1.0, 3.0, 10.0),
+         "SIBP, old weights": (1.0, 3.0, 10.0)}
 chosen = {}
 for name, run in entries.items():
     ends = {}
     for size in sizes[name]:
         losses = [run(size, seed)["train_loss"][-1] for seed in (3, 4, 5, 6)]
         ends[size] = np.nan_to_num(losses, nan=np.inf)
-        print(f"{name:<18} {size:4g}  final losses, sorted:", *(f"{loss:8.1e}" for loss in np.sort(ends[size])))
-    agreed = [size for size in sizes[name] if max(ends[size]) <= 10 * min(ends[size])]
+        print(f"{name:<18} {size:4g}  final losses, sorted:",
+              *(f"{loss:8.1e}" for loss in np.sort(ends[size])))
+    agreed = [size for size in sizes[name]
+              if max(ends[size]) <= 10 * min(ends[size])]
     chosen[name] = min(agreed, key=lambda size: np.median(ends[size]))
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True)
-final, first, taken = {}, {}, {}
+final, first, fifth, taken = {}, {}, {}, {}
 for name, run in entries.items():
     histories = [run(chosen[name], seed) for seed in (0, 1, 2)]
     losses = np.array([history["train_loss"] for history in histories])
     seconds = np.median([history["seconds"] for history in histories], axis=0)
-    style = {"color": teach.COLORS["purple"], "linestyle": "--", "marker": "X"} if "old" in name else {}
-    style |= {"label": f"{name}, step size {chosen[name]:g}", "markevery": 1 if "SIBP" in name else 30}
+    style = {}
+    if "old" in name:
+        style = {"color": teach.COLORS["purple"], "linestyle": "--",
+                 "marker": "X"}
+    style |= {"label": f"{name}, step size {chosen[name]:g}",
+              "markevery": 1 if "SIBP" in name else 30}
     for ax, x in ((axes[0], histories[0]["epoch"]), (axes[1], seconds)):
         teach.band(ax, x, losses, name.split(",")[0], **style)
     taken[name] = seconds[-1]
-    first[name], final[name] = np.median(losses[:, 1]), np.median(losses[:, -1])
-axes[0].set(xscale="symlog", yscale="log", xlim=(0, 160), xlabel="epoch (from 1 on logarithmic)")
+    first[name], fifth[name], final[name] = np.median(losses[:, [1, 5, -1]],
+                                                      axis=0)
+axes[0].set(xscale="symlog", yscale="log", xlim=(0, 160),
+            xlabel="epoch (from 1 on logarithmic)")
 axes[0].set(ylabel="training loss")
 axes[1].set(xlabel="seconds (this machine)")
 axes[1].legend(loc="upper right")
-teach.show(fig, "Training loss against epochs and seconds. In five epochs SIBP, with new or old weights, "
-                "falls far below what BackProp reaches in five; against seconds they are of one order. New "
-                "weights lead at first and end no lower.")
-print("median loss after one epoch, at the end:",
-      *(f"{name} {first[name]:.2g}, {final[name]:.2g};" for name in entries))
-print("seconds of training (this machine):", *(f"{name} {taken[name]:.1f};" for name in entries))
+teach.show(fig,
+           "Training loss against epochs and seconds. In five epochs SIBP, "
+           "with new or old weights, falls far below what BackProp reaches "
+           "in five; against seconds they are of one order. New weights lead "
+           "at first and end no lower.")
+print("median loss after one epoch, after five, at the end:")
+for name in entries:
+    print(f"{name:<18} {first[name]:.2g}, {fifth[name]:.2g}, {final[name]:.2g}")
+print("seconds of training (this machine):",
+      *(f"{name} {taken[name]:.1f};" for name in entries))
 
 # %% [markdown]
 # ## Exercise 9.5 (open): is the order worth it?
@@ -603,17 +667,26 @@ print("seconds of training (this machine):", *(f"{name} {taken[name]:.1f};" for 
 
 
 # %% tags=["record"]
-teach.record("slope of the W fit after 300 steps, over that at the start", left[300], expected=0.046, tolerance=0.03)
-teach.record("longest chain, new weights", lengths["new"], expected=5, tolerance=0)
+teach.record("slope of the W fit after 300 steps over the first",
+             left[300], expected=0.046, tolerance=0.03)
+teach.record("longest chain, new weights", lengths["new"], expected=5,
+             tolerance=0)
 exponent = np.log10(new_old[-1] / new_old[-2])
-teach.record("difference of new and old, exponent of λ", exponent, expected=-1, tolerance=0.05)
+teach.record("difference of new and old, exponent of λ", exponent, expected=-1,
+             tolerance=0.05)
 teach.record("step size chosen, SIBP", chosen["SIBP"], expected=3, tolerance=0)
-teach.record("step size chosen, SIBP, old weights", chosen["SIBP, old weights"], expected=3, tolerance=0)
+teach.record("step size chosen, SIBP, old weights", chosen["SIBP, old weights"],
+             expected=3, tolerance=0)
 lead = first["SIBP, old weights"] - first["SIBP"]
-teach.record("lead of the new weights after one epoch", lead, expected=0.1, tolerance=0.09)
-teach.record("SIBP, final loss", final["SIBP"], expected=0.0021, tolerance=0.0008)
-teach.record("SIBP, old weights, final loss", final["SIBP, old weights"], expected=0.0011, tolerance=0.0006)
-teach.record("BackProp, final loss", final["BackProp"], expected=0.0030, tolerance=0.0008)
+teach.record("lead of the new weights after one epoch", lead, expected=0.1,
+             tolerance=0.09)
+teach.record("SIBP, final loss", final["SIBP"], expected=0.0021,
+             tolerance=0.0008)
+teach.record("SIBP, old weights, final loss", final["SIBP, old weights"],
+             expected=0.0011, tolerance=0.0006)
+teach.record("BackProp after five epochs", fifth["BackProp"], 1.1, 0.3)
+teach.record("BackProp, final loss", final["BackProp"], expected=0.0030,
+             tolerance=0.0008)
 
 # %% [markdown]
 # ## Summary
@@ -625,10 +698,11 @@ teach.record("BackProp, final loss", final["BackProp"], expected=0.0030, toleran
 # - Where nothing moves the gradient of $J$ is zero; a unit that is off may have a better place that slopes
 #   do not show.
 #
-# **What this does not show.** In epochs SIBP is far ahead; in seconds the three are of one order, and new
+# **What this does not show.** In epochs SIBP is far ahead (after five of them BackProp is still near 1); in seconds the three are of one order, and new
 # weights lead at first but end no lower than old ones. All this for one shallow network, 400 digits and
 # $\lambda = 1$. Whether new weights allow larger steps is left open: at 10 all their runs in the table end near
-# zero, and not all with the old ones, but the ends lie decades apart and four seeds are few. The authors' MNIST experiment is not repeated, and nothing is said of test error.
+# zero, and not all with the old ones, but the ends lie decades apart and four seeds are few. The authors'
+# MNIST experiment is not repeated, and nothing is said of test error.
 #
 # **References.** Liu, Zhang, *Semi-Implicit Back Propagation*, 2020: targets, fits, signals through new
 # weights, fixed points. Amid, Anil, Warmuth, *LocoProp*, AISTATS 2022: the convex neighbour. Frerix et al.,
