@@ -39,7 +39,9 @@ NOT_FINITE = "the answer holds nan or inf; finite numbers are wanted"
 SIGN, FACTOR = "the sign:", "a factor:"
 ROUGHLY = 1e-5  # an error below it is no wrong formula
 FACTORS = "; is a factor transposed, or a bias row missing or left in?"
-LIKELY = {"mismatch in its core dimension": FACTORS, "broadcast": FACTORS, "not aligned": FACTORS,
+LIKELY = {"mismatch in its core dimension": FACTORS, "not aligned": FACTORS,
+          "broadcast": "; is a factor transposed, a bias row missing or left in, or keepdims=True missing in a sum?",
+          "must have the same shape": "; the arrays differ in their numbers of rows: np.concatenate, not np.stack?",
           "must match exactly": "; where arrays are put together, do their other sizes agree, and is the axis right?",
           "same number of dimensions": FACTORS,
           "inhomogeneous": "; the arrays of a list differ in shape: are they taken one by one, or flattened? Or do "
@@ -58,7 +60,8 @@ LIKELY = {"mismatch in its core dimension": FACTORS, "broadcast": FACTORS, "not 
                                    "transfer f?",
           "has no attribute": "; does an argument hold something else than you take it for?",
           "unsupported operand": "; is one of the two a list, a tuple or None where an array is meant?",
-          "out of bounds": "; does an index or an axis go one too far?",
+          "out of bounds": "; does an index or an axis go one too far, or is it one into another or a flattened array?",
+          "could not convert string": "; is a number asked for, and text comes?",
           "is not subscriptable": "; is one number or function taken for several?",
           "missing 1 required": "; are all arguments handed on?",
           "is not defined": "; is it an argument, or is it made in a cell that has not run?",
@@ -307,7 +310,7 @@ def check(exercise, answer, claims, mistakes=None, fallback=None):
     except Exception as error:  # whatever a student's code raises is a finding about that code
         status, message = "FAIL", explained(error)
     if status == "FAIL" and message not in (TAKEN, RETURNED_NONE, NOT_FINITE):
-        message = diagnosis(asked, mistakes) or message or located(held)
+        message = (not message and nearly_right(held)) or diagnosis(asked, mistakes) or message or located(held)
     publish(verdict(exercise, status, held, message, fallback is not None),
             {"kind": "check", "exercise": exercise, "status": status, "message": message,
              "claims": [{"text": c.text, "error": float(c.error) if math.isfinite(c.error) else None,
@@ -453,11 +456,23 @@ def located(claims):
     if claims[k].look.startswith((SIGN, FACTOR)):
         return f"{claims[k].look}, in '{claims[k].text.strip()}'"
     if all(each.error <= ROUGHLY for each in claims):
-        return f"right up to an error of {claims[k].error:.0e}, in '{claims[k].text.strip()}': is an array of type " \
-               "float32, or does an iteration stop too early?"
+        return rough(claims[k])
     before = f" ('{claims[k - 1].text.strip()}' holds)" if k else ""
     look = f"; {claims[k].look}" if claims[k].look else ""
     return f"the first property that fails is '{claims[k].text.strip()}'{before}{look}"
+
+
+def rough(claim):
+    """Return what is said where an answer is right but for some digits."""
+    return f"right up to an error of {claim.error:.0e}, in '{claim.text.strip()}': is an array of type float32, or " \
+           "does an iteration stop too early?"
+
+
+def nearly_right(claims):
+    """Return what is said where an equation that is to hold up to rounding fails by little, else nothing."""
+    failed = next((each for each in claims if not each.holds), None)
+    little = failed is not None and 1e-13 < failed.tolerance <= 1e-8 and failed.error <= ROUGHLY
+    return rough(failed) if little and all(each.error <= 1e-2 for each in claims) else ""
 
 
 def verdict(exercise, status, claims, message, has_fallback):

@@ -41,6 +41,13 @@ WRONG_ADJOINTS = {
     "the sign of the bias row": lambda a, g: np.vstack([a.T @ g, -g.sum(axis=0)]),
     "a factor ½ in the bias row": lambda a, g: np.vstack([a.T @ g, g.sum(axis=0) / 2]),
     "a factor 2 in the weights": lambda a, g: np.vstack([2 * a.T @ g, g.sum(axis=0)]),
+    "the bias row sums the signals g, not the rows of aᵀg": lambda a, g: np.vstack([a.T @ g, (a.T @ g).sum(axis=0)]),
+    "the bias row sums g, sign and all: no length": lambda a, g: np.vstack([a.T @ g, np.linalg.norm(g, axis=0)]),
+    "the bias row sums g, sign and all: no absolute values": lambda a, g: np.vstack([a.T @ g, abs(g).sum(axis=0)]),
+    "the bias row sums g, and takes no largest one": lambda a, g: np.vstack([a.T @ g, g.max(axis=0)]),
+    "this is the last sample's part alone: is a sum overwritten?": lambda a, g: stacked_product(a[-1:], g[-1:]),
+    "this is the first sample's part alone: does the return stand inside the loop?":
+        lambda a, g: stacked_product(a[:1], g[:1]),
     "a is centred here; the map has it as it is": lambda a, g: np.vstack([(a - a.mean(axis=0)).T @ g, g.sum(axis=0)]),
     "the bias row sums g itself, not its squares": lambda a, g: np.vstack([a.T @ g, (g**2).sum(axis=0)]),
     "this is the pseudo-inverse; the adjoint is the transpose":
@@ -62,6 +69,9 @@ def adjoint_theta(answer, seed):
 
     def mistakes(adjoint):
         yield from slips(adjoint, [(a, g)], WRONG_ADJOINTS)
+        right, found = stacked_product(a, g), np.asarray(adjoint(a, g), dtype=float)
+        yield found.shape == right.shape and same(found[:-1], right[:-1]), "the weights are right, the bias row is not"
+        yield found.shape == right.shape and same(found[-1], right[-1]), "the bias row is right, the weights are not"
 
     return check("3.1", answer, claims, mistakes, fallback=stacked_product)
 
@@ -93,6 +103,31 @@ WRONG_LOSS_GRADIENTS = {
     "logits were taken for probabilities: softmax is missing": lambda z, y: (z - np.eye(z.shape[1])[y]) / len(z),
     "the mean is taken twice": softmax_with(mean=lambda z: len(z) ** 2),
     "the target alone is divided by N once more": softmax_with(targets=1 / 7),
+    "each sample has one target: index pairs (i, y_i); here whole rows y are taken": lambda z, y:
+        softmax_with(targets=0.0)(z, y) - np.isin(np.arange(len(z)), y)[:, None] / len(z),
+    "the label is a column, not a number to subtract: 1 at (i, y_i)":
+        lambda z, y: softmax_with(targets=0.0)(z, y) - y[:, None] / len(z),
+    "1 is subtracted at the right class alone, not everywhere": lambda z, y:
+        softmax_with(targets=0.0, mean=lambda z: 1)(z, y) - 1 / len(z),
+    "1 is subtracted at the right class alone": lambda z, y: softmax_with(targets=0.0)(z, y) - 1 / len(z),
+    "the logarithm belongs to the loss; its slope in z has p itself": lambda z, y:
+        (np.log(softmax_with(targets=0.0, mean=lambda z: 1)(z, y)) - np.eye(z.shape[1])[y]) / len(z),
+    "these are the losses of the samples, or their negatives; the slope is p − e_y": lambda z, y:
+        np.eye(z.shape[1])[y] * np.log(softmax_with(targets=0.0, mean=lambda z: 1)(z, y)) / len(z),
+    "p (1 − p) is the slope of one sigmoid; softmax with cross-entropy has p − e_y": lambda z, y:
+        (lambda p: p * (1 - p))(softmax_with(targets=0.0, mean=lambda z: 1)(z, y)) / len(z),
+    "at the right class stands p − 1; here its sign is turned": lambda z, y:
+        (1 - 2 * np.eye(z.shape[1])[y]) * softmax_with()(z, y),
+    "only the first sample has its target: does the return stand inside the loop?": lambda z, y:
+        softmax_with(targets=0.0)(z, y) - (np.arange(len(z)) == 0)[:, None] * np.eye(z.shape[1])[y] / len(z),
+    "logits over their sum are no probabilities: exp is missing": lambda z, y:
+        (z / z.sum(axis=1, keepdims=True) - np.eye(z.shape[1])[y]) / len(z),
+    "classes are counted from 0: the labels are off by one":
+        lambda z, y: softmax_with()(z, y - 1),
+    "classes are counted from 0: the labels are off by one, upwards":
+        lambda z, y: softmax_with()(z, (y + 1) % z.shape[1]),
+    "the targets are divided by N, the probabilities are not": lambda z, y:
+        softmax_with(targets=1 / len(z), mean=lambda z: 1)(z, y),
     "one sigmoid for each logit; softmax shares 1 among the classes":
         lambda z, y: (1 / (1 + np.exp(-z)) - np.eye(z.shape[1])[y]) / len(z),
     "the sign in the exponent: exp(z)": lambda z, y: softmax_with()(-z, y),
@@ -127,6 +162,12 @@ def loss_gradient(answer, seed):
 
     def mistakes(gradient):
         yield from slips(gradient, [(z, y)], WRONG_LOSS_GRADIENTS)
+        found, right = np.asarray(gradient(z, y), dtype=float), loss.gradient(z, y)
+        hit = np.eye(4, dtype=bool)[y]
+        yield found.shape == z.shape and same(found[hit], right[hit]), "right at the right class, wrong at the others"
+        yield found.shape == z.shape and same(found[~hit], right[~hit]), "wrong at the right class, right at the others"
+        yield (found.shape == z.shape and not same(found.sum(axis=1), 0 * found[:, 0]),
+               "each row must sum to 0: a shift of all logits of a sample changes no loss. Yours do not")
 
     return check("3.2", answer, claims, mistakes, fallback=loss.gradient)
 
@@ -177,6 +218,13 @@ def backprop(answer, seed):
             return result
         return found
 
+    def with_inputs(theta, z, a, g):
+        """Return the sweep whose gradients are made with z_{l−1} for a_{l−1}."""
+        signals = [g]
+        for l in range(len(theta) - 1, 1, -1):
+            signals.insert(0, (1 - a[l - 1] ** 2) * (signals[0] @ theta[l][:-1].T))
+        return [None, *(stacked_product(x, g) for x, g in zip([a[0], *z[1:]], signals))]
+
     wrong = {
         "σ' is missing: the signal passes the activations as if they were the identity":
             sweep_with(lambda a_l: np.ones_like(a_l)),
@@ -186,6 +234,9 @@ def backprop(answer, seed):
         "the derivative of tanh is 1 − tanh², not tanh²": sweep_with(lambda a_l: a_l**2),
         "the sign: the derivative of tanh is 1 − tanh²": sweep_with(lambda a_l: a_l**2 - 1),
         "a (1 − a) is the derivative of a sigmoid; tanh has 1 − a²": sweep_with(lambda a_l: a_l * (1 - a_l)),
+        "1 − a² is meant, not (1 − a)²": sweep_with(lambda a_l: (1 - a_l) ** 2),
+        "no N here: the mean is in g_D, once": sweep_with(lambda a_l: (1 - a_l**2) / len(X)),
+        "σ' is 1 − a²; σ of a is none": sweep_with(np.tanh),
         "1 − z² stands where 1 − tanh²(z) belongs": sweep_with(lambda z_l: 1 - z_l**2, at="z"),
         "the derivative of tanh is 1/cosh², not 1/cosh": sweep_with(lambda z_l: 1 / np.cosh(z_l), at="z"),
         "a > 0 is ReLU's derivative; tanh has 1 − a²": sweep_with(lambda a_l: a_l > 0),
@@ -193,6 +244,8 @@ def backprop(answer, seed):
         "σ' of the first sample stands for all": sweep_with(lambda a_l: 1 - a_l[:1] ** 2),
         "the signal passes σ' only, not σ": sweep_with(passed=np.tanh),
         "the bias row is zero: the ones of ã give it": sweep_with(ones=0.0),
+        "the bias row sums the signal; here it is a mean": sweep_with(ones=1 / len(X)),
+        "map l reads a_{l−1}; here z_{l−1} stands, before the activation": with_inputs,
         "the map's input is a itself, not its square": sweep_with(inputs=np.square),
         "1 + a² stands where 1 − a² belongs": sweep_with(lambda a_l: 1 + a_l**2),
         "W_l is not transposed on the way down": sweep_with(W=lambda part: part[:-1].T if
@@ -206,10 +259,21 @@ def backprop(answer, seed):
     def mistakes(sweep):
         found = sweep(theta, z, a, g_D)
         yield len(found) == 4, "slot 0 of the list holds None, as in theta"
+        shapes = [np.shape(part) for part in theta[1:]]
+        yield ([np.shape(part) for part in found if part is not None] == shapes[::-1],
+               "the list is in reverse order: [None, ∇θ_1 J, …, ∇θ_D J] is asked for")
         yield same(found[4], library_backprop(theta, z, a, g_D)[4]) and all(part is None for part in found[1:4]), \
             "the sweep ends after the last map: the return stands inside the loop"
         yield found[1] is None, "θ_1 has no gradient: the loop goes down to l = 1, and range excludes its end"
         yield from slips(sweep, [(theta, z, a, g_D)], wrong)
+        right = library_backprop(theta, z, a, g_D)
+        for l in range(4, 0, -1):
+            if np.shape(found[l]) == np.shape(right[l]) and not same(found[l], right[l]):
+                above = f"θ_{l + 1} is right, θ_{l}" if l < 4 else "θ_4"
+                yield same(found[l][:-1], right[l][:-1]), f"{above} is wrong in its bias row alone: it sums the signal"
+                yield l == 4, "θ_4 is wrong already: it has ã_3ᵀg, and no σ' yet"
+                yield True, (f"{above} is not: (3.5) leads from map {l + 1} to map {l}. Is σ' at z_{l}, and W_{l + 1} "
+                             "transposed?")
 
     return check("3.3", answer, claims, mistakes, fallback=library_backprop)
 
@@ -248,6 +312,8 @@ def faulty_layer(answer, net, X, y, seed):
         yield Claim(f"everything after layer {l} is right", max(errors[l + 1:]), 1e-9)
 
     def mistakes(l):
+        yield (np.size(l) == 1 and l not in range(net.depth + 1),
+               f"a layer is asked for, one of the numbers 1 … {net.depth - 1}")
         yield l == 0, "this is an index into a list without slot 0: layers are counted from 1"
         yield np.size(l) > 1, "one layer is asked for"
         yield l == net.depth, "the last map has no activation; its gradient needs no σ'"

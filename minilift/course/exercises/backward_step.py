@@ -21,6 +21,14 @@ def draw(seed):
     return rng.normal(size=(5, 3)), rng.normal(size=3)
 
 
+def in_turn(B, x, tau):
+    """Return the step of a loop that overwrites the components, one after the other."""
+    A, moved = B.T @ B, x.copy()
+    for i in range(len(x)):
+        moved[i] = moved[i] - tau * A[i] @ moved
+    return moved
+
+
 WRONG_EXPLICIT_STEPS = {
     "the sign: the flow goes downhill, against the gradient": lambda B, x, tau: x + tau * B.T @ (B @ x),
     "this is the change of x; the new x is wanted": lambda B, x, tau: -tau * B.T @ (B @ x),
@@ -37,6 +45,18 @@ WRONG_EXPLICIT_STEPS = {
     "the slope is a vector; this is the number J": lambda B, x, tau: x - tau * 0.5 * np.sum((B @ x) ** 2),
     "A is missing: its eigenvalues make the components differ": lambda B, x, tau: x - tau * x,
     "τ is squared": lambda B, x, tau: x - tau**2 * B.T @ (B @ x),
+    "J has no mean in it: no division by the number of rows of B": lambda B, x, tau: x - tau * B.T @ (B @ x) / len(B),
+    "only the diagonal of A is used": lambda B, x, tau: x - tau * np.diag(B.T @ B) * x,
+    "this is the flow's factor of each component, e^{−τA_ii}; a step has 1 − τA, for all of A":
+        lambda B, x, tau: x * np.exp(-tau * np.diag(B.T @ B)),
+    "A is missing: its eigenvalues make the components differ; and a step has 1 − τλ, not the flow's e^{−τλ}":
+        lambda B, x, tau: np.exp(-tau) * x,
+    "the slope is A x; this is the length of B x, times x": lambda B, x, tau: x - tau * np.linalg.norm(B @ x) * x,
+    "τ multiplies the slope A x, not x": lambda B, x, tau: (1 - tau) * x - B.T @ (B @ x),
+    "τ multiplies the slope alone: x comes in once": lambda B, x, tau: x + tau * (x - B.T @ (B @ x)),
+    "the slope has a sign, and each component moves against it: no absolute value":
+        lambda B, x, tau: x - tau * abs(B.T @ (B @ x)),
+    "each component sees the ones that have moved before it; the slope is taken at the old x, all of it": in_turn,
     "τ multiplies all: only the slope has it": lambda B, x, tau: tau * (x - B.T @ (B @ x)),
     "this is the implicit step: its slope is taken at x_new":
         lambda B, x, tau: np.linalg.solve(np.eye(len(x)) + tau * B.T @ B, x),
@@ -58,7 +78,8 @@ def explicit_step(answer, seed):
                     np.array([step(B, q, tau) for q in Q.T]), (1 - tau * eigenvalues)[:, None] * Q.T)
 
     def mistakes(step):
-        yield from slips(step, [(B, x, tau)], WRONG_EXPLICIT_STEPS)
+        other = -x  # one x alone may have slopes of one sign
+        yield from slips(step, [(B, x, tau), (B, other + np.roll(x, 1), tau)], WRONG_EXPLICIT_STEPS)
 
     return check("1.1", answer, claims, mistakes,
                  fallback=lambda B, x, tau: x - tau * Gram(B, bias=False).adjoint((B @ x)[:, None])[:, 0])
@@ -70,6 +91,13 @@ def implicit_with(diagonal=lambda tau: 1.0, weight=lambda tau: tau, right=lambda
         matrix = diagonal(tau) * np.eye(len(x)) + weight(tau) * B.T @ B
         return matrix @ x if product else np.linalg.solve(matrix, right(B, x, tau))
     return step
+
+
+def in_eigenvectors(B, x, factor, turned=False):
+    """Return x with its components along the eigenvectors of A multiplied; or along the rows of Q, by mistake."""
+    values, Q = np.linalg.eigh(B.T @ B)
+    Q = Q.T if turned else Q
+    return Q @ (factor(values) * (Q.T @ x))
 
 
 WRONG_IMPLICIT_STEPS = {
@@ -85,7 +113,6 @@ WRONG_IMPLICIT_STEPS = {
     "a factor ½: the gradient of ½‖Bx‖² is A x": implicit_with(weight=lambda tau: tau / 2),
     "the right side is x; the slope is on the left already":
         implicit_with(right=lambda B, x, tau: x - tau * B.T @ (B @ x)),
-    "the right side is x, without τ": implicit_with(right=lambda B, x, tau: tau * x),
     "this is the change of x; the new x is wanted": lambda B, x, tau: implicit_with()(B, x, tau) - x,
     "this solves for a zero slope, A x_new = Bᵀ…: the step has no target but x":
         implicit_with(right=lambda B, x, tau: B.T @ (B @ x)),
@@ -96,6 +123,19 @@ WRONG_IMPLICIT_STEPS = {
         lambda B, x, tau: np.linalg.solve(1 + tau * B.T @ B, x),
     "the identity has ones on its diagonal": implicit_with(lambda tau: 3.0),
     "only the diagonal of A is used": lambda B, x, tau: x / (1 + tau * np.diag(B.T @ B)),
+    "all of it is τ times too small: the system is (I + τA) with x, or (I/τ + A) with x/τ":
+        implicit_with(right=lambda B, x, tau: tau * x),
+    "all of it is divided by τ; and the τ before A is missing":
+        lambda B, x, tau: implicit_with(weight=lambda tau: 1.0)(B, x, tau) / tau,
+    "x is added once more: the solution is x_new itself": lambda B, x, tau: implicit_with()(B, x, tau) + x,
+    "τ is squared": implicit_with(weight=lambda tau: tau**2),
+    "the slope has a factor ½: ∇J(x_new) is A x_new":
+        lambda B, x, tau: x - tau / 2 * B.T @ (B @ implicit_with()(B, x, tau)),
+    "this is the flow, e^{−τA}x: exact, and no step; (1.6) has another factor":
+        lambda B, x, tau: in_eigenvectors(B, x, lambda values: np.exp(-tau * values)),
+    "e^{−τ} is no step: A is missing, and (1.6) is linear in x_new": lambda B, x, tau: np.exp(-tau) * x,
+    "the eigenvectors are the columns of Q: x_new = Q(…)Qᵀx; here Q and Qᵀ are exchanged":
+        lambda B, x, tau: in_eigenvectors(B, x, lambda values: 1 / (1 + tau * values), turned=True),
     "these are two implicit steps": lambda B, x, tau: implicit_with()(B, implicit_with()(B, x, tau), tau),
     "A is missing: τ shrinks each component with its own eigenvalue": lambda B, x, tau: x / (1 + tau),
     "one iteration towards x_new is not x_new: solve the system":
@@ -116,13 +156,40 @@ def implicit_step(answer, seed):
 
     def mistakes(step):
         yield from slips(step, [(B, x, tau) for tau in (0.3, 2.0)], WRONG_IMPLICIT_STEPS)
+        slow, fast = 0.01 / np.linalg.norm(A, 2), 10 / np.linalg.norm(A, 2)
+        settled = same(step(B, x, slow), library_implicit_step(B, x, slow), 1e-6)
+        yield settled and not same(step(B, x, fast), library_implicit_step(B, x, fast), 1e-6), \
+            "right for a small τ only: repeating x − τ A x_new finds x_new for τL < 1, and runs away beyond; solve"
 
     return check("1.2", answer, claims, mistakes, fallback=library_implicit_step)
 
 
+WRONG_LIMITS = {
+    "twice too large: 1 − τλ leaves at −1, where τλ = 2": lambda values: values[-1] / 4,
+    "the trace of A is no eigenvalue: the limit is larger": lambda values: values.sum() / 2,
+    "a component in the middle; the fastest leaves first": lambda values: np.median(values) / 2,
+    "a component in the middle, a mean; the fastest leaves first": lambda values: values.mean() / 2,
+    "squared twice: eigenvalues of A = BᵀB are squares already": lambda values: values[-1] ** 2 / 2,
+    "upside down: a large eigenvalue makes the limit small": lambda values: 1 / (2 * values[-1]),
+    "here the fastest component vanishes in one step; beyond, it changes sign, but still shrinks":
+        lambda values: values[-1],
+    "the limit of the slowest component; another leaves first": lambda values: values[0] / 2,
+    "a singular value of B: the steps see its square": lambda values: np.sqrt(values[-1]) / 2,
+    "2/(L + μ) is the step that shrinks fastest; steps shrink beyond it, up to the limit":
+        lambda values: (values[-1] + values[0]) / 2,
+}  # from the eigenvalues of A, in rising order, to 1/τ
+WRONG_SIZES = {
+    "a Frobenius norm: the limit is larger": lambda B: np.linalg.norm(B.T @ B),
+    "the largest entry of A is no eigenvalue": lambda B: abs(B.T @ B).max(),
+    "a norm of B that is not its largest singular value: np.linalg.norm(B, 2)": lambda B: np.linalg.norm(B, 1) ** 2,
+    "the largest row sum of A bounds its eigenvalues; the limit is larger": lambda B: np.linalg.norm(B.T @ B, 1),
+    "the largest row sum of BBᵀ bounds the eigenvalues; the limit is larger": lambda B: np.linalg.norm(B @ B.T, 1),
+}  # from B to what stands for the largest eigenvalue of A
+
+
 def largest_stable_step(answer, B, seed):
     """Exercise 1.3: the step size where explicit steps stop shrinking x, found by experiment."""
-    spread = np.random.default_rng(seed).normal(size=(6, 4))
+    spread, wide = (np.random.default_rng(seed + more).normal(size=(6, 4)) for more in (0, 1))
 
     def growth(problem, tau):
         """Return by how much the last of 2000 normalised explicit steps changes the length of x."""
@@ -141,22 +208,21 @@ def largest_stable_step(answer, B, seed):
             yield Claim(f"{name}: at 1.01 τ steps grow x", max(0.0, 1.001 - above), 1e-3)
 
     def mistakes(limit):
-        found, eigenvalues = limit(spread), np.linalg.eigvalsh(spread.T @ spread)
-        yield same(limit(spread), limit(2 * spread)), "the same τ for every B: it must be measured for each"
+        found = limit(spread)
+        yield same(found, limit(2 * spread)), "the same τ for every B: it must be measured for each"
         yield np.shape(found) != (), "one number is asked for: the τ at which the first component leaves"
-        tau = float(found)
-        yield same(tau * eigenvalues[-1], 4, 0.01), "twice too large: 1 − τλ leaves at −1, where τλ = 2"
-        yield same(tau * eigenvalues.sum(), 2, 0.01), "the trace of A is no eigenvalue: the limit is larger"
-        yield same(tau, 2 / np.linalg.norm(spread.T @ spread), 0.01), "a Frobenius norm: the limit is larger"
-        yield same(tau, 2 / abs(spread.T @ spread).max(), 0.01), "the largest entry of A is no eigenvalue"
-        yield same(tau * np.median(eigenvalues), 2, 0.05) or same(tau * eigenvalues.mean(), 2, 0.01), \
-            "a component in the middle; the fastest leaves first"
-        yield same(tau * eigenvalues[-1] ** 2, 2, 0.01), "squared twice: eigenvalues of A = BᵀB are squares already"
-        yield same(tau, 2 * eigenvalues[-1], 0.01), "upside down: a large eigenvalue makes the limit small"
-        yield same(tau * eigenvalues[-1], 1, 0.01), \
-            "here the fastest component vanishes in one step; beyond, it changes sign, but still shrinks"
-        yield same(tau * eigenvalues[0], 2, 0.01), "the limit of the slowest component; another leaves first"
-        yield same(tau * np.sqrt(eigenvalues[-1]), 2, 0.01), "a singular value of B: the steps see its square"
+        ends = [(float(limit(problem)), np.linalg.eigvalsh(problem.T @ problem)) for problem in (spread, wide)]
+        for message, wrong in WRONG_LIMITS.items():
+            yield all(same(tau * wrong(values), 1, 0.01) for tau, values in ends), message
+        for message, size in WRONG_SIZES.items():
+            yield all(same(float(limit(each)) * size(each) / 2, 1, 0.01) for each in (spread, wide)), message
+        shares = [float(limit(each)) * np.linalg.norm(each, 2) ** 2 / 2 for each in (B, spread, wide)]
+        yield same(shares[0], shares[1], 0.01) and same(shares[1], shares[2], 0.01), \
+            f"your τ is {shares[1]:.3g} times the largest stable one, for every B: what does the test ask for?"
+        yield min(shares) > 0.5 and max(shares) <= 2, \
+            "within a factor 2 of the limit: too coarse a search, or ‖x‖ is looked at after a few steps of one x only"
+        yield True, "your τ is {:.3g} times the largest stable one for the notebook's B, {:.3g} and {:.3g} times for " \
+                    "two others: it is not the fastest component that decides".format(*shares)
 
     return check("1.3", answer, claims, mistakes,
                  fallback=lambda problem: 2 / np.linalg.norm(Gram(problem, bias=False).matrix, 2))

@@ -78,6 +78,9 @@ WRONG_WEIGHTS = {
     "a ½ too many in the damping on the right": weights_with(right=lambda t, N: 1 / (2 * t)),
     "multiplied by the matrix instead of solving with it": lambda a, theta_k, z_half, t:
         damped(a, t) @ (tilde(a).T @ z_half + theta_k / t),
+    "the weights alone are fitted, to what the old bias leaves; all of θ, bias included, is to move":
+        lambda a, theta_k, z_half, t: np.vstack([np.linalg.solve(
+            a.T @ a + np.eye(a.shape[1]) / t, a.T @ (z_half - theta_k[-1]) + theta_k[:-1] / t), theta_k[-1:]]),
     "a solution is no direction: no further τ_θ":
         lambda a, theta_k, z_half, t: t * weights_with()(a, theta_k, z_half, t),
     "this is the change of θ; the new θ is wanted":
@@ -113,6 +116,8 @@ def implicit_weights(answer, seed):
         yield from slips(found, [(a, theta_k, z_half, t) for t in (0.2, 3.0)], WRONG_WEIGHTS)
         yield np.shape(new) != theta_k.shape, f"θ has shape {np.shape(new)} where {theta_k.shape} is expected"
         inputs, change = tilde(a), new - theta_k
+        yield (same(new, library_implicit_weights(a, theta_k, z_half, tau_theta), 1e-5),
+               "right up to some digits: is an array of type float32, or does an iteration stop too early?")
         right = library_implicit_weights(a, theta_k, z_half, tau_theta) - theta_k
         far, explicit = times(change, right), times(change, inputs.T @ (z_half - inputs @ theta_k))
         acting = times(change, inputs.T @ (z_half - inputs @ new))
@@ -162,6 +167,12 @@ WRONG_COEFFICIENTS = {
     "a ½ too many in β": coefficients_with(damping=lambda t, N: 1 / (2 * t)),
     "K is no mean: it has no N": coefficients_with(mean=True),
     "β stands on the diagonal: np.eye, not np.ones": coefficients_with(identity=lambda N: np.ones((N, N))),
+    "only the diagonal of ããᵀ + βI is used: solve with all of it": lambda a, g, t:
+        g / (np.sum(a**2, axis=1) + 1 + 1 / t)[:, None],
+    "the products in K have their sign: no absolute values":
+        lambda a, g, t: np.linalg.solve(abs(a @ a.T) + 1 + np.eye(len(a)) / t, g),
+    "the ones are added twice: ããᵀ = aaᵀ + 11ᵀ": coefficients_with(ones=2.0),
+    "the activations are centred here, and the ones are missing": coefficients_with(ones=0.0, centred=True),
     "the activations are centred here; ããᵀ has them as they are": coefficients_with(centred=True),
     "a factor 2 in β": coefficients_with(damping=lambda t, N: 2 / t),
     "the sign: d = ãᵀU goes along +∇J": lambda a, g, t: -coefficients_with()(a, g, t),
@@ -219,6 +230,12 @@ def bound_with(square=np.square, damping=lambda t: 1 / t, ones=1.0, formula=lamb
     return bound
 
 
+def equal_parts(a, tau_theta):
+    """Return the cosine of the gradient that has equal parts in all eigenvectors of M."""
+    step = 1 / (np.linalg.svd(tilde(a), compute_uv=False) ** 2 + 1 / tau_theta)
+    return step.sum() / np.sqrt(len(step)) / np.linalg.norm(step)
+
+
 WRONG_BOUNDS = {
     "this is for the undamped matrix; M has I/τ_θ added": bound_with(damping=lambda t: 0.0),
     "τ_θ divides: M has I/τ_θ added": bound_with(damping=lambda t: t),
@@ -253,6 +270,15 @@ WRONG_BOUNDS = {
     "this is the angle; its cosine is asked for": bound_with(formula=lambda k: np.arccos(2 * np.sqrt(k) / (1 + k))),
     "m is 1/τ_θ here, as of ããᵀ + I/τ_θ; no gradient enters its null space: take ãᵀã + I/τ_θ": lambda a, t:
         bound_with(ends=lambda values: (1 / t, values[0]))(a, t),
+    "m and L of M are its eigenvalues; here they are squared once more":
+        bound_with(formula=lambda k: 2 * k / (1 + k**2)),
+    "m and L are the eigenvalues of M; here their roots stand": bound_with(
+        formula=lambda k: 2 * np.sqrt(np.sqrt(k)) / (1 + np.sqrt(k))),
+    "this is the cosine of one gradient, with equal parts in all eigenvectors; the worst one is asked for": equal_parts,
+    "the damping is added to each eigenvalue, not to κ": lambda a, t: (lambda k: 2 * np.sqrt(k) / (1 + k))(
+        bound_with(damping=lambda t: 0.0, formula=lambda k: k)(a, t) + 1 / t),
+    "this is the cosine in a right-angled triangle of sides √m and √L; the bound is that of (5.7)":
+        bound_with(formula=lambda k: 1 / np.sqrt(1 + k)),
     "this is κ; the bound is a function of it": bound_with(formula=lambda k: k),
     "the column of ones is missing": bound_with(ones=0.0),
 }

@@ -31,6 +31,8 @@ WRONG_PROXES = {
     "the sign: distance is added, not subtracted": prox_with(lambda tau: -1 / (2 * tau)),
     "1/(2τ) weighs the distance, not 2τ": prox_with(lambda tau: 2 * tau),
     "1/(2τ), not 1/(2τ²)": prox_with(lambda tau: 1 / (2 * tau**2)),
+    "1/(2τ), not 1/τ²": prox_with(lambda tau: 1 / tau**2),
+    "the distance is squared; this is its absolute value, over τ": prox_with(lambda tau: 1 / tau, np.abs),
     "τ weighs the distance alone, not f as well": lambda f, v, tau, grid:
         prox_with()(lambda u: tau * f(u), v, tau, grid),
     "the distance is squared; here it has kept its sign": prox_with(size=np.asarray),
@@ -41,9 +43,8 @@ WRONG_PROXES = {
         f(grid - v[:, None]) + (grid - v[:, None]) ** 2 / (2 * tau), axis=1)],
     "f is taken at u + v; it belongs at the points of the grid": lambda f, v, tau, grid: grid[np.argmin(
         f(grid + v[:, None]) + (grid - v[:, None]) ** 2 / (2 * tau), axis=1)],
-    "f is missing: this is the grid point nearest to v": prox_with(value=0.0),
-    "f is taken at v; it belongs at the points of the grid":
-        lambda f, v, tau, grid: grid[np.argmin(f(v)[:, None] + (grid - v[:, None]) ** 2 / (2 * tau), axis=1)],
+    "f is missing, or taken at v instead of at the grid: this is the grid point nearest to v":
+        prox_with(value=0.0),
     "this is the least value (the envelope); the point is wanted":
         lambda f, v, tau, grid: (f(grid) + (grid - v[:, None]) ** 2 / (2 * tau)).min(axis=1),
     "this is an index; the point of the grid is wanted":
@@ -74,6 +75,15 @@ def brute_prox(answer, seed):
 
     def mistakes(prox):
         yield from slips(prox, [(f, v, tau, grid) for f in (bump, np.abs)], WRONG_PROXES)
+        u = np.asarray(prox(bump, v, tau, grid), dtype=float)
+        yield (u.shape == v.shape and not np.isin(u.round(9), grid.round(9)).all(),
+               "these are no points of the grid: choose among them, and take no steps from v")
+        value = bump(u) + (u - v) ** 2 / (2 * tau)
+        least = (bump(grid) + (grid - v[:, None]) ** 2 / (2 * tau)).min(axis=1)
+        k = np.argmax(value - least)
+        yield value[k] > least[k] + 1e-12, (
+            f"for v = {v[k]:.2f} your u = {u[k]:.2f} has the value {value[k]:.3f} in (2.1), and the grid has a point "
+            f"with {least[k]:.3f}: look at the weight 1/(2τ), and at the axis")
 
     return check("2.1", answer, claims, mistakes, fallback=grid_prox)
 
@@ -100,6 +110,21 @@ WRONG_THRESHOLDS = {
     "all points go to 0 here; those beyond τ only move by τ": lambda v, tau: 0 * v,
     "the length stops at 0, not at τ": lambda v, tau: np.sign(v) * np.maximum(abs(v) - tau, tau),
     "v itself moves by τ in one direction only": lambda v, tau: v - tau,
+    "between −τ and τ there is a third case, u = 0": lambda v, tau: np.where(v > tau, v - tau, v + tau),
+    "points with |v| ≤ τ go to 0; here they stay": lambda v, tau:
+        np.where(abs(v) <= tau, v, np.sign(v) * (abs(v) - tau)),
+    "a τ is added to all points at the end": lambda v, tau: np.sign(v) * np.maximum(abs(v) - tau, 0) + tau,
+    "the length |v| − τ is not squared": lambda v, tau: np.sign(v) * np.maximum(abs(v) - tau, 0) ** 2,
+    "the length is |v| − τ, not |v − τ|: both sides move towards 0": lambda v, tau: np.sign(v) * abs(v - tau),
+    "the length |v| − τ goes with the sign of v, not with v": lambda v, tau: v * np.maximum(abs(v) - tau, 0),
+    "positive v are lost: the absolute value is symmetric": lambda v, tau: np.minimum(v + tau, 0),
+    "upside down: points beyond τ stay beyond 0, and those within go to 0":
+        lambda v, tau: np.sign(v) * np.maximum(tau - abs(v), 0),
+    "points beyond τ move towards 0, not away from it": lambda v, tau:
+        np.where(abs(v) > tau, v + tau * np.sign(v), 0),
+    "beyond τ points move towards 0, by τ and from either side; here all move down": lambda v, tau:
+        np.where(abs(v) > tau, v, 0) - tau,
+    "all points shrink by a factor here; |u| takes τ off each length": lambda v, tau: v * np.maximum(1 - tau / 2, 0),
 }
 
 
@@ -121,6 +146,9 @@ def soft_threshold(answer, seed):
 
     def mistakes(prox):
         yield from slips(prox, [(v, tau) for tau in (0.3, 1.7)], WRONG_THRESHOLDS)
+        for where, points, moved in (("v > τ", [3.0], [2.0]), ("v < −τ", [-3.0], [-2.0]), ("|v| < τ", [0.5], [0.0])):
+            u = prox(np.array(points), 1.0)
+            yield not same(u, moved), f"wrong for {where}: v = {points[0]:g} with τ = 1 goes to {float(u[0]):.3g}"
 
     return check("2.2", answer, claims, mistakes, fallback=lambda v, tau: v - np.clip(v, -tau, tau))
 
@@ -168,6 +196,13 @@ WRONG_LOGISTIC_PROXES = {
     "u may lie on either side of v; the upper end is v + τ": bisection_with(ends=lambda v, tau: (v - tau, v)),
     "u lies between v − τ and v + τ, which may be beyond these ends":
         bisection_with(ends=lambda v, tau: (-1 + 0 * v, 1 + 0 * v)),
+    "u may be farther from v than 1: its distance is up to τ":
+        bisection_with(ends=lambda v, tau: (v - 1, v + 1)),
+    "u itself is missing on the left side of (2.7)": bisection_with(lambda u, y, tau: tau * (logistic(u) - y) - u),
+    "τ divides in bisection: it multiplies the slope": bisection_with(lambda u, y, tau: (logistic(u) - y) / tau),
+    "the slope of the loss belongs there, sigmoid(u) − y, not the loss itself":
+        bisection_with(lambda u, y, tau: tau * (np.logaddexp(0, u) - y * u)),
+    "tanh is no sigmoid: sigmoid(u) = (1 + tanh(u/2))/2": bisection_with(lambda u, y, tau: tau * (np.tanh(u) - y)),
     "the left side is to be v, not 0": bisection_with(goal=lambda v: 0 * v),
     "the step is τ: no mean is taken": lambda v, y, tau: prox_of(v, y, tau / len(v)),
     "this is the move u − v; u itself is wanted": lambda v, y, tau: prox_of(v, y, tau) - v,
@@ -200,9 +235,15 @@ def logistic_prox(answer, seed):
         small, large = prox(v, y, 0.5), prox(v, y, 50.0)
         yield from slips(prox, [(v, y, 0.5), (v, y, 2.0)], WRONG_LOGISTIC_PROXES)
         yield same(residual(small, 0.5), v, 1e-8) and not same(residual(large, 50.0), v, 1e-8), \
-            "right for a small τ only: Newton's steps can jump between the two flat sides; bisect instead"
+            "right for a small τ only: Newton's steps, and u ← v − τ (sigmoid(u) − y), can jump between the two flat " \
+            "sides; bisect instead, for long enough"
         yield same(small, large), "the result does not depend on τ"
-        yield same(residual(small, 0.5), v, 1e-3), "nearly right for a small τ: too few steps of bisection?"
+        yield same(residual(small, 0.5), v, 1e-3), "nearly right for a small τ: too few steps, or float32?"
+        yield same(residual(small, 0.5), v, 0.2), "roughly right for a small τ: too few steps of bisection?"
+        farther = bool((abs(small - v) > 0.5).any())
+        yield farther, "u is farther from v than τ, which the slope of the loss, between −1 and 1, does not allow"
+        yield True, (f"for v = {v[0]:.2f}, y = {y[0]:g}, τ = 0.5 your u = {small[0]:.2f} gives "
+                     f"{residual(small, 0.5)[0]:.2f} on the left side of (2.7)")
 
     return check("2.3", answer, claims, mistakes, fallback=prox_of)
 

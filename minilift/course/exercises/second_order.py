@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minilift.course.teach import Claim, check, claim, close_to_answers, slips
+from minilift.course.teach import Claim, check, claim, close_to_answers, same, slips, times
 from minilift.layers.gram import Gram
 from minilift.layers.losses import SquaredError
 from minilift.local.solvers import damped_solve
@@ -44,6 +44,20 @@ WRONG_GAUSS_NEWTON = {
         lambda jac, H: (np.swapaxes(jac, 1, 2) @ np.linalg.inv(H) @ jac).sum(axis=0),
     "the double sum runs over pairs of different samples: n in all three factors":
         lambda jac, H: np.einsum("nkp,mkj,mjq->pq", jac, H, jac),
+    "the double sum runs over pairs of different samples: n in the last factor, too":
+        lambda jac, H: np.einsum("nkp,nkj,mjq->pq", jac, H, jac),
+    "the double sum runs over pairs of different samples: n in the first factor, too":
+        lambda jac, H: np.einsum("mkp,nkj,njq->pq", jac, H, jac),
+    "mean Jacobians and a mean H_i; sum the products, sample by sample":
+        lambda jac, H: len(jac) * jac.mean(axis=0).T @ H.mean(axis=0) @ jac.mean(axis=0),
+    "H_i itself stands between the Jacobians, not the roots of its entries":
+        lambda jac, H: sum(J.T @ np.sqrt(abs(h)) @ J for J, h in zip(jac, H)),
+    "the outputs are summed before they meet H_i: each pair of outputs k, j has its own entry":
+        lambda jac, H: sum(np.trace(h) * np.outer(J.sum(axis=0), J.sum(axis=0)) for J, h in zip(jac, H)),
+    "the rows of H_i are summed here; each pair of outputs k, j has its own entry":
+        lambda jac, H: sum(J.T @ np.diag(h.sum(axis=0)) @ J for J, h in zip(jac, H)),
+    "only the upper triangle is left; G is symmetric": lambda jac, H: np.triu(library_gauss_newton(jac, H)),
+    "only the lower triangle is left; G is symmetric": lambda jac, H: np.tril(library_gauss_newton(jac, H)),
     "a factor 2": lambda jac, H: 2 * library_gauss_newton(jac, H),
 }
 
@@ -66,6 +80,14 @@ def gauss_newton(answer, seed):
 
     def mistakes(G):
         yield from slips(G, [(jac, curvature)], WRONG_GAUSS_NEWTON)
+        found = np.asarray(G(jac, curvature), dtype=float)
+        yield found.shape != (5, 5), f"G has shape {found.shape} where (P, P) = (5, 5) is expected"
+        alone = sum(np.asarray(G(J[None], H[None]), dtype=float) for J, H in zip(jac, curvature))
+        yield not same(alone, found), "G is a sum over samples: that of the G of each sample alone. Yours is not"
+        yield (not same(G(2 * jac[:1], curvature[:1]), 4 * np.asarray(G(jac[:1], curvature[:1]))),
+               "a doubled J_i must make four times its part: two Jacobians stand in it")
+        yield (not same(G(jac[:1], 2 * curvature[:1]), 2 * np.asarray(G(jac[:1], curvature[:1]))),
+               "a doubled H_i must double its part: it stands in it once, as it is")
 
     return check("10.1", answer, claims, mistakes, fallback=library_gauss_newton)
 
@@ -113,6 +135,17 @@ WRONG_LM_STEPS = {
     "the mean is over rows alone: divide by N, not by the number of entries of Z":
         lambda a, r, mu: lm_with(gradient=lambda N: 1 / r.size)(a, r, mu),
     "divided by N once more: that is ProxProp's direction": lm_with(gradient=lambda N: 1 / N**2),
+    "both are sums, and 1/μ stands for μ": lm_with(lambda N: 1.0, lambda N: 1.0, lambda mu, N: 1 / mu),
+    "the damping is not averaged: μI stands beside ÃᵀÃ/N, and the gradient is a mean":
+        lm_with(gradient=lambda N: 1.0, damping=lambda mu, N: mu / N),
+    "the matrix is divided by N twice": lm_with(matrix=lambda N: 1 / N**2),
+    "the mean divides by N, not by N − 1": lm_with(lambda N: 1 / (N - 1), lambda N: 1 / (N - 1)),
+    "μ is not squared": lm_with(damping=lambda mu, N: mu**2),
+    "μ stands inside the solve, beside ÃᵀÃ/N; nothing is added behind it": lambda a, r, mu:
+        lm_with(damping=lambda mu, N: 0.0)(a, r, mu) + mu,
+    "a step that is only shortened, by 1 + μ: μI stands inside the solve": lambda a, r, mu:
+        lm_with(damping=lambda mu, N: 0.0)(a, r, mu) / (1 + mu),
+    "the new Θ is not asked for; D is": lambda a, r, mu: a[:, :r.shape[1]] - lm_with()(a, r, mu),
     "multiplied by μ once more": lambda a, r, mu: mu * lm_with()(a, r, mu),
     "the slope of ½‖Z − Y‖² is Z − Y, not its square": lambda a, r, mu: lm_with()(a, r**2, mu),
     "μ scales the diagonal of the matrix here (Marquardt's way); ½μ‖d‖² adds μI":
@@ -134,6 +167,16 @@ def lm_step(answer, seed):
 
     def mistakes(step):
         yield from slips(step, [(a, residual, mu) for mu in (0.05, 3.0)], WRONG_LM_STEPS)
+        d, right = step(a, residual, 3.0), library_lm_step(a, residual, 3.0)
+        yield np.shape(d) != right.shape, f"D has shape {np.shape(d)} where {right.shape} is expected, that of Θ"
+        far, pull = times(d, right), times(d, a.T @ (residual - a @ d) / len(a))
+        yield far == far, f"D is {far:.3g} times what it should be, for μ = 3 and N = {len(a)}"
+        yield pull == pull, f"your D solves the system for a damping of {1 / pull:.3g}, where μ = 3"
+        exact = np.linalg.lstsq(a, residual, rcond=None)[0]
+        yield not same(step(a, residual, 1e-9), exact, 1e-6), "for μ → 0 D must be the least-squares step; yours is not"
+        gradient = a.T @ residual / len(a)
+        yield not same(step(a, residual, 1e6) * 1e6, gradient, 1e-4), "for a huge μ D must become ∇J/μ; yours does not"
+        yield True, "right for a tiny and for a huge μ, and not between: is a system solved, or are steps taken?"
 
     return check("10.2", answer, claims, mistakes, fallback=library_lm_step)
 
@@ -170,6 +213,17 @@ WRONG_KFAC = {
     "the activations are centred here: the mean of ããᵀ is no covariance":
         lambda a, B: np.kron(np.cov(a.T, bias=True), B.sum(axis=0)),
     "the sign": lambda a, B: -kfac_with()(a, B),
+    "this is the exact block, sample by sample, over N; K-FAC multiplies a mean and a sum":
+        lambda a, B: sum(np.kron(np.outer(x, x), b) for x, b in zip(a, B)) / len(a),
+    "the activations are centred here, and divided by N − 1: the mean of ããᵀ is no covariance":
+        lambda a, B: np.kron(np.cov(a.T), B.sum(axis=0)),
+    "only the trace of the output factor is used: it has m × m entries":
+        lambda a, B: np.kron(a.T @ a / len(a), np.trace(B.sum(axis=0)) * np.eye(B.shape[1])),
+    "the output factor is inverted; the matrix itself is wanted":
+        lambda a, B: np.kron(a.T @ a / len(a), np.linalg.inv(B.sum(axis=0))),
+    "only the diagonal of the input factor": lambda a, B: np.kron(np.diag((a**2).mean(axis=0)), B.sum(axis=0)),
+    "the order of the indices: of K[(i, k), (j, l)] the first pair are rows; transpose before the reshape":
+        lambda a, B: np.einsum("ij,kl->ijkl", a.T @ a / len(a), B.sum(axis=0)).reshape(a.shape[1] * B.shape[1], -1),
     "the matrix itself is wanted, not its inverse": lambda a, B: np.linalg.pinv(kfac_with()(a, B)),
     "no damping yet: the product itself is wanted": lambda a, B: kfac_with()(a, B) + np.eye(a.shape[1] * B.shape[1]),
 }
@@ -194,6 +248,12 @@ def kfac(answer, seed):
 
     def mistakes(K):
         yield from slips(K, [(a, output)], WRONG_KFAC)
+        found = np.asarray(K(a, output), dtype=float)
+        yield found.shape != (6, 6), f"it has shape {found.shape} where (6, 6) is expected, for n + 1 = 3, m = 2"
+        yield not same(K(a, 2 * output), 2 * found), "doubled B_i must double the matrix: they stand in it as a sum"
+        yield not same(K(2 * a, output), 4 * found), "doubled inputs must make it four times as large: they stand twice"
+        yield (not same(found.reshape(3, 2, 3, 2)[0, :, 0], np.mean(a[:, 0] ** 2) * output.sum(axis=0)),
+               "the block of the first input must be the mean of its square times the sum of the B_i; yours is not")
 
     return check("10.3", answer, claims, mistakes, fallback=library_kfac)
 
