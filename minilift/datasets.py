@@ -360,7 +360,7 @@ def teacher(n: int = 1000, widths: Sequence[int] = (10, 20, 1), noise: float = 0
 
 def toy_arguments(name, n, noise, seed, columns):
     """Return the random generator and n, after checking the arguments that toy sets share."""
-    number_between(f"{name}: noise", noise, 0)
+    number_between(f"{name}: noise", noise, 0, 1e30)  # float32 holds 3e38
     n = whole_number(f"{name}: n", n, 10)
     fits_in_memory(f"{name}: n samples", 4 * 8 * n * columns)  # in float64, and on the way
     return random_generator(f"{name}: seed", seed), n

@@ -80,7 +80,7 @@ def test_help_is_quick():
 
 
 def test_the_installed_command():
-    done = subprocess.run([sys.executable, "-m", "minilift.cli", "comapre"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "minilift", "comapre"], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.endswith("minilift: error: unknown command 'comapre'; did you mean 'compare'?\n")
 

@@ -271,8 +271,8 @@ def test_a_teacher_is_a_smooth_function_of_its_inputs():
 @pytest.mark.parametrize(("call", "message"), [
     (lambda: datasets.spirals(9), "spirals: n must be at least 10, got 9"),
     (lambda: datasets.spirals(classes=1), "spirals: classes must be at least 2, got 1"),
-    (lambda: datasets.moons(noise=-1), "moons: noise must be at least 0 and finite, got -1"),
-    (lambda: datasets.moons(noise=float("nan")), "moons: noise must be at least 0 and finite, got nan"),
+    (lambda: datasets.moons(noise=-1), "moons: noise must be in .0, 1e.30. and finite, got -1"),
+    (lambda: datasets.moons(noise=float("nan")), "moons: noise must be in .0, 1e.30. and finite, got nan"),
     (lambda: datasets.teacher(widths=(3, 1)), "teacher: widths must be a list of 3 numbers"),
     (lambda: datasets.teacher(widths=(3, 0, 1)), "teacher: widths must be at least 1, got 0"),
     (lambda: datasets.curves(0), "curves: n_train must be at least 1, got 0"),

@@ -24,7 +24,8 @@ ROOT = PACKAGE.parent
 # The ground floor first: a room may import those before it, and its own. (optim stands before methods because
 # LocoProp runs local optimizers.)
 ROOMS = ["support", "download", "datasets", "layers", "local", "graph", "energy", "network", "models", "optim",
-         "methods", "training", "estimators", "diagram", "plots", "checks", "lab", "course", "reference", "cli"]
+         "methods", "training", "estimators", "diagram", "plots", "checks", "lab", "course", "reference", "cli",
+         "__main__"]
 # Within a folder likewise: a file may import those before it.
 FILES = {"support": ["spellings", "tables", "arguments", "settings", "backend", "parallel", "files", "signals",
                      "terminal", "options"],
