@@ -136,7 +136,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "        r = r_new\n        p = r_new + np.sum(r_new * r_new, axis=0) / np.sum(r * r, axis=0) * p", "γ is 1"),
         ("p = r_new + ", "p = r_new - ", "the sign of γ"),
         ("p = r_new + ", "p = r + ", "old residual"),
-        ("* p  # (6.3)", "* r  # (6.3)", "not the old r"),
+        ("* p\n        r = r_new", "* r\n        r = r_new", "not the old r"),
         (" + p / tau_theta", "", "damping is missing"),
         ("p / tau_theta", "p * tau_theta", "τ_θ divides"),
         ("r - alpha * Mp", "r + alpha * Mp", "sign of the residual"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minilift.course.teach import ROUNDING, Claim, check, claim, close_to_answers, gap, slips
+from minilift.course.teach import ROUNDING, Claim, check, claim, close_to_answers, gap, same, slips
 
 
 def epochs_with(first=np.argmax, over=np.median, missing=np.inf, later=0, strict=False, levels=np.asarray):
@@ -111,6 +111,17 @@ def epochs_to(answer, seed):
 
     def mistakes(find):
         yield from slips(find, list(cases.values()), WRONG_EPOCHS)
+        yield same(find(*cases["three falling curves"]), min(
+            np.flatnonzero(cases["three falling curves"][0][0] <= cases["three falling curves"][1][0]))) and \
+            find(*cases["two of three never"]) < np.inf, "the first seed alone decides: does a return end the loop?"
+        curves, levels = cases["three falling curves"]
+        for rule, word in ((np.min, "lowest"), (np.max, "highest"), (np.mean, "mean")):
+            yield (same(find(curves, levels), as_defined(curves, np.full(len(levels), rule(levels))))
+                   and not same(find(curves, levels), as_defined(curves, levels)),
+                   f"one level, the {word}, for all seeds; each has its own")
+        yield (all(same(find(*cases[name]), as_defined(*cases[name])) for name in list(cases)[:4])
+               and find(*cases["two of three never"]) < 0,
+               "a seed that never gets there counts as a large number, ∞, not as a negative one")
         yield np.shape(find(*cases["two of three never"])) == (3,), "one number is asked for: the median over the seeds"
 
     return check("11.1", answer, claims, mistakes, fallback=library_epochs_to)
@@ -181,6 +192,11 @@ WRONG_CHOICES = {
     "a step size at which some seed diverged is not eligible; here its other seeds are rated": lambda table:
         table["tau"][np.nanargmin(np.nanmedian(
             np.where(np.isfinite(table["val_loss"]), table["val_loss"], np.nan), axis=0))],
+    "infinity is a divergence too: np.isfinite, not only np.isnan": lambda table: table["tau"][np.argmin(np.where(
+        np.isnan(table["val_loss"]).any(axis=0), np.inf, np.median(table["val_loss"], axis=0)))],
+    "one seed is enough to refuse a step size: all must be finite, and not any": lambda table:
+        table["tau"][np.argmin(np.where(np.isfinite(table["val_loss"]).any(axis=0),
+                                        np.median(table["val_loss"], axis=0), np.inf))],
     "argmin of a list with NaN returns the NaN: put what diverged out of reach first": choose_with(safe=None),
     "argmin along the step sizes: the median runs over the seeds, axis 0": lambda table:
         table["tau"][np.argmin(np.median(table["val_loss"], axis=1))],
@@ -343,6 +359,8 @@ def tries(answer, seed):
         return 1 - (1 - 0.025) ** n
 
     def claims(found):
+        if isinstance(found, str) or np.ndim(found):
+            raise ValueError(f"one number is expected, got {found!r}")
         n = int(found)
         yield Claim("n is a whole number", abs(float(found) - n), 0)
         yield Claim("with n claims the chance falls short of ½ by", max(0.0, 0.5 - chance(n)), 0)
