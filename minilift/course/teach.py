@@ -59,7 +59,7 @@ LIKELY = {"mismatch in its core dimension": FACTORS, "not aligned": FACTORS,
           "object is not callable": "; is an entry meant, with square brackets, or a method, such as f.forward of a "
                                    "transfer f?",
           "has no attribute": "; does an argument hold something else than you take it for?",
-          "unsupported operand": "; is one of the two a list, a tuple or None where an array is meant?",
+          "unsupported operand": "; is one of the two a list, None or an uncalled function where an array is meant?",
           "out of bounds": "; does an index or an axis go one too far, or is it one into another or a flattened array?",
           "could not convert string": "; is a number asked for, and text comes?",
           "is not subscriptable": "; is one number or function taken for several?",

@@ -47,11 +47,15 @@ def usable(backend):
 
 
 backends = [name for name in ("numpy", "cupy") if usable(name)]
-heading = "NumPy and CuPy" if "cupy" in backends else "NumPy alone: no GPU answers here"
+heading = "NumPy alone: no GPU answers here"
+if "cupy" in backends:
+    heading = "NumPy and CuPy"
 fig, ax = plt.subplots(figsize=(6, 0.5))
-ax.text(0, 0.5, f"Backends compared below: {heading}.", va="center", fontsize=12)
+ax.text(0, 0.5, f"Backends compared below: {heading}.", va="center",
+        fontsize=12)
 ax.axis("off")
-teach.show(fig, "One sentence, which says whether NumPy and CuPy are compared below or NumPy alone, with no GPU.")
+teach.show(fig, "One sentence, which says whether NumPy and CuPy are compared "
+           "below or NumPy alone, with no GPU.")
 
 # %% [markdown]
 # A network is told its backend and dtype when it is made. Random numbers are always drawn by NumPy and then
@@ -100,7 +104,8 @@ print([f"{d.dtype} {d.shape}" for d in directions(np.float32, "numpy")])
 # %% tags=["exercise"]
 # Exercise 12.1
 def ulps(x, y):
-    """Return the distance of x from y, arrays of one shape and dtype, in ulps of y's largest entry."""
+    """Return the distance of x from y, arrays of one shape and dtype,
+    in ulps of y's largest entry."""
     # <solution>
     spacing = np.spacing(np.abs(y).max())
     return float(np.abs(x.astype(np.float64) - y).max() / spacing)  # (12.1)
@@ -117,7 +122,8 @@ def ulps(x, y):
 # %% tags=["mistake"]
 # says: float64's spacing
 def ulps(x, y):
-    return float(np.abs(x.astype(np.float64) - y).max() / np.spacing(float(np.abs(y).max())))
+    return float(np.abs(x.astype(np.float64) - y).max()
+                 / np.spacing(float(np.abs(y).max())))
 
 # %% tags=["mistake"]
 # says: the spacing at 1
@@ -159,7 +165,8 @@ def ulps(x, y):
 # %% tags=["exercise"]
 # Exercise 12.2
 def product_bound(A, B):
-    """Return a bound (m, k) of the error of A @ B in float32, for A (m, n), B (n, k)."""
+    """Return a bound (m, k) of the error of A @ B in float32, for A (m, n),
+    B (n, k)."""
     # <solution>
     wide_a, wide_b = np.abs(A).astype(np.float64), np.abs(B).astype(np.float64)
     return A.shape[1] * 2.0**-24 * wide_a @ wide_b  # (12.2)
@@ -171,12 +178,14 @@ product_bound = check.product_bound(product_bound, SEED)
 # %% tags=["mistake"]
 # says: instead of |A||B|
 def product_bound(A, B):
-    return A.shape[1] * 2.0**-24 * np.abs(A.astype(np.float64) @ B.astype(np.float64))
+    return A.shape[1] * 2.0**-24 * np.abs(A.astype(np.float64)
+                                          @ B.astype(np.float64))
 
 # %% tags=["mistake"]
 # says: n is missing
 def product_bound(A, B):
-    return 2.0**-24 * np.abs(A).astype(np.float64) @ np.abs(B).astype(np.float64)
+    wide_a, wide_b = np.abs(A).astype(np.float64), np.abs(B).astype(np.float64)
+    return 2.0**-24 * wide_a @ wide_b
 
 # %% [markdown]
 # ## Predict
@@ -195,26 +204,35 @@ STATED = 512  # ulps of the arrays' own dtype
 
 
 def distances(dtype, backend):
-    """Return the distance in ulps of each map's direction from the reference."""
-    return [ulps(d, r.astype(dtype)) for d, r in zip(directions(dtype, backend), reference)]
+    """Return by how many ulps each map's direction is off the reference."""
+    return [ulps(d, r.astype(dtype))
+            for d, r in zip(directions(dtype, backend), reference)]
 
 
-found = {(np.dtype(t).name, b): distances(t, b) for b in backends for t in (np.float32, np.float64)}
+found = {(np.dtype(t).name, b): distances(t, b) for b in backends
+         for t in (np.float32, np.float64)}
 largest = max(max(each) for each in found.values())
 teach.reveal(within, "a" if largest < 4 else "b" if largest <= STATED else "c",
-             "The small matrix is inverted in float64, and only then applied in float32.")
+             "The small matrix is inverted in float64, and only then applied "
+             "in float32.")
 teach.holds("ulps beyond what was stated", max(0.0, largest - STATED), 0.0)
 
 # %%
 names = [f"{dtype}, {backend}" for dtype, backend in found]
 fig, ax = plt.subplots(figsize=(8, 0.9 + 0.5 * len(names)))
 for k, each in enumerate(found.values()):
-    ax.plot(np.maximum(each, 0.05), [k] * 3, "o", color=list(teach.COLORS.values())[(5, 0, 3, 1)[k]], ms=8)
+    ax.plot(np.maximum(each, 0.05), [k] * 3, "o",
+            color=list(teach.COLORS.values())[(5, 0, 3, 1)[k]], ms=8)
 ax.axvline(STATED, color=teach.COLORS["black"], linestyle="--")
-ax.set(xscale="log", xlim=(0.03, 2000), yticks=range(len(names)), yticklabels=names, ylim=(-0.6, len(names) - 0.4),
-       xlabel="ulps from float64 on NumPy, a point a map (left edge: equal).  Dashed: what was stated", title=heading)
-teach.show(fig, "Distance of each map's direction from the float64 one on NumPy, in ulps of its own precision: float32 "
-                "lies at 1 to 100 ulps, left of the dashed line at 512; float64 on NumPy is the reference.")
+ax.set(xscale="log", xlim=(0.03, 2000), yticks=range(len(names)),
+       yticklabels=names, ylim=(-0.6, len(names) - 0.4),
+       xlabel="ulps from float64 on NumPy, a point a map (left edge: equal).  "
+       "Dashed: what was stated", title=heading)
+teach.show(fig,
+           "Distance of each map's direction from the float64 one on NumPy, "
+           "in ulps of its own precision: float32 lies at 1 to 100 ulps, "
+           "left of the dashed line at 512; float64 on NumPy is the "
+           "reference.")
 
 # %% [markdown]
 # ## Exercise 12.3 (core): time what is not done yet
@@ -304,12 +322,15 @@ def step_time(n, t0, speed, N=100):
 
 
 def crossover(t0_cpu, t0_gpu, v_cpu, v_gpu, N=100):
-    return np.sqrt((t0_gpu - t0_cpu) / (2 * N * (1 / v_cpu - 1 / v_gpu)))  # (12.4)
+    saved = 2 * N * (1 / v_cpu - 1 / v_gpu)  # seconds, times n²
+    return np.sqrt((t0_gpu - t0_cpu) / saved)  # (12.4)
 
 
 guess = crossover(2e-4, 2e-3, 5e10, 5e12)
-teach.holds("both take equally long there", step_time(guess, 2e-4, 5e10), step_time(guess, 2e-3, 5e12))
-print(f"with 0.2 ms and 50 Gflop/s against 2 ms and 5000 Gflop/s: n* = {guess:.0f}")
+teach.holds("both take equally long there", step_time(guess, 2e-4, 5e10),
+            step_time(guess, 2e-3, 5e12))
+print("with 0.2 ms and 50 Gflop/s against 2 ms and 5000 Gflop/s: n* = "
+      f"{guess:.0f}")
 
 # %% [markdown]
 # ## Predict
@@ -328,17 +349,21 @@ widths = (64, 128, 256, 512, 1024)
 
 
 def step_seconds(n, backend, repeats=3):
-    """Return the seconds of `repeats` exact ProxProp directions, hidden width n, float32, each timed by itself."""
+    """Return the seconds of `repeats` exact ProxProp directions,
+    hidden width n, float32, each timed by itself."""
     net = ml.mlp([64, n, n, 10], seed=SEED, backend=backend)
     batch = net.to_backend(X), net.xp.asarray(y)
     wait = partial(synchronize, net.xp)
-    return [timed(lambda: method.direction(net, *batch), wait, perf_counter) for _ in range(repeats)]
+    return [timed(lambda: method.direction(net, *batch), wait, perf_counter)
+            for _ in range(repeats)]
 
 
 times = {b: np.array([step_seconds(n, b) for n in widths]).T for b in backends}
-ratio = np.median(times["numpy"], axis=0)[-1] / np.median(times["numpy"], axis=0)[0]
-teach.reveal(growth, "b" if ratio < 180 else "a" if ratio < 360 else "c", "The first layers, the solve and Python "
-             "cost the same at every width, or grow more slowly.")
+on_cpu = np.median(times["numpy"], axis=0)
+ratio = on_cpu[-1] / on_cpu[0]
+teach.reveal(growth, "b" if ratio < 180 else "a" if ratio < 360 else "c",
+             "The first layers, the solve and Python cost the same at every "
+             "width, or grow more slowly.")
 
 # %%
 fig, ax = plt.subplots(figsize=(8, 3.6))
@@ -347,14 +372,17 @@ for backend, name in zip(backends, ("BackProp", "ProxProp exact")):
     teach.band(ax, widths, 1e3 * times[backend], name, **look)
 fixed = 1e3 * np.median(times["numpy"], axis=0)[0]
 slope = fixed * (np.array(widths) / widths[0]) ** 2
-ax.plot(widths, slope, ":", color=teach.COLORS["grey"], label="as the work of a hidden layer, n²")
-ax.set(xscale="log", yscale="log", xlabel="hidden width n", ylabel="milliseconds a step", title=heading)
+ax.plot(widths, slope, ":", color=teach.COLORS["grey"],
+        label="as the work of a hidden layer, n²")
+ax.set(xscale="log", yscale="log", xlabel="hidden width n",
+       ylabel="milliseconds a step", title=heading)
 ax.set_xticks(widths, [str(n) for n in widths])
 ax.minorticks_off()
 ax.legend(loc="upper left")
-teach.show(fig, "Milliseconds of an exact ProxProp step against hidden width, median and range of three timings. "
-                "NumPy's curve is flat at first and steepens; it stays below the dotted n² line. CuPy's, "
-                "where a GPU answers, is flat.")
+teach.show(fig, "Milliseconds of an exact ProxProp step against hidden width, "
+           "median and range of three timings. NumPy's curve is flat at "
+           "first and steepens; it stays below the dotted n² line. CuPy's, "
+           "where a GPU answers, is flat.")
 
 # %% [markdown]
 # Where the two curves cross is your $n^*$; where there is only one, put your CPU's two numbers into (12.4)
@@ -390,7 +418,8 @@ teach.show(fig, "Milliseconds of an exact ProxProp step against hidden width, me
 
 # %%
 net = ml.mlp([64, 128, 128, 10], seed=SEED, dtype=np.float32)
-moving = np.abs(reference[1]) > 1e-6  # the second map; a unit that is off for all 100 digits has d = 0
+# the second map; a unit that is off for all 100 digits has d = 0
+moving = np.abs(reference[1]) > 1e-6
 theta, d = net.theta[2][moving].astype(np.float64), reference[1][moving]
 moving = np.abs(theta) > 1e-3
 theta, d = theta[moving], d[moving]
@@ -430,17 +459,21 @@ tau = 1e-18
 
 # %%
 own = np.random.default_rng(1)
-a_tilde, g, tau_theta = np.c_[own.random((90, 20)), np.ones(90)], own.normal(size=(90, 5)), 0.5
-ranks = list(zip(np.split(a_tilde, 3), np.split(g, 3)))  # what each of three ranks holds
+a_tilde, g = np.c_[own.random((90, 20)), np.ones(90)], own.normal(size=(90, 5))
+tau_theta = 0.5
+# what each of three ranks holds
+ranks = list(zip(np.split(a_tilde, 3), np.split(g, 3)))
 
 gradient = sum(a_k.T @ g_k for a_k, g_k in ranks)  # (12.6), what BackProp sums
-C = sum(a_k.T @ a_k for a_k, _ in ranks)  # (12.6), what an implicit step sums beside it
+# (12.6), what an implicit step sums beside it
+C = sum(a_k.T @ a_k for a_k, _ in ranks)
 summed = np.linalg.solve(C + np.eye(21) / tau_theta, gradient)
 
 rows = np.vstack([a_k for a_k, _ in ranks])  # gathered
 u = np.split(np.linalg.solve(rows @ rows.T + np.eye(90) / tau_theta, g), 3)
 gathered = sum(a_k.T @ u_k for (a_k, _), u_k in zip(ranks, u))  # (12.7)
-teach.holds("what is summed and what is gathered give one step", summed, gathered)
+teach.holds("what is summed and what is gathered give one step", summed,
+            gathered)
 
 # %% [markdown]
 # Exact steps are cheap to distribute in one direction and not in the other. *More samples* on more ranks: what is
@@ -455,11 +488,15 @@ teach.holds("what is summed and what is gathered give one step", summed, gathere
 # %%
 from minilift.lab.ranks import Constants, parts, work_of
 
-machine = Constants(product=5e10, inverse=1e10, memory=1e10, alpha=2e-6, beta=1e-10)
-methods, widths = ("BackProp", "exact, parameter side", "exact, sample side", "cg3, textbook"), (784, 1000, 1000, 10)
+machine = Constants(product=5e10, inverse=1e10, memory=1e10, alpha=2e-6,
+                    beta=1e-10)
+methods = ("BackProp", "exact, parameter side", "exact, sample side",
+           "cg3, textbook")
+layers = (784, 1000, 1000, 10)
 print("ranks  ", *(f"{method:>22}" for method in methods))
 for p in (1, 4, 16, 64, 256, 1024):
-    times = [sum(parts(work_of(method, widths, 1000, p), p, machine).values()) for method in methods]
+    times = [sum(parts(work_of(method, layers, 1000, p), p, machine).values())
+             for method in methods]
     print(f"{p:<7}", *(f"{1e3 * seconds:>22.3g}" for seconds in times))
 
 # %% [markdown]
@@ -479,15 +516,21 @@ for p in (1, 4, 16, 64, 256, 1024):
 # apart later, since rounding differs; so compare final results over several seeds, not trajectories.
 
 # %% tags=["record"]
-teach.record("float32: largest distance in ulps", max(found["float32", "numpy"]), expected=64, tolerance=64)
-teach.record("float64 on NumPy, ulps from itself", max(found["float64", "numpy"]), expected=0, tolerance=0)
+teach.record("float32: largest distance, ulps",
+             max(found["float32", "numpy"]), expected=64, tolerance=64)
+itself = max(found["float64", "numpy"])
+teach.record("float64 on NumPy, ulps from itself", itself, 0, 0)
 net64 = ml.mlp([64, 128, 128, 10], seed=SEED, dtype=np.float64)
 grams = [ml.maps.Gram(a).matrix for a in net64.forward(X).a[:2]]
 worst = max(np.linalg.cond(gram + np.eye(len(gram))) for gram in grams)
-teach.record("largest condition number of a hidden map's solve", worst, expected=1160, tolerance=50)
-rows = {len(ml.maps.Gram(np.ones((len(X), n)), side="sample").matrix) for n in widths}
-teach.record("rows of the system in sample space, the most over all widths", max(rows), expected=100, tolerance=0)
-teach.record("crossover of the worked example", guess, expected=674, tolerance=1)
+teach.record("largest condition number of a hidden map's solve", worst,
+             expected=1160, tolerance=50)
+rows = {len(ml.maps.Gram(np.ones((len(X), n)), side="sample").matrix)
+        for n in widths}
+teach.record("rows of the system in sample space, at most",
+             max(rows), expected=100, tolerance=0)
+teach.record("crossover of the worked example", guess, expected=674,
+             tolerance=1)
 
 # %% [markdown]
 # ## Summary
