@@ -254,7 +254,7 @@ def runs_of(course, trials, progress, threads):
         found[trial] = came
         progress(f"{len(found)} of {len(trials)} {'finals' if trial.final else 'trials'}: {trial.entrant}, "
                  f"rate {trial.rate:.2g}, batch {trial.batch}")
-    return found
+    return {trial: found[trial] for trial in trials}  # workers finish in any order
 
 
 def search(course, names, do):

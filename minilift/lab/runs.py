@@ -3,18 +3,25 @@ r"""Runs: a grid of step sizes is searched, one step size is chosen, and the met
 `minilift compare` and `minilift reproduce` both do this with `tune`. The first does its runs one after the other and
 chooses by `trusted_step`: it shows methods at work. The second may do them in several processes, whose results are
 files, and chooses by `lowest_step`: its claims are about losses a few percent apart. Both can send their runs to the
-workers of a Dask cluster (see `cluster`), through joblib.
+workers of a Dask cluster (see `cluster`), or of what else joblib is given as its backend.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 import sys
+import threading
 import time
+import warnings
 from collections import Counter
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
+from contextvars import ContextVar
+from functools import partial
+from itertools import islice
 from operator import itemgetter
+from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
 from minilift.lab.tables import number
@@ -64,7 +71,10 @@ def training_time(record):
 # ---- runs elsewhere
 
 ANSWERS = 20  # seconds in which a cluster must answer
+WORKERLESS = 60  # seconds after which a cluster without workers is given up
+LOOK = 1.0  # seconds between two looks at the workers of a cluster, while nothing comes from them
 LOCAL = "joblib._parallel_backends"  # the module of joblib's own backends, which work on this machine
+CLIENT: ContextVar = ContextVar("CLIENT", default=None)  # of the Dask cluster that does the runs
 
 
 def check_address(address):
@@ -82,7 +92,7 @@ def cluster(address):
     Raises
     ------
     RuntimeError
-        If Dask or joblib is not installed.
+        If Dask is not installed.
     ValueError
         If no scheduler of Dask answers at the address.
     """
@@ -91,23 +101,40 @@ def cluster(address):
         return
     try:
         from distributed import Client
-        from joblib import parallel_config
     except ImportError as error:
-        raise RuntimeError(f"--cluster needs joblib and Dask; install with: {how_to_install('cluster')}") from error
-    with naming("--cluster", OSError):
-        client = Client(address, timeout=ANSWERS, set_as_default=False)
-    with client, parallel_config("dask", client=client):
+        raise RuntimeError(f"--cluster needs Dask; install with: {how_to_install('cluster')}") from error
+    with silent("distributed.client"):
+        with naming("--cluster", OSError):
+            client = Client(address, timeout=ANSWERS, set_as_default=False)
+        with client:
+            token = CLIENT.set(client)
+            try:
+                yield
+            finally:
+                CLIENT.reset(token)
+
+
+@contextmanager
+def silent(name):
+    """Let a logger be silent in the block: what Dask logs, tracebacks among it, we say in words."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
         yield
+    finally:
+        logger.setLevel(before)
 
 
 def elsewhere():
-    """Whether joblib has been given a backend that may work on other machines: then it does all runs, one too."""
+    """Whether a cluster does the runs, or a backend of joblib's that may work on other machines: then one run, too."""
     joblib = sys.modules.get("joblib")
-    return joblib is not None and type(joblib.parallel.get_active_backend()[0]).__module__ != LOCAL
+    far = joblib is not None and type(joblib.parallel.get_active_backend()[0]).__module__ != LOCAL
+    return far or CLIENT.get() is not None
 
 
 def spread(function, jobs, workers):
-    """Return an iterator over what a function returns for each of some jobs, as they are finished.
+    """Yield what a function returns for each of some jobs, as they are finished.
 
     Parameters
     ----------
@@ -115,26 +142,159 @@ def spread(function, jobs, workers):
         One that can be sent to other processes.
     jobs : list of Job
     workers : int
-        Processes; a backend that works elsewhere takes as many as it has.
+        Processes; a cluster takes as many as it has.
 
     Raises
     ------
     ValueError
-        If the backend works elsewhere, and the function cannot be sent there, with a user's method for example.
+        If the function cannot be sent to a cluster, with a user's method for example.
+    RuntimeError
+        If a cluster has no workers, or is lost.
     """
+    sent = packed(partial(job_done, function, jobs)) if elsewhere() else None
+    if CLIENT.get() is not None:
+        yield from spread_by_dask(CLIENT.get(), sent, len(jobs))
+        return
     try:
-        import cloudpickle
         from joblib import Parallel, delayed
     except ImportError as error:
         raise RuntimeError(f"--jobs needs joblib; install with: {how_to_install('reproduce')}") from error
-    if elsewhere():
+    start_trackers()
+    with ExitStack() as undone:
+        with children_spared() if sent is None else nullcontext():
+            found = Parallel(workers, return_as="generator_unordered", batch_size=1)(map(delayed(function), jobs))
+            undone.callback(end, found)
+        yield from islice(found, len(jobs))
+        undone.pop_all()
+
+
+def packed(function):
+    """Return a function as bytes that another process can read, or raise an error."""
+    try:
+        import cloudpickle
+    except ImportError as error:
+        raise RuntimeError(f"--cluster needs cloudpickle; install with: {how_to_install('cluster')}") from error
+    try:
+        return cloudpickle.dumps(function)
+    except Exception as error:  # whatever a user's object raises; joblib's backends would wait for ever
+        raise ValueError(f"--cluster: these runs cannot be sent to other processes ({error}); a method from a file "
+                         "must be in a module that the workers can import") from error
+
+
+def start_trackers():
+    """Start the processes that clean up after joblib's workers.
+
+    To start them lets Ctrl-C through again, so it is done before the workers are started, which shall be spared.
+    """
+    from multiprocessing import resource_tracker
+
+    from joblib.externals.loky.backend import resource_tracker as tracker_of_loky
+
+    for tracker in (resource_tracker, tracker_of_loky):
+        tracker.ensure_running()
+
+
+def end(found):
+    """End joblib's workers in the middle of what they do; `found` is the iterator over that."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # joblib counts what is not done
+        found.close()
+    for thread in threading.enumerate():
+        if thread.name == "QueueFeederThread":  # it removes the workers' semaphores, if we do not end before
+            thread.join(LOOK)
+
+
+# ---- a cluster
+
+
+def job_done(function, jobs, number):
+    """Return what a function returns for one of the jobs."""
+    return function(jobs[number])
+
+
+def spread_by_dask(client, sent, count):
+    """Yield what the workers of a Dask cluster return for jobs 0, 1, …; `sent` is the function of the number, packed.
+
+    What a lost worker was doing Dask gives to others. The workers read the function themselves, so that one that lacks
+    a module says so. (A function sent as it is would end such a worker, and joblib's backend would wait for ever.)
+    """
+    def do(sent, number):  # a function in a function is sent by value, and asks for nothing of minilift
+        import platform
+
+        from cloudpickle import loads
         try:
-            cloudpickle.dumps(function)
-        except Exception as error:  # whatever a user's object raises; Dask's backend would wait for ever
-            raise ValueError(f"--cluster: these runs cannot be sent to other processes ({error}); a method from a file "
-                             "must be in a module that the workers can import") from error
-    with children_spared():
-        return Parallel(workers, return_as="generator_unordered", batch_size=1)(map(delayed(function), jobs))
+            function = loads(sent)
+        except Exception as error:
+            raise ImportError(f"{platform.node()}: {type(error).__name__}: {error}") from None
+        return function(number)
+
+    held = client.submit(bytes, sent, pure=False)  # sent once, and made again if it is lost
+    futures = [client.submit(do, held, number, pure=False) for number in range(count)]
+    done, patience = SimpleQueue(), Patience(client)
+    for future in futures:
+        future.add_done_callback(done.put)
+    for _ in futures:
+        yield next_result(done, patience)
+
+
+def next_result(done, patience):
+    """Return the result of the next run that comes out of a queue of futures, or raise an error in words."""
+    while True:
+        try:
+            future = done.get(timeout=LOOK)
+            return future.result(timeout=None if future.status == "error" else ANSWERS)
+        except Empty:
+            patience.look()
+        except Exception as error:
+            if future.status in ("error", "cancelled") or not isinstance(error, (OSError, TimeoutError)):
+                raise patience.in_words(future.status, error) from None
+            future.add_done_callback(done.put)  # its worker was lost before the result was here: others do it again
+            patience.look()
+
+
+class Patience:
+    """How long a cluster has been without workers, and the words in which it is given up.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    """
+
+    def __init__(self, client):
+        self.client, self.address, self.since = client, client.scheduler.address, None
+
+    def look(self):
+        """Raise an error if the scheduler is lost, or has had no workers for `WORKERLESS` seconds."""
+        try:
+            workers = self.client.nthreads()
+        except OSError as error:
+            raise self.lost() from error
+        if workers:
+            self.since = None
+        elif self.since is None:
+            self.since = time.monotonic()
+            note(f"the scheduler at {self.address} has no workers; it is given up after {WORKERLESS:g} seconds")
+        elif time.monotonic() - self.since >= WORKERLESS:
+            raise RuntimeError(f"--cluster: the scheduler at {self.address} has had no workers for {WORKERLESS:g} "
+                               f"seconds; start some with: dask worker {self.address} --nthreads 1")
+
+    def lost(self):
+        """Return the error that the scheduler is gone."""
+        return RuntimeError(f"--cluster: the scheduler at {self.address} is lost; start it and its workers again")
+
+    def in_words(self, status, error):
+        """Return an error in words for what keeps a run, of a status, from having a result."""
+        from distributed import KilledWorker
+
+        if status == "cancelled":
+            return self.lost()
+        if isinstance(error, ImportError):
+            return RuntimeError(f"--cluster: a worker of {self.address} cannot read the runs ({error}); its "
+                                "environment needs minilift and what stands in the extra [cluster], as here")
+        if isinstance(error, KilledWorker):
+            return RuntimeError(f"--cluster: several workers of {self.address} were lost, one after the other, while "
+                                "they did the same run; do they have enough memory?")
+        return error
 
 
 # ---- the choice of a step size
@@ -315,7 +475,9 @@ def tune(grid, search, repeat, choose, progress=True, undecided=None, **bar_opti
     def do(points, run, epochs, seeds, stage):
         jobs = [Job(*point, seed) for point in points for seed in seeds]
         with closing(run(jobs, bar)) as records:  # which ends workers if we are ended
-            return collect(records, bar, epochs, Counter(job.label for job in jobs) if lines else {}, stage)
+            found = collect(records, bar, epochs, Counter(job.label for job in jobs) if lines else {}, stage)
+        order = {job: number for number, job in enumerate(jobs)}  # workers finish in any other
+        return sorted(found, key=lambda record: order[Job(*map(record.get, Job._fields))])
 
     def seek(run, epochs, seeds):
         if undecided is None:

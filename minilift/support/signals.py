@@ -30,16 +30,24 @@ def terminable():
 
 @contextmanager
 def children_spared():
-    """Let processes that are started in the block ignore Ctrl-C, which a terminal sends to all: we end them.
+    """Let processes that are started in the block never see Ctrl-C, which a terminal sends to all: we end them.
 
-    They inherit this. (A signal that is only blocked would not do: starting multiprocessing's resource tracker unblocks
-    it.) For the moment that the block takes, this process ignores Ctrl-C too.
+    They inherit it as blocked. What starts in the block is started whole: if this process is told to end meanwhile, by
+    Ctrl-C or SIGTERM, that is done at the end of the block. (If it ignored Ctrl-C for the moment, and its children from
+    then on, that of the moment would be lost.)
     """
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    told = []
+    before = {number: signal.signal(number, lambda number, frame: told.append(number))
+              for number in (signal.SIGINT, signal.SIGTERM) if callable(signal.getsignal(number))}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in told[:1]:
+            signal.raise_signal(number)

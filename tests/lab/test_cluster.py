@@ -1,9 +1,14 @@
 """Runs on a Dask cluster: its workers do them, wherever they stand; if one is lost, the others do what it had left."""
 
 import importlib.util
+import json
 import os
 import signal
+import subprocess
 import sys
+import time
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,7 +29,7 @@ def two_workers(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("away"))
         patch.setenv("PYTHONPATH", str(Path(ml.__file__).parents[1]))
-        cluster = distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None, processes=True)
+        cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, processes=True)
     with cluster:
         yield cluster
 
@@ -98,6 +103,126 @@ def test_every_run_of_a_race_is_there_and_none_twice_if_a_worker_is_killed(two_w
     assert all(found["losses"] for row in rows for found in row["runs"])
 
 
+@pytest.fixture
+def empty(monkeypatch):
+    """Return a cluster without workers, which is given up after a moment."""
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(runs, "WORKERLESS", 0.3)
+    monkeypatch.setattr(runs, "LOOK", 0.1)
+    with distributed.LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=None) as cluster:
+        yield cluster
+
+
+@pytest.mark.parametrize("words", [
+    ["reproduce", "proxprop-fig2", "--samples", "50", "--epochs", "1"],
+    ["compare", "--samples", "50", "--epochs", "1", "--repeats", "1", "--quiet"]])
+def test_a_cluster_without_workers_is_given_up(empty, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    address = empty.scheduler_address
+    assert cli.main([*words, "--cluster", address]) == 2
+    assert (f"--cluster: the scheduler at {address} has had no workers for 0.3 seconds; start some with: "
+            f"dask worker {address}") in capsys.readouterr().err
+
+
+@needs_dask
+def test_workers_may_come_later(empty, monkeypatch):
+    said = []
+
+    def started(text):
+        said.append(text)
+        monkeypatch.setattr(runs, "WORKERLESS", 120)
+        empty.scale(1)
+    monkeypatch.setattr(runs, "note", started)
+    with runs.cluster(empty.scheduler_address):
+        assert sorted(runs.spread(abs, [-1, -2, -3], 1)) == [1, 2, 3]
+    assert said == [f"the scheduler at {empty.scheduler_address} has no workers; it is given up after 0.3 seconds"]
+
+
+@contextmanager
+def started(*words, **environment):
+    """Start a command of Dask's and end it at the end."""
+    command = [sys.executable, "-m", "distributed.cli." + words[0], *words[1:]]
+    process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(30)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def address_of(file):
+    """Wait until a scheduler has written its address to a file, and return it."""
+    for _ in range(2400):
+        if file.exists():
+            break
+        time.sleep(0.05)
+    return json.loads(file.read_text())["address"]
+
+
+@pytest.mark.slow
+@needs_dask
+def test_a_scheduler_that_is_lost_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(ml.__file__).parents[1]))
+    file = tmp_path / "scheduler.json"
+    common = ["--no-dashboard", "--scheduler-file", str(file)]
+    with started("dask_scheduler", *common, "--port", "0", "--host", "127.0.0.1") as scheduler:
+        address = address_of(file)
+        with started("dask_worker", *common, "--nthreads", "1"), runs.cluster(address):
+            found = runs.spread(abs, list(range(2000)), 1)
+            assert next(found) >= 0
+            scheduler.kill()
+            with pytest.raises(RuntimeError, match=f"--cluster: the scheduler at {address} is lost"):
+                list(found)
+
+
+@pytest.mark.slow
+@needs_dask
+def test_a_worker_that_lacks_a_module_is_told(two_workers):
+    words = r"cannot read the runs \(.*: ModuleNotFoundError: .*its environment needs"
+    with runs.cluster(two_workers.scheduler_address), pytest.raises(RuntimeError, match=words):
+        list(runs.spread(Lacking(), [1], 1))
+
+
+class Lacking:
+    """A function whose module its reader does not have."""
+
+    def __reduce__(self):
+        return importlib.import_module, ("minilift_has_no_such_module",)
+
+
+@pytest.mark.slow
+@needs_dask
+def test_a_run_that_ends_its_workers_is_told():
+    distributed = pytest.importorskip("distributed")
+    from dask import config
+    with config.set({"distributed.scheduler.allowed-failures": 0}), \
+            distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster, \
+            runs.cluster(cluster.scheduler_address), pytest.raises(RuntimeError, match="lost, one after the other"):
+        list(runs.spread(partial(os._exit), [3], 1))
+
+
+def test_records_are_in_the_order_of_the_grid_whatever_comes_first():
+    """A table of methods would change with the speed of the workers otherwise."""
+    def backwards(jobs, bar):
+        yield from ({**job._asdict(), "history": history()} for job in reversed(jobs))
+
+    def history():
+        made = ml.History()
+        made.append({"epoch": 0, "train_loss": 1.0})
+        return made
+    grid = [("digits", label, step) for label in "ba" for step in (1.0, 0.1)]
+    stage = backwards, {"a": 1, "b": 1}, [1, 0]
+    searched, repeated = runs.tune(grid, stage, stage, runs.lowest_step, progress=False)
+    assert [(one["label"], one["step"], one["seed"]) for one in searched] == [
+        (label, step, seed) for _, label, step in grid for seed in (1, 0)]
+    assert [(one["label"], one["seed"]) for one in repeated] == [("b", 1), ("b", 0), ("a", 1), ("a", 0)]
+
+
 SHORT = race.Course("short", (64, 8, 10), (100,), (2.0,), 0.05, ml.datasets.digits())
 
 
@@ -159,7 +284,7 @@ def test_mistakes_are_told(monkeypatch, tmp_path, capsys):
     assert cli.main(["reproduce", "proxprop-fig2", "--cluster", "tcp://127.0.0.1:1", "--jobs", "2"]) == 2
     assert "--jobs is for this machine" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(RuntimeError, match=r"--cluster needs joblib and Dask; install with: .*\[cluster\]'"), \
+    with pytest.raises(RuntimeError, match=r"--cluster needs Dask; install with: .*\[cluster\]'"), \
             runs.cluster("tcp://127.0.0.1:1"):
         pass
 

@@ -1,17 +1,21 @@
 """SIGTERM and Ctrl-C end `minilift reproduce` and its workers, and leave what is finished whole."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from minilift import cli
+from minilift.lab import runs
 from minilift.lab.reproduce import read_record
 from minilift.support.files import read_npz
+from minilift.support.signals import Terminated, children_spared, terminable
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 REPRODUCE = [sys.executable, "-m", "minilift.cli", "reproduce", "proxprop-fig2", "--seeds", "3"]
@@ -71,6 +75,7 @@ def test_reproduce_ends_with_its_workers(number, code, word, to_all, jobs, tmp_p
         out, err = process.communicate()
     print(f"ended after {ended:.2f} s, its {len(workers)} processes {gone:.2f} s later")
     assert (process.returncode, out, err.splitlines()[-1]) == (code, "", f"minilift reproduce: {word}")
+    assert not re.search("Traceback|Warning", err)
     left = list((tmp_path / "runs").iterdir())
     assert {path.suffix for path in left} <= {".json", ".npz"}, "an unfinished file is left"
     assert all(len(read_record(path)["history"]) > 1 for path in left if path.suffix == ".json")
@@ -95,3 +100,44 @@ def test_a_signal_ends_a_command_with_a_line_and_its_code(number, code, word, mo
     assert capsys.readouterr() == ("", f"minilift data: {word}\n")
     assert tidied
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+@POSIX
+@pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)])
+def test_what_is_told_while_workers_start_is_not_lost(number, error):
+    before, started = signal.getsignal(number), []
+
+    def start():
+        with children_spared():
+            os.kill(os.getpid(), number)
+            started.append(True)
+    with terminable(), pytest.raises(error):
+        start()
+    assert started, "what starts in the block is started whole"
+    assert signal.getsignal(number) == before
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+@POSIX
+def test_workers_do_not_see_ctrl_c():
+    pytest.importorskip("joblib")
+    program = ("import signal; from minilift.lab import runs\n"
+               "def blocked(job): return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])\n"
+               "print(set(runs.spread(blocked, [1, 2, 3, 4], 2)))")
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert (found.stdout, found.stderr) == ("{True}\n", "")
+
+
+@POSIX
+def test_a_signal_at_the_start_of_workers_ends_them_in_silence(recwarn):
+    """Joblib warns of what was not done, and a thread of its own that is cut off leaves semaphores behind."""
+    pytest.importorskip("joblib")
+
+    class Jobs(list):
+        def __iter__(self):
+            os.kill(os.getpid(), signal.SIGINT)
+            return super().__iter__()
+    with pytest.raises(KeyboardInterrupt):
+        list(runs.spread(time.sleep, Jobs([60, 60, 60]), 2))
+    assert not recwarn.list
+    assert not [thread for thread in threading.enumerate() if thread.name == "QueueFeederThread"]
