@@ -30,6 +30,14 @@ WRONG_ULPS = {
     "this is the difference itself; divide by the spacing of floats": ulps_with(power=0.0),
     "float64's spacing: these arrays are float32, whose floats lie 2²⁹ times farther apart":
         ulps_with(unit=lambda y: np.spacing(float(abs(y).max()))),
+    "the unit is the spacing at the largest entry of y, not at the largest difference": lambda x, y:
+        float(abs(x.astype(np.float64) - y).max() / max(np.spacing(abs(x - y).max()), 1e-300)),
+    "this is the relative error; divide by the spacing of floats at the largest entry": lambda x, y:
+        float(abs(x.astype(np.float64) - y).max() / abs(y).max()),
+    "the median difference; the largest is asked for": lambda x, y:
+        float(np.median(abs(x.astype(np.float64) - y)) / np.spacing(abs(y).max())),
+    "rounded up: a distance in ulps may be a fraction": lambda x, y:
+        float(round(library_ulps(x, y) + 0.5)),
     "float64's spacing at 1": ulps_with(unit=lambda y: np.finfo(np.float64).eps),
     "the spacing at 1: floats near the largest entry lie farther apart":
         ulps_with(unit=lambda y: np.finfo(y.dtype).eps),
@@ -116,6 +124,8 @@ WRONG_PRODUCT_BOUNDS = {
     "|AB| instead of |A||B|: where terms cancel the result is small and the error is not":
         bound_with(size=lambda A, B: abs(A @ B)),
     "AB instead of |A||B|: a bound is positive": bound_with(size=lambda A, B: A @ B),
+    "u = 2⁻²⁴ is small; this is 2²⁴": bound_with(lambda A, B: A.shape[1] * 2.0**48),
+    "u = 2⁻²⁴ is half a spacing already; this is half of it": bound_with(lambda A, B: A.shape[1] / 2),
     "n is missing: every one of the n terms brings a rounding": bound_with(lambda A, B: 1),
     "n is the inner size, the length of the sums; this is the number of rows": bound_with(lambda A, B: A.shape[0]),
     "n is the inner size, the length of the sums; this is the number of columns": bound_with(lambda A, B: B.shape[1]),
@@ -167,6 +177,9 @@ def product_bound(answer, seed):
 
     def mistakes(bound):
         scaled = in_roundoffs(bound)
+        first, second = (np.asarray(bound(*pair)) for pair in pairs[:2])
+        yield (np.ptp(first) == np.ptp(second) == 0 and first.flat[0] == second.flat[0],
+               "one number, whatever A and B are: the bound has |A||B| in it")
         yield from slips(scaled, pairs[:3], {text: in_roundoffs(wrong) for text, wrong in WRONG_PRODUCT_BOUNDS.items()})
 
     def fallback(A, B):
