@@ -13,8 +13,14 @@ from minilift.course import notebooks, teach
 
 NAMES = notebooks.CURRICULUM
 NARROW = (  # their code keeps to 80 columns, for telephones, and takes more lines
-    "04_lift_the_network", "06_conjugate_gradients", "08_local_losses", "09_semi_implicit",
-    "11_reproduce_a_paper", "12_gpu", "14_keep_the_variables",
+    "01_backward_step",
+    "04_lift_the_network",
+    "06_conjugate_gradients",
+    "08_local_losses",
+    "09_semi_implicit",
+    "11_reproduce_a_paper",
+    "12_gpu",
+    "14_keep_the_variables",
 )
 KINDS = ("warm-up", "core", "break it", "open")
 SECOND_CELL = re.compile(r"""import matplotlib\.pyplot as plt

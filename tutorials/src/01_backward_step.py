@@ -47,7 +47,8 @@ teach.versions()
 # %%
 L, mu = 10.0, 0.5
 angle = rng.uniform(0.3, 1.2)
-Q = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])  # columns: the eigenvectors
+# columns: the eigenvectors
+Q = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 B = np.diag(np.sqrt([L, mu])) @ Q.T
 A = B.T @ B
 
@@ -69,7 +70,8 @@ x0 = Q @ np.array([0.6, 2.0])  # mostly along the flat direction
 # %%
 h = 1e-4
 differences = [(J(x0 + h * e) - J(x0 - h * e)) / (2 * h) for e in np.eye(2)]
-teach.holds("∇J is the derivative of J", gradient(x0), differences, teach.DIFFERENCES)
+teach.holds("∇J is the derivative of J", gradient(x0), differences,
+            teach.DIFFERENCES)
 
 # %% [markdown]
 # ## The curve to follow
@@ -93,10 +95,11 @@ def flow(t):
 
 t, h = 0.4, 1e-5
 velocity = (flow(t + h) - flow(t - h)) / (2 * h)
-teach.holds("the curve solves the flow", velocity, -gradient(flow(t)), teach.DIFFERENCES)  # (1.3)
+teach.holds("the curve solves the flow", velocity, -gradient(flow(t)),
+            teach.DIFFERENCES)  # (1.3)
 
 # %% [markdown]
-# The steep component is gone after a time of about $1/L = 0.1$; the flat one takes $1/\mu = 2$. A problem
+# The steep component falls by a factor $e$ in a time $1/L = 0.1$; the flat one takes $1/\mu = 2$. A problem
 # whose time scales lie far apart is called **stiff**. The ratio $\kappa = L/\mu$ is 20 here. For the last
 # layer of a network on CIFAR-10, ProxProp (§4.1) reports a largest eigenvalue of $6.7\cdot10^{6}$, seven
 # orders above the smallest.
@@ -240,9 +243,12 @@ def implicit_step(B, x, tau):
 # %%
 gram = ml.maps.Gram(B, bias=False)
 for tau in (0.05, 1.0, 100.0):
-    d = ml.solvers.damped_solve(gram, (B @ x0)[:, None], 1 / tau).value[:, 0]  # (1.7)
-    teach.holds(f"library's step, τ = {tau:g}", x0 - d, implicit_step(B, x0, tau))
-    teach.holds(f"slope taken at arrival, τ = {tau:g}", x0 - tau * gradient(x0 - d), x0 - d)  # (1.6)
+    d = ml.solvers.damped_solve(gram, (B @ x0)[:, None],
+                                1 / tau).value[:, 0]  # (1.7)
+    teach.holds(f"library's step, τ = {tau:g}", x0 - d,
+                implicit_step(B, x0, tau))
+    teach.holds(f"slope taken at arrival, τ = {tau:g}",
+                x0 - tau * gradient(x0 - d), x0 - d)  # (1.6)
 
 # %% [markdown]
 # ## What the implicit step minimises
@@ -264,10 +270,12 @@ def proximal_objective(x):
     return J(x) + np.sum((x - x0) ** 2, axis=-1) / (2 * tau)  # (1.8)
 
 
-nearby = x_new + rng.normal(size=(1000, 2)) * rng.choice([1e-3, 0.1, 1.0], size=(1000, 1))
+nearby = x_new + rng.normal(size=(1000, 2)) * rng.choice([1e-3, 0.1, 1.0],
+        size=(1000, 1))
 lower = np.sum(proximal_objective(nearby) < proximal_objective(x_new))
 print(f"1000 points near x_new: {lower} have a lower value")
-print(f"J(x0) = {J(x0):.3f}, J(x_new) + the price of the way = {proximal_objective(x_new):.3f}")
+print(f"J(x0) = {J(x0):.3f}, J(x_new) + the price of the way = "
+      f"{proximal_objective(x_new):.3f}")
 
 # %% [markdown]
 # ## Predict
@@ -291,7 +299,8 @@ def path(step, tau, steps=16):
 
 
 steps = {"explicit": explicit_step, "implicit": implicit_step}
-paths = {s: {name: path(step, s / L) for name, step in steps.items()} for s in step_sizes}
+paths = {s: {name: path(step, s / L) for name, step in steps.items()}
+         for s in step_sizes}
 away = tuple(s for s in step_sizes if J(paths[s]["explicit"][-1]) > J(x0))
 teach.reveal(prediction, away, "The figure shows why.")
 
@@ -299,22 +308,30 @@ teach.reveal(prediction, away, "The figure shows why.")
 fig, axes = plt.subplots(1, 4, figsize=(11, 3.7), sharex=True, sharey=True)
 curve = np.array([flow(t) for t in np.linspace(0, 12, 400)])
 for ax, s in zip(axes, step_sizes):
-    teach.contours(ax, J, np.linspace(-2.6, 1.4, 80), np.linspace(-1.4, 2.6, 80))
-    ax.plot(*curve.T, **teach.method_style("exact") | {"label": "gradient flow"})
+    teach.contours(ax, J, np.linspace(-2.6, 1.4, 80),
+                   np.linspace(-1.4, 2.6, 80))
+    ax.plot(*curve.T, **teach.method_style("exact")
+            | {"label": "gradient flow"})
     for name in ("explicit", "implicit"):
         points = paths[s][name]
         outside = np.abs(points - [-0.6, 0.6]).max(axis=1) > 2
-        inside = np.cumsum(outside) == 0  # up to where the path leaves the picture
+        # up to where the path leaves the picture
+        inside = np.cumsum(outside) == 0
         ax.plot(*points[inside].T, **teach.method_style(name))
         if not inside.all():
             last = points[inside][-1]
-            ax.plot(last[0], 2.6, "x", color=teach.METHODS[name][0], ms=9, mew=2, clip_on=False)
+            ax.plot(last[0], 2.6, "x", color=teach.METHODS[name][0], ms=9,
+                    mew=2, clip_on=False)
     final = [J(paths[s][name][-1]) for name in ("explicit", "implicit")]
-    ax.set_title(f"τL = {s:g}\nJ after 16 steps: explicit {final[0]:.2g},\nimplicit {final[1]:.2g}")
+    ax.set_title(f"τL = {s:g}\nJ after 16 steps: explicit "
+                 f"{final[0]:.2g},\nimplicit {final[1]:.2g}")
+    ax.set_xlabel("x₁")
+axes[0].set_ylabel("x₂")
 axes[0].legend(loc="lower left")
-teach.show(fig, "Four panels over the contours of J. Explicit steps follow the flow at "
-                "τL = 0.5, zigzag across the valley at 1.9, leave the picture (cross) at 2.1 "
-                "and at 100. Implicit steps approach the minimum in all four.")
+teach.show(fig, "Four panels over the contours of J. Explicit steps follow the "
+           "flow at τL = 0.5, zigzag across the valley at 1.9, leave the "
+           "picture (cross) at 2.1 and at 100. Implicit steps approach the "
+           "minimum in all four.")
 
 # %% [markdown]
 # ## One number per eigenvector
@@ -329,32 +346,43 @@ teach.show(fig, "Four panels over the contours of J. Explicit steps follow the f
 
 # %%
 s = np.logspace(-2, 2.5, 400)
-factors = {"exact": np.exp(-s), "explicit": 1 - s, "implicit": 1 / (1 + s)}  # (1.9)
+factors = {"exact": np.exp(-s), "explicit": 1 - s,
+           "implicit": 1 / (1 + s)}  # (1.9)
 for name, step in (("explicit", explicit_step), ("implicit", implicit_step)):
     measured = [Q[:, 0] @ step(B, Q[:, 0], value / L) for value in s]
     teach.holds(f"factor of the {name} step", measured, factors[name])
+for value in step_sizes:
+    flat = value * mu / L  # s of the flat direction
+    print(f"τL = {value:g}, flat direction: flow {np.exp(-flat):.3f}, "
+          f"explicit {1 - flat:.3f}, implicit {1 / (1 + flat):.3f}")
 
 fig, ax = plt.subplots(figsize=(9, 3.3))
 for name, factor in factors.items():
-    line = teach.method_style(name) | {"marker": "", "label": name.replace("exact", "flow")}
+    line = teach.method_style(name) | {"marker": "",
+                                       "label": name.replace("exact", "flow")}
     ax.plot(s, np.abs(factor), **line)
 for height, value in zip((3e-3, 1.3e-3, 5e-4, 2e-4), step_sizes):
-    ax.plot([value * mu / L, value], [height] * 2, "|-", color=teach.COLORS["grey"], ms=8)
-    start, side = (value, "right") if value > 10 else (value * mu / L, "left")  # beside the flow, not on it
-    ax.text(start, height * 1.2, f"τL = {value:g}: from τμ to τL", fontsize=8, ha=side)
+    ax.plot([value * mu / L, value], [height] * 2, "|-",
+            color=teach.COLORS["grey"], ms=8)
+    # beside the flow, not on it
+    start, side = (value, "right") if value > 10 else (value * mu / L, "left")
+    ax.text(start, height * 1.2, f"τL = {value:g}: from τμ to τL", fontsize=8,
+            ha=side)
 ax.axhline(1, color=teach.COLORS["black"], linewidth=0.8)
 ax.axvline(2, color=teach.COLORS["grey"], linestyle=":")
-ax.set(xscale="log", yscale="log", ylim=(1e-4, 20), xlabel="s = τλ", ylabel="size of the factor")
+ax.set(xscale="log", yscale="log", ylim=(1e-4, 20), xlabel="s = τλ",
+       ylabel="size of the factor")
 ax.legend(loc="upper left")
-teach.show(fig, "Size of the amplification factors against s. The explicit one touches zero at s = 1 and "
-                "rises above one at s = 2; the implicit one falls like 1/s; the flow's falls fastest.")
+teach.show(fig, "Size of the amplification factors against s. The explicit one "
+           "touches zero at s = 1 and rises above one at s = 2; the implicit "
+           "one falls like 1/s; the flow's falls fastest.")
 
 # %% [markdown]
 # The bars show which $s$ a step size uses: from $\tau\mu$ to $\tau L$. An explicit step has to keep the
 # **right** end below 2, because of the steep direction. Then the left end, where the useful motion is, lies
-# at a factor near 1: nothing happens. That is stiffness: *stability*, not accuracy, dictates the step. Note
-# also what implicit Euler does **not** do: at $\tau L = 100$ its factor is nowhere near $e^{-s}$. It is
-# stable, not accurate.
+# at a factor near 1 (0.905 at $\tau L = 1.9$): little happens. That is stiffness: *stability*, not accuracy,
+# dictates the step. Note also what implicit Euler does **not** do: at $\tau L = 100$ its factor in the flat
+# direction is 0.167, where the flow has $e^{-5} = 0.007$. It is stable, not accurate.
 
 # %% [markdown]
 # ## Exercise 1.3 (core): find the limit by experiment
@@ -441,21 +469,32 @@ def steps_needed(step, tau, limit=10_000):
 
 taus = np.logspace(-3, 3, 25)
 needed = {name: np.array([[steps_needed(step, tau) for tau in taus]])
-          for name, step in (("explicit", explicit_step), ("implicit", implicit_step))}
+          for name, step in (("explicit", explicit_step),
+                             ("implicit", implicit_step))}
 limit = largest_stable_step(B)
+for k in (5, 8):
+    print(f"τ = {taus[k]:.3f}:", *(f"{name} {row[0, k]:.0f} steps "
+                                   for name, row in needed.items()))
+last = steps_needed(explicit_step, 0.95 * limit)
+print(f"explicit, τ at 0.95 of its limit: {last} steps, {last * mu / L:.1f} κ")
 
 fig, ax = plt.subplots(figsize=(8, 3.2))
 for row, (name, counts) in enumerate(needed.items()):
-    teach.band(ax, taus, counts, name, row=row, **({"linewidth": 5, "alpha": 0.4} if row else {"zorder": 3}))
+    teach.band(ax, taus, counts, name, row=row,
+               **({"linewidth": 5, "alpha": 0.4} if row else {"zorder": 3}))
 ax.axvline(limit, color=teach.COLORS["grey"], linestyle=":")
 ax.set(xscale="log", yscale="log", xlabel="τ", ylabel="steps to J(x₀)/10⁶",
-       title="× : never gets there.  Dotted: the measured limit of the explicit step\n")
+       title="× : not there in 10,000 steps, or never.  Dotted: the measured "
+       "limit of the explicit step\n")
 ax.legend(loc="lower left")
-teach.show(fig, "Steps needed against τ: explicit steps need fewer and fewer up to the dotted limit at 0.2 "
-                "and never arrive beyond (crosses on the top edge); implicit steps go on down to two.")
+teach.show(fig, "Steps needed against τ: explicit steps need fewer and fewer "
+           "up to the dotted limit at 0.2 and never arrive beyond (crosses on "
+           "the top edge); implicit steps go on down to two. At the smallest τ "
+           "both would take more than 10,000.")
 
 # %% [markdown]
-# Before the limit the two need about the same number of steps: a small step is a small step. The difference
+# Before the limit the two need about the same number of steps (printed): a small step is a small step. The
+# difference
 # is the part of the axis on the right of the dotted line, which only one of them can use. But these are
 # counts of *steps*, and a step of one kind costs a product with $A$, a step of the other a linear solve.
 # Notebooks 05 to 07 put prices on them.
@@ -488,7 +527,7 @@ teach.show(fig, "Steps needed against τ: explicit steps need fewer and fewer up
 # %% tags=["exercise"]
 # Exercise 1.4
 # <solution saddle, saddle_tau>
-saddle, saddle_tau = np.diag([1.0, -1.0]), 3.0  # 1 + τλ = -2: x_new lies across 0, at half the distance
+saddle, saddle_tau = np.diag([1.0, -1.0]), 3.0  # x_new: across 0, half as far
 # </solution>
 
 # %% tags=["check"]
@@ -516,16 +555,23 @@ saddle, saddle_tau = np.diag([1.0, -1.0]), 1.5
 
 # %% [markdown] tags=["answer"]
 # **One answer.** Near its limit the explicit step shrinks the flat component by $1 - 2/\kappa$, so that $J$
-# falls by $10^{-6}$ in about $3.5\,\kappa$ steps. An implicit step with a huge $\tau$ does it in one or
+# falls by $10^{-6}$ in about $3.4\,\kappa$ steps (printed above). An implicit step with a huge $\tau$ does it in one or
 # two, for 1000 to 2000 products. So it pays from $\kappa$ of some hundreds, for *this* quadratic. For a
 # network $A$ changes with $x$, and a huge step is no longer the right one. Three iterations are worth about
 # three explicit steps in price; what they buy is the subject of notebook 06.
 
 # %% tags=["record"]
 teach.record("largest stable τL", limit * L, expected=2.0, tolerance=0.02)
-teach.record("implicit steps needed at the largest τ", needed["implicit"][0, -1], expected=2, tolerance=0)
-teach.record("J of explicit steps after 16, over J(x0), at τL = 1.9",
-             J(paths[1.9]["explicit"][-1]) / J(x0), expected=0.037, tolerance=0.005)
+least, end = needed["implicit"][0, -1], J(paths[1.9]["explicit"][-1]) / J(x0)
+teach.record("implicit steps needed at the largest τ", least, expected=2,
+             tolerance=0)
+teach.record("J of 16 explicit steps over J(x0), τL = 1.9", end, expected=0.037,
+             tolerance=0.005)
+teach.record("explicit steps near the limit over κ", last * mu / L,
+             expected=3.4, tolerance=0.15)
+flat = 100 * mu / L
+teach.record("implicit factor of the flat direction, τL = 100", 1 / (1 + flat),
+             expected=0.167, tolerance=1e-3)
 
 # %% [markdown]
 # ## Summary
