@@ -223,9 +223,11 @@ def claims_over(kind, thing, subject, cases):
 
 
 def without_guesses(checks):
-    """Return the checks of a thing; where it is no function of its arguments, only with reasons that say why."""
-    kept = re.compile("remember|cached|kept|earlier|buffer|same twice|writes|first problem|rng|commit|shape|raises")
-    if all(check.passed is not False or not check.claim.startswith("it is a function of") for check in checks):
+    """Return the checks of a thing; where it is no function of its arguments, or couples them, with no other reason."""
+    kept = re.compile("remember|cached|kept|earlier|buffer|same twice|writes|first problem|rng|commit|shape|raises|"
+                      "elementwise")
+    if not any(check.passed is False and (check.claim.startswith("it is a function of") or layers.COUPLED in
+                                          check.reason) for check in checks):
         return checks
     return [check if check.passed is not False or kept.search(check.reason) else replace(check, reason=NO_REASON[1])
             for check in checks]

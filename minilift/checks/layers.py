@@ -691,18 +691,13 @@ def transfer_is_one(sigma, case):
     finding = compare(case.call(sigma.forward, case.z), dense(case.apply(sigma, case.z)[0]))
     if not finding.holds:
         return finding._replace(reasons=("forward(z) is not what apply(z) returns",))
-    if case.elementwise and not is_elementwise(sigma, case):
+    one = case.apply(sigma, case.z[..., :1])[0] if case.elementwise else None
+    if one is not None and not np.allclose(one, case.apply(sigma, case.z)[0][..., :1], equal_nan=True):
         return finding._replace(number=1.0, reasons=(COUPLED,))
     other = to_host(sigma.apply(case.lend(case.z), training=False, rng=np.random.default_rng(1))[0])
     if not np.array_equal(other, case.apply(sigma, case.z)[0], equal_nan=True):
         return finding._replace(number=math.inf, reasons=("it draws random numbers in evaluation too",))
     return of_each_sample(lambda z: case.apply(sigma, z)[0], case.z)
-
-
-def is_elementwise(sigma, case):
-    """Whether each entry of σ(z) is that of its own entry of z alone."""
-    one = case.apply(sigma, case.z[..., :1])[0]
-    return np.allclose(one, case.apply(sigma, case.z)[0][..., :1], rtol=1e-9, atol=1e-12, equal_nan=True)
 
 
 @claim("transfer", "on average over its random numbers, training is evaluation", "E σ(z) = σ(z)", "convention")
@@ -843,16 +838,12 @@ def transfer_derivative(sigma, case):
         return finding._replace(reasons=lambda: slope_reasons(sigma, case, reference.value, got))
     if got.shape != reference.value.shape:
         return finding
-    if not is_elementwise(sigma, case):
-        return finding._replace(reasons=(COUPLED,))
     return finding._replace(
         reasons=lambda: seen_last(finding.mistakes(), slope_reasons(sigma, case, reference.value, got)))
 
 
 def slope_reasons(sigma, case, slope, got):
     """Return what may be wrong with a derivative that is none of the usual wrong ones."""
-    if not is_elementwise(sigma, case):
-        return [COUPLED]
     where, off, right = where_differs(case, sigma.forward, sigma.derivative)
     if not np.all(np.isfinite(off)):
         return ["it is not finite (NaN or inf)"]
@@ -930,8 +921,6 @@ def transfer_adjoint(sigma, case):
     finding = compare(got, reference, lambda: adjoint_mistakes(sigma, case, a, reference.value))
     if finding.holds:
         return finding
-    if case.elementwise and not is_elementwise(sigma, case):
-        return finding._replace(reasons=(COUPLED,))
     return finding._replace(
         reasons=lambda: seen_last(finding.mistakes(), structure_reasons(sigma, case, a, aux, got, reference.value)))
 
@@ -939,9 +928,9 @@ def transfer_adjoint(sigma, case):
 def structure_reasons(sigma, case, a, aux, got, right):
     """Return properties of an adjoint that a right one cannot have."""
     def adjoint(g):
-        return to_host(sigma.adjoint(case.lend(case.z), case.lend(a), aux, case.lend(g)))
+        return copied(sigma.adjoint(case.lend(case.z), case.lend(a), aux, case.lend(g)))
 
-    whole, one = copied(adjoint(case.g)), np.zeros_like(case.g)
+    whole, one = adjoint(case.g), np.zeros_like(case.g)
     if not np.array_equal(adjoint(case.g), whole, equal_nan=True):
         return [RESTLESS]
     if not np.allclose(adjoint(-3 * case.g), -3 * whole, rtol=1e-9, atol=1e-12):
@@ -980,9 +969,9 @@ def adjoint_is_linear(sigma, case):
     a, aux = case.apply(sigma, case.z, case.training)
 
     def adjoint(g):
-        return to_host(sigma.adjoint(case.lend(case.z), case.lend(a), aux, case.lend(g)))
+        return copied(sigma.adjoint(case.lend(case.z), case.lend(a), aux, case.lend(g)))
 
-    once = copied(adjoint(case.g))
+    once = adjoint(case.g)
     finding = compare(adjoint(-1000 * case.g), dense(-1000 * once))
     same = np.array_equal(adjoint(case.g), once, equal_nan=True)
     return finding._replace(reasons=(NOT_LINEAR if same else RESTLESS,))
