@@ -1080,19 +1080,7 @@ def pieces_of_transfer(sigma, case):
     return finding._replace(reasons=("the pieces are not those of σ: slopes or offsets are another function's",))
 
 
-@claim("transfer", "F is convex", "F((z + w)/2) ≤ (F(z) + F(w))/2", "LocoProp-M")
-def integral_is_convex(sigma, case):
-    integral_only(sigma, case)
-    w = case.z + 3 * case.tangent
-    F = [np.asarray(case.call(sigma.integral, x)).sum(axis=-1) for x in (case.z, w, (case.z + w) / 2)]
-    excess = float(np.max((F[2] - (F[0] + F[1]) / 2) / (1 + abs(F[0]) + abs(F[1]))))
-    reason = ("F is concave: the sign of F, or of σ, is wrong" if np.all(F[2] >= (F[0] + F[1]) / 2)
-              else "σ is increasing, and F is not convex: F is wrong" if transfer_is_monotone(sigma, case).holds
-              else "σ is not increasing, so F is not convex")
-    return Finding(excess, 1e-12, ROUNDING, (reason,))
-
-
-@claim("transfer", "σ is monotone", "⟨σ(z) − σ(w), z − w⟩ ≥ 0", "LocoProp-M")
+@claim("transfer", "σ is monotone, F convex", "⟨σ(z) − σ(w), z − w⟩ ≥ 0", "LocoProp-M")
 def transfer_is_monotone(sigma, case):
     integral_only(sigma, case)
     w = case.z + 3 * case.tangent
