@@ -580,7 +580,7 @@ def seen_in(case, x, wrong):
         if not np.any(value < 0) or not np.any(value > 0):
             continue  # then its sign says nothing
         for what, where in (("0", value == 0), ("negative", value < 0), ("positive", value > 0)):
-            if np.all(where[wrong]) and 2 * wrong.sum() >= where.sum() and not np.all(where):
+            if np.all(where[wrong]) and 2 * wrong.sum() >= max(where.sum(), 3) and not np.all(where):
                 found.append(Guess(f"it is wrong only where {name} is {what}: another branch, or where it begins"))
     return found
 
@@ -774,7 +774,8 @@ def argmin_reasons(case, u, probed):
              *["it is a maximum: the sign of the energy is wrong"] * bool(probed.highest <= probed.value),
              *["all its rows are the same: one is taken for all"] * has_equal_rows(case, u),
              *(what for what, x in minimiser_guesses(case, u) if passes(x))]
-    found += filter(lambda what: not disproved(case, what), altered_reasons(
+    fixed = case.wanted["update"] == []  # an array that is given, whatever is drawn
+    found += filter(lambda what: fixed or not disproved(case, what), altered_reasons(
         case, passes_of, lambda result: not form_reason(case, result) and passes(case.block(result))))
     found += [*explicit_reasons(case, u, case.block()), *apart_reasons(case, u, enough)]
     if not found and repeated_comes_nearer(case, u, probed):

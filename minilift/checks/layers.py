@@ -1231,9 +1231,9 @@ def slope_of_loss_reasons(loss, case, got, reference):
         return ["what is wrong depends on the targets y alone: value and gradient take them differently, or the sign"]
     if case.y.shape == case.z.shape:
         gap, wrong = abs(case.z - case.y).ravel(), abs(difference.ravel()) > 1e-5 * np.max(abs(reference.value))
-        if where_wrong(gap, wrong):
-            return [Guess("it is right near the target and wrong beyond some |z − y|: where it is cut off, or the slope"
-                          if gap[wrong].min() > gap[~wrong].max() else "it is right for some |z − y| alone")]
+        if where_wrong(gap, wrong) and 1 < wrong.sum() < len(gap) - 1:
+            return ["it is right near the target and wrong beyond some |z − y|: where it is cut off, or the slope there"
+                    if gap[wrong].min() > gap[~wrong].max() else "it is right for some |z − y| alone"]
     return []
 
 
