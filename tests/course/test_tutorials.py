@@ -14,6 +14,7 @@ from minilift.course import notebooks, teach
 NAMES = notebooks.CURRICULUM
 NARROW = (  # their code keeps to 80 columns, for telephones, and takes more lines
     "01_backward_step",
+    "02_prox_and_envelope",
     "04_lift_the_network",
     "06_conjugate_gradients",
     "08_local_losses",

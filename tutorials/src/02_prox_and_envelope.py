@@ -50,7 +50,8 @@ def double_well(u):
     return (u**2 - 1) ** 2 / 4
 
 
-functions = {"|u|": np.abs, "log(1 + exp u)": logistic, "(u² − 1)²/4": double_well}
+functions = {"|u|": np.abs, "log(1 + exp u)": logistic,
+             "(u² − 1)²/4": double_well}
 grid = np.linspace(-6, 6, 12001)  # spacing 0.001
 
 # %% [markdown]
@@ -79,7 +80,7 @@ grid = np.linspace(-6, 6, 12001)  # spacing 0.001
 # %% tags=["exercise"]
 # Exercise 2.1
 def brute_prox(f, v, tau, grid):
-    """Return the prox of f at each entry of v (k,), chosen among the points of grid (m,)."""
+    """Return the prox of f at each entry of v (k,), a point of grid (m,)."""
     # <solution>
     distance = (grid - v[:, None]) ** 2
     return grid[np.argmin(f(grid) + distance / (2 * tau), axis=1)]  # (2.1)
@@ -115,8 +116,11 @@ for name, f in functions.items():
     print(f"{name:15s} its envelope lies below it at {len(v)} points: {below}")
 for name in ("|u|", "(u² − 1)²/4"):
     f, at = functions[name], np.linspace(-3, 3, 601)
-    teach.holds(f"{name}: least value of the envelope", envelope(f, at, 0.7).min(), f(at).min())
-    teach.holds(f"{name}: where it is reached", np.flatnonzero(envelope(f, at, 0.7) < 1e-12), np.flatnonzero(f(at) < 1e-12))
+    teach.holds(f"{name}: least value of the envelope",
+                envelope(f, at, 0.7).min(), f(at).min())
+    teach.holds(f"{name}: where it is reached",
+                np.flatnonzero(envelope(f, at, 0.7) < 1e-12),
+                np.flatnonzero(f(at) < 1e-12))
 
 # %% [markdown]
 # The envelope lies below $f$, since $u = v$ is one of the candidates. It has the same least value and the
@@ -133,34 +137,43 @@ jumps = None  # such as (0.5, 0.9)
 # %%
 taus = (0.5, 0.9, 4.0)
 v = np.linspace(-2.5, 2.5, 502)  # even: no point at 0
-destinations = {(name, tau): brute_prox(f, v, tau, grid) for name, f in functions.items() for tau in taus}
+destinations = {(name, tau): brute_prox(f, v, tau, grid)
+                for name, f in functions.items() for tau in taus}
 largest = {tau: np.diff(destinations["(u² − 1)²/4", tau]).max() for tau in taus}
 jumping = tuple(tau for tau in taus if largest[tau] > 0.5)
 teach.reveal(jumps, jumping, "Only then does the subproblem have two wells.")
+for tau in taus:
+    moved = v - destinations["log(1 + exp u)", tau]
+    print(f"logistic loss, τ = {tau}: v = -2.5 moves by {moved[0] / tau:.2f} "
+          f"τ, v = 2.5 by {moved[-1] / tau:.2f} τ")
 
 # %%
 fig, axes = plt.subplots(2, 3, figsize=(11, 5.6), sharex=True, sharey="row")
-looks = [(teach.COLORS["blue"], ":"), (teach.COLORS["green"], "--"), (teach.COLORS["vermillion"], "-")]
+looks = [(teach.COLORS["blue"], ":"), (teach.COLORS["green"], "--"),
+         (teach.COLORS["vermillion"], "-")]
 for column, (name, f) in enumerate(functions.items()):
     top, bottom = axes[:, column]
     top.plot(v, v, color=teach.COLORS["grey"], linewidth=0.8, label="u = v")
     bottom.plot(v, f(v), color="black", label="f")
     for tau, (color, line) in zip(taus, looks):
         u = destinations[name, tau]
-        whole = np.where(np.append(np.diff(u), 0) > 0.5, np.nan, u)  # do not draw a line across a jump
+        # do not draw a line across a jump
+        whole = np.where(np.append(np.diff(u), 0) > 0.5, np.nan, u)
         top.plot(v, whole, line, color=color, label=f"τ = {tau}")
         bottom.plot(v, envelope(f, v, tau), line, color=color)
     top.set(title=f"f(u) = {name}", ylabel="prox(v)" if column == 0 else "")
-    bottom.set(xlabel="v", ylabel="f and its envelopes" if column == 0 else "", ylim=(-0.1, 2.6))
+    bottom.set(xlabel="v", ylabel="f and its envelopes" if column == 0 else "",
+               ylim=(-0.1, 2.6))
 axes[0, 0].legend()
 axes[1, 0].legend(loc="upper center")
-teach.show(fig, "Six panels. Top: where the prox sends v, for three τ; |u| has a flat piece at 0, the "
-                "logistic loss shifts points left, the double well jumps at 0 for τ = 4. Bottom: the "
-                "envelopes lie below f, rounder where f has a kink, with a kink where the prox jumps.")
+teach.show(fig, "Six panels. Top: where the prox sends v, for three τ; |u| has "
+           "a flat piece at 0, the logistic loss shifts points left, the "
+           "double well jumps at 0 for τ = 4. Bottom: the envelopes lie below "
+           "f, rounder where f has a kink, with a kink where the prox jumps.")
 
 # %% [markdown]
 # Read the top row column by column. $|u|$ collects a whole interval of points at its kink. The logistic
-# loss, flat on the left, moves points by almost nothing there and by almost $\tau$ on the right. The double
+# loss, flat on the left, moves points little there and by up to $\tau$ on the right (printed above). The double
 # well pulls points into its wells; for $\tau = 4$ no point goes to the middle.
 #
 # ## From definition to formula
@@ -225,10 +238,12 @@ def soft_threshold(v, tau):
 # %%
 v = rng.uniform(-3, 3, 50)
 for tau in (0.5, 2.0):
-    teach.holds(f"|u|, τ = {tau}: formula against brute force", soft_threshold(v, tau),
-                brute_prox(np.abs, v, tau, grid), 6e-4)  # the grid's spacing is 1e-3
+    # the grid's spacing is 1e-3
+    teach.holds(f"|u|, τ = {tau}: formula against brute force",
+                soft_threshold(v, tau), brute_prox(np.abs, v, tau, grid), 6e-4)
 slope = (v - soft_threshold(v, 0.5)) / 0.5
-teach.holds("no slope is steeper than 1", max(np.abs(slope).max() - 1, 0), 0)  # (2.3)
+teach.holds("no slope is steeper than 1",
+            max(np.abs(slope).max() - 1, 0), 0)  # (2.3)
 
 # %% [markdown]
 # ## The slope of the envelope
@@ -249,8 +264,9 @@ def abs_envelope(v, tau):
 
 h, tau = 1e-5, 0.7
 slope = (abs_envelope(v + h, tau) - abs_envelope(v - h, tau)) / (2 * h)
-# tolerance: the slope of the envelope has a kink at ±τ, where a central difference errs by up to h
-teach.holds("slope of the envelope", slope, (v - soft_threshold(v, tau)) / tau, 1e-5)  # (2.4)
+# tolerance: the slope has a kink at ±τ, where a difference errs by up to h
+teach.holds("slope of the envelope", slope, (v - soft_threshold(v, tau)) / tau,
+            1e-5)  # (2.4)
 
 # %% [markdown]
 # ## Two laws
@@ -270,15 +286,18 @@ teach.holds("slope of the envelope", slope, (v - soft_threshold(v, tau)) / tau, 
 
 # %%
 tau = 0.7
-projected = np.clip(v / tau, -1, 1)  # f* is 0 on [-1, 1] and infinite elsewhere: its prox projects
-teach.holds("Moreau's identity", soft_threshold(v, tau) + tau * projected, v)  # (2.5)
+# f* is 0 on [-1, 1] and infinite elsewhere: its prox projects
+projected = np.clip(v / tau, -1, 1)
+teach.holds("Moreau's identity",
+            soft_threshold(v, tau) + tau * projected, v)  # (2.5)
 
 loss = ml.SoftmaxCrossEntropy(reduction="sum")
 points, labels = 3 * rng.normal(size=(2, 500, 4)), rng.integers(0, 4, 500)
 images = [loss.prox(each, labels, 5.0) for each in points]
 moved, between = images[0] - images[1], points[0] - points[1]
 slack = np.sum(moved * between, axis=1) - np.sum(moved**2, axis=1)  # (2.6)
-teach.holds("500 pairs of softmax proxes: no slack below 0", min(slack.min(), 0), 0)
+teach.holds("500 pairs of softmax proxes: no slack below 0",
+            min(slack.min(), 0), 0)
 
 # %% [markdown]
 # ## A loss without closed form
@@ -315,13 +334,14 @@ teach.holds("500 pairs of softmax proxes: no slack below 0", min(slack.min(), 0)
 # %% tags=["exercise"]
 # Exercise 2.3
 def logistic_prox(v, y, tau):
-    """Return u (k,) with u + tau (sigmoid(u) - y) = v, for v (k,) and y (k,) of zeros and ones."""
+    """Return u (k,) with u + tau (sigmoid(u) - y) = v, for y of 0 and 1."""
     # <solution>
     low, high = v - tau, v + tau
     for _ in range(60):
         middle = (low + high) / 2
         beyond = middle + tau * (1 / (1 + np.exp(-middle)) - y) > v  # (2.7)
-        low, high = np.where(beyond, low, middle), np.where(beyond, middle, high)
+        low, high = (np.where(beyond, low, middle),
+                     np.where(beyond, middle, high))
     return middle
     # </solution>
 
@@ -355,10 +375,12 @@ def logistic_prox(v, y, tau):
 # %%
 v, y = rng.normal(size=40) * 3, rng.integers(0, 2, 40).astype(float)
 for reduction, weight in (("sum", 1.0), ("mean", 1 / 40)):
-    library = ml.SigmoidCrossEntropy(reduction).prox(v[:, None], y[:, None], 8.0)[:, 0]
+    loss = ml.SigmoidCrossEntropy(reduction)
+    library = loss.prox(v[:, None], y[:, None], 8.0)[:, 0]
     residual = library + weight * 8.0 * (1 / (1 + np.exp(-library)) - y)
     teach.holds(f"library's prox, {reduction}: (2.7)", residual, v, 1e-10)
-    teach.holds(f"library's prox, {reduction}: bisection", library, logistic_prox(v, y, weight * 8.0), 1e-10)
+    teach.holds(f"library's prox, {reduction}: bisection", library,
+                logistic_prox(v, y, weight * 8.0), 1e-10)
 
 # %% [markdown]
 # Mind the two reductions: under the *mean* over $N$ samples the loss of one of them has weight $1/N$, and
@@ -366,17 +388,22 @@ for reduction, weight in (("sum", 1.0), ("mean", 1 / 40)):
 #
 # ## Where steps land
 #
-# Softmax cross-entropy with two classes, label 0, in the plane of the two logits. Arrows lead from a point
-# to its explicit and its implicit step.
+# Softmax cross-entropy with two classes, label 0, in the plane of the two logits. Lines lead from a point
+# to where its explicit and its implicit step end; at $\tau = 16$ three explicit ones end outside the picture.
 
 # %%
 loss = ml.SoftmaxCrossEntropy(reduction="sum")
 starts = np.array([[-6.0, -2], [-4, 2], [1, -1], [-1, 3], [5, 1]])
 labels = np.zeros(len(starts), dtype=int)
+
+
+def label_0(z):
+    return loss.value_per_sample(z, np.zeros(len(z), dtype=int))
+
+
 fig, axes = plt.subplots(1, 3, figsize=(10, 3.7), sharex=True, sharey=True)
 for ax, tau in zip(axes, (1.0, 4.0, 16.0)):
-    teach.contours(ax, lambda z: loss.value_per_sample(z, np.zeros(len(z), dtype=int)),
-                   np.linspace(-9, 9, 90), np.linspace(-9, 9, 90))
+    teach.contours(ax, label_0, np.linspace(-9, 9, 90), np.linspace(-9, 9, 90))
     explicit = starts - tau * loss.gradient(starts, labels)
     ends = {"explicit": explicit, "implicit": loss.prox(starts, labels, tau)}
     for name, end in ends.items():
@@ -385,12 +412,17 @@ for ax, tau in zip(axes, (1.0, 4.0, 16.0)):
             ax.plot(*np.array([start, stop]).T, color=color, linewidth=1.1)
         ax.plot(*end.T, marker, color=color, label=name, clip_on=True)
     ax.plot(*starts.T, ".", color=teach.COLORS["grey"], label="start")
-    ax.set(title=f"τ = {tau:g}", xlabel="logit of the true class", xlim=(-9, 9), ylim=(-9, 9))
+    ax.set(title=f"τ = {tau:g}", xlabel="logit of the true class", xlim=(-9, 9),
+           ylim=(-9, 9))
+outside = np.sum(np.abs(explicit).max(axis=1) > 9)
+print(f"τ = 16: {outside} of {len(starts)} explicit steps end outside the "
+      "picture")
 axes[0].set_ylabel("logit of the other")
 axes[0].legend(loc="upper right")
-teach.show(fig, "Explicit and implicit steps on softmax cross-entropy from five points, three τ. Both go "
-                "towards larger true logits; with growing τ explicit steps go far past the border where the "
-                "loss is already small, implicit ones stop soon after crossing it.")
+teach.show(fig, "Explicit and implicit steps on softmax cross-entropy from "
+           "five points, three τ. Both go towards larger true logits; with "
+           "growing τ explicit steps go far past the border where the loss is "
+           "already small, implicit ones stop soon after crossing it.")
 
 # %% [markdown]
 # Explicit steps have a length proportional to the slope where they start; they cannot know that the loss
@@ -443,7 +475,7 @@ v_left, v_right, tau_jump = -0.005, 0.005, 1.2
 
 # %% [markdown]
 # A function is *$\rho$-weakly convex* if $f + \frac{\rho}{2}\|\cdot\|^2$ is convex; the double well is,
-# with $\rho = 1$. Its prox is unique for every $v$ as long as $\tau\rho < 1$: so small steps keep implicit
+# with $\rho = 1$, since $f'' = 3u^2 - 1 \ge -1$. Its prox is unique for every $v$ as long as $\tau\rho < 1$: so small steps keep implicit
 # methods well defined on non-convex losses too.
 
 # %% [markdown]
@@ -461,8 +493,12 @@ v_left, v_right, tau_jump = -0.005, 0.005, 1.2
 # iterative solver started at the hump would stay.
 
 # %% tags=["record"]
-teach.record("jump of the double well's prox at τ = 4", largest[4.0], expected=1.732, tolerance=0.01)
-teach.record("largest move between neighbours at τ = 0.9", largest[0.9], expected=0.098, tolerance=0.01)
+teach.record("jump of the double well's prox at τ = 4", largest[4.0],
+             expected=1.732, tolerance=0.01)
+teach.record("largest move between neighbours at τ = 0.9", largest[0.9],
+             expected=0.098, tolerance=0.01)
+teach.record("explicit steps outside the picture, τ = 16", outside, expected=3,
+             tolerance=0)
 
 # %% [markdown]
 # ## Summary
