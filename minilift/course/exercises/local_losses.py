@@ -116,6 +116,10 @@ def local_steps(answer, seed):
         share = times((first - second) / rate, slope)
         yield (same(first, steps_with()(a, theta, target, rate, 1)) and share == share,
                f"the first step is right, the second has {share:.3g} times its length: the rate stays the same")
+        there = np.linalg.lstsq(a, target, rcond=None)[0]
+        yield not same(steps(a, there, a @ there, rate, 1), there), \
+            "where ãθ meets the target no step is to be taken; yours moves"
+        yield same(first, theta), "the first step does not move: is the rate multiplied by a counter from 0?"
         length = np.linalg.norm(first - theta)
         yield (same(length, rate) and np.sum((theta - first) * (a.T @ (a @ theta - target))) > 0,
                "each step is divided by the norm of its slope; its length is the rate times that norm")
@@ -198,8 +202,15 @@ def local_filter(answer, seed):
         yield claim("T = 2000 solves (s + 1/η) h = 1", (s + 0.3) * h(s, rate, 2000, 0.3), np.ones(7), 1e-9)
 
     def mistakes(h):
+        late = []
         yield from slips(h, [(s[1:], rate, T, damping) for T in (3, 4) for damping in (0.3, 0.1)], WRONG_FILTERS)
         right = filter_with()(s[1:], rate, 3, 0.0)
+        one = h(s[1:], rate, 1, 0.3)
+        added = (h(s[1:], rate, 3, 0.3) - h(s[1:], rate, 2, 0.3)) / (h(s[1:], rate, 2, 0.3) - one)
+        wrong_ratio = np.shape(added) == np.shape(one) and not same(added, 1 - rate * (s[1:] + 0.3))
+        late.append((np.shape(one) == (6,) and not same(one, np.full(6, rate)),
+                     f"for T = 1 it is α for every s; yours is {np.min(one):.3g} to {np.max(one):.3g} at α = {rate:g}"))
+        late.append((wrong_ratio, "T = 1 is right; what each further step adds must shrink by 1 − α(s + 1/η)"))
         yield (np.shape(h(s, rate, 3, 0.0)) == () and np.size(h(s, rate, 3, 0.3)) == 1,
                "one number comes back; one for each eigenvalue is asked for")
         yield (same(h(s[1:], rate, 3, 0.0), right, 0.05) and not same(h(s[1:], rate, 3, 0.0), right),
@@ -214,6 +225,7 @@ def local_filter(answer, seed):
         yield (same(h(s[1:], rate, 3, 0.0), right),
                f"right but where s + 1/η = 0: {h(s, rate, 3, 0.0)[0]:.3g} there for α = {rate:g}, T = 3; all T terms "
                "of the sum are α")
+        yield from late
 
     def library(s, rate, steps, damping):
         return spectral_filter(s, [rate] * steps, damping)
@@ -292,7 +304,16 @@ def bregman(answer, seed):
         for f in (Tanh(), Sigmoid()):
             yield (all(same(D(g, z, w), bregman_with()(f, z, w), 1e-8) for g in (Tanh(), Sigmoid())),
                    f"always that of {f!r}: f.forward and f.integral are those of the f that is given")
+        f, step = Tanh(), np.eye(40)[0]
+        yield (not same(D(f, z + step, w)[1:], D(f, z, w)[1:]), "an entry of z changes the others: each stands alone")
+        late = [(not same(D(f, w, w), 0 * w), "at z = w the tangent meets F, and D must be 0; yours is not")]
+        lines = [f.integral(at) - D(f, at, w) for at in (z - 1, z, z + 1)]
+        late.append((not same(lines[0] + lines[2], 2 * lines[1], 1e-6), "F(z) − D is to be a straight line in z, the "
+                     "tangent; yours bends"))
+        late.append((not same(lines[2] - lines[1], f.forward(w), 1e-6), "F(z) − D is a straight line in z, but its "
+                     "slope is not f(w)"))
         yield from slips(D, [(f, z, w) for f in (Tanh(), Sigmoid())], WRONG_DIVERGENCES)
+        yield from late
 
     def library(f, z, w):
         data = MatchingLoss(f, w.reshape(1, -1), np.zeros((1, w.size)))
@@ -336,7 +357,8 @@ WRONG_GAMMAS = {
         gamma_with(times=lambda room, g: room, only=lambda g: g == g),
     "the room is counted from f(z), not from the other border": gamma_with(lambda a, g, low, high: high - low + 0 * a),
     "a mean over the entries; the first to leave decides": gamma_with(over=np.mean),
-    "only the lower border is looked at; a negative g pushes a target up": gamma_with(only=lambda g: g > 0),
+    "only the lower border counts here; a negative g pushes a target up, at most by high − f(z)":
+        gamma_with(only=lambda g: g > 0),
     "only the upper border is looked at; a positive g pushes a target down": gamma_with(only=lambda g: g < 0),
     "the room up is counted from f(z), not from 0": gamma_with(lambda a, g, low, high: np.where(g < 0, high, a - low)),
     "the entry with the most room; the first to leave decides": gamma_with(over=np.max),
@@ -367,6 +389,10 @@ WRONG_GAMMAS = {
             f.forward(z), g, *f.range)).argmin()]),
     "each entry's own |g| divides, not the norm of all": gamma_with(
         times=lambda room, g: room / np.linalg.norm(g)),
+    "the room up is high − f(z): the sign of f(z)": gamma_with(
+        lambda a, g, low, high: np.where(g < 0, high + a, a - low)),
+    "the room down is f(z) − low: the sign of low": gamma_with(
+        lambda a, g, low, high: np.where(g < 0, high - a, a + low)),
     "the median of the entries; the first to leave decides": gamma_with(over=np.median),
     "f(z) is forgotten: the room is counted from 0": gamma_with(lambda a, g, low, high: np.where(g < 0, high, -low)),
     "g is ∂J/∂z already: no f'(z) with it": lambda f, z, g: gamma_with()(f, z, g * f.derivative(z)),
@@ -408,6 +434,12 @@ def largest_gamma(answer, seed):
         yield any(float(largest(*layer)) < 0 for layer in moving), "negative: divide by |g|, the room is a length"
         found = [float(largest(*layer)) for layer in moving]
         yield len(set(found)) == 1, "the same number, whatever f, z and g are"
+        for (f, z, g), gamma in zip(moving, found):
+            alone = room_ahead(f.forward(z), g, *f.range) / abs(g)
+            yield (np.isclose(alone, gamma, rtol=1e-9, atol=0).any() and not same(gamma, alone.min()),
+                   "this is the γ of one entry; another leaves earlier. Is the least taken over all, rows and columns?")
+            yield not same(2 * float(largest(f, z, 2 * g)), gamma, 1e-6), \
+                "twice the signal must halve γ; yours does something else: what divides the room?"
         shares = [gamma / library_largest_gamma(*layer) for gamma, layer in zip(found, moving)]
         yield (0.9 < min(shares) <= max(shares) <= 1,
                "nearly: is it searched for in steps? They end before the border")
