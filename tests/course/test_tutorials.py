@@ -15,6 +15,7 @@ NAMES = notebooks.CURRICULUM
 NARROW = (  # their code keeps to 80 columns, for telephones, and takes more lines
     "01_backward_step",
     "02_prox_and_envelope",
+    "03_backprop",
     "04_lift_the_network",
     "06_conjugate_gradients",
     "08_local_losses",

@@ -56,11 +56,14 @@ def forward(theta, X):
 
 def J(theta):
     z = forward(theta, X)[0][-1]
-    return np.mean(np.log(np.exp(z).sum(axis=1)) - z[np.arange(len(y)), y])  # (3.2)
+    return np.mean(np.log(np.exp(z).sum(axis=1))
+                   - z[np.arange(len(y)), y])  # (3.2)
 
 
 z, a = forward(theta, X)
-teach.compare("z_4", z[D], net.forward(X).z[D])
+state = net.forward(X)
+for l in range(1, D + 1):
+    teach.holds(f"z_{l} by hand and the library's", z[l], state.z[l])  # (3.1)
 teach.holds("loss by hand and the library's", J(theta), net.loss(X, y))
 
 # %% [markdown]
@@ -226,7 +229,7 @@ def loss_gradient(z, y):
 # %% tags=["exercise"]
 # Exercise 3.3
 def backprop(theta, z, a, g):
-    """Return [None, gradient in theta_1, …, gradient in theta_D], for g = dJ/dz_D."""
+    """Return [None, gradient in theta_1, …, in theta_D], for g = dJ/dz_D."""
     # <solution>
     gradients = [None] * len(theta)
     for l in range(len(theta) - 1, 0, -1):
@@ -276,7 +279,8 @@ def backprop(theta, z, a, g):
 signals = {}
 
 
-def keep_signals(block):  # a method of minilift is a function from a block to a step
+# a method of minilift is a function from a block to a step
+def keep_signals(block):
     signals[block.l] = block.g
     return block.phi.adjoint_theta(block.a, block.g)
 
@@ -286,7 +290,24 @@ mine = backprop(theta, z, a, loss_gradient(z[D], y))
 teach.compare("∂J/∂z_4", loss_gradient(z[D], y), signals[D])
 for l in range(D, 0, -1):
     teach.compare(f"∇J in theta_{l}", mine[l], library[l - 1])
-teach.holds("BackProp's direction", library[0], ml.BackProp().direction(net, X, y)[1][0])
+    teach.holds(f"the same, map {l}", mine[l], library[l - 1])  # (3.6)
+teach.holds("BackProp's direction", library[0],
+            ml.BackProp().direction(net, X, y)[1][0])
+
+# %%
+def J_from(l, z_l):
+    """Return the loss if z_l is replaced, and all after it computed anew."""
+    for k in range(l + 1, D + 1):
+        z_l = np.tanh(z_l) @ theta[k][:-1] + theta[k][-1]
+    return net.loss_function.value(z_l, y)
+
+
+h = 1e-5
+for l in range(D, 0, -1):
+    t = rng.normal(size=z[l].shape)
+    slope = (J_from(l, z[l] + h * t) - J_from(l, z[l] - h * t)) / (2 * h)
+    teach.holds(f"g_{l} is ∂J/∂z_{l}, along a random direction",  # (3.4), (3.5)
+                np.sum(signals[l] * t), slope, teach.DIFFERENCES)
 
 # %% [markdown]
 # ## Finite differences
@@ -310,7 +331,8 @@ slope = sum(np.sum(gradient * t) for gradient, t in zip(mine[1:], tangent[1:]))
 
 
 def shifted(h, dtype=np.float64):
-    return [None] + [(part + h * t).astype(dtype) for part, t in zip(theta[1:], tangent[1:])]
+    return [None] + [(part + h * t).astype(dtype)
+                     for part, t in zip(theta[1:], tangent[1:])]
 
 
 def central(h):
@@ -323,6 +345,12 @@ def complex_step(h):
 
 teach.holds("central difference, h = 1e-5", central(1e-5), slope, 1e-8)
 teach.holds("complex step, h = 1e-30", complex_step(1e-30), slope, 1e-13)
+for name, way in (("(3.7)", central), ("(3.8)", complex_step)):
+    ratio = (way(2e-3) - slope) / (way(1e-3) - slope)
+    teach.holds(f"{name}: twice the h, four times the error", ratio, 4, 1e-3)
+tiny = np.logspace(-12, -8, 41)
+most = max(abs(central(h) - slope) * h / 1e-16 for h in tiny)
+print(f"h from 1e-12 to 1e-8: errors of (3.7) are at most {most:.1f} ε/h")
 
 # %% [markdown]
 # ## Predict
@@ -334,33 +362,40 @@ best_step = None  # 1e-2, 1e-5 or 1e-8
 
 # %%
 errors = {h: abs(central(h) - slope) for h in (1e-2, 1e-5, 1e-8)}
-teach.reveal(best_step, min(errors, key=errors.get), "Truncation h² and rounding ε/h balance near h = ε^(1/3).")
+teach.reveal(best_step, min(errors, key=errors.get),
+             "Truncation h² and rounding ε/h balance near h = ε^(1/3).")
 
 # %%
 net32 = ml.mlp([5, 7, 7, 7, 3], activation="tanh", dtype=np.float32, seed=SEED)
 
 
 def central32(h):
-    plus, minus = (net32.loss_function.value(net32.forward(X, theta=shifted(s, np.float32)).z[D], y)
+    plus, minus = (net32.loss_function.value(
+        net32.forward(X, theta=shifted(s, np.float32)).z[D], y)
                    for s in (h, -h))
     return (plus - minus) / (2 * h)
 
 
 steps = np.logspace(-14, 0, 57)
-ways = {"forward, float64": (lambda h: (J(shifted(h)) - J(theta)) / h, "sky", ":"),
-        "central, float64": (central, "blue", "-"),
+ways = {"forward, float64": (lambda h: (J(shifted(h)) - J(theta)) / h, "sky",
+                             ":"), "central, float64": (central, "blue", "-"),
         "central, float32": (central32, "vermillion", "--"),
         "complex step": (complex_step, "green", "-.")}
 fig, ax = plt.subplots(figsize=(9, 4))
 for name, (way, color, line) in ways.items():
     error = [max(abs(way(h) - slope) / abs(slope), 1e-17) for h in steps]
     ax.plot(steps, error, line, color=teach.COLORS[color], label=name)
-ax.plot(steps[28:], 1.5 * steps[28:] ** 2, color=teach.COLORS["grey"], linewidth=0.8, label="∝ h² and ∝ 1/h")
-ax.plot(steps[:40], 1e-16 / steps[:40], color=teach.COLORS["grey"], linewidth=0.8)
-ax.set(xscale="log", yscale="log", xlabel="step h", ylabel="relative error of the slope", ylim=(1e-17, 1e7))
+ax.plot(steps[28:], 1.5 * steps[28:] ** 2, color=teach.COLORS["grey"],
+        linewidth=0.8, label="∝ h² and ∝ 1/h")
+ax.plot(steps[:40], 1e-16 / steps[:40], color=teach.COLORS["grey"],
+        linewidth=0.8)
+ax.set(xscale="log", yscale="log", xlabel="step h",
+       ylabel="relative error of the slope", ylim=(1e-17, 1e7))
 ax.legend(ncols=3, loc="upper right")
-teach.show(fig, "The V-curve: the error of central differences falls with h² as h shrinks to 1e-5, then rises like "
-                "1/h; in float32 the V lies some hundred thousand times higher; the complex step has no rising branch.")
+teach.show(fig, "The V-curve: the error of central differences falls with h² "
+           "as h shrinks to 1e-5, then rises like 1/h; in float32 the V lies "
+           "some hundred thousand times higher; the complex step has no rising "
+           "branch.")
 
 # %% [markdown]
 # The bottom of the V lies below 1e-8 in float64. In float32 it is near 1e-4: there a fault of that size
@@ -459,7 +494,8 @@ summed = ml.mlp([5, 7, 7, 7, 3], activation="tanh", dtype=np.float64, seed=SEED,
                 loss=ml.SoftmaxCrossEntropy(reduction="sum"))
 _, directions = ml.BackProp().direction(summed, X, y)
 ratio = np.linalg.norm(directions[0]) / np.linalg.norm(library[0])
-teach.holds("gradient of the sum is N times that of the mean", directions[0], len(X) * library[0])
+teach.holds("gradient of the sum is N times that of the mean", directions[0],
+            len(X) * library[0])
 
 # %% [markdown]
 # ## Exercise 3.6 (open): where finite differences lie
@@ -473,11 +509,17 @@ teach.holds("gradient of the sum is N times that of the mean", directions[0], le
 # shrinks past it, a bug's does not.
 
 # %% tags=["record"]
-best = min(abs(central(h) - slope) / abs(slope) for h in np.logspace(-7, -4, 13))
-teach.record("log10 of the best relative error, central, float64", np.log10(best), expected=-9.5, tolerance=1.5)
-best32 = min(abs(central32(h) - slope) / abs(slope) for h in np.logspace(-4, -1, 13))
-teach.record("log10 of the best relative error, central, float32", np.log10(best32), expected=-4.5, tolerance=1.5)
+best = min(abs(central(h) - slope) / abs(slope)
+           for h in np.logspace(-7, -4, 13))
+teach.record("log10 of the best relative error, float64", np.log10(best),
+             expected=-9.5, tolerance=1.5)
+best32 = min(abs(central32(h) - slope) / abs(slope)
+             for h in np.logspace(-4, -1, 13))
+teach.record("log10 of the best relative error, float32", np.log10(best32),
+             expected=-4.5, tolerance=1.5)
 teach.record("sum over mean", ratio, expected=20, tolerance=1e-9)
+teach.record("errors of (3.7) at small h, in ε/h", most, expected=5,
+             tolerance=4.9)
 
 # %% [markdown]
 # ## Summary

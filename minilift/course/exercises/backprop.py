@@ -320,7 +320,7 @@ def faulty_layer(answer, net, X, y, seed):
         yield max(errors[l + 1:]) > 1e-9, "already wrong at a later layer: the signal flows down from the last map"
         yield errors[l] < 1e-4, "this gradient is still right; the fault shows first in the map before the activation"
 
-    return check("3.4", answer, claims, mistakes, fallback=next(l for l in range(4, 0, -1) if errors[l] > 1e-4))
+    return check("3.4", answer, claims, mistakes)  # no stand-in: a number can be read
 
 
 def fool(answer, gradient, seed):
