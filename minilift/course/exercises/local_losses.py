@@ -305,8 +305,8 @@ def bregman(answer, seed):
             yield (all(same(D(g, z, w), bregman_with()(f, z, w), 1e-8) for g in (Tanh(), Sigmoid())),
                    f"always that of {f!r}: f.forward and f.integral are those of the f that is given")
         f, step = Tanh(), np.eye(40)[0]
-        yield (not same(D(f, z + step, w)[1:], D(f, z, w)[1:]), "an entry of z changes the others: each stands alone")
-        late = [(not same(D(f, w, w), 0 * w), "at z = w the tangent meets F, and D must be 0; yours is not")]
+        late = [(not same(D(f, z + step, w)[1:], D(f, z, w)[1:]), "an entry of z changes others: each stands alone"),
+                (not same(D(f, w, w), 0 * w), "at z = w the tangent meets F, and D must be 0; yours is not")]
         lines = [f.integral(at) - D(f, at, w) for at in (z - 1, z, z + 1)]
         late.append((not same(lines[0] + lines[2], 2 * lines[1], 1e-6), "F(z) − D is to be a straight line in z, the "
                      "tangent; yours bends"))
