@@ -446,8 +446,7 @@ def grade(path, seed):
         if not raised:
             break
         broken.update(raised)
-    checks = [cell for cell in notebook.cells if tagged(cell, "check")]  # an answer's own output is no verdict
-    results = [report for report in reports({"cells": checks}) if report["kind"] == "check"]
+    results = [verdict for number, check in checks_of(notebook) for verdict in verdicts(number, check)]
     for report in results:
         number = report["exercise"]
         if number in broken:
@@ -455,6 +454,30 @@ def grade(path, seed):
         used = borrowed(LIBRARY, answers.get(number, ""), blanks.get(number, ""))
         report["flags"] = [f"uses {name}" for name in used]
     return results
+
+
+def checks_of(notebook):
+    """Yield (exercise, its check) for each check cell of a notebook: that of the exercise cell before it."""
+    number = None
+    for cell in notebook["cells"]:
+        match = EXERCISE.search(cell["source"]) if cell["cell_type"] == "code" else None
+        number = match[1] if match else number
+        if tagged(cell, "check"):  # an answer's own output is no verdict
+            yield number, cell
+
+
+def verdicts(number, check):
+    """Return what the check of an exercise reported; a failure if it came to no verdict, as on a name without a value.
+
+    Without it the exercise would be missing, and the others all there are.
+    """
+    found = [report for report in reports({"cells": [check]}) if report["kind"] == "check"]
+    if found:
+        return found
+    why = next((f"{output['ename']}: {output['evalue']}" for output in check["outputs"]
+                if output["output_type"] == "error"), "it reported nothing")
+    return [{"kind": "check", "exercise": number, "status": "FAIL", "claims": [],
+             "message": f"the check came to no verdict ({why})"}]
 
 
 def answers_in(notebook):

@@ -443,8 +443,9 @@ def small_course(tmp_path, monkeypatch):
     (ENDLESS, "FAIL", "the cell takes longer than 6 seconds"),
     ("# Exercise 1.1\nimport os\nos._exit(3)", "FAIL", "the cell ends the process that runs it"),
     ("# Exercise 1.1\nexit()", "FAIL", "the cell raises SystemExit"),
-    ("# Exercise 1.1\nimport sys\nsys.exit('bye')", "FAIL", "the cell raises SystemExit: bye")],
-    ids=["right", "prints megabytes", "hangs", "dies", "quits", "exits"])
+    ("# Exercise 1.1\nimport sys\nsys.exit('bye')", "FAIL", "the cell raises SystemExit: bye"),
+    ("# Exercise 1.1\nother = 1", "FAIL", "the check came to no verdict (NameError: name 'one' is not defined)")],
+    ids=["right", "prints megabytes", "hangs", "dies", "quits", "exits", "other name"])
 def test_an_answer_that_does_not_end_well_fails_alone(small_course, answer, status, message):
     first, second = notebooks.grade(small_course(answer, RIGHT), 3)
     assert (first["status"], first["message"]) == (status, message)
