@@ -17,6 +17,7 @@ NARROW = (  # their code keeps to 80 columns, for telephones, and takes more lin
     "02_prox_and_envelope",
     "03_backprop",
     "04_lift_the_network",
+    "05_implicit_weights",
     "06_conjugate_gradients",
     "08_local_losses",
     "09_semi_implicit",
