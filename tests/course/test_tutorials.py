@@ -19,6 +19,7 @@ NARROW = (  # their code keeps to 80 columns, for telephones, and takes more lin
     "04_lift_the_network",
     "05_implicit_weights",
     "06_conjugate_gradients",
+    "07_step_sizes",
     "08_local_losses",
     "09_semi_implicit",
     "11_reproduce_a_paper",

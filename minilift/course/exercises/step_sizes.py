@@ -374,8 +374,7 @@ def rigged(answer, taus, runs, level):
         yield edge > taus[-1], "so small that the window leaves the grid: nobody would see it"
         yield edge <= high["ProxProp exact"], "the right way, but not far enough"
 
-    return check("7.4", answer, claims, mistakes,
-                 fallback=float(high["BackProp"] / np.sqrt(taus[-1] * high["ProxProp exact"])))
+    return check("7.4", answer, claims, mistakes)  # no stand-in: a number can be read
 
 
 close_to_answers(globals())
