@@ -296,8 +296,7 @@ prediction = None  # "a", "b" or "c"
 
 # %%
 def error(M, exact, d):
-    rest = exact - d
-    # over all units
+    rest = exact - d  # over all units
     return np.sqrt(np.sum(rest * (M @ rest)) / np.sum(exact * (M @ exact)))
 
 

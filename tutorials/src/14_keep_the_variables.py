@@ -407,7 +407,7 @@ def sweep(theta, z, a):
             z[l - 1] = piece_fit(a[l - 1], q, (rho + alpha) / gamma, relu)
     return theta, z, a
 
-
+# %%
 method = ml.BCD(gamma, rho, alpha)
 E, library, mine = method.energy(net, X, Y), start, start[:3]
 values = [net.loss(X, Y)]
@@ -420,7 +420,6 @@ for name, ours, theirs in zip("θza", mine, library):
     teach.holds(f"{name} of the library's 10 sweeps", np.hstack(ours[-1]),
                 np.hstack(theirs[-1]), 1e-9)
 
-# %%
 names = [f"{block}_{l}".replace("theta", "θ")
          for block, l, _ in method.schedule(E)]
 drops = -np.diff(values).reshape(10, -1)
