@@ -22,6 +22,7 @@ NARROW = (  # their code keeps to 80 columns, for telephones, and takes more lin
     "07_step_sizes",
     "08_local_losses",
     "09_semi_implicit",
+    "10_second_order",
     "11_reproduce_a_paper",
     "12_gpu",
     "14_keep_the_variables",

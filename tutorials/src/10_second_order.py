@@ -38,8 +38,10 @@ data = ml.datasets.digits()
 
 
 def batch(seed, samples=100):
-    some = np.random.default_rng(seed).choice(np.flatnonzero(data.y_train < 3), samples, replace=False)
-    small = data.X_train[some].reshape(samples, 4, 2, 4, 2).mean(axis=(2, 4)).reshape(samples, 16)
+    three = np.flatnonzero(data.y_train < 3)
+    some = np.random.default_rng(seed).choice(three, samples, replace=False)
+    blocks = data.X_train[some].reshape(samples, 4, 2, 4, 2)
+    small = blocks.mean(axis=(2, 4)).reshape(samples, 16)
     net = ml.mlp([16, 5, 3], activation="tanh", seed=seed, dtype=np.float64)
     return net, small.astype(float), data.y_train[some]
 
@@ -50,7 +52,8 @@ def flat(arrays):
 
 def unflat(net, vector):
     ends = np.cumsum([theta.size for theta in net.parameters])[:-1]
-    return [None] + [part.reshape(t.shape) for part, t in zip(np.split(vector, ends), net.parameters)]
+    return [None] + [part.reshape(t.shape)
+                     for part, t in zip(np.split(vector, ends), net.parameters)]
 
 
 # %%
@@ -62,7 +65,8 @@ def hessian(net, X, y, h=1e-5):
         return flat(ml.BackProp().direction(net, X, y)[1])
 
     for e in np.eye(len(start)):
-        rows.append((gradient(start + h * e) - gradient(start - h * e)) / (2 * h))
+        rows.append((gradient(start + h * e) - gradient(start - h * e))
+                    / (2 * h))
     net.theta = unflat(net, start)
     return np.array(rows)
 
@@ -105,20 +109,24 @@ def signals(net, X):
     S = np.broadcast_to(np.eye(3), (len(X), 3, 3))  # (sample, output, unit)
     found = {net.depth: S}
     for l in range(net.depth, 1, -1):
-        S = net.sigma[l - 1].derivative(state.z[l - 1])[:, None, :] * (S @ net.theta[l][:-1].T)  # (10.3)
+        slope = net.sigma[l - 1].derivative(state.z[l - 1])[:, None, :]
+        S = slope * (S @ net.theta[l][:-1].T)  # (10.3)
         found[l - 1] = S
     return state, found
 
 
 def jacobian(net, X):
     state, S = signals(net, X)
-    parts = [np.einsum("ni,nkj->nkij", with_ones(state.a[l - 1]), S[l]) for l in (1, 2)]  # (10.3)
-    return np.concatenate([part.reshape(len(X), 3, -1) for part in parts], axis=2)
+    parts = [np.einsum("ni,nkj->nkij", with_ones(state.a[l - 1]), S[l])
+             for l in (1, 2)]  # (10.3)
+    return np.concatenate([part.reshape(len(X), 3, -1) for part in parts],
+                          axis=2)
 
 
 # %%
 def output_curvature(p):
-    return (p[:, :, None] * np.eye(3) - p[:, :, None] * p[:, None, :]) / len(p)  # (10.2)
+    outer = p[:, :, None] * p[:, None, :]
+    return (p[:, :, None] * np.eye(3) - outer) / len(p)  # (10.2)
 
 
 jac, curvature = jacobian(net, X), output_curvature(net.predict_proba(X))
@@ -131,10 +139,12 @@ def outputs(vector):
 
 start = flat(net.parameters)
 change = (outputs(start + h * v) - outputs(start - h * v)) / (2 * h)
-teach.holds("Jacobian along a random direction", jac @ v, change, teach.DIFFERENCES)
+teach.holds("Jacobian along a random direction", jac @ v, change,
+            teach.DIFFERENCES)
 z, dz, loss = net.forward(X).z[2], rng.normal(size=(N, 3)), net.loss_function
 bend = (loss.gradient(z + h * dz, y) - loss.gradient(z - h * dz, y)) / (2 * h)
-teach.holds("H_i along a random direction", np.einsum("nkj,nj->nk", curvature, dz), bend, teach.DIFFERENCES)
+teach.holds("H_i along a random direction",
+            np.einsum("nkj,nj->nk", curvature, dz), bend, teach.DIFFERENCES)
 
 # %% [markdown]
 # ## Exercise 10.1 (warm-up): Gauss–Newton
@@ -162,7 +172,8 @@ teach.holds("H_i along a random direction", np.einsum("nkj,nj->nk", curvature, d
 def gauss_newton(jac, curvature):
     """Return G (P, P), for jac (N, K, P) and curvature (N, K, K)."""
     # <solution>
-    return np.einsum("nkp,nkq->pq", jac, curvature @ jac)  # (10.1), the first sum
+    # (10.1), the first sum
+    return np.einsum("nkp,nkq->pq", jac, curvature @ jac)
     # </solution>
 
 # %% tags=["check"]
@@ -187,20 +198,29 @@ def gauss_newton(jac, curvature):
 G = gauss_newton(jac, curvature)
 r = loss.gradient(z, y)
 rest = []
-for e in np.eye(len(g)):  # the second sum: how the Jacobian turns, weighted with r
+# the second sum: how the Jacobian turns, weighted with r
+for e in np.eye(len(g)):
     ends = []
     for sign in (1, -1):
         net.theta = unflat(net, start + sign * h * e)
         ends.append(np.einsum("nk,nkp->p", r, jacobian(net, X)))
     rest.append((ends[0] - ends[1]) / (2 * h))
 net.theta = unflat(net, start)
-teach.holds("Hessian = Gauss–Newton + the rest", G + np.array(rest), H, teach.DIFFERENCES)  # (10.1)
-print(f"least eigenvalue of H {np.linalg.eigvalsh(H)[0]:.3f}, of G {np.linalg.eigvalsh(G)[0]:.1e}")
+teach.holds("Hessian = Gauss–Newton + the rest", G + np.array(rest), H,
+            teach.DIFFERENCES)  # (10.1)
+print(f"least eigenvalue of H {np.linalg.eigvalsh(H)[0]:.3f}, of G "
+      f"{np.linalg.eigvalsh(G)[0]:.1e}")
+newton = np.linalg.solve(H, g)
+along = newton @ g / np.linalg.norm(newton) / np.linalg.norm(g)
+print("Newton's undamped step: "
+      f"{np.linalg.norm(newton) / np.linalg.norm(g):.0f} times as long as the "
+      "gradient, " f"cosine to it {along:.4f}")
 
 # %% [markdown]
 # ## Damping: Levenberg–Marquardt
 #
-# $G$ is singular ($p_i$ sums to one, and more), so a step needs damping:
+# $G$ is singular ($p_i$ sums to one, and more), and what Newton's undamped step does here was just printed:
+# a step needs damping:
 #
 # $$ (G + \mu I)\, d = \nabla J. \tag{10.4} $$
 #
@@ -209,7 +229,7 @@ print(f"least eigenvalue of H {np.linalg.eigvalsh(H)[0]:.3f}, of G {np.linalg.ei
 #
 # $$ G = \tfrac1N \tilde A^T\tilde A \otimes I. \tag{10.5} $$
 #
-# In matrices: $(\frac1N\tilde A^T\tilde A + \mu I)\, D = \nabla J$, one system for all output units.
+# So (10.4) is one small system for all output units together.
 
 # %% [markdown]
 # ## Exercise 10.2 (core): Levenberg–Marquardt by matrices
@@ -219,12 +239,12 @@ print(f"least eigenvalue of H {np.linalg.eigvalsh(H)[0]:.3f}, of G {np.linalg.ei
 #
 # <details><summary>Hint 1: idea</summary>
 #
-# Gradient and matrix are means over the samples, both.
+# Put (10.5) into (10.4), with $\theta$ as a matrix again. Gradient and $G$ are means over the samples, both.
 #
 # </details>
 # <details><summary>Hint 2: equation</summary>
 #
-# $\nabla J = \frac1N\tilde A^T(Z - Y)$.
+# $(\frac1N\tilde A^T\tilde A + \mu I)\, D = \nabla J$, with $\nabla J = \frac1N\tilde A^T(Z - Y)$.
 #
 # </details>
 # <details><summary>Hint 3: first line</summary>
@@ -236,11 +256,12 @@ print(f"least eigenvalue of H {np.linalg.eigvalsh(H)[0]:.3f}, of G {np.linalg.ei
 # %% tags=["exercise"]
 # Exercise 10.2
 def lm_step(a_tilde, residual, mu):
-    """Return D (n + 1, m), to be subtracted, for a_tilde (N, n + 1) and residual Z - Y (N, m)."""
+    """Return D (n + 1, m), to be subtracted; residual Z - Y (N, m)."""
     # <solution>
     samples, n = a_tilde.shape
     gradient = a_tilde.T @ residual / samples
-    return np.linalg.solve(a_tilde.T @ a_tilde / samples + mu * np.eye(n), gradient)  # (10.4), (10.5)
+    return np.linalg.solve(a_tilde.T @ a_tilde / samples + mu * np.eye(n),
+                           gradient)  # (10.4), (10.5)
     # </solution>
 
 # %% tags=["check"]
@@ -294,7 +315,8 @@ teach.holds("N times ProxProp's direction", N * prox(1 / (N * mu)), step)
 # %%
 jac_one = np.einsum("ni,kj->nkij", with_ones(X), np.eye(3)).reshape(N, 3, -1)
 G_one = gauss_newton(jac_one, np.broadcast_to(np.eye(3) / N, (N, 3, 3)))
-teach.holds("G = ÃᵀÃ/N ⊗ I", G_one, np.kron(with_ones(X).T @ with_ones(X) / N, np.eye(3)))  # (10.5)
+teach.holds("G = ÃᵀÃ/N ⊗ I", G_one, np.kron(with_ones(X).T @ with_ones(X) / N,
+                                            np.eye(3)))  # (10.5)
 
 # %% [markdown]
 # ## Two Kronecker factors
@@ -340,7 +362,7 @@ teach.holds("G = ÃᵀÃ/N ⊗ I", G_one, np.kron(with_ones(X).T @ with_ones(X) 
 # %% tags=["exercise"]
 # Exercise 10.3
 def kfac(a_tilde, output):
-    """Return the matrix ((n + 1) m, (n + 1) m), for a_tilde (N, n + 1) and output (N, m, m), the B_i."""
+    """Return the block; a_tilde (N, n + 1), output (N, m, m) holds the B_i."""
     # <solution>
     input_factor = a_tilde.T @ a_tilde / len(a_tilde)
     return np.kron(input_factor, output.sum(axis=0))  # (10.7)
@@ -367,7 +389,8 @@ def kfac(a_tilde, output):
 # %%
 def factors(net, X):
     """Return (ã, B_i) of each layer."""
-    (state, S), curvature = signals(net, X), output_curvature(net.predict_proba(X))
+    state, S = signals(net, X)
+    curvature = output_curvature(net.predict_proba(X))
     B = {l: np.swapaxes(S[l], 1, 2) @ curvature @ S[l] for l in S}
     return [(with_ones(state.a[l - 1]), B[l]) for l in (1, 2)]
 
@@ -383,11 +406,15 @@ def block_diagonal(blocks):
 layers = factors(net, X)
 first = layers[0][0].shape[1] * 5  # parameters of layer 1
 for (a_tilde, B), block in zip(layers, (G[:first, :first], G[first:, first:])):
-    exact = sum(np.kron(np.outer(a, a), B_i) for a, B_i in zip(a_tilde, B))  # (10.6)
+    exact = sum(np.kron(np.outer(a, a), B_i)
+                for a, B_i in zip(a_tilde, B))  # (10.6)
     apart = np.linalg.norm(kfac(a_tilde, B) - block) / np.linalg.norm(block)
     teach.holds("block of G, sample by sample", exact, block)
     print(f"K-FAC is off by {100 * apart:.1f} % of its norm")
-foof = block_diagonal([np.kron(a.T @ a / N, np.eye(B.shape[1])) for a, B in layers])  # (10.8)
+print(f"largest standard deviation of an output's p_i over samples: "
+      f"{net.predict_proba(X).std(axis=0).max():.3f}")
+foof = block_diagonal([np.kron(a.T @ a / N, np.eye(B.shape[1]))
+                       for a, B in layers])  # (10.8)
 
 # %% [markdown]
 # ## Predict
@@ -402,30 +429,36 @@ share = None  # "a", "b" or "c"
 filled = np.mean(foof[:first, :first] != 0)
 choices = {"a": 1.0, "b": 1 / 5, "c": 1 / first}
 answer = min(choices, key=lambda name: abs(np.log(choices[name] / filled)))
-teach.reveal(share, answer, f"Measured: {filled:.2f}. No entry couples two units.")
+teach.reveal(share, answer, f"Measured: {filled:.2f}. No entry couples two "
+             "units.")
 
 # %%
-pictures = {"Hessian": H, "Gauss–Newton": G, "K-FAC": block_diagonal([kfac(*layer) for layer in layers]),
+pictures = {"Hessian": H, "Gauss–Newton": G,
+            "K-FAC": block_diagonal([kfac(*layer) for layer in layers]),
             "ProxProp (FOOF)": foof, "BackProp": np.eye(len(g))}
 fig, axes = plt.subplots(1, 5, figsize=(11, 2.7))
 for ax, (name, matrix) in zip(axes, pictures.items()):
     size = np.abs(matrix).max()
-    shown = np.sign(matrix) * np.sqrt(np.abs(matrix) / size)  # square roots, to see small entries
-    image = ax.imshow(shown, cmap="PuOr", vmin=-1, vmax=1, interpolation="nearest")
+    # square roots, to see small entries
+    shown = np.sign(matrix) * np.sqrt(np.abs(matrix) / size)
+    image = ax.imshow(shown, cmap="PuOr", vmin=-1, vmax=1,
+                      interpolation="nearest")
     ax.axhline(first - 0.5, color="black", linewidth=0.5)
     ax.axvline(first - 0.5, color="black", linewidth=0.5)
     ax.set(xticks=[], yticks=[], title=name)
     ax.grid(False)
-axes[0].set_yticks([first / 2, (first + len(g)) / 2], ["layer 1", "layer 2"], rotation=90, va="center")
+axes[0].set_yticks([first / 2, (first + len(g)) / 2], ["layer 1", "layer 2"],
+                   rotation=90, va="center")
 bar = fig.colorbar(image, ax=axes, ticks=[-1, 0, 1], shrink=0.8)
 bar.ax.set_yticklabels(["−max", "0", "max"])
-teach.show(fig, "Five matrices of 103 rows as images. Hessian and Gauss–Newton are full, with a fine "
-                "pattern in each layer's block; K-FAC keeps the blocks, without the parts between layers; "
-                "ProxProp keeps the input pattern on diagonals only; BackProp is the identity.")
+teach.show(fig, "Five matrices of 103 rows as images. Hessian and Gauss–Newton "
+           "are full, with a fine pattern in each layer's block; K-FAC keeps "
+           "the blocks, without the parts between layers; ProxProp keeps the "
+           "input pattern on diagonals only; BackProp is the identity.")
 
 # %% [markdown]
 # From left to right each loses something: the curvature of the outputs; what lies between the layers, and
-# the dependence of inputs and $B_i$ (little at the start, where all $p_i$ are alike); the output factor;
+# the dependence of inputs and $B_i$ (little at the start, where all $p_i$ are alike, see above); the output factor;
 # the input factor. What survives in ProxProp is exact, though: no independence is assumed, nothing is
 # averaged over time.
 #
@@ -446,63 +479,90 @@ dampings = np.logspace(-4, 1, 16)
 
 
 def curves(seed, descent_steps):
-    """Return cosines to the two references: {reference: {method: array over dampings}}."""
+    """Return {reference: {method: cosines, an array over dampings}}."""
     net, X, y = batch(seed)
     for _ in range(descent_steps):
-        ml.SGD(lr=0.5).step(net.parameters, ml.BackProp().direction(net, X, y)[1])
+        ml.SGD(lr=0.5).step(net.parameters,
+                            ml.BackProp().direction(net, X, y)[1])
     H, g = hessian(net, X, y), flat(ml.BackProp().direction(net, X, y)[1])
-    G, eye = gauss_newton(jacobian(net, X), output_curvature(net.predict_proba(X))), np.eye(len(g))
+    curvature, eye = output_curvature(net.predict_proba(X)), np.eye(len(g))
+    G = gauss_newton(jacobian(net, X), curvature)
     blocks = block_diagonal([kfac(*layer) for layer in factors(net, X)])
     shift = max(0.01, -1.5 * np.linalg.eigvalsh((H + H.T) / 2)[0])
-    references = {"LM": np.linalg.solve(G + 0.01 * eye, g), "Newton": np.linalg.solve(H + shift * eye, g)}
-    steps = {"BackProp": [g] * 16, "K-FAC": [np.linalg.solve(blocks + mu * eye, g) for mu in dampings],
-             "Gauss–Newton": [np.linalg.solve(G + mu * eye, g) for mu in dampings],
-             "ProxProp exact": [flat(ml.ProxProp(1 / (len(X) * mu), last="implicit").direction(net, X, y)[1])
-                                for mu in dampings]}
-    return {reference: {name: np.array([cosine(d, target) for d in each]) for name, each in steps.items()}
+    references = {"LM": np.linalg.solve(G + 0.01 * eye, g),
+                  "Newton": np.linalg.solve(H + shift * eye, g)}
+    prox = [ml.ProxProp(1 / (len(X) * mu), last="implicit") for mu in dampings]
+    steps = {"BackProp": [g] * 16,
+             "K-FAC": [np.linalg.solve(blocks + mu * eye, g)
+                       for mu in dampings],
+             "Gauss–Newton": [np.linalg.solve(G + mu * eye, g)
+                              for mu in dampings],
+             "ProxProp exact": [flat(method.direction(net, X, y)[1])
+                                for method in prox]}
+    return {reference: {name: np.array([cosine(d, target) for d in each])
+                        for name, each in steps.items()}
             for reference, target in references.items()}
 
 
-found = {count: [curves(seed, count) for seed in (0, 1, 2)] for count in (0, 300)}
-best = {name: np.median([run["LM"][name].max() for run in found[0]]) for name in found[0][0]["LM"]}
-teach.reveal(nearer, "b" if best["ProxProp exact"] > best["BackProp"] else "a", "Medians of three seeds:")
-print({name: round(float(value), 2) for name, value in best.items()})
+found = {count: [curves(seed, count) for seed in (0, 1, 2)]
+         for count in (0, 300)}
+best = {name: np.median([run["LM"][name].max() for run in found[0]])
+        for name in found[0][0]["LM"]}
+teach.reveal(nearer, "b" if best["ProxProp exact"] > best["BackProp"] else "a",
+             "Medians of three seeds:")
+print(", ".join(f"{name} {value:.2f}" for name, value in best.items()))
 
 # %%
-looks = {"K-FAC": {"color": teach.COLORS["purple"], "linestyle": "--", "marker": "*"},
-         "Gauss–Newton": {"color": teach.COLORS["grey"], "linestyle": ":", "marker": ""}}
-panels = [("LM", 0, "to Levenberg–Marquardt, start"), ("Newton", 0, "to damped Newton, start"),
+looks = {"K-FAC": {"color": teach.COLORS["purple"], "linestyle": "--",
+                   "marker": "*"},
+         "Gauss–Newton": {"color": teach.COLORS["grey"], "linestyle": ":",
+                          "marker": ""}}
+panels = [("LM", 0, "to Levenberg–Marquardt, start"),
+          ("Newton", 0, "to damped Newton, start"),
           ("LM", 300, "to Levenberg–Marquardt, 300 steps later")]
 fig, axes = plt.subplots(1, 3, figsize=(11, 3.3), sharey=True)
 for ax, (reference, count, title) in zip(axes, panels):
     for name in ("BackProp", "ProxProp exact", "K-FAC", "Gauss–Newton"):
         runs = np.array([run[reference][name] for run in found[count]])
         style = looks.get(name, {"marker": ""} if name == "BackProp" else {})
-        teach.band(ax, dampings, runs, "BackProp" if name in looks else name, label=name, **style)
-    ax.set(xscale="log", title=title, xlabel=r"$\mu = 1/(N\tau_\theta)$", ylim=(0, 1.03))
+        teach.band(ax, dampings, runs, "BackProp" if name in looks else name,
+                   label=name, **style)
+    ax.set(xscale="log", title=title, xlabel=r"$\mu = 1/(N\tau_\theta)$",
+           ylim=(0, 1.03))
 axes[0].set_ylabel("cosine")
 axes[1].legend(loc="lower right")
-teach.show(fig, "Cosines against damping. At the start ProxProp and K-FAC come far nearer to "
-                "Levenberg–Marquardt than the gradient does, K-FAC a little nearer; to damped Newton, whose "
-                "Hessian is indefinite, none comes near one. After 300 steps the gradient itself is near.")
+teach.show(fig, "Cosines against damping. At the start ProxProp and K-FAC come "
+           "far nearer to Levenberg–Marquardt than the gradient does, K-FAC a "
+           "little nearer; to damped Newton, whose Hessian is indefinite, none "
+           "comes near one. After 300 steps the gradient itself is near.")
 
 # %%
+newtons = {name: np.median([run["Newton"][name].max() for run in found[0]])
+           for name in best}
+print("to damped Newton:",
+      ", ".join(f"{name} {value:.2f}" for name, value in newtons.items()))
 turns = {}
 for count in (0, 300):
     later_net, X_0, y_0 = batch(SEED)
     for _ in range(count):
-        ml.SGD(lr=0.5).step(later_net.parameters, ml.BackProp().direction(later_net, X_0, y_0)[1])
+        ml.SGD(lr=0.5).step(later_net.parameters,
+                            ml.BackProp().direction(later_net, X_0, y_0)[1])
     slope = flat(ml.BackProp().direction(later_net, X_0, y_0)[1])
-    curved = gauss_newton(jacobian(later_net, X_0), output_curvature(later_net.predict_proba(X_0)))
-    turns[count] = slope @ curved @ slope / (slope @ slope) / np.linalg.eigvalsh(curved)[-1]
-    print(f"after {count} steps: curvature along the gradient over the largest, {turns[count]:.4f}")
+    curved = gauss_newton(jacobian(later_net, X_0),
+                          output_curvature(later_net.predict_proba(X_0)))
+    along = slope @ curved @ slope / (slope @ slope)
+    turns[count] = along / np.linalg.eigvalsh(curved)[-1]
+    print(f"after {count} steps: curvature along the gradient over the "
+          f"largest, {turns[count]:.4f}")
 sizes = [np.trace(B.sum(axis=0)) / B.shape[1] for _, B in layers]
-print("mean eigenvalue of the output factor, layers 1 and 2:", *(f"{size:.2f} " for size in sizes))
+print("mean eigenvalue of the output factor, layers 1 and 2:",
+      *(f"{size:.2f} " for size in sizes))
 
 # %% [markdown]
 # Three lessons. (Gauss–Newton at $\mu = 0.01$ is the first reference itself.) At the start the input factor
 # alone brings most of the gain; ProxProp's best damping is about ten times Gauss–Newton's, since $B$, which
-# it takes for the identity, has smaller eigenvalues (printed). The reference matters: what makes the Hessian indefinite
+# it takes for the identity, has smaller eigenvalues (printed). The reference matters: to damped Newton not even
+# Gauss–Newton comes nearer than 0.85; what makes the Hessian indefinite
 # is in the second sum of (10.1), which the whole family leaves out. And 300 steps later the gradient points
 # where little curvature is left, so that it is as good as any.
 
@@ -532,7 +592,8 @@ print("mean eigenvalue of the output factor, layers 1 and 2:", *(f"{size:.2f} " 
 # %% tags=["exercise"]
 # Exercise 10.4
 # <solution uphill>
-uphill = np.array([0.25, 0.25])  # on the slope that leads down from the saddle at 0
+# on the slope that leads down from the saddle at 0
+uphill = np.array([0.25, 0.25])
 # </solution>
 
 # %% tags=["check"]
@@ -556,26 +617,34 @@ def toy_loss(w):
 
 
 gradient, toy_H, toy_G = check.toy(uphill)
+damped = -np.linalg.solve(toy_G + 0.2 * np.eye(2), gradient)
 ways = {"Newton": (-np.linalg.solve(toy_H, gradient), "vermillion"),
-        "Gauss–Newton, μ = 0.2": (-np.linalg.solve(toy_G + 0.2 * np.eye(2), gradient), "green"),
+        "Gauss–Newton, μ = 0.2": (damped, "green"),
         "gradient": (-gradient, "black")}
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.6))
 grid = np.linspace(-1, 2, 80)
 teach.contours(axes[0], toy_loss, grid, grid)
-for name, (way, color) in ways.items():
-    arrow = {"arrowstyle": "->", "color": teach.COLORS[color], "lw": 2}
+for width, (name, (way, color)) in zip((5, 3, 1), ways.items()):
+    arrow = {"arrowstyle": "->", "color": teach.COLORS[color], "lw": width}
     axes[0].annotate("", uphill + way, uphill, arrowprops=arrow)
-    axes[0].plot([], [], color=teach.COLORS[color], label=f"{name}: to J = {toy_loss(uphill + way):.2f}")
+    axes[0].plot([], [], color=teach.COLORS[color], linewidth=width,
+                 label=f"{name}: to J = {toy_loss(uphill + way):.2f}")
 axes[0].plot(0, 0, "k+", ms=9)
-axes[0].set(title=f"J = {toy_loss(uphill):.2f} at the tail; + is a saddle", xlabel="w₁", ylabel="w₂")
+axes[0].set(title=f"J = {toy_loss(uphill):.2f} at the tail; + is a saddle",
+            xlabel="w₁", ylabel="w₂")
 axes[0].legend(loc="lower right", fontsize=8, frameon=True)
-axes[1].plot(np.linalg.eigvalsh(H), "-", color=teach.COLORS["vermillion"], label="Hessian")
-axes[1].plot(np.linalg.eigvalsh(G), "--", color=teach.COLORS["green"], label="Gauss–Newton")
-axes[1].set(title="eigenvalues, network 16-5-3", xlabel="number, sorted", ylim=(-0.7, 0.7))
+axes[1].plot(np.linalg.eigvalsh(H), "-", color=teach.COLORS["vermillion"],
+             label="Hessian")
+axes[1].plot(np.linalg.eigvalsh(G), "--", color=teach.COLORS["green"],
+             label="Gauss–Newton")
+axes[1].set(title="eigenvalues, network 16-5-3", xlabel="number, sorted",
+            ylim=(-0.7, 0.7))
 axes[1].legend(loc="upper left")
-teach.show(fig, "Left: contours of a two-parameter loss; Newton's arrow points back to the saddle, uphill, "
-                "the other two downhill. Right: sorted eigenvalues; the Hessian has negative ones, "
-                "Gauss–Newton has none.")
+teach.show(fig, "Left: contours of a two-parameter loss with a saddle at 0, "
+           "and three steps from the point of Exercise 10.4, where Newton's "
+           "leads back to the saddle, uphill; as long as that is not done, "
+           "from a point where all three go down. Right: sorted eigenvalues; "
+           "the Hessian has negative ones, Gauss–Newton has none.")
 
 # %% [markdown]
 # ## Exercise 10.5 (open): add the missing factor?
@@ -593,14 +662,29 @@ teach.show(fig, "Left: contours of a two-parameter loss; Newton's arrow points b
 
 # %% tags=["record"]
 low, high = np.linalg.eigvalsh(H)[0], np.linalg.eigvalsh(G)[0]
-teach.record("least eigenvalue of the Hessian", low, expected=-0.5, tolerance=0.03)
-teach.record("least eigenvalue of Gauss–Newton", high, expected=0, tolerance=1e-6)
-for name, value in {"BackProp": 0.49, "ProxProp exact": 0.92, "K-FAC": 0.96}.items():
-    teach.record(f"cosine to Levenberg–Marquardt, {name}", best[name], expected=value, tolerance=0.04)
+teach.record("least eigenvalue of the Hessian", low, expected=-0.5,
+             tolerance=0.03)
+teach.record("least eigenvalue of Gauss–Newton", high, expected=0,
+             tolerance=1e-6)
+for name, value in {"BackProp": 0.49, "ProxProp exact": 0.92,
+                    "K-FAC": 0.96}.items():
+    teach.record(f"cosine to Levenberg–Marquardt, {name}", best[name],
+                 expected=value, tolerance=0.04)
 later = np.median([run["LM"]["BackProp"][0] for run in found[300]])
-teach.record("the gradient's cosine, 300 steps later", later, expected=0.99, tolerance=0.01)
-at = np.median([dampings[run["LM"]["ProxProp exact"].argmax()] for run in found[0]])
-teach.record("ProxProp's best damping at the start", at, expected=0.1, tolerance=0.06)
+teach.record("Gauss–Newton's best cosine to Newton", newtons["Gauss–Newton"],
+             expected=0.85, tolerance=0.03)
+spread = net.predict_proba(X).std(axis=0).max()
+teach.record("spread of the p_i at the start", spread, expected=0.015,
+             tolerance=0.01)
+longer = np.linalg.norm(newton) / np.linalg.norm(g)
+teach.record("log10 of Newton's length over the gradient's", np.log10(longer),
+             expected=3.2, tolerance=0.6)
+teach.record("the gradient's cosine, 300 steps later", later, expected=0.99,
+             tolerance=0.01)
+at = np.median([dampings[run["LM"]["ProxProp exact"].argmax()]
+                for run in found[0]])
+teach.record("ProxProp's best damping at the start", at, expected=0.1,
+             tolerance=0.06)
 
 # %% [markdown]
 # ## Summary
