@@ -25,6 +25,7 @@ NARROW = (  # their code keeps to 80 columns, for telephones, and takes more lin
     "10_second_order",
     "11_reproduce_a_paper",
     "12_gpu",
+    "13_branches",
     "14_keep_the_variables",
 )
 KINDS = ("warm-up", "core", "break it", "open")

@@ -311,8 +311,6 @@ candidates = {"a": mu, "b": 1 / mu, "c": 1 / (N * mu)}
 closest = max(candidates, key=lambda name: cosine(prox(candidates[name]), step))
 teach.reveal(which_tau, closest, "The direction is then the step divided by N.")
 teach.holds("N times ProxProp's direction", N * prox(1 / (N * mu)), step)
-
-# %%
 jac_one = np.einsum("ni,kj->nkij", with_ones(X), np.eye(3)).reshape(N, 3, -1)
 G_one = gauss_newton(jac_one, np.broadcast_to(np.eye(3) / N, (N, 3, 3)))
 teach.holds("G = ÃᵀÃ/N ⊗ I", G_one, np.kron(with_ones(X).T @ with_ones(X) / N,
@@ -471,9 +469,6 @@ teach.show(fig, "Five matrices of 103 rows as images. Hessian and Gauss–Newton
 # **Predict.** At the start of training, which has the larger cosine to the Levenberg–Marquardt step: (a)
 # the gradient, (b) ProxProp with its best damping?
 
-# %% tags=["predict"]
-nearer = None  # "a" or "b"
-
 # %%
 dampings = np.logspace(-4, 1, 16)
 
@@ -503,7 +498,10 @@ def curves(seed, descent_steps):
                         for name, each in steps.items()}
             for reference, target in references.items()}
 
+# %% tags=["predict"]
+nearer = None  # "a" or "b"
 
+# %%
 found = {count: [curves(seed, count) for seed in (0, 1, 2)]
          for count in (0, 300)}
 best = {name: np.median([run["LM"][name].max() for run in found[0]])
