@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minilift.course.teach import Claim, check, claim, close_to_answers, same, slips
+from minilift.course.teach import Claim, check, claim, close_to_answers, same, slips, times
 from minilift.layers.gram import Gram
 from minilift.local.solvers import damped_solve
 
@@ -65,6 +65,14 @@ WRONG_EXPLICIT_STEPS = {
 }
 
 
+def is_no_step(step, B, x, tau):
+    """Yield (whether a step of either kind lacks a property that both have, which)."""
+    yield np.shape(step(B, x, tau)) != x.shape, f"x_new has the shape {x.shape} of x"
+    yield not same(step(B, 0 * x, tau), 0 * x), "at x = 0 the slope is 0, and x must stay there; yours moves"
+    yield not same(step(B, 2 * x, tau), 2 * step(B, x, tau)), "a doubled x must double x_new: all of it is linear in x"
+    yield not same(step(B, x, 1e-9), x, 1e-2), "for τ → 0 x must stay where it is; yours moves: what has no τ?"
+
+
 def explicit_step(answer, seed):
     """Exercise 1.1: x − τ ∇J(x)."""
     B, x = draw(seed)
@@ -80,6 +88,14 @@ def explicit_step(answer, seed):
     def mistakes(step):
         other = -x  # one x alone may have slopes of one sign
         yield from slips(step, [(B, x, tau), (B, other + np.roll(x, 1), tau)], WRONG_EXPLICIT_STEPS)
+        yield from is_no_step(step, B, x, tau)
+        yield not same(step(B, x, 2 * tau) - x, 2 * (step(B, x, tau) - x)), "a doubled τ must double the move of x"
+        acting = np.stack([(e - step(B, e, tau)) / tau for e in np.eye(3)], axis=1)
+        factor = times(acting, A)
+        yield factor == factor, f"your slope is {factor:.3g} times A x (a ½, a mean, a step size?)"
+        i, j = np.unravel_index(abs(acting - A).argmax(), A.shape)
+        yield True, (f"your slope multiplies x with a matrix that has {acting[i, j]:.3g} in row {i}, column {j}; "
+                     f"BᵀB has {A[i, j]:.3g} there, for the B of this check")
 
     return check("1.1", answer, claims, mistakes,
                  fallback=lambda B, x, tau: x - tau * Gram(B, bias=False).adjoint((B @ x)[:, None])[:, 0])
@@ -160,6 +176,13 @@ def implicit_step(answer, seed):
         settled = same(step(B, x, slow), library_implicit_step(B, x, slow), 1e-6)
         yield settled and not same(step(B, x, fast), library_implicit_step(B, x, fast), 1e-6), \
             "right for a small τ only: repeating x − τ A x_new finds x_new for τL < 1, and runs away beyond; solve"
+        yield from is_no_step(step, B, x, 0.3)
+        undone = np.linalg.inv(np.stack([step(B, e, 0.3) for e in np.eye(3)], axis=1))  # what leads back to x
+        slope = (undone - np.eye(3)) / 0.3
+        factor = times(slope, A)
+        yield factor == factor, f"your step solves (I + cτA) x_new = x with c = {factor:.3g}, for τ = 0.3"
+        yield True, (f"the matrix that leads from your x_new to x has {undone[0, 0]:.3g} in its corner, where I + τA "
+                     f"has {1 + 0.3 * A[0, 0]:.3g}")
 
     return check("1.2", answer, claims, mistakes, fallback=library_implicit_step)
 
@@ -209,7 +232,7 @@ def largest_stable_step(answer, B, seed):
 
     def mistakes(limit):
         found = limit(spread)
-        yield same(found, limit(2 * spread)), "the same τ for every B: it must be measured for each"
+        yield same(found, limit(2 * spread)), "the same τ for B and for 2B: it must be measured for each"
         yield np.shape(found) != (), "one number is asked for: the τ at which the first component leaves"
         ends = [(float(limit(problem)), np.linalg.eigvalsh(problem.T @ problem)) for problem in (spread, wide)]
         for message, wrong in WRONG_LIMITS.items():

@@ -239,7 +239,7 @@ def logistic_prox(answer, seed):
             "sides; bisect instead, for long enough"
         yield same(small, large), "the result does not depend on τ"
         yield same(residual(small, 0.5), v, 1e-3), "nearly right for a small τ: too few steps, or float32?"
-        yield same(residual(small, 0.5), v, 0.2), "roughly right for a small τ: too few steps of bisection?"
+        yield same(residual(small, 0.5), v, 0.2), "roughly right for a small τ: too few steps, or a slope that stays?"
         farther = bool((abs(small - v) > 0.5).any())
         yield farther, "u is farther from v than τ, which the slope of the loss, between −1 and 1, does not allow"
         yield True, (f"for v = {v[0]:.2f}, y = {y[0]:g}, τ = 0.5 your u = {small[0]:.2f} gives "
