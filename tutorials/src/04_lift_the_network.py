@@ -433,9 +433,9 @@ for value, line, label in ((J, ":", "J before the sweep"),
                 label=label)
 top.set(ylabel="loss", title="One sweep, τ = 0.1: the terms of E")
 top.legend(loc="center right", ncols=3)
-for l, color in zip((3, 2, 1), ("orange", "green", "blue")):
-    for which, line, marker, name in ((1, "--", "o", "σ(z) − a"),
-                                      (2, "-", "s", "φ − z")):
+for l, color, marker in ((3, "orange", "o"), (2, "green", "s"),
+                         (1, "blue", "^")):
+    for which, line, name in ((1, "--", "σ(z) − a"), (2, "-", "φ − z")):
         values = np.array([terms[which][l - 1] for terms in history])
         bottom.plot(np.where(values > 0, values, np.nan), line, marker=marker,
                     color=teach.COLORS[color], label=f"{name}, l = {l}")

@@ -493,11 +493,34 @@ teach.show(fig, "J along the four directions, only hidden maps moved; all "
            "times larger. Right: against the length of the step the four turn "
            "up between lengths of 3 and 15.")
 
+# %%
+# the same for three seeds of network and batch
+found = {name: [] for name in choices}
+for seed in (SEED, SEED + 1, SEED + 2):
+    other = ml.mlp([64, 30, 20, 10], activation="tanh", seed=seed,
+                   dtype=np.float64)
+    rows = np.random.default_rng(seed).choice(len(data.X_train), N,
+                                              replace=False)
+    X_s, y_s = data.X_train[rows].astype(float), data.y_train[rows]
+    for name in choices:
+        method = (ml.BackProp() if name == "BackProp"
+                  else ml.ProxProp(float(name.split()[-1])))
+        d = method.direction(other, X_s, y_s)[1]
+        moved = ([None, other.theta[1] - t * d[0], other.theta[2] - t * d[1],
+                  other.theta[3]] for t in lengths)
+        found[name].append(min(other.loss_function.value(
+            other.forward(X_s, theta=new).z[3], y_s) for new in moved))
+print(f"lowest J for the seeds {SEED}, {SEED + 1}, {SEED + 2}, and its median:")
+for name, values in found.items():
+    print(f"{name:<10}", *(f"{value:.2f} " for value in values),
+          f" median {np.median(values):.2f}")
+
 # %% [markdown]
 # Mind the right panel. Against $\tau$ the implicit directions seem far more stable: with $\tau_\theta = 1$
 # the lowest point lies at a $\tau$ 33 times BackProp's. But $d$ is *shorter* than $\nabla J$; measured by its
-# length that step is 2.9 times BackProp's. What remains is that all three reach a lower $J$ on their line
-# (1.58 at best, against 2.05), on this batch. Notebook 07 makes the comparison fair.
+# length that step is 2.9 times BackProp's (seed 0). What remains is that all three reach a lower $J$ on their
+# line, for each of three seeds (printed: at most 1.92, against at least 2.05); which $\tau_\theta$ is the best of
+# them changes with the seed. Notebook 07 makes the comparison fair.
 
 # %% [markdown]
 # ## Exercise 5.4 (break it): lose half the digits
@@ -631,6 +654,11 @@ teach.record("claims that refuse the planted mistake", len(report.failures),
              expected=1, tolerance=0)
 far, longer = np.array(best["τ_θ = 1"]) / best["BackProp"]
 teach.record("τ of the lowest J over BackProp's", far, expected=33, tolerance=9)
+worst = max(max(found[name]) for name in choices if name != "BackProp")
+teach.record("highest of ProxProp's lowest J, three seeds", worst,
+             expected=1.92, tolerance=0.1)
+teach.record("lowest of BackProp's, three seeds", min(found["BackProp"]),
+             expected=2.05, tolerance=0.1)
 teach.record("length of that step over BackProp's", longer, expected=2.9,
              tolerance=0.8)
 shorter = np.linalg.norm(filtered(2, 1.0)) / np.linalg.norm(gradient[2])

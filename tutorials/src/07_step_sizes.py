@@ -464,11 +464,11 @@ for ax, units in zip(axes, ("τ", "s")):
         ax.text(1e-3, 1 + 0.045 * k, name.split()[-1],
                 transform=ax.get_xaxis_transform(), va="center", fontsize=8)
     ax.axhline(level, color=teach.COLORS["black"], linewidth=0.8)
-    ax.set(xscale="log", yscale="log", ylim=(2e-5, 3), xlim=(8e-4, 130))
+    ax.set(xscale="log", yscale="log", ylim=(2e-5, 5), xlim=(8e-4, 130))
 axes[0].set(xlabel="step size τ", ylabel=f"training loss after {EPOCHS} epochs",
-            title="as reported\n\n\n")
+            title="as reported\n\n\n\n")
 axes[1].set(xlabel="effective step of the hidden maps, s",
-            title="in units of the gradient's length\n\n\n")
+            title="in units of the gradient's length\n\n\n\n")
 axes[0].legend(loc="lower left", bbox_to_anchor=(0, 0.2))
 teach.show(fig, "Left: loss against τ, BackProp far to the left of ProxProp, "
            "the control between them. Right: against the effective step the "

@@ -21,6 +21,11 @@ def draw(seed):
     return rng.normal(size=(5, 3)), rng.normal(size=3)
 
 
+def plain_step(B, x, tau):
+    """Return the explicit step."""
+    return x - tau * B.T @ (B @ x)
+
+
 def in_turn(B, x, tau):
     """Return the step of a loop that overwrites the components, one after the other."""
     A, moved = B.T @ B, x.copy()
@@ -60,17 +65,16 @@ WRONG_EXPLICIT_STEPS = {
     "τ multiplies all: only the slope has it": lambda B, x, tau: tau * (x - B.T @ (B @ x)),
     "this is the implicit step: its slope is taken at x_new":
         lambda B, x, tau: np.linalg.solve(np.eye(len(x)) + tau * B.T @ B, x),
+    "these are two steps; one is wanted": lambda B, x, tau: plain_step(B, plain_step(B, x, tau), tau),
+    "this is Heun's step, the mean of the slopes at x and at the end of a step; one slope is taken, at x":
+        lambda B, x, tau: (x + plain_step(B, plain_step(B, x, tau), tau)) / 2,
+    "A comes in twice: ∇J(x) = A x": lambda B, x, tau: x - tau * B.T @ B @ (B.T @ (B @ x)),
+    "nothing is to be solved: the slope is taken at x, which is known":
+        lambda B, x, tau: np.linalg.solve(np.eye(len(x)) - tau * B.T @ B, x),
+    "negative components are cut off; x may have any sign": lambda B, x, tau: np.maximum(plain_step(B, x, tau), 0),
     "the slope has length 1 here; its length is what makes steps shrink":
         lambda B, x, tau: x - tau * B.T @ (B @ x) / np.linalg.norm(B.T @ (B @ x)),
 }
-
-
-def is_no_step(step, B, x, tau):
-    """Yield (whether a step of either kind lacks a property that both have, which)."""
-    yield np.shape(step(B, x, tau)) != x.shape, f"x_new has the shape {x.shape} of x"
-    yield not same(step(B, 0 * x, tau), 0 * x), "at x = 0 the slope is 0, and x must stay there; yours moves"
-    yield not same(step(B, 2 * x, tau), 2 * step(B, x, tau)), "a doubled x must double x_new: all of it is linear in x"
-    yield not same(step(B, x, 1e-9), x, 1e-2), "for τ → 0 x must stay where it is; yours moves: what has no τ?"
 
 
 def explicit_step(answer, seed):
@@ -88,14 +92,16 @@ def explicit_step(answer, seed):
     def mistakes(step):
         other = -x  # one x alone may have slopes of one sign
         yield from slips(step, [(B, x, tau), (B, other + np.roll(x, 1), tau)], WRONG_EXPLICIT_STEPS)
-        yield from is_no_step(step, B, x, tau)
-        yield not same(step(B, x, 2 * tau) - x, 2 * (step(B, x, tau) - x)), "a doubled τ must double the move of x"
-        acting = np.stack([(e - step(B, e, tau)) / tau for e in np.eye(3)], axis=1)
-        factor = times(acting, A)
-        yield factor == factor, f"your slope is {factor:.3g} times A x (a ½, a mean, a step size?)"
-        i, j = np.unravel_index(abs(acting - A).argmax(), A.shape)
-        yield True, (f"your slope multiplies x with a matrix that has {acting[i, j]:.3g} in row {i}, column {j}; "
-                     f"BᵀB has {A[i, j]:.3g} there, for the B of this check")
+        yield np.shape(step(B, x, tau)) != x.shape, f"x_new is a vector of the shape of x, {x.shape}"
+        move = step(B, x, tau) - x
+        yield not same(step(B, 0 * x, tau), 0 * x), "at x = 0, the minimum, the slope is zero; yours moves away from it"
+        yield not same(step(B, x, 0.0), x), "for τ = 0 a step ends where it starts; yours does not: is x itself in it?"
+        yield (not same(step(B, x, 2 * tau) - x, 2 * move),
+               "twice the τ must move x twice as far; yours does not: is more than one slope, or a solve, in it?")
+        yield (not same(step(B, 2 * x, tau) - 2 * x, 2 * move), "twice the x must move twice as far: the slope is A x")
+        factor = times(move, -tau * A @ x)
+        yield factor == factor, f"x moves {factor:.3g} times as far as it should, along −A x: what stands beside τ?"
+        yield True, "x moves, and in proportion to τ, but not along −A x: look at B, its transpose and their order"
 
     return check("1.1", answer, claims, mistakes,
                  fallback=lambda B, x, tau: x - tau * Gram(B, bias=False).adjoint((B @ x)[:, None])[:, 0])
@@ -122,7 +128,7 @@ WRONG_IMPLICIT_STEPS = {
         implicit_with(lambda tau: tau, lambda tau: 1.0),
     "the sign: bring −τ A x_new to the other side of the equation": implicit_with(weight=lambda tau: -tau),
     "multiplied by the matrix instead of solving with it": implicit_with(product=True),
-    "τ is missing: the system has I + τA": implicit_with(weight=lambda tau: 1.0),
+    "τ is missing: it stands before the slope in (1.6)": implicit_with(weight=lambda tau: 1.0),
     "the identity is missing: x_new itself stands on the left, too": implicit_with(lambda tau: 0.0),
     "τ multiplies A; here it divides": implicit_with(weight=lambda tau: 1 / tau),
     "a factor 2: J carries a ½, so its gradient is A x": implicit_with(weight=lambda tau: 2 * tau),
@@ -139,7 +145,7 @@ WRONG_IMPLICIT_STEPS = {
         lambda B, x, tau: np.linalg.solve(1 + tau * B.T @ B, x),
     "the identity has ones on its diagonal": implicit_with(lambda tau: 3.0),
     "only the diagonal of A is used": lambda B, x, tau: x / (1 + tau * np.diag(B.T @ B)),
-    "all of it is τ times too small: the system is (I + τA) with x, or (I/τ + A) with x/τ":
+    "all of it is τ times too small: where (1.6) is divided by τ, its x is, too":
         implicit_with(right=lambda B, x, tau: tau * x),
     "all of it is divided by τ; and the τ before A is missing":
         lambda B, x, tau: implicit_with(weight=lambda tau: 1.0)(B, x, tau) / tau,
@@ -154,6 +160,16 @@ WRONG_IMPLICIT_STEPS = {
         lambda B, x, tau: in_eigenvectors(B, x, lambda values: 1 / (1 + tau * values), turned=True),
     "these are two implicit steps": lambda B, x, tau: implicit_with()(B, implicit_with()(B, x, tau), tau),
     "A is missing: τ shrinks each component with its own eigenvalue": lambda B, x, tau: x / (1 + tau),
+    "the slope is taken half at x, half at x_new (the trapezoidal rule); all of it belongs at x_new": lambda B, x, tau:
+        implicit_with(weight=lambda tau: tau / 2)(B, plain_step(B, x, tau / 2), tau),
+    "the sign of x on the right": lambda B, x, tau: -implicit_with()(B, x, tau),
+    "τ stands as its root": implicit_with(weight=np.sqrt),
+    "d is x_k − x_{k+1}, to be subtracted; here it is added":
+        lambda B, x, tau: 2 * x - implicit_with()(B, x, tau),
+    "a matrix is not inverted entry by entry: np.linalg.solve": lambda B, x, tau:
+        (1 / (np.eye(len(x)) + tau * B.T @ B)) @ x,
+    "dividing by a matrix divides by its entries: np.linalg.solve": lambda B, x, tau:
+        (x / (np.eye(len(x)) + tau * B.T @ B)).sum(axis=1),
     "one iteration towards x_new is not x_new: solve the system":
         lambda B, x, tau: x - tau * B.T @ (B @ (x - tau * B.T @ (B @ x))),
 }
@@ -176,13 +192,15 @@ def implicit_step(answer, seed):
         settled = same(step(B, x, slow), library_implicit_step(B, x, slow), 1e-6)
         yield settled and not same(step(B, x, fast), library_implicit_step(B, x, fast), 1e-6), \
             "right for a small τ only: repeating x − τ A x_new finds x_new for τL < 1, and runs away beyond; solve"
-        yield from is_no_step(step, B, x, 0.3)
-        undone = np.linalg.inv(np.stack([step(B, e, 0.3) for e in np.eye(3)], axis=1))  # what leads back to x
-        slope = (undone - np.eye(3)) / 0.3
-        factor = times(slope, A)
-        yield factor == factor, f"your step solves (I + cτA) x_new = x with c = {factor:.3g}, for τ = 0.3"
-        yield True, (f"the matrix that leads from your x_new to x has {undone[0, 0]:.3g} in its corner, where I + τA "
-                     f"has {1 + 0.3 * A[0, 0]:.3g}")
+        tau = 0.3
+        new = np.asarray(step(B, x, tau), dtype=float)
+        yield new.shape != x.shape, f"x_new is a vector of the shape of x, {x.shape}"
+        yield abs(new).max() < 1e-9, "this is the minimum, where Newton's step leads: where is τ?"
+        yield not same(step(B, x, 1e-9), x, 1e-6), "for τ → 0 x_new must become x; yours does not"
+        yield not same(step(B, 2 * x, tau), 2 * new), "(1.6) is linear: twice the x must give twice the x_new"
+        yield (not same((x - step(B, x, 1e-6)) / 1e-6, A @ x, 1e-3),
+               "a short step must go along −A x; yours does not: look at what stands beside τ")
+        yield True, "short steps are right, long ones are not: the slope belongs at x_new, all of it"
 
     return check("1.2", answer, claims, mistakes, fallback=library_implicit_step)
 
@@ -232,8 +250,9 @@ def largest_stable_step(answer, B, seed):
 
     def mistakes(limit):
         found = limit(spread)
-        yield same(found, limit(2 * spread)), "the same τ for B and for 2B: it must be measured for each"
         yield np.shape(found) != (), "one number is asked for: the τ at which the first component leaves"
+        yield (same(found, limit(2 * spread)), "the same τ for every B: it must be measured for each; if you bisect, "
+               "which end moves where x shrank, and is the limit between your first two?")
         ends = [(float(limit(problem)), np.linalg.eigvalsh(problem.T @ problem)) for problem in (spread, wide)]
         for message, wrong in WRONG_LIMITS.items():
             yield all(same(tau * wrong(values), 1, 0.01) for tau, values in ends), message

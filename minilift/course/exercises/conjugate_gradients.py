@@ -83,6 +83,14 @@ WRONG_FIRST_STEPS = {
     "the numerator is ‖b‖², a sum of squares; this is one of absolute values":
         lambda M, b: np.sum(abs(b), axis=0) / dots(b, M @ b) * b,
     "this is b − α b; the start is 0, so that d = α b": lambda M, b: b - dots(b, b) / dots(b, M @ b) * b,
+    "the norm of Mb is no ⟨b, Mb⟩": lambda M, b: dots(b, b) / np.linalg.norm(M @ b, axis=0) * b,
+    "the numerator is summed over all units; each has its own": lambda M, b: total(b, b) / dots(b, M @ b) * b,
+    "the b of all units are combined here: each moves along its own b alone":
+        lambda M, b: b @ np.linalg.solve(b.T @ M @ b, b.T @ b),
+    "these are two steps of steepest descent; one is wanted": lambda M, b: (lambda d, r: d + dots(r, r) / dots(
+        r, M @ r) * r)(library_first_step(M, b), b - M @ library_first_step(M, b)),
+    "one step length for all, 1 over the mean eigenvalue: α is found by (6.2), for each unit":
+        lambda M, b: len(M) / np.trace(M) * b,
     "this is the residual after the step; the step itself is wanted":
         lambda M, b: b - dots(b, b) / dots(b, M @ b) * (M @ b),
 }
@@ -126,12 +134,13 @@ def wrong_cg(a, g, tau_theta, steps, gamma=None, alias=False, alpha=None, dampin
         before, Mp = r, M @ p
         length = inner(r, r) / inner(p, Mp) if alpha is None else alpha(r, p, Mp)
         r = (r if since == "r" else b) + residual * (1 if free else length) * Mp
-        d = kept * d + length * (p if moves == "p" else r)
+        d = kept * d + length * {"p": p, "late": 0 * p}.get(moves, r)
         if alias and k == 0:
             p = r
         ratio = inner(r, r) / inner(before, before) if gamma is None else gamma(r, before, p, Mp)
         new = (before if late else r) + ratio * (before if along == "r_old" else p)
         p = {"b": p, "γr": ratio * r + p}.get(along, new)
+        d = d + length * p if moves == "late" else d
     return {"d": d, "r": r, "p": p}[give]
 
 
@@ -152,7 +161,8 @@ def cg_from_one_residual(a, g, tau_theta, steps):
 
 
 WRONG_CG = {
-    "γ is missing: repeated exact line searches are steepest descent": cg_with(gamma=lambda *_: 0),
+    "γ is missing, or 0, as ⟨r_new, r_old⟩ is: repeated exact line searches are steepest descent":
+        cg_with(gamma=lambda *_: 0),
     "after p = r both names stand for one and the same array, which r −= α Mp changes": cg_with(alias=True),
     "one step length for all units; each has its own problem (sum over axis 0 only)": cg_with(inner=total),
     "τ_θ divides: the damping is 1/τ_θ": cg_with(damping=lambda tau_theta: tau_theta),
@@ -197,6 +207,12 @@ WRONG_CG = {
     "no mean: ãᵀã is a sum over the samples": cg_with(rows=0),
     "the bias row is damped too: β stands on all of M's diagonal": cg_with(ones=0.0),
     "d goes along p; here it goes along the new r": cg_with(moves="r"),
+    "p is renewed before d moves along it: first d, then p": cg_with(moves="late"),
+    "1/τ_θ belongs to M's diagonal; here τ_θ stands before ãᵀã, so that d is τ_θ times too small":
+        lambda a, g, tau_theta, steps: wrong_cg(a, g, tau_theta, steps) / tau_theta,
+    "1/τ_θ multiplies p alone, outside of ãᵀ(ãp)": lambda a, g, tau_theta, steps:
+        cg_with(damping=lambda tau_theta: 0.0)(a, g, tau_theta, steps) / (1 + 1 / tau_theta),
+    "r is overwritten with p: two arrays, two names": cg_with(alias=True, gamma=lambda r, old, p, Mp: 1.0),
     "each step replaces d; it must add to it: d + αp": cg_with(kept=0.0),
     "r starts from b in every step; it goes on from the last r": cg_with(since="b"),
     "this is the residual r; d is wanted": cg_with(give="r"),
@@ -274,6 +290,22 @@ def sample_cg_with(**slip):
     return lambda K, g, beta, steps: coefficient_cg(K, g, beta, steps, **{"inner": (1, 1), **slip})
 
 
+def squared_sample_cg(K, g, beta, steps, onto=lambda K, R: R, size=lambda K, R: dots(K @ R, K @ R)):
+    """Return CG in sample space with another ‖r‖², or with R moved by a matrix before it enters P."""
+    U, R, P = np.zeros_like(g), g, g
+    for _ in range(steps):
+        MP = K @ P + beta * P
+        alpha = size(K, R) / dots(K @ P, MP)
+        new = R - alpha * MP
+        U, P, R = U + alpha * P, onto(K, new) + size(K, new) / size(K, R) * P, new
+    return U
+
+
+def lifted_sample_cg(K, g, beta, steps):
+    """Return CG in sample space whose P goes on from KR."""
+    return squared_sample_cg(K, g, beta, steps, lambda K, R: K @ R, lambda K, R: dots(R, K @ R))
+
+
 WRONG_SAMPLE_CG = {
     "these are inner products of the coefficients; those of θ are ⟨U, KV⟩": coefficient_cg,
     "‖r‖² of θ is ⟨R, KR⟩, not ⟨R, R⟩": sample_cg_with(inner=(0, 1)),
@@ -297,6 +329,8 @@ WRONG_SAMPLE_CG = {
     "this is KU; the coefficients U are wanted": sample_cg_with(give="KU"),
     "this is the residual R; U is wanted": sample_cg_with(give="R"),
     "this is the direction P; U is wanted": sample_cg_with(give="P"),
+    "‖r‖² of θ is ⟨R, KR⟩, not ‖KR‖²": squared_sample_cg,
+    "P goes on from R, not from KR: all are coefficients": lifted_sample_cg,
     "the start: R is g, and P is the same": sample_cg_with(start=lambda K, g: K @ g, begins="P"),
     "the sign of the residual: R falls by α (KP + βP)": sample_cg_with(residual=1),
     "one step length for all units; sum over axis 0 only": sample_cg_with(products=total),
@@ -390,6 +424,9 @@ WRONG_COUNTS = {
             chebyshev(np.ptp(values), k), chebyshev(np.sort(values)[-2] - np.min(values), k - 1)) <= eps),
     "always 1: a comparison with NaN is False; is κ the smallest over the largest here?": lambda values, eps: 1,
     "that CG ends after n steps is exact arithmetic's, and no bound on fewer": lambda values, eps: len(values),
+    "½√κ log(2/ε) is simpler than (6.6) and larger, and (6.7) is not looked at": lambda values, eps:
+        int(np.ceil(np.sqrt(np.max(values) / np.min(values)) / 2 * np.log(2 / eps))),
+    "the bounds are multiplied; the smaller of the two counts": enough_with(take=np.prod),
     "the bounds are held against ε², but they bound the norm itself":
         lambda values, eps: library_steps_enough(values, eps**2),
     "the mean of the two bounds is looked at; the smaller of the two counts": enough_with(take=np.mean),
@@ -425,6 +462,9 @@ def steps_enough(answer, seed):
         if all(float(count(*question)) % 1 for question in questions):
             yield True, "steps are whole: round up"
         yield from slips(count, questions, WRONG_COUNTS)
+        yield (all(count(*question) == library_steps_enough(*question) for question in questions)
+               and count(*cases[2][1:]) > library_steps_enough(*cases[2][1:]),
+               "where one step is enough yours gives more: count from k = 1")
 
     return check("6.3", answer, claims, mistakes, fallback=library_steps_enough)
 

@@ -81,6 +81,11 @@ WRONG_WEIGHTS = {
     "the weights alone are fitted, to what the old bias leaves; all of θ, bias included, is to move":
         lambda a, theta_k, z_half, t: np.vstack([np.linalg.solve(
             a.T @ a + np.eye(a.shape[1]) / t, a.T @ (z_half - theta_k[-1]) + theta_k[:-1] / t), theta_k[-1:]]),
+    "only the diagonal of the matrix is used: solve with all of it": lambda a, theta_k, z_half, t:
+        (tilde(a).T @ z_half + theta_k / t) / np.diag(damped(a, t))[:, None],
+    "the bias is fitted afterwards, as a mean; it is part of θ, damped and solved for with it":
+        lambda a, theta_k, z_half, t: (lambda W: np.vstack([W, (z_half - a @ W).mean(axis=0)]))(np.linalg.solve(
+            a.T @ a + np.eye(a.shape[1]) / t, a.T @ z_half + theta_k[:-1] / t)),
     "a solution is no direction: no further τ_θ":
         lambda a, theta_k, z_half, t: t * weights_with()(a, theta_k, z_half, t),
     "this is the change of θ; the new θ is wanted":
@@ -156,6 +161,8 @@ WRONG_COEFFICIENTS = {
     "β is 1 here, whatever τ_θ is": coefficients_with(damping=lambda t, N: 1.0),
     "the solve is missing: this gives the gradient, times τ_θ": lambda a, g, t: t * g,
     "the solve is missing: this gives the gradient": lambda a, g, t: 1.0 * g,
+    "g is centred here, and the ones are missing in K": lambda a, g, t:
+        coefficients_with(ones=0.0)(a, g - g.mean(axis=0), t),
     "the ones are added on the diagonal only; 11ᵀ is full":
         lambda a, g, t: np.linalg.solve(a @ a.T + (1 + 1 / t) * np.eye(len(a)), g),
     "β is not averaged: it has no N": coefficients_with(damping=lambda t, N: 1 / (t * N)),
@@ -247,6 +254,9 @@ WRONG_BOUNDS = {
     "squared twice: singular values squared are the eigenvalues": bound_with(square=lambda v: v**4),
     "the square root of κ is missing": bound_with(formula=lambda k: 2 * k / (1 + k)),
     "the factor 2 is missing": bound_with(formula=lambda k: np.sqrt(k) / (1 + k)),
+    "a factor 2 too many": bound_with(formula=lambda k: 4 * np.sqrt(k) / (1 + k)),
+    "L is the largest eigenvalue, not their mean; and use both parts of (5.7)": lambda a, t:
+        (lambda values: values[-1] / values.mean())(np.linalg.svd(tilde(a), compute_uv=False) ** 2 + 1 / t),
     "the denominator is 1 + κ, not 1 + √κ": bound_with(formula=lambda k: 2 * np.sqrt(k) / (1 + np.sqrt(k))),
     "this is the sine of that angle, (κ − 1)/(κ + 1): the cosine is asked for":
         bound_with(formula=lambda k: (k - 1) / (k + 1)),

@@ -36,6 +36,10 @@ WRONG_PROXES = {
     "τ weighs the distance alone, not f as well": lambda f, v, tau, grid:
         prox_with()(lambda u: tau * f(u), v, tau, grid),
     "the distance is squared; here it has kept its sign": prox_with(size=np.asarray),
+    "the sign of f: it is minimised, and here −f is": prox_with(value=-1.0),
+    "this is the prox of the last, or first, v for all: the least entry of each row is wanted, not of the whole table":
+        lambda f, v, tau, grid: np.full(len(v), grid[np.argmin(
+            f(grid) + (grid - v[:, None]) ** 2 / (2 * tau)) % len(grid)]),
     "the distance is u − v, not u + v": lambda f, v, tau, grid: prox_with()(f, -v, tau, grid),
     "this is f at the prox; the point is wanted": lambda f, v, tau, grid: f(prox_with()(f, v, tau, grid)),
     "this is the move v − u; u itself is wanted": lambda f, v, tau, grid: v - prox_with()(f, v, tau, grid),
@@ -55,7 +59,8 @@ WRONG_PROXES = {
 def brute_prox(answer, seed):
     """Exercise 2.1: the prox by trying every point of a grid."""
     rng = np.random.default_rng(seed)
-    v, tau, grid = rng.uniform(-2, 2, 20), 0.4, np.linspace(-3, 3, 601)
+    v, tau, grid = rng.uniform(-2.8, 2.8, 20), 0.4, np.linspace(-3, 3, 601)
+    v[:3] = 2.15, -2.15, 2.2  # from here the nearest minimum of the objective is not the lowest
 
     def bump(u):
         return np.cos(3 * u) + 0.3 * u**2
@@ -78,6 +83,11 @@ def brute_prox(answer, seed):
         u = np.asarray(prox(bump, v, tau, grid), dtype=float)
         yield (u.shape == v.shape and not np.isin(u.round(9), grid.round(9)).all(),
                "these are no points of the grid: choose among them, and take no steps from v")
+        right = grid_prox(bump, v, tau, grid)
+        yield (u.shape == v.shape and same(u[0], right[0]) and not u[1:].any(),
+               "only the first v has its prox: does the return stand inside the loop?")
+        few = u.shape == v.shape and np.mean(abs(u - right) < 0.011) > 0.5
+        yield few, "right for most v: is the nearest minimum taken, where another of the function's is lower?"
         value = bump(u) + (u - v) ** 2 / (2 * tau)
         least = (bump(grid) + (grid - v[:, None]) ** 2 / (2 * tau)).min(axis=1)
         k = np.argmax(value - least)
@@ -97,6 +107,11 @@ WRONG_THRESHOLDS = {
     "points move away from 0; the prox makes |u| smaller": lambda v, tau: np.sign(v) * (abs(v) + tau),
     "this is the move v − u; u itself is wanted": lambda v, tau: np.clip(v, -tau, tau),
     "the threshold is 1 here; it is τ": lambda v, tau: np.sign(v) * np.maximum(abs(v) - 1, 0),
+    "points beyond τ move by τ, not by 1": lambda v, tau: np.where(abs(v) > tau, v - np.sign(v), 0),
+    "points move by up to τ, v − clip(v, −τ, τ); here by up to 1": lambda v, tau: v - np.clip(v / tau, -1, 1),
+    "the threshold is τ, not τ²": lambda v, tau: np.sign(v) * np.maximum(abs(v) - tau**2, 0),
+    "each entry has its own length |v|; here the length of the whole array is taken": lambda v, tau:
+        v * max(0.0, 1 - tau / np.linalg.norm(v)),
     "a factor 2 in the threshold: the distance has a ½, |u| has none":
         lambda v, tau: np.sign(v) * np.maximum(abs(v) - 2 * tau, 0),
     "a factor ½ in the threshold": lambda v, tau: np.sign(v) * np.maximum(abs(v) - tau / 2, 0),
@@ -146,9 +161,9 @@ def soft_threshold(answer, seed):
 
     def mistakes(prox):
         yield from slips(prox, [(v, tau) for tau in (0.3, 1.7)], WRONG_THRESHOLDS)
-        for where, points, moved in (("v > τ", [3.0], [2.0]), ("v < −τ", [-3.0], [-2.0]), ("|v| < τ", [0.5], [0.0])):
-            u = prox(np.array(points), 1.0)
-            yield not same(u, moved), f"wrong for {where}: v = {points[0]:g} with τ = 1 goes to {float(u[0]):.3g}"
+        for where, points, moved in (("v > τ", [3.0], [2.5]), ("v < −τ", [-3.0], [-2.5]), ("|v| < τ", [0.2], [0.0])):
+            u = prox(np.array(points), 0.5)  # a τ that is neither its square nor its inverse
+            yield not same(u, moved), f"wrong for {where}: v = {points[0]:g} with τ = 0.5 goes to {float(u[0]):.3g}"
 
     return check("2.2", answer, claims, mistakes, fallback=lambda v, tau: v - np.clip(v, -tau, tau))
 
@@ -192,7 +207,8 @@ WRONG_LOGISTIC_PROXES = {
     "bisection keeps the wrong half: where the left side is above v the upper end comes down":
         bisection_with(lambda u, y, tau: tau * (logistic(u) - y), flipped=True),
     "this is the middle of the first interval: the return stands inside the loop": lambda v, y, tau: v,
-    "u may lie on either side of v: bisect between v − τ and v + τ": bisection_with(ends=lambda v, tau: (v, v + tau)),
+    "u may lie on either side of v: bisect between v − τ and v + τ (or are the labels taken for −1 and 1?)":
+        bisection_with(ends=lambda v, tau: (v, v + tau)),
     "u may lie on either side of v; the upper end is v + τ": bisection_with(ends=lambda v, tau: (v - tau, v)),
     "u lies between v − τ and v + τ, which may be beyond these ends":
         bisection_with(ends=lambda v, tau: (-1 + 0 * v, 1 + 0 * v)),
@@ -203,6 +219,8 @@ WRONG_LOGISTIC_PROXES = {
     "the slope of the loss belongs there, sigmoid(u) − y, not the loss itself":
         bisection_with(lambda u, y, tau: tau * (np.logaddexp(0, u) - y * u)),
     "tanh is no sigmoid: sigmoid(u) = (1 + tanh(u/2))/2": bisection_with(lambda u, y, tau: tau * (np.tanh(u) - y)),
+    "the labels are 0 and 1; here they are −1 and 1": bisection_with(
+        lambda u, y, tau: tau * (logistic(u) - (2 * y - 1)), ends=lambda v, tau: (v - 2 * tau, v + 2 * tau)),
     "the left side is to be v, not 0": bisection_with(goal=lambda v: 0 * v),
     "the step is τ: no mean is taken": lambda v, y, tau: prox_of(v, y, tau / len(v)),
     "this is the move u − v; u itself is wanted": lambda v, y, tau: prox_of(v, y, tau) - v,
@@ -238,8 +256,15 @@ def logistic_prox(answer, seed):
             "right for a small τ only: Newton's steps, and u ← v − τ (sigmoid(u) − y), can jump between the two flat " \
             "sides; bisect instead, for long enough"
         yield same(small, large), "the result does not depend on τ"
+        hit, off = y == 1, abs(residual(small, 0.5) - v) > 1e-6
+        yield (not off[hit].any() or not off[~hit].any(),
+               f"right for the label {int(not off[hit].any())} alone: the labels are 0 and 1 here, not −1 and 1")
+        alone = np.asarray(prox(v[:1], y[:1], 0.5), dtype=float)
+        yield (abs(alone + 0.5 * (sigmoid(alone) - y[:1]) - v[:1]).max() < 1e-6,
+               "right for one entry alone, wrong for several: each has its own interval; np.where, not if or np.all")
         yield same(residual(small, 0.5), v, 1e-3), "nearly right for a small τ: too few steps, or float32?"
-        yield same(residual(small, 0.5), v, 0.2), "roughly right for a small τ: too few steps, or a slope that stays?"
+        yield (same(residual(small, 0.5), v, 0.2),
+               "roughly right for a small τ: too few steps of bisection, or one end that never moves?")
         farther = bool((abs(small - v) > 0.5).any())
         yield farther, "u is farther from v than τ, which the slope of the loss, between −1 and 1, does not allow"
         yield True, (f"for v = {v[0]:.2f}, y = {y[0]:g}, τ = 0.5 your u = {small[0]:.2f} gives "

@@ -56,6 +56,8 @@ WRONG_EFFECTIVE_STEPS = {
         lambda tau, d, g: tau * sum(map(np.linalg.norm, d)) / length(g),
     "the root of the sum of squares is missing for d": lambda tau, d, g: tau * length(d) ** 2 / length(g),
     "the root of the sum of squares is missing for g": lambda tau, d, g: tau * length(d) / length(g) ** 2,
+    "lengths, not root mean squares: d is divided by its number of entries": lambda tau, d, g:
+        tau * length(d) / np.sqrt(sum(np.size(part) for part in d)) / length(g),
     "squares of d's layers are summed, not averaged": lambda tau, d, g:
         tau * np.sqrt(sum((part**2).mean() for part in d)) / length(g),
     "squares are summed, not averaged layer by layer": lambda tau, d, g: tau * np.sqrt(
@@ -129,7 +131,7 @@ def drawn_losses(seed):
     rng = np.random.default_rng(seed)
     losses = rng.uniform(1.5, 2.3, size=(3, 15))
     losses[:, 4:10] = rng.uniform(0.1, 0.9, size=(3, 6))
-    losses[:, [1, 2, 3, 10, 11, 13]] = 0.5
+    losses[:, [1, 2, 3, 10, 11, 13]] = 0.05  # lower than all of the longest run
     losses[0, 2] = losses[2, 3] = 1.6
     losses[1, 10] = losses[0, 11] = np.nan
     losses[1, 0] = losses[2, 12] = 0.5
@@ -162,8 +164,8 @@ WRONG_WINDOWS = {
     "the upper edge is one too high: some seed fails there": window_with(edges=(0, 1)),
     "the lower edge is one too low: some seed fails there": window_with(edges=(-1, 0)),
     "the lower edge is one too high": window_with(edges=(1, 0)),
-    "the first run; the longest is wanted": window_with(run="first"),
-    "the last run; the longest is wanted": window_with(run="last"),
+    "the first run, or that of the lowest loss; the longest is wanted": window_with(run="first"),
+    "the last run, or that of the lowest loss; the longest is wanted": window_with(run="last"),
     "from the first to the last success, across step sizes that fail in between": window_with(run="all"),
     "one lucky seed is enough here: all seeds must reach the level":
         window_with(lambda losses, level: (losses <= level).any(axis=0)),
@@ -190,6 +192,8 @@ WRONG_WINDOWS = {
     "logarithms are subtracted, not divided": window_with(
         decades=lambda low, high, count: np.log10(high) / np.log10(low)),
     "a number of step sizes: it depends on how fine the grid is": window_with(decades=lambda low, high, count: count),
+    "the logarithm of a number of step sizes; decades are that of high / low":
+        window_with(decades=lambda low, high, count: np.log10(count)),
     "a number of step sizes less one: it depends on how fine the grid is":
         window_with(decades=lambda low, high, count: count - 1),
     "a third of a decade a step is this notebook's grid; take the logarithm of the quotient":
@@ -275,6 +279,9 @@ WRONG_EDGES = {
         quadratic_with(low=lambda r, mu, L: (1 + r) / mu, high=lambda r, mu, L: (1 - r) / L),
     "at the upper edge the factor is −r: (1 + r)/L": quadratic_with(high=lambda r, mu, L: (1 - r) / L),
     "at the lower edge the factor is +r: (1 − r)/μ": quadratic_with(low=lambda r, mu, L: (1 + r) / mu),
+    "these are logarithms of the edges": lambda *problem: tuple(np.log10(quadratic_with()(*problem))),
+    "two lower edges, of L and of μ: beyond 1/L the factor 1 − τL is negative": quadratic_with(
+        low=lambda r, mu, L: (1 - r) / L, high=lambda r, mu, L: (1 - r) / mu),
     "low comes first": lambda *problem: quadratic_with()(*problem)[::-1],
     "a step of 0 shrinks nothing: the flat component sets a lower edge": quadratic_with(low=lambda r, mu, L: 0.0),
     "the K-th root of ε, not its logarithm over K": quadratic_with(lambda eps, K: np.log(eps) / K),
