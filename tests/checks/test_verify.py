@@ -506,10 +506,11 @@ def command(tmp_path):
     pytest.param("mine.py:net", 0, "0 fail", marks=pytest.mark.slow),
     pytest.param("mine.py:ascent", 1, "the sign is wrong", marks=pytest.mark.slow),
     ("mine.py:my_step", 1, "not verified: give an objective, a reference or `like`"),
+    ("mine.py:my_step --like mine.py:my_step", 1, "not verified: give an objective"),
     ("mine.py:my_step --like proxprop:tau_theta=0.2", 1, "τ_θ where it should be"),
     pytest.param("mine.py:my_step --like proxprop:tau_theta=5.0 --net mine.py:net", 0, "0 fail",
                  marks=pytest.mark.slow),
-    pytest.param("mine.py:my_step --like mine.py:my_step --net resnet", 0, "0 fail", marks=pytest.mark.slow),
+    pytest.param("mine.py:my_step --like proxprop:tau_theta=5.0 --net resnet", 0, "0 fail", marks=pytest.mark.slow),
     ("mine.py:my_step --objective mine.py:objective", 1, "τ_θ where it should be")])
 def test_command_checks_the_users_object(command, target, code, words):
     done = command(*target.split())

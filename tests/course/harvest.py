@@ -389,7 +389,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("B.T @ (B @ x)", "B.T @ B @ B.T @ (B @ x)", "A comes in twice"),
         ("x - tau * B.T @ (B @ x)", "np.linalg.solve(np.eye(len(x)) - tau * B.T @ B, x)", "nothing is to be solved"),
         ("(B @ x)", "B.sum(axis=1)", "at x = 0"),
-        ("tau * B.T", "tau / 7 * B.T", "0.143 times as far"),
+        ("tau * B.T", "tau / 7 * B.T", "0.143 times A x"),
     ],
     "1.2": [
         ("np.linalg.solve(identity + tau * B.T @ B, x)", "x - tau * B.T @ (B @ x)", "explicit step"),

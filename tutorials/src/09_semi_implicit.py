@@ -700,8 +700,8 @@ teach.record("BackProp, final loss", final["BackProp"], expected=0.0030,
 #
 # **What this does not show.** In epochs SIBP is far ahead (after five of them BackProp is still near 1); in seconds the three are of one order, and new
 # weights lead at first but end no lower than old ones. All this for one shallow network, 400 digits and
-# $\lambda = 1$. Whether new weights allow larger steps is left open: at 10 all their runs in the table end near
-# zero, and not all with the old ones, but the ends lie decades apart and four seeds are few. The authors'
+# $\lambda = 1$. Whether new weights allow larger steps is left open: at 10 the ends of either kind lie decades
+# apart, and four seeds are few. The authors'
 # MNIST experiment is not repeated, and nothing is said of test error.
 #
 # **References.** Liu, Zhang, *Semi-Implicit Back Propagation*, 2020: targets, fits, signals through new

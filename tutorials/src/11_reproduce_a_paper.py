@@ -348,7 +348,7 @@ titles = (f"here: digits, {EPOCHS} epochs, 3 seeds",
           "the paper: CIFAR-10, 50 epochs, one number each")
 for ax, title in zip(axes, titles):
     ax.axhline(start / 2, color=teach.COLORS["black"], linewidth=0.8)
-    ax.set(xscale="log", yscale="log", ylim=(2e-4, 3), xlabel="step size τ")
+    ax.set(xscale="log", yscale="log", ylim=(2e-4, 5), xlabel="step size τ")
     ax.set_title(title, pad=46)
 axes[0].set_ylabel("training loss")
 axes[0].legend(loc="lower left")

@@ -9,7 +9,7 @@
 # 2. say beforehand how large an error in float32 may be (Exercise 12.2);
 # 3. time asynchronous work (Exercise 12.3);
 # 4. find where float32 stops learning (Exercise 12.4);
-# 5. predict a crossover before buying hardware (Exercise 12.5).
+# 5. predict a crossover, and what several machines must exchange, before buying hardware (Exercise 12.5).
 #
 # **You need** notebook 05. **Time**: 45 minutes (estimated). This notebook is optional, and a GPU with CuPy is optional
 # in it: without one every cell runs, on NumPy alone, and the figures say so.
@@ -474,13 +474,16 @@ u = np.split(np.linalg.solve(rows @ rows.T + np.eye(90) / tau_theta, g), 3)
 gathered = sum(a_k.T @ u_k for (a_k, _), u_k in zip(ranks, u))  # (12.7)
 teach.holds("what is summed and what is gathered give one step", summed,
             gathered)
+triangle = np.triu_indices(len(C))[0]
+print(f"r = {len(C)}, m = {g.shape[1]}, N = {len(rows)}: {gradient.size} + "
+      f"{triangle.size} numbers are summed, {rows.size + g.size} gathered")
 
 # %% [markdown]
 # Exact steps are cheap to distribute in one direction and not in the other. *More samples* on more ranks: what is
 # summed does not grow, and each rank multiplies its own rows. *Wider maps*: $r^2$ outgrows $rm$, and each rank
 # inverts the same matrix, $r^3$ operations that do not get fewer. In sample space those are $N^3$, but the
 # message grows with $N$. CG that forms no matrix has inner products that are sums of few numbers, each of which
-# waits for the one before: it pays the latency, $2k\log_2 p$ times a map.
+# waits for the one before: it pays the latency (last line below).
 #
 # The library's model of this counts operations, bytes and messages. Below are milliseconds a step on 1000
 # samples, with 50 Gflop/s a rank (10 in inverses), 2 µs a message and 10 GB/s.
@@ -498,6 +501,9 @@ for p in (1, 4, 16, 64, 256, 1024):
     times = [sum(parts(work_of(method, layers, 1000, p), p, machine).values())
              for method in methods]
     print(f"{p:<7}", *(f"{1e3 * seconds:>22.3g}" for seconds in times))
+latencies = [parts(work_of(method, layers, 1000, p), p, machine)["latency (α)"]
+             for method in methods]
+print("latency", *(f"{1e3 * seconds:>22.3g}" for seconds in latencies))
 
 # %% [markdown]
 # `mpiexec -n 4 minilift train` does this, `minilift bench ranks` measures your machine, and [the
@@ -506,14 +512,19 @@ for p in (1, 4, 16, 64, 256, 1024):
 # %% [markdown]
 # ## Exercise 12.5 (open): before buying
 #
-# Your network is 3072-4000-1000-4000-10 with batches of 500; a CPU step takes about half a second. Which
-# three measurements, each of a minute, would you make before asking for a GPU?
+# Your network is 3072-4000-1000-4000-10 with batches of 500; let a CPU step take half a second. Which
+# three measurements, each of a minute, would you make before asking for a GPU? And how many numbers would four
+# machines have to sum, or to gather, for one exact step?
 
 # %% [markdown] tags=["answer"]
 # **One answer.** (1) Time a CPU step at three widths and fit $t_0$ and $v$ of (12.4): is it the arithmetic
 # that takes the time? (2) On a borrowed GPU, time **one** step, warmed up and waited for, and the transfer
 # of one batch. (3) Run both for 20 steps from one seed in float32 and compare the losses: equal at first,
 # apart later, since rounding differs; so compare final results over several seeds, not trajectories.
+#
+# Four machines sum the gradient, 20.3 million numbers (the sum of $rm$ over four maps), and for the three hidden
+# maps the upper halves of $C$, 13.2 million ($r = 3073, 4001, 1001$). In sample space those maps gather $N(r + m)$,
+# 8.5 million, and their gradients need not be summed: with batches of 500 that is the shorter message.
 
 # %% tags=["record"]
 teach.record("float32: largest distance, ulps",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minilift.course.teach import DIFFERENCES, Claim, check, claim, close_to_answers, gap, same, slips
+from minilift.course.teach import DIFFERENCES, Claim, check, claim, close_to_answers, gap, same, slips, times
 from minilift.graph import State
 from minilift.layers.activations import Tanh
 from minilift.layers.gram import stacked_product
@@ -177,6 +177,13 @@ def loss_gradient(answer, seed):
         yield found.shape == z.shape and same(found[~hit], right[~hit]), "wrong at the right class, right at the others"
         yield (found.shape == z.shape and not same(found.sum(axis=1), 0 * found[:, 0]),
                "each row must sum to 0: a shift of all logits of a sample changes no loss. Yours do not")
+        factor = times(found, right)
+        yield factor == factor, f"all of it is {factor:.3g} times what it should be, for N = {len(z)}"
+        confident = gradient(np.array([[0.0, 0, 50, 0]]), np.array([2]))
+        yield not same(confident, 0 * confident, 1e-6), "a sample that is right and certain has no slope; yours has one"
+        even = gradient(np.zeros((1, 4)), np.array([1]))
+        yield not same(even, [[0.25, -0.75, 0.25, 0.25]]), "for equal logits of 4 classes p is ¼ each; yours is not"
+        yield True, "right for equal logits, wrong for others: is p made of z itself, and the target of y?"
 
     return check("3.2", answer, claims, mistakes, fallback=loss.gradient)
 

@@ -77,6 +77,14 @@ WRONG_EXPLICIT_STEPS = {
 }
 
 
+def is_no_step(step, B, x, tau):
+    """Yield (whether a step of either kind lacks a property that both have, which)."""
+    yield np.shape(step(B, x, tau)) != x.shape, f"x_new has the shape {x.shape} of x"
+    yield not same(step(B, 0 * x, tau), 0 * x), "at x = 0 the slope is 0, and x must stay there; yours moves"
+    yield not same(step(B, 2 * x, tau), 2 * step(B, x, tau)), "a doubled x must double x_new: all of it is linear in x"
+    yield not same(step(B, x, 1e-9), x, 1e-2), "for τ → 0 x must stay where it is; yours moves: what has no τ?"
+
+
 def explicit_step(answer, seed):
     """Exercise 1.1: x − τ ∇J(x)."""
     B, x = draw(seed)
@@ -92,16 +100,14 @@ def explicit_step(answer, seed):
     def mistakes(step):
         other = -x  # one x alone may have slopes of one sign
         yield from slips(step, [(B, x, tau), (B, other + np.roll(x, 1), tau)], WRONG_EXPLICIT_STEPS)
-        yield np.shape(step(B, x, tau)) != x.shape, f"x_new is a vector of the shape of x, {x.shape}"
-        move = step(B, x, tau) - x
-        yield not same(step(B, 0 * x, tau), 0 * x), "at x = 0, the minimum, the slope is zero; yours moves away from it"
-        yield not same(step(B, x, 0.0), x), "for τ = 0 a step ends where it starts; yours does not: is x itself in it?"
-        yield (not same(step(B, x, 2 * tau) - x, 2 * move),
-               "twice the τ must move x twice as far; yours does not: is more than one slope, or a solve, in it?")
-        yield (not same(step(B, 2 * x, tau) - 2 * x, 2 * move), "twice the x must move twice as far: the slope is A x")
-        factor = times(move, -tau * A @ x)
-        yield factor == factor, f"x moves {factor:.3g} times as far as it should, along −A x: what stands beside τ?"
-        yield True, "x moves, and in proportion to τ, but not along −A x: look at B, its transpose and their order"
+        yield from is_no_step(step, B, x, tau)
+        yield not same(step(B, x, 2 * tau) - x, 2 * (step(B, x, tau) - x)), "a doubled τ must double the move of x"
+        acting = np.stack([(e - step(B, e, tau)) / tau for e in np.eye(3)], axis=1)
+        factor = times(acting, A)
+        yield factor == factor, f"your slope is {factor:.3g} times A x (a ½, a mean, a step size?)"
+        i, j = np.unravel_index(abs(acting - A).argmax(), A.shape)
+        yield True, (f"your slope multiplies x with a matrix that has {acting[i, j]:.3g} in row {i}, column {j}; "
+                     f"BᵀB has {A[i, j]:.3g} there, for the B of this check")
 
     return check("1.1", answer, claims, mistakes,
                  fallback=lambda B, x, tau: x - tau * Gram(B, bias=False).adjoint((B @ x)[:, None])[:, 0])
@@ -163,6 +169,7 @@ WRONG_IMPLICIT_STEPS = {
     "the slope is taken half at x, half at x_new (the trapezoidal rule); all of it belongs at x_new": lambda B, x, tau:
         implicit_with(weight=lambda tau: tau / 2)(B, plain_step(B, x, tau / 2), tau),
     "the sign of x on the right": lambda B, x, tau: -implicit_with()(B, x, tau),
+    "A and its inverse cancel here, and (1 − τ) x is left: no inverse of A is needed": lambda B, x, tau: (1 - tau) * x,
     "τ stands as its root": implicit_with(weight=np.sqrt),
     "d is x_k − x_{k+1}, to be subtracted; here it is added":
         lambda B, x, tau: 2 * x - implicit_with()(B, x, tau),
@@ -192,15 +199,15 @@ def implicit_step(answer, seed):
         settled = same(step(B, x, slow), library_implicit_step(B, x, slow), 1e-6)
         yield settled and not same(step(B, x, fast), library_implicit_step(B, x, fast), 1e-6), \
             "right for a small τ only: repeating x − τ A x_new finds x_new for τL < 1, and runs away beyond; solve"
-        tau = 0.3
-        new = np.asarray(step(B, x, tau), dtype=float)
-        yield new.shape != x.shape, f"x_new is a vector of the shape of x, {x.shape}"
-        yield abs(new).max() < 1e-9, "this is the minimum, where Newton's step leads: where is τ?"
-        yield not same(step(B, x, 1e-9), x, 1e-6), "for τ → 0 x_new must become x; yours does not"
-        yield not same(step(B, 2 * x, tau), 2 * new), "(1.6) is linear: twice the x must give twice the x_new"
-        yield (not same((x - step(B, x, 1e-6)) / 1e-6, A @ x, 1e-3),
-               "a short step must go along −A x; yours does not: look at what stands beside τ")
-        yield True, "short steps are right, long ones are not: the slope belongs at x_new, all of it"
+        yield not np.any(abs(step(B, x, 0.3)) > 1e-9), "this is the minimum, where Newton's step leads: where is τ?"
+        yield from is_no_step(step, B, x, 0.3)
+        undone = np.linalg.inv(np.stack([step(B, e, 0.3) for e in np.eye(3)], axis=1))  # what leads back to x
+        slope = (undone - np.eye(3)) / 0.3
+        factor = times(slope, A)
+        yield factor == factor, f"your x_new solves (1.6) with {factor:.3g} τ in the place of τ, for τ = 0.3"
+        i, j = np.unravel_index(abs(slope - A).argmax(), A.shape)
+        yield True, (f"your x_new solves (1.6) for a matrix that has {slope[i, j]:.3g} in row {i}, column {j}, where A "
+                     f"has {A[i, j]:.3g}, for τ = 0.3")
 
     return check("1.2", answer, claims, mistakes, fallback=library_implicit_step)
 
@@ -251,8 +258,8 @@ def largest_stable_step(answer, B, seed):
     def mistakes(limit):
         found = limit(spread)
         yield np.shape(found) != (), "one number is asked for: the τ at which the first component leaves"
-        yield (same(found, limit(2 * spread)), "the same τ for every B: it must be measured for each; if you bisect, "
-               "which end moves where x shrank, and is the limit between your first two?")
+        yield (same(found, limit(2 * spread)), "the same τ for B and for 2B: it must be measured for each; if you "
+               "bisect, which end moves where x shrank, and is the limit between your first two?")
         ends = [(float(limit(problem)), np.linalg.eigvalsh(problem.T @ problem)) for problem in (spread, wide)]
         for message, wrong in WRONG_LIMITS.items():
             yield all(same(tau * wrong(values), 1, 0.01) for tau, values in ends), message

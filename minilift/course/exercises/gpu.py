@@ -136,6 +136,8 @@ WRONG_PRODUCT_BOUNDS = {
     "n² is more than needed: n roundings in each sum": bound_with(lambda A, B: A.shape[1] ** 2),
     "norms give one bound for all; entry by entry is asked for":
         lambda A, B: A.shape[1] * 2.0**-24 * np.linalg.norm(A) * np.linalg.norm(B) * np.ones((len(A), B.shape[1])),
+    "a product of norms is one bound for all; entry by entry is asked for": bound_with(
+        size=lambda A, B: np.linalg.norm(A) * np.linalg.norm(B) * np.ones((len(A), B.shape[1]))),
     "n is the length of the sums, not the number of entries of A": bound_with(lambda A, B: A.size),
     "n roundings in a sum of n products, not n − 1": bound_with(lambda A, B: A.shape[1] - 1),
     "n roundings in a sum of n products, not n + 1": bound_with(lambda A, B: A.shape[1] + 1),

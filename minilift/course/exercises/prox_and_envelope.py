@@ -264,7 +264,7 @@ def logistic_prox(answer, seed):
                "right for one entry alone, wrong for several: each has its own interval; np.where, not if or np.all")
         yield same(residual(small, 0.5), v, 1e-3), "nearly right for a small τ: too few steps, or float32?"
         yield (same(residual(small, 0.5), v, 0.2),
-               "roughly right for a small τ: too few steps of bisection, or one end that never moves?")
+               "roughly right for a small τ: too few steps, a slope that stays, or an end that never moves?")
         farther = bool((abs(small - v) > 0.5).any())
         yield farther, "u is farther from v than τ, which the slope of the loss, between −1 and 1, does not allow"
         yield True, (f"for v = {v[0]:.2f}, y = {y[0]:g}, τ = 0.5 your u = {small[0]:.2f} gives "

@@ -56,6 +56,8 @@ WRONG_EPOCHS = {
         lambda curves, levels: epochs_with(missing=np.shape(curves)[1] - 1)(curves, levels),
     "a seed that never gets there counts as infinity, not as one more than the last epoch":
         lambda curves, levels: epochs_with(missing=np.shape(curves)[1])(curves, levels),
+    "how many epochs are not below the level; where a curve comes back up that is not the first one":
+        epochs_with(lambda low: np.sum(~low)),
     "how many epochs are below the level; the first one is asked for": epochs_with(np.sum),
     "how many epochs are below the level; the first one is asked for, and infinity where there is none":
         epochs_with(np.sum, missing=0),
@@ -181,6 +183,8 @@ def not_nan(losses):
 WRONG_CHOICES = {
     "by the test set: then its number is no longer a test of anything": choose_with("test_loss"),
     "by the training loss: it rewards fitting the training set": choose_with("train_loss"),
+    "the training loss is added; validation alone chooses": lambda table: choose_with()(
+        table | {"val_loss": table["train_loss"] + table["val_loss"]}),
     "the mean over the seeds; the median is asked for": choose_with(over=np.mean),
     "by the best seed: luck; take the median over the seeds": choose_with(over=np.min),
     "by the worst seed; the median over the seeds is asked for": choose_with(over=np.max),

@@ -61,6 +61,8 @@ WRONG_GRADIENTS = {
     "1 − tanh² is the slope of tanh; ReLU's is 1 where Z > 0": gradient_with(slope=lambda z: 1 - np.tanh(z) ** 2),
     "σ(Z) is squared here; the square is around the residual": gradient_with(output=lambda z: np.maximum(z, 0) ** 2),
     "ReLU stands in Z alone: a residual may have both signs": gradient_with(one_sided=lambda r: np.maximum(r, 0)),
+    "λ itself is the weight of the regulariser; here it is inverted": lambda F, W, b, target, W_old, lam:
+        gradient_with()(F, W, b, target, W_old, 1 / lam),
     "λ is missing: the regulariser has its weight": lambda F, W, b, target, W_old, lam:
         gradient_with()(F, W, b, target, W_old, 1.0),
 }
@@ -157,6 +159,8 @@ WRONG_FITS = {
         relu_fit_with(choose=lambda stay, move: stay > np.inf),
     "u_on counts only on its own piece: it is at least 0": relu_fit_with(at_least=-np.inf),
     "u_off counts only on its own piece: it is at most 0": relu_fit_with(off=lambda b: b),
+    "each candidate counts only on its own piece: u_off is at most 0, u_on at least 0":
+        relu_fit_with(off=lambda b: b, at_least=-np.inf),
     "u_off is min(b, 0), not max": relu_fit_with(off=lambda b: np.maximum(b, 0)),
     "the way from b is missing in the value of u_off": relu_fit_with(when_off=(1.0, 0.0)),
     "the miss a² is missing in the value of u_off: ReLU gives 0 there, the target is a":

@@ -44,6 +44,12 @@ WRONG_GRADIENTS = {
     "each sample has its own slopes; these are the first one's": gradient_with(
         slope=lambda slope: np.broadcast_to(slope[0], slope.shape)),
     "the error above comes in once, not squared": gradient_with(error=np.square),
+    "the error above keeps its sign: no absolute value": gradient_with(error=np.abs),
+    "error above and slope keep their signs: no absolute value": gradient_with(error=np.abs, slope=np.abs),
+    "each sample has its own error above; this is the first one's": gradient_with(
+        error=lambda e: np.broadcast_to(e[0], e.shape)),
+    "each sample has its own error above; this is their mean": gradient_with(
+        error=lambda e: np.broadcast_to(e.mean(axis=0), e.shape)),
     "the error above has passed no σ": gradient_with(error=np.tanh),
     "error and slope are multiplied, entry by entry, not added":
         lambda e, e_above, slope, W: e - (e_above + slope) @ W.T,
@@ -215,7 +221,7 @@ def relax(answer, seed):
 def rate_too_large(answer, energies, seed):
     """Exercise 15.3: a rate of at most 1 with which inference raises the energy."""
     def claims(rate):
-        rate = float(rate)
+        rate = np.asarray(rate, dtype=float).item()
         yield Claim("the rate is positive", 0.0 if rate > 0 else np.inf, 0)
         yield Claim("and at most 1", max(0.0, rate - 1), 0)
         after = energies(rate, 60)
@@ -223,7 +229,7 @@ def rate_too_large(answer, energies, seed):
         yield Claim("after 60 steps F is ten times what it was (shortfall)", short, 0)
 
     def mistakes(rate):
-        rate = float(rate)
+        rate = np.asarray(rate, dtype=float).item()
         yield not rate > 0, "a rate is positive"
         yield rate > 1, "the rate is above 1: it must grow at a rate that looks harmless"
         after = energies(rate, 60)
