@@ -152,6 +152,7 @@ at_start = fit_gradient(F, W, b, target, W, lam)
 teach.holds("at the start: 2η times the loss's gradient", at_start,
             2 * eta * gradients[1][:-1])
 
+# %%
 step = ml.SemiImplicit(eta, lam, steps=20).propose(layer)
 values = [fit_value(W, b), fit_value(W - step[:-1], b),
           fit_value(W - step[:-1], b - step[-1])]
@@ -465,9 +466,11 @@ teach.show(fig,
            "it. With new weights each signal also waits for the fit above "
            "it: the chain zigzags through all six.")
 
+# %% [markdown]
+# What do new weights change? For large $\lambda$ a fit moves $W$ by about $\frac\eta\lambda\nabla J$, and the
+# signals differ by the next order.
+
 # %%
-# What do new weights change? For large λ a fit moves W by about η/λ ∇J,
-# and the signals differ by the next order.
 lams = np.logspace(-1, 5, 7)
 gradient = flat(ml.BackProp().direction(net, X, y)[1])
 new_old, cosines = [], []

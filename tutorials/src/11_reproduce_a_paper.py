@@ -375,7 +375,7 @@ for solver in ("cg3", "cg5", "cg10", "exact"):
     entries[f"ProxProp {solver}"] = (ml.ProxProp(tau_theta=0.05, solver=solver),
                                      1.0)
 
-
+# %%
 def compare(entries, epochs, **options):
     """Return {name: (losses (seeds, epochs + 1), seconds, networks)},
     NaN after a divergence."""
@@ -444,6 +444,8 @@ for name, (losses, _, nets) in results.items():
     low, high = accuracy[name].min(), accuracy[name].max()
     print(f"{name:<15} {np.median(losses[:, -1]):14.2g} {reached[name]:26g} "
           f"{low:11.1f} – {high:.1f}")
+
+# %%
 if by_validation == best_tau:
     accuracy["BackProp, by validation"] = accuracy["BackProp"]
 else:

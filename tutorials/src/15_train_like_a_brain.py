@@ -223,9 +223,6 @@ teach.show(fig, "Sizes of the errors by map and step. White, which is zero, belo
 # Later arrivals add up: after $T$ steps, for small $\eta$, the factor is $\binom{T}{D-l}\eta^{D-l}$.
 
 # %%
-import math
-
-
 def directions(a):
     e, slopes = errors(a)
     return [-net.phi[l].adjoint_theta(a[l - 1], e[l] * slopes[l]) for l in range(1, D + 1)]
@@ -235,6 +232,9 @@ _, gradients = ml.BackProp().direction(net, X, y)
 for l in range(D, 0, -1):
     arrived = directions(relax(forward, gradient, 0.5, D - l))[l - 1]
     teach.holds(f"map {l}, after {D - l} steps", arrived / 0.5 ** (D - l), gradients[l - 1])  # (15.4)
+
+# %%
+import math
 
 small, T = 1e-3, 6
 late = [np.sum(d * g) / np.sum(g * g) for d, g in zip(directions(relax(forward, gradient, small, T)), gradients)]
