@@ -250,6 +250,8 @@ WRONG_PIECES = {
         lambda t, q, c, s, o: (s * t + c * q) / (s * s + c)),
     "the sign of the offset: on a piece σ(u) − t is s·u − (t − o)": pieces_with(
         lambda t, q, c, s, o: (s * (t + o) + c * q) / (s * s + c)),
+    "the chain rule's s is missing, once above and once below: (s(t − o) + cq)/(s² + c)": pieces_with(
+        lambda t, q, c, s, o: (t - o + c * q) / (s + c)),
     "the offset is missing in the values that are compared": pieces_with(of=lambda u, s, o: s * u),
     "the slope is missing above: the chain rule gives s·(t − o)": pieces_with(
         lambda t, q, c, s, o: (t - o + c * q) / (s * s + c)),

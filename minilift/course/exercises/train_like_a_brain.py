@@ -207,6 +207,9 @@ def relax(answer, seed):
             factor = times(mine, right)
             yield (factor == factor and not same(factor, 1.0),
                    f"in one step a_{l} moves {factor:.3g} times as far as it should")
+        for l, (mine, right) in steps_of.items():
+            yield (not same(mine, right),
+                   f"in one step a_{l} does not move along its own gradient: which one does it take?")
         yield (not same(relax(list(a), gradient, 0.1, 2), after(2)),
                "one step is right, two are not: where does the second start?")
 
