@@ -309,22 +309,32 @@ def defaults_of(objective):
 def damped_reasons(claimed, case, block, step):
     """Return the usual mistakes in a damped step that explain a step, if the objective is of that form.
 
-    Its Hessian in each output unit is then c ÃᵀÃ + βI, by differences.
+    Its Hessian in each output unit is then c ÃᵀÃ + βI, by differences, which are exact of a quadratic function.
     """
     theta, A = to_numpy(block.theta), design_matrix(case, block.phi, to_numpy(block.a))
 
-    def slope(at):
-        return gradient(lambda t: case.call(lambda new: claimed.objective(block, new), t), at).value
+    def value(t):
+        return case.call(lambda new: claimed.objective(block, new), t)
 
-    h, unit = 1e-2, np.eye(1, theta.shape[1])
-    hessian = np.stack([(slope(theta + h * np.outer(e, unit)) - slope(theta - h * np.outer(e, unit)))[:, 0] / (2 * h)
-                        for e in np.eye(len(theta))])
-    right = slope(theta)
+    if not is_quadratic(value, theta):
+        return ()
+    units = np.eye(theta.size)[:: theta.shape[1]].reshape(-1, *theta.shape)  # the first output unit's
+    hessian = np.array([[sum(s * t * value(theta + s * u + t * v) for s in (1, -1) for t in (1, -1)) / 4
+                         for u in units] for v in units])
+    right = gradient(value, theta).value
     if not np.all(np.isfinite(hessian)) or np.linalg.cond(hessian) > 1e9:
         return ()
     expected = np.linalg.solve(hessian, right)
     return compare(step, dense(expected), lambda: mistakes_of_damped_form(A.T @ A, right, expected, step, len(A)),
                    {"N": len(A)}, theta=True).mistakes()
+
+
+def is_quadratic(f, x):
+    """Whether a scalar f bends alike everywhere along a random line: what has a kink, or flattens, does not."""
+    step = np.random.default_rng(5).standard_normal(x.shape)
+    values = [float(f(x + t * step)) for t in (-2, -1, 0, 1, 2)]
+    bends = np.diff(values, 2)
+    return bool(np.ptp(bends) <= 1e-7 * np.max(abs(bends)) + 1e-13 * np.max(np.abs(values)))
 
 
 def mistakes_of_damped_form(C, b, expected, got, rows):
