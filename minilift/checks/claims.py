@@ -599,11 +599,22 @@ def terms_in(case, x):
     return terms
 
 
-def term_seen(terms, got, where):
-    """Return the terms of which an array is a multiple, in some of its entries."""
-    shares = {name: fitted_factor(got[where], term[where]) for name, term in terms.items()}
-    return [Guess(name) for name, term in terms.items()
-            if where.sum() > 1 and shares[name] and fits(got[where], shares[name] * term[where])]
+def term_seen(case, x, got, where):
+    """Return the terms, at x, of which an array is a multiple: where it is wrong, and where it is right too.
+
+    But not at a kink, where a slope says nothing, and not in a last row that is right as a whole, as of a bias.
+    """
+    shape, right = np.shape(case.values[case.thing.blocks[0]]), ~where & (x != 0)
+    right[ENTRIES:] = False  # there nothing was looked for
+    if len(shape) == 2 and shape[0] > 1 and not np.any(where[-shape[1]:]):
+        right[-shape[1]:] = False
+
+    def is_seen(term):
+        guess = fitted_factor(got[where], term[where]) * term
+        return np.any(guess) and fits(got[where], guess[where]) and np.all(
+            abs(got - guess)[right] <= SHARE * np.max(abs(guess[where])))
+
+    return [Guess(name) for name, term in terms_in(case, x).items() if where.sum() > 1 and is_seen(term)]
 
 
 def moving(case, function, own=False):
@@ -623,10 +634,12 @@ def moving(case, function, own=False):
 def strange_reasons(case, u):
     """Return on what an update depends of which the energy of its block is independent."""
     used = moving(case, lambda other: other.block(result_of(other)))
+    if not used:
+        return []
     points = [u, *probes(u, case.block(), case.rng, True), *(u * (1 - unit) for unit in np.eye(len(u))[:ENTRIES]),
               *np.random.default_rng(4).standard_normal((12, len(u)))]
     held = moving(case, lambda other: np.array([other.at(x) - other.at(u) for x in points]))
-    strange = [name for name in used or () if name not in (held or used)]
+    strange = [name for name in used if name not in (held or used)]
     absent = [name for name in held or () if name not in used and isinstance(case.values[name], np.ndarray)]
     return [f"it depends on {' and '.join(strange)}, of which the energy of the block is independent"
             + f", and not on {' and '.join(absent)}" * bool(absent)] * bool(strange)
@@ -634,7 +647,9 @@ def strange_reasons(case, u):
 
 def depends_reasons(case, defect):
     """Return on which of the values alone it depends how wrong a result is; `defect` of a case is a vector."""
-    found, others = moving(case, defect), [name for name in case.values if name not in case.thing.blocks]
+    taken = set(case.values).intersection(*([] if None in case.wanted.values() else [itertools.chain(
+        *case.wanted.values())]))
+    found, others = moving(case, defect), taken - set(case.thing.blocks)
     if found is None or len(found) > 2 or len(found) == len(others) or len(case.values) < 3 or len(case.all) == 1:
         return []
     own = moving(case, defect, own=True)
@@ -811,7 +826,7 @@ def at_bound(case, u):
 def left_terms(case, u, lower):
     """Return the terms of which the slope at u is a multiple, if it is none at a point nearby: then it is all of E."""
     near = u + 0.1 * lower * case.rng.uniform(0.5, 1, len(u)) * entry_steps(case, u)[0]
-    here, there = (term_seen(terms_in(case, x), slope_at(case, x), lower) for x in (u, near))
+    here, there = (term_seen(case, x, slope_at(case, x), lower) for x in (u, near))
     return [term for term in here if term not in there]
 
 
@@ -985,11 +1000,26 @@ def gradient_is_derivative(thing, case):
         if tangents.full:
             off = mine - reference.value
             wrong = abs(off) > 1e-5 * np.max(abs(reference.value))
-            found += [*seen_in(case, x, wrong), *term_seen(terms_in(case, x), off, wrong)]
+            found += [*seen_in(case, x, wrong), *missing_terms(case, x, off, wrong, defect)]
             found = found or depends_reasons(case, defect)
         return list(dict.fromkeys(found))
 
     return finding._replace(reasons=reasons)
+
+
+def missing_terms(case, x, off, wrong, defect):
+    """Return the terms of which a gradient is off by a multiple, at x and nearby: two may be one at x, the identity."""
+    step = 0.1 * np.max(abs(x)) * case.rng.uniform(0.5, 1, x.shape)
+    values, name = case.with_block(x + step), case.thing.blocks[0]
+    if len(case.thing.blocks) == 1 and np.ndim(values[name]) == 2 and np.array_equal(case.values[name].T,
+                                                                                     case.values[name]):
+        values[name] = (values[name] + values[name].T) / 2
+    other = replace(case, values=values)
+    there, y = tried(defect, other), other.block()
+    if there is None or not np.all(np.isfinite(there)):
+        return []
+    elsewhere = term_seen(other, y, there, abs(there) > 1e-5 * np.max(abs(there)))
+    return [term for term in term_seen(case, x, off, wrong) if term in elsewhere]
 
 
 # ---- equal

@@ -11,7 +11,7 @@ import numpy as np
 
 from minilift.checks.layers import Case, design_matrix, draw_targets, smooth_at
 from minilift.checks.numeric import DIFFERENCES, EXACT, Tangents, compare, dense, directional, gradient
-from minilift.checks.report import Finding, claim, only_if
+from minilift.checks.report import Finding, Guess, claim, only_if
 from minilift.layers.activations import ReLU, Sigmoid, Tanh
 from minilift.layers.joins import Add, Concat, Named, Select
 from minilift.layers.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
@@ -300,8 +300,11 @@ def worst_block(findings, what="map"):
         mistakes = [finding.mistakes() for _, finding in failing[:2]]
         named = dict.fromkeys(reason for reasons in mistakes for reason in reasons)
         common = [reason for reason in named if all(reason in reasons for reasons in mistakes)]
-        each = dict.fromkeys(reasons[0] for reasons in mistakes if reasons)
-        if not named:
+        # a guess is none where something else is seen in another map
+        firm = [[reason for reason in reasons if reason in common or not isinstance(reason, Guess)
+                 or not all(mistakes)] for reasons in mistakes]
+        each = dict.fromkeys(reasons[0] for reasons in firm if reasons)
+        if not common and not each:
             return [f"the step of {what} {l} is wrong"]  # it often shows in one block alone: say where
         return common or ["; in another map, ".join(each)]
 

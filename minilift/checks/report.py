@@ -18,6 +18,7 @@ import numpy as np
 CLAIMS: list[Claim] = []
 EXPLAINED = 3  # failing problems whose mistakes are looked for
 NO_REASON = ("likely: the step of map", "none of the usual mistakes fits")  # how what says nothing of a reason begins
+VAGUE = (*NO_REASON, "what is wrong depends on")  # how what goes with any reason begins
 MOST = 0.6  # of them a mistake must explain, to be named; a `Guess` of as many again
 MARKS = {True: "ok", False: "FAIL", None: "–"}
 HEADS = ("", "claim", "equation", "source", "number", "allowed")
@@ -316,7 +317,16 @@ def likeliest(explained):
         rank.update({reason: k for k, reason in enumerate(reasons)})
         guesses.update(reason for reason in reasons if isinstance(reason, Guess))
     least, for_guess = MOST * len(explained), min(3, len(explained))
-    enough = [reason for reason, times in count.items() if times >= max(least, for_guess * (reason in guesses))]
+
+    def is_enough(reason):
+        if reason not in guesses:
+            return count[reason] >= least
+        # what is seen of a problem that it does not fit speaks against it
+        against = [other for reasons in explained if reason not in reasons for other in reasons
+                   if not isinstance(other, Guess)]
+        return count[reason] >= max(least, for_guess) and all(other.startswith(VAGUE) for other in against)
+
+    enough = [reason for reason in count if is_enough(reason)]
     best = min(enough, key=lambda reason: (-count[reason], rank[reason]), default=None)
     return Guess(best) if best in guesses else best
 

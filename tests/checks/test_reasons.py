@@ -343,3 +343,74 @@ def at_once(z, H):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_no_reason_is_given_by_chance(thing, said, unsaid, seed):
     tells(said, unsaid, thing, seed=seed)
+
+
+# ---- what is seen of a part, and does not hold of the rest
+
+def square(v):
+    return (v * v).sum()
+
+
+def gap(z, t, y, rho, gamma):
+    return gamma * square(y - relu(z)) / 2 + rho * square(z - t) / 2
+
+
+def draw_gap(rng):
+    z, t, y = rng.standard_normal((3, 4, 3))
+    return {"z": z, "t": t, "y": y, "rho": float(rng.uniform(0.3, 3)), "gamma": float(rng.uniform(0.3, 3))}
+
+
+def not_cut(t, y, rho, gamma):
+    up, down = (gamma * y + rho * t) / (gamma + rho), np.minimum(t, 0)
+    return np.where(gamma * (y - up) ** 2 + rho * (up - t) ** 2 < gamma * y**2 + rho * (down - t) ** 2, up, down)
+
+
+def likelihood(P, S):
+    P = (P + P.T) / 2
+    w = np.linalg.eigvalsh(P)
+    return (S * P).sum() - np.log(w).sum() if w[0] > 0 else np.inf
+
+
+def draw_likelihood(rng):
+    B = rng.standard_normal((9, 4))
+    return {"P": np.eye(4), "S": B.T @ B / 9}
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(("thing", "said", "unsaid"), [
+    (ml.Argmin(gap, not_cut, "z", draw_gap), "", "a term in"),
+    (ml.Gradient(likelihood, lambda P, S: np.linalg.inv(P) + S, "P", draw_likelihood), "a term in the inverse of P",
+     "a term in P ")], ids=["branch", "identity"])
+def test_a_term_is_named_only_if_it_explains_all_entries_there_and_elsewhere(thing, said, unsaid, seed):
+    tells(said, unsaid, thing, seed=seed)
+
+
+def decayed_step(block, theta, lam=0.3, tau=0.5):
+    A, d = block.phi.rows(block.a), theta - block.theta
+    A = np.hstack([A, np.ones((len(A), 1))])
+    return square(block.phi.columns(block.g) + A @ d) / 2 + square(d) / (2 * tau) + lam * square(theta[:-1]) / 2
+
+
+def decay_not_of_the_old(block):
+    A, g = block.phi.rows(block.a), block.phi.columns(block.g)
+    A = np.hstack([A, np.ones((len(A), 1))])
+    return np.linalg.solve(A.T @ A + 2 * np.eye(A.shape[1]) + 0.3 * np.diag([1.0] * (A.shape[1] - 1) + [0]), A.T @ g)
+
+
+def sparse_step(block, theta, lam=0.05, tau=0.5):
+    d = theta - block.theta
+    return (block.phi.adjoint_theta(block.a, block.g) * d).sum() + square(d) / (2 * tau) + lam * abs(theta[:-1]).sum()
+
+
+def hard_threshold(block):
+    new = block.theta - 0.5 * block.phi.adjoint_theta(block.a, block.g)
+    new[:-1] *= abs(new[:-1]) > 0.025
+    return block.theta - new
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(("method", "objective", "said", "unsaid"), [
+    (hard_threshold, sparse_step, "", "lam is left out"),
+    (decay_not_of_the_old, decayed_step, "a term in theta_old is missing", "lam is left out")], ids=["hard", "decay"])
+def test_a_guess_is_named_only_if_nothing_else_is_seen_elsewhere(method, objective, said, unsaid, seed):
+    tells(said, unsaid, method, objective=objective, seed=seed)
