@@ -196,12 +196,22 @@ def start_trackers():
 
 def end(found):
     """End joblib's workers in the middle of what they do; `found` is the iterator over that."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # joblib counts what is not done
-        found.close()
-    for thread in threading.enumerate():
-        if thread.name == "QueueFeederThread":  # it removes the workers' semaphores, if we do not end before
-            thread.join(LOOK)
+    told, threading.excepthook = threading.excepthook, lost_its_jobs
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # joblib counts what is not done
+            found.close()
+        for thread in threading.enumerate():
+            if thread.name == "QueueFeederThread":  # it removes the workers' semaphores, if we do not end before
+                thread.join(LOOK)
+    finally:
+        threading.excepthook = told
+
+
+def lost_its_jobs(about):
+    """Say nothing of joblib's thread that hands out jobs, ended at its start: it finds them gone. Tell all else."""
+    if about.exc_type is not KeyError or about.thread is None or about.thread.name != "ExecutorManagerThread":
+        threading.__excepthook__(about)
 
 
 # ---- a cluster

@@ -5,14 +5,12 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from minilift import cli
-from minilift.lab import runs
 from minilift.lab.reproduce import read_record
 from minilift.support.files import read_npz
 from minilift.support.signals import Terminated, children_spared, terminable
@@ -129,15 +127,25 @@ def test_workers_do_not_see_ctrl_c():
 
 
 @POSIX
-def test_a_signal_at_the_start_of_workers_ends_them_in_silence(recwarn):
-    """Joblib warns of what was not done, and a thread of its own that is cut off leaves semaphores behind."""
+def test_a_signal_at_the_start_of_workers_ends_them_in_silence(tmp_path):
+    """Joblib warns of what was not done; a thread of its own that is cut off leaves semaphores, or dies of it aloud."""
     pytest.importorskip("joblib")
+    program = tmp_path / "stopped.py"
+    program.write_text("""
+import os, signal, time
+from minilift.lab import runs
 
-    class Jobs(list):
-        def __iter__(self):
-            os.kill(os.getpid(), signal.SIGINT)
-            return super().__iter__()
-    with pytest.raises(KeyboardInterrupt):
-        list(runs.spread(time.sleep, Jobs([60, 60, 60]), 2))
-    assert not recwarn.list
-    assert not [thread for thread in threading.enumerate() if thread.name == "QueueFeederThread"]
+class Jobs(list):
+    def __iter__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        return super().__iter__()
+
+try:
+    list(runs.spread(time.sleep, Jobs([60, 60, 60]), 2))
+except KeyboardInterrupt:
+    print("stopped")
+""", encoding="utf-8")
+    for _ in range(3):  # it is a race
+        done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=120)
+        assert (done.stdout, done.stderr) == ("stopped\n", "")
+
