@@ -604,7 +604,7 @@ def term_seen(case, x, got, where):
 
     But not at a kink, where a slope says nothing, and not in a last row that is right as a whole, as of a bias.
     """
-    shape, right = np.shape(case.values[case.thing.blocks[0]]), ~where & (x != 0)
+    shape, where, right = np.shape(case.values[case.thing.blocks[0]]), where & (x != 0), ~where & (x != 0)
     right[ENTRIES:] = False  # there nothing was looked for
     if len(shape) == 2 and shape[0] > 1 and not np.any(where[-shape[1]:]):
         right[-shape[1]:] = False
