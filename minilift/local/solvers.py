@@ -106,10 +106,10 @@ def damped_solve(gram, g, damping):
     r"""Solve :math:`(\tilde A^T\tilde A + \beta I)\, d = \tilde A^T g` directly, on the cheaper side.
 
     The small matrix is inverted in float64 and applied in g's dtype, or in float64 where the rows are many. Where an
-    estimate of what rounding makes of that exceeds `TRUSTED`, and a few output units solved again in float64 do not
-    show that it is too high, everything is done in float64 along the principal axes of the data, at two or three times
-    the cost: for inputs of size 255, say, for very large τ_θ, for samples that repeat, or where one is a hundred times
-    the others.
+    estimate of what rounding makes of that exceeds `CERTAIN`, a few output units are solved again in float64. If these
+    differ by more than `TRUSTED`, or the estimate exceeds `DOUBTED`, everything is done in float64 along the principal
+    axes of the data, at two or three times the cost: for inputs of size 255, say, for very large τ_θ, for samples that
+    repeat, or where one is a hundred times the others. On patches that is done where the estimate exceeds `TRUSTED`.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def quick_solve(gram, g, damping):
         return None
     q, dtype = gram.lower(g), g.dtype.name
     units = slice(None, None, -(-q.shape[1] // PROBED))
-    estimate = sum(rounding_errors(gram, inverse, damping, g, q, units))
+    estimate = rounding_error(gram, inverse, damping, g, q, units)
     measurable = gram.a.ndim == 2  # a measurement on patches would cost as much as a careful solve
     if estimate > (DOUBTED if measurable else TRUSTED)[dtype]:
         return None
@@ -196,17 +196,16 @@ def careful_solve(gram, g, damping):
     return axes.lift(v).astype(g.dtype)
 
 
-def rounding_errors(gram, inverse, damping, g, q, units):
-    r"""Estimate the relative error of `quick_solve`, from a few output units and the small matrices, as two floats.
+def rounding_error(gram, inverse, damping, g, q, units):
+    r"""Estimate the relative error of `quick_solve`, from a few output units and the small matrices.
 
-    Three roundings of size ε count. That of the Gram matrix (of centred activations a_c) makes the first number, taken
-    as random. Those of the inverse, when it is cast to g's dtype, and of the products make the second. On the sample
-    side the cast and its product are tried: for samples that repeat their roundings add up instead of cancelling. An
-    error δU of the coefficients becomes one of size :math:`\|\tilde A^T\delta U\|`, and a random one of size
-    :math:`\|\tilde A\|_F\|\delta U\|/\sqrt{N}`. On the parameter side all are taken as random; where `many_rows`
-    has the inverse applied in float64, of the last product only the rounding of q is left. The factors were fitted to
-    digits, CIFAR-10 images and degenerate inputs, so that the estimate is seldom below a third of the error; on the
-    parameter side it is often ten times above.
+    Three roundings of size ε count: that of the Gram matrix (of centred activations a_c), taken as random, that of the
+    inverse, when it is cast to g's dtype, and those of the products. On the sample side the cast and its product are
+    tried: for samples that repeat, roundings add up instead of cancelling. An error δU of the coefficients becomes one
+    of size :math:`\|\tilde A^T\delta U\|`, and a random one of size :math:`\|\tilde A\|_F\|\delta U\|/\sqrt{N}`. On
+    the parameter side all are taken as random; where `many_rows` has the inverse applied in float64, of the last
+    product only the rounding of q is left. The factors were fitted to digits, CIFAR-10 images and degenerate inputs, so
+    that the estimate is seldom below a third of the error; on the parameter side it is often ten times above.
     """
     xp, n, eps, few = gram.xp, len(inverse), np.finfo(g.dtype).eps, q[:, units].astype(np.float64)
     u, of_inverse, trace = inverse @ few, norm(inverse), float(gram.matrix.trace())
@@ -227,8 +226,8 @@ def rounding_errors(gram, inverse, damping, g, q, units):
         applied = 1 if many_rows(gram, inverse) else 4
         products = of_inverse * (applied * norm(few) + averaging * trace**0.5 * of_g) / n**0.5
     if of_d > 0:
-        return eps / of_d * 0.4 * spread * centred / n * norm(u), eps / of_d * products
-    return np.inf if trace > 0 and q.any() else 0.0, 0.0  # units without a signal tell nothing of the others
+        return eps / of_d * (0.4 * spread * centred / n * norm(u) + products)
+    return np.inf if trace > 0 and q.any() else 0.0  # units without a signal tell nothing of the others
 
 
 def unevenness(gram):
