@@ -129,18 +129,17 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("return alpha * b", "alpha * b", "returns None"),
     ],
     "6.2": [
-        ("p = r_new + np.sum(r_new * r_new, axis=0) / np.sum(r * r, axis=0) * p", "p = r_new", "steepest descent"),
+        ("p = r_new + gamma * p", "p = r_new", "steepest descent"),
         ("np.sum(r_new * r_new, axis=0) / np.sum(r * r, axis=0)",
          "np.sum(r * r, axis=0) / np.sum(r_new * r_new, axis=0)", "γ is upside down"),
-        ("        p = r_new + np.sum(r_new * r_new, axis=0) / np.sum(r * r, axis=0) * p\n        r = r_new",
-         "        r = r_new\n        p = r_new + np.sum(r_new * r_new, axis=0) / np.sum(r * r, axis=0) * p", "γ is 1"),
+        ("        r_new = r - alpha * Mp\n", "        r_new = r = r - alpha * Mp\n", "γ is 1"),
         ("p = r_new + ", "p = r_new - ", "the sign of γ"),
         ("a_tilde.T @ (a_tilde @ p) + p / tau_theta", "tau_theta * a_tilde.T @ (a_tilde @ p) + p",
          "before ãᵀã"),
-        ("        d = d + alpha * p\n        r_new = r - alpha * Mp\n        p = r_new + "
-         "np.sum(r_new * r_new, axis=0) / np.sum(r * r, axis=0) * p\n", "        r_new = r - alpha * Mp\n"
-         "        p = r_new + np.sum(r_new * r_new, "
-         "axis=0) / np.sum(r * r, axis=0) * p\n        d = d + alpha * p\n", "first d, then p"),
+        ("        d = d + alpha * p\n        r_new = r - alpha * Mp\n        gamma = np.sum(r_new * r_new, axis=0) / "
+         "np.sum(r * r, axis=0)  # (6.3)\n        p = r_new + gamma * p\n", "        r_new = r - alpha * Mp\n        "
+         "p = r_new + np.sum(r_new * r_new, axis=0) / np.sum(r * r, axis=0) * p\n        d = d + alpha * p\n",
+         "first d, then p"),
         ("p = r_new + ", "p = r + ", "old residual"),
         ("* p\n        r = r_new", "* r\n        r = r_new", "not the old r"),
         (" + p / tau_theta", "", "damping is missing"),

@@ -351,11 +351,23 @@ factors = {"exact": np.exp(-s), "explicit": 1 - s,
 for name, step in (("explicit", explicit_step), ("implicit", implicit_step)):
     measured = [Q[:, 0] @ step(B, Q[:, 0], value / L) for value in s]
     teach.holds(f"factor of the {name} step", measured, factors[name])
+# the steep component of the curve (1.4) at the time τ = s/L, over its start
+measured = [Q[:, 0] @ flow(value / L) / (Q[:, 0] @ x0) for value in s]
+teach.holds("factor of the flow", measured, factors["exact"])
+
+# %% [markdown]
+# One step size acts on both eigenvectors. What do the four of the last figure do to the flat one?
+
+# %%
 for value in step_sizes:
     flat = value * mu / L  # s of the flat direction
     print(f"τL = {value:g}, flat direction: flow {np.exp(-flat):.3f}, "
           f"explicit {1 - flat:.3f}, implicit {1 / (1 + flat):.3f}")
 
+# %% [markdown]
+# Now the three factors as curves. Bars below them show which $s$ a step size uses: from $\tau\mu$ to $\tau L$.
+
+# %%
 fig, ax = plt.subplots(figsize=(9, 3.3))
 for name, factor in factors.items():
     line = teach.method_style(name) | {"marker": "",
@@ -378,8 +390,7 @@ teach.show(fig, "Size of the amplification factors against s. The explicit one "
            "one falls like 1/s; the flow's falls fastest.")
 
 # %% [markdown]
-# The bars show which $s$ a step size uses: from $\tau\mu$ to $\tau L$. An explicit step has to keep the
-# **right** end below 2, because of the steep direction. Then the left end, where the useful motion is, lies
+# An explicit step has to keep the **right** end of its bar below 2, because of the steep direction. Then the left end, where the useful motion is, lies
 # at a factor near 1 (0.905 at $\tau L = 1.9$): little happens. That is stiffness: *stability*, not accuracy,
 # dictates the step. Note also what implicit Euler does **not** do: at $\tau L = 100$ its factor in the flat
 # direction is 0.167, where the flow has $e^{-5} = 0.007$. It is stable, not accurate.
@@ -467,6 +478,10 @@ def steps_needed(step, tau, limit=10_000):
     return np.nan  # diverged, or too slow
 
 
+# %% [markdown]
+# Count them for 25 step sizes, and once more just below the measured limit.
+
+# %%
 taus = np.logspace(-3, 3, 25)
 needed = {name: np.array([[steps_needed(step, tau) for tau in taus]])
           for name, step in (("explicit", explicit_step),
@@ -478,6 +493,10 @@ for k in (5, 8):
 last = steps_needed(explicit_step, 0.95 * limit)
 print(f"explicit, τ at 0.95 of its limit: {last} steps, {last * mu / L:.1f} κ")
 
+# %% [markdown]
+# All counts in one figure. The thick line is the implicit step's; the explicit one's lies on it where it exists.
+
+# %%
 fig, ax = plt.subplots(figsize=(8, 3.2))
 for row, (name, counts) in enumerate(needed.items()):
     teach.band(ax, taus, counts, name, row=row,

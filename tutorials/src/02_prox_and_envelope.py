@@ -114,6 +114,11 @@ v = rng.uniform(-3, 3, 200)
 for name, f in functions.items():
     below = np.all(envelope(f, v, 0.7) <= f(v))
     print(f"{name:15s} its envelope lies below it at {len(v)} points: {below}")
+
+# %% [markdown]
+# The envelope lies below $f$, since $u = v$ is one of the candidates. And where is it lowest?
+
+# %%
 for name in ("|u|", "(u² − 1)²/4"):
     f, at = functions[name], np.linspace(-3, 3, 601)
     teach.holds(f"{name}: least value of the envelope",
@@ -123,8 +128,7 @@ for name in ("|u|", "(u² − 1)²/4"):
                 np.flatnonzero(f(at) < 1e-12))
 
 # %% [markdown]
-# The envelope lies below $f$, since $u = v$ is one of the candidates. It has the same least value and the
-# same minimisers as $f$, since at a minimiser neither term can be improved.
+# It has the same least value and the same minimisers as $f$, since at a minimiser neither term can be improved.
 #
 # ## Predict
 #
@@ -142,10 +146,9 @@ destinations = {(name, tau): brute_prox(f, v, tau, grid)
 largest = {tau: np.diff(destinations["(u² − 1)²/4", tau]).max() for tau in taus}
 jumping = tuple(tau for tau in taus if largest[tau] > 0.5)
 teach.reveal(jumps, jumping, "Only then does the subproblem have two wells.")
-for tau in taus:
-    moved = v - destinations["log(1 + exp u)", tau]
-    print(f"logistic loss, τ = {tau}: v = -2.5 moves by {moved[0] / tau:.2f} "
-          f"τ, v = 2.5 by {moved[-1] / tau:.2f} τ")
+
+# %% [markdown]
+# The figure has all three functions. Top: where the prox sends $v$. Bottom: the value that is reached.
 
 # %%
 fig, axes = plt.subplots(2, 3, figsize=(11, 5.6), sharex=True, sharey="row")
@@ -172,10 +175,19 @@ teach.show(fig, "Six panels. Top: where the prox sends v, for three τ; |u| has 
            "f, rounder where f has a kink, with a kink where the prox jumps.")
 
 # %% [markdown]
-# Read the top row column by column. $|u|$ collects a whole interval of points at its kink. The logistic
-# loss, flat on the left, moves points little there and by up to $\tau$ on the right (printed above). The double
-# well pulls points into its wells; for $\tau = 4$ no point goes to the middle.
-#
+# Read the top row column by column. $|u|$ collects a whole interval of points at its kink. The double
+# well pulls points into its wells; for $\tau = 4$ no point goes to the middle. The logistic loss, flat on the left,
+# moves points little there and by up to $\tau$ on the right:
+
+# %%
+for tau in taus:
+    moved = v - destinations["log(1 + exp u)", tau]
+    print(f"logistic loss, τ = {tau}: v = -2.5 moves by {moved[0] / tau:.2f} "
+          f"τ, v = 2.5 by {moved[-1] / tau:.2f} τ")
+middle = np.abs(destinations["(u² − 1)²/4", 4.0]).min()
+print(f"double well, τ = 4: no point goes nearer to 0 than {middle:.2f}")
+
+# %% [markdown]
 # ## From definition to formula
 #
 # At a minimiser $u$ of (2.1) the objective's slope vanishes: $f'(u) + (u - v)/\tau = 0$. With a kink, 0
@@ -291,6 +303,10 @@ projected = np.clip(v / tau, -1, 1)
 teach.holds("Moreau's identity",
             soft_threshold(v, tau) + tau * projected, v)  # (2.5)
 
+# %% [markdown]
+# The second law, for a loss of four numbers whose prox only the library has, on 500 pairs of points:
+
+# %%
 loss = ml.SoftmaxCrossEntropy(reduction="sum")
 points, labels = 3 * rng.normal(size=(2, 500, 4)), rng.integers(0, 4, 500)
 images = [loss.prox(each, labels, 5.0) for each in points]
@@ -388,8 +404,9 @@ for reduction, weight in (("sum", 1.0), ("mean", 1 / 40)):
 #
 # ## Where steps land
 #
-# Softmax cross-entropy with two classes, label 0, in the plane of the two logits. Lines lead from a point
-# to where its explicit and its implicit step end; at $\tau = 16$ three explicit ones end outside the picture.
+# Softmax cross-entropy with two classes, label 0, in the plane of the two logits, with its contours. Lines lead
+# from a point to where its explicit and its implicit step end. At $\tau = 16$ three explicit ones leave the
+# picture, at a cross.
 
 # %%
 loss = ml.SoftmaxCrossEntropy(reduction="sum")
@@ -409,20 +426,27 @@ for ax, tau in zip(axes, (1.0, 4.0, 16.0)):
     for name, end in ends.items():
         color, _, marker = teach.METHODS[name]
         for start, stop in zip(starts, end):
-            ax.plot(*np.array([start, stop]).T, color=color, linewidth=1.1)
+            # the share of the way at which it leaves the picture
+            edge = ((9 - np.sign(stop - start) * start)
+                    / np.abs(stop - start)).min()
+            last = start + min(1, edge) * (stop - start)
+            ax.plot(*np.array([start, last]).T, color=color, linewidth=1.1)
+            if edge < 1:
+                ax.plot(*last, "x", color=color, ms=8, mew=2, clip_on=False)
         ax.plot(*end.T, marker, color=color, label=name, clip_on=True)
     ax.plot(*starts.T, ".", color=teach.COLORS["grey"], label="start")
     ax.set(title=f"τ = {tau:g}", xlabel="logit of the true class", xlim=(-9, 9),
            ylim=(-9, 9))
-outside = np.sum(np.abs(explicit).max(axis=1) > 9)
-print(f"τ = 16: {outside} of {len(starts)} explicit steps end outside the "
-      "picture")
 axes[0].set_ylabel("logit of the other")
 axes[0].legend(loc="upper right")
 teach.show(fig, "Explicit and implicit steps on softmax cross-entropy from "
            "five points, three τ. Both go towards larger true logits; with "
            "growing τ explicit steps go far past the border where the loss is "
-           "already small, implicit ones stop soon after crossing it.")
+           "already small, three of them out of the picture (crosses) at τ = "
+           "16; implicit ones stop soon after crossing it.")
+outside = np.sum(np.abs(explicit).max(axis=1) > 9)
+print(f"τ = 16: {outside} of {len(starts)} explicit steps end outside the "
+      "picture")
 
 # %% [markdown]
 # Explicit steps have a length proportional to the slope where they start; they cannot know that the loss
@@ -475,8 +499,8 @@ v_left, v_right, tau_jump = -0.005, 0.005, 1.2
 
 # %% [markdown]
 # A function is *$\rho$-weakly convex* if $f + \frac{\rho}{2}\|\cdot\|^2$ is convex; the double well is,
-# with $\rho = 1$, since $f'' = 3u^2 - 1 \ge -1$. Its prox is unique for every $v$ as long as $\tau\rho < 1$: so small steps keep implicit
-# methods well defined on non-convex losses too.
+# with $\rho = 1$, since $f'' = 3u^2 - 1 \ge -1$. Its prox is unique for every $v$ as long as
+# $\tau\rho < 1$: so small steps keep implicit methods well defined on non-convex losses too.
 
 # %% [markdown]
 # ## Exercise 2.5 (open): what does an envelope forget?

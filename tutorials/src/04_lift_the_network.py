@@ -40,8 +40,6 @@ teach.versions()
 # $$ J(\theta) = L_y(z_D), \qquad L_y(z) = \tfrac{1}{2N}\|z - Y\|^2. \tag{4.2} $$
 
 # %%
-from minilift import plots
-
 data = ml.datasets.digits()
 rows = rng.choice(len(data.X_train), 30, replace=False)
 X, Y = data.X_train[rows].astype(float), np.eye(10)[data.y_train[rows]]
@@ -50,11 +48,20 @@ net = ml.mlp(widths, activation="tanh", loss=ml.SquaredError(), seed=SEED,
              dtype=np.float64)
 theta, D = net.theta, net.depth
 
+# %% [markdown]
+# Drawn as a graph, with an arrow from each variable to those that are computed from it:
+
+# %%
+from minilift import plots
+
 with plt.rc_context({"figure.constrained_layout.use": False}):
     teach.show(plots.graph(net),
                "The layer graph: activations a_0 to a_3 in a row at the "
                "bottom, z_1 to z_4 above, the parameters on top. Arrows lead "
                "from a and theta to z, from z to a, and from z_4 to the loss.")
+
+# %% [markdown]
+# By hand and by the library:
 
 # %%
 def phi(theta_l, a):
@@ -178,6 +185,10 @@ def gradient_theta(l, theta, a, z, Y, rho):
     return a_tilde.T @ gradient_phi(l, theta, a, z, Y, rho)  # (4.4)
 
 
+# %% [markdown]
+# Is all of this right? At the forward pass $E = J$, so test elsewhere as well: at a point where no gap is zero.
+
+# %%
 teach.holds("after a forward pass E = J, for any γ, ρ",
             penalty_energy(theta, a, z, Y, 3.0, 7.0), J)
 noisy_a = [value + 0.1 * rng.normal(size=value.shape) for value in a]
@@ -370,11 +381,16 @@ tau = 0.1
 _, dJ = ml.BackProp().direction(net, X, Y)
 by_hand = sweep(ml.energy.PenaltyEnergy(net, Y, gamma=1 / tau, rho=1 / tau),
                 theta, a, z, tau)
-literal = ml.energy.algorithm_1(net, X, Y, tau)
 for l in range(1, D + 1):
     teach.holds(f"θ_{l}: one sweep = θ − τ ∇J", by_hand[l - 1],
                 theta[l] - tau * dJ[l - 1])  # (4.7)
-# ∂J/∂z_D, and down by the chain rule: no energy in it
+
+# %% [markdown]
+# The half steps one by one: the library's sweep keeps them. On the right of each stands the chain rule, with no
+# energy in it.
+
+# %%
+literal = ml.energy.algorithm_1(net, X, Y, tau)
 in_z = (z[D] - Y) / len(Y)
 # ProxProp (12)
 teach.holds("θ_D", literal.theta[D],
@@ -388,15 +404,9 @@ for l in range(D - 1, 0, -1):
     teach.holds(f"z_{l} − τ ∂J/∂z_{l}", literal.z[l], z[l] - tau * in_z)
 
 # %% [markdown]
-# ## Predict
+# ## Follow the terms of the energy
 #
-# Follow the terms of $E$ through this sweep. Just before $\theta_3$ moves, its term $\frac{\rho}{2}
-# \|\varphi_3 - z_3^{1/2}\|^2$ has some value; the step (4.7) is a gradient step on *that very term*, and
-# $\tau = 0.1$ is small enough for $J$ to fall. What does the step do to the term? "falls", "stays about the
-# same" (within a factor 2), or "rises".
-
-# %% tags=["predict"]
-prediction = None  # "falls", "stays about the same" or "rises"
+# Go through this sweep once more, and note all terms of $E$ after each variable that moves.
 
 # %%
 energy = ml.energy.PenaltyEnergy(net, Y, gamma=1 / tau, rho=1 / tau)
@@ -410,6 +420,18 @@ for kind, l in order:
     now[kind][l] = source[kind][l]
     history.append(energy.terms(now["θ"], now["a"], now["z"]))
 J_new = net.loss_function.value(net.forward(X, theta=new).z[D], Y)
+
+# %% [markdown]
+# ## Predict
+#
+# Just before $\theta_3$ moves, its term $\frac{\rho}{2} \|\varphi_3 - z_3^{1/2}\|^2$ has some value; the step
+# (4.7) is a gradient step on *that very term*, and $\tau = 0.1$ is small enough for $J$ to fall. What does the step
+# do to the term? "falls", "stays about the same" (within a factor 2), or "rises".
+
+# %% tags=["predict"]
+prediction = None  # "falls", "stays about the same" or "rises"
+
+# %%
 raised = {}
 for l in (1, 2, 3):
     k = 1 + order.index(("θ", l))
@@ -524,25 +546,46 @@ def discrepancy(a, W, g, tau):
 #    \tag{4.8} $$
 #
 # Its first term is of first order in $\tau$, as the step itself is: **the relative error does not vanish as
-# $\tau \to 0$**. For small $\tau$ the wrong step is $-\tau\,\tilde a^T g\,(I - W^TW)$, and where the largest singular
-# value $\|W\|$ is above 1, so that $I - W^TW$ has a negative eigenvalue, it may point uphill. The figure scales $W$, with $a$ and $g$ as they are, and gives the cosine of the wrong and
-# the right step.
+# $\tau \to 0$**.
 
 # %%
 signal = (z[2] - literal.z[2]) / tau  # ∂J/∂z_2, as the half step has it
-taus, directions = np.logspace(-3, 4, 30), {}
-fig, ax = plt.subplots(figsize=(7.5, 3.2))
-for scale, color, line in ((0.5, "sky", "-."), (1, "blue", "-"),
-                           (2, "orange", "--"), (4, "vermillion", ":")):
+W, a_tilde = theta[2][:-1], np.hstack([a[1], np.ones((len(Y), 1))])
+bent = signal - signal @ W.T @ W  # g (I − WᵀW)
+back = np.hstack([signal @ W.T, np.zeros((len(Y), 1))])  # [gWᵀ 0]
+for t in (0.1, 10.0):
+    teach.holds(f"its two terms, τ = {t:g}, over τ",
+                discrepancy(a[1], W, signal, t) / t,
+                a_tilde.T @ (signal - bent) + t * back.T @ bent)  # (4.8)
+
+# %% [markdown]
+# For small $\tau$ the wrong step is $-\tau\,\tilde a^T g\,(I - W^TW)$. Where the largest singular value $\|W\|$ is
+# above 1, so that $I - W^TW$ has a negative eigenvalue, it may point uphill. Scale $W$, with $a$ and $g$ as they
+# are, and measure the discrepancy and the cosine of the wrong and the right step.
+
+# %%
+taus, directions, relative = np.logspace(-3, 4, 30), {}, {}
+norm = np.linalg.norm(theta[2][:-1], 2)
+for scale in (0.5, 1, 2, 4):
     W = scale * theta[2][:-1]
-    relative = [np.linalg.norm(discrepancy(a[1], W, signal, t))
-                / np.linalg.norm(t * dJ[1]) for t in taus]
+    relative[scale] = [np.linalg.norm(discrepancy(a[1], W, signal, t))
+                       / np.linalg.norm(t * dJ[1]) for t in taus]
     wrong = discrepancy(a[1], W, signal, taus[0]) - taus[0] * dJ[1]
     lengths = np.linalg.norm(wrong) * np.linalg.norm(dJ[1])
     cosine = -np.sum(wrong * dJ[1]) / lengths
-    directions[scale] = relative[0], cosine
-    ax.plot(taus, relative, line, color=teach.COLORS[color],
-            label=f"{scale} W: cosine {cosine:.2f}")
+    directions[scale] = relative[scale][0], cosine
+    print(f"{scale} W, of norm {scale * norm:.2f}: discrepancy over step as "
+          f"τ → 0: {relative[scale][0]:.2f}, cosine {cosine:.2f}")
+
+# %% [markdown]
+# Against $\tau$: all four are level on the left.
+
+# %%
+fig, ax = plt.subplots(figsize=(7.5, 3.2))
+for scale, color, line in ((0.5, "sky", "-."), (1, "blue", "-"),
+                           (2, "orange", "--"), (4, "vermillion", ":")):
+    ax.plot(taus, relative[scale], line, color=teach.COLORS[color],
+            label=f"{scale} W: cosine {directions[scale][1]:.2f}")
 ax.axhline(1, color="black", linewidth=0.8)
 ax.set(xscale="log", yscale="log", xlabel="τ", ylabel="‖discrepancy‖ / ‖τ∇J‖",
        ylim=(1e-2, 1e3))
@@ -551,10 +594,6 @@ teach.show(fig,
            "Relative size of the discrepancy of map 2 against τ, for weights "
            "scaled by 0.5, 1, 2 and 4. All curves are level for small τ, the "
            "higher the larger the weights: the error does not vanish.")
-norm = np.linalg.norm(theta[2][:-1], 2)
-print("discrepancy over step as τ → 0, and ‖W‖:",
-      *(f"{scale} W: {value[0]:.2f} ({scale * norm:.2f})  "
-        for scale, value in directions.items()))
 
 # %% [markdown]
 # ## What an implicit step on a would minimise
@@ -573,8 +612,7 @@ print("discrepancy over step as τ → 0, and ‖W‖:",
 #    \|u - a_{D-1}(\theta)\|^2 \;\le\; J. \tag{4.10} $$
 #
 # The step in $a$ is stable for every $\tau$, but it answers another question: with growing $\tau$, $\hat J$
-# is lower and flatter than $J$, and where $J$ is stationary $\hat J$ need not be: measured below, where one hidden
-# map of two units can descend $J$ to the end, and the gradient of $\hat J$ is looked at there. This is why ProxProp
+# is lower and flatter than $J$, and where $J$ is stationary $\hat J$ need not be (both measured below). This is why ProxProp
 # steps implicitly in $\theta$ only, where the fixed points stay those of $J$ (notebook 05).
 
 # %% [markdown]
@@ -629,21 +667,29 @@ def implicit_activation(a, theta_D, Y, tau):
     return check.library_implicit_activation(a, no_bias, Y, tau)
 
 # %%
-# L has weight 1/N: a long step, for which the explicit one would not do
-tau = 30.0
-
-
-def J_hat(hidden):
+def J_hat(hidden, tau):
     last = forward([None, *hidden, theta[D]], X)[1][-1]
     u = implicit_activation(last, theta[D], Y, tau)
     loss = np.sum((phi(theta[D], u) - Y) ** 2) / (2 * len(Y))
     return loss + np.sum((u - last) ** 2) / (2 * tau)  # (4.10)
 
 
+hidden = theta[1:D]
+for tau in (3.0, 30.0, 300.0):
+    lower = J_hat(hidden, tau)
+    teach.holds(f"Ĵ = {lower:.3f} is not above J = {J:.3f}, τ = {tau:g}",
+                max(lower - J, 0), 0)
+
+# %% [markdown]
+# Does the sweep descend it? Put the implicit step in the place of (8), hand its gap down by the chain rule, and hold
+# each step in $\theta$ against a difference of $\hat J$.
+
+# %%
+# L has weight 1/N: a long step, for which the explicit one would not do
+tau = 30.0
 # instead of ∂J/∂a_{D−1}
 signal = (a[D - 1] - implicit_activation(a[D - 1], theta[D], Y, tau)) / tau
-h, hidden = 1e-4, theta[1:D]
-teach.holds("Ĵ is not above J", max(J_hat(hidden) - J, 0), 0)
+h = 1e-4
 for l in range(D - 1, 0, -1):
     g = (1 - a[l] ** 2) * signal
     # what the sweep subtracts, over τ
@@ -652,9 +698,12 @@ for l in range(D - 1, 0, -1):
     t = rng.normal(size=step.shape)
     up, down = ([*hidden[:l - 1], theta[l] + s * h * t, *hidden[l:]]
                 for s in (1, -1))
-    slope = (J_hat(up) - J_hat(down)) / (2 * h)
+    slope = (J_hat(up, tau) - J_hat(down, tau)) / (2 * h)
     teach.holds(f"θ_{l}: the sweep descends Ĵ", np.sum(step * t), slope,
                 teach.DIFFERENCES)
+
+# %% [markdown]
+# Both functions along one line, that of $-\nabla J$:
 
 # %%
 steps = np.linspace(-0.5, 3, 60)
@@ -665,13 +714,16 @@ ax.plot(steps, [net.loss_function.value(output, Y) for output in outputs],
         color="black", label="J")
 for tau, color, dash in ((3.0, "sky", "-."), (30.0, "blue", "--"),
                          (300.0, "vermillion", ":")):
-    ax.plot(steps, [J_hat(p) for p in line], dash, color=teach.COLORS[color],
-            label=f"Ĵ, τ = {tau:g}")
+    ax.plot(steps, [J_hat(p, tau) for p in line], dash,
+            color=teach.COLORS[color], label=f"Ĵ, τ = {tau:g}")
 ax.set(xlabel="step along −∇J in the hidden maps", ylabel="J and Ĵ",
        ylim=(0, None))
 ax.legend()
 teach.show(fig, "J along its negative gradient, and below it the function with "
            "the loss's envelope, lower and flatter the larger τ is.")
+
+# %% [markdown]
+# Now the fixed points: a toy whose one hidden map, of two units, can descend $J$ to the end.
 
 # %%
 toy = np.random.default_rng(0)
@@ -691,6 +743,10 @@ def slope(th, implicit):
     return ones.T @ ((1 - hidden**2) * signal)
 
 
+# %% [markdown]
+# Descend $J$ until its gradient is gone, look at that of $\hat J$ there, and descend $\hat J$ from there.
+
+# %%
 fixed = {}
 for implicit, start in ((False, 0.1 * toy.normal(size=(3, 2))), (True, None)):
     th = fixed[False].copy() if implicit else start

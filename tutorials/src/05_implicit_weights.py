@@ -120,8 +120,8 @@ def implicit_weights(a, theta_k, z_half, tau_theta):
 # $$ \left(\tilde a^T\tilde a + \tfrac{1}{\tau_\theta} I\right)\theta^{+} = \tilde a^T z^{1/2} +
 #    \tfrac{1}{\tau_\theta}\theta_k. \tag{5.1} $$
 #
-# Its matrix is positive definite for every $\tau_\theta > 0$: one solution, and no limit on the step. Compare
-# with explicit steps on the same local problem:
+# Its matrix is positive definite for every $\tau_\theta > 0$: one solution, and no limit on the step. Is it
+# the minimiser of (11)? Look at 300 points near it.
 
 # %%
 l, tau = 2, 1.0
@@ -137,19 +137,27 @@ def objective(new, tau_theta):
     return local_fit(new) + np.sum((new - theta[l]) ** 2) / (2 * tau_theta)
 
 
-limit = 2 / np.linalg.norm(a_tilde[l], 2) ** 2
-print(f"explicit steps are stable below {limit:.4f}; local fit at θ_k: "
-      f"{local_fit(theta[l]):.2e}")
-for tau_theta in (0.01, 0.1, 1.0, 100.0):
+for tau_theta in (0.01, 1.0, 100.0):
     new = implicit_weights(a[l - 1], theta[l], z_half, tau_theta)
     nearby = [new + size * rng.normal(size=new.shape)
               for size in (1e-4, 1e-2, 1) for _ in range(100)]
-    explicit = theta[l] - tau_theta * tau * gradient[l]
     lower = sum(objective(other, tau_theta) < objective(new, tau_theta)
                 for other in nearby)
-    print(f"τ_θ = {tau_theta:<5g} local fit: explicit "
-          f"{local_fit(explicit):.1e}, implicit {local_fit(new):.1e};"
-          f" {lower} of 300 points near it have a lower objective")
+    print(f"τ_θ = {tau_theta:<5g} {lower} of {len(nearby)} points near it have "
+          "a lower objective")
+
+# %% [markdown]
+# Compare with explicit steps of the same length on the same local problem, below and beyond their limit:
+
+# %%
+limit = 2 / np.linalg.norm(a_tilde[l], 2) ** 2
+print(f"explicit steps are stable below {limit:.4f}; local fit at θ_k: "
+      f"{local_fit(theta[l]):.1e}")
+for tau_theta in (0.01, 0.1, 1.0, 100.0):
+    new = implicit_weights(a[l - 1], theta[l], z_half, tau_theta)
+    explicit = theta[l] - tau_theta * tau * gradient[l]
+    print(f"τ_θ = {tau_theta:<5g} local fit after the step: explicit "
+          f"{local_fit(explicit):.1e}, implicit {local_fit(new):.1e}")
 
 # %% [markdown]
 # ## Only the difference matters
@@ -236,6 +244,16 @@ def coefficients(a, g, tau_theta):
     return tau_theta * g
 
 # %% [markdown]
+# First (5.3) itself, with $\beta = 3$:
+
+# %%
+for l in (1, 2):
+    K, small = a_tilde[l] @ a_tilde[l].T, a_tilde[l].T @ a_tilde[l]
+    teach.holds(f"θ_{l}: both sides of (5.3)",
+                (small + 3 * np.eye(len(small))) @ a_tilde[l].T,
+                a_tilde[l].T @ (K + 3 * np.eye(N)))  # (5.3)
+
+# %% [markdown]
 # So $d$ is what backprop would compute, $\tilde a^T g$, but from *decorrelated* signals:
 #
 # $$ d = \tilde a^T U, \qquad U = (\tilde a\tilde a^T + \tfrac{1}{\tau_\theta}I)^{-1} g. \tag{5.4} $$
@@ -266,6 +284,12 @@ for l in (1, 2):
     Q, s, Vt = np.linalg.svd(a_tilde[l], full_matrices=False)
     teach.holds(f"θ_{l}: ∇J in these coordinates",
                 Vt.T @ (s[:, None] * (Q.T @ g[l])), gradient[l])  # (5.5)
+
+# %% [markdown]
+# The two limits (5.6), at a tiny and at a huge $\tau_\theta$:
+
+# %%
+for l in (1, 2):
     tiny, huge = 1e-7, 1e12
     size, fit = np.abs(gradient[l]).max(), np.linalg.pinv(a_tilde[l]) @ g[l]
     # what is left for a finite τ_θ: τ_θ s² relative to 1, and 1/(τ_θ s²)
@@ -280,10 +304,7 @@ for l in (1, 2):
 
 # %%
 for l in (1, 2):
-    identity, K = np.eye(len(theta[l])), a_tilde[l] @ a_tilde[l].T
-    teach.holds(f"θ_{l}: push-through",
-                (a_tilde[l].T @ a_tilde[l] + 3 * identity) @ a_tilde[l].T,
-                a_tilde[l].T @ (K + 3 * np.eye(N)))  # (5.3)
+    identity = np.eye(len(theta[l]))
     for tau_theta in (0.05, 1.0, 100.0):
         new = implicit_weights(a[l - 1], theta[l], z[l] - g[l], tau_theta)
         M = a_tilde[l].T @ a_tilde[l] + identity / tau_theta
@@ -320,13 +341,23 @@ answer = "b" if last < 0 else "a" if last < 1e-3 else "c"
 teach.reveal(prediction, answer, f"It ends at {last:.3f}, the cosine of the "
              "pseudo-inverse's step (5.6).")
 
+# %% [markdown]
+# To see the turn, take one weight and the bias of one unit: a plane to look at.
+
 # %%
-# one weight and the bias of one unit: a plane to look at
 one = np.hstack([a[1][:, [4]], np.ones((N, 1))])
 signal = -g[2][:, 3] / np.linalg.norm(g[2][:, 3])  # z^1/2 − z, scaled
 path = np.array([np.linalg.solve(one.T @ one + np.eye(2) / t, one.T @ signal)
                  for t in taus])
 ray = one.T @ signal / np.linalg.norm(one.T @ signal)
+print(f"first move over the gradient ray: {cosine(path[0], ray):.4f}; the last "
+      f"has the cosine {cosine(path[-1], ray):.2f} to it")
+
+# %% [markdown]
+# Left: this plane, with the contours of its local problem and the $\tau_\theta$ of four points. Right: the cosine
+# for the whole of $\theta_1$ and $\theta_2$.
+
+# %%
 fig, (left, right) = plt.subplots(1, 2, figsize=(10, 4.3),
                                   width_ratios=[1.1, 1])
 blue, reach = teach.METHODS["ProxProp exact"][0], 0.75 * np.abs(path).max()
@@ -421,6 +452,9 @@ def cosine_bound(a, tau_theta):
     s = np.linalg.svd(np.hstack([a, np.ones((len(a), 1))]), compute_uv=False) + 1 / tau_theta
     return 2 * np.sqrt(s[0] * s[-1]) / (s[0] + s[-1])
 
+# %% [markdown]
+# Now 100 draws of a network, a batch and $\tau_\theta$, each held against its own bound.
+
 # %%
 found, bounds, tau_draws = [], [], 10 ** rng.uniform(-3, 3, 100)
 for draw, tau_draw in enumerate(tau_draws):
@@ -434,6 +468,11 @@ for draw, tau_draw in enumerate(tau_draws):
     bounds.append(cosine_bound(other.forward(X_draw).a[1], tau_draw))
 below = np.sum(np.array(found) < np.array(bounds))
 teach.holds("draws below the bound", below, 0)
+
+# %% [markdown]
+# The chain of inequalities behind it, for one layer:
+
+# %%
 M, d = a_tilde[2].T @ a_tilde[2] + np.eye(len(theta[2])), filtered(2, 1.0)
 eigenvalues, Md = np.linalg.eigvalsh(M), M @ d
 m, L = eigenvalues[0], eigenvalues[-1]
@@ -442,6 +481,10 @@ parts = [(m + L) * np.sum(d * Md), np.sum(Md**2) + m * L * np.sum(d**2),
 teach.holds("each part of (5.7) is at most the one before", parts,
             sorted(parts)[::-1])  # (5.7)
 
+# %% [markdown]
+# How close do real gradients come?
+
+# %%
 fig, ax = plt.subplots(figsize=(7.5, 3.1))
 ax.plot(tau_draws, found, "s", color=teach.METHODS["ProxProp exact"][0],
         label="cosine of d and ∇J, map 2")
@@ -465,10 +508,7 @@ lengths = np.logspace(-1, 4, 60)
 choices = {"BackProp": gradient, **{
     f"τ_θ = {t:g}": {l: filtered(l, t) for l in (1, 2)}
     for t in (0.05, 1, 100)}}
-looks = dict(zip(choices, (("black", "-"), ("sky", ":"), ("blue", "-"),
-                           ("green", "-."))))
-fig, axes = plt.subplots(1, 2, figsize=(10, 3.4), sharey=True)
-lowest, best = {}, {}
+lowest, best, lines = {}, {}, {}
 for name, d in choices.items():
     moved = [[None, theta[1] - t * d[1], theta[2] - t * d[2], theta[3]]
              for t in lengths]
@@ -477,8 +517,18 @@ for name, d in choices.items():
     lowest[name] = losses.min()
     size = np.sqrt(np.linalg.norm(d[1]) ** 2 + np.linalg.norm(d[2]) ** 2)
     best[name] = lengths[losses.argmin()], lengths[losses.argmin()] * size
+    lines[name] = losses, size
     print(f"{name:<10} lowest J {losses.min():.2f}, at τ = "
           f"{best[name][0]:.3g}, length {best[name][1]:.3g}")
+
+# %% [markdown]
+# The four lines, against $\tau$ and against the distance walked:
+
+# %%
+looks = dict(zip(choices, (("black", "-"), ("sky", ":"), ("blue", "-"),
+                           ("green", "-."))))
+fig, axes = plt.subplots(1, 2, figsize=(10, 3.4), sharey=True)
+for name, (losses, size) in lines.items():
     for ax, along in zip(axes, (lengths, lengths * size)):
         ax.plot(along, losses, looks[name][1],
                 color=teach.COLORS[looks[name][0]],
@@ -493,8 +543,10 @@ teach.show(fig, "J along the four directions, only hidden maps moved; all "
            "times larger. Right: against the length of the step the four turn "
            "up between lengths of 3 and 15.")
 
+# %% [markdown]
+# One network and one batch say little: the same for three seeds of both.
+
 # %%
-# the same for three seeds of network and batch
 found = {name: [] for name in choices}
 for seed in (SEED, SEED + 1, SEED + 2):
     other = ml.mlp([64, 30, 20, 10], activation="tanh", seed=seed,
@@ -568,17 +620,29 @@ samples, inputs, large_tau = 40, 5, 1e3
 # says: at most 100
 samples, inputs, large_tau = 4000, 5, 1e10
 
+# %% [markdown]
+# On our two maps, for every $\tau_\theta$: the library's solve on either side, held against the filter (5.5), which
+# needs neither matrix.
+
 # %%
-fig, axes = plt.subplots(1, 2, figsize=(10, 3.2), sharey=True)
 errors = {}
-for ax, l in zip(axes, (1, 2)):
-    for side, color, line, marker in (("parameter", "blue", "-", "o"),
-                                      ("sample", "green", "--", "s")):
+for l in (1, 2):
+    for side in ("parameter", "sample"):
         gram = ml.maps.Gram(a[l - 1], side=side)
         steps = [ml.solvers.damped_solve(gram, g[l], 1 / t).value
                  for t in taus[::3]]
         errors[l, side] = [np.abs(d - filtered(l, t)).max() / np.abs(d).max()
                            for d, t in zip(steps, taus[::3])]
+        print(f"map {l}, {side} side: largest error {max(errors[l, side]):.0e}")
+
+# %% [markdown]
+# Where does each side lose its digits?
+
+# %%
+fig, axes = plt.subplots(1, 2, figsize=(10, 3.2), sharey=True)
+for ax, l in zip(axes, (1, 2)):
+    for side, color, line, marker in (("parameter", "blue", "-", "o"),
+                                      ("sample", "green", "--", "s")):
         ax.plot(taus[::3], errors[l, side], line, marker=marker,
                 color=teach.COLORS[color], label=f"{side} side")
     ax.set(xscale="log", yscale="log", xlabel=r"$\tau_\theta$",
@@ -592,8 +656,7 @@ teach.show(fig, "Relative error of the two sides against τ_θ. On map 1, with "
 # %% [markdown]
 # The *smaller* matrix is the cheaper one and, at large $\tau_\theta$, the accurate one: the larger has a null
 # space. The library chooses by size; where it estimates that too many digits would be lost, it leaves the
-# matrix and works along the principal axes of the data: the drop at the right. (All errors are against the
-# filter (5.5), which needs neither matrix.)
+# matrix and works along the principal axes of the data: the drop at the right.
 
 # %% [markdown]
 # ## Plant a mistake of your own
@@ -613,6 +676,10 @@ def my_step(block, tau_theta=0.2):
     return np.linalg.solve(a_tilde.T @ a_tilde + damping, a_tilde.T @ block.g)
 
 
+# %% [markdown]
+# Hand it to `verify`:
+
+# %%
 report = ml.verify(my_step, like=ml.ProxProp(tau_theta=0.2))
 for held in report.checks:
     if held.passed and "Prop." in held.source:

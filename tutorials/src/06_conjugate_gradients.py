@@ -130,6 +130,11 @@ def q(M, d):
 M, exact = system(1.0)
 cg1 = ml.solvers.conjugate_gradients(ml.maps.Gram(a), g, 1.0, steps=1).value
 teach.holds("cg1 of the library is this step", cg1, first_step(M, b))
+
+# %% [markdown]
+# Are other lengths worse, and where does the step point, unit by unit and as one long vector?
+
+# %%
 steps = (0.5, 0.9, 1.1, 2.0)
 best = all(np.all(q(M, t * cg1) > q(M, cg1)) for t in steps)
 angles = dots(cg1, b) / np.sqrt(dots(cg1, cg1) * dots(b, b))
@@ -139,8 +144,8 @@ print(f"cosine to the gradient: at least {angles.min():.3f} in each unit, "
       "over all")
 
 # %% [markdown]
-# So ProxProp with one step, cg1, *is* the gradient, with the length of each unit's column chosen by an exact
-# line search on the local problem; as one long vector it points elsewhere than $\nabla J$.
+# So ProxProp with one step, cg1, *is* the gradient, each unit's column with the length of an exact line search on
+# the local problem; as one long vector it points elsewhere than $\nabla J$.
 #
 # ## The next steps: do not undo the last
 #
@@ -155,7 +160,7 @@ print(f"cosine to the gradient: at least {angles.min():.3f} in each unit, "
 # -\frac{\langle r_{k+1}, Mp_k\rangle}{\langle p_k, Mp_k\rangle} = \frac{\|r_{k+1}\|^2}{\|r_k\|^2}.
 # \tag{6.3} $$
 #
-# The older directions need no care, by induction. Let $p_0, \dots, p_k$ be $M$-conjugate and $r_k$ orthogonal
+# The older directions need no care. Let $p_0, \dots, p_k$ be $M$-conjugate and $r_k$ orthogonal
 # to those before $p_k$. For $i < k$ then $\langle p_i, r_{k+1}\rangle = \langle p_i, r_k\rangle -
 # \alpha_k\langle p_i, Mp_k\rangle = 0 - 0$, and $\alpha_k$ makes it zero for $i = k$. Since $Mp_i = (r_i -
 # r_{i+1})/\alpha_i$ and $r_i = p_i - \gamma_{i-1}p_{i-1}$, each $Mp_i$ with $i < k$ is a sum of $p_0, \dots, p_k$,
@@ -199,7 +204,8 @@ def conjugate_gradients(a, g, tau_theta, steps):
         alpha = np.sum(r * r, axis=0) / np.sum(p * Mp, axis=0)  # (6.3)
         d = d + alpha * p
         r_new = r - alpha * Mp
-        p = r_new + np.sum(r_new * r_new, axis=0) / np.sum(r * r, axis=0) * p
+        gamma = np.sum(r_new * r_new, axis=0) / np.sum(r * r, axis=0)  # (6.3)
+        p = r_new + gamma * p
         r = r_new
     return d
     # </solution>
@@ -244,21 +250,36 @@ for k in (1, 3, 10):
     ours = conjugate_gradients(a, g, 1.0, k)
     theirs = ml.ProxProp(1.0, solver=f"cg{k}").direction(net, X, y)[1][1]
     teach.compare(f"cg{k}: by hand, library", ours, theirs)
+
+# %% [markdown]
+# Now the derivation, line by line, for unit 0. Each direction is $M$-conjugate to *all* before it:
+
+# %%
 path = np.array([0 * b[:, 0]] + [conjugate_gradients(a, g, 1.0, k)[:, 0]
                                  for k in range(1, 4)])  # of unit 0
-moves, rests = np.diff(path, axis=0), b[:, 0] - path @ M  # α_k p_k, and r_k
+moves = np.diff(path, axis=0)  # α_k p_k
 products = moves @ M @ moves.T
 sizes = np.sqrt(np.diag(products))
 teach.holds("three directions, each M-conjugate to all others",
             products / np.outer(sizes, sizes), np.eye(3), 1e-10)
+
+# %% [markdown]
+# $\gamma_k$ as conjugacy asks for it, $-\langle r_{k+1}, Mp_k\rangle/\langle p_k, Mp_k\rangle$, is the ratio of
+# squares:
+
+# %%
+rests = b[:, 0] - path @ M  # r_k
 squares = np.sum(rests**2, axis=1)
-# γ as −⟨r_{k+1}, Mp_k⟩/⟨p_k, Mp_k⟩, α put in
 slopes = -np.sum(rests[1:] * (moves @ M), axis=1) / squares[:-1]
 teach.holds("γ is the same in both forms", slopes, squares[1:] / squares[:-1],
             1e-10)  # (6.3)
+
+# %% [markdown]
+# And $d_3$ minimises over all of the Krylov space:
+
+# %%
 krylov = [b[:, 0], M @ b[:, 0], M @ M @ b[:, 0]]
 basis = np.linalg.qr(np.stack(krylov, axis=1))[0]
-# minimises q over the span
 lowest = basis @ np.linalg.solve(basis.T @ M @ basis, basis.T @ b[:, 0])
 teach.holds("cg3 minimises over three dimensions, unit 0",
             path[3] / np.abs(lowest).max(), lowest / np.abs(lowest).max(),
@@ -270,29 +291,6 @@ teach.holds("cg3 minimises over three dimensions, unit 0",
 # Measure errors in the norm $\|x\|_M^2 = \langle x, Mx\rangle$. That is what $q$ does: put $b = Md$ into (6.1),
 #
 # $$ q(d_k) - q(d) = \tfrac12\|d - d_k\|_M^2. \tag{6.5} $$
-#
-# By (6.4) $d_k = s(M)b$ for the best polynomial $s$ of degree $k-1$. The error is $d - d_k = (I - s(M)M)\,d$,
-# and $1 - s(\lambda)\lambda$ runs through the polynomials $P$ of degree $k$ with $P(0) = 1$. So
-#
-# $$ \frac{\|d - d_k\|_M}{\|d\|_M} \le \min_{P(0)=1}\ \max_{\lambda \in \mathrm{eig}(M)} |P(\lambda)|
-#    \;\le\; 2\left(\frac{\sqrt\kappa - 1}{\sqrt\kappa + 1}\right)^k, \qquad \kappa =
-#    \frac{\lambda_{\max}}{\lambda_{\min}}. \tag{6.6} $$
-#
-# The last step takes for $P$ the Chebyshev polynomial of the interval $[\lambda_{\min}, \lambda_{\max}]$.
-# The middle says more: only the *eigenvalues* count. If one stands apart, a factor $1 - \lambda/\lambda_1$
-# removes it for the price of one step, and the rest counts with $\kappa' = \lambda_2/\lambda_{\min}$:
-#
-# $$ \frac{\|d - d_k\|_M}{\|d\|_M} \le 2\left(\frac{\sqrt{\kappa'} - 1}{\sqrt{\kappa'} + 1}\right)^{k-1}. \tag{6.7} $$
-#
-# And with $n + 1$ eigenvalues a polynomial of degree $n + 1$ is zero on all of them: CG *ends* after $n + 1$ steps.
-#
-# ## Predict
-#
-# Our layer has $n + 1 = 31$. Take $\tau_\theta = 100$, float64, and 31 steps. The relative error is then
-# about (a) $10^{-15}$, (b) $10^{-9}$, (c) $10^{-3}$.
-
-# %% tags=["predict"]
-prediction = None  # "a", "b" or "c"
 
 # %%
 def error(M, exact, d):
@@ -312,9 +310,53 @@ for tau_theta in taus:
                                   for d in iterates[tau_theta]])
 M, exact = system(1.0)
 rest, above = exact - iterates[1.0][2], q(M, iterates[1.0][2]) - q(M, exact)
-# (6.5), a difference of near values
+# tolerance: a difference of near values
 teach.holds("how far q is above its least value, over half the squared error",
-            above / (0.5 * dots(rest, M @ rest)), np.ones(len(above)), 1e-8)
+            above / (0.5 * dots(rest, M @ rest)), np.ones(len(above)),
+            1e-8)  # (6.5)
+
+# %% [markdown]
+# By (6.4) $d_k = s(M)b$ for the best polynomial $s$ of degree $k-1$. The error is $d - d_k = (I - s(M)M)\,d$,
+# and $1 - s(\lambda)\lambda$ runs through the polynomials $P$ of degree $k$ with $P(0) = 1$. So
+#
+# $$ \frac{\|d - d_k\|_M}{\|d\|_M} \le \min_{P(0)=1}\ \max_{\lambda \in \mathrm{eig}(M)} |P(\lambda)|
+#    \;\le\; 2\left(\frac{\sqrt\kappa - 1}{\sqrt\kappa + 1}\right)^k, \qquad \kappa =
+#    \frac{\lambda_{\max}}{\lambda_{\min}}. \tag{6.6} $$
+#
+# The last step takes for $P$ the Chebyshev polynomial of the interval $[\lambda_{\min}, \lambda_{\max}]$.
+# The middle says more: only the *eigenvalues* count. If one stands apart, a factor $1 - \lambda/\lambda_1$
+# removes it for the price of one step, and the rest counts with $\kappa' = \lambda_2/\lambda_{\min}$:
+#
+# $$ \frac{\|d - d_k\|_M}{\|d\|_M} \le 2\left(\frac{\sqrt{\kappa'} - 1}{\sqrt{\kappa'} + 1}\right)^{k-1}. \tag{6.7} $$
+#
+# And with $n + 1$ eigenvalues a polynomial of degree $n + 1$ is zero on all of them: CG *ends* after $n + 1$ steps.
+
+# %%
+def chebyshev(kappa, k):
+    return 2 * ((np.sqrt(kappa) - 1) / (np.sqrt(kappa) + 1)) ** k
+
+
+kappas, bounds = {}, {}
+for tau_theta in taus:
+    values = np.linalg.eigvalsh(system(tau_theta)[0])
+    kappas[tau_theta] = values[-1] / values[0]
+    bounds[tau_theta] = (chebyshev(kappas[tau_theta], counts),  # (6.6)
+                         chebyshev(values[-2] / values[0],
+                                   counts - 1))  # (6.7)
+    excess = errors[tau_theta] - np.minimum(*bounds[tau_theta])
+    teach.holds(f"τ_θ = {tau_theta:g}, 60 steps: no error above a bound",
+                max(excess.max(), 0), 0)
+
+# %% [markdown]
+# ## Predict
+#
+# Our layer has $n + 1 = 31$. Take $\tau_\theta = 100$, float64, and 31 steps. The relative error is then
+# about (a) $10^{-15}$, (b) $10^{-9}$, (c) $10^{-3}$.
+
+# %% tags=["predict"]
+prediction = None  # "a", "b" or "c"
+
+# %%
 at_the_end = errors[100.0][30]
 answer = min("abc",
              key=lambda c: abs(np.log10(at_the_end)
@@ -323,21 +365,13 @@ teach.reveal(prediction, answer,
              f"It is {at_the_end:.0e}: rounding destroys the orthogonality of "
              "the residuals.")
 
+# %% [markdown]
+# Errors and bounds, from strong damping on the left to weak on the right:
+
 # %%
-def chebyshev(kappa, k):
-    return 2 * ((np.sqrt(kappa) - 1) / (np.sqrt(kappa) + 1)) ** k
-
-
 fig, axes = plt.subplots(1, 4, figsize=(11, 3.8), sharey=True)
-kappas = {}
 for ax, tau_theta in zip(axes, taus):
-    values = np.linalg.eigvalsh(system(tau_theta)[0])
-    kappas[tau_theta] = values[-1] / values[0]
-    all_of_it, apart = chebyshev(kappas[tau_theta],
-                                 counts), chebyshev(
-        values[-2] / values[0], counts - 1)
-    # (6.6), (6.7)
-    assert np.all(errors[tau_theta] <= np.minimum(all_of_it, apart) + 1e-12)
+    all_of_it, apart = bounds[tau_theta]
     ax.plot(counts, all_of_it, ":", color=teach.COLORS["grey"],
             label="Chebyshev (6.6)")
     ax.plot(counts, apart, "--", color=teach.COLORS["grey"],
@@ -353,7 +387,7 @@ for ax, tau_theta in zip(axes, taus):
     ax.set(yscale="log", ylim=(1e-16, 5), xlabel="steps k",
            title=rf"$\tau_\theta$ = {tau_theta:g}, "
                  rf"$\kappa$ = {kappas[tau_theta]:.0f}")
-axes[0].set_ylabel("error in the norm of M")
+axes[0].set_ylabel("relative error, norm of M")
 fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center",
            ncols=7)
 teach.show(fig,
@@ -361,6 +395,9 @@ teach.show(fig,
            "bounds. At 0.05 ten steps reach 1e-8; at 100 and 10000 the "
            "curves are alike, 0.2 after ten steps and 1e-3 at the line k = "
            "31, where exact arithmetic would be done.")
+print("errors after ten steps:",
+      *(f"{errors[tau_theta][9]:.2g} (τ_θ = {tau_theta:g})  "
+        for tau_theta in taus))
 
 # %% [markdown]
 # Read from left to right. Strong damping ($\tau_\theta = 0.05$): a few steps *are* the exact solve. Weak
@@ -371,9 +408,6 @@ teach.show(fig,
 # the same thing for both? Compare the iterates themselves.
 
 # %%
-print("errors after ten steps:",
-      *(f"{errors[tau_theta][9]:.2g} (τ_θ = {tau_theta:g})  "
-        for tau_theta in taus))
 apart_by, weak = {}, system(1e4)[1]
 for tau_theta in (1.0, 100.0):
     for k in (1, 3, 10):
@@ -393,7 +427,7 @@ for tau_theta in (1.0, 100.0):
 # on** $\tau_\theta$; their number is the regulariser. Ten steps begin to tell, and between 1 and 10 000 all do.
 #
 # Predict from the eigenvalues of $M$ alone: return the least $k \ge 1$ for which one of the bounds (6.6), (6.7)
-# promises an error of at most $\varepsilon$. `chebyshev(kappa, k)` of the figure above is the bound (6.6).
+# promises an error of at most $\varepsilon$. `chebyshev(kappa, k)` above is the bound (6.6).
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -465,6 +499,22 @@ for tau_theta in taus:
 # minimiser over a subspace it is even $\langle \nabla J, d_k\rangle = \langle d_k, Md_k\rangle$.)
 
 # %%
+for tau_theta in taus:
+    M, exact = system(tau_theta)
+    least = min(np.min(dots(b, d) / (0.5 * dots(d, M @ d)))
+                for d in iterates[tau_theta])
+    print(f"τ_θ = {tau_theta:g}, every unit, 60 steps: left side of (6.8) over "
+          f"its right one: {least:.4f} at least")
+    teach.holds("    at least 1", max(1 - least, 0), 0)  # (6.8)
+    left_over = max(np.max(abs(dots(b - M @ d, d) / dots(b, d)))
+                    for d in iterates[tau_theta][:3])
+    teach.holds("    one to three steps: ⟨∇J, d⟩ = ⟨d, Md⟩", left_over, 0,
+                1e-10)
+
+# %% [markdown]
+# The directions, against the gradient and against the exact one:
+
+# %%
 def cosine(u, v):
     return np.sum(u * v) / np.linalg.norm(u) / np.linalg.norm(v)
 
@@ -474,13 +524,6 @@ to_exact = {}
 looks = (("black", "-"), ("blue", "--"), ("green", "-."), ("vermillion", ":"))
 for tau_theta, (color, line) in zip(taus, looks):
     M, exact = system(tau_theta)
-    slack = [np.min(dots(b, d) - 0.5 * dots(d, M @ d))
-             for d in iterates[tau_theta]]
-    assert min(slack) > 0  # (6.8), in every unit and for every k
-    left_over = max(np.max(abs(dots(b - M @ d, d) / dots(b, d)))
-                    for d in iterates[tau_theta][:3])
-    teach.holds(f"τ_θ = {tau_theta:g}, one to three steps: ⟨∇J, d⟩ = ⟨d, Md⟩",
-                left_over, 0, 1e-10)
     to_exact[tau_theta] = [cosine(exact, d) for d in iterates[tau_theta]]
     for ax, values in zip(axes,
                           ([cosine(b, d) for d in iterates[tau_theta]],
@@ -623,9 +666,7 @@ spectrum = np.logspace(0, 8, 16)
 # %%
 Q, right = np.linalg.qr(rng.normal(size=(16, 16)))[0], rng.normal(size=(16, 1))
 ends, curves = {}, {}
-fig, ax = plt.subplots(figsize=(8, 3.4))
-for kappa, color, mark in ((10, "black", "o"), (311, "blue", "s"),
-                           (1e4, "vermillion", "^")):
+for kappa in (10, 311, 1e4):
     matrix = Q * np.logspace(0, np.log10(kappa), 16) @ Q.T
     x, basis = np.linalg.solve(matrix, right), np.zeros((16, 0))
     curves[kappa] = [error(matrix, x, d)
@@ -638,13 +679,25 @@ for kappa, color, mark in ((10, "black", "o"), (311, "blue", "s"),
         basis = np.hstack([basis, new / np.linalg.norm(new)])
         d = basis @ np.linalg.solve(basis.T @ matrix @ basis, basis.T @ right)
         ends[kappa, k + 1] = max(error(matrix, x, d), 1e-16)
+    print(f"κ = {kappa:g}, float64: error",
+          *(f"{curves[kappa][k - 1]:.0e} at k = {k} "
+            for k in (16, 20, 24, 30)))
+
+# %% [markdown]
+# Solid: as computed. Dotted: with orthogonality kept by force, which is what the theorem speaks of.
+
+# %%
+fig, ax = plt.subplots(figsize=(8, 3.4))
+for kappa, color, mark in ((10, "black", "o"), (311, "blue", "s"),
+                           (1e4, "vermillion", "^")):
     look = {"color": teach.COLORS[color], "marker": mark, "ms": 5}
     ax.plot(range(1, 31), curves[kappa],
             label=rf"float64, $\kappa$ = {kappa:g}", **look)
     ax.plot(range(1, 17), [ends[kappa, k] for k in range(1, 17)], ":",
             markevery=[14, 15], **look)
 ax.axvline(16, color=teach.COLORS["grey"], linewidth=0.8, label="k = n")
-ax.set(yscale="log", ylim=(1e-16, 5), xlabel="steps k", ylabel="error",
+ax.set(yscale="log", ylim=(1e-16, 5), xlabel="steps k",
+       ylabel="relative error, norm of M",
        title="Dotted: orthogonality kept by force")
 ax.legend(loc="lower left")
 teach.show(fig,
@@ -652,15 +705,11 @@ teach.show(fig,
            "orthogonality kept by force all three drop to rounding at k = "
            "16. In float64 only the well-conditioned one does; κ = 311 gets "
            "there some steps later, and κ = 10000 is still falling at 30.")
-for kappa, curve in curves.items():
-    print(f"κ = {kappa:g}, float64: error",
-          *(f"{curve[k - 1]:.0e} at k = {k} " for k in (16, 20, 24, 30)))
 
 # %% [markdown]
 # ## What does it cost?
 #
-# A loop "until the residual is zero" or "for $n$ steps" is no solver: one stops at a relative residual, or after a
-# small fixed number of steps, as ProxProp does. What is that number worth?
+# One stops at a relative residual, or after a small fixed number of steps, as ProxProp does. What is it worth?
 #
 # Count multiplications and additions of matrix products, for $N$ rows, $n$ inputs, $m$ units. Backprop takes
 # $6Nnm$ (forward, both adjoints). On top of that, the direction takes
@@ -776,8 +825,7 @@ teach.record("convolution: matrix-free is cheapest up to step",
 # - In sample space a step costs one small product; whether that beats matrix-free steps or an exact solve is
 #   a matter of shapes.
 #
-# **What this does not show.** One layer, one batch, float64; no training. Operations are counted, seconds are not:
-# memory and libraries have a say there. The inverse is counted by the book, not by a run, and the Gram matrices of
+# **What this does not show.** One layer, one batch, float64; no training. Operations are counted, seconds are not. The inverse is counted by the book, not by a run, and the Gram matrices of
 # a convolution as if its patches shared nothing.
 #
 # **References.** Frerix, Möllenhoff, Moeller, Cremers, *Proximal Backpropagation*, ICLR 2018: (14),

@@ -49,6 +49,10 @@ def new_net(seed):
     return ml.mlp([64, 32, 32, 10], seed=seed, dtype=np.float64)
 
 
+# %% [markdown]
+# One step of (7.1) by hand and by the library's optimizer:
+
+# %%
 net = new_net(SEED)
 tau = 0.1
 _, d = methods["ProxProp exact"].direction(net, X[:100], y[:100])
@@ -80,6 +84,10 @@ def final_loss(method, tau, seed):
     return np.inf if history.diverged else history["train_loss"][-1]
 
 
+# %% [markdown]
+# Divide the gradient by 16 and multiply $\tau$ by 16: the same run, to the last bit?
+
+# %%
 def sixteenth(block):
     return ml.BackProp().propose(block) / 16
 
@@ -308,10 +316,18 @@ wider = tuple(decades[name] > decades["∇J"] + 1e-9
 answer = {(True, False): "a", (False, True): "b", (True, True): "c"}[wider]
 teach.reveal(widening, answer, "Dividing only moves it; κ falls from 10 to 5.5 "
              "by the change of shape.")
+
+# %% [markdown]
+# The budget's part: with fewer or more steps the same gradient has another window.
+
+# %%
 for budget in (20, 60, 180):
     low, high = quadratic_window(mu, L, budget, eps)
     print(f"∇J, K = {budget}: from {low:.3f} to {high:.3f}, "
           f"{max(0, np.log10(high / low)):.2f} decades")
+
+# %% [markdown]
+# The three directions over all step sizes; thick bars mark the windows (7.4).
 
 # %%
 fig, ax = plt.subplots(figsize=(9, 3))
@@ -362,10 +378,19 @@ windows = {name: window(taus, losses, level) for name, losses in runs.items()}
 ratio = windows["ProxProp exact"][1] / windows["BackProp"][1]
 teach.reveal(factor, "a" if ratio < 3 else "b" if ratio <= 20 else "c",
              f"It is {ratio:.0f}.")
+
+# %% [markdown]
+# All five windows, and how low the median seed gets:
+
+# %%
 for name, (low, high, width) in windows.items():
     least = np.median(runs[name], axis=0).min()
     print(f"{name:<15} usable from τ = {low:6.3f} to {high:6.2f}: {width:.2f} "
           f"decades; lowest loss {least:.4f}")
+
+# %% [markdown]
+# One panel a method. Line: the level. Bar: the usable $\tau$. Band: three seeds. Cross: at least one seed ended
+# above the loss of guessing, or not finite.
 
 # %%
 fig, axes = plt.subplots(1, 5, figsize=(11, 2.9), sharex=True, sharey=True)
@@ -389,9 +414,6 @@ teach.show(fig, "Training loss against τ, one panel a method, BackProp "
            "later.")
 
 # %% [markdown]
-# Line: the level. Bar: the usable $\tau$. Band: three seeds. Cross: at least one seed ended above the loss of
-# guessing, or not finite.
-#
 # Two things happened: the curves moved to the right, at **both** ends, and the window changed its width.
 # How much of that is length? On the last map all five take the same step, so compare the *hidden* maps. And
 # add a **control**: BackProp whose hidden gradients are multiplied by one constant, so that they are as
@@ -409,20 +431,29 @@ def hidden_ratio(method):
     return float(np.mean(ratios))
 
 
+shift = {name: hidden_ratio(method) for name, method in methods.items()}
+for name, value in shift.items():
+    low, high, width = windows[name]
+    print(f"{name:<15} ‖d‖/‖∇J‖ = {value:.3f}   usable from s = "
+          f"{value * low:.3f} to {value * high:.3f}")
+
+# %% [markdown]
+# The control, over the same step sizes and seeds:
+
+# %%
 def rescaled(block):
     return ml.BackProp().propose(block) * (1.0 if block.last
                                            else shift["ProxProp exact"])
 
 
-shift = {name: hidden_ratio(method) for name, method in methods.items()}
 runs["control"] = np.array([[final_loss(rescaled, tau, seed) for tau in taus]
                             for seed in seeds])
 windows["control"] = window(taus, runs["control"], level)
 shift["control"] = shift["ProxProp exact"]
-for name, value in shift.items():
-    low, high, width = windows[name]
-    print(f"{name:<15} ‖d‖/‖∇J‖ = {value:.3f}   usable from s = "
-          f"{value * low:.3f} to {value * high:.3f}")
+low, high, width = windows["control"]
+print(f"control: usable from τ = {low:.2f} to {high:.2f}, s = "
+      f"{shift['control'] * low:.3f} to {shift['control'] * high:.3f}: "
+      f"{width:.2f} decades")
 moved = np.log10(windows["control"][1] / windows["BackProp"][1])
 whole = -np.log10(shift["control"])
 print(f"the control's largest τ: {moved:.2f} decades above BackProp's; all "
@@ -441,6 +472,9 @@ remains = None  # "a", "b" or "c"
 left = np.log10(ratio * shift["ProxProp exact"]) / np.log10(ratio)
 teach.reveal(remains, "a" if left > 0.8 else "b" if left > 0.2 else "c",
              f"{100 * left:.0f} % remain.")
+
+# %% [markdown]
+# The same losses twice, against $\tau$ and against $s$; below them the windows, in rows that are named.
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(11, 4.3), sharey=True)
@@ -485,18 +519,29 @@ teach.show(fig, "Left: loss against τ, BackProp far to the left of ProxProp, "
 # with the last map as it was the control's moved by 0.67, two grid steps. Three or five steps of CG (cg3,
 # cg5) have windows within one grid step of the exact solve's, and lowest losses within a factor of 2 or so
 # (printed): no difference that this grid could settle. What no units can
-# change is the length of the bars. But that depends on the level that we happened to choose, so vary it.
-# And it depends on the budget: on the quadratic above 20 steps had no window, and 180 moved the left edge out
-# by a factor of nearly 3. And **epochs are not seconds**: notebook 11 puts both side by side.
+# change is the length of the bars. But that depends on the budget: on the quadratic above 20 steps had no window, and
+# 180 moved the left edge out by a factor of nearly 3. And **epochs are not seconds**: notebook 11 puts both side by
+# side. And it depends on the level that we happened to choose, so vary it:
 
 # %%
-levels = np.logspace(np.log10(2.0), np.log10(0.05), 25)
-fig, ax = plt.subplots(figsize=(8, 3.2))
+levels, width_at = np.logspace(np.log10(2.0), np.log10(0.05), 25), {}
 for name in methods:
     losses = runs[name]
-    widths = [window(taus, losses, each)[2]
-              if (losses <= each).all(axis=0).any() else np.nan
-              for each in levels]
+    width_at[name] = np.array([window(taus, losses, each)[2]
+                               if (losses <= each).all(axis=0).any() else np.nan
+                               for each in levels])
+narrower = np.mean([width_at["BackProp"][k] < width_at["ProxProp exact"][k]
+                    for k in np.flatnonzero(width_at["BackProp"] >= 0)])
+print(f"BackProp has a window at {np.sum(width_at['BackProp'] >= 0)} of "
+      f"{len(levels)} levels; exact ProxProp's is wider at "
+      f"{100 * narrower:.0f} % of them")
+
+# %% [markdown]
+# A line ends where no step size is usable.
+
+# %%
+fig, ax = plt.subplots(figsize=(8, 3.2))
+for name, widths in width_at.items():
     broad = {"linewidth": 5, "alpha": 0.4,  # cg3 lies on it
              "linestyle": "-"} if name == "ProxProp cg5" else {}
     ax.step(levels, widths, where="mid",
