@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minilift.course.teach import Claim, check, close_to_answers, same, slips
+from minilift.course.teach import Claim, check, close_to_answers, same, slips, times
 from minilift.layers.gram import Gram
 from minilift.local import solvers
 
@@ -23,11 +23,51 @@ def dots(u, v):
 
 
 def shaped(name, value, expected):
-    """Return `value` as an array if it has the shape of `expected`."""
+    """Return `value` as an array if it has the shape of `expected` and is finite."""
     value = np.asarray(value, dtype=float)
     if value.shape != expected.shape:
         raise ValueError(f"{name} has shape {value.shape} where {expected.shape} is expected")
+    if not np.isfinite(value).all():
+        raise ValueError(f"{name} holds nan or inf where finite numbers are expected: what is divided by 0?")
     return value
+
+
+def step_by_step(M, b, iterates, inner=""):
+    """Yield (whether it is so, what the first CG step that is wrong has for α, γ or its direction), for some columns.
+
+    Parameters
+    ----------
+    M, b : arrays
+    iterates : list of array
+        d_1, d_2, … as an answer gives them.
+    inner : str
+        What to say of inner products.
+    """
+    for j in range(b.shape[1]):
+        start, first = b[:, j], iterates[0][:, j]
+        went = times(first, start)
+        yield went != went, f"k = 1: d_1 does not lie along b (unit {j}): d starts at 0, p at b, and d moves along p"
+        share = went * (start @ M @ start) / (start @ start)
+        yield not same(share, 1, 1e-7), (f"k = 1: d_1 lies along b, but is {share:.3g} times as long as it should be "
+                                         f"(unit {j}): look at α, at Mp with its damping{inner}")
+    for j in range(b.shape[1]):
+        start, first, second = b[:, j], iterates[0][:, j], iterates[1][:, j]
+        rest, move = start - M @ first, second - first
+        parts = np.stack([rest, start], axis=1)
+        of_rest, of_old = np.linalg.lstsq(parts, move, rcond=None)[0]
+        yield abs(parts @ [of_rest, of_old] - move).max() > 1e-6 * abs(move).max(), \
+            "the first step is right; the second does not go along r_new + γ p: which r and which p stand in it?"
+        yield abs(of_rest) < 1e-9, "the first step is right; the new residual is missing in the second direction"
+        gamma, right = of_old / of_rest, rest @ rest / (start @ start)
+        yield abs(gamma) < 1e-9, "the first step is right; in the second direction γ p is missing: steepest descent"
+        yield not same(gamma / right, 1, 1e-6), (f"the first step is right; in the second direction γ is "
+                                                 f"{gamma / right:.3g} times what it should be (unit {j}): look at γ, "
+                                                 f"and at the new r in it{inner}")
+        p = rest + right * start
+        share = of_rest * (p @ M @ p) / (rest @ rest)
+        yield not same(share, 1, 1e-6), (f"the first step and the second direction are right; along it d goes "
+                                         f"{share:.3g} times as far as it should (unit {j}): which r and p has α?")
+    yield True, "two steps are right, the third is not: is something kept from the first one (b for r, say)?"
 
 
 def krylov_misfit(M, b, d, steps):
@@ -110,6 +150,11 @@ def first_step(answer, seed):
     def mistakes(step):
         yield np.shape(step(M, b)) == (3,), "these are the lengths α of the steps; d = α b is asked for"
         yield from slips(step, [(M, b)], WRONG_FIRST_STEPS)
+        found = shaped("d_1", step(M, b), b)
+        yield same(abs(found), abs(library_first_step(M, b))), "the entries of b keep their signs: no absolute values"
+        turned = [j for j in range(b.shape[1]) if times(found[:, j], b[:, j]) != times(found[:, j], b[:, j])]
+        yield bool(turned), (f"unit {turned[0] if turned else 0} does not go along its own b: α is one number for each "
+                             "unit, and multiplies its column")
         lengths = dots(step(M, b), b) / dots(library_first_step(M, b), b)
         yield (same(step(M, b), lengths * library_first_step(M, b)), "along b, but by other lengths: "
                + ", ".join(f"{length:.3g}" for length in lengths) + " of the best in the three units; look at α")
@@ -123,7 +168,8 @@ def library_cg(a, g, tau_theta, steps):
 
 
 def wrong_cg(a, g, tau_theta, steps, gamma=None, alias=False, alpha=None, damping=None, inner=dots, residual=-1,
-             along="p", late=False, free=False, rows=1, ones=1.0, kept=1.0, moves="p", since="r", give="d"):
+             along="p", late=False, free=False, rows=1, ones=1.0, kept=1.0, moves="p", since="r", give="d",
+             falls="Mp"):
     """Return CG with a slip in it: γ or α of another rule, another damping, inner product, sign or start."""
     damping = 1 / tau_theta if damping is None else damping(tau_theta)
     diagonal = np.append(np.ones(a.shape[1]), ones)
@@ -133,13 +179,13 @@ def wrong_cg(a, g, tau_theta, steps, gamma=None, alias=False, alpha=None, dampin
     for k in range(steps):
         before, Mp = r, M @ p
         length = inner(r, r) / inner(p, Mp) if alpha is None else alpha(r, p, Mp)
-        r = (r if since == "r" else b) + residual * (1 if free else length) * Mp
-        d = kept * d + length * {"p": p, "late": 0 * p}.get(moves, r)
+        r = (r if since == "r" else b) + residual * (1 if free else length) * (Mp if falls == "Mp" else p)
+        d = kept * d + length * {"p": p, "p alone": p / length, "late": 0 * p, "r_old": before}.get(moves, r)
         if alias and k == 0:
             p = r
         ratio = inner(r, r) / inner(before, before) if gamma is None else gamma(r, before, p, Mp)
         new = (before if late else r) + ratio * (before if along == "r_old" else p)
-        p = {"b": p, "γr": ratio * r + p}.get(along, new)
+        p = {"b": p, "γr": ratio * r + p, "p alone": ratio * p, "b + γp": b + ratio * p}.get(along, new)
         d = d + length * p if moves == "late" else d
     return {"d": d, "r": r, "p": p}[give]
 
@@ -216,6 +262,25 @@ WRONG_CG = {
     "each step replaces d; it must add to it: d + αp": cg_with(kept=0.0),
     "r starts from b in every step; it goes on from the last r": cg_with(since="b"),
     "this is the residual r; d is wanted": cg_with(give="r"),
+    "‖r‖² in α is that of the start, b; take that of the present r":
+        lambda a, g, tau_theta, steps: cg_with(alpha=lambda r, p, Mp: dots(tilde(a).T @ g, tilde(a).T @ g) / dots(
+            p, Mp))(a, g, tau_theta, steps),
+    "α is missing where d moves: d + αp": cg_with(moves="p alone"),
+    "d goes along p; here it goes along the old r": cg_with(moves="r_old"),
+    "1/τ_θ, not 1/τ_θ²": cg_with(damping=lambda tau_theta: 1 / tau_theta**2),
+    "a factor ½ in the damping: β is 1/τ_θ": cg_with(damping=lambda tau_theta: 1 / tau_theta / 2),
+    "a solution is no direction: no further τ_θ":
+        lambda a, g, tau_theta, steps: tau_theta * wrong_cg(a, g, tau_theta, steps),
+    "γ is new ‖r‖² over old ‖r‖²; here ⟨p, Mp⟩ stands below":
+        cg_with(gamma=lambda r, old, p, Mp: dots(r, r) / dots(p, Mp)),
+    "γ has no ½": cg_with(gamma=lambda r, old, p, Mp: dots(r, r) / dots(old, old) / 2),
+    "d is measured in units of b: b is not to be normalised": lambda a, g, tau_theta, steps:
+        wrong_cg(a, g, tau_theta, steps) / np.linalg.norm(tilde(a).T @ g),
+    "d is measured in units of b: no column of b is to be normalised": lambda a, g, tau_theta, steps:
+        wrong_cg(a, g, tau_theta, steps) / np.linalg.norm(tilde(a).T @ g, axis=0),
+    "the new residual falls by α Mp; here M is missing in it": cg_with(falls="p"),
+    "the new direction is r + γp; here r is missing in it": cg_with(along="p alone"),
+    "the new direction starts from the new r; here it starts from b": cg_with(along="b + γp"),
     "this is the direction p; d is wanted": cg_with(give="p"),
 }
 
@@ -243,6 +308,9 @@ def conjugate_gradients(answer, seed):
         yield any(same(two, other) for other in ones), "the number of steps is off by one"
         yield same(two, -library_cg(a, g, tau_theta, 2)), "the sign: d goes along +p"
         yield same(two, library_cg(a, g, tau_theta, 2) + tilde(a).T @ g), "d starts at 0, not at b"
+        yield (all(same(cg(a, g, tau_theta, k), library_cg(a, g, tau_theta, len(b)), 1e-6) for k in (1, 2)),
+               "so many steps are taken whatever `steps` is; as many as are asked for")
+        yield from step_by_step(M, b, [shaped("d", cg(a, g, tau_theta, k), b) for k in (1, 2)])
 
     return check("6.2", answer, claims, mistakes, fallback=library_cg)
 
@@ -365,6 +433,19 @@ def sample_space_cg(answer, seed):
 
     def mistakes(cg):
         yield from slips(cg, [(tilde(a) @ tilde(a).T, g, beta, 3) for a, g in problems], WRONG_SAMPLE_CG)
+        a, g = problems[0]
+        K = tilde(a) @ tilde(a).T
+        M, b = tilde(a).T @ tilde(a) + beta * np.eye(a.shape[1] + 1), tilde(a).T @ g
+        found = [shaped("U", cg(K, g, beta, k), g) for k in (1, 2, 3)]
+        right = library_sample_space_cg(K, g, beta, 1)
+        yield (all(same(U, library_sample_space_cg(K, g, beta, len(g)), 1e-6) for U in found),
+               "so many steps are taken whatever `steps` is; as many as are asked for")
+        yield (any(same(found[0] - right, sign * start) for sign in (1, -1) for start in (g, K @ g)),
+               "U starts at 0: d = 0 are the present weights")
+        factor = times(found[2], library_sample_space_cg(K, g, beta, 3))
+        yield factor == factor, f"U is {factor:.3g} times what it should be, for β = {beta:g}"
+        yield from step_by_step(M, b, [tilde(a).T @ U for U in found[:2]],
+                                ", and at its inner products, those of θ by (6.9)")
 
     return check("6.4", answer, claims, mistakes, fallback=library_sample_space_cg)
 
@@ -417,6 +498,20 @@ WRONG_COUNTS = {
     "λ₂ is the largest eigenvalue but one; the smallest but one stands here": enough_with(second=1),
     "the root is taken twice: the bounds have √κ": enough_with(root=lambda kappa: kappa**0.25),
     "the eigenvalues come in any order: sort them": enough_with(order=np.asarray),
+    "removing one eigenvalue costs one step, not two: (6.7) has k − 1": enough_with(price=2),
+    "κ' leaves out the largest eigenvalue alone; here the smallest is left out, too": enough_with(lowest=1),
+    "the error may be ε, not ε/2": lambda values, eps: library_steps_enough(values, eps / 2),
+    "the error must be ε, not 2ε": lambda values, eps: library_steps_enough(values, 2 * eps),
+    "that CG ends after n steps is exact arithmetic's; the bounds may promise ε later, and count alone":
+        lambda values, eps: min(library_steps_enough(values, eps), len(values)),
+    "√κ steps gain a factor, no ε: where is ε in it?": lambda values, eps:
+        int(np.ceil(np.sqrt(np.max(values) / np.min(values)))),
+    "the steps are counted by 1; here by 2": lambda values, eps:
+        library_steps_enough(values, eps) // 2 * 2 + 1,
+    "κ has the largest eigenvalue above, not the mean": lambda values, eps: next(k for k in range(1, 100_000) if min(
+        chebyshev(np.mean(values) / np.min(values), k), bounds(values, k)[1]) <= eps),
+    "κ has the smallest eigenvalue below, not the mean": lambda values, eps: next(k for k in range(1, 100_000) if min(
+        chebyshev(np.max(values) / np.mean(values), k), bounds(values, k)[1]) <= eps),
     "κ is a quotient: the smallest eigenvalue is missing in it":
         lambda values, eps: library_steps_enough(np.append(np.sort(values)[1:], 1.0), eps),
     "κ is a quotient, the largest over the smallest; this is a difference":
@@ -465,6 +560,16 @@ def steps_enough(answer, seed):
         yield (all(count(*question) == library_steps_enough(*question) for question in questions)
                and count(*cases[2][1:]) > library_steps_enough(*cases[2][1:]),
                "where one step is enough yours gives more: count from k = 1")
+        yield (len({float(count(values, eps)) for values, eps in questions}) == 1,
+               "the same number, whatever the eigenvalues and ε are")
+        yield (all(count(values, 1e-2) == count(values, 1e-6) for _, values, _ in cases[:2]),
+               "a smaller ε takes more steps; yours does not depend on it")
+        for name, values, eps in cases:
+            k, right = int(count(values, eps)), library_steps_enough(values, eps)
+            if k != right:
+                all_of_it, apart = bounds(values, max(k, 1))
+                yield True, (f"where the eigenvalues are {name} and ε = {eps:g} yours is {k}; there (6.6) is "
+                             f"{all_of_it:.1e} and (6.7) {apart:.1e}: is κ, κ' or k − 1 another?")
 
     return check("6.3", answer, claims, mistakes, fallback=library_steps_enough)
 
