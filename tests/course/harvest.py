@@ -77,6 +77,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return new[1:]", "    return [t - tau * d for t, d in zip(theta[1:], ml.BackProp().direction("
                                "energy.net, a[0], energy.y)[1])]", "without a sweep"),
         ("new[D] = theta[D] - tau * energy.gradient_theta(D, theta, a, z)", "pass", "θ_D does not move"),
+        ("a[D - 1] - tau * energy.gradient_a", "a[D - 1] - energy.gradient_a", "or in (8)"),
     ],
     "4.4": [
         ("    return tau * a_tilde.T @ g - tau * a_half_tilde.T @ (g - g @ W.T @ W)",
@@ -127,6 +128,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("return alpha * b", "return alpha", "the lengths α"),
         ("return alpha * b", "return 2 * alpha * b", "factor 2"),
         ("return alpha * b", "alpha * b", "returns None"),
+        ("return alpha * b", "return abs(alpha * b)", "keep their signs"),
+        ("return alpha * b", "return np.nan * b", "nan or inf"),
+        ("return alpha * b", "return b @ np.diag(alpha) @ np.ones((3, 3))", "its own b"),
     ],
     "6.2": [
         ("p = r_new + gamma * p", "p = r_new", "steepest descent"),
@@ -165,6 +169,18 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "alpha = np.sum(r * r) / np.sum(p * Mp)", "both sums in α"),
         ("d, r, p = np.zeros_like(b), b, b",
          "b = b / len(a)\n    d, r, p = np.zeros_like(b), b, b", "no division by N"),
+        ("p = r_new + gamma * p", "p = b + gamma * p", "starts from b"),
+        ("p = r_new + gamma * p", "p = gamma * p", "r is missing"),
+        ("d = d + alpha * p", "d = d + p", "α is missing where d"),
+        ("d = d + alpha * p", "d = d + alpha * r", "old r"),
+        ("p / tau_theta", "p / tau_theta**2", "1/τ_θ²"),
+        ("(a_tilde @ p) + p", "(a_tilde @ r) + p", "which r and p"),
+        ("r_new = r - alpha * Mp", "r_new = r - alpha * p", "M is missing in it"),
+        ("np.zeros_like(b), b, b", "np.zeros_like(b), b, np.zeros_like(b)", "divided by 0"),
+        ("np.zeros_like(b), b, b", "np.zeros_like(b), -b, b", "look at γ"),
+        ("    return d", "    return d * tau_theta", "no further τ_θ"),
+        ("gamma = np.sum(r_new * r_new, axis=0)", "gamma = 0.5 * np.sum(r_new * r_new, axis=0)", "γ has no ½"),
+        ("alpha = np.sum(r * r, axis=0) / np.sum(p * Mp, axis=0)", "alpha = 0.01", "as long as it should be"),
     ],
     "6.4": [
         ("np.sum(R * (K @ R), axis=0)", "np.sum(R * R, axis=0)", "⟨R, KR⟩"),
@@ -181,6 +197,14 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return U", "    return K @ U", ""),
         ("    return U", "    return np.linalg.solve(K + beta * np.eye(len(K)), g)", "exact solution"),
         ("np.sum(KP * MP, axis=0)", "np.sum(KP * KP, axis=0)", "lacks the damping"),
+        ("P = R + np.sum", "P = g + np.sum", "residual is missing"),
+        ("U, R = U + alpha * P,", "U, R = U + P,", "as long as it should be"),
+        ("beta * P", "beta * KP", "as long as it should be"),
+        ("np.zeros_like(g), g, g", "g, g, g", "starts at 0"),
+        ("    return U", "    return U / beta", "times what it should be"),
+        ("range(steps)", "range(len(g))", "so many steps"),
+        ("R - alpha * MP", "g - alpha * MP", "kept from the first"),
+        ("    return U", "    return np.nan * U", "nan or inf"),
     ],
     "6.3": [
         ("min(chebyshev(values[-1] / values[0], k), chebyshev(values[-2] / values[0], k - 1))",
@@ -199,6 +223,12 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("chebyshev(values[-1] / values[0], k), chebyshev(values[-2] / values[0], k - 1)",
          "chebyshev((values[-1] / values[0]) ** 2, k), chebyshev((values[-2] / values[0]) ** 2, k - 1)", "roots"),
         ("values[-1] / values[0], k), chebyshev(values[-2] / values[0],", "values[-1], k), chebyshev(values[-2],", ""),
+        ("k - 1)) > eps", "k - 2)) > eps", "not two"),
+        ("> eps", "> eps / 2", "not ε/2"),
+        ("values[-2] / values[0]", "values[-2] / values[1]", "the smallest is left out"),
+        ("k += 1", "k += 2", "here by 2"),
+        ("    return k", "    return min(k, len(values))", "count alone"),
+        ("    return k", "    return 10", "same number"),
     ],
     "6.5": [
         ("np.logspace(0, 4, 16)", "np.linspace(1, 1e4, 16)", ""),
@@ -389,6 +419,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("x - tau * B.T @ (B @ x)", "np.linalg.solve(np.eye(len(x)) - tau * B.T @ B, x)", "nothing is to be solved"),
         ("(B @ x)", "B.sum(axis=1)", "at x = 0"),
         ("tau * B.T", "tau / 7 * B.T", "0.143 times A x"),
+        ("return x - tau * B.T @ (B @ x)", "return x - tau * np.linalg.eigvalsh(B.T @ B) * x", "not the components"),
+        ("return x - tau * B.T @ (B @ x)", "return x - tau * (B.T @ B) * x", "is @, not *"),
+        ("return x - tau * B.T @ (B @ x)", "return x - tau * B.T @ abs(B @ x)", "no absolute value"),
     ],
     "1.2": [
         ("np.linalg.solve(identity + tau * B.T @ B, x)", "x - tau * B.T @ (B @ x)", "explicit step"),
@@ -409,6 +442,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("np.linalg.solve(identity + tau * B.T @ B, x)",
          "x - np.linalg.solve(B.T @ B, B.T @ (B @ x))", "Newton"),
         ("tau * B.T @ B, x)", "tau / 2 * B.T @ B, x - tau / 2 * B.T @ (B @ x))", "trapezoidal"),
+        ("np.linalg.solve(identity + tau * B.T @ B, x)", "x / (1 + tau * np.linalg.eigvalsh(B.T @ B))",
+         "not the components"),
+        ("np.linalg.solve(identity + tau * B.T @ B, x)", "np.linalg.inv(identity + tau * B.T @ B) * x", "is @, not *"),
     ],
     "1.3": [
         ("    low, high = 0.0, 1e-3",
@@ -429,6 +465,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    low, high = 0.0, 1e-3",
          "    return 2 / np.linalg.norm(B, 2) ** 4\n    low, high = 0.0, 1e-3", "squared twice"),
         ("    low, high = 0.0, 1e-3", "    return 1 / np.linalg.norm(B, 2)\n    low, high = 0.0, 1e-3", ""),
+        ("    return low", "    return np.nan", "finite number"),
     ],
     "1.4": [
         ("np.diag([1.0, -1.0])", "np.diag([1.0, 2.0])", "convex"),
@@ -462,6 +499,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("axis=1", "axis=0", ""),
         ("v[:, None]", "v", ""),
         ("    return grid", "    grid", "returns None"),
+        ("axis=1", "axis=0", "axis=1"),
+        ("/ (2 * tau)", "/ (2 + tau)", "not 1/(2 + τ)"),
     ],
     "2.2": [
         ("np.maximum(np.abs(v) - tau, 0)", "np.abs(v) - tau", "stop at 0"),
@@ -499,6 +538,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return middle", "    return 1 / (1 + np.exp(-middle))", "this is the sigmoid"),
         ("    return middle", "    return v - middle", "the move"),
         ("    return middle", "    middle", "returns None"),
+        ("low, high = v - tau, v + tau", "low, high = 0 * v - 10, 0 * v + 10", "fixed ends"),
     ],
     "2.4": [
         ("-0.005, 0.005, 4.0", "-0.5, 0.5, 4.0", "near each other"),
@@ -525,6 +565,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("np.vstack([weights, bias])", "-np.vstack([weights, bias])", "sign"),
         ("np.vstack", "np.hstack", ""),
         ("    return np", "    np", "returns None"),
+        ("np.vstack([weights, bias])", "np.append(weights, bias)", "flat array"),
+        ("a.T @ g", "abs(a).T @ g", "no absolute values"),
     ],
     "3.2": [
         ("return p / len(y)", "return p", "the mean"),
@@ -558,6 +600,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("adjoint_theta(a[l - 1], g)", "adjoint_theta(a[l - 1], g) / len(g)", "divided by N"),
         ("adjoint_theta(a[l - 1], g)", "adjoint_theta(z[l - 1], g)", ""),
         ("(1 - a[l - 1] ** 2)", "(1 - a[l - 2] ** 2)", ""),
+        ("adjoint_theta(a[l - 1], g)", "-adjoint_theta(a[l - 1], g)", "sign of all"),
+        ("** 2) * (g @", "** 2) + (g @", "here it is added"),
     ],
     "3.4": [
         ("faulty = wrong[0]", "faulty = wrong[-1]", ""),
@@ -736,6 +780,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("for _ in range(steps):\n        theta = theta - rate",
          "for t in range(steps):\n        theta = theta - rate / (t + 1)", "rate stays the same"),
         ("- rate * a_tilde.T", "- 1 / rate * a_tilde.T", "the rate divides"),
+        ("- target)", "- target) ** 2", "its square"),
     ],
     "8.2": [
         ("(1 - (1 - rate * shifted) ** steps) / safe", "(1 - rate * shifted) ** steps", ""),
@@ -795,9 +840,10 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("moving = f.forward(z), g != 0", "moving = f.forward(z), g > 0", "lower border"),
         ("a, moving = f.forward(z), g != 0", "a, moving = f.forward(z), g == g", "where g is 0"),
         ("low, high = f.range", "low, high = -1, 1", "range of tanh"),
-        ("room[moving] / abs(g[moving])", "room[moving] / g[moving] ** 2", "must halve"),
+        ("room[moving] / abs(g[moving])", "room[moving] / g[moving] ** 2", "not by its square"),
         ("np.min(room[moving] / abs(g[moving]))", "np.median(room[moving] / abs(g[moving]))", "the median"),
         ("a, moving = f.forward(z), g != 0", "a, moving = 0 * z, g != 0", "f(z) is forgotten"),
+        ("np.min(room[moving] / abs(g[moving]))", "np.min(room[moving]) / np.min(abs(g[moving]))", "two entries"),
     ],
     "10.1": [
         ("curvature @ jac", "jac", "own curvature"),

@@ -53,6 +53,16 @@ WRONG_ADJOINTS = {
     "the last sample is left out: range(len(a)) ends with it": lambda a, g: stacked_product(a[:-1], g[:-1]),
     "the ones are counted, N for each unit; the bias row sums g": lambda a, g:
         np.vstack([a.T @ g, np.full(g.shape[1], len(g))]),
+    "the weights' row of each input multiplies g with a itself, not with its square":
+        lambda a, g: np.vstack([(a**2).T @ g, g.sum(axis=0)]),
+    "the weights have a with its sign: no absolute values": lambda a, g: np.vstack([abs(a).T @ g, g.sum(axis=0)]),
+    "the weights have a itself: it has passed its transfer already": lambda a, g:
+        np.vstack([np.tanh(a).T @ g, g.sum(axis=0)]),
+    "the weights are those of the last sample alone: is a sum overwritten?": lambda a, g:
+        np.vstack([np.outer(a[-1], g[-1]), g.sum(axis=0)]),
+    "the bias row sums g; here it multiplies": lambda a, g: np.vstack([a.T @ g, np.prod(g, axis=0)]),
+    "the bias row is the mean of a weight's column; it sums g": lambda a, g:
+        np.vstack([a.T @ g, (a.T @ g).mean(axis=0)]),
     "this is the pseudo-inverse; the adjoint is the transpose":
         lambda a, g: np.linalg.pinv(np.hstack([a, np.ones((len(a), 1))])) @ g,
 }
@@ -68,11 +78,15 @@ def adjoint_theta(answer, seed):
         yield claim("shape of θ", np.array(np.shape(found)), np.array([5, 3]))
         yield claim("⟨φ(θ, a), g⟩ = ⟨θ, adjoint(a, g)⟩ for 5 random θ", np.sum(thetas * found, axis=(1, 2)),
                     np.sum((a @ thetas[:, :-1] + thetas[:, -1:]) * g, axis=(1, 2)),
-                    look="look at the weights (aᵀg) and at the bias row one after the other")
+                    look="look at the weights and at the bias row one after the other")
 
     def mistakes(adjoint):
         yield from slips(adjoint, [(a, g)], WRONG_ADJOINTS)
         right, found = stacked_product(a, g), np.asarray(adjoint(a, g), dtype=float)
+        yield found.ndim == 1, "one flat array comes back: stack the bias row below the weights, with np.vstack"
+        yield same(found, right[[-1, *range(len(right) - 1)]]), "the bias is the last row of θ, not the first"
+        factor = times(found, right)
+        yield factor == factor, f"all of it is {factor:.3g} times what it should be"
         yield found.shape == right.shape and same(found[:-1], right[:-1]), "the weights are right, the bias row is not"
         yield found.shape == right.shape and same(found[-1], right[-1]), "the bias row is right, the weights are not"
 
@@ -115,9 +129,9 @@ WRONG_LOSS_GRADIENTS = {
     "1 is subtracted at the right class alone": lambda z, y: softmax_with(targets=0.0)(z, y) - 1 / len(z),
     "the logarithm belongs to the loss; its slope in z has p itself": lambda z, y:
         (np.log(softmax_with(targets=0.0, mean=lambda z: 1)(z, y)) - np.eye(z.shape[1])[y]) / len(z),
-    "these are the losses of the samples, or their negatives; the slope is p − e_y": lambda z, y:
+    "these are the losses of the samples, or their negatives; their slope in z is wanted": lambda z, y:
         np.eye(z.shape[1])[y] * np.log(softmax_with(targets=0.0, mean=lambda z: 1)(z, y)) / len(z),
-    "p (1 − p) is the slope of one sigmoid; softmax with cross-entropy has p − e_y": lambda z, y:
+    "p (1 − p) is the slope of one sigmoid; the logarithm of cross-entropy takes it away": lambda z, y:
         (lambda p: p * (1 - p))(softmax_with(targets=0.0, mean=lambda z: 1)(z, y)) / len(z),
     "at the right class stands p − 1; here its sign is turned": lambda z, y:
         (1 - 2 * np.eye(z.shape[1])[y]) * softmax_with()(z, y),
@@ -145,6 +159,12 @@ WRONG_LOSS_GRADIENTS = {
         (softmax_with(targets=0.0)(z, y) - np.isin(np.arange(z.shape[1]), y) / len(z)),
     "no p (1 − p) follows: it is the slope of a sigmoid": lambda z, y:
         (lambda d: d * (1 - d))(softmax_with(mean=lambda z: 1)(z, y)) / len(z),
+    "at the right class 1 is subtracted from p; here −1 takes its place": lambda z, y: np.where(
+        np.eye(z.shape[1])[y] == 1, -1, softmax_with(targets=0.0, mean=lambda z: 1)(z, y)) / len(z),
+    "a p (1 − p) too many: cross-entropy's logarithm takes it away": lambda z, y: (
+        lambda p: p * (1 - p) * softmax_with()(z, y))(softmax_with(targets=0.0, mean=lambda z: 1)(z, y)),
+    "the logarithm of the sum is the loss's; its slope in z is p": lambda z, y:
+        (np.log(np.exp(z).sum(axis=1, keepdims=True)) - np.eye(z.shape[1])[y]) / len(z),
     "p − e_y, not its square": lambda z, y: softmax_with(mean=lambda z: 1)(z, y) ** 2 / len(z),
     "the target's p turns its sign here; 1 is subtracted from it": lambda z, y:
         softmax_with(targets=0.0)(z, y) * (1 - 2 * np.eye(z.shape[1])[y]),
@@ -170,6 +190,9 @@ def loss_gradient(answer, seed):
                         look="look at softmax over each row, at the targets, at 1/N")
 
     def mistakes(gradient):
+        shape = np.shape(gradient(z, y))
+        yield shape != z.shape, (f"one row for each sample is asked for, {z.shape} in all; yours has {shape}"
+                                 f"{': nothing is summed over the samples' if shape == (4,) else ''}")
         yield from slips(gradient, [(z, y)], WRONG_LOSS_GRADIENTS)
         found, right = np.asarray(gradient(z, y), dtype=float), loss.gradient(z, y)
         hit = np.eye(4, dtype=bool)[y]
@@ -241,6 +264,14 @@ def backprop(answer, seed):
             signals.insert(0, (1 - a[l - 1] ** 2) * (signals[0] @ theta[l][:-1].T))
         return [None, *(stacked_product(x, g) for x, g in zip([a[0], *z[1:]], signals))]
 
+    def added(theta, z, a, g):
+        """Return the sweep that adds σ' to the signal."""
+        result = [None] * len(theta)
+        for l in range(len(theta) - 1, 0, -1):
+            result[l] = stacked_product(a[l - 1], g)
+            g = (1 - a[l - 1] ** 2) + g @ theta[l][:-1].T if l > 1 else g
+        return result
+
     wrong = {
         "σ' is missing: the signal passes the activations as if they were the identity":
             sweep_with(lambda a_l: np.ones_like(a_l)),
@@ -270,6 +301,12 @@ def backprop(answer, seed):
         "the signal was multiplied by N": sweep_with(signal=len(X)),
         "the signal was divided by N once more": sweep_with(signal=1 / len(X)),
         "the signal starts anew at each map: g must be replaced on the way down": sweep_with(kept=True),
+        "the sign of all gradients": sweep_with(signal=-1.0),
+        "a factor 2 in all gradients": sweep_with(signal=2.0),
+        "the last map has no transfer: no σ' for g_D": lambda theta, z, a, g:
+            sweep_with()(theta, z, a, (1 - np.tanh(z[-1]) ** 2) * g),
+        "σ' multiplies the signal; here it is added": added,
+        "a factor 2 on the way down": sweep_with(passed=lambda down: 2 * down),
     }
 
     def mistakes(sweep):
@@ -328,6 +365,7 @@ def faulty_layer(answer, net, X, y, seed):
         yield Claim(f"everything after layer {l} is right", max(errors[l + 1:]), 1e-9)
 
     def mistakes(l):
+        yield isinstance(l, (bool, np.bool_)), "a number is asked for, not True or False"
         yield (np.size(l) == 1 and l not in range(net.depth + 1),
                f"a layer is asked for, one of the numbers 1 … {net.depth - 1}")
         yield l == 0, "this is an index into a list without slot 0: layers are counted from 1"

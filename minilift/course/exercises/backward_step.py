@@ -52,9 +52,9 @@ WRONG_EXPLICIT_STEPS = {
     "τ is squared": lambda B, x, tau: x - tau**2 * B.T @ (B @ x),
     "J has no mean in it: no division by the number of rows of B": lambda B, x, tau: x - tau * B.T @ (B @ x) / len(B),
     "only the diagonal of A is used": lambda B, x, tau: x - tau * np.diag(B.T @ B) * x,
-    "this is the flow's factor of each component, e^{−τA_ii}; a step has 1 − τA, for all of A":
+    "this is the flow's factor of each component, e^{−τA_ii}; a step is linear in τ, and has all of A":
         lambda B, x, tau: x * np.exp(-tau * np.diag(B.T @ B)),
-    "A is missing: its eigenvalues make the components differ; and a step has 1 − τλ, not the flow's e^{−τλ}":
+    "A is missing: its eigenvalues make the components differ; and a step is linear in τ, the flow's e^{−τ} is not":
         lambda B, x, tau: np.exp(-tau) * x,
     "the slope is A x; this is the length of B x, times x": lambda B, x, tau: x - tau * np.linalg.norm(B @ x) * x,
     "τ multiplies the slope A x, not x": lambda B, x, tau: (1 - tau) * x - B.T @ (B @ x),
@@ -72,6 +72,14 @@ WRONG_EXPLICIT_STEPS = {
     "nothing is to be solved: the slope is taken at x, which is known":
         lambda B, x, tau: np.linalg.solve(np.eye(len(x)) - tau * B.T @ B, x),
     "negative components are cut off; x may have any sign": lambda B, x, tau: np.maximum(plain_step(B, x, tau), 0),
+    "eigenvalues stretch the eigenvectors, not the components of x: the slope is a product with A":
+        lambda B, x, tau: x - tau * np.linalg.eigvalsh(B.T @ B) * x,
+    "the largest eigenvalue stands for all of A; it stretches one eigenvector only":
+        lambda B, x, tau: x - tau * np.linalg.norm(B, 2) ** 2 * x,
+    "the residual Bx has a sign, too: no absolute value": lambda B, x, tau: x - tau * B.T @ abs(B @ x),
+    "the slope keeps its length: here only its signs are left": lambda B, x, tau: x - tau * np.sign(B.T @ (B @ x)),
+    "the slope is taken where a step has led; it belongs at x": lambda B, x, tau:
+        x - tau * B.T @ (B @ plain_step(B, x, tau)),
     "the slope has length 1 here; its length is what makes steps shrink":
         lambda B, x, tau: x - tau * B.T @ (B @ x) / np.linalg.norm(B.T @ (B @ x)),
 }
@@ -79,7 +87,9 @@ WRONG_EXPLICIT_STEPS = {
 
 def is_no_step(step, B, x, tau):
     """Yield (whether a step of either kind lacks a property that both have, which)."""
-    yield np.shape(step(B, x, tau)) != x.shape, f"x_new has the shape {x.shape} of x"
+    shape = np.shape(step(B, x, tau))
+    yield shape != x.shape, (f"x_new has the shape {x.shape} of x, yours has {shape}"
+                             f"{': a product of a matrix with x is @, not *' if shape == 2 * x.shape else ''}")
     yield not same(step(B, 0 * x, tau), 0 * x), "at x = 0 the slope is 0, and x must stay there; yours moves"
     yield not same(step(B, 2 * x, tau), 2 * step(B, x, tau)), "a doubled x must double x_new: all of it is linear in x"
     yield not same(step(B, x, 1e-9), x, 1e-2), "for τ → 0 x must stay where it is; yours moves: what has no τ?"
@@ -94,7 +104,7 @@ def explicit_step(answer, seed):
         eigenvalues, Q = np.linalg.eigh(A)
         yield claim("starts from x and moves along −∇J(x)", (x - step(B, x, tau)) / tau, A @ x,
                     look="is x itself in it, and ∇J(x) = BᵀBx?")
-        yield claim("multiplies each eigenvector by 1 − τλ",
+        yield claim("stretches each eigenvector by the number that (1.5) has for it",
                     np.array([step(B, q, tau) for q in Q.T]), (1 - tau * eigenvalues)[:, None] * Q.T)
 
     def mistakes(step):
@@ -168,6 +178,17 @@ WRONG_IMPLICIT_STEPS = {
     "A is missing: τ shrinks each component with its own eigenvalue": lambda B, x, tau: x / (1 + tau),
     "the slope is taken half at x, half at x_new (the trapezoidal rule); all of it belongs at x_new": lambda B, x, tau:
         implicit_with(weight=lambda tau: tau / 2)(B, plain_step(B, x, tau / 2), tau),
+    "eigenvalues shrink the eigenvectors, not the components of x: solve with the matrix, or turn x into them first":
+        lambda B, x, tau: x / (1 + tau * np.linalg.eigvalsh(B.T @ B)),
+    "the largest eigenvalue stands for all of A; it shrinks one eigenvector only":
+        lambda B, x, tau: x / (1 + tau * np.linalg.norm(B, 2) ** 2),
+    "x is not turned: Qᵀx has the components along the eigenvectors, Q leads back": lambda B, x, tau:
+        (lambda values, Q: Q @ (x / (1 + tau * values)))(*np.linalg.eigh(B.T @ B)),
+    "Q leads back from the components along the eigenvectors to x: it is missing": lambda B, x, tau:
+        (lambda values, Q: Q.T @ x / (1 + tau * values))(*np.linalg.eigh(B.T @ B)),
+    "the components come back in reverse order": lambda B, x, tau: implicit_with()(B, x, tau)[::-1],
+    "the right side is x itself, not what is left of it after its mean": lambda B, x, tau:
+        implicit_with()(B, x - x.mean(), tau),
     "the sign of x on the right": lambda B, x, tau: -implicit_with()(B, x, tau),
     "A and its inverse cancel here, and (1 − τ) x is left: no inverse of A is needed": lambda B, x, tau: (1 - tau) * x,
     "τ stands as its root": implicit_with(weight=np.sqrt),
@@ -251,6 +272,8 @@ def largest_stable_step(answer, B, seed):
     def claims(limit):
         for name, problem in (("the notebook's B", B), ("another B", spread)):
             tau = float(limit(problem))
+            if not np.isfinite(tau):
+                raise ValueError(f"{tau} comes back where a finite number is expected")
             below, above = growth(problem, 0.99 * tau), growth(problem, 1.01 * tau)
             yield Claim(f"{name}: at 0.99 τ steps shrink x", max(0.0, below - 1), 1e-3)
             yield Claim(f"{name}: at 1.01 τ steps grow x", max(0.0, 1.001 - above), 1e-3)

@@ -199,7 +199,7 @@ def coefficients(answer, seed):
                     raise ValueError(f"U has shape {U.shape} where {g.shape} is expected, one row a sample")
                 case = f"N = {len(a)}, n = {a.shape[1]}, τ_θ = {tau_theta:g}"
                 yield claim(f"{case}: M ãᵀU = ãᵀg", damped(a, tau_theta) @ tilde(a).T @ U, tilde(a).T @ g, 1e-10,
-                            look="K is N × N and has ones added everywhere; β stands on its diagonal")
+                            look="look at the matrix of (5.3): its column of ones, and where β stands")
 
     def mistakes(found):
         a, g = problems[0]
@@ -331,6 +331,9 @@ def cosine_bound(answer, seed):
                "eigenvalues as they are, and your bound changes: are they sorted, or are gradients drawn?")
         yield (not same(float(bound(np.vstack([a, a]), 0.25)), float(value)), "each sample twice and half of τ_θ "
                "double M, and κ stays, yet your bound changes: are eigenvalues s² + 1/τ_θ?")
+        kappa, cosine = np.linalg.cond(damped(a, 0.5)), cosines(worst(0.5)[None], 0.5)[0]
+        side = "too large: a gradient falls below it" if value > cosine else "true, but no gradient comes so low"
+        yield True, f"{side}. For κ = {kappa:.3g} yours is {value:.3g}; the worst gradient has {cosine:.3g}"
 
     return check("5.3", answer, claims, mistakes, fallback=library_cosine_bound)
 
@@ -366,6 +369,7 @@ def lost_digits(answer, seed):
         samples, inputs, tau_theta = sizes(found)
         yield max(samples, inputs) > 100 or min(samples, inputs) < 1, "N and n may be at most 100, and at least 1"
         yield any(float(size) % 1 for size in found[:2]), "N and n count samples and inputs: whole numbers"
+        yield np.size(found) != 3, "three numbers are asked for: N, n and τ_θ"
         yield tau_theta <= 0, "a step size is positive"
         yield samples == inputs + 1, "ããᵀ is square and invertible for N = n + 1: more samples are needed"
         yield samples <= inputs + 1, "with N ≤ n + 1 the matrix ããᵀ is invertible: the sample side is the safe one here"

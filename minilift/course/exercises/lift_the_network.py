@@ -412,7 +412,7 @@ WRONG_SWEEPS = {
     "θ_D does not move: it takes its step (12) before the loop": sweep_with(last=0),
     "the sign of the step in θ_D": sweep_with(last=-1),
     "θ_1 does not move: the loop goes down to l = 1, and range excludes its end": sweep_with(first=False),
-    "τ is missing in (4.7): with ρ = 1/τ the factor τ stands before the gradient": sweep_with(tau_in="θ"),
+    "τ is missing in (4.7), or in (8): with γ = ρ = 1/τ the factor τ stands before each gradient": sweep_with(tau_in="θ"),
     "τ is missing in (9), or in (8) and (10)": sweep_with(tau_in="z"),
     "these are the changes; the new θ_l are asked for": lambda energy, theta, a, z, tau: [
         new - old for new, old in zip(sweep_with(theta_at="a")(energy, theta, a, z, tau), theta[1:])],
@@ -677,6 +677,8 @@ def implicit_activation(answer, seed):
         yield (not same(moved[1:], u[1:]), "another target of the first sample changes the others: each row of u has "
                                            "its own target")
         acting, explicit = times(a - u, slope(u)), times(a - u, slope(a))
+        yield same(acting, 0.5, 1e-5), \
+            "right for a small τ only: repeating u ← a − τ f'(u) finds u while τ is small; solve the system"
         yield acting == acting, f"u solves (4.9) with τ = {acting:.3g}; it should be {0.5:g}: where do N and τ stand?"
         yield explicit == explicit, f"this is an explicit step of length {explicit:.3g}: its slope is taken at a"
         fitted = np.array(a) @ W + b
@@ -685,6 +687,9 @@ def implicit_activation(answer, seed):
         yield (same((a - whole[0]) / 1e-4, slope(a), 1e-2), "right for a tiny τ only: a matrix is to be solved with, "
                "and no iteration or expansion replaces that")
         yield (not same(whole[0], a, 1e-2), "for τ → 0 u must become a; yours does not")
+        along = float(np.sum((a - u) * slope(u)) / np.sum(slope(u) ** 2))
+        yield True, (f"a − u must be τ f'(u) with τ = 0.5; yours is about {along:.2g} f'(u), and no multiple of it: steps "
+                     "that stop too early, or a matrix of which a part is left out?")
 
     return check("4.5", answer, claims, mistakes, fallback=library_implicit_activation)
 

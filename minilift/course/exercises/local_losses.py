@@ -75,6 +75,8 @@ WRONG_LOCAL_STEPS = {
         one_by_one(a, theta, target, rate, steps),
     "the rate divides; it multiplies the slope": lambda a, theta, target, rate, steps:
         steps_with()(a, theta, target, 1 / rate, steps),
+    "the residual itself is the slope's; here its square is taken": steps_with(
+        lambda a, theta, start, target: a.T @ (a @ theta - target) ** 2),
     "of the residual only its sign is taken": steps_with(
         lambda a, theta, start, target: a.T @ np.sign(a @ theta - target)),
 }
@@ -370,6 +372,14 @@ WRONG_GAMMAS = {
     "the nearest border over the largest |g|: they may belong to two entries": gamma_with(
         lambda a, g, low, high: np.minimum(high - a, a - low), lambda pairs: pairs[:, 0].min() / pairs[:, 1].max(),
         lambda room, g: np.stack([room, abs(g)], axis=1)),
+    "the least room over the least |g|: they may belong to two entries": gamma_with(
+        over=lambda pairs: pairs[:, 0].min() / pairs[:, 1].min(),
+        times=lambda room, g: np.stack([room, abs(g)], axis=1)),
+    "one is subtracted from it: γ is the least quotient itself": lambda f, z, g: gamma_with()(f, z, g) - 1,
+    "it is rounded down: γ is any number": lambda f, z, g: float(np.floor(gamma_with()(f, z, g))),
+    "upside down: room over |g|": lambda f, z, g: 1 / gamma_with()(f, z, g),
+    "the room is divided by |g|, not by its square": gamma_with(times=lambda room, g: room / g**2),
+    "a sum over the entries; the first to leave decides": gamma_with(over=np.sum),
     "the room is counted from z; the target starts from f(z)": gamma_with(start="z"),
     "where g is positive the target goes down, to the lower border": gamma_with(lambda a, g, low, high: high - a),
     "where g is negative the target goes up, to the upper border": gamma_with(lambda a, g, low, high: a - low),

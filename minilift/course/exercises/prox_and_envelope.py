@@ -43,6 +43,17 @@ WRONG_PROXES = {
     "the distance is u − v, not u + v": lambda f, v, tau, grid: prox_with()(f, -v, tau, grid),
     "this is f at the prox; the point is wanted": lambda f, v, tau, grid: f(prox_with()(f, v, tau, grid)),
     "this is the move v − u; u itself is wanted": lambda f, v, tau, grid: v - prox_with()(f, v, tau, grid),
+    "f and the distance are added, not multiplied": lambda f, v, tau, grid: grid[np.argmin(
+        f(grid) * (grid - v[:, None]) ** 2 / (2 * tau), axis=1)],
+    "the last point of the grid, for each v: is the best value kept with its point?":
+        lambda f, v, tau, grid: np.full(len(v), grid[-1]),
+    "the first point of the grid, for each v: is the best value kept with its point?":
+        lambda f, v, tau, grid: np.full(len(v), grid[0]),
+    "the index is off by one": lambda f, v, tau, grid: grid[(np.argmin(
+        f(grid) + (grid - v[:, None]) ** 2 / (2 * tau), axis=1) + 1) % len(grid)],
+    "1/(2τ), a product, not 1/(2 + τ)": prox_with(lambda tau: 1 / (2 + tau)),
+    "1/(2τ), not 1/√(2τ)": prox_with(lambda tau: 1 / np.sqrt(2 * tau)),
+    "1/(2τ), not 1/(2τ)²": prox_with(lambda tau: 1 / (2 * tau) ** 2),
     "f is taken at u − v; it belongs at the points of the grid": lambda f, v, tau, grid: grid[np.argmin(
         f(grid - v[:, None]) + (grid - v[:, None]) ** 2 / (2 * tau), axis=1)],
     "f is taken at u + v; it belongs at the points of the grid": lambda f, v, tau, grid: grid[np.argmin(
@@ -81,6 +92,8 @@ def brute_prox(answer, seed):
     def mistakes(prox):
         yield from slips(prox, [(f, v, tau, grid) for f in (bump, np.abs)], WRONG_PROXES)
         u = np.asarray(prox(bump, v, tau, grid), dtype=float)
+        yield u.shape == grid.shape, "the least entry of each column; that of each row is wanted: axis=1"
+        yield u.shape != v.shape, f"one point for each of the {len(v)} v is asked for; yours has the shape {u.shape}"
         yield (u.shape == v.shape and not np.isin(u.round(9), grid.round(9)).all(),
                "these are no points of the grid: choose among them, and take no steps from v")
         right = grid_prox(bump, v, tau, grid)
@@ -108,7 +121,7 @@ WRONG_THRESHOLDS = {
     "this is the move v − u; u itself is wanted": lambda v, tau: np.clip(v, -tau, tau),
     "the threshold is 1 here; it is τ": lambda v, tau: np.sign(v) * np.maximum(abs(v) - 1, 0),
     "points beyond τ move by τ, not by 1": lambda v, tau: np.where(abs(v) > tau, v - np.sign(v), 0),
-    "points move by up to τ, v − clip(v, −τ, τ); here by up to 1": lambda v, tau: v - np.clip(v / tau, -1, 1),
+    "points move by up to τ; here by up to 1": lambda v, tau: v - np.clip(v / tau, -1, 1),
     "the threshold is τ, not τ²": lambda v, tau: np.sign(v) * np.maximum(abs(v) - tau**2, 0),
     "each entry has its own length |v|; here the length of the whole array is taken": lambda v, tau:
         v * max(0.0, 1 - tau / np.linalg.norm(v)),
@@ -133,6 +146,17 @@ WRONG_THRESHOLDS = {
     "the length is |v| − τ, not |v − τ|: both sides move towards 0": lambda v, tau: np.sign(v) * abs(v - tau),
     "the length |v| − τ goes with the sign of v, not with v": lambda v, tau: v * np.maximum(abs(v) - tau, 0),
     "positive v are lost: the absolute value is symmetric": lambda v, tau: np.minimum(v + tau, 0),
+    "the threshold is |v| > τ, not v² > τ":
+        lambda v, tau: np.where(v**2 > tau, v - tau * np.sign(v), 0),
+    "this is a projection on [−1, 1]; the prox moves points by τ": lambda v, tau: np.clip(v, -1, 1),
+    "beyond τ points move by τ; here they are multiplied by it": lambda v, tau: np.where(abs(v) < tau, 0, v * tau),
+    "beyond τ points move by τ; here they are divided by it": lambda v, tau: np.where(abs(v) < tau, 0, v / tau),
+    "each length falls by τ and stops at 0; here it is multiplied by |v|/(|v| + τ)":
+        lambda v, tau: v * abs(v) / np.maximum(abs(v) + tau, 1e-300),
+    "the two sides overlap: v > τ, v < −τ, and 0 between":
+        lambda v, tau: (v - tau) * (v > tau) + (v + tau) * (v > -tau),
+    "two cases, v > 0 and v < 0; there is a third, |v| ≤ τ, where u = 0":
+        lambda v, tau: np.where(v > 0, v - tau, v + tau),
     "upside down: points beyond τ stay beyond 0, and those within go to 0":
         lambda v, tau: np.sign(v) * np.maximum(tau - abs(v), 0),
     "points beyond τ move towards 0, not away from it": lambda v, tau:
@@ -226,6 +250,8 @@ WRONG_LOGISTIC_PROXES = {
     "this is the move u − v; u itself is wanted": lambda v, y, tau: prox_of(v, y, tau) - v,
     "this is the prox of |u|; the logistic loss has no kink":
         lambda v, y, tau: np.sign(v) * np.maximum(abs(v) - tau, 0),
+    "this is one of Newton's steps, from v; u is where they would end": lambda v, y, tau:
+        v - right_slope(v, y, tau) / (1 + tau * logistic(v) * (1 - logistic(v))),
     "a label is sent to its own side by all of τ; the slope is less than 1": lambda v, y, tau:
         v + tau * (2 * y - 1),
     "this is the sigmoid; u itself is wanted": lambda v, y, tau: logistic(prox_of(v, y, tau)),
@@ -237,6 +263,7 @@ def logistic_prox(answer, seed):
     """Exercise 2.3: the prox of the logistic loss log(1 + exp u) − y u."""
     rng = np.random.default_rng(seed)
     v, y = rng.normal(size=30) * 4, rng.integers(0, 2, 30).astype(float)
+    v[1:3] = -25, 25  # farther out than any fixed ends of a search
 
     def sigmoid(u):
         return 0.5 + 0.5 * np.tanh(u / 2)
@@ -256,6 +283,9 @@ def logistic_prox(answer, seed):
             "right for a small τ only: Newton's steps, and u ← v − τ (sigmoid(u) − y), can jump between the two flat " \
             "sides; bisect instead, for long enough"
         yield same(small, large), "the result does not depend on τ"
+        far = abs(v) > 20
+        yield (not far.all() and same(residual(small, 0.5)[~far], v[~far], 1e-6),
+               "right but for v = ±25: u lies between v − τ and v + τ; does your search begin at fixed ends?")
         hit, off = y == 1, abs(residual(small, 0.5) - v) > 1e-6
         yield (not off[hit].any() or not off[~hit].any(),
                f"right for the label {int(not off[hit].any())} alone: the labels are 0 and 1 here, not −1 and 1")
@@ -298,6 +328,7 @@ def jump(answer, seed):
     def mistakes(found):
         v, w, tau = (float(part) for part in found)
         yield tau <= 0, "a step size is positive"
+        yield max(abs(v), abs(w)) > 3, "so far from 0 there is one well: where is the border between the two?"
         yield abs(v - w) > 0.01, "the two points must be near each other"
         yield v == w, "these are one point: it has one prox"
         yield tau <= 1, "for τ ≤ 1 the parabola outweighs the bend between the wells: one minimum, no jump"
