@@ -412,7 +412,8 @@ WRONG_SWEEPS = {
     "θ_D does not move: it takes its step (12) before the loop": sweep_with(last=0),
     "the sign of the step in θ_D": sweep_with(last=-1),
     "θ_1 does not move: the loop goes down to l = 1, and range excludes its end": sweep_with(first=False),
-    "τ is missing in (4.7), or in (8): with γ = ρ = 1/τ the factor τ stands before each gradient": sweep_with(tau_in="θ"),
+    "τ is missing in (4.7), or in (8): with γ = ρ = 1/τ the factor τ stands before each gradient":
+        sweep_with(tau_in="θ"),
     "τ is missing in (9), or in (8) and (10)": sweep_with(tau_in="z"),
     "these are the changes; the new θ_l are asked for": lambda energy, theta, a, z, tau: [
         new - old for new, old in zip(sweep_with(theta_at="a")(energy, theta, a, z, tau), theta[1:])],
@@ -688,8 +689,8 @@ def implicit_activation(answer, seed):
                "and no iteration or expansion replaces that")
         yield (not same(whole[0], a, 1e-2), "for τ → 0 u must become a; yours does not")
         along = float(np.sum((a - u) * slope(u)) / np.sum(slope(u) ** 2))
-        yield True, (f"a − u must be τ f'(u) with τ = 0.5; yours is about {along:.2g} f'(u), and no multiple of it: steps "
-                     "that stop too early, or a matrix of which a part is left out?")
+        yield True, (f"a − u must be τ f'(u) with τ = 0.5; yours is about {along:.2g} f'(u), and no multiple of it: "
+                     "steps that stop too early, or a matrix of which a part is left out?")
 
     return check("4.5", answer, claims, mistakes, fallback=library_implicit_activation)
 
