@@ -207,7 +207,7 @@ class Network(Settings):
     @property
     def xp(self) -> Any:
         """The array library of the backend."""
-        return module_of(self.backend)
+        return np if self.backend == "numpy" else module_of(self.backend)
 
     # ---- parameters
 

@@ -233,10 +233,14 @@ def dense_step(a, g, damping):
     return np.linalg.lstsq(system, np.vstack([g, np.zeros((n, g.shape[1]))]), rcond=None)[0]
 
 
+def damped_objective(a, g, damping, d):
+    """Return ½‖ãd − g‖² + β/2 ‖d‖², what the direct solve and conjugate gradients minimise."""
+    return ((stacked(a) @ d - g)**2).sum() / 2 + damping * (d**2).sum() / 2
+
+
 def assert_direct_solve(solve, a, g, damping, rng):
     """The direct solve equals the dense one on either side, minimises its objective, reports its residual."""
     from minilift.layers.gram import Gram
-    from minilift.local.solvers import damped_objective
     reference = dense_step(a, g, damping)
     for side in ("sample", "parameter"):
         solution = solve(Gram(a, side=side), g, damping)

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import io
 import json
+import os
 import pkgutil
 import re
 import subprocess
@@ -13,9 +14,11 @@ import sys
 import tokenize
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import minilift
+import minilift as ml
 
 PACKAGE = Path(minilift.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
@@ -40,7 +43,7 @@ FILES = {"support": ["spellings", "tables", "arguments", "settings", "backend", 
                  "results", "reproduce", "compare", "train"],
          "course": ["book", "exam", "kit", "lite", "gradebook", "notebooks", "teach", "exercises", "judge"]}
 CORE = ["layers", "local", "graph", "energy", "network", "optim", "methods"]
-CORE_LINES = 2757  # of code; convolutions, joins, optimizers, checks of arguments and annotations included
+CORE_LINES = 2767  # of code; convolutions, joins, optimizers, checks of arguments and annotations included
 FAMILY = ["kronecker", "gauss_newton", "fits", "activation_problem", "lifted"]  # counted by itself
 FAMILY_LINES = 1500  # of code, of the methods beyond the papers' own and of their local problems
 TALKATIVE = {"checks", "lab", "course", "reference", "cli"}
@@ -281,3 +284,25 @@ def test_ruff_finds_nothing():
 def test_mypy_finds_nothing():
     result = run_tool("mypy")
     assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.parametrize(("method", "most"), [(ml.ProxProp(), 60), (ml.LocoProp("M", gamma=1.0), 200),
+                                          (ml.SemiImplicit(), 900)], ids=["ProxProp", "LocoProp-M", "SIBP"])
+def test_a_step_changes_rooms_seldom(method, most, rng):
+    """A reader who follows one batch through three maps goes from file to file no more often than this."""
+    net, X, y = ml.mlp([20, 16, 12, 10]), rng.random((32, 20), dtype=np.float32), rng.integers(0, 10, 32)
+    changes = []
+
+    def note(frame, event, _):
+        files = [frame.f_code.co_filename, frame.f_back.f_code.co_filename] if event == "call" else []
+        if len(set(files)) == 2 and all(file.startswith(f"{PACKAGE}{os.sep}") for file in files):
+            changes.append(files)
+
+    method.direction(net, X, y)
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        method.direction(net, X, y)
+    finally:
+        sys.setprofile(before)
+    assert 30 <= len(changes) <= most

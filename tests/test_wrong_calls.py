@@ -43,14 +43,14 @@ RECORDS = {
 # The local problem and its operators, made for each map in every step of arrays that are in order.
 INNER = {
     "PrincipalAxes", "local", "direct_solution", "many_rows", "quick_solve", "careful_solve", "rounding_error",
-    "measured_error", "unevenness",
+    "measured_error", "unevenness_and_norm",
     "of_least_norm", "newton_steps", "from_afar", "nearest_to_zero", "rounding_of_gradient",
     "rounding_of_value", "norm", "ratio", "check", "shifted",
 }
 HELPERS = {
     "check_range", "cifar10_part", "draw_curves", "flat_images", "idx_pair", "idx_set", "toy_arguments",
     "toy_set", "usps_npz", "usps_part", "replaced", "squared_norm", "as_number", "build", "built",
-    "check_buffer", "check_sizes", "is_part", "named_activation", "check_target", "damped_objective",
+    "check_buffer", "check_sizes", "is_part", "named_activation", "check_target",
     "damped_residual", "line_search", "local_solution", "newton_direction", "sweep", "convolution_of", "stacked",
     "check_residuals", "literal_sweep", "draw", "legend", "method_of", "new_figure", "picture_grid",
     "msign", "checked_epoch", "buffer_of", "plain_numbers", "styles", "checked_format", "checked_run", "look_of",

@@ -151,7 +151,7 @@ def exact(shape, side=None):
     """Return the work of an exact implicit step beyond BackProp's."""
     r, m, n, N, *_ = shape
     s = smaller(shape, side)
-    probed = (8, 24) * (s == "parameter")  # bytes of the norms of signal and samples, for the estimate of rounding
+    probed = (32,) * (s == "parameter")  # bytes of norms of samples and of the signal, for the estimate of rounding
     solved = (Work(inverse=r**3, own=2 * r**2 * m * n / N, gathers=(ITEM * r * m,)) if s == "parameter" else
               Work(inverse=N**3, own=2 * n * N * m))
     return gram(shape, s).plus(solved).plus(Work(sums=probed))

@@ -44,7 +44,8 @@ class Gram:
     def __init__(self, a, side=None, bias=True):
         if not is_floating(a):
             raise ValueError(f"Gram: a must be a floating-point array of shape (rows, n_in), got {shown(a)}")
-        self.a, self.bias, self.xp = a, boolean("Gram: bias", bias), array_module(a)
+        self.a, self.bias = a, bias if type(bias) is bool else boolean("Gram: bias", bias)
+        self.xp = np if type(a) is np.ndarray else array_module(a)  # in every step: no call for NumPy
         rows, n_in = a.shape
         self.height = rows  # of ã
         self.side = "sample" if rows <= n_in + bias else "parameter"
@@ -260,7 +261,7 @@ def parameter_gram(a, bias=True):
     With column means m: :math:`A^TA = A_c^TA_c + N m m^T`, :math:`A^T1 = N m`, :math:`1^T1 = N`.
     """
     rows, n_in = a.shape
-    xp, mean = array_module(a), a.mean(axis=0)
+    xp, mean = np if type(a) is np.ndarray else array_module(a), a.mean(axis=0)
     products = rest = 0
     for start in range(0, rows, CENTRED):
         a_c = a[start:start + CENTRED] - mean

@@ -180,11 +180,12 @@ class SoftmaxCrossEntropy(OfLabels):
     transfer = Softmax()
 
     def value_per_sample(self, z, y):
-        return self.transfer.integral(z) - z[array_module(z).arange(len(z)), y]
+        xp = np if type(z) is np.ndarray else array_module(z)  # in every step: no call for NumPy
+        return self.transfer.integral(z) - z[xp.arange(len(z)), y]
 
     def gradient(self, z, y):
         self._check_pair("gradient", z, y)
-        xp = array_module(z)
+        xp = np if type(z) is np.ndarray else array_module(z)
         g = self.transfer.forward(z)
         g[xp.arange(len(z)), y] -= 1
         g *= self.weight(len(z))

@@ -25,7 +25,7 @@ import numpy as np
 
 from minilift.layers.activations import Identity, Transfer
 from minilift.layers.gram import Gram
-from minilift.support.arguments import instance_of, is_floating, number_between, shown
+from minilift.support.arguments import is_floating, number_between, shown, wrong_class
 from minilift.support.backend import array_module
 
 IDENTITY = Identity()
@@ -54,12 +54,13 @@ class Gap:
 
     def __init__(self, f, z, signal):
         what = type(self).__name__
-        instance_of(f"{what}: f", f, Transfer, ", such as ReLU()")
-        for name, array in (("z", z), ("signal", signal)):
-            if not is_floating(array, axes=(2, 4)) or array.shape != z.shape:
-                raise ValueError(f"{what}: {name} must be a floating-point array of shape (rows, n_out), "
-                                 f"or of images, as z, got {shown(array)}")
-        self.f, self.xp, self.z, self.signal = f, array_module(z), z, signal
+        if not isinstance(f, Transfer):
+            raise wrong_class(f"{what}: f", f, Transfer, ", such as ReLU()")
+        if not is_floating(z, signal, axes=(2, 4)) or signal.shape != z.shape:
+            name, array = ("signal", signal) if is_floating(z, axes=(2, 4)) else ("z", z)
+            raise ValueError(f"{what}: {name} must be a floating-point array of shape (rows, n_out), "
+                             f"or of images, as z, got {shown(array)}")
+        self.f, self.z, self.signal = f, z, signal
 
     def of_rows(self, rows):
         """Return the part of the gap that belongs to some rows, a slice."""
@@ -182,7 +183,7 @@ class SquaredFit(Gap):
 
     def __init__(self, f, z, signal):
         super().__init__(f, z, signal)
-        self.f_k = f.forward(z)
+        self.f_k, self.xp = f.forward(z), array_module(z)
 
     @property
     def convex(self):
@@ -251,13 +252,15 @@ class LocalProblem:
     """
 
     def __init__(self, gram, z, data, damping):
-        instance_of("LocalProblem: gram", gram, Gram)
-        if not is_floating(z) or len(z) != gram.height or z.dtype != gram.a.dtype:
+        if not isinstance(gram, Gram):
+            raise wrong_class("LocalProblem: gram", gram, Gram)
+        if type(z) is not type(gram.a) or z.ndim != 2 or len(z) != gram.height or z.dtype != gram.a.dtype:
             raise ValueError(f"LocalProblem: z must be an array of shape ({gram.height}, n_out) and dtype "
                              f"{gram.a.dtype}, got {shown(z)}")
         if not hasattr(data, "model") or isinstance(data, type):
             raise TypeError(f"LocalProblem: data must be a gap such as MatchingLoss, got {shown(data)}")
-        number_between("LocalProblem: damping", damping, 0)
+        if type(damping) is not float or not 0 <= damping < np.inf:  # this is asked in every step
+            number_between("LocalProblem: damping", damping, 0)
         self.gram, self.z, self.data, self.damping = gram, z, data, damping
         self.xp = gram.xp
         self.coupled = not data.f.elementwise  # whether the units share one problem (softmax)

@@ -29,6 +29,7 @@ from minilift.support.arguments import (
     sequence,
     shown,
     whole_number,
+    wrong_class,
 )
 from minilift.support.backend import in_cache, spd_inverse, to_numpy
 
@@ -96,7 +97,8 @@ def exact(problem, tolerance=1e-10):
     >>> np.tanh(z - a @ d[:-1] - d[-1]).round(4).tolist()  # the targets tanh z − g are met
     [[-0.1], [-0.3]]
     """
-    instance_of("exact: problem", problem, LocalProblem)
+    if not isinstance(problem, LocalProblem):
+        raise wrong_class("exact: problem", problem, LocalProblem)
     if isinstance(problem.data.f, Identity):
         return direct_solution(problem.gram, problem.data.signal, problem.damping)
     return newton(problem, tolerance)
@@ -165,12 +167,12 @@ def quick_solve(gram, g, damping):
     except ArithmeticError:
         return None
     q, dtype = gram.lower(g), g.dtype.name
+    applied = inverse if many_rows(gram, inverse) else inverse.astype(dtype)
     units = slice(None, None, -(-q.shape[1] // PROBED))
-    estimate = rounding_error(gram, inverse, damping, g, q, units)
+    estimate = rounding_error(gram, inverse, applied, damping, g, q, units)
     measurable = gram.a.ndim == 2  # a measurement on patches would cost as much as a careful solve
     if estimate > (DOUBTED if measurable else TRUSTED)[dtype]:
         return None
-    applied = inverse if many_rows(gram, inverse) else inverse.astype(dtype)
     d = gram.solve(applied, q).astype(dtype, copy=False)  # ProxProp (13), Representer
     doubtful = measurable and estimate > CERTAIN[dtype]
     return None if doubtful and measured_error(gram, inverse, damping, g, d, units) > TRUSTED[dtype] else d
@@ -196,7 +198,7 @@ def careful_solve(gram, g, damping):
     return axes.lift(v).astype(g.dtype)
 
 
-def rounding_error(gram, inverse, damping, g, q, units):
+def rounding_error(gram, inverse, applied, damping, g, q, units):
     r"""Estimate the relative error of `quick_solve`, from a few output units and the small matrices.
 
     Three roundings of size ε count: that of the Gram matrix (of centred activations a_c), taken as random, that of the
@@ -213,29 +215,33 @@ def rounding_error(gram, inverse, damping, g, q, units):
         of_d = abs(float(xp.vdot(u, gram.matrix @ u))) ** 0.5
         centred = trace - float(gram.matrix.sum()) / n  # ‖a_c‖²
         spread = max(float(inverse.trace()) - damping * of_inverse**2, 0) ** 0.5  # ‖Ãᵀ(K + βI)⁻¹‖
-        lost = inverse.astype(g.dtype) @ q[:, units] - u
+        lost = applied @ q[:, units] - u
         random = norm(u) + np.finfo(np.float64).eps / eps * of_inverse * norm(few) / n**0.5  # the inverse is in float64
         products = abs(float(xp.vdot(lost, gram.matrix @ lost))) ** 0.5 / eps + 4 * (trace / n) ** 0.5 * random
     else:
-        rows, every = gram.samples, -(-gram.samples // 4096)
+        rows, of_d = gram.samples, norm(u)
+        unevenness, of_g = unevenness_and_norm(gram, g[:, units])
         averaging = min(1, 10 / rows**0.5)  # rounding of long sums cancels
-        uneven = max(1.0, unevenness(gram) / EVEN)  # but not where one sample has made the sum large
-        of_d, of_g = norm(u), gram.total(every * norm(g[::every, units]) ** 2) ** 0.5
+        uneven = max(1.0, unevenness / EVEN)  # but not where one sample has made the sum large
         means = float((gram.matrix[-1, :-1] ** 2).sum()) / rows if gram.bias else 0.0
         centred, spread = trace - gram.bias * rows - means, uneven * averaging * of_inverse
-        applied = 1 if many_rows(gram, inverse) else 4
-        products = of_inverse * (applied * norm(few) + averaging * trace**0.5 * of_g) / n**0.5
+        of_q = (1 if applied is inverse else 4) * norm(few)
+        products = of_inverse * (of_q + averaging * trace**0.5 * of_g) / n**0.5
     if of_d > 0:
         return eps / of_d * (0.4 * spread * centred / n * norm(u) + products)
     return np.inf if trace > 0 and q.any() else 0.0  # units without a signal tell nothing of the others
 
 
-def unevenness(gram):
-    """Return N Σ s²/(Σ s)² of the squared norms s of N samples: 1 if they are equal, N if one is all there is."""
+def unevenness_and_norm(gram, g):
+    """Return N Σ s²/(Σ s)² of the squared norms s of N samples, and ‖g‖ from some of its rows.
+
+    The first is 1 if samples are equal, and N if one of them is all there is.
+    """
     a = gram.a.reshape(len(gram.a), gram.a[:1].size)  # a rank may have no samples
-    square = gram.xp.einsum("ij,ij->i", a, a).astype(np.float64)
-    count, total, of_squares = gram.total(np.array([len(a), float(square.sum()), float(square @ square)]))
-    return float(count * of_squares / total**2) if total else 1.0
+    square, every = gram.xp.einsum("ij,ij->i", a, a).astype(np.float64), max(1, -(-len(g) // 4096))
+    of_rank = [len(a), float(square.sum()), float(square @ square), every * norm(g[::every]) ** 2]
+    count, total, of_squares, of_g = gram.total(np.array(of_rank))
+    return float(count * of_squares / total**2) if total else 1.0, float(of_g) ** 0.5
 
 
 def measured_error(gram, inverse, damping, g, d, units):
@@ -634,12 +640,6 @@ def local_solution(problem, d, steps, change=None):
     def residual():
         return problem.gradient_norm(d) / problem.gradient_norm(0 * d)
     return Solution(d, steps, residual, change)
-
-
-def damped_objective(a, g, damping, d):
-    r"""Return :math:`\tfrac12\|\tilde A d - g\|^2 + \tfrac{\beta}{2}\|d\|^2`, what the direct solve and CG minimise."""
-    misfit = a @ d[:-1] + d[-1] - g
-    return float((misfit**2).sum() / 2 + damping * (d**2).sum() / 2)
 
 
 def damped_residual(gram, g, damping, d):

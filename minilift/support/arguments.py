@@ -86,10 +86,10 @@ def boolean(what, value):
     return bool(value)
 
 
-def is_floating(value, axes=(2,)):
-    """Return whether `value` is an array of real floating-point numbers, unmasked, with so many axes."""
-    return (getattr(value, "ndim", 0) in axes and getattr(value.dtype, "kind", "") == "f"
-            and not isinstance(value, np.ma.MaskedArray))
+def is_floating(*values, axes=(2,)):
+    """Return whether all `values` are arrays of real floating-point numbers, unmasked, with so many axes."""
+    return all(getattr(value, "ndim", 0) in axes and getattr(value.dtype, "kind", "") == "f"
+               and not isinstance(value, np.ma.MaskedArray) for value in values)
 
 
 def text(what, value):
@@ -102,8 +102,13 @@ def text(what, value):
 def instance_of(what, value, cls, example=""):
     """Return `value` if it is an object of a class."""
     if not isinstance(value, cls):
-        raise TypeError(f"{what} must be of class {cls.__name__}{example}, got {shown(value)}")
+        raise wrong_class(what, value, cls, example)
     return value
+
+
+def wrong_class(what, value, cls, example=""):
+    """Return the error for something that is not an object of a class: for who asks that himself, in every step."""
+    return TypeError(f"{what} must be of class {cls.__name__}{example}, got {shown(value)}")
 
 
 def function(what, value, arguments, count=1):

@@ -180,7 +180,8 @@ def test_where_the_estimate_doubts_a_few_units_done_again_decide(rng):
     list(sweep(net, net.propagate(X, training=True), y, explicit))
     (gram, g), = seen
     inverse, trusted = spd_inverse(gram.matrix + np.eye(len(gram.matrix))), TRUSTED["float32"]
-    assert rounding_error(gram, inverse, 1.0, g, gram.lower(g), slice(None, None, 16)) > trusted
+    applied, units = inverse.astype("float32"), slice(None, None, 16)
+    assert rounding_error(gram, inverse, applied, 1.0, g, gram.lower(g), units) > trusted
     d, expected = quick_solve(gram, g, 1.0), dense_steps(gram.a, g)(1.0)
     assert np.linalg.norm(d - expected) <= trusted / 2 * np.linalg.norm(expected)
 

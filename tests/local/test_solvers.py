@@ -12,13 +12,14 @@ from laws import (
     assert_conjugate_gradients,
     assert_direct_solve,
     assert_residual_is_honest,
+    damped_objective,
     dense_step,
     norm,
     stacked,
 )
 
 from minilift.layers.gram import Gram
-from minilift.local.solvers import conjugate_gradients, damped_objective, damped_solve
+from minilift.local.solvers import conjugate_gradients, damped_solve
 from minilift.support.backend import spd_inverse
 
 seeds, dampings = st.integers(0, 2**32 - 1), st.sampled_from([1e-3, 0.1, 1.0, 20.0])

@@ -153,14 +153,14 @@ class LocoProp(Method):
         """Return θ_l − θ_l^new after T steps of the local optimizer on θ itself."""
         optimizer, damping = self.optimizer_of(block.k), self.damping
         gap = self.gap(block)
-        theta, z = block.theta.copy(), block.z
+        theta, of_z = block.theta.copy(), gap.signal  # ∇h at z_l
         for t, rate in enumerate(self.rates()):
-            gradient = block.phi.adjoint_theta(block.a, gap.gradient(z))
+            gradient = block.phi.adjoint_theta(block.a, of_z)
             if damping and t > 0:
                 gradient += damping * (theta - block.theta)
             optimizer.step([theta], [gradient], scale=rate)
             if t < self.steps - 1:
-                z = block.phi.forward(theta, block.a)
+                of_z = gap.gradient(block.phi.forward(theta, block.a))
         return block.theta - theta
 
     def explicit_step(self, block):
