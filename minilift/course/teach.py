@@ -36,6 +36,8 @@ DIFFERENCES = 1e-6  # central differences in float64: good to about 1e-10, times
 RETURNED_NONE = "your function returns None: a return is missing, or stands in a branch that is not reached"
 TAKEN = "the answer calls a function of the checks; write it yourself, that is the exercise"
 NOT_FINITE = "the answer holds nan or inf; finite numbers are wanted"
+LIST_CHANGED = "your function changes a list that it was given, and that is still needed; begin with a copy, list(…)"
+TEXT = "the answer is text where a number is meant: leave out the quotation marks"
 SIGN, FACTOR = "the sign:", "a factor:"
 ROUGHLY = 1e-5  # an error below it is no wrong formula
 FACTORS = "; is a factor transposed, or a bias row missing or left in?"
@@ -293,7 +295,8 @@ def check(exercise, answer, claims, mistakes=None, fallback=None):
     fallback : object, optional
         What stands in for an answer that is not right, made of the library; None: the notebook needs none.
     """
-    asked = guarded(answer, exercise)
+    changed: list[bool] = []
+    asked = guarded(answer, exercise, changed)
     held: list[Claim] = []
     message = ""
     try:
@@ -305,11 +308,13 @@ def check(exercise, answer, claims, mistakes=None, fallback=None):
             for each in claims(asked):
                 held.append(each)
         status = "PASS" if all(each.holds for each in held) else "FAIL"
+        if status == "PASS" and any(changed):
+            status, message = "FAIL", LIST_CHANGED
     except NotImplementedError:
         status = "TODO"
     except Exception as error:  # whatever a student's code raises is a finding about that code
         status, message = "FAIL", explained(error)
-    if status == "FAIL" and message not in (TAKEN, RETURNED_NONE, NOT_FINITE):
+    if status == "FAIL" and message not in (TAKEN, RETURNED_NONE, NOT_FINITE, LIST_CHANGED, TEXT):
         message = (not message and nearly_right(held)) or diagnosis(asked, mistakes) or message or located(held)
     publish(verdict(exercise, status, held, message, fallback is not None),
             {"kind": "check", "exercise": exercise, "status": status, "message": message,
@@ -327,11 +332,13 @@ def unanswered(answer):
 
 
 def require_finite(answer):
-    """Raise NotFiniteError if an answer that consists of numbers holds one that is not finite."""
+    """Raise an error if an answer that consists of numbers holds one that is not finite, or written as text."""
     if isinstance(answer, (list, tuple)):
         for part in answer:
             require_finite(part)
         return
+    if isinstance(answer, str) and is_number(answer):
+        raise TextError
     try:
         values = np.asarray(answer, dtype=float)
     except (TypeError, ValueError):
@@ -340,19 +347,40 @@ def require_finite(answer):
         raise NotFiniteError
 
 
-def guarded(answer, exercise=""):
-    """Return a function wrapped so that it cannot change its arguments, and that asks for a result."""
+def is_number(text):
+    """Whether a text stands for a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def guarded(answer, exercise="", changed=None):
+    """Return a function wrapped so that it cannot change its arguments, and that asks for a result.
+
+    It gets copies of lists. Whether it has changed one is appended to `changed`, a list, at each call.
+    """
     if not callable(answer):
         return answer
 
     def ask(*arguments, **named):
-        arguments, named = map(read_only, arguments), dict(zip(named, map(read_only, named.values())))
+        arguments, named = [*map(read_only, arguments)], dict(zip(named, map(read_only, named.values())))
+        given = [*arguments, *named.values()]
+        before = parts(given)
         with asking(exercise):
             result = answer(*arguments, **named)
+        if changed is not None:
+            changed.append([*map(id, parts(given))] != [*map(id, before)])
         if result is None:
             raise NoResultError
         return np.array(result) if isinstance(result, list) and numbers(result) else result
     return ask
+
+
+def parts(value):
+    """Return all that is in a list, and in the lists in it."""
+    return [inner for part in value for inner in (parts(part) if isinstance(part, list) else [part])]
 
 
 def numbers(value):
@@ -379,6 +407,10 @@ class TakenError(Exception):
 
 class NoResultError(Exception):
     """An answer has returned None."""
+
+
+class TextError(Exception):
+    """An answer is text that stands for a number."""
 
 
 class NotFiniteError(Exception):
@@ -434,6 +466,8 @@ def explained(error):
         return RETURNED_NONE
     if isinstance(error, NotFiniteError):
         return NOT_FINITE
+    if isinstance(error, TextError):
+        return TEXT
     if isinstance(error, ValueError) and "read-only" in str(error):
         return "your function writes into one of its arguments (x += …, x[i] = …); make a new array instead"
     raised = f"{type(error).__name__}: {error}"

@@ -145,6 +145,29 @@ def test_answers_get_copies(reported):
     assert not kept[0].flags.writeable
 
 
+def add_in_place(values):
+    values[0] = values[0] + values.pop()
+    return values[0]
+
+
+def test_an_answer_that_changes_a_list_is_refused_and_a_wrong_one_is_told_what_is_wrong_with_its_result(reported):
+    def claims(add):
+        return [teach.claim("sum", add([1.0, 2.0]), 3.0)]
+
+    teach.check("9.8", add_in_place, claims)
+    teach.check("9.8", lambda values: -add_in_place(values), claims, lambda add: [(add([1.0, 1.0]) == -2, "the sign")])
+    teach.check("9.8", lambda values: add_in_place(list(values)), claims)
+    assert [report["status"] for report in reported] == ["FAIL", "FAIL", "PASS"]
+    assert "begin with a copy" in reported[0]["message"]
+    assert reported[1]["message"] == "the sign"
+
+
+def test_a_number_that_is_written_as_text_is_refused(reported):
+    for answer in ("40", (1.0, "2e3")):
+        teach.check("9.8", answer, lambda x: [teach.claim("anything", 1.0, 1.0)])
+    assert [report["message"] for report in reported] == [teach.TEXT] * 2
+
+
 def test_holds_raises_when_an_equation_does_not_hold(capsys):
     teach.holds("one is one", 1.0, 1.0)
     assert capsys.readouterr().out.startswith("holds   one is one: error 0.0e+00")

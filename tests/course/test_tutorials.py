@@ -12,7 +12,6 @@ import pytest
 from minilift.course import notebooks, teach
 
 NAMES = notebooks.CURRICULUM
-WIDE = ("15_train_like_a_brain",)  # all others keep to 80 columns, for telephones, and take more lines
 KINDS = ("warm-up", "core", "break it", "open")
 SECOND_CELL = re.compile(r"""import matplotlib\.pyplot as plt
 import numpy as np
@@ -102,8 +101,8 @@ def test_size(name):
     for cell in code_cells(student) + code_cells(solution):
         lines = [line for line in cell["source"].splitlines() if line]
         apart = "teach.show(" in cell["source"] or notebooks.tagged(cell, "record")  # folded, or for authors alone
-        assert len(lines) <= (40 if apart and name not in WIDE else 25), cell["source"]
-        assert name in WIDE or max(map(len, lines)) <= 80, max(lines, key=len)
+        assert len(lines) <= (40 if apart else 25), cell["source"]
+        assert max(map(len, lines)) <= 80, max(lines, key=len)  # for telephones
     words = 0
     for cell in markdown_cells(student):
         plain = re.sub(r"(?s)<details>.*?</details>", "", cell["source"])

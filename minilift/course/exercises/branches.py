@@ -233,6 +233,8 @@ WRONG_HALF_STEPS = {
         through_join=lambda *lists: from_join(*lists) @ lists[0][3][:-1].T),
     "a_1 stands behind its transfer already: φ(θ_2, a_1)": half_step_with(
         lambda theta, a, a_half, z_half: (tilde(np.tanh(a[1])) @ theta[2] - z_half[2]) @ theta[2][:-1].T),
+    "no transfer stands before the join: its gap is a_3 + a_1 − z_4^½": half_step_with(
+        through_join=lambda theta, a, a_half, z_half: np.tanh(a[3] + a[1]) - z_half[4]),
     "the join reads a_3, too: its gap is a_3 + a_1 − z_4^½": half_step_with(
         through_join=lambda theta, a, a_half, z_half: a[1] - z_half[4]),
     "the join's gap is before the transfer: a_3 + a_1 − z_4^½, not a_4 − a_4^½": half_step_with(

@@ -69,6 +69,17 @@ WRONG_ULPS = {
     "whether they differ is not by how much": ulps_with(final=lambda found: int(found > 0)),
     "the spacing is that of the entries, not of the difference": ulps_with(
         lambda change: 1 / max(float(np.spacing(np.float32(abs(change).max()))), 1e-300), power=0.0),
+    "float32's spacing at 1, whatever the arrays are": ulps_with(unit=lambda y: np.spacing(np.float32(1))),
+    "this is the least float above 0; the spacing at the largest entry is the unit":
+        ulps_with(unit=lambda y: np.finfo(np.float32).tiny),
+    "the root of the mean square; the largest difference is asked for":
+        ulps_with(lambda change: np.sqrt(np.mean(change**2))),
+    "the difference of the two largest entries; the largest difference is asked for": lambda x, y:
+        abs(float(abs(x).max()) - float(abs(y).max())) / float(np.spacing(abs(y).max())),
+    "x and y are added; their difference is asked for": lambda x, y: ulps_with()(-x, y),
+    "a mean of ulps, each in its own entry's spacing; the largest difference in one unit is asked for": lambda x, y:
+        float((abs(x.astype(np.float64) - y) / np.spacing(abs(y)).astype(np.float64)).mean()),
+    "a logarithm; the number of spacings itself is asked for": lambda x, y: np.log2(library_ulps(x, y) + 1e-300),
     "this is the spacing of the difference; the difference over the spacing is asked for": ulps_with(
         lambda change: np.spacing(np.float32(abs(change).max())), power=0.0),
 }
@@ -104,6 +115,16 @@ def ulps(answer, seed):
         yield np.shape(distance(x, y)) != (), "one number is asked for: the largest difference"
         scaled = {text: in_fractions(wrong) for text, wrong in WRONG_ULPS.items()}
         yield from slips(in_fractions(distance), [(x, y), (y, x), (above, below), (off, wide)], scaled)
+        yield not same(distance(y, y), 0.0), f"an array is {float(distance(y, y)):.3g} from itself; it must be 0"
+        ratios = [float(distance(*pair)) / library_ulps(*pair) for pair in ((x, y), (above, below), (off, wide))]
+        yield same(ratios, [ratios[0]] * 3, 1e-6), f"it is {ratios[0]:.3g} times what it should be, for all arrays"
+        yield (not same(distance(8 * x, 8 * y), distance(x, y)),
+               "eight times both must change nothing: the unit must grow with the largest entry")
+        more, far = y.copy(), y.copy()
+        more[k] += 4 * np.spacing(y.max())
+        far[k] += 8 * np.spacing(y.max())
+        yield (not same(distance(far, y), 2 * np.float64(distance(more, y))),
+               "twice the difference must be twice the distance; yours is not")
 
     return check("12.1", answer, claims, mistakes, fallback=library_ulps)
 
@@ -148,6 +169,10 @@ WRONG_PRODUCT_BOUNDS = {
     "|A||B| stands there once, not squared": bound_with(size=lambda A, B: (abs(A) @ abs(B)) ** 2),
     "the sum of absolute products, not the root of the squares": bound_with(size=lambda A, B: np.sqrt(A**2 @ B**2)),
     "1e-7 is about the spacing; the unit roundoff is 2⁻²⁴": bound_with(u=1e-7),
+    "n u multiplies |A||B|, it is not added": lambda A, B:
+        A.shape[1] + 2.0**-24 * (abs(A.astype(np.float64)) @ abs(B.astype(np.float64))),
+    "there is no root around |A||B|": bound_with(size=lambda A, B: np.sqrt(abs(A) @ abs(B))),
+    "|A||B| is missing: the sizes of the terms count": bound_with(size=lambda A, B: np.ones((len(A), B.shape[1]))),
     "a power: 2⁻²⁴ is 2.0 ** -24": bound_with(u=-48.0),
     "this is the error itself; a bound is known before": lambda A, B: abs((A @ B) - A.astype(float) @ B.astype(float)),
 }
@@ -183,6 +208,18 @@ def product_bound(answer, seed):
         yield (np.ptp(first) == np.ptp(second) == 0 and first.flat[0] == second.flat[0],
                "one number, whatever A and B are: the bound has |A||B| in it")
         yield from slips(scaled, pairs[:3], {text: in_roundoffs(wrong) for text, wrong in WRONG_PRODUCT_BOUNDS.items()})
+        share = [scaled(A, B) / (abs(A.astype(np.float64)) @ abs(B.astype(np.float64))) for A, B in pairs[:2]]
+        if all(np.allclose(part, A.shape[1], 1e-5) for part, (A, _) in zip(share, pairs)):
+            return  # right, but rounded itself
+        yield (all(np.ptp(part) <= 1e-6 * abs(part).max() for part in share),
+               f"it is |A||B| times {share[0].flat[0]:.3g} u for n = 3 and {share[1].flat[0]:.3g} u for n = 50; "
+               "n u is wanted, with u = 2⁻²⁴")
+        A, B = pairs[0]
+        yield (not same(scaled(2 * A, B), 2 * scaled(A, B)),
+               "a doubled A must double the bound, which is n u |A||B|; yours does not")
+        yield (not same(scaled(-A, B), scaled(A, B)),
+               "the bound must not change where A changes its sign: |A| and |B| stand in it")
+        yield True, "it grows with A and B as it should, and is not n u times the matrix product of |A| and |B|"
 
     def fallback(A, B):
         return A.shape[1] * 2.0**-24 * (abs(A.astype(np.float64)) @ abs(B.astype(np.float64)))
@@ -279,6 +316,7 @@ def timed(answer, seed):
     def mistakes(measure):
         yield same(measured(measure, 100), measured(measure, 240)) and measured(measure, 100) > 3, \
             "the same for any work: it must be measured"
+        yield 0 < measured(measure, 100) < 0.5, "this device has its own time: read clock(), not the computer's"
         yield from slips(lambda cost: measured(measure, cost), [(100,), (240,)],
                          {text: functools.partial(measured, wrong) for text, wrong in WRONG_CLOCKS.items()})
         yield measured(measure, 100) < 0, \
@@ -317,7 +355,7 @@ def standing_still(answer, theta, d, seed):
             "a few entries still move; the most mobile one decides (the minimum, no mean), and τ is " \
             f"{tau / smallest * 2.0**25:.3g} times the step that moves it"
 
-    return check("12.4", answer, claims, mistakes, fallback=smallest * 2.0**-26)
+    return check("12.4", answer, claims, mistakes)
 
 
 close_to_answers(globals())

@@ -56,6 +56,12 @@ WRONG_EPOCHS = {
         lambda curves, levels: epochs_with(missing=np.shape(curves)[1] - 1)(curves, levels),
     "a seed that never gets there counts as infinity, not as one more than the last epoch":
         lambda curves, levels: epochs_with(missing=np.shape(curves)[1])(curves, levels),
+    "the median is the middle one of the seeds; this is a quarter of the way": epochs_with(
+        over=lambda firsts: np.percentile(firsts, 25)),
+    "the median is the middle one of the seeds; this is three quarters of the way": epochs_with(
+        over=lambda firsts: np.percentile(firsts, 75)),
+    "the first epoch of the mean curve; take the median of the epochs":
+        lambda curves, levels: epochs_with()(np.mean(curves, axis=0)[None], [np.mean(levels)]),
     "how many epochs are not below the level; where a curve comes back up that is not the first one":
         epochs_with(lambda low: np.sum(~low)),
     "how many epochs are below the level; the first one is asked for": epochs_with(np.sum),
@@ -124,6 +130,13 @@ def epochs_to(answer, seed):
         yield (all(same(find(*cases[name]), as_defined(*cases[name])) for name in list(cases)[:4])
                and find(*cases["two of three never"]) < 0,
                "a seed that never gets there counts as a large number, ∞, not as a negative one")
+        never = find(*cases["two of three never"])
+        yield (all(same(find(*cases[name]), as_defined(*cases[name])) for name in list(cases)[:4])
+               and np.shape(never) == () and np.isfinite(never),
+               f"a seed that never gets there counts as infinity; where two of three never do, yours gives {never}")
+        yield (same(find(*cases["three falling curves"]), as_defined(*cases["three falling curves"]))
+               and not same(find(*cases["curves that come back up"]), as_defined(*cases["curves that come back up"])),
+               "right for falling curves alone: where a curve comes back up the first time below still counts")
         yield np.shape(find(*cases["two of three never"])) == (3,), "one number is asked for: the median over the seeds"
 
     return check("11.1", answer, claims, mistakes, fallback=library_epochs_to)
@@ -260,6 +273,11 @@ def choose(answer, seed):
             yield all(mine == theirs for mine, theirs in found), message
         yield all(pick(table) == table["tau"][np.median(table["val_loss"], axis=0).argmax()] for table in plain), \
             "this is the largest median; the lowest is wanted"
+        yield all(pick(table) == table["tau"][np.median(table["val_loss"], axis=0).argsort()[1]] for table in plain), \
+            "this is the second lowest median; the lowest is wanted"
+        for name, what in (("train_loss", "training"), ("test_loss", "test")):
+            yield any(pick(table) != pick(table | {name: table[name][:, ::-1]}) for table in plain), \
+                f"your choice changes with the {what} losses; the validation losses alone may decide"
 
     return check("11.2", answer, claims, mistakes, fallback=library_choose)
 
@@ -282,6 +300,11 @@ def interval_with(factor=None, ddof=1, root=np.sqrt, middle=np.mean, half=1.0, s
         reach = half * t * spread(d, ddof=ddof) / root(len(d))
         return middle(d) - reach, middle(d) + reach
     return find
+
+
+def half_length(d):
+    """Return t s/√n."""
+    return library_interval(d)[1] - np.mean(d)
 
 
 WRONG_INTERVALS = {
@@ -317,6 +340,16 @@ WRONG_INTERVALS = {
         tuple(np.percentile(d, [2.5, 97.5])),
     "√n divides s, it does not multiply it": interval_with(root=lambda n: 1 / np.sqrt(n)),
     "this is the range of the runs, not an interval of their mean": lambda d: (np.min(d), np.max(d)),
+    "s is the standard deviation; this is the mean absolute deviation": interval_with(
+        spread=lambda d, ddof: np.mean(abs(d - d.mean()))),
+    "s is the standard deviation; this is the range of the differences": interval_with(
+        spread=lambda d, ddof: np.ptp(d)),
+    "the interval begins below the mean, not at 0": lambda d: (0.0, interval_with()(d)[1]),
+    "the middle is the mean, not the sum": interval_with(middle=np.sum),
+    "t s/√n is added to the mean and taken off it; here it multiplies the mean": lambda d: (
+        np.mean(d) * (1 - half_length(d)), np.mean(d) * (1 + half_length(d))),
+    "t s/√n is added to the mean and taken off it; it is no share of the mean": lambda d: (
+        np.mean(d) / (1 + half_length(d)), np.mean(d) * (1 + half_length(d))),
 }
 
 
@@ -393,7 +426,7 @@ def tries(answer, seed):
         yield int(found) < 28, f"too few: with {int(found)} claims the chance is {chance(int(found)):.2g}, below ½"
         yield int(found) > 28, f"not the least: with {int(found) - 1} claims the chance is {chance(int(found) - 1):.2g}"
 
-    return check("11.4", answer, claims, mistakes, fallback=28)
+    return check("11.4", answer, claims, mistakes)
 
 
 close_to_answers(globals())

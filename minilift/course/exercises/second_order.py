@@ -59,6 +59,8 @@ WRONG_GAUSS_NEWTON = {
     "only the upper triangle is left; G is symmetric": lambda jac, H: np.triu(library_gauss_newton(jac, H)),
     "only the lower triangle is left; G is symmetric": lambda jac, H: np.tril(library_gauss_newton(jac, H)),
     "a factor 2": lambda jac, H: 2 * library_gauss_newton(jac, H),
+    "divided by the number of outputs: both sums run whole": lambda jac, H: library_gauss_newton(jac, H) / jac.shape[1],
+    "this is the inverse; no system is solved yet": lambda jac, H: np.linalg.inv(library_gauss_newton(jac, H)),
 }
 
 

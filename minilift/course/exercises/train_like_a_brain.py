@@ -33,6 +33,7 @@ WRONG_GRADIENTS = {
     "a factor ½: the slope of ½‖e‖² is e": gradient_with(factor=0.5),
     "a factor 2 in the own error: the square has a ½": gradient_with(own=2.0),
     "a factor 2 in the pull from above: the square has a ½": gradient_with(pull=-2.0),
+    "W keeps its signs on the way down": gradient_with(back=lambda W: abs(W).T),
     "the way down is the transpose of W, not its inverse": gradient_with(back=np.linalg.pinv),
     "F is a sum over the samples, not a mean": lambda e, *above: gradient_with()(e, *above) / len(e),
     "F is a sum over the samples: the pull from above is not divided by N": lambda e, *above:
@@ -232,6 +233,7 @@ def rate_too_large(answer, energies, seed):
         yield Claim("after 60 steps F is ten times what it was (shortfall)", short, 0)
 
     def mistakes(rate):
+        yield np.size(rate) != 1, "one number is asked for"
         rate = np.asarray(rate, dtype=float).item()
         yield not rate > 0, "a rate is positive"
         yield rate > 1, "the rate is above 1: it must grow at a rate that looks harmless"
