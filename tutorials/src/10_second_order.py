@@ -57,6 +57,7 @@ def unflat(net, vector):
 
 
 # %%
+# central differences of BackProp's gradient, a row for each parameter
 def hessian(net, X, y, h=1e-5):
     start, rows = flat(net.parameters), []
 
@@ -75,6 +76,7 @@ net, X, y = batch(SEED)
 N = len(X)
 H = hessian(net, X, y)
 g = flat(ml.BackProp().direction(net, X, y)[1])
+print(f"{len(g)} parameters; Hessian {H.shape}")
 teach.holds("the Hessian is symmetric", H, H.T, teach.DIFFERENCES)
 H = (H + H.T) / 2
 
@@ -122,14 +124,9 @@ def jacobian(net, X):
     return np.concatenate([part.reshape(len(X), 3, -1) for part in parts],
                           axis=2)
 
-
 # %%
-def output_curvature(p):
-    outer = p[:, :, None] * p[:, None, :]
-    return (p[:, :, None] * np.eye(3) - outer) / len(p)  # (10.2)
-
-
-jac, curvature = jacobian(net, X), output_curvature(net.predict_proba(X))
+# along a random direction the outputs must change by J times it
+jac, start = jacobian(net, X), flat(net.parameters)
 v, h = rng.normal(size=len(g)), 1e-5
 
 
@@ -137,10 +134,20 @@ def outputs(vector):
     return net.forward(X, theta=unflat(net, vector)).z[2]
 
 
-start = flat(net.parameters)
 change = (outputs(start + h * v) - outputs(start - h * v)) / (2 * h)
 teach.holds("Jacobian along a random direction", jac @ v, change,
             teach.DIFFERENCES)
+
+# %% [markdown]
+# The loss's Hessian in the outputs of each sample, against differences of its gradient:
+
+# %%
+def output_curvature(p):
+    outer = p[:, :, None] * p[:, None, :]
+    return (p[:, :, None] * np.eye(3) - outer) / len(p)  # (10.2)
+
+
+curvature = output_curvature(net.predict_proba(X))
 z, dz, loss = net.forward(X).z[2], rng.normal(size=(N, 3)), net.loss_function
 bend = (loss.gradient(z + h * dz, y) - loss.gradient(z - h * dz, y)) / (2 * h)
 teach.holds("H_i along a random direction",
@@ -208,6 +215,9 @@ for e in np.eye(len(g)):
 net.theta = unflat(net, start)
 teach.holds("Hessian = Gauss–Newton + the rest", G + np.array(rest), H,
             teach.DIFFERENCES)  # (10.1)
+
+# %%
+# what either makes of a step
 print(f"least eigenvalue of H {np.linalg.eigvalsh(H)[0]:.3f}, of G "
       f"{np.linalg.eigvalsh(G)[0]:.1e}")
 newton = np.linalg.solve(H, g)
@@ -310,6 +320,9 @@ def cosine(a, b):
 candidates = {"a": mu, "b": 1 / mu, "c": 1 / (N * mu)}
 closest = max(candidates, key=lambda name: cosine(prox(candidates[name]), step))
 teach.reveal(which_tau, closest, "The direction is then the step divided by N.")
+
+# %%
+# and so it is, by (10.4) and (10.5)
 teach.holds("N times ProxProp's direction", N * prox(1 / (N * mu)), step)
 jac_one = np.einsum("ni,kj->nkij", with_ones(X), np.eye(3)).reshape(N, 3, -1)
 G_one = gauss_newton(jac_one, np.broadcast_to(np.eye(3) / N, (N, 3, 3)))
@@ -400,7 +413,10 @@ def block_diagonal(blocks):
         matrix[low:high, low:high] = block
     return matrix
 
+# %% [markdown]
+# The exact block of $G$, K-FAC's, and ProxProp's matrix, each held against what it claims to be:
 
+# %%
 layers = factors(net, X)
 first = layers[0][0].shape[1] * 5  # parameters of layer 1
 for (a_tilde, B), block in zip(layers, (G[:first, :first], G[first:, first:])):
@@ -408,11 +424,16 @@ for (a_tilde, B), block in zip(layers, (G[:first, :first], G[first:, first:])):
                 for a, B_i in zip(a_tilde, B))  # (10.6)
     apart = np.linalg.norm(kfac(a_tilde, B) - block) / np.linalg.norm(block)
     teach.holds("block of G, sample by sample", exact, block)
+    teach.holds("K-FAC's of one sample is exact", kfac(a_tilde[:1], B[:1]),
+                np.kron(np.outer(a_tilde[0], a_tilde[0]), B[0]))  # (10.7)
     print(f"K-FAC is off by {100 * apart:.1f} % of its norm")
 print(f"largest standard deviation of an output's p_i over samples: "
       f"{net.predict_proba(X).std(axis=0).max():.3f}")
 foof = block_diagonal([np.kron(a.T @ a / N, np.eye(B.shape[1]))
                        for a, B in layers])  # (10.8)
+implicit = ml.ProxProp(1 / (N * mu), last="implicit").direction(net, X, y)[1]
+teach.holds("(10.8), damped by μ = 1/(Nτ_θ): N times ProxProp's direction",
+            np.linalg.solve(foof + mu * np.eye(len(g)), g), N * flat(implicit))
 
 # %% [markdown]
 # ## Predict
@@ -427,15 +448,18 @@ share = None  # "a", "b" or "c"
 filled = np.mean(foof[:first, :first] != 0)
 choices = {"a": 1.0, "b": 1 / 5, "c": 1 / first}
 answer = min(choices, key=lambda name: abs(np.log(choices[name] / filled)))
-teach.reveal(share, answer, f"Measured: {filled:.2f}. No entry couples two "
-             "units.")
+teach.reveal(share, answer, f"Measured: {filled:.2f} of {first}×{first}. No "
+             "entry couples two units.")
 
 # %%
+# from the Hessian to the identity that BackProp takes for it
 pictures = {"Hessian": H, "Gauss–Newton": G,
             "K-FAC": block_diagonal([kfac(*layer) for layer in layers]),
             "ProxProp (FOOF)": foof, "BackProp": np.eye(len(g))}
+keeps = ("all", "no bend of the outputs", "layers apart, two means",
+         "inputs alone", "nothing")
 fig, axes = plt.subplots(1, 5, figsize=(11, 2.7))
-for ax, (name, matrix) in zip(axes, pictures.items()):
+for ax, (name, matrix), kept in zip(axes, pictures.items(), keeps):
     size = np.abs(matrix).max()
     # square roots, to see small entries
     shown = np.sign(matrix) * np.sqrt(np.abs(matrix) / size)
@@ -443,12 +467,13 @@ for ax, (name, matrix) in zip(axes, pictures.items()):
                       interpolation="nearest")
     ax.axhline(first - 0.5, color="black", linewidth=0.5)
     ax.axvline(first - 0.5, color="black", linewidth=0.5)
-    ax.set(xticks=[], yticks=[], title=name)
+    ax.set(xticks=[], yticks=[], title=name, xlabel=kept)
     ax.grid(False)
 axes[0].set_yticks([first / 2, (first + len(g)) / 2], ["layer 1", "layer 2"],
                    rotation=90, va="center")
 bar = fig.colorbar(image, ax=axes, ticks=[-1, 0, 1], shrink=0.8)
 bar.ax.set_yticklabels(["−max", "0", "max"])
+bar.set_label("entry, root scale")
 teach.show(fig, "Five matrices of 103 rows as images. Hessian and Gauss–Newton "
            "are full, with a fine pattern in each layer's block; K-FAC keeps "
            "the blocks, without the parts between layers; ProxProp keeps the "
@@ -464,7 +489,7 @@ teach.show(fig, "Five matrices of 103 rows as images. Hessian and Gauss–Newton
 #
 # Compare directions by their cosine to two references: the Levenberg–Marquardt step (10.4) with $\mu =
 # 0.01$, and Newton's, damped enough to make $H$ positive definite. Each method may choose its own damping,
-# on the horizontal axis.
+# on the horizontal axis. All is done for three seeds, at the start and after 300 steps of gradient descent.
 #
 # **Predict.** At the start of training, which has the larger cosine to the Levenberg–Marquardt step: (a)
 # the gradient, (b) ProxProp with its best damping?
@@ -511,6 +536,7 @@ teach.reveal(nearer, "b" if best["ProxProp exact"] > best["BackProp"] else "a",
 print(", ".join(f"{name} {value:.2f}" for name, value in best.items()))
 
 # %%
+# for every damping, to both references, and later in training
 looks = {"K-FAC": {"color": teach.COLORS["purple"], "linestyle": "--",
                    "marker": "*"},
          "Gauss–Newton": {"color": teach.COLORS["grey"], "linestyle": ":",
@@ -527,18 +553,25 @@ for ax, (reference, count, title) in zip(axes, panels):
                    label=name, **style)
     ax.set(xscale="log", title=title, xlabel=r"$\mu = 1/(N\tau_\theta)$",
            ylim=(0, 1.03))
-axes[0].set_ylabel("cosine")
+axes[0].set_ylabel("cosine, median and range of 3 seeds")
 axes[1].legend(loc="lower right")
 teach.show(fig, "Cosines against damping. At the start ProxProp and K-FAC come "
            "far nearer to Levenberg–Marquardt than the gradient does, K-FAC a "
            "little nearer; to damped Newton, whose Hessian is indefinite, none "
            "comes near one. After 300 steps the gradient itself is near.")
 
+# %% [markdown]
+# Three numbers explain the three panels: the best cosines to Newton, the curvature along the gradient at the
+# start and later, and the size of what ProxProp takes for the identity.
+
 # %%
 newtons = {name: np.median([run["Newton"][name].max() for run in found[0]])
            for name in best}
 print("to damped Newton:",
       ", ".join(f"{name} {value:.2f}" for name, value in newtons.items()))
+sizes = [np.trace(B.sum(axis=0)) / B.shape[1] for _, B in layers]
+print("mean eigenvalue of the output factor, layers 1 and 2:",
+      *(f"{size:.2f} " for size in sizes))
 turns = {}
 for count in (0, 300):
     later_net, X_0, y_0 = batch(SEED)
@@ -552,9 +585,6 @@ for count in (0, 300):
     turns[count] = along / np.linalg.eigvalsh(curved)[-1]
     print(f"after {count} steps: curvature along the gradient over the "
           f"largest, {turns[count]:.4f}")
-sizes = [np.trace(B.sum(axis=0)) / B.shape[1] for _, B in layers]
-print("mean eigenvalue of the output factor, layers 1 and 2:",
-      *(f"{size:.2f} " for size in sizes))
 
 # %% [markdown]
 # Three lessons. (Gauss–Newton at $\mu = 0.01$ is the first reference itself.) At the start the input factor
@@ -609,6 +639,9 @@ uphill = np.array([1.0, 1.2])
 # says: still downhill
 uphill = np.array([0.3, -0.3])
 
+# %% [markdown]
+# Three steps from your point (as long as there is none, from a point where all three go down):
+
 # %%
 def toy_loss(w):
     return (w[..., 1] * np.tanh(w[..., 0]) - 1) ** 2 / 2
@@ -619,30 +652,37 @@ damped = -np.linalg.solve(toy_G + 0.2 * np.eye(2), gradient)
 ways = {"Newton": (-np.linalg.solve(toy_H, gradient), "vermillion"),
         "Gauss–Newton, μ = 0.2": (damped, "green"),
         "gradient": (-gradient, "black")}
-fig, axes = plt.subplots(1, 2, figsize=(9, 3.6))
+fig, ax = plt.subplots(figsize=(5.4, 4))
 grid = np.linspace(-1, 2, 80)
-teach.contours(axes[0], toy_loss, grid, grid)
-for width, (name, (way, color)) in zip((5, 3, 1), ways.items()):
-    arrow = {"arrowstyle": "->", "color": teach.COLORS[color], "lw": width}
-    axes[0].annotate("", uphill + way, uphill, arrowprops=arrow)
-    axes[0].plot([], [], color=teach.COLORS[color], linewidth=width,
-                 label=f"{name}: to J = {toy_loss(uphill + way):.2f}")
-axes[0].plot(0, 0, "k+", ms=9)
-axes[0].set(title=f"J = {toy_loss(uphill):.2f} at the tail; + is a saddle",
-            xlabel="w₁", ylabel="w₂")
-axes[0].legend(loc="lower right", fontsize=8, frameon=True)
-axes[1].plot(np.linalg.eigvalsh(H), "-", color=teach.COLORS["vermillion"],
-             label="Hessian")
-axes[1].plot(np.linalg.eigvalsh(G), "--", color=teach.COLORS["green"],
-             label="Gauss–Newton")
-axes[1].set(title="eigenvalues, network 16-5-3", xlabel="number, sorted",
-            ylim=(-0.7, 0.7))
-axes[1].legend(loc="upper left")
-teach.show(fig, "Left: contours of a two-parameter loss with a saddle at 0, "
-           "and three steps from the point of Exercise 10.4, where Newton's "
-           "leads back to the saddle, uphill; as long as that is not done, "
-           "from a point where all three go down. Right: sorted eigenvalues; "
-           "the Hessian has negative ones, Gauss–Newton has none.")
+teach.contours(ax, toy_loss, grid, grid)
+for (width, line), (name, (way, color)) in zip(
+        ((5, "-"), (3, "--"), (1, "-")), ways.items()):
+    arrow = {"arrowstyle": "->", "color": teach.COLORS[color], "lw": width,
+             "ls": line}
+    ax.annotate("", uphill + way, uphill, arrowprops=arrow)
+    ax.plot([], [], line, color=teach.COLORS[color], linewidth=width,
+            label=f"{name}: to J = {toy_loss(uphill + way):.2f}")
+ax.plot(0, 0, "k+", ms=9)
+ax.set(title=f"J = {toy_loss(uphill):.2f} at the tail; + is a saddle",
+       xlabel="w₁", ylabel="w₂")
+ax.legend(loc="lower right", fontsize=8, frameon=True)
+teach.show(fig, "Contours of a two-parameter loss with a saddle at 0, and "
+           "three steps from the point of Exercise 10.4, where Newton's leads "
+           "back to the saddle, uphill; as long as that is not done, from a "
+           "point where all three go down.")
+
+# %%
+# the network of the first cells has directions of negative curvature, too
+fig, ax = plt.subplots(figsize=(5.4, 3.2))
+ax.plot(np.linalg.eigvalsh(H), "-", color=teach.COLORS["vermillion"],
+        label="Hessian")
+ax.plot(np.linalg.eigvalsh(G), "--", color=teach.COLORS["green"],
+        label="Gauss–Newton")
+ax.set(title="network 16-5-3, at the start", xlabel="number, sorted",
+       ylabel="eigenvalue", ylim=(-0.7, 0.7))
+ax.legend(loc="upper left")
+teach.show(fig, "Sorted eigenvalues of the network's two matrices, 103 each: "
+           "the Hessian has negative ones, to −0.5, Gauss–Newton has none.")
 
 # %% [markdown]
 # ## Exercise 10.5 (open): add the missing factor?

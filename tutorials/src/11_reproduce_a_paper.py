@@ -56,7 +56,10 @@ theirs, ours = (sum((m + 1) * n for m, n in zip(widths, widths[1:]))
 print(f"parameters: {theirs} in the paper's network, {ours} here, "
       f"{theirs / ours:.0f} times fewer")
 
+# %% [markdown]
+# One run, with the settings of the table; all that follows calls it.
 
+# %%
 def run(method, tau, seed, epochs, widths=(64, 64, 32, 64, 10), train=train,
         held_out=validation):
     """Train one network; return it with its history."""
@@ -275,6 +278,14 @@ def interval(differences):
     half = t * np.std(differences) / np.sqrt(n)
     return np.mean(differences) - half, np.mean(differences) + half
 
+# %%
+# (11.1) on 5000 sets of differences of which the true mean is 1
+draws = 1 + np.random.default_rng(1).standard_normal((5000, 3))
+ends = np.array([interval(row) for row in draws])
+inside = (ends[:, 0] <= 1) & (1 <= ends[:, 1])
+teach.holds("share of intervals that hold the true mean", inside.mean(), 0.95,
+            0.015)
+
 # %% [markdown]
 # ## Table 1 in miniature
 #
@@ -307,12 +318,17 @@ count = (tables["BackProp"]["train_loss"] < start / 2).all(axis=0).sum()
 teach.reveal(usable, "a" if count <= 2 else "b" if count <= 4 else "c",
              f"At {count}.")
 
+# %%
+# the whole table
 print(f"median training loss after {EPOCHS} epochs (inf: some seed not "
       "finite)\nτ" + " " * 14 + "".join(f"{tau:>9g}" for tau in taus))
 for name, table in tables.items():
     losses = np.median(np.where(np.isfinite(table["train_loss"]).all(axis=0),
                                 table["train_loss"], np.inf), axis=0)
     print(f"{name:<15}" + "".join(f"{loss:9.2g}" for loss in losses))
+
+# %% [markdown]
+# The paper's own numbers, to be drawn beside ours:
 
 # %%
 paper = {"BackProp": [np.inf] * 5 + [0.524, 0.091, 0.637, 1.531],
@@ -334,6 +350,7 @@ def look(name):
     return {"color": teach.COLORS[looks[name]]} if name in looks else {}
 
 # %%
+# ours on the left, theirs on the right
 fig, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True)
 for row, (name, table) in enumerate(tables.items()):
     teach.band(axes[0], taus, table["train_loss"], name, 1.05 * start, row,
@@ -366,14 +383,17 @@ teach.show(fig,
 # stability: a part of it is the length of the direction. The depths are not comparable.
 
 # %%
-by_validation = choose(tables["BackProp"])  # for claim B
-# for A, and the figure
+# BackProp's step size: for claim B, then for A and the figure
+by_validation = choose(tables["BackProp"])
 best_tau = choose(tables["BackProp"]
                   | {"val_loss": tables["BackProp"]["train_loss"]})
 entries = {"BackProp": (ml.BackProp(), best_tau)}
 for solver in ("cg3", "cg5", "cg10", "exact"):
     entries[f"ProxProp {solver}"] = (ml.ProxProp(tau_theta=0.05, solver=solver),
                                      1.0)
+
+# %% [markdown]
+# Then all entries run, and what a divergence leaves open is NaN.
 
 # %%
 def compare(entries, epochs, **options):
@@ -411,6 +431,9 @@ teach.reveal(needed, answer, f"BackProp, at τ = {best_tau:g}, is there after "
              f"{reached['BackProp']:g} of its {EPOCHS} epochs, ProxProp after "
              f"{epochs_needed:g}.")
 
+# %% [markdown]
+# Per epoch and per second, side by side:
+
 # %%
 def two_panels(results, title):
     """Return a figure of training loss against epochs, and against seconds."""
@@ -435,6 +458,7 @@ teach.show(two_panels(results, "digits, median and range of 3 seeds"),
            "BackProp has finished first.")
 
 # %%
+# the ends, and the test set, read for the first time, once per network
 print(f"{'':<15} {'training loss':>14} {'epochs to BackProp’s end':>26} "
       f"{'test accuracy, %':>18}")
 accuracy = {}
@@ -446,6 +470,7 @@ for name, (losses, _, nets) in results.items():
           f"{low:11.1f} – {high:.1f}")
 
 # %%
+# claim B's BackProp: a network of its own, if validation chose otherwise
 if by_validation == best_tau:
     accuracy["BackProp, by validation"] = accuracy["BackProp"]
 else:
@@ -457,9 +482,8 @@ print(f"BackProp's step size, chosen by training loss: {best_tau:g}, by "
       f"validation loss: {by_validation:g}")
 
 # %% [markdown]
-# The table reads the test set for the first time, once per network. Seconds are in the figure only: they
-# belong to a machine. On nets as small as this one a solve costs more than the gradient; how much more
-# depends on size (`minilift bench scale` measures it).
+# Seconds are in the figure only: they belong to a machine. On nets as small as this one a solve costs more than
+# the gradient; how much more depends on size (`minilift bench scale` measures it).
 #
 # ## The verdicts
 
@@ -480,11 +504,15 @@ for claim, differences in numbers.items():
     low, high = interval(differences)
     verdict = "holds" if low > 0 else "fails" if high < 0 else "unclear"
     print(f"{claim:<26} from {low:6.2f} to {high:6.2f}: {verdict}")
+share = accuracy["ProxProp exact"].mean() / 100
+spread = 100 * np.sqrt(share * (1 - share) / len(data.y_test))
+print(f"standard error of one accuracy on {len(data.y_test)} images: "
+      f"{spread:.1f} points")
 
 # %% [markdown]
 # Read them as they are. A's interval is wide: another machine's rounding, another three seeds may make it
-# *unclear*. *Unclear* is not *fails*: three seeds and 360 test images cannot see one or two
-# points. *Fails* is about **our** threshold, set before the run, on a smaller task with a quarter of the
+# *unclear*. *Unclear* is not *fails*: three seeds and 360 test images, with the error printed last, cannot see
+# one or two points. *Fails* is about **our** threshold, set before the run, on a smaller task with a quarter of the
 # epochs: the lead is there, at a smaller factor.
 #
 # ## The same on MNIST or CIFAR-10
@@ -575,10 +603,19 @@ n = 20
 n = 14
 
 # %% [markdown]
-# Nine step sizes times four variants are 36 claims. That is why ours were written first, and why there are
-# three.
-#
-# A word on the check: it simulates papers about nothing, and counts.
+# Nine step sizes times ProxProp's four variants are 36 claims. How often would that paper find something in
+# nothing, by (11.2) and by trying?
+
+# %%
+chance = 1 - (1 - 0.025) ** 36  # (11.2)
+noise = np.random.default_rng(2).standard_normal((5000, 36, 3))
+half = 4.303 * noise.std(axis=2, ddof=1) / np.sqrt(3)
+lucky = (noise.mean(axis=2) > half).any(axis=1).mean()
+teach.holds("36 claims about nothing: simulated", lucky, chance, 0.03)
+print(f"at least one holds with chance {chance:.2f}")
+
+# %% [markdown]
+# That is why ours were written first, and why there are three.
 
 # %% [markdown]
 # ## Exercise 11.5 (open): a reproduction of your own

@@ -47,6 +47,11 @@ def usable(backend):
 
 
 backends = [name for name in ("numpy", "cupy") if usable(name)]
+
+# %% [markdown]
+# What is compared below:
+
+# %%
 heading = "NumPy alone: no GPU answers here"
 if "cupy" in backends:
     heading = "NumPy and CuPy"
@@ -130,6 +135,14 @@ def ulps(x, y):
 def ulps(x, y):
     return float(np.abs(x.astype(np.float64) - y).max() / np.finfo(y.dtype).eps)
 
+# %%
+# the two number formats, by the spacing of floats and by our own measure
+for dtype in (np.float32, np.float64):
+    one, next_one = np.ones(1, dtype), np.nextafter(np.ones(1, dtype), 2)
+    teach.holds(f"{np.dtype(dtype)}: the next float after 1 is 1 ulp away",
+                ulps(next_one, one), 1.0)  # (12.1)
+    print(f"its spacing at 1: {np.spacing(one)[0]:.1e}")
+
 # %% [markdown]
 # ## How large may the error be?
 #
@@ -188,6 +201,16 @@ def product_bound(A, B):
     return 2.0**-24 * wide_a @ wide_b
 
 # %% [markdown]
+# How near does the error come to its bound, for the products of the network's first map?
+
+# %%
+A, B = X.astype(np.float32), rng.normal(size=(64, 128)).astype(np.float32)
+exact = A.astype(np.float64) @ B.astype(np.float64)
+share = np.abs(A @ B - exact) / product_bound(A, B)
+teach.holds("errors beyond the bound (12.2)", (share > 1).sum(), 0)
+print(f"largest error over its bound, n = 64: {share.max():.3f}")
+
+# %% [markdown]
 # ## Predict
 #
 # The exact ProxProp direction of a small net, float32 against float64: products as in (12.2), and a solve
@@ -218,10 +241,11 @@ teach.reveal(within, "a" if largest < 4 else "b" if largest <= STATED else "c",
 teach.holds("ulps beyond what was stated", max(0.0, largest - STATED), 0.0)
 
 # %%
+# all of them, against what was stated
 names = [f"{dtype}, {backend}" for dtype, backend in found]
 fig, ax = plt.subplots(figsize=(8, 0.9 + 0.5 * len(names)))
 for k, each in enumerate(found.values()):
-    ax.plot(np.maximum(each, 0.05), [k] * 3, "o",
+    ax.plot(np.maximum(each, 0.05), [k] * 3, "os^D"[k],
             color=list(teach.COLORS.values())[(5, 0, 3, 1)[k]], ms=8)
 ax.axvline(STATED, color=teach.COLORS["black"], linestyle="--")
 ax.set(xscale="log", xlim=(0.03, 2000), yticks=range(len(names)),
@@ -304,11 +328,23 @@ def timed(work, wait, clock):
         wait()
     return (clock() - started) / 2
 
+# %%
+# a piece of work of which we know how long it takes: 3
+now = [0.0]
+
+
+def takes_three():
+    now[0] += 3.0
+
+
+teach.holds("its time", timed(takes_three, lambda: None, lambda: now[0]),
+            3.0)  # (12.3)
+
 # %% [markdown]
 # ## A model of the crossover
 #
 # The product of a batch of $N$ with a layer of width $n$ takes $2Nn^2$ operations. Each backend has a fixed cost
-# $t_0$ a step (for a GPU: launching dozens of kernels) and a speed $v$:
+# $t_0$ a step (for a GPU: launching its kernels, one after the other) and a speed $v$:
 #
 # $$ t(n) = t_0 + \frac{2 N n^2}{v}, \qquad
 # n^* = \sqrt{\frac{t_0^{\text{gpu}} - t_0^{\text{cpu}}}{2N\,(1/v_{\text{cpu}} - 1/v_{\text{gpu}})}}.
@@ -348,7 +384,7 @@ from time import perf_counter
 widths = (64, 128, 256, 512, 1024)
 
 
-def step_seconds(n, backend, repeats=3):
+def step_seconds(n, backend, repeats=5):
     """Return the seconds of `repeats` exact ProxProp directions,
     hidden width n, float32, each timed by itself."""
     net = ml.mlp([64, n, n, 10], seed=SEED, backend=backend)
@@ -358,36 +394,65 @@ def step_seconds(n, backend, repeats=3):
             for _ in range(repeats)]
 
 
-times = {b: np.array([step_seconds(n, b) for n in widths]).T for b in backends}
+times = {b: 1e3 * np.array([step_seconds(n, b) for n in widths]).T
+         for b in backends}  # milliseconds
 on_cpu = np.median(times["numpy"], axis=0)
-ratio = on_cpu[-1] / on_cpu[0]
+ratio = on_cpu[-1] / on_cpu[0]  # of the widest to the narrowest
 teach.reveal(growth, "b" if ratio < 180 else "a" if ratio < 360 else "c",
              "The first layers, the solve and Python cost the same at every "
              "width, or grow more slowly.")
 
+# %% [markdown]
+# Two numbers describe your CPU: fit $t_0$ and $v$ of (12.4) to its shortest times. Without a GPU of your own, set it
+# beside the one of the worked example, *assumed*, not measured.
+
 # %%
-fig, ax = plt.subplots(figsize=(8, 3.6))
+def fitted(milliseconds):
+    """Return t0 and v of (12.4), by least squares of relative errors."""
+    seconds = 1e-3 * np.min(milliseconds, axis=0)  # a disturbance only adds
+    work = 2.0 * len(X) * np.array(widths) ** 2
+    rows = np.column_stack([np.ones(len(widths)), work]) / seconds[:, None]
+    t0, per_operation = np.linalg.lstsq(rows, np.ones(len(widths)))[0]
+    return max(t0, 0.0), 1 / per_operation
+
+
+cpu, gpu = fitted(times["numpy"]), (2e-3, 5e12)
+gpu_name = "a GPU with 2 ms and 5000 Gflop/s: assumed"
+if "cupy" in backends:
+    gpu, gpu_name = fitted(times["cupy"]), "CuPy: (12.4), fitted"
+print(f"this CPU: t0 = {1e3 * cpu[0]:.2g} ms, v = {cpu[1] / 1e9:.0f} Gflop/s")
+meets = crossover(cpu[0], gpu[0], cpu[1], gpu[1]) if gpu[0] > cpu[0] else 0.0
+print(f"crossover n* = {meets:.0f}")
+
+# %%
+# the key figure: times, the model, and where it crosses
+fig, ax = plt.subplots(figsize=(8, 3.8))
 for backend, name in zip(backends, ("BackProp", "ProxProp exact")):
-    look = {"label": {"numpy": "NumPy", "cupy": "CuPy"}[backend]}
-    teach.band(ax, widths, 1e3 * times[backend], name, **look)
-fixed = 1e3 * np.median(times["numpy"], axis=0)[0]
-slope = fixed * (np.array(widths) / widths[0]) ** 2
-ax.plot(widths, slope, ":", color=teach.COLORS["grey"],
-        label="as the work of a hidden layer, n²")
+    look = {"label": {"numpy": "NumPy", "cupy": "CuPy"}[backend] + ", measured"}
+    teach.band(ax, widths, times[backend], name, linestyle="", **look)
+n = np.logspace(np.log10(64), np.log10(2048), 60)
+ax.plot(n, 1e3 * step_time(n, *cpu), color=teach.COLORS["black"],
+        label="NumPy: (12.4), fitted")
+ax.plot(n, 1e3 * step_time(n, *gpu), "--", color=teach.COLORS["blue"],
+        label=gpu_name)
+if n[0] < meets < n[-1]:
+    ax.axvline(meets, color=teach.COLORS["vermillion"], linestyle=":",
+               label=f"the two cross at n* = {meets:.0f}")
 ax.set(xscale="log", yscale="log", xlabel="hidden width n",
        ylabel="milliseconds a step", title=heading)
-ax.set_xticks(widths, [str(n) for n in widths])
+ax.set_xticks([*widths, 2048], [str(n) for n in (*widths, 2048)])
 ax.minorticks_off()
 ax.legend(loc="upper left")
-teach.show(fig, "Milliseconds of an exact ProxProp step against hidden width, "
-           "median and range of three timings. NumPy's curve is flat at "
-           "first and steepens; it stays below the dotted n² line. CuPy's, "
-           "where a GPU answers, is flat.")
+teach.show(fig, "Milliseconds of an exact ProxProp step against hidden width: "
+           "NumPy's, median and range of five timings, flat at first, then "
+           "rising as the fitted model (12.4) does; and the model of a GPU, "
+           "flat, CuPy's where one answers. A dotted line marks the width at "
+           "which the two cross.")
 
 # %% [markdown]
-# Where the two curves cross is your $n^*$; where there is only one, put your CPU's two numbers into (12.4)
-# and the GPU's from its data sheet, and mistrust the latter. In sample space the system to be solved has the size of
-# the **batch**, at every width of the figure (its rows are in the last cell of code).
+# Left of $n^*$ a GPU only adds delay. The dashed line is as good as its two numbers: a data sheet's speed
+# is reached by large products alone, so measure. In sample space the system to be solved has the size of the
+# **batch**, at every width of the figure (its rows are in the last cell of code).
 
 # %% [markdown]
 # ## Exercise 12.4 (break it): make float32 stand still
@@ -424,6 +489,11 @@ theta, d = net.theta[2][moving].astype(np.float64), reference[1][moving]
 moving = np.abs(theta) > 1e-3
 theta, d = theta[moving], d[moving]
 
+one = np.float32(1.0)
+moves = [float(one + np.float32(share) * np.spacing(one) > one)
+         for share in (0.49, 0.51)]  # (12.5)
+teach.holds("0.49 spacings are lost, 0.51 are not", moves, [0, 1])
+
 # %% tags=["exercise"]
 # Exercise 12.4
 # <solution tau>
@@ -458,10 +528,10 @@ tau = 1e-18
 # $$ (\tilde a\tilde a^T + I/\tau_\theta)\,u = g,\qquad d = \sum_k\tilde a_k^Tu_k. \tag{12.7} $$
 
 # %%
+# three ranks hold a third of the rows each
 own = np.random.default_rng(1)
 a_tilde, g = np.c_[own.random((90, 20)), np.ones(90)], own.normal(size=(90, 5))
 tau_theta = 0.5
-# what each of three ranks holds
 ranks = list(zip(np.split(a_tilde, 3), np.split(g, 3)))
 
 gradient = sum(a_k.T @ g_k for a_k, g_k in ranks)  # (12.6), what BackProp sums
@@ -482,25 +552,37 @@ print(f"r = {len(C)}, m = {g.shape[1]}, N = {len(rows)}: {gradient.size} + "
 # Exact steps are cheap to distribute in one direction and not in the other. *More samples* on more ranks: what is
 # summed does not grow, and each rank multiplies its own rows. *Wider maps*: $r^2$ outgrows $rm$, and each rank
 # inverts the same matrix, $r^3$ operations that do not get fewer. In sample space those are $N^3$, but the
-# message grows with $N$. CG that forms no matrix has inner products that are sums of few numbers, each of which
-# waits for the one before: it pays the latency (last line below).
+# message grows with $N$. CG that forms no matrix waits for many small sums, one after the other: latency.
 #
-# The library's model of this counts operations, bytes and messages. Below are milliseconds a step on 1000
-# samples, with 50 Gflop/s a rank (10 in inverses), 2 µs a message and 10 GB/s.
+# The library's model counts operations, bytes and messages. Do its sums agree with (12.6)?
 
 # %%
 from minilift.lab.ranks import Constants, parts, work_of
 
+layers = (784, 1000, 1000, 10)
+shapes = [(n + 1, m) for n, m in zip(layers, layers[1:])]  # (r, m) of each map
+by_hand = sum(r * m for r, m in shapes)  # the gradients
+summed, more = (sum(work_of(method, layers, 1000, 4).sums[1:])  # bytes
+                for method in ("BackProp", "exact, parameter side"))
+teach.holds("BackProp sums rm numbers a map, in float32", summed / 4, by_hand)
+halves = sum(r**2 / 2 for r, _ in shapes[:-1])
+print("an exact step sums, in float64, so many times r²/2 more a hidden map: "
+      f"{(more - summed) / 8 / halves:.2f} (C is cut into blocks)")
+
+# %% [markdown]
+# Milliseconds a step on 1000 samples, for 50 Gflop/s a rank (10 in inverses), 2 µs a message and 10 GB/s. These
+# four are assumed; the last line is the latency among the milliseconds, on 1024 ranks.
+
+# %%
 machine = Constants(product=5e10, inverse=1e10, memory=1e10, alpha=2e-6,
                     beta=1e-10)
 methods = ("BackProp", "exact, parameter side", "exact, sample side",
            "cg3, textbook")
-layers = (784, 1000, 1000, 10)
 print("ranks  ", *(f"{method:>22}" for method in methods))
 for p in (1, 4, 16, 64, 256, 1024):
-    times = [sum(parts(work_of(method, layers, 1000, p), p, machine).values())
+    steps = [sum(parts(work_of(method, layers, 1000, p), p, machine).values())
              for method in methods]
-    print(f"{p:<7}", *(f"{1e3 * seconds:>22.3g}" for seconds in times))
+    print(f"{p:<7}", *(f"{1e3 * seconds:>22.3g}" for seconds in steps))
 latencies = [parts(work_of(method, layers, 1000, p), p, machine)["latency (α)"]
              for method in methods]
 print("latency", *(f"{1e3 * seconds:>22.3g}" for seconds in latencies))
@@ -524,7 +606,15 @@ print("latency", *(f"{1e3 * seconds:>22.3g}" for seconds in latencies))
 #
 # Four machines sum the gradient, 20.3 million numbers (the sum of $rm$ over four maps), and for the three hidden
 # maps the upper halves of $C$, 13.2 million ($r = 3073, 4001, 1001$). In sample space those maps gather $N(r + m)$,
-# 8.5 million, and their gradients need not be summed: with batches of 500 that is the shorter message.
+# 8.5 million, and their gradients need not be summed: with batches of 500 that is the shorter message. The cell
+# below counts.
+
+# %% tags=["answer"]
+shapes = [(3073, 4000), (4001, 1000), (1001, 4000), (4001, 10)]
+million = {"gradients": sum(r * m for r, m in shapes),
+           "upper halves of C": sum(r * (r + 1) // 2 for r, _ in shapes[:3]),
+           "rows": sum(500 * (r + m) for r, m in shapes[:3])}
+print({name: f"{count / 1e6:.1f} million" for name, count in million.items()})
 
 # %% tags=["record"]
 teach.record("float32: largest distance, ulps",

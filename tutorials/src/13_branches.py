@@ -41,8 +41,6 @@ teach.versions()
 # transfer behind it; then $a_3 = z_3$.
 
 # %%
-from minilift import plots
-
 data = ml.datasets.digits()
 rows = rng.choice(len(data.X_train), 30, replace=False)
 X, Y = data.X_train[rows].astype(float), np.eye(10)[data.y_train[rows]]
@@ -64,7 +62,12 @@ teach.holds("the join", z[4], a[3] + a[1])  # (13.1)
 print(net)
 print("maps and joins read the values", net.inputs[1:])
 
+# %% [markdown]
+# The layer graphs of this net and, for later, of a recurrent one:
+
 # %%
+from minilift import plots
+
 with plt.rc_context({"figure.constrained_layout.use": False}):
     teach.show(plots.graph(net), "The layer graph of the residual block: an "
                "arc leads from value 1 below values 2 and 3 to the join, 4, "
@@ -151,6 +154,19 @@ def penalty_energy(theta, a, z, Y, tau):
     gap = phi(theta[5], a[4]) - z[5]
     return check.library_energy(theta, a, z, Y, tau) + np.sum(gap**2) / (2 * tau)
 
+# %%
+# after a forward pass E is J; with gaps of any size it is the library's
+state, tau = net.forward(X), 0.1
+teach.holds("E after a forward pass",
+            penalty_energy(theta, state.a[:5], state.z, Y, tau), net.loss(X, Y))
+draws = np.random.default_rng(1)
+a_off = [X] + [value + draws.normal(size=value.shape) for value in a[1:5]]
+z_off = [None] + [value + draws.normal(size=value.shape) for value in z[1:]]
+library = ml.energy.PenaltyEnergy(net, Y, 1 / tau, 1 / tau)
+teach.holds("E elsewhere: the library's",
+            penalty_energy(theta, a_off, z_off, Y, tau),
+            library.value(theta, a_off, z_off))  # (13.2)
+
 # %% [markdown]
 # ## The lemma
 #
@@ -173,7 +189,7 @@ def penalty_energy(theta, a, z, Y, tau):
 # ## Exercise 13.2 (core): the half step of a value with two children
 #
 # Write (13.3) for $a_1$. The lists `a_half` and `z_half` hold the half steps that have been taken before it,
-# for $l \ge 2$.
+# for $l \ge 2$; the lists stay as they are.
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -225,8 +241,10 @@ def half_step(theta, a, a_half, z_half):
 def half_step(theta, a, a_half, z_half):
     return 2 * a[1] - check.library_half_step(theta, a, a_half, z_half)
 
+# %% [markdown]
+# The whole sweep by hand, from the last value to the first, against the library's and against (13.4):
+
 # %%
-tau = 0.1
 _, dJ = ml.BackProp().direction(net, X, Y)
 a_half, z_half = list(a), list(z)
 a_half[4] = a[4] - tau * (phi(theta[5], a[4]) - Y) / N @ theta[5][:-1].T
@@ -332,8 +350,8 @@ chain = ml.mlp([64, 12, 12, 12, 10], activation="tanh", loss=ml.SquaredError(),
 cases = {"Add, naive order": (net, "half", "vermillion", "-o"),
          "Add": (net, "forward", "blue", "-s"),
          "Concat, naive order": (block_net(ml.Concat("x")), "half", "green",
-                                 "--^"), "chain, naive order": (chain, "half",
-        "orange", ":D")}
+                                 "--^"),
+         "chain, naive order": (chain, "half", "orange", ":D")}
 taus, errors = np.logspace(0, -5, 6), {}
 for name, (graph, order, _, _) in cases.items():
     gradient, values = ml.BackProp().direction(graph, X, Y)[1][0], []
@@ -346,6 +364,9 @@ for name, (graph, order, _, _) in cases.items():
 missing = naive_error(X, z[1], (z[4] - literal.z[4]) / tau, 1.0)
 teach.holds("the formula", np.linalg.norm(missing) / np.linalg.norm(dJ[0]),
             errors["Add, naive order"][0])
+
+# %%
+# the errors, from τ = 1 to 1e-5
 print(f"{'τ':<22}" + "".join(f"{t:9.0e}" for t in taus))
 for name, values in errors.items():
     print(f"{name:<22}" + "".join(f"{value:9.1e}" for value in values))
@@ -478,11 +499,17 @@ for t in (1e-3, 1.0, 100.0):
     size = np.abs(library).max()
     teach.holds(f"τ_θ = {t:g}: the library's direction", d / size,
                 library / size, 1e-10)  # κ of M up to 1e5
+    slope = (A.T @ (A @ d - G) + d / t) / np.abs(d / t).max()
+    teach.holds("    slope of (13.6) in d", slope, 0 * d, 1e-9)
+
+# %% [markdown]
+# How much misfit is left by the stacked step, by the sum of the single steps, and by their mean? For a small
+# $\tau_\theta$ the first two agree, for a large one not at all.
 
 # %%
-taus, misfit = np.logspace(-5, 3, 25), {"stacked": [],
-                                        "sum of single steps": [],
-                                        "mean of single steps": []}
+taus = np.logspace(-5, 3, 25)
+misfit = {name: [] for name in ("stacked", "sum of single steps",
+                                     "mean of single steps")}
 for t in taus:
     d = stacked_step(inputs, signals, t)
     singles = [stacked_step([a_u], [g_u], t)
@@ -498,6 +525,9 @@ for t in taus:
                            (f"{T} times the mean", T * mean)):
             teach.holds(f"τ_θ = {t:g}: {name} is the stacked step", step / size,
                         d / size, 0.02)
+
+# %%
+# above 1 a step has made it worse
 fig, ax = plt.subplots(figsize=(7, 3))
 for (name, values), color, look in zip(misfit.items(),
                                        ("blue", "vermillion", "orange"),
@@ -643,6 +673,9 @@ time_runs = study(recurrent, adding(SEED + 10, 2000), adding(SEED + 11, 500),
 loss = {name: best(time_runs[name], budget)[1] for name in methods}
 teach.reveal(through_time, verdict(*loss.values()))
 table(time_runs)
+
+# %%
+# step sizes outside the grid
 methods["BackProp"] = (ml.BackProp(), budget)
 outside = study(recurrent, adding(SEED + 10, 2000), adding(SEED + 11, 500), 50,
                 rates=[1e-3, 1e-1])
@@ -651,6 +684,9 @@ for name, runs in outside.items():
     print(f"outside the grid, after 10 epochs, {name}:",
           ", ".join(f"{np.median(at(runs[lr], budget)):.2g} at {lr:g}"
                     for lr in runs))
+
+# %% [markdown]
+# The same over step sizes, epochs and seconds, medians and ranges of the three seeds:
 
 # %%
 def picture(runs, guess, alt):
@@ -663,8 +699,8 @@ def picture(runs, guess, alt):
         seconds = np.median([at(chosen, epoch, "seconds")
                              for epoch in range(epochs + 1)], axis=1)
         for ax, horizontal in zip(axes[1:], (np.arange(epochs + 1), seconds)):
-            teach.band(ax, horizontal, losses, name,
-                       label=f"{name}, step size {lr:g}", marker="")
+            teach.band(ax, horizontal, losses, name, markevery=epochs // 5,
+                       label=f"{name}, step size {lr:g}")
     for ax in axes:
         ax.axhline(guess, color=teach.COLORS["black"], linewidth=0.8)
     axes[0].text(rates[0], 1.15 * guess, "guessing", fontsize=8)
@@ -709,14 +745,17 @@ widths = [64] + [16] * 23 + [10]
 train = data.X_train[:1000], data.y_train[:1000]
 test = data.X_test, data.y_test
 deep_runs = study(lambda seed: ml.resnet(widths, seed=seed), train, test, 100)
-methods["BackProp"] = (ml.BackProp(), budget)  # it is not worth more
-chain_runs = study(lambda seed: ml.mlp(widths, seed=seed), train, test, 100,
-                   seeds[:1], rates[1:2])
-methods["BackProp"] = (ml.BackProp(), 4 * budget)
 deep = {name: best(deep_runs[name], budget)[1] for name in methods}
 longer = best(deep_runs["BackProp"], 4 * budget)[1]
 teach.reveal(four_times, verdict(longer, deep["ProxProp exact"]))
 table(deep_runs, "val_accuracy")
+
+# %%
+# without bridges BackProp is not worth more than the ten epochs
+methods["BackProp"] = (ml.BackProp(), budget)
+chain_runs = study(lambda seed: ml.mlp(widths, seed=seed), train, test, 100,
+                   seeds[:1], rates[1:2])
+methods["BackProp"] = (ml.BackProp(), 4 * budget)
 without = {name: best(chain_runs[name], budget)[1] for name in methods}
 first = {}
 for name, model in (("with bridges", ml.resnet), ("without", ml.mlp)):
@@ -726,6 +765,9 @@ for name, model in (("with bridges", ml.resnet), ("without", ml.mlp)):
     print(f"{name}: ‖∂J/∂θ_1‖ at the start {first[name]:.1e}")
 print("best training loss without bridges:",
       ", ".join(f"{name} {loss:.3f}" for name, loss in without.items()))
+
+# %%
+# with bridges
 picture(deep_runs, np.log(10),
         "Residual net. Left: ProxProp's loss after 10 epochs is below "
         "BackProp's at every step size. Middle: per epoch ProxProp is ahead. "

@@ -53,9 +53,9 @@ def fresh(seed=SEED):
 net = fresh()
 D, state, gamma, rho, alpha = net.depth, net.forward(X), 1.0, 1.0, 5.0
 
-
+# %%
 def energy(theta, z, a):
-    # (14.1)
+    # (14.1), term by term
     E = np.sum((a[D] - Y) ** 2) / 2 + gamma / 2 * np.sum((a[D] - z[D]) ** 2)
     E += sum(gamma / 2 * np.sum((a[l] - np.maximum(z[l], 0)) ** 2)
              for l in range(1, D))
@@ -198,6 +198,16 @@ shapes = {"ReLU, t = 1": (1.0, ml.ReLU()),
           "hard tanh, t = 0": (0.0, ml.HardTanh())}
 fits = {name: piece_fit(np.full_like(q, t), q, 0.4, list(f.pieces))
         for name, (t, f) in shapes.items()}
+tried = np.linspace(-4, 4, 4001)
+for name, (t, f) in shapes.items():
+    some = q[::300]
+    value = ((f.forward(tried) - t) ** 2 / 2
+             + 0.2 * (tried - some[:, None]) ** 2)  # (14.3)
+    best = tried[value.argmin(axis=1)]
+    teach.holds(f"{name}: by a grid", fits[name][::300], best, 2e-3)
+
+# %%
+# where do they jump?
 steps = {name: np.abs(np.diff(u)) > 0.1 for name, u in fits.items()}
 fig, axes = plt.subplots(1, 3, figsize=(10, 3), sharey=True)
 for ax, (name, u) in zip(axes, fits.items()):
@@ -303,7 +313,8 @@ def published(a, z, W, b, rho, alpha):
     left_over = (z - a @ W).sum(axis=0)  # the old W
     return W_new, (rho * left_over + alpha * b) / (rho * len(a) + alpha)
 
-
+# %%
+# two parabolas, their sum, and what is left to do in b
 def F(W, b):
     moved = np.sum((W - W_old) ** 2) + np.sum((b - b_old) ** 2)
     return rho / 2 * np.sum((z - X @ W - b) ** 2) + alpha / 2 * moved
@@ -313,6 +324,8 @@ W_old, b_old = start.theta[1][:-1], start.theta[1][-1]
 z = start.z[1] + rng.normal(size=start.z[1].shape)
 W, b = published(X, z, W_old, b_old, rho, alpha)
 p, r, before = W - W_old, b - b_old, F(W_old, b_old)
+teach.holds("after a block step in W the slope of (14.4) is zero",
+            rho * X.T @ (X @ W + b_old - z) + alpha * p, 0 * p, 1e-9)
 twice = [F(W_old + 2 * p, b_old) / before, F(W_old, b_old + 2 * r) / before]
 teach.holds("F(x + 2p) = F(x) = F(x + 2r), relative", twice, [1.0, 1.0])
 rise = max(F(W, b) - before, 0)  # (14.5)
@@ -408,6 +421,7 @@ def sweep(theta, z, a):
     return theta, z, a
 
 # %%
+# ten sweeps by hand, ten of the library, the energy after each block
 method = ml.BCD(gamma, rho, alpha)
 E, library, mine = method.energy(net, X, Y), start, start[:3]
 values = [net.loss(X, Y)]
@@ -420,6 +434,8 @@ for name, ours, theirs in zip("θza", mine, library):
     teach.holds(f"{name} of the library's 10 sweeps", np.hstack(ours[-1]),
                 np.hstack(theirs[-1]), 1e-9)
 
+# %%
+# how much each block lowers the energy
 names = [f"{block}_{l}".replace("theta", "θ")
          for block, l, _ in method.schedule(E)]
 drops = -np.diff(values).reshape(10, -1)
@@ -450,33 +466,50 @@ teach.show(fig,
 loss_is = None  # "below E", "near E" or "far above"
 
 # %%
-nets = {bias: fresh() for bias in ("joint", "jacobi")}
-methods = {bias: ml.BCD(gamma, rho, alpha, bias) for bias in nets}
-runs = {bias: ml.fit(nets[bias], (X, Y), method=method,
-                     optimizer=ml.SGD(lr=1.0), epochs=40, batch_size=None,
-                     progress=False) for bias, method in methods.items()}
-E, J = np.array(runs["joint"]["energy"]), np.array(runs["joint"]["train_loss"])
-answer = "near E" if J[-1] <= 2 * E[-1] else "far above"
-answer = "below E" if J[-1] < E[-1] else answer
-teach.reveal(loss_is, answer, f"E = {E[-1]:.2f}, J = {J[-1]:.1f}. E rises in "
-             f"{np.sum(np.diff(E[1:]) > 0)} sweeps.")
+def trained(method, seed, sweeps=40):
+    """Return the history, and the network."""
+    net = fresh(seed)
+    return ml.fit(net, (X, Y), method=method, optimizer=ml.SGD(lr=1.0),
+                  epochs=sweeps, batch_size=None, progress=False), net
+
+
+methods = {seed: ml.BCD(gamma, rho, alpha) for seed in (SEED, 1, 2)}
+runs = {seed: trained(methods[seed], seed) for seed in methods}
+E = np.array([run["energy"] for run, _ in runs.values()])
+J = np.array([run["train_loss"] for run, _ in runs.values()])
+answer = "near E" if J[0, -1] <= 2 * E[0, -1] else "far above"
+answer = "below E" if J[0, -1] < E[0, -1] else answer
+teach.reveal(loss_is, answer, f"E = {E[0, -1]:.2f}, J = {J[0, -1]:.1f}. Of "
+             f"three seeds E rises in {np.sum(np.diff(E[:, 1:]) > 0)} sweeps.")
+for name, values in (("E", np.c_[J[:, 0], E[:, 1:]]), ("J", J)):
+    falls = values[:, 0] / values[:, -1]
+    print(f"{name} falls by a factor of {falls.min():.1f} to {falls.max():.1f}")
+
+# %%
+# both, on one scale
 fig, ax = plt.subplots(figsize=(5.5, 3.2))
-ax.plot(J, color=teach.COLORS["vermillion"], label="loss J of the network")
-ax.plot([J[0], *E[1:]], color=teach.COLORS["black"], linestyle="--",
-        label="energy E")  # E[0]: no sweep yet
-ax.set(yscale="log", xlabel="sweeps", ylabel="sum over 300 digits")
+teach.band(ax, np.arange(41), J, "BCD", label="loss J of the network",
+           markevery=8)
+teach.band(ax, np.arange(41), np.c_[J[:, 0], E[:, 1:]], "exact",
+           label="energy E", color=teach.COLORS["black"])  # E[0]: no sweep yet
+ax.set(yscale="log", xlabel="sweeps", ylabel="sum over 300 digits",
+       title="median and range of 3 seeds")
 ax.legend()
 teach.show(fig,
            "Energy and loss of the network against sweeps of BCD, on a log "
-           "scale. Both start at 180. In 40 sweeps the energy falls a "
-           "hundredfold, the loss not even fourfold.")
-J_published = runs["jacobi"]["train_loss"][-1]
+           "scale. Both start near 170. In 40 sweeps the energy falls about a "
+           "hundredfold, the loss about fourfold.")
+
+# %%
+# with the published bias; then, where does the gap from E to J come from?
+J_published = trained(ml.BCD(gamma, rho, alpha, "jacobi"), SEED)[0]
+J_published = J_published["train_loss"][-1]
 print("with the published bias, which cannot raise E either: J = "
       f"{J_published:.1f}")
-theta, z, a, _ = methods["joint"].variables
+theta, z, a, _ = methods[SEED].variables
 to = {"its own map": [net.phi[l].forward(theta[l], a[l - 1])
                       for l in range(1, D + 1)],
-      "a forward pass": nets["joint"].forward(X).z[1:]}
+      "a forward pass": runs[SEED][1].forward(X).z[1:]}
 off = {name: [np.linalg.norm(mine - theirs) / np.linalg.norm(mine)
               for mine, theirs in zip(z[1:], values)]
        for name, values in to.items()}
@@ -499,39 +532,51 @@ for name, parts in off.items():
 # raise $E_\mu$, in the values of each sample and in the weights of each unit.
 
 # %%
-methods = {growth: ml.MAC(mu=1.0, growth=growth) for growth in (1.0, 1.05, 1.2)}
-macs = {growth: ml.fit(fresh(), (X, Y), method=method, optimizer=ml.SGD(lr=1.0),
-                       epochs=40, batch_size=None, progress=False)
-        for growth, method in methods.items()}
+growths, seeds = (1.0, 1.05, 1.2), (SEED, 1, 2)
+methods = {growth: ml.MAC(mu=1.0, growth=growth) for growth in growths}
+macs = {growth: [trained(methods[growth] if seed == SEED else
+                         ml.MAC(mu=1.0, growth=growth), seed)[0]
+                 for seed in seeds] for growth in growths}
 theta, _, a, _ = methods[1.0].variables
 maps = [net.phi[l].forward(theta[l], a[l - 1]) for l in range(1, D + 1)]
 by_hand = np.sum((maps[-1] - Y) ** 2) / 2  # (14.7)
 by_hand += sum(np.sum((value - np.maximum(phi, 0)) ** 2) / 2
                for value, phi in zip(a[1:], maps[:-1]))
-teach.holds("E_μ by hand is the history's, μ = 1", macs[1.0]["energy"][-1],
+teach.holds("E_μ by hand is the history's, μ = 1", macs[1.0][0]["energy"][-1],
             by_hand)
 
+# %%
+# three growths of μ, three seeds each
 fig, axes = plt.subplots(1, 3, figsize=(10, 3), sharey=True)
-for ax, (growth, run) in zip(axes, macs.items()):
-    ax.plot(run["epoch"], run["train_loss"], color=teach.COLORS["vermillion"],
-            label="loss J of the network")
-    ax.plot(run["epoch"][1:], run["energy"][1:], color=teach.COLORS["black"],
-            linestyle="--", label="energy")
+for ax, (growth, histories) in zip(axes, macs.items()):
+    losses = np.array([run["train_loss"] for run in histories])
+    energies = np.array([run["energy"][1:] for run in histories])
+    teach.band(ax, np.arange(41), losses, "MAC", label="loss J of the network",
+               color=teach.COLORS["vermillion"], linestyle="-", marker="")
+    teach.band(ax, np.arange(1, 41), energies, "exact", label="energy",
+               color=teach.COLORS["black"])
     ax.set(title=f"μ times {growth:g} a sweep, to {min(growth**39, 1000):.1f}",
            xlabel="sweeps", yscale="log")
 axes[0].set(ylabel="sum over 300 digits")
 axes[0].legend()
 teach.show(fig, "MAC's energy and the network's loss against sweeps for three "
-           "growths of μ. With μ fixed the energy falls far below the loss; "
-           "with growth 1.2 the two meet, the energy rises from the tenth "
-           "sweep on, since each new μ makes it another one, and the loss "
-           "ends highest of the three.")
-ratios = {growth: run["train_loss"][-1] / run["energy"][-1]
-          for growth, run in macs.items()}
-for growth, run in macs.items():
-    print(f"growth {growth:g}: J = {run['train_loss'][-1]:.1f}, J/E = "
-          f"{ratios[growth]:.1f}; the energy rises in "
-          f"{np.sum(np.diff(run['energy'][1:]) > 0)} sweeps")
+           "growths of μ, median and range of three seeds. With μ fixed the "
+           "energy falls far below the loss; with growth 1.2 the two meet, the "
+           "energy rises from about the tenth sweep on, since each new μ makes "
+           "it another one, and the loss ends highest of the three.")
+
+# %%
+# the ends in numbers
+ratios, ends = {}, {}
+for growth, histories in macs.items():
+    ends[growth] = [run["train_loss"][-1] for run in histories]
+    ratios[growth] = [run["train_loss"][-1] / run["energy"][-1]
+                      for run in histories]
+    rises = [np.sum(np.diff(run["energy"][1:]) > 0) for run in histories]
+    print(f"growth {growth:g}: J = {min(ends[growth]):.1f} to "
+          f"{max(ends[growth]):.1f}, J/E = {min(ratios[growth]):.1f} to "
+          f"{max(ratios[growth]):.1f}; the energy rises in {min(rises)} to "
+          f"{max(rises)} sweeps")
 
 # %% [markdown]
 # ## Exercise 14.5 (core): a price that rises
@@ -614,7 +659,11 @@ teach.reveal(moved, moving,
              "Only z_D sees u, and stays where it is: every network is a "
              "fixed point.")
 
+# %%
+# (14.9), step by step and in the limit
 z, u = output_step(Y, phi, 0 * Y, beta)
+slope = (z - Y) + 2 * beta * (z - phi)
+teach.holds("slope of (14.8) in z", slope, 0 * Y)
 teach.holds("one step of u", u - limit,
             (1 + beta) / (1 + 2 * beta) * (0 - limit))  # (14.9)
 for weight in (1.0, 10.0, 100.0):
@@ -645,26 +694,37 @@ class NoPrice(ml.ADMM):
     def ascend(self, energy, l, variables):
         return 0 * variables.multiplier
 
-
+# %%
+# sixty sweeps with neither, with either
 fig, ax = plt.subplots(figsize=(6.5, 3.2))
-kinds, ties = {"no multiplier": NoPrice, "⟨z, u⟩, published": ml.ADMM,
-               "⟨z − φ, u⟩": GapADMM}, {}
-for (name, kind), line in zip(kinds.items(), (":", "-", "--")):
-    method = kind(alpha=alpha)
-    run = ml.fit(fresh(), (X, Y), method=method, optimizer=ml.SGD(lr=1.0),
-                 epochs=60, batch_size=None, progress=False)
-    theta, z, a, _ = method.variables
-    gap = np.linalg.norm(z[D] - net.phi[D].forward(theta[D], a[D - 1]))
-    ties[name] = run["train_loss"][-1], gap, run["train_loss"][10]
-    ax.plot(run["train_loss"], line,
-            label=f"{name}: gap at the end {ties[name][1]:.0e}")
-ax.set(yscale="log", xlabel="sweeps", ylabel="loss J of the network",
-       ylim=(10, None))
-ax.legend()
+kinds = {"no multiplier": (NoPrice, ":", "blue"),
+         "⟨z, u⟩, published": (ml.ADMM, "-", "vermillion"),
+         "⟨z − φ, u⟩": (GapADMM, "--", "green")}
+ties = {}
+for name, (kind, line, color) in kinds.items():
+    losses, gaps = [], []
+    for seed in seeds:
+        method = kind(alpha=alpha)
+        run, _ = trained(method, seed, 60)
+        theta, z, a, _ = method.variables
+        gap = z[D] - net.phi[D].forward(theta[D], a[D - 1])
+        losses.append(run["train_loss"])
+        gaps.append(np.linalg.norm(gap))
+    ties[name] = np.array(losses)
+    teach.band(ax, np.arange(61), losses, "ADMM", linestyle=line, marker="",
+               color=teach.COLORS[color],
+               label=f"{name}: gap at the end {np.median(gaps):.0e}")
+ax.set(yscale="log", xlabel="sweeps", ylabel="loss J, sum over 300 digits",
+       ylim=(10, None), title="median and range of 3 seeds")
+ax.legend(loc="lower left")
 teach.show(fig, "ADMM with a prox weight of 5: loss of the network against 60 "
-           "sweeps. With the published multiplier it stays at 120 after ten "
-           "sweeps, its gap closed; without any, and with the one on the "
-           "gap, it falls on.")
+           "sweeps, median and range of three seeds. With the published "
+           "multiplier it stays near 120 from the tenth sweep on, its gap "
+           "closed; without any, and with the one on the gap, it falls on.")
+for name, losses in ties.items():
+    print(f"{name}: after 10 sweeps {losses[:, 10].min():.0f} to "
+          f"{losses[:, 10].max():.0f}, after 60 {losses[:, -1].min():.0f} to "
+          f"{losses[:, -1].max():.0f}")
 
 # %% [markdown]
 # ## A race
@@ -696,6 +756,7 @@ def run(name, value, seed):
 
 
 # %%
+# the race
 final, after_20, accuracy, spent = {}, {}, {}, {}
 fig, axes = plt.subplots(1, 2, figsize=(10, 3.3), sharey=True)
 for name, (symbol, values, _) in entries.items():
@@ -708,7 +769,7 @@ for name, (symbol, values, _) in entries.items():
     seconds = np.median([each["seconds"] for each in runs], axis=0)
     for ax, x in ((axes[0], runs[0]["epoch"]), (axes[1], seconds)):
         teach.band(ax, x, losses, name, label=f"{name}, {symbol} = {value:g}",
-                   markevery=8)
+                   markevery=5, markersize=7)
     final[name], after_20[name] = np.median(losses[:, [-1, 20]], axis=0)
     accuracy[name], spent[name] = np.median(accuracies), seconds[-1]
 axes[0].set(yscale="log", xlabel="epochs or sweeps",
@@ -749,27 +810,30 @@ for a in (0.001, 0.1, 1.0):
 # %% tags=["record"]
 teach.record("jumps of hard tanh's minimiser", steps["hard tanh, t = 0"].sum(),
              expected=2, tolerance=0)
-teach.record("BCD: factor by which the energy falls in 40 sweeps", J[0] / E[-1],
-             expected=112, tolerance=20)
-teach.record("BCD: factor by which the network's loss falls", J[0] / J[-1],
-             expected=3.8, tolerance=0.4)
-teach.record("BCD: the same with the published bias", J[0] / J_published,
+teach.record("BCD: factor by which the energy falls in 40 sweeps",
+             J[0, 0] / E[0, -1], expected=112, tolerance=20)
+teach.record("BCD: factor by which the network's loss falls",
+             J[0, 0] / J[0, -1], expected=3.8, tolerance=0.4)
+teach.record("    of three seeds, the largest", max(J[:, 0] / J[:, -1]),
+             expected=4, tolerance=1)
+teach.record("    the energy's least", min(J[:, 0] / E[:, -1]), 100, 35)
+teach.record("BCD: the same with the published bias", J[0, 0] / J_published,
              expected=3.7, tolerance=0.4)
 teach.record("BCD: z_3 is off a forward pass by",
              off["a forward pass"][-1], expected=0.54, tolerance=0.1)
 teach.record("BCD: largest gap of a map", max(off["its own map"]),
              expected=0.05, tolerance=0.03)
-teach.record("MAC: loss over energy, μ fixed", ratios[1.0], expected=33,
-             tolerance=10)
-teach.record("MAC: loss over energy, growth 1.2", ratios[1.2], expected=1.0,
-             tolerance=0.2)
-published_end, _, published_10 = ties["⟨z, u⟩, published"]
-teach.record("ADMM: loss after 10 sweeps, published", published_10, 123, 10)
-teach.record("ADMM: loss after 60 sweeps, published", published_end, 122, 10)
-teach.record("ADMM: loss without", ties["no multiplier"][0], expected=25,
-             tolerance=5)
-teach.record("ADMM: loss with the multiplier on the gap", ties["⟨z − φ, u⟩"][0],
-             expected=24, tolerance=5)
+teach.record("MAC: loss over energy, μ fixed, least", min(ratios[1.0]),
+             expected=30, tolerance=12)
+teach.record("MAC: loss over energy, growth 1.2, largest", max(ratios[1.2]),
+             expected=1.05, tolerance=0.2)
+theirs = np.median(ties["⟨z, u⟩, published"], axis=0)
+teach.record("ADMM: loss after 10 sweeps, published", theirs[10], 123, 10)
+teach.record("ADMM: loss after 60 sweeps, published", theirs[60], 122, 10)
+teach.record("ADMM: loss without", np.median(ties["no multiplier"][:, -1]),
+             expected=25, tolerance=5)
+teach.record("ADMM: loss with the multiplier on the gap",
+             np.median(ties["⟨z − φ, u⟩"][:, -1]), expected=24, tolerance=5)
 teach.record("race, final loss of BackProp", final["BackProp"], 7, 3)
 teach.record("race, final loss of BCD", final["BCD"], 36, 5)
 teach.record("race, final loss of ADMM", final["ADMM"], 38, 6)
@@ -783,12 +847,13 @@ teach.record("race, MAC over BackProp after 20", share, 1.0, 0.3)
 # - A block of squares is solved by a weighted mean or by least squares, one with $\sigma$ inside by trying its
 #   pieces. Solved one after the other, blocks cannot raise the energy; steps taken at the same time are no block
 #   steps: the published pair cannot raise it either, but may stand still.
-# - The energy is that of the variables. BCD's fell a hundredfold, the network's loss not even fourfold.
+# - The energy is that of the variables. BCD's fell by a factor of 78 to 112 in three seeds, the network's loss by
+#   less than 4.
 # - MAC's rising $\mu$ closes the gap, and too fast a rise ends learning early. A multiplier closes it with a finite
 #   penalty; on $z_D$ alone it makes every network a fixed point, on the gap it leaves the learning as it was.
 #
 # **What this does not show.** Much about large problems: one small ReLU net, 300 digits, half squared error, 30 to
-# 60 sweeps, a grid of three values; only the race has more than one seed. The authors of BCD train nets of width
+# 60 sweeps, a grid of three values, three seeds. The authors of BCD train nets of width
 # 1500 on 60 000 images. Taylor et al. leave the multiplier out in the first sweeps, and judge by parallel
 # computing; no block was run in parallel here. Multipliers on all gaps were not tried. Plain BackProp won the race.
 #
