@@ -62,10 +62,8 @@ teach.holds("the join", z[4], a[3] + a[1])  # (13.1)
 print(net)
 print("maps and joins read the values", net.inputs[1:])
 
-# %% [markdown]
-# The layer graphs of this net and, for later, of a recurrent one:
-
 # %%
+# the layer graphs of this net and, for later, of a recurrent one
 from minilift import plots
 
 with plt.rc_context({"figure.constrained_layout.use": False}):
@@ -241,10 +239,8 @@ def half_step(theta, a, a_half, z_half):
 def half_step(theta, a, a_half, z_half):
     return 2 * a[1] - check.library_half_step(theta, a, a_half, z_half)
 
-# %% [markdown]
-# The whole sweep by hand, from the last value to the first, against the library's and against (13.4):
-
 # %%
+# the whole sweep by hand, against the library's and against (13.4)
 _, dJ = ml.BackProp().direction(net, X, Y)
 a_half, z_half = list(a), list(z)
 a_half[4] = a[4] - tau * (phi(theta[5], a[4]) - Y) / N @ theta[5][:-1].T
@@ -500,11 +496,10 @@ for t in (1e-3, 1.0, 100.0):
     teach.holds(f"τ_θ = {t:g}: the library's direction", d / size,
                 library / size, 1e-10)  # κ of M up to 1e5
     slope = (A.T @ (A @ d - G) + d / t) / np.abs(d / t).max()
-    teach.holds("    slope of (13.6) in d", slope, 0 * d, 1e-9)
+    teach.holds("    slope of (13.6) in d", slope, 0 * d, 1e-8)
 
 # %% [markdown]
-# How much misfit is left by the stacked step, by the sum of the single steps, and by their mean? For a small
-# $\tau_\theta$ the first two agree, for a large one not at all.
+# How much misfit do the stacked step, the sum of the single steps and their mean leave?
 
 # %%
 taus = np.logspace(-5, 3, 25)
