@@ -172,8 +172,10 @@ print("layer 2, its objective: at the start, after W, after b:",
       *(f"{value:.4f}" for value in values))
 assert values[0] > values[1] > values[2]
 
+# %% [markdown]
+# Do more steps bring its slope to zero?
+
 # %%
-# do more steps bring its slope to zero?
 left = {}
 for k in (1, 20, 300):
     found = W - ml.SemiImplicit(eta, lam, steps=k).propose(layer)[:-1]
@@ -509,8 +511,10 @@ small_step = eta / lams[-1] * gradient
 distance = np.linalg.norm(new - small_step) / np.linalg.norm(small_step)
 teach.holds("λ = 1e5: distance to η/λ ∇J, relative", distance, 0, 0.02)
 
+# %% [markdown]
+# The difference of the two, and the angle to the gradient, over six decades of $\lambda$:
+
 # %%
-# over six decades of λ
 fig, axes = plt.subplots(1, 2, figsize=(9, 3))
 axes[0].plot(lams, new_old, **teach.method_style("SIBP"))
 axes[0].set(xscale="log", yscale="log", xlabel="λ",
@@ -651,8 +655,10 @@ for name, run in entries.items():
               if max(ends[size]) <= 10 * min(ends[size])]
     chosen[name] = min(agreed, key=lambda size: np.median(ends[size]))
 
+# %% [markdown]
+# The race, on three other seeds, by epochs and by seconds:
+
 # %%
-# the race, on three other seeds
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True)
 final, first, fifth, taken = {}, {}, {}, {}
 for name, run in entries.items():
@@ -681,8 +687,10 @@ teach.show(fig,
            "in five; against seconds they are of one order. New weights lead "
            "at first and end no lower.")
 
+# %% [markdown]
+# The same in numbers:
+
 # %%
-# the same in numbers
 print("median loss after one epoch, after five, at the end:")
 for name in entries:
     print(f"{name:<18} {first[name]:.2g}, {fifth[name]:.2g}, {final[name]:.2g}")

@@ -56,8 +56,10 @@ def unflat(net, vector):
                      for part, t in zip(np.split(vector, ends), net.parameters)]
 
 
+# %% [markdown]
+# The Hessian by central differences of BackProp's gradient, a row for each parameter:
+
 # %%
-# central differences of BackProp's gradient, a row for each parameter
 def hessian(net, X, y, h=1e-5):
     start, rows = flat(net.parameters), []
 
@@ -124,8 +126,10 @@ def jacobian(net, X):
     return np.concatenate([part.reshape(len(X), 3, -1) for part in parts],
                           axis=2)
 
+# %% [markdown]
+# Along a random direction the outputs must change by $J$ times it.
+
 # %%
-# along a random direction the outputs must change by J times it
 jac, start = jacobian(net, X), flat(net.parameters)
 v, h = rng.normal(size=len(g)), 1e-5
 
@@ -216,8 +220,10 @@ net.theta = unflat(net, start)
 teach.holds("Hessian = Gauss–Newton + the rest", G + np.array(rest), H,
             teach.DIFFERENCES)  # (10.1)
 
+# %% [markdown]
+# What does either make of a step?
+
 # %%
-# what either makes of a step
 print(f"least eigenvalue of H {np.linalg.eigvalsh(H)[0]:.3f}, of G "
       f"{np.linalg.eigvalsh(G)[0]:.1e}")
 newton = np.linalg.solve(H, g)
@@ -321,8 +327,10 @@ candidates = {"a": mu, "b": 1 / mu, "c": 1 / (N * mu)}
 closest = max(candidates, key=lambda name: cosine(prox(candidates[name]), step))
 teach.reveal(which_tau, closest, "The direction is then the step divided by N.")
 
+# %% [markdown]
+# That is (10.4) with the matrix of (10.5):
+
 # %%
-# and so it is, by (10.4) and (10.5)
 teach.holds("N times ProxProp's direction", N * prox(1 / (N * mu)), step)
 jac_one = np.einsum("ni,kj->nkij", with_ones(X), np.eye(3)).reshape(N, 3, -1)
 G_one = gauss_newton(jac_one, np.broadcast_to(np.eye(3) / N, (N, 3, 3)))
@@ -451,8 +459,10 @@ answer = min(choices, key=lambda name: abs(np.log(choices[name] / filled)))
 teach.reveal(share, answer, f"Measured: {filled:.2f} of {first}×{first}. No "
              "entry couples two units.")
 
+# %% [markdown]
+# All five, from the Hessian to the identity that BackProp takes for it; below each, what it keeps:
+
 # %%
-# from the Hessian to the identity that BackProp takes for it
 pictures = {"Hessian": H, "Gauss–Newton": G,
             "K-FAC": block_diagonal([kfac(*layer) for layer in layers]),
             "ProxProp (FOOF)": foof, "BackProp": np.eye(len(g))}
@@ -535,8 +545,10 @@ teach.reveal(nearer, "b" if best["ProxProp exact"] > best["BackProp"] else "a",
              "Medians of three seeds:")
 print(", ".join(f"{name} {value:.2f}" for name, value in best.items()))
 
+# %% [markdown]
+# For every damping, to both references, and later in training:
+
 # %%
-# for every damping, to both references, and later in training
 looks = {"K-FAC": {"color": teach.COLORS["purple"], "linestyle": "--",
                    "marker": "*"},
          "Gauss–Newton": {"color": teach.COLORS["grey"], "linestyle": ":",
@@ -671,8 +683,10 @@ teach.show(fig, "Contours of a two-parameter loss with a saddle at 0, and "
            "back to the saddle, uphill; as long as that is not done, from a "
            "point where all three go down.")
 
+# %% [markdown]
+# The network of the first cells has directions of negative curvature, too:
+
 # %%
-# the network of the first cells has directions of negative curvature, too
 fig, ax = plt.subplots(figsize=(5.4, 3.2))
 ax.plot(np.linalg.eigvalsh(H), "-", color=teach.COLORS["vermillion"],
         label="Hessian")

@@ -278,8 +278,10 @@ def interval(differences):
     half = t * np.std(differences) / np.sqrt(n)
     return np.mean(differences) - half, np.mean(differences) + half
 
+# %% [markdown]
+# Does it keep its promise? Here are 5000 sets of three differences whose true mean is 1.
+
 # %%
-# (11.1) on 5000 sets of differences of which the true mean is 1
 draws = 1 + np.random.default_rng(1).standard_normal((5000, 3))
 ends = np.array([interval(row) for row in draws])
 inside = (ends[:, 0] <= 1) & (1 <= ends[:, 1])
@@ -318,8 +320,10 @@ count = (tables["BackProp"]["train_loss"] < start / 2).all(axis=0).sum()
 teach.reveal(usable, "a" if count <= 2 else "b" if count <= 4 else "c",
              f"At {count}.")
 
+# %% [markdown]
+# The whole table:
+
 # %%
-# the whole table
 print(f"median training loss after {EPOCHS} epochs (inf: some seed not "
       "finite)\nτ" + " " * 14 + "".join(f"{tau:>9g}" for tau in taus))
 for name, table in tables.items():
@@ -349,8 +353,10 @@ def look(name):
         return {"linewidth": 5, "alpha": 0.4, "markersize": 9, "zorder": 1}
     return {"color": teach.COLORS[looks[name]]} if name in looks else {}
 
+# %% [markdown]
+# Ours on the left, theirs on the right:
+
 # %%
-# ours on the left, theirs on the right
 fig, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True)
 for row, (name, table) in enumerate(tables.items()):
     teach.band(axes[0], taus, table["train_loss"], name, 1.05 * start, row,
@@ -382,8 +388,10 @@ teach.show(fig,
 # $\tau = 1$, where here no seed gets below the line or some diverge. And remember notebook 07 before calling a shift
 # stability: a part of it is the length of the direction. The depths are not comparable.
 
+# %% [markdown]
+# BackProp's step size is chosen twice: by validation for claim B, by training loss for A and the figure.
+
 # %%
-# BackProp's step size: for claim B, then for A and the figure
 by_validation = choose(tables["BackProp"])
 best_tau = choose(tables["BackProp"]
                   | {"val_loss": tables["BackProp"]["train_loss"]})
@@ -457,8 +465,10 @@ teach.show(two_panels(results, "digits, median and range of 3 seeds"),
            "seconds they lie apart, in the order of what a step costs, and "
            "BackProp has finished first.")
 
+# %% [markdown]
+# The ends, and the test set, which is read here for the first time, once per network:
+
 # %%
-# the ends, and the test set, read for the first time, once per network
 print(f"{'':<15} {'training loss':>14} {'epochs to BackProp’s end':>26} "
       f"{'test accuracy, %':>18}")
 accuracy = {}
@@ -469,8 +479,10 @@ for name, (losses, _, nets) in results.items():
     print(f"{name:<15} {np.median(losses[:, -1]):14.2g} {reached[name]:26g} "
           f"{low:11.1f} – {high:.1f}")
 
+# %% [markdown]
+# Claim B's BackProp has networks of its own, if validation chose another step size.
+
 # %%
-# claim B's BackProp: a network of its own, if validation chose otherwise
 if by_validation == best_tau:
     accuracy["BackProp, by validation"] = accuracy["BackProp"]
 else:

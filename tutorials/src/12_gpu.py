@@ -135,8 +135,10 @@ def ulps(x, y):
 def ulps(x, y):
     return float(np.abs(x.astype(np.float64) - y).max() / np.finfo(y.dtype).eps)
 
+# %% [markdown]
+# The two number formats, by the spacing of floats and by our own measure:
+
 # %%
-# the two number formats, by the spacing of floats and by our own measure
 for dtype in (np.float32, np.float64):
     one, next_one = np.ones(1, dtype), np.nextafter(np.ones(1, dtype), 2)
     teach.holds(f"{np.dtype(dtype)}: the next float after 1 is 1 ulp away",
@@ -240,8 +242,10 @@ teach.reveal(within, "a" if largest < 4 else "b" if largest <= STATED else "c",
              "in float32.")
 teach.holds("ulps beyond what was stated", max(0.0, largest - STATED), 0.0)
 
+# %% [markdown]
+# All distances, against what was stated:
+
 # %%
-# all of them, against what was stated
 names = [f"{dtype}, {backend}" for dtype, backend in found]
 fig, ax = plt.subplots(figsize=(8, 0.9 + 0.5 * len(names)))
 for k, each in enumerate(found.values()):
@@ -328,8 +332,10 @@ def timed(work, wait, clock):
         wait()
     return (clock() - started) / 2
 
+# %% [markdown]
+# First a piece of work of which we know how long it takes: 3.
+
 # %%
-# a piece of work of which we know how long it takes: 3
 now = [0.0]
 
 
@@ -424,8 +430,10 @@ print(f"this CPU: t0 = {1e3 * cpu[0]:.2g} ms, v = {cpu[1] / 1e9:.0f} Gflop/s")
 meets = crossover(cpu[0], gpu[0], cpu[1], gpu[1]) if gpu[0] > cpu[0] else 0.0
 print(f"crossover n* = {meets:.0f}")
 
+# %% [markdown]
+# Times, the model, and where the two cross:
+
 # %%
-# the key figure: times, the model, and where it crosses
 fig, ax = plt.subplots(figsize=(8, 3.8))
 for backend, name in zip(backends, ("BackProp", "ProxProp exact")):
     look = {"label": {"numpy": "NumPy", "cupy": "CuPy"}[backend] + ", measured"}
@@ -527,8 +535,10 @@ tau = 1e-18
 #
 # $$ (\tilde a\tilde a^T + I/\tau_\theta)\,u = g,\qquad d = \sum_k\tilde a_k^Tu_k. \tag{12.7} $$
 
+# %% [markdown]
+# Three ranks, with a third of the rows each. What is summed and what is gathered must give one step.
+
 # %%
-# three ranks hold a third of the rows each
 own = np.random.default_rng(1)
 a_tilde, g = np.c_[own.random((90, 20)), np.ones(90)], own.normal(size=(90, 5))
 tau_theta = 0.5

@@ -233,8 +233,10 @@ sizes = np.array([sizes_after(T) for T in range(9)])
 teach.reveal(nonzero, int((sizes[2] > 1e-12).sum()),
              "Each step carries the error one map down.")
 
+# %% [markdown]
+# A column for each number of steps, the output in the top row:
+
 # %%
-# a column for each number of steps, the output in the top row
 fig, ax = plt.subplots(figsize=(6, 2.6))
 shown = np.log10(np.where(sizes > 1e-12, sizes, np.nan)).T[::-1]
 picture = ax.imshow(shown, cmap="viridis", aspect="auto")
@@ -565,8 +567,10 @@ for l in psi:
     theirs, _ = propagation.reconstruct(net, l, noisy, net.theta[l])
     teach.holds(f"(15.7) for g_{l}: the library's", off, theirs)
 
+# %% [markdown]
+# What have the 600 steps done?
+
 # %%
-# what the 600 steps have done
 fig, axes = plt.subplots(1, 2, figsize=(9, 3))
 axes[0].plot(curves["reconstruction"], color=teach.COLORS["grey"])
 axes[0].set(xlabel="steps of the inverses",
@@ -630,8 +634,10 @@ for name, method in entries.items():
         print(f"{name}, rate {lr:g}: final loss",
               *(f"{end:.3f} (seed {seed}) " for seed, end in ends.items()))
 
+# %% [markdown]
+# The race itself:
+
 # %%
-# the race itself
 final, spent = {}, {}
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True)
 for name, method in entries.items():
