@@ -48,7 +48,7 @@ def mlp(widths: Sequence[int], activation: Any = "relu", loss: Loss | None = Non
     widths : sequence of int
         (n_0, n_1, …, n_D): number of inputs, then of units of each map.
     activation : str, Activation, or a sequence of one for each of the D − 1 hidden layers; default "relu"
-        By name: "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "identity".
+        By name: "relu", "leaky_relu", "hard_tanh", "tanh", "sigmoid", "softplus", "identity".
     loss, seed, dtype, backend
         As for `Network`.
     init : str or float, default "uniform"

@@ -44,9 +44,6 @@ from minilift.training.curves import (
     styles,
 )
 
-# ---- training curves
-
-
 # ---- residuals of inexact solves
 
 

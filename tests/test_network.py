@@ -150,6 +150,12 @@ def test_loss_accuracy_predictions(rng):
     assert net.loss(X.tolist(), y.tolist()) == net.loss(X, y)
 
 
+def test_mlp_names_all_activations():
+    for name in ml.activations.ACTIVATIONS:
+        assert f'"{name}"' in ml.mlp.__doc__
+        ml.mlp([2, 3, 1], name)
+
+
 def test_mlp_is_the_same_network_written_shorter():
     short, long = ml.mlp([3, 4, 2], seed=5), small(seed=5)
     assert repr(short) == repr(long)

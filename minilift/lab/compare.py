@@ -92,7 +92,7 @@ def add_arguments(parser):
     add, count = parser.add_argument, partial(parser.add_argument, type=whole, metavar="N")
     add("--data", default="digits", metavar="NAME",
         help="data set, such as digits, curves, mnist or moons:noise=0.2; see 'minilift data list' (default digits)")
-    count("--samples", default=DEFAULTS["samples"],
+    count("--samples",
           help="training samples at most, the first N of the set (default 2000, so that large sets stay quick)")
     add("--autoencoder", action="store_true",
         help="reproduce the input: sigmoid cross-entropy, tanh, and no activation on the narrowest (code) layer")
@@ -111,14 +111,12 @@ def add_arguments(parser):
         f"(default {' '.join(DEFAULT_METHODS)})")
     add("--optimizer", default="sgd", metavar="NAME",
         help=f"{', '.join(OPTIMIZERS)}; for methods that give a direction (default sgd)")
-    add("--steps", type=partial(series, parse=decimal, example="positive numbers such as 0.1,1,10"), default=STEPS,
-        metavar="X,X,…",
+    add("--steps", type=partial(series, parse=decimal, example="positive numbers such as 0.1,1,10"), metavar="X,X,…",
         help=f"the grid of step sizes, the same for all (default {','.join(f'{step:g}' for step in STEPS)})")
-    count("--epochs", default=DEFAULTS["epochs"],
-          help="length of a run (default 20); each step size is tried for a quarter of it")
+    count("--epochs", help="length of a run (default 20); each step size is tried for a quarter of it")
     count("--batch", default=100, help="samples in a batch (default 100)")
     count("--seed", default=0, help="of parameters and batches (default 0)")
-    count("--repeats", default=DEFAULTS["repeats"], help="seeds, of the search and of the full runs (default 3)")
+    count("--repeats", help="seeds, of the search and of the full runs (default 3)")
     count("--threads", default=1,
           help="threads of NumPy's BLAS (default 1: for small matrices the others only wait for each other)")
     add("--cluster", metavar="ADDRESS",
@@ -132,13 +130,18 @@ def add_arguments(parser):
     add("--quiet", action="store_true", help="neither a progress bar nor a word on how long it takes")
 
 
+def fill_in(arguments):
+    """Give options that were not given their defaults, which are others for the family."""
+    for name, value in (FAMILY_OPTIONS if "family" in arguments.methods else DEFAULTS).items():
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, value)
+
+
 def run(arguments):
     """Compare the methods, print the tables, save the figure; return the exit code."""
     from threadpoolctl import threadpool_limits
 
-    if "family" in arguments.methods:
-        vars(arguments).update({name: value for name, value in FAMILY_OPTIONS.items()
-                                if getattr(arguments, name) == DEFAULTS[name]})
+    fill_in(arguments)
     for name in ("samples", "epochs", "batch", "repeats", "threads"):
         check_count(name, getattr(arguments, name))
     whole_number("--seed", arguments.seed, least=0)

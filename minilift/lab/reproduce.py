@@ -22,7 +22,6 @@ A worker that is lost costs nothing but time: its runs are taken up by others, f
 from __future__ import annotations
 
 import json
-import zlib
 from dataclasses import asdict, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -45,7 +44,7 @@ from minilift.lab.runs import (
     tune,
 )
 from minilift.support.backend import get_module
-from minilift.support.files import read_npz, read_text, sweep, write_text
+from minilift.support.files import checksum, read_npz, read_text, sweep, write_text
 from minilift.support.options import check_count, naming, whole, writable_folder
 from minilift.support.terminal import note
 from minilift.training.fit import fit
@@ -203,7 +202,7 @@ def claim_folder(plan, folder):
 
 def fingerprint(data):
     """Return sizes and checksum of a data set."""
-    return f"{data!r}, checksum {zlib.crc32(np.ascontiguousarray(data.X_train)):08x}"
+    return f"{data!r}, checksum {checksum(data.X_train, data.y_train, data.X_test, data.y_test):08x}"
 
 
 def run_all(plan, folder, workers, progress):

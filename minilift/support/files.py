@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and texts and `.npz` files read with one clear error."""
+"""Files that are written whole or not at all; texts and `.npz` files read with one clear error; checksums of arrays."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import os
 import platform
 import re
 import time
+import zlib
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
+
+from minilift.support.backend import to_numpy
 
 HOST = re.sub(r"[^0-9A-Za-z]", "-", platform.node())
 PART = re.compile(r"\..+\.(?P<host>[-0-9A-Za-z]*)\.(?P<process>\d+)\.[0-9a-f]{8}\.part")
@@ -141,3 +144,16 @@ def read_npz(path):
         raise ValueError(f"{path}: cannot be read as .npz, the file is damaged or of another kind "
                          f"({', '.join(map(repr, strange))} is no array)")
     return arrays
+
+
+def checksum(*values):
+    """Return one checksum of arrays, with their shapes and dtypes, and of texts, in their order."""
+    total = 0
+    for value in values:
+        if isinstance(value, str):
+            total = zlib.crc32(value.encode(), total)
+            continue
+        array = np.ascontiguousarray(to_numpy(value))
+        data = array if array.dtype.kind in "biufc" else array.tobytes()  # there is no view of the bytes of a text, say
+        total = zlib.crc32(data, zlib.crc32(f"{array.shape}{array.dtype}".encode(), total))
+    return total

@@ -13,12 +13,12 @@ import os
 import sys
 import time
 import traceback
-import zlib
 from typing import Any
 
 import numpy as np
 
 from minilift.support.backend import array_module, to_numpy
+from minilift.support.files import checksum
 
 # how the launchers of MPI tell a process how many were started
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "PMIX_SIZE", "SLURM_NTASKS")
@@ -206,12 +206,3 @@ def share_of(rows, rank, size):
 def counts_of(rows, size):
     """Return how many of so many rows each rank has by `share_of`."""
     return np.diff(rows * np.arange(size + 1) // size)
-
-
-def checksum(value):
-    """Return a checksum of an array, with its shape and dtype, or of a text."""
-    if isinstance(value, str):
-        return zlib.crc32(value.encode())
-    array = np.ascontiguousarray(to_numpy(value))
-    data = array if array.dtype.kind in "biufc" else array.tobytes()  # NumPy gives no view of the bytes of a text, say
-    return zlib.crc32(data, zlib.crc32(f"{array.shape}{array.dtype}".encode()))

@@ -16,7 +16,6 @@ import json
 import math
 import os
 import time
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,8 +38,8 @@ from minilift.support.arguments import (
     whole_number,
 )
 from minilift.support.backend import array_module, to_numpy
-from minilift.support.files import read_npz, write_npz
-from minilift.support.parallel import Team, checksum
+from minilift.support.files import checksum, read_npz, write_npz
+from minilift.support.parallel import Team
 from minilift.support.settings import describe, differences
 from minilift.support.spellings import spelled
 from minilift.training.curves import look_of
@@ -49,18 +48,12 @@ from minilift.training.names import named_method, named_optimizer
 from minilift.training.ranks import Ranks
 
 EVALUATION_BATCH = 500  # samples in one batch of an evaluation: few enough for memory, enough to be fast
-CHECKPOINT_VERSION = 3
+CHECKPOINT_VERSION = 4
 
 
 def quiet():
     """Silence NumPy's warnings of overflow and NaN, which `fit` looks for and reports itself."""
     return np.errstate(over="ignore", invalid="ignore", divide="ignore")
-
-
-# -------------------------------------------------------------------------------------------------- history
-
-
-# --------------------------------------------------------------------------------------------- early stop
 
 
 # --------------------------------------------------------------------------------------------- evaluation
@@ -293,7 +286,7 @@ def as_arrays(part, state):
 
 def seal(arrays):
     """Return one checksum of all arrays and of their names, by which exchanged or edited ones are found."""
-    return np.array(zlib.crc32(repr(sorted((name, checksum(array)) for name, array in arrays.items())).encode()))
+    return np.array(checksum(*(part for name in sorted(arrays) for part in (name, arrays[name]))))
 
 
 def split_parts(arrays):
@@ -404,7 +397,8 @@ def fit(net: Network, data: Dataset | tuple[Any, Any], method: str | Method | Ca
     History
         If a loss or parameter is not finite, training stops, and ``history.diverged`` says at which step and
         in which layer; likewise if the method raises an `ArithmeticError` (a local problem that cannot be
-        solved to working precision). The parameters are left as they are then, and no checkpoint is written.
+        solved to working precision). No checkpoint is written then. The parameters are left as they are, unless
+        `early_stop` restores the best ones.
 
     Raises
     ------
@@ -415,7 +409,8 @@ def fit(net: Network, data: Dataset | tuple[Any, Any], method: str | Method | Ca
     RuntimeError
         If ranks of a team do not hold the same bits; it names the rank and the array, and ends all processes.
     KeyboardInterrupt
-        If the user interrupts; the last checkpoint is whole, the network is as the last step left it.
+        If the user interrupts; the last checkpoint is whole, the network is as the last step left it, whatever
+        `early_stop` says. So it is after any other exception.
 
     Examples
     --------
@@ -438,9 +433,10 @@ def fit(net: Network, data: Dataset | tuple[Any, Any], method: str | Method | Ca
     train, held_out = split_data(net, data, validation, np.random.default_rng(split_seed))
     if early_stop is not None and early_stop.monitor == "val_loss" and held_out is None:
         raise ValueError("fit: early_stop monitors val_loss, but there is no validation set")
-    if method.whole_batch and batch_size is not None and batch_size < len(train[0]):
+    if method.whole_batch and batch_size is not None:
         raise ValueError(f"fit: batch_size must be None for {method!r}, which keeps lifted values of each sample, got "
                          f"{batch_size}; made with variables='forward' it takes mini-batches")
+    check_last_batch(net, train[0], batch_size)
     where = not_finite(net)
     if where is not None:
         raise ValueError(f"fit: {where} of the network is not finite before training")
@@ -506,6 +502,20 @@ def fit(net: Network, data: Dataset | tuple[Any, Any], method: str | Method | Ca
     if run.best is not None:
         net.load_state_dict(run.best)
     return history
+
+
+@quiet()
+def check_last_batch(net, X, batch_size):
+    """Raise an error now, rather than in an epoch, if its last batch is one sample, too few for a batch norm."""
+    size = min(batch_size or len(X), len(X))
+    last = len(X) % size or size
+    if last > 1 or not net.norms:
+        return
+    try:
+        net.propagate(X[:1], training=True, rng=np.random.default_rng(0))
+    except ValueError as error:
+        raise ValueError(f"fit: batch_size={batch_size} leaves one of {len(X)} samples for the last batch: "
+                         f"{error}") from error
 
 
 def divergence_after_epoch(net, row, steps):
@@ -619,9 +629,4 @@ def describe_run(net, train, validation, method, optimizer, batch_size, seed, ea
 
 def describe_data(data):
     """Return shape and checksum of a data set as text."""
-    if data is None:
-        return "none"
-    crc = 0
-    for array in data:
-        crc = zlib.crc32(np.ascontiguousarray(to_numpy(array)), crc)
-    return f"{len(data[0])} samples (checksum {crc:08x})"
+    return "none" if data is None else f"{len(data[0])} samples (checksum {checksum(*data):08x})"

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from minilift.support.arguments import (
     boolean,
     checked_path,
@@ -76,7 +78,8 @@ class History:
     look : str
         The method's name in `minilift.plots.METHOD_STYLE`, which gives its line style in figures; "" for another.
     diverged : Divergence or None
-        Set if the run stopped because a loss or parameter is not finite; the epoch under way has no row.
+        Set if the run stopped because a loss or parameter is not finite, or a local problem could not be solved
+        (`ArithmeticError`); the epoch under way has no row.
     stopped : str or None
         Why the run ended before its last epoch otherwise: early stop or a callback.
 
@@ -112,10 +115,9 @@ class History:
         instance_of("History: row", row, dict)
         if self.columns and set(row) != set(self.columns):
             raise ValueError(f"History: a row must have the columns {list(self.columns)}, got {list(row)}")
-        for name, value in row.items():
-            real_number(f"History: {name!r} in a row", value)
-        for name, value in row.items():
-            self.columns.setdefault(name, []).append(value)
+        numbers = {name: as_number(f"History: {name!r} in a row", value) for name, value in row.items()}
+        for name, number in numbers.items():
+            self.columns.setdefault(name, []).append(number)
 
     @property
     def above_start(self) -> bool:
@@ -221,6 +223,12 @@ class History:
         return figure
 
 
+def as_number(what, value):
+    """Return a number of Python or NumPy as Python's own, which JSON can hold: an int or a float."""
+    number = real_number(what, value)
+    return int(value) if isinstance(value, (int, np.integer)) else number
+
+
 def as_json_number(value):
     """Return a finite number as it is, another as text that `float` reads."""
     return value if math.isfinite(value) else str(value)
@@ -257,7 +265,8 @@ class EarlyStop(Settings):
     monitor : {"val_loss", "train_loss"}, optional
         By default the validation loss if there is a validation set, else the training loss.
     restore_best : bool, default False
-        Whether `fit`, however it ends, leaves the network with the parameters of the epoch of lowest loss.
+        Whether `fit` leaves the network with the parameters of the epoch of lowest loss whenever it returns, be it
+        after divergence; an exception, such as an interrupt, leaves it as the last step did.
 
     Examples
     --------

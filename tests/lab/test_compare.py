@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import minilift as ml
 from minilift.lab import compare
-from minilift.lab.compare import METHODS, make_task, parse_method
+from minilift.lab.compare import METHODS, fill_in, make_task, parse_method
 from minilift.lab.runs import FACTOR, TIE, Results, lowest_step, trusted_step, undecided_steps
 from minilift.training.history import Divergence, History
 
@@ -25,7 +25,9 @@ RESULTS = Path(__file__).resolve().parent.parent.parent / "data" / "results" / "
 def arguments(*argv):
     parser = ArgumentParser()
     compare.add_arguments(parser)
-    return parser.parse_args(argv)
+    made = parser.parse_args(argv)
+    fill_in(made)
+    return made
 
 
 def task(*argv):
@@ -278,6 +280,12 @@ def test_layers_follow_the_data(data):
     assert default.widths[-1] == made.widths[-1]
     assert default.widths[1:-1] == [128, 128]
     run(made, "backprop", steps=(0.01,))
+
+
+def test_the_family_has_its_own_defaults_and_leaves_what_is_given():
+    made = arguments("--methods", "family", "--epochs", "20", "--repeats", "3", "--samples", "2000")
+    assert (made.epochs, made.repeats, made.samples) == (20, 3, 2000)
+    assert made.steps == compare.FAMILY_OPTIONS["steps"] != arguments().steps == compare.STEPS
 
 
 def test_samples_are_the_first_ones():

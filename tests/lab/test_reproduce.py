@@ -3,12 +3,13 @@
 import json
 import math
 import operator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from minilift import cli
+from minilift import cli, datasets
 from minilift.lab import bench, experiments, reproduce
 from minilift.lab.experiments import EXPERIMENTS, Plan, Setting
 from minilift.lab.results import section, with_section
@@ -108,6 +109,17 @@ def test_a_folder_with_other_settings_is_refused(tmp_path):
     reproduce.claim_folder(plan_of(), tmp_path)
     with pytest.raises(ValueError, match=r"other settings \(setting, data differ.*--output"):
         reproduce.claim_folder(plan_of(samples=130), tmp_path)
+
+
+def test_a_folder_of_other_data_is_refused(tmp_path, monkeypatch):
+    digits, seen = datasets.digits(), []
+    monkeypatch.setattr(reproduce, "load_data", lambda plan, name: seen[-1])
+    seen.append(digits)
+    reproduce.claim_folder(plan_of(), tmp_path)
+    for name in ("X_train", "y_train", "X_test", "y_test"):
+        seen.append(replace(digits, **{name: getattr(digits, name)[::-1].copy()}))
+        with pytest.raises(ValueError, match=r"other settings \(data differ"):
+            reproduce.claim_folder(plan_of(), tmp_path)
 
 
 def test_the_step_size_is_tuned_with_one_seed_and_the_best_one_runs_with_all(tmp_path, monkeypatch):

@@ -197,6 +197,7 @@ def test_4_a_small_step_lowers_the_loss(case, tau_theta):
     # holds ProxProp Prop. 4
     loss, directions = ml.ProxProp(tau_theta).direction(case.net, case.X, case.y)
     slope = inner(directions, gradients_of(case.net, case.X, case.y))
+    assert slope >= -1e-12
     if slope < 1e-8:
         return  # nothing to gain: dead or saturated
     for halving in range(40):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from minilift.support import files
-from minilift.support.files import HOST, read_npz, sweep, whole_file, write_bytes, write_npz, write_text
+from minilift.support.files import HOST, checksum, read_npz, sweep, whole_file, write_bytes, write_npz, write_text
 
 OPEN = builtins.open
 ARRAYS = {"a": np.arange(5000.0), "b": np.array("text")}
@@ -277,3 +277,11 @@ def test_what_is_no_array_is_refused(tmp_path):
         read_npz(tmp_path / "a.npz")
     with pytest.raises(IsADirectoryError):
         read_npz(tmp_path)
+
+
+def test_a_checksum_tells_values_shapes_dtypes_texts_and_their_order():
+    a, b = np.arange(4.0), np.arange(4.0)[::-1]
+    known = [(a,), (b,), (a.reshape(2, 2),), (a.astype(np.float32),), (a, b), (b, a), ("a", a), ("b", a),
+             (np.array("a"),), ()]
+    assert len({checksum(*values) for values in known}) == len(known)
+    assert checksum(a, "a", b) == checksum(a.copy(), "a", b.copy())

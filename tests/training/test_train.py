@@ -618,7 +618,7 @@ def flip_a_byte(path):
     (flip_a_byte, ValueError, "run.npz.*cannot be read"),
     (lambda path: np.savez(path, a=np.zeros(3)), ValueError, "run.npz' is not a checkpoint of minilift"),
     (lambda path: small_net().save(path), ValueError, "run.npz' is not a checkpoint of minilift"),
-    (change_version, ValueError, "is a checkpoint of version 99, this minilift reads version 3"),
+    (change_version, ValueError, "is a checkpoint of version 99, this minilift reads version 4"),
 ])
 def test_a_missing_or_damaged_checkpoint_is_one_clear_error(damage, error, message, tmp_path):
     path, net, untouched = tmp_path / "run.npz", small_net(), small_net()
@@ -677,6 +677,13 @@ def test_json_gives_everything_back(tmp_path):
     assert_same(again, history)
     assert (again.label, again.diverged, again.stopped) == (history.label, history.diverged, history.stopped)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_numbers_of_numpy_are_recorded_as_pythons(tmp_path):
+    history = History("new")
+    history.append({"epoch": np.int64(0), "loss": np.float32(1.5)})
+    history.to_json(tmp_path / "history.json")
+    assert [type(column[0]) for column in History.from_json(tmp_path / "history.json").columns.values()] == [int, float]
 
 
 @pytest.mark.parametrize("text", [
@@ -780,6 +787,8 @@ BROKEN_NORM.norms[0].scale_shift[0, 0] = np.nan
     ({"resume": True}, ValueError, "fit: resume=True needs checkpoint="),
     ({"resume": False}, TypeError, "fit: resume must be a path, True or None"),
     ({"resume": "missing.npz"}, FileNotFoundError, "fit: resume: there is no checkpoint 'missing.npz'"),
+    ({"net": ml.Network([ml.Linear(6, 8), ml.BatchNorm(8), ml.Tanh(), ml.Linear(8, 3)]), "batch_size": 229}, ValueError,
+     r"fit: batch_size=229 leaves one of 230 samples for the last batch: BatchNorm\(8\): training needs more than one"),
     ({"net": BROKEN_NORM}, ValueError, "fit: scale_shift_1 of the network is not finite before training"),
     ({"net": BROKEN}, ValueError, "fit: theta_2 of the network is not finite before training"),
     ({"method": lambda block: block.theta[:-1]}, ValueError, "the step proposed for map 3 must have shape"),

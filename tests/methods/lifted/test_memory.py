@@ -56,9 +56,10 @@ def test_another_batch_is_refused(method):
     method.direction(net, DATA[0][:20], DATA[1][:20])
 
 
-def test_fit_refuses_mini_batches_before_anything_is_computed():
-    with pytest.raises(ValueError, match=r"fit: batch_size must be None for BCD.*, got 10; made with variables='forw"):
-        ml.fit(network(), DATA, ml.BCD(), ml.SGD(lr=1.0), batch_size=10, progress=False)
+@pytest.mark.parametrize("batch_size", [10, len(DATA[0]), 100])
+def test_fit_refuses_shuffled_batches_before_anything_is_computed(batch_size):
+    with pytest.raises(ValueError, match=rf"fit: batch_size must be None for BCD.*, got {batch_size}; made with varia"):
+        ml.fit(network(), DATA, ml.BCD(), ml.SGD(lr=1.0), batch_size=batch_size, progress=False)
 
 
 @pytest.mark.parametrize("method", [ml.BCD(alpha=0.1, variables="forward"), ml.ADMM(alpha=1.0, variables="forward")],
