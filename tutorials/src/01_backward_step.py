@@ -304,6 +304,9 @@ paths = {s: {name: path(step, s / L) for name, step in steps.items()}
 away = tuple(s for s in step_sizes if J(paths[s]["explicit"][-1]) > J(x0))
 teach.reveal(prediction, away, "The figure shows why.")
 
+# %% [markdown]
+# The paths of both kinds over the contours of $J$, with the flow as a dashed line:
+
 # %%
 fig, axes = plt.subplots(1, 4, figsize=(11, 3.7), sharex=True, sharey=True)
 curve = np.array([flow(t) for t in np.linspace(0, 12, 400)])

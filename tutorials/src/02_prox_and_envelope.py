@@ -104,6 +104,9 @@ def brute_prox(f, v, tau, grid):
 def brute_prox(f, v, tau, grid):
     return grid[np.argmin(f(grid) + (grid - v[:, None]) ** 2 * tau / 2, axis=1)]
 
+# %% [markdown]
+# The envelope (2.2) at the points that your prox finds, for all three functions:
+
 # %%
 def envelope(f, v, tau):
     u = brute_prox(f, v, tau, grid)
@@ -247,15 +250,26 @@ def soft_threshold(v, tau):
 def soft_threshold(v, tau):
     return np.maximum(v - tau, 0)
 
+# %% [markdown]
+# Your formula against the grid:
+
 # %%
 v = rng.uniform(-3, 3, 50)
 for tau in (0.5, 2.0):
     # the grid's spacing is 1e-3
     teach.holds(f"|u|, τ = {tau}: formula against brute force",
                 soft_threshold(v, tau), brute_prox(np.abs, v, tau, grid), 6e-4)
-slope = (v - soft_threshold(v, 0.5)) / 0.5
-teach.holds("no slope is steeper than 1",
-            max(np.abs(slope).max() - 1, 0), 0)  # (2.3)
+
+# %% [markdown]
+# And (2.3) itself: off the kink the slope is $\pm1$, on it anything between.
+
+# %%
+u = soft_threshold(v, 0.5)
+slope = (v - u) / 0.5
+teach.holds("where u ≠ 0 it is the sign of u", slope[u != 0],
+            np.sign(u[u != 0]))
+teach.holds("where u = 0 it is no steeper than 1",
+            max(np.abs(slope[u == 0]).max() - 1, 0), 0)  # (2.3)
 
 # %% [markdown]
 # ## The slope of the envelope
@@ -387,6 +401,9 @@ def logistic_prox(v, y, tau):
         beyond = middle + tau * (1 / (1 + np.exp(-middle)) - 1 + y) > v
         low, high = np.where(beyond, low, middle), np.where(beyond, middle, high)
     return middle
+
+# %% [markdown]
+# The library has this prox for a whole batch. For both reductions:
 
 # %%
 v, y = rng.normal(size=40) * 3, rng.integers(0, 2, 40).astype(float)

@@ -385,6 +385,9 @@ errors = {h: abs(central(h) - slope) for h in (1e-2, 1e-5, 1e-8)}
 teach.reveal(best_step, min(errors, key=errors.get),
              "Truncation h² and rounding ε/h balance near h = ε^(1/3).")
 
+# %% [markdown]
+# The same quotient where all is computed in float32:
+
 # %%
 net32 = ml.mlp([5, 7, 7, 7, 3], activation="tanh", dtype=np.float32, seed=SEED)
 

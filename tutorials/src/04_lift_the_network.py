@@ -277,6 +277,25 @@ def gradients(l, theta, a, z, Y, gamma, rho):
 # $$ \frac{\partial E}{\partial z_l} = \gamma\,\sigma'(z_l)\odot(\sigma(z_l) - a_l)
 #    - \rho\,(\varphi_l - z_l). \tag{4.6} $$
 #
+# Against differences of your $E$, at the point off the forward pass, along a random direction in each variable:
+
+# %%
+def moved_energy(kind, l, change):
+    point = {"a": list(noisy_a), "z": list(noisy_z)}
+    point[kind][l] = point[kind][l] + change
+    return penalty_energy(theta, point["a"], point["z"], Y, 3.0, 7.0)
+
+
+h = 1e-4
+for l in range(1, D):
+    both = gradients(l, theta, noisy_a, noisy_z, Y, 3.0, 7.0)
+    for kind, part in zip("az", both):
+        t = rng.normal(size=part.shape)
+        up, down = (moved_energy(kind, l, s * h * t) for s in (1, -1))
+        teach.holds(f"∂E/∂{kind}_{l}", np.sum(part * t), (up - down) / (2 * h),
+                    teach.DIFFERENCES)  # (4.5), (4.6)
+
+# %% [markdown]
 # ## The half steps
 #
 # Choose $\gamma = \rho = 1/\tau$ and take steps of length $\tau$. **First**, at the forward pass, where all
@@ -376,6 +395,9 @@ def sweep(energy, theta, a, z, tau):
     return [theta[l] - tau * energy.gradient_theta(l, theta, a, z)
             for l in range(1, len(theta))]
 
+# %% [markdown]
+# Proposition 1, with your sweep:
+
 # %%
 tau = 0.1
 _, dJ = ml.BackProp().direction(net, X, Y)
@@ -443,6 +465,9 @@ teach.reveal(prediction, change,
              f"From {before:.1e} to {after:.1e}; the factors of the steps in "
              f"θ_3, θ_2, θ_1 are {raised[3]:.0f}, {raised[2]:.0f}, "
              f"{raised[1]:.0f}.")
+
+# %% [markdown]
+# All terms along the sweep, each drawn once its gap is open:
 
 # %%
 fig, (top, bottom) = plt.subplots(2, 1, figsize=(9, 5.6), sharex=True,
@@ -588,7 +613,7 @@ for scale, color, line in ((0.5, "sky", "-."), (1, "blue", "-"),
             label=f"{scale} W: cosine {directions[scale][1]:.2f}")
 ax.axhline(1, color="black", linewidth=0.8)
 ax.set(xscale="log", yscale="log", xlabel="τ", ylabel="‖discrepancy‖ / ‖τ∇J‖",
-       ylim=(1e-2, 1e3))
+       ylim=(3e-2, 3e3))
 ax.legend(ncols=2)
 teach.show(fig,
            "Relative size of the discrepancy of map 2 against τ, for weights "
@@ -665,6 +690,9 @@ def implicit_activation(a, theta_D, Y, tau):
 def implicit_activation(a, theta_D, Y, tau):
     no_bias = np.vstack([theta_D[:-1], 0 * theta_D[-1:]])
     return check.library_implicit_activation(a, no_bias, Y, tau)
+
+# %% [markdown]
+# The function (4.10) at the present parameters:
 
 # %%
 def J_hat(hidden, tau):

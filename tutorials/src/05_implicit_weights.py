@@ -143,8 +143,10 @@ for tau_theta in (0.01, 1.0, 100.0):
               for size in (1e-4, 1e-2, 1) for _ in range(100)]
     lower = sum(objective(other, tau_theta) < objective(new, tau_theta)
                 for other in nearby)
-    print(f"τ_θ = {tau_theta:<5g} {lower} of {len(nearby)} points near it have "
-          "a lower objective")
+    matrix = a_tilde[l].T @ a_tilde[l] + np.eye(len(new)) / tau_theta
+    teach.holds(f"τ_θ = {tau_theta:g}: both sides", matrix @ new,
+                a_tilde[l].T @ z_half + theta[l] / tau_theta)  # (5.1)
+    print(f"    {lower} of {len(nearby)} points near it have a lower objective")
 
 # %% [markdown]
 # Compare with explicit steps of the same length on the same local problem, below and beyond their limit:

@@ -122,6 +122,9 @@ def first_step(M, b):
 def first_step(M, b):
     return b / np.linalg.norm(M, 2)
 
+# %% [markdown]
+# On our layer:
+
 # %%
 def q(M, d):
     return 0.5 * dots(d, M @ d) - dots(b, d)  # (6.1)
@@ -130,6 +133,8 @@ def q(M, d):
 M, exact = system(1.0)
 cg1 = ml.solvers.conjugate_gradients(ml.maps.Gram(a), g, 1.0, steps=1).value
 teach.holds("cg1 of the library is this step", cg1, first_step(M, b))
+teach.holds("no slope of q along b is left, over that at the start",
+            dots(b, M @ cg1 - b) / dots(b, b), np.zeros(20), 1e-10)  # (6.2)
 
 # %% [markdown]
 # Are other lengths worse, and where does the step point, unit by unit and as one long vector?
@@ -244,6 +249,9 @@ def conjugate_gradients(a, g, tau_theta, steps):
 def conjugate_gradients(a, g, tau_theta, steps):
     return ml.solvers.conjugate_gradients(ml.maps.Gram(a), g, tau_theta,
                                           steps).value
+
+# %% [markdown]
+# Yours and the library's:
 
 # %%
 for k in (1, 3, 10):
@@ -400,8 +408,7 @@ print("errors after ten steps:",
         for tau_theta in taus))
 
 # %% [markdown]
-# Read from left to right. Strong damping ($\tau_\theta = 0.05$): a few steps *are* the exact solve. Weak
-# damping: after ten steps much is left. The bound (6.6) is pessimistic, since one eigenvalue stands far
+# Strong damping ($\tau_\theta = 0.05$): a few steps *are* the exact solve. Weak damping: after ten steps much is left. The bound (6.6) is pessimistic, since one eigenvalue stands far
 # apart (its eigenvector is the mean activation, with a cosine of 0.9999); (6.7) is better, and still only a bound.
 #
 # The panels for 100 and 10 000 look alike, but they show errors to *different* solutions. Do a few steps return
@@ -477,6 +484,9 @@ def steps_enough(eigenvalues, eps):
               chebyshev(values[-2] / values[0], k)) > eps:
         k += 1
     return k
+
+# %% [markdown]
+# Promised and taken:
 
 # %%
 promised, taken = {}, {}
@@ -602,8 +612,24 @@ def sample_space_cg(K, g, beta, steps):
 def sample_space_cg(K, g, beta, steps):
     return np.linalg.solve(K + beta * np.eye(len(K)), g)
 
+# %% [markdown]
+# First (6.9):
+
 # %%
 K = a_tilde @ a_tilde.T
+U, V = np.random.default_rng(SEED).normal(size=(2, N, 20))
+in_theta, in_samples = dots(a_tilde.T @ U, a_tilde.T @ V), dots(U, K @ V)
+size, M = abs(in_theta).max(), system(1.0)[0]
+teach.holds("inner products, over their largest", in_theta / size,
+            in_samples / size)  # (6.9)
+products = M @ (a_tilde.T @ U), a_tilde.T @ (K @ U + U)  # τ_θ = β = 1
+teach.holds("products with M, over their largest",
+            *(each / abs(products[0]).max() for each in products))  # (6.9)
+
+# %% [markdown]
+# And the iterates:
+
+# %%
 apart = {}
 for k in (1, 3, 10, 40):
     in_theta = conjugate_gradients(a, g, 1.0, k)
@@ -628,8 +654,7 @@ teach.holds("one step and three are the same in both", [apart[1], apart[3]],
 # </details>
 # <details><summary>Hint 2: equation</summary>
 #
-# Try $\lambda_i = \kappa^{i/15}$, $i = 0 \dots 15$, and look at how the error after 16 steps grows with
-# $\kappa$.
+# Try $\lambda_i = \kappa^{i/15}$, $i = 0 \dots 15$, for a growing $\kappa$.
 #
 # </details>
 # <details><summary>Hint 3: first line</summary>
@@ -663,6 +688,9 @@ spectrum = np.array([1.0] * 8 + [1e4] * 8)
 # says: at most 10⁴
 spectrum = np.logspace(0, 8, 16)
 
+# %% [markdown]
+# Three spectra:
+
 # %%
 Q, right = np.linalg.qr(rng.normal(size=(16, 16)))[0], rng.normal(size=(16, 1))
 ends, curves = {}, {}
@@ -684,7 +712,7 @@ for kappa in (10, 311, 1e4):
             for k in (16, 20, 24, 30)))
 
 # %% [markdown]
-# Solid: as computed. Dotted: with orthogonality kept by force, which is what the theorem speaks of.
+# Solid: as computed. Dotted: with orthogonality kept by force, as in the theorem.
 
 # %%
 fig, ax = plt.subplots(figsize=(8, 3.4))
@@ -734,6 +762,9 @@ for kind, price in prices(600, 500, 400, 3).items():
     teach.holds(f"{kind}: products counted, over (6.10)",
                 (counted - adjoint) / price, 1, 0.01)
 
+# %% [markdown]
+# For two layers:
+
 # %%
 shapes = {"fully connected: N = 500, n = 4000, m = 1000": (500, 4000, 1000),
           "convolution: N = 128 000, n = 400, m = 20": (128_000, 400, 20)}
@@ -768,7 +799,7 @@ teach.show(fig, "Extra cost relative to backprop against the number of steps. "
 #
 # You are to train (i) the fully connected layer and (ii) the convolution of the last figure, and you may
 # choose $\tau_\theta$. Which solver do you take for $\tau_\theta = 0.05$, which for 100, and would you call
-# both methods "ProxProp with $\tau_\theta = 100$"? Use figures of this notebook. No automatic check.
+# both methods "ProxProp with $\tau_\theta = 100$"? No automatic check.
 
 # %% [markdown] tags=["answer"]
 # **One answer.** (i) The exact solve in sample space costs 0.2 of a backprop, less than one matrix-free CG

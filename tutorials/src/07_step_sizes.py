@@ -152,6 +152,16 @@ def effective_step(tau, d, g):
     return tau * np.mean([np.linalg.norm(p) / np.linalg.norm(q) for p, q in zip(d, g)])
 
 # %% [markdown]
+# For exact ProxProp, on the batch of the step above:
+
+# %%
+g = ml.BackProp().direction(net, X[:100], y[:100])[1]
+s = effective_step(tau, d, g)
+way = sum(np.sum((tau * part) ** 2) for part in d) ** 0.5
+teach.holds(f"s = {s:.4f}; s ‖∇J‖ is the way that a step goes",
+            s * sum(np.sum(part**2) for part in g) ** 0.5, way)  # (7.3)
+
+# %% [markdown]
 # ## What can widen a window
 #
 # Take a quadratic, with curvatures $\lambda \in [\mu, L]$. After $K$ explicit steps a component has
@@ -308,14 +318,23 @@ directions = {"∇J": lambda s: s, "∇J / 10": lambda s: s / 10,
 edges = {name: quadratic_window(h(mu), h(L), K, eps)
          for name, h in directions.items()}
 decades = {name: np.log10(high / low) for name, (low, high) in edges.items()}
-r = eps ** (1 / K)
-teach.holds("width of the window of ∇J", decades["∇J"],
-            np.log10((1 + r) / (1 - r)) - np.log10(L / mu))  # (7.5)
 wider = tuple(decades[name] > decades["∇J"] + 1e-9
               for name in ("∇J / 10", "M⁻¹∇J"))
 answer = {(True, False): "a", (False, True): "b", (True, True): "c"}[wider]
 teach.reveal(widening, answer, "Dividing only moves it; κ falls from 10 to 5.5 "
              "by the change of shape.")
+
+# %% [markdown]
+# At its edges one component is just $\varepsilon$; and its width is (7.5):
+
+# %%
+low, high = edges["∇J"]
+teach.holds("what is left at the two edges, over ε",
+            np.array([1 - low * mu, high * L - 1]) ** K / eps,
+            np.ones(2), 1e-10)  # (7.4)
+r = eps ** (1 / K)
+teach.holds("width of the window of ∇J", decades["∇J"],
+            np.log10((1 + r) / (1 - r)) - np.log10(L / mu))  # (7.5)
 
 # %% [markdown]
 # The budget's part: with fewer or more steps the same gradient has another window.

@@ -99,11 +99,6 @@ slope = (local_loss(point + h * tangent, 2.0)
 along = np.sum(local_gradient(point, 2.0) * tangent)
 teach.holds("local gradient against differences", along, slope,
             teach.DIFFERENCES)
-
-# %% [markdown]
-# And at the start, where the regulariser has no slope:
-
-# %%
 _, gradients = ml.BackProp().direction(net, X, y)
 teach.holds("at the start it is γ ∇J", local_gradient(theta, 2.0),
             gamma * gradients[1])
@@ -162,6 +157,9 @@ def local_steps(a_tilde, theta, target, rate, steps):
     for _ in range(steps):
         theta = theta - rate * a_tilde.T @ (target - a_tilde @ theta)
     return theta
+
+# %% [markdown]
+# Your steps and the library's, with a rate of one over the largest eigenvalue:
 
 # %%
 eigenvalues, Q = np.linalg.eigh(a_tilde.T @ a_tilde)
@@ -262,6 +260,9 @@ def local_filter(s, rate, steps, damping):
 # says: 0/0
 def local_filter(s, rate, steps, damping):
     return (1 - (1 - rate * (s + damping)) ** steps) / (s + damping)
+
+# %% [markdown]
+# Seven repetitions of (8.3) for one component, held against the filter:
 
 # %%
 c = 0.0
@@ -533,9 +534,14 @@ tanh = layer.f
 Y = tanh.forward(z) - gamma * g  # (8.6)
 
 w, h = np.arctanh(Y), 1e-5
+D = bregman(tanh, z, w)
+teach.holds("it is nowhere below 0", max(-D.min(), 0), 0)  # (8.5)
 tilt = (bregman(tanh, w + h, z) - bregman(tanh, w - h, z)) / (2 * h)
 teach.holds("at w the slope of (8.1), with D_F, is zero", gamma * g + tilt,
             0 * g, teach.DIFFERENCES)
+
+# %% [markdown]
+# The loss and its gradient in $\Theta$:
 
 # %%
 def matching_loss(new, eta=np.inf):
@@ -570,6 +576,9 @@ new = theta - ml.LocoProp("M", gamma, steps="exact",
                           eta=eta).direction(net, X, y)[1][1]
 teach.holds("library's minimiser: (8.7) vanishes", matching_gradient(new, eta),
             0 * new, 1e-8)
+
+# %% [markdown]
+# Convex it is, and the squared loss is not: draw lines through $\Theta$ and see whether the loss bends down on them.
 
 # %%
 def squared_loss(new):
@@ -670,6 +679,9 @@ def largest_gamma(f, z, g):
     return np.min(np.minimum(high - f.forward(z),
                              f.forward(z) - low)[g != 0] / abs(g[g != 0]))
 
+# %% [markdown]
+# The limits of our three layers:
+
 # %%
 limits = {l: largest_gamma(block.f, block.z, block.g)
           for l, block in blocks.items()}
@@ -769,11 +781,7 @@ teach.show(fig,
            "epochs, end higher. Against seconds BackProp is ahead at first, "
            "and little or nothing is left of LocoProp-M's lead. Bands over "
            "three seeds.")
-
-# %% [markdown]
-# In numbers, medians of three seeds:
-
-# %%
+# in numbers, medians of three seeds
 mean = {name: time[-1] / entries[name][2] for name, time in spent.items()}
 until = spent["BackProp"][-1]
 for name, curve in curves.items():

@@ -534,7 +534,9 @@ def steps_enough(answer, seed):
     """Exercise 6.3: the least number of steps for which (6.6) or (6.7) promises an error of ε."""
     rng = np.random.default_rng(seed)
     even, alone = rng.uniform(1, 50, 12), np.append(rng.uniform(1, 3, 11), 900.0)
-    cases = [("even", even, 1e-6), ("one apart", rng.permutation(alone), 1e-4), ("nearly one", np.full(6, 2.0), 1e-2)]
+    groups = rng.permutation(np.append(rng.uniform(2, 4, 6), np.full(6, 60.0)))  # where (6.6) is the smaller bound
+    cases = [("even", even, 1e-6), ("one apart", rng.permutation(alone), 1e-4), ("nearly one", np.full(6, 2.0), 1e-2),
+             ("in two groups", groups, 1e-5)]
 
     def claims(count):
         for name, values, eps in cases:
@@ -553,7 +555,8 @@ def steps_enough(answer, seed):
             yield Claim(f"{name}: CG after k steps, its error over ε", error / eps, 1.0)
 
     def mistakes(count):
-        questions = [(values, eps) for _, values, _ in cases[:2] for eps in (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)]
+        questions = [(values, eps) for k in (0, 1, 3) for _, values, _ in cases[k:k + 1]
+                     for eps in (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)]
         if all(float(count(*question)) % 1 for question in questions):
             yield True, "steps are whole: round up"
         yield from slips(count, questions, WRONG_COUNTS)

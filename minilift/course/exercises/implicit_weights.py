@@ -178,6 +178,8 @@ WRONG_COEFFICIENTS = {
         g / (np.sum(a**2, axis=1) + 1 + 1 / t)[:, None],
     "the products in K have their sign: no absolute values":
         lambda a, g, t: np.linalg.solve(abs(a @ a.T) + 1 + np.eye(len(a)) / t, g),
+    "this is the solution to second order in τ_θ only; solve with the matrix": lambda a, g, t:
+        t * (g - t * (a @ a.T + 1) @ g),
     "the ones are added twice: ããᵀ = aaᵀ + 11ᵀ": coefficients_with(ones=2.0),
     "the activations are centred here, and the ones are missing": coefficients_with(ones=0.0, centred=True),
     "the activations are centred here; ããᵀ has them as they are": coefficients_with(centred=True),
@@ -260,7 +262,7 @@ WRONG_BOUNDS = {
     "the denominator is 1 + κ, not 1 + √κ": bound_with(formula=lambda k: 2 * np.sqrt(k) / (1 + np.sqrt(k))),
     "this is the sine of that angle, (κ − 1)/(κ + 1): the cosine is asked for":
         bound_with(formula=lambda k: (k - 1) / (k + 1)),
-    "the root is missing: 2√(mL)": bound_with(of_both=lambda m, L: 2 * m * L / (m + L)),
+    "the root is missing above": bound_with(of_both=lambda m, L: 2 * m * L / (m + L)),
     "the cosine itself is asked for; this is its square": bound_with(formula=lambda k: 4 * k / (1 + k) ** 2),
     "m is the smallest eigenvalue; this is the second smallest":
         bound_with(ends=lambda values: (values[-2], values[0])),
@@ -276,7 +278,7 @@ WRONG_BOUNDS = {
         ends=lambda values: (values[-1] - 1 / t, values[0]))(a, t),
     "the denominator is m + L, not m − L": bound_with(of_both=lambda m, L: 2 * np.sqrt(m * L) / (m - L)),
     "the denominator is m + L, not L − m": bound_with(of_both=lambda m, L: 2 * np.sqrt(m * L) / (L - m)),
-    "sum and product are exchanged: 2√(mL)/(m + L)": bound_with(of_both=lambda m, L: 2 * np.sqrt(m + L) / (m * L)),
+    "sum and product are exchanged": bound_with(of_both=lambda m, L: 2 * np.sqrt(m + L) / (m * L)),
     "this is the angle; its cosine is asked for": bound_with(formula=lambda k: np.arccos(2 * np.sqrt(k) / (1 + k))),
     "m is 1/τ_θ here, as of ããᵀ + I/τ_θ; no gradient enters its null space: take ãᵀã + I/τ_θ": lambda a, t:
         bound_with(ends=lambda values: (1 / t, values[0]))(a, t),

@@ -525,7 +525,7 @@ WRONG_DISCREPANCIES = {
         library_discrepancy(a, W, g, tau) - stacked_product(a, tau * g),
     "this is the wrong step with its sign turned; the right one is to be subtracted": lambda a, W, g, tau:
         stacked_product(a, tau * g) - library_discrepancy(a, W, g, tau),
-    "this is the part of second order alone: ãᵀ also meets τ g WᵀW": lambda a, W, g, tau:
+    "this is the part of second order in τ alone; what is left of first order?": lambda a, W, g, tau:
         library_discrepancy(a, W, g, tau) - stacked_product(a, tau * g @ W.T @ W),
     "the part of second order has τ², not τ": lambda a, W, g, tau:
         (library_discrepancy(a, W, g, tau) - stacked_product(a, tau * g @ W.T @ W)) / tau
@@ -543,7 +543,7 @@ def discrepancy(answer, seed):
     net = network(theta)
     state = net.forward(X)
 
-    looks = {0.01: "look at the term of first order, τ ãᵀ g WᵀW", 2.0: "look at the term of second order in τ"}
+    looks = {0.01: "look at the term of first order in τ", 2.0: "look at the term of second order in τ"}
 
     def literal(l, tau):
         """Return the discrepancy of θ_l as the two sweeps give it, and g_l = ∂J/∂z_l."""
@@ -564,7 +564,7 @@ def discrepancy(answer, seed):
         predicted = found(a, W, g, tau)
         yield np.shape(predicted) == np.shape(W), "the bias row is missing: θ has one row more than W"
         yield from slips(found, [(a, W, g, tau), (a, W, g, 0.5)], WRONG_DISCREPANCIES)
-        yield same(predicted, 0 * predicted), "it is not zero: φ at a^½ does not give z_l back, but φ(θ, a) − τ g WᵀW"
+        yield same(predicted, 0 * predicted), "it is not zero: φ at a^½ is another value than z_l^½"
         yield same(predicted[:-1], difference[:-1]), "the bias row: the column of ones takes no half step"
         yield (np.shape(predicted) != difference.shape,
                f"one array of the shape of θ, {difference.shape}, is asked for; yours has {np.shape(predicted)}")

@@ -54,6 +54,8 @@ WRONG_LOCAL_STEPS = {
         lambda a, theta, target, rate, steps: np.linalg.lstsq(a, target, rcond=None)[0],
     "every step starts from theta again: the new theta must be kept":
         lambda a, theta, target, rate, steps: steps_with()(a, theta, target, rate, 1),
+    "the rate is that of each step; here it is divided by T":
+        lambda a, theta, target, rate, steps: steps_with()(a, theta, target, rate / steps, steps),
     "the rate is missing": lambda a, theta, target, rate, steps: steps_with()(a, theta, target, 1.0, steps),
     "each step sets out from the old theta; it must go on from the new one": steps_with(since="start"),
     "this is how far theta came, with the sign turned; the new theta is wanted":
@@ -374,6 +376,11 @@ WRONG_GAMMAS = {
         lambda room, g: np.stack([room, abs(g)], axis=1)),
     "the least room over the least |g|: they may belong to two entries": gamma_with(
         over=lambda pairs: pairs[:, 0].min() / pairs[:, 1].min(),
+        times=lambda room, g: np.stack([room, abs(g)], axis=1)),
+    "the sign of g says towards which border a target moves; here that of z does": lambda f, z, g: float(
+        (np.where(z < 0, f.range[1] - f.forward(z), f.forward(z) - f.range[0]) / abs(g))[g != 0].min()),
+    "the least room over the mean |g|: room and |g| are those of one entry": gamma_with(
+        over=lambda pairs: pairs[:, 0].min() / pairs[:, 1].mean(),
         times=lambda room, g: np.stack([room, abs(g)], axis=1)),
     "one is subtracted from it: γ is the least quotient itself": lambda f, z, g: gamma_with()(f, z, g) - 1,
     "it is rounded down: γ is any number": lambda f, z, g: float(np.floor(gamma_with()(f, z, g))),
