@@ -390,7 +390,7 @@ from time import perf_counter
 widths = (64, 128, 256, 512, 1024)
 
 
-def step_seconds(n, backend, repeats=5):
+def step_seconds(n, backend, repeats=9):
     """Return the seconds of `repeats` exact ProxProp directions,
     hidden width n, float32, each timed by itself."""
     net = ml.mlp([64, n, n, 10], seed=SEED, backend=backend)
@@ -452,7 +452,7 @@ ax.set_xticks([*widths, 2048], [str(n) for n in (*widths, 2048)])
 ax.minorticks_off()
 ax.legend(loc="upper left")
 teach.show(fig, "Milliseconds of an exact ProxProp step against hidden width: "
-           "NumPy's, median and range of five timings, flat at first, then "
+           "NumPy's, median and range of nine timings, flat at first, then "
            "rising as the fitted model (12.4) does; and the model of a GPU, "
            "flat, CuPy's where one answers. A dotted line marks the width at "
            "which the two cross.")

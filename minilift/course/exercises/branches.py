@@ -224,7 +224,7 @@ WRONG_HALF_STEPS = {
         lambda theta, a, a_half, z_half: tilde(a[1]) @ theta[2] - z_half[2]),
     "map 2 has a bias row, which belongs to φ": half_step_with(
         lambda theta, a, a_half, z_half: (a[1] @ theta[2][:-1] - z_half[2]) @ theta[2][:-1].T),
-    "no transfer stands between a_1 and the penalty of map 2: its gap is φ(θ_2, a_1) − z_2^½": half_step_with(
+    "no transfer stands between a_1 and the penalty of map 2: its gap is one of z_2": half_step_with(
         lambda theta, a, a_half, z_half: (np.tanh(tilde(a[1]) @ theta[2]) - z_half[2]) @ theta[2][:-1].T),
     "a derivative of σ too many: map 2's penalty has none, a_1 stands behind its transfer": half_step_with(
         lambda *lists: (1 - lists[1][1]**2) * from_map(*lists),
@@ -233,17 +233,17 @@ WRONG_HALF_STEPS = {
         through_join=lambda *lists: from_join(*lists) @ lists[0][3][:-1].T),
     "a_1 stands behind its transfer already: φ(θ_2, a_1)": half_step_with(
         lambda theta, a, a_half, z_half: (tilde(np.tanh(a[1])) @ theta[2] - z_half[2]) @ theta[2][:-1].T),
-    "no transfer stands before the join: its gap is a_3 + a_1 − z_4^½": half_step_with(
+    "no transfer stands before the join: its gap is one of z_4": half_step_with(
         through_join=lambda theta, a, a_half, z_half: np.tanh(a[3] + a[1]) - z_half[4]),
-    "the join reads a_3, too: its gap is a_3 + a_1 − z_4^½": half_step_with(
+    "the join reads a_3, too: its gap holds all that it reads": half_step_with(
         through_join=lambda theta, a, a_half, z_half: a[1] - z_half[4]),
-    "the join's gap is before the transfer: a_3 + a_1 − z_4^½, not a_4 − a_4^½": half_step_with(
+    "the join's gap is before the transfer, one of z_4; a_4 stands behind it": half_step_with(
         through_join=lambda theta, a, a_half, z_half: a[4] - a_half[4]),
     "the join counts once": half_step_with(join_sign=-2),
     "map 2 counts once": half_step_with(map_sign=-2),
     "θ_2 reads a_1, not θ_3": half_step_with(
         lambda theta, a, a_half, z_half: (tilde(a[1]) @ theta[3] - z_half[2]) @ theta[2][:-1].T),
-    "the join reads a_1 itself, too: its gap is a_3 + a_1 − z_4^½": half_step_with(
+    "the join reads a_1 itself, too: its gap holds all that it reads": half_step_with(
         through_join=lambda theta, a, a_half, z_half: a[3] - z_half[4]),
     "the join reads a_3 and a_1; here a_2 stands in it": half_step_with(
         through_join=lambda theta, a, a_half, z_half: a[2] + a[1] - z_half[4]),

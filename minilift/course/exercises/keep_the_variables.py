@@ -250,13 +250,13 @@ WRONG_PIECES = {
         lambda t, q, c, s, o: (s * t + c * q) / (s * s + c)),
     "the sign of the offset: on a piece σ(u) − t is s·u − (t − o)": pieces_with(
         lambda t, q, c, s, o: (s * (t + o) + c * q) / (s * s + c)),
-    "the chain rule's s is missing, once above and once below: (s(t − o) + cq)/(s² + c)": pieces_with(
+    "the chain rule's s is missing, once above and once below": pieces_with(
         lambda t, q, c, s, o: (t - o + c * q) / (s + c)),
     "the offset is missing in the values that are compared": pieces_with(of=lambda u, s, o: s * u),
     "the slope is missing above: the chain rule gives s·(t − o)": pieces_with(
         lambda t, q, c, s, o: (t - o + c * q) / (s * s + c)),
-    "the slope is squared below: s² + c": pieces_with(lambda t, q, c, s, o: (s * (t - o) + c * q) / (s + c)),
-    "the slope counts below: s² + c, not 1 + c": pieces_with(lambda t, q, c, s, o: (s * (t - o) + c * q) / (1 + c)),
+    "the slope is squared below": pieces_with(lambda t, q, c, s, o: (s * (t - o) + c * q) / (s + c)),
+    "the slope counts below; it is taken for 1": pieces_with(lambda t, q, c, s, o: (s * (t - o) + c * q) / (1 + c)),
     "the slope is not divided by: this solves σ(u) = t and q apart": pieces_with(
         lambda t, q, c, s, o: s * (t - o) + c * q),
     "c weighs q, and s weighs t": pieces_with(lambda t, q, c, s, o: (c * s * (t - o) + q) / (s * s * c + 1)),
@@ -599,9 +599,9 @@ WRONG_STEPS = {
     "the sign of u in z: the slope of ⟨z, u⟩ is +u, so that z has −u": step_with(u_in=1.0),
     "u is missing in z: the multiplier has a slope too": step_with(u_in=0.0),
     "the penalty is β‖z − φ‖², without ½: its slope is 2β(z − φ)": step_with(weight=1.0),
-    "the loss is missing in the denominator of z: 1 + 2β": lambda Y, phi, u, beta: with_gap(
+    "the loss is missing in the denominator of z": lambda Y, phi, u, beta: with_gap(
         (Y - u + 2 * beta * phi) / (2 * beta), phi, u, beta),
-    "β in the denominator: the penalty has no ½, it is 2β there too": step_with(below=1.0),
+    "β in the denominator: the penalty has no ½, there as above": step_with(below=1.0),
     "φ counts with 2β above as well: the mean is weighted": step_with(weight=1.0, below=2.0),
     "a factor in z: the loss is ½‖z − Y‖², with ½": step_with(target=2.0),
     "the loss is missing in z": lambda Y, phi, u, beta: with_gap(phi - u / (2 * beta), phi, u, beta),
@@ -631,9 +631,9 @@ WRONG_STEPS = {
     "the constraint is an equation: u may have either sign": lambda Y, phi, u, beta: (
         step_with()(Y, phi, u, beta)[0], np.maximum(step_with()(Y, phi, u, beta)[1], 0)),
     "a factor ½ in the step of u: its rate is β": step_with(rate=0.5),
-    "in z, u counts 1 + 2β times as much as Y: divide it by 1 + 2β too, and keep it out of the penalty":
+    "in z, u counts more than Y: it is divided as Y is, and it is no part of the penalty":
         lambda Y, phi, u, beta: with_gap((Y + 2 * beta * phi) / (1 + 2 * beta) - u, phi, u, beta),
-    "parentheses: 2βφ is divided by 1 + 2β as well": lambda Y, phi, u, beta: with_gap(
+    "parentheses: 2βφ is divided as Y and u are": lambda Y, phi, u, beta: with_gap(
         (Y - u) / (1 + 2 * beta) + 2 * beta * phi, phi, u, beta),
     "this is a gradient step from Y; z can be solved for": lambda Y, phi, u, beta: with_gap(
         Y - (u + 2 * beta * (Y - phi)), phi, u, beta),
@@ -646,7 +646,7 @@ WRONG_STEPS = {
     "z and u come back in the other order": lambda *question: step_with()(*question)[::-1],
     "z is the plain mean of Y and φ": lambda Y, phi, u, beta: with_gap((Y + phi) / 2, phi, u, beta),
     "z is a gradient step from φ; it can be solved": lambda Y, phi, u, beta: with_gap(Y - u, phi, u, beta),
-    "the denominator of z is missing: divide all by 1 + 2β": lambda Y, phi, u, beta: with_gap(
+    "the denominator of z is missing": lambda Y, phi, u, beta: with_gap(
         Y - u + 2 * beta * phi, phi, u, beta),
 }
 
