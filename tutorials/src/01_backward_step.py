@@ -320,7 +320,9 @@ for ax, s in zip(axes, step_sizes):
         outside = np.abs(points - [-0.6, 0.6]).max(axis=1) > 2
         # up to where the path leaves the picture
         inside = np.cumsum(outside) == 0
-        ax.plot(*points[inside].T, **teach.method_style(name))
+        # open circles, where both kinds meet
+        wide = {"ms": 7, "fillstyle": "none"} if name == "explicit" else {}
+        ax.plot(*points[inside].T, **teach.method_style(name) | wide)
         if not inside.all():
             last = points[inside][-1]
             ax.plot(last[0], 2.6, "x", color=teach.METHODS[name][0], ms=9,

@@ -376,7 +376,7 @@ for t in (0.1, 0.3, 1.0, 1e8):
                   textcoords="offset points", ha="center", fontsize=8)
 left.plot(0, 0, "o", color="black")
 left.set(xlabel="change of the weight", ylabel="change of the bias",
-         title="the path from gradient to fit")
+         title="from gradient to fit, over contours of the fit")
 left.legend(loc="lower left")
 for l, line in ((1, "-"), (2, "--")):
     right.plot(taus, cosines[l], line, color=blue, label=f"map {l}")
