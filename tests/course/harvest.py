@@ -1163,6 +1163,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("s * (t - o)", "(t - o)", "slope is missing above"),
         ("(s**2 + c)", "(s + c)", "squared below"),
         ("(s**2 + c)", "(1 + c)", "it is taken for 1"),
+        ("s * (t - o)", "s * t - o", "before the offset"),
+        ("/ (s**2 + c)", "/ (s**2 + c) + o", "no offset is added"),
         ("/ (s**2 + c)", "", "not divided by"),
         (" + c / 2 * (u - q) ** 2", "", "the price of moving is missing"),
         ("c / 2 * (u - q) ** 2", "(u - q) ** 2 / 2", "c is missing"),

@@ -69,6 +69,10 @@ WRONG_ULPS = {
     "whether they differ is not by how much": ulps_with(final=lambda found: int(found > 0)),
     "the spacing is that of the entries, not of the difference": ulps_with(
         lambda change: 1 / max(float(np.spacing(np.float32(abs(change).max()))), 1e-300), power=0.0),
+    "rounded up to a whole number; a distance in ulps may be a fraction": ulps_with(
+        final=lambda found: float(np.ceil(found))),
+    "the spacing at the largest entry is the unit, not at the sum of all": ulps_with(
+        unit=lambda y: np.spacing(abs(y).sum())),
     "float32's spacing at 1, whatever the arrays are": ulps_with(unit=lambda y: np.spacing(np.float32(1))),
     "this is the least float above 0; the spacing at the largest entry is the unit":
         ulps_with(unit=lambda y: np.finfo(np.float32).tiny),

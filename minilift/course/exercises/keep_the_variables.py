@@ -252,6 +252,10 @@ WRONG_PIECES = {
         lambda t, q, c, s, o: (s * (t + o) + c * q) / (s * s + c)),
     "the chain rule's s is missing, once above and once below": pieces_with(
         lambda t, q, c, s, o: (t - o + c * q) / (s + c)),
+    "the chain rule's s stands before the offset, as before t": pieces_with(
+        lambda t, q, c, s, o: (s * t - o + c * q) / (s * s + c)),
+    "the lowest point is a u, not a σ(u): no offset is added to it": pieces_with(
+        lambda t, q, c, s, o: (s * (t - o) + c * q) / (s * s + c) + o),
     "the offset is missing in the values that are compared": pieces_with(of=lambda u, s, o: s * u),
     "the slope is missing above: the chain rule gives s·(t − o)": pieces_with(
         lambda t, q, c, s, o: (t - o + c * q) / (s * s + c)),

@@ -62,6 +62,13 @@ WRONG_EPOCHS = {
         over=lambda firsts: np.percentile(firsts, 75)),
     "the first epoch of the mean curve; take the median of the epochs":
         lambda curves, levels: epochs_with()(np.mean(curves, axis=0)[None], [np.mean(levels)]),
+    "the first epoch of the mean curve, and 0 where there is none; take the median of the epochs":
+        lambda curves, levels: np.argmax(np.mean(curves, axis=0) <= np.mean(levels)),
+    "the first epoch of the median curve, and 0 where there is none; take the median of the epochs":
+        lambda curves, levels: np.argmax(np.median(curves, axis=0) <= np.median(levels)),
+    "the first epoch above the level; the first at or below it is asked for":
+        lambda curves, levels: np.median([np.argmin(curve <= level) if (curve <= level).any() else np.inf
+                                          for curve, level in zip(curves, levels)]),
     "how many epochs are not below the level; where a curve comes back up that is not the first one":
         epochs_with(lambda low: np.sum(~low)),
     "how many epochs are below the level; the first one is asked for": epochs_with(np.sum),
@@ -344,6 +351,11 @@ WRONG_INTERVALS = {
         spread=lambda d, ddof: np.mean(abs(d - d.mean()))),
     "s is the standard deviation; this is the range of the differences": interval_with(
         spread=lambda d, ddof: np.ptp(d)),
+    "the interval ends above the mean: high is the mean plus t s/√n": lambda d: (interval_with()(d)[0], np.mean(d)),
+    "the interval lies around the mean; here it begins below the least run and ends above the largest": lambda d: (
+        np.min(d) - half_length(d), np.max(d) + half_length(d)),
+    "s is the standard deviation itself, without a further root": interval_with(
+        spread=lambda d, ddof: np.sqrt(np.std(d, ddof=ddof))),
     "the interval begins below the mean, not at 0": lambda d: (0.0, interval_with()(d)[1]),
     "the middle is the mean, not the sum": interval_with(middle=np.sum),
     "t s/√n is added to the mean and taken off it; here it multiplies the mean": lambda d: (

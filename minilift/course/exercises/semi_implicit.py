@@ -319,6 +319,11 @@ def sweep_down(answer, net, state, y, seed):
             "a mean of old and new weights; the new ones alone are meant": down(between(0.5, 0.5)),
             "the change of the weights stands where the new weights belong": down(between(-1, 1)),
             "minus the change of the weights stands where the new weights belong": down(between(1, -1)),
+            "fit returns the new θ itself; nothing is to be added to it": down(between(1, 1)),
+            "the signal passes through W transposed, not through its inverse":
+                down([None, *(np.vstack([np.linalg.pinv(theta[:-1]).T, theta[-1]]) for theta in fitted[1:])]),
+            "σ' is 1 where z_l > 0 and 0 elsewhere; here it is the sign of z_l":
+                down(mask=lambda l, signal: signal if l == D else signal * np.sign(z[l])),
             "the bias is the last row, not the first: [:-1] leaves it out": down(rows=slice(1, None)),
             "1 − tanh² is the slope of tanh; ReLU's is 1 where z_l > 0":
                 down(mask=lambda l, signal: signal if l == D else signal * (1 - np.tanh(z[l]) ** 2)),
