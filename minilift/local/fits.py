@@ -21,6 +21,7 @@ from minilift.support.arguments import positive_number, shown
 from minilift.support.backend import array_module, in_cache
 
 GRID = 33  # points between the centre and the farthest place where the minimiser can be
+HALVED = 20  # times, until that place is found
 REFINEMENTS = 60  # of a bracket: halvings alone would reach the last bit
 
 
@@ -42,7 +43,8 @@ def fit_transfer(f, target, centre, c, out=None):
     Returns
     -------
     array
-        A global minimiser, of the same shape.
+        A minimiser, of the same shape. It is a global one for an f with `pieces`. For a smooth f it is the lowest point
+        of a grid, refined, which misses the global one only where that lies between two points and is a little lower.
     """
     positive_number("fit_transfer: c", c)
     xp, fit = array_module(target, centre), fit_smooth if f.pieces is None else fit_pieces
@@ -74,29 +76,32 @@ def fit_pieces(f, target, centre, c):
 
 
 def fit_smooth(f, target, centre, c):
-    r"""Return what `fit_transfer` does for a smooth f.
+    r"""Return what `fit_transfer` does for a smooth f: the lowest point of a grid, refined.
 
-    The minimiser lies where f comes nearer to t, and no farther than :math:`|f(q) - t|/\sqrt c` from q: beyond, the
-    second term alone is larger than both are at q.
+    The minimiser lies where f comes nearer to t without passing it, and no farther than :math:`|f(q) - t|/\sqrt c` from
+    q: beyond, the second term alone is larger than both are at q.
     """
     xp = array_module(target, centre)
 
     def cost(u):
         return (f.forward(u) - target) ** 2 + c * (u - centre) ** 2
 
-    reach = (target - f.forward(centre)) / c**0.5
+    far = reached(f, target, centre, centre + (target - f.forward(centre)) / c**0.5)
     best, lowest = centre, cost(centre)
     for k in range(1, GRID):
-        u = centre + (k / (GRID - 1)) * reach
+        u = centre + (k / (GRID - 1)) * (far - centre)
         trial = cost(u)
         better = trial < lowest
         best, lowest = xp.where(better, u, best), xp.where(better, trial, lowest)
-    step = abs(reach) / (GRID - 1)
-    low, high, u, curvature = best - step, best + step, best, xp.full_like(best, c)
+    step, slack = abs(far - centre) / (GRID - 1), 1 + 1000 * np.finfo(best.dtype).eps
+    low, high, u, curvature = best - step, best + step, best, f.derivative(best) ** 2 + c
     old_u = old_gradient = None
     for _ in range(REFINEMENTS):
-        gradient = f.derivative(u) * (f.forward(u) - target) + c * (u - centre)
-        low, high = xp.where(gradient < 0, u, low), xp.where(gradient > 0, u, high)
+        gradient, height = f.derivative(u) * (f.forward(u) - target) + c * (u - centre), cost(u)
+        astray = height > slack * lowest  # in the basin of another minimum
+        best, lowest = xp.where(height < lowest, u, best), xp.minimum(height, lowest)
+        low = xp.where(xp.where(astray, u < best, gradient < 0), u, low)
+        high = xp.where(xp.where(astray, u > best, gradient > 0), u, high)
         if old_u is not None:
             moved = u != old_u
             curvature = xp.where(moved, (gradient - old_gradient) / xp.where(moved, u - old_u, 1), curvature)
@@ -107,7 +112,17 @@ def fit_smooth(f, target, centre, c):
         if bool((step <= np.finfo(u.dtype).eps * (1 + abs(u))).all()):
             break
         old_u, old_gradient, u = u, gradient, following
-    return xp.where(cost(u) <= lowest, u, best)
+    return xp.where(cost(u) <= slack * lowest, u, best)
+
+
+def reached(f, target, near, far):
+    """Return where f, from `near` to `far`, has just reached t, to a millionth of the way; else `far`."""
+    xp, rising = array_module(target, near), far > near
+    for _ in range(HALVED):
+        middle = (near + far) / 2
+        short = (f.forward(middle) < target) == rising
+        near, far = xp.where(short, middle, near), xp.where(short, far, middle)
+    return far
 
 
 def fit_values(phi, theta, target, centre, beta):

@@ -29,6 +29,24 @@ def test_no_point_is_lower_than_the_fit(f, c):
     assert (cost(f, u, target, centre, c) <= lowest + 1e-14 * (1 + lowest)).all()
 
 
+@pytest.mark.parametrize("f", TRANSFERS, ids=repr)
+@pytest.mark.parametrize("c", [1e-4, 1e-3, 1e-2, 0.1])
+def test_far_centres_and_small_weights_do_not_hide_the_basin_near_the_target(f, c):
+    rng = np.random.default_rng(5)
+    centre = 20 * rng.standard_normal(300)
+    target = np.where(np.arange(300) % 2, rng.uniform(-1, 1, 300), 5 * rng.standard_normal(300))
+    target[0], centre[0] = -0.39434, -18.76024
+    grid = np.concatenate([np.linspace(-15, 15, 3001), np.linspace(-600, 600, 6001)])[:, None]
+    u = fit_transfer(f, target, centre, c)
+    found, lowest = cost(f, u, target, centre, c), cost(f, grid, target, centre, c).min(axis=0)
+    assert (found <= 1.02 * lowest + 1e-14).all()
+    assert (found > lowest * (1 + 1e-9) + 1e-14).sum() <= 1  # between two points of the grid, and hardly lower
+    kinks = [end for piece in f.pieces or () for end in piece[:2]]
+    smooth = ~np.isin(u, kinks)
+    gradient = f.derivative(u) * (f.forward(u) - target) + c * (u - centre)
+    assert (abs(gradient) <= 1e-7 * (1 + abs(target)))[smooth].all()
+
+
 @given(st.floats(-50, 50), st.floats(-50, 50), st.floats(1e-4, 1e4), st.sampled_from(TRANSFERS))
 def test_moving_from_the_fit_never_helps(target, centre, c, f):
     target, centre = np.array([target]), np.array([centre])

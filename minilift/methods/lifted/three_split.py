@@ -115,28 +115,36 @@ class ThreeSplit(Penalties, LiftedEnergy):
         return new
 
     def best_z(self, l, variables, alpha=0.0):
-        """Return z_l: of each entry the fit of σ(z) to a_l and of z to φ_l."""
-        phi, last = self.phi(l, variables.theta, variables.a), l == self.net.depth
+        """Return z_l: of each entry the fit of σ(z) to a_l and of z to φ_l; in the output without a_D the loss's prox."""
+        phi, last, weight = self.phi(l, variables.theta, variables.a), l == self.net.depth, self.rho + alpha
+        if last and self.multiplier:
+            phi = phi - variables.multiplier / self.rho
+        centre = between(phi, variables.z[l], alpha / weight)  # (ρφ + αz)/(ρ + α)
         if last and not self.split_output:
-            return self.best_output(phi - variables.multiplier / self.rho, self.rho)
-        weight = self.rho + alpha
-        centre = variables.z[l] - phi
-        centre *= alpha / weight
-        centre += phi  # (ρφ + αz)/(ρ + α)
+            return self.best_output(centre, weight)
         sigma = Identity() if last else self.net.sigma[l]
         return fit_transfer(sigma, variables.a[l], centre, weight / self.gamma, out=centre)  # Lifted z
 
     def best_a(self, l, variables, alpha=0.0):
         """Return a_l: damped least squares with target z_{l+1} around σ(z_l); in the output the prox of the loss."""
-        z = variables.z[l]
+        z, weight = variables.z[l], self.gamma + alpha
         if l == self.net.depth:
-            return self.best_output((self.gamma * z + alpha * variables.a[l]) / (self.gamma + alpha),
-                                    self.gamma + alpha)
+            return self.best_output(between(z, variables.a[l], alpha / weight), weight)
         phi, theta = self.net.phi[l + 1], variables.theta[l + 1]
         target, centre = self.wanted(l + 1, variables), self.net.sigma[l].forward(z)
-        return fit_values(phi, theta, target, centre, self.gamma / self.rho)  # Lifted a
+        if alpha:
+            centre = between(centre, variables.a[l], alpha / weight)
+        return fit_values(phi, theta, target, centre, weight / self.rho)  # Lifted a
 
     def best_output(self, centre, weight):
         """Return the argmin over v of L_y(v) + weight/2 ‖v − centre‖², with the loss summed."""
         loss = self.net.loss_function
         return loss.prox(centre, self.y, 1 / (weight * loss.weight(len(centre))))  # Lifted output
+
+
+def between(centre, old, share):
+    """Return centre + share (old − centre), in a new array."""
+    new = old - centre
+    new *= share
+    new += centre
+    return new

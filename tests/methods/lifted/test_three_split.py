@@ -95,6 +95,22 @@ def check_block(method, energy, block, l, v, new):
     assert norm(gradient) <= 1e-10 * (1 + norm(energy.gradient(block, l, v))), (block, l)
 
 
+@pytest.mark.parametrize("form", [{}, {"multiplier": "output"}, {"multiplier": "gap"}, {"split_output": False},
+                                  {"split_output": False, "multiplier": "output"},
+                                  {"split_output": False, "multiplier": "gap"}], ids=str)
+@pytest.mark.parametrize("alpha", [0.0, 0.6])
+def test_any_block_of_any_form_takes_a_prox_term(form, alpha, rng):
+    for seed in range(8):
+        net, X, y = problem(seed, ["tanh", "sigmoid", "softplus"])
+        energy = ThreeSplit(net, y, gamma=0.7, rho=1.3, **form)
+        v = random_variables(net, len(X), rng, energy.split_output)
+        best = {"theta": energy.best_theta, "z": energy.best_z, "a": energy.best_a}
+        for block, l in [(block, l) for block in best for l in range(1, len(getattr(v, block)))]:
+            old, new = getattr(v, block)[l], best[block](l, v, alpha)
+            gradient = energy.gradient(block, l, v.replaced(block, l, new)) + alpha * (new - old)
+            assert norm(gradient) <= 1e-7 * (1 + norm(energy.gradient(block, l, v))), (block, l)
+
+
 @pytest.mark.parametrize(("bias", "memory", "products"), [("joint", "kept", [2, 4, 4]), ("jacobi", "kept", [2, 4, 4]),
                                                            ("joint", "forward", [2, 2, 2])])
 def test_no_value_of_a_map_is_made_twice(bias, memory, products, monkeypatch):
