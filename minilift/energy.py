@@ -7,8 +7,8 @@ r"""The penalty energy of ProxProp: its partial gradients by hand, the local pro
 On a forward pass both penalties vanish and E is the training loss J. Proposition 1: one sweep of block-wise descent
 on E, from the last layer to the first, with γ = ρ = 1/τ and step τ, is one step of gradient descent on J.
 
-Every method of `minilift.methods` takes the same sweep. What it puts in the place of the step in θ_l is the `local`
-problem of that block, with a gap of its own. The methods work in differences and form no half steps;
+The methods of `minilift.methods.backward` share one sweep. ProxProp, LocoProp and SIBP put the `local` problem of a
+block in the place of the step in θ_l, each with a gap of its own. They work in differences and form no half steps;
 `algorithm_1` and `algorithm_2` write them out, and tests hold the two equal.
 
 `a` and `z` are lists as in `State`, of which z_D is not a variable of E and is not read. On a graph a_{l−1} stands for
@@ -288,7 +288,7 @@ def algorithm_1(net, X, y, tau, siblings="forward"):
 
     tau = positive_number("algorithm_1: tau", tau)
     known_name("algorithm_1: siblings", siblings, ("forward", "half"))
-    return literal_sweep(net, X, y, tau, explicit, siblings)
+    return literal_sweep(checked_network("algorithm_1", net), X, y, tau, explicit, siblings)
 
 
 def algorithm_2(net, X, y, tau, tau_theta):
@@ -322,12 +322,12 @@ def algorithm_2(net, X, y, tau, tau_theta):
         return exact(local(block, gap, 1 / tau_theta)).value  # ProxProp (11)
 
     tau, tau_theta = positive_number("algorithm_2: tau", tau), positive_number("algorithm_2: tau_theta", tau_theta)
-    return literal_sweep(net, X, y, tau, implicit)
+    return literal_sweep(checked_network("algorithm_2", net), X, y, tau, implicit)
 
 
 def literal_sweep(net, X, y, tau, step, siblings="forward"):
     """Return the variables after (a), (b) and (c) of Algorithms 1 and 2, with `step` for (c) on the hidden maps."""
-    X, y = checked_network("literal_sweep", net).checked_batch(X, y)
+    X, y = net.checked_batch(X, y)
     energy = PenaltyEnergy(net, y, gamma=1 / tau, rho=1 / tau)
     theta, z, a, aux = net.propagate(X)
     theta_new, z_half, a_half, D = list(theta), list(z), list(a), net.depth

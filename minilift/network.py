@@ -32,7 +32,7 @@ from minilift.support.arguments import (
     shown,
     whole_number,
 )
-from minilift.support.backend import get_module, module_of, real_array, to_numpy
+from minilift.support.backend import all_finite, get_module, module_of, real_array, to_numpy
 from minilift.support.files import write_npz
 from minilift.support.settings import Settings, describe, recipe
 from minilift.support.spellings import NoMethod, guided
@@ -79,7 +79,7 @@ class Thetas(list):
         theta = real_array(f"theta[{l}]", theta, self.dtype, xp)
         if not bool(xp.isfinite(theta).all()):
             raise ValueError(f"theta[{l}]: must be finite, but holds NaN or inf")
-        return xp.ascontiguousarray(theta)
+        return xp.array(theta, order="C")  # a copy: training writes into it
 
 
 @guided
@@ -360,8 +360,7 @@ class Network(Settings):
             raise ValueError(f"X: {self.phi[1]!r} expects samples of shape {shape_text(expected)}, got {X.shape}{hint}")
         if len(X) == 0:
             raise ValueError("X: the batch is empty")
-        # one sum is cheaper than a mask; only an overflow of the sum needs the second look
-        if not np.isfinite(float(X.sum())) and not bool(self.xp.isfinite(X).all()):
+        if not all_finite(X):
             raise ValueError("X: the data hold NaN or inf")
         if self.input_layout == "channels_first":
             X = X.transpose(0, 2, 3, 1)

@@ -31,7 +31,8 @@ class Case(NamedTuple):
 
 def frozen(net):
     """Return the network with parameters that raise when something writes into them."""
-    net.theta = [None, *map(read_only, net.parameters)]
+    for theta in net.parameters:
+        theta.flags.writeable = False
     return net
 
 

@@ -102,6 +102,18 @@ def test_theta_may_be_assigned_and_is_cast_to_the_networks_dtype():
     assert (net.theta[1] == 1).all()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_assigned_parameters_are_copied_so_that_training_writes_into_nobody_elses(dtype):
+    net, other, theta = small(dtype=dtype), small(dtype=dtype), [None, np.ones((4, 4), dtype), np.zeros((5, 2), dtype)]
+    net.theta = theta
+    other.theta = net.theta
+    net.theta[2] = theta[2]
+    ml.SGD(1.0).step(net.parameters, [np.ones_like(p) for p in net.parameters])
+    assert (theta[1] == 1).all()
+    assert (theta[2] == 0).all()
+    assert (other.theta[1] == 1).all()
+
+
 def test_the_seed_decides_and_the_dtype_only_rounds():
     a, b, other = small(seed=3), small(seed=3, dtype=np.float64), small(seed=4)
     for p, q, r in zip(a.parameters, b.parameters, other.parameters):

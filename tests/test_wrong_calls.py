@@ -66,7 +66,7 @@ KERNELS = {
         "height", "in_range", "initial_theta", "integral", "inverse", "mean", "on_backend", "output_shape", "rows",
         "signal_gram",
         "signals", "solve_shifted", "statistics", "views"},
-    "Loss": {"check_targets", "shifted_inverse", "targets", "value_per_sample", "weight"},
+    "Loss": {"check_targets", "shifted_inverse", "targets", "transfer_for", "value_per_sample", "weight"},
     "Method": {"check_state", "directions", "explicit_step", "gap", "new_optimizer", "optimizer_of",
         "optimizer_steps", "problem", "propose", "refuse_unbounded", "solve", "step_size", "average", "dampings",
         "gram", "prepare", "signal_factor", "inverted", "inverse_map", "inverse_transfer", "inverse", "local_gradient",
@@ -74,7 +74,8 @@ KERNELS = {
     "Lifted": {"alpha", "ascend", "beginning", "check_network", "energy", "energy_around", "jacobi", "look_at",
         "relaxed", "schedule", "start", "step_a", "step_w", "sweeps_on"},
     "Team": {"agree", "count", "first", "gather", "guard", "stop", "sum"},
-    "Gram": {"adjoint", "apply", "inner", "lift", "lower", "output_change", "solve", "squared_norm", "total", "whole"},
+    "Gram": {"adjoint", "apply", "inner", "lift", "lower", "output_change", "rounding_of_lower",
+        "solve", "squared_norm", "total", "whole"},
     "LocalProblem": {"descent", "gradient_norm", "inner", "objective", "squared_norm", "step", "total"},
     "MatchingLoss": {"curvature", "gradient", "model", "value"},
     "SquaredFit": {"curvature", "gradient", "model", "value"},
@@ -96,12 +97,12 @@ def image_network():
                       input_shape=(4, 4, 1))
 
 
-def data_term():
+def squared_gap():
     return ml.problems.MatchingLoss(ml.Tanh(), Z, 0.1 * Z)
 
 
 def local_problem():
-    return ml.problems.LocalProblem(Gram(X), Z, data_term(), 1.0)
+    return ml.problems.LocalProblem(Gram(X), Z, squared_gap(), 1.0)
 
 
 def history():
@@ -140,7 +141,7 @@ RIGHT = {
     "rates": lambda: [0.1, 0.1], "tolerance": lambda: 1e-6, "problem": local_problem, "f": ml.Tanh,
     "z": lambda: Z, "x": lambda: Z,
     "v": lambda: Z, "signal": lambda: 0.1 * Z, "rows": lambda: slice(0, 1),
-    "LocalProblem.data": data_term, "SquaredError.y": lambda: TARGETS,
+    "LocalProblem.gap": squared_gap, "SquaredError.y": lambda: TARGETS,
     "OneHotSquaredError.y": lambda: LABELS, "SigmoidCrossEntropy.y": lambda: TARGETS, "n": lambda: 20,
     "n_train": lambda: 20, "n_test": lambda: 10,
     "fraction": lambda: 0.5, "name": lambda: "digits", "objective": lambda: objective, "path": lambda: "new.npz",

@@ -1237,9 +1237,14 @@ def slope_of_loss_reasons(loss, case, got, reference):
     return []
 
 
+def named_transfer(loss):
+    """Return f of a loss with gradient f(z) − y, or None if it names none."""
+    return getattr(loss, "transfer", None)
+
+
 def loss_mistakes(loss, case):
     """Return what usual mistakes in the gradient of a matching loss, f(z) − y, give."""
-    if not hasattr(loss, "transfer"):
+    if named_transfer(loss) is None:
         return {}
     weight, f = loss.weight(len(case.z)), case.call(loss.transfer.forward, case.z)
     y = np.eye(case.z.shape[1])[case.y] if case.y.ndim == 1 else case.y
@@ -1252,7 +1257,7 @@ def loss_mistakes(loss, case):
 
 @claim("loss", "proba is its transfer", "proba(z) = f(z)", "convention")
 def proba_is_transfer(loss, case):
-    only_if(hasattr(loss, "proba") and hasattr(loss, "transfer"), "it has no proba, or names no transfer")
+    only_if(hasattr(loss, "proba") and named_transfer(loss) is not None, "it has no proba, or names no transfer")
     f = case.call(loss.transfer.forward, case.z)
     finding = compare(case.call(loss.proba, case.z), dense(f), {"proba returns the outputs z, not f(z)": case.z})
     return finding._replace(reasons=lambda: [*finding.mistakes(), "proba(z) is not f(z), the transfer's value"])
@@ -1309,7 +1314,7 @@ def jump_of(loss, case):
 
 @claim("loss", "it is the matching loss of its transfer", "L(z) − L(w) = ∫ ⟨f − y, dz⟩ along a line", "LocoProp-M")
 def matching_loss(loss, case):
-    only_if(hasattr(loss, "transfer") and hasattr(loss, "targets"), "it names no transfer")
+    only_if(named_transfer(loss) is not None and hasattr(loss, "targets"), "it names no transfer")
     y, weight = case.call(loss.targets, case.z, case.y), loss.weight(len(case.z))
     line = case.z - case.w
 
@@ -1332,7 +1337,7 @@ def matching_loss(loss, case):
 def has_prox(loss):
     """Skip losses without a prox of their own, or with one that says that it is not defined."""
     own = type(loss).prox is not Loss.prox if isinstance(loss, Loss) else True
-    only_if(hasattr(loss, "prox") and (own or hasattr(loss, "transfer")), "it has no prox")
+    only_if(hasattr(loss, "prox") and (own or named_transfer(loss) is not None), "it has no prox")
 
 
 @claim("loss", "predict says what the loss is least of", "L(z, predict(z)) ≤ L(z, y) for all labels y", "convention")

@@ -159,6 +159,12 @@ def exact(shape, side=None):
 
 def cg(steps, shape, side=None):
     """Return the work of k steps of conjugate gradients on the Gram matrix beyond BackProp's."""
+    norms = (ITEM * shape.m,) * (smaller(shape, side) == "parameter")  # of the signal: below its rounding a unit stays
+    return on_gram(steps, shape, side).plus(Work(sums=norms))
+
+
+def on_gram(steps, shape, side=None):
+    """Return the work of making the Gram matrix, and of so many products with it."""
     s = smaller(shape, side)
     size = shape.r if s == "parameter" else shape.N
     return gram(shape, s).plus(Work(repeated=2 * steps * size**2 * shape.m,
@@ -198,7 +204,7 @@ def textbook_cg(steps, shape):
 
 def plain_steps(steps, shape):
     """Return the work of plain local steps of LocoProp-S beyond BackProp's: all but one are products with K or C."""
-    return cg(steps - 1, shape)
+    return on_gram(steps - 1, shape)
 
 
 def hidden(work, shape):

@@ -65,8 +65,8 @@ class Conv2d(Map):
     takes_images = True
     shown_bare, shown_always = ("c_in", "c_out", "kernel"), ("padding",)
 
-    def __init__(self, c_in: int, c_out: int, kernel: int | tuple[int, int], stride: int | tuple[int, int] = 1,
-                 padding: str | int | tuple[int, int] = "same", init: str | float = "uniform",
+    def __init__(self, c_in: int, c_out: int, kernel: int, stride: int = 1,
+                 padding: str | int = "same", init: str | float = "uniform",
                  image_size: tuple[int, int] | None = None) -> None:
         self.c_in = whole_number("Conv2d: c_in", c_in)
         self.c_out = whole_number("Conv2d: c_out", c_out)

@@ -135,6 +135,16 @@ class Gram:
         noise = self.rounding * self.xp.einsum("ij,ij->j", u, u)
         return self.xp.where(square > noise, square, 0).astype(u.dtype)
 
+    def rounding_of_lower(self, g):
+        r"""Return what rounding adds to :math:`\|\tilde A^Tg\|^2` of each output unit, about, shape (n_out,).
+
+        0 on the sample side, whose coordinates are g itself.
+        """
+        if self.side == "sample":
+            return self.xp.zeros(g.shape[1], g.dtype)
+        square = self.total(self.xp.einsum("ij,ij->j", g, g))
+        return (np.finfo(g.dtype).eps ** 2 * float(self.matrix.trace()) * square).astype(g.dtype)
+
     def output_change(self, u):
         r"""Return the change of z along the step with coordinates u: Ku on the sample side, Ãu on the other."""
         return self.operator @ u if self.side == "sample" else self.apply(u)
@@ -188,7 +198,7 @@ class PrincipalAxes(Gram):
 
     def __init__(self, gram, damping, accuracy=1e-4):
         self.gram = gram.in_double()
-        self.a, self.xp, self.height = self.gram.a, gram.xp, gram.height
+        self.a, self.xp, self.height, self.bias = self.gram.a, gram.xp, gram.height, gram.bias
         if not bool(self.xp.isfinite(self.gram.matrix).all()):
             raise ArithmeticError("the activations that enter a map are not finite, or too large to be squared")
         values, vectors = self.xp.linalg.eigh(self.gram.matrix)
@@ -205,6 +215,15 @@ class PrincipalAxes(Gram):
         sample = gram.side == "sample"
         self.axes = self.gram.adjoint(vectors / root) if sample else vectors
         self.outputs = vectors * root if sample else None
+
+    @property
+    def matrix(self):
+        """The operator diag s."""
+        return self.xp.diag(self.values[:, 0])
+
+    def in_double(self):
+        """Return itself."""
+        return self
 
     @property
     def coordinates(self):

@@ -14,7 +14,7 @@ import numpy as np
 
 from minilift.layers.activations import Identity, Sigmoid, Softmax, softplus
 from minilift.support.arguments import known_name, positive_number
-from minilift.support.backend import array_module, as_array, check_arrays, real_array
+from minilift.support.backend import all_finite, array_module, as_array, check_arrays, real_array
 from minilift.support.settings import Settings
 
 REDUCTIONS = ("mean", "sum")
@@ -35,7 +35,7 @@ class Loss(Settings):
     [1.0, 2.0]
     """
 
-    transfer: Any
+    transfer: Any = None
     classification = False
     shown_bare = ("reduction",)
 
@@ -74,24 +74,31 @@ class Loss(Settings):
             If Newton's method does not reach its tolerance (squared error is in closed form).
         """
         self._check_pair("prox", v, y, "v")
-        if not np.isfinite(float(v.sum() + y.sum())):
-            raise ValueError("prox: v and y must be finite, but hold NaN or inf")
+        for name, array in (("v", v), ("y", y)):
+            if not all_finite(array):
+                raise ValueError(f"{type(self).__name__}: prox: {name} must be finite, but holds NaN or inf")
         c = positive_number("prox: tau", tau) * self.weight(len(v))
         return self.shifted_inverse(v, self.targets(v, y), c)
 
     def shifted_inverse(self, v, y, c):
         r"""Return u with :math:`u + c\,(f(u) - y) = v`."""
-        return shifted_inverse(self.transfer, v, y, c)
+        return shifted_inverse(self.transfer_for(f"{type(self).__name__}: prox"), v, y, c)
 
     def proba(self, z):
-        """Return f(z): class probabilities, or the outputs themselves for squared error."""
+        """Return f(z): class probabilities, or z itself for squared error and where there is no f."""
         self._check_outputs("proba", z)
-        return self.transfer.forward(z)
+        return z if self.transfer is None else self.transfer.forward(z)
 
     def predict(self, z):
         """Return what the network says: f(z), or for a classification loss the label of each sample."""
         self._check_outputs("predict", z)
-        return self.transfer.forward(z)
+        return z if self.transfer is None else self.transfer.forward(z)
+
+    def transfer_for(self, what):
+        """Return f for somebody who needs the gradient to be f(z) − y, or raise a `ValueError` if there is none."""
+        if self.transfer is None:
+            raise ValueError(f"{what} needs a loss with gradient f(z) − y for a transfer f; {self!r} names none")
+        return self.transfer
 
     def value_per_sample(self, z, y):
         """Return the loss of each sample, unweighted, shape (N,)."""
@@ -129,13 +136,16 @@ class Loss(Settings):
         if y.shape != (samples, n_out):
             raise ValueError(f"y: {type(self).__name__} expects targets of shape ({samples}, {n_out}), "
                              f"got {y.shape}")
-        if not bool(xp.isfinite(y.sum())):
+        if not all_finite(y):
             raise ValueError("y: targets hold NaN or inf")
         return y
 
 
 class OfLabels(Loss):
-    """Base class of the losses whose targets are labels: whole numbers from 0, one a sample."""
+    """Base class of the losses whose targets are labels: whole numbers from 0, one a sample.
+
+    A network asks `check_targets` whether there are as many outputs; `value` and `gradient` do not look again.
+    """
 
     classification = True
 

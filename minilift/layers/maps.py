@@ -23,8 +23,9 @@ class Map(Layer):
     r"""Base class of the maps, linear in the activation a and in θ.
 
     A subclass defines `n_in`, `theta_shape` (rows of W and one of the bias, n_out), ``initial_theta(rng)``,
-    ``forward(theta, a)``, ``adjoint_input(theta, g)``, ``adjoint_theta(a, g)`` and ``rows(a)``. What `adjoint_input`
-    returns is a new array: the sweep adds other signals into it.
+    ``forward(theta, a)``, ``adjoint_input(theta, g)``, ``adjoint_theta(a, g)``, ``rows(a)``, and
+    `output_shape` where one sample of the output is not of shape (n_out,). What `adjoint_input` returns is a new array:
+    the sweep adds other signals into it.
 
     Attributes
     ----------
@@ -48,6 +49,10 @@ class Map(Layer):
     def adjoint_inputs(self, theta, g, values):
         """Return the signals at the inputs, of which a map has one (a join has several)."""
         return [self.adjoint_input(theta, g)]
+
+    def output_shape(self, input_shape):
+        """Shape of one output sample for one input sample."""
+        return (self.theta_shape[1],)
 
     def rows(self, a):
         """Return the matrix (rows, n_in) that multiplies W: activations, or patches of images."""

@@ -33,8 +33,8 @@ class BatchNorm(Transfer):
 
     In training m and v are mean and (biased) variance over the batch and, of images, over pixels; in evaluation
     running averages of the mean and the unbiased variance, v ← (1 − momentum) v + momentum · v_batch. Scale s and
-    shift t are parameters. No method treats them implicitly: each takes the explicit step that its steps in θ turn into
-    when they are small, the gradient times the method's own rate.
+    shift t are parameters. No method treats them implicitly: LocoProp and SIBP take the explicit step that their steps
+    in θ turn into when they are small, the others the gradient.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ class Pool2d(Transfer):
 
     shown_bare = ("size",)
 
-    def __init__(self, size: int | tuple[int, int], stride: int | tuple[int, int] | None = None) -> None:
+    def __init__(self, size: int, stride: int | None = None) -> None:
         name = type(self).__name__
         self.size = whole_number(f"{name}: size", size)
         self.stride = self.size if stride is None else whole_number(f"{name}: stride", stride)

@@ -18,14 +18,14 @@ MARGIN = 1e-6  # of p from an end that is no value of f, as a share of the large
 
 def has_minimiser(problem):
     """Whether a `MatchingLoss` along `PrincipalAxes`, without damping, has a minimiser."""
-    gram, data = problem.gram, problem.data
-    if data.attained:
+    gram, gap = problem.gram, problem.gap
+    if gap.attained:
         return True
     rows = to_numpy(gram.output_change(problem.xp.eye(gram.coordinates)) / problem.xp.sqrt(gram.values[:, 0]))
-    y, f_k = to_numpy(data.target), to_numpy(data.f_k)
-    units = [slice(j, j + 1) for j in range(y.shape[1])] if data.f.elementwise else [slice(None)]
+    y, f_k = to_numpy(gap.target), to_numpy(gap.f_k)
+    units = [slice(j, j + 1) for j in range(y.shape[1])] if gap.f.elementwise else [slice(None)]
     return rows.shape[0] > rows.shape[1] and all(
-        can_be_exchanged(rows, data.f, y[:, unit], f_k[:, unit]) for unit in units)
+        can_be_exchanged(rows, gap.f, y[:, unit], f_k[:, unit]) for unit in units)
 
 
 def can_be_exchanged(rows, f, y, f_k):
@@ -70,6 +70,6 @@ class Softened(Activation):
 
 def softened(problem, scale):
     """Return a problem with the same targets for f(z/μ)."""
-    f = Softened(problem.data.f, scale)
-    gap = MatchingLoss(f, problem.z, f.forward(problem.z) - problem.data.target)
+    f = Softened(problem.gap.f, scale)
+    gap = MatchingLoss(f, problem.z, f.forward(problem.z) - problem.gap.target)
     return LocalProblem(problem.gram, problem.z, gap, problem.damping)

@@ -50,7 +50,17 @@ class Model(NamedTuple):
 
 
 class Gap:
-    """Base class of gaps: a transfer f, and arrays of one row for each row of z, over which h is a sum."""
+    r"""Base class of gaps: a transfer f, and arrays of one row for each row of z, over which h is a sum.
+
+    Attributes
+    ----------
+    quadratic : float or None
+        c if :math:`h(z) = \tfrac c2\|z - (z_k - s)\|^2` up to a constant, else None.
+
+    `gradient` takes images as well; `value` and `model` want columns.
+    """
+
+    quadratic: float | None = None
 
     def __init__(self, f, z, signal):
         what = type(self).__name__
@@ -67,7 +77,8 @@ class Gap:
         if type(rows) is not slice:
             raise TypeError(f"of_rows: rows must be a slice, got {shown(rows)}")
         part = copy(self)
-        vars(part).update({name: array[rows] for name, array in vars(self).items() if name not in ("f", "xp")})
+        vars(part).update({name: array[rows] for name, array in vars(self).items()
+                           if name not in ("f", "xp", "quadratic")})
         return part
 
 
@@ -97,7 +108,7 @@ class MatchingLoss(Gap):
 
     def __init__(self, f, z, signal):
         super().__init__(f, z, signal)
-        self.f_k = f.forward(z)
+        self.f_k, self.quadratic = f.forward(z), 1.0 if isinstance(f, Identity) else None
 
     def in_double(self):
         """Return the same gap for z_k and signal in float64."""
@@ -159,7 +170,7 @@ class SquaredGap(MatchingLoss):
 
     def __init__(self, z, signal):
         Gap.__init__(self, IDENTITY, z, signal)
-        self.f_k = z
+        self.f_k, self.quadratic = z, 1.0
 
 
 class SquaredFit(Gap):
@@ -183,12 +194,12 @@ class SquaredFit(Gap):
 
     def __init__(self, f, z, signal):
         super().__init__(f, z, signal)
-        self.f_k, self.xp = f.forward(z), array_module(z)
+        self.f_k, self.xp, self.quadratic = f.forward(z), array_module(z), 2.0 if isinstance(f, Identity) else None
 
     @property
     def convex(self):
         """Whether h is convex, as it is where f is the identity."""
-        return isinstance(self.f, Identity)
+        return self.quadratic is not None
 
     def value(self, z):
         """Return h(z) of each output unit, shape (n_out,)."""
@@ -238,7 +249,7 @@ class LocalProblem:
         Of the map's input.
     z : array (rows, n_out)
         z_k, the map's output at D = 0.
-    data : SquaredGap, MatchingLoss, SquaredFit or alike
+    gap : SquaredGap, MatchingLoss, SquaredFit, or a `Gap` of your own
         The gap h, with `value`, `gradient`, `curvature`, `model`, `of_rows` and `convex`.
     damping : float
         β ≥ 0; 0 for no regulariser.
@@ -251,19 +262,19 @@ class LocalProblem:
     [[2.0], [-1.0]]
     """
 
-    def __init__(self, gram, z, data, damping):
+    def __init__(self, gram, z, gap, damping):
         if not isinstance(gram, Gram):
             raise wrong_class("LocalProblem: gram", gram, Gram)
         if type(z) is not type(gram.a) or z.ndim != 2 or len(z) != gram.height or z.dtype != gram.a.dtype:
             raise ValueError(f"LocalProblem: z must be an array of shape ({gram.height}, n_out) and dtype "
                              f"{gram.a.dtype}, got {shown(z)}")
-        if not hasattr(data, "model") or isinstance(data, type):
-            raise TypeError(f"LocalProblem: data must be a gap such as MatchingLoss, got {shown(data)}")
+        if not isinstance(gap, Gap):
+            raise wrong_class("LocalProblem: gap", gap, Gap, ", such as MatchingLoss")
         if type(damping) is not float or not 0 <= damping < np.inf:  # this is asked in every step
             number_between("LocalProblem: damping", damping, 0)
-        self.gram, self.z, self.data, self.damping = gram, z, data, damping
+        self.gram, self.z, self.gap, self.damping = gram, z, gap, damping
         self.xp = gram.xp
-        self.coupled = not data.f.elementwise  # whether the units share one problem (softmax)
+        self.coupled = not gap.f.elementwise  # whether the units share one problem (softmax)
 
     def total(self, x, y):
         """Return ⟨x, y⟩ of each unit (n_out,), or in one number (1,) where the units are coupled."""
@@ -296,11 +307,11 @@ class LocalProblem:
 
     def objective(self, d):
         """Return the objective at a step D in θ, a float: for tests and for the reader, solvers have z at hand."""
-        value = self.data.value(self.z - self.gram.apply(d)).sum()
+        value = self.gap.value(self.z - self.gram.apply(d)).sum()
         return float(value + self.damping / 2 * (d * d).sum())
 
     def gradient_norm(self, d):
         """Return the norm of the gradient at a step D, a float."""
         z = self.z - self.gram.apply(d)
-        gradient = self.damping * d - self.gram.adjoint(self.data.gradient(z))
+        gradient = self.damping * d - self.gram.adjoint(self.gap.gradient(z))
         return float((gradient * gradient).sum()) ** 0.5

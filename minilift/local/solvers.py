@@ -17,10 +17,9 @@ from functools import cached_property, partial
 
 import numpy as np
 
-from minilift.layers.activations import Identity, ReLU
 from minilift.layers.gram import Gram, PrincipalAxes
 from minilift.local.minimisers import has_minimiser, softened
-from minilift.local.problems import LocalProblem, Step
+from minilift.local.problems import LocalProblem, MatchingLoss, Step
 from minilift.support.arguments import (
     boolean,
     instance_of,
@@ -80,12 +79,12 @@ class Solution:
 
 
 def exact(problem, tolerance=1e-10):
-    """Return the `Solution` of a convex local problem: in closed form where f is the identity, else by `newton`.
+    """Return the `Solution` of a convex local problem: in closed form where the gap is quadratic, else by `newton`.
 
     Parameters
     ----------
     problem : LocalProblem
-        Whose gap is convex.
+        Whose gap is quadratic, or a `MatchingLoss`.
     tolerance : float, default 1e-10
         As for `newton`.
 
@@ -99,8 +98,10 @@ def exact(problem, tolerance=1e-10):
     """
     if not isinstance(problem, LocalProblem):
         raise wrong_class("exact: problem", problem, LocalProblem)
-    if isinstance(problem.data.f, Identity):
-        return direct_solution(problem.gram, problem.data.signal, problem.damping)
+    gap, z = problem.gap, problem.z
+    if gap.quadratic:
+        signal = gap.signal if z is gap.z else z - gap.z + gap.signal
+        return direct_solution(problem.gram, signal, problem.damping / gap.quadratic)
     return newton(problem, tolerance)
 
 
@@ -264,7 +265,8 @@ def conjugate_gradients(gram, g, damping, steps, joint=False):
     θ: with :math:`H = \tilde A\tilde A^T` and :math:`M = \tilde A^T\tilde A + \beta I`,
     :math:`\langle\tilde A^TP, M\tilde A^TP\rangle = \langle HP, HP + \beta P\rangle` and
     :math:`\|\tilde A^TR\|^2 = \langle R, HR\rangle`. HR and HP are kept by recurrence. So an iteration costs
-    one product with H on either side.
+    one product with H on either side. A unit whose residual is no more than the rounding of :math:`\tilde A^Tg` has
+    converged and stays: further steps would magnify rounding alone.
 
     Parameters
     ----------
@@ -298,7 +300,7 @@ def conjugate_gradients(gram, g, damping, steps, joint=False):
     gram_r = matrix @ r
     p, gram_p = r.copy(), gram_r.copy()
     u = gram.xp.zeros_like(r)
-    rho = total(gram.squared_norm(r, gram_r))  # ‖R‖² in θ
+    rho, rounding = total(gram.squared_norm(r, gram_r)), total(gram.rounding_of_lower(g))  # ‖R‖² in θ
     for step in range(steps):
         m_p = gram_p + damping * p
         alpha = ratio(rho, total(gram.inner(p, gram_p, m_p)))  # exact line search along P
@@ -309,6 +311,7 @@ def conjugate_gradients(gram, g, damping, steps, joint=False):
         r -= m_p
         gram_r = matrix @ r
         rho_old, rho = rho, total(gram.squared_norm(r, gram_r))
+        rho *= rho > rounding
         beta = ratio(rho, rho_old)
         p *= beta
         p += r
@@ -345,15 +348,15 @@ def gradient_steps(problem, rates):
         raise ValueError("gradient_steps: rates must hold at least one rate, got none")
     rates = [number_between(f"gradient_steps: rates[{t}]", rate, 0) for t, rate in enumerate(rates)]
     u, gram = problem.start().u, problem.gram
-    q = problem.descent(problem.data.gradient(problem.z), u)
+    q = problem.descent(problem.gap.gradient(problem.z), u)
     for t, rate in enumerate(rates):
         u = u + rate * q
         if t == len(rates) - 1:
             break
-        if isinstance(problem.data.f, Identity):  # ∇h is linear: what the step changes is known without the rows
-            q = q - rate * (gram.operator @ q + problem.damping * q)
+        if problem.gap.quadratic:  # ∇h is linear: what the step changes is known without the rows
+            q = q - rate * (problem.gap.quadratic * (gram.operator @ q) + problem.damping * q)
         else:
-            q = problem.descent(problem.data.gradient(problem.z - gram.output_change(u)), u)
+            q = problem.descent(problem.gap.gradient(problem.z - gram.output_change(u)), u)
     return local_solution(problem, gram.lift(u), len(rates))
 
 
@@ -386,14 +389,14 @@ def fletcher_reeves(problem, steps):
     instance_of("fletcher_reeves: problem", problem, LocalProblem)
     steps = whole_number("fletcher_reeves: steps", steps)
     at = problem.start()
-    model = problem.data.model(problem.z)
+    model = problem.gap.model(problem.z)
     q = p = problem.step(problem.descent(model.gradient, at.u))
     slope = norm_q = problem.squared_norm(q)
     for step in range(steps):
         at = at.plus(line_search(problem, at, p, model, slope), p)
         if step == steps - 1:
             break
-        model = problem.data.model(problem.z - at.change)
+        model = problem.gap.model(problem.z - at.change)
         q = problem.step(problem.descent(model.gradient, at.u))
         norm_old, norm_q = norm_q, problem.squared_norm(q)
         p = q.plus(ratio(norm_q, norm_old), p)
@@ -411,11 +414,12 @@ def newton(problem, tolerance):
     Each step comes from preconditioned conjugate gradients on the Hessian :math:`B^T\nabla^2h(z)B + \beta I`. With
     the curvature of f(z) = z in the place of :math:`\nabla^2h` it would be diag s + βI: that preconditions it. Without
     a regulariser there may be several minimisers. All iterates lie in the span of the data, and of what is left where
-    ReLUs do not fire the step `of_least_norm` is taken.
+    f is flat, as where ReLUs do not fire, the step `of_least_norm` is taken.
 
     Parameters
     ----------
     problem : LocalProblem
+        Whose gap is a `MatchingLoss`.
     tolerance : float
         On the norm of the gradient in θ, relative to that at the start, over all units. Smaller is not asked for than
         rounding allows: a gradient that rounding of z and f(z) alone would make will do, and so will the smallest one
@@ -441,20 +445,21 @@ def newton(problem, tolerance):
     (True, True)
     """
     instance_of("newton: problem", problem, LocalProblem)
+    instance_of("newton: the gap of problem", problem.gap, MatchingLoss)
     positive_number("newton: tolerance", tolerance)
     careful = LocalProblem(PrincipalAxes(problem.gram, problem.damping, accuracy=1e-10),
-                           problem.z.astype(np.float64), problem.data.in_double(), problem.damping)
+                           problem.z.astype(np.float64), problem.gap.in_double(), problem.damping)
     if not problem.damping and not has_minimiser(careful):
         raise NoMinimiserError("newton: a target is no value of f. It pulls the minimiser without a regulariser to "
-                               "infinity: give eta, or a smaller gamma")
-    first = norm(careful.descent(careful.data.gradient(careful.z), 0))
+                               "infinity")
+    first = norm(careful.descent(careful.gap.gradient(careful.z), 0))
     u, steps, least, found = newton_steps(problem, careful, careful.start().u, tolerance, first)
     if not found:
         u, steps, least, found = newton_steps(problem, careful, from_afar(problem, careful, u), tolerance, first)
     if not found:
         raise ArithmeticError(f"newton: the gradient fell to {least / first:.1e} of its start, not to {tolerance:.0e}; "
                               "where targets lie near the end of the range of f, or outside, they pull the minimiser "
-                              "far away: give eta, a smaller eta, or a smaller gamma")
+                              "far away: a stronger regulariser holds it back, or targets nearer to f(z)")
     u = u if problem.damping else of_least_norm(careful, u)
     return local_solution(problem, careful.gram.lift(u).astype(problem.z.dtype), steps)
 
@@ -468,7 +473,7 @@ def newton_steps(problem, careful, u, tolerance, first=None):
     at, best, least, waited, stalled = careful.step(u), u, np.inf, 0, False
     for step in range(NEWTON_STEPS):
         z = careful.z - at.change
-        model = careful.data.model(z)
+        model = careful.gap.model(z)
         q = careful.descent(model.gradient, at.u)
         size = norm(q)
         first = size if first is None else first
@@ -501,19 +506,25 @@ def from_afar(problem, careful, u):
 def of_least_norm(problem, u):
     r"""Return the shortest of all steps with the same f(z) as the step u, in coordinates of principal axes.
 
-    The minimisers of a convex problem share its gradient, and so f(z). For a ReLU this fixes z where it fires and says
-    :math:`z \le 0` elsewhere: a projection onto linear constraints, for each unit, by Lawson and Hanson's least
-    distance programming. The other f are strictly increasing: then nothing is left to choose along the axes.
+    The minimisers of a convex problem share its gradient, and so f(z). Where f increases strictly this fixes z, and on
+    a flat piece it says that z lies there, as :math:`z \le 0` for a ReLU: a projection onto linear constraints, for
+    each unit, by Lawson and Hanson's least distance programming. Without flat pieces nothing is left to choose.
     """
-    if not isinstance(problem.data.f, ReLU):
+    flat = [(low, high) for low, high, slope, _ in problem.gap.f.pieces or () if slope == 0]
+    if not flat:
         return u
     u, z_k = to_numpy(u).copy(), to_numpy(problem.z)
     rows = to_numpy(problem.gram.output_change(problem.xp.eye(len(u))))
-    z = z_k - rows @ u
-    fires = z > 1e-7 * abs(z).max(axis=0)  # at the kink itself Newton stops a little above 0
     for j in range(u.shape[1]):
-        fixed, free = rows[fires[:, j]], rows[~fires[:, j]]
-        u[:, j] = nearest_to_zero(fixed, fixed @ u[:, j], free, z_k[~fires[:, j], j], u[:, j])
+        z = z_k[:, j] - rows @ u[:, j]
+        kink = 1e-7 * abs(z).max()  # there Newton stops a little beside it
+        on = [(z >= low - kink) & (z <= high + kink) for low, high in flat]
+        ends = [(on_piece, sign, end) for on_piece, piece in zip(on, flat) for sign, end in zip((-1, 1), piece)
+                if np.isfinite(end)]
+        free = np.concatenate([sign * rows[on_piece] for on_piece, sign, _ in ends])
+        least = np.concatenate([sign * (z_k[on_piece, j] - end) for on_piece, sign, end in ends])
+        fixed = rows[~np.any(on, axis=0)]
+        u[:, j] = nearest_to_zero(fixed, fixed @ u[:, j], free, least, u[:, j])
     return problem.xp.asarray(u)
 
 
@@ -570,11 +581,11 @@ def rounding_of_gradient(problem, careful, model, z, u):
 
     `careful` is the problem in float64 along principal axes, `problem` the one that was given.
     """
-    data, reach = careful.data, float(careful.gram.values.max()) ** 0.5  # ‖Ã‖
+    gap, reach = careful.gap, float(careful.gram.values.max()) ** 0.5  # ‖Ã‖
     change = reach * careful.xp.sqrt((u * u).sum(axis=0))  # ãD is a sum of terms of this size
     of_z = abs(model.curvature(abs(careful.z) + abs(z) + change))
-    terms = norm(abs(data.f_k) + abs(data.signal) + abs(model.gradient) + of_z)
-    return reach * (4 * np.finfo(z.dtype).eps * terms + np.finfo(problem.z.dtype).eps * norm(data.signal))
+    terms = norm(abs(gap.f_k) + abs(gap.signal) + abs(model.gradient) + of_z)
+    return reach * (4 * np.finfo(z.dtype).eps * terms + np.finfo(problem.z.dtype).eps * norm(gap.signal))
 
 
 def rounding_of_value(model, z, size=0.0):
@@ -603,9 +614,9 @@ def line_search(problem, at, p, model, slope, length=None):
         The first trial, which is doubled as long as the objective falls: where f is saturated, the way is long. By
         default the minimiser of the model along p.
     """
-    xp, data, damping, z = problem.xp, problem.data, problem.damping, model.z
+    xp, gap, damping, z = problem.xp, problem.gap, problem.damping, model.z
     norm_p, u_p = problem.inner(p, p.u), problem.inner(p, at.u)
-    parts = [(data.of_rows(rows), z[rows], p.change[rows]) for rows in in_cache(z)]
+    parts = [(gap.of_rows(rows), z[rows], p.change[rows]) for rows in in_cache(z)]
 
     def objective(length):
         value = damping * (length * u_p + length**2 / 2 * norm_p)
@@ -630,7 +641,7 @@ def line_search(problem, at, p, model, slope, length=None):
         lower = value < trial - slack
         best, trial = xp.where(lower, 2 * best, best), xp.where(lower, value, trial)
         double = bool(lower.any())
-    if not data.convex:
+    if not gap.convex:
         best = xp.where(objective(LONGER * length) < trial, LONGER * length, best)
     return best
 
@@ -638,7 +649,7 @@ def line_search(problem, at, p, model, slope, length=None):
 def local_solution(problem, d, steps, change=None):
     """Return the `Solution` with step D, whose residual is the gradient's norm relative to the start."""
     def residual():
-        return problem.gradient_norm(d) / problem.gradient_norm(0 * d)
+        return ratio(np.float64(problem.gradient_norm(d)), np.float64(problem.gradient_norm(0 * d)))
     return Solution(d, steps, residual, change)
 
 

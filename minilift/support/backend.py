@@ -162,6 +162,13 @@ def to_numpy(array):
     return array.get() if array_module(array) is not np else array
 
 
+def all_finite(array):
+    """Whether all numbers of an array are finite. One sum is cheaper than a mask; if that overflows, a second look."""
+    xp = array_module(array)
+    with np.errstate(over="ignore"):
+        return bool(xp.isfinite(array.sum())) or bool(xp.isfinite(array).all())
+
+
 def synchronize(xp):
     """Wait until the device has done all that was asked of it (nothing to wait for on NumPy)."""
     if xp is not np:
@@ -225,8 +232,8 @@ def spd_factor(matrix):
         positive &= abs(factor @ (factor.T @ probe) - product) < 1e-4 * abs(product).max()
     if not bool(positive.all()):
         raise ArithmeticError(f"a {matrix.shape[0]}×{matrix.shape[0]} matrix that should be positive definite is "
-                              "not, to working precision: the damping is too small for these data "
-                              "(use a smaller tau_theta or eta, or a larger damping)")
+                              "not, to working precision: the damping (1/tau_theta, 1/eta) is too small for these "
+                              "data")
     return factor
 
 

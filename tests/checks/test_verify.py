@@ -153,7 +153,7 @@ def test_a_local_problem_of_the_package():
     def slope(d, a, z, signal):
         problem = local_problem(a, z, signal)
         gram = problem.gram
-        return problem.damping * d - gram.adjoint(problem.data.gradient(z - gram.apply(d)))
+        return problem.damping * d - gram.adjoint(problem.gap.gradient(z - gram.apply(d)))
 
     def minimiser(a, z, signal):
         return ml.solvers.newton(local_problem(a, z, signal), 1e-12).value

@@ -122,6 +122,41 @@ def test_mean_and_sum_differ_by_the_number_of_samples(loss, rng):
     assert_close("prox", total.prox(z, y, 0.7), mean.prox(z, y, 3.5), 1e-8)
 
 
+class Huber(ml.Loss):
+    """|r| − ½ where |r| > 1, r²/2 elsewhere, for r = z − y: its gradient is no f(z) − y."""
+
+    def value_per_sample(self, z, y):
+        r = abs(z - y)
+        return np.where(r < 1, r * r / 2, r - 0.5).sum(axis=-1)
+
+    def gradient(self, z, y):
+        return np.clip(z - y, -1, 1) * self.weight(len(z))
+
+
+def test_a_loss_without_a_transfer_trains_and_who_needs_one_says_so(rng):
+    net = ml.Network([ml.Linear(3, 4), ml.ReLU(), ml.Linear(4, 2)], Huber(), dtype=np.float64)
+    X, y = rng.standard_normal((20, 3)), 3 * rng.standard_normal((20, 2))
+    for method in (ml.ProxProp(), ml.SemiImplicit(), ml.LocoProp("S", 1.0, "exact", eta=1.0), ml.FOOF(0.1)):
+        before = net.loss(X, y)
+        ml.fit(net, (X, y), method, ml.SGD(0.05), epochs=5, progress=False)
+        assert net.loss(X, y) < before
+    np.testing.assert_array_equal(net.predict(X), net.forward(X).z[2])
+    for method in (ml.LocoProp("M"), ml.GaussNewton(0.1), ml.KFAC(0.1), ml.MAC(), ml.FenchelLifted(), ml.LPOM(),
+                   ml.BCD(), ml.ADMM()):
+        with pytest.raises((ValueError, TypeError), match=r"Huber|names no transfer"):
+            method.direction(net, X, y)
+
+
+@pytest.mark.parametrize("loss", [ml.SquaredError(), ml.SigmoidCrossEntropy()], ids=repr)
+def test_targets_whose_sum_overflows_are_finite(loss):
+    y = np.full((10, 4), 1e38 if isinstance(loss, ml.SquaredError) else 1.0, np.float32)
+    assert loss.check_targets(y, 10, 4, np.dtype("float32")) is y
+    for value in (np.nan, np.inf):
+        y[3, 2] = value
+        with pytest.raises(ValueError, match="targets hold NaN or inf"):
+            loss.check_targets(y, 10, 4, np.dtype("float32"))
+
+
 def test_predictions(rng):
     z = rng.standard_normal((6, 4))
     softmax = ml.SoftmaxCrossEntropy()

@@ -95,6 +95,17 @@ def test_a_network_commits_running_statistics(rng):
     assert_close("running mean", net.norms[0].running[0], mean, 1e-12)
 
 
+def test_a_loop_of_ones_own_commits_if_it_says_so(rng):
+    net, X, y = (ml.Network([ml.Linear(3, 4), ml.BatchNorm(4), ml.ReLU(), ml.Linear(4, 2)]),
+                 rng.standard_normal((20, 3)), rng.integers(0, 2, 20))
+    before = net.norms[0].running.copy()
+    loss, _ = ml.BackProp().direction(net, X, y)
+    assert (net.norms[0].running == before).all()
+    for _ in range(300):
+        ml.BackProp().direction(net, X, y, commit=True)
+    assert net.loss(X, y) == pytest.approx(loss, rel=0.02)  # the running variance is the unbiased one
+
+
 def test_parameters_come_after_theta_and_are_the_networks_own(rng):
     norm = ml.BatchNorm(3)
     layers = [ml.Linear(4, 3), norm, ml.ReLU(), ml.Linear(3, 2)]

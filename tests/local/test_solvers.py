@@ -1,6 +1,6 @@
 """The damped least-squares step, direct and by conjugate gradients, on either side, against dense ones."""
 
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -18,8 +18,10 @@ from laws import (
     stacked,
 )
 
+import minilift as ml
 from minilift.layers.gram import Gram
-from minilift.local.solvers import conjugate_gradients, damped_solve
+from minilift.local.problems import LocalProblem, MatchingLoss, SquaredFit, SquaredGap
+from minilift.local.solvers import conjugate_gradients, damped_solve, exact, fletcher_reeves, gradient_steps, newton
 from minilift.support.backend import spd_inverse
 
 seeds, dampings = st.integers(0, 2**32 - 1), st.sampled_from([1e-3, 0.1, 1.0, 20.0])
@@ -134,6 +136,49 @@ def test_steps_after_convergence_do_no_harm(rng, rank, side, dtype, tolerance):
     for steps in (6, 10, 20, 40):
         d = conjugate_gradients(Gram(a, side=side), g, 1.0, steps).value
         assert_close(f"{steps} steps", d, exact, tolerance)
+
+
+@pytest.mark.parametrize("damping", [1e-4, 1e-2, 1.0])
+@pytest.mark.parametrize("cancels", [False, True])
+def test_in_float32_too_any_number_of_steps_descends(rng, damping, cancels):
+    """Prop. 5. Samples that repeat leave ãᵀã null directions, where 1/β magnifies the rounding of ãᵀg."""
+    a = np.repeat(30 * rng.standard_normal((1, 7)), 19, axis=0).astype(np.float32)
+    g = rng.standard_normal((19, 5))
+    g = (g - cancels * 0.999 * g.mean(axis=0)).astype(np.float32)
+    gradient, exact = Gram(a).adjoint(g), dense_step(a.astype(np.float64), g.astype(np.float64), damping)
+    for steps in (1, 3, 10):
+        d = conjugate_gradients(Gram(a), g, damping, steps).value
+        assert ((d * gradient).sum(axis=0) >= 0.9 * np.linalg.norm(d, axis=0) * np.linalg.norm(gradient, axis=0)).all()
+        assert np.linalg.norm(d) <= 2 * np.linalg.norm(exact)
+
+
+def test_the_closed_form_is_that_of_every_quadratic_gap(rng):
+    """½‖·‖² and SIBP's ‖·‖², with z_k or, as in SIBP's b block, another z: against Newton, and plain gradient steps."""
+    a, z, signal = rng.standard_normal((6, 3)), rng.standard_normal((6, 2)), rng.standard_normal((6, 2))
+    for gap, at in product((SquaredGap(z, signal), MatchingLoss(ml.Identity(), z, signal),
+                            SquaredFit(ml.Identity(), z, signal)), (z, z + 1)):
+        problem = LocalProblem(Gram(a), at, gap, 0.5)
+        assert problem.gradient_norm(exact(problem).value) <= 1e-12 * problem.gradient_norm(np.zeros((4, 2)))
+        d = np.zeros((4, 2))
+        for rate in (0.01, 0.02, 0.03):
+            d = d + rate * (problem.gram.adjoint(gap.gradient(at - problem.gram.apply(d))) - 0.5 * d)
+        np.testing.assert_allclose(gradient_steps(problem, [0.01, 0.02, 0.03]).value, d, atol=1e-13)
+
+
+def test_a_gap_that_is_not_convex_is_refused_by_name(rng):
+    z = rng.standard_normal((6, 2))
+    problem = LocalProblem(Gram(rng.standard_normal((6, 3))), z, SquaredFit(ml.Tanh(), z, 0.1 * z), 0.5)
+    for solve in (exact, lambda problem: newton(problem, 1e-8)):
+        with pytest.raises(TypeError, match=r"the gap of problem must be of class MatchingLoss, got .*SquaredFit"):
+            solve(problem)
+
+
+def test_without_a_signal_there_is_no_residual(rng):
+    z = rng.standard_normal((6, 2))
+    problem = LocalProblem(Gram(rng.standard_normal((6, 3))), z, MatchingLoss(ml.Tanh(), z, 0 * z), 0.5)
+    for solution in (newton(problem, 1e-8), gradient_steps(problem, [0.1]), fletcher_reeves(problem, 2)):
+        assert solution.residual == 0
+        assert not solution.value.any()
 
 
 def test_residual_tells_few_steps_from_many(rng):

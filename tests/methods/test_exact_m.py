@@ -13,7 +13,7 @@ import minilift as ml
 from minilift.layers.activations import Softmax
 from minilift.layers.gram import Gram
 from minilift.local.problems import LocalProblem, MatchingLoss
-from minilift.local.solvers import TRUSTED, newton
+from minilift.local.solvers import TRUSTED, exact, newton
 from minilift.methods import sweep
 from minilift.models import named_activation
 
@@ -68,7 +68,7 @@ def blocks(net, X, y):
 def in_float64(problem, block):
     """Return a local problem in float64, in which a float32 step can be judged."""
     gram = block.phi.gram(block.a.astype(np.float64))
-    return LocalProblem(gram, problem.z.astype(np.float64), problem.data.in_double(), problem.damping)
+    return LocalProblem(gram, problem.z.astype(np.float64), problem.gap.in_double(), problem.damping)
 
 
 def rounding(problem, d, dtype):
@@ -81,11 +81,11 @@ def rounding(problem, d, dtype):
     """
     n, eps = min(problem.z.shape[0], len(d)), np.finfo(dtype).eps
     reach = float(np.linalg.eigvalsh(problem.gram.matrix)[-1]) ** 0.5
-    given = eps * ((reach**2 + problem.damping) * n**0.5 * norm(d) + reach * norm(problem.data.signal))
+    given = eps * ((reach**2 + problem.damping) * n**0.5 * norm(d) + reach * norm(problem.gap.signal))
     z = problem.z - problem.gram.apply(d)
-    left_out = 0 if problem.damping else 10 * n * eps * reach * norm(problem.data.gradient(z))
-    values = norm(abs(problem.data.f_k) + abs(problem.z) + abs(z) + reach * np.sqrt((d * d).sum(axis=0)))
-    if isinstance(problem.data.f, ml.Identity):  # solved in closed form, to what is promised: see test_rounding.py
+    left_out = 0 if problem.damping else 10 * n * eps * reach * norm(problem.gap.gradient(z))
+    values = norm(abs(problem.gap.f_k) + abs(problem.z) + abs(z) + reach * np.sqrt((d * d).sum(axis=0)))
+    if isinstance(problem.gap.f, ml.Identity):  # solved in closed form, to what is promised: see test_rounding.py
         given += 1.25 * TRUSTED[np.dtype(dtype).name] * (reach**2 + problem.damping) * norm(d)
     return 16 * given + left_out + 64 * np.finfo(np.float64).eps * reach * values
 
@@ -104,7 +104,7 @@ def recedes(problem, rows):
     Far along v = ãD a term F(z) − yz grows by max((high − y)v, (low − y)v), for softmax by max v − ⟨y, v⟩. A linear
     program looks for a D in a half space that lets the sum grow least. For a closed range it must fall.
     """
-    a, y, f = stacked(rows.astype(np.float64)), problem.data.target, problem.data.f
+    a, y, f = stacked(rows.astype(np.float64)), problem.gap.target, problem.gap.f
     left, values, _ = np.linalg.svd(a, full_matrices=False)
     a = left[:, values > 1e-10 * values.max(initial=0)]
     if f.elementwise:
@@ -197,6 +197,21 @@ def test_of_a_relus_minimisers_the_shortest_is_taken(seed):
     least = minimize(lambda v: v @ v / 2, d[:, 0], jac=lambda v: v, constraints=constraints[1 - bool(fires.any()):],
                      method="SLSQP", options={"ftol": 1e-14, "maxiter": 500})
     assert norm(d) <= (1 + 1e-5) * np.linalg.norm(least.x) + 1e-7 or not least.success
+
+
+@pytest.mark.parametrize(("rows", "n_in"), [(2, 1), (3, 2), (5, 4), (4, 6)])
+def test_of_a_hard_tanhs_minimisers_the_shortest_is_taken(rng, rows, n_in):
+    """Targets of ±1 ask for z ≥ 1 or z ≤ −1 alone, the others for z: a projection, by SciPy's SLSQP."""
+    a, z, y = rng.standard_normal((rows, n_in)), 2 * rng.standard_normal((rows, 1)), rng.choice([-1.0, 1.0, 0.3], rows)
+    problem = LocalProblem(Gram(a), z, MatchingLoss(ml.HardTanh(), z, np.clip(z, -1, 1) - y[:, None]), 0.0)
+    d, dense, start, inside = exact(problem).value[:, 0], stacked(a), z[:, 0], abs(y) < 1
+    constraints = [{"type": "eq", "fun": lambda v: (start - dense @ v - y)[inside]},
+                   {"type": "ineq", "fun": lambda v: (y * (start - dense @ v) - 1)[~inside]}]
+    least = minimize(lambda v: v @ v / 2, d, jac=lambda v: v, method="SLSQP", options={"ftol": 1e-14, "maxiter": 500},
+                     constraints=[one for one, some in zip(constraints, (inside, ~inside)) if some.any()])
+    assert least.success
+    np.testing.assert_allclose(np.clip(start - dense @ d, -1, 1), y, atol=1e-6)
+    assert np.linalg.norm(d) <= (1 + 1e-5) * np.linalg.norm(least.x) + 1e-7
 
 
 @pytest.mark.parametrize(("f", "z", "signal"), [

@@ -299,6 +299,15 @@ def test_a_convolution_sums_over_positions(rng, fisher, samples):
         assert_close("FOOF", ml.FOOF(0.1, decay).direction(net, X, y)[1][0], np.linalg.solve(left, gradient), 1e-10)
 
 
+def test_fewer_rows_than_channels_make_no_difference_to_a_running_factor(rng):
+    """After one batch the running factor is the batch's: a map over the whole image, 3 rows and 16 channels."""
+    net = ml.Network([ml.Conv2d(1, 16, 4, padding="valid"), ml.ReLU(), ml.Flatten(), ml.Linear(16, 2)],
+                     input_shape=(4, 4, 1), dtype=np.float64)
+    X, y = rng.standard_normal((3, 4, 4, 1)), np.array([0, 1, 1])
+    for d, e in zip(*(ml.FOOF(damping=0.1, decay=decay).direction(net, X, y)[1] for decay in (0.0, 0.9))):
+        np.testing.assert_allclose(d, e, atol=1e-12 * abs(d).max())
+
+
 def test_the_rows_of_all_uses_of_a_shared_map_are_stacked(rng):
     cell = ml.Linear(3, 3)
     net = ml.Network([cell, ml.Tanh(), cell, ml.Tanh(), ml.Linear(3, 2)], dtype=np.float64)

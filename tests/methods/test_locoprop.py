@@ -233,6 +233,21 @@ def test_local_state_survives_from_batch_to_batch(numbers):
         np.testing.assert_array_equal(d, e)
 
 
+def test_a_schedule_of_the_local_optimizers_own_rate_is_followed(rng):
+    """Its rate is 0 from epoch 1 on; also of one that is made, or read from a checkpoint, later."""
+    X, y = rng.standard_normal((6, 3)), rng.integers(0, 2, 6)
+    method = ml.LocoProp("M", steps=2, local_lr=1e-3, local_optimizer=ml.SGD(ml.StepDecay(1.0, every=1, factor=0.0)))
+    net = ml.mlp([3, 4, 2], dtype=np.float64)
+    for epoch, moves in ((0, True), (1, False)):
+        method.start_epoch(epoch)
+        assert all(d.any() == moves for d in method.direction(net, X, y)[1])
+    other = ml.LocoProp(**method.settings())
+    other.load_state_dict(method.state_dict())
+    late = ml.LocoProp(**method.settings())
+    late.start_epoch(1)
+    assert not any(d.any() for method in (other, late) for d in method.direction(net, X, y)[1])
+
+
 def test_base_rate_of_the_notebook(numbers):
     X, net = numbers["X"][0], autoencoder(numbers)
     method = ml.LocoProp("M", 10.0, 3, ml.WarmupLinear(1e-3), "rmsprop")
@@ -272,8 +287,8 @@ def test_unregularised_exact_m_within_range(rng):
 def test_a_minimiser_at_infinity_is_said_to_be_one():
     z = np.zeros((1, 1))
     problem = LocalProblem(Gram(np.ones((1, 1))), z, MatchingLoss(ml.Softplus(), z, np.full((1, 1), np.log(2))), 0.0)
-    assert float(problem.data.target[0, 0]) == 0  # softplus comes near 0 and never reaches it
-    with pytest.raises(ArithmeticError, match="without a regulariser to infinity: give eta"):
+    assert float(problem.gap.target[0, 0]) == 0  # softplus comes near 0 and never reaches it
+    with pytest.raises(ArithmeticError, match="without a regulariser to infinity"):
         newton(problem, 1e-10)
 
 

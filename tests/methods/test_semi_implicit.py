@@ -47,8 +47,8 @@ def objectives(numbers, setting, block, steps):
     key = f"{init}/eta{eta}/call{call}"
     problem = subproblem(numbers, key, block)
     d = fletcher_reeves(problem, steps).value
-    f_z = problem.data.f.forward(problem.z - problem.gram.apply(d))
-    ours = ((f_z - (problem.data.f_k - problem.data.signal)) ** 2).sum() + (d**2).sum()
+    f_z = problem.gap.f.forward(problem.z - problem.gram.apply(d))
+    ours = ((f_z - (problem.gap.f_k - problem.gap.signal)) ** 2).sum() + (d**2).sum()
     assert problem.objective(d) == pytest.approx(ours, rel=1e-12)
     return ours, numbers[f"{key}/sub_{block}/objective_authors"]
 
@@ -74,7 +74,7 @@ def test_exact_solutions_of_the_last_map(numbers, setting):
     key = "{}/eta{}/call{}".format(*setting)
     for block in ("W3", "b3"):
         problem = subproblem(numbers, key, block)
-        d = damped_solve(problem.gram, problem.data.gradient(problem.z) / 2, 1.0).value
+        d = damped_solve(problem.gram, problem.gap.gradient(problem.z) / 2, 1.0).value
         start = numbers[f"{key}/sub_{block}/start"].reshape(-1, 5)
         assert_close(block, start - d, numbers[f"{key}/sub_{block}/exact"].reshape(-1, 5), 1e-11)
 
@@ -88,13 +88,13 @@ class Replayed(ml.SemiImplicit):
 
     def solve(self, problem):
         """Hold what the solver is given against what the authors' solver was given; return the stored result."""
-        gram, z, data, block = problem.gram, problem.z, problem.data, next(self.order)
+        gram, z, gap, block = problem.gram, problem.z, problem.gap, next(self.order)
         stored = {name: self.numbers[f"{self.key}/sub_{block}/{name}"]
                   for name in ("start", "offset", "result_authors")}
         of_w = f"{self.key}/sub_W{block[1]}"
-        target = data.f_k - data.signal
+        target = gap.f_k - gap.signal
         assert_close(f"target of {block}", target, self.numbers[f"{of_w}/target"], 1e-10)
-        assert data.convex == (block[1] == "3")
+        assert gap.convex == (block[1] == "3")
         if block[0] == "W":
             assert_close(f"input of {block}", gram.a, self.numbers[f"{of_w}/F"], 1e-10)
             assert_close(f"z of {block}", z, gram.a @ stored["start"] + stored["offset"], 1e-10)

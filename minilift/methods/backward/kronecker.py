@@ -104,7 +104,7 @@ class FOOF(Method):
         if not self.decay:
             return damped_solve(gram, g, damping).value  # FOOF
         matrix = shifted(gram.matrix, damping)
-        if gram.samples < g.shape[1]:  # fewer right-hand sides
+        if gram.a.ndim == 2 and gram.samples < g.shape[1]:  # fewer right-hand sides; patches are never formed
             rows = Gram(gram.whole(gram.a), "parameter", gram.bias)
             return spd_solve(matrix, rows.adjoint(gram.xp.eye(rows.height, dtype=g.dtype))) @ gram.whole(g)  # FOOF
         return spd_solve(matrix, gram.adjoint(g))  # FOOF
@@ -269,7 +269,7 @@ def hessian_roots(loss, z):
 
 def matching_transfer(what, loss):
     """Return f of a loss with gradient f(z) − y, whose Hessian is f', or raise an error if that is not known."""
-    f = loss.transfer
+    f = loss.transfer_for(what)
     if not (f.elementwise or isinstance(f, Softmax)):
         raise ValueError(f"{what} needs a loss whose transfer is elementwise or a softmax, got {loss!r}")
     return f

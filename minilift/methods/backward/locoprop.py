@@ -63,8 +63,8 @@ class LocoProp(Method):
     local_optimizer : {"rmsprop", "sgd", "momentum", "nesterov", "adam"} or Optimizer, default "rmsprop"
         "sgd" takes plain steps, in sample space where that is cheaper. The others rescale entries of θ or carry a
         velocity from batch to batch, so that they work on θ; each map keeps a state of its own. "rmsprop" is TF1's
-        with the notebook's constants. An optimizer given as an object is copied for each map, its own lr multiplied by
-        `local_lr`.
+        with the notebook's constants. An optimizer given as an object is copied for each map; its own lr, or schedule
+        of it, multiplies `local_lr`.
     decay : bool, default True
         Whether the local rate is multiplied by max(1 − t/T, ¼) in step t = 0, …, T − 1.
     eta : float, optional
@@ -128,9 +128,12 @@ class LocoProp(Method):
         problem = self.problem(block)
         try:
             return exact(problem).value
-        except NoMinimiserError:
-            self.refuse_unbounded(problem.data, block)
-            raise
+        except NoMinimiserError as error:
+            self.refuse_unbounded(problem.gap, block)
+            raise NoMinimiserError(f"LocoProp: map {block.l}: {error}; give eta, or use a smaller gamma") from error
+        except ArithmeticError as error:
+            more = f"a smaller eta (now {self.eta:g})" if self.eta else "eta"
+            raise ArithmeticError(f"LocoProp: map {block.l}: {error}; give {more}, or a smaller gamma") from error
 
     def problem(self, block, side=None):
         """Return the `LocalProblem` of one block, whose objective a solution can be held against."""
@@ -187,18 +190,22 @@ class LocoProp(Method):
     def new_optimizer(self):
         """Return a local optimizer that has taken no step."""
         given = self.local_optimizer
-        return copy.deepcopy(given if isinstance(given, Optimizer) else LOCAL_OPTIMIZERS[given])
+        optimizer = copy.deepcopy(given if isinstance(given, Optimizer) else LOCAL_OPTIMIZERS[given])
+        optimizer.start_epoch(self.epoch)
+        return optimizer
 
-    def refuse_unbounded(self, data, block):
+    def refuse_unbounded(self, gap, block):
         """Raise if a target without a minimiser lies outside the range of f, where the loss has no lower bound."""
-        if not data.f.in_range(data.target):
+        if not gap.f.in_range(gap.target):
             raise ValueError(f"LocoProp: a target of map {block.l} lies outside the closure of the range of "
-                             f"{data.f!r}, where the unregularised matching loss has no lower bound; give eta, use a "
+                             f"{gap.f!r}, where the unregularised matching loss has no lower bound; give eta, use a "
                              f"smaller gamma (now {self.gamma:g}), or take finitely many steps")
 
     def start_epoch(self, epoch: int) -> None:
         """Be told the epoch, for a schedule of the local rate."""
         self.epoch = whole_number("LocoProp: epoch", epoch, least=0)
+        for optimizer in self.optimizers.values():
+            optimizer.start_epoch(epoch)
 
     def reset(self) -> None:
         """Forget the local optimizers' states and the epoch."""
@@ -228,6 +235,7 @@ class LocoProp(Method):
         for l, optimizer in optimizers.items():
             try:
                 optimizer.load_state_dict(states[l])
+                optimizer.start_epoch(epoch)
             except (ValueError, TypeError) as error:
                 raise type(error)(f"LocoProp: local optimizer {l}: {error}") from error
         self.optimizers, self.epoch = optimizers, epoch

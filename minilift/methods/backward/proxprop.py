@@ -19,10 +19,9 @@ from typing import Any
 import numpy as np
 
 from minilift.energy import Block, local
-from minilift.graph import checked_network
 from minilift.local.problems import SquaredGap
 from minilift.local.solvers import conjugate_gradients, exact
-from minilift.methods.backward.sweep import Method
+from minilift.methods.backward.sweep import Method, sweep, training_pass
 from minilift.network import Network
 from minilift.support.arguments import boolean, known_name, positive_number, sequence, unknown_name, whole_number
 
@@ -100,21 +99,20 @@ class ProxProp(Method):
                              f"got {len(self.tau_theta)}")
         return self.tau_theta[block.k - 1]
 
-    def residuals(self, net: Network, X: Any, y: Any) -> list[Any]:
+    def residuals(self, net: Network, X: Any, y: Any, rng: np.random.Generator | None = None) -> list[Any]:
         r"""Return [None, r_1, …, r_D]: the relative residual of (13) of each output unit of each implicit map.
 
-        None where the step is explicit. What remains after K steps of conjugate gradients, for plotting.
+        None where the step is explicit. What remains after K steps of conjugate gradients, for plotting. Arguments are
+        those of `direction`.
         """
-        from minilift.methods.backward.sweep import sweep
-        X, y = checked_network("residuals", net).checked_batch(X, y)
+        y, state = training_pass("residuals", net, X, y, rng)
         residuals = [None] * (net.depth + 1)
 
         def record(block):
             if not (block.last and self.last == "explicit"):
                 residuals[block.l] = self.solve(block).residual
-            return self.propose(block)
 
-        list(sweep(net, net.propagate(X, training=True), y, record))
+        list(sweep(net, state, y, record))
         return residuals
 
 

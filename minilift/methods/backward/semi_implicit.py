@@ -18,7 +18,7 @@ from minilift.energy import Block, local
 from minilift.layers.activations import Identity
 from minilift.layers.gram import Gram
 from minilift.local.problems import LocalProblem, SquaredFit
-from minilift.local.solvers import damped_solve, fletcher_reeves
+from minilift.local.solvers import exact, fletcher_reeves
 from minilift.methods.backward.sweep import Method, one_transfer
 from minilift.support.arguments import boolean, known_name, positive_number, whole_number
 
@@ -90,6 +90,6 @@ class SemiImplicit(Method):
 
     def solve(self, problem):
         """Return the `Solution` of one block, W or b or both, from the map's present output z."""
-        if self.solver == "exact" and problem.data.convex:
-            return damped_solve(problem.gram, problem.data.gradient(problem.z) / 2, self.lam)  # SIBP W, SIBP b
+        if self.solver == "exact" and problem.gap.convex:
+            return exact(problem)  # SIBP W, SIBP b
         return fletcher_reeves(problem, self.steps)

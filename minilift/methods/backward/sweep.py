@@ -1,4 +1,4 @@
-r"""The one backward sweep that all methods share.
+r"""The one backward sweep that the methods of this folder share.
 
 From the last map to the first, a method proposes a step in θ_l; then the signal passes on,
 
@@ -22,7 +22,7 @@ import numpy as np
 from minilift.energy import Block, OwnBlock, stacked
 from minilift.graph import checked_network
 from minilift.network import Network
-from minilift.support.arguments import instance_of, shown, takes, whole_number
+from minilift.support.arguments import boolean, instance_of, shown, takes, whole_number
 from minilift.support.settings import Settings
 from minilift.support.spellings import guided
 
@@ -30,8 +30,8 @@ from minilift.support.spellings import guided
 def sweep(net, state, y, propose, new_weights=False, explicit=None, output_signal=None):
     r"""Yield (k, step) for the blocks of parameters, the last map's first, in the numbering of `Network.parameters`.
 
-    Steps are old minus new parameters: that of map l = k as `propose` gives it, that of a transfer's own parameters
-    (k > D, batch norm's scale and shift) as `explicit` does.
+    Steps are old minus new parameters: first those of the maps' θ (on a chain that of map l = k) as `propose` gives
+    them, after them those of transfers' own parameters, batch norm's scale and shift, as `explicit` does.
 
     Parameters
     ----------
@@ -129,8 +129,8 @@ class Method(Settings):
         """Return θ_l − θ_l^new, an array of θ_l's shape."""
         raise NotImplementedError(f"{type(self).__name__} must define propose(block)")
 
-    def direction(self, net: Network, X: Any, y: Any, rng: np.random.Generator | None = None) -> tuple[float,
-                  list[Any]]:
+    def direction(self, net: Network, X: Any, y: Any, rng: np.random.Generator | None = None,
+                  commit: bool = False) -> tuple[float, list[Any]]:
         """Return the loss and the directions of one batch.
 
         Parameters
@@ -140,6 +140,9 @@ class Method(Settings):
         y : targets, as the network's loss takes them
         rng : numpy.random.Generator, optional
             Randomness of layers that draw some in training (dropout).
+        commit : bool, default False
+            Whether batch norms take this batch into their running statistics, which evaluation uses. `fit` does; a
+            training loop of your own has to say so.
 
         Returns
         -------
@@ -147,25 +150,27 @@ class Method(Settings):
         directions : list of arrays
             Aligned with `net.parameters`; an optimizer subtracts them.
         """
-        X, y = checked_network("direction", net).checked_batch(X, y)
-        if rng is not None:
-            instance_of("direction: rng", rng, np.random.Generator)
-        state = net.propagate(X, training=True, rng=rng)
-        return net.loss_function.value(state.z[net.depth], y), self.directions(net, state, y)
+        commit = commit if type(commit) is bool else boolean("direction: commit", commit)
+        self.check_state(checked_network("direction", net))
+        y, state = training_pass("direction", net, X, y, rng)
+        directions = self.directions(net, state, y)
+        if commit:
+            net.commit(state)
+        return net.loss_function.value(state.z[net.depth], y), directions
 
     def directions(self, net, state, y):
         """Return the directions for a forward pass that has been done, aligned with `net.parameters`."""
         parameters = net.parameters
         steps = [None] * len(parameters)
         for k, step in sweep(net, state, y, self.propose, self.new_weights, self.explicit_step):
-            steps[k - 1] = checked_step(self, k, step, parameters[k - 1])
+            steps[k - 1] = checked_step(self, net, k, step, parameters[k - 1])
         return steps
 
     def explicit_step(self, block):
         """Return the step in one `OwnBlock`, parameters of a transfer (a batch norm's scale and shift).
 
-        There is no local problem for these: they take the step that the method's steps in θ turn into when they are
-        small.
+        There is no local problem for these. By default it is the gradient, as ProxProp's explicit step on the last map;
+        LocoProp and SIBP take the step that their steps in θ turn into when they are small.
         """
         return block.gradient
 
@@ -224,20 +229,29 @@ def as_method(thing):
                     f"got {shown(thing)}")
 
 
+def training_pass(what, net, X, y, rng):
+    """Return the targets as the network takes them and the state of a training pass, or say what is wrong."""
+    X, y = checked_network(what, net).checked_batch(X, y)
+    if rng is not None:
+        instance_of(f"{what}: rng", rng, np.random.Generator)
+    return y, net.propagate(X, training=True, rng=rng)
+
+
 def one_transfer(what, block):
-    """Return the transfer in a block's local problem, or raise an error where maps that share θ have several."""
+    """Return the transfer in a block's local problem, or raise an error where there is none, or several."""
     if block.f is None:
-        raise ValueError(f"{what}: map {block.l} is used before transfers of several kinds; its local problem, which "
-                         "holds the transfer, needs one")
+        why = "before a loss that names no transfer" if block.last else "before transfers of several kinds"
+        raise ValueError(f"{what}: map {block.l} is used {why}; its local problem, which holds the transfer, needs one")
     return block.f
 
 
-def checked_step(method, k, step, theta):
-    """Return `step` if it has the shape and dtype of its block of parameters."""
+def checked_step(method, net, k, step, theta):
+    """Return `step` if it has the shape and dtype of its block of parameters, number k."""
+    if getattr(step, "shape", None) == theta.shape and step.dtype == theta.dtype:
+        return step
+    where = f"map {net.maps[k - 1]}" if k <= len(net.maps) else f"scale and shift number {k - len(net.maps)}"
     if getattr(step, "shape", None) != theta.shape:
-        raise ValueError(f"{method!r}: the step proposed for map {k} must have shape {theta.shape}, "
+        raise ValueError(f"{method!r}: the step proposed for {where} must have shape {theta.shape}, "
                          f"got {getattr(step, 'shape', type(step).__name__)}")
-    if step.dtype != theta.dtype:
-        raise TypeError(f"{method!r}: the step proposed for map {k} must have dtype {theta.dtype}, got {step.dtype}; "
-                        "mixing Python floats in is fine, float64 arrays promote")
-    return step
+    raise TypeError(f"{method!r}: the step proposed for {where} must have dtype {theta.dtype}, got {step.dtype}; "
+                    "mixing Python floats in is fine, float64 arrays promote")

@@ -82,7 +82,7 @@ class MatchingEnergy(LiftedEnergy):
     def goal(self, l, variables):
         """Return the transfer in map l's matching loss, and its target: a_l, or that of the network's loss."""
         if l == self.net.depth:
-            return self.net.loss_function.transfer, self.target
+            return self.net.loss_function.transfer_for(type(self).__name__), self.target
         return self.net.sigma[l], variables.a[l]
 
     # ---- the blocks
