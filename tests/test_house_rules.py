@@ -237,6 +237,14 @@ def test_the_core_is_small():
         assert lines <= most, f"the {name} has {lines} lines of code"
 
 
+@pytest.mark.parametrize("path", [path for path in SOURCES if path.name == "__init__.py" and path.parent != PACKAGE],
+                         ids=lambda path: path.parent.name)
+def test_each_folder_says_in_which_order_to_read_it(path):
+    says = ast.get_docstring(parsed(path))
+    assert path.parent.name == "exercises" or not [other.stem for other in path.parent.glob("[a-z]*.py")
+                                                   if f"`{other.stem}`" not in says]
+
+
 def test_no_test_asserts_on_time():
     """On a busy machine everything takes longer. `minilift bench` measures time, and names the machine."""
     clocks = {"time", "perf_counter", "monotonic", "process_time", "thread_time"}

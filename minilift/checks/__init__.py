@@ -41,6 +41,9 @@ False
 
 (the derivative of 0.05 θ² is 0.1 θ). A claim fails only against a reference that does not come from the code under
 test; the reason named is the usual mistake which, made on purpose, gives the same wrong numbers.
+
+To read the checks themselves begin with `report` and `numeric`, then `methods` and `lifted`; `layers` and `networks`;
+`claims`; `equations` is the index of tagged lines.
 """
 
 from __future__ import annotations

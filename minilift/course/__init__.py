@@ -1,4 +1,5 @@
 """The course: checks and style for the notebooks, their building and grading, and one module of exercises each.
 
-Read `teach`, then `exercises`, then `notebooks`, `gradebook` and `book`; `kit`, `exam` and `judge` are for lecturers.
+Read `teach`, then `exercises`, then `notebooks`, `gradebook`, `book` and `lite`; `kit`, `exam` and `judge` are for
+lecturers.
 """

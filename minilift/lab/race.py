@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from typing import NamedTuple
@@ -22,11 +23,10 @@ import numpy as np
 
 from minilift import datasets
 from minilift.lab.contenders import METHODS
-from minilift.lab.runs import elsewhere, grouped, spread
+from minilift.lab.runs import elsewhere, grouped, read_data, spread
 from minilift.lab.tables import aligned, number, ranges
 from minilift.models import mlp
 from minilift.optim import Adam, Nesterov
-from minilift.support.files import read_npz
 from minilift.training.fit import measure, quiet
 
 RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
@@ -321,18 +321,11 @@ def courses(path):
     if path is None:
         digits = datasets.digits()
         return [Course("digits, 64-128-128-10", (64, 128, 128, 10), (50, 200), (0.1, 0.01), 0.8, digits)]
-    arrays = read_npz(path)
-    for name in ("X_train", "y_train", "X_test", "y_test"):
-        if name not in arrays:
-            raise ValueError(f"--data: {path} has no {name}; it holds {', '.join(sorted(arrays)) or 'nothing'}")
-    X, y, X_test, y_test = (arrays[name] for name in ("X_train", "y_train", "X_test", "y_test"))
-    scale = np.float32(255 if X.dtype == np.uint8 else 1)
-    X, X_test = (part.reshape(len(part), -1).astype(np.float32) / scale for part in (X[:10_000], X_test))
-    classes = int(y.max()) + 1
-    data = datasets.Dataset("images", X, y[:10_000].astype(np.int64), X_test, y_test.astype(np.int64),
-                            n_classes=classes)
-    widths = (X.shape[1], 1000, 250, 1000, classes)
-    return [Course(f"{len(X)} images, {'-'.join(map(str, widths))}", widths, (100, 500), (0.3, 0.1), 30.0, data)]
+    data = read_data(path)
+    data = replace(data, X_train=data.X_train[:10_000], y_train=data.y_train[:10_000])
+    samples, features = data.X_train.shape
+    widths = (features, 1000, 250, 1000, data.n_classes)
+    return [Course(f"{samples} images, {'-'.join(map(str, widths))}", widths, (100, 500), (0.3, 0.1), 30.0, data)]
 
 
 # ---- tables

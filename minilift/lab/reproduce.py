@@ -26,8 +26,6 @@ from dataclasses import asdict, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
-import numpy as np
-
 from minilift import datasets
 from minilift.lab.experiments import EXPERIMENTS, Plan, autoencoder, image_classifier
 from minilift.lab.machine import machine
@@ -39,12 +37,13 @@ from minilift.lab.runs import (
     cluster,
     elsewhere,
     lowest_step,
+    read_data,
     record_of,
     spread,
     tune,
 )
 from minilift.support.backend import get_module
-from minilift.support.files import checksum, read_npz, read_text, sweep, write_text
+from minilift.support.files import checksum, read_text, sweep, write_text
 from minilift.support.options import check_count, naming, whole, writable_folder
 from minilift.support.terminal import note
 from minilift.training.fit import fit
@@ -63,33 +62,6 @@ def load_data(plan, name):
         raise ValueError(f"--data: {plan.experiment} takes images (N, height, width, channels), {plan.data} has none")
     data = replace(data, X_train=data.X_train[:samples], y_train=data.y_train[:samples])
     return data.autoencoder() if network is autoencoder else data
-
-
-@naming("--data")
-def read_data(path):
-    """Return the data set of an `.npz` file with X_train, y_train, X_test, y_test, or raise an error.
-
-    Images are (N, height, width, channels) or flat, uint8 or numbers in [0, 1]; labels are whole numbers from 0.
-    """
-    arrays = read_npz(path)
-    for name in ("X_train", "y_train", "X_test", "y_test"):
-        if name not in arrays:
-            raise ValueError(f"{path} has no {name}; it holds {', '.join(sorted(arrays)) or 'nothing'}")
-    parts, shape = [], arrays["X_train"].shape[1:]
-    for part, least in (("train", 10), ("test", 1)):
-        X, y = arrays[f"X_{part}"], arrays[f"y_{part}"]
-        if X.ndim < 2 or X.shape[1:] != shape or len(X) < least or X.dtype.kind not in "uif":
-            raise ValueError(f"X_{part} of {path} must be numbers, at least {least} samples (N, …) shaped as "
-                             f"in X_train, got {X.dtype} of shape {X.shape}")
-        X = X.reshape(len(X), -1).astype(np.float32) / np.float32(255 if X.dtype == np.uint8 else 1)
-        if not X.size or not 0 <= X.min() <= X.max() <= 1:
-            raise ValueError(f"X_{part} of {path} must be uint8 or numbers in [0, 1]")
-        if y.shape != (len(X),) or y.dtype.kind not in "ui" or y.min() < 0 or y.max() > 10**6:
-            raise ValueError(f"y_{part} of {path} must be {len(X)} labels, whole numbers from 0, "
-                             f"got {y.dtype} of shape {y.shape}")
-        parts += [X, y.astype(np.int64)]
-    return datasets.Dataset(Path(path).stem, *parts, image_shape=shape if len(shape) == 3 else None,
-                            n_classes=int(max(parts[1].max(), parts[3].max())) + 1, source=str(path))
 
 
 def run_job(plan, folder, job, *callbacks):

@@ -21,10 +21,15 @@ from contextvars import ContextVar
 from functools import partial
 from itertools import islice
 from operator import itemgetter
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
+import numpy as np
+
+from minilift import datasets
 from minilift.lab.tables import number
+from minilift.support.files import read_npz
 from minilift.support.options import naming, shortened
 from minilift.support.signals import children_spared
 from minilift.support.terminal import how_to_install, note, watched
@@ -46,6 +51,33 @@ class Job(NamedTuple):
     def key(self):
         """Name of its files."""
         return re.sub(r"[^\w.+-]", "-", f"{self.data}_{self.label}_{self.step:g}_{self.seed}")
+
+
+@naming("--data")
+def read_data(path):
+    """Return the data set of an `.npz` file with X_train, y_train, X_test, y_test, or raise an error.
+
+    Images are (N, height, width, channels) or flat, uint8 or numbers in [0, 1]; labels are whole numbers from 0.
+    """
+    arrays = read_npz(path)
+    for name in ("X_train", "y_train", "X_test", "y_test"):
+        if name not in arrays:
+            raise ValueError(f"{path} has no {name}; it holds {', '.join(sorted(arrays)) or 'nothing'}")
+    parts, shape = [], arrays["X_train"].shape[1:]
+    for part, least in (("train", 10), ("test", 1)):
+        X, y = arrays[f"X_{part}"], arrays[f"y_{part}"]
+        if X.ndim < 2 or X.shape[1:] != shape or len(X) < least or X.dtype.kind not in "uif":
+            raise ValueError(f"X_{part} of {path} must be numbers, at least {least} samples (N, …) shaped as "
+                             f"in X_train, got {X.dtype} of shape {X.shape}")
+        X = X.reshape(len(X), -1).astype(np.float32) / np.float32(255 if X.dtype == np.uint8 else 1)
+        if not X.size or not 0 <= X.min() <= X.max() <= 1:
+            raise ValueError(f"X_{part} of {path} must be uint8 or numbers in [0, 1]")
+        if y.shape != (len(X),) or y.dtype.kind not in "ui" or y.min() < 0 or y.max() > 10**6:
+            raise ValueError(f"y_{part} of {path} must be {len(X)} labels, whole numbers from 0, "
+                             f"got {y.dtype} of shape {y.shape}")
+        parts += [X, y.astype(np.int64)]
+    return datasets.Dataset(Path(path).stem, *parts, image_shape=shape if len(shape) == 3 else None,
+                            n_classes=int(max(parts[1].max(), parts[3].max())) + 1, source=str(path))
 
 
 def record_of(job, history, net, data):

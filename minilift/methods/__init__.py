@@ -1,4 +1,7 @@
-"""Training methods: `backward`, in which lifted values are eliminated, and `lifted`, in which they are kept."""
+"""Training methods: `backward`, in which lifted values are eliminated, and `lifted`, in which they are kept.
+
+Read `backward` first, of which `lifted` needs the base class of methods.
+"""
 
 from minilift.energy import Block
 from minilift.methods.backward.backprop import BackProp

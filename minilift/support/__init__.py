@@ -1,5 +1,6 @@
 """What every room stands on: checks of arguments, settings, the array libraries, files, signals, the terminal.
 
-Read `arguments`, then `settings` (what a thing was made with), `backend` (the only importer of CuPy) and `files`, then
-`signals` and `terminal`; `options` reads values of command lines.
+Read `arguments`, then `settings` (what a thing was made with), `backend` (the only importer of CuPy), `files` and
+`parallel` (the only importer of mpi4py), then `signals` and `terminal`; `options` reads values of command lines,
+`spellings` answers wrong guesses at names, `tables` aligns text.
 """

@@ -78,3 +78,15 @@ def test_a_file_without_labels_is_refused(tmp_path):
     np.savez(tmp_path / "x.npz", X_train=np.zeros((3, 4)))
     with pytest.raises(ValueError, match=r"--data: .* has no y_train; it holds X_train"):
         race.courses(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize("changed", [{"X_train": np.full((20, 4), 255.0)}, {"y_train": np.full(20, -1)},
+                                     {"y_test": np.zeros(9, int)}, {"X_test": np.zeros((20, 5))}], ids=str)
+def test_a_file_of_wrong_data_is_refused(changed, tmp_path):
+    arrays = {name: np.zeros((20, 4)) if name[0] == "X" else np.arange(20) % 2
+              for name in ("X_train", "y_train", "X_test", "y_test")}
+    np.savez(tmp_path / "x.npz", **arrays)
+    assert race.courses(tmp_path / "x.npz")[0].widths == (4, 1000, 250, 1000, 2)
+    np.savez(tmp_path / "x.npz", **{**arrays, **changed})
+    with pytest.raises(ValueError, match=f"--data: {next(iter(changed))} of .* must be"):
+        race.courses(tmp_path / "x.npz")

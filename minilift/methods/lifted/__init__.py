@@ -1,4 +1,5 @@
 """The methods that keep lifted values as variables: an energy, and an order in which its blocks are solved.
 
-Read `descend`, then `three_split` with `bcd` and `admm`; the others differ in the energy or in what they do in a block.
+Read `descend`, then `three_split` with `bcd`, `admm` and `dladmm`; `two_split` with `mac`, `predictive_coding` and
+`target_propagation`; and `matching` with `fenchel`, `lpom` and `lifted_bregman`.
 """

@@ -122,7 +122,8 @@ class Lifted(Method):
     Attributes
     ----------
     variables : Variables or None
-        The lifted state after the last call; may be assigned, to start elsewhere than at a forward pass.
+        The lifted state after the last call. May be assigned before `direction`, to start elsewhere than at a forward
+        pass; `fit` begins with `reset`, which forgets it. The argument of this name is kept as `memory`.
     """
 
     columns = ("energy",)

@@ -115,7 +115,7 @@ class ThreeSplit(Penalties, LiftedEnergy):
         return new
 
     def best_z(self, l, variables, alpha=0.0):
-        """Return z_l: of each entry the fit of σ(z) to a_l and of z to φ_l; in the output without a_D the loss's prox."""
+        """Return z_l: of each entry the fit of σ(z) to a_l and of z to φ_l; without a_D the prox of the loss."""
         phi, last, weight = self.phi(l, variables.theta, variables.a), l == self.net.depth, self.rho + alpha
         if last and self.multiplier:
             phi = phi - variables.multiplier / self.rho

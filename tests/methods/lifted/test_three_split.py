@@ -105,7 +105,7 @@ def test_any_block_of_any_form_takes_a_prox_term(form, alpha, rng):
         energy = ThreeSplit(net, y, gamma=0.7, rho=1.3, **form)
         v = random_variables(net, len(X), rng, energy.split_output)
         best = {"theta": energy.best_theta, "z": energy.best_z, "a": energy.best_a}
-        for block, l in [(block, l) for block in best for l in range(1, len(getattr(v, block)))]:
+        for block, l in [(name, l) for name in best for l in range(1, len(getattr(v, name)))]:
             old, new = getattr(v, block)[l], best[block](l, v, alpha)
             gradient = energy.gradient(block, l, v.replaced(block, l, new)) + alpha * (new - old)
             assert norm(gradient) <= 1e-7 * (1 + norm(energy.gradient(block, l, v))), (block, l)
