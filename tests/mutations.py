@@ -25,8 +25,10 @@ from typing import NamedTuple
 from minilift.checks import equations
 
 ROOT = Path(equations.__file__).parent.parent.parent
-# these return a Solution: their argument is changed
-RIGHT_HAND_SIDES = {"damped_solve": 1, "conjugate_gradients": 1}
+# these return no array but a Solution, a problem or a gap: an argument is changed, this one
+SIGNALS = {"damped_solve": 1, "conjugate_gradients": 1, "LocalProblem": 1, "SquaredGap": 1, "MatchingLoss": 2,
+           "SquaredFit": 2, "exact": 0}
+DAMPINGS = {"damped_solve": 2, "conjugate_gradients": 2, "local": 2, "LocalProblem": 3}
 # that a test fails is enough to know; looking for its smallest example takes minutes
 NO_SHRINKING = """
 from hypothesis import Phase
@@ -111,6 +113,7 @@ def spliced(source, statement, text):
 
 def changed_statements(statement):
     """Yield (mistake, changed copy) for the whole value of a statement, then for each expression in it."""
+    statement = opened(statement)
     value = signal_of(statement.value)
     yield "the sign", with_replaced(statement, value, ast.UnaryOp(ast.USub(), value))
     yield "a factor 2", with_replaced(statement, value, ast.BinOp(ast.Constant(2), ast.Mult(), value))
@@ -121,6 +124,20 @@ def changed_statements(statement):
             yield mistake, with_replaced(statement, node, new)
 
 
+def opened(statement):
+    """Return a statement with `exact(problem)` as a call that shows the parts of the problem."""
+    parts = "exact(type(problem)(problem.gram, problem.z, problem.gap, problem.damping))"
+    return ast.parse(ast.unparse(statement).replace("exact(problem)", parts)).body[0] if (
+        isinstance(statement.value, ast.Call) and ast.unparse(statement.value) == "exact(problem)") else statement
+
+
+def called(node):
+    """Return the name of the function or class that a node calls, or None; that of a problem's type is LocalProblem."""
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == "type(problem)":
+        return "LocalProblem"
+    return getattr(getattr(node, "func", None), "id", None)
+
+
 def is_index(node):
     """Whether an expression is l ± 1: a layer's number, not a term of an equation."""
     return (isinstance(node, ast.BinOp) and isinstance(node.right, ast.Constant)
@@ -128,10 +145,13 @@ def is_index(node):
 
 
 def signal_of(value):
-    """Return the expression whose sign and size are those of a value: of a solver's call its right-hand side."""
+    """Return the expression whose sign and size are those of a value: an array, in a call that returns none."""
+    if isinstance(value, ast.ListComp):
+        return signal_of(value.elt)
+    if isinstance(value, ast.Attribute) and called(value.value) == "exact":
+        return value
     call = value.value if isinstance(value, ast.Attribute) else value
-    name = getattr(getattr(call, "func", None), "id", None)
-    return call.args[RIGHT_HAND_SIDES[name]] if name in RIGHT_HAND_SIDES else value
+    return signal_of(call.args[SIGNALS[called(call)]]) if called(call) in SIGNALS else value
 
 
 def changes(node):
@@ -163,9 +183,10 @@ def changes(node):
         yield "the old iterate for the half step", ast.Name(OLD_ITERATES[node.id], ast.Load())
     if isinstance(node, ast.Call) and getattr(node.func, "attr", None) == "adjoint":
         yield "the derivative left out", node.args[-1]
-    if isinstance(node, ast.Call) and getattr(node.func, "id", None) in RIGHT_HAND_SIDES:
-        damping = ast.BinOp(ast.Constant(2), ast.Mult(), node.args[2])
-        yield ("the damping doubled", ast.Call(node.func, [*node.args[:2], damping, *node.args[3:]],
+    if called(node) in DAMPINGS:
+        k = DAMPINGS[called(node)]
+        damping = ast.BinOp(ast.Constant(2), ast.Mult(), node.args[k])
+        yield ("the damping doubled", ast.Call(node.func, [*node.args[:k], damping, *node.args[k + 1:]],
                                                node.keywords))
 
 
@@ -222,12 +243,16 @@ def run_tests(folder, names):
 
 
 def survives(folder, mutation):
-    """Whether all tests that hold the mutation's equations pass in a copy of the project with the mistake in it."""
+    """Whether all tests that hold the mutation's equations pass in a copy of the project with the mistake in it.
+
+    A mutation that dies by a TypeError counts as surviving: any test finds it, so it proves nothing.
+    """
     target = folder / mutation.path
     right = target.read_text(encoding="utf-8")
     written(target, mutation.source)
     try:
-        return run_tests(folder, holding_tests(mutation.equations))[0]
+        passed, output = run_tests(folder, holding_tests(mutation.equations))
+        return passed or "TypeError" in output
     finally:
         written(target, right)
 

@@ -82,7 +82,7 @@ class Settings:
 
     def __repr__(self):
         try:
-            arguments = ", ".join(shown(self))
+            arguments = ", ".join(arguments_text(self))
         except NotKeptError:
             arguments = "…"
         return f"{type(self).__name__}({arguments})"
@@ -152,17 +152,17 @@ def keeps(thing, name):
     return hasattr(thing, name) and not method
 
 
-def shown(thing):
+def arguments_text(thing):
     """Return the arguments that `repr` shows: required ones, changed ones, and those always shown."""
     arguments, texts = arguments_of(type(thing)), []
     for name, value in thing.settings().items():
         default = arguments[name].default if name in arguments else inspect.Parameter.empty
         if name in thing.shown_always or describe(value) != describe(default):
-            texts.append(text(value) if name in thing.shown_bare else f"{name}={text(value)}")
+            texts.append(value_text(value) if name in thing.shown_bare else f"{name}={value_text(value)}")
     return texts
 
 
-def text(value):
+def value_text(value):
     """Return a value as `repr` shows it: functions, classes and dtypes by their names, arrays as lists."""
     if inspect.isroutine(value) or inspect.isclass(value):
         return value.__name__
@@ -263,7 +263,7 @@ def recipe(thing):
     arguments = thing.settings() if isinstance(thing, Settings) else kept_arguments(thing)
     for name, value in arguments.items():
         if not can_be_made_again(value):
-            raise TypeError(f"{type(thing).__name__}: a file cannot hold {name}={text(value)}; it holds numbers, text, "
+            raise TypeError(f"{type(thing).__name__}: a file cannot hold {name}={value_text(value)}; it holds numbers, text, "
                             "layers, and lists of them")
     return [type(thing).__name__, describe(arguments)]
 

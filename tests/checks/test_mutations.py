@@ -46,6 +46,17 @@ def copied(tmp_path_factory):
         "return damped_solve(gram, -g, 1 / tau)", "return damped_solve(gram, 2 * g, 1 / tau)",
         "return damped_solve(gram, g, tau / 1)", "return damped_solve(gram, g, 1 / (2 * tau))",
         "return damped_solve(gram, g, 2 * (1 / tau))"}),
+    ("return SquaredGap(z, signal)", {"return SquaredGap(z, -signal)", "return SquaredGap(z, 2 * signal)"}),
+    ("return LocalProblem(gram, gap.z, gap, damping)", {
+        "return LocalProblem(gram, -gap.z, gap, damping)", "return LocalProblem(gram, 2 * gap.z, gap, damping)",
+        "return LocalProblem(gram, gap.z, gap, 2 * damping)"}),
+    ("return exact(problem)", {
+        "return exact(type(problem)(problem.gram, -problem.z, problem.gap, problem.damping))",
+        "return exact(type(problem)(problem.gram, 2 * problem.z, problem.gap, problem.damping))",
+        "return exact(type(problem)(problem.gram, problem.z, problem.gap, 2 * problem.damping))"}),
+    ("return exact(local(block, gap, t)).value", {
+        "return -exact(local(block, gap, t)).value", "return 2 * exact(local(block, gap, t)).value",
+        "return exact(local(block, gap, 2 * t)).value"}),
     ("x = new if late else old", {"x = -(new if late else old)", "x = 2 * (new if late else old)",
                                   "x = old if late else new", "x = new", "x = old"}),
     ("x = s.adjoint(z, g)", {"x = -s.adjoint(z, g)", "x = 2 * s.adjoint(z, g)", "x = g"}),

@@ -29,7 +29,7 @@ from minilift.methods.lifted.descend import LiftedEnergy, Variables
 from minilift.support.arguments import known_name, positive_number
 
 
-class Layer(NamedTuple):
+class Seen(NamedTuple):
     """What E sees of layer l.
 
     Attributes
@@ -92,10 +92,10 @@ class TwoSplit(LiftedEnergy):
         return {"loss": self.loss(self.layer(D, variables).u), **errors}
 
     def layer(self, l, variables):
-        """Return the `Layer` number l."""
+        """Return what is `Seen` of layer l."""
         read = self.input(l, variables if self.fixed is None else self.fixed)
         u = self.net.phi[l].forward(variables.theta[l], read)
-        return Layer(read, u, *self.seen(l, u, variables))
+        return Seen(read, u, *self.seen(l, u, variables))
 
     def seen(self, l, u, variables):
         """Return the error and the gradient of layer l for a value u of its map."""
@@ -129,7 +129,7 @@ class TwoSplit(LiftedEnergy):
                          for l in range(1, self.net.depth)]
 
     def latent_gradient(self, l, layer, above, variables):
-        """Return ∂E/∂v_l from the `Layer` itself and the one above it."""
+        """Return ∂E/∂v_l from what is `Seen` of layer l and of the one above it."""
         signal = self.net.phi[l + 1].adjoint_input(variables.theta[l + 1], above.gradient)
         if self.latent == "pre":
             z = (variables if self.fixed is None else self.fixed).z[l]
