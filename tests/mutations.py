@@ -127,8 +127,9 @@ def changed_statements(statement):
 def opened(statement):
     """Return a statement with `exact(problem)` as a call that shows the parts of the problem."""
     parts = "exact(type(problem)(problem.gram, problem.z, problem.gap, problem.damping))"
-    return ast.parse(ast.unparse(statement).replace("exact(problem)", parts)).body[0] if (
-        isinstance(statement.value, ast.Call) and ast.unparse(statement.value) == "exact(problem)") else statement
+    if ast.unparse(statement.value) != "exact(problem)":
+        return statement
+    return ast.parse(ast.unparse(statement).replace("exact(problem)", parts)).body[0]
 
 
 def called(node):

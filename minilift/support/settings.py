@@ -158,11 +158,11 @@ def arguments_text(thing):
     for name, value in thing.settings().items():
         default = arguments[name].default if name in arguments else inspect.Parameter.empty
         if name in thing.shown_always or describe(value) != describe(default):
-            texts.append(value_text(value) if name in thing.shown_bare else f"{name}={value_text(value)}")
+            texts.append(as_shown(value) if name in thing.shown_bare else f"{name}={as_shown(value)}")
     return texts
 
 
-def value_text(value):
+def as_shown(value):
     """Return a value as `repr` shows it: functions, classes and dtypes by their names, arrays as lists."""
     if inspect.isroutine(value) or inspect.isclass(value):
         return value.__name__
@@ -263,8 +263,8 @@ def recipe(thing):
     arguments = thing.settings() if isinstance(thing, Settings) else kept_arguments(thing)
     for name, value in arguments.items():
         if not can_be_made_again(value):
-            raise TypeError(f"{type(thing).__name__}: a file cannot hold {name}={value_text(value)}; it holds numbers, text, "
-                            "layers, and lists of them")
+            raise TypeError(f"{type(thing).__name__}: a file cannot hold {name}={as_shown(value)}; it holds numbers, "
+                            "text, layers, and lists of them")
     return [type(thing).__name__, describe(arguments)]
 
 
