@@ -112,6 +112,17 @@ def test_alpha_is_the_least_that_bounds_the_energy(seed):
     assert_close("W", method.step_w(energy, l, v), v.theta[l] - g / alpha, 1e-12)
 
 
+def test_the_multiplier_rises_from_what_it_was():
+    # holds dlADMM u
+    net, X, y = problem(0)
+    method = ml.DLADMM(0.3)
+    energy, v = method.energy(net, X, y), method.start(net, net.propagate(X))
+    v = descend(v, method.schedule(energy))
+    v = v.replaced("multiplier", None, v.multiplier + 1)
+    rise = method.ascend(energy, net.depth, v) - v.multiplier
+    assert_close("u", rise, 0.3 * (v.z[-1] - net.phi[net.depth].forward(v.theta[-1], v.a[net.depth - 1])), 1e-12)
+
+
 def test_b_is_the_argmin_though_it_is_but_a_mean():
     for seed in range(10):
         net, X, y = problem(seed)
