@@ -52,14 +52,19 @@ SWEEPS = 400  # after which a sweep that has not come to rest is left
 REPEATS = 100  # of an update that may be one step of an iteration
 ENTRIES = 60  # of a block at most, in which something is looked for one by one
 # N, n_in, n_out, each drawn twice: a cache of the first result is then found
-SIZES = ((5, 3, 2), (1, 4, 1), (3, 1, 5), (16, 3, 2), (2, 6, 3), (17, 2, 1))
+SIZES = ((5, 3, 2), (1, 4, 1), (3, 1, 5), (16, 3, 2), (2, 4, 4), (17, 2, 1))
+SCALES = {9: 10.0, 11: 0.1}  # of some draws, in which branches for large or small entries are met
+TIED, ZERO_ROW = 6, 8  # the draws in which, for a minimiser, entries are whole numbers, or a sample is zero
 SHAPES = {  # of what is drawn by its name, a suffix as in theta_k left out
     "a": ("N", "n_in"), "x": ("N", "n_in"), "X": ("N", "n_in"), "A": ("N", "n_in"),
     "z": ("N", "n_out"), "u": ("N", "n_out"), "v": ("N", "n_out"), "g": ("N", "n_out"), "y": ("N", "n_out"),
     "p": ("N", "n_out"), "target": ("N", "n_out"), "W": ("n_in", "n_out"), "theta": ("n_in + 1", "n_out"),
     "b": ("n_out",)}
 NUMBERS = ("tau", "tau_theta", "rho", "gamma", "beta", "lam", "eta", "mu", "alpha", "damping")
+WRITES = "read-only"  # in what NumPy says of one that writes into what it was lent
 OUTSIDE = (ArithmeticError, ValueError)  # LinAlgError is a ValueError
+SAYS_NOTHING = ("nearly all probes are outside the domain: give project, for a set without interior",
+                "the energy is constant around u⁺: anything would hold")
 
 
 # ---- what is drawn
@@ -76,17 +81,29 @@ def usual_draw(names, k, rng):
     With N samples, n_in inputs and n_out outputs: a, x, X and A are of shape (N, n_in); z, u, v, g, y, p and target of
     shape (N, n_out); W is (n_in, n_out), theta (n_in + 1, n_out) with the bias last, b (n_out,). All may have a suffix,
     as in theta_k or z_old. tau, tau_theta, rho, gamma, beta, lam, eta, mu, alpha and damping are positive numbers over
-    four decades.
+    six decades. In one draw all arrays are ten times as large, in another a tenth.
     """
     sizes = dict(zip(("N", "n_in", "n_out"), SIZES[k % len(SIZES)]))
     sizes["n_in + 1"] = sizes["n_in"] + 1
 
     def draw(name):
         if name in NUMBERS:
-            return log_uniform(rng, 1e-2, 1e2)
-        return rng.standard_normal([sizes[size] for size in SHAPES[stem(name)]])
+            return log_uniform(rng)
+        return SCALES.get(k, 1.0) * rng.standard_normal([sizes[size] for size in SHAPES[stem(name)]])
 
     return {name: draw(name) for name in names}
+
+
+def degenerate(values, k):
+    """Return usual values with exact ties, or with a last sample that is zero, in the draws for it."""
+    def changed(name, value):
+        if k == TIED and np.ndim(value):
+            return np.round(value)
+        if k == ZERO_ROW and np.ndim(value) and SHAPES[stem(name)][0] == "N":
+            value[-1] = 0
+        return value
+
+    return {name: changed(name, value) for name, value in values.items()}
 
 
 def stem(name):
@@ -114,6 +131,11 @@ def leaves(value):
     if isinstance(value, (list, tuple)):
         return [leaf for item in value for leaf in leaves(item)]
     return [np.asarray(to_host(value))]
+
+
+def shape_of(value):
+    """Return the shape of an array; a number and a list of arrays have none."""
+    return () if isinstance(value, (list, tuple)) else np.shape(value)
 
 
 def vector(value):
@@ -184,7 +206,8 @@ class DrawnClaim:
                                 f"got {shown(values)}")
             return values
         names = [name for role in self.roles for name in arguments_of(role, getattr(self, role))[1]]
-        return usual_draw(dict.fromkeys([*names, *self.blocks]), k, rng)
+        values = usual_draw(dict.fromkeys([*names, *self.blocks]), k, rng)
+        return degenerate(values, k) if isinstance(self, Argmin) else values
 
     def __repr__(self):
         named = [self.name] if self.name else [getattr(getattr(self, role), "__name__", role) for role in self.roles]
@@ -215,7 +238,9 @@ class Argmin(DrawnClaim):
     local : bool, default False
         Whether the claim is of a local minimiser only: probes are then short.
     tolerance : float, default 1e-7
-        By how much a probe may be lower, relative to the decrease from the old value.
+        By how much a probe may be lower, relative to the decrease from the old value. An energy is flat around its
+        minimiser, so that 1e-7 of it allows u⁺ to be off by about 3e-4 of the step from the old value, the root; where
+        that is too much, `Equal` holds u⁺ against a dense formula, `Gradient` its optimality condition.
     name : str, optional
         For the report.
 
@@ -404,6 +429,22 @@ class DrawnCase(Case):
         """Return the values with the block made of a vector."""
         return {**self.values, **dict(zip(self.thing.blocks, filled(self.template, x)[0]))}
 
+    @property
+    def form(self):
+        """The shapes of all that is drawn."""
+        return tuple(leaf.shape for leaf in leaves(list(self.values.values())))
+
+    @property
+    def largest(self):
+        """The largest entry of the drawn arrays, in size."""
+        return max((np.max(abs(leaf), initial=0.0) for leaf in leaves(list(self.values.values())) if leaf.ndim),
+                   default=0.0)
+
+    @property
+    def is_degenerate(self):
+        """Whether the usual values have ties, or a sample of zeros."""
+        return isinstance(self.thing, Argmin) and self.thing.draw is None and self.k in (TIED, ZERO_ROW)
+
     @cached_property
     def template(self):
         """The drawn values of the block."""
@@ -413,7 +454,9 @@ class DrawnCase(Case):
         """Return the energy as a number, real or complex; inf outside its domain."""
         try:
             value = np.asarray(self.run("energy", values))
-        except OUTSIDE:
+        except OUTSIDE as error:
+            if WRITES in str(error):
+                raise
             return math.inf
         if value.size != 1:
             raise TypeError(f"the energy must be one number, got an array of shape {value.shape}")
@@ -503,7 +546,7 @@ def unmoved_entries(case, values):
 def alterations(values):
     """Yield (what is wrong, values with that mistake made)."""
     numbers = {name: value for name, value in values.items() if isinstance(value, float) and value}
-    rows = {len(value) for value in values.values() if np.ndim(value) == 2 and len(value) > 1}
+    rows = {len(value) for value in values.values() if len(shape_of(value)) == 2 and len(value) > 1}
 
     def made(name, value):
         yield f"what depends on {name} is left out", 0 * value
@@ -529,7 +572,8 @@ def alterations(values):
         yield f"{name}/N stands where {name} should, N rows", {**values, name: values[name] / n}
         yield f"{name}·N stands where {name} should, N rows", {**values, name: values[name] * n}
     for one, other in itertools.combinations(values, 2):
-        if np.shape(values[one]) == np.shape(values[other]) and not isinstance(values[one], (list, tuple)):
+        if shape_of(values[one]) == shape_of(values[other]) and not {type(values[one]), type(values[other])} & {
+                list, tuple}:
             yield f"{one} and {other} are exchanged", {**values, one: values[other], other: values[one]}
     if len(numbers) > 1:
         inverses = {name: 1 / value for name, value in numbers.items()}
@@ -557,7 +601,7 @@ def cut_reasons(x, wrong):
         return ["some entries that are exactly 0 are wrong: cut, clipped, or put to a wrong threshold"]
     if np.all(x[wrong]) and not np.all(x) and np.any(wrong):
         return ["it is wrong only where it is not 0: solved as if its entries were not coupled, or without the bound, "
-                "and then cut or put to a threshold"]
+                "and then cut or put to a threshold; or an iteration that has not converged"]
     return []
 
 
@@ -566,7 +610,7 @@ def seen_in(case, x, wrong):
     if not np.any(wrong) or np.all(wrong):
         return []
     block, old = case.thing.blocks[0], case.block()
-    shape, right = np.shape(case.values[block]), ~wrong
+    shape, right = shape_of(case.values[block]), ~wrong
     kept = bool(np.array_equal(x[wrong], old[wrong]) and np.any(x[right] != old[right]))
     found = []
     if len(case.thing.blocks) == 1 and len(shape) == 2 and shape[0] > 1 and np.all(right[: -shape[1]]):
@@ -593,7 +637,7 @@ def terms_in(case, x):
         if other not in case.thing.blocks and len(vector(value)) == len(x):
             terms[f"a term in {name} − {other} {missing}"] = x - vector(value)
             terms[f"a term in {other} {missing}"] = vector(value)
-    shape = np.shape(case.values[case.thing.blocks[0]])
+    shape = shape_of(case.values[case.thing.blocks[0]])
     if len(shape) == 2 and shape[0] ** 2 == len(x) and np.linalg.cond(x.reshape(shape)) < 1e6:
         terms[f"a term in the inverse of {name} {missing}"] = np.linalg.inv(x.reshape(shape)).T.ravel()
     return terms
@@ -604,7 +648,7 @@ def term_seen(case, x, got, where):
 
     But not at a kink, where a slope says nothing, and not in a last row that is right as a whole, as of a bias.
     """
-    shape, where, right = np.shape(case.values[case.thing.blocks[0]]), where & (x != 0), ~where & (x != 0)
+    shape, where, right = shape_of(case.values[case.thing.blocks[0]]), where & (x != 0), ~where & (x != 0)
     right[ENTRIES:] = False  # there nothing was looked for
     if len(shape) == 2 and shape[0] > 1 and not np.any(where[-shape[1]:]):
         right[-shape[1]:] = False
@@ -622,9 +666,14 @@ def moving(case, function, own=False):
 
     None if the function raises of them.
     """
+    rng = np.random.default_rng(3)
+
+    def other(value):  # not all entries by one factor, of which much is independent
+        return 0.7 * value if isinstance(value, float) else mapped(lambda x: x * rng.uniform(0.5, 0.9, x.shape), value)
+
     names = [name for name, value in case.values.items()
-             if isinstance(value, (float, np.ndarray)) and own == (name in case.thing.blocks)]
-    there = [tried(function, replace(case, values={**case.values, name: 0.7 * case.values[name]})) for name in names]
+             if isinstance(value, (float, np.ndarray, list, tuple)) and own == (name in case.thing.blocks)]
+    there = [tried(function, replace(case, values={**case.values, name: other(case.values[name])})) for name in names]
     here = tried(function, case)
     if here is None or any(value is None or value.shape != here.shape for value in there):
         return None
@@ -678,15 +727,26 @@ def form_reason(case, result):
 @claim("argmin", "no probe is lower: along coordinates, random directions, and from the old value",
        "E(u⁺ + t v; rest) ≥ E(u⁺; rest)", "definition")
 def argmin_is_lowest(thing, case):
-    result = result_of(case)
-    if wrong := form_reason(case, result):
-        return Finding(math.inf, thing.tolerance, "u⁺ is of the block's form", (wrong,))
+    result = tried(result_of, case) if case.is_degenerate else result_of(case)
+    only_if(result is not None, "it raises of values that have ties, or a sample of zeros")
+    wrong = form_reason(case, result)
     u = case.block(result)
+    if wrong and case.is_degenerate and np.any(np.isnan(u)):
+        return nan_finding(case, np.nan_to_num(u))
+    if wrong:
+        return Finding(math.inf, thing.tolerance, "u⁺ is of the block's form", (wrong,))
     probed = probed_around(case, u)
     if wrong := unusable(case, u, probed):
-        return Finding(math.inf, thing.tolerance, "the energy must be able to refuse", (wrong,))
+        return Finding(math.inf, thing.tolerance, "the energy must be able to refuse", (wrong,), wrong in SAYS_NOTHING)
     number, why = probed.excess, "relative to the decrease from the old value, beyond rounding"
     return Finding(number, thing.tolerance, why, lambda: argmin_reasons(case, u, probed))
+
+
+def nan_finding(case, u):
+    """Return the finding of an update that is NaN where a sample is zero: a mistake if 0 is the minimiser there."""
+    only_if(in_set(case, u) and is_lowest(case, u, case.thing.tolerance), "it is NaN where a sample is zero")
+    return Finding(math.inf, case.thing.tolerance, "the minimiser is 0 there", (
+        "it is NaN where a row is zero, and should be 0: it divides by the norm",))
 
 
 def minimum_finding(energy, block, update, old, xp=np, **given):
@@ -733,9 +793,9 @@ def unusable(case, u, probed):
     if not in_set(case, u):
         return "u⁺ is not in the set on which project projects"
     if probed.inside < 0.05:
-        return "nearly all probes are outside the domain: give project, for a set without interior"
+        return SAYS_NOTHING[0]
     if probed.lowest == probed.highest:
-        return "the energy is constant around u⁺: anything would hold"
+        return SAYS_NOTHING[1]
     return None
 
 
@@ -782,11 +842,11 @@ def argmin_reasons(case, u, probed):
         return np.any(u) and is_lowest(other, u, enough, probed.where)
 
     lower = lower_entries(case, u, probed)
-    stuck = probed.inside > 0.9 and case.thing.project is None and not np.any(lower)
+    stuck = probed.inside > 0.9 and not probed.bent and case.thing.project is None and not np.any(lower)
     found = [*["there is no step: it is the old value"] * (not np.any(u != case.block())),
              *["no entry by itself lowers the energy, several together do: it is stuck, as coordinate descent at a "
                "kink"] * stuck,
-             *["it is a maximum: the sign of the energy is wrong"] * bool(probed.highest <= probed.value),
+             *maximum_reasons(case, u, probed),
              *["all its rows are the same: one is taken for all"] * has_equal_rows(case, u),
              *(what for what, x in minimiser_guesses(case, u) if passes(x))]
     fixed = case.wanted["update"] == []  # an array that is given, whatever is drawn
@@ -797,13 +857,30 @@ def argmin_reasons(case, u, probed):
         return ["it is one step, or a few, of an iteration that has not converged: repeated, it comes to the minimiser"]
     if found or case.thing.project is not None:
         return found
-    if not probed_around(case, u, local=True).excess:
+    near = probed_around(case, u, local=True)
+    if near.bent:
+        return [f"it is {near.bent}, no minimum: only the slope vanishes there"]
+    if not near.excess:
         return ["it is a local minimiser, not the global one"
                 + ": some entries should be 0, below a threshold" * any(passed_to_zero(case, u, lower, probed))]
     steps = (case.wanted["update"] is None or set(case.thing.blocks) & set(case.wanted["update"]))
     seen = [*strange_reasons(case, u), *(() if steps else cut_reasons(u, lower)), *seen_in(case, u, lower),
             *(() if at_bound(case, u) else left_terms(case, u, lower))]
     return seen or depends_reasons(case, lambda other: slope_at(other, other.block(result_of(other))))
+
+
+def maximum_reasons(case, u, probed):
+    """Return whether a claimed minimiser is a maximum or a saddle, in all that is drawn or in some alone."""
+    if probed.highest > probed.value and not probed.bent:
+        return []
+    others = [replace(case, values=values) for values in case.all]
+    if any(measured(argmin_is_lowest, case.thing, other).holds for other in others):
+        what = f"it is {probed.bent or 'a maximum'} in some problems, in others the minimum: the curvature changes"
+        return [f"{what} its sign with a number (a step size beyond which the energy is concave)"
+                ] * (not at_bound(case, u))
+    if probed.bent:
+        return [f"it is {probed.bent}, no minimum: only the slope vanishes there, or the energy's sign is wrong"]
+    return ["it is a maximum: the sign of the energy is wrong"]
 
 
 def disproved(case, what):
@@ -833,7 +910,7 @@ def left_terms(case, u, lower):
 def has_equal_rows(case, u):
     """Whether some block has several rows, all of them the same."""
     new = [case.with_block(u)[name] for name in case.thing.blocks]
-    return any(np.ndim(x) == 2 and len(x) > 1 and np.any(x) and not np.any(np.ptp(x, axis=0)) for x in new)
+    return any(len(shape_of(x)) == 2 and len(x) > 1 and np.any(x) and not np.any(np.ptp(x, axis=0)) for x in new)
 
 
 def minimiser_guesses(case, u):
@@ -850,7 +927,7 @@ def minimiser_guesses(case, u):
     yield from lengths(case, 0 * u, u, "its sign is wrong", plain | sizes, "it is off by the constant factor {:.6g}")
     if np.any(u):
         yield "it should be 0: what is below a threshold is not cut there", 0 * u
-    shape = np.shape(case.values[case.thing.blocks[0]])
+    shape = shape_of(case.values[case.thing.blocks[0]])
     if len(shape) == 2 and shape[0] == shape[1] and shape[0] ** 2 == len(u):
         yield "it is transposed", u.reshape(shape).T.ravel()
         if np.linalg.cond(u.reshape(shape)) < 1e6:
@@ -1095,8 +1172,13 @@ def sweep_decreases(thing, case):
               else "a sweep increases the energy" if np.min(np.diff(energies)) <= 0
               else "each sweep increases the energy: the sign is wrong, or the step too long")
     before = path[int(np.argmax(np.nan_to_num(np.diff(energies))))]  # the sweep that raises it most
-    return Finding(max(number, 0.0), thing.tolerance, "relative to the energy",
-                   lambda: [*(one_by_one_reasons(case, before) or too_long_reasons(case, before)), reason])
+
+    def reasons():
+        if len(finite) < len(energies):
+            return [reason]
+        return [*(one_by_one_reasons(case, before) or too_long_reasons(case, before)), reason]
+
+    return Finding(max(number, 0.0), thing.tolerance, "relative to the energy", reasons)
 
 
 def too_long_reasons(case, values):
@@ -1108,7 +1190,8 @@ def too_long_reasons(case, values):
         return filled([values[name]], x + t * (vector(new[name]) - x))[0][0]
 
     tenth = case.energy({**values, **{name: part(name, 0.1) for name in names}})
-    return ["the step is too long: a tenth of it lowers the energy"] * bool(tenth < case.energy(values))
+    return ["the step is too long: a tenth of it lowers the energy; or it is made for other values of the rest than "
+            "it is taken at (old ones for new)"] * bool(tenth < case.energy(values))
 
 
 def one_by_one_reasons(case, values):

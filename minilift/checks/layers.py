@@ -39,6 +39,7 @@ RESTLESS = "of one signal it is not the same twice: it draws random numbers, or 
 DAMPINGS = (0.3, 1.0, 20.0)
 FAR = 4.0  # outputs so many times those drawn are still ones that training meets
 HUGE = 1e60  # a loss of outputs of some hundreds that is larger grows exponentially
+MANY = 44  # rows of a larger batch
 KRYLOV = 3  # steps of an iteration that has not converged
 
 
@@ -134,6 +135,35 @@ def of_each_sample(function, batch):
     together, alone = function(batch), function(batch[:1])
     finding, why = compare(together[:1], dense(alone)), "samples are coupled: a mean, or an axis, goes over the batch"
     return finding if SINGLE in finding.reasons else finding._replace(reasons=(why,))
+
+
+def by_rows_and_layout(calls, arrays, forms=None):
+    """Return the finding that functions of arrays, of which each row is by itself, are of many rows what of few.
+
+    Neither a memory layout may matter, nor other `forms` of the arrays, functions by what to say of them.
+    """
+    many = [np.resize(array, (MANY, *array.shape[1:])) for array in arrays]
+    many[0] = many[0] * np.linspace(0.5, 1.5, MANY).reshape(-1, *(1,) * (many[0].ndim - 1))  # no two rows are the same
+    reasons = []
+    for name, call in calls.items():
+        pieces = [call(*(array[k : k + 4] for array in many)) for k in range(0, MANY, 4)]
+        alone = tried(call, *(array[:1] for array in many))
+        if alone is None or not fits_or_equal(np.ravel(pieces[0][:1]), np.ravel(alone)):
+            continue  # it couples the samples, or has another weight, which others say
+        right = np.concatenate(pieces)
+        tried_as = {"of a batch of many rows it is another": many,
+                    "of arrays that are not C-contiguous it is another": [np.asfortranarray(array) for array in many],
+                    **{what: [change(array) for array in many] for what, change in (forms or {}).items()}}
+        for what, given in tried_as.items():
+            got = tried(call, *given)
+            if got is None or not fits_or_equal(np.ravel(got), np.ravel(right)):
+                reasons.append(f"{name}: {what}" + " (it raises)" * (got is None))
+    return Finding(float(len(reasons)), 0.0, "rows by themselves, in the order of the indices", tuple(reasons))
+
+
+def fits_or_equal(got, right):
+    """Whether two arrays are equal up to rounding, NaN where the other is."""
+    return got.shape == right.shape and np.allclose(got, right, rtol=1e-8, atol=1e-10, equal_nan=True)
 
 
 def wrong_shape(layer, shape, result):
@@ -294,6 +324,16 @@ def map_remembers_nothing(phi, case):
 def map_is_of_each_sample(phi, case):
     only_if(len(case.a) > 1, "a batch of one")
     return of_each_sample(lambda a: case.call(phi.forward, case.theta, a), case.a)
+
+
+@claim("map", "it is the same in any memory layout", "of arrays that are not C-contiguous", "convention")
+def map_in_any_layout(phi, case):
+    calls = {"forward": (phi.forward, case.theta, case.a), "adjoint_theta": (phi.adjoint_theta, case.a, case.g),
+             "adjoint_input": (phi.adjoint_input, case.theta, case.g)}
+    wrong = [name for name, (call, *arrays) in calls.items() if not fits_or_equal(
+        case.call(call, *map(np.asfortranarray, arrays)), case.call(call, *arrays))]
+    return Finding(float(len(wrong)), 0.0, "entries are those of the indices", tuple(
+        f"{name}: of arrays that are not C-contiguous it is another" for name in wrong))
 
 
 @claim("map", "float32 stays float32", "dtype of z, ãᵀg, g Wᵀ", "convention")
@@ -698,6 +738,23 @@ def transfer_is_one(sigma, case):
     if not np.array_equal(other, case.apply(sigma, case.z)[0], equal_nan=True):
         return finding._replace(number=math.inf, reasons=("it draws random numbers in evaluation too",))
     return of_each_sample(lambda z: case.apply(sigma, z)[0], case.z)
+
+
+@claim("transfer", "it is the same in a large batch, and in any shape and memory layout", "σ(z)_i = σ(z_i)",
+       "convention", once=True)
+def transfer_in_any_layout(sigma, case):
+    def adjoint(z, g):
+        a, aux = sigma.apply(case.lend(z), training=False, rng=np.random.default_rng(0))
+        return copied(sigma.adjoint(case.lend(z), a, aux, case.lend(g)))
+
+    of_z, forms = {"forward": lambda z: case.apply(sigma, z)[0]}, {}
+    if case.elementwise:
+        of_z["the derivative"] = lambda z: case.call(sigma.derivative, z)
+        forms["of images it is another"] = lambda array: array.reshape(-1, 2, 2, array.shape[1])
+    found = by_rows_and_layout(of_z, [case.z], forms)
+    z, g = (np.repeat(array, MANY, axis=0) for array in (case.z[:1], case.g[:1]))
+    both = by_rows_and_layout({"the adjoint": adjoint}, [z, g], forms)
+    return found._replace(number=found.number + both.number, reasons=(*found.reasons, *both.reasons))
 
 
 @claim("transfer", "on average over its random numbers, training is evaluation", "E σ(z) = σ(z)", "convention")
@@ -1162,15 +1219,16 @@ class LossCase(Case):
 
 def loss_cases(loss, rng, xp):
     """Return a loss and random problems for it: one sample, one output, wide and tall."""
-    sizes = ((1, 3, 0.7), (5, 1, 30.0), (3, 4, 0.4), (7, 2, 0.02), (17, 5, 3.0))
+    sizes = ((1, 3, 0.7), (5, 1, 300.0), (3, 4, 0.4), (7, 2, 0.02), (17, 5, 3.0))
     return loss, [loss_case(loss, rng, xp, *size) for size in sizes]
 
 
 def loss_case(loss, rng, xp, n, n_out, tau):
     """Return one problem for a loss; where it is infinite outside of its domain, with outputs inside."""
     y = draw_targets(loss, rng, n, n_out)
+    far = 1.5 * (FAR if tau > 100 else 1.0)  # of which a long step of a prox begins
     case = LossCase(f"N = {n}, {n_out} outputs", xp, z=1.5 * rng.standard_normal((n, n_out)), y=y,
-                    w=1.5 * rng.standard_normal((n, n_out)), tau=tau)
+                    w=far * rng.standard_normal((n, n_out)), tau=tau)
     if finite_around(loss, case, case.z) and finite_around(loss, case, case.w):
         return case
     for inside in (abs, lambda z: -abs(z), lambda z: z / 10, lambda z: 0.1 + abs(z) % 0.8):
@@ -1253,6 +1311,20 @@ def loss_mistakes(loss, case):
            "the transfer is applied to the target too": weight * (f - case.call(loss.transfer.forward, y)),
            "σ' is applied twice: the gradient is taken through the transfer again": weight * twice}
     return {"the target is missing": weight * f, **(own if np.any(f != case.z) else {})}
+
+
+@claim("loss", "where outputs have ties, or lie at kinks, the gradient is a subgradient",
+       "L(w) ≥ L(z) + ⟨∇L(z), w − z⟩", "convention")
+def loss_at_ties(loss, case):
+    only_if(getattr(loss, "convex", True) and case.everywhere and case.z.size < 20, "it is not convex, or has a domain")
+    only_if(loss_gradient(loss, case).holds and loss_is_convex(loss, case).holds, "it is wrong elsewhere")
+    z = np.round(case.z) + (case.y if case.y.shape == case.z.shape else 0)
+    value, slope, h = case.value(loss, z), case.call(loss.gradient, z, case.y), 1e-3
+    ways = [*np.eye(z.size).reshape(-1, *z.shape), *np.random.default_rng(8).choice([-1.0, 1.0], (20, *z.shape))]
+    above = [value + np.vdot(slope, s * h * v) - case.value(loss, z + s * h * v) for v in ways for s in (1, -1)]
+    size = h * (np.max(abs(slope)) + 1e-6 * (1 + abs(value)))
+    return Finding(float(max(above)) / size, 1e-4, "relative to the gradient, over steps of 1e-3", (
+        "it is right elsewhere, and wrong at ties or kinks: where entries, a margin or a threshold are met exactly",))
 
 
 @claim("loss", "proba is its transfer", "proba(z) = f(z)", "convention")
@@ -1360,6 +1432,17 @@ def loss_remembers_nothing(loss, case):
     reversed_too = case.call(loss.gradient, case.z[::-1], case.y[::-1])[::-1]
     finding = compare(reversed_too, dense(case.call(loss.gradient, case.z, case.y)))
     return finding._replace(reasons=("the gradient for other targets is that for earlier ones: they are cached",))
+
+
+@claim("loss", "its gradient is the same in a large batch, and in any memory layout", "∇L(z)_i / weight = ∇ℓ(z_i)",
+       "convention")
+def loss_in_any_layout(loss, case):
+    only_if(case.everywhere and hasattr(loss, "weight"), "it is infinite outside of its domain, or states no weight")
+
+    def per_weight(z, y):
+        return case.call(loss.gradient, z, y) / loss.weight(len(z))
+
+    return by_rows_and_layout({"the gradient": per_weight}, [case.z, case.y])
 
 
 @claim("loss", "float32 stays float32", "dtype of ∇L_y(z)", "convention")

@@ -32,6 +32,7 @@ from minilift.checks.networks import (
 from minilift.checks.numeric import Reference, compare, dense, directional, fits, fitted_factor, gradient, tried
 from minilift.checks.report import Finding, NotClaimed, claim, error_text, only_if
 from minilift.layers.activations import Identity
+from minilift.layers.losses import SquaredError
 from minilift.layers.normalization import Dropout
 from minilift.methods import FOOF, KFAC, BackProp, GaussNewton, LocoProp, ProxProp, SemiImplicit
 from minilift.methods.backward.locoprop import decay_scales
@@ -153,6 +154,60 @@ def keeps_what_it_says(claimed, case):
     found = ["the steps depend on the batch before: what is kept is not in state_dict()"] * bool(after and not says)
     found += ["reset() does not forget what is kept of the batch before"] * bool(gap(expected, run_method(kept, other)))
     return Finding(float(len(found)), 0.0, "bit for bit", tuple(found))
+
+
+@claim("method", "what it returns stays as it is when the next batch comes", "d(A) after B = d(A)", "convention",
+       once=True)
+def returns_its_own_arrays(claimed, case):
+    method = fresh(claimed.method)
+    run_method(method, case)  # in the first batch buffers are made
+    given = {"the steps": run_method(method, case)}
+    given["the arrays of state_dict()"] = [value for value in method.state_dict().values() if getattr(value, "ndim", 0)]
+    before = {what: [np.array(to_numpy(array)) for array in arrays] for what, arrays in given.items()}
+    run_method(method, case if method.whole_batch else batches_of(case)[1])
+    reasons = [f"{what} of one batch are changed by the next: a live buffer is handed out, not a copy"
+               for what, arrays in given.items() if arrays and gap(before[what], arrays)]
+    return Finding(float(len(reasons)), 0.0, "bit for bit", tuple(reasons))
+
+
+def batches_of(case):
+    """Return four batches in a row, the last like the first, on one network; and one that is fitted exactly, if any."""
+    changes = ((1.0, 1), (0.5, -1), (-1.5, 1), (1.0, 1))
+    fitted = [replace(case, y=to_numpy(case.forward().z[-1]))] * isinstance(case.net.loss_function, SquaredError)
+    return [*(replace(case, X=size * case.X[::order]) for size, order in changes), *fitted]
+
+
+def is_stateless(told):
+    """Whether the equations of one of the package's methods are of each batch alone."""
+    keeps = getattr(told, "decay", 0) if isinstance(told, FOOF) else getattr(told, "local_optimizer", "sgd") != "sgd"
+    return isinstance(told, TOLD) and not keeps
+
+
+@claim("method", "in one batch after another, without reset(), it is what it should be",
+       "d(B after A), d(C after A, B), …", "definition", once=True)
+def stays_right(claimed, case):
+    only_if(claimed.told is not claimed.method, "nothing is given as like")
+    only_if(is_stateless(claimed.told) or not isinstance(claimed.told, TOLD), "its equations average over batches")
+    only_if(not claimed.method.whole_batch and not claimed.told.whole_batch, "it is of one batch alone")
+    batches = batches_of(case)
+    one, other = fresh(claimed.method), fresh(claimed.told)
+    beside = [run_method(one, batch) for batch in batches]
+    expected = [run_method(fresh(claimed.method) if isinstance(claimed.told, TOLD) else other, batch)
+                for batch in batches]
+    findings = [compare(flat(d), dense(flat(right), 1e-6, "of each batch alone, or the steps of `like`"))
+                for d, right in zip(beside, expected) if np.all(np.isfinite(flat(right)))]
+    only_if(findings and findings[0].holds, "it is wrong in the first batch already")
+    k, worst = next(((k, found) for k, found in enumerate(findings, start=1) if not found.holds), (0, findings[0]))
+    if math.isnan(worst.number):
+        return worst._replace(reasons=("it is not finite (NaN or inf) where the signals are 0: it divides by a norm",))
+    return worst._replace(reasons=(
+        f"the first batch is right, batch {k} in a row is not: what is kept from batch to batch (momentum, a factor, a "
+        "start) has no place in it, or another weight",))
+
+
+def flat(steps):
+    """Return the entries of a list of steps in one vector."""
+    return np.concatenate([np.ravel(to_numpy(step)) for step in steps])
 
 
 @claim("method", "resumed from its state_dict() it goes on as if it had not stopped", "d(C after A, B)", "definition",

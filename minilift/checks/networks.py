@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -277,16 +278,23 @@ def compare_blocks(case, got, references, mistakes=None, factors=None):
         where = "only where maps share their θ: there are more rows than samples there"
         return worst._replace(reasons=lambda: [f"it is wrong {where}"])
     some = len(wrong) < len(findings) or len(case.X) == 1  # of one sample all may be wrong for this reason
-    if where := [text for text, maps in parts_of(case).items() if some and wrong and set(wrong) <= set(maps)]:
-        return worst._replace(reasons=lambda: [text for reason in worst.mistakes()
-                                               for text in (f"{reason}; {where[0]} alone", reason)])
+    if where := [text for text, maps in parts_of(case).items() if some and wrong and set(wrong) == set(maps)]:
+        return worst._replace(reasons=lambda: [text for reason in worst.mistakes() for text in (
+            *(f"{reason}; {part} alone" for part in where if is_of_a_map(reason)), reason)])
     return worst
 
 
 def parts_of(case):
     """Return some of a network's maps, by what to say of them."""
     low = [l for l in case.net.maps if len(case.design[l]) < len(case.theta[l])]
-    return {"where there are fewer rows than parameters of a unit": low, "on the last map": [case.net.depth]}
+    single = [l for l in case.net.maps if case.theta[l].shape[1] == 1]
+    return {"where a map has one output unit": single, "where there are fewer rows than parameters of a unit": low,
+            "on the last map": [case.net.depth], "on the first map": case.net.maps[:1]}
+
+
+def is_of_a_map(reason):
+    """Whether a reason may be of some maps alone: a wrong σ' or signal never shows on the last one."""
+    return not re.search("^the step of|σ|signal", reason)
 
 
 def worst_block(findings, what="map"):
@@ -306,7 +314,12 @@ def worst_block(findings, what="map"):
         each = dict.fromkeys(reasons[0] for reasons in firm if reasons)
         if not common and not each:
             return [f"the step of {what} {l} is wrong"]  # it often shows in one block alone: say where
-        return common or ["; in another map, ".join(each)]
+        if len(failing) > 1 and not common and not all(mistakes):
+            only = next(k for k, reasons in enumerate(mistakes) if reasons)
+            told = f"on {what} {failing[only][0]}; another is wrong otherwise"
+            return [text for reason in each for text in (f"{reason} {told}", reason)]
+        return common or ["; in another map, ".join(each), "it is wrong by another amount in each map: their numbers, "
+                          "step sizes say, are exchanged, in another order, or one map's is another's"]
 
     return worst._replace(reasons=shared)
 

@@ -19,6 +19,8 @@ from minilift.checks.report import Finding
 COMPLEX_STEP = 1e-30
 STEPS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.04, 0.13, 0.4, 0.7, 1.0, 2.0, 4.0, 10.0)  # of a probe
 LOCAL = 2  # so many of them around a local minimiser
+FLAT = 1e-6  # what short probes find less than this lower is flat to first order
+BENDS = (1e-4, 1e-3, 1e-2)  # steps at which a function's curvature is seen above rounding
 COORDINATES, RANDOM = 24, 16  # probes along so many coordinates and random directions at most
 FITS = 1e-5  # a mistake is named if, once made on purpose, no more than this relative difference is left
 DIFFERENCES = "central differences leave truncation and rounding below 1e-6"
@@ -193,6 +195,8 @@ class Probed:
         where the way to the old point is inside.
     where : array
         The probe that is lowest.
+    bent : str
+        Of a point where a local minimiser should be: "a maximum" or "a saddle", if it is that by its curvature.
     """
 
     value: float
@@ -202,6 +206,7 @@ class Probed:
     noise: float = 0.0
     inside: float = 0.0
     where: np.ndarray | None = None
+    bent: str = ""
 
     @classmethod
     def around(cls, f, u, old, rng, local=False, project=lambda x: x):
@@ -223,18 +228,42 @@ class Probed:
         lowest = float(finite.min(initial=value))
         excess = max(0.0, value - lowest - noise) / spread
         where = project(points[np.argmin(np.where(np.isfinite(found), found, np.inf))])
-        return cls(value, lowest, float(finite.max(initial=value)), excess, noise, float(inside), where)
+        bent = bent_down(lambda x: f(project(x)), u, old, rng, noise) if local and excess <= FLAT else ""
+        return cls(value, lowest, float(finite.max(initial=value)), math.inf if bent else excess, noise,
+                   float(inside), where, bent)
 
 
-def probes(u, old, rng, local):
-    """Yield the points that must not be lower than u."""
+def ways(u, old, rng):
+    """Return the size of steps around u, and directions: coordinates, random ones, and that to the old point."""
     size = max(np.max(abs(u), initial=0.0), np.max(abs(u - old), initial=0.0), 1e-3)
     units = np.eye(len(u))[rng.permutation(len(u))[:COORDINATES]]
     random = rng.standard_normal((min(RANDOM, 2 * len(u)), len(u)))  # few fill a space of few dimensions
     random /= np.max(abs(random), axis=1, keepdims=True, initial=1e-300)
+    return size, units, random, (old - u) / size
+
+
+def bent_down(f, u, old, rng, noise):
+    """Return whether a point is "a maximum" or "a saddle" of f, or neither: "".
+
+    Along a way that bends down the mean of both sides is lower than f(u), at two lengths in a row.
+    """
+    size, units, random, to_old = ways(u, old, rng)
+
+    def bends(v):
+        means = [(f(u + t * size * v) + f(u - t * size * v)) / 2 for t in BENDS]
+        lower = [mean < f(u) - noise for mean in means]
+        return any(map(all, itertools.pairwise(lower)))
+
+    down = [bends(v) for v in (*units, *random, to_old) if np.any(v)]
+    return "" if not any(down) else "a maximum" if all(down) else "a saddle"
+
+
+def probes(u, old, rng, local):
+    """Yield the points that must not be lower than u."""
+    size, units, random, to_old = ways(u, old, rng)
     steps = STEPS[:LOCAL] if local else STEPS
     # random directions take each second step, by turns
-    for v, taken in itertools.chain(((v, steps) for v in (*units, (old - u) / size)),
+    for v, taken in itertools.chain(((v, steps) for v in (*units, to_old)),
                                     ((v, steps[k % 2 :: 2]) for k, v in enumerate(random))):
         for t in taken:
             yield u + t * size * v

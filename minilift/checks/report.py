@@ -20,6 +20,8 @@ EXPLAINED = 3  # failing problems whose mistakes are looked for
 NO_REASON = ("likely: the step of map", "none of the usual mistakes fits")  # how what says nothing of a reason begins
 VAGUE = (*NO_REASON, "what is wrong depends on")  # how what goes with any reason begins
 MOST = 0.6  # of them a mistake must explain, to be named; a `Guess` of as many again
+DECIDED = 1 / 4  # of the problems must say something
+SOME = {r"N = 1\b": "for a batch of one sample", r"\b1 outputs": "where there is one output"}  # by labels of problems
 MARKS = {True: "ok", False: "FAIL", None: "–"}
 HEADS = ("", "claim", "equation", "source", "number", "allowed")
 LEFT = "style='text-align:left'"
@@ -81,12 +83,15 @@ class Finding(NamedTuple):
     reasons : tuple of str, or callable
         The usual mistakes that fit, the likeliest first, or none, or a function that looks for them. They are read only
         where the claim does not hold.
+    undecided : bool
+        Whether a problem on which it does not hold says nothing: it is left out where enough others do.
     """
 
     number: float
     tolerance: float
     why: str
     reasons: tuple = ()
+    undecided: bool = False
 
     @property
     def holds(self):
@@ -239,25 +244,40 @@ def check_claim(claim, thing, subject, cases):
             findings.append((case, measured(claim.measure, thing, case)))
         except NotClaimed as why:
             skips.append(str(why))
+    decided = [(case, finding) for case, finding in findings if not finding.undecided]
+    findings = decided if len(decided) >= DECIDED * len(findings) else findings
     names = (claim.kind, subject, claim.words, claim.equation, claim.source)
     if not findings:
         return Check(*names, why=skips[0] if skips else "no problem suits it")
     failing = [(case, finding) for case, finding in findings if not finding.holds]
     case, worst = max(failing or findings, key=lambda item: severity(item[1]))
-    reason = common_reason([finding for _, finding in failing]) if failing else ""
+    reason = common_reason([finding for _, finding in failing], len(findings) > 1) if failing else ""
     if reason.startswith(NO_REASON) and (kept := kept_reason(claim, thing, [case for case, _ in failing], findings)):
         reason = kept
-    if failing and len(failing) < len(findings) and all(re.search(r"N = 1\b", case.label) for case, _ in failing):
-        reason += "; for a batch of one sample alone"
+    for label, where in SOME.items() if failing and len(failing) < len(findings) else ():
+        if all(re.search(label, case.label) for case, _ in failing):
+            reason += f"; {where} alone"
     return Check(*names, float(worst.number), worst.tolerance, worst.why, not failing, reason, len(findings),
                  case.label)
 
 
 def kept_reason(claim, thing, failing, findings):
-    """Return whether only the first problem, or the first of one shape, is right: that something of it is kept."""
+    """Return whether only the first problem, or the first of one shape, is right: that something of it is kept.
+
+    Or whether only the problems with the largest entries are wrong.
+    """
     why = "something of it is kept for all later ones (remembered, cached)"
     if findings[0][1].holds and len(failing) == len(findings) - 1 > 6:
         return f"likely: only the first problem is right: {why}"
+    forms = [getattr(case, "form", None) for case, _ in findings]
+    if forms[0] is not None and len(set(forms)) > 2 and [finding.holds for _, finding in findings] == [
+            form not in forms[:k] for k, form in enumerate(forms)]:
+        return f"likely: the first problem of each shape is right, the next is wrong: {why}"
+    if forms[0] is not None and len(findings) > 6 and max(
+            [case.largest for case, finding in findings if finding.holds], default=math.inf) < min(
+            case.largest for case in failing):
+        return ("likely: it is wrong only where entries are large: in another branch, beyond a threshold, or where "
+                "something is cut off")
     pairs = failing[0].twins() if hasattr(failing[0], "twins") else ()
     held = [[measured(claim.measure, thing, case).holds for case in pair] for pair in pairs]
     if held and all(first and not second for first, second in held):
@@ -290,9 +310,14 @@ def severity(finding):
     return finding.number / (finding.tolerance or 1.0)
 
 
-def common_reason(findings):
-    """Return the reason that fits in most failing findings, the earliest named among equals."""
+def common_reason(findings, others=False):
+    """Return the reason that fits in most failing findings, the earliest named among equals.
+
+    Where one fails and `others` do not, no guess is made.
+    """
     explained = [reasons_of(finding) for finding in findings[:EXPLAINED]]
+    if others and len(findings) == 1:
+        explained = [[reason for reason in explained[0] if not isinstance(reason, Guess)]]
     best = likeliest(explained)
     if isinstance(best, Guess):
         explained += map(reasons_of, findings[EXPLAINED : 2 * EXPLAINED])

@@ -51,6 +51,7 @@ def test_each_claim_is_made_by_something_of_ours():
     made = {(check.kind, check.claim) for check in package_report(0).checks if check.passed is not None}
     yours = {("method", "its new parameters minimise the objective given for it"),
              ("method", "its steps are those of the reference"),
+             ("method", "in one batch after another, without reset(), it is what it should be"),
             ("method", "η, λ and the blocks are those of `like`"),
              ("method", "its energy is that of the method whose subclass it is"),
              ("method", "with the sweep of the method whose subclass it is, it takes its steps, call after call")}
