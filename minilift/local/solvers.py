@@ -302,8 +302,8 @@ def conjugate_gradients(gram, g, damping, steps, joint=False):
     u = gram.xp.zeros_like(r)
     rho, rounding = total(gram.squared_norm(r, gram_r)), total(gram.rounding_of_lower(g))  # ‖R‖² in θ
     for step in range(steps):
-        m_p = gram_p + damping * p
-        alpha = ratio(rho, total(gram.inner(p, gram_p, m_p)))  # exact line search along P
+        m_p = gram_p + damping * p  # ProxProp (14)
+        alpha = ratio(rho, total(gram.inner(p, gram_p, m_p)))  # ProxProp (14)
         u += alpha * p
         if step == steps - 1:
             break
@@ -312,7 +312,7 @@ def conjugate_gradients(gram, g, damping, steps, joint=False):
         gram_r = matrix @ r
         rho_old, rho = rho, total(gram.squared_norm(r, gram_r))
         rho *= rho > rounding
-        beta = ratio(rho, rho_old)
+        beta = ratio(rho, rho_old)  # ProxProp (14)
         p *= beta
         p += r
         gram_p *= beta

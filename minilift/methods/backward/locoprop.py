@@ -141,7 +141,8 @@ class LocoProp(Method):
 
     def gap(self, block, form=lambda values: values):
         """Return the gap with target z − γg (S) or f(z) − γg (M), for z and g in a form such as `Map.columns`."""
-        z, signal = form(block.z), self.gamma * form(block.g)
+        z = form(block.z)
+        signal = self.gamma * form(block.g)  # LocoProp-S, LocoProp-M
         if self.variant == "S":
             return SquaredGap(z, signal)  # LocoProp-S
         return MatchingLoss(one_transfer("LocoProp", block), z, signal)  # LocoProp-M

@@ -83,7 +83,8 @@ class ProxProp(Method):
 
     def solve(self, block):
         r"""Return the `Solution` of the proximal step (11) of one block, divided by τ."""
-        gap, damping = SquaredGap(block.phi.columns(block.z), block.phi.columns(block.g)), 1 / self.step_size(block)
+        gap = SquaredGap(block.phi.columns(block.z), block.phi.columns(block.g))
+        damping = 1 / self.step_size(block)  # ProxProp (11)
         problem = local(block, gap, damping)
         if self.solver == "exact":
             return exact(problem)  # ProxProp (13), Prop. 2, Prop. 3, Prop. 4

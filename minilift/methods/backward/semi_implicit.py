@@ -66,8 +66,9 @@ class SemiImplicit(Method):
         self.joint = boolean("SemiImplicit: joint", joint)
 
     def propose(self, block: Block) -> Any:
-        """Return θ_l − θ_l^new of the W block, then the b block."""
-        gap, damping = self.gap(block), 2 * self.lam  # no ½ stands before λ
+        """Return θ_l − θ_l^new of the W block, then the b block; no ½ stands before their λ."""
+        gap = self.gap(block)
+        damping = 2 * self.lam  # SIBP W, SIBP b
         if self.joint:
             return self.solve(local(block, gap, damping)).value
         of_weights = local(block, gap, damping, bias=False)
@@ -78,11 +79,12 @@ class SemiImplicit(Method):
         return of_weights.xp.concatenate([weights.value, bias.value])
 
     def gap(self, block):
-        """Return the gap ‖f(z) − (f(z_l) − ηδ_l)‖²."""
+        """Return the gap ‖f(z) − (f(z_l) − ηδ_l)‖², with δ of the summed loss."""
         columns, f, signal = block.phi.columns, Identity(), block.g
         if not block.last:
             f, signal = one_transfer("SemiImplicit", block), block.g_a
-        return SquaredFit(f, columns(block.z), (self.eta / block.weight) * columns(signal))  # η of the summed loss
+        signal = self.eta / block.weight * columns(signal)  # SIBP W, SIBP b
+        return SquaredFit(f, columns(block.z), signal)
 
     def explicit_step(self, block):
         """Return η/λ times the gradient of the summed loss, what the other steps become where λ is large."""
