@@ -168,6 +168,20 @@ def explicit_step(B, x, tau):
     return x
 
 # %% [markdown]
+# ## Predict
+#
+# Which number does your factor give for $\tau\lambda = 1.9$?
+
+# %% tags=["predict"]
+factor = None  # a number
+
+# %%
+teach.holds("explicit step", explicit_step(B, x0, 0.1),
+            x0 - 0.1 * gradient(x0))  # (1.5)
+q = Q[:, 0]  # the steep direction, whose λ is L
+teach.reveal(factor, round(float(q @ explicit_step(B, q, 1.9 / L)), 6))
+
+# %% [markdown]
 # ## Backward: the implicit step
 #
 # Take the slope at the **new** point instead:
@@ -262,14 +276,23 @@ for tau in (0.05, 1.0, 100.0):
 # minimiser is called the *proximal point* of $x_k$; notebook 02 is about it.
 
 # %%
-tau = 1.0
-x_new = implicit_step(B, x0, tau)
-
-
 def proximal_objective(x):
     return J(x) + np.sum((x - x0) ** 2, axis=-1) / (2 * tau)  # (1.8)
 
 
+for tau in (0.01, 100.0, 1.0):
+    x_new = implicit_step(B, x0, tau)
+    slope = [(proximal_objective(x_new + h * e)
+              - proximal_objective(x_new - h * e)) / (2 * h) for e in np.eye(2)]
+    teach.holds(f"τ = {tau:g}: (1.8) has no slope at x_new", slope, np.zeros(2),
+                teach.DIFFERENCES)
+    teach.holds(f"τ = {tau:g}: J and the price of the way are at most J(x0)",
+                max(proximal_objective(x_new) - J(x0), 0), 0)
+
+# %% [markdown]
+# No slope, and no lower point near by:
+
+# %%
 nearby = x_new + rng.normal(size=(1000, 2)) * rng.choice([1e-3, 0.1, 1.0],
         size=(1000, 1))
 lower = np.sum(proximal_objective(nearby) < proximal_objective(x_new))
@@ -305,7 +328,8 @@ away = tuple(s for s in step_sizes if J(paths[s]["explicit"][-1]) > J(x0))
 teach.reveal(prediction, away, "The figure shows why.")
 
 # %% [markdown]
-# The paths of both kinds over the contours of $J$, with the flow as a dashed line:
+# The paths of both kinds over the contours of $J$, with the flow as a dashed line. A cross on the upper edge:
+# the explicit path has left the picture, at $\tau L = 100$ with its first step.
 
 # %%
 fig, axes = plt.subplots(1, 4, figsize=(11, 3.7), sharex=True, sharey=True)
@@ -332,6 +356,8 @@ for ax, s in zip(axes, step_sizes):
                  f"{final[0]:.2g},\nimplicit {final[1]:.2g}")
     ax.set_xlabel("x₁")
 axes[0].set_ylabel("x₂")
+fig.suptitle("×: explicit steps have left the picture", x=0.99, ha="right",
+             fontsize=9, color=teach.METHODS["explicit"][0])
 axes[0].legend(loc="lower left")
 teach.show(fig, "Four panels over the contours of J. Explicit steps follow the "
            "flow at τL = 0.5, zigzag across the valley at 1.9, leave the "
@@ -395,17 +421,18 @@ teach.show(fig, "Size of the amplification factors against s. The explicit one "
            "one falls like 1/s; the flow's falls fastest.")
 
 # %% [markdown]
-# An explicit step has to keep the **right** end of its bar below 2, because of the steep direction. Then the left end, where the useful motion is, lies
-# at a factor near 1 (0.905 at $\tau L = 1.9$): little happens. That is stiffness: *stability*, not accuracy,
-# dictates the step. Note also what implicit Euler does **not** do: at $\tau L = 100$ its factor in the flat
-# direction is 0.167, where the flow has $e^{-5} = 0.007$. It is stable, not accurate.
+# An explicit step has to keep the **right** end of its bar below 2, because of the steep direction. Then the
+# left end, where the useful motion is, lies at a factor near 1 (0.905 at $\tau L = 1.9$): little happens.
+# That is stiffness: *stability*, not accuracy, dictates the step. Note also what implicit Euler does **not**
+# do: at $\tau L = 100$ its factor in the flat direction is 0.167, where the flow has $e^{-5} = 0.007$. It is
+# stable, not accurate.
 
 # %% [markdown]
 # ## Exercise 1.3 (core): find the limit by experiment
 #
 # Write a function that finds the largest $\tau$ for which explicit steps still shrink $x$, from $B$ alone
-# and **by experiment**: no eigenvalues. One per cent is accurate enough. Then compare with what (1.9) says
-# it must be.
+# and **by experiment**: no eigenvalues (the check cannot see whether you used some). One per cent is accurate
+# enough. Then compare with what (1.9) says it must be.
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -518,8 +545,7 @@ teach.show(fig, "Steps needed against τ: explicit steps need fewer and fewer "
 
 # %% [markdown]
 # Before the limit the two need about the same number of steps (printed): a small step is a small step. The
-# difference
-# is the part of the axis on the right of the dotted line, which only one of them can use. But these are
+# difference is the part of the axis on the right of the dotted line, which only one of them can use. But these are
 # counts of *steps*, and a step of one kind costs a product with $A$, a step of the other a linear solve.
 # Notebooks 05 to 07 put prices on them.
 
@@ -528,8 +554,8 @@ teach.show(fig, "Steps needed against τ: explicit steps need fewer and fewer "
 #
 # "The loss falls for every $\tau$" was proved from (1.8). Where did the proof use that $x_{k+1}$ is the
 # *minimiser*, and not just a point with zero gradient? Find a symmetric 2×2 matrix $A$ and a $\tau > 0$
-# such that $x_{\text{new}} = (I + \tau A)^{-1}x$ exists and $J(x) = \frac12 x^TAx$ is **higher** at
-# $x_{\text{new}}$ than at some $x$.
+# such that (1.6) has a solution $x_{\text{new}}$ for each $x$, and for at least one $x$ the step **raises**
+# $J(x) = \frac12 x^TAx$: $J(x_{\text{new}}) > J(x)$.
 #
 # <details><summary>Hint 1: idea</summary>
 #

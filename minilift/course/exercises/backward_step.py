@@ -26,6 +26,19 @@ def plain_step(B, x, tau):
     return x - tau * B.T @ (B @ x)
 
 
+def is_for_two_alone(step, B, x, tau):
+    """Return whether a step can deal with the notebook's two components only."""
+    def deals_with(n):
+        try:
+            return np.shape(step(B[:, :n], x[:n], tau)) == (n,)
+        except ValueError:
+            return False
+    return deals_with(2) and not deals_with(3)
+
+
+OTHERS_MATRIX = "the notebook's own A (or a 2) stands in it: A = BᵀB must be made of the B that is handed in"
+
+
 def in_turn(B, x, tau):
     """Return the step of a loop that overwrites the components, one after the other."""
     A, moved = B.T @ B, x.copy()
@@ -108,8 +121,10 @@ def explicit_step(answer, seed):
                     np.array([step(B, q, tau) for q in Q.T]), (1 - tau * eigenvalues)[:, None] * Q.T)
 
     def mistakes(step):
+        yield is_for_two_alone(step, B, x, tau), OTHERS_MATRIX
         other = -x  # one x alone may have slopes of one sign
         yield from slips(step, [(B, x, tau), (B, other + np.roll(x, 1), tau)], WRONG_EXPLICIT_STEPS)
+        yield same(step(B, x, tau), plain_step(B, x, tau), 1e-3), "right to three digits: is the result rounded?"
         yield from is_no_step(step, B, x, tau)
         yield not same(step(B, x, 2 * tau) - x, 2 * (step(B, x, tau) - x)), "a doubled τ must double the move of x"
         acting = np.stack([(e - step(B, e, tau)) / tau for e in np.eye(3)], axis=1)
@@ -215,6 +230,7 @@ def implicit_step(answer, seed):
                         look="put your x_new into (1.6): which side is off?")
 
     def mistakes(step):
+        yield is_for_two_alone(step, B, x, 0.3), OTHERS_MATRIX
         yield from slips(step, [(B, x, tau) for tau in (0.3, 2.0)], WRONG_IMPLICIT_STEPS)
         slow, fast = 0.01 / np.linalg.norm(A, 2), 10 / np.linalg.norm(A, 2)
         settled = same(step(B, x, slow), library_implicit_step(B, x, slow), 1e-6)
@@ -274,14 +290,23 @@ def largest_stable_step(answer, B, seed):
             tau = float(limit(problem))
             if not np.isfinite(tau):
                 raise ValueError(f"{tau} comes back where a finite number is expected")
-            below, above = growth(problem, 0.99 * tau), growth(problem, 1.01 * tau)
-            yield Claim(f"{name}: at 0.99 τ steps shrink x", max(0.0, below - 1), 1e-3)
-            yield Claim(f"{name}: at 1.01 τ steps grow x", max(0.0, 1.001 - above), 1e-3)
+            below, above = growth(problem, 0.985 * tau), growth(problem, 1.015 * tau)
+            yield Claim(f"{name}: τ is positive", max(0.0, -tau) or float(tau == 0), 0.0)
+            yield Claim(f"{name}: at 0.985 τ steps shrink x", max(0.0, below - 1), 1e-3)
+            yield Claim(f"{name}: at 1.015 τ steps grow x (shortfall)", max(0.0, 1.001 - above), 0.0)
 
     def mistakes(limit):
         found = limit(spread)
         yield np.shape(found) != (), "one number is asked for: the τ at which the first component leaves"
-        yield (same(found, limit(2 * spread)), "the same τ for B and for 2B: it must be measured for each; if you "
+        yield not np.isfinite(found), f"{found} comes back where a finite number is expected; x may have overflowed"
+        yield found < 0, "a step size is positive"
+        yield found == 0, "0 comes back, the lower end of a search that never moved it: it moves where x shrank; and " \
+                          "is the first upper end so high that the halvings do not suffice?"
+        again = limit(2 * spread)
+        yield (found * np.linalg.norm(spread, 2) ** 2 > 40 and same(found, again),
+               "far beyond the limit nothing grows in your test: once x has overflowed to nan, a comparison with it is "
+               "False; or are these implicit steps, which shrink x for every τ?")
+        yield (same(found, again), "the same τ for B and for 2B: it must be measured for each; if you "
                "bisect, which end moves where x shrank, and is the limit between your first two?")
         ends = [(float(limit(problem)), np.linalg.eigvalsh(problem.T @ problem)) for problem in (spread, wide)]
         for message, wrong in WRONG_LIMITS.items():
@@ -293,8 +318,8 @@ def largest_stable_step(answer, B, seed):
             f"your τ is {shares[1]:.3g} times the largest stable one, for every B: what does the test ask for?"
         yield min(shares) > 0.5 and max(shares) <= 2, \
             "within a factor 2 of the limit: too coarse a search, or ‖x‖ is looked at after a few steps of one x only"
-        yield True, "your τ is {:.3g} times the largest stable one for the notebook's B, {:.3g} and {:.3g} times for " \
-                    "two others: it is not the fastest component that decides".format(*shares)
+        yield True, "your τ is {:.3g} times the largest stable one for the notebook's B, {:.3g} and {:.3g} times " \
+                    "for two others: too few steps from one x, or not the fastest component decides".format(*shares)
 
     return check("1.3", answer, claims, mistakes,
                  fallback=lambda problem: 2 / np.linalg.norm(Gram(problem, bias=False).matrix, 2))
@@ -308,7 +333,7 @@ def uphill(answer, seed):
             raise ValueError(f"A has shape {A.shape} where (2, 2) is expected")
         yield claim("A is symmetric", A, A.T)
         yield Claim("τ is positive", max(0.0, 1e-9 - tau), 1e-9)
-        yield Claim("some implicit step raises J (shortfall)", max(0.0, 1e-3 - rise(A, tau)), 1e-9)
+        yield Claim("some implicit step raises J (shortfall)", max(0.0, 1e-12 - rise(A, tau)), 0.0)
 
     def mistakes(found):
         A, tau = np.asarray(found[0], dtype=float), float(found[1])
