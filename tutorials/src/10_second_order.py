@@ -5,9 +5,9 @@
 # an implicit weight step keeps.
 #
 # **Afterwards you can**
-# 1. form a Gauss–Newton matrix, and say what it leaves out of the Hessian (Exercise 10.1);
-# 2. show that an implicit step on a linear layer is Levenberg–Marquardt (Exercise 10.2);
-# 3. split a layer's block into two Kronecker factors, and name the one ProxProp drops (Exercise 10.3);
+# 1. form a Gauss–Newton matrix from Jacobians (Exercise 10.1);
+# 2. write the Levenberg–Marquardt step of a linear layer as a small system, ProxProp's (Exercise 10.2);
+# 3. form the two Kronecker factors of a layer's block (Exercise 10.3);
 # 4. find a point where Newton's step goes uphill (Exercise 10.4);
 # 5. say what a second factor would cost and buy (Exercise 10.5).
 #
@@ -174,7 +174,7 @@ teach.holds("H_i along a random direction",
 # </details>
 # <details><summary>Hint 3: first line</summary>
 #
-# `np.einsum("nkp,nkj,njq->pq", ...)`, or a loop over samples
+# `bent = curvature @ jac`, of shape (N, K, P)
 #
 # </details>
 
@@ -221,22 +221,32 @@ teach.holds("Hessian = Gauss–Newton + the rest", G + np.array(rest), H,
             teach.DIFFERENCES)  # (10.1)
 
 # %% [markdown]
-# What does either make of a step?
+# What does Newton's undamped step make of such a Hessian? Three seeds (network, start and batch):
 
 # %%
-print(f"least eigenvalue of H {np.linalg.eigvalsh(H)[0]:.3f}, of G "
-      f"{np.linalg.eigvalsh(G)[0]:.1e}")
-newton = np.linalg.solve(H, g)
-along = newton @ g / np.linalg.norm(newton) / np.linalg.norm(g)
-print("Newton's undamped step: "
-      f"{np.linalg.norm(newton) / np.linalg.norm(g):.0f} times as long as the "
-      "gradient, " f"cosine to it {along:.4f}")
+def cosine(a, b):
+    return np.sum(a * b) / np.linalg.norm(a) / np.linalg.norm(b)
+
+
+print(f"seed 0: least eigenvalue of G {np.linalg.eigvalsh(G)[0]:.1e}")
+newton = []
+for seed in (0, 1, 2):
+    net_s, X_s, y_s = batch(seed)
+    H_s, at = hessian(net_s, X_s, y_s), flat(net_s.parameters)
+    g_s = flat(ml.BackProp().direction(net_s, X_s, y_s)[1])
+    step = np.linalg.solve((H_s + H_s.T) / 2, g_s)
+    newton.append(np.linalg.norm(step) / np.linalg.norm(g_s))
+    before, net_s.theta = net_s.loss(X_s, y_s), unflat(net_s, at - step)
+    print(f"seed {seed}: least eigenvalue of H {np.linalg.eigvalsh(H_s)[0]:.2f}"
+          f"; step {newton[-1]:.0f} times as long as the gradient, cosine "
+          f"{cosine(step, g_s):.4f}, loss {before:.2f} → "
+          f"{net_s.loss(X_s, y_s):.3g}")
 
 # %% [markdown]
 # ## Damping: Levenberg–Marquardt
 #
-# $G$ is singular ($p_i$ sums to one, and more), and what Newton's undamped step does here was just printed:
-# a step needs damping:
+# $G$ is singular ($p_i$ sums to one, and more), and Newton's undamped step is as good as orthogonal to the
+# gradient and far too long, as printed. A step needs damping:
 #
 # $$ (G + \mu I)\, d = \nabla J. \tag{10.4} $$
 #
@@ -319,16 +329,12 @@ def prox(tau_theta):
     return ml.ProxProp(tau_theta, last="implicit").direction(one, X, goal)[1][0]
 
 
-def cosine(a, b):
-    return np.sum(a * b) / np.linalg.norm(a) / np.linalg.norm(b)
-
-
 candidates = {"a": mu, "b": 1 / mu, "c": 1 / (N * mu)}
 closest = max(candidates, key=lambda name: cosine(prox(candidates[name]), step))
 teach.reveal(which_tau, closest, "The direction is then the step divided by N.")
 
 # %% [markdown]
-# That is (10.4) with the matrix of (10.5):
+# The same step by (10.4) as it stands, all parameters in one vector, with the matrix of (10.5):
 
 # %%
 teach.holds("N times ProxProp's direction", N * prox(1 / (N * mu)), step)
@@ -336,6 +342,9 @@ jac_one = np.einsum("ni,kj->nkij", with_ones(X), np.eye(3)).reshape(N, 3, -1)
 G_one = gauss_newton(jac_one, np.broadcast_to(np.eye(3) / N, (N, 3, 3)))
 teach.holds("G = ÃᵀÃ/N ⊗ I", G_one, np.kron(with_ones(X).T @ with_ones(X) / N,
                                             np.eye(3)))  # (10.5)
+g_one = flat(ml.BackProp().direction(one, X, goal)[1])
+whole = np.linalg.solve(G_one + mu * np.eye(len(g_one)), g_one)  # (10.4)
+teach.holds("(10.4) with the whole G is the same step", whole, step.ravel())
 
 # %% [markdown]
 # ## Two Kronecker factors
@@ -430,18 +439,30 @@ first = layers[0][0].shape[1] * 5  # parameters of layer 1
 for (a_tilde, B), block in zip(layers, (G[:first, :first], G[first:, first:])):
     exact = sum(np.kron(np.outer(a, a), B_i)
                 for a, B_i in zip(a_tilde, B))  # (10.6)
-    apart = np.linalg.norm(kfac(a_tilde, B) - block) / np.linalg.norm(block)
     teach.holds("block of G, sample by sample", exact, block)
     teach.holds("K-FAC's of one sample is exact", kfac(a_tilde[:1], B[:1]),
                 np.kron(np.outer(a_tilde[0], a_tilde[0]), B[0]))  # (10.7)
-    print(f"K-FAC is off by {100 * apart:.1f} % of its norm")
-print(f"largest standard deviation of an output's p_i over samples: "
-      f"{net.predict_proba(X).std(axis=0).max():.3f}")
 foof = block_diagonal([np.kron(a.T @ a / N, np.eye(B.shape[1]))
                        for a, B in layers])  # (10.8)
 implicit = ml.ProxProp(1 / (N * mu), last="implicit").direction(net, X, y)[1]
 teach.holds("(10.8), damped by μ = 1/(Nτ_θ): N times ProxProp's direction",
             np.linalg.solve(foof + mu * np.eye(len(g)), g), N * flat(implicit))
+
+# %% [markdown]
+# How far is K-FAC's block from that of $G$, and how much do the $p_i$ differ?
+
+# %%
+for seed in (0, 1, 2):
+    net_s, X_s, _ = batch(seed)
+    p = net_s.predict_proba(X_s)
+    G_s = gauss_newton(jacobian(net_s, X_s), output_curvature(p))
+    off = []
+    for layer, block in zip(factors(net_s, X_s),
+                            (G_s[:first, :first], G_s[first:, first:])):
+        apart = np.linalg.norm(kfac(*layer) - block)
+        off.append(f"{100 * apart / np.linalg.norm(block):.1f} %")
+    print(f"seed {seed}: K-FAC is off by", " and ".join(off), "of the norm; "
+          f"largest standard deviation of a p_i {p.std(axis=0).max():.3f}")
 
 # %% [markdown]
 # ## Predict
@@ -500,38 +521,51 @@ teach.show(fig, "Five matrices of 103 rows as images. Hessian and Gauss–Newton
 # Compare directions by their cosine to two references: the Levenberg–Marquardt step (10.4) with $\mu =
 # 0.01$, and Newton's, damped enough to make $H$ positive definite. Each method may choose its own damping,
 # on the horizontal axis. All is done for three seeds, at the start and after 300 steps of gradient descent.
-#
-# **Predict.** At the start of training, which has the larger cosine to the Levenberg–Marquardt step: (a)
-# the gradient, (b) ProxProp with its best damping?
 
 # %%
 dampings = np.logspace(-4, 1, 16)
 
 
-def curves(seed, descent_steps):
-    """Return {reference: {method: cosines, an array over dampings}}."""
+def trained(seed, descent_steps):
+    """Return network and batch after some steps, and the gradient there."""
     net, X, y = batch(seed)
     for _ in range(descent_steps):
         ml.SGD(lr=0.5).step(net.parameters,
                             ml.BackProp().direction(net, X, y)[1])
-    H, g = hessian(net, X, y), flat(ml.BackProp().direction(net, X, y)[1])
-    curvature, eye = output_curvature(net.predict_proba(X)), np.eye(len(g))
-    G = gauss_newton(jacobian(net, X), curvature)
-    blocks = block_diagonal([kfac(*layer) for layer in factors(net, X)])
+    return net, X, y, flat(ml.BackProp().direction(net, X, y)[1])
+
+
+def matrices(net, X):
+    """Return Gauss–Newton's matrix and K-FAC's."""
+    G = gauss_newton(jacobian(net, X), output_curvature(net.predict_proba(X)))
+    return G, block_diagonal([kfac(*layer) for layer in factors(net, X)])
+
+# %%
+def curves(seed, descent_steps):
+    """Return {reference: {method: cosines, an array over dampings}}."""
+    net, X, y, g = trained(seed, descent_steps)
+    H, (G, blocks), eye = hessian(net, X, y), matrices(net, X), np.eye(len(g))
     shift = max(0.01, -1.5 * np.linalg.eigvalsh((H + H.T) / 2)[0])
-    references = {"LM": np.linalg.solve(G + 0.01 * eye, g),
+    references = {"LM": np.linalg.solve(G + 0.01 * eye, g),  # (10.4)
                   "Newton": np.linalg.solve(H + shift * eye, g)}
+
+    def damped(matrix):
+        return [np.linalg.solve(matrix + mu * eye, g) for mu in dampings]
+
     prox = [ml.ProxProp(1 / (len(X) * mu), last="implicit") for mu in dampings]
-    steps = {"BackProp": [g] * 16,
-             "K-FAC": [np.linalg.solve(blocks + mu * eye, g)
-                       for mu in dampings],
-             "Gauss–Newton": [np.linalg.solve(G + mu * eye, g)
-                              for mu in dampings],
+    steps = {"BackProp": [g] * 16, "K-FAC": damped(blocks),
+             "Gauss–Newton": damped(G),
              "ProxProp exact": [flat(method.direction(net, X, y)[1])
                                 for method in prox]}
     return {reference: {name: np.array([cosine(d, target) for d in each])
                         for name, each in steps.items()}
             for reference, target in references.items()}
+
+# %% [markdown]
+# ## Predict
+#
+# At the start of training, which has the larger cosine to the Levenberg–Marquardt step: (a) the gradient,
+# (b) ProxProp with its best damping?
 
 # %% tags=["predict"]
 nearer = None  # "a" or "b"
@@ -551,7 +585,7 @@ print(", ".join(f"{name} {value:.2f}" for name, value in best.items()))
 # %%
 looks = {"K-FAC": {"color": teach.COLORS["purple"], "linestyle": "--",
                    "marker": "*"},
-         "Gauss–Newton": {"color": teach.COLORS["grey"], "linestyle": ":",
+         "Gauss–Newton": {"color": teach.COLORS["orange"], "linestyle": ":",
                           "marker": ""}}
 panels = [("LM", 0, "to Levenberg–Marquardt, start"),
           ("Newton", 0, "to damped Newton, start"),
@@ -573,38 +607,57 @@ teach.show(fig, "Cosines against damping. At the start ProxProp and K-FAC come "
            "comes near one. After 300 steps the gradient itself is near.")
 
 # %% [markdown]
-# Three numbers explain the three panels: the best cosines to Newton, the curvature along the gradient at the
-# start and later, and the size of what ProxProp takes for the identity.
+# What is behind the three panels? First the best cosines to Newton, and how much of the largest curvature the
+# gradient meets, at the start and later.
 
 # %%
 newtons = {name: np.median([run["Newton"][name].max() for run in found[0]])
            for name in best}
 print("to damped Newton:",
       ", ".join(f"{name} {value:.2f}" for name, value in newtons.items()))
-sizes = [np.trace(B.sum(axis=0)) / B.shape[1] for _, B in layers]
-print("mean eigenvalue of the output factor, layers 1 and 2:",
-      *(f"{size:.2f} " for size in sizes))
 turns = {}
 for count in (0, 300):
-    later_net, X_0, y_0 = batch(SEED)
-    for _ in range(count):
-        ml.SGD(lr=0.5).step(later_net.parameters,
-                            ml.BackProp().direction(later_net, X_0, y_0)[1])
-    slope = flat(ml.BackProp().direction(later_net, X_0, y_0)[1])
-    curved = gauss_newton(jacobian(later_net, X_0),
-                          output_curvature(later_net.predict_proba(X_0)))
-    along = slope @ curved @ slope / (slope @ slope)
-    turns[count] = along / np.linalg.eigvalsh(curved)[-1]
-    print(f"after {count} steps: curvature along the gradient over the "
-          f"largest, {turns[count]:.4f}")
+    turns[count] = []
+    for seed in (0, 1, 2):
+        net_s, X_s, _, slope = trained(seed, count)
+        curved = matrices(net_s, X_s)[0]
+        along = slope @ curved @ slope / (slope @ slope)
+        turns[count].append(along / np.linalg.eigvalsh(curved)[-1])
+    print(f"after {count} steps, three seeds: curvature along the gradient "
+          "over the largest", *(f"{value:.4f}" for value in turns[count]))
 
 # %% [markdown]
-# Three lessons. (Gauss–Newton at $\mu = 0.01$ is the first reference itself.) At the start the input factor
-# alone brings most of the gain; ProxProp's best damping is about ten times Gauss–Newton's, since $B$, which
-# it takes for the identity, has smaller eigenvalues (printed). The reference matters: to damped Newton not even
-# Gauss–Newton comes nearer than 0.85; what makes the Hessian indefinite
-# is in the second sum of (10.1), which the whole family leaves out. And 300 steps later the gradient points
-# where little curvature is left, so that it is as good as any.
+# Then the scale: ProxProp takes the output factor for the identity. Let us give (10.8) its mean eigenvalue back,
+# one number a layer, and look for the best damping again.
+
+# %%
+scales, plain, scaled = [], [], []
+for seed in (0, 1, 2):
+    net_s, X_s, _, slope = trained(seed, 0)
+    layers_s, eye = factors(net_s, X_s), np.eye(len(slope))
+    scales.append([np.trace(B.sum(axis=0)) / B.shape[1] for _, B in layers_s])
+    matrix = block_diagonal([
+        size * np.kron(a.T @ a / len(X_s), np.eye(B.shape[1]))
+        for size, (a, B) in zip(scales[-1], layers_s)])
+    target = np.linalg.solve(matrices(net_s, X_s)[0] + 0.01 * eye, slope)
+    runs = np.array([cosine(np.linalg.solve(matrix + mu * eye, slope), target)
+                     for mu in dampings])
+    own = found[0][seed]["LM"]["ProxProp exact"]
+    plain.append(dampings[own.argmax()])
+    scaled.append(dampings[runs.argmax()])
+    print(f"seed {seed}: mean eigenvalue of the output factor, layers 1 and 2: "
+          f"{scales[-1][0]:.2f}, {scales[-1][1]:.2f}; best damping as it is "
+          f"{plain[-1]:.2g} (cosine {own.max():.3f}), scaled "
+          f"{scaled[-1]:.2g} ({runs.max():.3f})")
+
+# %% [markdown]
+# Three lessons, for these three seeds. (Gauss–Newton at $\mu = 0.01$ is the first reference itself.) At the start
+# the input factor alone brings most of the gain. ProxProp's best damping is ten times Gauss–Newton's or more, and
+# that is a matter of scale: two numbers in the place of the output factors bring it down to 0.01 or less.
+# The reference matters: to damped Newton not even Gauss–Newton comes nearer than 0.85 (median); $G$ is never
+# indefinite, so that all negative curvature is in the second sum of (10.1), which the whole family leaves out.
+# And 300 steps later the gradient meets less than a hundredth of the largest curvature, where the reference hardly
+# turns it.
 
 # %% [markdown]
 # ## Exercise 10.4 (break it): Newton uphill
@@ -641,7 +694,7 @@ uphill = check.newton_uphill(uphill, SEED)
 
 # %% tags=["mistake"]
 # says: stationary point
-uphill = np.array([1e-4, 1e-4])
+uphill = np.array([0.0, 0.0])
 
 # %% tags=["mistake"]
 # says: positive definite here
@@ -652,7 +705,8 @@ uphill = np.array([1.0, 1.2])
 uphill = np.array([0.3, -0.3])
 
 # %% [markdown]
-# Three steps from your point (as long as there is none, from a point where all three go down):
+# Three steps from your point (as long as there is none, from a point where all three go down). With one output
+# $G$ has rank one, so that the Gauss–Newton step is parallel to the gradient, whatever the damping.
 
 # %%
 def toy_loss(w):
@@ -693,7 +747,7 @@ ax.plot(np.linalg.eigvalsh(H), "-", color=teach.COLORS["vermillion"],
 ax.plot(np.linalg.eigvalsh(G), "--", color=teach.COLORS["green"],
         label="Gauss–Newton")
 ax.set(title="network 16-5-3, at the start", xlabel="number, sorted",
-       ylabel="eigenvalue", ylim=(-0.7, 0.7))
+       ylabel="eigenvalue")
 ax.legend(loc="upper left")
 teach.show(fig, "Sorted eigenvalues of the network's two matrices, 103 each: "
            "the Hessian has negative ones, to −0.5, Gauss–Newton has none.")
@@ -728,15 +782,19 @@ teach.record("Gauss–Newton's best cosine to Newton", newtons["Gauss–Newton"]
 spread = net.predict_proba(X).std(axis=0).max()
 teach.record("spread of the p_i at the start", spread, expected=0.015,
              tolerance=0.01)
-longer = np.linalg.norm(newton) / np.linalg.norm(g)
-teach.record("log10 of Newton's length over the gradient's", np.log10(longer),
-             expected=3.2, tolerance=0.6)
+least = np.log10(min(newton))
+teach.record("log10 of Newton's length over the gradient's", least,
+             expected=2.9, tolerance=0.4)
 teach.record("the gradient's cosine, 300 steps later", later, expected=0.99,
              tolerance=0.01)
-at = np.median([dampings[run["LM"]["ProxProp exact"].argmax()]
-                for run in found[0]])
+at = np.median(plain)
 teach.record("ProxProp's best damping at the start", at, expected=0.1,
              tolerance=0.06)
+teach.record("the same, scaled, the largest of 3 seeds", max(scaled),
+             expected=0.01, tolerance=0.006)
+most = max(turns[300])
+teach.record("curvature the later gradient meets", most, expected=0.006,
+             tolerance=0.003)
 
 # %% [markdown]
 # ## Summary

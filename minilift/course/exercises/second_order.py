@@ -60,6 +60,10 @@ WRONG_GAUSS_NEWTON = {
     "only the lower triangle is left; G is symmetric": lambda jac, H: np.tril(library_gauss_newton(jac, H)),
     "a factor 2": lambda jac, H: 2 * library_gauss_newton(jac, H),
     "divided by the number of outputs: both sums run whole": lambda jac, H: library_gauss_newton(jac, H) / jac.shape[1],
+    "only the trace of H_i is used; each pair of outputs k, j has its own entry":
+        lambda jac, H: np.einsum("nkp,n,nkq->pq", jac, np.trace(H, axis1=1, axis2=2), jac),
+    "of the indices p and q stay, those of the parameters; the sums run over n, k and j":
+        lambda jac, H: np.einsum("nkp,nkj,njq->nkj", jac, H, jac),
     "this is the inverse; no system is solved yet": lambda jac, H: np.linalg.inv(library_gauss_newton(jac, H)),
 }
 
@@ -150,6 +154,11 @@ WRONG_LM_STEPS = {
     "the new Θ is not asked for; D is": lambda a, r, mu: a[:, :r.shape[1]] - lm_with()(a, r, mu),
     "multiplied by μ once more": lambda a, r, mu: mu * lm_with()(a, r, mu),
     "the slope of ½‖Z − Y‖² is Z − Y, not its square": lambda a, r, mu: lm_with()(a, r**2, mu),
+    "the means are over the samples, the rows of ã; here its number of columns divides": lambda a, r, mu:
+        np.linalg.solve(a.T @ a / a.shape[1] + mu * np.eye(a.shape[1]), a.T @ r / a.shape[1]),
+    "1 over each entry of a matrix is not its inverse": lambda a, r, mu:
+        (1 / (a.T @ a / len(a) + mu * np.eye(a.shape[1]))) @ a.T @ r / len(a),
+    "ã has its column of ones already": lambda a, r, mu: lm_with()(np.column_stack([a, np.ones(len(a))]), r, mu),
     "μ scales the diagonal of the matrix here (Marquardt's way); ½μ‖d‖² adds μI":
         lambda a, r, mu: np.linalg.solve(a.T @ a / len(a) + mu * np.diag(np.diag(a.T @ a / len(a))), a.T @ r / len(a)),
 }
@@ -221,6 +230,9 @@ WRONG_KFAC = {
         lambda a, B: np.kron(np.cov(a.T), B.sum(axis=0)),
     "only the trace of the output factor is used: it has m × m entries":
         lambda a, B: np.kron(a.T @ a / len(a), np.trace(B.sum(axis=0)) * np.eye(B.shape[1])),
+    "only the mean eigenvalue of the output factor is used: it has m × m entries":
+        lambda a, B: np.kron(a.T @ a / len(a), np.trace(B.sum(axis=0)) / B.shape[1] * np.eye(B.shape[1])),
+    "the mean over the samples divides by N, not by N − 1": kfac_with(lambda N: 1 / (N - 1)),
     "the output factor is inverted; the matrix itself is wanted":
         lambda a, B: np.kron(a.T @ a / len(a), np.linalg.inv(B.sum(axis=0))),
     "only the diagonal of the input factor": lambda a, B: np.kron(np.diag((a**2).mean(axis=0)), B.sum(axis=0)),
@@ -229,6 +241,16 @@ WRONG_KFAC = {
     "the matrix itself is wanted, not its inverse": lambda a, B: np.linalg.pinv(kfac_with()(a, B)),
     "no damping yet: the product itself is wanted": lambda a, B: kfac_with()(a, B) + np.eye(a.shape[1] * B.shape[1]),
 }
+
+
+KFAC_SHAPES = {
+    (10, 10): "ããᵀ pairs samples with samples; the input factor pairs inputs with inputs",
+    (4, 4): "the bias column is left out: ã's column of ones is an input, too",
+    (9, 4): "an outer product flattens both factors; np.kron keeps (input, output) pairs as rows",
+    (3, 3, 2, 2): "four indices, two a factor; np.kron makes pairs of them, rows and columns of one matrix",
+    (15, 6): "the sum of the B_i runs over the samples, axis 0",
+    (5, 6, 6): "one matrix for each sample: the sum over the samples is missing",
+}  # by the shape of an answer, for N = 5, n + 1 = 3, m = 2
 
 
 def kfac(answer, seed):
@@ -251,6 +273,7 @@ def kfac(answer, seed):
     def mistakes(K):
         yield from slips(K, [(a, output)], WRONG_KFAC)
         found = np.asarray(K(a, output), dtype=float)
+        yield found.shape in KFAC_SHAPES, KFAC_SHAPES.get(found.shape, "")
         yield found.shape != (6, 6), f"it has shape {found.shape} where (6, 6) is expected, for n + 1 = 3, m = 2"
         yield not same(K(a, 2 * output), 2 * found), "doubled B_i must double the matrix: they stand in it as a sum"
         yield not same(K(2 * a, output), 4 * found), "doubled inputs must make it four times as large: they stand twice"
@@ -271,30 +294,36 @@ def toy(w):
 
 def newton_uphill(answer, seed):
     """Exercise 10.4: a point of the toy loss where Newton's step goes uphill and Gauss–Newton's does not."""
+    def steepness(w):
+        """Return ‖∇J‖ over ‖w‖: 1 beside the saddle, 0 on the curve of minima, and 0 in the saddle itself."""
+        return np.linalg.norm(toy(np.asarray(w, dtype=float))[0]) / max(float(np.linalg.norm(w)), 1e-12)
+
     def slopes(w):
         gradient, hessian, gn = toy(np.asarray(w, dtype=float))
         newton = np.linalg.solve(hessian, gradient)
         damped = np.linalg.solve(gn + 0.01 * np.eye(2), gradient)
         size = np.linalg.norm(gradient)
-        return size, gradient @ newton / size / np.linalg.norm(newton), gradient @ damped, hessian
+        return gradient @ newton / size / np.linalg.norm(newton), gradient @ damped / size, hessian
 
     def claims(w):
         yield claim("a point in the plane, (w₁, w₂)", np.shape(w), (2,))
-        size, cosine, descent, _ = slopes(w)
-        yield Claim("the gradient is not zero (shortfall from 0.01)", float(max(0.0, 0.01 - size)), 0)
+        yield Claim("not a stationary point: ‖∇J‖ over ‖w‖ (shortfall from 0.001)",
+                    float(max(0.0, 1e-3 - steepness(w))), 0)
+        cosine, descent, _ = slopes(w)
         yield Claim("cosine of Newton's step to the gradient, at most -0.1", float(max(0.0, cosine + 0.1)), 0)
         yield Claim("Gauss–Newton's step, damped, descends", float(max(0.0, -descent)), 0)
 
     def mistakes(w):
         yield np.shape(w) != (2,), "a point has two parts, w₁ and w₂"
-        size, cosine, _, hessian = slopes(w)
+        yield steepness(w) < 1e-3, "a stationary point: no step goes anywhere"
+        cosine, _, hessian = slopes(w)
         values = np.linalg.eigvalsh(hessian)
-        yield size < 0.01, "a stationary point: no step goes anywhere"
         yield values[0] > 0, "the Hessian is positive definite here, so that Newton's step goes down"
+        yield abs(cosine) < 1e-6, "neither up nor down: here Newton's step is orthogonal to the gradient"
         yield cosine > 0, "the Hessian is indefinite, but the gradient lies where it bends up: still downhill"
-        yield cosine > -0.1, "uphill, but barely: move on in this direction"
+        yield cosine > -0.1, f"uphill, but barely: the cosine is {cosine:.2g}, below −0.1 is asked for"
 
-    ordinary = np.array([0.8, 0.9])  # no answer, since a point can be read: here Newton's step goes down
+    ordinary = np.array([1.3, 0.5])  # no answer, since a point can be read: here Newton's step goes down
     return check("10.4", answer, claims, mistakes, fallback=ordinary)
 
 
