@@ -286,7 +286,7 @@ def moved_energy(kind, l, change):
     return penalty_energy(theta, point["a"], point["z"], Y, 3.0, 7.0)
 
 
-h = 1e-4
+h = 1e-5
 for l in range(1, D):
     both = gradients(l, theta, noisy_a, noisy_z, Y, 3.0, 7.0)
     for kind, part in zip("az", both):

@@ -13,6 +13,8 @@ from minilift.layers.gram import Gram, stacked_product
 from minilift.local.solvers import damped_solve
 
 WIDTHS = [5, 6, 4, 3, 5]  # no factor 2 is a width
+SHALLOW, SQUARE = [5, 4, 3], [5, 5, 5, 5, 5]  # another depth, and widths that forgive a wrong index
+ONE_DEPTH = "right for the notebook's depth alone: take D from theta, as len(theta) − 1"
 
 
 def network(theta):
@@ -34,11 +36,26 @@ def library_gradients(l, theta, a, z, Y, gamma, rho):
     return energy.gradient_a(l, theta, a, z), energy.gradient_z(l, theta, a, z)
 
 
-def draw(seed):
+def draw(seed, widths=WIDTHS):
     """Return rng and a network with weights of size 1, inputs and targets."""
     rng = np.random.default_rng(seed)
-    theta = [None] + [rng.normal(size=(m + 1, n)) / np.sqrt(m) for m, n in pairwise(WIDTHS)]
-    return rng, theta, rng.normal(size=(7, WIDTHS[0])), rng.normal(size=(7, WIDTHS[-1]))
+    theta = [None] + [rng.normal(size=(m + 1, n)) / np.sqrt(m) for m, n in pairwise(widths)]
+    return rng, theta, rng.normal(size=(7, widths[0])), rng.normal(size=(7, widths[-1]))
+
+
+def off_the_graph(seed, widths):
+    """Return theta, a, z and Y of a network with other widths, drawn, no gap of which is zero."""
+    rng, theta, X, Y = draw(seed, widths)
+    a, z, *_ = point_off_the_graph(rng, theta, X)
+    return theta, a, z, Y
+
+
+def value_or_none(function, *arguments):
+    """Return the value, or None where an answer cannot deal with these arguments."""
+    try:
+        return function(*arguments)
+    except (ValueError, IndexError, TypeError):
+        return None
 
 
 def point_off_the_graph(rng, theta, X):
@@ -64,6 +81,7 @@ def energy_with(half=(0.5, 0.5), loss_half=0.5, samples=len, sigma=np.tanh, bias
     def energy(theta, a, z, Y, gamma, rho):
         def phi(l):
             read = np.tanh(z[l - 1]) if of_map == "forward" and 1 < l < D else a[l - 1]
+            read = a[l] if of_map == "own" and l < D else read
             return read @ theta[l][:-1] + bias[int(l < D)] * theta[l][-1]
 
         D, price = len(theta) - 1, (gamma, rho, gamma * rho, 1.0)
@@ -163,8 +181,15 @@ def penalty_energy(answer, seed):
                                     ("gaps φ − z", (1e-9, 0.5), "look at ρ, φ and the range of l")):
             yield claim(f"{text} of known size cost what they should", energy(theta, a, z, Y, *weights),
                         expected(*weights), look=look)
+        shallow = off_the_graph(seed, SHALLOW)
+        yield claim("and in a network of two maps", energy(*shallow, gamma, rho), library_energy(*shallow, gamma, rho),
+                    look="D is len(theta) − 1")
 
     def mistakes(energy):
+        square = (*off_the_graph(seed, SQUARE), gamma, rho)
+        yield (value_or_none(energy, theta, a, z, Y, gamma, rho) is None
+               and same(value_or_none(energy, *square), energy_with(of_map="own")(*square)),
+               "map l reads a_{l−1}; here it reads a_l")
         found = energy(theta, a, z, Y, gamma, rho)
         yield same(found, expected(rho, gamma)), "γ and ρ are exchanged: γ belongs to σ(z_l) − a_l"
         yield same(found, expected(gamma, rho) + rho / 2 * np.sum(z_gaps[D]**2)), \
@@ -185,8 +210,11 @@ def penalty_energy(answer, seed):
                 values = opened(theta, X, gaps, kind, l)
                 cost = energy(theta, *values, Y, gamma, rho) - SquaredError().value(values[1][D], Y)
                 price = weight / 2 * squared(gaps[l])
+                share = round(cost / price, 9)
                 yield (not same(cost, price), f"where the gap {name.format(l=l)} alone is open, it costs "
-                                              f"{round(cost / price, 9):.3g} times what it should")
+                       + (f"{share:.3g} times what it should" if share else "nothing: is its penalty in the sum?"))
+        yield not same(value_or_none(energy, *off_the_graph(seed, SHALLOW), gamma, rho),
+                       library_energy(*off_the_graph(seed, SHALLOW), gamma, rho)), ONE_DEPTH
 
     return check("4.1", answer, claims, mistakes, fallback=library_energy)
 
@@ -255,7 +283,7 @@ WRONG_GRADIENTS = {
     "∂E/∂z: a factor 2 in the gap σ(z_l) − a_l; the ½ cancels it": gradients_with(into=2),
     "∂E/∂z: a factor 2 in the gap φ_l − z_l; the ½ cancels it": gradients_with(map_gap=-2),
     "∂E/∂z: σ' is taken at a_l; it belongs at z_l": gradients_with(at="a"),
-    "∂E/∂z: 1 − a_l² is σ' only after a forward pass; here a_l is free, σ' = 1 − tanh² z_l":
+    "∂E/∂z: 1 − a_l² is σ' only after a forward pass; here a_l is free, and σ' belongs at z_l":
         gradients_with(slope=lambda a: 1 - a**2, at="a"),
     "∂E/∂z: the derivative of tanh is 1/cosh², not 1/cosh": gradients_with(slope=lambda z: 1 / np.cosh(z)),
     "∂E/∂z: σ' multiplies the gap σ(z_l) − a_l alone; φ_l − z_l has passed no σ": gradients_with(through=slope_of_tanh),
@@ -289,7 +317,7 @@ def gradients(answer, seed):
     """Exercise 4.2: ∂E/∂a_l and ∂E/∂z_l against finite differences of the library's E."""
     rng, theta, X, Y = draw(seed)
     a, z, _, _ = point_off_the_graph(rng, theta, X)
-    gamma, rho, h, D = 3.0, 0.7, 1e-4, len(theta) - 1
+    gamma, rho, h, D = 3.0, 0.7, 1e-5, len(theta) - 1
     looks = {"a": "look at the signal of map l + 1, its W and the sign of the own gap",
              "z": "look at σ', at which weight goes with which gap, and at the sign of φ_l − z_l"}
 
@@ -313,6 +341,11 @@ def gradients(answer, seed):
                             [slope(kind, l, d) for d in directions], DIFFERENCES, look=looks[kind])
 
     def mistakes(found):
+        square = (*off_the_graph(seed, SQUARE), gamma, rho)
+        both, own = (value_or_none(each, 2, *square) for each in (found, gradients_with(above=0)))
+        refused = value_or_none(found, 2, theta, a, z, Y, gamma, rho) is None
+        yield (refused and both is not None and same(both[0], own[0]),
+               "∂E/∂a_l: the map that reads a_l is map l + 1; here it is map l")
         yield from slips(found, [(l, theta, a, z, Y, gamma, rho) for l in (1, len(theta) - 2)], WRONG_GRADIENTS)
         for kind, part in zip("az", found(1, theta, a, z, Y, gamma, rho)):
             yield (np.shape(part) == (len(Y), WIDTHS[1] + 1), f"∂E/∂{kind}_1 has a column too many: W is θ without its "
@@ -440,7 +473,7 @@ def sweep_with_half_steps(energy, theta, a, z, tau):
 def sweep(answer, seed):
     """Exercise 4.3: with γ = ρ = 1/τ a sweep is θ − τ ∇J; with others each map loses a factor τ²γρ."""
     rng, theta, X, Y = draw(seed)
-    net, tau, h = network(theta), 0.3, 1e-4
+    net, tau, h = network(theta), 0.3, 1e-5
     D, (_, dJ) = net.depth, BackProp().direction(net, X, Y)
     _, z, a, _ = net.forward(X)
 
@@ -456,6 +489,14 @@ def sweep(answer, seed):
             raise ValueError(f"{len(new)} arrays where [θ_1, …, θ_{D}] are expected")
         return [old - part for old, part in zip(theta[1:], new)]
 
+    def shallow(found):
+        """Return a sweep over a network of two maps, and θ − τ ∇J, as rows of numbers."""
+        _, theta, X, Y = draw(seed, SHALLOW)
+        net = network(theta)
+        energy, (_, z, a, _) = PenaltyEnergy(net, Y, 1 / tau, 1 / tau), net.forward(X)
+        return [np.concatenate([np.ravel(part) for part in new])
+                for new in (found(energy, theta, a, z, tau), descent_without_a_sweep(energy, theta, a, z, tau))]
+
     def claims(found):
         for l, step in zip(range(D, 0, -1), steps(found, PenaltyEnergy(net, Y, 1 / tau, 1 / tau))[::-1]):
             directions = rng.normal(size=(3, *theta[l].shape))
@@ -467,6 +508,7 @@ def sweep(answer, seed):
             factor = tau * (tau**2 * energy.gamma * energy.rho) ** (D - l)
             yield claim(f"γ = 3, ρ = 0.5, θ_{l}: (τ²γρ)^{D - l} of that", step, factor * dJ[l - 1], 1e-10,
                         look="the gaps must come from the energy's own gradients, with its own γ and ρ")
+        yield claim("and in a network of two maps: θ − τ ∇J", *shallow(found), 1e-10, look="D is len(theta) − 1")
         needed = {f"{kind}_{l}" for l in range(1, D) for kind in "θaz"} | {f"θ_{D}"}
         yield Claim("gradients of the energy that the sweep does not ask for", len(needed - energy.asked), 0,
                     "a sweep takes a step in every a_l, z_l and θ_l")
@@ -481,6 +523,8 @@ def sweep(answer, seed):
             yield (not same(factor, 1.0, 1e-6), f"θ_{l} moves {factor:.3g} times as far as it should"
                    if factor == factor else
                    f"θ_{l} is the first that is wrong, from the top: what has been put into z_{l} and a_{l}?")
+        pair = value_or_none(shallow, found)
+        yield pair is None or not same(*pair), ONE_DEPTH
 
     return check("4.3", answer, claims, mistakes,
                  fallback=lambda energy, theta, a, z, tau: algorithm_1(energy.net, a[0], energy.y, tau).theta[1:])
@@ -516,11 +560,11 @@ WRONG_DISCREPANCIES = {
     "φ is taken at the half step too, not only the factor in front": discrepancy_with(phi="forward"),
     "the factor in front is taken at the half step too, not only φ": discrepancy_with(factor="forward"),
     "the bias row is missing its part: ã_½ still has a column of ones": discrepancy_with(ones=0.0),
-    "the bias row: the column of ones takes no half step": discrepancy_with(ones=2.0),
+    "the bias row: which columns of ã take a half step?": discrepancy_with(ones=2.0),
     "a factor τ is missing: z_l^½ = z_l − τ g": discrepancy_with(tau_power=0),
     "a factor τ too many": discrepancy_with(tau_power=2),
     "the sign of the half step in a: a^½ = a − τ g Wᵀ": discrepancy_with(step=-1),
-    "the sign of WᵀW: φ(θ, a^½) − z^½ = τ g (I − WᵀW)": discrepancy_with(plus=-1),
+    "the sign of WᵀW: put (10) into φ(θ, a^½) once more, and mind its minus": discrepancy_with(plus=-1),
     "this is the wrong step itself; the right one is to be subtracted": lambda a, W, g, tau:
         library_discrepancy(a, W, g, tau) - stacked_product(a, tau * g),
     "this is the wrong step with its sign turned; the right one is to be subtracted": lambda a, W, g, tau:
@@ -565,7 +609,7 @@ def discrepancy(answer, seed):
         yield np.shape(predicted) == np.shape(W), "the bias row is missing: θ has one row more than W"
         yield from slips(found, [(a, W, g, tau), (a, W, g, 0.5)], WRONG_DISCREPANCIES)
         yield same(predicted, 0 * predicted), "it is not zero: φ at a^½ is another value than z_l^½"
-        yield same(predicted[:-1], difference[:-1]), "the bias row: the column of ones takes no half step"
+        yield same(predicted[:-1], difference[:-1]), "the bias row: which columns of ã take a half step?"
         yield (np.shape(predicted) != difference.shape,
                f"one array of the shape of θ, {difference.shape}, is asked for; yours has {np.shape(predicted)}")
         values, wanted = ([f(a, W, g, t) for t in (1.0, 2.0, 3.0)] for f in (found, library_discrepancy))
@@ -576,7 +620,7 @@ def discrepancy(answer, seed):
         for part, mine, right in (("τ", first, right_first), ("τ²", second, right_second)):
             factor = times(mine, right)
             yield (not same(mine, right), f"the part with {part} is {factor:.3g} times what it should be"
-                   if factor == factor else f"the part with {part} is wrong: multiply (I − WᵀW) and the half step out")
+                   if factor == factor else f"the part with {part} is wrong: multiply the step's two factors out")
 
     return check("4.4", answer, claims, mistakes, fallback=library_discrepancy)
 
@@ -672,6 +716,8 @@ def implicit_activation(answer, seed):
     def mistakes(found):
         yield from slips(found, [(a, last, Y, 0.5), (a, last, Y, 3.0)], WRONG_ACTIVATIONS)
         u = found(a, last, Y, 0.5)
+        yield (np.shape(u) == (len(a), len(last)), "the answer has a column too many, that of the ones: "
+               "they are no variables, and the bias is no row of W")
         yield np.shape(u) != a.shape, f"u has shape {np.shape(u)} where {a.shape} is expected: is it transposed?"
         other = replaced(list(Y), 0, Y[0] + 1.0)
         moved = found(a, last, np.array(other), 0.5)
