@@ -20,6 +20,7 @@ SETUP: dict[str, str] = {
     "13": "seeds = rates = None",
     "15.3": "rng = np.random.default_rng(0)\n"
             "points, wanted = rng.normal(size=(30, 4)), rng.normal(size=(30, 3))\n"
+            "linear = ml.mlp([4, 6, 5, 3], 'identity', loss=ml.SquaredError('sum'), seed=0, dtype=np.float64)\n"
             "wild = ml.mlp([4, 6, 5, 3], 'identity', loss=ml.SquaredError('sum'), seed=0, dtype=np.float64)\n"
             "wild.theta = [None, *(4 * theta for theta in wild.parameters)]\n"
             "settling = ml.PredictiveCoding(0.3, 300)",
@@ -1260,8 +1261,10 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("e - (e_above * slope_above) @ W_above.T", "2 * (e - (e_above * slope_above) @ W_above.T)", "factor 2"),
         ("e - (e_above * slope_above) @ W_above.T", "(e - (e_above * slope_above) @ W_above.T) / len(e)", "not a mean"),
         ("e - (e_above * slope_above) @ W_above.T", "e * ((e_above * slope_above) @ W_above.T)", "not multiplied"),
-        (".T", "", "is a factor transposed"),
-        ("(e_above * slope_above) @ W_above.T", "e_above @ W_above.T * slope_above", "is a factor transposed"),
+        (".T", "", "must be transposed"),
+        ("(e_above * slope_above) @ W_above.T", "e_above @ W_above.T * slope_above", "before Wᵀ"),
+        ("return e - (e_above * slope_above)", "return e * slope_above - e_above", "belongs to the error above"),
+        ("W_above.T", "W_above.reshape(W_above.shape[::-1])", "must be transposed"),
         ("(e_above * slope_above)", "(e_above + slope_above)", ""),
         ("    return e", "    e", "returns None"),
     ],
@@ -1297,16 +1300,19 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("[a[l] - rate", "[(1 - rate) * a[l] - rate", ""),
     ],
     "15.3": [
-        ("0.8", "0.01", "small enough"),
-        ("0.8", "0.1", "small enough"),
-        ("0.8", "3.0", "above 1"),
-        ("0.8", "1.01", "above 1"),
-        ("0.8", "0.0", "positive"),
-        ("0.8", "-0.8", "positive"),
-        ("0.8", "float('nan')", "finite"),
-        ("0.8", "float('inf')", "finite"),
-        ("0.8", "[0.8, 0.9]", "one number"),
-        ("0.8", "'0.8'", "quotation marks"),
+        ("0.157", "0.01", "small enough"),
+        ("0.157", "0.14", "small enough"),
+        ("0.157", "0.1517", "not grown tenfold"),
+        ("0.157", "0.18", "so does nine tenths"),
+        ("0.157", "1.0", "so does nine tenths"),
+        ("0.157", "3.0", "so does nine tenths"),
+        ("0.157", "0.0", "positive"),
+        ("0.157", "-0.157", "positive"),
+        ("0.157", "float('nan')", "finite"),
+        ("0.157", "float('inf')", "finite"),
+        ("0.157", "[0.157]", "one number"),
+        ("0.157", "[0.157, 0.16]", "one number"),
+        ("0.157", "'0.157'", "quotation marks"),
     ],
     "15.4": [
         ("h[l - 1] + inverses[l](t[l]) - inverses[l](h[l])", "inverses[l](t[l])", "difference is missing"),
@@ -1324,8 +1330,11 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return t", "        return t", "t_1 is missing"),
         ("    return t", "    return t[1:]", "slot 0"),
         ("    return t", "    return t[::-1]", "upside down"),
-        ("h[l - 1] + inverses", "h[l] + inverses", ""),
-        ("inverses[l](", "inverses[l - 1](", ""),
+        ("h[l - 1] + inverses", "h[l] + inverses", "starts from h_l"),
+        ("inverses[l](", "inverses[l - 1](", "g_{l−1} is taken"),
+        ("inverses[l](", "inverses[max(2, l - 1)](", "g_{l−1} is taken"),
+        ("h[l - 1] + inverses[l](t[l]) - inverses[l](h[l])",
+         "h[l - 1] + (inverses[l](t[l]) - inverses[l](h[l])).mean(axis=0)", "this is their mean"),
         ("    return t", "    t", "returns None"),
     ],
 }
@@ -1536,7 +1545,7 @@ RIGHT: dict[str, list[tuple[str, str]]] = {
          "        slopes, a = [gradient(l, a) for l in range(1, len(a))], list(a)\n"
          "        for l, slope in enumerate(slopes, start=1):\n            a[l] = a[l] - rate * slope"),
     ],
-    "15.3": [("0.8", "1"), ("0.8", "0.2"), ("0.8", "np.float32(0.5)")],
+    "15.3": [("0.157", "0.153"), ("0.157", "0.165"), ("0.157", "np.float32(0.16)")],
     "15.4": [
         ("    return t", "    return tuple(t)"),
         ("[None] * (len(h) - 1) + [last]", "[h[0]] + [None] * (len(h) - 2) + [last]"),

@@ -6,12 +6,12 @@
 #
 # **Afterwards you can**
 # 1. write the energy of predictive coding and its gradient in one layer's values (Exercise 15.1);
-# 2. relax all layers at once, and say how far an error has come (Exercise 15.2);
-# 3. find the rate at which relaxing turns into blowing up (Exercise 15.3);
+# 2. relax all layers at once, each from the old values (Exercise 15.2);
+# 3. find the rate at which relaxing turns into blowing up, to a tenth (Exercise 15.3);
 # 4. pass targets down through learned inverses (Exercise 15.4);
 # 5. weigh what is local in these methods, and what is not (Exercise 15.5).
 #
-# **You need** notebooks 03 and 04. **Time**: 60 minutes (estimated).
+# **You need** notebooks 03 and 04, for 15.3 the limit of 01. **Time**: 60 minutes (estimated).
 
 # %%
 import matplotlib.pyplot as plt
@@ -144,9 +144,17 @@ def gradient(l, a):
     return value_gradient(e[l], e[l + 1], slopes[l + 1], net.theta[l + 1][:-1])
 
 
+eps = 1e-6
 for l in range(1, D):
-    teach.compare(f"∂F/∂a_{l}, the library's", gradient(l, away),
-                  energy.gradient("a", l, variables))
+    tangent = rng.normal(size=away[l].shape)
+    ahead, behind = ([*away[:l], away[l] + sign * tangent, *away[l + 1:]]
+                     for sign in (eps, -eps))
+    difference = (F_by_hand(ahead) - F_by_hand(behind)) / (2 * eps)
+    slope = np.sum(gradient(l, away) * tangent)  # (15.2)
+    teach.holds(f"∂F/∂a_{l} along a random tangent", slope, difference,
+                teach.DIFFERENCES)
+    teach.holds(f"∂F/∂a_{l}: the library's", gradient(l, away),
+                energy.gradient("a", l, variables))
 
 # %% [markdown]
 # ## Exercise 15.2 (core): all at once
@@ -213,6 +221,14 @@ def relax(a, gradient, rate, steps):
     for _ in range(steps):
         a = [a[0]] + [a[l] + rate * gradient(l, a) for l in range(1, len(a))]
     return a
+
+# %%
+once, twice = (relax(away, gradient, 0.1, steps) for steps in (1, 2))
+theirs = ml.PredictiveCoding(rate=0.1).relaxed(energy, variables)
+for l in range(1, D):
+    teach.holds(f"a_{l} after a step: the library's", once[l], theirs.a[l])
+    step = -0.1 * gradient(l, once)  # (15.3)
+    teach.holds(f"a_{l}'s second step", twice[l] - once[l], step)
 
 # %% [markdown]
 # ## Predict
@@ -291,7 +307,7 @@ teach.holds("six small steps: the arrivals add up", np.array(found) / counted,
 _, ours = ml.PredictiveCoding(rate=0.1, steps=20).direction(net, X, y)
 by_hand = directions(relax(forward, gradient, 0.1, 20))
 for l in range(1, D + 1):
-    teach.compare(f"map {l}: the library", by_hand[l - 1], ours[l - 1])
+    teach.holds(f"map {l}: the library", by_hand[l - 1], ours[l - 1])
 
 # %% [markdown]
 # ## When it is exactly backpropagation
@@ -336,13 +352,6 @@ for l, d in enumerate(recursion(0.2, 20), start=1):
 settled = None  # "yes", "almost" or "no"
 
 # %%
-def distances(rate, prediction, steps):
-    method = ml.PredictiveCoding(rate, steps, prediction=prediction)
-    _, found = method.direction(net, X, y)
-    return [np.linalg.norm(d - g) / np.linalg.norm(g)
-            for d, g in zip(found, gradients)]
-
-
 def settled_cosines(net):
     _, found = ml.PredictiveCoding(0.2, 320).direction(net, X, y)
     _, gradients = ml.BackProp().direction(net, X, y)
@@ -354,33 +363,51 @@ cosines = settled_cosines(net)
 answer = "almost" if min(cosines) > 0.99 else "no"
 teach.reveal(settled, answer,
              f"The cosines: {', '.join(f'{c:.3f}' for c in cosines)}.")
+
+# %% [markdown]
+# Is it this network alone? Two more:
+
+# %%
 others = [ml.mlp([64, 20, 20, 20, 20, 10], "tanh", seed=seed, dtype=np.float64,
                  loss=ml.SoftmaxCrossEntropy("sum")) for seed in (1, 2)]
 print("the least of two other networks:",
       *(f"{min(settled_cosines(other)):.3f}" for other in others))
 
 # %% [markdown]
-# How far is each map's direction from the gradient, step by step, with free and with fixed predictions?
+# How far is each map's direction from the gradient, step by step, with free and with fixed predictions? Mind the
+# scales: free predictions on a linear one, fixed ones on a logarithmic one.
 
 # %%
+def distances(rate, prediction, steps):
+    method = ml.PredictiveCoding(rate, steps, prediction=prediction)
+    _, found = method.direction(net, X, y)
+    return [np.linalg.norm(d - g) / np.linalg.norm(g)
+            for d, g in zip(found, gradients)]
+
+
 counts = np.array([0, 1, 2, 3, 4, 6, 8, 12, 20, 40, 80, 160, 320])
 kinds = (("free, η = 0.2", 0.2, "free"), ("fixed, η = 0.2", 0.2, "fixed"),
          ("fixed, η = 1", 1.0, "fixed"))
+curves = {title: np.array([distances(rate, kind, T) for T in counts])
+          for title, rate, kind in kinds}
+
+# %%
 looks = "-o", "--s", "-.^", ":D", "-x"
-fig, axes = plt.subplots(1, 3, figsize=(10, 3), sharey=True)
-for ax, (title, rate, kind) in zip(axes, kinds):
-    curve = np.array([distances(rate, kind, T) for T in counts])
+fig, axes = plt.subplots(1, 3, figsize=(10, 3.2))
+for ax, (title, curve) in zip(axes, curves.items()):
     for l in range(1, D + 1):
         ax.plot(counts, np.maximum(curve[:, l - 1], 1e-16), looks[l - 1],
                 label=f"map {l}", markersize=3)
-    ax.set(title=title, xscale="symlog", yscale="log", xlabel="steps")
-axes[0].set(ylabel="‖d − ∇J‖ / ‖∇J‖")
-axes[0].legend(loc="lower left")
+    ax.set(title=title, xscale="symlog", xlabel="steps")
+axes[0].set(ylabel="‖d − ∇J‖ / ‖∇J‖", ylim=(0, None))
+axes[0].legend(loc="upper left", fontsize=8)
+for ax in axes[1:]:
+    ax.set(yscale="log", ylim=(3e-17, 3))
 teach.show(fig, "Relative distance of each map's direction from the gradient, "
-           "against steps. Free predictions settle at a distance between a "
-           "tenth, of the lowest map, and two, of the highest; fixed ones with "
-           "rate 0.2 fall steadily to rounding, with rate 1 map by map, one a "
-           "step.")
+           "against steps. Left, linear scale: free predictions settle at a "
+           "distance between a tenth, of the lowest map, and two, of the "
+           "highest. Middle and right, logarithmic: fixed ones with rate 0.2 "
+           "fall steadily to rounding, with rate 1 map by map, one a step.")
 
 # %% [markdown]
 # ## What settling minimises
@@ -397,7 +424,7 @@ teach.show(fig, "Relative distance of each map's direction from the gradient, "
 
 # %%
 linear = ml.mlp([4, 6, 5, 3], "identity", loss=ml.SquaredError("sum"),
-                seed=SEED, dtype=np.float64)
+                seed=0, dtype=np.float64)  # 15.3 asks for a number of it
 points, wanted = rng.normal(size=(30, 4)), rng.normal(size=(30, 3))
 W2, W3 = linear.theta[2][:-1], linear.theta[3][:-1]
 S = np.eye(3) + W3.T @ W3 + (W2 @ W3).T @ (W2 @ W3)
@@ -410,60 +437,110 @@ teach.holds("energy of the settled linear network",
 print(f"squared error {np.sum(r**2) / 2:.2f}, settled energy {least:.2f}")
 
 # %% [markdown]
-# ## Exercise 15.3 (break it): a network that does not settle
+# ## How fast may it relax?
 #
-# Relaxing is gradient descent on $F$, with a limit like that of notebook 01: 2 divided by the largest
-# curvature. Here is the linear network again, its weights doubled twice. `energies(rate, steps)` returns
-# $F$ before each step and after the last. Find a rate of at most 1 with which $F$ is more than ten times
-# its first value after 60 steps.
+# Relaxing is gradient descent on $F$, so the limit of notebook 01 holds: a mode of curvature $\lambda$ is
+# multiplied by $1 - \eta\lambda$ in each step, and $\eta$ must stay below $2/\lambda_{\max}$. For the linear
+# network the curvature in one sample's values $(a_1, a_2)$ is
 #
-# <details><summary>Hint 1: idea</summary>
-#
-# The curvature in $a_l$ is $I + W_{l+1}W_{l+1}^T$: it grows with the weights.
-#
-# </details>
-# <details><summary>Hint 2: equation</summary>
-#
-# A mode of curvature $\lambda$ is multiplied by $1 - \eta\lambda$ in each step.
-#
-# </details>
-# <details><summary>Hint 3: first line</summary>
-#
-# `print(energies(0.1, 60)[[0, -1]])`, then larger ones
-#
-# </details>
+# $$ H = \begin{pmatrix} I + W_2W_2^T & -W_2 \\ -W_2^T & I + W_3W_3^T \end{pmatrix}. \tag{15.7} $$
 
 # %%
-wild = ml.mlp([4, 6, 5, 3], "identity", loss=ml.SquaredError("sum"),
-              seed=SEED, dtype=np.float64)
-wild.theta = [None, *(4 * theta for theta in linear.parameters)]
-
-
-def energies(rate, steps):
-    F = settling.energy(wild, points, wanted)
-    values = settling.start(wild, wild.forward(points))
+def energies(net, rate, steps):
+    """Return F before each of so many steps and after the last."""
+    F = settling.energy(net, points, wanted)
+    values = settling.start(net, net.forward(points))
     found, method = [F.value(values)], ml.PredictiveCoding(rate)
     for _ in range(steps):
         values = method.relaxed(F, values)
         found.append(F.value(values))
     return np.array(found)
 
+
+H = np.block([[np.eye(6) + W2 @ W2.T, -W2],
+              [-W2.T, np.eye(5) + W3 @ W3.T]])  # (15.7)
+F = settling.energy(linear, points, wanted)
+start = settling.start(linear, linear.forward(points))
+way = [rng.normal(size=start.a[l].shape) for l in (1, 2)]
+moved = start._replace(a=[points, *(a + d for a, d in zip(start.a[1:], way))])
+turned = [F.gradient("a", l, moved) - F.gradient("a", l, start) for l in (1, 2)]
+teach.holds("the gradient changes by H times the way", np.hstack(turned),
+            np.hstack(way) @ H)
+limit = 2 / np.linalg.eigvalsh(H).max()
+teach.number("2/λ_max", limit)
+
+# %%
+fig, ax = plt.subplots(figsize=(7, 3))
+growth = {}
+for share, look in ((0.5, "-o"), (0.95, "--s"), (1.05, "-.^"), (1.2, ":D")):
+    F_over_first = energies(linear, share * limit, 60) / least
+    growth[share] = F_over_first[-1] / F_over_first[0]
+    drawn = np.where(F_over_first > 1e3, np.nan, F_over_first)
+    line, = ax.plot(drawn, look, markevery=5, markersize=4,
+                    label=f"η = {share:g} · 2/λ_max")
+    if np.isnan(drawn).any():
+        ax.plot(np.isnan(drawn).argmax(), 1, "x", color=line.get_color(),
+                transform=ax.get_xaxis_transform(), clip_on=False,
+                markersize=8, markeredgewidth=2)
+ax.set(yscale="log", ylim=(0.9, 1e3), xlabel="steps",
+       ylabel="F / its minimum (15.6)")
+ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
+teach.show(fig, "Energy over its minimum against steps for four rates. Half "
+           "of the limit 2 over the largest curvature and 0.95 of it settle "
+           "at one; 1.05 and 1.2 times the limit first fall and then leave "
+           "the figure, with a cross on the top edge.")
+print("F after 60 steps over F before:",
+      *(f"{grown:.3g} at {share:g} of the limit, "
+        for share, grown in growth.items()))
+
+# %% [markdown]
+# ## Exercise 15.3 (break it): a network that does not settle
+#
+# Here is the linear network again, its weights doubled twice: `energies(wild, rate, steps)`. Find its limit to
+# a tenth: a rate with which $F$ is more than ten times its first value after 60 steps, while at 0.9 of that
+# rate it has fallen.
+#
+# <details><summary>Hint 1: idea</summary>
+#
+# The curvature grows with the weights. Either take it from them, or halve the interval between a rate that
+# settles and one that blows up.
+#
+# </details>
+# <details><summary>Hint 2: equation</summary>
+#
+# Equation (15.7) with the weights of `wild`. At $\eta = s \cdot 2/\lambda_{\max}$ the fastest mode is
+# multiplied by $1 - 2s$ in each step.
+#
+# </details>
+# <details><summary>Hint 3: first line</summary>
+#
+# `V2, V3 = wild.theta[2][:-1], wild.theta[3][:-1]`, or `print(energies(wild, 0.01, 60)[[0, -1]])`, then larger
+# rates
+#
+# </details>
+
+# %%
+wild = ml.mlp([4, 6, 5, 3], "identity", loss=ml.SquaredError("sum"),
+              seed=0, dtype=np.float64)
+wild.theta = [None, *(4 * theta for theta in linear.parameters)]
+
 # %% tags=["exercise"]
 # Exercise 15.3
 # <solution rate>
-rate = 0.8
+rate = 0.157  # 2/λ_max is 0.149
 # </solution>
 
 # %% tags=["check"]
-rate = check.rate_too_large(rate, energies, SEED)
+rate = check.rate_at_the_limit(
+    rate, lambda rate, steps: energies(wild, rate, steps), SEED)
 
 # %% tags=["mistake"]
 # says: small enough
 rate = 0.01
 
 # %% tags=["mistake"]
-# says: above 1
-rate = 3.0
+# says: so does nine tenths
+rate = 1.0
 
 # %% [markdown]
 # ## Targets instead of errors
@@ -472,11 +549,11 @@ rate = 3.0
 # have had. They come through inverses $g_l$, which learn to undo $f_l$ on noisy values,
 #
 # $$ \min_{\psi_l}\; \tfrac{1}{2N}\|g_l(f_l(\tilde h)) - \tilde h\|^2, \qquad
-#    \tilde h = h_{l-1} + \sigma\varepsilon. \tag{15.7} $$
+#    \tilde h = h_{l-1} + \sigma\varepsilon. \tag{15.8} $$
 #
 # No transposed weights: $\psi_l$ is a matrix of its own. From $t_D = h_D - \beta\,\partial L/\partial h_D$,
 #
-# $$ t_{l-1} = h_{l-1} + g_l(t_l) - g_l(h_l). \tag{15.8} $$
+# $$ t_{l-1} = h_{l-1} + g_l(t_l) - g_l(h_l). \tag{15.9} $$
 #
 # The obvious rule would be $t_{l-1} = g_l(t_l)$. The difference takes out what $g_l$ is wrong by at $h_l$.
 # Each map then descends on $\frac12\|f_l(h_{l-1}) - t_l\|^2$ alone.
@@ -484,7 +561,7 @@ rate = 3.0
 # %% [markdown]
 # ## Exercise 15.4 (core): wishes down the stairs
 #
-# Write (15.8) for $h = [X, h_1, \dots, h_D]$, the last target and the functions `inverses[l]`.
+# Write (15.9) for $h = [X, h_1, \dots, h_D]$, the last target and the functions `inverses[l]`.
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -493,7 +570,7 @@ rate = 3.0
 # </details>
 # <details><summary>Hint 2: equation</summary>
 #
-# Equation (15.8), for $l = D, \dots, 2$.
+# Equation (15.9), for $l = D, \dots, 2$.
 #
 # </details>
 # <details><summary>Hint 3: first line</summary>
@@ -509,7 +586,7 @@ def targets(h, last, inverses):
     # <solution>
     t = [None] * (len(h) - 1) + [last]
     for l in range(len(h) - 1, 1, -1):
-        t[l - 1] = h[l - 1] + inverses[l](t[l]) - inverses[l](h[l])  # (15.8)
+        t[l - 1] = h[l - 1] + inverses[l](t[l]) - inverses[l](h[l])  # (15.9)
     return t
     # </solution>
 
@@ -533,7 +610,13 @@ def targets(h, last, inverses):
     return t
 
 # %% [markdown]
-# Now the inverses learn, 600 steps, while the network stays as it is.
+# ## Predict
+#
+# Now the inverses learn, 600 steps, while the network stays as it is. They begin with random weights. One of
+# the five maps has the gradient's direction before they have learnt anything: which?
+
+# %% tags=["predict"]
+right_at_once = None  # a number
 
 # %%
 h, beta = [*forward, state.z[D]], 0.1
@@ -547,25 +630,29 @@ for _ in range(600):
     for l, (d, g) in enumerate(zip(steps, gradients), start=1):
         cosine = np.sum(d * g) / np.linalg.norm(d) / np.linalg.norm(g)
         curves[f"map {l}"].append(cosine)
+first = [curves[f"map {l}"][0] for l in range(1, D + 1)]
+teach.reveal(right_at_once, int(np.argmax(first)) + 1,
+             f"First cosines: {', '.join(f'{c:.2f}' for c in first)}. Its "
+             "target comes from the loss, through no inverse.")
 
 # %% [markdown]
-# The library's targets, of its last call, and its losses (15.7) must be those of our formulas.
+# The library's targets, of its last call, and its losses (15.8) must be those of our formulas.
 
 # %%
 inverses = {l: lambda x, l=l: np.tanh(x @ psi[l][:-1] + psi[l][-1])
             for l in psi}
 t = targets(h, h[D] + beta * e[D], inverses)
 for l in range(1, D + 1):
-    teach.compare(f"t_{l}, the library's", t[l], propagation.variables.a[l])
+    teach.holds(f"t_{l}: the library's", t[l], propagation.variables.a[l])
 
 psi = propagation.psi  # after the last step
 for l in psi:
     noisy = h[l - 1] + 0.3 * rng.normal(size=h[l - 1].shape)
     made = net.phi[l].forward(net.theta[l], noisy)
     made = made if l == D else np.tanh(made)  # f_l
-    off = np.sum((inverses[l](made) - noisy) ** 2) / (2 * len(X))  # (15.7)
+    off = np.sum((inverses[l](made) - noisy) ** 2) / (2 * len(X))  # (15.8)
     theirs, _ = propagation.reconstruct(net, l, noisy, net.theta[l])
-    teach.holds(f"(15.7) for g_{l}: the library's", off, theirs)
+    teach.holds(f"(15.8) for g_{l}: the library's", off, theirs)
 
 # %% [markdown]
 # What have the 600 steps done?
@@ -599,8 +686,8 @@ for l in (1, 2, 3):
     values.append(values[l - 1] @ W[l])
 back = {l: lambda x, l=l: np.linalg.solve(W[l].T, x.T).T for l in (2, 3)}
 change = 0.1 * rng.normal(size=(30, 6))  # wanted at the output
-wish = targets(values, values[3] + change, back)[1] - values[1]  # (15.8)
-newton = np.linalg.lstsq((W[2] @ W[3]).T, change.T)[0].T
+wish = targets(values, values[3] + change, back)[1] - values[1]  # (15.9)
+newton = np.linalg.lstsq((W[2] @ W[3]).T, change.T, rcond=None)[0].T
 teach.holds("exact inverses: the Gauss–Newton step in h_1", wish, newton, 1e-9)
 signal = change @ (W[2] @ W[3]).T
 cosine = (np.sum(wish * signal) / np.linalg.norm(wish)
@@ -610,14 +697,14 @@ print(f"cosine of that step to the gradient in h_1: {cosine:.2f}")
 # %% [markdown]
 # ## A race
 #
-# 400 digits, 64-32-16-10, tanh, SGD. Each method gets the best of three learning rates on seed 9, then runs
-# 20 epochs from three other seeds. All choose the largest, 1. A rate of 3 is left out: with it BackProp ends
-# above guessing, 2.3, and how the other two end is decided by the seed and by rounding (printed next).
+# 400 digits, 64-32-16-10, tanh, SGD, 20 epochs. Each method gets the learning rate with the least median of the
+# final training loss over seeds 7, 8, 9; it then runs from seeds 0, 1, 2.
 
 # %%
 entries = {"BackProp": ml.BackProp(),
            "Predictive coding": ml.PredictiveCoding(0.2, 10),
            "Target propagation": ml.TargetPropagation(0.1, rate=0.05)}
+rates = 1.0, 1.25, 2.0, 3.0
 
 
 def train(method, lr, seed):
@@ -627,39 +714,60 @@ def train(method, lr, seed):
                   progress=False)
 
 
+ends, chosen = {}, {}
 for name, method in entries.items():
-    for lr in (1.0, 3.0):
-        ends = {seed: train(method, lr, seed)["train_loss"][-1]
-                for seed in (9, 0, 1, 2)}
-        print(f"{name}, rate {lr:g}: final loss",
-              *(f"{end:.3f} (seed {seed}) " for seed, end in ends.items()))
+    ends[name] = np.array([[train(method, lr, seed)["train_loss"][-1]
+                            for lr in rates] for seed in (7, 8, 9)])
+    ends[name] = np.nan_to_num(ends[name], nan=np.inf)
+    medians = np.median(ends[name], axis=0)
+    chosen[name] = rates[medians.argmin()]
+    print(f"{name}: rate {chosen[name]:g} of", *(
+        f"{lr:g} ({median:.2g}) " for lr, median in zip(rates, medians)))
 
 # %% [markdown]
-# The race itself:
+# ## Predict
+#
+# All choose a rate inside the grid. Whose median training loss is lowest after **two** epochs?
+
+# %% tags=["predict"]
+early = None  # "BackProp", "Predictive coding" or "Target propagation"
 
 # %%
-final, spent = {}, {}
-fig, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True)
+losses, seconds = {}, {}
 for name, method in entries.items():
-    trials = {lr: train(method, lr, 9)["train_loss"][-1]
-              for lr in (0.1, 0.3, 1.0)}
-    lr = min(trials, key=lambda lr: np.nan_to_num(trials[lr], nan=np.inf))
-    runs = [train(method, lr, seed) for seed in (0, 1, 2)]
-    losses = np.array([run["train_loss"] for run in runs])
-    seconds = np.median([run["seconds"] for run in runs], axis=0)
-    for ax, x in ((axes[0], runs[0]["epoch"]), (axes[1], seconds)):
-        teach.band(ax, x, losses, name, label=f"{name}, lr {lr:g}", markevery=4)
-    final[name], spent[name] = np.median(losses[:, -1]), seconds[-1]
-axes[0].set(yscale="log", xlabel="epoch", ylabel="training loss",
-            title="median and range of 3 seeds")
-axes[1].set(xlabel="seconds (this machine)")
-axes[1].legend(loc="upper right")
-teach.show(fig, "Training loss against epochs and seconds, median and range of "
-           "three seeds. Predictive coding and target propagation lead in the "
-           "first epochs and end behind BackProp; by seconds predictive coding "
-           "is the slowest.")
-for name in entries:
-    print(f"{name}: final loss {final[name]:.2g}, {spent[name]:.2f} s")
+    runs = [train(method, chosen[name], seed) for seed in (0, 1, 2)]
+    losses[name] = np.array([run["train_loss"] for run in runs])
+    seconds[name] = np.median([run["seconds"] for run in runs], axis=0)
+after_two = {name: np.median(loss[:, 2]) for name, loss in losses.items()}
+teach.reveal(early, min(after_two, key=after_two.get),
+             f"{', '.join(f'{n}: {v:.2f}' for n, v in after_two.items())}.")
+
+# %%
+fig, axes = plt.subplots(1, 3, figsize=(11, 3.2))
+for row, name in enumerate(entries):
+    teach.band(axes[0], rates, ends[name], name, ceiling=np.log(10),
+               row=row // 2)
+    for ax, x in ((axes[1], np.arange(21)), (axes[2], seconds[name])):
+        teach.band(ax, x, losses[name], name, markevery=4,
+                   label=f"{name}, {chosen[name]:g}")
+axes[0].set(xlabel="learning rate", ylabel="final training loss, seeds 7-9")
+axes[1].set(xlabel="epoch", ylabel="training loss, seeds 0-2")
+axes[2].set(xlabel="seconds (this machine)")
+for ax in axes:
+    ax.set(yscale="log")
+axes[2].legend(loc="upper right", fontsize=8)
+teach.show(fig, "Left: final training loss against the learning rate; a cross "
+           "on top where a seed ends above guessing: BackProp from 2, target "
+           "propagation at 3. Middle and right: training loss of each at its "
+           "chosen rate against epochs and seconds. Predictive coding and "
+           "target propagation lead in the first epochs; BackProp ends "
+           "lowest. By seconds it is the fastest, predictive coding the "
+           "slowest.")
+final, spent = {}, {}
+for name, loss in losses.items():
+    final[name], spent[name] = np.median(loss[:, -1]), seconds[name][-1]
+    print(f"{name}: final loss {final[name]:.2g} ({loss[:, -1].min():.2g} to "
+          f"{loss[:, -1].max():.2g}), {spent[name]:.2f} s")
 
 # %% [markdown]
 # ## Exercise 15.5 (open): what is local?
@@ -683,12 +791,17 @@ teach.record("least cosine of the settled direction", min(cosines),
              expected=0.40, tolerance=0.02)
 teach.record("cosine of a Gauss–Newton step in h_1 to the gradient", cosine,
              expected=0.1, tolerance=0.2)
-teach.record("BackProp, final loss", final["BackProp"], expected=0.0048,
-             tolerance=0.0015)
-teach.record("predictive coding, final loss", final["Predictive coding"],
-             expected=0.016, tolerance=0.004)
-teach.record("target propagation, final loss", final["Target propagation"],
-             expected=0.026, tolerance=0.008)
+teach.record("linear network: 2 over the largest curvature", limit,
+             expected=0.869, tolerance=0.001)
+teach.record("F grows at 1.05 of the limit, by tenfold or more", growth[1.05],
+             expected=1500, tolerance=1400)
+for name, two, end in (("BackProp", 1.6, 0.0041),
+                       ("Predictive coding", 0.24, 0.0052),
+                       ("Target propagation", 0.35, 0.0097)):
+    teach.record(f"{name}, loss after two epochs", after_two[name],
+                 expected=two, tolerance=0.3 * two)
+    teach.record(f"{name}, final loss", final[name], expected=end,
+                 tolerance=0.3 * end)
 
 # %% [markdown]
 # ## Summary
@@ -700,11 +813,15 @@ teach.record("target propagation, final loss", final["Target propagation"],
 # - Target propagation replaces transposed weights by learned inverses; the difference keeps their errors out.
 #
 # **What this does not show.** That a brain does either. The race is one small network on 400 digits with
-# three learning rates; predictive coding costs as many passes as it takes steps, on a machine that runs
+# four learning rates and three seeds; at the chosen rates each method is near the edge of what it bears, and a
+# finer grid may turn the order of the ends. Predictive coding costs as many passes as it takes steps, on a machine that runs
 # them one after the other. Distances, settled energies and the inverses' cosines are those of one network each.
 # Nothing is said of test error, or of depth beyond five.
 #
-# **References.** Whittington, Bogacz, *Neural Computation*, 2017: predictive coding and backprop. Millidge,
-# Tschantz, Buckley, 2020: fixed predictions. Song et al., NeurIPS 2020: exactness at the time of arrival.
-# Innocenti et al., 2024: the settled energy of linear networks. Lee, Zhang, Fischer, Bengio, 2015:
-# difference target propagation. Meulemans et al., NeurIPS 2020: targets and Gauss–Newton.
+# **References.** Whittington, Bogacz, "An approximation of the error backpropagation algorithm in a predictive
+# coding network", *Neural Computation*, 2017: (15.1)–(15.3). Song, Lukasiewicz, Xu, Bogacz, "Can the brain do
+# backpropagation?", NeurIPS 2020: arrival, (15.4). Millidge, Tschantz, Buckley, "Predictive coding approximates
+# backprop along arbitrary computation graphs", 2020: fixed predictions, (15.5). Innocenti et al., "Only strict
+# saddles in the energy landscape of predictive coding networks?", NeurIPS 2024: the settled energy, (15.6). Lee,
+# Zhang, Fischer, Bengio, "Difference target propagation", 2015: (15.8), (15.9). Meulemans et al., "A theoretical
+# framework for target propagation", NeurIPS 2020: exact inverses and Gauss–Newton.

@@ -65,6 +65,16 @@ WRONG_GRADIENTS = {
 }
 
 
+WRONG_FACTORS = {
+    "the slope belongs to the error above, e_{l+1}, not to e_l: both have the units of layer l + 1":
+        lambda e, e_above, slope, W: e * slope - e_above @ W.T,
+    "the slope is that of layer l + 1: it multiplies the error above before Wᵀ, not what arrives below":
+        lambda e, e_above, slope, W: e - (e_above @ W.T) * slope,
+    "W comes down as it is, or reshaped, which keeps the order of its entries; it must be transposed":
+        lambda e, e_above, slope, W: e - (e_above * slope) @ W,
+}
+
+
 def value_gradient(answer, seed):
     """Exercise 15.1: the gradient of ½‖a − f‖² + ½‖a_above − tanh(aW + b)‖² in a."""
     rng = np.random.default_rng(seed)
@@ -86,6 +96,8 @@ def value_gradient(answer, seed):
         yield claim("without an error above: e", gradient(e, 0 * e_above, slope, W), e, look="what is left then?")
 
     def mistakes(gradient):
+        square = tuple(rng.normal(size=(5, 5)) for _ in range(4))  # where slips with a wrong shape do not raise
+        yield from slips(gradient, [square], WRONG_FACTORS)
         yield from slips(gradient, [(e, e_above, slope, W)], WRONG_GRADIENTS)
         found, zero = gradient(e, e_above, slope, W), 0 * e_above
         yield np.shape(found) != e.shape, f"one array of the shape of a_l, {e.shape}, is asked for"
@@ -136,7 +148,7 @@ WRONG_RELAXATIONS = {
     "one step too many": relax_with(more=1),
     "every gradient is that of the start: it must be taken where the values have come": relax_with(follow=False),
     "these are the steps; the values after them are wanted": relax_with(keep=0.0),
-    "the loop ends after its first step: the return stands inside it":
+    "one step is taken, however many are asked for: is there a loop, and does a return stand inside it?":
         lambda a, gradient, rate, steps: relax_with()(a, gradient, rate, 1),
     "the rate is divided by the number of steps": lambda a, gradient, rate, steps:
         relax_with()(a, gradient, rate / steps, steps),
@@ -222,24 +234,26 @@ def relax(answer, seed):
     return check("15.2", answer, claims, mistakes, fallback=library)
 
 
-def rate_too_large(answer, energies, seed):
-    """Exercise 15.3: a rate of at most 1 with which inference raises the energy."""
+def rate_at_the_limit(answer, energies, seed):
+    """Exercise 15.3: a rate with which the energy grows, while with nine tenths of it it falls."""
     def claims(rate):
+        yield Claim("one number", 0.0 if np.ndim(rate) == 0 else np.inf, 0)
         rate = np.asarray(rate, dtype=float).item()
         yield Claim("the rate is positive", 0.0 if rate > 0 else np.inf, 0)
-        yield Claim("and at most 1", max(0.0, rate - 1), 0)
-        after = energies(rate, 60)
+        after, less = energies(rate, 60), energies(0.9 * rate, 60)
         short = 0.0 if not np.isfinite(after[-1]) else max(0.0, 10 * after[0] - after[-1])
         yield Claim("after 60 steps F is ten times what it was (shortfall)", short, 0)
+        rise = less[-1] - less[0]
+        yield Claim("at nine tenths of the rate it has fallen (rise)", max(0.0, rise) if rise == rise else np.inf, 0)
 
     def mistakes(rate):
-        yield np.size(rate) != 1, "one number is asked for"
+        yield np.ndim(rate) != 0, "one number is asked for"
         rate = np.asarray(rate, dtype=float).item()
         yield not rate > 0, "a rate is positive"
-        yield rate > 1, "the rate is above 1: it must grow at a rate that looks harmless"
-        after = energies(rate, 60)
+        after, less = energies(rate, 60), energies(0.9 * rate, 60)
         yield after[-1] <= after[0], "F has fallen: this rate is small enough for it to settle"
         yield after[-1] < 10 * after[0], "F does not settle, but it has not grown tenfold either"
+        yield not less[-1] <= less[0], "this rate blows up, but so does nine tenths of it: the limit lies lower"
 
     return check("15.3", answer, claims, mistakes)
 
@@ -260,6 +274,32 @@ def without_difference(h, last, inverses):
     return targets_with(base=0.0, down=0.0)(h, last, inverses)
 
 
+def with_indices(base=-1, g=0, value=0, way=lambda difference: difference):
+    """Return an answer to 15.4 in which h_{l−1}, g_l and h_l have another index: l plus the given ones."""
+    def targets(h, last, inverses):
+        t = [None] * (len(h) - 1) + [last]
+        for l in range(len(h) - 1, 1, -1):
+            t[l - 1] = h[l + base] + way(inverses[l + g](t[l]) - inverses[l + g](h[l + value]))
+        return t
+    return targets
+
+
+WRONG_INDICES = {
+    "the target t_{l−1} starts from h_{l−1}; here it starts from h_l": with_indices(base=0),
+    "the inverse that leads from l to l − 1 is g_l; here g_{l−1} is taken": with_indices(g=-1),
+    "the inverse that leads from l to l − 1 is g_l; here g_{l+1} is taken": with_indices(g=1),
+    "g_l is taken at t_l and at h_l; here the second is at h_{l−1}": with_indices(value=-1),
+    "each sample has its own difference; this is their mean": with_indices(way=lambda d: d.mean(axis=0)),
+    "no inverse is passed: g_l(t_l) − g_l(h_l) is missing its g_l": lambda h, last, inverses: functools.reduce(
+        lambda t, l: [None] * (l - 1) + [h[l - 1] + t[l] - h[l], *t[l:]], range(len(h) - 1, 1, -1),
+        [None] * (len(h) - 1) + [last]),
+    "the last target goes down as it is; the difference of (15.9) is wanted": lambda h, last, inverses: [
+        None] + [last] * (len(h) - 1),
+    "the inverse that leads from l to l − 1 is g_l; here g_{l−1} is taken, and g_2 again at the end":
+        lambda h, last, inverses: with_indices()(h, last, {l: inverses[max(2, l - 1)] for l in range(2, len(h))}),
+}
+
+
 WRONG_TARGETS = {
     "the difference is missing: what g_l is wrong by at h_l becomes a target": without_difference,
     "g_l(h_l) is missing: without a wish above there is one below": targets_with(down=0.0),
@@ -277,7 +317,7 @@ WRONG_TARGETS = {
         start=lambda h, last: last - h[-1]),
     "t_1 is missing: the loop must come down to l = 2": targets_with(lowest=3),
     "this is a tenth of the difference; it counts whole": targets_with(up=0.1, down=-0.1),
-    "this is a mean; the three terms of (15.8) count whole": targets_with(base=0.5, up=0.5, down=0.0),
+    "this is a mean; the three terms of (15.9) count whole": targets_with(base=0.5, up=0.5, down=0.0),
     "this is half of the difference; it counts whole": targets_with(up=0.5, down=-0.5),
     "slot 0 holds None: [None, t_1, …, t_D] is asked for": lambda *question: targets_with()(*question)[1:],
     "slot 0 holds None: this list begins with h_0, and no target is wanted for the input":
@@ -320,11 +360,14 @@ def targets(answer, seed):
         if len(found) != 4:
             raise ValueError(f"a list of 4 is expected, None in slot 0, got {len(found)}")
         yield claim("t_3 is the last target", found[3], last)
-        yield claim("t_2", found[2], expected[2], look="look at (15.8) with l = 3")
+        yield claim("t_2", found[2], expected[2], look="look at (15.9) with l = 3")
         yield claim("t_1", found[1], expected[1], look="t_2 is right: is t_1 made of it?")
         yield claim("no wish above, none below", targets(list(h), h[3], inverses)[1], h[1])
 
     def mistakes(targets):
+        square = [rng.normal(size=(5, 3)) for _ in range(4)]  # where slips of an index do not raise
+        maps = {l: functools.partial(lambda M, x: np.tanh(x @ M), rng.normal(size=(3, 3))) for l in range(1, 5)}
+        yield from slips(targets, [(square, square[3] + 1, maps)], WRONG_INDICES)
         yield from slips(targets, [(list(h), last, inverses)], WRONG_TARGETS)
         found, expected = targets(list(h), last, inverses), library(h, last, inverses)
         yield len(found) != 4, f"a list of 4 is asked for, [None, t_1, t_2, t_3]; yours has {len(found)} parts"
