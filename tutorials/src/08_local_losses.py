@@ -5,7 +5,7 @@
 # these steps make of the gradient.
 #
 # **Afterwards you can**
-# 1. derive a layer's target, and take local steps towards it (Exercise 8.1);
+# 1. take local steps towards a layer's target (Exercise 8.1);
 # 2. write $T$ local steps as a filter of eigenvalues, from BackProp to the pseudo-inverse (Exercise 8.2);
 # 3. build the convex matching loss of a transfer function (Exercise 8.3);
 # 4. say when a matching loss has no lower bound (Exercise 8.4);
@@ -262,7 +262,8 @@ def local_filter(s, rate, steps, damping):
     return (1 - (1 - rate * (s + damping)) ** steps) / (s + damping)
 
 # %% [markdown]
-# Seven repetitions of (8.3) for one component, held against the filter:
+# Seven repetitions of (8.3) for one component, held against the filter; then all components at once, with the
+# library's own steps beside them:
 
 # %%
 c = 0.0
@@ -273,10 +274,6 @@ h = local_filter(eigenvalues, rate, 7, 0.5)  # η = 2
 teach.holds("seven steps of one component", c,
             gamma * h[5] * Q[:, 5] @ gradients[1][:, 0])
 
-# %% [markdown]
-# All components at once, with the library's own steps beside them:
-
-# %%
 filtered = gamma * Q @ (h[:, None] * (Q.T @ gradients[1]))  # (8.4)
 method = ml.LocoProp("S", gamma, steps=7, local_lr=rate, local_optimizer="sgd",
                      decay=False, eta=2.0)
@@ -337,7 +334,8 @@ teach.reveal(same_filter, nearest,
              "Directions that are hardly curved move by αT, or by η.")
 
 # %% [markdown]
-# Read a curve as the gain that an eigenvector gets; the red ticks are the eigenvalues of this layer.
+# Read a curve as the gain that an eigenvector gets; the red ticks are the eigenvalues of this layer. The thin
+# grey lines repeat the left panel.
 
 # %%
 fig, axes = plt.subplots(1, 3, figsize=(11, 3.5), sharey=True)
@@ -348,6 +346,8 @@ for T, color, dash in zip((1, 10, 100, 1000), colors, dashes):
     style = {"color": teach.COLORS[color], "linestyle": dash}
     axes[0].plot(s, local_filter(s, 1.0, T, 0.0), label=f"T = {T}", **style)
     axes[1].plot(s, 1 / (s + 1 / T), label=f"η = {T} α", **style)
+    axes[1].plot(s, local_filter(s, 1.0, T, 0.0), linewidth=0.8,
+                 color=teach.COLORS["grey"])
 for ax in axes[:2]:
     ax.plot(s, 1 / s, ":", color=teach.COLORS["grey"],
             label="pseudo-inverse 1/s")
@@ -355,7 +355,7 @@ for ax in axes[:2]:
             color=teach.COLORS["vermillion"], ms=9)
 axes[0].set(title="T steps, no regulariser (T = 1: BackProp)",
             ylabel="filter / α")
-axes[1].set(title="exact, with the regulariser: the prox")
+axes[1].set(title="exact, regularised: the prox (grey: left)")
 beyond = np.linspace(0.02, 2.4, 300)
 for T, color, dash in zip((1, 11, 101), colors, dashes):
     axes[2].plot(beyond, local_filter(beyond, 1.0, T, 0.0),
@@ -368,8 +368,9 @@ for ax, place in zip(axes, ("upper right", "upper right", "upper center")):
     ax.legend(loc=place, fontsize=8)
 teach.show(fig,
            "Filters of T = 1, 10, 100, 1000 local steps rise towards 1/s as "
-           "T grows; exact steps with η = Tα look much the same; for αs "
-           "above 2 (dotted) more steps blow up.")
+           "T grows; exact steps with η = Tα, with the left curves in grey "
+           "behind them, differ most where αs is near 1/T; for αs above 2 "
+           "(dotted) more steps blow up.")
 
 # %% [markdown]
 # BackProp treats all alike, more steps lift the flat directions. **Stopping early is a regulariser of
@@ -396,16 +397,23 @@ print(f"T = 10: up to {few.max():.2f}, at αs = {near[few.argmax()]:.2f};   "
 
 # %%
 taken = np.array([1, 2, 4, 8, 16, 32, 64, 128])
+
+
+def after(net, X, y, wanted, T):
+    """Return J after T local steps of all layers, and the steps."""
+    method = ml.LocoProp("S", wanted, int(T), local_lr=rate / 5,
+                         local_optimizer="sgd", decay=False)
+    _, steps = method.direction(net, X, y)
+    new = [p - d for p, d in zip(net.parameters, steps)]
+    moved = net.forward(X, theta=[None, *new])
+    return net.loss_function.value(moved.z[3], y), steps
+
+
 J, left = {}, {}
 for wanted in (30.0, 300.0, 1000.0):
     J[wanted], left[wanted] = np.zeros(len(taken)), np.zeros(len(taken))
     for k, T in enumerate(taken):
-        method = ml.LocoProp("S", wanted, int(T), local_lr=rate / 5,
-                             local_optimizer="sgd", decay=False)
-        _, steps = method.direction(net, X, y)
-        new = [p - d for p, d in zip(net.parameters, steps)]
-        moved = net.forward(X, theta=[None, *new])
-        J[wanted][k] = net.loss_function.value(moved.z[3], y)
+        J[wanted][k], steps = after(net, X, y, wanted, T)
         misfit = np.sum((a_tilde @ steps[1] - wanted * g) ** 2)
         left[wanted][k] = misfit / np.sum((wanted * g) ** 2)
 
@@ -448,8 +456,21 @@ teach.show(fig,
 # %% [markdown]
 # The share left of the local loss is the same for all $\gamma$; it scales out. But $J$ rises again where
 # $\gamma$ and $T$ are both large: every layer came closer to its target (the last one least, by 8 % of its
-# local loss), and together they overshot.
-#
+# local loss), and together they overshot. Does that hang on this net and these samples?
+
+# %%
+for seed in (1, 2, 3):
+    other = ml.mlp([64, 12, 8, 10], activation="tanh", seed=seed,
+                   dtype=np.float64)
+    rows = np.random.default_rng(seed).choice(len(data.X_train), 60,
+                                              replace=False)
+    batch = data.X_train[rows].astype(float), data.y_train[rows]
+    ends = [after(other, *batch, 1000.0, T)[0] for T in taken]
+    print(f"net {seed}, γ = 1000: J = {other.loss(*batch):.2f} at first, "
+          f"{min(ends):.2f} after T = {taken[np.argmin(ends)]}, "
+          f"{ends[-1]:.2f} after T = {taken[-1]}")
+
+# %% [markdown]
 # ## A distance that knows the transfer function
 #
 # LocoProp-S counts an error of $Z$ the same where $f = \tanh$ is steep and where it is flat, although $f(Z)$

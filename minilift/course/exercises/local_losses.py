@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minilift.course.teach import DIFFERENCES, Claim, check, claim, close_to_answers, same, slips, times
+from minilift.course.teach import DIFFERENCES, check, claim, close_to_answers, same, slips, times
 from minilift.layers.activations import Identity, ReLU, Sigmoid, Tanh
 from minilift.layers.gram import Gram
 from minilift.local.problems import LocalProblem, MatchingLoss
@@ -46,14 +46,12 @@ WRONG_LOCAL_STEPS = {
         steps_with(lambda a, theta, start, target: a.T @ (a @ theta + target)),
     "this is the change of theta; the new theta is wanted":
         lambda a, theta, target, rate, steps: steps_with()(a, theta, target, rate, steps) - theta,
-    "the loop ends after its first step: the return stands inside it":
+    "only one step is made: does each go on from the new theta, and does the return stand behind the loop?":
         lambda a, theta, target, rate, steps: steps_with()(a, theta, target, rate, 1),
     "this is one step of T times the length; the slope changes on the way":
         lambda a, theta, target, rate, steps: theta - steps * rate * a.T @ (a @ theta - target),
     "this is the least-squares solution, not T steps towards it":
         lambda a, theta, target, rate, steps: np.linalg.lstsq(a, target, rcond=None)[0],
-    "every step starts from theta again: the new theta must be kept":
-        lambda a, theta, target, rate, steps: steps_with()(a, theta, target, rate, 1),
     "the rate is that of each step; here it is divided by T":
         lambda a, theta, target, rate, steps: steps_with()(a, theta, target, rate / steps, steps),
     "the rate is missing": lambda a, theta, target, rate, steps: steps_with()(a, theta, target, 1.0, steps),
@@ -116,10 +114,12 @@ def local_steps(answer, seed):
         slope = a.T @ (a @ first - target)
         part = times(slope - (first - second) / rate, a.T @ (a @ theta - target))
         yield (same(first, steps_with()(a, theta, target, rate, 1)) and part == part and part < 0,
-               "the first step is right, the second carries part of the first along: no momentum is asked for")
+               "the first step is right, the second carries part of the first along: neither momentum nor a "
+               "target that moves is asked for")
         share = times((first - second) / rate, slope)
         yield (same(first, steps_with()(a, theta, target, rate, 1)) and share == share,
-               f"the first step is right, the second has {share:.3g} times its length: the rate stays the same")
+               f"the first step is right, the second has {share:.3g} times its length: the rate stays the same, "
+               "and nothing of an earlier step is carried along")
         there = np.linalg.lstsq(a, target, rcond=None)[0]
         yield not same(steps(a, there, a @ there, rate, 1), there), \
             "where ãθ meets the target no step is to be taken; yours moves"
@@ -187,48 +187,60 @@ WRONG_FILTERS = {
         filter_with()(s, rate, T, 0.0) + damping,
     "the rate is counted twice: the sum has it already":
         lambda s, rate, T, damping: rate * filter_with()(s, rate, T, damping),
+    "a factor s too many, as in a filter of the residual": lambda s, rate, T, damping:
+        s * filter_with()(s, rate, T, damping),
+    "what is left after a step may be negative: no absolute value": lambda s, rate, T, damping:
+        (1 - abs(1 - rate * (s + damping)) ** T) / np.where(s + damping == 0, 1, s + damping),
 }
 
 
 def local_filter(answer, seed):
     """Exercise 8.2: what T local steps make of an eigenvalue, h_T(s)."""
-    s = np.append(0.0, np.random.default_rng(seed).uniform(0.1, 2, 6))
+    draws = np.random.default_rng(seed)  # near 0, and on both sides of αs = 1
+    s = np.concatenate([[0.0, 1e-3], draws.uniform(0.1, 2, 4), draws.uniform(2.6, 4, 2)])
     rate = 0.4
 
     def claims(h):
-        yield claim("one step: α for every s", h(s, rate, 1, 0.0), np.full(7, rate),
+        yield claim("one step: α for every s", h(s, rate, 1, 0.0), np.full(8, rate),
                     look="put T = 1 into your formula: 1 − (1 − αs) over s is α")
         for damping in (0.0, 0.3):
             for T in (1, 4):
                 kept = h(s, rate, T, damping)
                 text = f"one step more adds α (1 − (s + 1/η) h), T = {T}, 1/η = {damping:g}"
                 yield claim(text, h(s, rate, T + 1, damping) - kept, rate * (1 - (s + damping) * kept))
-        yield claim("T = 2000 solves (s + 1/η) h = 1", (s + 0.3) * h(s, rate, 2000, 0.3), np.ones(7), 1e-9)
+        yield claim("T = 2000 solves (s + 1/η) h = 1", (s + 0.3) * h(s, rate, 2000, 0.3), np.ones(8), 1e-9)
 
     def mistakes(h):
         late = []
         yield from slips(h, [(s[1:], rate, T, damping) for T in (3, 4) for damping in (0.3, 0.1)], WRONG_FILTERS)
-        right = filter_with()(s[1:], rate, 3, 0.0)
+        right, found = filter_with()(s[1:], rate, 3, 0.0), np.asarray(h(s[1:], rate, 3, 0.0))
+        if found.shape == right.shape:
+            yield (np.isnan(found[-2:]).all() and np.isfinite(found[:-2]).all(),
+                   "NaN where αs > 1: what is left after a step is negative there, and has no logarithm")
+            yield (same(found[1:], right[1:]) and same(found[0], 3 * rate),
+                   "at s = 0.001 stands the value for s + 1/η = 0: where is the border between them drawn?")
+            yield (same(found[0], right[0], 1e-2) and not same(found[0], right[0], 1e-8) and same(found, right, 1e-2),
+                   "nearly right: is a small number added to s + 1/η? Treat s + 1/η = 0 apart instead")
         one = h(s[1:], rate, 1, 0.3)
         added = (h(s[1:], rate, 3, 0.3) - h(s[1:], rate, 2, 0.3)) / (h(s[1:], rate, 2, 0.3) - one)
         wrong_ratio = np.shape(added) == np.shape(one) and not same(added, 1 - rate * (s[1:] + 0.3))
-        late.append((np.shape(one) == (6,) and not same(one, np.full(6, rate)),
+        late.append((np.shape(one) == (7,) and not same(one, np.full(7, rate)),
                      f"for T = 1 it is α for every s; yours is {np.min(one):.3g} to {np.max(one):.3g} at α = {rate:g}"))
         late.append((wrong_ratio, "T = 1 is right; what each further step adds must shrink by 1 − α(s + 1/η)"))
         yield (np.shape(h(s, rate, 3, 0.0)) == () and np.size(h(s, rate, 3, 0.3)) == 1,
                "one number comes back; one for each eigenvalue is asked for")
         yield (same(h(s[1:], rate, 3, 0.0), right, 0.05) and not same(h(s[1:], rate, 3, 0.0), right),
                "nearly right: is a small number added to s + 1/η? Treat s + 1/η = 0 apart instead")
-        for message, value in {"at s + 1/η = 0 the T terms of the sum are α each: αT, not α": rate,
-                               "at s + 1/η = 0 the T terms of the sum are α each: αT, not T": 3.0}.items():
+        for message, value in {"at s + 1/η = 0 it is α for one step; how many equal terms has the sum?": rate,
+                               "at s + 1/η = 0 there are T equal terms, but they are not 1 each": 3.0}.items():
             yield same(h(s, rate, 3, 0.0)[0], value), message
-        yield same(h(s, rate, 3, 0.3)[0], 3 * rate), "the limit αT belongs to s + 1/η = 0, not to s = 0"
+        yield same(h(s, rate, 3, 0.3)[0], 3 * rate), "the special case is s + 1/η = 0, not s = 0"
         yield same(h(s[1:], rate, 3, 0.0), (1 - (1 - rate * s[1:]) ** 3) / s[1:]) and h(s, rate, 3, 0.0)[0] == 0, \
-            "at s + 1/η = 0 the limit is αT, not 0"
+            "0 where s + 1/η = 0, but T steps do move such a component: what does (8.3) make of it?"
         yield not np.isfinite(h(s, rate, 3, 0.0)[0]), "0/0 where s + 1/η = 0: what is the limit there?"
         yield (same(h(s[1:], rate, 3, 0.0), right),
-               f"right but where s + 1/η = 0: {h(s, rate, 3, 0.0)[0]:.3g} there for α = {rate:g}, T = 3; all T terms "
-               "of the sum are α")
+               f"right but where s + 1/η = 0: {h(s, rate, 3, 0.0)[0]:.3g} there for α = {rate:g}, T = 3; what does "
+               "(8.3) make of such a component?")
         yield from late
 
     def library(s, rate, steps, damping):
@@ -284,6 +296,12 @@ WRONG_DIVERGENCES = {
     "the tangent is laid at w, not at f(w)": bregman_with(
         lambda f, z, w: f.integral(f.forward(w)) + f.forward(w) * (z - f.forward(w))),
     "large values are cut off: D_F has no upper bound": lambda f, z, w: np.minimum(bregman_with()(f, z, w), 1.0),
+    "half of it: D_F has no ½": lambda f, z, w: bregman_with()(f, z, w) / 2,
+    "this is half of D_F(z, w) + D_F(w, z)": lambda f, z, w: (f.forward(z) - f.forward(w)) * (z - w) / 2,
+    "F and f are exchanged": lambda f, z, w: f.forward(z) - f.forward(w) - f.integral(w) * (z - w),
+    "F of the difference is no difference of F, in the first two terms":
+        lambda f, z, w: f.integral(z - w) - f.forward(w) * (z - w),
+    "the tangent's term is f(w)(z − w): z − w is missing": bregman_with(lambda f, z, w: f.integral(w) + f.forward(w)),
     "this is the slope of the divergence": lambda f, z, w: f.forward(z) - f.forward(w),
 }
 
@@ -397,6 +415,11 @@ WRONG_GAMMAS = {
     "the first entry alone is looked at: a return inside the loop?": gamma_with(over=lambda times: times[0]),
     "half of it: the first target may go all the way to its border":
         gamma_with(times=lambda room, g: room / abs(g) / 2),
+    "distance to the farther border; the target may be moving towards the other one":
+        gamma_with(lambda a, g, low, high: np.maximum(high - a, a - low)),
+    "the sign: γ is positive": lambda f, z, g: -gamma_with()(f, z, g),
+    "g is ∂J/∂z already: no 1 − f(z)² with it, either": lambda f, z, g: float(
+        (room_ahead(f.forward(z), g, *f.range) / abs(g) / (1 - f.forward(z)**2))[g != 0].min()),
     "always 0: the least is looked for from ∞ down, not from 0": lambda f, z, g: 0.0,
     "1 for each f, z and g that is asked for here (a search that starts at 1 and cannot go down?)": lambda f, z, g: 1.0,
     "the entry of the largest |g| need not be the first to leave": lambda f, z, g: float(
@@ -425,19 +448,19 @@ def largest_gamma(answer, seed):
         signal = rng.normal(size=(30, 4))  # so that it makes a difference which way a target moves
     layers = [(f, z, signal * f.derivative(z)) for f in (Tanh(), Sigmoid(), ReLU())]
     layers += [(f, -z, -g) for f, z, g in layers[:2]]  # where the other border is the first to be met
+    layers += [(ReLU(), 50 + 10 * z, signal)]  # where the upper border would be near, were it finite
 
     def outside(f, z, g, gamma):
-        """Return by how much targets leave the range."""
-        target, (low, high) = f.forward(z) - gamma * g, f.range
+        """Return by how much the moving targets leave the range; below 0: by how much all stay inside."""
+        target, (low, high) = (f.forward(z) - gamma * g)[g != 0], f.range
         return float(max((target - high).max(), (low - target).max()))
 
     def claims(largest):
         for f, z, g in layers:
-            gamma = float(largest(f, z, g))
-            excess = max(0.0, outside(f, z, g, 0.999 * gamma)) if np.isfinite(gamma) else np.inf
-            yield Claim(f"{f!r}: at 0.999 γ no target is out of range", excess, 0.0,
-                        "too large: is it the least over all entries, of the room over |g| of one and the same entry?")
-            yield Claim(f"{f!r}: at 1.001 γ one is", float(outside(f, z, g, 1.001 * gamma) <= 0), 0.0,
+            excess = outside(f, z, g, float(largest(f, z, g)))
+            yield claim(f"{f!r}: at γ one target is on its border, none is outside", excess, 0.0, 1e-9,
+                        look="too large: is it the least over all entries, of the room over |g| of one and the same "
+                        "entry?" if excess > 0 else
                         "too small: no target has reached its border yet; what divides the room, and of which entry?")
 
     def mistakes(largest):
@@ -448,16 +471,24 @@ def largest_gamma(answer, seed):
         yield (all(same(float(largest(*layer)), library_largest_gamma(*layer), 1e-6) for layer in moving),
                "right but where g is 0: that target stays, and 0/0 comes out; leave such entries out, or give them ∞")
         yield from slips(lambda *layer: float(largest(*layer)), moving, WRONG_GAMMAS)
-        yield any(float(largest(*layer)) < 0 for layer in moving), "negative: divide by |g|, the room is a length"
         found = [float(largest(*layer)) for layer in moving]
         yield len(set(found)) == 1, "the same number, whatever f, z and g are"
+        yield np.isfinite(found).all() and same(found, np.round(found), 0), \
+            "a whole number for every layer: is it an index, the place of the least and not its value?"
+        exact = [library_largest_gamma(*layer) for layer in moving]
+        yield (all(same(*pair, 1e-6) for pair in [*zip(found, exact)][:-1]) and not same(found[-1], exact[-1], 1e-6),
+               "right but where ReLU's z is large: its upper border is ∞; is it cut off?")
+        yield any(float(largest(*layer)) < 0 for layer in moving), "negative: the room and |g| are both lengths"
+        short = [right - gamma for gamma, right in zip(found, exact)]
+        yield (min(short) >= -1e-9 and 1e-12 < max(short) <= 0.02,
+               "a little too small: is it searched for in steps that are too large, or is a small number subtracted?")
         for (f, z, g), gamma in zip(moving, found):
             alone = room_ahead(f.forward(z), g, *f.range) / abs(g)
             yield (np.isclose(alone, gamma, rtol=1e-9, atol=0).any() and not same(gamma, alone.min()),
                    "this is the γ of one entry; another leaves earlier. Is the least taken over all, rows and columns?")
             yield not same(2 * float(largest(f, z, 2 * g)), gamma, 1e-6), \
                 "twice the signal must halve γ; yours does something else: what divides the room?"
-        shares = [gamma / library_largest_gamma(*layer) for gamma, layer in zip(found, moving)]
+        shares = [gamma / right for gamma, right in zip(found, exact)]
         yield (0.9 < min(shares) <= max(shares) <= 1,
                "nearly: is it searched for in steps? They end before the border")
         yield (np.ptp(shares) < 1e-6 * max(shares),
