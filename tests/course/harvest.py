@@ -182,9 +182,13 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return d", "    return d * tau_theta", "no further τ_θ"),
         ("gamma = np.sum(r_new * r_new, axis=0)", "gamma = 0.5 * np.sum(r_new * r_new, axis=0)", "γ has no ½"),
         ("alpha = np.sum(r * r, axis=0) / np.sum(p * Mp, axis=0)", "alpha = 0.01", "as long as it should be"),
+        ("a_tilde.T @ (a_tilde @ p) + p / tau_theta", "(a_tilde.T @ a_tilde + np.eye(len(p)) / tau_theta) @ p",
+         "as large as M"),
+        ("        r = r_new\n", "        r = r_new\n        if np.linalg.norm(r) < 1e-2 * np.linalg.norm(b):\n"
+         "            break\n", "the loop ends before"),
     ],
     "6.4": [
-        ("np.sum(R * (K @ R), axis=0)", "np.sum(R * R, axis=0)", "⟨R, KR⟩"),
+        ("np.sum(R * (K @ R), axis=0)", "np.sum(R * R, axis=0)", "that of r = ãᵀR"),
         ("np.sum(KP * MP, axis=0)", "np.sum(P * MP, axis=0)", "K of (6.9)"),
         ("MP = KP + beta * P", "MP = KP", "damping β"),
         ("MP = KP + beta * P", "MP = KP + P / beta", "it multiplies"),
@@ -221,6 +225,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("values[-2] / values[0]", "values[-1] / values[1]", ""),
         ("values[-2] / values[0]", "values[-3] / values[0]", "not the two largest"),
         ("    return k", "    print(k)", "returns None"),
+        ("    return k", "    return k if k < 100 else None", "the search ends before"),
         ("chebyshev(values[-1] / values[0], k), chebyshev(values[-2] / values[0], k - 1)",
          "chebyshev((values[-1] / values[0]) ** 2, k), chebyshev((values[-2] / values[0]) ** 2, k - 1)", "roots"),
         ("values[-1] / values[0], k), chebyshev(values[-2] / values[0],", "values[-1], k), chebyshev(values[-2],", ""),
@@ -238,7 +243,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("np.logspace(0, 4, 16)", "np.logspace(0, 8, 16)", "at most 10⁴"),
         ("np.logspace(0, 4, 16)", "np.array([1.0] * 8 + [1e4] * 8)", "distinct"),
         ("np.logspace(0, 4, 16)", "np.logspace(-4, 4, 16)", "at most 10⁴"),
-        ("np.logspace(0, 4, 16)", "np.linspace(0, 4, 16)", "positive"),
+        ("np.logspace(0, 4, 16)", "np.linspace(0, 4, 16)", "exponents"),
+        ("np.logspace(0, 4, 16)", "1e4", "one number comes"),
+        ("np.logspace(0, 4, 16)", "np.diag(np.logspace(0, 4, 16))", "in one row"),
         ("np.logspace(0, 4, 16)", "np.logspace(0, 4)", "16 eigenvalues"),
         ("np.logspace(0, 4, 16)", "np.ones(16)", "distinct"),
         ("np.logspace(0, 4, 16)", "-np.logspace(0, 4, 16)", "positive"),
@@ -1363,7 +1370,6 @@ RIGHT: dict[str, list[tuple[str, str]]] = {
     ],
     "6.1": [("np.sum(b * b, axis=0) / np.sum(b * (M @ b), axis=0)", "np.diag(b.T @ b) / np.diag(b.T @ M @ b)")],
     "6.2": [
-        ("a_tilde.T @ (a_tilde @ p) + p / tau_theta", "(a_tilde.T @ a_tilde + np.eye(len(p)) / tau_theta) @ p"),
         ("np.sum(r_new * r_new, axis=0) / np.sum(r * r, axis=0)",
          "-np.sum(r_new * Mp, axis=0) / np.sum(p * Mp, axis=0)"),
         ("alpha = np.sum(r * r, axis=0)", "alpha = np.sum(p * r, axis=0)"),
@@ -1375,6 +1381,7 @@ RIGHT: dict[str, list[tuple[str, str]]] = {
     ],
     "6.5": [
         ("np.logspace(0, 4, 16)", "list(np.logspace(-2, 2, 16))"),
+        ("np.logspace(0, 4, 16)", "np.logspace(0, 4, 16)[:, None]"),
         ("np.logspace(0, 4, 16)", "tuple(np.logspace(4, 0, 16))"),
     ],
     "9.1": [

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from minilift.course.teach import Claim, check, close_to_answers, same, slips, times
+from minilift.course.exercises.implicit_weights import largest_at_once
+from minilift.course.teach import Claim, NoResultError, check, close_to_answers, same, slips, times
 from minilift.layers.gram import Gram
 from minilift.local import solvers
 
@@ -96,6 +97,11 @@ def library_first_step(M, b):
     return solvers.conjugate_gradients(gram, np.linalg.solve(root.T, b), 0.0, 1).value
 
 
+def plain_first_step(M, b):
+    """Return one step of textbook CG, what stands in for an answer: it owes the library nothing."""
+    return dense_cg(M, b, 1)[0]
+
+
 def total(u, v):
     """Return the inner product over all columns."""
     return np.sum(u * v)
@@ -131,6 +137,15 @@ WRONG_FIRST_STEPS = {
         r, M @ r) * r)(library_first_step(M, b), b - M @ library_first_step(M, b)),
     "one step length for all, 1 over the mean eigenvalue: α is found by (6.2), for each unit":
         lambda M, b: len(M) / np.trace(M) * b,
+    "a root too many: α is the fraction itself": lambda M, b: np.sqrt(dots(b, b) / dots(b, M @ b)) * b,
+    "a ratio of norms: α is a ratio of two inner products": lambda M, b: np.sqrt(
+        dots(b, b) / dots(M @ b, M @ b)) * b,
+    "2/(λ_max + λ_min) is the best length for the worst b; here b is known": lambda M, b:
+        2 / np.linalg.eigvalsh(M)[[0, -1]].sum() * b,
+    "b is normalised in one place and not in the other: α belongs to the p along which d goes": lambda M, b:
+        dots(b, b) ** 1.5 / dots(b, M @ b) * b,
+    "d_0 is 0 and not b: the residual at 0 is b": lambda M, b: (lambda r: dots(r, r) / dots(r, M @ r) * r)(b - M @ b),
+    "the start is 0 and not b": lambda M, b: (lambda r: b + dots(r, r) / dots(r, M @ r) * r)(b - M @ b),
     "this is the residual after the step; the step itself is wanted":
         lambda M, b: b - dots(b, b) / dots(b, M @ b) * (M @ b),
 }
@@ -159,7 +174,7 @@ def first_step(answer, seed):
         yield (same(step(M, b), lengths * library_first_step(M, b)), "along b, but by other lengths: "
                + ", ".join(f"{length:.3g}" for length in lengths) + " of the best in the three units; look at α")
 
-    return check("6.1", answer, claims, mistakes, fallback=library_first_step)
+    return check("6.1", answer, claims, mistakes, fallback=plain_first_step)
 
 
 def library_cg(a, g, tau_theta, steps):
@@ -169,7 +184,7 @@ def library_cg(a, g, tau_theta, steps):
 
 def wrong_cg(a, g, tau_theta, steps, gamma=None, alias=False, alpha=None, damping=None, inner=dots, residual=-1,
              along="p", late=False, free=False, rows=1, ones=1.0, kept=1.0, moves="p", since="r", give="d",
-             falls="Mp"):
+             falls="Mp", held=False, below="pMp"):
     """Return CG with a slip in it: γ or α of another rule, another damping, inner product, sign or start."""
     damping = 1 / tau_theta if damping is None else damping(tau_theta)
     diagonal = np.append(np.ones(a.shape[1]), ones)
@@ -178,8 +193,10 @@ def wrong_cg(a, g, tau_theta, steps, gamma=None, alias=False, alpha=None, dampin
     d, p = np.zeros_like(r), r.copy()
     for k in range(steps):
         before, Mp = r, M @ p
-        length = inner(r, r) / inner(p, Mp) if alpha is None else alpha(r, p, Mp)
-        r = (r if since == "r" else b) + residual * (1 if free else length) * (Mp if falls == "Mp" else p)
+        if k == 0 or not held:
+            length = alpha(r, p, Mp) if alpha else inner(r, r) / (inner(p, Mp) if below == "pMp" else inner(r, M @ r))
+        fall = {"Mp": Mp, "p": p, "undamped": Mp - damping * p}[falls]
+        r = (r if since == "r" else b) + residual * (1 if free else length) * fall
         d = kept * d + length * {"p": p, "p alone": p / length, "late": 0 * p, "r_old": before}.get(moves, r)
         if alias and k == 0:
             p = r
@@ -193,6 +210,25 @@ def wrong_cg(a, g, tau_theta, steps, gamma=None, alias=False, alpha=None, dampin
 def cg_with(**slip):
     """Return a solver for the layer with this slip."""
     return lambda a, g, tau_theta, steps: wrong_cg(a, g, tau_theta, steps, **slip)
+
+
+def plain_cg(a, g, tau_theta, steps):
+    """Return a textbook's CG with M formed, what stands in for an answer: it owes the library nothing."""
+    return wrong_cg(a, g, tau_theta, steps)
+
+
+def cg_in_one_array(a, g, tau_theta, steps):
+    """Return CG whose r and p are one array, and all of whose updates are in place."""
+    M, r = tilde(a).T @ tilde(a) + np.eye(a.shape[1] + 1) / tau_theta, tilde(a).T @ g
+    d, p = np.zeros_like(r), r
+    for _ in range(steps):
+        Mp, size = M @ p, dots(r, r)
+        alpha = size / dots(p, Mp)
+        d = d + alpha * p
+        r -= alpha * Mp
+        p *= dots(r, r) / size
+        p += r
+    return d
 
 
 def cg_from_one_residual(a, g, tau_theta, steps):
@@ -210,7 +246,10 @@ WRONG_CG = {
     "γ is missing, or 0, as ⟨r_new, r_old⟩ is: repeated exact line searches are steepest descent":
         cg_with(gamma=lambda *_: 0),
     "after p = r both names stand for one and the same array, which r −= α Mp changes": cg_with(alias=True),
+    "r and p are one and the same array: what is done to one in place is done to both": cg_in_one_array,
     "one step length for all units; each has its own problem (sum over axis 0 only)": cg_with(inner=total),
+    "α is that of the first step in all of them; each step has its own": cg_with(held=True),
+    "the damping is missing where r falls: the same Mp as in α": cg_with(falls="undamped"),
     "τ_θ divides: the damping is 1/τ_θ": cg_with(damping=lambda tau_theta: tau_theta),
     "the damping is missing: Mp = ãᵀ(ãp) + p/τ_θ": cg_with(damping=lambda tau_theta: 0.0),
     "the damping is 1 here, whatever τ_θ is": cg_with(damping=lambda tau_theta: 1.0),
@@ -225,7 +264,7 @@ WRONG_CG = {
     "γ multiplies the old p, not the old r": cg_with(along="r_old"),
     "α has ‖r‖² above, not ‖p‖²":
         cg_with(alpha=lambda r, p, Mp: dots(p, p) / dots(p, Mp)),
-    "α has ⟨p, Mp⟩ below, not ⟨r, Mr⟩ or ⟨r, Mp⟩": cg_with(alpha=lambda r, p, Mp: dots(r, r) / dots(r, Mp)),
+    "α has ⟨p, Mp⟩ below, not ⟨r, Mr⟩": cg_with(below="rMr"),
     "α is upside down": cg_with(alpha=lambda r, p, Mp: dots(p, Mp) / dots(r, r)),
     "α lacks its M: below stands ⟨p, Mp⟩": cg_with(alpha=lambda r, p, Mp: dots(r, r) / dots(p, p)),
     "‖r‖² in α is summed over all units; each has its own":
@@ -285,6 +324,9 @@ WRONG_CG = {
 }
 
 
+FORMS_M = "right numbers, but an array as large as M is formed: Mp takes two products with ã, one after the other"
+
+
 def conjugate_gradients(answer, seed):
     """Exercise 6.2: d_k minimises over the Krylov space of dimension k, in each unit."""
     rng = np.random.default_rng(seed)
@@ -292,16 +334,24 @@ def conjugate_gradients(answer, seed):
     M, b = tilde(a).T @ tilde(a) + np.eye(7) / tau_theta, tilde(a).T @ g
     places = {1: ("look at the first direction, p = b", "look at α and Mp"),
               2: ("look at p = r + γ p", "the first step is right: look at γ, or at the new r"),
-              4: ("look at p = r + γ p", "two steps are right: is something kept from the first step?")}
+              4: ("look at p = r + γ p", "two steps are right: is something kept from the first step?"),
+              7: ("look at p = r + γ p", "four steps are right, seven are not: does the loop end by itself?")}
+    wide = rng.normal(size=(4, 400)), rng.normal(size=(4, 2)), tau_theta
 
     def claims(cg):
-        for steps in (1, 2, 4):
+        for steps in (1, 2, 4, 7):
             d = shaped("d", cg(a, g, tau_theta, steps), b)
             outside, inside = krylov_misfit(M, b, d, steps)
             yield Claim(f"k = {steps}: d lies in the Krylov space", outside, 1e-10, places[steps][0])
             yield Claim(f"k = {steps}: the residual is orthogonal to it", inside, 1e-10, places[steps][1])
+        yield Claim("n = 400: memory used, over that of M", largest_at_once(cg, *wide, 2) / (8 * 401**2), 0.5,
+                    FORMS_M)
 
     def mistakes(cg):
+        yield (same(cg(a, g, tau_theta, 4), library_cg(a, g, tau_theta, 4)) and any(
+            same(cg(a, g, tau_theta, 7), library_cg(a, g, tau_theta, k)) for k in (4, 5, 6)),
+               "the loop ends before `steps` steps are done: take as many as are asked for, however small r is")
+        yield all(same(cg(a, g, tau_theta, k), library_cg(a, g, tau_theta, k)) for k in (1, 2, 4, 7)), FORMS_M
         yield from slips(cg, [(a, g, tau_theta, steps) for steps in (2, 3)], WRONG_CG)
         two, ones = cg(a, g, tau_theta, 2), [library_cg(a, g, tau_theta, k) for k in (1, 3)]
         yield same(cg(a, g, tau_theta, 4), ones[0]), "the loop ends after its first step: the return stands inside it"
@@ -312,7 +362,7 @@ def conjugate_gradients(answer, seed):
                "so many steps are taken whatever `steps` is; as many as are asked for")
         yield from step_by_step(M, b, [shaped("d", cg(a, g, tau_theta, k), b) for k in (1, 2)])
 
-    return check("6.2", answer, claims, mistakes, fallback=library_cg)
+    return check("6.2", answer, claims, mistakes, fallback=plain_cg)
 
 
 def rows_of(K):
@@ -358,6 +408,24 @@ def sample_cg_with(**slip):
     return lambda K, g, beta, steps: coefficient_cg(K, g, beta, steps, **{"inner": (1, 1), **slip})
 
 
+def sample_cg_in_one_array(K, g, beta, steps, p_too=False):
+    """Return CG in sample space whose R and P start as one array, which R −= α MP changes."""
+    U, R = np.zeros_like(g), g.copy()
+    P = R
+    for _ in range(steps):
+        MP, size = K @ P + beta * P, dots(R, K @ R)
+        alpha = size / dots(K @ P, MP)
+        U = U + alpha * P
+        R -= alpha * MP
+        gamma = dots(R, K @ R) / size
+        if p_too:
+            P *= gamma
+            P += R
+        else:
+            P = R + gamma * P
+    return U
+
+
 def squared_sample_cg(K, g, beta, steps, onto=lambda K, R: R, size=lambda K, R: dots(K @ R, K @ R)):
     """Return CG in sample space with another ‖r‖², or with R moved by a matrix before it enters P."""
     U, R, P = np.zeros_like(g), g, g
@@ -376,20 +444,23 @@ def lifted_sample_cg(K, g, beta, steps):
 
 WRONG_SAMPLE_CG = {
     "these are inner products of the coefficients; those of θ are ⟨U, KV⟩": coefficient_cg,
-    "‖r‖² of θ is ⟨R, KR⟩, not ⟨R, R⟩": sample_cg_with(inner=(0, 1)),
-    "⟨p, Mp⟩ of θ is ⟨KP, KP + βP⟩: the K of (6.9) is missing": sample_cg_with(inner=(1, 0)),
-    "the denominator lacks the damping: ⟨KP, KP + βP⟩": sample_cg_with(inner=(1, 3)),
+    "‖r‖² is that of R here; (6.9) gives that of r = ãᵀR": sample_cg_with(inner=(0, 1)),
+    "⟨p, Mp⟩ lacks the K of (6.9): P and KP + βP are coefficients": sample_cg_with(inner=(1, 0)),
+    "the denominator lacks the damping of M": sample_cg_with(inner=(1, 3)),
     "the denominator is ⟨p, p⟩; M is missing in it": sample_cg_with(inner=(1, 2)),
     "the damping β is missing": sample_cg_with(damped=0.0),
     "β is the damping itself, no step size: it multiplies":
         lambda K, g, beta, steps: sample_cg_with()(K, g, 1 / beta, steps),
+    "after P = R both names stand for one and the same array, which R −= α MP changes": sample_cg_in_one_array,
+    "R and P are one and the same array: what is done to one in place is done to both":
+        lambda K, g, beta, steps: sample_cg_in_one_array(K, g, beta, steps, p_too=True),
     "γ is missing: this is steepest descent": sample_cg_with(gamma=False),
     "the sign of γ": sample_cg_with(gamma=-1),
-    "γ is upside down: new ⟨R, KR⟩ over old": sample_cg_with(turned=-1),
-    "in γ stands ⟨R, R⟩; ‖r‖² of θ is ⟨R, KR⟩ there too": sample_cg_with(in_gamma=0),
-    "in α stands ⟨R, R⟩; ‖r‖² of θ is ⟨R, KR⟩": sample_cg_with(inner=(0, 1), in_gamma=1),
+    "γ is upside down: the new ‖r‖² over the old": sample_cg_with(turned=-1),
+    "in γ stands ⟨R, R⟩; ‖r‖² is that of θ there too": sample_cg_with(in_gamma=0),
+    "in α stands ⟨R, R⟩, in γ does not; ‖r‖² is that of θ in both": sample_cg_with(inner=(0, 1), in_gamma=1),
     "the sign of the damping: M adds βP": sample_cg_with(damped=-1.0),
-    "the denominator is ⟨KP, KP + βP⟩: here both sides have the damping": sample_cg_with(inner=(1, 4)),
+    "the denominator has M on both sides; (6.2) has it on one": sample_cg_with(inner=(1, 4)),
     "R falls by α (KP + βP); the damping is missing there": sample_cg_with(falls="KP"),
     "α is missing in the new R": sample_cg_with(falls="free"),
     "U moves along P, not along KP": sample_cg_with(moves="KP"),
@@ -397,7 +468,7 @@ WRONG_SAMPLE_CG = {
     "this is KU; the coefficients U are wanted": sample_cg_with(give="KU"),
     "this is the residual R; U is wanted": sample_cg_with(give="R"),
     "this is the direction P; U is wanted": sample_cg_with(give="P"),
-    "‖r‖² of θ is ⟨R, KR⟩, not ‖KR‖²": squared_sample_cg,
+    "‖r‖² has a K too many: (6.9) has one": squared_sample_cg,
     "P goes on from R, not from KR: all are coefficients": lifted_sample_cg,
     "the start: R is g, and P is the same": sample_cg_with(start=lambda K, g: K @ g, begins="P"),
     "the sign of the residual: R falls by α (KP + βP)": sample_cg_with(residual=1),
@@ -521,6 +592,12 @@ WRONG_COUNTS = {
     "that CG ends after n steps is exact arithmetic's, and no bound on fewer": lambda values, eps: len(values),
     "½√κ log(2/ε) is simpler than (6.6) and larger, and (6.7) is not looked at": lambda values, eps:
         int(np.ceil(np.sqrt(np.max(values) / np.min(values)) / 2 * np.log(2 / eps))),
+    "½√κ' log(2/ε) + 1 is simpler than (6.7) and may be larger, and (6.6) is not looked at": lambda values, eps:
+        int(np.ceil(np.sqrt(np.sort(values)[-2] / np.min(values)) / 2 * np.log(2 / eps))) + 1,
+    "rounded to the nearest: the first k that is enough is found by rounding up": lambda values, eps: max(1, round(min(
+        np.log(eps / 2) / np.log(bounds(values, 1)[0] / 2), 1 + np.log(eps / 2) / np.log(bounds(values, 2)[1] / 2)))),
+    "equal eigenvalues count once here; λ₂ of (6.7) is the largest but one, equal to it or not":
+        enough_with(order=np.unique),
     "the bounds are multiplied; the smaller of the two counts": enough_with(take=np.prod),
     "the bounds are held against ε², but they bound the norm itself":
         lambda values, eps: library_steps_enough(values, eps**2),
@@ -536,11 +613,20 @@ def steps_enough(answer, seed):
     even, alone = rng.uniform(1, 50, 12), np.append(rng.uniform(1, 3, 11), 900.0)
     groups = rng.permutation(np.append(rng.uniform(2, 4, 6), np.full(6, 60.0)))  # where (6.6) is the smaller bound
     cases = [("even", even, 1e-6), ("one apart", rng.permutation(alone), 1e-4), ("nearly one", np.full(6, 2.0), 1e-2),
-             ("in two groups", groups, 1e-5)]
+             ("in two groups", groups, 1e-5), ("far apart", np.geomspace(1, 1e4, 9)[::-1], 1e-6)]
+    late = cases[-1][1:]
+    gives_up = (f"right for few steps; where {library_steps_enough(*late)} are needed the search ends before: "
+                "let it go on until a bound holds")
 
     def claims(count):
         for name, values, eps in cases:
-            k = count(values, eps)
+            try:
+                k = count(values, eps)
+            except NoResultError:
+                if name != "far apart":
+                    raise
+                yield Claim(f"{name}: a number comes back", np.inf, 0, gives_up)
+                return
             yield Claim(f"{name}: a whole number, at least 1", abs(float(k) - max(1, round(float(k)))), 0,
                         "steps are counted: start at k = 1 and go on by 1")
             lower, before = min(bounds(values, int(k))), min(bounds(values, int(k) - 1)) if k > 1 else np.inf
@@ -554,6 +640,13 @@ def steps_enough(answer, seed):
             error = np.sqrt(np.sum(rest * values[:, None] * rest) / np.sum(b / values[:, None] * b))
             yield Claim(f"{name}: CG after k steps, its error over ε", error / eps, 1.0)
 
+    def short_of(count):
+        """Whether no number comes back where many steps are needed."""
+        try:
+            return count(*late) < library_steps_enough(*late)
+        except NoResultError:
+            return True
+
     def mistakes(count):
         questions = [(values, eps) for k in (0, 1, 3) for _, values, _ in cases[k:k + 1]
                      for eps in (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)]
@@ -563,6 +656,8 @@ def steps_enough(answer, seed):
         yield (all(count(*question) == library_steps_enough(*question) for question in questions)
                and count(*cases[2][1:]) > library_steps_enough(*cases[2][1:]),
                "where one step is enough yours gives more: count from k = 1")
+        yield (all(count(*question) == library_steps_enough(*question) for question in questions)
+               and short_of(count), gives_up)
         yield (len({float(count(values, eps)) for values, eps in questions}) == 1,
                "the same number, whatever the eigenvalues and ε are")
         yield (all(count(values, 1e-2) == count(values, 1e-6) for _, values, _ in cases[:2]),
@@ -595,6 +690,11 @@ def unfinished(answer, seed):
     rng = np.random.default_rng(seed)
     Q, b = np.linalg.qr(rng.normal(size=(16, 16)))[0], rng.normal(size=(16, 5))
 
+    def in_a_row(spectrum):
+        """Return a spectrum as an array, one that is a column as a row."""
+        values = np.asarray(spectrum, dtype=float)
+        return values.ravel() if values.shape in ((16, 1), (1, 16)) else values
+
     def remaining(values):
         """Return the least relative error in the norm of M over five right sides."""
         M, exact = Q * values @ Q.T, Q / values @ Q.T @ b
@@ -602,27 +702,34 @@ def unfinished(answer, seed):
         return float(np.sqrt(dots(rest, M @ rest) / dots(exact, M @ exact)).min())
 
     def claims(spectrum):
-        values = np.asarray(spectrum, dtype=float)
+        values = in_a_row(spectrum)
+        yield Claim("16 numbers in one row", float(values.shape != (16,)), 0)
         if values.shape != (16,):
-            raise ValueError(f"shape {values.shape} where 16 eigenvalues are expected")
+            return
         yield Claim("all are positive (shortfall)", max(0.0, 1e-12 - values.min()), 0.0)
         yield Claim("κ is at most 1e4 (excess, relative)", max(0.0, np.ptp(values) / values.min() / 1e4 - 1), 1e-9)
         yield Claim("error after 16 steps above 1 % (shortfall)", max(0.0, 0.01 - remaining(values)), 1e-9,
                     "how are the eigenvalues spread?")
 
     def mistakes(spectrum):
-        yield np.size(spectrum) != 16, "16 eigenvalues are asked for: the third number of linspace is how many"
-        values = np.sort(np.asarray(spectrum, dtype=float))
+        shape, values = np.shape(spectrum), in_a_row(spectrum)
+        yield len(shape) == 1 and shape != (16,), f"16 eigenvalues are asked for; here are {np.size(spectrum)}"
+        yield values.shape != (16,), ("one number comes; " if shape == () else f"an array of shape {shape} comes; ") + \
+            "the 16 eigenvalues alone are asked for, in one row"
+        values = np.sort(values)
+        yield (same(np.diff(values), np.full(15, np.diff(values).mean())) and values[0] == 0,
+               "an eigenvalue is 0, and all are evenly spaced: are these the exponents of 10?")
         kappa, left = values[-1] / values[0], remaining(values)
         yield values[0] <= 0, "M is positive definite: its eigenvalues are positive"
         yield same(np.diff(values), np.full(15, np.diff(values).mean())) and kappa > 100, \
-            "evenly spaced, so that most of them are large and alike: space their logarithms evenly"
+            "evenly spaced, so that most of them are large and, seen by their ratios, alike: few steps deal with them"
         yield kappa > 1.0001e4, "κ may be at most 10⁴; beyond, even 30 steps would hardly begin"
         yield np.sum(np.diff(values) > 1e-9 * values[1:]) < 12, \
             "too few distinct eigenvalues: a polynomial of low degree vanishes on all of them, and CG ends early"
         yield left < 1e-9, "so well conditioned that CG converges before rounding matters"
         gaps = np.diff(np.log(values))
-        yield gaps.max() > 4 * np.median(gaps), "evenly spread on a logarithmic scale they would hold CG up longer"
+        yield (gaps.max() > 4 * np.median(gaps),
+               "some lie close to one another, seen by their ratios: few steps deal with them")
         yield True, f"rounding leaves an error of {left:.0e} after 16 steps, but not yet by one percent: a larger κ"
 
     return check("6.5", answer, claims, mistakes)

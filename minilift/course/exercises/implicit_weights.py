@@ -5,6 +5,8 @@ r"""Checks of notebook 05: the implicit step in the weights of one layer,
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 
 from minilift.course.teach import Claim, check, claim, close_to_answers, same, slips, times
@@ -20,6 +22,21 @@ def tilde(a):
 def damped(a, tau_theta):
     """Return M = ãᵀã + I/τ_θ, formed plainly."""
     return tilde(a).T @ tilde(a) + np.eye(a.shape[1] + 1) / tau_theta
+
+
+def largest_at_once(function, *arguments):
+    """Return the most memory, in bytes, that a call held at one time beyond what it was given."""
+    running = tracemalloc.is_tracing()
+    if not running:
+        tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        function(*arguments)
+        return max(0, tracemalloc.get_traced_memory()[1] - before)
+    finally:
+        if not running:
+            tracemalloc.stop()
 
 
 def library_implicit_weights(a, theta_k, z_half, tau_theta):
