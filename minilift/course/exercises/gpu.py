@@ -58,6 +58,8 @@ WRONG_ULPS = {
         lambda x, y: float((abs(x.astype(np.float64) - y) / np.spacing(abs(y)).astype(np.float64)).max()),
     "ε max|y| is up to twice the spacing there: take np.spacing":
         ulps_with(unit=lambda y: np.finfo(y.dtype).eps * abs(y).max()),
+    "this is the distance to the next smaller float, which is half a spacing at a power of two":
+        ulps_with(unit=lambda y: abs(y).max() - np.nextafter(abs(y).max(), y.dtype.type(0))),
     "float32's spacing, whatever the arrays are": ulps_with(unit=lambda y: np.spacing(np.float32(abs(y).max()))),
     "cut to a whole number; a distance in ulps may be a fraction": ulps_with(final=lambda found: float(int(found))),
     "the fraction is upside down": ulps_with(final=lambda found: 1 / found),
@@ -105,6 +107,8 @@ def ulps(answer, seed):
     below = np.array([np.nextafter(np.float32(-64), np.float32(0)), 5.5])  # where the spacing halves
     below = below.astype(np.float32)
     above = np.array([-64, below[1] + 2.5 * np.spacing(-below[0])], np.float32)
+    power = np.array([-64, 5.5], np.float32)
+    near = np.array([-64, power[1] + 2.5 * np.spacing(-power[0])], np.float32)
 
     def claims(distance):
         yield claim("an array to itself", distance(y, y), 0)
@@ -114,11 +118,14 @@ def ulps(answer, seed):
         yield claim("a power of two times both changes nothing", distance(8 * x, 8 * y), distance(x, y))
         yield claim("largest entry just above −64, a smaller one moved by 2.5 of its spacings", distance(above, below),
                     2.5, look="look at abs, at whose spacing the unit is, and at whether the result is cut")
+        yield claim("largest entry −64 itself, a smaller one moved by 2.5 of its spacings", distance(near, power), 2.5,
+                    look="at a power of two the floats above lie twice as far apart as those below: np.spacing")
 
     def mistakes(distance):
         yield np.shape(distance(x, y)) != (), "one number is asked for: the largest difference"
         scaled = {text: in_fractions(wrong) for text, wrong in WRONG_ULPS.items()}
-        yield from slips(in_fractions(distance), [(x, y), (y, x), (above, below), (off, wide)], scaled)
+        yield from slips(in_fractions(distance), [(x, y), (y, x), (above, below), (off, wide), (near, power)],
+                         scaled)
         yield not same(distance(y, y), 0.0), f"an array is {float(distance(y, y)):.3g} from itself; it must be 0"
         ratios = [float(distance(*pair)) / library_ulps(*pair) for pair in ((x, y), (above, below), (off, wide))]
         yield same(ratios, [ratios[0]] * 3, 1e-6), f"it is {ratios[0]:.3g} times what it should be, for all arrays"
@@ -159,6 +166,13 @@ WRONG_PRODUCT_BOUNDS = {
     "the unit roundoff is missing": bound_with(u=1.0),
     "√n is what one meets on average; a bound must hold always, with n": bound_with(lambda A, B: np.sqrt(A.shape[1])),
     "n² is more than needed: n roundings in each sum": bound_with(lambda A, B: A.shape[1] ** 2),
+    "n² times the largest entries is one bound for all; entry by entry is asked for": bound_with(
+        lambda A, B: A.shape[1] ** 2, size=lambda A, B: abs(A).max() * abs(B).max() * np.ones((len(A), B.shape[1]))),
+    "lengths of rows times lengths of columns exceed |A||B|, in which the products themselves are added": bound_with(
+        size=lambda A, B: np.outer(np.linalg.norm(A, axis=1), np.linalg.norm(B, axis=0))),
+    "2e-24 is 2 · 10⁻²⁴; the unit roundoff is a power of two": bound_with(u=2e-24),
+    "n products and n − 1 additions are 2n − 1 roundings, but no term meets more than n of them": bound_with(
+        lambda A, B: 2 * A.shape[1] - 1),
     "norms give one bound for all; entry by entry is asked for":
         lambda A, B: A.shape[1] * 2.0**-24 * np.linalg.norm(A) * np.linalg.norm(B) * np.ones((len(A), B.shape[1])),
     "a product of norms is one bound for all; entry by entry is asked for": bound_with(
@@ -207,10 +221,16 @@ def product_bound(answer, seed):
             yield Claim(f"n = {A.shape[1]}: n u |A||B| over the bound", float((scale / limit).max()), 1.01)
 
     def mistakes(bound):
+        try:
+            sizes = [np.shape(bound(*pair)) for pair in pairs]
+        except ValueError as error:
+            sizes = []
+            yield "broadcast" in str(error), "the star multiplies entry by entry; |A| |B| is a product of matrices"
         scaled = in_roundoffs(bound)
         first, second = (np.asarray(bound(*pair)) for pair in pairs[:2])
         yield (np.ptp(first) == np.ptp(second) == 0 and first.flat[0] == second.flat[0],
                "one number, whatever A and B are: the bound has |A||B| in it")
+        yield set(sizes) == {()}, "one number for all entries; a bound for each of them is asked for"
         yield from slips(scaled, pairs[:3], {text: in_roundoffs(wrong) for text, wrong in WRONG_PRODUCT_BOUNDS.items()})
         share = [scaled(A, B) / (abs(A.astype(np.float64)) @ abs(B.astype(np.float64))) for A, B in pairs[:2]]
         if all(np.allclose(part, A.shape[1], 1e-5) for part, (A, _) in zip(share, pairs)):
@@ -235,7 +255,8 @@ class FakeDevice:
     """A device with a queue and a clock of its own: launching takes 1, the first work 5000 more than each other."""
 
     def __init__(self, backlog, cost=100):
-        self.now, self.free_at, self.launches, self.cost = 0.0, float(backlog), 0, cost
+        self.now = 70_000.0  # on for a while
+        self.free_at, self.launches, self.cost = self.now + backlog, 0, cost
 
     def work(self):
         """Queue a piece of work and return at once."""
@@ -276,28 +297,51 @@ def clock_with(before="work wait", between="work wait", final=lambda start, end:
     return measure
 
 
+def pieces(n):
+    """Return an answer that times n pieces one by one, the first one among them, and takes their mean."""
+    def measure(work, wait, clock):
+        times = []
+        for _ in range(n):
+            wait()
+            start = clock()
+            work()
+            wait()
+            times.append(clock() - start)
+        return sum(times) / n
+    return measure
+
+
+MANY = (2, 3, 4, 5, 8, 10, 20, 50, 100)
 WRONG_CLOCKS = {
-    **{f"{n} pieces of work are timed; one is asked for": clock_with(between="work " * n + "wait")
-       for n in (2, 3, 5, 10)},
+    "2 pieces of work are timed, or the waiting for one of them twice": clock_with(between="work work wait"),
+    **{f"a mean of {n} pieces, the first of which has the compiling in it": pieces(n) for n in MANY},
+    **{f"{n} pieces of work are timed; one is asked for": clock_with(between="work " * n + "wait") for n in MANY[1:]},
     **{f"{n} pieces of work one after the other are timed; one is asked for": clock_with(between="work wait " * n)
-       for n in (2, 3, 5, 10)},
+       for n in MANY},
+    **{f"{n} pieces queued at once, over {n - 1}": clock_with(
+        between="work " * n + "wait", final=lambda start, end, n=n: (end - start) / (n - 1)) for n in MANY[1:]},
+    "work of before is still queued when the clock starts": clock_with("work wait work"),
+    "the warm-up is still running when the clock starts, and is waited for after it": clock_with(
+        "work", "wait work wait"),
+    "the difference of the clock's readings is the wrong way round: end minus start": clock_with(
+        final=lambda start, end: start - end),
     **{f"{n} pieces queued at once, over {n}: a launch hides behind other work, and is no part of the mean; wait after "
        "each": clock_with(between="work " * n + "wait", final=lambda start, end, n=n: (end - start) / n)
-       for n in (2, 3, 5, 10)},
-    "the warm-up is still running when the clock starts: wait before it starts, too": clock_with(before="work"),
+       for n in MANY},
+    "the warm-up is still running when the clock starts": clock_with(before="work"),
     "nothing happens between the two readings: the work belongs between them": clock_with(between="wait"),
     "nothing happens between the two readings, not even waiting": clock_with(between=""),
-    "the work was queued before the clock started: its launch belongs between the readings":
+    "the launch is not in this time: it was over when the clock started, or hides behind other work":
         clock_with("work wait work", "wait"),
-    "the clock is read when the work is queued, not when it is done: wait before the end": clock_with(between="work"),
+    "the clock is read when the work is queued, not when it is done": clock_with(between="work"),
     "wait after the work: before it there is nothing to wait for": clock_with(between="wait work"),
     "the clock is read when the work is queued, and nothing is warm": clock_with("", "work"),
-    "the first call pays for compiling and allocating: run once before the clock starts": clock_with("wait"),
+    "the first call's compiling and allocating are in this time": clock_with("wait"),
     "the first call pays for compiling and allocating, and what was queued earlier is counted in": clock_with(""),
-    "the warm-up is timed too: it stands before the clock": clock_with("", "work wait work wait"),
-    "the warm-up is timed too, and halved; it stands before the clock": clock_with(
+    "the first call is timed too, with its compiling": clock_with("", "work wait work wait"),
+    "the first call is timed too, with its compiling, and halved": clock_with(
         "", "work wait work wait", lambda start, end: (end - start) / 2),
-    "this is a mean with the warm-up; it stands before the clock": clock_with(
+    "a mean in which the first call is, with its compiling": clock_with(
         "wait", "work wait work wait", lambda start, end: (end - start) / 2),
     "this is the time of day; subtract the reading at the start": clock_with(final=lambda start, end: end),
     "this is the reading at the start; subtract it from that at the end": clock_with(final=lambda start, end: start),
@@ -323,10 +367,12 @@ def timed(answer, seed):
         yield 0 < measured(measure, 100) < 0.5, "this device has its own time: read clock(), not the computer's"
         yield from slips(lambda cost: measured(measure, cost), [(100,), (240,)],
                          {text: functools.partial(measured, wrong) for text, wrong in WRONG_CLOCKS.items()})
-        yield measured(measure, 100) < 0, \
-            "the difference of the clock's readings is the wrong way round: end minus start"
-        yield measured(measure, 100) > 5000, \
-            "the first call pays for compiling and allocating: run once before the clock starts"
+        short, long = (float(measured(measure, cost)) for cost in (100, 240))
+        yield short < 0, f"a time is positive; yours is {short:g}: which reading is taken from which?"
+        yield short > 5000, f"work of 100 takes {short:g} by your clock: the first call's compiling must be in it"
+        grows = (long - short) / 140
+        yield same(grows, 1), f"the work itself is right, and {short - 101:+.4g} beside it: what else is in your time?"
+        yield True, f"work that is longer by 1 takes {grows:.4g} longer by your clock"
 
     return check("12.3", answer, claims, mistakes, fallback=library_timed)
 

@@ -7,12 +7,15 @@ import numpy as np
 from minilift.course.teach import ROUNDING, Claim, check, claim, close_to_answers, gap, same, slips
 
 
-def epochs_with(first=np.argmax, over=np.median, missing=np.inf, later=0, strict=False, levels=np.asarray):
-    """Return an answer to 11.1 with a slip in it: which epoch, over the seeds, where there is none, the levels."""
+def epochs_with(first=np.argmax, over=np.median, missing=np.inf, later=0, strict=False, levels=np.asarray, begin=0):
+    """Return an answer to 11.1 with a slip in it: which epoch, over the seeds, where there is none, the levels, from
+    which column.
+    """
     def epochs(curves, wanted):
         found = []
         for curve, level in zip(curves, np.broadcast_to(levels(wanted), len(curves))):
             low = curve < level if strict else curve <= level
+            low[:begin] = False
             found.append(first(low) + later if low.any() else missing)
         return over(np.array(found, dtype=float))
     return epochs
@@ -33,7 +36,18 @@ def stays(low):
     return len(low) - low[::-1].argmin() if not low.all() else 0
 
 
+def middle(rank):
+    """Return a rule that takes one of the seeds in the middle, also where their number is even."""
+    return lambda firsts: np.sort(firsts)[rank(len(firsts))]
+
+
 WRONG_EPOCHS = {
+    "column 0 is left out: a seed that is at or below its level before training needs 0 epochs":
+        epochs_with(begin=1),
+    "with an even number of seeds the median is halfway between the two in the middle; this is the later one":
+        epochs_with(over=middle(lambda n: n // 2)),
+    "with an even number of seeds the median is halfway between the two in the middle; this is the earlier one":
+        epochs_with(over=middle(lambda n: (n - 1) // 2)),
     "a seed that never gets there looks as if it had started there (argmax of all False)": epochs_with(missing=0),
     "to leave out the seeds that never get there flatters the method: they count as infinity":
         epochs_with(missing=np.nan, over=np.nanmedian),
@@ -50,6 +64,10 @@ WRONG_EPOCHS = {
     "each seed has its own level; here a median over the seeds is used": epochs_with(levels=np.median),
     "the first epoch of the median curve; take the median of the epochs":
         lambda curves, levels: epochs_with()(np.median(curves, axis=0)[None], [np.median(levels)]),
+    "the first epoch of the curve of medians, NaN left out; take the median of the seeds' own epochs":
+        lambda curves, levels: epochs_with()(np.nanmedian(curves, axis=0)[None], [np.median(levels)]),
+    "the first epoch of the curve of means, NaN left out; take the median of the seeds' own epochs":
+        lambda curves, levels: epochs_with()(np.nanmean(curves, axis=0)[None], [np.mean(levels)]),
     "the epoch of the lowest loss; the first below the level is asked for":
         lambda curves, levels: np.median(np.nanargmin(curves, axis=1)),
     "a seed that never gets there counts as infinity, not as the last epoch":
@@ -83,6 +101,8 @@ WRONG_EPOCHS = {
         np.inf if not curve[-1] <= level else np.argmax(curve <= level) for curve, level in zip(curves, levels)]),
     "the epoch whose loss is nearest to the level; the first at or below it is asked for":
         lambda curves, levels: np.median([np.argmin(abs(curve - level)) for curve, level in zip(curves, levels)]),
+    "the epoch whose loss is nearest to the level, NaN left out; the first at or below it is asked for":
+        lambda curves, levels: np.median([np.nanargmin(abs(curve - level)) for curve, level in zip(curves, levels)]),
 }
 
 
@@ -95,10 +115,13 @@ def drawn_curves(seed):
                       [2.3, 1.9, 1.5, 1.2, 1.0, 0.7, 0.9, 0.4, 0.6]]) * rng.uniform(0.95, 1.05)
     one = bumpy.copy()
     one[0, 4:], one[0, :4] = np.nan, 2.0
+    early = np.array([bumpy[0, 0], bumpy[1, 0] + 0.1, bumpy[2, 3]])  # two are there before training
     two = one.copy()
     two[2] = np.linspace(2.3, 1.9, 9)
     return {"three falling curves": (falling, own), "curves that come back up": (bumpy, bumpy[:, 3] + 0.01),
             "curves that end above the level": (bumpy, bumpy[:, 7:].min(axis=1)),
+            "two of three are there before training": (bumpy, early),
+            "four seeds": (np.vstack([falling, bumpy[:1]]), np.append(own, 0.01)),
             "one of three diverged": (one, np.array([0.5, 0.7, 1.3])), "two of three never": (two, np.full(3, 0.7)),
             "five seeds, one diverged": (np.vstack([bumpy, one[:1], 1.1 * bumpy[:1]]), np.full(5, 0.75))}
 
@@ -109,15 +132,16 @@ def epochs_to(answer, seed):
     looks = {"three falling curves": "look at which epoch is counted as the first, and at each seed's own level",
              "curves that come back up": "falling curves are right: the first time at or below counts, not the last",
              "curves that end above the level": "the first time at or below counts, wherever the curve ends",
+             "two of three are there before training": "a curve that begins at or below its level is there at epoch 0",
+             "four seeds": "three seeds are right: what is the median of an even number?",
              "one of three diverged": "complete curves are right: what counts for a seed that never gets there?",
              "two of three never": "where most seeds never get there the median is infinite",
              "five seeds, one diverged": "three seeds are right: is 3 written somewhere?"}
 
     def as_defined(curves, levels):
         """Return the median of the definition, seed by seed."""
-        firsts = sorted(min([k for k, loss in enumerate(curve) if loss <= level], default=np.inf)
-                        for curve, level in zip(curves, levels))
-        return firsts[len(firsts) // 2]
+        return np.median([min([k for k, loss in enumerate(curve) if loss <= level], default=np.inf)
+                          for curve, level in zip(curves, levels)])
 
     def claims(find):
         for name, (curves, levels) in cases.items():
@@ -125,20 +149,28 @@ def epochs_to(answer, seed):
                         looks[name])
 
     def mistakes(find):
+        try:
+            for case in cases.values():
+                find(*case)
+        except (TypeError, ValueError) as error:
+            yield ("NoneType" in str(error),
+                   "a seed that never gets there counts as a number, infinity, and not as None")
+            yield "broadcast" in str(error), "each row of the curves has a level of its own, and not each column"
         yield from slips(find, list(cases.values()), WRONG_EPOCHS)
         yield same(find(*cases["three falling curves"]), min(
             np.flatnonzero(cases["three falling curves"][0][0] <= cases["three falling curves"][1][0]))) and \
             find(*cases["two of three never"]) < np.inf, "the first seed alone decides: does a return end the loop?"
+        finite = [name for name, case in cases.items() if np.isfinite(as_defined(*case)) and len(case[0]) == 3]
         curves, levels = cases["three falling curves"]
         for rule, word in ((np.min, "lowest"), (np.max, "highest"), (np.mean, "mean")):
             yield (same(find(curves, levels), as_defined(curves, np.full(len(levels), rule(levels))))
                    and not same(find(curves, levels), as_defined(curves, levels)),
                    f"one level, the {word}, for all seeds; each has its own")
-        yield (all(same(find(*cases[name]), as_defined(*cases[name])) for name in list(cases)[:4])
+        yield (all(same(find(*cases[name]), as_defined(*cases[name])) for name in finite)
                and find(*cases["two of three never"]) < 0,
                "a seed that never gets there counts as a large number, ∞, not as a negative one")
         never = find(*cases["two of three never"])
-        yield (all(same(find(*cases[name]), as_defined(*cases[name])) for name in list(cases)[:4])
+        yield (all(same(find(*cases[name]), as_defined(*cases[name])) for name in finite)
                and np.shape(never) == () and np.isfinite(never),
                f"a seed that never gets there counts as infinity; where two of three never do, yours gives {never}")
         yield (same(find(*cases["three falling curves"]), as_defined(*cases["three falling curves"]))
@@ -275,9 +307,15 @@ def choose(answer, seed):
 
     def mistakes(pick):
         yield from slips(pick, [(table,) for table in (*tables.values(), with_nan, *plain)], WRONG_CHOICES)
+        right = [library_choose(table) for table in plain]
+        chosen = [pick(table) for table in plain]
         for message, wrong in WRONG_CHOICES.items():  # with another slip in what diverged
-            found = [(pick(table), wrong(table)) for table in plain]
-            yield all(mine == theirs for mine, theirs in found), message
+            theirs = [wrong(table) for table in plain]
+            yield chosen == theirs != right, message
+        refusing = [table | {"train_loss": np.where(table["tau"] == tau, np.inf, table["train_loss"])}
+                    for table, tau in zip(plain, right)]
+        yield (chosen == right and any(pick(table) != tau for table, tau in zip(refusing, right)),
+               "the training loss must not decide, not even who diverged")
         yield all(pick(table) == table["tau"][np.median(table["val_loss"], axis=0).argmax()] for table in plain), \
             "this is the largest median; the lowest is wanted"
         yield all(pick(table) == table["tau"][np.median(table["val_loss"], axis=0).argsort()[1]] for table in plain), \
@@ -331,6 +369,9 @@ WRONG_INTERVALS = {
     "low comes first": interval_with(half=-1.0),
     "the middle is the mean, and s is around it; here both are taken with the median": interval_with(
         middle=np.median, spread=lambda d, ddof: np.sqrt(np.sum((d - np.median(d)) ** 2) / (len(d) - ddof))),
+    "this factor leaves 5 % on each side; 95 % between the two ends leave 2.5 %": lambda d:
+        interval_with({3: 2.920, 5: 2.132}[len(d)])(d),
+    "s/√n is missing: the differences' spread counts": interval_with(root=lambda n: 1, spread=lambda d, ddof: 1.0),
     "t_3 and t_5 are exchanged": lambda d: interval_with(STUDENT_95[8 - len(d)])(d),
     "t is counted by the n differences here, not by degrees of freedom": lambda d:
         interval_with({3: 3.182, 5: 2.571}[len(d)])(d),
@@ -388,14 +429,24 @@ def interval(answer, seed):
         yield claim("the mean is in the middle", (low + high) / 2, row.mean(), look="look at the two ends' signs")
         yield Claim("low comes first (by how much it does not)", max(0.0, float(low - high)), 0)
         for n in (3, 5):
-            yield claim(f"{n} seeds: the chance that the interval holds the truth", chance_within(lengths(find, n), n),
-                        np.full(20, 0.95), 1e-4,
-                        look=f"the middle is right: is it too long or too short? Look at t_{n}, s and √n")
+            yield Claim(f"{n} seeds: the chance that the interval holds the truth",
+                        gap(chance_within(lengths(find, n), n), np.full(20, 0.95)), 1e-4,
+                        f"the middle is right: is it too long or too short? Look at t_{n}, s and √n")
         tenfold = np.array(find(10 * row))
         yield claim("ten times the differences, ten times the interval", tenfold, [10 * low, 10 * high])
 
     def mistakes(find):
+        rows = [row for n in (3, 5) for row in draws[n]]
+        yield isinstance(find(rows[0]), str), "the two ends are asked for, not the verdict"
         yield from slips(find, [(draws[n][0],) for n in (3, 5)], WRONG_INTERVALS)
+        ends = [find(row) for row in rows]
+        yield (all(row.min() <= low <= high <= row.max() for row, (low, high) in zip(rows, ends)),
+               "it never leaves the range of the runs: resampled or ranked, three or five runs say too little")
+        three, five = (lengths(find, n) for n in (3, 5))
+        yield (same([np.mean(end) for end in ends], [row.mean() for row in rows])
+               and same(three, np.full(20, three[0])) and same(five, np.full(20, five[0])),
+               f"the middle is right, and half the length is {three[0]:.4g} s/√n for three seeds, {five[0]:.4g} s/√n "
+               "for five: look at t_3 and t_5")
 
     return check("11.3", answer, claims, mistakes, fallback=library_interval)
 
@@ -407,8 +458,13 @@ def tries(answer, seed):
     def chance(n):
         return 1 - (1 - 0.025) ** n
 
+    def alone(found):
+        """Return the number in an array of one number, anything else as it is."""
+        return found.item() if isinstance(found, np.ndarray) and found.size == 1 else found
+
     def claims(found):
-        if isinstance(found, str) or np.ndim(found):
+        found = alone(found)
+        if callable(found) or isinstance(found, str) or np.ndim(found):
             raise ValueError(f"one number is expected, got {found!r}")
         n = int(found)
         yield Claim("n is a whole number", abs(float(found) - n), 0)
@@ -421,8 +477,13 @@ def tries(answer, seed):
         yield claim("simulated: share of papers with a finding", (t > 4.303).any(axis=1).mean(), chance(n), 0.02)
 
     def mistakes(found):
+        found = alone(found)
+        yield callable(found), "this is a function; the number itself is asked for"
         yield float(found) == 0.025, "this is α, the chance that one claim holds; how many claims are wanted"
-        yield np.isclose(float(found), np.log(0.5) / np.log(0.975)), "claims are whole: round up"
+        yield (np.isclose(float(found), np.log(2) / 0.025),
+               "log 2 over α is a rule for small α, and claims are whole: take the logarithm of 1 − α")
+        yield 27 < float(found) < 27.5, "claims are whole, and with the whole number below this the chance is under ½"
+        yield float(found) % 1 > 0 and float(found) > 1, f"claims are whole, and {float(found):g} is not"
         yield int(found) == 27, "rounded down: with 27 claims the chance is still below ½"
         yield int(found) == 29, "one too many: the chance is above ½ before"
         yield int(found) == 40, "1/α claims give one finding on average; more likely than not comes earlier"
@@ -432,7 +493,6 @@ def tries(answer, seed):
         yield int(found) == 14, "5 % is for both sides; the claim holds only on one, 2.5 %"
         yield int(found) in (13, 56, 57), "5 % is for both sides, and α is the chance on one: 0.025"
         yield 0 < float(found) < 1, "this is a chance; how many claims are wanted"
-        yield float(found) % 1 > 0, "claims are whole: round up"
         yield int(found) == 36, "36 claims are what the tables hold; the least n is asked for"
         yield int(found) == 1, "one claim about nothing holds with chance 0.025 only"
         yield int(found) < 28, f"too few: with {int(found)} claims the chance is {chance(int(found)):.2g}, below ½"
