@@ -8,7 +8,7 @@
 # 1. compute a prox by brute force, and hold any formula against it (Exercise 2.1);
 # 2. derive a prox from its optimality condition, kinks included (Exercise 2.2);
 # 3. compute the prox of a loss that has no closed form (Exercise 2.3);
-# 4. say when a prox is unique, and make one jump (Exercise 2.4);
+# 4. make a prox jump, and say for which $\tau$ it cannot (Exercise 2.4);
 # 5. say what the Moreau envelope keeps of a function and what it changes (Exercise 2.5).
 #
 # **You need** notebook 01, derivatives, convexity. **Time**: 60 minutes (estimated).
@@ -116,10 +116,24 @@ def envelope(f, v, tau):
 v = rng.uniform(-3, 3, 200)
 for name, f in functions.items():
     below = np.all(envelope(f, v, 0.7) <= f(v))
+    every = f(grid) + (grid - v[:, None]) ** 2 / (2 * 0.7)
+    teach.holds(f"{name}: no point of the grid is lower",
+                envelope(f, v, 0.7), every.min(axis=1))  # (2.1)
     print(f"{name:15s} its envelope lies below it at {len(v)} points: {below}")
 
 # %% [markdown]
-# The envelope lies below $f$, since $u = v$ is one of the candidates. And where is it lowest?
+# The envelope lies below $f$, since $u = v$ is one of the candidates. One envelope is found on paper, that of
+# $u^2/2$: the slope $u + (u - v)/\tau$ vanishes at $u = v/(1 + \tau)$, where the value is $v^2/(2 + 2\tau)$.
+
+# %%
+for tau in (0.3, 0.7, 4.0):
+    # a minimum is flat: half a spacing beside it costs less than 1e-6
+    teach.holds(f"envelope of u²/2, τ = {tau}",
+                envelope(lambda u: u**2 / 2, v, tau),
+                v**2 / (2 + 2 * tau), 1e-6)
+
+# %% [markdown]
+# And where is an envelope lowest?
 
 # %%
 for name in ("|u|", "(u² − 1)²/4"):
@@ -293,6 +307,11 @@ slope = (abs_envelope(v + h, tau) - abs_envelope(v - h, tau)) / (2 * h)
 # tolerance: the slope has a kink at ±τ, where a difference errs by up to h
 teach.holds("slope of the envelope", slope, (v - soft_threshold(v, tau)) / tau,
             1e-5)  # (2.4)
+for name in ("|u|", "log(1 + exp u)"):  # on the grid: h and errors are larger
+    f, h = functions[name], 0.01
+    slope = (envelope(f, v + h, tau) - envelope(f, v - h, tau)) / (2 * h)
+    teach.holds(f"{name}: slope of the envelope on the grid", slope,
+                (v - brute_prox(f, v, tau, grid)) / tau, h)
 
 # %% [markdown]
 # ## Two laws
@@ -410,7 +429,8 @@ v, y = rng.normal(size=40) * 3, rng.integers(0, 2, 40).astype(float)
 for reduction, weight in (("sum", 1.0), ("mean", 1 / 40)):
     loss = ml.SigmoidCrossEntropy(reduction)
     library = loss.prox(v[:, None], y[:, None], 8.0)[:, 0]
-    residual = library + weight * 8.0 * (1 / (1 + np.exp(-library)) - y)
+    slope = 1 / (1 + np.exp(-library)) - y
+    residual = library + weight * 8.0 * slope  # (2.7)
     teach.holds(f"library's prox, {reduction}: (2.7)", residual, v, 1e-10)
     teach.holds(f"library's prox, {reduction}: bisection", library,
                 logistic_prox(v, y, weight * 8.0), 1e-10)
@@ -421,9 +441,8 @@ for reduction, weight in (("sum", 1.0), ("mean", 1 / 40)):
 #
 # ## Where steps land
 #
-# Softmax cross-entropy with two classes, label 0, in the plane of the two logits, with its contours. Lines lead
-# from a point to where its explicit and its implicit step end. At $\tau = 16$ three explicit ones leave the
-# picture, at a cross.
+# Softmax cross-entropy with two classes, label 0, in the plane of the two logits: one explicit and one implicit
+# step from each of five points.
 
 # %%
 loss = ml.SoftmaxCrossEntropy(reduction="sum")
@@ -435,12 +454,33 @@ def label_0(z):
     return loss.value_per_sample(z, np.zeros(len(z), dtype=int))
 
 
+ends = {tau: {"explicit": starts - tau * loss.gradient(starts, labels),
+              "implicit": loss.prox(starts, labels, tau)}
+        for tau in (1.0, 4.0, 16.0)}
+
+# %% [markdown]
+# ## Predict
+#
+# How many of the five *explicit* steps with $\tau = 16$ end at a logit beyond $\pm9$, and how many implicit ones?
+
+# %% tags=["predict"]
+beyond = None  # (explicit, implicit), such as (5, 5)
+
+# %%
+outside, outside_implicit = (int(np.sum(np.abs(end).max(axis=1) > 9))
+                             for end in ends[16.0].values())
+teach.reveal(beyond, (outside, outside_implicit),
+             "An implicit step knows the slope where it ends.")
+
+# %% [markdown]
+# Lines lead from a point to where its two steps end, over the contours of the loss. A cross: the step leaves the
+# picture there.
+
+# %%
 fig, axes = plt.subplots(1, 3, figsize=(10, 3.7), sharex=True, sharey=True)
-for ax, tau in zip(axes, (1.0, 4.0, 16.0)):
+for ax, tau in zip(axes, ends):
     teach.contours(ax, label_0, np.linspace(-9, 9, 90), np.linspace(-9, 9, 90))
-    explicit = starts - tau * loss.gradient(starts, labels)
-    ends = {"explicit": explicit, "implicit": loss.prox(starts, labels, tau)}
-    for name, end in ends.items():
+    for name, end in ends[tau].items():
         color, _, marker = teach.METHODS[name]
         for start, stop in zip(starts, end):
             # the share of the way at which it leaves the picture
@@ -461,9 +501,6 @@ teach.show(fig, "Explicit and implicit steps on softmax cross-entropy from "
            "growing τ explicit steps go far past the border where the loss is "
            "already small, three of them out of the picture (crosses) at τ = "
            "16; implicit ones stop soon after crossing it.")
-outside = np.sum(np.abs(explicit).max(axis=1) > 9)
-print(f"τ = 16: {outside} of {len(starts)} explicit steps end outside the "
-      "picture")
 
 # %% [markdown]
 # Explicit steps have a length proportional to the slope where they start; they cannot know that the loss
@@ -474,7 +511,7 @@ print(f"τ = 16: {outside} of {len(starts)} explicit steps end outside the "
 # ## Exercise 2.4 (break it): make a prox jump
 #
 # For non-convex $f$ law (2.6) fails. For the double well find two points, at most 0.01 apart, and a $\tau$,
-# such that their proxes lie at least 1 apart.
+# such that their proxes lie at least 1 apart. For which $\tau$ can there be no jump at all? (On paper.)
 #
 # <details><summary>Hint 1: idea</summary>
 #

@@ -2,6 +2,8 @@ r"""Checks of notebook 02: the prox, :math:`\arg\min_u f(u) + \tfrac{1}{2\tau}(u
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import numpy as np
 
 from minilift.course.teach import Claim, check, claim, close_to_answers, same, slips
@@ -90,13 +92,15 @@ def brute_prox(answer, seed):
                         "look at the weight 1/(2τ) and at which axis the minimum is taken over")
 
     def mistakes(prox):
-        yield from slips(prox, [(f, v, tau, grid) for f in (bump, np.abs)], WRONG_PROXES)
+        yield from slips(prox, [(bump, v, tau, grid), (np.abs, v, tau, grid), (bump, v, 50.0, grid)], WRONG_PROXES)
         u = np.asarray(prox(bump, v, tau, grid), dtype=float)
         yield u.shape == grid.shape, "the least entry of each column; that of each row is wanted: axis=1"
         yield u.shape != v.shape, f"one point for each of the {len(v)} v is asked for; yours has the shape {u.shape}"
         yield (u.shape == v.shape and not np.isin(u.round(9), grid.round(9)).all(),
                "these are no points of the grid: choose among them, and take no steps from v")
         right = grid_prox(bump, v, tau, grid)
+        for step in (2, 5, 10, 100):
+            yield same(u, grid_prox(bump, v, tau, grid[::step])), f"only every {step}th point of the grid is tried"
         yield (u.shape == v.shape and same(u[0], right[0]) and not u[1:].any(),
                "only the first v has its prox: does the return stand inside the loop?")
         few = u.shape == v.shape and np.mean(abs(u - right) < 0.011) > 0.5
@@ -144,14 +148,14 @@ WRONG_THRESHOLDS = {
     "a τ is added to all points at the end": lambda v, tau: np.sign(v) * np.maximum(abs(v) - tau, 0) + tau,
     "the length |v| − τ is not squared": lambda v, tau: np.sign(v) * np.maximum(abs(v) - tau, 0) ** 2,
     "the length is |v| − τ, not |v − τ|: both sides move towards 0": lambda v, tau: np.sign(v) * abs(v - tau),
-    "the length |v| − τ goes with the sign of v, not with v": lambda v, tau: v * np.maximum(abs(v) - tau, 0),
+    "v has a length of its own: each u is |v| times too long": lambda v, tau: v * np.maximum(abs(v) - tau, 0),
     "positive v are lost: the absolute value is symmetric": lambda v, tau: np.minimum(v + tau, 0),
     "the threshold is |v| > τ, not v² > τ":
         lambda v, tau: np.where(v**2 > tau, v - tau * np.sign(v), 0),
     "this is a projection on [−1, 1]; the prox moves points by τ": lambda v, tau: np.clip(v, -1, 1),
     "beyond τ points move by τ; here they are multiplied by it": lambda v, tau: np.where(abs(v) < tau, 0, v * tau),
     "beyond τ points move by τ; here they are divided by it": lambda v, tau: np.where(abs(v) < tau, 0, v / tau),
-    "each length falls by τ and stops at 0; here it is multiplied by |v|/(|v| + τ)":
+    "|u| is |v|/(1 + τ/|v|) here: put it into (2.3); is (v − u)/τ a slope of |u| at u?":
         lambda v, tau: v * abs(v) / np.maximum(abs(v) + tau, 1e-300),
     "the two sides overlap: v > τ, v < −τ, and 0 between":
         lambda v, tau: (v - tau) * (v > tau) + (v + tau) * (v > -tau),
@@ -184,6 +188,8 @@ def soft_threshold(answer, seed):
                         "look at v above τ, below −τ and between, one after the other")
 
     def mistakes(prox):
+        shape = np.shape(prox(v, 0.3))
+        yield shape != v.shape, f"{len(v)} entries come in, and the shape {shape} comes back: each v has its u"
         yield from slips(prox, [(v, tau) for tau in (0.3, 1.7)], WRONG_THRESHOLDS)
         for where, points, moved in (("v > τ", [3.0], [2.5]), ("v < −τ", [-3.0], [-2.5]), ("|v| < τ", [0.2], [0.0])):
             u = prox(np.array(points), 0.5)  # a τ that is neither its square nor its inverse
@@ -243,6 +249,8 @@ WRONG_LOGISTIC_PROXES = {
     "the slope of the loss belongs there, sigmoid(u) − y, not the loss itself":
         bisection_with(lambda u, y, tau: tau * (np.logaddexp(0, u) - y * u)),
     "tanh is no sigmoid: sigmoid(u) = (1 + tanh(u/2))/2": bisection_with(lambda u, y, tau: tau * (np.tanh(u) - y)),
+    "tanh stands where the sigmoid belongs; sigmoid(u) = (1 + tanh(u/2))/2": bisection_with(
+        lambda u, y, tau: tau * (np.tanh(u) - y), ends=lambda v, tau: (v - 2 * tau, v + 2 * tau)),
     "the labels are 0 and 1; here they are −1 and 1": bisection_with(
         lambda u, y, tau: tau * (logistic(u) - (2 * y - 1)), ends=lambda v, tau: (v - 2 * tau, v + 2 * tau)),
     "the left side is to be v, not 0": bisection_with(goal=lambda v: 0 * v),
@@ -327,13 +335,15 @@ def jump(answer, seed):
 
     def mistakes(found):
         v, w, tau = (float(part) for part in found)
+        for other in permutations((v, w, tau)):
+            yield all(each.holds for each in claims(other)), "the order of the three: v_left, v_right, tau_jump"
         yield tau <= 0, "a step size is positive"
         yield max(abs(v), abs(w)) > 3, "so far from 0 there is one well: where is the border between the two?"
         yield abs(v - w) > 0.01, "the two points must be near each other"
         yield v == w, "these are one point: it has one prox"
         yield tau <= 1, "for τ ≤ 1 the parabola outweighs the bend between the wells: one minimum, no jump"
         yield v * w > 0, "both points lie on the same side of 0, and go to the same well"
-        yield tau < 4 / 3, "there is a jump, but a small one: the proxes of 0⁻ and 0⁺ are ∓√(1 − 1/τ)"
+        yield tau < 4 / 3, f"there is a jump, but a small one, of {np.ptp(sent(found)):.2f}: what does τ do to it?"
 
     return check("2.4", answer, claims, mistakes)
 
