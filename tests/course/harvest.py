@@ -308,7 +308,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("signal * (z[l] > 0)", "signal", "missing on the way"),
         ("        new[l] = fit(l, signal)\n        masked = signal if l == len(theta) - 1 else signal * (z[l] > 0)",
          "        masked = signal if l == len(theta) - 1 else signal * (z[l] > 0)\n        new[l] = fit(l, masked)",
-         "before σ' is applied"),
+         "already masked"),
         ("signal if l == len(theta) - 1 else signal * (z[l] > 0)", "signal * (z[l] > 0)", "no ReLU"),
         ("(z[l] > 0)", "(z[l - 1] > 0)", ""),
         ("(z[l] > 0)", "z[l]", "z_l itself"),

@@ -6,8 +6,8 @@
 #
 # **Afterwards you can**
 # 1. write a layer's nonlinear fit and its gradient (Exercise 9.1);
-# 2. solve the fit of one ReLU exactly, and count its minima (Exercise 9.2);
-# 3. propagate a signal through new weights, and say what then has to wait (Exercise 9.3);
+# 2. solve the fit of one ReLU, which has two minima, exactly (Exercise 9.2);
+# 3. propagate a signal down through new weights (Exercise 9.3);
 # 4. tell a fixed point of the method from a minimum of its fits (Exercise 9.4);
 # 5. weigh the method against parallel local losses (Exercise 9.5).
 #
@@ -147,7 +147,7 @@ def fit_gradient(F, W, b, target, W_old, lam):
 
 # %%
 _, gradients = ml.BackProp().direction(net, X, y)
-at_start = fit_gradient(F, W, b, target, W, lam)
+at_start = fit_gradient(F, W, b, target, W, lam)  # (9.3)
 teach.holds("at the start: 2η times the loss's gradient", at_start,
             2 * eta * gradients[1][:-1])
 
@@ -271,7 +271,7 @@ def relu_fit(a, b, c):
 
 # %%
 def fit_curve(u, a, b, c):
-    return (np.maximum(u, 0) - a) ** 2 / 2 + c / 2 * (u - b) ** 2
+    return (np.maximum(u, 0) - a) ** 2 / 2 + c / 2 * (u - b) ** 2  # (9.5)
 
 
 def matching_curve(u, a, b, c):
@@ -307,55 +307,65 @@ teach.reveal(where, "c" if u > 0 else "a" if u < 0 else "b",
              f"It is u = {u:.3f}: c decides.")
 
 # %% [markdown]
-# Three prices $c$, with the curves at $b = -0.3$ on top, the minimisers for all $b$ below:
+# Three prices $c$, with the curves and their minima at $b = -0.3$:
 
 # %%
-fig, axes = plt.subplots(2, 2, figsize=(9, 6.4))
-u, b_line = np.linspace(-1.2, 1.8, 400), np.linspace(-2, 1.5, 701)
+fig, axes = plt.subplots(1, 2, figsize=(9, 3.2))
+u = np.linspace(-1.2, 1.8, 400)
 looks = [(0.2, "blue", "-", "s"), (0.5, "green", "--", "^"),
          (2.0, "vermillion", "-.", "D")]
 for c, color, line, mark in looks:
-    options = {"color": teach.COLORS[color], "linestyle": line}
-    solution = relu_fit(np.full(701, a), b_line, c)
-    smooth = matching_fit(a, b_line, c)
-    jump = int(np.argmax(np.diff(solution)))
-    two, one = (b0, (a + c * b0) / (1 + c)), (float(matching_fit(a, b0, c)),)
-    for ax, curve, minima in ((axes[0, 0], fit_curve, two),
-                              (axes[0, 1], matching_curve, one)):
-        ax.plot(u, curve(u, a, b0, c), **options)
+    two = min(b0, 0), max((a + c * b0) / (1 + c), 0)  # (9.6)
+    one = (float(matching_fit(a, b0, c)),)
+    for ax, curve, minima in ((axes[0], fit_curve, two),
+                              (axes[1], matching_curve, one)):
+        ax.plot(u, curve(u, a, b0, c), line, color=teach.COLORS[color],
+                label=f"c = {c}")
         for minimum in minima:
             ax.plot(minimum, curve(minimum, a, b0, c), mark,
                     color=teach.COLORS[color], ms=6)
-    axes[1, 0].plot(b_line[jump + 1:], solution[jump + 1:], marker=mark,
-                    markevery=[0], label=f"c = {c}", **options)
-    axes[1, 0].plot([b_line[jump]] * 2, solution[jump:jump + 2], ":",
-                    marker=mark, markevery=[0], color=options["color"])
-    axes[1, 1].plot(b_line, smooth, marker=mark, markevery=[0], **options)
-axes[1, 0].plot(b_line[b_line < -0.2], b_line[b_line < -0.2], color="black",
-                linewidth=0.8, label="u = b, for all c")
-axes[0, 0].set(title="ReLU inside the square: two minima",
-               xlabel="u  (a = 1, b = −0.3)", ylim=(0, 1.5),
-               ylabel="objective (9.5)")
-axes[0, 1].set(title="matching loss: one", xlabel="u  (a = 1, b = −0.3)",
-               ylim=(-1, 2), ylabel="objective (9.7)")
-axes[1, 0].set(title="the ReLU fit jumps, where depends on c", xlabel="b",
-               ylabel="minimiser u", ylim=(-2.1, 2))
-axes[1, 1].set(title="that of the matching loss does not", xlabel="b",
-               ylabel="minimiser u", ylim=(-2.1, 2))
-axes[1, 0].legend()
+axes[0].set(title="ReLU inside the square: two minima",
+            xlabel="u  (a = 1, b = −0.3)", ylim=(0, 1.5),
+            ylabel="objective (9.5)")
+axes[1].set(title="matching loss: one", xlabel="u  (a = 1, b = −0.3)",
+            ylim=(-1, 2), ylabel="objective (9.7)")
+axes[0].legend()
 teach.show(fig,
-           "Top: for three prices c the ReLU fit has a minimum at b and one "
-           "right of 0; the matching loss has one. Bottom: as b falls the "
-           "minimiser of the ReLU fit jumps down to the line u = b, the "
-           "earlier the larger c is; for the matching loss it moves without "
-           "a jump.")
+           "Objectives against u for three prices c, minima marked: the ReLU "
+           "fit has one at b and one right of 0, the matching loss has one.")
+
+# %% [markdown]
+# And the minimisers for all $b$; the ReLU fit's jump is dotted:
+
+# %%
+fig, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True)
+b_line = np.linspace(-2, 1.5, 701)
+for c, color, line, mark in looks:
+    solution = relu_fit(np.full(701, a), b_line, c)
+    jump = int(np.argmax(np.diff(solution)))
+    options = {"color": teach.COLORS[color], "linestyle": line}
+    axes[0].plot(b_line[jump + 1:], solution[jump + 1:], marker=mark,
+                 markevery=[0], label=f"c = {c}", **options)
+    axes[0].plot([b_line[jump]] * 2, solution[jump:jump + 2], ":", marker=mark,
+                 markevery=[0], color=options["color"])
+    axes[1].plot(b_line, matching_fit(a, b_line, c), **options)
+axes[0].plot(b_line[b_line < -0.2], b_line[b_line < -0.2], color="black",
+             linewidth=0.8, label="u = b, for all c")
+axes[0].set(title="the ReLU fit jumps, where depends on c", xlabel="b",
+            ylabel="minimiser u", ylim=(-2.1, 2))
+axes[1].set(title="that of the matching loss does not", xlabel="b")
+axes[0].legend()
+teach.show(fig,
+           "As b falls the minimiser of the ReLU fit jumps down to the line "
+           "u = b, the earlier the larger c is; for the matching loss it moves "
+           "without a jump.")
 
 # %% [markdown]
 # ## Exercise 9.3 (core): down through new weights
 #
 # Write the whole sweep. `fit(l, signal)` returns the new $\theta_l$ (weights, then the bias row) for the
 # target $F_l$ minus $\eta$ times `signal`; `z` is the list of pre-activations, and hidden layers are ReLU.
-# From (9.2): which signal does the fit need, and which goes down?
+# Read (9.1) and (9.2) again: on which side of $\sigma'$ is the signal that each of them speaks of?
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -410,7 +420,7 @@ def sweep_down(theta, z, delta, fit):
     return new
 
 # %% tags=["mistake"]
-# says: before σ' is applied
+# says: already masked
 def sweep_down(theta, z, delta, fit):
     new, signal = [None] * len(theta), delta
     for l in range(len(theta) - 1, 0, -1):
@@ -550,11 +560,11 @@ teach.holds("SIBP stays", flat(steps), 0 * gradient)
 # %% [markdown]
 # ## Exercise 9.4 (break it): a slope of zero, a better place elsewhere
 #
-# In the first figure $c$ decides which of the two minima is the lower, and the solution jumps where they
+# In the figures $c$ decides which of the two minima is the lower, and the solution jumps where they
 # tie, as the prox of the double well did in notebook 02; the convex problem knows no such choice.
 #
 # "Zero gradient, so nothing moves" needs a solver that follows slopes. For the scalar fit (9.5) find $(a,
-# b, c)$ with $b \le -1$, much farther off than in the figure, such that the slope at $u = b$ is zero, and
+# b, c)$ with $b \le -1$, much farther off than in the first figure, such that the slope at $u = b$ is zero, and
 # yet the least value lies elsewhere (lower by 0.01 at least).
 #
 # <details><summary>Hint 1: idea</summary>
@@ -614,8 +624,9 @@ teach.holds("a dead unit stays dead", moved, 0)
 # %% [markdown]
 # ## A race
 #
-# 400 digits, 64-32-10, ReLU, $\lambda = 1$, five Fletcher–Reeves steps; BackProp gets thirty times as many
-# epochs.
+# 400 digits in batches of 100, 64-32-10, ReLU, $\lambda = 1$, five Fletcher–Reeves steps; BackProp gets thirty
+# times as many epochs. "Step size" is BackProp's learning rate and SIBP's $\eta$ of (9.1); SIBP's steps are taken
+# whole.
 
 # %%
 X_few, y_few = data.X_train[:400], data.y_train[:400]
@@ -624,7 +635,7 @@ X_few, y_few = data.X_train[:400], data.y_train[:400]
 def train(method, lr, seed, epochs):
     net = ml.mlp([64, 32, 10], seed=seed)
     return ml.fit(net, (X_few, y_few), method=method, optimizer=ml.SGD(lr=lr),
-                  epochs=epochs, seed=seed, progress=False)
+                  epochs=epochs, batch_size=100, seed=seed, progress=False)
 
 
 def semi_implicit(kind):
@@ -656,46 +667,46 @@ for name, run in entries.items():
     chosen[name] = min(agreed, key=lambda size: np.median(ends[size]))
 
 # %% [markdown]
-# The race, on three other seeds, by epochs and by seconds:
+# The race, on three other seeds. Of the seconds we keep the least of the three runs, which other programs on
+# this machine disturb the least.
+
+# %%
+epochs, seconds, raced, reached = {}, {}, {}, {}
+first, fifth, final = {}, {}, {}
+for name, run in entries.items():
+    histories = [run(chosen[name], seed) for seed in (0, 1, 2)]
+    epochs[name] = np.array(histories[0]["epoch"])
+    seconds[name] = np.min([each["seconds"] for each in histories], axis=0)
+    raced[name] = np.array([each["train_loss"] for each in histories])
+    median = np.median(raced[name], axis=0)
+    first[name], fifth[name], final[name] = median[[1, 5, -1]]
+    reached[name] = int(np.argmax(median <= 0.05))
+print("median loss after one epoch, after five, at the end; when it is first "
+      "below 0.05:")
+for name, k in reached.items():
+    print(f"{name:<18} {first[name]:.2g}, {fifth[name]:.2g}, {final[name]:.2g};"
+          f" after epoch {epochs[name][k]}, {1e3 * seconds[name][k]:.0f} "
+          "milliseconds (this machine)")
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True)
-final, first, fifth, taken = {}, {}, {}, {}
-for name, run in entries.items():
-    histories = [run(chosen[name], seed) for seed in (0, 1, 2)]
-    losses = np.array([history["train_loss"] for history in histories])
-    seconds = np.median([history["seconds"] for history in histories], axis=0)
-    style = {}
-    if "old" in name:
-        style = {"color": teach.COLORS["purple"], "linestyle": "--",
-                 "marker": "X"}
-    style |= {"label": f"{name}, step size {chosen[name]:g}",
-              "markevery": 1 if "SIBP" in name else 30}
-    for ax, x in ((axes[0], histories[0]["epoch"]), (axes[1], seconds)):
+old_look = {"color": teach.COLORS["purple"], "linestyle": "--", "marker": "X"}
+for name, losses in raced.items():
+    style = (old_look if "old" in name else {}) | {
+        "label": f"{name}, step size {chosen[name]:g}",
+        "markevery": 1 if "SIBP" in name else 30}
+    for ax, x in zip(axes, (epochs[name], seconds[name])):
         teach.band(ax, x, losses, name.split(",")[0], **style)
-    taken[name] = seconds[-1]
-    first[name], fifth[name], final[name] = np.median(losses[:, [1, 5, -1]],
-                                                      axis=0)
 axes[0].set(xscale="symlog", yscale="log", xlim=(0, 160),
             xlabel="epoch (from 1 on logarithmic)")
 axes[0].set(ylabel="training loss", title="median and range of 3 seeds")
-axes[1].set(xlabel="seconds (this machine)")
+axes[1].set(xlabel="seconds (this machine, least of 3 runs)")
 axes[1].legend(loc="upper right")
 teach.show(fig,
            "Training loss against epochs and seconds. In five epochs SIBP, "
            "with new or old weights, falls far below what BackProp reaches "
-           "in five; against seconds they are of one order. New weights lead "
-           "at first and end no lower.")
-
-# %% [markdown]
-# The same in numbers:
-
-# %%
-print("median loss after one epoch, after five, at the end:")
-for name in entries:
-    print(f"{name:<18} {first[name]:.2g}, {fifth[name]:.2g}, {final[name]:.2g}")
-print("milliseconds of training (this machine):",
-      *(f"{name} {1e3 * taken[name]:.0f};" for name in entries))
+           "in five; against seconds the printed times say how near the three "
+           "are here. New weights lead at first and end no lower.")
 
 # %% [markdown]
 # ## Exercise 9.5 (open): is the order worth it?
@@ -729,6 +740,8 @@ teach.record("SIBP, final loss", final["SIBP"], expected=0.0021,
              tolerance=0.0008)
 teach.record("SIBP, old weights, final loss", final["SIBP, old weights"],
              expected=0.0011, tolerance=0.0006)
+teach.record("BackProp, epochs to 0.05", reached["BackProp"], expected=20,
+             tolerance=5)
 teach.record("BackProp after five epochs", fifth["BackProp"], 1.1, 0.3)
 teach.record("BackProp, final loss", final["BackProp"], expected=0.0030,
              tolerance=0.0008)
@@ -739,13 +752,15 @@ teach.record("BackProp, final loss", final["BackProp"], expected=0.0030,
 # - SIBP fits activations with $\sigma$ inside; on the last layer that is ridge regression, on ReLU layers
 #   it is not convex.
 # - Signals pass through the new weights, so fits have to wait for one another; the change this makes
-#   shrinks like $1/\lambda$.
+#   shrinks like $1/\lambda$, relative to the step.
 # - Where nothing moves the gradient of $J$ is zero; a unit that is off may have a better place that slopes
 #   do not show.
 #
-# **What this does not show.** In epochs SIBP is far ahead (after five of them BackProp is still near 1); in seconds
-# the three are of one order, and new weights lead at first but end no lower than old ones. All this for one
-# shallow network, 400 digits, $\lambda = 1$ and three seeds; what is said of one sweep is said of one network.
+# **What this does not show.** In epochs SIBP is far ahead (after five of them BackProp is still near 1), and new
+# weights lead at first but end no lower than old ones. In seconds no order is claimed: the printed times are the
+# least of three runs, on one machine, with as many threads as the linear algebra library takes, and they change
+# with all three. All this for one shallow network, 400 digits, $\lambda = 1$ and three seeds; what is said of one
+# sweep is said of one network.
 # Whether new weights allow larger steps is left open: at 10 the ends of either kind lie decades apart, and four
 # seeds are few. The authors' MNIST experiment is not repeated, and nothing is said of test error.
 #

@@ -2,6 +2,8 @@ r"""Checks of notebook 09: the fit's gradient, the scalar ReLU fit, the sweep, a
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 
 from minilift.course.teach import DIFFERENCES, Claim, check, claim, close_to_answers, same, slips
@@ -52,6 +54,10 @@ WRONG_GRADIENTS = {
         gradient_with()(F, W - W_old, b, target, W_old, lam) + 2 * lam * W_old,
     "the target is missing: the residual is σ(Z) − target": gradient_with(miss=0.0),
     "Z belongs to W, the variable, not to W_old": gradient_with(at="W_old"),
+    "σ' belongs to Z of W, the variable, not to that of W_old": lambda F, W, b, target, W_old, lam:
+        2 * F.T @ ((F @ W_old + b > 0) * (np.maximum(F @ W + b, 0) - target)) + 2 * lam * (W - W_old),
+    "the norm in the regulariser is squared: its gradient is not divided by a norm": lambda F, W, b, target, W_old, lam:
+        gradient_with()(F, W, b, target, W_old, lam / np.linalg.norm(W - W_old)),
     "σ' is asked of the target; it is 1 where Z > 0": gradient_with(at="target"),
     "the gradient of a sum over the samples, regulariser included: nothing is divided by N":
         lambda F, W, b, target, W_old, lam: gradient_with()(F, W, b, target, W_old, lam) / len(F),
@@ -91,6 +97,9 @@ def fit_gradient(answer, seed):
                     look="the residual must be σ(Z) − target")
 
     def mistakes(gradient):
+        found = np.shape(gradient(F, W, b, target, W_old, lam))
+        yield found == W.T.shape, f"it is transposed: shape {found} where that of W, {W.shape}, is expected"
+        yield found != W.shape, f"it has shape {found} where that of W, {W.shape}, is expected"
         yield from slips(gradient, [(F, W, b, target, W_old, lam)], WRONG_GRADIENTS)
         at, fit = np.maximum(F @ W + b, 0), library_gradient(F, W, b, target, W_old, 0.0)
         yield (same(gradient(F, W, b, target, W_old, 0.0), fit),
@@ -238,6 +247,9 @@ def relu_fit(answer, seed):
                         "right for b > 0: look at u_off, and at the comparison")
 
     def mistakes(fit):
+        far_off = np.array([-1.0, -1.0, -1.0, 1.0])  # both targets and starts: nearly all stay
+        yield (same(fit(far_off, far_off, 2.0), np.minimum(far_off, 0)) and same(fit(a, b, 2.0), on_piece(a, b, 2.0)),
+               "one choice for the whole array: each element has its own, compare element by element")
         yield from slips(fit, [(a, b, c) for c in (0.2, 2.0)], WRONG_FITS)
         yield same(fit(a, b, 2.0), np.where(a > 0, (a + 2 * b).clip(0) / 3, np.minimum(b, 0))), \
             "the sign of a alone does not decide: compare the two values"
@@ -299,8 +311,23 @@ def sweep_down(answer, net, state, y, seed):
         """Return, in each slot, a combination of the old parameters and the fits."""
         return [None] + [old * before + new * after for before, after in zip(net.theta[1:], fitted[1:])]
 
+    def order(sweep):
+        """Return the layers in the order in which the answer asks for fits, even if it fails thereafter."""
+        asked = []
+
+        def fit(l, signal):
+            asked.append(int(l))
+            return fitted[l]
+        with contextlib.suppress(Exception):  # what it raises is told otherwise
+            sweep(net.theta, z, delta, fit)
+        return asked
+
     def mistakes(sweep):
+        upwards = order(sweep)[:1] == [1]
+        yield upwards and len(order(sweep)) < D, "upwards: the signal comes from the loss, so layer D is fitted first"
         asked, result = signals(sweep, fitted)
+        yield (upwards and all(same(asked[l], signal) for l, signal in down(net.theta).items()),
+               "all signals are BackProp's, of the old weights, made before any fit")
         if len(asked) < D:
             yield list(asked) == [D], "the loop ends after its first turn: the return stands inside it"
             yield min(asked) > 1, "the sweep stops too early: l runs down to 1, and range excludes its end"
@@ -308,7 +335,7 @@ def sweep_down(answer, net, state, y, seed):
         wrong = {
             "the old weights: then it is BackProp's signal": down(net.theta),
             "σ' is missing on the way through a layer": down(mask=lambda l, signal: signal),
-            "the fit needs the signal before σ' is applied; mask it on the way down only": down(before=True),
+            "the fit is given a signal that is already masked; δ_l is ∂J/∂F_l, see (9.1)": down(before=True),
             "the last layer is no ReLU: its σ' is 1": down(last=True),
             "σ' is 1 where z_l > 0; here it is the other way round":
                 down(mask=lambda l, signal: signal if l == D else signal * (z[l] <= 0)),
@@ -363,12 +390,15 @@ def dead_unit(answer, seed):
     def mistakes(found):
         yield np.size(found) != 3, "three numbers are asked for: a, b and c"
         a, b, c = map(float, found)
+        yield b > 0 >= c, "is the order a, b, c? The start b is at most −1, the price c positive"
+        yield a <= -1 < 0 < b, "the unit is on at this b, so the fit's gradient sees the target; is the order a, b, c?"
         yield c <= 0, "c is a price: it is positive"
         yield b >= 0, "the unit is on at this b, so the fit's gradient sees the target"
         yield b > -1, "the unit is off, but nearer than asked: b must be at most −1"
         yield a <= 0, "with a ≤ 0 being off is what the target asks for"
-        yield c * (a - b) ** 2 >= (1 + c) * a**2 - 0.03, \
-            "staying is cheaper: the way from b to a costs more than the target is worth"
+        gain = float(a**2 / 2 - relu_fit_value(np.maximum((a + c * b) / (1 + c), 0.0), a, b, c))
+        yield gain <= 1e-9, "staying is cheaper, or as cheap: the way from b to a costs more than the target is worth"
+        yield gain < 0.01, f"moving is cheaper, but by {gain:.2g} only; 0.01 is asked for"
 
     figure = (1.0, -0.3, 0.5)  # no answer, since numbers can be read: it is not as far off as asked
     return check("9.4", answer, claims, mistakes, fallback=figure)
