@@ -69,27 +69,31 @@ WRONG_WEIGHTS = {
         weights_with(lambda t, N: t, lambda t, N: t),
     "θ is pulled towards 0 (weight decay); it must be pulled towards θ_k": weights_with(right=lambda t, N: 0.0),
     "the fit in (11) is not averaged over the batch": weights_with(lambda t, N: N / t, lambda t, N: N / t),
-    "on the right θ_k has the weight 1/τ_θ, as I has on the left": weights_with(right=lambda t, N: 1.0),
+    "the weight of θ_k on the right is not that of I on the left: both come from the second term of (11)":
+        weights_with(right=lambda t, N: 1.0),
     "the weight 1/τ_θ of I is missing": weights_with(lambda t, N: 1.0),
     "the damping is missing on the left": weights_with(lambda t, N: 1e-12),
     "the damping is missing on both sides: this is least squares": weights_with(lambda t, N: 1e-12, lambda t, N: 0.0),
     "the sign of θ_k on the right": weights_with(sign=-1.0),
-    "the target is missing on the right: ãᵀz^½": weights_with(target=lambda t, N: 0.0),
+    "the target is missing on the right": weights_with(target=lambda t, N: 0.0),
     "a factor 2: both terms of (11) have a ½": weights_with(lambda t, N: 2 / t, lambda t, N: 2 / t),
     "a factor ½: both terms of (11) have one": weights_with(lambda t, N: 1 / (2 * t), lambda t, N: 1 / (2 * t)),
-    "the bias row has zeros for its ones": weights_with(ones=0.0),
-    "τ_θ divides on the left: I/τ_θ": weights_with(lambda t, N: t),
-    "τ_θ divides on the right: θ_k/τ_θ": weights_with(right=lambda t, N: t),
-    "the sign of the target: +ãᵀz^½ stands on the right": weights_with(target=lambda t, N: -1.0),
+    "the bias stays as it was, for a alone is fitted to z^½: ã has a column of ones, and θ a row for it":
+        weights_with(ones=0.0),
+    "the weight of I on the left is upside down, that of θ_k is not": weights_with(lambda t, N: t),
+    "the weight of θ_k on the right is upside down, that of I is not": weights_with(right=lambda t, N: t),
+    "all of (5.1) is multiplied by τ_θ but for the target": weights_with(
+        lambda t, N: 1.0, lambda t, N: 1.0, fit=lambda t, N: t),
+    "the sign of the target on the right": weights_with(target=lambda t, N: -1.0),
     "ãᵀã is divided by N on the left only; the fit in (11) is a sum": weights_with(fit=lambda t, N: 1 / N),
     "ãᵀz^½ is divided by N on the right only; the fit in (11) is a sum": weights_with(target=lambda t, N: 1 / N),
     "a matrix of ones stands where the identity belongs: np.eye, not np.ones":
         weights_with(identity=lambda n: np.ones((n, n))),
     "the bias is damped on the left as well: it is part of θ": weights_with(bias=0.0),
     "the ones are the last column of ã, as the bias is the last row of θ": weights_with(first=True),
-    "the residual stands where the target belongs, and its sign: on the right is ãᵀz^½":
+    "the residual stands where the target belongs, with the wrong sign":
         weights_with(hit=lambda z_half, z: z - z_half),
-    "the residual stands where the target belongs: on the right is ãᵀz^½":
+    "the residual stands where the target belongs":
         weights_with(hit=lambda z_half, z: z_half - z),
     "a ½ too many in the damping on the left": weights_with(lambda t, N: 1 / (2 * t)),
     "a ½ too many in the damping on the right": weights_with(right=lambda t, N: 1 / (2 * t)),
@@ -185,6 +189,8 @@ WRONG_COEFFICIENTS = {
     "β is not averaged: it has no N": coefficients_with(damping=lambda t, N: 1 / (t * N)),
     "β is not summed: it has no N": coefficients_with(damping=lambda t, N: N / t),
     "the sign of β": coefficients_with(damping=lambda t, N: -1 / t),
+    "1/τ_θ multiplies ããᵀ here: in (5.3) β stands before I": lambda a, g, t:
+        np.linalg.solve(np.eye(len(a)) + (a @ a.T + 1) / t, g),
     "the right side is g, not Kg": coefficients_with(right=lambda K, g: K @ g),
     "multiplied by K + βI instead of solving with it":
         lambda a, g, t: (a @ a.T + 1 + np.eye(len(a)) / t) @ g,
@@ -209,6 +215,8 @@ def coefficients(answer, seed):
     """Exercise 5.2: d = ãᵀU satisfies M d = ãᵀg."""
     rng = np.random.default_rng(seed)
     problems = [(rng.normal(size=(N, n)), rng.normal(size=(N, 2))) for N, n in ((5, 12), (12, 5))]
+    wide = rng.normal(size=(4, 400)), rng.normal(size=(4, 2)), 0.4
+    forms_M = "right numbers, but an array as large as M is formed: all that is needed is N × N"
 
     def claims(found):
         for a, g in problems:
@@ -219,11 +227,15 @@ def coefficients(answer, seed):
                 case = f"N = {len(a)}, n = {a.shape[1]}, τ_θ = {tau_theta:g}"
                 yield claim(f"{case}: M ãᵀU = ãᵀg", damped(a, tau_theta) @ tilde(a).T @ U, tilde(a).T @ g, 1e-10,
                             look="look at the matrix of (5.3): its column of ones, and where β stands")
+        yield Claim("n = 400: memory used, over that of M", largest_at_once(found, *wide) / (8 * 401**2), 0.5, forms_M)
 
     def mistakes(found):
         a, g = problems[0]
         yield np.shape(found(a, g, 0.2)) == (a.shape[1] + 1, g.shape[1]), \
             "this is d itself; its coefficients U are asked for"
+        yield all(np.shape(found(a, g, t)) == g.shape
+                  and same(tilde(a).T @ found(a, g, t), tilde(a).T @ library_coefficients(a, g, t), 1e-8)
+                  for a, g in problems for t in (0.2, 50.0)), forms_M
         yield from slips(found, [(a, g, t) for t in (0.2, 3.0)], WRONG_COEFFICIENTS)
         K, U = a @ a.T + 1, found(a, g, 0.2)
         yield np.shape(U) != g.shape, f"U has shape {np.shape(U)} where {g.shape} is expected, one row a sample"
@@ -276,8 +288,13 @@ WRONG_BOUNDS = {
     "a factor 2 too many": bound_with(formula=lambda k: 4 * np.sqrt(k) / (1 + k)),
     "L is the largest eigenvalue, not their mean; and use both parts of (5.7)": lambda a, t:
         (lambda values: values[-1] / values.mean())(np.linalg.svd(tilde(a), compute_uv=False) ** 2 + 1 / t),
-    "the denominator is 1 + κ, not 1 + √κ": bound_with(formula=lambda k: 2 * np.sqrt(k) / (1 + np.sqrt(k))),
-    "this is the sine of that angle, (κ − 1)/(κ + 1): the cosine is asked for":
+    "one root too many: above stands one, below none": bound_with(formula=lambda k: 2 * np.sqrt(k) / (1 + np.sqrt(k))),
+    "one root too many, and none above: (5.7) has it in the product":
+        bound_with(formula=lambda k: 2 / (1 + np.sqrt(k))),
+    "m is the smallest eigenvalue, not their mean": bound_with(ends=lambda values: (values.mean(), values[0])),
+    "L is the largest eigenvalue, not the trace of ãᵀã, damped": lambda a, t: (lambda s: bound_with(
+        ends=lambda values: (values[-1], np.sum(s**2) + 1 / t))(a, t))(np.linalg.svd(tilde(a), compute_uv=False)),
+    "this is the sine of that angle: the cosine is asked for":
         bound_with(formula=lambda k: (k - 1) / (k + 1)),
     "the root is missing above": bound_with(of_both=lambda m, L: 2 * m * L / (m + L)),
     "the cosine itself is asked for; this is its square": bound_with(formula=lambda k: 4 * k / (1 + k) ** 2),
@@ -293,8 +310,10 @@ WRONG_BOUNDS = {
         ends=lambda values: (values[-1], values[0] - 1 / t))(a, t),
     "m lacks its damping: both ends of M's eigenvalues have 1/τ_θ added": lambda a, t: bound_with(
         ends=lambda values: (values[-1] - 1 / t, values[0]))(a, t),
-    "the denominator is m + L, not m − L": bound_with(of_both=lambda m, L: 2 * np.sqrt(m * L) / (m - L)),
-    "the denominator is m + L, not L − m": bound_with(of_both=lambda m, L: 2 * np.sqrt(m * L) / (L - m)),
+    "a difference stands below, and a negative one: look at the left side of (5.7)": bound_with(
+        of_both=lambda m, L: 2 * np.sqrt(m * L) / (m - L)),
+    "a difference stands below: look at the left side of (5.7)": bound_with(
+        of_both=lambda m, L: 2 * np.sqrt(m * L) / (L - m)),
     "sum and product are exchanged": bound_with(of_both=lambda m, L: 2 * np.sqrt(m + L) / (m * L)),
     "this is the angle; its cosine is asked for": bound_with(formula=lambda k: np.arccos(2 * np.sqrt(k) / (1 + k))),
     "m is 1/τ_θ here, as of ããᵀ + I/τ_θ; no gradient enters its null space: take ãᵀã + I/τ_θ": lambda a, t:
@@ -352,7 +371,7 @@ def cosine_bound(answer, seed):
                "double M, and κ stays, yet your bound changes: are eigenvalues s² + 1/τ_θ?")
         kappa, cosine = np.linalg.cond(damped(a, 0.5)), cosines(worst(0.5)[None], 0.5)[0]
         side = "too large: a gradient falls below it" if value > cosine else "true, but no gradient comes so low"
-        yield True, f"{side}. For κ = {kappa:.3g} yours is {value:.3g}; the worst gradient has {cosine:.3g}"
+        yield True, f"{side}. For κ = {kappa:.3g} yours is {value:.3g}: where do m and L stand in (5.7)?"
 
     return check("5.3", answer, claims, mistakes, fallback=library_cosine_bound)
 
