@@ -1176,6 +1176,9 @@ def sweep_decreases(thing, case):
     def reasons():
         if len(finite) < len(energies):
             return [reason]
+        if moved := set(multipliers(case)) & set(swept(case, before)[1]):
+            return [f"the energy is linear in {min(moved)}, a multiplier: a sweep that moves it does not descend, and "
+                    "is claimed with descends=False"]
         return [*(one_by_one_reasons(case, before) or too_long_reasons(case, before)), reason]
 
     return Finding(max(number, 0.0), thing.tolerance, "relative to the energy", reasons)
@@ -1262,11 +1265,8 @@ def rest_of(case):
     return values if rests else None, names
 
 
-def forgotten_multiplier(case, moved):
-    """Return the name of an array in which the energy is linear, if no such array is among those that a sweep moves.
-
-    A sweep that is not said to descend has multipliers. Data in which an energy is linear are bound in the functions.
-    """
+def multipliers(case):
+    """Return the names of the arrays in which the energy is linear. Data of that kind are bound in the functions."""
     def is_linear(name):
         value = case.values[name]
         step = case.rng.standard_normal(np.shape(value))
@@ -1274,8 +1274,13 @@ def forgotten_multiplier(case, moved):
         bend, rise = abs(low - 2 * here + high), abs(high - low)
         return math.isfinite(bend) and bend <= 1e-9 * (abs(low) + abs(high)) < 1e-3 * rise
 
-    linear = [name for name, value in case.values.items() if np.ndim(value) and isinstance(value, np.ndarray)
-              and is_linear(name)]
+    return [name for name, value in case.values.items() if np.ndim(value) and isinstance(value, np.ndarray)
+            and is_linear(name)]
+
+
+def forgotten_multiplier(case, moved):
+    """Return the first multiplier, if none is among what a sweep moves that is not said to descend: it has some."""
+    linear = multipliers(case)
     return linear[0] if linear and not set(linear) & set(moved) else None
 
 

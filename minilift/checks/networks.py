@@ -278,7 +278,7 @@ def compare_blocks(case, got, references, mistakes=None, factors=None):
         where = "only where maps share their θ: there are more rows than samples there"
         return worst._replace(reasons=lambda: [f"it is wrong {where}"])
     some = len(wrong) < len(findings) or len(case.X) == 1  # of one sample all may be wrong for this reason
-    if where := [text for text, maps in parts_of(case).items() if some and wrong and set(wrong) == set(maps)]:
+    if where := [text for text, maps in parts_of(case).items() if some and wrong and set(wrong) <= set(maps)]:
         return worst._replace(reasons=lambda: [text for reason in worst.mistakes() for text in (
             *(f"{reason}; {part} alone" for part in where if is_of_a_map(reason)), reason)])
     return worst
