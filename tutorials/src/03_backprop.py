@@ -9,7 +9,7 @@
 # 2. differentiate a loss, with the right weight for a mean and for a sum (Exercise 3.2);
 # 3. write the backward sweep in ten lines (Exercise 3.3);
 # 4. find a bug by comparing tensor by tensor (Exercise 3.4);
-# 5. choose a gradient check, and its step, that cannot be fooled (Exercise 3.5).
+# 5. fool a weak gradient check, and say which one sees the fault (Exercise 3.5).
 #
 # **You need** the chain rule, matrix products. **Time**: 60 minutes (estimated).
 
@@ -102,7 +102,7 @@ teach.holds("adjoint in a: two inner products", left, right)  # (3.3)
 # </details>
 # <details><summary>Hint 3: first line</summary>
 #
-# `weights, bias = a.T @ g, g.sum(axis=0)`
+# `weights = a.T @ g`
 #
 # </details>
 
@@ -136,7 +136,8 @@ def adjoint_theta(a, g):
 # %% [markdown]
 # ## Exercise 3.2 (core): the gradient of the loss
 #
-# Differentiate (3.2) with respect to the logits $z$. Call the result $g_D = \partial J / \partial z_D$.
+# Differentiate (3.2) with respect to the logits $z$. Call the result $g_D = \partial J / \partial z_D$. Logits of
+# 1000 must not give nan.
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -295,6 +296,18 @@ teach.holds("BackProp's direction", library[0],
             ml.BackProp().direction(net, X, y)[1][0])
 
 # %% [markdown]
+# One turn of the sweep, line by line, against the library's:
+
+# %%
+p = np.exp(z[D]) / np.exp(z[D]).sum(axis=1, keepdims=True)
+top = (p - np.eye(3)[y]) / len(y)  # (3.4)
+below = (1 - a[D - 1] ** 2) * (top @ theta[D][:-1].T)  # (3.5)
+turn = np.hstack([a[D - 2], np.ones((len(y), 1))]).T @ below  # (3.6)
+teach.holds("g_4", top, signals[D])
+teach.holds("g_3", below, signals[D - 1])
+teach.holds("∇J in theta_3", turn, library[D - 2])
+
+# %% [markdown]
 # That the two agree does not say that the signals are what they are called. So replace $z_l$ by something near,
 # compute the rest of the network anew, and see what the loss does.
 
@@ -306,7 +319,7 @@ def J_from(l, z_l):
     return net.loss_function.value(z_l, y)
 
 
-h = 1e-5
+h = 1e-4
 for l in range(D, 0, -1):
     t = rng.normal(size=z[l].shape)
     slope = (J_from(l, z[l] + h * t) - J_from(l, z[l] - h * t)) / (2 * h)
@@ -354,8 +367,8 @@ def complex_step(h):
     return np.imag(J(shifted(1j * h, complex))) / h  # (3.9)
 
 
-teach.holds("central difference, h = 1e-5", central(1e-5), slope, 1e-8)
-teach.holds("forward quotient, h = 1e-8", forward_quotient(1e-8), slope, 1e-5)
+teach.holds("central difference, h = 1e-4", central(1e-4), slope, 1e-6)
+teach.holds("forward quotient, h = 1e-6", forward_quotient(1e-6), slope, 1e-4)
 teach.holds("complex step, h = 1e-30", complex_step(1e-30), slope, 1e-13)
 
 # %% [markdown]
@@ -400,7 +413,8 @@ def central32(h):
 
 
 # %% [markdown]
-# All of them over 14 decades of $h$, with the slopes of $h$, $h^2$ and $1/h$ in grey:
+# All of them over 14 decades of $h$, along one direction, with the slopes of $h$, $h^2$ and $1/h$ in grey. A circle
+# marks the least error:
 
 # %%
 steps = np.logspace(-14, 0, 57)
@@ -408,14 +422,18 @@ ways = {"forward, float64 (3.8)": (forward_quotient, "purple", ":"),
         "central, float64 (3.7)": (central, "blue", "-"),
         "central, float32 (3.7)": (central32, "vermillion", "--"),
         "complex step (3.9)": (complex_step, "green", "-.")}
-least = {}
 fig, ax = plt.subplots(figsize=(9, 4))
 for name, (way, color, line) in ways.items():
     error = [max(abs(way(h) - slope) / abs(slope), 1e-17) for h in steps]
-    least[name] = min(error), steps[np.argmin(error)]
     ax.plot(steps, error, line, color=teach.COLORS[color], label=name)
+    if "complex" not in name:
+        ax.plot(steps[np.argmin(error)], min(error), "o", ms=9,
+                fillstyle="none", color=teach.COLORS[color])
 grey = {"color": teach.COLORS["grey"], "linewidth": 0.8}
-ax.plot(steps[28:], 1.5 * steps[28:] ** 2, label="∝ h², ∝ h, ∝ 1/h", **grey)
+for label, h, height in (("∝ 1/h", 1e-13, 4e-6), ("∝ h", 3e-7, 2e-3),
+                         ("∝ h²", 2e-5, 2e-11)):
+    ax.text(h, height, label, fontsize=9, color=teach.COLORS["grey"])
+ax.plot(steps[28:], 1.5 * steps[28:] ** 2, **grey)
 ax.plot(steps[26:], 200 * steps[26:], **grey)
 ax.plot(steps[:40], 1e-16 / steps[:40], **grey)
 ax.set(xscale="log", yscale="log", xlabel="step h",
@@ -426,12 +444,57 @@ teach.show(fig, "The V-curve: the error of central differences falls with h² "
            "falls with h only, to 1e-8; in float32 the bottom of the V lies "
            "some hundred thousand times higher; the complex step has no rising "
            "branch.")
-for name, (error, h) in least.items():
-    print(f"{name:<24} least error {error:.0e}, at h = {h:.0e}")
 
 # %% [markdown]
-# The bottom of the V lies below 1e-8 in float64. The forward quotient pays for its lower price with three digits: it
-# stays near 3e-7. In float32 the bottom is near 1e-4: there a fault of that size cannot be told from
+# The least error along *one* direction is partly luck. So take three seeds (net and data) with 15 directions each:
+
+# %%
+def three_quotients(seed, n=15):
+    """Return the errors of (3.8), (3.7) and (3.7) in float32, n directions."""
+    draw, sizes = np.random.default_rng(seed), [5, 7, 7, 7, 3]
+    X, y = draw.normal(size=(20, 5)), draw.integers(0, 3, 20)
+    net, net32 = (ml.mlp(sizes, activation="tanh", dtype=dtype, seed=seed)
+                  for dtype in (np.float64, np.float32))
+
+    def value(net, h, t):
+        theta = [None, *((part + h * each).astype(net.dtype)
+                         for part, each in zip(net.parameters, t))]
+        return net.loss_function.value(net.forward(X, theta=theta).z[D], y)
+
+    def errors(t):
+        exact = ml.BackProp().direction(net, X, y)[1]
+        slope = sum(np.sum(each * part) for each, part in zip(exact, t))
+        rows, here = [], value(net, 0, t)
+        for h in steps[::2]:
+            up, down = (value(net, s * h, t) for s in (1, -1))
+            up32, down32 = (float(value(net32, s * h, t)) for s in (1, -1))
+            rows.append([(up - here) / h, (up - down) / (2 * h),
+                         (up32 - down32) / (2 * h)])
+        return np.abs(np.array(rows) / slope - 1).T
+
+    return [errors([draw.normal(size=part.shape) for part in net.parameters])
+            for _ in range(n)]
+
+# %% [markdown]
+# At each $h$ the median over directions; of that the least, for each seed; of the three seeds the median and the
+# range:
+
+# %%
+names = ("forward, float64", "central, float64", "central, float32")
+# (seed, quotient, h): the median over directions, then the least over h
+bottom = [np.median(three_quotients(SEED + k), axis=0).min(axis=1)
+          for k in range(3)]
+middle, low, high = (f(bottom, axis=0) for f in (np.median, np.min, np.max))
+for name, *numbers in zip(names, middle, low, high):
+    print("{}: least error {:.0e}, seeds from {:.0e} to {:.0e}".format(
+        name, *numbers))
+digits = [np.log10(one[0] / one[1]) for one in bottom]
+print(f"the forward quotient loses {np.median(digits):.1f} digits, seeds from "
+      f"{min(digits):.1f} to {max(digits):.1f}")
+
+# %% [markdown]
+# The bottom of the V lies below 1e-9 in float64. The forward quotient pays for its lower price with two to three
+# digits: it stays near 1e-7. In float32 the bottom is near 1e-4: there a fault of that size cannot be told from
 # rounding. **Derive in float64**, train in float32.
 
 # %% [markdown]
@@ -542,19 +605,15 @@ teach.holds("gradient of the sum is N times that of the mean", directions[0],
 # shrinks past it, a bug's does not.
 
 # %% tags=["record"]
-best = min(abs(central(h) - slope) / abs(slope)
-           for h in np.logspace(-7, -4, 13))
-teach.record("log10 of the best relative error, float64", np.log10(best),
-             expected=-9.5, tolerance=1.5)
-best32 = min(abs(central32(h) - slope) / abs(slope)
-             for h in np.logspace(-4, -1, 13))
-teach.record("log10 of the best relative error, float32", np.log10(best32),
-             expected=-4.5, tolerance=1.5)
-forwards = least["forward, float64 (3.8)"][0]
-teach.record("log10 of the best forward quotient", np.log10(forwards),
-             expected=-6.5, tolerance=0.5)
-teach.record("digits that it loses", np.log10(forwards / best), expected=3,
-             tolerance=1)
+forwards, best, best32 = np.log10(middle)
+teach.record("log10 of the least error, central, float64", best, expected=-9.5,
+             tolerance=0.5)
+teach.record("log10 of the least error, central, float32", best32,
+             expected=-4.1, tolerance=0.4)
+teach.record("log10 of the least error, forward", forwards, expected=-7,
+             tolerance=0.4)
+teach.record("digits that it loses", np.median(digits), expected=2.5,
+             tolerance=0.5)
 teach.record("sum over mean", ratio, expected=20, tolerance=1e-9)
 teach.record("errors of (3.7) at small h, in ε/h", most, expected=5,
              tolerance=4.9)
@@ -568,7 +627,9 @@ teach.record("errors of (3.7) at small h, in ε/h", most, expected=5,
 # - Say whether the loss is a mean or a sum; every step size depends on it.
 #
 # **What this does not show.** That the gradient is right says nothing on whether a gradient step is a good
-# one; notebooks 04 and 05 ask what else can be done with $g_l$.
+# one; notebooks 04 and 05 ask what else can be done with $g_l$. All is measured on one small tanh network: where
+# the V has its bottom depends on its curvature, and kinks make other curves. The figure shows one direction of
+# seed 0.
 #
 # **References.** Rumelhart, Hinton, Williams, *Learning representations by back-propagating errors*, 1986:
 # (3.4)–(3.6). Frerix et al., *Proximal Backpropagation*, ICLR 2018, §3: the same sweep as descent on a

@@ -33,7 +33,7 @@ WRONG_ADJOINTS = {
         lambda a, g: np.vstack([a.T @ g, np.full(g.shape[1], g.sum())]),
     "the bias row is of ones: the ones belong to ã, whose product with g sums":
         lambda a, g: np.vstack([a.T @ g, np.ones(g.shape[1])]),
-    "the bias row is zero: it is the sum of g over the samples": lambda a, g: np.vstack([a.T @ g, 0 * g[0]]),
+    "the bias row is zero; a bias has an input, too, 1 for each sample": lambda a, g: np.vstack([a.T @ g, 0 * g[0]]),
     "the bias row is that of the last sample; sum over all": lambda a, g: np.vstack([a.T @ g, g[-1]]),
     "the bias row is that of the first sample; sum over all": lambda a, g: np.vstack([a.T @ g, g[0]]),
     "this is transposed: θ has a row for each input": lambda a, g: stacked_product(a, g).T,
@@ -175,11 +175,21 @@ WRONG_LOSS_GRADIENTS = {
 }
 
 
+OVERFLOW = "for logits of 1000 exp overflows; a shift of all logits of a sample changes no probability"
+
+
 def loss_gradient(answer, seed):
     """Exercise 3.2: the gradient of softmax cross-entropy, averaged over samples, in the logits."""
     rng = np.random.default_rng(seed)
     z, y, tangents = 2 * rng.normal(size=(7, 4)), rng.integers(0, 4, 7), rng.normal(size=(3, 7, 4))
-    loss = SoftmaxCrossEntropy()
+    loss, few = SoftmaxCrossEntropy(), np.minimum(y, 2)
+
+    def without_the_last_class(gradient):
+        """Return the gradient for a batch that lacks the last class, or None if an answer cannot take it."""
+        try:
+            return gradient(z, few)
+        except (ValueError, IndexError):
+            return None
 
     def claims(gradient):
         found = np.asarray(gradient(z, y), dtype=float)
@@ -188,6 +198,9 @@ def loss_gradient(answer, seed):
             slope = difference(lambda moved: loss.value(moved, y), z, tangent)
             yield claim(f"slope along random tangent {k + 1}", np.sum(found * tangent), slope, DIFFERENCES,
                         look="look at softmax over each row, at the targets, at 1/N")
+        yield claim("a batch without the last class", gradient(z, few), loss.gradient(z, few), 1e-9,
+                    look="the number of classes is that of z's columns")
+        yield claim("all logits larger by 1000: the same", gradient(z + 1000, y), found, 1e-9, look=OVERFLOW)
 
     def mistakes(gradient):
         shape = np.shape(gradient(z, y))
@@ -195,6 +208,9 @@ def loss_gradient(answer, seed):
                                  f"{': nothing is summed over the samples' if shape == (4,) else ''}")
         yield from slips(gradient, [(z, y)], WRONG_LOSS_GRADIENTS)
         found, right = np.asarray(gradient(z, y), dtype=float), loss.gradient(z, y)
+        yield (same(found, right) and not same(without_the_last_class(gradient), loss.gradient(z, few)),
+               "a batch may lack the last class: their number is that of z's columns, not of the labels seen")
+        yield same(found, right) and not same(gradient(z + 1000, y), found), OVERFLOW
         hit = np.eye(4, dtype=bool)[y]
         yield found.shape == z.shape and same(found[hit], right[hit]), "right at the right class, wrong at the others"
         yield found.shape == z.shape and same(found[~hit], right[~hit]), "wrong at the right class, right at the others"
@@ -224,6 +240,7 @@ def backprop(answer, seed):
     rng = np.random.default_rng(seed)
     net = mlp([4, 6, 6, 6, 3], activation="tanh", dtype=np.float64, seed=seed + 1)
     X, y = rng.normal(size=(9, 4)), rng.integers(0, 3, 9)
+    shallow = mlp([4, 5, 3], activation="tanh", dtype=np.float64, seed=seed + 2)
     theta = [None, *(2.5 * part for part in net.parameters)]
     _, z, a, _ = net.forward(X, theta=theta)
     g_D = net.loss_function.gradient(z[-1], y)
@@ -242,6 +259,20 @@ def backprop(answer, seed):
             yield claim(f"θ_{l}: slope along a random tangent", np.sum(found[l] * tangent), slope(l, tangent),
                         DIFFERENCES, look="the last map needs no σ': look at the adjoint" if l == 4 else
                         f"θ_{l + 1} is right: look at σ' and W on the way from map {l + 1} to map {l}")
+        yield claim("and in a network of two maps", *of_two_maps(sweep), 1e-9, look="D is len(theta) − 1")
+
+    def of_two_maps(sweep):
+        """Return the gradients in a network of two maps, and the library's, as rows of numbers."""
+        _, z, a, _ = shallow.forward(X)
+        problem = shallow.theta, z, a, shallow.loss_function.gradient(z[-1], y)
+        return [np.concatenate([np.ravel(part) for part in each(*problem)[1:]]) for each in (sweep, library_backprop)]
+
+    def fits_two_maps(sweep):
+        """Return whether it is right for a network of two maps."""
+        try:
+            return same(*of_two_maps(sweep))
+        except (ValueError, IndexError, TypeError):
+            return False
 
     def sweep_with(slope=lambda a_l: 1 - a_l**2, W=lambda part: part[:-1], signal=1.0, kept=False, at="a", ones=1.0,
                    inputs=np.asarray, passed=np.asarray):
@@ -264,6 +295,23 @@ def backprop(answer, seed):
             signals.insert(0, (1 - a[l - 1] ** 2) * (signals[0] @ theta[l][:-1].T))
         return [None, *(stacked_product(x, g) for x, g in zip([a[0], *z[1:]], signals))]
 
+    def through_new_weights(theta, z, a, g):
+        """Return the sweep whose signal goes down through θ_l minus its gradient."""
+        result = [None] * len(theta)
+        for l in range(len(theta) - 1, 0, -1):
+            result[l] = stacked_product(a[l - 1], g)
+            g = (1 - a[l - 1] ** 2) * (g @ (theta[l] - result[l])[:-1].T) if l > 1 else g
+        return result
+
+    def gathered(theta, z, a, g):
+        """Return the sweep that adds the signal to the one above, where their shapes agree."""
+        result = [None] * len(theta)
+        for l in range(len(theta) - 1, 0, -1):
+            result[l] = stacked_product(a[l - 1], g)
+            down = (1 - a[l - 1] ** 2) * (g @ theta[l][:-1].T)
+            g = down + g if np.shape(down) == np.shape(g) else down
+        return result
+
     def added(theta, z, a, g):
         """Return the sweep that adds σ' to the signal."""
         result = [None] * len(theta)
@@ -280,13 +328,13 @@ def backprop(answer, seed):
         "the derivative of tanh is 1 − tanh², not tanh": sweep_with(lambda a_l: a_l),
         "the derivative of tanh is 1 − tanh², not tanh²": sweep_with(lambda a_l: a_l**2),
         "the sign: the derivative of tanh is 1 − tanh²": sweep_with(lambda a_l: a_l**2 - 1),
-        "a (1 − a) is the derivative of a sigmoid; tanh has 1 − a²": sweep_with(lambda a_l: a_l * (1 - a_l)),
+        "a (1 − a) is the derivative of a sigmoid; this is tanh": sweep_with(lambda a_l: a_l * (1 - a_l)),
         "1 − a² is meant, not (1 − a)²": sweep_with(lambda a_l: (1 - a_l) ** 2),
         "no N here: the mean is in g_D, once": sweep_with(lambda a_l: (1 - a_l**2) / len(X)),
-        "σ' is 1 − a²; σ of a is none": sweep_with(np.tanh),
+        "σ' belongs there; this is σ, of a": sweep_with(np.tanh),
         "1 − z² stands where 1 − tanh²(z) belongs": sweep_with(lambda z_l: 1 - z_l**2, at="z"),
         "the derivative of tanh is 1/cosh², not 1/cosh": sweep_with(lambda z_l: 1 / np.cosh(z_l), at="z"),
-        "a > 0 is ReLU's derivative; tanh has 1 − a²": sweep_with(lambda a_l: a_l > 0),
+        "a > 0 is ReLU's derivative; this is tanh": sweep_with(lambda a_l: a_l > 0),
         "σ' is applied twice": sweep_with(lambda a_l: (1 - a_l**2) ** 2),
         "σ' of the first sample stands for all": sweep_with(lambda a_l: 1 - a_l[:1] ** 2),
         "the signal passes σ' only, not σ": sweep_with(passed=np.tanh),
@@ -306,6 +354,11 @@ def backprop(answer, seed):
         "the last map has no transfer: no σ' for g_D": lambda theta, z, a, g:
             sweep_with()(theta, z, a, (1 - np.tanh(z[-1]) ** 2) * g),
         "σ' multiplies the signal; here it is added": added,
+        "this is θ less the gradients; the gradients themselves are asked for": lambda theta, z, a, g:
+            [None, *(old - part for old, part in zip(theta[1:], sweep_with()(theta, z, a, g)[1:]))],
+        "the signal goes down through the W_l of the forward pass; here θ_l has taken a step before":
+            through_new_weights,
+        "a signal takes the place of the one above; here it is added to it": gathered,
         "a factor 2 on the way down": sweep_with(passed=lambda down: 2 * down),
     }
 
@@ -324,9 +377,10 @@ def backprop(answer, seed):
             if np.shape(found[l]) == np.shape(right[l]) and not same(found[l], right[l]):
                 above = f"θ_{l + 1} is right, θ_{l}" if l < 4 else "θ_4"
                 yield same(found[l][:-1], right[l][:-1]), f"{above} is wrong in its bias row alone: it sums the signal"
-                yield l == 4, "θ_4 is wrong already: it has ã_3ᵀg, and no σ' yet"
+                yield l == 4, "θ_4 is wrong already, where no σ' comes in yet: only the adjoint of 3.1 and g_D do"
                 yield True, (f"{above} is not: (3.5) leads from map {l + 1} to map {l}. Is σ' at z_{l}, and W_{l + 1} "
                              "transposed?")
+        yield not fits_two_maps(sweep), "right for the notebook's depth alone: take D from theta, as len(theta) − 1"
 
     return check("3.3", answer, claims, mistakes, fallback=library_backprop)
 
@@ -390,6 +444,7 @@ def fool(answer, gradient, seed):
 
     def mistakes(wrong):
         yield np.shape(wrong) != gradient.shape, "it must have the gradient's shape"
+        yield wrong is gradient, "wrong_gradient is gradient itself, and both change at once: begin with a copy"
         yield same(wrong, gradient), "this is the gradient; it should be wrong"
         yield same(wrong, -gradient), "minus the gradient has minus its sum: even the weak check sees it"
         yield distance(wrong) > 0 and same(np.asarray(wrong) / 2, gradient), "twice the gradient has twice its sum"
