@@ -7,7 +7,7 @@
 # **Afterwards you can**
 # 1. express a step in units that all methods share (Exercise 7.1);
 # 2. read a window of usable step sizes off a sweep, with every seed counted (Exercise 7.2);
-# 3. derive what moves a window and what widens it (Exercise 7.3);
+# 3. derive a quadratic's window, what moves it and what widens it (Exercise 7.3);
 # 4. spot a rigged comparison, having made one (Exercise 7.4);
 # 5. word a fair claim (Exercise 7.5).
 #
@@ -174,9 +174,8 @@ teach.holds(f"s = {s:.4f}; s ‖∇J‖ is the way that a step goes",
 #
 # $$ \log_{10}\frac{1+r}{1-r} - \log_{10}\kappa. \tag{7.5} $$
 #
-# The first term is the budget's, the second the problem's. Multiplying $d$ by $c$ multiplies $\mu$ and $L$
-# alike: $\kappa$ stays. Only a change of *shape* can widen the window. ProxProp makes such a change. On a
-# linear least-squares layer the step acts as if an eigenvalue $\lambda$ of $\tilde a^T\tilde a$ were
+# The first term is the budget's, the second the problem's. ProxProp changes the problem's: on a
+# linear least-squares layer its step acts as if an eigenvalue $\lambda$ of $\tilde a^T\tilde a$ were
 #
 # $$ h(\lambda) = \frac{\lambda}{\lambda + 1/\tau_\theta}. \tag{7.6} $$
 
@@ -256,7 +255,8 @@ def window(taus, losses, level):
 # %% [markdown]
 # ## Exercise 7.3 (core): the window of a quadratic
 #
-# Derive (7.4) on paper and write its two edges. When is the window empty?
+# Derive (7.4) on paper and write its two edges; an empty window has its low above its high. When is it empty?
+# And what do these do to the width: $\mu$ and $L$ doubled, $L$ alone halved, $K$ doubled?
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -277,7 +277,10 @@ def window(taus, losses, level):
 # %% tags=["exercise"]
 # Exercise 7.3
 def quadratic_window(mu, L, K, eps):
-    """Return (low, high): between them K steps shrink all components to eps."""
+    """Return (low, high): between them K steps shrink all components to eps.
+
+    Low is above high where no step size does.
+    """
     # <solution>
     r = eps ** (1 / K)
     return (1 - r) / mu, (1 + r) / L  # (7.4)
@@ -313,8 +316,8 @@ widening = None  # "a", "b" or "c"
 
 # %%
 mu, L, K, eps = 1.0, 10.0, 60, 1e-2
-directions = {"∇J": lambda s: s, "∇J / 10": lambda s: s / 10,
-              "M⁻¹∇J": lambda s: s / (s + 10)}
+directions = {"∇J": lambda lam: lam, "∇J / 10": lambda lam: lam / 10,
+              "M⁻¹∇J": lambda lam: lam / (lam + 10)}
 edges = {name: quadratic_window(h(mu), h(L), K, eps)
          for name, h in directions.items()}
 decades = {name: np.log10(high / low) for name, (low, high) in edges.items()}
@@ -325,7 +328,8 @@ teach.reveal(widening, answer, "Dividing only moves it; κ falls from 10 to 5.5 
              "by the change of shape.")
 
 # %% [markdown]
-# At its edges one component is just $\varepsilon$; and its width is (7.5):
+# Multiplying $d$ by $c$ multiplies $\mu$ and $L$ alike: $\kappa$ stays. Only a change of *shape* can widen the
+# window. At its edges one component is just $\varepsilon$; and its width is (7.5):
 
 # %%
 low, high = edges["∇J"]
@@ -409,21 +413,21 @@ for name, (low, high, width) in windows.items():
 
 # %% [markdown]
 # One panel a method. Line: the level. Bar: the usable $\tau$. Band: three seeds. Cross: at least one seed ended
-# above the loss of guessing, or not finite.
+# above the loss of guessing, or not finite (BackProp's in grey, in a row of their own).
 
 # %%
 fig, axes = plt.subplots(1, 5, figsize=(11, 2.9), sharex=True, sharey=True)
 ceiling = 1.05 * np.log(10)
 for ax, (name, losses) in zip(axes, runs.items()):
     if name != "BackProp":
-        teach.band(ax, taus, runs["BackProp"], "BackProp", ceiling,
+        teach.band(ax, taus, runs["BackProp"], "BackProp", ceiling, 1,
                    color="#BBBBBB", marker="")
     teach.band(ax, taus, losses, name, ceiling)
     ax.axhline(level, color=teach.COLORS["black"], linewidth=0.8)
-    ax.plot(windows[name][:2], [8e-4] * 2, color=teach.METHODS[name][0],
+    ax.plot(windows[name][:2], [4e-4] * 2, color=teach.METHODS[name][0],
             linewidth=6, solid_capstyle="butt")
-    ax.set(xscale="log", yscale="log", ylim=(6e-4, 3), xlabel="τ",
-           title=f"{name}\n")
+    ax.set(xscale="log", yscale="log", ylim=(3e-4, 3), xlabel="τ",
+           title=f"{name}\n\n")
 axes[0].set_ylabel(f"training loss after {EPOCHS} epochs")
 teach.show(fig, "Training loss against τ, one panel a method, BackProp "
            "repeated in grey. BackProp trains near τ = 0.4 and is back at the "
@@ -535,10 +539,14 @@ teach.show(fig, "Left: loss against τ, BackProp far to the left of ProxProp, "
 # start, changes while training, and the last map's step is not in it.
 #
 # The two measures of length differ: had *all* maps been shortened, (7.2) would move the edge by 0.96 decades;
-# with the last map as it was the control's moved by 0.67, two grid steps. Three or five steps of CG (cg3,
+# with the last map as it was the control's moved by 0.67, two grid steps.
+#
+# Three or five steps of CG (cg3,
 # cg5) have windows within one grid step of the exact solve's, and lowest losses within a factor of 2 or so
-# (printed): no difference that this grid could settle. What no units can
-# change is the length of the bars. But that depends on the budget: on the quadratic above 20 steps had no window, and
+# (printed): no difference that this grid could settle.
+
+# %% [markdown]
+# What no units can change is the length of the bars. But that depends on the budget: on the quadratic above 20 steps had no window, and
 # 180 moved the left edge out by a factor of nearly 3. And **epochs are not seconds**: notebook 11 puts both side by
 # side. And it depends on the level that we happened to choose, so vary it:
 
@@ -583,7 +591,8 @@ teach.show(fig, "Width of the window against the level, for five methods, in "
 #
 # Make plain BackProp "stable for larger steps than exact ProxProp". Choose a number $c$ such that the
 # method $c\,\nabla J$, on the **same grid** of $\tau$, has its largest usable step above ProxProp's. Same
-# training runs, no change that deserves the name. Use (7.2); nothing has to be trained again.
+# training runs, no change that deserves the name. Use (7.2); nothing has to be trained again: a $\tau$ of the grid
+# counts as usable for $c\,\nabla J$ where $c\,\tau$ lies in BackProp's window.
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -597,15 +606,15 @@ teach.show(fig, "Width of the window against the level, for five methods, in "
 # </details>
 # <details><summary>Hint 3: first line</summary>
 #
-# `target = np.sqrt(windows["ProxProp exact"][1] * taus[-1])`
+# `beyond = taus[taus > windows["ProxProp exact"][1]]`
 #
 # </details>
 
 # %% tags=["exercise"]
 # Exercise 7.4
 # <solution c>
-target = np.sqrt(windows["ProxProp exact"][1] * taus[-1])
-c = windows["BackProp"][1] / target  # (7.2)
+beyond = taus[taus > windows["ProxProp exact"][1]]
+c = windows["BackProp"][1] / beyond[0]  # (7.2)
 # </solution>
 
 # %% tags=["check"]
@@ -622,6 +631,10 @@ c = 1e-6
 # %% tags=["mistake"]
 # says: not far enough
 c = 0.5
+
+# %% tags=["mistake"]
+# says: between two step sizes of the grid
+c = 0.99 * windows["BackProp"][1] / windows["ProxProp exact"][1]
 
 # %% [markdown]
 # ## Exercise 7.5 (open): the fair claim

@@ -51,6 +51,14 @@ WRONG_EFFECTIVE_STEPS = {
     "the lengths of d are missing: τ alone is no distance": lambda tau, d, g: tau,
     "τ² where τ belongs": lambda tau, d, g: tau**2 * length(d) / length(g),
     "the first layer of d only": lambda tau, d, g: tau * length(d[:1]) / length(g),
+    "the last layer is left out": lambda tau, d, g: tau * length(d[:-1]) / length(g[:-1]),
+    "the first layer is left out": lambda tau, d, g: tau * length(d[1:]) / length(g[1:]),
+    "a geometric mean of the layers' ratios; one length over all parameters together is wanted":
+        lambda tau, d, g: tau * np.exp(np.log(ratios(d, g)).mean()),
+    "the root of summed lengths: sum their squares, then take the root":
+        lambda tau, d, g: tau * np.sqrt(sum(map(np.linalg.norm, d)) / sum(map(np.linalg.norm, g))),
+    "entries are summed with their signs: sum their squares, then take the root":
+        lambda tau, d, g: tau * abs(stacked(d).sum() / stacked(g).sum()),
     "the last layer of d is left out": lambda tau, d, g: tau * length(d[:-1]) / length(g),
     "lengths of d's layers do not add: sum their squares, then take the root":
         lambda tau, d, g: tau * sum(map(np.linalg.norm, d)) / length(g),
@@ -81,7 +89,7 @@ WRONG_EFFECTIVE_STEPS = {
 def effective_step(answer, seed):
     """Exercise 7.1: the length of a step in units of the gradient's, over all parameters at once."""
     rng = np.random.default_rng(seed)
-    g, d = ([rng.normal(size=(3, 4)), 5 * rng.normal(size=(5, 2))] for _ in range(2))
+    g, d = ([rng.normal(size=(3, 4)), 5 * rng.normal(size=(5, 2)), 2 * rng.normal(size=(3, 3))] for _ in range(2))
     tau = 0.3
 
     def claims(step):
@@ -97,7 +105,7 @@ def effective_step(answer, seed):
         yield np.ndim(s) > 0, "one number for all parameters is asked for, not one for each layer"
         yield not same(step(2 * tau, d, g), 2 * s), "a doubled τ must double s: how does τ come in?"
         yield not same(step(tau, [-part for part in d], g), s), "−d is as long as d, yet s differs: are squares summed?"
-        cut = [[*parts[0], *parts[1]] for parts in (d, g)]
+        cut = [[row for part in parts for row in part] for parts in (d, g)]
         yield not same(step(tau, *cut), s), \
             "cut into more arrays, the same numbers give another s: treat the list as one long vector"
         yield not same(step(tau, [part[::-1] for part in d], g), s), \
@@ -162,6 +170,9 @@ WRONG_WINDOWS = {
     "low comes first": window_with(swapped=True),
     "the upper edge is one too low: the last usable one belongs to it": window_with(edges=(0, -1)),
     "the upper edge is one too high: some seed fails there": window_with(edges=(0, 1)),
+    "the upper edge is one too high, the decades are not: some seed fails there": lambda taus, losses, level: (
+        window_with()(taus, losses, level)[0], *window_with(edges=(0, 1))(taus, losses, level)[1:2],
+        window_with()(taus, losses, level)[2]),
     "the lower edge is one too low: some seed fails there": window_with(edges=(-1, 0)),
     "the lower edge is one too high": window_with(edges=(1, 0)),
     "the first run, or that of the lowest loss; the longest is wanted": window_with(run="first"),
@@ -220,6 +231,9 @@ def window(answer, seed):
         yield claim("a run may reach both ends of the grid", find(taus[:6], edge_losses, 1.0)[:2], taus[[0, 5]])
         yield claim("a loss at the level itself is usable", find(taus[:6], edge_losses, edge_losses.max())[:2],
                     taus[[0, 5]])
+        alone = find(taus[:3], losses[:, :3], 1.0)
+        yield claim("one usable step size is a run: (τ, τ, 0)", [float(part) for part in alone],
+                    [taus[1], taus[1], 0.0], look="does a run of length 1 count?")
         low, high, decades = find(taus, losses, 0.0)
         empty = np.isnan(low) and np.isnan(high) and decades == 0
         yield Claim("no usable step size: (nan, nan, 0)", float(not empty), 0, "what does your answer return then?")
@@ -248,6 +262,9 @@ def window(answer, seed):
         yield not same(list(find(taus[:6], edge_losses, 1.0)[:2]), taus[[0, 5]]), \
             "a run that reaches the end of the grid is lost: is it closed by a failure alone?"
         yield not same(list(at_level), taus[[0, 5]]), "usable is at *or* below the level: <=, not <"
+        alone = find(taus[:3], losses[:, :3], 1.0)
+        yield not same(list(alone), [taus[1], taus[1], 0.0]), \
+            "one usable step size between two that fail is a run of length 1: (τ, τ, 0)"
         low, high, decades = find(taus, losses, 1.0)
         yield True, f"from {low:.3g} to {high:.3g} are {np.log10(high / low):.3g} decades; yours are {decades:.3g}"
 
@@ -283,6 +300,12 @@ WRONG_EDGES = {
     "two lower edges, of L and of μ: beyond 1/L the factor 1 − τL is negative": quadratic_with(
         low=lambda r, mu, L: (1 - r) / L, high=lambda r, mu, L: (1 - r) / mu),
     "low comes first": lambda *problem: quadratic_with()(*problem)[::-1],
+    "1/μ kills the flat component at once; it is ε already at a smaller step":
+        quadratic_with(low=lambda r, mu, L: 1 / mu),
+    "the lower edge is that of gradient flow, e^{−Kτμ} = ε; here a step multiplies by 1 − τμ": lambda mu, L, K, eps:
+        (-np.log(eps) / (K * mu), quadratic_with()(mu, L, K, eps)[1]),
+    "these are implicit steps, 1/(1 + τλ); an explicit one multiplies by 1 − τλ": lambda mu, L, K, eps:
+        ((eps ** (-1 / K) - 1) / mu, np.inf),
     "a step of 0 shrinks nothing: the flat component sets a lower edge": quadratic_with(low=lambda r, mu, L: 0.0),
     "the K-th root of ε, not its logarithm over K": quadratic_with(lambda eps, K: np.log(eps) / K),
     "the root of ε, not of 1/ε: r is below 1": quadratic_with(lambda eps, K: eps ** (-1 / K)),
@@ -336,9 +359,14 @@ def quadratic_window(answer, seed):
                     look="the lower edge is right: beyond 1/L the factor 1 − τL is negative")
         inside = left(np.linspace(low, high, 50)[:, None], np.linspace(mu, L, 30))
         yield Claim("inside, what is left exceeds ε by", max(0.0, float(inside.max()) - eps), 1e-9)
+        low, high = find(mu, L, 4, eps)  # four steps are too few
+        yield claim("in four steps, an empty window: μ low and L high as in (7.4)", [low * mu, high * L],
+                    [1 - eps**0.25, 1 + eps**0.25], look="an empty window is one whose low lies above its high")
 
     def mistakes(find):
         yield from slips(find, [(mu, L, K, eps)], WRONG_EDGES)
+        if same(list(find(mu, L, K, eps)), list(quadratic_with()(mu, L, K, eps))):
+            yield True, "right but for an empty window: its low lies above its high, which tells that it is empty"
         low, high = find(mu, L, K, eps)
         r, lower, upper = eps ** (1 / K), 1 - low * mu, high * L - 1
         yield np.ndim(low) > 0 or np.ndim(high) > 0, "each edge is one number"
@@ -359,27 +387,36 @@ def quadratic_window(answer, seed):
 
 def rigged(answer, taus, runs, level):
     """Exercise 7.4: a factor c on the gradient that makes its window end beyond ProxProp's on the same grid."""
-    high = {name: library_window(taus, runs[name], level)[1] for name in ("BackProp", "ProxProp exact")}
+    low, edge = library_window(taus, runs["BackProp"], level)[:2]
+    beyond = library_window(taus, runs["ProxProp exact"], level)[1]
+
+    def largest(c):
+        """Return the largest step size of the grid whose c τ lies in BackProp's window, or nan."""
+        return max(taus[(c * taus >= 0.999 * low) & (c * taus <= 1.001 * edge)], default=np.nan)
 
     def claims(c):
         c = float(c)
         yield Claim("c is positive", max(0.0, 1e-12 - c), 0)
-        edge = high["BackProp"] / c
-        yield Claim("ProxProp's upper edge over that of c ∇J", high["ProxProp exact"] / edge, 0.999)
-        yield Claim("that edge over the largest step size of the grid", edge / taus[-1], 1.001)
+        yield Claim("the end of its window over the largest step size of the grid", edge / c / taus[-1], 1.001)
+        yield Claim("ProxProp's largest usable τ over that of c ∇J, on the grid", beyond / largest(c), 0.999)
 
     def mistakes(c):
-        yield float(c) == 0, "c = 0 leaves no gradient at all"
-        yield float(c) < 0, "a negative factor goes uphill"
-        yield float(c) == 1, "c = 1 changes nothing"
-        edge = high["BackProp"] / float(c)
-        yield same(float(c), high["ProxProp exact"] / high["BackProp"]), \
+        c = float(c)
+        yield c == 0, "c = 0 leaves no gradient at all"
+        yield c < 0, "a negative factor goes uphill"
+        yield c == 1, "c = 1 changes nothing"
+        yield same(c, beyond / edge), \
             "upside down: a longer direction needs a smaller τ"
-        yield same(float(c), high["BackProp"] / high["ProxProp exact"]), \
+        yield same(c, edge / beyond), \
             "its window ends where ProxProp's does: go beyond it"
-        yield float(c) > 1, "a longer direction needs a smaller τ: the window moves to the left"
-        yield edge > taus[-1], "so small that the window leaves the grid: nobody would see it"
-        yield edge <= high["ProxProp exact"], "the right way, but not far enough"
+        yield c > 1, "a longer direction needs a smaller τ: the window moves to the left"
+        yield edge / c > 1.001 * taus[-1], "so small that the window leaves the grid: nobody would see it"
+        yield edge / c <= beyond, "the right way, but not far enough"
+        known = largest(c)
+        yield np.isnan(known), "no step size of the grid falls into the moved window"
+        more = taus[taus > 1.001 * known]
+        yield len(more) > 0, (f"its window ends between two step sizes of the grid: {known:.3g} is usable, as for "
+                              f"ProxProp, {more.min():.3g} is ∇J with {c * more.min():.3g}")
 
     return check("7.4", answer, claims, mistakes)  # no stand-in: a number can be read
 
