@@ -697,7 +697,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("np.linalg.solve(K + np.eye(len(a)) / tau_theta, g)",
          "tau_theta * (g - a @ np.linalg.solve(a.T @ a + np.eye(a.shape[1]) / tau_theta, a.T @ g))", "column of ones"),
         ("    return np.linalg",
-         "    A = np.hstack([a, np.ones((len(a), 1))])\n    return tau_theta * (g - A @ np.linalg.solve(A.T @ A + np.eye(A.shape[1]) / tau_theta, A.T @ g))\n    return np.linalg", "as large as M"),
+         "    A = np.hstack([a, np.ones((len(a), 1))])\n    return tau_theta * (g - A @ "
+         "np.linalg.solve(A.T @ A + np.eye(A.shape[1]) / tau_theta, A.T @ g))"
+         "\n    return np.linalg", "as large as M"),
         ("    return np.linalg", "    return np.hstack([a, np.ones((len(a), 1))]).T @ np.linalg", "d itself"),
         ("    return np", "    return -np", "sign"),
         ("    return np", "    np", "returns None"),
