@@ -467,8 +467,9 @@ teach.show(fig, "Milliseconds of an exact ProxProp step against hidden width: "
            "which the two cross.")
 
 # %% [markdown]
-# Left of $n^*$ a GPU only adds delay. The dashed line is as good as its two numbers: a data sheet's speed
-# is reached by large products alone, so measure. In sample space the system to be solved has the size of the
+# Left of $n^*$ a GPU only adds delay. Where the band is wide the machine had other work: that raises a median, and
+# hardly the shortest time, to which the line is fitted. The dashed line is as good as its two numbers: a data sheet's
+# speed is reached by large products alone, so measure. In sample space the system to be solved has the size of the
 # **batch**, at every width of the figure (its rows are in the last cell of code).
 
 # %% [markdown]
