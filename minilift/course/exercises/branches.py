@@ -77,6 +77,20 @@ def energy_with(maps=(1, 2, 3, 4), transfers=(1, 2, 3, 4), join=lambda a: a[3] +
     return energy
 
 
+def reading_transfers(theta, a, z, Y, tau, output_too=False):
+    """Return E where maps and join read σ(z_l) in the place of the variables a_l; the loss may, too."""
+    read = [a[0], *[sigma(l, z[l]) for l in range(1, 5)]]
+    gaps = [value(l, theta, read) - z[l] for l in range(1, 5)] + [sigma(l, z[l]) - a[l] for l in range(1, 5)]
+    loss = squares(value(5, theta, read if output_too else a) - Y) / (2 * len(Y))
+    return loss + sum(map(squares, gaps)) / (2 * tau)
+
+
+def without_bias(theta, a, z, Y, tau):
+    """Return E without the bias rows."""
+    return energy_with()([part if part is None else np.vstack([part[:-1], 0 * part[-1:]]) for part in theta],
+                         a, z, Y, tau)
+
+
 WRONG_ENERGIES = {
     "the join has no penalty: z_4 is a variable too, held to a_3 + a_1": energy_with(maps=(1, 2, 3)),
     "the join has no penalty, and its value a_4 is not held to σ(z_4)":
@@ -98,6 +112,17 @@ WRONG_ENERGIES = {
         join=lambda a: np.tanh(a[3] + a[1])),
     "the join reads the list's a_3; here it reads z_3": lambda theta, a, z, Y, tau: energy_with()(theta, a, z, Y, tau)
         + (squares(z[3] + a[1] - z[4]) - squares(a[3] + a[1] - z[4])) / (2 * tau),
+    "the join reads a_1, behind the transfer; here it reads z_1": lambda theta, a, z, Y, tau: energy_with()(
+        theta, a, z, Y, tau) + (squares(a[3] + z[1] - z[4]) - squares(a[3] + a[1] - z[4])) / (2 * tau),
+    "the join reads a_3 and a_1; here a_2 stands for a_3": energy_with(join=lambda a: a[2] + a[1]),
+    "behind the join there is a transfer: a_4 is held to tanh(z_4)": energy_with(
+        transfer=lambda l, z: np.tanh(z) if l < 3 else z),
+    "the loss reads the variable a_4, not σ(z_4)": energy_with(
+        output=lambda theta, a, z: tilde(np.tanh(z[4])) @ theta[5]),
+    "maps and join read the variables a_l, not σ(z_l)": reading_transfers,
+    "maps, join and loss read the variables a_l, not σ(z_l)":
+        lambda *point: reading_transfers(*point, output_too=True),
+    "the bias row of θ is missing in φ": without_bias,
     "no transfer stands behind the last map": energy_with(output=lambda theta, a, z: np.tanh(value(5, theta, a))),
     "the penalties are sums over all entries, not means": energy_with(size=lambda gap: np.mean(gap**2)),
     "the loss has no 1/τ": lambda theta, a, z, Y, tau: energy_with()(theta, a, z, Y, tau)
@@ -108,6 +133,7 @@ WRONG_ENERGIES = {
     "the penalties of the values a_l are missing": energy_with(transfers=()),
     "the penalties of the z_l are missing": energy_with(maps=()),
     "the factor ½ of the penalties": energy_with(weight=lambda tau, Y: 1 / tau),
+    "the penalties weigh 1/(2τ), not 2/τ": energy_with(weight=lambda tau, Y: 2 / tau),
     "τ divides: a small τ makes the penalties heavy": energy_with(weight=lambda tau, Y: tau / 2),
     "τ is missing: the penalties weigh 1/τ": energy_with(weight=lambda tau, Y: 0.5),
     "the loss is a mean over the batch, the penalties are not averaged":
@@ -163,6 +189,8 @@ def penalty_energy(answer, seed):
     def mistakes(energy):
         yield from slips(energy, [(theta, a[:5], z, Y, step) for step in (tau, 0.7)], WRONG_ENERGIES)
         at_rest, loss = energy(theta, state.a, state.z, Y, tau), np.sum((state.z[5] - Y)**2) / (2 * len(Y))
+        yield float(energy(theta, a[:5], z, Y, 0.7)).is_integer(), \
+            "your E is a whole number: int cuts off what stands behind the point"
         yield (not same(energy(theta, state.a, state.z, Y, 2 * tau), at_rest),
                "after a forward pass your E changes with τ: a gap is open there. Which value is held to the wrong one?")
         yield (not same(at_rest, loss), f"after a forward pass all gaps are zero, and your E is {at_rest / loss:.3g} "
@@ -202,11 +230,25 @@ def half_step_with(through_map=from_map, through_join=from_join, map_sign=-1, jo
     return step
 
 
+def one_after_another(theta, a, a_half, z_half, join_first=True):
+    """Return a_1 after a step for one child, and then one for the other where the first has led."""
+    after = list(a)
+    for child in (from_join, from_map) if join_first else (from_map, from_join):
+        after[1] = after[1] - child(theta, after, a_half, z_half)
+    return after[1]
+
+
 WRONG_HALF_STEPS = {
     "the bridge is missing: the join reads a_1 too, and its penalty pulls": half_step_with(join_sign=0),
     "map 2 is missing: it reads a_1 too, and its penalty pulls": half_step_with(map_sign=0),
     "the sibling a_3 has its half step here; the join's penalty is to be differentiated at the forward pass":
         half_step_with(through_join=lambda theta, a, a_half, z_half: a_half[3] + a[1] - z_half[4]),
+    "map 2's gap is taken at an a_1 that the join has moved; both gaps are those of the forward pass":
+        one_after_another,
+    "the join's gap is taken at an a_1 that map 2 has moved; both gaps are those of the forward pass":
+        lambda *lists: one_after_another(*lists, join_first=False),
+    "no mean over the samples: each has its own step": lambda *lists: half_step_with(
+        share=1 / len(lists[1][1]))(*lists),
     "the step goes uphill": half_step_with(map_sign=1, join_sign=1),
     "this is the gradient, times τ; the value after the step is wanted":
         half_step_with(start=0, map_sign=1, join_sign=1),
@@ -456,6 +498,13 @@ WRONG_STACKED_STEPS = {
         inputs, signals, sum(map(len, inputs)) / tau_theta),
     "the uses are stacked, not added: each row is a sample of its own": lambda inputs, signals, tau_theta:
         solve_rows([added(inputs)], [added(signals)], 1 / tau_theta),
+    "the rows of a use are summed, not averaged": lambda inputs, signals, tau_theta: np.linalg.solve(
+        sum(tilde(a).T @ tilde(a) / len(a) for a in inputs) + np.eye(inputs[0].shape[1] + 1) / tau_theta,
+        sum(tilde(a).T @ g / len(a) for a, g in zip(inputs, signals))),
+    "ãᵀã is a sum over the uses; here it is a mean": lambda inputs, signals, tau_theta: len(inputs) * solve_rows(
+        inputs, signals, len(inputs) / tau_theta),
+    "the ones are the last column of ã, as the bias is the last row of θ": lambda *problem: np.roll(
+        stacked_with()(*problem), 1, axis=0),
     "the column of ones is missing": stacked_with(ones=None),
     "the column of ones holds zeros": stacked_with(ones=0.0),
 }
@@ -486,6 +535,9 @@ def stacked_step(answer, seed):
                         "look at the matrix: all rows, ones appended, and 1/τ_θ once on its diagonal")
 
     def mistakes(found):
+        equal = [rows[:3] for rows in inputs], [rows[:3] for rows in signals]
+        yield (same(found(*equal, 0.1), solve_rows([sum(equal[0])], [sum(equal[1])], 10.0)),
+               "the uses are stacked, not added: each row is a sample of its own")
         yield from slips(found, [(inputs, signals, tau_theta) for tau_theta in (0.1, 3.0)], WRONG_STACKED_STEPS)
         d, one = found(inputs, signals, 0.1), ([inputs[1]], [signals[1]])
         alone, right = found(*one, 0.1), library_stacked_step(*one, 0.1)
@@ -524,6 +576,8 @@ def overshoot(answer, seed):
         return float(np.sum((a @ (uses * d - wanted))**2) / np.sum((a @ wanted)**2))
 
     def numbers(found):
+        if isinstance(found, (str, int, float)) or len(found) != 2:
+            raise ValueError("two numbers are expected, U and τ_θ")
         return float(found[0]), float(found[1])
 
     def claims(found):
