@@ -228,7 +228,8 @@ WRONG_PIECES = {
         candidates(t, q, c, pieces)[0], abs(candidates(t, q, c, pieces)[0] - q).argmin(axis=0)[None], axis=0)[0],
     "only the first piece is looked at (is a return inside the loop?), or the smallest candidate is taken":
         pieces_with(taken=lambda pieces: pieces[:1]),
-    "only the last piece counts (nothing is compared?), or the largest candidate is taken": pieces_with(
+    "only the last piece counts (nothing is compared, or the least value so far is not kept?), or the largest "
+    "candidate is taken": pieces_with(
         choose=lambda here, lowest: here < math.inf),
     "the last piece is never looked at": pieces_with(taken=lambda pieces: pieces[:-1]),
     "the first piece is never looked at": pieces_with(taken=lambda pieces: pieces[1:]),
@@ -293,6 +294,17 @@ WRONG_PIECES = {
         [(s * (t - o) + c * q) / (s * s + c) for _, _, s, o in pieces]),
     "only the ends of the pieces are tried; the lowest point may lie inside": lambda t, q, c, pieces: ends_alone(
         t, q, c, pieces),
+    "the offset is missing, in u and in the values": lambda t, q, c, pieces: pieces_with()(
+        t, q, c, [(low, high, s, 0.0) for low, high, s, _ in pieces]),
+    "q and t are exchanged, in u and in the values": lambda t, q, c, pieces: pieces_with()(q, t, c, pieces),
+    "c is missing in u: the price of moving has it": pieces_with(
+        lambda t, q, c, s, o: (s * (t - o) + q) / (s * s + 1)),
+    "the price is c/2 (u − q)², and its slope has c, not 2c": pieces_with(
+        lambda t, q, c, s, o: (s * (t - o) + 2 * c * q) / (s * s + 2 * c)),
+    "the sign of q: the price pulls towards it": pieces_with(
+        lambda t, q, c, s, o: (s * (t - o) - c * q) / (s * s + c)),
+    "the ends of the outer pieces are infinite; here they are cut": lambda t, q, c, pieces: pieces_with()(
+        t, q, c, [(max(low, -1), min(high, 1), s, o) for low, high, s, o in pieces]),
     "as if σ were the identity": lambda t, q, c, pieces: (t + c * q) / (1 + c),
     "as if σ were ReLU: the pieces are given": lambda t, q, c, pieces: pieces_with()(t, q, c, ReLU.pieces),
 }
@@ -417,7 +429,22 @@ def b_slips(**slip):
     return pair_of(b_block=partial(bias_of, **slip))
 
 
+def twice(a, z, W, b, rho, alpha):
+    """Return W and b after two rounds."""
+    for _ in range(2):
+        W, b = pair_of()(a, z, W, b, rho, alpha)
+    return W, b
+
+
 WRONG_PAIRS = {
+    "these are the changes of W and b; the new W and b are wanted": lambda *problem: tuple(
+        new - old for new, old in zip(pair_of()(*problem), problem[2:4])),
+    "this is the result of a second round; W and b are solved for once each": twice,
+    "ρ is missing in the b block": pair_of(
+        b_block=lambda a, z, W, b, rho, alpha: bias_of(a, z, W, b, 1.0, alpha)),
+    "ρ is missing in the W block": pair_of(lambda a, z, W, b, rho, alpha: weights(a, z, W, b, 1.0, alpha)),
+    "the sign of z − aW in the b block": pair_of(b_block=lambda a, z, W, b, rho, alpha: (
+        alpha * b - rho * np.sum(z - a @ W, axis=0)) / (rho * len(a) + alpha)),
     "b is made of the old W: then W and b step at the same time, and b is no block step": published,
     "b comes first here: the order is W, then b with the new W": bias_first,
     "W and b are solved together; that is a better step, but two blocks are asked for": joint,
@@ -639,6 +666,11 @@ WRONG_STEPS = {
         lambda Y, phi, u, beta: with_gap((Y + 2 * beta * phi) / (1 + 2 * beta) - u, phi, u, beta),
     "parentheses: 2βφ is divided as Y and u are": lambda Y, phi, u, beta: with_gap(
         (Y - u) / (1 + 2 * beta) + 2 * beta * phi, phi, u, beta),
+    "parentheses: the whole sum is divided, not its last term": lambda Y, phi, u, beta: with_gap(
+        Y - u + 2 * beta * phi / (1 + 2 * beta), phi, u, beta),
+    "the sign of φ: the penalty pulls towards it": step_with(weight=-2.0, below=2.0),
+    "this u is the limit; (14.8) takes one step from the old u": lambda Y, phi, u, beta: (
+        step_with()(Y, phi, u, beta)[0], Y - phi),
     "this is a gradient step from Y; z can be solved for": lambda Y, phi, u, beta: with_gap(
         Y - (u + 2 * beta * (Y - phi)), phi, u, beta),
     "the loss is a sum over the samples, not a mean": lambda Y, phi, u, beta: with_gap(
