@@ -772,6 +772,22 @@ def slope(th, implicit):
 
 
 # %% [markdown]
+# Is that the gradient of $\hat J$? Along a random direction:
+
+# %%
+def toy_J_hat(th):
+    hidden = np.tanh(ones @ th)
+    u = implicit_activation(hidden, last_map, targets, 30.0)
+    return (np.sum((phi(last_map, u) - targets) ** 2) / (2 * len(targets))
+            + np.sum((u - hidden) ** 2) / (2 * 30.0))  # (4.10)
+
+
+h, (th, t) = 1e-5, rng.normal(size=(2, 3, 2))
+difference = (toy_J_hat(th + h * t) - toy_J_hat(th - h * t)) / (2 * h)
+teach.holds("toy: slope of Ĵ", np.sum(slope(th, True) * t), difference,
+            teach.DIFFERENCES)
+
+# %% [markdown]
 # Descend $J$ until its gradient is gone, look at that of $\hat J$ there, and descend $\hat J$ from there.
 
 # %%
