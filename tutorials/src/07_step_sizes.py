@@ -502,9 +502,7 @@ teach.reveal(remains, "a" if left > 0.8 else "b" if left > 0.2 else "c",
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(11, 4.3), sharey=True)
 looks = {"control": {"color": teach.COLORS["vermillion"], "marker": "s",
-                     "linestyle": ":", "label": "control: ∇J, shortened"},
-         "ProxProp cg1": {"color": teach.COLORS["purple"]},
-         "ProxProp cg3": {"color": teach.COLORS["green"]}}
+                     "linestyle": ":", "label": "control: ∇J, shortened"}}
 for ax, units in zip(axes, ("τ", "s")):
     for k, name in enumerate(("BackProp", "control", "ProxProp cg1",
                               "ProxProp cg3", "ProxProp exact")):
