@@ -245,14 +245,15 @@ def ways(u, old, rng):
 def bent_down(f, u, old, rng, noise):
     """Return whether a point is "a maximum" or "a saddle" of f, or neither: "".
 
-    Along a way that bends down the mean of both sides is lower than f(u), at two lengths in a row.
+    Along a way that bends down the mean of both sides is lower than f(u), at two lengths in a row, and falls with their
+    square: beyond a kink nearby it falls, too, but otherwise.
     """
     size, units, random, to_old = ways(u, old, rng)
 
     def bends(v):
-        means = [(f(u + t * size * v) + f(u - t * size * v)) / 2 for t in BENDS]
-        lower = [mean < f(u) - noise for mean in means]
-        return any(map(all, itertools.pairwise(lower)))
+        falls = [(t**2, f(u) - (f(u + t * size * v) + f(u - t * size * v)) / 2) for t in BENDS]
+        return any(min(fall, other) > noise and 0.5 < fall / other * square / one < 2
+                   for (one, fall), (square, other) in itertools.pairwise(falls))
 
     down = [bends(v) for v in (*units, *random, to_old) if np.any(v)]
     return "" if not any(down) else "a maximum" if all(down) else "a saddle"

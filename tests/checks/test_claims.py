@@ -293,7 +293,7 @@ DECREASES = [
     Row("a minimiser", ml.Decreases(proximal, lambda a, z, W_k, tau: {"W": implicit(a, z, W_k, tau)}), None),
     Row("gradient descent", ml.Decreases(proximal, descent), None),
     Row("alternating minimisation", ml.Decreases(fit, alternating), None),
-    Row("ADMM does not decrease", ml.Decreases(lagrangian, admm), "increases the energy", True),
+    Row("ADMM does not decrease", ml.Decreases(lagrangian, admm), "a multiplier", True),
     Row("ADMM rests where it should", ml.Decreases(lagrangian, admm, descends=False), None),
     Row("ascent", ml.Decreases(proximal, lambda W, **rest: {"W": 2 * W - descent(W, **rest)["W"]},
                                lambda rng: usual_draw(("W", "a", "z", "W_k", "tau"), 0, rng)), "increases the energy",
