@@ -198,9 +198,9 @@ WRONG_IMPLICIT_STEPS = {
     "the largest eigenvalue stands for all of A; it shrinks one eigenvector only":
         lambda B, x, tau: x / (1 + tau * np.linalg.norm(B, 2) ** 2),
     "x is not turned: Qᵀx has the components along the eigenvectors, Q leads back": lambda B, x, tau:
-        (lambda values, Q: Q @ (x / (1 + tau * values)))(*np.linalg.eigh(B.T @ B)),
+        np.linalg.eigh(B.T @ B)[1] @ (x / (1 + tau * np.linalg.eigvalsh(B.T @ B))),
     "Q leads back from the components along the eigenvectors to x: it is missing": lambda B, x, tau:
-        (lambda values, Q: Q.T @ x / (1 + tau * values))(*np.linalg.eigh(B.T @ B)),
+        np.linalg.eigh(B.T @ B)[1].T @ x / (1 + tau * np.linalg.eigvalsh(B.T @ B)),
     "the components come back in reverse order": lambda B, x, tau: implicit_with()(B, x, tau)[::-1],
     "the right side is x itself, not what is left of it after its mean": lambda B, x, tau:
         implicit_with()(B, x - x.mean(), tau),

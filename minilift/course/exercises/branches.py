@@ -77,7 +77,7 @@ def energy_with(maps=(1, 2, 3, 4), transfers=(1, 2, 3, 4), join=lambda a: a[3] +
     return energy
 
 
-def reading_transfers(theta, a, z, Y, tau, output_too=False):
+def reading_transfers(theta, a, z, Y, tau, *, output_too=False):
     """Return E where maps and join read σ(z_l) in the place of the variables a_l; the loss may, too."""
     read = [a[0], *[sigma(l, z[l]) for l in range(1, 5)]]
     gaps = [value(l, theta, read) - z[l] for l in range(1, 5)] + [sigma(l, z[l]) - a[l] for l in range(1, 5)]
@@ -230,7 +230,7 @@ def half_step_with(through_map=from_map, through_join=from_join, map_sign=-1, jo
     return step
 
 
-def one_after_another(theta, a, a_half, z_half, join_first=True):
+def one_after_another(theta, a, a_half, z_half, *, join_first=True):
     """Return a_1 after a step for one child, and then one for the other where the first has led."""
     after = list(a)
     for child in (from_join, from_map) if join_first else (from_map, from_join):
