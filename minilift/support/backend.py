@@ -165,7 +165,7 @@ def to_numpy(array):
 def all_finite(array):
     """Whether all numbers of an array are finite. One sum is cheaper than a mask; if that overflows, a second look."""
     xp = array_module(array)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         return bool(xp.isfinite(array.sum())) or bool(xp.isfinite(array).all())
 
 

@@ -37,7 +37,7 @@ from minilift.support.arguments import (
     shown,
     whole_number,
 )
-from minilift.support.backend import array_module, to_numpy
+from minilift.support.backend import all_finite, to_numpy
 from minilift.support.files import checksum, read_npz, write_npz
 from minilift.support.parallel import Team
 from minilift.support.settings import describe, differences
@@ -116,12 +116,6 @@ def metrics(net, train, validation, batch_size, ranks=None):
     return row
 
 
-def is_finite(array):
-    """Return whether an array has only finite entries."""
-    # one sum is cheaper than a mask; only an overflow of the sum needs the second look
-    return math.isfinite(float(array.sum())) or bool(array_module(array).isfinite(array).all())
-
-
 @quiet()
 def not_finite(net, state=None):
     """Return the name of the first array of a network (or, given a state, pre-activation) not finite, or None."""
@@ -130,7 +124,7 @@ def not_finite(net, state=None):
         named += [(f"scale_shift_{k}", norm.scale_shift), (f"running_{k}", norm.running)]
     if state is not None:
         named += [(f"z_{l}", state.z[l]) for l in range(1, net.depth + 1)]
-    return next((name for name, array in named if not is_finite(array)), None)
+    return next((name for name, array in named if not all_finite(array)), None)
 
 
 # ---------------------------------------------------------------------------------------------- the run
