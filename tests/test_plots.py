@@ -119,9 +119,18 @@ def test_every_run_that_diverged_is_a_cross_on_the_top_edge():
             "proxprop": history([4.0], diverged=True)}
     left, right = plots.comparison(runs).axes
     assert crosses(left) == [(1, 1), (0, 1)]
-    assert crosses(right) == [(0.5, 1), (0.0, 1)]
+    (beyond, _), (first, _) = crosses(right)
+    assert beyond == 0.5
+    assert first == right.get_xlim()[0]  # 0 s has no place on a logarithmic axis: at its left end
+    rendered(left.figure)  # a cross far outside made the layout collapse, which is a warning, which is an error
     assert list(line_of(left, "backprop")[1]) == [4.0, 5.5]  # with one of two runs gone there is no median
     assert "diverged" in [text.get_text() for text in left.figure.legends[0].get_texts()]
+
+
+def test_a_run_that_stopped_early_goes_on_with_its_last_loss():
+    runs = [history([4.0, 2.0, 1.0]), history([4.0, 3.0, 2.5, 2.2, 2.0]), history([4.0, 3.0, 2.6, 2.4, 2.1])]
+    left, _ = plots.comparison({"proxprop": runs}).axes
+    assert list(line_of(left, "proxprop")[1]) == [4.0, 3.0, 2.5, 2.2, 2.0]
 
 
 def test_a_level_is_a_line():

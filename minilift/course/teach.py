@@ -27,8 +27,8 @@ from minilift.support.arguments import unknown_name
 
 __all__ = [
     "COLORS", "DIFFERENCES", "METHODS", "ROUNDING", "Claim", "add_arguments", "add_tutorials_arguments", "band",
-    "check", "claim", "close_to_answers", "compare", "contours", "gap", "holds", "method_style", "number", "record",
-    "reveal", "run", "run_tutorials", "same", "show", "slips", "style", "times", "versions",
+    "beyond", "check", "claim", "close_to_answers", "compare", "contours", "gap", "holds", "method_style", "number",
+    "record", "reveal", "run", "run_tutorials", "same", "show", "slips", "style", "times", "versions",
 ]
 
 ROUNDING = 1e-12  # float64 (unit rounding 1e-16), sums of up to some thousand terms of order one
@@ -209,6 +209,11 @@ class Claim(NamedTuple):
         return bool(self.error <= self.tolerance)
 
 
+def beyond(excess):
+    """Return by how much something is too much: 0 if it is not, infinity for NaN, which is no answer."""
+    return max(0.0, float(excess)) if excess == excess else math.inf
+
+
 def claim(text, actual, expected, tolerance=ROUNDING, look=""):
     """Return the `Claim` that two arrays or numbers are equal, in the sense of `gap`."""
     try:
@@ -308,7 +313,7 @@ def check(exercise, answer, claims, mistakes=None, fallback=None):
             warnings.simplefilter("ignore")
             for each in claims(asked):
                 held.append(each)
-        status = "PASS" if all(each.holds for each in held) else "FAIL"
+        status = "PASS" if held and all(each.holds for each in held) else "FAIL"
         if status == "PASS" and any(changed):
             status, message = "FAIL", LIST_CHANGED
     except NotImplementedError:

@@ -433,13 +433,13 @@ def seconds_to(level, record):
 
 def summary(task, contenders, results, level):
     """Return the table of the methods, each at its chosen step size: medians over the seeds, ranges in brackets."""
-    metric = "accuracy" if task.data.n_classes else "loss"
+    metric, worst = ("accuracy", -math.inf) if task.data.n_classes else ("loss", math.inf)
     rows = [("method", "step size", "training loss", f"test {metric}", "seconds", f"seconds to {level:.3g}")]
     for contender in contenders:
         measured = partial(results.measured, task.data.name, contender.label)
         rows.append((contender.label, step_text(task, contender, results),
                      ranges(measured(final_loss), DIGITS, "diverged"),
-                     ranges(measured(itemgetter(f"test_{metric}")), DIGITS),
+                     ranges(measured(itemgetter(f"test_{metric}")), DIGITS, missing=worst),
                      number(ends(measured(training_time))[0], DIGITS),
                      number(ends(measured(partial(seconds_to, level)))[0], DIGITS, "never")))
     notes = [f"Medians over {len(results.seeds)} seeds, the lowest and highest in brackets."] * (len(results.seeds) > 1)

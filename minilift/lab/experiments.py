@@ -371,7 +371,9 @@ def lower_by_epochs_and_seconds(results, labels, others, longer):
     """
     verdicts = []
     for data, label in product(results.data, labels):
-        seconds = min(min(results.measured(data, name, training_time)) for name in (label, *longer))
+        times = [training_time(record) for name in (label, *longer) for record in results.chosen(data, name)
+                 if not record["history"].diverged]  # one that diverged ended early, it was not the fastest
+        seconds = min(times, default=0.0)
         verdicts += [lower_loss(results, data, label, others),
                      lower_loss(results, data, label, longer, f"after {seconds:.3g} s", partial(loss_after, seconds))]
     return verdicts
@@ -413,7 +415,7 @@ def bcd_claims(results):
     for label in results.labels:
         energies = [np.array(history["energy"][1:]) for history in
                     results.measured(results.data[0], label, operator.itemgetter("history"))]
-        rises = [float((np.diff(energy) / energy[:-1]).max()) for energy in energies]
+        rises = [float((np.diff(energy) / energy[:-1]).max(initial=-math.inf)) for energy in energies]
         verdicts.append(verdict(f"{label}: no sweep raises the energy, beyond the rounding of its sum (share of it)",
                                 rises, [1e-5] * len(rises), operator.le))
         if results.data[0] == "mnist":

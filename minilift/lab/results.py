@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from dataclasses import asdict
 from functools import partial
 from operator import itemgetter
@@ -107,12 +108,13 @@ def steps_cells(experiment, results, data):
 
 def curves_cells(experiment, results, data):
     """Return each method at its chosen step size: medians over the seeds, ranges in brackets."""
-    def over_seeds(measure):
-        return lambda label: ranges(results.measured(data, label, measure))
+    def over_seeds(measure, worst=math.inf):
+        return lambda label: ranges(results.measured(data, label, measure), missing=worst)
 
     columns = {"method": str, "step": lambda label: number(results.best_step(data, label)) +
                "*" * results.at_edge(data, label), "training loss": over_seeds(final_loss)}
-    columns |= {name.replace("_", " "): over_seeds(itemgetter(name)) for name in ("test_loss", "test_accuracy")
+    columns |= {name.replace("_", " "): over_seeds(itemgetter(name), worst)
+                for name, worst in (("test_loss", math.inf), ("test_accuracy", -math.inf))
                 if any(record[name] is not None for record in results.records)}
     return table(results.labels, {**columns, "seconds": over_seeds(training_time)})
 

@@ -42,9 +42,12 @@ def listed(values):
     return ", ".join(map(number, values))
 
 
-def ends(values):
-    """Return median, lowest and highest of some values; one that is missing (None, nan) counts as infinite."""
-    values = [math.inf if value is None or math.isnan(value) else value for value in values]
+def ends(values, missing=math.inf):
+    """Return median, lowest and highest of some values; one that is missing (None, nan) counts as the worst, inf.
+
+    Of accuracies the worst is −inf.
+    """
+    values = [missing if value is None or math.isnan(value) else value for value in values]
     return float(np.median(values)), float(min(values)), float(max(values))
 
 
@@ -53,7 +56,7 @@ def spread(three, write=number, form="{} [{}, {}]"):
     return form.format(*map(write, three))
 
 
-def ranges(values, digits=3, otherwise="-"):
-    """Return the median of some values as text and, if they differ, their range."""
-    three, write = ends(values), partial(number, digits=digits, otherwise=otherwise)
+def ranges(values, digits=3, otherwise="-", missing=math.inf):
+    """Return the median of some values as text and, if they differ, their range; for `missing` see `ends`."""
+    three, write = ends(values, missing), partial(number, digits=digits, otherwise=otherwise)
     return spread(three, write) if len(set(three)) > 1 else write(three[0])

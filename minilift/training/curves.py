@@ -178,6 +178,7 @@ def comparison(runs, ylabel="training loss", column="train_loss", level=None, ti
     for label, style in styles(looks or looks_of(runs)).items():
         histories = runs[label] if isinstance(runs[label], (list, tuple)) else [runs[label]]
         draw(panels, histories, column, style, label)
+    bring_crosses_in(panels["seconds"])
     if level is not None:
         for axes in panels.values():
             axes.axhline(level, color=GREY, linewidth=0.8, linestyle=(0, (1, 3)))
@@ -216,7 +217,7 @@ def two_panels(ylabel):
 def draw(panels, histories, column, style, label):
     """Draw the median of some histories over epochs and over seconds, their range, and a cross where one diverged."""
     rows = max(map(len, histories))
-    losses = np.array([[*run[column], *[math.inf] * (rows - len(run))] for run in histories], dtype=float)
+    losses = np.array([[*run[column], *[at_last(run, column)] * (rows - len(run))] for run in histories], dtype=float)
     for x_column, axes in panels.items():
         x = np.median([extended(run[x_column], rows) for run in histories], axis=0)
         median = np.median(losses, axis=0)
@@ -231,6 +232,19 @@ def draw(panels, histories, column, style, label):
             if run.diverged is not None:
                 axes.plot(run[x_column][-1], 1, marker="x", color=style["color"], markersize=10, markeredgewidth=2,
                           transform=axes.get_xaxis_transform(), clip_on=False, zorder=5)
+
+
+def at_last(run, column):
+    """Return what continues the column of a run that ended before others: infinity if it diverged, else its last."""
+    return math.inf if run.diverged is not None else run[column][-1]
+
+
+def bring_crosses_in(axes):
+    """Move crosses at 0 s, which a logarithmic axis has not, to its left end; lines are all drawn by now."""
+    left = axes.get_xlim()[0]
+    for line in axes.lines:
+        if line.get_marker() == "x" and axes.get_xscale() == "log" and line.get_xdata()[0] <= 0:
+            line.set_xdata([left])
 
 
 def plain_numbers(axis):

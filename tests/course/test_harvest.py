@@ -7,6 +7,7 @@ import ast
 import functools
 import re
 
+import numpy as np
 import pytest
 from course.harvest import RIGHT, SETUP, WRONG
 
@@ -59,7 +60,7 @@ def judge(monkeypatch):
     seen = []
     monkeypatch.setattr(teach, "publish", lambda text, report: seen.append(report))
 
-    def reports(number, changes):
+    def reports(number, changes, result=None):
         answer, check, modules = exercise_cells(number)
         space = namespace(number, modules)
         for old, new, *_ in changes:
@@ -67,6 +68,8 @@ def judge(monkeypatch):
             assert wrong is not None, f"{number}: {old!r} is not in the model answer"
             here = dict(space)
             exec(compile(wrong, f"exercise {number}", "exec"), here)
+            here |= {} if result is None else {
+                name: changed(here[name], result) for name in made_by(wrong) if name in here}
             exec(check, here)
         found = list(seen)
         seen.clear()
@@ -95,6 +98,35 @@ def test_no_right_answer_is_refused(exercise, judge):
     reports = judge(exercise, [("", ""), *RIGHT.get(exercise, ())])
     refused = [report["message"] for report in reports if report["status"] != "PASS"]
     assert not refused
+
+
+def not_a_number(value):
+    """Return a result with NaN in the place of each of its numbers."""
+    if isinstance(value, (list, tuple)):
+        return type(value)(not_a_number(part) for part in value)
+    return value if isinstance(value, (str, dict)) or value is None else np.full(np.shape(value), np.nan)[()]
+
+
+def made_by(source):
+    """Return the names that an answer defines: its functions, and its values."""
+    parts = ast.parse(source).body
+    values = [node for part in parts if isinstance(part, ast.Assign) for node in ast.walk(part)]
+    return [part.name for part in parts if isinstance(part, DEFINITIONS)] + [
+        node.id for node in values if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+
+
+def changed(answer, result):
+    """Return a function that returns what `result` makes of an answer's result, or such a value."""
+    if not callable(answer):
+        return result(answer)
+    return functools.wraps(answer)(lambda *a, **k: result(answer(*a, **k)))
+
+
+@pytest.mark.parametrize("result", [not_a_number, lambda value: ()], ids=["nan", "nothing"])
+@each_exercise
+def test_no_numbers_are_no_answer(exercise, result, judge):
+    (report,) = judge(exercise, [("", "")], result)
+    assert report["status"] == "FAIL"
 
 
 def test_every_exercise_that_is_checked_has_a_harvest_of_eight():

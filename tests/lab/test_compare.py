@@ -340,11 +340,17 @@ def test_summary_gives_medians_ranges_and_the_time_to_a_loss():
     assert grid[4:6] == ["backprop 2 [1] 1.5", "locoprop-s [3] 3.5 3.9"]
 
 
+def test_a_run_that_diverged_does_not_raise_the_accuracy():
+    results = results_of({1.0: [1.0]}, [([4, 2.0], 0.9), ([4, 1.0], 0.95), ([4, math.inf], None)])
+    table, _ = lines_of(results)
+    assert "0.9 [-, 0.95]" in table[2]
+
+
 def test_divergence_is_said():
     results = results_of({0.1: [2.0, 1.0], 1.0: [1.0, 3.0], 10.0: [1.0, 5.0], 100.0: [2.0, math.inf]},
                          [([4, 2.0], 0.9), ([4, math.inf], None), ([4, math.inf], None)])
     table, grid = lines_of(results)
-    assert "diverged [2, diverged] - [0.9, -]" in table[2]
+    assert "diverged [2, diverged] - [-, 0.9]" in table[2], "a diverged run has the highest loss, the lowest accuracy"
     assert grid[4] == "backprop [2] 3 above div.", "the worst seed is shown"
 
 

@@ -211,6 +211,23 @@ def test_losses_are_compared_at_equal_times():
     assert "after 2 s: 1.8 against 1.2" in f"{at_time.claim}: {at_time.numbers}"
 
 
+def test_a_run_that_diverged_was_not_the_fastest():
+    runs = [record("proxprop", 1, [2.3, 0.5, 0.01], seed) for seed in range(3)]
+    runs += [record("backprop", 1, [2.3, 1.5, 1.0], seed) for seed in range(2)]
+    runs.append(record("backprop", 1, [2.3], 2, diverged=True))
+    at_end, at_time = experiments.against_backprop(Results(runs))
+    assert at_end.verdict == at_time.verdict == "holds (3 of 3 seeds)"
+    assert "after 2 s" in at_time.claim
+
+
+def test_one_sweep_raises_no_energy():
+    once = record("bcd", 1, [])
+    for epoch, energy in enumerate([4.0, 3.0]):
+        once["history"].append({"epoch": epoch, "seconds": 0.5 * epoch, "train_loss": 1.0, "energy": energy})
+    (found,) = experiments.bcd_claims(Results([once]))
+    assert found.verdict.startswith("holds")
+
+
 def test_divergence_is_a_result():
     diverged = record("backprop", 1, [2.3], diverged=True)
     assert final_loss(diverged) == math.inf

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from minilift.course.teach import DIFFERENCES, Claim, check, claim, close_to_answers, gap, same, slips, times
+from minilift.course.teach import (
+    DIFFERENCES,
+    Claim,
+    beyond,
+    check,
+    claim,
+    close_to_answers,
+    gap,
+    same,
+    slips,
+    times,
+)
 from minilift.graph import State
 from minilift.layers.activations import Tanh
 from minilift.layers.gram import stacked_product
@@ -415,7 +426,7 @@ def faulty_layer(answer, net, X, y, seed):
         if l not in range(1, net.depth):
             raise ValueError(f"a layer, 1 … {net.depth - 1}, is expected, got {l!r}")
         l = int(l)
-        yield Claim(f"∇θ_{l} J is wrong (shortfall)", max(0.0, 1e-4 - errors[l]), 1e-9)
+        yield Claim(f"∇θ_{l} J is wrong (shortfall)", beyond(1e-4 - errors[l]), 1e-9)
         yield Claim(f"everything after layer {l} is right", max(errors[l + 1:]), 1e-9)
 
     def mistakes(l):
@@ -435,7 +446,7 @@ def fool(answer, gradient, seed):
     """Exercise 3.5: a wrong gradient that a weak check passes."""
     def claims(wrong):
         yield claim("shape", np.array(np.shape(wrong)), np.array(gradient.shape))
-        yield Claim("it is wrong (shortfall of 10 %)", max(0.0, 0.1 - distance(wrong)), 1e-9)
+        yield Claim("it is wrong (shortfall of 10 %)", beyond(0.1 - distance(wrong)), 1e-9)
         yield claim("the weak check passes it: equal sums", np.sum(wrong), np.sum(gradient), 1e-9)
 
     def distance(wrong):

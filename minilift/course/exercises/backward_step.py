@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minilift.course.teach import Claim, check, claim, close_to_answers, same, slips, times
+from minilift.course.teach import Claim, beyond, check, claim, close_to_answers, same, slips, times
 from minilift.layers.gram import Gram
 from minilift.local.solvers import damped_solve
 
@@ -291,9 +291,9 @@ def largest_stable_step(answer, B, seed):
             if not np.isfinite(tau):
                 raise ValueError(f"{tau} comes back where a finite number is expected")
             below, above = growth(problem, 0.985 * tau), growth(problem, 1.015 * tau)
-            yield Claim(f"{name}: τ is positive", max(0.0, -tau) or float(tau == 0), 0.0)
-            yield Claim(f"{name}: at 0.985 τ steps shrink x", max(0.0, below - 1), 1e-3)
-            yield Claim(f"{name}: at 1.015 τ steps grow x (shortfall)", max(0.0, 1.001 - above), 0.0)
+            yield Claim(f"{name}: τ is positive", beyond(-tau) or float(tau == 0), 0.0)
+            yield Claim(f"{name}: at 0.985 τ steps shrink x", beyond(below - 1), 1e-3)
+            yield Claim(f"{name}: at 1.015 τ steps grow x (shortfall)", beyond(1.001 - above), 0.0)
 
     def mistakes(limit):
         found = limit(spread)
@@ -332,8 +332,8 @@ def uphill(answer, seed):
         if A.shape != (2, 2):
             raise ValueError(f"A has shape {A.shape} where (2, 2) is expected")
         yield claim("A is symmetric", A, A.T)
-        yield Claim("τ is positive", max(0.0, 1e-9 - tau), 1e-9)
-        yield Claim("some implicit step raises J (shortfall)", max(0.0, 1e-12 - rise(A, tau)), 0.0)
+        yield Claim("τ is positive", beyond(1e-9 - tau), 1e-9)
+        yield Claim("some implicit step raises J (shortfall)", beyond(1e-12 - rise(A, tau)), 0.0)
 
     def mistakes(found):
         A, tau = np.asarray(found[0], dtype=float), float(found[1])

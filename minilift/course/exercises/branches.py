@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from minilift import Add, Linear, Named, Network, SquaredError, Tanh
-from minilift.course.teach import DIFFERENCES, Claim, check, claim, close_to_answers, same, slips, times
+from minilift.course.teach import DIFFERENCES, Claim, beyond, check, claim, close_to_answers, same, slips, times
 from minilift.energy import PenaltyEnergy, algorithm_1
 from minilift.layers.gram import Gram, stacked_product
 from minilift.local.solvers import damped_solve
@@ -584,10 +584,10 @@ def overshoot(answer, seed):
         uses, tau_theta = numbers(found)
         excess = abs(uses - round(uses)) + max(0.0, 1 - uses, uses - MOST_USES)
         yield Claim(f"U is a whole number from 1 to {MOST_USES} (excess)", excess, 0)
-        yield Claim("τ_θ is positive (shortfall)", max(0.0, 1e-12 - tau_theta), 0)
+        yield Claim("τ_θ is positive (shortfall)", beyond(1e-12 - tau_theta), 0)
         if excess == 0 and tau_theta > 0:
             yield Claim(f"misfit above {MISFIT} times the old one (shortfall)",
-                        max(0.0, MISFIT - left(uses, tau_theta)), 1e-9)
+                        beyond(MISFIT - left(uses, tau_theta)), 1e-9)
 
     def mistakes(found):
         uses, tau_theta = numbers(found)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from minilift.course.exercises.implicit_weights import largest_at_once
-from minilift.course.teach import Claim, NoResultError, check, close_to_answers, same, slips, times
+from minilift.course.teach import Claim, NoResultError, beyond, check, close_to_answers, same, slips, times
 from minilift.layers.gram import Gram
 from minilift.local import solvers
 
@@ -630,9 +630,9 @@ def steps_enough(answer, seed):
             yield Claim(f"{name}: a whole number, at least 1", abs(float(k) - max(1, round(float(k)))), 0,
                         "steps are counted: start at k = 1 and go on by 1")
             lower, before = min(bounds(values, int(k))), min(bounds(values, int(k) - 1)) if k > 1 else np.inf
-            yield Claim(f"{name}: with k steps the lower bound exceeds ε by", max(0.0, lower - eps), 0,
+            yield Claim(f"{name}: with k steps the lower bound exceeds ε by", beyond(lower - eps), 0,
                         "too few steps: is a factor of a bound missing?")
-            yield Claim(f"{name}: with k − 1 it falls short of ε by", max(0.0, eps - before), 0,
+            yield Claim(f"{name}: with k − 1 it falls short of ε by", beyond(eps - before), 0,
                         "more steps than needed: which of the two bounds is the smaller one here?")
             b = np.ones((len(values), 1))
             d = exact_arithmetic(np.diag(values), b, int(min(k, len(values))))
@@ -706,9 +706,9 @@ def unfinished(answer, seed):
         yield Claim("16 numbers in one row", float(values.shape != (16,)), 0)
         if values.shape != (16,):
             return
-        yield Claim("all are positive (shortfall)", max(0.0, 1e-12 - values.min()), 0.0)
-        yield Claim("κ is at most 1e4 (excess, relative)", max(0.0, np.ptp(values) / values.min() / 1e4 - 1), 1e-9)
-        yield Claim("error after 16 steps above 1 % (shortfall)", max(0.0, 0.01 - remaining(values)), 1e-9,
+        yield Claim("all are positive (shortfall)", beyond(1e-12 - values.min()), 0.0)
+        yield Claim("κ is at most 1e4 (excess, relative)", beyond(np.ptp(values) / values.min() / 1e4 - 1), 1e-9)
+        yield Claim("error after 16 steps above 1 % (shortfall)", beyond(0.01 - remaining(values)), 1e-9,
                     "how are the eigenvalues spread?")
 
     def mistakes(spectrum):

@@ -6,7 +6,7 @@ import functools
 
 import numpy as np
 
-from minilift.course.teach import Claim, check, claim, close_to_answers, same, slips
+from minilift.course.teach import Claim, beyond, check, claim, close_to_answers, same, slips
 
 
 def library_ulps(x, y):
@@ -388,7 +388,7 @@ def standing_still(answer, theta, d, seed):
 
     def claims(tau):
         tau = float(tau)
-        yield Claim("τ is positive", max(0.0, 1e-30 - tau), 0)
+        yield Claim("τ is positive", beyond(1e-30 - tau), 0)
         yield Claim("share of entries that move in float32", moved(tau, np.float32), 0)
         yield Claim("share that stand still in float64", 1 - moved(tau, np.float64), 0)
 

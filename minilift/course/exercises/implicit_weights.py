@@ -9,7 +9,7 @@ import tracemalloc
 
 import numpy as np
 
-from minilift.course.teach import Claim, check, claim, close_to_answers, same, slips, times
+from minilift.course.teach import Claim, beyond, check, claim, close_to_answers, same, slips, times
 from minilift.layers.gram import Gram
 from minilift.local.solvers import damped_solve
 
@@ -351,7 +351,7 @@ def cosine_bound(answer, seed):
         for tau_theta in (0.01, 1.0, 100.0):
             value = float(bound(a, tau_theta))
             yield Claim(f"τ_θ = {tau_theta:g}: 500 gradients do not fall below it (shortfall)",
-                        max(0.0, value - cosines(gradients, tau_theta).min()), 1e-12)
+                        beyond(value - cosines(gradients, tau_theta).min()), 1e-12)
             yield claim("  and one gradient reaches it", cosines(worst(tau_theta)[None], tau_theta)[0], value, 1e-9,
                         look="a bound, but not the largest: put the worst gradient's two parts into the cosine")
 
@@ -397,10 +397,10 @@ def lost_digits(answer, seed):
         excess = max(0, 1 - samples, 1 - inputs, samples - 100, inputs - 100)
         yield Claim("N and n lie between 1 and 100 (excess)", excess, 0)
         yield Claim("N and n are whole numbers", sum(abs(float(size) % 1) for size in found[:2]), 0)
-        yield Claim("τ_θ is positive (shortfall)", max(0.0, 1e-12 - tau_theta), 0.0)
+        yield Claim("τ_θ is positive (shortfall)", beyond(1e-12 - tau_theta), 0.0)
         if 1 <= samples <= 100 and 1 <= inputs <= 100 and tau_theta > 0:
             sample, parameter = errors(found)
-            yield Claim("sample space: error above 1e-8 (shortfall, relative)", max(0.0, 1 - sample / 1e-8), 1e-9)
+            yield Claim("sample space: error above 1e-8 (shortfall, relative)", beyond(1 - sample / 1e-8), 1e-9)
             yield Claim("M⁻¹∇J: error", parameter, 1e-10)
 
     def mistakes(found):

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from minilift.course.teach import Claim, check, claim, close_to_answers, same, slips, times
+from minilift.course.teach import Claim, beyond, check, claim, close_to_answers, same, slips, times
 from minilift.layers.activations import HardTanh, LeakyReLU, ReLU
 from minilift.local.fits import fit_transfer
 
@@ -346,7 +346,7 @@ def piece_fit(answer, seed):
             on_grid = cost(grid, t, q, 0.4, pieces).min(axis=0)
             with np.errstate(invalid="ignore"):
                 above = np.nan_to_num(cost(found, t, q, 0.4, pieces), nan=np.inf, posinf=np.inf) - on_grid
-            yield Claim(f"{name}: above the least on a grid", max(0.0, float(above.max())), SOLVED,
+            yield Claim(f"{name}: above the least on a grid", beyond(above.max()), SOLVED,
                         f"entry {above.argmax()}: t = {t[above.argmax()]:.2f}, q = {q[above.argmax()]:.2f}, c = 0.4")
             least = cost(fit_transfer(SimpleNamespace(pieces=pieces), t, q, 1.3), t, q, 1.3, pieces)
             yield claim("    its value, c = 1.3", cost(fit(t, q, 1.3, pieces), t, q, 1.3, pieces), least, SOLVED)
@@ -604,11 +604,6 @@ def stands_still(answer, left, seed):
                                    f"{shared:.2f}, and it must be nearer to 1")
 
     return check("14.4", answer, claims, mistakes)
-
-
-def beyond(excess):
-    """Return what is too much; infinity for NaN."""
-    return max(0.0, float(excess)) if excess == excess else math.inf
 
 
 # ---- 14.5

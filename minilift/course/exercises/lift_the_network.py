@@ -332,8 +332,8 @@ def gradients(answer, seed):
 
     def claims(found):
         for l in (1, len(theta) - 2):
-            both = found(l, theta, a, z, Y, gamma, rho)
-            for kind, gradient in zip("az", both):
+            of_a, of_z = found(l, theta, a, z, Y, gamma, rho)
+            for kind, gradient in (("a", of_a), ("z", of_z)):
                 directions = rng.normal(size=(4, *a[l].shape))
                 if np.shape(gradient) != a[l].shape:
                     raise ValueError(f"∂E/∂{kind}_{l} has shape {np.shape(gradient)}, expected {a[l].shape}")

@@ -6,7 +6,7 @@ from itertools import permutations
 
 import numpy as np
 
-from minilift.course.teach import Claim, check, claim, close_to_answers, same, slips
+from minilift.course.teach import Claim, beyond, check, claim, close_to_answers, same, slips
 from minilift.layers.losses import SigmoidCrossEntropy
 
 
@@ -214,8 +214,8 @@ def bisection_with(slope=right_slope, flipped=False, ends=lambda v, tau: (v - ta
         low, high = ends(v, tau)
         for _ in range(60):
             middle = (low + high) / 2
-            beyond = (middle + slope(middle, y, tau) > goal(v)) != flipped
-            low, high = np.where(beyond, low, middle), np.where(beyond, middle, high)
+            over = (middle + slope(middle, y, tau) > goal(v)) != flipped
+            low, high = np.where(over, low, middle), np.where(over, middle, high)
         return middle
     return prox
 
@@ -329,9 +329,9 @@ def jump(answer, seed):
 
     def claims(found):
         v, w, tau = (float(part) for part in found)
-        yield Claim("τ > 0", max(0.0, 1e-6 - tau), 1e-9)
-        yield Claim("|v − w| ≤ 0.01 (excess)", max(0.0, abs(v - w) - 0.01), 1e-12)
-        yield Claim("their proxes lie at least 1 apart (shortfall)", max(0.0, 1 - np.ptp(sent(found))), 2e-3)
+        yield Claim("τ > 0", beyond(1e-6 - tau), 1e-9)
+        yield Claim("|v − w| ≤ 0.01 (excess)", beyond(abs(v - w) - 0.01), 1e-12)
+        yield Claim("their proxes lie at least 1 apart (shortfall)", beyond(1 - np.ptp(sent(found))), 2e-3)
 
     def mistakes(found):
         v, w, tau = (float(part) for part in found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minilift.course.teach import ROUNDING, Claim, check, claim, close_to_answers, gap, same, slips
+from minilift.course.teach import ROUNDING, Claim, beyond, check, claim, close_to_answers, gap, same, slips
 
 
 def epochs_with(first=np.argmax, over=np.median, missing=np.inf, later=0, strict=False, levels=np.asarray, begin=0):
@@ -427,7 +427,7 @@ def interval(answer, seed):
         row = draws[3][0]
         low, high = find(row)
         yield claim("the mean is in the middle", (low + high) / 2, row.mean(), look="look at the two ends' signs")
-        yield Claim("low comes first (by how much it does not)", max(0.0, float(low - high)), 0)
+        yield Claim("low comes first (by how much it does not)", beyond(low - high), 0)
         for n in (3, 5):
             yield Claim(f"{n} seeds: the chance that the interval holds the truth",
                         gap(chance_within(lengths(find, n), n), np.full(20, 0.95)), 1e-4,
@@ -468,8 +468,8 @@ def tries(answer, seed):
             raise ValueError(f"one number is expected, got {found!r}")
         n = int(found)
         yield Claim("n is a whole number", abs(float(found) - n), 0)
-        yield Claim("with n claims the chance falls short of ½ by", max(0.0, 0.5 - chance(n)), 0)
-        yield Claim("with n − 1 it exceeds ½ by", max(0.0, chance(n - 1) - 0.5), 0)
+        yield Claim("with n claims the chance falls short of ½ by", beyond(0.5 - chance(n)), 0)
+        yield Claim("with n − 1 it exceeds ½ by", beyond(chance(n - 1) - 0.5), 0)
         if not chance(n - 1) < 0.5 <= chance(n):
             return  # nothing to simulate
         noise = rng.standard_normal((8000, n, 3))

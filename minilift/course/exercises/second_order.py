@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minilift.course.teach import Claim, check, claim, close_to_answers, same, slips, times
+from minilift.course.teach import Claim, beyond, check, claim, close_to_answers, same, slips, times
 from minilift.layers.gram import Gram
 from minilift.layers.losses import SquaredError
 from minilift.local.solvers import damped_solve
@@ -308,10 +308,10 @@ def newton_uphill(answer, seed):
     def claims(w):
         yield claim("a point in the plane, (w₁, w₂)", np.shape(w), (2,))
         yield Claim("not a stationary point: ‖∇J‖ over ‖w‖ (shortfall from 0.001)",
-                    float(max(0.0, 1e-3 - steepness(w))), 0)
+                    beyond(1e-3 - steepness(w)), 0)
         cosine, descent, _ = slopes(w)
-        yield Claim("cosine of Newton's step to the gradient, at most -0.1", float(max(0.0, cosine + 0.1)), 0)
-        yield Claim("Gauss–Newton's step, damped, descends", float(max(0.0, -descent)), 0)
+        yield Claim("cosine of Newton's step to the gradient, at most -0.1", beyond(cosine + 0.1), 0)
+        yield Claim("Gauss–Newton's step, damped, descends", beyond(-descent), 0)
 
     def mistakes(w):
         yield np.shape(w) != (2,), "a point has two parts, w₁ and w₂"

@@ -6,7 +6,7 @@ import contextlib
 
 import numpy as np
 
-from minilift.course.teach import DIFFERENCES, Claim, check, claim, close_to_answers, same, slips
+from minilift.course.teach import DIFFERENCES, Claim, beyond, check, claim, close_to_answers, same, slips
 from minilift.layers.activations import ReLU
 from minilift.layers.gram import Gram
 from minilift.local.problems import LocalProblem, SquaredFit
@@ -241,9 +241,9 @@ def relu_fit(answer, seed):
         for c in (0.2, 2.0):
             excess = np.max(relu_fit_value(fit(a, b, c), a, b, c) - least_from(b, c))
             excess_on = np.max(relu_fit_value(fit(a, abs(b), c), a, abs(b), c) - least_from(abs(b), c))
-            yield Claim(f"c = {c:g}, b > 0: no point of a grid is lower", max(0.0, excess_on), 1e-12,
+            yield Claim(f"c = {c:g}, b > 0: no point of a grid is lower", beyond(excess_on), 1e-12,
                         "all units are on here: look at u_on, and at when 0 is the best")
-            yield Claim(f"c = {c:g}, any b: no point of a grid is lower", max(0.0, excess), 1e-12,
+            yield Claim(f"c = {c:g}, any b: no point of a grid is lower", beyond(excess), 1e-12,
                         "right for b > 0: look at u_off, and at the comparison")
 
     def mistakes(fit):
@@ -382,9 +382,9 @@ def dead_unit(answer, seed):
         a, b, c = map(float, found)
         stay = relu_fit_value(np.float64(b), a, b, c)
         move = relu_fit_value(np.maximum((a + c * b) / (1 + c), 0.0), a, b, c)
-        yield Claim("c is positive", max(0.0, 1e-6 - c), 0)
-        yield Claim("at u = b the slope is zero, the unit off by 1 or more (shortfall)", max(0.0, 1 + b), 0)
-        short = float(max(0.0, 0.01 - (stay - move)))
+        yield Claim("c is positive", beyond(1e-6 - c), 0)
+        yield Claim("at u = b the slope is zero, the unit off by 1 or more (shortfall)", beyond(1 + b), 0)
+        short = beyond(0.01 - (stay - move))
         yield Claim("a point on the other side is lower by 0.01 or more", short, 0)
 
     def mistakes(found):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minilift.course.teach import Claim, check, claim, close_to_answers, same, slips
+from minilift.course.teach import Claim, beyond, check, claim, close_to_answers, same, slips
 
 
 def stacked(arrays):
@@ -358,7 +358,7 @@ def quadratic_window(answer, seed):
         yield claim("at the upper edge the steep one has shrunk to ε", left(high, L), eps, 1e-9,
                     look="the lower edge is right: beyond 1/L the factor 1 − τL is negative")
         inside = left(np.linspace(low, high, 50)[:, None], np.linspace(mu, L, 30))
-        yield Claim("inside, what is left exceeds ε by", max(0.0, float(inside.max()) - eps), 1e-9)
+        yield Claim("inside, what is left exceeds ε by", beyond(inside.max() - eps), 1e-9)
         low, high = find(mu, L, 4, eps)  # four steps are too few
         yield claim("in four steps, an empty window: μ low and L high as in (7.4)", [low * mu, high * L],
                     [1 - eps**0.25, 1 + eps**0.25], look="an empty window is one whose low lies above its high")
@@ -388,7 +388,7 @@ def quadratic_window(answer, seed):
 def rigged(answer, taus, runs, level):
     """Exercise 7.4: a factor c on the gradient that makes its window end beyond ProxProp's on the same grid."""
     low, edge = library_window(taus, runs["BackProp"], level)[:2]
-    beyond = library_window(taus, runs["ProxProp exact"], level)[1]
+    far = library_window(taus, runs["ProxProp exact"], level)[1]
 
     def largest(c):
         """Return the largest step size of the grid whose c τ lies in BackProp's window, or nan."""
@@ -396,22 +396,22 @@ def rigged(answer, taus, runs, level):
 
     def claims(c):
         c = float(c)
-        yield Claim("c is positive", max(0.0, 1e-12 - c), 0)
+        yield Claim("c is positive", beyond(1e-12 - c), 0)
         yield Claim("the end of its window over the largest step size of the grid", edge / c / taus[-1], 1.001)
-        yield Claim("ProxProp's largest usable τ over that of c ∇J, on the grid", beyond / largest(c), 0.999)
+        yield Claim("ProxProp's largest usable τ over that of c ∇J, on the grid", far / largest(c), 0.999)
 
     def mistakes(c):
         c = float(c)
         yield c == 0, "c = 0 leaves no gradient at all"
         yield c < 0, "a negative factor goes uphill"
         yield c == 1, "c = 1 changes nothing"
-        yield same(c, beyond / edge), \
+        yield same(c, far / edge), \
             "upside down: a longer direction needs a smaller τ"
-        yield same(c, edge / beyond), \
+        yield same(c, edge / far), \
             "its window ends where ProxProp's does: go beyond it"
         yield c > 1, "a longer direction needs a smaller τ: the window moves to the left"
         yield edge / c > 1.001 * taus[-1], "so small that the window leaves the grid: nobody would see it"
-        yield edge / c <= beyond, "the right way, but not far enough"
+        yield edge / c <= far, "the right way, but not far enough"
         known = largest(c)
         yield np.isnan(known), "no step size of the grid falls into the moved window"
         more = taus[taus > 1.001 * known]

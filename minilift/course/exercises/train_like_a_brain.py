@@ -6,7 +6,7 @@ import functools
 
 import numpy as np
 
-from minilift.course.teach import DIFFERENCES, Claim, check, claim, close_to_answers, same, slips, times
+from minilift.course.teach import DIFFERENCES, Claim, beyond, check, claim, close_to_answers, same, slips, times
 from minilift.layers.activations import Tanh
 
 
@@ -241,10 +241,10 @@ def rate_at_the_limit(answer, energies, seed):
         rate = np.asarray(rate, dtype=float).item()
         yield Claim("the rate is positive", 0.0 if rate > 0 else np.inf, 0)
         after, less = energies(rate, 60), energies(0.9 * rate, 60)
-        short = 0.0 if not np.isfinite(after[-1]) else max(0.0, 10 * after[0] - after[-1])
+        short = 0.0 if not np.isfinite(after[-1]) else beyond(10 * after[0] - after[-1])
         yield Claim("after 60 steps F is ten times what it was (shortfall)", short, 0)
         rise = less[-1] - less[0]
-        yield Claim("at nine tenths of the rate it has fallen (rise)", max(0.0, rise) if rise == rise else np.inf, 0)
+        yield Claim("at nine tenths of the rate it has fallen (rise)", beyond(rise), 0)
 
     def mistakes(rate):
         yield np.ndim(rate) != 0, "one number is asked for"
