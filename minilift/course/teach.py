@@ -45,7 +45,7 @@ LIKELY = {"mismatch in its core dimension": FACTORS, "not aligned": FACTORS,
           "broadcast": "; is a factor transposed, a bias row missing or left in, or keepdims=True missing in a sum?",
           "must have the same shape": "; the arrays differ in their numbers of rows: np.concatenate, not np.stack?",
           "must match exactly": "; where arrays are put together, do their other sizes agree, and is the axis right?",
-          "same number of dimensions": FACTORS,
+          "same number of dimensions": "; a row that goes below a matrix needs a second axis, which np.vstack gives it",
           "inhomogeneous": "; the arrays of a list differ in shape: are they taken one by one, or flattened? Or do "
                            "several parts come back where one array is asked for?",
           "enough dimensions": "; is one factor a number, or None (an unused slot of a list)?",
@@ -60,6 +60,7 @@ LIKELY = {"mismatch in its core dimension": FACTORS, "not aligned": FACTORS,
           "cannot unpack": "; how many parts are asked for?", "values to unpack": "; how many parts are asked for?",
           "object is not callable": "; is an entry meant, with square brackets, or a method, such as f.forward of a "
                                    "transfer f?",
+          "'NoneType' object has no attribute": "; unused slots of lists hold None: is an index 0, or off by one?",
           "has no attribute": "; does an argument hold something else than you take it for?",
           "unsupported operand": "; is one of the two a list, None or an uncalled function where an array is meant?",
           "out of bounds": "; does an index or an axis go one too far, or is it one into another or a flattened array?",
@@ -343,6 +344,8 @@ def require_finite(answer):
         for part in answer:
             require_finite(part)
         return
+    if answer is None:
+        return  # an unused slot
     if isinstance(answer, str) and is_number(answer):
         raise TextError
     try:
@@ -504,8 +507,8 @@ def located(claims):
 
 def rough(claim):
     """Return what is said where an answer is right but for some digits."""
-    return f"right up to an error of {claim.error:.0e}, in '{claim.text.strip()}': is an array of type float32, or " \
-           "does an iteration stop too early?"
+    return (f"right up to an error of {claim.error:.0e}, in '{claim.text.strip()}': is an array of type float32, is a "
+            "small number added somewhere, or does an iteration stop too early?")
 
 
 def nearly_right(claims):

@@ -6,7 +6,7 @@
 #
 # **Afterwards you can**
 # 1. write the adjoint of a linear map and test it by two inner products (Exercise 3.1);
-# 2. differentiate a loss, with the right weight for a mean and for a sum (Exercise 3.2);
+# 2. differentiate a loss, with the right weight for a mean (Exercise 3.2);
 # 3. write the backward sweep in ten lines (Exercise 3.3);
 # 4. find a bug by comparing tensor by tensor (Exercise 3.4);
 # 5. fool a weak gradient check, and say which one sees the fault (Exercise 3.5).
@@ -73,9 +73,10 @@ teach.holds("loss by hand and the library's", J(theta), net.loss(X, y))
 #
 # $$ \langle M x, g \rangle = \langle x, M^* g \rangle \quad \text{for all } x, g. \tag{3.3} $$
 #
-# It carries a gradient with respect to the output back to one with respect to the input. The map in (3.1)
-# is linear in $a$, with adjoint $g \mapsto g W^T$. It is also linear in $\theta$. No formula is needed to
-# *test* an adjoint: two random arrays and two inner products are enough.
+# It carries a gradient with respect to the output back to one with respect to the input. But for the bias, a
+# constant, the map in (3.1) is linear in $a$: a change $t$ of $a$ changes $z$ by $tW$, with adjoint
+# $g \mapsto g W^T$. It is also linear in $\theta$. No formula is needed to *test* an adjoint: two random arrays
+# and two inner products are enough.
 
 # %%
 l, g = 2, rng.normal(size=(20, 7))
@@ -273,7 +274,7 @@ def backprop(theta, z, a, g):
 # %% [markdown]
 # ## Tensor by tensor
 #
-# A single number that agrees proves little. Compare everything that was computed on the way: signals and
+# One entry that agrees says little of the others. Compare everything that was computed on the way: signals and
 # gradients, each with the library's.
 
 # %%
@@ -336,14 +337,7 @@ for l in range(D, 0, -1):
 #    = \langle \nabla J, t \rangle + O(h^2) + O(\varepsilon / h), \tag{3.7} $$
 #
 # where $\varepsilon$ is the unit rounding, 1e-16 in float64. One random direction tests all entries at
-# once: but for rounding, a wrong gradient passes with probability zero. The *forward* quotient is one-sided. It
-# has half the price and a larger error:
-#
-# $$ \frac{J(\theta + ht) - J(\theta)}{h} = \langle \nabla J, t \rangle + O(h) + O(\varepsilon / h). \tag{3.8} $$
-#
-# If $J$ can be evaluated at complex numbers, there is a way without any subtraction:
-#
-# $$ \frac{\mathrm{Im}\, J(\theta + iht)}{h} = \langle \nabla J, t \rangle + O(h^2). \tag{3.9} $$
+# once: an error $e$ of the gradient shows as $\langle e, t\rangle$, which is zero with probability zero.
 
 # %%
 tangent = [None] + [rng.normal(size=part.shape) for part in theta[1:]]
@@ -359,16 +353,36 @@ def central(h):
     return (J(shifted(h)) - J(shifted(-h))) / (2 * h)  # (3.7)
 
 
+teach.holds("central difference, h = 1e-4", central(1e-4), slope, 1e-6)
+
+# %% [markdown]
+# The *forward* quotient is one-sided. $J(\theta)$ is known, so that each further direction costs one evaluation of
+# $J$, where (3.7) costs two; but its error is larger:
+#
+# $$ \frac{J(\theta + ht) - J(\theta)}{h} = \langle \nabla J, t \rangle + O(h) + O(\varepsilon / h). \tag{3.8} $$
+
+# %%
+J_here = J(theta)  # once, for all directions and all h
+
+
 def forward_quotient(h):
-    return (J(shifted(h)) - J(theta)) / h  # (3.8)
+    return (J(shifted(h)) - J_here) / h  # (3.8)
 
 
+teach.holds("forward quotient, h = 1e-6", forward_quotient(1e-6), slope, 1e-4)
+
+# %% [markdown]
+# If $J$ can be evaluated at complex numbers, there is a way without any subtraction. In Taylor's series of
+# $J(\theta + iht)$ the terms with even powers of $h$ are real, the next one after $ih\langle\nabla J, t\rangle$ has
+# $h^3$:
+#
+# $$ \frac{\mathrm{Im}\, J(\theta + iht)}{h} = \langle \nabla J, t \rangle + O(h^2). \tag{3.9} $$
+
+# %%
 def complex_step(h):
     return np.imag(J(shifted(1j * h, complex))) / h  # (3.9)
 
 
-teach.holds("central difference, h = 1e-4", central(1e-4), slope, 1e-6)
-teach.holds("forward quotient, h = 1e-6", forward_quotient(1e-6), slope, 1e-4)
 teach.holds("complex step, h = 1e-30", complex_step(1e-30), slope, 1e-13)
 
 # %% [markdown]
@@ -413,8 +427,9 @@ def central32(h):
 
 
 # %% [markdown]
-# All of them over 14 decades of $h$, along one direction, with the slopes of $h$, $h^2$ and $1/h$ in grey. A circle
-# marks the least error:
+# All of them over 14 decades of $h$, along one direction, with the slopes of $h$, $h^2$ and $1/h$ in grey. Where the
+# curve of float32 is level, $h$ is below its spacing: $\theta \pm ht$ rounds to $\theta$, the quotient is 0 and its
+# relative error 1.
 
 # %%
 steps = np.logspace(-14, 0, 57)
@@ -429,6 +444,7 @@ for name, (way, color, line) in ways.items():
     if "complex" not in name:
         ax.plot(steps[np.argmin(error)], min(error), "o", ms=9,
                 fillstyle="none", color=teach.COLORS[color])
+ax.plot([], [], "o", ms=9, fillstyle="none", color="black", label="least error")
 grey = {"color": teach.COLORS["grey"], "linewidth": 0.8}
 for label, h, height in (("∝ 1/h", 1e-13, 4e-6), ("∝ h", 3e-7, 2e-3),
                          ("∝ h²", 2e-5, 2e-11)):
@@ -498,10 +514,22 @@ print(f"the forward quotient loses {np.median(digits):.1f} digits, seeds from "
 # rounding. **Derive in float64**, train in float32.
 
 # %% [markdown]
-# ## Exercise 3.4 (core): find the bug
+# ## A suspicious gradient
 #
 # `check.suspicious_gradient` sweeps backwards through the same network, but the derivative of **one**
-# activation is wrong. Which layer's? Put its number $l$ (the fault is in $\sigma'(z_l)$) into `faulty`.
+# activation, $\sigma'(z_l)$, is wrong. Compared tensor by tensor:
+
+# %%
+suspicious = check.suspicious_gradient(net, X, y, SEED)
+for l in range(D, 0, -1):
+    teach.compare(f"∇J in theta_{l}", suspicious[l], mine[l])
+
+# %% [markdown]
+# ## Exercise 3.4 (core): find the bug
+#
+# Which layer's derivative is it? Answer as a function, which must work for a fault in any layer, and for any
+# number of maps: from the suspicious gradients and the right ones, the number $l$ of the wrong $\sigma'(z_l)$. Right
+# gradients agree up to rounding.
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -515,28 +543,43 @@ print(f"the forward quotient loses {np.median(digits):.1f} digits, seeds from "
 # </details>
 # <details><summary>Hint 3: first line</summary>
 #
-# `for l in range(D, 0, -1): teach.compare(f"theta_{l}", suspicious[l], mine[l])`
+# `for l in range(len(right) - 1, 0, -1):`
 #
 # </details>
 
 # %% tags=["exercise"]
 # Exercise 3.4
-suspicious = check.suspicious_gradient(net, X, y, SEED)
-# <solution faulty>
-wrong = [l for l in range(D, 0, -1) if teach.gap(suspicious[l], mine[l]) > 1e-9]
-faulty = wrong[0]
-# </solution>
+def find_fault(suspicious, right):
+    """Return l of the wrong derivative, from two lists [None, 1, …, D]."""
+    # <solution>
+    for l in range(len(right) - 1, 0, -1):
+        if teach.gap(suspicious[l], right[l]) > 1e-9:
+            return l
+    # </solution>
 
 # %% tags=["check"]
-faulty = check.faulty_layer(faulty, net, X, y, SEED)
+find_fault = check.find_fault(find_fault, SEED)
 
 # %% tags=["mistake"]
-# says: already wrong at a later layer
-faulty = 1
+# says: look from the top
+def find_fault(suspicious, right):
+    return min(l for l in range(1, len(right))
+               if not np.allclose(suspicious[l], right[l]))
 
 # %% tags=["mistake"]
-# says: this gradient is still right
-faulty = 3
+# says: that gradient is still right
+def find_fault(suspicious, right):
+    return max(l for l in range(1, len(right))
+               if not np.allclose(suspicious[l], right[l])) + 1
+
+# %% tags=["mistake"]
+# says: the same for every fault
+def find_fault(suspicious, right):
+    return 2
+
+# %%
+l = find_fault(suspicious, mine)
+print(f"the fault is in the activation behind map {l}")
 
 # %% [markdown]
 # ## Exercise 3.5 (break it): fool a check

@@ -74,6 +74,8 @@ WRONG_ADJOINTS = {
     "the bias row sums g; here it multiplies": lambda a, g: np.vstack([a.T @ g, np.prod(g, axis=0)]),
     "the bias row is the mean of a weight's column; it sums g": lambda a, g:
         np.vstack([a.T @ g, (a.T @ g).mean(axis=0)]),
+    "each sample's a meets its own g; here sums are multiplied": lambda a, g:
+        np.outer(np.append(a.mean(axis=0), 1), g.sum(axis=0)),
     "this is the pseudo-inverse; the adjoint is the transpose":
         lambda a, g: np.linalg.pinv(np.hstack([a, np.ones((len(a), 1))])) @ g,
 }
@@ -98,6 +100,10 @@ def adjoint_theta(answer, seed):
         yield same(found, right[[-1, *range(len(right) - 1)]]), "the bias is the last row of θ, not the first"
         factor = times(found, right)
         yield factor == factor, f"all of it is {factor:.3g} times what it should be"
+        for part, mine, wanted in (("the bias row is", found[-1], right[-1]),
+                                   ("the weights are", found[:-1], right[:-1])):
+            factor = times(mine, wanted)
+            yield factor == factor and not same(factor, 1.0), f"{part} {factor:.3g} times right"
         yield found.shape == right.shape and same(found[:-1], right[:-1]), "the weights are right, the bias row is not"
         yield found.shape == right.shape and same(found[-1], right[-1]), "the bias row is right, the weights are not"
 
@@ -181,19 +187,21 @@ WRONG_LOSS_GRADIENTS = {
         softmax_with(targets=0.0)(z, y) * (1 - 2 * np.eye(z.shape[1])[y]),
     "only the entries of the right class: the other logits move the loss, too":
         lambda z, y: np.eye(z.shape[1])[y] * softmax_with()(z, y),
+    "softmax is taken twice": lambda z, y: softmax_with()(softmax_with(targets=0.0, mean=lambda z: 1)(z, y), y),
     "this is a slope of −log p in p; the chain goes on to z":
         lambda z, y: -np.eye(z.shape[1])[y] / (softmax_with(targets=0.0, mean=lambda z: 1)(z, y) * len(z)),
 }
 
 
 OVERFLOW = "for logits of 1000 exp overflows; a shift of all logits of a sample changes no probability"
+ROW_BY_ROW = "where one sample has logits of 1000, others come out wrong: subtract the largest of each row, not of all"
 
 
 def loss_gradient(answer, seed):
     """Exercise 3.2: the gradient of softmax cross-entropy, averaged over samples, in the logits."""
     rng = np.random.default_rng(seed)
     z, y, tangents = 2 * rng.normal(size=(7, 4)), rng.integers(0, 4, 7), rng.normal(size=(3, 7, 4))
-    loss, few = SoftmaxCrossEntropy(), np.minimum(y, 2)
+    loss, few, uneven = SoftmaxCrossEntropy(), np.minimum(y, 2), z + 1000.0 * np.eye(7)[2][:, None]
 
     def without_the_last_class(gradient):
         """Return the gradient for a batch that lacks the last class, or None if an answer cannot take it."""
@@ -212,16 +220,19 @@ def loss_gradient(answer, seed):
         yield claim("a batch without the last class", gradient(z, few), loss.gradient(z, few), 1e-9,
                     look="the number of classes is that of z's columns")
         yield claim("all logits larger by 1000: the same", gradient(z + 1000, y), found, 1e-9, look=OVERFLOW)
+        yield claim("those of one sample larger by 1000: the same", gradient(uneven, y), found, 1e-9, look=ROW_BY_ROW)
 
     def mistakes(gradient):
         shape = np.shape(gradient(z, y))
         yield shape != z.shape, (f"one row for each sample is asked for, {z.shape} in all; yours has {shape}"
-                                 f"{': nothing is summed over the samples' if shape == (4,) else ''}")
+                                 f"{': nothing is summed over the samples' if shape == (4,) else ''}"
+                                 f"{': a number, such as the loss, is no slope in each logit' if shape == () else ''}")
         yield from slips(gradient, [(z, y)], WRONG_LOSS_GRADIENTS)
         found, right = np.asarray(gradient(z, y), dtype=float), loss.gradient(z, y)
         yield (same(found, right) and not same(without_the_last_class(gradient), loss.gradient(z, few)),
                "a batch may lack the last class: their number is that of z's columns, not of the labels seen")
         yield same(found, right) and not same(gradient(z + 1000, y), found), OVERFLOW
+        yield same(found, right) and not same(gradient(uneven, y), found), ROW_BY_ROW
         hit = np.eye(4, dtype=bool)[y]
         yield found.shape == z.shape and same(found[hit], right[hit]), "right at the right class, wrong at the others"
         yield found.shape == z.shape and same(found[~hit], right[~hit]), "wrong at the right class, right at the others"
@@ -306,12 +317,22 @@ def backprop(answer, seed):
             signals.insert(0, (1 - a[l - 1] ** 2) * (signals[0] @ theta[l][:-1].T))
         return [None, *(stacked_product(x, g) for x, g in zip([a[0], *z[1:]], signals))]
 
-    def through_new_weights(theta, z, a, g):
-        """Return the sweep whose signal goes down through θ_l minus its gradient."""
+    def through_new_weights(rate):
+        """Return a sweep whose signal goes down through θ_l minus `rate` times its gradient."""
+        def found(theta, z, a, g):
+            result = [None] * len(theta)
+            for l in range(len(theta) - 1, 0, -1):
+                result[l] = stacked_product(a[l - 1], g)
+                g = (1 - a[l - 1] ** 2) * (g @ (theta[l] - rate * result[l])[:-1].T) if l > 1 else g
+            return result
+        return found
+
+    def one_too_low(theta, z, a, g):
+        """Return the sweep that makes the gradient of θ_l with the signal of the map below."""
         result = [None] * len(theta)
         for l in range(len(theta) - 1, 0, -1):
+            g = (1 - a[l - 1] ** 2) * (g @ theta[l][:-1].T)
             result[l] = stacked_product(a[l - 1], g)
-            g = (1 - a[l - 1] ** 2) * (g @ (theta[l] - result[l])[:-1].T) if l > 1 else g
         return result
 
     def gathered(theta, z, a, g):
@@ -367,8 +388,9 @@ def backprop(answer, seed):
         "σ' multiplies the signal; here it is added": added,
         "this is θ less the gradients; the gradients themselves are asked for": lambda theta, z, a, g:
             [None, *(old - part for old, part in zip(theta[1:], sweep_with()(theta, z, a, g)[1:]))],
-        "the signal goes down through the W_l of the forward pass; here θ_l has taken a step before":
-            through_new_weights,
+        **{f"the signal goes down through the W_l of the forward pass; here θ_l has taken a step before, of {rate:g} "
+           "times its gradient": through_new_weights(rate) for rate in (1.0, 0.5, 0.1, 0.05, 0.01, 0.001)},
+        "the gradient of θ_l takes g_l; here the signal has gone down to the next map before": one_too_low,
         "a signal takes the place of the one above; here it is added to it": gathered,
         "a factor 2 on the way down": sweep_with(passed=lambda down: 2 * down),
     }
@@ -384,6 +406,11 @@ def backprop(answer, seed):
         yield found[1] is None, "θ_1 has no gradient: the loop goes down to l = 1, and range excludes its end"
         yield from slips(sweep, [(theta, z, a, g_D)], wrong)
         right = library_backprop(theta, z, a, g_D)
+        for l in range(4, 0, -1):
+            shape, wanted = np.shape(found[l]), theta[l].shape
+            yield shape == (wanted[0] - 1, wanted[1]), f"the bias row of ∇θ_{l} J is missing: it is as large as θ_{l}"
+            yield shape != wanted, (f"∇θ_{l} J has the shape {shape} where that of θ_{l}, {wanted}, is expected: is it "
+                                    "made of a_{l−1} and g_l?")
         for l in range(4, 0, -1):
             if np.shape(found[l]) == np.shape(right[l]) and not same(found[l], right[l]):
                 above = f"θ_{l + 1} is right, θ_{l}" if l < 4 else "θ_4"
@@ -404,42 +431,63 @@ class WrongTanh(Tanh):
         return g * (1 - a)
 
 
-def suspicious_gradient(net, X, y, seed):
-    """Return [None, ∇θ_1 J, …] of a tanh network by a backward sweep with a fault in one of its layers."""
-    transfers = [Tanh() for _ in range(net.depth - 1)]
-    transfers[1 + seed % (net.depth - 2)] = WrongTanh()
+def with_fault(net, X, y, l):
+    """Return [None, ∇θ_1 J, …] of a tanh network by a backward sweep whose σ'(z_l) is wrong."""
     widths = [(phi.n_in, phi.n_out) for phi in net.phi[1:]]
     layers = [Linear(*widths[0])]
-    for transfer, (n_in, n_out) in zip(transfers, widths[1:]):
-        layers += [transfer, Linear(n_in, n_out)]
+    for k, (n_in, n_out) in enumerate(widths[1:], start=1):
+        layers += [WrongTanh() if k == l else Tanh(), Linear(n_in, n_out)]
     faulty = Network(layers, loss=net.loss_function, dtype=net.dtype)
     faulty.theta = net.theta
     return [None, *BackProp().direction(faulty, X, y)[1]]
 
 
-def faulty_layer(answer, net, X, y, seed):
-    """Exercise 3.4: the layer whose derivative is wrong, found from its effects."""
-    suspicious, right = suspicious_gradient(net, X, y, seed), BackProp().direction(net, X, y)[1]
-    errors = [None] + [gap(found, expected) for found, expected in zip(suspicious[1:], right)]
+def suspicious_gradient(net, X, y, seed):
+    """Return [None, ∇θ_1 J, …] of a tanh network by a backward sweep with a fault in one of its layers."""
+    return with_fault(net, X, y, 2 + seed % (net.depth - 2))
 
-    def claims(l):
-        if l not in range(1, net.depth):
-            raise ValueError(f"a layer, 1 … {net.depth - 1}, is expected, got {l!r}")
-        l = int(l)
-        yield Claim(f"∇θ_{l} J is wrong (shortfall)", beyond(1e-4 - errors[l]), 1e-9)
-        yield Claim(f"everything after layer {l} is right", max(errors[l + 1:]), 1e-9)
 
-    def mistakes(l):
-        yield isinstance(l, (bool, np.bool_)), "a number is asked for, not True or False"
-        yield (np.size(l) == 1 and l not in range(net.depth + 1),
-               f"a layer is asked for, one of the numbers 1 … {net.depth - 1}")
-        yield l == 0, "this is an index into a list without slot 0: layers are counted from 1"
-        yield np.size(l) > 1, "one layer is asked for"
-        yield l == net.depth, "the last map has no activation; its gradient needs no σ'"
-        yield max(errors[l + 1:]) > 1e-9, "already wrong at a later layer: the signal flows down from the last map"
-        yield errors[l] < 1e-4, "this gradient is still right; the fault shows first in the map before the activation"
+def topmost_gap(suspicious, right):
+    """Return the largest l whose two gradients differ."""
+    return max(l for l in range(1, len(right)) if gap(suspicious[l], right[l]) > 1e-9)
 
-    return check("3.4", answer, claims, mistakes)  # no stand-in: a number can be read
+
+def find_fault(answer, seed):
+    """Exercise 3.4: the layer whose derivative is wrong, for a fault in each layer of two networks."""
+    rng, cases = np.random.default_rng(seed), []
+    for widths in ([4, 6, 6, 6, 3], [5, 4, 4, 3]):
+        net = mlp(widths, activation="tanh", dtype=np.float64, seed=seed + 3)
+        X, y = rng.normal(size=(9, widths[0])), rng.integers(0, 3, 9)
+        # equal up to rounding, as where two ways to sum are compared
+        right = [None, *(part * (1 + 1e-15) for part in BackProp().direction(net, X, y)[1])]
+        cases += [(net.depth, l, with_fault(net, X, y, l), right) for l in range(1, net.depth)]
+
+    def claims(find):
+        for depth, l, *lists in cases:
+            found = find(*lists)
+            if np.ndim(found) or isinstance(found, (bool, np.bool_)):
+                raise ValueError(f"the number of a layer is expected, got {found!r}")
+            yield claim(f"{depth} maps, a fault in σ'(z_{l}): l", float(found), l)
+
+    def mistakes(find):
+        found = [find(*lists) for _, _, *lists in cases]
+        yield any(np.ndim(each) for each in found), "one layer is asked for, a number"
+        yield any(isinstance(each, (bool, np.bool_)) for each in found), "a number is asked for, not True or False"
+        depths, layers = (np.array(part) for part in list(zip(*cases))[:2])
+        yield same(found, depths), ("always the last map: it has no activation, and is right. Do you compare "
+                                    "up to rounding?")
+        yield same(found, 1 + 0 * layers), \
+            "always 1, the lowest that is wrong: the signal flows down and spoils all below; look from the top"
+        yield same(found, layers - 1), "one too low: are layers counted from 1, as in lists whose slot 0 is None?"
+        yield same(found, layers + 1), \
+            "one too high: that gradient is still right; the fault shows first in the map before the activation"
+        yield same(found, depths - layers), "this counts from the top; layers are counted from 1, below"
+        yield same(found, 0 * layers + found[0]), "the same for every fault: it must come from the two lists"
+        yield same(found[:3], layers[:3]), "right for four maps alone: take their number from the lists, len(right) − 1"
+        for each, depth, l in zip(found, depths, layers):
+            yield not same(each, l), f"for a fault in σ'(z_{l}) of {depth} maps your answer is {each}"
+
+    return check("3.4", answer, claims, mistakes, fallback=topmost_gap)
 
 
 def fool(answer, gradient, seed):
@@ -454,6 +502,8 @@ def fool(answer, gradient, seed):
         return float(np.linalg.norm(np.asarray(wrong) - gradient) / np.linalg.norm(gradient))
 
     def mistakes(wrong):
+        yield isinstance(wrong, (list, tuple)) and any(part is None for part in wrong), \
+            "one array is asked for, of the shape of `gradient`; this is a list for all maps"
         yield np.shape(wrong) != gradient.shape, "it must have the gradient's shape"
         yield wrong is gradient, "wrong_gradient is gradient itself, and both change at once: begin with a copy"
         yield same(wrong, gradient), "this is the gradient; it should be wrong"
