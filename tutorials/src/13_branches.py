@@ -257,11 +257,27 @@ literal = ml.energy.algorithm_1(net, X, Y, tau)
 for l in range(1, 5):
     teach.holds(f"a_{l} by hand is the library's", a_half[l], literal.a[l])
 new = theta[1] - np.hstack([X, np.ones((N, 1))]).T @ (z[1] - z_half[1])
-right = theta[1] - tau * dJ[0]  # (13.4)
-teach.holds("θ_1 moves by −τ ∇J", new, right)
+teach.holds("θ_1 moves by −τ ∇J", new, theta[1] - tau * dJ[0])
 for k, l in enumerate(net.maps):
     teach.holds(f"the library's sweep: θ_{l}", literal.theta[l],
                 theta[l] - tau * dJ[k])
+
+# %%
+# (13.4) for the values themselves: slopes of J, from central differences
+def J_from(a_1, off=0):
+    """Return J with a_1 in place of the forward pass's, and a_3 moved."""
+    a_3 = phi(theta[3], np.tanh(phi(theta[2], a_1))) + off
+    v = phi(theta[5], np.tanh(a_3 + a_1))
+    return np.sum((v - Y) ** 2) / (2 * N)
+
+
+h, w = 1e-5, draws.normal(size=a[1].shape)  # a direction
+for l, J_at in ((1, lambda t: J_from(a[1] + t * w)),
+                (3, lambda t: J_from(a[1], t * w))):
+    slope = (J_at(h) - J_at(-h)) / (2 * h)
+    taken = np.sum((a[l] - a_half[l]) * w)
+    teach.holds(f"a_{l} moves by −τ ∂J/∂a_{l}", taken, tau * slope,
+                teach.DIFFERENCES)  # (13.4)
 
 # %% [markdown]
 # ## Predict
@@ -373,6 +389,7 @@ for name, (_, _, color, look) in cases.items():
     ax.plot(taus, errors[name], look, color=teach.COLORS[color], label=name)
 ax.set(xscale="log", yscale="log", xlabel="τ", ylabel="error in θ_1 / ‖τ ∇J‖",
        ylim=(1e-17, 1e2))
+ax.text(1e-5, 1e-8, "only rounding, about 1e-16/τ", ha="right", fontsize=8)
 ax.invert_xaxis()
 ax.minorticks_off()
 ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
@@ -381,11 +398,12 @@ teach.show(fig, "Error in θ_1 relative to the step against τ, which falls to "
            "and the naive one with Concat or on a chain: rounding errors.")
 
 # %% [markdown]
-# The naive order stays wrong by the same part of the step: an error of *first* order. It is backprop for a
-# net whose bridge passes values up and no signals down. Here that is nearly all of the gradient
-# in $\theta_1$. On a chain this cannot happen, since no penalty has two parents that move; so the paper need
-# not speak of it. `Concat` has two, but each has its own part of the gap: the order matters where a join *mixes*.
-#
+# The naive order stays wrong by the same part of the step, nearly all of it: an error of *first* order, backprop for
+# a net whose bridge passes values up and no signals down. On a chain this cannot happen: no penalty has two *values* that move. (That $\theta_l$ must be
+# given the old $a_{l-1}$ is another matter: notebook 04.) `Concat` has two, but each has its own part of the gap: the
+# order matters where a join *mixes*.
+
+# %% [markdown]
 # ## One θ in several places
 #
 # A recurrent net has one map for all times. If uses $u = 1 \dots U$ read $a_u$ and have signals $g_u$, then
@@ -394,12 +412,11 @@ teach.show(fig, "Error in θ_1 relative to the step against τ, which falls to "
 #
 # $$ \min_d\; \sum_{u=1}^{U} \tfrac12\|\tilde a_u d - g_u\|^2 + \tfrac{1}{2\tau_\theta}\|d\|^2. \tag{13.6} $$
 #
-# This is the problem of *one* map whose $a_u$ and $g_u$ are stacked as rows, so notebook 05 has solved it:
+# This is *one* map's problem, with $a_u$ and $g_u$ stacked as rows; notebook 05 has solved it:
 #
 # $$ d = \Bigl(\sum_u \tilde a_u^T\tilde a_u + I/\tau_\theta\Bigr)^{-1} \sum_u \tilde a_u^T g_u. \tag{13.7} $$
 #
-# (A convolution is the same thing, with patches for rows.) The sweep asks for the step when the last use has
-# its signal.
+# (A convolution is the same, with patches for rows.)
 
 # %% [markdown]
 # ## Exercise 13.4 (core): the stacked solve
@@ -502,7 +519,14 @@ for t in (1e-3, 1.0, 100.0):
                 slope / np.abs(d / t).max(), 0 * d, 1e-8)
 
 # %% [markdown]
-# How much misfit do the stacked step, the sum of the single steps and their mean leave?
+# ## Predict
+#
+# A student takes the 12 single steps, each with its own use alone, and *adds* them. With $\tau_\theta = 100$, how
+# much of the misfit $\sum_u\|\tilde a_u d - g_u\|^2$ is left?
+# (a) less than the stacked step leaves; (b) a little more; (c) more than no step at all leaves.
+
+# %% tags=["predict"]
+sum_leaves = None  # "a", "b" or "c"
 
 # %%
 taus = np.logspace(-5, 3, 25)
@@ -523,6 +547,10 @@ for t in taus:
                            (f"{T} times the mean", T * mean)):
             teach.holds(f"τ_θ = {t:g}: {name} is the stacked step", step / size,
                         d / size, 0.02)
+stacked, added = (np.interp(2, np.log10(taus), misfit[name])
+                  for name in ("stacked", "sum of single steps"))
+teach.reveal(sum_leaves, "a" if added < stacked else "b" if added < 1 else "c",
+             f"Left: {added:.1f} times; the stacked step {stacked:.2f}.")
 
 # %%
 # above 1 a step has made it worse
@@ -545,8 +573,7 @@ teach.show(fig, "Misfit of all uses after the step over that before, against "
 # ## Exercise 13.5 (break it): make the sum explode
 #
 # Each single step removes misfit as if it were alone; the sum removes it up to $U$ times over. For $\tau_\theta\to
-# 0$ both are $\tau_\theta\nabla J$: a test with small steps would not notice. (The mean of single steps is safe,
-# but no minimiser of (13.6); for small $\tau_\theta$ it is $U$ times too short.)
+# 0$ both are $\tau_\theta\nabla J$: a test with small steps would not notice. (The mean is safe, but too short.)
 #
 # Take $U$ *equal* uses: the same 30 rows $a$, the same signals $g = \tilde a\,\theta^*$, which one change
 # $\theta^*$ of $\theta$ would remove. Find $U \le 50$ and $\tau_\theta$ for which the sum of the single steps
@@ -846,13 +873,13 @@ teach.record("decades that bridges add to ∂J/∂θ_1", decades, 8.7, 0.5)
 # - An implicit step in shared weights is one problem with stacked rows. Single steps must not be added.
 # - Measured: per step ProxProp was far ahead in a recurrent and in a deep residual net. For its loss after ten epochs
 #   BackProp, each time at its best step size, needed about 25 and 31: a lead per second only while an epoch of
-#   ProxProp costs less than 2.5 and 3.1 of BackProp's; the ratios are printed. After 40 epochs BackProp ended lower in
-#   both. Without bridges nobody learned: the signal had died on its way to map 1, and what a weight step does
-#   with its *inputs* cannot bring it back.
+#   ProxProp costs less than 2.5 and 3.1 of BackProp's; the ratios are printed. After 40 epochs BackProp's median was
+#   lower in both; through time one of its three seeds had hardly begun. Without bridges (one seed, one step size)
+#   nobody learned: the signal had died on its way to map 1.
 #
 # **What this does not show.** One task each, narrow nets, three seeds, Adam, one $\tau_\theta$, a coarse grid of step
 # sizes (through time the best lie at its ends; beyond them both methods are worse); width, transfer and optimizer
-# were chosen after trial runs, so that something is learned in 10 epochs. Nothing about *why* ProxProp is ahead
+# were chosen after trial runs, and at another width the lead may vanish (Exercise 13.6). Nothing about *why* ProxProp is ahead
 # through time: no control as in notebook 07 was run. Gated cells, clipped gradients, batch norm or another
 # initialisation are the usual remedies for BackProp, and were not tried. Seconds are those of one machine, for narrow
 # maps. Methods that keep their values (notebook 14) take chains alone, and were not run.

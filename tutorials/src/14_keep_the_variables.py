@@ -8,7 +8,7 @@
 # 1. minimise a lifted energy in one block (Exercise 14.1);
 # 2. fit a number through a transfer function, globally, by its pieces (Exercise 14.2);
 # 3. tell a block step from steps that are taken at the same time (Exercises 14.3 and 14.4);
-# 4. write the step of a multiplier, and say what it adds and what not (Exercise 14.5);
+# 4. write the step of a multiplier (Exercise 14.5);
 # 5. weigh such an energy as a measure of training (Exercise 14.6).
 #
 # **You need** notebooks 04 and 05; 02 helps. **Time**: 75 minutes (estimated).
@@ -207,7 +207,12 @@ for name, (t, f) in shapes.items():
     teach.holds(f"{name}: by a grid", fits[name][::300], best, 2e-3)
 
 # %% [markdown]
-# Where do they jump?
+# ## Predict
+#
+# As $q$ runs from $-3$ to $3$ the minimiser of (14.3) may jump. Whose jumps most often?
+
+# %% tags=["predict"]
+most_jumps = None  # "ReLU", "leaky ReLU" or "hard tanh"
 
 # %%
 steps = {name: np.abs(np.diff(u)) > 0.1 for name, u in fits.items()}
@@ -227,8 +232,10 @@ teach.show(fig,
            "with target 1 jumps once, from u = q below zero to a point "
            "above; leaky ReLU jumps too, by less; hard tanh with target 0 "
            "jumps twice, from u = q into the middle and out again.")
-print("jumps:",
-      "; ".join(f"{name}: {jumps.sum()}" for name, jumps in steps.items()))
+counts = {name: jumps.sum() for name, jumps in steps.items()}
+most = max(counts, key=counts.get).split(",")[0].split(" (")[0]
+teach.reveal(most_jumps, most,
+             "; ".join(f"{name}: {count}" for name, count in counts.items()))
 
 # %% [markdown]
 # ## Exercise 14.3 (core): weights and bias as two blocks
@@ -302,8 +309,8 @@ def pair(a, z, W, b, rho, alpha):
 #
 # The program that came with BCD's paper computes $b$ from the **old** $W$. Each step $p$ (in $W$) and $r$ (in
 # $b$) is right if the other stands still, but both are taken: where $W$ and $b$ can explain the same residual,
-# it is removed twice. Does $F$ rise? Along $p$ alone it is a parabola with its lowest point at $p$, so that
-# $F(x + 2p) = F(x)$; likewise for $r$. $F$ is convex:
+# it is removed twice. Does $F$ rise at $x = (W^{\text{old}}, b^{\text{old}})$? Along $p$ alone it is a parabola with
+# its lowest point at $p$, so that $F(x + 2p) = F(x)$; likewise for $r$. $F$ is convex:
 #
 # $$ F(x + p + r) \le \tfrac12 F(x + 2p) + \tfrac12 F(x + 2r) = F(x). \tag{14.5} $$
 #
@@ -321,7 +328,7 @@ def published(a, z, W, b, rho, alpha):
 # %%
 def F(W, b):
     moved = np.sum((W - W_old) ** 2) + np.sum((b - b_old) ** 2)
-    return rho / 2 * np.sum((z - X @ W - b) ** 2) + alpha / 2 * moved
+    return rho / 2 * np.sum((z - X @ W - b) ** 2) + alpha / 2 * moved  # (14.4)
 
 
 W_old, b_old = start.theta[1][:-1], start.theta[1][-1]
@@ -393,10 +400,10 @@ inputs, alpha_still = [1, 2, 3, 4, 5, 6], 0.001
 inputs, alpha_still = [1, 1, 1, 1, 1, 1], 1.0
 
 # %%
-# (14.5) is nearly an equality for one sample, whatever it is
+# a right answer, which is not shown: (14.5) is nearly an equality
 stuck = {}
 for name, update in (("simultaneous steps", published), ("block steps", pair)):
-    stuck[name] = [left(update, [2.0], 0.001, rounds) for rounds in (1, 20)]
+    stuck[name] = check.standstill(left, update)
     print(f"{name}: misfit left after 1 round {stuck[name][0]:.3g}; after 20 "
           f"{stuck[name][1]:.3g}")
 
@@ -447,6 +454,8 @@ for _ in range(10):
 for name, ours, theirs in zip("θza", mine, library):
     teach.holds(f"{name} of the library's 10 sweeps", np.hstack(ours[-1]),
                 np.hstack(theirs[-1]), 1e-9)
+teach.holds("E after ten sweeps, all gaps open", energy(*mine), values[-1],
+            1e-9)  # (14.1)
 
 # %% [markdown]
 # How much does each block lower the energy?
@@ -541,16 +550,18 @@ for name, parts in off.items():
 # The variables fit the digits, the network does not yet: gaps of a few per cent in each map add up on the way
 # through a forward pass, to half of $z_3$. So $E$ is no measure of $J$. Three remedies are known: wait, raise the penalties, or add
 # multipliers.
-#
+
+# %% [markdown]
 # ## Raise the penalties: MAC
 #
 # The method of auxiliary coordinates has no $z$, one penalty, and a weight $\mu$ that rises:
 #
 # $$ E_\mu = L_y(a_{D-1}W_D + 1b_D^T) + \sum_{l<D} \tfrac\mu2\|a_l - \sigma(a_{l-1}W_l + 1b_l^T)\|^2. \tag{14.7} $$
 #
-# With $\sigma$ around a product, hidden blocks have no closed form: `ml.MAC` takes Gauss–Newton steps that never
-# raise $E_\mu$, in the values of each sample and in the weights of each unit.
-#
+# With $\sigma$ around a product, hidden blocks have no closed form: `ml.MAC` linearises $\sigma$, solves the least
+# squares that this leaves (Gauss–Newton, notebook 10), and shortens a step that would raise $E_\mu$.
+
+# %% [markdown]
 # ## Predict
 #
 # $\mu = 1$ for 40 sweeps, or 5 % or 20 % more in each. With which growth, 1, 1.05 or 1.2, is the loss $J$ of
@@ -571,13 +582,14 @@ teach.reveal(best_growth, min(ends, key=lambda growth: np.median(ends[growth])))
 
 # %%
 # the energy by hand
-theta, _, a, _ = methods[1.0].variables
+theta, _, a, _ = methods[1.05].variables
+mu = 1.05**39  # raised after each sweep but the last
 maps = [net.phi[l].forward(theta[l], a[l - 1]) for l in range(1, D + 1)]
 by_hand = np.sum((maps[-1] - Y) ** 2) / 2  # (14.7)
-by_hand += sum(np.sum((value - np.maximum(phi, 0)) ** 2) / 2
+by_hand += sum(mu / 2 * np.sum((value - np.maximum(phi, 0)) ** 2)
                for value, phi in zip(a[1:], maps[:-1]))
-teach.holds("E_μ by hand is the history's, μ = 1", macs[1.0][0]["energy"][-1],
-            by_hand)
+teach.holds(f"E_μ by hand is the history's, μ = {mu:.2f}",
+            macs[1.05][0]["energy"][-1], by_hand)
 
 # %% [markdown]
 # Three growths of $\mu$, three seeds each:
@@ -677,15 +689,16 @@ def output_step(Y, phi, u, beta):
     return z, beta * (z - phi)
 
 # %% [markdown]
-# ## Predict
-#
 # Hold $\varphi$ and repeat. With $u = 0$ for ever a gap stays, $\|\varphi - Y\|/(1 + 2\beta)$, that only
 # $\beta \to \infty$ closes. With the second step of (14.8), what $u$ lacks of
 # its limit shrinks by a fixed factor, and the limit is minus the signal $g_D$ that BackProp would send down:
 #
 # $$ u - u^* \leftarrow \frac{1 + \beta}{1 + 2\beta}\,(u - u^*), \qquad u^* = -\nabla L_y(\varphi_D). \tag{14.9} $$
+
+# %% [markdown]
+# ## Predict
 #
-# Now take an untrained network, the values of its forward pass, and $u = u^*$. ADMM visits all blocks once. How
+# Take an untrained network, the values of its forward pass, and $u = u^*$. ADMM visits all blocks once. How
 # many of its three $\theta_l$ move?
 
 # %% tags=["predict"]
@@ -705,7 +718,7 @@ teach.reveal(moved, moving,
 
 # %%
 z, u = output_step(Y, phi, 0 * Y, beta)
-slope = (z - Y) + 2 * beta * (z - phi)
+slope = (z - Y) + 2 * beta * (z - phi)  # (14.8), with u = 0
 teach.holds("slope of (14.8) in z", slope, 0 * Y)
 teach.holds("one step of u", u - limit,
             (1 + beta) / (1 + 2 * beta) * (0 - limit))  # (14.9)
@@ -721,8 +734,7 @@ teach.holds("after 100 more, u = u*", u, limit)
 print(f"and the gap, at β = 1: {np.linalg.norm(z - phi):.0e}")
 
 # %% [markdown]
-# What this multiplier adds is agreement, not learning: once the price is paid, nothing pulls at $\theta$. In the
-# Lagrangian of the constraint, $\langle z_D - \varphi_D, u\rangle$ stands where Taylor et al. have
+# In the Lagrangian of the constraint, $\langle z_D - \varphi_D, u\rangle$ stands where Taylor et al. have
 # $\langle z_D, u\rangle$. It is the same for $z_D$, but now $\theta_D$ and $a_{D-1}$ see $u$ too: the library's
 # energy has it as `multiplier="gap"`.
 
@@ -741,7 +753,13 @@ class NoPrice(ml.ADMM):
         return 0 * variables.multiplier
 
 # %% [markdown]
-# Sixty sweeps with neither, and with either:
+# ## Predict
+#
+# Sixty sweeps with neither multiplier ("none"), with $\langle z, u\rangle$ ("z"), with
+# $\langle z - \varphi, u\rangle$ ("gap"). Whose network has the *highest* loss at the end?
+
+# %% tags=["predict"]
+highest = None  # "none", "z" or "gap"
 
 # %%
 kinds = {"no multiplier": (NoPrice, {"color": teach.COLORS["grey"],
@@ -763,6 +781,10 @@ for name, (kind, _) in kinds.items():
     print(f"{name}: after 10 sweeps {ties[name][:, 10].min():.0f} to "
           f"{ties[name][:, 10].max():.0f}, after 60 "
           f"{ties[name][:, -1].min():.0f} to {ties[name][:, -1].max():.0f}")
+middles = [np.median(losses[:, -1]) for losses in ties.values()]
+teach.reveal(highest, ("none", "z", "gap")[int(np.argmax(middles))],
+             "⟨z, u⟩ adds agreement, not learning: once the price is paid, "
+             "nothing pulls at θ.")
 
 # %%
 # the three, over the sweeps
@@ -881,8 +903,8 @@ teach.record("BCD: factor by which the energy falls in 40 sweeps", falls[0][0],
 teach.record("BCD: factor by which the network's loss falls", falls[1][0],
              expected=3.8, tolerance=0.4)
 teach.record("    of three seeds, the largest", max(falls[1]), 4, 1)
-teach.record("    the energy's least", min(falls[0]), expected=100,
-             tolerance=35)
+teach.record("    the energy's least", min(falls[0]), expected=78,
+             tolerance=15)
 teach.record("BCD: the same with the published bias", J[0, 0] / J_published,
              expected=3.7, tolerance=0.4)
 teach.record("BCD: z_3 is off a forward pass by",
@@ -896,8 +918,19 @@ teach.record("MAC: loss over energy, growth 1.2, largest", max(ratios[1.2]),
 teach.record("MAC: growth 1.2 over 1.05, per cent, least", min(above[1.05]),
              expected=23, tolerance=12)
 teach.record("    the same, largest", max(above[1.05]), 33, 12)
+teach.record("MAC: growth 1.2 over 1, per cent, least", min(above[1.0]), 1, 9)
+teach.record("    the same, largest", max(above[1.0]), 19, 12)
 still = stuck["simultaneous steps"][-1]
-teach.record("misfit that 20 simultaneous steps leave", still, 0.95, 0.005)
+teach.record("misfit that 20 simultaneous steps leave", still, 0.99, 0.005)
+none, *either = (np.median(gaps[name]) for name in kinds)
+decades = np.log10(none / max(either))
+teach.record("ADMM: decades from z_D's gap without to that with", decades, 1.5,
+             1)
+early, _, lead = (np.median(losses[:, 10]) for losses in ties.values())
+teach.record("ADMM: loss after 10 sweeps, none over gap", early / lead, 1.2,
+             0.15)
+
+# %% tags=["record"]
 theirs = np.median(ties["⟨z, u⟩, published"], axis=0)
 teach.record("ADMM: loss after 10 sweeps, published", theirs[10], 123, 10)
 teach.record("ADMM: loss after 60 sweeps, published", theirs[60], 122, 10)
@@ -918,12 +951,13 @@ teach.record("race, MAC over BackProp after 20", share, 1.0, 0.3)
 #
 # - A block of squares is solved by a weighted mean or by least squares, one with $\sigma$ inside by trying its
 #   pieces. Solved one after the other, blocks cannot raise the energy; steps taken at the same time are no block
-#   steps: the published pair cannot raise it either, but may all but stand still (95 % left after 20 rounds).
+#   steps: the published pair cannot raise it either, but may all but stand still (99 % left after 20 rounds).
 # - The energy is that of the variables. BCD's fell by a factor of 78 to 112 in three seeds, the network's loss by
 #   less than 4.
-# - MAC's rising $\mu$ closes the gap. Too fast a rise costs learning: at growth 1.2 each seed's loss ended 23 to 33 %
-#   above that at 1.05 (above that at 1 by 1 to 19 %). A multiplier closes it with a finite
-#   penalty; on $z_D$ alone it makes every network a fixed point, on the gap it leaves the learning as it was.
+# - MAC's rising $\mu$ closes the gap between $E$ and $J$. Too fast a rise costs learning: at growth 1.2 each seed's loss ended 23 to 33 %
+#   above that at 1.05 (above that at 1 by 1 to 19 %). A multiplier closes the gap of $z_D$ alone, with a finite
+#   penalty. As $\langle z_D, u\rangle$ it makes every network a fixed point; on the gap it leads after 10 sweeps,
+#   and after 60 the losses are alike.
 #
 # **What this does not show.** Much about large problems: one small ReLU net, 300 digits, half squared error, 30 to
 # 60 sweeps, a grid of three values, three seeds. The authors of BCD train nets of width

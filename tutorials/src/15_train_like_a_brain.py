@@ -5,7 +5,7 @@
 # backpropagation after all.
 #
 # **Afterwards you can**
-# 1. write the energy of predictive coding and its gradient in one layer's values (Exercise 15.1);
+# 1. write the gradient of predictive coding's energy in one layer's values (Exercise 15.1);
 # 2. relax all layers at once, each from the old values (Exercise 15.2);
 # 3. find the rate at which relaxing turns into blowing up, to a tenth (Exercise 15.3);
 # 4. pass targets down through learned inverses (Exercise 15.4);
@@ -49,13 +49,13 @@ D, state, one_hot = net.depth, net.forward(X), np.eye(10)[y]
 
 
 def errors(a):
-    """Return [None, e_1, ..., e_D] and slopes [None, σ'(u_1), ...];
+    """Return [None, e_1, ..., e_D] and slopes [None, σ'(z_1), ...];
     e_D is minus the loss's gradient."""
-    u = [None] + [net.phi[l].forward(net.theta[l], a[l - 1])
+    z = [None] + [net.phi[l].forward(net.theta[l], a[l - 1])
                   for l in range(1, D + 1)]
-    e = [None] + [a[l] - np.tanh(u[l]) for l in range(1, D)]  # (15.1)
-    slopes = [None] + [1 - np.tanh(u[l]) ** 2 for l in range(1, D)]
-    top = one_hot - net.loss_function.proba(u[D])
+    e = [None] + [a[l] - np.tanh(z[l]) for l in range(1, D)]  # (15.1)
+    slopes = [None] + [1 - np.tanh(z[l]) ** 2 for l in range(1, D)]
+    top = one_hot - net.loss_function.proba(z[D])
     return [*e, top], [*slopes, np.ones_like(top)]
 
 
@@ -88,7 +88,7 @@ teach.holds("F of other values: the library's", F_by_hand(away),
 # ## Exercise 15.1 (warm-up): who pulls at a layer?
 #
 # Two terms of $F$ hold $a_l$: its own error, and the error of the layer above, which $a_l$ predicts. With
-# the slope $\sigma'_{l+1}$ at $u_{l+1} = a_lW_{l+1} + 1b_{l+1}^T$ (ones at the output, where $-e_D$ is the
+# the slope $\sigma'_{l+1}$ at $z_{l+1} = a_lW_{l+1} + 1b_{l+1}^T$ (ones at the output, where $-e_D$ is the
 # loss's gradient),
 #
 # $$ \frac{\partial F}{\partial a_l} = e_l - (e_{l+1} \odot \sigma'_{l+1})\,W_{l+1}^T. \tag{15.2} $$
@@ -320,7 +320,8 @@ for l in range(1, D + 1):
 #    + \eta\,(\varepsilon_{l+1} \odot \sigma'_{l+1})\,W_{l+1}^T. \tag{15.5} $$
 #
 # Its fixed point is the recursion of the signal $\partial J/\partial a_l$. With $\eta = 1$ it is reached in
-# $D - 1$ steps, exactly: "Z-IL" and "fixed prediction" in the literature are this.
+# $D - 1$ steps, exactly: the literature's "fixed prediction". (Its "Z-IL" holds nothing fixed: each map takes
+# its step when its error arrives, (15.4) at $\eta = 1$.)
 
 # %%
 def recursion(eta, steps):
@@ -470,12 +471,18 @@ limit = 2 / np.linalg.eigvalsh(H).max()
 teach.number("2/λ_max", limit)
 
 # %%
+courses = {share: energies(linear, share * limit, 60) / least
+           for share in (0.5, 0.95, 1.05, 1.2)}
+growth = {share: F[-1] / F[0] for share, F in courses.items()}
+print("F after 60 steps over F before:",
+      ", ".join(f"{grown:.3g} at {share:g} of the limit"
+                for share, grown in growth.items()))
+
+# %%
+# a cross: beyond the figure
 fig, ax = plt.subplots(figsize=(7, 3))
-growth = {}
-for share, look in ((0.5, "-o"), (0.95, "--s"), (1.05, "-.^"), (1.2, ":D")):
-    F_over_first = energies(linear, share * limit, 60) / least
-    growth[share] = F_over_first[-1] / F_over_first[0]
-    drawn = np.where(F_over_first > 1e3, np.nan, F_over_first)
+for (share, course), look in zip(courses.items(), ("-o", "--s", "-.^", ":D")):
+    drawn = np.where(course > 1e3, np.nan, course)
     line, = ax.plot(drawn, look, markevery=5, markersize=4,
                     label=f"η = {share:g} · 2/λ_max")
     if np.isnan(drawn).any():
@@ -489,9 +496,6 @@ teach.show(fig, "Energy over its minimum against steps for four rates. Half "
            "of the limit 2 over the largest curvature and 0.95 of it settle "
            "at one; 1.05 and 1.2 times the limit first fall and then leave "
            "the figure, with a cross on the top edge.")
-print("F after 60 steps over F before:",
-      *(f"{grown:.3g} at {share:g} of the limit, "
-        for share, grown in growth.items()))
 
 # %% [markdown]
 # ## Exercise 15.3 (break it): a network that does not settle
@@ -654,6 +658,24 @@ for l in psi:
     theirs, _ = propagation.reconstruct(net, l, noisy, net.theta[l])
     teach.holds(f"(15.8) for g_{l}: the library's", off, theirs)
 
+# %%
+# the obvious rule, with the same inverses
+def target_cosines(t):
+    found = [net.phi[l].adjoint_theta(h[l - 1], (h[l] - t[l]) * slopes[l])
+             for l in range(1, D + 1)]
+    return [np.sum(d * g) / np.linalg.norm(d) / np.linalg.norm(g)
+            for d, g in zip(found, gradients)]
+
+
+obvious = [None] * D + [t[D]]
+for l in range(D, 1, -1):
+    obvious[l - 1] = inverses[l](obvious[l])
+rules = {"t = h + g(t) − g(h)": target_cosines(t),
+         "t = g(t)": target_cosines(obvious)}
+for name, found in rules.items():
+    print(f"{name}: cosines of maps 1 to 5 to ∇J",
+          ", ".join(f"{c:.2f}" for c in found))
+
 # %% [markdown]
 # What have the 600 steps done?
 
@@ -741,8 +763,14 @@ for name, method in entries.items():
 after_two = {name: np.median(loss[:, 2]) for name, loss in losses.items()}
 teach.reveal(early, min(after_two, key=after_two.get),
              f"{', '.join(f'{n}: {v:.2f}' for n, v in after_two.items())}.")
+final, spent = {}, {}
+for name, loss in losses.items():
+    final[name], spent[name] = np.median(loss[:, -1]), seconds[name][-1]
+    print(f"{name}: final loss {final[name]:.2g} ({loss[:, -1].min():.2g} to "
+          f"{loss[:, -1].max():.2g}), {spent[name]:.2f} s")
 
 # %%
+# learning rates, epochs, seconds
 fig, axes = plt.subplots(1, 3, figsize=(11, 3.2))
 for row, name in enumerate(entries):
     teach.band(axes[0], rates, ends[name], name, ceiling=np.log(10),
@@ -763,11 +791,6 @@ teach.show(fig, "Left: final training loss against the learning rate; a cross "
            "target propagation lead in the first epochs; BackProp ends "
            "lowest. By seconds it is the fastest, predictive coding the "
            "slowest.")
-final, spent = {}, {}
-for name, loss in losses.items():
-    final[name], spent[name] = np.median(loss[:, -1]), seconds[name][-1]
-    print(f"{name}: final loss {final[name]:.2g} ({loss[:, -1].min():.2g} to "
-          f"{loss[:, -1].max():.2g}), {spent[name]:.2f} s")
 
 # %% [markdown]
 # ## Exercise 15.5 (open): what is local?
@@ -795,13 +818,17 @@ teach.record("linear network: 2 over the largest curvature", limit,
              expected=0.869, tolerance=0.001)
 teach.record("F grows at 1.05 of the limit, by tenfold or more", growth[1.05],
              expected=1500, tolerance=1400)
-for name, two, end in (("BackProp", 1.6, 0.0041),
-                       ("Predictive coding", 0.24, 0.0052),
-                       ("Target propagation", 0.35, 0.0097)):
-    teach.record(f"{name}, loss after two epochs", after_two[name],
-                 expected=two, tolerance=0.3 * two)
-    teach.record(f"{name}, final loss", final[name], expected=end,
-                 tolerance=0.3 * end)
+kept, bare = (np.mean(found[:-1]) for found in rules.values())
+teach.record("mean cosine of maps 1 to 4, with (15.9)", kept, 0.7, 0.1)
+teach.record("    without the difference", bare, 0.2, 0.1)
+backprop, predictive, target = after_two.values()
+teach.record("loss after two epochs, BackProp", backprop, 1.6, 0.5)
+teach.record("    predictive coding", predictive, 0.24, 0.08)
+teach.record("    target propagation", target, 0.35, 0.1)
+backprop, predictive, target = final.values()
+teach.record("final loss, BackProp", backprop, 0.0041, 0.0013)
+teach.record("    predictive coding, at the end", predictive, 0.0052, 0.0016)
+teach.record("    target propagation, at the end", target, 0.0097, 0.003)
 
 # %% [markdown]
 # ## Summary
@@ -810,7 +837,8 @@ for name, two, end in (("BackProp", 1.6, 0.0041),
 #   $\eta^{D-l}$ times BackProp's signal.
 # - With predictions held fixed and rate 1 it *is* BackProp; with free ones it settles on another objective,
 #   for linear networks the squared error in the metric $S^{-1}$.
-# - Target propagation replaces transposed weights by learned inverses; the difference keeps their errors out.
+# - Target propagation replaces transposed weights by learned inverses; the difference keeps their errors out
+#   (mean cosine to the gradient, map 5 left out: 0.7 with it, 0.2 without; one network).
 #
 # **What this does not show.** That a brain does either. The race is one small network on 400 digits with
 # four learning rates and three seeds; at the chosen rates each method is near the edge of what it bears, and a

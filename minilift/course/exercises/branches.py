@@ -459,6 +459,8 @@ def added(uses):
 
 
 WRONG_STACKED_STEPS = {
+    "rows and signals are stacked in different orders: those of one use belong together":
+        lambda inputs, signals, tau_theta: stacked_with()(inputs, signals[::-1], tau_theta),
     "this adds the steps of the single uses: each was made as if it were alone":
         lambda *problem: sum(singles(*problem)),
     "this averages the steps of the single uses; they must agree on one step":
@@ -591,6 +593,8 @@ def overshoot(answer, seed):
 
     def mistakes(found):
         uses, tau_theta = numbers(found)
+        yield uses > MOST_USES and 1 < tau_theta <= MOST_USES and tau_theta == round(tau_theta), \
+            "first U, then τ_θ: are the two exchanged?"
         yield not 1 <= uses <= MOST_USES or uses != round(uses), f"U must be a whole number from 1 to {MOST_USES}"
         yield tau_theta <= 0, "a step size is positive"
         yield uses == 1, "with one use nothing is summed"

@@ -260,7 +260,7 @@ WRONG_PIECES = {
     "the offset is missing in the values that are compared": pieces_with(of=lambda u, s, o: s * u),
     "the slope is missing above: the chain rule gives s·(t − o)": pieces_with(
         lambda t, q, c, s, o: (t - o + c * q) / (s * s + c)),
-    "the slope is squared below": pieces_with(lambda t, q, c, s, o: (s * (t - o) + c * q) / (s + c)),
+    "the slope is not squared below: s² + c": pieces_with(lambda t, q, c, s, o: (s * (t - o) + c * q) / (s + c)),
     "the slope counts below; it is taken for 1": pieces_with(lambda t, q, c, s, o: (s * (t - o) + c * q) / (1 + c)),
     "the slope is not divided by: this solves σ(u) = t and q apart": pieces_with(
         lambda t, q, c, s, o: s * (t - o) + c * q),
@@ -568,6 +568,11 @@ def pair(answer, seed):
 
 # ---- 14.4
 
+def standstill(left, update):
+    """Return what a kind of step leaves after 1 and after 20 rounds, for an answer that the notebook does not show."""
+    return [left(update, np.ones(6), 0.001, rounds) for rounds in (1, 20)]
+
+
 def stands_still(answer, left, seed):
     """Exercise 14.4: inputs and α for which the simultaneous steps make no progress, and block steps do."""
     def parts(answer):
@@ -622,6 +627,8 @@ def with_gap(z, phi, u, beta):
 
 
 WRONG_STEPS = {
+    "z is solved for a second time, with the new u; one step of each is asked for": lambda Y, phi, u, beta: (
+        step_with()(Y, phi, step_with()(Y, phi, u, beta)[1], beta)[0], step_with()(Y, phi, u, beta)[1]),
     "the sign of u in z: the slope of ⟨z, u⟩ is +u, so that z has −u": step_with(u_in=1.0),
     "u is missing in z: the multiplier has a slope too": step_with(u_in=0.0),
     "the penalty is β‖z − φ‖², without ½: its slope is 2β(z − φ)": step_with(weight=1.0),

@@ -197,7 +197,8 @@ def relax(answer, seed):
         for l in (1, 2, 3):
             yield claim(f"a_{l} after one step", once[l], after(1)[l], look="look at the list the gradient is taken of")
         yield claim("a_2 after seven", often[2], after(7)[2], look="one step is right: does the next start from it?")
-        yield claim("no step, no change", relax(list(a), gradient, 0.1, 0)[3], a[3])
+        if same(often[2], after(7)[2]):  # a return inside the loop shows before
+            yield claim("no step, no change", relax(list(a), gradient, 0.1, 0)[3], a[3])
 
     def mistakes(relax):
         once = relax(list(a), gradient, 0.1, 1)
@@ -205,13 +206,17 @@ def relax(answer, seed):
         yield from slips(relax, [(list(a), gradient, 0.1, steps) for steps in (2, 3)], WRONG_RELAXATIONS)
         yield len(once) != 4, f"a list of 4 arrays, [a_0, …, a_3], is asked for; yours has {len(once)} parts"
         yield not same(once[0], a[0]), "a_0 has moved: it is the input, and given"
-        seen = set()
+        seen, given = set(), set()
 
         def watched(l, values):
+            given.add(isinstance(values, (list, tuple)))
+            if not isinstance(values, (list, tuple)):
+                return gradient(l, a)
             seen.update(k for k in range(4) if not same(values[k], a[k]))
             return gradient(l, values)
 
         relax(list(a), watched, 0.1, 1)
+        yield False in given, "gradient(l, a) wants the whole list, not the array a[l] alone"
         yield len(seen) > 0, (f"in step one a gradient is taken where a_{min(seen, default=0)} has moved already: "
                               "all are to be taken at the old list")
         steps_of = {l: (once[l] - a[l], after(1)[l] - a[l]) for l in (1, 2, 3)}
@@ -285,6 +290,8 @@ def with_indices(base=-1, g=0, value=0, way=lambda difference: difference):
 
 
 WRONG_INDICES = {
+    "t_{l−1} is made from t_l; here every target is made from the last one": lambda h, last, inverses: targets_with(
+        at=lambda h, t, l: last)(h, last, inverses),
     "the target t_{l−1} starts from h_{l−1}; here it starts from h_l": with_indices(base=0),
     "the inverse that leads from l to l − 1 is g_l; here g_{l−1} is taken": with_indices(g=-1),
     "the inverse that leads from l to l − 1 is g_l; here g_{l+1} is taken": with_indices(g=1),
@@ -311,6 +318,7 @@ WRONG_TARGETS = {
         targets_with(at=lambda h, t, l: t[l] - h[l], down=0.0),
     "t_1 must come from t_2, not from h_2": targets_with(
         at=lambda h, t, l: t[l] if l == len(h) - 1 else h[l]),
+    "the last target is given; this adds it to h_D": targets_with(start=lambda h, last: h[-1] + last),
     "the last target is given; this starts from h_D": targets_with(start=lambda h, last: h[-1]),
     "this starts from −t_D": targets_with(start=lambda h, last: -last),
     "this starts from the change of the last value; its target is given": targets_with(
