@@ -29,7 +29,7 @@ from minilift.layers.losses import SoftmaxCrossEntropy, SquaredError
 from minilift.models import mlp
 from minilift.support.arguments import boolean, sequence, whole_number
 from minilift.support.spellings import guided, spelled
-from minilift.training.fit import fit
+from minilift.training.fit import fit, not_finite, quiet
 from minilift.training.history import EarlyStop
 from minilift.training.names import named_method, named_optimizer
 
@@ -40,7 +40,7 @@ class ImplicitMLP(BaseEstimator):
 
     @spelled
     def __init__(self, hidden_layer_sizes: Any = (100,), activation: Any = "relu", *, method: Any = "proxprop",
-                 optimizer: Any = "adam:lr=0.01", max_iter: int = 50, batch_size: int = 100,
+                 optimizer: Any = "adam:lr=0.01", max_iter: int = 50, batch_size: int | None = 100,
                  early_stopping: bool = False, validation_fraction: float = 0.1, n_iter_no_change: int = 5,
                  random_state: Any = None, verbose: bool = False) -> None:
         self.hidden_layer_sizes, self.activation = hidden_layer_sizes, activation
@@ -71,12 +71,11 @@ class ImplicitMLP(BaseEstimator):
         stop = EarlyStop(self.checked("n_iter_no_change"), restore_best=True) if self.early_stopping else None
         validation = self.validation_fraction if self.early_stopping else None
         self.history_ = fit(self.network_, (X, targets), self.method_, self.optimizer_, epochs=self.checked("max_iter"),
-                            batch_size=self.checked("batch_size"), seed=self.seed_, validation=validation,
+                            batch_size=self.samples_at_once(), seed=self.seed_, validation=validation,
                             early_stop=stop, progress=boolean(f"{type(self).__name__}: verbose", self.verbose))
-        if self.history_.diverged is not None:
-            raise ValueError(f"{type(self).__name__}: training {self.history_.diverged}; try a smaller lr, "
-                             "or scale the features")
-        self.n_iter_, self.loss_ = len(self.history_) - 1, self.history_["train_loss"][-1]
+        self.check_finite(self.history_.diverged is None, f"training {self.history_.diverged}")
+        kept = -1 if stop is None else stop.best_epoch(self.history_)
+        self.n_iter_, self.loss_ = len(self.history_) - 1, self.history_["train_loss"][kept]
         return self
 
     def begin(self, X, y, classes=None):
@@ -90,20 +89,34 @@ class ImplicitMLP(BaseEstimator):
                             dtype=X.dtype)
         self.method_ = copy.deepcopy(named_method(f"{type(self).__name__}: method", self.method))
         self.optimizer_ = copy.deepcopy(named_optimizer(f"{type(self).__name__}: optimizer", self.optimizer))
+        self.method_.reset()
+        self.optimizer_.reset()
         return X, targets
 
     def steps(self, X, targets):
-        """Take one step for each batch of the data, in their order; the optimizer goes on where it was."""
-        batch_size = self.checked("batch_size")
-        for start in range(0, len(X), batch_size):
-            part = slice(start, start + batch_size)
-            self.loss_, directions = self.method_.direction(self.network_, X[part], targets[part])
-            self.optimizer_.step(self.network_.parameters, directions)
-        if not math.isfinite(self.loss_):
-            raise ValueError(f"{type(self).__name__}: the loss of a batch is {self.loss_}; try a smaller lr, "
-                             "or scale the features")
-        self.n_iter_ = getattr(self, "n_iter_", 0) + 1
+        """Take one step for each batch of the data, in their order, as the next epoch of the method and optimizer."""
+        batch_size, epoch = self.samples_at_once() or len(X), getattr(self, "n_iter_", 0)
+        self.method_.start_epoch(epoch)
+        self.optimizer_.start_epoch(epoch)
+        with quiet():
+            for start in range(0, len(X), batch_size):
+                part = slice(start, start + batch_size)
+                self.loss_, directions = self.method_.direction(self.network_, X[part], targets[part])
+                self.check_finite(math.isfinite(self.loss_), f"the loss of a batch is {self.loss_}")
+                self.optimizer_.step(self.network_.parameters, directions)
+        where = not_finite(self.network_)
+        self.check_finite(where is None, f"{where} is not finite")
+        self.n_iter_ = epoch + 1
         return self
+
+    def check_finite(self, finite, what):
+        """Raise an error that tells what is not finite, unless all is."""
+        if not finite:
+            raise ValueError(f"{type(self).__name__}: {what}; try a smaller lr, or scale the features")
+
+    def samples_at_once(self):
+        """Return the number of samples in a batch, None for all."""
+        return None if self.batch_size is None else self.checked("batch_size")
 
     def checked(self, name):
         """Return an argument that counts something."""
@@ -129,7 +142,8 @@ class ImplicitMLPClassifier(ClassifierMixin, ImplicitMLP):
         Both as for `fit`; in a grid search, names such as "proxprop:tau_theta=0.1".
     max_iter : int, default 50
         Epochs.
-    batch_size : int, default 100
+    batch_size : int or None, default 100
+        None for all samples at once.
     early_stopping : bool, default False
         Whether to hold out a part of the data, stop when the loss on it has not fallen for `n_iter_no_change` epochs,
         and keep the parameters of its lowest loss.
@@ -149,9 +163,9 @@ class ImplicitMLPClassifier(ClassifierMixin, ImplicitMLP):
     history_ : History
         Of the last `fit`.
     loss_ : float
-        On the training set after `fit`, on the last batch after `partial_fit`.
+        On the training set after `fit`, on the last batch, before its step, after `partial_fit`.
     n_iter_ : int
-        Epochs of the last `fit`, and calls of `partial_fit` since.
+        Epochs of the last `fit`, and calls of `partial_fit` since, each of which is one for a schedule.
     n_features_in_ : int
 
     Examples

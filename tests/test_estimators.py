@@ -1,5 +1,6 @@
 """The estimators are at home in scikit-learn: its own checks, pipelines, searches, pickles; and they are `fit`."""
 
+import copy
 import pickle
 import warnings
 
@@ -97,8 +98,36 @@ def test_steps_of_partial_fit_are_one_run():
     assert more.network_.loss(X, DATA.y_train) < before
 
 
+def test_each_call_of_partial_fit_is_an_epoch_of_a_schedule():
+    model = classifier(method="backprop", optimizer=ml.SGD(ml.StepDecay(0.5, every=1)))
+    model.partial_fit(X, y, classes=NAMES)
+    net = copy.deepcopy(model.network_)
+    model.partial_fit(X[:20], y[:20])
+    ml.SGD(0.05).step(net.parameters, ml.BackProp().direction(net, X[:20], DATA.y_train[:20])[1])
+    assert model.network_ == net
+
+
+def test_partial_fit_starts_anew_whatever_its_optimizer_was_used_for():
+    used = ml.Adam(0.01)
+    ml.fit(ml.mlp([2, 8, 2]), (X, DATA.y_train), "backprop", used, epochs=1, progress=False)
+    one, two = (classifier(optimizer=optimizer).partial_fit(X, y, NAMES) for optimizer in (used, ml.Adam(0.01)))
+    assert one.network_ == two.network_
+
+
+@pytest.mark.parametrize("batches", [1, 2])
+def test_partial_fit_says_that_it_diverged(batches):
+    with pytest.raises(ValueError, match=r"theta_1 is not finite|the loss of a batch is (nan|inf)"):
+        classifier(optimizer="sgd:lr=1e200").partial_fit(X[:20 * batches], y[:20 * batches], NAMES)
+
+
+def test_a_method_that_keeps_values_of_each_sample_takes_all_at_once():
+    model = classifier(method="bcd", optimizer="sgd:lr=1", batch_size=None).fit(X, y)
+    assert model.history_["train_loss"][-1] < model.history_["train_loss"][0]
+
+
 def test_early_stopping():
     model = classifier(early_stopping=True, n_iter_no_change=2, max_iter=200, optimizer="sgd:lr=3").fit(X, y)
+    assert model.loss_ == model.history_["train_loss"][int(np.argmin(model.history_["val_loss"]))]
     assert model.n_iter_ < 200
     assert "early stop" in model.history_.stopped
     assert len(model.history_["val_loss"]) == model.n_iter_ + 1

@@ -149,7 +149,7 @@ def run(arguments):
     with naming("--output"):
         plots.checked_format(arguments.output)
     specs = [spec for given in arguments.methods for spec in (FAMILY if given == "family" else [given])]
-    contenders = [parse_method(spec) for spec in dict.fromkeys(specs)]
+    contenders = parse_methods(dict.fromkeys(specs))
     task = make_task(arguments)
     writable(arguments.output)
     seeds = range(arguments.seed, arguments.seed + arguments.repeats)
@@ -338,15 +338,24 @@ def filter_size(image_shape):
     return 5 if min(image_shape[:2]) >= 16 else 3
 
 
+def parse_methods(specs):
+    """Return the contenders of different texts; where two have one NAME, their labels are the whole texts."""
+    contenders = {spec: parse_method(spec) for spec in specs}
+    labels = [contender.label for contender in contenders.values()]
+    return [contender._replace(label=spec) if labels.count(contender.label) > 1 else contender
+            for spec, contender in contenders.items()]
+
+
 def parse_method(spec, what="--methods"):
     """Return the `Contender` of 'NAME', 'NAME:argument=value,…' or 'FILE.py:NAME', given to the option `what`.
 
-    Its label is the text, or for a file NAME alone.
+    Its label is the text, or for a file NAME alone, unless a method of ours is called so.
     """
     if re.fullmatch(r".+\.py:\w+", spec):
         with naming(what):
             own = as_method(load_target(spec))
-        return Contender(spec.rpartition(":")[2], lambda: own)
+        name = spec.rpartition(":")[2]
+        return Contender(spec if name in METHODS else name, lambda: own)
     name, options = split_options(what, spec)
     known = METHODS[known_name(what, name, tuple(METHODS))]
     check_options(f"{what}: {name}", known.factory, options, taken=(known.argument,))

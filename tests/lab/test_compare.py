@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import minilift as ml
 from minilift.lab import compare
-from minilift.lab.compare import METHODS, fill_in, make_task, parse_method
+from minilift.lab.compare import METHODS, fill_in, make_task, parse_method, parse_methods
 from minilift.lab.runs import FACTOR, TIE, Results, lowest_step, trusted_step, undecided_steps
 from minilift.training.history import Divergence, History
 
@@ -47,6 +47,20 @@ def searched(results, label):
 def histories(results, label):
     """Return the histories of the full runs of a method."""
     return [record["history"] for record in results.chosen(results.data[0], label)]
+
+
+def test_methods_of_one_name_are_held_apart(tmp_path):
+    """Two files' own, and a file's and ours, which keeps its name and its look."""
+    for file, step in (("mine", "0 * block.theta"), ("theirs", "block.phi.adjoint_theta(block.a, block.g)")):
+        (tmp_path / f"{file}.py").write_text(f"def step(block):\n    return {step}\n\n\nbackprop = step\n")
+    mine, theirs, backprop = (f"{tmp_path}/mine.py:step", f"{tmp_path}/theirs.py:step", f"{tmp_path}/mine.py:backprop")
+    assert [one.label for one in parse_methods([mine])] == ["step"]
+    contenders = parse_methods([mine, theirs, "backprop", backprop])
+    assert [one.label for one in contenders] == [mine, theirs, "backprop", backprop]
+    results = compare.compare(task(), contenders, STEPS, (0,), progress=False)
+    moves = [histories(results, one.label)[0]["train_loss"][-1] < histories(results, one.label)[0]["train_loss"][0]
+             for one in contenders]
+    assert moves == [False, True, True, False]
 
 
 # ---- fairness
