@@ -473,6 +473,10 @@ def bench_ranks(options):
 QUICK = ["small"]  # the networks that are measured without --all
 DEFAULTS = {"network": QUICK, "contender": [*OURS, *OTHERS], "backend": "numpy", "data": None, "all": False,
             "batch": None, "cluster": None}
+BELONGS = {  # the benchmarks that an option is for, where it is not for all
+    "network": ("step", "profile", "memory", "ranks"), "contender": ("step", "scale", "memory", "race"),
+    "backend": ("step", "profile", "solve", "scale", "memory"), "data": ("step", "profile", "race"),
+    "batch": ("ranks",), "cluster": ("race",)}
 LASTS = {False: "under a minute", True: "ten minutes or more"}
 
 
@@ -517,6 +521,9 @@ def run(arguments):
 def checked_options(arguments):
     """Return the options as a dict that can be written down, or raise an error that says what is wrong."""
     options, racing, ranks = vars(arguments), arguments.what == "race", arguments.what == "ranks"
+    for option, kinds in BELONGS.items():
+        if options[option] != DEFAULTS[option] and options["what"] not in kinds:
+            raise ValueError(f"--{option} belongs to bench {', '.join(kinds)}, got bench {options['what']}")
     field = NAMES if racing and options["contender"] != DEFAULTS["contender"] else DEFAULTS["contender"]
     if options["all"]:
         options["network"] = CHAINS if ranks else list(PROBLEMS)
@@ -527,9 +534,6 @@ def checked_options(arguments):
     check_count("rounds", options["rounds"])
     check_count("threads", options["threads"])
     check_address(options["cluster"])
-    for option, there, where in (("cluster", racing, "race"), ("batch", ranks, "ranks")):
-        if options[option] is not None and not there:
-            raise ValueError(f"--{option} belongs to bench {where}, got bench {options['what']}")
     if options["batch"] is not None:
         check_count("batch", options["batch"])
     if racing:
@@ -559,6 +563,9 @@ def measure(options):
     rows_of, table_of, figure_of = MEASURES[options["what"]]
     rows = rows_of(options)
     progress("")
+    if not rows:
+        raise ValueError(f"--contender: nothing was measured: bench {options['what']} has no step of "
+                         f"{', '.join(options['contender'])} on {', '.join(options['network'])}")
     idle = ["network", "rounds"] if options["what"] == "race" else ["network"] if options["all"] else []
     left_out = ("what", "output", *idle)
     given = {name: value for name, value in options.items() if name not in left_out}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ from minilift.layers.activations import ACTIVATIONS
 from minilift.network import Network
 from minilift.support.arguments import whole_number
 from minilift.support.options import check_count, decimal, naming, series, whole, writable
-from minilift.support.parallel import SIZES, Team
+from minilift.support.parallel import Team, started
 from minilift.support.terminal import about, note, watched
 from minilift.training.fit import check_paths, evaluate, fit
 from minilift.training.ranks import Ranks
@@ -62,14 +61,9 @@ def add_arguments(parser):
 
 def run(arguments):
     """Train the network, print what came of it; return the exit code."""
-    team = Team.mpi(brief=True) if launched() else Team.alone()
+    team = Team.mpi(brief=True) if started() > 1 else Team.alone()
     with team.guard():
         return train(arguments, team)
-
-
-def launched():
-    """Whether a launcher of MPI started this process."""
-    return any(name in os.environ for name in SIZES)
 
 
 def train(arguments, team):

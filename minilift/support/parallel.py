@@ -20,8 +20,8 @@ import numpy as np
 from minilift.support.backend import array_module, to_numpy
 from minilift.support.files import checksum
 
-# how the launchers of MPI tell a process how many were started
-SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "PMIX_SIZE", "SLURM_NTASKS")
+# how the launchers of MPI tell a process how many were started; SLURM_NTASKS stands in every shell of a Slurm job
+SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "PMIX_SIZE", "SLURM_STEP_NUM_TASKS")
 LONGEST_TEXT = 400  # bytes of a text that ranks exchange
 PIECE = 8_000_000  # bytes that are summed at a time: for more at once MPI would make a new buffer in every step
 GRACE = 0.5  # seconds in which rank 0 may tell an error that all ranks have, so that it is told once
@@ -80,9 +80,8 @@ class Team:
         except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py is there, a library of MPI is not
             raise RuntimeError(f"Team.mpi: mpi4py cannot be imported ({error}); install minilift[mpi]") from error
         team = cls(MPI.COMM_WORLD, brief)
-        started = next((int(os.environ[name]) for name in SIZES if os.environ.get(name, "").isdecimal()), 1)
-        if team.size == 1 < started:
-            raise RuntimeError(f"Team.mpi: {started} processes were started, but mpi4py sees one: they belong to two "
+        if team.size == 1 < started():
+            raise RuntimeError(f"Team.mpi: {started()} processes were started, but mpi4py sees one: they belong to two "
                                "MPIs; call the mpiexec of the MPI that mpi4py uses")
         if team.size > 1:
             sys.excepthook = lambda kind, error, trace: team.stop(error)
@@ -193,6 +192,11 @@ class Team:
         time.sleep(FORWARDING)
         self.communicator.Abort(1)
         time.sleep(GRACE)  # it may return before the launcher has ended this process
+
+
+def started():
+    """Return how many processes a launcher of MPI says that it started; 1 if there is none."""
+    return next((int(os.environ[name]) for name in SIZES if os.environ.get(name, "").isdecimal()), 1)
 
 
 def share_of(rows, rank, size):

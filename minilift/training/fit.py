@@ -363,14 +363,16 @@ def fit(net: Network, data: Dataset | tuple[Any, Any], method: str | Method | Ca
         test set of a data set is never used.
     callbacks : sequence of callables
         Each is called as ``callback(row, net, history)`` after every row of the history, that of epoch 0
-        (before training) included; `row` is a dict. If one returns True, training stops.
+        (before training) included; `row` is a dict. If one returns True, training stops. A run that is resumed after
+        that goes on (the callback may have watched the clock): it is asked again after the next epoch.
     progress : bool or str, default True
         Show a progress bar (tqdm, on standard error); a string is its description, by default the method.
     early_stop : EarlyStop, optional
     checkpoint : path, optional
         Where to write checkpoints (`.npz`, atomically: there is always a whole one, the last or the next).
     checkpoint_every : int, default 1
-        k, the number of epochs between checkpoints; one is written at the end in any case, but not after divergence.
+        k, the number of epochs between checkpoints; one is written at the end in any case, be it of a run with nothing
+        left to do, but not after divergence.
         It is written after the callbacks of its epoch. A run that is killed loses the epoch under way and at most k
         finished ones: those since the last checkpoint, which are k if the kill falls between the end of an epoch and
         the end of writing. When the callbacks hear of an epoch, all checkpoints due before it are on the disk.
@@ -422,6 +424,8 @@ def fit(net: Network, data: Dataset | tuple[Any, Any], method: str | Method | Ca
     batch_size = None if batch_size is None else whole_number("fit: batch_size", batch_size)
     checkpoint_every = whole_number("fit: checkpoint_every", checkpoint_every)
     callbacks = checked_callbacks(callbacks)
+    if not isinstance(progress, (bool, str)):
+        raise TypeError(f"fit: progress must be True, False or a description, got {shown(progress)}")
     check_paths(checkpoint, resume)
     split_seed, run_seed = np.random.SeedSequence(whole_number("fit: seed", seed, least=0)).spawn(2)
     train, held_out = split_data(net, data, validation, np.random.default_rng(split_seed))
@@ -467,6 +471,7 @@ def fit(net: Network, data: Dataset | tuple[Any, Any], method: str | Method | Ca
     if early_stop is not None and history.stopped is None:
         history.stopped = early_stop.reason(history)
 
+    saved = None  # the epoch of this call's last checkpoint
     with guard(), progress_bar(progress, history, epochs, steps_per_epoch) as bar:
         while len(history) <= epochs and history.stopped is None:
             epoch = len(history)
@@ -488,9 +493,11 @@ def fit(net: Network, data: Dataset | tuple[Any, Any], method: str | Method | Ca
             history.stopped = run.first(told_to_stop(callbacks, row, net, history))
             if early_stop is not None and history.stopped is None:
                 history.stopped = early_stop.reason(history)
-            ends = epoch == epochs or history.stopped is not None
-            if checkpoint is not None and leads and (ends or epoch % checkpoint_every == 0):
+            if checkpoint is not None and leads and epoch % checkpoint_every == 0:
                 run.save(checkpoint, settings)
+                saved = epoch
+        if checkpoint is not None and leads and history.diverged is None and saved != len(history) - 1:
+            run.save(checkpoint, settings)
         if bar is not None and history.diverged is not None:
             bar.set_postfix_str(str(history.diverged))
     if run.best is not None:
@@ -540,8 +547,6 @@ def progress_bar(progress, history, epochs, steps_per_epoch):
     """Return a context that gives a progress bar, or None if `progress` is False."""
     if progress is False:
         return contextlib.nullcontext()
-    if progress is not True and not isinstance(progress, str):
-        raise TypeError(f"fit: progress must be True, False or a description, got {shown(progress)}")
     from tqdm.auto import tqdm
 
     description = history.label if progress is True else progress

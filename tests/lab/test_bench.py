@@ -124,7 +124,8 @@ def test_other_libraries_take_finite_steps(name):
     if contender is None:
         pytest.skip(f"{name} is not installed")
     for _ in range(3):
-        contender.step()
+        loss = contender.step()  # of scikit-learn the network, which keeps it
+        assert np.isfinite(getattr(loss, "loss_", loss))
 
 
 def test_scikit_learn_is_no_contender_where_it_lacks_the_loss_or_the_layers():
@@ -275,6 +276,25 @@ def test_wrong_options_are_refused_before_anything_is_measured(words, message, t
     np.savez("flat.npz", X_train=np.zeros((600, 784)))
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         bench.run(parsed("step", *words))
+
+
+@pytest.mark.parametrize(("what", "words", "message"), [
+    ("solve", ("--network", "wide"), "--network belongs to bench step, profile, memory, ranks, got bench solve"),
+    ("profile", ("--contender", "FOOF"), "--contender belongs to"), ("step", ("--batch", "9"), "--batch belongs"),
+    ("race", ("--backend", "cupy"), "--backend belongs"), ("memory", ("--data", "images.npz"), "--data belongs"),
+    ("step", ("--cluster", "tcp://a:1"), "--cluster belongs to bench race, got bench step")])
+def test_an_option_is_refused_where_it_does_nothing(what, words, message):
+    with pytest.raises(ValueError, match=message):
+        bench.run(parsed(what, *words))
+
+
+@pytest.mark.parametrize(("what", "words"), [("step", ("--network", "recurrent", "--contender", "MAC")),
+                                             ("scale", ("--contender", "LocoProp-M"))])
+def test_contenders_that_have_no_step_there_are_named(what, words, tmp_path):
+    arguments = parsed(what, "--rounds", "1", "--output", str(tmp_path), *words)
+    with pytest.raises(ValueError, match=f"--contender: .* bench {what} has no step of {words[-1]} on "):
+        bench.measure(bench.checked_options(arguments))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_users_images_are_those_of_the_networks_that_take_them(tmp_path):

@@ -19,6 +19,12 @@ def test_without_a_terminal_there_are_ten_lines_and_no_bar(capsys, tmp_path):
     assert ml.load(tmp_path / "net.npz").depth == 2
 
 
+def test_one_process_in_the_shell_of_a_slurm_job_is_alone(monkeypatch, capsys):
+    monkeypatch.setenv("SLURM_NTASKS", "4")
+    assert cli.main([*LINE, "--quiet"]) == 0
+    assert "step size 1, 1 process" in capsys.readouterr().out
+
+
 def test_a_quiet_run_says_nothing_on_the_way(capsys):
     assert cli.main([*LINE, "--quiet"]) == 0
     assert capsys.readouterr().err == ""

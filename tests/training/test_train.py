@@ -383,6 +383,13 @@ def test_a_callback_that_returns_true_stops():
     assert len(run(callbacks=lambda *_: True)) == 1
 
 
+def test_a_wrong_progress_is_told_before_anything_is_done():
+    heard = []
+    with pytest.raises(TypeError, match="fit: progress must be True, False or a description, got 1"):
+        run(progress=1, callbacks=lambda *row: heard.append(row))
+    assert not heard
+
+
 def wobble(losses):
     """Return a network, data and a method with which the training loss takes given values in turn."""
     X, y = np.zeros((1, 1), np.float32), np.zeros((1, 1), np.float32)
@@ -513,6 +520,17 @@ def test_checkpoints_are_written_every_n_epochs_and_at_the_end(every, written, t
     run(epochs=5, checkpoint=tmp_path / "run.npz", checkpoint_every=every)
     assert epochs == written
     assert [path.name for path in tmp_path.iterdir()] == ["run.npz"]
+
+
+def test_a_run_with_nothing_left_to_do_leaves_a_checkpoint_too(tmp_path):
+    one, two, three = (tmp_path / f"{name}.npz" for name in "123")
+    run(epochs=0, checkpoint=one)
+    run(callbacks=lambda *_: True, checkpoint=two)
+    assert_same(run(epochs=4, resume=one), run(epochs=4))
+    assert_same(run(epochs=4, resume=two, checkpoint=three), run(epochs=4))
+    copy = tmp_path / "copy.npz"
+    finished = run(epochs=4, resume=three, checkpoint=copy)
+    assert_same(run(epochs=4, resume=copy), finished)
 
 
 def test_an_interrupt_loses_the_epoch_under_way_only(tmp_path, capfd):
