@@ -117,8 +117,11 @@ v = rng.uniform(-3, 3, 200)
 for name, f in functions.items():
     below = np.all(envelope(f, v, 0.7) <= f(v))
     every = f(grid) + (grid - v[:, None]) ** 2 / (2 * 0.7)
+    teach.holds(f"{name}: the points of the least values",
+                brute_prox(f, v, 0.7, grid),
+                grid[every.argmin(axis=1)])  # (2.1)
     teach.holds(f"{name}: no point of the grid is lower",
-                envelope(f, v, 0.7), every.min(axis=1))  # (2.1)
+                envelope(f, v, 0.7), every.min(axis=1))  # (2.2)
     print(f"{name:15s} its envelope lies below it at {len(v)} points: {below}")
 
 # %% [markdown]
@@ -146,7 +149,8 @@ for name in ("|u|", "(u² − 1)²/4"):
 
 # %% [markdown]
 # It has the same least value and the same minimisers as $f$, since at a minimiser neither term can be improved.
-#
+
+# %% [markdown]
 # ## Predict
 #
 # The double well has minima at $\pm1$ and a hump at 0. For which of $\tau = 0.5,\ 0.9$ and $4$ does its
@@ -212,8 +216,19 @@ print(f"double well, τ = 4: no point goes nearer to 0 than {middle:.2f}")
 #
 # $$ \frac{v - u}{\tau} \in \partial f(u), \tag{2.3} $$
 #
-# where $\partial f(u)$ is the set of slopes of lines that touch $f$ at $u$ from below. It is the implicit
-# step of notebook 01, $u = v - \tau f'(u)$.
+# where $\partial f(u)$, for a **convex** $f$, is the set of slopes of lines that touch $f$ at $u$ from below. For a
+# smooth $f$, convex or not, it is $\{f'(u)\}$. It is the implicit step of notebook 01, $u = v - \tau f'(u)$. The double
+# well, smooth and not convex, has no line from below at $u = 0.36$, and yet such points are proxes:
+
+# %%
+v = rng.uniform(-3, 3, 50)
+for tau in (0.5, 4.0):
+    u = brute_prox(double_well, v, tau, grid)
+    # half a spacing off, the slopes err by (f'' + 1/τ)/2000
+    teach.holds(f"double well, τ = {tau}: (v − u)/τ is the slope at u",
+                (v - u) / tau, u * (u**2 - 1), 1e-2)  # (2.3)
+print(f"τ = 0.5: v = 0.2 goes to u = "
+      f"{brute_prox(double_well, np.array([0.2]), 0.5, grid)[0]:.2f}")
 
 # %% [markdown]
 # ## Exercise 2.2 (core): the absolute value
@@ -279,17 +294,16 @@ for tau in (0.5, 2.0):
 
 # %%
 u = soft_threshold(v, 0.5)
-slope = (v - u) / 0.5
-teach.holds("where u ≠ 0 it is the sign of u", slope[u != 0],
-            np.sign(u[u != 0]))
+slope, off = (v - u) / 0.5, np.abs(u) > 1e-12
+teach.holds("where u ≠ 0 it is the sign of u", slope[off], np.sign(u[off]))
 teach.holds("where u = 0 it is no steeper than 1",
-            max(np.abs(slope[u == 0]).max() - 1, 0), 0)  # (2.3)
+            max(np.abs(slope[~off]).max() - 1, 0), 0)  # (2.3)
 
 # %% [markdown]
 # ## The slope of the envelope
 #
 # If $v$ moves a little, the minimiser $u$ in (2.2) moves too, but to first order that does not change the
-# value, since the slope in $u$ is zero. Only the explicit $v$ counts:
+# value, since the slope in $u$ is zero. Only the explicit $v$ counts, wherever the prox does not jump:
 #
 # $$ \nabla\, \mathrm{env}_{\tau f}(v) = \frac{v - \mathrm{prox}_{\tau f}(v)}{\tau}. \tag{2.4} $$
 #
@@ -307,27 +321,20 @@ slope = (abs_envelope(v + h, tau) - abs_envelope(v - h, tau)) / (2 * h)
 # tolerance: the slope has a kink at ±τ, where a difference errs by up to h
 teach.holds("slope of the envelope", slope, (v - soft_threshold(v, tau)) / tau,
             1e-5)  # (2.4)
-for name in ("|u|", "log(1 + exp u)"):  # on the grid: h and errors are larger
-    f, h = functions[name], 0.01
+h = 0.01
+for name, f in functions.items():  # on the grid: h and errors are larger
     slope = (envelope(f, v + h, tau) - envelope(f, v - h, tau)) / (2 * h)
     teach.holds(f"{name}: slope of the envelope on the grid", slope,
                 (v - brute_prox(f, v, tau, grid)) / tau, h)
 
 # %% [markdown]
-# ## Two laws
+# ## A law for convex functions
 #
 # Write $u = \mathrm{prox}_{\tau f}(v)$ and $p = (v - u)/\tau$. For convex $f$ with conjugate $f^*(p) =
 # \sup_u pu - f(u)$, the statement $p \in \partial f(u)$ is the same as $u \in \partial f^*(p)$, and that is
 # (2.3) for $f^*$ at the point $v/\tau$ with step $1/\tau$. Hence **Moreau's identity**
 #
 # $$ v = \mathrm{prox}_{\tau f}(v) + \tau\, \mathrm{prox}_{f^*/\tau}(v/\tau). \tag{2.5} $$
-#
-# The second law: convex slopes grow, $\langle p - q, u - w\rangle \ge 0$, so the images $u$ and $w$ of two
-# points $v_u$ and $v_w$ obey
-#
-# $$ \|u - w\|^2 \le \langle u - w,\; v_u - v_w \rangle, \tag{2.6} $$
-#
-# *firm nonexpansiveness*: a prox never drives points apart.
 
 # %%
 tau = 0.7
@@ -337,7 +344,15 @@ teach.holds("Moreau's identity",
             soft_threshold(v, tau) + tau * projected, v)  # (2.5)
 
 # %% [markdown]
-# The second law, for a loss of four numbers whose prox only the library has, on 500 pairs of points:
+# ## A second one
+#
+# Convex slopes grow, $\langle p - q, u - w\rangle \ge 0$, so the images $u$ and $w$ of two points $v_u$ and $v_w$
+# obey
+#
+# $$ \|u - w\|^2 \le \langle u - w,\; v_u - v_w \rangle, \tag{2.6} $$
+#
+# *firm nonexpansiveness*: a prox of a convex function never drives points apart. For a loss of four numbers whose
+# prox only the library has, on 500 pairs of points:
 
 # %%
 loss = ml.SoftmaxCrossEntropy(reduction="sum")
@@ -438,7 +453,8 @@ for reduction, weight in (("sum", 1.0), ("mean", 1 / 40)):
 # %% [markdown]
 # Mind the two reductions: under the *mean* over $N$ samples the loss of one of them has weight $1/N$, and
 # its prox a step of $\tau/N$. The same $\tau$ means something else when the batch grows.
-#
+
+# %% [markdown]
 # ## Where steps land
 #
 # Softmax cross-entropy with two classes, label 0, in the plane of the two logits: one explicit and one implicit
@@ -540,7 +556,7 @@ v_left, v_right, tau_jump = -0.005, 0.005, 4.0
 v_left, v_right, tau_jump = check.jump((v_left, v_right, tau_jump), SEED)
 
 # %% tags=["mistake"]
-# says: one minimum, no jump
+# says: there is one minimum
 v_left, v_right, tau_jump = -0.005, 0.005, 0.9
 
 # %% tags=["mistake"]
@@ -583,8 +599,8 @@ teach.record("explicit steps outside the picture, τ = 16", outside, expected=3,
 #
 # - A prox is an implicit step, $u = v - \tau f'(u)$; a brute-force argmin on a grid is its reference
 #   implementation.
-# - It is a gradient step on the Moreau envelope, which keeps the least value and its places. The kinks of a
-#   convex $f$ go; a non-convex one may get a new kink, where its prox jumps.
+# - Where it does not jump, it is a gradient step on the Moreau envelope, which keeps the least value and its
+#   places. The kinks of a convex $f$ go; a non-convex one may get a new kink, where its prox jumps.
 # - Convex: unique, and never drives points apart. Non-convex: unique for $\tau\rho < 1$, and it may jump
 #   beyond.
 #

@@ -45,6 +45,9 @@ WRONG_PROXES = {
     "the distance is u − v, not u + v": lambda f, v, tau, grid: prox_with()(f, -v, tau, grid),
     "this is f at the prox; the point is wanted": lambda f, v, tau, grid: f(prox_with()(f, v, tau, grid)),
     "this is the move v − u; u itself is wanted": lambda f, v, tau, grid: v - prox_with()(f, v, tau, grid),
+    "this is the move u − v; u itself is wanted": lambda f, v, tau, grid: prox_with()(f, v, tau, grid) - v,
+    "the points of the grid are u − v here; they are u": lambda f, v, tau, grid:
+        grid[np.argmin(f(v[:, None] + grid) + grid**2 / (2 * tau), axis=1)],
     "f and the distance are added, not multiplied": lambda f, v, tau, grid: grid[np.argmin(
         f(grid) * (grid - v[:, None]) ** 2 / (2 * tau), axis=1)],
     "the last point of the grid, for each v: is the best value kept with its point?":
@@ -89,12 +92,13 @@ def brute_prox(answer, seed):
             off_grid = abs(u[:, None] - grid).min(axis=1)
             yield claim(f"{name}: one grid point for each v", off_grid, np.zeros(20))
             yield Claim(f"{name}: no grid point is lower", excess(u, f), 1e-12,
-                        "look at the weight 1/(2τ) and at which axis the minimum is taken over")
+                        "look at f, at the distance, at its weight 1/(2τ) and at the axis of the minimum")
 
     def mistakes(prox):
         yield from slips(prox, [(bump, v, tau, grid), (np.abs, v, tau, grid), (bump, v, 50.0, grid)], WRONG_PROXES)
         u = np.asarray(prox(bump, v, tau, grid), dtype=float)
-        yield u.shape == grid.shape, "the least entry of each column; that of each row is wanted: axis=1"
+        yield (u.shape == grid.shape, "one point for each point of the grid comes back; the least is wanted for each "
+               "v, over the grid: axis=1 where a row belongs to a v")
         yield u.shape != v.shape, f"one point for each of the {len(v)} v is asked for; yours has the shape {u.shape}"
         yield (u.shape == v.shape and not np.isin(u.round(9), grid.round(9)).all(),
                "these are no points of the grid: choose among them, and take no steps from v")
@@ -110,7 +114,7 @@ def brute_prox(answer, seed):
         k = np.argmax(value - least)
         yield value[k] > least[k] + 1e-12, (
             f"for v = {v[k]:.2f} your u = {u[k]:.2f} has the value {value[k]:.3f} in (2.1), and the grid has a point "
-            f"with {least[k]:.3f}: look at the weight 1/(2τ), and at the axis")
+            f"with {least[k]:.3f}: look at f, at the distance to v, at its weight 1/(2τ), and at the axis")
 
     return check("2.1", answer, claims, mistakes, fallback=grid_prox)
 
@@ -152,6 +156,9 @@ WRONG_THRESHOLDS = {
     "positive v are lost: the absolute value is symmetric": lambda v, tau: np.minimum(v + tau, 0),
     "the threshold is |v| > τ, not v² > τ":
         lambda v, tau: np.where(v**2 > tau, v - tau * np.sign(v), 0),
+    "the border is |v| = τ; here it is 1": lambda v, tau: np.where(abs(v) <= 1, 0, v - tau * np.sign(v)),
+    "this is the least value (the envelope); the point is wanted": lambda v, tau:
+        np.where(abs(v) > tau, abs(v) - tau / 2, v**2 / (2 * tau)),
     "this is a projection on [−1, 1]; the prox moves points by τ": lambda v, tau: np.clip(v, -1, 1),
     "beyond τ points move by τ; here they are multiplied by it": lambda v, tau: np.where(abs(v) < tau, 0, v * tau),
     "beyond τ points move by τ; here they are divided by it": lambda v, tau: np.where(abs(v) < tau, 0, v / tau),
@@ -178,7 +185,7 @@ def soft_threshold(answer, seed):
     def misfit(u, tau):
         """Return how far (v − u)/τ is from the slopes of |·| at u, at worst."""
         slope = (v - u) / tau
-        return float(np.where(u != 0, abs(slope - np.sign(u)), np.maximum(abs(slope) - 1, 0)).max())
+        return float(np.where(abs(u) > 1e-12, abs(slope - np.sign(u)), np.maximum(abs(slope) - 1, 0)).max())
 
     def claims(prox):
         for tau in (0.3, 1.7):
@@ -242,6 +249,10 @@ WRONG_LOGISTIC_PROXES = {
     "u may lie on either side of v; the upper end is v + τ": bisection_with(ends=lambda v, tau: (v - tau, v)),
     "u lies between v − τ and v + τ, which may be beyond these ends":
         bisection_with(ends=lambda v, tau: (-1 + 0 * v, 1 + 0 * v)),
+    "u lies between v − τ and v + τ, on either side of v; here the search is between 0 and v":
+        bisection_with(ends=lambda v, tau: (0 * v, v)),
+    "a sign in bisection: τ (sigmoid(u) − y); here y is added": bisection_with(
+        lambda u, y, tau: tau * (logistic(u) + y), ends=lambda v, tau: (v - 3 * tau, v + tau)),
     "u may be farther from v than 1: its distance is up to τ":
         bisection_with(ends=lambda v, tau: (v - 1, v + 1)),
     "u itself is missing on the left side of (2.7)": bisection_with(lambda u, y, tau: tau * (logistic(u) - y) - u),
@@ -296,7 +307,8 @@ def logistic_prox(answer, seed):
                "right but for v = ±25: u lies between v − τ and v + τ; does your search begin at fixed ends?")
         hit, off = y == 1, abs(residual(small, 0.5) - v) > 1e-6
         yield (not off[hit].any() or not off[~hit].any(),
-               f"right for the label {int(not off[hit].any())} alone: the labels are 0 and 1 here, not −1 and 1")
+               f"right for the label {int(not off[hit].any())} alone: are the labels taken for 0 and 1, not −1 and 1, "
+               "and is y subtracted?")
         alone = np.asarray(prox(v[:1], y[:1], 0.5), dtype=float)
         yield (abs(alone + 0.5 * (sigmoid(alone) - y[:1]) - v[:1]).max() < 1e-6,
                "right for one entry alone, wrong for several: each has its own interval; np.where, not if or np.all")
@@ -341,7 +353,7 @@ def jump(answer, seed):
         yield max(abs(v), abs(w)) > 3, "so far from 0 there is one well: where is the border between the two?"
         yield abs(v - w) > 0.01, "the two points must be near each other"
         yield v == w, "these are one point: it has one prox"
-        yield tau <= 1, "for τ ≤ 1 the parabola outweighs the bend between the wells: one minimum, no jump"
+        yield tau <= 1, "for this τ there is one minimum: which curvature has the objective at 0?"
         yield v * w > 0, "both points lie on the same side of 0, and go to the same well"
         yield tau < 4 / 3, f"there is a jump, but a small one, of {np.ptp(sent(found)):.2f}: what does τ do to it?"
 
