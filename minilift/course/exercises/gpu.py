@@ -32,6 +32,8 @@ WRONG_ULPS = {
         ulps_with(unit=lambda y: np.spacing(float(abs(y).max()))),
     "the unit is the spacing at the largest entry of y, not at the largest difference": lambda x, y:
         float(abs(x.astype(np.float64) - y).max() / max(np.spacing(abs(x - y).max()), 1e-300)),
+    "the unit is the spacing at the largest entry of y, not at the one that moved most": lambda x, y: float(
+        abs(x.astype(np.float64) - y).max() / np.spacing(abs(y.flat[abs(x - y).argmax()]))),
     "this is the relative error; divide by the spacing of floats at the largest entry": lambda x, y:
         float(abs(x.astype(np.float64) - y).max() / abs(y).max()),
     "the median difference; the largest is asked for": lambda x, y:
@@ -104,11 +106,11 @@ def ulps(answer, seed):
     wide, off = y.astype(np.float64), y.astype(np.float64)
     off[k] -= 3 * np.spacing(off[k])
     off[other] += np.spacing(off[k])
-    below = np.array([np.nextafter(np.float32(-64), np.float32(0)), 5.5])  # where the spacing halves
+    below = np.array([np.nextafter(np.float32(-64), np.float32(0)), 5.5, 30])  # where the spacing halves
     below = below.astype(np.float32)
-    above = np.array([-64, below[1] + 2.5 * np.spacing(-below[0])], np.float32)
-    power = np.array([-64, 5.5], np.float32)
-    near = np.array([-64, power[1] + 2.5 * np.spacing(-power[0])], np.float32)
+    above = np.array([-64, below[1] + 2.5 * np.spacing(-below[0]), 30], np.float32)
+    power = np.array([-64, 5.5, 30], np.float32)
+    near = np.array([-64, power[1] + 2.5 * np.spacing(-power[0]), 30], np.float32)
 
     def claims(distance):
         yield claim("an array to itself", distance(y, y), 0)
@@ -162,7 +164,9 @@ WRONG_PRODUCT_BOUNDS = {
     "n is the inner size, the length of the sums; this is the number of rows": bound_with(lambda A, B: A.shape[0]),
     "n is the inner size, the length of the sums; this is the number of columns": bound_with(lambda A, B: B.shape[1]),
     "the unit roundoff of float64; float32's is 2⁻²⁴": bound_with(u=2.0**-53),
-    "this is the spacing 2⁻²³; rounding errs by half of it, 2⁻²⁴": bound_with(u=2.0**-23),
+    "twice too large: u is 2⁻²⁴, half the spacing 2⁻²³, and a term meets at most n roundings, not 2n":
+        bound_with(u=2.0**-23),
+    "float64's spacing; the unit roundoff of float32 is 2⁻²⁴": bound_with(u=2.0**-52),
     "the unit roundoff is missing": bound_with(u=1.0),
     "√n is what one meets on average; a bound must hold always, with n": bound_with(lambda A, B: np.sqrt(A.shape[1])),
     "n² is more than needed: n roundings in each sum": bound_with(lambda A, B: A.shape[1] ** 2),
@@ -320,6 +324,8 @@ WRONG_CLOCKS = {
        for n in MANY},
     **{f"{n} pieces queued at once, over {n - 1}": clock_with(
         between="work " * n + "wait", final=lambda start, end, n=n: (end - start) / (n - 1)) for n in MANY[1:]},
+    **{f"{n} pieces queued at once over {n}, and the first call's compiling and allocating is among them": clock_with(
+        "wait", "work " * n + "wait", lambda start, end, n=n: (end - start) / n) for n in MANY},
     "work of before is still queued when the clock starts": clock_with("work wait work"),
     "the warm-up is still running when the clock starts, and is waited for after it": clock_with(
         "work", "wait work wait"),
@@ -363,7 +369,7 @@ def timed(answer, seed):
 
     def mistakes(measure):
         yield same(measured(measure, 100), measured(measure, 240)) and measured(measure, 100) > 3, \
-            "the same for any work: it must be measured"
+            "the same for work of any length: the work itself must be measured, and not drop out of a difference"
         yield 0 < measured(measure, 100) < 0.5, "this device has its own time: read clock(), not the computer's"
         yield from slips(lambda cost: measured(measure, cost), [(100,), (240,)],
                          {text: functools.partial(measured, wrong) for text, wrong in WRONG_CLOCKS.items()})
@@ -379,7 +385,8 @@ def timed(answer, seed):
 
 def standing_still(answer, theta, d, seed):
     """Exercise 12.4: a step size at which float32 parameters do not move, and float64 ones do."""
-    smallest = float((abs(np.asarray(theta)) / abs(np.asarray(d))).min())
+    mobile = abs(np.asarray(theta, dtype=float)) / abs(np.asarray(d, dtype=float))
+    smallest = float(mobile.min())
 
     def moved(tau, dtype):
         """Return the share of entries that a step changes."""
@@ -400,6 +407,9 @@ def standing_still(answer, theta, d, seed):
             "at the edge itself a step is rounded to a move, to even or up: stay a factor 2 or more below"
         yield same(tau / smallest * 2.0**53, 1, 1e-3), "float64's unit roundoff: in float64 nothing moves, either"
         yield moved(tau, np.float64) < 1, "so small that entries stand still in float64 too"
+        for rule, word in ((np.mean, "mean"), (np.median, "median"), (np.max, "largest")):
+            yield (any(same(tau / rule(mobile) * 2.0**k, 1, 1e-3) for k in (24, 25, 26, 27)),
+                   f"made of the {word} |θ|/|d|; the most mobile entry decides, the smallest")
         yield moved(tau, np.float32) > 0.5, "far too large: most entries still move in float32"
         yield moved(tau, np.float32) > 0, \
             "a few entries still move; the most mobile one decides (the minimum, no mean), and τ is " \
