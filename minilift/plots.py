@@ -8,6 +8,7 @@ line style and marker in all figures (`METHOD_STYLE`). A run that diverged is ma
 
 from __future__ import annotations
 
+import copy
 import sys
 
 import numpy as np
@@ -253,11 +254,12 @@ def prox_residual(net, X, y, l=1, method=None):
     found = {}
 
     def record(block):
-        step = method.propose(block)
+        step = steps[block.k - 1]
         if block.l == l:  # forward is linear in θ: at the step it gives ã d
             found.update(change=to_numpy(phi.forward(step, block.a)), target=to_numpy(block.g))
         return step
 
+    steps = copy.deepcopy(method).directions(net, net.propagate(X), y)
     list(backward.sweep(net, net.propagate(X), y, record, new_weights=method.new_weights))
     target, left = found["target"], found["change"] - found["target"]
     share = np.linalg.norm(left) / max(np.linalg.norm(target), np.finfo(target.dtype).tiny)

@@ -1,7 +1,9 @@
 """Figures: what is drawn is what was given; methods keep their looks; nothing is cut off; no display is needed."""
 
+import copy
 import itertools
 import math
+import re
 import subprocess
 import sys
 
@@ -386,6 +388,29 @@ def test_the_residual_of_an_implicit_step_shrinks_as_tau_theta_grows():
     ml.methods.as_method(lambda block: signals.append(block.g) or 0 * block.theta).directions(net, state, y)
     assert sizes[0] == pytest.approx(np.linalg.norm(signals[1]), rel=1e-5)  # without a step all of the target is left
     assert sizes[0] > sizes[1] > sizes[2] > 0
+
+
+@pytest.mark.parametrize("method", [ml.FOOF(0.1, decay=0.9), ml.KFAC(0.1), ml.GaussNewton(0.1), ml.MAC(),
+                                    ml.PredictiveCoding(), ml.BCD(), ml.SemiImplicit(0.1), ml.LocoProp()], ids=repr)
+def test_the_residual_is_drawn_of_the_step_of_any_method(method):
+    """That of its directions; on the blocks that it sees where signals pass through updated weights."""
+    net, X, y = conv_case()
+    try:
+        steps = copy.deepcopy(method).directions(net, net.propagate(X), y)
+    except (ValueError, TypeError) as error:  # which does not train such a network
+        with pytest.raises(type(error), match=re.escape(str(error))):
+            plots.prox_residual(net, X, y, 2, method)
+        return
+    blocks, before = {}, repr(method.state_dict())
+
+    def keep(block):
+        blocks[block.l] = block
+        return steps[block.k - 1]
+
+    list(ml.methods.sweep(net, net.propagate(X), y, keep, new_weights=method.new_weights))
+    left = net.phi[2].forward(steps[1], blocks[2].a) - blocks[2].g
+    np.testing.assert_array_equal(pictures(plots.prox_residual(net, X, y, 2, method))[0], left[0, :, :, 0])
+    assert repr(method.state_dict()) == before
 
 
 @pytest.mark.parametrize(("l", "message"), [(3, "no convolution but Linear"),
