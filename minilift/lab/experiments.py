@@ -178,8 +178,9 @@ class Plan:
     @property
     def command(self):
         """The command that gives the results again."""
-        given = {**self.changes, "data": self.data and Path(self.data).name, "backend": self.backend}
-        defaults = {**vars(self.what.settings[self.scale]), "data": None, "backend": "numpy"}
+        given = {**self.changes, "data": self.data and Path(self.data).name, "backend": self.backend,
+                 "threads": self.threads}
+        defaults = {**vars(self.what.settings[self.scale]), "data": None, "backend": "numpy", "threads": 1}
         return command_line(f"minilift reproduce {self.experiment} --scale {self.scale}", given, defaults)
 
 
@@ -363,19 +364,27 @@ def loss_after(seconds, record):
     return float(np.interp(seconds, history["seconds"], history["train_loss"]))
 
 
+CONDITIONS = ("processor", "threads", "jobs")  # of a run, on which its seconds depend
+
+
 def lower_by_epochs_and_seconds(results, labels, others, longer):
     """Return for each label the verdicts at equal epochs, and at equal seconds (those that the fastest took).
 
     `longer` are the runs to compare with at equal seconds: step sizes and schedules of `others` are tuned for equal
-    epochs, and at equal seconds a slower method is in mid-schedule.
+    epochs, and at equal seconds a slower method is in mid-schedule. The latter is unclear where runs differ in
+    `CONDITIONS`.
     """
     verdicts = []
     for data, label in product(results.data, labels):
-        times = [training_time(record) for name in (label, *longer) for record in results.chosen(data, name)
+        records = [record for name in (label, *longer) for record in results.chosen(data, name)]
+        times = [training_time(record) for record in records
                  if not record["history"].diverged]  # one that diverged ended early, it was not the fastest
         seconds = min(times, default=0.0)
-        verdicts += [lower_loss(results, data, label, others),
-                     lower_loss(results, data, label, longer, f"after {seconds:.3g} s", partial(loss_after, seconds))]
+        timed = lower_loss(results, data, label, longer, f"after {seconds:.3g} s", partial(loss_after, seconds))
+        unlike = [name for name in CONDITIONS if len({record["machine"].get(name) for record in records}) > 1]
+        if unlike:
+            timed = timed._replace(verdict=f"unclear ({timed.verdict}, but its runs differ in {', '.join(unlike)})")
+        verdicts += [lower_loss(results, data, label, others), timed]
     return verdicts
 
 
@@ -416,8 +425,9 @@ def bcd_claims(results):
         energies = [np.array(history["energy"][1:]) for history in
                     results.measured(results.data[0], label, operator.itemgetter("history"))]
         rises = [float((np.diff(energy) / energy[:-1]).max(initial=-math.inf)) for energy in energies]
-        verdicts.append(verdict(f"{label}: no sweep raises the energy, beyond the rounding of its sum (share of it)",
-                                rises, [1e-5] * len(rises), operator.le))
+        found = verdict(f"{label}: no sweep raises the energy, beyond the rounding of its sum (share of it)",
+                        rises, [1e-5] * len(rises), operator.le)
+        verdicts.append(found._replace(verdict="unclear (no two sweeps)") if -math.inf in rises else found)
         if results.data[0] == "mnist":
             accuracies = results.measured("mnist", label, ACCURACIES["test accuracy"])
             claim = "test accuracy at least 0.9439 − 0.005 (authors, 1500 wide, 60 000 samples: to 0.9492)"

@@ -64,10 +64,10 @@ def load_data(plan, name):
     return data.autoencoder() if network is autoencoder else data
 
 
-def run_job(plan, folder, job, *callbacks):
+def run_job(plan, folder, job, *callbacks, jobs=1):
     """Do one run, or take it up where it stopped, or read its result if it is finished; return the record.
 
-    The callbacks are those of `fit`.
+    `jobs` says how many are done at a time; the callbacks are those of `fit`.
     """
     path, checkpoint = (Path(folder) / "runs" / f"{job.key}{suffix}" for suffix in (".json", ".npz"))
     if path.exists():
@@ -83,7 +83,7 @@ def run_job(plan, folder, job, *callbacks):
                       epochs=setting.epochs * variant.times, batch_size=setting.batch, seed=job.seed,
                       validation=what.validation, callbacks=callbacks, progress=False, resume=True,
                       checkpoint=checkpoint, checkpoint_every=1 if plan.scale == "paper" else 10)
-        record = {**record_of(job, history, net, data), "machine": {**machine(), "threads": plan.threads}}
+        record = {**record_of(job, history, net, data), "machine": {**machine(), "threads": plan.threads, "jobs": jobs}}
     write_text(path, json.dumps({**record, "history": history.as_dict()}))
     checkpoint.unlink(missing_ok=True)
     return record
@@ -108,8 +108,8 @@ def finished_jobs(plan, folder, workers, jobs, bar):
     if workers == 1 and not elsewhere():
         return (run_job(plan, folder, job, lambda row, net, history: bar.update(row["epoch"] > 0) and None)
                 for job in jobs)
-    data = None if plan.data is None else str(Path(plan.data).absolute())  # workers may stand in another folder
-    return spread(partial(run_job, replace(plan, data=data), folder.absolute()), jobs, workers)
+    run = partial(run_job, plan, folder.absolute(), jobs="a cluster's" if elsewhere() else workers)
+    return spread(run, jobs, workers)
 
 
 def reproduce(plan, folder=None, *, jobs=1, progress=True, address=None):

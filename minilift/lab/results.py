@@ -61,8 +61,8 @@ def csv_text(runs):
 
 def machines(results):
     """Return where, with what versions and from which commits the runs were done."""
-    names = ("processor", "threads", "blas", "versions", "commit")
-    found = {json.dumps({name: record["machine"][name] for name in names}) for record in results.records}
+    names = ("processor", "threads", "jobs", "blas", "versions", "commit")
+    found = {json.dumps({name: record["machine"].get(name) for name in names}) for record in results.records}
     return [json.loads(one) for one in sorted(found)]
 
 

@@ -38,7 +38,7 @@ def record(label, step, losses, seed=0, data="digits", diverged=False, seconds=N
     if diverged:
         history.diverged = Divergence(1, 1, None, "the loss of a batch is nan")
     return {"data": data, "label": label, "step": step, "seed": seed, "test_loss": 1.0, "test_accuracy": 0.5,
-            "history": history, **more}
+            "machine": {}, "history": history, **more}
 
 
 # ---- runs
@@ -137,7 +137,7 @@ def test_the_step_size_is_tuned_with_one_seed_and_the_best_one_runs_with_all(tmp
 def test_every_method_has_as_many_step_sizes_as_the_others(name, scale):
     plan = EXPERIMENTS[name]
     labels = [variant.label for variant in plan.variants(plan.settings[scale])]
-    assert len({labels.count(label) for label in labels}) == 1 + (name == "none")
+    assert len({labels.count(label) for label in labels}) == 1
     assert len(set(labels)) >= 2
 
 
@@ -225,7 +225,18 @@ def test_one_sweep_raises_no_energy():
     for epoch, energy in enumerate([4.0, 3.0]):
         once["history"].append({"epoch": epoch, "seconds": 0.5 * epoch, "train_loss": 1.0, "energy": energy})
     (found,) = experiments.bcd_claims(Results([once]))
-    assert found.verdict.startswith("holds")
+    assert found.verdict == "unclear (no two sweeps)"
+    once["history"].append({"epoch": 2, "seconds": 1.0, "train_loss": 1.0, "energy": 3.0})
+    assert experiments.bcd_claims(Results([once]))[0].verdict.startswith("holds")
+
+
+@pytest.mark.parametrize(("name", "value"), [("threads", 2), ("jobs", -1), ("processor", "another")])
+def test_seconds_of_other_conditions_are_not_compared(name, value):
+    fast, slow = record("backprop", 1, [2.0, 1.5]), record("semi-implicit", 1, [2.0, 1.0])
+    slow["machine"] = {**slow["machine"], name: value}
+    at_end, at_time = experiments.against_backprop(Results([fast, slow]))
+    assert at_end.verdict == "holds (1 of 1 seeds)"
+    assert at_time.verdict == f"unclear (holds (1 of 1 seeds), but its runs differ in {name})"
 
 
 def test_divergence_is_a_result():
