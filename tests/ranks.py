@@ -22,8 +22,11 @@ class Stopped(BaseException):
 class Communicator:
     """Rank `rank` of several threads; `board` and `barrier` are common to all."""
 
-    def __init__(self, rank, board, barrier):
-        self.rank, self.board, self.barrier = rank, board, barrier
+    def __init__(self, rank, board, barrier, come):
+        self.rank, self.board, self.barrier, self.come = rank, board, barrier, come
+
+    def Dup(self):
+        return self
 
     def Get_rank(self):
         return self.rank
@@ -56,17 +59,34 @@ class Communicator:
         assert list(starts) == [sum(sizes[:rank]) for rank in range(len(sizes))]
         rows[...] = np.concatenate(parts)
 
+    def Iallgather(self, mine, places):
+        self.come[self.rank] = mine[0]
+        return Request(self.come, places)
+
     def Abort(self, code):
         self.barrier.abort()
 
 
+class Request:
+    """What `Iallgather` returns; it is called once by each rank at most."""
+
+    def __init__(self, come, places):
+        self.come, self.places = come, places
+
+    def Test(self):
+        if len(self.come) < len(self.places):
+            return False
+        self.places[...] = [self.come[rank] for rank in range(len(self.places))]
+        return True
+
+
 def on_ranks(size, run):
     """Return what ``run(team)`` returns on each of so many ranks; raise the first error that is no consequence."""
-    board, barrier, results, errors = [None] * size, threading.Barrier(size), [None] * size, []
+    board, barrier, results, errors, come = [None] * size, threading.Barrier(size), [None] * size, [], {}
 
     def work(rank):
         try:
-            results[rank] = run(Team(Communicator(rank, board, barrier), brief=True))
+            results[rank] = run(Team(Communicator(rank, board, barrier, come), brief=True))
         except BaseException as error:
             barrier.abort()
             if not isinstance(error, Stopped):

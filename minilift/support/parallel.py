@@ -7,10 +7,12 @@ order. What `sum` and `gather` return is bit-equal on all ranks.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import math
 import os
 import sys
+import threading
 import time
 import traceback
 from typing import Any
@@ -25,6 +27,8 @@ SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "PMIX_SIZE", "SLURM_STEP_NUM_TASKS"
 LONGEST_TEXT = 400  # bytes of a text that ranks exchange
 PIECE = 8_000_000  # bytes that are summed at a time: for more at once MPI would make a new buffer in every step
 GRACE = 0.5  # seconds in which rank 0 may tell an error that all ranks have, so that it is told once
+PATIENCE = 5.0  # seconds in which all ranks meet where one has gone wrong, if they all have
+ERROR, EXIT = 1, 2  # where ranks meet: an error in a local problem, the end of a process
 FORWARDING = 0.2  # seconds in which the launcher may pass on what a rank has told; on an abort it throws away the rest
 
 
@@ -56,8 +60,9 @@ class Team:
         self.communicator, self.brief = communicator, brief
         self.rank = 0 if communicator is None else communicator.Get_rank()
         self.size = 1 if communicator is None else communicator.Get_size()
+        self.beside = None if self.size == 1 else communicator.Dup()  # for what is said while others use the first
         self.sent = {"sum": [0, 0], "gather": [0, 0]}
-        self.stopped = False
+        self.stopped, self.status = False, None
 
     @classmethod
     def alone(cls) -> Team:
@@ -68,7 +73,8 @@ class Team:
     def mpi(cls, brief: bool = False) -> Team:
         """Return the team of all processes that ``mpiexec`` started.
 
-        An exception that nobody catches then stops all ranks, instead of leaving the others waiting for ever.
+        An exception that nobody catches, or a call of `sys.exit` with an error, then stops all ranks, instead of
+        leaving the others waiting for ever.
 
         Raises
         ------
@@ -85,6 +91,7 @@ class Team:
                                "MPIs; call the mpiexec of the MPI that mpi4py uses")
         if team.size > 1:
             sys.excepthook = lambda kind, error, trace: team.stop(error)
+            team.watch_exit()
         return team
 
     def __repr__(self):
@@ -176,6 +183,37 @@ class Team:
         except BaseException as error:
             self.stop(error)
             raise
+
+    def meet(self, place):
+        """Return whether all ranks come to this place, where something went wrong, within `PATIENCE`.
+
+        Unlike the verbs it may be called by one rank alone, whatever the others wait for.
+        """
+        places = np.empty(self.size, np.int64)
+        request = self.beside.Iallgather(np.array([place], np.int64), places)
+        end = time.monotonic() + PATIENCE
+        while not request.Test():
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.01)
+        return bool((places == place).all())
+
+    def watch_exit(self):
+        """Let a `sys.exit` with an error, of this rank but not of all, stop all ranks when the process ends."""
+        leave = sys.exit
+
+        def leave_noted(status=None, /):
+            if threading.current_thread() is threading.main_thread():
+                self.status = status
+            leave(status)
+
+        sys.exit = leave_noted
+        atexit.register(self.check_exit)
+
+    def check_exit(self):
+        """At the end of this process: stop all ranks if it ends by an error, and they do not."""
+        if self.status not in (None, 0) and not self.stopped and not self.meet(EXIT):
+            self.stop(SystemExit(self.status))
 
     def stop(self, error):
         """Tell an error on standard error and end all ranks, once; a team of one does nothing."""

@@ -39,7 +39,7 @@ from minilift.support.arguments import (
 )
 from minilift.support.backend import all_finite, to_numpy
 from minilift.support.files import checksum, read_npz, write_npz
-from minilift.support.parallel import Team
+from minilift.support.parallel import ERROR, Team
 from minilift.support.settings import describe, differences
 from minilift.support.spellings import spelled
 from minilift.training.curves import look_of
@@ -253,7 +253,9 @@ class Run:
             try:
                 directions = method.directions(net, state, y_batch)
             except ArithmeticError as error:  # a local problem that cannot be solved to working precision
-                return Divergence(epoch, self.steps, not_finite(net), f"{self.method!r}: {error}")
+                if self.ranks is not None and not self.ranks.team.meet(ERROR):
+                    raise  # the others wait for this rank
+                return Divergence(epoch, self.steps, not_finite(net), self.first(f"{self.method!r}: {error}"))
             self.net.commit(state)
             self.optimizer.step(net.parameters, directions)
             self.steps += 1

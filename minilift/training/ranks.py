@@ -14,14 +14,15 @@ repeats the whole local problem.
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from functools import cached_property, partial
 from itertools import pairwise
-from operator import itemgetter
 
 import numpy as np
 
+from minilift.energy import Block
 from minilift.layers.activations import Composition
 from minilift.layers.gram import Gram, sample_gram
 from minilift.layers.maps import Linear, Map
@@ -134,10 +135,12 @@ class SharedMap(Map):
 
     def gram(self, a, side=None, bias=True):
         """Return the Gram operator of the rows of all ranks, by default on the side for which fewer bytes come in."""
-        if side is None:
-            sides = self.bytes_of_sides(self.share.total, a.dtype.itemsize)
-            side = min(sides, key=sides.get)
-        return SharedGram(self, a, side, bias)
+        return SharedGram(self, a, side or self.cheap_side(a.dtype.itemsize), bias)
+
+    def cheap_side(self, itemsize):
+        """Return the side for which fewer bytes come in."""
+        sides = self.bytes_of_sides(self.share.total, itemsize)
+        return min(sides, key=sides.get)
 
     def signal_gram(self, g, side=None):
         """Return the Gram operator of the signals of all ranks' rows, by default on the side of the smaller matrix."""
@@ -145,6 +148,25 @@ class SharedMap(Map):
         smaller = "sample" if self.height(g) <= n_out else "parameter"
         return SharedMap(Linear(n_out, n_out), self.share, self.of_sample, 0, self.of_sample).gram(
             g, side or smaller, bias=False)
+
+
+class Asked(BaseException):
+    """What a method asks a `QuestionedMap` for first: a side, or None where it asks for a product."""
+
+    def __init__(self, side):
+        self.side = side
+
+
+class QuestionedMap(SharedMap):
+    """A map that does not answer: it is there to learn what a method would ask of a `SharedMap`."""
+
+    def adjoint_theta(self, a, g):
+        """Tell that a product is asked for."""
+        raise Asked(None)
+
+    def gram(self, a, side=None, bias=True):
+        """Tell on which side a Gram operator is asked for."""
+        raise Asked(side or self.cheap_side(a.dtype.itemsize))
 
 
 class SharedGram(Gram):
@@ -384,13 +406,13 @@ class SharedNetwork(Network):
         return self.share.team.sum(array, overwrite=True)
 
 
-def shared_map(net, l, share):
-    """Return the `SharedMap` of map l; a join, which couples no samples, as it is."""
+def shared_map(net, l, share, kind=SharedMap):
+    """Return the `SharedMap` of map l, or one of another kind; a join, which couples no samples, as it is."""
     if l == 0 or net.phi[l].kind == "join":
         return net.phi[l]
     uses = sum(owner == net.owner[l] for owner in net.owner[1:])
     positions, inputs = math.prod(net.shapes[2 * l - 1][:-1]), math.prod(net.shapes[2 * net.inputs[l][0]])
-    return SharedMap(net.phi[l], share, uses * positions, uses * inputs, uses)
+    return kind(net.phi[l], share, uses * positions, uses * inputs, uses)
 
 
 def shared_transfer(sigma, share):
@@ -468,15 +490,32 @@ class Ranks:
     def describe(self, net, samples):
         """Return a line for each map on what the ranks exchange for the step in it, for batches of so many samples."""
         lines = []
-        for l in net.maps:
+        self.share.take(samples)
+        for k, l in enumerate(net.maps, start=1):
             if isinstance(self.method, Gathered):
                 text = "activations and signals of all samples are gathered, and each rank solves the whole problem"
             elif isinstance(self.method, BackProp):
                 text = f"the gradient is summed, {2 * net.theta[l].nbytes / 1000:,.0f} kB a step and rank"
+            elif (side := self.side_of(net, k, l)) is None:
+                text = f"gradients are summed, {2 * net.theta[l].nbytes / 1000:,.0f} kB each and rank"
             else:
                 sides = shared_map(net, l, self.share).bytes_of_sides(samples, net.dtype.itemsize)
-                (cheap, less), (other, more) = sorted(sides.items(), key=itemgetter(1))
-                text = (f"solved on the {cheap} side, {less / 1000:,.0f} kB a solve and rank ({more / 1000:,.0f} kB on "
-                        f"the {other} side)")
+                other = "parameter" if side == "sample" else "sample"
+                text = (f"solved on the {side} side, {sides[side] / 1000:,.0f} kB a solve and rank "
+                        f"({sides[other] / 1000:,.0f} kB on the {other} side)")
             lines.append(f"map {l}: {text}")
         return lines
+
+    def side_of(self, net, k, l):
+        """Return the side on which the method solves its problem of map l, or None if it only sums gradients."""
+        phi, method = shared_map(net, l, self.share, QuestionedMap), copy.deepcopy(self.method)
+        rows = phi.uses * len(range(self.share.total)[self.share.own])
+        a, z = (net.xp.zeros((rows, *net.shapes[j]), net.dtype) for j in (2 * net.inputs[l][0], 2 * l - 1))
+        try:
+            method.propose(Block(l, net.depth, l == net.depth, phi, net.f[l], net.theta[l], a, z,
+                                 None if l == net.depth else z, z, 1.0, k, len(net.maps)))
+        except Asked as asked:
+            return asked.side
+        except Exception:  # of directions of its own, or of a user's method that minds a signal of zeros
+            return None
+        return None

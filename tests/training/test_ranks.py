@@ -26,6 +26,7 @@ from minilift.local.solvers import conjugate_gradients, damped_solve
 from minilift.support import parallel
 from minilift.support.parallel import Team, share_of
 from minilift.training.ranks import (
+    Ranks,
     Share,
     SharedMap,
     bounds,
@@ -57,8 +58,9 @@ METHODS = {
 
 @pytest.fixture(autouse=True)
 def no_grace(monkeypatch):
-    """Let ranks of threads not wait for each other's error."""
+    """Let ranks of threads not wait for each other's error, nor long for each other."""
     monkeypatch.setattr(parallel, "GRACE", 0.0)
+    monkeypatch.setattr(parallel, "PATIENCE", 0.5)
 
 
 def plain():
@@ -197,6 +199,30 @@ def test_the_side_is_the_one_that_needs_fewer_bytes():
     assert many + 2 * (of_many["sum"][0] - 32) == bytes_many["parameter"], "beside 4 numbers of the rounding's estimate"
 
 
+@pytest.mark.parametrize("name", [name for name, method in METHODS.items()
+                                  if getattr(method, "by_rows", False) and name != "backprop"])
+def test_what_is_said_of_the_sides_is_what_is_done(name, monkeypatch):
+    """As `minilift train` says it; wide and small maps, so that both sides are taken."""
+    taken, gram = {}, SharedMap.gram
+
+    def noted(self, a, side=None, bias=True):
+        found = gram(self, a, side, bias)
+        taken.setdefault(self.theta_shape, found.side)
+        return found
+
+    def run(team):
+        method = copy.deepcopy(METHODS[name])
+        net = plain()
+        said = Ranks(team, method).describe(net, 10)
+        train(net, method, team)
+        return net, said
+
+    monkeypatch.setattr(SharedMap, "gram", noted)
+    net, said = on_ranks(2, run)[0]
+    sides = [re.search(r"on the (\w+) side, |gradients are summed", line)[1] for line in said]
+    assert sides == [taken.get(net.theta[l].shape) for l in net.maps]
+
+
 @given(st.integers(1, 600), st.integers(1, 9))
 def test_a_symmetric_matrix_is_sent_by_little_more_than_its_half(size, parts):
     matrix = np.random.default_rng(size).integers(0, 9, (size, size))
@@ -303,6 +329,38 @@ def test_an_exception_on_one_rank_ends_all():
         on_ranks(3, lambda team: train(plain(), Broken(team.rank), team))
 
 
+class Divides(ml.BackProp):
+    """A method that cannot solve its problem of map 1 on some ranks."""
+
+    by_rows = True
+
+    def __init__(self, fails=False):
+        self.fails = False
+        self.on_this_rank = fails
+
+    def propose(self, block):
+        if self.on_this_rank and block.l == 1:
+            raise ZeroDivisionError("division by zero")
+        return super().propose(block)
+
+
+def test_an_arithmetic_error_on_one_rank_ends_all():
+    """It is no divergence, which all would have: the others wait for the rank."""
+    with pytest.raises(ZeroDivisionError, match="division by zero"):
+        on_ranks(3, lambda team: train(plain(), Divides(team.rank == 1), team))
+
+
+def test_an_arithmetic_error_on_all_ranks_is_a_divergence():
+    found = on_ranks(3, lambda team: train(plain(), Divides(True), team)[1].diverged)
+    assert len(set(map(str, found))) == 1
+    assert "division by zero" in str(found[0])
+
+
+def test_ranks_that_went_wrong_in_different_places_do_not_meet():
+    assert on_ranks(2, lambda team: team.meet(team.rank)) == [False, False]
+    assert on_ranks(2, lambda team: team.meet(1)) == [True, True]
+
+
 @pytest.mark.parametrize("method", [ml.MAC(), ml.BCD(), ml.PredictiveCoding()], ids=repr)
 def test_methods_that_cannot_share_a_batch_are_refused_by_name(method):
     with pytest.raises(ValueError, match=f"^fit: team: {re.escape(repr(method))} cannot be trained by several ranks"):
@@ -376,6 +434,8 @@ SCRIPT = """
     import minilift as ml
 
     team, what, checkpoint = ml.Team.mpi(), *sys.argv[1:]
+    if what == "all leave" or what == "leaves" and team.rank == team.size - 1:
+        sys.exit("no data")
     rng = np.random.default_rng(0)
     X, y = rng.random((38, 12)), rng.integers(0, 4, 38)
     net = ml.mlp([12, 20, 7, 4], "relu", seed=1, dtype=np.float64)
@@ -387,6 +447,8 @@ SCRIPT = """
             self.steps_done += 1
             if self.steps_done > 25 and team.rank == team.size - 1 and what == "raises":
                 raise LookupError("no such row")
+            if self.steps_done > 25 and team.rank == team.size - 1 and what == "divides":
+                return 1 / 0
             if self.steps_done > 25 and team.rank == team.size - 1 and what == "is killed":
                 os.kill(os.getpid(), signal.SIGKILL)
             return super().propose(block)
@@ -445,6 +507,20 @@ def test_a_rank_that_fails_stops_all(what, tmp_path):
     history = ml.fit(net, (X, Y), Doomed(), ml.SGD(lr=0.1), epochs=5, batch_size=10, progress=False,
                      resume=tmp_path / "run.npz")
     assert len(history) == 6
+
+
+@needs_mpi
+@pytest.mark.parametrize(("what", "told"), [
+    ("leaves", "rank 1 of 2 stops all ranks: SystemExit: no data"),
+    pytest.param("divides", "rank 1 of 2 stops all ranks: ZeroDivisionError: division by zero", marks=pytest.mark.slow),
+    pytest.param("all leave", "no data\nno data", marks=pytest.mark.slow)])
+def test_no_rank_is_waited_for_for_ever(what, told, tmp_path):
+    (tmp_path / "script.py").write_text(textwrap.dedent(SCRIPT))
+    code, out, err = mpi(2, "script.py", what, "run.npz", cwd=tmp_path)
+    assert code == 1
+    assert "done" not in out
+    assert told in err
+    assert err.count("stops all ranks") == (what != "all leave")
 
 
 @needs_mpi
