@@ -12,6 +12,7 @@ import pytest
 from course.harvest import RIGHT, SETUP, WRONG
 
 from minilift.course import exam, notebooks, teach
+from minilift.course.exercises import conjugate_gradients, implicit_weights
 
 pytest.importorskip("jupytext")
 EXERCISES = sorted(WRONG, key=lambda number: [int(part) for part in number.split(".")])
@@ -127,6 +128,21 @@ def changed(answer, result):
 def test_no_numbers_are_no_answer(exercise, result, judge):
     (report,) = judge(exercise, [("", "")], result)
     assert report["status"] == "FAIL"
+
+
+@pytest.mark.parametrize(("judged", "answers"), [
+    (conjugate_gradients.unfinished, [np.geomspace(1, kappa, 16) for kappa in (700, 1500, 2000, 2500, 3000, 5000)]),
+    (implicit_weights.lost_digits, [(40, 5, tau_theta) for tau_theta in (1e7, 2e7, 5e7, 1e8, 2e8, 1e9)])])
+def test_what_is_to_break_breaks_for_every_seed_or_for_none(judged, answers, monkeypatch):
+    statuses = []
+    monkeypatch.setattr(teach, "publish", lambda text, report: statuses.append(report["status"]))
+    found = []
+    for answer in answers:
+        for seed in range(12):
+            judged(answer, seed)
+        found.append({*statuses})
+        statuses.clear()
+    assert all(len(each) == 1 for each in found), found
 
 
 def test_every_exercise_that_is_checked_has_a_harvest_of_eight():

@@ -60,7 +60,8 @@ def step_by_step(M, b, iterates, inner=""):
             "the first step is right; the second does not go along r_new + γ p: which r and which p stand in it?"
         yield abs(of_rest) < 1e-9, "the first step is right; the new residual is missing in the second direction"
         gamma, right = of_old / of_rest, rest @ rest / (start @ start)
-        yield abs(gamma) < 1e-9, "the first step is right; in the second direction γ p is missing: steepest descent"
+        yield (abs(gamma) < 1e-9, "the first step is right; in the second direction γ p is missing: this is steepest "
+                                  "descent, or d moves along r where p is meant")
         yield not same(gamma / right, 1, 1e-6), (f"the first step is right; in the second direction γ is "
                                                  f"{gamma / right:.3g} times what it should be (unit {j}): look at γ, "
                                                  f"and at the new r in it{inner}")
@@ -111,7 +112,8 @@ WRONG_FIRST_STEPS = {
     "all units share one step length here; each has its own problem": lambda M, b: total(b, b) / total(b, M @ b) * b,
     "the fraction is upside down": lambda M, b: dots(b, M @ b) / dots(b, b) * b,
     "1/λ_max is stable, but not the best step": lambda M, b: b / np.linalg.norm(M, 2),
-    "the norm must be squared": lambda M, b: np.sqrt(dots(b, b)) / dots(b, M @ b) * b,
+    "the norm must be squared, or p is b/‖b‖ in one place and b in another":
+        lambda M, b: np.sqrt(dots(b, b)) / dots(b, M @ b) * b,
     "this is the exact solution; one step along b is asked for": lambda M, b: np.linalg.solve(M, b),
     "the sign: the step goes along b, where q falls": lambda M, b: -dots(b, b) / dots(b, M @ b) * b,
     "a factor 2: q has a ½, and its slope along b is ⟨b, b⟩": lambda M, b: dots(b, b) / dots(b, M @ b) / 2 * b,
@@ -231,6 +233,18 @@ def cg_in_one_array(a, g, tau_theta, steps):
     return d
 
 
+def cg_after_p_is_r(a, g, tau_theta, steps):
+    """Return CG whose r becomes p in each step: p = r, and then p += γ p, with the p from before."""
+    M, b = tilde(a).T @ tilde(a) + np.eye(a.shape[1] + 1) / tau_theta, tilde(a).T @ g
+    d, r, p = np.zeros_like(b), b, b
+    for _ in range(steps):
+        Mp, size = M @ p, dots(r, r)
+        alpha = size / dots(p, Mp)
+        d, r = d + alpha * p, r - alpha * Mp
+        p = r = r * (1 + dots(r, r) / size)
+    return d
+
+
 def cg_from_one_residual(a, g, tau_theta, steps):
     """Return CG whose r stays what it was at the start."""
     M, b = tilde(a).T @ tilde(a) + np.eye(a.shape[1] + 1) / tau_theta, tilde(a).T @ g
@@ -265,6 +279,8 @@ WRONG_CG = {
     "α has ‖r‖² above, not ‖p‖²":
         cg_with(alpha=lambda r, p, Mp: dots(p, p) / dots(p, Mp)),
     "α has ⟨p, Mp⟩ below, not ⟨r, Mr⟩": cg_with(below="rMr"),
+    "α has ‖r‖² above; this is the norm itself": cg_with(alpha=lambda r, p, Mp: np.sqrt(dots(r, r)) / dots(p, Mp)),
+    "after p = r, p += γ p_old changes r as well: both names stand for one array; write p = r + γp": cg_after_p_is_r,
     "α is upside down": cg_with(alpha=lambda r, p, Mp: dots(p, Mp) / dots(r, r)),
     "α lacks its M: below stands ⟨p, Mp⟩": cg_with(alpha=lambda r, p, Mp: dots(r, r) / dots(p, p)),
     "‖r‖² in α is summed over all units; each has its own":
@@ -383,7 +399,8 @@ def library_sample_space_cg(K, g, beta, steps):
 
 
 def coefficient_cg(K, g, beta, steps, inner=(0, 0), damped=1.0, gamma=True, residual=-1, products=dots, start=None,
-                   in_gamma=None, turned=1, falls="MP", moves="P", give="U", begins="both"):
+                   in_gamma=None, turned=1, falls="MP", moves="P", give="U", begins="both", above=None, along="new",
+                   held=False, by=None):
     """Return CG for U with slips: `inner` holds the power of K in ‖r‖² and what ⟨p, Mp⟩ is."""
     below = [lambda P, MP: products(P, MP), lambda P, MP: products(K @ P, MP), lambda P, MP: products(P, K @ P),
              lambda P, MP: products(K @ P, K @ P), lambda P, MP: products(MP, MP)][inner[1]]
@@ -394,13 +411,15 @@ def coefficient_cg(K, g, beta, steps, inner=(0, 0), damped=1.0, gamma=True, resi
     in_gamma = inner[0] if in_gamma is None else in_gamma
     U, R = np.zeros_like(g), g if start is None else start(K, g)
     P = R if begins == "both" else g
+    first = size(R, inner[0])
     for _ in range(steps):
-        MP = K @ P + damped * beta * P
-        alpha = size(R, inner[0]) / below(P, MP)
+        MP = K @ P + damped * beta * P if by is None else by(K, P, beta)
+        alpha = (first if held else size(R, inner[0])) / below(P, MP) if above is None else above(K, R, P, MP)
         new = R + residual * {"MP": alpha * MP, "KP": alpha * (K @ P), "free": MP}[falls]
-        U = U + alpha * {"P": P, "KP": K @ P, "R": new}[moves]
-        P, R = new + gamma * (size(new, in_gamma) / size(R, in_gamma)) ** turned * P, new
-    return {"U": U, "KU": K @ U, "R": R, "P": P}[give]
+        U = U + alpha * {"P": P, "KP": K @ P, "R": new, "old R": R}[moves]
+        old = first if held else size(R, in_gamma)
+        P, R = (new if along == "new" else R) + gamma * (size(new, in_gamma) / old) ** turned * P, new
+    return {"U": U, "R": R, "P": P}[give]
 
 
 def sample_cg_with(**slip):
@@ -426,12 +445,13 @@ def sample_cg_in_one_array(K, g, beta, steps, p_too=False):
     return U
 
 
-def squared_sample_cg(K, g, beta, steps, onto=lambda K, R: R, size=lambda K, R: dots(K @ R, K @ R)):
-    """Return CG in sample space with another ‖r‖², or with R moved by a matrix before it enters P."""
+def squared_sample_cg(K, g, beta, steps, onto=lambda K, R: R, size=lambda K, R: dots(K @ R, K @ R),
+                      below=dots):
+    """Return CG in sample space with other inner products, or with R moved by a matrix before it enters P."""
     U, R, P = np.zeros_like(g), g, g
     for _ in range(steps):
         MP = K @ P + beta * P
-        alpha = size(K, R) / dots(K @ P, MP)
+        alpha = size(K, R) / below(K @ P, MP)
         new = R - alpha * MP
         U, P, R = U + alpha * P, onto(K, new) + size(K, new) / size(K, R) * P, new
     return U
@@ -440,6 +460,16 @@ def squared_sample_cg(K, g, beta, steps, onto=lambda K, R: R, size=lambda K, R: 
 def lifted_sample_cg(K, g, beta, steps):
     """Return CG in sample space whose P goes on from KR."""
     return squared_sample_cg(K, g, beta, steps, lambda K, R: K @ R, lambda K, R: dots(R, K @ R))
+
+
+def coefficient_with_gamma_of_theta(K, g, beta, steps):
+    """Return CG for U whose α has the inner products of coefficients, and whose γ has those of θ."""
+    return coefficient_cg(K, g, beta, steps, in_gamma=1)
+
+
+def squared_everywhere(K, g, beta, steps):
+    """Return CG for U all of whose inner products have one K more than those of θ."""
+    return squared_sample_cg(K, g, beta, steps, below=lambda KP, MP: dots(KP, K @ MP))
 
 
 WRONG_SAMPLE_CG = {
@@ -463,9 +493,18 @@ WRONG_SAMPLE_CG = {
     "the denominator has M on both sides; (6.2) has it on one": sample_cg_with(inner=(1, 4)),
     "R falls by α (KP + βP); the damping is missing there": sample_cg_with(falls="KP"),
     "α is missing in the new R": sample_cg_with(falls="free"),
-    "U moves along P, not along KP": sample_cg_with(moves="KP"),
+    "this is KU; or U moves along KP, where it must along P: the coefficients U are wanted": sample_cg_with(moves="KP"),
     "U moves along P, not along the new R": sample_cg_with(moves="R"),
-    "this is KU; the coefficients U are wanted": sample_cg_with(give="KU"),
+    "U moves along P, not along R": sample_cg_with(moves="old R"),
+    "P goes on from the old R; the new one is needed": sample_cg_with(along="old"),
+    "‖r‖² of the start is kept: after each step the old ‖r‖² is that of the present R": sample_cg_with(held=True),
+    "one α for all units; each has its own, as γ has: sum over axis 0 only":
+        sample_cg_with(above=lambda K, R, P, MP: total(R, K @ R) / total(K @ P, MP)),
+    "the inner products in α are those of the coefficients; in γ they are those of θ":
+        coefficient_with_gamma_of_theta,
+    "β is added to every entry of KP; it multiplies P": sample_cg_with(by=lambda K, P, beta: K @ P + beta),
+    "MP has a K too many: it is KP + βP": sample_cg_with(by=lambda K, P, beta: K @ (K @ P + beta * P)),
+    "all inner products have a K too many: (6.9) has one": squared_everywhere,
     "this is the residual R; U is wanted": sample_cg_with(give="R"),
     "this is the direction P; U is wanted": sample_cg_with(give="P"),
     "‖r‖² has a K too many: (6.9) has one": squared_sample_cg,
@@ -588,7 +627,8 @@ WRONG_COUNTS = {
     "κ is a quotient, the largest over the smallest; this is a difference":
         lambda values, eps: next(k for k in range(1, 100_000) if min(
             chebyshev(np.ptp(values), k), chebyshev(np.sort(values)[-2] - np.min(values), k - 1)) <= eps),
-    "always 1: a comparison with NaN is False; is κ the smallest over the largest here?": lambda values, eps: 1,
+    "always 1: does the loop go on while the bound is below ε, or is κ the smallest over the largest?":
+        lambda values, eps: 1,
     "that CG ends after n steps is exact arithmetic's, and no bound on fewer": lambda values, eps: len(values),
     "½√κ log(2/ε) is simpler than (6.6) and larger, and (6.7) is not looked at": lambda values, eps:
         int(np.ceil(np.sqrt(np.max(values) / np.min(values)) / 2 * np.log(2 / eps))),
@@ -601,6 +641,10 @@ WRONG_COUNTS = {
     "the bounds are multiplied; the smaller of the two counts": enough_with(take=np.prod),
     "the bounds are held against ε², but they bound the norm itself":
         lambda values, eps: library_steps_enough(values, eps**2),
+    "the bounds are held against √ε, but they bound the norm itself":
+        lambda values, eps: library_steps_enough(values, eps**0.5),
+    "removing one eigenvalue costs one step: (6.7) has k − 1, not k + 1": enough_with(price=-1),
+    "κ' is λ₂ over the smallest eigenvalue; here the largest stands over λ₂": enough_with(second=-1, lowest=-2),
     "the mean of the two bounds is looked at; the smaller of the two counts": enough_with(take=np.mean),
     "only (6.6) is looked at, and its k is rounded down: take the smaller bound, and round up":
         lambda values, eps: enough_with(take=lambda pair: pair[0])(values, eps) - 1,
@@ -635,6 +679,8 @@ def steps_enough(answer, seed):
             yield Claim(f"{name}: with k − 1 it falls short of ε by", beyond(eps - before), 0,
                         "more steps than needed: which of the two bounds is the smaller one here?")
             b = np.ones((len(values), 1))
+            if int(k) != library_steps_enough(values, eps):
+                return  # and ask no more: a loop whose condition is turned may never end in a later case
             d = exact_arithmetic(np.diag(values), b, int(min(k, len(values))))
             rest = d - b / values[:, None]
             error = np.sqrt(np.sum(rest * values[:, None] * rest) / np.sum(b / values[:, None] * b))
@@ -686,9 +732,13 @@ def exact_arithmetic(M, b, steps):
 
 
 def unfinished(answer, seed):
-    """Exercise 6.5: 16 eigenvalues, κ ≤ 1e4, for which CG is not done after 16 steps."""
-    rng = np.random.default_rng(seed)
-    Q, b = np.linalg.qr(rng.normal(size=(16, 16)))[0], rng.normal(size=(16, 5))
+    """Exercise 6.5: 16 eigenvalues, κ ≤ 1e4, for which CG is not done after 16 steps.
+
+    Whatever the seed, the same draws are taken and their median counts: a spectrum near the border is judged alike
+    in the notebook and when it is graded.
+    """
+    draws = [np.random.default_rng(draw) for draw in range(9)]
+    problems = [(np.linalg.qr(rng.normal(size=(16, 16)))[0], rng.normal(size=(16, 5))) for rng in draws]
 
     def in_a_row(spectrum):
         """Return a spectrum as an array, one that is a column as a row."""
@@ -696,10 +746,13 @@ def unfinished(answer, seed):
         return values.ravel() if values.shape in ((16, 1), (1, 16)) else values
 
     def remaining(values):
-        """Return the least relative error in the norm of M over five right sides."""
-        M, exact = Q * values @ Q.T, Q / values @ Q.T @ b
-        rest = exact - dense_cg(M, b, 16)[-1]
-        return float(np.sqrt(dots(rest, M @ rest) / dots(exact, M @ exact)).min())
+        """Return the relative error in the norm of M, the least over five right sides: the median over nine bases."""
+        errors = []
+        for Q, b in problems:
+            M, exact = Q * values @ Q.T, Q / values @ Q.T @ b
+            rest = exact - dense_cg(M, b, 16)[-1]
+            errors.append(np.sqrt(dots(rest, M @ rest) / dots(exact, M @ exact)).min())
+        return float(np.median(errors))
 
     def claims(spectrum):
         values = in_a_row(spectrum)
@@ -708,7 +761,7 @@ def unfinished(answer, seed):
             return
         yield Claim("all are positive (shortfall)", beyond(1e-12 - values.min()), 0.0)
         yield Claim("κ is at most 1e4 (excess, relative)", beyond(np.ptp(values) / values.min() / 1e4 - 1), 1e-9)
-        yield Claim("error after 16 steps above 1 % (shortfall)", beyond(0.01 - remaining(values)), 1e-9,
+        yield Claim("error after 16 steps above 1 %, median (shortfall)", beyond(0.01 - remaining(values)), 1e-9,
                     "how are the eigenvalues spread?")
 
     def mistakes(spectrum):
@@ -726,10 +779,12 @@ def unfinished(answer, seed):
         yield kappa > 1.0001e4, "κ may be at most 10⁴; beyond, even 30 steps would hardly begin"
         yield np.sum(np.diff(values) > 1e-9 * values[1:]) < 12, \
             "too few distinct eigenvalues: a polynomial of low degree vanishes on all of them, and CG ends early"
-        yield left < 1e-9, "so well conditioned that CG converges before rounding matters"
+        well = "so well conditioned that CG converges before rounding matters"
+        yield left < 1e-9 and kappa < 50, well
         gaps = np.diff(np.log(values))
         yield (gaps.max() > 4 * np.median(gaps),
                "some lie close to one another, seen by their ratios: few steps deal with them")
+        yield left < 1e-9, well
         yield True, f"rounding leaves an error of {left:.0e} after 16 steps, but not yet by one percent: a larger κ"
 
     return check("6.5", answer, claims, mistakes)

@@ -107,6 +107,13 @@ WRONG_WEIGHTS = {
     "the bias is fitted afterwards, as a mean; it is part of θ, damped and solved for with it":
         lambda a, theta_k, z_half, t: (lambda W: np.vstack([W, (z_half - a @ W).mean(axis=0)]))(np.linalg.solve(
             a.T @ a + np.eye(a.shape[1]) / t, a.T @ z_half + theta_k[:-1] / t)),
+    "this mixes least squares with θ_k by two weights; (5.1) is a solve, whose matrix holds the damping":
+        lambda a, theta_k, z_half, t: (np.linalg.lstsq(tilde(a), z_half, rcond=None)[0] + theta_k / t) / (1 + 1 / t),
+    "this is added to θ_k, so that it must be made of z^½ − ãθ_k, not of z^½": lambda a, theta_k, z_half, t:
+        theta_k + np.linalg.solve(damped(a, t), tilde(a).T @ z_half),
+    "θ_k/τ_θ is added after the solve; it belongs to the right side, before it": lambda a, theta_k, z_half, t:
+        theta_k / t + np.linalg.solve(damped(a, t), tilde(a).T @ z_half),
+    "the damping is 1/τ_θ, not 1/τ_θ²": weights_with(lambda t, N: 1 / t**2, lambda t, N: 1 / t**2),
     "a solution is no direction: no further τ_θ":
         lambda a, theta_k, z_half, t: t * weights_with()(a, theta_k, z_half, t),
     "this is the change of θ; the new θ is wanted":
@@ -191,7 +198,8 @@ WRONG_COEFFICIENTS = {
     "the sign of β": coefficients_with(damping=lambda t, N: -1 / t),
     "1/τ_θ multiplies ããᵀ here: in (5.3) β stands before I": lambda a, g, t:
         np.linalg.solve(np.eye(len(a)) + (a @ a.T + 1) / t, g),
-    "the right side is g, not Kg": coefficients_with(right=lambda K, g: K @ g),
+    "this is KU: the right side is g, not Kg, or the solution is multiplied by K once more":
+        coefficients_with(right=lambda K, g: K @ g),
     "multiplied by K + βI instead of solving with it":
         lambda a, g, t: (a @ a.T + 1 + np.eye(len(a)) / t) @ g,
     "a ½ too many in β": coefficients_with(damping=lambda t, N: 1 / (2 * t)),
@@ -207,6 +215,11 @@ WRONG_COEFFICIENTS = {
     "the activations are centred here, and the ones are missing": coefficients_with(ones=0.0, centred=True),
     "the activations are centred here; ããᵀ has them as they are": coefficients_with(centred=True),
     "a factor 2 in β": coefficients_with(damping=lambda t, N: 2 / t),
+    "β is added after the solve; it belongs to the matrix, before it": lambda a, g, t:
+        np.linalg.pinv(a @ a.T + 1) @ g + g / t,
+    "β is added after the inversion; it belongs to the matrix, before it": lambda a, g, t:
+        np.linalg.pinv(a @ a.T + 1) @ g + t * g,
+    "the damping is 1/τ_θ, not 1/τ_θ²": coefficients_with(damping=lambda t, N: 1 / t**2),
     "the sign: d = ãᵀU goes along +∇J": lambda a, g, t: -coefficients_with()(a, g, t),
 }
 
@@ -259,7 +272,7 @@ def library_cosine_bound(a, tau_theta):
 
 def bound_with(square=np.square, damping=lambda t: 1 / t, ones=1.0, formula=lambda k: 2 * np.sqrt(k) / (1 + k),
                ends=lambda values: (values[-1], values[0]), mean=False, of_both=None):
-    """Return a bound with a slip in it: singular values, damping, ones, the formula in κ, or in m and L."""
+    """Return a bound with a slip in it: singular values, damping, ones, the formula in κ, or in λ_min and λ_max."""
     def bound(a, tau_theta):
         inputs = tilde(a) if ones else a
         values = square(np.linalg.svd(inputs, compute_uv=False)) / (len(a) if mean else 1) + damping(tau_theta)
@@ -286,29 +299,32 @@ WRONG_BOUNDS = {
     "the square root of κ is missing": bound_with(formula=lambda k: 2 * k / (1 + k)),
     "the factor 2 is missing": bound_with(formula=lambda k: np.sqrt(k) / (1 + k)),
     "a factor 2 too many": bound_with(formula=lambda k: 4 * np.sqrt(k) / (1 + k)),
-    "L is the largest eigenvalue, not their mean; and use both parts of (5.7)": lambda a, t:
+    "λ_max is the largest eigenvalue, not their mean; and use both parts of (5.7)": lambda a, t:
         (lambda values: values[-1] / values.mean())(np.linalg.svd(tilde(a), compute_uv=False) ** 2 + 1 / t),
+    "λ_min is the smallest eigenvalue, not their mean; and use both parts of (5.7)": lambda a, t:
+        (lambda values: values.mean() / values[0])(np.linalg.svd(tilde(a), compute_uv=False) ** 2 + 1 / t),
     "one root too many: above stands one, below none": bound_with(formula=lambda k: 2 * np.sqrt(k) / (1 + np.sqrt(k))),
     "one root too many, and none above: (5.7) has it in the product":
         bound_with(formula=lambda k: 2 / (1 + np.sqrt(k))),
-    "m is the smallest eigenvalue, not their mean": bound_with(ends=lambda values: (values.mean(), values[0])),
-    "L is the largest eigenvalue, not the trace of ãᵀã, damped": lambda a, t: (lambda s: bound_with(
+    "λ_min is the smallest eigenvalue, not their mean": bound_with(ends=lambda values: (values.mean(), values[0])),
+    "λ_max is the largest eigenvalue, not the trace of ãᵀã, damped": lambda a, t: (lambda s: bound_with(
         ends=lambda values: (values[-1], np.sum(s**2) + 1 / t))(a, t))(np.linalg.svd(tilde(a), compute_uv=False)),
     "this is the sine of that angle: the cosine is asked for":
         bound_with(formula=lambda k: (k - 1) / (k + 1)),
     "the root is missing above": bound_with(of_both=lambda m, L: 2 * m * L / (m + L)),
     "the cosine itself is asked for; this is its square": bound_with(formula=lambda k: 4 * k / (1 + k) ** 2),
-    "m is the smallest eigenvalue; this is the second smallest":
+    "λ_min is the smallest eigenvalue; this is the second smallest":
         bound_with(ends=lambda values: (values[-2], values[0])),
-    "L is the largest eigenvalue; this is the second largest": bound_with(ends=lambda values: (values[-1], values[1])),
-    "L is the largest eigenvalue, not the sum of all": bound_with(ends=lambda values: (values[-1], values.sum())),
+    "λ_max is the largest eigenvalue; this is the second largest":
+        bound_with(ends=lambda values: (values[-1], values[1])),
+    "λ_max is the largest eigenvalue, not the sum of all": bound_with(ends=lambda values: (values[-1], values.sum())),
     "true of any descent direction, but no gradient comes near it": lambda a, t: 0.0,
     "true of any cosine, but no gradient comes near it": lambda a, t: -1.0,
     "upside down: a cosine is at most 1": bound_with(formula=lambda k: (1 + k) / (2 * np.sqrt(k))),
     "ãᵀã is a sum over the samples, no mean": bound_with(mean=True),
-    "L lacks its damping: both ends of M's eigenvalues have 1/τ_θ added": lambda a, t: bound_with(
+    "λ_max lacks its damping: both ends of M's eigenvalues have 1/τ_θ added": lambda a, t: bound_with(
         ends=lambda values: (values[-1], values[0] - 1 / t))(a, t),
-    "m lacks its damping: both ends of M's eigenvalues have 1/τ_θ added": lambda a, t: bound_with(
+    "λ_min lacks its damping: both ends of M's eigenvalues have 1/τ_θ added": lambda a, t: bound_with(
         ends=lambda values: (values[-1] - 1 / t, values[0]))(a, t),
     "a difference stands below, and a negative one: look at the left side of (5.7)": bound_with(
         of_both=lambda m, L: 2 * np.sqrt(m * L) / (m - L)),
@@ -316,16 +332,16 @@ WRONG_BOUNDS = {
         of_both=lambda m, L: 2 * np.sqrt(m * L) / (L - m)),
     "sum and product are exchanged": bound_with(of_both=lambda m, L: 2 * np.sqrt(m + L) / (m * L)),
     "this is the angle; its cosine is asked for": bound_with(formula=lambda k: np.arccos(2 * np.sqrt(k) / (1 + k))),
-    "m is 1/τ_θ here, as of ããᵀ + I/τ_θ; no gradient enters its null space: take ãᵀã + I/τ_θ": lambda a, t:
+    "λ_min is 1/τ_θ here, as of ããᵀ + I/τ_θ; no gradient enters its null space: take ãᵀã + I/τ_θ": lambda a, t:
         bound_with(ends=lambda values: (1 / t, values[0]))(a, t),
-    "m and L of M are its eigenvalues; here they are squared once more":
+    "λ_min and λ_max are eigenvalues of M; here they are squared once more":
         bound_with(formula=lambda k: 2 * k / (1 + k**2)),
-    "m and L are the eigenvalues of M; here their roots stand": bound_with(
+    "λ_min and λ_max are eigenvalues of M; here their roots stand": bound_with(
         formula=lambda k: 2 * np.sqrt(np.sqrt(k)) / (1 + np.sqrt(k))),
     "this is the cosine of one gradient, with equal parts in all eigenvectors; the worst one is asked for": equal_parts,
     "the damping is added to each eigenvalue, not to κ": lambda a, t: (lambda k: 2 * np.sqrt(k) / (1 + k))(
         bound_with(damping=lambda t: 0.0, formula=lambda k: k)(a, t) + 1 / t),
-    "this is the cosine in a right-angled triangle of sides √m and √L; the bound is that of (5.7)":
+    "this is the cosine in a right-angled triangle of sides √λ_min and √λ_max; the bound is that of (5.7)":
         bound_with(formula=lambda k: 1 / np.sqrt(1 + k)),
     "this is κ; the bound is a function of it": bound_with(formula=lambda k: k),
     "the column of ones is missing": bound_with(ones=0.0),
@@ -363,7 +379,7 @@ def cosine_bound(answer, seed):
                f"the cosine of a descent direction lies between 0 and 1; yours is {value:.3g}")
         tiny = float(bound(a, 1e-9))
         yield (not same(tiny, 1.0, 1e-4), f"for τ_θ → 0 M is a multiple of I, d is ∇J, and the bound must be 1; yours "
-                                          f"is {tiny:.3g}: is each eigenvalue damped, and κ = L/m?")
+                                          f"is {tiny:.3g}: is each eigenvalue damped, and κ = λ_max/λ_min?")
         Q = np.linalg.qr(rng.normal(size=(4, 4)))[0]
         yield (not same(float(bound(a @ Q, 0.5)), float(value)), "inputs turned by an orthogonal matrix leave the "
                "eigenvalues as they are, and your bound changes: are they sorted, or are gradients drawn?")
@@ -371,20 +387,26 @@ def cosine_bound(answer, seed):
                "double M, and κ stays, yet your bound changes: are eigenvalues s² + 1/τ_θ?")
         kappa, cosine = np.linalg.cond(damped(a, 0.5)), cosines(worst(0.5)[None], 0.5)[0]
         side = "too large: a gradient falls below it" if value > cosine else "true, but no gradient comes so low"
-        yield True, f"{side}. For κ = {kappa:.3g} yours is {value:.3g}: where do m and L stand in (5.7)?"
+        yield True, f"{side}. For κ = {kappa:.3g} yours is {value:.3g}: where do λ_min and λ_max stand in (5.7)?"
 
     return check("5.3", answer, claims, mistakes, fallback=library_cosine_bound)
 
 
 def lost_digits(answer, seed):
-    """Exercise 5.4: shapes and τ_θ for which the sample side loses half its digits, the parameter side does not."""
+    """Exercise 5.4: shapes and τ_θ for which the sample side loses half its digits, the parameter side does not.
+
+    Whatever the seed, the same draws are taken and their median counts: an answer near the border is judged alike
+    in the notebook and when it is graded.
+    """
     def sizes(found):
         return int(found[0]), int(found[1]), float(found[2])
 
     def errors(found):
-        """Return the relative errors of the sample-space and of the parameter form."""
-        samples, inputs, tau_theta = sizes(found)
-        rng = np.random.default_rng(seed)
+        """Return the relative errors of the sample-space and of the parameter form, the medians of seven draws."""
+        return np.median([errors_of(*sizes(found), np.random.default_rng(draw)) for draw in range(7)], axis=0)
+
+    def errors_of(samples, inputs, tau_theta, rng):
+        """Return both errors for one draw of a and g."""
         a, g = rng.normal(size=(samples, inputs)), rng.normal(size=(samples, 3))
         Q, s, Vt = np.linalg.svd(tilde(a), full_matrices=False)
         exact = Vt.T @ ((s / (s**2 + 1 / tau_theta))[:, None] * (Q.T @ g))
