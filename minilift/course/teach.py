@@ -15,6 +15,7 @@ import functools
 import io
 import math
 import sys
+import traceback
 import types
 import warnings
 from typing import Any, NamedTuple
@@ -50,9 +51,12 @@ LIKELY = {"mismatch in its core dimension": FACTORS, "not aligned": FACTORS,
                            "several parts come back where one array is asked for?",
           "enough dimensions": "; is one factor a number, or None (an unused slot of a list)?",
           "only 0-dimensional arrays": "; is one number asked for, and an array comes?",
+          "not 'function'": "; a function comes where its value is meant: it must be called",
+          "not 'complex'": "; a complex number comes where a real one is meant",
           "float() argument": "; is one number asked for, and a list comes, or are two parts exchanged?",
           "empty sequence": "; what should come back where there is none?",
           "axis 0 with size 0": "; what should come back where there is none?",
+          "infinity to integer": "; is a number cut to a whole one that may be infinite?",
           "index out of range": "; does a loop go one too far, or read what is not made yet?",
           "Singular matrix": "; is the damping missing?",
           "is ambiguous": "; where np.where, np.minimum or np.min is meant, does an if, or Python's min or max, "
@@ -256,14 +260,17 @@ def times(actual, expected, tolerance=1e-6):
 def same(actual, wrong, tolerance=1e-9):
     """Whether an answer is the wrong one that a known mistake gives; False if the shapes differ.
 
-    Lists and tuples are compared part by part, parts that are None (the unused first ones) with None.
+    Lists and tuples are compared part by part, parts that are None (the unused first ones) with None, and NaN
+    with NaN.
     """
     if any(isinstance(value, (list, tuple)) for value in (actual, wrong)):
         return len(actual) == len(wrong) and all(same(*pair, tolerance) for pair in zip(actual, wrong))
     if actual is None or wrong is None:
         return actual is wrong
     actual, wrong = np.asarray(actual, dtype=float), np.asarray(wrong, dtype=float)
-    return actual.shape == wrong.shape and gap(actual, wrong) <= tolerance
+    if actual.shape != wrong.shape or (np.isnan(actual) != np.isnan(wrong)).any():
+        return False
+    return gap(np.where(np.isnan(actual), 0.0, actual), np.where(np.isnan(wrong), 0.0, wrong)) <= tolerance
 
 
 def slips(answer, questions, table):
@@ -398,9 +405,13 @@ def numbers(value):
 
 
 def read_only(value):
-    """Return a read-only copy of an array, or of the arrays in a list; anything else as it is."""
+    """Return a read-only copy of an array, or of the arrays in a list, tuple or dict; anything else as it is."""
     if isinstance(value, list):
         return [read_only(part) for part in value]
+    if type(value) is tuple:
+        return tuple(map(read_only, value))
+    if type(value) is dict:
+        return {key: read_only(part) for key, part in value.items()}
     if not isinstance(value, np.ndarray):
         return value
     value = value.copy()
@@ -481,13 +492,21 @@ def explained(error):
         return "your function writes into one of its arguments (x += …, x[i] = …); make a new array instead"
     raised = f"{type(error).__name__}: {error}"
     likely = next((guess for words, guess in LIKELY.items() if words in raised), "")
-    return f"your answer raised {raised}{likely}"
+    return f"your answer does not fit: {error}{likely}" if by_check(error) else f"your answer raised {raised}{likely}"
+
+
+def by_check(error):
+    """Whether a check itself has raised an error, about what an answer is or has returned."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    inside = any(frame.f_code.co_name == "ask" and frame.f_globals is globals() for frame in frames)
+    return not inside and frames[-1].f_globals["__name__"].startswith((__name__, "minilift.course.exercises."))
 
 
 def diagnosis(answer, mistakes):
     """Return what the first known mistake that fits says, or nothing."""
     try:
-        with np.errstate(all="ignore"):
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
             return next((message for fits, message in mistakes(answer) if fits), "") if mistakes else ""
     except Exception:  # a wrong answer may be anything: then there is no diagnosis, and the verdict stands
         return ""

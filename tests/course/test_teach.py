@@ -49,7 +49,7 @@ def write_in_place(x):
     (lambda x: -2 * x, "FAIL", "it is minus what it should be"),
     (lambda x: x + 1, "FAIL", "the first property that fails is 'twice x'"),
     (lambda x: x * np.nan, "FAIL", "the first property that fails is 'twice x'"),
-    (lambda x: x[:1], "FAIL", "shape (1,) where (2,) is expected"),
+    (lambda x: x[:1], "FAIL", "your answer does not fit: twice x: shape (1,) where (2,) is expected"),
     (lambda x: 2 * x[None], "FAIL", "shape (1, 2) where (2,) is expected"),
     (lambda x: "two", "FAIL", "could not convert"),
     (lambda x: 1 / 0, "FAIL", "ZeroDivisionError"),
@@ -58,7 +58,9 @@ def write_in_place(x):
     (lambda x: (2.0, -4.0), "PASS", ""),
     (None, "TODO", ""),
     ((None, 3), "TODO", ""),
-    (lambda x: [None, 2 * x], "FAIL", "your answer raised"),
+    (lambda x: [None, 2 * x], "FAIL", "your answer does not fit"),
+    (lambda x: x[5], "FAIL", "your answer raised"),
+    (lambda x: lambda: 2 * x, "FAIL", "it must be called"),
 ])
 def test_check_tells_right_from_wrong_and_from_not_done(reported, answer, status, message):
     returned = check_doubling(answer)
@@ -109,6 +111,14 @@ def test_a_table_of_wrong_answers_names_what_behaves_like_one_of_them():
     assert found == [(False, "squares"), (False, "has no row"), (True, "adds")]
 
 
+def test_nan_is_the_same_wrong_answer_as_nan_where_it_stands_in_the_same_places():
+    assert teach.same(np.nan, np.nan)
+    assert teach.same([1.0, np.nan], (1.0, np.nan))
+    assert not teach.same(np.array([1.0, np.nan]), np.array([np.nan, 1.0]))
+    assert not teach.same(np.array([1.0, np.nan]), np.array([2.0, np.nan]))
+    assert not teach.same(np.nan, np.inf)
+
+
 def stand_in_for_doubling(x):
     return 2 * x
 
@@ -143,6 +153,12 @@ def test_answers_get_copies(reported):
     teach.check("9.3", lambda x: kept.append(x) or x, lambda f: [teach.claim("x", f(x), x)])
     assert kept[0] is not x
     assert not kept[0].flags.writeable
+    teach.check("9.3", lambda table, pair: table["x"] * pair[0], lambda f: [teach.claim("x", f({"x": x}, (x,)), x)])
+    for write in (lambda table, pair: table["x"].fill(2), lambda table, pair: pair[0].fill(2)):
+        teach.check("9.3", write, lambda f: [teach.claim("x", f({"x": x}, (x,)), x)])
+    assert [report["status"] for report in reported] == ["PASS", "PASS", "FAIL", "FAIL"]
+    assert (x == 1).all()
+    assert "writes into one of its arguments" in reported[-1]["message"]
 
 
 def add_in_place(values):

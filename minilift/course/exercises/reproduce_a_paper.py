@@ -44,6 +44,8 @@ def middle(rank):
 WRONG_EPOCHS = {
     "column 0 is left out: a seed that is at or below its level before training needs 0 epochs":
         epochs_with(begin=1),
+    "column 0 is cut off, so that each count is one too low, and a seed that is there before training is not seen":
+        epochs_with(begin=1, later=-1),
     "with an even number of seeds the median is halfway between the two in the middle; this is the later one":
         epochs_with(over=middle(lambda n: n // 2)),
     "with an even number of seeds the median is halfway between the two in the middle; this is the earlier one":
@@ -211,7 +213,8 @@ def drawn_tables(seed):
         far = int(np.flatnonzero(order == traps.index("far"))[0])
         near = int(np.flatnonzero(order == traps.index("near"))[0])
         train[:, far], test[:, near] = 0.01, 0.1
-        tables[kind] = {"tau": np.logspace(-2, 1, len(traps)), "train_loss": train, "val_loss": val, "test_loss": test}
+        tau = rng.permutation(np.logspace(-2, 1, len(traps)))
+        tables[kind] = {"tau": tau, "train_loss": train, "val_loss": val, "test_loss": test}
     return tables
 
 
@@ -240,17 +243,18 @@ WRONG_CHOICES = {
     "the mean over the seeds; the median is asked for": choose_with(over=np.mean),
     "by the best seed: luck; take the median over the seeds": choose_with(over=np.min),
     "by the worst seed; the median over the seeds is asked for": choose_with(over=np.max),
-    "~isnan lets infinite losses pass: np.isfinite refuses both": choose_with(safe=not_nan),
-    "one seed diverged there: a NaN was skipped, or compared as if it were small":
-        choose_with(over=np.nanmedian, safe=None),
-    "one seed is enough to refuse a step size: all must be finite, not any":
+    "a step size got through at which a seed is infinite: refuse that as well as NaN, np.isfinite(…).all over seeds":
+        choose_with(safe=not_nan),
+    "a step size got through at which one seed is NaN or infinite: a median of three hides one; ask "
+    "np.isfinite(…).all over the seeds": choose_with(over=np.nanmedian, safe=None),
+    "a step size got through at which one seed is NaN or infinite: a median of three hides one; all must be finite":
         choose_with(over=np.nanmedian, every=np.any),
     "a step size at which some seed diverged is not eligible; here its other seeds are rated": lambda table:
         table["tau"][np.nanargmin(np.nanmedian(
             np.where(np.isfinite(table["val_loss"]), table["val_loss"], np.nan), axis=0))],
-    "infinity is a divergence too: np.isfinite, not only np.isnan": lambda table: table["tau"][np.argmin(np.where(
-        np.isnan(table["val_loss"]).any(axis=0), np.inf, np.median(table["val_loss"], axis=0)))],
-    "one seed is enough to refuse a step size: all must be finite, and not any": lambda table:
+    "the step sizes are sorted here, and their columns are not: the table's own order counts": lambda table:
+        np.sort(table["tau"])[list(table["tau"]).index(library_choose(table))],
+    "a step size got through whose median is finite and one of whose seeds is not: all must be finite": lambda table:
         table["tau"][np.argmin(np.where(np.isfinite(table["val_loss"]).any(axis=0),
                                         np.median(table["val_loss"], axis=0), np.inf))],
     "argmin of a list with NaN returns the NaN: put what diverged out of reach first": choose_with(safe=None),
@@ -281,12 +285,13 @@ WRONG_CHOICES = {
 def choose(answer, seed):
     """Exercise 11.2: the step size by the median validation loss, diverged ones left out, the test set unread."""
     tables = drawn_tables(seed)
-    draw = np.random.default_rng(seed).uniform
-    plain = [{"tau": np.logspace(-2, 1, 6), **{name: draw(0.1, 0.9, size=(3, 6)) for name in ("train_loss", "val_loss",
-                                                                                             "test_loss")}}
+    rng, columns = np.random.default_rng(seed), ("train_loss", "val_loss", "test_loss")
+    plain = [{"tau": rng.permutation(np.logspace(-2, 1, 6)),
+              **{name: rng.uniform(0.1, 0.9, size=(3, 6)) for name in columns}}
              for _ in range(12)]  # no divergence, and a different choice by every rule in one of them at least
     val = np.array([[0.8, np.nan, 0.9], [0.3, 0.4, 0.6], [0.1, np.nan, 0.2]]).T  # argmin stops at the first NaN
-    with_nan = {"tau": np.logspace(-1, 1, 3), "train_loss": val, "val_loss": val, "test_loss": val}
+    lost = np.array([[np.nan] * 3, [0.3, 0.4, 0.6], [0.1, 0.2, np.inf]]).T  # one step size in all seeds
+    holed = [{"tau": np.logspace(-1, 1, 3), **dict.fromkeys(columns, each)} for each in (val, lost)]
     looks = {"no seed diverged": "nothing diverged here: look at the column, and at what is taken over the seeds",
              "infinite losses": "tables without divergence are right: is an infinite loss refused?",
              "NaN": "infinite losses are right: NaN fails every comparison, and argmin stops at it",
@@ -306,7 +311,7 @@ def choose(answer, seed):
             yield claim(f"{kind}: other test and training losses change nothing", pick(shuffled), pick(table))
 
     def mistakes(pick):
-        yield from slips(pick, [(table,) for table in (*tables.values(), with_nan, *plain)], WRONG_CHOICES)
+        yield from slips(pick, [(table,) for table in (*tables.values(), *holed, *plain)], WRONG_CHOICES)
         right = [library_choose(table) for table in plain]
         chosen = [pick(table) for table in plain]
         for message, wrong in WRONG_CHOICES.items():  # with another slip in what diverged
@@ -377,6 +382,8 @@ WRONG_INTERVALS = {
         interval_with({3: 3.182, 5: 2.571}[len(d)])(d),
     "s is around the mean; these are squares around 0": interval_with(
         spread=lambda d, ddof: np.sqrt(np.sum(d**2) / (len(d) - ddof))),
+    "s is around the mean, over n − 1; these are squares around 0, over n": interval_with(
+        spread=lambda d, ddof: np.sqrt(np.mean(d**2))),
     "the deviations are squared in s; these are absolute values": interval_with(
         spread=lambda d, ddof: np.sqrt(np.sum(abs(d - d.mean())) / (len(d) - ddof))),
     "the differences keep their signs; these are absolute values": lambda d: interval_with()(np.abs(d)),
@@ -485,7 +492,7 @@ def tries(answer, seed):
         yield 27 < float(found) < 27.5, "claims are whole, and with the whole number below this the chance is under ½"
         yield float(found) % 1 > 0 and float(found) > 1, f"claims are whole, and {float(found):g} is not"
         yield int(found) == 27, "rounded down: with 27 claims the chance is still below ½"
-        yield int(found) == 29, "one too many: the chance is above ½ before"
+        yield int(found) == 29, "one too many: with 28 claims the chance is above ½ already (is it log(1 − α)?)"
         yield int(found) == 40, "1/α claims give one finding on average; more likely than not comes earlier"
         yield int(found) in (118, 119), "this is for a chance of 95 %; more likely than not is ½"
         yield float(found) < 0, "a logarithm of a number below 1 is negative: the quotient of two is not"
