@@ -43,6 +43,10 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return energy", "    energy", "returns None"),
         ("np.sum((np.tanh(z[l]) - a[l]) ** 2)", "np.sum(np.tanh(z[l]) - a[l]) ** 2", ""),
         ("np.sum((np.tanh(z[l]) - a[l]) ** 2)", "np.linalg.norm(np.tanh(z[l]) - a[l])", ""),
+        ("phi(theta[D], a[D - 1])", "np.tanh(phi(theta[D], a[D - 1]))", "the last map has no σ"),
+        ("    for l in", "    def size(gap):\n        return np.linalg.norm(gap, 2) ** 2\n    for l in range(1, D):\n"
+         "        energy += gamma / 2 * size(np.tanh(z[l]) - a[l]) + rho / 2 * size(phi(theta[l], a[l - 1]) - z[l])\n"
+         "    for l in () and", "largest singular value"),
     ],
     "4.2": [
         ("- gamma * gap", "+ gamma * gap", "a_l stands with a minus sign"),
@@ -59,6 +63,13 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("return gradient_a, gradient_z", "return gradient_z, gradient_a", ""),
         ("return gradient_a, gradient_z", "return -gradient_a, -gradient_z", "minus the gradients"),
         ("gap = np.tanh(z[l]) - a[l]", "gap = a[l] - np.tanh(z[l])", ""),
+        ("@ theta[l + 1][:-1].T", "@ theta[l][:-1].T", "its own W"),
+        ("@ theta[l + 1][:-1].T", "@ theta[l + 1][1:].T", "not θ[1:]"),
+        ("gradient_phi(l + 1, theta, a,", "gradient_phi(l + 1, theta, [a[0], *map(np.tanh, z[1:])],",
+         "in the loss's signal too"),
+        ("gap = np.tanh(z[l]) - a[l]\n    from_above = gradient_phi(l + 1, theta, a, z, Y, rho)",
+         "gap = np.tanh(z[l]) - a[l]\n    from_above = gradient_phi(l + 1, theta, a, z, Y, rho)\n"
+         "    from_above = (z[-1] - Y) / len(Y) if l == len(theta) - 2 else from_above", "the list's z_D"),
     ],
     "4.3": [
         ("replaced(a, l, a_half)", "a", "hidden maps do not move"),
@@ -79,6 +90,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
                                "energy.net, a[0], energy.y)[1])]", "without a sweep"),
         ("new[D] = theta[D] - tau * energy.gradient_theta(D, theta, a, z)", "pass", "θ_D does not move"),
         ("a[D - 1] - tau * energy.gradient_a", "a[D - 1] - energy.gradient_a", "or in (8)"),
+        ("replaced(a, l, a_half)", "replaced(a, l - 1, a_half)", "here a_{l−1} is replaced"),
+        ("        if l > 1:\n            # ProxProp (10)\n    ", "        # ProxProp (10)\n", "is an index 0"),
     ],
     "4.4": [
         ("    return tau * a_tilde.T @ g - tau * a_half_tilde.T @ (g - g @ W.T @ W)",
@@ -96,6 +109,10 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("np.ones((len(a), 1))", "np.zeros((len(a), 1))", "bias row"),
         ("    return tau", "    tau", "returns None"),
         ("    return tau * a_tilde.T @ g - tau * a_half", "    return tau**2 * a_tilde.T @ g - tau**2 * a_half", ""),
+        ("tau * a_half_tilde.T @ (g - g @ W.T @ W)", "tau * (2 * a_tilde - a_half_tilde).T @ (g + g @ W.T @ W)",
+         "in both places"),
+        ("tau * a_half_tilde.T @ (g - g @ W.T @ W)",
+         "tau * a_tilde.T @ (g - g @ W.T @ W) + tau * (a_tilde - a_half_tilde).T @ g", "not g"),
     ],
     "4.5": [
         ("c = tau / len(Y)", "c = tau", "averaged over the batch"),
@@ -114,6 +131,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return np", "    np", "returns None"),
         ("c = tau / len(Y)", "c = tau / 2 / len(Y)", "its ½ has met the square"),
         ("(a + c * ", "(-a + c * ", "sign of a"),
+        ("(a + c * (Y - b) @ W.T).T).T", "(a + c * (Y - b) @ W.T).T).T @ W + b", "the shape of Y"),
+        ("    return", "    u = a\n    for _ in range(200):\n"
+         "        u = u - ((u @ W + b - Y) @ W.T / len(Y) + (u - a) / tau)\n    return u\n    return", "run away"),
     ],
     "6.1": [
         ("np.sum(b * b, axis=0) / np.sum(b * (M @ b), axis=0)", "np.sum(b * b) / np.sum(b * (M @ b))", "all units"),

@@ -6,10 +6,10 @@
 #
 # **Afterwards you can**
 # 1. write the penalty energy of a network (Exercise 4.1);
-# 2. derive its partial gradients, and the half steps that they give (Exercise 4.2);
-# 3. show that one sweep over the blocks is one step of gradient descent (Exercise 4.3);
+# 2. derive its partial gradients (Exercise 4.2);
+# 3. show that one sweep of half steps over the blocks is one step of gradient descent (Exercise 4.3);
 # 4. predict what goes wrong if the sweep uses a value too early (Exercise 4.4);
-# 5. take an *implicit* step on an activation, and see what the sweep then descends (Exercise 4.5).
+# 5. take an *implicit* step on an activation (Exercise 4.5).
 #
 # **You need** notebook 03 (backprop), and 02 for the last part. **Time**: 70 minutes (estimated).
 
@@ -163,7 +163,8 @@ def penalty_energy(theta, a, z, Y, gamma, rho):
 # ## Descend block by block
 #
 # A forward pass makes all gaps zero: $E = J$. Now go from the last block to the first and let each variable
-# take one gradient step on $E$, seeing the steps taken just before. For that we need the partial gradients.
+# take one gradient step on $E$, at the forward pass but for the one neighbour that has opened a gap beside it. For
+# that we need the partial gradients.
 # First the one in the *value* of a map, from which those in $\theta_l$ and $a_{l-1}$ follow:
 #
 # $$ \frac{\partial E}{\partial \varphi_l} = \rho\,(\varphi_l - z_l)\ (l < D), \qquad
@@ -176,7 +177,7 @@ def penalty_energy(theta, a, z, Y, gamma, rho):
 # %%
 def gradient_phi(l, theta, a, z, Y, rho):
     if l == len(theta) - 1:
-        return (phi(theta[l], a[l - 1]) - Y) / len(Y)
+        return (phi(theta[l], a[l - 1]) - Y) / len(Y)  # (4.3), at l = D
     return rho * (phi(theta[l], a[l - 1]) - z[l])  # (4.3)
 
 
@@ -277,7 +278,19 @@ def gradients(l, theta, a, z, Y, gamma, rho):
 # $$ \frac{\partial E}{\partial z_l} = \gamma\,\sigma'(z_l)\odot(\sigma(z_l) - a_l)
 #    - \rho\,(\varphi_l - z_l). \tag{4.6} $$
 #
-# Against differences of your $E$, at the point off the forward pass, along a random direction in each variable:
+# The two lines for $l = 2$, at the point off the forward pass:
+
+# %%
+gap = np.tanh(noisy_z[2]) - noisy_a[2]
+above, own = (gradient_phi(k, theta, noisy_a, noisy_z, Y, 7.0) for k in (3, 2))
+in_a = above @ theta[3][:-1].T - 3.0 * gap  # (4.5)
+in_z = 3.0 * (1 - np.tanh(noisy_z[2]) ** 2) * gap - own  # (4.6)
+both = gradients(2, theta, noisy_a, noisy_z, Y, 3.0, 7.0)
+teach.holds("(4.5) at l = 2", both[0], in_a)
+teach.holds("(4.6) at l = 2", both[1], in_z)
+
+# %% [markdown]
+# Against differences of your $E$, along a random direction in each variable:
 
 # %%
 def moved_energy(kind, l, change):
@@ -338,8 +351,8 @@ for l in range(1, D):
 #
 # <details><summary>Hint 1: idea</summary>
 #
-# Start with $\theta_D$ and $a_{D-1}$. Then for $l = D-1, \dots, 1$: $z_l$, then $a_{l-1}$, then $\theta_l$,
-# each at the forward pass but for the one neighbour that has just moved.
+# Start with $\theta_D$ and $a_{D-1}$. Then for $l = D-1, \dots, 1$: $z_l$, then (if $l > 1$) $a_{l-1}$, then
+# $\theta_l$, each at the forward pass but for one neighbour. $a_0 = X$ is no variable.
 #
 # </details>
 # <details><summary>Hint 2: equation</summary>
@@ -702,9 +715,13 @@ def J_hat(hidden, tau):
     return loss + np.sum((u - last) ** 2) / (2 * tau)  # (4.10)
 
 
-hidden = theta[1:D]
+hidden, h, flat = theta[1:D], 1e-4, {}
 for tau in (3.0, 30.0, 300.0):
     lower = J_hat(hidden, tau)
+    back, on = (J_hat([th - s * d for th, d in zip(hidden, dJ)], tau)
+                for s in (-h, h))
+    flat[tau] = (back - on) / (2 * h) / sum(np.sum(d**2) for d in dJ[:-1])
+    print(f"along −∇J it falls {flat[tau]:.2f} times as fast as J")
     teach.holds(f"Ĵ = {lower:.3f} is not above J = {J:.3f}, τ = {tau:g}",
                 max(lower - J, 0), 0)
 
@@ -835,6 +852,8 @@ teach.record("gradient of Ĵ where that of J is gone", other, expected=0.0041,
 teach.record("gradient of J there", left, expected=0, tolerance=1e-10)
 teach.record("way to the fixed point of Ĵ, relative", moved, expected=0.0226,
              tolerance=0.001)
+teach.record("slope of Ĵ over that of J, τ = 300", flat[300.0], expected=0.24,
+             tolerance=0.02)
 teach.record("cosine of wrong and right step, 4 W", directions[4][1],
              expected=-0.58, tolerance=0.05)
 teach.record("J after the sweep over J", J_new / J, expected=0.875,

@@ -85,7 +85,8 @@ def energy_with(half=(0.5, 0.5), loss_half=0.5, samples=len, sigma=np.tanh, bias
             return read @ theta[l][:-1] + bias[int(l < D)] * theta[l][-1]
 
         D, price = len(theta) - 1, (gamma, rho, gamma * rho, 1.0)
-        total = loss_half * np.sum(((phi(D) if last == "φ" else z[D]) - Y) ** 2) / samples(Y)
+        output = {"φ": phi(D), "z": z[D], "σ": np.tanh(phi(D))}[last]
+        total = loss_half * np.sum((output - Y) ** 2) / samples(Y)
         for l in list(range(first, D - skip))[:turns]:
             gap = np.tanh(phi(l)) - a[l] if of_map == "after σ" else phi(l) - z[l]
             total += half[0] * price[weights[0]] * size(sigma(z[l]) - a[l])
@@ -112,6 +113,9 @@ WRONG_ENERGIES = {
     "the sum starts at l = 2; the first map has its penalties too": energy_with(first=2),
     "gaps are squared; these are absolute values": energy_with(size=lambda gap: np.sum(abs(gap))),
     "square first, then sum: these are squares of sums": energy_with(size=lambda gap: np.sum(gap) ** 2),
+    "‖·‖² sums the squares of all entries; np.linalg.norm(gap, 2) is a matrix's largest singular value":
+        energy_with(size=lambda gap: np.linalg.norm(gap, 2) ** 2),
+    "the last map has no σ: the loss takes φ_D itself": energy_with(last="σ"),
     "norms must be squared": energy_with(size=np.linalg.norm),
     "the penalties are sums over all entries, not means": energy_with(size=lambda gap: np.mean(gap**2)),
     "the penalty on σ(z_l) − a_l is a sum over all entries, not a mean":
@@ -225,7 +229,8 @@ def slope_of_tanh(z):
 
 
 def gradients_with(signal=1, own=-1, into=1, map_gap=-1, slope=slope_of_tanh, weights=(0, 1, 0, 1), above=1, last=True,
-                   samples=len, at="z", reads="a", through=np.ones_like, extra=0, top=1):
+                   samples=len, at="z", reads="a", through=np.ones_like, extra=0, top=1, at_top="φ", W_of=1,
+                   rows=(0, -1)):
     """Return gradients (4.5), (4.6) with a slip in them: signs, weights (0: γ, 1: ρ, 2: 1), σ', the map above."""
     def both(l, theta, a, z, Y, gamma, rho):
         def phi(k):
@@ -234,12 +239,13 @@ def gradients_with(signal=1, own=-1, into=1, map_gap=-1, slope=slope_of_tanh, we
         k, price = l + above, (gamma, rho, 1.0)
         gap, inner = np.tanh(z[l]) - a[l], through(z[l]) * (phi(l) - z[l])
         at_loss = last and k == len(theta) - 1
-        read = np.tanh(z[l]) if reads == "z" and not at_loss else a[l + above - 1]
-        above_it = read @ theta[k][:-1] + theta[k][-1] - (Y if at_loss else z[k])
+        read = np.tanh(z[l]) if reads == "z everywhere" or (reads == "z" and not at_loss) else a[l + above - 1]
+        value = z[k] if at_loss and at_top == "z" else read @ theta[k][:-1] + theta[k][-1]
+        above_it, W = value - (Y if at_loss else z[k]), theta[l + W_of][slice(*rows)]
         G = top * above_it / samples(Y) if at_loss else price[weights[3]] * above_it
         if extra and not at_loss:
             G = G + gamma * (np.tanh(z[k]) - a[k])
-        in_a = signal * G @ theta[k][:-1].T + own * price[weights[0]] * gap
+        in_a = signal * G @ W.T + own * price[weights[0]] * gap
         in_z = into * price[weights[2]] * slope((z if at == "z" else a)[l]) * gap
         return in_a, in_z + map_gap * price[weights[1]] * inner
     return both
@@ -293,6 +299,10 @@ WRONG_GRADIENTS = {
     "∂E/∂a: ρ is missing in the signal of the map above": gradients_with(weights=(0, 1, 0, 2)),
     "∂E/∂a: ρ weighs φ_{l+1} − z_{l+1}; here γ does": gradients_with(weights=(0, 1, 0, 0)),
     "∂E/∂a: φ_{l+1} reads the variable a_l; here it reads σ(z_l)": gradients_with(reads="z"),
+    "∂E/∂a: φ_{l+1} reads the variable a_l, in the loss's signal too; here it reads σ(z_l)":
+        gradients_with(reads="z everywhere"),
+    "the loss's signal is made of φ_D = φ(θ_D, a_{D−1}), not of the list's z_D": gradients_with(at_top="z"),
+    "∂E/∂a: the bias is the last row of θ, so that W is θ[:-1], not θ[1:]": gradients_with(rows=(1, None)),
     "∂E/∂a: a_l does not occur in the gap σ(z_{l+1}) − a_{l+1}": gradients_with(extra=1),
     "∂E/∂z: the derivative of tanh is 1 − tanh²(z), not 1 − tanh(z²)":
         gradients_with(slope=lambda z: 1 - np.tanh(z**2)),
@@ -342,10 +352,13 @@ def gradients(answer, seed):
 
     def mistakes(found):
         square = (*off_the_graph(seed, SQUARE), gamma, rho)
-        both, own = (value_or_none(each, 2, *square) for each in (found, gradients_with(above=0)))
+        both, own, W = (value_or_none(each, 2, *square)
+                        for each in (found, gradients_with(above=0, W_of=0), gradients_with(W_of=0)))
         refused = value_or_none(found, 2, theta, a, z, Y, gamma, rho) is None
         yield (refused and both is not None and same(both[0], own[0]),
                "∂E/∂a_l: the map that reads a_l is map l + 1; here it is map l")
+        yield (refused and both is not None and same(both[0], W[0]),
+               "∂E/∂a_l: the signal of map l + 1 comes down through its own W_{l+1}; here through W_l")
         yield from slips(found, [(l, theta, a, z, Y, gamma, rho) for l in (1, len(theta) - 2)], WRONG_GRADIENTS)
         for kind, part in zip("az", found(1, theta, a, z, Y, gamma, rho)):
             yield (np.shape(part) == (len(Y), WIDTHS[1] + 1), f"∂E/∂{kind}_1 has a column too many: W is θ without its "
@@ -396,11 +409,12 @@ def sweep_with(last=1, theta_at="a", z_at="half", a_at="half", theta_sees="half"
     def sweep(energy, theta, a, z, tau):
         D, new = len(theta) - 1, list(theta)
         weights = theta if through == "old" else new
-        new[D] = theta[D] - last * tau * energy.gradient_theta(D, theta, a, z)
+        new[D] = theta[D] - last * (1 if tau_in == "all θ" else tau) * energy.gradient_theta(D, theta, a, z)
         length = a_sign * tau
         halves = {D - 1: a[D - 1] - length * energy.gradient_a(D - 1, weights, a, z)}
         for l in list(range(1, D) if up else range(D - 1, 0, -1))[:turns]:
             seen = replaced(a, l, halves.get(l, a[l])) if z_at == "half" else a
+            seen = replaced(a, l - 1, halves.get(l, a[l])) if z_at == "below" else seen
             in_z = slope(z[l]) * energy.gradient_z(l, theta, seen, z)
             moved = replaced(z, l, z[l] - z_sign * (1 if tau_in == "z" else tau) * in_z)
             if l > 1 and through != "new":
@@ -408,7 +422,7 @@ def sweep_with(last=1, theta_at="a", z_at="half", a_at="half", theta_sees="half"
             at = replaced(a, l - 1, halves.get(l - 1, a[l - 1])) if theta_at == "half" else a
             step = energy.gradient_theta(l, theta, at, moved if theta_sees == "half" else z)
             if l > 1 or first:
-                new[l] = theta[l] - (1 if tau_in == "θ" else tau) * step
+                new[l] = theta[l] - (1 if tau_in in ("θ", "all θ") else tau) * step
             if l > 1 and through == "new":
                 halves[l - 1] = a[l - 1] - length * energy.gradient_a(l - 1, new, a, moved)
         return new[1:]
@@ -447,6 +461,7 @@ WRONG_SWEEPS = {
     "θ_1 does not move: the loop goes down to l = 1, and range excludes its end": sweep_with(first=False),
     "τ is missing in (4.7), or in (8): with γ = ρ = 1/τ the factor τ stands before each gradient":
         sweep_with(tau_in="θ"),
+    "τ is missing in (4.7) and (12), before the gradients in θ": sweep_with(theta_at="a", tau_in="all θ"),
     "τ is missing in (9), or in (8) and (10)": sweep_with(tau_in="z"),
     "these are the changes; the new θ_l are asked for": lambda energy, theta, a, z, tau: [
         new - old for new, old in zip(sweep_with(theta_at="a")(energy, theta, a, z, tau), theta[1:])],
@@ -515,6 +530,13 @@ def sweep(answer, seed):
 
     def mistakes(found):
         energies = [PenaltyEnergy(net, Y, 1 / tau, 1 / tau), PenaltyEnergy(net, Y, 3.0, 0.5)]
+        _, other, inputs, wanted = draw(seed, SQUARE)
+        rest = network(other)
+        _, other_z, other_a, _ = rest.forward(inputs)
+        square = PenaltyEnergy(rest, wanted, 1 / tau, 1 / tau), other, other_a, other_z, tau
+        yield (value_or_none(found, energies[0], theta, a, z, tau) is None
+               and same(value_or_none(found, *square), sweep_with(theta_at="a", z_at="below")(*square)),
+               "(9) takes its gradient where a_l has moved, replaced(a, l, …); here a_{l−1} is replaced")
         yield from slips(found, [(energy, theta, a, z, tau) for energy in energies], WRONG_SWEEPS)
         new = found(energies[0], theta, a, z, tau)
         yield len(new) == D + 1, "slot 0 comes back too: [θ_1, …, θ_D] is asked for, new[1:]"
@@ -554,6 +576,11 @@ def discrepancy_with(sign=1, phi="half", factor="half", order=2, ones=1.0, step=
     return formula
 
 
+def second_order(a, W, g, tau, signal):
+    """Return the discrepancy with another signal in its part of second order."""
+    return stacked_product(a, tau * g @ W.T @ W) + tau**2 * np.vstack([(g @ W.T).T @ signal, 0 * g[:1]])
+
+
 WRONG_DISCREPANCIES = {
     "the sign: the wrong one minus the right one is asked for": discrepancy_with(-1),
     "right to first order in τ only: the product of two half steps is missing": discrepancy_with(order=1),
@@ -564,6 +591,11 @@ WRONG_DISCREPANCIES = {
     "a factor τ is missing: z_l^½ = z_l − τ g": discrepancy_with(tau_power=0),
     "a factor τ too many": discrepancy_with(tau_power=2),
     "the sign of the half step in a: a^½ = a − τ g Wᵀ": discrepancy_with(step=-1),
+    "the sign of the half step in a, in both places: a^½ = a − τ g Wᵀ": discrepancy_with(step=-1, plus=-1),
+    "the part of second order: [gWᵀ 0]ᵀ meets g (I − WᵀW), not g": lambda a, W, g, tau:
+        second_order(a, W, g, tau, g),
+    "the part of second order: [gWᵀ 0]ᵀ meets g (I − WᵀW), not g WᵀW": lambda a, W, g, tau:
+        second_order(a, W, g, tau, g @ W.T @ W),
     "the sign of WᵀW: put (10) into φ(θ, a^½) once more, and mind its minus": discrepancy_with(plus=-1),
     "this is the wrong step itself; the right one is to be subtracted": lambda a, W, g, tau:
         library_discrepancy(a, W, g, tau) - stacked_product(a, tau * g),
@@ -718,6 +750,7 @@ def implicit_activation(answer, seed):
         u = found(a, last, Y, 0.5)
         yield (np.shape(u) == (len(a), len(last)), "the answer has a column too many, that of the ones: "
                "they are no variables, and the bias is no row of W")
+        yield np.shape(u) == Y.shape, "this has the shape of Y: φ_D at u, it seems; u itself is wanted"
         yield np.shape(u) != a.shape, f"u has shape {np.shape(u)} where {a.shape} is expected: is it transposed?"
         other = replaced(list(Y), 0, Y[0] + 1.0)
         moved = found(a, last, np.array(other), 0.5)
@@ -726,6 +759,8 @@ def implicit_activation(answer, seed):
         acting, explicit = times(a - u, slope(u)), times(a - u, slope(a))
         yield same(acting, 0.5, 1e-5), \
             "right for a small τ only: repeating u ← a − τ f'(u) finds u while τ is small; solve the system"
+        yield acting < 0, ("a − u is a multiple of f'(u) with the wrong sign: a sign in the system, or steps that are "
+                           "too long and run away?")
         yield acting == acting, f"u solves (4.9) with τ = {acting:.3g}; it should be {0.5:g}: where do N and τ stand?"
         yield explicit == explicit, f"this is an explicit step of length {explicit:.3g}: its slope is taken at a"
         fitted = np.array(a) @ W + b
