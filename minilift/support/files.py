@@ -6,6 +6,7 @@ import errno
 import os
 import platform
 import re
+import stat
 import time
 import zlib
 from contextlib import contextmanager, suppress
@@ -26,7 +27,7 @@ def whole_file(path):
 
     The content goes to a file beside `path`, which takes its place at the end; if anything fails on the way the old
     file stays as it was, and the unfinished one is removed. A killed process cannot do that: the next one that writes
-    into the folder does it (see `sweep`).
+    into the folder does it (see `sweep`). The new file may be read and written by whom the old one might.
 
     Raises
     ------
@@ -41,6 +42,8 @@ def whole_file(path):
     try:
         sweep(target.parent)
         with open(part, "xb") as file:
+            if target.exists():
+                os.chmod(part, stat.S_IMODE(target.stat().st_mode))  # before there is anything to read
             yield file
             file.flush()
             os.fsync(file.fileno())

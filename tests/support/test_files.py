@@ -106,7 +106,7 @@ def test_a_failure_after_the_last_step_leaves_the_new_file(old, monkeypatch):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_device_is_an_error_that_names_the_file(old, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(files, "open", lambda path, mode: OPEN("/dev/full", "wb"), raising=False)
+        patch.setattr(files, "open", lambda path, mode: path.touch() or OPEN("/dev/full", "wb"), raising=False)
         for write in (lambda: write_bytes(old, b"new"), lambda: write_npz(old, ARRAYS)):
             with pytest.raises(OSError, match=r"cannot be written \(No space left on device\): '.*file\.npz'"):
                 write()
@@ -184,6 +184,17 @@ def test_a_link_stays_a_link(tmp_path):
     write_text(tmp_path / "latest", "new")
     assert (tmp_path / "latest").is_symlink()
     assert (tmp_path / "files" / "one").read_text() == "new"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_who_may_read_the_old_file_may_read_the_new_one(old):
+    for mode in (0o600, 0o640):
+        old.chmod(mode)
+        with whole_file(old) as file:
+            (unfinished,) = [entry for entry in os.scandir(old.parent) if entry.name.endswith(".part")]
+            assert unfinished.stat().st_mode & 0o777 == mode
+            file.write(b"new")
+        assert old.stat().st_mode & 0o777 == mode
 
 
 def test_many_writers_of_one_file_do_not_disturb_each_other(tmp_path):
