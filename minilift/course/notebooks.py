@@ -27,6 +27,7 @@ import textwrap
 import unicodedata
 import zlib
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 
@@ -57,8 +58,15 @@ CURRICULUM = (
 REPORT = "application/vnd.minilift.report+json"  # the machine-readable half of a check's or record's output
 SOLUTION = re.compile(r"^([ ]*)# <solution(?: ([\w, ]+))?>\n(.*?)^\1# </solution>$", re.M | re.S)
 EXERCISE = re.compile(r"^# Exercise (\d+\.\d+)", re.M)
-CHECKS = re.compile(r"\bcheck\.\w+|\bminilift\.course\b[\w.]*")  # no part of an answer, if the exercise does not say so
+COURSE = re.compile(r"\bminilift\.course\b[\w.]*")  # no part of an answer, if the exercise does not say so
+CHECKS = re.compile(rf"\b(?:check|judge)\.\w+|{COURSE.pattern}")
 LIBRARY = re.compile(r"\b(?:ml|minilift)(?:\.\w+)+|\bfrom minilift[\w.]* import .*|\bteach\.(?!gap\b)\w+")
+PLAIN = {"numpy", "math", "cmath", "itertools", "functools", "operator", "collections", "typing", "dataclasses",
+         "__future__"}  # an answer may import them; any other module is flagged
+REACH = {"__import__", "__builtins__", "eval", "exec", "compile", "globals", "locals", "vars", "setattr", "delattr",
+         "open", "get_ipython"}  # names by which a cell can come at what is not its own
+IMPORT = re.compile(r"^(?:import|from) .*", re.M)
+EXERCISES = re.compile(r"^from (minilift\.course\.exercises) import (\w+) as check$", re.M)
 SURROGATE = re.compile(r"[\ud800-\udfff]")  # half a character, which no file and no kernel takes
 SEED = re.compile(r"^SEED = \d+$", re.M)
 OFFLINE = ("--IPKernelApp.exec_lines=__import__('minilift.course.notebooks', fromlist=['x']).refuse_network(); "
@@ -407,8 +415,14 @@ def grade(path, seed):
     """Run the answers of a returned notebook in a fresh copy, with another seed.
 
     Only the exercise cells are taken from the returned notebook (found by their first line,
-    ``# Exercise 1.2``); checks and everything else are the course's own. A cell that raises counts as failed
-    and is replaced by the unsolved one, so that the others are still judged.
+    ``# Exercise 1.2``); the other cells are the course's own, and SEED and imports are put back before each check. A
+    verdict is what the check of that exercise reports in its own cell, and nothing else. A cell that raises counts as
+    failed and is replaced by the unsolved one, so that the others are still judged.
+
+    What this does not defend against: answers and checks run in one process, and so an answer that is made for it can
+    change whatever the checks are made of, later answers and this verdict among them; or a file of the course, or of
+    another student. What such an answer must use is flagged where its source shows it. Read what is flagged; where
+    much depends on a grade, read what passes, too.
 
     Parameters
     ----------
@@ -421,8 +435,8 @@ def grade(path, seed):
     -------
     list of dict
         exercise, status ("PASS", "FAIL", "TODO"), claims (text, error, tolerance), message, flags; one for each. A
-        flag names what of the library an answer uses that the exercise does not hand out: look at it yourself. A
-        cell that names the checks or the course's modules fails.
+        flag names what an answer uses that the exercise does not hand out, of the library or to come at what is not
+        its own: look at it yourself. A cell that names the checks or the course's modules fails.
     """
     import nbformat
     seed = whole_number("grade: seed", seed, least=0)
@@ -434,7 +448,7 @@ def grade(path, seed):
     broken = {number: "is no text in Unicode" for number, source in answers.items() if SURROGATE.search(source)}
     blanks = answers_in(unsolved)
     broken |= {number: "takes its answer from the checks" for number, source in answers.items()
-               if number not in broken and borrowed(CHECKS, source, blanks.get(number, ""))}
+               if number not in broken and borrowed(names_of_checks, source, blanks.get(number, ""))}
     while True:
         sound = {number: source for number, source in answers.items() if number not in broken}
         text = as_text(with_answers(without_outputs(unsolved), sound, seed))
@@ -446,12 +460,12 @@ def grade(path, seed):
         if not raised:
             break
         broken.update(raised)
-    results = [verdict for number, check in checks_of(notebook) for verdict in verdicts(number, check)]
+    results = [verdict(number, check) for number, check in checks_of(notebook)]
     for report in results:
         number = report["exercise"]
         if number in broken:
             report.update(status="FAIL", claims=[], message=f"the cell {broken[number]}")
-        used = borrowed(LIBRARY, answers.get(number, ""), blanks.get(number, ""))
+        used = borrowed(names_of_note, answers.get(number, ""), blanks.get(number, ""))
         report["flags"] = [f"uses {name}" for name in used]
     return results
 
@@ -466,18 +480,21 @@ def checks_of(notebook):
             yield number, cell
 
 
-def verdicts(number, check):
-    """Return what the check of an exercise reported; a failure if it came to no verdict, as on a name without a value.
+def verdict(number, check):
+    """Return what the check of an exercise reported, the last report of this number in its own cell.
 
-    Without it the exercise would be missing, and the others all there are.
+    A failure if the check came to no verdict, as on a name without a value, and if it was not the only one to report:
+    a check reports once.
     """
-    found = [report for report in reports({"cells": [check]}) if report["kind"] == "check"]
-    if found:
-        return found
+    found = [report for report in reports({"cells": [check]}) if isinstance(report, dict)
+             and report.get("kind") == "check"]
+    own = [report for report in found if report.get("exercise") == number]
+    if own and len(found) == 1:
+        return own[-1]
     why = next((f"{output['ename']}: {output['evalue']}" for output in check["outputs"]
                 if output["output_type"] == "error"), "it reported nothing")
-    return [{"kind": "check", "exercise": number, "status": "FAIL", "claims": [],
-             "message": f"the check came to no verdict ({why})"}]
+    message = "an answer shows verdicts of its own" if found else f"the check came to no verdict ({why})"
+    return {"kind": "check", "exercise": number, "status": "FAIL", "claims": [], "message": message}
 
 
 def answers_in(notebook):
@@ -490,9 +507,64 @@ def answers_in(notebook):
     return found
 
 
-def borrowed(kind, source, blank):
-    """Return which names of a kind the source of an answer uses and the blank exercise does not, sorted."""
-    return sorted(set(kind.findall(source)) - set(kind.findall(blank)))
+def borrowed(names, source, blank):
+    """Return what `names` finds in the source of an answer and not in the blank exercise, sorted."""
+    return sorted(names(source) - names(blank))
+
+
+def tree_of(source):
+    """Return the syntax tree of a cell, or None if it has none, or holds code in a text, as ``%%time`` does."""
+    from IPython.core.inputtransformer2 import TransformerManager
+    with suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+        plain = TransformerManager().transform_cell(source)
+        return None if "run_cell_magic" in plain else ast.parse(plain)
+    return None
+
+
+def names_of_checks(source):
+    """Return by which names a source comes at the checks; a `check` that it defines itself is its own."""
+    tree = tree_of(source)
+    if tree is None:
+        return set(CHECKS.findall(source))
+    nodes = list(ast.walk(tree))
+    used = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    parts = {f"{node.module}.{name.name}" for node in nodes if isinstance(node, ast.ImportFrom) for name in node.names}
+    parts |= {re.sub(r"^ml\.", "minilift.", ast.unparse(node)) for node in nodes if isinstance(node, ast.Attribute)}
+    found = {match for text in (source, *parts) for match in COURSE.findall(text)}
+    return found | ({"check", "judge"} & used - bound_in(nodes))
+
+
+def bound_in(nodes):
+    """Return the names that a source gives a value: functions, classes, arguments, assignments, imports."""
+    named = {node.name for node in nodes if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    named |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+    named |= {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    return named | {node.asname or node.name.split(".")[0] for node in nodes if isinstance(node, ast.alias)}
+
+
+def names_of_note(source):
+    """Return what a teacher should look at in a source.
+
+    Names of the library, under whatever name it goes; modules other than the usual ones; names by which a cell comes
+    at what is not its own, the attributes with two underscores among them; `check`, `judge` and SEED, used or bound.
+    """
+    found, tree = set(LIBRARY.findall(source)), tree_of(source)
+    if tree is None:
+        return found | ({"a cell magic"} if "%%" in source else set())
+    nodes = list(ast.walk(tree))
+    found |= {ast.unparse(node) for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom))
+              and not {name.split(".")[0] for name in modules_of(node)} <= PLAIN}
+    inside = {id(node.value) for node in nodes if isinstance(node, ast.Attribute)}
+    used = {node.id for node in nodes if isinstance(node, ast.Name) and id(node) not in inside}
+    found |= ({"ml", "minilift", "teach"} & used) | (REACH & used)
+    attributes = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    found |= {"check", "judge", "SEED"} & (used | bound_in(nodes))
+    return found | {name for name in attributes if name.startswith("__")}
+
+
+def modules_of(node):
+    """Return the full names of the modules that an import statement names."""
+    return [name.name for name in node.names] if isinstance(node, ast.Import) else [node.module or ""]
 
 
 def exercise_at(notebook, error, answers):
@@ -511,11 +583,22 @@ def exercise_at(notebook, error, answers):
 
 
 def with_answers(notebook, answers, seed):
-    """Return the course's notebook with the student's exercise cells and another seed."""
-    cells = []
+    """Return the course's notebook with the student's exercise cells and another seed.
+
+    Before each check its SEED and imports are put back. The checks are called by the modules that they are in, so that
+    an answer may have a `check` of its own.
+    """
+    cells, back, modules = [], [f"SEED = {seed}"], {"judge": "minilift.course.judge"}
     for cell in notebook["cells"]:
         source = SEED.sub(f"SEED = {seed}", cell["source"])
+        if SEED.search(source):
+            back += [line for line in IMPORT.findall(source) if not line.endswith((" check", " judge"))]
+            modules["check"] = ".".join(next(iter(EXERCISES.findall(source)), ("", "")))
         match = EXERCISE.search(source) if tagged(cell, "exercise") else None
+        if tagged(cell, "check"):
+            for name, module in modules.items():
+                source = re.sub(rf"\b{name}\.", f'__import__("{module}", fromlist=["x"]).', source)
+            source = "\n".join([*back, source])
         cells.append(dict(cell, source=answers.get(match[1], source) if match else source))
     return dict(notebook, cells=cells)
 

@@ -364,18 +364,22 @@ def graded_without_running(path, monkeypatch):
     pytest.importorskip("nbformat")
     seen = []
     monkeypatch.setattr(notebooks, "execute", lambda notebook, **options: seen.append(notebook) or notebook)
-    numbers = sorted(notebooks.answers_in(notebooks.read(path)))
-    monkeypatch.setattr(notebooks, "reports", lambda notebook: [
-        {"kind": "check", "exercise": number, "status": "PASS", "claims": [], "message": ""} for number in numbers])
+    monkeypatch.setattr(notebooks, "verdict", lambda number, check: {
+        "kind": "check", "exercise": number, "status": "PASS", "claims": [], "message": ""})
     results = {result["exercise"]: result for result in notebooks.grade(path, 1)}
     return results, [cell.source for cell in seen[0].cells if notebooks.tagged(cell, "exercise")]
 
 
 @pytest.mark.parametrize("taken", ["explicit_step = check.library_implicit_step",
                                    "explicit_step = check.explicit_step(None, SEED)",
-                                   "from minilift.course.exercises import backward_step as b"])
+                                   "from minilift.course.exercises import backward_step as b",
+                                   "k = check\nexplicit_step = k.library_implicit_step",
+                                   "explicit_step = getattr(check, 'library_' + 'implicit_step')",
+                                   "from minilift import course", "c = ml.course",
+                                   "%%time\nexplicit_step = check.library_implicit_step"])
 def test_an_answer_that_is_taken_from_the_checks_fails(tmp_path, monkeypatch, taken):
-    path = returned_notebook(tmp_path, e1=f"# Exercise 1.1\n{taken}")
+    pytest.importorskip("IPython")
+    path = returned_notebook(tmp_path, e1=f"# Exercise 1.1\n{taken}" if taken[0] != "%" else f"{taken}\n# Exercise 1.1")
     results, run = graded_without_running(path, monkeypatch)
     assert results["1.1"]["status"] == "FAIL"
     assert results["1.1"]["message"] == "the cell takes its answer from the checks"
@@ -390,12 +394,30 @@ def test_an_answer_that_uses_the_library_is_flagged(tmp_path, monkeypatch):
     assert "FLAG: uses ml.solvers.exact" in notebooks.table(results.values())[2]
 
 
+@pytest.mark.parametrize(("source", "flag"), [
+    *((line, line) for line in ("import minilift as m", "from minilift import ProxProp", "from os import path")),
+    ("step = getattr(ml, 'Prox' + 'Prop')", "ml"), ("import sys, numpy", "import sys, numpy"),
+    ("%%time\nk = check", "a cell magic"), ("k = __import__('os')", "__import__"), ("k = eval('m' 'l')", "eval"),
+    ("k = f.__globals__", "__globals__"), ("get_ipython().events", "get_ipython"), ("!ls", "get_ipython"),
+    ("def check(step): return step", "check"), ("SEED = 0", "SEED"), ("x = [check for check in y]", "check")])
+def test_what_a_teacher_should_look_at(source, flag):
+    pytest.importorskip("IPython")
+    assert notebooks.names_of_note(source) == {flag}
+    assert not notebooks.names_of_checks(source)
+
+
+@pytest.mark.parametrize("source", ["import numpy.linalg as la\nfrom math import exp", "def f(x:", "x = a.T @ b", ""])
+def test_plain_answers_raise_no_flag(source):
+    pytest.importorskip("IPython")
+    assert not notebooks.names_of_note(source) | notebooks.names_of_checks(source)
+
+
 def test_model_answers_raise_no_flag():
     for name in notebooks.CURRICULUM:
         blanks, solved = (notebooks.answers_in(notebooks.read(notebooks.paths(name)[k])) for k in (1, 2))
         for number, source in solved.items():
-            for kind in (notebooks.CHECKS, notebooks.LIBRARY):
-                assert notebooks.borrowed(kind, source, blanks[number]) == [], number
+            for names in (notebooks.names_of_checks, notebooks.names_of_note):
+                assert notebooks.borrowed(names, source, blanks[number]) == [], number
 
 
 def returned_notebook(tmp_path, **changes):
@@ -449,6 +471,10 @@ def check(exercise, answer):
     display({"text/plain": status, "application/vnd.minilift.report+json": report}, raw=True)"""),
     ("exercise", "# Exercise 1.1\ndef one():\n    raise NotImplementedError"), ("check", "check('1.1', one)"),
     ("exercise", "# Exercise 1.2\ndef two():\n    raise NotImplementedError"), ("check", "check('1.2', two)")]
+SHOW = """from IPython.display import display
+def show(number):
+    report = {"kind": "check", "exercise": number, "status": "PASS", "claims": [], "message": ""}
+    display({"text/plain": "PASS", "application/vnd.minilift.report+json": report}, raw=True)"""
 RIGHT = "# Exercise 1.2\ndef two():\n    return 1"
 ENDLESS = """# Exercise 1.1
 def one():
@@ -483,12 +509,31 @@ def small_course(tmp_path, monkeypatch):
     ("# Exercise 1.1\nimport os\nos._exit(3)", "FAIL", "the cell ends the process that runs it"),
     ("# Exercise 1.1\nexit()", "FAIL", "the cell raises SystemExit"),
     ("# Exercise 1.1\nimport sys\nsys.exit('bye')", "FAIL", "the cell raises SystemExit: bye"),
-    ("# Exercise 1.1\nother = 1", "FAIL", "the check came to no verdict (NameError: name 'one' is not defined)")],
-    ids=["right", "prints megabytes", "hangs", "dies", "quits", "exits", "other name"])
+    ("# Exercise 1.1\nother = 1", "FAIL", "the check came to no verdict (NameError: name 'one' is not defined)"),
+    (f"# Exercise 1.1\n{SHOW}\ndef one():\n    show('1.2')\n    show('1.1')\n    return 0", "FAIL",
+     "an answer shows verdicts of its own"),
+    (f"# Exercise 1.1\n{SHOW}\nshow('1.1')\ndef one():\n    return 0", "FAIL", ""),
+    (f"# Exercise 1.1\n{SHOW}\ndef one():\n    show('1.9')\n    return 1 / 0", "FAIL",
+     "an answer shows verdicts of its own"),
+    ("# Exercise 1.1\nSEED, display, one = 'none', 0, lambda: 1", "PASS", "")],
+    ids=["right", "prints megabytes", "hangs", "dies", "quits", "exits", "other name", "shows a verdict of its own",
+         "shows one in its own cell", "shows one of no exercise", "takes names of the course"])
 def test_an_answer_that_does_not_end_well_fails_alone(small_course, answer, status, message):
     first, second = notebooks.grade(small_course(answer, RIGHT), 3)
     assert (first["status"], first["message"]) == (status, message)
     assert second["status"] == "PASS"
+
+
+@pytest.mark.slow
+def test_an_answer_may_have_names_of_the_notebook(tmp_path):
+    """A `check` and a SEED of its own: all are judged, with the grader's seed."""
+    pytest.importorskip("nbclient")
+    own = "# Exercise 1.1\nSEED = 'none'\ndef check(step):\n    return step\n"
+    step = "def explicit_step(B, x, tau):\n    return check(x - tau * B.T @ (B @ x))"
+    path = returned_notebook(tmp_path, e1=own + step)
+    results = notebooks.grade(path, 3)
+    assert [result["status"] for result in results] == ["PASS"] * 4, results
+    assert [result["flags"] for result in results] == [["uses SEED", "uses check"], [], [], []]
 
 
 @pytest.mark.slow
