@@ -69,6 +69,8 @@ def test_labels_name_methods_by_what_stands_before_the_colon():
     assert chosen["proxprop:tau_theta=0.05"] == plots.METHOD_STYLE["proxprop"]
     assert chosen["cg3"] == plots.METHOD_STYLE["cg3"]
     assert [chosen["mine"], chosen["proxprop:tau_theta=1"]] == list(plots.OTHER_STYLES[:2])
+    assert list(plots.styles("abcd").values()) == list(plots.OTHER_STYLES)
+    assert len(set(map(repr, plots.styles([f"proxprop:tau_theta={k}" for k in range(12)]).values()))) == 12
 
 
 @pytest.mark.parametrize(("method", "look"), [

@@ -156,7 +156,8 @@ def run(arguments):
     print(task.describe(), flush=True)
     with threadpool_limits(arguments.threads, user_api="blas"):
         if not arguments.quiet:
-            note(f"{about(seconds_needed(task, contenders, len(set(arguments.steps)), len(seeds)))}; "
+            epochs = epochs_of_each(task, len(set(arguments.steps)), len(seeds))
+            note(f"{about(sum(seconds_needed(task, contender, epochs) for contender in contenders))}; "
                  f"then two tables and the figure {arguments.output}")
         with cluster(arguments.cluster):
             results = compare(task, contenders, sorted(set(arguments.steps)), seeds, not arguments.quiet,
@@ -309,7 +310,7 @@ def layers_of(arguments, data):
 def before_output(arguments, data):
     """Return the number of inputs (channels, inputs at a step), the default hidden widths and the inputs' name."""
     net, shape = known_name("--net", arguments.net, NETS), data.image_shape
-    if net in ("resnet", "rnn") and arguments.autoencoder:
+    if net != "mlp" and arguments.autoencoder:
         raise ValueError(f"--autoencoder: expected --net mlp, which has a code layer, got {net}")
     if net == "convnet":
         if shape is None or not data.n_classes:
@@ -406,15 +407,17 @@ def compare(task, contenders, steps, seeds, progress=True, threads=1):
     return Results(records, search, trusted_step)
 
 
-def seconds_needed(task, contenders, steps, seeds):
-    """Return about how many seconds a comparison takes, from the time of one step of each method.
+def epochs_of_each(task, steps, seeds):
+    """Return the epochs of a method: with further seeds two step sizes are tried as a rule (see `undecided_steps`)."""
+    return (steps + (seeds - 1) * min(2, steps)) * task.search_epochs + seeds * task.epochs
 
-    With further seeds two step sizes of each are tried as a rule (see `undecided_steps`).
-    """
-    batches = math.ceil(len(task.data.X_train) / task.batch)
-    tried = steps + (seeds - 1) * min(2, steps)
-    epochs = tried * task.search_epochs + seeds * task.epochs
-    return batches * epochs * sum(seconds_of_a_step(task, contender) for contender in contenders)
+
+def seconds_needed(task, contender, epochs, processes=1):
+    """Return about how many seconds so many epochs take, from the time of one step on a process's rows of a batch."""
+    samples = len(task.data.X_train)
+    rows = samples if contender.make(1.0, SGD)[0].whole_batch else min(task.batch, samples)
+    step = seconds_of_a_step(replace(task, batch=math.ceil(rows / processes)), contender)
+    return epochs * math.ceil(samples / rows) * step
 
 
 def seconds_of_a_step(task, contender):

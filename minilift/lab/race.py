@@ -360,6 +360,9 @@ def verdict(block):
     trials = sorted({row["trials"] for row in block})
     lines = [f"Each entrant: {trials[0]} to {trials[-1]} trials of rate × batch, then {SEEDS} new seeds of at most "
              f"{block[0]['budget']:g} s. Medians over these, ranges in brackets.",
+             f"Rate and batch are those of the trial of {block[0]['budget'] / LONGER:g} s that was soonest at "
+             f"{block[0]['levels'][-1]:g}, for all levels; where none came there, of that with the lowest loss: such "
+             "an entrant runs for longer than it was tuned for.",
              "Test accuracy: where the run ended, and the highest after any epoch: early stopping cannot do better."]
     if any(row["at edge"] for row in block):
         lines.append("* The last rate of the grid: one beyond may be better.")

@@ -355,7 +355,7 @@ def mean_seconds(team, step, repeats):
 
 
 def constants_of(team, problem):
-    """Return the `Constants` of this number of ranks, all of them at work; the slowest of a rank's middle turns."""
+    """Return the `Constants` of this number of ranks, all of them at work: medians of rank 0's turns."""
     rng, n = np.random.default_rng(0), max(1, problem.batch // team.size)
     n_in, n_out = max(pairwise(problem.widths), key=lambda shape: shape[0] * shape[1])
     size = min(n_in + 1, problem.batch)

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import argparse
 import math
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from minilift.lab.compare import make_task, parse_method, seconds_of_a_step
+from minilift.lab.compare import make_task, parse_method, seconds_needed
 from minilift.layers.activations import ACTIVATIONS
 from minilift.network import Network
 from minilift.support.arguments import whole_number
@@ -93,7 +92,7 @@ def train(arguments, team):
         print(*Ranks(team, method).describe(net, min(batch or samples, samples)), sep="\n", flush=True)
     with threadpool_limits(arguments.threads, user_api="blas"):
         if leads and not arguments.quiet:
-            note(f"{about(seconds_needed(task, contender, batch, team.size))} at most")
+            note(f"{about(seconds_needed(task, contender, task.epochs, team.size))} at most")
         history = fit(net, task.data, method, optimizer, epochs=arguments.epochs, batch_size=batch, seed=arguments.seed,
                       checkpoint=arguments.checkpoint, resume=arguments.resume or None, team=team,
                       progress=watched() and not arguments.quiet,
@@ -101,14 +100,6 @@ def train(arguments, team):
     if leads:
         report(net, task.data, history, arguments.output)
     return 0
-
-
-def seconds_needed(task, contender, batch, processes):
-    """Return about how many seconds a run takes at most, from the time of one step of a process's rows of a batch."""
-    samples = len(task.data.X_train)
-    rows = min(batch or samples, samples)
-    share = replace(task, batch=math.ceil(rows / processes))
-    return task.epochs * math.ceil(samples / rows) * seconds_of_a_step(share, contender)
 
 
 def lines(row, net, history, epochs):
@@ -119,9 +110,10 @@ def lines(row, net, history, epochs):
 
 def report(net: Network, data, history, output):
     """Print the end of a run, and write the network if wanted."""
-    loss, accuracy = evaluate(net, data.X_test, data.y_test)
-    test = f"test loss {loss:.4g}" if accuracy is None else f"test accuracy {accuracy:.4g}"
-    print(f"{history}\n{test}")
+    print(history)
+    if history.diverged is None:
+        loss, accuracy = evaluate(net, data.X_test, data.y_test)
+        print(f"test loss {loss:.4g}" if accuracy is None else f"test accuracy {accuracy:.4g}")
     if output is not None:
         net.save(output)
-        print(f"network: {output}")
+        print(f"network{'' if history.diverged is None else ', as it diverged'}: {output}")

@@ -16,7 +16,18 @@ import numpy as np
 
 from minilift.support.backend import to_numpy
 
-HOST = re.sub(r"[^0-9A-Za-z]", "-", platform.node())
+
+def host():
+    """Return a name of this machine, since it was started, and of the container whose process numbers are ours."""
+    known = [platform.node()]
+    for look, path in ((lambda path: Path(path).read_text(), "/proc/sys/kernel/random/boot_id"),
+                       (os.readlink, "/proc/self/ns/pid")):
+        with suppress(OSError):  # not Linux
+            known.append(look(path))
+    return re.sub(r"[^0-9A-Za-z]", "-", f"{known[0]}-{zlib.crc32(repr(known).encode()):08x}")
+
+
+HOST = host()
 PART = re.compile(r"\..+\.(?P<host>[-0-9A-Za-z]*)\.(?P<process>\d+)\.[0-9a-f]{8}\.part")
 STALE_AFTER = 86_400  # seconds after which an unfinished file is stale, whoever began it
 

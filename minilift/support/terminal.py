@@ -2,7 +2,7 @@
 
 A command ends with an exit code and, if something stopped it, with one line on standard error: 2 for a mistake of the
 user's (in an argument, or in a file of his that was run), 70 for a fault of minilift's own, 130 after Ctrl-C, 143 after
-SIGTERM, 141 if nobody reads the output to its end, 1 if there is no output to write to. With MINILIFT_TRACEBACK=1 the
+SIGTERM, 141 if nobody reads the output to its end, 74 if there is no output to write to. With MINILIFT_TRACEBACK=1 the
 traceback stands before the line.
 """
 
@@ -26,7 +26,7 @@ PACKAGE = Path(__file__).parent.parent
 TRACEBACK = "MINILIFT_TRACEBACK"  # the environment variable that asks for tracebacks
 USERS_FILE = "__minilift_target__"  # a name in the module of a user's file, with its path; see minilift.checks.run_file
 MISTAKES = (ValueError, TypeError, RuntimeError, ArithmeticError)
-FAULT, INTERRUPTED, TERMINATED, UNREAD, UNWRITTEN = 70, 130, 143, 141, 1
+FAULT, INTERRUPTED, TERMINATED, UNREAD, UNWRITTEN = 70, 130, 143, 141, 74
 # what stands for signs where a stream cannot encode them
 PLAIN = {"─": "-", "–": "-", "—": "-", "−": "-", "⁻": "^-", "¹": "1", "²": "^2", "ᵀ": "^T", "½": "1/2", "·": "*",
          "∗": "*", "⋆": "*", "×": "x", "⊙": "(.)", "→": "->", "←": "<-", "⇒": "=>", "⇔": "<=>", "≤": "<=", "≥": ">=",

@@ -79,11 +79,17 @@ def styles(looks):
     """
     if not isinstance(looks, dict):
         looks = {label: str(label).split(":")[0] for label in looks}
-    chosen, taken, others = {}, set(), itertools.cycle(OTHER_STYLES)
+    chosen, taken, others = {}, set(), map(other_style, itertools.count())
     for label, method in looks.items():
         chosen[label] = METHOD_STYLE[method] if method in METHOD_STYLE and method not in taken else next(others)
         taken.add(method)
     return chosen
+
+
+def other_style(number):
+    """Return the style of a method of the user's own, number 0, 1, …; beyond the fourth with another's marker."""
+    own, round_ = number % len(OTHER_STYLES), number // len(OTHER_STYLES)
+    return {**OTHER_STYLES[own], "marker": OTHER_STYLES[(own + round_) % len(OTHER_STYLES)]["marker"]}
 
 
 def looks_of(runs):

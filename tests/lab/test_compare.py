@@ -529,6 +529,7 @@ def test_the_default_resnet():
     (("--net", "rnn", "--layers", "8,16,9"), "--layers: digits has 8 inputs at a step and 10 outputs, got 8 and 9"),
     (("--net", "rnn", "--autoencoder"), "--autoencoder: expected --net mlp, which has a code layer, got rnn"),
     (("--net", "resnet", "--autoencoder"), "--autoencoder: expected --net mlp, which has a code layer, got resnet"),
+    (("--net", "convnet", "--autoencoder"), "--autoencoder: expected --net mlp, which has a code layer, got convnet"),
 ])
 def test_what_a_resnet_and_a_recurrent_net_cannot_take(options, message):
     with pytest.raises(ValueError, match=re.escape(message)):

@@ -25,6 +25,14 @@ def test_one_process_in_the_shell_of_a_slurm_job_is_alone(monkeypatch, capsys):
     assert "step size 1, 1 process" in capsys.readouterr().out
 
 
+def test_of_a_run_that_diverged_no_test_accuracy_is_told(capsys, tmp_path):
+    assert cli.main([*LINE, "--quiet", "--step", "1e9", "--output", str(tmp_path / "net.npz")]) == 0
+    out = capsys.readouterr().out
+    assert "diverged in epoch" in out
+    assert "test accuracy" not in out
+    assert f"network, as it diverged: {tmp_path}" in out
+
+
 def test_a_quiet_run_says_nothing_on_the_way(capsys):
     assert cli.main([*LINE, "--quiet"]) == 0
     assert capsys.readouterr().err == ""

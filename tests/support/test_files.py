@@ -44,6 +44,16 @@ def part(name="file.npz", host=HOST, process=0, token="0123abcd"):
     return f".{name}.{host}.{process}.{token}.part"
 
 
+def test_process_numbers_of_another_container_are_none_of_ours(tmp_path, monkeypatch):
+    """Though its host be called as ours."""
+    monkeypatch.setattr(os, "readlink", lambda path: "pid:[1]")
+    theirs, ours = (tmp_path / part(host=host, process=dead_process()) for host in (files.host(), HOST))
+    for path in (theirs, ours):
+        path.write_bytes(b"begun")
+    sweep(tmp_path)
+    assert [theirs.exists(), ours.exists()] == [True, False]
+
+
 # ---- a write that fails
 
 
