@@ -765,19 +765,19 @@ picture(time_runs, 1 / 12,
 # %% [markdown]
 # ## Twenty-four maps
 #
-# Now depth: `ml.resnet` with 24 maps, 16 units wide, eleven blocks, 1,000 digits, batches of 100. Same
-# methods, step sizes, seeds, budget and criterion. For comparison `ml.mlp` of the same maps, **without
+# Now depth: `ml.resnet` with 24 maps, 16 units wide, eleven blocks, 1,000 digits, batches of 100, else as
+# above. For comparison `ml.mlp` of the same maps, **without
 # bridges**, with one seed at step size 0.01. A step of exact ProxProp factorises 23 small matrices and costs
 # several of BackProp's, how many depends on the machine. The last printed lines and the panel on the right
 # compare at equal time.
 #
 # ## Predict
 #
-# With bridges: ProxProp after 10 epochs against BackProp after **40**, each at its best step size. Whose
-# training loss is lower by more than a factor 2? (a) BackProp's; (b) ProxProp's; (c) nobody's.
+# With bridges, each at its best step size: how many epochs does BackProp need for the loss that ProxProp has
+# after 10? (a) up to 15; (b) up to 25; (c) more.
 
 # %% tags=["predict"]
-four_times = None  # "a", "b" or "c"
+needed = None  # "a", "b" or "c"
 
 # %%
 widths = [64] + [16] * 23 + [10]
@@ -786,7 +786,8 @@ test = data.X_test, data.y_test
 deep_runs = study(lambda seed: ml.resnet(widths, seed=seed), train, test, 100)
 deep = {name: best(deep_runs[name], budget)[1] for name in methods}
 longer = best(deep_runs["BackProp"], 4 * budget)[1]
-teach.reveal(four_times, verdict(longer, deep["ProxProp exact"]))
+found = tie(deep_runs)
+teach.reveal(needed, "a" if found <= 15 else "b" if found <= 25 else "c")
 table(deep_runs, "val_accuracy")
 
 # %%
@@ -850,15 +851,14 @@ teach.record("decades from the best loss in the grid to that outside",
 ahead = np.log10(deep["BackProp"] / deep["ProxProp exact"])
 teach.record("decades between the losses in depth", ahead, 1.2, 0.6)
 ahead = np.log10(longer / deep["ProxProp exact"])
-teach.record("the same for four times BackProp's epochs", ahead, -1.6, 1.2)
+teach.record("the same for four times BackProp's epochs", ahead, -0.7, 1.1)
 teach.record("BackProp's epochs for ProxProp's loss, in time",
-             tie(time_runs), 25, 8)
-teach.record("BackProp's epochs for ProxProp's loss, in depth",
-             tie(deep_runs), 31, 9)
+             tie(time_runs), 28, 10)
+teach.record("    in depth (41: more than 40)", min(tie(deep_runs), 41), 36, 6)
 ahead = np.log10(best(time_runs["BackProp"], 4 * budget)[1]
                  / loss["ProxProp exact"])
 teach.record("decades from ProxProp's loss to BackProp's after 40",
-             ahead, -0.7, 0.6)
+             ahead, -0.4, 0.6)
 lowest = min(without.values())
 teach.record("best loss without bridges", lowest, expected=2.302,
              tolerance=0.02)
@@ -872,10 +872,10 @@ teach.record("decades that bridges add to ∂J/∂θ_1", decades, 8.7, 0.5)
 #   differentiated at the forward pass's values of all parents. The usual order loses what comes over a bridge.
 # - An implicit step in shared weights is one problem with stacked rows. Single steps must not be added.
 # - Measured: per step ProxProp was far ahead in a recurrent and in a deep residual net. For its loss after ten epochs
-#   BackProp, each time at its best step size, needed about 25 and 31: a lead per second only while an epoch of
-#   ProxProp costs less than 2.5 and 3.1 of BackProp's; the ratios are printed. After 40 epochs BackProp's median was
-#   lower in both; through time one of its three seeds had hardly begun. Without bridges (one seed, one step size)
-#   nobody learned: the signal had died on its way to map 1.
+#   BackProp, at its best step size, needed 25 to 32 and 31 to over 40 (four BLAS kernels round differently): a lead
+#   per second only while an epoch of ProxProp costs less than some 3 of BackProp's; the ratios are printed. After 40
+#   epochs BackProp was ahead through time, level or ahead in depth. Without bridges (one seed, one step size) nobody
+#   learned: the signal had died on its way to map 1.
 #
 # **What this does not show.** One task each, narrow nets, three seeds, Adam, one $\tau_\theta$, a coarse grid of step
 # sizes (through time the best lie at its ends; beyond them both methods are worse); width, transfer and optimizer
