@@ -171,10 +171,18 @@ if not TYPE_CHECKING:
         """Load what `LATER` has, or say what a name that other libraries use is called here."""
         if name not in LATER:
             raise unknown_export(name, __all__)
-        module = import_module(LATER[name])
+        try:
+            module = import_module(LATER[name])
+        except ImportError as error:
+            if LATER[name] != "minilift.estimators":
+                raise
+            from minilift.support.terminal import absent
+
+            return absent(name, f"scikit-learn ({error})", "sklearn")
         return module if LATER[name] == f"minilift.{name}" else getattr(module, name)
 
 
 def __dir__() -> list[str]:
-    """Return the public names, those that are loaded later too."""
-    return sorted({*globals(), *__all__})
+    """Return the public names, those that are loaded later too, and the modules that are loaded."""
+    modules = [name for name, thing in globals().items() if getattr(thing, "__name__", "").startswith("minilift.")]
+    return sorted({*__all__, *modules, *(name for name in globals() if name.startswith("__"))})

@@ -27,7 +27,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from minilift.layers.losses import SoftmaxCrossEntropy, SquaredError
 from minilift.models import mlp
-from minilift.support.arguments import boolean, sequence, whole_number
+from minilift.support.arguments import sequence, whole_number
 from minilift.support.spellings import guided, spelled
 from minilift.training.fit import fit, not_finite, quiet
 from minilift.training.history import EarlyStop
@@ -42,7 +42,7 @@ class ImplicitMLP(BaseEstimator):
     def __init__(self, hidden_layer_sizes: Any = (100,), activation: Any = "relu", *, method: Any = "proxprop",
                  optimizer: Any = "adam:lr=0.01", max_iter: int = 50, batch_size: int | None = 100,
                  early_stopping: bool = False, validation_fraction: float = 0.1, n_iter_no_change: int = 5,
-                 random_state: Any = None, verbose: bool = False) -> None:
+                 random_state: Any = None, verbose: bool | int = False) -> None:
         self.hidden_layer_sizes, self.activation = hidden_layer_sizes, activation
         self.method, self.optimizer = method, optimizer
         self.max_iter, self.batch_size = max_iter, batch_size
@@ -72,7 +72,7 @@ class ImplicitMLP(BaseEstimator):
         validation = self.validation_fraction if self.early_stopping else None
         self.history_ = fit(self.network_, (X, targets), self.method_, self.optimizer_, epochs=self.checked("max_iter"),
                             batch_size=self.samples_at_once(), seed=self.seed_, validation=validation,
-                            early_stop=stop, progress=boolean(f"{type(self).__name__}: verbose", self.verbose))
+                            early_stop=stop, progress=bool(self.verbose))
         self.check_finite(self.history_.diverged is None, f"training {self.history_.diverged}")
         kept = -1 if stop is None else stop.best_epoch(self.history_)
         self.n_iter_, self.loss_ = len(self.history_) - 1, self.history_["train_loss"][kept]
@@ -152,7 +152,7 @@ class ImplicitMLPClassifier(ClassifierMixin, ImplicitMLP):
     n_iter_no_change : int, default 5
     random_state : int, RandomState or None; default None
         Of the initial parameters and the shuffling.
-    verbose : bool, default False
+    verbose : bool or int, default False
         Whether to show a progress bar.
 
     Attributes

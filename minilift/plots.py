@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import copy
 import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minilift import diagram
 from minilift.graph import checked_network
 from minilift.layers.convolution import Conv2d
-from minilift.methods import ProxProp, as_method
+from minilift.methods import Method, ProxProp, as_method
 from minilift.methods.backward import sweep as backward
+from minilift.network import Network
 from minilift.support.arguments import shown, whole_number
 from minilift.support.backend import check_arrays, to_numpy
 from minilift.support.spellings import guide_in
@@ -45,10 +48,16 @@ from minilift.training.curves import (
     styles,
 )
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["METHOD_STYLE", "activations", "comparison", "filters", "graph", "history", "prox_residual", "residuals",
+           "save", "styles", "sweep"]
+
 # ---- residuals of inexact solves
 
 
-def residuals(found):
+def residuals(found: dict[str, list[Any]]) -> Figure:
     """Return a figure of relative residuals of the proximal steps: one panel a map, one column a solver.
 
     Parameters
@@ -111,7 +120,7 @@ def check_residuals(found):
 # ---- the layer graph
 
 
-def graph(net):
+def graph(net: Network) -> Figure:
     r"""Return a figure of a network as the papers see it: θ_l, z_l and a_l as nodes, one column a map or join.
 
     Arrows say what is computed from what: :math:`z_l = \varphi_l(\theta_l, a_{l-1})` and :math:`a_l = \sigma_l(z_l)`.
@@ -138,7 +147,7 @@ def graph(net):
     return diagram.drawn(checked_network("graph", net), {})
 
 
-def sweep(net):
+def sweep(net: Network) -> Figure:
     r"""Return the figure of `graph`, with the order of the half steps.
 
     Numbers 1, 2, … at the nodes say when `minilift.energy.algorithm_1` steps in them: from the last map to the first in
@@ -164,7 +173,7 @@ def sweep(net):
 # ---- convolutional layers
 
 
-def filters(net, l=1):
+def filters(net: Network, l: int = 1) -> Figure:
     """Return a figure of the filters of one convolution.
 
     One image a filter where the input has three channels (a colour picture, each scaled to its own range), else one for
@@ -195,7 +204,7 @@ def filters(net, l=1):
     return picture_grid(kernels.transpose(2, 3, 0, 1), f"filters of map {l}", "input channel", "output channel")
 
 
-def activations(net, X, l=1):
+def activations(net: Network, X: Any, l: int = 1) -> Figure:
     """Return a figure of the activations a_l after one convolution: one row a sample, one column a channel.
 
     Parameters
@@ -223,7 +232,8 @@ def activations(net, X, l=1):
     return picture_grid(to_numpy(a).transpose(0, 3, 1, 2), f"${name}_{{{l}}}$", "sample", "channel")
 
 
-def prox_residual(net, X, y, l=1, method=None):
+def prox_residual(net: Network, X: Any, y: Any, l: int = 1,
+                  method: Method | Callable[..., Any] | None = None) -> Figure:
     r"""Return a figure of what an implicit step leaves of its target: one row a sample, one column an output channel.
 
     The target of ProxProp (11) is a change of z_l by −g_l (for τ = 1); the step d changes it by
@@ -251,7 +261,7 @@ def prox_residual(net, X, y, l=1, method=None):
     """
     phi, method = convolution_of(net, l), ProxProp() if method is None else as_method(method)
     X, y = net.checked_batch(X, y)
-    found = {}
+    found: dict[str, Any] = {}
 
     def record(block):
         step = steps[block.k - 1]

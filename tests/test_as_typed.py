@@ -9,6 +9,7 @@ import pickle
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -80,12 +81,34 @@ def test_everything_public_is_in_dir_and_can_be_had():
         assert getattr(ml, name) is not None
     public = {name for name in vars(ml) if not name.startswith("_")}
     classes = {name for name in public if getattr(getattr(ml, name), "__module__", "").startswith("minilift.")}
-    assert classes - {"unknown_export", "guide_in"} <= set(ml.__all__), "a name of the package is missing in __all__"
+    ours = classes - {"unknown_export", "guide_in"}
+    assert ours <= set(ml.__all__), "a name of the package is missing in __all__"
+    assert not {"LATER", "TYPE_CHECKING", "guide_in", "import_module"} & set(dir(ml))
 
 
 def test_what_is_loaded_later_is_not_loaded_before():
     code = "import sys, minilift; dir(minilift); print([m for m in sys.modules if m in ('minilift.checks', 'sklearn')])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_without_scikit_learn_all_else_is_there_and_the_estimators_say_what_to_install():
+    code = """
+        import sys
+        sys.modules["sklearn"] = None
+        import inspect
+        import minilift as ml
+        from minilift import *
+        assert hasattr(ml, "ImplicitMLPClassifier") and dict(inspect.getmembers(ml))["fit"] is fit
+        try:
+            ImplicitMLPRegressor((32,), max_iter=3)
+        except ImportError as error:
+            print(error)
+    """
+    result = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("ImplicitMLPRegressor needs scikit-learn (")
+    assert "pip install" in result.stdout
+    assert "[sklearn]" in result.stdout
 
 
 # ---- types: tests/typed_user.py is checked strictly by mypy, in the slow tier

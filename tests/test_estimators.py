@@ -149,3 +149,9 @@ def test_wrong_labels():
         classifier().partial_fit(X, y)
     with pytest.raises(ValueError, match="'middle', which is not among the classes"):
         classifier().fit(X, y).partial_fit(X[:1], np.array(["middle"]))
+
+
+def test_verbose_may_be_a_number_as_in_scikit_learn(capsys):
+    classifier(verbose=1).fit(X, y)
+    classifier(verbose=0).fit(X, y)
+    assert "epoch" in capsys.readouterr().err

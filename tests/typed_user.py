@@ -65,6 +65,15 @@ def estimating(X: Any, y: Any) -> Any:
     return model.fit(X, y).predict_proba(X)
 
 
+def drawing(net: Network, history: History, X: Any, y: Any) -> Any:
+    """Draw, and use layers and losses by themselves."""
+    ml.plots.save(ml.plots.history(history), "history.png")
+    ml.plots.comparison({"proxprop": [history]}, level=0.1).savefig("comparison.png")
+    ml.plots.graph(net).savefig("net.png")
+    z = ml.Linear(3, 2).forward(np.zeros((4, 2)), np.zeros((1, 3)))
+    return ml.SoftmaxCrossEntropy().gradient(ml.ReLU().forward(z), y)
+
+
 def mistakes(net: Network) -> None:
     """Make mistakes that the annotations find."""
     fit(net, net, "proxprop", "adam")  # type: ignore[arg-type]

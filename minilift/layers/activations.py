@@ -44,9 +44,9 @@ class Transfer(Layer):
         """The transfer that directly follows the map, this one or the first of several."""
         return self
 
-    def forward(self, z):
+    def forward(self, z: np.ndarray) -> np.ndarray:
         r"""Return :math:`\sigma(z)`, in evaluation."""
-        return self.apply(z)[0]
+        return self.apply(z)[0]  # type: ignore[attr-defined]
 
     def gradients(self, aux, g):
         """Return the gradients in `parameters`, from the signal g at the output."""
@@ -89,15 +89,15 @@ class Activation(Transfer):
     closed = False  # whether its ends are values of σ too
     pieces: tuple | None = None  # (low, high, slope, offset) of each linear piece, from left to right; None if smooth
 
-    def forward(self, z):
+    def forward(self, z: np.ndarray) -> np.ndarray:
         r"""Return :math:`\sigma(z)`, the shape of z."""
         raise NotImplementedError(f"{type(self).__name__} must define forward(z)")
 
-    def derivative(self, z):
+    def derivative(self, z: np.ndarray) -> np.ndarray:
         r"""Return :math:`\sigma'(z)`, the shape of z."""
         raise NotImplementedError(f"{type(self).__name__} must define derivative(z)")
 
-    def integral(self, z):
+    def integral(self, z: np.ndarray) -> np.ndarray:
         r"""Return :math:`F(z)` with :math:`F' = \sigma`, elementwise, the shape of z."""
         raise NotImplementedError(f"{type(self).__name__} has no integral(z), which LocoProp-M needs")
 
@@ -142,13 +142,13 @@ class Identity(Activation):
 
     pieces = ((-math.inf, math.inf, 1.0, 0.0),)
 
-    def forward(self, z):
+    def forward(self, z: np.ndarray) -> np.ndarray:
         return z
 
-    def derivative(self, z):
+    def derivative(self, z: np.ndarray) -> np.ndarray:
         return array_module(z).ones_like(z)
 
-    def integral(self, z):
+    def integral(self, z: np.ndarray) -> np.ndarray:
         return z * z / 2
 
     def conjugate(self, a):
@@ -175,14 +175,14 @@ class ReLU(Activation):
     closed = True
     pieces = ((-math.inf, 0.0, 0.0, 0.0), (0.0, math.inf, 1.0, 0.0))
 
-    def forward(self, z):
+    def forward(self, z: np.ndarray) -> np.ndarray:
         xp = np if type(z) is np.ndarray else array_module(z)
         return xp.maximum(z, xp.zeros(z.shape[1:], z.dtype))  # NumPy's maximum with a number takes twice as long
 
-    def derivative(self, z):
+    def derivative(self, z: np.ndarray) -> np.ndarray:
         return (z > 0).astype(z.dtype)
 
-    def integral(self, z):
+    def integral(self, z: np.ndarray) -> np.ndarray:
         return self.forward(z) ** 2 / 2
 
     def conjugate(self, a):
@@ -222,13 +222,13 @@ class LeakyReLU(Activation):
         """Both linear pieces."""
         return ((-math.inf, 0.0, self.slope, 0.0), (0.0, math.inf, 1.0, 0.0))
 
-    def forward(self, z):
+    def forward(self, z: np.ndarray) -> np.ndarray:
         return array_module(z).maximum(z, self.slope * z)
 
-    def derivative(self, z):
+    def derivative(self, z: np.ndarray) -> np.ndarray:
         return array_module(z).maximum((z > 0).astype(z.dtype), self.slope)
 
-    def integral(self, z):
+    def integral(self, z: np.ndarray) -> np.ndarray:
         return z * self.forward(z) / 2
 
     def conjugate(self, a):
@@ -252,13 +252,13 @@ class HardTanh(Activation):
     closed = True
     pieces = ((-math.inf, -1.0, 0.0, -1.0), (-1.0, 1.0, 1.0, 0.0), (1.0, math.inf, 0.0, 1.0))
 
-    def forward(self, z):
+    def forward(self, z: np.ndarray) -> np.ndarray:
         return array_module(z).clip(z, -1, 1)
 
-    def derivative(self, z):
+    def derivative(self, z: np.ndarray) -> np.ndarray:
         return (abs(z) < 1).astype(z.dtype)
 
-    def integral(self, z):
+    def integral(self, z: np.ndarray) -> np.ndarray:
         inside = self.forward(z)
         return inside * (z - inside / 2)
 
@@ -281,13 +281,13 @@ class Tanh(Activation):
 
     range = (-1.0, 1.0)
 
-    def forward(self, z):
+    def forward(self, z: np.ndarray) -> np.ndarray:
         return array_module(z).tanh(z)
 
-    def derivative(self, z):
+    def derivative(self, z: np.ndarray) -> np.ndarray:
         return 1 - self.forward(z) ** 2
 
-    def integral(self, z):
+    def integral(self, z: np.ndarray) -> np.ndarray:
         xp = array_module(z)
         size = abs(z)  # log cosh z = |z| + log(1 + exp(−2|z|)) − log 2 does not overflow
         return size + xp.log1p(xp.exp(-2 * size)) - math.log(2)
@@ -314,16 +314,16 @@ class Sigmoid(Activation):
 
     range = (0.0, 1.0)
 
-    def forward(self, z):
+    def forward(self, z: np.ndarray) -> np.ndarray:
         xp = array_module(z)
         # neither overflows nor loses the small values of the left tail
         return xp.exp(xp.minimum(z, 0)) / (1 + xp.exp(-abs(z)))
 
-    def derivative(self, z):
+    def derivative(self, z: np.ndarray) -> np.ndarray:
         a = self.forward(z)
         return a * (1 - a)
 
-    def integral(self, z):
+    def integral(self, z: np.ndarray) -> np.ndarray:
         return softplus(z)
 
     def conjugate(self, a):
@@ -349,13 +349,13 @@ class Softplus(Activation):
 
     range = (0.0, math.inf)
 
-    def forward(self, z):
+    def forward(self, z: np.ndarray) -> np.ndarray:
         return softplus(z)
 
-    def derivative(self, z):
+    def derivative(self, z: np.ndarray) -> np.ndarray:
         return Sigmoid().forward(z)
 
-    def integral(self, z):
+    def integral(self, z: np.ndarray) -> np.ndarray:
         xp = array_module(z)
         x = xp.exp(-abs(z))
         # SciPy's spence(1 + x) is Li₂(−x); for small x, where 1 + x rounds x away, the series Σ (−x)ⁿ/n²
@@ -375,12 +375,12 @@ class Softmax(Activation):
     elementwise = False
     range = (0.0, 1.0)
 
-    def forward(self, z):
+    def forward(self, z: np.ndarray) -> np.ndarray:
         xp = np if type(z) is np.ndarray else array_module(z)  # in every step: no call for NumPy
         e = xp.exp(z - z.max(axis=-1, keepdims=True))
         return e / e.sum(axis=-1, keepdims=True)
 
-    def integral(self, z):
+    def integral(self, z: np.ndarray) -> np.ndarray:
         """Return log Σ exp z of each row, shape (N,)."""
         xp = np if type(z) is np.ndarray else array_module(z)
         top = z.max(axis=-1, keepdims=True)

@@ -106,19 +106,19 @@ class Conv2d(Map):
         known.known_size = tuple(input_shape[:2])
         return known
 
-    def forward(self, theta, a):
+    def forward(self, theta: np.ndarray, a: np.ndarray) -> np.ndarray:
         r"""Return :math:`z = \varphi(\theta, a)`, shape (N, H', W', c_out), for images a of shape (N, H, W, c_in)."""
         size = self.output_shape(a.shape[1:])[:2]
         return correlate(a, theta[:-1], self.kernel, size, offset=self.pad, step=self.stride, bias=theta[-1])
 
-    def adjoint_input(self, theta, g):
+    def adjoint_input(self, theta: np.ndarray, g: np.ndarray) -> np.ndarray:
         r"""Return the adjoint of forward in a, applied to g of shape (N, H', W', c_out): shape (N, H, W, c_in)."""
         k, s, p = self.kernel, self.stride, self.pad
         size = self.known_size or [(n - 1) * s + k - 2 * p for n in g.shape[1:3]]
         turned = theta[:-1].reshape(k, k, self.c_in, self.c_out)[::-1, ::-1].transpose(0, 1, 3, 2)
         return correlate(g, turned.reshape(-1, self.c_in), k, size, offset=k - 1 - p, apart=s)
 
-    def adjoint_theta(self, a, g):
+    def adjoint_theta(self, a: np.ndarray, g: np.ndarray) -> np.ndarray:
         r"""Return :math:`\tilde P(a)^T g`, shape (kernel·kernel·c_in + 1, c_out): the adjoint of forward in θ."""
         xp = array_module(a, g)
         k, s = self.kernel, self.stride

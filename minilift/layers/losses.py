@@ -58,7 +58,7 @@ class Loss(Settings):
         g *= self.weight(len(z))
         return g
 
-    def prox(self, v, y, tau):
+    def prox(self, v: Any, y: Any, tau: float) -> Any:
         r"""Return :math:`\operatorname{prox}_{\tau L_y}(v) = \arg\min_u L_y(u) + \tfrac{1}{2\tau}\|u - v\|^2`.
 
         Parameters
@@ -84,12 +84,12 @@ class Loss(Settings):
         r"""Return u with :math:`u + c\,(f(u) - y) = v`."""
         return shifted_inverse(self.transfer_for(f"{type(self).__name__}: prox"), v, y, c)
 
-    def proba(self, z):
+    def proba(self, z: Any) -> Any:
         """Return f(z): class probabilities, or z itself for squared error and where there is no f."""
         self._check_outputs("proba", z)
         return z if self.transfer is None else self.transfer.forward(z)
 
-    def predict(self, z):
+    def predict(self, z: Any) -> Any:
         """Return what the network says: f(z), or for a classification loss the label of each sample."""
         self._check_outputs("predict", z)
         return z if self.transfer is None else self.transfer.forward(z)
@@ -156,7 +156,7 @@ class OfLabels(Loss):
         one_hot[xp.arange(len(z)), y] = 1
         return one_hot
 
-    def predict(self, z):
+    def predict(self, z: Any) -> Any:
         """Return the label of largest probability of each sample, shape (N,)."""
         self._check_outputs("predict", z)
         return z.argmax(axis=-1)
@@ -193,7 +193,7 @@ class SoftmaxCrossEntropy(OfLabels):
         xp = np if type(z) is np.ndarray else array_module(z)  # in every step: no call for NumPy
         return self.transfer.integral(z) - z[xp.arange(len(z)), y]
 
-    def gradient(self, z, y):
+    def gradient(self, z: Any, y: Any) -> Any:
         self._check_pair("gradient", z, y)
         xp = np if type(z) is np.ndarray else array_module(z)
         g = self.transfer.forward(z)

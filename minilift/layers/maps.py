@@ -117,17 +117,17 @@ class Linear(Map):
             raise ValueError(f"{self!r} expects samples of shape ({self.n_in},), got {tuple(input_shape)}")
         return (self.n_out,)
 
-    def forward(self, theta, a):
+    def forward(self, theta: np.ndarray, a: np.ndarray) -> np.ndarray:
         r"""Return :math:`z = \varphi(\theta, a)`, shape (N, n_out), for a of shape (N, n_in)."""
         z = a @ theta[:-1]
         z += theta[-1]
         return z
 
-    def adjoint_input(self, theta, g):
+    def adjoint_input(self, theta: np.ndarray, g: np.ndarray) -> np.ndarray:
         r"""Return :math:`g W^T`, shape (N, n_in): the adjoint of forward in a."""
         return g @ theta[:-1].T
 
-    def adjoint_theta(self, a, g):
+    def adjoint_theta(self, a: np.ndarray, g: np.ndarray) -> np.ndarray:
         r"""Return :math:`\tilde a^T g`, shape (n_in + 1, n_out): the adjoint of forward in θ."""
         xp = np if type(a) is type(g) is np.ndarray else array_module(a, g)  # in every step: no call for NumPy
         gradient = xp.empty((a.shape[1] + 1, g.shape[1]), g.dtype)

@@ -101,6 +101,13 @@ def how_to_install(extra):
     return f"{sys.executable} -m pip install {where}"
 
 
+def absent(name, needed, extra):
+    """Return a class that stands for one that needs what is not installed: to make an object of it is an error."""
+    def refuse(self, *arguments, **named):
+        raise ImportError(f"{name} needs {needed}; install with: {how_to_install(extra)}")
+    return type(name, (), {"__init__": refuse, "__module__": "minilift", "__doc__": f"Needs {needed}."})
+
+
 # ---- what stopped it
 
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import io
 import itertools
 import math
+import os
 import textwrap
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minilift import methods
 from minilift.support.arguments import checked_path, instance_of, positive_number, shown, text
 from minilift.support.files import write_bytes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
@@ -102,7 +107,7 @@ def looks_of(runs):
     return found
 
 
-def history(histories):
+def history(histories: Any) -> Figure:
     """Return a figure of losses against epochs and against seconds.
 
     Parameters
@@ -138,7 +143,8 @@ def history(histories):
     return figure
 
 
-def comparison(runs, ylabel="training loss", column="train_loss", level=None, title=None, looks=None):
+def comparison(runs: dict[str, Any], ylabel: str = "training loss", column: str = "train_loss",
+               level: float | None = None, title: str | None = None, looks: dict[str, str] | None = None) -> Figure:
     """Return a figure of several methods side by side: loss against epochs and against seconds.
 
     Parameters
@@ -288,7 +294,7 @@ def new_figure(width, height, layout="constrained"):
     return Figure(figsize=(width, height), dpi=120, layout=layout, facecolor="white")
 
 
-def save(figure, path):
+def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write a figure to a file, atomically, in the format of the file's suffix.
 
     Raises
