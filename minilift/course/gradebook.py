@@ -1,17 +1,20 @@
 """A class: every returned notebook of a folder graded in a process of its own, and one table of all.
 
 Each notebook is graded by ``minilift teach grade NOTEBOOK`` as a child process, some at a time. The processes that
-belong to a notebook carry a mark in their environment. By that they are found when they take too long or too much
-memory, and at the end, whoever their parent is by then. What is graded stands in grades.json, which is written anew
-after each notebook: a second call grades only what is new or changed.
+belong to a notebook carry a mark in their environment, descend from one that does, or are in the session of one. So
+they are found, and remembered, when they take too long or too much memory, and at the end. What is graded stands in
+grades.json, which is written anew after each notebook: a second call grades only what is new or changed. What an
+earlier call had begun when it was killed is graded last and alone; what was begun twice so is not graded any more.
 
-This is no sandbox. A notebook runs with the teacher's rights, and one that means harm can do it; grade a class that you
-do not trust in a container, or as a user who owns nothing else.
+This is no sandbox. A notebook runs with the teacher's rights, and one that means harm can do it: write to any file,
+end this process, forge its grades, and leave a process behind if it ends its grader first. Grade a class that you do
+not trust in a container, or as a user who owns nothing else.
 """
 
 from __future__ import annotations
 
 import csv
+import ctypes
 import hashlib
 import io
 import json
@@ -23,8 +26,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import closing, suppress
-from functools import partial
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,6 +40,8 @@ MARK = "MINILIFT_GRADING"  # the environment variable by which the processes of 
 USUAL = 30  # seconds that a notebook takes, about
 PAUSE = 0.25  # seconds between two looks at the processes of a notebook
 ROUNDS = 100  # of ending processes that start others meanwhile
+LARGEST = 100_000_000  # bytes of a notebook that is read
+ENDED = 2  # times that a notebook may be under way when the grading is killed
 LONGEST = 300  # characters of a remark
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with which a cell begins that a spreadsheet would compute
 
@@ -75,11 +79,13 @@ def tasks_of(folder, seed, edition):
 
 
 def checksum(path):
-    """Return a checksum of a file, or None if it cannot be read; grading will say why."""
+    """Return a checksum of a file, or None if it cannot be read; of one too large its size. Grading will say why."""
     total = hashlib.sha256()
     try:
         if not path.is_file():  # a pipe would never end
             return None
+        if path.stat().st_size > LARGEST:
+            return f"{path.stat().st_size} bytes"
         with open(path, "rb") as file:
             while block := file.read(1 << 20):
                 total.update(block)
@@ -93,23 +99,31 @@ def is_graded(row, task, limits):
 
     One that could not be graded is tried again with other limits.
     """
-    same = row is not None and {name: row[name] for name in task.of} == task.of
+    same = row is not None and {name: row.get(name) for name in task.of} == task.of
     return same and (row["results"] is not None or row["limits"] == limits._asdict())
 
 
 def read_rows(path):
-    """Return {name: row} of an earlier call, or raise an error that says that the file is damaged."""
+    """Return {name: row} of an earlier call, and {name: [checksum, times]} of what was begun when it was killed.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged.
+    """
     if not path.exists():
-        return {}
+        return {}, {}
     try:
-        rows = {row["file"]: row for row in json.loads(read_text(path))["rows"]}
+        kept = json.loads(read_text(path))
+        rows = {row["file"]: row for row in kept["rows"]}
+        begun = {name: [of, int(times)] for name, (of, times) in kept.get("begun", {}).items()}
         for row in rows.values():
             cells(row, exercises_of([row]))
             _ = [row[name] for name in ("checksum", "seed", "edition", "limits")]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is damaged or not of minilift teach ({type(error).__name__}: {error}); "
                          "move it away to grade all anew") from error
-    return rows
+    return rows, begun
 
 
 # ---- one notebook
@@ -137,10 +151,11 @@ def graded_alone(task, scratch, limits, environment, stop):
     with open(errors, "wb") as file:
         child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=file,
                                  env={**environment, **places, MARK: mark}, start_new_session=True)
+    family = Family(mark)
     try:
-        remark = watched_over(child, mark, limits, stop)
+        remark = watched_over(child, family, limits, stop)
     finally:
-        end_all(mark)
+        family.end()
         child.kill()
         code = child.wait()
     if code == 0:
@@ -160,7 +175,7 @@ def read_results(path, remark):
     return results, remark
 
 
-def watched_over(child, mark, limits, stop):
+def watched_over(child, family, limits, stop):
     """Wait for a child that grades a notebook; return why it was ended, or what it was kept from, or "".
 
     If the processes of the notebook take too much memory, all but the child itself are ended: it goes on without the
@@ -172,10 +187,10 @@ def watched_over(child, mark, limits, stop):
             return "grading was interrupted"
         if time.monotonic() > deadline:
             return f"takes longer than {limits.minutes:g} minutes"
-        sizes = {process.pid: size for process, size in marked(mark)}
+        sizes = {process.pid: memory_of(process) for process in family.members()}
         if sum(sizes.values()) > 1e9 * limits.memory:
             remark = f"takes more than {limits.memory:g} GB of memory"
-            end_all(mark, spared=child.pid if sizes.get(child.pid, 0) <= 1e9 * limits.memory else None)
+            family.end(spared=child.pid if sizes.get(child.pid, 0) <= 1e9 * limits.memory else None)
     return remark
 
 
@@ -186,23 +201,57 @@ def is_running(child):
     return child.returncode is None
 
 
-def marked(mark):
-    """Return (process, bytes of memory in use) of all processes that carry a mark."""
+class Family:
+    """The processes of one notebook: what was found once is known again, whatever has become of its parents."""
+
+    def __init__(self, mark):
+        self.mark: str = mark
+        self.known: set = set()
+
+    def members(self):
+        """Return those that run: with the mark, known, below or in one session with such a one."""
+        import psutil
+        parents, processes, found = {}, {}, set()
+        for number in psutil.pids():
+            with suppress(psutil.Error, OSError):  # it has ended
+                process = psutil.Process(number)
+                if process.status() == psutil.STATUS_ZOMBIE:
+                    continue
+                processes[number], parents[number] = process, (process.ppid(), session_of(number))
+                if process in self.known or process.environ().get(MARK) == self.mark:
+                    found.add(number)
+        while True:
+            roots = found | {parents[number][1] for number in found} - {None, 0}
+            more = {number for number, above in parents.items() if roots & set(above)} - found
+            if not more:
+                break
+            found |= more
+        self.known |= {processes[number] for number in found}
+        return [processes[number] for number in found]
+
+    def end(self, spared=None):
+        """End the members but one, those too that they start meanwhile."""
+        end_all(lambda: [process for process in self.members() if process.pid != spared])
+
+
+def session_of(number):
+    """Return the number of the session that a process is in, None where there are no sessions."""
+    return os.getsid(number) if hasattr(os, "getsid") else None
+
+
+def memory_of(process):
+    """Return the bytes of memory that a process uses; 0 if it has ended, or is another user's."""
     import psutil
-    found = []
-    for number in psutil.pids():
-        with suppress(psutil.Error, OSError):  # it has ended, or it is another user's
-            process = psutil.Process(number)
-            if process.environ().get(MARK) == mark:
-                found.append((process, process.memory_info().rss))
-    return found
+    with suppress(psutil.Error, OSError):
+        return process.memory_info().rss
+    return 0
 
 
-def end_all(mark, spared=None):
-    """End the processes that carry a mark, those too that they start meanwhile."""
+def end_all(members):
+    """End the processes that `members()` gives until it gives none."""
     import psutil
     for _ in range(ROUNDS):
-        found = [process for process, _ in marked(mark) if process.pid != spared]
+        found = members()
         for act in ("suspend", "kill"):  # one that stands still starts no other
             for process in found:
                 with suppress(psutil.Error):
@@ -210,6 +259,35 @@ def end_all(mark, spared=None):
         if not found:
             return
         time.sleep(0.02)
+
+
+# ---- in the process that grades a notebook
+
+def is_of_a_class():
+    """Whether this process grades a notebook of a class."""
+    return MARK in os.environ
+
+
+def adopt():
+    """Make this process the parent of its descendants whose own parents have ended, where that can be had (Linux)."""
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+
+
+def end_descendants():
+    """End all descendants of this process: what they would still do to the results of grading, they do not."""
+    import psutil
+    this = psutil.Process()
+    end_all(lambda: [process for process in this.children(recursive=True) if is_alive(process)])
+
+
+def is_alive(process):
+    """Whether a process has not ended, not even without its parent having heard of it."""
+    import psutil
+    with suppress(psutil.Error):
+        return process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 # ---- all of them
@@ -236,25 +314,118 @@ def grade_class(folder, seed, edition, jobs, limits):
     Raises
     ------
     ValueError
-        If there is no notebook in the folder, or its grades.json is damaged.
+        If there is no notebook in the folder, its grades.json is damaged, or another call is grading it.
     """
-    tasks, store = tasks_of(folder, seed, edition), folder / "grades.json"
+    tasks = tasks_of(folder, seed, edition)
     if not tasks:
         raise ValueError(f"{folder}: there is no notebook (*.ipynb) in this folder")
-    rows = read_rows(store)
-    due = [task for task in tasks if not is_graded(rows.get(task.name), task, limits)]
-    rows = {task.name: rows[task.name] for task in tasks if task not in due}
-    write(folder, tasks, rows)  # before the work: that it can be written
-    lasts = f": {about(USUAL * max(1, len(due) / jobs))}" if due else ""
-    note(f"{len(due)} of {len(tasks)} notebooks are to be graded, {jobs} at a time{lasts}")
-    threads = str(max(1, (os.cpu_count() or 1) // jobs))
-    work = partial(graded_row, limits, {**os.environ, **dict.fromkeys(THREAD_VARIABLES, threads)})
-    with closing(in_parallel(work, due, jobs)) as graded:
-        for row in graded:
-            rows[row["file"]] = row
-            write(folder, tasks, rows)
-            note(f"{len(rows)} of {len(tasks)}: {printable(row['file'])}: {printable(verdict(row))}")
-    return [rows[task.name] for task in tasks]
+    with alone_in(folder):
+        book = Book(folder, tasks, limits)
+        lasts = f": {about(USUAL * max(1, len(book.due) / jobs))}" if book.due else ""
+        note(f"{len(book.due)} of {len(tasks)} notebooks are to be graded, {jobs} at a time{lasts}")
+        threads = str(max(1, (os.cpu_count() or 1) // jobs))
+        environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, threads)}
+
+        def work(task, stop):
+            book.begin(task)
+            return graded_row(limits, environment, task, stop)
+        try:
+            for due, at_a_time in ((book.unsuspected(), jobs), (book.suspected(), 1)):
+                with closing(in_parallel(work, due, at_a_time)) as graded:
+                    for row in graded:
+                        book.end(row)
+                        note(f"{len(book.rows)} of {len(tasks)}: {printable(row['file'])}: {printable(verdict(row))}")
+        finally:
+            book.leave()
+    return [book.rows[task.name] for task in tasks]
+
+
+@contextmanager
+def alone_in(folder):
+    """Hold a lock on a folder, where the system has such: two calls would take each other's rows out of the table."""
+    try:
+        import fcntl
+        descriptor = os.open(folder, os.O_RDONLY)
+    except ImportError:
+        yield
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"{folder}: another call is grading this folder; wait for its end") from None
+        except OSError:  # a file system without locks, such as some of a network
+            pass
+        yield
+    finally:
+        os.close(descriptor)
+
+
+class Book:
+    """The grades of a folder, on the disk after each change, and what is under way."""
+
+    def __init__(self, folder, tasks, limits):
+        rows, begun = read_rows(folder / "grades.json")
+        self.folder, self.tasks, self.lock = folder, tasks, threading.Lock()
+        self.due = [task for task in tasks if not is_graded(rows.get(task.name), task, limits)]
+        self.rows = {task.name: rows[task.name] for task in tasks if task not in self.due}
+        self.before = {task.name: begun[task.name] for task in self.due
+                       if task.name in begun and begun[task.name][0] == task.of["checksum"]}
+        for task in [task for task in self.due if self.times(task) >= ENDED]:
+            self.due.remove(task)
+            self.rows[task.name] = {"file": task.name, **task.of, "results": None, "seconds": 0.0,
+                                    "remark": f"the grading was killed {ENDED} times while this one ran",
+                                    "limits": limits._asdict()}
+        self.begun = dict(self.before)
+        self.write()  # before the work: that it can be written
+
+    def times(self, task):
+        """Return how often the grading was killed while a notebook was under way."""
+        return self.before.get(task.name, [None, 0])[1]
+
+    def unsuspected(self):
+        """Return what is due and was not under way when an earlier call was killed."""
+        return [task for task in self.due if not self.times(task)]
+
+    def suspected(self):
+        """Return what is due and was."""
+        return [task for task in self.due if self.times(task)]
+
+    def begin(self, task):
+        """Note that a notebook is under way."""
+        with self.lock:
+            self.begun[task.name] = [task.of["checksum"], self.times(task) + 1]
+            self.write_json()
+
+    def end(self, row):
+        """Take up the row of a notebook."""
+        with self.lock:
+            self.rows[row["file"]] = row
+            self.begun.pop(row["file"], None)
+            self.write()
+
+    def leave(self):
+        """Note that nothing is under way any more: what this call has begun and not ended was not to blame."""
+        self.begun, begun = {name: was for name, was in self.before.items() if name not in self.rows}, self.begun
+        if begun != self.begun:
+            self.write_json()
+
+    def kept(self):
+        """Return the rows that there are, in the order of names."""
+        return [self.rows[task.name] for task in self.tasks if task.name in self.rows]
+
+    def write_json(self):
+        """Write grades.json."""
+        text = json.dumps({"rows": self.kept(), "begun": self.begun}, indent=1)
+        write_text(self.folder / "grades.json", f"{text}\n")
+
+    def write(self):
+        """Write grades.json and grades.csv."""
+        self.write_json()
+        out = io.StringIO()
+        lines = [[harmless(cell) for cell in line] for line in table_of(self.kept())]
+        csv.writer(out, lineterminator="\n").writerows(lines)
+        write_text(self.folder / "grades.csv", out.getvalue())
 
 
 def in_parallel(work, tasks, jobs):
@@ -268,15 +439,6 @@ def in_parallel(work, tasks, jobs):
         finally:
             stop.set()
             pool.shutdown(cancel_futures=True)
-
-
-def write(folder, tasks, rows):
-    """Write the rows that there are, as JSON and as CSV."""
-    kept = [rows[task.name] for task in tasks if task.name in rows]
-    write_text(folder / "grades.json", json.dumps({"rows": kept}, indent=1) + "\n")
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows([[harmless(cell) for cell in line] for line in table_of(kept)])
-    write_text(folder / "grades.csv", out.getvalue())
 
 
 # ---- the table

@@ -74,7 +74,7 @@ OFFLINE = ("--IPKernelApp.exec_lines=__import__('minilift.course.notebooks', fro
 ANSWER_SECONDS = 120  # for one cell of a returned notebook
 MINUTES, MEMORY = 10, 4  # and GB: what a notebook of a class may take, if the teacher says nothing else
 MOST_PRINTED = 1_000_000  # characters of a notebook's streams that are kept
-LARGEST = 100_000_000  # bytes of a notebook that is read
+LARGEST = gradebook.LARGEST
 
 
 # ---- the files
@@ -735,7 +735,11 @@ def check_target(path):
 def graded(path, seed, json_path=None):
     """Grade one notebook and print its table, or why it cannot be graded; return whether it could."""
     try:
+        if gradebook.is_of_a_class():
+            gradebook.adopt()
         results = grade(path, seed)
+        if gradebook.is_of_a_class():
+            gradebook.end_descendants()
         text = [f"{path.name}, seed {seed}", *table(results)]
         target = Path(json_path) if json_path else path.with_suffix(".grade.json")
         write_text(target, json.dumps({"notebook": path.name, "seed": seed, "results": results}, indent=1) + "\n")

@@ -8,6 +8,7 @@ import csv
 import json
 import os
 import signal
+import subprocess
 import sys
 
 import pytest
@@ -134,6 +135,87 @@ def test_memory_is_that_of_all_processes_of_a_notebook_and_the_grader_goes_on(sc
     assert grade(folder, limits=gradebook.Limits(1, 0.2)) == {"eve": (["FAIL"], "takes more than 0.2 GB of memory")}
 
 
+BARE = """
+import subprocess
+code = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); kept = b'x' * 300_000_000; time.sleep(60)"
+pid = os.path.join(here, "pid")
+subprocess.Popen([sys.executable, "-S", "-c", code, pid], env={}, start_new_session=True)
+while not os.path.exists(pid): time.sleep(0.01)
+time.sleep(2)
+write("PASS")
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs sessions")
+def test_a_process_without_the_mark_counts_and_is_ended(school):
+    folder = school(eve=BARE)
+    assert grade(folder, limits=gradebook.Limits(1, 0.2)) == {"eve": (["PASS"], "takes more than 0.2 GB of memory")}
+    assert has_ended(int((folder.parent / "pid").read_text()))
+
+
+ORPHAN = """
+import os, sys, time
+from minilift.course import gradebook
+gradebook.adopt()
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.execve(sys.executable, [sys.executable, "-S", "-c", "import os, sys, time\\n"
+                  "open(sys.argv[1], 'w').write(str(os.getpid()))\\ntime.sleep(60)", sys.argv[1]], {})
+    os._exit(0)
+while not (os.path.exists(sys.argv[1]) and open(sys.argv[1]).read()): time.sleep(0.01)
+gradebook.end_descendants()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there alone orphans can be adopted")
+def test_a_grader_ends_the_orphans_of_its_notebook_before_it_writes(tmp_path):
+    subprocess.run([sys.executable, "-c", ORPHAN, str(tmp_path / "pid")], check=True, timeout=60)
+    assert has_ended(int((tmp_path / "pid").read_text()))
+
+
+KILLER = """
+import sys
+from pathlib import Path
+from minilift.course import gradebook
+gradebook.COMMAND = (sys.executable, "-S", sys.argv[2])
+gradebook.grade_class(Path(sys.argv[1]), 1, "first", 1, gradebook.Limits(1, 1))
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
+def test_a_notebook_that_kills_the_grading_of_the_class_is_graded_last_alone_and_then_no_more(school):
+    folder = school(eve="import signal\ntime.sleep(0.5)\nos.kill(os.getppid(), signal.SIGKILL)",
+                    ada=GOOD, zoe=GOOD)
+
+    def call():
+        words = [sys.executable, "-c", KILLER, str(folder), str(folder.parent / "stub.py")]
+        return subprocess.run(words, timeout=60, capture_output=True).returncode
+    assert call() == -signal.SIGKILL
+    assert call() == -signal.SIGKILL
+    assert list(gradebook.read_rows(folder / "grades.json")[0]) == ["ada.ipynb", "zoe.ipynb"]
+    begun(folder)
+    good, remark = (["PASS", "FAIL"], ""), "the grading was killed 2 times while this one ran"
+    assert grade(folder) == grade(folder) == {"ada": good, "eve": (None, remark), "zoe": good}
+    assert begun(folder) == []
+    school(eve=GOOD)
+    assert grade(folder)["eve"] == good
+
+
+def test_two_calls_do_not_take_each_others_rows(school):
+    pytest.importorskip("fcntl")
+    folder = school(ada=GOOD)
+    with gradebook.alone_in(folder), pytest.raises(ValueError, match="another call is grading this folder"):
+        grade(folder)
+    assert grade(folder)["ada"] == (["PASS", "FAIL"], "")
+
+
+def test_a_file_that_is_too_large_is_not_read_to_its_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(gradebook, "LARGEST", 1000)
+    (tmp_path / "a.ipynb").write_bytes(bytes(1001))
+    assert gradebook.tasks_of(tmp_path, 1, "first")[0].of["checksum"] == "1001 bytes"
+
+
 def test_so_many_at_a_time(school):
     folder = school(**{f"s{k}": f"time.sleep(0.3)\n{GOOD}" for k in range(4)})
     grade(folder, jobs=2)
@@ -180,7 +262,8 @@ def test_an_interrupted_call_is_taken_up(school, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         grade(folder)
     # bob's notebook is ended, not waited for: it has no row
-    assert [row["file"] for row in gradebook.read_rows(folder / "grades.json").values()] == ["ada.ipynb", "cy.ipynb"]
+    assert [row["file"] for row in gradebook.read_rows(folder / "grades.json")[0].values()] == ["ada.ipynb", "cy.ipynb"]
+    assert json.loads((folder / "grades.json").read_text())["begun"] == {}
     begun(folder)
     (folder.parent / "log2").touch()
     assert grade(folder)["bob"] == (["PASS", "FAIL"], "")
@@ -210,10 +293,11 @@ def test_names_and_messages_are_texts_and_no_formulas_and_steer_no_terminal(scho
     names = [line[0] for line in csv.reader((folder / "grades.csv").open(newline="", encoding="utf-8"))]
     assert names == ["file", "'-x.ipynb", "'=1+1.ipynb", "'@x.ipynb", "a\x1b[2J.ipynb", "\\udcff.ipynb"]
     assert "\x1b" not in "\n".join([capsys.readouterr().err,
-                                    *gradebook.shown(list(gradebook.read_rows(folder / "grades.json").values()))])
+                                    *gradebook.shown(list(gradebook.read_rows(folder / "grades.json")[0].values()))])
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"rows": 5}', '{"rows": [{"file": "a"}]}', '{"rows": [5]}',
+@pytest.mark.parametrize("text", ["", "[]", '{"rows": [], "begun": {"a": 5}}',
+                                  '{"rows": 5}', '{"rows": [{"file": "a"}]}', '{"rows": [5]}',
                                   '{"rows": [{"file": "a", "results": null, "remark": "", "seconds": "x"}]}'])
 def test_damaged_grades_are_named_and_left_as_they_are(school, text):
     folder = school(ada=GOOD)
@@ -274,12 +358,28 @@ def returned(path, exercise, source):
     path.write_text(json.dumps(notebook), encoding="utf-8")
 
 
+FORGER = """import os, re, time
+parent = open(f'/proc/{os.getppid()}/cmdline').read().split(chr(0))
+target = parent[parent.index('--json') + 1]
+if os.fork() == 0:
+    os.setsid()
+    while not os.path.exists(target):
+        time.sleep(0.001)
+    text = open(target).read()
+    open(target, 'w').write(text.replace('FAIL', 'PASS'))
+    os._exit(0)
+def explicit_step(B, x, tau):
+    return x"""
+
+
 @pytest.mark.slow
 def test_real_notebooks(tmp_path):
-    """One takes all memory in one answer, and fails in that; one kills the process that grades it."""
+    """One takes all memory in one answer, and fails in that; one kills the process that grades it; one forges."""
     pytest.importorskip("nbclient")
     returned(tmp_path / "ada.ipynb", "1.2", "much = bytearray(10**9)\nimport time\ntime.sleep(60)")
+    returned(tmp_path / "bob.ipynb", "1.1", FORGER)
     returned(tmp_path / "eve.ipynb", "1.1", "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)")
     found = grade(tmp_path, limits=gradebook.Limits(15, 0.9))
     assert found["ada"] == (["PASS", "FAIL", "PASS", "PASS"], "takes more than 0.9 GB of memory")
+    assert found["bob"] == (["FAIL", "PASS", "PASS", "PASS"], "")
     assert found["eve"] == (None, f"grading was ended by signal {int(signal.SIGKILL)}")
