@@ -9,8 +9,8 @@
 # 1. write an explicit and an implicit Euler step for a quadratic loss (Exercises 1.1 and 1.2);
 # 2. read off its amplification factor what a step does to each eigenvector (Exercise 1.1);
 # 3. find the largest stable explicit step by experiment, and explain it (Exercise 1.3);
-# 4. say what an implicit step minimises, and when it can go uphill (Exercise 1.4);
-# 5. weigh what it costs (Exercise 1.5).
+# 4. make an implicit step go uphill, and say which step of a proof fails there (Exercise 1.4);
+# 5. estimate from which condition number on it pays (Exercise 1.5).
 #
 # **You need** eigenvalues and eigenvectors, gradients, NumPy. **Time**: 50 minutes (estimated).
 #
@@ -95,6 +95,7 @@ def flow(t):
 
 t, h = 0.4, 1e-5
 velocity = (flow(t + h) - flow(t - h)) / (2 * h)
+teach.holds("the curve starts at x0", flow(0), x0)
 teach.holds("the curve solves the flow", velocity, -gradient(flow(t)),
             teach.DIFFERENCES)  # (1.3)
 
@@ -103,7 +104,8 @@ teach.holds("the curve solves the flow", velocity, -gradient(flow(t)),
 # whose time scales lie far apart is called **stiff**. The ratio $\kappa = L/\mu$ is 20 here. For the last
 # layer of a network on CIFAR-10, ProxProp (§4.1) reports a largest eigenvalue of $6.7\cdot10^{6}$, seven
 # orders above the smallest.
-#
+
+# %% [markdown]
 # ## Forward: the explicit step
 #
 # Replace the derivative in (1.3) by a difference quotient over a time $\tau$, and take the slope at the
@@ -251,7 +253,8 @@ def implicit_step(B, x, tau):
 #
 # $$ \left(B^T B + \tfrac1\tau I\right) d = B^T B\, x_k. \tag{1.7} $$
 #
-# The damping of its solver is $1/\tau$. The whole of notebook 05 is this line, with a layer's input in the
+# Its `damped_solve(gram, r, beta)` solves $(B^TB + \beta I)\,d = B^T r$; so $r = Bx_k$, and the damping $\beta$ is
+# $1/\tau$. The whole of notebook 05 is this line, with a layer's input in the
 # place of $B$.
 
 # %%

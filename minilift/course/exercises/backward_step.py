@@ -36,6 +36,15 @@ def is_for_two_alone(step, B, x, tau):
     return deals_with(2) and not deals_with(3)
 
 
+def with_square(step, wrong, B, x, tau):
+    """Return whether a step is a wrong one for a square B, as only this one allows."""
+    try:
+        return same(step(B[:len(x)], x, tau), wrong(B[:len(x)], x, tau))
+    except (ValueError, np.linalg.LinAlgError):
+        return False
+
+
+B_FOR_A = "B stands where A = BᵀB belongs"
 OTHERS_MATRIX = "the notebook's own A (or a 2) stands in it: A = BᵀB must be made of the B that is handed in"
 
 
@@ -78,6 +87,10 @@ WRONG_EXPLICIT_STEPS = {
     "τ multiplies all: only the slope has it": lambda B, x, tau: tau * (x - B.T @ (B @ x)),
     "this is the implicit step: its slope is taken at x_new":
         lambda B, x, tau: np.linalg.solve(np.eye(len(x)) + tau * B.T @ B, x),
+    "these are two steps of τ/2; one of τ is wanted": lambda B, x, tau:
+        plain_step(B, plain_step(B, x, tau / 2), tau / 2),
+    "this is the flow, e^{−τA}x; a step goes straight, along the slope at x": lambda B, x, tau:
+        in_eigenvectors(B, x, lambda values: np.exp(-tau * values)),
     "these are two steps; one is wanted": lambda B, x, tau: plain_step(B, plain_step(B, x, tau), tau),
     "this is Heun's step, the mean of the slopes at x and at the end of a step; one slope is taken, at x":
         lambda B, x, tau: (x + plain_step(B, plain_step(B, x, tau), tau)) / 2,
@@ -102,7 +115,7 @@ def is_no_step(step, B, x, tau):
     """Yield (whether a step of either kind lacks a property that both have, which)."""
     shape = np.shape(step(B, x, tau))
     yield shape != x.shape, (f"x_new has the shape {x.shape} of x, yours has {shape}"
-                             f"{': a product of a matrix with x is @, not *' if shape == 2 * x.shape else ''}")
+                             f"{': with x, a matrix multiplies by @, not *, and no / solves' * (shape == 2 * x.shape)}")
     yield not same(step(B, 0 * x, tau), 0 * x), "at x = 0 the slope is 0, and x must stay there; yours moves"
     yield not same(step(B, 2 * x, tau), 2 * step(B, x, tau)), "a doubled x must double x_new: all of it is linear in x"
     yield not same(step(B, x, 1e-9), x, 1e-2), "for τ → 0 x must stay where it is; yours moves: what has no τ?"
@@ -122,6 +135,7 @@ def explicit_step(answer, seed):
 
     def mistakes(step):
         yield is_for_two_alone(step, B, x, tau), OTHERS_MATRIX
+        yield with_square(step, lambda B, x, tau: x - tau * B @ x, B, x, tau), B_FOR_A
         other = -x  # one x alone may have slopes of one sign
         yield from slips(step, [(B, x, tau), (B, other + np.roll(x, 1), tau)], WRONG_EXPLICIT_STEPS)
         yield same(step(B, x, tau), plain_step(B, x, tau), 1e-3), "right to three digits: is the result rounded?"
@@ -231,6 +245,7 @@ def implicit_step(answer, seed):
 
     def mistakes(step):
         yield is_for_two_alone(step, B, x, 0.3), OTHERS_MATRIX
+        yield with_square(step, lambda B, x, tau: np.linalg.solve(np.eye(len(x)) + tau * B, x), B, x, 0.3), B_FOR_A
         yield from slips(step, [(B, x, tau) for tau in (0.3, 2.0)], WRONG_IMPLICIT_STEPS)
         slow, fast = 0.01 / np.linalg.norm(A, 2), 10 / np.linalg.norm(A, 2)
         settled = same(step(B, x, slow), library_implicit_step(B, x, slow), 1e-6)
@@ -286,7 +301,7 @@ def largest_stable_step(answer, B, seed):
         return size
 
     def claims(limit):
-        for name, problem in (("the notebook's B", B), ("another B", spread)):
+        for name, problem in (("the notebook's B", B), ("another B", spread), ("a small B", spread / 10)):
             tau = float(limit(problem))
             if not np.isfinite(tau):
                 raise ValueError(f"{tau} comes back where a finite number is expected")
@@ -295,7 +310,17 @@ def largest_stable_step(answer, B, seed):
             yield Claim(f"{name}: at 0.985 τ steps shrink x", beyond(below - 1), 1e-3)
             yield Claim(f"{name}: at 1.015 τ steps grow x (shortfall)", beyond(1.001 - above), 0.0)
 
+    def fails(limit, problem):
+        """Return whether an answer cannot deal with a B."""
+        try:
+            limit(problem)
+        except ValueError:
+            return True
+        return False
+
     def mistakes(limit):
+        yield (fails(limit, spread) and not fails(limit, B),
+               "the notebook's x0 stands in it: x has as many components as the B that is handed in has columns")
         found = limit(spread)
         yield np.shape(found) != (), "one number is asked for: the τ at which the first component leaves"
         yield not np.isfinite(found), f"{found} comes back where a finite number is expected; x may have overflowed"
@@ -308,6 +333,10 @@ def largest_stable_step(answer, B, seed):
                "False; or are these implicit steps, which shrink x for every τ?")
         yield (same(found, again), "the same τ for B and for 2B: it must be measured for each; if you "
                "bisect, which end moves where x shrank, and is the limit between your first two?")
+        small, right = float(limit(spread / 10)), 2 / np.linalg.norm(spread, 2) ** 2
+        yield (same(found / right, 1, 0.01) and small < 90 * right,
+               f"where the limit is {100 * right:.3g}, {small:.3g} comes back: no search goes beyond its upper end; "
+               "double that until x grows")
         ends = [(float(limit(problem)), np.linalg.eigvalsh(problem.T @ problem)) for problem in (spread, wide)]
         for message, wrong in WRONG_LIMITS.items():
             yield all(same(tau * wrong(values), 1, 0.01) for tau, values in ends), message
@@ -344,6 +373,7 @@ def uphill(answer, seed):
         yield abs(1 + tau * low) < 1e-9, "I + τA is singular for this τ: there is no step at all"
         yield low >= 0, "J is convex for this A, and on a convex J an implicit step never goes uphill"
         yield -tau * low < 1, "τ is so small that the proximal term still makes the subproblem convex"
+        yield same(tau * low, -2), "here x_new = −x, where J is the same: try a larger τ"
         yield -tau * low <= 2, "x_new lies beyond 0 but farther out than x, where J is lower: try a larger τ"
 
     def rise(A, tau):
