@@ -201,7 +201,7 @@ def choose(table):
     return table["tau"][np.argmin(np.median(table["test_loss"], axis=0))]
 
 # %% tags=["mistake"]
-# says: one seed diverged there
+# says: hides one
 def choose(table):
     return table["tau"][np.argmin(np.nanmedian(table["val_loss"], axis=0))]
 
