@@ -66,6 +66,8 @@ WRONG_GRADIENTS = {
         lambda F, W, b, target, W_old, lam: gradient_with()(F, W_old, b, target, W_old, lam),
     "λ weighs the regulariser; here it weighs the fit":
         lambda F, W, b, target, W_old, lam: gradient_with(2 * lam)(F, W, b, target, W_old, 1.0),
+    "λ weighs the regulariser alone; here it weighs the fit too": lambda F, W, b, target, W_old, lam:
+        gradient_with(2 * lam, 2)(F, W, b, target, W_old, lam),
     "1 − tanh² is the slope of tanh; ReLU's is 1 where Z > 0": gradient_with(slope=lambda z: 1 - np.tanh(z) ** 2),
     "σ(Z) is squared here; the square is around the residual": gradient_with(output=lambda z: np.maximum(z, 0) ** 2),
     "ReLU stands in Z alone: a residual may have both signs": gradient_with(one_sided=lambda r: np.maximum(r, 0)),
@@ -99,6 +101,8 @@ def fit_gradient(answer, seed):
     def mistakes(gradient):
         found = np.shape(gradient(F, W, b, target, W_old, lam))
         yield found == W.T.shape, f"it is transposed: shape {found} where that of W, {W.shape}, is expected"
+        yield (found == (len(W) + 1, W.shape[1]),
+               "a row too many: the gradient in W alone is asked for, b has a fit of its own")
         yield found != W.shape, f"it has shape {found} where that of W, {W.shape}, is expected"
         yield from slips(gradient, [(F, W, b, target, W_old, lam)], WRONG_GRADIENTS)
         at, fit = np.maximum(F @ W + b, 0), library_gradient(F, W, b, target, W_old, 0.0)
@@ -160,7 +164,7 @@ def on_piece(a, b, c):
 
 
 WRONG_FITS = {
-    "the piece u < 0 is forgotten: staying at a negative b may be cheaper":
+    "the piece u < 0 is forgotten, with its u_off = min(b, 0): staying at a negative b may be cheaper":
         lambda a, b, c: np.maximum((a + c * b) / (1 + c), 0),
     "only the piece on which b lies: the other one may hold a deeper minimum":
         lambda a, b, c: np.where(b > 0, np.maximum((a + c * b) / (1 + c), 0), b),
@@ -177,7 +181,6 @@ WRONG_FITS = {
     "u_off counts only on its own piece: it is at most 0": relu_fit_with(off=lambda b: b),
     "each candidate counts only on its own piece: u_off is at most 0, u_on at least 0":
         relu_fit_with(off=lambda b: b, at_least=-np.inf),
-    "u_off is min(b, 0), not max": relu_fit_with(off=lambda b: np.maximum(b, 0)),
     "the way from b is missing in the value of u_off": relu_fit_with(when_off=(1.0, 0.0)),
     "the miss a² is missing in the value of u_off: ReLU gives 0 there, the target is a":
         relu_fit_with(when_off=(0.0, 1.0)),
@@ -356,12 +359,18 @@ def sweep_down(answer, net, state, y, seed):
                 down(mask=lambda l, signal: signal if l == D else signal * (1 - np.tanh(z[l]) ** 2)),
             "σ' depends on z_l; here it is the sign of the signal that is asked":
                 down(mask=lambda l, signal: signal if l == D else np.maximum(signal, 0)),
+            "a target, z_l minus the signal, is handed over; fit wants the signal itself":
+                {l: z[l] - signal for l, signal in down().items()},
+            "a target, F_l minus the signal, is handed over; fit wants the signal itself":
+                {l: (z[l] if l == D else np.maximum(z[l], 0)) - signal for l, signal in down().items()},
             "the sign of the signal": {l: -signal for l, signal in down().items()},
         }
         yield list(asked) == list(range(1, D + 1)), "the order: the last layer is fitted first"
         for message, expected in wrong.items():
             yield all(same(asked[l], expected[l]) for l in asked), message
         yield len(result) == D, "slot 0 of the list holds None, as in theta"
+        yield (same(result[1:], fitted[:0:-1]),
+               "the list is in the order of the fits, the last layer first; layer l belongs into slot l")
         yield same(result[1:], net.theta[1:]), "these are the old θ; what the fits return is wanted"
         yield same(result[1:], between(1, -1)[1:]), "fit returns the new θ itself, no step to subtract"
 
