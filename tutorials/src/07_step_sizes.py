@@ -162,35 +162,6 @@ teach.holds(f"s = {s:.4f}; s ‖∇J‖ is the way that a step goes",
             s * sum(np.sum(part**2) for part in g) ** 0.5, way)  # (7.3)
 
 # %% [markdown]
-# ## What can widen a window
-#
-# Take a quadratic, with curvatures $\lambda \in [\mu, L]$. After $K$ explicit steps a component has
-# shrunk by $|1 - \tau\lambda|^K$. Call $\tau$ *usable* if all have shrunk to $\varepsilon$. With
-# $r = \varepsilon^{1/K}$ this says $-r \le 1 - \tau\lambda \le r$ for each $\lambda$, so
-#
-# $$ \frac{1-r}{\mu} \le \tau \le \frac{1+r}{L}, \tag{7.4} $$
-#
-# a window whose width, in decades and with $\kappa = L/\mu$, is
-#
-# $$ \log_{10}\frac{1+r}{1-r} - \log_{10}\kappa. \tag{7.5} $$
-#
-# The first term is the budget's, the second the problem's. ProxProp changes the problem's: on a
-# linear least-squares layer its step acts as if an eigenvalue $\lambda$ of $\tilde a^T\tilde a$ were
-#
-# $$ h(\lambda) = \frac{\lambda}{\lambda + 1/\tau_\theta}. \tag{7.6} $$
-
-# %%
-a = rng.normal(size=(40, 6)) * np.logspace(0, 1.5, 6)
-C = a.T @ a
-eigenvalues = np.linalg.eigvalsh(C)
-M = C + np.eye(6)  # τ_θ = 1
-acting = np.sort(np.linalg.eigvals(np.linalg.solve(M, C)).real)
-teach.holds("eigenvalues of M⁻¹C", acting,
-            eigenvalues / (eigenvalues + 1))  # (7.6)
-print(f"κ of C: {eigenvalues[-1] / eigenvalues[0]:.0f}    κ of M⁻¹C: "
-      f"{acting[-1] / acting[0]:.3f}")
-
-# %% [markdown]
 # ## Exercise 7.2 (core): read off a window
 #
 # Given step sizes in rising order, losses (one row a seed) and a level, find the **longest run of
@@ -253,10 +224,18 @@ def window(taus, losses, level):
     return taus[i], taus[j], np.log10(taus[j] / taus[i])
 
 # %% [markdown]
+# ## What can widen a window
+#
+# Take a quadratic, with curvatures $\lambda \in [\mu, L]$ and $\kappa = L/\mu$. After $K$ explicit steps of
+# size $\tau$ a component has shrunk by $|1 - \tau\lambda|^K$. Call $\tau$ *usable* if all components
+# have shrunk to $\varepsilon$. Which $\tau$ are usable, and over how many decades?
+
+# %% [markdown]
 # ## Exercise 7.3 (core): the window of a quadratic
 #
-# Derive (7.4) on paper and write its two edges; an empty window has its low above its high. When is it empty?
-# And what do these do to the width: $\mu$ and $L$ doubled, $L$ alone halved, $K$ doubled?
+# Derive the smallest and the largest usable $\tau$ on paper, and return both with $\log_{10}$ of their quotient,
+# the width. Where no $\tau$ is usable the low comes out above the high, and the width below 0. Which of these
+# change the width: $\mu$ and $L$ doubled, $L$ alone halved, $K$ tripled? The cell after the check answers.
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -277,13 +256,14 @@ def window(taus, losses, level):
 # %% tags=["exercise"]
 # Exercise 7.3
 def quadratic_window(mu, L, K, eps):
-    """Return (low, high): between them K steps shrink all components to eps.
+    """Return (low, high, decades): from low to high K steps shrink all to eps.
 
-    Low is above high where no step size does.
+    Low is above high, and decades below 0, where no step size does.
     """
     # <solution>
     r = eps ** (1 / K)
-    return (1 - r) / mu, (1 + r) / L  # (7.4)
+    low, high = (1 - r) / mu, (1 + r) / L  # (7.4)
+    return low, high, np.log10(high / low)
     # </solution>
 
 # %% tags=["check"]
@@ -292,64 +272,105 @@ quadratic_window = check.quadratic_window(quadratic_window, SEED)
 # %% tags=["mistake"]
 # says: stop growing
 def quadratic_window(mu, L, K, eps):
-    return (1 - eps ** (1 / K)) / mu, 2 / L
+    low = (1 - eps ** (1 / K)) / mu
+    return low, 2 / L, np.log10(2 / L / low)
 
 # %% tags=["mistake"]
 # says: K-th root
 def quadratic_window(mu, L, K, eps):
-    return (1 - eps) / mu, (1 + eps) / L
+    low, high = (1 - eps) / mu, (1 + eps) / L
+    return low, high, np.log10(high / low)
 
 # %% tags=["mistake"]
 # says: swapped
 def quadratic_window(mu, L, K, eps):
     r = eps ** (1 / K)
-    return (1 - r) / L, (1 + r) / mu
+    low, high = (1 - r) / L, (1 + r) / mu
+    return low, high, np.log10(high / low)
+
+# %% tags=["mistake"]
+# says: natural logarithm
+def quadratic_window(mu, L, K, eps):
+    r = eps ** (1 / K)
+    low, high = (1 - r) / mu, (1 + r) / L
+    return low, high, np.log(high / low)
+
+# %% [markdown]
+# With $r = \varepsilon^{1/K}$ *usable* says $-r \le 1 - \tau\lambda \le r$ for each $\lambda$, so
+#
+# $$ \frac{1-r}{\mu} \le \tau \le \frac{1+r}{L}, \tag{7.4} $$
+#
+# a window whose width in decades is
+#
+# $$ \log_{10}\frac{1+r}{1-r} - \log_{10}\kappa. \tag{7.5} $$
+#
+# The first term is the budget's, the second the problem's. Change one thing at a time:
+
+# %%
+mu, L, K, eps = 1.0, 10.0, 60, 1e-2
+changes = {"as it is, K = 60": (mu, L, K),
+           "μ and L doubled": (2 * mu, 2 * L, K),
+           "L alone halved": (mu, L / 2, K),
+           "K = 180": (mu, L, 180), "K = 20": (mu, L, 20)}
+for change, (least, most, steps) in changes.items():
+    low, high, decades = quadratic_window(least, most, steps, eps)
+    print(f"{change:<16}  from {low:.3f} to {high:.3f}: {decades:5.2f} decades"
+          + (", empty" if low > high else ""))
+
+# %% [markdown]
+# At the window's edges one component is just $\varepsilon$; and its width is (7.5):
+
+# %%
+low, high, decades = quadratic_window(mu, L, K, eps)
+teach.holds("what is left at the two edges, over ε",
+            np.array([1 - low * mu, high * L - 1]) ** K / eps,
+            np.ones(2), 1e-10)  # (7.4)
+r = eps ** (1 / K)
+teach.holds("width of the window of ∇J", decades,
+            np.log10((1 + r) / (1 - r)) - np.log10(L / mu))  # (7.5)
+
+# %% [markdown]
+# ProxProp changes the problem's part: on a linear least-squares layer its step acts as if an eigenvalue
+# $\lambda$ of $\tilde a^T\tilde a$ were
+#
+# $$ h(\lambda) = \frac{\lambda}{\lambda + 1/\tau_\theta}. \tag{7.6} $$
+
+# %%
+a = rng.normal(size=(40, 6)) * np.logspace(0, 1.5, 6)
+C = a.T @ a
+eigenvalues = np.linalg.eigvalsh(C)
+M = C + np.eye(6)  # τ_θ = 1
+acting = np.sort(np.linalg.eigvals(np.linalg.solve(M, C)).real)
+teach.holds("eigenvalues of M⁻¹C", acting,
+            eigenvalues / (eigenvalues + 1))  # (7.6)
+print(f"κ of C: {eigenvalues[-1] / eigenvalues[0]:.0f}    κ of M⁻¹C: "
+      f"{acting[-1] / acting[0]:.3f}")
 
 # %% [markdown]
 # ## Predict
 #
-# A quadratic with curvatures from 1 to 10, 60 steps, $\varepsilon = 10^{-2}$. Which changes **widen** the
-# window? (a) dividing $d$ by 10; (b) the change of shape (7.6) with $1/\tau_\theta = 10$; (c) both.
+# The quadratic above, $\mu = 1$, $L = 10$, $K = 60$. What does the change of shape (7.6) with
+# $1/\tau_\theta = 10$ make of its window? (a) It only moves. (b) It widens by less than half a decade. (c) It
+# widens by more.
 
 # %% tags=["predict"]
 widening = None  # "a", "b" or "c"
 
 # %%
-mu, L, K, eps = 1.0, 10.0, 60, 1e-2
 directions = {"∇J": lambda lam: lam, "∇J / 10": lambda lam: lam / 10,
               "M⁻¹∇J": lambda lam: lam / (lam + 10)}
 edges = {name: quadratic_window(h(mu), h(L), K, eps)
          for name, h in directions.items()}
-decades = {name: np.log10(high / low) for name, (low, high) in edges.items()}
-wider = tuple(decades[name] > decades["∇J"] + 1e-9
-              for name in ("∇J / 10", "M⁻¹∇J"))
-answer = {(True, False): "a", (False, True): "b", (True, True): "c"}[wider]
-teach.reveal(widening, answer, "Dividing only moves it; κ falls from 10 to 5.5 "
-             "by the change of shape.")
+decades = {name: width for name, (low, high, width) in edges.items()}
+wider = decades["M⁻¹∇J"] - decades["∇J"]
+teach.reveal(widening, "a" if wider < 1e-9 else "b" if wider < 0.5 else "c",
+             f"By {wider:.2f} decades: κ falls from 10 to 5.5. Dividing by 10 "
+             f"gives {decades['∇J / 10'] - decades['∇J']:.2f}.")
 
 # %% [markdown]
 # Multiplying $d$ by $c$ multiplies $\mu$ and $L$ alike: $\kappa$ stays. Only a change of *shape* can widen the
-# window. At its edges one component is just $\varepsilon$; and its width is (7.5):
-
-# %%
-low, high = edges["∇J"]
-teach.holds("what is left at the two edges, over ε",
-            np.array([1 - low * mu, high * L - 1]) ** K / eps,
-            np.ones(2), 1e-10)  # (7.4)
-r = eps ** (1 / K)
-teach.holds("width of the window of ∇J", decades["∇J"],
-            np.log10((1 + r) / (1 - r)) - np.log10(L / mu))  # (7.5)
-
-# %% [markdown]
-# The budget's part: with fewer or more steps the same gradient has another window.
-
-# %%
-for budget in (20, 60, 180):
-    low, high = quadratic_window(mu, L, budget, eps)
-    print(f"∇J, K = {budget}: from {low:.3f} to {high:.3f}, "
-          f"{max(0, np.log10(high / low)):.2f} decades")
-
-# %% [markdown]
+# window.
+#
 # The three directions over all step sizes; thick bars mark the windows (7.4).
 
 # %%
@@ -362,7 +383,7 @@ for name, h in directions.items():
                                               "label": f"d = {name}: "
                                               f"{decades[name]:.2f} decades"}
     line, = ax.plot(grid, np.where(left > 4, np.nan, left), **look)
-    ax.plot(edges[name], [eps] * 2, color=line.get_color(), linewidth=5,
+    ax.plot(edges[name][:2], [eps] * 2, color=line.get_color(), linewidth=5,
             alpha=0.4)
     ax.plot(grid[left > 4][0], 4, "x", color=line.get_color(), ms=8, mew=2,
             clip_on=False)
@@ -371,7 +392,7 @@ ax.set(xscale="log", yscale="log", ylim=(1e-4, 4), xlabel="τ",
        ylabel="largest component left", title=f"A quadratic, κ = 10, {K} "
        "steps.  × : grows without bound from here on\n")
 ax.legend(loc="lower left")
-teach.show(fig, "What is left of the slowest component against τ: three "
+teach.show(fig, "The largest component left against τ: three "
            "valleys. That of the divided gradient is the gradient's moved "
            "right by a decade; that of M⁻¹∇J is moved and also wider. Each "
            "ends in a cross.")
@@ -383,7 +404,8 @@ teach.show(fig, "What is left of the slowest component against τ: three "
 # batches of 100, plain SGD (no momentum: then only $d$ differs), 20 epochs, $\tau_\theta = 1$; 13 step
 # sizes from $10^{-2}$ to $10^2$, three a decade; three seeds, each giving all methods the same start and
 # batches. **Usable**: every seed ends below half of $\ln 10$, the loss of guessing.
-#
+
+# %% [markdown]
 # ## Predict
 #
 # By what factor is the largest usable $\tau$ of exact ProxProp above BackProp's?
@@ -412,8 +434,8 @@ for name, (low, high, width) in windows.items():
           f"decades; lowest loss {least:.4f}")
 
 # %% [markdown]
-# One panel a method. Line: the level. Bar: the usable $\tau$. Band: three seeds. Cross: at least one seed ended
-# above the loss of guessing, or not finite (BackProp's in grey, in a row of their own).
+# One panel a method, BackProp repeated in grey. A band spans three seeds. A cross: at least one of them ended
+# above the loss of guessing, or not finite.
 
 # %%
 fig, axes = plt.subplots(1, 5, figsize=(11, 2.9), sharex=True, sharey=True)
@@ -428,6 +450,12 @@ for ax, (name, losses) in zip(axes, runs.items()):
             linewidth=6, solid_capstyle="butt")
     ax.set(xscale="log", yscale="log", ylim=(3e-4, 3), xlabel="τ",
            title=f"{name}\n\n")
+notes = ((0, 0.012, 0.9 * level, "level"), (0, 0.012, 5.5e-4, "usable τ:"),
+         (1, 0.012, 0.04, "grey:\nBackProp"))
+for k, at, height, text in notes:
+    axes[k].text(at, height, text, va="top", fontsize=8)
+for ax in axes:
+    ax.text(0, 1.03, "a seed failed: ×", transform=ax.transAxes, fontsize=8)
 axes[0].set_ylabel(f"training loss after {EPOCHS} epochs")
 teach.show(fig, "Training loss against τ, one panel a method, BackProp "
            "repeated in grey. BackProp trains near τ = 0.4 and is back at the "
@@ -437,10 +465,17 @@ teach.show(fig, "Training loss against τ, one panel a method, BackProp "
            "later.")
 
 # %% [markdown]
-# Two things happened: the curves moved to the right, at **both** ends, and the window changed its width.
-# How much of that is length? On the last map all five take the same step, so compare the *hidden* maps. And
-# add a **control**: BackProp whose hidden gradients are multiplied by one constant, so that they are as
-# long as exact ProxProp's directions. It has their length and not their shape.
+# Two things happened: the curves moved to the right, at **both** ends, and the window changed its width. How
+# much of that is length? On the last map all five take the same step, so measure the *hidden* maps in (7.3).
+
+# %% [markdown]
+# ## Predict
+#
+# Plotted against the hidden maps' $s$ instead of $\tau$, how much of exact ProxProp's lead in the largest
+# usable step remains, in decades? (a) nearly all, above 80 %; (b) a part; (c) almost nothing, below 20 %.
+
+# %% tags=["predict"]
+remains = None  # "a", "b" or "c"
 
 # %%
 def hidden_ratio(method):
@@ -455,13 +490,22 @@ def hidden_ratio(method):
 
 
 shift = {name: hidden_ratio(method) for name, method in methods.items()}
+left = np.log10(ratio * shift["ProxProp exact"]) / np.log10(ratio)
+teach.reveal(remains, "a" if left > 0.8 else "b" if left > 0.2 else "c",
+             f"{100 * left:.0f} % remain.")
+
+# %% [markdown]
+# All five in these units:
+
+# %%
 for name, value in shift.items():
     low, high, width = windows[name]
     print(f"{name:<15} ‖d‖/‖∇J‖ = {value:.3f}   usable from s = "
           f"{value * low:.3f} to {value * high:.3f}")
 
 # %% [markdown]
-# The control, over the same step sizes and seeds:
+# And a **control**: BackProp whose hidden gradients are multiplied by one constant, so that at the start they
+# are as long as exact ProxProp's directions. It has their length and not their shape.
 
 # %%
 def rescaled(block):
@@ -483,20 +527,6 @@ print(f"the control's largest τ: {moved:.2f} decades above BackProp's; all "
       f"maps shortened: {whole:.2f}, by (7.2)")
 
 # %% [markdown]
-# ## Predict
-#
-# Plotted against $s$ instead of $\tau$, how much of the lead in the largest usable step remains, in decades?
-# (a) nearly all, above 80 %; (b) a part; (c) almost nothing, below 20 %.
-
-# %% tags=["predict"]
-remains = None  # "a", "b" or "c"
-
-# %%
-left = np.log10(ratio * shift["ProxProp exact"]) / np.log10(ratio)
-teach.reveal(remains, "a" if left > 0.8 else "b" if left > 0.2 else "c",
-             f"{100 * left:.0f} % remain.")
-
-# %% [markdown]
 # The same losses twice, against $\tau$ and against $s$; below them the windows, in rows that are named.
 
 # %%
@@ -516,7 +546,7 @@ for ax, units in zip(axes, ("τ", "s")):
         ax.plot(edges, [height] * 2, color=color, linewidth=5)
         ax.text(0.8 * edges[0], height, name.split()[-1], ha="right",
                 va="center", fontsize=8)
-        ax.text(1e-3, 1 + 0.045 * k, name.split()[-1],
+        ax.text(1e-3, 1 + 0.045 * k, f"× {name.split()[-1]}: a seed failed",
                 transform=ax.get_xaxis_transform(), va="center", fontsize=8)
     ax.axhline(level, color=teach.COLORS["black"], linewidth=0.8)
     ax.set(xscale="log", yscale="log", ylim=(2e-5, 5), xlim=(8e-4, 130))
@@ -524,6 +554,7 @@ axes[0].set(xlabel="step size τ", ylabel=f"training loss after {EPOCHS} epochs"
             title="as reported\n\n\n\n")
 axes[1].set(xlabel="effective step of the hidden maps, s",
             title="in units of the gradient's length\n\n\n\n")
+axes[0].text(1e-3, 0.9 * level, "level", va="top", fontsize=8)
 axes[0].legend(loc="lower left", bbox_to_anchor=(0, 0.2))
 teach.show(fig, "Left: loss against τ, BackProp far to the left of ProxProp, "
            "the control between them. Right: against the effective step the "
@@ -532,21 +563,25 @@ teach.show(fig, "Left: loss against τ, BackProp far to the left of ProxProp, "
            "the control's are equally short, ProxProp's longer.")
 
 # %% [markdown]
-# The control's window is BackProp's, moved: its length alone buys larger $\tau$ and **no width**. What
-# ProxProp adds by its shape is the rest. The right panel is fairer, not fair: the ratio is measured at the
-# start, changes while training, and the last map's step is not in it.
+# The control's window is BackProp's, moved: its length alone buys larger $\tau$ and **no width**; exact
+# ProxProp's is three grid steps wider. The right panel is fairer, not fair: the ratio is measured at the
+# start, changes while training, and the last map's step is not in it. So what remains is shape, change of that
+# ratio and the last map; they are not told apart here.
 #
 # The two measures of length differ: had *all* maps been shortened, (7.2) would move the edge by 0.96 decades;
 # with the last map as it was the control's moved by 0.67, two grid steps.
-#
-# Three or five steps of CG (cg3,
-# cg5) have windows within one grid step of the exact solve's, and lowest losses within a factor of 2 or so
-# (printed): no difference that this grid could settle.
 
 # %% [markdown]
-# What no units can change is the length of the bars. But that depends on the budget: on the quadratic above 20 steps had no window, and
-# 180 moved the left edge out by a factor of nearly 3. And **epochs are not seconds**: notebook 11 puts both side by
-# side. And it depends on the level that we happened to choose, so vary it:
+# Three or five steps of CG (cg3, cg5) have windows within one grid step of the exact solve's, and lowest losses
+# within a factor of 2 or so (printed): no difference that this grid could settle.
+
+# %% [markdown]
+# What no units can change is the length of the bars. But that depends on the budget: on the quadratic above 20
+# steps had no window, and 180 moved the left edge out by a factor of nearly 3. And **epochs are not seconds**:
+# notebook 11 puts both side by side.
+
+# %% [markdown]
+# The length of the bars also depends on the level that we happened to choose, so vary it:
 
 # %%
 levels, width_at = np.logspace(np.log10(2.0), np.log10(0.05), 25), {}
@@ -599,7 +634,7 @@ teach.show(fig, "Width of the window against the level, for five methods, in "
 # </details>
 # <details><summary>Hint 2: equation</summary>
 #
-# The window $[\tau_1, \tau_2]$ becomes $[\tau_1/c, \tau_2/c]$; it must stay on the grid.
+# The window $[\tau_1, \tau_2]$ becomes $[\tau_1/c, \tau_2/c]$; a $\tau$ of the grid must lie in it.
 #
 # </details>
 # <details><summary>Hint 3: first line</summary>
@@ -658,6 +693,9 @@ teach.record("decades between the largest usable τ", np.log10(ratio),
 teach.record("decades the control moves", moved, expected=0.67, tolerance=0.34)
 teach.record("decades that shortening all maps would move", whole,
              expected=0.96, tolerance=0.02)
+more = 3 * (windows["ProxProp exact"][2] - windows["control"][2])
+teach.record("grid steps, exact ProxProp's window over the control's", more,
+             expected=3, tolerance=1.01)
 teach.record("share of the lead that units explain", 1 - left, expected=0.58,
              tolerance=0.12)
 widths = [windows[f"ProxProp {name}"][2] for name in ("cg3", "cg5", "exact")]
@@ -667,7 +705,7 @@ teach.record("grid steps between cg3, cg5 and exact", apart, expected=0.5,
 lows = [quadratic_window(1.0, 10.0, budget, 1e-2)[0] for budget in (60, 180)]
 teach.record("left edge at K = 60 over that at 180", lows[0] / lows[1],
              expected=2.9, tolerance=0.1)
-least, most = quadratic_window(1.0, 10.0, 20, 1e-2)
+least, most, _ = quadratic_window(1.0, 10.0, 20, 1e-2)
 teach.record("at K = 20: low edge over high edge", least / most, expected=1.15,
              tolerance=0.1)
 teach.record("hidden ‖d‖/‖∇J‖ of exact ProxProp", shift["ProxProp exact"],
@@ -681,7 +719,8 @@ teach.record("hidden ‖d‖/‖∇J‖ of exact ProxProp", shift["ProxProp exac
 # - Width in decades, over all seeds, at a stated level and budget, can be compared; the largest stable $\tau$
 #   cannot.
 # - Here a part of ProxProp's factor (two of five grid steps by the control, 58 % by the change of units) was
-#   the length of its directions; the rest was their shape, and it shows in the width.
+#   the length of its directions at the start. The rest is shape, change of that length and the last map, not
+#   told apart. The width is wider than the control's by three grid steps, which length alone did not give.
 #
 # **What this does not show.** One small net, one $\tau_\theta$, plain SGD, a short budget and a grid of
 # thirds of a decade: differences of one grid step mean little. Training loss only: nothing about test error

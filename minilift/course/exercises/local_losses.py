@@ -67,6 +67,14 @@ WRONG_LOCAL_STEPS = {
         lambda a, theta, target, rate, steps: steps_with(
             lambda a, new, start, target: a.T @ (a @ new - target) + rate * (new - start))(
                 a, theta, target, rate, steps),
+    "weight decay is in: no step pulls theta towards 0":
+        steps_with(lambda a, theta, start, target: a.T @ (a @ theta - target) + theta),
+    "weight decay is in, by the rate: no step pulls theta towards 0": lambda a, theta, target, rate, steps: steps_with(
+        lambda a, new, start, target: a.T @ (a @ new - target) + rate * new)(a, theta, target, rate, steps),
+    "these are implicit steps, (I + αãᵀã)⁻¹; an explicit one takes the slope where it starts": lambda a, theta, *rest:
+        implicit_steps(a, theta, *rest),
+    "each step is divided by the norm of its slope; its length is the rate times that norm": steps_with(
+        lambda a, theta, start, target: unit(a.T @ (a @ theta - target))),
     "the output ãθ is missing in the residual": steps_with(lambda a, theta, start, target: a.T @ -target),
     "the output ãθ is missing in the residual, and its sign": steps_with(lambda a, theta, start, target: a.T @ target),
     "the steps start at 0; they start at theta": steps_with(first=0.0),
@@ -80,6 +88,18 @@ WRONG_LOCAL_STEPS = {
     "of the residual only its sign is taken": steps_with(
         lambda a, theta, start, target: a.T @ np.sign(a @ theta - target)),
 }
+
+
+def unit(slope):
+    """Return a slope divided by its norm."""
+    return slope / np.linalg.norm(slope)
+
+
+def implicit_steps(a, theta, target, rate, steps):
+    """Return θ after T implicit steps."""
+    for _ in range(steps):
+        theta = np.linalg.solve(np.eye(len(theta)) + rate * a.T @ a, theta + rate * a.T @ target)
+    return theta
 
 
 def one_by_one(a, theta, target, rate, steps):
@@ -124,9 +144,6 @@ def local_steps(answer, seed):
         yield not same(steps(a, there, a @ there, rate, 1), there), \
             "where ãθ meets the target no step is to be taken; yours moves"
         yield same(first, theta), "the first step does not move: is the rate multiplied by a counter from 0?"
-        length = np.linalg.norm(first - theta)
-        yield (same(length, rate) and np.sum((theta - first) * (a.T @ (a @ theta - target))) > 0,
-               "each step is divided by the norm of its slope; its length is the rate times that norm")
 
     return check("8.1", answer, claims, mistakes, fallback=library_steps)
 
@@ -160,6 +177,13 @@ WRONG_FILTERS = {
     "α is missing in the power": filter_with(rate_in=1 / 0.4),
     "T steps of length α make α T only where s is 0": lambda s, rate, T, damping: rate * T + 0 * s,
     "1/η is missing: the regulariser pulls too": filter_with(inner=0.0, outer=0.0),
+    "α is missing before 1/η: a step multiplies by 1 − α(s + 1/η)": lambda s, rate, T, damping:
+        rate * sum((1 - rate * s - damping) ** t for t in range(T)),
+    "α is missing before 1/η in the power: a step multiplies by 1 − α(s + 1/η)": lambda s, rate, T, damping:
+        (1 - (1 - rate * s - damping) ** T) / np.where(s + damping == 0, 1, s + damping),
+    "this is the prox with 1/(αT) added to s; T steps are only near it": lambda s, rate, T, damping:
+        1 / (s + damping + 1 / (rate * T)),
+    "this is the prox with η = αT; T steps are only near it": lambda s, rate, T, damping: 1 / (s + 1 / (rate * T)),
     "the sign of 1/η: the regulariser adds to s": filter_with(inner=-1.0, outer=-1.0),
     "damping is 1/η already; here it is inverted once more": lambda s, rate, T, damping:
         filter_with()(s, rate, T, 1 / damping if damping else 0.0),
@@ -202,7 +226,7 @@ def local_filter(answer, seed):
 
     def claims(h):
         yield claim("one step: α for every s", h(s, rate, 1, 0.0), np.full(8, rate),
-                    look="put T = 1 into your formula: 1 − (1 − αs) over s is α")
+                    look="put T = 1 into your formula: what does (8.3) make of c = 0 in one step?")
         for damping in (0.0, 0.3):
             for T in (1, 4):
                 kept = h(s, rate, T, damping)
@@ -238,7 +262,7 @@ def local_filter(answer, seed):
         yield same(h(s[1:], rate, 3, 0.0), (1 - (1 - rate * s[1:]) ** 3) / s[1:]) and h(s, rate, 3, 0.0)[0] == 0, \
             "0 where s + 1/η = 0, but T steps do move such a component: what does (8.3) make of it?"
         yield not np.isfinite(h(s, rate, 3, 0.0)[0]), "0/0 where s + 1/η = 0: what is the limit there?"
-        yield (same(h(s[1:], rate, 3, 0.0), right),
+        yield (same(h(s[1:], rate, 3, 0.0), right) and not same(h(s, rate, 3, 0.0)[0], 3 * rate),
                f"right but where s + 1/η = 0: {h(s, rate, 3, 0.0)[0]:.3g} there for α = {rate:g}, T = 3; what does "
                "(8.3) make of such a component?")
         yield from late
@@ -259,10 +283,9 @@ WRONG_DIVERGENCES = {
         lambda f, z, w: bregman_with()(f, w, z),
     "a squared error of outputs; its slope has a factor f'(z), and it is not convex":
         lambda f, z, w: (f.forward(z) - f.forward(w)) ** 2 / 2,
-    "the tangent is to be subtracted": bregman_with(lambda f, z, w: -f.integral(w) + f.forward(w) * (z - w), 1.0),
-    "all of the tangent is to be subtracted": bregman_with(sign=1.0),
-    "the slope's term is to be subtracted, too: F(z) − F(w) − f(w)(z − w)":
+    "the slope's term has the wrong sign: − f(w)(z − w), and z − w in this order":
         bregman_with(lambda f, z, w: f.integral(w) - f.forward(w) * (z - w)),
+    "all of the tangent is to be subtracted": bregman_with(sign=1.0),
     "the matching loss itself; subtract its value at z = w": bregman_with(lambda f, z, w: f.forward(w) * z),
     "the slope of the tangent is f(w), at w": bregman_with(lambda f, z, w: f.integral(w) + f.forward(z) * (z - w)),
     "the slope of the tangent is f(w); w itself stands here": bregman_with(lambda f, z, w: f.integral(w) + w * (z - w)),
@@ -270,7 +293,6 @@ WRONG_DIVERGENCES = {
         bregman_with(lambda f, z, w: f.integral(w) + f.derivative(w) * (z - w)),
     "the value of the tangent at w is F(w): it is missing": bregman_with(lambda f, z, w: f.forward(w) * (z - w)),
     "the slope's term is missing: F(z) − F(w) is no divergence": bregman_with(lambda f, z, w: f.integral(w)),
-    "z − w is the other way round": bregman_with(lambda f, z, w: f.integral(w) + f.forward(w) * (w - z)),
     "f stands where F belongs": lambda f, z, w: f.forward(z) - f.forward(w) - f.forward(w) * (z - w),
     "half the square: right for the identity only": lambda f, z, w: (z - w) ** 2 / 2,
     "the sign of F(w): it is subtracted": lambda f, z, w: f.integral(z) + f.integral(w) - f.forward(w) * (z - w),
@@ -302,54 +324,81 @@ WRONG_DIVERGENCES = {
     "F of the difference is no difference of F, in the first two terms":
         lambda f, z, w: f.integral(z - w) - f.forward(w) * (z - w),
     "the tangent's term is f(w)(z − w): z − w is missing": bregman_with(lambda f, z, w: f.integral(w) + f.forward(w)),
+    "the tangent is laid at w, not at f(w); all of it is": lambda f, z, w: bregman_with()(f, z, f.forward(w)),
+    "the distance of F(z) from F(w) knows no tangent: F's height over it is wanted": lambda f, z, w:
+        abs(f.integral(z) - f.integral(w)),
+    "the slope of the tangent is f(w), at w, not a mean of f(w) and f(z)": bregman_with(
+        lambda f, z, w: f.integral(w) + (f.forward(w) + f.forward(z)) / 2 * (z - w)),
     "this is the slope of the divergence": lambda f, z, w: f.forward(z) - f.forward(w),
+}
+WRONG_SLOPES = {
+    "this is the slope of F itself; the tangent has one, too": lambda f, z, w: f.forward(z),
+    "the sign: the slope of F comes first": lambda f, z, w: f.forward(w) - f.forward(z),
+    "this is the slope in w": lambda f, z, w: -f.derivative(w) * (z - w),
+    "this is the curvature; the slope is asked for": lambda f, z, w: f.derivative(z),
+    "derivatives stand where f belongs: F' is f": lambda f, z, w: f.derivative(z) - f.derivative(w),
+    "the slope of f(w)(z − w) in z is f(w): w stands still": lambda f, z, w:
+        f.forward(z) - f.forward(w) - f.derivative(w) * (z - w),
+    "F stands where its slope, f, belongs": lambda f, z, w: f.integral(z) - f.integral(w),
+    "this is the slope of the tangent alone": lambda f, z, w: f.forward(w),
+    "the slope in z of the tangent's term is f(w), not f(w)(z − w)": lambda f, z, w:
+        f.forward(z) - f.forward(w) * (z - w),
+    "the divergence comes twice: its slope is asked for, too": lambda f, z, w: bregman_with()(f, z, w),
 }
 
 
 def bregman(answer, seed):
-    """Exercise 8.3: D_F(z, w), entry by entry, for a transfer with integral F and F' = f."""
+    """Exercise 8.3: D_F(z, w) and its slope in z, entry by entry, for a transfer with integral F and F' = f."""
     rng = np.random.default_rng(seed)
     z, w = rng.normal(size=(2, 40)) * 1.5
     z = np.where(abs(z) < 0.01, 0.5, z)  # off the kink of ReLU, for the differences
 
-    def claims(D):
+    def claims(both):
         h = 1e-5
         for f in (Tanh(), Sigmoid(), ReLU()):
-            yield claim(f"{f!r}: zero at z = w", D(f, w, w), 0 * w, look="put z = w: F(w) − F(w) − f(w) · 0")
-            slope, expected = (D(f, z + h, w) - D(f, z - h, w)) / (2 * h), f.forward(z) - f.forward(w)
-            yield claim(f"{f!r}: its slope in z is f(z) − f(w)", slope, expected, DIFFERENCES,
-                        look="zero where it should be: look at the slope of the tangent, f(w)")
-        yield claim("identity: half the square", D(Identity(), z, w), (z - w) ** 2 / 2)
+            yield claim(f"{f!r}: zero at z = w", both(f, w, w)[0], 0 * w, look="at z = w the tangent meets F")
+            slope = (both(f, z + h, w)[0] - both(f, z - h, w)[0]) / (2 * h)
+            yield claim(f"{f!r}: by differences it grows by f(z) − f(w)", slope, f.forward(z) - f.forward(w),
+                        DIFFERENCES, look="zero where it should be: look at the slope of the tangent, f(w)")
+            yield claim(f"{f!r}: the slope that is returned", both(f, z, w)[1], f.forward(z) - f.forward(w))
+        yield claim("identity: half the square, and z − w", np.array(both(Identity(), z, w)),
+                    np.array([(z - w) ** 2 / 2, z - w]))
 
-    def mistakes(D):
-        yield np.shape(D(Tanh(), z, w)) == (), "one number comes back (a sum, a mean?); one for each entry is asked for"
+    def mistakes(both):
+        found = both(Tanh(), z, w)
+        yield len(found) != 2, "two arrays are asked for, the divergence and its slope"
+        yield np.shape(found[0]) == (), "one number comes back (a sum, a mean?); one for each entry is asked for"
+
+        def D(f, z, w):
+            return both(f, z, w)[0]
+
         for f in (Tanh(), Sigmoid()):
             yield (all(same(D(g, z, w), bregman_with()(f, z, w), 1e-8) for g in (Tanh(), Sigmoid())),
                    f"always that of {f!r}: f.forward and f.integral are those of the f that is given")
-        f, step = Tanh(), np.eye(40)[0]
-        late = [(not same(D(f, z + step, w)[1:], D(f, z, w)[1:]), "an entry of z changes others: each stands alone"),
-                (not same(D(f, w, w), 0 * w), "at z = w the tangent meets F, and D must be 0; yours is not")]
-        lines = [f.integral(at) - D(f, at, w) for at in (z - 1, z, z + 1)]
-        late.append((not same(lines[0] + lines[2], 2 * lines[1], 1e-6), "F(z) − D is to be a straight line in z, the "
-                     "tangent; yours bends"))
-        late.append((not same(lines[2] - lines[1], f.forward(w), 1e-6), "F(z) − D is a straight line in z, but its "
-                     "slope is not f(w)"))
+        yield (same(list(found[::-1]), [bregman_with()(Tanh(), z, w), np.tanh(z) - np.tanh(w)]),
+               "the divergence comes first, then its slope")
         yield from slips(D, [(f, z, w) for f in (Tanh(), Sigmoid())], WRONG_DIVERGENCES)
-        yield from late
+        if all(same(D(f, z, w), bregman_with()(f, z, w), 1e-8) for f in (Tanh(), Sigmoid())):
+            yield (not same(D(ReLU(), z, w), bregman_with()(ReLU(), z, w), 1e-8),
+                   "right where f is smooth, not for ReLU with its kink: is f integrated by a rule? F is f.integral")
+            yield from ((known, f"the divergence is right; its slope is not: {message}") for known, message in slips(
+                lambda *question: both(*question)[1], [(f, z, w) for f in (Tanh(), Sigmoid())], WRONG_SLOPES))
+            yield True, "the divergence is right; its slope is not: what changes with z, in F and in the tangent?"
+        f, step = Tanh(), np.eye(40)[0]
+        yield not same(D(f, z + step, w)[1:], D(f, z, w)[1:]), "an entry of z changes others: each stands alone"
+        yield not same(D(f, w, w), 0 * w), "at z = w the tangent meets F, and D must be 0; yours is not"
+        lines = [f.integral(at) - D(f, at, w) for at in (z - 1, z, z + 1)]
+        yield (not same(lines[0] + lines[2], 2 * lines[1], 1e-6), "F(z) − D is to be a straight line in z, the "
+               "tangent; yours bends")
+        yield (not same(lines[2] - lines[1], f.forward(w), 1e-6), "F(z) − D is a straight line in z, but its "
+               "slope is not f(w)")
 
     def library(f, z, w):
         data = MatchingLoss(f, w.reshape(1, -1), np.zeros((1, w.size)))
-        return (data.value(z.reshape(1, -1)) - data.value(w.reshape(1, -1))).reshape(z.shape)
+        return ((data.value(z.reshape(1, -1)) - data.value(w.reshape(1, -1))).reshape(z.shape),
+                data.gradient(z.reshape(1, -1)).reshape(z.shape))
 
     return check("8.3", answer, claims, mistakes, fallback=library)
-
-
-def leaves_by_the_nearer_border(f, z, signal):
-    """Whether the first target to leave the range of f leaves it by the border to which it is nearer."""
-    moves = f.derivative(z) > 0
-    a, g, (low, high) = f.forward(z[moves]), (signal * f.derivative(z))[moves], f.range
-    nearer, ahead = np.minimum(high - a, a - low), np.where(g < 0, high - a, a - low)
-    return (nearer / abs(g)).min() > 0.999 * (ahead / abs(g)).min()
 
 
 def room_ahead(a, g, low, high):
@@ -364,7 +413,7 @@ def gamma_with(room=room_ahead, over=np.min, times=lambda room, g: room / abs(g)
         (low, high), a = f.range if borders is None else borders, f.forward(z) if start == "f(z)" else z
         a, g = a[rows], g[rows]
         kept = only(g)
-        return float(over(times(room(a, g, low, high)[kept], g[kept])))
+        return float(over(times(room(a, g, low, high)[kept], g[kept]))) if kept.any() else np.inf
     return largest
 
 
@@ -410,6 +459,10 @@ WRONG_GAMMAS = {
     "where g is negative the target goes up, to the upper border": gamma_with(lambda a, g, low, high: a - low),
     "[-1, 1] is the range of tanh; f.range has that of each f": gamma_with(borders=(-1, 1)),
     "[0, 1] is the range of the sigmoid; f.range has that of each f": gamma_with(borders=(0, 1)),
+    "the larger of two, the first to meet the upper border and the first to meet the lower; the smaller decides":
+        lambda f, z, g: larger_of_two(f, z, g),
+    "a mean over the entries that have a border ahead; the first to leave decides":
+        gamma_with(over=lambda times: times[np.isfinite(times)].mean()),
     "only the first sample is looked at": gamma_with(rows=slice(0, 1)),
     "only the last sample is looked at": gamma_with(rows=slice(-1, None)),
     "the first entry alone is looked at: a return inside the loop?": gamma_with(over=lambda times: times[0]),
@@ -440,15 +493,36 @@ WRONG_GAMMAS = {
 }
 
 
+def larger_of_two(f, z, g):
+    """Return the larger of the two γ at which a first target meets either border."""
+    return max(gamma_with(only=lambda g: g < 0)(f, z, g), gamma_with(only=lambda g: g > 0)(f, z, g))
+
+
+def gamma_layers(rng):
+    """Return transfers, pre-activations and signals at which the likely wrong answers differ from the right one."""
+    z, signal = rng.normal(size=(2, 30, 4))
+    layers = [(f, z, signal * f.derivative(z)) for f in (Tanh(), Sigmoid(), ReLU())]
+    layers += [(f, -z, -g) for f, z, g in layers[:2]]  # where the other border is the first to be met
+    return [*layers, (ReLU(), 50 + 10 * z, signal)]  # where the upper border would be near, were it finite
+
+
+def told_apart(layers):
+    """Whether the right answer to 8.4 and the likely wrong ones differ from one another at some of the layers."""
+    likely = [gamma_with(), gamma_with(rows=slice(0, 1)), gamma_with(rows=slice(-1, None)), larger_of_two]
+    likely += [gamma_with(room) for room in (
+        lambda a, g, low, high: room_ahead(a, -g, low, high), lambda a, g, low, high: np.minimum(high - a, a - low),
+        lambda a, g, low, high: np.maximum(high - a, a - low), lambda a, g, low, high: high - a,
+        lambda a, g, low, high: a - low)]
+    found = [[largest(*layer) for layer in layers] for largest in likely]
+    return not any(same(one, other) for k, one in enumerate(found) for other in found[:k])
+
+
 def largest_gamma(answer, seed):
     """Exercise 8.4: the largest γ with all targets f(z) − γ g inside the range of f."""
     rng = np.random.default_rng(seed)
-    z, signal = rng.normal(size=(30, 4)), rng.normal(size=(30, 4))
-    while all(leaves_by_the_nearer_border(f, z, signal) for f in (Tanh(), Sigmoid(), ReLU())):
-        signal = rng.normal(size=(30, 4))  # so that it makes a difference which way a target moves
-    layers = [(f, z, signal * f.derivative(z)) for f in (Tanh(), Sigmoid(), ReLU())]
-    layers += [(f, -z, -g) for f, z, g in layers[:2]]  # where the other border is the first to be met
-    layers += [(ReLU(), 50 + 10 * z, signal)]  # where the upper border would be near, were it finite
+    layers = gamma_layers(rng)
+    while not told_apart(layers):
+        layers = gamma_layers(rng)
 
     def outside(f, z, g, gamma):
         """Return by how much the moving targets leave the range; below 0: by how much all stay inside."""

@@ -74,6 +74,13 @@ WRONG_EFFECTIVE_STEPS = {
         lambda tau, d, g: tau * np.linalg.norm(ratios(d, g)),
     "np.linalg.norm(·, 2) of a matrix is its largest singular value, not its length": lambda tau, d, g:
         tau * sum(np.linalg.norm(part, 2) for part in d) / sum(np.linalg.norm(part, 2) for part in g),
+    "np.linalg.norm(·, 2) of a matrix is its largest singular value, not its length (the squares are rightly summed)":
+        lambda tau, d, g: tau * np.sqrt(sum(np.linalg.norm(part, 2) ** 2 for part in d)
+                                        / sum(np.linalg.norm(part, 2) ** 2 for part in g)),
+    "the product of the layers' lengths; one length over all parameters together is wanted": lambda tau, d, g:
+        tau * np.prod([np.linalg.norm(part) for part in d]) / np.prod([np.linalg.norm(part) for part in g]),
+    "the product of the layers' ratios; one length over all parameters together is wanted":
+        lambda tau, d, g: tau * ratios(d, g).prod(),
     "this is the length of d − ∇J's squares; divide the lengths": lambda tau, d, g:
         tau * np.sqrt(abs(length(d) ** 2 - length(g) ** 2)),
     "this is the projection on the gradient; the whole length of d is wanted":
@@ -163,7 +170,17 @@ def window_with(usable=lambda losses, level: (losses <= level).all(axis=0), run=
     return find
 
 
+def reduced_over_step_sizes(taus, losses, level):
+    """Return the longest run by the model answer, but for its axis."""
+    good = (np.asarray(losses) <= level).all(axis=1)
+    runs = [(i, j) for i in range(len(taus)) for j in range(i, len(taus)) if good[i:j + 1].all()]
+    i, j = max(runs, key=lambda run: run[1] - run[0])
+    return taus[i], taus[j], np.log10(taus[j] / taus[i])
+
+
 WRONG_WINDOWS = {
+    "the step sizes are columns: reduce over the seeds (axis=0), one truth value for each step size":
+        reduced_over_step_sizes,
     "these are indices; the step sizes are wanted": window_with(index=True),
     "these are indices, and the decades theirs; the step sizes are wanted":
         lambda taus, losses, level: window_with()(np.arange(len(taus)) + 0.0, losses, level),
@@ -273,7 +290,7 @@ def window(answer, seed):
 
 def quadratic_with(root=lambda eps, K: eps ** (1 / K), low=lambda r, mu, L: (1 - r) / mu,
                    high=lambda r, mu, L: (1 + r) / L):
-    """Return the two edges with a slip in one of them, or in the root."""
+    """Return the two edges with a slip in one of them, or in the root; without the width."""
     def edges(mu, L, K, eps):
         r = root(eps, K)
         return low(r, mu, L), high(r, mu, L)
@@ -319,6 +336,8 @@ WRONG_EDGES = {
         quadratic_with(low=lambda r, mu, L: 1 - r / mu, high=lambda r, mu, L: 1 + r / L),
     "2/(μ + L) is the best single step; the window goes on beyond it":
         quadratic_with(high=lambda r, mu, L: 2 / (mu + L)),
+    "2/(μ + L) is the best single step; the window lies on both sides of it": quadratic_with(
+        low=lambda r, mu, L: 2 / (mu + L), high=lambda r, mu, L: 2 / (mu + L)),
     "r itself is no lower edge: solve 1 − τμ = r for τ": quadratic_with(low=lambda r, mu, L: r / mu),
     "the sign at the lower edge: 1 − r": quadratic_with(low=lambda r, mu, L: (r - 1) / mu),
     "r is the factor itself, ε^{1/K}; here 1 − r stands in its place":
@@ -343,34 +362,60 @@ WRONG_EDGES = {
 }
 
 
+WRONG_WIDTHS = {
+    "the natural logarithm: decades are powers of ten": lambda low, high: np.log(high / low),
+    "the quotient is upside down: high over low": lambda low, high: np.log10(low / high),
+    "this is the quotient; the decades are its logarithm": lambda low, high: high / low,
+    "this is the difference; the decades are the logarithm of the quotient": lambda low, high: high - low,
+    "decades are the logarithm of the quotient, not of the difference": lambda low, high: np.log10(high - low),
+    "logarithms are subtracted, not divided": lambda low, high: np.log10(high) / np.log10(low),
+}
+
+
 def quadratic_window(answer, seed):
-    """Exercise 7.3: the step sizes at which K explicit steps shrink every component by ε."""
+    """Exercise 7.3: the step sizes at which K explicit steps shrink every component by ε, and how many decades."""
     rng = np.random.default_rng(seed)
-    mu, L, K, eps = rng.uniform(0.5, 1), rng.uniform(3, 6), 40, 1e-3
+    mu, L, eps = np.array([rng.uniform(0.5, 1), rng.uniform(3, 6), 1e-3])  # not Python's floats: a low of 0 may divide
+    K = 40
 
     def left(tau, eigenvalue):
         return np.abs(1 - tau * eigenvalue) ** K
 
     def claims(find):
-        low, high = find(mu, L, K, eps)
+        low, high, decades = find(mu, L, K, eps)
         yield claim("at the lower edge the flat component has shrunk to ε", left(low, mu), eps, 1e-9,
                     look="solve (1 − τμ)^K = ε")
         yield claim("at the upper edge the steep one has shrunk to ε", left(high, L), eps, 1e-9,
                     look="the lower edge is right: beyond 1/L the factor 1 − τL is negative")
         inside = left(np.linspace(low, high, 50)[:, None], np.linspace(mu, L, 30))
         yield Claim("inside, what is left exceeds ε by", beyond(inside.max() - eps), 1e-9)
-        low, high = find(mu, L, 4, eps)  # four steps are too few
-        yield claim("in four steps, an empty window: μ low and L high as in (7.4)", [low * mu, high * L],
-                    [1 - eps**0.25, 1 + eps**0.25], look="an empty window is one whose low lies above its high")
+        yield claim("decades = log10(high / low)", decades, np.log10(high / low))
+        low, high, decades = find(mu, L, 4, eps)  # four steps are too few
+        yield claim("in four steps, an empty window: its low lies above its high", [low * mu, high * L],
+                    [1 - eps**0.25, 1 + eps**0.25], look="the same two edges, with K = 4")
+        yield claim("and its width is below 0, log10(high / low) again", decades, np.log10(high / low))
 
     def mistakes(find):
-        yield from slips(find, [(mu, L, K, eps)], WRONG_EDGES)
-        if same(list(find(mu, L, K, eps)), list(quadratic_with()(mu, L, K, eps))):
-            yield True, "right but for an empty window: its low lies above its high, which tells that it is empty"
-        low, high = find(mu, L, K, eps)
+        def two(*problem):
+            low, high, _ = find(*problem)
+            return low, high
+
+        yield from slips(two, [(mu, L, K, eps)], WRONG_EDGES)
+        low, high, decades = find(mu, L, K, eps)
+        if same([low, high], list(quadratic_with()(mu, L, K, eps))):
+            empty = find(mu, L, 4, eps)
+            yield (not same(list(empty[:2]), list(quadratic_with()(mu, L, 4, eps))),
+                   "right but for an empty window: its low lies above its high, which tells that it is empty")
+            yield from ((same(decades, wrong(low, high)), f"the edges are right; {message}")
+                        for message, wrong in WRONG_WIDTHS.items())
+            yield (same(decades, np.log10(high / low)),
+                   "right but for an empty window's width, log10(high / low): it is below 0")
+            yield True, (f"the edges are right; from {low:.3g} to {high:.3g} are {np.log10(high / low):.3g} decades, "
+                         f"yours are {decades:.3g}")
         r, lower, upper = eps ** (1 / K), 1 - low * mu, high * L - 1
         yield np.ndim(low) > 0 or np.ndim(high) > 0, "each edge is one number"
-        yield (same(lower, upper), f"both edges are made with r = {lower:.3g}; the K-th root of ε is {r:.3g} here")
+        yield (same(lower, upper), f"at both of your edges what a step multiplies by is {lower:.3g} in size; the K-th "
+                                   f"root of ε is {r:.3g} here")
         yield (same(lower, r), f"the lower edge is right; at your upper one 1 − τL is {-upper:.3g}, and must be "
                                f"−r = {-r:.3g}")
         yield (same(upper, r), f"the upper edge is right; at your lower one 1 − τμ is {lower:.3g}, and must be "
@@ -380,7 +425,8 @@ def quadratic_window(answer, seed):
 
     def fallback(mu, L, K, eps):
         r = eps ** (1 / K)
-        return (1 - r) / mu, (1 + r) / L
+        low, high = (1 - r) / mu, (1 + r) / L
+        return low, high, np.log10(high / low)
 
     return check("7.3", answer, claims, mistakes, fallback=fallback)
 
@@ -397,7 +443,6 @@ def rigged(answer, taus, runs, level):
     def claims(c):
         c = float(c)
         yield Claim("c is positive", beyond(1e-12 - c), 0)
-        yield Claim("the end of its window over the largest step size of the grid", edge / c / taus[-1], 1.001)
         yield Claim("ProxProp's largest usable τ over that of c ∇J, on the grid", far / largest(c), 0.999)
 
     def mistakes(c):
@@ -410,7 +455,7 @@ def rigged(answer, taus, runs, level):
         yield same(c, edge / far), \
             "its window ends where ProxProp's does: go beyond it"
         yield c > 1, "a longer direction needs a smaller τ: the window moves to the left"
-        yield edge / c > 1.001 * taus[-1], "so small that the window leaves the grid: nobody would see it"
+        yield low / c > taus[-1], "so small that the window leaves the grid: nobody would see it"
         yield edge / c <= far, "the right way, but not far enough"
         known = largest(c)
         yield np.isnan(known), "no step size of the grid falls into the moved window"
