@@ -10,6 +10,7 @@ import inspect
 import io
 import re
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import minilift
@@ -48,7 +49,8 @@ SETTINGS = """
 import builtins
 
 project, author, release = "minilift", "The minilift authors", {version!r}
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "minilift.reference"]
+html_math_renderer = "mathml"
 default_role = "code"
 nitpicky, nitpick_ignore = True, [("py:exc", name) for name in dir(builtins)]  # Python's own are not shown here
 autodoc_typehints = "none"
@@ -124,19 +126,37 @@ def linked(line, names):
     return BACKQUOTED.sub(link, line)
 
 
+def setup(app):
+    """Make Sphinx, whose extension this is, write equations as MathML, which browsers draw without a network."""
+    inline, displayed = (partial(written, display=display) for display in (False, True))
+    app.add_html_math_renderer("mathml", (inline, None), (displayed, None))
+    return {"parallel_read_safe": True}
+
+
+def written(translator, node, display):
+    """Write an equation into a page."""
+    from docutils.nodes import SkipNode
+
+    from minilift.course.book import mathml
+
+    translator.body.append(mathml(node.astext(), None) if display else mathml(None, node.astext()))
+    raise SkipNode
+
+
 def build(folder):
     """Build the reference in a folder; return what Sphinx warned of, a text.
 
     Raises
     ------
     RuntimeError
-        If Sphinx is not installed.
+        If Sphinx or latex2mathml is not installed.
     """
     try:
+        import latex2mathml.converter  # noqa: F401 (what writes the equations)
         from sphinx.application import Sphinx
         from sphinx.util.console import nocolor
     except ImportError as error:
-        raise RuntimeError(f"docs needs Sphinx; install with: {how_to_install('docs')}") from error
+        raise RuntimeError(f"docs needs Sphinx and latex2mathml; install with: {how_to_install('docs')}") from error
     nocolor()
     warnings, names = io.StringIO(), {name.rpartition(".")[2]: name for name in reversed(list(public()))}
 
