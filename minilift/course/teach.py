@@ -356,9 +356,13 @@ def require_finite(answer):
     if isinstance(answer, str) and is_number(answer):
         raise TextError
     try:
-        values = np.asarray(answer, dtype=float)
+        values = np.asarray(answer)
+        unreal = np.iscomplexobj(values) and values.imag.any()
+        values = (values.real if np.iscomplexobj(values) else values).astype(float)
     except (TypeError, ValueError):
         return  # a function, say
+    if unreal:
+        raise ValueError("it holds complex numbers where real ones are expected")
     if not np.isfinite(values).all():
         raise NotFiniteError
 

@@ -184,6 +184,13 @@ def test_a_number_that_is_written_as_text_is_refused(reported):
     assert [report["message"] for report in reported] == [teach.TEXT] * 2
 
 
+def test_a_complex_number_is_refused_and_one_without_imaginary_part_is_not(reported):
+    for answer in ([0.1 + 0.1j, 0.1], np.array([0.1 + 0j, 0.1])):
+        teach.check("9.8", answer, lambda x: [teach.claim("anything", 1.0, 1.0)])
+    assert [report["status"] for report in reported] == ["FAIL", "PASS"]
+    assert "complex numbers" in reported[0]["message"]
+
+
 def test_holds_raises_when_an_equation_does_not_hold(capsys):
     teach.holds("one is one", 1.0, 1.0)
     assert capsys.readouterr().out.startswith("holds   one is one: error 0.0e+00")

@@ -260,7 +260,8 @@ for seed in (0, 1, 2):
 # %% [markdown]
 # ## Exercise 10.2 (core): Levenberg–Marquardt by matrices
 #
-# Write $D$, from $\tilde A$ and the residuals $Z - Y$. Mind the mean. Then compare on paper with ProxProp's
+# Write the step $d$ of (10.4) as a matrix $D$ of $\theta$'s shape, from $\tilde A$ and the residuals $Z - Y$. Mind the
+# mean. Then compare on paper with ProxProp's
 # $(\tilde A^T\tilde A + \frac{1}{\tau_\theta} I)^{-1}\nabla J$.
 #
 # <details><summary>Hint 1: idea</summary>
@@ -652,7 +653,7 @@ for seed in (0, 1, 2):
 
 # %% [markdown]
 # Three lessons, for these three seeds. (Gauss–Newton at $\mu = 0.01$ is the first reference itself.) At the start
-# the input factor alone brings most of the gain. ProxProp's best damping is ten times Gauss–Newton's or more, and
+# the input factor alone brings most of the gain. ProxProp's best damping is ten times Gauss–Newton's, and
 # that is a matter of scale: two numbers in the place of the output factors bring it down to 0.01 or less.
 # The reference matters: to damped Newton not even Gauss–Newton comes nearer than 0.85 (median); $G$ is never
 # indefinite, so that all negative curvature is in the second sum of (10.1), which the whole family leaves out.

@@ -60,6 +60,8 @@ WRONG_GAUSS_NEWTON = {
     "only the lower triangle is left; G is symmetric": lambda jac, H: np.tril(library_gauss_newton(jac, H)),
     "a factor 2": lambda jac, H: 2 * library_gauss_newton(jac, H),
     "divided by the number of outputs: both sums run whole": lambda jac, H: library_gauss_newton(jac, H) / jac.shape[1],
+    "divided by N and by the number of outputs: all sums run whole, the weights are in H_i": lambda jac, H:
+        library_gauss_newton(jac, H) / jac[..., 0].size,
     "only the trace of H_i is used; each pair of outputs k, j has its own entry":
         lambda jac, H: np.einsum("nkp,n,nkq->pq", jac, np.trace(H, axis1=1, axis2=2), jac),
     "of the indices p and q stay, those of the parameters; the sums run over n, k and j":
@@ -87,6 +89,7 @@ def gauss_newton(answer, seed):
     def mistakes(G):
         yield from slips(G, [(jac, curvature)], WRONG_GAUSS_NEWTON)
         found = np.asarray(G(jac, curvature), dtype=float)
+        yield found.shape == (3, 3), "G pairs parameters, p and q; this pairs outputs with outputs"
         yield found.shape != (5, 5), f"G has shape {found.shape} where (P, P) = (5, 5) is expected"
         alone = sum(np.asarray(G(J[None], H[None]), dtype=float) for J, H in zip(jac, curvature))
         yield not same(alone, found), "G is a sum over samples: that of the G of each sample alone. Yours is not"
@@ -116,12 +119,11 @@ def lm_with(matrix=lambda N: 1 / N, gradient=lambda N: 1 / N, damping=lambda mu,
 
 WRONG_LM_STEPS = {
     "the gradient is a mean and the matrix a sum: that is ProxProp's mixture, with τ_θ = 1/μ": lm_with(lambda N: 1.0),
-    "both are sums here; J is a mean": lm_with(lambda N: 1.0, lambda N: 1.0),
+    "both are sums, or μ has been divided by N: with means μ stands as it is": lm_with(lambda N: 1.0, lambda N: 1.0),
     "the gradient is a sum and the matrix a mean; J is a mean": lm_with(gradient=lambda N: 1.0),
     "the damping is missing": lm_with(damping=lambda mu, N: 0.0),
     "μ itself is the damping, not 1/μ": lm_with(damping=lambda mu, N: 1 / mu),
     "the sign: d is subtracted from Θ": lm_with(sign=-1.0),
-    "μ is not divided by N": lm_with(damping=lambda mu, N: mu / N),
     "μ is not multiplied by N": lm_with(damping=lambda mu, N: mu * N),
     "a factor 2 in the damping: μ/2 ‖d‖² has the slope μ d": lm_with(damping=lambda mu, N: 2 * mu),
     "a factor ½ in the damping: μ/2 ‖d‖² has the slope μ d": lm_with(damping=lambda mu, N: mu / 2),
@@ -140,6 +142,8 @@ WRONG_LM_STEPS = {
         a.T @ r / len(a) / (np.diag(a.T @ a) / len(a) + mu)[:, None],
     "the mean is over rows alone: divide by N, not by the number of entries of Z":
         lambda a, r, mu: lm_with(gradient=lambda N: 1 / r.size)(a, r, mu),
+    "the means are over the N samples, not over all entries of Z": lambda a, r, mu:
+        np.linalg.solve(a.T @ a / r.size + mu * np.eye(a.shape[1]), a.T @ r / r.size),
     "divided by N once more: that is ProxProp's direction": lm_with(gradient=lambda N: 1 / N**2),
     "both are sums, and 1/μ stands for μ": lm_with(lambda N: 1.0, lambda N: 1.0, lambda mu, N: 1 / mu),
     "the damping is not averaged: μI stands beside ÃᵀÃ/N, and the gradient is a mean":
@@ -152,6 +156,7 @@ WRONG_LM_STEPS = {
     "a step that is only shortened, by 1 + μ: μI stands inside the solve": lambda a, r, mu:
         lm_with(damping=lambda mu, N: 0.0)(a, r, mu) / (1 + mu),
     "the new Θ is not asked for; D is": lambda a, r, mu: a[:, :r.shape[1]] - lm_with()(a, r, mu),
+    "divided by μ once more": lambda a, r, mu: lm_with()(a, r, mu) / mu,
     "multiplied by μ once more": lambda a, r, mu: mu * lm_with()(a, r, mu),
     "the slope of ½‖Z − Y‖² is Z − Y, not its square": lambda a, r, mu: lm_with()(a, r**2, mu),
     "the means are over the samples, the rows of ã; here its number of columns divides": lambda a, r, mu:
@@ -167,7 +172,7 @@ WRONG_LM_STEPS = {
 def lm_step(answer, seed):
     """Exercise 10.2: argmin_d J(Θ − d) + μ/2 ‖d‖² for J the mean of ½‖z − y‖² on one linear layer."""
     rng = np.random.default_rng(seed)
-    a, residual = rng.normal(size=(9, 4)), rng.normal(size=(9, 2))
+    a, residual = rng.normal(size=(9, 4)), rng.normal(size=(9, 3))
 
     def claims(step):
         for mu in (0.05, 3.0):
@@ -248,6 +253,7 @@ KFAC_SHAPES = {
     (4, 4): "the bias column is left out: ã's column of ones is an input, too",
     (9, 4): "an outer product flattens both factors; np.kron keeps (input, output) pairs as rows",
     (3, 3, 2, 2): "four indices, two a factor; np.kron makes pairs of them, rows and columns of one matrix",
+    (3, 3): "the sum of the B_i runs over the samples alone, axis 0, and leaves m × m entries",
     (15, 6): "the sum of the B_i runs over the samples, axis 0",
     (5, 6, 6): "one matrix for each sample: the sum over the samples is missing",
 }  # by the shape of an answer, for N = 5, n + 1 = 3, m = 2
@@ -316,6 +322,9 @@ def newton_uphill(answer, seed):
     def mistakes(w):
         yield np.shape(w) != (2,), "a point has two parts, w₁ and w₂"
         yield steepness(w) < 1e-3, "a stationary point: no step goes anywhere"
+        hessian = toy(np.asarray(w, dtype=float))[1]
+        yield (abs(np.linalg.det(hessian)) <= 1e-14 * np.sum(hessian**2),
+               "the Hessian is singular here, and Newton's step not defined: for large w₁ the tanh is flat")
         cosine, _, hessian = slopes(w)
         values = np.linalg.eigvalsh(hessian)
         yield values[0] > 0, "the Hessian is positive definite here, so that Newton's step goes down"
