@@ -85,15 +85,14 @@ propose(block) that returns the step in theta, or a subclass of Method."""
 # ---- the command line
 
 
-def add_arguments(parser):
-    """Declare the options of `minilift compare`."""
+def add_task(parser, examples, samples, threads):
+    """Declare the options that say what is trained; return what declares others, and what declares counts."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = EXAMPLES
+    parser.epilog = examples
     add, count = parser.add_argument, partial(parser.add_argument, type=whole, metavar="N")
     add("--data", default="digits", metavar="NAME",
         help="data set, such as digits, curves, mnist or moons:noise=0.2; see 'minilift data list' (default digits)")
-    count("--samples",
-          help="training samples at most, the first N of the set (default 2000, so that large sets stay quick)")
+    count("--samples", help=f"training samples at most, the first N of the set (default {samples})")
     add("--autoencoder", action="store_true",
         help="reproduce the input: sigmoid cross-entropy, tanh, and no activation on the narrowest (code) layer")
     add("--net", default="mlp", metavar="{mlp,convnet,resnet,rnn}",
@@ -105,20 +104,27 @@ def add_arguments(parser):
         "number of maps (default 64,64,64,64,64,64,10 for digits); of an rnn inputs at a step, hidden units and "
         "outputs (default 8,64,10 for digits, a row of the image at a step)")
     add("--activation", metavar="NAME", help=f"{', '.join(ACTIVATIONS)} (default relu; tanh for autoencoders and rnn)")
+    add("--optimizer", default="sgd", metavar="NAME",
+        help=f"{', '.join(OPTIMIZERS)}; for methods that give a direction (default sgd)")
+    count("--batch", default=100, help="samples in a batch, of all processes together if there are several (default 100)")
+    count("--seed", default=0, help="of parameters and batches (default 0)")
+    count("--threads", default=1, help=f"threads of NumPy's BLAS{threads}")
+    add("--quiet", action="store_true", help="neither a progress bar nor a word on how long it takes")
+    return add, count
+
+
+def add_arguments(parser):
+    """Declare the options of `minilift compare`."""
+    add, count = add_task(parser, EXAMPLES, "2000, so that large sets stay quick",
+                          " (default 1: for small matrices the others only wait for each other)")
     add("--methods", nargs="+", default=list(DEFAULT_METHODS), metavar="METHOD",
         help=f"{', '.join(METHODS)}, FILE.py:NAME, or family: all methods on a lifted energy, and two for "
         "comparison, by default with 500 samples, 8 epochs, one seed and eight step sizes, in two minutes "
         f"(default {' '.join(DEFAULT_METHODS)})")
-    add("--optimizer", default="sgd", metavar="NAME",
-        help=f"{', '.join(OPTIMIZERS)}; for methods that give a direction (default sgd)")
     add("--steps", type=partial(series, parse=decimal, example="positive numbers such as 0.1,1,10"), metavar="X,X,…",
         help=f"the grid of step sizes, the same for all (default {','.join(f'{step:g}' for step in STEPS)})")
     count("--epochs", help="length of a run (default 20); each step size is tried for a quarter of it")
-    count("--batch", default=100, help="samples in a batch (default 100)")
-    count("--seed", default=0, help="of parameters and batches (default 0)")
     count("--repeats", help="seeds, of the search and of the full runs (default 3)")
-    count("--threads", default=1,
-          help="threads of NumPy's BLAS (default 1: for small matrices the others only wait for each other)")
     add("--cluster", metavar="ADDRESS",
         help="of a Dask scheduler, such as tcp://10.0.0.1:8786: its workers do the runs; seconds are theirs. "
         "Not with FILE.py:NAME")
@@ -127,7 +133,6 @@ def add_arguments(parser):
         help="report the seconds to this training loss (default: a tenth of the loss before training)")
     add("--output", type=Path, default=Path("minilift-compare.png"), metavar="FILE",
         help="the figure (default minilift-compare.png)")
-    add("--quiet", action="store_true", help="neither a progress bar nor a word on how long it takes")
 
 
 def fill_in(arguments):

@@ -5,16 +5,14 @@ What can be trained, and the meaning of a step size, are those of `minilift comp
 
 from __future__ import annotations
 
-import argparse
 import math
 from functools import partial
 from pathlib import Path
 
-from minilift.lab.compare import make_task, parse_method, seconds_needed
-from minilift.layers.activations import ACTIVATIONS
+from minilift.lab.compare import add_task, make_task, parse_method, seconds_needed
 from minilift.network import Network
 from minilift.support.arguments import whole_number
-from minilift.support.options import check_count, decimal, naming, series, whole, writable
+from minilift.support.options import check_count, decimal, naming, writable
 from minilift.support.parallel import Team, started
 from minilift.support.terminal import about, note, watched
 from minilift.training.fit import check_paths, evaluate, fit
@@ -31,31 +29,17 @@ result is that of one process but for rounding."""
 
 def add_arguments(parser):
     """Declare the options of `minilift train`."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = EXAMPLES
     parser.set_defaults(backend="numpy")
-    add, count = parser.add_argument, partial(parser.add_argument, type=whole, metavar="N")
-    add("--data", default="digits", metavar="NAME", help="data set, as for 'minilift compare' (default digits)")
-    count("--samples", help="training samples at most, the first N of the set (default all)")
-    add("--autoencoder", action="store_true", help="reproduce the input, as for 'minilift compare'")
-    add("--net", default="mlp", metavar="{mlp,convnet,resnet,rnn}", help="kind of network (default mlp)")
-    add("--layers", type=partial(series, parse=whole, example="whole numbers such as 64,128,10"), metavar="N,N,…",
-        help="widths from input to output (default as for 'minilift compare')")
-    add("--activation", metavar="NAME", help=f"{', '.join(ACTIVATIONS)} (default relu; tanh for autoencoders and rnn)")
+    add, count = add_task(parser, EXAMPLES, "all", " in each process (default 1)")
     add("--method", default="proxprop", metavar="METHOD",
         help="a method of 'minilift compare', with arguments after a colon, or FILE.py:NAME (default proxprop)")
-    add("--optimizer", default="sgd", metavar="NAME", help="for methods that give a direction (default sgd)")
     add("--step", type=decimal, default=1.0, metavar="X",
         help="the optimizer's learning rate; gamma of LocoProp, eta of Semi-Implicit BP (default 1)")
     count("--epochs", default=20, help="default 20")
-    count("--batch", default=100, help="samples in a batch, of all processes together (default 100)")
-    count("--seed", default=0, help="of parameters and batches (default 0)")
-    count("--threads", default=1, help="threads of NumPy's BLAS in each process (default 1)")
     add("--checkpoint", type=Path, metavar="FILE", help="write a checkpoint (.npz) after every epoch")
     add("--resume", action="store_true",
         help="continue the run of --checkpoint, of whatever number of processes; begin it if there is none")
     add("--output", type=Path, metavar="FILE", help="the trained network (.npz), for minilift.load")
-    add("--quiet", action="store_true", help="neither a progress bar nor a word on how long it takes")
 
 
 def run(arguments):
