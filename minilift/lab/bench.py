@@ -39,7 +39,7 @@ from minilift.methods import BackProp
 from minilift.support.arguments import known_name
 from minilift.support.backend import BACKENDS, get_module, synchronize
 from minilift.support.files import read_npz, write_text
-from minilift.support.options import check_count, command_line, naming, whole, writable_folder
+from minilift.support.options import check_counts, command_line, naming, whole, writable_folder
 from minilift.support.terminal import exit_code_of, note, watched
 
 SETTLE = 0.1  # seconds between libraries: OpenBLAS threads spin for some 30 ms after their last product
@@ -531,11 +531,8 @@ def checked_options(arguments):
         for name in options[option]:
             known_name(f"--{option}", name, known)
     get_module(known_name("--backend", options["backend"], BACKENDS))
-    check_count("rounds", options["rounds"])
-    check_count("threads", options["threads"])
+    check_counts(options, "rounds", "threads", "batch")
     check_address(options["cluster"])
-    if options["batch"] is not None:
-        check_count("batch", options["batch"])
     if racing:
         courses(options["data"])
     elif ranks:

@@ -53,7 +53,7 @@ from minilift.models import convnet, mlp, resnet, rnn
 from minilift.optim import SGD
 from minilift.support.arguments import known_name, split_options, whole_number
 from minilift.support.backend import BACKENDS
-from minilift.support.options import check_count, check_options, decimal, naming, series, whole, writable
+from minilift.support.options import check_count, check_counts, check_options, decimal, naming, series, whole, writable
 from minilift.support.terminal import about, note
 from minilift.training.fit import fit
 from minilift.training.names import OPTIMIZERS
@@ -106,7 +106,7 @@ def add_task(parser, examples, samples, threads):
     add("--activation", metavar="NAME", help=f"{', '.join(ACTIVATIONS)} (default relu; tanh for autoencoders and rnn)")
     add("--optimizer", default="sgd", metavar="NAME",
         help=f"{', '.join(OPTIMIZERS)}; for methods that give a direction (default sgd)")
-    count("--batch", default=100, help="samples in a batch, of all processes together if there are several (default 100)")
+    count("--batch", default=100, help="samples in a batch, of all processes together (default 100)")
     count("--seed", default=0, help="of parameters and batches (default 0)")
     count("--threads", default=1, help=f"threads of NumPy's BLAS{threads}")
     add("--quiet", action="store_true", help="neither a progress bar nor a word on how long it takes")
@@ -147,8 +147,7 @@ def run(arguments):
     from threadpoolctl import threadpool_limits
 
     fill_in(arguments)
-    for name in ("samples", "epochs", "batch", "repeats", "threads"):
-        check_count(name, getattr(arguments, name))
+    check_counts(vars(arguments), "samples", "epochs", "batch", "repeats", "threads")
     whole_number("--seed", arguments.seed, least=0)
     check_address(arguments.cluster)
     with naming("--output"):

@@ -221,11 +221,6 @@ def run(course, entrant, rate, batch, seed, judge, final=False):
     return found
 
 
-def order_of(course, found):
-    """Return by what trials are ordered, the best first: the time to the last level, then the last loss."""
-    return found.time_to(course.levels[-1]), found.losses[-1]
-
-
 def run_elsewhere(course, threads, trial):
     """Do a run on a worker of a cluster, with so many threads; return the trial and its `Run`."""
     from threadpoolctl import threadpool_limits
@@ -276,9 +271,9 @@ def search(course, names, do):
 
 
 def best_of(course, trials, name):
-    """Return the best trial of an entrant."""
+    """Return the best trial of an entrant, by the time to the last level, then by the last loss."""
     own = [trial for trial in trials if trial.entrant == name]
-    return min(own, key=lambda trial: order_of(course, trials[trial]))
+    return min(own, key=lambda trial: (trials[trial].time_to(course.levels[-1]), trials[trial].losses[-1]))
 
 
 def beyond(best, rates):

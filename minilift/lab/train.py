@@ -12,7 +12,7 @@ from pathlib import Path
 from minilift.lab.compare import add_task, make_task, parse_method, seconds_needed
 from minilift.network import Network
 from minilift.support.arguments import whole_number
-from minilift.support.options import check_count, decimal, naming, writable
+from minilift.support.options import check_counts, decimal, naming, writable
 from minilift.support.parallel import Team, started
 from minilift.support.terminal import about, note, watched
 from minilift.training.fit import check_paths, evaluate, fit
@@ -53,10 +53,7 @@ def train(arguments, team):
     """Train on a team of ranks, of which the first prints; return the exit code."""
     from threadpoolctl import threadpool_limits
 
-    for name in ("epochs", "batch", "threads"):
-        check_count(name, getattr(arguments, name))
-    if arguments.samples is not None:
-        check_count("samples", arguments.samples)
+    check_counts(vars(arguments), "epochs", "batch", "threads", "samples")
     whole_number("--seed", arguments.seed, least=0)
     if arguments.resume and arguments.checkpoint is None:
         raise ValueError("--resume needs --checkpoint, the file to continue from")

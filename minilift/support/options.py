@@ -51,6 +51,13 @@ def check_count(name, value, least=1):
     return value
 
 
+def check_counts(options, *names):
+    """Raise an error unless each of these options, a dict or a namespace's, counts something or is None."""
+    for name in names:
+        if options[name] is not None:
+            check_count(name, options[name])
+
+
 @contextlib.contextmanager
 def naming(option, *errors):
     """Put the name of an option before the message of an error in a value that it was given."""
