@@ -19,6 +19,7 @@ HEADING = re.compile(r"^## (\d+\.\d+)\n(.*?)(?=^#)", re.M | re.S)
 CHANGE = re.compile(r"^    (.+?) ==> (.+)$", re.M)
 NONE = re.compile(r"^- ([\d., ]+): (.*?)(?=^- |\Z)", re.M | re.S)
 CHECK = re.compile(r"^(\w+) = check\.(\w+)\(\1, SEED\)$")
+CHANGED = "**Changed for this examination.**"
 FOLDED = re.compile(r"<details>.*?</details>\n?", re.S)
 
 
@@ -180,7 +181,7 @@ def examination(blank, solved, table, head, seed, kind):
         tools = [tool for tool in given(solved, answers[number]) if ("code", tool, []) not in cells]
         cells += [("code", tool, []) for tool in tools]
         statement = FOLDED.sub("", before["source"][before["source"].index("## Exercise"):]).strip()
-        cells.append(("markdown", f"{statement}\n\n**Changed for this examination.** {variant.text}", []))
+        cells.append(("markdown", f"{statement}\n\n{CHANGED} {variant.text}", []))
         cells.append(("code", changed(answers[number], variant) if kind == "key" else cell["source"], ["exercise"]))
         if kind != "exam":
             answer = names[number][0]

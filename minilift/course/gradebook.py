@@ -63,7 +63,7 @@ class Task(NamedTuple):
 
 # ---- what is to be graded
 
-def tasks_of(folder, seed, edition):
+def tasks_of(folder, seed, edition, of_exam=False):
     """Return a `Task` for every notebook below a folder, hidden folders and files left out, in the order of names.
 
     Parameters
@@ -72,9 +72,12 @@ def tasks_of(folder, seed, edition):
     seed : int
     edition : str
         A checksum of the course: of what answers are held to.
+    of_exam : bool, default False
+        Whether they are examinations.
     """
+    same = {"seed": seed, "edition": edition, "of": "examination" if of_exam else "course"}
     paths = ((path, path.relative_to(folder)) for path in sorted(folder.rglob("*.ipynb")))
-    return [Task(path, name.as_posix(), {"checksum": checksum(path), "seed": seed, "edition": edition})
+    return [Task(path, name.as_posix(), {"checksum": checksum(path), **same})
             for path, name in paths if not any(part.startswith(".") for part in name.parts)]
 
 
@@ -146,7 +149,8 @@ def graded_alone(task, scratch, limits, environment, stop):
     All temporary files of its processes lie in the folder `scratch`.
     """
     target, errors, mark = scratch / "grade.json", scratch / "errors", os.urandom(16).hex()
-    words = [*COMMAND, str(task.path.absolute()), "--seed", str(task.of["seed"]), "--json", str(target)]
+    words = [*COMMAND, str(task.path.absolute()), "--seed", str(task.of["seed"]), "--json", str(target),
+             *(["--exam"] if task.of["of"] == "examination" else [])]
     places = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch))
     with open(errors, "wb") as file:
         child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=file,
@@ -292,7 +296,7 @@ def is_alive(process):
 
 # ---- all of them
 
-def grade_class(folder, seed, edition, jobs, limits):
+def grade_class(folder, seed, edition, jobs, limits, of_exam=False):
     """Grade what is new or changed in a folder; write grades.json and grades.csv there; return the rows.
 
     Parameters
@@ -304,25 +308,28 @@ def grade_class(folder, seed, edition, jobs, limits):
     jobs : int
         Notebooks at a time.
     limits : Limits
+    of_exam : bool, default False
+        Whether they are examinations, made with that seed.
 
     Returns
     -------
     list of dict
-        file, checksum, seed, edition, results (as `minilift.course.notebooks.grade` returns them, or None), remark,
-        seconds, limits; one for each notebook, in the order of names.
+        file, checksum, seed, edition, of ("course" or "examination"), results (as `minilift.course.notebooks.grade`
+        returns them, or None), remark, seconds, limits; one for each notebook, in the order of names.
 
     Raises
     ------
     ValueError
         If there is no notebook in the folder, its grades.json is damaged, or another call is grading it.
     """
-    tasks = tasks_of(folder, seed, edition)
+    tasks = tasks_of(folder, seed, edition, of_exam)
     if not tasks:
         raise ValueError(f"{folder}: there is no notebook (*.ipynb) in this folder")
     with alone_in(folder):
         book = Book(folder, tasks, limits)
+        kind = " as examinations" if of_exam else ""
         lasts = f": {about(USUAL * max(1, len(book.due) / jobs))}" if book.due else ""
-        note(f"{len(book.due)} of {len(tasks)} notebooks are to be graded, {jobs} at a time{lasts}")
+        note(f"{len(book.due)} of {len(tasks)} notebooks are to be graded{kind}, {jobs} at a time{lasts}")
         threads = str(max(1, (os.cpu_count() or 1) // jobs))
         environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, threads)}
 

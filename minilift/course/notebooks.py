@@ -15,6 +15,7 @@ from __future__ import annotations
 import ast
 import atexit
 import functools
+import hashlib
 import json
 import math
 import os
@@ -186,7 +187,14 @@ def examination(name, seed, kind):
     for cell_type, source, tags in exam.examination(blank, solved, kit_file("variants"), head, seed, kind):
         new = v4.new_markdown_cell if cell_type == "markdown" else v4.new_code_cell
         cells.append(new(source, metadata={"tags": tags} if tags else {}, id=unused(slug(source), seen)))
-    return v4.new_notebook(cells=cells, metadata=notebook_metadata(name, kind))
+    metadata = notebook_metadata(name, kind)
+    metadata["minilift"]["seed"] = seed_mark(seed)
+    return v4.new_notebook(cells=cells, metadata=metadata)
+
+
+def seed_mark(seed):
+    """Return two digits by which the seed of an examination is known, and from which it is not found."""
+    return hashlib.sha256(f"examination {seed}".encode()).hexdigest()[:2]
 
 
 def build(name):
@@ -411,7 +419,7 @@ def without_outputs(notebook):
     return dict(notebook, cells=cells)
 
 
-def grade(path, seed):
+def grade(path, seed, of_exam=False):
     """Run the answers of a returned notebook in a fresh copy, with another seed.
 
     Only the exercise cells are taken from the returned notebook (found by their first line,
@@ -430,6 +438,9 @@ def grade(path, seed):
         The returned notebook.
     seed : int
         Takes the place of SEED in its second cell. For an examination: the seed that it was made with.
+    of_exam : bool, default False
+        Whether it is held to the examination of that seed, and not to the course. It is not asked what it is: it
+        would be the student who says so.
 
     Returns
     -------
@@ -437,13 +448,20 @@ def grade(path, seed):
         exercise, status ("PASS", "FAIL", "TODO"), claims (text, error, tolerance), message, flags; one for each. A
         flag names what an answer uses that the exercise does not hand out, of the library or to come at what is not
         its own: look at it yourself. A cell that names the checks or the course's modules fails.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be graded: it is damaged, of no known name, seen to be an examination without `of_exam`, or one of
+        another seed.
     """
     import nbformat
     seed = whole_number("grade: seed", seed, least=0)
     returned = read(path)
     known = kind_of(dict, returned["metadata"].get("minilift"))
     name = full_name(kind_of(str, known.get("notebook")) or path)
-    unsolved = examination(name, seed, "graded") if known.get("version") == "exam" else read(paths(name)[1])
+    check_kind(returned, known, seed, of_exam)
+    unsolved = examination(name, seed, "graded") if of_exam else read(paths(name)[1])
     answers = answers_in(returned)
     broken = {number: "is no text in Unicode" for number, source in answers.items() if SURROGATE.search(source)}
     blanks = answers_in(unsolved)
@@ -468,6 +486,26 @@ def grade(path, seed):
         used = borrowed(names_of_note, answers.get(number, ""), blanks.get(number, ""))
         report["flags"] = [f"uses {name}" for name in used]
     return results
+
+
+def check_kind(returned, known, seed, of_exam):
+    """Refuse a notebook that is an examination where the course is graded, or an examination of another seed.
+
+    Parameters
+    ----------
+    returned : notebook
+    known : dict
+        What minilift wrote into its metadata; it may be lost.
+    seed : int
+    of_exam : bool
+        Whether an examination is graded.
+    """
+    if not of_exam and (known.get("version") in ("exam", "key")
+                        or any(exam.CHANGED in cell["source"] for cell in returned["cells"])):
+        raise ValueError("it is an examination; grade it with --exam and the seed of the kit")
+    if of_exam and known.get("version") in ("exam", "key") and known.get("seed", seed_mark(seed)) != seed_mark(seed):
+        raise ValueError(f"it is an examination of another seed than {seed}; the page of the kit's examination says "
+                         "which")
 
 
 def checks_of(notebook):
@@ -650,6 +688,7 @@ def add_arguments(parser):
                          help="one that cannot be graded does not stop the others")
     grading.add_argument("--seed", type=whole, default=1,
                          help="default 1 (the course's is 0); of an examination: the kit's")
+    grading.add_argument("--exam", action="store_true", help="they are examinations of a kit, made with --seed")
     for option, kind, text in (("jobs", whole, f"notebooks at a time (default: as many as cores, {os.cpu_count()})"),
                                ("minutes", decimal, f"that one notebook may take (default {MINUTES})"),
                                ("memory", decimal, f"GB that its processes may take together (default {MEMORY})")):
@@ -684,7 +723,7 @@ def run_student(arguments):
 
 def run_grade(arguments):
     """Grade returned notebooks, a table here and JSON in a file for each; return 2 if one cannot be graded."""
-    import_or_explain("nbclient", "ipykernel")
+    import_or_explain("nbclient", "ipykernel", *(["jupytext"] if arguments.exam else []))
     whole_number("--seed", arguments.seed, least=0)
     if any(map(os.path.isdir, arguments.notebook)):
         return run_grade_class(arguments)
@@ -696,7 +735,7 @@ def run_grade(arguments):
     if arguments.json:
         check_target(Path(arguments.json))
     note(f"grading {len(arguments.notebook)} notebook{'s' * (len(arguments.notebook) > 1)}: about half a minute each")
-    failed = [path for path in map(Path, arguments.notebook) if not graded(path, arguments.seed, arguments.json)]
+    failed = [path for path in map(Path, arguments.notebook) if not graded(path, arguments)]
     return 2 if failed else 0
 
 
@@ -710,7 +749,11 @@ def run_grade_class(arguments):
         raise ValueError("--json: names the file of one notebook; the results of a folder are its grades.json")
     jobs = check_count("jobs", (os.cpu_count() or 1) if arguments.jobs is None else arguments.jobs)
     limits = gradebook.Limits(arguments.minutes or MINUTES, arguments.memory or MEMORY)
-    rows = gradebook.grade_class(folder, arguments.seed, edition(), jobs, limits)
+    course = edition()
+    rows = gradebook.grade_class(folder, arguments.seed, course, jobs, limits, arguments.exam)
+    if edition() != course:
+        raise RuntimeError("files of the course were changed while this ran, by an answer perhaps: install minilift "
+                           "anew, look at what is flagged, and grade all again")
     print("\n".join([*gradebook.shown(rows), f"written: {folder / 'grades.csv'} and grades.json"]))
     return 2 if any(row["results"] is None for row in rows) else 0
 
@@ -732,17 +775,19 @@ def check_target(path):
         raise ValueError(f"--json: {path} is a folder")
 
 
-def graded(path, seed, json_path=None):
+def graded(path, arguments):
     """Grade one notebook and print its table, or why it cannot be graded; return whether it could."""
+    seed, of = arguments.seed, "examination" if arguments.exam else "course"
     try:
         if gradebook.is_of_a_class():
             gradebook.adopt()
-        results = grade(path, seed)
+        results = grade(path, seed, arguments.exam)
         if gradebook.is_of_a_class():
             gradebook.end_descendants()
-        text = [f"{path.name}, seed {seed}", *table(results)]
-        target = Path(json_path) if json_path else path.with_suffix(".grade.json")
-        write_text(target, json.dumps({"notebook": path.name, "seed": seed, "results": results}, indent=1) + "\n")
+        text = [f"{path.name}, {of}, seed {seed}", *table(results)]
+        target = Path(arguments.json) if arguments.json else path.with_suffix(".grade.json")
+        about = {"notebook": path.name, "of": of, "seed": seed, "results": results}
+        write_text(target, json.dumps(about, indent=1) + "\n")
     except Exception as error:  # whatever a returned file holds: the next one is somebody else's
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         why = f"{kind}{error}".removeprefix(f"{path}: ")

@@ -19,7 +19,7 @@ psutil = pytest.importorskip("psutil")
 
 STUB = """
 import json, os, sys, time
-path, _, seed, _, target = sys.argv[1:]
+path, _, seed, _, target, *of_exam = sys.argv[1:]
 here = os.path.dirname(__file__)
 
 def log(word):
@@ -55,9 +55,9 @@ def school(tmp_path, monkeypatch):
     return put
 
 
-def grade(folder, jobs=2, limits=LIMITS, seed=1, edition="first"):
+def grade(folder, jobs=2, limits=LIMITS, seed=1, edition="first", of_exam=False):
     """Grade a folder; return {name: (statuses or None, remark)}."""
-    rows = gradebook.grade_class(folder, seed, edition, jobs, limits)
+    rows = gradebook.grade_class(folder, seed, edition, jobs, limits, of_exam)
     return {row["file"].removesuffix(".ipynb"): (
         None if row["results"] is None else [result["status"] for result in row["results"]], row["remark"])
         for row in rows}
@@ -242,6 +242,11 @@ def test_a_second_call_grades_what_is_new_or_changed(school):
     assert found["ada"] == (["PASS"], "")
 
 
+def test_examinations_are_graded_as_such_and_anew_where_the_course_was(school):
+    folder = school(ada="write('PASS' if of_exam == ['--exam'] else 'FAIL')")
+    assert [grade(folder, of_exam=of_exam)["ada"][0] for of_exam in (False, True)] == [["FAIL"], ["PASS"]]
+
+
 def test_a_notebook_that_is_gone_is_out_of_the_table(school):
     folder = school(ada=GOOD, bob=GOOD)
     grade(folder)
@@ -325,6 +330,14 @@ def test_the_command_grades_a_folder(school, capsys):
     assert json.loads((folder / "grades.json").read_text())["rows"][0]["limits"] == {"minutes": 2, "memory": 0.5}
     school(bob="sys.exit(2)")
     assert notebooks.run(parsed(str(folder))) == 2
+
+
+def test_a_course_that_changes_while_it_grades_is_told(school, monkeypatch):
+    pytest.importorskip("nbclient")
+    editions = iter(("first", "second"))
+    monkeypatch.setattr(notebooks, "edition", lambda: next(editions))
+    with pytest.raises(RuntimeError, match="files of the course were changed while this ran"):
+        notebooks.run(parsed(str(school(ada=GOOD))))
 
 
 @pytest.mark.parametrize(("words", "message"), [

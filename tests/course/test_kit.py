@@ -116,9 +116,36 @@ def test_a_returned_examination_is_graded_with_its_seed(tmp_path):
         if each.source.startswith("# Exercise 1.2"):  # as published
             each.source = exam.exercise_sources(notebooks.version("01", "solution"))["1.2"]
     path.write_text(notebooks.as_text(returned), encoding="utf-8")
-    results = notebooks.grade(path, 5)
+    results = notebooks.grade(path, 5, of_exam=True)
     assert [(result["exercise"], result["status"]) for result in results] == [("1.1", "PASS"), ("1.2", "FAIL")]
     assert results[1]["message"] == judge.AS_PUBLISHED
+
+
+@pytest.mark.parametrize("metadata", [True, False])
+def test_an_examination_is_not_graded_as_the_course_nor_with_another_seed(tmp_path, monkeypatch, metadata):
+    """Also if its metadata is lost or says something else, as far as that can be seen."""
+    path = tmp_path / "01_backward_step.ipynb"
+    returned = notebooks.examination("01", 5, "exam")
+    if not metadata:
+        returned.metadata = notebooks.notebook_metadata("01", "student")
+    path.write_text(notebooks.as_text(returned), encoding="utf-8")
+    seen = []
+    monkeypatch.setattr(notebooks, "execute", lambda notebook, **options: seen.append(notebook) or notebook)
+    with pytest.raises(ValueError, match="it is an examination; grade it with --exam"):
+        notebooks.grade(path, 5)
+    if metadata:
+        with pytest.raises(ValueError, match="an examination of another seed than 1"):
+            notebooks.grade(path, 1, of_exam=True)
+    assert not seen
+    assert [result["exercise"] for result in notebooks.grade(path, 5, of_exam=True)] == ["1.1", "1.2"]
+    assert any("judge" in cell.source for cell in seen[0].cells)
+
+
+def test_answers_are_held_to_the_examination_if_the_teacher_says_so(tmp_path, monkeypatch):
+    path = tmp_path / "returned.ipynb"
+    path.write_text(notebooks.as_text(notebooks.version("01", "solution")), encoding="utf-8")
+    monkeypatch.setattr(notebooks, "execute", lambda notebook, **options: notebook)
+    assert [result["exercise"] for result in notebooks.grade(path, 5, of_exam=True)] == ["1.1", "1.2"]
 
 
 # ---- pages
