@@ -218,7 +218,7 @@ print(f"double well, τ = 4: no point goes nearer to 0 than {middle:.2f}")
 #
 # where $\partial f(u)$, for a **convex** $f$, is the set of slopes of lines that touch $f$ at $u$ from below. For a
 # smooth $f$, convex or not, it is $\{f'(u)\}$. It is the implicit step of notebook 01, $u = v - \tau f'(u)$. The double
-# well, smooth and not convex, has no line from below at $u = 0.36$, and yet such points are proxes:
+# well, smooth and not convex, is touched from below by no line at $u = 0.36$ (printed), and yet that is a prox:
 
 # %%
 v = rng.uniform(-3, 3, 50)
@@ -227,8 +227,10 @@ for tau in (0.5, 4.0):
     # half a spacing off, the slopes err by (f'' + 1/τ)/2000
     teach.holds(f"double well, τ = {tau}: (v − u)/τ is the slope at u",
                 (v - u) / tau, u * (u**2 - 1), 1e-2)  # (2.3)
-print(f"τ = 0.5: v = 0.2 goes to u = "
-      f"{brute_prox(double_well, np.array([0.2]), 0.5, grid)[0]:.2f}")
+u = brute_prox(double_well, np.array([0.2]), 0.5, grid)[0]
+above = (double_well(u) + u * (u**2 - 1) * (grid - u) - double_well(grid)).max()
+print(f"τ = 0.5: v = 0.2 goes to u = {u:.2f}; the tangent there runs up to "
+      f"{above:.2f} above f")
 
 # %% [markdown]
 # ## Exercise 2.2 (core): the absolute value
