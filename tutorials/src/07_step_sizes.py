@@ -244,7 +244,7 @@ def window(taus, losses, level):
 # </details>
 # <details><summary>Hint 2: equation</summary>
 #
-# $1 - \tau\mu \le r$ and $-(1 - \tau L) \le r$.
+# $1 - \tau\mu \le r$ and $-(1 - \tau L) \le r$, where $r^K = \varepsilon$.
 #
 # </details>
 # <details><summary>Hint 3: first line</summary>
@@ -370,7 +370,8 @@ teach.reveal(widening, "a" if wider < 1e-9 else "b" if wider < 0.5 else "c",
 # %% [markdown]
 # Multiplying $d$ by $c$ multiplies $\mu$ and $L$ alike: $\kappa$ stays. Only a change of *shape* can widen the
 # window.
-#
+
+# %% [markdown]
 # The three directions over all step sizes; thick bars mark the windows (7.4).
 
 # %%
@@ -567,7 +568,8 @@ teach.show(fig, "Left: loss against τ, BackProp far to the left of ProxProp, "
 # ProxProp's is three grid steps wider. The right panel is fairer, not fair: the ratio is measured at the
 # start, changes while training, and the last map's step is not in it. So what remains is shape, change of that
 # ratio and the last map; they are not told apart here.
-#
+
+# %% [markdown]
 # The two measures of length differ: had *all* maps been shortened, (7.2) would move the edge by 0.96 decades;
 # with the last map as it was the control's moved by 0.67, two grid steps.
 
@@ -714,13 +716,13 @@ teach.record("hidden ‖d‖/‖∇J‖ of exact ProxProp", shift["ProxProp exac
 # %% [markdown]
 # ## Summary
 #
-# - A step size has the units of its method. Multiplying a direction moves a window; only a change of its
-#   shape widens one.
+# - A step size has the units of its method. Multiplying a direction moves a window; at a given budget only a
+#   change of its shape widens one, on a quadratic.
 # - Width in decades, over all seeds, at a stated level and budget, can be compared; the largest stable $\tau$
 #   cannot.
 # - Here a part of ProxProp's factor (two of five grid steps by the control, 58 % by the change of units) was
 #   the length of its directions at the start. The rest is shape, change of that length and the last map, not
-#   told apart. The width is wider than the control's by three grid steps, which length alone did not give.
+#   told apart. Its window is three grid steps wider than the control's, which has the length alone.
 #
 # **What this does not show.** One small net, one $\tau_\theta$, plain SGD, a short budget and a grid of
 # thirds of a decade: differences of one grid step mean little. Training loss only: nothing about test error

@@ -544,7 +544,10 @@ def bregman(f, z, w):
 # $$ D_F(z, w) = F(z) - F(w) - f(w)\,(z - w) \;\ge 0, \qquad \frac{\partial D_F}{\partial z} = f(z) - f(w),
 #    \tag{8.5} $$
 #
-# and its curvature in $z$ is $f'(z) \ge 0$: convex. Put it in the place of the square in (8.1). The optimality
+# and its curvature in $z$ is $f'(z) \ge 0$: convex.
+
+# %% [markdown]
+# Put it in the place of the square in (8.1). The optimality
 # condition $G + \frac1\gamma(f(Z) - f(Z_l)) = 0$ gives the target in terms of *outputs*:
 #
 # $$ Y_l = f(Z_l) - \gamma\, G_l. \tag{8.6} $$
@@ -746,8 +749,8 @@ for way, options in {"with η = 1": {"steps": "exact", "eta": 1.0},
 # %% [markdown]
 # ## A race, with everything counted
 #
-# A deep autoencoder for 1000 digits, 64-32-8-32-64, tanh with a linear code, batches of 100. LocoProp takes $T = 10$ plain
-# local steps. Each method gets the best of five rates on seed 9 (for LocoProp $\gamma = 30$, not tuned), then
+# A deep autoencoder for 1000 digits, 64-32-8-32-64, tanh with a linear code, batches of 100. LocoProp takes
+# $T = 10$ plain local steps. Each method gets the best of five rates on seed 9 (for LocoProp $\gamma = 30$, not tuned), then
 # three other seeds. BackProp runs three times as many epochs, since its epochs are the cheaper ones
 # (printed below).
 
@@ -878,8 +881,8 @@ teach.record("autoencoder, LocoProp-M", curves["LocoProp-M"][-1], expected=18.3,
 #
 # **References.** Amid, Anil, Warmuth, *LocoProp: Enhancing BackProp via Local Loss Optimization*, AISTATS
 # 2022: targets, both local losses, the first step, the benchmark; its program, `locoprop/` in the repository
-# google-research/google-research: steps without a regulariser, ten of them, $\gamma$ and the batch. Frerix et al., *Proximal
-# Backpropagation*, ICLR 2018, Proposition 2: equation (13). Auer, Herbster, Warmuth, *Exponentially many
+# google-research/google-research: ten steps without the regulariser, $\gamma$ and the batch. Frerix et al.,
+# *Proximal Backpropagation*, ICLR 2018, Proposition 2: equation (13). Auer, Herbster, Warmuth, *Exponentially many
 # local minima for single neurons*, 1996: matching losses are convex, squared ones are not. Ali, Kolter,
 # Tibshirani, *A continuous-time view of early stopping for least squares*, 2019: early stopping against
 # ridge.
