@@ -574,15 +574,13 @@ for tau_theta in taus:
 # In practice one stops by the relative residual, which can be measured. It is not the error:
 
 # %%
-stopped = {}
 for tau_theta in taus:
     M, exact = system(tau_theta)
     rests = [np.linalg.norm(b - M @ d) / np.linalg.norm(b)
              for d in iterates[tau_theta]]
     k = counts[np.array(rests) <= 1e-2][0]
-    stopped[tau_theta] = errors[tau_theta][k - 1]
     print(f"τ_θ = {tau_theta:g}: residual below 1e-2 after {k} steps, error "
-          f"{stopped[tau_theta]:.1g}")
+          f"{errors[tau_theta][k - 1]:.1g}")
 
 # %% [markdown]
 # ## Always downhill

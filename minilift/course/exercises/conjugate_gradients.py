@@ -328,6 +328,12 @@ WRONG_CG = {
         lambda a, g, tau_theta, steps: tau_theta * wrong_cg(a, g, tau_theta, steps),
     "γ is new ‖r‖² over old ‖r‖²; here ⟨p, Mp⟩ stands below":
         cg_with(gamma=lambda r, old, p, Mp: dots(r, r) / dots(p, Mp)),
+    "γ is new ‖r‖² over old ‖r‖²; here ‖p‖² stands below":
+        cg_with(gamma=lambda r, old, p, Mp: dots(r, r) / dots(p, p)),
+    "all units share the mean of their α; each has its own":
+        cg_with(alpha=lambda r, p, Mp: np.mean(dots(r, r) / dots(p, Mp))),
+    "all units share the mean of their γ; each has its own":
+        cg_with(gamma=lambda r, old, p, Mp: np.mean(dots(r, r) / dots(old, old))),
     "γ has no ½": cg_with(gamma=lambda r, old, p, Mp: dots(r, r) / dots(old, old) / 2),
     "d is measured in units of b: b is not to be normalised": lambda a, g, tau_theta, steps:
         wrong_cg(a, g, tau_theta, steps) / np.linalg.norm(tilde(a).T @ g),
@@ -400,7 +406,7 @@ def library_sample_space_cg(K, g, beta, steps):
 
 def coefficient_cg(K, g, beta, steps, inner=(0, 0), damped=1.0, gamma=True, residual=-1, products=dots, start=None,
                    in_gamma=None, turned=1, falls="MP", moves="P", give="U", begins="both", above=None, along="new",
-                   held=False, by=None):
+                   held=False, by=None, ratio=None, since="R", kept=1.0):
     """Return CG for U with slips: `inner` holds the power of K in ‖r‖² and what ⟨p, Mp⟩ is."""
     below = [lambda P, MP: products(P, MP), lambda P, MP: products(K @ P, MP), lambda P, MP: products(P, K @ P),
              lambda P, MP: products(K @ P, K @ P), lambda P, MP: products(MP, MP)][inner[1]]
@@ -415,10 +421,12 @@ def coefficient_cg(K, g, beta, steps, inner=(0, 0), damped=1.0, gamma=True, resi
     for _ in range(steps):
         MP = K @ P + damped * beta * P if by is None else by(K, P, beta)
         alpha = (first if held else size(R, inner[0])) / below(P, MP) if above is None else above(K, R, P, MP)
-        new = R + residual * {"MP": alpha * MP, "KP": alpha * (K @ P), "free": MP}[falls]
-        U = U + alpha * {"P": P, "KP": K @ P, "R": new, "old R": R}[moves]
-        old = first if held else size(R, in_gamma)
-        P, R = (new if along == "new" else R) + gamma * (size(new, in_gamma) / old) ** turned * P, new
+        new = (R if since == "R" else g) + residual * {"MP": alpha * MP, "KP": alpha * (K @ P), "free": MP}[falls]
+        U = kept * U + alpha * {"P": P, "KP": K @ P, "R": new, "old R": R, "free": P / alpha}[moves]
+        share = (size(new, in_gamma) / (first if held else size(R, in_gamma))) ** turned
+        share = gamma * (share if ratio is None else ratio(K, new, R, P))
+        P, R = {"new": new + share * P, "old": R + share * P,
+                "R": new + share * R, "new R": new + share * new}[along], new
     return {"U": U, "R": R, "P": P}[give]
 
 
@@ -497,6 +505,19 @@ WRONG_SAMPLE_CG = {
     "U moves along P, not along the new R": sample_cg_with(moves="R"),
     "U moves along P, not along R": sample_cg_with(moves="old R"),
     "P goes on from the old R; the new one is needed": sample_cg_with(along="old"),
+    "γ multiplies the old P, not the old R": sample_cg_with(along="R"),
+    "γ multiplies the old P, not the new R": sample_cg_with(along="new R"),
+    "R goes on from the last R, not from g": sample_cg_with(since="g"),
+    "α is missing where U moves: U + αP": sample_cg_with(moves="free"),
+    "each step replaces U; it must add to it: U + αP": sample_cg_with(kept=0.0),
+    "α has ‖r‖² above; this is the norm itself": sample_cg_with(
+        above=lambda K, R, P, MP: np.sqrt(dots(R, K @ R)) / dots(K @ P, MP)),
+    "γ is the ratio of the squared norms; these are norms": sample_cg_with(turned=0.5),
+    "γ is new ‖r‖² over old ‖r‖²; here ‖p‖² stands below": sample_cg_with(
+        ratio=lambda K, new, R, P: dots(new, K @ new) / dots(P, K @ P)),
+    "‖r‖² is taken over all units in γ; each has its own": sample_cg_with(
+        ratio=lambda K, new, R, P: total(new, K @ new) / total(R, K @ R)),
+    "the damping is β, not β²": sample_cg_with(by=lambda K, P, beta: K @ P + beta**2 * P),
     "‖r‖² of the start is kept: after each step the old ‖r‖² is that of the present R": sample_cg_with(held=True),
     "one α for all units; each has its own, as γ has: sum over axis 0 only":
         sample_cg_with(above=lambda K, R, P, MP: total(R, K @ R) / total(K @ P, MP)),
@@ -645,6 +666,10 @@ WRONG_COUNTS = {
         lambda values, eps: library_steps_enough(values, eps**0.5),
     "removing one eigenvalue costs one step: (6.7) has k − 1, not k + 1": enough_with(price=-1),
     "κ' is λ₂ over the smallest eigenvalue; here the largest stands over λ₂": enough_with(second=-1, lowest=-2),
+    "the bounds are added; the smaller of the two counts": enough_with(take=sum),
+    "two eigenvalues are left out here, for two steps; (6.7) leaves out one, for one": enough_with(second=-3, price=2),
+    "the largest and the smallest eigenvalue are left out here, for two steps; (6.7) leaves out the largest, for one":
+        enough_with(lowest=1, price=2),
     "the mean of the two bounds is looked at; the smaller of the two counts": enough_with(take=np.mean),
     "only (6.6) is looked at, and its k is rounded down: take the smaller bound, and round up":
         lambda values, eps: enough_with(take=lambda pair: pair[0])(values, eps) - 1,
@@ -656,8 +681,11 @@ def steps_enough(answer, seed):
     rng = np.random.default_rng(seed)
     even, alone = rng.uniform(1, 50, 12), np.append(rng.uniform(1, 3, 11), 900.0)
     groups = rng.permutation(np.append(rng.uniform(2, 4, 6), np.full(6, 60.0)))  # where (6.6) is the smaller bound
+    enough = library_steps_enough(even, 1e-6)
+    smaller = np.sqrt(min(bounds(even, enough)) * min(bounds(even, enough + 1)))  # takes one step more
     cases = [("even", even, 1e-6), ("one apart", rng.permutation(alone), 1e-4), ("nearly one", np.full(6, 2.0), 1e-2),
-             ("in two groups", groups, 1e-5), ("far apart", np.geomspace(1, 1e4, 9)[::-1], 1e-6)]
+             ("in two groups", groups, 1e-5), ("even, with a smaller ε", even, smaller),
+             ("far apart", np.geomspace(1, 1e4, 9)[::-1], 1e-6)]
     late = cases[-1][1:]
     gives_up = (f"right for few steps; where {library_steps_enough(*late)} are needed the search ends before: "
                 "let it go on until a bound holds")
@@ -712,7 +740,7 @@ def steps_enough(answer, seed):
             k, right = int(count(values, eps)), library_steps_enough(values, eps)
             if k != right:
                 all_of_it, apart = bounds(values, max(k, 1))
-                yield True, (f"where the eigenvalues are {name} and ε = {eps:g} yours is {k}; there (6.6) is "
+                yield True, (f"where the eigenvalues are {name} and ε = {eps:.3g} yours is {k}; there (6.6) is "
                              f"{all_of_it:.1e} and (6.7) {apart:.1e}: is κ, κ' or k − 1 another?")
 
     return check("6.3", answer, claims, mistakes, fallback=library_steps_enough)

@@ -114,7 +114,7 @@ WRONG_WEIGHTS = {
     "θ_k/τ_θ is added after the solve; it belongs to the right side, before it": lambda a, theta_k, z_half, t:
         theta_k / t + np.linalg.solve(damped(a, t), tilde(a).T @ z_half),
     "the damping is 1/τ_θ, not 1/τ_θ²": weights_with(lambda t, N: 1 / t**2, lambda t, N: 1 / t**2),
-    "a solution is no direction: no further τ_θ":
+    "no further τ_θ: here it multiplies all of the right side, or the solution":
         lambda a, theta_k, z_half, t: t * weights_with()(a, theta_k, z_half, t),
     "this is the change of θ; the new θ is wanted":
         lambda a, theta_k, z_half, tau_theta: theta_k - weights_with()(a, theta_k, z_half, tau_theta),
@@ -215,6 +215,7 @@ WRONG_COEFFICIENTS = {
     "the activations are centred here, and the ones are missing": coefficients_with(ones=0.0, centred=True),
     "the activations are centred here; ããᵀ has them as they are": coefficients_with(centred=True),
     "a factor 2 in β": coefficients_with(damping=lambda t, N: 2 / t),
+    "g is centred here; the right side is g as it is": lambda a, g, t: coefficients_with()(a, g - g.mean(axis=0), t),
     "β is added after the solve; it belongs to the matrix, before it": lambda a, g, t:
         np.linalg.pinv(a @ a.T + 1) @ g + g / t,
     "β is added after the inversion; it belongs to the matrix, before it": lambda a, g, t:
