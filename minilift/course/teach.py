@@ -628,7 +628,7 @@ def contours(ax, function, x, y, levels=12):
     ax.grid(False)
 
 
-def band(ax, x, runs, name, ceiling=None, row=0, **plot):
+def band(ax, x, runs, name, ceiling=None, row=0, survivors=False, **plot):
     """Draw the median of several runs and their range; where any diverged, a cross on the top edge or above it.
 
     Parameters
@@ -643,6 +643,8 @@ def band(ax, x, runs, name, ceiling=None, row=0, **plot):
         Values above it count as diverged too.
     row : int, default 0
         In which row the crosses stand, 0 being the top edge: one row a method, and no cross hides another.
+    survivors : bool, default False
+        Whether the runs that did not diverge are drawn below the crosses too, as open circles.
     **plot
         Arguments of ax.plot that take the place of the style's.
     """
@@ -656,6 +658,8 @@ def band(ax, x, runs, name, ceiling=None, row=0, **plot):
     if lost.any():  # an empty line that is not clipped would claim the figure's corner in the layout
         ax.plot(x[lost], np.full(lost.sum(), 1 + 0.045 * row), "x", color=options["color"], markersize=7,
                 markeredgewidth=1.8, transform=ax.get_xaxis_transform(), clip_on=False)
+    if survivors:
+        ax.plot(x[lost], runs[:, lost].T, "o", color=options["color"], markerfacecolor="none", markersize=5)
 
 
 if __name__ == "__main__":

@@ -224,8 +224,12 @@ def test_band_draws_a_cross_where_a_run_diverged():
     fig, ax = plt.subplots()
     teach.band(ax, [1, 2, 3], [[1, 2, np.inf], [1, 50, 1], [1, 3, 1]], "BackProp", ceiling=10)
     (crosses,) = [line for line in ax.lines if line.get_marker() == "x"]
-    plt.close(fig)
     assert list(crosses.get_xdata()) == [2, 3]
+    assert not [line for line in ax.lines if line.get_marker() == "o" and line.get_linestyle() == "None"]
+    teach.band(ax, [1, 2, 3], [[1, 2, np.inf], [1, 50, 1], [1, 3, 1]], "BackProp", ceiling=10, survivors=True)
+    circles = [line for line in ax.lines if line.get_marker() == "o" and line.get_linestyle() == "None"]
+    plt.close(fig)
+    np.testing.assert_array_equal([line.get_ydata() for line in circles], [[2, np.nan], [np.nan, 1], [3, 1]])
     with pytest.raises(ValueError, match="did you mean 'BackProp'"):
         teach.method_style("Backprop")
 

@@ -119,7 +119,7 @@ teach.holds("last map: the gradient", d[3], gradient[3])
 # </details>
 # <details><summary>Hint 2: equation</summary>
 #
-# $\operatorname{median}_s \min\{k : f_{s,k} \le \text{level}_s\}$, and the minimum over nothing is $\infty$.
+# $\operatorname{median}_j \min\{k : f_{j,k} \le \text{level}_j\}$ over the seeds $j$, and the minimum over nothing is $\infty$.
 #
 # </details>
 # <details><summary>Hint 3: first line</summary>
@@ -368,7 +368,7 @@ def look(name):
 fig, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True)
 for row, (name, table) in enumerate(tables.items()):
     teach.band(axes[0], taus, table["train_loss"], name, 1.05 * start, row,
-               **look(name))
+               survivors=True, **look(name))
     axes[0].text(5e-4, 1 + 0.045 * row, name,
                  transform=axes[0].get_xaxis_transform(), va="center",
                  fontsize=8)
@@ -387,11 +387,11 @@ teach.show(fig,
            "Training loss against step size, here and in the paper's Table "
            "1. BackProp's valley lies at 0.05 to 0.1 in both; those of "
            "ProxProp with few steps lie farther right, cg1's farthest. "
-           "Crosses above the top edge, one named row a method: ended above "
-           "the start, or diverged.")
+           "Crosses above the top edge, one named row a method: a run ended "
+           "above the start, or diverged; open circles: the other runs there.")
 
 # %% [markdown]
-# Line: half of the initial loss, our criterion of *usable*. For CG the order is the paper's: BackProp's valley
+# Line: half of the initial loss, our criterion of *usable*. Cross: one seed at least is lost; circles: the others. For CG the order is the paper's: BackProp's valley
 # lies left, cg5's and cg3's to its right, cg1's farthest; exact, which the paper's table lacks, is best where
 # BackProp's valley ends. The factor is not: the paper's cg3 and cg5 are best at
 # $\tau = 1$, where here most of their runs end above the line, or diverge (last line of the table). And remember notebook 07 before calling a shift
@@ -547,7 +547,7 @@ print(f"standard error of one accuracy on {len(data.y_test)} images: "
 # Read them as they are. A's interval is wide: another machine's rounding, another three seeds may make it
 # *unclear*. *Unclear* is not *fails*: three seeds and 360 test images, with the error printed last, cannot see
 # one or two points. *Fails* is about **our** threshold, set before the run, on a smaller task with a quarter of the
-# epochs: the lead is there, its whole interval above 1 time, at a smaller factor than 30.
+# epochs: the lead is there, its whole interval above a factor of 1, at a smaller factor than 30.
 #
 # ## The same on MNIST or CIFAR-10
 #
