@@ -126,8 +126,8 @@ WRONG_LM_STEPS = {
     "the sign: d is subtracted from Θ": lm_with(sign=-1.0),
     "μ is not multiplied by N": lm_with(damping=lambda mu, N: mu * N),
     "a factor 2 in the damping: μ/2 ‖d‖² has the slope μ d": lm_with(damping=lambda mu, N: 2 * mu),
-    "a factor ½ in the damping: μ/2 ‖d‖² has the slope μ d": lm_with(damping=lambda mu, N: mu / 2),
-    "a factor 2: J has a ½": lm_with(matrix=lambda N: 2 / N, gradient=lambda N: 2 / N),
+    "a factor ½ in the damping, or the ½ of J is forgotten: J and μ/2 ‖d‖² have one each":
+        lm_with(damping=lambda mu, N: mu / 2),
     "a factor 2 in the gradient: J has a ½": lm_with(gradient=lambda N: 2 / N),
     "this is the gradient; it must be solved with the damped matrix": lambda a, r, mu: a.T @ r / len(a),
     "this is the gradient over μ; the curvature is missing": lambda a, r, mu: a.T @ r / len(a) / mu,
@@ -215,8 +215,8 @@ WRONG_KFAC = {
     "the order: θ's rows belong to inputs, so that their index is the outer one": kfac_with(swapped=True),
     "the order, and two sums": kfac_with(lambda N: 1.0, swapped=True),
     "two sums over the samples: one of the two factors is to be a mean": kfac_with(lambda N: 1.0),
-    "two means: the weights of the samples are in B_i already, so that B is a sum": kfac_with(outputs=lambda N: 1 / N),
-    "divided by N once too often: the input factor is a mean": kfac_with(lambda N: 1 / N**2),
+    "two means, or N divides twice: the weights of the samples are in B_i already, so that B is a sum": kfac_with(
+        outputs=lambda N: 1 / N),
     "the output factor is missing: this is what ProxProp keeps":
         lambda a, B: np.kron(a.T @ a / len(a), np.eye(B.shape[1])),
     "the input factor is missing": lambda a, B: np.kron(np.eye(a.shape[1]), B.sum(axis=0)),

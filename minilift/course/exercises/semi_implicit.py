@@ -169,7 +169,7 @@ WRONG_FITS = {
     "only the piece on which b lies: the other one may hold a deeper minimum":
         lambda a, b, c: np.where(b > 0, np.maximum((a + c * b) / (1 + c), 0), b),
     "as if σ were the identity": lambda a, b, c: (a + c * b) / (1 + c),
-    "both pieces can have a minimum: compare their values":
+    "both pieces can have a minimum: compare their values, each with the way from b":
         lambda a, b, c: np.where((b < 0) & (a + c * b <= 0), b, np.maximum((a + c * b) / (1 + c), 0)),
     "the larger of the two candidates is taken: compare their values":
         lambda a, b, c: np.maximum(np.minimum(b, 0), np.maximum((a + c * b) / (1 + c), 0)),
@@ -184,7 +184,6 @@ WRONG_FITS = {
     "the way from b is missing in the value of u_off": relu_fit_with(when_off=(1.0, 0.0)),
     "the miss a² is missing in the value of u_off: ReLU gives 0 there, the target is a":
         relu_fit_with(when_off=(0.0, 1.0)),
-    "the way from b is missing in the value of u_on": relu_fit_with(when_on=(1.0, 0.0)),
     "the miss is missing in the value of u_on": relu_fit_with(when_on=(0.0, 1.0)),
     "the ½ of c is missing in the value of u_on": relu_fit_with(when_on=(1.0, 2.0)),
     "the ½ of c is missing in the value of u_off": relu_fit_with(when_off=(1.0, 2.0)),
