@@ -13,7 +13,7 @@ import sys
 from typing import NamedTuple
 
 from minilift.support.signals import terminable
-from minilift.support.spellings import nearest
+from minilift.support.spellings import option_hint, value_hint
 from minilift.support.terminal import exit_code_of, note
 
 
@@ -41,6 +41,12 @@ COMMANDS = {
     "docs": Command("minilift.reference", "build the reference of the API, as HTML"),
 }
 
+# what others call commands that have two words here, or are no commands
+OTHER_COMMANDS = {"list": "'minilift data list'", "datasets": "'minilift data list'", "version": "'minilift --version'",
+                  **dict.fromkeys(("download", "fetch"), "'minilift data fetch'"), "grade": "'minilift teach grade'",
+                  **dict.fromkeys(("predict", "evaluate", "plot"), "done in Python: minilift.load(path).predict(X), "
+                                  "minilift.evaluate(net, X, y), minilift.plots.history(history)")}
+
 
 class Parser(argparse.ArgumentParser):
     """argparse's parser, stricter: no abbreviated options, no empty values; for an unknown name it gives the nearest.
@@ -56,7 +62,7 @@ class Parser(argparse.ArgumentParser):
         arguments, unknown = self.parse_known_args(argv, namespace)
         if unknown:
             option = unknown[0].split("=")[0]
-            self.error(f"unknown argument {option}{nearest(option, self._option_string_actions)}")
+            self.error(f"unknown argument {option}{option_hint(option, self._option_string_actions)}")
         return arguments
 
     def _print_message(self, message, file=None):
@@ -73,7 +79,7 @@ class Parser(argparse.ArgumentParser):
     def _check_value(self, action, value):
         """Refuse a value that is not one of the choices, with the nearest one (argparse names them all)."""
         if action.choices is not None and value not in action.choices:
-            message = f"unknown name {value!r}{nearest(str(value), list(map(str, action.choices)))}"
+            message = f"unknown name {value!r}{value_hint(str(value), list(map(str, action.choices)))}"
             raise argparse.ArgumentError(action, f"{message} (known: {', '.join(map(str, action.choices))})")
 
 
@@ -87,13 +93,16 @@ def main(argv=None):
 def run_command(argv):
     """Run a command line and return its exit code, or raise whatever stops it."""
     parser = overview()
+    if argv[:1] == ["help"]:
+        argv = [*argv[1:2], "--help"]
     if not argv or argv[0].startswith("-"):
         parser.parse_args(argv)
         parser.print_help()
         return 2 if argv else 0
     name = argv[0]
     if name not in COMMANDS:
-        parser.error(f"unknown command {name!r}{nearest(name, COMMANDS)}")
+        hint = f"; it is {OTHER_COMMANDS[name]}" if name in OTHER_COMMANDS else value_hint(name, COMMANDS)
+        parser.error(f"unknown command {name!r}{hint}")
     command = COMMANDS[name]
     with terminable():
         return getattr(module_of(command), command.run)(parser_of(name).parse_args(argv[1:]))
@@ -122,7 +131,7 @@ def overview():
                     usage="minilift COMMAND [options]", description="Neural networks trained by implicit steps.",
                     epilog=f"commands:\n{commands}\n\n'minilift COMMAND --help' explains a command; begin with "
                            "'minilift compare'.")
-    parser.add_argument("--version", action="version", version=f"minilift {__version__}")
+    parser.add_argument("-V", "--version", action="version", version=f"minilift {__version__}")
     parser.add_argument("--completion", action=Completion, nargs=0,
                         help="print what makes bash complete commands and options: eval \"$(minilift --completion)\"")
     return parser

@@ -65,7 +65,7 @@ from minilift.support.arguments import (
     whole_number,
 )
 from minilift.support.backend import check_arrays
-from minilift.support.spellings import guided
+from minilift.support.spellings import guided, spelled
 
 
 @guided
@@ -131,6 +131,7 @@ class Dataset:
         return replace(self, X_train=X_train, y_train=X_train, X_test=X_test, y_test=X_test, n_classes=None)
 
 
+@spelled
 def split(X: Any, y: Any, fraction: float, seed: int | np.random.Generator = 0) -> tuple[tuple[Any, Any],
           tuple[Any, Any]]:
     """Split samples at random into two parts, such as training and validation.
@@ -171,6 +172,7 @@ def split(X: Any, y: Any, fraction: float, seed: int | np.random.Generator = 0) 
 # --- embedded -----------------------------------------------------------------------------------------------
 
 
+@spelled
 def digits() -> Dataset:
     """Return the embedded UCI optical digits: 1437 + 360 images of 8×8 pixels, 10 classes.
 
@@ -221,6 +223,7 @@ def data_folder():
 # --- generated ----------------------------------------------------------------------------------------------
 
 
+@spelled
 def curves(n_train: int = 20000, n_test: int = 10000, seed: int | np.random.Generator = 0) -> Dataset:
     r"""Return CURVES: 28×28 images of random smooth curves, for autoencoders (the targets are the images).
 
@@ -276,6 +279,7 @@ def draw_curves(points, size=28, pen=0.7, samples=128):
     return np.minimum(down @ across.transpose(0, 2, 1), 1).reshape(len(points), -1)
 
 
+@spelled
 def spirals(n: int = 1000, classes: int = 3, noise: float = 0.02, seed: int | np.random.Generator = 0) -> Dataset:
     """Return points on `classes` intertwined spirals: X (N, 2) about [−1, 1], the class is the arm.
 
@@ -304,6 +308,7 @@ def spirals(n: int = 1000, classes: int = 3, noise: float = 0.02, seed: int | np
     return toy_set("spirals", arms + noise * rng.standard_normal((n, 2)), y, rng, classes)
 
 
+@spelled
 def moons(n: int = 1000, noise: float = 0.1, seed: int | np.random.Generator = 0) -> Dataset:
     """Return points on two interleaved half circles of radius 1: X (N, 2), the class is the half circle.
 
@@ -324,6 +329,7 @@ def moons(n: int = 1000, noise: float = 0.1, seed: int | np.random.Generator = 0
     return toy_set("moons", X, y, rng, 2)
 
 
+@spelled
 def teacher(n: int = 1000, widths: Sequence[int] = (10, 20, 1), noise: float = 0.0,
             seed: int | np.random.Generator = 0) -> Dataset:
     r"""Return a regression set whose targets are the outputs of a random teacher network.
@@ -397,6 +403,7 @@ ABOUT = {
 }
 
 
+@spelled
 def mnist(folder: str | os.PathLike[str] | None = None) -> Dataset:
     """Return MNIST: 60000 + 10000 images of handwritten digits, 28×28 pixels, 10 classes.
 
@@ -418,6 +425,7 @@ def mnist(folder: str | os.PathLike[str] | None = None) -> Dataset:
     return idx_set("mnist", folder)
 
 
+@spelled
 def fashion_mnist(folder: str | os.PathLike[str] | None = None) -> Dataset:
     """Return Fashion-MNIST: 60000 + 10000 images of clothes, 28×28 pixels, 10 classes.
 
@@ -452,6 +460,7 @@ def idx_pair(images, labels, images_name, labels_name, shape):
     return flat_images(images, 255), labels.astype(np.int64)
 
 
+@spelled
 def usps(folder: str | os.PathLike[str] | None = None) -> Dataset:
     """Return USPS: 7291 + 2007 images of handwritten digits, 16×16 pixels, 10 classes.
 
@@ -501,6 +510,7 @@ def check_range(X, low, high, name):
         raise DatasetError(f"{name}: values must be in [{low}, {high}], found {X.min():g} … {X.max():g}")
 
 
+@spelled
 def cifar10(folder: str | os.PathLike[str] | None = None) -> Dataset:
     """Return CIFAR-10: 50000 + 10000 colour images of 32×32 pixels, 10 classes.
 

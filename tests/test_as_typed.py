@@ -81,7 +81,7 @@ def test_everything_public_is_in_dir_and_can_be_had():
         assert getattr(ml, name) is not None
     public = {name for name in vars(ml) if not name.startswith("_")}
     classes = {name for name in public if getattr(getattr(ml, name), "__module__", "").startswith("minilift.")}
-    ours = classes - {"unknown_export", "guide_in"}
+    ours = classes - {"unknown_export", "guide_in", "guided"}
     assert ours <= set(ml.__all__), "a name of the package is missing in __all__"
     assert not {"LATER", "TYPE_CHECKING", "guide_in", "import_module"} & set(dir(ml))
 
@@ -346,6 +346,49 @@ GUESSES = {  # what is typed: what the error must name, or "" where it works
     "ml.GridSearchCV": (lambda: ml.GridSearchCV, "scikit-learn's"),
     "ml.datasets.make_moons(200)": (lambda: ml.datasets.make_moons(200), "minilift.datasets.moons"),
     "model.loss_curve_": (lambda: estimator(max_iter=1).fit(X, y).loss_curve_, 'model.history_["train_loss"]'),
+    # of all four, a third time, PyProximal's users too
+    'ml.fit(…, method="adam")': (lambda: fit("adam", "adam"), "it is an optimizer"),
+    'ml.fit(…, "sgd(lr=0.1)")': (lambda: fit("backprop", "sgd(lr=0.1)"), "'sgd:lr=0.1'"),
+    'ml.fit(…, "adam:learning_rate=0.01")': (lambda: fit("backprop", "adam:learning_rate=0.01"), "'lr'"),
+    "ml.fit(…, callbacks=[ml.EarlyStop(3)])": (lambda: fit(callbacks=[ml.EarlyStop(3)]), "early_stop="),
+    "ml.fit(…, callbacks=ml.EarlyStop(3))": (lambda: fit(callbacks=ml.EarlyStop(3)), "early_stop="),
+    'ml.fit(…, device="cuda")': (lambda: fit(device="cuda"), "backend='cupy'"),
+    "ml.Cosine(0.1, T_max=50)": (lambda: ml.Cosine(0.1, T_max=50), "'epochs'"),
+    "ml.StepDecay(0.1, step_size=30)": (lambda: ml.StepDecay(0.1, step_size=30), "'every'"),
+    "ml.StepDecay(0.1, every=30, gamma=0.1)": (lambda: ml.StepDecay(0.1, every=30, gamma=0.1), "'factor'"),
+    "ml.StepDecay(0.1, every=30).step()": (lambda: ml.StepDecay(0.1, every=30).step(), "minilift.fit"),
+    "ml.RMSProp(0.01, alpha=0.99)": (lambda: ml.RMSProp(0.01, alpha=0.99), "'rho'"),
+    "ml.SquaredError()(X, X)": (lambda: ml.SquaredError()(X, X), "loss.value(z, y)"),
+    "ml.ReLU()(X)": (lambda: ml.ReLU()(X), "f.forward(z)"),
+    "ml.Linear(3, 2)(X)": (lambda: ml.Linear(3, 2)(X), "phi.forward(theta, a)"),
+    "net.layers[0].weight": (lambda: network().layers[0].weight, "net.theta[l]"),
+    "net.forward(X).argmax(1)": (lambda: network().forward(X).argmax(1), "net.predict(X)"),
+    "net.append(ml.ReLU())": (lambda: network().append(ml.ReLU()), "minilift.Network("),
+    "ml.random.seed(0)": (lambda: ml.random.seed(0), "seed=0"),
+    'ml.Linear(3, 4, activation="relu")': (lambda: ml.Linear(3, 4, activation="relu"), "a layer of its own"),
+    'ml.mlp([3, 2], optimizer="adam")': (lambda: ml.mlp([3, 2], optimizer="adam"), "fit takes it"),
+    "ml.ReduceLROnPlateau()": (lambda: ml.ReduceLROnPlateau(), "minilift.StepDecay"),
+    "ml.activations.gelu": (lambda: ml.activations.gelu, "minilift.Activation"),
+    "ml.ImplicitMLPClassifier(tau_theta=1)": (lambda: estimator(tau_theta=1), "method='proxprop:tau_theta=0.5'"),
+    "ml.ImplicitMLPClassifier(warm_start=True)": (lambda: estimator(warm_start=True), "partial_fit"),
+    "ml.datasets.split(X, y, test_size=0.2)": (lambda: ml.datasets.split(X, y, test_size=0.2), "'fraction'"),
+    "ml.datasets.moons(n_samples=200)": (lambda: ml.datasets.moons(n_samples=200), "'n'"),
+    "ml.datasets.moons(random_state=0)": (lambda: ml.datasets.moons(random_state=0), "'seed'"),
+    'ml.datasets.mnist(root="data")': (lambda: ml.datasets.mnist(root="data"), "'folder'"),
+    "ml.datasets.fetch_mnist()": (lambda: ml.datasets.fetch_mnist(), "minilift.datasets.mnist"),
+    "ml.SquaredError().grad(X, X)": (lambda: ml.SquaredError().grad(X, X), "loss.gradient(z, y)"),
+    "ml.Linear(3, 2).H": (lambda: ml.Linear(3, 2).H, "phi.adjoint_input(theta, g)"),
+    "ml.gradcheck(f)": (lambda: ml.gradcheck(X), "minilift.verify"),
+    "ml.LinearizedADMM()": (lambda: ml.LinearizedADMM(), "minilift.DLADMM"),
+    "ml.solvers.cg": (lambda: ml.solvers.cg, "minilift.solvers.conjugate_gradients"),
+    "ml.ProxProp(damping=0.1)": (lambda: ml.ProxProp(damping=0.1), "1/tau_theta"),
+    "ml.BCD(iters=3)": (lambda: ml.BCD(iters=3), "'sweeps'"),
+    "ml.PredictiveCoding(lr=0.1)": (lambda: ml.PredictiveCoding(lr=0.1), "'rate'"),
+    "ml.verify(f, ml.ProxProp())": (lambda: ml.verify(ml.BackProp(), ml.ProxProp()), "like=ProxProp("),
+    "ml.verify(f, reference=…)": (lambda: ml.verify(ml.BackProp(), reference=ml.BackProp()), "'like'"),
+    'ml.verify("proxprob")': (lambda: ml.verify("proxprob"), "'proxprop'"),
+    "report.ok": (lambda: ml.verify(ml.ReLU()).ok, "report.passed"),
+    "ml.plots.show()": (lambda: ml.plots.show(), "minilift.plots.save"),
     'history["test_loss"]': (lambda: fit()["test_loss"], "validation=(X, y)"),
 }
 
@@ -373,7 +416,9 @@ def test_the_spellings_that_are_named_exist():
         assert not rest or hasattr(getattr(ml, first), rest[0])
     pytest.importorskip("sklearn")
     net, things = network(), {"Network": network(), "History": fit(), "Dataset": ml.datasets.digits(),
-                              "Method": ml.BackProp(), "Optimizer": ml.Adam(), "ImplicitMLP": estimator()}
+                              "Method": ml.BackProp(), "Optimizer": ml.Adam(), "ImplicitMLP": estimator(),
+                              "Map": ml.Linear(3, 2), "Transfer": ml.ReLU(), "Loss": ml.SquaredError(),
+                              "Schedule": ml.Constant(0.1), "State": network().forward(X), "Report": ml.Report([], 0)}
     for kind, attributes in ATTRIBUTES.items():
         own = [name for name in attributes if name in dir(things[kind])]
         assert not own, f"{kind} has {own}, which the table says that it has not"

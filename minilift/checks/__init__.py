@@ -95,7 +95,10 @@ from minilift.network import Network
 from minilift.support.arguments import function, known_name, shown, split_options, unknown_name, whole_number
 from minilift.support.backend import BACKENDS, get_module
 from minilift.support.options import check_options, naming, whole
+from minilift.support.spellings import spelled
 from minilift.support.terminal import USERS_FILE, note
+from minilift.training.names import METHODS as TRAINED
+from minilift.training.names import named_method
 
 __all__ = ["Argmin", "Check", "Decreases", "Equal", "Gradient", "Report", "verify"]
 
@@ -105,8 +108,10 @@ CASES = {"map": layers.map_cases, "join": layers.join_cases, "transfer": layers.
          "loss": layers.loss_cases}
 
 
-def verify(thing: Any = None, net: Network | None = None, X: Any = None, y: Any = None, *, like: Method | None = None,
-           objective: Callable[..., Any] | None = None, seed: int = 0, backend: str | None = None) -> Report:
+@spelled
+def verify(thing: Any = None, net: Network | None = None, X: Any = None, y: Any = None, *,
+           like: Method | Callable[..., Any] | str | None = None, objective: Callable[..., Any] | None = None,
+           seed: int = 0, backend: str | None = None) -> Report:
     r"""Check a derivation, in float64, on small random problems from a seed.
 
     Parameters
@@ -114,7 +119,8 @@ def verify(thing: Any = None, net: Network | None = None, X: Any = None, y: Any 
     thing : optional
         What to check, the package's own or yours: a claim (`Argmin`, `Gradient`, `Equal`, `Decreases`), a `Network`
         (its layers and its loss are checked with it), a map, an `Activation` or another transfer, a `Loss`, a `Method`,
-        or a function ``propose(block)``. None checks all that the package holds.
+        or a function ``propose(block)``; or the name of a method, as `fit` takes it. None checks all that the package
+        holds.
     net : Network, optional
         For a method: the network to run it on, instead of eight small random ones, fully connected and without batch
         norm. It is not changed. A network that the method refuses, by a ValueError that begins with its name,
@@ -122,7 +128,7 @@ def verify(thing: Any = None, net: Network | None = None, X: Any = None, y: Any 
     X, y : arrays, optional
         For a network, or a method with `net`: the batch to use instead of random ones; y is drawn if it is not
         given.
-    like : Method or callable, optional
+    like : Method, its name or a callable; optional
         For a method: what it should equal, a reference. One of the package's methods, such as
         ``ProxProp(tau_theta=0.5)``, is not run; it says which equations apply and with which numbers. Another method,
         or a function of a block that returns the step by a dense formula, say, is run beside it. For a subclass of
@@ -162,6 +168,10 @@ def verify(thing: Any = None, net: Network | None = None, X: Any = None, y: Any 
     seed = whole_number("verify: seed", seed, least=0)
     if backend is not None:
         known_name("verify: backend", backend, BACKENDS)
+    thing, like = (named_method(f"verify: {what}", one) if isinstance(one, str) else one
+                   for what, one in (("thing", thing), ("like", like)))
+    if isinstance(net, Method):
+        raise TypeError(f"verify: net is a Method; what the thing should equal is given as like={net!r}")
     if net is not None:
         checked_network("verify", net)
     if objective is not None:
@@ -377,7 +387,8 @@ def add_arguments(parser):
                              "without it, everything in the package")
     parser.add_argument("--like", metavar="METHOD",
                         help="what a method should equal: backprop, proxprop:tau_theta=0.5, locoprop:variant=S, "
-                             "semi-implicit:eta=0.1, or FILE.py:NAME, a function of a block")
+                             "semi-implicit:eta=0.1, another method of 'minilift compare', or FILE.py:NAME, a function "
+                             "of a block")
     parser.add_argument("--objective", metavar="FILE.py:NAME",
                         help="a function of (block, theta), of which a method's new parameters should be the minimiser")
     parser.add_argument("--net", metavar="NET",
@@ -425,7 +436,9 @@ def like_of(text):
     if re.fullmatch(r".+\.py:\w+", text):
         return as_method(load_target(text))
     name, options = split_options("--like", text)
-    factory = LIKE[known_name("--like", name, tuple(LIKE))]
+    if name in TRAINED and name not in LIKE:
+        return named_method("--like", text)
+    factory = LIKE[known_name("--like", name, tuple(dict.fromkeys([*LIKE, *TRAINED])))]
     check_options(f"--like: {name}", factory, options)
     return factory(**options)
 

@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minilift.support.spellings import guided
+
 CLAIMS: list[Claim] = []
 EXPLAINED = 3  # failing problems whose mistakes are looked for
 NO_REASON = ("likely: the step of map", "none of the usual mistakes fits")  # how what says nothing of a reason begins
@@ -148,6 +150,7 @@ class Check:
     worst: str = ""
 
 
+@guided
 class Report:
     """The result of `verify`: a list of `Check`, shown as a table by print and in a notebook.
 

@@ -81,7 +81,7 @@ def check_options(what, factory, options, taken=()):
     """Raise an error for an argument that `factory` does not have, or that the grid of step sizes sets."""
     for key in options:
         if key in taken:
-            raise ValueError(f"{what}: {key} is the step size, which --steps searches")
+            raise ValueError(f"{what}: {key} is the step size, which --step or --steps gives")
         known_name(f"{what}: argument", key, [p for p in inspect.signature(factory).parameters if p not in taken])
 
 

@@ -32,10 +32,16 @@ ARGUMENTS = {
     "negative_slope": ("slope",), "epochs": ("max_iter",), "seed": ("random_state",),
     "validation": ("validation_fraction",), "act": ("activation",), "nonlinearity": ("activation",),
     "input_dim": ("n_in", "widths"), "output_dim": ("n_out", "widths"), "hidden": ("widths",),
-    "input_size": ("n_in", "widths"), "hidden_size": ("n_out", "widths"), "initial_epoch": ("resume",),
-    "n_iter": ("epochs", "max_iter"), "iters": ("steps",), "iterations": ("steps",), "lr": ("local_lr", "eta"),
+    "input_size": ("n_in", "widths"), "hidden_size": ("n_hidden", "n_out", "widths"), "initial_epoch": ("resume",),
+    "n_iter": ("epochs", "max_iter"), "iters": ("steps", "sweeps"), "iterations": ("steps", "sweeps"),
+    "lr": ("local_lr", "eta", "rate"),
     "initializer": ("init",), "weight_init": ("init",), "n_inputs": ("widths",), "n_outputs": ("widths",),
-    "num_iters": ("steps", "solver"), "gamma": ("tau_theta",), "eps": ("damping",),
+    "num_iters": ("steps", "solver"), "gamma": ("tau_theta", "factor"), "eps": ("damping",),
+    "niter": ("steps", "sweeps"), "max_epochs": ("epochs", "max_iter"), "rho": ("mu", "beta"), "lam": ("damping",),
+    "lambda_": ("lam", "damping"), "T_max": ("epochs",), "eta_min": ("lr_min",), "step_size": ("every",),
+    "n_samples": ("n", "n_train"), "test_size": ("fraction",), "val_data": ("validation",), "root": ("folder",),
+    "data_dir": ("folder",), "path": ("folder",), "num_classes": ("classes",), "output_size": ("n_out",),
+    "timesteps": ("steps",), "seq_len": ("steps",), "reference": ("like",), "expected": ("like",),
 }
 LATER = "fit gives it the parameters, or a loop of yours: SGD(lr=0.1).step(net.parameters, directions)"
 OPTIMIZERS = ("SGD", "HeavyBall", "Nesterov", "Adam", "RMSProp", "Muon")
@@ -64,6 +70,38 @@ ELSEWHERE = {
     **{(name, "params"): LATER for name in OPTIMIZERS},
     ("Activation", "(…)"): "it is the base class of ReLU(), Tanh(), Sigmoid() and others",
 }
+IN_THE_OPTIMIZER = "it is the optimizer's, as in SGD(lr=0.1, weight_decay=1e-4)"
+IN_THE_NETWORK = "it is the network's, as in mlp([64, 32, 10], backend='cupy')"
+ELSEWHERE |= {
+    ("RMSProp", "alpha"): "it is called 'rho' here",
+    ("ImplicitMLP", "warm_start"): "partial_fit goes on from where it is",
+    **{("ImplicitMLP", name): "it is the method's, as in method='proxprop:tau_theta=0.5'"
+       for name in ("tau_theta", "damping", "gamma", "eta")},
+    **{("ProxProp", name): "it is 1/tau_theta" for name in ("damping", "lam", "lambda_", "mu", "rho")},
+    **{("ProxProp", name): "the solver says it, as in solver='cg3'"
+       for name in ("niter", "iters", "steps", "cg_iters")},
+}
+# arguments that belong elsewhere, whoever is given them
+ANYWHERE = {
+    **dict.fromkeys(("device", "backend", "dtype"), IN_THE_NETWORK),
+    **dict.fromkeys(("kernel_regularizer", "regularizer", "weight_decay", "l2", "alpha"), IN_THE_OPTIMIZER),
+    "optimizer": "fit takes it, as in fit(net, (X, y), ProxProp(), SGD(lr=3))",
+    "activation": "it is a layer of its own, as in Network([Linear(3, 4), ReLU(), Linear(4, 2)])",
+    "output_activation": "it is inside the loss, SoftmaxCrossEntropy unless told otherwise",
+    **dict.fromkeys(("scheduler", "lr_schedule"), "the rate may be a schedule, as in SGD(lr=Cosine(0.1, epochs=20))"),
+    **dict.fromkeys(("grad_clip", "clip_norm"), "directions may be clipped before optimizer.step(…)"),
+    "return_X_y": "the data set has X_train, y_train, X_test and y_test",
+}
+# options of the command line
+OPTIONS = {
+    **dict.fromkeys(("--lr", "--learning-rate", "--learning-rates", "--lr-grid"), ("--step", "--steps")),
+    **dict.fromkeys(("--model", "--architecture"), ("--net", "--network")), "--net": ("--network",),
+    **dict.fromkeys(("--save", "--out", "-o"), ("--output",)), "--size": ("--scale",),
+    **dict.fromkeys(("--device", "--gpu", "--cuda"), ("--backend",)), "--repeats": ("--rounds",),
+    **dict.fromkeys(("--hidden", "--hidden-layer-sizes", "--widths"), ("--layers",)),
+    **dict.fromkeys(("--no-progress", "--silent", "-q"), ("--quiet",)), "--random-state": ("--seed", "--seeds"),
+    "--max-iter": ("--epochs",), "--opt": ("--optimizer",), "--workers": ("--jobs",),
+}
 # arguments that are given twice, by position and by name: what was taken for one
 TAKEN = {**{(name, "lr"): LATER for name in OPTIMIZERS},
          ("fit", "method"): "X and y are one pair (X, y)"}
@@ -72,13 +110,18 @@ MISSING = {"fit": "as in fit(net, (X, y), ProxProp(), SGD(lr=3)), where X and y 
 # values that are names: of methods, solvers, transfers, initialisations, backends, data sets
 VALUES = {
     "logistic": ("sigmoid",), "linear": ("identity",), "cuda": ("cupy",), "gpu": ("cupy",), "cpu": ("numpy",),
+    **{f"cg{k}": (f"ProxProp cg{k}",) for k in (1, 3, 5, 10)}, "proxprop": ("ProxProp exact",), "torch": ("PyTorch",),
     "bp": ("backprop",), "backpropagation": ("backprop",), "gradient": ("backprop",), "sgd": ("backprop",),
     "sibp": ("semi-implicit",), "cg": ("cg3",), "conjugate_gradient": ("cg3",), "conjugate_gradients": ("cg3",),
     "cholesky": ("exact",), "direct": ("exact",), "lu": ("exact",), "heavyball": ("momentum",), "nag": ("nesterov",),
     "he_normal": ("he",), "kaiming": ("he",), "xavier": ("glorot",), "glorot_uniform": ("glorot",),
     "mnist_784": ("mnist",), "loss": ("train_loss",), "acc": ("train_accuracy",), "accuracy": ("train_accuracy",),
     "val_acc": ("val_accuracy",), "test_loss": ("val_loss",), "test_accuracy": ("val_accuracy",), "squared": ("S",),
-    "matching": ("M",), "xavier_uniform": ("glorot",), "nchw": ("channels_first",), "nhwc": ("channels_last",),
+    "matching": ("M",), "xavier_uniform": ("glorot",),
+    "run": ("train",), "fit": ("train",), "check": ("verify", "grade"), "notebook": ("tutorials",),
+    "notebooks": ("tutorials",), "download": ("fetch",), "get": ("fetch",), "ls": ("list",), "info": ("list",),
+    "hand-out": ("student",), "handout": ("student",), "solutions": ("build",),
+    "nchw": ("channels_first",), "nhwc": ("channels_last",),
 }
 OWN_TRANSFER = "there is none here; softplus is smooth too, and a subclass of minilift.Activation is your own"
 VALIDATION = "it is measured where fit is told validation=(X, y), or a fraction"
@@ -87,6 +130,8 @@ INSTEAD = {
     **dict.fromkeys(("swish", "silu", "gelu", "elu", "selu", "mish"), OWN_TRANSFER),
     **dict.fromkeys(("val_loss", "val_accuracy", "val_acc", "test_loss", "test_accuracy"), VALIDATION),
     "softmax": "it is inside SoftmaxCrossEntropy, the loss of mlp and Network unless told otherwise",
+    **dict.fromkeys(("adam", "momentum", "rmsprop", "muon"), "it is an optimizer; the method of plain gradients is "
+                    "'backprop'"),
     "adamw": "it is 'adam:decoupled=True,weight_decay=0.01'",
 }
 # names in the package
@@ -115,14 +160,20 @@ NAMES = {
     "AvgPool2D": "AvgPool2d", "MaxPool2D": "MaxPool2d", "BCELoss": "SigmoidCrossEntropy", "linear": "Identity",
     "NLLLoss": "SoftmaxCrossEntropy", "MSE": "SquaredError", "mse_loss": "SquaredError",
     "CrossEntropy": "SoftmaxCrossEntropy", "cross_entropy": "SoftmaxCrossEntropy", "BCE": "SigmoidCrossEntropy",
-    "plot_history": "plots.history", "learning_curve": "plots.history",
+    "plot_history": "plots.history", "LinearizedADMM": "DLADMM", "ProximalGradient": "ProxProp", "MatrixMult": "Linear",
+    "gradcheck": "verify", "check_grad": "verify", "dottest": "verify", "fetch_mnist": "datasets.mnist",
+    "GlobalAveragePooling2D": "AvgPool2d", "AdaptiveAvgPool2d": "AvgPool2d", "ReduceLROnPlateau": "StepDecay",
+    "LearningRateScheduler": "StepDecay", "ProxPropClassifier": "ImplicitMLPClassifier",
+    "cg": "solvers.conjugate_gradients", "make_regression": "datasets.teacher", "Energy": "energy.PenaltyEnergy",
+    "learning_curve": "plots.history",
 }
 OWN_LOOP = "nothing records gradients: minilift.BackProp().direction(net, X, y) returns them"
 # names of what there is no counterpart of: what is done instead
 OTHERWISE = {
     "nn": "layers and losses are in minilift itself: minilift.Linear, minilift.ReLU, minilift.SoftmaxCrossEntropy",
     "no_grad": OWN_LOOP, "grad": OWN_LOOP, "GradientTape": OWN_LOOP, "autograd": OWN_LOOP,
-    **dict.fromkeys(("StandardScaler", "Pipeline", "make_pipeline", "GridSearchCV", "cross_val_score"),
+    **dict.fromkeys(("StandardScaler", "Pipeline", "make_pipeline", "GridSearchCV", "cross_val_score",
+                     "cross_validate", "KFold"),
                     "it is scikit-learn's, and goes with minilift.ImplicitMLPClassifier"),
     **dict.fromkeys(("Adagrad", "Adadelta", "LBFGS", "Nadam", "Lion"),
                     f"there is none here; optimizers are {', '.join(OPTIMIZERS)}"),
@@ -135,9 +186,17 @@ OTHERWISE = {
     "loss": "net.loss(X, y) measures it, minilift.plots.history(history) draws it",
     "metrics": "net.loss(X, y) and net.accuracy(X, y) measure, or minilift.evaluate(net, X, y) both",
     "utils": "there is none; minilift.fit makes batches, minilift.datasets has data, minilift.plots figures",
-    "Tensor": "data are NumPy's arrays (or CuPy's)", "tensor": "data are NumPy's arrays (or CuPy's)",
+    **dict.fromkeys(("Tensor", "tensor", "from_numpy", "randn"), "data are NumPy's arrays (or CuPy's)"),
+    "random": "seeds are arguments, as in minilift.mlp(…, seed=0)",
+    "init": "it is an argument, as in minilift.mlp(…, init=\"he\")",
+    "set_default_dtype": "it is an argument, as in minilift.mlp(…, dtype=\"float64\")",
+    **dict.fromkeys(("prox", "proximal"), "a loss has one, as minilift.SquaredError().prox(v, y, tau)"),
+    "cholesky": "it is inside minilift.solvers.damped_solve",
+    "compare": "it is the command 'minilift compare'; minilift.plots.comparison draws histories of minilift.fit",
+    "show": "a notebook shows a figure that a cell ends with, minilift.plots.save writes it",
     "DataLoader": "minilift.fit(net, (X, y), …, batch_size=32) makes the batches",
-    **dict.fromkeys(("GELU", "SiLU", "Swish", "ELU", "SELU", "Mish"), OWN_TRANSFER.replace("softplus", "Softplus()")),
+    **dict.fromkeys(("GELU", "SiLU", "Swish", "ELU", "SELU", "Mish", "gelu", "silu", "swish", "elu", "selu", "mish"),
+                    OWN_TRANSFER.replace("softplus", "Softplus()")),
     "device": "Network(…, backend=\"cupy\") is on the GPU", "cuda": "Network(…, backend=\"cupy\") is on the GPU",
 }
 FIT = "minilift.fit(net, (X, y), method, optimizer)"
@@ -166,6 +225,9 @@ ATTRIBUTES = {
         "input_shape": "net.shapes[0]", "output_shape": "net.shapes[-1]", "loss_fn": "net.loss_function",
         "criterion": "net.loss_function", "optimizer": f"the optimizer that is given to {FIT}",
         "metrics": "net.accuracy",
+        **dict.fromkeys(("cpu", "gpu"), "Network(…, backend=\"numpy\" or \"cupy\")"),
+        "append": "minilift.Network([layer, …])", "W": "net.theta", "b": "net.theta, whose last rows are the biases",
+        "n_params": "sum(p.size for p in net.parameters)",
         "requires_grad_": "copies of what shall stay: minilift.fit trains all of net.parameters",
         "(…)": "net.predict(X), net.predict_proba(X), or net.forward(X) for the values of all layers",
         "[…]": "net.layers[k], or net.theta[l] for the parameters of map l", "len(…)": "net.depth, or len(net.layers)",
@@ -199,10 +261,27 @@ ATTRIBUTES = {
                     "validation_scores_": "model.history_[\"val_accuracy\"]", "history": "model.history_",
                     "predict_log_proba": "numpy.log(model.predict_proba(X))", "net": "model.network_"},
 }
+HELD = "net.theta[l], since the network holds the parameters; its last row is the bias"
+ADJOINT = "phi.adjoint_input(theta, g), or phi.adjoint_theta(a, g) for the gradient in θ"
+ATTRIBUTES |= {
+    "Map": {"(…)": "phi.forward(theta, a), or minilift.Network([phi, …])", "matvec": "phi.forward(theta, a)",
+            **dict.fromkeys(("weight", "weights", "theta", "W", "b"), HELD),
+            **dict.fromkeys(("adjoint", "rmatvec", "H", "T", "backward"), ADJOINT)},
+    "Transfer": {"(…)": "f.forward(z), or minilift.Network([…, f, …])", "backward": "f.derivative(z)",
+                 "grad": "f.derivative(z)"},
+    "Loss": {"(…)": "loss.value(z, y)", "forward": "loss.value(z, y)", "grad": "loss.gradient(z, y)",
+             "backward": "loss.gradient(z, y)"},
+    "Schedule": {"step": "minilift.fit(…), which tells the schedule of each epoch", "get_lr": "schedule(epoch)",
+                 "get_last_lr": "schedule(epoch)"},
+    "State": {"argmax": "net.predict(X)", "shape": "state.z[-1].shape",
+              **dict.fromkeys(("numpy", "logits"), "state.z[-1]")},
+    "Report": {**dict.fromkeys(("ok", "success", "valid"), "report.passed"),
+               **dict.fromkeys(("errors", "failed"), "report.failures"), "results": "report.checks"},
+}
 OPERATIONS = {"(…)": "__call__", "[…]": "__getitem__", "len(…)": "__len__"}
 
 
-def nearest(name: str, known: Collection[str], cutoff: float = 0.6) -> str:
+def nearest(name: str, known: Collection[str], cutoff: float = 0.7) -> str:
     """Return '; did you mean …?' with the nearest of the known names, capitals or not, or nothing."""
     lowered = {one.lower(): one for one in known}
     near = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=cutoff)
@@ -211,19 +290,34 @@ def nearest(name: str, known: Collection[str], cutoff: float = 0.6) -> str:
 
 def value_hint(name: str, known: Collection[str]) -> str:
     """Return what is said of a value that is none of the known names: its name here, or the nearest one."""
-    lowered = name.lower()
-    same = [other for other in VALUES.get(lowered, ()) if other in known]
+    lowered = name.strip().lower()
+    same = [other for other in (*VALUES.get(lowered, ()), *ARGUMENTS.get(name, ())) if other in known]
     if same:
         return f"; it is called {same[0]!r} here"
-    return f"; {INSTEAD[lowered]}" if lowered in INSTEAD else nearest(name, known, cutoff=0.5)
+    first, bracket, rest = name.rstrip(") ").partition("(")
+    if bracket and first in known:
+        return f"; it is written {f'{first}:{rest}'.rstrip(':')!r}"
+    if "," in name and name.split(",")[0].strip() in known:
+        return "; several names are separated by blanks"
+    if lowered in INSTEAD and lowered not in known:
+        return f"; {INSTEAD[lowered]}"
+    return nearest(name, known, cutoff=0.5)
+
+
+def option_hint(option: str, known: Collection[str]) -> str:
+    """Return what is said of an option of the command line that is none of the known ones."""
+    same = [other for other in OPTIONS.get(option, ()) if other in known]
+    if not option.startswith("-"):
+        return "; a list is written with commas, as in 64,128,10" if option.isdecimal() else ""
+    return f"; it is called {same[0]!r} here" if same else nearest(option, known)
 
 
 def unknown_argument(what: str, name: str, known: Collection[str]) -> TypeError:
     """Return the error for an argument that `what` does not have; it names the one that is meant, or all."""
     same = [other for other in ARGUMENTS.get(name, ()) if other in known]
+    where = ELSEWHERE.get((what, name)) or (not same and ANYWHERE.get(name))
     hint = f"; it is called {same[0]!r} here" if same else nearest(name, known)
-    if (what, name) in ELSEWHERE:
-        hint = f"; {ELSEWHERE[what, name]}"
+    hint = f"; {where}" if where else hint
     return TypeError(f"{what}: there is no argument {name!r}{hint} (known: {', '.join(known) or 'none'})")
 
 
@@ -257,9 +351,15 @@ def instead_of(thing: object, name: str) -> str:
 
 def unknown_attribute(thing: object, name: str) -> AttributeError:
     """Return the error for an attribute that an object does not have, with what serves instead."""
-    known = ", ".join(sorted(one for one in object.__dir__(thing) if not one.startswith("_")))
+    known = ", ".join(sorted(one for one in object.__dir__(thing) if is_public(type(thing), one)))
     hint = instead_of(thing, name) or f" (known: {known})"
     return AttributeError(f"{type(thing).__name__!r} object has no attribute {name!r}{hint}")
+
+
+def is_public(cls: type, name: str) -> bool:
+    """Whether a name is one for users: methods that are annotate their arguments."""
+    found = inspect.getattr_static(cls, name, None)
+    return not name.startswith("_") and (not inspect.isfunction(found) or bool(found.__annotations__))
 
 
 def unknown_export(name: str, known: Collection[str], module: str = "minilift") -> AttributeError:
@@ -313,7 +413,7 @@ class NoMethod(list):
 def spelled(function: F) -> F:
     """Decorate a public function or constructor: the error for an argument that it lacks names the right one."""
     parameters = list(inspect.signature(function).parameters.values())
-    itself = int(parameters[0].name == "self")
+    itself = sum(one.name == "self" for one in parameters[:1])
     what = function.__qualname__.removesuffix(".__init__")
 
     @functools.wraps(function)

@@ -566,7 +566,10 @@ def show(bar, row):
 
 def checked_callbacks(callbacks):
     """Return the callbacks as a list, or raise an error."""
-    callbacks = [callbacks] if callable(callbacks) else sequence("fit: callbacks", callbacks, "functions")
+    callbacks = [callbacks] if callable(callbacks) else callbacks
+    if any(isinstance(one, EarlyStop) for one in (callbacks if isinstance(callbacks, (list, tuple)) else [callbacks])):
+        raise TypeError("fit: callbacks are functions; an EarlyStop is given as early_stop=")
+    callbacks = sequence("fit: callbacks", callbacks, "functions")
     return [function("fit: callbacks", callback, "(row, net, history)", 3) for callback in callbacks]
 
 

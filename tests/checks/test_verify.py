@@ -509,6 +509,7 @@ def command(tmp_path):
     ("mine.py:my_step", 1, "not verified: give an objective, a reference or `like`"),
     ("mine.py:my_step --like mine.py:my_step", 1, "not verified: give an objective"),
     ("mine.py:my_step --like proxprop:tau_theta=0.2", 1, "τ_θ where it should be"),
+    ("mine.py:my_step --like cg3", 1, "fail"),
     pytest.param("mine.py:my_step --like proxprop:tau_theta=5.0 --net mine.py:net", 0, "0 fail",
                  marks=pytest.mark.slow),
     pytest.param("mine.py:my_step --like proxprop:tau_theta=5.0 --net resnet", 0, "0 fail", marks=pytest.mark.slow),

@@ -28,11 +28,12 @@ from minilift.methods.lifted.matching import MatchingMethod
 from minilift.optim import Optimizer, Schedule
 from minilift.support.backend import to_numpy
 from minilift.support.settings import NotKeptError, Settings, arguments_of, describe, differences
-from minilift.training.ranks import Gathered, SharedBatchNorm, SharedMap, SharedNetwork
+from minilift.training.ranks import Gathered, QuestionedMap, SharedBatchNorm, SharedMap, SharedNetwork
 
 BASES = {Layer, ml.Map, ml.Join, OfNames, ml.Transfer, ml.Activation, ml.Loss, OfLabels, Pool2d, Optimizer, Schedule,
          ml.Method, Lifted, MatchingMethod, ml.Network,
-         SharedMap, SharedBatchNorm, SharedNetwork, Gathered, Softened}  # the last are made by fit and by newton
+         SharedMap, QuestionedMap, SharedBatchNorm, SharedNetwork, Gathered,
+         Softened}  # the last are made by fit and by newton
 
 
 def gradient(block):
