@@ -103,6 +103,7 @@ from minilift.training.names import named_method
 __all__ = ["Argmin", "Check", "Decreases", "Equal", "Gradient", "Report", "verify"]
 
 NOT_VERIFIED = "not verified: give an objective, a reference or `like`, or else nobody knows what it should be"
+NOT_JUDGED = "not verified: none of its equations can be checked on these networks, and `like` does not run there"
 PROBED = 100_000  # parameters of a map up to which each is probed
 CASES = {"map": layers.map_cases, "join": layers.join_cases, "transfer": layers.transfer_cases,
          "loss": layers.loss_cases}
@@ -122,17 +123,18 @@ def verify(thing: Any = None, net: Network | None = None, X: Any = None, y: Any 
         or a function ``propose(block)``; or the name of a method, as `fit` takes it. None checks all that the package
         holds.
     net : Network, optional
-        For a method: the network to run it on, instead of eight small random ones, fully connected and without batch
-        norm. It is not changed. A network that the method refuses, by a ValueError that begins with its name,
+        For a method: the network to run it on, instead of eight small random ones, seven chains and a graph, without
+        batch norm. It is not changed. A network that the method refuses, by a ValueError that begins with its name,
         is left out, and the report says so.
     X, y : arrays, optional
         For a network, or a method with `net`: the batch to use instead of random ones; y is drawn if it is not
         given.
     like : Method, its name or a callable; optional
         For a method: what it should equal, a reference. One of the package's methods, such as
-        ``ProxProp(tau_theta=0.5)``, is not run; it says which equations apply and with which numbers. Another method,
-        or a function of a block that returns the step by a dense formula, say, is run beside it. For a subclass of
-        one of the package's methods its own class and attributes say which equations apply. Where the sweep of a lifted
+        ``ProxProp(tau_theta=0.5)``, says which equations apply and with which numbers; where none is checked, on a
+        large network, say, it is run beside it. So is another method, or a function of a block that returns the step by
+        a dense formula, say. For a subclass of one of the package's methods its own class and attributes say which
+        equations apply, and that class is run beside it, unless an objective is given. Where the sweep of a lifted
         one has another order or other updates than its class, the report remarks it: it may be a variant as well as a
         mistake, and `like` says that it should be neither.
     objective : callable, optional
@@ -191,7 +193,9 @@ def verify(thing: Any = None, net: Network | None = None, X: Any = None, y: Any 
         checks = method_checks(thing, seed, backend, net, X, y, like, objective)
         told = (like is not None and like is not thing) or objective is not None or isinstance(
             thing, (*methods.TOLD, *lifted.TOLD))
-        return Report(checks, seed, "" if told else NOT_VERIFIED)
+        judged = any(check.passed is not None and check.source not in methods.GENERAL for check in checks)
+        ours = like is None and type(thing).__module__.startswith("minilift.")
+        return Report(checks, seed, NOT_VERIFIED if not told else "" if judged or ours else NOT_JUDGED)
     return Report(checks_of(thing, seed, backend, X, y), seed)
 
 
@@ -297,6 +301,8 @@ def method_checks(thing, seed, backend, net=None, X=None, y=None, like=None, obj
     method = as_method(thing)
     if like is not None and not isinstance(like, Method):
         like = as_method(function("verify: like", like, "a block, or a Method such as ProxProp(0.5)"))
+    if like is not None and not isinstance(thing, Method):
+        method.new_weights = like.new_weights  # of the order of the signals a function of a block says nothing
     claimed = methods.Claimed(method, like or method, objective)
     if cases is None and net is not None:
         cases = networks.network_cases(net, seed, backend, X, y)

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from minilift.checks.claims import minimum_finding
-from minilift.checks.networks import compare_blocks, directions_of, fresh, kept, run_method
+from minilift.checks.networks import as_base, class_of, compare_blocks, directions_of, fresh, kept, run_method
 from minilift.checks.numeric import Reference, compare, dense, directional, gradient, tried
 from minilift.checks.report import Finding, claim, only_if
 from minilift.layers.activations import Identity
@@ -39,11 +39,6 @@ def told_as(claimed, kinds, what):
     """Return the method if it is of one of some classes: the claim is about what is inside it."""
     only_if(isinstance(claimed.method, kinds), f"it is not said to be {what}")
     return claimed.method
-
-
-def class_of(method):
-    """Return the class of the package whose instance, or a subclass's, a lifted method is."""
-    return next(cls for cls in type(method).__mro__ if cls in TOLD)
 
 
 def beginning(method, case):
@@ -117,14 +112,6 @@ def steps_of_its_class(claimed, case):
             f"its first call is that of {name}, the second is not: what it keeps, draws or lets grow between them",))
     return findings[0]._replace(reasons=(
         f"each block of a sweep is that of {name}, its first call is not: what comes before the sweeps is changed",))
-
-
-def as_base(method, base):
-    """Return a method of the package with the attributes of one of a subclass."""
-    twin = base.__new__(base)
-    vars(twin).update(vars(fresh(method)))
-    twin.reset()
-    return twin
 
 
 def two_calls(method, case):

@@ -420,6 +420,19 @@ def fresh(method, **attributes):
     return method
 
 
+def class_of(method):
+    """Return the class of the package whose instance, or a subclass's, a method is."""
+    return next(cls for cls in type(method).__mro__ if cls.__module__.startswith("minilift.methods."))
+
+
+def as_base(method, base):
+    """Return a method of the package with the attributes of one of a subclass."""
+    twin = base.__new__(base)
+    vars(twin).update(vars(fresh(method)))
+    twin.reset()
+    return twin
+
+
 def first_run(method, case):
     """Return a copy of the method that has been run once, without memory before, and its steps on the host."""
     def run():

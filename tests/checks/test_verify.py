@@ -191,6 +191,61 @@ def test_a_method_is_held_against_a_reference_of_the_users():
     assert reasons == ["likely: it is off by a factor ½"]
 
 
+def tenth(block):
+    return 0.1 * block.phi.adjoint_theta(block.a, block.g)
+
+
+def averaged(block):
+    A = block.phi.rows(block.a)
+    A = np.hstack([A, np.ones_like(A[:, :1])])
+    M = A.T @ A / len(block.a) + np.eye(A.shape[1], dtype=A.dtype) / np.asarray(0.3, A.dtype)
+    return np.linalg.solve(M, block.phi.adjoint_theta(block.a, block.g))
+
+
+LARGE = {"large": lambda: ml.mlp([20, 20, 5], "tanh", loss=ml.SquaredError()), "images": lambda: ml.Network(
+    [ml.Conv2d(2, 3, 3), ml.ReLU(), ml.MaxPool2d(2), ml.Flatten(), ml.Linear(27, 2)], ml.SquaredError(),
+    input_shape=(6, 6, 2))}
+
+
+@pytest.mark.parametrize("net", [None, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE)])
+@pytest.mark.parametrize("like", [
+    ml.BackProp(), ml.ProxProp(0.3), ml.ProxProp(0.3, solver="cg3"), ml.LocoProp(), ml.LocoProp("S"),
+    ml.LocoProp("M", steps="exact"), ml.LocoProp("S", steps="exact", eta=0.3), ml.SemiImplicit(eta=0.1),
+    ml.SemiImplicit(solver="exact"), ml.FOOF(0.1), ml.KFAC(0.1), ml.GaussNewton(0.1), ml.LPOM()], ids=repr)
+def test_no_class_takes_a_wrong_step_for_its_own(like, net):
+    options = {} if net is None else {"net": LARGE[net]()}
+    for wrong in (tenth, averaged):
+        assert not ml.verify(wrong, like=like, **options).passed
+    assert net is not None or ml.verify(like).passed
+
+
+@pytest.mark.parametrize("base", [ml.LocoProp(), ml.SemiImplicit(), ml.FOOF(0.1), ml.KFAC(0.1)], ids=repr)
+def test_a_subclass_is_run_beside_its_class(base):
+    wrong = type("Mine", (type(base),), {"propose": lambda self, block: tenth(block)})
+    mine = wrong.__new__(wrong)
+    vars(mine).update(vars(base))
+    assert not ml.verify(mine).passed
+
+
+@pytest.mark.parametrize("net", LARGE)
+def test_the_reference_is_run_with_all_samples_and_names_the_mistake(net):
+    net = LARGE[net]()
+    X, y = np.random.default_rng(0).normal(size=(5, *net.shapes[0])), np.ones((5, net.shapes[-1][0]))
+    report = ml.verify(lambda block: tenth(block) * 10 if block.last else averaged(block), like=ml.ProxProp(0.3),
+                       net=net, X=X, y=y)
+    assert "the Gram matrix is divided by N" in report.failures[-1].reason
+    verified(lambda block: ml.ProxProp(0.3).propose(block), like=ml.ProxProp(0.3), net=net, X=X, y=y)
+
+
+def test_where_the_reference_does_not_run_nothing_is_verified():
+    report = ml.verify(tenth, like=ml.LocoProp("M", steps="exact"), net=LARGE["large"]())
+    assert report.unverified.startswith("not verified: none of its equations")
+
+
+def test_a_function_takes_the_signals_of_what_it_is_like():
+    verified(lambda block: ml.SemiImplicit().propose(block), like=ml.SemiImplicit())
+
+
 # ---- other libraries' layers
 
 @pytest.mark.slow
