@@ -206,7 +206,8 @@ class DrawnClaim:
                                 f"got {shown(values)}")
             return values
         names = [name for role in self.roles for name in arguments_of(role, getattr(self, role))[1]]
-        values = usual_draw(dict.fromkeys([*names, *self.blocks]), k, rng)
+        known = [name for name in names if name in NUMBERS or stem(name) in SHAPES]  # others keep their default
+        values = usual_draw(dict.fromkeys([*known, *self.blocks]), k, rng)
         return degenerate(values, k) if isinstance(self, Argmin) else values
 
     def __repr__(self):
@@ -1047,7 +1048,8 @@ def gradient_is_derivative(thing, case):
     tangents = Tangents(x.shape, np.random.default_rng(1))
     reference = gradient(case.at, x, tangents)
     only_if(np.all(np.isfinite(reference.value)), "the drawn point is too near the end of the domain")
-    reference = reference.loosened(thing.tolerance)
+    size = max(abs(energy) for energy in map(case.energy, case.all) if math.isfinite(energy))
+    reference = reference.loosened(thing.tolerance)._replace(floor=min(reference.floor, 1e-3 * size))
     single = leaves(got)[0].shape if len(leaves(got)) == 1 and tangents.full else None
 
     def shaped(values):  # as the one array that it is, for what is said of rows and transposes
@@ -1066,7 +1068,8 @@ def gradient_is_derivative(thing, case):
         first = central_differences(other.at, other.block(), along)[0]  # which is quickly asked
         if not abs(first - case.block(got) @ along) <= 1e-4 * abs(first):
             return False
-        return compare(mine, gradient(other.at, other.block(), tangents).loosened(thing.tolerance)).holds
+        right = gradient(other.at, other.block(), tangents).loosened(thing.tolerance)
+        return compare(mine, right._replace(floor=reference.floor)).holds
 
     def defect(other):
         return other.block(result_of(other)) - gradient(other.at, other.block(), Tangents(x.shape)).value
@@ -1124,9 +1127,14 @@ def formula_is_reference(thing, case):
     def defect(other):
         return vector(result_of(other)) - vector(other.run("reference"))
 
-    return finding._replace(reasons=lambda: [
-        *finding.reasons, *altered_reasons(case, is_right_of, lambda result: fits(plain(result), plain(expected)))
-    ] or depends_reasons(case, defect))
+    def reasons():
+        others = [values for values in case.all[: case.k] if replace(case, values=values).form == case.form]
+        if any(fits(plain(got), plain(case.run("reference", values)), plain(expected)) for values in others):
+            return ["it is the result of an earlier draw of these shapes: it is cached, or remembered"]
+        found = altered_reasons(case, is_right_of, lambda result: fits(plain(result), plain(expected)))
+        return [*finding.reasons, *found] or depends_reasons(case, defect)
+
+    return finding._replace(reasons=reasons)
 
 
 @claim("equal", "the reference depends on what is drawn", "r(x) ≠ r(x') for some x, x'", "definition", once=True)
@@ -1168,14 +1176,15 @@ def sweep_decreases(thing, case):
     only_if(math.isfinite(energies[0]), "the drawn point is outside the domain")
     finite = [abs(energy) for energy in energies if math.isfinite(energy)]
     number = float(np.max(np.diff(energies)) / (max(finite) + 1e-300))
-    reason = ("a sweep leaves the domain of the energy" if len(finite) < len(energies)
+    reason = ("a sweep leaves the domain of the energy, or the energy overflows" if len(finite) < len(energies)
               else "a sweep increases the energy" if np.min(np.diff(energies)) <= 0
               else "each sweep increases the energy: the sign is wrong, or the step too long")
     before = path[int(np.argmax(np.nan_to_num(np.diff(energies))))]  # the sweep that raises it most
 
     def reasons():
         if len(finite) < len(energies):
-            return [reason]
+            rises = np.any(np.diff(energies[: np.argmin(np.isfinite(energies))]) > 0)
+            return ["the energy rises from sweep to sweep until it overflows" if rises else reason]
         if moved := set(multipliers(case)) & set(swept(case, before)[1]):
             return [f"the energy is linear in {min(moved)}, a multiplier: a sweep that moves it does not descend, and "
                     "is claimed with descends=False"]
@@ -1220,6 +1229,16 @@ def one_by_one_reasons(case, values):
         falls += fall > 0
     return [f"each {'entry' if single else 'block'} by itself lowers the energy, all at once raise it: they are made "
             "of the old values of the others (Jacobi), and should be of the new ones, in order"] * bool(falls > 1)
+
+
+@claim("decreases", "the energy depends on what the sweep returns", "E(x⁺) ≠ E(x) for some x⁺", "definition", once=True)
+def energy_depends_on_sweep(thing, case):
+    names = swept(case, case.values)[1]
+    held = ", ".join(name for name in case.values if name not in names) or "nothing"
+    counts = [unmoved_entries(replace(case, thing=Gradient(thing.energy, thing.sweep, names, thing.draw)), values)
+              for values in case.all]
+    return Finding(float(all(count == size for count, size in counts)), 0.0, f"held constant, not in the sweep: {held}",
+                   ("the energy does not depend on any of what the sweep returns",))
 
 
 @claim("decreases", "it rests only where the energy is stationary in each block", "x⁺ = x ⇒ E(x + t v) ≥ E(x) − o(t)",

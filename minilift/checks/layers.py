@@ -34,6 +34,9 @@ ROUNDING = "rounding of float64 only"
 NOT_AFFINE = "the map is not affine in a, so that it has no adjoint"
 OTHER_ORDER = "columns(z) are in another order than rows(a)"
 NOT_LINEAR = "it is not linear in g: clipped, or masked by the sign of g"
+AFFINE = "it is not linear in g, but affine: it is not 0 for g = 0, a term lacks its g, or a sum of g"
+OF_A_LINE = "over 1e-10 of a line"
+CACHED = "σ(z) is that of an earlier z of this shape: forward is cached, or remembers"
 COUPLED = "it is not elementwise: an entry depends on others; a Transfer, with apply and adjoint, may be so"
 RESTLESS = "of one signal it is not the same twice: it draws random numbers, or remembers"
 DAMPINGS = (0.3, 1.0, 20.0)
@@ -905,7 +908,8 @@ def slope_reasons(sigma, case, slope, got):
     if not np.all(np.isfinite(off)):
         return ["it is not finite (NaN or inf)"]
     if not np.any(slope) and not np.any(right):
-        return ["σ is flat, its derivative is 0: what is given is a stand-in (straight-through)"]
+        return [CACHED if is_cached(sigma, case) else "σ is flat, its derivative is 0: what is given is a stand-in "
+                "(straight-through)"]
     if where:
         return [f"it is right elsewhere, and wrong where {where}"]
     if np.max(off) <= 0.02 * np.max(abs(right)):
@@ -915,6 +919,12 @@ def slope_reasons(sigma, case, slope, got):
     if np.ptp(power) <= 1e-4 and abs(power.flat[0] - 1) > 1e-3 and np.size(power) > 1:
         return [f"it is σ'(z) to the power {power.flat[0]:.3g}: an exponent is wrong"]
     return []
+
+
+def is_cached(sigma, case):
+    """Whether an elementwise transfer gives one result for two arrays of a shape, which are no constants."""
+    a, other = (case.apply(sigma, z)[0] for z in (case.z, -case.z / 2))
+    return bool(case.elementwise and np.ptp(a) and np.array_equal(a, other))
 
 
 def where_differs(case, function, slope):
@@ -990,8 +1000,10 @@ def structure_reasons(sigma, case, a, aux, got, right):
     whole, one = adjoint(case.g), np.zeros_like(case.g)
     if not np.array_equal(adjoint(case.g), whole, equal_nan=True):
         return [RESTLESS]
+    if is_cached(sigma, case):
+        return [CACHED]
     if not np.allclose(adjoint(-3 * case.g), -3 * whole, rtol=1e-9, atol=1e-12):
-        return [NOT_LINEAR]
+        return [AFFINE if np.any(adjoint(0 * case.g)) else NOT_LINEAR]
     one[:1] = case.g[:1]
     coupled = len(one) > 1 and np.any(adjoint(one)[1:])
     first = tried(lambda: case.apply(sigma, case.z[:1], case.training)[0])
@@ -1031,12 +1043,13 @@ def adjoint_is_linear(sigma, case):
     once = adjoint(case.g)
     finding = compare(adjoint(-1000 * case.g), dense(-1000 * once))
     same = np.array_equal(adjoint(case.g), once, equal_nan=True)
-    return finding._replace(reasons=(NOT_LINEAR if same else RESTLESS,))
+    affine = same and np.any(adjoint(0 * case.g))
+    return finding._replace(reasons=(AFFINE if affine else NOT_LINEAR if same else RESTLESS,))
 
 
 def at_values(sigma, case, a):
     """Return what an elementwise adjoint is with σ' at a = σ(z), by its name."""
-    if not case.elementwise:
+    if not case.elementwise or not np.allclose(a, case.call(sigma.forward, case.z)):  # slopes that are drawn
         return {}
     return {"σ' is taken at a = σ(z), not at z: σ'(a)": case.derivative(sigma.forward, a).value * case.g}
 
@@ -1071,6 +1084,10 @@ def integral_of_transfer(sigma, case):
     # what is claimed here is F: the comparison is of F' with σ, in this order
     finding = compare(reference.nearest(got), reference._replace(candidates=[got]),
                       lambda: integral_mistakes(sigma, case))
+    if finding.holds and case.elementwise:
+        jump = jump_of(lambda z: case.call(sigma.integral, z).sum(), lambda z: case.call(sigma.forward, z),
+                       np.full((1, 1), -7.03), np.full((1, 1), 7.04))
+        return finding if not jump > 1e-6 else Finding(jump, 1e-6, OF_A_LINE, ("F jumps: its pieces do not join",))
     where = case.elementwise and not finding.holds and where_differs(case, sigma.integral, sigma.forward)[0]
     return finding._replace(reasons=lambda: [*finding.mistakes(), f"F is wrong where {where}"]) if where else finding
 
@@ -1268,8 +1285,8 @@ def loss_gradient(loss, case):
         far = FAR * case.z
         finding = compare(case.call(loss.gradient, far, case.y), gradient(lambda z: case.value(loss, z), far))
         if finding.holds:
-            return Finding(jump_of(loss, case), 1e-6, "over 1e-10 of a line",
-                           ("the value jumps: its pieces do not join",))
+            jump = jump_of(lambda z: case.value(loss, z), lambda z: case.call(loss.gradient, z, case.y), case.z, case.w)
+            return Finding(jump, 1e-6, OF_A_LINE, ("the value jumps: its pieces do not join",))
         return finding._replace(reasons=(
             "value and gradient agree for small outputs and not for larger ones: one is clipped, or flat there",))
     if finding.holds or got.shape != case.z.shape:
@@ -1323,6 +1340,9 @@ def loss_at_ties(loss, case):
     ways = [*np.eye(z.size).reshape(-1, *z.shape), *np.random.default_rng(8).choice([-1.0, 1.0], (20, *z.shape))]
     above = [value + np.vdot(slope, s * h * v) - case.value(loss, z + s * h * v) for v in ways for s in (1, -1)]
     size = h * (np.max(abs(slope)) + 1e-6 * (1 + abs(value)))
+    if not np.all(np.isfinite(slope)):
+        return Finding(math.inf, 1e-4, "a subgradient is a number", (
+            "the gradient is not finite (NaN or inf) at ties, or where an output meets its target: 0/0 perhaps",))
     return Finding(float(max(above)) / size, 1e-4, "relative to the gradient, over steps of 1e-3", (
         "it is right elsewhere, and wrong at ties or kinks: where entries, a margin or a threshold are met exactly",))
 
@@ -1342,6 +1362,8 @@ def loss_reduction(loss, case):
     twice = case.loss_value(loss, np.concatenate([case.z, case.z]), np.concatenate([case.y, case.y]))
     once = case.value(loss, case.z)
     n = len(case.z)
+    if hasattr(loss, "value_per_sample") and (shape := case.call(loss.value_per_sample, case.z, case.y).shape) != (n,):
+        return Finding(math.inf, 0.0, "one number for each", (f"value_per_sample returns shape {shape}, not (N,)",))
     mistakes = {"it sums over the batch, but says mean": 2 * once, "it averages over the batch, but says sum": once}
     if n > 1:
         mistakes["it is a mean over N − 1 samples"] = 2 * (n - 1) / (2 * n - 1) * once
@@ -1365,16 +1387,15 @@ def loss_is_convex(loss, case):
     return Finding(float(np.max(excess)), 1e-12, ROUNDING, (reason,))
 
 
-def jump_of(loss, case):
-    """Return by how much the loss jumps from z to w, relative to its size: where it differs most from its slope."""
-    line = case.w - case.z
+def jump_of(value, slope, z, w):
+    """Return by how much a function jumps from z to w, relative to its size: where it differs most from its slope."""
+    line = w - z
 
     def along(t):
-        return case.value(loss, case.z + t * line)
+        return value(z + t * line)
 
     def off(low, high):
-        slope = np.vdot(case.call(loss.gradient, case.z + (low + high) / 2 * line, case.y), line)
-        return abs(along(high) - along(low) - (high - low) * slope)
+        return abs(along(high) - along(low) - (high - low) * np.vdot(slope(z + (low + high) / 2 * line), line))
 
     ends = np.linspace(0, 1, 40)
     low, high = max(itertools.pairwise(ends), key=lambda pair: off(*pair))

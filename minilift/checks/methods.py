@@ -6,6 +6,7 @@ every local problem is written out once more as its paper prints it.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import inspect
@@ -16,6 +17,7 @@ from functools import cached_property
 
 import numpy as np
 
+from minilift.checks import lifted
 from minilift.checks.claims import minimum_finding
 from minilift.checks.layers import damping_mistakes, design_matrix, to_host
 from minilift.checks.networks import (
@@ -33,7 +35,7 @@ from minilift.checks.networks import (
     worst_block,
 )
 from minilift.checks.numeric import Reference, compare, dense, directional, fits, fitted_factor, gradient, tried
-from minilift.checks.report import Finding, NotClaimed, claim, error_text, only_if
+from minilift.checks.report import Finding, NotClaimed, claim, error_text, measured, only_if
 from minilift.layers.activations import Identity
 from minilift.layers.losses import SquaredError
 from minilift.layers.normalization import Dropout
@@ -76,11 +78,11 @@ def equation(words, formula, source):
 
     def register(measure):
         @functools.wraps(measure)
-        def measured(claimed, case):
+        def once(claimed, case):
             return kept(case, measure, claimed, lambda: measure(claimed, case))
 
-        EQUATIONS.append(measured)
-        return claim("method", words, formula, source)(measured)
+        EQUATIONS.append(once)
+        return claim("method", words, formula, source)(once)
 
     return register
 
@@ -88,13 +90,9 @@ def equation(words, formula, source):
 def has_equation(claimed, case):
     """Whether an equation of the whole step is claimed in a case."""
     for measure in EQUATIONS:
-        try:
-            measure(claimed, case)
-        except NotClaimed:
-            continue
-        except Exception:  # the claim itself reports it
-            pass
-        return True
+        with contextlib.suppress(NotClaimed):
+            measured(measure, claimed, case)
+            return True
     return False
 
 
@@ -457,7 +455,8 @@ def equals_reference(claimed, case):
     is_variant = isinstance(told, TOLD) and type(told) is not class_of(told) and claimed.objective is None
     only_if(told is not claimed.method or is_variant, why)  # a subclass is held to its class
     if isinstance(told, TOLD):
-        only_if(not has_equation(claimed, case), why)
+        other = isinstance(told, SemiImplicit) and told is not claimed.method  # η, λ of its claims are the method's
+        only_if(other or not has_equation(claimed, case), why)
         told, tolerance = as_base(told, class_of(told)), 1e-5
     got, expected = directions_of(claimed.method, case), tried(directions_of, told, case)
     only_if(expected is not None, f"{told!r} itself does not run here")
@@ -472,7 +471,13 @@ def equals_reference(claimed, case):
         return case.per_map(lambda l: case.mistakes[l] | mistakes_of_damped_form(
             case.gram[l], slopes[l], expected[l], got[l], len(case.X)))
 
-    return compare_blocks(case, got, case.per_map(reference), mistakes)
+    finding = compare_blocks(case, got, case.per_map(reference), mistakes)
+    lifts = not finding.holds and isinstance(claimed.method, lifted.DESCENDING) and type(told) in lifted.DESCENDING
+    change = lifts and tried(lifted.departure, claimed.method, told, case, False)
+    settings = vars(claimed.method)
+    off = [f"{name} is {settings[name]}, that of `like` {value}" for name, value in vars(told).items()
+           if np.isscalar(value) and settings.get(name, value) != value]
+    return finding._replace(reasons=tuple([change] if change else off)) if change or off else finding
 
 
 # ---- BackProp
@@ -728,23 +733,6 @@ def locoprop_exact_m(claimed, case):
 # ---- Semi-Implicit BP
 
 
-@claim("method", "for large λ it is a gradient step on the summed loss", "λ → ∞: (θ − θ_new) λ/η → ∇ Σ_i ℓ_i",
-       "SIBP W, SIBP b")
-def sibp_limit(claimed, case):
-    told_as(claimed, SemiImplicit)
-    only_if(hasattr(claimed.method, "lam"), "it has no attribute lam to be changed")
-    coarse, fine = (stiff_step(claimed.method, case, lam) for lam in (3e4, 6e4))
-    d = case.per_map(lambda l: 2 * fine[l] - coarse[l])  # the error falls as 1/λ, this takes it away
-    return compare_blocks(case, d, scaled_blocks(case, case.dense_gradients, least=1e-4),
-                          factors={**case.factors, "eta": claimed.method.eta})
-
-
-def stiff_step(method, case, lam):
-    """Return [None, d_1, …, d_D] of SIBP at a large λ, scaled to tend to the gradient of J."""
-    scale, d = lam / method.eta * summed_weight(case), directions_of(fresh(method, lam=lam), case)
-    return case.per_map(lambda l: scale * d[l])
-
-
 def summed_weight(case):
     """Return the factor of one sample's loss in J: SIBP's η refers to the summed loss."""
     return case.net.loss_function.weight(len(case.X))
@@ -796,15 +784,6 @@ def sibp_condition(case, f, a, old, new, lam, target, old_weights=False):
     weights = a.T @ data(new[:-1], old[-1])
     bias = data((old if old_weights else new)[:-1], new[-1]).sum(axis=0)
     return np.vstack([weights, bias]) / lam
-
-
-@claim("method", "η, λ and the blocks are those of `like`", "η, λ; W and b in turn", "SIBP W, SIBP b", once=True)
-def sibp_settings(claimed, case):
-    told, method = told_as(claimed, SemiImplicit), claimed.method
-    only_if(told is not method and isinstance(method, SemiImplicit), "nothing says that it has these settings")
-    mine, its = ({name: getattr(one, name) for name in ("eta", "lam", "joint")} for one in (method, told))
-    off = [f"{name} is {mine[name]}, that of `like` {its[name]}" for name in mine if mine[name] != its[name]]
-    return Finding(float(len(off)), 0.0, "numbers that are given", tuple(off))
 
 
 # ---- FOOF, K-FAC, Gauss–Newton

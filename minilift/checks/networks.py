@@ -395,8 +395,9 @@ def random_networks(seed, backend):
               for label, widths, sigma, loss, n, parameters in plan]
     graph = Network(graph_layers(rng))
     label = f"a graph of {graph.depth} maps and joins, N = 3"
-    # what is kept of a batch shows in the next of its shape
-    again = replace(chains[0], label="tanh 3-4-2 again, another batch", X=rng.standard_normal(chains[0].X.shape))
+    # what is kept of a batch shows in the next of its shape, and what is cut off where the signals are large
+    X, y = rng.standard_normal(chains[0].X.shape), 30 * chains[0].y
+    again = replace(chains[0], label="tanh 3-4-2 again, another batch", X=X, y=y)
     return [*chains, net_case(graph, backend, rng, label, 3, "random"), again]
 
 

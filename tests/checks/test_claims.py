@@ -351,3 +351,41 @@ def test_the_report_says_what_was_claimed():
 def test_wrong_calls(call, message):
     with pytest.raises((TypeError, ValueError), match=message):
         call()
+
+
+# ---- what says nothing, small energies, arguments with a default
+
+
+@pytest.mark.parametrize("energy", [lambda z: 1.0, lambda v: (v**2).sum()])
+def test_a_sweep_that_the_energy_does_not_feel_does_not_pass(energy):
+    report = ml.verify(ml.Decreases(energy, lambda z: {"z": z + 1}))
+    assert any("does not depend on any of what the sweep returns" in check.reason for check in report.failures)
+
+
+def test_a_sweep_may_return_what_the_energy_does_not_depend_on_and_the_rest_is_said_to_be_held():
+    report = ml.verify(ml.Decreases(lambda z, W: (z**2).sum(), lambda z, v: {"z": z / 2, "v": v / 2}))
+    assert report.passed, report
+    assert any("not in the sweep: W" in check.why for check in report.checks)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e-10, 1.0])
+def test_a_gradient_is_held_against_energies_of_any_size(scale):
+    passed = [ml.verify(ml.Gradient(lambda z: scale * (abs(z) ** 3).sum(), lambda z, k=k: k * scale * z * abs(z), "z",
+                                    lambda rng: {"z": rng.normal(size=4)})).passed for k in (0.0, 3.03, 3.0)]
+    assert passed == [False, False, True]
+
+
+def test_arguments_with_a_default_that_is_no_usual_name_keep_it():
+    ml.verify(ml.Decreases(lambda z: (z**2).sum(), lambda z, cap=60: {"z": z / 2})).raise_for_failures()
+    ml.verify(ml.Equal(lambda a, _m=None: a, lambda a: a)).raise_for_failures()
+
+
+def test_a_result_cached_by_shape_is_named():
+    kept = {}
+    report = ml.verify(ml.Equal(lambda a: kept.setdefault(a.shape, a @ a.T), lambda a: a @ a.T))
+    assert "cached" in report.failures[-1].reason
+
+
+def test_an_energy_that_overflows_is_said_to_rise():
+    report = ml.verify(ml.Decreases(lambda z: (z**4).sum(), lambda z: {"z": -50 * z**3}))
+    assert any("overflows" in check.reason for check in report.failures)

@@ -414,3 +414,55 @@ def hard_threshold(block):
     (decay_not_of_the_old, decayed_step, "a term in theta_old is missing", "lam is left out")], ids=["hard", "decay"])
 def test_a_guess_is_named_only_if_nothing_else_is_seen_elsewhere(method, objective, said, unsaid, seed):
     tells(said, unsaid, method, objective=objective, seed=seed)
+
+
+class HardTanh(ml.Activation):
+    range, half = (-1.0, 1.0), 0.5
+
+    def forward(self, z):
+        return np.clip(z, -1, 1)
+
+    def derivative(self, z):
+        return (abs(z) < 1).astype(z.dtype)
+
+    def integral(self, z):
+        return np.where(abs(z) < 1, z**2 / 2, abs(z) - self.half)
+
+
+class OneSum(ml.Loss):
+    def value_per_sample(self, z, y):
+        return ((z - y) ** 2).sum() / 2
+
+    def gradient(self, z, y):
+        return self.weight(len(z)) * (z - y)
+
+
+class Distance(ml.Loss):
+    def value_per_sample(self, z, y):
+        return np.sqrt(((z - y) ** 2).sum(axis=-1))
+
+    def gradient(self, z, y):
+        return self.weight(len(z)) * (z - y) / self.value_per_sample(z, y)[:, None]
+
+
+class Kept(ml.Tanh):
+    def forward(self, z):
+        return vars(self).setdefault(str((z.shape, z.dtype)), np.tanh(z))
+
+
+class Affine(ml.activations.Softmax):
+    def adjoint(self, z, a, aux, g):
+        return super().adjoint(z, a, aux, g) + a - 1
+
+
+@pytest.mark.parametrize(("thing", "words"), [
+    (type("Jumps", (HardTanh,), {"half": 0.0})(), "F jumps: its pieces do not join"),
+    (OneSum(), "value_per_sample returns shape (), not (N,)"), (Distance(), "not finite (NaN or inf) at ties"),
+    (Kept(), "σ(z) is that of an earlier z of this shape"), (Affine(), "not linear in g, but affine")],
+    ids=lambda x: type(x).__name__)
+def test_what_was_missed_or_misnamed(thing, words):
+    assert any(words in check.reason for check in ml.verify(thing).failures)
+
+
+def test_pieces_of_an_integral_that_join_are_no_jump():
+    ml.verify(HardTanh()).raise_for_failures()

@@ -52,7 +52,6 @@ def test_each_claim_is_made_by_something_of_ours():
     yours = {("method", "its new parameters minimise the objective given for it"),
              ("method", "its steps are those of the reference"),
              ("method", "in one batch after another, without reset(), it is what it should be"),
-            ("method", "η, λ and the blocks are those of `like`"),
              ("method", "its energy is that of the method whose subclass it is"),
              ("method", "with the sweep of the method whose subclass it is, it takes its steps, call after call")}
     all_kinds = {(claim.kind, claim.words) for claim in CLAIMS}
@@ -240,6 +239,26 @@ def test_the_reference_is_run_with_all_samples_and_names_the_mistake(net):
 def test_where_the_reference_does_not_run_nothing_is_verified():
     report = ml.verify(tenth, like=ml.LocoProp("M", steps="exact"), net=LARGE["large"]())
     assert report.unverified.startswith("not verified: none of its equations")
+
+
+@pytest.mark.parametrize("other", [ml.SemiImplicit(eta=0.2), ml.SemiImplicit(lam=2.0), ml.SemiImplicit(joint=True)])
+def test_other_settings_than_those_of_like_are_seen(other):
+    assert not ml.verify(other, like=ml.SemiImplicit()).passed
+
+
+def test_a_step_that_is_cut_off_where_it_is_long_is_found():
+    def clipped(block):
+        d = ml.ProxProp(0.3).propose(block)
+        return d if block.last else d / max(1, float(np.linalg.norm(d)))
+    assert not ml.verify(clipped, like=ml.ProxProp(0.3)).passed
+
+
+def test_another_order_of_blocks_is_named():
+    class Backwards(ml.BCD):
+        def schedule(self, energy):
+            return list(super().schedule(energy))[::-1]
+    failure, = ml.verify(Backwards(alpha=1.0), like=ml.BCD(alpha=1.0)).failures
+    assert failure.reason == "likely: its sweep does not visit the blocks in the order of BCD"
 
 
 def test_a_function_takes_the_signals_of_what_it_is_like():
