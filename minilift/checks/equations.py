@@ -8,6 +8,7 @@ wrong says ``# holds ProxProp (11)`` in its body. The claims that `verify` measu
 from __future__ import annotations
 
 import ast
+import inspect
 import io
 import re
 import tokenize
@@ -241,7 +242,7 @@ def claims():
     package = Path(__file__).parent.parent
     places = {equation: [] for equation in EQUATIONS}
     for claim in CLAIMS:
-        function = claim.measure.__code__
+        function = inspect.unwrap(claim.measure).__code__
         path = Path(function.co_filename).relative_to(package.parent).as_posix()
         for equation in named_in(claim.source):
             places[equation].append(Place(path, function.co_firstlineno, function.co_name))

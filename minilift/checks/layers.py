@@ -1043,8 +1043,7 @@ def adjoint_is_linear(sigma, case):
     once = adjoint(case.g)
     finding = compare(adjoint(-1000 * case.g), dense(-1000 * once))
     same = np.array_equal(adjoint(case.g), once, equal_nan=True)
-    affine = same and np.any(adjoint(0 * case.g))
-    return finding._replace(reasons=(AFFINE if affine else NOT_LINEAR if same else RESTLESS,))
+    return finding._replace(reasons=(RESTLESS if not same else AFFINE if np.any(adjoint(0 * case.g)) else NOT_LINEAR,))
 
 
 def at_values(sigma, case, a):

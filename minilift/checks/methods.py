@@ -474,9 +474,8 @@ def equals_reference(claimed, case):
     finding = compare_blocks(case, got, case.per_map(reference), mistakes)
     lifts = not finding.holds and isinstance(claimed.method, lifted.DESCENDING) and type(told) in lifted.DESCENDING
     change = lifts and tried(lifted.departure, claimed.method, told, case, False)
-    settings = vars(claimed.method)
-    off = [f"{name} is {settings[name]}, that of `like` {value}" for name, value in vars(told).items()
-           if np.isscalar(value) and settings.get(name, value) != value]
+    off = [f"{name} is {mine}, that of `like` {value}" for name, value in vars(told).items()
+           if np.isscalar(value) and (mine := vars(claimed.method).get(name, value)) != value]
     return finding._replace(reasons=tuple([change] if change else off)) if change or off else finding
 
 
