@@ -741,8 +741,8 @@ def summed_weight(case):
           "∂/∂W, ∂/∂b of ‖f(aW + 1bᵀ) − (a_l − ηδ)‖² + λ‖· − ·_k‖² = 0", "SIBP W, SIBP b")
 def sibp_stationary(claimed, case):
     told = told_as(claimed, SemiImplicit)
-    only_if(case.plain and "relu" not in case.label and not getattr(claimed.method, "joint", False),
-            "needs smooth elementwise activations and separate blocks")
+    only_if(case.plain and not re.search("relu|again", case.label) and not getattr(claimed.method, "joint", False),
+            "needs smooth elementwise activations, signals that are not large, and separate blocks")
     only_if(hasattr(claimed.method, "steps"), "it has no attribute steps to be changed")
     only_if(case.X.size <= 60, "so many steps are taken on small networks alone")
     patient = fresh(claimed.method, steps=240, lam=max(told.lam, 0.5))
