@@ -2,6 +2,7 @@
 
 import ast
 import io
+import math
 import re
 import tokenize
 from contextlib import nullcontext
@@ -24,6 +25,10 @@ SEED = 0
 rng = np\.random\.default_rng\(SEED\)
 teach\.style\(\)
 teach\.versions\(\)""")
+NUMBER = re.compile(r"[-−+]?(\d[\d.,_]*(e[-+]?\d+)?|\b(inf|nan)\b)")
+# Rounding, which differs between BLAS kernels, decides some printed numbers: under four kernels up to 4 % in notebooks
+# that train little, up to 13 % in the others, with the seconds. So many may be others than those that are committed.
+DERIVATIONS = {"01", "02", "03", "04", "05", "06", "10"}
 COMMENT_TAG = re.compile(r"(?:(ProxProp|LocoProp|SIBP) )?\((\d+(?:\.\d+)?[a-z]?)\)|^# (LocoProp-[SM]|SIBP)\b")
 
 pytest.importorskip("jupytext")
@@ -44,19 +49,30 @@ def markdown_cells(notebook):
     return [cell for cell in notebook["cells"] if cell["cell_type"] == "markdown"]
 
 
-def without_numbers(text):
-    """Return printed text with all numbers replaced: what of it is the same on every machine."""
-    text = re.sub(r"exact (True|False)", "exact", text)  # whether two sums agree to the last bit
-    return re.sub(r"\s+", " ", re.sub(r"[-−+]?(\d[\d.,_]*(e[-+]?\d+)?|\b(inf|nan)\b)", "#", text))
-
-
 def printed(cell):
     """Return what a cell printed or displayed, figures by their alternative text."""
     texts = []
     for output in cell["outputs"]:
         text = output.get("text") or output.get("data", {}).get("text/plain", "")
         texts.append("".join(text))
-    return without_numbers("\n".join(texts))
+    return "\n".join(texts)
+
+
+def without_numbers(text):
+    """Return printed text with all numbers replaced: what of it is the same on every machine."""
+    text = re.sub(r"exact (True|False)", "exact", text)  # whether two sums agree to the last bit
+    return re.sub(r"\s+", " ", NUMBER.sub("#", text))
+
+
+def numbers(text):
+    """Return the numbers of a printed text."""
+    found = (match[0].replace("−", "-").replace("_", "").replace(",", "") for match in NUMBER.finditer(text))
+    return [float(each.rstrip(".")) for each in found if re.fullmatch(r"[-+]?(\d+\.?\d*(e[-+]?\d+)?|inf|nan)", each)]
+
+
+def alike(a, b):
+    """Whether two numbers are the same to a tenth of their size, or both mere rounding errors."""
+    return a == b or abs(a - b) <= 1e-7 + 0.1 * max(abs(a), abs(b)) or (math.isnan(a) and math.isnan(b))
 
 
 # ---- generated, and in step
@@ -219,10 +235,17 @@ def test_runs_offline_in_a_clean_folder_and_the_committed_outputs_are_current(na
     records = [report for report in notebooks.reports(fresh) if report["kind"] == "record"]
     assert {report["status"] for report in checks} == {"TODO"}, checks
     assert all(report["kept"] for report in records), records
+    pairs = []
     for cell, kept in zip(code_cells(fresh), code_cells(committed(name))):
         for one in (cell, kept):  # no warning of a library either, whatever its release
             assert not any(output.get("name") == "stderr" for output in one["outputs"]), (one["source"], one["outputs"])
-        assert printed(cell) == printed(kept), "run: minilift teach build"
+        now, then = printed(cell), printed(kept)
+        assert without_numbers(now) == without_numbers(then), "run: minilift teach build"
+        if not notebooks.tagged(cell, "record") and "teach.versions()" not in cell["source"]:
+            pairs += [(cell["id"], pair) for pair in zip(numbers(now), numbers(then))]
+    differing = [(id_, pair) for id_, pair in pairs if not alike(*pair)]
+    allowed = 0.06 if name[:2] in DERIVATIONS else 0.25
+    assert len(differing) <= allowed * len(pairs), ("run: minilift teach build", differing)
 
 
 def run_here(cell, source, namespace):
