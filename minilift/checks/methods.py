@@ -46,7 +46,7 @@ from minilift.support.backend import to_numpy
 
 GENERAL = ("definition", "convention", "ProxProp Prop. 4, 5", "ProxProp Prop. 3; SIBP Theorem")  # of any method
 TOLD = (BackProp, ProxProp, LocoProp, SemiImplicit, FOOF, GaussNewton)  # whose equations are written out below
-EQUATIONS = []  # what measures those of whole steps: where none is claimed, the method itself is run beside
+EQUATIONS: list = []  # what measures those of whole steps: where none is claimed, the method itself is run beside
 
 
 @dataclass(frozen=True)
