@@ -2,8 +2,7 @@
 # # 01 · Take a backward step
 #
 # You will follow one curve, the gradient flow, with two kinds of steps: one that looks at the slope where
-# it stands, and one that looks at the slope where it arrives. The second is the idea behind every method of
-# this course.
+# it stands, and one that looks at the slope where it arrives. The second is the idea that this course follows.
 #
 # **Afterwards you can**
 # 1. write an explicit and an implicit Euler step for a quadratic loss (Exercises 1.1 and 1.2);
@@ -80,8 +79,8 @@ teach.holds("∇J is the derivative of J", gradient(x0), differences,
 #
 # $$ \dot x(t) = -\nabla J(x(t)), \qquad x(0) = x_0. \tag{1.3} $$
 #
-# Along an eigenvector with eigenvalue $\lambda$ this is $\dot c = -\lambda c$. So each component decays by
-# itself, and
+# For the component $c = q^Tx$ along an eigenvector $q$ with eigenvalue $\lambda$ this is $\dot c = -\lambda c$. So each
+# component decays by itself, and
 #
 # $$ x(t) = Q \,\mathrm{diag}(e^{-\lambda_i t})\, Q^T x_0. \tag{1.4} $$
 
@@ -550,7 +549,7 @@ teach.show(fig, "Steps needed against τ: explicit steps need fewer and fewer "
 # Before the limit the two need about the same number of steps (printed): a small step is a small step. The
 # difference is the part of the axis on the right of the dotted line, which only one of them can use. But these are
 # counts of *steps*, and a step of one kind costs a product with $A$, a step of the other a linear solve.
-# Notebooks 05 to 07 put prices on them.
+# Notebook 06 counts what either costs, notebook 11 measures seconds.
 
 # %% [markdown]
 # ## Exercise 1.4 (break it): an implicit step that goes uphill
@@ -567,7 +566,7 @@ teach.show(fig, "Steps needed against τ: explicit steps need fewer and fewer "
 # </details>
 # <details><summary>Hint 2: equation</summary>
 #
-# Along an eigenvector $J$ goes from $\frac{\lambda}{2}c^2$ to
+# With $c = q^Tx$ along an eigenvector $q$, its part of $J$ goes from $\frac{\lambda}{2}c^2$ to
 # $\frac{\lambda}{2}\,\frac{c^2}{(1+\tau\lambda)^2}$. When is the second larger, for $\lambda < 0$?
 #
 # </details>
@@ -631,8 +630,8 @@ teach.record("implicit factor of the flat direction, τL = 100", 1 / (1 + flat),
 #
 # - An explicit step takes the slope where it stands; it is stable only for $\tau < 2/L$, whatever the flat
 #   directions need.
-# - An implicit step takes the slope where it arrives: $(I + \tau A)^{-1}x$, stable for every $\tau > 0$ on
-#   a convex loss.
+# - An implicit step takes the slope where it arrives: $(I + \tau A)^{-1}x$ for (1.1), stable for every
+#   $\tau > 0$.
 # - It minimises $J(x) + \frac{1}{2\tau}\|x - x_k\|^2$, and therefore lowers a convex or non-convex $J$
 #   whenever that problem is solved.
 #

@@ -115,13 +115,11 @@ def envelope(f, v, tau):
 
 v = rng.uniform(-3, 3, 200)
 for name, f in functions.items():
-    below = np.all(envelope(f, v, 0.7) <= f(v))
-    every = f(grid) + (grid - v[:, None]) ** 2 / (2 * 0.7)
-    teach.holds(f"{name}: the points of the least values",
-                brute_prox(f, v, 0.7, grid),
-                grid[every.argmin(axis=1)])  # (2.1)
+    reached = envelope(f, v, 0.7)
+    excess = max((reached - f(w) - (w - v) ** 2 / 1.4).max() for w in grid)
     teach.holds(f"{name}: no point of the grid is lower",
-                envelope(f, v, 0.7), every.min(axis=1))  # (2.2)
+                max(excess, 0), 0)  # (2.1)
+    below = np.all(reached <= f(v))
     print(f"{name:15s} its envelope lies below it at {len(v)} points: {below}")
 
 # %% [markdown]
@@ -353,8 +351,8 @@ teach.holds("Moreau's identity",
 #
 # $$ \|u - w\|^2 \le \langle u - w,\; v_u - v_w \rangle, \tag{2.6} $$
 #
-# *firm nonexpansiveness*: a prox of a convex function never drives points apart. For a loss of four numbers whose
-# prox only the library has, on 500 pairs of points:
+# *firm nonexpansiveness*: a prox of a convex function never drives points apart. It is unique, too: $v_u = v_w$ gives
+# $u = w$. For a loss of four numbers whose prox only the library has, on 500 pairs of points:
 
 # %%
 loss = ml.SoftmaxCrossEntropy(reduction="sum")
@@ -449,7 +447,7 @@ for reduction, weight in (("sum", 1.0), ("mean", 1 / 40)):
     slope = 1 / (1 + np.exp(-library)) - y
     residual = library + weight * 8.0 * slope  # (2.7)
     teach.holds(f"library's prox, {reduction}: (2.7)", residual, v, 1e-10)
-    teach.holds(f"library's prox, {reduction}: bisection", library,
+    teach.holds(f"library's prox and logistic_prox, {reduction}", library,
                 logistic_prox(v, y, weight * 8.0), 1e-10)
 
 # %% [markdown]
@@ -475,6 +473,9 @@ def label_0(z):
 ends = {tau: {"explicit": starts - tau * loss.gradient(starts, labels),
               "implicit": loss.prox(starts, labels, tau)}
         for tau in (1.0, 4.0, 16.0)}
+end = ends[4.0]["implicit"]
+teach.holds("softmax, τ = 4: (v − u)/τ is the slope at u", (starts - end) / 4,
+            loss.gradient(end, labels), 1e-10)  # (2.3)
 
 # %% [markdown]
 # ## Predict
@@ -522,7 +523,7 @@ teach.show(fig, "Explicit and implicit steps on softmax cross-entropy from "
 
 # %% [markdown]
 # Explicit steps have a length proportional to the slope where they start; they cannot know that the loss
-# levels off. Implicit steps end where the remaining slope just balances the distance. Replacing the loss of
+# levels off. Implicit steps end where the remaining slope just balances the distance, by (2.3). Replacing the loss of
 # a network by its envelope is what implicit steps on *activations* would do (ProxProp §4.2.1; notebook 04).
 
 # %% [markdown]
@@ -572,7 +573,8 @@ v_left, v_right, tau_jump = -0.005, 0.005, 1.2
 # %% [markdown]
 # A function is *$\rho$-weakly convex* if $f + \frac{\rho}{2}\|\cdot\|^2$ is convex; the double well is,
 # with $\rho = 1$, since $f'' = 3u^2 - 1 \ge -1$. Its prox is unique for every $v$ as long as
-# $\tau\rho < 1$: so small steps keep implicit methods well defined on non-convex losses too.
+# $\tau\rho < 1$, since the objective in (2.1) is then strongly convex: so small enough steps are well defined on weakly
+# convex losses too.
 
 # %% [markdown]
 # ## Exercise 2.5 (open): what does an envelope forget?
@@ -610,6 +612,5 @@ teach.record("explicit steps outside the picture, τ = 16", outside, expected=3,
 # weights through products. Nothing here says that a prox is cheap.
 #
 # **References.** Parikh and Boyd, *Proximal Algorithms*, 2014, §1–3: definitions, (2.4), (2.5), (2.6).
-# Rockafellar and Wets, *Variational Analysis*, 1998, chapter 1.G: envelopes of non-convex functions and the
-# condition $\tau\rho < 1$. Frerix et al., *Proximal Backpropagation*, ICLR 2018, §4.2.1: implicit steps on
-# activations minimise an energy with the loss's envelope.
+# Rockafellar and Wets, *Variational Analysis*, 1998, chapter 1.G: envelopes of non-convex functions.
+# Frerix et al., *Proximal Backpropagation*, ICLR 2018, §4.2.1: implicit steps on activations minimise an energy with the loss's envelope.

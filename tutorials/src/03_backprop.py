@@ -5,7 +5,7 @@
 # wrong.
 #
 # **Afterwards you can**
-# 1. write the adjoint of a linear map and test it by two inner products (Exercise 3.1);
+# 1. write the adjoint of a linear map, to be tested by two inner products (Exercise 3.1);
 # 2. differentiate a loss, with the right weight for a mean (Exercise 3.2);
 # 3. write the backward sweep in ten lines (Exercise 3.3);
 # 4. find a bug by comparing tensor by tensor (Exercise 3.4);
@@ -274,8 +274,7 @@ def backprop(theta, z, a, g):
 # %% [markdown]
 # ## Tensor by tensor
 #
-# One entry that agrees says little of the others. Compare everything that was computed on the way: signals and
-# gradients, each with the library's.
+# One entry that agrees says little of the others. Compare the signal at the top and every gradient with the library's.
 
 # %%
 signals = {}
@@ -297,16 +296,21 @@ teach.holds("BackProp's direction", library[0],
             ml.BackProp().direction(net, X, y)[1][0])
 
 # %% [markdown]
-# One turn of the sweep, line by line, against the library's:
+# The signals below the top, and the gradients once more, are held to the two adjoints by (3.3): push a random change
+# of $z_{l-1}$, and one of $\theta_l$, forward to $z_l$.
 
 # %%
-p = np.exp(z[D]) / np.exp(z[D]).sum(axis=1, keepdims=True)
-top = (p - np.eye(3)[y]) / len(y)  # (3.4)
-below = (1 - a[D - 1] ** 2) * (top @ theta[D][:-1].T)  # (3.5)
-turn = np.hstack([a[D - 2], np.ones((len(y), 1))]).T @ below  # (3.6)
-teach.holds("g_4", top, signals[D])
-teach.holds("g_3", below, signals[D - 1])
-teach.holds("∇J in theta_3", turn, library[D - 2])
+draw = np.random.default_rng(SEED + 1)
+for l in range(D, 0, -1):
+    t = draw.normal(size=theta[l].shape)
+    change = a[l - 1] @ t[:-1] + t[-1]  # of z_l
+    teach.holds(f"∇J in theta_{l} from g_{l}", np.sum(library[l - 1] * t),
+                np.sum(change * signals[l]))  # (3.6)
+for l in range(D, 1, -1):
+    t = draw.normal(size=z[l - 1].shape)
+    change = ((1 - a[l - 1] ** 2) * t) @ theta[l][:-1]  # of z_l
+    teach.holds(f"g_{l - 1} from g_{l}", np.sum(signals[l - 1] * t),
+                np.sum(change * signals[l]))  # (3.5)
 
 # %% [markdown]
 # That the two agree does not say that the signals are what they are called. So replace $z_l$ by something near,
@@ -413,7 +417,8 @@ teach.reveal(best_step, min(errors, key=errors.get),
              "Truncation h² and rounding ε/h balance near h = ε^(1/3).")
 
 # %% [markdown]
-# The same quotient where all is computed in float32:
+# The same quotient with the network and each sample's loss in float32 (the sum over samples and the quotient stay in
+# float64):
 
 # %%
 net32 = ml.mlp([5, 7, 7, 7, 3], activation="tanh", dtype=np.float32, seed=SEED)
@@ -426,10 +431,17 @@ def central32(h):
     return (plus - minus) / (2 * h)
 
 
+still = [np.mean(moved == part) for s in (1e-11, -1e-11)
+         for moved, part in zip(shifted(s, np.float32)[1:],
+                                shifted(0, np.float32)[1:])]
+print(f"float32, h = 1e-11: quotient {central32(1e-11):g}; at least "
+      f"{min(still):.0%} of each θ's entries stay as they are")
+
+
 # %% [markdown]
 # All of them over 14 decades of $h$, along one direction, with the slopes of $h$, $h^2$ and $1/h$ in grey. Where the
-# curve of float32 is level, $h$ is below its spacing: $\theta \pm ht$ rounds to $\theta$, the quotient is 0 and its
-# relative error 1.
+# curve of float32 is level, $h$ is so far below its spacing that nearly all of $\theta \pm ht$ rounds to $\theta$: the
+# quotient is 0 (both printed) and its relative error 1.
 
 # %%
 steps = np.logspace(-14, 0, 57)
@@ -586,7 +598,8 @@ print(f"the fault is in the activation behind map {l}")
 #
 # Some gradient checks move *all* entries by the same $h$, which compares only the **sum** of the gradient
 # with a finite difference. Build a wrong gradient of the same shape, off by at least 10 %, that this check
-# passes. Start from `gradient`.
+# passes. Start from `gradient`. Then, on paper, hold it against (3.7) along a random direction: which of the two checks
+# sees the fault?
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -608,6 +621,7 @@ print(f"the fault is in the activation behind map {l}")
 # Exercise 3.5
 gradient = mine[1]
 # <solution wrong_gradient>
+# (3.7) along a random t sees it: the slopes differ by ⟨e, t⟩, which is not 0
 wrong_gradient = gradient[::-1].copy()
 # </solution>
 
@@ -626,7 +640,7 @@ wrong_gradient = 2 * gradient
 # ## Mean against sum
 #
 # Libraries and papers disagree on whether $J$ averages or sums over the batch. The gradients differ by the
-# factor $N$, and so does the meaning of every step size.
+# factor $N$, and so does the meaning of a gradient step's $\tau$.
 
 # %%
 summed = ml.mlp([5, 7, 7, 7, 3], activation="tanh", dtype=np.float64, seed=SEED,
@@ -667,13 +681,13 @@ teach.record("errors of (3.7) at small h, in ε/h", most, expected=5,
 # - Backprop is two adjoints a layer: one carries the signal down, one turns it into a gradient.
 # - Test adjoints by inner products, gradients by one random direction in float64, implementations tensor by
 #   tensor.
-# - Say whether the loss is a mean or a sum; every step size depends on it.
+# - Say whether the loss is a mean or a sum; the step size of a gradient step depends on it.
 #
 # **What this does not show.** That the gradient is right says nothing on whether a gradient step is a good
-# one; notebooks 04 and 05 ask what else can be done with $g_l$. All is measured on one small tanh network: where
-# the V has its bottom depends on its curvature, and kinks make other curves. The figure shows one direction of
+# one; notebooks 04 and 05 ask what else can be done with $g_l$. All is measured on small tanh networks of one shape:
+# where the V has its bottom depends on its curvature, and kinks make other curves. The figure shows one direction of
 # seed 0.
 #
 # **References.** Rumelhart, Hinton, Williams, *Learning representations by back-propagating errors*, 1986:
-# (3.4)–(3.6). Frerix et al., *Proximal Backpropagation*, ICLR 2018, §3: the same sweep as descent on a
+# (3.5), (3.6). Frerix et al., *Proximal Backpropagation*, ICLR 2018, §3: the same sweep as descent on a
 # penalty energy. Squire and Trapp, *Using complex variables to estimate derivatives*, 1998: (3.9).
