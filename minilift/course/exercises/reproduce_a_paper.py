@@ -489,10 +489,10 @@ def tries(answer, seed):
         yield float(found) == 0.025, "this is α, the chance that one claim holds; how many claims are wanted"
         yield (np.isclose(float(found), np.log(2) / 0.025),
                "log 2 over α is a rule for small α, and claims are whole: take the logarithm of 1 − α")
-        yield 27 < float(found) < 27.5, "claims are whole, and with the whole number below this the chance is under ½"
+        yield 27 < float(found) < 27.5, "claims are whole, and this is not: which of its two neighbours does (11.2) ask for"
         yield float(found) % 1 > 0 and float(found) > 1, f"claims are whole, and {float(found):g} is not"
-        yield int(found) == 27, "rounded down: with 27 claims the chance is still below ½"
-        yield int(found) == 29, "one too many: with 28 claims the chance is above ½ already (is it log(1 − α)?)"
+        yield int(found) == 27, "with 27 claims the chance is still below ½ (was a quotient rounded down?)"
+        yield int(found) == 29, "one too many, or more: is it log(1 − α), and rounded up once?"
         yield int(found) == 40, "1/α claims give one finding on average; more likely than not comes earlier"
         yield int(found) in (118, 119), "this is for a chance of 95 %; more likely than not is ½"
         yield float(found) < 0, "a logarithm of a number below 1 is negative: the quotient of two is not"
@@ -503,7 +503,7 @@ def tries(answer, seed):
         yield int(found) == 36, "36 claims are what the tables hold; the least n is asked for"
         yield int(found) == 1, "one claim about nothing holds with chance 0.025 only"
         yield int(found) < 28, f"too few: with {int(found)} claims the chance is {chance(int(found)):.2g}, below ½"
-        yield int(found) > 28, f"not the least: with {int(found) - 1} claims the chance is {chance(int(found) - 1):.2g}"
+        yield int(found) > 28, "not the least: with fewer claims the chance is above ½ already"
 
     return check("11.4", answer, claims, mistakes)
 
