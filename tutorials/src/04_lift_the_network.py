@@ -199,6 +199,13 @@ energy = ml.energy.PenaltyEnergy(net, Y, gamma=3.0, rho=7.0)
 teach.holds("elsewhere: the library's energy",
             penalty_energy(theta, noisy_a, noisy_z, Y, 3.0, 7.0),
             energy.value(theta, noisy_a, noisy_z))
+of_a = sum(np.sum((np.tanh(noisy_z[l]) - noisy_a[l]) ** 2) for l in range(1, D))
+of_z = sum(np.sum((noisy_a[l - 1] @ theta[l][:-1] + theta[l][-1]
+                   - noisy_z[l]) ** 2) for l in range(1, D))
+light, heavy = (penalty_energy(theta, noisy_a, noisy_z, Y, *weights)
+                for weights in ((1.0, 1.0), (3.0, 7.0)))
+# ProxProp (3)
+teach.holds("the penalties, by hand", heavy - light, (2 * of_a + 6 * of_z) / 2)
 for l in range(1, D + 1):
     teach.holds(f"∂E/∂θ_{l}",
                 gradient_theta(l, theta, noisy_a, noisy_z, Y, 7.0),
@@ -730,7 +737,7 @@ for tau in (3.0, 30.0, 300.0):
 # each step in $\theta$ against a difference of $\hat J$.
 
 # %%
-# L has weight 1/N: a long step, for which the explicit one would not do
+# L has weight 1/N: a long step
 tau = 30.0
 # instead of ∂J/∂a_{D−1}
 signal = (a[D - 1] - implicit_activation(a[D - 1], theta[D], Y, tau)) / tau

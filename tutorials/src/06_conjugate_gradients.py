@@ -8,7 +8,7 @@
 # 1. take the best step along a gradient, unit by unit (Exercise 6.1);
 # 2. write conjugate gradients for a whole layer, without its matrix (Exercise 6.2);
 # 3. predict the number of steps from eigenvalues, on paper and in float64 (Exercises 6.3 and 6.5);
-# 4. carry them over to sample space, where a step costs less (Exercise 6.4);
+# 4. carry them over to sample space, where a step costs less if $N < 2n$ (Exercise 6.4);
 # 5. choose between a few steps and an exact solve by counting (Exercise 6.6).
 #
 # **You need** notebook 05. **Time**: 70 minutes (estimated).
@@ -197,7 +197,8 @@ print(f"cosine to the gradient: at least {angles.min():.3f} in each unit, "
 #
 # <details><summary>Hint 1: idea</summary>
 #
-# Keep four arrays of the shape of $d$: $d, r, p$ and $Mp$. Never let two names stand for one array.
+# Keep four arrays of the shape of $d$: $d, r, p$ and $Mp$. Never change an array in place:
+# another name may stand for it.
 #
 # </details>
 # <details><summary>Hint 2: equation</summary>
@@ -471,7 +472,7 @@ print("errors after ten steps:",
 
 # %% [markdown]
 # Strong damping ($\tau_\theta = 0.05$): five steps are the exact solve to 3e-4. Weak damping: after ten steps much is left. The bound (6.6) is pessimistic, since one eigenvalue stands far
-# apart (its eigenvector is the mean activation, with a cosine of 0.9999); (6.7) is better, and still only a bound.
+# apart (its eigenvector is the mean activation, with a cosine of 0.9999); (6.7) is better from the second step on, and still only a bound.
 #
 # The panels for 100 and 10 000 look alike, but show errors to *different* solutions. Do a few steps return
 # the same?
@@ -779,6 +780,9 @@ spectrum = np.logspace(0, 8, 16)
 # Three spectra:
 
 # %%
+teach.holds("the CG of this cell is yours",
+            check.dense_cg(system(1.0)[0], b, 3)[-1],
+            conjugate_gradients(a, g, 1.0, 3), 1e-9)
 Q, right = np.linalg.qr(rng.normal(size=(16, 16)))[0], rng.normal(size=(16, 1))
 ends, curves = {}, {}
 for kappa in (10, 311, 1e4):
@@ -943,13 +947,12 @@ teach.record("convolution: matrix-free is cheapest up to step",
 #
 # - CG minimises over growing Krylov spaces; cg1 is the gradient with an exact line search per unit, and every
 #   $d_k$ is a descent direction.
-# - How many steps it takes is decided by the eigenvalues. For large $\tau_\theta$ (here from 100 on) a few steps
+# - How many steps it takes is bounded by the eigenvalues. For large $\tau_\theta$ (here from 100 on) a few steps
 #   return something that depends on their number, hardly on $\tau_\theta$.
-# - In sample space a step costs one small product; whether that beats matrix-free steps or an exact solve is
-#   a matter of shapes.
+# - In sample space a step costs one product with an $N \times N$ matrix; whether that pays is a matter of shapes.
 #
-# **What this does not show.** One shape of layer; one batch, where no seeds are named; no training. Operations are counted, seconds are not. The inverse is counted by the book, not by a run, and the Gram matrices of
-# a convolution as if its patches shared nothing.
+# **What this does not show.** One shape of layer; one batch, where no seeds are named; no training. Operations are counted, not seconds; the inverse by the book, a convolution's Gram matrices as if its
+# patches shared nothing.
 #
 # **References.** Frerix, Möllenhoff, Moeller, Cremers, *Proximal Backpropagation*, ICLR 2018: (14),
 # Proposition 5. Hestenes and Stiefel, *Methods of Conjugate Gradients*,

@@ -30,7 +30,7 @@ teach.versions()
 # ## Errors instead of a backward pass
 #
 # Backpropagation needs a second phase, in which each synapse knows the transposed weights of the others.
-# Predictive coding has none: each layer holds values $a_l$ of its own, predicts them from below by $f_l =
+# Predictive coding has no backward sweep: each layer holds values $a_l$ of its own, predicts them from below by $f_l =
 # \sigma_l(a_{l-1}W_l + 1b_l^T)$, and all of them settle on one energy, the loss plus the squared errors of
 # the predictions:
 #
@@ -253,14 +253,14 @@ teach.reveal(nonzero, int((sizes[2] > 1e-12).sum()),
 # A column for each number of steps, the output in the top row:
 
 # %%
-fig, ax = plt.subplots(figsize=(6, 2.6))
+fig, ax = plt.subplots(figsize=(6, 2.8))
 shown = np.log10(np.where(sizes > 1e-12, sizes, np.nan)).T[::-1]
 picture = ax.imshow(shown, cmap="viridis", aspect="auto")
 for row, column in zip(*np.nonzero(np.isfinite(shown))):
     value = shown[row, column]
     ax.text(column, row, f"{value:.1f}", ha="center", va="center", fontsize=8,
             color="black" if value > -1 else "white")
-ax.set(xlabel="steps taken", yticks=range(D),
+ax.set(xlabel="steps taken", yticks=range(D), title="η = 0.1",
        yticklabels=[f"e_{l}" for l in range(D, 0, -1)])
 ax.grid(False)
 fig.colorbar(picture, label="log10 of the norm")
@@ -301,7 +301,7 @@ late = directions(relax(forward, gradient, small, T))
 found = [np.sum(d * g) / np.sum(g * g) for d, g in zip(late, gradients)]
 counted = [math.comb(T, D - l) * small ** (D - l) for l in range(1, D + 1)]
 teach.holds("six small steps: the arrivals add up", np.array(found) / counted,
-            np.ones(D), 0.03)  # up to η T
+            np.ones(D), 0.03)  # η T, times the curvature
 
 # %%
 _, ours = ml.PredictiveCoding(rate=0.1, steps=20).direction(net, X, y)
@@ -406,15 +406,15 @@ for ax in axes[1:]:
     ax.set(yscale="log", ylim=(3e-17, 3))
 teach.show(fig, "Relative distance of each map's direction from the gradient, "
            "against steps. Left, linear scale: free predictions settle at a "
-           "distance between a tenth, of the lowest map, and two, of the "
+           "distance between 0.15, of the lowest map, and 2.3, of the "
            "highest. Middle and right, logarithmic: fixed ones with rate 0.2 "
            "fall steadily to rounding, with rate 1 map by map, one a step.")
 
 # %% [markdown]
 # ## What settling minimises
 #
-# The highest map differs most: once the values below have moved, the error that it sees is what they could not
-# explain. If not the loss, what is least there? For linear maps and squared error the values can be eliminated. With the residual
+# The highest map differs most. Both its factors have changed: the error is what the values below could not explain,
+# and these values have moved. If not the loss, what is least there? For linear maps and squared error the values can be eliminated. With the residual
 # $r = y - \hat y$ of the forward pass (rows) and
 # $S = I + \sum_{l=2}^{D} (W_l\cdots W_D)^T(W_l\cdots W_D)$,
 #
@@ -553,9 +553,9 @@ rate = 1.0
 # have had. They come through inverses $g_l$, which learn to undo $f_l$ on noisy values,
 #
 # $$ \min_{\psi_l}\; \tfrac{1}{2N}\|g_l(f_l(\tilde h)) - \tilde h\|^2, \qquad
-#    \tilde h = h_{l-1} + \sigma\varepsilon. \tag{15.8} $$
+#    \tilde h = h_{l-1} + \sigma\nu. \tag{15.8} $$
 #
-# No transposed weights: $\psi_l$ is a matrix of its own. From $t_D = h_D - \beta\,\partial L/\partial h_D$,
+# No transposed weights: $\psi_l$ is a matrix of its own. From $t_D = h_D - \beta\,\partial L_y/\partial h_D$,
 #
 # $$ t_{l-1} = h_{l-1} + g_l(t_l) - g_l(h_l). \tag{15.9} $$
 #
@@ -645,10 +645,11 @@ teach.reveal(right_at_once, int(np.argmax(first)) + 1,
 # %%
 inverses = {l: lambda x, l=l: np.tanh(x @ psi[l][:-1] + psi[l][-1])
             for l in psi}
-t = targets(h, h[D] + beta * e[D], inverses)
+t = targets(h, h[D] + beta * e[D], inverses)  # (15.9)
 for l in range(1, D + 1):
     teach.holds(f"t_{l}: the library's", t[l], propagation.variables.a[l])
 
+# %%
 psi = propagation.psi  # after the last step
 for l in psi:
     noisy = h[l - 1] + 0.3 * rng.normal(size=h[l - 1].shape)
@@ -659,7 +660,7 @@ for l in psi:
     teach.holds(f"(15.8) for g_{l}: the library's", off, theirs)
 
 # %%
-# the obvious rule, with the same inverses
+# the obvious rule beside (15.9), both with the inverses as they are now
 def target_cosines(t):
     found = [net.phi[l].adjoint_theta(h[l - 1], (h[l] - t[l]) * slopes[l])
              for l in range(1, D + 1)]
@@ -667,6 +668,7 @@ def target_cosines(t):
             for d, g in zip(found, gradients)]
 
 
+t = targets(h, t[D], inverses)
 obvious = [None] * D + [t[D]]
 for l in range(D, 1, -1):
     obvious[l - 1] = inverses[l](obvious[l])
@@ -693,8 +695,8 @@ axes[1].legend(loc="lower right")
 teach.show(fig, "Left: the reconstruction loss of the inverses falls while the "
            "network stays. Right: with it the directions of the lower maps "
            "turn towards the gradient, from near orthogonal; they do not "
-           "become the gradient. That of the last map is the gradient from "
-           "the start.")
+           "become the gradient within 600 steps. That of the last map is the "
+           "gradient from the start.")
 
 # %% [markdown]
 # An inverse is not a transpose, so a perfect one gives no gradient either. Through invertible maps targets move
@@ -719,7 +721,7 @@ print(f"cosine of that step to the gradient in h_1: {cosine:.2f}")
 # %% [markdown]
 # ## A race
 #
-# 400 digits, 64-32-16-10, tanh, SGD, 20 epochs. Each method gets the learning rate with the least median of the
+# 400 digits, 64-32-16-10, tanh, SGD, batches of 20, 20 epochs; predictive coding relaxes ten steps at $\eta = 0.2$. Each method gets the learning rate with the least median of the
 # final training loss over seeds 7, 8, 9; it then runs from seeds 0, 1, 2.
 
 # %%
@@ -835,13 +837,13 @@ teach.record("    target propagation, at the end", target, 0.0097, 0.003)
 #
 # - Predictive coding relaxes values on one energy; an error moves one map a step and first arrives as
 #   $\eta^{D-l}$ times BackProp's signal.
-# - With predictions held fixed and rate 1 it *is* BackProp; with free ones it settles on another objective,
+# - With predictions held fixed and rate 1 it *is* BackProp after $D - 1$ steps; with free ones it settles on another objective,
 #   for linear networks the squared error in the metric $S^{-1}$.
 # - Target propagation replaces transposed weights by learned inverses; the difference keeps their errors out
 #   (mean cosine to the gradient, map 5 left out: 0.7 with it, 0.2 without; one network).
 #
 # **What this does not show.** That a brain does either. The race is one small network on 400 digits with
-# four learning rates and three seeds; at the chosen rates each method is near the edge of what it bears, and a
+# four learning rates and three seeds; at the chosen rates BackProp and target propagation are near the edge of what they bear, and a
 # finer grid may turn the order of the ends. Predictive coding costs as many passes as it takes steps, on a machine that runs
 # them one after the other. Distances, settled energies and the inverses' cosines are those of one network each.
 # Nothing is said of test error, or of depth beyond five.

@@ -202,7 +202,7 @@ def penalty_energy(answer, seed):
                 yield (not same(cost, price), f"where the gap {name.format(l=l)} alone is open, it costs "
                                               f"{cost / price:.3g} times what it should")
 
-    return check("13.1", answer, claims, mistakes, fallback=library_energy)
+    return check("13.1", answer, claims, mistakes, fallback=energy_with())
 
 
 def library_half_step(theta, a, a_half, z_half):

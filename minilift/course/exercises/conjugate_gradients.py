@@ -834,14 +834,22 @@ class Counting(np.ndarray):
 
 
 def count_products(side, N, n, m, steps):
-    """Return the operations in matrix products of `steps` CG steps: the library's on one side, or matrix-free."""
+    """Return the operations in matrix products of `steps` CG steps: the library's on one side, or a textbook's.
+
+    The textbook's is matrix-free: it multiplies by ã, then by ãᵀ.
+    """
     rng = np.random.default_rng(0)
     a, g = rng.normal(size=(N, n)).view(Counting), rng.normal(size=(N, m)).view(Counting)
     Counting.operations = 0
     if side == "matrix-free":
-        a_tilde, d = tilde(a).view(Counting), (tilde(a).T @ g).view(Counting)
+        a_tilde = tilde(a).view(Counting)
+        r = p = a_tilde.T @ g
+        d = 0 * r
         for _ in range(steps):
-            d = a_tilde.T @ (a_tilde @ d)
+            Mp, rho = a_tilde.T @ (a_tilde @ p) + p, dots(r, r)
+            alpha = rho / dots(p, Mp)
+            d, r = d + alpha * p, r - alpha * Mp
+            p = r + dots(r, r) / rho * p
     else:
         gram = Gram(a, side=side)
         gram.matrix = gram.matrix.view(Counting)
