@@ -203,7 +203,7 @@ def product_bound(A, B):
     return 2.0**-24 * wide_a @ wide_b
 
 # %% [markdown]
-# How near does the error come to its bound, for the products of the network's first map?
+# How near does the error come to its bound, for a product of the size of the network's first map?
 
 # %%
 A, B = X.astype(np.float32), rng.normal(size=(64, 128)).astype(np.float32)
@@ -216,7 +216,8 @@ print(f"largest error over its bound, n = 64: {share.max():.3f}")
 # ## Predict
 #
 # The exact ProxProp direction of a small net, float32 against float64: products as in (12.2), and a solve
-# with at most 100 × 100 numbers, which multiplies errors by up to its condition number, here about 1200. We
+# with at most 100 × 100 numbers (the size of the **batch**, in sample space), which multiplies errors by up to its
+# condition number, here about 1200. We
 # state beforehand: *at most 512 ulps of float32 in every map* (9 of its 24 bits), and as many of float64
 # between backends. What will be found as the largest distance? (a) below 4 ulps; (b) 4 to 512; (c) more:
 # the statement is wrong.
@@ -238,8 +239,8 @@ found = {(np.dtype(t).name, b): distances(t, b) for b in backends
          for t in (np.float32, np.float64)}
 largest = max(max(each) for each in found.values())
 teach.reveal(within, "a" if largest < 4 else "b" if largest <= STATED else "c",
-             f"{largest:.0f} ulps. The small matrix is inverted in float64, "
-             "and only then applied in float32.")
+             f"{largest:.0f} ulps, with the small matrix inverted in float64 "
+             "and applied in float32.")
 teach.holds("ulps beyond what was stated", max(0.0, largest - STATED), 0.0)
 
 # %% [markdown]
@@ -447,8 +448,10 @@ print(f"crossover n* = {meets:.0f}")
 # %%
 fig, ax = plt.subplots(figsize=(8, 4.2))
 for backend, name in zip(backends, ("BackProp", "ProxProp exact")):
-    look = {"label": {"numpy": "NumPy", "cupy": "CuPy"}[backend] + ", measured"}
-    teach.band(ax, widths, times[backend], name, linestyle="", **look)
+    label = {"numpy": "NumPy", "cupy": "CuPy"}[backend] + ", shortest of nine"
+    low, high = times[backend].min(axis=0), times[backend].max(axis=0)
+    teach.band(ax, widths, [low], name, linestyle="", label=label)
+    ax.vlines(widths, low, high, teach.method_style(name)["color"], alpha=0.4)
 n = np.logspace(np.log10(64), np.log10(2048), 60)
 ax.plot(n, 1e3 * step_time(n, *cpu), color=teach.COLORS["black"],
         label="NumPy: (12.4), fitted")
@@ -465,17 +468,16 @@ ax.yaxis.set_major_locator(plt.LogLocator(subs=(1, 2, 5)))
 ax.yaxis.set_major_formatter("{x:g}")
 fig.legend(loc="outside lower center", ncols=2)
 teach.show(fig, "Milliseconds of an exact ProxProp step against hidden width: "
-           "NumPy's, median and range of nine timings, flat at first, then "
-           "rising as the fitted model (12.4) does; and the model of a GPU, "
+           "NumPy's, the shortest of nine timings as dots near the fitted "
+           "model (12.4), with lines up to the longest; and a GPU's model, "
            "flat, CuPy's where one answers. A dotted line marks the width at "
            "which the two cross.")
 
 # %% [markdown]
-# Left of $n^*$ a GPU only adds delay. Where the band is wide the machine had other work: that raises a median, and
-# hardly the shortest time, to which the line is fitted. The dashed line is as good as its two numbers: a data sheet's
-# speed is reached by large products alone, and a whole step is slower, as the CPU's is. So $n^*$ is rather too small
-# with such a number: measure. In sample space the system to be solved has the size of the
-# **batch**, at every width of the figure (its rows are in the last cell of code).
+# Left of $n^*$ a GPU only adds delay. A grey line ends at the longest of nine times. Where it is long the machine
+# perhaps had other work, which hardly raises the shortest, to which the model is fitted. The dashed line is as good
+# as its two numbers: a data sheet's speed is reached by large products alone, and a whole step is slower, as the
+# CPU's is. But $n^*$ hardly hangs on the speed where that is far above the CPU's: the 2 ms are what must be measured.
 
 # %% [markdown]
 # ## Floats that stay where they are
@@ -591,9 +593,10 @@ print(f"r = {len(C)}, m = {g.shape[1]}, N = {len(rows)}: {gradient.size} + "
 
 # %% [markdown]
 # Exact steps are cheap to distribute in one direction and not in the other. *More samples* on more ranks: what is
-# summed does not grow, and each rank multiplies its own rows. *Wider maps*: $r^2$ outgrows $rm$, and each rank
-# inverts the same matrix, $r^3$ operations that do not get fewer. In sample space those are $N^3$, but the
-# message grows with $N$. CG that forms no matrix waits for many small sums, one after the other: latency.
+# summed does not grow, and each rank multiplies its own rows. *Wider maps*: each rank inverts the same matrix, $r^3$
+# operations that do not get fewer (and $r^2/2$ exceeds $rm$ where $r > 2m$). In sample space those are $N^3$, but the
+# message grows with $N$. CG that forms no matrix waits for many small sums, one after the other: latency (below, four
+# times BackProp's, and still little).
 #
 # The library's model counts operations, bytes and messages. Do its sums agree with (12.6)? It sends the lower half of
 # $C$ in strips of rows, each as long as its longest row, and so a part of the upper half too.
@@ -688,10 +691,10 @@ teach.record("crossover of the worked example", guess, expected=389,
 # %% [markdown]
 # ## Summary
 #
-# - State agreement in ulps, with the bound that says how many are to be expected.
+# - State agreement in ulps before you measure; (12.2) says what a product may lose at most.
 # - A clock around work that is only queued measures nothing: warm up, wait, start, work, wait, stop.
-# - A GPU pays from a width on; below it, fixed costs rule.
-# - Over several machines sums are cheap, gathered rows grow with the batch, and an inverse is repeated.
+# - By the model (12.4) a GPU pays from a width on; below it, fixed costs rule.
+# - Over several machines what is summed does not grow with the batch, what is gathered does, and an inverse is repeated.
 #
 # **What this does not show.** Whole training runs: one direction agrees to some ulps, and nothing here says how long
 # two trajectories stay together. One machine's times are nobody else's. Without a
