@@ -309,10 +309,10 @@ WRONG_EDGES = {
         quadratic_with(low=lambda r, mu, L: (1 - r) / L, high=lambda r, mu, L: (1 + r) / mu),
     "L sets the upper edge; here μ sets both": quadratic_with(high=lambda r, mu, L: (1 + r) / mu),
     "μ sets the lower edge; here L sets both": quadratic_with(low=lambda r, mu, L: (1 - r) / L),
-    "the signs: 1 − r belongs to the lower edge, 1 + r to the upper":
+    "the signs: at the lower edge the factor is +r, at the upper −r":
         quadratic_with(low=lambda r, mu, L: (1 + r) / mu, high=lambda r, mu, L: (1 - r) / L),
-    "at the upper edge the factor is −r: (1 + r)/L": quadratic_with(high=lambda r, mu, L: (1 - r) / L),
-    "at the lower edge the factor is +r: (1 − r)/μ": quadratic_with(low=lambda r, mu, L: (1 + r) / mu),
+    "at the upper edge the factor is −r, not r": quadratic_with(high=lambda r, mu, L: (1 - r) / L),
+    "at the lower edge the factor is +r, not −r": quadratic_with(low=lambda r, mu, L: (1 + r) / mu),
     "these are logarithms of the edges": lambda *problem: tuple(np.log10(quadratic_with()(*problem))),
     "two lower edges, of L and of μ: beyond 1/L the factor 1 − τL is negative": quadratic_with(
         low=lambda r, mu, L: (1 - r) / L, high=lambda r, mu, L: (1 - r) / mu),
@@ -330,16 +330,16 @@ WRONG_EDGES = {
     "K steps are K factors, not K + 1": quadratic_with(lambda eps, K: eps ** (1 / (K + 1))),
     "the component shrinks to ε, not its square": quadratic_with(lambda eps, K: eps ** (2 / K)),
     "the component shrinks to ε, not its root": quadratic_with(lambda eps, K: eps ** (1 / (2 * K))),
-    "the curvatures divide: τλ = 1 ∓ r":
+    "the curvatures divide: solve |1 − τλ| = r for τ":
         quadratic_with(low=lambda r, mu, L: (1 - r) * mu, high=lambda r, mu, L: (1 + r) * L),
-    "parentheses: (1 − r)/μ, not 1 − r/μ":
+    "parentheses: both terms are divided, not r alone":
         quadratic_with(low=lambda r, mu, L: 1 - r / mu, high=lambda r, mu, L: 1 + r / L),
     "2/(μ + L) is the best single step; the window goes on beyond it":
         quadratic_with(high=lambda r, mu, L: 2 / (mu + L)),
     "2/(μ + L) is the best single step; the window lies on both sides of it": quadratic_with(
         low=lambda r, mu, L: 2 / (mu + L), high=lambda r, mu, L: 2 / (mu + L)),
     "r itself is no lower edge: solve 1 − τμ = r for τ": quadratic_with(low=lambda r, mu, L: r / mu),
-    "the sign at the lower edge: 1 − r": quadratic_with(low=lambda r, mu, L: (r - 1) / mu),
+    "the sign: a step size is positive, and at the lower edge the factor is +r": quadratic_with(low=lambda r, mu, L: (r - 1) / mu),
     "r is the factor itself, ε^{1/K}; here 1 − r stands in its place":
         quadratic_with(lambda eps, K: 1 - eps ** (1 / K)),
     "1/μ and 1/L kill one component each; the edges are where it is ε": quadratic_with(lambda eps, K: 0.0),
@@ -351,7 +351,7 @@ WRONG_EDGES = {
         high=lambda r, mu, L: 2 / L - (1 - r) / mu),
     "one curvature for both edges; the flattest sets the lower one, the steepest the upper": quadratic_with(
         low=lambda r, mu, L: 2 * (1 - r) / (mu + L), high=lambda r, mu, L: 2 * (1 + r) / (mu + L)),
-    "the edges are upside down: τ = (1 ∓ r)/λ": quadratic_with(
+    "the edges are upside down: solve |1 − τλ| = r for τ": quadratic_with(
         low=lambda r, mu, L: mu / (1 - r), high=lambda r, mu, L: L / (1 + r)),
     "these are edges of τμ, not of τ": quadratic_with(
         low=lambda r, mu, L: 1 - r, high=lambda r, mu, L: (1 + r) * mu / L),
