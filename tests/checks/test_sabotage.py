@@ -418,7 +418,7 @@ METHODS = [
         lambda: OneSided("M", gamma=0.5, steps=3, local_lr=0.05, local_optimizer="sgd"),
         None,
     ),
-    Plant("η of SIBP on the averaged loss", lambda: UnscaledSemi(eta=0.05), "1/(N"),
+    Plant("η of SIBP on the averaged loss", lambda: UnscaledSemi(eta=0.05), "η is scaled by the batch size"),
     Plant("SIBP through old weights", lambda: OldWeights(eta=0.3, lam=0.5), "old weights"),
     Plant(
         "half of the batch is left out",

@@ -513,13 +513,13 @@ def test_a_rank_that_fails_stops_all(what, tmp_path):
 @pytest.mark.parametrize(("what", "told"), [
     ("leaves", "rank 1 of 2 stops all ranks: SystemExit: no data"),
     pytest.param("divides", "rank 1 of 2 stops all ranks: ZeroDivisionError: division by zero", marks=pytest.mark.slow),
-    pytest.param("all leave", "no data\nno data", marks=pytest.mark.slow)])
+    pytest.param("all leave", "no data", marks=pytest.mark.slow)])
 def test_no_rank_is_waited_for_for_ever(what, told, tmp_path):
     (tmp_path / "script.py").write_text(textwrap.dedent(SCRIPT))
     code, out, err = mpi(2, "script.py", what, "run.npz", cwd=tmp_path)
     assert code == 1
     assert "done" not in out
-    assert told in err
+    assert err.count(told) == (2 if what == "all leave" else 1)
     assert err.count("stops all ranks") == (what != "all leave")
 
 
