@@ -846,6 +846,7 @@ def run_kit(arguments):
         raise RuntimeError("the kit is made from the notebooks' sources and model answers, which an installed package "
                            "leaves out; run this in a clone of the repository")
     import_or_explain("nbconvert", "latex2mathml", "jupytext")
+    note("writing the kit: about ten seconds")
     texts = {path.stem: path.read_text(encoding="utf-8") for path in (folder() / "kit").glob("*.md")}
     texts["README"] = (folder() / "README.md").read_text(encoding="utf-8")
     kit.write(directory, {name: read(paths(name)[1]) for name in CURRICULUM},

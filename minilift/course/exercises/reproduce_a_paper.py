@@ -489,7 +489,8 @@ def tries(answer, seed):
         yield float(found) == 0.025, "this is α, the chance that one claim holds; how many claims are wanted"
         yield (np.isclose(float(found), np.log(2) / 0.025),
                "log 2 over α is a rule for small α, and claims are whole: take the logarithm of 1 − α")
-        yield 27 < float(found) < 27.5, "claims are whole, and this is not: which of its two neighbours does (11.2) ask for"
+        yield (27 < float(found) < 27.5,
+               "claims are whole, and this is not: which of its two neighbours does (11.2) ask for")
         yield float(found) % 1 > 0 and float(found) > 1, f"claims are whole, and {float(found):g} is not"
         yield int(found) == 27, "with 27 claims the chance is still below ½ (was a quotient rounded down?)"
         yield int(found) == 29, "one too many, or more: is it log(1 − α), and rounded up once?"

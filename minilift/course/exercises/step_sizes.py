@@ -339,7 +339,8 @@ WRONG_EDGES = {
     "2/(μ + L) is the best single step; the window lies on both sides of it": quadratic_with(
         low=lambda r, mu, L: 2 / (mu + L), high=lambda r, mu, L: 2 / (mu + L)),
     "r itself is no lower edge: solve 1 − τμ = r for τ": quadratic_with(low=lambda r, mu, L: r / mu),
-    "the sign: a step size is positive, and at the lower edge the factor is +r": quadratic_with(low=lambda r, mu, L: (r - 1) / mu),
+    "the sign: a step size is positive, and at the lower edge the factor is +r": quadratic_with(
+        low=lambda r, mu, L: (r - 1) / mu),
     "r is the factor itself, ε^{1/K}; here 1 − r stands in its place":
         quadratic_with(lambda eps, K: 1 - eps ** (1 / K)),
     "1/μ and 1/L kill one component each; the edges are where it is ε": quadratic_with(lambda eps, K: 0.0),
