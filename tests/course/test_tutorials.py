@@ -26,8 +26,8 @@ rng = np\.random\.default_rng\(SEED\)
 teach\.style\(\)
 teach\.versions\(\)""")
 NUMBER = re.compile(r"[-−+]?(\d[\d.,_]*(e[-+]?\d+)?|\b(inf|nan)\b)")
-# Rounding, which differs between BLAS kernels, decides some printed numbers: under four kernels up to 4 % in notebooks
-# that train little, up to 13 % in the others, with the seconds. So many may be others than those that are committed.
+# Rounding, which differs between BLAS kernels, decides some printed numbers: under three others than the recording one
+# up to 4 % in notebooks that train little; in the rest, tried under one, up to 13 %, with the seconds.
 DERIVATIONS = {"01", "02", "03", "04", "05", "06", "10"}
 COMMENT_TAG = re.compile(r"(?:(ProxProp|LocoProp|SIBP) )?\((\d+(?:\.\d+)?[a-z]?)\)|^# (LocoProp-[SM]|SIBP)\b")
 
