@@ -12,8 +12,9 @@ import importlib
 import sys
 from typing import NamedTuple
 
+from minilift.support.commands import command_hint, option_hint, stray_hint
 from minilift.support.signals import terminable
-from minilift.support.spellings import option_hint, value_hint
+from minilift.support.spellings import value_hint
 from minilift.support.terminal import exit_code_of, note
 
 
@@ -41,12 +42,6 @@ COMMANDS = {
     "docs": Command("minilift.reference", "build the reference of the API, as HTML"),
 }
 
-# what others call commands that have two words here, or are no commands
-OTHER_COMMANDS = {"list": "'minilift data list'", "datasets": "'minilift data list'", "version": "'minilift --version'",
-                  **dict.fromkeys(("download", "fetch"), "'minilift data fetch'"), "grade": "'minilift teach grade'",
-                  **dict.fromkeys(("predict", "evaluate", "plot"), "done in Python: minilift.load(path).predict(X), "
-                                  "minilift.evaluate(net, X, y), minilift.plots.history(history)")}
-
 
 class Parser(argparse.ArgumentParser):
     """argparse's parser, stricter: no abbreviated options, no empty values; for an unknown name it gives the nearest.
@@ -57,13 +52,25 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **options):
         super().__init__(allow_abbrev=False, **options)
 
-    def parse_args(self, argv=None, namespace=None):
-        """Return the parsed arguments; exit with code 2 on unknown ones."""
-        arguments, unknown = self.parse_known_args(argv, namespace)
+    def parse_known_args(self, argv=None, namespace=None):
+        """Return the parsed arguments and no others; exit with code 2 on unknown ones."""
+        arguments, unknown = super().parse_known_args(argv, namespace)
         if unknown:
-            option = unknown[0].split("=")[0]
-            self.error(f"unknown argument {option}{option_hint(option, self._option_string_actions)}")
-        return arguments
+            option = unknown[0].split("=")[0] if unknown[0].startswith("-") else unknown[0]
+            self.error(f"unknown argument {option}{self.hint(option)}")
+        return arguments, []
+
+    def hint(self, word):
+        """Return what is said of a word that is unknown: what it is called here, or all that there is."""
+        known = [one.option_strings[-1] for one in self._actions if one.option_strings and one.dest != "help"]
+        alone = [str(one.metavar or one.dest) for one in self._actions if not one.option_strings]
+        if word.startswith("-"):
+            return option_hint(word, known, alone)
+        from minilift.datasets import SETS
+        from minilift.training.names import METHODS, OPTIMIZERS
+
+        return stray_hint(word, known, {"--method": METHODS, "--methods": METHODS, "--data": SETS,
+                                        "--optimizer": OPTIMIZERS})
 
     def _print_message(self, message, file=None):
         """Write a message, and let it be known if that fails (argparse goes on in silence)."""
@@ -79,7 +86,11 @@ class Parser(argparse.ArgumentParser):
     def _check_value(self, action, value):
         """Refuse a value that is not one of the choices, with the nearest one (argparse names them all)."""
         if action.choices is not None and value not in action.choices:
-            message = f"unknown name {value!r}{value_hint(str(value), list(map(str, action.choices)))}"
+            from minilift.datasets import SETS
+
+            hint = value_hint(str(value), list(map(str, action.choices)))
+            hint = f"; is it 'fetch {value}'?" if "fetch" in action.choices and value in SETS else hint
+            message = f"unknown name {value!r}{hint}"
             raise argparse.ArgumentError(action, f"{message} (known: {', '.join(map(str, action.choices))})")
 
 
@@ -101,8 +112,7 @@ def run_command(argv):
         return 2 if argv else 0
     name = argv[0]
     if name not in COMMANDS:
-        hint = f"; it is {OTHER_COMMANDS[name]}" if name in OTHER_COMMANDS else value_hint(name, COMMANDS)
-        parser.error(f"unknown command {name!r}{hint}")
+        parser.error(f"unknown command {name!r}{command_hint(name, COMMANDS)}")
     command = COMMANDS[name]
     with terminable():
         return getattr(module_of(command), command.run)(parser_of(name).parse_args(argv[1:]))

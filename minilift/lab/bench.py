@@ -31,7 +31,7 @@ from minilift.lab.figures import LIBRARIES, MEASURED, bars, exponent, millisecon
 from minilift.lab.machine import THREAD_VARIABLES, machine
 from minilift.lab.race import NAMES, courses, race, race_figure, race_table
 from minilift.lab.ranks import CHAINS, check_chains, needs, ranks_figure, ranks_rows, ranks_table
-from minilift.lab.runs import check_address, cluster, grouped, select
+from minilift.lab.runs import check_address, cluster, existing, grouped, select
 from minilift.lab.tables import aligned, ends, spread, table
 from minilift.layers.maps import Linear
 from minilift.local.solvers import conjugate_gradients, damped_solve
@@ -146,7 +146,7 @@ def load_images(path):
     """Return {network: images}, a file's X_train for the networks made for CIFAR-10; empty if there is no file."""
     if path is None:
         return {}
-    X, least = read_npz(path).get("X_train"), PROBLEMS["wide"].batch
+    X, least = read_npz(existing(path)).get("X_train"), PROBLEMS["wide"].batch
     if X is None or X.ndim < 2 or X.dtype.kind not in "uif" or math.prod(X.shape[1:]) != 3072 or len(X) < least:
         raise ValueError(f"{path} must hold X_train, at least {least} images of 32×32×3")
     if not (np.isfinite(X[:least]).all() and X[:least].max() > 0 <= X[:least].min()):
@@ -484,7 +484,7 @@ def add_arguments(parser):
     """Declare the options of `minilift bench`."""
     parser.set_defaults(**DEFAULTS)
     add = parser.add_argument
-    add("what", choices=tuple(MEASURES))
+    add("what", choices=tuple(MEASURES), metavar=f"{{{','.join(MEASURES)}}}")
     add("--network", nargs="+", metavar="NAME",
         help=f"networks to measure, of {', '.join(PROBLEMS)} (default: {', '.join(QUICK)})")
     add("--all", action="store_true", help="measure all networks and all sizes: ten minutes or more")

@@ -51,7 +51,7 @@ from minilift.layers.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, Squ
 from minilift.methods import as_method
 from minilift.models import convnet, mlp, resnet, rnn
 from minilift.optim import SGD
-from minilift.support.arguments import known_name, split_options, whole_number
+from minilift.support.arguments import known_name, split_options, unknown_name, whole_number
 from minilift.support.backend import BACKENDS
 from minilift.support.options import check_count, check_counts, check_options, decimal, naming, series, whole, writable
 from minilift.support.terminal import about, note
@@ -362,7 +362,9 @@ def parse_method(spec, what="--methods"):
         name = spec.rpartition(":")[2]
         return Contender(spec if name in METHODS else name, lambda: own)
     name, options = split_options(what, spec)
-    known = METHODS[known_name(what, name, tuple(METHODS))]
+    if name not in METHODS:
+        raise unknown_name(what, name, (*METHODS, *["family"] * (what == "--methods")))
+    known = METHODS[name]
     check_options(f"{what}: {name}", known.factory, options, taken=(known.argument,))
     contender = known._replace(label=spec, options={**known.options, **options})
     with naming(what, ArithmeticError):  # an argument that is out of range is an error now

@@ -54,12 +54,20 @@ class Job(NamedTuple):
 
 
 @naming("--data")
+def existing(path):
+    """Return the path of a file of data, or raise an error if there is none."""
+    if not Path(path).exists():
+        raise ValueError(f"there is no file {path}; expected an .npz file with X_train, y_train, X_test and y_test")
+    return path
+
+
+@naming("--data")
 def read_data(path):
     """Return the data set of an `.npz` file with X_train, y_train, X_test, y_test, or raise an error.
 
     Images are (N, height, width, channels) or flat, uint8 or numbers in [0, 1]; labels are whole numbers from 0.
     """
-    arrays = read_npz(path)
+    arrays = read_npz(existing(path))
     for name in ("X_train", "y_train", "X_test", "y_test"):
         if name not in arrays:
             raise ValueError(f"{path} has no {name}; it holds {', '.join(sorted(arrays)) or 'nothing'}")

@@ -2,5 +2,5 @@
 
 Read `arguments`, then `settings` (what a thing was made with), `backend` (the only importer of CuPy), `files` and
 `parallel` (the only importer of mpi4py), then `signals` and `terminal`; `options` reads values of command lines,
-`spellings` answers wrong guesses at names, `tables` aligns text.
+`spellings` answers wrong guesses at names in Python and `commands` those on the command line, `tables` aligns text.
 """

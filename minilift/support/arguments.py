@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minilift.support.spellings import value_hint
+from minilift.support.spellings import ELSEWHERE, value_hint
 
 LARGEST = 2**63 - 1  # of whole numbers: what an index can hold
 LONGEST = 200  # characters of a value in an error
@@ -205,6 +205,8 @@ def made_by_name(what, text, known):
     make, settings = known[known_name(what, name, tuple(known))]
     parameters = inspect.signature(make).parameters
     for option in options:
+        if option not in parameters and (make.__name__, option) in ELSEWHERE:
+            raise ValueError(f"{what}: {name}: there is no argument {option!r}; {ELSEWHERE[make.__name__, option]}")
         known_name(f"{what}: {name}: argument", option, tuple(parameters))
     given = {**settings, **options}
     missing = [key for key, one in parameters.items() if one.default is one.empty and key not in given]

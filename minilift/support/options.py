@@ -10,7 +10,9 @@ import shlex
 
 from minilift.support.arguments import known_name, whole_number
 from minilift.support.files import whole_file
+from minilift.support.spellings import ELSEWHERE
 
+RATES = ("lr", "learning_rate", "learning_rate_init", "step", "step_size")  # what others call the step size
 MOST = {"threads": 1024, "jobs": 1024, "repeats": 1000, "seeds": 1000, "rounds": 100_000, "epochs": 1_000_000,
         "samples": 10**9, "batch": 10**9, "layers": 10**9}  # what exceeds these is a slip of the pen
 
@@ -79,10 +81,13 @@ def command_line(command, options, defaults):
 
 def check_options(what, factory, options, taken=()):
     """Raise an error for an argument that `factory` does not have, or that the grid of step sizes sets."""
+    parameters = list(inspect.signature(factory).parameters)
     for key in options:
-        if key in taken:
+        if key in taken or (key in RATES and key not in parameters):
             raise ValueError(f"{what}: {key} is the step size, which --step or --steps gives")
-        known_name(f"{what}: argument", key, [p for p in inspect.signature(factory).parameters if p not in taken])
+        if key not in parameters and (factory.__name__, key) in ELSEWHERE:
+            raise ValueError(f"{what}: there is no argument {key!r}; {ELSEWHERE[factory.__name__, key]}")
+        known_name(f"{what}: argument", key, [one for one in parameters if one not in taken])
 
 
 def writable(path):

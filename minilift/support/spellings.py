@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import re
 import sys
 from collections.abc import Callable, Collection
 from types import ModuleType
@@ -49,7 +50,8 @@ OPTIMIZERS = ("SGD", "HeavyBall", "Nesterov", "Adam", "RMSProp", "Muon")
 ELSEWHERE = {
     ("fit", "learning_rate"): "it is the optimizer's, as in SGD(lr=0.1)", ("fit", "lr"): "it is the optimizer's, as in "
     "SGD(lr=0.1)", ("fit", "loss"): "it is the network's, as in Network(layers, loss)",
-    ("SGD", "momentum"): "HeavyBall and Nesterov have it", ("SGD", "nesterov"): "Nesterov is a class of its own",
+    ("SGD", "momentum"): "HeavyBall and Nesterov have it, as in 'momentum:momentum=0.9'",
+    ("SGD", "nesterov"): "Nesterov is a class of its own",
     ("fit", "shuffle"): "samples are always shuffled, as the seed says", ("fit", "x"): "X and y are one pair (X, y)",
     ("fit", "patience"): "it is EarlyStop's, as in early_stop=EarlyStop(patience=3)",
     ("ProxProp", "lr"): "it is the optimizer's, as in SGD(lr=10)",
@@ -92,16 +94,6 @@ ANYWHERE = {
     **dict.fromkeys(("grad_clip", "clip_norm"), "directions may be clipped before optimizer.step(…)"),
     "return_X_y": "the data set has X_train, y_train, X_test and y_test",
 }
-# options of the command line
-OPTIONS = {
-    **dict.fromkeys(("--lr", "--learning-rate", "--learning-rates", "--lr-grid"), ("--step", "--steps")),
-    **dict.fromkeys(("--model", "--architecture"), ("--net", "--network")), "--net": ("--network",),
-    **dict.fromkeys(("--save", "--out", "-o"), ("--output",)), "--size": ("--scale",),
-    **dict.fromkeys(("--device", "--gpu", "--cuda"), ("--backend",)), "--repeats": ("--rounds",),
-    **dict.fromkeys(("--hidden", "--hidden-layer-sizes", "--widths"), ("--layers",)),
-    **dict.fromkeys(("--no-progress", "--silent", "-q"), ("--quiet",)), "--random-state": ("--seed", "--seeds"),
-    "--max-iter": ("--epochs",), "--opt": ("--optimizer",), "--workers": ("--jobs",),
-}
 # arguments that are given twice, by position and by name: what was taken for one
 TAKEN = {**{(name, "lr"): LATER for name in OPTIMIZERS},
          ("fit", "method"): "X and y are one pair (X, y)"}
@@ -110,7 +102,8 @@ MISSING = {"fit": "as in fit(net, (X, y), ProxProp(), SGD(lr=3)), where X and y 
 # values that are names: of methods, solvers, transfers, initialisations, backends, data sets
 VALUES = {
     "logistic": ("sigmoid",), "linear": ("identity",), "cuda": ("cupy",), "gpu": ("cupy",), "cpu": ("numpy",),
-    **{f"cg{k}": (f"ProxProp cg{k}",) for k in (1, 3, 5, 10)}, "proxprop": ("ProxProp exact",), "torch": ("PyTorch",),
+    **{f"cg{k}": (f"ProxProp cg{k}",) for k in (1, 3, 5, 10)},
+    "proxprop": ("ProxProp exact", "proxprop, Adam", "proxprop-table1"), "torch": ("PyTorch",),
     "bp": ("backprop",), "backpropagation": ("backprop",), "gradient": ("backprop",), "sgd": ("backprop",),
     "sibp": ("semi-implicit",), "cg": ("cg3",), "conjugate_gradient": ("cg3",), "conjugate_gradients": ("cg3",),
     "cholesky": ("exact",), "direct": ("exact",), "lu": ("exact",), "heavyball": ("momentum",), "nag": ("nesterov",),
@@ -120,7 +113,13 @@ VALUES = {
     "matching": ("M",), "xavier_uniform": ("glorot",),
     "run": ("train",), "fit": ("train",), "check": ("verify", "grade"), "notebook": ("tutorials",),
     "notebooks": ("tutorials",), "download": ("fetch",), "get": ("fetch",), "ls": ("list",), "info": ("list",),
-    "hand-out": ("student",), "handout": ("student",), "solutions": ("build",),
+    "hand-out": ("student",), "handout": ("student",), "solutions": ("build",), "mark": ("grade",), "html": ("book",),
+    **dict.fromkeys(("exam", "exams", "quiz", "slides", "lecture"), ("kit",)), "show": ("list",), "load": ("fetch",),
+    **dict.fromkeys(("cnn", "lenet", "conv"), ("convnet",)), **dict.fromkeys(("dense", "fc", "sequential"), ("mlp",)),
+    "mlp": ("small",), **dict.fromkeys(("lstm", "gru"), ("rnn", "recurrent")), "rnn": ("recurrent",),
+    "resnet": ("residual",), **dict.fromkeys(("large", "full"), ("wide", "paper")), "gn": ("gauss-newton",),
+    "pc": ("predictive-coding",), "tp": ("target-propagation",), "fmnist": ("fashion_mnist",), "all": ("family",),
+    **dict.fromkeys(("speed", "time", "timing"), ("step",)), "train": ("race",), "adam": ("backprop, Adam",),
     "nchw": ("channels_first",), "nhwc": ("channels_last",),
 }
 OWN_TRANSFER = "there is none here; softplus is smooth too, and a subclass of minilift.Activation is your own"
@@ -133,6 +132,7 @@ INSTEAD = {
     **dict.fromkeys(("adam", "momentum", "rmsprop", "muon"), "it is an optimizer; the method of plain gradients is "
                     "'backprop'"),
     "adamw": "it is 'adam:decoupled=True,weight_decay=0.01'",
+    "all": "name them one by one",
 }
 # names in the package
 NAMES = {
@@ -295,21 +295,17 @@ def value_hint(name: str, known: Collection[str]) -> str:
     if same:
         return f"; it is called {same[0]!r} here"
     first, bracket, rest = name.rstrip(") ").partition("(")
+    if not bracket and "=" in name:
+        first, bracket, rest = name.partition(",")
     if bracket and first in known:
         return f"; it is written {f'{first}:{rest}'.rstrip(':')!r}"
+    if re.fullmatch(r"cg[1-9][0-9]?", lowered) and "proxprop" in known:
+        return f"; it is written 'proxprop:solver={lowered}'"
     if "," in name and name.split(",")[0].strip() in known:
         return "; several names are separated by blanks"
     if lowered in INSTEAD and lowered not in known:
         return f"; {INSTEAD[lowered]}"
     return nearest(name, known, cutoff=0.5)
-
-
-def option_hint(option: str, known: Collection[str]) -> str:
-    """Return what is said of an option of the command line that is none of the known ones."""
-    same = [other for other in OPTIONS.get(option, ()) if other in known]
-    if not option.startswith("-"):
-        return "; a list is written with commas, as in 64,128,10" if option.isdecimal() else ""
-    return f"; it is called {same[0]!r} here" if same else nearest(option, known)
 
 
 def unknown_argument(what: str, name: str, known: Collection[str]) -> TypeError:
