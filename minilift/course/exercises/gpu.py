@@ -66,6 +66,9 @@ WRONG_ULPS = {
     "the fraction is upside down": ulps_with(final=lambda found: 1 / found),
     "the spacing divides": ulps_with(power=1.0),
     "half a spacing is the rounding error; the distance of two floats is a whole one": ulps_with(final=lambda u: 2 * u),
+    "lengths of vectors, over ε; the largest difference, over the spacing at the largest entry, is asked for":
+        lambda x, y: float(np.linalg.norm(x.astype(np.float64) - y) / np.linalg.norm(y.astype(np.float64))
+                           / np.finfo(y.dtype).eps),
     "a ½ too many": ulps_with(final=lambda found: found / 2),
     "a number of floats is asked for, not of bits": ulps_with(final=lambda found: np.log2(1 + found)),
     "whether they differ is not by how much": ulps_with(final=lambda found: int(found > 0)),
@@ -213,8 +216,9 @@ def product_bound(answer, seed):
             limit = np.asarray(bound(A, B), dtype=np.float64)
             if limit.shape != (6, 7):
                 raise ValueError(f"one bound an entry, shape (6, 7), is expected, got {limit.shape}")
-            if np.asarray(bound(A, B)).dtype != np.float64:
-                raise ValueError("a bound in float64 is expected, and this one has been rounded to float32 itself")
+            kind = np.asarray(bound(A, B)).dtype
+            if np.promote_types(kind, np.float64) != kind:
+                raise ValueError(f"a bound in float64 is expected, and this one has been rounded to {kind} itself")
             yield Claim(f"n = {A.shape[1]}: entries of the bound that are not positive", float((limit <= 0).sum()), 0)
             errors = abs((A @ B).astype(np.float64) - wide @ wide_b)
             yield Claim(f"n = {A.shape[1]}: the largest error over its bound", float((errors / limit).max()), 1.0)
@@ -373,6 +377,7 @@ def timed(answer, seed):
                          {text: functools.partial(measured, wrong) for text, wrong in WRONG_CLOCKS.items()})
         short, long = (float(measured(measure, cost)) for cost in (100, 240))
         yield short < 0, f"a time is positive; yours is {short:g}: which reading is taken from which?"
+        yield same(short / 101, long / 241), f"it is {short / 101:.4g} times the time of one piece, launch included"
         yield short > 5000, f"work of 100 takes {short:g} by your clock: the first call's compiling must be in it"
         grows = (long - short) / 140
         yield same(grows, 1), f"the work itself is right, and {short - 101:+.4g} beside it: what else is in your time?"

@@ -36,6 +36,20 @@ def stays(low):
     return len(low) - low[::-1].argmin() if not low.all() else 0
 
 
+def between(curve, level):
+    """Return where the line between two epochs first meets the level, ∞ if it never does."""
+    low = np.flatnonzero(curve <= level)
+    if len(low) == 0 or low[0] == 0:
+        return np.inf if len(low) == 0 else 0.0
+    before, after = curve[low[0] - 1:low[0] + 1]
+    return low[0] - (level - after) / (before - after)
+
+
+def own_epochs(curves, levels):
+    """Return each seed's first epoch at or below its level."""
+    return np.array([library_epochs_to(curve[None], [level]) for curve, level in zip(curves, levels)])
+
+
 def middle(rank):
     """Return a rule that takes one of the seeds in the middle, also where their number is even."""
     return lambda firsts: np.sort(firsts)[rank(len(firsts))]
@@ -96,6 +110,19 @@ WRONG_EPOCHS = {
         epochs_with(np.sum, missing=0),
     "the comparison is upside down: at or below the level":
         lambda curves, levels: epochs_with()(-np.asarray(curves), -np.asarray(levels)),
+    "infinite as soon as one seed never gets there: it counts as infinity, and the median may still be finite":
+        lambda curves, levels: np.median(own) if np.isfinite(own := own_epochs(curves, levels)).all() else np.inf,
+    "the seeds that diverge are left out; each counts, as infinity where it never got there": lambda curves, levels:
+        np.median(own_epochs(curves, levels)[np.isfinite(curves).all(axis=1)]),
+    "a seed that was at or below its level is there, even if it diverges later": lambda curves, levels:
+        np.median(np.where(np.isfinite(curves).all(axis=1), own_epochs(curves, levels), np.inf)),
+    "between two epochs nothing was measured: the first epoch at or below the level is a whole number":
+        lambda curves, levels: np.median([between(curve, level) for curve, level in zip(curves, levels)]),
+    "the level is a loss, not a share of the first loss": lambda curves, levels: np.median(
+        own_epochs(curves, levels * curves[:, 0])),
+    "any and argmax go through the seeds here: the epochs of one seed are a row, axis 1": lambda curves, levels:
+        np.median(own_epochs(np.transpose(np.asarray(curves) <= np.reshape(levels, (-1, 1))) * -1.0,
+                             np.full(np.shape(curves)[1], -1.0))),
     "a seed that never gets there counts as infinity; NaN spoils the median": epochs_with(missing=np.nan),
     "NaN is no loss below the level: a comparison with NaN is False, and its negation True":
         lambda curves, levels: epochs_with()(np.nan_to_num(curves, nan=-1.0), levels),
@@ -118,6 +145,8 @@ def drawn_curves(seed):
     one = bumpy.copy()
     one[0, 4:], one[0, :4] = np.nan, 2.0
     early = np.array([bumpy[0, 0], bumpy[1, 0] + 0.1, bumpy[2, 3]])  # two are there before training
+    late = bumpy.copy()
+    late[0, 6:], late[1, 5:] = np.nan, np.inf
     two = one.copy()
     two[2] = np.linspace(2.3, 1.9, 9)
     return {"three falling curves": (falling, own), "curves that come back up": (bumpy, bumpy[:, 3] + 0.01),
@@ -125,6 +154,7 @@ def drawn_curves(seed):
             "two of three are there before training": (bumpy, early),
             "four seeds": (np.vstack([falling, bumpy[:1]]), np.append(own, 0.01)),
             "one of three diverged": (one, np.array([0.5, 0.7, 1.3])), "two of three never": (two, np.full(3, 0.7)),
+            "two of three diverge later": (late, bumpy[:, 3] + 0.01),
             "five seeds, one diverged": (np.vstack([bumpy, one[:1], 1.1 * bumpy[:1]]), np.full(5, 0.75))}
 
 
@@ -138,6 +168,7 @@ def epochs_to(answer, seed):
              "four seeds": "three seeds are right: what is the median of an even number?",
              "one of three diverged": "complete curves are right: what counts for a seed that never gets there?",
              "two of three never": "where most seeds never get there the median is infinite",
+             "two of three diverge later": "a seed that was there is there, whatever comes later",
              "five seeds, one diverged": "three seeds are right: is 3 written somewhere?"}
 
     def as_defined(curves, levels):
@@ -194,7 +225,6 @@ TRAPS = {  # validation losses of three seeds, and the wrong rule that takes thi
     "median": (0.30, 0.40, 0.60), "mean": (0.30, 0.42, 0.43), "worst": (0.418, 0.42, 0.4205),
     "best": (0.05, 0.48, 0.9), "inf": (0.10, 0.11, np.inf), "NaN": (0.12, np.nan, 0.13),
     "NaN and inf": (0.01, np.nan, np.inf), "far": (0.8, 0.85, 0.9), "near": (0.6, 0.65, 0.7),
-    "minus inf": (0.2, 0.21, -np.inf),
 }
 
 
@@ -241,6 +271,8 @@ WRONG_CHOICES = {
     "the training loss is added; validation alone chooses": lambda table: choose_with()(
         table | {"val_loss": table["train_loss"] + table["val_loss"]}),
     "the mean over the seeds; the median is asked for": choose_with(over=np.mean),
+    "a geometric mean over the seeds; the median is asked for": choose_with(
+        over=lambda val, axis: np.exp(np.mean(np.log(val), axis=axis))),
     "by the best seed: luck; take the median over the seeds": choose_with(over=np.min),
     "by the worst seed; the median over the seeds is asked for": choose_with(over=np.max),
     "a step size got through at which a seed is infinite: refuse that as well as NaN, np.isfinite(…).all over seeds":
@@ -299,6 +331,8 @@ def choose(answer, seed):
 
     def claims(pick):
         for kind, table in tables.items():
+            if np.shape(pick(table)):
+                raise ValueError(f"one number is expected, an entry of table['tau'], and an array comes: {pick(table)}")
             val, at = table["val_loss"], np.flatnonzero(table["tau"] == pick(table))
             if len(at) != 1:
                 raise ValueError(f"an entry of table['tau'] is expected, got {pick(table)!r}")
@@ -363,6 +397,15 @@ WRONG_INTERVALS = {
     "1.96 is for many seeds; with three, Student's factor is 4.303": interval_with(1.96),
     "std divides by n here; with ddof=1 it divides by n − 1": interval_with(ddof=0),
     "1.96 is for many seeds, and std divides by n here, not by n − 1": interval_with(1.96, ddof=0),
+    "the factor t is missing, and std divides by n here, not by n − 1": interval_with(1.0, ddof=0),
+    "mean ∓ s says where single runs lie: t and √n are missing": interval_with(1.0, root=lambda n: 1),
+    "mean ∓ s says where single runs lie: t and √n are missing, and std divides by n": interval_with(
+        1.0, ddof=0, root=lambda n: 1),
+    "mean ∓ 1.96 s says where many single runs lie: Student's t and √n are missing": interval_with(
+        1.96, root=lambda n: 1),
+    "√3 is for three seeds; with five it is √5": interval_with(root=lambda n: np.sqrt(3)),
+    "n − 1 is missing in s: its squares are a mean over n − 1, not a sum": interval_with(
+        spread=lambda d, ddof: np.sqrt(np.sum((d - np.mean(d)) ** 2))),
     "s is the standard deviation; this is the variance": interval_with(spread=np.var),
     "the factor t is missing": interval_with(1.0),
     "2 is a rule for many seeds; with three, Student's factor is 4.303": interval_with(2.0),
@@ -447,7 +490,7 @@ def interval(answer, seed):
         yield isinstance(find(rows[0]), str), "the two ends are asked for, not the verdict"
         yield from slips(find, [(draws[n][0],) for n in (3, 5)], WRONG_INTERVALS)
         ends = [find(row) for row in rows]
-        yield (all(row.min() <= low <= high <= row.max() for row, (low, high) in zip(rows, ends)),
+        yield (all(row.min() - 1e-9 <= low <= high <= row.max() + 1e-9 for row, (low, high) in zip(rows, ends)),
                "it never leaves the range of the runs: resampled or ranked, three or five runs say too little")
         three, five = (lengths(find, n) for n in (3, 5))
         yield (same([np.mean(end) for end in ends], [row.mean() for row in rows])

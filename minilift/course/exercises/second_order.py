@@ -66,6 +66,10 @@ WRONG_GAUSS_NEWTON = {
         lambda jac, H: np.einsum("nkp,n,nkq->pq", jac, np.trace(H, axis1=1, axis2=2), jac),
     "of the indices p and q stay, those of the parameters; the sums run over n, k and j":
         lambda jac, H: np.einsum("nkp,nkj,njq->nkj", jac, H, jac),
+    "multiplied by N: the sum over the samples stands as it is":
+        lambda jac, H: len(jac) * library_gauss_newton(jac, H),
+    "H_i is missing, and 1/N stands for it: between the Jacobians of a sample stands its own H_i":
+        lambda jac, H: np.einsum("nkp,nkq->pq", jac, jac) / len(jac),
     "this is the inverse; no system is solved yet": lambda jac, H: np.linalg.inv(library_gauss_newton(jac, H)),
 }
 
@@ -238,6 +242,10 @@ WRONG_KFAC = {
     "only the mean eigenvalue of the output factor is used: it has m × m entries":
         lambda a, B: np.kron(a.T @ a / len(a), np.trace(B.sum(axis=0)) / B.shape[1] * np.eye(B.shape[1])),
     "the mean over the samples divides by N, not by N − 1": kfac_with(lambda N: 1 / (N - 1)),
+    "the order, and a mean of the B_i: θ's rows belong to inputs, and the weights of the samples are in B_i already":
+        kfac_with(outputs=lambda N: 1 / N, swapped=True),
+    "a Kronecker sum, with identities; the product of the two factors is wanted":
+        lambda a, B: (np.kron(a.T @ a / len(a), np.eye(B.shape[1])) + np.kron(np.eye(a.shape[1]), B.sum(axis=0))),
     "the output factor is inverted; the matrix itself is wanted":
         lambda a, B: np.kron(a.T @ a / len(a), np.linalg.inv(B.sum(axis=0))),
     "only the diagonal of the input factor": lambda a, B: np.kron(np.diag((a**2).mean(axis=0)), B.sum(axis=0)),
@@ -312,6 +320,8 @@ def newton_uphill(answer, seed):
         return gradient @ newton / size / np.linalg.norm(newton), gradient @ damped / size, hessian
 
     def claims(w):
+        if ... in list(np.ravel(np.asarray(w, dtype=object))):
+            raise ValueError("two numbers are expected; the dots of the hint stand for one that is yours to find")
         yield claim("a point in the plane, (w₁, w₂)", np.shape(w), (2,))
         yield Claim("not a stationary point: ‖∇J‖ over ‖w‖ (shortfall from 0.001)",
                     beyond(1e-3 - steepness(w)), 0)
