@@ -91,6 +91,21 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("new[D] = theta[D] - tau * energy.gradient_theta(D, theta, a, z)", "pass", "θ_D does not move"),
         ("a[D - 1] - tau * energy.gradient_a", "a[D - 1] - energy.gradient_a", "or in (8)"),
         ("replaced(a, l, a_half)", "replaced(a, l - 1, a_half)", "here a_{l−1} is replaced"),
+        ("            a_half = a[l - 1] - tau * energy.gradient_a(l - 1, theta, a, moved)",
+         "            new[l] = theta[l] - tau * energy.gradient_theta(l, theta, a, moved)\n"
+         "            a_half = a[l - 1] - tau * energy.gradient_a(l - 1, new, a, moved)", "at the old θ_l"),
+        ("energy.gradient_theta(D, theta, a, z)",
+         "energy.gradient_theta(D, theta, replaced(a, D - 1, a[D - 1] - tau * energy.gradient_a("
+         "D - 1, theta, a, z)), z)", "θ_D takes its step (12) at the forward pass"),
+        ("    new[D] = theta[D]", "    theta, a, z = list(theta), list(a), list(z)\n"
+         "    theta[D] = theta[D] - tau * energy.gradient_theta(D, theta, a, z)\n"
+         "    a[D - 1] = a[D - 1] - tau * energy.gradient_a(D - 1, theta, a, z)\n"
+         "    for l in range(D - 1, 0, -1):\n"
+         "        z[l] = z[l] - tau * energy.gradient_z(l, theta, a, z)\n"
+         "        if l > 1:\n"
+         "            a[l - 1] = a[l - 1] - tau * energy.gradient_a(l - 1, theta, a, z)\n"
+         "        theta[l] = theta[l] - tau * energy.gradient_theta(l, theta, a, z)\n"
+         "    return theta[1:]\n    new[D] = theta[D]", "but for one neighbour"),
         ("        if l > 1:\n            # ProxProp (10)\n    ", "        # ProxProp (10)\n", "is an index 0"),
     ],
     "4.4": [
@@ -232,6 +247,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("MP = KP + beta * P", "MP = KP + beta", "every entry"),
         ("MP = KP + beta * P", "MP = KP + beta**2 * P", "not β²"),
         ("/ size * P", "/ size * R", "not the new R"),
+        ("        U, R = U + alpha * P, R - alpha * MP\n        P = R + np.sum(R * (K @ R), axis=0)",
+         "        KR = K @ R\n        U, R = U + alpha * P, R - alpha * MP\n        P = R + np.sum(R * KR, axis=0)",
+         "or 0, as ⟨R_new, KR_old⟩ is"),
         ("np.sum(R * (K @ R), axis=0) / size * P", "np.sum(R * (K @ R)) / np.sum(size) * P", "over all units in γ"),
         ("MP = KP + beta * P", "MP = K @ (KP + beta * P)", "a K too many"),
         ("        U, R = U + alpha * P, R - alpha * MP\n        P = R +", "        U, R_old, R = U + alpha * P, R, R - "

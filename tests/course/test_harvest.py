@@ -12,7 +12,7 @@ import pytest
 from course.harvest import RIGHT, SETUP, WRONG
 
 from minilift.course import exam, notebooks, teach
-from minilift.course.exercises import conjugate_gradients, implicit_weights
+from minilift.course.exercises import conjugate_gradients, implicit_weights, lift_the_network
 
 pytest.importorskip("jupytext")
 EXERCISES = sorted(WRONG, key=lambda number: [int(part) for part in number.split(".")])
@@ -139,7 +139,14 @@ def counted_by_twos(eigenvalues, eps):
     return k
 
 
+def solved_for_the_outputs(a, theta_D, Y, tau):
+    """Return the implicit step on an activation by a system as wide as Y, which loses a digit where τ is large."""
+    W, b = theta_D[:-1], theta_D[-1]
+    return a - np.linalg.solve(W.T @ W + len(a) / tau * np.eye(W.shape[1]), (a @ W + b - Y).T).T @ W.T
+
+
 @pytest.mark.parametrize(("judged", "answers"), [
+    (lift_the_network.implicit_activation, [solved_for_the_outputs]),
     (conjugate_gradients.steps_enough, [counted_by_twos]),
     (conjugate_gradients.unfinished, [np.geomspace(1, kappa, 16) for kappa in (700, 1500, 2000, 2500, 3000, 5000)]),
     (implicit_weights.lost_digits, [(40, 5, tau_theta) for tau_theta in (1e7, 2e7, 5e7, 1e8, 2e8, 1e9)])])

@@ -492,7 +492,7 @@ WRONG_SAMPLE_CG = {
     "after P = R both names stand for one and the same array, which R −= α MP changes": sample_cg_in_one_array,
     "R and P are one and the same array: what is done to one in place is done to both":
         lambda K, g, beta, steps: sample_cg_in_one_array(K, g, beta, steps, p_too=True),
-    "γ is missing: this is steepest descent": sample_cg_with(gamma=False),
+    "γ is missing, or 0, as ⟨R_new, KR_old⟩ is: this is steepest descent": sample_cg_with(gamma=False),
     "the sign of γ": sample_cg_with(gamma=-1),
     "γ is upside down: the new ‖r‖² over the old": sample_cg_with(turned=-1),
     "in γ stands ⟨R, R⟩; ‖r‖² is that of θ there too": sample_cg_with(in_gamma=0),

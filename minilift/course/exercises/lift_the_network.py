@@ -403,27 +403,28 @@ class Recording(PenaltyEnergy):
         return super().gradient_z(l, theta, a, z)
 
 
-def sweep_with(last=1, theta_at="a", z_at="half", a_at="half", theta_sees="half", through="old", up=False, tau_in=1,
-               first=True, turns=100, slope=np.ones_like, z_sign=1, a_sign=1):
+def sweep_with(last=1, top_at="a", theta_at="a", z_at="half", a_at="half", theta_sees="half", through="old", up=False,
+               tau_in=1, first=True, turns=100, slope=np.ones_like, z_sign=1, a_sign=1):
     """Return a sweep with a slip in it: at which of the old and half-stepped values each gradient is taken."""
     def sweep(energy, theta, a, z, tau):
         D, new = len(theta) - 1, list(theta)
-        weights = theta if through == "old" else new
-        new[D] = theta[D] - last * (1 if tau_in == "all θ" else tau) * energy.gradient_theta(D, theta, a, z)
+        weights = theta if through in ("old", "below") else new
         length = a_sign * tau
+        top = replaced(a, D - 1, a[D - 1] - length * energy.gradient_a(D - 1, theta, a, z)) if top_at == "half" else a
+        new[D] = theta[D] - last * (1 if tau_in == "all θ" else tau) * energy.gradient_theta(D, theta, top, z)
         halves = {D - 1: a[D - 1] - length * energy.gradient_a(D - 1, weights, a, z)}
         for l in list(range(1, D) if up else range(D - 1, 0, -1))[:turns]:
             seen = replaced(a, l, halves.get(l, a[l])) if z_at == "half" else a
             seen = replaced(a, l - 1, halves.get(l, a[l])) if z_at == "below" else seen
             in_z = slope(z[l]) * energy.gradient_z(l, theta, seen, z)
             moved = replaced(z, l, z[l] - z_sign * (1 if tau_in == "z" else tau) * in_z)
-            if l > 1 and through != "new":
+            if l > 1 and through not in ("new", "below"):
                 halves[l - 1] = a[l - 1] - length * energy.gradient_a(l - 1, theta, a, moved if a_at == "half" else z)
             at = replaced(a, l - 1, halves.get(l - 1, a[l - 1])) if theta_at == "half" else a
             step = energy.gradient_theta(l, theta, at, moved if theta_sees == "half" else z)
             if l > 1 or first:
                 new[l] = theta[l] - (1 if tau_in in ("θ", "all θ") else tau) * step
-            if l > 1 and through == "new":
+            if l > 1 and through in ("new", "below"):
                 halves[l - 1] = a[l - 1] - length * energy.gradient_a(l - 1, new, a, moved)
         return new[1:]
     return sweep
@@ -469,6 +470,10 @@ WRONG_SWEEPS = {
         (old - new) / tau for new, old in zip(sweep_with(theta_at="a")(energy, theta, a, z, tau), theta[1:])],
     "a_{D−1} takes its half step at the old θ_D; here it sees the new one": lambda energy, theta, a, z, tau:
         sweep_with(through="top")(energy, theta, a, z, tau),
+    "a_{l−1} takes its half step at the old θ_l; here it sees the new one": sweep_with(through="below"),
+    "θ_D takes its step (12) at the forward pass; here it sees the half-stepped a_{D−1}": sweep_with(top_at="half"),
+    "a_{D−1} sees the new θ_D here, and θ_l the half-stepped a_{l−1}: at the forward pass but for one neighbour":
+        sweep_with(through="top", theta_at="half"),
     "the order: all a and z have moved from the first map up, before any θ": moved_upwards,
     "θ_D comes last in the list: [θ_1, …, θ_D]": lambda *problem: sweep_with(theta_at="a")(*problem)[::-1],
     "every step goes uphill: θ − τ …": lambda energy, theta, a, z, tau: sweep_with(theta_at="a")(
@@ -736,6 +741,7 @@ def implicit_activation(answer, seed):
     W, b = last[:-1], last[-1]
     looks = {0.5: "put your u into hint 2 and see which of its terms is off",
              1e3: "right for a small τ only: solve the system, do not iterate or expand"}
+    tolerance = {0.5: 1e-10, 1e3: 1e-8}  # τ f'(u) multiplies the rounding of u by τ
 
     def slope(u):
         return (u @ W + b - Y) @ W.T / len(Y)
@@ -743,7 +749,8 @@ def implicit_activation(answer, seed):
     def claims(found):
         for tau in (0.5, 1e3):
             u = found(a, last, Y, tau)
-            yield claim(f"u + τ f'(u) = a, τ = {tau:g}", u + tau * slope(u), a, 1e-10, look=looks[tau])
+            yield claim(f"u + τ f'(u) = a, τ = {tau:g}", u + tau * slope(u), a, tolerance[tau],
+                        look=looks[tau])
 
     def mistakes(found):
         yield from slips(found, [(a, last, Y, 0.5), (a, last, Y, 3.0)], WRONG_ACTIVATIONS)
