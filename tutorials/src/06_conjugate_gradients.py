@@ -7,7 +7,7 @@
 # **Afterwards you can**
 # 1. take the best step along a gradient, unit by unit (Exercise 6.1);
 # 2. write conjugate gradients for a whole layer, without its matrix (Exercise 6.2);
-# 3. predict the number of steps from eigenvalues, on paper and in float64 (Exercises 6.3 and 6.5);
+# 3. bound the number of steps by eigenvalues, and make float64 take more than $n$ (Exercises 6.3 and 6.5);
 # 4. carry them over to sample space, where a step costs less if $N < 2n$ (Exercise 6.4);
 # 5. choose between a few steps and an exact solve by counting (Exercise 6.6).
 #
@@ -160,6 +160,11 @@ print(f"0.5, 0.9, 1.1 and 2 times the step are worse in every unit: {best}")
 print(f"cosine to the gradient: at least {angles.min():.3f} in each unit, "
       f"{np.sum(cg1 * b) / (np.linalg.norm(cg1) * np.linalg.norm(b)):.3f} "
       "over all")
+rest = exact
+for _ in range(10):
+    rest = rest - first_step(M, M @ rest)
+descent = np.sqrt(np.sum(rest * (M @ rest)) / np.sum(exact * b))
+print(f"ten such steps: error {descent:.2f} of that at 0, in the norm of M")
 
 # %% [markdown]
 # So ProxProp with one step, cg1, *is* the gradient, each unit's column with the length of an exact line search on
@@ -168,8 +173,8 @@ print(f"cosine to the gradient: at least {angles.min():.3f} in each unit, "
 # %% [markdown]
 # ## The next steps: do not undo the last
 #
-# Repeating such steps is steepest descent: slow, since each search spoils the minimum found before. Better
-# search along $p_{k+1} = r_{k+1} + \gamma_k p_k$ with $\gamma_k$ such that
+# Ten such steps, steepest descent, leave 0.47 of the error (above), ten of CG 0.0025 (figure below). CG
+# searches along $p_{k+1} = r_{k+1} + \gamma_k p_k$ with $\gamma_k$ such that
 # $\langle p_{k+1}, Mp_k\rangle = 0$: moving along $p_{k+1}$ then leaves the slope along $p_k$ at zero. Each
 # search leaves $r_{k+1} = r_k - \alpha_k Mp_k$ orthogonal to $p_k$. Hence
 # $\langle p_k, r_k\rangle = \|r_k\|^2$ and $\langle r_{k+1}, r_k\rangle = 0$, and with
@@ -359,7 +364,7 @@ teach.holds("how far q is above its least value, over half the squared error",
 #
 # $$ \frac{\|d - d_k\|_M}{\|d\|_M} \le 2\left(\frac{\sqrt{\kappa'} - 1}{\sqrt{\kappa'} + 1}\right)^{k-1}. \tag{6.7} $$
 #
-# And with $n + 1$ eigenvalues a polynomial of degree $n + 1$ is zero on all of them: CG *ends* after $n + 1$ steps.
+# And with $n + 1$ eigenvalues a polynomial of degree $n + 1$ is zero on all of them: on paper CG *ends* after $n + 1$ steps.
 
 # %%
 def chebyshev(kappa, k):
@@ -464,15 +469,15 @@ fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center",
 teach.show(fig,
            "Error of CG against the number of steps for four τ_θ, with two "
            "bounds. At 0.05 ten steps reach 1e-8; at 100 and 10000 the "
-           "curves are alike, 0.2 after ten steps and 1e-3 at the line k = "
-           "31, where exact arithmetic would be done.")
+           "curves are alike, 0.2 after ten steps, 1e-3 and 2e-3 at the "
+           "line k = 31, where exact arithmetic would be done.")
 print("errors after ten steps:",
       *(f"{errors[tau_theta][9]:.2g} (τ_θ = {tau_theta:g})  "
         for tau_theta in taus))
 
 # %% [markdown]
-# Strong damping ($\tau_\theta = 0.05$): five steps are the exact solve to 3e-4. Weak damping: after ten steps much is left. The bound (6.6) is pessimistic, since one eigenvalue stands far
-# apart (its eigenvector is the mean activation, with a cosine of 0.9999); (6.7) is better from the second step on, and still only a bound.
+# Strong damping ($\tau_\theta = 0.05$): five steps are the exact solve to 3e-4. Weak damping: after ten steps much is left. One eigenvalue stands far
+# apart (its eigenvector is the mean activation, with a cosine of 0.9999): from the second step on (6.7) is the better bound, and still only a bound.
 #
 # The panels for 100 and 10 000 look alike, but show errors to *different* solutions. Do a few steps return
 # the same?
@@ -483,7 +488,10 @@ layers = [layer(seed, np.random.default_rng(seed))[3:]
 
 
 def after(k, tau_theta, a, g):
-    # 3000 steps: the exact solution, whatever rounding does
+    if k is None:
+        wide = np.hstack([a, np.ones((N, 1))])
+        M = wide.T @ wide + np.eye(wide.shape[1]) / tau_theta
+        return np.linalg.solve(M, wide.T @ g)
     return ml.solvers.conjugate_gradients(
         ml.maps.Gram(a, side="parameter"), g, 1 / tau_theta, k).value
 
@@ -492,17 +500,17 @@ apart_by = {}
 for tau_theta in (1.0, 100.0):
     print(f"τ_θ = {tau_theta:g} against 10000, relative difference, three "
           "seeds of net and batch:")
-    for k in (1, 3, 10, 3000):
+    for k in (1, 3, 10, None):
         pairs = [(after(k, tau_theta, *each), after(k, 1e4, *each))
                  for each in layers]
         apart_by[tau_theta, k] = [np.linalg.norm(u - v) / np.linalg.norm(v)
                                   for u, v in pairs]
-        print(f"    {k} steps", *(f"{100 * share:.2g} %  "
-                                  for share in apart_by[tau_theta, k]))
+        print(f"    {k} steps" if k else "    solved",
+              *(f"{100 * share:.2g} %  " for share in apart_by[tau_theta, k]))
 
 # %% [markdown]
 # On all three, between 100 and 10 000 three steps differ by less than a percent: for such large $\tau_\theta$ **what
-# so few steps return hardly depends on it**; their number is the regulariser. Between 1 and 10 000 all differ.
+# so few steps return hardly depends on it**. Between 1 and 10 000 all differ.
 
 # %% [markdown]
 # ## Exercise 6.3 (core): how many steps are enough?
@@ -896,10 +904,10 @@ teach.show(fig, "Extra cost relative to backprop against the number of steps. "
 
 # %% [markdown] tags=["answer"]
 # **One answer.** (i) The exact solve in sample space costs 0.2 of a backprop, less than one matrix-free CG
-# step: take it, whatever $\tau_\theta$. (ii) The matrix-free iteration is cheapest up to ten steps. With
-# $\tau_\theta = 0.05$ three steps are exact to 2 %, five to 3e-4. With 100 three steps give a direction whose
-# cosine to the exact one is about 0.5: that is another method, one in which the number of steps does the
-# damping. A report must name the solver and $k$, not only $\tau_\theta$. The paper finds few steps to
+# step: take it, whatever $\tau_\theta$. (ii) The matrix-free iteration is cheapest up to ten steps. On
+# the layer of this notebook, with $\tau_\theta = 0.05$, three steps are exact to 2 %, five to 3e-4; with 100
+# three steps give a direction whose cosine to the exact one is about 0.5: that is another method. On the
+# convolution $\tilde a^T\tilde a$ is a sum over 128 000 rows: look at its eigenvalues first. A report must name the solver and $k$, not only $\tau_\theta$. The paper finds few steps to
 # generalise slightly better: one more reason to say which it was.
 
 # %% tags=["record"]
@@ -909,17 +917,19 @@ teach.record("cosine of the first eigenvector and the mean of ã", to_mean,
              expected=0.9999, tolerance=0.0002)
 teach.record("error after 31 steps, τ_θ = 100, log10", np.log10(at_the_end),
              expected=-3, tolerance=0.7)
-teach.record("error after 10 steps, τ_θ = 100", errors[100.0][9], expected=0.16,
-             tolerance=0.03)
-teach.record("error after 10 steps, τ_θ = 10000", errors[1e4][9], expected=0.18,
-             tolerance=0.03)
+after_ten = *(errors[t][9] for t in taus[1:]), descent
+for name, value, expected in zip(("1", "100", "10000", "1, steepest descent"),
+                                 after_ten, (0.0025, 0.16, 0.18, 0.47)):
+    teach.record(f"error after 10 steps, τ_θ = {name}", value, expected,
+                 tolerance=0.15 * expected)
 most, least = max(apart_by[100.0, 3]), min(apart_by[1.0, 1])
+worse = sum(np.sum(bounds[t][1][1:] >= bounds[t][0][1:]) for t in taus)
+teach.record("steps where (6.7) is not below (6.6)", worse, 0, tolerance=0)
 teach.record("cg3 at τ_θ = 100 and 10000, largest difference", most,
              expected=0.005, tolerance=0.005)
 teach.record("cg1 at τ_θ = 1 and 10000, least difference", least,
              expected=0.05, tolerance=0.04)
-teach.record("steps promised for 1e-3, τ_θ = 1", promised[1.0], expected=18,
-             tolerance=1)
+teach.record("steps promised for 1e-3, τ_θ = 1", promised[1.0], 18, tolerance=1)
 teach.record("cosine of cg3 to exact, τ_θ = 100", to_exact[100.0][2],
              expected=0.5, tolerance=0.05)
 teach.record("κ = 311: error at k = 16, log10",
@@ -939,16 +949,16 @@ full = relative["full", "sample"][0] + inverse
 teach.record("fully connected, exact in sample space, over backprop", full,
              expected=0.23, tolerance=0.01)
 cheaper = relative["conv", "matrix-free"] < relative["conv", "parameter"]
-teach.record("convolution: matrix-free is cheapest up to step",
-             cheaper.sum(), expected=10, tolerance=0)
+teach.record("convolution: matrix-free is cheapest up to step", cheaper.sum(),
+             10, tolerance=0)
 
 # %% [markdown]
 # ## Summary
 #
 # - CG minimises over growing Krylov spaces; cg1 is the gradient with an exact line search per unit, and every
 #   $d_k$ is a descent direction.
-# - How many steps it takes is bounded by the eigenvalues. For large $\tau_\theta$ (here from 100 on) a few steps
-#   return something that depends on their number, hardly on $\tau_\theta$.
+# - How many steps it takes is bounded by the eigenvalues. For large $\tau_\theta$ (here 100 and 10 000) three steps
+#   return nearly the same, where exact solutions differ by 13 to 19 %.
 # - In sample space a step costs one product with an $N \times N$ matrix; whether that pays is a matter of shapes.
 #
 # **What this does not show.** One shape of layer; one batch, where no seeds are named; no training. Operations are counted, not seconds; the inverse by the book, a convolution's Gram matrices as if its
