@@ -23,7 +23,7 @@ from minilift.methods.backward import sweep as backward
 from minilift.network import Network
 from minilift.support.arguments import shown, whole_number
 from minilift.support.backend import check_arrays, to_numpy
-from minilift.support.spellings import guide_in
+from minilift.support.spellings import guide_in, spelled
 from minilift.training.curves import (
     BLACK,
     BLUE,
@@ -57,6 +57,7 @@ __all__ = ["METHOD_STYLE", "activations", "comparison", "filters", "graph", "his
 # ---- residuals of inexact solves
 
 
+@spelled
 def residuals(found: dict[str, list[Any]]) -> Figure:
     """Return a figure of relative residuals of the proximal steps: one panel a map, one column a solver.
 
@@ -120,6 +121,7 @@ def check_residuals(found):
 # ---- the layer graph
 
 
+@spelled
 def graph(net: Network) -> Figure:
     r"""Return a figure of a network as the papers see it: θ_l, z_l and a_l as nodes, one column a map or join.
 
@@ -147,6 +149,7 @@ def graph(net: Network) -> Figure:
     return diagram.drawn(checked_network("graph", net), {})
 
 
+@spelled
 def sweep(net: Network) -> Figure:
     r"""Return the figure of `graph`, with the order of the half steps.
 
@@ -173,6 +176,7 @@ def sweep(net: Network) -> Figure:
 # ---- convolutional layers
 
 
+@spelled
 def filters(net: Network, l: int = 1) -> Figure:
     """Return a figure of the filters of one convolution.
 
@@ -204,6 +208,7 @@ def filters(net: Network, l: int = 1) -> Figure:
     return picture_grid(kernels.transpose(2, 3, 0, 1), f"filters of map {l}", "input channel", "output channel")
 
 
+@spelled
 def activations(net: Network, X: Any, l: int = 1) -> Figure:
     """Return a figure of the activations a_l after one convolution: one row a sample, one column a channel.
 
@@ -232,6 +237,7 @@ def activations(net: Network, X: Any, l: int = 1) -> Figure:
     return picture_grid(to_numpy(a).transpose(0, 3, 1, 2), f"${name}_{{{l}}}$", "sample", "channel")
 
 
+@spelled
 def prox_residual(net: Network, X: Any, y: Any, l: int = 1,
                   method: Method | Callable[..., Any] | None = None) -> Figure:
     r"""Return a figure of what an implicit step leaves of its target: one row a sample, one column an output channel.

@@ -57,6 +57,9 @@ class Team:
     """
 
     def __init__(self, communicator: Any = None, brief: bool = False) -> None:
+        if communicator is not None and not hasattr(communicator, "Get_rank"):
+            raise TypeError("Team: communicator must be one of mpi4py's, as Team.mpi() has it; processes are started "
+                            f"as in mpiexec -n 4 python mine.py, got {communicator!r}")
         self.communicator, self.brief = communicator, brief
         self.rank = 0 if communicator is None else communicator.Get_rank()
         self.size = 1 if communicator is None else communicator.Get_size()

@@ -16,32 +16,45 @@ C = TypeVar("C", bound=type)
 
 # arguments of functions and constructors
 ARGUMENTS = {
-    "learning_rate": ("lr",), "learning_rate_init": ("lr",), "eta": ("lr",), "rate": ("lr",), "tau": ("tau_theta",),
+    "learning_rate": ("lr",), "learning_rate_init": ("lr",), "eta": ("lr",), "rate": ("lr",),
+    "tau": ("tau_theta", "eta"),
     "n_epochs": ("epochs",), "max_iter": ("epochs",), "num_epochs": ("epochs",), "nb_epoch": ("epochs",),
     "batch": ("batch_size",), "random_state": ("seed",), "verbose": ("progress",),
-    "validation_data": ("validation",), "validation_split": ("validation",), "validation_fraction": ("validation",),
+    "validation_data": ("validation",), "validation_split": ("validation", "validation_fraction"),
+    "validation_fraction": ("validation",),
     "early_stopping": ("early_stop",), "callback": ("callbacks",), "warm_start": ("resume",),
     "solver": ("optimizer",), "opt": ("optimizer",), "algorithm": ("method",),
     "hidden_layer_sizes": ("widths",), "layers": ("widths",), "units": ("n_out", "widths"), "sizes": ("widths",),
     "in_features": ("n_in",), "out_features": ("n_out",),
     "in_channels": ("c_in",), "out_channels": ("c_out",), "filters": ("c_out", "channels"),
-    "kernel_size": ("kernel",), "strides": ("stride",), "pool_size": ("size",), "num_features": ("channels",),
+    "kernel_size": ("kernel", "size"), "strides": ("stride",), "pool_size": ("size",), "num_features": ("channels",),
     "p": ("rate",), "device": ("backend",), "activations": ("activation",), "kernel_initializer": ("init",),
     "loss_fn": ("loss",), "criterion": ("loss",), "from_logits": ("loss",), "beta_1": ("beta1",),
-    "beta_2": ("beta2",), "betas": ("beta1",), "epsilon": ("eps",), "alpha": ("weight_decay",), "l2": ("weight_decay",),
+    "beta_2": ("beta2",), "betas": ("beta1",), "epsilon": ("eps",), "alpha": ("weight_decay", "slope"),
+    "l2": ("weight_decay",),
     "restore_best_weights": ("restore_best",), "n_iter_no_change": ("patience",), "min_delta": ("patience",),
     "negative_slope": ("slope",), "epochs": ("max_iter",), "seed": ("random_state",),
     "validation": ("validation_fraction",), "act": ("activation",), "nonlinearity": ("activation",),
-    "input_dim": ("n_in", "widths"), "output_dim": ("n_out", "widths"), "hidden": ("widths",),
+    "input_dim": ("n_in", "widths"), "output_dim": ("n_out", "widths"), "hidden": ("widths", "hidden_layer_sizes"),
     "input_size": ("n_in", "widths"), "hidden_size": ("n_hidden", "n_out", "widths"), "initial_epoch": ("resume",),
     "n_iter": ("epochs", "max_iter"), "iters": ("steps", "sweeps"), "iterations": ("steps", "sweeps"),
     "lr": ("local_lr", "eta", "rate"),
     "initializer": ("init",), "weight_init": ("init",), "n_inputs": ("widths",), "n_outputs": ("widths",),
     "num_iters": ("steps", "solver"), "gamma": ("tau_theta", "factor"), "eps": ("damping",),
     "niter": ("steps", "sweeps"), "max_epochs": ("epochs", "max_iter"), "rho": ("mu", "beta"), "lam": ("damping",),
-    "lambda_": ("lam", "damping"), "T_max": ("epochs",), "eta_min": ("lr_min",), "step_size": ("every",),
+    "lambda_": ("lam", "damping"), "T_max": ("epochs",), "eta_min": ("lr_min",), "step_size": ("every", "eta"),
     "n_samples": ("n", "n_train"), "test_size": ("fraction",), "val_data": ("validation",), "root": ("folder",),
     "data_dir": ("folder",), "path": ("folder",), "num_classes": ("classes",), "output_size": ("n_out",),
+    "bs": ("batch_size",), "val": ("validation",),
+    **dict.fromkeys(("valid", "test_data", "valid_data"), ("validation",)),
+    **dict.fromkeys(("save_path", "checkpoint_path"), ("checkpoint",)),
+    **dict.fromkeys(("logger", "on_epoch_end", "hooks"), ("callbacks",)), "model": ("net",), "network": ("net",),
+    **dict.fromkeys(("train_data", "dataset", "dataloader", "loader"), ("data",)), "initialization": ("init",),
+    "b1": ("beta1",), "beta": ("momentum",), "mu": ("momentum", "alpha"), "wd": ("weight_decay",),
+    "warmup_epochs": ("warmup",), "warmup_steps": ("warmup",), "max_lr": ("lr",), "lr_max": ("lr",),
+    "noise_level": ("noise",),
+    "tau_w": ("tau_theta",), "train_size": ("fraction",), "widths": ("hidden_layer_sizes",),
+    "patience": ("n_iter_no_change",), "x": ("X",), "training_data": ("data",), "depth": ("widths",),
     "timesteps": ("steps",), "seq_len": ("steps",), "reference": ("like",), "expected": ("like",),
 }
 LATER = "fit gives it the parameters, or a loop of yours: SGD(lr=0.1).step(net.parameters, directions)"
@@ -74,7 +87,21 @@ ELSEWHERE = {
 }
 IN_THE_OPTIMIZER = "it is the optimizer's, as in SGD(lr=0.1, weight_decay=1e-4)"
 IN_THE_NETWORK = "it is the network's, as in mlp([64, 32, 10], backend='cupy')"
+THREADS = "fit leaves them to BLAS: with threadpoolctl.threadpool_limits(1): fit(…)"
 ELSEWHERE |= {
+    ("fit", "momentum"): "HeavyBall and Nesterov have it, as in HeavyBall(lr=0.1, momentum=0.9)",
+    **{("fit", name): "it is the method's, as in ProxProp(tau_theta=0.5)" for name in ("tau_theta", "tau", "gamma")},
+    **{("fit", name): THREADS for name in ("threads", "n_jobs", "n_threads", "num_threads")},
+    **{("ProxProp", name): "it is the optimizer's, as in SGD(lr=10)" for name in ("step_size", "learning_rate")},
+    ("ProxProp", "momentum"): "it is the optimizer's, as in HeavyBall(lr=10, momentum=0.9)",
+    **{("ProxProp", name): "the solver says it, as in solver='cg3'" for name in ("cg", "n_cg", "max_iter", "maxiter")},
+    ("LocoProp", "optimizer"): "it is called 'local_optimizer' here",
+    **{(name, rate): "it is the optimizer's, as in SGD(lr=0.1)" for name in ("mlp", "Network")
+       for rate in ("lr", "learning_rate")},
+    **{(loader, name): "the data set has X_train, y_train, X_test and y_test"
+       for loader in ("digits", "mnist", "fashion_mnist", "usps", "cifar10") for name in ("train", "split", "subset")},
+    **{("ImplicitMLP.fit", name): "the estimator has it, as in ImplicitMLPClassifier(max_iter=20)"
+       for name in ("epochs", "max_iter", "n_epochs")},
     ("RMSProp", "alpha"): "it is called 'rho' here",
     ("ImplicitMLP", "warm_start"): "partial_fit goes on from where it is",
     **{("ImplicitMLP", name): "it is the method's, as in method='proxprop:tau_theta=0.5'"
@@ -89,8 +116,10 @@ ANYWHERE = {
     **dict.fromkeys(("kernel_regularizer", "regularizer", "weight_decay", "l2", "alpha"), IN_THE_OPTIMIZER),
     "optimizer": "fit takes it, as in fit(net, (X, y), ProxProp(), SGD(lr=3))",
     "activation": "it is a layer of its own, as in Network([Linear(3, 4), ReLU(), Linear(4, 2)])",
-    "output_activation": "it is inside the loss, SoftmaxCrossEntropy unless told otherwise",
-    **dict.fromkeys(("scheduler", "lr_schedule"), "the rate may be a schedule, as in SGD(lr=Cosine(0.1, epochs=20))"),
+    **dict.fromkeys(("output_activation", "last_activation", "out_activation", "final_activation"),
+                    "it is inside the loss, SoftmaxCrossEntropy unless told otherwise"),
+    **dict.fromkeys(("scheduler", "lr_schedule", "lr_scheduler"),
+                    "the rate may be a schedule, as in SGD(lr=Cosine(0.1, epochs=20))"),
     **dict.fromkeys(("grad_clip", "clip_norm"), "directions may be clipped before optimizer.step(…)"),
     "return_X_y": "the data set has X_train, y_train, X_test and y_test",
 }
@@ -104,10 +133,12 @@ VALUES = {
     "logistic": ("sigmoid",), "linear": ("identity",), "cuda": ("cupy",), "gpu": ("cupy",), "cpu": ("numpy",),
     **{f"cg{k}": (f"ProxProp cg{k}",) for k in (1, 3, 5, 10)},
     "proxprop": ("ProxProp exact", "proxprop, Adam", "proxprop-table1"), "torch": ("PyTorch",),
-    "bp": ("backprop",), "backpropagation": ("backprop",), "gradient": ("backprop",), "sgd": ("backprop",),
+    "bp": ("backprop",), "gd": ("backprop",), "double": ("float64",), "single": ("float32",),
+    "backpropagation": ("backprop",), "gradient": ("backprop",), "sgd": ("backprop",),
     "sibp": ("semi-implicit",), "cg": ("cg3",), "conjugate_gradient": ("cg3",), "conjugate_gradients": ("cg3",),
     "cholesky": ("exact",), "direct": ("exact",), "lu": ("exact",), "heavyball": ("momentum",), "nag": ("nesterov",),
-    "he_normal": ("he",), "kaiming": ("he",), "xavier": ("glorot",), "glorot_uniform": ("glorot",),
+    "he_normal": ("he",), "kaiming": ("he",), "kaiming_normal": ("he",), "kaiming_uniform": ("he",),
+    "xavier": ("glorot",), "glorot_uniform": ("glorot",),
     "mnist_784": ("mnist",), "loss": ("train_loss",), "acc": ("train_accuracy",), "accuracy": ("train_accuracy",),
     "val_acc": ("val_accuracy",), "test_loss": ("val_loss",), "test_accuracy": ("val_accuracy",), "squared": ("S",),
     "matching": ("M",), "xavier_uniform": ("glorot",),
@@ -119,7 +150,7 @@ VALUES = {
     "mlp": ("small",), **dict.fromkeys(("lstm", "gru"), ("rnn", "recurrent")), "rnn": ("recurrent",),
     "resnet": ("residual",), **dict.fromkeys(("large", "full"), ("wide", "paper")), "gn": ("gauss-newton",),
     "pc": ("predictive-coding",), "tp": ("target-propagation",), "fmnist": ("fashion_mnist",), "all": ("family",),
-    **dict.fromkeys(("speed", "time", "timing"), ("step",)), "train": ("race",), "adam": ("backprop, Adam",),
+    **dict.fromkeys(("speed", "time", "timing"), ("step", "seconds")), "train": ("race",), "adam": ("backprop, Adam",),
     "nchw": ("channels_first",), "nhwc": ("channels_last",),
 }
 OWN_TRANSFER = "there is none here; softplus is smooth too, and a subclass of minilift.Activation is your own"
@@ -165,13 +196,43 @@ NAMES = {
     "GlobalAveragePooling2D": "AvgPool2d", "AdaptiveAvgPool2d": "AvgPool2d", "ReduceLROnPlateau": "StepDecay",
     "LearningRateScheduler": "StepDecay", "ProxPropClassifier": "ImplicitMLPClassifier",
     "cg": "solvers.conjugate_gradients", "make_regression": "datasets.teacher", "Energy": "energy.PenaltyEnergy",
-    "learning_curve": "plots.history",
+    "learning_curve": "plots.history", "loss_curve": "plots.history", "accuracy_curve": "plots.history",
+    "curves": "plots.history", "savefig": "plots.save", "weights": "plots.filters",
+    **dict.fromkeys(("OneCycleLR", "LinearLR", "Warmup"), "WarmupLinear"), "MultiStepLR": "StepDecay",
+    "CosineDecay": "Cosine", "CosineAnnealing": "Cosine", "ConstantLR": "Constant", "ReLU6": "HardTanh",
+    **dict.fromkeys(("L1Loss", "HuberLoss", "SmoothL1Loss", "MeanAbsoluteError"), "SquaredError"),
+    **dict.fromkeys(("KLDivLoss", "LogSoftmax", "log_softmax"), "SoftmaxCrossEntropy"),
+    **dict.fromkeys(("Conv1d", "Conv1D", "Conv3d", "conv2d"), "Conv2d"), "Reshape": "Flatten", "View": "Flatten",
+    **dict.fromkeys(("Residual", "ResidualBlock", "Skip", "SkipConnection"), "Add"), "resnet18": "resnet",
+    **dict.fromkeys(("VGG", "LeNet", "cnn"), "convnet"), "Perceptron": "mlp", "MultiLayerPerceptron": "mlp",
+    **dict.fromkeys(("NeuralNetwork", "NeuralNet", "Net", "NN"), "Network"), "Layer": "Map", "dense": "Linear",
+    "history": "History", "Optimizer": "optim.Optimizer", "Schedule": "optim.Schedule", "optimizer": "optim",
+    "Callback": "fit(…, callbacks=[function])", "load_state_dict": "Network.load_state_dict", "NAG": "Nesterov",
+    "load_weights": "load", "accuracy_score": "Network.accuracy", "score": "Network.accuracy", "check": "verify",
+    "Prox": "ProxProp", "CG": "solvers.conjugate_gradients", "conjugate_gradients": "solvers.conjugate_gradients",
+    "GN": "GaussNewton", "BP": "BackProp", "SGDM": "HeavyBall", "method": "methods", "model": "models",
+    **{name: f"datasets.{name}" for name in ("digits", "curves", "moons", "spirals", "teacher", "mnist",
+                                             "fashion_mnist", "usps", "cifar10", "split", "available")},
+    "data": "datasets", "dataset": "datasets", "cifar": "datasets.cifar10", "loss_functions": "losses",
+    "PenaltyEnergy": "energy.PenaltyEnergy", "penalty": "energy.PenaltyEnergy", "version": "__version__",
+    **dict.fromkeys(("sklearn", "estimators", "ImplicitMLP", "Classifier", "Estimator"), "ImplicitMLPClassifier"),
+    "Regressor": "ImplicitMLPRegressor", "load_data": "datasets.load", "get": "datasets.load",
+    **dict.fromkeys(("list", "names", "list_datasets"), "datasets.available"), "checks": "verify",
+    "prox_prop": "ProxProp", "jacobian": "verify",
 }
 OWN_LOOP = "nothing records gradients: minilift.BackProp().direction(net, X, y) returns them"
 # names of what there is no counterpart of: what is done instead
 OTHERWISE = {
     "nn": "layers and losses are in minilift itself: minilift.Linear, minilift.ReLU, minilift.SoftmaxCrossEntropy",
-    "no_grad": OWN_LOOP, "grad": OWN_LOOP, "GradientTape": OWN_LOOP, "autograd": OWN_LOOP,
+    **dict.fromkeys(("no_grad", "grad", "GradientTape", "autograd", "backward", "value_and_grad"), OWN_LOOP),
+    **dict.fromkeys(("jit", "vmap", "compile"), "there is nothing to compile: arrays are NumPy's or CuPy's"),
+    **dict.fromkeys(("config", "set_config", "options"), "settings are arguments, as in minilift.mlp(…, seed=0)"),
+    **{name: f"it is the command 'minilift {name}'" for name in ("equations", "reproduce", "tutorials", "bench")},
+    "benchmark": "it is the command 'minilift bench'", "race": "it is the command 'minilift bench race'",
+    **dict.fromkeys(("Upsample", "ConvTranspose2d", "Conv2DTranspose", "Cropping2D"),
+                    "there is none here; a map of your own derives from minilift.Map"),
+    "summary": "print(net) shows a network, print(history) a run",
+    **dict.fromkeys(("confusion_matrix", "ConfusionMatrixDisplay"), "scikit-learn has it, of net.predict(X)"),
     **dict.fromkeys(("StandardScaler", "Pipeline", "make_pipeline", "GridSearchCV", "cross_val_score",
                      "cross_validate", "KFold"),
                     "it is scikit-learn's, and goes with minilift.ImplicitMLPClassifier"),
@@ -179,7 +240,7 @@ OTHERWISE = {
                     f"there is none here; optimizers are {', '.join(OPTIMIZERS)}"),
     **dict.fromkeys(("Embedding", "Attention", "MultiheadAttention", "Transformer", "LayerNorm"),
                     "there is none here; a map of your own derives from minilift.Map"),
-    **dict.fromkeys(("load_iris", "load_wine", "make_classification", "make_blobs"),
+    **dict.fromkeys(("load_iris", "load_wine", "iris", "wine", "make_classification", "make_blobs", "make_circles"),
                     "there is none here; minilift.datasets.available() names those that there are"),
     **dict.fromkeys(("to_categorical", "one_hot"), "SoftmaxCrossEntropy takes labels as they are: 0, 1, …"),
     **dict.fromkeys(("regularizers", "l2", "L2"), "it is the optimizer's, as in minilift.SGD(0.1, weight_decay=1e-4)"),
@@ -224,7 +285,22 @@ ATTRIBUTES = {
         "copy": "copy.deepcopy(net)", "transform": "net.predict_proba(X)", "activations": "net.forward(X).a",
         "input_shape": "net.shapes[0]", "output_shape": "net.shapes[-1]", "loss_fn": "net.loss_function",
         "criterion": "net.loss_function", "optimizer": f"the optimizer that is given to {FIT}",
-        "metrics": "net.accuracy",
+        "metrics": "net.accuracy", "error": "net.accuracy(X, y)", "acc": "net.accuracy(X, y)",
+        "test": "minilift.evaluate(net, X, y)", "params": "net.parameters", "numpy": "net.parameters",
+        **dict.fromkeys(("W1", "W2", "w", "weight"), "net.theta[l]"),
+        **dict.fromkeys(("n_parameters", "num_parameters", "size", "numel"), "sum(p.size for p in net.parameters)"),
+        **dict.fromkeys(("grad", "gradient", "gradients"), "minilift.BackProp().direction(net, X, y)"),
+        **dict.fromkeys(("reset", "reset_parameters", "init_weights", "initialize"), "a new network, of some seed"),
+        **dict.fromkeys(("pop", "insert", "extend"), "minilift.Network([layer, …])"),
+        "get_layer": "net.layers[k]", "apply": "for layer in net.layers", "n_layers": "net.depth",
+        "num_layers": "net.depth", "widths": "net.shapes", "sizes": "net.shapes", "plot": "print(net)",
+        "to_json": "net.save(path)", "save_model": "net.save(path)", "device": "net.backend", "gpu_id": "net.backend",
+        **dict.fromkeys(("decision_function", "logits", "predict_logits"), "net.forward(X).z[-1]"),
+        "predict_log_proba": "numpy.log(net.predict_proba(X))", "history": f"what {FIT} returns",
+        "n_iter_": "len(history) - 1, of what minilift.fit returns",
+        "freeze": "copies of what shall stay: minilift.fit trains all of net.parameters",
+        "energy": "minilift.energy.PenaltyEnergy", "step": FIT, "update": FIT,
+        **dict.fromkeys(("lr", "learning_rate"), "the optimizer's, as in minilift.SGD(lr=0.1)"),
         **dict.fromkeys(("cpu", "gpu"), "Network(…, backend=\"numpy\" or \"cupy\")"),
         "append": "minilift.Network([layer, …])", "W": "net.theta", "b": "net.theta, whose last rows are the biases",
         "n_params": "sum(p.size for p in net.parameters)",
@@ -239,7 +315,12 @@ ATTRIBUTES = {
                 "targets": "data.y_train", "labels": "data.y_train", "shape": "data.X_train.shape",
                 "X_val": "minilift.fit(…, validation=0.1), which holds a part out",
                 "classes": "range(data.n_classes)", "target_names": "range(data.n_classes)",
-                "feature_names": "data.image_shape",
+                "feature_names": "data.image_shape", "n_features": "data.X_train.shape[1]",
+                "n_samples": "len(data.X_train)", "num_classes": "data.n_classes", "inputs": "data.X_train",
+                **dict.fromkeys(("X_valid", "y_val", "y_valid"), VALIDATION),
+                "split": "minilift.datasets.split(X, y)", "shuffle": "minilift.fit, which shuffles as its seed says",
+                "batch": "minilift.fit(…, batch_size=32)", "train_data": "data.X_train", "test_data": "data.X_test",
+                "DESCR": "data.source and data.licence", "features": "data.X_train",
                 "[…]": SPLIT, "len(…)": "len(data.X_train) and len(data.X_test)"},
     "History": {"history": "history[\"train_loss\"]", "loss": "history[\"train_loss\"]",
                 "losses": "history[\"train_loss\"]", "train_loss": "history[\"train_loss\"]",
@@ -247,19 +328,37 @@ ATTRIBUTES = {
                 "accuracy": "history[\"train_accuracy\"]", "train_accuracy": "history[\"train_accuracy\"]",
                 "val_loss": "history[\"val_loss\"]", "val_accuracy": "history[\"val_accuracy\"]",
                 "best": "min(history[\"val_loss\"])", "show": "history.plot()", "keys": "list(history.columns)",
-                "items": "history.columns.items()",
+                "items": "history.columns.items()", "values": "history.columns.values()",
+                "get": "history[\"train_loss\"]",
+                "train_losses": "history[\"train_loss\"]", "val_losses": "history[\"val_loss\"]",
+                "test_loss": "history[\"val_loss\"]", "test_accuracy": "history[\"val_accuracy\"]",
+                "rows": "zip(*history.columns.values())", "last": "history[\"train_loss\"][-1]",
+                "final_loss": "history[\"train_loss\"][-1]", "best_loss": "min(history[\"train_loss\"])",
+                "best_epoch": "history[\"val_loss\"], a list", "epochs": "history[\"epoch\"]",
+                **dict.fromkeys(("seconds", "time", "times", "duration"), "history[\"seconds\"]"),
+                **dict.fromkeys(("to_dataframe", "df", "dataframe"), "pandas.DataFrame(history.columns)"),
+                "to_dict": "history.as_dict()", "save": "history.to_json(path)", "summary": "print(history)",
+                "stopped_epoch": "history.stopped, and len(history)", "converged": "history.status",
+                **dict.fromkeys(("net", "model", "params"), "the network that was given to minilift.fit"),
                 "to_pandas": "pandas.DataFrame(history.columns)",
                 "to_frame": "pandas.DataFrame(history.columns)"},
     "Method": {**dict.fromkeys(("gradient", "grad", "gradients", "backward", "compute_gradients"), DIRECTION),
-               "step": f"optimizer.step(net.parameters, directions) after {DIRECTION}", "fit": FIT, "train": FIT},
+               "step": f"optimizer.step(net.parameters, directions) after {DIRECTION}", "fit": FIT, "train": FIT,
+               "(…)": DIRECTION,
+               "update": f"optimizer.step(net.parameters, directions) after {DIRECTION}", "name": "repr(method)",
+               **dict.fromkeys(("lr", "learning_rate", "momentum"), "the optimizer's, as in minilift.SGD(lr=0.1)")},
     "Optimizer": {"zero_grad": "optimizer.step(net.parameters, directions): nothing is kept to be set to zero",
                   "minimize": FIT, "apply_gradients": "optimizer.step(net.parameters, directions)",
                   "update": "optimizer.step(net.parameters, directions)", "param_groups": "optimizer.lr",
-                  "learning_rate": "optimizer.lr"},
+                  "learning_rate": "optimizer.lr", "momentum": "minilift.HeavyBall(lr, momentum=0.9)",
+                  "state": "optimizer.state_dict()", "get_config": "optimizer.state_dict()"},
     "ImplicitMLP": {"coefs_": "model.network_.theta", "intercepts_": "model.network_.theta, whose last rows are the "
                     "biases", "loss_curve_": "model.history_[\"train_loss\"]", "n_layers_": "model.network_.depth",
                     "validation_scores_": "model.history_[\"val_accuracy\"]", "history": "model.history_",
-                    "predict_log_proba": "numpy.log(model.predict_proba(X))", "net": "model.network_"},
+                    "n_outputs_": "model.network_.shapes[-1]", "best_loss_": "min(model.history_[\"train_loss\"])",
+                    "evaluate": "model.score(X, y)", "decision_function": "model.predict_proba(X)",
+                    "network": "model.network_", "predict_log_proba": "numpy.log(model.predict_proba(X))",
+                    "net": "model.network_"},
 }
 HELD = "net.theta[l], since the network holds the parameters; its last row is the bias"
 ADJOINT = "phi.adjoint_input(theta, g), or phi.adjoint_theta(a, g) for the gradient in θ"
@@ -274,10 +373,13 @@ ATTRIBUTES |= {
     "Schedule": {"step": "minilift.fit(…), which tells the schedule of each epoch", "get_lr": "schedule(epoch)",
                  "get_last_lr": "schedule(epoch)"},
     "State": {"argmax": "net.predict(X)", "shape": "state.z[-1].shape",
-              **dict.fromkeys(("numpy", "logits"), "state.z[-1]")},
+              **dict.fromkeys(("numpy", "logits", "output", "outputs", "y", "preactivations"), "state.z[-1]"),
+              "activations": "state.a"},
     "Report": {**dict.fromkeys(("ok", "success", "valid"), "report.passed"),
                **dict.fromkeys(("errors", "failed"), "report.failures"), "results": "report.checks"},
 }
+# their methods whose arguments are guessed at
+CALLED = {"Network": ("forward", "predict", "predict_proba", "accuracy", "loss"), "ImplicitMLP": ("fit",)}
 OPERATIONS = {"(…)": "__call__", "[…]": "__getitem__", "len(…)": "__len__"}
 
 
@@ -296,7 +398,7 @@ def value_hint(name: str, known: Collection[str]) -> str:
         return f"; it is called {same[0]!r} here"
     first, bracket, rest = name.rstrip(") ").partition("(")
     if not bracket and "=" in name:
-        first, bracket, rest = name.partition(",")
+        first, bracket, rest = name.partition("," if "," in name else " ")
     if bracket and first in known:
         return f"; it is written {f'{first}:{rest}'.rstrip(':')!r}"
     if re.fullmatch(r"cg[1-9][0-9]?", lowered) and "proxprop" in known:
@@ -323,6 +425,7 @@ def check_arguments(what: str, parameters: Collection[inspect.Parameter], count:
     Or for one that is missing.
     """
     known = [one.name for one in parameters]
+    star = any(one.kind is one.VAR_POSITIONAL for one in parameters)
     by_position = [one.name for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD]
     for name in named:
         if name not in known:
@@ -331,6 +434,9 @@ def check_arguments(what: str, parameters: Collection[inspect.Parameter], count:
             hint = f"; {TAKEN[what, name]}" if (what, name) in TAKEN else ""
             raise TypeError(f"{what}: {name!r} is given twice, by position and by name{hint} (in this order: "
                             f"{', '.join(known)})")
+    if count > len(by_position) and not star:
+        raise TypeError(f"{what}: at most {len(by_position)} arguments go by position, got {count} (in this order: "
+                        f"{', '.join(known) or 'none'})")
     missing = [one.name for one in parameters if one.default is one.empty and one.name not in named
                and one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY) and one.name not in by_position[:count]]
     if missing:
@@ -348,7 +454,7 @@ def instead_of(thing: object, name: str) -> str:
 def unknown_attribute(thing: object, name: str) -> AttributeError:
     """Return the error for an attribute that an object does not have, with what serves instead."""
     known = ", ".join(sorted(one for one in object.__dir__(thing) if is_public(type(thing), one)))
-    hint = instead_of(thing, name) or f" (known: {known})"
+    hint = instead_of(thing, name) or f"{nearest(name, known.split(', '), cutoff=0.75)} (known: {known})"
     return AttributeError(f"{type(thing).__name__!r} object has no attribute {name!r}{hint}")
 
 
@@ -363,7 +469,14 @@ def unknown_export(name: str, known: Collection[str], module: str = "minilift") 
     here = name if name in getattr(sys.modules["minilift"], "__all__", ()) else NAMES.get(name)
     hint = f"; it is minilift.{here} here" if here else nearest(name, known)
     hint = f"; {OTHERWISE[name]}" if name in OTHERWISE else hint
+    few = [one for one in known if module != "minilift" and home_of(module, one) == module]
+    hint = hint or (f" (known: {', '.join(few)})" if few else f"; dir({module}) lists what there is")
     return AttributeError(f"module {module!r} has no attribute {name!r}{hint}")
+
+
+def home_of(module: str, name: str) -> str:
+    """Return the name of the module in which a public thing of a module was defined."""
+    return getattr(getattr(sys.modules.get(module), name, None), "__module__", "")
 
 
 def guide_in(*modules: ModuleType) -> None:
@@ -384,6 +497,8 @@ def guided(cls: C) -> C:
     cls.__getattr__ = missing  # type: ignore[attr-defined]
     for sign in ATTRIBUTES[cls.__name__].keys() & OPERATIONS.keys():
         setattr(cls, OPERATIONS[sign], refusal(sign))
+    for name in CALLED.get(cls.__name__, ()):
+        setattr(cls, name, spelled(vars(cls)[name]))
     if "len(…)" in ATTRIBUTES[cls.__name__]:
         cls.__bool__ = lambda self: True  # type: ignore[attr-defined]  # Python would ask for the length
     return cls

@@ -14,6 +14,7 @@ import numpy as np
 from minilift import methods
 from minilift.support.arguments import checked_path, instance_of, positive_number, shown, text
 from minilift.support.files import write_bytes
+from minilift.support.spellings import spelled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -107,6 +108,7 @@ def looks_of(runs):
     return found
 
 
+@spelled
 def history(histories: Any) -> Figure:
     """Return a figure of losses against epochs and against seconds.
 
@@ -143,6 +145,7 @@ def history(histories: Any) -> Figure:
     return figure
 
 
+@spelled
 def comparison(runs: dict[str, Any], ylabel: str = "training loss", column: str = "train_loss",
                level: float | None = None, title: str | None = None, looks: dict[str, str] | None = None) -> Figure:
     """Return a figure of several methods side by side: loss against epochs and against seconds.
@@ -294,6 +297,7 @@ def new_figure(width, height, layout="constrained"):
     return Figure(figsize=(width, height), dpi=120, layout=layout, facecolor="white")
 
 
+@spelled
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write a figure to a file, atomically, in the format of the file's suffix.
 

@@ -19,6 +19,7 @@ from minilift.support.arguments import (
     instance_of,
     known_name,
     real_number,
+    shown,
     text,
     unknown_name,
     whole_number,
@@ -106,6 +107,9 @@ class History:
         return name in self.columns
 
     def __getitem__(self, name: str) -> list[Any]:
+        if not isinstance(name, str):
+            raise KeyError(f"History: columns go by name, as in history['train_loss'][-1], got {shown(name)} (known: "
+                           f"{', '.join(self.columns)})")
         if name not in self.columns:
             raise KeyError(str(unknown_name("History: column", name, tuple(self.columns))))
         return self.columns[name]
