@@ -341,6 +341,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "2 * ((Z > 0) * residual).sum(0)])", "a row too many"),
         ("return 2 * F.T @ ((Z > 0) * residual) + 2 * lam * (W - W_old)",
          "return (2 * F.T @ ((Z > 0) * residual) + 2 * lam * (W - W_old)) / len(F)", "divided by N"),
+        ("2 * lam * (W - W_old)", "(W - W_old) / lam", "times its weight"),
+        ("residual = np.maximum(Z, 0) - target\n    return 2 * F.T @ ((Z > 0)",
+         "residual = np.tanh(Z) - target\n    return 2 * F.T @ ((1 - np.tanh(Z) ** 2)", "tanh's fit"),
     ],
     "9.2": [
         ("    return np.where(value(off) <= value(on), off, on)", "    return on", "forgotten"),
@@ -392,6 +395,11 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("(z[l] > 0)", "(1 - np.tanh(z[l]) ** 2)", "slope of tanh"),
         ("fit(l, signal)", "fit(l, delta)", "δ_D"),
         ("signal = masked @", "signal = -masked @", ""),
+        ("signal if l == len(theta) - 1 else signal * (z[l] > 0)", "signal * (z[l] > 0) if l == 2 else signal",
+         "not for a deeper net"),
+        ("(z[l] > 0)", "(state.z[l] > 0)", "nothing of the notebook's"),
+        ("[None] * len(theta), delta", "[None] * len(theta), net.loss_function.gradient(state.z[3], y)",
+         "nothing of the notebook's"),
     ],
     "9.4": [
         ("(1.0, -1.0, 0.2)", "(1.0, 0.3, 0.5)", "unit is on"),
@@ -932,6 +940,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return taus[i]", "    taus[i]", "returns None"),
         ("max(runs, key=lambda run: run[1] - run[0])", "runs[-1]", "the last run"),
         ("return np.nan, np.nan, 0.0", "return 0.0, 0.0, 0.0", "no usable step size"),
+        ("(losses <= level).all(axis=0)", "np.nanmean(losses, axis=0) <= level", "of those that are left"),
     ],
     "7.3": [
         ("(1 + r) / L", "2 / L", "2/L"),
@@ -1002,6 +1011,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "for t in range(steps):\n        theta = theta - rate / (t + 1)", "rate stays the same"),
         ("- rate * a_tilde.T", "- 1 / rate * a_tilde.T", "the rate divides"),
         ("- target)", "- target) ** 2", "its square"),
+        ("range(steps)", "range(min(steps, 3))", "run T times"),
     ],
     "8.2": [
         ("(1 - (1 - rate * shifted) ** steps) / safe", "(1 - rate * shifted) ** steps", ""),
@@ -1086,6 +1096,10 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("np.min(room[moving] / abs(g[moving]))",
          "np.mean([t for t in room[moving] / abs(g[moving]) if np.isfinite(t)])", "a mean"),
         ("np.min(room[moving] / abs(g[moving]))", "np.min((room / abs(g))[-1])", "last sample"),
+        ("np.where(g < 0, high - a, a - low)", "high - abs(a)", "from −high only"),
+        ("np.where(g < 0, high - a, a - low)", "np.where(g < 0, high - a, high + a)", "symmetric"),
+        ("np.where(g < 0, high - a, a - low)", "abs(a)", "f(z) to 0"),
+        ("np.min(room[moving] / abs(g[moving]))", "np.min(a[moving] / g[moving])", "f(z) to 0, with its sign"),
     ],
     "10.1": [
         ("curvature @ jac", "jac", "own curvature"),

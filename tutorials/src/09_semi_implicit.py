@@ -6,7 +6,7 @@
 #
 # **Afterwards you can**
 # 1. write a layer's nonlinear fit and its gradient (Exercise 9.1);
-# 2. solve the fit of one ReLU, which has two minima, exactly (Exercise 9.2);
+# 2. solve the fit of one ReLU, which can have two minima, exactly (Exercise 9.2);
 # 3. propagate a signal down through new weights (Exercise 9.3);
 # 4. tell a fixed point of the method from a minimum of its fits (Exercise 9.4);
 # 5. weigh the method against parallel local losses (Exercise 9.5).
@@ -396,7 +396,7 @@ teach.show(fig,
 # %% tags=["exercise"]
 # Exercise 9.3
 def sweep_down(theta, z, delta, fit):
-    """Return [None, new theta_1, ..., new theta_D];
+    """Return [None, new theta_1, ..., new theta_D], for any depth D;
     delta (N, n_D) is the gradient in the last output."""
     # <solution>
     new, signal = [None] * len(theta), delta
@@ -506,7 +506,7 @@ teach.show(fig,
 
 # %% [markdown]
 # What do new weights change? For large $\lambda$ a fit moves $W$ by about $\frac\eta\lambda\nabla J$, and the
-# signals differ by the next order.
+# two kinds of steps differ by the next order.
 
 # %%
 class OldWeights(ml.SemiImplicit):
@@ -726,7 +726,7 @@ teach.show(fig,
 # through new weights, and one experiment that would change your mind. Five lines.
 
 # %% [markdown] tags=["answer"]
-# **One answer.** With large steps the layers above have changed so much that old signals point the wrong
+# **One answer.** With large steps the layers above change much, and old signals may point the wrong
 # way; then consistency may matter more than parallel fits, for instance on one processor, where nothing
 # runs at once anyway. The experiment: widths and depths growing, $\lambda$ small, new against old weights
 # at equal step size *and* each at its own best, with enough seeds. In the runs above the new weights lead

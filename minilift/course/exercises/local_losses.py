@@ -137,6 +137,8 @@ def local_steps(answer, seed):
                "the first step is right, the second carries part of the first along: neither momentum nor a "
                "target that moves is asked for")
         share = times((first - second) / rate, slope)
+        yield (same(second, steps_with()(a, theta, target, rate, 2)),
+               "right for T = 2, not for every T: does the loop run T times?")
         yield (same(first, steps_with()(a, theta, target, rate, 1)) and share == share,
                f"the first step is right, the second has {share:.3g} times its length: the rate stays the same, "
                "and nothing of an earlier step is carried along")
@@ -487,6 +489,13 @@ WRONG_GAMMAS = {
     "the room down is f(z) − low: the sign of low": gamma_with(
         lambda a, g, low, high: np.where(g < 0, high - a, a + low)),
     "the median of the entries; the first to leave decides": gamma_with(over=np.median),
+    "high − |f(z)| is room for a range from −high only, and not always on the side to which the target moves":
+        gamma_with(lambda a, g, low, high: high - abs(a)),
+    "right for a range that is symmetric; the lower border is low = f.range[0], not −high":
+        gamma_with(lambda a, g, low, high: np.where(g < 0, high - a, high + a)),
+    "the way of f(z) to 0; the way to the border of the range is wanted": gamma_with(lambda a, g, low, high: abs(a)),
+    "the way of f(z) to 0, with its sign; the way to the border of the range is wanted":
+        gamma_with(lambda a, g, low, high: a, times=lambda room, g: room / g),
     "f(z) is forgotten: the room is counted from 0": gamma_with(lambda a, g, low, high: np.where(g < 0, high, -low)),
     "g is ∂J/∂z already: no f'(z) with it": lambda f, z, g: gamma_with()(f, z, g * f.derivative(z)),
     "this is N times what it should be: no mean is taken here": lambda f, z, g: len(z) * gamma_with()(f, z, g),

@@ -3,10 +3,11 @@ r"""Checks of notebook 09: the fit's gradient, the scalar ReLU fit, the sweep, a
 from __future__ import annotations
 
 import contextlib
+import itertools
 
 import numpy as np
 
-from minilift.course.teach import DIFFERENCES, Claim, beyond, check, claim, close_to_answers, same, slips
+from minilift.course.teach import DIFFERENCES, Claim, beyond, check, claim, close_to_answers, same, slips, times
 from minilift.layers.activations import ReLU
 from minilift.layers.gram import Gram
 from minilift.local.problems import LocalProblem, SquaredFit
@@ -69,6 +70,8 @@ WRONG_GRADIENTS = {
     "λ weighs the regulariser alone; here it weighs the fit too": lambda F, W, b, target, W_old, lam:
         gradient_with(2 * lam, 2)(F, W, b, target, W_old, lam),
     "1 − tanh² is the slope of tanh; ReLU's is 1 where Z > 0": gradient_with(slope=lambda z: 1 - np.tanh(z) ** 2),
+    "σ is ReLU here; this is the gradient of tanh's fit":
+        gradient_with(slope=lambda z: 1 - np.tanh(z) ** 2, output=np.tanh),
     "σ(Z) is squared here; the square is around the residual": gradient_with(output=lambda z: np.maximum(z, 0) ** 2),
     "ReLU stands in Z alone: a residual may have both signs": gradient_with(one_sided=lambda r: np.maximum(r, 0)),
     "λ itself is the weight of the regulariser; here it is inverted": lambda F, W, b, target, W_old, lam:
@@ -106,6 +109,8 @@ def fit_gradient(answer, seed):
         yield found != W.shape, f"it has shape {found} where that of W, {W.shape}, is expected"
         yield from slips(gradient, [(F, W, b, target, W_old, lam)], WRONG_GRADIENTS)
         at, fit = np.maximum(F @ W + b, 0), library_gradient(F, W, b, target, W_old, 0.0)
+        share = times(gradient(F, W, b, target, W_old, lam) - fit, 2 * lam * (W - W_old))
+        yield share == share, f"the fit's part is right; the regulariser's has {share:.3g} times its weight 2λ"
         yield (same(gradient(F, W, b, target, W_old, 0.0), fit),
                "with λ = 0 it is right: look at the regulariser's part, its factor, weight and shape")
         yield (same(gradient(F, W, b, at, W_old, lam), 2 * lam * (W - W_old)),
@@ -279,14 +284,35 @@ def sweep_down(answer, net, state, y, seed):
     def masked(l, signal):
         return signal if l == D else signal * net.sigma[l].derivative(z[l])
 
-    def signals(sweep, fits):
+    def signals(sweep, fits, theta=net.theta, z=z, delta=delta):
         """Return the signals with which the answer asks for fits, by layer, and what it returns."""
         asked = {}
 
         def fit(l, signal):
             asked[int(l)] = np.array(signal)
             return fits[l]
-        return asked, sweep(net.theta, z, delta, fit)
+        return asked, sweep(theta, z, delta, fit)
+
+    def drawn(sizes, samples):
+        """Return fits, parameters, pre-activations and δ_D of another net."""
+        fits, theta = ([None] + [rng.normal(size=(n + 1, m)) for n, m in itertools.pairwise(sizes)] for _ in range(2))
+        return fits, theta, [None] + [rng.normal(size=(samples, m)) for m in sizes[1:]], rng.normal(
+            size=(samples, sizes[-1]))
+
+    others = {  # of which an answer must not know more than what it is given
+        "other z and δ": drawn([len(net.theta[1]) - 1, *(theta.shape[1] for theta in net.theta[1:])], len(delta)),
+        "a deeper net": drawn([*range(4, D + 5), 3], 6)}
+
+    def elsewhere(sweep, name):
+        """Return the signals of an answer for another net, and what they should be; none if it fails there."""
+        fits, theta, z, delta = others[name]
+        right, signal = {}, delta
+        for l in range(len(theta) - 1, 0, -1):
+            right[l] = signal
+            signal = (signal if l == len(theta) - 1 else signal * (z[l] > 0)) @ fits[l][:-1].T
+        with contextlib.suppress(Exception):  # what it raises is told otherwise
+            return signals(sweep, *others[name])[0], right
+        return {}, right
 
     def claims(sweep):
         asked, result = signals(sweep, fitted)
@@ -299,6 +325,11 @@ def sweep_down(answer, net, state, y, seed):
                         look=f"the fit of layer {l} gets the right signal: look at σ' and W on the way to {l - 1}")
         for l in range(1, D + 1):
             yield claim(f"returns the fit of layer {l}", result[l], fitted[l])
+        for name in others:
+            asked, right = elsewhere(sweep, name)
+            yield Claim(f"{name}: every layer is fitted once, the last first", float(list(asked) != list(right)), 0)
+            for l in asked.keys() & right:
+                yield claim(f"{name}: signal of layer {l}", asked[l], right[l])
 
     def down(weights=fitted, mask=masked, before=False, last=False, rows=slice(None, -1)):
         """Return {l: signal with which layer l is fitted} of a sweep with a slip in it."""
@@ -365,6 +396,12 @@ def sweep_down(answer, net, state, y, seed):
             "the sign of the signal": {l: -signal for l, signal in down().items()},
         }
         yield list(asked) == list(range(1, D + 1)), "the order: the last layer is fitted first"
+        if all(same(asked[l], signal) for l, signal in down().items()) and same(result[1:], fitted[1:]):
+            for name, hint in (("other z and δ", "use theta, z and delta alone, nothing of the notebook's"),
+                               ("a deeper net", "D is len(theta) − 1, and each hidden layer has its σ'")):
+                found, right = elsewhere(sweep, name)
+                yield (not all(l in found and same(found[l], signal) for l, signal in right.items()),
+                       f"right for the notebook's net, not for {name}: {hint}")
         for message, expected in wrong.items():
             yield all(same(asked[l], expected[l]) for l in asked), message
         yield len(result) == D, "slot 0 of the list holds None, as in theta"

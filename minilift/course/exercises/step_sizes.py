@@ -201,7 +201,7 @@ WRONG_WINDOWS = {
         window_with(lambda losses, level: np.min(losses, axis=0) <= level),
     "the mean or the median over the seeds hides the one that failed":
         window_with(lambda losses, level: np.mean(losses, axis=0) <= level),
-    "the median seed of those that are left: it hides the one that diverged":
+    "the median seed, or the mean, of those that are left: it hides the one that diverged":
         window_with(lambda losses, level: np.nanmedian(losses, axis=0) <= level),
     "the first seed alone is looked at": window_with(lambda losses, level: losses[0] <= level),
     "the last seed alone is looked at": window_with(lambda losses, level: losses[-1] <= level),
