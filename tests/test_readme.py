@@ -18,7 +18,7 @@ from minilift.training.names import METHODS
 ROOT = Path(ml.__file__).parent.parent
 PAGES = {path: (ROOT / path).read_text(encoding="utf-8")
          for path in ("README.md", "tutorials/RECIPES.md", "tutorials/EQUATIONS.md", "tutorials/VERIFY.md",
-                      "data/results/README.md", "CHANGELOG.md")}
+                      "tutorials/RANKS.md", "data/results/README.md", "CHANGELOG.md")}
 README = PAGES["README.md"]
 
 
@@ -36,6 +36,12 @@ def block_with(text):
 
 def test_the_readme_is_read_in_one_sitting():
     assert len(README.splitlines()) <= 180
+
+
+def test_recipes_are_short():
+    sections = PAGES["tutorials/RECIPES.md"].split("\n## ")[1:]
+    assert max(len(section.splitlines()) for section in sections) <= 45
+    assert "$$" not in PAGES["tutorials/RECIPES.md"], "mathematics has pages of its own, such as RANKS.md"
 
 
 def run_block(text, folder, monkeypatch):
@@ -199,7 +205,7 @@ def test_a_method_from_a_file(tmp_path, monkeypatch, capsys):
 
 # on lines of their own, and those in the text that have arguments; of a file that is not here they run above
 GUIDES = [README, textwrap.indent("".join(blocks("sh")), "    "), PAGES["tutorials/RECIPES.md"],
-          (ROOT / "tutorials/README.md").read_text(encoding="utf-8")]
+          PAGES["tutorials/RANKS.md"], (ROOT / "tutorials/README.md").read_text(encoding="utf-8")]
 LINE = re.compile(r"^ {4}(minilift [^#`\n]+)|`(minilift [^`]+)`", re.M)
 COMMANDS = {" ".join("".join(found).split()) for page in GUIDES for found in LINE.findall(page)}
 COMMANDS = sorted(line for line in COMMANDS if "mine.py" not in line)
