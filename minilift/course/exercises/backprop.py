@@ -168,6 +168,7 @@ WRONG_LOSS_GRADIENTS = {
         softmax_with(targets=0.0, mean=lambda z: 1)(z, y) * softmax_with()(z, y),
     "the targets are divided by N, the probabilities are not": lambda z, y:
         softmax_with(targets=1 / len(z), mean=lambda z: 1)(z, y),
+    "the probabilities are divided by N, the targets are not": lambda z, y: softmax_with(targets=len(z))(z, y),
     "one sigmoid for each logit; softmax shares 1 among the classes":
         lambda z, y: (1 / (1 + np.exp(-z)) - np.eye(z.shape[1])[y]) / len(z),
     "the sign in the exponent: exp(z)": lambda z, y: softmax_with()(-z, y),
@@ -195,6 +196,7 @@ WRONG_LOSS_GRADIENTS = {
 
 OVERFLOW = "for logits of 1000 exp overflows; a shift of all logits of a sample changes no probability"
 ROW_BY_ROW = "where one sample has logits of 1000, others come out wrong: subtract the largest of each row, not of all"
+LARGEST = "where one logit is 1000 above the others exp overflows: subtract the largest of each row, not its mean"
 
 
 def loss_gradient(answer, seed):
@@ -202,6 +204,7 @@ def loss_gradient(answer, seed):
     rng = np.random.default_rng(seed)
     z, y, tangents = 2 * rng.normal(size=(7, 4)), rng.integers(0, 4, 7), rng.normal(size=(3, 7, 4))
     loss, few, uneven = SoftmaxCrossEntropy(), np.minimum(y, 2), z + 1000.0 * np.eye(7)[2][:, None]
+    alone = z + 1000.0 * np.eye(7, 4)  # in each of four samples another one
 
     def without_the_last_class(gradient):
         """Return the gradient for a batch that lacks the last class, or None if an answer cannot take it."""
@@ -221,6 +224,8 @@ def loss_gradient(answer, seed):
                     look="the number of classes is that of z's columns")
         yield claim("all logits larger by 1000: the same", gradient(z + 1000, y), found, 1e-9, look=OVERFLOW)
         yield claim("those of one sample larger by 1000: the same", gradient(uneven, y), found, 1e-9, look=ROW_BY_ROW)
+        yield claim("one logit of a sample larger by 1000", gradient(alone, y), loss.gradient(alone, y), 1e-9,
+                    look=LARGEST)
 
     def mistakes(gradient):
         shape = np.shape(gradient(z, y))
@@ -233,6 +238,7 @@ def loss_gradient(answer, seed):
                "a batch may lack the last class: their number is that of z's columns, not of the labels seen")
         yield same(found, right) and not same(gradient(z + 1000, y), found), OVERFLOW
         yield same(found, right) and not same(gradient(uneven, y), found), ROW_BY_ROW
+        yield same(found, right) and not same(gradient(alone, y), loss.gradient(alone, y)), LARGEST
         hit = np.eye(4, dtype=bool)[y]
         yield found.shape == z.shape and same(found[hit], right[hit]), "right at the right class, wrong at the others"
         yield found.shape == z.shape and same(found[~hit], right[~hit]), "wrong at the right class, right at the others"
@@ -457,7 +463,8 @@ def find_fault(answer, seed):
     rng, cases = np.random.default_rng(seed), []
     for widths in ([4, 6, 6, 6, 3], [5, 4, 4, 3]):
         net = mlp(widths, activation="tanh", dtype=np.float64, seed=seed + 3)
-        X, y = rng.normal(size=(9, widths[0])), rng.integers(0, 3, 9)
+        X, y = 100 * rng.normal(size=(9, widths[0])), rng.integers(0, 3, 9)
+        net.theta[1][:-1] /= 100  # such inputs and weights: the largest difference is that in θ_1, whatever the fault
         # equal up to rounding, as where two ways to sum are compared
         right = [None, *(part * (1 + 1e-15) for part in BackProp().direction(net, X, y)[1])]
         cases += [(net.depth, l, with_fault(net, X, y, l), right) for l in range(1, net.depth)]
@@ -477,7 +484,8 @@ def find_fault(answer, seed):
         yield same(found, depths), ("always the last map: it has no activation, and is right. Do you compare "
                                     "up to rounding?")
         yield same(found, 1 + 0 * layers), \
-            "always 1, the lowest that is wrong: the signal flows down and spoils all below; look from the top"
+            ("always 1, the lowest that is wrong: the signal flows down and spoils all below; look from the top, for a "
+             "difference beyond rounding, however small")
         yield same(found, layers - 1), "one too low: are layers counted from 1, as in lists whose slot 0 is None?"
         yield same(found, layers + 1), \
             "one too high: that gradient is still right; the fault shows first in the map before the activation"

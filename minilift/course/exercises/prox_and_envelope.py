@@ -198,7 +198,8 @@ def soft_threshold(answer, seed):
         shape = np.shape(prox(v, 0.3))
         yield shape != v.shape, f"{len(v)} entries come in, and the shape {shape} comes back: each v has its u"
         yield from slips(prox, [(v, tau) for tau in (0.3, 1.7)], WRONG_THRESHOLDS)
-        for where, points, moved in (("v > τ", [3.0], [2.5]), ("v < −τ", [-3.0], [-2.5]), ("|v| < τ", [0.2], [0.0])):
+        for where, points, moved in (("v > τ", [3.0], [2.5]), ("v < −τ", [-3.0], [-2.5]), ("|v| < τ", [0.2], [0.0]),
+                                     ("v = 0", [0.0], [0.0])):
             u = prox(np.array(points), 0.5)  # a τ that is neither its square nor its inverse
             yield not same(u, moved), f"wrong for {where}: v = {points[0]:g} with τ = 0.5 goes to {float(u[0]):.3g}"
 
@@ -229,6 +230,8 @@ def bisection_with(slope=right_slope, flipped=False, ends=lambda v, tau: (v - ta
 
 WRONG_LOGISTIC_PROXES = {
     "the explicit step: its slope is taken at v, not at u": lambda v, y, tau: v - tau * (logistic(v) - y),
+    "this is the slope at u, which is (v − u)/τ; u itself is wanted":
+        lambda v, y, tau: logistic(prox_of(v, y, tau)) - y,
     "the label's sign: the slope of the loss is sigmoid(u) − y": lambda v, y, tau: prox_of(v, 1 - y, tau),
     "the sign of the slope: u + τ (sigmoid(u) − y) = v": lambda v, y, tau: v + tau * (logistic(v) - y),
     "τ divides: it multiplies the slope": lambda v, y, tau: prox_of(v, y, 1 / tau),
@@ -302,15 +305,16 @@ def logistic_prox(answer, seed):
             "right for a small τ only: Newton's steps, and u ← v − τ (sigmoid(u) − y), can jump between the two flat " \
             "sides; bisect instead, for long enough"
         yield same(small, large), "the result does not depend on τ"
-        far = abs(v) > 20
-        yield (not far.all() and same(residual(small, 0.5)[~far], v[~far], 1e-6),
-               "right but for v = ±25: u lies between v − τ and v + τ; does your search begin at fixed ends?")
-        hit, off = y == 1, abs(residual(small, 0.5) - v) > 1e-6
+        off, size = ~(abs(residual(small, 0.5) - v) <= 1e-6), abs(prox_of(v, y, 0.5))
+        yield (off.any() and not off.all() and size[off].min() > size[~off].max(),
+               f"right for |v| up to {abs(v[~off]).max(initial=0):.2g}, wrong beyond: u lies between v − τ and v + τ; "
+               "does your search begin at fixed ends?")
+        hit = y == 1
         yield (not off[hit].any() or not off[~hit].any(),
                f"right for the label {int(not off[hit].any())} alone: are the labels taken for 0 and 1, not −1 and 1, "
                "and is y subtracted?")
-        alone = np.asarray(prox(v[:1], y[:1], 0.5), dtype=float)
-        yield (abs(alone + 0.5 * (sigmoid(alone) - y[:1]) - v[:1]).max() < 1e-6,
+        alone = np.ravel([prox(v[k:k + 1], y[k:k + 1], 0.5) for k in range(len(v))])
+        yield (same(residual(alone, 0.5), v, 1e-6),
                "right for one entry alone, wrong for several: each has its own interval; np.where, not if or np.all")
         yield same(residual(small, 0.5), v, 1e-3), "nearly right for a small τ: too few steps, or float32?"
         yield (same(residual(small, 0.5), v, 0.2),
@@ -337,6 +341,8 @@ def jump(answer, seed):
 
     def sent(found):
         v, w, tau = (float(part) for part in found)
+        # at 0 either well is a prox: the one across from the other point
+        v, w = (mine if abs(mine) > 1e-12 else -1e-3 * other for mine, other in ((v, w), (w, v)))
         return grid_prox(double_well, np.array([v, w]), tau, grid)
 
     def claims(found):
@@ -351,7 +357,7 @@ def jump(answer, seed):
             yield all(each.holds for each in claims(other)), "the order of the three: v_left, v_right, tau_jump"
         yield tau <= 0, "a step size is positive"
         yield max(abs(v), abs(w)) > 3, "so far from 0 there is one well: where is the border between the two?"
-        yield abs(v - w) > 0.01, "the two points must be near each other"
+        yield abs(v - w) > 0.01 + 1e-12, "the two points must be near each other"
         yield v == w, "these are one point: it has one prox"
         yield tau <= 1, "for this τ there is one minimum: which curvature has the objective at 0?"
         yield v * w > 0, "both points lie on the same side of 0, and go to the same well"
