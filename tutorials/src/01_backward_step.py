@@ -253,8 +253,8 @@ def implicit_step(B, x, tau):
 # $$ \left(B^T B + \tfrac1\tau I\right) d = B^T B\, x_k. \tag{1.7} $$
 #
 # Its `damped_solve(gram, r, beta)` solves $(B^TB + \beta I)\,d = B^T r$; so $r = Bx_k$, and the damping $\beta$ is
-# $1/\tau$. The whole of notebook 05 is this line, with a layer's input in the
-# place of $B$.
+# $1/\tau$. Notebook 05 begins with this line, a layer's input in the place
+# of $B$.
 
 # %%
 gram = ml.maps.Gram(B, bias=False)
@@ -274,7 +274,7 @@ for tau in (0.05, 1.0, 100.0):
 # $$ x_{k+1} = \arg\min_x \; J(x) + \tfrac{1}{2\tau}\|x - x_k\|^2. \tag{1.8} $$
 #
 # Lower the loss, but do not go far. Since $x_k$ itself is a candidate, whose value is $J(x_k)$, we get
-# $J(x_{k+1}) + \frac{1}{2\tau}\|x_{k+1} - x_k\|^2 \le J(x_k)$: **the loss falls, whatever $\tau > 0$**. The
+# $J(x_{k+1}) + \frac{1}{2\tau}\|x_{k+1} - x_k\|^2 \le J(x_k)$: **the loss never rises, whatever $\tau > 0$**. The
 # minimiser is called the *proximal point* of $x_k$; notebook 02 is about it.
 
 # %%
@@ -298,7 +298,7 @@ for tau in (0.01, 100.0, 1.0):
 nearby = x_new + rng.normal(size=(1000, 2)) * rng.choice([1e-3, 0.1, 1.0],
         size=(1000, 1))
 lower = np.sum(proximal_objective(nearby) < proximal_objective(x_new))
-print(f"1000 points near x_new: {lower} have a lower value")
+print(f"τ = {tau:g}, 1000 points near x_new: {lower} have a lower value")
 print(f"J(x0) = {J(x0):.3f}, J(x_new) + the price of the way = "
       f"{proximal_objective(x_new):.3f}")
 
@@ -327,7 +327,7 @@ steps = {"explicit": explicit_step, "implicit": implicit_step}
 paths = {s: {name: path(step, s / L) for name, step in steps.items()}
          for s in step_sizes}
 away = tuple(s for s in step_sizes if J(paths[s]["explicit"][-1]) > J(x0))
-teach.reveal(prediction, away, "The figure shows why.")
+teach.reveal(prediction, away, "Factors (1.9) will say why.")
 
 # %% [markdown]
 # The paths of both kinds over the contours of $J$, with the flow as a dashed line. A cross on the upper edge:
@@ -554,7 +554,7 @@ teach.show(fig, "Steps needed against τ: explicit steps need fewer and fewer "
 # %% [markdown]
 # ## Exercise 1.4 (break it): an implicit step that goes uphill
 #
-# "The loss falls for every $\tau$" was proved from (1.8). Where did the proof use that $x_{k+1}$ is the
+# "The loss never rises" was proved from (1.8). Where did the proof use that $x_{k+1}$ is the
 # *minimiser*, and not just a point with zero gradient? Find a symmetric 2×2 matrix $A$ and a $\tau > 0$
 # such that (1.6) has a solution $x_{\text{new}}$ for each $x$, and for at least one $x$ the step **raises**
 # $J(x) = \frac12 x^TAx$: $J(x_{\text{new}}) > J(x)$.
@@ -607,9 +607,9 @@ saddle, saddle_tau = np.diag([1.0, -1.0]), 1.5
 
 # %% [markdown] tags=["answer"]
 # **One answer.** Near its limit the explicit step shrinks the flat component by $1 - 2/\kappa$, so that $J$
-# falls by $10^{-6}$ in about $3.4\,\kappa$ steps (printed above). An implicit step with a huge $\tau$ does it in one or
-# two, for 1000 to 2000 products. So it pays from $\kappa$ of some hundreds, for *this* quadratic. For a
-# network $A$ changes with $x$, and a huge step is no longer the right one. Three iterations are worth about
+# falls by $10^{-6}$ in about $3.4\,\kappa$ steps (printed above for $\kappa = 20$). With a huge $\tau$ two implicit steps
+# do it (in the figure), for 2000 products. So they pay from a $\kappa$ of some 600, for *this* quadratic. For a
+# network $A$ changes with $x$; how large a step may be there is not answered here. Three iterations are worth about
 # three explicit steps in price; what they buy is the subject of notebook 06.
 
 # %% tags=["record"]
@@ -632,8 +632,8 @@ teach.record("implicit factor of the flat direction, τL = 100", 1 / (1 + flat),
 #   directions need.
 # - An implicit step takes the slope where it arrives: $(I + \tau A)^{-1}x$ for (1.1), stable for every
 #   $\tau > 0$.
-# - It minimises $J(x) + \frac{1}{2\tau}\|x - x_k\|^2$, and therefore lowers a convex or non-convex $J$
-#   whenever that problem is solved.
+# - It minimises $J(x) + \frac{1}{2\tau}\|x - x_k\|^2$ for a convex $J$, and therefore never raises it. Where $J$ is
+#   not convex, a zero of the gradient need not be the minimiser, and a step may go uphill.
 #
 # **What this does not show.** Nothing here is a network: on one, $J$ is not quadratic, and only parts of it
 # are treated implicitly. Stable does not mean accurate, and counts of steps are not seconds.

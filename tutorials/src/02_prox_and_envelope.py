@@ -2,12 +2,12 @@
 # # 02 · Evaluate prox operators and Moreau envelopes
 #
 # You will compute where a proximal step sends a point, for smooth, kinked and non-convex functions, and
-# look at the smoothed function that such a step descends.
+# look at the function that such a step descends.
 #
 # **Afterwards you can**
 # 1. compute a prox by brute force, and hold any formula against it (Exercise 2.1);
 # 2. derive a prox from its optimality condition, kinks included (Exercise 2.2);
-# 3. compute the prox of a loss that has no closed form (Exercise 2.3);
+# 3. compute the prox of a loss by iteration, where no formula is at hand (Exercise 2.3);
 # 4. make a prox jump, and say for which $\tau$ it cannot (Exercise 2.4);
 # 5. say what the Moreau envelope keeps of a function and what it changes (Exercise 2.5).
 #
@@ -120,10 +120,11 @@ for name, f in functions.items():
     teach.holds(f"{name}: no point of the grid is lower",
                 max(excess, 0), 0)  # (2.1)
     below = np.all(reached <= f(v))
-    print(f"{name:15s} its envelope lies below it at {len(v)} points: {below}")
+    print(f"{name:15s} its envelope is nowhere above it, at {len(v)} points: "
+          f"{below}")
 
 # %% [markdown]
-# The envelope lies below $f$, since $u = v$ is one of the candidates. One envelope is found on paper, that of
+# The envelope is nowhere above $f$, since $u = v$ is one of the candidates. One envelope is found on paper, that of
 # $u^2/2$: the slope $u + (u - v)/\tau$ vanishes at $u = v/(1 + \tau)$, where the value is $v^2/(2 + 2\tau)$.
 
 # %%
@@ -164,7 +165,7 @@ destinations = {(name, tau): brute_prox(f, v, tau, grid)
                 for name, f in functions.items() for tau in taus}
 largest = {tau: np.diff(destinations["(u² − 1)²/4", tau]).max() for tau in taus}
 jumping = tuple(tau for tau in taus if largest[tau] > 0.5)
-teach.reveal(jumps, jumping, "Only then does the subproblem have two wells.")
+teach.reveal(jumps, jumping, "At 0 the subproblem bends down if 1/τ < 1.")
 
 # %% [markdown]
 # The figure has all three functions. Top: where the prox sends $v$. Bottom: the value that is reached.
@@ -190,12 +191,13 @@ axes[0, 0].legend()
 axes[1, 0].legend(loc="upper center")
 teach.show(fig, "Six panels. Top: where the prox sends v, for three τ; |u| has "
            "a flat piece at 0, the logistic loss shifts points left, the "
-           "double well jumps at 0 for τ = 4. Bottom: the envelopes lie below "
-           "f, rounder where f has a kink, with a kink where the prox jumps.")
+           "double well jumps at 0 for τ = 4. Bottom: the envelopes lie "
+           "nowhere above f, rounder where f has a kink, with a kink where the "
+           "prox jumps.")
 
 # %% [markdown]
 # Read the top row column by column. $|u|$ collects a whole interval of points at its kink. The double
-# well pulls points into its wells; for $\tau = 4$ no point goes to the middle. The logistic loss, flat on the left,
+# well pulls points towards its wells; for $\tau = 4$ no point goes to the middle. The logistic loss, flat on the left,
 # moves points little there and by up to $\tau$ on the right:
 
 # %%
@@ -364,14 +366,14 @@ teach.holds("500 pairs of softmax proxes: no slack below 0",
             min(slack.min(), 0), 0)
 
 # %% [markdown]
-# ## A loss without closed form
+# ## A loss to be solved by iteration
 #
 # The logistic loss of a label $y \in \{0, 1\}$ is $\ell(u) = \log(1 + e^u) - yu$, with slope
 # $\mathrm{sigmoid}(u) - y$. Its prox solves
 #
 # $$ u + \tau\,(\mathrm{sigmoid}(u) - y) = v. \tag{2.7} $$
 #
-# The left side grows with $u$, so there is exactly one solution; but no formula gives it.
+# The left side grows with $u$, so there is exactly one solution, to be found by iteration.
 
 # %% [markdown]
 # ## Exercise 2.3 (core): the logistic prox
@@ -516,10 +518,9 @@ for ax, tau in zip(axes, ends):
 axes[0].set_ylabel("logit of the other")
 axes[0].legend(loc="upper right")
 teach.show(fig, "Explicit and implicit steps on softmax cross-entropy from "
-           "five points, three τ. Both go towards larger true logits; with "
-           "growing τ explicit steps go far past the border where the loss is "
-           "already small, three of them out of the picture (crosses) at τ = "
-           "16; implicit ones stop soon after crossing it.")
+           "five points, three τ. Both go towards larger true logits, the "
+           "explicit ones farther; at τ = 16 three of these leave the picture "
+           "(crosses), and all implicit ones end in it.")
 
 # %% [markdown]
 # Explicit steps have a length proportional to the slope where they start; they cannot know that the loss
@@ -529,7 +530,7 @@ teach.show(fig, "Explicit and implicit steps on softmax cross-entropy from "
 # %% [markdown]
 # ## Exercise 2.4 (break it): make a prox jump
 #
-# For non-convex $f$ law (2.6) fails. For the double well find two points, at most 0.01 apart, and a $\tau$,
+# For non-convex $f$ law (2.6) may fail. For the double well find two points, at most 0.01 apart, and a $\tau$,
 # such that their proxes lie at least 1 apart. For which $\tau$ can there be no jump at all? (On paper.)
 #
 # <details><summary>Hint 1: idea</summary>
@@ -585,10 +586,10 @@ v_left, v_right, tau_jump = -0.005, 0.005, 1.2
 
 # %% [markdown] tags=["answer"]
 # **One answer.** For $\tau < 1$ the envelope's slope $(v - \mathrm{prox}(v))/\tau$ vanishes exactly at the
-# fixed points of the prox, which are the stationary points $-1, 0, 1$ of $f$. For $\tau = 4$ the hump is no
+# fixed points of the prox: by (2.3) the stationary points $-1, 0, 1$ of $f$. For $\tau = 4$ the hump is no
 # longer a fixed point: at 0 the envelope has a downward kink, a maximum without a slope. A method that
-# really evaluates such a prox cannot get stuck on the hump. But it solves a global problem to do so; an
-# iterative solver started at the hump would stay.
+# really evaluates such a prox leaves this hump. But it solves a global problem to do so; a
+# solver that starts at the hump and follows slopes stays, since the slope is zero there.
 
 # %% tags=["record"]
 teach.record("jump of the double well's prox at τ = 4", largest[4.0],

@@ -341,7 +341,8 @@ for l in range(D, 0, -1):
 #    = \langle \nabla J, t \rangle + O(h^2) + O(\varepsilon / h), \tag{3.7} $$
 #
 # where $\varepsilon$ is the unit rounding, 1e-16 in float64. One random direction tests all entries at
-# once: an error $e$ of the gradient shows as $\langle e, t\rangle$, which is zero with probability zero.
+# once: an error $e$ of the gradient shows as $\langle e, t\rangle$, which is zero with probability zero (to be seen, it
+# must exceed the tolerance).
 
 # %%
 tangent = [None] + [rng.normal(size=part.shape) for part in theta[1:]]
@@ -376,8 +377,8 @@ def forward_quotient(h):
 teach.holds("forward quotient, h = 1e-6", forward_quotient(1e-6), slope, 1e-4)
 
 # %% [markdown]
-# If $J$ can be evaluated at complex numbers, there is a way without any subtraction. In Taylor's series of
-# $J(\theta + iht)$ the terms with even powers of $h$ are real, the next one after $ih\langle\nabla J, t\rangle$ has
+# If $J$ can be evaluated at complex numbers, there is a way without a difference of two values. In Taylor's series
+# of $J(\theta + iht)$ the terms with even powers of $h$ are real, the next one after $ih\langle\nabla J, t\rangle$ has
 # $h^3$:
 #
 # $$ \frac{\mathrm{Im}\, J(\theta + iht)}{h} = \langle \nabla J, t \rangle + O(h^2). \tag{3.9} $$
@@ -522,8 +523,8 @@ print(f"the forward quotient loses {np.median(digits):.1f} digits, seeds from "
 
 # %% [markdown]
 # The bottom of the V lies below 1e-9 in float64. The forward quotient pays for its lower price with two to three
-# digits: it stays near 1e-7. In float32 the bottom is near 1e-4: there a fault of that size cannot be told from
-# rounding. **Derive in float64**, train in float32.
+# digits: it stays near 1e-7. In float32 the bottom is near 1e-4: there a difference does not tell a fault of
+# that size from rounding. **Check gradients in float64.**
 
 # %% [markdown]
 # ## A suspicious gradient
@@ -596,7 +597,7 @@ print(f"the fault is in the activation behind map {l}")
 # %% [markdown]
 # ## Exercise 3.5 (break it): fool a check
 #
-# Some gradient checks move *all* entries by the same $h$, which compares only the **sum** of the gradient
+# Suppose that a gradient check moves *all* entries by the same $h$, which compares only the **sum** of the gradient
 # with a finite difference. Build a wrong gradient of the same shape, off by at least 10 %, that this check
 # passes. Start from `gradient`. Then, on paper, hold it against (3.7) along a random direction: which of the two checks
 # sees the fault?
@@ -639,7 +640,7 @@ wrong_gradient = 2 * gradient
 # %% [markdown]
 # ## Mean against sum
 #
-# Libraries and papers disagree on whether $J$ averages or sums over the batch. The gradients differ by the
+# $J$ may average over the batch, or sum. The gradients differ by the
 # factor $N$, and so does the meaning of a gradient step's $\tau$.
 
 # %%
@@ -658,8 +659,8 @@ teach.holds("gradient of the sum is N times that of the mean", directions[0],
 
 # %% [markdown] tags=["answer"]
 # **One answer.** Count the entries of $z_l$ that have different signs at $\theta + ht$ and $\theta - ht$.
-# Where the count is zero, the error must be at the bottom of the V; a kink's error vanishes when $h$
-# shrinks past it, a bug's does not.
+# Where the count is zero, the error must lie on the V, $O(h^2)$ and $O(\varepsilon/h)$, of a network without kinks; a
+# kink's error vanishes when $h$ shrinks past it, a bug's does not.
 
 # %% tags=["record"]
 forwards, best, best32 = np.log10(middle)
