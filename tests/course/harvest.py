@@ -1288,6 +1288,13 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("mobile * 2.0**-26", "1.0", "far too large"),
     ],
     "13.1": [
+        ("    loss = np.sum((phi(theta[5], a[4])",
+         "    first = np.tanh(phi(theta[1], a[0]))\n"
+         "    last = np.tanh(phi(theta[3], np.tanh(phi(theta[2], first))) + first)\n"
+         "    loss = np.sum((phi(theta[5], last)",
+         "not the end of a forward pass from X"),
+        ("(2 * tau)", "0.2", "argument `tau` used"),
+        (" + sum(np.sum(gap**2) for gap in gaps) / (2 * tau)", "", "this is the loss alone"),
         ("{4: a[3] + a[1]}", "{4: a[3]}", "bridge is missing"),
         (" | {4: a[3] + a[1]}", "", "not held to σ(z_4)"),
         ("[given[l] - z[l] for l in given]", "[given[l] - z[l] for l in (1, 2, 3)]", "join has no penalty"),
@@ -1312,6 +1319,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return loss", "    loss", "returns None"),
     ],
     "13.2": [
+        ("    return a[1] - from_map - from_join",
+         "    return a[1] - (from_map + from_join).mean(axis=0)",
+         "changes with the others"),
         (" - from_join", "", "bridge is missing"),
         (" - from_map", "", "map 2 is missing"),
         ("a[3] + a[1] - z_half[4]", "a_half[3] + a[1] - z_half[4]", "sibling"),
@@ -1336,6 +1346,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return a[1]", "    a[1]", "returns None"),
     ],
     "13.3": [
+        ("    return tau * np.hstack([X, np.ones((len(X), 1))]).T @ lost",
+         "    return tau * np.vstack([X.T @ lost, g.sum(axis=0)])",
+         "the bias row, too"),
         ("return tau", "return -tau", "the sign"),
         ("return tau * ", "return ", "length τ"),
         ("return tau * ", "return tau**2 * ", "one τ too many"),
@@ -1354,6 +1367,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return tau", "    tau", "returns None"),
     ],
     "13.4": [
+        ("A.T @ A + np.eye(A.shape[1]) / tau_theta",
+         "tau_theta * A.T @ A + np.eye(A.shape[1])",
+         "right side has τ_θ too"),
         ("/ tau_theta", "* tau_theta", "τ_θ divides"),
         (" + np.eye(A.shape[1]) / tau_theta", "", "1/τ_θ is missing"),
         ("/ tau_theta", "* len(inputs) / tau_theta", "however many uses"),
@@ -1396,6 +1412,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("8, 100.0", "8, -100.0", "positive"),
     ],
     "14.1": [
+        (" / (1 + gamma + alpha)", " // (1 + gamma + alpha)", "rounds down"),
         ("(Y + gamma * z_D + alpha * a_old) / (1 + gamma + alpha)", "(Y + gamma * z_D) / (1 + gamma)",
          "proximal term is missing"),
         ("(Y + gamma * z_D + alpha * a_old) / (1 + gamma + alpha)", "(Y + z_D + a_old) / 3", "plain mean"),
@@ -1420,6 +1437,12 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return (", "    (", "returns None"),
     ],
     "14.2": [
+        ("c * q) / (s**2 + c)", "c * q) / (s**2 + 1)", "c is missing below"),
+        ("c * q) / (s**2 + c)", "q) / (s**2 + c)", "c is missing above"),
+        ("low, high)\n", "0, np.inf)\n", "moved up to 0"),
+        ("    return best", "    return np.maximum(best, 0)", "a ReLU stands around it"),
+        ("best, lowest = q, np.inf", "best, lowest = q, t**2 / 2", "as if σ(q) were 0"),
+        ("    best, lowest = q, np.inf", "    c = 0.4\n    best, lowest = q, np.inf", "argument c used"),
         ("    return best", "        return u", "return inside the loop"),
         ("value < lowest", "value < np.inf", "nothing is compared"),
         ("best, lowest = q, np.inf", "best, lowest = 0 * q, -np.inf", ""),
@@ -1461,6 +1484,13 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "if value < lowest:\n            best, lowest = u, value", "np.where"),
     ],
     "14.3": [
+        ("    return W_new, (rho",
+         "    old = W_new\n"
+         "    c = (rho * (z - a @ W_new).sum(axis=0) + alpha * b) / (rho * len(a) + alpha)\n"
+         "    W_new = np.linalg.solve(rho * a.T @ a + alpha * np.eye(len(W)), rho * a.T @ (z - c) + alpha * old)\n"
+         "    return W_new, c\n"
+         "    return W_new, (rho",
+         "from the new W and b"),
         ("a @ W_new", "a @ W", "no block step"),
         (" + alpha * W)", ")", "pull to the old W"),
         ("(rho * len(a) + alpha)", "(rho + alpha)", "number of samples"),
@@ -1549,6 +1579,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return e", "    e", "returns None"),
     ],
     "15.2": [
+        ("rate * gradient", "0.1 * gradient", "argument `rate` used"),
+        ("range(steps)", "range(2)", "two steps and five"),
         ("        a = [a[0]] + [a[l] - rate * gradient(l, a) for l in range(1, len(a))]",
          "        for l in range(1, len(a)):\n            a[l] = a[l] - rate * gradient(l, a)", "sees the new a_1"),
         ("        a = [a[0]] + [a[l] - rate * gradient(l, a) for l in range(1, len(a))]",

@@ -142,6 +142,9 @@ WRONG_ENERGIES = {
     "the loss is a mean over the samples; this is a sum": energy_with(loss=lambda gap: np.sum(gap**2) / 2),
     "the loss is divided by the number of rows, not of entries": energy_with(loss=lambda gap: np.mean(gap**2) / 2),
     "the loss is missing": energy_with(loss=lambda gap: 0.0),
+    "the loss reads the variable a_4, not the end of a forward pass from X":
+        energy_with(output=lambda theta, a, z: residual_net(theta).forward(a[0]).z[5]),
+    "all penalties are missing: this is the loss alone": energy_with(maps=(), transfers=()),
     "the loss takes φ(θ_5, a_4) itself, not the list's z_5": energy_with(output=lambda theta, a, z: z[5]),
     "the last map reads a_4, behind the join": energy_with(output=lambda theta, a, z: tilde(a[3]) @ theta[5]),
     "these are norms; a penalty is a squared norm": energy_with(size=np.linalg.norm),
@@ -195,6 +198,8 @@ def penalty_energy(answer, seed):
                "after a forward pass your E changes with τ: a gap is open there. Which value is held to the wrong one?")
         yield (not same(at_rest, loss), f"after a forward pass all gaps are zero, and your E is {at_rest / loss:.3g} "
                                         "times J: the loss is not right")
+        yield (same(energy(theta, a[:5], z, Y, tau), energy(theta, a[:5], z, Y, 2 * tau)),
+               "with all gaps open another τ gives the same E: is the argument `tau` used?")
         for k, gaps, name in ((0, a_gaps, "σ(z_{l}) − a_{l}"), (1, z_gaps, "φ_{l} − z_{l}")):
             for l in range(1, 5):
                 cost = energy(theta, *opened(theta, X, gaps, k, l), Y, tau) - opened_loss(theta, X, Y, gaps, k, l)
@@ -345,6 +350,9 @@ def half_step(answer, seed):
         step = found(theta, a, a_half, z_half)
         yield np.shape(step) != shape, f"one array of the shape of a_1, {shape}, is asked for: its value after the step"
         yield from strangers(found, step, [theta, a, a_half, z_half])
+        first = ([None if value is None else value[:1] for value in values] for values in (a, a_half, z_half))
+        yield (not same(found(theta, *first), step[:1]),
+               "the first sample's half step changes with the others: each has its own")
         nudge = rng.normal(size=shape)
         for child, name, wanted in ((2, "map 2", nudge @ theta[2][:-1].T), (4, "the join", nudge)):
             moved = found(theta, a, a_half, [*z_half[:child], z_half[child] + nudge, *z_half[child + 1:]]) - step
@@ -389,6 +397,8 @@ WRONG_ERRORS = {
     "a factor 2: what is lost is one half step of a_1, of length τ": error_with(factor=2.0),
     "a factor ½: what is lost is one half step of a_1, of length τ": error_with(factor=0.5),
     "it is not zero: what is the gap of the join, once a_3 has moved?": error_with(factor=0.0),
+    "the bias row, too, has σ_1' in its sum": lambda X, z_1, g, tau: np.vstack(
+        [error_with()(X, z_1, g, tau)[:-1], tau * g.sum(axis=0)]),
     "the bias row is missing: θ_1 has one more row than W_1": lambda X, z_1, g, tau: error_with()(X, z_1, g, tau)[:-1],
     "this is the error in z_1; θ_1 has ã_0ᵀ in front": lambda X, z_1, g, tau: tau * g * (1 - np.tanh(z_1)**2),
 }
@@ -494,6 +504,8 @@ WRONG_STACKED_STEPS = {
     "the sign: d goes along ãᵀg": stacked_with(right=-1.0),
     "a solution is no direction: no further τ_θ": lambda inputs, signals, tau_theta:
         tau_theta * stacked_with()(inputs, signals, tau_theta),
+    "this is d/τ_θ: with I + τ_θ ãᵀã on the left the right side has τ_θ too": lambda inputs, signals, tau_theta:
+        stacked_with()(inputs, signals, tau_theta) / tau_theta,
     "(13.6) has one d for all uses: it is not multiplied by their number": lambda inputs, signals, tau_theta:
         len(inputs) * stacked_with()(inputs, signals, tau_theta),
     "ãᵀã is a sum over the rows, not a mean": lambda inputs, signals, tau_theta: sum(map(len, inputs)) * solve_rows(

@@ -110,6 +110,7 @@ def output_block(answer, seed):
         found = block(Y, z, a_old, gamma, alpha)
         yield (np.shape(found) != Y.shape,
                f"one array of the shape of Y, {Y.shape}, is asked for: the minimiser, not a value")
+        yield same(found, np.round(found)), "whole numbers come back: // rounds down, / divides"
         yield (not same(block(-Y, -z, -a_old, gamma, alpha), -found, 1e-5),
                "all three values turned to their negatives turn the minimiser too; yours is cut off (clip, ReLU?)")
         target, z_share, old_share = shares(lambda *values: block(*values, gamma, alpha), 3)
@@ -301,6 +302,14 @@ WRONG_PIECES = {
         lambda t, q, c, s, o: (s * (t - o) + q) / (s * s + 1)),
     "the price is c/2 (u − q)², and its slope has c, not 2c": pieces_with(
         lambda t, q, c, s, o: (s * (t - o) + 2 * c * q) / (s * s + 2 * c)),
+    "c is missing above: q counts with it": pieces_with(lambda t, q, c, s, o: (s * (t - o) + q) / (s * s + c)),
+    "c is missing below: s² + c": pieces_with(lambda t, q, c, s, o: (s * (t - o) + c * q) / (s * s + 1)),
+    "each piece has its own ends; here every point is moved up to 0":
+        pieces_with(clip=lambda u, low, high: np.maximum(u, 0)),
+    "u itself is wanted, and may be negative; here a ReLU stands around it":
+        pieces_with(given=lambda u, lowest: np.maximum(u, 0)),
+    "q is no candidate with the value ½t², as if σ(q) were 0: start from infinity": lambda t, q, c, pieces: np.where(
+        cost(pieces_with()(t, q, c, pieces), t, q, c, pieces) < t**2 / 2, pieces_with()(t, q, c, pieces), q),
     "the sign of q: the price pulls towards it": pieces_with(
         lambda t, q, c, s, o: (s * (t - o) - c * q) / (s * s + c)),
     "the ends of the outer pieces are infinite; here they are cut": lambda t, q, c, pieces: pieces_with()(
@@ -358,6 +367,8 @@ def piece_fit(answer, seed):
         alone = [fit(t[k:k + 1], q[k:k + 1], 0.4, SHAPES["hard tanh"])[0] for k in range(9)]
         together = fit(t[:9], q[:9], 0.4, SHAPES["hard tanh"])
         yield not same(alone, together), "an entry's answer changes with the others: each must be fitted alone"
+        yield (same(fit(t, q, 0.4, SHAPES["hard tanh"]), fit(t, q, 1.3, SHAPES["hard tanh"])),
+               "another c gives the same u: is the argument c used?")
         missed, ends, moved = misses(fit, t, q, 0.4)
         yield bool((missed < 0.01).all()), \
             "close, but no minimiser: is it a grid, or an iteration? The lowest point of a parabola is exact"
@@ -503,6 +514,8 @@ WRONG_PAIRS = {
         lambda a, z, W, b, rho, alpha: b - rho / alpha * np.sum(a @ W + b - z, axis=0)),
     "W is solved once more after b; the order is W, then b": lambda a, z, W, b, rho, alpha: (
         weights(a, z, W, pair_of()(a, z, W, b, rho, alpha)[1], rho, alpha), pair_of()(a, z, W, b, rho, alpha)[1]),
+    "W is solved once more, from the new W and b; the order is W, then b": lambda a, z, W, b, rho, alpha: (
+        pair_of()(a, z, *pair_of()(a, z, W, b, rho, alpha), rho, alpha)[0], pair_of()(a, z, W, b, rho, alpha)[1]),
     "as rows of a least-squares problem the damping has √α, not α": pair_of(
         lambda a, z, W, b, rho, alpha: weights(a, z, W, b, rho, alpha**2)),
     "ρ stands where the prox terms have α": pair_of(

@@ -182,28 +182,32 @@ def relax(answer, seed):
         below = a[l] - a[l - 1] @ M
         return below if l == len(a) - 1 else below - (a[l + 1] - a[l] @ M) @ M.T
 
-    def after(steps):
+    def after(steps, rate=0.1):
         values = list(a)
         for _ in range(steps):
             slopes = [gradient(l, values) for l in (1, 2, 3)]
-            values = [a[0]] + [value - 0.1 * slope for value, slope in zip(values[1:], slopes)]
+            values = [a[0]] + [value - rate * slope for value, slope in zip(values[1:], slopes)]
         return values
 
     def claims(relax):
-        once, often = relax(list(a), gradient, 0.1, 1), relax(list(a), gradient, 0.1, 7)
+        once, often = relax(list(a), gradient, 0.1, 1), relax(list(a), gradient, 0.15, 7)
         if len(once) != 4:
             raise ValueError(f"a list of 4 arrays is expected, a_0 among them, got {len(once)}")
         yield claim("the input stays", often[0], a[0], look="a_0 belongs to the list and does not move")
         for l in (1, 2, 3):
             yield claim(f"a_{l} after one step", once[l], after(1)[l], look="look at the list the gradient is taken of")
-        yield claim("a_2 after seven", often[2], after(7)[2], look="one step is right: does the next start from it?")
-        if same(often[2], after(7)[2]):  # a return inside the loop shows before
+        seven = after(7, 0.15)[2]
+        yield claim("a_2 after seven", often[2], seven, look="one step is right: does the next start from it?")
+        if same(often[2], seven):  # a return inside the loop shows before
             yield claim("no step, no change", relax(list(a), gradient, 0.1, 0)[3], a[3])
 
     def mistakes(relax):
         once = relax(list(a), gradient, 0.1, 1)
         yield len(once) == 3 and same(once[0], a[0]), "the last hidden value is lost: a range excludes its end"
         yield from slips(relax, [(list(a), gradient, 0.1, steps) for steps in (2, 3)], WRONG_RELAXATIONS)
+        two, half, five = (relax(list(a), gradient, rate, steps) for rate, steps in ((0.1, 2), (0.05, 2), (0.1, 5)))
+        yield same(half, two), "half the rate makes the same steps: is the argument `rate` used?"
+        yield same(five, two), "two steps and five end at the same values: is the loop over range(steps)?"
         yield len(once) != 4, f"a list of 4 arrays, [a_0, …, a_3], is asked for; yours has {len(once)} parts"
         yield not same(once[0], a[0]), "a_0 has moved: it is the input, and given"
         seen, given = set(), set()
@@ -290,12 +294,12 @@ def with_indices(base=-1, g=0, value=0, way=lambda difference: difference):
 
 
 WRONG_INDICES = {
-    "t_{l−1} is made from t_l; here every target is made from the last one": lambda h, last, inverses: targets_with(
-        at=lambda h, t, l: last)(h, last, inverses),
+    "the target t_{l−1} is made from t_l; here every target is made from the last one":
+        lambda h, last, inverses: targets_with(at=lambda h, t, l: last)(h, last, inverses),
     "the target t_{l−1} starts from h_{l−1}; here it starts from h_l": with_indices(base=0),
     "the inverse that leads from l to l − 1 is g_l; here g_{l−1} is taken": with_indices(g=-1),
     "the inverse that leads from l to l − 1 is g_l; here g_{l+1} is taken": with_indices(g=1),
-    "g_l is taken at t_l and at h_l; here the second is at h_{l−1}": with_indices(value=-1),
+    "the inverse g_l is taken at t_l and at h_l; here the second is at h_{l−1}": with_indices(value=-1),
     "each sample has its own difference; this is their mean": with_indices(way=lambda d: d.mean(axis=0)),
     "no inverse is passed: g_l(t_l) − g_l(h_l) is missing its g_l": lambda h, last, inverses: functools.reduce(
         lambda t, l: [None] * (l - 1) + [h[l - 1] + t[l] - h[l], *t[l:]], range(len(h) - 1, 1, -1),
