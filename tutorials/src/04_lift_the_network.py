@@ -2,7 +2,7 @@
 # # 04 · Lift the network
 #
 # You will turn the values inside a network into variables of their own, write one energy for all of them,
-# and find backpropagation again as a sweep of small steps on that energy.
+# and find backpropagation again as a sweep of gradient steps on that energy.
 #
 # **Afterwards you can**
 # 1. write the penalty energy of a network (Exercise 4.1);
@@ -199,6 +199,8 @@ energy = ml.energy.PenaltyEnergy(net, Y, gamma=3.0, rho=7.0)
 teach.holds("elsewhere: the library's energy",
             penalty_energy(theta, noisy_a, noisy_z, Y, 3.0, 7.0),
             energy.value(theta, noisy_a, noisy_z))
+
+# %%
 of_a = sum(np.sum((np.tanh(noisy_z[l]) - noisy_a[l]) ** 2) for l in range(1, D))
 of_z = sum(np.sum((noisy_a[l - 1] @ theta[l][:-1] + theta[l][-1]
                    - noisy_z[l]) ** 2) for l in range(1, D))
@@ -206,6 +208,11 @@ light, heavy = (penalty_energy(theta, noisy_a, noisy_z, Y, *weights)
                 for weights in ((1.0, 1.0), (3.0, 7.0)))
 # ProxProp (3)
 teach.holds("the penalties, by hand", heavy - light, (2 * of_a + 6 * of_z) / 2)
+
+# %% [markdown]
+# The gradients in $\theta_l$:
+
+# %%
 for l in range(1, D + 1):
     teach.holds(f"∂E/∂θ_{l}",
                 gradient_theta(l, theta, noisy_a, noisy_z, Y, 7.0),
@@ -527,8 +534,8 @@ teach.show(fig,
 # $2/\lambda_{\max}(\tilde a^T\tilde a)$, for $\theta_1$ to $\theta_3$ 0.006, 0.03
 # and 0.04.
 #
-# $J$ falls all the same (by 12 %), since $a$ and $z$ are thrown away and a new forward pass closes all
-# gaps. But "block descent" is not descent on $E$. To solve that one subproblem *implicitly* is the idea of
+# $J$ falls all the same (by 12 %): $a$ and $z$ are thrown away, and a new forward pass closes all
+# gaps. But "block descent" is not descent on $E$, which grows fivefold here. To solve that one subproblem *implicitly* is the idea of
 # ProxProp, and of notebook 05.
 
 # %% [markdown]
@@ -658,7 +665,7 @@ teach.show(fig,
 #    \|u - a_{D-1}(\theta)\|^2 \;\le\; J. \tag{4.10} $$
 #
 # The step in $a$ is stable for every $\tau$ (notebook 02), but it answers another question: with growing $\tau$, $\hat J$
-# is lower and flatter than $J$, and where $J$ is stationary $\hat J$ need not be (both measured below). ProxProp
+# is lower and, along $-\nabla J$, flatter than $J$, and where $J$ is stationary $\hat J$ need not be (both measured below). ProxProp
 # steps implicitly in $\theta$ only, where the fixed points stay those of $J$ (notebook 05).
 
 # %% [markdown]
@@ -847,6 +854,9 @@ print(f"where ‖∇J‖ = {left:.0e}, ‖∇Ĵ‖ = {other:.1e}: descending Ĵ 
 # %% tags=["record"]
 teach.record("factor by which the step raises its own term, map 3",
              raised[3], expected=1440, tolerance=150)
+grown = sum(map(np.sum, history[-1])) / sum(map(np.sum, history[0]))
+teach.record("E after the sweep over E before it", grown, expected=5.3,
+             tolerance=0.5)
 for l, expected in ((1, 0.0056), (2, 0.032), (3, 0.039)):
     size = np.linalg.norm(ml.maps.Gram(a[l - 1], side="parameter").matrix, 2)
     teach.record(f"largest stable step for θ_{l}, where 1 is taken", 2 / size,
@@ -880,8 +890,8 @@ teach.record("J after the sweep over J", J_new / J, expected=0.875,
 # - Inside it the step in a hidden $\theta_l$ is explicit, here far beyond its own stability limit. With an
 #   implicit step on $a$ the sweep descends $J$ with the loss's envelope.
 #
-# **What this does not show.** One small network, one batch, a toy; the numbers are for seed 0. Nothing here trains
-# faster than backprop: it *is* backprop. Proposition 1 needs a forward pass before every sweep.
+# **What this does not show.** One small network, one batch, a toy; the numbers are for seed 0. No speed of training:
+# Proposition 1's sweep *is* backprop's step, and it assumes a forward pass before every sweep.
 #
 # **References.** Frerix, Möllenhoff, Moeller, Cremers, *Proximal Backpropagation*, ICLR 2018: the energy (3),
 # Algorithm 1 and Proposition 1 (8–10, 12), §4.2.1 on implicit steps in the activations. Carreira-Perpiñán and
