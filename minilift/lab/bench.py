@@ -40,7 +40,7 @@ from minilift.support.arguments import known_name
 from minilift.support.backend import BACKENDS, get_module, synchronize
 from minilift.support.files import read_npz, write_text
 from minilift.support.options import check_counts, command_line, naming, whole, writable_folder
-from minilift.support.terminal import exit_code_of, note, watched
+from minilift.support.terminal import about, exit_code_of, note, watched
 
 SETTLE = 0.1  # seconds between libraries: OpenBLAS threads spin for some 30 ms after their last product
 TURN = 0.05  # seconds that a turn takes at least, in whole steps
@@ -55,7 +55,7 @@ def take_turns(field, rounds, title="", shown=()):
     A turn is as many steps as fill `TURN` seconds; its time is divided by their number. The first turn is not counted.
     `shown` are names that a line is written for where there is no terminal.
     """
-    repeats = {}
+    repeats, began = {}, time.perf_counter()
     for name, entrant in field.items():
         progress(f"{title}: {name}" if name in shown else title, line=name in shown)
         entrant.step(), entrant.wait()
@@ -63,7 +63,9 @@ def take_turns(field, rounds, title="", shown=()):
         seconds(entrant, repeats[name] - 1)
     times = {name: [] for name in field}
     for number in range(rounds):
-        progress(f"{title}: round {number + 1} of {rounds}")
+        left = (rounds - number) * (time.perf_counter() - began) / max(1, number)  # the first turns are one, too
+        progress(f"{title}: round {number + 1} of {rounds}, {about(left)} to go", line=bool(shown) or number == 0)
+        began = began if number else time.perf_counter()
         for _, entries in itertools.groupby(field.items(), lambda entry: entry[1].library):
             time.sleep(SETTLE)
             for name, entrant in entries:
@@ -94,7 +96,9 @@ def measured_rows(options, take_part, row):
     """
     rows, images = [], load_images(options["data"])
     for network in options["network"]:
+        progress(f"{network}: the contenders are made", line=True)
         field, counts = take_part(PROBLEMS[network], options, images.get(network))
+        progress(f"{network}: bare matrix products, then each contender once", line=True)
         products = contenders.bare_products(itertools.chain(*counts.values()), options["backend"])
         times = take_turns({**products, **field}, options["rounds"], network, field)
         bare = {name: sum((number * np.array(times[product]) for product, number in counts.get(name, {}).items()),
@@ -477,7 +481,8 @@ BELONGS = {  # the benchmarks that an option is for, where it is not for all
     "network": ("step", "profile", "memory", "ranks"), "contender": ("step", "scale", "memory", "race"),
     "backend": ("step", "profile", "solve", "scale", "memory"), "data": ("step", "profile", "race"),
     "batch": ("ranks",), "cluster": ("race",)}
-LASTS = {False: "under a minute", True: "ten minutes or more"}
+SECONDS = {"step": 50, "profile": 10, "solve": 20, "scale": 40, "memory": 50, "import": 20, "ranks": 90, "race": 110}
+LARGE = 600  # seconds that all networks or many rounds take at least
 
 
 def add_arguments(parser):
@@ -509,13 +514,19 @@ def run(arguments):
     """Check the options and measure in a fresh process, whose libraries see the number of threads in time."""
     options = checked_options(arguments)
     large = options["all"] or options["network"] != QUICK or options["rounds"] > 7
-    lasts = LASTS[large]
-    if options["what"] == "ranks":
-        lasts = "some minutes"
-    if options["what"] == "race":
-        lasts = "about two minutes" if options["data"] is None else "hours"
+    lasts = about(SECONDS[options["what"]] * crowd(options["threads"]))
+    if large and options["what"] not in ("race", "import"):
+        lasts = f"{about(LARGE * crowd(options['threads']))} or more"
+    if options["what"] == "race" and options["data"] is not None:
+        lasts = "hours"
     note(f"bench {options['what']}: {lasts}; then a table, and files in {options['output']}")
     return fresh_process(options).returncode
+
+
+def crowd(threads):
+    """Return how many times longer than alone so many threads take on this machine, as busy as it was just now."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    return max(1.0, (load + min(threads, os.cpu_count())) / os.cpu_count())
 
 
 def checked_options(arguments):

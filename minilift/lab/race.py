@@ -182,6 +182,7 @@ NAMES = tuple(entrant.name for entrant in OURS + THEIRS)
 
 def entrants(names=NAMES):
     """Return the entrants of these names that can run here."""
+    names = set(names)
     try:
         import torch
         missing = () if hasattr(torch.optim, "Muon") else ("PyTorch Muon",)
@@ -236,7 +237,7 @@ def run_elsewhere(course, threads, trial):
 def runs_of(course, trials, progress, threads):
     """Return {trial: its `Run`}, done here one after the other, or by the workers of a cluster, as many as it has."""
     found, judge = {}, course.network(0)
-    field = {entrant.name: entrant for entrant in entrants(trial.entrant for trial in trials)}
+    field = {entrant.name: entrant for entrant in entrants([trial.entrant for trial in trials])}
 
     def done():
         if elsewhere():
@@ -245,10 +246,12 @@ def runs_of(course, trials, progress, threads):
         for trial in trials:
             yield trial, run(course, field[trial.entrant], *trial[1:4], judge, trial.final)
 
+    told = set()  # one line each where there is no terminal
     for trial, came in done():
         found[trial] = came
         progress(f"{len(found)} of {len(trials)} {'finals' if trial.final else 'trials'}: {trial.entrant}, "
-                 f"rate {trial.rate:.2g}, batch {trial.batch}")
+                 f"rate {trial.rate:.2g}, batch {trial.batch}", line=trial.entrant not in told)
+        told.add(trial.entrant)
     return {trial: found[trial] for trial in trials}  # workers finish in any order
 
 
@@ -281,7 +284,7 @@ def beyond(best, rates):
     return [best * STEP] if best == max(rates) else [best / STEP] if best == min(rates) else []
 
 
-def race(course, names=NAMES, progress=lambda text: None, threads=1):
+def race(course, names=NAMES, progress=lambda text, line=False: None, threads=1):
     """Return the rows of a race: the finals of each entrant, with what was tried before.
 
     Parameters
@@ -290,11 +293,12 @@ def race(course, names=NAMES, progress=lambda text: None, threads=1):
     names : sequence of str, default all
         Of the entrants.
     progress : callable
-        Takes a text that says what has been done.
+        Takes a text that says what is done, and whether it is worth a line where there is no terminal.
     threads : int, default 1
         Of NumPy and PyTorch in each run, where the workers of a cluster do them (see `minilift.lab.runs.cluster`).
     """
     field = {entrant.name: entrant for entrant in entrants(names)}
+    progress(f"{course.title}: {len(names)} entrant{'s' * (len(names) > 1)}", line=True)
     do = partial(runs_of, course, progress=progress, threads=threads)
     trials = search(course, list(field), do)
     best = {name: best_of(course, trials, name) for name in field}

@@ -36,6 +36,7 @@ from minilift.support.terminal import how_to_install, note, watched
 from minilift.training.fit import evaluate
 
 FACTOR = 3.0  # a calmer step size may have so many times the loss; the default grid grows by about as much
+SILENCE = 10  # seconds without a line, where there is no terminal, after which the runs that are done are counted
 TIE = 1.05  # losses so close are the same
 
 
@@ -554,15 +555,21 @@ def tune(grid, search, repeat, choose, progress=True, undecided=None, **bar_opti
 def collect(records, bar, epochs, awaited, stage):
     """Return records that come one by one as a list; the bar, which counts epochs, gains `epochs[label]` for each.
 
-    `awaited` is {label: number of runs}: when the last run of a label has come, a line says so and in which `stage`. It
-    is emptied.
+    `awaited` is {label: number of runs}: when the last run of a label has come, a line says so and in which `stage`,
+    and others before where they are `SILENCE` seconds apart. It is emptied.
     """
-    kept, done, started = [], bar.n, time.perf_counter()
+    kept, done, started, total = [], bar.n, time.perf_counter(), sum(awaited.values())
+    spoken = started
     for record in records:
         label = record["label"]
         if awaited:
             awaited[label] -= 1
+            if awaited[label] and time.perf_counter() - spoken > SILENCE:
+                note(f"{stage}: {label}: {len(kept) + 1} of all {total} runs are done "
+                     f"({time.perf_counter() - started:.0f} s)")
+                spoken = time.perf_counter()
             if not awaited[label]:
+                spoken = time.perf_counter()
                 note(f"{stage}: {label}: {sum(one['label'] == label for one in kept) + 1} runs finished "
                      f"({time.perf_counter() - started:.0f} s)")
         kept.append(record)

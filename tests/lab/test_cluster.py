@@ -89,7 +89,7 @@ def test_every_run_of_a_race_is_there_and_none_twice_if_a_worker_is_killed(two_w
     """Of the trials of two entrants together, and of the finals, some hundredths of a second each."""
     victim, said = pid_of_a_worker(two_workers), []
 
-    def progress(text):
+    def progress(text, line=False):
         said.append(text)
         if len(said) == 3:
             os.kill(victim, signal.SIGKILL)

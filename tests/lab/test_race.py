@@ -90,3 +90,8 @@ def test_a_file_of_wrong_data_is_refused(changed, tmp_path):
     np.savez(tmp_path / "x.npz", **{**arrays, **changed})
     with pytest.raises(ValueError, match=f"--data: {next(iter(changed))} of .* must be"):
         race.courses(tmp_path / "x.npz")
+
+
+def test_entrants_may_come_from_any_iterable():
+    names = ["backprop, Adam", "cg3, Adam"]
+    assert [one.name for one in race.entrants(iter(names))] == names
