@@ -42,6 +42,11 @@ class DatasetError(ValueError):
     """
 
 
+# Bytes are unpacked and read here: pooch's Decompress and Untar write all that comes out to disk beside the file,
+# without a bound; load_svmlight_file would make scikit-learn needed by whoever only loads USPS; SciPy reads neither IDX
+# nor CIFAR's records. What a reader here takes is bounded before it is made.
+
+
 def decompress(packed, name, largest):
     """Return the contents of gzip (name ends in .gz) or bzip2 data, which must not exceed `largest` bytes."""
     opener = bz2.open if str(name).endswith(".bz2") else gzip.open

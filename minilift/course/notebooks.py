@@ -331,7 +331,10 @@ def joined_streams(outputs):
 
 
 def refuse_network():
-    """Make every connection that leaves this machine fail, for the rest of this process."""
+    """Make every connection that leaves this machine fail, for the rest of this process.
+
+    It is called in a notebook's kernel, a process of its own, into which pytest-socket does not reach.
+    """
     import socket
     connect = socket.socket.connect
 

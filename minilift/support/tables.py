@@ -1,4 +1,4 @@
-"""Tables of texts, for a terminal and for a notebook."""
+"""Tables of texts, for a terminal and for a notebook: fewer lines than a dependency on rich or tabulate would need."""
 
 from __future__ import annotations
 
