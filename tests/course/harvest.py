@@ -1446,7 +1446,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return best", "        return u", "return inside the loop"),
         ("value < lowest", "value < np.inf", "nothing is compared"),
         ("best, lowest = q, np.inf", "best, lowest = 0 * q, -np.inf", ""),
-        ("low, high)\n", "high, low)\n", ""),
+        ("low, high)\n", "high, low)\n", "np.clip takes low before high"),
         ("np.minimum(value, lowest)", "value", "piece before alone"),
         ("(s * (t - o) + c * q) / (s**2 + c)", "q", "not q"),
         ("(s * u + o - t) ** 2 / 2 + c / 2 * (u - q) ** 2", "abs(s * u + o - t) + c * abs(u - q)",
