@@ -570,7 +570,8 @@ def collect(records, bar, epochs, awaited, stage):
                 spoken = time.perf_counter()
             if not awaited[label]:
                 spoken = time.perf_counter()
-                note(f"{stage}: {label}: {sum(one['label'] == label for one in kept) + 1} runs finished "
+                count = sum(one["label"] == label for one in kept) + 1
+                note(f"{stage}: {label}: {count} run{'s' * (count > 1)} finished "
                      f"({time.perf_counter() - started:.0f} s)")
         kept.append(record)
         done += epochs[record["label"]]
