@@ -13,8 +13,8 @@
 #
 # **You need** eigenvalues and eigenvectors, gradients, NumPy. **Time**: 50 minutes (estimated).
 #
-# Each exercise has a check below it. Not done, it says TODO and the notebook goes on with a stand-in made of
-# the library.
+# Each exercise but the last has a check below it. Not done, it says TODO and the notebook goes on with a stand-in
+# made of the library.
 
 # %%
 import matplotlib.pyplot as plt
@@ -419,8 +419,8 @@ ax.set(xscale="log", yscale="log", ylim=(1e-4, 20), xlabel="s = τλ",
        ylabel="size of the factor")
 ax.legend(loc="upper left")
 teach.show(fig, "Size of the amplification factors against s. The explicit one "
-           "touches zero at s = 1 and rises above one at s = 2; the implicit "
-           "one falls like 1/s; the flow's falls fastest.")
+           "touches zero at s = 1 and rises above one at s = 2; for large s "
+           "the implicit one falls like 1/s, the flow's faster.")
 
 # %% [markdown]
 # An explicit step has to keep the **right** end of its bar below 2, because of the steep direction. Then the
@@ -444,8 +444,8 @@ teach.show(fig, "Size of the amplification factors against s. The explicit one "
 # </details>
 # <details><summary>Hint 2: equation</summary>
 #
-# Growth per step is $\max_i |1 - \tau\lambda_i|$; a few hundred steps from a random $x$ show its fastest
-# component, since only that one survives.
+# Growth per step is $\max_i |1 - \tau\lambda_i|$; a few hundred steps from a random $x$ show the component
+# that grows fastest, since it outgrows the others.
 #
 # </details>
 # <details><summary>Hint 3: first line</summary>
@@ -513,7 +513,7 @@ def steps_needed(step, tau, limit=10_000):
 
 
 # %% [markdown]
-# Count them for 25 step sizes, and once more just below the measured limit.
+# Count them for 25 step sizes, and twice more just below the limit.
 
 # %%
 taus = np.logspace(-3, 3, 25)
@@ -521,9 +521,10 @@ needed = {name: np.array([[steps_needed(step, tau) for tau in taus]])
           for name, step in (("explicit", explicit_step),
                              ("implicit", implicit_step))}
 limit = largest_stable_step(B)
-for k in (5, 8):
-    print(f"τ = {taus[k]:.3f}:", *(f"{name} {row[0, k]:.0f} steps "
-                                   for name, row in needed.items()))
+for tau in (taus[5], taus[8], 1.99 / L):
+    near = {name: steps_needed(step, tau) for name, step in steps.items()}
+    print(f"τ = {tau:.3f}:", *(f"{name} {count:.0f} steps "
+                               for name, count in near.items()))
 last = steps_needed(explicit_step, 0.95 * limit)
 print(f"explicit, τ at 0.95 of its limit: {last} steps, {last * mu / L:.1f} κ")
 
@@ -541,14 +542,16 @@ ax.set(xscale="log", yscale="log", xlabel="τ", ylabel="steps to J(x₀)/10⁶",
        "limit of the explicit step\n")
 ax.legend(loc="lower left")
 teach.show(fig, "Steps needed against τ: explicit steps need fewer and fewer "
-           "up to the dotted limit at 0.2 and never arrive beyond (crosses on "
-           "the top edge); implicit steps go on down to two. At the smallest τ "
-           "both would take more than 10,000.")
+           "up to τ = 0.178, the last one before the dotted limit at 0.2, and "
+           "never arrive beyond (crosses on the top edge); implicit steps go "
+           "on down to two. At the smallest τ both would take more than "
+           "10,000.")
 
 # %% [markdown]
-# Before the limit the two need about the same number of steps (printed): a small step is a small step. The
-# difference is the part of the axis on the right of the dotted line, which only one of them can use. But these are
-# counts of *steps*, and a step of one kind costs a product with $A$, a step of the other a linear solve.
+# Well before the limit the two need about the same number of steps (printed): a small step is a small step. Just
+# below it, at $\tau = 0.199$, the explicit one needs ten times as many: its steep factor is $-0.99$. On the right of
+# the dotted line only the implicit one gets there. But these are counts of *steps*, and a step of one kind costs a
+# product with $A$, a step of the other a linear solve.
 # Notebook 06 counts what either costs, notebook 11 measures seconds.
 
 # %% [markdown]
@@ -606,9 +609,9 @@ saddle, saddle_tau = np.diag([1.0, -1.0]), 1.5
 # question an answer.
 
 # %% [markdown] tags=["answer"]
-# **One answer.** Near its limit the explicit step shrinks the flat component by $1 - 2/\kappa$, so that $J$
-# falls by $10^{-6}$ in about $3.4\,\kappa$ steps (printed above for $\kappa = 20$). With a huge $\tau$ two implicit steps
-# do it (in the figure), for 2000 products. So they pay from a $\kappa$ of some 600, for *this* quadratic. For a
+# **One answer.** A little below its limit the explicit step multiplies the flat component by about $1 - 2/\kappa$,
+# so that $J$ falls by $10^{-6}$ in about $3.4\,\kappa$ steps (printed above for $\kappa = 20$). With a huge $\tau$
+# two implicit steps do it (in the figure), for 2000 products. So they pay from a $\kappa$ of some 600, for *this* quadratic. For a
 # network $A$ changes with $x$; how large a step may be there is not answered here. Three iterations are worth about
 # three explicit steps in price; what they buy is the subject of notebook 06.
 
@@ -621,6 +624,9 @@ teach.record("J of 16 explicit steps over J(x0), τL = 1.9", end, expected=0.037
              tolerance=0.005)
 teach.record("explicit steps near the limit over κ", last * mu / L,
              expected=3.4, tolerance=0.15)
+ratio = near["explicit"] / near["implicit"]
+teach.record("explicit over implicit steps, τL = 1.99", ratio, expected=9.8,
+             tolerance=0.3)
 flat = 100 * mu / L
 teach.record("implicit factor of the flat direction, τL = 100", 1 / (1 + flat),
              expected=0.167, tolerance=1e-3)

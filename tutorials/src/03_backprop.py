@@ -362,7 +362,7 @@ teach.holds("central difference, h = 1e-4", central(1e-4), slope, 1e-6)
 
 # %% [markdown]
 # The *forward* quotient is one-sided. $J(\theta)$ is known, so that each further direction costs one evaluation of
-# $J$, where (3.7) costs two; but its error is larger:
+# $J$, where (3.7) costs two; but its error is of first order:
 #
 # $$ \frac{J(\theta + ht) - J(\theta)}{h} = \langle \nabla J, t \rangle + O(h) + O(\varepsilon / h). \tag{3.8} $$
 
@@ -392,7 +392,7 @@ teach.holds("complex step, h = 1e-30", complex_step(1e-30), slope, 1e-13)
 
 # %% [markdown]
 # The orders can be seen: double the $h$, and an error $O(h)$ doubles, an error $O(h^2)$ grows to four times. And
-# where $h$ is tiny, rounding is what is left of it, about $\varepsilon/h$.
+# where $h$ is tiny, rounding is what is left of the error of (3.7), at most a few $\varepsilon/h$.
 
 # %%
 for name, way, power in (("(3.7)", central, 2), ("(3.8)", forward_quotient, 1),
@@ -432,17 +432,17 @@ def central32(h):
     return (plus - minus) / (2 * h)
 
 
-still = [np.mean(moved == part) for s in (1e-11, -1e-11)
+still = [np.mean(moved == part) for s in (5.6e-11, -5.6e-11)
          for moved, part in zip(shifted(s, np.float32)[1:],
                                 shifted(0, np.float32)[1:])]
-print(f"float32, h = 1e-11: quotient {central32(1e-11):g}; at least "
+print(f"float32, h = 5.6e-11: quotient {central32(5.6e-11):g}; at least "
       f"{min(still):.0%} of each θ's entries stay as they are")
 
 
 # %% [markdown]
 # All of them over 14 decades of $h$, along one direction, with the slopes of $h$, $h^2$ and $1/h$ in grey. Where the
 # curve of float32 is level, $h$ is so far below its spacing that nearly all of $\theta \pm ht$ rounds to $\theta$: the
-# quotient is 0 (both printed) and its relative error 1.
+# quotient is 0 (both printed, for the last $h$ of the level) and its relative error 1.
 
 # %%
 steps = np.logspace(-14, 0, 57)
@@ -471,8 +471,8 @@ ax.legend(ncols=3, loc="upper right")
 teach.show(fig, "The V-curve: the error of central differences falls with h² "
            "as h shrinks to 1e-5, then rises like 1/h; the forward quotient's "
            "falls with h only, to 1e-8; in float32 the bottom of the V lies "
-           "some hundred thousand times higher; the complex step has no rising "
-           "branch.")
+           "over a hundred thousand times higher; the complex step has no "
+           "rising branch.")
 
 # %% [markdown]
 # The least error along *one* direction is partly luck. So take three seeds (net and data) with 15 directions each:
@@ -659,8 +659,8 @@ teach.holds("gradient of the sum is N times that of the mean", directions[0],
 
 # %% [markdown] tags=["answer"]
 # **One answer.** Count the entries of $z_l$ that have different signs at $\theta + ht$ and $\theta - ht$.
-# Where the count is zero, the error must lie on the V, $O(h^2)$ and $O(\varepsilon/h)$, of a network without kinks; a
-# kink's error vanishes when $h$ shrinks past it, a bug's does not.
+# Where the count is zero (and no sign changes twice on the way), $J$ is smooth between the two and (3.7) holds, with
+# $O(h^2)$ and $O(\varepsilon/h)$. A kink's error vanishes when $h$ shrinks past it, a bug's does not.
 
 # %% tags=["record"]
 forwards, best, best32 = np.log10(middle)
@@ -686,7 +686,7 @@ teach.record("errors of (3.7) at small h, in ε/h", most, expected=5,
 #
 # **What this does not show.** That the gradient is right says nothing on whether a gradient step is a good
 # one; notebooks 04 and 05 ask what else can be done with $g_l$. All is measured on small tanh networks of one shape:
-# where the V has its bottom depends on its curvature, and kinks make other curves. The figure shows one direction of
+# where the V has its bottom depends on the derivatives of $J$, and kinks make other curves. The figure shows one direction of
 # seed 0.
 #
 # **References.** Rumelhart, Hinton, Williams, *Learning representations by back-propagating errors*, 1986:
