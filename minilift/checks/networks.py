@@ -47,6 +47,13 @@ class NetCase(Case):
         return [u for u in range(l, self.net.depth + 1) if self.net.owner[u] == l]
 
     @cached_property
+    def permuted(self):
+        """Return the case with its samples in another order."""
+        order = np.random.default_rng(2).permutation(np.arange(len(self.X)))
+        order = order if np.any(order != np.arange(len(order))) else order[::-1]
+        return replace(self, X=self.X[order], y=self.y[order])
+
+    @cached_property
     def ran(self):
         """Return {(what, id of a method): (the method, what came out)}, of those that have been run."""
         return {}

@@ -453,9 +453,12 @@ def instead_of(thing: object, name: str) -> str:
 
 def unknown_attribute(thing: object, name: str) -> AttributeError:
     """Return the error for an attribute that an object does not have, with what serves instead."""
+    says = f"{type(thing).__name__!r} object has no attribute {name!r}"
+    if name.startswith("__"):  # copy and pickle ask for those, often
+        return AttributeError(says)
     known = ", ".join(sorted(one for one in object.__dir__(thing) if is_public(type(thing), one)))
     hint = instead_of(thing, name) or f"{nearest(name, known.split(', '), cutoff=0.75)} (known: {known})"
-    return AttributeError(f"{type(thing).__name__!r} object has no attribute {name!r}{hint}")
+    return AttributeError(says + hint)
 
 
 def is_public(cls: type, name: str) -> bool:
