@@ -49,6 +49,7 @@ from minilift.support.arguments import boolean, function, positive_number, shown
 
 DRAWS = 12
 SWEEPS = 400  # after which a sweep that has not come to rest is left
+FOLLOWED = 40  # of them in which the energy must not rise
 REPEATS = 100  # of an update that may be one step of an iteration
 ENTRIES = 60  # of a block at most, in which something is looked for one by one
 # N, n_in, n_out, each drawn twice: a cache of the first result is then found
@@ -441,6 +442,12 @@ class DrawnCase(Case):
         return max((np.max(abs(leaf), initial=0.0) for leaf in leaves(list(self.values.values())) if leaf.ndim),
                    default=0.0)
 
+    def scaled(self, factor):
+        """Return the case with arrays of another size."""
+        def resized(array):
+            return self.lend(factor * array) if array.dtype.kind == "f" else array
+        return replace(self, values={name: mapped(resized, value) for name, value in self.values.items()})
+
     @property
     def is_degenerate(self):
         """Whether the usual values have ties, or a sample of zeros."""
@@ -592,14 +599,25 @@ def altered_reasons(case, is_right_of, is_right):
         result = tried(result_of, case, {**case.values, name: 0 * value}) if isinstance(value, np.ndarray) else None
         # a zero is often right for other reasons
         if result is not None and np.any(vector(result)) and is_right(result):
-            found.append(f"{name} should not appear")
+            found.append(f"it depends on the old {name}, where it starts, and should not: a minimiser near it perhaps"
+                         if name in case.thing.blocks else f"{name} should not appear")
     return found
 
 
-def cut_reasons(x, wrong):
+def is_coupled(case, u):
+    """Whether the energy, near u, is no sum over the entries of the block."""
+    some = np.arange(len(u)) % 2 == 0
+    step = 0.1 * case.rng.uniform(0.5, 1, len(u)) * entry_steps(case, u)[0]
+    here, both, one, other = (case.at(u + step * share) for share in (0, 1, some, ~some))
+    return not abs(one + other - here - both) <= 1e-9 * (abs(one) + abs(other) + abs(here) + abs(both))
+
+
+def cut_reasons(case, x, wrong):
     """Return whether a claimed minimiser is wrong where it is exactly 0, or elsewhere alone."""
     if np.any(x[wrong]) and not np.all(x[wrong]):
         return ["some entries that are exactly 0 are wrong: cut, clipped, or put to a wrong threshold"]
+    if np.all(x[wrong]) and not np.all(x) and np.any(wrong) and not is_coupled(case, x):
+        return ["it is wrong only where it is not 0: what is left of an entry beyond its threshold, or its sign"]
     if np.all(x[wrong]) and not np.all(x) and np.any(wrong):
         return ["it is wrong only where it is not 0: solved as if its entries were not coupled, or without the bound, "
                 "and then cut or put to a threshold; or an iteration that has not converged"]
@@ -843,7 +861,7 @@ def argmin_reasons(case, u, probed):
         return np.any(u) and is_lowest(other, u, enough, probed.where)
 
     lower = lower_entries(case, u, probed)
-    stuck = probed.inside > 0.9 and not probed.bent and case.thing.project is None and not np.any(lower)
+    stuck = len(u) > 1 and probed.inside > 0.9 and not probed.bent and case.thing.project is None and not np.any(lower)
     found = [*["there is no step: it is the old value"] * (not np.any(u != case.block())),
              *["no entry by itself lowers the energy, several together do: it is stuck, as coordinate descent at a "
                "kink"] * stuck,
@@ -865,7 +883,7 @@ def argmin_reasons(case, u, probed):
         return ["it is a local minimiser, not the global one"
                 + ": some entries should be 0, below a threshold" * any(passed_to_zero(case, u, lower, probed))]
     steps = (case.wanted["update"] is None or set(case.thing.blocks) & set(case.wanted["update"]))
-    seen = [*strange_reasons(case, u), *(() if steps else cut_reasons(u, lower)), *seen_in(case, u, lower),
+    seen = [*strange_reasons(case, u), *(() if steps else cut_reasons(case, u, lower)), *seen_in(case, u, lower),
             *(() if at_bound(case, u) else left_terms(case, u, lower))]
     return seen or depends_reasons(case, lambda other: slope_at(other, other.block(result_of(other))))
 
@@ -1170,9 +1188,11 @@ def swept(case, values):
 def sweep_decreases(thing, case):
     only_if(thing.descends, "it is not claimed")
     path, energies = [case.values], [float(case.energy(case.values))]
-    for _ in range(5):
+    for _ in range(FOLLOWED):
         path.append(swept(case, path[-1])[0])
         energies.append(float(case.energy(path[-1])))
+        if not math.isfinite(energies[-1]) or same_values(*path[-2:]):
+            break
     only_if(math.isfinite(energies[0]), "the drawn point is outside the domain")
     finite = [abs(energy) for energy in energies if math.isfinite(energy)]
     number = float(np.max(np.diff(energies)) / (max(finite) + 1e-300))
@@ -1191,6 +1211,11 @@ def sweep_decreases(thing, case):
         return [*(one_by_one_reasons(case, before) or too_long_reasons(case, before)), reason]
 
     return Finding(max(number, 0.0), thing.tolerance, "relative to the energy", reasons)
+
+
+def same_values(some, others):
+    """Whether two dicts of values are the same, bit for bit: a sweep has come to rest."""
+    return all(np.array_equal(vector(some[name]), vector(others[name])) for name in some)
 
 
 def too_long_reasons(case, values):

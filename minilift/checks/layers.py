@@ -41,9 +41,10 @@ CACHED = "σ(z) is that of an earlier z of this shape: forward is cached, or rem
 COUPLED = "it is not elementwise: an entry depends on others; a Transfer, with apply and adjoint, may be so"
 RESTLESS = "of one signal it is not the same twice: it draws random numbers, or remembers"
 DAMPINGS = (0.3, 1.0, 20.0)
+IN_SINGLE = 2e-4  # what is computed in float32 is this near, relative to the largest entry
 FAR = 4.0  # outputs so many times those drawn are still ones that training meets
 HUGE = 1e60  # a loss of outputs of some hundreds that is larger grows exponentially
-MANY = 44  # rows of a larger batch
+MANY, LARGE = 44, 7  # rows of a larger batch, and how often they stand in a large one
 KRYLOV = 3  # steps of an iteration that has not converged
 
 
@@ -123,15 +124,27 @@ def interleaved(calls):
     return Finding(float(len(reasons)), 0.0, "bit for bit", tuple(reasons))
 
 
-def in_float32(case, calls):
-    """Return the finding of functions by name, called with what turns arrays into float32 ones, which must stay so."""
+def in_float32(case, calls, values=True):
+    """Return the finding of functions by name, called with what turns arrays into float32 ones, which must stay so.
+
+    Their `values` must be those for float64, too.
+    """
     def single(array):
         array = np.asarray(array)
         return case.lend(array.astype(np.float32) if array.dtype.kind == "f" else array)
 
-    found = {name: getattr(call(single), "dtype", None) for name, call in calls.items()}
-    reasons = tuple(f"{name} is {dtype} for float32 arrays" for name, dtype in found.items() if dtype != np.float32)
-    return Finding(float(len(reasons)), 0.0, "a network is float32 by default, and takes no other arrays", reasons)
+    def differ(got, right):
+        gap, size = np.max(abs(got - right), initial=0.0), np.max(abs(right), initial=0.0)
+        return np.all(np.isfinite(right)) and not gap <= IN_SINGLE * size + 1e-6
+
+    reasons, why = [], "a network is float32 by default, and takes no other arrays"
+    for name, call in calls.items():
+        got = call(single)
+        if (dtype := getattr(got, "dtype", None)) != np.float32:
+            reasons.append(f"{name} is {dtype} for float32 arrays")
+        elif values and differ(to_host(got), to_host(call(case.lend))):
+            reasons.append(f"{name}: of float32 arrays it has other values than of float64 ones")
+    return Finding(float(len(reasons)), 0.0, why, tuple(reasons))
 
 
 def of_each_sample(function, batch):
@@ -155,12 +168,13 @@ def by_rows_and_layout(calls, arrays, forms=None):
         if alone is None or not fits_or_equal(np.ravel(pieces[0][:1]), np.ravel(alone)):
             continue  # it couples the samples, or has another weight, which others say
         right = np.concatenate(pieces)
-        tried_as = {"of a batch of many rows it is another": many,
-                    "of arrays that are not C-contiguous it is another": [np.asfortranarray(array) for array in many],
-                    **{what: [change(array) for array in many] for what, change in (forms or {}).items()}}
+        tried_as = {
+            "of a batch of many rows it is another": [np.concatenate([array] * LARGE) for array in many],
+            "of arrays that are not C-contiguous it is another": [np.asfortranarray(array) for array in many],
+            **{what: [change(array) for array in many] for what, change in (forms or {}).items()}}
         for what, given in tried_as.items():
-            got = tried(call, *given)
-            if got is None or not fits_or_equal(np.ravel(got), np.ravel(right)):
+            got, expected = tried(call, *given), np.concatenate([right] * (LARGE if len(given[0]) > MANY else 1))
+            if got is None or not fits_or_equal(np.ravel(got), np.ravel(expected)):
                 reasons.append(f"{name}: {what}" + " (it raises)" * (got is None))
     return Finding(float(len(reasons)), 0.0, "rows by themselves, in the order of the indices", tuple(reasons))
 
@@ -271,7 +285,7 @@ def map_cases(phi, rng, xp, shape=None):
     shape = sample_shape(phi, map_shapes(phi)) if shape is None else shape
     phi = phi.for_images(shape) if hasattr(phi, "for_images") else phi
     case, cases = Case("", xp), []
-    many = [(131, 1)] * (len(shape) == 1)  # more than a block of rows, in which a product may be made
+    many = [(261, 1)] * (len(shape) == 1)  # more than a block of rows, in which a product may be made
     for n, size in ((1, 1), (2, 1 / 20), (5, 1), (16, 20), (17, 1), *many):
         theta, a = rng.standard_normal(phi.theta_shape), size * rng.standard_normal((n, *shape))
         a[..., 0] *= n % 2  # a dead input
@@ -597,7 +611,7 @@ def damping_mistakes(C, b, damping, rows, got):
             of_eigenvalues(lambda w: (w + damping) ** -0.5)}
     if got.shape == b.shape and np.any(got):
         other = float(np.vdot(got, b - C @ got) / np.vdot(got, got))
-        if other > 0:
+        if abs(other - damping) > 5e-3 * damping and other > 0:
             solved[f"the damping is {other / damping:.3g} times what it should be"] = of_eigenvalues(
                 lambda w: 1 / (w + other))
     solved |= {
@@ -724,7 +738,7 @@ def transfer_keeps_float32(sigma, case):
              "the adjoint": lambda single: sigma.adjoint(single(case.z), *apply(single), single(case.g))}
     if case.elementwise:
         calls |= {"derivative": lambda single: sigma.derivative(single(case.z))}
-    return in_float32(case, calls)
+    return in_float32(case, calls, values=case.elementwise)
 
 
 @claim("transfer", "forward, apply and output_shape agree", "σ(z) in evaluation, and its shape", "convention")
@@ -847,14 +861,17 @@ def norm_commits(sigma, case):
        "convention")
 def transfer_at_kinks(sigma, case):
     only_if(case.elementwise, NOT_ELEMENTWISE)
-    z = np.array([[sign * x for x in (0.0, 1e-3, 0.05, 0.3, 0.5, 1.0, 2.0, 3.0, 6.0, 20.0) for sign in (1, -1)]])
+    usual = [sign * x for x in (0.0, 1e-3, 0.05, 0.3, 0.5, 1.0, 2.0, 3.0, 6.0, 20.0) for sign in (1, -1)]
+    z = np.concatenate([usual, np.arange(-7, 7, 7e-4)])[None]
     h = 1e-6 * (1 + abs(z))
     value = case.call(sigma.forward, z)
     sides = [(case.call(sigma.forward, z + s * h) - value) / (s * h) for s in (-1, 1)]
     got, low, high = case.call(sigma.derivative, z), np.minimum(*sides), np.maximum(*sides)
     excess = np.maximum(low - got, got - high) / (1 + abs(low) + abs(high))
     wrong = z[~(excess <= 1e-4)]  # where there are many, no kink is to blame
-    reasons = [f"the derivative at z = {wrong[0]:g} is outside of the one-sided ones"] if 0 < wrong.size < 4 else ()
+    reasons = [f"the derivative at z = {wrong[0]:g} is outside of the one-sided ones"] if 0 < wrong.size < 4 else (
+        [f"the derivative is wrong from z = {wrong.min():.4g} to {wrong.max():.4g}: where a piece begins"]
+        if wrong.size and np.ptp(wrong) < 0.5 else ())
     if not np.all(np.isfinite(got)):
         reasons = [f"the derivative at z = {z[~np.isfinite(got)][0]:g} is not finite (NaN or inf)"]
     return Finding(float(np.max(excess)), 1e-4, "one-sided differences of step 1e-6", tuple(reasons))

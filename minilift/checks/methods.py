@@ -35,11 +35,11 @@ from minilift.checks.networks import (
     worst_block,
 )
 from minilift.checks.numeric import Reference, compare, dense, directional, fits, fitted_factor, gradient, tried
-from minilift.checks.report import Finding, NotClaimed, claim, error_text, measured, only_if
+from minilift.checks.report import Finding, Guess, NotClaimed, claim, error_text, measured, only_if
 from minilift.layers.activations import Identity
 from minilift.layers.losses import SquaredError
 from minilift.layers.normalization import Dropout
-from minilift.methods import FOOF, KFAC, BackProp, GaussNewton, LocoProp, ProxProp, SemiImplicit
+from minilift.methods import FOOF, KFAC, BackProp, GaussNewton, LocoProp, Method, ProxProp, SemiImplicit
 from minilift.methods.backward.locoprop import decay_scales
 from minilift.optim import SGD
 from minilift.support.backend import to_numpy
@@ -219,8 +219,8 @@ def is_stateless(told):
 def stays_right(claimed, case):
     only_if(claimed.told is not claimed.method, "nothing is given as like")
     only_if(is_stateless(claimed.told) or not isinstance(claimed.told, TOLD), "its equations average over batches")
-    only_if(not claimed.method.whole_batch and not claimed.told.whole_batch, "it is of one batch alone")
-    batches = batches_of(case)
+    whole = claimed.method.whole_batch or claimed.told.whole_batch
+    batches = [case] * 4 if whole else batches_of(case)
     one, other = fresh(claimed.method), fresh(claimed.told)
     beside = [run_method(one, batch) for batch in batches]
     expected = [run_method(fresh(claimed.method) if isinstance(claimed.told, TOLD) else other, batch)
@@ -232,8 +232,30 @@ def stays_right(claimed, case):
     if math.isnan(worst.number):
         return worst._replace(reasons=("it is not finite (NaN or inf) where the signals are 0: it divides by a norm",))
     return worst._replace(reasons=(
+        f"the first call is right, call {k} in a row is not: what is kept between calls is lost, or changed otherwise"
+        if whole else
         f"the first batch is right, batch {k} in a row is not: what is kept from batch to batch (momentum, a factor, a "
         "start) has no place in it, or another weight",))
+
+
+@claim("method", "in a later epoch, too, its steps are those of the reference, or of its class",
+       "d of epoch 3, by start_epoch(3)", "definition", once=True)
+def follows_epochs(claimed, case):
+    method, told = claimed.method, claimed.told
+    only_if(type(method).start_epoch is not Method.start_epoch, "it knows of no epochs")
+    told = as_base(told, class_of(told)) if isinstance(told, TOLD) else told
+    only_if(claimed.objective is None and type(told) is not type(method), "no other method is given as like")
+
+    def steps(method, epoch):
+        method = fresh(method)
+        method.start_epoch(epoch)
+        return flat(run_method(method, case))
+
+    why = "the steps of `like`, or of its class"
+    first, later = (compare(steps(method, epoch), dense(steps(told, epoch), 1e-5, why)) for epoch in (0, 3))
+    only_if(first.holds, "it is wrong in the first epoch already")
+    return later._replace(reasons=(
+        "it is right in the first epoch, later it is not: what start_epoch announces is taken late, or otherwise",))
 
 
 def flat(steps):
@@ -352,7 +374,8 @@ def batch_order(claimed, case):
     only_if(len(case.X) > 1, "a batch of one")
     d = directions_of(claimed.method, case)
     references = case.per_map(lambda l: dense(case.project(l, d[l]), 1e-5, "iterations amplify rounding"))
-    return compare_blocks(case, directions_of(claimed.method, case.permuted), references, mistakes=lambda: case.per_map(lambda l: {}))
+    return compare_blocks(case, directions_of(claimed.method, case.permuted), references,
+                          mistakes=lambda: case.per_map(lambda l: {}))
 
 
 # ---- a local objective given by the user
@@ -588,7 +611,8 @@ def proxprop_krylov(claimed, case):
 def krylov_mistakes(prox, steps, joint, d):
     """Return by map what usual mistakes in K steps of conjugate gradients give."""
     mistakes = prox.mistakes(d)
-    for l in prox.implicit:
+    for l in prox.implicit:  # a few steps of an iteration are what is claimed
+        mistakes[l] = {name: value for name, value in mistakes[l].items() if not isinstance(name, Guess)}
         M, b = prox.matrix(l), prox.slopes[l]
         mistakes[l] |= {
             "it takes 1 step of CG too few": krylov_step(M, b, steps - 1, joint),

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minilift.checks.report import Finding
+from minilift.checks.report import SINGLE, Finding, Guess
 
 COMPLEX_STEP = 1e-30
 STEPS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.04, 0.13, 0.4, 0.7, 1.0, 2.0, 4.0, 10.0)  # of a probe
@@ -26,7 +26,6 @@ FITS = 1e-5  # a mistake is named if, once made on purpose, no more than this re
 DIFFERENCES = "central differences leave truncation and rounding below 1e-6"
 SHARE = 1e-3  # and of the error itself
 NEAR = 3e-6  # probes nearer than this share of the farthest are within the slack that a set may have for rounding
-SINGLE = "it is right to the digits of float32 alone: something is computed in single precision, or nearly right"
 PLAIN = ("the sign is wrong", "it is off by a factor 2", "it is off by a factor ½")  # the plainest mistakes
 EXACT = "the complex step leaves rounding only"
 DENSE = "dense algebra in float64 leaves rounding only"
@@ -301,7 +300,7 @@ def compare(got, reference, variants=None, factors=None, terms=None, theta=False
     """
     got = np.asarray(got)
     if got.shape != reference.value.shape:
-        return Finding(math.inf, reference.tolerance, reference.why, tuple(shape_reasons(got, reference.value)))
+        return Finding(math.inf, reference.tolerance, reference.why, tuple(shape_reasons(got, reference.value, theta)))
     expected = reference.nearest(got)
     scale = np.max(abs(expected), initial=0.0) + reference.floor
     number = float(np.max(abs(got - expected), initial=0.0) / scale)
@@ -375,7 +374,7 @@ def usual_reasons(got, expected, variants, factors, terms, theta):
     factor = fitted_factor(got, expected)
     if got.size > 1 and abs(factor) > 1e-12 and fits(got, factor * expected, expected):
         yield f"it is off by the constant factor {factor:.6g}"
-        yield "it is off by a factor that is constant in each problem"
+        yield Guess("it is off by a factor that is constant in each problem")
 
 
 def seen_last(reasons, others):
@@ -472,17 +471,17 @@ def term_reasons(got, expected, name, term):
         yield name
 
 
-def shape_reasons(got, expected):
-    """Yield why an array may have the wrong shape."""
+def shape_reasons(got, expected, theta):
+    """Yield why an array, made like θ or not, may have the wrong shape."""
     factors = usual_factors({})
-    if expected.ndim == 2 and got.shape == (expected.shape[0] - 1, expected.shape[1]):
+    if theta and expected.ndim == 2 and got.shape == (expected.shape[0] - 1, expected.shape[1]):
         yield "the bias row is missing" if fits(got, expected[:-1]) else "its shape has no bias row"
     if got.shape == expected.shape[::-1]:
         yield "it is transposed"
         for name, factor in factors.items():
             if fits(got.T, factor * expected):
                 yield f"it is transposed; besides, {name}"
-    if expected.ndim == 2 and got.shape == (expected.shape[1], expected.shape[0] - 1):
+    if theta and expected.ndim == 2 and got.shape == (expected.shape[1], expected.shape[0] - 1):
         yield "it is transposed, and the bias row is missing"
     yield f"its shape is {got.shape}, it should be {expected.shape}"
     yield "its shape is wrong"

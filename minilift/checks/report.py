@@ -23,6 +23,7 @@ NO_REASON = ("likely: the step of map", "none of the usual mistakes fits")  # ho
 VAGUE = (*NO_REASON, "what is wrong depends on")  # how what goes with any reason begins
 MOST = 0.6  # of them a mistake must explain, to be named; a `Guess` of as many again
 DECIDED = 1 / 4  # of the problems must say something
+SINGLE = "it is right to the digits of float32 alone: something is computed in single precision, or nearly right"
 SOME = {r"N = 1\b": "for a batch of one sample", r"\b1 outputs": "where there is one output"}  # by labels of problems
 MARKS = {True: "ok", False: "FAIL", None: "–"}
 HEADS = ("", "claim", "equation", "source", "number", "allowed")
@@ -251,10 +252,12 @@ def check_claim(claim, thing, subject, cases):
     findings = decided if len(decided) >= DECIDED * len(findings) else findings
     names = (claim.kind, subject, claim.words, claim.equation, claim.source)
     if not findings:
-        return Check(*names, why=skips[0] if skips else "no problem suits it")
+        return Check(*names, why=min(skips, key=skips.count, default="no problem suits it"))
     failing = [(case, finding) for case, finding in findings if not finding.holds]
     case, worst = max(failing or findings, key=lambda item: severity(item[1]))
     reason = common_reason([finding for _, finding in failing], len(findings) > 1) if failing else ""
+    if SINGLE in reason and worst.number > 1e-4:
+        reason = NO_REASON[1]  # it fits in some problems by chance
     if reason.startswith(NO_REASON) and (kept := kept_reason(claim, thing, [case for case, _ in failing], findings)):
         reason = kept
     for label, where in SOME.items() if failing and len(failing) < len(findings) else ():
@@ -278,7 +281,7 @@ def kept_reason(claim, thing, failing, findings):
         return f"likely: the first problem of each shape is right, the next is wrong: {why}"
     if forms[0] is not None and len(findings) > 6 and max(
             [case.largest for case, finding in findings if finding.holds], default=math.inf) < min(
-            case.largest for case in failing):
+            case.largest for case in failing) and size_decides(claim, thing, failing, findings):
         return ("likely: it is wrong only where entries are large: in another branch, beyond a threshold, or where "
                 "something is cut off")
     pairs = failing[0].twins() if hasattr(failing[0], "twins") else ()
@@ -286,6 +289,14 @@ def kept_reason(claim, thing, failing, findings):
     if held and all(first and not second for first, second in held):
         return f"likely: the first batch of a shape is right, the next is wrong: {why}"
     return None
+
+
+def size_decides(claim, thing, failing, findings):
+    """Return whether problems that fail hold with smaller entries, and others fail with larger ones."""
+    def hold(cases, factor):
+        return [measured(claim.measure, thing, case.scaled(factor)).holds for case in cases]
+
+    return all(hold(failing, 0.05)) and not all(hold([case for case, finding in findings if finding.holds], 20.0))
 
 
 def measured(measure, thing, case):
