@@ -80,6 +80,10 @@ class Case:
         a, aux = sigma.apply(self.lend(z), training=training, rng=np.random.default_rng(0))
         return copied(a), aux
 
+    def adjoint(self, sigma, z, a, aux, g):
+        """Return σ's adjoint of a signal g as a NumPy array, with a and aux of `apply`."""
+        return copied(sigma.adjoint(self.lend(z), self.lend(a), aux, self.lend(g)))
+
     def derivative(self, function, z):
         """Return the `Reference` of the derivative of an elementwise function at z."""
         return directional(lambda x: self.call(function, x), z, np.ones(z.shape))
@@ -762,8 +766,7 @@ def transfer_is_one(sigma, case):
        "convention", once=True)
 def transfer_in_any_layout(sigma, case):
     def adjoint(z, g):
-        a, aux = sigma.apply(case.lend(z), training=False, rng=np.random.default_rng(0))
-        return copied(sigma.adjoint(case.lend(z), a, aux, case.lend(g)))
+        return case.adjoint(sigma, z, *case.apply(sigma, z), g)
 
     of_z, forms = {"forward": lambda z: case.apply(sigma, z)[0]}, {}
     if case.elementwise:
@@ -798,7 +801,7 @@ def transfer_at_ties(sigma, case):
     a, aux = case.apply(sigma, z, case.training)
     sides = [((case.apply(sigma, z + s * h, case.training)[0] - a) / (s * h)) for s in (-1, 1)]
     low, high = np.minimum(*sides).sum(), np.maximum(*sides).sum()
-    got = float(to_host(sigma.adjoint(case.lend(z), case.lend(a), aux, case.lend(np.ones_like(a)))).sum())
+    got = float(case.adjoint(sigma, z, a, aux, np.ones_like(a)).sum())
     excess = max(low - got, got - high) / (1 + abs(low) + abs(high))
 
     def reasons():
@@ -886,7 +889,7 @@ def transfer_solves_shifted(sigma, case):
     r = case.tangent
 
     def through(s):
-        return slope * s if case.elementwise else to_host(sigma.adjoint(case.lend(case.z), a, aux, case.lend(s)))
+        return slope * s if case.elementwise else case.adjoint(sigma, case.z, a, aux, s)
 
     def finding(c):
         s = case.call(lambda z, r: sigma.solve_shifted(z, c, r), case.z, r)
@@ -994,7 +997,7 @@ def transfer_adjoint(sigma, case):
         return case.apply(sigma, z, case.training)[0]
 
     a, aux = case.apply(sigma, case.z, case.training)
-    got = to_host(sigma.adjoint(case.lend(case.z), case.lend(a), aux, case.lend(case.g)))
+    got = case.adjoint(sigma, case.z, a, aux, case.g)
     if case.elementwise:
         slope = directional(value, case.z, np.ones_like(case.z))
         reference = slope._replace(candidates=[s * case.g for s in slope.candidates])
@@ -1012,9 +1015,7 @@ def transfer_adjoint(sigma, case):
 
 def structure_reasons(sigma, case, a, aux, got, right):
     """Return properties of an adjoint that a right one cannot have."""
-    def adjoint(g):
-        return copied(sigma.adjoint(case.lend(case.z), case.lend(a), aux, case.lend(g)))
-
+    adjoint = functools.partial(case.adjoint, sigma, case.z, a, aux)
     whole, one = adjoint(case.g), np.zeros_like(case.g)
     if not np.array_equal(adjoint(case.g), whole, equal_nan=True):
         return [RESTLESS]
@@ -1053,11 +1054,7 @@ def constant_along(values, axes):
 
 @claim("transfer", "the adjoint is linear in its signal", "σ.adjoint(−1000 g) = −1000 σ.adjoint(g)", "ProxProp (9)")
 def adjoint_is_linear(sigma, case):
-    a, aux = case.apply(sigma, case.z, case.training)
-
-    def adjoint(g):
-        return copied(sigma.adjoint(case.lend(case.z), case.lend(a), aux, case.lend(g)))
-
+    adjoint = functools.partial(case.adjoint, sigma, case.z, *case.apply(sigma, case.z, case.training))
     once = adjoint(case.g)
     finding = compare(adjoint(-1000 * case.g), dense(-1000 * once))
     same = np.array_equal(adjoint(case.g), once, equal_nan=True)

@@ -108,9 +108,9 @@ def steps_of_its_class(claimed, case):
     change = departure(method, twin, case, findings[0].holds)
     only_if(change is None, f"{change}: a variant, or a mistake; verify(…, like={name}(…)) compares the two")
     if findings[0].holds:
-        later = max(findings[1:], key=lambda finding: finding.number)
+        which, later = ("third", findings[2]) if findings[1].holds else ("second", findings[1])
         return later._replace(reasons=(
-            f"its first call is that of {name}, a later one is not: what it keeps, draws or lets grow between them",))
+            f"its first call is that of {name}, the {which} is not: what it keeps, draws or lets grow between them",))
     return findings[0]._replace(reasons=(
         f"each block of a sweep is that of {name}, its first call is not: how often it sweeps, or what comes before",))
 

@@ -37,7 +37,6 @@ from minilift.checks.networks import (
 from minilift.checks.numeric import Reference, compare, dense, directional, fits, fitted_factor, gradient, tried
 from minilift.checks.report import Finding, Guess, NotClaimed, claim, error_text, measured, only_if
 from minilift.layers.activations import Identity
-from minilift.layers.losses import SquaredError
 from minilift.layers.normalization import Dropout
 from minilift.methods import FOOF, KFAC, BackProp, GaussNewton, LocoProp, Method, ProxProp, SemiImplicit
 from minilift.methods.backward.locoprop import decay_scales
@@ -176,7 +175,7 @@ def repeat_reason(method, case, first):
 @claim("method", "what it keeps from batch to batch is in its state_dict(), and reset() forgets it",
        "d(B after A) = d(B)", "definition", once=True)
 def keeps_what_it_says(claimed, case):
-    other, kept = replace(case, X=case.X[::-1] / 2), fresh(claimed.method)
+    other, kept = case.batches[1], fresh(claimed.method)
     expected = run_method(fresh(claimed.method), other)
     run_method(kept, case)
     says = bool(kept.state_dict()) or kept.whole_batch
@@ -195,17 +194,10 @@ def returns_its_own_arrays(claimed, case):
     given = {"the steps": run_method(method, case)}
     given["the arrays of state_dict()"] = [value for value in method.state_dict().values() if getattr(value, "ndim", 0)]
     before = {what: [np.array(to_numpy(array)) for array in arrays] for what, arrays in given.items()}
-    run_method(method, case if method.whole_batch else batches_of(case)[1])
+    run_method(method, case if method.whole_batch else case.batches[1])
     reasons = [f"{what} of one batch are changed by the next: a live buffer is handed out, not a copy"
                for what, arrays in given.items() if arrays and gap(before[what], arrays)]
     return Finding(float(len(reasons)), 0.0, "bit for bit", tuple(reasons))
-
-
-def batches_of(case):
-    """Return four batches in a row, the last like the first, on one network; and one that is fitted exactly, if any."""
-    changes = ((1.0, 1), (0.5, -1), (-1.5, 1), (1.0, 1))
-    fitted = [replace(case, y=to_numpy(case.forward().z[-1]))] * isinstance(case.net.loss_function, SquaredError)
-    return [*(replace(case, X=size * case.X[::order]) for size, order in changes), *fitted]
 
 
 def is_stateless(told):
@@ -219,8 +211,9 @@ def is_stateless(told):
 def stays_right(claimed, case):
     only_if(claimed.told is not claimed.method, "nothing is given as like")
     only_if(is_stateless(claimed.told) or not isinstance(claimed.told, TOLD), "its equations average over batches")
-    whole = claimed.method.whole_batch or claimed.told.whole_batch
-    batches = [case] * 4 if whole else batches_of(case)
+    whole = claimed.method.whole_batch
+    only_if(whole == claimed.told.whole_batch, "of it and `like` one alone keeps its batch")
+    batches = [case] * 4 if whole else case.batches
     one, other = fresh(claimed.method), fresh(claimed.told)
     beside = [run_method(one, batch) for batch in batches]
     expected = [run_method(fresh(claimed.method) if isinstance(claimed.told, TOLD) else other, batch)
@@ -267,7 +260,7 @@ def flat(steps):
        once=True)
 def goes_on_from_its_state(claimed, case):
     method, again = fresh(claimed.method), fresh(claimed.method)
-    other = case if method.whole_batch else replace(case, X=case.X[::-1] / 2)
+    other = case if method.whole_batch else case.batches[1]
     for batch in (case, other):
         run_method(method, batch)
     state = {name: np.array(to_numpy(value)) if getattr(value, "ndim", 0) else copy.deepcopy(value)
@@ -835,7 +828,7 @@ def kfac_exact(claimed, case):
 def averages_its_factors(claimed, case):
     told = told_as(claimed, FOOF)
     only_if(told.decay, "it keeps no average")
-    batches = [replace(case, X=size * case.X[::order]) for size, order in ((1.0, 1), (0.5, -1), (1.5, 1))]
+    batches = case.batches[:3]
     method, last = fresh(claimed.method), batches[-1]
     steps = dict(zip(case.net.maps, [run_method(method, batch) for batch in batches][-1]))
     each = [kronecker_factors(told, batch) for batch in batches]

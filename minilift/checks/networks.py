@@ -54,6 +54,13 @@ class NetCase(Case):
         return replace(self, X=self.X[order], y=self.y[order])
 
     @cached_property
+    def batches(self):
+        """Return four batches in a row, the last like the first, and if it is a squared error one fitted exactly."""
+        changes = ((1.0, 1), (0.5, -1), (-1.5, 1), (1.0, 1))
+        fitted = [replace(self, y=to_numpy(self.forward().z[-1]))] * isinstance(self.net.loss_function, SquaredError)
+        return [*(replace(self, X=size * self.X[::order]) for size, order in changes), *fitted]
+
+    @cached_property
     def ran(self):
         """Return {(what, id of a method): (the method, what came out)}, of those that have been run."""
         return {}
