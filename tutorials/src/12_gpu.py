@@ -270,7 +270,7 @@ teach.show(fig,
 # ## Exercise 12.3 (core): time what is not done yet
 #
 # A GPU answers "understood", not "done": `work()` queues a computation and returns. `wait()` returns when
-# the queue is empty, `clock()` is the time. The first call of anything also compiles it, and somebody
+# the queue is empty, `clock()` is the time. The first call may have to compile first, and somebody
 # else's work may still be queued. Return the time of **one** piece of work,
 #
 # $$ t = t_{\text{done}} - t_{\text{started}}, \tag{12.3} $$
@@ -420,7 +420,7 @@ teach.reveal(growth, "b" if ratio < 180 else "a" if ratio < 360 else "c",
              "with n²; which part takes the time is not measured here.")
 
 # %% [markdown]
-# Two numbers describe your CPU in this step: fit $t_0$ and $v$ of (12.4) to its shortest times. All that grows with
+# Two numbers are to describe your CPU in this step: fit $t_0$ and $v$ of (12.4) to its shortest times. All that grows with
 # $n$ counts as product here, so $v$ is not the speed of a product alone. Without a GPU of your own, set it
 # beside the one of the worked example, *assumed*, not measured.
 
@@ -441,10 +441,15 @@ if "cupy" in backends:
     gpu, gpu_name = fitted(times["cupy"]), "CuPy: (12.4), fitted"
 print(f"a step on this CPU: t0 = {1e3 * cpu[0]:.2g} ms, "
       f"v = {cpu[1] / 1e9:.0f} Gflop/s")
-meets, faster = (crossover(cpu[0], gpu[0], cpu[1], times_faster * gpu[1])
-                 if gpu[0] > cpu[0] else 0.0 for times_faster in (1, 10))
+misfit = step_time(np.array(widths), *cpu) / times["numpy"].min(axis=0) * 1e3
+print(f"the model over the shortest times: {misfit.min():.2f} to "
+      f"{misfit.max():.2f}")
+meets, faster, slower = (
+    crossover(cpu[0], costs * gpu[0], cpu[1], speeds * gpu[1])
+    if costs * gpu[0] > cpu[0] else 0.0
+    for costs, speeds in ((1, 1), (1, 10), (10, 1)))
 print(f"crossover n* = {meets:.0f}; with a GPU ten times as fast and the same "
-      f"fixed cost {faster:.0f}")
+      f"fixed cost {faster:.0f}, with ten times the fixed cost {slower:.0f}")
 
 # %% [markdown]
 # Times, the model, and where the two cross:
@@ -472,15 +477,15 @@ ax.yaxis.set_major_locator(plt.LogLocator(subs=(1, 2, 5)))
 ax.yaxis.set_major_formatter("{x:g}")
 fig.legend(loc="outside lower center", ncols=2)
 teach.show(fig, "Milliseconds of an exact ProxProp step against hidden width: "
-           "NumPy's, the shortest of nine timings as dots near the fitted "
-           "model (12.4), with lines up to the longest; and a GPU's model, "
-           "flat, CuPy's where one answers. A dotted line marks the width at "
+           "NumPy's, the shortest of nine timings as dots, with lines up to "
+           "the longest, and the model (12.4) fitted to the dots; and a GPU's "
+           "model, CuPy's where one answers. A dotted line marks the width at "
            "which the two cross.")
 
 # %% [markdown]
 # A grey line ends at the longest of nine times. Where it is long the machine perhaps had other work; the model is
 # fitted to the shortest. The dashed line is as good as its two numbers. A speed ten times as high moves $n^*$ by
-# little, as printed: the fixed cost is what must be measured first.
+# little, a fixed cost ten times as high by far more, as printed: measure the fixed cost first.
 
 # %% [markdown]
 # ## Floats that stay where they are
@@ -596,7 +601,7 @@ print(f"r = {len(C)}, m = {g.shape[1]}, N = {len(rows)}: {gradient.size} + "
 
 # %% [markdown]
 # Exact steps are cheap to distribute in one direction and not in the other. *More samples* on more ranks: what is
-# summed does not grow, and each rank multiplies its own rows. *Wider maps*: each rank inverts the same matrix, $r^3$
+# summed does not grow, and each rank multiplies its own rows (below, line 64 ×). *Wider maps*: each rank inverts the same matrix, $r^3$
 # operations that do not get fewer (and $r^2/2$ exceeds $rm$ where $r > 2m$). In sample space those are $N^3$, but the
 # message grows with $N$. CG that forms no matrix waits for many small sums, one after the other: latency (below, four
 # times BackProp's, and still little).
@@ -620,8 +625,8 @@ print("an exact step sums, in float64, so many times r²/2 more a hidden map: "
 
 # %% [markdown]
 # Milliseconds a step on 1000 samples: a model, no measurement. Its five constants are assumed: 50 Gflop/s a rank, 10
-# in inverses, 10 GB/s of its memory, 2 µs a message, 10 GB/s between ranks. The last line is the latency among the
-# milliseconds, on 1024 ranks.
+# in inverses, 10 GB/s of its memory, 2 µs a message, 10 GB/s between ranks. Line 64 ×: 64 ranks with 64 times the
+# samples. Last line: the latency among the milliseconds, on 1024 ranks.
 
 # %%
 machine = Constants(product=5e10, inverse=1e10, memory=1e10, alpha=2e-6,
@@ -639,6 +644,9 @@ for p in (1, 4, 16, 64, 256, 1024):
     steps = [sum(parts(work_of(method, layers, 1000, p), p, machine).values())
              for method in methods]
     print(f"{p:<7}", *map(two_digits, steps))
+more = [sum(parts(work_of(method, layers, 64_000, 64), 64, machine).values())
+        for method in methods]
+print("64 ×   ", *map(two_digits, more))
 latencies = [parts(work_of(method, layers, 1000, p), p, machine)["latency (α)"]
              for method in methods]
 print("latency", *map(two_digits, latencies))
