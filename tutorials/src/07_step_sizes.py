@@ -403,7 +403,7 @@ teach.show(fig, "The largest component left against τ: three "
 # %% [markdown]
 # ## The sweep
 #
-# A network is no quadratic, so we measure. The protocol, fixed before the run: 600 digits, 64-32-32-10, ReLU,
+# A network is no quadratic, so we measure. The protocol: 600 digits, 64-32-32-10, ReLU,
 # batches of 100, plain SGD (no momentum: then only $d$ differs), 20 epochs, $\tau_\theta = 1$; 13 step
 # sizes from $10^{-2}$ to $10^2$, three a decade; three seeds, each giving all methods the same start and
 # batches. **Usable**: every seed ends at or below half of $\ln 10$, the loss of guessing.
@@ -464,9 +464,9 @@ axes[0].set_ylabel(f"training loss after {EPOCHS} epochs")
 teach.show(fig, "Training loss against τ, one panel a method, BackProp "
            "repeated in grey. BackProp trains near τ = 0.4 and is back near "
            "the loss of guessing from 1 on, the others train up to 20 or 50 "
-           "before they diverge (crosses); bars at the bottom mark the "
-           "windows, BackProp's the narrowest. ProxProp's curves also begin to "
-           "fall later.")
+           "before a seed ends above guessing (crosses); bars at the bottom "
+           "mark the windows, BackProp's the narrowest. ProxProp's curves also "
+           "begin to fall later.")
 
 # %% [markdown]
 # Two things happened: the curves moved to the right, at **both** ends, and the window changed its width. How
@@ -514,7 +514,7 @@ print(f"exact ProxProp's ratio after {EPOCHS} epochs at τ = 1: {late:.3f}")
 
 # %% [markdown]
 # And a **control**: BackProp whose hidden gradients are multiplied by one constant, so that at the start they
-# are as long as exact ProxProp's directions. It has their length and not their shape.
+# are as long as exact ProxProp's directions, in the mean of the seeds: their length, not their shape.
 
 # %%
 def rescaled(block):
@@ -586,7 +586,7 @@ teach.show(fig, "Left: loss against τ, BackProp far to the left of ProxProp, "
 # %% [markdown]
 # The control's window is BackProp's, moved: on this grid its length alone buys larger $\tau$ and **no width**; exact
 # ProxProp's is three grid steps wider. The right panel is fairer, not fair: the ratio is measured at the
-# start, changes while training (printed), and the last map's step is not in it. So what remains is shape, change of
+# start, changes while training (printed), and the last map's step is not in it. So what remains may be shape, change of
 # that ratio and the last map; they are not told apart here.
 
 # %% [markdown]
@@ -624,7 +624,7 @@ print(f"BackProp has a window at {np.sum(width_at['BackProp'] >= 0)} of "
 # %%
 fig, ax = plt.subplots(figsize=(8, 3.2))
 for name, widths in width_at.items():
-    broad = {"linewidth": 5, "alpha": 0.4,  # cg3 lies on it
+    broad = {"linewidth": 5, "alpha": 0.4,  # behind cg3
              "linestyle": "-"} if name == "ProxProp cg5" else {}
     ax.step(levels, widths, where="mid",
             **teach.method_style(name) | {"marker": ""} | broad)
@@ -745,7 +745,7 @@ teach.record("hidden ‖d‖/‖∇J‖ of exact ProxProp", shift["ProxProp exac
 #   cannot.
 # - Here a part of ProxProp's factor (two of five grid steps by the control, three with all maps shortened, 58 % by
 #   the change of units) was
-#   the length of its directions at the start. The rest is shape, change of that length and the last map, not
+#   the length of its directions at the start. The rest may be shape, change of that length and the last map, not
 #   told apart. Its window is three grid steps wider than the control's, which has the length alone.
 #
 # **What this does not show.** One small net, one $\tau_\theta$, plain SGD, a short budget and a grid of

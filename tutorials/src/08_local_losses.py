@@ -43,7 +43,7 @@ teach.versions()
 #    \tag{LocoProp-S} $$
 #
 # All layers see the same old parameters, so all of these problems can be solved at once. The authors' program
-# leaves the regulariser out and takes $T$ gradient steps instead; their paper states it. We look at both.
+# leaves the regulariser out and takes $T$ local steps instead; their paper states it. We look at both.
 
 # %%
 data = ml.datasets.digits()
@@ -365,11 +365,11 @@ for ax, place in zip(axes, ("upper right", "upper right", "upper center")):
 teach.show(fig,
            "Filters of T = 1, 10, 100, 1000 local steps rise towards 1/s as "
            "T grows; exact steps with η = Tα, with the left curves in grey "
-           "behind them, differ most where αs is near 2/T; for αs above 2 "
-           "(dotted) more steps blow up.")
+           "behind them, bend earlier; for αs above 2 (dotted) more steps "
+           "blow up.")
 
 # %% [markdown]
-# BackProp treats all alike, more steps lift the flat directions. **Stopping early is a regulariser with
+# BackProp treats all alike, more steps lift the flat directions. **Stopping early acts like a regulariser with
 # $\eta = \alpha T$**: with $x = \alpha T s$ the two filters are $1 - e^{-x}$ (for small $\alpha
 # s$) and $x/(1 + x)$, over $s$. How much do they differ?
 
@@ -654,7 +654,7 @@ teach.show(fig, "The squared error of tanh is flat at both sides. The matching "
 # ## Exercise 8.4 (break it): targets out of range
 #
 # For $y = 1.3$, which no $\tanh$ reaches, the slope $\tanh z - y$ is never above $-0.3$: the matching loss
-# falls for ever. With large $\gamma$ some target (8.6) leaves the range of $f$ (closure included: $[-1,
+# falls for ever. With large $\gamma$ a target (8.6) may leave the range of $f$ (closure included: $[-1,
 # 1]$, $[0, 1]$, $[0, \infty)$). Then, without a regulariser, that entry's loss has no lower bound. Find the
 # largest $\gamma$ before that.
 #
@@ -746,8 +746,8 @@ for way, options in {"with η = 1": {"steps": "exact", "eta": 1.0},
     print(f"{way} there is a step; its largest entry: {largest:.2f}")
 
 # %% [markdown]
-# The authors' program has $\gamma = 10$ and batches of 1000, far below the last layer's limit, and ten steps. The
-# refusal is cautious: beyond its limit layer 2's sum still has a minimum:
+# The authors' program has $\gamma = 10$, batches of 1000 and ten steps. The refusal is cautious: here, beyond its
+# limit, layer 2's sum still has a minimum (no slope, positive curvature):
 
 # %%
 wanted = 1.1 * limits[2]
@@ -757,6 +757,10 @@ slope = a_tilde.T @ (tanh.forward(a_tilde @ new) - goal)  # (8.7), η = ∞
 print(f"layer 2, γ = {wanted:.0f}: {np.sum(abs(goal) > 1)} targets out of "
       f"range; largest entries: of θ {abs(new).max():.1f}, of (8.7) "
       f"{abs(slope).max():.0e}")
+bends_there = [a_tilde.T * (1 - tanh.forward(a_tilde @ column) ** 2) @ a_tilde
+               for column in new.T]
+print("least curvature there, over its columns: "
+      f"{min(np.linalg.eigvalsh(bend)[0] for bend in bends_there):.1e}")
 
 # %% [markdown]
 # ## A race, with everything counted

@@ -135,7 +135,7 @@ def fit_gradient(F, W, b, target, W_old, lam):
     return 2 * F.T @ ((Z > 0) * (np.maximum(Z, 0) - target))
 
 # %% [markdown]
-# That slope is all that the solver needs: the method takes a few Fletcher–Reeves steps (conjugate gradients
+# That slope is what the solver follows: the method takes a few Fletcher–Reeves steps (conjugate gradients
 # for functions that are not quadratic, with a line search) on $W$, then on $b$. More steps need not bring the
 # slope to zero (20 and 300 steps are compared below): ReLU has kinks, where a line search may stop. That these
 # are the cause is not tested here.
@@ -371,6 +371,10 @@ teach.show(fig,
            "without a jump.")
 
 # %% [markdown]
+# In the figures $c$ decides which of the two minima is the lower, and the solution jumps where they
+# tie, as the prox of the double well did in notebook 02; the convex problem knows no such choice.
+
+# %% [markdown]
 # ## Exercise 9.3 (core): down through new weights
 #
 # Write the whole sweep. `fit(l, signal)` returns the new $\theta_l$ (weights, then the bias row) for the
@@ -556,22 +560,19 @@ teach.show(fig, "Left: the relative difference between steps with new and old "
 # frequencies.
 
 # %%
-saddle = ml.mlp([64, 16, 12, 10], activation="tanh",
-                loss=ml.SoftmaxCrossEntropy("sum"), dtype=np.float64)
-saddle.theta = [None] + [0 * theta for theta in saddle.theta[1:]]
-saddle.theta[3][-1] = np.log(np.bincount(y, minlength=10) / len(y))
-saddle.theta[1][-1], saddle.theta[2][-1] = 0.3, -0.2
-_, gradients = ml.BackProp().direction(saddle, X, y)
-_, steps = ml.SemiImplicit(eta, lam).direction(saddle, X, y)
-print(f"loss per sample {saddle.loss(X, y) / len(X):.2f}, no solution")
+still = ml.mlp([64, 16, 12, 10], activation="tanh",
+               loss=ml.SoftmaxCrossEntropy("sum"), dtype=np.float64)
+still.theta = [None] + [0 * theta for theta in still.theta[1:]]
+still.theta[3][-1] = np.log(np.bincount(y, minlength=10) / len(y))
+still.theta[1][-1], still.theta[2][-1] = 0.3, -0.2
+_, gradients = ml.BackProp().direction(still, X, y)
+_, steps = ml.SemiImplicit(eta, lam).direction(still, X, y)
+print(f"loss per sample {still.loss(X, y) / len(X):.2f}, no solution")
 teach.holds("its gradient is zero", flat(gradients), 0 * gradient)
 teach.holds("SIBP stays", flat(steps), 0 * gradient)
 
 # %% [markdown]
 # ## Exercise 9.4 (break it): a slope of zero, a better place elsewhere
-#
-# In the figures $c$ decides which of the two minima is the lower, and the solution jumps where they
-# tie, as the prox of the double well did in notebook 02; the convex problem knows no such choice.
 #
 # "Zero gradient, so nothing moves" needs a solver that follows slopes. For the scalar fit (9.5) find $(a,
 # b, c)$ with $b \le -1$, much farther off than in the first figure, such that the slope at $u = b$ is zero, and
@@ -677,8 +678,7 @@ for name, run in entries.items():
     chosen[name] = min(agreed, key=lambda size: np.median(ends[size]))
 
 # %% [markdown]
-# The race, on three other seeds. Of the seconds we keep the least of the three runs, which other programs on
-# this machine disturb the least.
+# The race, on three other seeds. Of the seconds we keep, epoch by epoch, the least of the three runs.
 
 # %%
 epochs, seconds, raced, reached = {}, {}, {}, {}
@@ -760,8 +760,8 @@ teach.record("BackProp, final loss", final["BackProp"], expected=0.0030,
 # %% [markdown]
 # ## Summary
 #
-# - SIBP fits activations with $\sigma$ inside; on the last layer that is ridge regression, on ReLU layers
-#   it is not convex.
+# - SIBP fits activations with $\sigma$ inside; on the last layer that is ridge regression, for one ReLU
+#   it can have two minima.
 # - Signals pass through the new weights, so fits have to wait for one another; the change this makes
 #   shrinks like $1/\lambda$ for large $\lambda$, relative to the step.
 # - Where nothing moves, and each fit's slope is zero, so is the gradient of $J$ (argued above; the reverse is tested,
@@ -770,7 +770,7 @@ teach.record("BackProp, final loss", final["BackProp"], expected=0.0030,
 # **What this does not show.** In epochs SIBP is far ahead (after five of them BackProp, at the rate that is best in
 # the end, is still near 1), and new weights lead at first but end no lower than old ones. In seconds no order is
 # claimed: the printed times are the least of three runs, on one machine, with as many threads as the linear algebra
-# library takes, and they change with all three. All this for one shallow network, 400 digits, $\lambda = 1$ and three
+# library takes, and may change with all three. All this for one shallow network, 400 digits, $\lambda = 1$ and three
 # seeds; what is said of one sweep is said of one network.
 # Whether new weights allow larger steps is left open: at 10 the ends of either kind lie decades apart, and four
 # seeds are few. The authors' MNIST experiment is not repeated, and nothing is said of test error.
