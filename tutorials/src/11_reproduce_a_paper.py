@@ -394,8 +394,8 @@ teach.show(fig,
 
 # %% [markdown]
 # Line: half of the loss of guessing, our criterion of *usable*. Cross: one seed at least is lost; circles: the others. For
-# CG the order is the paper's: BackProp's valley lies left, cg5's and cg3's to its right, cg1's farthest; exact, which
-# the paper's table lacks, is best where BackProp's valley ends.
+# CG the order is the paper's: BackProp's valley lies left, cg5's and cg3's to its right, cg1's farthest; exact is not in
+# the paper's table.
 
 # %% [markdown]
 # The factor is not the paper's: its cg3 and cg5 are best at $\tau = 1$, where here most of their runs end above the
@@ -474,8 +474,8 @@ def two_panels(results, title):
 
 teach.show(two_panels(results, "digits, median and range of 3 seeds"),
            "Training loss against epochs and against seconds, five methods. "
-           "Against epochs the four ProxProp variants end within a factor of 3 "
-           "of each other (exact is the broad line), below BackProp; against "
+           "Against epochs the medians of the four ProxProp variants end within "
+           "a factor of 3 of each other (exact is the broad line), below BackProp; against "
            "seconds BackProp has finished first, and the table below says how "
            "much longer each of the others took.")
 

@@ -653,7 +653,7 @@ print("latency", *map(two_digits, latencies))
 
 # %% [markdown]
 # `mpiexec -n 4 minilift train` does this, `minilift bench ranks` measures your machine. The derivation is in
-# `tutorials/RECIPES.md` of the repository.
+# `tutorials/RANKS.md` of the repository.
 
 # %% [markdown]
 # ## Exercise 12.5 (open): before buying
