@@ -474,10 +474,10 @@ def two_panels(results, title):
 
 teach.show(two_panels(results, "digits, median and range of 3 seeds"),
            "Training loss against epochs and against seconds, five methods. "
-           "Against epochs the medians of the four ProxProp variants end within "
-           "a factor of 3 of each other (exact is the broad line), below BackProp; against "
-           "seconds BackProp has finished first, and the table below says how "
-           "much longer each of the others took.")
+           "Against epochs the medians of the four ProxProp variants end "
+           "within a factor of 3 of each other (exact is the broad line), "
+           "below BackProp; against seconds BackProp has finished first, and "
+           "the table below says how much longer each of the others took.")
 
 # %% [markdown]
 # The ends, and the test set, which is read here for the first time, once per network:
