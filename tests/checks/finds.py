@@ -884,6 +884,12 @@ misleading reason, and 8 of 147 right things were refused. Since then all 339 th
 refused; that is no independent number any more. Left out were two mistakes within the tolerance that `Argmin` states,
 a loss that does not say that it is not convex, and a FOOF with another N. `python tests/checks/fifth_stranger.py` runs
 it.
+
+Two more lists are not kept here, only tests of what they showed. Of a sixth's 331 mistakes 326 were found at first and
+216 named, 8 with a misleading reason, and none of 167 right things was refused. Of a seventh's 303, 233 of them meant
+to be hard to see, 276 were found at first and 187 named, 14 with a misleading reason, and none of 105 right things was
+refused; most of the 27 that it missed are found since then: first rises after the fifth sweep, third calls, values in
+float32, batches of more than 44 rows, schedules an epoch late.
 """
 
 
