@@ -251,7 +251,7 @@ def check_claim(claim, thing, subject, cases):
     decided = [(case, finding) for case, finding in findings if not finding.undecided]
     findings = decided if len(decided) >= DECIDED * len(findings) else findings
     names = (claim.kind, subject, claim.words, claim.equation, claim.source)
-    if not findings:
+    if not findings:  # the rarest reason says most: others hold for every case of a kind
         return Check(*names, why=min(skips, key=skips.count, default="no problem suits it"))
     failing = [(case, finding) for case, finding in findings if not finding.holds]
     case, worst = max(failing or findings, key=lambda item: severity(item[1]))
