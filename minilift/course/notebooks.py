@@ -272,7 +272,7 @@ def execute(notebook, timeout=300, allow_errors=False):
                                 resources={"metadata": {"path": clean}})
         client.output = bounded(client.output)
         try:
-            run_to_the_end(client)
+            run_with_a_kernel_that_answers(client, reached)
         except CellTimeoutError as error:
             raise StoppedError(reached[-1], f"takes longer than {timeout} seconds") from error
         except DeadKernelError as error:
@@ -282,6 +282,19 @@ def execute(notebook, timeout=300, allow_errors=False):
         if cell.cell_type == "code":
             cell.outputs = joined_streams(cell.outputs)
     return notebook
+
+
+def run_with_a_kernel_that_answers(client, reached):
+    """Run the cells of an nbclient; a kernel that does not answer before any cell is `reached` is replaced, once.
+
+    It happens where many start at a time: one of the ports that a kernel was given is taken before it opens it.
+    """
+    try:
+        run_to_the_end(client)
+    except RuntimeError:
+        if reached:
+            raise
+        run_to_the_end(client)
 
 
 def run_to_the_end(client):
@@ -300,9 +313,10 @@ def run_to_the_end(client):
                 if process is not None:
                     process.kill()
                 wait([running], timeout=0.2)
-            if client.km is None:  # killed while it started, and forgotten: at the exit nbclient would look for it
-                atexit.unregister(client._cleanup_kernel)
             raise
+        finally:
+            if client.km is None:  # ended while it started, and forgotten: at the exit nbclient would look for it
+                atexit.unregister(client._cleanup_kernel)
 
 
 def bounded(output):

@@ -486,6 +486,7 @@ SHOW = """from IPython.display import display
 def show(number):
     report = {"kind": "check", "exercise": number, "status": "PASS", "claims": [], "message": ""}
     display({"text/plain": "PASS", "application/vnd.minilift.report+json": report}, raw=True)"""
+RIGHT_1_1 = "# Exercise 1.1\ndef one():\n    return 1"
 RIGHT = "# Exercise 1.2\ndef two():\n    return 1"
 ENDLESS = """# Exercise 1.1
 def one():
@@ -514,7 +515,7 @@ def small_course(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("answer", "status", "message"), [
-    ("# Exercise 1.1\ndef one():\n    return 1", "PASS", ""),
+    (RIGHT_1_1, "PASS", ""),
     ("# Exercise 1.1\ndef one():\n    print(10**6 * 'much ')\n    return 1", "PASS", ""),
     (ENDLESS, "FAIL", "the cell takes longer than 6 seconds"),
     ("# Exercise 1.1\nimport os\nos._exit(3)", "FAIL", "the cell ends the process that runs it"),
@@ -533,6 +534,26 @@ def test_an_answer_that_does_not_end_well_fails_alone(small_course, answer, stat
     first, second = notebooks.grade(small_course(answer, RIGHT), 3)
     assert (first["status"], first["message"]) == (status, message)
     assert second["status"] == "PASS"
+
+
+@pytest.mark.parametrize(("silent", "status"), [(1, "PASS"), (2, None)])
+def test_a_kernel_that_does_not_answer_is_replaced_once(small_course, monkeypatch, silent, status):
+    """Before a cell has run, nothing is lost by it."""
+    from jupyter_client.asynchronous import AsyncKernelClient
+    starts, wait_for_ready = [], AsyncKernelClient.wait_for_ready
+
+    async def ready(client, timeout=None):
+        starts.append(client)
+        if len(starts) <= silent:
+            raise RuntimeError("Kernel didn't respond in 60 seconds")
+        await wait_for_ready(client, timeout)
+    monkeypatch.setattr(AsyncKernelClient, "wait_for_ready", ready)
+    if status is None:
+        with pytest.raises(RuntimeError, match="didn't respond"):
+            notebooks.grade(small_course(RIGHT_1_1, RIGHT), 3)
+    else:
+        assert [result["status"] for result in notebooks.grade(small_course(RIGHT_1_1, RIGHT), 3)] == [status] * 2
+    assert len(starts) == 2
 
 
 @pytest.mark.slow
