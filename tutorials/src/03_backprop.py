@@ -1,13 +1,12 @@
 # %% [markdown]
 # # 03 · Write backprop and prove it right
 #
-# You will write the gradient of a network by hand, and build the tests that would have told you if it were
-# wrong.
+# You will write the gradient of a network by hand, and build tests that can tell you where it is wrong.
 #
 # **Afterwards you can**
 # 1. write the adjoint of a linear map, to be tested by two inner products (Exercise 3.1);
 # 2. differentiate a loss, with the right weight for a mean (Exercise 3.2);
-# 3. write the backward sweep in ten lines (Exercise 3.3);
+# 3. write the backward sweep in at most ten lines (Exercise 3.3);
 # 4. find a bug by comparing tensor by tensor (Exercise 3.4);
 # 5. fool a weak gradient check, and say which one sees the fault (Exercise 3.5).
 #
@@ -75,8 +74,8 @@ teach.holds("loss by hand and the library's", J(theta), net.loss(X, y))
 #
 # It carries a gradient with respect to the output back to one with respect to the input. But for the bias, a
 # constant, the map in (3.1) is linear in $a$: a change $t$ of $a$ changes $z$ by $tW$, with adjoint
-# $g \mapsto g W^T$. It is also linear in $\theta$. No formula is needed to *test* an adjoint: two random arrays
-# and two inner products are enough.
+# $g \mapsto g W^T$. It is also linear in $\theta$. No formula is needed to *test* an adjoint: take two random
+# arrays and two inner products. With a wrong linear map in the place of $M^*$ they differ with probability one.
 
 # %%
 l, g = 2, rng.normal(size=(20, 7))
@@ -274,13 +273,13 @@ def backprop(theta, z, a, g):
 # %% [markdown]
 # ## Tensor by tensor
 #
-# One entry that agrees says little of the others. Compare the signal at the top and every gradient with the library's.
+# Compare the signal at the top and every gradient with the library's.
 
 # %%
 signals = {}
 
 
-# a method of minilift is a function from a block to a step
+# for minilift a function from a block to a step is a method
 def keep_signals(block):
     signals[block.l] = block.g
     return block.phi.adjoint_theta(block.a, block.g)
@@ -313,8 +312,8 @@ for l in range(D, 1, -1):
                 np.sum(change * signals[l]))  # (3.5)
 
 # %% [markdown]
-# That the two agree does not say that the signals are what they are called. So replace $z_l$ by something near,
-# compute the rest of the network anew, and see what the loss does.
+# That checks each signal against the one above it. Is it also what it is called, $\partial J/\partial z_l$? Replace
+# $z_l$ by something near, compute the rest of the network anew, and see what the loss does.
 
 # %%
 def J_from(l, z_l):
@@ -335,12 +334,13 @@ for l in range(D, 0, -1):
 # ## Finite differences
 #
 # An implementation can agree with another that has the same fault. Finite differences ask $J$ itself. Along
-# a random direction $t$,
+# a random direction $t$ the even terms of the two Taylor series cancel; two values of $J$, each rounded by
+# $O(\varepsilon)$, are divided by $2h$:
 #
 # $$ \frac{J(\theta + ht) - J(\theta - ht)}{2h}
 #    = \langle \nabla J, t \rangle + O(h^2) + O(\varepsilon / h), \tag{3.7} $$
 #
-# where $\varepsilon$ is the unit rounding, 1e-16 in float64. One random direction tests all entries at
+# where $\varepsilon$ is the unit rounding, about 1e-16 in float64. One random direction tests all entries at
 # once: an error $e$ of the gradient shows as $\langle e, t\rangle$, which is zero with probability zero (to be seen, it
 # must exceed the tolerance).
 
@@ -377,9 +377,9 @@ def forward_quotient(h):
 teach.holds("forward quotient, h = 1e-6", forward_quotient(1e-6), slope, 1e-4)
 
 # %% [markdown]
-# If $J$ can be evaluated at complex numbers, there is a way without a difference of two values. In Taylor's series
-# of $J(\theta + iht)$ the terms with even powers of $h$ are real, the next one after $ih\langle\nabla J, t\rangle$ has
-# $h^3$:
+# If $J$ is analytic and its code takes complex numbers, there is a way without a difference of two values. In Taylor's
+# series of $J(\theta + iht)$ the terms with even powers of $h$ are real, and the next imaginary one after
+# $ih\langle\nabla J, t\rangle$ has $h^3$:
 #
 # $$ \frac{\mathrm{Im}\, J(\theta + iht)}{h} = \langle \nabla J, t \rangle + O(h^2). \tag{3.9} $$
 
@@ -391,8 +391,9 @@ def complex_step(h):
 teach.holds("complex step, h = 1e-30", complex_step(1e-30), slope, 1e-13)
 
 # %% [markdown]
-# The orders can be seen: double the $h$, and an error $O(h)$ doubles, an error $O(h^2)$ grows to four times. And
-# where $h$ is tiny, rounding is what is left of the error of (3.7), at most a few $\varepsilon/h$.
+# The orders can be seen along this direction (seed 0): from $h$ = 1e-4 to 2e-4 the error of (3.8) doubles, those of
+# (3.7) and (3.9) grow to four times. And for $h$ from 1e-12 to 1e-8 the error of (3.7) is at most a few $\varepsilon/h$
+# ($\varepsilon$ taken as 1e-16).
 
 # %%
 for name, way, power in (("(3.7)", central, 2), ("(3.8)", forward_quotient, 1),
@@ -415,7 +416,7 @@ best_step = None  # 1e-2, 1e-5 or 1e-8
 # %%
 errors = {h: abs(central(h) - slope) for h in (1e-2, 1e-5, 1e-8)}
 teach.reveal(best_step, min(errors, key=errors.get),
-             "Truncation h² and rounding ε/h balance near h = ε^(1/3).")
+             "But for constants, h² and ε/h are equal at h = ε^(1/3).")
 
 # %% [markdown]
 # The same quotient with the network and each sample's loss in float32 (the sum over samples and the quotient stay in
@@ -440,9 +441,9 @@ print(f"float32, h = 5.6e-11: quotient {central32(5.6e-11):g}; at least "
 
 
 # %% [markdown]
-# All of them over 14 decades of $h$, along one direction, with the slopes of $h$, $h^2$ and $1/h$ in grey. Where the
-# curve of float32 is level, $h$ is so far below its spacing that nearly all of $\theta \pm ht$ rounds to $\theta$: the
-# quotient is 0 (both printed, for the last $h$ of the level) and its relative error 1.
+# All of them over 14 decades of $h$, along one direction, with the slopes of $h$, $h^2$ and $1/h$ in grey. At the last
+# $h$ where the curve of float32 is level, at least 96 % of the entries of $\theta \pm ht$ round to those of $\theta$, and
+# the quotient is 0 (both printed), a relative error of 1.
 
 # %%
 steps = np.logspace(-14, 0, 57)
@@ -469,13 +470,13 @@ ax.set(xscale="log", yscale="log", xlabel="step h",
        ylabel="relative error of the slope", ylim=(1e-17, 1e7))
 ax.legend(ncols=3, loc="upper right")
 teach.show(fig, "The V-curve: the error of central differences falls with h² "
-           "as h shrinks to 1e-5, then rises like 1/h; the forward quotient's "
-           "falls with h only, to 1e-8; in float32 the bottom of the V lies "
-           "over a hundred thousand times higher; the complex step has no "
-           "rising branch.")
+           "as h shrinks, to 3e-10 at h = 3e-6, then rises about like 1/h; the "
+           "forward quotient's falls with h only, to 3e-7 at h = 6e-9; in "
+           "float32 the least error of central differences is 1e-4; the "
+           "complex step's stays below 1e-13 for all h from 1e-14 to 1e-8.")
 
 # %% [markdown]
-# The least error along *one* direction is partly luck. So take three seeds (net and data) with 15 directions each:
+# That was *one* direction. Now take three seeds (net and data) with 15 directions each:
 
 # %%
 def three_quotients(seed, n=15):
@@ -522,9 +523,9 @@ print(f"the forward quotient loses {np.median(digits):.1f} digits, seeds from "
       f"{min(digits):.1f} to {max(digits):.1f}")
 
 # %% [markdown]
-# The bottom of the V lies below 1e-9 in float64. The forward quotient pays for its lower price with two to three
-# digits: it stays near 1e-7. In float32 the bottom is near 1e-4: there a difference does not tell a fault of
-# that size from rounding. **Check gradients in float64.**
+# For all three seeds the bottom of the V lies below 1e-9 in float64. The forward quotient pays for its lower price
+# with two to three digits: its least error is near 1e-7. In float32 the bottom is near 1e-4: a slope that is wrong by
+# that share looks no worse than a right one. **Check gradients in float64.**
 
 # %% [markdown]
 # ## A suspicious gradient
@@ -551,7 +552,7 @@ for l in range(D, 0, -1):
 # </details>
 # <details><summary>Hint 2: equation</summary>
 #
-# A wrong $\sigma'(z_l)$ spoils $g_l$ by (3.5), hence $\nabla_{\theta_l} J$ by (3.6), and all below.
+# A wrong $\sigma'(z_l)$ enters $g_l$ by (3.5), hence $\nabla_{\theta_l} J$ by (3.6), and all below.
 #
 # </details>
 # <details><summary>Hint 3: first line</summary>
@@ -622,7 +623,7 @@ print(f"the fault is in the activation behind map {l}")
 # Exercise 3.5
 gradient = mine[1]
 # <solution wrong_gradient>
-# (3.7) along a random t sees it: the slopes differ by ⟨e, t⟩, which is not 0
+# (3.7) along a random t sees it: ⟨e, t⟩ is 0 with probability 0 alone
 wrong_gradient = gradient[::-1].copy()
 # </solution>
 
@@ -641,7 +642,7 @@ wrong_gradient = 2 * gradient
 # ## Mean against sum
 #
 # $J$ may average over the batch, or sum. The gradients differ by the
-# factor $N$, and so does the meaning of a gradient step's $\tau$.
+# factor $N$: a gradient step with $\tau$ on the mean is one with $\tau/N$ on the sum.
 
 # %%
 summed = ml.mlp([5, 7, 7, 7, 3], activation="tanh", dtype=np.float64, seed=SEED,
@@ -654,13 +655,14 @@ teach.holds("gradient of the sum is N times that of the mean", directions[0],
 # %% [markdown]
 # ## Exercise 3.6 (open): where finite differences lie
 #
-# Repeat the V-curve with `activation="relu"`. Kinks make (3.7) wrong where an activation changes sign
-# between $-h$ and $h$. How would you tell a kink from a bug? No automatic check.
+# Repeat the V-curve with `activation="relu"`. (3.7) need not hold where an entry of some $z_l$ changes
+# sign between $\theta - ht$ and $\theta + ht$: there ReLU has a kink. How would you tell a kink from a bug? No automatic check.
 
 # %% [markdown] tags=["answer"]
 # **One answer.** Count the entries of $z_l$ that have different signs at $\theta + ht$ and $\theta - ht$.
 # Where the count is zero (and no sign changes twice on the way), $J$ is smooth between the two and (3.7) holds, with
-# $O(h^2)$ and $O(\varepsilon/h)$. A kink's error vanishes when $h$ shrinks past it, a bug's does not.
+# $O(h^2)$ and $O(\varepsilon/h)$. Once $h$ has shrunk past a kink its error is gone (unless
+# $\theta$ lies on it), a bug's is not.
 
 # %% tags=["record"]
 forwards, best, best32 = np.log10(middle)
@@ -679,16 +681,16 @@ teach.record("errors of (3.7) at small h, in ε/h", most, expected=5,
 # %% [markdown]
 # ## Summary
 #
-# - Backprop is two adjoints a layer: one carries the signal down, one turns it into a gradient.
+# - Backprop is two lines a layer, made of adjoints: (3.5) carries the signal down, (3.6) turns it into a gradient.
 # - Test adjoints by inner products, gradients by one random direction in float64, implementations tensor by
 #   tensor.
 # - Say whether the loss is a mean or a sum; the step size of a gradient step depends on it.
 #
 # **What this does not show.** That the gradient is right says nothing on whether a gradient step is a good
-# one; notebooks 04 and 05 ask what else can be done with $g_l$. All is measured on small tanh networks of one shape:
-# where the V has its bottom depends on the derivatives of $J$, and kinks make other curves. The figure shows one direction of
-# seed 0.
+# one; notebooks 04 and 05 ask what else can be done with $g_l$. All is measured on small tanh networks of one shape;
+# where the V has its bottom depends on $J$, by its third derivative along $t$, and kinks are left to Exercise 3.6. The
+# figure shows one direction of seed 0.
 #
 # **References.** Rumelhart, Hinton, Williams, *Learning representations by back-propagating errors*, 1986:
 # (3.5), (3.6). Frerix et al., *Proximal Backpropagation*, ICLR 2018, §3: the same sweep as descent on a
-# penalty energy. Squire and Trapp, *Using complex variables to estimate derivatives*, 1998: (3.9).
+# penalty energy. Squire and Trapp, *Using complex variables to estimate derivatives of real functions*, 1998: (3.9).
