@@ -478,9 +478,9 @@ def load_target(target):
     """
     path, _, name = target.rpartition(":")
     if not path:
-        raise ValueError(f"expected FILE.py:NAME, got {target!r}")
+        raise ValueError(f"expected FILE.py:NAME, got {target!r}{meant(target)}")
     if not os.path.isfile(path):  # False for what no file can be called, too
-        raise ValueError(f"there is no file {path!r}")
+        raise ValueError(f"there is no file {path!r}{meant(target)}")
     module = run_file(Path(path))
     known = [key for key, value in vars(module).items() if not key.startswith("_")
              and not issubclass(type(value), ModuleType)]
@@ -496,6 +496,14 @@ def load_target(target):
             raise
         raise ValueError(f"{name} is a class that wants arguments ({error}); make an instance of it in "
                          f"{path} and name that") from error
+
+
+def meant(target):
+    """Return a question that spells 'mine:f', 'mine.f', 'mine.py::f' as 'mine.py:f', or nothing if no file is so."""
+    parts = re.fullmatch(r"(.+?)(?:\.py)?(?:::?|\.)(\w+)", target)
+    if parts is None or parts[2] == "py" or not os.path.isfile(f"{parts[1]}.py"):
+        return ""
+    return f"; did you mean '{parts[1]}.py:{parts[2]}'?"
 
 
 def run_file(path):

@@ -597,6 +597,7 @@ def test_command_checks_the_users_object(command, target, code, words):
 
 @pytest.mark.parametrize(("target", "words"), [
     ("mine.py", "expected FILE.py:NAME"), ("yours.py:x", "there is no file 'yours.py'"),
+    *[(target, "did you mean 'mine.py:net'?") for target in ("mine:net", "mine.net", "mine.py::net")],
     ("mine.py:GoodTanhh", "did you mean 'GoodTanh'"), ("mine.py:Slope", "wants arguments"),
     ("mine.py:net --like backprop", "--like goes with a method"), ("--like backprop", "goes with a method"),
     ("mine.py:my_step --like proxprp", "--like: unknown name 'proxprp'; did you mean 'proxprop'"),
