@@ -28,7 +28,7 @@ teach.versions()
 # %% [markdown]
 # ## The step to replace
 #
-# Notebook 04 ended with a finding: in the sweep that *is* backprop, a hidden $\theta_l$ takes an explicit step of
+# Notebook 04 found that in the sweep that *is* backprop a hidden $\theta_l$ takes an explicit step of
 # length 1 on $\frac12\|\tilde a_{l-1}\theta - z_l^{1/2}\|^2$, there far beyond what is stable. (The 1/2 marks a
 # half step; it is no power.) ProxProp keeps the sweep and takes this one step implicitly:
 #
@@ -63,7 +63,7 @@ for l, theirs in enumerate(ml.BackProp().direction(net, X, y)[1], start=1):
 #
 # <details><summary>Hint 1: idea</summary>
 #
-# The gradient is linear in $\theta$. Collect what multiplies $\theta$ on one side.
+# The gradient is linear in $\theta$, up to a constant. Collect what multiplies $\theta$ on one side.
 #
 # </details>
 # <details><summary>Hint 2: equation</summary>
@@ -417,7 +417,7 @@ teach.show(fig, "Left: contours of the local problem in one weight and bias; "
 # $M^{-1}$ is positive definite, so $\langle \nabla J, d\rangle > 0$ unless $\nabla J = 0$: $d$ is a descent
 # direction for every $\tau_\theta$, and fixed points are the stationary points of $J$ (Propositions 3 and
 # 4). How far can it turn? Let the eigenvalues of $M$ lie between $\lambda_{\min}$ and $\lambda_{\max}$; their ratio
-# is $\kappa = \lambda_{\max}/\lambda_{\min}$. All of $(M - \lambda_{\min}I)(\lambda_{\max}I - M)$ is positive
+# is $\kappa = \lambda_{\max}/\lambda_{\min}$. The product $(M - \lambda_{\min}I)(\lambda_{\max}I - M)$ is positive
 # semidefinite, that is $(\lambda_{\min} + \lambda_{\max})M \succeq M^2 + \lambda_{\min}\lambda_{\max}I$. Hence,
 # with $\nabla J = Md$,
 #
@@ -530,8 +530,8 @@ ax.set(xscale="log", yscale="log", xlabel=r"$\tau_\theta$", ylim=(0.01, 1.5),
        "the bound")
 ax.legend(loc="lower left")
 teach.show(fig, "Cosines of 100 drawn steps against their step size, with the "
-           "bound of each below it. Both fall from 1, the bound faster: at the "
-           "right end to 0.03, where the cosines are between 0.19 and 0.35.")
+           "bound of each below it. Both fall from 1, the bound faster: above "
+           "400 down to 0.03, where the cosines are between 0.19 and 0.35.")
 
 # %% [markdown]
 # The bound holds. For large $\tau_\theta$ it has room to spare: the gradients of these untrained networks
@@ -540,8 +540,8 @@ teach.show(fig, "Cosines of 100 drawn steps against their step size, with the "
 # %% [markdown]
 # ## And far away?
 #
-# "Descent direction" is a statement about small $\tau$. Along $-d$ the loss may rise later, and for long steps here it
-# does: the local problem was solved implicitly, $J$ was not.
+# "Descent direction" is a statement about small $\tau$. The local problem was solved implicitly, $J$ was not: along $-d$
+# it may rise later, and for long steps here it does.
 
 # %%
 lengths = np.logspace(-1, 4, 60)
@@ -614,15 +614,15 @@ print("τ_θ = 1 over BackProp, at the lowest J: τ",
 
 # %% [markdown]
 # Mind the right panel. Against $\tau$ the implicit directions seem far more stable: with $\tau_\theta = 1$
-# the lowest point lies at a $\tau$ some 20 to 40 times BackProp's. But $d$ is *shorter* than $\nabla J$; measured by
-# its length that step is 2 to 5 times BackProp's. What remains is that all three reach a lower $J$ on their
-# line, for each of three seeds (printed: at most 1.92, against at least 2.05); which $\tau_\theta$ is the best of
-# them changes with the seed. Notebook 07 makes the comparison fair.
+# the lowest point lies at a $\tau$ some 20 to 40 times BackProp's. But $d$ is *shorter* than $\nabla J$, for
+# $M \succeq I$; measured by its length that step is 2 to 5 times BackProp's. What remains is that all three reach a
+# lower $J$ on their line, for each of three seeds (printed: at most 1.92, against at least 2.05); which $\tau_\theta$ is
+# the best of them changes with the seed (1 for seeds 0 and 1, 100 for seed 2). Notebook 07 compares step sizes in training.
 
 # %% [markdown]
 # ## Exercise 5.4 (break it): lose half the digits
 #
-# In exact arithmetic both sides of (5.4) are equal. Find $N$, $n$ (at most 100) and $\tau_\theta$ such that
+# In exact arithmetic $M^{-1}\nabla J$ and the $d$ of (5.4) are equal. Find $N$, $n$ (at most 100) and $\tau_\theta$ such that
 # for random $a$ and $g$ the sample-space form in float64 has a relative error above $10^{-8}$, while the
 # form $M^{-1}\nabla J$ stays below $10^{-10}$ (medians of seven draws, the same for every `SEED`).
 #
@@ -738,7 +738,7 @@ print(report.summary())
 
 # %% [markdown]
 # The step still leads downhill and still vanishes where $\nabla J$ does (claims that hold, above): only the
-# equation refuses it. A reason is named when the mistake, made on purpose, gives the same wrong numbers. What
+# equation refuses it. The reason it names is a mistake that, made on purpose, gives these same wrong numbers. What
 # `verify` finds and what it misses is counted in the repository's page `tutorials/VERIFY.md`.
 
 # %% [markdown]
@@ -753,7 +753,7 @@ print(report.summary())
 # \frac12(C + I/(2\tau_\theta))^{-1}\nabla J$: half of the direction with $\tau_\theta$ doubled. To undo it
 # take $\tau_\theta/2$ and $2\tau$. So $N\tau_\theta$ and $\tau/N$ are what must stay: at batch size 500 one
 # would try a fifth of $\tau_\theta$ and five times $\tau$. (With other samples, not copies, $C/N$ stays the
-# same only on average.)
+# same only on average; and the last map, whose step is explicit, needs its old $\tau$.)
 
 # %% tags=["record"]
 teach.record("cosine of map 2 at the largest τ_θ", cosines[2][-1], expected=0.1,
