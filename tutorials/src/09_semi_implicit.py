@@ -29,7 +29,7 @@ teach.versions()
 # %% [markdown]
 # ## Targets for activations
 #
-# LocoProp gave each layer a target for $Z_l$. Semi-Implicit BP (SIBP) gives one for what comes *after* the
+# LocoProp-S gave each layer a target for $Z_l$. Semi-Implicit BP (SIBP) gives one for what comes *after* the
 # nonlinearity, $F_l = \sigma_l(F_{l-1}W_l + 1b_l^T)$, with $F_0 = X$ and the identity for $\sigma_D$. The
 # loss is summed over the batch, $\delta_l = \partial J/\partial F_l$, and
 #
@@ -46,7 +46,7 @@ teach.versions()
 #
 # $$ \delta_{l-1} = (\delta_l \odot \sigma_l'(Z_l))\, {W_l'}^T. \tag{9.2} $$
 #
-# It is implicit in the weights above a layer, explicit in those below: *semi*-implicit.
+# A layer's signal holds the new weights above it, its fit reads the $F_{l-1}$ of the old ones below: *semi*-implicit.
 
 # %%
 data = ml.datasets.digits()
@@ -215,7 +215,8 @@ teach.holds("last layer, b", step[-1], b_step)
 # $$ \min_u\; \tfrac12(\mathrm{relu}(u) - a)^2 + \tfrac c2 (u - b)^2. \tag{9.5} $$
 #
 # On $u > 0$ this is a parabola with its lowest point at $(a + cb)/(1 + c)$, on $u \le 0$ one with its lowest
-# point at $b$. Each counts only if it lies on its own piece:
+# point at $b$. Where one lies beyond its own piece, the end $u = 0$ takes its
+# place:
 #
 # $$ u_{\text{off}} = \min(b, 0), \qquad u_{\text{on}} = \max\Bigl(\frac{a + cb}{1 + c},\, 0\Bigr).
 #    \tag{9.6} $$
@@ -345,7 +346,7 @@ teach.show(fig,
            "fit has one at b and one right of 0, the matching loss has one.")
 
 # %% [markdown]
-# And the minimisers for all $b$; the ReLU fit's jump is dotted:
+# And the minimisers for $b$ from $-2$ to $1.5$. The ReLU fit's jump is dotted; left of it $u = b$:
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True)
@@ -504,9 +505,9 @@ for ax, graph, title in zip(axes, (old, semi), titles):
     ax.axis("off")
 teach.show(fig,
            "Dependency graphs of signals δ3, δ2, δ1 and fits W3', W2', W1'. "
-           "With old weights the signals form the chain and fits hang from "
-           "it. With new weights each signal also waits for the fit above "
-           "it: the chain zigzags through all six.")
+           "With old weights the signals form a chain, from which the fits "
+           "hang. With new weights δ2 and δ1 also wait for the fit above "
+           "them: the chain zigzags through all six.")
 
 # %% [markdown]
 # What do new weights change? For large $\lambda$ a fit moves $W$ by about $\frac\eta\lambda\nabla J$, and the
@@ -536,7 +537,7 @@ distance = np.linalg.norm(new - small_step) / np.linalg.norm(small_step)
 teach.holds("λ = 1e5: distance to η/λ ∇J, relative", distance, 0, 0.02)
 
 # %% [markdown]
-# The difference of the two, and the angle to the gradient, over six decades of $\lambda$:
+# The difference of the two, and the cosine to the gradient, over six decades of $\lambda$ (this network, seed 0):
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(9, 3))
@@ -554,8 +555,8 @@ teach.show(fig, "Left: the relative difference between steps with new and old "
 # ## Fixed points
 #
 # Suppose a sweep changes nothing, each layer staying at a point where its fit's slope is zero. Then $W_l' =
-# W_l$, so the signals were BackProp's, and by (9.3) all $2\eta\,\nabla J$ are zero: **a fixed point is a
-# stationary point of $J$**. The reverse holds for fits that stop where the slope is zero. To test it we
+# W_l$, so the signals were BackProp's, and by (9.3), and the like for $b$, all $2\eta\,\nabla J$ are zero: **such a
+# fixed point is a stationary point of $J$**. The reverse holds for fits that stop where the slope is zero. To test it we
 # need a stationary point that is no solution: all $W = 0$ and $b_D$ the logarithms of the class
 # frequencies.
 
@@ -636,8 +637,8 @@ teach.holds("a dead unit stays dead", moved, 0)
 # ## A race
 #
 # 400 digits in batches of 100, 64-32-10, ReLU, $\lambda = 1$, five Fletcher–Reeves steps; BackProp gets thirty
-# times as many epochs. "Step size" is BackProp's learning rate and SIBP's $\eta$ of (9.1); SIBP's steps are taken
-# whole.
+# times as many epochs. "Step size" is BackProp's learning rate, on the mean loss, and SIBP's $\eta$ of (9.1), on the sum;
+# SIBP's steps are taken whole.
 
 # %%
 X_few, y_few = data.X_train[:400], data.y_train[:400]
@@ -717,7 +718,7 @@ teach.show(fig,
            "Training loss against epochs and seconds. In five epochs SIBP, "
            "with new or old weights, falls far below what BackProp reaches "
            "in five; against seconds the printed times say how near the three "
-           "are here. New weights lead at first and end no lower.")
+           "are here. New weights lead for two epochs and end no lower.")
 
 # %% [markdown]
 # ## Exercise 9.5 (open): is the order worth it?
@@ -730,7 +731,7 @@ teach.show(fig,
 # way; then consistency may matter more than parallel fits, for instance on one processor, where nothing
 # runs at once anyway. The experiment: widths and depths growing, $\lambda$ small, new against old weights
 # at equal step size *and* each at its own best, with enough seeds. In the runs above the new weights lead
-# in the first epochs and end no lower, for one shallow network.
+# for two epochs and end no lower, for one shallow network.
 
 
 # %% tags=["record"]
@@ -767,13 +768,13 @@ teach.record("BackProp, final loss", final["BackProp"], expected=0.0030,
 # - Where nothing moves, and each fit's slope is zero, so is the gradient of $J$ (argued above; the reverse is tested,
 #   at one point); a unit that is off may have a better place that slopes do not show.
 #
-# **What this does not show.** In epochs SIBP is far ahead (after five of them BackProp, at the rate that is best in
-# the end, is still near 1), and new weights lead at first but end no lower than old ones. In seconds no order is
+# **What this does not show.** In epochs SIBP is far ahead (after five of them BackProp, at the rate chosen, is still
+# at 1.1), and new weights lead for two epochs but end no lower than old ones. In seconds no order is
 # claimed: the printed times are the least of three runs, on one machine, with as many threads as the linear algebra
 # library takes, and may change with all three. All this for one shallow network, 400 digits, $\lambda = 1$ and three
 # seeds; what is said of one sweep is said of one network.
 # Whether new weights allow larger steps is left open: at 10 the ends of either kind lie decades apart, and four
-# seeds are few. The authors' MNIST experiment is not repeated, and nothing is said of test error.
+# seeds are few. The authors' experiments are not repeated, and nothing is said of test error.
 #
 # **References.** Liu, Zhang, *Semi-Implicit Back Propagation*, 2020: targets, fits, signals through new
 # weights, fixed points. Amid, Anil, Warmuth, *LocoProp*, AISTATS 2022: the convex neighbour. Frerix et al.,
