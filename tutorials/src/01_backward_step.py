@@ -13,8 +13,8 @@
 #
 # **You need** eigenvalues and eigenvectors, gradients, NumPy. **Time**: 50 minutes (estimated).
 #
-# Each exercise but the last has a check below it. Not done, it says TODO and the notebook goes on with a stand-in
-# made of the library.
+# Each exercise but the last has a check below it. Not done, it says TODO; where later cells need the answer, they
+# go on with a stand-in made of the library.
 
 # %%
 import matplotlib.pyplot as plt
@@ -40,8 +40,8 @@ teach.versions()
 #
 # $$ \nabla J(x) = A x. \tag{1.2} $$
 #
-# The eigenvalues of $A$ are the curvatures of $J$. Call the largest $L$ and the smallest $\mu$. We choose
-# $L = 10$ and $\mu = 0.5$ and turn the axes by a random angle.
+# The eigenvalues of $A$ are the curvatures of $J$ along its eigenvectors. Call the largest $L$ and the smallest
+# $\mu$. We choose $L = 10$ and $\mu = 0.5$ and turn the axes by a random angle.
 
 # %%
 L, mu = 10.0, 0.5
@@ -253,8 +253,7 @@ def implicit_step(B, x, tau):
 # $$ \left(B^T B + \tfrac1\tau I\right) d = B^T B\, x_k. \tag{1.7} $$
 #
 # Its `damped_solve(gram, r, beta)` solves $(B^TB + \beta I)\,d = B^T r$; so $r = Bx_k$, and the damping $\beta$ is
-# $1/\tau$. Notebook 05 begins with this line, a layer's input in the place
-# of $B$.
+# $1/\tau$. In notebook 05 this line comes back, with a layer's input in the place of $B$.
 
 # %%
 gram = ml.maps.Gram(B, bias=False)
@@ -269,12 +268,13 @@ for tau in (0.05, 1.0, 100.0):
 # %% [markdown]
 # ## What the implicit step minimises
 #
-# Read (1.6) as $\nabla J(x) + \frac1\tau(x - x_k) = 0$: it says that a gradient vanishes. Whose?
+# Read (1.6) as $\nabla J(x) + \frac1\tau(x - x_k) = 0$: it says that a gradient vanishes. Whose? That of $J$ and a
+# square; for our $J$, which is convex, it vanishes at the minimum alone:
 #
 # $$ x_{k+1} = \arg\min_x \; J(x) + \tfrac{1}{2\tau}\|x - x_k\|^2. \tag{1.8} $$
 #
 # Lower the loss, but do not go far. Since $x_k$ itself is a candidate, whose value is $J(x_k)$, we get
-# $J(x_{k+1}) + \frac{1}{2\tau}\|x_{k+1} - x_k\|^2 \le J(x_k)$: **the loss never rises, whatever $\tau > 0$**. The
+# $J(x_{k+1}) + \frac{1}{2\tau}\|x_{k+1} - x_k\|^2 \le J(x_k)$: **this loss never rises, whatever $\tau > 0$**. The
 # minimiser is called the *proximal point* of $x_k$; notebook 02 is about it.
 
 # %%
@@ -292,7 +292,7 @@ for tau in (0.01, 100.0, 1.0):
                 max(proximal_objective(x_new) - J(x0), 0), 0)
 
 # %% [markdown]
-# No slope, and no lower point near by:
+# No slope. Does one of 1000 points near by lie lower?
 
 # %%
 nearby = x_new + rng.normal(size=(1000, 2)) * rng.choice([1e-3, 0.1, 1.0],
@@ -374,8 +374,8 @@ teach.show(fig, "Four panels over the contours of J. Explicit steps follow the "
 # $$ r_{\text{flow}}(s) = e^{-s}, \qquad r_{\text{explicit}}(s) = 1 - s, \qquad
 #    r_{\text{implicit}}(s) = \frac{1}{1+s}. \tag{1.9} $$
 #
-# The first is what we want to follow. Near $s = 0$ all three agree. For large $s$ the explicit factor
-# leaves $[-1, 1]$ at $s = 2$; the implicit one goes to zero, as the flow does.
+# The first is what we want to follow. Near $s = 0$ the others agree with it to first order. At $s = 2$ the explicit
+# factor leaves $[-1, 1]$; for large $s$ the implicit one goes to zero, as the flow's does.
 
 # %%
 s = np.logspace(-2, 2.5, 400)
@@ -423,11 +423,11 @@ teach.show(fig, "Size of the amplification factors against s. The explicit one "
            "the implicit one falls like 1/s, the flow's faster.")
 
 # %% [markdown]
-# An explicit step has to keep the **right** end of its bar below 2, because of the steep direction. Then the
-# left end, where the useful motion is, lies at a factor near 1 (0.905 at $\tau L = 1.9$): little happens.
-# That is stiffness: *stability*, not accuracy, dictates the step. Note also what implicit Euler does **not**
-# do: at $\tau L = 100$ its factor in the flat direction is 0.167, where the flow has $e^{-5} = 0.007$. It is
-# stable, not accurate.
+# An explicit step has to keep the **right** end of its bar, the steep direction, below 2. Then the left end, the flat
+# direction, lies at a factor near 1 (0.905 at $\tau L = 1.9$): little happens there, and that little is accurate (the
+# flow has 0.909). This is how stiffness shows: what limits the step is *stability* in one direction, not accuracy in the
+# other. Note also what implicit Euler does **not** do: at $\tau L = 100$ its factor in the flat direction is 0.167,
+# where the flow has $e^{-5} = 0.007$. It is stable, not accurate.
 
 # %% [markdown]
 # ## Exercise 1.3 (core): find the limit by experiment
@@ -444,8 +444,8 @@ teach.show(fig, "Size of the amplification factors against s. The explicit one "
 # </details>
 # <details><summary>Hint 2: equation</summary>
 #
-# Growth per step is $\max_i |1 - \tau\lambda_i|$; a few hundred steps from a random $x$ show the component
-# that grows fastest, since it outgrows the others.
+# In the long run $x$ grows by $\max_i |1 - \tau\lambda_i|$ a step: the component with the largest factor outgrows the
+# others. So take a few hundred steps from a random $x$.
 #
 # </details>
 # <details><summary>Hint 3: first line</summary>
@@ -513,7 +513,7 @@ def steps_needed(step, tau, limit=10_000):
 
 
 # %% [markdown]
-# Count them for 25 step sizes, and twice more just below the limit.
+# Count them for 25 step sizes, and at two more just below the explicit step's limit.
 
 # %%
 taus = np.logspace(-3, 3, 25)
@@ -552,7 +552,7 @@ teach.show(fig, "Steps needed against τ: explicit steps need fewer and fewer "
 # below it, at $\tau = 0.199$, the explicit one needs ten times as many: its steep factor is $-0.99$. On the right of
 # the dotted line only the implicit one gets there. But these are counts of *steps*, and a step of one kind costs a
 # product with $A$, a step of the other a linear solve.
-# Notebook 06 counts what either costs, notebook 11 measures seconds.
+# Notebook 06 counts what either costs on a layer, notebook 11 measures seconds.
 
 # %% [markdown]
 # ## Exercise 1.4 (break it): an implicit step that goes uphill
@@ -609,11 +609,12 @@ saddle, saddle_tau = np.diag([1.0, -1.0]), 1.5
 # question an answer.
 
 # %% [markdown] tags=["answer"]
-# **One answer.** A little below its limit the explicit step multiplies the flat component by about $1 - 2/\kappa$,
-# so that $J$ falls by $10^{-6}$ in about $3.4\,\kappa$ steps (printed above for $\kappa = 20$). With a huge $\tau$
-# two implicit steps do it (in the figure), for 2000 products. So they pay from a $\kappa$ of some 600, for *this* quadratic. For a
-# network $A$ changes with $x$; how large a step may be there is not answered here. Three iterations are worth about
-# three explicit steps in price; what they buy is the subject of notebook 06.
+# **One answer.** A little below its limit the explicit step multiplies the flat component by about $1 - 2/\kappa$, and
+# its part of $J$ by $e^{-4/\kappa}$: for a factor of $10^{-6}$ it takes $\frac14\ln 10^6 = 3.45$ times $\kappa$ steps
+# (3.4 printed above, for $\kappa = 20$). With a huge $\tau$ two implicit steps do it (in the figure), for 2000
+# products. So they pay from a $\kappa$ of some 600, if the loss lies in the flat direction of a quadratic. For a
+# network $A$ changes with $x$; how large a step may be there is not answered here. Three iterations of one product
+# each cost as much as three explicit steps; what they buy is the subject of notebook 06.
 
 # %% tags=["record"]
 teach.record("largest stable τL", limit * L, expected=2.0, tolerance=0.02)
@@ -641,8 +642,8 @@ teach.record("implicit factor of the flat direction, τL = 100", 1 / (1 + flat),
 # - It minimises $J(x) + \frac{1}{2\tau}\|x - x_k\|^2$ for a convex $J$, and therefore never raises it. Where $J$ is
 #   not convex, a zero of the gradient need not be the minimiser, and a step may go uphill.
 #
-# **What this does not show.** Nothing here is a network: on one, $J$ is not quadratic, and only parts of it
-# are treated implicitly. Stable does not mean accurate, and counts of steps are not seconds.
+# **What this does not show.** Nothing here is a network, with a $J$ that is not quadratic and of which ProxProp treats
+# parts implicitly. Stable does not mean accurate, and counts of steps are not seconds.
 #
 # **References.** Frerix, Möllenhoff, Moeller, Cremers, *Proximal Backpropagation*, ICLR 2018, §4.1: the
 # eigenvalues quoted, and the limit $2/\lambda_{\max}$ of explicit steps. Parikh and Boyd, *Proximal
