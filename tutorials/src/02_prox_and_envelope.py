@@ -5,7 +5,7 @@
 # look at the function that such a step descends.
 #
 # **Afterwards you can**
-# 1. compute a prox by brute force, and hold any formula against it (Exercise 2.1);
+# 1. compute a prox by brute force, and hold a formula against it (Exercise 2.1);
 # 2. derive a prox from its optimality condition, kinks included (Exercise 2.2);
 # 3. compute the prox of a loss by iteration, where no formula is at hand (Exercise 2.3);
 # 4. make a prox jump, and say for which $\tau$ it cannot (Exercise 2.4);
@@ -38,8 +38,8 @@ teach.versions()
 #
 # $$ \mathrm{env}_{\tau f}(v) = \min_u \; f(u) + \tfrac{1}{2\tau}\|u - v\|^2. \tag{2.2} $$
 #
-# One is a point, the other a number; both depend on $v$ and on the step size $\tau > 0$. Three functions of
-# one number will serve:
+# One is a point, the other a number, and both are taken at a $v$ and with a step size $\tau > 0$. Three functions
+# of one number will serve:
 
 # %%
 def logistic(u):
@@ -57,7 +57,7 @@ grid = np.linspace(-6, 6, 12001)  # spacing 0.001
 # %% [markdown]
 # ## Exercise 2.1 (warm-up): try every point
 #
-# An argmin that you can list is an argmin that you can trust. Write (2.1) for each entry of $v$ by trying
+# Among finitely many points the argmin is found by looking at each. Write (2.1) for each entry of $v$ by trying
 # every point of a grid.
 #
 # <details><summary>Hint 1: idea</summary>
@@ -80,7 +80,7 @@ grid = np.linspace(-6, 6, 12001)  # spacing 0.001
 # %% tags=["exercise"]
 # Exercise 2.1
 def brute_prox(f, v, tau, grid):
-    """Return the prox of f at each entry of v (k,), a point of grid (m,)."""
+    """For each entry of v (k,) return the point of grid (m,) least in (2.1)."""
     # <solution>
     distance = (grid - v[:, None]) ** 2
     return grid[np.argmin(f(grid) + distance / (2 * tau), axis=1)]  # (2.1)
@@ -124,8 +124,8 @@ for name, f in functions.items():
           f"{below}")
 
 # %% [markdown]
-# The envelope is nowhere above $f$, since $u = v$ is one of the candidates. One envelope is found on paper, that of
-# $u^2/2$: the slope $u + (u - v)/\tau$ vanishes at $u = v/(1 + \tau)$, where the value is $v^2/(2 + 2\tau)$.
+# The envelope is nowhere above $f$, since $u = v$ is one of the candidates. That of $u^2/2$ is soon found on paper:
+# the slope $u + (u - v)/\tau$ vanishes at $u = v/(1 + \tau)$, where the value is $v^2/(2 + 2\tau)$.
 
 # %%
 for tau in (0.3, 0.7, 4.0):
@@ -147,7 +147,8 @@ for name in ("|u|", "(u² − 1)²/4"):
                 np.flatnonzero(f(at) < 1e-12))
 
 # %% [markdown]
-# It has the same least value and the same minimisers as $f$, since at a minimiser neither term can be improved.
+# Where $f$ is: at a minimiser of $f$ both terms of (2.2) are as small as they can be, with $u = v$; anywhere else
+# either the first is larger or $u \ne v$. So $f$ and its envelope have the same least value and the same minimisers.
 
 # %% [markdown]
 # ## Predict
@@ -165,7 +166,7 @@ destinations = {(name, tau): brute_prox(f, v, tau, grid)
                 for name, f in functions.items() for tau in taus}
 largest = {tau: np.diff(destinations["(u² − 1)²/4", tau]).max() for tau in taus}
 jumping = tuple(tau for tau in taus if largest[tau] > 0.5)
-teach.reveal(jumps, jumping, "At 0 the subproblem bends down if 1/τ < 1.")
+teach.reveal(jumps, jumping, "At u = 0 the sum in (2.1) bends down if 1/τ < 1.")
 
 # %% [markdown]
 # The figure has all three functions. Top: where the prox sends $v$. Bottom: the value that is reached.
@@ -197,8 +198,8 @@ teach.show(fig, "Six panels. Top: where the prox sends v, for three τ; |u| has 
 
 # %% [markdown]
 # Read the top row column by column. $|u|$ collects a whole interval of points at its kink. The double
-# well pulls points towards its wells; for $\tau = 4$ no point goes to the middle. The logistic loss, flat on the left,
-# moves points little there and by up to $\tau$ on the right:
+# well pulls points towards its wells; for $\tau = 4$ no point goes to the middle. The logistic loss has a slope
+# between 0 and 1 and so moves points to the left by less than $\tau$: by how much at the two ends?
 
 # %%
 for tau in taus:
@@ -206,7 +207,8 @@ for tau in taus:
     print(f"logistic loss, τ = {tau}: v = -2.5 moves by {moved[0] / tau:.2f} "
           f"τ, v = 2.5 by {moved[-1] / tau:.2f} τ")
 middle = np.abs(destinations["(u² − 1)²/4", 4.0]).min()
-print(f"double well, τ = 4: no point goes nearer to 0 than {middle:.2f}")
+print(f"double well, τ = 4: none of these {len(v)} points goes nearer to 0 "
+      f"than {middle:.2f}")
 
 # %% [markdown]
 # ## From definition to formula
@@ -304,8 +306,10 @@ teach.holds("where u = 0 it is no steeper than 1",
 # %% [markdown]
 # ## The slope of the envelope
 #
-# If $v$ moves a little, the minimiser $u$ in (2.2) moves too, but to first order that does not change the
-# value, since the slope in $u$ is zero. Only the explicit $v$ counts, wherever the prox does not jump:
+# Let $u$ be the prox at $v$, and $u_h$ that at $v + h$. Each is a candidate in (2.2) at the other's point, kinks or
+# not. Of $u$ that says $\mathrm{env}(v + h) \le \mathrm{env}(v) + \langle h, v - u\rangle/\tau + \|h\|^2/(2\tau)$,
+# and of $u_h$ the same with $\ge$ and with $u_h$ in the place of $u$. Wherever the prox does not jump, $u_h \to u$
+# for $h \to 0$, and so
 #
 # $$ \nabla\, \mathrm{env}_{\tau f}(v) = \frac{v - \mathrm{prox}_{\tau f}(v)}{\tau}. \tag{2.4} $$
 #
@@ -332,9 +336,10 @@ for name, f in functions.items():  # on the grid: h and errors are larger
 # %% [markdown]
 # ## A law for convex functions
 #
-# Write $u = \mathrm{prox}_{\tau f}(v)$ and $p = (v - u)/\tau$. For convex $f$ with conjugate $f^*(p) =
-# \sup_u pu - f(u)$, the statement $p \in \partial f(u)$ is the same as $u \in \partial f^*(p)$, and that is
-# (2.3) for $f^*$ at the point $v/\tau$ with step $1/\tau$. Hence **Moreau's identity**
+# Write $u = \mathrm{prox}_{\tau f}(v)$ and $p = (v - u)/\tau$. Let $f$ be convex, with conjugate $f^*(p) =
+# \sup_u pu - f(u)$. Since $p \in \partial f(u)$, this $u$ reaches the supremum, and $f^*(q) \ge qu - f(u) = f^*(p) +
+# u(q - p)$ for every $q$: a line of slope $u$ touches $f^*$ at $p$ from below. That is (2.3) for $f^*$ at the point
+# $v/\tau$ with step $1/\tau$, and for a convex function enough for a minimum. Hence **Moreau's identity**
 #
 # $$ v = \mathrm{prox}_{\tau f}(v) + \tau\, \mathrm{prox}_{f^*/\tau}(v/\tau). \tag{2.5} $$
 
@@ -348,8 +353,8 @@ teach.holds("Moreau's identity",
 # %% [markdown]
 # ## A second one
 #
-# Convex slopes grow, $\langle p - q, u - w\rangle \ge 0$, so the images $u$ and $w$ of two points $v_u$ and $v_w$
-# obey
+# Slopes $p$ at $u$ and $q$ at $w$ of a convex $f$ obey $\langle p - q, u - w\rangle \ge 0$ (add the two lines that
+# touch from below). By (2.3) the images $u$ and $w$ of two points $v_u$ and $v_w$ then obey
 #
 # $$ \|u - w\|^2 \le \langle u - w,\; v_u - v_w \rangle, \tag{2.6} $$
 #
@@ -373,7 +378,7 @@ teach.holds("500 pairs of softmax proxes: no slack below 0",
 #
 # $$ u + \tau\,(\mathrm{sigmoid}(u) - y) = v. \tag{2.7} $$
 #
-# The left side grows with $u$, so there is exactly one solution, to be found by iteration.
+# The left side grows with $u$, from $-\infty$ to $\infty$, so there is exactly one solution, to be found by iteration.
 
 # %% [markdown]
 # ## Exercise 2.3 (core): the logistic prox
@@ -491,7 +496,7 @@ beyond = None  # (explicit, implicit), such as (5, 5)
 outside, outside_implicit = (int(np.sum(np.abs(end).max(axis=1) > 9))
                              for end in ends[16.0].values())
 teach.reveal(beyond, (outside, outside_implicit),
-             "An implicit step knows the slope where it ends.")
+             "An implicit step takes the slope where it ends.")
 longer = [np.linalg.norm(end["explicit"] - starts, axis=1)
           > np.linalg.norm(end["implicit"] - starts, axis=1)
           for end in ends.values()]
@@ -528,9 +533,10 @@ teach.show(fig, "Explicit and implicit steps on softmax cross-entropy from "
            "the picture (crosses), and all implicit ones end in it.")
 
 # %% [markdown]
-# Explicit steps have a length proportional to the slope where they start; they cannot know that the loss
-# levels off. Implicit steps end where the remaining slope just balances the distance, by (2.3). Replacing the loss of
-# a network by its envelope is what implicit steps on *activations* would do (ProxProp §4.2.1; notebook 04).
+# Explicit steps have a length proportional to the slope where they start; that the loss levels off on the way does
+# not enter. Implicit steps end where the slope times $\tau$ is the way they came, by (2.3). Descending an energy with
+# the loss's envelope in the loss's place is what implicit steps on *activations* would do (ProxProp §4.2.1;
+# notebook 04).
 
 # %% [markdown]
 # ## Exercise 2.4 (break it): make a prox jump
@@ -545,8 +551,8 @@ teach.show(fig, "Explicit and implicit steps on softmax cross-entropy from "
 # </details>
 # <details><summary>Hint 2: equation</summary>
 #
-# The objective's curvature at $u = 0$ is $-1 + 1/\tau$. At $v = 0$ its minima are the solutions of $u^3 - u
-# + u/\tau = 0$.
+# The objective's curvature at $u = 0$ is $-1 + 1/\tau$. At $v = 0$ its slope is $u^3 - u + u/\tau$; where it
+# vanishes the objective has a minimum or a maximum.
 #
 # </details>
 # <details><summary>Hint 3: first line</summary>
@@ -592,9 +598,10 @@ v_left, v_right, tau_jump = -0.005, 0.005, 1.2
 # %% [markdown] tags=["answer"]
 # **One answer.** For $\tau < 1$ the envelope's slope $(v - \mathrm{prox}(v))/\tau$ vanishes exactly at the
 # fixed points of the prox: by (2.3) the stationary points $-1, 0, 1$ of $f$. For $\tau = 4$ the hump is no
-# longer a fixed point: at 0 the envelope has a downward kink, a maximum without a slope. A method that
-# really evaluates such a prox leaves this hump. But it solves a global problem to do so; a
-# solver that starts at the hump and follows slopes stays, since the slope is zero there.
+# longer a fixed point: at 0 the envelope has a peak, a maximum without a slope. A method that
+# really evaluates such a prox leaves this hump, and a saddle from which the loss bends down by more than $1/\tau$:
+# that point does not minimise (2.1). But it solves a global problem to do so; a
+# solver that starts there and follows slopes stays, since the slope is zero.
 
 # %% tags=["record"]
 teach.record("jump of the double well's prox at τ = 4", largest[4.0],
@@ -607,12 +614,12 @@ teach.record("explicit steps outside the picture, τ = 16", outside, expected=3,
 # %% [markdown]
 # ## Summary
 #
-# - A prox is an implicit step, $u = v - \tau f'(u)$; for one number a brute-force argmin on a grid is its
-#   reference implementation.
+# - A prox is an implicit step, $u = v - \tau f'(u)$ for a smooth $f$ and (2.3) with kinks. For one number a
+#   brute-force argmin on a grid checks it.
 # - Where it does not jump, it is a gradient step on the Moreau envelope, which keeps the least value and its
 #   places. The kinks of a convex $f$ go; a non-convex one may get a new kink, where its prox jumps.
-# - Convex: unique, and never drives points apart. Non-convex: unique for $\tau\rho < 1$, and it may jump
-#   beyond.
+# - Convex: unique, and never drives points apart. $\rho$-weakly convex: unique for $\tau\rho < 1$, and beyond it
+#   may jump.
 #
 # **What this does not show.** All functions here act on one number or one sample; a network couples its
 # weights through products. Nothing here says that a prox is cheap.

@@ -356,7 +356,7 @@ def jump(answer, seed):
         for other in permutations((v, w, tau)):
             yield all(each.holds for each in claims(other)), "the order of the three: v_left, v_right, tau_jump"
         yield tau <= 0, "a step size is positive"
-        yield max(abs(v), abs(w)) > 3, "so far from 0 there is one well: where is the border between the two?"
+        yield max(abs(v), abs(w)) > 3, "such a point goes to the well on its own side: where is the border of the two?"
         yield abs(v - w) > 0.01 + 1e-12, "the two points must be near each other"
         yield v == w, "these are one point: it has one prox"
         yield tau <= 1, "for this τ there is one minimum: which curvature has the objective at 0?"
