@@ -339,7 +339,7 @@ def newton_uphill(answer, seed):
         values = np.linalg.eigvalsh(hessian)
         yield values[0] > 0, "the Hessian is positive definite here, so that Newton's step goes down"
         yield abs(cosine) < 1e-6, "neither up nor down: here Newton's step is orthogonal to the gradient"
-        yield cosine > 0, "the Hessian is indefinite, but the gradient lies where it bends up: still downhill"
+        yield cosine > 0, "the Hessian is indefinite, but Newton's step is still downhill here"
         yield cosine > -0.1, f"uphill, but barely: the cosine is {cosine:.2g}, below −0.1 is asked for"
 
     ordinary = np.array([1.3, 0.5])  # no answer, since a point can be read: here Newton's step goes down
