@@ -611,7 +611,7 @@ def overshoot(answer, seed):
         yield tau_theta <= 0, "a step size is positive"
         yield uses == 1, "with one use nothing is summed"
         yield left(uses, 1e9) < MISFIT, \
-            "too few uses: the sum is at most U times too long, which leaves (U − 1)² of the misfit"
+            "too few uses: the sum is at most U times too long, which leaves at most (U − 1)² of the misfit"
         yield left(uses, tau_theta) < MISFIT, \
             "the damping 1/τ_θ is still large: single steps are short, so that adding them does little harm"
 
