@@ -880,7 +880,7 @@ axes[0].legend(loc="lower left")
 teach.show(fig,
            "Training loss against epochs or sweeps and seconds, median and "
            "range of three seeds. After 20 sweeps MAC's loss is "
-           "0.9 of BackProp's, at the end 1.5 times that, at four times the "
+           "0.9 times BackProp's, after 30 1.5 times, at several times the "
            "seconds; BCD and ADMM end far above BackProp, in fewer seconds "
            "than MAC.")
 
