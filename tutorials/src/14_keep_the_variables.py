@@ -973,8 +973,8 @@ teach.record("race, MAC over BackProp after 20", share, 1.0, 0.3)
 #   $\theta_l$ of three untrained networks; on the gap it leads after 10 sweeps, and after 60 the losses are alike.
 #
 # **What this does not show.** Much about large problems: one small ReLU net, 300 digits, half squared error, 30 to
-# 60 sweeps, a grid of three values, three seeds. The authors of BCD train nets of width
-# 1500 on 60 000 images. Taylor et al. leave the multiplier out at first, and judge by parallel
+# 60 sweeps, a grid of three values, three seeds. The program of BCD's authors
+# trains far wider nets, on 60 000 images. Taylor et al. leave the multiplier out at first, and judge by parallel
 # computing; neither was tried, nor multipliers on all gaps. Plain BackProp won the race.
 #
 # **References.** Zeng, Lau, Lin, Yao, ICML 2019: BCD, its energy, order and prox terms (14.1)–(14.3), (14.6); the
