@@ -31,14 +31,14 @@ teach.versions()
 #
 # Backpropagation needs a second phase, in which signals come down through the transposed weights.
 # Predictive coding has no backward sweep: each layer holds values $a_l$ of its own, predicts them from below by $f_l =
-# \sigma_l(a_{l-1}W_l + 1b_l^T)$, and all of them settle on one energy, the loss plus the squared errors of
+# \sigma_l(a_{l-1}W_l + 1b_l^T)$, and all of them settle on one energy, the loss plus half the squared errors of
 # the predictions:
 #
 # $$ F = L_y(a_{D-1}W_D + 1b_D^T) + \sum_{l<D} \tfrac12\|e_l\|^2, \qquad e_l = a_l - f_l. \tag{15.1} $$
 #
 # Here $L_y$ is a sum over samples. It is MAC's energy of notebook 14 with $\mu = 1$; but there values are kept
 # from sweep to sweep, here they start from a forward pass each time. After a
-# forward pass $a_l = f_l$: all errors are zero and $F$ is the loss.
+# forward pass $a_l = f_l$: these errors are zero and $F$ is the loss.
 
 # %%
 data = ml.datasets.digits()
@@ -65,8 +65,7 @@ print("norms of the errors after a forward pass:",
       *(f"{np.linalg.norm(e[l]):.2g}" for l in range(1, D + 1)))
 
 # %% [markdown]
-# With the errors at hand (15.1) is one line. It must be the loss after a forward pass, and the library's energy
-# for any other values.
+# (15.1) by hand must be the loss after a forward pass, and the library's energy at other values.
 
 # %%
 def F_by_hand(a):
@@ -97,7 +96,7 @@ teach.holds("F of other values: the library's", F_by_hand(away),
 #
 # <details><summary>Hint 1: idea</summary>
 #
-# The chain rule on two squares.
+# The chain rule on two terms, squares but for the loss.
 #
 # </details>
 # <details><summary>Hint 2: equation</summary>
@@ -278,7 +277,8 @@ teach.show(fig, "Sizes of the errors by map and step, as colours and numbers. "
 # $$ \frac{\partial F}{\partial\theta_l} = \eta^{\,D-l}\,\nabla_{\theta_l}J
 #    \qquad\text{for any } \eta. \tag{15.4} $$
 #
-# Later arrivals add up: after $T$ steps, for small $\eta$, the factor is $\binom{T}{D-l}\eta^{D-l}$.
+# Later arrivals add up. For small $\eta$ each step adds $\eta$ times what then stands above, so that the factor after
+# $T$ steps is $\binom{T}{D-l}\eta^{D-l}$, for $\sum_{t<T}\binom tk = \binom{T}{k+1}$.
 
 # %%
 def directions(a):
@@ -415,7 +415,8 @@ teach.show(fig, "Relative distance of each map's direction from the gradient, "
            "against steps. Left, linear scale: free predictions settle at a "
            "distance between 0.15, of the lowest map, and 2.3, of the "
            "highest. Middle and right, logarithmic: fixed ones with rate 0.2 "
-           "fall steadily to rounding, with rate 1 map by map, one a step.")
+           "fall steadily to rounding in maps 1 to 4, with rate 1 one a step; "
+           "map 5 is at zero from the start.")
 
 # %% [markdown]
 # ## What settling minimises
@@ -447,8 +448,8 @@ print(f"squared error {np.sum(r**2) / 2:.2f}, settled energy {least:.2f}")
 # %% [markdown]
 # ## How fast may it relax?
 #
-# Relaxing is gradient descent on $F$, so the limit of notebook 01 holds: a mode of curvature $\lambda$ is
-# multiplied by $1 - \eta\lambda$ in each step, and $\eta$ must stay below $2/\lambda_{\max}$. For the linear
+# Relaxing is gradient descent on $F$. Where $F$ is quadratic the limit of notebook 01 holds: a mode of curvature
+# $\lambda$ is multiplied by $1 - \eta\lambda$ in each step, and $\eta$ must stay below $2/\lambda_{\max}$. For the linear
 # network the curvature in one sample's values $(a_1, a_2)$ is
 #
 # $$ H = \begin{pmatrix} I + W_2W_2^T & -W_2 \\ -W_2^T & I + W_3W_3^T \end{pmatrix}. \tag{15.7} $$
@@ -503,8 +504,8 @@ ax.set(yscale="log", ylim=(0.9, 1e3), xlabel="steps",
 ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
 teach.show(fig, "Energy over its minimum against steps for four rates. Half "
            "of the limit 2 over the largest curvature and 0.95 of it settle "
-           "at one; 1.05 and 1.2 times the limit first fall and then leave "
-           "the figure, with a cross on the top edge.")
+           "at one, on each other; 1.05 and 1.2 times the limit first fall and "
+           "then leave the figure, with a cross on the top edge.")
 
 # %% [markdown]
 # ## Exercise 15.3 (break it): a network that does not settle
@@ -733,8 +734,9 @@ print(f"cosine of that step to the gradient in h_1: {cosine:.2f}")
 # %% [markdown]
 # ## A race
 #
-# 400 digits, 64-32-16-10, tanh, SGD, batches of 20, 20 epochs; predictive coding relaxes ten steps at $\eta = 0.2$. Each method gets the learning rate with the least median of the
-# final training loss over seeds 7, 8, 9; it then runs from seeds 0, 1, 2.
+# 400 digits, 64-32-16-10, tanh, SGD, batches of 20, 20 epochs; predictive coding relaxes ten steps at $\eta = 0.2$,
+# target propagation has $\beta = 0.1$ and inverses that learn at 0.05. Each method gets the learning rate with the least
+# median of the final training loss over seeds 7, 8, 9; it then runs from seeds 0, 1, 2.
 
 # %%
 entries = {"BackProp": ml.BackProp(),
@@ -807,8 +809,8 @@ teach.show(fig, "Left: final training loss against the learning rate; a cross "
            "propagation at 3. Middle and right: training loss of each at its "
            "chosen rate against epochs and seconds. Predictive coding and "
            "target propagation lead from epoch 2 to about 11; BackProp ends "
-           "lowest. By seconds it is the fastest, predictive coding the "
-           "slowest.")
+           "lowest. Its 20 epochs take the fewest seconds, predictive coding's "
+           "the most.")
 
 # %% [markdown]
 # ## Exercise 15.5 (open): what is local?
@@ -818,9 +820,9 @@ teach.show(fig, "Left: final training loss against the learning rate; a cross "
 
 # %% [markdown] tags=["answer"]
 # **One answer.** In predictive coding the change of a weight is a product of what stands at its two ends,
-# and nothing waits; but errors come down through the transposed weights, and every value needs a partner
-# that holds its error. In target propagation no weight is used twice, but forward and inverse maps must
-# see the same values at the same time, and the noise must be there. The experiment: give predictive
+# and while values relax no layer waits for another; but by (15.2) errors come down through the transposed weights,
+# and each layer needs its values and its errors. In target propagation no weight is transposed, but (15.9) asks
+# $g_l$ for two values at once, and in (15.8) a map and its inverse run on noise. The experiment: give predictive
 # coding fixed random matrices for the way down, or a second set with its own learning rule, and measure
 # the cosine with the gradient along training, at several depths.
 
@@ -854,7 +856,7 @@ teach.record("    target propagation, at the end", target, 0.0097, 0.003)
 # - Predictive coding relaxes values on one energy; an error moves one map a step and first arrives as
 #   $\eta^{D-l}$ times BackProp's signal.
 # - With predictions held fixed and rate 1 it *is* BackProp after $D - 1$ steps; with free ones it settles on another objective,
-#   for linear networks the squared error in the metric $S^{-1}$.
+#   with linear maps and squared error this error in the metric $S^{-1}$.
 # - Target propagation replaces transposed weights by learned inverses; with the difference the directions are
 #   nearer to the gradient (mean cosine to the gradient, map 5 left out: 0.7 with it, 0.2 without; one network).
 #
