@@ -425,9 +425,9 @@ teach.show(fig, "Size of the amplification factors against s. The explicit one "
 # %% [markdown]
 # An explicit step has to keep the **right** end of its bar, the steep direction, below 2. Then the left end, the flat
 # direction, lies at a factor near 1 (0.905 at $\tau L = 1.9$): little happens there, and that little is accurate (the
-# flow has 0.909). This is how stiffness shows: what limits the step is *stability* in one direction, not accuracy in the
-# other. Note also what implicit Euler does **not** do: at $\tau L = 100$ its factor in the flat direction is 0.167,
-# where the flow has $e^{-5} = 0.007$. It is stable, not accurate.
+# flow has 0.909). This is how stiffness shows: what limits the step is *stability* in one direction, not accuracy in
+# the other. Note also what implicit Euler does **not** do: at $\tau L = 100$ its factor in the flat direction is
+# 0.167, where the flow has $e^{-5} = 0.007$. It is stable, not accurate.
 
 # %% [markdown]
 # ## Exercise 1.3 (core): find the limit by experiment
