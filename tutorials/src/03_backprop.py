@@ -655,8 +655,9 @@ teach.holds("gradient of the sum is N times that of the mean", directions[0],
 # %% [markdown]
 # ## Exercise 3.6 (open): where finite differences lie
 #
-# Repeat the V-curve with `activation="relu"`. (3.7) need not hold where an entry of some $z_l$ changes
-# sign between $\theta - ht$ and $\theta + ht$: there ReLU has a kink. How would you tell a kink from a bug? No automatic check.
+# Repeat the V-curve with `activation="relu"`. (3.7) need not hold where an entry of some $z_l$, $l < D$, changes sign
+# between $\theta - ht$ and $\theta + ht$: there ReLU has a kink. How would you tell a kink from a bug? No automatic
+# check.
 
 # %% [markdown] tags=["answer"]
 # **One answer.** Count the entries of $z_l$ that have different signs at $\theta + ht$ and $\theta - ht$.

@@ -893,8 +893,9 @@ teach.record("autoencoder, LocoProp-M", curves["LocoProp-M"][-1], expected=18.3,
 #   without a regulariser, has a lower bound only for targets in its closed range.
 #
 # **What this does not show.** After 12 epochs LocoProp-M leads BackProp, at the rate that is best after 36, by 3
-# (medians of three seeds). In seconds nothing is claimed. One small autoencoder, plain local steps of falling rate, one $\gamma$ and 1000 digits: the ranking need not hold elsewhere. The authors
-# use RMSProp locally, larger networks and MNIST; their numbers are not reproduced here.
+# (medians of three seeds). In seconds nothing is claimed. One small autoencoder, plain local steps of falling rate,
+# one $\gamma$ and 1000 digits: the ranking need not hold elsewhere. The authors use RMSProp locally, larger networks
+# and MNIST; their numbers are not reproduced here.
 #
 # **References.** Amid, Anil, Warmuth, *LocoProp: Enhancing BackProp via Local Loss Optimization*, AISTATS
 # 2022: targets, both local losses, the first step, the benchmark; its program, `locoprop/` in the repository

@@ -398,10 +398,10 @@ teach.show(fig, "Error in θ_1 relative to the step against τ, which falls to "
            "and the naive one with Concat or on a chain: rounding errors.")
 
 # %% [markdown]
-# The naive order stays wrong by the same part of the step, here 99 % of it in $\theta_1$ (seed 0): an error of *first* order, backprop for
-# a net whose bridge passes values up and no signals down. On a chain this cannot happen: no penalty has two parents among the values.
-# (That $\theta_l$ must be given the old $a_{l-1}$: notebook 04.) `Concat` has two, but each has its own part of the gap: the
-# order can matter only where a join *mixes*.
+# The naive order stays wrong by the same part of the step, here 99 % of it in $\theta_1$ (seed 0): an error of
+# *first* order, backprop for a net whose bridge passes values up and no signals down. On a chain this cannot happen:
+# no penalty has two parents among the values. (That $\theta_l$ must be given the old $a_{l-1}$: notebook 04.)
+# `Concat` has two, but each has its own part of the gap: the order can matter only where a join *mixes*.
 
 # %% [markdown]
 # ## One θ in several places
@@ -780,9 +780,8 @@ picture(time_runs, 1 / 12, "Adding problem",
 #
 # Now depth: `ml.resnet` with 24 maps, 16 units wide, eleven blocks, softmax cross-entropy, 1,000 digits, batches of
 # 100 (100 steps in ten epochs), else as above. For comparison `ml.mlp` of the same maps, **without
-# bridges**, with one seed at step size 0.01. A step of exact ProxProp also
-# solves a small system for each hidden map: the last printed lines and the panel on the right
-# compare at equal time.
+# bridges**, with one seed at step size 0.01. A step of exact ProxProp also solves a small
+# system for each hidden map: the last printed lines and the panel on the right compare at equal time.
 #
 # ## Predict
 #
@@ -888,17 +887,17 @@ teach.record("decades that bridges add to ∂J/∂θ_1", decades, 8.7, 0.5)
 # - Measured, after ten epochs (medians of three seeds, each method at the best of three step sizes): training loss
 #   0.0004 with ProxProp and 0.025 with BackProp through time, 0.018 and 0.30 in depth. BackProp first reached
 #   ProxProp's in epoch 25 and 31: a lead per second only while an epoch of ProxProp costs less than 2.5 and 3.1 of
-#   BackProp's; the ratios are printed. At epoch 40 its median was lower in both. Without bridges (one seed, one step
-#   size) both stayed at guessing, 2.302, for ten; ‖∂J/∂θ_1‖ was 5.5e-10 at the start, with bridges 0.3.
+#   BackProp's; the ratios are printed. At epoch 40 BackProp's median was lower in both. Without bridges (one seed, one
+#   step size) both stayed at guessing, 2.302, for ten epochs; ‖∂J/∂θ_1‖ was 5.5e-10 at the start, with bridges 0.3.
 #
 # **What this does not show.** One task each, narrow nets, three seeds, Adam, one $\tau_\theta$, a coarse grid of step
-# sizes (through time the best lie at its ends; beyond them, after ten epochs, both are worse); width, transfer and optimizer
-# were chosen after trial runs, and at twice the width the ranges overlap (Exercise 13.6). Nothing about *why* ProxProp is ahead
-# through time: no control as in notebook 07 was run. Gated cells, clipped gradients, batch norm or another
-# initialisation were not tried. Seconds are those of one machine, for narrow
-# maps. The library's methods that keep their values (notebook 14) take chains alone, and were not run.
+# sizes (through time the best lie at its ends; beyond them, after ten epochs, both are worse); width, transfer and
+# optimizer were chosen after trial runs, and at twice the width the ranges overlap (Exercise 13.6). Nothing about
+# *why* ProxProp is ahead through time: no control as in notebook 07 was run. Gated cells, clipped gradients, batch
+# norm or another initialisation were not tried. Seconds are those of one machine, for narrow maps. The library's
+# methods that keep their values (notebook 14) take chains alone, and were not run.
 #
 # **References.** Frerix et al., *Proximal Backpropagation*, ICLR 2018: Algorithm 1 and Proposition 1, for chains. He,
 # Zhang, Ren, Sun, *Deep Residual Learning for Image Recognition*, CVPR 2016: the bridge, and deeper plain nets that
-# train worse. Hochreiter and Schmidhuber, *Long Short-Term Memory*, 1997: the adding problem. Werbos, *Backpropagation through
-# time: what it does and how to do it*, 1990: sums over the uses of a weight.
+# train worse. Hochreiter and Schmidhuber, *Long Short-Term Memory*, 1997: the adding problem. Werbos,
+# *Backpropagation through time: what it does and how to do it*, 1990: sums over the uses of a weight.
