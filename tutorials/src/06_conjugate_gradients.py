@@ -354,7 +354,7 @@ for tau_theta in taus:
                                   for d in iterates[tau_theta]])
 
 # %% [markdown]
-# By (6.4) $d_k = s(M)b$ for the best polynomial $s$ of degree $< k$. The error is $d - d_k = (I - s(M)M)\,d$,
+# By (6.4) $d_k = s(M)b$ for the best polynomial $s$ of degree $<k$. The error is $d - d_k = (I - s(M)M)\,d$,
 # and $1 - s(\lambda)\lambda$ runs through the polynomials $P$ of degree $\le k$ with $P(0) = 1$. So
 #
 # $$ \frac{\|d - d_k\|_M}{\|d\|_M} \le \min_{P(0)=1}\ \max_{\lambda \in \mathrm{eig}(M)} |P(\lambda)|

@@ -665,9 +665,9 @@ print(f"at least one holds with chance {chance:.2f}")
 # %% [markdown] tags=["answer"]
 # **One answer.** That cg10 gains nothing over cg3 (both are in ProxProp's Fig. 2). Number per seed: $\log_{10}$ of
 # cg3's final training loss over cg10's, minus 0.1. Data and net as above, three new seeds, since the table has shown
-# the end of ours; 12 epochs, $\tau = 1$, $\tau_\theta = 0.05$ for both, nothing tuned. "Gains" holds if the interval (11.1) is positive, fails if negative. Time
-# is reported beside it, with the machine. If the interval contains zero I say *unclear* and add seeds only
-# to a **new** claim.
+# the end of ours; 12 epochs, $\tau = 1$, $\tau_\theta = 0.05$ for both, nothing tuned. "Gains" holds if the interval
+# (11.1) is positive, fails if negative. Time is reported beside it, with the machine. If the interval contains zero I
+# say *unclear* and add seeds only to a **new** claim.
 
 # %% tags=["record"]
 teach.record("training samples", len(train[1]), expected=1150, tolerance=0)
