@@ -508,14 +508,15 @@ class Ranks:
 
     def side_of(self, net, k, l):
         """Return the side on which the method solves its problem of map l, or None if it only sums gradients."""
+        if type(self.method).propose is Method.propose:
+            return None  # it has directions of its own
         phi, method = shared_map(net, l, self.share, QuestionedMap), copy.deepcopy(self.method)
         rows = phi.uses * len(range(self.share.total)[self.share.own])
-        a, z = (net.xp.zeros((rows, *net.shapes[j]), net.dtype) for j in (2 * net.inputs[l][0], 2 * l - 1))
+        a, z = (net.xp.ones((rows, *net.shapes[j]), net.dtype)  # no zeros, by whose norm a user's method might divide
+                for j in (2 * net.inputs[l][0], 2 * l - 1))
         try:
             method.propose(Block(l, net.depth, l == net.depth, phi, net.f[l], net.theta[l], a, z,
                                  None if l == net.depth else z, z, 1.0, k, len(net.maps)))
         except Asked as asked:
             return asked.side
-        except Exception:  # of directions of its own, or of a user's method that minds a signal of zeros
-            return None
         return None

@@ -223,6 +223,33 @@ def test_what_is_said_of_the_sides_is_what_is_done(name, monkeypatch):
     assert sides == [taken.get(net.theta[l].shape) for l in net.maps]
 
 
+class Unit(ml.ProxProp):
+    """A method of a user's, which minds a signal of zeros, and maybe all others."""
+
+    def __init__(self, told=None):
+        super().__init__()
+        self.told = told
+
+    def propose(self, block):
+        if self.told is not None:
+            raise LookupError(self.told)
+        if not block.g.any():
+            raise ArithmeticError("no signal")
+        return super().propose(block)
+
+
+def test_a_method_that_minds_a_signal_of_zeros_says_its_side():
+    assert "solved on the sample side" in Ranks(Team.alone(), Unit()).describe(plain(), 10)[0]
+
+
+def test_an_error_of_a_method_that_is_asked_for_its_side_is_its_own():
+    """It is not taken for an answer, "gradients are summed"."""
+    with pytest.raises(LookupError, match="no such row"):
+        Ranks(Team.alone(), Unit("no such row")).describe(plain(), 10)
+    with pytest.raises(ValueError, match="tau_theta: expected one value or one for each of the 3 maps, got 2"):
+        Ranks(Team.alone(), ml.ProxProp(tau_theta=[1.0, 2.0])).describe(plain(), 10)
+
+
 @given(st.integers(1, 600), st.integers(1, 9))
 def test_a_symmetric_matrix_is_sent_by_little_more_than_its_half(size, parts):
     matrix = np.random.default_rng(size).integers(0, 9, (size, size))
