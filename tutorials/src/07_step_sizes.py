@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 07 · Sweep the step size honestly
 #
-# You will measure for which step sizes five methods train a network, find out how much of the difference is
-# only a change of units, and word a claim that the measurement supports.
+# You will measure for which step sizes five methods train a network, find out how much of the difference a
+# change of units makes, and word a claim that the measurement supports.
 #
 # **Afterwards you can**
 # 1. express a step in units that all methods share (Exercise 7.1);
@@ -29,8 +29,8 @@ teach.versions()
 # %% [markdown]
 # ## The claim to examine
 #
-# ProxProp's Table 1 (CIFAR-10, 50 epochs, Nesterov momentum 0.95) gives training losses for nine step sizes
-# $\tau$. BackProp trains up to $\tau = 0.1$ and diverges from 0.5 on; ProxProp with three steps of conjugate
+# ProxProp's Table 1 (CIFAR-10, 50 epochs in batches of 500, Nesterov momentum 0.95) gives training losses for nine
+# step sizes $\tau$. BackProp trains up to $\tau = 0.1$ and diverges from 0.5 on; ProxProp with three steps of conjugate
 # gradients (cg3) still trains at 10. It is tempting to say: "stable for a hundred times larger steps". What would
 # that mean? Without momentum all methods take the step
 #
@@ -71,7 +71,7 @@ teach.holds("SGD takes this step", net.parameters[0], by_hand[0])
 #
 # $$ f_{c\,d}(\tau) = f_{d}(c\,\tau), \tag{7.2} $$
 #
-# and on a logarithmic axis the curve has moved by $\log_{10} c$, with its **shape and width unchanged**.
+# and on a logarithmic axis the curve has moved to the left by $\log_{10} c$, with its **shape and width unchanged**.
 
 # %%
 EPOCHS = 20
@@ -100,8 +100,8 @@ teach.holds("∇J/16 with 16 τ is ∇J with τ", scaled, plain)  # (7.2)
 # %% [markdown]
 # ## Exercise 7.1 (warm-up): the effective step
 #
-# So a $\tau$ axis compares units. A fairer unit is the distance that a step walks, measured by the
-# gradient's length, the *effective step*
+# So on a $\tau$ axis each method has its own unit. One that all can share is the distance that a step walks,
+# measured by the gradient's length, the *effective step*
 #
 # $$ s = \tau\,\frac{\|d\|}{\|\nabla J\|}, \tag{7.3} $$
 #
@@ -229,8 +229,8 @@ def window(taus, losses, level):
 # ## What can widen a window
 #
 # Take a quadratic, with curvatures $\lambda \in [\mu, L]$ and $\kappa = L/\mu$. After $K$ explicit steps of
-# size $\tau$ a component has shrunk by $|1 - \tau\lambda|^K$. Call $\tau$ *usable* if all components
-# have shrunk to $\varepsilon$. Which $\tau$ are usable, and over how many decades?
+# size $\tau$ a component's size is multiplied by $|1 - \tau\lambda|^K$. Call $\tau$ *usable* if this is at most
+# $\varepsilon$ for all of them. Which $\tau$ are usable, and over how many decades?
 
 # %% [markdown]
 # ## Exercise 7.3 (core): the window of a quadratic
@@ -306,7 +306,8 @@ def quadratic_window(mu, L, K, eps):
 #
 # $$ \log_{10}\frac{1+r}{1-r} - \log_{10}\kappa. \tag{7.5} $$
 #
-# The first term is the budget's, the second the problem's. Each line changes the first one:
+# The first term is set by $K$ and $\varepsilon$, the second by the problem. Each line below the first changes one of
+# the two, or neither:
 
 # %%
 mu, L, K, eps = 1.0, 10.0, 60, 1e-2
@@ -332,8 +333,8 @@ teach.holds("width of the window of ∇J", decades,
             np.log10((1 + r) / (1 - r)) - np.log10(L / mu))  # (7.5)
 
 # %% [markdown]
-# ProxProp changes the problem's part: on a linear least-squares layer its step acts as if an eigenvalue
-# $\lambda$ of $C = \tilde a^T\tilde a$ were
+# ProxProp changes the problem's part: on a linear layer, whose loss is half the sum of squares, its step acts as if
+# an eigenvalue $\lambda$ of $C = \tilde a^T\tilde a$ were
 #
 # $$ h(\lambda) = \frac{\lambda}{\lambda + 1/\tau_\theta}. \tag{7.6} $$
 
@@ -370,11 +371,11 @@ teach.reveal(widening, "a" if wider < 1e-9 else "b" if wider < 0.5 else "c",
              f"gives {decades['∇J / 10'] - decades['∇J']:.2f}.")
 
 # %% [markdown]
-# Multiplying $d$ by $c$ multiplies $\mu$ and $L$ alike: $\kappa$ stays. At given $K$ and $\varepsilon$ only a change
-# of *shape* can widen the window.
+# Multiplying $d$ by $c$ multiplies $\mu$ and $L$ alike: $\kappa$ stays. At given $K$ and $\varepsilon$ only a smaller
+# $\kappa$ widens the window (7.5), and that takes a change of *shape*.
 
 # %% [markdown]
-# The three directions over all step sizes; thick bars mark the windows (7.4).
+# The three directions over four decades of step sizes; thick bars mark the windows (7.4).
 
 # %%
 fig, ax = plt.subplots(figsize=(9, 3))
@@ -393,7 +394,7 @@ for name, h in directions.items():
 ax.axhline(eps, color=teach.COLORS["black"], linewidth=0.8)
 ax.set(xscale="log", yscale="log", ylim=(1e-4, 4), xlabel="τ",
        ylabel="largest component left", title=f"A quadratic, κ = 10, {K} "
-       "steps.  × : grows without bound from here on\n")
+       "steps.  × : above 4 from here on\n")
 ax.legend(loc="lower left")
 teach.show(fig, "The largest component left against τ: three "
            "valleys. That of the divided gradient is the gradient's moved "
@@ -406,7 +407,7 @@ teach.show(fig, "The largest component left against τ: three "
 # A network is no quadratic, so we measure. The protocol: 600 digits, 64-32-32-10, ReLU,
 # batches of 100, plain SGD (no momentum: then only $d$ differs), 20 epochs, $\tau_\theta = 1$; 13 step
 # sizes from $10^{-2}$ to $10^2$, three a decade; three seeds, each giving all methods the same start and
-# batches. **Usable**: every seed ends at or below half of $\ln 10$, the loss of guessing.
+# batches. **Usable**: every seed ends at or below half the loss of guessing, $\ln 10$.
 
 # %% [markdown]
 # ## Predict
@@ -458,19 +459,19 @@ notes = ((0, 0.012, 0.9 * level, "level"), (0, 0.012, 5.5e-4, "usable τ:"),
 for k, at, height, text in notes:
     axes[k].text(at, height, text, va="top", fontsize=8)
 for ax in axes:
-    ax.text(0, 1.12, "×: a seed above guessing", transform=ax.transAxes,
+    ax.text(0, 1.12, "×: a seed 5 % above guessing", transform=ax.transAxes,
             fontsize=8)
 axes[0].set_ylabel(f"training loss after {EPOCHS} epochs")
 teach.show(fig, "Training loss against τ, one panel a method, BackProp "
-           "repeated in grey. BackProp trains near τ = 0.4 and is back near "
-           "the loss of guessing from 1 on, the others train up to 20 or 50 "
-           "before a seed ends above guessing (crosses); bars at the bottom "
-           "mark the windows, BackProp's the narrowest. ProxProp's curves also "
+           "repeated in grey. BackProp is below the level at τ = 0.2 and 0.5 "
+           "and above it from 1 on, the others train up to 20 or 50 before a "
+           "seed ends 5 % above guessing (crosses); bars at the bottom mark "
+           "the windows, BackProp's the narrowest. ProxProp's curves also "
            "begin to fall later.")
 
 # %% [markdown]
-# Two things happened: the curves moved to the right, at **both** ends, and the window changed its width. How
-# much of that is length? On the last map all five take the same step, so measure the *hidden* maps in (7.3).
+# Two things happened: ProxProp's windows lie farther to the right, at **both** ends, and are wider. How much of
+# that is length? On the last map all five have $d = \nabla J$, so measure the *hidden* maps in (7.3).
 
 # %% [markdown]
 # ## Predict
@@ -513,8 +514,8 @@ late = hidden_ratio(methods["ProxProp exact"], EPOCHS)
 print(f"exact ProxProp's ratio after {EPOCHS} epochs at τ = 1: {late:.3f}")
 
 # %% [markdown]
-# And a **control**: BackProp whose hidden gradients are multiplied by one constant, so that at the start they
-# are as long as exact ProxProp's directions, in the mean of the seeds: their length, not their shape.
+# And a **control**: BackProp whose hidden gradients are multiplied by one constant, exact ProxProp's mean ratio at
+# the start: its length, not its shape.
 
 # %%
 def rescaled(block):
@@ -546,7 +547,7 @@ print(f"all maps shortened: usable from τ = {low:.2f} to {high:.2f}, the "
       f"largest {whole:.2f} decades above BackProp's")
 
 # %% [markdown]
-# The same losses twice (without cg5, which lies near cg3), against $\tau$ and against $s$; below them the windows,
+# The same losses twice (without cg5, whose window is cg3's), against $\tau$ and against $s$; below them the windows,
 # in rows that are named.
 
 # %%
@@ -566,7 +567,7 @@ for ax, units in zip(axes, ("τ", "s")):
         ax.plot(edges, [height] * 2, color=color, linewidth=5)
         ax.text(0.8 * edges[0], height, name.split()[-1], ha="right",
                 va="center", fontsize=8)
-        ax.text(1e-3, 1 + 0.045 * k, f"× {name.split()[-1]}: a seed above "
+        ax.text(1e-3, 1 + 0.045 * k, f"× {name.split()[-1]}: a seed 5 % above "
                 "guessing", transform=ax.get_xaxis_transform(), va="center",
                 fontsize=8)
     ax.axhline(level, color=teach.COLORS["black"], linewidth=0.8)
@@ -585,20 +586,20 @@ teach.show(fig, "Left: loss against τ, BackProp far to the left of ProxProp, "
 
 # %% [markdown]
 # The control's window is BackProp's, moved: on this grid its length alone buys larger $\tau$ and **no width**; exact
-# ProxProp's is three grid steps wider. The right panel is fairer, not fair: the ratio is measured at the
+# ProxProp's is three grid steps wider. The right panel is not the whole answer: the ratio is measured at the
 # start, changes while training (printed), and the last map's step is not in it. So what remains may be shape, change of
 # that ratio and the last map; they are not told apart here.
 
 # %% [markdown]
 # With *all* maps shortened the edge lies three grid steps above BackProp's, with the last map as it was two: one
-# step apart, which means little on this grid.
+# step apart, the least that this grid can show.
 
 # %% [markdown]
-# Three or five steps of CG (cg3, cg5) have windows within one grid step of the exact solve's, and lowest losses
-# within a factor of 2 or so (printed): no difference that this grid could settle.
+# Three or five steps of CG (cg3, cg5) have windows within one grid step of the exact solve's, too little for this
+# grid to settle, and lowest losses within a factor of 2 (printed above).
 
 # %% [markdown]
-# What no units can change is the length of the bars. But that depends on the budget: on the quadratic above 20
+# What no units can change, by (7.2), is the length of the bars. But that depends on the budget: on the quadratic above 20
 # steps had no window, and 180 moved the left edge out by a factor of nearly 3. And **epochs are not seconds**:
 # notebook 11 puts both side by side.
 
@@ -624,7 +625,7 @@ print(f"BackProp has a window at {np.sum(width_at['BackProp'] >= 0)} of "
 # %%
 fig, ax = plt.subplots(figsize=(8, 3.2))
 for name, widths in width_at.items():
-    broad = {"linewidth": 5, "alpha": 0.4,  # behind cg3
+    broad = {"linewidth": 5, "alpha": 0.4,  # cg3 shows through
              "linestyle": "-"} if name == "ProxProp cg5" else {}
     ax.step(levels, widths, where="mid",
             **teach.method_style(name) | {"marker": ""} | broad)
@@ -639,8 +640,8 @@ ax.set_ylim(-0.08, 2.3)
 ax.legend(loc="upper right", ncols=3)
 teach.show(fig, "Width of the window against the level, for five methods, in "
            "steps of a third of a decade. All shrink as the level becomes more "
-           "demanding; BackProp's is the lowest line at most levels; a line "
-           "ends where no step size is usable.")
+           "demanding; BackProp's is the lowest line as far as it goes; a "
+           "line ends where no step size is usable.")
 
 # %% [markdown]
 # ## Exercise 7.4 (break it): rig the comparison
@@ -700,10 +701,10 @@ c = 0.99 * windows["BackProp"][1] / windows["ProxProp exact"][1]
 # not need.
 
 # %% [markdown] tags=["answer"]
-# **One answer.** "On 600 digits (64-32-32-10, 20 epochs, plain SGD, 13 step sizes, each of 3 seeds below
-# half the loss of guessing) exact ProxProp with $\tau_\theta = 1$ was usable over 1.3 decades of step
+# **One answer.** "On 600 digits (64-32-32-10, 20 epochs in batches of 100, plain SGD, 13 step sizes, each of 3
+# seeds below half the loss of guessing) exact ProxProp with $\tau_\theta = 1$ was usable over 1.3 decades of step
 # sizes, BackProp over 0.3. Its largest usable step was 46 times BackProp's; a BackProp with hidden
-# gradients as short as ProxProp's directions reached 5 times, with no wider window. The grid resolves a
+# gradients as short as ProxProp's directions at the start reached 4.6 times, with no wider window. The grid resolves a
 # third of a decade; one budget and level are reported, and neither time nor test accuracy was compared."
 
 # %% tags=["record"]
@@ -721,7 +722,7 @@ teach.record("hidden ‖d‖/‖∇J‖ of exact ProxProp at the end", late,
 more = 3 * (windows["ProxProp exact"][2] - windows["control"][2])
 teach.record("grid steps, exact ProxProp's window over the control's", more,
              expected=3, tolerance=1.01)
-teach.record("share of the lead that units explain", 1 - left, expected=0.58,
+teach.record("share of the lead that the units take", 1 - left, expected=0.58,
              tolerance=0.12)
 widths = [windows[f"ProxProp {name}"][2] for name in ("cg3", "cg5", "exact")]
 apart = 3 * max(abs(width - widths[2]) for width in widths)
@@ -741,19 +742,19 @@ teach.record("hidden ‖d‖/‖∇J‖ of exact ProxProp", shift["ProxProp exac
 #
 # - A step size has the units of its method. Multiplying a direction moves a window; at a given budget and
 #   level only a change of its shape widens one, on a quadratic.
-# - Width in decades, over all seeds, at a stated level and budget, can be compared; the largest stable $\tau$
-#   cannot.
-# - Here a part of ProxProp's factor (two of five grid steps by the control, three with all maps shortened, 58 % by
-#   the change of units) was
-#   the length of its directions at the start. The rest may be shape, change of that length and the last map, not
-#   told apart. Its window is three grid steps wider than the control's, which has the length alone.
+# - Width in decades, over all seeds, at a stated level and budget, can be compared; the largest stable $\tau$,
+#   which a factor moves at will, cannot.
+# - Here BackProp gets two of exact ProxProp's five grid steps of lead when its hidden gradients are as short as
+#   ProxProp's directions at the start, and three when all are; the units take 58 % of it. The rest may be shape, change
+#   of that length and the last map, not told apart. Its window is three grid steps wider than the control's, which
+#   has the length alone.
 #
 # **What this does not show.** One small net, one $\tau_\theta$, plain SGD, a short budget and a grid of
 # thirds of a decade: differences of one grid step mean little. Training loss only: nothing about test error
 # or time.
 #
 # **References.** Frerix et al., *Proximal Backpropagation*, ICLR 2018, Table 1: the losses at nine step
-# sizes quoted above. Nesterov, *Introductory Lectures on Convex Optimization*, 2004, §1.2: rates of
-# explicit steps on quadratics, behind (7.4). Sivaprasad, Mai, Vogels, Jaggi, Fleuret, *Optimizer
+# sizes quoted above. Nesterov, *Introductory Lectures on Convex Optimization*, 2004, §1.2.3: $\mu$
+# and $L$ limit gradient steps near a minimum of a smooth function as in (7.4). Sivaprasad, Mai, Vogels, Jaggi, Fleuret, *Optimizer
 # Benchmarking Needs to Account for Hyperparameter Tuning*, ICML 2020: that tuning effort belongs to a
 # comparison.
