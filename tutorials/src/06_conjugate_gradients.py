@@ -911,8 +911,7 @@ teach.show(fig, "Extra cost relative to backprop against the number of steps. "
 # the layer of this notebook, with $\tau_\theta = 0.05$, three steps are exact to 2 %, five to 3e-4; with 100
 # three steps give a direction whose cosine to the exact one is about 0.5: I would call that another method. On the
 # convolution $\tilde a^T\tilde a$ is a sum over 128 000 rows: look at its eigenvalues first. A report must name the
-# solver and $k$, not only $\tau_\theta$. The paper (§5) finds few steps to generalise slightly better: one more reason
-# to say which it was.
+# solver and $k$, not only $\tau_\theta$.
 
 # %% tags=["record"]
 values, vectors = np.linalg.eigh(system(1.0)[0])
