@@ -1,14 +1,14 @@
 # %% [markdown]
 # # 12 · Move it to the GPU
 #
-# You will state how closely two number formats and two array libraries agree, time work that is done
-# elsewhere, and find the size from which a GPU pays.
+# You will state how closely two number formats (and, with a GPU, two array libraries) agree, time work that is done
+# elsewhere, and compute by a model from which size on a GPU pays.
 #
 # **Afterwards you can**
 # 1. measure agreement in ulps (Exercise 12.1);
-# 2. say beforehand how large an error in float32 may be (Exercise 12.2);
+# 2. say beforehand how large the error of a product in float32 may be (Exercise 12.2);
 # 3. time asynchronous work (Exercise 12.3);
-# 4. find where float32 stops learning (Exercise 12.4);
+# 4. find a step that float32 does not take, and float64 does (Exercise 12.4);
 # 5. say before buying hardware what to measure, and count what several machines exchange (Exercise 12.5).
 #
 # **You need** notebook 05. **Time**: 60 minutes (estimated). This notebook is optional, and a GPU with CuPy is optional
@@ -30,7 +30,7 @@ teach.versions()
 # %% [markdown]
 # ## Is there a GPU?
 #
-# That CuPy can be imported says nothing: the machine may have no GPU, or one that does not answer. The
+# That CuPy can be imported says nothing of a GPU: the machine may have none, or one that does not answer. The
 # library asks it to add two numbers, and raises an error with the reason if that fails.
 
 # %%
@@ -64,7 +64,7 @@ teach.show(fig, "One sentence, which says whether NumPy and CuPy are compared "
 
 # %% [markdown]
 # A network is told its backend and dtype when it is made. Random numbers are drawn by NumPy and then moved: one
-# seed is one network. Public methods take NumPy arrays and move them.
+# seed is one network, up to rounding. A network takes NumPy arrays and moves them.
 
 # %%
 data = ml.datasets.digits()
@@ -95,7 +95,7 @@ print([f"{d.dtype} {d.shape}" for d in directions(np.float32, "numpy")])
 #
 # <details><summary>Hint 1: idea</summary>
 #
-# How many floats lie between the two, at the size of the largest entry?
+# How many spacings of floats, at the size of the largest entry, fit between the two?
 #
 # </details>
 # <details><summary>Hint 2: equation</summary>
@@ -157,7 +157,7 @@ for dtype in (np.float32, np.float64):
 #
 # $$ |\mathrm{fl}(AB) - AB| \;\le\; n\,u\,|A|\,|B|. \tag{12.2} $$
 #
-# Mind the absolute values on the right: where terms cancel, the result is small and the error is not.
+# Mind the absolute values on the right: where terms cancel, the result is small and the bound is not.
 
 # %% [markdown]
 # ## Exercise 12.2 (core): the bound
@@ -206,7 +206,7 @@ def product_bound(A, B):
     return 2.0**-24 * wide_a @ wide_b
 
 # %% [markdown]
-# How near does the error come to its bound, for a product of the size of the network's first map?
+# How near does the error come to its bound? The 100 digits times a random 64 × 128 matrix:
 
 # %%
 A, B = X.astype(np.float32), rng.normal(size=(64, 128)).astype(np.float32)
@@ -219,8 +219,8 @@ print(f"largest error over its bound, n = 64: {share.max():.3f}")
 # ## Predict
 #
 # The exact ProxProp direction of a small net, float32 against float64: products as in (12.2), and a solve
-# with at most 100 × 100 numbers (the size of the **batch**, in sample space), which multiplies errors by up to its
-# condition number, here about 1200. We
+# with at most 100 × 100 numbers (the size of the **batch**, in sample space), which multiplies relative errors by up to
+# its condition number (Higham, chapter 7), here at most some 1200 (printed at the end). We
 # state beforehand: *at most 512 ulps of float32 in every map* (9 of its 24 bits), and as many of float64
 # between backends. What will be found as the largest distance? (a) below 4 ulps; (b) 4 to 512; (c) more:
 # the statement is wrong.
@@ -337,7 +337,7 @@ def timed(work, wait, clock):
     return (clock() - started) / 2
 
 # %% [markdown]
-# First a queue whose pieces take 3 each, behind 5 of somebody else's. A clock that does not wait sees nothing of it.
+# A queue whose pieces take 3 each, behind 5 of somebody else's. A clock that does not wait sees nothing of it.
 
 # %%
 now, free_at = [0.0], [5.0]  # the time, and when the queue is empty
@@ -360,14 +360,15 @@ teach.holds("without waiting", now[0] - started, 0.0)
 # ## A model of the crossover
 #
 # In a map from $n$ to $n$ units a step makes three products with a batch of $N$: forward, backward and
-# $\tilde a^TU$, each of $2Nn^2$ operations. Each backend has a fixed cost $t_0$ a step (for a GPU: launching its
-# kernels, one after the other) and a speed $v$ in these products:
+# $\tilde a^TU$, each of $2Nn^2$ operations. The model knows nothing else that grows: a backend has a fixed cost $t_0$
+# a step (say, of launching a GPU's kernels) and a speed $v$ in these products,
 #
 # $$ t(n) = t_0 + \frac{6 N n^2}{v}, \qquad
 # n^* = \sqrt{\frac{t_0^{\text{gpu}} - t_0^{\text{cpu}}}{6N\,(1/v_{\text{cpu}} - 1/v_{\text{gpu}})}}.
 # \tag{12.4} $$
 #
-# Below the crossover $n^*$ the GPU of this model is the slower one.
+# With the higher fixed cost and the higher speed, the GPU of this model is the slower one below the crossover $n^*$
+# and the faster one above.
 
 # %%
 def step_time(n, t0, speed, N=100):
@@ -375,7 +376,7 @@ def step_time(n, t0, speed, N=100):
 
 
 def crossover(t0_cpu, t0_gpu, v_cpu, v_gpu, N=100):
-    saved = 6 * N * (1 / v_cpu - 1 / v_gpu)  # seconds, times n²
+    saved = 6 * N * (1 / v_cpu - 1 / v_gpu)  # seconds saved, over n²
     return np.sqrt((t0_gpu - t0_cpu) / saved)  # (12.4)
 
 
@@ -388,8 +389,8 @@ print("with 0.2 ms and 50 Gflop/s against 2 ms and 5000 Gflop/s: n* = "
 # %% [markdown]
 # ## Predict
 #
-# Between widths 64 and 1024 a CPU step does 256 times the work of a hidden layer. By what factor does its
-# time grow? (a) about 256; (b) clearly less; (c) clearly more.
+# From width 64 to 1024 the products of the middle map grow 256-fold. By what factor does the time of a CPU step
+# grow? (a) about 256; (b) clearly less; (c) clearly more.
 
 # %% tags=["predict"]
 growth = None  # "a", "b" or "c"
@@ -420,14 +421,14 @@ teach.reveal(growth, "b" if ratio < 180 else "a" if ratio < 360 else "c",
              "with n²; which part takes the time is not measured here.")
 
 # %% [markdown]
-# Two numbers are to describe your CPU in this step: fit $t_0$ and $v$ of (12.4) to its shortest times. All that grows with
-# $n$ counts as product here, so $v$ is not the speed of a product alone. Without a GPU of your own, set it
+# Two numbers are to describe your CPU in this step: fit $t_0$ and $v$ of (12.4) to its shortest times. Whatever else
+# grows with $n$ goes into them too, so $v$ is not the speed of a product alone. Without a GPU of your own, set it
 # beside the one of the worked example, *assumed*, not measured.
 
 # %%
 def fitted(milliseconds):
     """Return t0 and v of (12.4), by least squares of relative errors."""
-    seconds = 1e-3 * np.min(milliseconds, axis=0)  # a disturbance only adds
+    seconds = 1e-3 * np.min(milliseconds, axis=0)  # the shortest of nine
     work = 6.0 * len(X) * np.array(widths) ** 2
     rows = np.column_stack([np.ones(len(widths)), work]) / seconds[:, None]
     t0, per_operation = np.linalg.lstsq(rows, np.ones(len(widths)),
@@ -452,7 +453,7 @@ print(f"crossover n* = {meets:.0f}; with a GPU ten times as fast and the same "
       f"fixed cost {faster:.0f}, with ten times the fixed cost {slower:.0f}")
 
 # %% [markdown]
-# Times, the model, and where the two cross:
+# Times, the model, and, if they cross between 64 and 2048, where:
 
 # %%
 fig, ax = plt.subplots(figsize=(8, 4.2))
@@ -479,23 +480,24 @@ fig.legend(loc="outside lower center", ncols=2)
 teach.show(fig, "Milliseconds of an exact ProxProp step against hidden width: "
            "NumPy's, the shortest of nine timings as dots, with lines up to "
            "the longest, and the model (12.4) fitted to the dots; and a GPU's "
-           "model, CuPy's where one answers. A dotted line marks the width at "
-           "which the two cross.")
+           "model, CuPy's where one answers. If the two cross in the picture, "
+           "a dotted line marks the width.")
 
 # %% [markdown]
-# A grey line ends at the longest of nine times. Where it is long the machine perhaps had other work; the model is
-# fitted to the shortest. The dashed line is as good as its two numbers. A speed ten times as high moves $n^*$ by
-# little, a fixed cost ten times as high by far more, as printed: measure the fixed cost first.
+# A thin line ends at the longest of nine times; the model is fitted to the shortest. The dashed line is as good as its
+# two numbers. An $n^*$ of 0 says that the GPU's fixed cost is not above the CPU's: by (12.4) the faster GPU then wins
+# at every width. The assumed $1/v_{\text{gpu}}$ is small beside the CPU's $1/v$, so that a speed ten times as high
+# hardly moves $n^*$; a fixed cost ten times as high does, as printed: measure the fixed cost first.
 
 # %% [markdown]
 # ## Floats that stay where they are
 #
 # Take the weights $\theta$ of the small net's second map and their direction $d$, without the smallest entries: a
-# unit that is off for all 100 digits has $d = 0$, and nothing moves it.
+# weight into or out of a unit that is off for all 100 digits has $d = 0$, and no $\tau$ moves it.
 
 # %%
 net = ml.mlp([64, 128, 128, 10], seed=SEED, dtype=np.float32)
-# the second map; a unit that is off for all 100 digits has d = 0
+# the second map, without the weights of units that are off
 moving = np.abs(reference[1]) > 1e-6
 theta, d = net.theta[2][moving].astype(np.float64), reference[1][moving]
 moving = np.abs(theta) > 1e-3
@@ -505,13 +507,12 @@ print(f"{theta.size} entries are left")
 # %% [markdown]
 # ## Exercise 12.4 (break it): make float32 stand still
 #
-# A step $\theta - \tau d$ changes a float only if it reaches the next one, that is, if
+# A step $\theta - \tau d$ changes a float only if it ends nearer to the next one, that is, if
 #
 # $$ |\tau d_i| > \tfrac12\,\mathrm{spacing}(\theta_i) \ge \tfrac{u}{2}\,|\theta_i| \tag{12.5} $$
 #
 # (about; going down from a power of two, half of that is enough). Find a $\tau > 0$ for which **no** entry
-# of this $\theta$ moves in float32 and **every** one does in float64. In
-# float32 new less old weights would be 0; the library computes the *change* $d$ itself.
+# of this $\theta$ moves in float32 and **every** one does in float64.
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -520,7 +521,7 @@ print(f"{theta.size} entries are left")
 # </details>
 # <details><summary>Hint 2: equation</summary>
 #
-# $\tau < \frac{u}{2}\cdot\frac12 \min_i |\theta_i| / |d_i|$ with $u = 2^{-24}$ is safe.
+# $\tau < \frac{u}{2}\cdot\frac12 \min_i |\theta_i| / |d_i|$ with $u = 2^{-24}$ is safe in float32.
 #
 # </details>
 # <details><summary>Hint 3: first line</summary>
@@ -563,15 +564,16 @@ teach.holds("shares of entries that 0.49 and 0.51 spacings move", moved, [0, 1])
 # %% [markdown]
 # ## One batch on several machines
 #
-# The next step after one GPU is several processes (*ranks*), of which rank $k$ holds the rows $\tilde a_k, g_k$
-# of every batch. What couples samples through a sum alone is **summed** over ranks: the loss, the statistics of a
-# batch norm, the gradient, and the matrix of an implicit step in $\theta$,
+# Several processes (*ranks*) can share every batch; rank $k$ holds its rows $\tilde a_k, g_k$. What couples samples
+# through a sum alone is **summed** over ranks: the loss, the statistics of a batch norm, the gradient, and the matrix
+# of an implicit step in $\theta$,
 #
 # $$ \tilde a^Tg = \sum_k\tilde a_k^Tg_k,\qquad C = \sum_k\tilde a_k^T\tilde a_k,\qquad
 #    (C + I/\tau_\theta)\,d = \tilde a^Tg. \tag{12.6} $$
 #
-# For $r$ inputs and $m$ units these are $rm$ numbers and about $r^2/2$, however many samples there are. In sample
-# space each two ranks have a block in common, so that rows are **gathered**, $N(r + m)$ numbers, and $d$ is summed:
+# For $r$ inputs, that of the bias among them, and $m$ units (12.6) sums $rm$ numbers and about $r^2/2$, however many
+# samples there are. In sample space each two ranks have a block in common, so that rows are **gathered**, $N(r + m)$
+# numbers, and $d$ is summed:
 #
 # $$ (\tilde a\tilde a^T + I/\tau_\theta)\,U = g,\qquad d = \sum_k\tilde a_k^TU_k. \tag{12.7} $$
 
@@ -598,13 +600,6 @@ triangle = np.triu_indices(len(C))[0]
 print(f"r = {len(C)}, m = {g.shape[1]}, N = {len(rows)}: {gradient.size} + "
       f"{triangle.size} numbers are summed; or {rows.size + g.size} gathered, "
       f"and {gathered.size} summed, for d")
-
-# %% [markdown]
-# Exact steps are cheap to distribute in one direction and not in the other. *More samples* on more ranks: what is
-# summed does not grow, and each rank multiplies its own rows (below, line 64 ×). *Wider maps*: each rank inverts the same matrix, $r^3$
-# operations that do not get fewer (and $r^2/2$ exceeds $rm$ where $r > 2m$). In sample space those are $N^3$, but the
-# message grows with $N$. CG that forms no matrix waits for many small sums, one after the other: latency (below, four
-# times BackProp's, and still little).
 
 # %% [markdown]
 # The library's model counts operations, bytes and messages. Do its sums agree with (12.6)? It sends the lower half of
@@ -652,6 +647,14 @@ latencies = [parts(work_of(method, layers, 1000, p), p, machine)["latency (α)"]
 print("latency", *map(two_digits, latencies))
 
 # %% [markdown]
+# So by this model exact steps in parameter space are cheap to distribute in one direction and not in the other. *More
+# samples* on more ranks: what is summed does not grow, and each rank multiplies its own rows (line 64 ×: 390 ms, where
+# one rank with the 1000 takes 450). *Wider maps*: each rank inverts the same matrix, $r^3$ operations that more ranks
+# do not make fewer (170 ms from 64 ranks on; and $r^2/2$ exceeds $rm$ where $r > 2m$). In sample space those are $N^3$,
+# but the message grows with $N$. CG that forms no matrix waits for many small sums, one after the other: latency (0.62
+# of its 11 ms, where BackProp has 0.14).
+
+# %% [markdown]
 # `mpiexec -n 4 minilift train` does this, `minilift bench ranks` measures your machine. The derivation is in
 # `tutorials/RANKS.md` of the repository.
 
@@ -666,11 +669,12 @@ print("latency", *map(two_digits, latencies))
 # **One answer.** (1) Time a CPU step at three widths and fit $t_0$ and $v$ of (12.4): is it the arithmetic
 # that takes the time? (2) On a borrowed GPU, time **one** step, warmed up and waited for, and the transfer
 # of one batch. (3) Run both for 20 steps from one seed in float32 and compare the losses: rounding
-# differs, so the trajectories may part; then compare final results over several seeds.
+# differs, so the trajectories may part. (Then final results over several seeds are to be compared, in more than a
+# minute.)
 #
 # Four machines sum the gradient, 20.3 million numbers (the sum of $rm$ over four maps), and for the three hidden
 # maps the upper halves of $C$, 13.2 million ($r = 3073, 4001, 1001$). In sample space those maps gather $N(r + m)$,
-# 8.5 million, and sum $d$ of (12.7) in the gradient's place, which is as large: 28.8 million in all against 33.5.
+# 8.5 million, and sum $d$ of (12.7) in the gradient's place, which is as large: 28.9 million in all against 33.6.
 # The cell below counts.
 
 # %% tags=["answer"]
@@ -703,16 +707,18 @@ teach.record("crossover of the worked example", guess, expected=389,
 # %% [markdown]
 # ## Summary
 #
-# - State agreement in ulps before you measure; (12.2) says what a product may lose at most.
-# - A clock around work that is only queued measures nothing: warm up, wait, start, work, wait, stop.
-# - By the model (12.4) a GPU pays from a width on; below it, fixed costs rule.
-# - Over several machines what is summed does not grow with the batch, what is gathered does, and an inverse is repeated.
+# - State agreement in ulps before you measure; (12.2) says, to first order, what a product may lose at most.
+# - A clock around work that is only queued does not see it: warm up, wait, start, work, wait, stop.
+# - By the model (12.4) a GPU with the higher fixed cost and speed pays from the width $n^*$ on.
+# - Over several ranks what (12.6) sums does not grow with the batch, what (12.7) gathers does, and each rank repeats
+#   the inverse.
 #
-# **What this does not show.** Whole training runs: one direction agrees to some ulps, and nothing here says how long
+# **What this does not show.** Whole training runs: one direction agrees to 512 ulps, and nothing here says how long
 # two trajectories stay together. One machine's times are nobody else's. Without a
 # GPU, nothing about one.
 #
 # **References.** Higham, *Accuracy and Stability of Numerical Algorithms*, 2002, §3.5: (12.2); §2.1: spacing and unit
-# roundoff, as in (12.5). Okuta et al., *CuPy*, LearningSys 2017: arrays with NumPy's interface whose work is queued on
-# a GPU. Thakur, Rabenseifner, Gropp, *Optimization of collective communication operations in MPICH*, 2005: the time of
-# a sum over ranks, from messages and bytes. (12.4), (12.6) and (12.7) are derived here, and held above.
+# roundoff, as in (12.5); chapter 7: condition numbers. Okuta et al., *CuPy*, LearningSys 2017: arrays on a GPU with
+# NumPy's interface. CuPy's documentation, *Performance Best Practices*: the GPU runs asynchronously; *Overview*: kernels
+# are compiled when they are called for. Thakur, Rabenseifner, Gropp, *Optimization of collective communication
+# operations in MPICH*, 2005: the time of a sum over ranks, from messages and bytes. (12.4), (12.6) and (12.7) are derived here, and held above.

@@ -156,7 +156,7 @@ def bound_with(count=lambda A, B: A.shape[1], u=2.0**-24, size=lambda A, B: abs(
 WRONG_PRODUCT_BOUNDS = {
     "B has lost its absolute values: both factors need them": bound_with(size=lambda A, B: abs(A) @ B),
     "A has lost its absolute values: both factors need them": bound_with(size=lambda A, B: A @ abs(B)),
-    "|AB| instead of |A||B|: where terms cancel the result is small and the error is not":
+    "|AB| instead of |A||B|: where terms cancel the result is small, the error need not be":
         bound_with(size=lambda A, B: abs(A @ B)),
     "AB instead of |A||B|: a bound is positive": bound_with(size=lambda A, B: A @ B),
     "u = 2⁻²⁴ is small; this is 2²⁴": bound_with(lambda A, B: A.shape[1] * 2.0**48),
