@@ -453,7 +453,7 @@ teach.show(fig,
 # %% [markdown]
 # The share left of the local loss is the same for all $\gamma$; it scales out. But for $\gamma = 1000$ $J$ rises again
 # from $T = 16$ on, although at $T = 128$ every layer has come closer to its target (the last one least, by 8 % of its
-# local loss). By (8.4), with $h \ge 0$, such a step sets out downhill on $J$; it goes too far. Three other nets and
+# local loss). By (8.4), for $\alpha s<2$, such a step sets out downhill on $J$ and may go too far. Three other nets and
 # batches, at the same rate:
 
 # %%
@@ -886,7 +886,7 @@ teach.record("autoencoder, LocoProp-M", curves["LocoProp-M"][-1], expected=18.3,
 # %% [markdown]
 # ## Summary
 #
-# - A layer's target is its output moved by $-\gamma G$; one local step towards it is BackProp, the limit of
+# - LocoProp-S's targets are outputs moved by $-\gamma G$; one local step towards them is BackProp, the limit of
 #   many, regularised, ProxProp.
 # - Where $\alpha s \le 1$, ten steps act like a proximal step with $\eta = \alpha T$, up to a factor 1.34.
 # - A matching loss measures the target by the transfer function's own convex integral; a number's,
@@ -899,7 +899,7 @@ teach.record("autoencoder, LocoProp-M", curves["LocoProp-M"][-1], expected=18.3,
 #
 # **References.** Amid, Anil, Warmuth, *LocoProp: Enhancing BackProp via Local Loss Optimization*, AISTATS
 # 2022: targets, both local losses, the first step, the benchmark; its program, `locoprop/` in the repository
-# google-research/google-research: ten steps without the regulariser, $\gamma$ and the batch. Frerix et al.,
+# google-research/google-research: ten steps without the regulariser, their rate, $\gamma$, the batch. Frerix et al.,
 # *Proximal Backpropagation*, ICLR 2018, Proposition 2: equation (13). Auer, Herbster, Warmuth, *Exponentially many
 # local minima for single neurons*, 1996: matching losses are convex, squared ones are not. Ali, Kolter,
 # Tibshirani, *A continuous-time view of early stopping for least squares regression*, 2019: early stopping against

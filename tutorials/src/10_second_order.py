@@ -832,7 +832,7 @@ teach.record("curvature the later gradient meets", most, expected=0.006,
 # the model; here both factors are exact.
 #
 # **References.** Martens, Grosse, *Optimizing Neural Networks with Kronecker-factored Approximate
-# Curvature*, ICML 2015: (10.7). Benzing, *Gradient Descent on Neurons and its Link to Approximate
-# Second-order Optimization*, ICML 2022: FOOF, and evidence that K-FAC approximates it. Frerix et al.,
+# Curvature*, ICML 2015: (10.7), its costs, means, samples. Benzing, *Gradient Descent on Neurons and its Link to
+# Approximate Second-order Optimization*, ICML 2022: FOOF, and evidence that K-FAC approximates it. Frerix et al.,
 # *Proximal Backpropagation*, ICLR 2018, Proposition 2: ProxProp's matrix. Nocedal and Wright, *Numerical
 # Optimization*, 2006, §10.3: Gauss–Newton and Levenberg–Marquardt.
