@@ -208,7 +208,8 @@ def loss_gradient(z, y):
 # %% [markdown]
 # ## Exercise 3.3 (core): backprop
 #
-# Write the sweep for a tanh network, given $\theta$, the values $z$ and $a$ of the forward pass, and $g_D$.
+# Write the sweep for a tanh network, in at most ten lines, given $\theta$, the values $z$ and $a$ of the forward pass,
+# and $g_D$.
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -437,13 +438,13 @@ still = [np.mean(moved == part) for s in (5.6e-11, -5.6e-11)
          for moved, part in zip(shifted(s, np.float32)[1:],
                                 shifted(0, np.float32)[1:])]
 print(f"float32, h = 5.6e-11: quotient {central32(5.6e-11):g}; at least "
-      f"{min(still):.0%} of each θ's entries stay as they are")
+      f"{min(still):.1%} of each θ's entries stay as they are")
 
 
 # %% [markdown]
 # All of them over 14 decades of $h$, along one direction, with the slopes of $h$, $h^2$ and $1/h$ in grey. At the last
-# $h$ where the curve of float32 is level, at least 96 % of the entries of $\theta \pm ht$ round to those of $\theta$, and
-# the quotient is 0 (both printed), a relative error of 1.
+# $h$ where the curve of float32 is level, at least 95.8 % of the entries of each $\theta_l \pm ht$ round to those of
+# $\theta_l$, and the quotient is 0 (both printed), a relative error of 1.
 
 # %%
 steps = np.logspace(-14, 0, 57)
@@ -693,5 +694,5 @@ teach.record("errors of (3.7) at small h, in ε/h", most, expected=5,
 # figure shows one direction of seed 0.
 #
 # **References.** Rumelhart, Hinton, Williams, *Learning representations by back-propagating errors*, 1986:
-# (3.5), (3.6). Frerix et al., *Proximal Backpropagation*, ICLR 2018, §3: the same sweep as descent on a
+# (3.5), (3.6). Frerix et al., *Proximal Backpropagation*, ICLR 2018, §3: the same sweep as gradient steps on a
 # penalty energy. Squire and Trapp, *Using complex variables to estimate derivatives of real functions*, 1998: (3.9).

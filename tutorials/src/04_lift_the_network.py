@@ -523,7 +523,7 @@ bottom.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 teach.show(fig,
            "Terms of the energy along one sweep. The loss term falls in the "
            "first two steps and then stays. The gaps that a and z open are "
-           "passed on and down and cost less than a thousandth; each step in "
+           "passed on and down and cost less than 0.001 each; each step in "
            "a hidden theta raises the term of its own map 680 times or more.")
 
 # %% [markdown]
@@ -888,7 +888,7 @@ teach.record("J after the sweep over J", J_new / J, expected=0.875,
 # - With $\gamma = \rho = 1/\tau$ one sweep of steps of length $\tau$, from the last map down, is a step of gradient
 #   descent on $J$: gaps are $\tau$ times backpropagated signals.
 # - Inside it the step in a hidden $\theta_l$ is explicit, here far beyond its own stability limit. With an
-#   implicit step on $a$ the hidden maps descend $\hat J$, with the envelope for the loss.
+#   implicit step on $a_{D-1}$ the hidden maps descend $\hat J$, with the envelope for the loss.
 #
 # **What this does not show.** One small network, one batch, a toy, seed 0. No speed of training:
 # Proposition 1's sweep *is* backprop's step, and assumes a forward pass before every sweep.

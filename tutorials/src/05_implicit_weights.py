@@ -376,8 +376,8 @@ print(f"first move over the gradient ray: {cosine(path[0], ray):.4f}; the last "
       f"has the cosine {cosine(path[-1], ray):.2f} to it")
 
 # %% [markdown]
-# Left: this plane, with the contours of its local problem and the $\tau_\theta$ of four points. Right: the cosine
-# for the whole of $\theta_1$ and $\theta_2$.
+# Left: this plane, with the contours of its local problem, the $\tau_\theta$ of three points and the end. Right: the
+# cosine for the whole of $\theta_1$ and $\theta_2$.
 
 # %%
 fig, (left, right) = plt.subplots(1, 2, figsize=(10, 4.3),
@@ -579,10 +579,10 @@ axes[1].set(xscale="log", xlabel="‖τ d‖",
             title="against the length of the step", xlim=(1e-2, 1e2))
 axes[0].legend()
 teach.show(fig, "J along the four directions, only hidden maps moved; all "
-           "fall, then rise. Left: the lowest points of the implicit ones "
-           "are at a τ some ten to a hundred times as large. Right: against "
-           "the length of the step the four turn up between lengths of 3 and "
-           "15.")
+           "fall to a lowest point and rise from it. Left: those of the "
+           "implicit ones are at a τ some ten to a hundred times as large. "
+           "Right: against the length of the step the four turn up between "
+           "lengths of 3 and 15.")
 
 # %% [markdown]
 # One network and one batch say little: the same for three seeds of both.
