@@ -626,4 +626,5 @@ teach.record("explicit steps outside the picture, τ = 16", outside, expected=3,
 #
 # **References.** Parikh and Boyd, *Proximal Algorithms*, 2014, §1–3: definitions, (2.4), (2.5), (2.6).
 # Rockafellar and Wets, *Variational Analysis*, 1998, chapter 1.G: envelopes of non-convex functions.
-# Frerix et al., *Proximal Backpropagation*, ICLR 2018, §4.2.1: implicit steps on activations minimise an energy with the loss's envelope.
+# Frerix et al., *Proximal Backpropagation*, ICLR 2018, §4.2.1: implicit steps on activations minimise an
+# energy with the loss's envelope.

@@ -438,8 +438,8 @@ for name, (low, high, width) in windows.items():
           f"decades; lowest loss {least:.4f}")
 
 # %% [markdown]
-# One panel a method, BackProp repeated in grey. A band spans three seeds. A cross: at least one of them ended
-# more than 5 % above the loss of guessing, or not finite.
+# One panel a method, BackProp repeated in grey. A line is the median of three seeds, its band their range. A cross:
+# at least one of them ended more than 5 % above the loss of guessing, or not finite.
 
 # %%
 fig, axes = plt.subplots(1, 5, figsize=(11, 2.9), sharex=True, sharey=True)
@@ -599,8 +599,8 @@ teach.show(fig, "Left: loss against τ, BackProp far to the left of ProxProp, "
 # grid to settle, and lowest losses within a factor of 2 (printed above).
 
 # %% [markdown]
-# What no units can change, by (7.2), is the length of the bars. But that depends on the budget: on the quadratic above 20
-# steps had no window, and 180 moved the left edge out by a factor of nearly 3. And **epochs are not seconds**:
+# What no units can change, by (7.2), is the length of the bars. But that depends on the budget: on the quadratic above
+# 20 steps had no window, and 180 moved the left edge out by a factor of nearly 3. And **epochs are not seconds**:
 # notebook 11 puts both side by side.
 
 # %% [markdown]
@@ -755,6 +755,6 @@ teach.record("hidden ‖d‖/‖∇J‖ of exact ProxProp", shift["ProxProp exac
 #
 # **References.** Frerix et al., *Proximal Backpropagation*, ICLR 2018, Table 1: the losses at nine step
 # sizes quoted above. Nesterov, *Introductory Lectures on Convex Optimization*, 2004, §1.2.3: $\mu$
-# and $L$ limit gradient steps near a minimum of a smooth function as in (7.4). Sivaprasad, Mai, Vogels, Jaggi, Fleuret, *Optimizer
-# Benchmarking Needs to Account for Hyperparameter Tuning*, ICML 2020: that tuning effort belongs to a
+# and $L$ limit gradient steps near a minimum of a smooth function as in (7.4). Sivaprasad, Mai, Vogels, Jaggi,
+# Fleuret, *Optimizer Benchmarking Needs to Account for Hyperparameter Tuning*, ICML 2020: that tuning effort belongs to a
 # comparison.

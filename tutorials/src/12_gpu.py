@@ -719,6 +719,7 @@ teach.record("crossover of the worked example", guess, expected=389,
 #
 # **References.** Higham, *Accuracy and Stability of Numerical Algorithms*, 2002, §3.5: (12.2); §2.1: spacing and unit
 # roundoff, as in (12.5); chapter 7: condition numbers. Okuta et al., *CuPy*, LearningSys 2017: arrays on a GPU with
-# NumPy's interface. CuPy's documentation, *Performance Best Practices*: the GPU runs asynchronously; *Overview*: kernels
-# are compiled when they are called for. Thakur, Rabenseifner, Gropp, *Optimization of collective communication
-# operations in MPICH*, 2005: the time of a sum over ranks, from messages and bytes. (12.4), (12.6) and (12.7) are derived here, and held above.
+# NumPy's interface. CuPy's documentation, *Performance Best Practices*: the GPU runs asynchronously; *Overview*:
+# kernels are compiled when they are called for. Thakur, Rabenseifner, Gropp, *Optimization of collective communication
+# operations in MPICH*, 2005: the time of a sum over ranks, from messages and bytes. (12.4) and (12.6) are derived here,
+# (12.7) in notebook 05 for one rank; all are held above.
