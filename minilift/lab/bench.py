@@ -29,7 +29,7 @@ from minilift.lab import contenders
 from minilift.lab.contenders import OTHERS, OURS, PROBLEMS, Problem, Timed, step_products, timed_step
 from minilift.lab.figures import LIBRARIES, MEASURED, bars, exponent, milliseconds, scale_figure, solve_figure
 from minilift.lab.machine import THREAD_VARIABLES, machine
-from minilift.lab.race import NAMES, courses, race, race_figure, race_table
+from minilift.lab.race import COURSE_SECONDS, COURSES, NAMES, courses, race, race_figure, race_table
 from minilift.lab.ranks import CHAINS, check_chains, needs, ranks_figure, ranks_rows, ranks_table
 from minilift.lab.runs import check_address, cluster, existing, grouped, select
 from minilift.lab.tables import aligned, ends, spread, table
@@ -460,7 +460,8 @@ def bench_race(options):
     """Race to a training loss, on the embedded digits or on a file's images."""
     names = NAMES if options["contender"] == DEFAULTS["contender"] else options["contender"]
     with cluster(options["cluster"]):
-        return [row for course in courses(options["data"]) for row in race(course, names, progress, options["threads"])]
+        return [row for course in courses(options["data"], options["network"])
+                for row in race(course, names, progress, options["threads"])]
 
 
 # ---------------------------------------------------------------------------------------- bench ranks
@@ -478,10 +479,10 @@ QUICK = ["small"]  # the networks that are measured without --all
 DEFAULTS = {"network": QUICK, "contender": [*OURS, *OTHERS], "backend": "numpy", "data": None, "all": False,
             "batch": None, "cluster": None}
 BELONGS = {  # the benchmarks that an option is for, where it is not for all
-    "network": ("step", "profile", "memory", "ranks"), "contender": ("step", "scale", "memory", "race"),
+    "network": ("step", "profile", "memory", "race", "ranks"), "contender": ("step", "scale", "memory", "race"),
     "backend": ("step", "profile", "solve", "scale", "memory"), "data": ("step", "profile", "race"),
     "batch": ("ranks",), "cluster": ("race",)}
-SECONDS = {"step": 50, "profile": 10, "solve": 20, "scale": 40, "memory": 50, "import": 20, "ranks": 90, "race": 110}
+SECONDS = {"step": 50, "profile": 10, "solve": 20, "scale": 40, "memory": 50, "import": 20, "ranks": 90}
 LARGE = 600  # seconds that all networks or many rounds take at least
 
 
@@ -491,7 +492,8 @@ def add_arguments(parser):
     add = parser.add_argument
     add("what", choices=tuple(MEASURES), metavar=f"{{{','.join(MEASURES)}}}")
     add("--network", nargs="+", metavar="NAME",
-        help=f"networks to measure, of {', '.join(PROBLEMS)} (default: {', '.join(QUICK)})")
+        help=f"networks to measure, of {', '.join(PROBLEMS)} (default: {', '.join(QUICK)}); of a race: "
+        f"{', '.join(COURSES)} (default: mlp)")
     add("--all", action="store_true", help="measure all networks and all sizes: ten minutes or more")
     add("--contender", nargs="+", metavar="NAME",
         help=f"contenders to measure (default: all of {', '.join([*OURS, *OTHERS])}; of a race: {'; '.join(NAMES)})")
@@ -513,14 +515,19 @@ def add_arguments(parser):
 def run(arguments):
     """Check the options and measure in a fresh process, whose libraries see the number of threads in time."""
     options = checked_options(arguments)
-    large = options["all"] or options["network"] != QUICK or options["rounds"] > 7
-    lasts = about(SECONDS[options["what"]] * crowd(options["threads"]))
-    if large and options["what"] not in ("race", "import"):
-        lasts = f"{about(LARGE * crowd(options['threads']))} or more"
-    if options["what"] == "race" and options["data"] is not None:
-        lasts = "hours"
-    note(f"bench {options['what']}: {lasts}; then a table, and files in {options['output']}")
+    note(f"bench {options['what']}: {lasting(options)}; then a table, and files in {options['output']}")
     return fresh_process(options).returncode
+
+
+def lasting(options):
+    """Return how long a benchmark takes, in words."""
+    longer = crowd(options["threads"])
+    if options["what"] == "race":
+        alone = sum(COURSE_SECONDS[network] for network in options["network"])
+        return about(alone * longer) if options["data"] is None else "hours"
+    if options["what"] != "import" and (options["all"] or options["network"] != QUICK or options["rounds"] > 7):
+        return f"{about(LARGE * longer)} or more"
+    return about(SECONDS[options["what"]] * longer)
 
 
 def crowd(threads):
@@ -536,16 +543,19 @@ def checked_options(arguments):
         if options[option] != DEFAULTS[option] and options["what"] not in kinds:
             raise ValueError(f"--{option} belongs to bench {', '.join(kinds)}, got bench {options['what']}")
     field = NAMES if racing and options["contender"] != DEFAULTS["contender"] else DEFAULTS["contender"]
+    networks = COURSES if racing else PROBLEMS
     if options["all"]:
-        options["network"] = CHAINS if ranks else list(PROBLEMS)
-    for option, known in (("network", tuple(PROBLEMS)), ("contender", tuple(field))):
+        options["network"] = CHAINS if ranks else list(networks)
+    elif racing and options["network"] == QUICK:
+        options["network"] = ["mlp"]
+    for option, known in (("network", tuple(networks)), ("contender", tuple(field))):
         for name in options[option]:
             known_name(f"--{option}", name, known)
     get_module(known_name("--backend", options["backend"], BACKENDS))
     check_counts(options, "rounds", "threads", "batch")
     check_address(options["cluster"])
     if racing:
-        courses(options["data"])
+        courses(options["data"], options["network"])
     elif ranks:
         needs()
         check_chains(options["network"])
@@ -574,7 +584,7 @@ def measure(options):
     if not rows:
         raise ValueError(f"--contender: nothing was measured: bench {options['what']} has no step of "
                          f"{', '.join(options['contender'])} on {', '.join(options['network'])}")
-    idle = ["network", "rounds"] if options["what"] == "race" else ["network"] if options["all"] else []
+    idle = ["network"] * options["all"] + ["rounds"] * (options["what"] == "race")
     left_out = ("what", "output", *idle)
     given = {name: value for name, value in options.items() if name not in left_out}
     usual = {name: value for name, value in DEFAULTS.items() if name != "network"}  # which is always said

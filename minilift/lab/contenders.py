@@ -49,7 +49,7 @@ class Problem(NamedTuple):
     activation: object
     batch: int
     autoencoder: bool = False
-    images: tuple = ()  # (H, W, C): the network is ProxProp's ConvNet
+    images: tuple = ()  # (H, W, C), H and W divisible by 4: the network is ProxProp's ConvNet
     residual: bool = False  # whether an `Add` bridges each two maps
     steps: int = 0  # of time: the network is a recurrent one
 
@@ -58,16 +58,16 @@ class Problem(NamedTuple):
         """Whether the network is a chain of fully connected maps."""
         return not (self.images or self.residual or self.steps)
 
-    def network(self, backend):
+    def network(self, backend="numpy", seed=0):
         """Return the network, on a backend."""
         if self.images:
-            return convnet(self.images, backend=backend)
+            return convnet(self.images, classes=self.widths[-1], seed=seed, backend=backend)
         if self.steps:
-            return rnn(*self.widths, self.steps, activation=self.activation, backend=backend)
+            return rnn(*self.widths, self.steps, activation=self.activation, seed=seed, backend=backend)
         if self.residual:
-            return resnet(self.widths, self.activation, backend=backend)
+            return resnet(self.widths, self.activation, seed=seed, backend=backend)
         loss = SigmoidCrossEntropy() if self.autoencoder else None
-        return mlp(self.widths, self.activation, loss=loss, backend=backend)
+        return mlp(self.widths, self.activation, loss=loss, seed=seed, backend=backend)
 
     def samples(self, images=None):
         """Return a batch X, y: images if given, else random ones of 8 bits a pixel in [0, 1]."""
@@ -256,10 +256,10 @@ def torch_convnet(problem):
     """Return ProxProp's ConvNet in PyTorch."""
     from torch import nn
 
-    layers = []
-    for c_in, c_out in ((3, 16), (16, 20), (20, 20)):
+    layers, (height, width, channels) = [], problem.images
+    for c_in, c_out in ((channels, 16), (16, 20), (20, 20)):
         layers += [nn.Conv2d(c_in, c_out, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)]
-    return nn.Sequential(*layers[:-1], nn.Flatten(), nn.Linear(1280, 10))
+    return nn.Sequential(*layers[:-1], nn.Flatten(), nn.Linear(height // 4 * (width // 4) * 20, problem.widths[-1]))
 
 
 def torch_resnet(problem):
@@ -305,10 +305,18 @@ def torch_network(problem):
     return torch_rnn(problem) if problem.steps else torch_resnet(problem) if problem.residual else torch_mlp(problem)
 
 
+def torch_loss(problem, z, y):
+    """Return the mean loss of a problem in PyTorch."""
+    from torch.nn import functional
+
+    if problem.autoencoder:
+        return functional.binary_cross_entropy_with_logits(z, y, reduction="sum") / len(z)
+    return functional.cross_entropy(z, y)
+
+
 def torch_step(problem, name, backend, images):
     """Return PyTorch's training step by backpropagation, with the default or the fused form of the optimizer."""
     import torch
-    from torch import nn
 
     device = "cuda" if backend == "cupy" else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
@@ -322,14 +330,9 @@ def torch_step(problem, name, backend, images):
     else:
         optimizer = torch.optim.SGD(net.parameters(), LEARNING_RATE, MOMENTUM, nesterov=True, **fused)
 
-    def loss(z):
-        if problem.autoencoder:
-            return nn.functional.binary_cross_entropy_with_logits(z, y, reduction="sum") / len(z)
-        return nn.functional.cross_entropy(z, y)
-
     def step():
         optimizer.zero_grad()
-        value = loss(net(X))
+        value = torch_loss(problem, net(X), y)
         value.backward()
         optimizer.step()
         return value.item()

@@ -1,5 +1,6 @@
 r"""`minilift bench race`: seconds of training to given training losses, minilift's methods beside PyTorch's optimizers.
 
+The network is a multilayer perceptron, an autoencoder or ProxProp's ConvNet.
 All entrants have one network, one data set, one grid of rates × batch sizes, and one budget of seconds a trial: the
 same tuning effort. A trial ends when the last loss is reached, when it diverges, or when its seconds are up. The best
 trial of an entrant is the one that is first at that loss, or else the lowest. If it lies at an end of the grid of
@@ -22,10 +23,9 @@ from typing import NamedTuple
 import numpy as np
 
 from minilift import datasets
-from minilift.lab.contenders import METHODS
+from minilift.lab.contenders import METHODS, Problem, torch_loss, torch_network
 from minilift.lab.runs import elsewhere, grouped, read_data, spread
 from minilift.lab.tables import aligned, number, ranges
-from minilift.models import mlp
 from minilift.optim import Adam, Nesterov
 from minilift.training.fit import measure, quiet
 
@@ -38,6 +38,7 @@ COLORS = {"minilift": ("#0072B2", "#009E73", "#56B4E9", "#44AA99", "#000000", "#
 SEEDS = 3  # of the finalists, none of which is that of the search
 MOMENTUM = 0.9
 DECAY = 0.01  # of AdamW, as PyTorch has it
+BEST = {"test accuracy": (max, "highest"), "test loss": (min, "lowest")}
 LOST = 10.0  # times the loss at the start, from where a run counts as diverged
 
 
@@ -47,7 +48,8 @@ class Course(NamedTuple):
     Attributes
     ----------
     title : str
-    widths : tuple of int
+    problem : Problem
+        The network.
     batches : tuple of int
     levels : tuple of float
         The training losses to be reached, the last of which ends a run.
@@ -57,7 +59,7 @@ class Course(NamedTuple):
     """
 
     title: str
-    widths: tuple
+    problem: Problem
     batches: tuple
     levels: tuple
     budget: float
@@ -65,7 +67,12 @@ class Course(NamedTuple):
 
     def network(self, seed):
         """Return the network before training, of minilift."""
-        return mlp(self.widths, "relu", seed=seed)
+        return self.problem.network(seed=seed)
+
+    @property
+    def held_out(self):
+        """What the test set is asked for."""
+        return "test loss" if self.problem.autoencoder else "test accuracy"
 
 
 class Entrant(NamedTuple):
@@ -94,11 +101,11 @@ class Trial(NamedTuple):
 
 
 class Run(NamedTuple):
-    """What came of one run: after each epoch the seconds, and the losses and accuracies of training and test set."""
+    """What came of one run: after each epoch the seconds, the training loss, and the test set's accuracy or loss."""
 
     seconds: list
     losses: list
-    accuracies: list
+    held_out: list
 
     def time_to(self, level):
         """Return the seconds after which the training loss was at most `level`, inf if it never was."""
@@ -127,30 +134,50 @@ def our_trainer(method, optimizer, course, rate, batch, seed):
 def torch_trainer(optimizer, course, rate, batch, seed):
     """Return the `Trainer` of an optimizer of PyTorch, from the same parameters and with the same batches."""
     import torch
-    from torch import nn
 
-    layers = []
-    for theta in course.network(seed).parameters:
-        layers += [nn.Linear(len(theta) - 1, theta.shape[1]), nn.ReLU()]
-        layers[-2].weight.data = torch.from_numpy(np.ascontiguousarray(theta[:-1].T))
-        layers[-2].bias.data = torch.from_numpy(theta[-1].copy())
-    net = nn.Sequential(*layers[:-1])
-    maps = net[::2]
+    problem, net, own = course.problem, torch_network(course.problem), course.network(seed)
+    maps = [(phi, window_of(phi, problem)) for phi in net if hasattr(phi, "weight")]
+    for (phi, window), theta in zip(maps, own.parameters):
+        to_torch(theta, phi, window)
     steps = optimizer(torch, net, rate)
-    X, y = torch.from_numpy(course.data.X_train.astype(np.float32)), torch.from_numpy(course.data.y_train)
-    rng, loss = np.random.default_rng(seed), nn.CrossEntropyLoss()
+    X, y = (torch.from_numpy(array) for array in own.checked_batch(course.data.X_train, course.data.y_train))
+    if problem.images:
+        X = X.permute(0, 3, 1, 2).contiguous()  # PyTorch's own layout
+    rng = np.random.default_rng(seed)
 
     def epoch():
         order = torch.from_numpy(rng.permutation(len(X)))
         for rows in order.split(batch):
             for one in steps:
                 one.zero_grad()
-            loss(net(X[rows]), y[rows]).backward()
+            torch_loss(problem, net(X[rows]), y[rows]).backward()
             for one in steps:
                 one.step()
 
-    return Trainer(epoch, lambda: [np.vstack([phi.weight.detach().numpy().T, phi.bias.detach().numpy()])
-                                   for phi in maps])
+    return Trainer(epoch, lambda: [from_torch(phi, window) for phi, window in maps])
+
+
+def window_of(phi, problem):
+    """Return the pixels that an output of a map of PyTorch sees: a filter's, behind the last of them all, or ()."""
+    if not problem.images:
+        return ()
+    return getattr(phi, "kernel_size", (problem.images[0] // 4, problem.images[1] // 4))
+
+
+def to_torch(theta, phi, window):
+    """Write θ = [W; bᵀ] into a map of PyTorch, which has outputs first, and channels before the pixels of a window."""
+    import torch
+
+    W = np.moveaxis(theta[:-1].reshape(*window, -1, theta.shape[1]), (-1, -2), (0, 1))
+    phi.weight.data = torch.from_numpy(np.ascontiguousarray(W).reshape(phi.weight.shape))
+    phi.bias.data = torch.from_numpy(theta[-1].copy())
+
+
+def from_torch(phi, window):
+    """Return θ = [W; bᵀ] of a map of PyTorch."""
+    W, b = phi.weight.detach().numpy(), phi.bias.detach().numpy()
+    W = np.moveaxis(W.reshape(len(b), -1, *window), (0, 1), (-1, -2))
+    return np.vstack([W.reshape(-1, len(b)), b])
 
 
 def sgd(torch, net, rate):
@@ -180,9 +207,11 @@ THEIRS = [Entrant(f"PyTorch {name}", "PyTorch", partial(torch_trainer, optimizer
 NAMES = tuple(entrant.name for entrant in OURS + THEIRS)
 
 
-def entrants(names=NAMES):
-    """Return the entrants of these names that can run here."""
+def entrants(names=NAMES, problem=None):
+    """Return the entrants of these names that can run here, on a problem if one is given."""
     names = set(names)
+    if problem is not None and problem.images:
+        names.discard("PyTorch Muon")  # all matrices between the first map and the last are filters, not for it
     try:
         import torch
         missing = () if hasattr(torch.optim, "Muon") else ("PyTorch Muon",)
@@ -216,7 +245,7 @@ def run(course, entrant, rate, batch, seed, judge, final=False):
         loss, _ = measure(judge, *train, 500)
         found.seconds.append(clock)
         found.losses.append(loss if math.isfinite(loss) else math.inf)
-        found.accuracies.append(measure(judge, *held_out, 500)[1] if final else math.nan)
+        found.held_out.append(measure(judge, *held_out, 500)[not course.problem.autoencoder] if final else math.nan)
         if not course.levels[-1] < loss < lost:
             break
     return found
@@ -297,8 +326,8 @@ def race(course, names=NAMES, progress=lambda text, line=False: None, threads=1)
     threads : int, default 1
         Of NumPy and PyTorch in each run, where the workers of a cluster do them (see `minilift.lab.runs.cluster`).
     """
-    field = {entrant.name: entrant for entrant in entrants(names)}
-    progress(f"{course.title}: {len(names)} entrant{'s' * (len(names) > 1)}", line=True)
+    field = {entrant.name: entrant for entrant in entrants(names, course.problem)}
+    progress(f"{course.title}: {len(field)} entrant{'s' * (len(field) > 1)}", line=True)
     do = partial(runs_of, course, progress=progress, threads=threads)
     trials = search(course, list(field), do)
     best = {name: best_of(course, trials, name) for name in field}
@@ -311,20 +340,66 @@ def race(course, names=NAMES, progress=lambda text, line=False: None, threads=1)
                      "batch": chosen.batch, "trials": len(own), "rates": rates,
                      "at edge": chosen.rate in (rates[0], rates[-1]),
                      "runs": [found[final]._asdict() for final in finals if final.entrant == name],
-                     "levels": course.levels, "budget": LONGER * course.budget})
+                     "held out": course.held_out, "levels": course.levels, "budget": LONGER * course.budget})
     return rows
 
 
-def courses(path):
-    """Return the courses: the embedded digits, or the images of a file with X_train, y_train, X_test and y_test."""
-    if path is None:
-        digits = datasets.digits()
-        return [Course("digits, 64-128-128-10", (64, 128, 128, 10), (50, 200), (0.1, 0.01), 0.8, digits)]
-    data = read_data(path)
+def courses(path=None, networks=("mlp",)):
+    """Return the courses on the embedded digits, or on the images of a file with X_train, y_train, X_test, y_test."""
+    data = datasets.digits() if path is None else read_data(path)
     data = replace(data, X_train=data.X_train[:10_000], y_train=data.y_train[:10_000])
-    samples, features = data.X_train.shape
-    widths = (features, 1000, 250, 1000, data.n_classes)
-    return [Course(f"{samples} images, {'-'.join(map(str, widths))}", widths, (100, 500), (0.3, 0.1), 30.0, data)]
+    return [COURSES[network](data, path is None) for network in networks]
+
+
+def mlp_course(data, small):
+    """Return the course of a multilayer perceptron."""
+    widths = (64, 128, 128, 10) if small else (data.X_train[0].size, 1000, 250, 1000, data.n_classes)
+    batches, levels, budget = ((50, 200), (0.1, 0.01), 0.8) if small else ((100, 500), (0.3, 0.1), 30.0)
+    problem = Problem("", widths, "relu", 0)
+    return Course(named(data, small, "-".join(map(str, widths))), problem, batches, levels, budget, data)
+
+
+def autoencoder_course(data, small):
+    """Return the course of LocoProp's autoencoder, a smaller one for the digits.
+
+    The levels are what is left of the loss between its least value, the entropy of the pixels, and that of the mean
+    image: 30 % and 20 % of it.
+    """
+    data = data.autoencoder()
+    least, mean = (float(entropy(X).sum(axis=-1).mean()) for X in (data.X_train, data.X_train.mean(axis=0)))
+    half = (data.X_train.shape[1], *((100, 50) if small else (1000, 500, 250)))
+    widths = (*half, 10 if small else 30, *half[::-1])
+    codes = ("tanh",) * (len(half) - 1)
+    problem = Problem("", widths, (*codes, "identity", *codes), 0, autoencoder=True)
+    batches, budget = ((50, 200), 2.0) if small else ((100, 500), 60.0)
+    return Course(named(data, small, f"autoencoder {'-'.join(map(str, widths))}"), problem, batches,
+                  tuple(float(f"{least + share * (mean - least):.3g}") for share in (0.3, 0.2)), budget, data)
+
+
+def convnet_course(data, small):
+    """Return the course of ProxProp's ConvNet."""
+    if data.image_shape is None or any(size % 4 for size in data.image_shape[:2]):
+        raise ValueError("--network convnet takes images, X_train of shape (N, height, width, channels) with height "
+                         f"and width divisible by 4, got {data.X_train.shape}")
+    data = data.images()
+    problem = Problem("", (data.X_train[0].size, data.n_classes), "relu", 0, images=data.image_shape)
+    batches, levels, budget = ((50, 200), (0.1, 0.01), 4.0) if small else ((100, 500), (1.0, 0.5), 120.0)
+    return Course(named(data, small, "ConvNet"), problem, batches, levels, budget, data)
+
+
+COURSES = {"mlp": mlp_course, "autoencoder": autoencoder_course, "convnet": convnet_course}
+COURSE_SECONDS = {"mlp": 110, "autoencoder": 600, "convnet": 1200}  # on the digits
+
+
+def named(data, small, network):
+    """Return the title of a course."""
+    return f"{'digits' if small else f'{len(data.X_train)} images'}, {network}"
+
+
+def entropy(p):
+    """Return the entropy of probabilities, in nats."""
+    from scipy.special import entr
+    return entr(p) + entr(1 - p)
 
 
 # ---- tables
@@ -342,15 +417,16 @@ def last_time(row):
 
 def race_cells(block):
     """Return the results of one course as a table of text, the head first: the quickest entrant on top."""
-    levels = block[0]["levels"]
-    rows = [["entrant", "rate", "batch", *(f"seconds to {level:g}" for level in levels), "training loss",
-             "test accuracy", "highest on the way"]]
+    levels, held_out = block[0]["levels"], block[0]["held out"]
+    best, best_is = BEST[held_out]
+    rows = [["entrant", "rate", "batch", *(f"seconds to {level:g}" for level in levels), "training loss", held_out,
+             f"{best_is} on the way"]]
     for row in sorted(block, key=last_time):
-        accuracies = [found["accuracies"] for found in row["runs"]]
+        tested = [found["held_out"] for found in row["runs"]]
         rows.append([row["contender"], number(row["rate"]) + "*" * row["at edge"], str(row["batch"]),
                      *(ranges(times_to(row, level), 3, "never") for level in levels),
                      ranges([found["losses"][-1] for found in row["runs"]], 2),
-                     ranges([found[-1] for found in accuracies], 2), ranges([max(found) for found in accuracies], 2)])
+                     ranges([found[-1] for found in tested], 2), ranges([best(found) for found in tested], 2)])
     return rows
 
 
@@ -362,7 +438,8 @@ def verdict(block):
              f"Rate and batch are those of the trial of {block[0]['budget'] / LONGER:g} s that was soonest at "
              f"{block[0]['levels'][-1]:g}, for all levels; where none came there, of that with the lowest loss: such "
              "an entrant runs for longer than it was tuned for.",
-             "Test accuracy: where the run ended, and the highest after any epoch: early stopping cannot do better."]
+             f"{block[0]['held out'].capitalize()}: where the run ended, and the {BEST[block[0]['held out']][1]} after "
+             "any epoch: early stopping cannot do better."]
     if any(row["at edge"] for row in block):
         lines.append("* The last rate of the grid: one beyond may be better.")
     if all(row["library"] != "PyTorch" for row in block):
@@ -390,7 +467,7 @@ def race_table(rows):
 
 
 def race_figure(rows):
-    """Return a figure of training losses and test accuracies against seconds, a row of panels for each course."""
+    """Return a figure of training loss and test accuracy, or loss, against seconds, a row of panels for each course."""
     from minilift import plots
 
     blocks = grouped(rows, "network")
@@ -406,11 +483,11 @@ def race_figure(rows):
                 drawn = {"color": color, "label": row["contender"]} if found is runs[len(runs) // 2] else {
                     "color": color, "linewidth": 0.6, "alpha": 0.5}
                 left.plot(found["seconds"], found["losses"], line, **drawn)
-                right.plot(found["seconds"], found["accuracies"], line, **drawn)
+                right.plot(found["seconds"], found["held_out"], line, **drawn)
         for level in block[0]["levels"]:
             left.axhline(level, color="#999999", linewidth=0.8)
         left.set(xscale="log", yscale="log", xlabel="seconds of training", ylabel="training loss", title=title)
-        right.set(xscale="log", xlabel="seconds of training", ylabel="test accuracy",
+        right.set(xscale="log", xlabel="seconds of training", ylabel=block[0]["held out"],
                   title="thick: the seed in the middle; thin: the others")
         for axes in (left, right):
             axes.spines[["top", "right"]].set_visible(False)

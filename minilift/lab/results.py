@@ -193,7 +193,8 @@ def race_part(path, about):
              *(line for warning in busy(about["machine"]) for line in ("", warning))]
     for block in grouped(about["rows"], "network").values():
         lines += ["", *markdown(race_cells(block)), "", *(f"{line}  " for line in verdict(block))]
-    return [*lines, "", f"![Training loss and test accuracy against seconds]({path.with_suffix('.png').name})"]
+    held_out = about["rows"][0]["held out"]
+    return [*lines, "", f"![Training loss and {held_out} against seconds]({path.with_suffix('.png').name})"]
 
 
 def bench_part(path, about):

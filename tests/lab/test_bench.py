@@ -279,7 +279,7 @@ def test_wrong_options_are_refused_before_anything_is_measured(words, message, t
 
 
 @pytest.mark.parametrize(("what", "words", "message"), [
-    ("solve", ("--network", "wide"), "--network belongs to bench step, profile, memory, ranks, got bench solve"),
+    ("solve", ("--network", "wide"), "--network belongs to bench step, profile, memory, race, ranks, got bench solve"),
     ("profile", ("--contender", "FOOF"), "--contender belongs to"), ("step", ("--batch", "9"), "--batch belongs"),
     ("race", ("--backend", "cupy"), "--backend belongs"), ("memory", ("--data", "images.npz"), "--data belongs"),
     ("step", ("--cluster", "tcp://a:1"), "--cluster belongs to bench race, got bench step")])

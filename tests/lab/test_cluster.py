@@ -16,6 +16,7 @@ import pytest
 import minilift as ml
 from minilift import cli
 from minilift.lab import race, reproduce, runs
+from minilift.lab.contenders import Problem
 from minilift.lab.experiments import Plan
 
 needs_dask = pytest.mark.skipif(importlib.util.find_spec("distributed") is None, reason="needs dask")
@@ -223,7 +224,7 @@ def test_records_are_in_the_order_of_the_grid_whatever_comes_first():
     assert [(one["label"], one["seed"]) for one in repeated] == [("b", 1), ("b", 0), ("a", 1), ("a", 0)]
 
 
-SHORT = race.Course("short", (64, 8, 10), (100,), (2.0,), 0.05, ml.datasets.digits())
+SHORT = race.Course("short", Problem("", (64, 8, 10), "relu", 0), (100,), (2.0,), 0.05, ml.datasets.digits())
 
 
 def test_a_race_goes_to_the_backend_and_has_the_rows_of_one_here(far):
