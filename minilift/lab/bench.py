@@ -524,7 +524,8 @@ def lasting(options):
     longer = crowd(options["threads"])
     if options["what"] == "race":
         alone = sum(COURSE_SECONDS[network] for network in options["network"])
-        return about(alone * longer) if options["data"] is None else "hours"
+        share = min(1.0, len(options["contender"]) / len(NAMES))
+        return about(alone * share * longer) if options["data"] is None else "hours"
     if options["what"] != "import" and (options["all"] or options["network"] != QUICK or options["rounds"] > 7):
         return f"{about(LARGE * longer)} or more"
     return about(SECONDS[options["what"]] * longer)
