@@ -38,7 +38,7 @@ COLORS = {"minilift": ("#0072B2", "#009E73", "#56B4E9", "#44AA99", "#000000", "#
 SEEDS = 3  # of the finalists, none of which is that of the search
 MOMENTUM = 0.9
 DECAY = 0.01  # of AdamW, as PyTorch has it
-BEST = {"test accuracy": (max, "highest"), "test loss": (min, "lowest")}
+BEST = {"test accuracy": (max, "highest", 2), "test loss": (min, "lowest", 3)}  # and digits to be shown
 LOST = 10.0  # times the loss at the start, from where a run counts as diverged
 
 
@@ -418,15 +418,16 @@ def last_time(row):
 def race_cells(block):
     """Return the results of one course as a table of text, the head first: the quickest entrant on top."""
     levels, held_out = block[0]["levels"], block[0]["held out"]
-    best, best_is = BEST[held_out]
+    best, best_is, digits = BEST[held_out]
     rows = [["entrant", "rate", "batch", *(f"seconds to {level:g}" for level in levels), "training loss", held_out,
              f"{best_is} on the way"]]
     for row in sorted(block, key=last_time):
         tested = [found["held_out"] for found in row["runs"]]
         rows.append([row["contender"], number(row["rate"]) + "*" * row["at edge"], str(row["batch"]),
                      *(ranges(times_to(row, level), 3, "never") for level in levels),
-                     ranges([found["losses"][-1] for found in row["runs"]], 2),
-                     ranges([found[-1] for found in tested], 2), ranges([best(found) for found in tested], 2)])
+                     *(ranges(values, digits) for values in ([found["losses"][-1] for found in row["runs"]],
+                                                             [found[-1] for found in tested],
+                                                             [best(found) for found in tested]))])
     return rows
 
 
@@ -486,7 +487,9 @@ def race_figure(rows):
                 right.plot(found["seconds"], found["held_out"], line, **drawn)
         for level in block[0]["levels"]:
             left.axhline(level, color="#999999", linewidth=0.8)
-        left.set(xscale="log", yscale="log", xlabel="seconds of training", ylabel="training loss", title=title)
+        few = block[0]["held out"] == "test loss"  # whose least value is not near 0: less than a power of ten
+        left.set(xscale="log", yscale="linear" if few else "log", xlabel="seconds of training", ylabel="training loss",
+                 title=title)
         right.set(xscale="log", xlabel="seconds of training", ylabel=block[0]["held out"],
                   title="thick: the seed in the middle; thin: the others")
         for axes in (left, right):
