@@ -424,7 +424,8 @@ WRONG_GAMMAS = {
         gamma_with(lambda a, g, low, high: np.where(g > 0, high - a, a - low)),
     "the sign, and the entry with the most room": gamma_with(
         lambda a, g, low, high: np.where(g > 0, high - a, a - low), np.max),
-    "|g| divides: of two with the same room the larger signal leaves first": gamma_with(times=lambda room, g: room * abs(g)),
+    "|g| divides: of two with the same room the larger signal leaves first":
+        gamma_with(times=lambda room, g: room * abs(g)),
     "this is the room; how many γ g fit in it?": gamma_with(times=lambda room, g: room),
     "this is the room, of entries too that do not move; how many γ g fit in it?":
         gamma_with(times=lambda room, g: room, only=lambda g: g == g),
