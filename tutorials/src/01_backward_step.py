@@ -253,7 +253,7 @@ def implicit_step(B, x, tau):
 # $$ \left(B^T B + \tfrac1\tau I\right) d = B^T B\, x_k. \tag{1.7} $$
 #
 # Its `damped_solve(gram, r, beta)` solves $(B^TB + \beta I)\,d = B^T r$; so $r = Bx_k$, and the damping $\beta$ is
-# $1/\tau$. In notebook 05 this line comes back, with a layer's input in the place of $B$.
+# $1/\tau$. In notebook 05 this system comes back, with a layer's input in the place of $B$.
 
 # %%
 gram = ml.maps.Gram(B, bias=False)

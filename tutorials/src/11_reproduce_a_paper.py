@@ -388,9 +388,9 @@ teach.show(fig,
            "Training loss against step size, here and in the paper's Table "
            "1. BackProp is best at 0.05 in both; the valleys of "
            "ProxProp with few steps lie farther right, cg1's farthest. "
-           "Crosses above the top edge, one named row a method: a run ended "
-           "above 1.05 times the loss of guessing, or diverged; open circles: "
-           "the other runs there.")
+           "Crosses above the top edge, one row a method, named at the left: a "
+           "run ended above 1.05 times the loss of guessing, or diverged; "
+           "open circles: the other runs there.")
 
 # %% [markdown]
 # Line: half of the loss of guessing, our criterion of *usable*. Cross: one seed at least ends above 1.05 times that
@@ -663,9 +663,9 @@ print(f"at least one holds with chance {chance:.2f}")
 # seeds; what is tuned, and on what; what would make you say *fails*. Then run it, once.
 
 # %% [markdown] tags=["answer"]
-# **One answer.** That cg10 gains nothing over cg3 (both are in ProxProp's Fig. 2). Number per seed: $\log_{10}$ of
+# **One answer.** That cg10 gains over cg3 (both are in ProxProp's Fig. 2). Number per seed: $\log_{10}$ of
 # cg3's final training loss over cg10's, minus 0.1. Data and net as above, three new seeds, since the table has shown
-# the end of ours; 12 epochs, $\tau = 1$, $\tau_\theta = 0.05$ for both, nothing tuned. "Gains" holds if the interval
+# the end of ours; 12 epochs, $\tau = 1$, $\tau_\theta = 0.05$ for both, nothing tuned. It holds if the interval
 # (11.1) is positive, fails if negative. Time is reported beside it, with the machine. If the interval contains zero I
 # say *unclear* and add seeds only to a **new** claim.
 
