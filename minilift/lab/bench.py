@@ -28,7 +28,7 @@ from minilift import plots
 from minilift.lab import contenders
 from minilift.lab.contenders import OTHERS, OURS, PROBLEMS, Problem, Timed, step_products, timed_step
 from minilift.lab.figures import LIBRARIES, MEASURED, bars, exponent, milliseconds, scale_figure, solve_figure
-from minilift.lab.machine import THREAD_VARIABLES, machine
+from minilift.lab.machine import THREAD_VARIABLES, crowd, machine
 from minilift.lab.race import COURSE_SECONDS, COURSES, NAMES, courses, race, race_figure, race_table
 from minilift.lab.ranks import CHAINS, check_chains, needs, ranks_figure, ranks_rows, ranks_table
 from minilift.lab.runs import check_address, cluster, existing, grouped, select
@@ -529,12 +529,6 @@ def lasting(options):
     if options["what"] != "import" and (options["all"] or options["network"] != QUICK or options["rounds"] > 7):
         return f"{about(LARGE * longer)} or more"
     return about(SECONDS[options["what"]] * longer)
-
-
-def crowd(threads):
-    """Return how many times longer than alone so many threads take on this machine, as busy as it was just now."""
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    return max(1.0, (load + min(threads, os.cpu_count())) / os.cpu_count())
 
 
 def checked_options(arguments):

@@ -54,3 +54,9 @@ def commit():
                               capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def crowd(threads):
+    """Return how many times longer than alone so many threads take on this machine, as busy as it was just now."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    return max(1.0, (load + min(threads, os.cpu_count())) / os.cpu_count())

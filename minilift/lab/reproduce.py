@@ -22,13 +22,15 @@ A worker that is lost costs nothing but time: its runs are taken up by others, f
 from __future__ import annotations
 
 import json
+import math
+import os
 from dataclasses import asdict, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
 from minilift import datasets
 from minilift.lab.experiments import EXPERIMENTS, Plan, autoencoder, image_classifier
-from minilift.lab.machine import machine
+from minilift.lab.machine import crowd, machine
 from minilift.lab.results import BEGIN, END, read_json, section, with_section, write_results
 from minilift.lab.runs import (
     Job,
@@ -45,7 +47,7 @@ from minilift.lab.runs import (
 from minilift.support.backend import get_module
 from minilift.support.files import checksum, read_text, sweep, write_text
 from minilift.support.options import check_count, naming, whole, writable_folder
-from minilift.support.terminal import note
+from minilift.support.terminal import about, note
 from minilift.training.fit import fit
 from minilift.training.history import History
 
@@ -195,7 +197,19 @@ def run_all(plan, folder, workers, progress):
 # ---------------------------------------------------------------------------------------- the command line
 
 
-LASTS = {"small": "some minutes", "medium": "an hour or several", "paper": "many hours, or days"}
+SECONDS = {"proxprop-table1": 80, "proxprop-fig2": 12, "proxprop-fig3": 25, "locoprop-autoencoder": 420,
+           "sibp-mnist": 10, "bcd-mnist": 25, "usps-autoencoder": 40}  # at the small scale
+LASTS = {"medium": "an hour or several", "paper": "many hours, or days"}
+
+
+def lasting(plan, jobs, address=None):
+    """Return how long an experiment takes, in words; its small scale is known, on this machine and on data of ours."""
+    if plan.scale in LASTS or plan.data is not None or address is not None:
+        return LASTS.get(plan.scale, "some minutes, or more")
+    small, cores = plan.what.settings["small"], os.cpu_count()
+    work = math.prod(getattr(plan.setting, name) / getattr(small, name) for name in ("seeds", "epochs", "samples"))
+    at_a_time = cores if jobs == -1 else min(jobs, cores)
+    return about(SECONDS[plan.experiment] * work / at_a_time * crowd(at_a_time * plan.threads))
 
 
 def add_arguments(parser):
@@ -244,7 +258,8 @@ def run(arguments):
         raise ValueError("--jobs is for this machine; the workers of --cluster do as many runs as they have threads")
     plan = Plan(**{name: getattr(arguments, name) for name in Plan.__dataclass_fields__})
     folder = folder_of(plan, arguments.output)
-    note(f"{plan.experiment}, {plan.scale}: {LASTS[plan.scale]}; finished runs, kept in {folder}, are not done again")
+    lasts = lasting(plan, arguments.jobs, arguments.cluster)
+    note(f"{plan.experiment}, {plan.scale}: {lasts}; finished runs, kept in {folder}, are not done again")
     results = reproduce(plan, arguments.output, jobs=arguments.jobs, address=arguments.cluster)
     print((folder / "results.txt").read_text(encoding="utf-8"))
     print(f"written: {folder}: results.txt, results.csv, results.json, {', '.join(f'{d}.png' for d in results.data)}")

@@ -376,3 +376,17 @@ def test_at_equal_seconds_backprop_runs_as_long_as_locoprop_with_a_schedule_made
     assert m_epochs.verdict.startswith("holds"), m_epochs
     assert m_seconds.verdict.startswith("fails"), "long runs were lower at that time"
     assert "after 7 s: 1 against 0.5" in f"{m_seconds.claim}: {m_seconds.numbers}"
+
+
+def test_how_long_an_experiment_takes_is_said_before_by_what_is_asked_for(monkeypatch):
+    monkeypatch.setattr(reproduce, "crowd", lambda threads: 1.0)
+    monkeypatch.setattr(reproduce.os, "cpu_count", lambda: 2)
+    monkeypatch.setitem(reproduce.SECONDS, "sibp-mnist", 400)
+    small = EXPERIMENTS["sibp-mnist"].settings["small"]
+    plan = Plan("sibp-mnist")
+    assert set(reproduce.SECONDS) == set(EXPERIMENTS)
+    assert reproduce.lasting(plan, 1) == "about 7 minutes"
+    assert reproduce.lasting(plan, -1) == reproduce.lasting(plan, 8) == "about 3 minutes", "as many as cores"
+    assert reproduce.lasting(Plan("sibp-mnist", seeds=3 * small.seeds), 1) == "about 20 minutes"
+    assert reproduce.lasting(Plan("sibp-mnist", "paper"), 1) == "many hours, or days"
+    assert reproduce.lasting(plan, 1, "tcp://10.0.0.1:8786") == "some minutes, or more"
