@@ -302,7 +302,7 @@ teach.holds("a_3^½ + a_1 − z_4^½ = 0", gap, 0 * gap)
 # %% [markdown]
 # ## Exercise 13.3 (core): what the naive order loses
 #
-# The sum is met exactly as soon as *one* parent has moved:
+# The sum is met exactly as soon as $a_3$ has moved:
 #
 # $$ a_3^{1/2} + a_1 - z_4^{1/2} = (a_3 + a_1 - z_4) - \tau g_4 + \tau g_4 = 0, \qquad
 #    g_4 = \frac{\partial J}{\partial z_4}. \tag{13.5} $$
@@ -512,7 +512,7 @@ for t in (1e-3, 1.0, 100.0):
     library = ml.ProxProp(t).direction(small, x, y)[1][0]
     size = np.abs(library).max()
     teach.holds(f"τ_θ = {t:g}: the library's direction", d / size,
-                library / size, 1e-10)  # κ of M up to 1e5
+                library / size, 1e-10)  # rounding, times κ of M
     slope = A.T @ (A @ d - G) + d / t  # zero: (13.7)
     teach.holds("    slope of (13.6) in d, relative",
                 slope / np.abs(d / t).max(), 0 * d, 1e-8)
@@ -579,7 +579,7 @@ teach.show(fig, "Misfit of all uses after the step over that before, against "
 #
 # Each single step removes misfit as if it were alone; of equal uses, the sum removes it up to $U$ times over. For
 # $\tau_\theta\to 0$ the sum and the stacked step are both $\tau_\theta\nabla J$ (their mean is $U$ times too short): a
-# test with small steps would not notice.
+# test with small steps may not notice.
 #
 # Take $U$ *equal* uses: the same 30 rows $a$, the same signals $g = \tilde a\,\theta^*$, which one change
 # $\theta^*$ of $\theta$ would remove. Find $U \le 50$ and $\tau_\theta$ for which the sum of the single steps
@@ -886,15 +886,16 @@ teach.record("decades that bridges add to ∂J/∂θ_1", decades, 8.7, 0.5)
 # - An implicit step in shared weights is one problem with stacked rows. Single steps must not be added.
 # - Measured, after ten epochs (medians of three seeds, each method at the best of three step sizes): training loss
 #   0.0004 with ProxProp and 0.025 with BackProp through time, 0.018 and 0.30 in depth. BackProp first reached
-#   ProxProp's in epoch 25 and 31: a lead per second only while an epoch of ProxProp costs less than 2.5 and 3.1 of
-#   BackProp's; the ratios are printed. At epoch 40 BackProp's median was lower in both. Without bridges (one seed, one
-#   step size) both stayed at guessing, 2.302, for ten epochs; ‖∂J/∂θ_1‖ was 5.5e-10 at the start, with bridges 0.3.
+#   ProxProp's in epoch 25 and 31: at that loss a lead per second only while an epoch of ProxProp costs less than 2.5
+#   and 3.1 of BackProp's; the ratios are printed. At epoch 40 BackProp's median was lower in both. Without bridges (one
+#   seed, one step size) both were at guessing, 2.302, after ten epochs; ‖∂J/∂θ_1‖ was 5.5e-10 at the start, with
+#   bridges 0.3.
 #
 # **What this does not show.** One task each, narrow nets, three seeds, Adam, one $\tau_\theta$, a coarse grid of step
 # sizes (through time the best lie at its ends; beyond them, after ten epochs, both are worse); width, transfer and
-# optimizer were chosen after trial runs, and at twice the width the ranges overlap (Exercise 13.6). Nothing about
-# *why* ProxProp is ahead through time: no control as in notebook 07 was run. Gated cells, clipped gradients, batch
-# norm or another initialisation were not tried. Seconds are those of one machine, for narrow maps. The library's
+# optimizer were chosen after trial runs, and at twice the width the ranges overlap (Exercise 13.6's answer). Nothing
+# about *why* ProxProp is ahead through time: no control as in notebook 07 was run. Gated cells, clipped gradients,
+# batch norm or another initialisation were not tried. Seconds are those of one machine, for narrow maps. The library's
 # methods that keep their values (notebook 14) take chains alone, and were not run.
 #
 # **References.** Frerix et al., *Proximal Backpropagation*, ICLR 2018: Algorithm 1 and Proposition 1, for chains. He,

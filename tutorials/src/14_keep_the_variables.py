@@ -36,7 +36,7 @@ teach.versions()
 # $$ E = L_y(a_D) + \tfrac\gamma2\|a_D - z_D\|^2 + \sum_{l<D} \tfrac\gamma2\|a_l - \sigma(z_l)\|^2
 #    + \sum_{l\le D} \tfrac\rho2\|z_l - a_{l-1}W_l - 1b_l^T\|^2. \tag{14.1} $$
 #
-# Here $L_y(v) = \frac12\|v - Y\|^2$ with one-hot rows $Y$; everything in this notebook is summed over
+# Here $L_y(v) = \frac12\|v - Y\|^2$ with one-hot rows $Y$; energies and losses are sums over
 # samples. After a forward pass all gaps are zero, and $E$ is the loss $J$.
 
 # %%
@@ -552,8 +552,8 @@ for name, parts in off.items():
           ", ".join(f"{part:.0%}" for part in parts))
 
 # %% [markdown]
-# The variables fit the digits, the network does not (seed 0): gaps of 2 to 5 % in each map grow on the way
-# through a forward pass, to half of $z_3$. So $E$ is no measure of $J$ here. Two remedies are tried here: raise
+# The variables fit the digits far better than the network (seed 0): gaps of 2 to 5 % in each map grow on the
+# way through a forward pass, to half of $z_3$. So $E$ is no measure of $J$ here. Two remedies are tried here: raise
 # the penalties, or add multipliers.
 
 # %% [markdown]
@@ -617,8 +617,8 @@ axes[0].set(ylabel="sum over 300 digits")
 axes[0].legend()
 teach.show(fig, "MAC's energy and the network's loss against sweeps for three "
            "growths of μ, median and range of three seeds. With μ fixed the "
-           "energy falls far below the loss; with growth 1.2 the two meet, the "
-           "median energy rises from sweep 12 on, while each new μ makes it "
+           "energy falls far below the loss; with growth 1.2 the two meet: the "
+           "median energy is least after sweep 12, while each new μ makes it "
            "another one. The median loss ends lowest with growth 1.05.")
 
 # %%
@@ -806,8 +806,9 @@ ax.set(yscale="log", xlabel="sweeps", ylabel="loss J, sum over 300 digits",
 ax.legend(loc="lower left")
 teach.show(fig, "ADMM with a prox weight of 5: loss of the network against 60 "
            "sweeps, median and range of three seeds. With the published "
-           "multiplier it stays at 114 to 123 from the tenth sweep on, its gap "
-           "at 7e-4; without any, and with the one on the gap, it falls on.")
+           "multiplier it stays at 114 to 123 from the tenth sweep on, and its "
+           "gap ends at 7e-4; without any, and with the one on the gap, it "
+           "falls on.")
 
 # %% [markdown]
 # ## A race
@@ -879,8 +880,8 @@ axes[1].set(xlabel="seconds (this machine)", xlim=(0, None))
 axes[0].legend(loc="lower left")
 teach.show(fig,
            "Training loss against epochs or sweeps and seconds, median and "
-           "range of three seeds. After 20 sweeps MAC's loss is "
-           "0.9 times BackProp's, after 30 1.5 times, at several times the "
+           "range of three seeds. After 20 sweeps MAC's loss is 0.9 times "
+           "BackProp's, which jumps, after 30 1.5 times, at several times the "
            "seconds; BCD and ADMM end far above BackProp, in fewer seconds "
            "than MAC.")
 
