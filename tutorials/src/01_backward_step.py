@@ -611,10 +611,11 @@ saddle, saddle_tau = np.diag([1.0, -1.0]), 1.5
 # %% [markdown] tags=["answer"]
 # **One answer.** A little below its limit the explicit step multiplies the flat component by about $1 - 2/\kappa$, and
 # its part of $J$ by $e^{-4/\kappa}$: for a factor of $10^{-6}$ it takes $\frac14\ln 10^6 = 3.45$ times $\kappa$ steps
-# (3.4 printed above, for $\kappa = 20$). With a huge $\tau$ two implicit steps do it (in the figure), for 2000
-# products. So they pay from a $\kappa$ of some 600, if the loss lies in the flat direction of a quadratic. For a
-# network $A$ changes with $x$; how large a step may be there is not answered here. Three iterations of one product
-# each cost as much as three explicit steps; what they buy is the subject of notebook 06.
+# (3.4 printed above, for $\kappa = 20$). At the figure's largest $\tau$ two implicit steps do it, for 2000
+# products. So they pay from a $\kappa$ of some 600, if the loss lies in the flat direction of a quadratic (from
+# half of it where $\tau\mu > 1000$: then one step does it, by (1.9)). For a network $A$ changes with $x$; how
+# large a step may be there is not answered here. Three iterations of one product each cost as much as three
+# explicit steps; what they buy is the subject of notebook 06.
 
 # %% tags=["record"]
 teach.record("largest stable τL", limit * L, expected=2.0, tolerance=0.02)

@@ -114,7 +114,7 @@ WRONG_EXPLICIT_STEPS = {
 def is_no_step(step, B, x, tau):
     """Yield (whether a step of either kind lacks a property that both have, which)."""
     shape = np.shape(step(B, x, tau))
-    yield shape != x.shape, (f"x_new has the shape {x.shape} of x, yours has {shape}"
+    yield shape != x.shape, (f"the new x has the shape {x.shape} of x, yours has {shape}"
                              f"{': with x, a matrix multiplies by @, not *, and no / solves' * (shape == 2 * x.shape)}")
     yield not same(step(B, 0 * x, tau), 0 * x), "at x = 0 the slope is 0, and x must stay there; yours moves"
     yield not same(step(B, 2 * x, tau), 2 * step(B, x, tau)), "a doubled x must double x_new: all of it is linear in x"
@@ -177,7 +177,8 @@ WRONG_IMPLICIT_STEPS = {
     "the identity is missing: x_new itself stands on the left, too": implicit_with(lambda tau: 0.0),
     "τ multiplies A; here it divides": implicit_with(weight=lambda tau: 1 / tau),
     "a factor 2: J carries a ½, so its gradient is A x": implicit_with(weight=lambda tau: 2 * tau),
-    "a factor ½: the gradient of ½‖Bx‖² is A x": implicit_with(weight=lambda tau: tau / 2),
+    "a factor ½: the gradient of ½‖Bx‖² is A x, that of ‖x − x_k‖²/(2τ) is (x − x_k)/τ":
+        implicit_with(weight=lambda tau: tau / 2),
     "the right side is x; the slope is on the left already":
         implicit_with(right=lambda B, x, tau: x - tau * B.T @ (B @ x)),
     "this is the change of x; the new x is wanted": lambda B, x, tau: implicit_with()(B, x, tau) - x,
@@ -352,7 +353,7 @@ def largest_stable_step(answer, B, seed):
             yield all(same(float(limit(each)) * size(each) / 2, 1, 0.01) for each in (spread, wide)), message
         shares = [float(limit(each)) * np.linalg.norm(each, 2) ** 2 / 2 for each in (B, spread, wide)]
         yield same(shares[0], shares[1], 0.01) and same(shares[1], shares[2], 0.01), \
-            f"your τ is {shares[1]:.3g} times the largest stable one, for every B: what does the test ask for?"
+            f"your τ is {shares[1]:.3g} times the largest stable one, for every B; the last τ that shrank x is wanted"
         yield min(shares) > 0.5 and max(shares) <= 2, \
             "within a factor 2 of the limit: too coarse a search, or ‖x‖ is looked at after a few steps of one x only"
         yield True, "your τ is {:.3g} times the largest stable one for the notebook's B, {:.3g} and {:.3g} times " \
