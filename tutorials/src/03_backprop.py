@@ -600,9 +600,9 @@ print(f"the fault is in the activation behind map {l}")
 # ## Exercise 3.5 (break it): fool a check
 #
 # Suppose that a gradient check moves *all* entries by the same $h$, which compares only the **sum** of the gradient
-# with a finite difference. Build a wrong gradient of the same shape, off by at least 10 %, that this check
-# passes. Start from `gradient`. Then, on paper, hold it against (3.7) along a random direction: which of the two checks
-# sees the fault?
+# with a finite difference. Build a wrong gradient of the same shape, off by at least 10 % in norm, that this
+# check passes. Start from `gradient`. Then, on paper, hold it against (3.7) along a random direction: which of the two
+# checks sees the fault?
 #
 # <details><summary>Hint 1: idea</summary>
 #

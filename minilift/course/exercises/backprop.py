@@ -141,9 +141,10 @@ WRONG_LOSS_GRADIENTS = {
         softmax_with(targets=0.0)(z, y) - np.isin(np.arange(len(z)), y)[:, None] / len(z),
     "the label is a column, not a number to subtract: 1 at (i, y_i)":
         lambda z, y: softmax_with(targets=0.0)(z, y) - y[:, None] / len(z),
-    "1 is subtracted at the right class alone, not everywhere": lambda z, y:
-        softmax_with(targets=0.0, mean=lambda z: 1)(z, y) - 1 / len(z),
-    "1 is subtracted at the right class alone": lambda z, y: softmax_with(targets=0.0)(z, y) - 1 / len(z),
+    "1/N is subtracted at every class, and p is not divided; 1 belongs at the right class alone, then all over N":
+        lambda z, y: softmax_with(targets=0.0, mean=lambda z: 1)(z, y) - 1 / len(z),
+    "1 is subtracted at every class; it belongs at the right one alone":
+        lambda z, y: softmax_with(targets=0.0)(z, y) - 1 / len(z),
     "the logarithm belongs to the loss; its slope in z has p itself": lambda z, y:
         (np.log(softmax_with(targets=0.0, mean=lambda z: 1)(z, y)) - np.eye(z.shape[1])[y]) / len(z),
     "these are the losses of the samples, or their negatives; their slope in z is wanted": lambda z, y:
@@ -468,6 +469,17 @@ def find_fault(answer, seed):
         # equal up to rounding, as where two ways to sum are compared
         right = [None, *(part * (1 + 1e-15) for part in BackProp().direction(net, X, y)[1])]
         cases += [(net.depth, l, with_fault(net, X, y, l), right) for l in range(1, net.depth)]
+    _, _, faulty, right = cases[1]
+    # the gradients are linear in σ'(z_2): those of a fault so small that ∇θ_2 J is off by 3e-5
+    share = 3e-5 / abs(faulty[2] - right[2]).max()
+    small = [None, *(good + share * (bad - good) for bad, good in zip(faulty[1:], right[1:]))], right
+
+    def of_the_small_fault(find):
+        """Return the layer that an answer finds, 0 where it finds none."""
+        try:
+            return float(find(*small))
+        except Exception:  # it sees no fault, and may do anything then
+            return 0.0
 
     def claims(find):
         for depth, l, *lists in cases:
@@ -475,6 +487,7 @@ def find_fault(answer, seed):
             if np.ndim(found) or isinstance(found, (bool, np.bool_)):
                 raise ValueError(f"the number of a layer is expected, got {found!r}")
             yield claim(f"{depth} maps, a fault in σ'(z_{l}): l", float(found), l)
+        yield claim("4 maps, a fault in σ'(z_2) that moves ∇θ_2 J by 3e-5: l", of_the_small_fault(find), 2)
 
     def mistakes(find):
         found = [find(*lists) for _, _, *lists in cases]
@@ -491,9 +504,11 @@ def find_fault(answer, seed):
             "one too high: that gradient is still right; the fault shows first in the map before the activation"
         yield same(found, depths - layers), "this counts from the top; layers are counted from 1, below"
         yield same(found, 0 * layers + found[0]), "the same for every fault: it must come from the two lists"
-        yield same(found[:3], layers[:3]), "right for four maps alone: take their number from the lists, len(right) − 1"
+        yield same(found[:3], layers[:3]) and not same(found, layers), \
+            "right for four maps alone: take their number from the lists, len(right) − 1"
         for each, depth, l in zip(found, depths, layers):
             yield not same(each, l), f"for a fault in σ'(z_{l}) of {depth} maps your answer is {each}"
+        yield True, "a fault that moves ∇θ_2 J by 3e-5 is not seen, or only below: right gradients agree up to rounding"
 
     return check("3.4", answer, claims, mistakes, fallback=topmost_gap)
 
@@ -517,7 +532,8 @@ def fool(answer, gradient, seed):
         yield same(wrong, gradient), "this is the gradient; it should be wrong"
         yield same(wrong, -gradient), "minus the gradient has minus its sum: even the weak check sees it"
         yield distance(wrong) > 0 and same(np.asarray(wrong) / 2, gradient), "twice the gradient has twice its sum"
-        yield distance(wrong) < 0.1, "this is the gradient, or nearly; it should be wrong"
+        yield distance(wrong) < 0.1, (
+            f"this is the gradient, or nearly: off by {distance(wrong):.2g} of its norm; it should be wrong, by 0.1")
         yield same(wrong, 0 * gradient), "zero: its sum is zero, the gradient's is not"
         yield abs(np.sum(wrong) - np.sum(gradient)) > 1e-9, "the sums differ, so that even the weak check sees it"
 

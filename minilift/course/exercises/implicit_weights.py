@@ -228,7 +228,7 @@ WRONG_COEFFICIENTS = {
 def coefficients(answer, seed):
     """Exercise 5.2: d = ãᵀU satisfies M d = ãᵀg."""
     rng = np.random.default_rng(seed)
-    problems = [(rng.normal(size=(N, n)), rng.normal(size=(N, 2))) for N, n in ((5, 12), (12, 5))]
+    problems = [(rng.normal(size=(N, n)), rng.normal(size=(N, 2))) for N, n in ((6, 12), (12, 5))]
     wide = rng.normal(size=(4, 400)), rng.normal(size=(4, 2)), 0.4
     forms_M = "right numbers, but an array as large as M is formed: all that is needed is N × N"
 
