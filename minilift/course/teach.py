@@ -552,7 +552,8 @@ def verdict(exercise, status, claims, message, has_fallback):
                   f"{'' if c.holds else '   <- too large'}" for c in claims]
     if message:
         guess = claims and not message.startswith(("your ", "the answer ", "the first "))  # these are no guesses
-        lines.append(f"      Probably: {message}" if guess else f"      {message[0].upper()}{message[1:]}.")
+        stop = "" if message.endswith(("?", "!", ".")) else "."
+        lines.append(f"      Probably: {message}" if guess else f"      {message[0].upper()}{message[1:]}{stop}")
     if status != "PASS" and has_fallback:
         lines.append("      The cells below go on with a stand-in, so that their results are right.")
     return "\n".join(lines)

@@ -652,3 +652,10 @@ def test_ids_are_readable_and_unique():
     assert [notebooks.unused(notebooks.slug(text), seen) for text in
             ("# Exercise 1.1\nx", "# Exercise 1.1\ny", "## Éxplicit: τ", "…")] == \
         ["exercise-1-1", "exercise-1-1-2", "explicit", "cell"]
+
+
+@pytest.mark.parametrize(("message", "line"), [
+    ("your answer is a list", "Your answer is a list."),
+    ("the first is right, is the second old?", "The first is right, is the second old?")])
+def test_a_message_ends_in_one_stop(message, line):
+    assert teach.verdict("1.1", "FAIL", [], message, False).split("\n")[1].strip() == line
