@@ -198,8 +198,8 @@ teach.show(fig, "Six panels. Top: where the prox sends v, for three τ; |u| has 
 
 # %% [markdown]
 # Read the top row column by column. $|u|$ collects a whole interval of points at its kink. The double
-# well pulls points towards its wells; for $\tau = 4$ no point goes to the middle. The logistic loss has a slope
-# between 0 and 1 and so moves points to the left by less than $\tau$: by how much at the two ends?
+# well pulls points towards its wells; for $\tau = 4$ none of those drawn goes to the middle. The logistic loss has a
+# slope between 0 and 1 and so moves points to the left by less than $\tau$: by how much at the two ends?
 
 # %%
 for tau in taus:
