@@ -757,5 +757,5 @@ teach.record("hidden ‖d‖/‖∇J‖ of exact ProxProp", shift["ProxProp exac
 # **References.** Frerix et al., *Proximal Backpropagation*, ICLR 2018, Table 1: the losses at nine step
 # sizes quoted above. Nesterov, *Introductory Lectures on Convex Optimization*, 2004, §1.2.3: $\mu$
 # and $L$ limit gradient steps near a minimum of a smooth function as in (7.4). Sivaprasad, Mai, Vogels, Jaggi,
-# Fleuret, *Optimizer Benchmarking Needs to Account for Hyperparameter Tuning*, ICML 2020: that tuning effort belongs to a
-# comparison.
+# Fleuret, *Optimizer Benchmarking Needs to Account for Hyperparameter Tuning*, ICML 2020: that tuning effort belongs to
+# a comparison.
