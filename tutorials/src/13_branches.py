@@ -83,7 +83,7 @@ with plt.rc_context({"figure.constrained_layout.use": False}):
 # $$ E = L_y(\tilde a_4\theta_5) + \tfrac{1}{2\tau}\sum_{l=1}^{4} \bigl(\|\sigma_l(z_l) - a_l\|^2
 #    + \|\varphi_l(\theta_l, \text{what } l \text{ reads}) - z_l\|^2\bigr). \tag{13.2} $$
 #
-# One penalty for each map, transfer and join, with $\gamma = \rho = 1/\tau$, and
+# One penalty for each map, transfer and join up to $l = 4$, with $\gamma = \rho = 1/\tau$, and
 # $L_y(v) = \frac1{2N}\|v - Y\|^2$. Write it for (13.1); `sigma` and `phi` are given. Slot 0 of `theta` and `z`
 # holds None, and so does `theta[4]`.
 #
@@ -733,7 +733,7 @@ for name, runs in outside.items():
                     for lr in runs))
 
 # %% [markdown]
-# The same over step sizes, epochs and seconds:
+# Over step sizes, epochs, seconds:
 
 # %%
 def picture(runs, guess, task, alt):
@@ -778,10 +778,10 @@ picture(time_runs, 1 / 12, "Adding problem",
 # %% [markdown]
 # ## Twenty-four maps
 #
-# Now depth: `ml.resnet` with 24 maps, 16 units wide, eleven blocks, softmax cross-entropy, 1,000 digits, batches of
+# Depth: `ml.resnet` with 24 maps, 16 units wide, eleven blocks, softmax cross-entropy, 1,000 digits, batches of
 # 100 (100 steps in ten epochs), else as above. For comparison `ml.mlp` of the same maps, **without
 # bridges**, with one seed at step size 0.01. A step of exact ProxProp also solves a small
-# system for each hidden map: the last printed lines and the panel on the right compare at equal time.
+# system for each hidden map: the last printed lines and the right panel compare seconds, BackProp's up to epoch 40.
 #
 # ## Predict
 #
@@ -895,7 +895,7 @@ teach.record("decades that bridges add to ∂J/∂θ_1", decades, 8.7, 0.5)
 # sizes (through time the best lie at its ends; beyond them, after ten epochs, both are worse); width, transfer and
 # optimizer were chosen after trial runs, and at twice the width the ranges overlap (Exercise 13.6's answer). Nothing
 # about *why* ProxProp is ahead through time: no control as in notebook 07 was run. Gated cells, clipped gradients,
-# batch norm or another initialisation were not tried. Seconds are those of one machine, for narrow maps. The library's
+# batch norm or another initialisation were not tried. Seconds are those of one machine. The library's
 # methods that keep their values (notebook 14) take chains alone, and were not run.
 #
 # **References.** Frerix et al., *Proximal Backpropagation*, ICLR 2018: Algorithm 1 and Proposition 1, for chains. He,

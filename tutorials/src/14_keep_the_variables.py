@@ -552,8 +552,8 @@ for name, parts in off.items():
           ", ".join(f"{part:.0%}" for part in parts))
 
 # %% [markdown]
-# The variables fit the digits far better than the network (seed 0): gaps of 2 to 5 % in each map grow on the
-# way through a forward pass, to half of $z_3$. So $E$ is no measure of $J$ here. Two remedies are tried here: raise
+# The variables fit the digits far better than the network (seed 0): maps are met to 2 to 5 %, and $z_3$ is off a forward
+# pass by half (gaps $a_l - \sigma(z_l)$ are not printed). So $E$ is no measure of $J$ here. Two remedies are tried: raise
 # the penalties, or add multipliers.
 
 # %% [markdown]
@@ -896,8 +896,9 @@ teach.show(fig,
 # **One answer.** With a smaller $\alpha$ I expect blocks that follow each other more closely, and a lower $E$: that
 # says how well the *variables* agree with the digits. "On these 300 digits, from one start, after 40 sweeps with $\gamma =
 # \rho = 1$, $\alpha = 0.001$ has the lowest energy of three values and the highest loss; $\alpha = 1$ the lowest loss,
-# by a little, and the highest energy." The cell below has the numbers. Beside $E$ I would watch each gap
-# $z_l - \varphi_l$ times the norms of the weights above it, which is what it can grow to in a forward pass.
+# by a little, and the highest energy." The cell below has the numbers. Beside $E$ I would watch each gap,
+# $z_l - \varphi_l$ and $a_l - \sigma(z_l)$, times the norms of the weights above it, which is what it can grow to in a
+# forward pass.
 
 # %% tags=["answer"]
 for a in (0.001, 0.1, 1.0):
