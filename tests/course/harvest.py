@@ -1294,6 +1294,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("mobile * 2.0**-26", "1.0", "far too large"),
     ],
     "13.1": [
+        ("{4: a[3] + a[1]}", "{4: z[3] + z[1]}", "z_3 and z_1"),
         ("    loss = np.sum((phi(theta[5], a[4])",
          "    first = np.tanh(phi(theta[1], a[0]))\n"
          "    last = np.tanh(phi(theta[3], np.tanh(phi(theta[2], first))) + first)\n"
@@ -1326,6 +1327,11 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
     ],
     "13.2": [
         ("    return a[1] - from_map - from_join",
+         "    moved = a[1] - from_map\n    return moved - (a[3] + moved - z_half[4])",
+         "or cancels"),
+        ("a[3] + a[1] - z_half[4]", "(a[3] + a[1] - z_half[4]) * (1 - np.tanh(a[3] + a[1]) ** 2)",
+         "no derivative of σ_4"),
+        ("    return a[1] - from_map - from_join",
          "    return a[1] - (from_map + from_join).mean(axis=0)",
          "changes with the others"),
         (" - from_join", "", "bridge is missing"),
@@ -1352,6 +1358,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return a[1]", "    a[1]", "returns None"),
     ],
     "13.3": [
+        ("    return tau * np.hstack([X, np.ones((len(X), 1))]).T @ lost",
+         "    return tau * np.vstack([X.T @ lost, lost.mean(axis=0)])", "this is their mean"),
         ("    return tau * np.hstack([X, np.ones((len(X), 1))]).T @ lost",
          "    return tau * np.vstack([X.T @ lost, g.sum(axis=0)])",
          "the bias row, too"),
@@ -1443,6 +1451,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return (", "    (", "returns None"),
     ],
     "14.2": [
+        ("np.clip((s * (t - o) + c * q) / (s**2 + c), low, high)",
+         "(s * (t - o) + c * np.clip(q, low, high)) / (s**2 + c)", "q is moved into the piece"),
         ("c * q) / (s**2 + c)", "c * q) / (s**2 + 1)", "c is missing below"),
         ("c * q) / (s**2 + c)", "q) / (s**2 + c)", "c is missing above"),
         ("low, high)\n", "0, np.inf)\n", "moved up to 0"),
@@ -1490,6 +1500,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "if value < lowest:\n            best, lowest = u, value", "np.where"),
     ],
     "14.3": [
+        ("    return W_new, (rho", "    W_new = W - rho * a.T @ (a @ W + b - z)\n    return W_new, (rho",
+         "W block is a gradient step"),
+        ("rho * len(a)", "rho * z.shape[1]", "not the outputs"),
         ("    return W_new, (rho",
          "    old = W_new\n"
          "    c = (rho * (z - a @ W_new).sum(axis=0) + alpha * b) / (rho * len(a) + alpha)\n"
@@ -1585,6 +1598,10 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return e", "    e", "returns None"),
     ],
     "15.2": [
+        ("range(1, len(a))", "range(1, 4)", "right for a list of 4 alone"),
+        ("range(1, len(a))", "range(1, 5)", "right for a list of 5 alone"),
+        ("    for _ in range(steps):", "    first = a\n    for _ in range(steps):\n        a = first",
+         "list that was given"),
         ("rate * gradient", "0.1 * gradient", "argument `rate` used"),
         ("range(steps)", "range(2)", "two steps and five"),
         ("        a = [a[0]] + [a[l] - rate * gradient(l, a) for l in range(1, len(a))]",
@@ -1633,6 +1650,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("0.157", "'0.157'", "quotation marks"),
     ],
     "15.4": [
+        ("len(h) - 1", "3", "right for a list of 4 alone"),
+        ("len(h) - 1", "5", "right for a list of 6 alone"),
+        ("inverses[l](h[l])", "inverses[l](last)", "the second is at the last target"),
         ("h[l - 1] + inverses[l](t[l]) - inverses[l](h[l])", "inverses[l](t[l])", "difference is missing"),
         (" - inverses[l](h[l])", "", "g_l(h_l) is missing"),
         ("h[l - 1] + ", "", "h_{l−1} is missing"),

@@ -114,6 +114,8 @@ WRONG_ENERGIES = {
         + (squares(z[3] + a[1] - z[4]) - squares(a[3] + a[1] - z[4])) / (2 * tau),
     "the join reads a_1, behind the transfer; here it reads z_1": lambda theta, a, z, Y, tau: energy_with()(
         theta, a, z, Y, tau) + (squares(a[3] + z[1] - z[4]) - squares(a[3] + a[1] - z[4])) / (2 * tau),
+    "the join reads a_3 and a_1, the list's; here it reads z_3 and z_1": lambda theta, a, z, Y, tau: energy_with()(
+        theta, a, z, Y, tau) + (squares(z[3] + z[1] - z[4]) - squares(a[3] + a[1] - z[4])) / (2 * tau),
     "the join reads a_3 and a_1; here a_2 stands for a_3": energy_with(join=lambda a: a[2] + a[1]),
     "behind the join there is a transfer: a_4 is held to tanh(z_4)": energy_with(
         transfer=lambda l, z: np.tanh(z) if l < 3 else z),
@@ -235,23 +237,22 @@ def half_step_with(through_map=from_map, through_join=from_join, map_sign=-1, jo
     return step
 
 
-def one_after_another(theta, a, a_half, z_half, *, join_first=True):
-    """Return a_1 after a step for one child, and then one for the other where the first has led."""
+def one_after_another(theta, a, a_half, z_half):
+    """Return a_1 after a step for the join, and then one for map 2 where the first has led."""
     after = list(a)
-    for child in (from_join, from_map) if join_first else (from_map, from_join):
+    for child in (from_join, from_map):
         after[1] = after[1] - child(theta, after, a_half, z_half)
     return after[1]
 
 
 WRONG_HALF_STEPS = {
     "the bridge is missing: the join reads a_1 too, and its penalty pulls": half_step_with(join_sign=0),
-    "map 2 is missing: it reads a_1 too, and its penalty pulls": half_step_with(map_sign=0),
+    "map 2 is missing, which reads a_1 too, or cancels: the join's gap is taken at the forward pass's a_1, not at one "
+    "that map 2 has moved": half_step_with(map_sign=0),
     "the sibling a_3 has its half step here; the join's penalty is to be differentiated at the forward pass":
         half_step_with(through_join=lambda theta, a, a_half, z_half: a_half[3] + a[1] - z_half[4]),
     "map 2's gap is taken at an a_1 that the join has moved; both gaps are those of the forward pass":
         one_after_another,
-    "the join's gap is taken at an a_1 that map 2 has moved; both gaps are those of the forward pass":
-        lambda *lists: one_after_another(*lists, join_first=False),
     "no mean over the samples: each has its own step": lambda *lists: half_step_with(
         share=1 / len(lists[1][1]))(*lists),
     "the step goes uphill": half_step_with(map_sign=1, join_sign=1),
@@ -280,6 +281,8 @@ WRONG_HALF_STEPS = {
         through_join=lambda *lists: from_join(*lists) @ lists[0][3][:-1].T),
     "a_1 stands behind its transfer already: φ(θ_2, a_1)": half_step_with(
         lambda theta, a, a_half, z_half: (tilde(np.tanh(a[1])) @ theta[2] - z_half[2]) @ theta[2][:-1].T),
+    "the join's penalty stands before the transfer: no derivative of σ_4 comes in": half_step_with(
+        through_join=lambda *lists: (1 - np.tanh(lists[1][3] + lists[1][1])**2) * from_join(*lists)),
     "no transfer stands before the join: its gap is one of z_4": half_step_with(
         through_join=lambda theta, a, a_half, z_half: np.tanh(a[3] + a[1]) - z_half[4]),
     "the join reads a_3, too: its gap holds all that it reads": half_step_with(
@@ -399,6 +402,8 @@ WRONG_ERRORS = {
     "it is not zero: what is the gap of the join, once a_3 has moved?": error_with(factor=0.0),
     "the bias row, too, has σ_1' in its sum": lambda X, z_1, g, tau: np.vstack(
         [error_with()(X, z_1, g, tau)[:-1], tau * g.sum(axis=0)]),
+    "the bias row gets the sum over the samples; this is their mean": lambda X, z_1, g, tau: np.vstack(
+        [error_with()(X, z_1, g, tau)[:-1], error_with(mean=True)(X, z_1, g, tau)[-1:]]),
     "the bias row is missing: θ_1 has one more row than W_1": lambda X, z_1, g, tau: error_with()(X, z_1, g, tau)[:-1],
     "this is the error in z_1; θ_1 has ã_0ᵀ in front": lambda X, z_1, g, tau: tau * g * (1 - np.tanh(z_1)**2),
 }

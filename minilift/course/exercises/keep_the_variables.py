@@ -166,6 +166,16 @@ def dropped(u, low, high):
     return np.where((low <= u) & (u <= high), u, math.inf)
 
 
+def from_moved_centres(t, q, c, pieces):
+    """Return the best of the lowest points that the parabolas have if q is moved into each piece first."""
+    best, lowest = np.array(q, dtype=float), math.inf
+    for low, high, s, o in pieces:
+        u = (s * (t - o) + c * np.clip(q, low, high)) / (s * s + c)
+        here = (s * u + o - t) ** 2 + c * (u - q) ** 2
+        best, lowest = np.where(here < lowest, u, best), np.minimum(here, lowest)
+    return best
+
+
 def on_own_piece(t, q, c, pieces):
     """Return the minimiser on the piece where q lies."""
     found = np.array(q, dtype=float)
@@ -244,6 +254,7 @@ WRONG_PIECES = {
         pieces_with(clip=lambda u, low, high: np.minimum(u, high)),
     "the upper end is forgotten: move the point into [low, high]":
         pieces_with(clip=lambda u, low, high: np.maximum(u, low)),
+    "q is moved into the piece; it is the lowest point that must lie in it": from_moved_centres,
     "only the piece on which q lies: another may hold a deeper minimum": on_own_piece,
     "the first minimum that is found is not always the deepest: compare values": first_local,
     "the last minimum that is found is not always the deepest: compare values":
@@ -504,6 +515,10 @@ WRONG_PAIRS = {
         b_block=lambda a, z, W, b, *rest: bias_of(a, z - b, W, b, *rest)),
     "b comes back as the change; the new b is wanted": lambda *problem: (
         pair_of()(*problem)[0], pair_of()(*problem)[1] - problem[3]),
+    "the W block is a gradient step; it can be solved": pair_of(lambda a, z, W, b, rho, alpha:
+        W - rho * a.T @ (a @ W + b - z)),
+    "N counts the samples, not the outputs, below in the b block": pair_of(
+        b_block=lambda a, z, W, b, rho, alpha: bias_of(a, z, W, b, rho, alpha, samples=z.shape[1])),
     "N counts the samples, not the inputs, below in the b block": pair_of(
         b_block=lambda a, z, W, b, rho, alpha: bias_of(a, z, W, b, rho, alpha, samples=a.shape[1])),
     "ρ and α are exchanged below in the b block: ρN + α": pair_of(b_block=lambda a, z, W, b, rho, alpha: (

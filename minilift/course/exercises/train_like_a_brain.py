@@ -118,6 +118,19 @@ def value_gradient(answer, seed):
     return check("15.1", answer, claims, mistakes, fallback=library)
 
 
+def right_at_one_depth(answer, questions, library):
+    """Return (whether an answer is right at one depth alone, what is said then), for questions of several depths."""
+    def right(question):
+        try:
+            return same(answer(list(question[0]), *question[1:])[1:], library(*question)[1:])
+        except (IndexError, KeyError, TypeError, ValueError):
+            return False
+
+    lengths = [len(question[0]) for question in questions if right(question)]
+    return len(lengths) == 1, (f"right for a list of {lengths[0]} alone: the depth is that of the list, len(…) − 1, "
+                               "no number, and not the notebook's D") if lengths else ""
+
+
 def relax_with(order=0, sign=-1, moving=lambda D: range(1, D), more=0, follow=True, keep=1.0, rated=True,
                factor=lambda rate: rate, of=lambda l: l, passed=np.asarray, size=lambda slope: 1.0):
     """Return an answer to 15.2 with a slip in it.
@@ -148,7 +161,8 @@ WRONG_RELAXATIONS = {
     "one step too many": relax_with(more=1),
     "every gradient is that of the start: it must be taken where the values have come": relax_with(follow=False),
     "these are the steps; the values after them are wanted": relax_with(keep=0.0),
-    "one step is taken, however many are asked for: is there a loop, and does a return stand inside it?":
+    "one step is taken, however many are asked for: is there a loop, does a return stand inside it, or does each step "
+    "start from the list that was given?":
         lambda a, gradient, rate, steps: relax_with()(a, gradient, rate, 1),
     "the rate is divided by the number of steps": lambda a, gradient, rate, steps:
         relax_with()(a, gradient, rate / steps, steps),
@@ -177,6 +191,7 @@ def relax(answer, seed):
     """Exercise 15.2: gradient steps in all hidden values at once."""
     rng = np.random.default_rng(seed)
     a, M = [rng.normal(size=(5, 3)) for _ in range(4)], rng.normal(size=(3, 3)) / 2
+    longer = [*a, rng.normal(size=(5, 3))]
 
     def gradient(l, a):
         below = a[l] - a[l - 1] @ M
@@ -200,8 +215,11 @@ def relax(answer, seed):
         yield claim("a_2 after seven", often[2], seven, look="one step is right: does the next start from it?")
         if same(often[2], seven):  # a return inside the loop shows before
             yield claim("no step, no change", relax(list(a), gradient, 0.1, 0)[3], a[3])
+            yield claim("a_4 of a longer list", relax(list(longer), gradient, 0.1, 2)[-1],
+                        library(longer, gradient, 0.1, 2)[4])
 
     def mistakes(relax):
+        yield right_at_one_depth(relax, [(values, gradient, 0.1, 2) for values in (a, longer)], library)
         once = relax(list(a), gradient, 0.1, 1)
         yield len(once) == 3 and same(once[0], a[0]), "the last hidden value is lost: a range excludes its end"
         yield from slips(relax, [(list(a), gradient, 0.1, steps) for steps in (2, 3)], WRONG_RELAXATIONS)
@@ -300,6 +318,8 @@ WRONG_INDICES = {
     "the inverse that leads from l to l − 1 is g_l; here g_{l−1} is taken": with_indices(g=-1),
     "the inverse that leads from l to l − 1 is g_l; here g_{l+1} is taken": with_indices(g=1),
     "the inverse g_l is taken at t_l and at h_l; here the second is at h_{l−1}": with_indices(value=-1),
+    "the inverse g_l is taken at t_l and at h_l; here the second is at the last target": lambda h, last, inverses:
+        targets_with(below=lambda h, t, l: last)(h, last, inverses),
     "each sample has its own difference; this is their mean": with_indices(way=lambda d: d.mean(axis=0)),
     "no inverse is passed: g_l(t_l) − g_l(h_l) is missing its g_l": lambda h, last, inverses: functools.reduce(
         lambda t, l: [None] * (l - 1) + [h[l - 1] + t[l] - h[l], *t[l:]], range(len(h) - 1, 1, -1),
@@ -355,11 +375,17 @@ def targets(answer, seed):
         def g(x):
             if x is None:
                 raise ValueError(f"inverses[{l}]: an array is expected, got None: make the targets from the top down")
+            if np.shape(x)[1:] != psi[l][0].shape[:1]:
+                raise ValueError(f"inverses[{l}]: a value of layer {l} is expected, {len(psi[l][0])} columns, got the "
+                                 f"shape {np.shape(x)}: is it one of another layer?")
             return Tanh().forward(x @ psi[l][0] + psi[l][1])
         return g
 
     inverses = {l: inverse(l) for l in psi}
     last = h[3] + 0.5 * rng.normal(size=h[3].shape)
+    square = [rng.normal(size=(5, 3)) for _ in range(6)]  # where slips of an index do not raise
+    maps = {l: functools.partial(lambda M, x: np.tanh(x @ M), rng.normal(size=(3, 3))) for l in range(1, 7)}
+    longer = square, square[5] + 1, maps
 
     def library(h, last, inverses):
         t = [None] * (len(h) - 1) + [last]
@@ -375,11 +401,12 @@ def targets(answer, seed):
         yield claim("t_2", found[2], expected[2], look="look at (15.9) with l = 3")
         yield claim("t_1", found[1], expected[1], look="t_2 is right: is t_1 made of it?")
         yield claim("no wish above, none below", targets(list(h), h[3], inverses)[1], h[1])
+        yield claim("t_1 of five maps", targets(list(square), *longer[1:])[1], library(*longer)[1])
 
     def mistakes(targets):
-        square = [rng.normal(size=(5, 3)) for _ in range(4)]  # where slips of an index do not raise
-        maps = {l: functools.partial(lambda M, x: np.tanh(x @ M), rng.normal(size=(3, 3))) for l in range(1, 5)}
-        yield from slips(targets, [(square, square[3] + 1, maps)], WRONG_INDICES)
+        shorter = square[:4], square[3] + 1, maps
+        yield right_at_one_depth(targets, [shorter, longer], library)
+        yield from slips(targets, [(list(shorter[0]), *shorter[1:])], WRONG_INDICES)
         yield from slips(targets, [(list(h), last, inverses)], WRONG_TARGETS)
         found, expected = targets(list(h), last, inverses), library(h, last, inverses)
         yield len(found) != 4, f"a list of 4 is asked for, [None, t_1, t_2, t_3]; yours has {len(found)} parts"
