@@ -110,6 +110,7 @@ CASES = {"map": layers.map_cases, "join": layers.join_cases, "transfer": layers.
 
 
 @spelled
+@np.errstate(all="ignore")  # what overflows, or divides by 0, is a finding
 def verify(thing: Any = None, net: Network | None = None, X: Any = None, y: Any = None, *,
            like: Method | Callable[..., Any] | str | None = None, objective: Callable[..., Any] | None = None,
            seed: int = 0, backend: str | None = None) -> Report:

@@ -44,7 +44,7 @@ from minilift.checks.numeric import (
     probes,
     tried,
 )
-from minilift.checks.report import Finding, Guess, NotClaimed, claim, measured, only_if
+from minilift.checks.report import Finding, Guess, NotClaimed, claim, measured, nothing_of, only_if
 from minilift.support.arguments import boolean, function, positive_number, shown, text, unknown_name
 
 DRAWS = 12
@@ -525,12 +525,12 @@ def energy_depends_on_block(thing, case):
     block = " and ".join(thing.blocks)
     unmoved = [unmoved_entries(case, values) for values in case.all]
     if not all(size for _, size in unmoved):
-        return Finding(math.inf, 0.0, "an empty block says nothing", (f"{block} is empty in a draw",))
+        return nothing_of([f"{block} is empty in a draw"], "an empty block says nothing")
     nothing = all(count == size for count, size in unmoved)
     if not all(count for count, _ in unmoved) or (isinstance(thing, Gradient) and not nothing):
-        return Finding(0.0, 0.0, "in some draw each entry moves the energy; of others the gradient is 0")
-    return Finding(1.0, 0.0, "any minimiser, any gradient would hold of what does not appear",
-                   (f"the energy does not depend on {'' if nothing else 'some entries of '}{block}",))
+        return nothing_of([], "in some draw each entry moves the energy; of others the gradient is 0")
+    return nothing_of([f"the energy does not depend on {'' if nothing else 'some entries of '}{block}"],
+                      "any minimiser, any gradient would hold of what does not appear")
 
 
 def unmoved_entries(case, values):
@@ -1165,7 +1165,7 @@ def reference_varies(thing, case):
     constant &= not all(np.array_equal(values, drawn[0]) for values in drawn)
     reasons = ["formula and reference are one function: they say nothing of each other"] * same
     reasons += ["the reference is the same for all that is drawn"] * constant + ["all that is drawn is 0"] * nothing
-    return Finding(float(same or constant or nothing), 0.0, "an equality of constants says nothing", tuple(reasons))
+    return nothing_of(reasons, "an equality of constants says nothing")
 
 
 # ---- decreases
@@ -1262,8 +1262,9 @@ def energy_depends_on_sweep(thing, case):
     held = ", ".join(name for name in case.values if name not in names) or "nothing"
     counts = [unmoved_entries(replace(case, thing=Gradient(thing.energy, thing.sweep, names, thing.draw)), values)
               for values in case.all]
-    return Finding(float(all(count == size for count, size in counts)), 0.0, f"held constant, not in the sweep: {held}",
-                   ("the energy does not depend on any of what the sweep returns",))
+    moves_nothing = all(count == size for count, size in counts)
+    return nothing_of(["the energy does not depend on any of what the sweep returns"] * moves_nothing,
+                      f"held constant, not in the sweep: {held}")
 
 
 @claim("decreases", "it rests only where the energy is stationary in each block", "x⁺ = x ⇒ E(x + t v) ≥ E(x) − o(t)",
@@ -1271,8 +1272,8 @@ def energy_depends_on_sweep(thing, case):
 def rests_are_stationary(thing, case):
     values, names = rest_of(case)
     if not thing.descends and (forgotten := forgotten_multiplier(case, names)):
-        reason = f"the energy is linear in {forgotten}, a multiplier, which the sweep never changes: no dual step"
-        return Finding(1.0, 0.0, "the energy is stationary in a multiplier too", (reason,))
+        return nothing_of([f"the energy is linear in {forgotten}, a multiplier, which the sweep never changes: no dual "
+                           "step"], "the energy is stationary in a multiplier too")
     if values is None:
         reason = "it comes to rest nowhere, it diverges: the sign of a step is wrong, or the step too long"
         return Finding(math.inf, 1e-4, "nothing else is claimed of a sweep that does not descend", (reason,))

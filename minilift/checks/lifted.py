@@ -12,9 +12,8 @@ import numpy as np
 
 from minilift.checks.claims import minimum_finding
 from minilift.checks.networks import as_base, class_of, compare_blocks, directions_of, fresh, kept, run_method
-from minilift.checks.numeric import Reference, compare, dense, directional, gradient, tried
-from minilift.checks.report import Finding, claim, only_if
-from minilift.layers.activations import Identity
+from minilift.checks.numeric import Reference, compare, dense, gradient, tried
+from minilift.checks.report import Finding, claim, nothing_of, only_if, worst_of
 from minilift.methods import (
     ADMM,
     BCD,
@@ -79,13 +78,13 @@ def energy_is_of_its_class(claimed, case):
     got, expected = (of(method, case.net, case.lend(case.X), case.lend(case.y)).terms(start)
                      for of in (type(method).energy, base.energy))
     if set(got) != set(expected):
-        return Finding(1.0, 0.0, "term by term", (f"its terms are {', '.join(got)}; {base.__name__}'s are "
-                                                  f"{', '.join(expected)}",))
+        return nothing_of([f"its terms are {', '.join(got)}; {base.__name__}'s are {', '.join(expected)}"],
+                          "term by term")
     findings = {name: compare(got[name], dense(expected[name], 1e-7)) for name in got}
     name = max(findings, key=lambda name: findings[name].number)
     share = got[name] / expected[name] if expected[name] else np.nan
-    return findings[name]._replace(reasons=(f"the weight of the energy's term {name!r} is {share:.3g} times that of "
-                                            f"{base.__name__}",))
+    return findings[name].because(
+        f"the weight of the energy's term {name!r} is {share:.3g} times that of {base.__name__}")
 
 
 @claim("method", "with the sweep of the method whose subclass it is, it takes its steps, call after call",
@@ -109,10 +108,10 @@ def steps_of_its_class(claimed, case):
     only_if(change is None, f"{change}: a variant, or a mistake; verify(…, like={name}(…)) compares the two")
     if findings[0].holds:
         which, later = ("third", findings[2]) if findings[1].holds else ("second", findings[1])
-        return later._replace(reasons=(
-            f"its first call is that of {name}, the {which} is not: what it keeps, draws or lets grow between them",))
-    return findings[0]._replace(reasons=(
-        f"each block of a sweep is that of {name}, its first call is not: how often it sweeps, or what comes before",))
+        return later.because(
+            f"its first call is that of {name}, the {which} is not: what it keeps, draws or lets grow between them")
+    return findings[0].because(
+        f"each block of a sweep is that of {name}, its first call is not: how often it sweeps, or what comes before")
 
 
 def some_calls(method, case):
@@ -170,11 +169,10 @@ def blocks_are_argmins(claimed, case):
     small = case.net.depth > 1 and sum(theta.size for theta in case.theta[1:]) <= SMALL
     only_if(small, "each block is probed on small networks alone")
     steps = visits(method, case)
-    findings = [block_finding(method, case, steps[0][3], *visit) for visit in steps
-                if prox_weight(method, *visit[:2], case.net) is not None]
+    last = {(block, l): visit for block, l, *visit in steps if prox_weight(method, block, l, case.net) is not None}
+    findings = [block_finding(method, case, steps[0][3], *which, *visit) for which, visit in last.items()]
     only_if(findings, "none of its blocks is an argmin")
-    failing = [finding for finding in findings if not finding.holds]
-    return max(failing or findings, key=lambda finding: finding.number)
+    return worst_of(findings)
 
 
 @claim("method", "a sweep visits each block on which the energy depends", "θ_l, and all z_l and a_l of E",
@@ -186,8 +184,7 @@ def all_blocks_are_visited(claimed, case):
     missing = [f"{block} {l}" for block in ("theta", "z", "a") for l in range(1, len(getattr(start, block) or ()))
                if (block, l) not in visited and depends_on(energy, start, block, l)]
     if missing:
-        left_out = f"{', '.join(missing)}: left out, not updated"
-        return Finding(float(len(missing)), 0.0, "each is a variable", (left_out,))
+        return nothing_of([f"{', '.join(missing)}: left out, not updated"], "each is a variable")
     fewer = Counter((block, l) for block, l, _ in base.schedule(method, energy)) - visited
     names = ", ".join(f"{block} {l}" for block, l in fewer)
     return Finding(float(len(fewer)), 0.0, "as often as its class", (
@@ -209,13 +206,13 @@ def multiplier_ascends(claimed, case):
     method = told_as(claimed, (ADMM, DLADMM), "a method with a multiplier")
     steps = [visit for visit in visits(method, case) if visit[0] == "multiplier"]
     if not steps:
-        return Finding(1.0, 0.0, "it must move", ("the multiplier is not updated: the dual step is left out",))
+        return nothing_of(["the multiplier is not updated: the dual step is left out"], "it must move")
     _, l, energy, before, after = steps[-1]
     gap = to_numpy(before.z[l] - energy.net.phi[l].forward(before.theta[l], before.a[l - 1]))
     rate = method.beta if isinstance(method, ADMM) else energy.rho
     step = to_numpy(after.multiplier) - to_numpy(before.multiplier)
-    finding = compare(step, dense(rate * gap))
-    return finding._replace(reasons=lambda: [f"the multiplier's dual step: {reason}" for reason in finding.mistakes()])
+    return compare(step, dense(rate * gap)).retold(
+        lambda known: [f"the multiplier's dual step: {reason}" for reason in known])
 
 
 def prox_weight(method, block, l, net):
@@ -260,24 +257,31 @@ def block_finding(method, case, start, block, l, energy, before, after):
     value, given = damped_energy(method, case, block, l, energy, before)
     found = minimum_finding(value, block, new, old, case.xp, **given)
 
-    def reasons():
+    def with_jacobi(known):
         others = damped_energy(method, case, block, l, energy, start)
         if minimum_finding(others[0], block, new, old, case.xp, **others[1]).holds:
             yield "blocks are made of the others' values from before the sweep (Jacobi), not of those just moved"
-        yield from (f"the {block} of a map: {reason}" for reason in found.mistakes())
+        yield from (f"the {block} of a map: {reason}" for reason in known)
         yield f"{block} {l} is not the argmin"
 
-    return found._replace(reasons=reasons)
+    return found.retold(with_jacobi)
 
 
 # ---- predictive coding
 
 
+def energetic(claimed, case):
+    """Return a copy of a method of predictive coding whose energy may be differentiated."""
+    method = fresh(told_as(claimed, PredictiveCoding, "predictive coding"))
+    only_if(method.prediction == "free", "with fixed predictions it is no gradient of F")
+    only_if(case.has_few_inputs, "its energy is differentiated on small networks alone")
+    return method
+
+
 @claim("method", "its direction is the energy's gradient in θ at the values reached, by differences",
        "d_l = weight · ∂F/∂θ_l", "Predictive coding")
 def coding_direction(claimed, case):
-    method = fresh(told_as(claimed, PredictiveCoding, "predictive coding"))
-    only_if(method.prediction == "free", "with fixed predictions it is no gradient of F")
+    method = energetic(claimed, case)
     steps = dict(zip(case.net.maps, run_method(method, case)))
     weight, energy, reached = case.net.loss_function.weight(len(case.X)), method.last_energy, method.variables
 
@@ -292,8 +296,7 @@ def coding_direction(claimed, case):
 @claim("method", "all values take one gradient step at once, by differences", "v_l ← v_l − η ∂F/∂v_l",
        "Predictive coding")
 def coding_relaxation(claimed, case):
-    method = fresh(told_as(claimed, PredictiveCoding, "predictive coding"))
-    only_if(method.prediction == "free", "with fixed predictions it is no gradient of F")
+    method = energetic(claimed, case)
     only_if(case.net.depth > 1, "one map has no lifted value")
     net, block = case.guarded.net, "a" if method.latent == "post" else "z"
     energy, old = method.energy(net, case.lend(case.X), case.lend(case.y)), beginning(method, case)
@@ -318,7 +321,7 @@ def coding_relaxation(claimed, case):
                 slope_from(moved(before), l).value
             for name, before in (("last", range(l + 1, net.depth)), ("first", range(1, l)))}, case.factors)
 
-    return max((finding(l) for l in range(1, net.depth)), key=lambda found: found.number)
+    return worst_of(finding(l) for l in range(1, net.depth))
 
 
 @claim("method", "with fixed predictions, D − 1 steps of rate 1 give the gradient", "η = 1, T = D − 1: d_l = ∇_θl J",
@@ -338,24 +341,19 @@ def coding_is_backprop(claimed, case):
 def local_losses(claimed, case):
     method = fresh(told_as(claimed, TargetPropagation, "target propagation"))
     method.prepare(case.guarded.net)
-    targets, weight = difference_targets(method, case), case.net.loss_function.weight(len(case.X))
-    a = [to_numpy(x) for x in case.forward().a]
+    targets, h = difference_targets(method, case)
+    weight = case.net.loss_function.weight(len(case.X))
 
     def reference(l):
-        f = case.net.sigma[l] if l < case.net.depth else Identity()
-
-        def values(theta):
-            return case.call(f.forward, case.output(l, case.with_theta(l, theta), a))
-
-        off = weight / method.beta * (values(case.theta[l]) - targets[l])
-        slopes = [(directional(values, case.theta[l], v).value * off).sum() for v in case.tangents[l]]
-        return Reference([case.tangents[l].assemble(slopes)], 1e-6, "differences of each map alone", 1e-2)
+        slope = case.slopes[l] if l < case.net.depth else 1.0
+        right = case.design[l].T @ (slope * weight / method.beta * (h[l] - targets[l]))
+        return Reference([case.project(l, right)], 1e-6, "dense algebra, of slopes by differences", 1e-2)
 
     return compare_blocks(case, directions_of(claimed.method, case), case.per_map(reference))
 
 
 def difference_targets(method, case):
-    """Return [None, t_1, …, t_D], from the loss by differences and the inverse maps as they were drawn."""
+    """Return the targets [None, t_1, …, t_D], by differences and the inverse maps as they were drawn, and all h_l."""
     state, D = case.forward(), case.net.depth
     h = [*(to_numpy(x) for x in state.a[:D]), to_numpy(state.z[D])]
     slope = gradient(case.value, h[D]).value / case.net.loss_function.weight(len(case.X))
@@ -370,4 +368,4 @@ def difference_targets(method, case):
             targets[l - 1] = h[l - 1] - method.beta * slope @ case.theta[l][:-1].T
         else:
             targets[l - 1] = h[l - 1] + inverse(l, targets[l]) - inverse(l, h[l])
-    return targets
+    return targets, h

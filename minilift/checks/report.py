@@ -13,8 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
-import numpy as np
-
 from minilift.support.spellings import guided
 
 CLAIMS: list[Claim] = []
@@ -103,8 +101,20 @@ class Finding(NamedTuple):
 
     def mistakes(self):
         """Return the usual mistakes that fit; looking for them may take a while."""
-        with np.errstate(all="ignore"):
-            return tuple(self.reasons() if callable(self.reasons) else self.reasons)
+        return tuple(self.reasons() if callable(self.reasons) else self.reasons)
+
+    def because(self, *reasons):
+        """Return the finding with other reasons."""
+        return self._replace(reasons=reasons)
+
+    def retold(self, change):
+        """Return the finding with what `change` makes of its reasons."""
+        return self._replace(reasons=lambda: change(self.mistakes()))
+
+
+def nothing_of(reasons, why):
+    """Return the finding of some mistakes that have been looked for: it holds where none is seen."""
+    return Finding(float(len(reasons)), 0.0, why, tuple(reasons))
 
 
 @dataclass(frozen=True)
@@ -302,8 +312,7 @@ def size_decides(claim, thing, failing, findings):
 def measured(measure, thing, case):
     """Return the finding of a claim's measure; an error inside the thing is a finding too."""
     try:
-        with np.errstate(all="ignore"):
-            return measure(thing, case)
+        return measure(thing, case)
     except NotClaimed:
         raise
     except Exception as error:
@@ -322,6 +331,11 @@ def severity(finding):
     if math.isnan(finding.number):
         return math.inf
     return finding.number / (finding.tolerance or 1.0)
+
+
+def worst_of(findings):
+    """Return the worst of several findings."""
+    return max(findings, key=severity)
 
 
 def common_reason(findings, others=False):
