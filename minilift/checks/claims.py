@@ -28,7 +28,7 @@ from functools import cached_property
 
 import numpy as np
 
-from minilift.checks.layers import Case, has_prox, interleaved, to_host
+from minilift.checks.layers import FIRST_IS_LAST, Case, has_prox, interleaved, to_host
 from minilift.checks.numeric import (
     COORDINATES,
     PLAIN,
@@ -176,6 +176,8 @@ class DrawnClaim:
 
     def __post_init__(self):
         what, names = type(self).__name__, []
+        if hasattr(self, "block"):
+            check_block(what, self.block)
         for role in self.roles:
             function(f"{what}: {role}", getattr(self, role), "named arrays", count=None)
             names += arguments_of(f"{what}: {role}", getattr(self, role))[0]
@@ -272,7 +274,6 @@ class Argmin(DrawnClaim):
         if self.project is not None:
             function("Argmin: project", self.project, "the block")
         boolean("Argmin: local", self.local)
-        check_block("Argmin", self.block)
         super().__post_init__()
 
 
@@ -306,10 +307,6 @@ class Gradient(DrawnClaim):
 
     kind = "gradient"
     roles = ("energy", "gradient")
-
-    def __post_init__(self):
-        check_block("Gradient", self.block)
-        super().__post_init__()
 
 
 @dataclass(frozen=True, repr=False)
@@ -506,10 +503,7 @@ def result_of(case, values=None):
     return case.run("formula" if isinstance(case.thing, Equal) else case.thing.roles[1], values)
 
 
-@claim("argmin", "it is a function of its arguments", "f(x), f(x'), f(x): the first is the last", "definition")
-@claim("gradient", "it is a function of its arguments", "f(x), f(x'), f(x): the first is the last", "definition")
-@claim("equal", "it is a function of its arguments", "f(x), f(x'), f(x): the first is the last", "definition")
-@claim("decreases", "it is a function of its arguments", "f(x), f(x'), f(x): the first is the last", "definition")
+@claim("argmin gradient equal decreases", "it is a function of its arguments", FIRST_IS_LAST, "definition")
 def remembers_nothing(thing, case):
     def entries(k):
         result = result_of(case, case.all[(case.k + k) % len(case.all)])

@@ -176,10 +176,11 @@ def collect(folder, form):
         shown = path.relative_to(folder.parent).as_posix()
         source = path.read_text(encoding="utf-8")
         found = tagged_lines(source, form)
-        names = Names(ast.parse(source)) if found else None
+        holders = definitions(source) if found else []
         for line, tags in found:
+            name = ".".join(name for first, last, name in holders if first <= line <= last)
             for equation in parse_tags(tags, f"{shown}:{line}"):
-                places[equation].append(Place(shown, line, names.at(line)))
+                places[equation].append(Place(shown, line, name))
     return places
 
 
@@ -214,27 +215,11 @@ def comments(source):
             yield token.start[0], token.string.lstrip("#").strip()
 
 
-class Names:
-    """The dotted name of the innermost function or class around each line of a module."""
-
-    def __init__(self, tree):
-        self.spans = []
-        self.visit(tree, "")
-
-    def visit(self, node, prefix):
-        """Record the functions and classes below a node."""
-        for child in ast.iter_child_nodes(node):
-            name = prefix
-            if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-                name = f"{prefix}.{child.name}" if prefix else child.name
-                first = min([child.lineno, *(decorator.lineno for decorator in child.decorator_list)])
-                self.spans.append((first, child.end_lineno, name))
-            self.visit(child, name)
-
-    def at(self, line):
-        """Return the name of the innermost span that holds a line, '' at module level."""
-        around = [(last - first, name) for first, last, name in self.spans if first <= line <= last]
-        return min(around)[1] if around else ""
+def definitions(source):
+    """Return (first line, last line, name) of each function and class of a Python source, the outer ones first."""
+    nodes = [node for node in ast.walk(ast.parse(source))
+             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))]
+    return [(min(part.lineno for part in (node, *node.decorator_list)), node.end_lineno, node.name) for node in nodes]
 
 
 def claims():

@@ -30,6 +30,7 @@ from minilift.layers.normalization import BatchNorm
 from minilift.local.solvers import damped_solve
 from minilift.support.backend import to_numpy
 
+FIRST_IS_LAST = "f(x), f(x'), f(x): the first is the last"
 NOT_ELEMENTWISE = "not elementwise: its adjoint is checked instead"
 ROUNDING = "rounding of float64 only"
 NOT_AFFINE = "the map is not affine in a, so that it has no adjoint"
@@ -317,19 +318,14 @@ def sample_shape(layer, shapes):
     raise NotClaimed(f"it takes no sample of the shapes {shown}, …; check it inside a network instead")
 
 
-def design_matrix(case, phi, a):
-    """Return Ã: its column k is the first unit of the map's output for parameters that are the unit e_k."""
-    return design_of_unit(case, phi, a, 0)
-
-
-def design_of_unit(case, phi, a, k):
-    """Return the design matrix of the k-th unit of a map's output."""
+def design_matrix(case, phi, a, unit=0):
+    """Return Ã: its column k is one unit of the map's output for parameters that are e_k in that unit."""
     rows, n_out = phi.theta_shape
-    units = (np.outer(row, np.eye(n_out)[k]) for row in np.eye(rows))
-    return np.stack([case.call(phi.forward, unit, a).reshape(-1, n_out)[:, k] for unit in units], axis=1)
+    thetas = (np.outer(row, np.eye(n_out)[unit]) for row in np.eye(rows))
+    return np.stack([case.call(phi.forward, theta, a).reshape(-1, n_out)[:, unit] for theta in thetas], axis=1)
 
 
-@claim("map", "it is a function of its arguments", "f(x), f(x'), f(x): the first is the last", "convention")
+@claim("map", "it is a function of its arguments", FIRST_IS_LAST, "convention")
 def map_remembers_nothing(phi, case):
     inputs = [(case.lend(s * case.theta), case.lend(s * case.a), case.lend(s * case.g)) for s in (1.0, -0.5)]
     calls = {"forward": lambda k: phi.forward(*inputs[k][:2]),
@@ -436,7 +432,7 @@ def rows_reasons(phi, case, rows, product):
         return ["it is not linear in θ"]
     if not affine_in_a(phi, case).holds:
         return [NOT_AFFINE]
-    if not np.allclose(design_of_unit(case, phi, case.a, n_out - 1), case.design):
+    if not np.allclose(design_matrix(case, phi, case.a, n_out - 1), case.design):
         return ["its units do not read the same entries of a (weights that are masked, sparse): no rows(a) serve all"]
     reasons, seen = [], case.design[:, :-1]
     if np.allclose(seen @ case.theta[:-1], product):
@@ -693,7 +689,7 @@ def smooth_at(case, sigma, z, rng):
                for h in (2.1e-3, 5e-4))
 
 
-@claim("transfer", "it is a function of its arguments", "f(x), f(x'), f(x): the first is the last", "convention")
+@claim("transfer", "it is a function of its arguments", FIRST_IS_LAST, "convention")
 def transfer_remembers_nothing(sigma, case):
     z = [case.lend(case.z), case.lend(-case.z / 2)]
 
@@ -1052,28 +1048,21 @@ def adjoint_is_linear(sigma, case):
         RESTLESS if not same else AFFINE if np.any(adjoint(0 * case.g)) else NOT_LINEAR)
 
 
-def at_values(sigma, case, a):
-    """Return what an elementwise adjoint is with σ' at a = σ(z), by its name."""
-    if not case.elementwise or not np.allclose(a, case.call(sigma.forward, case.z)):  # slopes that are drawn
-        return {}
-    return {"σ' is taken at a = σ(z), not at z: σ'(a)": case.derivative(sigma.forward, a).value * case.g}
-
-
 def adjoint_mistakes(sigma, case, a, right):
     """Return what usual mistakes in σ'(z) ⊙ g give."""
     g = case.g
     if g.shape != right.shape:
         return {}
     slope = right / np.where(g == 0, 1, g)
-    mistakes = {}
-    if a.ndim == 2 and np.allclose(a.sum(axis=-1), 1):
-        mistakes["the term −a aᵀg of softmax is missing"] = a * g
-    return mistakes | {"σ' is forgotten: it returns g": g, "it returns σ'(z), without g": slope,
-                       "it multiplies by σ(z), not σ'(z)": a * g,
-                       "it multiplies by σ'(z) twice": slope * right,
-                       "it is masked by the sign of g, not of z": g * (g > 0),
-                       "it multiplies by z": case.z * g, **at_values(sigma, case, a),
-                       "it divides by σ'(z)": g / np.where(slope == 0, 1, slope)}
+    of_softmax = a.ndim == 2 and np.allclose(a.sum(axis=-1), 1)
+    by_a = "the term −a aᵀg of softmax is missing" if of_softmax else "it multiplies by σ(z), not σ'(z)"
+    mistakes = {by_a: a * g, "σ' is forgotten: it returns g": g, "it returns σ'(z), without g": slope,
+                "it multiplies by σ'(z) twice": slope * right,
+                "it is masked by the sign of g, not of z": g * (g > 0), "it multiplies by z": case.z * g,
+                "it divides by σ'(z)": g / np.where(slope == 0, 1, slope)}
+    if case.elementwise and np.allclose(a, case.call(sigma.forward, case.z)):  # its slopes are not drawn
+        mistakes["σ' is taken at a = σ(z), not at z: σ'(a)"] = case.derivative(sigma.forward, a).value * g
+    return mistakes
 
 
 @claim("transfer", "σ is the derivative of its integral F", "F'(z) = σ(z)", "LocoProp-M")
@@ -1444,7 +1433,7 @@ def loss_predicts(loss, case):
     return Finding(float(np.max(excess)), 1e-9, ROUNDING, ("predict is not the label of the least loss",))
 
 
-@claim("loss", "it is a function of its arguments", "f(x), f(x'), f(x): the first is the last", "convention")
+@claim("loss", "it is a function of its arguments", FIRST_IS_LAST, "convention")
 def loss_remembers_nothing(loss, case):
     z, y = [case.lend(case.z), case.lend(case.w)], [case.lend(case.y), case.lend(case.y[::-1])]
     finding = interleaved({"the gradient": lambda k: loss.gradient(z[k], y[k]),

@@ -127,7 +127,9 @@ def scaled_blocks(case, values, least=0.0, floor=1e-4):
 def returns_the_loss(claimed, case):
     method, first = first_run(claimed.method, case)
     method.reset()
-    loss, steps = direction_of(method, case)
+    drops = any(isinstance(layer, Dropout) for layer in case.net.layers)  # of the random numbers of `run_method`
+    options = {"rng": np.random.default_rng(0)} if drops else {}
+    loss, steps = method.direction(case.guarded.net, case.X, case.y, **options)
     if len(steps) != len(case.net.parameters):
         return nothing_of(["directions are not aligned with net.parameters"],
                           "one direction for each of net.parameters")
@@ -138,12 +140,6 @@ def returns_the_loss(claimed, case):
         return Finding(math.inf, 0.0, "steps are numbers", ("it is not finite (NaN or inf)",))
     return Finding(gap(first, steps) + moved(case), 0.0, "bit for bit",
                    lambda: (repeat_reason(claimed.method, case, first),))
-
-
-def direction_of(method, case):
-    """Return the loss and the steps of method.direction; dropout is given the random numbers of `run_method`."""
-    drops = any(isinstance(layer, Dropout) for layer in case.net.layers)
-    return method.direction(case.guarded.net, case.X, case.y, **{"rng": np.random.default_rng(0)} if drops else {})
 
 
 def gap(steps, others):
@@ -676,14 +672,10 @@ def loco_reference(told, case, rates):
     return case.per_map(step)
 
 
-def first_rate(told):
-    """Return the rate of the first local step in epoch 0."""
-    return told.local_lr(0) if callable(told.local_lr) else told.local_lr
-
-
 def plain_rates(told):
     """Return the rates of plain local steps in epoch 0."""
-    return [first_rate(told) * s for s in decay_scales(told.steps, told.decay)]
+    first = told.local_lr(0) if callable(told.local_lr) else told.local_lr
+    return [first * scale for scale in decay_scales(told.steps, told.decay)]
 
 
 def loco_factors(told, case):

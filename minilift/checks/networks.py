@@ -13,6 +13,7 @@ import numpy as np
 from minilift.checks.layers import Case, design_matrix, draw_targets, smooth_at
 from minilift.checks.numeric import DIFFERENCES, EXACT, Tangents, compare, dense, directional, gradient
 from minilift.checks.report import Guess, claim, nothing_of, only_if, worst_of
+from minilift.energy import replaced
 from minilift.layers.activations import ReLU, Sigmoid, Tanh
 from minilift.layers.joins import Add, Concat, Named, Select
 from minilift.layers.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
@@ -270,11 +271,6 @@ class NetCase(Case):
     def project(self, l, array):
         """Return an array of θ_l's shape as inner products with the tangents."""
         return self.tangents[l].project(array)
-
-
-def replaced(values, k, value):
-    """Return a list with its entry k replaced."""
-    return [*values[:k], value, *values[k + 1 :]]
 
 
 def compare_blocks(case, got, references, mistakes=None, factors=None):

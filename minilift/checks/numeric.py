@@ -451,16 +451,17 @@ def symmetry_reasons(got, expected, factors):
         if got.shape[axis] > 1 and fits(got, np.flip(expected, axis), expected):
             name = "columns" if axis == got.ndim - 1 else f"slices along axis {axis}" if axis else "rows"
             yield f"its {name} are in reverse order"
-    if got.ndim != 2:
-        return
-    if got.shape == expected.T.shape:
-        if fits(got, expected.T, expected):
-            yield "it is transposed"
-        for name, factor in factors.items():
-            if fits(got, factor * expected.T, expected):
-                yield f"it is transposed; besides, {name}"
-    if fits(got, expected.T.reshape(expected.shape), expected):
-        yield "it is transposed and reshaped"
+    if got.ndim == 2:
+        yield from transposed_reasons(got, expected.T, factors, expected)
+        if fits(got, expected.T.reshape(expected.shape), expected):
+            yield "it is transposed and reshaped"
+
+
+def transposed_reasons(got, turned, factors, expected=None):
+    """Yield whether `got` is the transpose of what it should be, or that and a factor."""
+    for name, factor in {"": 1.0, **factors}.items():
+        if fits(got, factor * turned, expected):
+            yield f"it is transposed{'; besides, ' * bool(name)}{name}"
 
 
 def term_reasons(got, expected, name, term):
@@ -473,14 +474,11 @@ def term_reasons(got, expected, name, term):
 
 def shape_reasons(got, expected, theta):
     """Yield why an array, made like θ or not, may have the wrong shape."""
-    factors = usual_factors({})
     if theta and expected.ndim == 2 and got.shape == (expected.shape[0] - 1, expected.shape[1]):
         yield "the bias row is missing" if fits(got, expected[:-1]) else "its shape has no bias row"
     if got.shape == expected.shape[::-1]:
         yield "it is transposed"
-        for name, factor in factors.items():
-            if fits(got.T, factor * expected):
-                yield f"it is transposed; besides, {name}"
+        yield from transposed_reasons(got, expected.T, usual_factors({}))
     if theta and expected.ndim == 2 and got.shape == (expected.shape[1], expected.shape[0] - 1):
         yield "it is transposed, and the bias row is missing"
     yield f"its shape is {got.shape}, it should be {expected.shape}"

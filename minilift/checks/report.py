@@ -51,15 +51,15 @@ class Claim:
     once: bool = False
 
 
-def claim(kind, words, equation, source, once=False):
-    """Register the decorated ``measure(thing, case) -> Finding`` as a claim about things of one kind.
+def claim(kinds, words, equation, source, once=False):
+    """Register the decorated ``measure(thing, case) -> Finding`` as a claim about things of one kind, or of several.
 
     It raises `NotClaimed` where the thing does not claim this, or the case does not suit it. `once` says that the
     problem is the same for all cases, so that the first is enough.
     """
 
     def register(measure):
-        CLAIMS.append(Claim(kind, words, equation, source, measure, once))
+        CLAIMS.extend(Claim(kind, words, equation, source, measure, once) for kind in kinds.split())
         measure.__doc__ = f"Measure the claim: {words}, {equation} ({source})."
         return measure
 
