@@ -899,7 +899,6 @@ def curvature(columns, hessians):
           "(Σ JᵀHJ/N + λI) d = ∇J of the mean loss", "Gauss–Newton")
 def gauss_newton_exact(claimed, case):
     told, maps = told_as(claimed, GaussNewton), case.net.maps
-    only_if(case.has_few_inputs, "its matrix is made on small networks alone")
     slopes, N = case.dense_gradients, len(case.X)  # raises where the network is too large
     columns = [directional(lambda t, l=l: to_numpy(case.forward(case.with_theta(l, t)).z[case.net.depth]),
                            case.theta[l], v).value for l in maps for v in case.tangents[l]]

@@ -2,6 +2,7 @@ r"""What `verify` says: claims, the numbers measured for them, and the report in
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import math
@@ -295,18 +296,23 @@ def kept_reason(claim, thing, failing, findings):
         return ("likely: it is wrong only where entries are large: in another branch, beyond a threshold, or where "
                 "something is cut off")
     pairs = failing[0].twins() if hasattr(failing[0], "twins") else ()
-    held = [[measured(claim.measure, thing, case).holds for case in pair] for pair in pairs]
-    if held and all(first and not second for first, second in held):
+    held = [[holds_in(claim, thing, case) for case in pair] for pair in pairs]
+    if held and all(first and second is False for first, second in held):
         return f"likely: the first batch of a shape is right, the next is wrong: {why}"
     return None
 
 
 def size_decides(claim, thing, failing, findings):
     """Return whether problems that fail hold with smaller entries, and others fail with larger ones."""
-    def hold(cases, factor):
-        return [measured(claim.measure, thing, case.scaled(factor)).holds for case in cases]
+    return all(holds_in(claim, thing, case.scaled(0.05)) for case in failing) and any(
+        holds_in(claim, thing, case.scaled(20.0)) is False for case, finding in findings if finding.holds)
 
-    return all(hold(failing, 0.05)) and not all(hold([case for case, finding in findings if finding.holds], 20.0))
+
+def holds_in(claim, thing, case):
+    """Return whether a claim holds in one more problem, None if it is not claimed there."""
+    with contextlib.suppress(NotClaimed):
+        return measured(claim.measure, thing, case).holds
+    return None
 
 
 def measured(measure, thing, case):

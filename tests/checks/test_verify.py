@@ -247,6 +247,17 @@ def test_other_settings_than_those_of_like_are_seen(other):
     assert not ml.verify(other, like=ml.SemiImplicit()).passed
 
 
+def test_what_is_not_claimed_of_a_larger_batch_is_no_error():
+    """Where no mistake fits, a claim is measured on batches twice as large: too large for some."""
+    class Odd(ml.SemiImplicit):
+        def propose(self, block):
+            step = super().propose(block)
+            return step + 0.01 * np.sin(np.arange(step.size, dtype=step.dtype)).reshape(step.shape)
+
+    net, X = ml.mlp([48, 3, 2], "tanh", loss=ml.SquaredError()), np.random.default_rng(0).normal(size=(5, 48))
+    assert any(check.claim.startswith("with many steps") for check in ml.verify(Odd(), net=net, X=X).failures)
+
+
 def test_a_step_that_is_cut_off_where_it_is_long_is_found():
     def clipped(block):
         d = ml.ProxProp(0.3).propose(block)
