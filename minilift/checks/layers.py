@@ -1230,7 +1230,7 @@ class LossCase(Case):
 
 def loss_cases(loss, rng, xp):
     """Return a loss and random problems for it: one sample, one output, wide and tall."""
-    sizes = ((1, 3, 0.7), (5, 1, 300.0), (3, 2, 0.4), (7, 2, 0.02), (17, 5, 3.0))
+    sizes = ((1, 3, 0.7), (5, 1, 300.0), (3, 4, 0.4), (7, 2, 0.02), (17, 5, 3.0))
     return loss, [loss_case(loss, rng, xp, *size) for size in sizes]
 
 
