@@ -128,6 +128,10 @@ WRONG_EPOCHS = {
         lambda curves, levels: epochs_with()(np.nan_to_num(curves, nan=-1.0), levels),
     "a curve counts that was at or below the level once, wherever it ends": lambda curves, levels: np.median([
         np.inf if not curve[-1] <= level else np.argmax(curve <= level) for curve, level in zip(curves, levels)]),
+    "the epoch of the lowest loss; the first at or below the level is asked for":
+        lambda curves, levels: np.median(np.argmin(curves, axis=1)),
+    "the epoch of the lowest loss, NaN left out; the first at or below the level is asked for":
+        lambda curves, levels: np.median(np.nanargmin(curves, axis=1)),
     "the epoch whose loss is nearest to the level; the first at or below it is asked for":
         lambda curves, levels: np.median([np.argmin(abs(curve - level)) for curve, level in zip(curves, levels)]),
     "the epoch whose loss is nearest to the level, NaN left out; the first at or below it is asked for":
@@ -309,6 +313,8 @@ WRONG_CHOICES = {
     "the training loss must not decide, not even who diverged": lambda table:
         choose_with(safe=None)(
             table | {"val_loss": np.where(np.isfinite(table["train_loss"]), table["val_loss"], np.inf)}),
+    "a loss that is not finite counts as 0, the best there is; put it out of reach": lambda table:
+        table["tau"][np.argmin(np.median(np.nan_to_num(table["val_loss"], nan=0.0, posinf=0.0), axis=0))],
     "this is the loss; the step size is wanted": lambda table: np.nanmin(
         np.median(table["val_loss"][:, np.isfinite(table["val_loss"]).all(axis=0)], axis=0)),
 }

@@ -30,6 +30,8 @@ WRONG_GAUSS_NEWTON = {
     "the mean of all H_i stands in each term": lambda jac, H: np.einsum("nkp,kl,nlq->pq", jac, H.mean(axis=0), jac),
     "H_i is applied twice": lambda jac, H: np.einsum("nkp,nkl,nlm,nmq->pq", jac, H, H, jac),
     "only the diagonal of H_i is used": lambda jac, H: np.einsum("nkp,nkk,nkq->pq", jac, H, jac),
+    "the first output alone; the sums run over all outputs k and j": lambda jac, H:
+        library_gauss_newton(jac[:, :1], H[:, :1, :1]),
     "only the diagonal is left": lambda jac, H: np.diag(np.diag(library_gauss_newton(jac, H))),
     "the sum over the samples is missing: this is the first one's": lambda jac, H: jac[0].T @ H[0] @ jac[0],
     "the sum over the samples is missing: one matrix each": lambda jac, H: np.swapaxes(jac, 1, 2) @ H @ jac,
@@ -285,6 +287,7 @@ def kfac(answer, seed):
         yield claim("one sample: it is the Gauss–Newton block itself", V.ravel() @ alone @ V.ravel(), own)
 
     def mistakes(K):
+        yield isinstance(K(a, output), tuple), "two matrices; one is wanted, their Kronecker product: np.kron"
         yield from slips(K, [(a, output)], WRONG_KFAC)
         found = np.asarray(K(a, output), dtype=float)
         yield found.shape in KFAC_SHAPES, KFAC_SHAPES.get(found.shape, "")

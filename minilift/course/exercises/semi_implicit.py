@@ -41,6 +41,8 @@ WRONG_GRADIENTS = {
     "the regulariser is missing": gradient_with(pull=0.0),
     "σ' and σ are missing: this is the gradient of a linear fit": gradient_with(slope=np.ones_like, output=lambda z: z),
     "σ' is taken where the unit is off: it is 1 for Z > 0": gradient_with(slope=lambda z: z < 0),
+    "σ' is asked of the residual; it is 1 where Z > 0": gradient_with(
+        slope=np.ones_like, one_sided=lambda residual: np.maximum(residual, 0)),
     "σ' stands for the output: relu(Z) is meant": gradient_with(output=lambda z: 1.0 * (z > 0)),
     "relu(Z) stands where σ'(Z) belongs": gradient_with(slope=lambda z: np.maximum(z, 0)),
     "the sign of the residual: it is σ(Z) − target": gradient_with(sign=-1.0),
@@ -252,6 +254,9 @@ def relu_fit(answer, seed):
                         "all units are on here: look at u_on, and at when 0 is the best")
             yield Claim(f"c = {c:g}, any b: no point of a grid is lower", beyond(excess), 1e-12,
                         "right for b > 0: look at u_off, and at the comparison")
+            u = fit(a, b, c)
+            away = np.max(np.minimum(abs(u - np.minimum(b, 0)), abs(u - on_piece(a, b, c))))
+            yield Claim(f"c = {c:g}, any b: u is the lowest point of a piece", beyond(away), 1e-6)
 
     def mistakes(fit):
         far_off = np.array([-1.0, -1.0, -1.0, 1.0])  # both targets and starts: nearly all stay
@@ -262,6 +267,8 @@ def relu_fit(answer, seed):
             "the sign of a alone does not decide: compare the two values"
         u, stay, move = np.asarray(fit(a, b, 2.0), dtype=float), np.minimum(b, 0), on_piece(a, b, 2.0)
         yield u.shape != a.shape, f"one u for each a and b is asked for, shape {a.shape}; yours has {u.shape}"
+        yield (np.max(abs(u - library_relu_fit(a, b, 2.0))) <= 0.1,
+               "near the least value, not at it: is it one of a grid? (9.6) gives both candidates exactly")
         near = [np.isclose(u, candidate, atol=1e-9) for candidate in (stay, move)]
         yield (np.logical_or(*near).all(),
                "each u is one of the two candidates, but not the better one: are the values those of (9.5), with c?")
