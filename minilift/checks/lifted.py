@@ -151,15 +151,16 @@ def departure(method, twin, case, same):
        "BCD, ADMM, dlADMM, MAC, LPOM, Fenchel lifted, lifted Bregman")
 def blocks_descend(claimed, case):
     method = told_as(claimed, DESCENDING, "a method of blocks")
-    rises = {}
+    rises = []
     for block, l, energy, before, after in visits(method, case):
         if block != "multiplier":
             value, given = damped_energy(method, case, block, l, energy, before)
             old, new = (value(**{block: getattr(variables, block)[l]}, **given) for variables in (before, after))
-            rises.setdefault(f"{block} {l}", (new - old) / (abs(old) + 1e-300))
+            rise = (new - old) / (abs(old) + 1e-300)
+            reason = f"the update of {block} {l} raises it"
+            rises.append(Finding(rise, 1e-9, "rounding, relative to the energy", (reason,)))
     only_if(rises, "it visits no block")
-    worst = max(rises, key=lambda name: np.nan_to_num(rises[name], nan=np.inf))
-    return Finding(rises[worst], 1e-9, "rounding, relative to the energy", (f"the update of {worst} raises it",))
+    return worst_of(rises)
 
 
 @claim("method", "its closed blocks are argmins: no probe is lower", "v⁺ = argmin E + α/2 ‖v − v_old‖²",
@@ -169,6 +170,7 @@ def blocks_are_argmins(claimed, case):
     small = case.net.depth > 1 and sum(theta.size for theta in case.theta[1:]) <= SMALL
     only_if(small, "each block is probed on small networks alone")
     steps = visits(method, case)
+    # of a block that is visited twice the last visit is probed: that none raises the energy is claimed of all
     last = {(block, l): visit for block, l, *visit in steps if prox_weight(method, block, l, case.net) is not None}
     findings = [block_finding(method, case, steps[0][3], *which, *visit) for which, visit in last.items()]
     only_if(findings, "none of its blocks is an argmin")

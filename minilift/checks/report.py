@@ -55,8 +55,8 @@ class Claim:
 def claim(kinds, words, equation, source, once=False):
     """Register the decorated ``measure(thing, case) -> Finding`` as a claim about things of one kind, or of several.
 
-    It raises `NotClaimed` where the thing does not claim this, or the case does not suit it. `once` says that the
-    problem is the same for all cases, so that the first is enough.
+    It raises `NotClaimed` where the thing does not claim this, or the case does not suit it. `once` says that the first
+    case is enough: the problem is the same for all, or no planted mistake showed in another one alone.
     """
 
     def register(measure):
