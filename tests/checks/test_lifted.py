@@ -99,6 +99,15 @@ def uphill(self, energy):
         yield block, l, away if block == "a" else update
 
 
+def second_visit_uphill(self, energy):
+    seen = set()
+    for block, l, update in ml.DLADMM.schedule(self, energy):
+        def away(l, variables, update=update):
+            return 2 * variables.theta[l] - update(l, variables)
+        yield block, l, away if block == "theta" and l in seen else update
+        seen.update([l] * (block == "theta"))
+
+
 def relaxed_in_turn(self, energy, variables):
     for l in range(1, energy.net.depth):
         slope = energy.gradient(energy.block, l, variables)
@@ -124,6 +133,7 @@ def no_difference(self, net, state, y):
     (ml.FenchelLifted, SMALL, "its closed blocks", "twice the step", {"schedule": reflected}),
     (ml.FenchelLifted, SMALL, "its energy is that", "'matching' is 0.5 times", {"energy": half_weighted}),
     (ml.MAC, DEEP, "no block of a sweep", "raises it", {"schedule": uphill}),
+    (ml.DLADMM, DEEP, "no block of a sweep", "raises it", {"schedule": second_visit_uphill}),
     (ml.PredictiveCoding, DEEP, "all values take one gradient step", "", {"relaxed": relaxed_in_turn}),
     (ml.PredictiveCoding, DEEP, "its direction is the energy's gradient", "factor N", {"directions": direction_of_sum}),
     (ml.TargetPropagation, DEEP, "each map takes the gradient", "", {"differences": no_difference})],
