@@ -32,6 +32,14 @@ WRONG_ULPS = {
         ulps_with(unit=lambda y: np.spacing(float(abs(y).max()))),
     "the unit is the spacing at the largest entry of y, not at the largest difference": lambda x, y:
         float(abs(x.astype(np.float64) - y).max() / max(np.spacing(abs(x - y).max()), 1e-300)),
+    "the unit is the spacing at the largest entry of y, not at the largest difference, nor float64's": lambda x, y:
+        float(abs(x.astype(np.float64) - y).max() / np.spacing(max(abs(x.astype(np.float64) - y).max(), 1e-300))),
+    "log2 of a float32 just below a power of two is rounded up to that power: take np.spacing, or frexp":
+        ulps_with(unit=lambda y: np.finfo(y.dtype).eps * 2.0 ** np.floor(np.log2(abs(y).max()))),
+    "the spacing at the power of two above the largest entry; the power below it sets its spacing":
+        ulps_with(unit=lambda y: np.finfo(y.dtype).eps * 2.0 ** np.ceil(np.log2(abs(y).max()))),
+    "the spacing at the power of two nearest to the largest entry; the power below it sets its spacing":
+        ulps_with(unit=lambda y: np.finfo(y.dtype).eps * 2.0 ** np.round(np.log2(abs(y).max()))),
     "the unit is the spacing at the largest entry of y, not at the one that moved most": lambda x, y: float(
         abs(x.astype(np.float64) - y).max() / np.spacing(abs(y.flat[abs(x - y).argmax()]))),
     "this is the relative error; divide by the spacing of floats at the largest entry": lambda x, y:
@@ -127,11 +135,12 @@ def ulps(answer, seed):
     def mistakes(distance):
         yield np.shape(distance(x, y)) != (), "one number is asked for: the largest difference"
         scaled = {text: in_fractions(wrong) for text, wrong in WRONG_ULPS.items()}
-        yield from slips(in_fractions(distance), [(x, y), (y, x), (above, below), (off, wide), (near, power)],
-                         scaled)
+        yield from slips(in_fractions(distance), [(x, y), (y, x), (above, below), (below, above), (off, wide),
+                                                     (near, power)], scaled)
         yield not same(distance(y, y), 0.0), f"an array is {float(distance(y, y)):.3g} from itself; it must be 0"
-        ratios = [float(distance(*pair)) / library_ulps(*pair) for pair in ((x, y), (above, below), (off, wide))]
-        yield same(ratios, [ratios[0]] * 3, 1e-6), f"it is {ratios[0]:.3g} times what it should be, for all arrays"
+        pairs = ((x, y), (above, below), (off, wide), (near, power))
+        ratios = [float(distance(*pair)) / library_ulps(*pair) for pair in pairs]
+        yield same(ratios, [ratios[0]] * 4, 1e-6), f"it is {ratios[0]:.3g} times what it should be, for all arrays"
         yield (not same(distance(8 * x, 8 * y), distance(x, y)),
                "eight times both must change nothing: the unit must grow with the largest entry")
         more, far = y.copy(), y.copy()

@@ -201,7 +201,7 @@ def soft_threshold(answer, seed):
         for where, points, moved in (("v > τ", [3.0], [2.5]), ("v < −τ", [-3.0], [-2.5]), ("|v| < τ", [0.2], [0.0]),
                                      ("v = 0", [0.0], [0.0])):
             u = prox(np.array(points), 0.5)  # a τ that is neither its square nor its inverse
-            yield not same(u, moved), f"wrong for {where}: v = {points[0]:g} with τ = 0.5 goes to {float(u[0]):.3g}"
+            yield not same(u, moved), f"wrong for {where}: v = {points[0]:g} with τ = 0.5 goes to {float(u[0]):.6g}"
 
     return check("2.2", answer, claims, mistakes, fallback=lambda v, tau: v - np.clip(v, -tau, tau))
 
@@ -241,6 +241,10 @@ WRONG_LOGISTIC_PROXES = {
     "the label has the wrong sign in bisection": bisection_with(lambda u, y, tau: tau * (logistic(u) + y)),
     "the sign of the slope in bisection": bisection_with(lambda u, y, tau: -tau * (logistic(u) - y)),
     "τ is missing in bisection": bisection_with(lambda u, y, tau: logistic(u) - y),
+    "parentheses: τ multiplies the label too, τ (sigmoid(u) − y)":
+        bisection_with(lambda u, y, tau: tau * logistic(u) - y),
+    "the slope is taken at v, not at u, and parentheses are missing, τ (sigmoid(u) − y)":
+        lambda v, y, tau: v - tau * logistic(v) + y,
     "a factor 2 in bisection": bisection_with(lambda u, y, tau: 2 * tau * (logistic(u) - y)),
     "the sigmoid is upside down in bisection: 1/(1 + exp(−u))":
         bisection_with(lambda u, y, tau: tau * (logistic(-u) - y)),

@@ -263,8 +263,11 @@ def window(answer, seed):
             return f"the error {type(error).__name__}"
 
     def mistakes(find):
+        yield from slips(find, [(taus, losses, 0.06), (taus, losses, 1.0)], {
+            "the level is not looked at: a run that ends finite is not usable yet":
+                window_with(lambda losses, level: np.isfinite(losses).all(axis=0))})
         yield from slips(find, [(taus, losses, 1.0)], WRONG_WINDOWS)
-        low, high, _ = find(taus, losses, 1.0)
+        low, high, decades = find(taus, losses, 1.0)
         fails = ~(losses <= 1.0).all(axis=0)
         inside = np.flatnonzero(fails & (taus >= low) & (taus <= high))
         if len(inside):
@@ -273,6 +276,13 @@ def window(answer, seed):
                          f"{seen.round(2).tolist()} for a level of 1: is a count not reset, or a seed not looked at?")
         yield bool(np.isnan(low) or same(low, taus[0]) or high < taus[4]), \
             "the step sizes are columns: reduce over the seeds (axis=0), one truth value for each step size"
+        left_out = [k for k in range(4, 10) if not low <= taus[k] <= high]
+        if left_out:
+            yield True, (f"step size number {left_out[0]} of 0 … 14 has the losses "
+                         f"{losses[:, left_out[0]].round(2).tolist()} for a level of 1, and is not in your run: is "
+                         "each seed's loss compared by itself?")
+        yield (not same(decades, np.log10(high / low)),
+               f"from {low:.3g} to {high:.3g} are {np.log10(high / low):.3g} decades; yours are {decades:.3g}")
         missing = nothing(find)
         yield missing != "(nan, nan, 0.0)", f"no usable step size: (nan, nan, 0) is asked for, yours gives {missing}"
         at_level = find(taus[:6], edge_losses, edge_losses.max())[:2]
@@ -282,8 +292,6 @@ def window(answer, seed):
         alone = find(taus[:3], losses[:, :3], 1.0)
         yield not same(list(alone), [taus[1], taus[1], 0.0]), \
             "one usable step size between two that fail is a run of length 1: (τ, τ, 0)"
-        low, high, decades = find(taus, losses, 1.0)
-        yield True, f"from {low:.3g} to {high:.3g} are {np.log10(high / low):.3g} decades; yours are {decades:.3g}"
 
     return check("7.2", answer, claims, mistakes, fallback=library_window)
 
