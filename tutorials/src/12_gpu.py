@@ -487,7 +487,8 @@ teach.show(fig, "Milliseconds of an exact ProxProp step against hidden width: "
 # A thin line ends at the longest of nine times; the model is fitted to the shortest. The dashed line is as good as its
 # two numbers. An $n^*$ of 0 says that the GPU's fixed cost is not above the CPU's: by (12.4) the faster GPU then wins
 # at every width. The assumed $1/v_{\text{gpu}}$ is small beside the CPU's $1/v$, so that a speed ten times as high
-# hardly moves $n^*$; a fixed cost ten times as high does, as printed: measure the fixed cost first.
+# hardly moves $n^*$ (`crossover(2e-4, 2e-3, 5e10, 5e13)` is 387, the worked example 389); a fixed cost ten times as
+# high does, as printed: measure the fixed cost first.
 
 # %% [markdown]
 # ## Floats that stay where they are
