@@ -29,6 +29,9 @@ SETUP: dict[str, str] = {
 WRONG: dict[str, list[tuple[str, str, str]]] = {
     "4.1": [
         ("gamma / 2", "rho / 2", ""),
+        ("np.sum((np.tanh(z[l]) - a[l]) ** 2)", "np.linalg.norm(np.tanh(z[l]) - a[l])", "σ(z_l) − a_l must be"),
+        ("np.sum((phi(theta[l], a[l - 1]) - z[l]) ** 2)", "np.linalg.norm(phi(theta[l], a[l - 1]) - z[l])",
+         "φ_l − z_l must be"),
         ("(2 * len(Y))", "len(Y)", "½ of the loss"),
         ("gamma / 2", "gamma", ""),
         ("/ (2 * len(Y))", "/ 2", "mean over the samples"),
@@ -266,6 +269,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return U", "    return np.nan * U", "nan or inf"),
     ],
     "6.3": [
+        ("np.sort(eigenvalues), 1", "np.asarray(eigenvalues)[::-1], 1", "from the largest down"),
         ("min(chebyshev(values[-1] / values[0], k), chebyshev(values[-2] / values[0], k - 1))",
          "chebyshev(values[-1] / values[0], k)", "only (6.6)"),
         ("min(chebyshev(values[-1] / values[0], k), chebyshev(values[-2] / values[0], k - 1))",

@@ -514,7 +514,7 @@ for tau_theta in (1.0, 100.0):
 
 # %% [markdown]
 # On all three, between 100 and 10 000 three steps differ by at most 0.3 %: **what so few steps return hardly depends**
-# on which it is. Between 1 and 10 000 even one differs by 4.9 % or more.
+# on which it is. Between 1 and 10 000 even one differs by more than 4.8 %.
 
 # %% [markdown]
 # ## Exercise 6.3 (core): how many steps are enough?

@@ -629,6 +629,8 @@ WRONG_COUNTS = {
     "λ₂ is the largest eigenvalue but one; the smallest but one stands here": enough_with(second=1),
     "the root is taken twice: the bounds have √κ": enough_with(root=lambda kappa: kappa**0.25),
     "the eigenvalues come in any order: sort them": enough_with(order=np.asarray),
+    "the eigenvalues come in any order, and not from the largest down: sort them":
+        enough_with(order=lambda values: np.asarray(values)[::-1]),
     "removing one eigenvalue costs one step, not two: (6.7) has k − 1": enough_with(price=2),
     "κ' leaves out the largest eigenvalue alone; here the smallest is left out, too": enough_with(lowest=1),
     "the error may be ε, not ε/2": lambda values, eps: library_steps_enough(values, eps / 2),

@@ -128,6 +128,8 @@ WRONG_ENERGIES = {
     "the gap σ(z_l) − a_l is squared; this is its absolute value": energy_with(size=lambda gap: np.sum(abs(gap)),
                                                                               size_of_map=squared),
     "the gap φ_l − z_l is squared; this is its absolute value": energy_with(size_of_map=lambda gap: np.sum(abs(gap))),
+    "the norm of the gap σ(z_l) − a_l must be squared": energy_with(size=np.linalg.norm, size_of_map=squared),
+    "the norm of the gap φ_l − z_l must be squared": energy_with(size_of_map=np.linalg.norm),
     "the second gap is φ_l − z_l, before σ": energy_with(of_map="after σ"),
     "φ_l reads the variable a_{l−1}; here it reads σ(z_{l−1})": energy_with(of_map="forward"),
     "the return stands inside the loop: only l = 1 is counted": energy_with(turns=1),
