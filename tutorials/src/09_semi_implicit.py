@@ -482,7 +482,7 @@ def longest(graph, node):
 lengths = {name: max(longest(graph, node) for node in graph)
            for name, graph in (("old", old), ("new", semi))}
 teach.reveal(chain, lengths["new"],
-             "Each signal waits for a fit; with the old weights: "
+             "δ2 and δ1 wait for a fit each; with the old weights: "
              f"{lengths['old']}.")
 
 # %%

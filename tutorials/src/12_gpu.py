@@ -423,7 +423,7 @@ teach.reveal(growth, "b" if ratio < 180 else "a" if ratio < 360 else "c",
 # %% [markdown]
 # Two numbers are to describe your CPU in this step: fit $t_0$ and $v$ of (12.4) to its shortest times. Whatever else
 # grows with $n$ goes into them too, so $v$ is not the speed of a product alone. Without a GPU of your own, set it
-# beside the one of the worked example, *assumed*, not measured.
+# beside the worked example with ten times its fixed cost, *assumed*, not measured.
 
 # %%
 def fitted(milliseconds):
@@ -436,8 +436,8 @@ def fitted(milliseconds):
     return max(t0, 0.0), 1 / per_operation
 
 
-cpu, gpu = fitted(times["numpy"]), (2e-3, 5e12)
-gpu_name = "a GPU with 2 ms and 5000 Gflop/s: assumed"
+cpu, gpu = fitted(times["numpy"]), (2e-2, 5e12)
+gpu_name = "a GPU with 20 ms and 5000 Gflop/s: assumed"
 if "cupy" in backends:
     gpu, gpu_name = fitted(times["cupy"]), "CuPy: (12.4), fitted"
 print(f"a step on this CPU: t0 = {1e3 * cpu[0]:.2g} ms, "
@@ -485,10 +485,10 @@ teach.show(fig, "Milliseconds of an exact ProxProp step against hidden width: "
 
 # %% [markdown]
 # A thin line ends at the longest of nine times; the model is fitted to the shortest. The dashed line is as good as its
-# two numbers. An $n^*$ of 0 says that the GPU's fixed cost is not above the CPU's: by (12.4) the faster GPU then wins
-# at every width. The assumed $1/v_{\text{gpu}}$ is small beside the CPU's $1/v$, so that a speed ten times as high
-# hardly moves $n^*$ (`crossover(2e-4, 2e-3, 5e10, 5e13)` is 387, the worked example 389); a fixed cost ten times as
-# high does, as printed: measure the fixed cost first.
+# two numbers. An $n^*$ of 0 would say that the GPU's fixed cost is not above the CPU's: by (12.4) the faster one
+# wins everywhere. The assumed $1/v_{\text{gpu}}$ is small beside the CPU's $1/v$, so that a speed ten times as high
+# hardly moves $n^*$ (in the worked example from 389 to 387); a fixed cost ten times as high does, as printed:
+# measure the fixed cost first.
 
 # %% [markdown]
 # ## Floats that stay where they are
