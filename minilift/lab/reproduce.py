@@ -138,8 +138,7 @@ def reproduce(plan, folder=None, *, jobs=1, progress=True, address=None):
         If the data file or the folder cannot be used, or the folder holds results of other settings; if no cluster
         answers at the address.
     """
-    if jobs != -1:
-        check_count("jobs", jobs)
+    check_jobs(jobs)
     folder = folder_of(plan, folder)
     get_module(plan.backend)
     claim_folder(plan, folder)
@@ -150,6 +149,12 @@ def reproduce(plan, folder=None, *, jobs=1, progress=True, address=None):
         sweep(folder / "runs")  # what workers had begun to write when they were ended
     write_results(plan, results, folder)
     return results
+
+
+def check_jobs(jobs):
+    """Raise an error for a number of runs at a time that is neither −1 nor at least 1."""
+    if jobs != -1:
+        check_count("jobs", jobs)
 
 
 def folder_of(plan, folder):
@@ -258,6 +263,7 @@ def run(arguments):
         raise ValueError("--jobs is for this machine; the workers of --cluster do as many runs as they have threads")
     plan = Plan(**{name: getattr(arguments, name) for name in Plan.__dataclass_fields__})
     folder = folder_of(plan, arguments.output)
+    check_jobs(arguments.jobs)
     lasts = lasting(plan, arguments.jobs, arguments.cluster)
     note(f"{plan.experiment}, {plan.scale}: {lasts}; finished runs, kept in {folder}, are not done again")
     results = reproduce(plan, arguments.output, jobs=arguments.jobs, address=arguments.cluster)
