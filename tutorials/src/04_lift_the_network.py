@@ -534,8 +534,8 @@ teach.show(fig,
 # and 0.04.
 #
 # $J$ falls all the same, by 12 %; $a$ and $z$ are thrown away, and a new forward pass closes all
-# gaps. But "block descent" is not descent on $E$, which grows fivefold here. To take the step in $\theta_l$ *implicitly* is
-# the idea of ProxProp, and of notebook 05.
+# gaps. But "block descent" is not descent on $E$, which grows fivefold here. To take the step in
+# $\theta_l$ *implicitly* is the idea of ProxProp, and of notebook 05.
 
 # %% [markdown]
 # ## Exercise 4.4 (break it): a value used too early
@@ -665,7 +665,8 @@ teach.show(fig,
 #
 # As $f$ is convex, this step drives no two points apart for any $\tau$ (notebook 02). But it answers another question:
 # the larger $\tau$, the lower is $\hat J$ and, here, the slower its fall along $-\nabla J$; and where $J$ is
-# stationary $\hat J$ need not be (measured below). ProxProp steps implicitly in $\theta$ only, where the fixed points stay those of $J$ (notebook 05).
+# stationary $\hat J$ need not be (measured below). ProxProp steps implicitly in $\theta$ only, where the fixed points
+# stay those of $J$ (notebook 05).
 
 # %% [markdown]
 # ## Exercise 4.5 (core): the implicit step on an activation

@@ -1,7 +1,8 @@
 # %% [markdown]
 # # 05 · Make the weight step implicit
 #
-# You will replace a step of backprop's sweep, the one in the weights, by its implicit version, solve that in four ways, and find out what it does to the gradient.
+# You will replace a step of backprop's sweep, the one in the weights, by its implicit version, solve that in four ways,
+# and find out what it does to the gradient.
 #
 # **Afterwards you can**
 # 1. write the implicit step of a layer and verify it by its optimality condition (Exercise 5.1);
@@ -455,7 +456,8 @@ teach.holds("each part of (5.7) is at most the one before", parts,
 # </details>
 # <details><summary>Hint 2: equation</summary>
 #
-# $\cos \ge 2\sqrt{\lambda_{\min}\lambda_{\max}}/(\lambda_{\min}+\lambda_{\max})$, for the *damped* matrix $M$, bias included.
+# $\cos \ge 2\sqrt{\lambda_{\min}\lambda_{\max}}/(\lambda_{\min}+\lambda_{\max})$, for the *damped* matrix $M$, bias
+# included.
 #
 # </details>
 # <details><summary>Hint 3: first line</summary>
@@ -540,9 +542,9 @@ teach.show(fig, "Cosines of 100 drawn steps against their step size, with the "
 # %% [markdown]
 # ## And far away?
 #
-# "Descent direction" is a statement about small $\tau$. The local problem was solved implicitly, $J$ was not: along $-d$
-# it may rise later, and for long steps here it does. Only $\theta_1$ and $\theta_2$, whose steps are implicit, move on
-# these lines.
+# "Descent direction" is a statement about small $\tau$. The local problem was solved implicitly, $J$ was not: along
+# $-d$ it may rise later, and for long steps here it does. Only $\theta_1$ and $\theta_2$, whose steps are implicit,
+# move on these lines.
 
 # %%
 lengths = np.logspace(-1, 4, 60)
@@ -616,9 +618,9 @@ print("τ_θ = 1 over BackProp, at the lowest J: τ",
 # %% [markdown]
 # Mind the right panel. Against $\tau$ the implicit directions seem more stable: with $\tau_\theta = 1$
 # the lowest point lies at a $\tau$ some 20 to 40 times BackProp's. But $d$ is *shorter* than $\nabla J$, for
-# $M \succeq I$; measured by its length that step is 2 to 5 times BackProp's. What remains is a lower $J$ on each implicit
-# line, for each of three seeds (at most 1.92, against at least 2.05); the best $\tau_\theta$ changes with the seed
-# (1 for seeds 0 and 1, 100 for seed 2). And if $\theta_3$ goes along, with the explicit step that all four share?
+# $M \succeq I$; measured by its length that step is 2 to 5 times BackProp's. What remains is a lower $J$ on each
+# implicit line, for each of three seeds (at most 1.92, against at least 2.05); the best $\tau_\theta$ changes with the
+# seed (1 for seeds 0 and 1, 100 for seed 2). And if $\theta_3$ goes along, with the explicit step that all four share?
 
 # %%
 whole = {}
@@ -642,9 +644,9 @@ for name in choices:
 # %% [markdown]
 # ## Exercise 5.4 (break it): lose half the digits
 #
-# In exact arithmetic $M^{-1}\nabla J$ and the $d$ of (5.4) are equal. Find $N$, $n$ (at most 100) and $\tau_\theta$ such that
-# for random $a$ and $g$ the sample-space form in float64 has a relative error above $10^{-8}$, while the
-# form $M^{-1}\nabla J$ stays below $10^{-10}$ (medians of seven draws, the same for every `SEED`).
+# In exact arithmetic $M^{-1}\nabla J$ and the $d$ of (5.4) are equal. Find $N$, $n$ (at most 100) and $\tau_\theta$
+# such that for random $a$ and $g$ the sample-space form in float64 has a relative error above $10^{-8}$, while the form
+# $M^{-1}\nabla J$ stays below $10^{-10}$ (medians of seven draws, the same for every `SEED`).
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -686,8 +688,8 @@ samples, inputs, large_tau = 40, 5, 1e3
 samples, inputs, large_tau = 4000, 5, 1e10
 
 # %% [markdown]
-# On our two maps, for 18 $\tau_\theta$ up to $6\cdot10^7$: a plain solve with either matrix, held against the filter (5.5), which
-# needs neither.
+# On our two maps, for 18 $\tau_\theta$ up to $6\cdot10^7$: a plain solve with either matrix, held against the filter
+# (5.5), which needs neither.
 
 # %%
 errors = {}

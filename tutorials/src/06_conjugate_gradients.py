@@ -367,7 +367,8 @@ for tau_theta in taus:
 #
 # $$ \frac{\|d - d_k\|_M}{\|d\|_M} \le 2\left(\frac{\sqrt{\kappa'} - 1}{\sqrt{\kappa'} + 1}\right)^{k-1}. \tag{6.7} $$
 #
-# And with $n + 1$ eigenvalues a polynomial of degree $n + 1$ is zero on all of them: on paper CG *ends* by step $n + 1$.
+# And with $n + 1$ eigenvalues a polynomial of degree $n + 1$ is zero on all of them: on paper CG *ends* by step $n +
+# 1$.
 
 # %%
 def chebyshev(kappa, k):

@@ -556,9 +556,8 @@ teach.show(fig, "Left: the relative difference between steps with new and old "
 #
 # Suppose a sweep changes nothing, each layer staying at a point where its fit's slope is zero. Then $W_l' =
 # W_l$, so the signals were BackProp's, and by (9.3), and the like for $b$, all $2\eta\,\nabla J$ are zero: **such a
-# fixed point is a stationary point of $J$**. The reverse holds for fits that stop where the slope is zero. To test it we
-# need a stationary point that is no solution: all $W = 0$ and $b_D$ the logarithms of the class
-# frequencies.
+# fixed point is a stationary point of $J$**. The reverse holds for fits that stop where the slope is zero. To test it
+# we need a stationary point that is no solution: all $W = 0$ and $b_D$ the logarithms of the class frequencies.
 
 # %%
 still = ml.mlp([64, 16, 12, 10], activation="tanh",
@@ -637,8 +636,8 @@ teach.holds("a dead unit stays dead", moved, 0)
 # ## A race
 #
 # 400 digits in batches of 100, 64-32-10, ReLU, $\lambda = 1$, five Fletcher–Reeves steps; BackProp gets thirty
-# times as many epochs. "Step size" is BackProp's learning rate, on the mean loss, and SIBP's $\eta$ of (9.1), on the sum;
-# SIBP's steps are taken whole.
+# times as many epochs. "Step size" is BackProp's learning rate, on the mean loss, and SIBP's $\eta$ of (9.1), on the
+# sum; SIBP's steps are taken whole.
 
 # %%
 X_few, y_few = data.X_train[:400], data.y_train[:400]

@@ -675,11 +675,11 @@ for seed in (0, 1, 2):
 # Three lessons, for these three seeds. (Gauss–Newton at $\mu = 0.01$ is the first reference itself.) At the start
 # the input factor alone brings most of the gain towards Levenberg–Marquardt (0.49 to 0.92 of 1), and little towards
 # damped Newton (0.77, 0.90, 0.78, where the gradient has 0.78, 0.88, 0.73). ProxProp's best damping is ten times
-# Gauss–Newton's, and that is a matter of scale: two numbers in the place of the output factors bring it down to 0.01 or less.
-# The reference matters: to damped Newton not even Gauss–Newton comes nearer than 0.85 (median). $G$ is never
-# indefinite: all negative curvature is in the second sum of (10.1), which the whole family leaves out.
-# And 300 steps later the gradient meets less curvature than the reference's damping of 0.01 adds (less than a
-# hundredth of the largest), and the reference hardly turns it (cosine 0.99).
+# Gauss–Newton's, and that is a matter of scale: two numbers in the place of the output factors bring it down to 0.01 or
+# less. The reference matters: to damped Newton not even Gauss–Newton comes nearer than 0.85 (median). $G$ is never
+# indefinite: all negative curvature is in the second sum of (10.1), which the whole family leaves out. And 300 steps
+# later the gradient meets less curvature than the reference's damping of 0.01 adds (less than a hundredth of the
+# largest), and the reference hardly turns it (cosine 0.99).
 
 # %% [markdown]
 # ## Exercise 10.4 (break it): Newton uphill
@@ -827,9 +827,9 @@ teach.record("curvature the later gradient meets", most, expected=0.006,
 # - In a deep network an implicit step keeps its block's input factor, exactly, and takes the output factor for
 #   the identity.
 #
-# **What this does not show.** One network of 103 parameters, a batch of 100 for each of three seeds, and angles: nothing
-# about training speed. Its authors' K-FAC averages its factors over batches and samples labels from
-# the model; here both factors are exact.
+# **What this does not show.** One network of 103 parameters, a batch of 100 for each of three seeds, and angles:
+# nothing about training speed. Its authors' K-FAC averages its factors over batches and samples labels from the model;
+# here both factors are exact.
 #
 # **References.** Martens, Grosse, *Optimizing Neural Networks with Kronecker-factored Approximate
 # Curvature*, ICML 2015: (10.7), its costs, means, samples. Benzing, *Gradient Descent on Neurons and its Link to

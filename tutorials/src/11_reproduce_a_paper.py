@@ -120,7 +120,8 @@ teach.holds("last map: the gradient", d[3], gradient[3])
 # </details>
 # <details><summary>Hint 2: equation</summary>
 #
-# $\operatorname{median}_j \min\{k : f_{j,k} \le \text{level}_j\}$ over the seeds $j$, and the minimum over nothing is $\infty$.
+# $\operatorname{median}_j \min\{k : f_{j,k} \le \text{level}_j\}$ over the seeds $j$, and the minimum over nothing is
+# $\infty$.
 #
 # </details>
 # <details><summary>Hint 3: first line</summary>

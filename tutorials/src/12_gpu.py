@@ -485,7 +485,7 @@ teach.show(fig, "Milliseconds of an exact ProxProp step against hidden width: "
 
 # %% [markdown]
 # A thin line ends at the longest of nine times; the model is fitted to the shortest. The dashed line is as good as its
-# two numbers. An $n^*$ of 0 would say that the GPU's fixed cost is not above the CPU's: by (12.4) the faster one
+# two numbers. An $n^*$ of 0 would say that the GPU's fixed cost is not above the CPU's: by (12.4) a faster GPU
 # wins everywhere. The assumed $1/v_{\text{gpu}}$ is small beside the CPU's $1/v$, so that a speed ten times as high
 # hardly moves $n^*$ (in the worked example from 389 to 387); a fixed cost ten times as high does, as printed:
 # measure the fixed cost first.

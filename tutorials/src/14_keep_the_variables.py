@@ -552,9 +552,9 @@ for name, parts in off.items():
           ", ".join(f"{part:.0%}" for part in parts))
 
 # %% [markdown]
-# The variables fit the digits far better than the network (seed 0): maps are met to 2 to 5 %, and $z_3$ is off a forward
-# pass by half (gaps $a_l - \sigma(z_l)$ are not printed). So $E$ is no measure of $J$ here. Two remedies are tried: raise
-# the penalties, or add multipliers.
+# The variables fit the digits far better than the network (seed 0): maps are met to 2 to 5 %, and $z_3$ is off a
+# forward pass by half (gaps $a_l - \sigma(z_l)$ are not printed). So $E$ is no measure of $J$ here. Two remedies are
+# tried: raise the penalties, or add multipliers.
 
 # %% [markdown]
 # ## Raise the penalties: MAC
@@ -570,8 +570,8 @@ for name, parts in off.items():
 # %% [markdown]
 # ## Predict
 #
-# $\mu = 1$ for 40 sweeps, or 5 % or 20 % more in each, up to 1,000. With which growth, 1, 1.05 or 1.2, is the loss $J$ of
-# the network lowest at the end (median of three seeds)?
+# $\mu = 1$ for 40 sweeps, or 5 % or 20 % more in each, up to 1,000. With which growth, 1, 1.05 or 1.2, is the loss $J$
+# of the network lowest at the end (median of three seeds)?
 
 # %% tags=["predict"]
 best_growth = None  # 1, 1.05 or 1.2
@@ -589,7 +589,7 @@ teach.reveal(best_growth, min(ends, key=lambda growth: np.median(ends[growth])))
 # %%
 # the energy by hand
 theta, _, a, _ = methods[1.05].variables
-mu = 1.05**39  # raised after each sweep but the last
+mu = 1.05**39  # raised before each sweep but the first
 maps = [net.phi[l].forward(theta[l], a[l - 1]) for l in range(1, D + 1)]
 by_hand = np.sum((maps[-1] - Y) ** 2) / 2  # (14.7)
 by_hand += sum(mu / 2 * np.sum((value - np.maximum(phi, 0)) ** 2)
@@ -765,8 +765,9 @@ class NoPrice(ml.ADMM):
 # %% [markdown]
 # ## Predict
 #
-# Sixty sweeps of ADMM ($\beta = 1$, $\gamma = 10$, prox weight 5, three seeds) with neither multiplier ("none"), with $\langle z, u\rangle$ ("z"), with
-# $\langle z - \varphi, u\rangle$ ("gap"). Whose network has the *highest* loss at the end?
+# Sixty sweeps of ADMM ($\beta = 1$, $\gamma = 10$, prox weight 5, three seeds) with neither multiplier ("none"), with
+# $\langle z, u\rangle$ ("z"), with $\langle z - \varphi, u\rangle$ ("gap"). Whose network has the *highest* loss at the
+# end?
 
 # %% tags=["predict"]
 highest = None  # "none", "z" or "gap"
@@ -894,9 +895,9 @@ teach.show(fig,
 
 # %% [markdown] tags=["answer"]
 # **One answer.** With a smaller $\alpha$ I expect blocks that follow each other more closely, and a lower $E$: that
-# says how well the *variables* agree with the digits. "On these 300 digits, from one start, after 40 sweeps with $\gamma =
-# \rho = 1$, $\alpha = 0.001$ has the lowest energy of three values and the highest loss; $\alpha = 1$ the lowest loss,
-# by a little, and the highest energy." The cell below has the numbers. Beside $E$ I would watch each gap,
+# says how well the *variables* agree with the digits. "On these 300 digits, from one start, after 40 sweeps with
+# $\gamma = \rho = 1$, $\alpha = 0.001$ has the lowest energy of three values and the highest loss; $\alpha = 1$ the
+# lowest loss, by a little, and the highest energy." The cell below has the numbers. Beside $E$ I would watch each gap,
 # $z_l - \varphi_l$ and $a_l - \sigma(z_l)$, times the norms of the weights above it, which is what it can grow to in a
 # forward pass.
 
@@ -966,13 +967,13 @@ teach.record("race, MAC over BackProp after 20", share, 1.0, 0.3)
 # ## Summary
 #
 # - A block of squares is solved by a weighted mean or by least squares, one with piecewise linear $\sigma$ inside
-#   by trying its pieces. Solved one after the other, blocks cannot raise the energy. Simultaneous steps, the published pair,
-#   cannot raise it either, but may all but stand still (99 % left after 20 rounds in 14.4).
+#   by trying its pieces. Solved one after the other, blocks cannot raise the energy. Simultaneous steps, the published
+#   pair, cannot raise it either, but may all but stand still (99 % left after 20 rounds in 14.4).
 # - In 40 sweeps BCD's energy fell by a factor of 78 to 112 (three seeds), the network's loss by less than 4.
-# - MAC's rising $\mu$ narrows the gap between $E$ and $J$: $J/E$ ends at 30 with growth 1, 7 with 1.05, 1 with 1.2. At 1.2
-#   each seed's loss ends 23 to 33 % above that at 1.05 (above that at 1 by 1 to 19 %).
-#   A multiplier narrows $z_D$'s gap: to 7e-4 or 1e-2, without one 0.3. As $\langle z_D, u\rangle$, at $u^*$, it moved no
-#   $\theta_l$ of three untrained networks; on the gap it leads after 10 sweeps, and after 60 the losses are alike.
+# - MAC's rising $\mu$ brings $E$ and $J$ together: $J/E$ ends at 30 to 32 with growth 1, 7 with 1.05, 1 with 1.2.
+#   At 1.2 each seed's loss ends 23 to 33 % above that at 1.05 (above that at 1 by 1 to 19 %). A multiplier narrows
+#   $z_D$'s gap: to 7e-4 or 1e-2, without one 0.3. As $\langle z_D, u\rangle$, at $u^*$, it moved no $\theta_l$ of
+#   three untrained networks; on the gap it leads after 10 sweeps, and after 60 the losses are alike.
 #
 # **What this does not show.** Much about large problems: one small ReLU net, 300 digits, half squared error, 30 to
 # 60 sweeps, a grid of three values, three seeds. The program of BCD's authors

@@ -348,8 +348,8 @@ for l, d in enumerate(recursion(0.2, 20), start=1):
 # %% [markdown]
 # ## Predict
 #
-# And with free predictions, relaxed for 320 steps (what then moves is printed): is the direction that of BackProp? "yes", "almost"
-# (cosine above 0.99 on every map) or "no"?
+# And with free predictions, relaxed for 320 steps (what then moves is printed): is the direction that of BackProp?
+# "yes", "almost" (cosine above 0.99 on every map) or "no"?
 
 # %% tags=["predict"]
 settled = None  # "yes", "almost" or "no"
@@ -422,9 +422,9 @@ teach.show(fig, "Relative distance of each map's direction from the gradient, "
 # ## What settling minimises
 #
 # The highest map differs most here. If not the loss, what is least there? For linear maps an error
-# $e_{l-1}$ moves the output by $e_{l-1}W_l\cdots W_D$. So with squared error $F$ is ridge regression, on the errors, of the
-# residual $r = y - \hat y$ of the forward pass (rows). With
-# $S = I + \sum_{l=2}^{D} (W_l\cdots W_D)^T(W_l\cdots W_D)$,
+# $e_{l-1}$ moves the output by $e_{l-1}W_l\cdots W_D$. So with squared error $F$ is ridge regression, on the errors, of
+# the residual $r = y - \hat y$ of the forward pass (rows). With $S = I + \sum_{l=2}^{D} (W_l\cdots W_D)^T(W_l\cdots
+# W_D)$,
 #
 # $$ \min_a F = \tfrac12 \sum_i r_i\, S^{-1} r_i^T. \tag{15.6} $$
 #
@@ -449,8 +449,8 @@ print(f"squared error {np.sum(r**2) / 2:.2f}, settled energy {least:.2f}")
 # ## How fast may it relax?
 #
 # Relaxing is gradient descent on $F$. Where $F$ is quadratic the limit of notebook 01 holds: a mode of curvature
-# $\lambda$ is multiplied by $1 - \eta\lambda$ in each step, and $\eta$ must stay below $2/\lambda_{\max}$. For the linear
-# network the curvature in one sample's values $(a_1, a_2)$ is
+# $\lambda$ is multiplied by $1 - \eta\lambda$ in each step, and $\eta$ must stay below $2/\lambda_{\max}$. For the
+# linear network the curvature in one sample's values $(a_1, a_2)$ is
 #
 # $$ H = \begin{pmatrix} I + W_2W_2^T & -W_2 \\ -W_2^T & I + W_3W_3^T \end{pmatrix}. \tag{15.7} $$
 
@@ -855,16 +855,16 @@ teach.record("    target propagation, at the end", target, 0.0097, 0.003)
 #
 # - Predictive coding relaxes values on one energy; an error moves one map a step and first arrives as
 #   $\eta^{D-l}$ times BackProp's signal.
-# - With predictions held fixed and rate 1 it *is* BackProp after $D - 1$ steps; with free ones it settles on another objective,
-#   with linear maps and squared error this error in the metric $S^{-1}$.
+# - With predictions held fixed and rate 1 it *is* BackProp after $D - 1$ steps; with free ones it settles on another
+#   objective, with linear maps and squared error this error in the metric $S^{-1}$.
 # - Target propagation replaces transposed weights by learned inverses; with the difference the directions are
 #   nearer to the gradient (mean cosine to the gradient, map 5 left out: 0.7 with it, 0.2 without; one network).
 #
 # **What this does not show.** That a brain does either. The race is one small network on 400 digits with
-# four learning rates and three seeds; for BackProp and target propagation the grid's next rate ends above guessing, and a
-# finer grid may turn the order of the ends. Each step of predictive coding visits every map, here
-# one after the other. Distances, settled energies and the inverses' cosines are those of one network each.
-# Nothing is said of test error, or of depth beyond five.
+# four learning rates and three seeds; for BackProp and target propagation the grid's next rate ends above guessing, and
+# a finer grid may turn the order of the ends. Each step of predictive coding visits every map, here one after the
+# other. Distances, settled energies and the inverses' cosines are those of one network each. Nothing is said of test
+# error, or of depth beyond five.
 #
 # **References.** Whittington, Bogacz, "An approximation of the error backpropagation algorithm in a predictive
 # coding network", *Neural Computation*, 2017: (15.1)–(15.3). Song, Lukasiewicz, Xu, Bogacz, "Can the brain do
