@@ -202,8 +202,8 @@ def run_all(plan, folder, workers, progress):
 # ---------------------------------------------------------------------------------------- the command line
 
 
-SECONDS = {"proxprop-table1": 80, "proxprop-fig2": 12, "proxprop-fig3": 25, "locoprop-autoencoder": 420,
-           "sibp-mnist": 10, "bcd-mnist": 25, "usps-autoencoder": 40}  # at the small scale
+SECONDS = {"proxprop-table1": 95, "proxprop-fig2": 15, "proxprop-fig3": 33, "locoprop-autoencoder": 450,
+           "sibp-mnist": 10, "bcd-mnist": 18, "usps-autoencoder": 22}  # at the small scale
 LASTS = {"medium": "an hour or several", "paper": "many hours, or days"}
 
 

@@ -582,7 +582,7 @@ teach.show(fig, "Steps needed against τ: explicit steps need fewer and fewer "
 # %% tags=["exercise"]
 # Exercise 1.4
 # <solution saddle, saddle_tau>
-saddle, saddle_tau = np.diag([1.0, -1.0]), 3.0  # x_new: across 0, half as far
+saddle, saddle_tau = np.diag([1.0, -1.0]), 3.0  # x₂: across 0, half as far
 # </solution>
 
 # %% tags=["check"]

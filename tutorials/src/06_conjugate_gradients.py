@@ -793,7 +793,7 @@ spectrum = np.logspace(0, 8, 16)
 # Three spectra:
 
 # %%
-teach.holds("the CG of this cell is yours",
+teach.holds("this cell's CG is that of 6.2",
             check.dense_cg(system(1.0)[0], b, 3)[-1],
             conjugate_gradients(a, g, 1.0, 3), 1e-9)
 Q, right = np.linalg.qr(rng.normal(size=(16, 16)))[0], rng.normal(size=(16, 1))
@@ -965,7 +965,7 @@ teach.record("convolution: matrix-free is cheapest up to step", cheaper.sum(),
 #   same to 0.3 %, where exact solutions differ by 13 to 19 %.
 # - In sample space a step costs one product with an $N \times N$ matrix; shapes decide what it saves.
 #
-# **What this does not show.** One shape of layer, one batch where no seeds are named, no training.
+# **What this does not show.** One layer shape; one batch, one basis unless seeds are named; no training.
 # Operations are counted, not seconds; the inverse by the book, a convolution's Gram matrices as if its patches shared
 # nothing.
 #
