@@ -388,7 +388,7 @@ def convnet_course(data, small):
 
 
 COURSES = {"mlp": mlp_course, "autoencoder": autoencoder_course, "convnet": convnet_course}
-COURSE_SECONDS = {"mlp": 110, "autoencoder": 600, "convnet": 1200}  # on the digits
+COURSE_SECONDS = {"mlp": 110, "autoencoder": 300, "convnet": 450}  # on the digits
 
 
 def named(data, small, network):
