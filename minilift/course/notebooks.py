@@ -287,7 +287,7 @@ def execute(notebook, timeout=300, allow_errors=False):
 def run_with_a_kernel_that_answers(client, reached):
     """Run the cells of an nbclient; a kernel that does not answer before any cell is `reached` is replaced, once.
 
-    It happens where many start at a time: one of the ports that a kernel was given is taken before it opens it.
+    Where many start at a time it was seen, seldom; why is not known. Nothing is lost by another: none has run a cell.
     """
     try:
         run_to_the_end(client)
