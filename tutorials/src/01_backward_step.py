@@ -529,7 +529,7 @@ last = steps_needed(explicit_step, 0.95 * limit)
 print(f"explicit, τ at 0.95 of its limit: {last} steps, {last * mu / L:.1f} κ")
 
 # %% [markdown]
-# All counts in one figure. The thick line is the implicit step's; the explicit one's lies on it where it exists.
+# The 25 in one figure. The thick line is the implicit step's; the explicit one's lies on it where it exists.
 
 # %%
 fig, ax = plt.subplots(figsize=(8, 3.2))
@@ -549,7 +549,7 @@ teach.show(fig, "Steps needed against τ: explicit steps need fewer and fewer "
 
 # %% [markdown]
 # Well before the limit the two need about the same number of steps (printed): a small step is a small step. Just
-# below it, at $\tau = 0.199$, the explicit one needs ten times as many: its steep factor is $-0.99$. On the right of
+# below it, at $\tau = 0.199$, the explicit one needs 9.8 times as many: its steep factor is $-0.99$. On the right of
 # the dotted line only the implicit one gets there. But these are counts of *steps*, and a step of one kind costs a
 # product with $A$, a step of the other a linear solve.
 # Notebook 06 counts what either costs on a layer, notebook 11 measures seconds.
@@ -603,8 +603,8 @@ saddle, saddle_tau = np.diag([1.0, -1.0]), 1.5
 # %% [markdown]
 # ## Exercise 1.5 (open): is it worth it?
 #
-# Suppose $n = 4000$, and that solving with $I + \tau A$ costs as much as 1000 products with $A$. For which
-# condition numbers $\kappa$ would you take implicit steps? What if the solve were stopped after three steps
+# Suppose $x \in \mathbb{R}^{4000}$, and that solving with $I + \tau A$ costs as much as 1000 products with $A$. For
+# which condition numbers $\kappa$ would you take implicit steps? What if the solve were stopped after three steps
 # of an iterative method? Write five lines; there is no automatic check. Notebook 06 gives the second
 # question an answer.
 

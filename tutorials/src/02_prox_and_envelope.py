@@ -105,7 +105,7 @@ def brute_prox(f, v, tau, grid):
     return grid[np.argmin(f(grid) + (grid - v[:, None]) ** 2 * tau / 2, axis=1)]
 
 # %% [markdown]
-# The envelope (2.2) at the points that your prox finds, for all three functions:
+# The envelope (2.2) at the points that `brute_prox` finds, for all three functions:
 
 # %%
 def envelope(f, v, tau):
@@ -284,7 +284,7 @@ def soft_threshold(v, tau):
     return np.maximum(v - tau, 0)
 
 # %% [markdown]
-# Your formula against the grid:
+# The formula against the grid:
 
 # %%
 v = rng.uniform(-3, 3, 50)

@@ -303,7 +303,7 @@ teach.holds("(4.5) at l = 2", both[0], in_a)
 teach.holds("(4.6) at l = 2", both[1], in_z)
 
 # %% [markdown]
-# Against differences of your $E$, along a random direction in each variable:
+# Against differences of $E$, along a random direction in each variable:
 
 # %%
 def moved_energy(kind, l, change):
@@ -422,7 +422,7 @@ def sweep(energy, theta, a, z, tau):
             for l in range(1, len(theta))]
 
 # %% [markdown]
-# Proposition 1, with your sweep:
+# Proposition 1, by `sweep`:
 
 # %%
 tau = 0.1

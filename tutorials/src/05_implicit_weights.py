@@ -373,8 +373,8 @@ signal = -g[2][:, 3] / np.linalg.norm(g[2][:, 3])  # z^1/2 − z, scaled
 path = np.array([np.linalg.solve(one.T @ one + np.eye(2) / t, one.T @ signal)
                  for t in taus])
 ray = one.T @ signal / np.linalg.norm(one.T @ signal)
-print(f"first move over the gradient ray: {cosine(path[0], ray):.4f}; the last "
-      f"has the cosine {cosine(path[-1], ray):.2f} to it")
+print(f"cosine to the gradient ray: first move {cosine(path[0], ray):.4f}, "
+      f"last {cosine(path[-1], ray):.2f}")
 
 # %% [markdown]
 # Left: this plane, with the contours of its local problem, the $\tau_\theta$ of three points and the end. Right: the
@@ -617,8 +617,8 @@ print("τ_θ = 1 over BackProp, at the lowest J: τ",
 
 # %% [markdown]
 # Mind the right panel. Against $\tau$ the implicit directions seem more stable: with $\tau_\theta = 1$
-# the lowest point lies at a $\tau$ some 20 to 40 times BackProp's. But $d$ is *shorter* than $\nabla J$, for
-# $M \succeq I$; measured by its length that step is 2 to 5 times BackProp's. What remains is a lower $J$ on each
+# the lowest point lies at a $\tau$ some 20 to 40 times BackProp's. But $d$ is *shorter* there than $\nabla J$,
+# for $M \succeq I$; measured by its length that step is 2 to 5 times BackProp's. What remains is a lower $J$ on each
 # implicit line, for each of three seeds (at most 1.92, against at least 2.05); the best $\tau_\theta$ changes with the
 # seed (1 for seeds 0 and 1, 100 for seed 2). And if $\theta_3$ goes along, with the explicit step that all four share?
 

@@ -150,7 +150,7 @@ teach.holds("no slope of q along b is left, over that at the start",
             dots(b, M @ cg1 - b) / dots(b, b), np.zeros(20), 1e-10)  # (6.2)
 
 # %% [markdown]
-# Are other lengths worse? Where does the step point?
+# Are other lengths worse? Its direction? Ten such steps?
 
 # %%
 steps = (0.5, 0.9, 1.1, 2.0)

@@ -580,10 +580,10 @@ axes[0].text(1e-3, 0.9 * level, "level", va="top", fontsize=8)
 axes[0].legend(loc="lower left", bbox_to_anchor=(0, 0.2))
 teach.show(fig, "Left: loss against τ, BackProp far to the left of ProxProp, "
            "the control's largest usable τ between theirs. Right: against the "
-           "effective step the curves lie closer together. Crosses stand in "
-           "rows that are named. The bars below, the windows, keep their "
-           "lengths: BackProp's and the control's are equally short, "
-           "ProxProp's longer.")
+           "effective step exact ProxProp's curve lies nearer BackProp's. "
+           "Crosses stand in rows that are named. The bars below, the "
+           "windows, keep their lengths: BackProp's and the control's are "
+           "equally short, ProxProp's longer.")
 
 # %% [markdown]
 # The control's window is BackProp's, moved: on this grid its length alone buys larger $\tau$ and **no width**; exact
@@ -747,7 +747,7 @@ teach.record("hidden ‖d‖/‖∇J‖ of exact ProxProp", shift["ProxProp exac
 #   which a factor moves at will, cannot.
 # - Here BackProp gets two of exact ProxProp's five grid steps of lead when its hidden gradients are as short as
 #   ProxProp's directions at the start, and three when all are; the units take 58 % of it. The rest may be shape, change
-#   of that length and the last map, not told apart. ProxProp's window is three grid steps wider than the control's,
+#   of that length and the last map, not told apart. Exact ProxProp's window is three steps wider than the control's,
 #   which has the length alone.
 #
 # **What this does not show.** One small net, one $\tau_\theta$, plain SGD, a short budget and a grid of

@@ -85,7 +85,7 @@ H = (H + H.T) / 2
 # %% [markdown]
 # ## Two kinds of curvature
 #
-# The loss bends for two reasons: $\ell$ bends in the outputs $z_i \in \mathbb{R}^K$ of sample $i$, and the
+# The loss bends for two reasons: it bends in the outputs $z_i \in \mathbb{R}^K$ of sample $i$, and the
 # outputs bend in $\theta$. With the Jacobian $J_i = \partial z_i/\partial\theta$ and the signal $r_i =
 # \partial J/\partial z_i$ the chain rule, used twice, gives
 #

@@ -498,7 +498,7 @@ teach.show(fig, "Milliseconds of an exact ProxProp step against hidden width: "
 
 # %%
 net = ml.mlp([64, 128, 128, 10], seed=SEED, dtype=np.float32)
-# the second map, without the weights of units that are off
+# the second map, without the smallest entries of d
 moving = np.abs(reference[1]) > 1e-6
 theta, d = net.theta[2][moving].astype(np.float64), reference[1][moving]
 moving = np.abs(theta) > 1e-3
@@ -652,8 +652,11 @@ print("latency", *map(two_digits, latencies))
 # samples* on more ranks: what is summed does not grow, and each rank multiplies its own rows (line 64 ×: 390 ms, where
 # one rank with the 1000 takes 450). *Wider maps*: each rank inverts the same matrix, $r^3$ operations that more ranks
 # do not make fewer ($785^3 + 1001^3$ at 10 Gflop/s are 149 of the 170 ms from 64 ranks on; and $r^2/2$ exceeds $rm$
-# where $r > 2m$). In sample space those are $N^3$, but the message grows with $N$. CG that forms no matrix sends many
-# small sums, one after the other: its latency is 0.62 of its 11 ms, BackProp's 0.14 of 5.4.
+# where $r > 2m$).
+
+# %% [markdown]
+# In sample space inverses take $N^3$, but the message grows with $N$. CG that forms no matrix sends many small sums,
+# one after the other: its latency is 0.62 of its 11 ms, BackProp's 0.14 of 5.4.
 
 # %% [markdown]
 # `mpiexec -n 4 minilift train` does this, `minilift bench ranks` measures your machine. The derivation is in

@@ -170,7 +170,7 @@ teach.holds("E elsewhere: the library's",
 # ## The lemma
 #
 # Sweep as in notebook 04: from the last value to the first, each takes one gradient step of length $\tau$ on
-# the penalties of its **children**, those that read it. With several parents in a penalty there is a choice
+# the penalties of its **children** $c=f_c(\dots)$, which read it. With several parents in a penalty there is a choice
 # to make, and this one is right: **differentiate each penalty at the forward pass's values of all
 # parents, with the half step of its child**,
 #
@@ -241,7 +241,7 @@ def half_step(theta, a, a_half, z_half):
     return 2 * a[1] - check.library_half_step(theta, a, a_half, z_half)
 
 # %%
-# the whole sweep by hand, against the library's and against (13.4)
+# all half steps by hand, against the library's and against (13.4)
 _, dJ = ml.BackProp().direction(net, X, Y)
 a_half, z_half = list(a), list(z)
 a_half[4] = a[4] - tau * (phi(theta[5], a[4]) - Y) / N @ theta[5][:-1].T
@@ -680,7 +680,7 @@ def seconds(runs, epoch):
 
 
 def tie(runs):
-    """Return the epoch at which BackProp, at its best for so many epochs, has
+    """Return the first epoch at which BackProp, at its best for so many, has
     ProxProp's loss."""
     aim = best(runs["ProxProp exact"], budget)[1]
     return next((k for k in range(4 * budget + 1)
