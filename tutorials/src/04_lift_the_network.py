@@ -645,7 +645,8 @@ ax.legend(ncols=2)
 teach.show(fig,
            "Relative size of the discrepancy of map 2 against τ, for weights "
            "scaled by 0.5, 1, 2 and 4. All curves are level for small τ, the "
-           "higher the larger the weights: the error does not vanish.")
+           "higher the larger the weights: the error does not vanish. The thin "
+           "line at 1 is the step's own size.")
 
 # %% [markdown]
 # ## What an implicit step on a would minimise
