@@ -125,7 +125,8 @@ def rows(monkeypatch):
     """Of a machine of two cores."""
     monkeypatch.setattr(ranks.os, "cpu_count", lambda: 2)
     problem = Problem("", WIDTHS, "relu", 40)
-    return ranks.rows_of("small", problem, {p: found(p) for p in ranks.MEASURED_RANKS}, found(1), 2)
+    return ranks.rows_of("small", problem, {p: found(p) for p in ranks.MEASURED_RANKS},
+                         [({"BackProp": [0.1]}, {"BackProp": [0.2]}), ({"BackProp": [0.2]}, {"BackProp": [0.2]})], 2)
 
 
 def test_rows(rows):
@@ -136,12 +137,24 @@ def test_rows(rows):
         if row["ranks"] == 1 and row["method"] not in MODEL_ONLY:
             assert ranks.error(row) == pytest.approx(0), "the step on one rank is what the model is held to"
     assert json.loads(json.dumps(rows)) == rows
+    assert {(row["method"], row["ranks"]) for row in rows if row["ratios"]} == {("BackProp", 2)}
+
+
+def test_ranks_and_threads_are_measured_by_turns(monkeypatch):
+    jobs = []
+    monkeypatch.setattr(ranks, "on_ranks", lambda p, threads, order: jobs.append((p, threads, order)) or found(p))
+    pairs = ranks.in_turns({"rounds": 7, "methods": MEASURED}, 2, lambda text: None, "small")
+    assert [job[:2] for job in jobs] == [(2, 1), (1, 2)] * ranks.PAIRS
+    assert all(order == {"rounds": 3, "methods": ranks.BESIDE} for *_, order in jobs)
+    assert ranks.ratios(pairs, "BackProp") == [0.5] * ranks.PAIRS
+    assert ranks.in_turns({"rounds": 7, "methods": MEASURED}, 8, print, "small") == [], "none of 8 ranks is measured"
 
 
 def test_table_and_figure(rows, tmp_path):
     text = ranks.ranks_table(rows)
     for word in ("Measured, ms a step", "prediction for 4 ranks within 25%", "NOT met", "batch 16000", "textbook"):
         assert word in text
+    assert "target: BackProp, 2 ranks ÷ one process with 2 threads ≤ 1.15: 0.75 (0.50–1.00), met" in text
     figure = ranks.ranks_figure(rows)
     left, right = figure.axes
     assert len(left.get_legend().get_texts()) == len(COUNTS)
