@@ -7,7 +7,7 @@
 # **Afterwards you can**
 # 1. take local steps towards a layer's target (Exercise 8.1);
 # 2. write $T$ local steps as a filter of eigenvalues, from BackProp to the pseudo-inverse (Exercise 8.2);
-# 3. build the divergence behind a matching loss, and its slope, for any transfer function (Exercise 8.3);
+# 3. build the divergence behind a matching loss, and its slope, for non-decreasing transfer functions (Exercise 8.3);
 # 4. say when a number's matching loss has no lower bound (Exercise 8.4);
 # 5. choose between a regulariser and stopping early (Exercise 8.5).
 #
@@ -159,7 +159,7 @@ def local_steps(a_tilde, theta, target, rate, steps):
     return theta
 
 # %% [markdown]
-# Yours and the library's, with a rate of one over the largest eigenvalue; then one step, on every layer:
+# Exercise 8.1's and the library's, with a rate of one over the largest eigenvalue; then one step, on every layer:
 
 # %%
 eigenvalues, Q = np.linalg.eigh(a_tilde.T @ a_tilde)
@@ -365,7 +365,7 @@ teach.show(fig,
            "Filters of T = 1, 10, 100, 1000 local steps rise towards 1/s as "
            "T grows; exact steps with η = Tα, with the left curves in grey "
            "behind them, bend earlier. On the right, T = 1 stays level, while "
-           "T = 11 and T = 101 rise again beyond αs = 2 (dotted).")
+           "T = 11 and T = 101 exceed it beyond αs = 2 (dotted).")
 
 # %% [markdown]
 # BackProp treats all alike, more steps lift the flat directions. **Stopping early acts like a regulariser with
@@ -452,7 +452,7 @@ teach.show(fig,
 
 # %% [markdown]
 # The share left of the local loss is the same for all $\gamma$; it scales out. But for $\gamma = 1000$ $J$ rises again
-# from $T = 16$ on, although at $T = 128$ every layer has come closer to its target (the last one least, by 8 % of its
+# after $T = 8$, although at $T = 128$ every layer has come closer to its target (the last one least, by 8 % of its
 # local loss). By (8.4), for $\alpha s<2$, such a step sets out downhill on $J$ and may go too far. Three other nets and
 # batches, at the same rate:
 
