@@ -31,7 +31,7 @@ teach.versions()
 #
 # LocoProp-S gave each layer a target for $Z_l$. Semi-Implicit BP (SIBP) gives one for what comes *after* the
 # nonlinearity, $F_l = \sigma_l(F_{l-1}W_l + 1b_l^T)$, with $F_0 = X$ and the identity for $\sigma_D$. The
-# loss is summed over the batch, $\delta_l = \partial J/\partial F_l$, and
+# loss is summed over the batch, $\delta_D = \partial J/\partial F_D$, and
 #
 # $$ F_l^{½} = F_l - \eta\,\delta_l. \tag{9.1} $$
 #
@@ -717,7 +717,7 @@ teach.show(fig,
            "Training loss against epochs and seconds. In five epochs SIBP, "
            "with new or old weights, falls far below what BackProp reaches "
            "in five; against seconds the printed times say how near the three "
-           "are here. New weights lead for two epochs and end no lower.")
+           "are here. New weights lead after one epoch and end no lower.")
 
 # %% [markdown]
 # ## Exercise 9.5 (open): is the order worth it?
@@ -730,7 +730,7 @@ teach.show(fig,
 # way; then consistency may matter more than parallel fits, for instance on one processor, where nothing
 # runs at once anyway. The experiment: widths and depths growing, $\lambda$ small, new against old weights
 # at equal step size *and* each at its own best, with enough seeds. In the runs above the new weights lead
-# for two epochs and end no lower, for one shallow network.
+# after one epoch and end no lower, for one shallow network.
 
 
 # %% tags=["record"]
@@ -768,7 +768,7 @@ teach.record("BackProp, final loss", final["BackProp"], expected=0.0030,
 #   at one point); a unit that is off may have a better place that slopes do not show.
 #
 # **What this does not show.** In epochs SIBP is far ahead (after five of them BackProp, at the rate chosen, is still
-# at 1.1), and new weights lead for two epochs but end no lower than old ones. In seconds no order is
+# at 1.1), and new weights lead after one epoch but end no lower than old ones. In seconds no order is
 # claimed: the printed times are the least of three runs, on one machine, with as many threads as the linear algebra
 # library takes, and may change with all three. All this for one shallow network, 400 digits, $\lambda = 1$ and three
 # seeds; what is said of one sweep is said of one network.

@@ -120,8 +120,8 @@ teach.holds("last map: the gradient", d[3], gradient[3])
 # </details>
 # <details><summary>Hint 2: equation</summary>
 #
-# $\operatorname{median}_j \min\{k : f_{j,k} \le \text{level}_j\}$ over the seeds $j$, and the minimum over nothing is
-# $\infty$.
+# $\operatorname{median}_j \min\{k : \text{curves}_{j,k} \le \text{level}_j\}$ over the seeds $j$, and the minimum over
+# nothing is $\infty$.
 #
 # </details>
 # <details><summary>Hint 3: first line</summary>
@@ -175,7 +175,7 @@ def epochs_to(curves, levels):
 # </details>
 # <details><summary>Hint 2: equation</summary>
 #
-# $\arg\min_\tau \operatorname{median}_{\text{seeds}} v(\tau)$ over $\tau$ with all $v(\tau)$ finite.
+# $\arg\min_\tau \operatorname{median}_{\text{seeds}} \text{val}(\tau)$ over $\tau$ with all $\text{val}(\tau)$ finite.
 #
 # </details>
 # <details><summary>Hint 3: first line</summary>

@@ -414,8 +414,8 @@ for name, update in (("simultaneous steps", published), ("block steps", pair)):
 # %% [markdown]
 # ## A whole sweep
 #
-# BCD goes from the output down: $a_D$, $z_D$, then for $l = D, \dots, 1$ the blocks $\theta_l$, $a_{l-1}$ and
-# $z_{l-1}$. $W_l$ and $b_l$ may as well be *one* block, ProxProp's step (notebook 05) with the target $z_l$:
+# BCD goes from the output down: $a_D$, $z_D$, then for $l = D, \dots, 2$ each $\theta_l$, $a_{l-1}$, $z_{l-1}$, last
+# $\theta_1$. $W_l$ and $b_l$ may as well be *one* block, ProxProp's step (notebook 05) with the target $z_l$:
 # `ml.BCD` does that, and has the published pair as `bias="jacobi"`. The block $a_{l-1}$ is least squares too:
 #
 # $$ a_{l-1}\,(\rho\,W_lW_l^T + \gamma I) = \rho\,(z_l - 1b_l^T)\,W_l^T + \gamma\,\sigma(z_{l-1}). \tag{14.6} $$
@@ -453,9 +453,10 @@ for _ in range(10):
     for block, l, update in method.schedule(E):
         library = library.replaced(block, l, update(l, library))
         values.append(E.value(library))
-for name, ours, theirs in zip("θza", mine, library):
-    teach.holds(f"{name} of the library's 10 sweeps", np.hstack(ours[-1]),
-                np.hstack(theirs[-1]), 1e-9)
+for name, *both in zip("θza", mine, library):
+    ours, theirs = (np.hstack([part.ravel() for part in parts[1:]])
+                    for parts in both)
+    teach.holds(f"{name} of the library's 10 sweeps", ours, theirs, 1e-9)
 teach.holds("E after ten sweeps, all gaps open", energy(*mine), values[-1],
             1e-9)  # (14.1)
 
@@ -641,7 +642,7 @@ for growth, parts in above.items():
 # ## Exercise 14.5 (core): a price that rises
 #
 # The second remedy: a multiplier $u$ is a price for breaking $z_D = \varphi_D$, raised until nobody does. Here is ADMM
-# as Taylor et al. have it, in the terms that hold $z_D$ (no $a_D$, penalties $\beta$ *without* ½):
+# as Taylor et al. have it, in the terms that hold $z_D$ (no $a_D$; $\beta$, $\gamma$ *without* ½):
 #
 # $$ z_D \leftarrow \arg\min_z\; L_y(z) + \langle z, u\rangle + \beta\|z - \varphi_D\|^2, \qquad
 #    u \leftarrow u + \beta\,(z_D - \varphi_D). \tag{14.8} $$

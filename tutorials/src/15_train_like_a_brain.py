@@ -303,7 +303,7 @@ late = directions(relax(forward, gradient, small, T))
 found = [np.sum(d * g) / np.sum(g * g) for d, g in zip(late, gradients)]
 counted = [math.comb(T, D - l) * small ** (D - l) for l in range(1, D + 1)]
 teach.holds("six small steps: the arrivals add up", np.array(found) / counted,
-            np.ones(D), 0.03)  # η T, times the curvature
+            np.ones(D), 0.03)  # within 5 η T
 
 # %%
 _, ours = ml.PredictiveCoding(rate=0.1, steps=20).direction(net, X, y)
@@ -443,7 +443,7 @@ settling.direction(linear, points, wanted)
 least = np.sum(r * np.linalg.solve(S, r.T).T) / 2  # (15.6)
 teach.holds("energy of the settled linear network",
             settling.measure()["energy"], least)
-print(f"squared error {np.sum(r**2) / 2:.2f}, settled energy {least:.2f}")
+print(f"loss {np.sum(r**2) / 2:.2f}, settled energy {least:.2f}")
 
 # %% [markdown]
 # ## How fast may it relax?
@@ -510,7 +510,7 @@ teach.show(fig, "Energy over its minimum against steps for four rates. Half "
 # %% [markdown]
 # ## Exercise 15.3 (break it): a network that does not settle
 #
-# Here is the linear network again, its weights doubled twice: `energies(wild, rate, steps)`. Find its limit to
+# Here is the linear network again, its $\theta$ doubled twice: `energies(wild, rate, steps)`. Find its limit to
 # a tenth: a rate with which $F$ is more than ten times its first value after 60 steps, while at 0.9 of that
 # rate it has fallen.
 #
