@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from itertools import product
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -335,10 +336,11 @@ def race(course, names=NAMES, progress=lambda text, line=False: None, threads=1)
     found, rows = do(finals), []
     for name, entrant in field.items():
         own, chosen = [trial for trial in trials if trial.entrant == name], best[name]
-        rates = sorted({trial.rate for trial in own})
+        rates, batches = (sorted({of(trial) for trial in own}) for of in (attrgetter("rate"), attrgetter("batch")))
         rows.append({"network": course.title, "contender": name, "library": entrant.library, "rate": chosen.rate,
-                     "batch": chosen.batch, "trials": len(own), "rates": rates,
+                     "batch": chosen.batch, "trials": len(own), "rates": rates, "batches": batches,
                      "at edge": chosen.rate in (rates[0], rates[-1]),
+                     "batch at edge": chosen.batch in (batches[0], batches[-1]),
                      "runs": [found[final]._asdict() for final in finals if final.entrant == name],
                      "held out": course.held_out, "levels": course.levels, "budget": LONGER * course.budget})
     return rows
@@ -354,7 +356,7 @@ def courses(path=None, networks=("mlp",)):
 def mlp_course(data, small):
     """Return the course of a multilayer perceptron."""
     widths = (64, 128, 128, 10) if small else (data.X_train[0].size, 1000, 250, 1000, data.n_classes)
-    batches, levels, budget = ((50, 200), (0.1, 0.01), 0.8) if small else ((100, 500), (0.3, 0.1), 30.0)
+    batches, levels, budget = ((25, 100, 400), (0.1, 0.01), 0.5) if small else ((50, 200, 800), (0.3, 0.1), 30.0)
     problem = Problem("", widths, "relu", 0)
     return Course(named(data, small, "-".join(map(str, widths))), problem, batches, levels, budget, data)
 
@@ -371,7 +373,7 @@ def autoencoder_course(data, small):
     widths = (*half, 10 if small else 30, *half[::-1])
     codes = ("tanh",) * (len(half) - 1)
     problem = Problem("", widths, (*codes, "identity", *codes), 0, autoencoder=True)
-    batches, budget = ((50, 200), 2.0) if small else ((100, 500), 60.0)
+    batches, budget = ((25, 100, 400), 2.0) if small else ((50, 200, 800), 60.0)
     return Course(named(data, small, f"autoencoder {'-'.join(map(str, widths))}"), problem, batches,
                   tuple(float(f"{least + share * (mean - least):.3g}") for share in (0.3, 0.2)), budget, data)
 
@@ -383,7 +385,7 @@ def convnet_course(data, small):
                          f"and width divisible by 4, got {data.X_train.shape}")
     data = data.images()
     problem = Problem("", (data.X_train[0].size, data.n_classes), "relu", 0, images=data.image_shape)
-    batches, levels, budget = ((50, 200), (0.1, 0.01), 4.0) if small else ((100, 500), (1.0, 0.5), 120.0)
+    batches, levels, budget = ((25, 100, 400), (0.1, 0.01), 4.0) if small else ((50, 200, 800), (1.0, 0.5), 120.0)
     return Course(named(data, small, "ConvNet"), problem, batches, levels, budget, data)
 
 
@@ -423,7 +425,8 @@ def race_cells(block):
              f"{best_is} on the way"]]
     for row in sorted(block, key=last_time):
         tested = [found["held_out"] for found in row["runs"]]
-        rows.append([row["contender"], number(row["rate"]) + "*" * row["at edge"], str(row["batch"]),
+        rows.append([row["contender"], number(row["rate"]) + "*" * row["at edge"],
+                     str(row["batch"]) + "*" * row.get("batch at edge", False),
                      *(ranges(times_to(row, level), 3, "never") for level in levels),
                      *(ranges(values, digits) for values in ([found["losses"][-1] for found in row["runs"]],
                                                              [found[-1] for found in tested],
@@ -441,8 +444,8 @@ def verdict(block):
              "an entrant runs for longer than it was tuned for.",
              f"{block[0]['held out'].capitalize()}: where the run ended, and the {BEST[block[0]['held out']][1]} after "
              "any epoch: early stopping cannot do better."]
-    if any(row["at edge"] for row in block):
-        lines.append("* The last rate of the grid: one beyond may be better.")
+    if any(row["at edge"] or row.get("batch at edge") for row in block):
+        lines.append("* At an end of the grid: a rate or a batch beyond may be better.")
     if all(row["library"] != "PyTorch" for row in block):
         return [*lines, "PyTorch is not installed."]
     return lines + [compared(block, level) for level in block[0]["levels"]]

@@ -114,7 +114,7 @@ def test_the_verdict_is_the_ratio_of_the_medians_of_the_best(theirs, says):
     text = race.race_table(rows)
     assert f"to 0.01: best of PyTorch ÷ best of minilift = {says}" in text
     assert text.index("ours") < text.index("slow")
-    assert "* The last rate of the grid" in text
+    assert "* At an end of the grid" in text
     assert len(race.race_figure(rows).axes) == 2
 
 
