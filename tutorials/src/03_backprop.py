@@ -454,6 +454,7 @@ ways = {"forward, float64 (3.8)": (forward_quotient, "purple", ":"),
         "complex step (3.9)": (complex_step, "green", "-.")}
 fig, ax = plt.subplots(figsize=(9, 4))
 for name, (way, color, line) in ways.items():
+    # an error of 0 is drawn at 1e-17
     error = [max(abs(way(h) - slope) / abs(slope), 1e-17) for h in steps]
     ax.plot(steps, error, line, color=teach.COLORS[color], label=name)
     if "complex" not in name:

@@ -146,12 +146,12 @@ teach.holds("Jacobian along a random direction", jac @ v, change,
 # The loss's Hessian in the outputs of each sample, against differences of its gradient:
 
 # %%
-def output_curvature(p):
+def loss_curvature(p):
     outer = p[:, :, None] * p[:, None, :]
     return (p[:, :, None] * np.eye(3) - outer) / len(p)  # (10.2)
 
 
-curvature = output_curvature(net.predict_proba(X))
+curvature = loss_curvature(net.predict_proba(X))
 z, dz, loss = net.forward(X).z[2], rng.normal(size=(N, 3)), net.loss_function
 bend = (loss.gradient(z + h * dz, y) - loss.gradient(z - h * dz, y)) / (2 * h)
 teach.holds("H_i along a random direction",
@@ -423,7 +423,7 @@ def kfac(a_tilde, output):
 def factors(net, X):
     """Return (ã, B_i) of each layer."""
     state, S = signals(net, X)
-    curvature = output_curvature(net.predict_proba(X))
+    curvature = loss_curvature(net.predict_proba(X))
     B = {l: np.swapaxes(S[l], 1, 2) @ curvature @ S[l] for l in S}
     return [(with_ones(state.a[l - 1]), B[l]) for l in (1, 2)]
 
@@ -464,7 +464,7 @@ teach.holds("(10.8), damped by μ = 1/(Nτ_θ): N times ProxProp's direction",
 for seed in (0, 1, 2):
     net_s, X_s, _ = batch(seed)
     p = net_s.predict_proba(X_s)
-    G_s = gauss_newton(jacobian(net_s, X_s), output_curvature(p))
+    G_s = gauss_newton(jacobian(net_s, X_s), loss_curvature(p))
     off = []
     for layer, block in zip(factors(net_s, X_s),
                             (G_s[:first, :first], G_s[first:, first:])):
@@ -496,7 +496,7 @@ teach.reveal(share, answer, f"Measured: {filled:.2f} of {first}×{first}. No "
 pictures = {"Hessian": H, "Gauss–Newton": G,
             "K-FAC": block_diagonal([kfac(*layer) for layer in layers]),
             "ProxProp (FOOF)": foof, "BackProp": np.eye(len(g))}
-keeps = ("all", "no bend of the outputs", "layers apart, two means",
+keeps = ("all", "no bend of the outputs", "layers apart, one product",
          "inputs alone", "nothing")
 fig, axes = plt.subplots(1, 5, figsize=(11, 2.7))
 for ax, (name, matrix), kept in zip(axes, pictures.items(), keeps):
@@ -547,7 +547,7 @@ def trained(seed, descent_steps):
 
 def matrices(net, X):
     """Return Gauss–Newton's matrix and K-FAC's."""
-    G = gauss_newton(jacobian(net, X), output_curvature(net.predict_proba(X)))
+    G = gauss_newton(jacobian(net, X), loss_curvature(net.predict_proba(X)))
     return G, block_diagonal([kfac(*layer) for layer in factors(net, X)])
 
 # %%

@@ -88,6 +88,8 @@ def adjoint_theta(answer, seed):
 
     def claims(adjoint):
         found = adjoint(a, g)
+        if np.ndim(found) > 2:
+            raise ValueError("one matrix for each sample comes back, where their sum is expected")
         yield claim("shape of θ", np.array(np.shape(found)), np.array([5, 3]))
         yield claim("⟨φ(θ, a), g⟩ = ⟨θ, adjoint(a, g)⟩ for 5 random θ", np.sum(thetas * found, axis=(1, 2)),
                     np.sum((a @ thetas[:, :-1] + thetas[:, -1:]) * g, axis=(1, 2)),
@@ -129,12 +131,19 @@ WRONG_LOSS_GRADIENTS = {
     "softmax normalises each row (sample), not all of z at once": softmax_with(axis=None),
     "softmax, after its shift, normalises each row (sample), not each column": softmax_with(axis=0, shift=1.0),
     "softmax, after its shift, normalises each row (sample), not all of z at once": softmax_with(axis=None, shift=1.0),
+    "the largest of each row is subtracted, not of each column": lambda z, y:
+        (lambda p: p / p.sum(axis=1, keepdims=True) - np.eye(z.shape[1])[y])(np.exp(z - z.max(axis=0))) / len(z),
     "the exponentials are not normalised": softmax_with(normalised=False),
     "the exponentials are not normalised, only shifted": softmax_with(normalised=False, shift=1.0),
     "the targets are missing: these are the probabilities over N": softmax_with(targets=0.0),
     "these are the probabilities": softmax_with(targets=0.0, mean=lambda z: 1),
     "the targets are added; they are subtracted": softmax_with(targets=-1.0),
     "logits were taken for probabilities: softmax is missing": lambda z, y: (z - np.eye(z.shape[1])[y]) / len(z),
+    "logits were taken for probabilities, and a square for the loss: softmax is missing": lambda z, y:
+        2 * (z - np.eye(z.shape[1])[y]) / len(z),
+    "these are the targets' part alone: log Σ exp z has a slope, too": lambda z, y: -np.eye(z.shape[1])[y] / len(z),
+    "the slope is not multiplied by the loss of each sample": lambda z, y: softmax_with()(z, y) * -np.log(
+        softmax_with(targets=0.0, mean=lambda z: 1)(z, y)[np.arange(len(y)), y])[:, None],
     "the mean is taken twice": softmax_with(mean=lambda z: len(z) ** 2),
     "the target alone is divided by N once more": softmax_with(targets=1 / 7),
     "each sample has one target: index pairs (i, y_i); here whole rows y are taken": lambda z, y:
@@ -250,7 +259,8 @@ def loss_gradient(answer, seed):
         confident = gradient(np.array([[0.0, 0, 50, 0]]), np.array([2]))
         yield not same(confident, 0 * confident, 1e-6), "a sample that is right and certain has no slope; yours has one"
         even = gradient(np.zeros((1, 4)), np.array([1]))
-        yield not same(even, [[0.25, -0.75, 0.25, 0.25]]), "for equal logits of 4 classes p is ¼ each; yours is not"
+        yield (not same(even, [[0.25, -0.75, 0.25, 0.25]]),
+               "for equal logits of 4 classes p is ¼ each, and the slope ¼, or ¼ − 1 at the right class; yours is not")
         yield True, "right for equal logits, wrong for others: is p made of z itself, and the target of y?"
 
     return check("3.2", answer, claims, mistakes, fallback=loss.gradient)
@@ -402,7 +412,40 @@ def backprop(answer, seed):
         "a factor 2 on the way down": sweep_with(passed=lambda down: 2 * down),
     }
 
+    def of_equal_widths():
+        """Return the arguments for a network whose maps have all 3 inputs and 3 outputs: no slip in l raises there."""
+        square = mlp([3, 3, 3, 3, 3], activation="tanh", dtype=np.float64, seed=seed + 3)
+        inputs = rng.normal(size=(9, 3))
+        _, z, a, _ = square.forward(inputs)
+        return square.theta, z, a, square.loss_function.gradient(z[-1], y)
+
+    def slip_in_l(sigma=0, W=0, turned=False):
+        """Return the sweep with σ' at z of map l − 1 + sigma, and W of map l + W, transposed or not."""
+        def found(theta, z, a, g):
+            result = [None] * len(theta)
+            for l in range(len(theta) - 1, 0, -1):
+                result[l] = stacked_product(a[l - 1], g)
+                if l > 1:
+                    matrix = theta[l + W][:-1]
+                    g = (1 - np.tanh(z[l - 1 + sigma]) ** 2) * (g @ (matrix if turned else matrix.T))
+            return result
+        return found
+
+    def slips_in_l(sweep):
+        """Yield a slip in l that raises an error where widths differ, found where they are equal."""
+        problem = of_equal_widths()
+        try:
+            sweep(*problem)
+        except Exception:  # it raises there, too, and has no slip in l alone
+            return
+        yield from slips(sweep, [problem], {
+            "here σ' is at z_l; it belongs at z_{l−1}": slip_in_l(sigma=1),
+            "the signal goes down through W_l; here W_{l−1} stands": slip_in_l(W=-1),
+            "W_l is not transposed on the way down": slip_in_l(turned=True),
+        })
+
     def mistakes(sweep):
+        yield from slips_in_l(sweep)
         found = sweep(theta, z, a, g_D)
         yield len(found) == 4, "slot 0 of the list holds None, as in theta"
         shapes = [np.shape(part) for part in theta[1:]]
@@ -460,9 +503,9 @@ def topmost_gap(suspicious, right):
 
 
 def find_fault(answer, seed):
-    """Exercise 3.4: the layer whose derivative is wrong, for a fault in each layer of two networks."""
+    """Exercise 3.4: the layer whose derivative is wrong, for a fault in each layer of three networks."""
     rng, cases = np.random.default_rng(seed), []
-    for widths in ([4, 6, 6, 6, 3], [5, 4, 4, 3]):
+    for widths in ([4, 6, 6, 6, 3], [5, 4, 4, 3], [4, 5, 5, 5, 5, 3]):
         net = mlp(widths, activation="tanh", dtype=np.float64, seed=seed + 3)
         X, y = 100 * rng.normal(size=(9, widths[0])), rng.integers(0, 3, 9)
         net.theta[1][:-1] /= 100  # such inputs and weights: the largest difference is that in θ_1, whatever the fault
@@ -505,7 +548,7 @@ def find_fault(answer, seed):
         yield same(found, depths - layers), "this counts from the top; layers are counted from 1, below"
         yield same(found, 0 * layers + found[0]), "the same for every fault: it must come from the two lists"
         yield same(found[:3], layers[:3]) and not same(found, layers), \
-            "right for four maps alone: take their number from the lists, len(right) − 1"
+            "right for four maps, not for any number: take it from the lists, len(right) − 1"
         for each, depth, l in zip(found, depths, layers):
             yield not same(each, l), f"for a fault in σ'(z_{l}) of {depth} maps your answer is {each}"
         yield True, "a fault that moves ∇θ_2 J by 3e-5 is not seen, or only below: right gradients agree up to rounding"

@@ -98,6 +98,9 @@ def gauss_newton(answer, seed):
         yield found.shape == (3, 3), "G pairs parameters, p and q; this pairs outputs with outputs"
         yield found.shape != (5, 5), f"G has shape {found.shape} where (P, P) = (5, 5) is expected"
         alone = sum(np.asarray(G(J[None], H[None]), dtype=float) for J, H in zip(jac, curvature))
+        factor, extra = times(found, library_gauss_newton(jac, curvature)), found - library_gauss_newton(jac, curvature)
+        yield factor == factor, f"all of it is {factor:.3g} times what it should be"
+        yield same(extra, extra[0, 0] * np.eye(5)), "no damping yet: G itself is wanted"
         yield not same(alone, found), "G is a sum over samples: that of the G of each sample alone. Yours is not"
         yield (not same(G(2 * jac[:1], curvature[:1]), 4 * np.asarray(G(jac[:1], curvature[:1]))),
                "a doubled J_i must make four times its part: two Jacobians stand in it")
@@ -125,6 +128,11 @@ def lm_with(matrix=lambda N: 1 / N, gradient=lambda N: 1 / N, damping=lambda mu,
 
 WRONG_LM_STEPS = {
     "the gradient is a mean and the matrix a sum: that is ProxProp's mixture, with τ_θ = 1/μ": lm_with(lambda N: 1.0),
+    "ProxProp's mixture, with τ_θ = μ: here matrix and gradient are means, and μ itself is the damping":
+        lm_with(lambda N: 1.0, damping=lambda mu, N: 1 / mu),
+    "the factors of (10.5) are exchanged: θ's rows belong to inputs, so that their index is the outer one":
+        lambda a, r, mu: np.linalg.solve(np.kron(np.eye(r.shape[1]), a.T @ a / len(a) + mu * np.eye(a.shape[1])),
+                                         (a.T @ r / len(a)).ravel()).reshape(a.shape[1], -1),
     "both are sums, or μ has been divided by N: with means μ stands as it is": lm_with(lambda N: 1.0, lambda N: 1.0),
     "the gradient is a sum and the matrix a mean; J is a mean": lm_with(gradient=lambda N: 1.0),
     "the damping is missing": lm_with(damping=lambda mu, N: 0.0),
@@ -292,6 +300,8 @@ def kfac(answer, seed):
         found = np.asarray(K(a, output), dtype=float)
         yield found.shape in KFAC_SHAPES, KFAC_SHAPES.get(found.shape, "")
         yield found.shape != (6, 6), f"it has shape {found.shape} where (6, 6) is expected, for n + 1 = 3, m = 2"
+        factor = times(found, library_kfac(a, output))
+        yield factor == factor, f"all of it is {factor:.3g} times what it should be, for N = 5, n + 1 = 3, m = 2"
         yield not same(K(a, 2 * output), 2 * found), "doubled B_i must double the matrix: they stand in it as a sum"
         yield not same(K(2 * a, output), 4 * found), "doubled inputs must make it four times as large: they stand twice"
         yield (not same(found.reshape(3, 2, 3, 2)[0, :, 0], np.mean(a[:, 0] ** 2) * output.sum(axis=0)),
