@@ -291,7 +291,7 @@ for l in (1, 2):
                 Vt.T @ (s[:, None] * (Q.T @ g[l])), gradient[l])  # (5.5)
 
 # %% [markdown]
-# The two limits (5.6), at a tiny and at a huge $\tau_\theta$:
+# The two limits (5.6), at a tiny and a huge $\tau_\theta$:
 
 # %%
 for l in (1, 2):
@@ -619,8 +619,8 @@ print("τ_θ = 1 over BackProp, at the lowest J: τ",
 # Mind the right panel. Against $\tau$ the implicit directions seem more stable: with $\tau_\theta = 1$
 # the lowest point lies at a $\tau$ some 20 to 40 times BackProp's. But $d$ is *shorter* there than $\nabla J$,
 # for $M \succeq I$; measured by its length that step is 2 to 5 times BackProp's. What remains is a lower $J$ on each
-# implicit line, for each of three seeds (at most 1.92, against at least 2.05); the best $\tau_\theta$ changes with the
-# seed (1 for seeds 0 and 1, 100 for seed 2). And if $\theta_3$ goes along, with the explicit step that all four share?
+# implicit line, for each of three seeds (at most 1.92, against at least 2.05); the best of three $\tau_\theta$ changes
+# with the seed (1 for seeds 0 and 1, 100 for seed 2). And if $\theta_3$ goes along, with the explicit step that all four share?
 
 # %%
 whole = {}
@@ -733,8 +733,8 @@ teach.show(fig, "Relative error of the two sides against τ_θ. On map 1, with "
 #
 # Would you have noticed? `ml.verify` runs a step on small random networks and holds it against (13), with
 # gradients by differences and dense matrices. A step is a function of a *block*, which holds what a method
-# may know of one map. Here is ours with a mistake in it. Run it; then mend it, and plant another: an undamped
-# bias, $\tilde a^T\tilde a/N$, the other sign, a mistake that you have made yourself.
+# may know of one map. Here is ours with a mistake. Run it; then mend it, and plant another: an undamped
+# bias, $\tilde a^T\tilde a/N$, the other sign, one of your own.
 
 # %%
 def my_step(block, tau_theta=0.2):
@@ -759,9 +759,9 @@ for refused in report.failures:
 print(report.summary())
 
 # %% [markdown]
-# The step still leads downhill and still vanishes where $\nabla J$ does (claims that hold, above): only the
-# equation refuses it. The reason it names is a mistake that, made on purpose, gives these same wrong numbers. What
-# `verify` finds and what it misses is counted in the repository's page `tutorials/VERIFY.md`.
+# The step still leads downhill (all maps together: the last can hide a wrong sign) and vanishes where $\nabla J$
+# does (claims that hold, above): only the equation refuses it. The reason it names is a mistake that, made on purpose,
+# gives these wrong numbers. `tutorials/VERIFY.md` in the repository counts what `verify` finds and misses.
 
 # %% [markdown]
 # ## Exercise 5.5 (open): twice the batch
