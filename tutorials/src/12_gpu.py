@@ -648,18 +648,18 @@ latencies = [parts(work_of(method, layers, 1000, p), p, machine)["latency (α)"]
 print("latency", *map(two_digits, latencies))
 
 # %% [markdown]
-# So by this model exact steps in parameter space are cheap to distribute in one direction and not in the other. *More
+# By this model exact steps in parameter space are cheap to distribute in one direction, not in the other. *More
 # samples* on more ranks: what is summed does not grow, and each rank multiplies its own rows (line 64 ×: 390 ms, where
-# one rank with the 1000 takes 450). *Wider maps*: each rank inverts the same matrix, $r^3$ operations that more ranks
-# do not make fewer ($785^3 + 1001^3$ at 10 Gflop/s are 149 of the 170 ms from 64 ranks on; and $r^2/2$ exceeds $rm$
-# where $r > 2m$).
+# one rank with the 1000 takes 450: ranks share the products with the inverse). *Wider maps*: each rank inverts the same
+# matrix, $r^3$ operations however many ranks ($785^3 + 1001^3$ at 10 Gflop/s are 149 of the 170 ms from 64 ranks on;
+# and $r^2/2$ exceeds $rm$ where $r > 2m$).
 
 # %% [markdown]
-# In sample space inverses take $N^3$, but the message grows with $N$. CG that forms no matrix sends many small sums,
-# one after the other: its latency is 0.62 of its 11 ms, BackProp's 0.14 of 5.4.
+# In sample space inverses take $N^3$, but the message grows with $N$. CG that forms no matrix (textbook) sends many
+# small sums, one after the other: its latency is 0.62 of its 11 ms, BackProp's 0.14 of 5.4.
 
 # %% [markdown]
-# `mpiexec -n 4 minilift train` does this, `minilift bench ranks` measures your machine. The derivation is in
+# `mpiexec -n 4 minilift train` does this, `minilift bench ranks` measures your machine. Derivation:
 # `tutorials/RANKS.md` of the repository.
 
 # %% [markdown]

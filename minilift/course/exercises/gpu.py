@@ -34,6 +34,10 @@ WRONG_ULPS = {
         float(abs(x.astype(np.float64) - y).max() / max(np.spacing(abs(x - y).max()), 1e-300)),
     "the unit is the spacing at the largest entry of y, not at the largest difference, nor float64's": lambda x, y:
         float(abs(x.astype(np.float64) - y).max() / np.spacing(max(abs(x.astype(np.float64) - y).max(), 1e-300))),
+    "the unit is the spacing at y's largest entry, whether x's is larger or not": lambda x, y:
+        float(abs(x.astype(np.float64) - y).max() / np.spacing(max(abs(x).max(), abs(y).max()))),
+    "the spacing at the largest entry is the unit, not at the length of y as a vector":
+        ulps_with(unit=lambda y: np.spacing(np.linalg.norm(y))),
     "log2 of a float32 just below a power of two is rounded up to that power: take np.spacing, or frexp":
         ulps_with(unit=lambda y: np.finfo(y.dtype).eps * 2.0 ** np.floor(np.log2(abs(y).max()))),
     "the spacing at the power of two above the largest entry; the power below it sets its spacing":
@@ -105,7 +109,8 @@ WRONG_ULPS = {
 def ulps(answer, seed):
     """Exercise 12.1: the largest difference in units in the last place of the largest entry."""
     rng = np.random.default_rng(seed)
-    y = rng.uniform(1, 100, size=(4, 5)).astype(np.float32)
+    y = rng.uniform(1, 60, size=(8, 10)).astype(np.float32)
+    y[2, 3] = 70  # the one entry whose spacing is the unit
     x = y.copy()
     k = np.unravel_index(y.argmax(), y.shape)
     for _ in range(3):
@@ -118,8 +123,10 @@ def ulps(answer, seed):
     below = np.array([np.nextafter(np.float32(-64), np.float32(0)), 5.5, 30])  # where the spacing halves
     below = below.astype(np.float32)
     above = np.array([-64, below[1] + 2.5 * np.spacing(-below[0]), 30], np.float32)
+    under = np.array([below[0], below[1] + 2.5 * np.spacing(-below[0]), 30], np.float32)
     power = np.array([-64, 5.5, 30], np.float32)
     near = np.array([-64, power[1] + 2.5 * np.spacing(-power[0]), 30], np.float32)
+    tiny, turned = (np.array([-64, share * np.spacing(-power[0]), 30], np.float32) for share in (1.5, -1))
 
     def claims(distance):
         yield claim("an array to itself", distance(y, y), 0)
@@ -131,12 +138,15 @@ def ulps(answer, seed):
                     2.5, look="look at abs, at whose spacing the unit is, and at whether the result is cut")
         yield claim("largest entry −64 itself, a smaller one moved by 2.5 of its spacings", distance(near, power), 2.5,
                     look="at a power of two the floats above lie twice as far apart as those below: np.spacing")
+        yield claim("largest entry −64, a tiny one moved through 0 by 2.5 of its spacings", distance(turned, tiny), 2.5,
+                    look="an entry that changes its sign moves: the difference first, then its size")
 
     def mistakes(distance):
         yield np.shape(distance(x, y)) != (), "one number is asked for: the largest difference"
         scaled = {text: in_fractions(wrong) for text, wrong in WRONG_ULPS.items()}
         yield from slips(in_fractions(distance), [(x, y), (y, x), (above, below), (below, above), (off, wide),
-                                                     (near, power)], scaled)
+                                                     (near, power), (under, below)], scaled)
+        yield same(distance(turned, tiny), 0.5), "abs of the difference: what changes its sign has moved, too"
         yield not same(distance(y, y), 0.0), f"an array is {float(distance(y, y)):.3g} from itself; it must be 0"
         pairs = ((x, y), (above, below), (off, wide), (near, power))
         ratios = [float(distance(*pair)) / library_ulps(*pair) for pair in pairs]
@@ -155,6 +165,11 @@ def ulps(answer, seed):
 def in_roundoffs(bound):
     """Return the bound over the unit roundoff, so that bounds can be compared with the tolerance of `same`."""
     return lambda A, B: np.asarray(bound(A, B), dtype=np.float64) * 2.0**24
+
+
+def in_float32(numbers):
+    """Return whether all numbers are float32's, whatever their dtype."""
+    return np.allclose(numbers, numbers.astype(np.float32), rtol=1e-13, atol=0)
 
 
 def bound_with(count=lambda A, B: A.shape[1], u=2.0**-24, size=lambda A, B: abs(A) @ abs(B)):
@@ -228,6 +243,9 @@ def product_bound(answer, seed):
             kind = np.asarray(bound(A, B)).dtype
             if np.promote_types(kind, np.float64) != kind:
                 raise ValueError(f"a bound in float64 is expected, and this one has been rounded to {kind} itself")
+            if np.ptp(limit) > 0 and any(in_float32(part) for part in (limit, limit / A.shape[1])):
+                raise ValueError("a bound in float64 is expected, and the product of this one is computed in float32: "
+                                 "astype before the product, not after it")
             yield Claim(f"n = {A.shape[1]}: entries of the bound that are not positive", float((limit <= 0).sum()), 0)
             errors = abs((A @ B).astype(np.float64) - wide @ wide_b)
             yield Claim(f"n = {A.shape[1]}: the largest error over its bound", float((errors / limit).max()), 1.0)
@@ -375,18 +393,21 @@ def timed(answer, seed):
         return measure(device.work, device.wait, device.clock)
 
     def claims(measure):
-        for cost in (100, 240):
+        for cost in (100, 240, 0.25):
             yield claim(f"work of 1 (launch) + {cost} on a busy, cold device", measured(measure, cost), cost + 1)
 
     def mistakes(measure):
         yield same(measured(measure, 100), measured(measure, 240)) and measured(measure, 100) > 3, \
             "the same for work of any length: the work itself must be measured, and not drop out of a difference"
+        yield same([measured(measure, cost) for cost in (100, 240)], [101, 241]), \
+            "cut to a whole number; a time may be a fraction"
         yield 0 < measured(measure, 100) < 0.5, "this device has its own time: read clock(), not the computer's"
         yield from slips(lambda cost: measured(measure, cost), [(100,), (240,)],
                          {text: functools.partial(measured, wrong) for text, wrong in WRONG_CLOCKS.items()})
         short, long = (float(measured(measure, cost)) for cost in (100, 240))
         yield short < 0, f"a time is positive; yours is {short:g}: which reading is taken from which?"
         yield same(short / 101, long / 241), f"it is {short / 101:.4g} times the time of one piece, launch included"
+        yield short > 50_000, f"work of 100 takes {short:g} by your clock: a time of day, or part of one, is in it"
         yield short > 5000, f"work of 100 takes {short:g} by your clock: the first call's compiling must be in it"
         grows = (long - short) / 140
         yield same(grows, 1), f"the work itself is right, and {short - 101:+.4g} beside it: what else is in your time?"
