@@ -351,7 +351,7 @@ teach.holds("Moreau's identity",
             soft_threshold(v, tau) + tau * projected, v)  # (2.5)
 
 # %% [markdown]
-# ## A second one
+# ## A second law
 #
 # Slopes $p$ at $u$ and $q$ at $w$ of a convex $f$ obey $\langle p - q, u - w\rangle \ge 0$ (add the two lines that
 # touch from below). By (2.3) the images $u$ and $w$ of two points $v_u$ and $v_w$ then obey

@@ -107,13 +107,19 @@ def brute_prox(answer, seed):
             yield same(u, grid_prox(bump, v, tau, grid[::step])), f"only every {step}th point of the grid is tried"
         yield (u.shape == v.shape and same(u[0], right[0]) and not u[1:].any(),
                "only the first v has its prox: does the return stand inside the loop?")
-        few = u.shape == v.shape and np.mean(abs(u - right) < 0.011) > 0.5
+        yield np.max(abs(u - right)) < 0.03, "near the best point, not at it: is every point of the grid tried?"
+
+        def value(u):
+            return bump(u) + (u - v) ** 2 / (2 * tau)
+
+        valley = (value(u) <= value(u - 0.01)) & (value(u) <= value(u + 0.01))
+        few = np.mean(abs(u - right) < 0.011) > 0.5 and valley.all()
         yield few, "right for most v: is the nearest minimum taken, where another of the function's is lower?"
-        value = bump(u) + (u - v) ** 2 / (2 * tau)
         least = (bump(grid) + (grid - v[:, None]) ** 2 / (2 * tau)).min(axis=1)
-        k = np.argmax(value - least)
-        yield value[k] > least[k] + 1e-12, (
-            f"for v = {v[k]:.2f} your u = {u[k]:.2f} has the value {value[k]:.3f} in (2.1), and the grid has a point "
+        height = value(u)
+        k = np.argmax(height - least)
+        yield height[k] > least[k] + 1e-12, (
+            f"for v = {v[k]:.2f} your u = {u[k]:.2f} has the value {height[k]:.3f} in (2.1), and the grid has a point "
             f"with {least[k]:.3f}: look at f, at the distance to v, at its weight 1/(2τ), and at the axis")
 
     return check("2.1", answer, claims, mistakes, fallback=grid_prox)
@@ -199,7 +205,7 @@ def soft_threshold(answer, seed):
         yield shape != v.shape, f"{len(v)} entries come in, and the shape {shape} comes back: each v has its u"
         yield from slips(prox, [(v, tau) for tau in (0.3, 1.7)], WRONG_THRESHOLDS)
         for where, points, moved in (("v > τ", [3.0], [2.5]), ("v < −τ", [-3.0], [-2.5]), ("|v| < τ", [0.2], [0.0]),
-                                     ("v = 0", [0.0], [0.0])):
+                                     ("v = 0", [0.0], [0.0]), ("v > τ", [0.6], [0.1]), ("|v| < τ", [0.4], [0.0])):
             u = prox(np.array(points), 0.5)  # a τ that is neither its square nor its inverse
             yield not same(u, moved), f"wrong for {where}: v = {points[0]:g} with τ = 0.5 goes to {float(u[0]):.6g}"
 
@@ -238,6 +244,13 @@ WRONG_LOGISTIC_PROXES = {
     "the label is missing": lambda v, y, tau: prox_of(v, 0 * y, tau),
     "τ is missing": lambda v, y, tau: prox_of(v, y, 1.0),
     "a factor 2 in τ": lambda v, y, tau: prox_of(v, y, 2 * tau),
+    "a factor ½ in τ": lambda v, y, tau: prox_of(v, y, tau / 2),
+    "τ itself multiplies the slope, not τ²": bisection_with(lambda u, y, tau: tau**2 * (logistic(u) - y)),
+    "τ itself multiplies the slope, not its root": lambda v, y, tau: prox_of(v, y, np.sqrt(tau)),
+    "the loss's slope is sigmoid(u) − y; here the sigmoid's own slope stands in it":
+        bisection_with(lambda u, y, tau: tau * (logistic(u) * (1 - logistic(u)) - y)),
+    "u may be farther from v than τ/2: its distance is up to τ":
+        bisection_with(ends=lambda v, tau: (v - tau / 2, v + tau / 2)),
     "the label has the wrong sign in bisection": bisection_with(lambda u, y, tau: tau * (logistic(u) + y)),
     "the sign of the slope in bisection": bisection_with(lambda u, y, tau: -tau * (logistic(u) - y)),
     "τ is missing in bisection": bisection_with(lambda u, y, tau: logistic(u) - y),
@@ -250,7 +263,8 @@ WRONG_LOGISTIC_PROXES = {
         bisection_with(lambda u, y, tau: tau * (logistic(-u) - y)),
     "bisection keeps the wrong half: where the left side is above v the upper end comes down":
         bisection_with(lambda u, y, tau: tau * (logistic(u) - y), flipped=True),
-    "this is the middle of the first interval: the return stands inside the loop": lambda v, y, tau: v,
+    "this is the middle of the first interval: does the return stand inside the loop, does the middle stay, or do "
+    "both ends move to it?": lambda v, y, tau: v,
     "u may lie on either side of v: bisect between v − τ and v + τ (or are the labels taken for −1 and 1?)":
         bisection_with(ends=lambda v, tau: (v, v + tau)),
     "u may lie on either side of v; the upper end is v + τ": bisection_with(ends=lambda v, tau: (v - tau, v)),
@@ -289,22 +303,27 @@ def logistic_prox(answer, seed):
     """Exercise 2.3: the prox of the logistic loss log(1 + exp u) − y u."""
     rng = np.random.default_rng(seed)
     v, y = rng.normal(size=30) * 4, rng.integers(0, 2, 30).astype(float)
-    v[1:3] = -25, 25  # farther out than any fixed ends of a search
+    v[1:3] = -25, 25  # farther out than many fixed ends of a search
+    far, labels = np.array([-300.0, -300.0, 300.0, 300.0]), np.array([0.0, 1.0, 0.0, 1.0])
 
     def sigmoid(u):
         return 0.5 + 0.5 * np.tanh(u / 2)
 
-    def residual(u, tau):
+    def residual(u, tau, y=y):
         return u + tau * (sigmoid(u) - y)
 
     def claims(prox):
         for tau in (0.5, 50.0):
             yield claim(f"u + τ (sigmoid(u) − y) = v, τ = {tau}", residual(prox(v, y, tau), tau), v, 1e-8,
                         look="put your u into the equation: is it u, is the sign of y right, has the iteration ended?")
+        yield claim("the same far out, v = ±300, τ = 0.5", residual(prox(far, labels, 0.5), 0.5, labels), far, 1e-8)
 
     def mistakes(prox):
         small, large = prox(v, y, 0.5), prox(v, y, 50.0)
         yield from slips(prox, [(v, y, 0.5), (v, y, 2.0)], WRONG_LOGISTIC_PROXES)
+        yield (same(residual(small, 0.5), v, 1e-8) and same(residual(large, 50.0), v, 1e-8),
+               "right for |v| up to 25, wrong at 300: u lies between v − τ and v + τ; does your search begin at fixed "
+               "ends?")
         yield same(residual(small, 0.5), v, 1e-8) and not same(residual(large, 50.0), v, 1e-8), \
             "right for a small τ only: Newton's steps, and u ← v − τ (sigmoid(u) − y), can jump between the two flat " \
             "sides; bisect instead, for long enough"
@@ -322,7 +341,8 @@ def logistic_prox(answer, seed):
                "right for one entry alone, wrong for several: each has its own interval; np.where, not if or np.all")
         yield same(residual(small, 0.5), v, 1e-3), "nearly right for a small τ: too few steps, or float32?"
         yield (same(residual(small, 0.5), v, 0.2),
-               "roughly right for a small τ: too few steps, a slope that stays, or an end that never moves?")
+               "roughly right for a small τ: too few steps, an end that never moves, or another slope than "
+               "τ (sigmoid(u) − y)?")
         farther = bool((abs(small - v) > 0.5).any())
         yield farther, "u is farther from v than τ, which the slope of the loss, between −1 and 1, does not allow"
         yield True, (f"for v = {v[0]:.2f}, y = {y[0]:g}, τ = 0.5 your u = {small[0]:.2f} gives "
@@ -345,8 +365,8 @@ def jump(answer, seed):
 
     def sent(found):
         v, w, tau = (float(part) for part in found)
-        # at 0 either well is a prox: the one across from the other point
-        v, w = (mine if abs(mine) > 1e-12 else -1e-3 * other for mine, other in ((v, w), (w, v)))
+        # the side decides, which rounding hides near 0; at 0 either well is a prox: the one across from the other point
+        v, w = (mine if abs(mine) > 1e-6 else 1e-6 * np.sign(mine or -other) for mine, other in ((v, w), (w, v)))
         return grid_prox(double_well, np.array([v, w]), tau, grid)
 
     def claims(found):
