@@ -379,6 +379,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("value(off) <= value(on)", "value(b) <= value(a)", "at a and b"),
         ("(a + c * b) / (1 + c)", "(a + c * b) / 2", "not by 2"),
         ("value(off) <= value(on)", "value(off) ** 2 + off <= value(on) + on", "not the better one"),
+        ("    off, on", "    c = 2 * c\n    off, on", "a factor 2 in c"),
+        ("value(off) <= value(on), off, on)", "value(off) <= value(on), off, on) - b", "the move"),
     ],
     "9.3": [
         ("masked @ new[l][:-1].T", "masked @ theta[l][:-1].T", "old weights"),
@@ -681,10 +683,10 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "    return grid[np.argmin(f(v[:, None] + grid) + grid**2 / (2 * tau), axis=1)]", "they are u"),
         ("    return grid[np.argmin(f(grid) + distance / (2 * tau), axis=1)]",
          "    return grid[np.argmin(f(grid)[:, None] + distance.T / (2 * tau), axis=1)]", "for each v"),
-    ],
-    "2.2": [
         ("    distance", "    grid = grid[1:-1:2]\n    distance", "is every point of the grid tried"),
         ("    distance", "    grid = grid[grid >= 0]\n    distance", "your u ="),
+    ],
+    "2.2": [
         ("np.maximum(np.abs(v) - tau, 0)", "np.abs(v) - tau", "stop at 0"),
         ("np.maximum(np.abs(v) - tau, 0)", "np.where(np.abs(v) > tau, np.abs(v), 0)", "move by τ"),
         ("np.sign(v) * length", "np.maximum(v - tau, 0)", "negative v"),
@@ -730,13 +732,13 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("low, high = v - tau, v + tau", "low, high = 0 * v - 6, 0 * v + 6", "fixed ends"),
         ("low, high = v - tau, v + tau", "low, high = 0 * v, 1 * v", "between 0 and v"),
         ("    return middle", "    return (v - middle) / tau", "this is the slope at u"),
-    ],
-    "2.4": [
         ("low, high = v - tau, v + tau", "low, high = 0 * v - 100, 0 * v + 100", "wrong at 300"),
         ("low, high = v - tau, v + tau", "low, high = v - tau / 2, v + tau / 2", "its distance is up to τ"),
         ("tau * (1 /", "tau / 2 * (1 /", "a factor ½"),
         ("tau * (1 /", "tau**2 * (1 /", "not τ²"),
         ("np.where(beyond, low, middle), np.where(beyond, middle, high)", "middle, middle", "both ends move"),
+    ],
+    "2.4": [
         ("-0.005, 0.005, 4.0", "-0.5, 0.5, 4.0", "near each other"),
         ("-0.005, 0.005, 4.0", "-0.005, 0.005, 0.5", "for this τ there is one minimum"),
         ("-0.005, 0.005, 4.0", "-0.005, 0.005, 1.0", "one minimum"),
@@ -746,10 +748,10 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("-0.005, 0.005, 4.0", "0.0, 0.0, 4.0", "one point"),
         ("-0.005, 0.005, 4.0", "1.0, 1.0, 4.0", "one point"),
         ("-0.005, 0.005, 4.0", "-1.0, 1.0, 4.0", "near each other"),
-    ],
-    "3.1": [
         ("-0.005, 0.005, 4.0", "1e-13, 0.005, 4.0", "same side"),
         ("-0.005, 0.005, 4.0", "-1e-14, -0.005, 4.0", "same side"),
+    ],
+    "3.1": [
         ("np.vstack([weights, bias])", "weights", "bias is missing"),
         ("g.sum(axis=0)", "g.mean(axis=0)", "bias row is averaged"),
         ("return np.vstack([weights, bias])", "return np.vstack([weights, bias]) / len(a)", "all is averaged"),
@@ -1792,7 +1794,8 @@ RIGHT: dict[str, list[tuple[str, str]]] = {
         ("    return new", "    return tuple(new)"),
         ("signal * (z[l] > 0)", "np.where(z[l] > 0, signal, 0)"),
     ],
-    "9.4": [("(1.0, -1.0, 0.2)", "[3, -2, 0.1]"), ("(1.0, -1.0, 0.2)", "np.array([10.0, -1.0, 1.0])")],
+    "9.4": [("(1.0, -1.0, 0.2)", "[3, -2, 0.1]"), ("(1.0, -1.0, 0.2)", "np.array([10.0, -1.0, 1.0])"),
+            ("(1.0, -1.0, 0.2)", "(1.0, -1.0, 1e-9)")],
     "11.1": [
         ("    return np.median(first)",
          "    return (np.sort(first)[(len(first) - 1) // 2] + np.sort(first)[len(first) // 2]) / 2"),

@@ -300,7 +300,7 @@ for c in (0.5, 2.0):
         tried = [grid[np.argmin(curve(grid, *pair, c))]
                  for pair in zip(a_many, b_many)]
         teach.holds(f"{name}, c = {c}: by a grid", fit(a_many, b_many, c),
-                    tried, 6e-4)  # the grid is 1e-3 wide
+                    tried, 6e-4)  # the grid's spacing is 1e-3
 
 # %% [markdown]
 # ## Predict
@@ -346,7 +346,8 @@ teach.show(fig,
            "fit has one at b and one right of 0, the matching loss has one.")
 
 # %% [markdown]
-# And the minimisers for $b$ from $-2$ to $1.5$. The ReLU fit's jump is dotted; left of it $u = b$:
+# And the minimisers for $b$ from $-2$ to $1.5$. The ReLU fit's jumps are dotted; left of its own jump each $c$ has
+# $u = b$, the black line:
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True)

@@ -231,6 +231,14 @@ WRONG_FITS = {
         relu_fit_with(on=lambda a, b, c: (a + c * b) / 2),
     "the denominator of u_on is 1 + c, not 1 − c": relu_fit_with(on=lambda a, b, c: (a + c * b) / (1 - c)),
     "the denominator of u_on is 1 + c, not c": relu_fit_with(on=lambda a, b, c: (a + c * b) / c),
+    "c is missing, in u_on and in the values": lambda a, b, c: relu_fit_with()(a, b, 1.0),
+    "c stands upside down, in u_on and in the values": lambda a, b, c: relu_fit_with()(a, b, 1 / c),
+    "a factor 2 in c, in u_on and in the values": lambda a, b, c: relu_fit_with()(a, b, 2 * c),
+    "a factor ½ in c, in u_on and in the values": lambda a, b, c: relu_fit_with()(a, b, c / 2),
+    "this is the move u − b; u itself is wanted": lambda a, b, c: relu_fit_with()(a, b, c) - b,
+    "this is the move b − u; u itself is wanted": lambda a, b, c: b - relu_fit_with()(a, b, c),
+    "this is minus the minimiser": lambda a, b, c: -relu_fit_with()(a, b, c),
+    "a and b are exchanged: b is where u starts, a the target": lambda a, b, c: relu_fit_with()(b, a, c),
 }
 
 
@@ -324,7 +332,7 @@ def sweep_down(answer, net, state, y, seed):
     def claims(sweep):
         asked, result = signals(sweep, fitted)
         in_order = list(asked) == list(range(D, 0, -1))
-        yield Claim("every layer is fitted once, the last first", float(not in_order), 0)
+        yield Claim("every layer is fitted, the last first", float(not in_order), 0)
         yield claim("the last layer's signal is δ_D", asked[D], delta)
         for l in range(D, 1, -1):
             passed = masked(l, asked[l]) @ fitted[l][:-1].T
@@ -334,7 +342,7 @@ def sweep_down(answer, net, state, y, seed):
             yield claim(f"returns the fit of layer {l}", result[l], fitted[l])
         for name in others:
             asked, right = elsewhere(sweep, name)
-            yield Claim(f"{name}: every layer is fitted once, the last first", float(list(asked) != list(right)), 0)
+            yield Claim(f"{name}: every layer is fitted, the last first", float(list(asked) != list(right)), 0)
             for l in asked.keys() & right:
                 yield claim(f"{name}: signal of layer {l}", asked[l], right[l])
 
@@ -434,7 +442,7 @@ def dead_unit(answer, seed):
         a, b, c = map(float, found)
         stay = relu_fit_value(np.float64(b), a, b, c)
         move = relu_fit_value(np.maximum((a + c * b) / (1 + c), 0.0), a, b, c)
-        yield Claim("c is positive", beyond(1e-6 - c), 0)
+        yield Claim("c is positive", float(c <= 0), 0)
         yield Claim("at u = b the slope is zero, the unit off by 1 or more (shortfall)", beyond(1 + b), 0)
         short = beyond(0.01 - (stay - move))
         yield Claim("a point on the other side is lower by 0.01 or more", short, 0)
