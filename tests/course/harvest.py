@@ -154,6 +154,12 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "        u = u - ((u @ W + b - Y) @ W.T / len(Y) + (u - a) / tau)\n    return u\n    return", "run away"),
     ],
     "6.1": [
+        ("alpha * b", "b / np.linalg.norm(b, axis=0)", "the length α is missing"),
+        ("alpha * b", "b / np.trace(M)", "the trace"),
+        ("b * (M @ b)", "np.diag(M)[:, None] * b * b", "its diagonal alone"),
+        ("np.sum(b * b, axis=0) / np.sum(b * (M @ b), axis=0)", "np.sum(b, axis=0) / np.sum(M @ b, axis=0)",
+         "sums of entries"),
+        ("np.sum(b * (M @ b), axis=0)", "np.sum(b * (M @ b))", "⟨b, Mb⟩ is summed"),
         ("np.sum(b * b, axis=0) / np.sum(b * (M @ b), axis=0)", "np.sum(b * b) / np.sum(b * (M @ b))", "all units"),
         ("np.sum(b * b, axis=0) / np.sum(b * (M @ b), axis=0)",
          "np.sum(b * (M @ b), axis=0) / np.sum(b * b, axis=0)", "upside down"),
@@ -173,6 +179,14 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("return alpha * b", "return alpha * b / np.linalg.norm(b, axis=0)", "p is b/‖b‖ in one place"),
     ],
     "6.2": [
+        ("a_tilde.T @ (a_tilde @ p) + p / tau_theta", "a_tilde.T @ (a_tilde @ r) + r / tau_theta",
+         "here it is M times r"),
+        ("    for _ in range(steps):\n        Mp = a_tilde.T @ (a_tilde @ p) + p / tau_theta",
+         "    Mp = a_tilde.T @ (a_tilde @ p) + p / tau_theta\n    for _ in range(steps):", "that of the first p"),
+        ("np.sum(p * Mp, axis=0)", "np.sum(Mp * Mp, axis=0)", "not ‖Mp‖²"),
+        ("np.sum(r * r, axis=0) / np.sum(p * Mp, axis=0)", "np.sum(r * Mp, axis=0) / np.sum(Mp * Mp, axis=0)",
+         "residual smallest"),
+        ("r_new, axis=0) / np.sum(r * r, axis=0)", "r_new, axis=0) / np.sum(b * b, axis=0)", "below in γ is that of"),
         ("p = r_new + gamma * p", "p = r_new", "steepest descent"),
         ("np.sum(r_new * r_new, axis=0) / np.sum(r * r, axis=0)",
          "np.sum(r * r, axis=0) / np.sum(r_new * r_new, axis=0)", "γ is upside down"),
@@ -230,6 +244,10 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "            break\n", "the loop ends before"),
     ],
     "6.4": [
+        ("MP = KP + beta * P", "MP = P + beta * KP", "β multiplies P"),
+        ("MP = KP + beta * P", "MP = KP + P", "damping is 1 here"),
+        ("np.sum(KP * MP, axis=0)", "np.sum(KP * (K @ MP), axis=0)", "denominator has a K too many"),
+        ("np.sum(R * (K @ R), axis=0) / size * P", "np.sum(R * R, axis=0) / size * P", "in γ stands ⟨R, R⟩ above"),
         ("np.sum(R * (K @ R), axis=0)", "np.sum(R * R, axis=0)", "that of r = ãᵀR"),
         ("np.sum(KP * MP, axis=0)", "np.sum(P * MP, axis=0)", "K of (6.9)"),
         ("MP = KP + beta * P", "MP = KP", "damping β"),
@@ -269,6 +287,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return U", "    return np.nan * U", "nan or inf"),
     ],
     "6.3": [
+        ("chebyshev(values[-1] / values[0], k)", "chebyshev(values[-1] / values[0], k - 1)", "or (6.6) has k − 1"),
         ("np.sort(eigenvalues), 1", "np.asarray(eigenvalues)[::-1], 1", "from the largest down"),
         ("min(chebyshev(values[-1] / values[0], k), chebyshev(values[-2] / values[0], k - 1))",
          "chebyshev(values[-1] / values[0], k)", "only (6.6)"),
@@ -1356,6 +1375,10 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("mobile * 2.0**-26", "1.0", "far too large"),
     ],
     "13.1": [
+        ("phi(theta[5], a[4])", "phi(theta[5], z[4])", "here z_4 stands for a_4"),
+        ("a[3] + a[1]", "(a[3] + a[1]) / 2", "takes the mean"),
+        ("(2 * tau)", "(2 * tau**2)", "not 1/(2τ²)"),
+        ("return loss +", "return -loss +", "sign of the loss"),
         ("{4: a[3] + a[1]}", "{4: z[3] + z[1]}", "z_3 and z_1"),
         ("    loss = np.sum((phi(theta[5], a[4])",
          "    first = np.tanh(phi(theta[1], a[0]))\n"
@@ -1388,6 +1411,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return loss", "    loss", "returns None"),
     ],
     "13.2": [
+        ("- from_join", "- (1 - a[1] ** 2) * from_join", "no derivative of σ_1"),
+        ("- from_join", "- from_join @ theta[2][:-1].T", "no W_2"),
         ("    return a[1] - from_map - from_join",
          "    moved = a[1] - from_map\n    return moved - (a[3] + moved - z_half[4])",
          "or cancels"),
@@ -1420,6 +1445,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return a[1]", "    a[1]", "returns None"),
     ],
     "13.3": [
+        ("np.tanh(z_1)", "np.tanh(g)", "taken at g"),
         ("    return tau * np.hstack([X, np.ones((len(X), 1))]).T @ lost",
          "    return tau * np.vstack([X.T @ lost, lost.mean(axis=0)])", "this is their mean"),
         ("    return tau * np.hstack([X, np.ones((len(X), 1))]).T @ lost",
@@ -1443,6 +1469,12 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return tau", "    tau", "returns None"),
     ],
     "13.4": [
+        ("+ np.eye(A.shape[1]) / tau_theta", "- np.eye(A.shape[1]) / tau_theta", "sign of the damping"),
+        ("/ tau_theta", "/ tau_theta**2", "not 1/τ_θ²"),
+        ("return np.linalg", "return -tau_theta * np.linalg", "d is wanted"),
+        ("    return np.linalg.solve(A.T @ A + np.eye(A.shape[1]) / tau_theta,\n                           "
+         "A.T @ np.concatenate(signals))", "    return A.T @ np.concatenate(signals) / (np.sum(A**2, axis=0)[:, None] "
+         "+ 1 / tau_theta)", "alone, by the diagonal"),
         ("A.T @ A + np.eye(A.shape[1]) / tau_theta",
          "tau_theta * A.T @ A + np.eye(A.shape[1])",
          "right side has τ_θ too"),
@@ -1476,6 +1508,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return np", "    np", "returns None"),
     ],
     "13.5": [
+        ("8, 100.0", "51, 10.0", "from 1 to 50"),
         ("8, 100.0", "2, 100.0", "too few uses"),
         ("8, 100.0", "4, 100.0", "too few uses"),
         ("8, 100.0", "1, 100.0", "nothing is summed"),
@@ -1513,6 +1546,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return (", "    (", "returns None"),
     ],
     "14.2": [
+        ("(s * (t - o) + c * q) / (s**2 + c), low, high)\n        value = (s * u + o - t) ** 2 / 2 + c / 2 * (u - q)",
+         "(c * s * (t - o) + q) / (c * s**2 + 1), low, high)\n        value = c * (s * u + o - t) ** 2 + (u - q)",
+         "c stands before the fit"),
         ("np.clip((s * (t - o) + c * q) / (s**2 + c), low, high)",
          "(s * (t - o) + c * np.clip(q, low, high)) / (s**2 + c)", "q is moved into the piece"),
         ("c * q) / (s**2 + c)", "c * q) / (s**2 + 1)", "c is missing below"),
@@ -1562,6 +1598,10 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "if value < lowest:\n            best, lowest = u, value", "np.where"),
     ],
     "14.3": [
+        ("(z - b) + alpha * W", "(z - b) - alpha * W", "the sign of the old W"),
+        ("W_new = np", "W_new = W + np", "old W is added"),
+        ("(z - b) + alpha * W)", "(z - b)) + W", "no change of W"),
+        ("(z - b)", "(z - z.mean(axis=0))", "less its mean"),
         ("    return W_new, (rho", "    W_new = W - rho * a.T @ (a @ W + b - z)\n    return W_new, (rho",
          "W block is a gradient step"),
         ("rho * len(a)", "rho * z.shape[1]", "not the outputs"),

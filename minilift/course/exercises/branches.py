@@ -105,6 +105,7 @@ WRONG_ENERGIES = {
         held=lambda l, given, a, z: given - (sigma(l, given) - a[l])),
     "the bridge is missing: z_4 is held to a_3 + a_1": energy_with(join=lambda a: a[3]),
     "the bridge is the wrong value: z_4 is held to a_3 + a_1": energy_with(join=lambda a: a[3] + a[2]),
+    "the join adds; here it takes the mean of a_3 and a_1": energy_with(join=lambda a: (a[3] + a[1]) / 2),
     "the join multiplies here; z_4 is held to a_3 + a_1": energy_with(join=lambda a: a[3] * a[1]),
     "the join is held to a_4, behind the transfer; the gap is a_3 + a_1 − z_4": energy_with(
         held=lambda l, given, a, z: a[4] if l == 4 else z[l]),
@@ -143,6 +144,10 @@ WRONG_ENERGIES = {
     "the ½ of the loss is missing": energy_with(loss=lambda gap: np.sum(gap**2) / len(gap)),
     "the loss is a mean over the samples; this is a sum": energy_with(loss=lambda gap: np.sum(gap**2) / 2),
     "the loss is divided by the number of rows, not of entries": energy_with(loss=lambda gap: np.mean(gap**2) / 2),
+    "the loss takes φ(θ_5, a_4), behind the transfer; here z_4 stands for a_4": energy_with(
+        output=lambda theta, a, z: tilde(z[4]) @ theta[5]),
+    "the sign of the loss": energy_with(loss=lambda gap: -np.sum(gap**2) / (2 * len(gap))),
+    "the penalties weigh 1/(2τ), not 1/(2τ²)": energy_with(weight=lambda tau, Y: 1 / (2 * tau**2)),
     "the loss is missing": energy_with(loss=lambda gap: 0.0),
     "the loss reads the variable a_4, not the end of a forward pass from X":
         energy_with(output=lambda theta, a, z: residual_net(theta).forward(a[0]).z[5]),
@@ -277,6 +282,10 @@ WRONG_HALF_STEPS = {
     "a derivative of σ too many: map 2's penalty has none, a_1 stands behind its transfer": half_step_with(
         lambda *lists: (1 - lists[1][1]**2) * from_map(*lists),
         lambda *lists: (1 - lists[1][1]**2) * from_join(*lists)),
+    "the join reads a_1 behind its transfer: no derivative of σ_1 comes in": half_step_with(
+        through_join=lambda *lists: (1 - lists[1][1]**2) * from_join(*lists)),
+    "the join is a sum: its derivative in a_1 is 1, no W_2": half_step_with(
+        through_join=lambda *lists: from_join(*lists) @ lists[0][2][:-1].T),
     "the join is a sum: its derivative in a_1 is 1, no weights": half_step_with(
         through_join=lambda *lists: from_join(*lists) @ lists[0][3][:-1].T),
     "a_1 stands behind its transfer already: φ(θ_2, a_1)": half_step_with(
@@ -390,6 +399,8 @@ WRONG_ERRORS = {
     "σ' is 1 − tanh², not 1 + tanh²": error_with(lambda z: 1 + np.tanh(z)**2),
     "the derivative of σ_1 is asked for, not σ_1 itself": error_with(np.tanh),
     "tanh is taken twice here; σ' is 1 − tanh(z_1)²": error_with(lambda z: 1 - np.tanh(np.tanh(z))**2),
+    "σ_1' is taken at z_1; here it is taken at g": lambda X, z_1, g, tau: error_with(
+        lambda z: 1 - np.tanh(g)**2)(X, z_1, g, tau),
     "the bias row: it gets the sum over the samples": error_with(bias=0.0),
     "this is a mean over the samples; the one of the loss is in g already": error_with(mean=True),
     "the derivative of tanh is 1/cosh², not 1/cosh": error_with(lambda z: 1 / np.cosh(z)),
@@ -488,6 +499,13 @@ WRONG_STACKED_STEPS = {
         stacked_with(lambda tau_theta, uses, N: 1 / (uses * tau_theta)),
     "τ_θ divides: the damping is 1/τ_θ": stacked_with(lambda tau_theta, uses, N: tau_theta),
     "the damping 1/τ_θ is missing": stacked_with(lambda tau_theta, uses, N: 0.0),
+    "the sign of the damping: M is ãᵀã + I/τ_θ": stacked_with(lambda tau_theta, uses, N: -1 / tau_theta),
+    "the damping is 1/τ_θ, not 1/τ_θ²": stacked_with(lambda tau_theta, uses, N: 1 / tau_theta**2),
+    "this is the change of θ for τ = τ_θ; d is wanted, with θ ← θ − τ d": lambda inputs, signals, tau_theta:
+        -tau_theta * stacked_with()(inputs, signals, tau_theta),
+    "each entry is solved for alone, by the diagonal of the matrix; the whole one is meant":
+        lambda inputs, signals, tau_theta: tilde(np.concatenate(inputs)).T @ np.concatenate(signals) / (
+            np.sum(tilde(np.concatenate(inputs))**2, axis=0) + 1 / tau_theta)[:, None],
     "τ_θ is missing: the damping is 1/τ_θ, not 1": stacked_with(lambda tau_theta, uses, N: 1.0),
     "the damping has a factor 2: both terms of (13.6) have a ½":
         stacked_with(lambda tau_theta, uses, N: 2 / tau_theta),
@@ -611,7 +629,7 @@ def overshoot(answer, seed):
     def mistakes(found):
         uses, tau_theta = numbers(found)
         yield uses > MOST_USES and 1 < tau_theta <= MOST_USES and tau_theta == round(tau_theta), \
-            "first U, then τ_θ: are the two exchanged?"
+            f"U must be a whole number from 1 to {MOST_USES}; or are the two exchanged? First U, then τ_θ"
         yield not 1 <= uses <= MOST_USES or uses != round(uses), f"U must be a whole number from 1 to {MOST_USES}"
         yield tau_theta <= 0, "a step size is positive"
         yield uses == 1, "with one use nothing is summed"

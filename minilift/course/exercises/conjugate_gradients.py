@@ -67,6 +67,8 @@ def step_by_step(M, b, iterates, inner=""):
                                                  f"and at the new r in it{inner}")
         p = rest + right * start
         share = of_rest * (p @ M @ p) / (rest @ rest)
+        yield abs(share) > 1e6, ("the first step and the second direction are right; along it ⟨p, Mp⟩ is 0 but for "
+                                 "rounding: is Mp still that of the first p? Each step has its own")
         yield not same(share, 1, 1e-6), (f"the first step and the second direction are right; along it d goes "
                                          f"{share:.3g} times as far as it should (unit {j}): which r and p has α?")
     yield True, "two steps are right, the third is not: is something kept from the first one (b for r, say)?"
@@ -132,6 +134,12 @@ WRONG_FIRST_STEPS = {
         lambda M, b: np.sum(abs(b), axis=0) / dots(b, M @ b) * b,
     "this is b − α b; the start is 0, so that d = α b": lambda M, b: b - dots(b, b) / dots(b, M @ b) * b,
     "the norm of Mb is no ⟨b, Mb⟩": lambda M, b: dots(b, b) / np.linalg.norm(M @ b, axis=0) * b,
+    "this is b/‖b‖, a direction: the length α is missing": lambda M, b: b / np.sqrt(dots(b, b)),
+    "one step length for all, 1 over the trace of M: α is found by (6.2), for each unit": lambda M, b: b / np.trace(M),
+    "below stands ⟨b, Mb⟩, with all of M; here with its diagonal alone":
+        lambda M, b: dots(b, b) / dots(b, np.diag(M)[:, None] * b) * b,
+    "α is a ratio of inner products; these are sums of entries": lambda M, b: b.sum(axis=0) / (M @ b).sum(axis=0) * b,
+    "⟨b, Mb⟩ is summed over all units; each has its own": lambda M, b: dots(b, b) / total(b, M @ b) * b,
     "the numerator is summed over all units; each has its own": lambda M, b: total(b, b) / dots(b, M @ b) * b,
     "the b of all units are combined here: each moves along its own b alone":
         lambda M, b: b @ np.linalg.solve(b.T @ M @ b, b.T @ b),
@@ -256,7 +264,24 @@ def cg_from_one_residual(a, g, tau_theta, steps):
     return d
 
 
+def cg_with_products_of_r(a, g, tau_theta, steps):
+    """Return CG whose Mp is Mr: two steps of it are right."""
+    M, r = tilde(a).T @ tilde(a) + np.eye(a.shape[1] + 1) / tau_theta, tilde(a).T @ g
+    d, p = np.zeros_like(r), r
+    for _ in range(steps):
+        alpha = dots(r, r) / dots(p, M @ r)
+        new = r - alpha * (M @ r)
+        d, p, r = d + alpha * p, new + dots(new, new) / dots(r, r) * p, new
+    return d
+
+
 WRONG_CG = {
+    "Mp is M times p; here it is M times r, which stands in the place of p": cg_with_products_of_r,
+    "α has ⟨p, Mp⟩ below, not ‖Mp‖²": cg_with(alpha=lambda r, p, Mp: dots(r, r) / dots(Mp, Mp)),
+    "this α makes the residual smallest, not q: its products have an M too many":
+        cg_with(alpha=lambda r, p, Mp: dots(r, Mp) / dots(Mp, Mp)),
+    "‖r‖² below in γ is that of the start, b; take that of the last r": lambda a, g, tau_theta, steps: cg_with(
+        gamma=lambda r, old, p, Mp: dots(r, r) / dots(tilde(a).T @ g, tilde(a).T @ g))(a, g, tau_theta, steps),
     "γ is missing, or 0, as ⟨r_new, r_old⟩ is: repeated exact line searches are steepest descent":
         cg_with(gamma=lambda *_: 0),
     "after p = r both names stand for one and the same array, which r −= α Mp changes": cg_with(alias=True),
@@ -524,6 +549,12 @@ WRONG_SAMPLE_CG = {
     "the inner products in α are those of the coefficients; in γ they are those of θ":
         coefficient_with_gamma_of_theta,
     "β is added to every entry of KP; it multiplies P": sample_cg_with(by=lambda K, P, beta: K @ P + beta),
+    "β multiplies P, not KP": sample_cg_with(by=lambda K, P, beta: P + beta * K @ P),
+    "the damping is 1 here, whatever β is": sample_cg_with(by=lambda K, P, beta: K @ P + P),
+    "the denominator has a K too many: (6.9) has one": sample_cg_with(
+        above=lambda K, R, P, MP: dots(R, K @ R) / dots(K @ P, K @ MP)),
+    "in γ stands ⟨R, R⟩ above; ‖r‖² is that of θ there too": sample_cg_with(
+        ratio=lambda K, new, R, P: dots(new, new) / dots(R, K @ R)),
     "MP has a K too many: it is KP + βP": sample_cg_with(by=lambda K, P, beta: K @ (K @ P + beta * P)),
     "all inner products have a K too many: (6.9) has one": squared_everywhere,
     "this is the residual R; U is wanted": sample_cg_with(give="R"),
@@ -617,7 +648,8 @@ def enough_with(**slip):
 
 WRONG_COUNTS = {
     "only (6.6) is looked at; the smaller of the two bounds counts": enough_with(take=lambda pair: pair[0]),
-    "only (6.7) is looked at; the smaller of the two bounds counts": enough_with(take=lambda pair: pair[1]),
+    "only (6.7) is looked at, or (6.6) has k − 1, too; the smaller of the two bounds counts":
+        enough_with(take=lambda pair: pair[1]),
     "both bounds are asked for, but one is enough: take the smaller of the two": enough_with(take=max),
     "removing one eigenvalue costs one step: (6.7) has k − 1": enough_with(price=0),
     "the roots are missing: the bounds have √κ": enough_with(root=lambda kappa: kappa),

@@ -277,6 +277,8 @@ WRONG_PIECES = {
     "the slope is not divided by: this solves σ(u) = t and q apart": pieces_with(
         lambda t, q, c, s, o: s * (t - o) + c * q),
     "c weighs q, and s weighs t": pieces_with(lambda t, q, c, s, o: (c * s * (t - o) + q) / (s * s * c + 1)),
+    "c stands before the fit; it weighs (u − q)²": lambda t, q, c, pieces: pieces_with(
+        lambda t, q, c, s, o: (c * s * (t - o) + q) / (s * s * c + 1), fit=c, price=1 / c)(t, q, c, pieces),
     "q and t are exchanged": pieces_with(lambda t, q, c, s, o: (s * (q - o) + c * t) / (s * s + c)),
     "the price of moving is missing in the values that are compared": pieces_with(price=0.0),
     "the fit is missing in the values that are compared": pieces_with(fit=0.0),
@@ -475,6 +477,13 @@ WRONG_PAIRS = {
     "W stays as it was: it is a block of its own": lambda *problem: (problem[2], bias_of(*problem)),
     "the old W comes back; it must be the one that b was made with": lambda *problem: (
         problem[2], pair_of()(*problem)[1]),
+    "the sign of the old W: on the right side stands + αW": pair_of(partial(weights, old=-1.0)),
+    "the solve gives the new W itself; here the old W is added to it": pair_of(
+        lambda a, z, W, b, rho, alpha: W + weights(a, z, W, b, rho, alpha)),
+    "the solve, without αW on the right side, is no change of W: the target of a change is z − aW − 1bᵀ": pair_of(
+        lambda a, z, W, b, rho, alpha: W + weights(a, z, W, b, rho, alpha, old=0.0)),
+    "the target of the W block is z − 1bᵀ with the old b, not z less its mean": pair_of(
+        lambda a, z, W, b, rho, alpha: weights(a, z - z.mean(axis=0), W, b, rho, alpha, bias=0.0)),
     "the old b is missing in the W block: the target is z − 1bᵀ": pair_of(partial(weights, bias=0.0)),
     "the sign of b in the W block: the target is z − 1bᵀ": pair_of(partial(weights, bias=-1.0)),
     "α must stand on the diagonal: αI, not α in every entry": pair_of(lambda a, z, W, b, rho, alpha: np.linalg.solve(
