@@ -50,6 +50,10 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    for l in", "    def size(gap):\n        return np.linalg.norm(gap, 2) ** 2\n    for l in range(1, D):\n"
          "        energy += gamma / 2 * size(np.tanh(z[l]) - a[l]) + rho / 2 * size(phi(theta[l], a[l - 1]) - z[l])\n"
          "    for l in () and", "largest singular value"),
+        ("np.sum((np.tanh(z[l]) - a[l]) ** 2)", "np.sum(np.tanh(z[l]) - a[l])", ""),
+        ("    return energy", "    X = a[0]\n    for part in theta[1:-1]:\n        X = np.tanh(phi(part, X))\n"
+         "    return energy + (np.sum((phi(theta[D], X) - Y) ** 2) - np.sum((phi(theta[D], a[D - 1]) - Y) ** 2)) "
+         "/ (2 * len(Y))", "a forward pass from X"),
     ],
     "4.2": [
         ("- gamma * gap", "+ gamma * gap", "a_l stands with a minus sign"),
@@ -73,6 +77,17 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("gap = np.tanh(z[l]) - a[l]\n    from_above = gradient_phi(l + 1, theta, a, z, Y, rho)",
          "gap = np.tanh(z[l]) - a[l]\n    from_above = gradient_phi(l + 1, theta, a, z, Y, rho)\n"
          "    from_above = (z[-1] - Y) / len(Y) if l == len(theta) - 2 else from_above", "the list's z_D"),
+        ("from_above = gradient_phi(l + 1, theta, a, z, Y, rho)",
+         "above = phi(theta[l + 1], a[l])\n"
+         "    from_above = (above - Y) / len(Y) if l == 3 else rho * (above - z[l + 1])", "depth alone"),
+        ("    return gradient_a, ", "    return (1 - np.tanh(z[l]) ** 2) * gradient_a, ", "σ' does not belong here"),
+        ("    gradient_a = from_above", "    gradient_a = ((1 - np.tanh(z[l + 1]) ** 2) * from_above)",
+         "σ' of the map above"),
+        ("gamma * (1 - np.tanh(z[l]) ** 2)", "gamma * (1 - np.tanh(phi(theta[l], a[l - 1])) ** 2)", "taken at φ_l"),
+        ("(1 - np.tanh(z[l]) ** 2)", "np.tanh(z[l]) * (1 - np.tanh(z[l]))", "logistic"),
+        ("    gap =", "    gamma = 1\n    gap =", "γ is missing, in both"),
+        ("rho * (phi(theta[l], a[l - 1]) - z[l])", "rho * gradient_phi(l, theta, a, z, Y, rho)",
+         "∂E/∂z: ρ comes in twice"),
     ],
     "4.3": [
         ("replaced(a, l, a_half)", "a", "hidden maps do not move"),
@@ -110,6 +125,12 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "        theta[l] = theta[l] - tau * energy.gradient_theta(l, theta, a, z)\n"
          "    return theta[1:]\n    new[D] = theta[D]", "but for one neighbour"),
         ("        if l > 1:\n            # ProxProp (10)\n    ", "        # ProxProp (10)\n", "is an index 0"),
+        ("    new[D] = theta[D]", "    a, z = list(a), list(z)\n    for l in range(1, D):\n"
+         "        a[l] = a[l] - tau * energy.gradient_a(l, theta, a, z)\n"
+         "        z[l] = z[l] - tau * energy.gradient_z(l, theta, a, z)\n"
+         "        new[l] = theta[l] - tau * energy.gradient_theta(l, theta, a, z)\n"
+         "    new[D] = theta[D] - tau * energy.gradient_theta(D, theta, a, z)\n"
+         "    return new[1:]\n    new[D] = theta[D]", "θ_4 is wrong already"),
     ],
     "4.4": [
         ("    return tau * a_tilde.T @ g - tau * a_half_tilde.T @ (g - g @ W.T @ W)",

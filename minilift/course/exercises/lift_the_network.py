@@ -146,6 +146,11 @@ WRONG_ENERGIES = {
         lambda theta, a, z, *rest: energy_with()(theta, a, z, *rest) + sum(
             rest[1] / 2 * (squared(np.tanh(read @ part[:-1] + part[-1]) - a_l) - squared(np.tanh(z_l) - a_l))
             for part, read, a_l, z_l in zip(theta[1:-1], a, a[1:], z[1:])),
+    "gaps are squared before they are summed; these are the gaps themselves": energy_with(size=np.sum),
+    "the loss takes φ(θ_D, a_{D−1}) with the list's a_{D−1}; here a forward pass from X is made for it":
+        lambda theta, a, z, Y, *rest: energy_with()(theta, a, z, Y, *rest)
+        - energy_with(first=len(theta))(theta, a, z, Y, *rest)
+        + SquaredError().value(network(theta).forward(a[0]).z[-1], Y),
     "the weight stands before the square, not in it": lambda theta, a, z, Y, gamma, rho:
         energy_with()(theta, a, z, Y, gamma**2 / 2, rho**2 / 2),
     "the loss stands once, before the loop; here each l adds it": lambda theta, a, z, Y, gamma, rho:
@@ -253,6 +258,12 @@ def gradients_with(signal=1, own=-1, into=1, map_gap=-1, slope=slope_of_tanh, we
     return both
 
 
+def gradient_of_map(l, theta, a, z, Y, gamma, rho):
+    """Return ∂E/∂φ_l (4.3)."""
+    value = a[l - 1] @ theta[l][:-1] + theta[l][-1]
+    return (value - Y) / len(Y) if l == len(theta) - 1 else rho * (value - z[l])
+
+
 WRONG_GRADIENTS = {
     "these are minus the gradients": gradients_with(-1, 1, -1, 1),
     "∂E/∂a: in σ(z_l) − a_l the variable a_l stands with a minus sign": gradients_with(own=1),
@@ -313,6 +324,25 @@ WRONG_GRADIENTS = {
     "∂E/∂a: a_l has passed its σ already: no σ' in this gap": lambda l, theta, a, z, Y, gamma, rho: (
         gradients_with()(l, theta, a, z, Y, gamma, rho)[0]
         + gamma * np.tanh(z[l]) ** 2 * (np.tanh(z[l]) - a[l]), gradients_with()(l, theta, a, z, Y, gamma, rho)[1]),
+    "∂E/∂a: σ' does not belong here: E holds a_l itself, not what it was computed from": lambda l, theta, a, z, *rest: (
+        slope_of_tanh(z[l]) * gradients_with()(l, theta, a, z, *rest)[0],
+        gradients_with()(l, theta, a, z, *rest)[1]),
+    "∂E/∂a: σ' of the map above does not belong here: its gap is taken before σ": lambda l, theta, a, z, *rest: (
+        gradients_with(signal=0)(l, theta, a, z, *rest)[0]
+        + slope_of_tanh(z[l + 1]) * gradient_of_map(l + 1, theta, a, z, *rest) @ theta[l + 1][:-1].T,
+        gradients_with()(l, theta, a, z, *rest)[1]),
+    "∂E/∂z: σ' is taken at φ_l; it belongs at the list's z_l": lambda l, theta, a, z, Y, gamma, rho: (
+        gradients_with()(l, theta, a, z, Y, gamma, rho)[0],
+        gradients_with(into=0)(l, theta, a, z, Y, gamma, rho)[1]
+        + gamma * slope_of_tanh(a[l - 1] @ theta[l][:-1] + theta[l][-1]) * (np.tanh(z[l]) - a[l])),
+    "∂E/∂z: t (1 − t) is the slope of the logistic function; that of t = tanh is 1 − t²":
+        gradients_with(slope=lambda z: np.tanh(z) * (1 - np.tanh(z))),
+    "γ is missing, in both": gradients_with(weights=(2, 1, 2, 1)),
+    "ρ is missing, in both": gradients_with(weights=(0, 2, 0, 2)),
+    "γ and ρ are missing": gradients_with(weights=(2, 2, 2, 2)),
+    "∂E/∂z: ρ comes in twice; gradient_phi has it": lambda l, theta, a, z, Y, gamma, rho: (
+        gradients_with()(l, theta, a, z, Y, gamma, rho)[0],
+        gradients_with(map_gap=-rho)(l, theta, a, z, Y, gamma, rho)[1]),
     "∂E/∂a: ρ comes in twice; gradient_phi has it": lambda l, theta, a, z, Y, gamma, rho: (
         gradients_with(signal=rho)(l, theta, a, z, Y, gamma, rho)[0],
         gradients_with()(l, theta, a, z, Y, gamma, rho)[1]),
@@ -351,6 +381,10 @@ def gradients(answer, seed):
                     raise ValueError(f"∂E/∂{kind}_{l} has shape {np.shape(gradient)}, expected {a[l].shape}")
                 yield claim(f"∂E/∂{kind}_{l} along four directions", [np.sum(gradient * d) for d in directions],
                             [slope(kind, l, d) for d in directions], DIFFERENCES, look=looks[kind])
+        shallow = (1, *off_the_graph(seed, SHALLOW), gamma, rho)
+        for kind, gradient, wanted in zip("az", found(*shallow), library_gradients(*shallow)):
+            yield claim(f"and in a network of two maps: ∂E/∂{kind}_1", gradient, wanted, DIFFERENCES,
+                        look="D is len(theta) − 1")
 
     def mistakes(found):
         square = (*off_the_graph(seed, SQUARE), gamma, rho)
@@ -378,6 +412,10 @@ def gradients(answer, seed):
         at_loss = found(D - 1, theta, *opened(theta, X, gaps), Y, gamma, rho)
         yield (not same(at_loss[0], library_gradients(D - 1, theta, *opened(theta, X, gaps), Y, gamma, rho)[0]),
                "∂E/∂a_{D−1}: without any gap the loss's signal comes down, (φ_D − Y)/N through W_Dᵀ")
+        shallow = (1, *off_the_graph(seed, SHALLOW), gamma, rho)
+        fewer = value_or_none(found, *shallow)
+        yield (fewer is None or not all(same(mine, right, DIFFERENCES) for mine, right in zip(
+            fewer, library_gradients(*shallow))), ONE_DEPTH)
 
     return check("4.2", answer, claims, mistakes, fallback=library_gradients)
 
@@ -447,7 +485,8 @@ def moved_upwards(energy, theta, a, z, tau):
 
 
 WRONG_SWEEPS = {
-    "this is θ − τ ∇J without a sweep: take the gradients of the energy that is handed in": descent_without_a_sweep,
+    "this is θ − τ ∇J, without a sweep or with 1/τ written in: take the gradients of the energy that is handed in":
+        descent_without_a_sweep,
     "step (4.7) uses the half-stepped a; it belongs at the forward pass's (Exercise 4.4 is about this)":
         sweep_with(theta_at="half"),
     "only θ_D and the map below it move: a return inside the loop, or else (10) takes its gradient at z, not at z_l^½":
@@ -551,6 +590,8 @@ def sweep(answer, seed):
             factor = times(new[l - 1] - theta[l], -tau * dJ[l - 1], 1e-6)
             yield (not same(factor, 1.0, 1e-6), f"θ_{l} moves {factor:.3g} times as far as it should"
                    if factor == factor else
+                   f"θ_{D} is wrong already: (12) is one step from the old θ_{D}, at the a_{D - 1} of the forward pass"
+                   if l == D else
                    f"θ_{l} is the first that is wrong, from the top: what has been put into z_{l} and a_{l}?")
         pair = value_or_none(shallow, found)
         yield pair is None or not same(*pair), ONE_DEPTH
