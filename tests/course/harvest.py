@@ -509,6 +509,12 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("np.reshape(levels, (-1, 1))", "np.reshape(levels, (-1, 1)) * curves[:, :1]", "share of the first loss"),
         ("np.where(low.any(axis=1), low.argmax(axis=1), np.inf)",
          "[np.searchsorted(-curve, -level) for curve, level in zip(curves, levels)]", ""),
+        ("return np.median(first)", "low = low.all(axis=0)\n    return low.argmax() if low.any() else np.inf",
+         "all seeds are low at once"),
+        ("return np.median(first)", "n = low.sum(axis=0)\n    return np.mean([np.argmax(n >= k) if (n >= k).any() else "
+         "np.inf for k in ((len(low) + 1) // 2, len(low) // 2 + 1)])", "half the seeds or more are low"),
+        ("np.asarray(curves) <= np.reshape(levels, (-1, 1))", "np.isclose(curves, np.reshape(levels, (-1, 1)))",
+         "equal to it"),
     ],
     "11.2": [
         ('"val_loss"', '"test_loss"', "test set"),
@@ -547,6 +553,10 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ('medians = np.where(safe, np.median(table["val_loss"], axis=0), np.inf)',
          'finite = np.where(np.isfinite(table["val_loss"]), table["val_loss"], np.nan)\n'
          '    medians = np.nan_to_num(np.nanmedian(finite, axis=0), nan=np.inf)', "not eligible"),
+        ('medians = np.where(safe, np.median(table["val_loss"], axis=0), np.inf)',
+         'medians = [np.median(c[np.isfinite(c)]) if np.isfinite(c).any() else np.nan for c in table["val_loss"].T]',
+         "its other seeds are rated"),
+        ('table["tau"][np.argmin(medians)]', 'table["tau"][safe].min()', "smallest step size at which no seed"),
         ('np.isfinite(table["val_loss"])', 'np.isfinite(table["train_loss"])', "not even who diverged"),
         ('table["tau"][np.argmin(medians)]', 'table["tau"][medians == medians.min()]', "an array comes"),
         ('np.median(table["val_loss"], axis=0)', 'np.exp(np.log(table["val_loss"]).mean(axis=0))', "geometric mean"),
@@ -588,6 +598,14 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("return np.mean(differences) - half, np.mean(differences) + half",
          "return np.mean(differences) * (1 - half), np.mean(differences) * (1 + half)", "multiplies the mean"),
         ("return np.mean(differences) - half, np.mean(differences) + half", "return half", ""),
+        ("return np.mean(differences) - half, np.mean(differences) + half",
+         "return abs(np.mean(differences)) - half, abs(np.mean(differences)) + half", "keeps its sign"),
+        ("return np.mean(differences) - half, np.mean(differences) + half",
+         "return sum(differences) / 3 - half, sum(differences) / 3 + half", "not by 3"),
+        ("return np.mean(differences) - half, np.mean(differences) + half",
+         "return np.mean(differences[:3]) - half, np.mean(differences[:3]) + half", "are not enough"),
+        ("return np.mean(differences) - half", "return max(0, np.mean(differences) - half)", "cut off"),
+        ("np.sqrt(n)", "np.sqrt(n + 1)", "at s and at √n"),
     ],
     "11.4": [
         ("int(np.ceil(np.log(0.5) / np.log(1 - alpha)))", "20", "do not add"),

@@ -394,9 +394,9 @@ teach.show(fig,
            "open circles: the other runs there.")
 
 # %% [markdown]
-# Line: half of the loss of guessing, our criterion of *usable*. Cross: one seed at least ends above 1.05 times that
-# loss, or diverges; circles: the others. In the medians the order is the paper's: BackProp's valley lies left, cg5's
-# and cg3's to its right, cg1's farthest; exact is not in the paper's table.
+# Line: half of the loss of guessing, our criterion of *usable*. Cross: one seed at least ends above 1.05 times the loss
+# of guessing, or diverges; circles: the others. In the medians the order is the paper's: BackProp's valley lies left,
+# cg5's and cg3's to its right, cg1's farthest; exact is not in the paper's table.
 
 # %% [markdown]
 # The factor is not the paper's: its cg3 and cg5 are best at $\tau = 1$, where here most of their runs end above the

@@ -55,6 +55,15 @@ def middle(rank):
     return lambda firsts: np.sort(firsts)[rank(len(firsts))]
 
 
+def first_of_many(needed):
+    """Return an answer to 11.1 that counts at each epoch how many seeds are low."""
+    def epochs(curves, levels):
+        together = np.sum(np.asarray(curves) <= np.reshape(levels, (-1, 1)), axis=0)
+        return np.mean([first if together[first] >= many else np.inf for many in needed(len(curves))
+                        for first in [np.argmax(together >= many)]])
+    return epochs
+
+
 WRONG_EPOCHS = {
     "column 0 is left out: a seed that is at or below its level before training needs 0 epochs":
         epochs_with(begin=1),
@@ -78,6 +87,14 @@ WRONG_EPOCHS = {
     "each seed has its own level; here the first one's is used for all": epochs_with(levels=lambda levels: levels[0]),
     "each seed has its own level; here a mean over the seeds is used": epochs_with(levels=np.mean),
     "each seed has its own level; here a median over the seeds is used": epochs_with(levels=np.median),
+    "the first epoch at which all seeds are low at once; each has its own, and the median is taken of these":
+        first_of_many(lambda seeds: (seeds,)),
+    "the first epoch at which most seeds are low at once; each has its own, and the median is taken of these":
+        first_of_many(lambda seeds: (seeds // 2 + 1,)),
+    "the first epoch at which half the seeds or more are low at once; each has its own, and these have a median":
+        first_of_many(lambda seeds: ((seeds + 1) // 2, seeds // 2 + 1)),
+    "at or below the level: this asks for a loss that is equal to it": lambda curves, levels: epochs_with()(
+        np.where(np.isclose(curves, np.reshape(levels, (-1, 1))), -1.0, 0.0), np.full(len(levels), -1.0)),
     "the first epoch of the median curve; take the median of the epochs":
         lambda curves, levels: epochs_with()(np.median(curves, axis=0)[None], [np.median(levels)]),
     "the first epoch of the curve of medians, NaN left out; take the median of the seeds' own epochs":
@@ -159,6 +176,7 @@ def drawn_curves(seed):
             "four seeds": (np.vstack([falling, bumpy[:1]]), np.append(own, 0.01)),
             "one of three diverged": (one, np.array([0.5, 0.7, 1.3])), "two of three never": (two, np.full(3, 0.7)),
             "two of three diverge later": (late, bumpy[:, 3] + 0.01),
+            "seeds that are low at different times": (bumpy, bumpy[range(3), range(5, 8)] + 0.01),
             "five seeds, one diverged": (np.vstack([bumpy, one[:1], 1.1 * bumpy[:1]]), np.full(5, 0.75))}
 
 
@@ -173,6 +191,7 @@ def epochs_to(answer, seed):
              "one of three diverged": "complete curves are right: what counts for a seed that never gets there?",
              "two of three never": "where most seeds never get there the median is infinite",
              "two of three diverge later": "a seed that was there is there, whatever comes later",
+             "seeds that are low at different times": "each seed has its own first epoch: take the median of these",
              "five seeds, one diverged": "three seeds are right: is 3 written somewhere?"}
 
     def as_defined(curves, levels):
@@ -290,6 +309,10 @@ WRONG_CHOICES = {
             np.where(np.isfinite(table["val_loss"]), table["val_loss"], np.nan), axis=0))],
     "the step sizes are sorted here, and their columns are not: the table's own order counts": lambda table:
         np.sort(table["tau"])[list(table["tau"]).index(library_choose(table))],
+    "a step size at which some seed diverged is not eligible; here its other seeds are rated, and where there is none "
+    "argmin stops at its NaN": lambda table: table["tau"][np.argmin([
+        np.median(column[np.isfinite(column)]) if np.isfinite(column).any() else -np.inf
+        for column in np.transpose(table["val_loss"])])],
     "a step size got through whose median is finite and one of whose seeds is not: all must be finite": lambda table:
         table["tau"][np.argmin(np.where(np.isfinite(table["val_loss"]).any(axis=0),
                                         np.median(table["val_loss"], axis=0), np.inf))],
@@ -300,6 +323,8 @@ WRONG_CHOICES = {
         np.median([table["tau"][np.nanargmin(row)] for row in table["val_loss"]]),
     "the first step size at which no seed diverged; the one of lowest median is wanted": lambda table:
         table["tau"][np.isfinite(table["val_loss"]).all(axis=0)][0],
+    "the smallest step size at which no seed diverged; the one of lowest median is wanted": lambda table:
+        table["tau"][np.isfinite(table["val_loss"]).all(axis=0)].min(),
     "the smallest step size of the table, whatever its losses are": lambda table: table["tau"].min(),
     "this index counts the safe step sizes only; the table holds all": choose_with(skip=True),
     "this is the index; the step size is wanted": choose_with(index=True),
@@ -329,7 +354,8 @@ def choose(answer, seed):
              for _ in range(12)]  # no divergence, and a different choice by every rule in one of them at least
     val = np.array([[0.8, np.nan, 0.9], [0.3, 0.4, 0.6], [0.1, np.nan, 0.2]]).T  # argmin stops at the first NaN
     lost = np.array([[np.nan] * 3, [0.3, 0.4, 0.6], [0.1, 0.2, np.inf]]).T  # one step size in all seeds
-    holed = [{"tau": np.logspace(-1, 1, 3), **dict.fromkeys(columns, each)} for each in (val, lost)]
+    rest = np.array([[0.1, np.nan, 0.9], [0.3, 0.4, 0.35], [0.8, 0.8, 0.85]]).T  # NaN as 0 is not NaN left out
+    holed = [{"tau": np.logspace(-1, 1, 3), **dict.fromkeys(columns, each)} for each in (val, lost, rest)]
     looks = {"no seed diverged": "nothing diverged here: look at the column, and at what is taken over the seeds",
              "infinite losses": "tables without divergence are right: is an infinite loss refused?",
              "NaN": "infinite losses are right: NaN fails every comparison, and argmin stops at it",
@@ -454,6 +480,12 @@ WRONG_INTERVALS = {
     "s is the standard deviation itself, without a further root": interval_with(
         spread=lambda d, ddof: np.sqrt(np.std(d, ddof=ddof))),
     "the interval begins below the mean, not at 0": lambda d: (0.0, interval_with()(d)[1]),
+    "the mean keeps its sign; here its absolute value stands in the middle": interval_with(
+        middle=lambda d: abs(np.mean(d))),
+    "the middle is the mean of all; with five, three of them are not enough": interval_with(
+        middle=lambda d: np.mean(d[:3])),
+    "the sum is divided by n, not by 3": interval_with(middle=lambda d: np.sum(d) / 3),
+    "low may lie below 0; here it is cut off there": lambda d: (max(0.0, interval_with()(d)[0]), interval_with()(d)[1]),
     "the middle is the mean, not the sum": interval_with(middle=np.sum),
     "t s/√n is added to the mean and taken off it; here it multiplies the mean": lambda d: (
         np.mean(d) * (1 - half_length(d)), np.mean(d) * (1 + half_length(d))),
@@ -480,10 +512,12 @@ def interval(answer, seed):
         return np.array([float(np.diff(find(row))[0]) / 2 / (row.std(ddof=1) / np.sqrt(n)) for row in draws[n]])
 
     def claims(find):
-        row = draws[3][0]
+        row, rows = draws[3][0], [*draws[3], *draws[5]]
         low, high = find(row)
-        yield claim("the mean is in the middle", (low + high) / 2, row.mean(), look="look at the two ends' signs")
-        yield Claim("low comes first (by how much it does not)", beyond(low - high), 0)
+        ends = np.array([find(each) for each in rows])
+        yield claim("the mean is in the middle", ends.mean(axis=1), [each.mean() for each in rows],
+                    look="look at the two ends' signs")
+        yield Claim("low comes first (by how much it does not)", beyond(np.max(ends[:, 0] - ends[:, 1])), 0)
         for n in (3, 5):
             yield Claim(f"{n} seeds: the chance that the interval holds the truth",
                         gap(chance_within(lengths(find, n), n), np.full(20, 0.95)), 1e-4,
@@ -494,7 +528,7 @@ def interval(answer, seed):
     def mistakes(find):
         rows = [row for n in (3, 5) for row in draws[n]]
         yield isinstance(find(rows[0]), str), "the two ends are asked for, not the verdict"
-        yield from slips(find, [(draws[n][0],) for n in (3, 5)], WRONG_INTERVALS)
+        yield from slips(find, [(row,) for row in rows], WRONG_INTERVALS)
         ends = [find(row) for row in rows]
         yield (all(row.min() - 1e-9 <= low <= high <= row.max() + 1e-9 for row, (low, high) in zip(rows, ends)),
                "it never leaves the range of the runs: resampled or ranked, three or five runs say too little")
@@ -502,7 +536,7 @@ def interval(answer, seed):
         yield (same([np.mean(end) for end in ends], [row.mean() for row in rows])
                and same(three, np.full(20, three[0])) and same(five, np.full(20, five[0])),
                f"the middle is right, and half the length is {three[0]:.4g} s/√n for three seeds, {five[0]:.4g} s/√n "
-               "for five: look at t_3 and t_5")
+               "for five: look at t_3 and t_5, at s and at √n")
 
     return check("11.3", answer, claims, mistakes, fallback=library_interval)
 
