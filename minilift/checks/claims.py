@@ -855,12 +855,13 @@ def argmin_reasons(case, u, probed):
         return np.any(u) and is_lowest(other, u, enough, probed.where)
 
     lower = lower_entries(case, u, probed)
-    stuck = len(u) > 1 and probed.inside > 0.9 and not probed.bent and case.thing.project is None and not np.any(lower)
+    stuck = bool(len(u) > 1 and probed.inside > 0.9 and not probed.bent and case.thing.project is None
+                 and not np.any(lower) and case.at(u + 1e-3 * (probed.where - u)) < probed.value - probed.noise)
     found = [*["there is no step: it is the old value"] * (not np.any(u != case.block())),
              *["no entry by itself lowers the energy, several together do: it is stuck, as coordinate descent at a "
                "kink"] * stuck,
              *maximum_reasons(case, u, probed),
-             *["all its rows are the same: one is taken for all"] * has_equal_rows(case, u),
+             *["all its rows are the same: one is taken for all"] * has_equal_rows(case, u, lower),
              *(what for what, x in minimiser_guesses(case, u) if passes(x))]
     fixed = case.wanted["update"] == []  # an array that is given, whatever is drawn
     found += filter(lambda what: fixed or not disproved(case, what), altered_reasons(
@@ -919,10 +920,11 @@ def left_terms(case, u, lower):
     return [term for term in here if term not in there]
 
 
-def has_equal_rows(case, u):
-    """Whether some block has several rows, all of them the same."""
-    new = [case.with_block(u)[name] for name in case.thing.blocks]
-    return any(len(shape_of(x)) == 2 and len(x) > 1 and np.any(x) and not np.any(np.ptp(x, axis=0)) for x in new)
+def has_equal_rows(case, u, lower):
+    """Whether some block has several rows, all of them the same and one of them right, or not of one number."""
+    new, wrong = ([case.with_block(x)[name] for name in case.thing.blocks] for x in (u, lower))
+    return any(len(shape_of(x)) == 2 and len(x) > 1 and np.any(x) and not np.any(np.ptp(x, axis=0))
+               and (np.ptp(x) or not np.all(np.any(bad, axis=1))) for x, bad in zip(new, wrong))
 
 
 def minimiser_guesses(case, u):

@@ -252,15 +252,15 @@ def join_adjoint(join, case):
     parts = [to_host(part) for part in join.adjoint_inputs(None, case.lend(g), case.lend_all(case.values))]
     tangents = [Tangents(value.shape, case.rng, count=6) for value in case.values]
 
-    def sent_to(k):
-        alone = [[tangent if j == k else 0 * v for j, v in enumerate(case.values)] for tangent in tangents[k]]
-        return tangents[k].assemble([np.vdot(case.call(lambda *v: join.forward(None, *v), *values), g)
-                                     for values in alone])
+    def sent_to(k):  # with the other values as they are, so that a product, too, is judged
+        moved = [[v + tangent if j == k else v for j, v in enumerate(case.values)] for tangent in tangents[k]]
+        return tangents[k].assemble([np.vdot(case.call(lambda *v: join.forward(None, *v), *values) - c, g)
+                                     for values in moved])
 
     expected, got = [sent_to(k) for k in range(len(parts))], [t.project(part) for t, part in zip(tangents, parts)]
     findings = [compare(got[k], dense(right), {
-        f"it is that of value {j}: they are swapped": other for j, other in enumerate(expected)
-        if j != k and fits(got[j], right)}) for k, right in enumerate(expected)]
+        f"it is that of value {j}{': they are swapped' * fits(got[j], right)}": other
+        for j, other in enumerate(expected) if j != k}) for k, right in enumerate(expected)]
     return worst_of(findings).retold(lambda _: [
         f"the signal to value {k}: {reason}" for k, finding in enumerate(findings) if not finding.holds
         for reason in finding.mistakes()])
@@ -435,8 +435,9 @@ def rows_reasons(phi, case, rows, product):
     if not np.allclose(design_matrix(case, phi, case.a, n_out - 1), case.design):
         return ["its units do not read the same entries of a (weights that are masked, sparse): no rows(a) serve all"]
     reasons, seen = [], case.design[:, :-1]
-    if np.allclose(seen @ case.theta[:-1], product):
-        return [OTHER_ORDER]
+    if np.allclose(seen @ case.theta[:-1], product):  # and not the bias, which may differ from pixel to pixel
+        z = case.call(phi.forward, case.theta, case.a)
+        return [OTHER_ORDER] * fits(np.sort(z, axis=None), np.sort(product + case.theta[-1], axis=None))
     if not fits(seen, rows) and fits(seen, fitted_factor(seen, rows) * rows):
         reasons.append("rows(a) are off by a constant factor")
     if seen.shape == rows.shape and fits(np.sort(seen, axis=1), np.sort(rows, axis=1)):
@@ -923,6 +924,9 @@ def slope_reasons(sigma, case, slope, got):
                 "(straight-through)"]
     if where:
         return [f"it is right elsewhere, and wrong where {where}"]
+    a = case.call(sigma.forward, case.z)
+    if np.array_equal(a, np.float32(a)) and np.any(1024 * a != np.round(1024 * a)):
+        return ["σ is computed in single precision: its values are float32 numbers"]
     if np.max(off) <= 0.02 * np.max(abs(right)):
         return ["it is nearly right: an approximation, or constants of few digits"]
     power = np.log(abs(got)) / np.log(abs(slope))
@@ -1295,8 +1299,9 @@ def slope_of_loss_reasons(loss, case, got, reference):
     if not np.allclose(got[:1], alone, rtol=1e-9, atol=1e-12):
         return ["the gradient of a sample depends on the others: a softmax or mean over the wrong axis"]
     difference = got - reference.value
-    other = case.call(loss.gradient, case.w, case.y) - gradient(lambda z: case.value(loss, z), case.w).value
-    if fits(other, difference) and np.any(difference):
+    other, rolled = (case.call(loss.gradient, case.w, y) - gradient(
+        lambda z, y=y: case.loss_value(loss, z, y), case.w).value for y in (case.y, np.roll(case.y, 1)))
+    if fits(other, difference) and np.any(difference) and not fits(rolled, difference):
         return ["what is wrong depends on the targets y alone: value and gradient take them differently, or the sign"]
     if case.y.shape == case.z.shape:
         gap, wrong = abs(case.z - case.y).ravel(), abs(difference.ravel()) > 1e-5 * np.max(abs(reference.value))
@@ -1314,7 +1319,8 @@ def named_transfer(loss):
 def loss_mistakes(loss, case):
     """Return what usual mistakes in the gradient of a matching loss, f(z) − y, give."""
     if named_transfer(loss) is None:
-        return {}
+        return {"the two sides of the target are exchanged: it takes y − z for z − y, or q for 1 − q": -gradient(
+            lambda z: case.value(loss, z), 2 * case.y - case.z).value} if case.y.shape == case.z.shape else {}
     weight, f = loss.weight(len(case.z)), case.call(loss.transfer.forward, case.z)
     y = np.eye(case.z.shape[1])[case.y] if case.y.ndim == 1 else case.y
     twice = to_host(loss.transfer.adjoint(case.lend(case.z), case.lend(f), None, case.lend(f - y)))

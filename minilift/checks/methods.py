@@ -216,6 +216,8 @@ def stays_right(claimed, case):
     findings = [compare(flat(d), dense(flat(right), 1e-6, "of each batch alone, or the steps of `like`"))
                 for d, right in zip(beside, expected) if np.all(np.isfinite(flat(right)))]
     only_if(findings and findings[0].holds, "it is wrong in the first batch already")
+    if not all(found.holds for found in findings) and (change := sweeps_differ(claimed, case)):
+        return next(found for found in findings if not found.holds).because(change)
     k, worst = next(((k, found) for k, found in enumerate(findings, start=1) if not found.holds), (0, findings[0]))
     if math.isnan(worst.number):
         return worst.because("it is not finite (NaN or inf) where the signals are 0: it divides by a norm")
@@ -479,11 +481,16 @@ def equals_reference(claimed, case):
             case.gram[l], slopes[l], expected[l], got[l], len(case.X)))
 
     finding = compare_blocks(case, got, case.per_map(reference), mistakes)
-    lifts = not finding.holds and isinstance(claimed.method, lifted.DESCENDING) and type(told) in lifted.DESCENDING
-    change = lifts and tried(lifted.departure, claimed.method, told, case, False)
+    change = not finding.holds and sweeps_differ(claimed, case)
     off = [f"{name} is {mine}, that of `like` {value}" for name, value in vars(told).items()
-           if np.isscalar(value) and (mine := vars(claimed.method).get(name, value)) != value]
+           if np.isscalar(value) and (mine := vars(claimed.method).get(name, value)) != value and value == value]
     return finding.because(*([change] if change else off)) if change or off else finding
+
+
+def sweeps_differ(claimed, case):
+    """Return how a sweep differs from that of `like`, if both are methods of blocks."""
+    lifts = isinstance(claimed.method, lifted.DESCENDING) and type(claimed.told) in lifted.DESCENDING
+    return lifts and tried(lifted.departure, claimed.method, claimed.told, case, False)
 
 
 # ---- BackProp

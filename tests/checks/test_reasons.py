@@ -466,3 +466,76 @@ def test_what_was_missed_or_misnamed(thing, words):
 
 def test_pieces_of_an_integral_that_join_are_no_jump():
     ml.verify(HardTanh()).raise_for_failures()
+
+
+# ---- what fits by chance, or fits in part, asks for more
+
+class TanhInSingle(ml.Activation):
+    def forward(self, z):
+        return np.tanh(np.asarray(z, np.float32)).astype(z.dtype)
+
+    def derivative(self, z):
+        return 1 - np.tanh(z) ** 2
+
+
+class Product(ml.Add):
+    def forward(self, theta, *values):
+        return values[0] * values[1]
+
+    def adjoint_inputs(self, theta, g, values):
+        return [g * values[1], g * values[1]]
+
+
+class Quantile(ml.Loss):
+    def value_per_sample(self, z, y):
+        return np.maximum(0.8 * (y - z), 0.2 * (z - y)).sum(axis=-1)
+
+    def gradient(self, z, y):
+        return np.where(z < y, -0.2, 0.8) * self.weight(len(z))
+
+
+class PoolFromZero(ml.MaxPool2d):
+    def apply(self, z, training=False, rng=None):
+        a, aux = super().apply(z, training, rng)
+        return np.maximum(a, 0), aux
+
+
+class NoDifference(ml.TargetPropagation):
+    def differences(self, net, state, y):
+        off, h = super().differences(net, state, y), [*state.a[: net.depth], state.z[net.depth]]
+        for l in range(net.depth, 1, -1):
+            off[l - 1] = h[l - 1] - self.inverse(net, l, h[l] - off[l])
+        return off
+
+
+def blocks_of_32(block):
+    kept = len(block.a) if len(block.a) <= 32 else len(block.a) // 32 * 32
+    return block.phi.adjoint_theta(block.a[:kept], block.g[:kept])
+
+
+def hills(z, v):
+    return (1 - np.cos(z)).sum() + 0.01 * ((z - np.pi) ** 2).sum()
+
+
+def wells(z, v):
+    return ((z * z - 1) ** 2).sum() + 0.1 * z.sum()
+
+
+def to_the_next_well(z):
+    for _ in range(300):
+        z = z - 0.02 * (4 * z * (z * z - 1) + 0.1) / (1 + z * z)
+    return z
+
+
+@pytest.mark.parametrize(("thing", "options", "said", "unsaid"), [
+    (TanhInSingle(), {}, "in single precision", "nearly right"),
+    (Product("x"), {}, "the signal to value 1: it is that of value 0", "a mask is missing"),
+    (Quantile(), {}, "two sides of the target are exchanged", "of the targets"),
+    (PoolFromZero(2), {}, "some entries should be zero", "padding"),
+    (NoDifference(), {"like": ml.TargetPropagation()}, "is wrong", "nan"),
+    (blocks_of_32, {"like": ml.BackProp()}, "is wrong", "a factor of its own"),
+    (ml.Argmin(hills, lambda v: np.full(v.shape, np.pi), "z"), {}, "a maximum", "all its rows"),
+    (ml.Argmin(wells, to_the_next_well, "z", draw=lambda rng: {"z": rng.uniform(-1.5, 1.5, (4, 3)), "v": 0.0}), {},
+     "it depends on the old z", "it is stuck")], ids=lambda x: type(x).__name__)
+def test_what_fits_by_chance_or_in_part_is_not_said(thing, options, said, unsaid):
+    tells(said, unsaid, thing, **options)

@@ -76,7 +76,7 @@ def scheduled(cls):
 
 @pytest.mark.parametrize(("method", "like", "words"), [
     (Forgets(), ml.BCD(), "call 2 in a row is not"), (Forgets(), None, "the second is not"),
-    (Early(), ml.ADMM(), "in a row is not"), (Reset(), None, "the third is not"),
+    (Early(), ml.ADMM(), "in the order of ADMM"), (Reset(), None, "the third is not"),
     (Reset(), ml.ADMM(), "call 3 in a row is not"), (Fewer(), None, "its first call is not"),
     (scheduled(Late), None, "what start_epoch announces is taken late")])
 def test_what_shows_in_later_calls_is_found(method, like, words):
