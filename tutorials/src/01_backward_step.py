@@ -180,6 +180,7 @@ factor = None  # a number
 teach.holds("explicit step", explicit_step(B, x0, 0.1),
             x0 - 0.1 * gradient(x0))  # (1.5)
 q = Q[:, 0]  # the steep direction, whose λ is L
+factor = factor and round(factor, 6)  # as the answer is
 teach.reveal(factor, round(float(q @ explicit_step(B, q, 1.9 / L)), 6))
 
 # %% [markdown]

@@ -272,6 +272,9 @@ WRONG_LIMITS = {
     "a component in the middle, a mean; the fastest leaves first": lambda values: values.mean() / 2,
     "squared twice: eigenvalues of A = BᵀB are squares already": lambda values: values[-1] ** 2 / 2,
     "upside down: a large eigenvalue makes the limit small": lambda values: 1 / (2 * values[-1]),
+    "upside down: the larger an eigenvalue, the smaller the limit": lambda values: 2 / values[-1],
+    "upside down: an eigenvalue, of which a large one makes the limit small": lambda values: 1 / values[-1],
+    "the root of a singular value of B: the steps see its square": lambda values: values[-1] ** 0.25 / 2,
     "here the fastest component vanishes in one step; beyond, it changes sign, but still shrinks":
         lambda values: values[-1],
     "the limit of the slowest component; another leaves first": lambda values: values[0] / 2,
@@ -334,8 +337,9 @@ def largest_stable_step(answer, B, seed):
         yield np.shape(found) != (), "one number is asked for: the τ at which the first component leaves"
         yield not np.isfinite(found), f"{found} comes back where a finite number is expected; x may have overflowed"
         yield found < 0, "a step size is positive"
-        yield found == 0, "0 comes back, the lower end of a search that never moved it: it moves where x shrank; and " \
-                          "is the first upper end so high that the halvings do not suffice?"
+        yield 0 in (found, limit(wide)), \
+            "0 comes back, the lower end of a search that never moved it: it moves where x shrank; and is the first " \
+            "upper end so high that the halvings do not suffice?"
         again = limit(2 * spread)
         yield (found * np.linalg.norm(spread, 2) ** 2 > 40 and same(found, again),
                "far beyond the limit nothing grows in your test: once x has overflowed to nan, a comparison with it is "
@@ -371,6 +375,7 @@ def uphill(answer, seed):
             raise ValueError(f"A has shape {A.shape} where (2, 2) is expected")
         yield claim("A is symmetric", A, A.T)
         yield Claim("τ is positive", beyond(1e-9 - tau), 1e-9)
+        yield Claim("each x has a step: I + τA is regular (shortfall)", beyond(1e-9 - least(A, tau)), 0.0)
         yield Claim("some implicit step raises J (shortfall)", beyond(1e-12 - rise(A, tau)), 0.0)
 
     def mistakes(found):
@@ -379,11 +384,15 @@ def uphill(answer, seed):
         low = np.linalg.eigvalsh((A + A.T) / 2)[0]
         yield not same(A, A.T), "A must be symmetric: it is the matrix of ½ xᵀAx"
         yield tau <= 0, "a step size is positive"
-        yield abs(1 + tau * low) < 1e-9, "I + τA is singular for this τ: there is no step at all"
+        yield least(A, tau) < 1e-9, "I + τA is singular for this τ: there is no step at all"
         yield low >= 0, "J is convex for this A, and on a convex J an implicit step never goes uphill"
         yield -tau * low < 1, "τ is so small that the proximal term still makes the subproblem convex"
         yield same(tau * low, -2), "here x_new = −x, where J is the same: try a larger τ"
         yield -tau * low <= 2, "x_new lies beyond 0 but farther out than x, where J is lower: try a larger τ"
+
+    def least(A, tau):
+        """Return the least size of an eigenvalue of I + τA."""
+        return float(min(abs(1 + tau * np.linalg.eigvalsh(A))))
 
     def rise(A, tau):
         """Return the largest J(x_new) − J(x) over eigenvectors x of A."""

@@ -260,7 +260,8 @@ def local_filter(answer, seed):
         for message, value in {"at s + 1/η = 0 it is α for one step; how many equal terms has the sum?": rate,
                                "at s + 1/η = 0 there are T equal terms, but they are not 1 each": 3.0}.items():
             yield same(h(s, rate, 3, 0.0)[0], value), message
-        yield same(h(s, rate, 3, 0.3)[0], 3 * rate), "the special case is s + 1/η = 0, not s = 0"
+        yield (same(h(s, rate, 3, 0.3), np.append(3 * rate, filter_with()(s[1:], rate, 3, 0.3))),
+               "the special case is s + 1/η = 0, not s = 0")
         yield same(h(s[1:], rate, 3, 0.0), (1 - (1 - rate * s[1:]) ** 3) / s[1:]) and h(s, rate, 3, 0.0)[0] == 0, \
             "0 where s + 1/η = 0, but T steps do move such a component: what does (8.3) make of it?"
         yield not np.isfinite(h(s, rate, 3, 0.0)[0]), "0/0 where s + 1/η = 0: what is the limit there?"
@@ -273,6 +274,18 @@ def local_filter(answer, seed):
         return spectral_filter(s, [rate] * steps, damping)
 
     return check("8.2", answer, claims, mistakes, fallback=library)
+
+
+def takes_entries(answer, *question):
+    """Return whether an answer hands single entries to a transfer, which takes arrays."""
+    try:
+        answer(*question)
+    except TypeError as error:
+        return "expected an array" in str(error)
+    return False
+
+
+ENTRIES = "a transfer takes arrays, not one entry: f.forward(z), of all of z; entries are taken of what comes back"
 
 
 def bregman_with(tangent=lambda f, z, w: f.integral(w) + f.forward(w) * (z - w), sign=-1.0):
@@ -367,6 +380,7 @@ def bregman(answer, seed):
                     np.array([(z - w) ** 2 / 2, z - w]))
 
     def mistakes(both):
+        yield takes_entries(both, Tanh(), z, w), ENTRIES
         found = both(Tanh(), z, w)
         yield len(found) != 2, "two arrays are asked for, the divergence and its slope"
         yield np.shape(found[0]) == (), "one number comes back (a sum, a mean?); one for each entry is asked for"
@@ -548,6 +562,7 @@ def largest_gamma(answer, seed):
                         "too small: no target has reached its border yet; what divides the room, and of which entry?")
 
     def mistakes(largest):
+        yield takes_entries(largest, *layers[0]), ENTRIES
         yield any(np.shape(largest(*layer)) != () for layer in layers), \
             "one number is asked for: the least over all entries"
         moving = [(f, z, np.where(g == 0, -1e-3, g)) for f, z, g in layers]
@@ -556,9 +571,12 @@ def largest_gamma(answer, seed):
                "right but where g is 0: that target stays, and 0/0 comes out; leave such entries out, or give them ∞")
         yield from slips(lambda *layer: float(largest(*layer)), moving, WRONG_GAMMAS)
         found = [float(largest(*layer)) for layer in moving]
+        yield (np.isnan(found).any() and np.isfinite(found[0]),
+               "nan where a border is ∞: ∞ · 0 and ∞ − ∞ are nan; np.where picks a side without a product")
         yield len(set(found)) == 1, "the same number, whatever f, z and g are"
         yield np.isfinite(found).all() and same(found, np.round(found), 0), \
-            "a whole number for every layer: is it an index, the place of the least and not its value?"
+            "a whole number for every layer: is it an index, the place of the least and not its value, or " \
+            "a search in whole steps?"
         exact = [library_largest_gamma(*layer) for layer in moving]
         yield (all(same(*pair, 1e-6) for pair in [*zip(found, exact)][:-1]) and not same(found[-1], exact[-1], 1e-6),
                "right but where ReLU's z is large: its upper border is ∞; is it cut off?")
