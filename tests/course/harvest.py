@@ -1064,6 +1064,14 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("max(runs, key=lambda run: run[1] - run[0])", "runs[-1]", "the last run"),
         ("return np.nan, np.nan, 0.0", "return 0.0, 0.0, 0.0", "no usable step size"),
         ("(losses <= level).all(axis=0)", "np.nanmean(losses, axis=0) <= level", "of those that are left"),
+        ("(losses <= level).all(axis=0)", "losses.mean(axis=0) + losses.std(axis=0) <= level", "mean or the median"),
+        ("(losses <= level).all(axis=0)", "losses[0] <= level", "the run of the first seed alone"),
+        ("    i, j = max(runs, key=lambda run: run[1] - run[0])",
+         "    own = [max(((i, j) for i in range(len(taus)) for j in range(i, len(taus))\n"
+         "                if (row[i:j + 1] <= level).all()), key=lambda run: run[1] - run[0]) for row in losses]\n"
+         "    i, j = max(run[0] for run in own), min(run[1] for run in own)", "of each seed by itself"),
+        ("np.log10(taus[j] / taus[i])", "(j - i) * np.log10(taus[1] / taus[0])", "decades; yours are"),
+        ("return np.nan, np.nan, 0.0", "return None", "yours gives None"),
     ],
     "7.3": [
         ("(1 + r) / L", "2 / L", "2/L"),

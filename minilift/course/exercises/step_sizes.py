@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minilift.course.teach import Claim, beyond, check, claim, close_to_answers, same, slips
+from minilift.course.teach import Claim, NoResultError, beyond, check, claim, close_to_answers, same, slips
 
 
 def stacked(arrays):
@@ -147,11 +147,11 @@ def drawn_losses(seed):
     losses = rng.uniform(1.5, 2.3, size=(3, 15))
     losses[:, 4:10] = rng.uniform(0.1, 0.9, size=(3, 6))
     losses[:, [1, 2, 3, 10, 11, 13]] = 0.05  # lower than all of the longest run
-    losses[0, 2] = losses[2, 3] = 1.6
+    losses[0, 2] = losses[2, 3] = 1.2  # the mean, and one standard deviation above it, are below 1
     losses[1, 10] = losses[0, 11] = np.nan
     losses[1, 0] = losses[2, 12] = 0.5
     losses[:, 14] = np.inf
-    return np.logspace(-3, 1, 15) * rng.uniform(0.5, 2), losses
+    return np.logspace(-3, 1, 15) * rng.uniform(0.5, 2) * rng.uniform(0.85, 1.15, size=15), losses  # not even
 
 
 def window_with(usable=lambda losses, level: (losses <= level).all(axis=0), run="longest", edges=(0, 0), swapped=False,
@@ -203,8 +203,10 @@ WRONG_WINDOWS = {
         window_with(lambda losses, level: np.mean(losses, axis=0) <= level),
     "the median seed, or the mean, of those that are left: it hides the one that diverged":
         window_with(lambda losses, level: np.nanmedian(losses, axis=0) <= level),
-    "the first seed alone is looked at": window_with(lambda losses, level: losses[0] <= level),
-    "the last seed alone is looked at": window_with(lambda losses, level: losses[-1] <= level),
+    "this is the run of the first seed alone; every seed must reach the level at each of its step sizes":
+        window_with(lambda losses, level: losses[0] <= level),
+    "this is the run of the last seed alone; every seed must reach the level at each of its step sizes":
+        window_with(lambda losses, level: losses[-1] <= level),
     "NaN was left out of the maximum; a run that diverged did not reach the level":
         window_with(lambda losses, level: np.nanmax(losses, axis=0) <= level),
     "upside down: usable is what ends at or below the level":
@@ -234,6 +236,8 @@ def window(answer, seed):
     taus, losses = drawn_losses(seed)
 
     edge_losses = losses[:, 4:10]  # all of them usable: the run touches both ends of the grid
+    apart_losses = np.full((3, 8), 2.0)  # the longest run of one is 0 … 2, of the others 4 … 7; 5 and 6 are common
+    apart_losses[0, [0, 1, 2, 5, 6]] = apart_losses[1:, 4:] = 0.5
 
     def claims(find):
         low, high, decades = find(taus, losses, 1.0)
@@ -251,14 +255,22 @@ def window(answer, seed):
         alone = find(taus[:3], losses[:, :3], 1.0)
         yield claim("one usable step size is a run: (τ, τ, 0)", [float(part) for part in alone],
                     [taus[1], taus[1], 0.0], look="does a run of length 1 count?")
-        low, high, decades = find(taus, losses, 0.0)
-        empty = np.isnan(low) and np.isnan(high) and decades == 0
+        apart = find(taus[:8], apart_losses, 1.0)
+        yield claim("seeds whose own longest runs lie apart", [float(part) for part in apart],
+                    [taus[5], taus[6], np.log10(taus[6] / taus[5])])
+        try:
+            low, high, decades = find(taus, losses, 0.0)
+            empty = np.isnan(low) and np.isnan(high) and decades == 0
+        except NoResultError:  # the mistakes say where
+            empty = False
         yield Claim("no usable step size: (nan, nan, 0)", float(not empty), 0, "what does your answer return then?")
 
     def nothing(find):
         """Return what an answer gives where no step size is usable, or what it raises."""
         try:
             return str(tuple(float(part) for part in find(taus, losses, 0.0)))
+        except NoResultError:
+            return "None"
         except Exception as error:  # whatever a student's code raises
             return f"the error {type(error).__name__}"
 
@@ -292,6 +304,8 @@ def window(answer, seed):
         alone = find(taus[:3], losses[:, :3], 1.0)
         yield not same(list(alone), [taus[1], taus[1], 0.0]), \
             "one usable step size between two that fail is a run of length 1: (τ, τ, 0)"
+        yield not same([float(part) for part in find(taus[:8], apart_losses, 1.0)[:2]], taus[[5, 6]]), \
+            "the longest run of each seed by itself? First find where all are usable, then the longest run"
 
     return check("7.2", answer, claims, mistakes, fallback=library_window)
 
