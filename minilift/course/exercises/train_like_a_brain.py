@@ -28,6 +28,8 @@ WRONG_GRADIENTS = {
     "the error above is missing: its slope alone comes down": gradient_with(error=np.ones_like),
     "the layer's own error e is missing": gradient_with(own=0.0),
     "the layer's own error e is missing, and the sign of the other": gradient_with(own=0.0, pull=1.0),
+    "the layer's own error e is missing, and σ' on the way down": gradient_with(own=0.0, slope=np.ones_like),
+    "σ' is missing on the way down, and the minus": gradient_with(pull=1.0, slope=np.ones_like),
     "the pull of the layer above is missing": gradient_with(pull=0.0),
     "a factor 2: the squares of (15.1) have a ½": gradient_with(factor=2.0),
     "a factor ½: the slope of ½‖e‖² is e": gradient_with(factor=0.5),
@@ -49,6 +51,8 @@ WRONG_GRADIENTS = {
     "error above and slope keep their signs: no absolute value": gradient_with(error=np.abs, slope=np.abs),
     "each sample has its own error above; this is the first one's": gradient_with(
         error=lambda e: np.broadcast_to(e[0], e.shape)),
+    "each sample has its own error and slope above; these are the first one's": gradient_with(
+        error=lambda e: np.broadcast_to(e[0], e.shape), slope=lambda slope: np.broadcast_to(slope[0], slope.shape)),
     "each sample has its own error above; this is their mean": gradient_with(
         error=lambda e: np.broadcast_to(e.mean(axis=0), e.shape)),
     "the error above has passed no σ": gradient_with(error=np.tanh),
@@ -102,7 +106,7 @@ def value_gradient(answer, seed):
         found, zero = gradient(e, e_above, slope, W), 0 * e_above
         yield np.shape(found) != e.shape, f"one array of the shape of a_l, {e.shape}, is asked for"
         own, pull = times(gradient(e, zero, slope, W), e), gradient(0 * e, e_above, slope, W)
-        yield not same(own, 1.0), (f"without an error above, e counts {own:.3g} times; its square has a ½"
+        yield not same(own, 1.0), (f"without an error above, e counts {own:.3g} times; it counts once"
                                    if own == own else "without an error above e must be left; it is not")
         much = times(pull, -(e_above * slope) @ W.T)
         yield much == much and not same(much, 1.0), f"the pull from above is {much:.3g} times what it should be"
@@ -184,6 +188,8 @@ WRONG_RELAXATIONS = {
             lambda values, _: [a[0], *(a[l] - rate * gradient(l, values) for l in range(1, len(a)))], range(steps), a),
     "a_0 is missing in the list": lambda *question: relax_with()(*question)[1:],
     "nothing has moved: the new values are not kept": lambda a, gradient, rate, steps: list(a),
+    "a_0 stands at the end of the new list; it comes first": lambda a, gradient, rate, steps: functools.reduce(
+        lambda values, _: [*relax_with()(values, gradient, rate, 1)[1:], values[0]], range(steps), a),
 }
 
 
@@ -194,6 +200,11 @@ def relax(answer, seed):
     longer = [*a, rng.normal(size=(5, 3))]
 
     def gradient(l, a):
+        if isinstance(l, (list, tuple)):
+            raise ValueError("gradient(l, a): the number of the layer is expected first, then the list")
+        if isinstance(a, (list, tuple)) and np.shape(a[0]) != (5, 3):
+            raise ValueError(f"gradient(l, a): a_0 of the list that was given is expected in slot 0, (5, 3), got the "
+                             f"shape {np.shape(a[0])}: is it the notebook's X?")
         below = a[l] - a[l - 1] @ M
         return below if l == len(a) - 1 else below - (a[l + 1] - a[l] @ M) @ M.T
 
@@ -215,6 +226,8 @@ def relax(answer, seed):
         yield claim("a_2 after seven", often[2], seven, look="one step is right: does the next start from it?")
         if same(often[2], seven):  # a return inside the loop shows before
             yield claim("no step, no change", relax(list(a), gradient, 0.1, 0)[3], a[3])
+            yield claim("a_1 after three small steps", relax(list(a), gradient, 1e-9, 3)[1],
+                        library(a, gradient, 1e-9, 3)[1], look="each step is taken, small as it is")
             yield claim("a_4 of a longer list", relax(list(longer), gradient, 0.1, 2)[-1],
                         library(longer, gradient, 0.1, 2)[4])
 
@@ -278,6 +291,9 @@ def rate_at_the_limit(answer, energies, seed):
         rate = np.asarray(rate, dtype=float).item()
         yield not rate > 0, "a rate is positive"
         after, less = energies(rate, 60), energies(0.9 * rate, 60)
+        yield (after[-1] <= after[0] and energies(1.05 * rate, 60)[-1] > 10 * after[0],
+               "F has fallen, but at 1.05 times this rate it blows up: the limit is near, and so near to it 60 steps "
+               "show no tenfold growth")
         yield after[-1] <= after[0], "F has fallen: this rate is small enough for it to settle"
         yield after[-1] < 10 * after[0], "F does not settle, but it has not grown tenfold either"
         yield not less[-1] <= less[0], "this rate blows up, but so does nine tenths of it: the limit lies lower"
@@ -359,6 +375,8 @@ WRONG_TARGETS = {
     "slot 0 holds None, and then t_1: the list is in the order in which it was made": lambda *question: [
         None, *targets_with()(*question)[:0:-1]],
     "the list is upside down: t_D comes last": lambda *question: targets_with()(*question)[::-1],
+    "inverses[l] is all of g_l, its tanh too: none is wanted on it": lambda h, last, inverses: targets_with()(
+        h, last, {l: lambda x, g=inverses[l]: np.tanh(g(x)) for l in range(2, len(h))}),
     "these are the changes; the targets are wanted": lambda h, last, inverses: [
         None, *(t - value for t, value in zip(targets_with()(h, last, inverses)[1:], h[1:]))],
 }
@@ -385,7 +403,12 @@ def targets(answer, seed):
     last = h[3] + 0.5 * rng.normal(size=h[3].shape)
     square = [rng.normal(size=(5, 3)) for _ in range(6)]  # where slips of an index do not raise
     maps = {l: functools.partial(lambda M, x: np.tanh(x @ M), rng.normal(size=(3, 3))) for l in range(1, 7)}
-    longer = square, square[5] + 1, maps
+
+    class Beyond(dict):  # its keys are 2 … D, as in the notebook; where an index slips there is a map, too
+        def __missing__(self, l):
+            return maps[l]
+
+    shorter, longer = ((square[:D + 1], square[D] + 1, Beyond({l: maps[l] for l in range(2, D + 1)})) for D in (3, 5))
 
     def library(h, last, inverses):
         t = [None] * (len(h) - 1) + [last]
@@ -404,12 +427,13 @@ def targets(answer, seed):
         yield claim("t_1 of five maps", targets(list(square), *longer[1:])[1], library(*longer)[1])
 
     def mistakes(targets):
-        shorter = square[:4], square[3] + 1, maps
         yield right_at_one_depth(targets, [shorter, longer], library)
         yield from slips(targets, [(list(shorter[0]), *shorter[1:])], WRONG_INDICES)
         yield from slips(targets, [(list(h), last, inverses)], WRONG_TARGETS)
         found, expected = targets(list(h), last, inverses), library(h, last, inverses)
         yield len(found) != 4, f"a list of 4 is asked for, [None, t_1, t_2, t_3]; yours has {len(found)} parts"
+        yield not same(found[3], last), "t_D is the last target as it is given; yours is not"
+        yield found[2] is None, "t_{D−1} is missing: the loop must begin at l = D"
         yield (same(found[1:3], h[1:3]), "no wish comes down: the targets below are the values themselves")
         for l, name in ((2, "t_2"), (1, "t_1")):
             factor = times(found[l] - h[l], expected[l] - h[l])
