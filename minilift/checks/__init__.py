@@ -243,7 +243,7 @@ def claims_over(kind, thing, subject, cases):
 def without_guesses(checks):
     """Return the checks of a thing; where it is no function of its arguments, or couples them, with no other reason."""
     kept = re.compile("remember|cached|kept|earlier|buffer|same twice|writes|first problem|rng|commit|shape|raises|"
-                      "elementwise")
+                      "elementwise|place in")
     if not any(check.passed is False and (check.claim.startswith("it is a function of") or layers.COUPLED in
                                           check.reason) for check in checks):
         return checks

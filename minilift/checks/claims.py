@@ -1333,7 +1333,7 @@ def steepest(case, values, name):
         for sign in (1, -1):
             # half the second step's slope taken away: what falls only with the square of the step is no slope
             near, far = (energy(x + sign * t * size * v) - value for t in (1e-5, 2e-5))
-            slope = (2 * near - far / 2) / (1e-5 * size)
+            slope = max(2 * near - far / 2, near) / (1e-5 * size)  # between the two a kink may lie, from which it rises
             if np.isfinite(slope):
                 fastest = max(fastest, -slope)
     return fastest

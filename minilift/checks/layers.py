@@ -646,8 +646,10 @@ def transfer_cases(sigma, rng, xp, shape=None):
     sigma = sigma.on_backend(xp, np.dtype(np.float64)) if hasattr(sigma, "on_backend") else sigma
     # one that draws, or keeps something for its adjoint, may be elementwise and have no derivative
     elementwise = getattr(sigma, "elementwise", False) and hasattr(sigma, "derivative")
-    case, cases = Case("", xp), []
-    shapes = [(3,), (1,), (4,)] if elementwise else [shape] * 3 if shape else transfer_shapes(sigma)
+    case, cases, shapes = Case("", xp), [], [(3,), (1,), (4,)]
+    # one with a slope for each channel takes its network's samples alone
+    elementwise &= shape is None or all(tried(case.call, sigma.forward, np.zeros((2, *n))) is not None for n in shapes)
+    shapes = shapes if elementwise else [shape] * 3 if shape else transfer_shapes(sigma)
     batches = (2, 7, 3) if hasattr(sigma, "commit") else (1, 7, 2)
     for n, shape, scale in zip(batches, shapes, (1.0, 1.0, 4.0)):
         z = smooth_point(case, sigma, np.zeros((n, *shape)), scale, rng)
@@ -1446,9 +1448,11 @@ def loss_remembers_nothing(loss, case):
                            "the value": lambda k: np.asarray(loss.value(z[k], y[k]))})
     if not finding.holds or len(case.z) == 1:
         return finding
-    reversed_too = case.call(loss.gradient, case.z[::-1], case.y[::-1])[::-1]
-    return compare(reversed_too, dense(case.call(loss.gradient, case.z, case.y))).because(
-        "the gradient for other targets is that for earlier ones: they are cached")
+    right, mixed, reversed_too = (case.call(loss.gradient, case.z[::k], case.y[::j])[::k]
+                                  for k, j in ((1, 1), (-1, 1), (-1, -1)))
+    return compare(reversed_too, dense(right)).because(
+        "the gradient of a sample depends on its place in the batch" if np.any(mixed != reversed_too)
+        else "the gradient for other targets is that for earlier ones: they are cached")
 
 
 @claim("loss", "its gradient is the same in a large batch, and in any memory layout", "∇L(z)_i / weight = ∇ℓ(z_i)",

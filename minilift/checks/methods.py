@@ -278,7 +278,10 @@ def goes_on_from_its_state(claimed, case):
 @claim("method", "its steps in a batch norm's scale and shift", "∂J/∂(s, t), or as the method takes them", "convention",
        once=True)
 def steps_of_norms(claimed, case):
-    only_if(isinstance(claimed.told, (BackProp, ProxProp)), "which multiple of the gradient it takes is its own matter")
+    mine, told = (type(method).explicit_step for method in (claimed.method, claimed.told))
+    other = mine is not told and mine.__module__.startswith("minilift.")  # LocoProp's, say, like ProxProp
+    only_if(isinstance(claimed.told, (BackProp, ProxProp)) and not other,
+            "which multiple of the gradient it takes is its own matter")
     if case.net.norms:
         return norm_steps(claimed.method, case)
     normed = normed_case(case.net.backend)
@@ -308,6 +311,7 @@ def keeps_float32(claimed, case):
 @claim("method", "it is a descent direction", "⟨∇J, d⟩ > 0, d to be subtracted", "ProxProp Prop. 4, 5")
 def descends(claimed, case):
     claimed.is_of_j()
+    only_if(not claimed.told.new_weights, "of steps whose signals pass through new weights short ones alone descend")
     slopes, why = case.dense_gradients, "any positive cosine with ∇J will do"
     d = directions_of(claimed.method, case)
     norm, length = np.sqrt(inner(slopes, slopes)), np.sqrt(inner(d, d))
@@ -756,7 +760,7 @@ def sibp_stationary(claimed, case):
             "needs smooth elementwise activations, signals that are not large, and separate blocks")
     only_if(hasattr(claimed.method, "steps"), "it has no attribute steps to be changed")
     only_if(case.has_few_inputs, "so many steps are taken on small networks alone")
-    patient = fresh(claimed.method, steps=60, lam=max(told.lam, 0.5))
+    patient = fresh(claimed.method, steps=60, lam=max(told.lam, 0.5, 20 * told.eta))
     d, why = directions_of(patient, case), "Fletcher–Reeves has stopped near 1e-7"
     return worst_block([(l, compare(d[l], Reference([right], 1e-5, why, 1e-2), mistakes, theta=True))
                         for l, right, mistakes in sibp_steps(patient, case, d)])
