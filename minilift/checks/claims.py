@@ -589,6 +589,10 @@ def altered_reasons(case, is_right_of, is_right):
     """
     found = [Guess(what) for what, values in alterations(case.values)
              if tried(is_right_of, replace(case, values=values))]
+    cut = [{name: value[:k] if np.ndim(value) and len(value) == n else value for name, value in case.values.items()}
+           for n in {len(value) for value in case.values.values() if len(shape_of(value)) == 2}
+           for k in range(n - 1, max(n - 17, 0), -1) if (n,) not in [shape_of(x)[:1] for x in case.template]]
+    found += [Guess("the last rows have no part in it")] * any(tried(is_right_of, replace(case, values=x)) for x in cut)
     for name, value in case.values.items():
         result = tried(result_of, case, {**case.values, name: 0 * value}) if isinstance(value, np.ndarray) else None
         # a zero is often right for other reasons
@@ -1124,7 +1128,9 @@ def formula_is_reference(thing, case):
     if not np.size(plain(expected)):
         return Finding(math.inf, thing.tolerance, "an empty result says nothing", ("the reference returns nothing",))
     right = dense(plain(expected), thing.tolerance, "the claim's tolerance")._replace(floor=1e-12)
-    finding = compare(plain(got), right, factors=case.sizes())
+    finding = compare(plain(got), right, factors=case.sizes(), terms={
+        "all entries are off by one number: that of a column of ones, say": np.ones(np.shape(plain(expected)))}
+        if np.size(plain(expected)) > 1 else {})
     if finding.holds:
         return finding
 

@@ -343,18 +343,25 @@ def coding_is_backprop(claimed, case):
 def local_losses(claimed, case):
     method = fresh(told_as(claimed, TargetPropagation, "target propagation"))
     method.prepare(case.guarded.net)
-    targets, h = difference_targets(method, case)
     weight = case.net.loss_function.weight(len(case.X))
 
-    def reference(l):
-        slope = case.slopes[l] if l < case.net.depth else 1.0
-        right = case.design[l].T @ (slope * weight / method.beta * (h[l] - targets[l]))
-        return Reference([case.project(l, right)], 1e-6, "dense algebra, of slopes by differences", 1e-2)
+    def steps(corrected=True):
+        targets, h = difference_targets(method, case, corrected)
+        return case.per_map(lambda l: case.design[l].T @ (
+            (case.slopes[l] if l < case.net.depth else 1.0) * weight / method.beta * (h[l] - targets[l])))
 
-    return compare_blocks(case, directions_of(claimed.method, case), case.per_map(reference))
+    def mistakes():
+        alone = steps(corrected=False)
+        TargetPropagation.learn_inverses(method, case.guarded.net, case.forward())
+        return case.by_map({"the targets are g(t) alone: h − g(h), the difference, is missing": alone,
+                            "the inverses take their step before the targets are made": steps()})
+
+    expected = steps()
+    return compare_blocks(case, directions_of(claimed.method, case), case.per_map(lambda l: Reference(
+        [case.project(l, expected[l])], 1e-6, "dense algebra, of slopes by differences", 1e-2)), mistakes)
 
 
-def difference_targets(method, case):
+def difference_targets(method, case, corrected=True):
     """Return the targets [None, t_1, …, t_D], by differences and the inverse maps as they were drawn, and all h_l."""
     state, D = case.forward(), case.net.depth
     h = [*(to_numpy(x) for x in state.a[:D]), to_numpy(state.z[D])]
@@ -369,5 +376,5 @@ def difference_targets(method, case):
         if l == D and method.variant == "lee":
             targets[l - 1] = h[l - 1] - method.beta * slope @ case.theta[l][:-1].T
         else:
-            targets[l - 1] = h[l - 1] + inverse(l, targets[l]) - inverse(l, h[l])
+            targets[l - 1] = inverse(l, targets[l]) + corrected * (h[l - 1] - inverse(l, h[l]))
     return targets, h

@@ -563,6 +563,8 @@ class Proximal:
         A, g = self.case.design[l], self.case.signals[l]
         made["the Gram matrix of samples is taken without the ones of the bias"] = self.gamma * A.T @ np.linalg.solve(
             A[:, :-1] @ A[:, :-1].T + np.eye(len(A)) / self.taus[l], g)
+        made["the bias takes the gradient, and has no part in the Gram matrix"] = np.vstack(
+            [np.linalg.solve(M[:-1, :-1], slope[:-1]), slope[-1:]])
         return made | {name: np.linalg.solve(M, value) for name, value in of_gradient.items()}
 
     @property
@@ -612,21 +614,26 @@ def krylov_mistakes(prox, steps, joint, d):
     for l in prox.implicit:  # a few steps of an iteration are what is claimed
         mistakes[l] = {name: value for name, value in mistakes[l].items() if not isinstance(name, Guess)}
         M, b = prox.matrix(l), prox.slopes[l]
+        root = np.diag(M)[:, None] ** -0.5
         mistakes[l] |= {
             "it takes 1 step of CG too few": krylov_step(M, b, steps - 1, joint),
             "it takes 1 step of CG too many": krylov_step(M, b, steps + 1, joint),
             "it is the exact solution": np.linalg.solve(M, b),
-            "it is steepest descent: its directions are not conjugate": steepest_steps(M, b, steps),
+            "it is steepest descent: its directions are not conjugate": cg_steps(M, b, steps, lambda new, old: 0 * new),
+            "β is inverted: old/new": cg_steps(M, b, steps, lambda new, old: old / np.maximum(new, 1e-300)),
+            "it is preconditioned by the diagonal": root * krylov_step(root * M * root.T, root * b, steps, joint),
             "all output units share one step length, or should": krylov_step(M, b, steps, not joint)}
     return mistakes
 
 
-def steepest_steps(M, b, steps):
-    """Return what steps of steepest descent with exact line search make of M d = b, each column by itself."""
-    d = np.zeros_like(b)
+def cg_steps(M, b, steps, beta):
+    """Return what steps of conjugate gradients make of M d = b by column, with β of the new and old squares of r."""
+    d, r, p, square = np.zeros_like(b), b, b, (b * b).sum(axis=0)
     for _ in range(steps):
-        r = b - M @ d
-        d = d + r * ((r * r).sum(axis=0) / np.maximum((r * (M @ r)).sum(axis=0), 1e-300))
+        d = d + p * (square / np.maximum((p * (M @ p)).sum(axis=0), 1e-300))
+        r, old = b - M @ d, square
+        square = (r * r).sum(axis=0)
+        p = r + beta(square, old) * p
     return d
 
 
@@ -668,19 +675,29 @@ def loco_targets(told, case):
     return case.per_map(target)
 
 
-def loco_reference(told, case, rates):
-    """Return θ − θ_new after local steps, written out as the paper has them; an optimizer scales them."""
+def loco_reference(told, case, rates, mistake=""):
+    """Return θ − θ_new after local steps, written out as the paper has them, or with one of `LOCO_MISTAKES`."""
     damping, targets = 0.0 if told.eta is None else 1 / told.eta, loco_targets(told, case)
 
     def step(l):
-        (f, y, _), A, old = targets[l], case.design[l], case.theta[l]
+        (f, y, signal), A, old = targets[l], case.design[l], case.theta[l]
+        y = case.call(f.forward, outputs(case)[l] - signal) if "target" in mistake else y
         theta, optimizer = old.copy(), SGD(1.0) if told.local_optimizer == "sgd" else told.new_optimizer()
         for rate in rates:
-            residual = case.call(f.forward, A @ theta) - y
-            optimizer.step([theta], [A.T @ residual + damping * (theta - old)], scale=rate)
+            z = A @ (old if "held" in mistake else theta)
+            residual = (a := case.call(f.forward, z)) - y
+            if "twice" in mistake:
+                residual = to_numpy(f.adjoint(case.lend(z), case.lend(a), None, case.lend(residual)))
+            slope = A.T @ residual + damping * (theta - old * ("regulariser" not in mistake))
+            optimizer.step([theta], [slope], scale=rate)
         return old - theta
 
     return case.per_map(step)
+
+
+LOCO_MISTAKES = ("the target is f(z − γg), it should be f(z) − γg", "all local steps have one gradient: held",
+                 "f' is applied twice: the matching loss has it already",
+                 "the regulariser draws to 0, it should draw to the old θ")
 
 
 def plain_rates(told):
@@ -709,8 +726,11 @@ def loco_mistakes(told, case):
     rates, other = plain_rates(told), fresh(told, variant="S" if told.variant == "M" else "M")
     made = {"it takes one local step too few": loco_reference(told, case, rates[:-1]),
             "it takes one local step": loco_reference(told, case, rates[:1]),
-            f"it is LocoProp-{other.variant}, not LocoProp-{told.variant}": loco_reference(other, case, rates)}
+            f"it is LocoProp-{other.variant}, not LocoProp-{told.variant}": loco_reference(other, case, rates),
+            **{name: loco_reference(told, case, rates, name) for name in LOCO_MISTAKES}}
     if told.decay:
+        later = [rates[0] * max(1 - t / told.steps, 0.25) for t in range(1, told.steps + 1)]
+        made["the local rate decays a step too early: 1 − (t + 1)/T"] = loco_reference(told, case, later)
         made["the local rate does not decay"] = loco_reference(told, case, [rates[0]] * told.steps)
     if told.eta is not None:
         made["the regulariser is missing"] = loco_reference(fresh(told, eta=None), case, rates)
@@ -820,7 +840,8 @@ def kfac_exact(claimed, case):
     other = fresh(told, fisher="type2" if told.fisher == "empirical" else "empirical")
     return compare_blocks(case, directions_of(claimed.method, case),
                           scaled_blocks(case, kfac_reference(told, case), least=1e-5),
-                          lambda: case.by_map({f"S is {other.fisher}": kfac_reference(other, case)}),
+                          lambda: case.by_map({f"S is {other.fisher}": kfac_reference(other, case),
+                                               "π is inverted": kfac_reference(told, case, power=-1)}),
                           {**case.factors, "damping": told.damping})
 
 
@@ -867,7 +888,7 @@ def kronecker_factors(told, case):
     return case.per_map(factors)
 
 
-def kfac_reference(told, case, factors=None):
+def kfac_reference(told, case, factors=None, power=1):
     """Return [None, d_1, …] of K-FAC, or FOOF, by a linear system in all entries of θ_l; of the batch's own factors."""
     factors, split = factors or kronecker_factors(told, case), getattr(told, "split", None)
 
@@ -876,7 +897,7 @@ def kfac_reference(told, case, factors=None):
         in_a, in_s = np.eye(len(A)), np.eye(len(S))
         slope = case.dense_gradients[l] / (len(case.X) * summed_weight(case))
         trace_a, trace_s = np.trace(A) / len(A), np.trace(S) / len(S)
-        ratio = np.sqrt(trace_a / trace_s) if split == "heuristic" and trace_a * trace_s > 0 else 1.0
+        ratio = np.sqrt(trace_a / trace_s) ** power if split == "heuristic" and trace_a * trace_s > 0 else 1.0
         root = np.sqrt(told.damping) if split == "heuristic" else told.damping
         of_s = S if split is None else S + root / ratio * in_s
         matrix = (np.kron(A, S) + told.damping * np.kron(in_a, in_s) if split == "exact" else

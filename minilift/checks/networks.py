@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from minilift.checks.layers import Case, design_matrix, draw_targets, smooth_at
+from minilift.checks.layers import Case, design_matrix, draw_targets, samples_left_out, smooth_at
 from minilift.checks.numeric import DIFFERENCES, EXACT, Tangents, compare, dense, directional, gradient
 from minilift.checks.report import Guess, claim, nothing_of, only_if, worst_of
 from minilift.energy import replaced
@@ -285,6 +285,8 @@ def compare_blocks(case, got, references, mistakes=None, factors=None):
         return compare(case.project(l, got[l]), references[l], lambda: {
             **{name: case.project(l, value) for name, value in mistakes()[l].items()},
             "it proposes the new parameters; a step is the old ones minus the new": theta - references[l].value,
+            **(samples_left_out(case.design[l][:, :, None] * case.signals[l][:, None], np.asarray(got[l]))
+               if case.plain and case.tangents[l].full else {}),
         }, factors or case.factors, {"a multiple of θ is added: weight decay": theta}, theta=True)
 
     findings = [(l, finding(l)) for l in case.net.maps]

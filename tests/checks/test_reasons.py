@@ -532,10 +532,85 @@ def to_the_next_well(z):
     (Product("x"), {}, "the signal to value 1: it is that of value 0", "a mask is missing"),
     (Quantile(), {}, "two sides of the target are exchanged", "of the targets"),
     (PoolFromZero(2), {}, "some entries should be zero", "padding"),
-    (NoDifference(), {"like": ml.TargetPropagation()}, "is wrong", "nan"),
-    (blocks_of_32, {"like": ml.BackProp()}, "is wrong", "a factor of its own"),
+    (NoDifference(), {"like": ml.TargetPropagation()}, "the difference, is missing", "nan"),
+    (blocks_of_32, {"like": ml.BackProp()}, "the last samples are left out", "a factor of its own"),
     (ml.Argmin(hills, lambda v: np.full(v.shape, np.pi), "z"), {}, "a maximum", "all its rows"),
     (ml.Argmin(wells, to_the_next_well, "z", draw=lambda rng: {"z": rng.uniform(-1.5, 1.5, (4, 3)), "v": 0.0}), {},
      "it depends on the old z", "it is stuck")], ids=lambda x: type(x).__name__)
 def test_what_fits_by_chance_or_in_part_is_not_said(thing, options, said, unsaid):
     tells(said, unsaid, thing, **options)
+
+
+# ---- usual mistakes in methods, made in the reference
+
+class Inverted(ml.KFAC):
+    def dampings(self, a, s):
+        return super().dampings(a, s)[::-1]
+
+
+class InversesFirst(ml.TargetPropagation):
+    def directions(self, net, state, y):
+        self.prepare(net)
+        ml.TargetPropagation.learn_inverses(self, net, state)
+        return super().directions(net, state, y)
+
+    def learn_inverses(self, net, state):
+        pass
+
+
+def matching_steps(block, mistake=""):
+    """Return three local steps of LocoProp-M of length 0.05, with γ = 0.5 and η = 2, or with a mistake."""
+    rows = block.phi.rows(block.a)
+    A = np.hstack([rows, np.ones_like(rows[:, :1])])
+    z, g, old, new = block.phi.columns(block.z), 0.5 * block.phi.columns(block.g), block.theta, block.theta.copy()
+    target = block.f.forward(z - g) if mistake == "target" else block.f.forward(z) - g
+    for _ in range(3):
+        at = A @ (old if mistake == "held" else new)
+        off = block.f.forward(at) - target
+        off = block.f.adjoint(at, block.f.forward(at), None, off) if mistake == "twice" else off
+        new = new - 0.05 * (A.T @ off + (new - (0 if mistake == "zero" else old)) / 2)
+    return old - new
+
+
+def krylov(block, change):
+    """Return three steps of conjugate gradients for τ_θ = 0.2, β inverted or with a preconditioner."""
+    slope = block.phi.adjoint_theta(block.a, block.g)
+    if block.last:
+        return slope
+    A = np.hstack([block.a, np.ones_like(block.a[:, :1])])
+    M = A.T @ A + 5 * np.eye(A.shape[1], dtype=A.dtype)
+    scale = 1 / np.diag(M)[:, None] if change == "diagonal" else 1.0
+    d, r, p = 0 * slope, slope, scale * slope
+    for _ in range(3):
+        square = (r * scale * r).sum(axis=0)
+        step = p * square / np.maximum((p * (M @ p)).sum(axis=0), 1e-300)
+        d, r = d + step, slope - M @ (d + step)
+        share = (r * scale * r).sum(axis=0) / np.maximum(square, 1e-300)
+        p = scale * r + p * (1 / np.maximum(share, 1e-300) if change == "inverted" else share)
+    return d
+
+
+LOCO = ml.LocoProp("M", gamma=0.5, steps=3, local_lr=0.05, eta=2.0, decay=False, local_optimizer="sgd")
+CG3, CHAIN = ml.ProxProp(0.2, solver="cg3"), ml.mlp([4, 3, 3, 2], dtype=np.float64)
+
+
+@pytest.mark.parametrize(("thing", "options", "said"), [
+    (Inverted(0.1, split="heuristic"), {"like": ml.KFAC(0.1, split="heuristic")}, "π is inverted"),
+    (InversesFirst(rate=0.1), {"like": ml.TargetPropagation(rate=0.1)}, "the inverses take their step before"),
+    (lambda b: matching_steps(b, "target"), {"like": LOCO}, "the target is f(z − γg)"),
+    (lambda b: matching_steps(b, "held"), {"like": LOCO}, "have one gradient"),
+    (lambda b: matching_steps(b, "twice"), {"like": LOCO}, "f' is applied twice"),
+    (lambda b: matching_steps(b, "zero"), {"like": LOCO}, "the regulariser draws to 0"),
+    (lambda b: krylov(b, "inverted"), {"like": CG3, "net": CHAIN}, "β is inverted"),
+    (lambda b: krylov(b, "diagonal"), {"like": CG3, "net": CHAIN}, "preconditioned by the diagonal"),
+    (ml.Equal(lambda a: a[: len(a) // 2].T @ a[: len(a) // 2], lambda a: a.T @ a,
+              draw=lambda rng: {"a": rng.normal(size=(9, 2))}), {}, "the last rows have no part in it"),
+    (ml.Equal(lambda a: a @ a.T, lambda a: a @ a.T + 1), {}, "all entries are off by one number")],
+    ids=lambda x: x if isinstance(x, str) else "")
+def test_a_usual_mistake_is_made_and_named(thing, options, said):
+    tells(said, "nan", thing, **options)
+
+
+def test_the_steps_in_which_mistakes_are_made_are_right():
+    ml.verify(matching_steps, like=LOCO).raise_for_failures()
+    ml.verify(lambda b: krylov(b, ""), like=CG3, net=CHAIN).raise_for_failures()
