@@ -109,11 +109,12 @@ def exact(problem, tolerance=1e-10):
 def damped_solve(gram, g, damping):
     r"""Solve :math:`(\tilde A^T\tilde A + \beta I)\, d = \tilde A^T g` directly, on the cheaper side.
 
-    The small matrix is inverted in float64 and applied in g's dtype, or in float64 where the rows are many. Where an
-    estimate of what rounding makes of that exceeds `CERTAIN`, a few output units are solved again in float64. If these
-    differ by more than `TRUSTED`, or the estimate exceeds `DOUBTED`, everything is done in float64 along the principal
-    axes of the data, at two or three times the cost: for inputs of size 255, say, for very large τ_θ, for samples that
-    repeat, or where one is a hundred times the others. On patches that is done where the estimate exceeds `TRUSTED`.
+    The small matrix is inverted in g's dtype, or in float64 where the rows are many. Where an estimate of
+    what rounding makes of that exceeds `CERTAIN`, a few output units are solved again in float64. If these differ by
+    more than `TRUSTED`, or the estimate exceeds `DOUBTED`, the matrix is inverted in float64, and if that does not do
+    either, everything is done in float64 along the principal axes of the data, at two or three times the cost: for
+    inputs of size 255, say, for very large τ_θ, for samples that repeat, or where one is a hundred times the others. On
+    patches the next is tried where the estimate exceeds `TRUSTED`.
 
     Parameters
     ----------
@@ -165,36 +166,34 @@ def check(what, gram, g, damping):
 def quick_solve(gram, g, damping):
     """Return d by the inverse of the small matrix, or None where rounding would spoil it.
 
-    The inverse is made in float32 for parameters in float32, if that does, which takes half the time; or in float64.
+    The inverse is made in float32 for parameters in float32, if that does, in half the time; or in float64.
     """
-    matrix, q = shifted(gram.matrix, damping), gram.lower(g)
-    d = inverse_solve(gram, g, damping, matrix, q, g.dtype) if single_may_do(gram, g, damping, matrix) else None
-    return inverse_solve(gram, g, damping, matrix, q, np.float64) if d is None else d
+    matrix, q, limits = shifted(gram.matrix, damping), gram.lower(g), np.finfo(g.dtype)
+    few_rows = gram.side == "sample" or gram.samples < 4 * len(matrix)  # else float64 costs little beside ãᵀg
+    held = len(matrix) * limits.tiny < damping**2  # the inverse's norm
+    single = few_rows and held and limits.eps * float(matrix.trace()) < SINGLE * damping
+    for made in dict.fromkeys((g.dtype, np.dtype(np.float64))[not single:]):
+        d = inverse_solve(gram, g, damping, matrix, q, made)
+        if d is not None:
+            return d
+    return None
 
 
-def single_may_do(gram, g, damping, matrix):
-    """Whether to try an inverse in float32: for a matrix that is large, not too ill conditioned, nor β² too small."""
-    eps, tiny = np.finfo(g.dtype).eps, np.finfo(g.dtype).tiny
-    return (g.dtype != np.float64 and not many_rows(gram, matrix) and len(matrix) * tiny < damping**2
-            and eps * float(matrix.trace()) < SINGLE * damping)
-
-
-def inverse_solve(gram, g, damping, matrix, q, dtype):
+def inverse_solve(gram, g, damping, matrix, q, made):
     """Return d by an inverse that is made in some dtype, or None where rounding would spoil it."""
     try:
-        inverse = spd_inverse(matrix, dtype)
+        inverse = spd_inverse(matrix, made)
     except ArithmeticError:
         return None
-    name = g.dtype.name
-    applied = inverse if many_rows(gram, inverse) else inverse.astype(name, copy=False)
-    units = slice(None, None, -(-q.shape[1] // PROBED))
+    dtype, units = g.dtype.name, slice(None, None, -(-q.shape[1] // PROBED))
+    applied = inverse if gram.side == "parameter" else inverse.astype(dtype, copy=False)
     estimate = rounding_error(gram, inverse, applied, damping, g, q, units)
     measurable = gram.a.ndim == 2  # a measurement on patches would cost as much as a careful solve
-    if estimate > (DOUBTED if measurable else TRUSTED)[name]:
+    if estimate > (DOUBTED if measurable else TRUSTED)[dtype]:
         return None
-    d = gram.solve(applied, q).astype(name, copy=False)  # ProxProp (13), Representer
-    doubtful = measurable and estimate > CERTAIN[name]
-    return None if doubtful and measured_error(gram, inverse, damping, g, d, units) > TRUSTED[name] else d
+    d = gram.solve(applied, q).astype(dtype, copy=False)  # ProxProp (13), Representer
+    doubtful = measurable and estimate > CERTAIN[dtype]
+    return None if doubtful and measured_error(gram, inverse, damping, g, d, units) > TRUSTED[dtype] else d
 
 
 def shifted(matrix, damping):
@@ -202,11 +201,6 @@ def shifted(matrix, damping):
     result = matrix.copy()
     result.reshape(-1)[::len(result) + 1] += damping
     return result
-
-
-def many_rows(gram, inverse):
-    """Whether the rows are so many that the inverse may be applied in float64 as well, at little cost beside ãᵀg."""
-    return gram.side == "parameter" and gram.samples >= 4 * len(inverse)
 
 
 def careful_solve(gram, g, damping):
@@ -221,23 +215,22 @@ def rounding_error(gram, inverse, applied, damping, g, q, units):
     r"""Estimate the relative error of `quick_solve`, from a few output units and the small matrices.
 
     Three roundings of size ε count: that of the Gram matrix (of centred activations a_c), taken as random, that of the
-    inverse, when it is cast to g's dtype, and those of the products. On the sample side the cast and its product are
-    tried: for samples that repeat, roundings add up instead of cancelling. An error δU of the coefficients becomes one
-    of size :math:`\|\tilde A^T\delta U\|`, and a random one of size :math:`\|\tilde A\|_F\|\delta U\|/\sqrt{N}`. On
-    the parameter side all are taken as random; where `many_rows` has the inverse applied in float64, of the last
-    product only the rounding of q is left. The factors were fitted to digits, CIFAR-10 images and degenerate inputs, so
-    that the estimate is seldom below a third of the error; on the parameter side it is often ten times above.
+    inverse, when it is made in g's dtype or cast to it, and those of the products. The inverse and its product are
+    tried, against coefficients that are refined in float64: for samples that repeat, roundings add up instead of
+    cancelling. On the sample side an error δU of the coefficients becomes one of size
+    :math:`\|\tilde A^T\delta U\|`, and a random one of size :math:`\|\tilde A\|_F\|\delta U\|/\sqrt{N}`. The factors
+    were fitted to digits, CIFAR-10 images and degenerate inputs, so that the estimate is seldom below a third of the
+    error; on the parameter side it may be ten times above.
     """
     xp, n, eps, few = gram.xp, len(inverse), np.finfo(g.dtype).eps, q[:, units].astype(np.float64)
     u, of_inverse, trace = inverse @ few, norm(inverse), float(gram.matrix.trace())
-    if inverse.dtype != np.float64:
-        u += inverse @ (few - gram.matrix @ u - damping * u)  # what one in float64 makes of them, nearly
+    u += inverse @ (few - gram.matrix @ u - damping * u)  # nearly what the right inverse makes of them
     lost = applied @ q[:, units] - u
     if gram.side == "sample":
         of_d = abs(float(xp.vdot(u, gram.matrix @ u))) ** 0.5
         centred = trace - float(gram.matrix.sum()) / n  # ‖a_c‖²
         spread = max(float(inverse.trace()) - damping * of_inverse**2, 0) ** 0.5  # ‖Ãᵀ(K + βI)⁻¹‖
-        random = norm(u) + np.finfo(np.float64).eps / eps * of_inverse * norm(few) / n**0.5  # the inverse is in float64
+        random = norm(u) + np.finfo(np.float64).eps / eps * of_inverse * norm(few) / n**0.5  # of one in float64
         products = abs(float(xp.vdot(lost, gram.matrix @ lost))) ** 0.5 / eps + 4 * (trace / n) ** 0.5 * random
     else:
         rows, of_d = gram.samples, norm(u)
