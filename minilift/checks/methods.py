@@ -208,7 +208,7 @@ def stays_right(claimed, case):
     only_if(is_stateless(claimed.told) or not isinstance(claimed.told, TOLD), "its equations average over batches")
     whole = claimed.method.whole_batch
     only_if(whole == claimed.told.whole_batch, "of it and `like` one alone keeps its batch")
-    batches = [case] * 4 if whole else case.batches
+    batches = 3 * ([case] * 4 if whole else case.batches)  # what is changed after some calls is met
     one, other = fresh(claimed.method), fresh(claimed.told)
     beside = [run_method(one, batch) for batch in batches]
     expected = [run_method(fresh(claimed.method) if isinstance(claimed.told, TOLD) else other, batch)
@@ -233,7 +233,7 @@ def stays_right(claimed, case):
 def follows_epochs(claimed, case):
     method, told = claimed.method, claimed.told
     only_if(type(method).start_epoch is not Method.start_epoch, "it knows of no epochs")
-    told = as_base(told, class_of(told)) if isinstance(told, TOLD) else told
+    told = told_alone(told)
     only_if(claimed.objective is None and type(told) is not type(method), "no other method is given as like")
 
     def steps(method, epoch):
@@ -297,7 +297,7 @@ def keeps_float32(claimed, case):
     (single, X, y), why = case.single, "a network is float32 by default"
     state = single.propagate(X, training=True, rng=np.random.default_rng(0))
     try:
-        fresh(claimed.method).directions(single, state, y)
+        steps = fresh(claimed.method).directions(single, state, y)
     except ArithmeticError as error:
         # not a subclass, such as a division by zero: an iteration that says that it does not reach its tolerance
         only_if(type(error) is not ArithmeticError, f"in float32 it gives up: {error}")
@@ -305,7 +305,20 @@ def keeps_float32(claimed, case):
     except TypeError as error:
         only_if("dtype" in str(error), "it raises, which other claims say")
         return nothing_of([f"float32 arrays become float64, by np.ones or np.eye without dtype perhaps: {error}"], why)
-    return nothing_of([], why)
+    told = claimed.told if claimed.told is not claimed.method else None
+    right = told and tried(lambda: flat(told_alone(told).directions(single, state, y)))
+    if right is None:
+        return nothing_of([], why)
+    own, doubled = (flat(first_run(method, case)[1]) for method in (claimed.method, told_alone(told)))
+    size, rounding = np.max(abs(doubled)), np.max(abs(right - doubled))
+    other = np.max(abs(flat(steps) - right)) > 1e-4 * size + 100 * rounding and fits(own, doubled)
+    return nothing_of(["right in float64, its float32 steps are others than those of `like`: a number, or a branch, "
+                       "for that dtype"] * bool(other), why)
+
+
+def told_alone(told):
+    """Return what a method is said to be, without memory: of one of the package's, or a subclass, the class's own."""
+    return as_base(told, class_of(told)) if isinstance(told, TOLD) else fresh(told)
 
 
 @claim("method", "it is a descent direction", "⟨∇J, d⟩ > 0, d to be subtracted", "ProxProp Prop. 4, 5")

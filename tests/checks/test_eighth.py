@@ -99,3 +99,95 @@ def test_weights_by_place_are_no_cache():
     said = reasons(ml.verify(Weighted()))
     assert "depends on its place" in said
     assert "cached" not in said
+
+
+# ---- mistakes that were missed
+
+
+class OneMask(ml.Dropout):
+    def apply(self, z, training=False, rng=None):
+        return super().apply(z, training, np.random.default_rng(0) if training else None)
+
+
+class TiesTwice(ml.SoftmaxCrossEntropy):
+    """A perceptron's loss, of which all tied maxima count."""
+
+    transfer, proba = None, None
+
+    def value(self, z, y):
+        return float(self.value_per_sample(z, y).sum() * self.weight(len(z)))
+
+    def value_per_sample(self, z, y):
+        return z.max(axis=-1) - z[np.arange(len(z)), y]
+
+    def gradient(self, z, y):
+        return ((z == z.max(axis=-1, keepdims=True)) - np.eye(z.shape[1], dtype=z.dtype)[y]) * self.weight(len(z))
+
+    def prox(self, z, y, tau):
+        raise NotImplementedError("none is known")
+
+
+class FiveSteps(ml.SoftmaxCrossEntropy):
+    def prox(self, v, y, tau):
+        c, u, t = tau * self.weight(len(v)), v.copy(), np.eye(v.shape[1])[y]
+        for _ in range(5):
+            u = u - self.transfer.solve_shifted(u, c, u - v + c * (self.transfer.forward(u) - t))
+        return u
+
+
+@pytest.mark.parametrize(("thing", "said"), [
+    (OneMask(0.5), "the same for every generator"), (TiesTwice(), "ties or kinks"), (FiveSteps(), "")])
+def test_parts_that_are_wrong_at_ties_or_far_out_or_never_draw(thing, said):
+    report = ml.verify(thing)
+    assert not report.passed
+    assert said in reasons(report)
+
+
+def test_an_equality_is_asked_of_many_rows():
+    def chunked(a):
+        return sum(a[k : k + 64].T @ a[k : k + 64] for k in range(0, max(len(a) // 64, 1) * 64, 64))
+
+    assert not ml.verify(ml.Equal(chunked, lambda a: a.T @ a)).passed
+
+
+class HalvedLater(ml.BackProp):
+    calls = 0
+
+    def directions(self, net, state, y):
+        self.calls += 1
+        return [step if self.calls <= 10 else step / 2 for step in super().directions(net, state, y)]
+
+    def reset(self):
+        self.calls = 0
+
+
+class Forgets(ml.ADMM):
+    calls = 0
+
+    def directions(self, net, state, y):
+        self.calls += 1
+        if self.calls == 6:
+            self.variables = None
+        return super().directions(net, state, y)
+
+    def reset(self):
+        super().reset()
+        self.calls = 0
+
+
+@pytest.mark.parametrize(("method", "like", "call"), [
+    (HalvedLater(), ml.BackProp(), "batch 11"), (Forgets(), ml.ADMM(), "call 6")])
+def test_what_changes_after_some_calls_is_met(method, like, call):
+    assert call in reasons(ml.verify(method, like=like))
+
+
+@pytest.mark.parametrize(("jitter", "passed"), [(0.0, True), (0.1, False)])
+def test_float32_steps_are_those_of_like(jitter, passed):
+    def step(block):
+        A = np.hstack([block.a, np.ones_like(block.a[:, :1])])
+        if block.last:
+            return A.T @ block.g
+        more = jitter * (A.dtype == np.float32)
+        return np.linalg.solve(A.T @ A + A.dtype.type(5 + more) * np.eye(A.shape[1], dtype=A.dtype), A.T @ block.g)
+
+    assert ml.verify(step, like=ml.ProxProp(0.2)).passed == passed
