@@ -1196,7 +1196,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("f.integral(z) - tangent,", "abs(f.integral(z) - f.integral(w)),", "knows no tangent"),
         ("tangent = f", "w = f.forward(w)\n    tangent = f", "at f(w)"),
         ("f.integral(z) - tangent, f.forward(z) - f.forward(w)", "f.integral(z) - tangent", "two arrays"),
-        ("f.integral(z) - tangent,", "np.array([f.integral(a) for a in z]) - tangent,", "not one entry"),
+        ("f.integral(z) - tangent,", "np.array([[f.integral(b) for b in a] for a in z]) - tangent,", "not one entry"),
         ("f.integral(z) - tangent, f.forward(z) - f.forward(w)",
          "f.forward(z) - f.forward(w), f.integral(z) - tangent", "comes first"),
         ("f.forward(z) - f.forward(w)", "f.forward(z)", "F itself"),
@@ -1895,6 +1895,7 @@ RIGHT: dict[str, list[tuple[str, str]]] = {
         ("np.logspace(0, 4, 16)", "list(np.logspace(-2, 2, 16))"),
         ("np.logspace(0, 4, 16)", "np.logspace(0, 4, 16)[:, None]"),
         ("np.logspace(0, 4, 16)", "tuple(np.logspace(4, 0, 16))"),
+        ("np.logspace(0, 4, 16)", "1e-13 * np.logspace(0, 4, 16)"),
     ],
     "9.1": [
         ("(Z > 0) * residual", "np.where(Z > 0, residual, 0)"),
@@ -1987,7 +1988,10 @@ RIGHT: dict[str, list[tuple[str, str]]] = {
              "    return rate * sum((1 - rate * shifted) ** t for t in range(steps))")],
     "8.3": [("f.integral(z) - tangent,", "f.integral(z) - f.integral(w) - (z - w) * f.forward(w),"),
             ("return f.integral(z) - tangent, f.forward(z) - f.forward(w)",
-             "return np.array([f.integral(z) - tangent, f.forward(z) - f.forward(w)])")],
+             "return np.array([f.integral(z) - tangent, f.forward(z) - f.forward(w)])"),
+            ("    return f.integral(z) - tangent, f.forward(z) - f.forward(w)",
+             "    rows = [f.integral(u) - f.integral(v) - f.forward(v) * (u - v) for u, v in zip(z, w)]\n"
+             "    return np.array(rows), f.forward(z) - f.forward(w)")],
     "8.4": [("np.min(room[moving] / abs(g[moving]))",
              "np.divide(room, abs(g), out=np.full_like(room, np.inf), where=moving).min()")],
     "10.1": [("np.einsum(\"nkp,nkq->pq\", jac, curvature @ jac)", "sum(J.T @ H @ J for J, H in zip(jac, curvature))"),
@@ -2033,6 +2037,8 @@ RIGHT: dict[str, list[tuple[str, str]]] = {
          "np.average([Y, z_D, a_old], axis=0, weights=[1, gamma, alpha])"),
         ("(Y + gamma * z_D + alpha * a_old) / (1 + gamma + alpha)",
          "a_old - ((a_old - Y) + gamma * (a_old - z_D)) / (1 + gamma + alpha)"),
+        ("(Y + gamma * z_D + alpha * a_old) / (1 + gamma + alpha)",
+         "(Y + gamma * z_D + alpha * a_old) / gamma / (1 / gamma + 1 + alpha / gamma)"),
     ],
     "14.2": [
         ("value < lowest", "value <= lowest"),

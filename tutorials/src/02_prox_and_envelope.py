@@ -80,7 +80,7 @@ grid = np.linspace(-6, 6, 12001)  # spacing 0.001
 # %% tags=["exercise"]
 # Exercise 2.1
 def brute_prox(f, v, tau, grid):
-    """For each entry of v (k,) return the point of grid (m,) least in (2.1)."""
+    """Return an array: for each v (k,) the point of grid (m,) by (2.1)."""
     # <solution>
     distance = (grid - v[:, None]) ** 2
     return grid[np.argmin(f(grid) + distance / (2 * tau), axis=1)]  # (2.1)
@@ -259,7 +259,7 @@ print(f"τ = 0.5: v = 0.2 goes to u = {u:.2f}; the tangent there runs up to "
 # %% tags=["exercise"]
 # Exercise 2.2
 def soft_threshold(v, tau):
-    """Return the prox of tau |u| at each entry of v."""
+    """Return an array: the prox of tau |u| at each entry of v."""
     # <solution>
     length = np.maximum(np.abs(v) - tau, 0)
     return np.sign(v) * length  # (2.3)
@@ -455,7 +455,7 @@ for reduction, weight in (("sum", 1.0), ("mean", 1 / 40)):
     residual = library + weight * 8.0 * slope  # (2.7)
     teach.holds(f"library's prox, {reduction}: (2.7)", residual, v, 1e-10)
     teach.holds(f"library's prox and logistic_prox, {reduction}", library,
-                logistic_prox(v, y, weight * 8.0), 1e-10)
+                logistic_prox(v, y, weight * 8.0), 1e-8)
 
 # %% [markdown]
 # Mind the two reductions: under the *mean* over $N$ samples the loss of one of them has weight $1/N$, and

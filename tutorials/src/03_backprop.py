@@ -159,7 +159,7 @@ def adjoint_theta(a, g):
 # %% tags=["exercise"]
 # Exercise 3.2
 def loss_gradient(z, y):
-    """Return dJ/dz, shape (N, n), for logits z (N, n) and labels y (N,)."""
+    """Return dJ/dz, an array (N, n), for logits z (N, n) and labels y (N,)."""
     # <solution>
     p = np.exp(z - z.max(axis=1, keepdims=True))
     p /= p.sum(axis=1, keepdims=True)

@@ -735,6 +735,7 @@ def toy_loss(w):
     return (w[..., 1] * np.tanh(w[..., 0]) - 1) ** 2 / 2
 
 
+uphill = np.asarray(uphill, dtype=float)
 gradient, toy_H, toy_G = check.toy(uphill)
 damped = -np.linalg.solve(toy_G + 0.2 * np.eye(2), gradient)
 ways = {"Newton": (-np.linalg.solve(toy_H, gradient), "vermillion"),

@@ -420,6 +420,7 @@ def standing_still(answer, theta, d, seed):
     """Exercise 12.4: a step size at which float32 parameters do not move, and float64 ones do."""
     mobile = abs(np.asarray(theta, dtype=float)) / abs(np.asarray(d, dtype=float))
     smallest = float(mobile.min())
+    edge = float((abs(np.spacing(np.asarray(theta, dtype=np.float32))) / 2 / abs(np.asarray(d, dtype=float))).min())
 
     def moved(tau, dtype):
         """Return the share of entries that a step changes."""
@@ -446,7 +447,7 @@ def standing_still(answer, theta, d, seed):
         yield moved(tau, np.float32) > 0.5, "far too large: most entries still move in float32"
         yield moved(tau, np.float32) > 0, \
             "a few entries still move; the most mobile one decides (the minimum, no mean), and τ is " \
-            f"{tau / smallest * 2.0**25:.3g} times the step that moves it"
+            f"{tau / edge:.3g} times the step that moves it"
 
     return check("12.4", answer, claims, mistakes)
 

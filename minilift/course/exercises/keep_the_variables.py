@@ -100,7 +100,7 @@ def output_block(answer, seed):
         found = block(Y, z, a_old, gamma, alpha)
         yield claim("where all three agree, there it is", block(Y, Y, Y, gamma, alpha), Y,
                     look="do the weights above and below the line have the same sum?")
-        yield claim("γ = α = 0: the target", block(Y, z, a_old, 0.0, 0.0), Y, look="which weight has Y?")
+        yield claim("γ = α = 1e-15: the target", block(Y, z, a_old, 1e-15, 1e-15), Y, look="which weight has Y?")
         yield claim("the slope of (14.2) in it", slope(energy, found, tangent), 0.0, SOLVED,
                     "set the slope of the three squares to zero: which weight stands at which value?")
         yield claim("a huge α: a_old", block(Y, z, a_old, gamma, 1e15), a_old)
