@@ -277,7 +277,7 @@ def shifted_inverse(f, v, y, c):
         length = xp.ones((len(v), 1), v.dtype)
         for _ in range(30):  # halve the step of those rows whose objective would rise
             trial = _prox_objective(f, u - length * step, v, y, c)
-            rises = trial > objective + rounding
+            rises = trial > objective + rounding + 4 * np.finfo(v.dtype).eps * abs(objective)
             if not bool(rises.any()):
                 break
             length[rises] /= 2

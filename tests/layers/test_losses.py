@@ -56,6 +56,26 @@ def test_gradient(loss, seed):
     assert_close("gradient", loss.gradient(z, y), matching, 1e-14)
 
 
+class TanhMatching(ml.Loss):
+    """F(z) − ⟨y, z⟩ with F' = tanh, whose prox goes far for targets that tanh cannot reach."""
+
+    transfer = ml.Tanh()
+
+    def value_per_sample(self, z, y):
+        return (self.transfer.integral(z) - y * z).sum(axis=-1)
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("tau", [1.0, 300.0, 1e4])
+def test_a_prox_that_goes_far_is_found(seed, tau):
+    """Where the objective is large, its rounding is no rise."""
+    v, y = 3 * np.random.default_rng(seed).standard_normal((2, 6, 2))
+    loss = TanhMatching()
+    u, c = loss.prox(v, y, tau), tau * loss.weight(len(v))
+    np.testing.assert_allclose(u + c * (np.tanh(u) - y), v, atol=1e-12 * (1 + c) * (1 + abs(u).max()))
+
+
+
 @every_loss
 @given(seed=seeds, tau=st.sampled_from([1e-3, 0.1, 1.0, 30.0, 1e3]), scale=st.sampled_from([0.1, 3.0, 30.0]))
 def test_prox_is_the_minimiser(loss, seed, tau, scale):
