@@ -265,7 +265,7 @@ c = 0.0
 for _ in range(7):
     kept = (1 - rate * (eigenvalues[5] + 0.5)) * c
     c = kept + rate * gamma * Q[:, 5] @ gradients[1][:, 0]  # (8.3)
-h = local_filter(eigenvalues, rate, 7, 0.5)  # η = 2
+h = np.asarray(local_filter(eigenvalues, rate, 7, 0.5))  # η = 2
 teach.holds("seven steps of one component", c,
             gamma * h[5] * Q[:, 5] @ gradients[1][:, 0])
 
@@ -562,7 +562,7 @@ teach.holds("it is nowhere below 0", max(-D.min(), 0), 0)  # (8.5)
 tilt = (bregman(tanh, w + h, z)[0] - bregman(tanh, w - h, z)[0]) / (2 * h)
 teach.holds("at w the slope of (8.1), with D_F, is zero", gamma * g + tilt,
             0 * g, teach.DIFFERENCES)
-teach.holds("the same with your slope", gamma * g + bregman(tanh, w, z)[1],
+teach.holds("the same by Exercise 8.3", gamma * g + bregman(tanh, w, z)[1],
             0 * g)
 
 # %% [markdown]

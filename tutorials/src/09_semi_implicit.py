@@ -327,9 +327,9 @@ looks = [(0.2, "blue", "-", "s"), (0.5, "green", "--", "^"),
          (2.0, "vermillion", "-.", "D")]
 for c, color, line, mark in looks:
     two = min(b0, 0), max((a + c * b0) / (1 + c), 0)  # (9.6)
-    one = (float(matching_fit(a, b0, c)),)
+    lone = (float(matching_fit(a, b0, c)),)
     for ax, curve, minima in ((axes[0], fit_curve, two),
-                              (axes[1], matching_curve, one)):
+                              (axes[1], matching_curve, lone)):
         ax.plot(u, curve(u, a, b0, c), line, color=teach.COLORS[color],
                 label=f"c = {c}")
         for minimum in minima:
@@ -362,7 +362,7 @@ for c, color, line, mark in looks:
                  markevery=[0], color=options["color"])
     axes[1].plot(b_line, matching_fit(a, b_line, c), **options)
 axes[0].plot(b_line[b_line < -0.2], b_line[b_line < -0.2], color="black",
-             linewidth=0.8, label="u = b, for all c")
+             linewidth=0.8, label="u = b")
 axes[0].set(title="the ReLU fit jumps, where depends on c", xlabel="b",
             ylabel="minimiser u", ylim=(-2.1, 2))
 axes[1].set(title="that of the matching loss does not", xlabel="b")
@@ -621,7 +621,7 @@ dead = (-1.0, -1.3, 0.5)
 dead = (1.0, -1.5, 2.0)
 
 # %%
-a, b0, c0 = dead
+a, b0, c0 = map(float, dead)
 z = np.array([[b0]])
 # target a, output 0
 data_term = ml.problems.SquaredFit(ml.ReLU(), z, -np.array([[a]]))

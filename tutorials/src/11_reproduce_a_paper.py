@@ -164,9 +164,9 @@ def epochs_to(curves, levels):
 # %% [markdown]
 # ## Exercise 11.2 (core): choose a step size
 #
-# `table` holds `tau` (k,) and `train_loss`, `val_loss`, `test_loss`, each (seeds, k), not finite where a run
-# diverged. Return the step size of the lowest **median validation** loss among those at which **no seed**
-# diverged.
+# `table` holds `tau` (k,) and `train_loss`, `val_loss` (the check's `test_loss` too), each (seeds, k); where a run
+# diverged, `val_loss` is not finite. Return the step size of the lowest **median validation** loss among those at
+# which **no seed** diverged.
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -582,7 +582,7 @@ found = [name for name in sizes if folder and present(name, folder)]
 # %%
 alt = ("Training loss against epochs and seconds on MNIST and CIFAR-10, "
        "where their files are here; otherwise one sentence: they are not "
-       "here, and what was said above was said about the digits alone.")
+       "here, and what ran above ran on digits alone.")
 for name in found:
     larger = datasets.load(name)
     part = larger.X_train[:2000], larger.y_train[:2000]
@@ -592,8 +592,8 @@ for name in found:
 if not found:
     fig, ax = plt.subplots(figsize=(9, 0.7))
     ax.text(0.5, 0.5,
-            "Neither MNIST nor CIFAR-10 is here: skipped. All that is said "
-            "above is said of digits alone.", ha="center", va="center",
+            "Neither MNIST nor CIFAR-10 is here: skipped. What ran "
+            "above ran on digits alone.", ha="center", va="center",
             fontsize=11)
     ax.axis("off")
     teach.show(fig, alt)

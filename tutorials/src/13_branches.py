@@ -515,7 +515,7 @@ for t in (1e-3, 1.0, 100.0):
                 library / size, 1e-10)  # rounding, times κ of M
     slope = A.T @ (A @ d - G) + d / t  # zero: (13.7)
     teach.holds("    slope of (13.6) in d, relative",
-                slope / np.abs(d / t).max(), 0 * d, 1e-8)
+                slope / np.abs(d / t).max(), 0 * d, 1e-6)
 
 # %% [markdown]
 # ## Predict
@@ -581,7 +581,7 @@ teach.show(fig, "Misfit of all uses after the step over that before, against "
 # $\tau_\theta\to 0$ the sum and the stacked step are both $\tau_\theta\nabla J$ (their mean is $U$ times too short): a
 # test with small steps may not notice.
 #
-# Take $U$ *equal* uses: the same 30 rows $a$, the same signals $g = \tilde a\,\theta^*$, which one change
+# Take $U$ *equal* uses: the same 30 normal rows $a$, the same signals $g = \tilde a\,\theta^*$, which one change
 # $\theta^*$ of $\theta$ would remove. Find $U \le 50$ and $\tau_\theta$ for which the sum of the single steps
 # leaves more than **10 times** the misfit $\sum_u\|\tilde a d - g\|^2$ that no step at all leaves.
 #
