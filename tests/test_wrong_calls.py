@@ -42,7 +42,7 @@ RECORDS = {
 }
 # The local problem and its operators, made for each map in every step of arrays that are in order.
 INNER = {
-    "PrincipalAxes", "local", "direct_solution", "quick_solve", "inverse_solve", "careful_solve", "rounding_error",
+    "PrincipalAxes", "local", "direct_solution", "many_rows", "quick_solve", "careful_solve", "rounding_error",
     "measured_error", "unevenness_and_norm",
     "of_least_norm", "newton_steps", "from_afar", "nearest_to_zero", "rounding_of_gradient",
     "rounding_of_value", "norm", "ratio", "check", "shifted",

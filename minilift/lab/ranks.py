@@ -80,7 +80,7 @@ class Work(NamedTuple):
     own, repeated : float
         Flops of products on its rows, and of those that all ranks repeat.
     inverse : float
-        n³ of the inverses.
+        n³ of the inverses, in float64.
     moved : float
         Bytes that are read or written and hardly computed with.
     sums, gathers : tuple of float
@@ -124,7 +124,7 @@ class Constants(NamedTuple):
     Attributes
     ----------
     product, inverse : float
-        Flops a second of a product; n³ a second of an inverse, both in float32.
+        Flops a second of a product in float32; n³ a second of an inverse in float64.
     memory : float
         Bytes a second.
     alpha, beta : float
@@ -376,7 +376,7 @@ def constants_of(team, problem):
         alpha = clock(lambda: team.sum(small)) / hops
         beta = max(clock(lambda: team.sum(many)) - 2 * hops * alpha, 0.0) / (share * VOLUME)
     return Constants(2 * n * n_in * n_out / clock(lambda: np.matmul(a, theta, out=z)),
-                     size**3 / clock(lambda: spd_inverse(matrix, np.float32)),
+                     size**3 / clock(lambda: spd_inverse(matrix)),
                      3 * large.nbytes / clock(lambda: np.add(large, other, out=other)), alpha, beta)
 
 

@@ -36,7 +36,6 @@ PROBED = 16  # output units, at most, from which the rounding error of a direct 
 TRUSTED = {"float32": 8e-5, "float64": 1e-9}  # relative error up to which the quick direct solve is taken
 CERTAIN = {"float32": 3e-5, "float64": 1e-9}  # estimate of it up to which it is not measured
 DOUBTED = {"float32": 8e-4, "float64": 1e-9}  # and from which it is not measured either; never in float64
-SINGLE = 0.1  # ε times the trace over the damping, from which no inverse in float32 is tried
 EVEN = 4  # unevenness of samples that counts as usual
 ARMIJO = 1e-4  # share of the decrease predicted by the slope that a step length must bring
 HALVINGS = 50  # of a step length before a unit is left where it is
@@ -109,12 +108,11 @@ def exact(problem, tolerance=1e-10):
 def damped_solve(gram, g, damping):
     r"""Solve :math:`(\tilde A^T\tilde A + \beta I)\, d = \tilde A^T g` directly, on the cheaper side.
 
-    The small matrix is inverted in g's dtype, or in float64 where the rows are many. Where an estimate of
-    what rounding makes of that exceeds `CERTAIN`, a few output units are solved again in float64. If these differ by
-    more than `TRUSTED`, or the estimate exceeds `DOUBTED`, the matrix is inverted in float64, and if that does not do
-    either, everything is done in float64 along the principal axes of the data, at two or three times the cost: for
-    inputs of size 255, say, for very large τ_θ, for samples that repeat, or where one is a hundred times the others. On
-    patches the next is tried where the estimate exceeds `TRUSTED`.
+    The small matrix is inverted in float64 and applied in g's dtype, or in float64 where the rows are many. Where an
+    estimate of what rounding makes of that exceeds `CERTAIN`, a few output units are solved again in float64. If these
+    differ by more than `TRUSTED`, or the estimate exceeds `DOUBTED`, everything is done in float64 along the principal
+    axes of the data, at two or three times the cost: for inputs of size 255, say, for very large τ_θ, for samples that
+    repeat, or where one is a hundred times the others. On patches that is done where the estimate exceeds `TRUSTED`.
 
     Parameters
     ----------
@@ -164,29 +162,14 @@ def check(what, gram, g, damping):
 
 
 def quick_solve(gram, g, damping):
-    """Return d by the inverse of the small matrix, or None where rounding would spoil it.
-
-    The inverse is made in float32 for parameters in float32, if that does, in half the time; or in float64.
-    """
-    matrix, q, limits = shifted(gram.matrix, damping), gram.lower(g), np.finfo(g.dtype)
-    few_rows = gram.side == "sample" or gram.samples < 4 * len(matrix)  # else float64 costs little beside ãᵀg
-    held = len(matrix) * limits.tiny < damping**2  # the inverse's norm
-    single = few_rows and held and limits.eps * float(matrix.trace()) < SINGLE * damping
-    for made in dict.fromkeys((g.dtype, np.dtype(np.float64))[not single:]):
-        d = inverse_solve(gram, g, damping, matrix, q, made)
-        if d is not None:
-            return d
-    return None
-
-
-def inverse_solve(gram, g, damping, matrix, q, made):
-    """Return d by an inverse that is made in some dtype, or None where rounding would spoil it."""
+    """Return d by the inverse of the small matrix, or None where rounding would spoil it."""
     try:
-        inverse = spd_inverse(matrix, made)
+        inverse = spd_inverse(shifted(gram.matrix, damping))
     except ArithmeticError:
         return None
-    dtype, units = g.dtype.name, slice(None, None, -(-q.shape[1] // PROBED))
-    applied = inverse if gram.side == "parameter" else inverse.astype(dtype, copy=False)
+    q, dtype = gram.lower(g), g.dtype.name
+    applied = inverse if many_rows(gram, inverse) else inverse.astype(dtype)
+    units = slice(None, None, -(-q.shape[1] // PROBED))
     estimate = rounding_error(gram, inverse, applied, damping, g, q, units)
     measurable = gram.a.ndim == 2  # a measurement on patches would cost as much as a careful solve
     if estimate > (DOUBTED if measurable else TRUSTED)[dtype]:
@@ -203,6 +186,11 @@ def shifted(matrix, damping):
     return result
 
 
+def many_rows(gram, inverse):
+    """Whether the rows are so many that the inverse may be applied in float64 as well, at little cost beside ãᵀg."""
+    return gram.side == "parameter" and gram.samples >= 4 * len(inverse)
+
+
 def careful_solve(gram, g, damping):
     """Return d in float64 along principal axes, where M is diagonal: v = (s + β)⁻¹ Vᵀãᵀg."""
     # rounding of the axes counts ten times and more where the signal hardly reaches the data, as when they are fitted
@@ -215,22 +203,21 @@ def rounding_error(gram, inverse, applied, damping, g, q, units):
     r"""Estimate the relative error of `quick_solve`, from a few output units and the small matrices.
 
     Three roundings of size ε count: that of the Gram matrix (of centred activations a_c), taken as random, that of the
-    inverse, when it is made in g's dtype or cast to it, and those of the products. The inverse and its product are
-    tried, against coefficients that are refined in float64: for samples that repeat, roundings add up instead of
-    cancelling. On the sample side an error δU of the coefficients becomes one of size
-    :math:`\|\tilde A^T\delta U\|`, and a random one of size :math:`\|\tilde A\|_F\|\delta U\|/\sqrt{N}`. The factors
-    were fitted to digits, CIFAR-10 images and degenerate inputs, so that the estimate is seldom below a third of the
-    error; on the parameter side it may be ten times above.
+    inverse, when it is cast to g's dtype, and those of the products. On the sample side the cast and its product are
+    tried: for samples that repeat, roundings add up instead of cancelling. An error δU of the coefficients becomes one
+    of size :math:`\|\tilde A^T\delta U\|`, and a random one of size :math:`\|\tilde A\|_F\|\delta U\|/\sqrt{N}`. On
+    the parameter side all are taken as random; where `many_rows` has the inverse applied in float64, of the last
+    product only the rounding of q is left. The factors were fitted to digits, CIFAR-10 images and degenerate inputs, so
+    that the estimate is seldom below a third of the error; on the parameter side it is often ten times above.
     """
     xp, n, eps, few = gram.xp, len(inverse), np.finfo(g.dtype).eps, q[:, units].astype(np.float64)
     u, of_inverse, trace = inverse @ few, norm(inverse), float(gram.matrix.trace())
-    u += inverse @ (few - gram.matrix @ u - damping * u)  # nearly what the right inverse makes of them
-    lost = applied @ q[:, units] - u
     if gram.side == "sample":
         of_d = abs(float(xp.vdot(u, gram.matrix @ u))) ** 0.5
         centred = trace - float(gram.matrix.sum()) / n  # ‖a_c‖²
         spread = max(float(inverse.trace()) - damping * of_inverse**2, 0) ** 0.5  # ‖Ãᵀ(K + βI)⁻¹‖
-        random = norm(u) + np.finfo(np.float64).eps / eps * of_inverse * norm(few) / n**0.5  # of one in float64
+        lost = applied @ q[:, units] - u
+        random = norm(u) + np.finfo(np.float64).eps / eps * of_inverse * norm(few) / n**0.5  # the inverse is in float64
         products = abs(float(xp.vdot(lost, gram.matrix @ lost))) ** 0.5 / eps + 4 * (trace / n) ** 0.5 * random
     else:
         rows, of_d = gram.samples, norm(u)
@@ -239,7 +226,8 @@ def rounding_error(gram, inverse, applied, damping, g, q, units):
         uneven = max(1.0, unevenness / EVEN)  # but not where one sample has made the sum large
         means = float((gram.matrix[-1, :-1] ** 2).sum()) / rows if gram.bias else 0.0
         centred, spread = trace - gram.bias * rows - means, uneven * averaging * of_inverse
-        products = norm(lost) / eps + of_inverse * (norm(few) + averaging * trace**0.5 * of_g) / n**0.5
+        of_q = (1 if applied is inverse else 4) * norm(few)
+        products = of_inverse * (of_q + averaging * trace**0.5 * of_g) / n**0.5
     if of_d > 0:
         return eps / of_d * (0.4 * spread * centred / n * norm(u) + products)
     return np.inf if trace > 0 and q.any() else 0.0  # units without a signal tell nothing of the others

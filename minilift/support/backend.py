@@ -182,15 +182,15 @@ def in_cache(array):
     return [slice(start, start + rows) for start in range(0, len(array), rows)]
 
 
-def spd_inverse(matrix, dtype=np.float64):
-    """Return the inverse of a small symmetric positive definite matrix.
+def spd_inverse(matrix):
+    """Return the inverse of a small symmetric positive definite matrix, in float64.
 
-    NumPy has no triangular solve and SciPy's brings a second thread pool that fights with NumPy's, so that an inverse,
-    applied in the network's dtype, is the fast way and no less accurate.
+    NumPy has no triangular solve and SciPy's brings a second thread pool that fights with NumPy's, so that one
+    inverse in float64, applied in the network's dtype, is the fast way and no less accurate.
 
     Parameters and errors are those of `spd_factor`.
     """
-    return squared(triangular_inverse(spd_factor(matrix, dtype)))
+    return squared(triangular_inverse(spd_factor(matrix)))
 
 
 def spd_solve(matrix, b):
@@ -204,15 +204,13 @@ def spd_solve(matrix, b):
     return triangular_solve(factor, x, transposed=True).astype(b.dtype, copy=False)
 
 
-def spd_factor(matrix, dtype=np.float64):
-    r"""Return the lower triangular L with :math:`LL^T = M`, for a symmetric positive definite M.
+def spd_factor(matrix):
+    r"""Return the lower triangular L with :math:`LL^T = M`, for a symmetric positive definite M, in float64.
 
     Parameters
     ----------
     matrix : array (n, n)
         For a matrix with NaN or inf it is all NaN: divergence is for the caller to report.
-    dtype : dtype, default float64
-        In which all is done: float32 takes half the time, where the matrix allows it.
 
     Raises
     ------
@@ -220,16 +218,16 @@ def spd_factor(matrix, dtype=np.float64):
         If the matrix is not positive definite to working precision.
     """
     xp = array_module(matrix)
-    matrix = matrix.astype(dtype, copy=False)
+    matrix = matrix.astype(np.float64, copy=False)
     if not bool(xp.isfinite(matrix.sum())):
-        return xp.full_like(matrix, np.nan)
+        return xp.full(matrix.shape, np.nan)
     try:
         factor = xp.linalg.cholesky(matrix)
     except np.linalg.LinAlgError:
-        factor = xp.full_like(matrix, np.nan)
+        factor = xp.full(matrix.shape, np.nan)
     positive = factor.diagonal() > 0  # NaN compares false
     if xp is not np:  # CuPy does not raise on a failed factorisation: let the factor show that it is one
-        probe = xp.cos(xp.arange(len(matrix), dtype=dtype))  # a vector without pattern
+        probe = xp.cos(xp.arange(len(matrix), dtype=np.float64))  # a vector without pattern
         product = matrix @ probe
         positive &= abs(factor @ (factor.T @ probe) - product) < 1e-4 * abs(product).max()
     if not bool(positive.all()):

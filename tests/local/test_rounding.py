@@ -8,7 +8,6 @@ from laws import assert_close, patches_by_loops, stacked
 import minilift as ml
 from minilift.layers import gram
 from minilift.layers.gram import Gram, PrincipalAxes
-from minilift.local import solvers
 from minilift.local.solvers import TRUSTED, damped_solve, quick_solve, rounding_error
 from minilift.methods.backward.sweep import sweep
 from minilift.support.backend import spd_inverse
@@ -165,23 +164,6 @@ def test_data_of_a_sensible_size_take_the_quick_way(rng):
         g = (rng.standard_normal((len(a), 10)) / len(a)).astype(np.float32)
         for tau_theta in (0.05, 1.0):
             assert quick_solve(Gram(a.astype(np.float32)), g, 1 / tau_theta) is not None
-
-
-@pytest.mark.parametrize(("data", "tau_theta", "made"), [
-    ("normal", 1.0, ["float32"]), ("relu", 1.0, ["float32"]), ("far from 0", 50.0, ["float32", "float64"]),
-    ("normal", 1e5, ["float64"]), ("seldom active", 1.0, ["float32"]), ("zero", 1e25, ["float64"])])
-@pytest.mark.parametrize("side", ["sample", "parameter"])
-def test_the_inverse_is_made_in_float32_where_that_does(rng, monkeypatch, data, tau_theta, made, side):
-    """It is tried unless the matrix is too ill conditioned, and what it loses is seen."""
-    a = dict(kinds(rng, (110, 100)))[data].astype(np.float32)
-    g = (rng.standard_normal((110, 10)) / 110).astype(np.float32)
-    seen = []
-    monkeypatch.setattr(solvers, "spd_inverse",
-                        lambda matrix, dtype: seen.append(np.dtype(dtype).name) or spd_inverse(matrix, dtype))
-    d = damped_solve(Gram(a, side), g, 1 / tau_theta).value
-    assert seen == made
-    expected = dense_steps(a, g)(1 / tau_theta)
-    assert np.linalg.norm(d - expected) <= ACCURACY * np.linalg.norm(expected)
 
 
 def test_where_the_estimate_doubts_a_few_units_done_again_decide(rng):
