@@ -356,7 +356,7 @@ def courses(path=None, networks=("mlp",)):
 def mlp_course(data, small):
     """Return the course of a multilayer perceptron."""
     widths = (64, 128, 128, 10) if small else (data.X_train[0].size, 1000, 250, 1000, data.n_classes)
-    batches, levels, budget = ((25, 100, 400), (0.1, 0.01), 0.5) if small else ((50, 200, 800), (0.3, 0.1), 30.0)
+    batches, levels, budget = ((100, 400, 1000), (0.1, 0.01), 0.5) if small else ((50, 200, 800), (0.3, 0.1), 30.0)
     problem = Problem("", widths, "relu", 0)
     return Course(named(data, small, "-".join(map(str, widths))), problem, batches, levels, budget, data)
 
