@@ -391,9 +391,9 @@ def seen_reasons(got, expected):
     if got.size > 1 and fits(abs(got), abs(expected)):
         yield "the sign of some entries is wrong"
     for axis, what in enumerate(("row", "column") if got.ndim == 2 else ()):
-        along = 1 - axis
+        along = 1 - axis  # of lower rank many arrays are so
         if (min(got.shape) > 1 and np.all(np.count_nonzero(expected, axis=along) > 1)
-                and np.linalg.matrix_rank(expected) == min(got.shape)):  # else many arrays are so
+                and np.isfinite(expected).all() and np.linalg.matrix_rank(expected) == min(got.shape)):
             factors = (got * expected).sum(axis=along, keepdims=True) / (expected**2).sum(axis=along, keepdims=True)
             if fits(got, factors * expected) and np.all((abs(factors) > FITS) & (abs(factors - 1) > FITS)):
                 yield f"each {what} is off by a factor of its own"

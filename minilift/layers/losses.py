@@ -277,6 +277,7 @@ def shifted_inverse(f, v, y, c):
         length = xp.ones((len(v), 1), v.dtype)
         for _ in range(30):  # halve the step of those rows whose objective would rise
             trial = _prox_objective(f, u - length * step, v, y, c)
+            # of a large objective its own rounding is more than that of the residual, and no rise
             rises = trial > objective + rounding + 4 * np.finfo(v.dtype).eps * abs(objective)
             if not bool(rises.any()):
                 break

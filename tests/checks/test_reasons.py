@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import minilift as ml
+from minilift.checks.numeric import seen_reasons
 
 
 def tells(said, unsaid, thing, **options):
@@ -614,3 +615,8 @@ def test_a_usual_mistake_is_made_and_named(thing, options, said):
 def test_the_steps_in_which_mistakes_are_made_are_right():
     ml.verify(matching_steps, like=LOCO).raise_for_failures()
     ml.verify(lambda b: krylov(b, ""), like=CG3, net=CHAIN).raise_for_failures()
+
+
+def test_no_rank_is_asked_of_what_is_not_finite():
+    """NumPy raises for one, which would be told as an error of the user's."""
+    assert not list(seen_reasons(np.ones((3, 3)), np.full((3, 3), np.nan)))
