@@ -689,28 +689,31 @@ def loco_targets(told, case):
 
 
 def loco_reference(told, case, rates, mistake=""):
-    """Return θ − θ_new after local steps, written out as the paper has them, or with one of `LOCO_MISTAKES`."""
+    """Return θ − θ_new after local steps, written out as the paper has them, or with a key of `LOCO_MISTAKES`."""
     damping, targets = 0.0 if told.eta is None else 1 / told.eta, loco_targets(told, case)
 
     def step(l):
         (f, y, signal), A, old = targets[l], case.design[l], case.theta[l]
-        y = case.call(f.forward, outputs(case)[l] - signal) if "target" in mistake else y
+        y = case.call(f.forward, outputs(case)[l] - signal) if mistake == "target" else y
         theta, optimizer = old.copy(), SGD(1.0) if told.local_optimizer == "sgd" else told.new_optimizer()
         for rate in rates:
-            z = A @ (old if "held" in mistake else theta)
+            z = A @ (old if mistake == "held" else theta)
             residual = (a := case.call(f.forward, z)) - y
-            if "twice" in mistake:
+            if mistake == "twice":
                 residual = to_numpy(f.adjoint(case.lend(z), case.lend(a), None, case.lend(residual)))
-            slope = A.T @ residual + damping * (theta - old * ("regulariser" not in mistake))
+            slope = A.T @ residual + damping * (theta - old * (mistake != "origin"))
             optimizer.step([theta], [slope], scale=rate)
         return old - theta
 
     return case.per_map(step)
 
 
-LOCO_MISTAKES = ("the target is f(z − γg), it should be f(z) − γg", "all local steps have one gradient: held",
-                 "f' is applied twice: the matching loss has it already",
-                 "the regulariser draws to 0, it should draw to the old θ")
+LOCO_MISTAKES = {
+    "target": "the target is f(z − γg), it should be f(z) − γg",
+    "held": "all local steps have one gradient: held",
+    "twice": "f' is applied twice: the matching loss has it already",
+    "origin": "the regulariser draws to 0, it should draw to the old θ",
+}
 
 
 def plain_rates(told):
@@ -740,7 +743,7 @@ def loco_mistakes(told, case):
     made = {"it takes one local step too few": loco_reference(told, case, rates[:-1]),
             "it takes one local step": loco_reference(told, case, rates[:1]),
             f"it is LocoProp-{other.variant}, not LocoProp-{told.variant}": loco_reference(other, case, rates),
-            **{name: loco_reference(told, case, rates, name) for name in LOCO_MISTAKES}}
+            **{why: loco_reference(told, case, rates, name) for name, why in LOCO_MISTAKES.items()}}
     if told.decay:
         later = [rates[0] * max(1 - t / told.steps, 0.25) for t in range(1, told.steps + 1)]
         made["the local rate decays a step too early: 1 − (t + 1)/T"] = loco_reference(told, case, later)
