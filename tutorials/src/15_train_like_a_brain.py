@@ -810,8 +810,8 @@ teach.show(fig, "Left: final training loss against the learning rate; a cross "
            "propagation at 3. Middle and right: training loss of each at its "
            "chosen rate against epochs and seconds. Predictive coding and "
            "target propagation lead from epoch 1 or 2 to 10 or 11; BackProp "
-           "ends lowest. Its 20 epochs take the fewest seconds, predictive coding's "
-           "the most.")
+           "ends lowest. Its 20 epochs take the fewest seconds, predictive "
+           "coding's the most.")
 
 # %% [markdown]
 # ## Exercise 15.5 (open): what is local?
