@@ -16,10 +16,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minilift.graph import checked_network
 from minilift.layers.maps import Linear
 from minilift.methods.backward.sweep import Method
 from minilift.network import Network
 from minilift.support.arguments import instance_of, known_name, shown, whole_number
+from minilift.support.backend import as_array
 from minilift.support.files import checksum
 
 
@@ -65,6 +67,14 @@ def descend(variables, schedule):
     for block, l, update in schedule:
         variables = variables.replaced(block, l, update(l, variables))
     return variables
+
+
+def checked_targets(what, net, y):
+    """Return targets as the network's loss takes them, on its backend, or raise an error."""
+    y = as_array(f"{what}: y", y, checked_network(what, net).xp)
+    if not y.ndim:
+        raise ValueError(f"{what}: y must hold targets, got {shown(y)}")
+    return net.loss_function.check_targets(y, len(y), net.shapes[-1][0], net.dtype, net.xp)
 
 
 class LiftedEnergy:
@@ -168,8 +178,8 @@ class Lifted(Method):
         """Return θ − θ_new for a forward pass that has been done, aligned with `net.parameters`."""
         self.check_network(net)
         X = state.a[0]
-        energy = self.energy(net, X, y)
         new = self.beginning(net, state, y)
+        energy = self.energy(net, X, y)
         energy.known = [*zip(state.theta[1:], state.a, state.z[1:]), (None, None, None)]
         for _ in range(self.sweeps_on(net)):
             new = descend(new, self.schedule(energy))
@@ -205,11 +215,7 @@ class Lifted(Method):
         """Return the lifted values by name, and the fingerprint of the data that they belong to."""
         if self.memory == "forward" or self.variables is None:
             return {}
-        state = {f"{name}/{l}": values[l] for name in ("z", "a") for values in [getattr(self.variables, name)]
-                 for l in range(1, len(values or ())) if values[l] is not None}
-        if self.variables.multiplier is not None:
-            state["multiplier"] = self.variables.multiplier
-        return {**state, "data": np.array(self.data or "")}
+        return {**named(self.variables), "data": np.array(self.data or "")}
 
     def load_state_dict(self, values):
         """Take back what `state_dict` returned."""
@@ -234,12 +240,29 @@ class Lifted(Method):
         return None
 
     def check_state(self, net):
-        """Raise an error if the lifted values belong to another network."""
-        for name in ("z", "a"):
-            for l, array in enumerate(getattr(self.variables, name, None) or ()):
-                if l and (l > net.depth or array.shape[1:] != net.phi[l].theta_shape[1:] or array.dtype != net.dtype):
-                    raise ValueError(f"{type(self).__name__}: {name}/{l} must be of a network with "
-                                     f"{net.depth} maps as here and dtype {net.dtype}, got {shown(array)}")
+        """Raise an error if lifted values that are kept belong to another network, or to another method."""
+        if self.memory == "forward" or self.variables is None:
+            return
+        sample = net.propagate(net.xp.zeros((1, *net.shapes[0]), net.dtype))
+        wanted, kept = (named(variables, form) for variables in (self.start(net, sample), self.variables))
+        for name in {**wanted, **kept}:
+            if wanted.get(name) != kept.get(name):
+                raise ValueError(f"{type(self).__name__}: {name} must be {wanted.get(name, 'absent')} here, "
+                                 f"got {kept.get(name, 'nothing')}; reset() forgets what is kept")
+
+
+def named(variables, of=lambda value: value):
+    """Return {name: value, or something of it} of all lifted values: z/1, …, a/1, … and multiplier."""
+    values = {f"{name}/{l}": of(value) for name in ("z", "a") for l, value in enumerate(getattr(variables, name) or ())
+              if l and value is not None}
+    return values if variables.multiplier is None else {**values, "multiplier": of(variables.multiplier)}
+
+
+def form(value):
+    """Return in words what a lifted value has in common with that of any other batch."""
+    if not hasattr(value, "shape"):
+        return f"a {type(value).__name__}"
+    return f"rows of shape {value.shape[1:]} and dtype {value.dtype}"
 
 
 def on_backend(xp, values):

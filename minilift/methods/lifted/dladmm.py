@@ -88,13 +88,13 @@ class DLADMM(Lifted):
         zeros = array_module(state.z[net.depth]).zeros_like(state.z[net.depth])
         return Variables(list(state.theta), list(state.z), list(state.a), zeros)
 
-    def directions(self, net, state, y):
-        """Return θ − θ_new for a forward pass that has been done; the schedule comes before the sweeps."""
-        self.check_network(net)
+    def beginning(self, net, state, y):
+        """Return the variables before the first block, when the schedule has looked at the loss."""
+        variables = super().beginning(net, state, y)  # which refuses another batch, of which no loss counts
         if self.scheduled:
             width = max((phi.n_in for phi in net.phi[2:]), default=0)
             self.look_at(net.loss_function.value(state.z[net.depth], y), width)
-        return super().directions(net, state, y)
+        return variables
 
     def look_at(self, loss, width):
         """Take the loss of θ after the call before, and let ρ and κ grow if it has risen three times."""

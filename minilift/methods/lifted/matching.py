@@ -15,15 +15,14 @@ import math
 import numpy as np
 
 from minilift.energy import squared_norm
-from minilift.graph import checked_network
 from minilift.layers.activations import Activation
 from minilift.layers.gram import Gram
 from minilift.local.activation_problem import ActivationProblem
 from minilift.local.problems import LocalProblem, MatchingLoss
 from minilift.local.solvers import exact
-from minilift.methods.lifted.descend import Lifted, LiftedEnergy, Variables
+from minilift.methods.lifted.descend import Lifted, LiftedEnergy, Variables, checked_targets
 from minilift.support.arguments import number_between, positive_number, sequence
-from minilift.support.backend import array_module, as_array
+from minilift.support.backend import array_module
 
 
 class MatchingEnergy(LiftedEnergy):
@@ -41,9 +40,8 @@ class MatchingEnergy(LiftedEnergy):
     """
 
     def __init__(self, net, y, mu=1.0, decay=0.0):
-        y, n_out = as_array("MatchingEnergy: y", y, checked_network("MatchingEnergy", net).xp), net.shapes[-1][0]
-        self.net, self.y = net, net.loss_function.check_targets(y, len(y), n_out, net.dtype, net.xp)
-        self.target = net.loss_function.targets(net.xp.zeros((len(y), n_out), net.dtype), self.y)
+        self.net, self.y = net, checked_targets("MatchingEnergy", net, y)
+        self.target = net.loss_function.targets(net.xp.zeros((len(self.y), net.shapes[-1][0]), net.dtype), self.y)
         mu = checked_weights("MatchingEnergy: mu", mu)
         self.mu = [None, *one_for_each("MatchingEnergy: mu", mu, net.depth - 1), 1.0]
         self.decay = number_between("MatchingEnergy: decay", decay, 0)

@@ -45,7 +45,7 @@ class PredictiveCoding(Lifted):
     Attributes
     ----------
     variables : Variables or None
-        The lifted values after the last call.
+        The lifted values after the last call, and the θ of that call.
 
     Raises
     ------
@@ -89,7 +89,8 @@ class PredictiveCoding(Lifted):
         energy, variables = self.energy_around(net, state, y), self.start(net, state)
         for _ in range(self.steps):
             variables = self.relaxed(energy, variables)
-        self.variables, self.last_energy = variables, energy
+        kept = [None, *(theta.copy() for theta in variables.theta[1:])]  # an optimizer writes into the network's own
+        self.variables, self.last_energy = variables._replace(theta=kept), energy
         weight = net.loss_function.weight(len(state.a[0]))
         return [weight * energy.gradient("theta", l, variables) for l in net.maps]  # PC direction
 

@@ -25,7 +25,7 @@ from minilift.energy import squared_norm
 from minilift.local.fits import fit_inputs
 from minilift.local.problems import LocalProblem, MatchingLoss, Model, SquaredFit
 from minilift.local.solvers import exact, fletcher_reeves
-from minilift.methods.lifted.descend import LiftedEnergy, Variables
+from minilift.methods.lifted.descend import LiftedEnergy, Variables, checked_targets
 from minilift.support.arguments import known_name, positive_number
 
 
@@ -59,7 +59,8 @@ class TwoSplit(LiftedEnergy):
     ----------
     net : Network
         A chain of maps with elementwise transfers.
-    y : targets
+    y : targets or None
+        None will do for `start`.
     mu : float, default 1.0
         Weight μ of the penalties.
     latent : {"post", "pre"}, default "post"
@@ -69,7 +70,8 @@ class TwoSplit(LiftedEnergy):
     """
 
     def __init__(self, net, y, mu=1.0, latent="post", fixed=None):
-        self.net, self.y, self.fixed = net, y, fixed
+        self.net, self.fixed = net, fixed
+        self.y = None if y is None else checked_targets("TwoSplit", net, y)
         self.mu = positive_number("TwoSplit: mu", mu)
         self.latent = known_name("TwoSplit: latent", latent, ("post", "pre"))
 

@@ -112,6 +112,19 @@ def test_alpha_is_the_least_that_bounds_the_energy(seed):
     assert_close("W", method.step_w(energy, l, v), v.theta[l] - g / alpha, 1e-12)
 
 
+def test_a_batch_that_is_refused_is_no_loss_of_the_schedule():
+    net, X, y = problem(0)
+    method = ml.DLADMM()
+    method.direction(net, X, y)
+    method.direction(net, X, y)
+    losses = list(method.losses)
+    for _ in range(5):
+        with pytest.raises(ValueError, match="DLADMM: the batch has changed"):
+            method.direction(net, X + 1, y)
+    assert method.losses == losses
+    assert len(losses) == 1
+
+
 def test_the_multiplier_rises_from_what_it_was():
     # holds dlADMM u
     net, X, y = problem(0)

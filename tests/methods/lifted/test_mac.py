@@ -220,7 +220,7 @@ def test_a_state_that_does_not_fit_is_refused():
     other.load_state_dict(state)
     assert other.weight == method.weight
     other.check_state(network())
-    with pytest.raises(ValueError, match="MAC: a/1 must be of a network with"):
+    with pytest.raises(ValueError, match="MAC: a/1 must be rows of shape"):
         other.check_state(ml.mlp([5, 7, 4, 3]))
     with pytest.raises(ValueError, match="MAC: expected a state with the key mu"):
         other.load_state_dict({"a/1": state["a/1"]})

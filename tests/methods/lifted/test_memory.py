@@ -1,5 +1,7 @@
 """What a lifted method keeps between calls, and how `fit` hands it the whole training set."""
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -121,10 +123,74 @@ def test_a_state_of_another_network_is_refused():
     other = ml.BCD()
     other.load_state_dict(state)
     other.check_state(network())
-    with pytest.raises(ValueError, match="BCD: z/1 must be of a network with"):
-        other.check_state(ml.mlp([5, 7, 4, 3]))
+    for widths, dtype, got in (([5, 7, 4, 3], "float32", r"\(7,\) and dtype float32 here, got .*\(6,\)"),
+                               ([5, 6, 4, 3], "float64", r"\(6,\) and dtype float64 here, got .* dtype float32")):
+        with pytest.raises(ValueError, match=rf"BCD: z/1 must be rows of shape {got}.*reset\(\) forgets what is kept"):
+            other.check_state(ml.mlp(widths, dtype=dtype))
+    with pytest.raises(ValueError, match=r"BCD: z/3 must be rows of shape \(2,\) .*, got rows of shape \(3,\)"):
+        other.check_state(ml.mlp([5, 6, 4, 2, 3]))
     with pytest.raises(ValueError, match="BCD: expected a state with the keys"):
         other.load_state_dict({**state, "w": np.zeros(2)})
+
+
+STARTING_ANEW = [ml.ADMM(variables="forward"), ml.BCD(variables="forward"), ml.MAC(variables="forward"),
+                 ml.DLADMM(variables="forward"), ml.LPOM(variables="forward"), ml.FenchelLifted(), ml.LiftedBregman(),
+                 ml.PredictiveCoding()]
+
+
+@pytest.mark.parametrize("method", STARTING_ANEW, ids=repr)
+def test_what_keeps_nothing_serves_one_network_after_another(method):
+    alone = copy.deepcopy(method)
+    method.direction(network(), *DATA)
+    for net in (ml.mlp([5, 7, 3], seed=1), network(dtype=np.float64)):
+        alone.reset()
+        for after, first in zip(method.direction(net, *DATA)[1], alone.direction(net, *DATA)[1]):
+            assert np.array_equal(after, first)
+
+
+@pytest.mark.parametrize("method", [*STARTING_ANEW, *METHODS], ids=repr)
+def test_the_state_and_its_energy_stay_as_they_are_when_the_network_is_trained(method):
+    method, net = copy.deepcopy(method), network()
+    method.reset()
+    _, directions = method.direction(net, *DATA)
+    energy, theta = method.measure(), [theta.copy() for theta in method.variables.theta[1:]]
+    ml.SGD(lr=0.5).step(net.parameters, directions)
+    assert method.measure() == energy
+    assert all(map(np.array_equal, method.variables.theta[1:], theta))
+
+
+@pytest.mark.parametrize(("kept", "method", "message"), [
+    (ml.BCD(), ml.ADMM(), r"ADMM: multiplier must be rows of .*, got nothing"),
+    (ml.ADMM(), ml.BCD(), r"BCD: a/3 must be rows of shape \(3,\) and dtype float32 here, got nothing"),
+    (ml.ADMM(), ml.LPOM(), r"LPOM: z/1 must be absent here, got rows"),
+    (ml.LPOM(), ml.BCD(), r"BCD: z/1 must be rows of shape \(6,\) .*, got nothing"),
+], ids=lambda case: type(case).__name__)
+def test_lifted_values_of_another_method_are_refused(kept, method, message):
+    kept.reset()
+    kept.direction(network(), *DATA)
+    method.load_state_dict(kept.state_dict())
+    with pytest.raises(ValueError, match=message):
+        method.direction(network(), *DATA)
+    method.reset()
+
+
+def test_variables_that_are_too_few_are_refused():
+    method = ml.BCD()
+    method.variables = Variables([], [None], [None])
+    with pytest.raises(ValueError, match=r"BCD: z/1 must be rows .*, got nothing"):
+        method.direction(network(), *DATA)
+
+
+@pytest.mark.parametrize("method", [ml.BCD(), ml.ADMM(), ml.MAC(), ml.LPOM(), ml.PredictiveCoding()], ids=repr)
+def test_the_energy_takes_the_targets_that_the_network_takes(method):
+    net = network()
+    energy, listed = (method.energy(net, DATA[0], y) for y in (DATA[1], DATA[1].tolist()))
+    start = method.start(net, net.forward(DATA[0]))
+    assert energy.value(start) == listed.value(start)
+    for y, message in ((DATA[1][:, None], "y: SoftmaxCrossEntropy expects labels of shape"), (3, "y must hold targets"),
+                       (DATA[1] + 1, "y: labels must lie in 0 … 2")):
+        with pytest.raises(ValueError, match=message):
+            method.energy(net, DATA[0], y)
 
 
 def test_the_gpu_backend(device):
