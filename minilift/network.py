@@ -226,11 +226,11 @@ class Network(Settings):
         return NoMethod([self._theta[l] for l in self.maps] + [norm.scale_shift for norm in self.norms])
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Return all parameters and running statistics by name, as NumPy arrays."""
+        """Return copies of all parameters and running statistics by name, as NumPy arrays."""
         arrays = {f"theta_{l}": self._theta[l] for l in self.maps}
         for k, norm in enumerate(self.norms, start=1):
             arrays |= {f"scale_shift_{k}": norm.scale_shift, f"running_{k}": norm.running}
-        return {name: to_numpy(array) for name, array in arrays.items()}
+        return {name: np.array(to_numpy(array)) for name, array in arrays.items()}
 
     def load_state_dict(self, arrays: Mapping[str, Any]) -> None:
         """Take parameters and running statistics by name, as `state_dict` returns them: all of them or none.

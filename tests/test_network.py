@@ -331,3 +331,13 @@ def test_state_dict_goes_from_one_network_to_another():
     source.theta[1][:] = 0
     assert target.theta[1].any()  # the two share nothing
     assert not read_only(source.theta[1]).any()
+
+
+def test_a_state_dict_keeps_its_moment(rng):
+    net = ml.Network([ml.Linear(3, 4), ml.BatchNorm(4), ml.Linear(4, 2)])
+    state = net.state_dict()
+    before = {name: array.copy() for name, array in state.items()}
+    _, directions = ml.BackProp().direction(net, rng.random((5, 3)), rng.integers(0, 2, 5), commit=True)
+    ml.SGD(1.0).step(net.parameters, directions)
+    assert all(np.array_equal(array, before[name]) for name, array in state.items())
+    assert not any(np.array_equal(array, before[name]) for name, array in net.state_dict().items())

@@ -18,7 +18,7 @@ import numpy as np
 
 from minilift.layers.losses import shifted_inverse
 from minilift.local.solvers import ratio
-from minilift.support.backend import array_module
+from minilift.support.backend import all_finite, array_module
 
 NEWTON_STEPS = 100  # far above the ten or so that it takes; reaching it is an error, not a result
 HALVINGS = 10  # of a step before the safe one is taken
@@ -89,9 +89,18 @@ class ActivationProblem(NamedTuple):
         return (self.kappa * above + below)[:, None]
 
     def contraction(self):
-        r"""Return κ ‖W‖₂², by which two points come nearer at least in one step of `fixed_point`."""
+        r"""Return κ ‖W‖₂², by which two points come nearer at least in one step of `fixed_point`.
+
+        Raises
+        ------
+        ArithmeticError
+            If W is not finite, or too large to be squared.
+        """
         xp, (n, m) = array_module(self.W), self.W.shape
-        return self.kappa * float(xp.linalg.eigvalsh(self.W @ self.W.T if n <= m else self.W.T @ self.W)[-1])
+        square = self.W @ self.W.T if n <= m else self.W.T @ self.W
+        if not all_finite(square):
+            raise ArithmeticError("the weights of a map are not finite, or too large to be squared")
+        return self.kappa * float(xp.linalg.eigvalsh(square)[-1])
 
     def fixed_point(self, a, steps):
         r"""Return a after so many steps of a ← σ(q(a)).

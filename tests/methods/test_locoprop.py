@@ -248,6 +248,17 @@ def test_a_schedule_of_the_local_optimizers_own_rate_is_followed(rng):
     assert not any(d.any() for method in (other, late) for d in method.direction(net, X, y)[1])
 
 
+def test_a_local_optimizer_that_was_at_work_elsewhere_lends_its_settings_alone(rng):
+    X, y = rng.standard_normal((6, 3)), rng.integers(0, 2, 6)
+    used = ml.Adam(0.1)
+    used.step([np.ones((4, 2))], [np.ones((4, 2))])  # of the shape of θ_1
+    net = ml.mlp([3, 2], dtype=np.float64)
+    [d], [e] = (ml.LocoProp("M", local_lr=0.1, local_optimizer=optimizer).direction(net, X, y)[1]
+                for optimizer in (ml.Adam(0.1), used))
+    assert np.array_equal(d, e)
+    ml.LocoProp("M", local_lr=0.1, local_optimizer=used).direction(ml.mlp([3, 5, 2], dtype=np.float64), X, y)
+
+
 def test_base_rate_of_the_notebook(numbers):
     X, net = numbers["X"][0], autoencoder(numbers)
     method = ml.LocoProp("M", 10.0, 3, ml.WarmupLinear(1e-3), "rmsprop")

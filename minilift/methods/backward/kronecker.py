@@ -19,6 +19,7 @@ their signals, as the sweep has them.
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Mapping
 
@@ -75,12 +76,9 @@ class FOOF(Method):
 
     def directions(self, net, state, y):
         """Return the directions for a forward pass that has been done, aligned with `net.parameters`."""
-        try:
-            self.prepare(net, state)
-            return super().directions(net, state, y)
-        finally:
-            if not self.decay:
-                self.reset()
+        method = self if self.decay else copy.copy(self)  # thrown away with this batch's factors
+        method.prepare(net, state)
+        return super(FOOF, method).directions(net, state, y)
 
     def prepare(self, net, state):
         """Count the step and note the number of samples, before the sweep."""
@@ -154,7 +152,8 @@ class FOOF(Method):
                  for kind, size in zip(self.kinds, net.theta[l].shape)}
         found = {name: factor.shape for name, factor in self.factors.items()}
         if found and found != sizes:
-            raise ValueError(f"{type(self).__name__}: expected running factors of the shapes {sizes}, got {found}")
+            raise ValueError(f"{type(self).__name__}: expected running factors of the shapes {sizes}, got {found}; "
+                             "call reset() to start anew")
 
 
 class KFAC(FOOF):
@@ -276,8 +275,13 @@ def matching_transfer(what, loss):
 
 
 def solve_exactly(A, S, gradient, damping):
-    r"""Return d with :math:`A d S + \lambda d = \nabla J`, in float64 along the eigenvectors of both."""
+    r"""Return d with :math:`A d S + \lambda d = \nabla J`, in float64 along the eigenvectors of both.
+
+    NaN where a factor is not finite, as from `spd_solve`: divergence is for the caller to report.
+    """
     xp = array_module(gradient)
+    if not bool(xp.isfinite(A.sum() + S.sum())):
+        return xp.full_like(gradient, np.nan)
     (a, left), (s, right) = xp.linalg.eigh(A), xp.linalg.eigh(S)
     products = xp.maximum(a, 0)[:, None] * xp.maximum(s, 0)
     d = (left.T @ gradient @ right) / (products + damping)  # K-FAC

@@ -63,8 +63,8 @@ class LocoProp(Method):
     local_optimizer : {"rmsprop", "sgd", "momentum", "nesterov", "adam"} or Optimizer, default "rmsprop"
         "sgd" takes plain steps, in sample space where that is cheaper. The others rescale entries of θ or carry a
         velocity from batch to batch, so that they work on θ; each map keeps a state of its own. "rmsprop" is TF1's
-        with the notebook's constants. An optimizer given as an object is copied for each map; its own lr, or schedule
-        of it, multiplies `local_lr`.
+        with the notebook's constants. An optimizer given as an object is copied for each map, without its state; its
+        own lr, or schedule of it, multiplies `local_lr`.
     decay : bool, default True
         Whether the local rate is multiplied by max(1 − t/T, ¼) in step t = 0, …, T − 1.
     eta : float, optional
@@ -192,6 +192,7 @@ class LocoProp(Method):
         """Return a local optimizer that has taken no step."""
         given = self.local_optimizer
         optimizer = copy.deepcopy(given if isinstance(given, Optimizer) else LOCAL_OPTIMIZERS[given])
+        optimizer.reset()  # one that was given may have been at work elsewhere
         optimizer.start_epoch(self.epoch)
         return optimizer
 
@@ -245,7 +246,7 @@ class LocoProp(Method):
         """Raise a `ValueError` if the local optimizers have been at work on another network."""
         if self.optimizers and set(self.optimizers) != set(range(1, len(net.parameters) + 1)):
             raise ValueError(f"LocoProp: expected local optimizers of {len(net.parameters)} parameters, "
-                             f"got those of {sorted(self.optimizers)}")
+                             f"got those of {sorted(self.optimizers)}; call reset() to start anew")
         for l, optimizer in self.optimizers.items():
             optimizer.check_fits(net.parameters[l - 1:l])
 

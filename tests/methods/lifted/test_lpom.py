@@ -35,6 +35,13 @@ def test_an_iteration_is_the_papers():
     assert_close("a_2", energy.fixed_point(2, v, 1), second, 1e-13)
 
 
+def test_weights_too_large_to_be_squared_end_a_run_as_divergence():
+    net = network()
+    net.theta[2] = np.full_like(net.theta[2], 1e25)
+    history = ml.fit(net, DATA, ml.LPOM(), ml.SGD(1.0), epochs=1, batch_size=None, progress=False)
+    assert "too large to be squared" in str(history.diverged)
+
+
 def test_the_iteration_contracts_by_the_factor_that_is_stated(rng):
     for seed in range(30):
         net, X, y = problem(seed)
