@@ -568,7 +568,8 @@ def describe(name: str) -> str:
     the embedded UCI optical digits
     """
     loader = SETS[known_name("data set", name, SETS)]
-    lines = [str(inspect.getdoc(loader)).partition("\n")[0].removeprefix("Return ")]
+    text = inspect.getdoc(loader) or "no description, as Python runs without docstrings (-OO)"
+    lines = [text.partition("\n")[0].removeprefix("Return ")]
     if name == "digits":
         facts = digits_manifest()
         lines += [f"Source: {facts['source']}; {facts['citation']}", f"Licence: {facts['licence']}"]

@@ -31,6 +31,11 @@ def small_set():
     return Dataset("small", X[:3], y[:3], X[3:], y[3:], (2, 2, 3), 5)
 
 
+def test_a_description_without_docstrings_says_so(monkeypatch):
+    monkeypatch.setattr(datasets.digits, "__doc__", None)
+    assert datasets.describe("digits").startswith("no description, as Python runs without docstrings")
+
+
 def test_images_and_flat_rows_are_the_same_numbers():
     data = small_set()
     images = data.images()

@@ -423,3 +423,15 @@ def test_other_maps_have_no_filters(l, message):
                  lambda: plots.prox_residual(net, X, y, l)):
         with pytest.raises(ValueError, match=message):
             draw()
+
+
+def test_ticks_of_a_short_logarithmic_axis_are_plain():
+    figure = plots.new_figure(4, 4)
+    axes = figure.subplots()
+    axes.plot([0.11, 0.42])
+    axes.set_yscale("log")
+    plots.plain_numbers(axes.yaxis)
+    FigureCanvasAgg(figure).draw()
+    texts = {label.get_text() for label in axes.get_yticklabels("both")} - {""}
+    assert texts >= {"0.2", "0.3", "0.4"}
+    assert not any("e" in text for text in texts)

@@ -401,6 +401,8 @@ def read(path):
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
     if len(data) > LARGEST:
         raise ValueError(f"{path}: is larger than the {LARGEST // 1_000_000} MB that a notebook may have")
+    if not data.strip():
+        raise ValueError(f"{path}: is empty")
     try:
         notebook = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, nested too deeply
@@ -733,6 +735,9 @@ def run(arguments):
 
 def run_student(arguments):
     """Write fresh student notebooks."""
+    if not arguments.names and arguments.directory in {part for name in CURRICULUM for part in (name, name[:2])}:
+        raise ValueError(f"DIR: a folder comes before the names of notebooks, as in 'minilift teach student course "
+                         f"{arguments.directory}', got {arguments.directory!r} alone")
     for path, new in hand_out(arguments.directory, arguments.names or CURRICULUM):
         print(f"{path}" if new else f"{path}: exists, left as it is")
     return 0

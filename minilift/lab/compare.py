@@ -253,7 +253,7 @@ class Task:
         hidden = ", ".join(dict.fromkeys(self.activation))
         kind = "network" if self.net == "mlp" else self.net
         return (f"{self.data.name} ({len(self.data.X_train)} training samples), {kind} {layers} ({hidden}), "
-                f"{self.epochs} epochs, batch {self.batch}, {self.optimizer_name}")
+                f"{self.epochs} epoch{'s' * (self.epochs > 1)}, batch {self.batch}, {self.optimizer_name}")
 
 
 def make_task(arguments):
@@ -486,8 +486,9 @@ def grid_table(task, results):
         cells = {step: loss_text(losses, most, start) for step, losses in searched.items()}
         rows.append((label, *(f"[{cells[step]}]" if step == chosen else f"{cells[step]} " for step in grid)))
     over = f", the highest of {seeds} seeds" * (seeds > 1)
+    counted = f"{task.search_epochs} epoch{'s' * (task.search_epochs > 1)}"
     few = "≥: of the first seed, as no other could change the choice; " * (seeds > 1)
-    return "\n".join([f"Training loss after {task.search_epochs} epochs for each step size{over}",
+    return "\n".join([f"Training loss after {counted} for each step size{over}",
                       f"({few}above: a run ended above its start; div.: one diverged).", *aligned(rows), *CHOICE])
 
 

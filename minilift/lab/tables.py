@@ -33,8 +33,10 @@ def markdown(rows):
 
 
 def number(value, digits=3, otherwise="-"):
-    """Return a number in so many significant digits; `otherwise` for None, nan and inf."""
-    return f"{value:.{digits}g}" if value is not None and math.isfinite(value) else otherwise
+    """Return a number in so many significant digits, all of it from 100 to 999; `otherwise` for None, nan and inf."""
+    if value is None or not math.isfinite(value):
+        return otherwise
+    return f"{value:.{max(digits, 3) if 99.5 <= abs(value) < 999.5 else digits}g}"  # 104, not 1e+02
 
 
 def listed(values):

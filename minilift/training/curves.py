@@ -263,11 +263,15 @@ def bring_crosses_in(axes):
 
 
 def plain_numbers(axis):
-    """Write 200 instead of 2×10² at the ticks of a logarithmic axis."""
+    """Write 200 instead of 2×10², and 0.2 instead of 2e−01, at the ticks of a logarithmic axis."""
     from matplotlib.ticker import FuncFormatter, LogFormatter
 
+    class Plain(LogFormatter):
+        def __call__(self, value, place=None):
+            return f"{value:g}" if super().__call__(value, place) else ""  # it says which ticks have a label
+
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.6)))
+    axis.set_minor_formatter(Plain(minor_thresholds=(1.5, 0.6)))
 
 
 def extended(values, rows):

@@ -247,6 +247,20 @@ def parsed(*words):
     return parser.parse_args(words)
 
 
+def test_a_notebook_without_a_folder_is_no_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"DIR: a folder comes before .* 'minilift teach student course 05'"):
+        teach.run(parsed("student", "05"))
+    assert not list(tmp_path.iterdir())
+    assert teach.run(parsed("student", "05", "05")) == 0  # who says both means it
+
+
+def test_an_empty_file_is_called_empty(tmp_path):
+    (tmp_path / "05.ipynb").write_text("\n")
+    with pytest.raises(ValueError, match=r"05\.ipynb: is empty"):
+        notebooks.read(tmp_path / "05.ipynb")
+
+
 def test_hand_out_gives_fresh_notebooks_and_keeps_existing_work(tmp_path, capsys):
     folder = tmp_path / "class"
     assert teach.run(parsed("student", str(folder), "1")) == 0
@@ -305,7 +319,8 @@ def test_a_damaged_notebook_is_a_value_error(tmp_path, monkeypatch, damage):
     monkeypatch.setattr(notebooks, "execute", lambda *arguments, **options: pytest.fail("it was run"))
     path = tmp_path / "returned.ipynb"
     path.write_bytes(NO_NOTEBOOKS[damage])
-    with pytest.raises(ValueError, match=r"\.ipynb: (is not a Jupyter notebook|cell 1: its source)|unknown name"):
+    named = r"\.ipynb: (is empty|is not a Jupyter notebook|cell 1: its source)|unknown name"
+    with pytest.raises(ValueError, match=named):
         notebooks.grade(path, 1)
 
 

@@ -239,6 +239,12 @@ def test_seconds_of_other_conditions_are_not_compared(name, value):
     assert at_time.verdict == f"unclear (holds (1 of 1 seeds), but its runs differ in {name})"
 
 
+def test_three_digits_before_the_point_are_written_out():
+    assert [number(value, 2) for value in (104.3, 99.6, 99.4, 480.0, 1234.0, -104.3)] == [
+        "104", "99.6", "99", "480", "1.2e+03", "-104"]
+    assert number(1004.0) == "1e+03"
+
+
 def test_divergence_is_a_result():
     diverged = record("backprop", 1, [2.3], diverged=True)
     assert final_loss(diverged) == math.inf
