@@ -264,23 +264,6 @@ def test_without_a_decay_nothing_is_kept():
         method.load_state_dict({"steps": 1})
 
 
-@pytest.mark.parametrize("method", [ml.FOOF(0.1), ml.KFAC(0.1)], ids=repr)
-def test_without_a_decay_one_object_serves_two_batches_at_once(method, rng, monkeypatch):
-    """As two threads have it do: another batch comes in the middle of a step."""
-    net, X, y = ml.mlp([3, 4, 2], dtype=np.float64), rng.standard_normal((8, 3)), rng.integers(0, 2, 8)
-    _, alone = method.direction(net, X, y)
-    gram = ml.Linear.gram
-
-    def interrupted(phi, *arguments, **more):
-        monkeypatch.setattr(ml.Linear, "gram", gram)
-        method.direction(net, X[:3], y[:3])
-        return gram(phi, *arguments, **more)
-
-    monkeypatch.setattr(ml.Linear, "gram", interrupted)
-    _, beside = method.direction(net, X, y)
-    assert all(map(np.array_equal, beside, alone))
-
-
 @pytest.mark.parametrize("decay", [0.0, 0.5])
 def test_factors_that_are_not_finite_end_a_run_as_divergence(decay, rng):
     """The squares of the inputs overflow, but not the loss."""

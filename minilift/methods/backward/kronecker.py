@@ -19,7 +19,6 @@ their signals, as the sweep has them.
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Mapping
 
@@ -76,9 +75,12 @@ class FOOF(Method):
 
     def directions(self, net, state, y):
         """Return the directions for a forward pass that has been done, aligned with `net.parameters`."""
-        method = self if self.decay else copy.copy(self)  # thrown away with this batch's factors
-        method.prepare(net, state)
-        return super(FOOF, method).directions(net, state, y)
+        try:
+            self.prepare(net, state)
+            return super().directions(net, state, y)
+        finally:
+            if not self.decay:
+                self.reset()
 
     def prepare(self, net, state):
         """Count the step and note the number of samples, before the sweep."""
