@@ -150,7 +150,7 @@ class Penalties:
     def __init__(self, net, y, gamma=1.0, rho=1.0):
         what = type(self).__name__
         y = as_array(f"{what}: y", y, checked_network(what, net).xp)
-        if not y.ndim:
+        if not (y.ndim and len(y)):
             raise ValueError(f"{what}: y must hold targets, got {shown(y)}")
         self.net, self.y = net, net.loss_function.check_targets(y, len(y), net.shapes[-1][0], net.dtype, net.xp)
         self.gamma = positive_number(f"{what}: gamma", gamma)

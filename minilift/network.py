@@ -75,7 +75,8 @@ class Thetas(list):
         if shape is None and theta is None:
             return None
         if getattr(theta, "shape", None) != shape:
-            raise ValueError(f"theta[{l}]: {self.phi[l]!r} expects shape {shape}, got {getattr(theta, 'shape', theta)}")
+            raise ValueError(f"theta[{l}]: {self.phi[l]!r} expects shape {shape}, got "
+                             f"{getattr(theta, 'shape', shown(theta))}")
         theta = real_array(f"theta[{l}]", theta, self.dtype, xp)
         if not bool(xp.isfinite(theta).all()):
             raise ValueError(f"theta[{l}]: must be finite, but holds NaN or inf")

@@ -283,11 +283,11 @@ class Optimizer(Settings):
             If something is not an array, dtypes differ, or NumPy and CuPy are mixed.
         """
         xp = self._checked_module(parameters, directions)
-        self._fit_buffers(xp, parameters)
         rate = self.rate
         if not (type(scale) is float and 0 <= scale < math.inf):
             scale = number_between(f"{type(self).__name__}: scale", scale, 0)
         rate *= scale
+        self._fit_buffers(xp, parameters)
         self.steps += 1
         self._begin_step(rate)
         for parameter, direction, buffers in zip(parameters, directions, self._buffers):

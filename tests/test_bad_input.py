@@ -43,6 +43,13 @@ def loco(schedule):
 
 
 # what is called wrongly: (call, exception, what the message says)
+class Huberlike(ml.Loss):
+    """A loss that names no transfer and forgets its gradient."""
+
+    def value_per_sample(self, z, y):
+        return abs(z - y).sum(axis=-1)
+
+
 WRONG = {
     # layers
     "no inputs": (lambda: ml.Linear(0, 2), ValueError, "Linear: n_in must be at least 1, got 0"),
@@ -103,6 +110,20 @@ WRONG = {
     # parameters
     "theta of another depth": (lambda: setattr(net(), "theta", [None, X]), ValueError,
                                r"theta must be a list of 3 entries \[None, theta_1, …, theta_2\], got 2"),
+    "theta as a long list": (lambda: net().theta.__setitem__(1, list(range(1000))), ValueError,
+        r"theta\[1\]: Linear\(3, 4\) expects shape \(4, 4\), got \[0, 1, 2, .{150,200}…$"),
+    "large array of other dtype": (lambda: ml.solvers.damped_solve(ml.Linear(3, 2).gram(X), X[:, :2].astype("f"), 1),
+        ValueError, r"g must be an array of shape \(5, n_out\) and dtype float64, "
+        r"got ndarray of shape \(5, 2\) and dtype float32$"),
+    "a gap of other rows": (lambda: ml.problems.LocalProblem(ml.Linear(3, 2).gram(X), np.zeros((5, 2)),
+                                                             ml.problems.SquaredGap(X[:1, :2], X[:1, :2]), 1.0),
+        ValueError, r"LocalProblem: gap must be that of a z of shape \(5, 2\), got one of \(1, 2\)"),
+    "a fit of softmax": (lambda: ml.problems.SquaredFit(Softmax(), X, X), ValueError,
+        r"SquaredFit: f must be elementwise, got Softmax\(\)"),
+    "a loss without transfer and gradient": (lambda: ml.BackProp().direction(net(Huberlike()), X, X[:, :2]), ValueError,
+        r"Huberlike: gradient needs a loss with gradient f\(z\) − y for a transfer f; Huberlike\(\) names none"),
+    "no targets at all": (lambda: PenaltyEnergy(net(), np.zeros(0, int)), ValueError,
+        "PenaltyEnergy: y must hold targets, got array"),
     "theta of another shape": (lambda: setattr(net(), "theta", [None, X, X]), ValueError,
                                r"theta\[1\]: Linear\(3, 4\) expects shape \(4, 4\), got \(5, 3\)"),
     "theta without slot 0": (lambda: setattr(net(), "theta", net().parameters), ValueError,

@@ -212,6 +212,12 @@ class TestEveryOptimizer:
         for key, value in optimizer.state_dict().items():
             np.testing.assert_array_equal(value, state[key])
 
+    def test_a_refused_rate_leaves_the_optimizer_to_other_parameters(self, optimizer):
+        optimizer = copy.deepcopy(optimizer)
+        with pytest.raises(ValueError, match="scale must be at least 0"):
+            optimizer.step([np.ones(3)], [np.ones(3)], scale=-1.0)
+        optimizer.step([np.ones(4)], [np.ones(4)])
+
     def test_a_direction_that_is_not_contiguous(self, optimizer):
         a, b = random_arrays(0, [(5, 3)]), random_arrays(0, [(5, 3)])
         (d,) = random_arrays(1, [(5, 3)])

@@ -360,9 +360,9 @@ class Softplus(Activation):
         x = xp.exp(-abs(z))
         # SciPy's spence(1 + x) is Li₂(−x); for small x, where 1 + x rounds x away, the series Σ (−x)ⁿ/n²
         series = sum((-x) ** n / n**2 for n in range(1, 11))
-        tail = xp.where(x < 0.02, series, spence(1 + x))
+        tail = xp.where(x < 0.02, series, spence(xp.asarray(1 + x)))
         # for z > 0 the inversion formula −Li₂(−exp z) = z²/2 + π²/6 + Li₂(−exp(−z)) keeps exp from overflowing
-        return xp.where(z > 0, z * z / 2 + math.pi**2 / 6 + tail, -tail).astype(z.dtype, copy=False)
+        return xp.where(z > 0, z * z / 2 + math.pi**2 / 6 + tail, -tail).astype(x.dtype, copy=False)
 
 
 class Softmax(Activation):

@@ -54,7 +54,7 @@ class Loss(Settings):
     def gradient(self, z: Any, y: Any) -> Any:
         r"""Return :math:`\nabla L_y(z)`, the weighted f(z) − y, shape (N, n)."""
         self._check_pair("gradient", z, y)
-        g = self.transfer.forward(z) - self.targets(z, y)
+        g = self.transfer_for(f"{type(self).__name__}: gradient").forward(z) - self.targets(z, y)
         g *= self.weight(len(z))
         return g
 

@@ -18,7 +18,7 @@ from minilift.layers.gram import Gram
 from minilift.layers.maps import Linear
 from minilift.local.solvers import ARMIJO, HALVINGS, damped_solve, ratio
 from minilift.support.arguments import positive_number, shown
-from minilift.support.backend import array_module, in_cache
+from minilift.support.backend import array_module, check_arrays, in_cache
 
 GRID = 33  # points between the centre and the farthest place where the minimiser can be
 HALVED = 20  # times, until that place is found
@@ -46,7 +46,8 @@ def fit_transfer(f, target, centre, c, out=None):
         A minimiser, of the same shape. It is a global one for an f with `pieces`. For a smooth f it is the lowest point
         of a grid, refined, which misses the global one only where that lies between two points and is a little lower.
     """
-    positive_number("fit_transfer: c", c)
+    check_arrays("fit_transfer", target=target, centre=centre)
+    c = positive_number("fit_transfer: c", c)
     xp, fit = array_module(target, centre), fit_smooth if f.pieces is None else fit_pieces
     out = xp.empty_like(centre) if out is None else out
     for rows in in_cache(centre):

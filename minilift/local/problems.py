@@ -141,10 +141,6 @@ class MatchingLoss(Gap):
         r"""Return :math:`\nabla h(z) = f(z) - y`."""
         return (self.f.forward(z) - self.f_k) + self.signal  # LocoProp-M, LocoProp-S
 
-    def curvature(self, z, v):
-        r"""Return :math:`\nabla^2 h(z)\,v`, the derivative of f along v."""
-        return self.f.adjoint(z, self.f.forward(z), None, v)
-
     def model(self, z):
         """Return the `Model` of h around z."""
         f_z = self.f.forward(z)
@@ -194,6 +190,8 @@ class SquaredFit(Gap):
 
     def __init__(self, f, z, signal):
         super().__init__(f, z, signal)
+        if not f.elementwise:
+            raise ValueError(f"SquaredFit: f must be elementwise, got {f!r}")
         self.f_k, self.xp, self.quadratic = f.forward(z), array_module(z), 2.0 if isinstance(f, Identity) else None
 
     @property
@@ -210,10 +208,6 @@ class SquaredFit(Gap):
     def gradient(self, z):
         r"""Return :math:`\nabla h(z) = 2 f'(z) \odot (f(z) - T)`."""
         return self.model(z).gradient
-
-    def curvature(self, z, v):
-        r"""Return the Gauss–Newton part :math:`2 f'(z)^2 \odot v` of :math:`\nabla^2 h(z)\,v`."""
-        return self.model(z).curvature(v)
 
     def model(self, z):
         """Return the `Model` of h around z, with the Gauss–Newton part of its curvature."""
@@ -250,7 +244,7 @@ class LocalProblem:
     z : array (rows, n_out)
         z_k, the map's output at D = 0.
     gap : SquaredGap, MatchingLoss, SquaredFit, or a `Gap` of your own
-        The gap h, with `value`, `gradient`, `curvature`, `model`, `of_rows` and `convex`.
+        The gap h, with `value`, `gradient`, `model`, `of_rows` and `convex`.
     damping : float
         β ≥ 0; 0 for no regulariser.
 
@@ -270,8 +264,10 @@ class LocalProblem:
                              f"{gram.a.dtype}, got {shown(z)}")
         if not isinstance(gap, Gap):
             raise wrong_class("LocalProblem: gap", gap, Gap, ", such as MatchingLoss")
+        if gap.z.shape != z.shape:
+            raise ValueError(f"LocalProblem: gap must be that of a z of shape {z.shape}, got one of {gap.z.shape}")
         if type(damping) is not float or not 0 <= damping < np.inf:  # this is asked in every step
-            number_between("LocalProblem: damping", damping, 0)
+            damping = number_between("LocalProblem: damping", damping, 0)  # a NumPy float64 would promote float32
         self.gram, self.z, self.gap, self.damping = gram, z, gap, damping
         self.xp = gram.xp
         self.coupled = not gap.f.elementwise  # whether the units share one problem (softmax)

@@ -130,7 +130,8 @@ def damped_solve(gram, g, damping):
     Raises
     ------
     ArithmeticError
-        If the activations are not finite, or too large to be squared.
+        If β is 0 or very small, and the activations are not finite, or too large to be squared. With a larger β the
+        step is NaN where they, or g, are not finite: divergence is for the caller to report.
 
     Examples
     --------

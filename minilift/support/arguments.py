@@ -20,11 +20,16 @@ FALLBACK_MEMORY = 1 << 40  # bytes, where the system does not say what it has
 
 
 def shown(value):
-    """Return how a value is written in an error: cut where it is long, by its class where it cannot be written."""
+    """Return how a value is written in an error: cut where it is long, by its class where it cannot be written.
+
+    A large array is told by its shape and dtype, which its first numbers would not show.
+    """
     try:
         words = repr(value)
     except Exception:  # Python writes no number of 4300 digits, and a user's class may do anything
         return f"an object of class {type(value).__name__}"
+    if hasattr(value, "dtype") and getattr(value, "ndim", 0) and (len(words) > LONGEST or "\n" in words):
+        return f"{type(value).__name__} of shape {value.shape} and dtype {value.dtype}"
     return words if len(words) <= LONGEST else f"{words[:LONGEST]}…"
 
 

@@ -97,6 +97,13 @@ def test_softmax_range_is_the_simplex():
     assert not softmax.in_range(np.array([[-0.1, 1.1]]))
 
 
+@pytest.mark.parametrize("f", [make() for make in ACTIVATIONS.values()], ids=repr)
+def test_whole_numbers_and_numbers_without_axes_have_the_same_values(f):
+    for z in (-2, 0, 3):
+        for function in (f.forward, f.derivative, f.integral):
+            assert function(np.array(z)) == function(np.array([z])) == function(np.array([float(z)]))
+
+
 @given(st.integers(0, 2**32 - 1))
 def test_a_composition_is_the_transfers_in_a_row(seed):
     rng = np.random.default_rng(seed)

@@ -97,6 +97,8 @@ def test_the_step_in_a_is_the_dense_solve(samples, n_in, n_out, beta, seed):
 
 
 def test_wrong_arguments():
+    with pytest.raises(TypeError, match="fit_transfer: centre must be an array of floating-point numbers, got dtype"):
+        fit_transfer(ml.Tanh(), np.zeros(2), np.zeros(2, int), 0.5)
     with pytest.raises(ValueError, match="fit_transfer: c must be positive and finite, got 0"):
         fit_transfer(ml.ReLU(), np.zeros(2), np.zeros(2), 0)
     with pytest.raises(TypeError, match="fit_values: phi must be a Linear map, got"):

@@ -181,6 +181,13 @@ def test_without_a_signal_there_is_no_residual(rng):
         assert not solution.value.any()
 
 
+def test_a_damping_of_numpys_promotes_nothing(rng):
+    a, z, g = rng.standard_normal((3, 6, 2)).astype(np.float32)
+    problem = LocalProblem(Gram(a), z, SquaredGap(z, g), np.float64(0.5))
+    for solution in (gradient_steps(problem, [0.1, 0.1]), fletcher_reeves(problem, 3), exact(problem)):
+        assert solution.value.dtype == np.float32
+
+
 def test_residual_tells_few_steps_from_many(rng):
     a, g = read_only(rng.standard_normal((12, 8))), read_only(rng.standard_normal((12, 4)))
     residuals = []

@@ -127,6 +127,14 @@ def test_2_tau_theta_may_be_given_for_each_map():
         assert_close(f"map {l + 1}", each[l], same[l], 1e-14)
 
 
+def test_2_a_list_of_tau_theta_is_taken_as_it_was():
+    given_by_user = np.array([0.1, 2.0])
+    method = ml.ProxProp(given_by_user)
+    given_by_user[0] = -1.0
+    assert method == ml.ProxProp([0.1, 2.0])
+    assert repr(method) == "ProxProp(tau_theta=[0.1, 2.0], solver='exact')"
+
+
 def test_2_one_linear_map_with_squared_loss_is_levenberg_marquardt(rng):
     X, y = rng.standard_normal((9, 4)), rng.standard_normal((9, 3))
     net = ml.mlp([4, 3], loss=ml.SquaredError("sum"), dtype=np.float64)

@@ -64,13 +64,13 @@ class ProxProp(Method):
 
     def __init__(self, tau_theta: float | Sequence[float] = 1.0, solver: str = "exact", last: str = "explicit",
                  joint: bool = False) -> None:
-        self.tau_theta = tau_theta
         several = isinstance(tau_theta, (list, tuple, np.ndarray))
         values = sequence("ProxProp: tau_theta", tau_theta, "numbers") if several else [tau_theta]
         if not values:
             raise ValueError("ProxProp: tau_theta must be a positive number or one for each map, got none")
-        for l, value in enumerate(values, start=1):
-            positive_number(f"ProxProp: tau_theta[{l}]" if several else "ProxProp: tau_theta", value)
+        values = [positive_number(f"ProxProp: tau_theta[{l}]" if several else "ProxProp: tau_theta", value)
+                  for l, value in enumerate(values, start=1)]
+        self.tau_theta = values if several else values[0]
         self.solver, self.steps = solver, cg_steps(solver)
         self.last = known_name("ProxProp: last", last, ("explicit", "implicit"))
         self.joint = boolean("ProxProp: joint", joint)
