@@ -107,8 +107,8 @@ class Dataset:
     licence: str = ""
 
     def __repr__(self):
-        shape = "×".join(map(str, self.image_shape or self.X_train.shape[1:]))
-        targets = f"{self.n_classes} classes" if self.n_classes else f"{self.y_train.shape[1]} targets"
+        shape = "×".join(map(str, self.image_shape or np.shape(self.X_train)[1:]))
+        targets = f"{self.n_classes} classes" if self.n_classes else f"{math.prod(np.shape(self.y_train)[1:])} targets"
         samples = f"{len(self.X_train)} + {len(self.X_test)} samples of {shape}"
         return f"<Dataset {self.name}: {samples}, {targets}>"
 

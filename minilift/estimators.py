@@ -67,33 +67,38 @@ class ImplicitMLP(BaseEstimator):
         ValueError, TypeError
             If an argument is not as expected, or training diverges.
         """
-        X, targets = self.begin(X, y)
+        net, X, targets = self.begin(X, y)
         stop = EarlyStop(self.checked("n_iter_no_change"), restore_best=True) if self.early_stopping else None
         validation = self.validation_fraction if self.early_stopping else None
-        self.history_ = fit(self.network_, (X, targets), self.method_, self.optimizer_, epochs=self.checked("max_iter"),
+        self.history_ = fit(net, (X, targets), self.method_, self.optimizer_, epochs=self.checked("max_iter"),
                             batch_size=self.samples_at_once(), seed=self.seed_, validation=validation,
                             early_stop=stop, progress=bool(self.verbose))
         self.check_finite(self.history_.diverged is None, f"training {self.history_.diverged}")
+        self.network_ = net
         kept = -1 if stop is None else stop.best_epoch(self.history_)
         self.n_iter_, self.loss_ = len(self.history_) - 1, self.history_["train_loss"][kept]
         return self
 
     def begin(self, X, y, classes=None):
-        """Make a new network, method and optimizer for data; return X and the targets, checked."""
+        """Make a method and an optimizer for data; return a new network, X and the targets, checked.
+
+        From here on the estimator is not fitted, until the network is trained and becomes `network_`.
+        """
+        for name in ("network_", "n_iter_"):
+            vars(self).pop(name, None)
         X, targets, outputs = self.checked_data(X, y, classes)
         sizes = self.hidden_layer_sizes
         sizes = [sizes] if isinstance(sizes, (int, np.integer)) else sizes
         sizes = sequence(f"{type(self).__name__}: hidden_layer_sizes", sizes, "numbers of units")
         self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
-        self.network_ = mlp([X.shape[1], *sizes, outputs], self.activation, loss=self.new_loss(), seed=self.seed_,
-                            dtype=X.dtype)
+        net = mlp([X.shape[1], *sizes, outputs], self.activation, loss=self.new_loss(), seed=self.seed_, dtype=X.dtype)
         self.method_ = copy.deepcopy(named_method(f"{type(self).__name__}: method", self.method))
         self.optimizer_ = copy.deepcopy(named_optimizer(f"{type(self).__name__}: optimizer", self.optimizer))
         self.method_.reset()
         self.optimizer_.reset()
-        return X, targets
+        return net, X, targets
 
-    def steps(self, X, targets):
+    def steps(self, net, X, targets):
         """Take one step for each batch of the data, in their order, as the next epoch of the method and optimizer."""
         batch_size, epoch = self.samples_at_once() or len(X), getattr(self, "n_iter_", 0)
         self.method_.start_epoch(epoch)
@@ -101,12 +106,12 @@ class ImplicitMLP(BaseEstimator):
         with quiet():
             for start in range(0, len(X), batch_size):
                 part = slice(start, start + batch_size)
-                self.loss_, directions = self.method_.direction(self.network_, X[part], targets[part])
+                self.loss_, directions = self.method_.direction(net, X[part], targets[part])
                 self.check_finite(math.isfinite(self.loss_), f"the loss of a batch is {self.loss_}")
-                self.optimizer_.step(self.network_.parameters, directions)
-        where = not_finite(self.network_)
+                self.optimizer_.step(net.parameters, directions)
+        where = not_finite(net)
         self.check_finite(where is None, f"{where} is not finite")
-        self.n_iter_ = epoch + 1
+        self.network_, self.n_iter_ = net, epoch + 1
         return self
 
     def check_finite(self, finite, what):
@@ -124,7 +129,7 @@ class ImplicitMLP(BaseEstimator):
 
     def outputs(self, name, X):
         """Return what a method of the network says of new samples."""
-        check_is_fitted(self)
+        check_is_fitted(self, "network_")
         return getattr(self.network_, name)(validate_data(self, X, reset=False, dtype=self.network_.dtype))
 
 
@@ -212,7 +217,7 @@ class ImplicitMLPClassifier(ClassifierMixin, ImplicitMLP):
         """
         if hasattr(self, "network_"):
             X, y = validate_data(self, X, y, reset=False, dtype=self.network_.dtype)
-            return self.steps(X, self.numbers(y))
+            return self.steps(self.network_, X, self.numbers(y))
         if classes is None:
             raise ValueError("ImplicitMLPClassifier: classes must be given in the first call of partial_fit")
         return self.steps(*self.begin(X, y, classes))
@@ -261,7 +266,8 @@ class ImplicitMLPRegressor(RegressorMixin, ImplicitMLP):
     def partial_fit(self, X: Any, y: Any) -> Any:
         """Take one step for each batch of the data, in their order; return the estimator."""
         new = not hasattr(self, "network_")
-        return self.steps(*(self.begin(X, y) if new else self.checked_data(X, y, reset=False)[:2]))
+        return self.steps(*(self.begin(X, y) if new else
+                            (self.network_, *self.checked_data(X, y, reset=False)[:2])))
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the outputs, (N,) or (N, m) as y was in training."""

@@ -244,7 +244,7 @@ def prox_residual(net: Network, X: Any, y: Any, l: int = 1,
 
     The target of ProxProp (11) is a change of z_l by −g_l (for τ = 1); the step d changes it by
     :math:`-\tilde a\,d`. Drawn is the misfit :math:`\tilde a\,d - g_l`, which the damping and the few
-    parameters of the filters leave.
+    parameters of the filters leave. Where maps share θ_l, the samples of all are drawn, the first map's on top.
 
     Parameters
     ----------
@@ -271,7 +271,7 @@ def prox_residual(net: Network, X: Any, y: Any, l: int = 1,
 
     def record(block):
         step = steps[block.k - 1]
-        if block.l == l:  # forward is linear in θ: at the step it gives ã d
+        if block.l == net.owner[l]:  # forward is linear in θ: at the step it gives ã d
             found.update(change=to_numpy(phi.forward(step, block.a)), target=to_numpy(block.g))
         return step
 

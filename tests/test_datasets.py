@@ -713,3 +713,9 @@ def test_importing_the_package_does_not_import_pooch():
     code = "import sys, minilift.datasets; sys.exit('pooch' in sys.modules or 'scipy' in sys.modules)"
     root = Path(minilift.__file__).parent.parent
     assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0
+
+
+@pytest.mark.parametrize("convert", [np.asarray, np.ndarray.tolist], ids=["arrays", "lists"])
+def test_a_set_of_ones_own_is_shown_whatever_its_targets(convert):
+    X, y = convert(np.zeros((3, 2))), convert(np.zeros(3))
+    assert repr(datasets.Dataset("mine", X, y, X, y)) == "<Dataset mine: 3 + 3 samples of 2, 1 targets>"

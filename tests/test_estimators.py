@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -142,6 +143,19 @@ def test_early_stopping():
 def test_wrong_arguments(options, message):
     with pytest.raises((ValueError, TypeError), match=message):
         classifier(**options).fit(X, y)
+
+
+@pytest.mark.parametrize("options", [{"max_iter": 0}, {"batch_size": 0}, {"method": "proxpop"}, {"optimizer": "adaam"},
+                                     {"optimizer": "sgd:lr=1e30"}], ids=repr)
+def test_what_stops_a_fit_leaves_the_estimator_unfitted(options):
+    model = classifier().fit(X, y)
+    with pytest.raises(ValueError, match=r"unknown name|at least 1|diverged"):
+        model.set_params(**options).fit(X, y)
+    with pytest.raises(NotFittedError):
+        model.predict(X)
+    model.set_params(**classifier().get_params())
+    assert model.partial_fit(X, y, classes=NAMES).n_iter_ == 1
+    assert (model.predict(X) == classifier().partial_fit(X, y, classes=NAMES).predict(X)).all()
 
 
 def test_wrong_labels():

@@ -95,6 +95,19 @@ def test_looks_may_be_given():
         plots.METHOD_STYLE["cg3"]["color"], plots.OTHER_STYLES[0]["color"]]
 
 
+def test_looks_of_other_labels_are_left_alone():
+    figure = plots.comparison({"a": history([2.0, 1.0])}, looks={"b": "backprop", "a": "cg3"})
+    assert [line.get_color() for line in figure.axes[0].lines] == [plots.METHOD_STYLE["cg3"]["color"]]
+
+
+@pytest.mark.parametrize("label", ["_mine", "", 3])
+def test_every_label_stands_in_the_legend(label):
+    for runs in ({label: history([2.0, 1.0])}, {label: history([2.0, 1.0]), "b": history([2.0, 1.0])}):
+        texts = [text.get_text().strip() for text in plots.comparison(runs).legends[0].get_texts()]
+        assert texts == [str(one) for one in runs]
+        assert len(plots.history(runs).legends[0].get_texts()) == len(runs)
+
+
 # ---- training curves
 
 
@@ -413,6 +426,14 @@ def test_the_residual_is_drawn_of_the_step_of_any_method(method):
     left = net.phi[2].forward(steps[1], blocks[2].a) - blocks[2].g
     np.testing.assert_array_equal(pictures(plots.prox_residual(net, X, y, 2, method))[0], left[0, :, :, 0])
     assert repr(method.state_dict()) == before
+
+
+def test_the_residual_of_a_shared_map_is_drawn_whichever_use_is_named():
+    shared, data = ml.Conv2d(1, 1, 3, padding=1), ml.datasets.digits().images()
+    net = ml.Network([shared, ml.ReLU(), shared, ml.ReLU(), ml.Flatten(), ml.Linear(64, 10)], input_shape=(8, 8, 1))
+    first, second = (pictures(plots.prox_residual(net, data.X_test[:3], data.y_test[:3], l)) for l in (1, 2))
+    assert len(first) == 6
+    np.testing.assert_array_equal(first, second)
 
 
 @pytest.mark.parametrize(("l", "message"), [(3, "no convolution but Linear"),

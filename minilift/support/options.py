@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import inspect
+import os
 import re
 import shlex
 
@@ -97,7 +98,7 @@ def writable(path):
             raise ValueError(f"{path} is a folder, a file is needed")
         if not path.absolute().parent.is_dir():
             raise ValueError(f"there is no folder {path.parent}")
-        trial = path.with_name(f"{path.name}.trial")
+        trial = path.with_name(f"{path.name}.{os.urandom(4).hex()}.trial")  # neither a user's file nor another run's
         with whole_file(trial):
             pass
         trial.unlink()

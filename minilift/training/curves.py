@@ -190,9 +190,8 @@ def comparison(runs: dict[str, Any], ylabel: str = "training loss", column: str 
     runs = {label: [checked_run("comparison: runs", run, column) for run in some] for label, some in runs.items()}
     figure, panels = two_panels(ylabel)
     panels["seconds"].set_xscale("log")  # methods differ by large factors in time; epoch 0, at 0 s, is not on it
-    for label, style in styles(looks or looks_of(runs)).items():
-        histories = runs[label] if isinstance(runs[label], (list, tuple)) else [runs[label]]
-        draw(panels, histories, column, style, label)
+    for label, style in styles({label: looks[label] for label in runs} if looks else looks_of(runs)).items():
+        draw(panels, runs[label], column, style, label)
     bring_crosses_in(panels["seconds"])
     if level is not None:
         for axes in panels.values():
@@ -231,7 +230,9 @@ def two_panels(ylabel):
 
 def draw(panels, histories, column, style, label):
     """Draw the median of some histories over epochs and over seconds, their range, and a cross where one diverged."""
-    rows = max(map(len, histories))
+    rows, label = max(map(len, histories)), str(label)
+    if label.startswith("_") or not label:
+        label = f" {label}"  # matplotlib would leave it out of the legend
     losses = np.array([[*run[column], *[at_last(run, column)] * (rows - len(run))] for run in histories], dtype=float)
     for x_column, axes in panels.items():
         x = np.median([extended(run[x_column], rows) for run in histories], axis=0)

@@ -158,6 +158,8 @@ def test_minus_one_stands_for_all_cores_and_nothing_is_left_by_a_trial(tmp_path)
     for jobs in (0, -2, 2000):
         with pytest.raises(ValueError, match="--jobs must be"):
             reproduce.reproduce(reproduce.Plan("sibp-mnist"), tmp_path, jobs=jobs)
+    (tmp_path / "x.png.trial").write_text("a user's own")
     options.writable(tmp_path / "x.png")
     options.writable_folder(tmp_path / "a" / "b")
-    assert sorted(os.listdir(tmp_path)) == ["a"]
+    assert sorted(os.listdir(tmp_path)) == ["a", "x.png.trial"]
+    assert (tmp_path / "x.png.trial").read_text() == "a user's own"
