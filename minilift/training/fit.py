@@ -223,7 +223,7 @@ class Run:
         self.history.append(row)
         wanted = early_stop is not None and early_stop.restore_best
         if wanted and early_stop.best_epoch(self.history) == len(self.history) - 1:
-            self.best = {name: np.array(array) for name, array in self.net.state_dict().items()}
+            self.best = self.net.state_dict()
 
     def batches(self, X, y, batch_size):
         """Yield the mini-batches of an epoch, shuffled; all samples in their own order if there is no batch size."""
