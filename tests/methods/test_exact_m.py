@@ -180,8 +180,9 @@ def test_without_a_regulariser_the_step_lies_in_the_span_of_the_data(rng):
 
 
 def assert_shortest(v, equal, at_least):
-    """Among all with G v = h and G v ≥ h for the given (G, h), v is the shortest just if v = Gᵀu with multipliers u that
-    are at least 0 and, where G v > h, are 0: Karush, Kuhn and Tucker's conditions, u by SciPy's least squares."""
+    """Of all with G v = h and G v ≥ h for the given (G, h), v is the shortest just if v = Gᵀu, u ≥ 0 on inequalities
+    and u = 0 where G v > h: Karush, Kuhn and Tucker's conditions, the multipliers u by SciPy's least squares.
+    """
     np.testing.assert_allclose(equal[0] @ v, equal[1], atol=1e-6)
     slack = at_least[0] @ v - at_least[1]
     assert np.all(slack >= -1e-6)
