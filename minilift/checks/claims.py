@@ -876,6 +876,7 @@ def argmin_reasons(case, u, probed):
     found += filter(lambda what: fixed or not disproved(case, what), altered_reasons(
         case, passes_of, lambda result: not form_reason(case, result) and passes(case.block(result))))
     found += [*explicit_reasons(case, u, case.block()), *apart_reasons(case, u, enough)]
+    found += [what for what, x in moved_guesses(case) if passes(x)]
     if not found and repeated_comes_nearer(case, u, probed):
         return ["it is one step, or a few, of an iteration that has not converged: repeated, it comes to the minimiser"]
     if found or case.thing.project is not None:
@@ -940,8 +941,9 @@ def minimiser_guesses(case, u):
     """Yield (what is wrong, u⁺ with that undone)."""
     alike = {name: vector(value) for name, value in case.values.items() if len(vector(value)) == len(u)}
     for name, old in {" and ".join(case.thing.blocks): case.block(), **alike}.items():
-        yield f"it is the step from {name}, not the new value", old + u
-        yield f"it is minus the step from {name}, not the new value", old - u
+        if np.any(u):  # 0 is no step, it may be what something shrinks towards
+            yield f"it is the step from {name}, not the new value", old + u
+            yield f"it is minus the step from {name}, not the new value", old - u
         yield from lengths(case, old, u - old, f"the sign of the step from {name} is wrong", {
             0.5: f"it takes half of the step from {name}", 2.0: f"it takes twice the step from {name}"},
             "it takes {:.3g} times " + f"the step from {name}")
@@ -955,6 +957,19 @@ def minimiser_guesses(case, u):
         yield "it is transposed", u.reshape(shape).T.ravel()
         if np.linalg.cond(u.reshape(shape)) < 1e6:
             yield "it is the inverse of what it should be", np.linalg.inv(u.reshape(shape)).ravel()
+
+
+def moved_guesses(case):
+    """Yield (what is wrong, u⁺ with that undone): another array should be where 0 is, to which all are moved for u⁺."""
+    block, *others = case.thing.blocks
+    alike = {name: value for name, value in case.values.items()
+             if isinstance(value, np.ndarray) and value.shape == shape_of(case.values[block])}
+    for name, centre in alike.items() if not others else ():
+        moved = {**case.values, **{other: value - centre for other, value in alike.items()}}
+        result = tried(result_of, case, moved) if name != block else None
+        if result is not None and not form_reason(case, result):
+            yield (f"it is right where {name} is 0 alone: it shrinks towards 0, not {name}, or {name} is not taken off "
+                   "before, or not put back after"), centre.ravel() + case.block(result)
 
 
 def lengths(case, base, step, negative, named, other):
@@ -1132,6 +1147,10 @@ def formula_is_reference(thing, case):
 
     if not np.size(plain(expected)):
         return Finding(math.inf, thing.tolerance, "an empty result says nothing", ("the reference returns nothing",))
+    if not np.all(np.isfinite(vector(expected))):
+        what = "NaN" if np.any(np.isnan(vector(expected))) else "inf"
+        return Finding(math.inf, thing.tolerance, "a reference is of numbers", (
+            f"the reference returns {what}: it is to blame, or what is drawn is outside of its domain",))
     right = dense(plain(expected), thing.tolerance, "the claim's tolerance")._replace(floor=1e-12)
     finding = compare(plain(got), right, factors=case.sizes(), terms={
         "all entries are off by one number: that of a column of ones, say": np.ones(np.shape(plain(expected)))}
@@ -1150,9 +1169,30 @@ def formula_is_reference(thing, case):
         if any(fits(plain(got), plain(case.run("reference", values)), plain(expected)) for values in others):
             return ["it is the result of an earlier draw of these shapes: it is cached, or remembered"]
         found = altered_reasons(case, is_right_of, lambda result: fits(plain(result), plain(expected)))
-        return [*finding.reasons, *found] or depends_reasons(case, defect)
+        return [*finding.reasons, *found] or ends_reasons(case, defect) or depends_reasons(case, defect)
 
     return finding._replace(reasons=reasons)
+
+
+def ends_reasons(case, defect):
+    """Return whether a defect depends on the first row of an array alone, where a recursion starts, or on the last."""
+    here, found = tried(defect, case), []
+    for name, value in case.values.items() if here is not None and np.all(np.isfinite(here)) else ():
+        if not isinstance(value, np.ndarray) or len(shape_of(value)) == 0 or len(value) < 3:
+            continue
+
+        def moves(rows, name=name, value=value):
+            changed = value.copy()
+            changed[rows] *= np.random.default_rng(3).uniform(0.5, 0.9, changed[rows].shape)
+            there = tried(defect, replace(case, values={**case.values, name: changed}))
+            return there is None or there.shape != here.shape or not np.max(abs(there - here)) <= 1e-6 * np.max(
+                abs(here))
+
+        found += [f"what is wrong depends on the {which} row of {name} alone: on where it {does}"
+                  for which, does, one, others in (("first", "starts", slice(1), slice(1, None)),
+                                                   ("last", "ends", slice(-1, None), slice(-1)))
+                  if not moves(others) and moves(one)]
+    return found
 
 
 @claim("equal", "the reference depends on what is drawn", "r(x) ≠ r(x') for some x, x'", "definition", once=True)

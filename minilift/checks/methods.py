@@ -167,6 +167,45 @@ def repeat_reason(method, case, first):
     return "direction(…) returns other steps than directions(…)"
 
 
+@claim("method", "running statistics move where direction is told to commit, by its batch alone",
+       "v ← (1 − momentum) v + momentum · v_batch, J of the batch's own statistics", "definition", once=True)
+def commits_what_it_is_told(claimed, case):
+    normed = case if case.net.norms else normed_case(case.net.backend)
+    net, rng = normed.guarded.net, functools.partial(np.random.default_rng, 0)
+    before = [norm.running for norm in net.norms]
+
+    def after(run):
+        """Return the running statistics that a function leaves, and what it returns."""
+        try:
+            returned = run()
+            return returned, [np.array(to_numpy(norm.running)) for norm in net.norms]
+        finally:
+            for norm, running in zip(net.norms, before):
+                norm.running = running
+
+    def direction(**options):
+        return after(lambda: fresh(claimed.method).direction(net, normed.X, normed.y, rng=rng(), **options))
+
+    try:
+        (loss, _), left = direction()
+        takes = "commit" in inspect.signature(claimed.method.direction).parameters
+        committed = direction(commit=True)[1] if takes else None
+    except Exception as error:
+        raise NotClaimed(f"it does not run on a network with batch norm: {error_text(error)}") from None
+    right = after(lambda: net.commit(net.propagate(normed.lend(normed.X), training=True, rng=rng())))[1]
+    finding = compare(float(loss), dense(normed.loss(normed.theta)), factors=normed.factors)
+    if not finding.holds:
+        evaluated = net.loss_function.value(net.propagate(normed.lend(normed.X)).z[net.depth], normed.lend(normed.y))
+        return finding.retold(lambda known: (
+            ["J is that of the running statistics, it should be that of the batch's own, as in training"]
+            * fits(np.asarray(float(loss)), np.asarray(float(evaluated))) + [*known]))
+    reasons = ["it moves the running statistics, though it is not told to commit"] * bool(gap(before, left))
+    if committed is not None and gap(right, committed) > 1e-9:
+        reasons.append("told to commit it leaves the running statistics as they are" if not gap(before, committed)
+                       else "told to commit it moves the running statistics otherwise than by its batch, once")
+    return nothing_of(reasons, "by those after a plain forward pass")
+
+
 @claim("method", "what it keeps from batch to batch is in its state_dict(), and reset() forgets it",
        "d(B after A) = d(B)", "definition", once=True)
 def keeps_what_it_says(claimed, case):
@@ -454,8 +493,8 @@ def mistakes_of_damped_form(C, b, expected, got, rows):
     system = np.stack([(C @ expected).ravel(), expected.ravel()], axis=1)
     if expected.size < 3 or not np.all(np.isfinite(system)):
         return {}
-    (share, damping), *_ = np.linalg.lstsq(system, b.ravel(), rcond=None)
-    if not damping > 0 or not fits((system @ (share, damping)).reshape(b.shape), b):
+    (share, damping), _, rank, _ = np.linalg.lstsq(system, b.ravel(), rcond=1e-9)
+    if rank < 2 or not damping > 0 or not fits((system @ (share, damping)).reshape(b.shape), b):
         return {}
     return damping_mistakes(share * C, b, damping, rows, got)
 
@@ -497,11 +536,44 @@ def equals_reference(claimed, case):
         return case.per_map(lambda l: case.mistakes[l] | mistakes_of_damped_form(
             case.gram[l], slopes[l], expected[l], got[l], len(case.X)))
 
+    if not np.all(np.isfinite(flat(expected[l] for l in case.net.maps))):
+        return Finding(math.inf, tolerance, "a reference is of numbers", (
+            f"the reference, {told!r}, returns NaN or inf: it is to blame, not what is held against it",))
     finding = compare_blocks(case, got, case.per_map(reference), mistakes)
+    if not finding.holds and (factor := constant_factor(case, got, expected)) is not None:
+        # then no other damping, say, is guessed, of which a factor may come by chance
+        finding = compare_blocks(case, got, case.per_map(reference), lambda: case.per_map(lambda l: {}))
+        also = [why for why, ratio in numbers_off(claimed.method, told).items() if ratio in (factor, 1 / factor)]
+        return finding.retold(lambda known: [*start_reasons(claimed, case, factor), *known, *also])
     change = not finding.holds and sweeps_differ(claimed, case)
-    off = [f"{name} is {mine}, that of `like` {value}" for name, value in vars(told).items()
-           if np.isscalar(value) and (mine := vars(claimed.method).get(name, value)) != value and value == value]
+    off = list(numbers_off(claimed.method, told))
     return finding.because(*([change] if change else off)) if change or off else finding
+
+
+def start_reasons(claimed, case, factor):
+    """Return whether steps that are off by a factor in the first batch are so no more in the third."""
+    whole, pair = claimed.method.whole_batch, (fresh(claimed.method), fresh(claimed.told))
+    for batch in [case] * 3 if whole else case.batches[:3]:
+        got, right = (flat(run_method(one, batch)) for one in pair)
+    share = fitted_factor(got, right)
+    same = fits(got, share * right) and abs(share - factor) <= 1e-5 * abs(factor)
+    return [] if same or not any(one.state_dict() for one in pair) else [
+        f"its first step is off by the factor {factor:.6g}, the third is not: what is kept from batch to batch (an "
+        "average, say) starts otherwise, or its start is corrected otherwise"]
+
+
+def constant_factor(case, got, expected):
+    """Return the number by which the steps in all maps are off, if it is one."""
+    got, expected = (flat(steps[l] for l in case.net.maps) for steps in (got, expected))
+    factor = fitted_factor(got, expected)
+    return factor if got.size > 1 and factor and fits(got, factor * expected, expected) else None
+
+
+def numbers_off(method, told):
+    """Return the ratios of a method's numbers to those of `like`, by what to say of them, where they differ."""
+    numbers = {name: (vars(method).get(name, value), value) for name, value in vars(told).items() if np.isscalar(value)}
+    return {f"{name} is {mine}, that of `like` {value}": tried(lambda: mine / value)  # noqa: B023
+            for name, (mine, value) in numbers.items() if mine != value and value == value}
 
 
 def sweeps_differ(claimed, case):

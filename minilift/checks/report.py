@@ -23,7 +23,8 @@ VAGUE = (*NO_REASON, "what is wrong depends on")  # how what goes with any reaso
 MOST = 0.6  # of them a mistake must explain, to be named; a `Guess` of as many again
 DECIDED = 1 / 4  # of the problems must say something
 SINGLE = "it is right to the digits of float32 alone: something is computed in single precision, or nearly right"
-SOME = {r"N = 1\b": "for a batch of one sample", r"\b1 outputs": "where there is one output"}  # by labels of problems
+SOME = {r"N = 1\b": "for a batch of one sample", r"\b1 outputs": "where there is one output",  # by labels of problems
+        "another size": "for samples of another size"}
 MARKS = {True: "ok", False: "FAIL", None: "–"}
 HEADS = ("", "claim", "equation", "source", "number", "allowed")
 LEFT = "style='text-align:left'"
@@ -318,7 +319,7 @@ def holds_in(claim, thing, case):
 def measured(measure, thing, case):
     """Return the finding of a claim's measure; an error inside the thing is a finding too."""
     try:
-        return measure(thing, case)
+        return measure(case.met(thing), case)
     except NotClaimed:
         raise
     except Exception as error:
