@@ -478,7 +478,9 @@ class DrawnCase(Case):
     def sizes(self):
         """Return the sizes of the drawn arrays by name, for factors of which a result may be off."""
         arrays = {name: value for name, value in self.values.items() if isinstance(value, np.ndarray)}
-        return {f"the number of rows of {name}": len(value) for name, value in arrays.items() if value.ndim == 2}
+        rows = {name: len(value) for name, value in arrays.items() if value.ndim == 2}
+        return {f"the number of rows of {name}": n for name, n in rows.items()} | {
+            f"N/(N − 1), N the number of rows of {name}": n / (n - 1) for name, n in rows.items() if n > 1}
 
 
 def drawn_cases(thing, seed, xp):
@@ -910,11 +912,12 @@ def disproved(case, what):
     """Whether a mistake that would explain a wrong update does not explain it where all arrays are a fifth as large."""
     other = replace(case, values={name: value / 5 if isinstance(value, np.ndarray) else value
                                   for name, value in case.values.items()})
-    values, result = dict(alterations(other.values)).get(what), tried(result_of, other)
-    if values is None or result is None or form_reason(other, result) or not np.any(u := other.block(result)):
+    made = [values for text, values in alterations(other.values) if text == what]  # of N rows, several
+    result = tried(result_of, other)
+    if not made or result is None or form_reason(other, result) or not np.any(u := other.block(result)):
         return False
     wrong = math.isfinite(other.at(u)) and not is_lowest(other, u, case.thing.tolerance)
-    return wrong and not is_lowest(replace(other, values=values), u, case.thing.tolerance)
+    return wrong and not any(is_lowest(replace(other, values=values), u, case.thing.tolerance) for values in made)
 
 
 def at_bound(case, u):
@@ -947,7 +950,7 @@ def minimiser_guesses(case, u):
         yield from lengths(case, old, u - old, f"the sign of the step from {name} is wrong", {
             0.5: f"it takes half of the step from {name}", 2.0: f"it takes twice the step from {name}"},
             "it takes {:.3g} times " + f"the step from {name}")
-    sizes = {value: f"it is off by a factor {name}" for name, value in case.sizes().items()}
+    sizes = {value: f"it is off by a factor {name}" for name, value in reversed(case.sizes().items())}
     plain = {0.5: "it is off by a factor ½", 2.0: "it is off by a factor 2"}
     yield from lengths(case, 0 * u, u, "its sign is wrong", plain | sizes, "it is off by the constant factor {:.6g}")
     if np.any(u):

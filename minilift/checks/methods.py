@@ -244,13 +244,14 @@ def is_stateless(told):
        "d(B after A), d(C after A, B), …", "definition", once=True)
 def stays_right(claimed, case):
     only_if(claimed.told is not claimed.method, "nothing is given as like")
-    only_if(is_stateless(claimed.told) or not isinstance(claimed.told, TOLD), "its equations average over batches")
+    of_equations = isinstance(claimed.told, TOLD) and type(claimed.told) is class_of(claimed.told)
+    only_if(is_stateless(claimed.told) or not of_equations, "its equations average over batches")
     whole = claimed.method.whole_batch
     only_if(whole == claimed.told.whole_batch, "of it and `like` one alone keeps its batch")
     batches = 3 * ([case] * 4 if whole else case.batches)  # what is changed after some calls is met
     one, other = fresh(claimed.method), fresh(claimed.told)
     beside = [run_method(one, batch) for batch in batches]
-    expected = [run_method(fresh(claimed.method) if isinstance(claimed.told, TOLD) else other, batch)
+    expected = [run_method(fresh(claimed.method) if of_equations else other, batch)
                 for batch in batches]
     findings = [compare(flat(d), dense(flat(right), 1e-6, "of each batch alone, or the steps of `like`"))
                 for d, right in zip(beside, expected) if np.all(np.isfinite(flat(right)))]

@@ -234,3 +234,60 @@ def test_a_prox_that_shrinks_towards_zero_is_no_step():
         said = reasons(ml.verify(wrong))
         assert "it shrinks towards 0, not y" in said
         assert "the step from" not in said
+
+
+# ---- what other lists of mistakes, and of right things, showed
+
+
+class Steep(ml.Activation):
+    def forward(self, z):
+        return np.tanh(30 * z)
+
+    def derivative(self, z):
+        return 30 * (1 - np.tanh(30 * z) ** 2)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_steep_tanh_that_is_saturated_holds_in_float32(seed):
+    assert ml.verify(Steep(), seed=seed).passed
+
+
+class Momentum(ml.BackProp):
+    def __init__(self, rate=0.9):
+        self.rate, self.kept = rate, {}
+
+    def propose(self, block):
+        g = super().propose(block)
+        self.kept[block.l] = g + g.dtype.type(self.rate) * self.kept.get(block.l, 0 * g)
+        return self.kept[block.l].copy()
+
+    def reset(self):
+        self.kept = {}
+
+    def state_dict(self):
+        return {str(l): value for l, value in self.kept.items()}
+
+    def load_state_dict(self, values):
+        self.kept = {int(l): np.array(value) for l, value in values.items()}
+
+
+def test_a_subclass_that_keeps_something_is_run_beside():
+    assert ml.verify(Momentum(), like=Momentum()).passed
+    assert "batch 2 in a row" in reasons(ml.verify(Momentum(0.8), like=Momentum()))
+    assert "batch 2 in a row" in reasons(ml.verify(Momentum(), like=ml.BackProp()))
+
+
+def test_a_number_times_the_rows_of_one_of_several_arrays():
+    def energy(theta, a, z, lam):
+        return ((a @ theta[:-1] + theta[-1] - z) ** 2).sum() / 2 + lam * (theta**2).sum() / 2
+
+    def solve(a, z, lam):
+        A = np.hstack([a, np.ones_like(a[:, :1])])
+        return np.linalg.solve(A.T @ A + lam * len(a) * np.eye(A.shape[1]), A.T @ z)
+
+    assert "lam·N stands where lam should" in reasons(ml.verify(ml.Argmin(energy, solve, "theta")))
+
+
+def test_a_variance_over_one_less():
+    said = reasons(ml.verify(ml.Equal(lambda a: a.var(axis=0) * len(a) / max(len(a) - 1, 1), lambda a: a.var(axis=0))))
+    assert "N/(N − 1), N the number of rows of a" in said
