@@ -10,10 +10,12 @@ an answer that behaves like one of them is told so, any other which property fai
 
 from __future__ import annotations
 
+import collections.abc
 import contextlib
 import functools
 import io
 import math
+import numbers
 import sys
 import traceback
 import types
@@ -309,8 +311,10 @@ def check(exercise, answer, claims, mistakes=None, fallback=None):
     fallback : object, optional
         What stands in for an answer that is not right, made of the library; None: the notebook needs none.
     """
+    answer = answer if callable(answer) or answer is GIVEN.get(exercise) else in_form(answer)
     changed: list[bool] = []
-    asked = guarded(answer, exercise, changed)
+    formed: list[bool] = []
+    asked = guarded(answer, exercise, changed, formed)
     held: list[Claim] = []
     message = ""
     try:
@@ -334,6 +338,8 @@ def check(exercise, answer, claims, mistakes=None, fallback=None):
             {"kind": "check", "exercise": exercise, "status": status, "message": message,
              "claims": [{"text": c.text, "error": float(c.error) if math.isfinite(c.error) else None,
                          "tolerance": float(c.tolerance)} for c in held]})
+    if status == "PASS" and any(formed):
+        return with_form(answer)
     if status == "PASS" or fallback is None:
         return answer
     GIVEN[exercise] = stand_in(exercise, fallback)
@@ -376,10 +382,11 @@ def is_number(text):
     return True
 
 
-def guarded(answer, exercise="", changed=None):
+def guarded(answer, exercise="", changed=None, formed=None):
     """Return a function wrapped so that it cannot change its arguments, and that asks for a result.
 
-    It gets copies of lists. Whether it has changed one is appended to `changed`, a list, at each call.
+    It gets copies of lists. Whether it has changed one is appended to `changed`, a list, at each call; and to `formed`,
+    whether its result is an array, or several, in another form.
     """
     if not callable(answer):
         return answer
@@ -390,12 +397,23 @@ def guarded(answer, exercise="", changed=None):
         before = parts(given)
         with asking(exercise):
             result = answer(*arguments, **named)
+            form = in_form(result)
         if changed is not None:
             changed.append([*map(id, parts(given))] != [*map(id, before)])
+        if formed is not None:
+            formed.append(form is not result)
         if result is None:
             raise NoResultError
-        return np.array(result) if isinstance(result, list) and numbers(result) else result
+        return form
     return ask
+
+
+def with_form(answer):
+    """Return an answer whose results come in the form in which they were checked."""
+    @functools.wraps(answer)
+    def own(*arguments, **named):
+        return in_form(answer(*arguments, **named))
+    return own
 
 
 def parts(value):
@@ -403,9 +421,31 @@ def parts(value):
     return [inner for part in value for inner in (parts(part) if isinstance(part, list) else [part])]
 
 
-def numbers(value):
-    """Whether a value is a number, or a list of values that are, as of `tolist`."""
-    return isinstance(value, (int, float)) or (isinstance(value, list) and all(map(numbers, value)))
+def in_form(value):
+    """Return a result as arrays where it means them: a matrix, lists of numbers or of rows, what a loop yields."""
+    if isinstance(value, np.matrix):
+        return np.asarray(value)
+    if isinstance(value, (collections.abc.Iterator, collections.abc.ValuesView, collections.abc.Set)):
+        value = list(value)
+    if not isinstance(value, (list, tuple)):
+        return value
+    if is_array(value):
+        return np.array(value)
+    formed = [in_form(part) for part in value]
+    if all(new is old for new, old in zip(formed, value)):
+        return value
+    return formed if isinstance(value, list) else tuple(formed)
+
+
+def is_array(value):
+    """Whether lists are an array: of numbers, or of rows of one length; a tuple of numbers alone stays one."""
+    if not len(value) or (isinstance(value, tuple) and np.ndim(value[0]) == 0):
+        return False
+    if all(isinstance(part, numbers.Real) or (isinstance(part, np.ndarray) and part.ndim == 0) for part in value):
+        return True
+    if not all(isinstance(part, (list, tuple, np.ndarray)) for part in value) or len({*map(len, value)}) > 1:
+        return False
+    return all(part.ndim == 1 if isinstance(part, np.ndarray) else is_array(list(part)) for part in value)
 
 
 def read_only(value):

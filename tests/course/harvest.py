@@ -1880,7 +1880,8 @@ RIGHT: dict[str, list[tuple[str, str]]] = {
         ("    return np.linalg.solve(np.eye(len(W)) + c * W @ W.T, (a + c * (Y - b) @ W.T).T).T",
          "    return (a + c * (Y - b) @ W.T) @ np.linalg.inv(np.eye(len(W)) + c * W @ W.T)"),
     ],
-    "6.1": [("np.sum(b * b, axis=0) / np.sum(b * (M @ b), axis=0)", "np.diag(b.T @ b) / np.diag(b.T @ M @ b)")],
+    "6.1": [("np.sum(b * b, axis=0) / np.sum(b * (M @ b), axis=0)", "np.diag(b.T @ b) / np.diag(b.T @ M @ b)"),
+            ("return alpha * b", "return np.asmatrix(b) @ np.diag(alpha)")],
     "6.2": [
         ("np.sum(r_new * r_new, axis=0) / np.sum(r * r, axis=0)",
          "-np.sum(r_new * Mp, axis=0) / np.sum(p * Mp, axis=0)"),
@@ -1896,6 +1897,9 @@ RIGHT: dict[str, list[tuple[str, str]]] = {
         ("np.logspace(0, 4, 16)", "np.logspace(0, 4, 16)[:, None]"),
         ("np.logspace(0, 4, 16)", "tuple(np.logspace(4, 0, 16))"),
         ("np.logspace(0, 4, 16)", "1e-13 * np.logspace(0, 4, 16)"),
+        ("np.logspace(0, 4, 16)", "{*np.logspace(0, 4, 16)}"),
+        ("np.logspace(0, 4, 16)", "(1e4 ** (i / 15) for i in range(16))"),
+        ("np.logspace(0, 4, 16)", "np.asmatrix(np.logspace(0, 4, 16))"),
     ],
     "9.1": [
         ("(Z > 0) * residual", "np.where(Z > 0, residual, 0)"),
@@ -1985,7 +1989,9 @@ RIGHT: dict[str, list[tuple[str, str]]] = {
     "8.1": [("theta - rate * a_tilde.T @ (a_tilde @ theta - target)",
              "theta + rate * (target - a_tilde @ theta).T.dot(a_tilde).T")],
     "8.2": [("    return np.where(shifted == 0, rate * steps, (1 - (1 - rate * shifted) ** steps) / safe)",
-             "    return rate * sum((1 - rate * shifted) ** t for t in range(steps))")],
+             "    return rate * sum((1 - rate * shifted) ** t for t in range(steps))"),
+            ("    return np.where(shifted == 0, rate * steps, (1 - (1 - rate * shifted) ** steps) / safe)",
+             "    for x in shifted:\n        yield rate * steps if x == 0 else (1 - (1 - rate * x) ** steps) / x")],
     "8.3": [("f.integral(z) - tangent,", "f.integral(z) - f.integral(w) - (z - w) * f.forward(w),"),
             ("return f.integral(z) - tangent, f.forward(z) - f.forward(w)",
              "return np.array([f.integral(z) - tangent, f.forward(z) - f.forward(w)])"),
@@ -2056,6 +2062,9 @@ RIGHT: dict[str, list[tuple[str, str]]] = {
          "        out[i] = min(found)[1]\n    return out\n    best, lowest = q, np.inf\n"),
     ],
     "14.3": [
+        ("return W_new, (rho * (z - a @ W_new).sum(axis=0) + alpha * b) / (rho * len(a) + alpha)",
+         "b_new = (rho * (z - a @ W_new).sum(axis=0) + alpha * b) / (rho * len(a) + alpha)\n"
+         "    return [W_new.tolist(), b_new.tolist()]"),
         ("    return W_new, (rho * (z - a @ W_new).sum(axis=0) + alpha * b) / (rho * len(a) + alpha)",
          "    b_new = sum(rho * (z_n - a_n @ W_new) for a_n, z_n in zip(a, z)) + alpha * b\n"
          "    return [W_new, b_new / (alpha + rho * len(z))]"),

@@ -161,6 +161,26 @@ def test_answers_get_copies(reported):
     assert "writes into one of its arguments" in reported[-1]["message"]
 
 
+@pytest.mark.parametrize("answer", [
+    lambda x: (2 * x).tolist(), lambda x: [*(2 * x)], lambda x: map(tuple, 2 * x), lambda x: tuple(map(list, 2 * x)),
+    lambda x: np.asmatrix(2 * x), lambda x: (2 * row for row in x), lambda x: dict(enumerate(2 * x)).values()])
+def test_a_right_answer_goes_on_in_the_form_in_which_it_was_checked(reported, answer):
+    x = np.array([[1.0, -2.0, 0.5], [3.0, 0.0, 1.0]])
+    double = teach.check("9.9", answer, lambda f: [teach.claim("twice x", f(x), 2 * x)])
+    assert reported[0]["status"] == "PASS"
+    assert type(double(x)) is np.ndarray
+    assert (double(x)[:, 0] == [2, 6]).all()
+
+
+def test_parts_of_an_answer_that_are_no_array_together_stay_apart(reported):
+    first, second = np.ones((2, 3)), np.ones(3)
+    for pair in ([first, second], (first, second), [None, first, first], (1.0, np.nan, 0), (second, 2.0)):
+        assert teach.in_form(pair) is pair
+    weights, bias = teach.in_form((first.tolist(), second.tolist()))
+    assert (weights.shape, bias.shape) == ((2, 3), (3,))
+    assert type(teach.in_form([first.tolist(), second.tolist()])) is list
+
+
 def add_in_place(values):
     values[0] = values[0] + values.pop()
     return values[0]

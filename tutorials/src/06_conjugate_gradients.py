@@ -543,7 +543,8 @@ for tau_theta in (1.0, 100.0):
 # %% tags=["exercise"]
 # Exercise 6.3
 def steps_enough(eigenvalues, eps):
-    """Return k, a whole number, for eigenvalues (n,) in any order."""
+    """Return k, a whole number, for eigenvalues (n,) in any order;
+    they stay in that order."""
     # <solution>
     values, k = np.sort(eigenvalues), 1
     while min(chebyshev(values[-1] / values[0], k),

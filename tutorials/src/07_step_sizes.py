@@ -189,7 +189,8 @@ teach.holds(f"s = {s:.4f}; s ‖∇J‖ is the way that a step goes",
 # %% tags=["exercise"]
 # Exercise 7.2
 def window(taus, losses, level):
-    """Return (low, high, decades), (nan, nan, 0) if none; losses (seeds, k)."""
+    """Return (low, high, decades), (nan, nan, 0) if none; losses (seeds, k)
+    stay as they are."""
     # <solution>
     good = (losses <= level).all(axis=0)
     runs = [(i, j) for i in range(len(taus))

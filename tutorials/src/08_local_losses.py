@@ -127,8 +127,8 @@ teach.holds("at the start it is γ ∇J", local_gradient(theta, 2.0),
 # %% tags=["exercise"]
 # Exercise 8.1
 def local_steps(a_tilde, theta, target, rate, steps):
-    """Return the new theta (n + 1, m),
-    for a_tilde (N, n + 1) and target (N, m)."""
+    """Return the new theta (n + 1, m), for a_tilde (N, n + 1) and
+    target (N, m); the theta that was given stays as it is."""
     # <solution>
     for _ in range(steps):
         theta = theta - rate * a_tilde.T @ (a_tilde @ theta - target)  # (8.2)
@@ -218,8 +218,8 @@ for l, step in enumerate(library_steps(1), start=1):
 # %% tags=["exercise"]
 # Exercise 8.2
 def local_filter(s, rate, steps, damping):
-    """Return h_T(s) (k,), for eigenvalues s (k,),
-    T = steps and 1/eta = damping."""
+    """Return h_T(s), an array (k,), for eigenvalues s (k,), which stay
+    as they are, T = steps and 1/eta = damping."""
     # <solution>
     shifted = s + damping
     safe = np.where(shifted == 0, 1, shifted)

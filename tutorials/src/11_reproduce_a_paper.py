@@ -407,9 +407,9 @@ teach.show(fig,
 # BackProp's step size is chosen twice: by validation for claim B, by training loss for A and the figure.
 
 # %%
-by_validation = choose(tables["BackProp"])
-best_tau = choose(tables["BackProp"]
-                  | {"val_loss": tables["BackProp"]["train_loss"]})
+by_validation = float(choose(tables["BackProp"]))
+best_tau = float(choose(tables["BackProp"]
+                        | {"val_loss": tables["BackProp"]["train_loss"]}))
 entries = {"BackProp": (ml.BackProp(), best_tau)}
 for solver in ("cg3", "cg5", "cg10", "exact"):
     entries[f"ProxProp {solver}"] = (ml.ProxProp(tau_theta=0.05, solver=solver),

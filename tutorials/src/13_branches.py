@@ -114,7 +114,8 @@ def sigma(l, z_l):
 
 
 def penalty_energy(theta, a, z, Y, tau):
-    """Return E, for lists theta, a [X, a_1, ...] and z [None, z_1, ...]."""
+    """Return E, for lists theta [None, theta_1, ...], a [X, a_1, ...] and
+    z [None, z_1, ...], which may go on beyond a_4 and z_4."""
     # <solution>
     given = {l: phi(theta[l], a[l - 1]) for l in (1, 2, 3)} | {4: a[3] + a[1]}
     gaps = [given[l] - z[l] for l in given] + [sigma(l, z[l]) - a[l]

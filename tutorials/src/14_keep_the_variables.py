@@ -97,7 +97,7 @@ teach.holds("E after a forward pass is J",
 # %% tags=["exercise"]
 # Exercise 14.1
 def output_block(Y, z_D, a_old, gamma, alpha):
-    """Return the minimiser a_D, of the shape of Y, z_D and a_old."""
+    """Return the minimiser a_D, an array of the shape of Y, z_D and a_old."""
     # <solution>
     return (Y + gamma * z_D + alpha * a_old) / (1 + gamma + alpha)  # (14.2)
     # </solution>
@@ -668,7 +668,8 @@ for growth, parts in above.items():
 # %% tags=["exercise"]
 # Exercise 14.5
 def output_step(Y, phi, u, beta):
-    """Return the new z and the new u, of the shape of Y, phi and u."""
+    """Return the new z and the new u, of the shape of Y, phi and u;
+    these stay as they are."""
     # <solution>
     z = (Y - u + 2 * beta * phi) / (1 + 2 * beta)  # (14.8)
     return z, u + beta * (z - phi)

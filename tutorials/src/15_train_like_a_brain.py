@@ -869,8 +869,9 @@ teach.record("    target propagation, at the end", target, 0.0097, 0.003)
 #
 # **References.** Whittington, Bogacz, "An approximation of the error backpropagation algorithm in a predictive
 # coding network with local Hebbian synaptic plasticity", *Neural Computation*, 2017: (15.1)–(15.3). Song,
-# Lukasiewicz, Xu, Bogacz, "Can the brain do backpropagation?", NeurIPS 2020: arrival, (15.4). Millidge, Tschantz, Buckley, "Predictive coding approximates
-# backprop along arbitrary computation graphs", 2020: fixed predictions, (15.5). Innocenti et al., "Only strict
-# saddles in the energy landscape of predictive coding networks?", NeurIPS 2024: the settled energy, (15.6). Lee,
-# Zhang, Fischer, Bengio, "Difference target propagation", 2015: (15.8), (15.9). Meulemans et al., "A theoretical
-# framework for target propagation", NeurIPS 2020: exact inverses and Gauss–Newton.
+# Lukasiewicz, Xu, Bogacz, "Can the brain do backpropagation?", NeurIPS 2020: arrival, (15.4). Millidge, Tschantz,
+# Buckley, "Predictive coding approximates backprop along arbitrary computation graphs", 2020: fixed predictions,
+# (15.5). Innocenti et al., "Only strict saddles in the energy landscape of predictive coding networks?", NeurIPS
+# 2024: the settled energy, (15.6). Lee, Zhang, Fischer, Bengio, "Difference target propagation", 2015: (15.8),
+# (15.9). Meulemans et al., "A theoretical framework for target propagation", NeurIPS 2020: exact inverses and
+# Gauss–Newton.

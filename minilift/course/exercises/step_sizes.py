@@ -268,7 +268,8 @@ def window(answer, seed):
     def nothing(find):
         """Return what an answer gives where no step size is usable, or what it raises."""
         try:
-            return str(tuple(float(part) for part in find(taus, losses, 0.0)))
+            found = tuple(find(taus, losses, 0.0))
+            return str(found if None in found else tuple(map(float, found)))
         except NoResultError:
             return "None"
         except Exception as error:  # whatever a student's code raises
