@@ -127,6 +127,10 @@ def convnet(input_shape: tuple[int, int, int] = (32, 32, 3), channels: Sequence[
         layers.append(named_activation("convnet: activation", activation))
         layers += [MaxPool2d(2)] if l < len(channels) else []
         shape = (*shape[:2], c_out) if l == len(channels) else (shape[0] // 2, shape[1] // 2, c_out)
+    if 0 in shape:
+        least = 2 ** (len(channels) - 1)
+        raise ValueError(f"convnet: input_shape={input_shape} is too small for {len(channels)} channels: with 2×2 "
+                         f"pooling after all convolutions but the last, {least} pixels each way are needed")
     fits_in_memory("convnet: the parameters of `classes` outputs", 8 * math.prod(shape) * classes)
     layers += [Flatten(), Linear(math.prod(shape), classes, init=init)]
     return Network(layers, loss=loss, seed=seed, dtype=dtype, backend=backend, input_shape=input_shape,
@@ -288,7 +292,8 @@ def load(path: str | os.PathLike[str], backend: str = "numpy", layers: Sequence[
         raise TypeError(f"load: layers must be a list of classes, got {shown(layers)}")
     arrays = read_npz(checked_path("load: path", path))
     if "graph" not in arrays:
-        raise ValueError(f"{path}: not a network saved by minilift (it holds {sorted(arrays)})")
+        hint = "a checkpoint, which fit(…, resume=…) continues" if "seal" in arrays else f"it holds {sorted(arrays)}"
+        raise ValueError(f"{path}: not a network saved by minilift ({hint})")
     get_module(backend)  # an unknown backend is no fault of the file
     known = {cls.__name__: cls for cls in layers}
     for module in (maps, joins, convolution, activations, pooling, normalization, losses):

@@ -32,25 +32,25 @@ from minilift.support.arguments import (
     shown,
     whole_number,
 )
-from minilift.support.backend import all_finite, get_module, module_of, real_array, to_numpy
+from minilift.support.backend import all_finite, finite, get_module, module_of, real_array, to_numpy
 from minilift.support.files import write_npz
 from minilift.support.settings import Settings, describe, recipe
-from minilift.support.spellings import NoMethod, guided
+from minilift.support.spellings import FixedLength, NoMethod, guided
 from minilift.support.tables import html, padded
 
 DTYPES = ("float32", "float64")
 LAYOUTS = ("channels_last", "channels_first", "flat")
 
 
-class Thetas(list):
+class Thetas(FixedLength):
     """[None, θ_1, …, θ_D] of a network; what is assigned to an entry is checked, cast, and made C-contiguous."""
 
     def __init__(self, theta, phi, owner, dtype, backend):
         self.phi, self.owner, self.dtype, self.backend = phi, owner, dtype, backend
         theta = sequence("theta", theta, f"entries [None, theta_1, …, theta_{len(phi) - 1}]", len(phi))
-        super().__init__([None])
+        super().__init__([None] * len(phi))
         for l in range(1, len(phi)):
-            self.append(self.checked(l, theta[l]) if owner[l] == l else self.shared(l, theta[l]))
+            super().__setitem__(l, self.checked(l, theta[l]) if owner[l] == l else self.shared(l, theta[l]))
 
     def __setitem__(self, l, theta):
         l = range(len(self))[whole_number("theta: the index of a map", l, least=1 - len(self), most=len(self) - 1)]
@@ -362,7 +362,7 @@ class Network(Settings):
         if len(X) == 0:
             raise ValueError("X: the batch is empty")
         if not all_finite(X):
-            raise ValueError("X: the data hold NaN or inf")
+            raise ValueError(f"X: the data hold NaN or inf in {self.dtype.name}")
         if self.input_layout == "channels_first":
             X = X.transpose(0, 2, 3, 1)
         return self.xp.ascontiguousarray(X).reshape(len(X), *self.shapes[0])
@@ -439,10 +439,12 @@ class Network(Settings):
         ------
         TypeError
             If a layer does not keep an argument of its constructor, or keeps one that a file cannot hold (a function).
+        ValueError
+            If an array holds NaN or inf, as after divergence, which `minilift.load` would refuse.
         """
         first = {id(layer): position for position, layer in reversed(list(enumerate(self.layers)))}
         layers = [recipe(layer) if first[id(layer)] == position or layer.kind != "map" else first[id(layer)]
                   for position, layer in enumerate(self.layers)]  # a map that is there already by its position
-        parts = {"layers": layers, "loss": recipe(self.loss_function)}
-        graph = describe({**self.settings(), **parts})
-        write_npz(checked_path("Network.save: path", path), {"graph": np.array(json.dumps(graph)), **self.state_dict()})
+        graph = describe({**self.settings(), "layers": layers, "loss": recipe(self.loss_function)})
+        arrays = {"graph": np.array(json.dumps(graph)), **finite("Network.save", self.state_dict())}
+        write_npz(checked_path("Network.save: path", path), arrays)

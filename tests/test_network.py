@@ -1,5 +1,6 @@
 """The layer graph: grouping, state, parameters, description, saving and loading."""
 
+import copy
 import json
 import os
 import stat
@@ -341,3 +342,72 @@ def test_a_state_dict_keeps_its_moment(rng):
     ml.SGD(1.0).step(net.parameters, directions)
     assert all(np.array_equal(array, before[name]) for name, array in state.items())
     assert not any(np.array_equal(array, before[name]) for name, array in net.state_dict().items())
+
+
+@pytest.mark.parametrize("change", [
+    lambda theta: theta.append(np.zeros(3)), lambda theta: theta.extend([np.zeros(3)]), lambda theta: theta.pop(),
+    lambda theta: theta.insert(0, None), lambda theta: theta.clear(), lambda theta: theta.reverse(),
+    lambda theta: theta.__iadd__([np.zeros(3)]), lambda theta: theta.__imul__(2), lambda theta: theta.__delitem__(1)])
+def test_nothing_is_added_to_theta_or_taken_from_it(change):
+    net = ml.mlp([4, 8, 2])
+    before = copy.deepcopy(net)
+    with pytest.raises(TypeError, match=r"net\.theta\[1\] = …"):
+        change(net.theta)
+    assert net == before
+    assert len(net.theta) == 3
+
+
+def test_an_entry_of_parameters_is_not_assigned_in_vain():
+    net = ml.mlp([4, 8, 2])
+    with pytest.raises(TypeError, match=r"net\.parameters\[0\]\[:\] = …"):
+        net.parameters[0] = np.zeros((5, 8))
+    net.parameters[0][:] = 0
+    assert not net.theta[1].any()
+
+
+def test_copies_of_the_lists_of_parameters_are_their_own():
+    net = ml.mlp([4, 8, 2])
+    for copied in (copy.deepcopy(net.theta)[1], copy.deepcopy(net.parameters)[0], net.parameters.copy()[0].copy()):
+        copied[:] = 0
+        assert net.theta[1].any()
+
+
+def test_a_network_with_nan_is_not_saved(tmp_path):
+    """Such a file could not be loaded again."""
+    net = ml.mlp([2, 3, 2])
+    net.save(tmp_path / "net.npz")
+    saved = (tmp_path / "net.npz").read_bytes()
+    net.theta[2][0, 0] = np.nan
+    with pytest.raises(ValueError, match=r"Network\.save: theta_2 holds NaN or inf"):
+        net.save(tmp_path / "net.npz")
+    assert (tmp_path / "net.npz").read_bytes() == saved
+
+
+@pytest.mark.parametrize(("size", "channels"), [(1, (4, 4)), (2, (4, 4, 4)), (7, (4, 4, 4, 4))])
+def test_a_convnet_says_that_images_are_too_small(size, channels):
+    least = 2 ** (len(channels) - 1)
+    with pytest.raises(ValueError, match=rf"convnet: input_shape=\({size}, 9, 1\) .* {least} pixels"):
+        ml.convnet((size, 9, 1), channels)
+
+
+def test_load_tells_a_checkpoint(tmp_path):
+    data, path = ml.datasets.moons(40), tmp_path / "run.npz"
+    ml.fit(ml.mlp([2, 3, 2]), data, "backprop", "sgd:lr=1", epochs=1, checkpoint=path, progress=False)
+    with pytest.raises(ValueError, match=r"a checkpoint, which fit\(…, resume=…\) continues"):
+        ml.load(path)
+
+
+def test_of_a_text_that_is_no_npz_no_unsafe_loading_is_advised(tmp_path):
+    (tmp_path / "net.npz").write_text("hello")
+    with pytest.raises(ValueError, match=r"another kind$"):
+        ml.load(tmp_path / "net.npz")
+
+
+def test_what_float32_cannot_hold_is_told_with_the_dtype():
+    with pytest.raises(ValueError, match="NaN or inf in float32"):
+        ml.mlp([2, 2]).predict([[1e200, 0.0]])
+
+
+def test_targets_of_one_column_are_told_the_missing_axis():
+    with pytest.raises(ValueError, match=r"shape \(5, 1\), got \(5,\); y\[:, None\] has it"):
+        ml.mlp([2, 1], loss=ml.SquaredError()).loss(np.zeros((5, 2)), np.zeros(5))

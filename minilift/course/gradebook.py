@@ -17,6 +17,7 @@ import csv
 import ctypes
 import hashlib
 import io
+import itertools
 import json
 import os
 import subprocess
@@ -28,6 +29,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from textwrap import wrap
 from typing import NamedTuple
 
 from minilift.lab.machine import THREAD_VARIABLES
@@ -480,8 +482,10 @@ def verdict(row):
 
 
 def shown(rows):
-    """Return the lines of the table of a class for a terminal, without flags and times."""
-    return aligned([[printable(cell) for cell in (*line[:-3], line[-2])] for line in table_of(rows)])
+    """Return the lines of the table of a class for a terminal, without flags and times; remarks stand below."""
+    lines = [[printable(cell) for cell in line] for line in table_of(rows)]
+    remarks = [wrap(f"{name}: {remark}", 100, subsequent_indent="  ") for name, *_, remark, _ in lines[1:] if remark]
+    return [*aligned([line[:-3] for line in lines]), *itertools.chain(*remarks)]
 
 
 def one_line(text):

@@ -478,7 +478,12 @@ def grade(path, seed, of_exam=False):
     seed = whole_number("grade: seed", seed, least=0)
     returned = read(path)
     known = kind_of(dict, returned["metadata"].get("minilift"))
-    name = full_name(kind_of(str, known.get("notebook")) or path)
+    said = kind_of(str, known.get("notebook"))
+    try:
+        name = full_name(said or path)
+    except ValueError:
+        raise ValueError(f"has the unknown name {said!r} in its metadata" if said else
+                         f"has the unknown name {Path(path).stem!r}, and nothing in it says which it is") from None
     check_kind(returned, known, seed, of_exam)
     unsolved = examination(name, seed, "graded") if of_exam else read(paths(name)[1])
     answers = answers_in(returned)

@@ -38,6 +38,7 @@ from minilift.lab.runs import (
     cluster,
     elsewhere,
     final_loss,
+    read_data,
     record_of,
     spread,
     training_time,
@@ -91,7 +92,8 @@ def add_task(parser, examples, samples, threads):
     parser.epilog = examples
     add, count = parser.add_argument, partial(parser.add_argument, type=whole, metavar="N")
     add("--data", default="digits", metavar="NAME",
-        help="data set, such as digits, curves, mnist or moons:noise=0.2; see 'minilift data list' (default digits)")
+        help="data set, such as digits, curves, mnist or moons:noise=0.2; see 'minilift data list' (default digits); "
+        "or FILE.npz with X_train, y_train, X_test, y_test: numbers in [0, 1] or uint8, and labels")
     count("--samples", help=f"training samples at most, the first N of the set (default {samples})")
     add("--autoencoder", action="store_true",
         help="reproduce the input: sigmoid cross-entropy, tanh, and no activation on the narrowest (code) layer")
@@ -284,8 +286,11 @@ def make_task(arguments):
 @naming("--data", ArithmeticError, MemoryError)
 def load_data(arguments):
     """Return the data set that the arguments name, cut to the number of samples."""
-    name, options = split_options("--data", arguments.data)
-    data = datasets.load(name, **options)
+    if arguments.data.endswith(".npz"):
+        data = read_data(arguments.data)
+    else:
+        name, options = split_options("--data", arguments.data)
+        data = datasets.load(name, **options)
     data = data.autoencoder() if arguments.autoencoder else data
     return replace(data, X_train=data.X_train[:arguments.samples], y_train=data.y_train[:arguments.samples])
 
@@ -361,6 +366,9 @@ def parse_method(spec, what="--methods"):
             own = as_method(load_target(spec))
         name = spec.rpartition(":")[2]
         return Contender(spec if name in METHODS else name, lambda: own)
+    if re.search(r"\.py\b", spec):
+        raise ValueError(f"{what}: expected FILE.py:NAME, without arguments after it, got {spec!r}; with other "
+                         "settings make another object in the file")
     name, options = split_options(what, spec)
     if name not in METHODS:
         raise unknown_name(what, name, (*METHODS, *["family"] * (what == "--methods")))

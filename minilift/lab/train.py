@@ -96,5 +96,9 @@ def report(net: Network, data, history, output):
         loss, accuracy = evaluate(net, data.X_test, data.y_test)
         print(f"test loss {loss:.4g}" if accuracy is None else f"test accuracy {accuracy:.4g}")
     if output is not None:
-        net.save(output)
+        try:
+            net.save(output)
+        except ValueError as error:  # NaN, after divergence
+            print(f"no network is written: {error}")
+            return
         print(f"network{'' if history.diverged is None else ', as it diverged'}: {output}")

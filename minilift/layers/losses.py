@@ -135,7 +135,7 @@ class Loss(Settings):
         y = real_array("y", y, dtype, xp)
         if y.shape != (samples, n_out):
             raise ValueError(f"y: {type(self).__name__} expects targets of shape ({samples}, {n_out}), "
-                             f"got {y.shape}")
+                             f"got {y.shape}{'; y[:, None] has it' if y.shape == (samples,) and n_out == 1 else ''}")
         if not all_finite(y):
             raise ValueError("y: targets hold NaN or inf")
         return y

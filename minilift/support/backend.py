@@ -169,6 +169,14 @@ def all_finite(array):
         return bool(xp.isfinite(array.sum())) or bool(xp.isfinite(array).all())
 
 
+def finite(what, arrays):
+    """Return arrays, by name, of which all numbers are finite, or raise an error."""
+    for name, array in arrays.items():
+        if not all_finite(array):
+            raise ValueError(f"{what}: {name} holds NaN or inf")
+    return arrays
+
+
 def synchronize(xp):
     """Wait until the device has done all that was asked of it (nothing to wait for on NumPy)."""
     if xp is not np:

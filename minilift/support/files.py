@@ -151,8 +151,9 @@ def read_npz(path):
             arrays = {name: file[name] for name in file.files}
     except (FileNotFoundError, IsADirectoryError, PermissionError):
         raise
-    except Exception as error:  # zipfile, zlib and NumPy each have their own
-        raise ValueError(f"{path}: cannot be read as .npz, the file is damaged or of another kind ({error})") from error
+    except Exception as error:  # zipfile, zlib and NumPy each have their own; of what is no array NumPy says: pickled
+        why = "" if "pickle" in str(error) else f" ({error})"
+        raise ValueError(f"{path}: cannot be read as .npz, the file is damaged or of another kind{why}") from error
     strange = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
     if strange:
         raise ValueError(f"{path}: cannot be read as .npz, the file is damaged or of another kind "

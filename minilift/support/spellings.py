@@ -515,8 +515,39 @@ def refusal(sign: str) -> Callable[..., Any]:
     return refuse
 
 
-class NoMethod(list):
-    """A list that is an attribute where other libraries have a method; called like one, it says so."""
+class FixedLength(list):
+    """A list with an entry for each thing: nothing is added to it or taken away."""
+
+    hint = "theta has one entry for each map: assign one, as in net.theta[1] = …"
+
+    def refuse(self, *given: Any, **named: Any) -> Any:
+        """Raise the error."""
+        raise TypeError(self.hint)
+
+    append = extend = insert = pop = remove = clear = sort = reverse = refuse  # type: ignore[assignment]
+    __iadd__ = __imul__ = __delitem__ = refuse  # type: ignore[assignment]
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Return how a copy is made, by copy and pickle, which would append."""
+        return remade, (type(self), list(self), vars(self))
+
+
+def remade(cls: type, entries: list[Any], attributes: dict[str, Any]) -> Any:
+    """Return a list of that class with these entries and attributes."""
+    copied = cls.__new__(cls)
+    list.extend(copied, entries)
+    vars(copied).update(attributes)
+    return copied
+
+
+class NoMethod(FixedLength):
+    """A list that is an attribute where other libraries have a method; called like one, it says so.
+
+    It is made anew whenever it is asked for, so that an entry assigned to it would be lost.
+    """
+
+    hint = "net.parameters is made anew: write into an array, net.parameters[0][:] = …, or assign net.theta[1] = …"
+    __setitem__ = FixedLength.refuse
 
     def __call__(self) -> Any:
         """Refuse to be called."""

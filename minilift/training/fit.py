@@ -16,6 +16,7 @@ import json
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,7 @@ from minilift.support.arguments import (
 from minilift.support.backend import all_finite, to_numpy
 from minilift.support.files import checksum, read_npz, write_npz
 from minilift.support.parallel import ERROR, Team
-from minilift.support.settings import describe, differences
+from minilift.support.settings import PLAIN, arguments_of, describe, differences
 from minilift.support.spellings import spelled
 from minilift.training.curves import look_of
 from minilift.training.history import Divergence, EarlyStop, History
@@ -456,6 +457,7 @@ def fit(net: Network, data: Dataset | tuple[Any, Any], method: str | Method | Ca
         with guard():
             run.load(source, settings, columns_of(net, held_out, method), steps_per_epoch, early_stop)
 
+    kept = beyond_settings(method) if settings else {}
     history = run.history
     history.stopped = None
     leads = ranks is None or ranks.leads
@@ -483,6 +485,9 @@ def fit(net: Network, data: Dataset | tuple[Any, Any], method: str | Method | Ca
             if isinstance(outcome, Divergence):
                 history.diverged = outcome
                 break
+            if settings and kept is not None:
+                warn_of_memory(method, kept)
+                kept = None
             row = {"epoch": epoch, "seconds": seconds, "batch_loss": outcome,
                    **metrics(net, train, held_out, batch_size, ranks), **method.measure()}
             if ranks is not None:
@@ -505,6 +510,35 @@ def fit(net: Network, data: Dataset | tuple[Any, Any], method: str | Method | Ca
     if run.best is not None:
         net.load_state_dict(run.best)
     return history
+
+
+def beyond_settings(method):
+    """Return what a method holds beyond what a checkpoint has of it, by name: a text for each attribute.
+
+    Of one that defines `state_dict` nothing is asked: it says itself what it keeps.
+    """
+    if type(method).state_dict is not Method.state_dict:
+        return {}
+    return {name: fingerprint(value) for name, value in vars(method).items() if name not in arguments_of(type(method))}
+
+
+def fingerprint(value):
+    """Return a text that changes with the numbers in a value: in arrays, and in lists, tuples and dicts of them."""
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(fingerprint, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key!r}: {fingerprint(item)}' for key, item in value.items())}}}"
+    return f"{checksum(value)}" if hasattr(value, "dtype") else repr(value) if isinstance(value, PLAIN) else ""
+
+
+def warn_of_memory(method, kept):
+    """Warn if a user's method has changed in an epoch, where a checkpoint knows nothing of it."""
+    changed = [name for name, value in beyond_settings(method).items()
+               if value != kept.get(name) and name not in method.columns]
+    if changed:
+        warnings.warn(f"fit: {method!r} changes {', '.join(changed)} as it trains, which is not in its state_dict(): a "
+                      "run that is resumed goes on without it. Define reset, state_dict and load_state_dict; see "
+                      "ml.Method", stacklevel=3)
 
 
 @quiet()

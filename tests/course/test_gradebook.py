@@ -396,3 +396,15 @@ def test_real_notebooks(tmp_path):
     assert found["ada"] == (["PASS", "FAIL", "PASS", "PASS"], "takes more than 0.9 GB of memory")
     assert found["bob"] == (["FAIL", "PASS", "PASS", "PASS"], "")
     assert found["eve"] == (None, f"grading was ended by signal {int(signal.SIGKILL)}")
+
+
+def test_remarks_stand_below_the_table_in_lines_of_moderate_length():
+    results = [{"exercise": "1.1", "status": "PASS"}]
+    rows = [{"file": "ada.ipynb", "results": results, "remark": "", "seconds": 1.0},
+            {"file": "zoe.ipynb", "results": None, "remark": "a long remark " * 20, "seconds": 1.0}]
+    head, rule, ada, zoe, first, second, *_ = gradebook.shown(rows)
+    assert head.split() == ["file", "passed", "of", "1.1"]
+    assert (len(rule), ada.split()[-1], zoe.strip()) == (len(head), "PASS", "zoe.ipynb")
+    assert first.startswith("zoe.ipynb: not graded: a long remark")
+    assert second.startswith("  ")
+    assert max(map(len, gradebook.shown(rows))) <= 100

@@ -344,6 +344,15 @@ def test_a_damaged_notebook_is_a_value_error(tmp_path, monkeypatch, damage):
         notebooks.grade(path, 1)
 
 
+def test_a_notebook_of_no_known_name_is_told_in_one_line(tmp_path):
+    """It was told the names of all fifteen, in the table of a class."""
+    pytest.importorskip("nbformat")
+    (tmp_path / "carol.ipynb").write_text('{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}')
+    with pytest.raises(ValueError, match="unknown name 'carol', and nothing in it says") as error:
+        notebooks.grade(tmp_path / "carol.ipynb", 1)
+    assert len(str(error.value)) < 200
+
+
 def test_a_notebook_that_is_no_file_or_too_large_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(notebooks, "LARGEST", 2_000_000)
     (tmp_path / "large.ipynb").write_bytes(2_000_001 * b" ")

@@ -562,3 +562,9 @@ def test_one_thread_of_blas_unless_asked_for_more(tmp_path, monkeypatch):
     for threads in ([], ["--threads", "2"]):
         cli.main(["compare", "--quiet", "--output", str(tmp_path / "x.png"), *threads])
     assert seen == [{1}, {2}]
+
+
+@pytest.mark.parametrize("spec", ["mine.py", "mine.py:Own:beta=0.3", "mine.py:"])
+def test_a_file_without_one_name_is_told_how_it_is_written(spec):
+    with pytest.raises(ValueError, match=r"--methods: expected FILE\.py:NAME, .* got 'mine\.py"):
+        parse_method(spec)

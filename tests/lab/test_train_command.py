@@ -2,6 +2,9 @@
 
 import re
 
+import numpy as np
+import pytest
+
 import minilift as ml
 from minilift import cli
 
@@ -41,3 +44,27 @@ def test_a_quiet_run_says_nothing_on_the_way(capsys):
 def test_a_method_on_the_whole_set_is_estimated_on_the_whole_set(capsys):
     assert cli.main([*LINE[:-1], "2", "--method", "bcd"]) == 0
     assert capsys.readouterr().err.startswith("about 10 seconds at most\nepoch 0 of 2")
+
+
+def test_data_of_ones_own_are_trained_on(capsys, tmp_path):
+    """As `bench race --data` and `reproduce --data` take them."""
+    data = ml.datasets.digits()
+    np.savez(tmp_path / "mine.npz", X_train=data.X_train[:90], y_train=data.y_train[:90], X_test=data.X_test,
+             y_test=data.y_test)
+    assert cli.main(["train", "--data", str(tmp_path / "mine.npz"), "--epochs", "1", "--quiet"]) == 0
+    assert "mine (90 training samples), network 64-128-128-10" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("arrays", "named"), [(None, "there is no file"), ({"X": np.zeros(3)}, "has no X_train")])
+def test_a_file_without_data_is_named(capsys, tmp_path, arrays, named):
+    if arrays is not None:
+        np.savez(tmp_path / "mine.npz", **arrays)
+    assert cli.main(["train", "--data", str(tmp_path / "mine.npz"), "--epochs", "1"]) == 2
+    assert re.search(rf"--data: .*{named}", capsys.readouterr().err)
+
+
+def test_of_a_network_with_nan_no_file_is_written(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(ml.SGD, "step", lambda self, parameters, directions: parameters[0].fill(np.nan))
+    assert cli.main([*LINE, "--quiet", "--output", str(tmp_path / "net.npz")]) == 0
+    assert "no network is written: Network.save: theta_1 holds NaN or inf" in capsys.readouterr().out
+    assert not (tmp_path / "net.npz").exists()

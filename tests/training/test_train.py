@@ -605,6 +605,31 @@ def test_a_killed_run_continues_bit_for_bit(tmp_path):
     assert_same_parameters(resumed, whole)
 
 
+@pytest.mark.parametrize("memory", [dict, list, lambda: [np.zeros(1)]], ids=["dict", "list", "array"])
+def test_of_a_memory_that_no_checkpoint_holds_is_warned(tmp_path, recwarn, memory):
+    """A run that was resumed went on without it, and nobody said so."""
+    class Forgetful(ml.Method):
+        def __init__(self, beta=0.9):
+            self.beta, self.kept = beta, memory()
+
+        def propose(self, block):
+            if isinstance(self.kept, dict):
+                self.kept[block.l] = block.g.copy()
+            elif len(self.kept) == 1:
+                self.kept[0] += 1
+            else:
+                self.kept.append(block.l)
+                self.kept.append(block.l)
+            return block.phi.adjoint_theta(block.a, block.g)
+
+    with pytest.warns(UserWarning, match=r"Forgetful\(\) changes kept as it trains, which is not in its state_dict"):
+        run(method=Forgetful(), epochs=2, checkpoint=tmp_path / "run.npz")
+    recwarn.clear()
+    run(method=Forgetful(), epochs=1)  # without a checkpoint nothing is lost
+    run(method=Momentum(), epochs=1, checkpoint=tmp_path / "other.npz")
+    assert not recwarn.list
+
+
 def test_a_checkpoint_holds_no_pickle_and_refuses_objects(tmp_path):
     path = tmp_path / "run.npz"
     run(method=Momentum(), epochs=1, checkpoint=path)
