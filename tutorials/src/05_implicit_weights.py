@@ -620,7 +620,8 @@ print("τ_θ = 1 over BackProp, at the lowest J: τ",
 # the lowest point lies at a $\tau$ some 20 to 40 times BackProp's. But $d$ is *shorter* there than $\nabla J$,
 # for $M \succeq I$; measured by its length that step is 2 to 5 times BackProp's. What remains is a lower $J$ on each
 # implicit line, for each of three seeds (at most 1.92, against at least 2.05); the best of three $\tau_\theta$ changes
-# with the seed (1 for seeds 0 and 1, 100 for seed 2). And if $\theta_3$ goes along, with the explicit step that all four share?
+# with the seed (1 for seeds 0 and 1, 100 for seed 2). And if $\theta_3$ goes along, with the explicit step that all
+# four share?
 
 # %%
 whole = {}
