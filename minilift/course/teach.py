@@ -294,7 +294,7 @@ def slips(answer, questions, table):
             yield False, message
 
 
-def check(exercise, answer, claims, mistakes=None, fallback=None):
+def check(exercise, answer, claims, mistakes=None, fallback=None, array=False):
     """Judge an answer, print the verdict and return what the notebook goes on with.
 
     Parameters
@@ -310,11 +310,13 @@ def check(exercise, answer, claims, mistakes=None, fallback=None):
         From the answer to an iterable of (whether it is this mistake, what to say), for wrong answers.
     fallback : object, optional
         What stands in for an answer that is not right, made of the library; None: the notebook needs none.
+    array : bool, default False
+        Whether one array is asked for: a tuple of numbers is taken for one, too.
     """
     answer = answer if callable(answer) or answer is GIVEN.get(exercise) else in_form(answer)
     changed: list[bool] = []
     formed: list[bool] = []
-    asked = guarded(answer, exercise, changed, formed)
+    asked = guarded(answer, exercise, changed, formed, array)
     held: list[Claim] = []
     message = ""
     try:
@@ -339,7 +341,7 @@ def check(exercise, answer, claims, mistakes=None, fallback=None):
              "claims": [{"text": c.text, "error": float(c.error) if math.isfinite(c.error) else None,
                          "tolerance": float(c.tolerance)} for c in held]})
     if status == "PASS" and any(formed):
-        return with_form(answer)
+        return with_form(answer, array)
     if status == "PASS" or fallback is None:
         return answer
     GIVEN[exercise] = stand_in(exercise, fallback)
@@ -382,7 +384,7 @@ def is_number(text):
     return True
 
 
-def guarded(answer, exercise="", changed=None, formed=None):
+def guarded(answer, exercise="", changed=None, formed=None, array=False):
     """Return a function wrapped so that it cannot change its arguments, and that asks for a result.
 
     It gets copies of lists. Whether it has changed one is appended to `changed`, a list, at each call; and to `formed`,
@@ -397,7 +399,7 @@ def guarded(answer, exercise="", changed=None, formed=None):
         before = parts(given)
         with asking(exercise):
             result = answer(*arguments, **named)
-            form = in_form(result)
+            form = in_form(result, array)
         if changed is not None:
             changed.append([*map(id, parts(given))] != [*map(id, before)])
         if formed is not None:
@@ -408,11 +410,11 @@ def guarded(answer, exercise="", changed=None, formed=None):
     return ask
 
 
-def with_form(answer):
+def with_form(answer, array=False):
     """Return an answer whose results come in the form in which they were checked."""
     @functools.wraps(answer)
     def own(*arguments, **named):
-        return in_form(answer(*arguments, **named))
+        return in_form(answer(*arguments, **named), array)
     return own
 
 
@@ -421,8 +423,13 @@ def parts(value):
     return [inner for part in value for inner in (parts(part) if isinstance(part, list) else [part])]
 
 
-def in_form(value):
-    """Return a result as arrays where it means them: a matrix, lists of numbers or of rows, what a loop yields."""
+def in_form(value, array=False):
+    """Return a result as arrays where it means them: a matrix, lists of numbers or of rows, what a loop yields.
+
+    Where one `array` is asked for, a tuple of numbers is one.
+    """
+    if array and type(value) is tuple:
+        value = list(value)
     if isinstance(value, np.matrix):
         return np.asarray(value)
     if isinstance(value, (collections.abc.Iterator, collections.abc.ValuesView, collections.abc.Set)):

@@ -149,7 +149,7 @@ def explicit_step(answer, seed):
                      f"BᵀB has {A[i, j]:.3g} there, for the B of this check")
 
     return check("1.1", answer, claims, mistakes,
-                 fallback=lambda B, x, tau: x - tau * Gram(B, bias=False).adjoint((B @ x)[:, None])[:, 0])
+                 fallback=lambda B, x, tau: x - tau * Gram(B, bias=False).adjoint((B @ x)[:, None])[:, 0], array=True)
 
 
 def implicit_with(diagonal=lambda tau: 1.0, weight=lambda tau: tau, right=lambda B, x, tau: x, product=False):
@@ -262,7 +262,7 @@ def implicit_step(answer, seed):
         yield True, (f"your x_new solves (1.6) for a matrix that has {slope[i, j]:.3g} in row {i}, column {j}, where A "
                      f"has {A[i, j]:.3g}, for τ = 0.3")
 
-    return check("1.2", answer, claims, mistakes, fallback=library_implicit_step)
+    return check("1.2", answer, claims, mistakes, fallback=library_implicit_step, array=True)
 
 
 WRONG_LIMITS = {

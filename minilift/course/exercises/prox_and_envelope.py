@@ -122,7 +122,7 @@ def brute_prox(answer, seed):
             f"for v = {v[k]:.2f} your u = {u[k]:.2f} has the value {height[k]:.3f} in (2.1), and the grid has a point "
             f"with {least[k]:.3f}: look at f, at the distance to v, at its weight 1/(2τ), and at the axis")
 
-    return check("2.1", answer, claims, mistakes, fallback=grid_prox)
+    return check("2.1", answer, claims, mistakes, fallback=grid_prox, array=True)
 
 
 WRONG_THRESHOLDS = {
@@ -209,7 +209,7 @@ def soft_threshold(answer, seed):
             u = prox(np.array(points), 0.5)  # a τ that is neither its square nor its inverse
             yield not same(u, moved), f"wrong for {where}: v = {points[0]:g} with τ = 0.5 goes to {float(u[0]):.6g}"
 
-    return check("2.2", answer, claims, mistakes, fallback=lambda v, tau: v - np.clip(v, -tau, tau))
+    return check("2.2", answer, claims, mistakes, fallback=lambda v, tau: v - np.clip(v, -tau, tau), array=True)
 
 
 def logistic(u):
@@ -348,7 +348,7 @@ def logistic_prox(answer, seed):
         yield True, (f"for v = {v[0]:.2f}, y = {y[0]:g}, τ = 0.5 your u = {small[0]:.2f} gives "
                      f"{residual(small, 0.5)[0]:.2f} on the left side of (2.7)")
 
-    return check("2.3", answer, claims, mistakes, fallback=prox_of)
+    return check("2.3", answer, claims, mistakes, fallback=prox_of, array=True)
 
 
 def prox_of(v, y, tau):
