@@ -172,6 +172,15 @@ def test_a_right_answer_goes_on_in_the_form_in_which_it_was_checked(reported, an
     assert (double(x)[:, 0] == [2, 6]).all()
 
 
+def test_a_tuple_of_numbers_is_an_array_where_one_is_asked_for(reported):
+    x = np.array([1.0, -2.0])
+    for array, form in ((True, np.ndarray), (False, tuple)):
+        double = teach.check("9.9", lambda x: tuple(2 * x), lambda f: [teach.claim("twice x", f(x), 2 * x)],
+                             array=array)
+        assert reported[-1]["status"] == "PASS"
+        assert type(double(x)) is form
+
+
 def test_parts_of_an_answer_that_are_no_array_together_stay_apart(reported):
     first, second = np.ones((2, 3)), np.ones(3)
     for pair in ([first, second], (first, second), [None, first, first], (1.0, np.nan, 0), (second, 2.0)):

@@ -458,7 +458,7 @@ teach.show(fig, "Size of the amplification factors against s. The explicit one "
 # %% tags=["exercise"]
 # Exercise 1.3
 def largest_stable_step(B):
-    """Return the largest tau, to 1 %, for which explicit steps shrink x."""
+    """Return the number tau, to 1 %, up to which explicit steps shrink x."""
     # <solution>
     def grows(tau):
         x = np.ones(B.shape[1])

@@ -469,7 +469,7 @@ teach.holds("each part of (5.7) is at most the one before", parts,
 # %% tags=["exercise"]
 # Exercise 5.3
 def cosine_bound(a, tau_theta):
-    """Return the largest lower bound of the cosines, for a (N, n), N > n."""
+    """Return a number, the largest lower bound, for a (N, n) with N > n."""
     # <solution>
     s = np.linalg.svd(np.hstack([a, np.ones((len(a), 1))]), compute_uv=False)
     largest, least = s[0] ** 2 + 1 / tau_theta, s[-1] ** 2 + 1 / tau_theta

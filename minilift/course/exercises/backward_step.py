@@ -314,7 +314,10 @@ def largest_stable_step(answer, B, seed):
 
     def claims(limit):
         for name, problem in (("the notebook's B", B), ("another B", spread), ("a small B", spread / 10)):
-            tau = float(limit(problem))
+            found = limit(problem)
+            if np.ndim(found):
+                raise ValueError("one number is asked for, and an array or a list comes")
+            tau = float(found)
             if not np.isfinite(tau):
                 raise ValueError(f"{tau} comes back where a finite number is expected")
             below, above = growth(problem, 0.985 * tau), growth(problem, 1.015 * tau)

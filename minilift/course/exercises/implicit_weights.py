@@ -366,7 +366,10 @@ def cosine_bound(answer, seed):
 
     def claims(bound):
         for tau_theta in (0.01, 1.0, 100.0):
-            value = float(bound(a, tau_theta))
+            value = bound(a, tau_theta)
+            if np.ndim(value):
+                raise ValueError("one number is asked for, and an array or a list comes")
+            value = float(value)
             yield Claim(f"τ_θ = {tau_theta:g}: 500 gradients do not fall below it (shortfall)",
                         beyond(value - cosines(gradients, tau_theta).min()), 1e-12)
             yield claim("  and one gradient reaches it", cosines(worst(tau_theta)[None], tau_theta)[0], value, 1e-9,
