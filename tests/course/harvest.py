@@ -465,6 +465,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("(1.0, -1.0, 0.2)", "(-1.0, 1.0, 0.2)", "unit is on"),
         ("(1.0, -1.0, 0.2)", "(np.nan, -1.0, 0.2)", "nan or inf"),
         ("(1.0, -1.0, 0.2)", "1.0", "three numbers"),
+        ("(1.0, -1.0, 0.2)", "[[1.0], [-1.0], [0.2]]", "three numbers"),
         ("(1.0, -1.0, 0.2)", "('1.0', '-1.0', '0.2')", "quotation marks"),
     ],
     "11.1": [
@@ -1917,6 +1918,7 @@ RIGHT: dict[str, list[tuple[str, str]]] = {
     "9.3": [
         ("    return new", "    return tuple(new)"),
         ("signal * (z[l] > 0)", "np.where(z[l] > 0, signal, 0)"),
+        ("masked @ new[l][:-1].T", "np.einsum('nj,ij->ni', masked, new[l][:-1])"),
     ],
     "9.4": [("(1.0, -1.0, 0.2)", "[3, -2, 0.1]"), ("(1.0, -1.0, 0.2)", "np.array([10.0, -1.0, 1.0])"),
             ("(1.0, -1.0, 0.2)", "(1.0, -1.0, 1e-9)")],

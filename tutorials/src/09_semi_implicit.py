@@ -457,8 +457,9 @@ def library_fit(l, signal):
 new = sweep_down(net.theta, state.z, blocks[3].g, library_fit)
 _, steps = method.direction(net, X, y)
 for l in (3, 2, 1):
+    # tolerance: five searches enlarge what the signals differ by
     teach.holds(f"layer {l}: the library's sweep", net.theta[l] - steps[l - 1],
-                new[l])
+                new[l], 1e-9)
 
 # %% [markdown]
 # ## Predict

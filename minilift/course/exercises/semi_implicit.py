@@ -448,7 +448,7 @@ def dead_unit(answer, seed):
         yield Claim("a point on the other side is lower by 0.01 or more", short, 0)
 
     def mistakes(found):
-        yield np.size(found) != 3, "three numbers are asked for: a, b and c"
+        yield np.shape(found) != (3,), "three numbers are asked for: a, b and c"
         a, b, c = map(float, found)
         yield b > 0 >= c, "is the order a, b, c? The start b is at most −1, the price c positive"
         yield a <= -1 < 0 < b, "the unit is on at this b, so the fit's gradient sees the target; is the order a, b, c?"
