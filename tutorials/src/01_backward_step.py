@@ -451,7 +451,7 @@ teach.show(fig, "Size of the amplification factors against s. The explicit one "
 # </details>
 # <details><summary>Hint 3: first line</summary>
 #
-# `low, high = 0.0, 1.0`, then double `high` until it grows.
+# `low, high = 0.0, 1.0`, then double `high` until $x$ is no longer shorter (overflown to nan, it never tests longer).
 #
 # </details>
 
