@@ -309,7 +309,7 @@ def load(path: str | os.PathLike[str], backend: str = "numpy", layers: Sequence[
         net.load_state_dict(arrays)
     except Exception as error:  # what a class does with arguments that make no sense is its own affair
         raise ValueError(f"{path}: cannot be made into a network, damaged or of classes that are not known "
-                         f"({type(error).__name__}: {error})") from error
+                         f"({type(error).__name__}: {error}); classes of your own go into layers=[…]") from error
     return net
 
 

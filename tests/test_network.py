@@ -397,6 +397,14 @@ def test_load_tells_a_checkpoint(tmp_path):
         ml.load(path)
 
 
+def test_loading_says_where_a_class_of_ones_own_goes(tmp_path):
+    class Mine(ml.Tanh):
+        pass
+    ml.mlp([2, 3, 2], activation=Mine()).save(tmp_path / "net.npz")
+    with pytest.raises(ValueError, match=r"unknown name 'Mine'.*classes of your own go into layers=\[…\]"):
+        ml.load(tmp_path / "net.npz")
+
+
 def test_of_a_text_that_is_no_npz_no_unsafe_loading_is_advised(tmp_path):
     (tmp_path / "net.npz").write_text("hello")
     with pytest.raises(ValueError, match=r"another kind$"):

@@ -456,3 +456,26 @@ def test_ticks_of_a_short_logarithmic_axis_are_plain():
     texts = {label.get_text() for label in axes.get_yticklabels("both")} - {""}
     assert texts >= {"0.2", "0.3", "0.4"}
     assert not any("e" in text for text in texts)
+
+
+def test_a_run_that_diverges_at_once_has_whole_epochs_and_no_warning(recwarn):
+    """Its axis of epochs went from -0.045 to 0.045, and Matplotlib warned of an axis without positive numbers."""
+    history = ml.fit(ml.mlp([2, 3, 2]), ml.datasets.moons(40), "backprop", "sgd:lr=1e30", epochs=2, progress=False)
+    assert history.diverged.epoch == 1
+    figure = ml.plots.comparison({"backprop": history})
+    figure.canvas.draw()
+    left = figure.axes[0]
+    low, high = left.get_xlim()
+    assert [tick for tick in left.get_xticks() if low <= tick <= high] == [0]
+    assert not recwarn.list
+
+
+def test_the_ticks_of_very_short_runs_do_not_touch():
+    history = ml.fit(ml.mlp([2, 3, 2]), ml.datasets.moons(40), "backprop", "sgd:lr=1", epochs=3, progress=False)
+    history.columns["seconds"][:] = [0.0, 0.0008, 0.0014, 0.0019]
+    figure = history.plot()
+    figure.canvas.draw()
+    boxes = [label.get_window_extent() for label in figure.axes[1].get_xticklabels()]
+    boxes = sorted((box for box in boxes if box.width), key=lambda box: box.x0)
+    assert len(boxes) > 2
+    assert all(one.x1 < other.x0 for one, other in itertools.pairwise(boxes))

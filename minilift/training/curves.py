@@ -223,7 +223,8 @@ def two_panels(ylabel):
         axes.grid(color="#dddddd", linewidth=0.6)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
-    left.xaxis.set_major_locator(MaxNLocator(integer=True))
+    left.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    right.xaxis.set_major_locator(MaxNLocator(5))  # numbers such as 0.00025 need room
     left.set_ylabel(ylabel)
     return figure, {"epoch": left, "seconds": right}
 
@@ -257,6 +258,8 @@ def at_last(run, column):
 
 def bring_crosses_in(axes):
     """Move crosses at 0 s, which a logarithmic axis has not, to its left end; lines are all drawn by now."""
+    if not any(x > 0 for line in axes.lines for x in line.get_xdata()):  # all diverged in their first epoch
+        axes.set_xscale("linear")
     left = axes.get_xlim()[0]
     for line in axes.lines:
         if line.get_marker() == "x" and axes.get_xscale() == "log" and line.get_xdata()[0] <= 0:
