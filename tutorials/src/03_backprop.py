@@ -469,7 +469,9 @@ ax.plot(steps[28:], 1.5 * steps[28:] ** 2, **grey)
 ax.plot(steps[26:], 200 * steps[26:], **grey)
 ax.plot(steps[:40], 1e-16 / steps[:40], **grey)
 ax.set(xscale="log", yscale="log", xlabel="step h",
-       ylabel="relative error of the slope", ylim=(1e-17, 1e7))
+       ylabel="relative error of the slope", ylim=(1e-17, 1e7),
+       title="one direction, seed 0: the least error is 3e-10 in float64, "
+             "1e-4 in float32")
 ax.legend(ncols=3, loc="upper right")
 teach.show(fig, "The V-curve: the error of central differences falls with h² "
            "below h = 0.03, to 3e-10 at 3e-6, then rises about like 1/h; the "
@@ -602,8 +604,8 @@ print(f"the fault is in the activation behind map {l}")
 #
 # Suppose that a gradient check moves *all* entries by the same $h$, which compares only the **sum** of the gradient
 # with a finite difference. Build a wrong gradient of the same shape, off by at least 10 % in norm, that this
-# check passes. Start from `gradient`. Then, on paper, hold it against (3.7) along a random direction: which of the two
-# checks sees the fault?
+# check passes. Start from `gradient`. Then say, before you run the cell below: along a random direction (3.7), which of
+# the two checks sees the fault?
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -639,6 +641,13 @@ wrong_gradient = gradient.copy()
 # %% tags=["mistake"]
 # says: twice its sum
 wrong_gradient = 2 * gradient
+
+# %%
+fits = np.shape(wrong_gradient) == gradient.shape
+error = (wrong_gradient if fits else gradient[::-1]) - gradient
+t = np.random.default_rng(SEED + 1).normal(size=error.shape)
+print(f"|⟨e, 1⟩| = {abs(error.sum()):.3f}: all entries moved alike show nothing; "
+      f"⟨e, t⟩ = {np.sum(error * t):.2f} for a random t shows the fault")
 
 # %% [markdown]
 # ## Mean against sum

@@ -393,7 +393,7 @@ left.plot(*path.T, color=blue, label=r"new $\theta$ for growing $\tau_\theta$")
 for t in (0.1, 0.3, 1.0, 1e8):
     point = path[np.argmin(abs(np.log(taus / t)))]
     left.plot(*point, "s", color=blue)
-    left.annotate(f"{t:g}" if t < 1e8 else "least squares", point, (0, 6),
+    left.annotate(f"τ_θ = {t:g}" if t < 1e8 else "least squares", point, (0, 6),
                   textcoords="offset points", ha="center", fontsize=8)
 left.plot(0, 0, "o", color="black")
 left.set(xlabel="change of the weight", ylabel="change of the bias",
@@ -577,7 +577,7 @@ for name, (losses, size) in lines.items():
                 color=teach.COLORS[looks[name][0]],
                 label=name.replace("τ_θ", r"ProxProp, $\tau_\theta$"))
 axes[0].set(xscale="log", xlabel="τ", ylabel="J(θ − τ d)",
-            title="against the step size", ylim=(1.4, 3))
+            title="against the step size", ylim=(1.4, 4.2))
 axes[1].set(xscale="log", xlabel="‖τ d‖",
             title="against the length of the step", xlim=(1e-2, 1e2))
 axes[0].legend()
