@@ -528,9 +528,10 @@ teach.show(fig, "Five matrices of 103 rows as images. Hessian and Gauss–Newton
 # %% [markdown]
 # ## Does it matter for the step?
 #
-# Compare directions by their cosine to two references: the Levenberg–Marquardt step (10.4) with $\mu =
-# 0.01$, and Newton's, damped by 1.5 times what makes $H$ positive definite. Each method may choose its own damping,
-# on the horizontal axis. Both numbers are choices; one other of each stands below. All is done for three seeds, at the start and after 300 steps of gradient descent (rate 0.5).
+# Compare directions by their cosine to two references: the Levenberg–Marquardt step (10.4) with $\mu = 0.01$, and
+# Newton's, damped by 1.5 times what makes $H$ positive definite. Each method may choose its own damping, on the
+# horizontal axis. Both numbers are choices; one other of each stands below. All is done for three seeds, at the start
+# and after 300 steps of gradient descent (rate 0.5).
 
 # %%
 dampings = np.logspace(-4, 1, 16)

@@ -59,8 +59,7 @@ fig, ax = plt.subplots(figsize=(6, 0.5))
 ax.text(0, 0.5, f"Backends compared below: {heading}.", va="center",
         fontsize=12)
 ax.axis("off")
-teach.show(fig, "One sentence, which says whether NumPy and CuPy are compared "
-           "below or NumPy alone, with no GPU.")
+teach.show(fig, f"One sentence: backends compared below: {heading}.")
 
 # %% [markdown]
 # A network is told its backend and dtype when it is made. Random numbers are drawn by NumPy and then moved: one
@@ -384,7 +383,8 @@ guess = crossover(2e-4, 2e-3, 5e10, 5e12)
 teach.holds("both take equally long there", step_time(guess, 2e-4, 5e10),
             step_time(guess, 2e-3, 5e12))
 print("with 0.2 ms and 50 Gflop/s against 2 ms and 5000 Gflop/s: n* = "
-      f"{guess:.0f}")
+      f"{guess:.1f}; with 50000 Gflop/s {crossover(2e-4, 2e-3, 5e10, 5e13):.1f}"
+      f"; with 20 ms {crossover(2e-4, 2e-2, 5e10, 5e12):.1f}")
 
 # %% [markdown]
 # ## Predict
@@ -487,7 +487,7 @@ teach.show(fig, "Milliseconds of an exact ProxProp step against hidden width: "
 # A thin line ends at the longest of nine times; the model is fitted to the shortest. The dashed line is as good as its
 # two numbers. An $n^*$ of 0 would say that the GPU's fixed cost is not above the CPU's: by (12.4) a faster GPU
 # wins everywhere. The assumed $1/v_{\text{gpu}}$ is small beside the CPU's $1/v$, so that a speed ten times as high
-# hardly moves $n^*$ (in the worked example from 389 to 387); a fixed cost ten times as high does, as printed:
+# hardly moves $n^*$ (in the worked example from 389 to 388); a fixed cost ten times as high does, as printed:
 # measure the fixed cost first.
 
 # %% [markdown]

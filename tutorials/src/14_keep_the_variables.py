@@ -697,9 +697,10 @@ def output_step(Y, phi, u, beta):
     return z, beta * (z - phi)
 
 # %% [markdown]
-# Hold $\varphi$ and repeat. With $u = 0$ for ever a gap stays, $\|\varphi - Y\|/(1 + 2\beta)$, that only
-# $\beta \to \infty$ closes. With the second step of (14.8), what $u$ lacks of
-# its limit shrinks by a fixed factor, and the limit is minus the signal $g_D$ that BackProp would send down:
+# Hold $\varphi$ and repeat. With $u = 0$ for ever a gap stays, $\|\varphi - Y\|/(1 + 2\beta)$, that only $\beta \to
+# \infty$ closes. With $u^* = Y - \varphi_D$ the slope of (14.8) is $(1 + 2\beta)(z_D - \varphi_D) - (u^* - u)$; set it
+# to zero, and put the gap into the second step: what $u$ lacks of $u^*$ shrinks by a fixed factor. The limit is minus
+# the signal $g_D$ that BackProp would send down:
 #
 # $$ z_D - \varphi_D = \frac{u^* - u}{1 + 2\beta}, \qquad u - u^* \leftarrow \frac{1 + \beta}{1 + 2\beta}\,(u - u^*),
 #    \qquad u^* = Y - \varphi_D = -\nabla L_y(\varphi_D). \tag{14.9} $$
@@ -729,6 +730,10 @@ teach.reveal(moved, int(max(moving)),
 # Now (14.9):
 
 # %%
+some = np.random.default_rng(SEED).normal(size=Y.shape)
+z, _ = output_step(Y, phi, some, beta)
+teach.holds("the gap, for a random u", z - phi,
+            (limit - some) / (1 + 2 * beta))  # (14.9)
 z, u = output_step(Y, phi, 0 * Y, beta)
 slope = (z - Y) + 2 * beta * (z - phi)  # (14.8), with u = 0
 teach.holds("slope of (14.8) in z", slope, 0 * Y)
@@ -982,6 +987,7 @@ teach.record("race, MAC over BackProp after 20", share, 1.0, 0.3)
 # trains far wider nets, on 60 000 images. Taylor et al. leave the multiplier out at first, and judge by parallel
 # computing; neither was tried, nor multipliers on all gaps. Plain BackProp won the race.
 #
-# **References.** Zeng, Lau, Lin, Yao, ICML 2019: BCD, its energy, order and prox terms (14.1)–(14.3), (14.6); the
-# pair of (14.5) is that of their program. Taylor et al., ICML 2016: (14.8). Carreira-Perpiñán, Wang, AISTATS 2014:
-# (14.7), and why $\mu$ must rise. Boyd et al., *Distributed Optimization … by ADMM*, 2011: multipliers on gaps.
+# **References.** Zeng, Lau, Lin, Yao, ICML 2019: BCD, its energy, order and prox terms (14.1)–(14.3), (14.6); the pair
+# of (14.5) is that of their program (`updateWb` in github.com/timlautk/BCD-for-DNNs-PyTorch). Taylor et al., ICML 2016:
+# (14.8). Carreira-Perpiñán, Wang, AISTATS 2014: (14.7), and why $\mu$ must rise. Boyd et al., *Distributed Optimization
+# … by ADMM*, 2011: multipliers on gaps.

@@ -370,8 +370,11 @@ def piece_fit(answer, seed):
                 above = np.nan_to_num(cost(found, t, q, 0.4, pieces), nan=np.inf, posinf=np.inf) - on_grid
             yield Claim(f"{name}: above the least on a grid", beyond(above.max()), SOLVED,
                         f"entry {above.argmax()}: t = {t[above.argmax()]:.2f}, q = {q[above.argmax()]:.2f}, c = 0.4")
-            least = cost(fit_transfer(SimpleNamespace(pieces=pieces), t, q, 1.3), t, q, 1.3, pieces)
-            yield claim("    its value, c = 1.3", cost(fit(t, q, 1.3, pieces), t, q, 1.3, pieces), least, SOLVED)
+            for size, c in ((1, 1.3), (10, 3.0)):
+                far_t, far_q = size * t, size * q
+                least = cost(fit_transfer(SimpleNamespace(pieces=pieces), far_t, far_q, c), far_t, far_q, c, pieces)
+                value = cost(fit(far_t, far_q, c, pieces), far_t, far_q, c, pieces)
+                yield claim(f"    its value, c = {c:g}", value, least, SOLVED * size**2)
 
     def mistakes(fit):
         yield from slips(fit, [(t, q, 0.4, pieces) for pieces in SHAPES.values()], WRONG_PIECES)

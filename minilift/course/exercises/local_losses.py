@@ -234,6 +234,10 @@ def local_filter(answer, seed):
                 kept = h(s, rate, T, damping)
                 text = f"one step more adds α (1 − (s + 1/η) h), T = {T}, 1/η = {damping:g}"
                 yield claim(text, h(s, rate, T + 1, damping) - kept, rate * (1 - (s + damping) * kept))
+        small = np.array([1e-5, 3e-4])
+        yield claim("1000 steps on small eigenvalues", h(small, rate, 1000, 0.0),
+                    -np.expm1(1000 * np.log1p(-rate * small)) / small, 1e-8,
+                    look="s + 1/η = 0 is treated apart, and nothing else")
         yield claim("T = 2000 solves (s + 1/η) h = 1", (s + 0.3) * h(s, rate, 2000, 0.3), np.ones(8), 1e-9)
 
     def mistakes(h):
