@@ -602,7 +602,7 @@ teach.show(fig, "Left: loss against τ, BackProp far to the left of ProxProp, "
 # %% [markdown]
 # The control's window is BackProp's, moved: on this grid the length at the start buys larger $\tau$ and no width. The
 # length at the end buys one grid step, so that exact ProxProp's window is three steps wider than the one control's and
-# two wider than the other's. The right panel is not the whole answer: the ratio halves while training (printed),
+# two wider than the other's. The right panel is not the whole answer: the ratio more than halves in training (printed),
 # and the last map's step is not in it. So what remains may be shape, change of that ratio and the last map;
 # they are not told apart here.
 

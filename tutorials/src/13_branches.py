@@ -583,7 +583,7 @@ teach.show(fig, "Misfit of all uses after the step over that before, against "
 # test with small steps may not notice.
 #
 # Take $U$ *equal* uses: the same 30 normal rows $a$, the same signals $g = \tilde a\,\theta^*$, which one change
-# $\theta^*$ of $\theta$ would remove. Find $U \le 50$ and $\tau_\theta$ for which the sum of the single steps
+# $\theta^*$ of $\theta$ would remove. Find $U \le 50$ and a finite $\tau_\theta$ for which the sum of the single steps
 # leaves more than **10 times** the misfit $\sum_u\|\tilde a d - g\|^2$ that no step at all leaves.
 #
 # <details><summary>Hint 1: idea</summary>
