@@ -646,8 +646,8 @@ wrong_gradient = 2 * gradient
 fits = np.shape(wrong_gradient) == gradient.shape
 error = (wrong_gradient if fits else gradient[::-1]) - gradient
 t = np.random.default_rng(SEED + 1).normal(size=error.shape)
-print(f"|⟨e, 1⟩| = {abs(error.sum()):.3f}: all entries moved alike show nothing; "
-      f"⟨e, t⟩ = {np.sum(error * t):.2f} for a random t shows the fault")
+print(f"|⟨e, 1⟩| = {abs(error.sum()):.3f}: all entries moved alike show "
+      f"nothing; ⟨e, t⟩ = {np.sum(error * t):.2f} for a random t shows the fault")
 
 # %% [markdown]
 # ## Mean against sum

@@ -739,8 +739,8 @@ teach.record("hidden ‖d‖/‖∇J‖ of exact ProxProp at the end", late,
 more = 3 * (windows["ProxProp exact"][2] - windows["control"][2])
 teach.record("grid steps, exact ProxProp's window over the control's", more,
              expected=3, tolerance=1.01)
-teach.record("grid steps that the length at the end adds",
-             3 * (late_width - windows["control"][2]), expected=1,
+more = 3 * (late_width - windows["control"][2])
+teach.record("grid steps that the length at the end adds", more, expected=1,
              tolerance=1.01)
 teach.record("share of the lead that the units take", 1 - left, expected=0.58,
              tolerance=0.12)
