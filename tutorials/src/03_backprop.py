@@ -647,7 +647,7 @@ fits = np.shape(wrong_gradient) == gradient.shape
 error = (wrong_gradient if fits else gradient[::-1]) - gradient
 t = np.random.default_rng(SEED + 1).normal(size=error.shape)
 print(f"|⟨e, 1⟩| = {abs(error.sum()):.3f}: all entries moved alike show "
-      f"nothing; ⟨e, t⟩ = {np.sum(error * t):.2f} for a random t shows the fault")
+      f"nothing; ⟨e, t⟩ = {np.sum(error * t):.2f} for a random t shows it")
 
 # %% [markdown]
 # ## Mean against sum

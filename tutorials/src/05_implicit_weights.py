@@ -389,7 +389,7 @@ teach.contours(left, lambda p: 0.5 * np.sum((p @ one.T - signal) ** 2, axis=1),
                np.linspace(x_mid - reach, x_mid + reach, 90),
                np.linspace(y_mid - reach, y_mid + reach, 90))
 left.plot(*np.outer(ray, [0, reach / 2]), color="black", label="gradient ray")
-left.plot(*path.T, color=blue, label=r"new $\theta$, squares: its $\tau_\theta$")
+left.plot(*path.T, color=blue, label=r"new $\theta$, squares: $\tau_\theta$")
 for t in (0.1, 0.3, 1.0, 1e8):
     point = path[np.argmin(abs(np.log(taus / t)))]
     left.plot(*point, "s", color=blue)

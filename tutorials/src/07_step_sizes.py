@@ -600,11 +600,9 @@ teach.show(fig, "Left: loss against τ, BackProp far to the left of ProxProp, "
            "equally short, ProxProp's longer.")
 
 # %% [markdown]
-# The control's window is BackProp's, moved: on this grid the length at the start buys larger $\tau$ and no width. The
-# length at the end buys one grid step, so that exact ProxProp's window is three steps wider than the one control's and
-# two wider than the other's. The right panel is not the whole answer: the ratio more than halves in training (printed),
-# and the last map's step is not in it. So what remains may be shape, change of that ratio and the last map;
-# they are not told apart here.
+# The control's window is BackProp's, moved: the length at the start buys larger $\tau$ and no width. The length at the
+# end buys one grid step; exact ProxProp's window is three steps wider than the one control's, two than the other's.
+# What remains may be shape, change of the ratio and the last map, whose step is not in it.
 
 # %% [markdown]
 # With *all* maps shortened the edge lies three grid steps above BackProp's, with the last map as it was two: one
@@ -720,8 +718,7 @@ c = 0.99 * windows["BackProp"][1] / windows["ProxProp exact"][1]
 # **One answer.** "On 600 digits (64-32-32-10, 20 epochs in batches of 100, plain SGD, 13 step sizes, each of 3
 # seeds below half the loss of guessing) exact ProxProp with $\tau_\theta = 1$ was usable over 1.3 decades of step
 # sizes, BackProp over 0.3. Its largest usable step was 46 times BackProp's; a BackProp with hidden
-# gradients as short as ProxProp's directions at the start reached 4.6 times, with no wider window; as short as at the
-# end, with one a grid step wider. The grid resolves a
+# gradients as short as ProxProp's directions at the start reached 4.6 times, with no wider window. The grid resolves a
 # third of a decade; one budget and level are reported, and neither time nor test accuracy was compared."
 
 # %% tags=["record"]
@@ -768,8 +765,8 @@ teach.record("hidden ‖d‖/‖∇J‖ of exact ProxProp", shift["ProxProp exac
 #   which a factor moves at will, cannot.
 # - Here BackProp gets two of exact ProxProp's five grid steps of lead when its hidden gradients are as short as
 #   ProxProp's directions at the start, and three when all are. The units of the start take 58 % of the lead, those of
-#   the end 80 %; the rest may be shape, change of that length and the last map, not told apart. Exact ProxProp's window
-#   is three, or two, steps wider than that of a control which has one of these lengths alone.
+#   the end 80 %; the rest may be shape, change of that length and the last map. Exact ProxProp's window
+#   is three, or two, steps wider than a control's with one of these lengths.
 #
 # **What this does not show.** One small net, one $\tau_\theta$, plain SGD, a short budget and a grid of
 # thirds of a decade: differences of one grid step mean little. Training loss only: nothing about test error
