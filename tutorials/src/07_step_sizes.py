@@ -505,7 +505,7 @@ teach.reveal(remains, "a" if left > 0.8 else "b" if left > 0.2 else "c",
              f"{100 * left:.0f} % remain.")
 
 # %% [markdown]
-# All five in these units, and what becomes of the ratio. How much remains depends on when it is measured:
+# All five in these units. How much remains depends on when the ratio is measured:
 
 # %%
 for name, value in shift.items():
@@ -601,8 +601,8 @@ teach.show(fig, "Left: loss against τ, BackProp far to the left of ProxProp, "
 
 # %% [markdown]
 # The control's window is BackProp's, moved: the length at the start buys larger $\tau$ and no width. The length at the
-# end buys one grid step; exact ProxProp's window is three steps wider than the one control's, two than the other's.
-# What remains may be shape, change of the ratio and the last map, whose step is not in it.
+# end buys one grid step; exact ProxProp's window is three and two steps wider than theirs. What remains may be shape,
+# change of the ratio and the last map.
 
 # %% [markdown]
 # With *all* maps shortened the edge lies three grid steps above BackProp's, with the last map as it was two: one
