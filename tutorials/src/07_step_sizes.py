@@ -601,7 +601,7 @@ teach.show(fig, "Left: loss against τ, BackProp far to the left of ProxProp, "
 
 # %% [markdown]
 # The control's window is BackProp's, moved: the length at the start buys larger $\tau$ and no width. The length at the
-# end buys one grid step; exact ProxProp's window is three and two steps wider than theirs. What remains may be shape,
+# end buys one grid step; exact ProxProp's is three and two steps wider. What remains may be shape,
 # change of the ratio and the last map.
 
 # %% [markdown]

@@ -894,12 +894,12 @@ teach.record("decades that bridges add to ∂J/∂θ_1", decades, 8.7, 0.5)
 #   bridges 0.3.
 #
 # **What this does not show.** One task each, narrow nets, three seeds, Adam, one $\tau_\theta$, a coarse grid of step
-# sizes (through time the best lie at its ends; beyond them, after ten epochs, both are worse); width, transfer and
-# optimizer were chosen after trial runs, and each step size on the seeds that are reported. At twice the width the
+# sizes (through time the best lie at its ends; beyond them both are worse); width, transfer and
+# optimizer were chosen after trial runs, each step size on the seeds reported. At twice the width the
 # ranges overlap: 0.0002 to 0.0692 and 0.0003 to 0.0631 (Exercise 13.6's answer). Nothing
-# about *why* ProxProp is ahead through time: no control as in notebook 07 was run. Gated cells, clipped gradients,
-# batch norm or another initialisation were not tried. Seconds are those of one machine. The library's
-# methods that keep their values (notebook 14) take chains alone, and were not run.
+# about *why* ProxProp leads: no control as in notebook 07. Gated cells, clipped gradients,
+# batch norm were not tried. Seconds are those of one machine. The
+# methods of notebook 14 take chains alone.
 #
 # **References.** Frerix et al., *Proximal Backpropagation*, ICLR 2018: Algorithm 1 and Proposition 1, for chains. He,
 # Zhang, Ren, Sun, *Deep Residual Learning for Image Recognition*, CVPR 2016: the bridge, and deeper plain nets that

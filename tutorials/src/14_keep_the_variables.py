@@ -697,10 +697,9 @@ def output_step(Y, phi, u, beta):
     return z, beta * (z - phi)
 
 # %% [markdown]
-# Hold $\varphi$ and repeat. With $u = 0$ for ever a gap stays, $\|\varphi - Y\|/(1 + 2\beta)$, that only $\beta \to
-# \infty$ closes. With $u^* = Y - \varphi_D$ the slope of (14.8) is $(1 + 2\beta)(z_D - \varphi_D) - (u^* - u)$; set it
-# to zero, and put the gap into the second step: what $u$ lacks of $u^*$ shrinks by a fixed factor. The limit is minus
-# the signal $g_D$ that BackProp would send down:
+# Hold $\varphi$ and repeat. With $u = 0$ for ever a gap stays, $\|\varphi - Y\|/(1 + 2\beta)$, closed only by $\beta \to
+# \infty$. With $u^* = Y - \varphi_D$ the slope of (14.8) is $(1 + 2\beta)(z_D - \varphi_D) - (u^* - u)$; at
+# zero, and put into the second step, it gives a fixed factor and a limit: minus the signal $g_D$ of BackProp.
 #
 # $$ z_D - \varphi_D = \frac{u^* - u}{1 + 2\beta}, \qquad u - u^* \leftarrow \frac{1 + \beta}{1 + 2\beta}\,(u - u^*),
 #    \qquad u^* = Y - \varphi_D = -\nabla L_y(\varphi_D). \tag{14.9} $$
@@ -982,12 +981,12 @@ teach.record("race, MAC over BackProp after 20", share, 1.0, 0.3)
 #   $z_D$'s gap: to 7e-4 or 1e-2, without one 0.3. As $\langle z_D, u\rangle$, at $u^*$, it moved no $\theta_l$ of
 #   three untrained networks; on the gap it leads after 10 sweeps, and after 60 the losses are alike.
 #
-# **What this does not show.** Much about large problems: one small ReLU net, 300 digits, half squared error, 30 to
+# **What this does not show.** Large problems: one small ReLU net, 300 digits, half squared error, 30 to
 # 60 sweeps, a grid of three values, three seeds. The program of BCD's authors
-# trains far wider nets, on 60 000 images. Taylor et al. leave the multiplier out at first, and judge by parallel
-# computing; neither was tried, nor multipliers on all gaps. Plain BackProp won the race.
+# trains far wider nets, on 60 000 images. Taylor et al. leave the multiplier out at first, and compute in
+# parallel; neither was tried. Plain BackProp won the race.
 #
 # **References.** Zeng, Lau, Lin, Yao, ICML 2019: BCD, its energy, order and prox terms (14.1)–(14.3), (14.6); the pair
-# of (14.5) is that of their program (`updateWb` in github.com/timlautk/BCD-for-DNNs-PyTorch). Taylor et al., ICML 2016:
+# of (14.5) is that of their program (github.com/timlautk/BCD-for-DNNs-PyTorch). Taylor et al., ICML 2016:
 # (14.8). Carreira-Perpiñán, Wang, AISTATS 2014: (14.7), and why $\mu$ must rise. Boyd et al., *Distributed Optimization
-# … by ADMM*, 2011: multipliers on gaps.
+# … by ADMM*, 2011.
