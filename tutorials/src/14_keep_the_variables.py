@@ -974,9 +974,9 @@ teach.record("race, MAC over BackProp after 20", share, 1.0, 0.3)
 #
 # - A block of squares is solved by a weighted mean or by least squares, one with piecewise linear $\sigma$ inside
 #   by trying its pieces. Solved one after the other, blocks cannot raise the energy. Simultaneous steps, the published
-#   pair, cannot raise it either, but may all but stand still (99 % left after 20 rounds in 14.4).
+#   pair, cannot raise it either, but may all but stand still (99 % left after 20 rounds).
 # - In 40 sweeps BCD's energy fell by a factor of 78 to 112 (three seeds), the network's loss by less than 4.
-# - MAC's rising $\mu$ brings $E$ and $J$ together: $J/E$ ends at 30 to 32 with growth 1, 7 with 1.05, 1 with 1.2.
+# - MAC's rising $\mu$ brings $E$ and $J$ together: $J/E$ ends at 30 to 32 with growth 1, 7 at 1.05, 1 at 1.2.
 #   At 1.2 each seed's loss ends 23 to 33 % above that at 1.05 (above that at 1 by 1 to 19 %). A multiplier narrows
 #   $z_D$'s gap: to 7e-4 or 1e-2, without one 0.3. As $\langle z_D, u\rangle$, at $u^*$, it moved no $\theta_l$ of
 #   three untrained networks; on the gap it leads after 10 sweeps, and after 60 the losses are alike.
