@@ -192,7 +192,7 @@ def watched_over(child, family, limits, stop):
         if stop.is_set():
             return "grading was interrupted"
         if time.monotonic() > deadline:
-            return f"takes longer than {limits.minutes:g} minutes"
+            return f"takes longer than {limits.minutes:g} minute{'s' * (limits.minutes != 1)}"
         sizes = {process.pid: memory_of(process) for process in family.members()}
         if sum(sizes.values()) > 1e9 * limits.memory:
             remark = f"takes more than {limits.memory:g} GB of memory"

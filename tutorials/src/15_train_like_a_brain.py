@@ -404,14 +404,14 @@ looks = "-o", "--s", "-.^", ":D", "-x"
 fig, axes = plt.subplots(1, 3, figsize=(10, 3.2))
 for ax, (title, curve) in zip(axes, curves.items()):
     for l in range(1, D + 1):
-        seen = np.where(curve[:, l - 1] > 0, curve[:, l - 1], np.nan)
-        ax.plot(counts, seen, looks[l - 1], label=f"map {l}", markersize=3)
+        ax.plot(counts, curve[:, l - 1], looks[l - 1], label=f"map {l}",
+                markersize=3)
     ax.set(title=title, xscale="symlog", xlabel="steps")
 axes[0].set(ylabel="‖d − ∇J‖ / ‖∇J‖", ylim=(0, None))
 axes[0].legend(loc="upper left", fontsize=8)
-for ax in axes[1:]:
+for ax, at in zip(axes[1:], (0.03, 0.5)):
     ax.set(yscale="log", ylim=(3e-17, 3))
-    ax.text(0.97, 0.94, "map 5: 0 from the start", fontsize=8, ha="right",
+    ax.text(at, 0.3, "map 5: 0 from the start", fontsize=8,
             transform=ax.transAxes)
 teach.show(fig, "Relative distance of each map's direction from the gradient, "
            "against steps. Left, linear scale: free predictions settle at a "
