@@ -534,7 +534,7 @@ class FixedLength(list):
 
 def remade(cls: type, entries: list[Any], attributes: dict[str, Any]) -> Any:
     """Return a list of that class with these entries and attributes."""
-    copied = cls.__new__(cls)
+    copied: Any = list.__new__(cls)
     list.extend(copied, entries)
     vars(copied).update(attributes)
     return copied
