@@ -439,6 +439,8 @@ def sweep_down(answer, net, state, y, seed):
 def dead_unit(answer, seed):
     """Exercise 9.4: a, b, c with zero gradient at b and the fit's least value elsewhere."""
     def claims(found):
+        if np.shape(found) != (3,):  # older NumPy takes an array of one number for that number
+            raise ValueError("three numbers are asked for: a, b and c")
         a, b, c = map(float, found)
         stay = relu_fit_value(np.float64(b), a, b, c)
         move = relu_fit_value(np.maximum((a + c * b) / (1 + c), 0.0), a, b, c)
