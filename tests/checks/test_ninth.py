@@ -174,15 +174,10 @@ def test_a_reference_that_is_no_number_is_to_blame():
 # ---- reasons
 
 
-class Average(ml.Method):
-    def __init__(self, rate=0.9, share=1.0):
-        self.rate, self.share, self.kept = rate, share, {}
+class Keeping:
+    """What is kept for each map, and told in checkpoints."""
 
-    def propose(self, block):
-        g = block.phi.adjoint_theta(block.a, block.g)
-        rate = g.dtype.type(self.rate)
-        self.kept[block.l] = rate * self.kept.get(block.l, g * g.dtype.type(self.share)) + (1 - rate) * g
-        return self.kept[block.l].copy()
+    kept: dict
 
     def reset(self):
         self.kept = {}
@@ -192,6 +187,17 @@ class Average(ml.Method):
 
     def load_state_dict(self, values):
         self.kept = {int(l): np.array(value) for l, value in values.items()}
+
+
+class Average(Keeping, ml.Method):
+    def __init__(self, rate=0.9, share=1.0):
+        self.rate, self.share, self.kept = rate, share, {}
+
+    def propose(self, block):
+        g = block.phi.adjoint_theta(block.a, block.g)
+        rate = g.dtype.type(self.rate)
+        self.kept[block.l] = rate * self.kept.get(block.l, g * g.dtype.type(self.share)) + (1 - rate) * g
+        return self.kept[block.l].copy()
 
 
 def averaged(a, start, rate=0.9):
@@ -252,7 +258,7 @@ def test_a_steep_tanh_that_is_saturated_holds_in_float32(seed):
     assert ml.verify(Steep(), seed=seed).passed
 
 
-class Momentum(ml.BackProp):
+class Momentum(Keeping, ml.BackProp):
     def __init__(self, rate=0.9):
         self.rate, self.kept = rate, {}
 
@@ -260,15 +266,6 @@ class Momentum(ml.BackProp):
         g = super().propose(block)
         self.kept[block.l] = g + g.dtype.type(self.rate) * self.kept.get(block.l, 0 * g)
         return self.kept[block.l].copy()
-
-    def reset(self):
-        self.kept = {}
-
-    def state_dict(self):
-        return {str(l): value for l, value in self.kept.items()}
-
-    def load_state_dict(self, values):
-        self.kept = {int(l): np.array(value) for l, value in values.items()}
 
 
 def test_a_subclass_that_keeps_something_is_run_beside():
