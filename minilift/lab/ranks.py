@@ -9,12 +9,12 @@ step                        on n rows          repeated on every rank           
 ==========================  =================  =====================================  =======================
 BackProp                    6 n r m                                                   sum of r m
 exact, parameter side       n r², 2 r² m / p   r³                                     sum of r²/2 (float64), r m
-exact, sample side          n N r, 2 n N m     N³                                     rows: N (r + m), N²/2
+exact, sample side          n N (r + 2 s)      N³                                     rows: N (r + m), N²/2
 CG, k steps, Gram matrix    n r² or n N r      2 k r² m or 2 k N² m                   as an exact step
 CG, k steps, without it     4 k n r m                                                 k sums of r m, and 2 k of m
 ==========================  =================  =====================================  =======================
 
-where all but the first row are beyond BackProp's.
+where all but the first row are beyond BackProp's, and s is the smaller of r and m.
 
 The last is no method of minilift, which forms the Gram matrix: it is the textbook's, whose unknowns are split among the
 ranks by rows as the samples are. So its inner products are sums of m numbers each, which cost their latency, 2 k times
@@ -65,7 +65,7 @@ DEAR = 2.0  # times BackProp's step: from there on an exact one is said not to p
 TOLERANCE = 0.25  # relative error of a prediction that is aimed at
 RATIO = 1.15  # time on as many ranks as cores ÷ one process with as many threads, aimed at
 TAU_THETA = 0.01  # of the steps measured; with 1 and fewer samples than inputs the parameter side needs principal axes
-PAIRS = 3  # turns of the jobs that are held against each other
+PAIRS = 5  # turns of the jobs that are held against each other
 WARM, TURN = 2, 0.1  # steps before the clock, and seconds that a turn takes at least
 LATENCY, VOLUME = 8, 8_000_000  # bytes of the sums by which α and β are measured
 PASSES = {"outer": 5, "gram": 8, "cg": 10, "rows": 8}  # arrays read or written: a step of the optimizer, a Gram matrix
@@ -157,7 +157,7 @@ def exact(shape, side=None):
     s = smaller(shape, side)
     probed = (32,) * (s == "parameter")  # bytes of norms of samples and of the signal, for the estimate of rounding
     solved = (Work(inverse=r**3, own=2 * r**2 * m * n / N, gathers=(ITEM * r * m,)) if s == "parameter" else
-              Work(inverse=N**3, own=2 * n * N * m))
+              Work(inverse=N**3, own=2 * n * N * min(r - 1, m)))
     return gram(shape, s).plus(solved).plus(Work(sums=probed))
 
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from minilift.energy import Block
 from minilift.layers.activations import Composition
-from minilift.layers.gram import Gram, sample_gram
+from minilift.layers.gram import Gram, sample_gram, stacked_product
 from minilift.layers.maps import Linear, Map
 from minilift.layers.normalization import BatchNorm
 from minilift.methods.backward.backprop import BackProp
@@ -194,8 +194,7 @@ class SharedGram(Gram):
     def matrix(self):
         """K of the rows of all ranks, or C, the sum of all ranks'."""
         if self.side == "sample":
-            rows = self.shared.phi.gram(self.all_inputs(), side="sample", bias=self.bias).a
-            return sample_gram(rows, self.bias, partial(shared_square, self.team))
+            return sample_gram(self.all_rows, self.bias, partial(shared_square, self.team))
         size = self.own.coordinates
         own = self.own.matrix if self.height else self.xp.zeros((size, size))
         if self.team.size == 1:
@@ -205,6 +204,11 @@ class SharedGram(Gram):
     def all_inputs(self):
         """Return the inputs of all ranks."""
         return self.shared.share.gather(self.input, self.shared.uses)
+
+    @cached_property
+    def all_rows(self):
+        """The matrix of the rows of all ranks, without the column of ones."""
+        return self.shared.phi.gram(self.all_inputs(), side="sample", bias=self.bias).a
 
     @property
     def samples(self):
@@ -243,9 +247,17 @@ class SharedGram(Gram):
         return self.adjoint(u[self.mine]) if self.side == "sample" else u
 
     def solve(self, inverse, q):
-        r"""Return the step with coordinates ``inverse @ q``, of which a rank makes its own rows alone."""
+        r"""Return the step with coordinates ``inverse @ q``, of which a rank makes its part.
+
+        On the sample side that are its rows, by the cheaper product first: with q, or with the rows of all ranks.
+        """
         if self.side == "sample":
-            return self.adjoint(inverse[self.mine] @ q)
+            inverse = inverse[self.mine]
+            if self.own.a.shape[1] >= q.shape[1]:
+                return self.adjoint(inverse @ q)
+            solved, q = inverse @ self.all_rows, q[self.mine]
+            own = stacked_product(solved, q, ones=inverse.sum(axis=1)) if self.bias else solved.T @ q
+            return self.team.sum(own, overwrite=True)
         rows = share_of(len(inverse), self.team.rank, self.team.size)
         return self.team.gather((inverse[rows] @ q).astype(self.a.dtype, copy=False),
                                 counts_of(len(inverse), self.team.size))

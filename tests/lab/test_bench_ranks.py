@@ -145,7 +145,7 @@ def test_ranks_and_threads_are_measured_by_turns(monkeypatch):
     monkeypatch.setattr(ranks, "on_ranks", lambda p, threads, order: jobs.append((p, threads, order)) or found(p))
     pairs = ranks.in_turns({"rounds": 7, "methods": MEASURED}, 2, lambda text: None, "small")
     assert [job[:2] for job in jobs] == [(2, 1), (1, 2)] * ranks.PAIRS
-    assert all(order == {"rounds": 3, "methods": ranks.BESIDE} for *_, order in jobs)
+    assert all(order == {"rounds": 2, "methods": ranks.BESIDE} for *_, order in jobs)
     assert ranks.ratios(pairs, "BackProp") == [0.5] * ranks.PAIRS
     assert ranks.in_turns({"rounds": 7, "methods": MEASURED}, 8, print, "small") == [], "none of 8 ranks is measured"
 

@@ -158,15 +158,17 @@ def test_float32_and_momentum():
 # --------------------------------------------------------------------------------------- sides, rows, verbs
 
 @pytest.mark.parametrize("side", ["sample", "parameter"])
-@pytest.mark.parametrize("rows", [5, 40])
-def test_both_sides_give_the_step_of_one_process(side, rows):
-    a, g = RNG.random((rows, 8)), RNG.random((rows, 3))
+@pytest.mark.parametrize("rows", [2, 5, 40])
+@pytest.mark.parametrize("n_out", [3, 12])
+def test_both_sides_give_the_step_of_one_process(side, rows, n_out):
+    """Whether the inverse meets the signal first or the rows, and where a rank has none."""
+    a, g = RNG.random((rows, 8)), RNG.random((rows, n_out))
     solve = {"exact": damped_solve, "cg": functools.partial(conjugate_gradients, steps=3)}
 
     def steps(team):
         share = Share(team)
         own = share.take(rows)
-        shared = SharedMap(ml.Linear(8, 3), share, 1, 8)
+        shared = SharedMap(ml.Linear(8, n_out), share, 1, 8)
         found = {name: solver(shared.gram(a[own], side), g[own], 2.0) for name, solver in solve.items()}
         return {name: (solution.value, solution.measure()) for name, solution in found.items()}
 
