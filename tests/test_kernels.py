@@ -3,8 +3,8 @@
 OpenBLAS carries kernels for many processors and takes the one that `OPENBLAS_CORETYPE` names. They sum in different
 orders, with and without fused products, so their results differ in the last digits, and so do those of one and of
 two threads. Each kernel runs the tests in a process of its own with one thread; the one that this processor takes by
-itself, which all other tests run under, with two. The kernels of processors that few still have, and Zen, whose products
-are Haswell's, run a third of the tests each.
+itself, which all other tests run under, with two. A third of the tests each is for the kernels of processors that few
+still have, and for Zen, whose products are Haswell's.
 """
 
 import functools
