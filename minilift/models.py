@@ -226,7 +226,7 @@ def rnn(n_in: int, n_hidden: int, n_out: int, steps: int, outputs: str = "last",
     activation : str or Activation, default "tanh"
         As for `mlp`.
     loss, seed, dtype, backend
-        As for `Network`. With "every" a loss that takes one output at a time: `SquaredError`, `SigmoidCrossEntropy`.
+        As for `Network`. With "every" one that takes each output by itself: `SquaredError`, `SigmoidCrossEntropy`.
     init : str or float, default "uniform"
         As for `Linear`.
 
@@ -240,6 +240,10 @@ def rnn(n_in: int, n_hidden: int, n_out: int, steps: int, outputs: str = "last",
     steps = whole_number("rnn: steps", steps)
     every = known_name("rnn: outputs", outputs, ("last", "every")) == "every"
     n_out, sigma = whole_number("rnn: n_out", n_out), named_activation("rnn: activation", activation)
+    if every and steps > 1 and (loss is None or getattr(loss, "classification", False)):
+        raise ValueError("rnn: loss: with outputs='every' it must take each output by itself, as SquaredError() and "
+                         f"SigmoidCrossEntropy() do, got {'SoftmaxCrossEntropy()' if loss is None else loss}"
+                         + ", the default" * (loss is None))
     fits_in_memory("rnn: steps", 1000 * steps)  # about what the objects of one step take
     cell, output = Linear(n_in + n_hidden, n_hidden, init=init), Linear(n_hidden, n_out, init=init)
     layers = [Named("x"), Zeros(n_hidden), Named("h0")]

@@ -73,6 +73,8 @@ def test_a_network_that_begins_with_a_join_must_know_its_input():
     (lambda: ml.resnet([4, 4, 4, 4]), "resnet: widths must hold"),
     (lambda: ml.resnet([4, 4, 2], input_shape=(6, 6, 1)), r"resnet: input_shape must be \(H, W, 4\)"),
     (lambda: ml.rnn(2, 4, 1, 5, outputs="all"), "rnn: outputs: unknown name 'all'"),
+    (lambda: ml.rnn(2, 4, 2, 5, "every"), "must take each output by itself.* got SoftmaxCrossEntropy.., the default"),
+    (lambda: ml.rnn(2, 4, 2, 5, "every", loss=ml.OneHotSquaredError()), "got OneHotSquaredError"),
 ])
 def test_wrong_joins_and_networks(make, message):
     with pytest.raises((ValueError, TypeError), match=message):

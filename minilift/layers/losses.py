@@ -151,10 +151,7 @@ class OfLabels(Loss):
 
     def targets(self, z, y):
         """Return the labels y (N,) as one-hot rows (N, n)."""
-        xp = array_module(z)
-        one_hot = xp.zeros_like(z)
-        one_hot[xp.arange(len(z)), y] = 1
-        return one_hot
+        return array_module(z).eye(z.shape[-1], dtype=z.dtype)[y]
 
     def predict(self, z: Any) -> Any:
         """Return the label of largest probability of each sample, shape (N,)."""
@@ -164,9 +161,12 @@ class OfLabels(Loss):
     def check_targets(self, y, samples, n_out, dtype, xp=np):
         y = as_array("y", y, xp)
         if y.shape != (samples,):
-            raise ValueError(f"y: {type(self).__name__} expects labels of shape ({samples},), got {y.shape}")
+            has = {(samples, 1): "; y[:, 0] has it", (samples, n_out): "; y.argmax(axis=1) has it"}.get(y.shape, "")
+            raise ValueError(f"y: {type(self).__name__} expects labels of shape ({samples},), got {y.shape}{has}")
         if y.dtype.kind not in "iu":
-            raise TypeError(f"y: {type(self).__name__} expects whole-number labels, got dtype {y.dtype}")
+            labels = {"b": "y.astype(int)", "f": "y.astype(int)", "U": "np.unique(y, return_inverse=True)[1]"}
+            has = f"; {labels[y.dtype.kind]} has them" if y.dtype.kind in labels else ""
+            raise TypeError(f"y: {type(self).__name__} expects whole-number labels, got dtype {y.dtype}{has}")
         y = xp.asarray(y)
         low, high = int(y.min()), int(y.max())
         if low < 0 or high >= n_out:
