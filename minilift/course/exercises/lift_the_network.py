@@ -327,6 +327,12 @@ WRONG_GRADIENTS = {
     "∂E/∂a: σ' does not belong here: E holds a_l itself, not what it was computed from": lambda l, theta, a, z, *rest: (
         slope_of_tanh(z[l]) * gradients_with()(l, theta, a, z, *rest)[0],
         gradients_with()(l, theta, a, z, *rest)[1]),
+    "∂E/∂a: no σ', and none taken at a_l: E holds a_l itself, not what it was computed from":
+        lambda l, theta, a, *rest: ((1 - a[l]**2) * gradients_with()(l, theta, a, *rest)[0],
+                                    gradients_with()(l, theta, a, *rest)[1]),
+    "∂E/∂z: this is σ' times ∂E/∂a_l; z_l and a_l are two variables, each with two gaps of its own":
+        lambda l, theta, a, z, *rest: (gradients_with()(l, theta, a, z, *rest)[0],
+                                       slope_of_tanh(z[l]) * gradients_with()(l, theta, a, z, *rest)[0]),
     "∂E/∂a: σ' of the map above does not belong here: its gap is taken before σ": lambda l, theta, a, z, *rest: (
         gradients_with(signal=0)(l, theta, a, z, *rest)[0]
         + slope_of_tanh(z[l + 1]) * gradient_of_map(l + 1, theta, a, z, *rest) @ theta[l + 1][:-1].T,
@@ -489,6 +495,8 @@ WRONG_SWEEPS = {
         descent_without_a_sweep,
     "step (4.7) uses the half-stepped a; it belongs at the forward pass's (Exercise 4.4 is about this)":
         sweep_with(theta_at="half"),
+    "below the top no signal arrives: each a_l takes its half step at the forward pass; (10) has z_{l+1}^½ in it":
+        sweep_with(a_at="z"),
     "only θ_D and the map below it move: a return inside the loop, or else (10) takes its gradient at z, not at z_l^½":
         sweep_with(turns=1),
     "the signal goes down through the new weights (that is notebook 09); here all gradients see the old θ":
@@ -746,6 +754,15 @@ WRONG_ACTIVATIONS = {
     "this is a − u, the change of a; u itself is wanted":
         lambda a, theta_D, Y, tau: a - activation_with()(a, theta_D, Y, tau),
     "1/N is missing on the left, where WWᵀ stands": activation_with(left=lambda c, tau, N: c * N),
+    "τ/N is missing on the left, where WWᵀ stands": activation_with(left=lambda c, tau, N: 1.0),
+    "the bias is the last row of θ_D: W is θ_D[:-1], not θ_D[1:]": lambda a, theta_D, Y, tau:
+        activation_with()(a, np.roll(theta_D, -1, axis=0), Y, tau),
+    "the bias has one entry for each output; here their mean stands for all": lambda a, theta_D, Y, tau:
+        activation_with()(a, np.vstack([theta_D[:-1], 0 * theta_D[-1] + theta_D[-1].mean()]), Y, tau),
+    "the whole of WWᵀ couples the entries of u; here its diagonal stands alone": lambda a, theta_D, Y, tau: (
+        a + tau / len(Y) * (Y - theta_D[-1]) @ theta_D[:-1].T) / (1 + tau / len(Y) * np.sum(theta_D[:-1]**2, axis=1)),
+    "no transfer stands behind map D: the targets are Y itself": lambda a, theta_D, Y, tau:
+        activation_with()(a, theta_D, np.tanh(Y), tau),
     "1/N is missing on the right: all of the slope has it": activation_with(right=lambda c, tau, N: c * N),
     "the identity on the left is divided by τ": activation_with(left=lambda c, tau, N: c / tau**2),
     "a factor 2: the pull is (u − a)/τ, since its ½ has met the square": activation_with(lambda tau, N: tau / 2 / N),
