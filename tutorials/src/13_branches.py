@@ -258,7 +258,7 @@ literal = ml.energy.algorithm_1(net, X, Y, tau)
 for l in range(1, 5):
     teach.holds(f"a_{l} by hand is the library's", a_half[l], literal.a[l])
 new = theta[1] - np.hstack([X, np.ones((N, 1))]).T @ (z[1] - z_half[1])
-teach.holds("θ_1 moves by −τ ∇J", new, theta[1] - tau * dJ[0])
+teach.holds("θ_1 moves by −τ ∂J/∂θ_1", new, theta[1] - tau * dJ[0])
 for k, l in enumerate(net.maps):
     teach.holds(f"the library's sweep: θ_{l}", literal.theta[l],
                 theta[l] - tau * dJ[k])
@@ -388,8 +388,8 @@ for name, values in errors.items():
 fig, ax = plt.subplots(figsize=(7, 3.2))
 for name, (_, _, color, look) in cases.items():
     ax.plot(taus, errors[name], look, color=teach.COLORS[color], label=name)
-ax.set(xscale="log", yscale="log", xlabel="τ", ylabel="error in θ_1 / ‖τ ∇J‖",
-       ylim=(1e-17, 1e2))
+ax.set(xscale="log", yscale="log", xlabel="τ",
+       ylabel="error in θ_1 / ‖τ ∂J/∂θ_1‖", ylim=(1e-17, 1e2))
 ax.text(1e-5, 1e-8, "only rounding, a few 1e-15/τ", ha="right", fontsize=8)
 ax.invert_xaxis()
 ax.minorticks_off()
@@ -475,7 +475,7 @@ def stacked_step(inputs, signals, tau_theta):
     return check.library_stacked_step(inputs, signals, 1 / tau_theta)
 
 # %%
-T = 12  # times; the sum of the two marked numbers is wanted at the end
+T = 8  # times; the sum of the two marked numbers is wanted at the end
 
 
 def adding(seed, samples):
@@ -521,7 +521,7 @@ for t in (1e-3, 1.0, 100.0):
 # %% [markdown]
 # ## Predict
 #
-# A student takes the 12 single steps, each with its own use alone, and *adds* them. With $\tau_\theta = 100$, how
+# A student takes the 8 single steps, each with its own use alone, and *adds* them. With $\tau_\theta = 100$, how
 # much of the misfit $\sum_u\|\tilde a_u d - g_u\|^2$ is left?
 # (a) less than the stacked step leaves; (b) a little more; (c) more than no step at all leaves.
 
@@ -546,7 +546,7 @@ teach.reveal(sum_leaves, "a" if added < stacked else "b" if added < 1 else "c",
              f"Left: {added:.1f} times; the stacked step {stacked:.2f}.")
 
 # %%
-# at the shortest the sum is right to 1 %, and the mean a twelfth of it
+# at the shortest the sum is right to 1 %, and the mean an eighth of it
 t = taus[0]
 d = stacked_step(inputs, signals, t)
 total = sum(stacked_step([a_u], [g_u], t) for a_u, g_u in zip(inputs, signals))
@@ -572,7 +572,7 @@ ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 teach.show(fig, "Misfit of all uses after the step over that before, against "
            "τ_θ. The stacked step lowers it a little more the larger τ_θ is. "
            "The sum of the single steps follows at first, and from 0.005 on "
-           "raises it, up to 28 times. Their mean lowers it less than the "
+           "raises it, up to 15 times. Their mean lowers it less than the "
            "stacked step.")
 
 # %% [markdown]
@@ -583,8 +583,9 @@ teach.show(fig, "Misfit of all uses after the step over that before, against "
 # test with small steps may not notice.
 #
 # Take $U$ *equal* uses: the same 30 normal rows $a$, the same signals $g = \tilde a\,\theta^*$, which one change
-# $\theta^*$ of $\theta$ would remove. Find $U \le 50$ and a finite $\tau_\theta$ for which the sum of the single steps
-# leaves more than **10 times** the misfit $\sum_u\|\tilde a d - g\|^2$ that no step at all leaves.
+# $\theta^*$ of $\theta$ would remove. Find the **smallest** $U$ for which some finite $\tau_\theta$ makes the sum of the
+# single steps leave more than **10 times** the misfit $\sum_u\|\tilde a d - g\|^2$ that no step at all leaves, and
+# such a $\tau_\theta$.
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -606,7 +607,7 @@ teach.show(fig, "Misfit of all uses after the step over that before, against "
 # %% tags=["exercise"]
 # Exercise 13.5
 # <solution number_of_uses, large_tau>
-number_of_uses, large_tau = 8, 100.0
+number_of_uses, large_tau = 5, 100.0
 # </solution>
 
 # %% tags=["check"]
@@ -618,11 +619,15 @@ number_of_uses, large_tau = 2, 100.0
 
 # %% tags=["mistake"]
 # says: single steps are short
-number_of_uses, large_tau = 8, 1e-4
+number_of_uses, large_tau = 5, 1e-4
 
 # %% tags=["mistake"]
 # says: nothing is summed
 number_of_uses, large_tau = 1, 100.0
+
+# %% tags=["mistake"]
+# says: fewer uses will do
+number_of_uses, large_tau = 8, 100.0
 
 # %% tags=["mistake"]
 # says: whole number from 1 to 50
@@ -631,12 +636,12 @@ number_of_uses, large_tau = 200, 100.0
 # %% [markdown]
 # ## Implicit steps through time
 #
-# The **adding problem**: at each of 12 times come a number from $[0, 1]$ and a mark; two numbers are marked, one
+# The **adding problem**: at each of 8 times come a number from $[0, 1]$ and a mark; two numbers are marked, one
 # in each half, and their sum is wanted at the end.
 #
-# The protocol, chosen after trial runs and then fixed: 2,000 sequences; `ml.rnn` with 16 ReLU units; batches of 50;
+# The protocol, chosen after trial runs and then fixed: 2,000 sequences; `ml.rnn` with 16 ReLU units; batches of 100;
 # BackProp and exact ProxProp ($\tau_\theta = 1$), both with Adam, at the same three step sizes; three seeds.
-# **Budget**: 10 epochs, 400 steps. **Criterion**: the median over the seeds of the training loss at the end chooses
+# **Budget**: 10 epochs, 200 steps. **Criterion**: the median over the seeds of the training loss at the end chooses
 # each method's step size. BackProp then goes on to epoch 40. Guessing the mean costs $\frac12\mathrm{Var} = \frac1{12}
 # = 0.083$.
 #
@@ -696,7 +701,7 @@ def table(runs, column="val_loss"):
         low, high = min(at(chosen, epoch)), max(at(chosen, epoch))
         print(f"{name:<15} epoch {epoch}: step size {lr:g}, training loss "
               f"{loss:.4f} ({low:.4f} to {high:.4f}), {column} "
-              f"{np.median(at(chosen, epoch, column)):.3f}, "
+              f"{np.median(at(chosen, epoch, column)):.3g}, "
               f"{seconds(runs[name], epoch):.1f} s")
     time = [seconds(runs["BackProp"], k) for k in range(4 * budget + 1)]
     limit = seconds(runs["ProxProp exact"], budget)
@@ -717,7 +722,7 @@ through_time = None  # "a", "b" or "c"
 
 # %%
 time_runs = study(recurrent, adding(SEED + 10, 2000), adding(SEED + 11, 500),
-                  50)
+                  100)
 loss = {name: best(time_runs[name], budget)[1] for name in methods}
 teach.reveal(through_time, verdict(*loss.values()))
 table(time_runs)
@@ -725,7 +730,7 @@ table(time_runs)
 # %%
 # step sizes outside the grid
 methods["BackProp"] = (ml.BackProp(), budget)
-outside = study(recurrent, adding(SEED + 10, 2000), adding(SEED + 11, 500), 50,
+outside = study(recurrent, adding(SEED + 10, 2000), adding(SEED + 11, 500), 100,
                 rates=[1e-3, 1e-1])
 methods["BackProp"] = (ml.BackProp(), 4 * budget)
 for name, runs in outside.items():
@@ -737,50 +742,59 @@ for name, runs in outside.items():
 # Over step sizes, epochs, seconds:
 
 # %%
-def picture(runs, guess, task, alt):
-    fig, axes = plt.subplots(1, 3, figsize=(11, 3.4), sharey=True)
-    fig.suptitle(f"{task}: median and range of three seeds", fontsize=10)
-    for name, (_, epochs) in methods.items():
-        teach.band(axes[0], rates, np.transpose(
+def over_rates(ax, runs, guess):
+    for name in methods:
+        teach.band(ax, rates, np.transpose(
             [at(runs[name][lr], budget) for lr in rates]), name, 2 * guess)
+    ax.axhline(guess, color=teach.COLORS["black"], linewidth=0.8)
+    ax.text(rates[0], 1.15 * guess, "guessing", fontsize=8)
+    ax.set(xscale="log", yscale="log", xlabel="step size of Adam",
+           ylabel="training loss", title=f"after {budget} epochs\n",
+           xticks=rates, xticklabels=[f"{lr:g}" for lr in rates])
+    ax.minorticks_off()
+
+
+def over_time(axes, runs, guess):
+    for name, (_, epochs) in methods.items():
         losses = np.array([at(best(runs[name], k)[2], k)
                            for k in range(epochs + 1)]).T
         time = [seconds(runs[name], k) for k in range(epochs + 1)]
-        for ax, horizontal in zip(axes[1:], (np.arange(epochs + 1), time)):
+        for ax, horizontal in zip(axes, (np.arange(epochs + 1), time)):
             teach.band(ax, horizontal, losses, name, markevery=epochs // 5)
-    for ax in axes:
-        ax.axhline(guess, color=teach.COLORS["black"], linewidth=0.8)
-    axes[0].text(rates[0], 1.15 * guess, "guessing", fontsize=8)
-    axes[0].set(xscale="log", yscale="log", xlabel="step size of Adam",
-                ylabel="training loss", title=f"after {budget} epochs\n",
-                xticks=rates, xticklabels=[f"{lr:g}" for lr in rates])
-    axes[0].minorticks_off()
-    axes[1].set(xlabel="epochs", title="each at its best for so many epochs\n")
-    axes[2].set(xlabel="seconds of training, this machine",
-                title="the same, over time\n")
-    handles, labels = axes[1].get_legend_handles_labels()
-    fig.legend(handles, labels, loc="outside lower center", ncols=2)
+            ax.axhline(guess, color=teach.COLORS["black"], linewidth=0.8)
+
+
+# %%
+def picture(runs, guess, task, alt):
     for name in methods:
         print(f"after {budget} epochs, {name}:", "; ".join(
             f"{np.median(losses):.2g} ({min(losses):.2g} to {max(losses):.2g}) "
             f"at {lr:g}" for lr in rates
             for losses in [at(runs[name][lr], budget)]))
+    fig, axes = plt.subplots(1, 3, figsize=(11, 3.4), sharey=True)
+    fig.suptitle(f"{task}: median and range of three seeds", fontsize=10)
+    over_rates(axes[0], runs, guess)
+    over_time(axes[1:], runs, guess)
+    axes[1].set(xlabel="epochs", title="each at its best for so many epochs\n")
+    axes[2].set(xlabel="seconds of training, this machine",
+                title="the same, over time\n")
+    handles, labels = axes[1].get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside lower center", ncols=2)
     teach.show(fig, alt)
 
 
 picture(time_runs, 1 / 12, "Adding problem",
-        "Adding problem. Left: at every step size ProxProp's median after 10 "
-        "epochs is below a fifth of BackProp's; at 0.003 the ranges overlap. "
-        "Middle: each at the best step size for so many epochs, BackProp's "
-        "median first meets the end of ProxProp's at "
-        "25, crosses it several times, and ends lower; its seeds lie far "
-        "apart. Right: the same over seconds.")
+        "Adding problem. Left: ProxProp's median after 10 epochs is below "
+        "BackProp's at every step size, at the two larger by more than ten "
+        "times. Middle: each at the best step size for so many epochs, "
+        "BackProp's median stays near guessing at first, meets the end of "
+        "ProxProp's at 27, and ends lower. Right: the same over seconds.")
 
 # %% [markdown]
-# ## Twenty-four maps
+# ## Sixteen maps
 #
-# Depth: `ml.resnet` with 24 maps, 16 units wide, eleven blocks, softmax cross-entropy, 1,000 digits, batches of
-# 100 (100 steps in ten epochs), else as above. For comparison `ml.mlp` of the same maps, **without
+# Depth: `ml.resnet` with 16 maps, 16 units wide, seven blocks, softmax cross-entropy, 500 digits, batches of
+# 100 (50 steps in ten epochs), else as above. For comparison `ml.mlp` of the same maps, **without
 # bridges**, with one seed at step size 0.01. A step of exact ProxProp also solves a small
 # system for each hidden map: the last printed lines and the right panel compare seconds, BackProp's up to epoch 40.
 #
@@ -793,9 +807,12 @@ picture(time_runs, 1 / 12, "Adding problem",
 needed = None  # "a", "b" or "c"
 
 # %%
-widths = [64] + [16] * 23 + [10]
-train = data.X_train[:1000], data.y_train[:1000]
+widths = [64] + [16] * 15 + [10]
+train = data.X_train[:500], data.y_train[:500]
 test = data.X_test, data.y_test
+deep_net = ml.resnet(widths, seed=SEED)
+print(f"{sum(isinstance(each, ml.Add) for each in deep_net.layers)} blocks in "
+      f"{len(deep_net.maps)} maps")
 deep_runs = study(lambda seed: ml.resnet(widths, seed=seed), train, test, 100)
 deep = {name: best(deep_runs[name], budget)[1] for name in methods}
 longer = best(deep_runs["BackProp"], 4 * budget)[1]
@@ -816,38 +833,38 @@ for name, model in (("with bridges", ml.resnet), ("without", ml.mlp)):
                                 train[1][:100])[1]
     first[name] = np.linalg.norm(g[0])
     print(f"{name}: ‖∂J/∂θ_1‖ at the start {first[name]:.1e}")
-print("best training loss without bridges:",
+print("training loss without bridges:",
       ", ".join(f"{name} {loss:.3f}" for name, loss in without.items()))
 
 # %%
 # with bridges
 picture(deep_runs, np.log(10), "Residual net",
-        "Residual net. Left: ProxProp's median after 10 epochs is below "
-        "BackProp's at every step size. Middle: per epoch ProxProp is ahead. "
+        "Residual net. Left: after 10 epochs ProxProp's median is above "
+        "BackProp's at the smallest step size and below it at the others. "
+        "Middle: per epoch ProxProp is ahead. "
         "Right: over seconds BackProp is level or ahead, and ends lower.")
 
 # %% [markdown]
 # ## Exercise 13.6 (open): change one thing
 #
-# How far does the result through time reach? Choose one change: 32 units, tanh, 24 time steps, SGD. Write
+# How far does the result through time reach? Choose one change: batches of 50, 32 units, tanh, 16 times, SGD. Write
 # down a prediction, run `study` again, then write the claim in two sentences with number, seeds, budget and
 # criterion, of which one says where it ends. No automatic check.
 
 # %% [markdown] tags=["answer"]
-# **One answer.** "With 32 units, three seeds, ten epochs and each method at the step size of Adam, of three, that has
-# the lowest median training loss, BackProp ends at 0.0005 (0.0002 to 0.0692) and exact ProxProp at 0.0004 (0.0003 to
-# 0.0631): the ranges overlap. Of other widths, tasks and budgets this says nothing." The cell prints these numbers;
-# guessing costs 0.083, and one seed of each method stays near it. At 16 units the ranges lie apart: that is a
-# statement about 16 units.
+# **One answer.** "With batches of 50, three seeds, ten epochs (400 steps) and each method at the step size of Adam, of
+# three, that has the lowest median training loss, BackProp ends at 0.0010 (0.0002 to 0.0659) and exact ProxProp at
+# 0.0002 (0.0001 to 0.0006): the ranges overlap. Of other batches, tasks and budgets this says nothing." The cell prints
+# these numbers; guessing costs 0.083, and one seed of BackProp stays near it. With batches of 100, and half the
+# steps, the ranges lie apart: that is a statement about 200 steps.
 
 # %% tags=["answer"]
 methods["BackProp"] = (ml.BackProp(), budget)
-wider = study(lambda seed: ml.rnn(2, 32, 1, T, activation="relu",
-                                  loss=ml.SquaredError(), seed=seed),
-              adding(SEED + 10, 2000), adding(SEED + 11, 500), 50)
+smaller = study(recurrent, adding(SEED + 10, 2000), adding(SEED + 11, 500),
+                50)
 methods["BackProp"] = (ml.BackProp(), 4 * budget)
 for name in methods:
-    lr, middle, chosen = best(wider[name], budget)
+    lr, middle, chosen = best(smaller[name], budget)
     print(f"{name}: {middle:.4f} at step size {lr:g} "
           f"({min(at(chosen, budget)):.4f} to {max(at(chosen, budget)):.4f})")
 
@@ -855,29 +872,29 @@ for name in methods:
 naive = errors["Add, naive order"][-1]
 teach.record("error of the naive order over the step, Add", naive, 0.99, 0.01)
 most = max(misfit["sum of single steps"])
-teach.record("largest misfit after the sum of single steps", most, 28, 5)
+teach.record("largest misfit after the sum of single steps", most, 15, 3)
 ahead = np.log10(loss["BackProp"] / loss["ProxProp exact"])
-teach.record("decades between the losses through time", ahead, 1.8, 1)
+teach.record("decades between the losses through time", ahead, 1.5, 0.8)
 beyond = np.log10(min(np.median(at(runs[lr], budget)) / loss[name]
                       for name, runs in outside.items() for lr in runs))
 teach.record("decades from the best loss in the grid to that outside",
-             beyond, 0.4, 0.35)
+             beyond, -0.1, 0.35)
 ahead = np.log10(deep["BackProp"] / deep["ProxProp exact"])
-teach.record("decades between the losses in depth", ahead, 1.2, 0.6)
+teach.record("decades between the losses in depth", ahead, 1.5, 0.6)
 ahead = np.log10(longer / deep["ProxProp exact"])
-teach.record("the same for four times BackProp's epochs", ahead, -0.7, 1.1)
+teach.record("the same for four times BackProp's epochs", ahead, -0.6, 0.8)
 teach.record("BackProp's epochs for ProxProp's loss, in time",
              tie(time_runs), 28, 10)
-teach.record("    in depth (41: more than 40)", min(tie(deep_runs), 41), 36, 6)
+teach.record("    in depth (41: more than 40)", min(tie(deep_runs), 41), 34, 6)
 ahead = np.log10(best(time_runs["BackProp"], 4 * budget)[1]
                  / loss["ProxProp exact"])
 teach.record("decades from ProxProp's loss to BackProp's after 40",
              ahead, -0.4, 0.6)
-lowest = min(without.values())
-teach.record("best loss without bridges", lowest, expected=2.302,
-             tolerance=0.02)
+teach.record("BackProp's loss without bridges", without["BackProp"],
+             expected=2.0, tolerance=0.2)
+teach.record("ProxProp's", without["ProxProp exact"], 1.5, 0.4)
 decades = np.log10(first["with bridges"] / first["without"])
-teach.record("decades that bridges add to ∂J/∂θ_1", decades, 8.7, 0.5)
+teach.record("decades that bridges add to ∂J/∂θ_1", decades, 5.1, 0.3)
 
 # %% [markdown]
 # ## Summary
@@ -887,19 +904,17 @@ teach.record("decades that bridges add to ∂J/∂θ_1", decades, 8.7, 0.5)
 #   adds.
 # - An implicit step in shared weights is one problem with stacked rows. Single steps must not be added.
 # - Measured, after ten epochs (medians of three seeds, each method at the best of three step sizes): training loss
-#   0.0004 with ProxProp and 0.025 with BackProp through time, 0.018 and 0.30 in depth. BackProp first reached
-#   ProxProp's in epoch 25 and 31: at that loss a lead per second only while an epoch of ProxProp costs less than 2.5
-#   and 3.1 of BackProp's; the ratios are printed. At epoch 40 BackProp's median was lower in both. Without bridges (one
-#   seed, one step size) both were at guessing, 2.302, after ten epochs; ‖∂J/∂θ_1‖ was 5.5e-10 at the start, with
-#   bridges 0.3.
+#   0.0007 with ProxProp and 0.023 with BackProp through time, 0.008 and 0.25 in depth. BackProp first reached
+#   ProxProp's in epoch 27 and 34: at that loss a lead per second only while an epoch of ProxProp costs less than 2.7
+#   and 3.4 of BackProp's. At epoch 40 BackProp's median was lower in both. Without bridges (one
+#   seed, one step size) BackProp was at 2.0 and ProxProp at 1.5 after ten epochs, not far below guessing, 2.3;
+#   ‖∂J/∂θ_1‖ was 2.4e-6 at the start, with bridges 0.28.
 #
 # **What this does not show.** One task each, narrow nets, three seeds, Adam, one $\tau_\theta$, a coarse grid of step
-# sizes (through time the best lie at its ends; beyond them both are worse); width, transfer and
-# optimizer were chosen after trial runs, each step size on the seeds reported. At twice the width the
-# ranges overlap: 0.0002 to 0.0692 and 0.0003 to 0.0631 (Exercise 13.6's answer). Nothing
-# about *why* ProxProp leads: no control as in notebook 07. Gated cells, clipped gradients,
-# batch norm were not tried. Seconds are those of one machine. The
-# methods of notebook 14 take chains alone.
+# sizes (through time the best lie at its ends, and at 0.1, beyond, ProxProp's is slightly lower; in depth BackProp is
+# ahead at 0.003). Sizes, transfer and optimizer were chosen after trial runs, each step size on the seeds reported.
+# Through time, with batches of 50, the ranges overlap (13.6's answer). Nothing about *why* ProxProp leads: no control
+# as in notebook 07. Seconds are those of one machine.
 #
 # **References.** Frerix et al., *Proximal Backpropagation*, ICLR 2018: Algorithm 1 and Proposition 1, for chains. He,
 # Zhang, Ren, Sun, *Deep Residual Learning for Image Recognition*, CVPR 2016: the bridge, and deeper plain nets that

@@ -602,7 +602,7 @@ def stacked_step(answer, seed):
 
 
 def overshoot(answer, seed):
-    """Exercise 13.5: equal uses and τ_θ for which the sum of single steps makes the misfit much larger."""
+    """Exercise 13.5: the fewest equal uses, and a τ_θ, for which the sum of single steps makes the misfit much larger."""
     rng = np.random.default_rng(seed)
     a = tilde(rng.normal(size=(30, 4)))
     wanted = rng.normal(size=(5, 2))  # a change of θ that would remove the misfit of each use
@@ -625,6 +625,7 @@ def overshoot(answer, seed):
         if excess == 0 and tau_theta > 0:
             yield Claim(f"misfit above {MISFIT} times the old one (shortfall)",
                         beyond(MISFIT - left(uses, tau_theta)), 1e-9)
+            yield Claim("with one use fewer no τ_θ does it (excess)", beyond(left(uses - 1, 1e12) - MISFIT), 1e-9)
 
     def mistakes(found):
         uses, tau_theta = numbers(found)
@@ -637,6 +638,7 @@ def overshoot(answer, seed):
             "too few uses: the sum is at most U times too long, which leaves at most (U − 1)² of the misfit"
         yield left(uses, tau_theta) < MISFIT, \
             "the damping 1/τ_θ is still large: single steps are short, so that adding them does little harm"
+        yield left(uses - 1, 1e12) > MISFIT, "it explodes, but fewer uses will do: how few?"
 
     return check("13.5", answer, claims, mistakes)
 
