@@ -36,7 +36,7 @@ from minilift.support.backend import all_finite, finite, get_module, module_of, 
 from minilift.support.files import write_npz
 from minilift.support.settings import Settings, describe, recipe
 from minilift.support.spellings import FixedLength, NoMethod, guided
-from minilift.support.tables import html, padded
+from minilift.support.tables import folded, html, padded
 
 DTYPES = ("float32", "float64")
 LAYOUTS = ("channels_last", "channels_first", "flat")
@@ -405,7 +405,7 @@ class Network(Settings):
         return html(self.rows(), head, below, code=1)
 
     def rows(self):
-        """Return the rows of the table that print and a notebook show, the head first."""
+        """Return the rows of the table that print and a notebook show, the head first, repeated groups folded."""
         rows = [("l", "layer", "output shape", "parameters")] + self.rows_of_names(0)
         for l in range(1, self.depth + 1):
             rows.append((str(l), repr(self.phi[l]), shape_text(self.shapes[2 * l - 1]), self.parameters_text(l)))
@@ -413,7 +413,7 @@ class Network(Settings):
                 own = sum(parameter.size for parameter in self.sigma[l].parameters)
                 rows.append(("", repr(self.sigma[l]), shape_text(self.shapes[2 * l]), f"{own:,}" if own else ""))
             rows += self.rows_of_names(l)
-        return rows
+        return folded(rows)
 
     def captions(self):
         """Return the line above that table, then those below it."""

@@ -169,6 +169,17 @@ def test_printing_shows_branches_and_who_shares():
     assert str(ml.resnet([4, 6, 6, 6, 2])).count("Add(") == 1
 
 
+def test_printing_folds_groups_that_repeat_and_no_others():
+    lines = str(ml.rnn(2, 4, 1, 50)).splitlines()
+    assert len(lines) < 35
+    assert sum("⋮ 46 times more" in line for line in lines) == 1  # 49 steps are alike: the first two and the last stand
+    assert "Named('h49')" in lines[-8]
+    assert "⋮ 8 times more" in ml.mlp([8] + [7] * 12 + [3])._repr_html_()
+    widths = list(range(20, 2, -1))
+    assert len(str(ml.mlp(widths)).splitlines()) == 2 * len(widths) + 2  # no two maps of one size
+    assert "⋮" not in str(ml.mlp([8, 8, 8, 8, 8]))
+
+
 # ---- files, copies, runs
 
 

@@ -2,8 +2,41 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from html import escape
+
+SPARED = 10  # rows at least that folding must spare
+
+
+def folded(rows: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+    """Return the rows of a network's layers; of a group that repeats many times, the first two and the last.
+
+    The rows of groups are alike if they differ in their numbers (of values, or of times) alone, not in the sizes of
+    maps and outputs.
+    """
+    alike = [(re.sub(r"\d+", "", layer) if "'" in layer else layer, shape, re.sub(r"(of) .*", r"\1", parameters))
+             for _, layer, shape, parameters in rows]
+    result, start = [], 0
+    while start < len(rows):
+        size, times = max(((size, repeats(alike, start, size)) for size in range(1, len(rows) // 4 + 1)),
+                          key=lambda group: group[0] * (group[1] - 3), default=(1, 1))
+        if size * (times - 3) >= SPARED:
+            end = start + size * times
+            result += [*rows[start:start + 2 * size], ("", f"⋮ {times - 3} times more", "", ""), *rows[end - size:end]]
+            start = end
+        else:
+            result.append(rows[start])
+            start += 1
+    return result
+
+
+def repeats(items: Sequence[object], start: int, size: int) -> int:
+    """Return how many times a group of so many items stands in a row."""
+    times = 1
+    while items[start:start + size] == items[start + times * size:start + (times + 1) * size]:
+        times += 1
+    return times
 
 
 def padded(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
