@@ -196,6 +196,10 @@ def comparison(runs: dict[str, Any], ylabel: str = "training loss", column: str 
     if level is not None:
         for axes in panels.values():
             axes.axhline(level, color=GREY, linewidth=0.8, linestyle=(0, (1, 3)))
+        panels["epoch"].annotate(f"{level:.3g}", (0.01, level), xycoords=("axes fraction", "data"), fontsize=8,
+                                 color=GREY, xytext=(0, 2), textcoords="offset points")
+    for axis in (panels["epoch"].yaxis, panels["seconds"].xaxis):
+        plain_numbers(axis)
     if title:
         figure.suptitle(title, fontsize=10)
     legend(figure, panels)
