@@ -602,7 +602,7 @@ def stacked_step(answer, seed):
 
 
 def overshoot(answer, seed):
-    """Exercise 13.5: the fewest equal uses, and a τ_θ, for which the sum of single steps makes the misfit much larger."""
+    """Exercise 13.5: the fewest equal uses, and a τ_θ, where the sum of single steps makes the misfit far larger."""
     rng = np.random.default_rng(seed)
     a = tilde(rng.normal(size=(30, 4)))
     wanted = rng.normal(size=(5, 2))  # a change of θ that would remove the misfit of each use
