@@ -20,6 +20,8 @@ BACKENDS = ("numpy", "cupy")
 KINDS = {"real": ("f", "floating-point numbers"), "whole": ("iu", "whole numbers"), "any": ("biuf", "numbers")}
 HALVED_ABOVE = 34  # size above which a triangular matrix is inverted, or solved with, by halves
 SQUARED_ABOVE = 256  # size above which a product of two is made by halves
+PROBED = 16  # columns, at most, of which a product with an inverse is repeated in float64
+APPLIED = 1e-5  # relative error up to which the product in another dtype is taken
 CACHED = 2**15  # entries of an array of which a few fit into a processor's cache
 # numbers of glibc's mallopt, with what is asked of them: the size up to which an array comes from the heap (the largest
 # that glibc takes), and how much free memory the heap keeps at its end
@@ -205,9 +207,15 @@ def spd_solve(matrix, b):
     """Return the inverse of a symmetric positive definite matrix times b (n, columns), in b's dtype.
 
     All is done in float64: in float32 an error of the size of the largest eigenvalue would be divided by the smallest.
+    Of more than n columns the product alone, with the inverse, is in b's dtype, if some of them show that it may be.
     Errors are those of `spd_factor`.
     """
-    factor = spd_factor(matrix)
+    factor, columns = spd_factor(matrix), b.shape[1]
+    if columns > len(factor):
+        inverse, some = squared(triangular_inverse(factor)), slice(None, None, -(-columns // PROBED))
+        x, right = inverse.astype(b.dtype, copy=False) @ b, inverse @ b[:, some]
+        if abs(x[:, some] - right).max() <= APPLIED * abs(right).max():
+            return x
     x = triangular_solve(factor, b.astype(np.float64, copy=False))
     return triangular_solve(factor, x, transposed=True).astype(b.dtype, copy=False)
 

@@ -22,7 +22,7 @@ import minilift as ml
 from minilift.layers.gram import Gram
 from minilift.local.problems import LocalProblem, MatchingLoss, SquaredFit, SquaredGap
 from minilift.local.solvers import conjugate_gradients, damped_solve, exact, fletcher_reeves, gradient_steps, newton
-from minilift.support.backend import spd_inverse
+from minilift.support.backend import spd_inverse, spd_solve
 
 seeds, dampings = st.integers(0, 2**32 - 1), st.sampled_from([1e-3, 0.1, 1.0, 20.0])
 
@@ -228,3 +228,18 @@ def test_a_matrix_that_is_not_positive_definite_is_an_error(matrix):
 def test_divergence_is_passed_on_as_nan():
     assert np.isnan(spd_inverse(np.array([[np.nan, 0], [0, 1.0]]))).all()
     assert np.isnan(spd_inverse(np.array([[np.inf, 0], [0, 1.0]]))).all()
+
+
+@pytest.mark.parametrize("smallest", [0.1, 1e-7])
+@pytest.mark.parametrize("columns", [3, 60, 400])
+def test_a_product_with_an_inverse_in_float32_is_taken_only_where_it_may_be(smallest, columns):
+    """An error of float32 along the large eigenvalue, divided by the smallest, would be as large as the solution."""
+    rng = np.random.default_rng(0)
+    axes, _ = np.linalg.qr(rng.standard_normal((60, 60)))
+    matrix = axes * np.geomspace(smallest, 1, 60) @ axes.T
+    b = (matrix @ rng.standard_normal((60, columns))).astype(np.float32)
+    x = spd_solve(matrix, b)
+    assert x.dtype == np.float32
+    assert_close("solution", x, np.linalg.solve(matrix, b.astype(np.float64)), 2e-5)
+    applied = abs(spd_inverse(matrix).astype(np.float32) @ b - x).max() / abs(x).max()
+    assert (applied > 1e-3) == (smallest < 1e-6), applied
