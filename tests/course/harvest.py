@@ -1073,6 +1073,12 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "    i, j = max(run[0] for run in own), min(run[1] for run in own)", "of each seed by itself"),
         ("np.log10(taus[j] / taus[i])", "(j - i) * np.log10(taus[1] / taus[0])", "decades; yours are"),
         ("return np.nan, np.nan, 0.0", "return None", "yours gives None"),
+        ("run[1] - run[0]", "taus[run[1]] - taus[run[0]]", "the most step sizes"),
+        ("run[1] - run[0]", "taus[run[1]] / taus[run[0]]", "the most step sizes"),
+        ("(losses <= level)", "(losses <= 1.05 * level)", "without a tolerance"),
+        ("    runs = [", "    good[1:-1] |= good[:-2] & good[2:]\n    runs = [", "gap"),
+        ("    return taus[i], taus[j],", "    low = np.sqrt(taus[i] * taus[max(i - 1, 0)])\n    return low, taus[j],",
+         "no step sizes of the grid"),
     ],
     "7.3": [
         ("(1 + r) / L", "2 / L", "2/L"),

@@ -88,6 +88,14 @@ WRONG_EFFECTIVE_STEPS = {
     "τ stands outside the root": lambda tau, d, g: np.sqrt(tau) * length(d) / length(g),
     "this is the length of d − ∇J; that of d is asked for": lambda tau, d, g:
         tau * length([stacked(d) - stacked(g)]) / length(g),
+    "the last row of each array, the biases, is left out": lambda tau, d, g:
+        tau * length([part[:-1] for part in d]) / length([part[:-1] for part in g]),
+    "d over all parameters, but ∇J of the last layer only": lambda tau, d, g: tau * length(d) / length(g[-1:]),
+    "d over all parameters, but ∇J of the first layer only": lambda tau, d, g: tau * length(d) / length(g[:1]),
+    "‖∇J‖² divides, and nothing is added to it: no 1 below": lambda tau, d, g: tau * length(d) / (1 + length(g) ** 2),
+    "nothing is added below: ‖∇J‖ alone divides": lambda tau, d, g: tau * length(d) / (1 + length(g)),
+    "np.linalg.norm(·, 'nuc') is a sum of singular values, not a length": lambda tau, d, g:
+        tau * sum(np.linalg.norm(part, "nuc") for part in d) / sum(np.linalg.norm(part, "nuc") for part in g),
     "the smallest of the layers' ratios; one length over all parameters is wanted":
         lambda tau, d, g: tau * ratios(d, g).min(),
 }
@@ -231,6 +239,25 @@ WRONG_WINDOWS = {
 }
 
 
+def near_misses():
+    """Return step sizes (9,), spread unevenly, and losses (3, 9): for a level of 1, 2 … 4 are the longest run.
+
+    At 1 a seed is at 1.02; 6 and 7 are usable, farther apart than the run is long, and 5 between fails.
+    """
+    losses = np.full((3, 9), 2.0)
+    losses[:, [0, 1, 2, 3, 4, 6, 7]] = 0.5
+    losses[2, 1] = 1.02
+    return np.array([0.01, 0.02, 0.03, 0.04, 0.05, 0.1, 1.0, 100.0, 200.0]), losses
+
+
+WRONG_RUNS = {
+    "a loss of 1.02 is above a level of 1: usable is at or below it, without a tolerance": [0.01, 0.05],
+    "the longest run has the most step sizes; yours spans the most of the axis": [1.0, 100.0],
+    "one step size that fails ends a run; here such a gap is bridged": [0.03, 100.0],
+    "one step size that fails ends a run; here such gaps are bridged": [0.01, 100.0],
+}
+
+
 def window(answer, seed):
     """Exercise 7.2: the longest run of consecutive step sizes at which every seed ends at or below the level."""
     taus, losses = drawn_losses(seed)
@@ -258,6 +285,8 @@ def window(answer, seed):
         apart = find(taus[:8], apart_losses, 1.0)
         yield claim("seeds whose own longest runs lie apart", [float(part) for part in apart],
                     [taus[5], taus[6], np.log10(taus[6] / taus[5])])
+        uneven, missed = near_misses()
+        yield claim("the run of most step sizes, none above the level", find(uneven, missed, 1.0)[:2], [0.03, 0.05])
         try:
             low, high, decades = find(taus, losses, 0.0)
             empty = np.isnan(low) and np.isnan(high) and decades == 0
@@ -281,6 +310,12 @@ def window(answer, seed):
                 window_with(lambda losses, level: np.isfinite(losses).all(axis=0))})
         yield from slips(find, [(taus, losses, 1.0)], WRONG_WINDOWS)
         low, high, decades = find(taus, losses, 1.0)
+        first, last = (float(abs(np.log(taus / edge)).min()) for edge in (low, high))
+        yield (first > 1e-9 or last > 1e-9,
+               "your edges are no step sizes of the grid: the first and the last usable one are asked for")
+        uneven, missed = near_misses()
+        run = list(find(uneven, missed, 1.0)[:2])
+        yield from ((same(run, ends), message) for message, ends in WRONG_RUNS.items())
         fails = ~(losses <= 1.0).all(axis=0)
         inside = np.flatnonzero(fails & (taus >= low) & (taus <= high))
         if len(inside):
@@ -295,7 +330,7 @@ def window(answer, seed):
                          f"{losses[:, left_out[0]].round(2).tolist()} for a level of 1, and is not in your run: is "
                          "each seed's loss compared by itself?")
         yield (not same(decades, np.log10(high / low)),
-               f"from {low:.3g} to {high:.3g} are {np.log10(high / low):.3g} decades; yours are {decades:.3g}")
+               f"from {low:.3g} to {high:.3g} are {np.log10(high / low):.6g} decades; yours are {decades:.6g}")
         missing = nothing(find)
         yield missing != "(nan, nan, 0.0)", f"no usable step size: (nan, nan, 0) is asked for, yours gives {missing}"
         at_level = find(taus[:6], edge_losses, edge_losses.max())[:2]
