@@ -495,7 +495,7 @@ WRONG_SWEEPS = {
         descent_without_a_sweep,
     "step (4.7) uses the half-stepped a; it belongs at the forward pass's (Exercise 4.4 is about this)":
         sweep_with(theta_at="half"),
-    "below the top no signal arrives: each a_l takes its half step at the forward pass; (10) has z_{l+1}^½ in it":
+    "below a_{D−1} no signal arrives: (10) takes its gradient with z_l^½, and not at the forward pass":
         sweep_with(a_at="z"),
     "only θ_D and the map below it move: a return inside the loop, or else (10) takes its gradient at z, not at z_l^½":
         sweep_with(turns=1),
