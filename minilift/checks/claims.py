@@ -31,6 +31,7 @@ import numpy as np
 from minilift.checks.layers import FIRST_IS_LAST, Case, has_prox, interleaved, to_host
 from minilift.checks.numeric import (
     COORDINATES,
+    FITS,
     PLAIN,
     SHARE,
     Probed,
@@ -38,6 +39,7 @@ from minilift.checks.numeric import (
     central_differences,
     compare,
     dense,
+    directional,
     fits,
     fitted_factor,
     gradient,
@@ -611,14 +613,25 @@ def altered_reasons(case, is_right_of, is_right):
 
 def is_coupled(case, u):
     """Whether the energy, near u, is no sum over the entries of the block."""
-    some = np.arange(len(u)) % 2 == 0
     step = 0.1 * case.rng.uniform(0.5, 1, len(u)) * entry_steps(case, u)[0]
-    here, both, one, other = (case.at(u + step * share) for share in (0, 1, some, ~some))
-    return not abs(one + other - here - both) <= 1e-9 * (abs(one) + abs(other) + abs(here) + abs(both))
+
+    def coupled(some):
+        here, both, one, other = (case.at(u + step * share) for share in (0, 1, some, ~some))
+        return not abs(one + other - here - both) <= 1e-9 * (abs(one) + abs(other) + abs(here) + abs(both))
+
+    k = np.arange(len(u))
+    return coupled(k % 2 == 0) or coupled(k < len(u) / 2)  # its columns, or its rows, may be apart
 
 
 def cut_reasons(case, x, wrong):
     """Return whether a claimed minimiser is wrong where it is exactly 0, or elsewhere alone."""
+    alike = {name: vector(value) for name, value in case.values.items()
+             if name not in case.thing.blocks and len(vector(value)) == len(x)}
+    for name, value in alike.items():
+        for what, where in (("positive", value > 0), ("negative", value < 0)):
+            if not np.any(x[where]) and np.any(x[~where]) and 2 * wrong[where].sum() > max(where.sum(), 3):
+                return [f"it is 0 wherever {name} is {what}, and should not be: a condition is turned round, or a branch "
+                        "is missing"]
     if np.any(x[wrong]) and not np.all(x[wrong]):
         return ["some entries that are exactly 0 are wrong: cut, clipped, or put to a wrong threshold"]
     if np.all(x[wrong]) and not np.all(x) and np.any(wrong) and not is_coupled(case, x):
@@ -631,10 +644,16 @@ def cut_reasons(case, x, wrong):
 
 def seen_in(case, x, wrong):
     """Return in which entries of the block, which is at x, something is wrong, if that says why."""
-    if not np.any(wrong) or np.all(wrong):
-        return []
     block, old = case.thing.blocks[0], case.block()
     shape, right = shape_of(case.values[block]), ~wrong
+    if isinstance(case.thing, Argmin) and len(case.thing.blocks) == 1 and len(shape) == 2 and shape[0] > 1:
+        last = np.arange(len(x)) >= len(x) - shape[1]
+        for name, value in case.values.items():  # after others have moved, all may be wrong
+            if shape_of(value) == shape and np.array_equal(x[last], vector(value)[last]) and not np.any(
+                    x[~last] == vector(value)[~last]):
+                return [f"its last row is that of {name}: it is not updated"]
+    if not np.any(wrong) or np.all(wrong):
+        return []
     kept = bool(np.array_equal(x[wrong], old[wrong]) and np.any(x[right] != old[right]))
     found = []
     if len(case.thing.blocks) == 1 and len(shape) == 2 and shape[0] > 1 and np.all(right[: -shape[1]]):
@@ -656,7 +675,8 @@ def seen_in(case, x, wrong):
 def terms_in(case, x):
     """Return terms of which a multiple may be missing in a gradient: the block, and its distance to others."""
     name, missing = " and ".join(case.thing.blocks), "is missing or of the wrong strength"
-    terms = {f"a term in {name} {missing}": x, f"a term |{name}|, a threshold, {missing}": np.sign(x)}
+    constant = "a constant, or " * bool(np.all(x > 0) or np.all(x < 0))  # of one sign |x| is x
+    terms = {f"a term in {name} {missing}": x, f"{constant}a term |{name}|, a threshold, {missing}": np.sign(x)}
     for other, value in case.values.items():
         if other not in case.thing.blocks and len(vector(value)) == len(x):
             terms[f"a term in {name} − {other} {missing}"] = x - vector(value)
@@ -1115,10 +1135,26 @@ def gradient_is_derivative(thing, case):
             off = mine - reference.value
             wrong = abs(off) > 1e-5 * np.max(abs(reference.value))
             found += [*seen_in(case, x, wrong), *missing_terms(case, x, off, wrong, defect)]
-            found = found or depends_reasons(case, defect)
+            found = found or [*no_gradient_reasons(case, x), *depends_reasons(case, defect)]
         return list(dict.fromkeys(found))
 
     return finding._replace(reasons=reasons)
+
+
+def no_gradient_reasons(case, x):
+    """Return whether a claimed gradient is none of any function: then its derivative is not symmetric."""
+    v, w = np.random.default_rng(6).standard_normal((2, len(x)))
+
+    def claimed(x):
+        return case.block(result_of(case, case.with_block(x)))
+
+    one, other = (tried(directional, claimed, x, way) for way in (v, w))
+    if len(x) < 2 or one is None or other is None:
+        return []
+    sides = w @ one.value, v @ other.value
+    size = np.linalg.norm(one.value) * np.linalg.norm(w) + np.linalg.norm(other.value) * np.linalg.norm(v)
+    return ["it is the gradient of no function, its derivative is not symmetric: a matrix should be transposed, or what "
+            "depends on the block is held constant"] * bool(abs(sides[0] - sides[1]) > 1e-3 * size)
 
 
 def missing_terms(case, x, off, wrong, defect):
@@ -1172,9 +1208,21 @@ def formula_is_reference(thing, case):
         if any(fits(plain(got), plain(case.run("reference", values)), plain(expected)) for values in others):
             return ["it is the result of an earlier draw of these shapes: it is cached, or remembered"]
         found = altered_reasons(case, is_right_of, lambda result: fits(plain(result), plain(expected)))
-        return [*finding.reasons, *found] or ends_reasons(case, defect) or depends_reasons(case, defect)
+        return [*finding.reasons, *found, *sign_reasons(case, plain(got), plain(expected))] or ends_reasons(
+            case, defect) or depends_reasons(case, defect)
 
     return finding._replace(reasons=reasons)
+
+
+def sign_reasons(case, got, expected):
+    """Return whether a formula is wrong only where an array of its shape has one sign."""
+    if got.shape != expected.shape:
+        return []
+    wrong = abs(got - expected) > FITS * np.max(abs(expected), initial=0.0)
+    return [Guess(f"it is wrong only where {name} is {what}: another branch, or where it begins")
+            for name, value in case.values.items() if shape_of(value) == got.shape and got.ndim
+            for what, where in (("negative", value < 0), ("positive", value > 0))
+            if np.any(wrong) and np.all(where[wrong]) and not np.all(where) and 2 * wrong.sum() >= max(where.sum(), 3)]
 
 
 def ends_reasons(case, defect):

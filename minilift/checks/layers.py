@@ -807,6 +807,12 @@ def transfer_is_one(sigma, case):
     if not finding.holds:
         return finding.because("forward(z) is not what apply(z) returns")
     one = case.apply(sigma, case.z[..., :1])[0] if case.elementwise else None
+    if one is not None and one.shape != case.z[..., :1].shape:
+        return nothing_of([f"of an array of shape {case.z[..., :1].shape} it returns one of shape {one.shape}: an axis "
+                           "of length 1 is lost (squeeze)"], finding.why)
+    among = of_each_sample(lambda z: case.apply(sigma, z)[0], np.concatenate([case.z, -case.z / 2]))
+    if one is not None and not among.holds and SINGLE not in among.reasons:
+        return among.because("it is not elementwise: samples are coupled, a mean, or an axis, goes over the batch")
     if one is not None and not np.allclose(one, case.apply(sigma, case.z)[0][..., :1], equal_nan=True):
         return nothing_of([COUPLED], finding.why)
     other = to_host(sigma.apply(case.lend(case.z), training=False, rng=np.random.default_rng(1))[0])
@@ -942,8 +948,13 @@ def transfer_solves_shifted(sigma, case):
     def through(s):
         return slope * s if case.elementwise else case.adjoint(sigma, case.z, a, aux, s)
 
+    own = case.call(sigma.derivative, case.z) if case.elementwise else slope
+
     def finding(c):
         s = case.call(lambda z, r: sigma.solve_shifted(z, c, r), case.z, r)
+        if case.elementwise and s.shape == r.shape == own.shape and fits(s + c * own * s, r, r + c * (own - slope) * s):
+            return compare(s + c * slope * s, dense(r, 1e-5, "differences of σ")).because(
+                "it is that of the derivative, which is wrong")
         made = {"solve_shifted leaves out c": r + (c - 1) * through(s),
                 "solve_shifted leaves out σ': it divides by 1 + c": (r + c * through(r)) / (1 + c),
                 "solve_shifted multiplies by 1 + c σ', it should divide": r + c * through(2 * r + c * through(r)),
@@ -969,9 +980,10 @@ def transfer_derivative(sigma, case):
         finding = compare(case.call(sigma.derivative, far), case.derivative(sigma.forward, far))
         if not finding.holds:
             return finding.retold(lambda _: slope_reasons(sigma, case, reference.value, got))
-        jump = jump_on_line(case, sigma.forward, sigma.derivative)
+        jump = jump_on_line(case, sigma.forward, sigma.derivative) if getattr(sigma, "continuous", True) else 0.0
         return finding if not jump > 1e-6 else Finding(jump, 1e-6, OF_A_LINE, (
-            "σ jumps: its pieces do not join, though each has its slope",))
+            "σ jumps: its pieces do not join, though each has its slope; one that jumps on purpose says continuous = "
+            "False",))
     if got.shape != reference.value.shape:
         return finding
     return finding.retold(lambda known: seen_last(known, slope_reasons(sigma, case, reference.value, got)))
@@ -992,10 +1004,16 @@ def slope_reasons(sigma, case, slope, got):
         return ["σ is computed in single precision: its values are float32 numbers"]
     if np.max(off) <= 0.02 * np.max(abs(right)):
         return ["it is nearly right: an approximation, or constants of few digits"]
-    power = np.log(abs(got)) / np.log(abs(slope))
-    if np.ptp(power) <= 1e-4 and abs(power.flat[0] - 1) > 1e-3 and np.size(power) > 1:
-        return [f"it is σ'(z) to the power {power.flat[0]:.3g}: an exponent is wrong"]
-    return []
+    power = exponent_of(slope, got)
+    return [] if power is None else [f"it is σ'(z) to the power {power:.3g}: an exponent is wrong"]
+
+
+def exponent_of(slope, got):
+    """Return the exponent, not 1, with which slopes become what is claimed; None if there is none."""
+    with np.errstate(all="ignore"):
+        power = np.log(abs(got)) / np.log(abs(slope))
+    plain = np.size(power) > 1 and np.all(np.isfinite(power)) and np.ptp(power) <= 1e-4
+    return power.flat[0] if plain and abs(power.flat[0] - 1) > 1e-3 else None
 
 
 def is_cached(sigma, case):
@@ -1040,6 +1058,11 @@ def derivative_mistakes(sigma, case, slope, got):
                 "it is 1 − σ'(z): its two sides are exchanged": 1 - slope,
                 "it is σ(z)/z: a term of the product rule is missing": a / case.z,
                 "a term σ(z)/z of the product rule is missing": slope - a / case.z}
+    for c in (0.5, 2.0, 0.25, 4.0, 1 / 3, 3.0, 0.2, 5.0, 0.1, 10.0):
+        mistakes[f"it is the derivative at {c:.3g} z: a factor inside it is missing, or too many"] = case.derivative(
+            sigma.forward, c * case.z).value
+    if exponent_of(slope, got) is not None:
+        mistakes = {"it returns σ'(z) squared": slope**2}  # of z/(1 + |z|) the root is σ(z)/z too
     # σ' is often written in terms of a = σ(z); given z instead, it is right at σ(z)
     if fits(case.call(sigma.derivative, a), slope):
         mistakes["it is written in terms of a = σ(z), but is given z"] = got
@@ -1062,7 +1085,7 @@ def transfer_adjoint(sigma, case):
         reference = gradient(lambda z: (value(z) * case.g).sum(), case.z, tangents)
         got = tangents.project(got)
 
-    finding = compare(got, reference, lambda: adjoint_mistakes(sigma, case, a, reference.value))
+    finding = compare(got, reference, lambda: adjoint_mistakes(sigma, case, a, reference.value, got))
     return finding.retold(lambda known: seen_last(
         known, structure_reasons(sigma, case, a, aux, got, reference.value)))
 
@@ -1089,6 +1112,9 @@ def structure_reasons(sigma, case, a, aux, got, right):
         reasons.append("it is g times a number for each sample: a mean, norm or deviation is held constant")
     elif constant_along(np.where(case.g, whole / case.g, np.nan), range(whole.ndim - 1)):
         reasons.append("it is g times a number for each channel: mean and deviation are held constant")
+    if constant_along(np.where(a, (whole - right) / np.where(a, a, 1), np.nan), range(1, whole.ndim)):
+        reasons.append("a term is missing, σ(z) times a number for each sample: that of the deviation, or the norm, which "
+                       "depends on z too")
     for axes, what in ((range(whole.ndim - 1), "the batch"), (range(1, whole.ndim), "a sample")):
         if constant_along(whole - right, axes):
             reasons.append(f"a term is missing that is the same throughout: that of the mean over {what}")
@@ -1115,7 +1141,7 @@ def adjoint_is_linear(sigma, case):
         RESTLESS if not same else AFFINE if np.any(adjoint(0 * case.g)) else NOT_LINEAR)
 
 
-def adjoint_mistakes(sigma, case, a, right):
+def adjoint_mistakes(sigma, case, a, right, got):
     """Return what usual mistakes in σ'(z) ⊙ g give."""
     g = case.g
     if g.shape != right.shape:
@@ -1123,11 +1149,15 @@ def adjoint_mistakes(sigma, case, a, right):
     slope = right / np.where(g == 0, 1, g)
     of_softmax = a.ndim == 2 and np.allclose(a.sum(axis=-1), 1)
     by_a = "the term −a aᵀg of softmax is missing" if of_softmax else "it multiplies by σ(z), not σ'(z)"
+    swapped = tried(case.adjoint, sigma, a, case.z, *case.apply(sigma, case.z, case.training)[1:], g)
     mistakes = {by_a: a * g, "σ' is forgotten: it returns g": g, "it returns σ'(z), without g": slope,
                 "it multiplies by σ'(z) twice": slope * right,
                 "it is masked by the sign of g, not of z": g * (g > 0), "it multiplies by z": case.z * g,
                 "it divides by σ'(z)": g / np.where(slope == 0, 1, slope)}
     if case.elementwise and np.allclose(a, case.call(sigma.forward, case.z)):  # its slopes are not drawn
+        mistakes["it multiplies by 1 − σ(z), a factor of σ' is missing"] = (1 - a) * g
+        if swapped is not None and fits(swapped, right):
+            mistakes["z and a = σ(z) are exchanged in it"] = got
         mistakes["σ' is taken at a = σ(z), not at z: σ'(a)"] = case.derivative(sigma.forward, a).value * g
     return mistakes
 
@@ -1159,6 +1189,7 @@ def integral_mistakes(sigma, case):
     product_rule = directional(lambda z: z * case.call(sigma.forward, z), case.z, np.ones_like(case.z))
     return {"F is σ itself": case.derivative(sigma.forward, case.z).value,
             "F is the integral of z, not of σ": case.z,
+            "F is that of −z: a sign inside it is wrong": -case.call(sigma.forward, -case.z),
             "F is z σ(z), without the integral of z σ'(z)": product_rule.value}
 
 
@@ -1198,8 +1229,10 @@ def inverse_of_transfer(sigma, case):
         return compare(z, dense(case.z))
     got = case.call(sigma.forward, z)
     some = ", in some entries alone: near an end of the range, or on one side" * bool(np.any(abs(got - a) <= 1e-9))
+    off = abs(got - a) > 1e-9
+    inverted = ": the slope is inverted" * bool(np.any(off) and np.allclose((z * case.z)[off], (a * a)[off]))
     return compare(got, dense(a, 1e-7, "the inverse near the ends of the range")).because(
-        f"inverse(a) is no z with σ(z) = a{some or ': is the slope inverted?'}")
+        f"inverse(a) is no z with σ(z) = a{inverted or some}")
 
 
 @claim("transfer", "its pieces are those of σ", "σ(z) = slope · z + offset on each", "Lifted z", once=True)
@@ -1365,6 +1398,14 @@ def slope_of_loss_reasons(loss, case, got, reference):
         lambda z, y=y: case.loss_value(loss, z, y), case.w).value for y in (case.y, np.roll(case.y, 1)))
     if fits(other, difference) and np.any(difference) and not fits(rolled, difference):
         return ["what is wrong depends on the targets y alone: value and gradient take them differently, or the sign"]
+    if case.y.ndim == 1 and case.z.shape[1] > 2:
+        wrong = abs(difference) > 1e-5 * np.max(abs(reference.value))
+        true = np.arange(case.z.shape[1]) == case.y[:, None]
+        if np.any(wrong) and not np.any(wrong & ~true):
+            return [Guess("it is wrong in the entry of the label alone")]
+        factors = (got * reference.value).sum(axis=1) / ((reference.value**2).sum(axis=1) + 1e-300)
+        if np.ptp(factors) > 1e-3 and fits(got, factors[:, None] * reference.value):
+            return [Guess("each sample is off by a factor of its own: a weight of its class, or sample, is missing")]
     if case.y.shape == case.z.shape:
         gap, wrong = abs(case.z - case.y).ravel(), abs(difference.ravel()) > 1e-5 * np.max(abs(reference.value))
         if where_wrong(gap, wrong) and 1 < wrong.sum() < len(gap) - 1:
@@ -1382,7 +1423,9 @@ def loss_mistakes(loss, case):
     """Return what usual mistakes in the gradient of a matching loss, f(z) − y, give."""
     if named_transfer(loss) is None:
         return {"the two sides of the target are exchanged: it takes y − z for z − y, or q for 1 − q": -gradient(
-            lambda z: case.value(loss, z), 2 * case.y - case.z).value} if case.y.shape == case.z.shape else {}
+                    lambda z: case.value(loss, z), 2 * case.y - case.z).value,
+                "it is z − y, as of the squared error: what is made of it, a clip or tanh, say, is missing":
+                    loss.weight(len(case.z)) * (case.z - case.y)} if case.y.shape == case.z.shape else {}
     weight, f = loss.weight(len(case.z)), case.call(loss.transfer.forward, case.z)
     y = np.eye(case.z.shape[1])[case.y] if case.y.ndim == 1 else case.y
     twice = to_host(loss.transfer.adjoint(case.lend(case.z), case.lend(f), None, case.lend(f - y)))
@@ -1458,13 +1501,13 @@ def loss_is_convex(loss, case):
     return Finding(float(np.max(excess)), 1e-12, ROUNDING, (reason,))
 
 
-def jump_of(value, slope):
+def jump_of(value, slope, count=40):
     """Return by how much a function of t in [0, 1] jumps, relative to its size: where it differs most from its slope.
 
-    Both are given several t at once.
+    Both are given several t at once; of few a jump smaller than their curvature's error is not seen.
     """
-    ends = np.linspace(0, 1, 40)
-    size = 1e-6 + abs(value(ends[[0, -1]])).sum()
+    ends = np.linspace(0, 1, count)
+    size = 1e-6 + abs(value(ends)).max()  # not of its ends alone: of a bump both are 0
     for _ in range(16):
         values = value(ends)
         k = np.argmax(abs(np.diff(values) - np.diff(ends) * slope((ends[1:] + ends[:-1]) / 2)))
@@ -1479,7 +1522,7 @@ def jump_on_line(case, function, slope):
             return low + (high - low) * t[:, None]
 
         return jump_of(lambda t: case.call(function, at(t)).ravel(),
-                       lambda t: (high - low) * case.call(slope, at(t)).ravel())
+                       lambda t: (high - low) * case.call(slope, at(t)).ravel(), count=400)
 
     return max(jump(*ends) for ends in itertools.pairwise(JUMPS))
 

@@ -354,7 +354,7 @@ def common_reason(findings, others=False):
     if others and len(findings) == 1:
         explained = [[reason for reason in explained[0] if not isinstance(reason, Guess)]]
     best = likeliest(explained)
-    if isinstance(best, Guess):
+    if isinstance(best, Guess) or (best is None and is_guessed_twice(explained)):
         explained += map(reasons_of, findings[EXPLAINED : 2 * EXPLAINED])
         best = likeliest(explained)
     if best is None:
@@ -368,6 +368,12 @@ def reasons_of(finding):
         return list(dict.fromkeys(finding.mistakes()))
     except Exception as error:  # of a guess a wrong thing may raise anything: that is said, beside the failure
         return [f"{NO_REASON[1]}, and looking for them raises {type(error).__name__}: {error}"]
+
+
+def is_guessed_twice(explained):
+    """Whether some guess is in two of several lists of reasons: more of them may decide it."""
+    count = Counter(reason for reasons in explained for reason in reasons if isinstance(reason, Guess))
+    return max(count.values(), default=0) > 1
 
 
 def likeliest(explained):

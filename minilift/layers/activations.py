@@ -69,7 +69,8 @@ class Activation(Transfer):
     r"""An elementwise transfer function; base class of the package's own and of a user's.
 
     A subclass defines `forward` and `derivative`; with `integral` and `range` it can also serve LocoProp-M, with
-    `conjugate` and `inverse` matching energies too.
+    `conjugate` and `inverse` matching energies too. One that jumps on purpose says ``continuous = False``, of which
+    `verify` asks.
 
     Examples
     --------
