@@ -630,8 +630,8 @@ def cut_reasons(case, x, wrong):
     for name, value in alike.items():
         for what, where in (("positive", value > 0), ("negative", value < 0)):
             if not np.any(x[where]) and np.any(x[~where]) and 2 * wrong[where].sum() > max(where.sum(), 3):
-                return [f"it is 0 wherever {name} is {what}, and should not be: a condition is turned round, or a branch "
-                        "is missing"]
+                return [f"it is 0 wherever {name} is {what}, and should not be: a condition is turned round, or a "
+                        "branch is missing"]
     if np.any(x[wrong]) and not np.all(x[wrong]):
         return ["some entries that are exactly 0 are wrong: cut, clipped, or put to a wrong threshold"]
     if np.all(x[wrong]) and not np.all(x) and np.any(wrong) and not is_coupled(case, x):
@@ -1153,8 +1153,8 @@ def no_gradient_reasons(case, x):
         return []
     sides = w @ one.value, v @ other.value
     size = np.linalg.norm(one.value) * np.linalg.norm(w) + np.linalg.norm(other.value) * np.linalg.norm(v)
-    return ["it is the gradient of no function, its derivative is not symmetric: a matrix should be transposed, or what "
-            "depends on the block is held constant"] * bool(abs(sides[0] - sides[1]) > 1e-3 * size)
+    return ["it is the gradient of no function, its derivative is not symmetric: a matrix should be transposed, or "
+            "what depends on the block is held constant"] * bool(abs(sides[0] - sides[1]) > 1e-3 * size)
 
 
 def missing_terms(case, x, off, wrong, defect):

@@ -1113,8 +1113,8 @@ def structure_reasons(sigma, case, a, aux, got, right):
     elif constant_along(np.where(case.g, whole / case.g, np.nan), range(whole.ndim - 1)):
         reasons.append("it is g times a number for each channel: mean and deviation are held constant")
     if constant_along(np.where(a, (whole - right) / np.where(a, a, 1), np.nan), range(1, whole.ndim)):
-        reasons.append("a term is missing, σ(z) times a number for each sample: that of the deviation, or the norm, which "
-                       "depends on z too")
+        reasons.append("a term is missing, σ(z) times a number for each sample: that of the deviation, or the norm, "
+                       "which depends on z too")
     for axes, what in ((range(whole.ndim - 1), "the batch"), (range(1, whole.ndim), "a sample")):
         if constant_along(whole - right, axes):
             reasons.append(f"a term is missing that is the same throughout: that of the mean over {what}")

@@ -165,8 +165,9 @@ class HuberUnclipped(ml.Loss):
     (LayerNorm(), "that of the deviation, or the norm", "held constant"),
     (HuberUnclipped(), "it is z − y, as of the squared error", "exchanged")])
 def test_a_layer_is_told_what_is_wrong(thing, said, unsaid):
-    report = ml.verify(thing)
-    assert said in reasons(report) and unsaid not in reasons(report)
+    told = reasons(ml.verify(thing))
+    assert said in told
+    assert unsaid not in told
 
 
 def relu(z):
@@ -234,5 +235,6 @@ def draw_form(rng):
     (ml.Equal(lambda z: abs(z) + np.log1p(np.exp(-abs(z))), lambda z: np.logaddexp(0, z)),
      "it is wrong only where z is negative", "positive")])
 def test_a_claim_is_told_what_is_wrong(claim, said, unsaid):
-    report = ml.verify(claim)
-    assert said in reasons(report) and unsaid not in reasons(report)
+    told = reasons(ml.verify(claim))
+    assert said in told
+    assert unsaid not in told
