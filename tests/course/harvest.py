@@ -1332,6 +1332,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("[0.25, 0.25]", "[0.25, 0.25, 0.25]", "two parts"),
     ],
     "12.1": [
+        ("    return float(np.abs(x.astype(np.float64) - y).max() / spacing)",
+         "    return round(float(np.abs(x.astype(np.float64) - y).max() / spacing), 1)", "rounded to a digit"),
         (" / spacing", "", "difference itself"),
         ("np.spacing(np.abs(y).max())", "np.finfo(np.float64).eps", ""),
         ("np.spacing(np.abs(y).max())", "np.finfo(y.dtype).eps", "spacing at 1"),
@@ -1370,6 +1372,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("np.spacing(np.abs(y).max())", "np.spacing(np.abs(y.reshape(-1, y.shape[-1])[0]).max())", ""),
     ],
     "12.2": [
+        ("2.0**-24", "6e-8", "it is 2⁻²⁴"),
         ("wide_a @ wide_b", "np.abs(A.astype(np.float64) @ B.astype(np.float64))", "cancel"),
         ("A.shape[1] * ", "", "n is missing"),
         ("A.shape[1]", "A.shape[0]", "number of rows"),

@@ -453,22 +453,28 @@ print(f"crossover n* = {meets:.0f}; with a GPU ten times as fast and the same "
       f"fixed cost {faster:.0f}, with ten times the fixed cost {slower:.0f}")
 
 # %% [markdown]
-# Times, the model, and, if they cross between 64 and 2048, where:
+# Times, the model, and where they cross:
 
 # %%
 fig, ax = plt.subplots(figsize=(8, 4.2))
-for backend, name in zip(backends, ("BackProp", "ProxProp exact")):
-    label = {"numpy": "NumPy", "cupy": "CuPy"}[backend] + ", shortest of nine"
+looks = {"numpy": ("NumPy", "P", teach.COLORS["grey"]),
+         "cupy": ("CuPy", "X", teach.COLORS["vermillion"])}
+for backend in backends:
+    label, marker, color = looks[backend]
     low, high = times[backend].min(axis=0), times[backend].max(axis=0)
-    teach.band(ax, widths, [low], name, linestyle="", label=label)
-    ax.vlines(widths, low, high, teach.method_style(name)["color"], alpha=0.4)
-n = np.logspace(np.log10(64), np.log10(2048), 60)
-ax.plot(n, 1e3 * step_time(n, *cpu), color=teach.COLORS["black"],
-        label="NumPy: (12.4), fitted")
-ax.plot(n, 1e3 * step_time(n, *gpu), "--", color=teach.COLORS["blue"],
+    ax.plot(widths, low, marker, color=color, markersize=7,
+            label=f"{label}, shortest of nine")
+    ax.vlines(widths, low, high, color, alpha=0.5)
+for ends, dash, label in ((widths, "-", "NumPy: (12.4), fitted"),
+                          ((1024, 2048), ":", "not measured there")):
+    n = np.geomspace(ends[0], ends[-1], 40)
+    ax.plot(n, 1e3 * step_time(n, *cpu), dash, label=label,
+            color=looks["numpy"][2])
+n = np.geomspace(64, 2048, 60)
+ax.plot(n, 1e3 * step_time(n, *gpu), "--", color=looks["cupy"][2],
         label=gpu_name)
 if n[0] < meets < n[-1]:
-    ax.axvline(meets, color=teach.COLORS["vermillion"], linestyle=":",
+    ax.axvline(meets, color=teach.COLORS["black"], linewidth=0.8,
                label=f"the two cross at n* = {meets:.0f}")
 ax.set(xscale="log", yscale="log", xlabel="hidden width n",
        ylabel="milliseconds a step", title=heading)
@@ -478,14 +484,14 @@ ax.yaxis.set_major_locator(plt.LogLocator(subs=(1, 2, 5)))
 ax.yaxis.set_major_formatter("{x:g}")
 fig.legend(loc="outside lower center", ncols=2)
 teach.show(fig, "Milliseconds of an exact ProxProp step against hidden width: "
-           "NumPy's, the shortest of nine timings as dots, with lines up to "
-           "the longest, and the model (12.4) fitted to the dots; and a GPU's "
-           "model, CuPy's where one answers. If the two cross in the picture, "
-           "a dotted line marks the width.")
+           "NumPy's, the shortest of nine timings as plus signs, with lines up "
+           "to the longest, and the model (12.4) fitted to these, dotted "
+           "beyond the widest, 1024; and a GPU's model, CuPy's where one "
+           "answers. If the two cross in the picture, a thin line marks the "
+           "width.")
 
 # %% [markdown]
-# A thin line ends at the longest of nine times; the model is fitted to the shortest. The dashed line is as good as its
-# two numbers. An $n^*$ of 0 would say that the GPU's fixed cost is not above the CPU's: by (12.4) a faster GPU
+# A thin line ends at the longest of nine times; beyond 1024 nothing was measured. The dashed line is as good as its two numbers. An $n^*$ of 0 would say that the GPU's fixed cost is not above the CPU's: by (12.4) a faster GPU
 # wins everywhere. The assumed $1/v_{\text{gpu}}$ is small beside the CPU's $1/v$, so that a speed ten times as high
 # hardly moves $n^*$ (in the worked example from 389 to 388); a fixed cost ten times as high does, as printed:
 # measure the fixed cost first.
@@ -718,8 +724,8 @@ teach.record("crossover of the worked example", guess, expected=389,
 #   the inverse.
 #
 # **What this does not show.** Whole training runs: one direction agrees to 512 ulps, and nothing here says how long
-# two trajectories stay together. One machine's times are nobody else's. Without a
-# GPU, nothing about one.
+# two trajectories stay together. One machine's times are nobody else's, and an $n^*$ above
+# 1024 is extrapolated. Without a GPU, nothing about one.
 #
 # **References.** Higham, *Accuracy and Stability of Numerical Algorithms*, 2002, §3.5: (12.2); §2.1: spacing and unit
 # roundoff, as in (12.5); chapter 7: condition numbers. Okuta et al., *CuPy*, LearningSys 2017: arrays on a GPU with

@@ -6,7 +6,7 @@ import functools
 
 import numpy as np
 
-from minilift.course.teach import Claim, beyond, check, claim, close_to_answers, same, slips
+from minilift.course.teach import Claim, check, claim, close_to_answers, same, slips
 
 
 def library_ulps(x, y):
@@ -69,6 +69,17 @@ WRONG_ULPS = {
         lambda x, y: ulps_with()(x, y) * float(np.spacing(abs(y).max())) / float(np.spacing(abs(x).max())),
     "each difference is measured in its own entry's spacing; the unit is one for all, that of the largest":
         lambda x, y: float((abs(x.astype(np.float64) - y) / np.spacing(abs(y)).astype(np.float64)).max()),
+    "ε/2 times max|y| lies between a quarter of the spacing there and a half: take np.spacing":
+        ulps_with(unit=lambda y: np.finfo(y.dtype).eps / 2 * abs(y).max()),
+    "the spacing at the largest entry is the unit, not the entries' mean spacing":
+        ulps_with(unit=lambda y: np.spacing(abs(y)).mean()),
+    "the spacing at the largest entry is the unit, not at the median":
+        ulps_with(unit=lambda y: np.spacing(np.median(abs(y)))),
+    "float16's spacing: the unit is that of y's own dtype":
+        ulps_with(unit=lambda y: np.spacing(np.float16(abs(y).max()))),
+    "a matrix's largest singular value; the largest difference is asked for":
+        ulps_with(lambda change: np.linalg.norm(np.atleast_2d(change), 2)),
+    "rounded to a digit; a distance in ulps may be any fraction": ulps_with(final=lambda found: round(float(found), 1)),
     "ε max|y| is up to twice the spacing there: take np.spacing":
         ulps_with(unit=lambda y: np.finfo(y.dtype).eps * abs(y).max()),
     "this is the distance to the next smaller float, which is half a spacing at a power of two":
@@ -122,10 +133,10 @@ def ulps(answer, seed):
     off[other] += np.spacing(off[k])
     below = np.array([np.nextafter(np.float32(-64), np.float32(0)), 5.5, 30])  # where the spacing halves
     below = below.astype(np.float32)
-    above = np.array([-64, below[1] + 2.5 * np.spacing(-below[0]), 30], np.float32)
-    under = np.array([below[0], below[1] + 2.5 * np.spacing(-below[0]), 30], np.float32)
+    above = np.array([-64, below[1] + 2.625 * np.spacing(-below[0]), 30], np.float32)
+    under = np.array([below[0], below[1] + 2.625 * np.spacing(-below[0]), 30], np.float32)
     power = np.array([-64, 5.5, 30], np.float32)
-    near = np.array([-64, power[1] + 2.5 * np.spacing(-power[0]), 30], np.float32)
+    near = np.array([-64, power[1] + 2.625 * np.spacing(-power[0]), 30], np.float32)
     tiny, turned = (np.array([-64, share * np.spacing(-power[0]), 30], np.float32) for share in (1.5, -1))
 
     def claims(distance):
@@ -134,9 +145,11 @@ def ulps(answer, seed):
                     look="look at the unit: np.spacing of the largest entry, in y's own dtype")
         yield claim("the same in float64, with its own spacing", distance(off, wide), 3)
         yield claim("a power of two times both changes nothing", distance(8 * x, 8 * y), distance(x, y))
-        yield claim("largest entry just above −64, a smaller one moved by 2.5 of its spacings", distance(above, below),
-                    2.5, look="look at abs, at whose spacing the unit is, and at whether the result is cut")
-        yield claim("largest entry −64 itself, a smaller one moved by 2.5 of its spacings", distance(near, power), 2.5,
+        yield claim("largest entry just above −64, a smaller one moved by 2.625 of its spacings",
+                    distance(above, below), 2.625,
+                    look="look at abs, at whose spacing the unit is, and at whether the result is cut")
+        yield claim("largest entry −64 itself, a smaller one moved by 2.625 of its spacings",
+                    distance(near, power), 2.625,
                     look="at a power of two the floats above lie twice as far apart as those below: np.spacing")
         yield claim("largest entry −64, a tiny one moved through 0 by 2.5 of its spacings", distance(turned, tiny), 2.5,
                     look="an entry that changes its sign moves: the difference first, then its size")
@@ -180,6 +193,19 @@ def bound_with(count=lambda A, B: A.shape[1], u=2.0**-24, size=lambda A, B: abs(
 WRONG_PRODUCT_BOUNDS = {
     "B has lost its absolute values: both factors need them": bound_with(size=lambda A, B: abs(A) @ B),
     "A has lost its absolute values: both factors need them": bound_with(size=lambda A, B: A @ abs(B)),
+    "B has lost its absolute values, and those of the product come too late": bound_with(
+        size=lambda A, B: abs(abs(A) @ B)),
+    "A has lost its absolute values, and those of the product come too late": bound_with(
+        size=lambda A, B: abs(A @ abs(B))),
+    "6e-8 is about the unit roundoff; it is 2⁻²⁴": bound_with(u=6e-8),
+    "row maxima, column sums: (|A||B|) sums the products of the entries that meet": bound_with(
+        size=lambda A, B: abs(A).max(axis=1, keepdims=True) * abs(B).sum(axis=0)),
+    "the largest |A| times sums of |B|: (|A||B|) sums the products of the entries that meet": bound_with(
+        size=lambda A, B: abs(A).max() * abs(B).sum(axis=0) * np.ones((len(A), 1))),
+    "n spacings of |A||B|; n u |A||B| is the bound, with u = 2⁻²⁴": lambda A, B: A.shape[1] * np.spacing(
+        (abs(A.astype(np.float64)) @ abs(B.astype(np.float64))).astype(np.float32)).astype(np.float64),
+    "n half spacings of |A||B|; n u |A||B| is the bound, with u = 2⁻²⁴": lambda A, B: A.shape[1] / 2 * np.spacing(
+        (abs(A.astype(np.float64)) @ abs(B.astype(np.float64))).astype(np.float32)).astype(np.float64),
     "|AB| instead of |A||B|: where terms cancel the result is small, the error need not be":
         bound_with(size=lambda A, B: abs(A @ B)),
     "AB instead of |A||B|: a bound is positive": bound_with(size=lambda A, B: A @ B),
@@ -250,8 +276,8 @@ def product_bound(answer, seed):
             errors = abs((A @ B).astype(np.float64) - wide @ wide_b)
             yield Claim(f"n = {A.shape[1]}: the largest error over its bound", float((errors / limit).max()), 1.0)
             scale = A.shape[1] * 2.0**-24 * (abs(wide) @ abs(wide_b))
-            yield Claim(f"n = {A.shape[1]}: the bound over n u |A||B|", float((limit / scale).max()), 1.01)
-            yield Claim(f"n = {A.shape[1]}: n u |A||B| over the bound", float((scale / limit).max()), 1.01)
+            yield Claim(f"n = {A.shape[1]}: the bound over n u |A||B|", float((limit / scale).max()), 1.001)
+            yield Claim(f"n = {A.shape[1]}: n u |A||B| over the bound", float((scale / limit).max()), 1.001)
 
     def mistakes(bound):
         try:
@@ -401,6 +427,8 @@ def timed(answer, seed):
             "the same for work of any length: the work itself must be measured, and not drop out of a difference"
         yield same([measured(measure, cost) for cost in (100, 240)], [101, 241]), \
             "cut to a whole number; a time may be a fraction"
+        yield same([1000 * measured(measure, cost) for cost in (100, 240)], [101, 241]), \
+            "divided by 1000: the clock's unit is the one that is asked for"
         yield 0 < measured(measure, 100) < 0.5, "this device has its own time: read clock(), not the computer's"
         yield from slips(lambda cost: measured(measure, cost), [(100,), (240,)],
                          {text: functools.partial(measured, wrong) for text, wrong in WRONG_CLOCKS.items()})
@@ -429,7 +457,7 @@ def standing_still(answer, theta, d, seed):
 
     def claims(tau):
         tau = float(tau)
-        yield Claim("τ is positive", beyond(1e-30 - tau), 0)
+        yield Claim("τ is positive", float(not tau > 0), 0)
         yield Claim("share of entries that move in float32", moved(tau, np.float32), 0)
         yield Claim("share that stand still in float64", 1 - moved(tau, np.float64), 0)
 
