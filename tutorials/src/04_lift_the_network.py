@@ -434,7 +434,7 @@ for l in range(1, D + 1):
                 theta[l] - tau * dJ[l - 1])  # (4.7)
 
 # %% [markdown]
-# The half steps one by one, as the library's sweep keeps them, against the chain rule, with no energy in it.
+# The half steps one by one, as the library's sweep keeps them, against the chain rule.
 
 # %%
 literal = ml.energy.algorithm_1(net, X, Y, tau)
@@ -527,7 +527,7 @@ teach.show(fig,
            "a hidden theta raises the term of its own map 680 times or more.")
 
 # %% [markdown]
-# Two things to see. The signal is handed down: $a_3$ opens a gap, $z_3$ takes it over, $a_2$ and so on. And
+# The signal is handed down: $a_3$ opens a gap, $z_3$ takes it over, $a_2$ and so on. And
 # each explicit step in a hidden $\theta_l$ *raises* the one term it descends. For with $\rho = 1/\tau$, (4.7) is a
 # step of length 1 on $\frac12\|\tilde a\theta - z^{1/2}\|^2$ whatever $\tau$ is, and notebook 01 allows only
 # $2/\lambda_{\max}(\tilde a^T\tilde a)$, for $\theta_1$ to $\theta_3$ 0.006, 0.03
@@ -744,13 +744,13 @@ for tau in (3.0, 30.0, 300.0):
                 max(lower - J, 0), 0)
 
 # %% [markdown]
-# Does the sweep descend it? Put the implicit step in the place of (8), run the rest of the sweep, and hold each step
-# in a hidden $\theta_l$ against a difference of $\hat J$.
+# Does the sweep descend it? With the implicit step in the place of (8), hold each step in a hidden $\theta_l$ against
+# a difference of $\hat J$.
 
 # %%
 tau, h, replaced = 30.0, 1e-4, ml.energy.replaced
 lifted = ml.energy.PenaltyEnergy(net, Y, gamma=1 / tau, rho=1 / tau)
-a_next = implicit_activation(a[D - 1], theta[D], Y, tau)  # not (8)
+a_next = implicit_activation(a[D - 1], theta[D], Y, tau)
 for l in range(D - 1, 0, -1):
     # ProxProp (9)
     z_next = z[l] - tau * lifted.gradient_z(l, theta, replaced(a, l, a_next), z)
