@@ -1,4 +1,4 @@
-"""The fifth stranger's list: mistakes are found, right things hold; every third is run. See fifth_stranger.py."""
+"""The fifth stranger's list: mistakes are found, right things hold; every sixth is run. See fifth_stranger.py."""
 
 import pytest
 from fifth_stranger import ITEMS, judged
@@ -13,7 +13,7 @@ def test_the_list_is_long_and_of_all_kinds():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("item", ITEMS[::3], ids=lambda item: f"{item.group}/{item.name}")
+@pytest.mark.parametrize("item", ITEMS[::6], ids=lambda item: f"{item.group}/{item.name}")
 def test_it_is_found_or_holds(item):
     passed, reasons = judged(item, seed=0)
     assert passed == item.right, reasons

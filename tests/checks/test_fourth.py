@@ -1,4 +1,4 @@
-"""The fourth stranger's list: each mistake is found, each right thing holds. See fourth_stranger.py."""
+"""The fourth stranger's list: each mistake is found, each right thing holds; every sixth is run. See fourth_stranger.py."""
 
 import pytest
 from fourth_stranger import ITEMS, judged
@@ -11,7 +11,7 @@ def test_the_list_is_long_and_of_all_kinds():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("item", ITEMS[::3], ids=lambda item: f"{item.group}/{item.name}")
+@pytest.mark.parametrize("item", ITEMS[::6], ids=lambda item: f"{item.group}/{item.name}")
 def test_it_is_found_or_holds(item):
     passed, reasons = judged(item, seed=0)
     assert passed == item.right, reasons
