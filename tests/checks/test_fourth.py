@@ -1,4 +1,4 @@
-"""The fourth stranger's list: each mistake is found, each right thing holds; every sixth is run. See fourth_stranger.py."""
+"""The fourth stranger's list: each mistake is found, each right thing holds; a sixth is run. See fourth_stranger.py."""
 
 import pytest
 from fourth_stranger import ITEMS, judged
