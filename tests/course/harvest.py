@@ -154,6 +154,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "tau * a_tilde.T @ (g - g @ W.T @ W) + tau * (a_tilde - a_half_tilde).T @ g", "not g"),
     ],
     "4.5": [
+        ("c * W @ W.T", "W @ W.T", "τ/N is missing on the left"),
+        ("theta_D[:-1], theta_D[-1]", "theta_D[1:], theta_D[0]", "not θ_D[1:]"),
         ("c = tau / len(Y)", "c = tau", "averaged over the batch"),
         ("c = tau / len(Y)", "c = tau / Y.size", ""),
         ("c = tau / len(Y)", "c = 1 / (tau * len(Y))", "τ divides"),
@@ -200,6 +202,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("return alpha * b", "return alpha * b / np.linalg.norm(b, axis=0)", "p is b/‖b‖ in one place"),
     ],
     "6.2": [
+        ("    return d", "    return d / steps", "not a mean"),
         ("a_tilde.T @ (a_tilde @ p) + p / tau_theta", "a_tilde.T @ (a_tilde @ r) + r / tau_theta",
          "here it is M times r"),
         ("    for _ in range(steps):\n        Mp = a_tilde.T @ (a_tilde @ p) + p / tau_theta",
@@ -308,6 +311,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return U", "    return np.nan * U", "nan or inf"),
     ],
     "6.3": [
+        ("np.sort(eigenvalues), 1", "np.sort(eigenvalues), 0", "yours is 0"),
+        ("k += 1", "k *= 2", "doubled"),
         ("chebyshev(values[-1] / values[0], k)", "chebyshev(values[-1] / values[0], k - 1)", "or (6.6) has k − 1"),
         ("np.sort(eigenvalues), 1", "np.asarray(eigenvalues)[::-1], 1", "from the largest down"),
         ("min(chebyshev(values[-1] / values[0], k), chebyshev(values[-2] / values[0], k - 1))",
@@ -423,6 +428,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("value(off) <= value(on), off, on)", "value(off) <= value(on), off, on) - b", "the move"),
     ],
     "9.3": [
+        ("new[l] = fit(l, signal)", "new[l] = fit(l, signal)\n        new[l] = fit(l, signal)", "more than once"),
+        ("fit(l, signal)", "fit(l, np.maximum(z[l], 0) - 0.1 * signal)", "a target, F_l minus 0.1"),
         ("masked @ new[l][:-1].T", "masked @ theta[l][:-1].T", "old weights"),
         ("signal * (z[l] > 0)", "signal", "missing on the way"),
         ("        new[l] = fit(l, signal)\n        masked = signal if l == len(theta) - 1 else signal * (z[l] > 0)",
@@ -518,6 +525,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "equal to it"),
     ],
     "11.2": [
+        ("np.isfinite(table[\"val_loss\"])", "(table[\"val_loss\"] < np.log(10))", "one large loss may still"),
         ('"val_loss"', '"test_loss"', "test set"),
         ('np.median(table["val_loss"], axis=0)', 'np.median(table["train_loss"], axis=0)', "training loss"),
         ("np.median(", "np.mean(", "the mean"),

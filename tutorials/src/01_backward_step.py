@@ -583,6 +583,8 @@ teach.show(fig, "Steps needed against τ: explicit steps need fewer and fewer "
 # %% tags=["exercise"]
 # Exercise 1.4
 # <solution saddle, saddle_tau>
+# The proof says: at the minimiser J + ‖x − x_k‖²/2τ is at most what it is at
+# x_k. Along λ < 0 with 1 + τλ < 0 the zero of its gradient is a maximum.
 saddle, saddle_tau = np.diag([1.0, -1.0]), 3.0  # x₂: across 0, half as far
 # </solution>
 

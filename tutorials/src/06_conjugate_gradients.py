@@ -685,7 +685,7 @@ def sample_space_cg(K, g, beta, steps):
     # <solution>
     U, R, P = np.zeros_like(g), g, g
     for _ in range(steps):
-        KP = K @ P
+        KP = K @ P  # could follow from K @ R: one product a step
         MP = KP + beta * P
         size = np.sum(R * (K @ R), axis=0)  # (6.9)
         alpha = size / np.sum(KP * MP, axis=0)
@@ -848,7 +848,7 @@ teach.show(fig,
 # $$ \underbrace{4Nnm\,k}_{\text{matrix-free}},\qquad \underbrace{2N^2n + 2N^2m\,k}_{\text{sample space}},\qquad
 #    \underbrace{2Nn^2 + 2n^2m\,k}_{\text{with } \tilde a^T\tilde a}. \tag{6.10} $$
 #
-# (In sample space $KP$ follows from $KR$, as $P$ from $R$: one product a step.) An exact solve replaces $k$ by 1 and
+# (In sample space $KP$ follows from $KR$, as $P$ from $R$: one product a step, less if $N < 2n$.) An exact solve replaces $k$ by 1 and
 # adds the inverse, $2N^3$ or $2n^3$ to leading order (Higham).
 
 # %%

@@ -5,7 +5,7 @@
 # weights that it has just found.
 #
 # **Afterwards you can**
-# 1. write a layer's nonlinear fit and its gradient (Exercise 9.1);
+# 1. derive the gradient of a layer's nonlinear fit (Exercise 9.1);
 # 2. solve the fit of one ReLU, which can have two minima, exactly (Exercise 9.2);
 # 3. propagate a signal down through new weights (Exercise 9.3);
 # 4. tell a fixed point of the method from a minimum of its fits (Exercise 9.4);

@@ -436,7 +436,7 @@ def block_diagonal(blocks):
     return matrix
 
 # %% [markdown]
-# The exact block of $G$, K-FAC's, and ProxProp's matrix, each held against what it claims to be:
+# The exact block of $G$ and K-FAC's, each held against what it claims to be:
 
 # %%
 layers = factors(net, X)
@@ -451,6 +451,11 @@ for (a_tilde, B), block in zip(layers, (G[:first, :first], G[first:, first:])):
     pairs = sum(dz @ B_i @ dz for dz in a_tilde @ V for B_i in B) / N
     teach.holds("K-FAC's along V: each input with each B_i",
                 V.ravel() @ kfac(a_tilde, B) @ V.ravel(), pairs)  # (10.7)
+
+# %% [markdown]
+# And ProxProp's, FOOF:
+
+# %%
 foof = block_diagonal([np.kron(a.T @ a / N, np.eye(B.shape[1]))
                        for a, B in layers])  # (10.8)
 implicit = ml.ProxProp(1 / (N * mu), last="implicit").direction(net, X, y)[1]
@@ -622,7 +627,8 @@ axes[1].legend(loc="lower right")
 teach.show(fig, "Cosines against damping. At the start, each at its best "
            "damping, ProxProp and K-FAC come far nearer to Levenberg–Marquardt "
            "than the gradient does, K-FAC a little nearer; to damped Newton, "
-           "with 1.5 times that damping, no median exceeds 0.85, and "
+           "damped by 1.5 times what makes it definite, no median exceeds "
+           "0.85, and "
            "ProxProp's highest is within 0.01 of the gradient's. After 300 "
            "steps the gradient itself is near.")
 
@@ -641,7 +647,7 @@ for reference in found[0][0]:
 # %% [markdown]
 # The input factor alone brings most of the gain towards Levenberg–Marquardt at $\mu = 0.01$ (0.49 to 0.92 of 1; K-FAC
 # 0.96); at 0.001 the second factor counts more. Gauss–Newton *is* the first reference, and comes near to Newton's step
-# only where that is damped more: $G$ is never indefinite, all negative curvature is in the second sum of (10.1), which
+# only where that is damped more (where the gradient does, too): $G$ is never indefinite, all negative curvature is in the second sum of (10.1), which
 # the whole family leaves out.
 
 # %% [markdown]
@@ -666,7 +672,8 @@ print("the gradient's cosine to Levenberg–Marquardt after 300 steps, median: "
 # %% [markdown]
 # 300 steps later the gradient meets less curvature than the reference's damping of 0.01 adds, and the reference hardly
 # turns it.
-#
+
+# %% [markdown]
 # Then the scale: ProxProp takes the output factor for the identity. Let us give (10.8) its mean eigenvalue back,
 # one number a layer, and look for the best damping again.
 

@@ -620,7 +620,7 @@ if not found:
 # </details>
 # <details><summary>Hint 3: first line</summary>
 #
-# `alpha = 0.025`
+# `n = np.log(0.5) / ...`
 #
 # </details>
 

@@ -325,6 +325,7 @@ WRONG_CG = {
         wrong_cg(a, g / len(a), tau_theta, steps),
     "the column of ones is missing in ã: a column of zeros stands there": lambda a, g, tau_theta, steps: np.vstack([
         solvers.conjugate_gradients(Gram(a, side="parameter", bias=False), g, 1 / tau_theta, steps).value, 0 * g[:1]]),
+    "d is a sum over the steps, not a mean": lambda a, g, tau_theta, steps: wrong_cg(a, g, tau_theta, steps) / steps,
     "α has no ½": cg_with(alpha=lambda r, p, Mp: dots(r, r) / dots(p, Mp) / 2),
     "p stays b: each step needs its new direction, r + γp": cg_with(along="b"),
     "γ multiplies the old p, not the new r": cg_with(along="γr"),
@@ -401,7 +402,8 @@ def conjugate_gradients(answer, seed):
         yield all(same(cg(a, g, tau_theta, k), library_cg(a, g, tau_theta, k)) for k in (1, 2, 4, 7)), FORMS_M
         yield from slips(cg, [(a, g, tau_theta, steps) for steps in (2, 3)], WRONG_CG)
         two, ones = cg(a, g, tau_theta, 2), [library_cg(a, g, tau_theta, k) for k in (1, 3)]
-        yield same(cg(a, g, tau_theta, 4), ones[0]), "the loop ends after its first step: the return stands inside it"
+        yield same(cg(a, g, tau_theta, 4), ones[0]), \
+            "d stays at its first step: the return stands inside the loop, or α has ⟨r, b⟩ above, 0 from then on"
         yield any(same(two, other) for other in ones), "the number of steps is off by one"
         yield same(two, -library_cg(a, g, tau_theta, 2)), "the sign: d goes along +p"
         yield same(two, library_cg(a, g, tau_theta, 2) + tilde(a).T @ g), "d starts at 0, not at b"
@@ -673,6 +675,9 @@ WRONG_COUNTS = {
         int(np.ceil(np.sqrt(np.max(values) / np.min(values)))),
     "the steps are counted by 1; here by 2": lambda values, eps:
         library_steps_enough(values, eps) // 2 * 2 + 1,
+    "k goes on by 1; here it is doubled": lambda values, eps:
+        int(2 ** np.ceil(np.log2(library_steps_enough(values, eps)))),
+    "κ' is upside down: λ₂ over the smallest eigenvalue, not over the largest": enough_with(second=-2, lowest=-1),
     "κ has the largest eigenvalue above, not the mean": lambda values, eps: next(k for k in range(1, 100_000) if min(
         chebyshev(np.mean(values) / np.min(values), k), bounds(values, k)[1]) <= eps),
     "κ has the smallest eigenvalue below, not the mean": lambda values, eps: next(k for k in range(1, 100_000) if min(
@@ -719,7 +724,7 @@ def steps_enough(answer, seed):
     smaller = np.sqrt(min(bounds(even, enough)) * min(bounds(even, enough + 1)))  # takes one step more
     cases = [("even", even, 1e-6), ("one apart", rng.permutation(alone), 1e-4), ("nearly one", np.full(6, 2.0), 1e-2),
              ("in two groups", groups, 1e-5), ("even, with a smaller ε", even, smaller),
-             ("far apart", np.geomspace(1, 1e4, 9)[::-1], 1e-6)]
+             ("a loose ε", even, 3.0), ("far apart", np.geomspace(1, 1e4, 9)[::-1], 1e-6)]
     late = cases[-1][1:]
     gives_up = (f"right for few steps; where {library_steps_enough(*late)} are needed the search ends before: "
                 "let it go on until a bound holds")

@@ -140,6 +140,10 @@ WRONG_EPOCHS = {
     "any and argmax go through the seeds here: the epochs of one seed are a row, axis 1": lambda curves, levels:
         np.median(own_epochs(np.transpose(np.asarray(curves) <= np.reshape(levels, (-1, 1))) * -1.0,
                              np.full(np.shape(curves)[1], -1.0))),
+    "epochs are whole numbers, not shares of them all": lambda curves, levels:
+        np.median(own_epochs(curves, levels)) / np.shape(curves)[1],
+    "epochs are whole numbers, not shares of the last": lambda curves, levels:
+        np.median(own_epochs(curves, levels)) / (np.shape(curves)[1] - 1),
     "a seed that never gets there counts as infinity; NaN spoils the median": epochs_with(missing=np.nan),
     "NaN is no loss below the level: a comparison with NaN is False, and its negation True":
         lambda curves, levels: epochs_with()(np.nan_to_num(curves, nan=-1.0), levels),
@@ -333,6 +337,10 @@ WRONG_CHOICES = {
     "the first seed alone decides; take the median over all": choose_with(over=lambda val, axis: val[0]),
     "the last seed alone decides; take the median over all": choose_with(over=lambda val, axis: val[-1]),
     "by the spread over the seeds; take their median": choose_with(over=np.std),
+    "the spread is added to the median; the median alone decides": choose_with(
+        over=lambda val, axis: np.median(val, axis=axis) + np.std(val, axis=axis)),
+    "each seed has chosen a step size of its own, and the smallest is taken; the median is one of losses": lambda table:
+        np.min([table["tau"][np.nanargmin(row)] for row in table["val_loss"]]),
     "the largest step size that no seed refuses; the one of lowest median is wanted": lambda table:
         table["tau"][np.isfinite(table["val_loss"]).all(axis=0)].max(),
     "the training loss must not decide, not even who diverged": lambda table:
@@ -355,6 +363,8 @@ def choose(answer, seed):
     val = np.array([[0.8, np.nan, 0.9], [0.3, 0.4, 0.6], [0.1, np.nan, 0.2]]).T  # argmin stops at the first NaN
     lost = np.array([[np.nan] * 3, [0.3, 0.4, 0.6], [0.1, 0.2, np.inf]]).T  # one step size in all seeds
     rest = np.array([[0.1, np.nan, 0.9], [0.3, 0.4, 0.35], [0.8, 0.8, 0.85]]).T  # NaN as 0 is not NaN left out
+    large = {"tau": np.logspace(-1, 1, 3), **dict.fromkeys(columns, np.array(  # 5.0 is far above guessing, and finite
+        [[0.3, 0.4, 0.6], [0.1, 5.0, 0.2], [0.5, 0.5, 0.6]]).T)}
     holed = [{"tau": np.logspace(-1, 1, 3), **dict.fromkeys(columns, each)} for each in (val, lost, rest)]
     looks = {"no seed diverged": "nothing diverged here: look at the column, and at what is taken over the seeds",
              "infinite losses": "tables without divergence are right: is an infinite loss refused?",
@@ -375,6 +385,7 @@ def choose(answer, seed):
                         look=looks[kind])
             shuffled = table | {name: table[name][:, ::-1] for name in ("test_loss", "train_loss")}
             yield claim(f"{kind}: other test and training losses change nothing", pick(shuffled), pick(table))
+        yield claim("a large loss, which is finite, has not diverged", pick(large), 1.0)
 
     def mistakes(pick):
         yield from slips(pick, [(table,) for table in (*tables.values(), *holed, *plain)], WRONG_CHOICES)
@@ -391,6 +402,8 @@ def choose(answer, seed):
             "this is the largest median; the lowest is wanted"
         yield all(pick(table) == table["tau"][np.median(table["val_loss"], axis=0).argsort()[1]] for table in plain), \
             "this is the second lowest median; the lowest is wanted"
+        yield chosen == right and pick(large) != 1.0, \
+            "diverged means not finite: a step size with one large loss may still have the best median"
         for name, what in (("train_loss", "training"), ("test_loss", "test")):
             yield any(pick(table) != pick(table | {name: table[name][:, ::-1]}) for table in plain), \
                 f"your choice changes with the {what} losses; the validation losses alone may decide"
@@ -472,6 +485,14 @@ WRONG_INTERVALS = {
     "this is the range of the runs, not an interval of their mean": lambda d: (np.min(d), np.max(d)),
     "s is the standard deviation; this is the mean absolute deviation": interval_with(
         spread=lambda d, ddof: np.mean(abs(d - d.mean()))),
+    "s is the standard deviation; this is half the range of the differences": interval_with(
+        spread=lambda d, ddof: np.ptp(d) / 2),
+    "s is the standard deviation itself, not its share of the mean": interval_with(
+        spread=lambda d, ddof: np.std(d, ddof=ddof) / abs(np.mean(d))),
+    "s is that of the differences, not of the steps from one to the next": interval_with(
+        spread=lambda d, ddof: np.std(np.diff(d), ddof=ddof)),
+    "the interval lies on both sides of the mean; here it begins there": lambda d: (
+        np.mean(d), np.mean(d) + 2 * half_length(d)),
     "s is the standard deviation; this is the range of the differences": interval_with(
         spread=lambda d, ddof: np.ptp(d)),
     "the interval ends above the mean: high is the mean plus t s/√n": lambda d: (interval_with()(d)[0], np.mean(d)),
@@ -491,6 +512,15 @@ WRONG_INTERVALS = {
         np.mean(d) * (1 - half_length(d)), np.mean(d) * (1 + half_length(d))),
     "t s/√n is added to the mean and taken off it; it is no share of the mean": lambda d: (
         np.mean(d) / (1 + half_length(d)), np.mean(d) * (1 + half_length(d))),
+}
+
+
+FACTORS = {  # half the length over s/√n, for three and for five seeds, in any number of digits
+    (1.96, 1.96): "1.96 is for many seeds; with three, Student's factor is 4.303",
+    (3.182, 2.571): "t is counted by the n differences here, not by degrees of freedom",
+    (2.920, 2.132): "this factor leaves 5 % on each side; 95 % between the two ends leave 2.5 %",
+    (9.925, 4.604): "this factor is for 99 %; 95 % are asked for",
+    (4.303 * np.sqrt(2), 2.776 * np.sqrt(4 / 3)): "s² is a mean over n − 1, not over n − 2",
 }
 
 
@@ -530,11 +560,14 @@ def interval(answer, seed):
         yield isinstance(find(rows[0]), str), "the two ends are asked for, not the verdict"
         yield from slips(find, [(row,) for row in rows], WRONG_INTERVALS)
         ends = [find(row) for row in rows]
-        yield (all(row.min() - 1e-9 <= low <= high <= row.max() + 1e-9 for row, (low, high) in zip(rows, ends)),
-               "it never leaves the range of the runs: resampled or ranked, three or five runs say too little")
         three, five = (lengths(find, n) for n in (3, 5))
-        yield (same([np.mean(end) for end in ends], [row.mean() for row in rows])
-               and same(three, np.full(20, three[0])) and same(five, np.full(20, five[0])),
+        steady = same(three, np.full(20, three[0])) and same(five, np.full(20, five[0]))
+        for factors, message in FACTORS.items():
+            yield steady and np.allclose([three[0], five[0]], factors, rtol=5e-4), message
+        yield (not steady and all(row.min() - 1e-9 <= low <= high <= row.max() + 1e-9
+                                  for row, (low, high) in zip(rows, ends)),
+               "it never leaves the range of the runs: resampled or ranked, three or five runs say too little")
+        yield (steady and same([np.mean(end) for end in ends], [row.mean() for row in rows]),
                f"the middle is right, and half the length is {three[0]:.4g} s/√n for three seeds, {five[0]:.4g} s/√n "
                "for five: look at t_3 and t_5, at s and at √n")
 

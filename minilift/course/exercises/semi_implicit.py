@@ -39,6 +39,11 @@ WRONG_GRADIENTS = {
     "a factor 2 in the fit: the square has no ½": gradient_with(factor=1.0),
     "a factor 2 in the regulariser: λ‖W − W_l‖² has no ½": gradient_with(pull=1.0),
     "the regulariser is missing": gradient_with(pull=0.0),
+    "the two parts are added, not multiplied": lambda F, W, b, target, W_old, lam:
+        gradient_with(pull=0.0)(F, W, b, target, W_old, lam) * lam * (W - W_old),
+    "the residual stands in the gradient once, not squared": gradient_with(one_sided=np.square),
+    "W − W_old stands in the gradient once, not squared": lambda F, W, b, target, W_old, lam:
+        gradient_with(pull=0.0)(F, W, b, target, W_old, lam) + 2 * lam * (W - W_old) ** 2,
     "σ' and σ are missing: this is the gradient of a linear fit": gradient_with(slope=np.ones_like, output=lambda z: z),
     "σ' is taken where the unit is off: it is 1 for Z > 0": gradient_with(slope=lambda z: z < 0),
     "σ' is asked of the residual; it is 1 where Z > 0": gradient_with(
@@ -271,6 +276,10 @@ def relu_fit(answer, seed):
         yield (same(fit(far_off, far_off, 2.0), np.minimum(far_off, 0)) and same(fit(a, b, 2.0), on_piece(a, b, 2.0)),
                "one choice for the whole array: each element has its own, compare element by element")
         yield from slips(fit, [(a, b, c) for c in (0.2, 2.0)], WRONG_FITS)
+        local = [np.shape(fit(a, b, c)) == a.shape and np.max(abs(fit(a, b, c) - downhill(a, b, c)))
+                 for c in (0.2, 2.0)]
+        yield all(0 < each < 0.02 for each in local), \
+            "this is where a slope leads from b, a local method's answer; the other minimum may be deeper"
         yield same(fit(a, b, 2.0), np.where(a > 0, (a + 2 * b).clip(0) / 3, np.minimum(b, 0))), \
             "the sign of a alone does not decide: compare the two values"
         u, stay, move = np.asarray(fit(a, b, 2.0), dtype=float), np.minimum(b, 0), on_piece(a, b, 2.0)
@@ -333,6 +342,7 @@ def sweep_down(answer, net, state, y, seed):
         asked, result = signals(sweep, fitted)
         in_order = list(asked) == list(range(D, 0, -1))
         yield Claim("every layer is fitted, the last first", float(not in_order), 0)
+        yield Claim("fits beyond one for each layer", max(0, len(order(sweep)) - D), 0)
         yield claim("the last layer's signal is δ_D", asked[D], delta)
         for l in range(D, 1, -1):
             passed = masked(l, asked[l]) @ fitted[l][:-1].T
@@ -411,6 +421,14 @@ def sweep_down(answer, net, state, y, seed):
             "the sign of the signal": {l: -signal for l, signal in down().items()},
         }
         yield list(asked) == list(range(1, D + 1)), "the order: the last layer is fitted first"
+        again = len(order(sweep)) > D
+        yield again and all(same(asked[l], signal) for l, signal in down().items()), \
+            "a layer is fitted more than once: a fit is what costs, and one for each layer is asked for"
+        for output in (lambda l: np.maximum(z[l], 0), lambda l: z[l] if l == D else np.maximum(z[l], 0)):
+            shares = [times(output(l) - asked[l], signal) if asked[l].shape == signal.shape else np.nan
+                      for l, signal in down().items()]
+            yield (same(shares, np.full(D, shares[0])) and shares[0] == shares[0],
+                   f"a target, F_l minus {shares[0]:.3g} times the signal, is handed over; fit wants the signal itself")
         if all(same(asked[l], signal) for l, signal in down().items()) and same(result[1:], fitted[1:]):
             for name, hint in (("other z and δ", "use theta, z and delta alone, nothing of the notebook's"),
                                ("a deeper net", "D is len(theta) − 1, and each hidden layer has its σ'")):
