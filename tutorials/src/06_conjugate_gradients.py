@@ -8,7 +8,7 @@
 # 1. take the best step along a gradient, unit by unit (Exercise 6.1);
 # 2. write conjugate gradients for a whole layer, without its matrix (Exercise 6.2);
 # 3. bound the number of steps by eigenvalues, and make float64 take more than $n$ (Exercises 6.3 and 6.5);
-# 4. carry them over to sample space, where steps cost less than matrix-free if $N < 2n$ (Exercise 6.4);
+# 4. carry them over to sample space, where steps cost less if $N < 2n$ (Exercise 6.4);
 # 5. choose between a few steps and an exact solve by counting (Exercise 6.6).
 #
 # **You need** notebook 05. **Time**: 70 minutes (estimated).
@@ -842,7 +842,7 @@ teach.show(fig,
 # %% [markdown]
 # ## What does it cost?
 #
-# Count multiplications and additions of matrix products, for $N$ rows, $n$ inputs, $m$ units. Backprop takes
+# Count the products' operations, for $N$ rows, $n$ inputs, $m$ units. Backprop takes
 # $6Nnm$ (forward, both adjoints). On top of that come
 #
 # $$ \underbrace{4Nnm\,k}_{\text{matrix-free}},\qquad \underbrace{2N^2n + 2N^2m\,k}_{\text{sample space}},\qquad
