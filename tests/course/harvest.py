@@ -1492,6 +1492,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return loss", "    loss", "returns None"),
     ],
     "13.2": [
+        ("return a[1] -", "return np.tanh(a[1]) -", "starts from a_1 itself"),
         ("- from_join", "- (1 - a[1] ** 2) * from_join", "no derivative of σ_1"),
         ("- from_join", "- from_join @ theta[2][:-1].T", "no W_2"),
         ("    return a[1] - from_map - from_join",

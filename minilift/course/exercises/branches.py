@@ -156,6 +156,20 @@ WRONG_ENERGIES = {
     "the last map reads a_4, behind the join": energy_with(output=lambda theta, a, z: tilde(a[3]) @ theta[5]),
     "these are norms; a penalty is a squared norm": energy_with(size=np.linalg.norm),
     "this squares the sum of the gaps; the squares are to be summed": energy_with(size=lambda gap: np.sum(gap)**2),
+    "the penalties are sums of squares; these are sums of absolute values":
+        energy_with(size=lambda gap: np.sum(abs(gap))),
+    "the penalties are sums of squares; these are the largest of them": energy_with(size=lambda gap: np.max(gap**2)),
+    "np.linalg.norm(·, 2) of a matrix is its largest singular value; ‖·‖² sums the squares of all entries":
+        energy_with(size=lambda gap: np.linalg.norm(gap, 2)**2),
+    "the bridge comes once: z_4 is held to a_3 + a_1": energy_with(join=lambda a: a[3] + 2 * a[1]),
+    "the bias is the last row of θ, not the first": lambda theta, a, z, Y, tau: energy_with()(
+        [part if part is None else np.roll(part, -1, axis=0) for part in theta], a, z, Y, tau),
+    "maps read the values a_{l−1}, behind the transfers; here they read z_{l−1}": lambda theta, a, z, Y, tau:
+        energy_with()(theta, a, z, Y, tau) + sum(squares(tilde(z[l - 1]) @ theta[l] - z[l])
+                                                 - squares(value(l, theta, a) - z[l]) for l in (2, 3)) / (2 * tau),
+    "the gap is σ(z_l) − a_l; σ stands around z_l alone": lambda theta, a, z, Y, tau:
+        energy_with()(theta, a, z, Y, tau) + sum(squares(sigma(l, z[l] - a[l])) - squares(sigma(l, z[l]) - a[l])
+                                                 for l in range(1, 5)) / (2 * tau),
     "E has no penalty on the last map: there the loss takes φ(θ_5, a_4) itself":
         energy_with(more=lambda theta, a, z: squares(value(5, theta, a) - z[5])),
 }
@@ -300,6 +314,16 @@ WRONG_HALF_STEPS = {
         through_join=lambda theta, a, a_half, z_half: a[4] - a_half[4]),
     "the join counts once": half_step_with(join_sign=-2),
     "map 2 counts once": half_step_with(map_sign=-2),
+    "the step starts from a_1 itself, which has passed its transfer: no tanh on it": lambda *lists:
+        np.tanh(lists[1][1]) - from_map(*lists) - from_join(*lists),
+    "no transfer is taken of the result: a_1^½ is a value that has been stepped": lambda *lists:
+        np.tanh(half_step_with()(*lists)),
+    "a derivative of σ too many: a_1 stands behind its transfer, and map 2 reads it there": half_step_with(
+        lambda *lists: (1 - lists[1][1]**2) * from_map(*lists)),
+    "a derivative of σ too many: it stands on map 2's gap, which is taken before the transfer": half_step_with(
+        lambda theta, a, a_half, z_half: ((tilde(a[1]) @ theta[2] - z_half[2]) * (1 - a[1]**2)) @ theta[2][:-1].T),
+    "the signals of two readers add up; they are not multiplied": lambda *lists:
+        lists[1][1] - from_map(*lists) * from_join(*lists),
     "θ_2 reads a_1, not θ_3": half_step_with(
         lambda theta, a, a_half, z_half: (tilde(a[1]) @ theta[3] - z_half[2]) @ theta[2][:-1].T),
     "the join reads a_1 itself, too: its gap holds all that it reads": half_step_with(
@@ -369,7 +393,7 @@ def half_step(answer, seed):
         for child, name, wanted in ((2, "map 2", nudge @ theta[2][:-1].T), (4, "the join", nudge)):
             moved = found(theta, a, a_half, [*z_half[:child], z_half[child] + nudge, *z_half[child + 1:]]) - step
             factor = times(moved, wanted)
-            yield (not same(moved, wanted), f"the pull of {name} is {factor:.3g} times what it should be"
+            yield (not same(moved, wanted), f"the pull of {name} is {factor:.3g} times what it should be; τ · 1/τ is 1"
                    if factor == factor else f"the pull of {name} comes down wrongly: by which matrix?")
 
     return check("13.2", answer, claims, mistakes, fallback=library_half_step)
@@ -405,6 +429,9 @@ WRONG_ERRORS = {
     "this is a mean over the samples; the one of the loss is in g already": error_with(mean=True),
     "the derivative of tanh is 1/cosh², not 1/cosh": error_with(lambda z: 1 / np.cosh(z)),
     "z > 0 is ReLU's derivative; here σ_1 is tanh": error_with(lambda z: z > 0),
+    "g has its sign, and so has the error": lambda X, z_1, g, tau: error_with()(X, z_1, abs(g), tau),
+    "this is a mean over the samples, and half of it; both are in g already": error_with(factor=0.5, mean=True),
+    "the sign of the bias row: its column of ones is positive": error_with(bias=-1.0),
     "σ_1' comes in once": error_with(lambda z: (1 - np.tanh(z)**2)**2),
     "the ones are the last column of ã, as the bias is the last row of θ":
         lambda *q: np.roll(error_with()(*q), 1, axis=0),
@@ -542,6 +569,15 @@ WRONG_STACKED_STEPS = {
         inputs, signals, len(inputs) / tau_theta),
     "the ones are the last column of ã, as the bias is the last row of θ": lambda *problem: np.roll(
         stacked_with()(*problem), 1, axis=0),
+    "the bias alone is damped here; the damping is that of all of θ":
+        stacked_with(lambda tau_theta, uses, N: np.diag([0.0, 0, 0, 0, 1]) / tau_theta),
+    "1/τ_θ stands on the diagonal, not before the solution": lambda inputs, signals, tau_theta:
+        stacked_with(lambda *_: 1.0)(inputs, signals, tau_theta) / tau_theta,
+    "1 over each entry of a matrix is not its inverse: solve": lambda inputs, signals, tau_theta: (1 / (
+        tilde(np.concatenate(inputs)).T @ tilde(np.concatenate(inputs)) + np.eye(inputs[0].shape[1] + 1) / tau_theta)
+        ) @ tilde(np.concatenate(inputs)).T @ np.concatenate(signals),
+    "the last row is lost: all rows of all uses count": lambda inputs, signals, tau_theta: solve_rows(
+        [np.concatenate(inputs)[:-1]], [np.concatenate(signals)[:-1]], 1 / tau_theta),
     "the column of ones is missing": stacked_with(ones=None),
     "the column of ones holds zeros": stacked_with(ones=0.0),
 }

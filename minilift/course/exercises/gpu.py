@@ -75,6 +75,8 @@ WRONG_ULPS = {
         ulps_with(unit=lambda y: np.spacing(abs(y)).mean()),
     "the spacing at the largest entry is the unit, not at the median":
         ulps_with(unit=lambda y: np.spacing(np.median(abs(y)))),
+    "the spacing at the largest entry of all, not of the first row": ulps_with(
+        unit=lambda y: np.spacing(abs(y.reshape(-1, y.shape[-1])[0]).max())),
     "float16's spacing: the unit is that of y's own dtype":
         ulps_with(unit=lambda y: np.spacing(np.float16(abs(y).max()))),
     "a matrix's largest singular value; the largest difference is asked for":

@@ -35,6 +35,10 @@ def steps_with(slope=lambda a, theta, start, target: a.T @ (a @ theta - target),
 WRONG_LOCAL_STEPS = {
     "the residual is that of the start in every step: T times one BackProp step":
         steps_with(lambda a, theta, start, target: a.T @ (a @ start - target)),
+    "the residual keeps its sign; these are absolute values":
+        steps_with(lambda a, theta, start, target: a.T @ abs(a @ theta - target)),
+    "the slope itself is stepped along; this is its sign":
+        steps_with(lambda a, theta, start, target: np.sign(a.T @ (a @ theta - target))),
     "the local loss is a sum over the samples, not a mean": steps_with(weight=lambda a: 1 / len(a)),
     "the sign: these steps climb the local loss": steps_with(sign=1),
     "a factor 2: the local loss has a ½": steps_with(weight=lambda a: 2.0),

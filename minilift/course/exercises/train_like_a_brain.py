@@ -173,6 +173,10 @@ WRONG_RELAXATIONS = {
     "a factor ½: the step is the rate times the gradient": relax_with(factor=lambda rate: rate / 2),
     "a factor 2: the step is the rate times the gradient": relax_with(factor=lambda rate: 2 * rate),
     "the rate is squared": relax_with(factor=lambda rate: rate**2),
+    "each sample's values move by their own gradient, not by the samples' mean": lambda a, gradient, rate, steps:
+        relax_with()(a, lambda l, values: np.asarray(gradient(l, values)).mean(axis=0), rate, steps),
+    "each sample's gradient is its own: no division by their number": lambda a, gradient, rate, steps:
+        relax_with()(a, gradient, rate / len(a[0]), steps),
     "the gradient has length 1 here; its length is part of the step": relax_with(size=np.linalg.norm),
     "each value moves by its own gradient, not by that of the value below": relax_with(of=lambda l: max(l - 1, 1)),
     "the old value counts whole; here it decays": relax_with(keep=0.9),
