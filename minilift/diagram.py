@@ -92,7 +92,7 @@ def is_plain_join(net, l):
 def names_text(net, l):
     """Return what value l is called, below its shape."""
     names = ["X"] * (l == 0) + [name for name, value in net.names.items() if value == l]
-    return "\n= " + " = ".join(names) if names else ""
+    return "\n" + textwrap.fill("= " + " = ".join(names), 16, max_lines=2, placeholder=" …") if names else ""
 
 
 def colors_of(net):

@@ -109,6 +109,7 @@ MISTAKES = [
     ("compare --methods backprp", "--methods: unknown name 'backprp'; did you mean 'backprop'?"),
     ("compare --methods proxprop:tau=1", "proxprop: argument: unknown name 'tau'; it is called 'tau_theta' here"),
     ("compare --methods proxprop:tau_theta", "expected NAME:argument=value,…, got 'tau_theta' after the colon"),
+    ("compare --methods kfac:decay=0.9,decay=0.8", "decay is given twice"),
     ("compare --methods proxprop:tau_theta=-1", "ProxProp: tau_theta must be positive and finite, got -1"),
     ("compare --methods proxprop:solver=cgx", "ProxProp: solver: unknown name 'cgx'"),
     ("compare --methods locoprop-s:gamma=3",

@@ -156,6 +156,18 @@ def test_a_level_is_a_line():
         assert [3.0, 3.0] in [list(line.get_ydata()) for line in axes.lines]
 
 
+def test_a_list_of_histories_stands_under_their_labels():
+    data, made = ml.datasets.digits(), []
+    for method in ("backprop", "proxprop"):
+        made.append(ml.fit(ml.mlp([64, 10]), data, method, "sgd:lr=1", epochs=1, progress=False))
+    texts = [text.get_text() for text in plots.history(made).legends[0].get_texts()]
+    assert [text.split("(")[0] for text in texts] == ["BackProp", "ProxProp"]
+    with pytest.raises(ValueError, match="must have labels that differ"):
+        plots.history([made[0], made[0]])
+    with pytest.raises(TypeError, match=r"histories\[1\] must be a History"):
+        plots.history([made[0], 3])
+
+
 def test_history_has_a_line_for_training_and_a_thin_one_for_validation():
     made = history([4.0, 2.0], validation=[5.0, 3.0])
     for figure in (plots.history(made), plots.history({"made": made})):

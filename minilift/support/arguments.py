@@ -190,6 +190,8 @@ def split_options(what, text):
         key, equals, value = item.partition("=")
         if not equals:
             raise ValueError(f"{what}: {text!r}: expected NAME:argument=value,…, got {item!r} after the colon")
+        if key in options:
+            raise ValueError(f"{what}: {text!r}: {key} is given twice")
         options[key] = value
         with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
             options[key] = ast.literal_eval(value)

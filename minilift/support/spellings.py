@@ -32,7 +32,7 @@ ARGUMENTS = {
     "loss_fn": ("loss",), "criterion": ("loss",), "from_logits": ("loss",), "beta_1": ("beta1",),
     "beta_2": ("beta2",), "betas": ("beta1",), "epsilon": ("eps",), "alpha": ("weight_decay", "slope"),
     "l2": ("weight_decay",),
-    "restore_best_weights": ("restore_best",), "n_iter_no_change": ("patience",), "min_delta": ("patience",),
+    "restore_best_weights": ("restore_best",), "n_iter_no_change": ("patience",),
     "negative_slope": ("slope",), "epochs": ("max_iter",), "seed": ("random_state",),
     "validation": ("validation_fraction",), "act": ("activation",), "nonlinearity": ("activation",),
     "input_dim": ("n_in", "widths"), "output_dim": ("n_out", "widths"), "hidden": ("widths", "hidden_layer_sizes"),

@@ -43,8 +43,8 @@ METHOD_STYLE: dict[str, dict] = {
     "admm": {"color": ORANGE, "linestyle": "-", "marker": 5},
     "dladmm": {"color": ORANGE, "linestyle": ":", "marker": 6},
     "fenchel": {"color": SKY, "linestyle": "-", "marker": 7},
-    "lpom": {"color": GREY, "linestyle": "-", "marker": "|"},
-    "lifted-bregman": {"color": GREY, "linestyle": "--", "marker": "_"},
+    "lpom": {"color": GREY, "linestyle": "-", "marker": "$L$"},
+    "lifted-bregman": {"color": GREY, "linestyle": "--", "marker": "$B$"},
     "predictive-coding": {"color": PURPLE, "linestyle": ":", "marker": "2"},
     "target-propagation": {"color": ORANGE, "linestyle": "--", "marker": "+"},
 }
@@ -114,8 +114,9 @@ def history(histories: Any) -> Figure:
 
     Parameters
     ----------
-    histories : History, or dict of label → History
-        Training losses are drawn with lines and markers, validation losses, where there are any, with thin lines.
+    histories : History, list of History, or dict of label → History
+        Those of a list stand under their own labels. Training losses are drawn with lines and markers, validation
+        losses, where there are any, with thin lines.
 
     Returns
     -------
@@ -129,7 +130,13 @@ def history(histories: Any) -> Figure:
     >>> [axes.get_xlabel() for axes in figure.axes], len(figure.axes[0].lines[0].get_xdata())
     (['epochs', 'seconds of training'], 3)
     """
-    if not isinstance(histories, dict):
+    if isinstance(histories, (list, tuple)):
+        runs = [checked_run(f"history: histories[{k}]", run) for k, run in enumerate(histories)]
+        histories = {run.label or "training": run for run in runs}
+        if len(histories) < len(runs):
+            raise ValueError(f"history: histories must have labels that differ, got {[run.label for run in runs]}; a "
+                             "dict of label → History gives them others")
+    elif not isinstance(histories, dict):
         histories = {checked_run("history: histories", histories).label or "training": histories}
     histories = {label: checked_run("history: histories", run) for label, run in histories.items()}
     if not histories:

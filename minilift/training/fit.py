@@ -254,7 +254,8 @@ class Run:
             try:
                 directions = method.directions(net, state, y_batch)
             except ArithmeticError as error:  # a local problem that cannot be solved to working precision
-                if self.ranks is not None and not self.ranks.team.meet(ERROR):
+                mistaken = isinstance(error, ZeroDivisionError)  # NumPy raises none: it comes from a user's own numbers
+                if mistaken or (self.ranks is not None and not self.ranks.team.meet(ERROR)):
                     raise  # the others wait for this rank
                 return Divergence(epoch, self.steps, not_finite(net), self.first(f"{self.method!r}: {error}"))
             self.net.commit(state)
@@ -396,8 +397,8 @@ def fit(net: Network, data: Dataset | tuple[Any, Any], method: str | Method | Ca
     History
         If a loss or parameter is not finite, training stops, and ``history.diverged`` says at which step and
         in which layer; likewise if the method raises an `ArithmeticError` (a local problem that cannot be
-        solved to working precision). No checkpoint is written then. The parameters are left as they are, unless
-        `early_stop` restores the best ones.
+        solved to working precision), but for a `ZeroDivisionError`, which is raised. No checkpoint is written then.
+        The parameters are left as they are, unless `early_stop` restores the best ones.
 
     Raises
     ------

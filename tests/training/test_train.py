@@ -852,3 +852,9 @@ def test_wrong_calls(options, error, message):
 def test_other_wrong_calls(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_a_division_by_zero_in_a_users_method_is_no_divergence():
+    """NumPy raises none: what divides Python's own numbers by zero is a mistake, and its line is wanted."""
+    with pytest.raises(ZeroDivisionError):
+        ml.fit(ml.mlp([64, 10]), ml.datasets.digits(), lambda block: 1 / 0, "sgd:lr=1", epochs=1, progress=False)
