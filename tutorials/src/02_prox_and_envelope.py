@@ -513,16 +513,19 @@ for ax, tau in zip(axes, ends):
     teach.contours(ax, label_0, np.linspace(-9, 9, 90), np.linspace(-9, 9, 90))
     for name, end in ends[tau].items():
         color, _, marker = teach.METHODS[name]
+        wide = name == "implicit"  # broad lines, open squares: both are seen
         for start, stop in zip(starts, end):
             # the share of the way at which it leaves the picture
             edge = ((9 - np.sign(stop - start) * start)
                     / np.abs(stop - start)).min()
             last = start + min(1, edge) * (stop - start)
-            ax.plot(*np.array([start, last]).T, color=color, linewidth=1.1)
+            ax.plot(*np.array([start, last]).T, color=color,
+                    linewidth=4 if wide else 1.1, alpha=0.4 if wide else 1)
             if edge < 1:
                 ax.plot(*last, "x", color=color, ms=8, mew=2, clip_on=False)
-        ax.plot(*end.T, marker, color=color, label=name, clip_on=True)
-    ax.plot(*starts.T, ".", color=teach.COLORS["grey"], label="start")
+        ax.plot(*end.T, marker, color=color, label=name, ms=9 if wide else 4,
+                markerfacecolor="none" if wide else color)
+    ax.plot(*starts.T, "+", color=teach.COLORS["vermillion"], label="start")
     ax.set(title=f"τ = {tau:g}", xlabel="logit of the true class", xlim=(-9, 9),
            ylim=(-9, 9))
 axes[0].set_ylabel("logit of the other")
