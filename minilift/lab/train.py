@@ -23,8 +23,8 @@ EXAMPLES = """examples:
   minilift train --method proxprop --step 10 --checkpoint run.npz --resume --epochs 40
   mpiexec -n 4 minilift train --data mnist --layers 784,500,500,10 --method cg3 --step 1 --batch 1000
 
-With mpiexec (which the extra mpi brings) all processes must find the data set. Each takes its rows of every batch; the
-result is that of one process but for rounding."""
+A run that diverged ends with status 1. With mpiexec (which the extra mpi brings) all processes must find the data set.
+Each takes its rows of every batch; the result is that of one process but for rounding."""
 
 
 def add_arguments(parser):
@@ -74,13 +74,19 @@ def train(arguments, team):
     with threadpool_limits(arguments.threads, user_api="blas"):
         if leads and not arguments.quiet:
             note(f"{about(seconds_needed(task, contender, task.epochs, team.size))} at most")
-        history = fit(net, task.data, method, optimizer, epochs=arguments.epochs, batch_size=batch, seed=arguments.seed,
-                      checkpoint=arguments.checkpoint, resume=arguments.resume or None, team=team,
-                      progress=watched() and not arguments.quiet,
-                      callbacks=[] if watched() or arguments.quiet else [partial(lines, epochs=arguments.epochs)])
+        bar = watched() and not arguments.quiet
+        try:
+            history = fit(net, task.data, method, optimizer, epochs=arguments.epochs, batch_size=batch,
+                          seed=arguments.seed, checkpoint=arguments.checkpoint, resume=arguments.resume or None,
+                          team=team, progress=bar,
+                          callbacks=[] if watched() or arguments.quiet else [partial(lines, epochs=arguments.epochs)])
+        except KeyboardInterrupt:
+            if leads and arguments.checkpoint is not None and arguments.checkpoint.exists():
+                note(f"{arguments.checkpoint} holds the last whole epoch: the same line with --resume goes on from it")
+            raise
     if leads:
         report(net, task.data, history, arguments.output)
-    return 0
+    return int(history.diverged is not None)
 
 
 def lines(row, net, history, epochs):

@@ -248,7 +248,7 @@ def spd_factor(matrix):
         positive &= abs(factor @ (factor.T @ probe) - product) < 1e-4 * abs(product).max()
     if not bool(positive.all()):
         raise ArithmeticError(f"a {matrix.shape[0]}×{matrix.shape[0]} matrix that should be positive definite is "
-                              "not, to working precision: the damping (1/tau_theta, 1/eta) is too small for these "
+                              "not, to working precision: the damping (or 1/tau_theta, 1/eta) is too small for these "
                               "data")
     return factor
 

@@ -373,7 +373,8 @@ def fit(net: Network, data: Dataset | tuple[Any, Any], method: str | Method | Ca
         Show a progress bar (tqdm, on standard error); a string is its description, by default the method.
     early_stop : EarlyStop, optional
     checkpoint : path, optional
-        Where to write checkpoints (`.npz`, atomically: there is always a whole one, the last or the next).
+        Where to write checkpoints (`.npz`, atomically: there is always a whole one, the last or the next). A file that
+        is there already, of a run that is not continued, is kept with a ~ after its name.
     checkpoint_every : int, default 1
         k, the number of epochs between checkpoints; one is written at the end in any case, be it of a run with nothing
         left to do, but not after divergence.
@@ -457,6 +458,8 @@ def fit(net: Network, data: Dataset | tuple[Any, Any], method: str | Method | Ca
     else:
         with guard():
             run.load(source, settings, columns_of(net, held_out, method), steps_per_epoch, early_stop)
+    if checkpoint is not None and (ranks is None or ranks.leads):
+        set_aside(checkpoint, source)
 
     kept = beyond_settings(method) if settings else {}
     history = run.history
@@ -530,6 +533,16 @@ def fingerprint(value):
     if isinstance(value, dict):
         return f"{{{', '.join(f'{key!r}: {fingerprint(item)}' for key, item in value.items())}}}"
     return f"{checksum(value)}" if hasattr(value, "dtype") else repr(value) if isinstance(value, PLAIN) else ""
+
+
+def set_aside(checkpoint, source):
+    """Keep a file that checkpoints would write over, with a ~ after its name; that of the run continued needs none."""
+    if os.path.exists(checkpoint) and (source is None or not os.path.samefile(checkpoint, source)):
+        kept = f"{os.fspath(checkpoint)}~"
+        kept += "~" * (source is not None and os.path.exists(kept) and os.path.samefile(kept, source))
+        os.replace(checkpoint, kept)
+        warnings.warn(f"fit: checkpoint: {os.fspath(checkpoint)!r} was there already and is now {kept!r}; a run goes on "
+                      "from its checkpoint with resume=True", stacklevel=4)
 
 
 def warn_of_memory(method, kept):

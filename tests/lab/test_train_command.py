@@ -29,7 +29,7 @@ def test_one_process_in_the_shell_of_a_slurm_job_is_alone(monkeypatch, capsys):
 
 
 def test_of_a_run_that_diverged_no_test_accuracy_is_told(capsys, tmp_path):
-    assert cli.main([*LINE, "--quiet", "--step", "1e9", "--output", str(tmp_path / "net.npz")]) == 0
+    assert cli.main([*LINE, "--quiet", "--step", "1e9", "--output", str(tmp_path / "net.npz")]) == 1
     out = capsys.readouterr().out
     assert "diverged in epoch" in out
     assert "test accuracy" not in out
@@ -65,6 +65,6 @@ def test_a_file_without_data_is_named(capsys, tmp_path, arrays, named):
 
 def test_of_a_network_with_nan_no_file_is_written(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(ml.SGD, "step", lambda self, parameters, directions: parameters[0].fill(np.nan))
-    assert cli.main([*LINE, "--quiet", "--output", str(tmp_path / "net.npz")]) == 0
+    assert cli.main([*LINE, "--quiet", "--output", str(tmp_path / "net.npz")]) == 1
     assert "no network is written: Network.save: theta_1 holds NaN or inf" in capsys.readouterr().out
     assert not (tmp_path / "net.npz").exists()

@@ -858,3 +858,23 @@ def test_a_division_by_zero_in_a_users_method_is_no_divergence():
     """NumPy raises none: what divides Python's own numbers by zero is a mistake, and its line is wanted."""
     with pytest.raises(ZeroDivisionError):
         ml.fit(ml.mlp([64, 10]), ml.datasets.digits(), lambda block: 1 / 0, "sgd:lr=1", epochs=1, progress=False)
+
+
+def test_a_checkpoint_of_another_run_is_set_aside(tmp_path):
+    """The same line again, without resume, would write over hours of work after its first epoch."""
+    path = tmp_path / "run.npz"
+
+    def train(epochs, **options):
+        return ml.fit(ml.mlp([64, 10]), ml.datasets.digits(), "proxprop", "sgd:lr=1", epochs=epochs, progress=False,
+                      checkpoint=path, **options)
+    train(3)
+    first = path.read_bytes()
+    with pytest.warns(UserWarning, match=r"run\.npz' was there already and is now .*run\.npz~'"):
+        train(1)
+    assert (tmp_path / "run.npz~").read_bytes() == first
+    second = path.read_bytes()
+    assert len(train(2, resume=True)) == 3  # epochs 0, 1, 2: that of the second call goes on
+    assert path.read_bytes() != second
+    with pytest.warns(UserWarning, match="was there already"):
+        assert len(train(4, resume=tmp_path / "run.npz~")) == 5
+    assert (tmp_path / "run.npz~").read_bytes() == first
