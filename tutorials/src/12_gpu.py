@@ -509,7 +509,7 @@ moving = np.abs(reference[1]) > 1e-6
 theta, d = net.theta[2][moving].astype(np.float64), reference[1][moving]
 moving = np.abs(theta) > 1e-3
 theta, d = theta[moving], d[moving]
-print(f"{theta.size} entries are left")
+print(f"{theta.size} of {net.theta[2].size} entries are left")
 
 # %% [markdown]
 # ## Exercise 12.4 (break it): make float32 stand still
