@@ -216,6 +216,9 @@ class ImplicitMLPClassifier(ClassifierMixin, ImplicitMLP):
         self
         """
         if hasattr(self, "network_"):
+            if classes is not None and not np.array_equal(self.classes_, np.unique(classes)):
+                raise ValueError(f"ImplicitMLPClassifier: classes must be those of the first call, {self.classes_}, "
+                                 f"got {np.unique(classes)}")
             X, y = validate_data(self, X, y, reset=False, dtype=self.network_.dtype)
             return self.steps(self.network_, X, self.numbers(y))
         if classes is None:

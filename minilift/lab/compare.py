@@ -471,6 +471,9 @@ def summary(task, contenders, results, level):
     notes = [f"Medians over {len(results.seeds)} seeds, the lowest and highest in brackets."] * (len(results.seeds) > 1)
     if any("*" in row[1] for row in rows):
         notes.append("* The grid's first or last step size: a wider grid (--steps) may hold a better one.")
+    whole = [contender.label for contender in contenders if contender.make(1.0, task.optimizer)[0].whole_batch]
+    if whole:
+        notes.append(f"A step of {', '.join(whole)} takes the whole training set, whatever --batch says.")
     return "\n".join([*aligned(rows), *notes])
 
 

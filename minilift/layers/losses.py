@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from minilift.layers.activations import Identity, Sigmoid, Softmax, softplus
-from minilift.support.arguments import known_name, positive_number
+from minilift.support.arguments import known_name, positive_number, where_labels_are
 from minilift.support.backend import all_finite, array_module, as_array, check_arrays, real_array
 from minilift.support.settings import Settings
 
@@ -161,12 +161,11 @@ class OfLabels(Loss):
     def check_targets(self, y, samples, n_out, dtype, xp=np):
         y = as_array("y", y, xp)
         if y.shape != (samples,):
-            has = {(samples, 1): "; y[:, 0] has it", (samples, n_out): "; y.argmax(axis=1) has it"}.get(y.shape, "")
-            raise ValueError(f"y: {type(self).__name__} expects labels of shape ({samples},), got {y.shape}{has}")
+            raise ValueError(f"y: {type(self).__name__} expects labels of shape ({samples},), got {y.shape}"
+                             + where_labels_are(y, samples, n_out))
         if y.dtype.kind not in "iu":
-            labels = {"b": "y.astype(int)", "f": "y.astype(int)", "U": "np.unique(y, return_inverse=True)[1]"}
-            has = f"; {labels[y.dtype.kind]} has them" if y.dtype.kind in labels else ""
-            raise TypeError(f"y: {type(self).__name__} expects whole-number labels, got dtype {y.dtype}{has}")
+            raise TypeError(f"y: {type(self).__name__} expects whole-number labels, got dtype {y.dtype}"
+                            + where_labels_are(y, samples, n_out))
         y = xp.asarray(y)
         low, high = int(y.min()), int(y.max())
         if low < 0 or high >= n_out:

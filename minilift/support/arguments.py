@@ -182,6 +182,19 @@ def fits_in_memory(what, needed):
 # ---- things by their names
 
 
+def where_labels_are(y, samples, n_out):
+    """Return how an array that holds no labels, whole numbers (N,), has them in another form; "" if it has not."""
+    kind = y.dtype.kind
+    if y.shape == (samples, 1):
+        return "; y[:, 0] has it"
+    if y.shape == (samples, n_out) and kind in "biuf":  # one-hot rows: 0, but for one entry
+        return "; y.argmax(axis=1) has it" * bool(((y == 1).sum(axis=1) + (y == 0).sum(axis=1) == n_out).all()
+                                                  and ((y == 1).sum(axis=1) == 1).all())
+    if kind == "b" or (kind == "f" and bool((y == y.round()).all())):
+        return "; y.astype(int) has them"
+    return "; np.unique(y, return_inverse=True)[1] has them" * (kind == "U" and y.ndim == 1)
+
+
 def split_options(what, text):
     """Return the name and the arguments of 'name:argument=value,…'; values are Python literals or text."""
     name, colon, rest = text.partition(":")

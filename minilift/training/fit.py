@@ -658,16 +658,19 @@ def pair_of(what, data):
     if hasattr(data, "X_train"):
         return data.X_train, data.y_train
     if not isinstance(data, (tuple, list)) or len(data) != 2:
-        raise TypeError(f"fit: {what} must be a pair (X, y){' or a Dataset' if what == 'data' else ''}, "
-                        f"got {type(data).__name__}")
+        what = {"data": "data must be a pair (X, y) or a Dataset, such as ml.datasets.digits()",
+                "validation": "validation must be a pair (X, y), such as (data.X_test, data.y_test), or a share"}[what]
+        raise TypeError(f"fit: {what}, got {type(data).__name__}"
+                        + (f" of {len(data)}" if isinstance(data, (tuple, list)) else ""))
     return data
 
 
 def checked_set(net, what, data):
     """Return one set (X, y), checked and cast, or raise an error that names the argument."""
+    pair = pair_of(what, data)
     try:
         with quiet():  # a cast may overflow, which the check then names
-            return net.checked_batch(*pair_of(what, data))
+            return net.checked_batch(*pair)
     except (ValueError, TypeError) as error:
         raise type(error)(f"fit: {what}: {error}") from error
 

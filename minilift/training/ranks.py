@@ -472,8 +472,8 @@ class Ranks:
     def __init__(self, team, method):
         if not method.by_rows and type(method).directions is not Method.directions:
             raise ValueError(f"fit: team: {method!r} cannot be trained by several ranks: what it does beside the "
-                             "steps in theta is not shared among them; BackProp, ProxProp, LocoProp, FOOF, KFAC, GaussNewton, "
-                             "SemiImplicit and methods that only define propose(block) can")
+                             "steps in theta is not shared among them; BackProp, ProxProp, LocoProp, FOOF, KFAC, "
+                             "GaussNewton, SemiImplicit and methods that only define propose(block) can")
         self.team, self.share, self.by_rows = team, Share(team), method.by_rows
         self.method = method if method.by_rows else Gathered(method, team)
 
