@@ -362,7 +362,7 @@ class Weighted(ml.SquaredError):
 
 PLANTS += [
     Plant("loss", "Huber whose slope goes on", lambda: changed(
-        Huber, gradient=lambda self, z, y: self.weight(len(z)) * (z - y)), "beyond some"),
+        Huber, gradient=lambda self, z, y: self.weight(len(z)) * (z - y)), "beyond some|a clip"),
     Plant("loss", "Huber's prox without the clip", lambda: changed(
         Huber, prox=lambda self, v, y, tau: (v + tau * self.weight(len(v)) * y) / (1 + tau * self.weight(len(v))))),
     Plant("loss", "soft threshold of τ, not τ/N", lambda: changed(
@@ -376,7 +376,7 @@ PLANTS += [
     Plant("loss", "predict of the smallest output", lambda: changed(
         ml.SoftmaxCrossEntropy, predict=lambda self, z: z.argmin(axis=-1)), "predict"),
     Plant("loss", "weights forgotten in the gradient", lambda: changed(
-        Weighted, gradient=lambda self, z, y: self.weight(len(z)) * (z - y))),
+        Weighted, gradient=lambda self, z, y: self.weight(len(z)) * (z - y)), "a weight"),
     Plant("loss", "weights forgotten in the prox", lambda: changed(
         Weighted, prox=lambda self, v, y, tau: ml.SquaredError.shifted_inverse(
             self, v, y, tau * self.weight(len(v))))),
@@ -891,8 +891,8 @@ to be hard to see, 276 were found at first and 187 named, 14 with a misleading r
 refused; most of the 27 that it missed are found since then: first rises after the fifth sweep, third calls, values in
 float32, batches of more than 44 rows, schedules an epoch late.
 
-A tenth list, not kept either: all of its 241 mistakes were found at first, 185 named and 7 with a misleading reason, and
-1 of 80 right things was refused, exp(−z²), a bump taken for a jump. That and the 7 are mended.
+A tenth list, not kept either: all of its 241 mistakes were found at first, 185 named and 7 with a misleading reason,
+and 1 of 80 right things was refused, exp(−z²), a bump taken for a jump. That and the 7 are mended.
 """
 
 
