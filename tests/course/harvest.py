@@ -1084,6 +1084,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("run[1] - run[0]", "taus[run[1]] - taus[run[0]]", "the most step sizes"),
         ("run[1] - run[0]", "taus[run[1]] / taus[run[0]]", "the most step sizes"),
         ("(losses <= level)", "(losses <= 1.05 * level)", "without a tolerance"),
+        ("(losses <= level)", "((losses <= level) | np.isclose(losses, level))", "without a tolerance"),
         ("    runs = [", "    good[1:-1] |= good[:-2] & good[2:]\n    runs = [", "gap"),
         ("    return taus[i], taus[j],", "    low = np.sqrt(taus[i] * taus[max(i - 1, 0)])\n    return low, taus[j],",
          "no step sizes of the grid"),

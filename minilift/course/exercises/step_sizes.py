@@ -242,16 +242,16 @@ WRONG_WINDOWS = {
 def near_misses():
     """Return step sizes (9,), spread unevenly, and losses (3, 9): for a level of 1, 2 … 4 are the longest run.
 
-    At 1 a seed is at 1.02; 6 and 7 are usable, farther apart than the run is long, and 5 between fails.
+    At 1 a seed is at 1.000001; 6 and 7 are usable, farther apart than the run is long, and 5 between fails.
     """
     losses = np.full((3, 9), 2.0)
     losses[:, [0, 1, 2, 3, 4, 6, 7]] = 0.5
-    losses[2, 1] = 1.02
+    losses[2, 1] = 1.000001
     return np.array([0.01, 0.02, 0.03, 0.04, 0.05, 0.1, 1.0, 100.0, 200.0]), losses
 
 
 WRONG_RUNS = {
-    "a loss of 1.02 is above a level of 1: usable is at or below it, without a tolerance": [0.01, 0.05],
+    "a loss of 1.000001 is above a level of 1: usable is at or below it, without a tolerance": [0.01, 0.05],
     "the longest run has the most step sizes; yours spans the most of the axis": [1.0, 100.0],
     "one step size that fails ends a run; here such a gap is bridged": [0.03, 100.0],
     "one step size that fails ends a run; here such gaps are bridged": [0.01, 100.0],
