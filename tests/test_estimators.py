@@ -99,6 +99,13 @@ def test_steps_of_partial_fit_are_one_run():
     assert more.network_.loss(X, DATA.y_train) < before
 
 
+def test_partial_fit_takes_no_other_classes_later():
+    model = classifier().partial_fit(X[:80], y[:80], classes=NAMES)
+    model.partial_fit(X[:80], y[:80], classes=NAMES[::-1])  # the same, in another order
+    with pytest.raises(ValueError, match="classes must be those of the first call"):
+        model.partial_fit(X[:80], y[:80], classes=NAMES[:-1])
+
+
 def test_each_call_of_partial_fit_is_an_epoch_of_a_schedule():
     model = classifier(method="backprop", optimizer=ml.SGD(ml.StepDecay(0.5, every=1)))
     model.partial_fit(X, y, classes=NAMES)

@@ -384,6 +384,12 @@ def test_a_method_that_diverges_everywhere_is_shown():
     assert grid[4] == "backprop [div.] div."
 
 
+def test_a_method_of_the_whole_set_is_told():
+    told = "A step of bcd takes the whole training set, whatever --batch says."
+    assert told in compare.summary(task(), [parse_method("bcd")], run(task(), "bcd"), 0.3).splitlines()
+    assert told not in compare.summary(task(), [parse_method("backprop")], run(task(), "backprop"), 0.3)
+
+
 # ---- the whole command
 
 

@@ -68,3 +68,14 @@ def test_of_a_network_with_nan_no_file_is_written(capsys, tmp_path, monkeypatch)
     assert cli.main([*LINE, "--quiet", "--output", str(tmp_path / "net.npz")]) == 1
     assert "no network is written: Network.save: theta_1 holds NaN or inf" in capsys.readouterr().out
     assert not (tmp_path / "net.npz").exists()
+
+
+def test_an_interrupted_run_says_how_it_goes_on(capsys, tmp_path, monkeypatch):
+    from minilift.lab import train
+
+    def interrupted(*arguments, checkpoint, **options):
+        checkpoint.write_bytes(b"whole")
+        raise KeyboardInterrupt
+    monkeypatch.setattr(train, "fit", interrupted)
+    assert cli.main([*LINE, "--quiet", "--checkpoint", str(tmp_path / "run.npz")]) == 130
+    assert "holds the last whole epoch: the same line with --resume goes on from it" in capsys.readouterr().err
