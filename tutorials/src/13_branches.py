@@ -702,11 +702,11 @@ def table(runs, column="val_loss"):
         print(f"{name:<15} epoch {epoch}: step size {lr:g}, training loss "
               f"{loss:.4f} ({low:.4f} to {high:.4f}), {column} "
               f"{np.median(at(chosen, epoch, column)):.3g}, "
-              f"{seconds(runs[name], epoch):.1f} s")
+              f"{seconds(runs[name], epoch):.2f} s")
     time = [seconds(runs["BackProp"], k) for k in range(4 * budget + 1)]
     limit = seconds(runs["ProxProp exact"], budget)
     k = int(np.searchsorted(time, limit, "right")) - 1
-    print(f"in the {limit:.1f} s of ProxProp's 10 epochs BackProp does {k}, of "
+    print(f"in the {limit:.2f} s of ProxProp's 10 epochs BackProp does {k}, of "
           f"{4 * budget}: at its best for so many, loss "
           f"{best(runs['BackProp'], k)[1]:.4f}")
     print(f"BackProp needs {tie(runs)} epochs for ProxProp's loss, a tie per "
@@ -907,18 +907,17 @@ teach.record("decades that bridges add to ∂J/∂θ_1", decades, 5.1, 0.3)
 #   adds.
 # - An implicit step in shared weights is one problem with stacked rows. Single steps must not be added.
 # - Measured, after ten epochs (medians of three seeds, each method at the best of three step sizes): training loss
-#   0.0007 with ProxProp and 0.023 with BackProp through time, 0.008 and 0.25 in depth. BackProp first reached
-#   ProxProp's in epoch 27 and 34: at that loss a lead per second only while an epoch of ProxProp costs less than 2.7
-#   and 3.4 of BackProp's. At epoch 40 BackProp's median was lower in both. Without bridges (one
-#   seed, one step size) BackProp was at 2.0 and ProxProp at 1.5 after ten epochs, guessing at 2.3;
-#   ‖∂J/∂θ_1‖ was 2.4e-6 at the start, with bridges 0.28.
+#   0.0007 with ProxProp and 0.023 with BackProp through time, 0.008 and 0.25 in depth. BackProp, at its best for
+#   so many, reached ProxProp's in epoch 27 and 34: a lead per second only while an epoch of ProxProp
+#   costs less than 2.7 and 3.4 of BackProp's. At epoch 40 BackProp's median was lower in both. Without bridges (one
+#   seed, one step size) BackProp was at 2.0 and ProxProp at 1.5 after ten epochs, guessing at 2.3; ‖∂J/∂θ_1‖ was
+#   2.4e-6 at the start, with bridges 0.28.
 #
 # **What this does not show.** One task each, narrow nets, three seeds, Adam, one $\tau_\theta$, a coarse grid of step
 # sizes (through time the best lie at its ends, and at 0.1, beyond, ProxProp's is slightly lower; in depth BackProp is
 # ahead at 0.003). Sizes, transfer and optimizer were chosen after trial runs, each step size on the seeds reported.
 # In batches of 50, ten epochs (400 steps), the ranges through time overlap (BackProp 0.0002 to 0.0659, ProxProp 0.0001
-# to 0.0006: printed by Exercise 13.6's answer). Nothing about *why* ProxProp leads: no control as in notebook 07.
-# Seconds are those of one machine.
+# to 0.0006: 13.6's answer prints them). Nothing about *why* ProxProp leads. Seconds: one machine's.
 #
 # **References.** Frerix et al., *Proximal Backpropagation*, ICLR 2018: Algorithm 1 and Proposition 1, for chains. He,
 # Zhang, Ren, Sun, *Deep Residual Learning for Image Recognition*, CVPR 2016: the bridge, and deeper plain nets that
