@@ -21,7 +21,7 @@ KINDS = {"real": ("f", "floating-point numbers"), "whole": ("iu", "whole numbers
 HALVED_ABOVE = 34  # size above which a triangular matrix is inverted, or solved with, by halves
 SQUARED_ABOVE = 256  # size above which a product of two is made by halves
 PROBED = 16  # columns, at most, of which a product with an inverse is repeated in float64
-APPLIED = 1e-5  # relative error up to which the product in another dtype is taken
+APPLIED = 1e-5  # relative error, of each of them, up to which the product in another dtype is taken
 CACHED = 2**15  # entries of an array of which a few fit into a processor's cache
 # numbers of glibc's mallopt, with what is asked of them: the size up to which an array comes from the heap (the largest
 # that glibc takes), and how much free memory the heap keeps at its end
@@ -214,7 +214,7 @@ def spd_solve(matrix, b):
     if columns > len(factor):
         inverse, some = squared(triangular_inverse(factor)), slice(None, None, -(-columns // PROBED))
         x, right = inverse.astype(b.dtype, copy=False) @ b, inverse @ b[:, some]
-        if abs(x[:, some] - right).max() <= APPLIED * abs(right).max():
+        if (abs(x[:, some] - right).max(axis=0) <= APPLIED * abs(right).max(axis=0)).all():
             return x
     x = triangular_solve(factor, b.astype(np.float64, copy=False))
     return triangular_solve(factor, x, transposed=True).astype(b.dtype, copy=False)

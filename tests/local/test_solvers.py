@@ -243,3 +243,14 @@ def test_a_product_with_an_inverse_in_float32_is_taken_only_where_it_may_be(smal
     assert_close("solution", x, np.linalg.solve(matrix, b.astype(np.float64)), 2e-5)
     applied = abs(spd_inverse(matrix).astype(np.float32) @ b - x).max() / abs(x).max()
     assert (applied > 1e-3) == (smallest < 1e-6), applied
+
+
+def test_a_small_column_is_no_worse_for_large_ones_beside_it():
+    """Those along the smallest eigenvalue make a solution beside which the error of this one would not be seen."""
+    axes, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((60, 60)))
+    matrix = axes * np.geomspace(1e-3, 1, 60) @ axes.T
+    b = np.repeat(axes[:, :1], 100, axis=1).astype(np.float32)
+    b[:, 0] = axes[:, -1]
+    right = np.linalg.solve(matrix, b[:, 0].astype(np.float64))
+    assert_close("solution", spd_solve(matrix, b)[:, 0], right, 1e-6)
+    assert abs(spd_inverse(matrix).astype(np.float32) @ b[:, 0] - right).max() > 1e-5 * abs(right).max()
