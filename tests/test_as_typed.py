@@ -310,6 +310,8 @@ GUESSES = {  # what is typed: what the error must name, or "" where it works
     "ml.fit(net, X, y)": (lambda: ml.fit(network(), X, y), "as in fit(net, (X, y), ProxProp(), SGD(lr=3))"),
     "ml.fit(net, (X, y), optimizer=…)": (lambda: ml.fit(network(), (X, y), optimizer="adam"), "'method' is missing"),
     "ml.mlp()": (lambda: ml.mlp(), "'widths' is missing"),
+    "ml.Add()": (lambda: ml.Add(), "Add: 'sources' is missing (in this order: sources)"),
+    "ml.HeavyBall()": (lambda: ml.HeavyBall(), "HeavyBall: 'lr' is missing"),
     "ml.plots.loss": (lambda: ml.plots.loss, "minilift.plots.history(history) draws it"),
     "ml.plots.plot": (lambda: ml.plots.plot, "minilift.plots.history"),
     "ml.losses.MSE": (lambda: ml.losses.MSE, "minilift.SquaredError"),

@@ -50,6 +50,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import inspect
 import itertools
 import math
 import os
@@ -92,7 +93,7 @@ from minilift.methods import (
 )
 from minilift.models import mlp, resnet, rnn
 from minilift.network import Network
-from minilift.support.arguments import function, known_name, shown, split_options, unknown_name, whole_number
+from minilift.support.arguments import function, known_name, shown, split_options, takes, unknown_name, whole_number
 from minilift.support.backend import BACKENDS, get_module
 from minilift.support.options import check_options, naming, whole
 from minilift.support.spellings import spelled
@@ -490,13 +491,10 @@ def load_target(target):
     thing = vars(module)[name]
     if not issubclass(type(thing), type):
         return thing
-    try:
-        return thing()
-    except TypeError as error:
-        if error.__traceback__.tb_next is not None:  # the class was called, and failed inside
-            raise
-        raise ValueError(f"{name} is a class that wants arguments ({error}); make an instance of it in "
-                         f"{path} and name that") from error
+    if not takes(thing, 0):
+        raise ValueError(f"{name} is a class that wants arguments, {name}{inspect.signature(thing)}; make an instance "
+                         f"of it in {path} and name that")
+    return thing()
 
 
 def meant(target):

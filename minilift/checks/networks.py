@@ -444,7 +444,7 @@ def class_of(method):
 
 def as_base(method, base):
     """Return a method of the package with the attributes of one of a subclass."""
-    twin = base.__new__(base)
+    twin = object.__new__(base)
     vars(twin).update(vars(fresh(method)))
     twin.reset()
     return twin

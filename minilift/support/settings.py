@@ -10,6 +10,7 @@ A value of another kind is told apart as well as it can be, see `traits`.
 from __future__ import annotations
 
 import copy
+import copyreg
 import functools
 import inspect
 import re
@@ -65,10 +66,15 @@ class Settings:
     __signature__ = ConstructorSignature()
 
     def __new__(cls, *arguments: Any, **named: Any) -> Any:
-        """Refuse an argument that the constructor does not have, with the right spelling; Python names none."""
-        if named or arguments:  # copies are made without any
-            check_names(cls, arguments, named)
+        """Refuse an argument that the constructor does not have, with the right spelling, or the lack of one."""
+        check_names(cls, arguments, named)
         return super().__new__(cls)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Return how a copy is made, by copy and pickle: without arguments, which are not asked for then."""
+        reduced = super().__reduce_ex__(protocol)
+        made_anew = reduced[0] is copyreg.__newobj__  # type: ignore[attr-defined]
+        return (object.__new__, *reduced[1:]) if made_anew else reduced
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments by name, in its order.
@@ -121,7 +127,7 @@ def arguments_of(cls):
 
 
 def check_names(cls, arguments, named):
-    """Raise a `TypeError` for an argument that a class's constructor does not have, or has been given already."""
+    """Raise a `TypeError` for an argument that a constructor does not have, has been given already, or lacks."""
     if arguments and cls.__init__ is object.__init__:
         hint = f"; {ELSEWHERE[cls.__name__, '(…)']}" if (cls.__name__, "(…)") in ELSEWHERE else ""
         raise TypeError(f"{cls.__name__}() takes no arguments, got {len(arguments)}{hint}")
@@ -174,6 +180,19 @@ def as_shown(value):
 def is_array(value):
     """Whether a value is an array of some library, or a scalar of NumPy's."""
     return hasattr(value, "tolist") and not inspect.isclass(value)
+
+
+def still_valid(what, thing):
+    """Return `thing` if its constructor takes the settings that it has now: one may have been assigned since.
+
+    What a user's own constructor takes is the user's matter.
+    """
+    if getattr(type(thing).__init__, "__module__", "").startswith("minilift."):
+        try:
+            type(thing)(**thing.settings())
+        except (ValueError, TypeError) as error:
+            raise type(error)(f"{what}: {error}") from None
+    return thing
 
 
 # ---- descriptions, as JSON holds them

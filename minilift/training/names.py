@@ -27,6 +27,7 @@ from minilift.methods import (
 )
 from minilift.optim import SGD, Adam, HeavyBall, Muon, Nesterov, Optimizer, RMSProp
 from minilift.support.arguments import made_by_name, shown
+from minilift.support.settings import still_valid
 
 PLAIN = {"steps": 10, "local_optimizer": "sgd", "local_lr": 5e-4}  # local steps that remember nothing
 # of each name the class and its arguments
@@ -58,7 +59,7 @@ OPTIMIZERS: dict[str, tuple[Callable[..., Optimizer], dict[str, Any]]] = {
 
 
 def named_method(what: str, method: str | Method | Callable[..., Any]) -> Method:
-    """Return a method that is given by its name, as itself, or as a function of a `Block`.
+    """Return a method that is given by its name, as itself if its settings are valid, or as a function of a `Block`.
 
     Parameters
     ----------
@@ -67,7 +68,7 @@ def named_method(what: str, method: str | Method | Callable[..., Any]) -> Method
     method : str, Method or callable
         A name may have arguments: "proxprop:tau_theta=0.05,last=implicit".
     """
-    return made_by_name(what, method, METHODS) if isinstance(method, str) else as_method(method)
+    return made_by_name(what, method, METHODS) if isinstance(method, str) else still_valid(what, as_method(method))
 
 
 def named_optimizer(what: str, optimizer: str | Optimizer) -> Optimizer:
@@ -75,6 +76,6 @@ def named_optimizer(what: str, optimizer: str | Optimizer) -> Optimizer:
     if isinstance(optimizer, str):
         return made_by_name(what, optimizer, OPTIMIZERS)
     if isinstance(optimizer, Optimizer):
-        return optimizer
+        return still_valid(what, optimizer)
     raise TypeError(f"{what} must be an Optimizer such as SGD(lr=0.1), or a name such as 'adam' or 'sgd:lr=0.1', "
                     f"got {shown(optimizer)}")

@@ -222,7 +222,7 @@ def test_no_class_takes_a_wrong_step_for_its_own(like, net):
 @pytest.mark.parametrize("base", [ml.LocoProp(), ml.SemiImplicit(), ml.FOOF(0.1), ml.KFAC(0.1)], ids=repr)
 def test_a_subclass_is_run_beside_its_class(base):
     wrong = type("Mine", (type(base),), {"propose": lambda self, block: tenth(block)})
-    mine = wrong.__new__(wrong)
+    mine = object.__new__(wrong)
     vars(mine).update(vars(base))
     assert not ml.verify(mine).passed
 
