@@ -61,7 +61,8 @@ class Divergence:
 class History:
     """What `fit` recorded: one row for the network before training (epoch 0) and one after each epoch.
 
-    ``history["train_loss"]`` is a column, a list; ``len(history)`` the number of rows. The columns are
+    ``history["train_loss"]`` is a column, a list; ``len(history)`` the number of rows. Two
+    histories are equal if all that they hold is, seconds too; NaN equals NaN. The columns are
 
     - ``epoch``: 0, 1, …
     - ``seconds``: wall-clock time of training so far (forward passes, directions, steps), without evaluation,
@@ -113,6 +114,9 @@ class History:
         if name not in self.columns:
             raise KeyError(str(unknown_name("History: column", name, tuple(self.columns))))
         return self.columns[name]
+
+    def __eq__(self, other: object) -> bool:
+        return self.as_dict() == other.as_dict() if isinstance(other, History) else NotImplemented
 
     def append(self, row: dict[str, Any]) -> None:
         """Append a row, a dict with the same keys every time."""
@@ -176,8 +180,13 @@ class History:
         ------
         ValueError
             If the file is not the JSON of a history.
+        FileNotFoundError
+            If there is no file.
         """
         file = checked_path("from_json: path", path)
+        if not file.exists():
+            raise FileNotFoundError(f"from_json: path: there is no file {shown(str(file))}; one that to_json wrote is "
+                                    "expected (from_dict takes what json.loads makes of its text)")
         try:
             return cls.from_dict(json.loads(file.read_text(encoding="utf-8")))
         except (ValueError, TypeError, RecursionError) as error:
@@ -199,7 +208,8 @@ class History:
         ValueError, TypeError
             If something is missing or of another type than there should be, or the columns differ in length.
         """
-        values = {"look": "", **instance_of("from_dict: values", values, dict)}  # former versions' have no look
+        if "columns" in instance_of("from_dict: values", values, dict):
+            values = {"look": "", **values}  # former versions' have no look
         label, look, stopped, diverged, columns = fields(values, "a history", {
             "label": str, "look": str, "stopped": str | None, "diverged": dict | None, "columns": dict})
         history = cls(label, look)
