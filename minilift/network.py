@@ -32,7 +32,7 @@ from minilift.support.arguments import (
     shown,
     whole_number,
 )
-from minilift.support.backend import all_finite, finite, get_module, module_of, real_array, to_numpy
+from minilift.support.backend import all_finite, finite, first_not_finite, get_module, module_of, real_array, to_numpy
 from minilift.support.files import write_npz
 from minilift.support.settings import Settings, describe, recipe
 from minilift.support.spellings import FixedLength, NoMethod, guided
@@ -362,7 +362,7 @@ class Network(Settings):
         if len(X) == 0:
             raise ValueError("X: the batch is empty")
         if not all_finite(X):
-            raise ValueError(f"X: the data hold NaN or inf in {self.dtype.name}")
+            raise ValueError(f"X: the data hold NaN or inf in {self.dtype.name}, first {first_not_finite('X', X)}")
         if self.input_layout == "channels_first":
             X = X.transpose(0, 2, 3, 1)
         return self.xp.ascontiguousarray(X).reshape(len(X), *self.shapes[0])

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from minilift.layers.activations import Identity, Sigmoid, Softmax, softplus
-from minilift.support.arguments import known_name, positive_number, where_labels_are
-from minilift.support.backend import all_finite, array_module, as_array, check_arrays, real_array
+from minilift.support.arguments import known_name, positive_number, where_labels_are, where_targets_are
+from minilift.support.backend import all_finite, array_module, as_array, check_arrays, first_not_finite, real_array
 from minilift.support.settings import Settings
 
 REDUCTIONS = ("mean", "sum")
@@ -134,10 +134,10 @@ class Loss(Settings):
         """Return targets as this loss takes them, on the backend `xp`, or raise an error that says what is wrong."""
         y = real_array("y", y, dtype, xp)
         if y.shape != (samples, n_out):
-            raise ValueError(f"y: {type(self).__name__} expects targets of shape ({samples}, {n_out}), "
-                             f"got {y.shape}{'; y[:, None] has it' if y.shape == (samples,) and n_out == 1 else ''}")
+            raise ValueError(f"y: {type(self).__name__} expects targets of shape ({samples}, {n_out}), got {y.shape}"
+                             + where_targets_are(y, samples, n_out))
         if not all_finite(y):
-            raise ValueError("y: targets hold NaN or inf")
+            raise ValueError(f"y: targets hold NaN or inf, first {first_not_finite('y', y)}")
         return y
 
 

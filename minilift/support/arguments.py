@@ -195,6 +195,15 @@ def where_labels_are(y, samples, n_out):
     return "; np.unique(y, return_inverse=True)[1] has them" * (kind == "U" and y.ndim == 1)
 
 
+def where_targets_are(y, samples, n_out):
+    """Return how an array that is not of shape (N, n) has targets of that shape in another form; "" if it has not."""
+    if y.shape == (samples,) and n_out > 1 and samples and bool(((y == y.round()) & (y >= 0) & (y < n_out)).all()):
+        return f"; of labels np.eye({n_out})[y] has it"
+    if y.ndim and len(y) == samples and y.size == samples * n_out:
+        return "; y[:, None] has it" if y.ndim == 1 else "; y.reshape(len(y), -1) has it"
+    return ""
+
+
 def split_options(what, text):
     """Return the name and the arguments of 'name:argument=value,…'; values are Python literals or text."""
     name, colon, rest = text.partition(":")

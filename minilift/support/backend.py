@@ -171,6 +171,12 @@ def all_finite(array):
         return bool(xp.isfinite(array.sum())) or bool(xp.isfinite(array).all())
 
 
+def first_not_finite(name, array):
+    """Return the first number of an array that is not finite, as in 'X[3, 0] = nan'."""
+    place = tuple(map(int, np.argwhere(~np.isfinite(to_numpy(array)))[0]))
+    return f"{name}{list(place)} = {array[place]}"
+
+
 def finite(what, arrays):
     """Return arrays, by name, of which all numbers are finite, or raise an error."""
     for name, array in arrays.items():

@@ -107,14 +107,15 @@ def measure(net, X, y, batch_size, ranks=None):
     return loss * loss_function.weight(samples), hits / samples if loss_function.classification else None
 
 
-def metrics(net, train, validation, batch_size, ranks=None):
-    """Return the columns of one row that are measured over whole sets."""
+@quiet()
+def metrics(net, method, train, validation, batch_size, ranks=None):
+    """Return the columns of one row that are measured over whole sets, then those of the method."""
     row = {}
     for name, data in (("train", train), ("val", validation)):
         if data is not None:
             loss, accuracy = measure(net, *data, max(batch_size or 0, EVALUATION_BATCH), ranks)
             row |= {f"{name}_loss": loss} | ({} if accuracy is None else {f"{name}_accuracy": accuracy})
-    return row
+    return row | method.measure()
 
 
 @quiet()
@@ -473,7 +474,7 @@ def fit(net: Network, data: Dataset | tuple[Any, Any], method: str | Method | Ca
             ranks.check_start(net, {**settings, "epochs": epochs, "the number of epochs done": len(history)})
         if not len(history):
             row = {"epoch": 0, "seconds": 0.0, "batch_loss": math.nan,
-                   **metrics(net, train, held_out, batch_size, ranks), **method.measure()}
+                   **metrics(net, method, train, held_out, batch_size, ranks)}
             run.record(row, early_stop)
             history.stopped = run.first(told_to_stop(callbacks, row, net, history))
     if early_stop is not None and history.stopped is None:
@@ -493,7 +494,7 @@ def fit(net: Network, data: Dataset | tuple[Any, Any], method: str | Method | Ca
                 warn_of_memory(method, kept)
                 kept = None
             row = {"epoch": epoch, "seconds": seconds, "batch_loss": outcome,
-                   **metrics(net, train, held_out, batch_size, ranks), **method.measure()}
+                   **metrics(net, method, train, held_out, batch_size, ranks)}
             if ranks is not None:
                 ranks.check(net)
             history.diverged = divergence_after_epoch(net, row, run.steps)
@@ -640,7 +641,7 @@ def split_data(net, data, validation, rng):
     train = checked_set(net, "data", data)
     if validation is None:
         return train, None
-    if isinstance(validation, (tuple, list)):
+    if isinstance(validation, (tuple, list, Dataset)):
         return train, checked_set(net, "validation", validation)
     fraction = number_between("fit: validation, if no (X, y),", validation, 0, 1)
     X, y = train
@@ -655,7 +656,7 @@ def split_data(net, data, validation, rng):
 
 def pair_of(what, data):
     """Return the (X, y) that is given, or the training part of a data set, or raise an error."""
-    if hasattr(data, "X_train"):
+    if what == "data" and hasattr(data, "X_train"):
         return data.X_train, data.y_train
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         what = {"data": "data must be a pair (X, y) or a Dataset, such as ml.datasets.digits()",

@@ -346,6 +346,14 @@ def test_a_local_problem_without_solution_is_divergence():
     assert "not positive definite" in history.status
 
 
+@pytest.mark.parametrize("method", [ml.ADMM(), ml.BCD(), ml.PredictiveCoding(rate=3.0)], ids=repr)
+def test_an_energy_that_overflows_is_no_warning(method, recwarn):
+    """`measure` asks for the energy of what diverges, after the epoch."""
+    history = run(method=method, optimizer=ml.SGD(1e3), batch_size=None, epochs=20)
+    assert "diverged in epoch" in history.status
+    assert not recwarn
+
+
 def test_a_finite_loss_above_the_start_is_kept_and_marked():
     history = run(method=lambda block: -block.phi.adjoint_theta(block.a, block.g), epochs=3)
     assert len(history) == 4
@@ -741,6 +749,24 @@ def test_json_of_something_else_is_refused(text, tmp_path):
         History.from_json(path)
 
 
+def test_what_is_expected_of_json_is_told(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"from_json: path: there is no file '\{\}'; one that to_json wrote"):
+        History.from_json("{}")
+    (tmp_path / "history.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"a history must hold label, look, stopped, diverged, columns, got \[\]"):
+        History.from_json(tmp_path / "history.json")
+
+
+def test_histories_are_equal_if_all_in_them_is(tmp_path):
+    diverged_history().to_json(tmp_path / "history.json")
+    assert diverged_history() == diverged_history() == History.from_json(tmp_path / "history.json")
+    other = diverged_history()
+    other.columns["train_loss"][1] = 2e-16
+    assert other != diverged_history()
+    assert diverged_history() != diverged_history().as_dict()
+    assert History("one") != History("two")
+
+
 def test_csv_has_a_line_for_each_row(tmp_path):
     history, path = run(), tmp_path / "history.csv"
     history.to_csv(path)
@@ -784,6 +810,12 @@ def test_plot_returns_a_figure_and_writes_it(tmp_path):
 
 # ---- wrong calls
 
+def assigned(thing, **values):
+    """Return a thing with other values of some attributes, which nothing has looked at."""
+    vars(thing).update(values)
+    return thing
+
+
 X, Y = clouds()
 BAD = X.copy()
 BAD[3, 2] = np.nan
@@ -807,6 +839,7 @@ BROKEN_NORM.norms[0].scale_shift[0, 0] = np.nan
     ({"data": (X.astype(np.float64) * 1e300, Y)}, ValueError, "fit: data: X: the data hold NaN or inf"),
     ({"validation": (BAD, Y)}, ValueError, "fit: validation: X: the data hold NaN or inf"),
     ({"validation": (X, Y, X)}, TypeError, r"^fit: validation must be a pair \(X, y\).*, got tuple of 3"),
+    ({"validation": ml.datasets.digits()}, TypeError, r"^fit: validation must be a pair \(X, y\).*, got Dataset"),
     ({"validation": 1.0}, ValueError, r"fit: validation, if no \(X, y\), must be in \[0, 1\)"),
     ({"validation": "0.1"}, TypeError, r"fit: validation, if no \(X, y\), must be a number, got '0.1'"),
     ({"validation": 0.001}, ValueError, "fit: validation=0.001 of 230 samples leaves 0 to validate"),
@@ -816,6 +849,9 @@ BROKEN_NORM.norms[0].scale_shift[0, 0] = np.nan
     ({"method": "bakprop"}, ValueError, "fit: method: unknown name 'bakprop'; did you mean 'backprop'"),
     ({"optimizer": ml.SGD}, TypeError, r"fit: optimizer must be an Optimizer such as SGD\(lr=0.1\)"),
     ({"optimizer": 0.1}, TypeError, "fit: optimizer must be an Optimizer .*got 0.1"),
+    ({"optimizer": assigned(ml.SGD(0.1), lr=-5)}, ValueError, "^fit: optimizer: SGD: lr must be at least 0"),
+    ({"optimizer": assigned(ml.Adam(0.1), decoupled=1)}, TypeError, "^fit: optimizer: Adam: decoupled must be True"),
+    ({"method": assigned(ml.ProxProp(), tau_theta=0)}, ValueError, "^fit: method: ProxProp: tau_theta must be positive"),
     ({"epochs": -1}, ValueError, "fit: epochs must be at least 0, got -1"),
     ({"epochs": 2.5}, TypeError, "fit: epochs must be a whole number, got 2.5"),
     ({"batch_size": 0}, ValueError, "fit: batch_size must be at least 1, got 0"),
