@@ -50,6 +50,15 @@ def test_help_of_compare_has_examples_and_defaults(capsys):
     assert "0.01,0.03,0.1,0.3,1,3,10,30,100,300,1000" in out
 
 
+@pytest.mark.parametrize("command", ["compare", "train"])
+def test_help_says_what_names_with_settings_of_their_own_stand_for(capsys, command):
+    names = run(capsys, command, "--help")[1].partition("names with settings of their own")[2].splitlines()[1:]
+    lines = dict(line.split(maxsplit=1) for line in names)
+    assert lines["kfac"] == "KFAC(damping=0.01, fisher='empirical')"
+    assert lines["cg3"] == "ProxProp(solver='cg3')"
+    assert "backprop" not in lines
+
+
 def test_version(capsys):
     assert run(capsys, "--version") == (0, f"minilift {ml.__version__}\n", "")
 
@@ -110,6 +119,7 @@ MISTAKES = [
     ("compare --methods proxprop:tau=1", "proxprop: argument: unknown name 'tau'; it is called 'tau_theta' here"),
     ("compare --methods proxprop:tau_theta", "expected NAME:argument=value,…, got 'tau_theta' after the colon"),
     ("compare --methods kfac:decay=0.9,decay=0.8", "decay is given twice"),
+    ("compare --methods backprop cg3 backprop", "--methods: 'backprop' is given twice"),
     ("compare --methods proxprop:tau_theta=-1", "ProxProp: tau_theta must be positive and finite, got -1"),
     ("compare --methods proxprop:solver=cgx", "ProxProp: solver: unknown name 'cgx'"),
     ("compare --methods locoprop-s:gamma=3",

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import ast
 import atexit
-import functools
 import hashlib
 import json
 import math
@@ -776,19 +775,26 @@ def run_grade_class(arguments):
         raise ValueError("--json: names the file of one notebook; the results of a folder are its grades.json")
     jobs = check_count("jobs", (os.cpu_count() or 1) if arguments.jobs is None else arguments.jobs)
     limits = gradebook.Limits(arguments.minutes or MINUTES, arguments.memory or MEMORY)
-    course = edition()
-    rows = gradebook.grade_class(folder, arguments.seed, course, jobs, limits, arguments.exam)
-    if edition() != course:
-        raise RuntimeError("files of the course were changed while this ran, by an answer perhaps: install minilift "
-                           "anew, look at what is flagged, and grade all again")
+    course = checksums()
+    rows = gradebook.grade_class(folder, arguments.seed, edition(course), jobs, limits, arguments.exam)
+    now = checksums()
+    changed = [str(file) for file in sorted({**course, **now}) if course.get(file) != now.get(file)]
+    if changed:
+        raise RuntimeError("files of the course were changed while this ran, by an answer perhaps: "
+                           f"{', '.join(changed)}; install minilift anew, look at what is flagged, and grade all again")
     print("\n".join([*gradebook.shown(rows), f"written: {folder / 'grades.csv'} and grades.json"]))
     return 2 if any(row["results"] is None for row in rows) else 0
 
 
-def edition():
-    """Return a checksum of the course's notebooks and checks, by which grades of an earlier course are known."""
+def checksums():
+    """Return a checksum of each file of the course, checks and notebooks."""
     files = [*sorted(Path(__file__).parent.rglob("*.py")), *(paths(name)[1] for name in CURRICULUM)]
-    return f"{functools.reduce(lambda total, file: zlib.crc32(file.read_bytes(), total), files, 0):08x}"
+    return {file: zlib.crc32(file.read_bytes()) for file in files}
+
+
+def edition(course):
+    """Return one checksum of the `checksums` of a course, by which grades of an earlier course are known."""
+    return f"{zlib.crc32(repr([*course.values()]).encode()):08x}"
 
 
 def check_target(path):

@@ -17,9 +17,11 @@ For the same reason LocoProp takes plain local steps here; its authors' program 
 from __future__ import annotations
 
 import argparse
+import inspect
 import math
 import re
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -89,7 +91,7 @@ propose(block) that returns the step in theta, or a subclass of Method."""
 def add_task(parser, examples, samples, threads):
     """Declare the options that say what is trained; return what declares others, and what declares counts."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = examples
+    parser.epilog = f"{examples}\n\n{own_settings()}"
     add, count = parser.add_argument, partial(parser.add_argument, type=whole, metavar="N")
     add("--data", default="digits", metavar="NAME",
         help="data set, such as digits, curves, mnist or moons:noise=0.2; see 'minilift data list' (default digits); "
@@ -113,6 +115,18 @@ def add_task(parser, examples, samples, threads):
     count("--threads", default=1, help=f"threads of NumPy's BLAS{threads}")
     add("--quiet", action="store_true", help="neither a progress bar nor a word on how long it takes")
     return add, count
+
+
+def own_settings():
+    """Return lines with what the names stand for whose settings are not their class's defaults."""
+    made = {}
+    for name, method in METHODS.items():
+        parameters = inspect.signature(method.factory).parameters
+        own = [f"{key}={value!r}" for key, value in method.options.items() if value != parameters[key].default]
+        if own:
+            made[name] = f"{method.factory.__name__}({', '.join(own)})"
+    return "\n".join(["names with settings of their own, which arguments after a colon replace:",
+                      *(f"  {name:<{max(map(len, made))}}  {text}" for name, text in made.items())])
 
 
 def add_arguments(parser):
@@ -154,6 +168,9 @@ def run(arguments):
     check_address(arguments.cluster)
     with naming("--output"):
         plots.checked_format(arguments.output)
+    twice = [spec for spec, count in Counter(arguments.methods).items() if count > 1]
+    if twice:
+        raise ValueError(f"--methods: {twice[0]!r} is given twice")
     specs = [spec for given in arguments.methods for spec in (FAMILY if given == "family" else [given])]
     contenders = parse_methods(dict.fromkeys(specs))
     task = make_task(arguments)

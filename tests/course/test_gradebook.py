@@ -334,9 +334,9 @@ def test_the_command_grades_a_folder(school, capsys):
 
 def test_a_course_that_changes_while_it_grades_is_told(school, monkeypatch):
     pytest.importorskip("nbclient")
-    editions = iter(("first", "second"))
-    monkeypatch.setattr(notebooks, "edition", lambda: next(editions))
-    with pytest.raises(RuntimeError, match="files of the course were changed while this ran"):
+    courses = iter(({"kept.py": 1, "edited.py": 2, "gone.py": 3}, {"kept.py": 1, "edited.py": 0, "new.py": 4}))
+    monkeypatch.setattr(notebooks, "checksums", lambda: next(courses))
+    with pytest.raises(RuntimeError, match=r"by an answer perhaps: edited\.py, gone\.py, new\.py; install"):
         notebooks.run(parsed(str(school(ada=GOOD))))
 
 
@@ -352,12 +352,12 @@ def test_a_wrong_command_is_refused(school, words, message):
 
 
 def test_the_edition_is_that_of_the_checks(tmp_path, monkeypatch):
-    before = notebooks.edition()
-    assert before == notebooks.edition()
+    before = notebooks.edition(notebooks.checksums())
+    assert before == notebooks.edition(notebooks.checksums())
     course = tmp_path / "01.ipynb"
     course.write_text("another")
     monkeypatch.setattr(notebooks, "paths", lambda name: (None, course, None))
-    assert notebooks.edition() != before
+    assert notebooks.edition(notebooks.checksums()) != before
 
 
 # ---- real notebooks
