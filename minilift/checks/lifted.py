@@ -49,7 +49,7 @@ def beginning(method, case):
     if multiplier is not None:
         multiplier = case.lend(0.1 * rng.standard_normal(multiplier.shape))
     # the parameters have moved since the call began
-    theta = [None, *(case.lend(own + 0.1 * rng.standard_normal(own.shape)) for own in case.theta[1:])]
+    theta = [None if own is None else case.lend(own + 0.1 * rng.standard_normal(own.shape)) for own in case.theta]
     # on either side of a kink: the nearest minimum is not always the least
     z = start.z and [None, *(case.lend(rng.choice([-1.0, 1.0], own.shape) * to_numpy(own)) for own in start.z[1:])]
     return start._replace(a=[case.lend(case.X), *start.a[1:]], z=z, multiplier=multiplier, theta=theta)
@@ -132,7 +132,7 @@ def departure(method, twin, case, same):
         energy, start = method.energy(case.net, case.lend(case.X), case.lend(case.y)), beginning(method, case)
         mine, other = (one.relaxed(energy, start) for one in (method, twin))
         near = [np.allclose(to_numpy(getattr(mine, energy.block)[l]), to_numpy(getattr(other, energy.block)[l]),
-                            rtol=1e-6, atol=1e-9) for l in range(1, case.net.depth)]
+                            rtol=1e-6, atol=1e-9) for l in energy.lifted]
         return None if all(near) else f"its step of the values is not that of {name}"
     if not isinstance(method, DESCENDING):
         return None if same else f"its first call is not that of {name}"
@@ -323,7 +323,7 @@ def coding_relaxation(claimed, case):
                 slope_from(moved(before), l).value
             for name, before in (("last", range(l + 1, net.depth)), ("first", range(1, l)))}, case.factors)
 
-    return worst_of(finding(l) for l in range(1, net.depth))
+    return worst_of(finding(l) for l in energy.lifted)
 
 
 @claim("method", "with fixed predictions, D − 1 steps of rate 1 give the gradient", "η = 1, T = D − 1: d_l = ∇_θl J",

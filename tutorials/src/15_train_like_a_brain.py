@@ -859,7 +859,8 @@ teach.record("    target propagation, at the end", target, 0.0097, 0.003)
 # - Predictive coding relaxes values on one energy; an error moves one map a step and first arrives as
 #   $\eta^{D-l}$ times BackProp's signal.
 # - With predictions held fixed and rate 1 it *is* BackProp after $D - 1$ steps; with free ones it settles on another
-#   objective, with linear maps and squared error this error in the metric $S^{-1}$.
+#   objective, with linear maps and squared error this error in the metric $S^{-1}$. The first holds on any graph
+#   (`ml.PredictiveCoding` takes `ml.resnet` and `ml.rnn`).
 # - Target propagation replaces transposed weights by learned inverses; with the difference the directions are
 #   nearer to the gradient (mean cosine to the gradient, map 5 left out: 0.7 with it, 0.2 without; one network).
 #

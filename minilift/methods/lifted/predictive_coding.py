@@ -14,10 +14,16 @@ map l, after T = D − l steps, is :math:`\eta^{D-l}` times BackProp's signal g_
 With fixed predictions (Millidge, Tschantz, Buckley 2020) f_l and all derivatives stay where the forward pass had them.
 The errors are then a linear recursion, whose limit are the signals of backpropagation, reached exactly by D − 1 steps
 of rate 1.
+
+So it is on every graph of maps and joins: a join is a node with a value and an error of its own, a value that is read
+several times gets the sum of what its readers send, and D − l counts the steps of a path from l to the loss. With free
+predictions errors also go sideways: a value that has moved leaves all its readers with an error, and so their other
+inputs.
 """
 
 from __future__ import annotations
 
+from minilift.layers.normalization import BatchNorm, Dropout
 from minilift.methods.lifted.descend import Lifted
 from minilift.methods.lifted.two_split import TwoSplit
 from minilift.support.arguments import known_name, positive_number, whole_number
@@ -50,7 +56,8 @@ class PredictiveCoding(Lifted):
     Raises
     ------
     ValueError, TypeError
-        For arguments out of range. On a batch: if the network is no chain of Linear maps with elementwise transfers.
+        For arguments out of range. On a batch: if the network has batch norms or dropout, whose transfers are no
+        functions of one sample alone.
 
     Examples
     --------
@@ -69,6 +76,14 @@ class PredictiveCoding(Lifted):
         self.steps = whole_number("PredictiveCoding: steps", steps, least=0)
         self.latent = known_name("PredictiveCoding: latent", latent, ("post", "pre"))
         self.prediction = known_name("PredictiveCoding: prediction", prediction, ("free", "fixed"))
+
+    def check_network(self, net):
+        """Raise an error if a transfer is no function of its sample alone."""
+        for l in range(1, net.depth):
+            for part in getattr(net.sigma[l], "parts", [net.sigma[l]]):
+                if isinstance(part, (BatchNorm, Dropout)):
+                    raise ValueError("PredictiveCoding: expects transfers that are functions of one sample alone, "
+                                     f"each with one prediction; after map {l} stands {part!r}")
 
     def energy(self, net, X, y):
         """Return the energy F of one batch; with fixed predictions, around the forward pass."""
@@ -89,7 +104,8 @@ class PredictiveCoding(Lifted):
         energy, variables = self.energy_around(net, state, y), self.start(net, state)
         for _ in range(self.steps):
             variables = self.relaxed(energy, variables)
-        kept = [None, *(theta.copy() for theta in variables.theta[1:])]  # an optimizer writes into the network's own
+        # an optimizer writes into the network's own
+        kept = [None if theta is None else theta.copy() for theta in variables.theta]
         self.variables, self.last_energy = variables._replace(theta=kept), energy
         weight = net.loss_function.weight(len(state.a[0]))
         return [weight * energy.gradient("theta", l, variables) for l in net.maps]  # PC direction
@@ -97,7 +113,6 @@ class PredictiveCoding(Lifted):
     def relaxed(self, energy, variables):
         """Return the variables after one step in all lifted values at once, each from the old ones."""
         gradients = energy.latent_gradients(variables)
-        for l in range(1, energy.net.depth):
-            value = getattr(variables, energy.block)[l] - self.rate * gradients[l]
-            variables = variables.replaced(energy.block, l, value)
-        return variables
+        values = [value if gradient is None else value - self.rate * gradient
+                  for value, gradient in zip(getattr(variables, energy.block), gradients)]
+        return variables._replace(**{energy.block: values})

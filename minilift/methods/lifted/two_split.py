@@ -14,6 +14,10 @@ inside, :math:`f_l = \varphi(\theta_l, \sigma_{l-1}(z_{l-1}))`; X is not passed 
 
 with the errors :math:`e_l = v_l - f_l`, the maps' values u_l, and :math:`g_l = \partial E/\partial u_l`, the gradient
 of the loss for l = D. The gradient in θ_l is :math:`\tilde a_{l-1}^T g_l`, as in backpropagation.
+
+On a graph the second term is a sum over the maps and joins that read the value, by their adjoints, and the gradient in
+a shared θ a sum over its uses. Each join has a value and a penalty, like a map. Values that depend on no parameters,
+such as a time step of X, are data and stay.
 """
 
 from __future__ import annotations
@@ -34,17 +38,17 @@ class Seen(NamedTuple):
 
     Attributes
     ----------
-    input : array
-        What map l reads: a_{l−1}, or σ(z_{l−1}).
+    inputs : list of arrays
+        What map or join l reads: a_{l−1} on a chain, or σ(z_{l−1}).
     u : array
-        φ(θ_l, input).
+        φ(θ_l, inputs).
     error : array or None
         e_l, None on the last layer.
     gradient : array
         g_l = ∂E/∂u_l.
     """
 
-    input: object
+    inputs: list
     u: object
     error: object
     gradient: object
@@ -58,7 +62,7 @@ class TwoSplit(LiftedEnergy):
     Parameters
     ----------
     net : Network
-        A chain of maps with elementwise transfers.
+        With transfers that are functions of their input alone: no dropout, no batch norm.
     y : targets or None
         None will do for `start`.
     mu : float, default 1.0
@@ -87,16 +91,21 @@ class TwoSplit(LiftedEnergy):
             return Variables(list(state.theta), None, list(state.a[:D]))
         return Variables(list(state.theta), list(state.z[:D]), [state.a[0]])
 
+    @property
+    def lifted(self):
+        """The numbers l of the lifted values: 1, …, D − 1 on a chain."""
+        return [l for l in range(1, self.net.depth) if self.net.learns[l]]
+
     def terms(self, variables):
-        """Return the loss and the penalties "error 1", …, one of each hidden layer."""
-        D = self.net.depth
-        errors = {f"error {l}": self.mu / 2 * squared_norm(self.layer(l, variables).error) for l in range(1, D)}
-        return {"loss": self.loss(self.layer(D, variables).u), **errors}
+        """Return the loss and the penalties "error 1", …, one of each lifted value."""
+        errors = {f"error {l}": self.mu / 2 * squared_norm(self.layer(l, variables).error) for l in self.lifted}
+        return {"loss": self.loss(self.layer(self.net.depth, variables).u), **errors}
 
     def layer(self, l, variables):
         """Return what is `Seen` of layer l."""
-        read = self.input(l, variables if self.fixed is None else self.fixed)
-        u = self.net.phi[l].forward(variables.theta[l], read)
+        at = variables if self.fixed is None else self.fixed
+        read = [self.reading(j, at) for j in self.net.inputs[l]]
+        u = self.net.phi[l].forward(variables.theta[self.net.owner[l]], *read)
         return Seen(read, u, *self.seen(l, u, variables))
 
     def seen(self, l, u, variables):
@@ -106,38 +115,50 @@ class TwoSplit(LiftedEnergy):
         if self.latent == "pre":
             error = variables.z[l] - u
             return error, -self.mu * error
-        sigma, prediction = self.net.sigma[l], self.net.sigma[l].forward(u)
+        prediction, aux = self.net.sigma[l].apply(u)
         error = variables.a[l] - prediction
-        return error, sigma.adjoint(u, prediction, None, -self.mu * error)
+        return error, self.net.sigma[l].adjoint(u, prediction, aux, -self.mu * error)
 
-    def input(self, l, variables):
-        """Return what map l reads."""
-        if l == 1 or self.latent == "post":
-            return variables.a[l - 1]
-        return self.net.sigma[l - 1].forward(variables.z[l - 1])
+    def reading(self, j, variables):
+        """Return what maps and joins read of value j."""
+        if j == 0 or self.latent == "post":
+            return variables.a[j]
+        return self.net.sigma[j].forward(variables.z[j])
 
     def gradient(self, block, l, variables):
         """Return ∂E in block "theta" number l, or in the lifted value ("a" or "z") number l."""
-        layer = self.layer(l, variables)
+        net = self.net
         if block == "theta":
-            return self.net.phi[l].adjoint_theta(layer.input, layer.gradient)
+            uses = [(net.phi[u], self.layer(u, variables)) for u in range(l, net.depth + 1) if net.owner[u] == l]
+            return sum(phi.adjoint_theta(*use.inputs, use.gradient) for phi, use in uses)
         known_name("TwoSplit: block", block, ("theta", self.block))
-        return self.latent_gradient(l, layer, self.layer(l + 1, variables), variables)
+        readers = [c for c in range(l + 1, net.depth + 1) if l in net.inputs[c]]
+        layers = {c: self.layer(c, variables) for c in (l, *readers)}
+        return self.latent_gradient(l, layers[l], self.signals(layers, readers, variables)[l], variables)
 
     def latent_gradients(self, variables):
-        """Return [None, ∂E/∂v_1, …, ∂E/∂v_{D−1}]; each map is applied once."""
-        layers = [None] + [self.layer(l, variables) for l in range(1, self.net.depth + 1)]
-        return [None] + [self.latent_gradient(l, layers[l], layers[l + 1], variables)
-                         for l in range(1, self.net.depth)]
+        """Return [None, ∂E/∂v_1, …, ∂E/∂v_{D−1}], None where a value is data; each map is applied once."""
+        lifted, net = self.lifted, self.net
+        layers = {l: self.layer(l, variables) for l in (*lifted, net.depth)}
+        signals = self.signals(layers, [l for l in layers if net.passes_on[l]], variables)
+        found = {l: self.latent_gradient(l, layers[l], signals[l], variables) for l in lifted}
+        return [found.get(l) for l in range(net.depth)]
 
-    def latent_gradient(self, l, layer, above, variables):
-        """Return ∂E/∂v_l from what is `Seen` of layer l and of the one above it."""
-        signal = self.net.phi[l + 1].adjoint_input(variables.theta[l + 1], above.gradient)
+    def signals(self, layers, readers, variables):
+        """Return {j: the sum of what comes to value j, through their adjoints, from some maps and joins}."""
+        net, sums = self.net, {}
+        for c in readers:
+            parts = net.phi[c].adjoint_inputs(variables.theta[net.owner[c]], layers[c].gradient, layers[c].inputs)
+            for j, part in zip(net.inputs[c], parts):
+                sums[j] = sums[j] + part if j in sums else part
+        return sums
+
+    def latent_gradient(self, l, layer, signal, variables):
+        """Return ∂E/∂v_l from what is `Seen` of layer l and the signal that comes to its value."""
         if self.latent == "pre":
-            z = (variables if self.fixed is None else self.fixed).z[l]
-            signal = self.net.sigma[l].adjoint(z, above.input, None, signal)
-        signal += self.mu * layer.error  # PC latent
-        return signal
+            z, sigma = (variables if self.fixed is None else self.fixed).z[l], self.net.sigma[l]
+            signal = sigma.adjoint(z, *sigma.apply(z), signal)
+        return signal + self.mu * layer.error  # PC latent
 
     # ---- MAC's blocks, for "post": steps that never raise E
 
