@@ -4,7 +4,7 @@ OpenBLAS carries kernels for many processors and takes the one that `OPENBLAS_CO
 orders, with and without fused products, so their results differ in the last digits, and so do those of one and of
 two threads. Each kernel runs the tests in a process of its own with one thread; the one that this processor takes by
 itself, which all other tests run under, with two. A third of the tests each is for the kernels of processors that few
-still have, and for Zen, whose products are Haswell's.
+still have, for Zen, whose products are Haswell's, and for two threads.
 """
 
 import functools
@@ -40,7 +40,7 @@ print(json.dumps([library.get("architecture") for library in threadpool_info() i
 
 def environment(kernel, threads):
     """Return the variables under which a process uses a kernel, with so many threads, and takes its share of tests."""
-    third = str(RARE.index(kernel) % 3) if kernel in RARE else ""
+    third = str(RARE.index(kernel) % 3) if kernel in RARE else "1" if threads > 1 else ""
     return {**os.environ, "OPENBLAS_CORETYPE": kernel, "OPENBLAS_NUM_THREADS": str(threads),
             "HYPOTHESIS_PROFILE": "few", "TESTS_THIRD": third}
 
