@@ -23,10 +23,10 @@ a map, and no two of them can be sent together.
 Time is flops over rates plus the α-β model of an exchange: a sum of b bytes takes the smaller of
 :math:`\log_2 p\,(\alpha + \beta b)` and :math:`2\log_2 p\,\alpha + 2\frac{p-1}{p}\beta b`, rows that make b bytes
 together take :math:`\log_2 p\,\alpha + \frac{p-1}{p}\beta b`. α, β and the rates are
-measured, with all ranks at work. What is not counted (Python, small vectors) is taken from the step on one rank, and
-the same on any number, times the ranks that share a core. So the prediction for one rank is no prediction, and those
-for more are. Steps are measured with a τ_θ for which rounding spoils no solution on either side: where it would, a map
-is solved again along principal axes (`careful_solve`), which is not counted.
+measured, with all ranks at work, in turn with the steps. What is not counted (Python, small vectors) is taken from the
+step on one rank, and the same on any number, times the ranks that share a core. So the prediction for one rank is no
+prediction, and those for more are. Steps are measured with a τ_θ for which rounding spoils no solution on either side:
+where it would, a map is solved again along principal axes (`careful_solve`), which is not counted.
 """
 
 from __future__ import annotations
@@ -65,6 +65,8 @@ DEAR = 2.0  # times BackProp's step: from there on an exact one is said not to p
 TOLERANCE = 0.25  # relative error of a prediction that is aimed at
 RATIO = 1.15  # time on as many ranks as cores ÷ one process with as many threads, aimed at
 TAU_THETA = 0.01  # of the steps measured; with 1 and fewer samples than inputs the parameter side needs principal axes
+FOUND = ("seconds", "given", "constants")  # of each method, in a job
+LARGE = 2000  # rows of an inverse from which its flops a second are about the same
 PAIRS = 5  # turns of the jobs that are held against each other
 WARM, TURN = 2, 0.1  # steps before the clock, and seconds that a turn takes at least
 LATENCY, VOLUME = 8, 8_000_000  # bytes of the sums by which α and β are measured
@@ -293,17 +295,20 @@ def measured(order):
     team = Team.mpi(brief=True)
     with team.guard():
         problem = Problem("", tuple(order["widths"]), order["activation"], order["batch"], order["autoencoder"])
-        found = {"constants": constants_of(team, problem)._asdict(), "seconds": {}, "given": {}}
-        for method in order["methods"]:
-            seconds, given = steps_of(team, problem, method, order["rounds"])
-            found["seconds"][method], found["given"][method] = seconds, given
+        found = {method: steps_of(team, problem, method, order["rounds"]) for method in order["methods"]}
+        found = {what: {method: one[what] for method, one in found.items()} for what in FOUND}
         if team.rank == 0:
             print(json.dumps(found))
     return 0
 
 
 def steps_of(team, problem, name, rounds):
-    """Return seconds of a step in each round, and the bytes that a rank gave to sums and gathers in a step, a mean."""
+    """Return what is `FOUND` of a method.
+
+    These are seconds of a step in each round; medians of the constants, each measured beside each round, since a
+    machine with other guests is not the same for minutes; and the bytes that a rank gave to sums and gathers in a step,
+    a mean.
+    """
     step = step_on(team, problem, name)
     for _ in range(WARM):
         step()
@@ -311,7 +316,16 @@ def steps_of(team, problem, name, rounds):
     step()
     given = [team.sum(float(team.sent[verb][0] - before[verb])) / team.size for verb in ("sum", "gather")]
     repeats = max(1, round(TURN / mean_seconds(team, step, 1)))
-    return [mean_seconds(team, step, repeats) for _ in range(rounds)], given
+    size, seconds, constants = inverse_size(problem, name), [], []
+    for _ in range(rounds):
+        seconds.append(mean_seconds(team, step, repeats))
+        constants.append(constants_of(team, problem, size))
+    return {"seconds": seconds, "given": given, "constants": middle(constants)._asdict()}
+
+
+def middle(constants):
+    """Return the median of each of some `Constants`."""
+    return Constants(*(float(np.median(values)) for values in zip(*constants)))
 
 
 def step_on(team, problem, name):
@@ -360,11 +374,16 @@ def mean_seconds(team, step, repeats):
     return team.sum(took if team.rank == 0 else 0.0)
 
 
-def constants_of(team, problem):
-    """Return the `Constants` of this number of ranks, all of them at work: medians of rank 0's turns."""
+def inverse_size(problem, name):
+    """Return the number of rows of the inverses in a method's step, `LARGE` where they have more than that."""
+    n_in = max(problem.widths[:-1])
+    return min(n_in + 1, LARGE if name.endswith("parameter side") else problem.batch)
+
+
+def constants_of(team, problem, size):
+    """Return the `Constants` of this number of ranks, all of them at work, with inverses of so many rows: medians."""
     rng, n = np.random.default_rng(0), max(1, problem.batch // team.size)
     n_in, n_out = max(pairwise(problem.widths), key=lambda shape: shape[0] * shape[1])
-    size = min(n_in + 1, problem.batch)
     a, theta = rng.random((n, n_in), dtype=np.float32), rng.random((n_in, n_out), dtype=np.float32)
     z, matrix = np.empty((n, n_out), np.float32), np.eye(size) + 1.0
     large, other = rng.random((2, 4_000_000), dtype=np.float32)
@@ -380,7 +399,7 @@ def constants_of(team, problem):
                      3 * large.nbytes / clock(lambda: np.add(large, other, out=other)), alpha, beta)
 
 
-def middle_seconds(team, act, turns=9):
+def middle_seconds(team, act, turns=3):
     """Return the median time of doing something, of some turns of at least a fifth of `TURN`: of rank 0."""
     repeats = max(1, round(TURN / 5 / mean_seconds(team, act, 2)))
     return float(np.median([mean_seconds(team, act, repeats) for _ in range(turns)]))
@@ -433,7 +452,8 @@ def rows_of(network, problem, found, pairs, threads):
     rows = []
     for method, p in product(COUNTS, sorted({*found, *RANKS})):
         here = found.get(p)
-        constants = Constants(**(here or found[distant])["constants"])
+        constants = constants_for(method, here) if here else middle([constants_for(one, found[distant])
+                                                                     for one in found[distant]["constants"]])
         work = work_of(method, problem.widths, problem.batch, p)
         shared = max(1.0, p / cores) if here else 1.0  # ranks that share a core wait for each other's Python, too
         predicted = {**parts(work, p, constants), "uncounted": shared * uncounted(method, problem, found[1])}
@@ -459,7 +479,12 @@ def uncounted(method, problem, one):
     """Return the seconds of a step on one rank that the model does not count; of a method not measured, BackProp's."""
     name = method if method in one["seconds"] else "BackProp"
     work = work_of(name, problem.widths, problem.batch, 1)
-    return max(0.0, ends(one["seconds"][name])[0] - sum(parts(work, 1, Constants(**one["constants"])).values()))
+    return max(0.0, ends(one["seconds"][name])[0] - sum(parts(work, 1, constants_for(name, one)).values()))
+
+
+def constants_for(method, here):
+    """Return the `Constants` that were measured beside a method's steps; of a method not measured, BackProp's."""
+    return Constants(**here["constants"][method if method in here["constants"] else "BackProp"])
 
 
 def error(row):

@@ -113,10 +113,28 @@ def test_where_an_exact_step_is_dear():
 
 # ---- rows, tables, figure
 
+def test_each_prediction_takes_the_constants_measured_beside_its_own_steps(monkeypatch):
+    """A machine that is twice as slow while one method is measured is no error of the model."""
+    monkeypatch.setattr(ranks.os, "cpu_count", lambda: 2)
+    problem, slow = Problem("", WIDTHS, "relu", 40), "exact, sample side"
+    half = PLAIN._replace(product=PLAIN.product / 2, inverse=PLAIN.inverse / 2, memory=PLAIN.memory / 2,
+                          alpha=2 * PLAIN.alpha, beta=2 * PLAIN.beta)
+    constants = {method: (half if method == slow else PLAIN)._asdict() for method in MEASURED}
+    several = {p: {**found(p), "constants": constants} for p in ranks.MEASURED_RANKS}
+    for p in several:  # steps that take what the model says
+        several[p]["seconds"] = {method: [sum(ranks.parts(work_of(method, WIDTHS, 40, p), p,
+                                                          Constants(**constants[method])).values())]
+                                 for method in MEASURED}
+    rows = ranks.rows_of("small", problem, several, [], 2)
+    assert max(abs(ranks.error(row)) for row in rows if row["seconds"] is not None) < 1e-12
+    many = {row["constants"]["product"] for row in rows if row["ranks"] == 4096}
+    assert many == {PLAIN.product}, "for many ranks one set of constants, the middle of those measured"
+
 
 def found(p):
     """Return what p ranks might have measured."""
-    return {"constants": PLAIN._asdict(), "seconds": {method: [0.3 / p, 0.2 / p, 0.25 / p] for method in MEASURED},
+    return {"constants": {method: PLAIN._asdict() for method in MEASURED},
+            "seconds": {method: [0.3 / p, 0.2 / p, 0.25 / p] for method in MEASURED},
             "given": {method: list(work_of(method, WIDTHS, 40, p).given(p)) for method in MEASURED}}
 
 
@@ -208,9 +226,9 @@ def test_on_real_ranks(monkeypatch):
         for method in order["methods"]:
             assert seen["seconds"][method][0] > 0
             assert seen["given"][method] == ([0, 0] if p == 1 else list(work_of(method, WIDTHS, 40, p).given(p)))
-        constants = Constants(**seen["constants"])
-        assert min(constants.product, constants.inverse, constants.memory) > 0
-        assert (constants.alpha > 0) == (p > 1)
+            constants = Constants(**seen["constants"][method])
+            assert min(constants.product, constants.inverse, constants.memory) > 0
+            assert (constants.alpha > 0) == (p > 1)
     with pytest.raises(RuntimeError, match="2 ranks ended with status"):
         ranks.on_ranks(2, 1, {**order, "methods": ["nonsense"]})
     assert "mpi4py" not in sys.modules, "this process needs none"
