@@ -412,12 +412,14 @@ for height, value in zip((3e-3, 1.3e-3, 5e-4, 2e-4), step_sizes):
             color=teach.COLORS["grey"], ms=8)
     # beside the flow, not on it
     start, side = (value, "right") if value > 10 else (value * mu / L, "left")
-    ax.text(start, height * 1.2, f"τL = {value:g}: from τμ to τL", fontsize=8,
-            ha=side)
+    ax.text(start, height * 1.25, f"τL = {value:g}: from τμ to τL",
+            fontsize=8, ha=side)
 ax.axhline(1, color=teach.COLORS["black"], linewidth=0.8)
+ax.text(500, 1.3, "above 1: grows", fontsize=8, ha="right")
 ax.axvline(2, color=teach.COLORS["grey"], linestyle=":")
+ax.text(2.1, 8, "s = 2", fontsize=8)
 ax.set(xscale="log", yscale="log", ylim=(1e-4, 20), xlabel="s = τλ",
-       ylabel="size of the factor")
+       ylabel="size of the factor, |r(s)|")
 ax.legend(loc="upper left")
 teach.show(fig, "Size of the amplification factors against s. The explicit one "
            "touches zero at s = 1 and rises above one at s = 2; for large s "

@@ -455,18 +455,18 @@ for ax, (name, losses) in zip(axes, runs.items()):
             linewidth=6, solid_capstyle="butt")
     ax.set(xscale="log", yscale="log", ylim=(3e-4, 3), xlabel="τ",
            title=f"{name}\n\n")
-notes = ((0, 0.012, 0.9 * level, "level"), (0, 0.012, 5.5e-4, "usable τ:"),
+notes = ((0, 0.012, 0.9 * level, "level"), (0, 0.012, 5.5e-4, "usable:"),
          (1, 0.012, 0.04, "grey:\nBackProp"))
 for k, at, height, text in notes:
     axes[k].text(at, height, text, va="top", fontsize=8)
 for ax in axes:
-    ax.text(0, 1.12, "×: a seed 5 % above guessing", transform=ax.transAxes,
+    ax.text(0, 1.12, "×: seed > 5 % above guessing", transform=ax.transAxes,
             fontsize=8)
 axes[0].set_ylabel(f"training loss after {EPOCHS} epochs")
 teach.show(fig, "Training loss against τ, one panel a method, BackProp "
            "repeated in grey. BackProp is below the level at τ = 0.2 and 0.5 "
            "and above it from 1 on, the others train up to 20 or 50 before a "
-           "seed ends 5 % above guessing (crosses); bars at the bottom mark "
+           "seed ends > 5 % above guessing (crosses); bars at the bottom mark "
            "the windows, BackProp's the narrowest. ProxProp's curves also "
            "begin to fall later.")
 
@@ -599,7 +599,7 @@ shown = ["BackProp", "control", "ProxProp cg1", "ProxProp cg3",
          "ProxProp exact"]
 in_units(axes[0], dict.fromkeys(shown, 1.0))
 in_units(axes[1], {name: shift[name] for name in shown})
-above = "×: a seed 5 % above guessing, a row a method"
+above = "×: a seed more than 5 % above guessing, a row a method"
 axes[0].set(xlabel="step size τ", ylabel=f"training loss after {EPOCHS} epochs",
             title=f"as reported\n{above}\n\n\n\n")
 axes[1].set(xlabel="effective step of the hidden maps, s",
