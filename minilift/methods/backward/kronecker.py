@@ -161,6 +161,9 @@ class FOOF(Method):
 class KFAC(FOOF):
     r"""The gradient preconditioned by the covariances of a map's input and of its signal.
 
+    A run amplifies rounding: in float32, on another number of ranks or another machine, its parameters may part from
+    step to step, be it at about the same loss (in five epochs of the digits by 0.09 of their norm; ProxProp's by 3e-5).
+
     Parameters
     ----------
     damping : float
