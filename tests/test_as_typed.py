@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 import minilift as ml
 from minilift.datasets import SETS
@@ -311,6 +312,11 @@ GUESSES = {  # what is typed: what the error must name, or "" where it works
     "ml.fit(net, (X, y), optimizer=…)": (lambda: ml.fit(network(), (X, y), optimizer="adam"), "'method' is missing"),
     "ml.mlp()": (lambda: ml.mlp(), "'widths' is missing"),
     "ml.Add()": (lambda: ml.Add(), "Add: 'sources' is missing (in this order: sources)"),
+    'ml.Add("x", "y")': (lambda: ml.Add("x", "y"), "one argument goes by position, got 2; several names are one list"),
+    "ml.fit(net, (X, y), method, optimizer, 5)": (lambda: ml.fit(network(), (X, y), "backprop", "sgd:lr=1", 5),
+                                                  "got 5; epochs and those after it go by name"),
+    "net.loss(sparse, y)": (lambda: network().loss(scipy.sparse.csr_matrix(X), y), "sparse matrix; X.toarray() has them"),
+    "ml.mlp([3, 1]).loss(X, y)": (lambda: ml.mlp([3, 1]).loss(X, y), "labels count from 0, and each has an output"),
     "ml.HeavyBall()": (lambda: ml.HeavyBall(), "HeavyBall: 'lr' is missing"),
     "ml.plots.loss": (lambda: ml.plots.loss, "minilift.plots.history(history) draws it"),
     "ml.plots.plot": (lambda: ml.plots.plot, "minilift.plots.history"),

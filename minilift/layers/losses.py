@@ -170,7 +170,7 @@ class OfLabels(Loss):
         low, high = int(y.min()), int(y.max())
         if low < 0 or high >= n_out:
             raise ValueError(f"y: labels must lie in 0 … {n_out - 1} (the network has {n_out} outputs), "
-                             f"got {low if low < 0 else high}")
+                             f"got {low if low < 0 else high}; labels count from 0, and each has an output")
         return y
 
 

@@ -151,10 +151,11 @@ def real_array(what, array, dtype, xp):
     ValueError
         If its rows differ in length.
     """
-    array = as_array(what, array, xp)
+    sparse, array = hasattr(array, "toarray"), as_array(what, array, xp)
     if array.dtype.kind not in "biuf":
         real = "real " if array.dtype.kind == "c" else ""
-        raise TypeError(f"{what}: expected {real}numbers, got dtype {array.dtype}")
+        raise TypeError(f"{what}: expected {real}numbers, got "
+                        + (f"a sparse matrix; {what}.toarray() has them" if sparse else f"dtype {array.dtype}"))
     with np.errstate(over="ignore"):  # what is too large for dtype becomes inf, which the caller refuses
         return xp.asarray(array, dtype=dtype)
 

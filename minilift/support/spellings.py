@@ -128,6 +128,8 @@ TAKEN = {**{(name, "lr"): LATER for name in OPTIMIZERS},
          ("fit", "method"): "X and y are one pair (X, y)"}
 # what is said where an argument is missing
 MISSING = {"fit": "as in fit(net, (X, y), ProxProp(), SGD(lr=3)), where X and y are one pair"}
+# what is said where there are too many
+TOO_MANY = {name: f"; several names are one list, {name}(['x', 'y'])" for name in ("Add", "Concat")}
 # values that are names: of methods, solvers, transfers, initialisations, backends, data sets
 VALUES = {
     "logistic": ("sigmoid",), "linear": ("identity",), "cuda": ("cupy",), "gpu": ("cupy",), "cpu": ("numpy",),
@@ -434,7 +436,9 @@ def check_arguments(what: str, parameters: Collection[inspect.Parameter], count:
             raise TypeError(f"{what}: {name!r} is given twice, by position and by name{hint} (in this order: "
                             f"{', '.join(known)})")
     if count > len(by_position) and not star:
-        raise TypeError(f"{what}: at most {len(by_position)} arguments go by position, got {count} (in this order: "
+        some = "one argument goes" if len(by_position) == 1 else f"{len(by_position)} arguments go"
+        others = f"; {known[len(by_position)]} and those after it go by name" if len(known) > len(by_position) else ""
+        raise TypeError(f"{what}: at most {some} by position, got {count}{TOO_MANY.get(what, others)} (in this order: "
                         f"{', '.join(known) or 'none'})")
     missing = [one.name for one in parameters if one.default is one.empty and one.name not in named
                and one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY) and one.name not in by_position[:count]]
