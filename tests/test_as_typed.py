@@ -315,7 +315,7 @@ GUESSES = {  # what is typed: what the error must name, or "" where it works
     'ml.Add("x", "y")': (lambda: ml.Add("x", "y"), "one argument goes by position, got 2; several names are one list"),
     "ml.fit(net, (X, y), method, optimizer, 5)": (lambda: ml.fit(network(), (X, y), "backprop", "sgd:lr=1", 5),
                                                   "got 5; epochs and those after it go by name"),
-    "net.loss(sparse, y)": (lambda: network().loss(scipy.sparse.csr_matrix(X), y), "sparse matrix; X.toarray() has them"),
+    "net.loss(sparse)": (lambda: network().loss(scipy.sparse.csr_matrix(X), y), "sparse matrix; X.toarray() has them"),
     "ml.mlp([3, 1]).loss(X, y)": (lambda: ml.mlp([3, 1]).loss(X, y), "labels count from 0, and each has an output"),
     "ml.HeavyBall()": (lambda: ml.HeavyBall(), "HeavyBall: 'lr' is missing"),
     "ml.plots.loss": (lambda: ml.plots.loss, "minilift.plots.history(history) draws it"),
