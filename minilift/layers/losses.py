@@ -19,7 +19,7 @@ from minilift.support.settings import Settings
 
 REDUCTIONS = ("mean", "sum")
 PROX_ROUNDING = 16  # Newton stops at a residual of this many units of rounding
-PROX_STEPS = 100  # far above the ten or so that it takes; reaching it is an error, not a result
+PROX_STEPS = 200  # far above the ten or so that it takes, and fifty from far out; reaching it is an error, not a result
 
 
 class Loss(Settings):
@@ -263,8 +263,11 @@ class OneHotSquaredError(OfLabels, SquaredError):
 def shifted_inverse(f, v, y, c):
     r"""Return u with :math:`u + c\,(f(u) - y) = v` by Newton's method with backtracking in each row.
 
-    It is the prox of c (F − ⟨y, ·⟩), with F' = f.
+    It is the prox of c (F − ⟨y, ·⟩), with F' = f. Of an elementwise f each entry is a row by itself: one that comes
+    from far away, where f is flat, needs steps that are halved often, and would hold back the others.
     """
+    if f.elementwise and v.shape[-1] > 1:
+        return shifted_inverse(f, v.reshape(-1, 1), y.reshape(-1, 1), c).reshape(v.shape)
     xp = array_module(v)
     u, objective = v.copy(), _prox_objective(f, v, v, y, c)
     rounding = PROX_ROUNDING * np.finfo(v.dtype).eps * (1 + c) * (1 + abs(v).max(axis=-1, keepdims=True))
@@ -272,17 +275,16 @@ def shifted_inverse(f, v, y, c):
         residual = u - v + c * (f.forward(u) - y)
         if bool((abs(residual) <= rounding).all()):
             return u
-        step = f.solve_shifted(u, c, residual)
-        length = xp.ones((len(v), 1), v.dtype)
-        for _ in range(30):  # halve the step of those rows whose objective would rise
+        step, length = f.solve_shifted(u, c, residual), xp.ones((len(v), 1), v.dtype)
+        for _ in range(30):  # halve the step of those rows that get less than three tenths of what their slope promises
             trial = _prox_objective(f, u - length * step, v, y, c)
+            most = objective - 0.3 * length * (residual * step).sum(axis=-1, keepdims=True)
             # of a large objective its own rounding is more than that of the residual, and no rise
-            rises = trial > objective + rounding + 4 * np.finfo(v.dtype).eps * abs(objective)
+            rises = trial > most + rounding + 4 * np.finfo(v.dtype).eps * abs(objective)
             if not bool(rises.any()):
                 break
             length[rises] /= 2
-        u = u - length * step
-        objective = trial
+        u, objective = u - length * step, trial
     raise ArithmeticError(f"{f!r}: the prox did not converge in {PROX_STEPS} Newton steps; "
                           "are the outputs finite, and is tau of a sensible size?")
 

@@ -75,6 +75,18 @@ def test_a_prox_that_goes_far_is_found(seed, tau):
     np.testing.assert_allclose(u + c * (np.tanh(u) - y), v, atol=1e-12 * (1 + c) * (1 + abs(u).max()))
 
 
+@pytest.mark.parametrize("loss", [ml.SoftmaxCrossEntropy("sum"), ml.SigmoidCrossEntropy("sum")], ids=repr)
+@pytest.mark.parametrize("far", [1e3, 1e5])
+@pytest.mark.parametrize("tau", [1e3, 1e6, 1e9])
+def test_a_prox_that_comes_from_far_is_found(loss, tau, far):
+    """Where f is flat Newton's steps end on its other side: dlADMM's default ρ = 1e-6 asks for such a prox."""
+    rng = np.random.default_rng(0)
+    v, y = far * rng.standard_normal((1000, 5)), rng.random((1000, 5))
+    y = y.argmax(axis=1) if isinstance(loss, ml.SoftmaxCrossEntropy) else y
+    u = loss.prox(v, y, tau)
+    expected = v - tau * (loss.transfer.forward(u) - loss.targets(v, y))
+    np.testing.assert_allclose(u, expected, rtol=0, atol=1e-14 * (1 + tau) * far)
+
 
 @every_loss
 @given(seed=seeds, tau=st.sampled_from([1e-3, 0.1, 1.0, 30.0, 1e3]), scale=st.sampled_from([0.1, 3.0, 30.0]))
