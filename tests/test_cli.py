@@ -79,6 +79,20 @@ def test_bash_completes_commands_and_options(capsys, words, completed):
     assert set(done.stdout.split()) == completed
 
 
+@pytest.mark.parametrize(("words", "last"), [("student", "required: DIR"), ("grade", "required: NOTEBOOK|FOLDER")])
+def test_of_teach_only_what_is_needed_is_required(capsys, words, last):
+    assert run(capsys, "teach", words)[2].endswith(f"{last}\n")
+
+
+@pytest.mark.parametrize("kind", ["book", "kit"])
+def test_where_an_extra_is_missing_no_folder_is_made(kind, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    code, _, err = run(capsys, "teach", kind, str(tmp_path / "folder"))
+    assert code == 2
+    assert "not installed here; install with:" in err
+    assert not (tmp_path / "folder").exists()
+
+
 def test_help_is_quick():
     """Neither the subcommands' modules nor the libraries that draw and load are imported for the overview."""
     code = ("import sys; from minilift import cli; cli.main([]); "

@@ -701,7 +701,7 @@ def add_arguments(parser):
     commands = parser.add_subparsers(dest="teach_command", required=True, metavar="{student,grade,build,book,kit}")
     student = commands.add_parser("student", help="write fresh student notebooks into a folder")
     student.add_argument("directory", metavar="DIR")
-    student.add_argument("names", nargs="*", metavar="NOTEBOOK", help="such as 01; default all")
+    student.add_argument("names", nargs="*", default=[], metavar="NOTEBOOK", help="such as 01; default all")
     grading = commands.add_parser(
         "grade", help="run the answers of returned notebooks with another seed",
         description="Run the answers of returned notebooks with another seed: of those named, one after the other, or "
@@ -719,7 +719,7 @@ def add_arguments(parser):
     grading.add_argument("--json", metavar="FILE",
                          help="for one notebook; default: NOTEBOOK with the ending .grade.json")
     making = commands.add_parser("build", help="generate notebooks from their sources (in a source checkout)")
-    making.add_argument("names", nargs="*", metavar="NOTEBOOK", help="default all")
+    making.add_argument("names", nargs="*", default=[], metavar="NOTEBOOK", help="default all")
     pages = commands.add_parser("book", help="write the course as static pages that are read without a network")
     pages.add_argument("directory", nargs="?", default="minilift-book", metavar="DIR", help="default minilift-book")
     pages.add_argument("--lite", action="store_true", help="with the notebooks to be run in the browser, in DIR/lite "
@@ -842,11 +842,11 @@ def run_build(arguments):
 
 def run_book(arguments):
     """Write the course as a book of static pages."""
+    browser = ("jupyterlite_core", "jupyterlite_pyodide_kernel", "jupyter_server") if arguments.lite else ()
+    import_or_explain("nbconvert", "latex2mathml", *browser, extra="lite" if arguments.lite else "tutorials")
     directory = Path(arguments.directory)
     with naming("directory", OSError):
         directory.mkdir(parents=True, exist_ok=True)
-    browser = ("jupyterlite_core", "jupyterlite_pyodide_kernel", "jupyter_server") if arguments.lite else ()
-    import_or_explain("nbconvert", "latex2mathml", *browser, extra="lite" if arguments.lite else "tutorials")
     note("writing the book: about 20 seconds")
     front = (folder() / "README.md").read_text(encoding="utf-8")
     course = {name: read(paths(name)[1]) for name in CURRICULUM}
@@ -873,12 +873,12 @@ def run_kit(arguments):
     """Write the lecturer's kit, with an examination on each notebook."""
     directory = Path(arguments.directory)
     seed = secrets.randbelow(10**6) if arguments.seed is None else whole_number("--seed", arguments.seed, least=0)
-    with naming("directory", OSError):
-        directory.mkdir(parents=True, exist_ok=True)
     if not (folder() / "src").is_dir():
         raise RuntimeError("the kit is made from the notebooks' sources and model answers, which an installed package "
                            "leaves out; run this in a clone of the repository")
     import_or_explain("nbconvert", "latex2mathml", "jupytext")
+    with naming("directory", OSError):
+        directory.mkdir(parents=True, exist_ok=True)
     note("writing the kit: about ten seconds")
     texts = {path.stem: path.read_text(encoding="utf-8") for path in (folder() / "kit").glob("*.md")}
     texts["README"] = (folder() / "README.md").read_text(encoding="utf-8")

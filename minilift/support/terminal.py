@@ -18,6 +18,8 @@ import sys
 import textwrap
 import traceback
 import unicodedata
+import warnings
+from functools import partial
 from pathlib import Path
 
 from minilift.support.signals import Terminated
@@ -51,10 +53,12 @@ def exit_code_of(prog, run, *arguments):
     """
     if not open_streams():
         return said(prog, UNWRITTEN, "standard output is closed")
-    try:
-        code = run(*arguments)
-    except BaseException as error:
-        code = said(prog, *outcome(error))
+    with warnings.catch_warnings():
+        warnings.showwarning = partial(told, prog, warnings.showwarning)
+        try:
+            code = run(*arguments)
+        except BaseException as error:
+            code = said(prog, *outcome(error))
     unwritten = settled(sys.stdout)
     if unwritten is not None and code == 0:
         code = said(prog, *outcome(unwritten))
@@ -69,6 +73,14 @@ def said(prog, code, line):
             sys.stderr.write(f"{prog}: {line}\n")
             sys.stderr.flush()
     return code
+
+
+def told(prog, show, message, category, *place, **more):
+    """Tell a warning of ours in a line, and any other as Python does, with its place in the source."""
+    if category is UserWarning:
+        note(f"{prog}: {message}")
+    else:
+        show(message, category, *place, **more)
 
 
 # ---- what goes on

@@ -543,7 +543,7 @@ def set_aside(checkpoint, source):
         kept += "~" * (source is not None and os.path.exists(kept) and os.path.samefile(kept, source))
         os.replace(checkpoint, kept)
         warnings.warn(f"fit: checkpoint: {os.fspath(checkpoint)!r} was there already and is now {kept!r}; with "
-                      "resume=True a run goes on from its checkpoint", stacklevel=4)
+                      "resume=True (--resume) a run goes on from its checkpoint", stacklevel=4)
 
 
 def warn_of_memory(method, kept):

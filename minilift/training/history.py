@@ -146,7 +146,7 @@ class History:
             return f"History({self.label}: empty)"
         changes = [f"{name} {self[name][0]:.4g} → {self[name][-1]:.4g}" for name in self.columns
                    if name.endswith(("_loss", "_accuracy")) and name != "batch_loss"]
-        return (f"History({self.label}: {len(self) - 1} epochs in {self['seconds'][-1]:.3g} s, "
+        return (f"History({self.label}: {len(self) - 1} epoch{'s' * (len(self) != 2)} in {self['seconds'][-1]:.3g} s, "
                 f"{', '.join(changes)}; {self.status})")
 
     def _repr_html_(self):

@@ -70,6 +70,14 @@ def test_of_a_network_with_nan_no_file_is_written(capsys, tmp_path, monkeypatch)
     assert not (tmp_path / "net.npz").exists()
 
 
+def test_a_checkpoint_set_aside_is_told_in_a_line(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert cli.main([*LINE, "--quiet", "--checkpoint", "run.npz"]) == 0
+    assert capsys.readouterr().err == ("minilift train: fit: checkpoint: 'run.npz' was there already and is now "
+                                       "'run.npz~'; with resume=True (--resume) a run goes on from its checkpoint\n")
+
+
 def test_an_interrupted_run_says_how_it_goes_on(capsys, tmp_path, monkeypatch):
     from minilift.lab import train
 

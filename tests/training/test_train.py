@@ -796,6 +796,7 @@ def test_columns_and_summary():
     with pytest.raises(ValueError, match="a row must have the columns"):
         history.append({"epoch": 5})
     assert repr(history).startswith("History(BackProp(): 4 epochs in ")
+    assert repr(run(epochs=1)).startswith("History(BackProp(): 1 epoch in ")
     assert f"→ {history['val_accuracy'][-1]:.4g}" in repr(history)
     assert repr(History("new")) == "History(new: empty)"
 
