@@ -488,9 +488,29 @@ class DrawnCase(Case):
 def drawn_cases(thing, seed, xp):
     """Return the drawn cases of a claim."""
     lend = Case("", np).lend  # read-only, so that they can be lent again and again
-    drawn = [{name: mapped(lend, value) for name, value in thing.drawn(seed, k).items()} for k in range(DRAWS)]
+    drawn = [shared_defaults(thing) | {name: mapped(lend, value) for name, value in thing.drawn(seed, k).items()}
+             for k in range(DRAWS)]
     return [DrawnCase(f"draw {k}: {sizes_text(values)}", xp, thing, values, drawn, k)
             for k, values in enumerate(drawn)]
+
+
+def shared_defaults(thing):
+    """Return the numbers that the first function of an `Argmin` has by default, and the second too or not at all.
+
+    They are numbers of the problem like those that are drawn: one of them may be inverted, or forgotten.
+    """
+    if not isinstance(thing, Argmin):
+        return {}
+    numbers = [defaults_of(getattr(thing, role)) for role in thing.roles]
+    taken = arguments_of("update", thing.update)[1]
+    return {name: value for name, value in numbers[0].items()
+            if name not in thing.blocks and (name not in taken or numbers[1].get(name) == value)}
+
+
+def defaults_of(given):
+    """Return the numbers that a function takes where it is not given others: its step sizes and penalties."""
+    parameters = inspect.signature(given).parameters.values()
+    return {p.name: p.default for p in parameters if isinstance(p.default, float)}
 
 
 def sizes_text(values):
@@ -567,6 +587,11 @@ def alterations(values):
         yield f"the sign of {name} is wrong", -value
         yield f"{name}/2 stands where {name} should", value / 2
         yield f"2 {name} stands where {name} should", 2 * value
+        if name in numbers:
+            yield f"{name}/4 stands where {name} should", value / 4
+            yield f"4 {name} stands where {name} should", 4 * value
+            if 0 < value < 1:
+                yield f"1 − {name} stands where {name} should", 1 - value
         if np.ndim(value) == 2 and len(value) == len(value.T) > 1:
             yield f"{name} is transposed", value.T
         if np.all(value > 0):
@@ -894,16 +919,24 @@ def argmin_reasons(case, u, probed):
              *maximum_reasons(case, u, probed),
              *["all its rows are the same: one is taken for all"] * has_equal_rows(case, u, lower),
              *(what for what, x in minimiser_guesses(case, u) if passes(x))]
+    own, shared = ({name: value for name, value in defaults_of(getattr(case.thing, role)).items()
+                    if name not in case.all[0]} for role in ("update", "energy"))
+    found += [f"its {name} is {own[name]:g} by default, that of the energy {shared[name]:g}"
+              for name in own if name in shared and own[name] != shared[name]]
     fixed = case.wanted["update"] == []  # an array that is given, whatever is drawn
     found += filter(lambda what: fixed or not disproved(case, what), altered_reasons(
         case, passes_of, lambda result: not form_reason(case, result) and passes(case.block(result))))
     found += [*explicit_reasons(case, u, case.block()), *apart_reasons(case, u, enough)]
     found += [what for what, x in moved_guesses(case) if passes(x)]
+    if stem(case.thing.blocks[0]) == "theta":  # a fact, whatever else may explain it
+        found += [what for what in seen_in(case, u, lower) if what.startswith("only the last row")]
     if not found and repeated_comes_nearer(case, u, probed):
         return ["it is one step, or a few, of an iteration that has not converged: repeated, it comes to the minimiser"]
+    found = found or unread_reasons(case)
+    near = None if found else probed_around(case, u, local=True)
     if found or case.thing.project is not None:
-        return found
-    near = probed_around(case, u, local=True)
+        return found or ["among the points of the set nearby it is no worse, to first order: it is another stationary "
+                         "point, as of another singular vector or sign"] * bool(near.bent or not near.excess)
     if near.bent:
         return [f"it is {near.bent}, no minimum: only the slope vanishes there"]
     if not near.excess:
@@ -911,7 +944,59 @@ def argmin_reasons(case, u, probed):
     steps = (case.wanted["update"] is None or set(case.thing.blocks) & set(case.wanted["update"]))
     seen = [*strange_reasons(case, u), *(() if steps else cut_reasons(case, u, lower)), *seen_in(case, u, lower),
             *(() if at_bound(case, u) else left_terms(case, u, lower))]
+    seen = seen or [what for what, x in last_guesses(case, u) if passes(x)] or between_reasons(case, u)
     return seen or depends_reasons(case, lambda other: slope_at(other, other.block(result_of(other))))
+
+
+def unread_reasons(case):
+    """Return of which square arrays an update reads one triangle alone, where the energy depends on both."""
+    here, found = result_of(case), []
+    for name, value in case.values.items():
+        if not isinstance(value, np.ndarray) or value.ndim != 2 or len(value) != len(value.T) or len(value) < 2 or (
+                name in case.thing.blocks or np.allclose(value, value.T)):
+            continue
+        shaken = np.random.default_rng(5).uniform(0.5, 0.9, value.shape)
+        reads, matters = [], []
+        for part in (np.triu, np.tril):
+            other = {**case.values, name: value + part(value * (shaken - 1), 1 if part is np.triu else -1)}
+            result = tried(result_of, case, other)
+            reads.append(result is None or not np.array_equal(vector(result), vector(here)))
+            matters.append(case.energy(other) != case.energy(case.values))
+        if all(matters) and reads[0] != reads[1]:
+            found.append(f"it reads {name} {'above' if reads[0] else 'below'} its diagonal alone, as if it were "
+                         "symmetric")
+    return found
+
+
+def between_reasons(case, u):
+    """Return whether what is wrong lies between two sizes of another array: the threshold of a branch.
+
+    The entries of all draws are taken together, if they have the same numbers.
+    """
+    numbers = [{name: value for name, value in values.items() if np.ndim(value) == 0} for values in case.all]
+    if len(case.thing.blocks) > 1 or any(other != numbers[0] for other in numbers) or is_coupled(case, u):
+        return []
+    parts = []
+    for values in case.all:
+        other = replace(case, values=values)
+        result = tried(result_of, other)
+        if result is None or form_reason(other, result):
+            return []
+        parts.append((other, x := other.block(result), lower_entries(other, x, probed_around(other, x))))
+    found = []
+    for name in case.values:
+        sizes = [vector(other.values[name]) for other, *_ in parts]
+        if name in case.thing.blocks or any(len(size) != len(x) for size, (_, x, _) in zip(sizes, parts)):
+            continue
+        size, wrong = abs(np.concatenate(sizes)), np.concatenate([lower for *_, lower in parts])
+        if wrong.sum() < 3 or wrong.all():
+            continue
+        low, high = size[wrong].min(), size[wrong].max()
+        below, above = size[~wrong] < low, size[~wrong] > high
+        if np.all(below | above) and below.sum() > 1:
+            where = f"between about {low:.2g} and {high:.2g}" if above.sum() > 1 else f"more than about {low:.2g}"
+            found.append(f"it is wrong only where |{name}| is {where}: there a branch begins, or ends")
+    return found
 
 
 def maximum_reasons(case, u, probed):
@@ -929,9 +1014,19 @@ def maximum_reasons(case, u, probed):
 
 
 def disproved(case, what):
-    """Whether a mistake that would explain a wrong update does not explain it where all arrays are a fifth as large."""
-    other = replace(case, values={name: value / 5 if isinstance(value, np.ndarray) else value
-                                  for name, value in case.values.items()})
+    """Whether a mistake that would explain a wrong update does not explain it where all arrays are a fifth as large.
+
+    Or where numbers that both functions have by default are others: with ε = ½ a factor ε is a root.
+    """
+    both = {name: 0.8 * value for name, value in shared_defaults(case.thing).items()
+            if name in (case.wanted["update"] or ())}
+    return any(disproved_at(case, what, values) for values in (
+        {name: value / 5 for name, value in case.values.items() if isinstance(value, np.ndarray)}, both) if values)
+
+
+def disproved_at(case, what, others):
+    """Whether a mistake explains a wrong update no more where some values are others."""
+    other = replace(case, values={**case.values, **others})
     made = [values for text, values in alterations(other.values) if text == what]  # of N rows, several
     result = tried(result_of, other)
     if not made or result is None or form_reason(other, result) or not np.any(u := other.block(result)):
@@ -970,16 +1065,48 @@ def minimiser_guesses(case, u):
         yield from lengths(case, old, u - old, f"the sign of the step from {name} is wrong", {
             0.5: f"it takes half of the step from {name}", 2.0: f"it takes twice the step from {name}"},
             "it takes {:.3g} times " + f"the step from {name}")
+        if name in alike and name not in case.thing.blocks:
+            yield f"it should be {name} as it is, which it moves", old
     sizes = {value: f"it is off by a factor {name}" for name, value in reversed(case.sizes().items())}
     plain = {0.5: "it is off by a factor ½", 2.0: "it is off by a factor 2"}
     yield from lengths(case, 0 * u, u, "its sign is wrong", plain | sizes, "it is off by the constant factor {:.6g}")
     if np.any(u):
         yield "it should be 0: what is below a threshold is not cut there", 0 * u
     shape = shape_of(case.values[case.thing.blocks[0]])
+    yield from unshrunk_guesses(case, u)
     if len(shape) == 2 and shape[0] == shape[1] and shape[0] ** 2 == len(u):
         yield "it is transposed", u.reshape(shape).T.ravel()
         if np.linalg.cond(u.reshape(shape)) < 1e6:
             yield "it is the inverse of what it should be", np.linalg.inv(u.reshape(shape)).ravel()
+
+
+def unshrunk_guesses(case, u):
+    """Yield (what is wrong, u⁺ with that undone): a hard threshold, of entries or norms, where a soft one should be."""
+    shape, ways = shape_of(case.values[case.thing.blocks[0]]), {"each entry": np.sign(u)}
+    if len(case.thing.blocks) == 1 and len(shape) == 2 and min(shape) > 1 and np.any(u):
+        left, sizes, right = np.linalg.svd(u.reshape(shape), full_matrices=False)
+        ways["each singular value"] = ((left * (sizes > 1e-9 * sizes[0])) @ right).ravel()
+        for axis, what in ((1, "the norm of each row"), (0, "the norm of each column")):
+            norm = np.linalg.norm(u.reshape(shape), axis=axis, keepdims=True)
+            ways[what] = (u.reshape(shape) / np.where(norm > 0, norm, 1)).ravel()
+    for what, way in ways.items():
+        t = best_length(case, u, way) if np.any(way) else math.nan
+        if math.isfinite(t) and abs(t) > 1e-6 and len(u) > 1 and np.ptp(abs(u)) > 0:
+            size = "large: it is cut (a hard threshold), not shrunk" if t < 0 else "small: it is shrunk too far"
+            yield f"{what} that is not 0 is too {size}, all by one number", u + t * way
+
+
+def last_guesses(case, u):
+    """Yield (what is wrong, u⁺ with that undone): the last row alone, or the last entry of a vector, is moved."""
+    block, new = case.thing.blocks[0], u.copy()
+    shape = shape_of(case.values[block])
+    if len(case.thing.blocks) > 1 or not shape or shape[0] < 2:
+        return
+    for k in range(len(u) - math.prod(shape[1:]), len(u)):
+        t = best_length(case, new, np.eye(len(u))[k])
+        new[k] += t if math.isfinite(t) else 0.0
+    what = f"only the last {'row' if len(shape) > 1 else 'entry'} of {block} is wrong"
+    yield what + ", the bias" * (stem(block) == "theta"), new
 
 
 def moved_guesses(case):
@@ -990,7 +1117,7 @@ def moved_guesses(case):
     for name, centre in alike.items() if not others else ():
         moved = {**case.values, **{other: value - centre for other, value in alike.items()}}
         result = tried(result_of, case, moved) if name != block else None
-        if result is not None and not form_reason(case, result):
+        if result is not None and not form_reason(case, result) and np.any(case.block(result)):
             yield (f"it is right where {name} is 0 alone: it shrinks towards 0, not {name}, or {name} is not taken off "
                    "before, or not put back after"), centre.ravel() + case.block(result)
 
@@ -1310,16 +1437,34 @@ def same_values(some, others):
 
 
 def too_long_reasons(case, values):
-    """Return whether a tenth of a sweep's step would lower the energy."""
-    new, names = swept(case, values)
+    """Return whether a tenth of each sweep's step would lower the energy, to the end, or no part of it would.
 
-    def part(name, t):
-        x = vector(values[name])
-        return filled([values[name]], x + t * (vector(new[name]) - x))[0][0]
+    To the end: towards a wrong point the energy may fall at first.
+    """
+    def after(values, t):
+        new, names = swept(case, values)
+        parts = {}
+        for name in names:
+            x = vector(values[name])
+            parts[name] = filled([values[name]], x + t * (vector(new[name]) - x))[0][0]
+        return {**values, **parts}
 
-    tenth = case.energy({**values, **{name: part(name, 0.1) for name in names}})
-    return ["the step is too long: a tenth of it lowers the energy; or it is made for other values of the rest than "
-            "it is taken at (old ones for new)"] * bool(tenth < case.energy(values))
+    begin = float(case.energy(values))
+    rises = [float(case.energy(after(values, t))) - begin for t in (1e-4, 1e-3, 1e-2)]
+    if min(rises) > 0 and all(5 < longer / shorter < 20 for shorter, longer in itertools.pairwise(rises)):
+        return ["a sweep leads up, however short its step: not its length is wrong but its direction, by a sign, a "
+                "weight or a factor in it"]
+    for t in (0.1, 0.01) if begin > float(case.energy(after(values, 0.1))) else ():
+        here, energies = values, [begin]
+        for _ in range(SWEEPS):
+            here = after(here, t)
+            energies.append(float(case.energy(here)))
+            if not energies[-1] <= energies[-2] + case.thing.tolerance * abs(energies[-2]):
+                break
+        else:
+            return ["the step is too long: a tenth of it lowers the energy; or it is made for other values of the rest "
+                    "than it is taken at (old ones for new)"]
+    return []
 
 
 def one_by_one_reasons(case, values):

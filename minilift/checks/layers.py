@@ -656,6 +656,8 @@ def damping_mistakes(C, b, damping, rows, got):
     solved |= {
         "the damping is added to the singular values, not to their squares":
             of_eigenvalues(lambda w: 1 / (np.sqrt(w) + damping) ** 2),
+        "the singular values of the input stand where their squares should":
+            of_eigenvalues(lambda w: 1 / (np.sqrt(w) + damping)),
         "the root of the damped Gram matrix is inverted, not the matrix":
             of_eigenvalues(lambda w: (w + damping) ** -0.5)}
     right = np.linalg.solve(C + damping * one, b)
@@ -664,6 +666,15 @@ def damping_mistakes(C, b, damping, rows, got):
         if abs(other - damping) > 5e-3 * damping and other > 0:
             solved[f"the damping is {other / damping:.3g} times what it should be"] = of_eigenvalues(
                 lambda w: 1 / (w + other))
+        share, other = np.linalg.lstsq(np.stack([(C @ got).ravel(), got.ravel()], axis=1), b.ravel(), rcond=1e-9)[0]
+        if share > 0 and other > 0 and got.size > 2 and abs(share - 1) > 5e-3 and abs(share - other / damping) > 5e-3:
+            solved[f"in its matrix ãᵀã is multiplied by {share:.3g}, the damping by {other / damping:.3g}"] = (
+                of_eigenvalues(lambda w: 1 / (share * w + other)))
+    if C[-1, -1] > 0:
+        centred = C - np.outer(C[-1], C[-1]) / C[-1, -1]
+        centred[-1, -1] = C[-1, -1]
+        solved["the input is centred: its covariance stands where its second moments should"] = np.linalg.solve(
+            centred + damping * one, b)
     solved |= {
         "weights and bias are solved apart, each with the other's old value (Jacobi)": np.linalg.solve(apart, b),
         "it has the diagonal of the Gram matrix alone": b / (np.diag(C)[:, None] + damping),

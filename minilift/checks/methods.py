@@ -18,7 +18,7 @@ from functools import cached_property
 import numpy as np
 
 from minilift.checks import lifted
-from minilift.checks.claims import minimum_finding
+from minilift.checks.claims import defaults_of, minimum_finding
 from minilift.checks.layers import damping_mistakes, design_matrix, to_host
 from minilift.checks.networks import (
     NetCase,
@@ -372,6 +372,9 @@ def descends(claimed, case):
     cosine = inner(slopes, d) / (norm * length) if length > 0 else 0.0
     if cosine > 0:
         return Finding(-cosine, 0.0, why)
+    if claimed.told is not claimed.method:
+        right = tried(directions_of, told_alone(claimed.told), case)
+        only_if(right is None or inner(slopes, right) > 0, f"{claimed.told!r} itself leads up here")
     reasons = compare_blocks(case, d, scaled_blocks(case, slopes)).mistakes()
     reasons = (*(reason for reason in reasons if "sign" in reason or "zero" in reason), "it leads up, not down")
     return Finding(-cosine if cosine else 1.0, 0.0, why, reasons)
@@ -450,12 +453,6 @@ def minimises_objective(claimed, case):
         return found.retold(with_damped)
 
     return worst_block([(block.l, finding(block, step)) for block, step in recorded_blocks(claimed.method, case)])
-
-
-def defaults_of(objective):
-    """Return the numbers that an objective takes where it is not given others: its step sizes and penalties."""
-    parameters = inspect.signature(objective).parameters.values()
-    return {p.name: p.default for p in parameters if isinstance(p.default, float)}
 
 
 def damped_reasons(claimed, case, block, step):
@@ -705,6 +702,7 @@ def krylov_mistakes(prox, steps, joint, d):
             "it takes 1 step of CG too few": krylov_step(M, b, steps - 1, joint),
             "it takes 1 step of CG too many": krylov_step(M, b, steps + 1, joint),
             "it is the exact solution": np.linalg.solve(M, b),
+            "its products are with ãᵀã, without the damping": krylov_step(prox.case.gram[l], b, steps, joint),
             "it is steepest descent: its directions are not conjugate": cg_steps(M, b, steps, lambda new, old: 0 * new),
             "β is inverted: old/new": cg_steps(M, b, steps, lambda new, old: old / np.maximum(new, 1e-300)),
             "it is preconditioned by the diagonal": root * krylov_step(root * M * root.T, root * b, steps, joint),
@@ -918,7 +916,14 @@ def foof_exact(claimed, case):
     only_if(not isinstance(told, KFAC), "it is not said to be FOOF alone")
     tau_theta, gamma = 1 / (len(case.X) * told.damping), 1 / summed_weight(case)
     prox = Proximal(case, dict.fromkeys(case.net.maps, tau_theta), case.net.maps, gamma)
-    return prox.finding(claimed, prox.factors)
+
+    def mistakes(d):
+        return case.per_map(lambda l: prox.mistakes_in(l, d[l]) | from_zero.get(l, {}))
+
+    share, unit = 1 - told.decay, case.per_map(lambda l: np.eye(len(case.gram[l])))
+    from_zero = {l: {"the average starts from 0: the first factor has the weight 1 − decay, not 1": np.linalg.solve(
+        share * case.gram[l] + unit[l] / tau_theta, prox.slopes[l])} for l in case.net.maps if told.decay}
+    return prox.finding(claimed, prox.factors, mistakes)
 
 
 @equation("K-FAC's direction from dense factors", "(A + λ_A I) d_l (S + λ_S I) = ∇J, or A d_l S + λ d_l = ∇J",
@@ -927,10 +932,18 @@ def kfac_exact(claimed, case):
     told = told_as(claimed, KFAC)
     only_if(case.plain, "its dense S is found on chains of fully connected maps")
     other = fresh(told, fisher="type2" if told.fisher == "empirical" else "empirical")
+    factors, N, weight = kronecker_factors(told, case), len(case.X), summed_weight(case)
+    weights = {"A is a sum over the samples, it should be a mean": (N, 1.0),
+               "S is a sum over the samples, it should be a mean": (1.0, N),
+               "A and S are sums over the samples, they should be means": (N, N),
+               "S is made of the signals of the mean loss, 1/N² as large: it wants each sample's own": (1.0, weight**2)}
     return compare_blocks(case, directions_of(claimed.method, case),
                           scaled_blocks(case, kfac_reference(told, case), least=1e-5),
                           lambda: case.by_map({f"S is {other.fisher}": kfac_reference(other, case),
-                                               "π is inverted": kfac_reference(told, case, power=-1)}),
+                                               "π is inverted": kfac_reference(told, case, power=-1),
+                                               **{why: kfac_reference(told, case, case.per_map(
+                                                   lambda l, a=a, s=s: [a * factors[l][0], s * factors[l][1]]))
+                                                  for why, (a, s) in weights.items()}}),
                           {**case.factors, "damping": told.damping})
 
 
@@ -947,14 +960,22 @@ def averages_its_factors(claimed, case):
     def averaged(kept, new, rate):
         return case.per_map(lambda l: [rate * old + (1 - rate) * own for old, own in zip(kept[l], new[l])])
 
+    def case_of(factors, change):
+        A = case.per_map(lambda l: change(factors[l][0]))
+        return case.per_map(lambda l: [A[l], change(factors[l][1]) if isinstance(told, KFAC) else factors[l][1]])
+
     def of(rates):
         first, second, third = each
+        if rates is None:  # from 0, with the full decay
+            rates, share = [told.decay] * 2, 1 - told.decay
+            first = case_of(first, lambda factor: share * factor)
         return kfac_reference(told, last, averaged(averaged(first, second, rates[0]), third, rates[1]))
 
     rates = [min(1 - 1 / k, told.decay) for k in (2, 3)]
     mistakes = {"the average has its full decay from the second batch on, not min(1 − 1/k, decay)": [told.decay] * 2,
                 "the weights of the average are exchanged: old factors and new": [1 - r for r in rates],
-                "there is no average: the factors are those of the last batch": [0.0, 0.0]}
+                "there is no average: the factors are those of the last batch": [0.0, 0.0],
+                "the average starts from 0: the first factor has the weight 1 − decay, not 1": None}
     return compare_blocks(last, case.per_map(lambda l: to_numpy(steps[l])), scaled_blocks(last, of(rates), least=1e-5),
                           lambda: case.by_map({name: of(other) for name, other in mistakes.items()}))
 
