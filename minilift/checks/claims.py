@@ -1117,7 +1117,7 @@ def moved_guesses(case):
     for name, centre in alike.items() if not others else ():
         moved = {**case.values, **{other: value - centre for other, value in alike.items()}}
         result = tried(result_of, case, moved) if name != block else None
-        if result is not None and not form_reason(case, result) and np.any(case.block(result)):
+        if result is not None and not form_reason(case, result):
             yield (f"it is right where {name} is 0 alone: it shrinks towards 0, not {name}, or {name} is not taken off "
                    "before, or not put back after"), centre.ravel() + case.block(result)
 
@@ -1452,8 +1452,8 @@ def too_long_reasons(case, values):
     begin = float(case.energy(values))
     rises = [float(case.energy(after(values, t))) - begin for t in (1e-4, 1e-3, 1e-2)]
     if min(rises) > 0 and all(5 < longer / shorter < 20 for shorter, longer in itertools.pairwise(rises)):
-        return ["a sweep leads up, however short its step: not its length is wrong but its direction, by a sign, a "
-                "weight or a factor in it"]
+        return ["a sweep increases the energy, however short its step: its direction is wrong, not its length, by a "
+                "sign, a weight or a factor in it"]
     for t in (0.1, 0.01) if begin > float(case.energy(after(values, 0.1))) else ():
         here, energies = values, [begin]
         for _ in range(SWEEPS):

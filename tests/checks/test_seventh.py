@@ -174,7 +174,7 @@ def solved(a, g, lam):
 
 
 @pytest.mark.parametrize(("claim", "words", "astray"), [
-    (ml.Argmin(shrinkage, lambda v: np.where(abs(v) > 1, v, 0), "z"), "beyond its threshold", "coupled"),
+    (ml.Argmin(shrinkage, lambda v: np.where(abs(v) > 1, v, 0), "z"), "a hard threshold", "coupled"),
     (ml.Argmin(tilted, near_minimiser, "z", draw=lambda rng: {"z": rng.normal(size=(1, 1)), "v": np.zeros((1, 1))}), "",
      "several together"),
     (ml.Equal(lambda a, g: solved(a, g, 1.0), lambda a, g: solved(a, g, 0.5)), "", "constant in each problem"),
