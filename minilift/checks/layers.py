@@ -666,10 +666,6 @@ def damping_mistakes(C, b, damping, rows, got):
         if abs(other - damping) > 5e-3 * damping and other > 0:
             solved[f"the damping is {other / damping:.3g} times what it should be"] = of_eigenvalues(
                 lambda w: 1 / (w + other))
-        share, other = np.linalg.lstsq(np.stack([(C @ got).ravel(), got.ravel()], axis=1), b.ravel(), rcond=1e-9)[0]
-        if share > 0 and other > 0 and got.size > 2 and abs(share - 1) > 5e-3 and abs(share - other / damping) > 5e-3:
-            solved[f"in its matrix ãᵀã is multiplied by {share:.3g}, the damping by {other / damping:.3g}"] = (
-                of_eigenvalues(lambda w: 1 / (share * w + other)))
     if C[-1, -1] > 0:
         centred = C - np.outer(C[-1], C[-1]) / C[-1, -1]
         centred[-1, -1] = C[-1, -1]
@@ -682,6 +678,12 @@ def damping_mistakes(C, b, damping, rows, got):
         "the bias is not damped": np.linalg.lstsq(undamped_bias, b, rcond=None)[0],
         "it is the gradient: the step is explicit, not implicit": b,
         "it is the gradient divided by the damping: the step is explicit, not implicit": b / damping}
+    if got.shape == b.shape and got.size > 2 and np.any(got):
+        system = np.stack([(C @ got).ravel(), got.ravel()], axis=1)
+        share, other = np.linalg.lstsq(system, b.ravel(), rcond=1e-9)[0] / (1, damping)
+        if min(share, other) > 1e-3 and min(abs(share - 1), abs(share - other)) > 5e-3:
+            solved[f"in its matrix ãᵀã is multiplied by {share:.3g}, the damping by {other:.3g}"] = (
+                of_eigenvalues(lambda w: 1 / (share * w + other * damping)))
     if got.shape == b.shape and (values > 1e-9 * values[-1]).sum() > KRYLOV:
         powers = np.stack([of_eigenvalues(lambda w, k=k: (w / values[-1]) ** k).ravel() for k in range(KRYLOV)], axis=1)
         solved[Guess("it is a few steps of an iteration that has not converged")] = (
