@@ -256,7 +256,7 @@ class Network(Settings):
         checked = {}
         for name, owner in owners.items():
             array = real_array(f"load_state_dict: {name}", arrays[name], self.dtype, self.xp)
-            shape = owner.theta_shape if name.startswith("theta") else (2, owner.channels)
+            shape = owner.theta_shape if name.startswith("theta") else getattr(owner, name.rpartition("_")[0]).shape
             if array.shape != shape:
                 raise ValueError(f"load_state_dict: {name}: {owner!r} expects shape {shape}, got {array.shape}")
             if not bool(self.xp.isfinite(array).all()):

@@ -1261,11 +1261,50 @@ def gradient_is_derivative(thing, case):
         if tangents.full:
             off = mine - reference.value
             wrong = abs(off) > 1e-5 * np.max(abs(reference.value))
-            found += [*seen_in(case, x, wrong), *missing_terms(case, x, off, wrong, defect)]
+            found += [*block_reasons(case, mine, reference.value), *seen_in(case, x, wrong),
+                      *missing_terms(case, x, off, wrong, defect)]
             found = found or [*no_gradient_reasons(case, x), *depends_reasons(case, defect)]
         return list(dict.fromkeys(found))
 
     return finding._replace(reasons=reasons)
+
+
+def block_reasons(case, got, right):
+    """Return in which of several blocks a gradient is wrong, and how, if it is right in others."""
+    names = case.thing.blocks
+    ends = np.cumsum([len(vector(case.values[name])) for name in names])[:-1]
+    parts = dict(zip(names, zip(np.split(got, ends), np.split(right, ends))))
+    wrong = [name for name, (mine, ours) in parts.items() if np.max(abs(mine - ours)) > 1e-5 * np.max(abs(right))]
+    if len(wrong) == len(names):
+        return []
+    found = []
+    for name in wrong:
+        mine, ours = (part.reshape(shape_of(case.values[name])) if isinstance(case.values[name], np.ndarray) else part
+                      for part in parts[name])
+        moved = [moved_block(case, name, mine.ravel(), other, parts[other][0]) for other in names if other not in wrong]
+        said = filter(None, [*compare(mine, dense(ours), factors=case.sizes()).mistakes(), *moved])
+        found += [f"it is wrong in {name} alone: {reason}" for reason in said]
+    return found or [f"it is wrong in {' and '.join(wrong)} alone"]
+
+
+def moved_block(case, name, got, other, slope):
+    """Return whether a gradient in one block is that after a step of another along its own gradient, or None."""
+    one = replace(case, thing=replace(case.thing, block=name))
+
+    def at(t):
+        moved = filled([case.values[other]], vector(case.values[other]) - t * slope)[0][0]
+        there = replace(one, values={**case.values, other: moved})
+        return gradient(there.at, there.block(), Tangents(got.shape)).value
+
+    t, here, h = 0.0, at(0.0), 1e-4
+    for _ in range(8):
+        along = (at(t + h) - here) / h
+        t += float(np.vdot(along, got - here) / (np.vdot(along, along) + 1e-300))
+        here = at(t)
+        if not np.all(np.isfinite(here)):
+            return None
+    return (f"it is taken at the new {other}, after a step along its gradient, not at the one that is given"
+            if abs(t) > 1e-6 and fits(got, here) else None)
 
 
 def no_gradient_reasons(case, x):
@@ -1280,8 +1319,10 @@ def no_gradient_reasons(case, x):
         return []
     sides = w @ one.value, v @ other.value
     size = np.linalg.norm(one.value) * np.linalg.norm(w) + np.linalg.norm(other.value) * np.linalg.norm(v)
-    return ["it is the gradient of no function, its derivative is not symmetric: a matrix should be transposed, or "
-            "what depends on the block is held constant"] * bool(abs(sides[0] - sides[1]) > 1e-3 * size)
+    why = ("a matrix should be transposed, what depends on the block is held constant, or something is taken at "
+           "another point or step")
+    return [f"it is the gradient of no function, its derivative is not symmetric: {why}"] * bool(
+        abs(sides[0] - sides[1]) > 1e-3 * size)
 
 
 def missing_terms(case, x, off, wrong, defect):

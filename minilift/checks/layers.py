@@ -482,12 +482,15 @@ def rows_reasons(phi, case, rows, product):
         reasons.append("rows(a) are off by a constant factor")
     if seen.shape == rows.shape and fits(np.sort(seen, axis=1), np.sort(rows, axis=1)):
         reasons.append("rows(a) hold the right entries in another order than θ")
+    if not reasons and adjoint_in_theta(phi, case).holds:
+        reasons.append("rows(a) is not what W is multiplied by: forward and adjoint_theta agree on other rows")
     return reasons
 
 
 @claim("map", "a convolution is the cross-correlation of the padded images", "z = a ⋆ W + b", "definition")
 def convolution_is_correlation(phi, case):
     only_if(isinstance(phi, Conv2d), "it is no Conv2d")
+    only_if(type(phi).rows is Conv2d.rows, "it states patches of its own, rows(a), to which forward is held")
     k, p, s = phi.kernel, phi.pad, phi.stride
     W = case.theta[:-1].reshape(k, k, phi.c_in, phi.c_out)
     padded = np.pad(case.a, ((0, 0), (p, p), (p, p), (0, 0)))
@@ -557,9 +560,24 @@ def input_adjoint_mistakes(phi, case, tangents, got):
     if g.ndim != 2 or case.a.ndim != 2 or theta.shape != (case.a.shape[1] + 1, g.shape[1]):
         return {}
     mistakes = {"the bias row is used as a row of weights": g @ theta[1:].T,
-                "the bias is added to it": g @ theta[:-1].T + theta[-1].sum()}
+                "the bias is added to it": g @ theta[:-1].T + theta[-1].sum(),
+                **before_weights(phi, case, g @ theta[:-1].T)}
     if theta.shape[0] - 1 == theta.shape[1]:
         mistakes["the weights are not transposed"] = g @ theta[:-1]
+    return mistakes
+
+
+def before_weights(phi, case, signal):
+    """Return what comes out of mistakes in the adjoint of what a map does to a before W, a matrix by rows(a)."""
+    unit = np.eye(case.a.shape[1])
+    if not hasattr(phi, "rows") or (matrix := case.call(phi.rows, unit) - case.call(phi.rows, 0 * unit)).shape != (
+            unit.shape) or np.allclose(matrix, unit):
+        return {}
+    mistakes = {"what is done to a before W is left out: it is g Wᵀ": signal,
+                "what is done to a before W should be transposed": signal @ matrix}
+    if np.linalg.cond(matrix) < 1e6:
+        inverse = np.linalg.inv(matrix)
+        mistakes["the inverse of what is done to a before W stands where its transpose should"] = signal @ inverse
     return mistakes
 
 
@@ -730,7 +748,12 @@ def transfer_shapes(sigma):
     vectors, images = [(5,), (channels,), (4,), (6,), (12,)], [(4, 5, 2), (4, 5, channels), (7, 6, 3), (9, 8, 1)]
     stated = [shape for shape in vectors + images if fits_shapes(sigma, [shape])]
     # one that pairs units may say that it takes an odd number, and raise
-    taken = [shape for shape in stated if tried(sigma.apply, np.zeros((2, *shape))) is not None] or stated
+    values = {shape: np.linspace(-3, 3, 2 * math.prod(shape)).reshape(2, *shape) for shape in stated}
+    runs = {shape: tried(sigma.apply, z) for shape, z in values.items()}
+    taken = [shape for shape in stated if runs[shape] is not None] or stated
+    # one that is made for vectors may take an image in apply, and raise in its adjoint
+    taken = [shape for shape in taken if runs[shape] is not None and tried(
+        lambda z, run: sigma.adjoint(z, *run, run[0]), values[shape], runs[shape]) is not None] or taken
     first = sample_shape(sigma, [*taken, *vectors])
     return [first, first, next((shape for shape in images if shape in taken), first)]
 
@@ -1044,7 +1067,9 @@ def where_differs(case, function, slope):
         wrong = off > 2e-8 * (1 + abs(right))
         if np.any(wrong):
             break
-    return where_wrong(z[0], wrong[0]), off, right
+    ends = np.flatnonzero(np.diff(wrong[0]))
+    fades = any(off[0, end : end + 2].max() < 1e-5 * off.max() for end in ends)  # as where σ saturates: no place begins
+    return None if fades else where_wrong(z[0], wrong[0]), off, right
 
 
 def where_wrong(z, wrong):
@@ -1132,6 +1157,11 @@ def structure_reasons(sigma, case, a, aux, got, right):
     for axes, what in ((range(whole.ndim - 1), "the batch"), (range(1, whole.ndim), "a sample")):
         if constant_along(whole - right, axes):
             reasons.append(f"a term is missing that is the same throughout: that of the mean over {what}")
+    gap = whole - right
+    rows = [row[on] for row, on in zip(gap, a != 0)] if a.shape == gap.shape else []
+    if not reasons and np.any(gap) and not np.any(gap[a == 0]) and any(1 < len(row) < gap[0].size for row in rows) and (
+            all(np.ptp(row) <= 1e-5 * np.max(abs(gap)) for row in rows if len(row))):
+        reasons.append("what is wrong is the same in all entries of a sample where σ(z) is not 0: the mean over these")
     units = np.eye(case.z.size).reshape(-1, *case.z.shape) if case.z.size <= 60 else ()
     diagonal = [directional(lambda z: case.apply(sigma, z, case.training)[0], case.z, unit).value.ravel()[k]
                 for k, unit in enumerate(units)]
@@ -1340,6 +1370,11 @@ class LossCase(Case):
         """Return the loss; of complex outputs, if it can."""
         return self.loss_value(loss, z, self.y)
 
+    def alike(self):
+        """Return one more problem of this kind."""
+        shares = np.random.default_rng(10).uniform(0.6, 1, self.z.shape)
+        return replace(self, z=shares * self.z, w=shares * self.w, tau=shares.flat[0] * self.tau)
+
 
 def loss_cases(loss, rng, xp):
     """Return a loss and random problems for it: one sample, one output, wide and tall."""
@@ -1408,24 +1443,42 @@ def slope_of_loss_reasons(loss, case, got, reference):
     if not np.allclose(got[:1], alone, rtol=1e-9, atol=1e-12):
         return ["the gradient of a sample depends on the others: a softmax or mean over the wrong axis"]
     difference = got - reference.value
+    others = (case.y + 1) % case.z.shape[1] if case.y.ndim == 1 == len(case.y) else np.roll(case.y, 1)
     other, rolled = (case.call(loss.gradient, case.w, y) - gradient(
-        lambda z, y=y: case.loss_value(loss, z, y), case.w).value for y in (case.y, np.roll(case.y, 1)))
+        lambda z, y=y: case.loss_value(loss, z, y), case.w).value for y in (case.y, others))
     if fits(other, difference) and np.any(difference) and not fits(rolled, difference):
         return ["what is wrong depends on the targets y alone: value and gradient take them differently, or the sign"]
+    if case.y.ndim == 1 and case.z.shape[1] > 1 and (weights := tried(weight_reasons, loss, case)):
+        return weights
     if case.y.ndim == 1 and case.z.shape[1] > 2:
         wrong = abs(difference) > 1e-5 * np.max(abs(reference.value))
         true = np.arange(case.z.shape[1]) == case.y[:, None]
         if np.any(wrong) and not np.any(wrong & ~true):
             return [Guess("it is wrong in the entry of the label alone")]
-        factors = (got * reference.value).sum(axis=1) / ((reference.value**2).sum(axis=1) + 1e-300)
-        if np.ptp(factors) > 1e-3 and fits(got, factors[:, None] * reference.value):
-            return [Guess("each sample is off by a factor of its own: a weight of its class, or sample, is missing")]
     if case.y.shape == case.z.shape:
         gap, wrong = abs(case.z - case.y).ravel(), abs(difference.ravel()) > 1e-5 * np.max(abs(reference.value))
         if where_wrong(gap, wrong) and 1 < wrong.sum() < len(gap) - 1:
             return ["it is right near the target and wrong beyond some |z − y|: where it is cut off, or the slope there"
                     if gap[wrong].min() > gap[~wrong].max() else "it is right for some |z − y| alone"]
+    if named_transfer(loss) is not None and type(loss).gradient is Loss.gradient:
+        return ["value and transfer do not go together: the gradient, f(z) − y of its transfer f, is not that of the "
+                "value"]
     return []
+
+
+def weight_reasons(loss, case):
+    """Return whether a gradient is off by a factor for each sample, looked for with enough outputs to tell."""
+    wide = loss_case(loss, np.random.default_rng(9), case.xp, 6, 4, 1.0)
+    factors = []
+    for z in (wide.z, wide.w):
+        right, got = gradient(lambda z: wide.value(loss, z), z).value, wide.call(loss.gradient, z, wide.y)
+        factors.append((got * right).sum(axis=1) / ((right**2).sum(axis=1) + 1e-300))
+        if np.ptp(factors[-1]) < 1e-3 or not fits(got, factors[-1][:, None] * right):
+            return []
+    if np.allclose(*factors, rtol=1e-4):
+        return ["each sample is off by a factor of its own: a weight of its class, or sample, is missing"]
+    return ["each sample is off by a factor that depends on its outputs: a weight that does so is held constant, its "
+            "derivative is missing"]
 
 
 def named_transfer(loss):
@@ -1572,9 +1625,17 @@ def loss_predicts(loss, case):
     only_if(getattr(loss, "classification", False) and hasattr(loss, "predict"), "it does not classify")
     predicted, of_each = case.call(loss.predict, case.z), hasattr(loss, "value_per_sample")
     only_if(of_each, "it has no loss of each sample")
-    losses = [case.call(loss.value_per_sample, case.z, np.full(len(case.z), label)) for label in range(case.z.shape[1])]
-    excess = np.array([losses[label][i] for i, label in enumerate(predicted)]) - np.min(losses, axis=0)
-    return Finding(float(np.max(excess)), 1e-9, ROUNDING, ("predict is not the label of the least loss",))
+
+    def of_labels(z):
+        return np.stack([case.call(loss.value_per_sample, z, np.full(len(z), label)) for label in range(z.shape[1])])
+
+    def excess(losses):
+        return float(np.max(losses[predicted, np.arange(len(predicted))] - losses.min(axis=0)))
+
+    losses, equal = of_labels(case.z), of_labels(0 * case.z)  # where no output says anything, a label's own weight
+    weighted = [losses / equal, losses - equal] if np.ptp(equal) > 1e-9 and np.all(equal > 0) else []
+    return Finding(min(map(excess, [losses, *weighted])), 1e-9, ROUNDING, (
+        "predict is not the label of the least loss",))
 
 
 @claim("loss", "it is a function of its arguments", FIRST_IS_LAST, "convention")

@@ -11,7 +11,7 @@ import shutil
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
 from minilift.support.spellings import guided
@@ -267,16 +267,27 @@ def check_claim(claim, thing, subject, cases):
         return Check(*names, why=min(skips, key=skips.count, default="no problem suits it"))
     failing = [(case, finding) for case, finding in findings if not finding.holds]
     case, worst = max(failing or findings, key=lambda item: severity(item[1]))
-    reason = common_reason([finding for _, finding in failing], len(findings) > 1) if failing else ""
+    told = [finding for _, finding in failing]
+    if len(told) == 1 and hasattr(case, "alike"):  # one problem is few to guess of
+        told += [other for other in [measured(claim.measure, thing, case.alike())] if not other.holds]
+    reason = common_reason(told, len(findings) > 1) if failing else ""
     if SINGLE in reason and worst.number > 1e-4:
         reason = NO_REASON[1]  # it fits in some problems by chance
     if reason.startswith(NO_REASON) and (kept := kept_reason(claim, thing, [case for case, _ in failing], findings)):
         reason = kept
-    for label, where in SOME.items() if failing and len(failing) < len(findings) else ():
+    some = 0 < len(failing) < len(findings)
+    if some and all(is_of_long_steps(claim, thing, case) for case, _ in failing):
+        reason, some = f"{reason}; for long steps τ alone", False
+    for label, where in SOME.items() if some else ():
         if all(re.search(label, case.label) for case, _ in failing):
             reason += f"; {where} alone"
     return Check(*names, float(worst.number), worst.tolerance, worst.why, not failing, reason, len(findings),
                  case.label)
+
+
+def is_of_long_steps(claim, thing, case):
+    """Whether a problem that fails has a step size τ, and holds with a hundredth of it."""
+    return hasattr(case, "tau") and holds_in(claim, thing, replace(case, tau=case.tau / 100)) is True
 
 
 def kept_reason(claim, thing, failing, findings):

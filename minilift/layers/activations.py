@@ -38,6 +38,7 @@ class Transfer(Layer):
 
     kind = "transfer"
     elementwise = False
+    running = np.zeros((2, 0))  # what a training pass leaves for evaluation: nothing
 
     @property
     def first(self):

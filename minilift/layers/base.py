@@ -16,7 +16,8 @@ class Layer(Settings):
     ----------
     kind : {"map", "join", "transfer", "name"}
     parameters : sequence of arrays
-        What is trained beside the θ of the maps: scale and shift of a batch norm, (2, channels). Mostly none.
+        What is trained beside the θ of the maps: `scale_shift` of a transfer, such as that of a batch norm,
+        (2, channels). Mostly none.
     """
 
     kind = ""

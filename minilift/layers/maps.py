@@ -20,7 +20,7 @@ INITIALIZATIONS = ("uniform", "glorot", "he", "normal")
 
 
 class Map(Layer):
-    r"""Base class of the maps, linear in the activation a and in θ.
+    r"""Base class of the maps, linear in the activation a and in θ, of each sample by itself.
 
     A subclass defines `n_in`, `theta_shape` (rows of W and one of the bias, n_out), ``initial_theta(rng)``,
     ``forward(theta, a)``, ``adjoint_input(theta, g)``, ``adjoint_theta(a, g)``, ``rows(a)``, and
