@@ -36,8 +36,7 @@ class Transfer(Layer):
     [[[[3.0]]]]
     """
 
-    kind = "transfer"
-    elementwise = False
+    kind, elementwise = "transfer", False
     running = np.zeros((2, 0))  # what a training pass leaves for evaluation: nothing
 
     @property
