@@ -67,14 +67,15 @@ class Settings:
 
     def __new__(cls, *arguments: Any, **named: Any) -> Any:
         """Refuse an argument that the constructor does not have, with the right spelling, or the lack of one."""
-        check_names(cls, arguments, named)
+        if named or arguments or cls.__new__ is Settings.__new__:  # one of the user's own may keep them for itself
+            check_names(cls, arguments, named)
         return super().__new__(cls)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Return how a copy is made, by copy and pickle: without arguments, which are not asked for then."""
         reduced = super().__reduce_ex__(protocol)
-        made_anew = reduced[0] is copyreg.__newobj__  # type: ignore[attr-defined]
-        return (object.__new__, *reduced[1:]) if made_anew else reduced
+        bare = reduced[:2] == (copyreg.__newobj__, (type(self),))  # type: ignore[attr-defined]
+        return (object.__new__, *reduced[1:]) if bare and type(self).__new__ is Settings.__new__ else reduced
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments by name, in its order.

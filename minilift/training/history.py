@@ -118,6 +118,8 @@ class History:
     def __eq__(self, other: object) -> bool:
         return self.as_dict() == other.as_dict() if isinstance(other, History) else NotImplemented
 
+    __hash__ = Settings.__hash__  # rows are appended: a hash of them would go stale in a dict
+
     def append(self, row: dict[str, Any]) -> None:
         """Append a row, a dict with the same keys every time."""
         instance_of("History: row", row, dict)

@@ -600,3 +600,47 @@ def test_what_a_file_cannot_hold_is_named_when_saving(tmp_path):
         net = ml.Network([ml.Linear(6, 4), Shaped(shape), ml.Linear(4, 3)])
         net.save(tmp_path / "net.npz")
         assert ml.load(tmp_path / "net.npz", layers=[Shaped]) == net
+
+
+class Slotted(ml.Method):
+    __slots__ = ("rate",)
+
+    def __init__(self, rate):
+        self.rate = rate
+
+
+class ArgumentsKept(Slotted):
+    """With a `__new__` that wants its arguments, of copies too."""
+
+    def __new__(cls, rate):
+        return super().__new__(cls, rate)
+
+    def __getnewargs__(self):
+        return (self.rate,)
+
+
+class ArgumentsLeft(Slotted):
+    """With a `__new__` that hands none on."""
+
+    def __new__(cls, *arguments):
+        new = super().__new__(cls)
+        new.extra = 1
+        return new
+
+
+class OwnState(Slotted):
+    def __getstate__(self):
+        return {"rate": self.rate}
+
+    def __setstate__(self, state):
+        self.rate = state["rate"]
+
+
+@pytest.mark.parametrize("cls", [Slotted, ArgumentsKept, ArgumentsLeft, OwnState])
+def test_a_users_class_is_copied_as_python_copies_it(cls):
+    thing = cls(2)
+    for again in (copy.copy(thing), copy.deepcopy(thing), *(pickle.loads(pickle.dumps(thing, p)) for p in (2, 4, 5))):
+        assert (type(again), again.rate) == (cls, 2)
+        assert cls is not ArgumentsLeft or again.extra == 1
+    with pytest.raises(TypeError, match="rate"):
+        cls()

@@ -765,6 +765,7 @@ def test_histories_are_equal_if_all_in_them_is(tmp_path):
     assert other != diverged_history()
     assert diverged_history() != diverged_history().as_dict()
     assert History("one") != History("two")
+    assert len({diverged_history(), diverged_history(), other}) == 2
 
 
 def test_csv_has_a_line_for_each_row(tmp_path):
