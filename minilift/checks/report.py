@@ -24,7 +24,7 @@ MOST = 0.6  # of them a mistake must explain, to be named; a `Guess` of as many 
 DECIDED = 1 / 4  # of the problems must say something
 SINGLE = "it is right to the digits of float32 alone: something is computed in single precision, or nearly right"
 SOME = {r"N = 1\b": "for a batch of one sample", r"\b1 outputs": "where there is one output",  # by labels of problems
-        "another size": "for samples of another size"}
+        "another size": "for samples of another size", "^a graph of": "on a network that is no chain"}
 MARKS = {True: "ok", False: "FAIL", None: "–"}
 HEADS = ("", "claim", "equation", "source", "number", "allowed")
 LEFT = "style='text-align:left'"

@@ -100,6 +100,15 @@ def test_a_lifted_method_is_told_of_its_bias():
     assert "only the last row of theta is wrong, the bias" in reasons(ml.verify(UndampedBias()))
 
 
+def test_what_is_written_for_chains_is_told_so():
+    class OnChains(ml.PredictiveCoding):
+        def relaxed(self, energy, variables):
+            assert all(abs(theta[-1]).size for theta in variables.theta[1:])  # a join has no θ
+            return super().relaxed(energy, variables)
+
+    assert "on a network that is no chain alone" in reasons(ml.verify(OnChains()))
+
+
 def local_steps(block, rate=0.05):
     """LocoProp-S's plain steps in the residual alone, with a rate that is too long for some inputs."""
     A, residual, total = ones(block.a), 2.0 * block.g, 0
