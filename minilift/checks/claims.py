@@ -1376,8 +1376,8 @@ def formula_is_reference(thing, case):
         if any(fits(plain(got), plain(case.run("reference", values)), plain(expected)) for values in others):
             return ["it is the result of an earlier draw of these shapes: it is cached, or remembered"]
         found = altered_reasons(case, is_right_of, lambda result: fits(plain(result), plain(expected)))
-        return [*finding.reasons, *found, *sign_reasons(case, plain(got), plain(expected))] or ends_reasons(
-            case, defect) or depends_reasons(case, defect)
+        return [*finding.reasons, *found, *sign_reasons(case, plain(got), plain(expected))] or [
+            *ends_reasons(case, defect), *order_reasons(case)] or depends_reasons(case, defect)
 
     return finding._replace(reasons=reasons)
 
@@ -1391,6 +1391,23 @@ def sign_reasons(case, got, expected):
             for name, value in case.values.items() if shape_of(value) == got.shape and got.ndim
             for what, where in (("negative", value < 0), ("positive", value > 0))
             if np.any(wrong) and np.all(where[wrong]) and not np.all(where) and 2 * wrong.sum() >= max(where.sum(), 3)]
+
+
+def order_reasons(case):
+    """Return whether a formula depends on the order of rows, and its reference does not."""
+    def gap(function, values):
+        here, there = (vector(function(case, x)) for x in (case.values, values))
+        return np.max(abs(here - there)) / (np.max(abs(here)) + 1e-300) if here.shape == there.shape else 0.0
+
+    rows = {name: len(value) for name, value in case.values.items() if isinstance(value, np.ndarray) and value.ndim}
+    found = []
+    for n in sorted({n for n in rows.values() if n > 2}):
+        names = [name for name in rows if rows[name] == n]
+        turned = {**case.values, **{name: case.values[name][::-1] for name in names}}
+        if gap(lambda case, values: case.run("reference", values), turned) <= 1e-9 and gap(result_of, turned) > 1e-6:
+            found.append(f"it depends on the order of the rows of {' and '.join(names)}, the reference does not: what "
+                         "goes on from row to row is wrong, or how often or where it is brought up to date")
+    return found
 
 
 def ends_reasons(case, defect):

@@ -376,3 +376,46 @@ def test_a_reason_says_what_is_planted(thing, says, does_not_say):
 
 def test_the_maps_and_gradients_beside_them_are_right():
     assert ml.verify(Fixed()).passed
+
+
+# ---- what is carried from row to row
+
+
+def one_pass(rescaled, steps=3):
+    """Attention in one pass over blocks of keys, with a running maximum."""
+    def streamed(q, K, V):
+        top, total, out = -np.inf, 0.0, np.zeros(V.shape[1])
+        for k in range(0, len(K), steps):
+            s = K[k : k + steps] @ q
+            new = max(top, s.max())
+            total = total * np.exp(top - new) + np.exp(s - new).sum()
+            out = out * (np.exp(top - new) if rescaled else 1) + np.exp(s - new) @ V[k : k + steps]
+            top = new
+        return out / total
+
+    return ml.Equal(streamed, lambda q, K, V: softmax(K @ q) @ V, draw=normal(q=3, K=(12, 3), V=(12, 2)))
+
+
+def recursive_squares(late):
+    """Least squares row by row, with the gain before the update of P, or after it."""
+    def recursive(A, b, lam=0.5):
+        P, w = np.eye(A.shape[1]) / lam, np.zeros(A.shape[1])
+        for a, y in zip(A, b):
+            new = P - np.outer(P @ a, P @ a) / (1 + a @ P @ a)
+            P = new if late else P
+            w, P = w + P @ a / (1 + a @ P @ a) * (y - a @ w), new
+        return w
+
+    return ml.Equal(recursive, lambda A, b, lam=0.5: np.linalg.solve(A.T @ A + lam * np.eye(A.shape[1]), A.T @ b),
+                    draw=normal(A=(9, 4), b=9))
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("claim", [one_pass(True), recursive_squares(False)])
+def test_a_right_recursion_passes(claim, seed):
+    assert ml.verify(claim, seed=seed).passed
+
+
+@pytest.mark.parametrize(("claim", "names"), [(one_pass(False), "K and V"), (recursive_squares(True), "A and b")])
+def test_a_recursion_that_depends_on_the_order_of_rows_says_so(claim, names):
+    assert f"the order of the rows of {names}, the reference does not" in reasons(ml.verify(claim))
