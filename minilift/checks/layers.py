@@ -1371,9 +1371,10 @@ class LossCase(Case):
         return self.loss_value(loss, z, self.y)
 
     def alike(self):
-        """Return one more problem of this kind."""
-        shares = np.random.default_rng(10).uniform(0.6, 1, self.z.shape)
-        return replace(self, z=shares * self.z, w=shares * self.w, tau=shares.flat[0] * self.tau)
+        """Return one more problem of this kind, of fewer samples where there are several."""
+        n = (len(self.z) + 1) // 2
+        shares = np.random.default_rng(10).uniform(0.6, 1, self.z[:n].shape)
+        return replace(self, z=shares * self.z[:n], y=self.y[:n], w=shares * self.w[:n], tau=shares.flat[0] * self.tau)
 
 
 def loss_cases(loss, rng, xp):
