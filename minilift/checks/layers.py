@@ -696,10 +696,11 @@ def damping_mistakes(C, b, damping, rows, got):
         "the bias is not damped": np.linalg.lstsq(undamped_bias, b, rcond=None)[0],
         "it is the gradient: the step is explicit, not implicit": b,
         "it is the gradient divided by the damping: the step is explicit, not implicit": b / damping}
-    if got.shape == b.shape and got.size > 2 and np.any(got):
+    if got.shape == b.shape and got.size > 2 and not fits(got, fitted_factor(got, right) * right):
         system = np.stack([(C @ got).ravel(), got.ravel()], axis=1)
-        share, other = np.linalg.lstsq(system, b.ravel(), rcond=1e-9)[0] / (1, damping)
-        if min(share, other) > 1e-3 and min(abs(share - 1), abs(share - other)) > 5e-3:
+        (share, other), _, rank, _ = np.linalg.lstsq(system, b.ravel(), rcond=1e-6)
+        other /= damping
+        if rank == 2 and min(share, other) > 1e-3 and min(abs(share - 1), abs(share - other)) > 5e-3:
             solved[f"in its matrix ãᵀã is multiplied by {share:.3g}, the damping by {other:.3g}"] = (
                 of_eigenvalues(lambda w: 1 / (share * w + other * damping)))
     if got.shape == b.shape and (values > 1e-9 * values[-1]).sum() > KRYLOV:
