@@ -926,6 +926,7 @@ def argmin_reasons(case, u, probed):
     fixed = case.wanted["update"] == []  # an array that is given, whatever is drawn
     found += filter(lambda what: fixed or not disproved(case, what), altered_reasons(
         case, passes_of, lambda result: not form_reason(case, result) and passes(case.block(result))))
+    found += [what for what, x in unshrunk_guesses(case, u) if passes(x)]  # after a number that is another
     found += [*explicit_reasons(case, u, case.block()), *apart_reasons(case, u, enough)]
     found += [what for what, x in moved_guesses(case) if passes(x)]
     if stem(case.thing.blocks[0]) == "theta":  # a fact, whatever else may explain it
@@ -944,7 +945,8 @@ def argmin_reasons(case, u, probed):
     steps = (case.wanted["update"] is None or set(case.thing.blocks) & set(case.wanted["update"]))
     seen = [*strange_reasons(case, u), *(() if steps else cut_reasons(case, u, lower)), *seen_in(case, u, lower),
             *(() if at_bound(case, u) else left_terms(case, u, lower))]
-    seen = seen or [what for what, x in last_guesses(case, u) if passes(x)] or between_reasons(case, u)
+    seen = seen or [what for what, x in last_guesses(case, u) if passes(x) and is_always_last(case, enough)]
+    seen = seen or between_reasons(case, u)
     return seen or depends_reasons(case, lambda other: slope_at(other, other.block(result_of(other))))
 
 
@@ -1073,7 +1075,6 @@ def minimiser_guesses(case, u):
     if np.any(u):
         yield "it should be 0: what is below a threshold is not cut there", 0 * u
     shape = shape_of(case.values[case.thing.blocks[0]])
-    yield from unshrunk_guesses(case, u)
     if len(shape) == 2 and shape[0] == shape[1] and shape[0] ** 2 == len(u):
         yield "it is transposed", u.reshape(shape).T.ravel()
         if np.linalg.cond(u.reshape(shape)) < 1e6:
@@ -1107,6 +1108,17 @@ def last_guesses(case, u):
         new[k] += t if math.isfinite(t) else 0.0
     what = f"only the last {'row' if len(shape) > 1 else 'entry'} of {block} is wrong"
     yield what + ", the bias" * (stem(block) == "theta"), new
+
+
+def is_always_last(case, enough):
+    """Whether in each draw the update is right once its last row or entry is."""
+    for values in case.all:
+        other = replace(case, values=values)
+        result = tried(result_of, other)
+        if result is None or form_reason(other, result) or not any(
+                is_lowest(other, x, enough) for _, x in last_guesses(other, other.block(result))):
+            return False
+    return True
 
 
 def moved_guesses(case):
