@@ -15,15 +15,18 @@ With fixed predictions (Millidge, Tschantz, Buckley 2020) f_l and all derivative
 The errors are then a linear recursion, whose limit are the signals of backpropagation, reached exactly by D − 1 steps
 of rate 1.
 
-So it is on every graph of maps and joins: a join is a node with a value and an error of its own, a value that is read
-several times gets the sum of what its readers send, and D − l counts the steps of a path from l to the loss. With free
-predictions errors also go sideways: a value that has moved leaves all its readers with an error, and so their other
+On a graph a join is a node with a value and an error of its own, and a value that is read several times gets the sum
+of what its readers send. With fixed predictions a path of k steps to the loss brings its part of the gradient times
+
+.. math:: \sum_{j=k}^{T} \binom{T}{j}\,\eta^j(1-\eta)^{T-j}, \qquad \text{about } \binom{T}{k}\,\eta^k.
+
+With free ones errors also go sideways: a value that has moved leaves all its readers with an error, and so their other
 inputs.
 """
 
 from __future__ import annotations
 
-from minilift.layers.normalization import BatchNorm, Dropout
+from minilift.layers.normalization import Dropout
 from minilift.methods.lifted.descend import Lifted
 from minilift.methods.lifted.two_split import TwoSplit
 from minilift.support.arguments import known_name, positive_number, whole_number
@@ -56,8 +59,8 @@ class PredictiveCoding(Lifted):
     Raises
     ------
     ValueError, TypeError
-        For arguments out of range. On a batch: if the network has batch norms or dropout, whose transfers are no
-        functions of one sample alone.
+        For arguments out of range. On a batch: if the network has dropout, or transfers with parameters of their own,
+        such as batch norms, for which there is no direction here.
 
     Examples
     --------
@@ -78,12 +81,12 @@ class PredictiveCoding(Lifted):
         self.prediction = known_name("PredictiveCoding: prediction", prediction, ("free", "fixed"))
 
     def check_network(self, net):
-        """Raise an error if a transfer is no function of its sample alone."""
+        """Raise an error if a transfer is random, or has parameters, for which there is no direction here."""
         for l in range(1, net.depth):
             for part in getattr(net.sigma[l], "parts", [net.sigma[l]]):
-                if isinstance(part, (BatchNorm, Dropout)):
-                    raise ValueError("PredictiveCoding: expects transfers that are functions of one sample alone, "
-                                     f"each with one prediction; after map {l} stands {part!r}")
+                if len(part.parameters) or isinstance(part, Dropout):
+                    raise ValueError("PredictiveCoding: expects transfers without parameters of their own, and no "
+                                     f"dropout; after map {l} stands {part!r}")
 
     def energy(self, net, X, y):
         """Return the energy F of one batch; with fixed predictions, around the forward pass."""

@@ -22,7 +22,8 @@ such as a time step of X, are data and stay.
 
 from __future__ import annotations
 
-from functools import partial
+from functools import partial, reduce
+from operator import add
 from typing import NamedTuple
 
 from minilift.energy import squared_norm
@@ -130,7 +131,7 @@ class TwoSplit(LiftedEnergy):
         net = self.net
         if block == "theta":
             uses = [(net.phi[u], self.layer(u, variables)) for u in range(l, net.depth + 1) if net.owner[u] == l]
-            return sum(phi.adjoint_theta(*use.inputs, use.gradient) for phi, use in uses)
+            return reduce(add, [phi.adjoint_theta(*use.inputs, use.gradient) for phi, use in uses])
         known_name("TwoSplit: block", block, ("theta", self.block))
         readers = [c for c in range(l + 1, net.depth + 1) if l in net.inputs[c]]
         layers = {c: self.layer(c, variables) for c in (l, *readers)}
@@ -158,7 +159,9 @@ class TwoSplit(LiftedEnergy):
         if self.latent == "pre":
             z, sigma = (variables if self.fixed is None else self.fixed).z[l], self.net.sigma[l]
             signal = sigma.adjoint(z, *sigma.apply(z), signal)
-        return signal + self.mu * layer.error  # PC latent
+        gradient = self.mu * layer.error
+        gradient += signal  # PC latent
+        return gradient
 
     # ---- MAC's blocks, for "post": steps that never raise E
 

@@ -324,6 +324,28 @@ def test_with_free_predictions_an_error_also_goes_sideways():
     assert first == {"free": 3, "fixed": 6}
 
 
+@each_latent
+def test_with_fixed_predictions_each_path_brings_its_part(latent):
+    """Value p is two steps from the loss by one path and six by the other; zero weights cut off either."""
+    def graph(cut):
+        layers = [ml.Linear(4, 3), ml.Tanh(), ml.Named("p")]
+        for _ in range(4):
+            layers += [ml.Linear(3, 3), ml.Tanh()]
+        net, X, y, _ = case_of(ml.Network([*layers, ml.Concat("p"), ml.Linear(6, 3)], loss=ml.SquaredError("sum"),
+                                          dtype=np.float64), np.random.default_rng(0))
+        out = net.forward(X).z[-1]
+        part = net.theta[net.depth].copy()
+        part[{"far": slice(0, 3), "near": slice(3, 6), "none": slice(0, 0)}[cut]] = 0
+        net.theta[net.depth] = part
+        return net, X, net.forward(X).z[-1] - out + y  # the same residual, whatever is cut
+
+    T, rate = 9, 0.5
+    share = {k: sum(math.comb(T, j) * rate**j * (1 - rate) ** (T - j) for j in range(k, T + 1)) for k in (2, 6)}
+    near, far = (backprop(*graph(cut))[0] for cut in ("far", "near"))
+    d = ml.PredictiveCoding(rate, T, latent, "fixed").direction(*graph("none"))[1][0]
+    assert_close("direction", d, share[2] * near + share[6] * far, 1e-12)
+
+
 def test_data_inside_a_graph_stay():
     """The time steps of a recurrent net's input, and the zeros before the first, depend on no parameters."""
     net, X, y, _ = stepwise_graph("recurrent")
@@ -402,6 +424,25 @@ def test_wrong_arguments_are_named(arguments, message):
 def test_other_networks_are_refused(layers):
     with pytest.raises(ValueError, match="PredictiveCoding: expects"):
         ml.fit(ml.Network(layers), DATA, ml.PredictiveCoding(), ml.SGD(0.1), epochs=1, progress=False)
+
+
+class Scaled(ml.Transfer):
+    """A transfer with a parameter, of which the method would return no direction."""
+
+    parameters = (np.ones((2, 4)),)
+
+    def apply(self, z, training=False, rng=None):
+        return z, None
+
+    def adjoint(self, z, a, aux, g):
+        return g
+
+
+def test_a_transfer_with_parameters_is_refused():
+    net = ml.mlp([5, 4, 3], dtype=np.float64)
+    net.sigma[1] = Scaled()
+    with pytest.raises(ValueError, match="expects transfers without parameters of their own, and no dropout; after"):
+        ml.PredictiveCoding().directions(net, net.forward(DATA[0]), DATA[1])
 
 
 def test_the_gpu_backend(device):
