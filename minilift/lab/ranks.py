@@ -22,11 +22,11 @@ a map, and no two of them can be sent together.
 
 Time is flops over rates plus the α-β model of an exchange: a sum of b bytes takes the smaller of
 :math:`\log_2 p\,(\alpha + \beta b)` and :math:`2\log_2 p\,\alpha + 2\frac{p-1}{p}\beta b`, rows that make b bytes
-together take :math:`\log_2 p\,\alpha + \frac{p-1}{p}\beta b`. α, β and the rates are
-measured, with all ranks at work, in turn with the steps. What is not counted (Python, small vectors) is taken from the
-step on one rank, and the same on any number, times the ranks that share a core. So the prediction for one rank is no
-prediction, and those for more are. Steps are measured with a τ_θ for which rounding spoils no solution on either side:
-where it would, a map is solved again along principal axes (`careful_solve`), which is not counted.
+together take :math:`\log_2 p\,\alpha + \frac{p-1}{p}\beta b`. α, β and the rates are measured, with all ranks at work,
+beside each step, and all numbers of ranks have their turn in each round. What is not counted (Python, small vectors) is
+taken from the step on one rank, and the same on any number, times the ranks that share a core. So the prediction for
+one rank is no prediction, and those for more are. Steps are measured with a τ_θ for which rounding spoils no solution
+on either side: where it would, a map is solved again along principal axes (`careful_solve`), which is not counted.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ TAU_THETA = 0.01  # of the steps measured; with 1 and fewer samples than inputs 
 FOUND = ("seconds", "given", "constants")  # of each method, in a job
 LARGE = 2000  # rows of an inverse from which its flops a second are about the same
 PAIRS = 5  # turns of the jobs that are held against each other
-WARM, TURN = 2, 0.1  # steps before the clock, and seconds that a turn takes at least
+TURN = 0.1  # seconds that a measurement takes at least
 LATENCY, VOLUME = 8, 8_000_000  # bytes of the sums by which α and β are measured
 PASSES = {"outer": 5, "gram": 8, "cg": 10, "rows": 8}  # arrays read or written: a step of the optimizer, a Gram matrix
 # made, an iteration of CG on its unknowns, activations and signals of a map
@@ -295,32 +295,27 @@ def measured(order):
     team = Team.mpi(brief=True)
     with team.guard():
         problem = Problem("", tuple(order["widths"]), order["activation"], order["batch"], order["autoencoder"])
-        found = {method: steps_of(team, problem, method, order["rounds"]) for method in order["methods"]}
+        found = {method: steps_of(team, problem, method, order["constants"]) for method in order["methods"]}
         found = {what: {method: one[what] for method, one in found.items()} for what in FOUND}
         if team.rank == 0:
             print(json.dumps(found))
     return 0
 
 
-def steps_of(team, problem, name, rounds):
+def steps_of(team, problem, name, constants):
     """Return what is `FOUND` of a method.
 
-    These are seconds of a step in each round; medians of the constants, each measured beside each round, since a
-    machine with other guests is not the same for minutes; and the bytes that a rank gave to sums and gathers in a step,
-    a mean.
+    These are seconds of a step; bytes that a rank gave to sums and gathers in it, a mean; and the constants measured
+    beside it, if they are wanted.
     """
-    step = step_on(team, problem, name)
-    for _ in range(WARM):
-        step()
-    before = {verb: given for verb, (given, _) in team.sent.items()}
+    step, before = step_on(team, problem, name), {verb: given for verb, (given, _) in team.sent.items()}
     step()
     given = [team.sum(float(team.sent[verb][0] - before[verb])) / team.size for verb in ("sum", "gather")]
-    repeats = max(1, round(TURN / mean_seconds(team, step, 1)))
-    size, seconds, constants = inverse_size(problem, name), [], []
-    for _ in range(rounds):
-        seconds.append(mean_seconds(team, step, repeats))
-        constants.append(constants_of(team, problem, size))
-    return {"seconds": seconds, "given": given, "constants": middle(constants)._asdict()}
+    seconds = mean_seconds(team, step, 1)
+    if seconds < TURN:
+        seconds = mean_seconds(team, step, round(TURN / seconds))
+    beside = constants_of(team, problem, inverse_size(problem, name)) if constants else None
+    return {"seconds": seconds, "given": given, "constants": beside and beside._asdict()}
 
 
 def middle(constants):
@@ -414,20 +409,40 @@ def ranks_rows(options, progress):
     for network in options["network"]:
         problem = PROBLEMS[network]._replace(batch=options["batch"] or PROBLEMS[network].batch)
         order = {"widths": problem.widths, "activation": problem.activation, "batch": problem.batch,
-                 "autoencoder": problem.autoencoder, "rounds": options["rounds"],
-                 "methods": [method for method in COUNTS if method not in MODEL_ONLY]}
-        found = {}
-        for p in MEASURED_RANKS:
-            progress(f"{network}: {p} rank{'s' * (p > 1)}", line=True)
-            found[p] = on_ranks(p, 1, order)
-        pairs = in_turns(order, options["threads"], partial(progress, line=True), network)
-        rows += rows_of(network, problem, found, pairs, options["threads"])
+                 "autoencoder": problem.autoencoder}
+        said = partial(progress, line=True)
+        found = by_turns(order, options["rounds"], said, network)
+        rows += rows_of(network, problem, found, in_pairs(order, options["threads"], said, network), options["threads"])
     return rows
 
 
-def in_turns(order, threads, progress, network):
+def by_turns(order, rounds, progress, network):
+    """Return {ranks: what is `FOUND`}, seconds of each round and medians of the constants.
+
+    In each round all numbers of ranks have their turn: a machine with other guests is not the same for minutes.
+    """
+    order = {**order, "methods": [method for method in COUNTS if method not in MODEL_ONLY], "constants": True}
+    turns = {p: [] for p in MEASURED_RANKS}
+    for turn, p in product(range(rounds), MEASURED_RANKS):
+        progress(f"{network}: {p} rank{'s' * (p > 1)}, {turn + 1} of {rounds}")
+        turns[p].append(on_ranks(p, 1, order))
+    return {p: together(found) for p, found in turns.items()}
+
+
+def together(turns):
+    """Return what is `FOUND` in all turns of one number of ranks."""
+    def of(what, method):
+        return [turn[what][method] for turn in turns]
+
+    methods = turns[0]["seconds"]
+    return {"seconds": {method: of("seconds", method) for method in methods}, "given": turns[0]["given"],
+            "constants": {method: middle(Constants(**one) for one in of("constants", method))._asdict()
+                          for method in methods}}
+
+
+def in_pairs(order, threads, progress, network):
     """Return [(seconds on as many ranks as threads, seconds in one process with those threads)], measured by turns."""
-    order, pairs = {**order, "methods": BESIDE, "rounds": -(-order["rounds"] // PAIRS)}, []
+    order, pairs = {**order, "methods": BESIDE, "constants": False}, []
     for turn in range(PAIRS if threads in MEASURED_RANKS[1:] else 0):
         progress(f"{network}: {threads} ranks beside one process with {threads} threads, {turn + 1} of {PAIRS}")
         pairs.append([on_ranks(*job, order)["seconds"] for job in ((threads, 1), (1, threads))])
@@ -446,7 +461,7 @@ def check_chains(networks):
 
 
 def rows_of(network, problem, found, pairs, threads):
-    """Return the rows of one network: {ranks: what was found}, and the pairs of `in_turns`."""
+    """Return the rows of one network: {ranks: what was found}, and the pairs of `in_pairs`."""
     cores = os.cpu_count() or 1
     distant = max((p for p in found if 1 < p <= cores), default=max(found))  # whose constants serve for more ranks
     rows = []
@@ -472,7 +487,7 @@ def rows_of(network, problem, found, pairs, threads):
 
 def ratios(pairs, method):
     """Return the median time of a step on ranks over that in one process with threads, pair by pair."""
-    return [ends(ranks[method])[0] / ends(threaded[method])[0] for ranks, threaded in pairs if method in ranks]
+    return [ranks[method] / threaded[method] for ranks, threaded in pairs if method in ranks]
 
 
 def uncounted(method, problem, one):

@@ -144,7 +144,7 @@ def rows(monkeypatch):
     monkeypatch.setattr(ranks.os, "cpu_count", lambda: 2)
     problem = Problem("", WIDTHS, "relu", 40)
     return ranks.rows_of("small", problem, {p: found(p) for p in ranks.MEASURED_RANKS},
-                         [({"BackProp": [0.1]}, {"BackProp": [0.2]}), ({"BackProp": [0.2]}, {"BackProp": [0.2]})], 2)
+                         [({"BackProp": 0.1}, {"BackProp": 0.2}), ({"BackProp": 0.2}, {"BackProp": 0.2})], 2)
 
 
 def test_rows(rows):
@@ -158,14 +158,38 @@ def test_rows(rows):
     assert {(row["method"], row["ranks"]) for row in rows if row["ratios"]} == {("BackProp", 2)}
 
 
+def once(p, slowness=1.0):
+    """Return what p ranks might have measured in one turn."""
+    slow = PLAIN._replace(product=PLAIN.product / slowness)
+    return {"constants": {method: slow._asdict() for method in MEASURED},
+            "seconds": {method: slowness * 0.3 / p for method in MEASURED}, "given": found(p)["given"]}
+
+
+def test_all_numbers_of_ranks_have_their_turn_in_each_round(monkeypatch):
+    """A machine that is slow for a minute is so for all of them; what counts are the medians."""
+    jobs, slowness = [], [1.0, 10.0, 2.0]
+
+    def measured(p, threads, order):
+        jobs.append(p)
+        assert order == {"methods": MEASURED, "constants": True}
+        return once(p, slowness[(len(jobs) - 1) // 4])
+
+    monkeypatch.setattr(ranks, "on_ranks", measured)
+    several = ranks.by_turns({}, 3, lambda text: None, "small")
+    assert jobs == [1, 2, 3, 4] * 3
+    for p, one in several.items():
+        assert one["seconds"]["BackProp"] == pytest.approx([0.3 / p, 3 / p, 0.6 / p])
+        assert one["constants"]["BackProp"]["product"] == PLAIN.product / 2, "the median"
+
+
 def test_ranks_and_threads_are_measured_by_turns(monkeypatch):
     jobs = []
-    monkeypatch.setattr(ranks, "on_ranks", lambda p, threads, order: jobs.append((p, threads, order)) or found(p))
-    pairs = ranks.in_turns({"rounds": 7, "methods": MEASURED}, 2, lambda text: None, "small")
+    monkeypatch.setattr(ranks, "on_ranks", lambda p, threads, order: jobs.append((p, threads, order)) or once(p))
+    pairs = ranks.in_pairs({"batch": 40}, 2, lambda text: None, "small")
     assert [job[:2] for job in jobs] == [(2, 1), (1, 2)] * ranks.PAIRS
-    assert all(order == {"rounds": 2, "methods": ranks.BESIDE} for *_, order in jobs)
+    assert all(order == {"batch": 40, "methods": ranks.BESIDE, "constants": False} for *_, order in jobs)
     assert ranks.ratios(pairs, "BackProp") == [0.5] * ranks.PAIRS
-    assert ranks.in_turns({"rounds": 7, "methods": MEASURED}, 8, print, "small") == [], "none of 8 ranks is measured"
+    assert ranks.in_pairs({"batch": 40}, 8, print, "small") == [], "none of 8 ranks is measured"
 
 
 def test_table_and_figure(rows, tmp_path):
@@ -219,12 +243,12 @@ def test_only_chains_are_counted(monkeypatch, tmp_path):
 @pytest.mark.skipif(importlib.util.find_spec("mpi4py") is None or ranks.launcher() is None, reason="needs mpi4py")
 def test_on_real_ranks(monkeypatch):
     monkeypatch.setattr(ranks, "MEASURED_RANKS", (1, 2))
-    order = {"widths": WIDTHS, "activation": "relu", "batch": 40, "autoencoder": False, "rounds": 1,
+    order = {"widths": WIDTHS, "activation": "relu", "batch": 40, "autoencoder": False, "constants": True,
              "methods": ["BackProp", "exact, sample side"]}
     for p in (1, 2):
         seen = ranks.on_ranks(p, 1, order)
         for method in order["methods"]:
-            assert seen["seconds"][method][0] > 0
+            assert seen["seconds"][method] > 0
             assert seen["given"][method] == ([0, 0] if p == 1 else list(work_of(method, WIDTHS, 40, p).given(p)))
             constants = Constants(**seen["constants"][method])
             assert min(constants.product, constants.inverse, constants.memory) > 0
