@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from minilift.support.spellings import ELSEWHERE, check_arguments
+from minilift.support.spellings import ARGUMENTS, ELSEWHERE, check_arguments, unknown_argument
 
 PLAIN = (bool, int, float, str, type(None))  # what JSON holds as it is
 
@@ -186,9 +186,13 @@ def is_array(value):
 def still_valid(what, thing):
     """Return `thing` if its constructor takes the settings that it has now: one may have been assigned since.
 
-    What a user's own constructor takes is the user's matter.
+    Or to what others call it, where it has no effect. What a user's own constructor takes is the user's matter.
     """
     if getattr(type(thing).__init__, "__module__", "").startswith("minilift."):
+        known = arguments_of(type(thing))
+        for name in vars(thing).keys() & ARGUMENTS.keys() - known.keys():
+            if not hasattr(type(thing), name) and any(other in known for other in ARGUMENTS[name]):
+                raise unknown_argument(f"{what}: {type(thing).__name__}", name, known)
         try:
             type(thing)(**thing.settings())
         except (ValueError, TypeError) as error:

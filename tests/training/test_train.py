@@ -852,6 +852,7 @@ BROKEN_NORM.norms[0].scale_shift[0, 0] = np.nan
     ({"optimizer": ml.SGD}, TypeError, r"fit: optimizer must be an Optimizer such as SGD\(lr=0.1\)"),
     ({"optimizer": 0.1}, TypeError, "fit: optimizer must be an Optimizer .*got 0.1"),
     ({"optimizer": assigned(ml.SGD(0.1), lr=-5)}, ValueError, "^fit: optimizer: SGD: lr must be at least 0"),
+    ({"optimizer": assigned(ml.SGD(0.1), learning_rate=5)}, TypeError, "^fit: optimizer: SGD: .* called 'lr' here"),
     ({"optimizer": assigned(ml.Adam(0.1), decoupled=1)}, TypeError, "^fit: optimizer: Adam: decoupled must be True"),
     ({"method": assigned(ml.ProxProp(), tau_theta=0)}, ValueError, "^fit: method: ProxProp: tau_theta must be pos"),
     ({"epochs": -1}, ValueError, "fit: epochs must be at least 0, got -1"),
