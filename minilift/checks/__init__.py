@@ -42,63 +42,35 @@ False
 (the derivative of 0.05 θ² is 0.1 θ). A claim fails only against a reference that does not come from the code under
 test; the reason named is the usual mistake which, made on purpose, gives the same wrong numbers.
 
-To read the checks themselves begin with `report` and `numeric`, then `methods` and `lifted`; `layers` and `networks`;
-`claims`; `equations` is the index of tagged lines.
+To read the checks themselves begin with `report`, `numeric` and `cases`, which all others use. `maps`, `transfers` and
+`losses` are about parts, `networks` about the whole, `methods`, `papers` and `lifted` about its training. `claims`
+holds the four claims about drawn arrays, which `minima`, `formulas` and `sweeps` measure; `mistakes` looks for what is
+wrong. `package` lists what `verify()` checks; `equations` is the index of tagged lines.
 """
 
 from __future__ import annotations
 
-import contextlib
-import importlib.util
-import inspect
-import itertools
 import math
-import os
 import re
-import sys
-import traceback
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from minilift.checks import claims, layers, lifted, methods, networks
-from minilift.checks.claims import Argmin, Decreases, DrawnClaim, Equal, Gradient
+from minilift.checks import formulas, lifted, methods, minima, networks, papers, sweeps  # noqa: F401  (their claims)
+from minilift.checks.claims import Argmin, Decreases, DrawnClaim, Equal, Gradient, drawn_cases
+from minilift.checks.losses import loss_cases
+from minilift.checks.maps import join_cases, map_cases
+from minilift.checks.package import package_methods, package_networks, package_things
 from minilift.checks.report import CLAIMS, NO_REASON, Check, NotClaimed, Report, check_claim, error_text
+from minilift.checks.transfers import transfer_cases
 from minilift.graph import checked_network
-from minilift.layers import activations, joins, losses, maps, normalization, pooling
-from minilift.layers.convolution import Conv2d
-from minilift.methods import (
-    ADMM,
-    BCD,
-    DLADMM,
-    FOOF,
-    KFAC,
-    LPOM,
-    MAC,
-    BackProp,
-    FenchelLifted,
-    GaussNewton,
-    LiftedBregman,
-    LocoProp,
-    Method,
-    PredictiveCoding,
-    ProxProp,
-    SemiImplicit,
-    TargetPropagation,
-    as_method,
-)
-from minilift.models import mlp, resnet, rnn
+from minilift.methods import BackProp, LocoProp, Method, ProxProp, as_method
 from minilift.network import Network
-from minilift.support.arguments import function, known_name, shown, split_options, takes, unknown_name, whole_number
+from minilift.support.arguments import function, known_name, shown, whole_number
 from minilift.support.backend import BACKENDS, get_module
-from minilift.support.options import check_options, naming, whole
 from minilift.support.spellings import spelled
-from minilift.support.terminal import USERS_FILE, note
-from minilift.training.names import METHODS as TRAINED
 from minilift.training.names import named_method
 
 __all__ = ["Argmin", "Check", "Decreases", "Equal", "Gradient", "Report", "verify"]
@@ -106,8 +78,7 @@ __all__ = ["Argmin", "Check", "Decreases", "Equal", "Gradient", "Report", "verif
 NOT_VERIFIED = "not verified: give an objective, a reference or `like`, or else nobody knows what it should be"
 NOT_JUDGED = "not verified: none of its equations can be checked on these networks, and `like` does not run there"
 PROBED = 100_000  # parameters of a map up to which each is probed
-CASES = {"map": layers.map_cases, "join": layers.join_cases, "transfer": layers.transfer_cases,
-         "loss": layers.loss_cases}
+CASES = {"map": map_cases, "join": join_cases, "transfer": transfer_cases, "loss": loss_cases}
 
 
 @spelled
@@ -225,7 +196,7 @@ def checks_of(thing, seed, backend, X=None, y=None, shape=None):
     if kind == "network":
         return network_checks(thing, seed, backend, X, y)
     if isinstance(thing, DrawnClaim):
-        return claims_over(kind, thing, repr(thing), claims.drawn_cases(thing, seed, get_module(backend or "numpy")))
+        return claims_over(kind, thing, repr(thing), drawn_cases(thing, seed, get_module(backend or "numpy")))
     try:
         shape = {"shape": shape} if kind in ("map", "transfer") else {}
         thing, cases = CASES[kind](thing, np.random.default_rng(seed), get_module(backend or "numpy"), **shape)
@@ -333,207 +304,3 @@ def package_checks(seed, backend):
         checks += method_checks(method, seed, backend, cases=convolutional)
     return checks
 
-
-def package_things():
-    """Return the package's own layers and losses, in several sizes and settings, for `verify()` of everything."""
-    things = [maps.Linear(3, 4), maps.Linear(1, 1), maps.Linear(5, 1), maps.Linear(4, 4), maps.Linear(20, 2)]
-    things += [Conv2d(2, 3, 3), Conv2d(1, 2, 2, stride=2, padding=1), Conv2d(3, 1, 1, padding="valid")]
-    things += [pooling.MaxPool2d(2), pooling.AvgPool2d(2), pooling.Flatten(), normalization.BatchNorm(3),
-               normalization.Dropout(0.3)]
-    things += [joins.Add("x"), joins.Add(["x", "y"]), joins.Concat(["x", "y"]), joins.Select("x"), joins.Select("x", 1),
-               joins.Select(None, 1, 3), joins.Zeros(2)]
-    things += [cls() for cls in activations.ACTIVATIONS.values()]
-    things += [activations.LeakyReLU(0.3), activations.Softmax(),
-               activations.Composition([activations.Tanh(), activations.ReLU()])]
-    return things + [cls(reduction) for cls in (losses.SquaredError, losses.SoftmaxCrossEntropy,
-                                                losses.SigmoidCrossEntropy) for reduction in losses.REDUCTIONS]
-
-
-def package_networks(seed):
-    """Return small networks of all kinds, the convolutional one last."""
-    start = {"seed": seed % 2**32}
-    return [mlp([5, 4, 3, 2], activation="tanh", **start), mlp([3, 6, 4], activation="relu", **start),
-            mlp([4, 3], loss=losses.SquaredError(), **start), resnet([3, 4, 4, 4, 2], "tanh", **start),
-            rnn(2, 3, 1, 3, "every", loss=losses.SquaredError(), **start), small_convnet(seed, "numpy")]
-
-
-def small_convnet(seed, backend):
-    """Return a network with all that images bring: convolutions, batch norm, pooling, flattening."""
-    layers = [Conv2d(1, 2, 3), normalization.BatchNorm(2), activations.Tanh(), pooling.AvgPool2d(2),
-              Conv2d(2, 2, 2, padding="valid"), activations.ReLU(), pooling.MaxPool2d(2, stride=1), pooling.Flatten(),
-              maps.Linear(2, 3)]
-    return Network(layers, seed=seed % 2**32, input_shape=(6, 7, 1), backend=backend)
-
-
-NETS = {"mlp": lambda: mlp([5, 4, 3, 2], activation="tanh"), "convnet": lambda: small_convnet(0, "numpy"),
-        "resnet": lambda: resnet([3, 4, 4, 4, 2], "tanh"), "rnn": lambda: rnn(2, 3, 1, 3, loss=losses.SquaredError())}
-LIKE = {"backprop": BackProp, "proxprop": ProxProp, "locoprop": LocoProp, "semi-implicit": SemiImplicit}
-
-
-def package_methods():
-    """Return the package's methods in settings that differ in kind, with steps that suit the small networks."""
-    return [BackProp(), ProxProp(0.5), ProxProp(5.0, last="implicit"), ProxProp(1.0, solver="cg3"),
-            ProxProp(1.0, solver="cg2", joint=True), LocoProp("S", gamma=0.5, steps="exact", eta=0.7),
-            LocoProp("M", gamma=0.2, steps="exact", eta=0.7),
-            LocoProp("M", gamma=0.5, steps=4, local_lr=0.02, local_optimizer="sgd", eta=2.0),
-            LocoProp("M", gamma=1.0, steps=3, local_lr=1e-3, local_optimizer="rmsprop"),
-            SemiImplicit(eta=0.05, lam=3.0, solver="exact"), FOOF(2.0, decay=0.9),
-            KFAC(0.1, split="heuristic", decay=0.9), KFAC(0.1, "empirical", split="exact"),
-            GaussNewton(0.1, tolerance=1e-6), BCD(3.0, alpha=0.5), ADMM(2.0, 0.5, alpha=0.3), DLADMM(0.3),
-            MAC(3.0, a_steps=2), FenchelLifted(0.3, 2.0, weight_decay=0.1), LPOM(), LiftedBregman(),
-            PredictiveCoding(0.2, 6), PredictiveCoding(prediction="fixed"), TargetPropagation(),
-            TargetPropagation(variant="lee")]
-
-
-# ---- command line
-
-
-def add_arguments(parser):
-    """Add the arguments of ``minilift verify`` to an `argparse` parser."""
-    parser.add_argument("target", nargs="?", metavar="FILE.py:NAME",
-                        help="what to check: an object, a class without arguments, or a function propose(block); "
-                             "without it, everything in the package")
-    parser.add_argument("--like", metavar="METHOD",
-                        help="what a method should equal: backprop, proxprop:tau_theta=0.5, locoprop:variant=S, "
-                             "semi-implicit:eta=0.1, another method of 'minilift compare', or FILE.py:NAME, a function "
-                             "of a block")
-    parser.add_argument("--objective", metavar="FILE.py:NAME",
-                        help="a function of (block, theta), of which a method's new parameters should be the minimiser")
-    parser.add_argument("--net", metavar="NET",
-                        help=f"the network on which a method is run: {', '.join(NETS)}, or FILE.py:NAME (default: "
-                             "seven small chains and a graph)")
-    parser.add_argument("--list", action="store_true", help="list the claims with their sources, check nothing")
-    parser.add_argument("--seed", type=whole, default=0, help="seed of the random problems (default 0)")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-
-
-def run(arguments):
-    """Run ``minilift verify``; return the exit code: 1 if a claim fails or nothing could be verified, else 0.
-
-    Raises
-    ------
-    ValueError, TypeError
-        For a mistake in the arguments; the command prints its message and exits with code 2.
-    """
-    if arguments.list:
-        print(claims_text())
-        return 0
-    given = {"like": like_of, "objective": objective_of, "net": net_of}
-    options = {}
-    for name, read in given.items():
-        if (text := getattr(arguments, name)) is not None:
-            if arguments.target is None:
-                raise ValueError(f"--{name} {text}: goes with a method; name it, as FILE.py:NAME")
-            with naming(f"--{name}"):
-                options[name] = read(text)
-    thing = None if arguments.target is None else load_target(arguments.target)
-    if thing is not None and arguments.like == arguments.target:
-        options["like"] = thing  # its own reference, which says nothing
-    if thing is not None:
-        with naming(arguments.target):
-            if kind_of(thing) != "method" and options:
-                raise TypeError(f"--{next(iter(options))} goes with a method, got {shown(thing)}")
-    note("checking all that the package holds: about 10 seconds" if thing is None else "checking: some seconds")
-    report = verify(thing, seed=arguments.seed, **options)
-    print(report.to_json() if arguments.json else report)
-    return 0 if report.passed else 1
-
-
-def like_of(text):
-    """Return the method that 'NAME', 'NAME:argument=value,…' or 'FILE.py:NAME' stands for."""
-    if re.fullmatch(r".+\.py:\w+", text):
-        return as_method(load_target(text))
-    name, options = split_options("--like", text)
-    if name in TRAINED and name not in LIKE:
-        return named_method("--like", text)
-    factory = LIKE[known_name("--like", name, tuple(dict.fromkeys([*LIKE, *TRAINED])))]
-    check_options(f"--like: {name}", factory, options)
-    return factory(**options)
-
-
-def objective_of(text):
-    """Return the function that FILE.py:NAME names."""
-    return function("--objective", load_target(text), "(block, theta)", 2)
-
-
-def net_of(text):
-    """Return a small network of a kind, or the one that FILE.py:NAME names."""
-    return NETS[text]() if text in NETS else checked_network("--net", load_target(text))
-
-
-def claims_text():
-    """Return the list of all claims: source, equation, words."""
-    width, lines = max(len(claim.source) for claim in CLAIMS), []
-    for kind, group in itertools.groupby(sorted(CLAIMS, key=lambda claim: claim.kind), key=lambda claim: claim.kind):
-        lines += ["", kind, *(f"  {claim.source:<{width}}  {claim.words}: {claim.equation}" for claim in group)]
-    return "\n".join(lines[1:])
-
-
-def load_target(target):
-    """Return the object that FILE.py:NAME names; a class is called without arguments.
-
-    Raises
-    ------
-    ValueError
-        If the file or the name does not exist, the file cannot be run, or the class wants arguments. What the class
-        itself raises goes through.
-    """
-    path, _, name = target.rpartition(":")
-    if not path:
-        raise ValueError(f"expected FILE.py:NAME, got {target!r}{meant(target)}")
-    if not os.path.isfile(path):  # False for what no file can be called, too
-        raise ValueError(f"there is no file {path!r}{meant(target)}")
-    module = run_file(Path(path))
-    known = [key for key, value in vars(module).items() if not key.startswith("_")
-             and not issubclass(type(value), ModuleType)]
-    if name not in known:
-        raise unknown_name(path, name, known)
-    thing = vars(module)[name]
-    if not issubclass(type(thing), type):
-        return thing
-    if not takes(thing, 0):
-        raise ValueError(f"{name} is a class that wants arguments, {name}{inspect.signature(thing)}; make an instance "
-                         f"of it in {path} and name that")
-    return thing()
-
-
-def meant(target):
-    """Return a question that spells 'mine:f', 'mine.f', 'mine.py::f' as 'mine.py:f', or nothing if no file is so."""
-    parts = re.fullmatch(r"(.+?)(?:\.py)?(?:::?|\.)(\w+)", target)
-    if parts is None or parts[2] == "py" or not os.path.isfile(f"{parts[1]}.py"):
-        return ""
-    return f"; did you mean '{parts[1]}.py:{parts[2]}'?"
-
-
-def run_file(path):
-    """Return the module that a file makes; it may import what lies beside it.
-
-    The module says in `USERS_FILE` which file it is: an exception that comes through it later is the user's own.
-    """
-    spec = importlib.util.spec_from_file_location(path.name, path)  # with '.py': no import can mean this module
-    if spec is None or spec.loader is None:
-        raise ValueError(f"{path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    setattr(module, USERS_FILE, str(path))
-    sys.modules[path.name] = module  # where a dataclass looks for its module
-    sys.path.insert(0, str(path.parent))
-    writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # nothing is left beside the user's file
-    try:
-        spec.loader.exec_module(module)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # SystemExit too: a file that ends the process is of no use here
-        raise ValueError(f"{path} cannot be run: {where_in(module, error)}{type(error).__name__}: {error}") from error
-    finally:
-        sys.dont_write_bytecode = writes
-        with contextlib.suppress(ValueError):  # the file may have changed the list
-            sys.path.remove(str(path.parent))
-    return module
-
-
-def where_in(module, error):
-    """Return 'line N: ', the line of a module that an exception came through, or nothing."""
-    lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_globals is vars(module)]
-    if isinstance(error, SyntaxError) and not lines:
-        lines = [error.lineno]
-    return f"line {lines[-1]}: " if lines and lines[-1] else ""

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from minilift.checks.claims import minimum_finding
+from minilift.checks.minima import minimum_finding
 from minilift.checks.networks import as_base, class_of, compare_blocks, directions_of, fresh, kept, run_method
 from minilift.checks.numeric import Reference, compare, dense, gradient, tried
 from minilift.checks.report import Finding, claim, nothing_of, only_if, worst_of

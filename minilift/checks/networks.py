@@ -10,9 +10,12 @@ from functools import cached_property
 
 import numpy as np
 
-from minilift.checks.layers import Case, design_matrix, draw_targets, samples_left_out, smooth_at
+from minilift.checks.cases import Case
+from minilift.checks.losses import draw_targets
+from minilift.checks.maps import design_matrix, samples_left_out
 from minilift.checks.numeric import DIFFERENCES, EXACT, Tangents, compare, dense, directional, gradient
 from minilift.checks.report import Guess, claim, nothing_of, only_if, worst_of
+from minilift.checks.transfers import smooth_at
 from minilift.energy import replaced
 from minilift.layers.activations import ReLU, Sigmoid, Tanh
 from minilift.layers.joins import Add, Concat, Named, Select

@@ -31,7 +31,7 @@ from pathlib import Path
 import numpy as np
 
 from minilift import datasets, plots
-from minilift.checks import load_target
+from minilift.checks.command import load_target
 from minilift.lab.contenders import METHODS, Contender
 from minilift.lab.runs import (
     FACTOR,

@@ -26,7 +26,7 @@ from minilift.support.signals import Terminated
 
 PACKAGE = Path(__file__).parent.parent
 TRACEBACK = "MINILIFT_TRACEBACK"  # the environment variable that asks for tracebacks
-USERS_FILE = "__minilift_target__"  # a name in the module of a user's file, with its path; see minilift.checks.run_file
+USERS_FILE = "__minilift_target__"  # a name in a user's module, with its path; see checks.command.run_file
 MISTAKES = (ValueError, TypeError, RuntimeError, ArithmeticError)
 FAULT, INTERRUPTED, TERMINATED, UNREAD, UNWRITTEN = 70, 130, 143, 141, 74
 # what stands for signs where a stream cannot encode them

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import minilift as ml
-from minilift.checks import load_target, methods, networks, numeric
+from minilift.checks import methods, networks, numeric
+from minilift.checks.command import load_target
 from minilift.checks.report import CLAIMS, Finding, common_reason
 
 

@@ -1,0 +1,188 @@
+r"""The command ``minilift verify``: what it is told, and the things that a user's file names."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import inspect
+import itertools
+import os
+import re
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+
+from minilift.checks import kind_of, verify
+from minilift.checks.package import small_convnet
+from minilift.checks.report import CLAIMS
+from minilift.graph import checked_network
+from minilift.layers import losses
+from minilift.methods import (
+    BackProp,
+    LocoProp,
+    ProxProp,
+    SemiImplicit,
+    as_method,
+)
+from minilift.models import mlp, resnet, rnn
+from minilift.support.arguments import function, known_name, shown, split_options, takes, unknown_name
+from minilift.support.options import check_options, naming, whole
+from minilift.support.terminal import USERS_FILE, note
+from minilift.training.names import METHODS as TRAINED
+from minilift.training.names import named_method
+
+NETS = {"mlp": lambda: mlp([5, 4, 3, 2], activation="tanh"), "convnet": lambda: small_convnet(0, "numpy"),
+        "resnet": lambda: resnet([3, 4, 4, 4, 2], "tanh"), "rnn": lambda: rnn(2, 3, 1, 3, loss=losses.SquaredError())}
+LIKE = {"backprop": BackProp, "proxprop": ProxProp, "locoprop": LocoProp, "semi-implicit": SemiImplicit}
+
+
+def add_arguments(parser):
+    """Add the arguments of ``minilift verify`` to an `argparse` parser."""
+    parser.add_argument("target", nargs="?", metavar="FILE.py:NAME",
+                        help="what to check: an object, a class without arguments, or a function propose(block); "
+                             "without it, everything in the package")
+    parser.add_argument("--like", metavar="METHOD",
+                        help="what a method should equal: backprop, proxprop:tau_theta=0.5, locoprop:variant=S, "
+                             "semi-implicit:eta=0.1, another method of 'minilift compare', or FILE.py:NAME, a function "
+                             "of a block")
+    parser.add_argument("--objective", metavar="FILE.py:NAME",
+                        help="a function of (block, theta), of which a method's new parameters should be the minimiser")
+    parser.add_argument("--net", metavar="NET",
+                        help=f"the network on which a method is run: {', '.join(NETS)}, or FILE.py:NAME (default: "
+                             "seven small chains and a graph)")
+    parser.add_argument("--list", action="store_true", help="list the claims with their sources, check nothing")
+    parser.add_argument("--seed", type=whole, default=0, help="seed of the random problems (default 0)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def run(arguments):
+    """Run ``minilift verify``; return the exit code: 1 if a claim fails or nothing could be verified, else 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a mistake in the arguments; the command prints its message and exits with code 2.
+    """
+    if arguments.list:
+        print(claims_text())
+        return 0
+    given = {"like": like_of, "objective": objective_of, "net": net_of}
+    options = {}
+    for name, read in given.items():
+        if (text := getattr(arguments, name)) is not None:
+            if arguments.target is None:
+                raise ValueError(f"--{name} {text}: goes with a method; name it, as FILE.py:NAME")
+            with naming(f"--{name}"):
+                options[name] = read(text)
+    thing = None if arguments.target is None else load_target(arguments.target)
+    if thing is not None and arguments.like == arguments.target:
+        options["like"] = thing  # its own reference, which says nothing
+    if thing is not None:
+        with naming(arguments.target):
+            if kind_of(thing) != "method" and options:
+                raise TypeError(f"--{next(iter(options))} goes with a method, got {shown(thing)}")
+    note("checking all that the package holds: about 10 seconds" if thing is None else "checking: some seconds")
+    report = verify(thing, seed=arguments.seed, **options)
+    print(report.to_json() if arguments.json else report)
+    return 0 if report.passed else 1
+
+
+def like_of(text):
+    """Return the method that 'NAME', 'NAME:argument=value,…' or 'FILE.py:NAME' stands for."""
+    if re.fullmatch(r".+\.py:\w+", text):
+        return as_method(load_target(text))
+    name, options = split_options("--like", text)
+    if name in TRAINED and name not in LIKE:
+        return named_method("--like", text)
+    factory = LIKE[known_name("--like", name, tuple(dict.fromkeys([*LIKE, *TRAINED])))]
+    check_options(f"--like: {name}", factory, options)
+    return factory(**options)
+
+
+def objective_of(text):
+    """Return the function that FILE.py:NAME names."""
+    return function("--objective", load_target(text), "(block, theta)", 2)
+
+
+def net_of(text):
+    """Return a small network of a kind, or the one that FILE.py:NAME names."""
+    return NETS[text]() if text in NETS else checked_network("--net", load_target(text))
+
+
+def claims_text():
+    """Return the list of all claims: source, equation, words."""
+    width, lines = max(len(claim.source) for claim in CLAIMS), []
+    for kind, group in itertools.groupby(sorted(CLAIMS, key=lambda claim: claim.kind), key=lambda claim: claim.kind):
+        lines += ["", kind, *(f"  {claim.source:<{width}}  {claim.words}: {claim.equation}" for claim in group)]
+    return "\n".join(lines[1:])
+
+
+def load_target(target):
+    """Return the object that FILE.py:NAME names; a class is called without arguments.
+
+    Raises
+    ------
+    ValueError
+        If the file or the name does not exist, the file cannot be run, or the class wants arguments. What the class
+        itself raises goes through.
+    """
+    path, _, name = target.rpartition(":")
+    if not path:
+        raise ValueError(f"expected FILE.py:NAME, got {target!r}{meant(target)}")
+    if not os.path.isfile(path):  # False for what no file can be called, too
+        raise ValueError(f"there is no file {path!r}{meant(target)}")
+    module = run_file(Path(path))
+    known = [key for key, value in vars(module).items() if not key.startswith("_")
+             and not issubclass(type(value), ModuleType)]
+    if name not in known:
+        raise unknown_name(path, name, known)
+    thing = vars(module)[name]
+    if not issubclass(type(thing), type):
+        return thing
+    if not takes(thing, 0):
+        raise ValueError(f"{name} is a class that wants arguments, {name}{inspect.signature(thing)}; make an instance "
+                         f"of it in {path} and name that")
+    return thing()
+
+
+def meant(target):
+    """Return a question that spells 'mine:f', 'mine.f', 'mine.py::f' as 'mine.py:f', or nothing if no file is so."""
+    parts = re.fullmatch(r"(.+?)(?:\.py)?(?:::?|\.)(\w+)", target)
+    if parts is None or parts[2] == "py" or not os.path.isfile(f"{parts[1]}.py"):
+        return ""
+    return f"; did you mean '{parts[1]}.py:{parts[2]}'?"
+
+
+def run_file(path):
+    """Return the module that a file makes; it may import what lies beside it.
+
+    The module says in `USERS_FILE` which file it is: an exception that comes through it later is the user's own.
+    """
+    spec = importlib.util.spec_from_file_location(path.name, path)  # with '.py': no import can mean this module
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    setattr(module, USERS_FILE, str(path))
+    sys.modules[path.name] = module  # where a dataclass looks for its module
+    sys.path.insert(0, str(path.parent))
+    writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # nothing is left beside the user's file
+    try:
+        spec.loader.exec_module(module)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit too: a file that ends the process is of no use here
+        raise ValueError(f"{path} cannot be run: {where_in(module, error)}{type(error).__name__}: {error}") from error
+    finally:
+        sys.dont_write_bytecode = writes
+        with contextlib.suppress(ValueError):  # the file may have changed the list
+            sys.path.remove(str(path.parent))
+    return module
+
+
+def where_in(module, error):
+    """Return 'line N: ', the line of a module that an exception came through, or nothing."""
+    lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_globals is vars(module)]
+    if isinstance(error, SyntaxError) and not lines:
+        lines = [error.lineno]
+    return f"line {lines[-1]}: " if lines and lines[-1] else ""

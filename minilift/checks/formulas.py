@@ -1,0 +1,251 @@
+r"""The claims of a gradient and of an equality: ∂E/∂u by differences, f(x) = r(x); and their mistakes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from minilift.checks.claims import filled, form_reason, leaves, result_of, shape_of, stem, vector
+from minilift.checks.mistakes import altered_reasons, depends_reasons, seen_in, term_seen
+from minilift.checks.numeric import (
+    FITS,
+    PLAIN,
+    Tangents,
+    central_differences,
+    compare,
+    dense,
+    directional,
+    fits,
+    gradient,
+    tried,
+)
+from minilift.checks.report import Finding, Guess, claim, nothing_of, only_if
+
+# ---- gradient
+
+
+@claim("gradient", "the claimed gradient, by differences", "∂E/∂u", "definition")
+def gradient_is_derivative(thing, case):
+    x, got = case.block(), result_of(case)
+    if wrong := form_reason(case, got):
+        return Finding(math.inf, thing.tolerance, "it is of the block's form", (wrong,))
+    only_if(math.isfinite(case.at(x)), "the drawn point is outside the domain")
+    tangents = Tangents(x.shape, np.random.default_rng(1))
+    reference = gradient(case.at, x, tangents)
+    only_if(np.all(np.isfinite(reference.value)), "the drawn point is too near the end of the domain")
+    size = max(abs(energy) for energy in map(case.energy, case.all) if math.isfinite(energy))
+    reference = reference.loosened(thing.tolerance)._replace(floor=min(reference.floor, 1e-3 * size))
+    single = leaves(got)[0].shape if len(leaves(got)) == 1 and tangents.full else None
+
+    def shaped(values):  # as the one array that it is, for what is said of rows and transposes
+        return values if single is None else values.reshape(single)
+
+    mine, along = tangents.project(case.block(got)), case.rng.standard_normal(x.shape)
+    finding = compare(shaped(mine), reference._replace(candidates=list(map(shaped, reference.candidates))),
+                      factors=case.sizes(), theta=stem(thing.blocks[0]) == "theta")
+    if finding.holds:
+        return finding
+
+    def is_right(result):
+        return not form_reason(case, result) and compare(tangents.project(case.block(result)), reference).holds
+
+    def is_right_of(other):
+        first = central_differences(other.at, other.block(), along)[0]  # which is quickly asked
+        if not abs(first - case.block(got) @ along) <= 1e-4 * abs(first):
+            return False
+        right = gradient(other.at, other.block(), tangents).loosened(thing.tolerance)
+        return compare(mine, right._replace(floor=reference.floor)).holds
+
+    def defect(other):
+        return other.block(result_of(other)) - gradient(other.at, other.block(), Tangents(x.shape)).value
+
+    def reasons():
+        plain = [reason for reason in finding.reasons if reason in PLAIN]
+        found = [*plain, *altered_reasons(case, is_right_of, is_right), *finding.reasons]
+        if tangents.full:
+            off = mine - reference.value
+            wrong = abs(off) > 1e-5 * np.max(abs(reference.value))
+            found += [*block_reasons(case, mine, reference.value), *seen_in(case, x, wrong),
+                      *missing_terms(case, x, off, wrong, defect)]
+            found = found or [*no_gradient_reasons(case, x), *depends_reasons(case, defect)]
+        return list(dict.fromkeys(found))
+
+    return finding._replace(reasons=reasons)
+
+
+def block_reasons(case, got, right):
+    """Return in which of several blocks a gradient is wrong, and how, if it is right in others."""
+    names = case.thing.blocks
+    ends = np.cumsum([len(vector(case.values[name])) for name in names])[:-1]
+    parts = dict(zip(names, zip(np.split(got, ends), np.split(right, ends))))
+    wrong = [name for name, (mine, ours) in parts.items() if np.max(abs(mine - ours)) > 1e-5 * np.max(abs(right))]
+    if len(wrong) == len(names):
+        return []
+    found = []
+    for name in wrong:
+        mine, ours = (part.reshape(shape_of(case.values[name])) if isinstance(case.values[name], np.ndarray) else part
+                      for part in parts[name])
+        moved = [moved_block(case, name, mine.ravel(), other, parts[other][0]) for other in names if other not in wrong]
+        said = filter(None, [*compare(mine, dense(ours), factors=case.sizes()).mistakes(), *moved])
+        found += [f"it is wrong in {name} alone: {reason}" for reason in said]
+    return found or [f"it is wrong in {' and '.join(wrong)} alone"]
+
+
+def moved_block(case, name, got, other, slope):
+    """Return whether a gradient in one block is that after a step of another along its own gradient, or None."""
+    one = replace(case, thing=replace(case.thing, block=name))
+
+    def at(t):
+        moved = filled([case.values[other]], vector(case.values[other]) - t * slope)[0][0]
+        there = replace(one, values={**case.values, other: moved})
+        return gradient(there.at, there.block(), Tangents(got.shape)).value
+
+    t, here, h = 0.0, at(0.0), 1e-4
+    for _ in range(8):
+        along = (at(t + h) - here) / h
+        t += float(np.vdot(along, got - here) / (np.vdot(along, along) + 1e-300))
+        here = at(t)
+        if not np.all(np.isfinite(here)):
+            return None
+    return (f"it is taken at the new {other}, after a step along its gradient, not at the one that is given"
+            if abs(t) > 1e-6 and fits(got, here) else None)
+
+
+def no_gradient_reasons(case, x):
+    """Return whether a claimed gradient is none of any function: then its derivative is not symmetric."""
+    v, w = np.random.default_rng(6).standard_normal((2, len(x)))
+
+    def claimed(x):
+        return case.block(result_of(case, case.with_block(x)))
+
+    one, other = (tried(directional, claimed, x, way) for way in (v, w))
+    if len(x) < 2 or one is None or other is None:
+        return []
+    sides = w @ one.value, v @ other.value
+    size = np.linalg.norm(one.value) * np.linalg.norm(w) + np.linalg.norm(other.value) * np.linalg.norm(v)
+    why = ("a matrix should be transposed, what depends on the block is held constant, or something is taken at "
+           "another point or step")
+    return [f"it is the gradient of no function, its derivative is not symmetric: {why}"] * bool(
+        abs(sides[0] - sides[1]) > 1e-3 * size)
+
+
+def missing_terms(case, x, off, wrong, defect):
+    """Return the terms of which a gradient is off by a multiple, at x and nearby: two may be one at x, the identity."""
+    step = 0.1 * np.max(abs(x)) * case.rng.uniform(0.5, 1, x.shape)
+    values, name = case.with_block(x + step), case.thing.blocks[0]
+    if len(case.thing.blocks) == 1 and np.ndim(values[name]) == 2 and np.array_equal(case.values[name].T,
+                                                                                     case.values[name]):
+        values[name] = (values[name] + values[name].T) / 2
+    other = replace(case, values=values)
+    there, y = tried(defect, other), other.block()
+    if there is None or not np.all(np.isfinite(there)):
+        return []
+    elsewhere = term_seen(other, y, there, abs(there) > 1e-5 * np.max(abs(there)))
+    return [term for term in term_seen(case, x, off, wrong) if term in elsewhere]
+
+
+# ---- equal
+
+
+@claim("equal", "the formula is the reference", "f(x) = r(x)", "definition")
+def formula_is_reference(thing, case):
+    got, expected = result_of(case), case.run("reference")
+    if [x.shape for x in leaves(got)] != [x.shape for x in leaves(expected)] and len(leaves(expected)) > 1:
+        return Finding(math.inf, thing.tolerance, "they are of one form", ("the results are not of one form",))
+
+    def plain(result):
+        return leaves(result)[0] if len(leaves(result)) == 1 else vector(result)
+
+    if not np.size(plain(expected)):
+        return Finding(math.inf, thing.tolerance, "an empty result says nothing", ("the reference returns nothing",))
+    if not np.all(np.isfinite(vector(expected))):
+        what = "NaN" if np.any(np.isnan(vector(expected))) else "inf"
+        return Finding(math.inf, thing.tolerance, "a reference is of numbers", (
+            f"the reference returns {what}: it is to blame, or what is drawn is outside of its domain",))
+    right = dense(plain(expected), thing.tolerance, "the claim's tolerance")._replace(floor=1e-12)
+    finding = compare(plain(got), right, factors=case.sizes(), terms={
+        "all entries are off by one number: that of a column of ones, say": np.ones(np.shape(plain(expected)))}
+        if np.size(plain(expected)) > 1 else {})
+    if finding.holds:
+        return finding
+
+    def is_right_of(other):
+        return fits(plain(got), plain(other.run("reference")), plain(expected))
+
+    def defect(other):
+        return vector(result_of(other)) - vector(other.run("reference"))
+
+    def reasons():
+        others = [values for values in case.all[: case.k] if replace(case, values=values).form == case.form]
+        if any(fits(plain(got), plain(case.run("reference", values)), plain(expected)) for values in others):
+            return ["it is the result of an earlier draw of these shapes: it is cached, or remembered"]
+        found = altered_reasons(case, is_right_of, lambda result: fits(plain(result), plain(expected)))
+        return [*finding.reasons, *found, *sign_reasons(case, plain(got), plain(expected))] or [
+            *ends_reasons(case, defect), *order_reasons(case)] or depends_reasons(case, defect)
+
+    return finding._replace(reasons=reasons)
+
+
+def sign_reasons(case, got, expected):
+    """Return whether a formula is wrong only where an array of its shape has one sign."""
+    if got.shape != expected.shape:
+        return []
+    wrong = abs(got - expected) > FITS * np.max(abs(expected), initial=0.0)
+    return [Guess(f"it is wrong only where {name} is {what}: another branch, or where it begins")
+            for name, value in case.values.items() if shape_of(value) == got.shape and got.ndim
+            for what, where in (("negative", value < 0), ("positive", value > 0))
+            if np.any(wrong) and np.all(where[wrong]) and not np.all(where) and 2 * wrong.sum() >= max(where.sum(), 3)]
+
+
+def order_reasons(case):
+    """Return whether a formula depends on the order of rows, and its reference does not."""
+    def gap(function, values):
+        here, there = (vector(function(case, x)) for x in (case.values, values))
+        return np.max(abs(here - there)) / (np.max(abs(here)) + 1e-300) if here.shape == there.shape else 0.0
+
+    rows = {name: len(value) for name, value in case.values.items() if isinstance(value, np.ndarray) and value.ndim}
+    found = []
+    for n in sorted({n for n in rows.values() if n > 2}):
+        names = [name for name in rows if rows[name] == n]
+        turned = {**case.values, **{name: case.values[name][::-1] for name in names}}
+        if gap(lambda case, values: case.run("reference", values), turned) <= 1e-9 and gap(result_of, turned) > 1e-6:
+            found.append(f"it depends on the order of the rows of {' and '.join(names)}, the reference does not: what "
+                         "goes on from row to row is wrong, or how often or where it is brought up to date")
+    return found
+
+
+def ends_reasons(case, defect):
+    """Return whether a defect depends on the first row of an array alone, where a recursion starts, or on the last."""
+    here, found = tried(defect, case), []
+    for name, value in case.values.items() if here is not None and np.all(np.isfinite(here)) else ():
+        if not isinstance(value, np.ndarray) or len(shape_of(value)) == 0 or len(value) < 3:
+            continue
+
+        def moves(rows, name=name, value=value):
+            changed = value.copy()
+            changed[rows] *= np.random.default_rng(3).uniform(0.5, 0.9, changed[rows].shape)
+            there = tried(defect, replace(case, values={**case.values, name: changed}))
+            return there is None or there.shape != here.shape or not np.max(abs(there - here)) <= 1e-6 * np.max(
+                abs(here))
+
+        found += [f"what is wrong depends on the {which} row of {name} alone: on where it {does}"
+                  for which, does, one, others in (("first", "starts", slice(1), slice(1, None)),
+                                                   ("last", "ends", slice(-1, None), slice(-1)))
+                  if not moves(others) and moves(one)]
+    return found
+
+
+@claim("equal", "the reference depends on what is drawn", "r(x) ≠ r(x') for some x, x'", "definition", once=True)
+def reference_varies(thing, case):
+    same = thing.formula is thing.reference
+    results = [vector(case.run("reference", values)) for values in case.all]
+    drawn = [vector(list(values.values())) for values in case.all]
+    constant = all(np.array_equal(result, results[0]) for result in results)
+    nothing = not any(np.any(values) for values in drawn if values.size)
+    constant &= not all(np.array_equal(values, drawn[0]) for values in drawn)
+    reasons = ["formula and reference are one function: they say nothing of each other"] * same
+    reasons += ["the reference is the same for all that is drawn"] * constant + ["all that is drawn is 0"] * nothing
+    return nothing_of(reasons, "an equality of constants says nothing")
+

@@ -1,0 +1,351 @@
+r"""Claims about losses: the gradient (ProxProp (8), (12)), the prox (§4.2.1), matching losses, and predictions."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from minilift.checks.cases import (
+    FIRST_IS_LAST,
+    OF_A_LINE,
+    ROUNDING,
+    Case,
+    by_rows_and_layout,
+    in_float32,
+    interleaved,
+    jump_of,
+    to_host,
+    where_wrong,
+)
+from minilift.checks.minima import minimum_finding
+from minilift.checks.numeric import compare, dense, fits, gradient, seen_last, tried
+from minilift.checks.report import Finding, Guess, NotClaimed, claim, only_if
+from minilift.layers.losses import Loss
+
+FAR = 4.0  # outputs so many times those drawn are still ones that training meets
+HUGE = 1e60  # a loss of outputs of some hundreds that is larger grows exponentially
+
+
+@dataclass(frozen=True)
+class LossCase(Case):
+    """Outputs z, targets y, other outputs w, of which the prox is taken, and its τ for each sample."""
+
+    z: np.ndarray
+    y: np.ndarray
+    w: np.ndarray
+    tau: float
+    everywhere: bool = True  # whether the loss is finite for all outputs tried
+
+    def value(self, loss, z):
+        """Return the loss; of complex outputs, if it can."""
+        return self.loss_value(loss, z, self.y)
+
+    def alike(self):
+        """Return one more problem of this kind, of fewer samples where there are several."""
+        n = (len(self.z) + 1) // 2
+        shares = np.random.default_rng(10).uniform(0.6, 1, self.z[:n].shape)
+        return replace(self, z=shares * self.z[:n], y=self.y[:n], w=shares * self.w[:n], tau=shares.flat[0] * self.tau)
+
+
+def loss_cases(loss, rng, xp):
+    """Return a loss and random problems for it: one sample, one output, wide and tall."""
+    sizes = ((1, 3, 0.7), (5, 1, 300.0), (3, 4, 0.4), (6, 2, 50.0), (17, 5, 3.0))
+    return loss, [loss_case(loss, rng, xp, *size) for size in sizes]
+
+
+def loss_case(loss, rng, xp, n, n_out, tau):
+    """Return one problem for a loss; where it is infinite outside of its domain, with outputs inside."""
+    y = draw_targets(loss, rng, n, n_out)
+    far = 1.5 * (FAR if tau > 100 else 1.0)  # of which a long step of a prox begins
+    case = LossCase(f"N = {n}, {n_out} outputs", xp, z=1.5 * rng.standard_normal((n, n_out)), y=y,
+                    w=far * rng.standard_normal((n, n_out)), tau=tau)
+    if finite_around(loss, case, case.z) and finite_around(loss, case, case.w):
+        return case
+    for inside in (abs, lambda z: -abs(z), lambda z: z / 10, lambda z: 0.1 + abs(z) % 0.8):
+        z, w = inside(case.z), inside(case.w)
+        if finite_around(loss, case, z) and finite_around(loss, case, w):
+            return replace(case, z=z, w=w, everywhere=False)
+    return case
+
+
+def finite_around(loss, case, z):
+    """Whether a loss is finite at outputs and beside them, or raises, which the claims will say."""
+    try:
+        return all(np.isfinite(case.value(loss, z + h)) for h in (-2e-3, 0.0, 2e-3))
+    except Exception:  # whatever is raised here, the claims raise and report it
+        return True
+
+
+def draw_targets(loss, rng, n, n_out):
+    """Draw targets that a loss takes: labels, or numbers if it takes them, or numbers in [0, 1]."""
+    if getattr(loss, "classification", False):
+        return rng.integers(0, n_out, n)
+    y = rng.standard_normal((n, n_out))
+    try:
+        loss.check_targets(y, n, n_out, np.float64)
+    except (ValueError, AttributeError):
+        return rng.uniform(0.05, 0.95, (n, n_out))
+    return y
+
+
+@claim("loss", "the gradient", "∇L_y(z), G_D = ∂J/∂z_D", "ProxProp (8), (12)")
+def loss_gradient(loss, case):
+    reference, got = gradient(lambda z: case.value(loss, z), case.z), case.call(loss.gradient, case.z, case.y)
+    finding = compare(got, reference, lambda: loss_mistakes(loss, case),
+                      {"N, the batch size": len(case.z), "the number of outputs": case.z.shape[1]})
+    if finding.holds and case.everywhere:
+        far = FAR * case.z
+        finding = compare(case.call(loss.gradient, far, case.y), gradient(lambda z: case.value(loss, z), far))
+        if finding.holds:
+            line = case.w - case.z
+            jump = jump_of(lambda t: np.array([case.value(loss, case.z + share * line) for share in t]), lambda t: [
+                np.vdot(case.call(loss.gradient, case.z + share * line, case.y), line) for share in t])
+            return Finding(jump, 1e-6, OF_A_LINE, ("the value jumps: its pieces do not join",))
+        return finding.because(
+            "value and gradient agree for small outputs and not for larger ones: one is clipped, or flat there")
+    if got.shape != case.z.shape:
+        return finding
+    return finding.retold(lambda known: seen_last(known, slope_of_loss_reasons(loss, case, got, reference)))
+
+
+def slope_of_loss_reasons(loss, case, got, reference):
+    """Return properties of a wrong gradient that say where the mistake is."""
+    alone = case.call(loss.gradient, case.z[:1], case.y[:1]) * loss.weight(len(case.z)) / loss.weight(1)
+    if not np.allclose(got[:1], alone, rtol=1e-9, atol=1e-12):
+        return ["the gradient of a sample depends on the others: a softmax or mean over the wrong axis"]
+    difference = got - reference.value
+    others = (case.y + 1) % case.z.shape[1] if case.y.ndim == 1 == len(case.y) else np.roll(case.y, 1)
+    other, rolled = (case.call(loss.gradient, case.w, y) - gradient(
+        lambda z, y=y: case.loss_value(loss, z, y), case.w).value for y in (case.y, others))
+    if fits(other, difference) and np.any(difference) and not fits(rolled, difference):
+        return ["what is wrong depends on the targets y alone: value and gradient take them differently, or the sign"]
+    if case.y.ndim == 1 and case.z.shape[1] > 1 and (weights := tried(weight_reasons, loss, case)):
+        return weights
+    if case.y.ndim == 1 and case.z.shape[1] > 2:
+        wrong = abs(difference) > 1e-5 * np.max(abs(reference.value))
+        true = np.arange(case.z.shape[1]) == case.y[:, None]
+        if np.any(wrong) and not np.any(wrong & ~true):
+            return [Guess("it is wrong in the entry of the label alone")]
+    if case.y.shape == case.z.shape:
+        gap, wrong = abs(case.z - case.y).ravel(), abs(difference.ravel()) > 1e-5 * np.max(abs(reference.value))
+        if where_wrong(gap, wrong) and 1 < wrong.sum() < len(gap) - 1:
+            return ["it is right near the target and wrong beyond some |z − y|: where it is cut off, or the slope there"
+                    if gap[wrong].min() > gap[~wrong].max() else "it is right for some |z − y| alone"]
+    if named_transfer(loss) is not None and type(loss).gradient is Loss.gradient:
+        return ["value and transfer do not go together: the gradient, f(z) − y of its transfer f, is not that of the "
+                "value"]
+    return []
+
+
+def weight_reasons(loss, case):
+    """Return whether a gradient is off by a factor for each sample, looked for with enough outputs to tell."""
+    wide = loss_case(loss, np.random.default_rng(9), case.xp, 6, 4, 1.0)
+    factors = []
+    for z in (wide.z, wide.w):
+        right, got = gradient(lambda z: wide.value(loss, z), z).value, wide.call(loss.gradient, z, wide.y)
+        factors.append((got * right).sum(axis=1) / ((right**2).sum(axis=1) + 1e-300))
+        if np.ptp(factors[-1]) < 1e-3 or not fits(got, factors[-1][:, None] * right):
+            return []
+    if np.allclose(*factors, rtol=1e-4):
+        return ["each sample is off by a factor of its own: a weight of its class, or sample, is missing"]
+    return ["each sample is off by a factor that depends on its outputs: a weight that does so is held constant, its "
+            "derivative is missing"]
+
+
+def named_transfer(loss):
+    """Return f of a loss with gradient f(z) − y, or None if it names none."""
+    return getattr(loss, "transfer", None)
+
+
+def loss_mistakes(loss, case):
+    """Return what usual mistakes in the gradient of a matching loss, f(z) − y, give."""
+    if named_transfer(loss) is None:
+        return {"the two sides of the target are exchanged: it takes y − z for z − y, or q for 1 − q": -gradient(
+                    lambda z: case.value(loss, z), 2 * case.y - case.z).value,
+                "it is z − y, as of the squared error: a weight, a clip or tanh, say, is missing":
+                    loss.weight(len(case.z)) * (case.z - case.y)} if case.y.shape == case.z.shape else {}
+    weight, f = loss.weight(len(case.z)), case.call(loss.transfer.forward, case.z)
+    y = np.eye(case.z.shape[1])[case.y] if case.y.ndim == 1 else case.y
+    twice = to_host(loss.transfer.adjoint(case.lend(case.z), case.lend(f), None, case.lend(f - y)))
+    own = {"the transfer is forgotten: z − y for f(z) − y": weight * (case.z - y),
+           "the transfer is applied to the target too": weight * (f - case.call(loss.transfer.forward, y)),
+           "σ' is applied twice: the gradient is taken through the transfer again": weight * twice}
+    return {"the target is missing": weight * f, **(own if np.any(f != case.z) else {})}
+
+
+@claim("loss", "where outputs have ties, or lie at kinks, the gradient is a subgradient",
+       "L(w) ≥ L(z) + ⟨∇L(z), w − z⟩", "convention")
+def loss_at_ties(loss, case):
+    only_if(getattr(loss, "convex", True) and case.everywhere and case.z.size < 20, "it is not convex, or has a domain")
+    ways, h = np.eye(case.z.size).reshape(-1, *case.z.shape), 1e-3
+    ways = [*ways, *np.random.default_rng(8).choice([-1.0, 1.0], (20, *case.z.shape))]
+
+    def above(z):
+        value, slope = case.value(loss, z), case.call(loss.gradient, z, case.y)
+        size = h * (np.max(abs(slope)) + 1e-6 * (1 + abs(value)))
+        return max(value + np.vdot(slope, s * h * v) - case.value(loss, z + s * h * v)
+                   for v in ways for s in (1, -1)) / size
+
+    at = case.y if case.y.shape == case.z.shape else 0
+    points = [np.round(case.z) + at, np.round(case.z[:, :1]) + 0 * case.z]  # all outputs of a sample may be equal
+    excess, slope = [above(z) for z in points], case.call(loss.gradient, points[0], case.y)
+    finding = Finding(float(np.max(excess)), 1e-4, "relative to the gradient, over steps of 1e-3", (
+        "it is right elsewhere, and wrong at ties or kinks: where entries, a margin or a threshold are met exactly",))
+    if not np.all(np.isfinite(slope)):
+        finding = Finding(math.inf, 1e-4, "a subgradient is a number", (
+            "the gradient is not finite (NaN or inf) at ties, or where an output meets its target: 0/0 perhaps",))
+    only_if(finding.holds or (loss_gradient(loss, case).holds and loss_is_convex(loss, case).holds),
+            "it is wrong elsewhere")
+    return finding
+
+
+@claim("loss", "proba is its transfer", "proba(z) = f(z)", "convention")
+def proba_is_transfer(loss, case):
+    only_if(hasattr(loss, "proba") and named_transfer(loss) is not None, "it has no proba, or names no transfer")
+    f = case.call(loss.transfer.forward, case.z)
+    finding = compare(case.call(loss.proba, case.z), dense(f), {"proba returns the outputs z, not f(z)": case.z})
+    return finding.retold(lambda known: [*known, "proba(z) is not f(z), the transfer's value"])
+
+
+@claim("loss", "the batch is reduced as stated", "L(batch twice) = L(batch) for a mean, 2 L(batch) for a sum",
+       "convention")
+def loss_reduction(loss, case):
+    only_if(hasattr(loss, "reduction"), "it states no reduction")
+    twice = case.loss_value(loss, np.concatenate([case.z, case.z]), np.concatenate([case.y, case.y]))
+    once = case.value(loss, case.z)
+    n = len(case.z)
+    if hasattr(loss, "value_per_sample") and (shape := case.call(loss.value_per_sample, case.z, case.y).shape) != (n,):
+        return Finding(math.inf, 0.0, "one number for each", (f"value_per_sample returns shape {shape}, not (N,)",))
+    mistakes = {"it sums over the batch, but says mean": 2 * once, "it averages over the batch, but says sum": once}
+    if n > 1:
+        mistakes["it is a mean over N − 1 samples"] = 2 * (n - 1) / (2 * n - 1) * once
+    return compare(twice, dense(once if loss.reduction == "mean" else 2 * once), mistakes)
+
+
+@claim("loss", "it is convex in z", "L(t z + (1 − t) w) ≤ t L(z) + (1 − t) L(w)", "convention")
+def loss_is_convex(loss, case):
+    only_if(getattr(loss, "convex", True), "it says that it is not convex")
+    far = ((5 * case.z, case.z), (5 * case.w, case.w), (4 * case.z, -4 * case.w)) if case.everywhere else ()
+    pairs, shares = ((case.z, case.w), *far), np.array([0.1, 0.3, 0.5, 0.7, 0.9])
+
+    def above(z, w):
+        ends = case.value(loss, z), case.value(loss, w)
+        chord = shares * ends[0] + (1 - shares) * ends[1]
+        return (np.array([case.value(loss, t * z + (1 - t) * w) for t in shares]) - chord) / (1 + sum(map(abs, ends)))
+
+    excess = np.nan_to_num([above(*pair) for pair in pairs], posinf=0.0)  # where it overflows
+    reason = ("it is concave: its sign is wrong" if np.all(excess >= 0)
+              else "it is not convex; one that need not be says convex = False")
+    return Finding(float(np.max(excess)), 1e-12, ROUNDING, (reason,))
+
+
+@claim("loss", "it is the matching loss of its transfer", "L(z) − L(w) = ∫ ⟨f − y, dz⟩ along a line", "LocoProp-M")
+def matching_loss(loss, case):
+    only_if(named_transfer(loss) is not None and hasattr(loss, "targets"), "it names no transfer")
+    y, weight = case.call(loss.targets, case.z, case.y), loss.weight(len(case.z))
+    line = case.z - case.w
+
+    def along(count):
+        nodes = zip(*np.polynomial.legendre.leggauss(count))
+        return weight * sum(q / 2 * np.vdot(case.call(loss.transfer.forward, case.w + (t + 1) / 2 * line) - y, line)
+                            for t, q in nodes)
+
+    got, total = case.value(loss, case.z) - case.value(loss, case.w), along(60)
+    kinked = 20 * abs(total - along(45)) / (abs(total) + 1e-6)
+    reference = dense(total, 1e-7 + kinked, "Gauss quadrature of 60 nodes, and how far it is from 45")
+    other = ("f(z) − y is not its gradient: its transfer is another loss's, inherited perhaps, with the prox made of "
+             "it; a loss without a transfer names none")
+    return compare(got, reference, factors={"N, the batch size": len(case.z)}).retold(
+        lambda known: known or [other] * loss_gradient(loss, case).holds)
+
+
+def has_prox(loss):
+    """Skip losses without a prox of their own, or with one that says that it is not defined."""
+    own = type(loss).prox is not Loss.prox if isinstance(loss, Loss) else True
+    only_if(hasattr(loss, "prox") and (own or named_transfer(loss) is not None), "it has no prox")
+
+
+@claim("loss", "predict says what the loss is least of", "L(z, predict(z)) ≤ L(z, y) for all labels y", "convention")
+def loss_predicts(loss, case):
+    only_if(getattr(loss, "classification", False) and hasattr(loss, "predict"), "it does not classify")
+    predicted, of_each = case.call(loss.predict, case.z), hasattr(loss, "value_per_sample")
+    only_if(of_each, "it has no loss of each sample")
+
+    def of_labels(z):
+        return np.stack([case.call(loss.value_per_sample, z, np.full(len(z), label)) for label in range(z.shape[1])])
+
+    def excess(losses):
+        return float(np.max(losses[predicted, np.arange(len(predicted))] - losses.min(axis=0)))
+
+    losses, equal = of_labels(case.z), of_labels(0 * case.z)  # where no output says anything, a label's own weight
+    weighted = [losses / equal, losses - equal] if np.ptp(equal) > 1e-9 and np.all(equal > 0) else []
+    return Finding(min(map(excess, [losses, *weighted])), 1e-9, ROUNDING, (
+        "predict is not the label of the least loss",))
+
+
+@claim("loss", "it is a function of its arguments", FIRST_IS_LAST, "convention")
+def loss_remembers_nothing(loss, case):
+    z, y = [case.lend(case.z), case.lend(case.w)], [case.lend(case.y), case.lend(case.y[::-1])]
+    finding = interleaved({"the gradient": lambda k: loss.gradient(z[k], y[k]),
+                           "the value": lambda k: np.asarray(loss.value(z[k], y[k]))})
+    if not finding.holds or len(case.z) == 1:
+        return finding
+    right, mixed, reversed_too = (case.call(loss.gradient, case.z[::k], case.y[::j])[::k]
+                                  for k, j in ((1, 1), (-1, 1), (-1, -1)))
+    return compare(reversed_too, dense(right)).because(
+        "the gradient of a sample depends on its place in the batch" if np.any(mixed != reversed_too)
+        else "the gradient for other targets is that for earlier ones: they are cached")
+
+
+@claim("loss", "its gradient is the same in a large batch, and in any memory layout", "∇L(z)_i / weight = ∇ℓ(z_i)",
+       "convention")
+def loss_in_any_layout(loss, case):
+    only_if(case.everywhere and hasattr(loss, "weight"), "it is infinite outside of its domain, or states no weight")
+
+    def per_weight(z, y):
+        return case.call(loss.gradient, z, y) / loss.weight(len(z))
+
+    return by_rows_and_layout({"the gradient": per_weight}, [case.z, case.y])
+
+
+@claim("loss", "float32 stays float32", "dtype of ∇L_y(z)", "convention")
+def loss_keeps_float32(loss, case):
+    return in_float32(case, {"the gradient": lambda single: loss.gradient(single(case.z), single(case.y))})
+
+
+@claim("loss", "finite for large outputs", "|L(±1000)|, |∇L(±1000)| < ∞", "float64")
+def loss_is_safe(loss, case):
+    only_if(case.everywhere, "it is infinite outside of its domain")
+    far = 1000.0 * np.sign(case.z)
+    finite = math.isfinite(case.value(loss, far)) and np.isfinite(case.call(loss.gradient, far, case.y)).all()
+    nearer = [case.value(loss, t * far) for t in (0.2, 0.4, 0.6)] if not finite else []
+    only_if(not any(math.isfinite(value) and abs(value) > HUGE for value in nearer),
+            "its true value exceeds the largest number there: it grows exponentially")
+    return Finding(float(not finite), 0.0, "no value may be NaN or inf",
+                   ("it overflows: exp of a large number, or log of zero",))
+
+
+@claim("loss", "the prox minimises its objective: no probe is lower", "prox_τL(v) = argmin_u L(u) + ‖u − v‖²/2τ",
+       "ProxProp §4.2.1")
+def loss_prox(loss, case):
+    has_prox(loss)
+    only_if(case.z.size <= 12, "larger problems would take long")
+    weight = loss.weight(len(case.w))
+
+    def objective(u, v, tau, weight_of_a_sample, y=case.y):
+        return case.loss_value(loss, u, y) * (weight_of_a_sample / weight) + ((u - v) ** 2).sum() / (2 * tau)
+
+    def prox(v, tau, y=case.y):
+        return case.call(lambda v, y: loss.prox(v, y, tau), v, y)
+
+    tau = case.tau * len(case.w)
+    try:
+        prox(case.w, tau)
+    except NotImplementedError as why:
+        raise NotClaimed(f"its prox is not defined: {why}") from None
+    # value and prox are given arrays of the backend by the case of the loss; labels are no numbers to be altered
+    given = {} if case.y.dtype.kind in "iu" else {"y": case.y}
+    return minimum_finding(objective, "u", prox, case.w, v=case.w, tau=tau, weight_of_a_sample=weight, **given)
+

@@ -1,0 +1,448 @@
+r"""The claim of a minimiser: no probe around u⁺ is lower; and what may be wrong where one is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from minilift.checks.cases import Case
+from minilift.checks.claims import (
+    Argmin,
+    DrawnCase,
+    defaults_of,
+    form_reason,
+    result_of,
+    shape_of,
+    shared_defaults,
+    stem,
+    vector,
+)
+from minilift.checks.mistakes import (
+    alterations,
+    altered_reasons,
+    cut_reasons,
+    depends_reasons,
+    entry_steps,
+    is_coupled,
+    seen_in,
+    strange_reasons,
+    term_seen,
+)
+from minilift.checks.numeric import SHARE, Probed, Tangents, gradient, tried
+from minilift.checks.report import Finding, claim, measured, only_if
+
+REPEATS = 100  # of an update that may be one step of an iteration
+SAYS_NOTHING = ("nearly all probes are outside the domain: give project, for a set without interior",
+                "the energy is constant around u⁺: anything would hold")
+
+
+@claim("argmin", "no probe is lower: along coordinates, random directions, and from the old value",
+       "E(u⁺ + t v; rest) ≥ E(u⁺; rest)", "definition")
+def argmin_is_lowest(thing, case):
+    result = tried(result_of, case) if case.is_degenerate else result_of(case)
+    only_if(result is not None, "it raises of values that have ties, or a sample of zeros")
+    wrong = form_reason(case, result)
+    u = case.block(result)
+    if wrong and case.is_degenerate and np.any(np.isnan(u)):
+        return nan_finding(case, np.nan_to_num(u))
+    if wrong:
+        return Finding(math.inf, thing.tolerance, "u⁺ is of the block's form", (wrong,))
+    probed = probed_around(case, u)
+    if wrong := unusable(case, u, probed):
+        return Finding(math.inf, thing.tolerance, "the energy must be able to refuse", (wrong,), wrong in SAYS_NOTHING)
+    number, why = probed.excess, "relative to the decrease from the old value, beyond rounding"
+    return Finding(number, thing.tolerance, why, lambda: argmin_reasons(case, u, probed))
+
+
+def nan_finding(case, u):
+    """Return the finding of an update that is NaN where a sample is zero: a mistake if 0 is the minimiser there."""
+    only_if(in_set(case, u) and is_lowest(case, u, case.thing.tolerance), "it is NaN where a sample is zero")
+    return Finding(math.inf, case.thing.tolerance, "the minimiser is 0 there", (
+        "it is NaN where a row is zero, and should be 0: it divides by the norm",))
+
+
+def minimum_finding(energy, block, update, old, xp=np, **given):
+    """Return the finding of the claim that an array, or an update, minimises an energy in one block."""
+    values = {block: old, **given}
+    values = {name: Case("", np).lend(value) if np.ndim(value) else value for name, value in values.items()}
+    thing = Argmin(energy, update if callable(update) else lambda: update, block, lambda rng: values)
+    return measured(argmin_is_lowest, thing, DrawnCase("", xp, thing, values, [values], 0))
+
+
+def probed_around(case, u, local=False):
+    """Return what `Probed` finds around a point of a case."""
+    local = local or case.thing.local
+    return Probed.around(case.at, u, case.block(), case.rng, local, lambda x: projected(case, x))
+
+
+def unusable(case, u, probed):
+    """Return why probes around u can say nothing, or None."""
+    if not math.isfinite(probed.value):
+        return "u⁺ is outside the domain: E(u⁺) is not finite"
+    if not in_set(case, u):
+        return "u⁺ is not in the set on which project projects"
+    if probed.inside < 0.05:
+        return SAYS_NOTHING[0]
+    if probed.lowest == probed.highest:
+        return SAYS_NOTHING[1]
+    return None
+
+
+def projected(case, x):
+    """Return a vector's nearest point of the set, if there is one."""
+    if case.thing.project is None:
+        return x
+    values = case.with_block(x)
+    blocks = [values[name] for name in case.thing.blocks]
+    return vector(case.thing.project(blocks[0] if len(blocks) == 1 else tuple(blocks)))
+
+
+def in_set(case, x):
+    """Whether a vector is in the set on which project projects."""
+    gap = np.max(abs(projected(case, x) - x), initial=0.0)
+    return bool(gap <= 1e-7 * (1 + np.max(abs(x), initial=0.0)))
+
+
+def is_lowest(case, u, enough, lower=None):
+    """Whether no probe around a vector is lower by more than enough; around nothing, if the energy is flat.
+
+    A wrong one mostly fails at the first few, or at a point that was lower elsewhere.
+    """
+    value, size = case.at(u), max(np.max(abs(u), initial=0.0), 1e-3)
+    if not math.isfinite(value) or (lower is not None and case.at(lower) < value - 1e-12 * abs(value)):
+        return False
+    for v in np.random.default_rng(2).uniform(-size, size, (3, len(u))):
+        for t in (1e-3, -1e-3) if case.thing.local else (1e-3, -1e-3, 0.1, -0.1):
+            if case.at(projected(case, u + t * v)) < value - 1e-12 * abs(value):
+                return False
+    probed = probed_around(case, u)
+    return probed.excess <= enough and probed.highest > probed.value + probed.noise
+
+
+def argmin_reasons(case, u, probed):
+    """Return the mistakes without which a claimed minimiser passes all probes."""
+    enough = min(case.thing.tolerance, SHARE**2 * probed.excess)  # of energies, which go with the square of an error
+
+    def passes(x):
+        # as low as what has been found already: that is quickly asked
+        return case.at(x) <= probed.lowest + probed.noise and in_set(case, x) and is_lowest(case, x, enough)
+
+    def passes_of(other):
+        return np.any(u) and is_lowest(other, u, enough, probed.where)
+
+    lower = lower_entries(case, u, probed)
+    stuck = bool(len(u) > 1 and probed.inside > 0.9 and not probed.bent and case.thing.project is None
+                 and not np.any(lower) and case.at(u + 1e-3 * (probed.where - u)) < probed.value - probed.noise)
+    found = [*["there is no step: it is the old value"] * (not np.any(u != case.block())),
+             *["no entry by itself lowers the energy, several together do: it is stuck, as coordinate descent at a "
+               "kink"] * stuck,
+             *maximum_reasons(case, u, probed),
+             *["all its rows are the same: one is taken for all"] * has_equal_rows(case, u, lower),
+             *(what for what, x in minimiser_guesses(case, u) if passes(x))]
+    own, shared = ({name: value for name, value in defaults_of(getattr(case.thing, role)).items()
+                    if name not in case.all[0]} for role in ("update", "energy"))
+    found += [f"its {name} is {own[name]:g} by default, that of the energy {shared[name]:g}"
+              for name in own if name in shared and own[name] != shared[name]]
+    fixed = case.wanted["update"] == []  # an array that is given, whatever is drawn
+    found += filter(lambda what: fixed or not disproved(case, what), altered_reasons(
+        case, passes_of, lambda result: not form_reason(case, result) and passes(case.block(result))))
+    found += [what for what, x in unshrunk_guesses(case, u) if passes(x)]  # after a number that is another
+    found += [*explicit_reasons(case, u, case.block()), *apart_reasons(case, u, enough)]
+    found += [what for what, x in moved_guesses(case) if passes(x)]
+    if stem(case.thing.blocks[0]) == "theta":  # a fact, whatever else may explain it
+        found += [what for what in seen_in(case, u, lower) if what.startswith("only the last row")]
+    if not found and repeated_comes_nearer(case, u, probed):
+        return ["it is one step, or a few, of an iteration that has not converged: repeated, it comes to the minimiser"]
+    found = found or unread_reasons(case)
+    near = None if found else probed_around(case, u, local=True)
+    if found or case.thing.project is not None:
+        return found or ["among the points of the set nearby it is no worse, to first order: it is another stationary "
+                         "point, as of another singular vector or sign"] * bool(near.bent or not near.excess)
+    if near.bent:
+        return [f"it is {near.bent}, no minimum: only the slope vanishes there"]
+    if not near.excess:
+        return ["it is a local minimiser, not the global one"]
+    steps = (case.wanted["update"] is None or set(case.thing.blocks) & set(case.wanted["update"]))
+    seen = [*strange_reasons(case, u), *(() if steps else cut_reasons(case, u, lower)), *seen_in(case, u, lower),
+            *(() if at_bound(case, u) else left_terms(case, u, lower))]
+    seen = seen or [what for what, x in last_guesses(case, u) if passes(x) and is_always_last(case, enough)]
+    seen = seen or between_reasons(case, u)
+    return seen or depends_reasons(case, lambda other: slope_at(other, other.block(result_of(other))))
+
+
+def unread_reasons(case):
+    """Return of which square arrays an update reads one triangle alone, where the energy depends on both."""
+    here, found = result_of(case), []
+    for name, value in case.values.items():
+        if not isinstance(value, np.ndarray) or value.ndim != 2 or len(value) != len(value.T) or len(value) < 2 or (
+                name in case.thing.blocks or np.allclose(value, value.T)):
+            continue
+        shaken = np.random.default_rng(5).uniform(0.5, 0.9, value.shape)
+        reads, matters = [], []
+        for part in (np.triu, np.tril):
+            other = {**case.values, name: value + part(value * (shaken - 1), 1 if part is np.triu else -1)}
+            result = tried(result_of, case, other)
+            reads.append(result is None or not np.array_equal(vector(result), vector(here)))
+            matters.append(case.energy(other) != case.energy(case.values))
+        if all(matters) and reads[0] != reads[1]:
+            found.append(f"it reads {name} {'above' if reads[0] else 'below'} its diagonal alone, as if it were "
+                         "symmetric")
+    return found
+
+
+def between_reasons(case, u):
+    """Return whether what is wrong lies between two sizes of another array: the threshold of a branch.
+
+    The entries of all draws are taken together, if they have the same numbers.
+    """
+    numbers = [{name: value for name, value in values.items() if np.ndim(value) == 0} for values in case.all]
+    if len(case.thing.blocks) > 1 or any(other != numbers[0] for other in numbers) or is_coupled(case, u):
+        return []
+    parts = []
+    for values in case.all:
+        other = replace(case, values=values)
+        result = tried(result_of, other)
+        if result is None or form_reason(other, result):
+            return []
+        parts.append((other, x := other.block(result), lower_entries(other, x, probed_around(other, x))))
+    found = []
+    for name in case.values:
+        sizes = [vector(other.values[name]) for other, *_ in parts]
+        if name in case.thing.blocks or any(len(size) != len(x) for size, (_, x, _) in zip(sizes, parts)):
+            continue
+        size, wrong = abs(np.concatenate(sizes)), np.concatenate([lower for *_, lower in parts])
+        if wrong.sum() < 3 or wrong.all():
+            continue
+        low, high = size[wrong].min(), size[wrong].max()
+        below, above = size[~wrong] < low, size[~wrong] > high
+        if np.all(below | above) and below.sum() > 1:
+            where = f"between about {low:.2g} and {high:.2g}" if above.sum() > 1 else f"more than about {low:.2g}"
+            found.append(f"it is wrong only where |{name}| is {where}: there a branch begins, or ends")
+    return found
+
+
+def maximum_reasons(case, u, probed):
+    """Return whether a claimed minimiser is a maximum or a saddle, in all that is drawn or in some alone."""
+    if probed.highest > probed.value and not probed.bent:
+        return []
+    others = [replace(case, values=values) for values in case.all]
+    if any(measured(argmin_is_lowest, case.thing, other).holds for other in others):
+        what = f"it is {probed.bent or 'a maximum'} in some problems, in others the minimum: the curvature changes"
+        return [f"{what} its sign with a number (a step size beyond which the energy is concave)"
+                ] * (not at_bound(case, u))
+    if probed.bent:
+        return [f"it is {probed.bent}, no minimum: only the slope vanishes there, or the energy's sign is wrong"]
+    return ["it is a maximum: the sign of the energy is wrong"]
+
+
+def disproved(case, what):
+    """Whether a mistake that would explain a wrong update does not explain it where all arrays are a fifth as large.
+
+    Or where numbers that both functions have by default are others: with ε = ½ a factor ε is a root.
+    """
+    both = {name: 0.8 * value for name, value in shared_defaults(case.thing).items()
+            if name in (case.wanted["update"] or ())}
+    return any(disproved_at(case, what, values) for values in (
+        {name: value / 5 for name, value in case.values.items() if isinstance(value, np.ndarray)}, both) if values)
+
+
+def disproved_at(case, what, others):
+    """Whether a mistake explains a wrong update no more where some values are others."""
+    other = replace(case, values={**case.values, **others})
+    made = [values for text, values in alterations(other.values) if text == what]  # of N rows, several
+    result = tried(result_of, other)
+    if not made or result is None or form_reason(other, result) or not np.any(u := other.block(result)):
+        return False
+    wrong = math.isfinite(other.at(u)) and not is_lowest(other, u, case.thing.tolerance)
+    return wrong and not any(is_lowest(replace(other, values=values), u, case.thing.tolerance) for values in made)
+
+
+def at_bound(case, u):
+    """Whether u is at the end of the energy's domain, where no slope says which term is missing."""
+    size, units = entry_steps(case, u)
+    return not all(math.isfinite(case.at(u + sign * 1e-3 * size * unit)) for unit in units for sign in (1, -1))
+
+
+def left_terms(case, u, lower):
+    """Return the terms of which the slope at u is a multiple, if it is none at a point nearby: then it is all of E."""
+    near = u + 0.1 * lower * case.rng.uniform(0.5, 1, len(u)) * entry_steps(case, u)[0]
+    here, there = (term_seen(case, x, slope_at(case, x), lower) for x in (u, near))
+    return [term for term in here if term not in there]
+
+
+def has_equal_rows(case, u, lower):
+    """Whether some block has several rows, all of them the same and one of them right, or not of one number."""
+    new, wrong = ([case.with_block(x)[name] for name in case.thing.blocks] for x in (u, lower))
+    return any(len(shape_of(x)) == 2 and len(x) > 1 and np.any(x) and not np.any(np.ptp(x, axis=0))
+               and (np.ptp(x) or not np.all(np.any(bad, axis=1))) for x, bad in zip(new, wrong))
+
+
+def minimiser_guesses(case, u):
+    """Yield (what is wrong, u⁺ with that undone)."""
+    alike = {name: vector(value) for name, value in case.values.items() if len(vector(value)) == len(u)}
+    for name, old in {" and ".join(case.thing.blocks): case.block(), **alike}.items():
+        if np.any(u):  # 0 is no step, it may be what something shrinks towards
+            yield f"it is the step from {name}, not the new value", old + u
+            yield f"it is minus the step from {name}, not the new value", old - u
+        yield from lengths(case, old, u - old, f"the sign of the step from {name} is wrong", {
+            0.5: f"it takes half of the step from {name}", 2.0: f"it takes twice the step from {name}"},
+            "it takes {:.3g} times " + f"the step from {name}")
+        if name in alike and name not in case.thing.blocks:
+            yield f"it should be {name} as it is, which it moves", old
+    sizes = {value: f"it is off by a factor {name}" for name, value in reversed(case.sizes().items())}
+    plain = {0.5: "it is off by a factor ½", 2.0: "it is off by a factor 2"}
+    yield from lengths(case, 0 * u, u, "its sign is wrong", plain | sizes, "it is off by the constant factor {:.6g}")
+    if np.any(u):
+        yield "it should be 0: what is below a threshold is not cut there", 0 * u
+    shape = shape_of(case.values[case.thing.blocks[0]])
+    if len(shape) == 2 and shape[0] == shape[1] and shape[0] ** 2 == len(u):
+        yield "it is transposed", u.reshape(shape).T.ravel()
+        if np.linalg.cond(u.reshape(shape)) < 1e6:
+            yield "it is the inverse of what it should be", np.linalg.inv(u.reshape(shape)).ravel()
+
+
+def unshrunk_guesses(case, u):
+    """Yield (what is wrong, u⁺ with that undone): a hard threshold, of entries or norms, where a soft one should be."""
+    shape, ways = shape_of(case.values[case.thing.blocks[0]]), {"each entry": np.sign(u)}
+    if len(case.thing.blocks) == 1 and len(shape) == 2 and min(shape) > 1 and np.any(u):
+        left, sizes, right = np.linalg.svd(u.reshape(shape), full_matrices=False)
+        ways["each singular value"] = ((left * (sizes > 1e-9 * sizes[0])) @ right).ravel()
+        for axis, what in ((1, "the norm of each row"), (0, "the norm of each column")):
+            norm = np.linalg.norm(u.reshape(shape), axis=axis, keepdims=True)
+            ways[what] = (u.reshape(shape) / np.where(norm > 0, norm, 1)).ravel()
+    for what, way in ways.items():
+        t = best_length(case, u, way) if np.any(way) else math.nan
+        if math.isfinite(t) and abs(t) > 1e-6 and len(u) > 1 and np.ptp(abs(u)) > 0:
+            size = "large: it is cut (a hard threshold), not shrunk" if t < 0 else "small: it is shrunk too far"
+            yield f"{what} that is not 0 is too {size}, all by one number", u + t * way
+
+
+def last_guesses(case, u):
+    """Yield (what is wrong, u⁺ with that undone): the last row alone, or the last entry of a vector, is moved."""
+    block, new = case.thing.blocks[0], u.copy()
+    shape = shape_of(case.values[block])
+    if len(case.thing.blocks) > 1 or not shape or shape[0] < 2:
+        return
+    for k in range(len(u) - math.prod(shape[1:]), len(u)):
+        t = best_length(case, new, np.eye(len(u))[k])
+        new[k] += t if math.isfinite(t) else 0.0
+    what = f"only the last {'row' if len(shape) > 1 else 'entry'} of {block} is wrong"
+    yield what + ", the bias" * (stem(block) == "theta"), new
+
+
+def is_always_last(case, enough):
+    """Whether in each draw the update is right once its last row or entry is."""
+    for values in case.all:
+        other = replace(case, values=values)
+        result = tried(result_of, other)
+        if result is None or form_reason(other, result) or not any(
+                is_lowest(other, x, enough) for _, x in last_guesses(other, other.block(result))):
+            return False
+    return True
+
+
+def moved_guesses(case):
+    """Yield (what is wrong, u⁺ with that undone): another array should be where 0 is, to which all are moved for u⁺."""
+    block, *others = case.thing.blocks
+    alike = {name: value for name, value in case.values.items()
+             if isinstance(value, np.ndarray) and value.shape == shape_of(case.values[block])}
+    for name, centre in alike.items() if not others else ():
+        moved = {**case.values, **{other: value - centre for other, value in alike.items()}}
+        result = tried(result_of, case, moved) if name != block else None
+        if result is not None and not form_reason(case, result):
+            yield (f"it is right where {name} is 0 alone: it shrinks towards 0, not {name}, or {name} is not taken off "
+                   "before, or not put back after"), centre.ravel() + case.block(result)
+
+
+def lengths(case, base, step, negative, named, other):
+    """Yield what to say of a step of the wrong length or sign, and where on its line the energy is least."""
+    t = best_length(case, base, step) if np.any(step) else math.nan
+    if not math.isfinite(t) or abs(t - 1) < 1e-6 or t == 0:
+        return
+    known = [text for factor, text in {-1.0: negative, **named}.items() if abs(factor * t - 1) < 1e-5]
+    if known or len(step) > 1:  # one number is any other times a factor
+        yield (known or [other.format(1 / t)])[0], base + t * step
+
+
+def best_length(case, base, step):
+    """Return the t at which the energy is least along base + t step, by Newton's method with differences; or NaN."""
+    t, h = 1.0, 1e-4
+    for _ in range(8):
+        low, here, high = (case.at(base + (t + s) * step) for s in (-h, 0.0, h))
+        curve = low - 2 * here + high
+        if not 0 < curve < math.inf:
+            return math.nan
+        t -= h * (high - low) / (2 * curve)
+    return t
+
+
+def apart_reasons(case, u, enough):
+    """Return whether each of several blocks is minimal with the others as they are or were, and not all together."""
+    if len(case.thing.blocks) < 2 or case.thing.project is not None:
+        return []
+    new = case.with_block(u)
+
+    def minimal(name):
+        own = {name: new[name]}
+        parts = [replace(case, thing=replace(case.thing, block=name), values={**values, **own})
+                 for values in (new, case.values)]
+        return any(is_lowest(part, part.block(), enough) for part in parts)
+
+    return ["each block is minimal with the others as they are, or with their old values: they are solved apart, one "
+            "after the other or at once, not jointly"] * all(minimal(name) for name in case.thing.blocks)
+
+
+def repeated_comes_nearer(case, u, probed):
+    """Whether an update that starts at the old value comes to the minimiser when it is repeated."""
+    wanted = case.wanted["update"]
+    if wanted is not None and not set(case.thing.blocks) & set(wanted):
+        return False
+    for _ in range(REPEATS):
+        result = tried(result_of, case, case.with_block(u))
+        if result is None or form_reason(case, result):
+            return False
+        old, u = u, case.block(result)
+        if np.max(abs(u - old)) <= 1e-9 * np.max(abs(u)):
+            break
+    return probed_around(case, u).excess <= SHARE * probed.excess
+
+
+def lower_entries(case, u, probed):
+    """Return of which entries a change lowers the energy by itself."""
+    size, units = entry_steps(case, u)
+    lower, below = np.zeros(len(u), dtype=bool), probed.value - max(probed.noise, 1e-9 * (probed.value - probed.lowest))
+    for k, unit in enumerate(units):
+        lower[k] = any(case.at(u + sign * t * size * unit) < below for t in (1e-4, 1e-2, 0.3, 1.0) for sign in (1, -1)
+                       ) or case.at(u * (1 - unit)) < below
+    return lower
+
+
+def slope_at(case, u):
+    """Return the derivatives of the energy in the entries of u, by differences."""
+    size, units = entry_steps(case, u)
+    h = 1e-4 * size
+    slope = np.zeros(len(u))
+    slope[: len(units)] = [(case.at(u + h * unit) - case.at(u - h * unit)) / (2 * h) for unit in units]
+    return slope
+
+
+def explicit_reasons(case, u, old):
+    """Return whether the step is along the gradient at the old value: explicit, not implicit."""
+    if not math.isfinite(case.at(old)) or not np.any(u != old) or case.thing.project is not None:
+        return []
+    slope = gradient(case.at, old, Tangents(old.shape, np.random.default_rng(1))).value
+    if slope.shape != old.shape or not np.all(np.isfinite(slope)) or not np.any(slope):
+        return []
+    share = float(np.vdot(slope, old - u) / np.vdot(slope, slope))
+    # the differences of a curved energy leave 1e-6
+    along = np.max(abs(old - u - share * slope)) <= 1e-5 * np.max(abs(old - u))
+    rate = any(isinstance(value, float) and abs(share - value) <= 1e-5 * value for value in case.values.values())
+    length = best_length(case, old, u - old) if along and not rate else math.nan
+    if math.isfinite(length) and is_lowest(case, old + length * (u - old), case.thing.tolerance):
+        return []  # the gradient leads to the minimiser: it is a matter of the length
+    return ["the step is along the gradient at the old value: it is explicit, not implicit"] * bool(
+        along and len(u) > 1 and share > 0)
+
+

@@ -1,0 +1,223 @@
+r"""Usual mistakes, made on purpose in an energy or a reference; and what is seen of them in wrong entries."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+
+from minilift.checks.claims import Argmin, Gradient, mapped, result_of, shape_of, stem, vector
+from minilift.checks.numeric import SHARE, fits, fitted_factor, probes, tried
+from minilift.checks.report import Guess
+
+ENTRIES = 60  # of a block at most, in which something is looked for one by one
+
+
+def alterations(values):
+    """Yield (what is wrong, values with that mistake made)."""
+    numbers = {name: value for name, value in values.items() if isinstance(value, float) and value}
+    rows = {len(value) for value in values.values() if len(shape_of(value)) == 2 and len(value) > 1}
+
+    def made(name, value):
+        yield f"what depends on {name} is left out", 0 * value
+        if name in numbers:
+            yield f"{name} is left out, as if it were 1", 1.0
+            yield f"{name} and 1/{name} are exchanged", 1 / value
+        yield f"the sign of {name} is wrong", -value
+        yield f"{name}/2 stands where {name} should", value / 2
+        yield f"2 {name} stands where {name} should", 2 * value
+        if name in numbers:
+            yield f"{name}/4 stands where {name} should", value / 4
+            yield f"4 {name} stands where {name} should", 4 * value
+            if 0 < value < 1:
+                yield f"1 − {name} stands where {name} should", 1 - value
+        if np.ndim(value) == 2 and len(value) == len(value.T) > 1:
+            yield f"{name} is transposed", value.T
+        if np.all(value > 0):
+            yield f"{name} is squared", value**2
+            yield f"the root of {name} stands where {name} should", value**0.5
+        for other in set(numbers) - {name}:
+            yield f"{name} is multiplied by {other}, or should not be", value * numbers[other]
+            yield f"{name} is divided by {other}, or should not be", value / numbers[other]
+
+    for name, value in values.items():
+        if isinstance(value, (float, np.ndarray)):
+            yield from ((what, {**values, name: other}) for what, other in made(name, value))
+    for name, n in itertools.product(numbers, rows):
+        yield f"{name}/N stands where {name} should, N rows", {**values, name: values[name] / n}
+        yield f"{name}·N stands where {name} should, N rows", {**values, name: values[name] * n}
+    for one, other in itertools.combinations(values, 2):
+        if shape_of(values[one]) == shape_of(values[other]) and not {type(values[one]), type(values[other])} & {
+                list, tuple}:
+            yield f"{one} and {other} are exchanged", {**values, one: values[other], other: values[one]}
+    if len(numbers) > 1:
+        inverses = {name: 1 / value for name, value in numbers.items()}
+        yield f"{' and '.join(numbers)} are inverted, all at once: 1/{next(iter(numbers))} for it", values | inverses
+
+
+def altered_reasons(case, is_right_of, is_right):
+    """Return the mistakes which, made in energy or reference, make a claimed result right; and what has no place in it.
+
+    `is_right_of` is asked of a case with other values, `is_right` of another result.
+    """
+    found = [Guess(what) for what, values in alterations(case.values)
+             if tried(is_right_of, replace(case, values=values))]
+    cut = [{name: value[:k] if np.ndim(value) and len(value) == n else value for name, value in case.values.items()}
+           for n in {len(value) for value in case.values.values() if len(shape_of(value)) == 2}
+           for k in range(n - 1, max(n - 17, 0), -1) if (n,) not in [shape_of(x)[:1] for x in case.template]]
+    found += [Guess("the last rows have no part in it")] * any(tried(is_right_of, replace(case, values=x)) for x in cut)
+    for name, value in case.values.items():
+        result = tried(result_of, case, {**case.values, name: 0 * value}) if isinstance(value, np.ndarray) else None
+        # a zero is often right for other reasons
+        if result is not None and np.any(vector(result)) and is_right(result):
+            found.append(f"it depends on the old {name}, where it starts, and should not: a minimiser near it perhaps"
+                         if name in case.thing.blocks else f"{name} should not appear")
+    return found
+
+
+def is_coupled(case, u):
+    """Whether the energy, near u, is no sum over the entries of the block."""
+    step = 0.1 * case.rng.uniform(0.5, 1, len(u)) * entry_steps(case, u)[0]
+
+    def coupled(some):
+        here, both, one, other = (case.at(u + step * share) for share in (0, 1, some, ~some))
+        return not abs(one + other - here - both) <= 1e-9 * (abs(one) + abs(other) + abs(here) + abs(both))
+
+    k = np.arange(len(u))
+    return coupled(k % 2 == 0) or coupled(k < len(u) / 2)  # its columns, or its rows, may be apart
+
+
+def cut_reasons(case, x, wrong):
+    """Return whether a claimed minimiser is wrong where it is exactly 0, or elsewhere alone."""
+    alike = {name: vector(value) for name, value in case.values.items()
+             if name not in case.thing.blocks and len(vector(value)) == len(x)}
+    for name, value in alike.items():
+        for what, where in (("positive", value > 0), ("negative", value < 0)):
+            if not np.any(x[where]) and np.any(x[~where]) and 2 * wrong[where].sum() > max(where.sum(), 3):
+                return [f"it is 0 wherever {name} is {what}, and should not be: a condition is turned round, or a "
+                        "branch is missing"]
+    if np.any(x[wrong]) and not np.all(x[wrong]):
+        return ["some entries that are exactly 0 are wrong: cut, clipped, or put to a wrong threshold"]
+    if np.all(x[wrong]) and not np.all(x) and np.any(wrong) and not is_coupled(case, x):
+        return ["it is wrong only where it is not 0: what is left of an entry beyond its threshold, or its sign"]
+    if np.all(x[wrong]) and not np.all(x) and np.any(wrong):
+        return ["it is wrong only where it is not 0: solved as if its entries were not coupled, or without the bound, "
+                "and then cut or put to a threshold; or an iteration that has not converged"]
+    return []
+
+
+def seen_in(case, x, wrong):
+    """Return in which entries of the block, which is at x, something is wrong, if that says why."""
+    block, old = case.thing.blocks[0], case.block()
+    shape, right = shape_of(case.values[block]), ~wrong
+    if isinstance(case.thing, Argmin) and len(case.thing.blocks) == 1 and len(shape) == 2 and shape[0] > 1:
+        last = np.arange(len(x)) >= len(x) - shape[1]
+        for name, value in case.values.items():  # after others have moved, all may be wrong
+            same = x == vector(value) if name != block and shape_of(value) == shape else ~last
+            if np.array_equal(same, last):
+                return [f"its last row is that of {name}: it is not updated"]
+    if not np.any(wrong) or np.all(wrong):
+        return []
+    kept = bool(np.array_equal(x[wrong], old[wrong]) and np.any(x[right] != old[right]))
+    found = []
+    if len(case.thing.blocks) == 1 and len(shape) == 2 and shape[0] > 1 and np.all(right[: -shape[1]]):
+        found.append(f"only the last row of {block} is wrong" + ", the bias" * (stem(block) == "theta")
+                     + ": it keeps its old value, it is not updated" * kept)
+    elif kept:
+        found.append("it is wrong only where it keeps the old value: these entries are not updated")
+    alike = {name: vector(value) for name, value in case.values.items() if len(vector(value)) == len(x)}
+    own = block if isinstance(case.thing, Gradient) else f"the new {block}"
+    for name, value in {own: x, **alike}.items():
+        if not np.any(value < 0) or not np.any(value > 0):
+            continue  # then its sign says nothing
+        for what, where in (("0", value == 0), ("negative", value < 0), ("positive", value > 0)):
+            if np.all(where[wrong]) and 2 * wrong.sum() >= max(where.sum(), 3) and not np.all(where):
+                found.append(Guess(f"it is wrong only where {name} is {what}: another branch, or where it begins"))
+    return found
+
+
+def terms_in(case, x):
+    """Return terms of which a multiple may be missing in a gradient: the block, and its distance to others."""
+    name, missing = " and ".join(case.thing.blocks), "is missing or of the wrong strength"
+    constant = "a constant, or " * bool(np.all(x > 0) or np.all(x < 0))  # of one sign |x| is x
+    terms = {f"a term in {name} {missing}": x, f"{constant}a term |{name}|, a threshold, {missing}": np.sign(x)}
+    for other, value in case.values.items():
+        if other not in case.thing.blocks and len(vector(value)) == len(x):
+            terms[f"a term in {name} − {other} {missing}"] = x - vector(value)
+            terms[f"a term in {other} {missing}"] = vector(value)
+    shape = shape_of(case.values[case.thing.blocks[0]])
+    if len(shape) == 2 and shape[0] ** 2 == len(x) and np.linalg.cond(x.reshape(shape)) < 1e6:
+        terms[f"a term in the inverse of {name} {missing}"] = np.linalg.inv(x.reshape(shape)).T.ravel()
+    return terms
+
+
+def term_seen(case, x, got, where):
+    """Return the terms, at x, of which an array is a multiple: where it is wrong, and where it is right too.
+
+    But not at a kink, where a slope says nothing, and not in a last row that is right as a whole, as of a bias.
+    """
+    shape, where, right = shape_of(case.values[case.thing.blocks[0]]), where & (x != 0), ~where & (x != 0)
+    right[ENTRIES:] = False  # there nothing was looked for
+    if len(shape) == 2 and shape[0] > 1 and not np.any(where[-shape[1]:]):
+        right[-shape[1]:] = False
+
+    def is_seen(term):
+        guess = fitted_factor(got[where], term[where]) * term
+        return np.any(guess) and fits(got[where], guess[where]) and np.all(
+            abs(got - guess)[right] <= SHARE * np.max(abs(guess[where])))
+
+    return [Guess(name) for name, term in terms_in(case, x).items() if where.sum() > 1 and is_seen(term)]
+
+
+def moving(case, function, own=False):
+    """Return the names of the values with which a vector moves that a function makes: the block's own, or the others.
+
+    None if the function raises of them.
+    """
+    rng = np.random.default_rng(3)
+
+    def other(value):  # not all entries by one factor, of which much is independent
+        return 0.7 * value if isinstance(value, float) else mapped(lambda x: x * rng.uniform(0.5, 0.9, x.shape), value)
+
+    names = [name for name, value in case.values.items()
+             if isinstance(value, (float, np.ndarray, list, tuple)) and own == (name in case.thing.blocks)]
+    there = [tried(function, replace(case, values={**case.values, name: other(case.values[name])})) for name in names]
+    here = tried(function, case)
+    if here is None or any(value is None or value.shape != here.shape for value in there):
+        return None
+    return [name for name, value in zip(names, there) if not np.max(abs(value - here)) <= 1e-6 * np.max(abs(here))]
+
+
+def strange_reasons(case, u):
+    """Return on what an update depends of which the energy of its block is independent."""
+    used = moving(case, lambda other: other.block(result_of(other)))
+    if not used:
+        return []
+    points = [u, *probes(u, case.block(), case.rng, True), *(u * (1 - unit) for unit in np.eye(len(u))[:ENTRIES]),
+              *np.random.default_rng(4).standard_normal((12, len(u)))]
+    held = moving(case, lambda other: np.array([other.at(x) - other.at(u) for x in points]))
+    strange = [name for name in used if name not in (held or used)]
+    absent = [name for name in held or () if name not in used and isinstance(case.values[name], np.ndarray)]
+    return [f"it depends on {' and '.join(strange)}, of which the energy of the block is independent"
+            + f", and not on {' and '.join(absent)}" * bool(absent)] * bool(strange)
+
+
+def depends_reasons(case, defect):
+    """Return on which of the values alone it depends how wrong a result is; `defect` of a case is a vector."""
+    taken = set(case.values).intersection(*([] if None in case.wanted.values() else [itertools.chain(
+        *case.wanted.values())]))
+    found, others = moving(case, defect), taken - set(case.thing.blocks)
+    if found is None or len(found) > 2 or len(found) == len(others) or len(case.values) < 3 or len(case.all) == 1:
+        return []
+    own = moving(case, defect, own=True)
+    if own is None or not (found or own):
+        return ["what is wrong is a constant"] * (own is not None)
+    besides = f", besides the block {' and '.join(own)}," * bool(found and own)
+    return [f"what is wrong depends on {' and '.join(found or own)}{besides} alone"]
+
+
+def entry_steps(case, u):
+    """Return the size of steps at u, and the unit vectors of the first entries."""
+    return max(np.max(abs(u), initial=0.0), 1e-3), np.eye(len(u))[:ENTRIES]
+

@@ -1,0 +1,220 @@
+r"""The claim of a descent: what one sweep after another does to an energy, and where it comes to rest."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from minilift.checks.claims import Gradient, filled, leaves, mapped, unmoved_entries, vector
+from minilift.checks.mistakes import ENTRIES
+from minilift.checks.numeric import COORDINATES
+from minilift.checks.report import Finding, claim, nothing_of, only_if
+from minilift.support.arguments import shown, unknown_name
+
+SWEEPS = 400  # after which a sweep that has not come to rest is left
+FOLLOWED = 40  # of them in which the energy must not rise
+
+
+def swept(case, values):
+    """Return the values after one sweep, and the names of those that it changes."""
+    new = case.run("sweep", values)
+    if not isinstance(new, dict) or not new:
+        raise TypeError(f"sweep must return a dict of new values, for some of {', '.join(values)}; got {shown(new)}")
+    if unknown := set(new) - set(values):
+        raise unknown_name("sweep returns", min(unknown), list(values))
+    for name, value in new.items():
+        if [x.shape for x in leaves(value)] != [x.shape for x in leaves(values[name])]:
+            raise ValueError(f"sweep returns {name} in another shape than it was given")
+    return {**values, **{name: mapped(np.array, value) for name, value in new.items()}}, tuple(new)
+
+
+@claim("decreases", "one sweep after another does not increase the energy", "E(x⁺) ≤ E(x)", "definition")
+def sweep_decreases(thing, case):
+    only_if(thing.descends, "it is not claimed")
+    path, energies = [case.values], [float(case.energy(case.values))]
+    for _ in range(FOLLOWED):
+        path.append(swept(case, path[-1])[0])
+        energies.append(float(case.energy(path[-1])))
+        if not math.isfinite(energies[-1]) or same_values(*path[-2:]):
+            break
+    only_if(math.isfinite(energies[0]), "the drawn point is outside the domain")
+    finite = [abs(energy) for energy in energies if math.isfinite(energy)]
+    number = float(np.max(np.diff(energies)) / (max(finite) + 1e-300))
+    reason = ("a sweep leaves the domain of the energy, or the energy overflows" if len(finite) < len(energies)
+              else "a sweep increases the energy" if np.min(np.diff(energies)) <= 0
+              else "each sweep increases the energy: the sign is wrong, or the step too long")
+    before = path[int(np.argmax(np.nan_to_num(np.diff(energies))))]  # the sweep that raises it most
+
+    def reasons():
+        if len(finite) < len(energies):
+            rises = np.any(np.diff(energies[: np.argmin(np.isfinite(energies))]) > 0)
+            return ["the energy rises from sweep to sweep until it overflows" if rises else reason]
+        if moved := set(multipliers(case)) & set(swept(case, before)[1]):
+            return [f"the energy is linear in {min(moved)}, a multiplier: a sweep that moves it does not descend, and "
+                    "is claimed with descends=False"]
+        return [*(one_by_one_reasons(case, before) or too_long_reasons(case, before)), reason]
+
+    return Finding(max(number, 0.0), thing.tolerance, "relative to the energy", reasons)
+
+
+def same_values(some, others):
+    """Whether two dicts of values are the same, bit for bit: a sweep has come to rest."""
+    return all(np.array_equal(vector(some[name]), vector(others[name])) for name in some)
+
+
+def too_long_reasons(case, values):
+    """Return whether a tenth of each sweep's step would lower the energy, to the end, or no part of it would.
+
+    To the end: towards a wrong point the energy may fall at first.
+    """
+    def after(values, t):
+        new, names = swept(case, values)
+        parts = {}
+        for name in names:
+            x = vector(values[name])
+            parts[name] = filled([values[name]], x + t * (vector(new[name]) - x))[0][0]
+        return {**values, **parts}
+
+    begin = float(case.energy(values))
+    rises = [float(case.energy(after(values, t))) - begin for t in (1e-4, 1e-3, 1e-2)]
+    if min(rises) > 0 and all(5 < longer / shorter < 20 for shorter, longer in itertools.pairwise(rises)):
+        return ["a sweep increases the energy, however short its step: its direction is wrong, not its length, by a "
+                "sign, a weight or a factor in it"]
+    for t in (0.1, 0.01) if begin > float(case.energy(after(values, 0.1))) else ():
+        here, energies = values, [begin]
+        for _ in range(SWEEPS):
+            here = after(here, t)
+            energies.append(float(case.energy(here)))
+            if not energies[-1] <= energies[-2] + case.thing.tolerance * abs(energies[-2]):
+                break
+        else:
+            return ["the step is too long: a tenth of it lowers the energy; or it is made for other values of the rest "
+                    "than it is taken at (old ones for new)"]
+    return []
+
+
+def one_by_one_reasons(case, values):
+    """Return whether a sweep would lower the energy if each block, or each entry of one, saw those moved before it."""
+    new, names = swept(case, values)
+    single = len(names) == 1
+    parts, falls = np.eye(len(vector(new[names[0]])))[:ENTRIES] if single else names, 0
+    for part in parts:
+        after, before = swept(case, values)[0], float(case.energy(values))
+        if single:
+            old = vector(values[names[0]])
+            step, template = part * (vector(after[names[0]]) - old), [values[names[0]]]
+            values = {**values, names[0]: filled(template, old + step)[0][0]}
+            here, shorter, longer = (case.energy({**values, names[0]: filled(template, old + t * step)[0][0]})
+                                     for t in (1.0, 0.9, 1.1))
+            if not here <= min(shorter, longer):
+                return []  # it is no minimum of the entry: the step's length is to blame
+        else:
+            values = {**values, part: after[part]}
+        fall = before - float(case.energy(values))
+        if not fall >= -case.thing.tolerance * abs(before):
+            return []
+        falls += fall > 0
+    return [f"each {'entry' if single else 'block'} by itself lowers the energy, all at once raise it: they are made "
+            "of the old values of the others (Jacobi), and should be of the new ones, in order"] * bool(falls > 1)
+
+
+@claim("decreases", "the energy depends on what the sweep returns", "E(x⁺) ≠ E(x) for some x⁺", "definition", once=True)
+def energy_depends_on_sweep(thing, case):
+    names = swept(case, case.values)[1]
+    held = ", ".join(name for name in case.values if name not in names) or "nothing"
+    counts = [unmoved_entries(replace(case, thing=Gradient(thing.energy, thing.sweep, names, thing.draw)), values)
+              for values in case.all]
+    moves_nothing = all(count == size for count, size in counts)
+    return nothing_of(["the energy does not depend on any of what the sweep returns"] * moves_nothing,
+                      f"held constant, not in the sweep: {held}")
+
+
+@claim("decreases", "it rests only where the energy is stationary in each block", "x⁺ = x ⇒ E(x + t v) ≥ E(x) − o(t)",
+       "definition")
+def rests_are_stationary(thing, case):
+    values, names = rest_of(case)
+    if not thing.descends and (forgotten := forgotten_multiplier(case, names)):
+        return nothing_of([f"the energy is linear in {forgotten}, a multiplier, which the sweep never changes: no dual "
+                           "step"], "the energy is stationary in a multiplier too")
+    if values is None:
+        reason = "it comes to rest nowhere, it diverges: the sign of a step is wrong, or the step too long"
+        return Finding(math.inf, 1e-4, "nothing else is claimed of a sweep that does not descend", (reason,))
+    worst, where = 0.0, ""
+    for name in names:
+        slope = steepest(case, values, name) / (steepest(case, case.values, name) + steepest_size(case, values))
+        if not slope <= worst:
+            worst, where = slope, name
+    reason = f"it rests where the energy is not stationary in {where}"
+    if values is case.values:
+        reason = "it moves nothing, and the energy is not stationary"
+    return Finding(worst, 1e-4, "one-sided differences of step 1e-5, relative to the slope where it began", (reason,))
+
+
+def rest_of(case):
+    """Return the values at which the sweeps come to rest, and the names of those that they change.
+
+    The values are None where they grow without end, and a sweep is not said to descend: nothing else is claimed of it.
+    """
+    values, moved = case.values, math.inf
+    for k in range(SWEEPS):
+        new, names = swept(case, values)
+        moved = max(np.max(abs(vector(new[name]) - vector(values[name])), initial=0.0)
+                    / (1e-12 + np.max(abs(vector(values[name])), initial=0.0)) for name in names)
+        if not np.isfinite(moved):
+            break
+        if moved <= 1e-10:
+            return (values if k == 0 else new), names
+        values = new
+    rests = np.isfinite(moved) and moved <= 1e-7
+    grows = not np.isfinite(moved) or any(
+        np.max(abs(vector(values[name]))) > 1e6 * (1 + np.max(abs(vector(case.values[name])))) for name in names)
+    only_if(rests or (grows and not case.thing.descends), f"{SWEEPS} sweeps do not come to rest")
+    return values if rests else None, names
+
+
+def multipliers(case):
+    """Return the names of the arrays in which the energy is linear. Data of that kind are bound in the functions."""
+    def is_linear(name):
+        value = case.values[name]
+        step = case.rng.standard_normal(np.shape(value))
+        low, here, high = (float(case.energy({**case.values, name: value + t * step})) for t in (-30.0, 0.0, 30.0))
+        bend, rise = abs(low - 2 * here + high), abs(high - low)
+        return math.isfinite(bend) and bend <= 1e-9 * (abs(low) + abs(high)) < 1e-3 * rise
+
+    return [name for name, value in case.values.items() if np.ndim(value) and isinstance(value, np.ndarray)
+            and is_linear(name)]
+
+
+def forgotten_multiplier(case, moved):
+    """Return the first multiplier, if none is among what a sweep moves that is not said to descend: it has some."""
+    linear = multipliers(case)
+    return linear[0] if linear and not set(linear) & set(moved) else None
+
+
+def steepest(case, values, name):
+    """Return how fast the energy falls from some values, at most, when one of them moves."""
+    x, template = vector(values[name]), [values[name]]
+    size = max(np.max(abs(x), initial=0.0), 1e-3)
+
+    def energy(x):
+        return case.energy({**values, name: filled(template, x)[0][0]})
+
+    units = np.eye(len(x))[case.rng.permutation(len(x))[:COORDINATES]]
+    random = case.rng.standard_normal((6, len(x)))
+    value, fastest = energy(x), 0.0
+    for v in (*units, *random):
+        for sign in (1, -1):
+            # half the second step's slope taken away: what falls only with the square of the step is no slope
+            near, far = (energy(x + sign * t * size * v) - value for t in (1e-5, 2e-5))
+            slope = max(2 * near - far / 2, near) / (1e-5 * size)  # between the two a kink may lie, from which it rises
+            if np.isfinite(slope):
+                fastest = max(fastest, -slope)
+    return fastest
+
+
+def steepest_size(case, values):
+    """Return the slope below which differences of the energy are rounding."""
+    return 1e-6 * abs(float(case.energy(values))) + 1e-12
