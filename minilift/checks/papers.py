@@ -13,16 +13,9 @@ from functools import cached_property
 
 import numpy as np
 
-from minilift.checks.layers import damping_mistakes
+from minilift.checks.maps import damping_mistakes
 from minilift.checks.methods import equation, scaled, scaled_blocks, summed_weight, told_as, unsolved
-from minilift.checks.networks import (
-    NetCase,
-    compare_blocks,
-    directions_of,
-    fresh,
-    run_method,
-    worst_block,
-)
+from minilift.checks.networks import NetCase, compare_blocks, directions_of, fresh, run_method, worst_block
 from minilift.checks.numeric import Reference, compare, directional, gradient
 from minilift.checks.report import Guess, claim, only_if
 from minilift.layers.activations import Identity
