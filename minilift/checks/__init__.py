@@ -45,7 +45,7 @@ test; the reason named is the usual mistake which, made on purpose, gives the sa
 To read the checks themselves begin with `report`, `numeric` and `cases`, which all others use. `maps`, `transfers` and
 `losses` are about parts, `networks` about the whole, `methods`, `papers` and `lifted` about its training. `claims`
 holds the four claims about drawn arrays, which `minima`, `formulas` and `sweeps` measure; `mistakes` looks for what is
-wrong. `package` lists what `verify()` checks; `equations` is the index of tagged lines.
+wrong. `package` lists what `verify()` checks, `command` is that of the terminal, `equations` the index of tagged lines.
 """
 
 from __future__ import annotations
