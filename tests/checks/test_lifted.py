@@ -1,7 +1,10 @@
 """`verify` on lifted methods: what they claim holds, what they do not claim is not asked, mistakes are found."""
 
+from functools import partial
+
 import numpy as np
 import pytest
+from told import changed, ones, reasons
 
 import minilift as ml
 from minilift.layers.joins import Add, Named
@@ -139,10 +142,56 @@ def no_difference(self, net, state, y):
     (ml.TargetPropagation, DEEP, "each map takes the gradient", "", {"differences": no_difference})],
     ids=lambda value: next(iter(value.values())).__name__ if isinstance(value, dict) else "")
 def test_a_planted_mistake_is_found(base, net, claim, reason, changes):
-    report = ml.verify(type(f"My{base.__name__}", (base,), changes)(), net=net)
-    reasons = [check.reason for check in report.failures if check.claim.startswith(claim)]
-    assert len(reasons) == 1
-    assert reason in reasons[0]
+    report = ml.verify(changed(base, **changes), net=net)
+    said = [check.reason for check in report.failures if check.claim.startswith(claim)]
+    assert len(said) == 1
+    assert reason in said[0]
+
+
+@pytest.mark.parametrize(("ascend", "words"), [
+    (lambda self, energy, l, v: v.multiplier, "zero"),
+    (lambda self, energy, l, v: 2 * v.multiplier - ml.ADMM.ascend(self, energy, l, v), "sign")])
+def test_a_wrong_dual_step_is_found(ascend, words):
+    report = ml.verify(changed(ml.ADMM, 2.0, 0.5, ascend=ascend), net=ml.mlp([2, 2, 1], "relu", loss=ml.SquaredError()))
+    assert any("dual step" in check.reason and words in check.reason for check in report.failures), report
+
+
+class UndampedBias(ml.BCD):
+    def schedule(self, energy):
+        for block, l, update in super().schedule(energy):
+            yield block, l, partial(self.weights, energy) if block == "theta" else update
+
+    def weights(self, energy, l, v):
+        A, damping = ones(v.a[l - 1]), self.alpha * np.eye(len(v.theta[l]), dtype=v.theta[l].dtype)
+        damping[-1, -1] = 0
+        return np.linalg.solve(self.rho * A.T @ A + damping, self.rho * A.T @ v.z[l] + damping @ v.theta[l])
+
+
+def test_a_lifted_method_is_told_of_its_bias():
+    assert "only the last row of theta is wrong, the bias" in reasons(ml.verify(UndampedBias()))
+
+
+def test_what_is_written_for_chains_is_told_so():
+    class OnChains(ml.PredictiveCoding):
+        def relaxed(self, energy, variables):
+            assert all(abs(theta[-1]).size for theta in variables.theta[1:])  # a join has no θ
+            return super().relaxed(energy, variables)
+
+    assert "on a network that is no chain alone" in reasons(ml.verify(OnChains()))
+
+
+def test_an_iteration_that_gives_up_says_nothing():
+    class Same(ml.DLADMM):
+        def alpha(self, g, curvature):
+            return super().alpha(g, curvature)
+
+    assert ml.verify(Same(), like=ml.DLADMM(), seed=3).passed
+
+    class GivesUp(ml.DLADMM):
+        def alpha(self, g, curvature):
+            raise ArithmeticError("no step")
+
+    assert not ml.verify(GivesUp(), like=ml.DLADMM(rho=1.0, schedule=False)).passed
 
 
 def test_what_a_users_method_does_not_claim_is_not_asked():

@@ -7,6 +7,11 @@ import sys
 
 import numpy as np
 import pytest
+from test_losses import LOSSES
+from test_maps import MAPS
+from test_methods import METHODS
+from test_networks import NETWORKS
+from test_transfers import TRANSFERS
 
 import minilift as ml
 from minilift.checks import methods, networks, numeric
@@ -433,6 +438,14 @@ def test_the_reason_is_the_one_that_fits_most_problems():
     assert common_reason(findings) == "likely: a factor N"
     assert common_reason([*findings[1:], findings[2]]) == "none of the usual mistakes fits"  # in a third of them only
     assert common_reason(findings[2:]) == "none of the usual mistakes fits"
+
+
+def test_there_are_enough_plants_of_all_kinds():
+    """Those of the rooms, one for each kind of thing."""
+    plants = [*MAPS, *TRANSFERS, *LOSSES, *METHODS, *NETWORKS]
+    assert len(plants) >= 30
+    assert sum(plant.words is not None for plant in plants) >= 25
+    assert len({plant.what for plant in plants}) == len(plants)
 
 
 # ---- the report

@@ -1,6 +1,6 @@
 """A fourth stranger's list: mistakes of an own choice against `verify`, and right things written in unusual ways.
 
-    python tests/checks/fourth_stranger.py [--seeds 50] [NAME …]
+    python tests/checks/strangers/fourth.py [--seeds 50] [NAME …]
 
 The list was written from the public documentation alone, before the checks were read.
 """

@@ -4,9 +4,9 @@ Each entry of `TABLE` builds an object and makes the call that its author would 
 reason should name it: one of its words should stand in one of the report's reasons. A right thing should pass, for any
 seed.
 
-    python tests/checks/stranger.py              # all mistakes once, all right things with five seeds
-    python tests/checks/stranger.py --seeds 50
-    python tests/checks/stranger.py huber relu   # those whose names hold one of these words
+    python tests/checks/strangers/first.py              # all mistakes once, all right things with five seeds
+    python tests/checks/strangers/first.py --seeds 50
+    python tests/checks/strangers/first.py huber relu   # those whose names hold one of these words
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Everything here was made from the public face alone (the README, docstrings, the
 any of it was run. Each entry is a function that returns what is verified, or (thing, arguments of verify). A mistake
 also has words: regular expressions of which a fitting reason would hold at least one.
 
-    python tests/checks/second_stranger.py [NAME] [--seeds K]
+    python tests/checks/strangers/second.py [NAME] [--seeds K]
 
 prints a line for each entry whose name holds NAME, and totals. A second column says whether the words were found in a
 failure's reason ("named"), only in the claim that failed ("by claim"), or nowhere.

@@ -1,7 +1,7 @@
 r"""A stranger's list: mistakes of an own choice against `verify`, and right things that look unusual.
 
-    python tests/checks/third_stranger.py            # the whole table
-    python tests/checks/third_stranger.py --truth    # only whether the list is true: a number for each
+    python tests/checks/strangers/third.py            # the whole table
+    python tests/checks/strangers/third.py --truth    # only whether the list is true: a number for each
 
 The list was written from the public documentation alone, before anything was run. Each mistake has a number that says
 how wrong it is, measured without `verify`, and each right thing one that says how right.

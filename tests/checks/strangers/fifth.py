@@ -1,6 +1,6 @@
 """A fifth stranger's list: mistakes of an own choice against `verify`, and right things written in unusual ways.
 
-    python tests/checks/fifth_stranger.py [--seeds 50] [NAME …]
+    python tests/checks/strangers/fifth.py [--seeds 50] [NAME …]
 
 The list was written from the public documentation alone, before the checks were read.
 """

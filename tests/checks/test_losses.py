@@ -1,0 +1,431 @@
+"""`verify` on losses: right ones hold, however unusual; mistakes in the value, gradient, prox, weights and targets are
+found, and the reason says what is wrong.
+"""
+
+import numpy as np
+import pytest
+from told import Plant, changed, in_turn, is_found_and_named, is_named_with, reasons, soft, softmax, tells
+
+import minilift as ml
+from minilift.layers.losses import OfLabels
+
+# ---- right losses, and a mistake in their like
+
+
+def test_a_loss_that_is_infinite_outside_of_its_domain_is_judged_inside():
+    class Barrier(ml.Loss):
+        prox = property()
+
+        def value_per_sample(self, z, y):
+            with np.errstate(all="ignore"):
+                return np.where(z > -1, (z - y) ** 2 / 2 - np.log1p(z), np.inf).sum(axis=-1)
+
+        def gradient(self, z, y):
+            return self.weight(len(z)) * (z - y - 1 / (1 + z))
+    ml.verify(Barrier()).raise_for_failures()
+
+
+def log_sum(z):
+    top = z.max(axis=-1, keepdims=True)
+    return top[..., 0] + np.log(np.exp(z - top).sum(axis=-1))
+
+
+class ByClass(OfLabels):
+    """Cross-entropy in which a class counts by its inverse frequency."""
+
+    sign = 1
+
+    def sizes(self, z, y):
+        return (1 / (1 + y)).astype(z.dtype)
+
+    def value_per_sample(self, z, y):
+        z = self.sign * z
+        return self.sizes(z, y) * (log_sum(z) - z[np.arange(len(z)), y])
+
+    def gradient(self, z, y):
+        g = softmax(self.sign * z) - self.targets(z, y)
+        return self.sign * self.sizes(z, y)[:, None] * g * self.weight(len(z))
+
+
+class PriorOdds(OfLabels):
+    """Cross-entropy of outputs to which the classes' logarithms are added (Menon et al. 2021)."""
+
+    def odds(self, z):
+        return z + np.log(1.0 + np.arange(z.shape[1])).astype(z.dtype)
+
+    def value_per_sample(self, z, y):
+        z = self.odds(z)
+        return log_sum(z) - z[np.arange(len(z)), y]
+
+    def gradient(self, z, y):
+        return (softmax(self.odds(z)) - self.targets(z, y)) * self.weight(len(z))
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("thing", [ByClass(), PriorOdds()], ids=repr)
+def test_right_parts_of_ones_own_are_not_refused(thing, seed):
+    report = ml.verify(thing, seed=seed)
+    assert report.passed, report
+
+
+class Backwards(ByClass):
+    sign = -1
+
+
+@pytest.mark.parametrize(("thing", "says"), [
+    (Backwards(), "predict is not the label of the least loss")], ids=repr)
+def test_mistakes_in_their_like_are_found(thing, says):
+    assert says in reasons(ml.verify(thing))
+
+
+# ---- planted mistakes
+
+
+def prox_with(factor):
+    """Return a prox whose τ is off by factor(N)."""
+    return lambda self, v, y, tau: ml.Loss.prox(self, v, y, tau * factor(len(v)))
+
+
+LOSSES = [Plant("gradient of a mean without 1/N", lambda: changed(ml.SquaredError, gradient=lambda self, z,
+                                                                  y: z - y), "a factor N"),
+          Plant("gradient of a sum with 1/N", lambda: changed(ml.SquaredError, "sum", gradient=lambda self, z,
+                                                              y: (z - y) / len(z)), "1/(N"),
+          Plant("gradient of ‖z − y‖² for half of it", lambda: changed(ml.SquaredError, "sum",
+                                                                       gradient=lambda self, z,
+                                                                       y: 2 * (z - y)), "a factor 2"),
+          Plant("gradient y − f", lambda: changed(ml.SigmoidCrossEntropy, gradient=lambda self, z,
+                                                  y: -ml.SigmoidCrossEntropy.gradient(self, z, y)), "sign"),
+          Plant("cross-entropy gradient without its sigmoid",
+                lambda: changed(ml.SigmoidCrossEntropy, "sum", gradient=lambda self, z, y: z - y),
+                "transfer is forgotten"), Plant("softmax without the target",
+                                                lambda: changed(ml.SoftmaxCrossEntropy, "sum",
+                                                                gradient=lambda self, z,
+                                                                y: self.transfer.forward(z)),
+                                                "target is missing"),
+          Plant("σ' twice: sigmoid's slope in the cross-entropy",
+                lambda: changed(ml.SigmoidCrossEntropy, "sum", gradient=lambda self, z,
+                                y: (self.proba(z) - y) * self.transfer.derivative(z)), "applied twice"),
+          Plant("prox without the weight 1/N", lambda: changed(ml.SquaredError, prox=prox_with(lambda n: n)),
+                "weight_of_a_sample"), Plant("prox with τ doubled",
+                                                       lambda: changed(ml.SoftmaxCrossEntropy,
+                                                                       prox=prox_with(lambda n: 2)),
+                                                       "2 tau stands"),
+          Plant("prox that is an explicit step", lambda: changed(ml.SigmoidCrossEntropy, prox=lambda self, v,
+                                                                 y, tau: v - tau * self.gradient(v, y)),
+                "explicit"), Plant("a concave loss", lambda: changed(ml.SquaredError, value=lambda self, z,
+                                                                     y: -ml.SquaredError.value(self, z, y)),
+                                   None),
+          Plant("logarithms of clipped probabilities", lambda: changed(
+              ml.SigmoidCrossEntropy, value_per_sample=lambda self, z, y: clipped_entropy(self.proba(z), y)),
+              "clipped"),
+          Plant("proba that returns z", lambda: changed(ml.SoftmaxCrossEntropy, proba=lambda self, z: z),
+                "returns the outputs z")]
+
+
+def clipped_entropy(p, y):
+    p = np.clip(p, 1e-3, 1 - 1e-3)
+    return -(y * np.log(p) + (1 - y) * np.log(1 - p)).sum(axis=-1)
+
+
+@pytest.mark.parametrize("plant", in_turn(LOSSES), ids=lambda plant: plant.what)
+def test_planted_mistake_is_found_and_named(plant):
+    is_found_and_named(plant)
+
+
+@pytest.mark.parametrize("plant", LOSSES[:1], ids=lambda plant: plant.what)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_diagnosis_does_not_depend_on_the_seed(plant, seed):
+    is_named_with(seed, plant)
+
+
+# ---- properties beyond the derivatives: a broken one
+
+
+class FirstTargets(ml.SquaredError):
+    """It keeps the first targets of each shape."""
+
+    def __init__(self):
+        super().__init__()
+        self.kept = {}
+
+    def gradient(self, z, y):
+        return super().gradient(z, self.kept.setdefault((y.shape, z.dtype), y))
+
+
+BROKEN = {
+    "targets": (FirstTargets(), "cached"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_property_is_found_and_named(name):
+    thing, words = BROKEN[name]
+    with pytest.raises(AssertionError, match=words):
+        ml.verify(thing).raise_for_failures()
+
+
+# ---- of large batches, at ties, far out
+
+
+class Value128(ml.SquaredError):
+    def gradient(self, z, y):
+        g = super().gradient(z, y)
+        g[128:] = 0
+        return g
+
+
+@pytest.mark.parametrize(("thing", "words"), [
+    (Value128(), "of a batch of many rows it is another")],
+    ids=lambda given: type(given).__name__)
+def test_what_is_wrong_in_one_dtype_in_large_batches_or_beside_a_kink_is_found(thing, words):
+    assert words in reasons(ml.verify(thing))
+
+
+class TiesTwice(ml.SoftmaxCrossEntropy):
+    """A perceptron's loss, of which all tied maxima count."""
+
+    transfer, proba = None, None
+
+    def value(self, z, y):
+        return float(self.value_per_sample(z, y).sum() * self.weight(len(z)))
+
+    def value_per_sample(self, z, y):
+        return z.max(axis=-1) - z[np.arange(len(z)), y]
+
+    def gradient(self, z, y):
+        return ((z == z.max(axis=-1, keepdims=True)) - np.eye(z.shape[1], dtype=z.dtype)[y]) * self.weight(len(z))
+
+    def prox(self, z, y, tau):
+        raise NotImplementedError("none is known")
+
+
+class FiveSteps(ml.SoftmaxCrossEntropy):
+    def prox(self, v, y, tau):
+        c, u, t = tau * self.weight(len(v)), v.copy(), np.eye(v.shape[1])[y]
+        for _ in range(5):
+            u = u - self.transfer.solve_shifted(u, c, u - v + c * (self.transfer.forward(u) - t))
+        return u
+
+
+@pytest.mark.parametrize(("thing", "said"), [
+    (TiesTwice(), "ties or kinks"), (FiveSteps(), "")])
+def test_parts_that_are_wrong_at_ties_or_far_out_or_never_draw(thing, said):
+    report = ml.verify(thing)
+    assert not report.passed
+    assert said in reasons(report)
+
+
+# ---- what a reason says, and what it must not
+
+
+class Jumps(ml.Loss):
+    """Huber's, without the constant that joins its pieces."""
+
+    def value_per_sample(self, z, y):
+        r = abs(z - y)
+        return np.where(r < 0.7, r * r / 2, 0.7 * r).sum(axis=-1)
+
+    def gradient(self, z, y):
+        return np.clip(z - y, -0.7, 0.7) * z.dtype.type(self.weight(len(z)))
+
+
+class Pinball(ml.SquaredError):
+    """Its prox is that of the squared error, which it inherits."""
+
+    def value_per_sample(self, z, y):
+        return np.where(y > z, 0.3 * (y - z), 0.7 * (z - y)).sum(axis=-1)
+
+    def gradient(self, z, y):
+        return np.where(y > z, -0.3, 0.7).astype(z.dtype) * z.dtype.type(self.weight(len(z)))
+
+
+class Cauchy(ml.Loss):
+    """Not convex, and it does not say so."""
+
+    def value_per_sample(self, z, y):
+        return np.log1p((z - y) ** 2).sum(axis=-1) / 2
+
+    def gradient(self, z, y):
+        return (z - y) / (1 + (z - y) ** 2) * z.dtype.type(self.weight(len(z)))
+
+
+class WeightsForgotten(ml.SquaredError):
+    """The value weighs outputs, the gradient does not."""
+
+    def value_per_sample(self, z, y):
+        return ((z - y) ** 2 * (1 + np.arange(z.shape[1]))).sum(axis=-1) / 2
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(("thing", "said", "unsaid"), [
+    (Jumps(), "the value jumps", "off by"),
+    (Pinball(), "its transfer is another loss's", "independent"), (Cauchy(), "convex = False", "concave"),
+    (WeightsForgotten(), "", "cut off")], ids=lambda value: repr(value)[:30])
+def test_a_wrong_loss_is_told_by_its_cause(thing, said, unsaid, seed):
+    tells(said, unsaid, thing, seed=seed)
+
+
+class OneSum(ml.Loss):
+    def value_per_sample(self, z, y):
+        return ((z - y) ** 2).sum() / 2
+
+    def gradient(self, z, y):
+        return self.weight(len(z)) * (z - y)
+
+
+class Distance(ml.Loss):
+    def value_per_sample(self, z, y):
+        return np.sqrt(((z - y) ** 2).sum(axis=-1))
+
+    def gradient(self, z, y):
+        return self.weight(len(z)) * (z - y) / self.value_per_sample(z, y)[:, None]
+
+
+@pytest.mark.parametrize(("thing", "words"), [
+    (OneSum(), "value_per_sample returns shape (), not (N,)"), (Distance(), "not finite (NaN or inf) at ties")],
+    ids=lambda x: type(x).__name__)
+def test_what_was_missed_or_misnamed(thing, words):
+    assert any(words in check.reason for check in ml.verify(thing).failures)
+
+
+class Quantile(ml.Loss):
+    def value_per_sample(self, z, y):
+        return np.maximum(0.8 * (y - z), 0.2 * (z - y)).sum(axis=-1)
+
+    def gradient(self, z, y):
+        return np.where(z < y, -0.2, 0.8) * self.weight(len(z))
+
+
+@pytest.mark.parametrize(("thing", "options", "said", "unsaid"), [
+    (Quantile(), {}, "two sides of the target are exchanged", "of the targets")],
+    ids=lambda x: type(x).__name__)
+def test_what_fits_by_chance_or_in_part_is_not_said(thing, options, said, unsaid):
+    tells(said, unsaid, thing, **options)
+
+
+class Weighted(ml.SquaredError):
+    """Each sample counts by its place in the batch."""
+
+    def value(self, z, y):
+        return float((self.weights(z) * (z - y) ** 2).sum() / 2)
+
+    def gradient(self, z, y):
+        return self.weights(z) * (z - y)
+
+    def weights(self, z):
+        weights = np.arange(1, len(z) + 1, dtype=z.dtype)[:, None]
+        return weights / weights.sum()
+
+
+def test_weights_by_place_are_no_cache():
+    said = reasons(ml.verify(Weighted()))
+    assert "depends on its place" in said
+    assert "cached" not in said
+
+
+class Manhattan(ml.Loss):
+    def value_per_sample(self, z, y):
+        return abs(z - y).sum(axis=-1)
+
+    def gradient(self, z, y):
+        return np.sign(z - y) * z.dtype.type(self.weight(len(z)))
+
+    def prox(self, v, y, tau):
+        return y + soft(v - y, v.dtype.type(tau * self.weight(len(v))))
+
+
+class TowardsZero(Manhattan):
+    def prox(self, v, y, tau):
+        return soft(v, v.dtype.type(tau * self.weight(len(v))))
+
+
+def test_a_prox_that_shrinks_towards_zero_is_no_step():
+    def energy(z, v, y, lam):
+        return lam * abs(z - y).sum() + ((z - v) ** 2).sum() / 2
+
+    assert ml.verify(Manhattan()).passed
+    assert ml.verify(ml.Argmin(energy, lambda v, y, lam: y + soft(v - y, lam), "z")).passed
+    for wrong in (TowardsZero(), ml.Argmin(energy, lambda v, lam: soft(v, lam), "z")):
+        said = reasons(ml.verify(wrong))
+        assert "it shrinks towards 0, not y" in said
+        assert "the step from" not in said
+
+
+class HuberUnclipped(ml.Loss):
+    def value_per_sample(self, z, y):
+        r = abs(z - y)
+        return np.where(r <= 1, r * r / 2, r - 0.5).sum(axis=-1)
+
+    def gradient(self, z, y):
+        return (z - y) * self.weight(len(z))
+
+
+@pytest.mark.parametrize(("thing", "said", "unsaid"), [
+    (HuberUnclipped(), "it is z − y, as of the squared error", "exchanged")])
+def test_a_layer_is_told_what_is_wrong(thing, said, unsaid):
+    tells(said, unsaid, thing)
+
+
+class Poisson(ml.Loss):
+    transfer = ml.Softplus()
+
+    def value_per_sample(self, z, y):
+        return (np.exp(z) - y * z).sum(axis=-1)
+
+
+class Focal(OfLabels):
+    convex = False
+
+    def value_per_sample(self, z, y):
+        log_p = z[np.arange(len(z)), y] - log_sum(z)
+        return -(np.expm1(log_p) ** 2) * log_p
+
+    def gradient(self, z, y):
+        p = softmax(z)
+        p_y = p[np.arange(len(z)), y][:, None]
+        return (1 - p_y) ** 2 * (p - self.targets(z, y)) * self.weight(len(z))
+
+
+class Unweighted(ByClass):
+    def gradient(self, z, y):
+        return (softmax(z) - self.targets(z, y)) * self.weight(len(z))
+
+
+class Absolute(ml.Loss):
+    """The threshold of its prox is τ, and should be τ times a sample's weight."""
+
+    def value_per_sample(self, z, y):
+        return abs(z - y).sum(axis=-1)
+
+    def gradient(self, z, y):
+        return np.sign(z - y) * self.weight(len(z))
+
+    def prox(self, v, y, tau):
+        return y + np.sign(v - y) * np.maximum(abs(v - y) - tau, 0)
+
+
+class FewNewton(ml.Loss):
+    """Three steps of Newton's method are few for a long step of the prox."""
+
+    transfer = ml.Sigmoid()
+
+    def value_per_sample(self, z, y):
+        return (np.logaddexp(z, z.dtype.type(0)) - y * z).sum(axis=-1)
+
+    def prox(self, v, y, tau):
+        c, u = tau * self.weight(len(v)), v.copy()
+        for _ in range(3):
+            p = self.transfer.forward(u)
+            u = u - (u - v + c * (p - y)) / (1 + c * p * (1 - p))
+        return u
+
+
+@pytest.mark.parametrize(("thing", "says", "does_not_say"), [
+    (Poisson(), "value and transfer do not go together", "y alone"),
+    (Focal(), "a weight that does so is held constant", "of its class"),
+    (Unweighted(), "a weight of its class, or sample", "held constant"),
+    (Absolute(), "weight_of_a_sample", "one output"),
+    (FewNewton(), "for long steps τ alone", "one output")],
+    ids=lambda thing: getattr(type(thing), "__name__", None) if not isinstance(thing, str) else "")
+def test_a_reason_says_what_is_planted(thing, says, does_not_say):
+    tells(says, does_not_say, thing)

@@ -1,0 +1,418 @@
+"""`verify` on maps: right ones hold, however unusual; mistakes in the map, its adjoints, its rows and columns, its Gram
+operators and its convolutions are found, and the reason says what is wrong.
+"""
+
+import numpy as np
+import pytest
+from told import Plant, changed, is_found_and_named, is_named_with, reasons, tells, without_bias_row
+
+import minilift as ml
+
+# ---- right maps, and mistakes in their like
+
+
+class Sequence(ml.Map):
+    """The same map at each of so many times."""
+
+    n_in, n_out, times = 2, 3, 6
+    theta_shape = (3, 3)
+
+    def initial_theta(self, rng):
+        return rng.standard_normal((3, 3))
+
+    def output_shape(self, input_shape):
+        if tuple(input_shape) != (6, 2):
+            raise ValueError("Sequence: expects (6, 2)")
+        return (6, 3)
+
+    def forward(self, theta, a):
+        return a @ theta[:-1] + theta[-1]
+
+    def adjoint_input(self, theta, g):
+        return g @ theta[:-1].T
+
+    def adjoint_theta(self, a, g):
+        a, g = self.rows(a), self.columns(g)
+        return np.concatenate([a.T @ g, g.sum(axis=0, keepdims=True)])
+
+    def rows(self, a):
+        return a.reshape(-1, 2)
+
+    def columns(self, z):
+        return z.reshape(-1, 3)
+
+
+def test_a_map_of_sequences_finds_samples_that_it_takes():
+    assert ml.verify(Sequence()).passed
+
+
+@pytest.mark.parametrize("phi", [ml.Conv2d(1, 2, 2, stride=2, padding=1), ml.Conv2d(1, 1, 3, stride=2),
+                                 ml.Conv2d(2, 1, 1, padding="valid"), ml.Conv2d(1, 2, 3, image_size=(5, 4))])
+def test_convolutions_hold_on_images_of_both_sizes(phi):
+    assert ml.verify(phi).passed
+
+
+class Torus(ml.Conv2d):
+    """Images go on periodically by one pixel: the patches are its own."""
+
+    wrong = False
+
+    def output_shape(self, input_shape):
+        height, width, channels = input_shape
+        return super().output_shape((height + 2, width + 2, channels))
+
+    def around(self, a):
+        return np.pad(a, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="wrap")
+
+    def plain(self):
+        return ml.Conv2d(self.c_in, self.c_out, 3, padding="valid")
+
+    def forward(self, theta, a):
+        return self.plain().forward(theta, self.around(a))
+
+    def adjoint_input(self, theta, g):
+        wide = self.plain().adjoint_input(theta, g)
+        if not self.wrong:
+            wide[:, -2] += wide[:, 0]
+            wide[:, 1] += wide[:, -1]
+            wide[:, :, -2] += wide[:, :, 0]
+            wide[:, :, 1] += wide[:, :, -1]
+        return wide[:, 1:-1, 1:-1].copy()
+
+    def adjoint_theta(self, a, g):
+        return self.plain().adjoint_theta(self.around(a), g)
+
+    def rows(self, a):
+        return self.plain().rows(self.around(a))
+
+    def gram(self, a, side=None, bias=True):
+        return ml.layers.gram.Gram(self.rows(a), side, bias)
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("thing", [Torus(2, 3, 3, padding="valid")], ids=repr)
+def test_right_parts_of_ones_own_are_not_refused(thing, seed):
+    report = ml.verify(thing, seed=seed)
+    assert report.passed, report
+
+
+class Dropped(Torus):
+    wrong = True
+
+
+class Flipped(ml.Conv2d):
+    def forward(self, theta, a):
+        turned = theta[:-1].reshape(3, 3, self.c_in, self.c_out)[::-1, ::-1].reshape(-1, self.c_out)
+        return super().forward(np.vstack([turned, theta[-1:]]), a)
+
+
+@pytest.mark.parametrize(("thing", "says"), [
+    (Dropped(2, 3, 3, padding="valid"), "at the border of the images alone"),
+    (Flipped(2, 3, 3), "the kernel is")], ids=repr)
+def test_mistakes_in_their_like_are_found(thing, says):
+    assert says in reasons(ml.verify(thing))
+
+
+class Fixed(ml.Map):
+    """z = (a P) W + b with a fixed P, the cosine transform."""
+
+    n_in, n_out = 6, 4
+    theta_shape = (7, 4)
+
+    def matrix(self, dtype=float):
+        k = np.arange(self.n_in)
+        return np.cos(np.pi * (k[:, None] + 0.5) * k / self.n_in).astype(dtype)
+
+    def initial_theta(self, rng):
+        return rng.normal(size=self.theta_shape)
+
+    def rows(self, a):
+        return a @ self.matrix(a.dtype)
+
+    def back(self, signal):
+        return signal @ self.matrix(signal.dtype).T
+
+    def forward(self, theta, a):
+        return a @ self.matrix(a.dtype) @ theta[:-1] + theta[-1]
+
+    def adjoint_input(self, theta, g):
+        return self.back(g @ theta[:-1].T)
+
+    def adjoint_theta(self, a, g):
+        return np.vstack([self.matrix(a.dtype).T @ a.T @ g, g.sum(axis=0)])
+
+
+def test_a_map_with_a_fixed_transform_before_its_weights_is_right():
+    assert ml.verify(Fixed()).passed
+
+
+# ---- planted mistakes
+
+
+def bias_forgotten(self, theta, a):
+    return a @ theta[:-1]
+
+
+def gram_with(side, change):
+    """Return a map whose Gram matrix is changed on one side."""
+
+    def gram(self, a, side_=None, bias=True, **options):
+        result = ml.Linear.gram(self, a, side=options.get("side", side_), bias=bias)
+        if result.side == side:
+            result.matrix = change(result)
+        return result
+
+    return gram
+
+
+MAPS = [
+    Plant(
+        "adjoint in θ without the bias row",
+        lambda: changed(ml.Linear, 3, 2, adjoint_theta=without_bias_row),
+        "the bias row is missing",
+    ),
+    Plant(
+        "adjoint in θ of the wrong shape",
+        lambda: changed(ml.Linear, 3, 2, adjoint_theta=lambda self, a, g: a.T @ g),
+        "the bias row is missing",
+    ),
+    Plant(
+        "adjoint in θ averaged over the batch",
+        lambda: changed(
+            ml.Linear, 3, 2, adjoint_theta=lambda self, a, g: ml.Linear.adjoint_theta(self, a, g) / len(a)
+        ),
+        "1/(N",
+    ),
+    Plant(
+        "adjoint in θ with the bias row averaged",
+        lambda: changed(
+            ml.Linear, 3, 2, adjoint_theta=lambda self, a, g: np.vstack([a.T @ g, g.mean(axis=0)])
+        ),
+        "the bias row alone is wrong: it is off by a factor 1/(N",
+    ),
+    Plant(
+        "adjoint in θ transposed",
+        lambda: changed(
+            ml.Linear, 3, 2, adjoint_theta=lambda self, a, g: ml.Linear.adjoint_theta(self, a, g).T.copy()
+        ),
+        "transposed",
+    ),
+    Plant(
+        "bias in the first row",
+        lambda: changed(
+            ml.Linear, 3, 2, adjoint_theta=lambda self, a, g: np.vstack([g.sum(axis=0), a.T @ g])
+        ),
+        "first row",
+    ),
+    Plant(
+        "adjoint in a with weights not transposed",
+        lambda: changed(ml.Linear, 3, 3, adjoint_input=lambda self, theta, g: g @ theta[:-1]),
+        "not transposed",
+    ),
+    Plant(
+        "adjoint in a of the wrong sign",
+        lambda: changed(ml.Linear, 3, 2, adjoint_input=lambda self, theta, g: -g @ theta[:-1].T),
+        "sign",
+    ),
+    Plant(
+        "a zero adjoint in a",
+        lambda: changed(ml.Linear, 3, 2, adjoint_input=lambda self, theta, g: np.zeros((len(g), 3))),
+        "it is zero",
+    ),
+    Plant(
+        "forward without the bias",
+        lambda: changed(ml.Linear, 3, 2, forward=bias_forgotten),
+        "the bias is missing",
+    ),
+    Plant(
+        "forward with the bias doubled",
+        lambda: changed(ml.Linear, 3, 2, forward=lambda self, theta, a: a @ theta[:-1] + 2 * theta[-1]),
+        "the bias is added twice",
+    ),
+    Plant(
+        "sample Gram matrix without 11ᵀ",
+        lambda: changed(ml.Linear, 3, 2, gram=gram_with("sample", lambda gram: gram.a @ gram.a.T)),
+        "column of ones is missing",
+    ),
+    Plant(
+        "parameter Gram matrix divided by N",
+        lambda: changed(ml.Linear, 3, 2, gram=gram_with("parameter", lambda gram: gram.matrix / len(gram.a))),
+        "divided by the number",
+    ),
+    Plant(
+        "Gram matrix of centred activations",
+        lambda: changed(
+            ml.Linear,
+            3,
+            2,
+            gram=gram_with("sample", lambda gram: (gram.a - gram.a.mean(0)) @ (gram.a - gram.a.mean(0)).T),
+        ),
+        "means are subtracted",
+    ),
+    Plant(
+        "a forward that writes into θ",
+        lambda: changed(
+            ml.Linear,
+            3,
+            2,
+            forward=lambda self, theta, a: a @ theta[:-1] + np.add(theta[-1], 0, out=theta[-1]),
+        ),
+        "writes into",
+    ),
+    Plant(
+        "a convolution with flipped kernels",
+        lambda: changed(
+            ml.Conv2d,
+            2,
+            2,
+            3,
+            forward=lambda self, theta, a: ml.Conv2d.forward(
+                self, np.vstack([theta[:-1].reshape(3, 3, -1)[::-1, ::-1].reshape(-1, 2), theta[-1:]]), a
+            ),
+        ),
+        "flipped",
+    ),
+    Plant("columns in another order than rows", lambda: changed(
+        ml.Conv2d, 2, 3, 3, columns=lambda self, z: z.swapaxes(0, 1).reshape(-1, 3)), "another order"),
+    Plant("a Gram operator that is kept by the shape of the batch", lambda: GramOfShape(3, 2), "that of an earlier a"),
+    Plant("θ of a seed of its own", lambda: changed(
+        ml.Linear, 3, 2, initial_theta=lambda self, rng: ml.Linear.initial_theta(self, np.random.default_rng(0))),
+        "the same for every generator"),
+]
+
+
+class GramOfShape(ml.Linear):
+    """A map that keeps its Gram operators by the shape of the batch."""
+
+    def gram(self, a, side=None, bias=True):
+        self.kept = getattr(self, "kept", {})
+        return self.kept.setdefault((a.shape, side, bias), super().gram(a, side, bias))
+
+
+@pytest.mark.parametrize("plant", MAPS, ids=lambda plant: plant.what)
+def test_planted_mistake_is_found_and_named(plant):
+    is_found_and_named(plant)
+
+
+@pytest.mark.parametrize("plant", MAPS[:1], ids=lambda plant: plant.what)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_diagnosis_does_not_depend_on_the_seed(plant, seed):
+    is_named_with(seed, plant)
+
+
+# ---- properties beyond the derivatives: one broken thing for each
+
+
+class Keys(ml.Linear):
+    """It keeps the first rows of each number of samples."""
+
+    def rows(self, a):
+        kept = vars(self).setdefault("kept", {})
+        return kept.setdefault((a.shape, a.dtype), np.array(a))
+
+
+BROKEN = {
+    "rows": (Keys(4, 3), "earlier a"),
+    "bias of the Gram matrix": (changed(ml.Linear, 4, 3, gram=lambda self, a, side=None, bias=True: ml.Linear.gram(
+        self, a, side=side)), "column of ones"),
+    "coupled": (changed(ml.Linear, 4, 3, forward=lambda self, theta, a: (a - a.mean(axis=0)) @ theta[:-1] + theta[-1]),
+                "coupled"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_property_is_found_and_named(name):
+    thing, words = BROKEN[name]
+    with pytest.raises(AssertionError, match=words):
+        ml.verify(thing).raise_for_failures()
+
+
+# ---- what a reason says, and what it must not
+
+
+class RowsTwice(ml.Linear):
+    def rows(self, a):
+        return 2 * a
+
+
+class BiasTwice(ml.Linear):
+    def forward(self, theta, a):
+        return a @ theta[:-1] + 2 * theta[-1]
+
+
+class TanhInside(ml.Linear):
+    def forward(self, theta, a):
+        return super().forward(theta, np.tanh(a))
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(("thing", "said", "unsaid"), [
+    (RowsTwice(4, 3), "rows(a) are off by a constant factor", "twice"),
+    (BiasTwice(4, 3), "the bias is added twice", "order"),
+    (TanhInside(4, 3), "the map is not affine in a", "constant factor")], ids=lambda value: repr(value)[:30])
+def test_a_wrong_map_is_told_by_its_cause(thing, said, unsaid, seed):
+    tells(said, unsaid, thing, seed=seed)
+
+
+class Inverse(Fixed):
+    def back(self, signal):
+        return signal @ np.linalg.inv(self.matrix()).astype(signal.dtype)
+
+
+class Straight(Fixed):
+    def back(self, signal):
+        return signal @ self.matrix(signal.dtype)
+
+
+class LeftOut(Fixed):
+    def back(self, signal):
+        return signal + 0
+
+
+class OtherRows(Fixed):
+    def rows(self, a):
+        return a
+
+
+@pytest.mark.parametrize(("thing", "says", "does_not_say"), [
+    (Inverse(), "the inverse of what is done to a before W", "none of"),
+    (Straight(), "what is done to a before W should be transposed", "none of"),
+    (LeftOut(), "what is done to a before W is left out", "none of"),
+    (OtherRows(), "rows(a) is not what W is multiplied by", "cached")],
+    ids=lambda thing: getattr(type(thing), "__name__", None) if not isinstance(thing, str) else "")
+def test_a_reason_says_what_is_planted(thing, says, does_not_say):
+    tells(says, does_not_say, thing)
+
+
+# ---- in single precision, of large batches, on images of odd and even numbers of rows
+
+
+class Half(ml.Linear):
+    def forward(self, theta, a):
+        if a.dtype != np.float32:
+            return super().forward(theta, a)
+        return (a.astype(np.float16) @ theta[:-1].astype(np.float16) + theta[-1].astype(np.float16)).astype(a.dtype)
+
+
+class MapTail(ml.Linear):
+    def adjoint_theta(self, a, g):
+        return super().adjoint_theta(a[: len(a) // 200 * 200 or len(a)], g[: len(g) // 200 * 200 or len(g)])
+
+
+@pytest.mark.parametrize(("thing", "words"), [
+    (Half(4, 3), "forward: of float32 arrays it has other values"),
+    (MapTail(4, 3), "the last samples are left out")],
+    ids=lambda given: type(given).__name__)
+def test_what_is_wrong_in_one_dtype_in_large_batches_or_beside_a_kink_is_found(thing, words):
+    assert words in reasons(ml.verify(thing))
+
+
+class OddRows(ml.Conv2d):
+    def adjoint_input(self, theta, g):
+        da = super().adjoint_input(theta, g)
+        return da[:, ::-1] if da.shape[1] % 2 else da
+
+
+def test_images_have_odd_numbers_of_rows_too():
+    assert "adjoint in a" in [check.claim for check in ml.verify(OddRows(2, 3, 3)).failures]
+    assert "of another size alone" in reasons(ml.verify(OddRows(2, 3, 3)))

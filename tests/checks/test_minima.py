@@ -1,0 +1,316 @@
+"""`verify` on `Argmin`: right minimisers hold; of wrong ones the reason says what is wrong, none by chance."""
+
+import numpy as np
+import pytest
+from told import draw, normal, reasons, relu, soft, square, tells
+
+import minilift as ml
+
+# ---- planted mistakes, and what is like them and right
+
+
+def of_nuclear(X, V, lam=0.7):
+    return 0.5 * np.sum((X - V) ** 2) + lam * np.linalg.svd(X, compute_uv=False).sum()
+
+
+def hard(V, lam=0.7):
+    U, s, Vt = np.linalg.svd(V, full_matrices=False)
+    return (U * np.where(s > lam, s, 0)) @ Vt
+
+
+def of_pinball(x, v, tau=0.8, lam=0.9):
+    return lam * np.sum(np.maximum(tau * x, (tau - 1) * x)) + 0.5 * np.sum((x - v) ** 2)
+
+
+def swapped(v, tau=0.8, lam=0.9):
+    return np.where(v > lam * (1 - tau), v - lam * (1 - tau), np.where(v < -lam * tau, v + lam * tau, 0))
+
+
+def of_logdet(X, V, tau=0.8):
+    w = np.linalg.eigvalsh((X + X.T) / 2)
+    return -tau * np.log(w).sum() + 0.5 * np.sum((X - V) ** 2) if w.min() > 0 else np.inf
+
+
+def without_four(V, tau=0.8):
+    w, Q = np.linalg.eigh(V)
+    return (Q * ((w + np.sqrt(w * w + tau)) / 2)) @ Q.T
+
+
+def of_huber(x, v, delta=0.5, lam=2.0):
+    return lam * np.sum(np.where(abs(x) <= delta, x * x / 2, delta * (abs(x) - delta / 2))) + np.sum((x - v) ** 2) / 2
+
+
+def early_branch(v, delta=0.5, lam=2.0):
+    return np.where(abs(v) <= delta, v / (1 + lam), v - lam * delta * np.sign(v))
+
+
+def of_ridge(theta, X, y):
+    return 0.5 * np.sum((X @ theta[:-1] + theta[-1] - y) ** 2) + 0.25 * np.sum(theta[:-1] ** 2)
+
+
+def plain_mean(X, y):
+    centre = X - X.mean(axis=0)
+    return np.append(np.linalg.solve(centre.T @ centre + 0.5 * np.eye(X.shape[1]), centre.T @ (y - y.mean())), y.mean())
+
+
+def in_ball(v):
+    u = np.sort(abs(v))[::-1]
+    cut = (np.cumsum(u) - 2) / np.arange(1, len(u) + 1)
+    return np.sign(v) * np.maximum(abs(v) - cut[np.nonzero(u > cut)[0][-1]], 0)
+
+
+def near_ball(v):
+    return v if abs(v).sum() <= 2 else in_ball(v)
+
+
+def semidefinite(V):
+    w, Q = np.linalg.eigh((V + V.T) / 2)
+    return (Q * np.maximum(w, 0)) @ Q.T
+
+
+def lower_alone(V):
+    w, Q = np.linalg.eigh(V)
+    return (Q * np.maximum(w, 0)) @ Q.T
+
+
+def rotation(V, entry=-1):
+    U, _, Vt = np.linalg.svd(V)
+    U[:, entry] *= np.sign(np.linalg.det(U) * np.linalg.det(Vt))
+    return U @ Vt
+
+
+def of_transport(f, g, C, a, eps=0.5):
+    return -f @ a + eps * np.exp((f[:, None] + g[None, :] - C) / eps).sum()
+
+
+def without_eps(g, C, a, eps=0.5):
+    return np.log(a) - eps * np.log(np.exp((g[None, :] - C) / eps).sum(axis=1))
+
+
+def of_mirror(x, g, y, tau=0.7):
+    return np.sum(g * x) + np.sum(x * np.log(x / y) - x) / tau if x.min() > 0 else np.inf
+
+
+def positive(*shape):
+    return lambda rng: rng.uniform(0.2, 2, shape)
+
+
+MINIMISERS = {
+    "hard": (of_nuclear, hard, "X", draw(X=normal(4, 3), V=normal(4, 3)), None,
+             "each singular value that is not 0 is too large"),
+    "pinball": (of_pinball, swapped, "x", draw(x=normal(9), v=normal(9)), None, "1 − tau stands where tau should"),
+    "log det": (of_logdet, without_four, "X", draw(X=lambda rng: np.eye(4), V=lambda rng: semidefinite(
+        rng.normal(size=(4, 4)))), None, "tau/4 stands where tau should"),
+    "huber": (of_huber, early_branch, "x", draw(x=normal(9), v=normal(9, size=2)), None, "only where |v| is between"),
+    "ridge": (of_ridge, plain_mean, "theta", draw(theta=normal(4), X=lambda rng: 1 + rng.normal(size=(10, 3)),
+                                                  y=normal(10)), None, "only the last entry of theta is wrong"),
+    "ball": (lambda x, v: np.sum((x - v) ** 2), in_ball, "x", draw(x=normal(5, size=0.1), v=normal(5, size=0.1)),
+             near_ball, "it should be v as it is"),
+    "triangle": (lambda X, V: np.sum((X - V) ** 2), lower_alone, "X", draw(X=lambda rng: np.eye(4), V=normal(4, 4)),
+                 semidefinite, "it reads V below its diagonal alone"),
+    "Kabsch": (lambda Q, A, B: np.sum((A @ Q - B) ** 2), lambda A, B: rotation(A.T @ B, 0), "Q", draw(
+        Q=lambda rng: np.eye(3), A=normal(6, 3), B=normal(6, 3)), rotation, "another stationary point"),
+    "transport": (of_transport, without_eps, "f", draw(f=normal(4), g=normal(5), C=positive(4, 5), a=positive(4)),
+                  None, "depends on eps and a alone"),
+    "mirror": (of_mirror, lambda g, y, tau=0.7: y * np.exp(-g / tau), "x", draw(
+        x=positive(5), g=normal(5), y=positive(5)), None, "tau and 1/tau are exchanged"),
+    "defaults": (of_huber, lambda v, delta=0.5, lam=1.0: v - lam * np.clip(v / (1 + lam), -delta, delta), "x", draw(
+        x=normal(9), v=normal(9, size=2)), None, "its lam is 1 by default, that of the energy 2")}
+
+
+@pytest.mark.parametrize("name", MINIMISERS)
+def test_a_minimiser_is_told_what_is_wrong(name):
+    energy, update, block, drawn, project, said = MINIMISERS[name]
+    found = reasons(ml.verify(ml.Argmin(energy, update, block, drawn, project)))
+    assert said in found
+    assert "squared" not in found
+    assert "shrinks towards 0" not in found
+
+
+def soft_values(V, lam=0.7):
+    w, Q = np.linalg.eigh(V.T @ V)
+    return V @ (Q * np.maximum(1 - lam / np.sqrt(np.maximum(w, 1e-300)), 0)) @ Q.T
+
+
+@pytest.mark.parametrize(("energy", "update", "block", "drawn", "project"), [
+    (of_nuclear, soft_values, *MINIMISERS["hard"][2:5]),
+    (of_huber, lambda v: v - 2 * np.clip(v / 3, -0.5, 0.5), *MINIMISERS["huber"][2:5]),
+    (MINIMISERS["Kabsch"][0], lambda A, B: rotation(A.T @ B), *MINIMISERS["Kabsch"][2:5]),
+    (MINIMISERS["ball"][0], near_ball, *MINIMISERS["ball"][2:5])])
+def test_what_is_right_is_no_mistake(energy, update, block, drawn, project):
+    assert ml.verify(ml.Argmin(energy, update, block, drawn, project)).passed
+
+
+def of_relu(z, v, a, gamma):
+    return gamma / 2 * square(relu(z) - a) + square(z - v) / 2
+
+
+def inverted_key(v, a, gamma):
+    return np.where(v > 0, np.minimum(v, 0), relu((v + gamma * a) / (1 + gamma)))
+
+
+def draw_relu(rng):
+    return {"z": rng.normal(size=(6, 3)), "v": rng.normal(size=(6, 3)), "a": rng.normal(size=(6, 3)),
+            "gamma": float(rng.choice([0.3, 1.0, 4.0]))}
+
+
+def of_bounded(W, X, y):
+    return np.inf if (W < -1e-12).any() else square(X @ W - y) / 2 + square(W) / 2
+
+
+def cut_ridge(X, y):
+    return relu(np.linalg.solve(X.T @ X + np.eye(X.shape[1]), X.T @ y))
+
+
+def of_map(theta, a, z, theta_k):
+    return square(a @ theta[:-1] + theta[-1] - z) / 2 + square(theta - theta_k) / 2
+
+
+def old_bias(a, z, theta_k):
+    rows = np.c_[a, np.ones(len(a))]
+    new = np.linalg.solve(rows.T @ rows + np.eye(len(theta_k)), rows.T @ z + theta_k)
+    new[-1] = theta_k[-1]
+    return new
+
+
+def of_soft(z, v, lam, rho):
+    return lam * abs(z).sum() + rho / 2 * square(z - v)
+
+
+@pytest.mark.parametrize(("claim", "said", "unsaid"), [
+    (ml.Argmin(of_relu, inverted_key, "z", draw_relu), "it is 0 wherever v is positive", "some entries"),
+    (ml.Argmin(of_bounded, cut_ridge, "W"), "as if its entries were not coupled, or without the bound", "its sign"),
+    (ml.Argmin(of_map, old_bias, "theta"), "its last row is that of theta_k: it is not updated", "branch"),
+    (ml.Argmin(of_soft, lambda v, lam, rho: soft(v, lam), "z"),
+     "lam is multiplied by rho, or should not be", "branch")])
+def test_a_claim_is_told_what_is_wrong(claim, said, unsaid):
+    tells(said, unsaid, claim)
+
+
+def test_a_number_times_the_rows_of_one_of_several_arrays():
+    def energy(theta, a, z, lam):
+        return ((a @ theta[:-1] + theta[-1] - z) ** 2).sum() / 2 + lam * (theta**2).sum() / 2
+
+    def solve(a, z, lam):
+        A = np.hstack([a, np.ones_like(a[:, :1])])
+        return np.linalg.solve(A.T @ A + lam * len(a) * np.eye(A.shape[1]), A.T @ z)
+
+    assert "lam·N stands where lam should" in reasons(ml.verify(ml.Argmin(energy, solve, "theta")))
+
+
+# ---- no reason by chance, none that leads astray
+
+
+def distance(z, v):
+    return ((z - v) ** 2).sum() / 2
+
+
+def inside_box(z, v):
+    return distance(z, v) if abs(z).max() <= 1 + 1e-12 else np.inf
+
+
+def inside_ball(z, v):
+    return distance(z, v) if np.linalg.norm(z) <= 1 + 1e-12 else np.inf
+
+
+def of_size(size):
+    def draw(rng):
+        n = int(rng.integers(2, 9))
+        return {"z": rng.standard_normal(n), "v": size * rng.standard_normal(n)}
+    return draw
+
+
+def on_simplex(v):
+    u = np.sort(v)[::-1]
+    shift = (np.cumsum(u) - 1) / np.arange(1, len(v) + 1)
+    return relu(v - shift[np.nonzero(u > shift)[0][-1]])
+
+
+def few(z, v, lam):
+    return lam * np.count_nonzero(z) + distance(z, v)
+
+
+def draw_few(rng):
+    return {**of_size(2)(rng), "lam": float(np.exp(rng.uniform(-3, 3)))}
+
+
+@pytest.mark.parametrize(("thing", "said", "unsaid"), [
+    (ml.Argmin(distance, lambda v: np.exp(v) / np.exp(v).sum(), "z", of_size(1), project=on_simplex), "",
+     "step from"),
+    (ml.Argmin(inside_box, lambda v: v / max(1, abs(v).max()), "z", of_size(2)), "", "a term in z"),
+    (ml.Argmin(inside_ball, lambda v: v / np.linalg.norm(v), "z", of_size(0.4)), "", "2 v stands"),
+    (ml.Argmin(inside_ball, lambda v: 1.1 * v / max(1, np.linalg.norm(v)), "z", of_size(2)), "outside the domain",
+     "depend"),
+    (ml.Argmin(few, lambda v, lam: v * (abs(v) > lam), "z", draw_few), "", "lam/2 stands")],
+    ids=["simplex", "box", "ball", "outside", "threshold"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_no_reason_is_given_by_chance(thing, said, unsaid, seed):
+    tells(said, unsaid, thing, seed=seed)
+
+
+def gap(z, t, y, rho, gamma):
+    return gamma * square(y - relu(z)) / 2 + rho * square(z - t) / 2
+
+
+def draw_gap(rng):
+    z, t, y = rng.standard_normal((3, 4, 3))
+    return {"z": z, "t": t, "y": y, "rho": float(rng.uniform(0.3, 3)), "gamma": float(rng.uniform(0.3, 3))}
+
+
+def not_cut(t, y, rho, gamma):
+    up, down = (gamma * y + rho * t) / (gamma + rho), np.minimum(t, 0)
+    return np.where(gamma * (y - up) ** 2 + rho * (up - t) ** 2 < gamma * y**2 + rho * (down - t) ** 2, up, down)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(("thing", "said", "unsaid"), [
+    (ml.Argmin(gap, not_cut, "z", draw_gap), "", "a term in")], ids=["branch"])
+def test_a_term_is_named_only_if_it_explains_all_entries_there_and_elsewhere(thing, said, unsaid, seed):
+    tells(said, unsaid, thing, seed=seed)
+
+
+def hills(z, v):
+    return (1 - np.cos(z)).sum() + 0.01 * ((z - np.pi) ** 2).sum()
+
+
+def wells(z, v):
+    return ((z * z - 1) ** 2).sum() + 0.1 * z.sum()
+
+
+def to_the_next_well(z):
+    for _ in range(300):
+        z = z - 0.02 * (4 * z * (z * z - 1) + 0.1) / (1 + z * z)
+    return z
+
+
+@pytest.mark.parametrize(("thing", "options", "said", "unsaid"), [
+    (ml.Argmin(hills, lambda v: np.full(v.shape, np.pi), "z"), {}, "a maximum", "all its rows"),
+    (ml.Argmin(wells, to_the_next_well, "z", draw=lambda rng: {"z": rng.uniform(-1.5, 1.5, (4, 3)), "v": 0.0}), {},
+     "it depends on the old z", "it is stuck")],
+    ids=lambda x: type(x).__name__)
+def test_what_fits_by_chance_or_in_part_is_not_said(thing, options, said, unsaid):
+    tells(said, unsaid, thing, **options)
+
+
+def shrinkage(z, v):
+    return abs(z).sum() + ((z - v) ** 2).sum() / 2
+
+
+def tilted(z, v):
+    return float(((z**2 - 1) ** 2 + 0.3 * z + 0 * v).sum())
+
+
+def near_minimiser(z):
+    for _ in range(200):
+        z = z - 0.02 * (4 * z * (np.clip(z, -3, 3) ** 2 - 1) + 0.3)
+    return z
+
+
+@pytest.mark.parametrize(("claim", "words", "astray"), [
+    (ml.Argmin(shrinkage, lambda v: np.where(abs(v) > 1, v, 0), "z"), "a hard threshold", "coupled"),
+    (ml.Argmin(tilted, near_minimiser, "z", draw=lambda rng: {"z": rng.normal(size=(1, 1)), "v": np.zeros((1, 1))}), "",
+     "several together"),
+    (ml.Argmin(lambda z, v: shrinkage(z, v), lambda v: v / (1 + abs(v[0, 0])), "z"), "", "entries are large")],
+    ids=["hard threshold", "double well", "scaled"])
+def test_no_reason_leads_astray(claim, words, astray):
+    tells(words, astray, claim)

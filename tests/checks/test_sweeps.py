@@ -1,0 +1,109 @@
+"""`verify` on `Decreases`: right sweeps hold; one that rises, now or later, is found, and the reason says why."""
+
+import numpy as np
+import pytest
+from told import draw, normal, reasons, relu, square, tells
+
+import minilift as ml
+
+# ---- right sweeps
+
+
+def lifted_energy(theta, z, x, y, rho):
+    gap = np.hstack([x, np.ones((len(x), 1))]) @ theta - z
+    return rho / 2 * (gap**2).sum() + ((relu(z) - y) ** 2).sum() / 2 + (theta**2).sum() / 2
+
+
+def lifted_sweep(theta, z, x, y, rho):
+    M = np.hstack([x, np.ones((len(x), 1))])
+    u = M @ theta
+    positive, negative = relu((y + rho * u) / (1 + rho)), np.minimum(u, 0)
+    z = np.where((relu(positive) - y) ** 2 + rho * (positive - u) ** 2 < y**2 + rho * (negative - u) ** 2,
+                 positive, negative)
+    return {"z": z, "theta": np.linalg.solve(rho * M.T @ M + np.eye(M.shape[1]), rho * M.T @ z)}
+
+
+@pytest.mark.parametrize("seed", [0, 40, 45])
+def test_a_point_of_rest_may_lie_beside_a_kink(seed):
+    assert ml.verify(ml.Decreases(lifted_energy, lifted_sweep), seed=seed).passed
+
+
+# ---- when it rises
+
+
+def shrinks(rates):
+    """Return a claim of a sweep that counts itself, and goes by one rate after the other."""
+    def sweep(z, t):
+        return {"z": z * rates[min(int(t[0]), len(rates) - 1)], "t": t + 1}
+    return ml.Decreases(lambda z, t: square(z), sweep, draw=lambda rng: {"z": rng.normal(size=3), "t": np.zeros(1)})
+
+
+def test_the_energy_is_followed_beyond_the_first_sweeps():
+    assert "each sweep" not in reasons(ml.verify(shrinks([0.9] * 8 + [1.1])))
+    assert "increases the energy" in reasons(ml.verify(shrinks([0.9] * 8 + [1.1])))
+    assert not reasons(ml.verify(shrinks([0.9] * 8 + [0.5])))
+
+
+# ---- why it rises
+
+
+def bowl(z, H):
+    return z @ H @ z / 2
+
+
+def draw_bowl(rng):
+    m = rng.standard_normal((4, 8))
+    return {"z": rng.standard_normal(4), "H": m @ m.T / 4}
+
+
+def at_once(z, H):
+    return {"z": z - (H @ z) / np.diag(H)}
+
+
+@pytest.mark.parametrize(("thing", "said", "unsaid"), [
+    (ml.Decreases(bowl, lambda z, H: {"z": z - 2.5 / np.linalg.norm(H, 2) * H @ z}, draw_bowl), "the step is too long",
+     "Jacobi"),
+    (ml.Decreases(bowl, at_once, lambda rng: {"z": rng.standard_normal(4), "H": np.eye(4) + 3}), "(Jacobi)",
+     "too long")],
+    ids=["step", "jacobi"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_no_reason_is_given_by_chance(thing, said, unsaid, seed):
+    tells(said, unsaid, thing, seed=seed)
+
+
+POINTS = np.random.default_rng(7).normal(size=(20, 2)) * [1, 2] + [2, 0]
+
+
+def of_clusters(c):
+    return ((POINTS[:, None] - c[None]) ** 2).sum(axis=2).min(axis=1).sum()
+
+
+def means(c, count):
+    label = ((POINTS[:, None] - c[None]) ** 2).sum(axis=2).argmin(axis=1)
+    return {"c": np.array([POINTS[label == k].sum(axis=0) / max(count(label == k), 1) for k in range(len(c))])}
+
+
+def of_median(x):
+    return np.linalg.norm(POINTS - x, axis=1).sum()
+
+
+def weiszfeld(x, power):
+    w = np.maximum(np.linalg.norm(POINTS - x, axis=1), 1e-12) ** -power
+    return {"x": w @ POINTS / w.sum()}
+
+
+def test_a_step_towards_a_wrong_point_is_not_too_long():
+    drawn = draw(c=lambda rng: POINTS[rng.choice(20, 3, replace=False)])
+    found = reasons(ml.verify(ml.Decreases(of_clusters, lambda c: means(c, len), drawn)))
+    assert "increases the energy" in found
+    assert "too long" not in found
+    assert ml.verify(ml.Decreases(of_clusters, lambda c: means(c, np.sum), drawn)).passed
+
+
+def test_a_direction_that_leads_up_is_told_from_a_step_that_is_too_long():
+    drawn = draw(x=normal(2))
+    assert "its direction is wrong, not its length" in reasons(ml.verify(ml.Decreases(
+        of_median, lambda x: weiszfeld(x, 2), drawn)))
+    too_long = ml.Decreases(lambda x: float((x * x).sum()), lambda x: {"x": x - 2.5 * x}, drawn)
+    assert "the step is too long" in reasons(ml.verify(too_long))
+    assert ml.verify(ml.Decreases(of_median, lambda x: weiszfeld(x, 1), drawn)).passed
