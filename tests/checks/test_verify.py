@@ -14,7 +14,7 @@ from test_networks import NETWORKS
 from test_transfers import TRANSFERS
 
 import minilift as ml
-from minilift.checks import methods, networks, numeric
+from minilift.checks import networks, numeric, papers
 from minilift.checks.command import load_target
 from minilift.checks.report import CLAIMS, Finding, common_reason
 
@@ -396,8 +396,8 @@ def test_krylov_steps_end_at_the_solution():
     rng = np.random.default_rng(0)
     A, b = rng.normal(size=(6, 4)), rng.normal(size=(4, 2))
     M = A.T @ A + np.eye(4)
-    assert np.allclose(methods.krylov_step(M, b, 4, joint=False), np.linalg.solve(M, b))
-    assert np.allclose(methods.krylov_step(M, b, 8, joint=True), np.linalg.solve(M, b))
+    assert np.allclose(papers.krylov_step(M, b, 4, joint=False), np.linalg.solve(M, b))
+    assert np.allclose(papers.krylov_step(M, b, 8, joint=True), np.linalg.solve(M, b))
 
 
 @pytest.mark.parametrize(("f", "slope"), [(np.sin, np.cos), (np.exp, np.exp), (lambda x: abs(x), np.sign)])
