@@ -461,7 +461,7 @@ def prox_forms(phi, case):
 
 def damping_mistakes(C, b, damping, rows, got):
     """Return what usual mistakes in (C + βI)⁻¹b give; of those with a number, what comes nearest to `got`."""
-    if not np.all(np.isfinite(C)) or not np.all(np.isfinite(b)):
+    if not all(np.all(np.isfinite(array)) for array in (C, b, got)):
         return {}
     one, bare = np.eye(len(C)), C.copy()
     bare[-1], bare[:, -1] = 0, 0
