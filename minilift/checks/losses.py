@@ -25,6 +25,8 @@ from minilift.checks.report import Finding, Guess, NotClaimed, claim, only_if
 from minilift.layers.losses import Loss
 
 FAR = 4.0  # outputs so many times those drawn are still ones that training meets
+CONCAVE = "it is concave: its sign is wrong"
+NOT_CONVEX = "it is not convex, though it says convex = True"
 HUGE = 1e60  # a loss of outputs of some hundreds that is larger grows exponentially
 
 
@@ -178,11 +180,12 @@ def loss_mistakes(loss, case):
 @claim("loss", "where outputs have ties, or lie at kinks, the gradient is a subgradient",
        "L(w) ≥ L(z) + ⟨∇L(z), w − z⟩", "convention")
 def loss_at_ties(loss, case):
-    only_if(getattr(loss, "convex", True) and case.everywhere and case.z.size < 20, "it is not convex, or has a domain")
-    ways, h = np.eye(case.z.size).reshape(-1, *case.z.shape), 1e-3
+    stated = states_convex(loss)
+    only_if(stated is not False and case.everywhere and case.z.size < 20, "it is not convex, or has a domain")
+    ways = np.eye(case.z.size).reshape(-1, *case.z.shape)
     ways = [*ways, *np.random.default_rng(8).choice([-1.0, 1.0], (20, *case.z.shape))]
 
-    def above(z):
+    def above(z, h=1e-3):
         value, slope = case.value(loss, z), case.call(loss.gradient, z, case.y)
         size = h * (np.max(abs(slope)) + 1e-6 * (1 + abs(value)))
         return max(value + np.vdot(slope, s * h * v) - case.value(loss, z + s * h * v)
@@ -191,12 +194,15 @@ def loss_at_ties(loss, case):
     at = case.y if case.y.shape == case.z.shape else 0
     points = [np.round(case.z) + at, np.round(case.z[:, :1]) + 0 * case.z]  # all outputs of a sample may be equal
     excess, slope = [above(z) for z in points], case.call(loss.gradient, points[0], case.y)
-    finding = Finding(float(np.max(excess)), 1e-4, "relative to the gradient, over steps of 1e-3", (
-        "it is right elsewhere, and wrong at ties or kinks: where entries, a margin or a threshold are met exactly",))
+    worst = points[int(np.argmax(excess))]
+    reason = NOT_CONVEX if above(worst, 1e-4) < 0.3 * np.max(excess) else (  # of a curve, not of a slope
+        "it is right elsewhere, and wrong at ties or kinks: where entries, a margin or a threshold are met exactly")
+    finding = Finding(float(np.max(excess)), 1e-4, "relative to the gradient, over steps of 1e-3", (reason,))
     if not np.all(np.isfinite(slope)):
         finding = Finding(math.inf, 1e-4, "a subgradient is a number", (
             "the gradient is not finite (NaN or inf) at ties, or where an output meets its target: 0/0 perhaps",))
-    only_if(finding.holds or (loss_gradient(loss, case).holds and loss_is_convex(loss, case).holds),
+    only_if(finding.holds or stated or reason != NOT_CONVEX, "it is not convex, and does not say so")
+    only_if(finding.holds or (loss_gradient(loss, case).holds and convexity(loss, case).holds),
             "it is wrong elsewhere")
     return finding
 
@@ -226,7 +232,19 @@ def loss_reduction(loss, case):
 
 @claim("loss", "it is convex in z", "L(t z + (1 − t) w) ≤ t L(z) + (1 − t) L(w)", "convention")
 def loss_is_convex(loss, case):
-    only_if(getattr(loss, "convex", True), "it says that it is not convex")
+    stated, finding = states_convex(loss), convexity(loss, case)
+    only_if(stated is not False, "it says that it is not convex")
+    only_if(stated or CONCAVE in finding.reasons, "it does not say that it is: convex = True")
+    return finding
+
+
+def states_convex(loss):
+    """Return whether a loss says that it is convex, or that it is not; None if it says neither. The package's are."""
+    return getattr(loss, "convex", True if type(loss).__module__.startswith("minilift.") else None)
+
+
+def convexity(loss, case):
+    """Return the finding that a loss lies below its chords."""
     far = ((5 * case.z, case.z), (5 * case.w, case.w), (4 * case.z, -4 * case.w)) if case.everywhere else ()
     pairs, shares = ((case.z, case.w), *far), np.array([0.1, 0.3, 0.5, 0.7, 0.9])
 
@@ -236,8 +254,7 @@ def loss_is_convex(loss, case):
         return (np.array([case.value(loss, t * z + (1 - t) * w) for t in shares]) - chord) / (1 + sum(map(abs, ends)))
 
     excess = np.nan_to_num([above(*pair) for pair in pairs], posinf=0.0)  # where it overflows
-    reason = ("it is concave: its sign is wrong" if np.all(excess >= 0)
-              else "it is not convex; one that need not be says convex = False")
+    reason = CONCAVE if np.all(excess >= 0) and np.max(excess) > 1e-12 else NOT_CONVEX
     return Finding(float(np.max(excess)), 1e-12, ROUNDING, (reason,))
 
 
