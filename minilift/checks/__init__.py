@@ -198,7 +198,7 @@ def checks_of(thing, seed, backend, X=None, y=None, shape=None):
     if isinstance(thing, DrawnClaim):
         return claims_over(kind, thing, repr(thing), drawn_cases(thing, seed, get_module(backend or "numpy")))
     try:
-        shape = {"shape": shape} if kind in ("map", "transfer") else {}
+        shape = {} if kind == "loss" else {"shape": shape}
         thing, cases = CASES[kind](thing, np.random.default_rng(seed), get_module(backend or "numpy"), **shape)
     except NotClaimed as why:
         return [Check(kind, repr(thing), "not checked", "", "", why=str(why))]
@@ -252,10 +252,11 @@ def name_of(net):
 
 
 def input_shapes(net):
-    """Return {repr of a map or transfer: shape of the samples that it takes in a network}."""
+    """Return {repr of a map or transfer: shape of the samples that it takes in a network}; of a join several."""
     shapes = {}
     for l in range(1, net.depth + 1):
-        shapes[repr(net.phi[l])] = net.shapes[2 * net.inputs[l][0]]
+        read = [net.shapes[2 * i] for i in net.inputs[l]]
+        shapes[repr(net.phi[l])] = read if net.phi[l].kind == "join" else read[0]
         shape = net.shapes[2 * l - 1]
         for part in getattr(net.sigma[l], "parts", [net.sigma[l]]) if l < net.depth else ():
             shapes[repr(part)] = shape

@@ -125,9 +125,8 @@ def no_gradient_reasons(case, x):
         return []
     sides = w @ one.value, v @ other.value
     size = np.linalg.norm(one.value) * np.linalg.norm(w) + np.linalg.norm(other.value) * np.linalg.norm(v)
-    why = ("a matrix should be transposed, what depends on the block is held constant, or something is taken at "
-           "another point or step")
-    return [f"it is the gradient of no function, its derivative is not symmetric: {why}"] * bool(
+    why = "as where a matrix is not transposed, a dependence left out, or a sum taken along another axis"
+    return [f"it is the gradient of no function, its derivative is not symmetric, {why}"] * bool(
         abs(sides[0] - sides[1]) > 1e-3 * size)
 
 

@@ -21,7 +21,7 @@ from minilift.checks.cases import (
 )
 from minilift.checks.minima import minimum_finding
 from minilift.checks.numeric import compare, dense, fits, gradient, seen_last, tried
-from minilift.checks.report import Finding, Guess, NotClaimed, claim, only_if
+from minilift.checks.report import Finding, Guess, NotClaimed, claim, nothing_of, only_if
 from minilift.layers.losses import Loss
 
 FAR = 4.0  # outputs so many times those drawn are still ones that training meets
@@ -152,8 +152,8 @@ def weight_reasons(loss, case):
             return []
     if np.allclose(*factors, rtol=1e-4):
         return ["each sample is off by a factor of its own: a weight of its class, or sample, is missing"]
-    return ["each sample is off by a factor that depends on its outputs: a weight that does so is held constant, its "
-            "derivative is missing"]
+    return ["each sample is off by a factor that depends on its outputs, as where the derivative of a weight is "
+            "missing or wrong"]
 
 
 def named_transfer(loss):
@@ -196,7 +196,7 @@ def loss_at_ties(loss, case):
     excess, slope = [above(z) for z in points], case.call(loss.gradient, points[0], case.y)
     worst = points[int(np.argmax(excess))]
     reason = NOT_CONVEX if above(worst, 1e-4) < 0.3 * np.max(excess) else (  # of a curve, not of a slope
-        "it is right elsewhere, and wrong at ties or kinks: where entries, a margin or a threshold are met exactly")
+        "it is wrong at ties or kinks: where entries, a margin or a threshold are met exactly")
     finding = Finding(float(np.max(excess)), 1e-4, "relative to the gradient, over steps of 1e-3", (reason,))
     if not np.all(np.isfinite(slope)):
         finding = Finding(math.inf, 1e-4, "a subgradient is a number", (
@@ -227,7 +227,24 @@ def loss_reduction(loss, case):
     mistakes = {"it sums over the batch, but says mean": 2 * once, "it averages over the batch, but says sum": once}
     if n > 1:
         mistakes["it is a mean over N − 1 samples"] = 2 * (n - 1) / (2 * n - 1) * once
+    if wrong := other_reduction(loss, case):
+        return nothing_of([wrong], "the sum is N times the mean")
     return compare(twice, dense(once if loss.reduction == "mean" else 2 * once), mistakes)
+
+
+def other_reduction(loss, case):
+    """Return what is wrong where the loss is made with the other reduction, if its constructor takes one; or None."""
+    name = "sum" if loss.reduction == "mean" else "mean"
+    other = tried(lambda: type(loss)(**{**loss.settings(), "reduction": name}))
+    if other is None or getattr(other, "reduction", None) != name:
+        return None
+    for what, mine, its in (("the gradient", case.call(loss.gradient, case.z, case.y),
+                             tried(case.call, other.gradient, case.z, case.y)),
+                            ("the value", case.value(loss, case.z), tried(case.value, other, case.z))):
+        factor = len(case.z) if name == "sum" else 1 / len(case.z)
+        if its is None or not np.allclose(its, factor * mine, rtol=1e-6, atol=1e-9 * np.max(abs(factor * mine))):
+            return f"with reduction={name!r} {what} is not {'N times' if name == 'sum' else '1/N of'} that of the other"
+    return None
 
 
 @claim("loss", "it is convex in z", "L(t z + (1 − t) w) ≤ t L(z) + (1 − t) L(w)", "convention")

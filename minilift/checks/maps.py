@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -44,16 +45,21 @@ class JoinCase(Case):
     rng: np.random.Generator
 
 
-def join_cases(join, rng, xp):
-    """Return a join and random problems for it, of vectors and of longer samples where it takes them."""
+def join_cases(join, rng, xp, shape=None):
+    """Return a join and random problems for it, of vectors and of longer samples where it takes them.
+
+    Or of those alone that it reads in a network, a shape for each value.
+    """
     count, cases = join.reads_current + len(join.sources), []
-    for shape in ((5,), (4, 3), (3, 4, 2)):
-        if not fits_shapes(join, [shape] * count):
+    for shapes in [[one] * count for one in ((5,), (4, 3), (3, 4, 2))] if shape is None else [shape]:
+        if shape is None and not fits_shapes(join, shapes):
             continue
-        values, others = rng.standard_normal((2, count, 3, *shape))
-        cases.append(JoinCase(f"N = 3, {count} values of shape {shape}", xp, list(values), list(others), rng))
+        values, others = ([rng.standard_normal((3, *one)) for one in shapes] for _ in range(2))
+        label = f"N = 3, {count} values of shape {', '.join(map(str, dict.fromkeys(shapes)))}"
+        cases.append(JoinCase(label, xp, values, others, rng))
     only_if(cases, "it takes no values of the shapes tried; check it inside a network instead")
-    return join, cases
+    taken = [case for case in cases if tried(case.call, partial(join.forward, None), *case.values) is not None]
+    return join, taken or cases  # one that raises of all is wrong
 
 
 @claim("join", "the join is linear in its values", "J(2u − 3v) = 2 J(u) − 3 J(v)", "the layer graph")
@@ -471,6 +477,7 @@ def damping_mistakes(C, b, damping, rows, got):
                 "the damping is multiplied by N": (C, damping * rows),
                 "the damping is divided by N": (C, damping / rows),
                 "the Gram matrix is doubled": (2 * C, damping),
+                "the Gram matrix is divided by N − 1 where N should stand": (C * rows / max(rows - 1, 1), damping),
                 "the Gram matrix has no bias row and column": (bare, damping)}
     solved = {name: np.linalg.solve(matrix + beta * one, b) for name, (matrix, beta) in mistakes.items()}
     apart = C + damping * one
@@ -496,10 +503,10 @@ def damping_mistakes(C, b, damping, rows, got):
             solved[f"the damping is {other / damping:.3g} times what it should be"] = of_eigenvalues(
                 lambda w: 1 / (w + other))
     if C[-1, -1] > 0:
-        centred = C - np.outer(C[-1], C[-1]) / C[-1, -1]
+        centred, why = C - np.outer(C[-1], C[-1]) / C[-1, -1], "its covariance stands where its second moments should"
+        solved[f"the input is centred, with its ones: {why}"] = np.linalg.solve(centred + damping * one, b)
         centred[-1, -1] = C[-1, -1]
-        solved["the input is centred: its covariance stands where its second moments should"] = np.linalg.solve(
-            centred + damping * one, b)
+        solved[f"the input is centred: {why}"] = np.linalg.solve(centred + damping * one, b)
     solved |= {
         "weights and bias are solved apart, each with the other's old value (Jacobi)": np.linalg.solve(apart, b),
         "it has the diagonal of the Gram matrix alone": b / (np.diag(C)[:, None] + damping),

@@ -133,8 +133,9 @@ def argmin_reasons(case, u, probed):
         return np.any(u) and is_lowest(other, u, enough, probed.where)
 
     lower = lower_entries(case, u, probed)
-    stuck = bool(len(u) > 1 and probed.inside > 0.9 and not probed.bent and case.thing.project is None
-                 and not np.any(lower) and case.at(u + 1e-3 * (probed.where - u)) < probed.value - probed.noise)
+    inside = probed.inside > 0.9 and case.thing.project is None and not at_bound(case, u)
+    stuck = bool(len(u) > 1 and inside and not probed.bent and not np.any(lower)
+                 and case.at(u + 1e-3 * (probed.where - u)) < probed.value - probed.noise)
     found = [*["there is no step: it is the old value"] * (not np.any(u != case.block())),
              *["no entry by itself lowers the energy, several together do: it is stuck, as coordinate descent at a "
                "kink"] * stuck,

@@ -142,6 +142,7 @@ def krylov_mistakes(prox, steps, joint, d):
             "it is the exact solution": np.linalg.solve(M, b),
             "its products are with ãᵀã, without the damping": krylov_step(prox.case.gram[l], b, steps, joint),
             "it is steepest descent: its directions are not conjugate": cg_steps(M, b, steps, lambda new, old: 0 * new),
+            "β is 1, of new squares over new": cg_steps(M, b, steps, lambda new, old: 0 * new + 1),
             "β is inverted: old/new": cg_steps(M, b, steps, lambda new, old: old / np.maximum(new, 1e-300)),
             "it is preconditioned by the diagonal": root * krylov_step(root * M * root.T, root * b, steps, joint),
             "all output units share one step length, or should": krylov_step(M, b, steps, not joint)}
@@ -210,7 +211,7 @@ def loco_reference(told, case, rates, mistake=""):
             residual = (a := case.call(f.forward, z)) - y
             if mistake == "twice":
                 residual = to_numpy(f.adjoint(case.lend(z), case.lend(a), None, case.lend(residual)))
-            slope = A.T @ residual + damping * (theta - old * (mistake != "origin"))
+            slope = A.T @ residual + damping * (theta - old * (mistake != "origin")) * (-1 if mistake == "away" else 1)
             optimizer.step([theta], [slope], scale=rate)
         return old - theta
 
@@ -222,6 +223,7 @@ LOCO_MISTAKES = {
     "held": "all local steps have one gradient: held",
     "twice": "f' is applied twice: the matching loss has it already",
     "origin": "the regulariser draws to 0, it should draw to the old θ",
+    "away": "the regulariser has the wrong sign: it draws away from the old θ",
 }
 
 
@@ -315,28 +317,30 @@ def sibp_steps(method, case, d):
         f, old = Identity() if l == D else case.net.sigma[l], case.theta[l]
         new, f_z = old - d[l], case.call(f.forward, z[l])
         step = functools.partial(sibp_condition, case, f, a[l - 1], old, new, method.lam)
-        right = step(f_z - method.eta * delta)
+        slope, right = 1.0 if l == D else case.slopes[l], step(f_z - method.eta * delta)
         yield l, right, {
+            "the target takes ∂J/∂z, with f', where it should take ∂J/∂a": step(f_z - method.eta * delta * slope),
+            "b is fitted before W, with the old W, and W with the new b":
+                step(f_z - method.eta * delta, "bias first"),
             "the signal passes through the old weights, SIBP's are new": step(f_z - method.eta * delta_old),
             "η is scaled by the batch size: it refers to the summed loss":
                 step(f_z - method.eta * (delta / len(case.X))),
             "λ is doubled: the objective has no factor ½": right / 2,
             "λ is halved: the objective has no factor ½": right * 2,
-            "b is fitted with the old W, it should be the new": step(f_z - method.eta * delta, old_weights=True)}
+            "b is fitted with the old W, it should be the new": step(f_z - method.eta * delta, "old weights")}
         if l > 1:
-            slope = 1.0 if l == D else case.slopes[l]
             delta, delta_old = ((x * slope) @ w[:-1].T for x, w in ((delta, new), (delta_old, old)))
 
 
-def sibp_condition(case, f, a, old, new, lam, target, old_weights=False):
+def sibp_condition(case, f, a, old, new, lam, target, mistake=""):
     """Return the step that makes W, b stationary: half the data terms' gradients at the new W and b, over λ."""
 
     def data(w, b):
         z = a @ w + b
         return case.call(f.derivative, z) * (case.call(f.forward, z) - target)
 
-    weights = a.T @ data(new[:-1], old[-1])
-    bias = data((old if old_weights else new)[:-1], new[-1]).sum(axis=0)
+    weights = a.T @ data(new[:-1], (new if mistake == "bias first" else old)[-1])
+    bias = data((old if mistake else new)[:-1], new[-1]).sum(axis=0)
     return np.vstack([weights, bias]) / lam
 
 
@@ -374,6 +378,8 @@ def kfac_exact(claimed, case):
                           scaled_blocks(case, kfac_reference(told, case), least=1e-5),
                           lambda: case.by_map({f"S is {other.fisher}": kfac_reference(other, case),
                                                "π is inverted": kfac_reference(told, case, power=-1),
+                                               "it solves A d + d S + λ d = ∇J: A and S are added, not multiplied":
+                                                   kfac_reference(told, case, product=kronecker_sum),
                                                **{why: kfac_reference(told, case, case.per_map(
                                                    lambda l, a=a, s=s: [a * factors[l][0], s * factors[l][1]]))
                                                   for why, (a, s) in weights.items()}}),
@@ -431,7 +437,7 @@ def kronecker_factors(told, case):
     return case.per_map(factors)
 
 
-def kfac_reference(told, case, factors=None, power=1):
+def kfac_reference(told, case, factors=None, power=1, product=np.kron):
     """Return [None, d_1, …] of K-FAC, or FOOF, by a linear system in all entries of θ_l; of the batch's own factors."""
     factors, split = factors or kronecker_factors(told, case), getattr(told, "split", None)
 
@@ -443,11 +449,16 @@ def kfac_reference(told, case, factors=None, power=1):
         ratio = np.sqrt(trace_a / trace_s) ** power if split == "heuristic" and trace_a * trace_s > 0 else 1.0
         root = np.sqrt(told.damping) if split == "heuristic" else told.damping
         of_s = S if split is None else S + root / ratio * in_s
-        matrix = (np.kron(A, S) + told.damping * np.kron(in_a, in_s) if split == "exact" else
+        matrix = (product(A, S) + told.damping * np.kron(in_a, in_s) if split == "exact" else
                   np.kron(A + root * ratio * in_a, of_s))
         return np.linalg.solve(matrix, slope.ravel()).reshape(slope.shape)
 
     return case.per_map(step)
+
+
+def kronecker_sum(A, S):
+    """Return the matrix of d ↦ A d + d S."""
+    return np.kron(A, np.eye(len(S))) + np.kron(np.eye(len(A)), S)
 
 
 def jacobian_column(case, l, unit):
@@ -477,16 +488,37 @@ def gauss_newton_exact(claimed, case):
     slopes, N = case.dense_gradients, len(case.X)  # raises where the network is too large
     columns = [directional(lambda t, l=l: to_numpy(case.forward(case.with_theta(l, t)).z[case.net.depth]),
                            case.theta[l], v).value for l in maps for v in case.tangents[l]]
-    G = curvature(columns, loss_hessians(case))
+    H, sizes = loss_hessians(case), np.cumsum([case.theta[l].size for l in maps])[:-1]
     slope = np.concatenate([slopes[l].ravel() for l in maps]) / (N * summed_weight(case))
-    d = np.linalg.solve(G + told.damping * np.eye(len(G)), slope)
-    sizes = np.cumsum([case.theta[l].size for l in maps])[:-1]
-    steps = dict(zip(maps, np.split(d, sizes)))
-    rest = unsolved(told, case)
+    G, rest = curvature(columns, H), unsolved(told, case)
+
+    def solved(G, damping=1.0):
+        d = np.linalg.solve(G + told.damping * damping * np.eye(len(G)), slope)
+        return dict(zip(maps, np.split(d, sizes)))
+
+    def mistakes():
+        signals = case.call(case.net.loss_function.gradient, to_numpy(case.forward().z[case.net.depth]), case.y)
+        each = np.einsum("inc,nc->ni", columns, signals) / summed_weight(case)  # gradients of the samples
+        made = {"the loss's Hessian is missing: G is Σ JᵀJ/N": solved(curvature(columns, 0 * H + np.eye(H.shape[1]))),
+                "G is made of the samples' gradients (the empirical Fisher matrix), it should be Σ JᵀHJ/N":
+                    solved(each.T @ each / N),
+                "its damping is λ diag(G) (Marquardt), where λI should stand": solved(G, np.diag(G)),
+                "each map's step is solved by itself: the blocks of G between maps are missing": solved(
+                    G * same_map(case, maps))}
+        return case.by_map({why: case.per_map(lambda l, d=d: d[l].reshape(case.theta[l].shape))
+                            for why, d in made.items()})
+
+    steps = solved(G)
 
     def expected(l):
         right = scaled(case, l, steps[l].reshape(case.theta[l].shape))
         return right.loosened(max(1e-5, rest / (np.max(abs(steps[l])) + right.floor)))
 
-    return compare_blocks(case, directions_of(claimed.method, case), case.per_map(expected),
-                          lambda: case.per_map(lambda l: {}), {**case.factors, "damping": told.damping})
+    return compare_blocks(case, directions_of(claimed.method, case), case.per_map(expected), mistakes,
+                          {**case.factors, "damping": told.damping})
+
+
+def same_map(case, maps):
+    """Return the matrix that is 1 where two entries of all θ are of one map."""
+    of = np.concatenate([np.full(case.theta[l].size, l) for l in maps])
+    return of[:, None] == of

@@ -296,7 +296,9 @@ def kept_reason(claim, thing, failing, findings):
     Or whether only the problems with the largest entries are wrong.
     """
     why = "something of it is kept for all later ones (remembered, cached)"
-    if findings[0][1].holds and len(failing) == len(findings) - 1 > 6:
+    first = findings[0][0]
+    if findings[0][1].holds and len(failing) == len(findings) - 1 > 6 and not (
+            hasattr(first, "scaled") and holds_in(claim, thing, first.scaled(0.9))):
         return f"likely: only the first problem is right: {why}"
     forms = [getattr(case, "form", None) for case, _ in findings]
     if forms[0] is not None and len(set(forms)) > 2 and [finding.holds for _, finding in findings] == [

@@ -480,11 +480,11 @@ def structure_reasons(sigma, case, a, aux, got, right):
     elif constant_along(np.where(case.g, whole / case.g, np.nan), range(whole.ndim - 1)):
         reasons.append("it is g times a number for each channel: mean and deviation are held constant")
     if constant_along(np.where(a, (whole - right) / np.where(a, a, 1), np.nan), range(1, whole.ndim)):
-        reasons.append("a term is missing, σ(z) times a number for each sample: that of the deviation, or the norm, "
-                       "which depends on z too")
+        reasons.append("a term is missing, or of the wrong strength, σ(z) times a number for each sample: that of the "
+                       "deviation, or the norm, which depends on z too")
     for axes, what in ((range(whole.ndim - 1), "the batch"), (range(1, whole.ndim), "a sample")):
         if constant_along(whole - right, axes):
-            reasons.append(f"a term is missing that is the same throughout: that of the mean over {what}")
+            reasons.append(f"a term is missing, or wrong, that is the same throughout: that of the mean over {what}")
     gap = whole - right
     rows = [row[on] for row, on in zip(gap, a != 0)] if a.shape == gap.shape else []
     if not reasons and np.any(gap) and not np.any(gap[a == 0]) and any(1 < len(row) < gap[0].size for row in rows) and (
@@ -589,7 +589,8 @@ def conjugate_of_integral(sigma, case):
     only_if(case.elementwise and has_integral(sigma, case) and offers(sigma, case, "conjugate", a),
             "it has no conjugate F*, which only matching energies need")
     expected = case.z * a - case.call(sigma.integral, case.z)
-    return compare(case.call(sigma.conjugate, a), dense(expected, 1e-7, "F* near the ends of the range"))
+    return compare(case.call(sigma.conjugate, a), dense(expected, 1e-7, "F* near the ends of the range"), terms={
+        "F* is off by a constant: F and F* are not shifted together": np.ones(expected.shape)})
 
 
 @claim("transfer", "inverse(a) is a point with that value", "σ(inverse(a)) = a", "Matching gradient")
