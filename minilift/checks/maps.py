@@ -72,9 +72,8 @@ def join_is_linear(join, case):
 
 @claim("join", "the output of a sample does not depend on the other samples", "J(v)_i = J(v_i)", "convention")
 def join_is_of_each_sample(join, case):
-    values = np.stack(case.values, axis=1)  # a sample is its values
-    return of_each_sample(lambda batch: case.call(
-        lambda *v: join.forward(None, *v), *(batch[:, k] for k in range(batch.shape[1]))), values)
+    return of_each_sample(lambda rows: case.call(
+        lambda *v: join.forward(None, *v), *(value[rows] for value in case.values)), np.arange(3))
 
 
 @claim("join", "adjoint in each value", "⟨J(v_1, …, v_k), g⟩ = Σ ⟨v_i, Jᵢᵀg⟩", "the layer graph")

@@ -295,7 +295,7 @@ def compare_blocks(case, got, references, mistakes=None, factors=None):
     findings = [(l, finding(l)) for l in case.net.maps]
     worst, wrong = worst_block(findings), [l for l, found in findings if not found.holds]
     if wrong and len(wrong) < len(findings) and all(len(case.uses(l)) > 1 for l in wrong):
-        return worst.because("it is wrong only where maps share their θ: there are more rows than samples there")
+        return worst.because("it is wrong only in maps that share their θ, which have more rows than samples")
     some = len(wrong) < len(findings) or len(case.X) == 1  # of one sample all may be wrong for this reason
     if where := [text for text, maps in parts_of(case).items() if some and wrong and set(wrong) <= set(maps)]:
         return worst.retold(lambda known: [text for reason in known for text in (
