@@ -227,7 +227,7 @@ def loss_reduction(loss, case):
     mistakes = {"it sums over the batch, but says mean": 2 * once, "it averages over the batch, but says sum": once}
     if n > 1:
         mistakes["it is a mean over N − 1 samples"] = 2 * (n - 1) / (2 * n - 1) * once
-    if wrong := other_reduction(loss, case):
+    if (wrong := other_reduction(loss, case)) and loss_gradient(loss, case).holds:
         return nothing_of([wrong], "the sum is N times the mean")
     return compare(twice, dense(once if loss.reduction == "mean" else 2 * once), mistakes)
 

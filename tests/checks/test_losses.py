@@ -249,6 +249,62 @@ class Cauchy(ml.Loss):
         return (z - y) / (1 + (z - y) ** 2) * z.dtype.type(self.weight(len(z)))
 
 
+class SaysConvex(Cauchy):
+    convex = True
+
+
+class SoftMinimum(ml.Loss):
+    """Not convex, where its two branches are equally near too, and nowhere without a slope."""
+
+    def branches(self, z, y):
+        squares = np.stack([(z - y) ** 2, (z + y + 1) ** 2]) / 0.5
+        low = squares.min(axis=0)
+        weights = np.exp(low - squares)
+        return low, weights, weights.sum(axis=0)
+
+    def value_per_sample(self, z, y):
+        low, _, total = self.branches(z, y)
+        return (0.5 * (low - np.log(total))).sum(axis=-1)
+
+    def gradient(self, z, y):
+        _, weights, total = self.branches(z, y)
+        return 2 * (weights[0] * (z - y) + weights[1] * (z + y + 1)) / total * z.dtype.type(self.weight(len(z)))
+
+
+@pytest.mark.parametrize("loss", [Cauchy(), SoftMinimum()])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_loss_need_not_be_convex_and_need_not_say_so(loss, seed):
+    report = ml.verify(loss, seed=seed)
+    report.raise_for_failures()
+    assert [check.why for check in report.checks if check.claim == "it is convex in z"] == [
+        "it does not say that it is: convex = True"]
+
+
+class Negative(ml.Loss):
+    """The sign of all is wrong."""
+
+    def value_per_sample(self, z, y):
+        return -((z - y) ** 2).sum(axis=-1) / 2
+
+    def gradient(self, z, y):
+        return (y - z) * z.dtype.type(self.weight(len(z)))
+
+
+class HalfReduced(ml.SquaredError):
+    """Its gradient is that of the mean, whatever it says."""
+
+    def gradient(self, z, y):
+        return (z - y) / z.dtype.type(len(z))
+
+
+@pytest.mark.parametrize(("loss", "said"), [(Negative(), "it is concave: its sign is wrong"),
+                                            (HalfReduced("mean"), "with reduction='sum' the gradient is not N times"),
+                                            (HalfReduced("sum"), "a factor 1/(N")])
+def test_a_wrong_sign_and_a_reduction_that_is_not_asked_for_are_found(loss, said):
+    assert reasons(ml.verify(loss)).count("reduction=") == (said.count("reduction=")), "said once, where it is"
+    assert said in reasons(ml.verify(loss))
+
+
 class WeightsForgotten(ml.SquaredError):
     """The value weighs outputs, the gradient does not."""
 
@@ -259,7 +315,7 @@ class WeightsForgotten(ml.SquaredError):
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize(("thing", "said", "unsaid"), [
     (Jumps(), "the value jumps", "off by"),
-    (Pinball(), "its transfer is another loss's", "independent"), (Cauchy(), "convex = False", "concave"),
+    (Pinball(), "its transfer is another loss's", "independent"), (SaysConvex(), "it says convex = True", "concave"),
     (WeightsForgotten(), "", "cut off")], ids=lambda value: repr(value)[:30])
 def test_a_wrong_loss_is_told_by_its_cause(thing, said, unsaid, seed):
     tells(said, unsaid, thing, seed=seed)
@@ -422,7 +478,7 @@ class FewNewton(ml.Loss):
 
 @pytest.mark.parametrize(("thing", "says", "does_not_say"), [
     (Poisson(), "value and transfer do not go together", "y alone"),
-    (Focal(), "a weight that does so is held constant", "of its class"),
+    (Focal(), "as where the derivative of a weight is missing", "of its class"),
     (Unweighted(), "a weight of its class, or sample", "held constant"),
     (Absolute(), "weight_of_a_sample", "one output"),
     (FewNewton(), "for long steps τ alone", "one output")],

@@ -7,6 +7,9 @@ import pytest
 from told import Plant, in_turn, is_found_and_named, is_named_with, ones, reasons, square, tells
 
 import minilift as ml
+from minilift.layers.activations import Identity
+from minilift.layers.gram import Gram
+from minilift.local.problems import LocalProblem, SquaredFit
 
 # ---- right methods
 
@@ -582,6 +585,165 @@ def test_a_subclass_that_keeps_something_is_run_beside():
     assert ml.verify(Momentum(), like=Momentum()).passed
     assert "batch 2 in a row" in reasons(ml.verify(Momentum(0.8), like=Momentum()))
     assert "batch 2 in a row" in reasons(ml.verify(Momentum(), like=ml.BackProp()))
+
+
+# ---- steps with one usual mistake
+
+
+class OfTheMean(ml.Method):
+    """FOOF or K-FAC with empirical factors, written out; `mistake` says what is done otherwise."""
+
+    def __init__(self, mistake=""):
+        self.mistake = mistake
+
+    def directions(self, net, state, y):
+        self.N = len(state.a[0])
+        return super().directions(net, state, y)
+
+    def propose(self, block):
+        A, g = ones(block.a).astype(float), block.phi.columns(block.g).astype(float) / block.weight
+        slope, seen = A.T @ g / self.N, A - A.mean(axis=0) if self.mistake == "centred" else A
+        second = seen.T @ seen / (self.N - 1 if self.mistake == "N - 1" else self.N)
+        if "sum" not in self.mistake and "product" not in self.mistake:
+            return np.linalg.solve(second + 0.1 * np.eye(len(second)), slope).astype(block.g.dtype)
+        (a, U), (s, V) = np.linalg.eigh(second), np.linalg.eigh(g.T @ g / len(g))
+        joint = np.add.outer(a, s) if self.mistake == "sum" else np.multiply.outer(a, s)
+        return (U @ (U.T @ slope @ V / (joint + 0.1)) @ V.T).astype(block.g.dtype)
+
+
+class AllAtOnce(ml.Method):
+    """Gauss–Newton with a dense matrix; `mistake` says what is done otherwise."""
+
+    def __init__(self, mistake=""):
+        self.mistake = mistake
+
+    def directions(self, net, state, y):
+        z, loss = state.z[net.depth], net.loss_function
+        gradient = ml.BackProp().propose
+
+        def slopes(signal):
+            parts = dict(ml.methods.sweep(net, state, None, gradient, output_signal=signal))
+            return np.concatenate([parts[k].ravel() for k in sorted(parts)]).astype(float)
+
+        units = np.eye(z.size, dtype=z.dtype).reshape(z.size, *z.shape)
+        J = np.array([slopes(unit) for unit in units]).reshape(*z.shape, -1)
+        g = loss.gradient(z, y).astype(float) / loss.weight(len(z))
+        each = np.einsum("ncp,nc->np", J, g)
+        H = np.array([np.diag(row) if loss.transfer.elementwise else np.diag(p) - np.outer(p, p) for row, p in zip(
+            loss.transfer.derivative(z) if loss.transfer.elementwise else z, loss.transfer.forward(z).astype(float))])
+        H = np.zeros_like(H) + np.eye(z.shape[1]) if self.mistake == "no Hessian" else H
+        G = each.T @ each if self.mistake == "Fisher" else np.einsum("ncp,ncd,ndq->pq", J, H, J, optimize=True)
+        G = G / len(z)
+        damping = np.diag(np.diag(G)) if self.mistake == "Marquardt" else np.eye(len(G))
+        d = np.linalg.solve(G + 0.1 * damping + 1e-12 * np.eye(len(G)), each.mean(axis=0))
+        ends = np.cumsum([net.theta[l].size for l in net.maps])[:-1]
+        return [part.reshape(net.theta[l].shape).astype(z.dtype) for l, part in zip(net.maps, np.split(d, ends))]
+
+
+def local_step(sign):
+    """Return LocoProp-S's regularised local steps; with the sign −1 the regulariser draws away."""
+    def step(block):
+        theta, target = block.theta.copy(), block.z - 2.0 * block.g
+        for t in range(5):
+            slope = block.phi.adjoint_theta(block.a, block.phi.forward(theta, block.a) - target)
+            theta = theta - 0.01 * max(1 - t / 5, 0.25) * (slope + sign * (theta - block.theta) / 0.5)
+        return block.theta - theta
+
+    return step
+
+
+def conjugate(beta):
+    """Return three steps of conjugate gradients, with β of the new and old squares of the residual."""
+    def step(block):
+        A, g = ones(block.a), block.phi.columns(block.g)
+        r = A.T @ g
+        if block.last:
+            return r
+        x, p, square, tiny = np.zeros_like(r), r.copy(), (r * r).sum(axis=0), np.finfo(r.dtype).tiny
+        for _ in range(3):
+            q = A.T @ (A @ p) + p / np.asarray(0.3, A.dtype)
+            length = square / ((p * q).sum(axis=0) + tiny)
+            x, r, old = x + length * p, r - length * q, square
+            square = (r * r).sum(axis=0)
+            p = r + beta(square, old + tiny) * p
+        return x
+
+    return step
+
+
+class Masked(ml.SemiImplicit):
+    """Its targets are made of ∂J/∂z."""
+
+    def gap(self, block):
+        f = Identity() if block.last else block.f
+        return SquaredFit(f, block.phi.columns(block.z), self.eta / block.weight * block.phi.columns(block.g))
+
+
+class BiasFirst(ml.SemiImplicit):
+    def propose(self, block):
+        gap, damping = self.gap(block), 2 * self.lam
+        bias = self.solve(LocalProblem(Gram(np.empty((len(gap.z), 0), gap.z.dtype)), gap.z, gap, damping))
+        weights = self.solve(LocalProblem(block.phi.gram(block.a, bias=False), gap.z - bias.value, gap, damping))
+        return np.concatenate([weights.value, bias.value])
+
+
+FOOF_LIKE, GN_LIKE = ml.FOOF(damping=0.1), ml.GaussNewton(damping=0.1, tolerance=1e-9)
+KFAC_LIKE = ml.KFAC(damping=0.1, fisher="empirical", split="exact")
+LOCO_LIKE = ml.LocoProp("S", gamma=2.0, steps=5, local_lr=0.01, local_optimizer="sgd", eta=0.5)
+CG_LIKE, SIBP_LIKE = ml.ProxProp(tau_theta=0.3, solver="cg3"), ml.SemiImplicit(eta=0.5, lam=0.5)
+
+
+@pytest.mark.parametrize(("method", "like"), [
+    (OfTheMean(), FOOF_LIKE), (OfTheMean("product"), KFAC_LIKE), (AllAtOnce(), GN_LIKE), (local_step(1), LOCO_LIKE),
+    (conjugate(lambda new, old: new / old), CG_LIKE)])
+def test_steps_written_out_are_right(method, like):
+    ml.verify(method, like=like).raise_for_failures()
+
+
+@pytest.mark.parametrize(("method", "like", "said"), [
+    (OfTheMean("N - 1"), FOOF_LIKE, "divided by N − 1 where N should stand"),
+    (OfTheMean("centred"), FOOF_LIKE, "the input is centred, with its ones"),
+    (OfTheMean("sum"), KFAC_LIKE, "A and S are added, not multiplied"),
+    (AllAtOnce("no Hessian"), GN_LIKE, "the loss's Hessian is missing"),
+    (AllAtOnce("Fisher"), GN_LIKE, "the empirical Fisher matrix"),
+    (AllAtOnce("Marquardt"), GN_LIKE, "λ diag(G)"), (local_step(-1), LOCO_LIKE, "draws away from the old θ"),
+    (conjugate(lambda new, old: 1.0), CG_LIKE, "β is 1"),
+    (Masked(eta=0.5, lam=0.5), SIBP_LIKE, "the target takes ∂J/∂z"),
+    (BiasFirst(eta=0.5, lam=0.5), SIBP_LIKE, "b is fitted before W")])
+def test_a_usual_mistake_in_a_step_is_named(method, like, said):
+    assert said in reasons(ml.verify(method, like=like))
+
+
+class AlongTheSlope(ml.Method):
+    """The minimiser along the gradient, unit by unit; 0/0 where a unit is dead."""
+
+    def propose(self, block):
+        A, g = ones(block.a), block.phi.columns(block.g)
+        d = A.T @ g
+        return d * ((A @ d * g).sum(axis=0) / ((A @ d) ** 2).sum(axis=0))
+
+
+def test_what_is_not_finite_is_called_that_alone(capfd):
+    found = reasons(ml.verify(AlongTheSlope(), like=ml.ProxProp(1e8, solver="cg1", last="implicit")))
+    assert "not finite" in found
+    assert "leads up" not in found
+    assert "it raises" not in found
+    assert "DLASCL" not in "".join(capfd.readouterr()), "LAPACK is not asked of NaN"
+
+
+class OnChains(ml.Method):
+    """BackProp's step, written for networks without joins, which have no θ."""
+
+    def directions(self, net, state, y):
+        steps = ml.BackProp().directions(net, state, y)
+        return [steps[l - 1] - 0 * state.theta[l] for l in range(1, net.depth + 1)] + steps[net.depth:]
+
+
+def test_a_method_for_chains_is_judged_on_chains():
+    report = ml.verify(OnChains(), like=ml.BackProp())
+    assert report.passed
+    assert any("a graph of" in check.claim and "it raises" in check.why for check in report.checks), "which is said"
+    assert not ml.verify(OnChains(), ml.resnet([3, 4, 4, 4, 2]), like=ml.BackProp()).passed, "on a network that is given"
 
 
 # ---- running statistics
