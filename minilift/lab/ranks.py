@@ -68,7 +68,7 @@ TAU_THETA = 0.01  # of the steps measured; with 1 and fewer samples than inputs 
 FOUND = ("seconds", "given", "constants")  # of each method, in a job
 LARGE = 2000  # rows of an inverse from which its flops a second are about the same
 PAIRS = 5  # turns of the jobs that are held against each other
-TURN = 0.1  # seconds that a measurement takes at least
+WARM, TURN = 2, 0.1  # steps before any is looked at, and seconds that a measurement takes at least
 LATENCY, VOLUME = 8, 8_000_000  # bytes of the sums by which α and β are measured
 PASSES = {"outer": 5, "gram": 8, "cg": 10, "rows": 8}  # arrays read or written: a step of the optimizer, a Gram matrix
 # made, an iteration of CG on its unknowns, activations and signals of a map
@@ -308,7 +308,10 @@ def steps_of(team, problem, name, constants):
     These are seconds of a step; bytes that a rank gave to sums and gathers in it, a mean; and the constants measured
     beside it, if they are wanted.
     """
-    step, before = step_on(team, problem, name), {verb: given for verb, (given, _) in team.sent.items()}
+    step = step_on(team, problem, name)
+    for _ in range(WARM):
+        step()
+    before = {verb: given for verb, (given, _) in team.sent.items()}
     step()
     given = [team.sum(float(team.sent[verb][0] - before[verb])) / team.size for verb in ("sum", "gather")]
     seconds = mean_seconds(team, step, 1)

@@ -26,7 +26,7 @@ class Loss(Settings):
     """Base class of the losses; a subclass names its `transfer` and defines `value_per_sample` and `targets`.
 
     One whose gradient is not f(z) − y for any transfer f, such as Huber's, names none, and defines `gradient`, and
-    `prox` where it has one.
+    `prox` where it has one. One that says ``convex = True`` is held to it by `verify`.
 
     Examples
     --------
