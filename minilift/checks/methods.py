@@ -444,12 +444,12 @@ def minimises_objective(claimed, case):
 
         found = minimum_finding(energy, "theta", theta - step, theta, case.xp, theta_old=theta, **held, **numbers)
 
-        def reasons():
+        def with_damped(known):
             new = minimum_finding(energy, "theta", step, theta, case.xp, theta_old=theta, **held, **numbers).holds
             proposes = ["it proposes the new parameters; a step is the old ones minus the new"] * new
-            return [*proposes, *damped_reasons(claimed, case, block, step)] or found.mistakes()
+            return [*proposes, *damped_reasons(claimed, case, block, step), *known]
 
-        return found if found.holds else found._replace(reasons=reasons)
+        return found.retold(with_damped)
 
     return worst_block([(block.l, finding(block, step)) for block, step in recorded_blocks(claimed.method, case)])
 

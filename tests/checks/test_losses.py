@@ -290,19 +290,8 @@ class Negative(ml.Loss):
         return (y - z) * z.dtype.type(self.weight(len(z)))
 
 
-class HalfReduced(ml.SquaredError):
-    """Its gradient is that of the mean, whatever it says."""
-
-    def gradient(self, z, y):
-        return (z - y) / z.dtype.type(len(z))
-
-
-@pytest.mark.parametrize(("loss", "said"), [(Negative(), "it is concave: its sign is wrong"),
-                                            (HalfReduced("mean"), "with reduction='sum' the gradient is not N times"),
-                                            (HalfReduced("sum"), "a factor 1/(N")])
-def test_a_wrong_sign_and_a_reduction_that_is_not_asked_for_are_found(loss, said):
-    assert reasons(ml.verify(loss)).count("reduction=") == (said.count("reduction=")), "said once, where it is"
-    assert said in reasons(ml.verify(loss))
+def test_a_loss_whose_sign_is_wrong_is_found():
+    assert "it is concave: its sign is wrong" in reasons(ml.verify(Negative()))
 
 
 class WeightsForgotten(ml.SquaredError):
