@@ -98,7 +98,7 @@ def verify(thing: Any = None, net: Network | None = None, X: Any = None, y: Any 
     net : Network, optional
         For a method: the network to run it on, instead of eight small random ones, seven chains and a graph, without
         batch norm. It is not changed. A network that the method refuses, by a ValueError that begins with its name,
-        is left out, and the report says so; so is the graph where a method of your own raises whatever it may.
+        is left out, and the report says so; so is the graph, where a method of your own raises any error.
     X, y : arrays, optional
         For a network, or a method with `net`: the batch to use instead of random ones; y is drawn if it is not
         given.

@@ -234,8 +234,15 @@ def loss_reduction(loss, case):
 def loss_is_convex(loss, case):
     stated, finding = states_convex(loss), convexity(loss, case)
     only_if(stated is not False, "it says that it is not convex")
-    only_if(stated or CONCAVE in finding.reasons, "it does not say that it is: convex = True")
+    concave = CONCAVE in finding.reasons and falls_far_out(loss, case)
+    only_if(stated or concave, "it does not say that it is: convex = True")
     return finding
+
+
+def falls_far_out(loss, case):
+    """Whether a loss is lower far out, the mean of both sides, than in the middle: not one that levels off there."""
+    low, middle, high = (case.value(loss, t * case.z) for t in (-30.0, 0.0, 30.0))
+    return bool(low + high < 2 * middle)
 
 
 def states_convex(loss):

@@ -331,7 +331,6 @@ def steps_of_norms(claimed, case):
 @claim("method", "on a float32 network its steps are float32", "dtype of d", "convention", once=True)
 def keeps_float32(claimed, case):
     (single, X, y), why = case.single, "a network is float32 by default"
-    largest = max(np.max(abs(case.theta[l]), initial=0.0) for l in case.net.maps)
     state = single.propagate(X, training=True, rng=np.random.default_rng(0))
     try:
         steps = fresh(claimed.method).directions(single, state, y)
@@ -348,7 +347,7 @@ def keeps_float32(claimed, case):
         return nothing_of([], why)
     own, doubled = (flat(first_run(method, case)[1]) for method in (claimed.method, told_alone(told)))
     size, rounding = np.max(abs(doubled)), np.max(abs(right - doubled))
-    # of a block that is solved anew the step is a difference of parameters
+    largest = max(solved_anew(told, case.theta[l]) for l in case.net.maps)
     allowed = 1e-4 * size + 100 * rounding + 50 * np.finfo(np.float32).eps * largest
     other = np.max(abs(flat(steps) - right)) > allowed and fits(own, doubled)
     return nothing_of(["right in float64, its float32 steps are others than those of `like`: a number, or a branch, "
@@ -526,8 +525,7 @@ def equals_reference(claimed, case):
 
     def reference(l):
         right = dense(case.project(l, expected[l]), tolerance, "the steps of `like`, or of its class")
-        size = np.max(abs(case.theta[l]), initial=0.0)  # of which a block that is solved anew leaves a difference
-        right = right._replace(floor=right.floor + 1e-3 * size)
+        right = right._replace(floor=right.floor + 1e-3 * solved_anew(told, case.theta[l]))
         return right.loosened(rest / (np.max(abs(expected[l])) + right.floor))
 
     def mistakes():
@@ -547,6 +545,11 @@ def equals_reference(claimed, case):
     change = not finding.holds and sweeps_differ(claimed, case)
     off = list(numbers_off(claimed.method, told))
     return finding.because(*([change] if change else off)) if change or off else finding
+
+
+def solved_anew(told, theta):
+    """Return the size of θ where a sweep solves for it anew: the step is then a difference of it, with its rounding."""
+    return float(np.max(abs(theta), initial=0.0)) if isinstance(told, lifted.DESCENDING) else 0.0
 
 
 def start_reasons(claimed, case, factor):

@@ -320,8 +320,7 @@ def sibp_steps(method, case, d):
         slope, right = 1.0 if l == D else case.slopes[l], step(f_z - method.eta * delta)
         yield l, right, {
             "the target takes ∂J/∂z, with f', where it should take ∂J/∂a": step(f_z - method.eta * delta * slope),
-            "b is fitted before W, with the old W, and W with the new b":
-                step(f_z - method.eta * delta, "bias first"),
+            "b is fitted before W, with the old W, and W with the new b": step(f_z - method.eta * delta, "bias first"),
             "the signal passes through the old weights, SIBP's are new": step(f_z - method.eta * delta_old),
             "η is scaled by the batch size: it refers to the summed loss":
                 step(f_z - method.eta * (delta / len(case.X))),

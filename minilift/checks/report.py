@@ -269,7 +269,8 @@ def check_claim(claim, thing, subject, cases):
     case, worst = max(failing or findings, key=lambda item: severity(item[1]))
     told = [finding for _, finding in failing]
     if len(told) == 1 and hasattr(case, "alike"):  # one problem is few to guess of
-        told += [other for other in [measured(claim.measure, thing, case.alike())] if not other.holds]
+        with contextlib.suppress(NotClaimed):
+            told += [other for other in [measured(claim.measure, thing, case.alike())] if not other.holds]
     reason = common_reason(told, len(findings) > 1) if failing else ""
     if SINGLE in reason and worst.number > 1e-4:
         reason = NO_REASON[1]  # it fits in some problems by chance

@@ -489,7 +489,7 @@ def rows_of(network, problem, found, pairs, threads):
 
 
 def ratios(pairs, method):
-    """Return the median time of a step on ranks over that in one process with threads, pair by pair."""
+    """Return the time of a step on ranks over that in one process with threads, pair by pair."""
     return [ranks[method] / threaded[method] for ranks, threaded in pairs if method in ranks]
 
 

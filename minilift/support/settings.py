@@ -186,13 +186,15 @@ def is_array(value):
 def still_valid(what, thing):
     """Return `thing` if its constructor takes the settings that it has now: one may have been assigned since.
 
-    Or to what others call it, where it has no effect. What a user's own constructor takes is the user's matter.
+    Or, of the package's own, to what others call it, where it has no effect. What a user's own constructor takes is the
+    user's matter.
     """
-    if getattr(type(thing).__init__, "__module__", "").startswith("minilift."):
+    if type(thing).__module__.startswith("minilift."):  # a subclass may keep what it likes
         known = arguments_of(type(thing))
-        for name in vars(thing).keys() & ARGUMENTS.keys() - known.keys():
+        for name in sorted(vars(thing).keys() & ARGUMENTS.keys() - known.keys()):
             if not hasattr(type(thing), name) and any(other in known for other in ARGUMENTS[name]):
                 raise unknown_argument(f"{what}: {type(thing).__name__}", name, known)
+    if getattr(type(thing).__init__, "__module__", "").startswith("minilift."):
         try:
             type(thing)(**thing.settings())
         except (ValueError, TypeError) as error:

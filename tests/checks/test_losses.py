@@ -280,6 +280,23 @@ def test_a_loss_need_not_be_convex_and_need_not_say_so(loss, seed):
         "it does not say that it is: convex = True"]
 
 
+class Redescending(ml.Loss):
+    """Tukey's: outliers weigh nothing, so that it is concave, then level, wherever no output is near its target."""
+
+    def value_per_sample(self, z, y):
+        near = np.minimum((2 * (z - y)) ** 2, 1)
+        return (1 - (1 - near) ** 3).sum(axis=-1)
+
+    def gradient(self, z, y):
+        near = np.minimum((2 * (z - y)) ** 2, 1)
+        return (24 * (z - y) * (1 - near) ** 2 * self.weight(len(z))).astype(z.dtype)
+
+
+@pytest.mark.parametrize("seed", [0, 26, 30, 32])
+def test_a_loss_that_levels_off_is_concave_in_some_draws_and_no_mistake(seed):
+    ml.verify(Redescending(), seed=seed).raise_for_failures()
+
+
 class Negative(ml.Loss):
     """The sign of all is wrong."""
 

@@ -634,6 +634,8 @@ class AllAtOnce(ml.Method):
         H = np.zeros_like(H) + np.eye(z.shape[1]) if self.mistake == "no Hessian" else H
         G = each.T @ each if self.mistake == "Fisher" else np.einsum("ncp,ncd,ndq->pq", J, H, J, optimize=True)
         G = G / len(z)
+        of = np.repeat(np.arange(len(net.maps)), [net.theta[l].size for l in net.maps])
+        G = G * (of[:, None] == of) if self.mistake == "apart" else G
         damping = np.diag(np.diag(G)) if self.mistake == "Marquardt" else np.eye(len(G))
         d = np.linalg.solve(G + 0.1 * damping + 1e-12 * np.eye(len(G)), each.mean(axis=0))
         ends = np.cumsum([net.theta[l].size for l in net.maps])[:-1]
@@ -706,12 +708,22 @@ def test_steps_written_out_are_right(method, like):
     (OfTheMean("sum"), KFAC_LIKE, "A and S are added, not multiplied"),
     (AllAtOnce("no Hessian"), GN_LIKE, "the loss's Hessian is missing"),
     (AllAtOnce("Fisher"), GN_LIKE, "the empirical Fisher matrix"),
+    (AllAtOnce("apart"), GN_LIKE, "each map's step is solved by itself"),
     (AllAtOnce("Marquardt"), GN_LIKE, "λ diag(G)"), (local_step(-1), LOCO_LIKE, "draws away from the old θ"),
     (conjugate(lambda new, old: 1.0), CG_LIKE, "β is 1"),
     (Masked(eta=0.5, lam=0.5), SIBP_LIKE, "the target takes ∂J/∂z"),
     (BiasFirst(eta=0.5, lam=0.5), SIBP_LIKE, "b is fitted before W")])
 def test_a_usual_mistake_in_a_step_is_named(method, like, said):
     assert said in reasons(ml.verify(method, like=like))
+
+
+@pytest.mark.parametrize("size", [1e-6, 1e-12])
+def test_a_factor_in_a_tiny_step_is_found(size):
+    """Of methods that solve for no θ anew a step is not compared with the size of θ."""
+    def scaled(factor):
+        return lambda block: factor * block.phi.adjoint_theta(block.a, block.g)
+
+    assert "it is off by a factor 2" in reasons(ml.verify(scaled(2 * size), like=scaled(size)))
 
 
 class AlongTheSlope(ml.Method):

@@ -818,6 +818,21 @@ def assigned(thing, **values):
     return thing
 
 
+class KeepsEta(ml.SGD):
+    """A name for something of its own, which is nobody's setting."""
+
+    def step(self, parameters, directions, scale=1.0):
+        self.eta = 1.0
+        super().step(parameters, directions, scale)
+
+
+def test_what_a_subclass_keeps_is_no_setting_of_another_name():
+    X, y = clouds()
+    optimizer = KeepsEta(0.1)
+    for _ in range(2):
+        ml.fit(small_net(), (X, y), ml.BackProp(), optimizer, epochs=1, progress=False)
+
+
 X, Y = clouds()
 BAD = X.copy()
 BAD[3, 2] = np.nan
