@@ -264,17 +264,18 @@ def shifted_inverse(f, v, y, c):
     r"""Return u with :math:`u + c\,(f(u) - y) = v` by Newton's method with backtracking in each row.
 
     It is the prox of c (F − ⟨y, ·⟩), with F' = f. Of an elementwise f each entry is a row by itself: one that comes
-    from far away, where f is flat, needs steps that are halved often, and would hold back the others.
+    from far away, where f is flat, needs steps that are halved often, and would hold back the others. The residual is a
+    difference of numbers of the size of c, which may be large: it is formed in float64, whatever the dtype.
     """
     if f.elementwise and v.shape[-1] > 1:
         return shifted_inverse(f, v.reshape(-1, 1), y.reshape(-1, 1), c).reshape(v.shape)
-    xp = array_module(v)
-    u, objective = v.copy(), _prox_objective(f, v, v, y, c)
+    xp, dtype, v = array_module(v), v.dtype, v.astype(np.float64)
+    u, objective = v, _prox_objective(f, v, v, y, c)
     rounding = PROX_ROUNDING * np.finfo(v.dtype).eps * (1 + c) * (1 + abs(v).max(axis=-1, keepdims=True))
     for _ in range(PROX_STEPS):
         residual = u - v + c * (f.forward(u) - y)
         if bool((abs(residual) <= rounding).all()):
-            return u
+            return u.astype(dtype)
         step, length = f.solve_shifted(u, c, residual), xp.ones((len(v), 1), v.dtype)
         for _ in range(30):  # halve the step of those rows that get less than three tenths of what their slope promises
             trial = _prox_objective(f, u - length * step, v, y, c)

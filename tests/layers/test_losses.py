@@ -88,6 +88,17 @@ def test_a_prox_that_comes_from_far_is_found(loss, tau, far):
     np.testing.assert_allclose(u, expected, rtol=0, atol=1e-14 * (1 + tau) * far)
 
 
+@pytest.mark.parametrize("loss", [ml.SoftmaxCrossEntropy("sum"), ml.SigmoidCrossEntropy("sum")], ids=repr)
+@pytest.mark.parametrize("tau", [1.0, 1e3, 1e6])
+def test_in_float32_the_prox_is_right_to_float32(loss, tau, rng):
+    """Though its residual is a difference of numbers of the size of τ."""
+    v, y = rng.standard_normal((50, 5)).astype(np.float32), rng.random((50, 5)).astype(np.float32)
+    y = y.argmax(axis=1) if isinstance(loss, ml.SoftmaxCrossEntropy) else y
+    u, expected = loss.prox(v, y, tau), loss.prox(v.astype(np.float64), y, tau)
+    assert u.dtype == np.float32
+    np.testing.assert_allclose(u, expected, rtol=1e-6, atol=1e-6)
+
+
 @every_loss
 @given(seed=seeds, tau=st.sampled_from([1e-3, 0.1, 1.0, 30.0, 1e3]), scale=st.sampled_from([0.1, 3.0, 30.0]))
 def test_prox_is_the_minimiser(loss, seed, tau, scale):

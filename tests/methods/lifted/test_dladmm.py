@@ -156,6 +156,14 @@ def test_training_from_kept_variables_and_from_forward_passes():
         assert np.isfinite(history["energy"][1:]).all()
 
 
+@pytest.mark.parametrize("schedule", [True, False])
+def test_with_its_defaults_it_does_in_float32_what_it_does_in_float64(schedule):
+    single, double = (ml.fit(ml.mlp([64, 32, 10], dtype=dtype), ml.datasets.digits(), ml.DLADMM(schedule=schedule),
+                             ml.SGD(1.0), epochs=6, batch_size=None, progress=False)["train_loss"]
+                      for dtype in ("float32", "float64"))
+    assert single == pytest.approx(double, rel=1e-3)
+
+
 @pytest.mark.parametrize("variables", ["kept", "forward"])
 def test_a_resumed_run_is_the_same_bit_for_bit(variables, tmp_path):
     method = ml.DLADMM(1e-6, variables=variables)
