@@ -31,8 +31,8 @@ def fit_transfer(f, target, centre, c, out=None):
     Parameters
     ----------
     f : Activation
-        Increasing. One with `pieces` is fitted exactly; of two equally good minimisers the one on the lower piece is
-        taken.
+        Increasing (see `falls`), or one with `pieces`, which is fitted exactly; of two equally good minimisers the one
+        on the lower piece is taken.
     target, centre : array
         t and q, of one shape.
     c : float
@@ -53,6 +53,12 @@ def fit_transfer(f, target, centre, c, out=None):
     for rows in in_cache(centre):
         out[rows] = fit(f, target[rows], centre[rows], c)
     return out
+
+
+def falls(f, xp, dtype):
+    """Return whether f falls between two of some numbers in a row, from −20 to 20, by more than rounding."""
+    values = f.forward(xp.linspace(-20, 20, 401, dtype=dtype)[:, None])
+    return bool((values[1:] < values[:-1] - 100 * np.finfo(dtype).eps * (1 + abs(values[1:]))).any())
 
 
 def fit_pieces(f, target, centre, c):

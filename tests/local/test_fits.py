@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from laws import assert_close
 
 import minilift as ml
-from minilift.local.fits import fit_transfer, fit_values
+from minilift.local.fits import falls, fit_transfer, fit_values
 from minilift.support import backend
 
 TRANSFERS = [ml.ReLU(), ml.LeakyReLU(0.1), ml.HardTanh(), ml.Identity(), ml.Tanh(), ml.Sigmoid(), ml.Softplus()]
@@ -27,6 +27,15 @@ def test_no_point_is_lower_than_the_fit(f, c):
     u = fit_transfer(f, target, centre, c)
     lowest = cost(f, grid, target, centre, c).min(axis=0)
     assert (cost(f, u, target, centre, c) <= lowest + 1e-14 * (1 + lowest)).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_which_transfers_fall(dtype):
+    assert not [f for f in TRANSFERS if falls(f, np, np.dtype(dtype))]
+    for wave in (np.sin, lambda z: z / (1 + np.exp(-z)), lambda z: -np.tanh(z), lambda z: np.exp(-z * z)):
+        f = ml.Tanh()
+        f.forward = wave
+        assert falls(f, np, np.dtype(dtype))
 
 
 @pytest.mark.parametrize("f", TRANSFERS, ids=repr)

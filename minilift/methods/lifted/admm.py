@@ -15,13 +15,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from minilift.methods.lifted.descend import Lifted, Variables
-from minilift.methods.lifted.three_split import ThreeSplit
+from minilift.methods.lifted.three_split import ThreeSplit, ThreeSplitMethod
 from minilift.support.arguments import known_name, number_between, positive_number, whole_number
-from minilift.support.backend import array_module
 
 
-class ADMM(Lifted):
+class ADMM(ThreeSplitMethod):
     r"""Training without gradients; `direction` returns θ − θ_new.
 
     Parameters
@@ -45,7 +43,7 @@ class ADMM(Lifted):
     ------
     ValueError, TypeError
         For arguments out of range. On a batch: if the network is no chain of Linear maps with elementwise transfers,
-        or the batch has changed under kept variables.
+        all increasing or with `pieces`, or the batch has changed under kept variables.
 
     Examples
     --------
@@ -69,11 +67,6 @@ class ADMM(Lifted):
     def energy(self, net, X, y):
         """Return the three-split energy without a_D, with a multiplier on the output."""
         return ThreeSplit(net, y, 2 * self.gamma, 2 * self.beta, split_output=False, multiplier="output")
-
-    def start(self, net, state):
-        """Return the values of the forward pass, and a multiplier of zeros."""
-        zeros = array_module(state.z[net.depth]).zeros_like(state.z[net.depth])
-        return Variables(list(state.theta), list(state.z), list(state.a), zeros)
 
     def schedule(self, energy):
         """Return the blocks of one sweep, the input's first, and the dual step."""

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from functools import partial
 
-from minilift.methods.lifted.descend import Lifted, Variables
-from minilift.methods.lifted.three_split import ThreeSplit
+from minilift.methods.lifted.descend import Variables
+from minilift.methods.lifted.three_split import ThreeSplit, ThreeSplitMethod
 from minilift.support.arguments import known_name, positive_number
 
 
-class BCD(Lifted):
+class BCD(ThreeSplitMethod):
     r"""Block coordinate descent with closed forms; `direction` returns θ − θ_new.
 
     Parameters
@@ -39,7 +39,7 @@ class BCD(Lifted):
     ------
     ValueError, TypeError
         For arguments out of range. On a batch: if the network is no chain of Linear maps with elementwise transfers,
-        or the batch has changed under kept variables.
+        all increasing or with `pieces`, or the batch has changed under kept variables.
 
     Examples
     --------

@@ -69,6 +69,14 @@ def descend(variables, schedule):
     return variables
 
 
+def activations_then_parameters(net, activations, parameters):
+    """Yield the blocks a_{D−1}, …, a_1 with one update, then θ_1, …, θ_D with another."""
+    for l in range(net.depth - 1, 0, -1):
+        yield "a", l, activations
+    for l in range(1, net.depth + 1):
+        yield "theta", l, parameters
+
+
 def checked_targets(what, net, y):
     """Return targets as the network's loss takes them, on its backend, or raise an error."""
     y = as_array(f"{what}: y", y, checked_network(what, net).xp)
@@ -132,8 +140,9 @@ class Lifted(Method):
     Attributes
     ----------
     variables : Variables or None
-        The lifted state after the last call. May be assigned before `direction`, to start elsewhere than at a forward
-        pass; `fit` begins with `reset`, which forgets it. The argument of this name is kept as `memory`.
+        The lifted state after the last call. Where it is kept, it may be assigned before `direction`, to start
+        elsewhere than at a forward pass; `fit` begins with `reset`, which forgets it. The argument of this name is kept
+        as `memory`.
     """
 
     columns = ("energy",)
@@ -192,14 +201,23 @@ class Lifted(Method):
         if self.memory == "forward" or self.variables is None:
             self.data = None if self.memory == "forward" else fingerprint(state.a[0], y)
             return self.start(net, state)
-        seen = fingerprint(state.a[0], y)
+        X = state.a[0]
+        seen = fingerprint(X, y)
         if self.data is not None and seen != self.data:
             raise ValueError(f"{type(self).__name__}: the batch has changed, but lifted values are kept for each "
                              "sample: give the whole training set each time, fit(…, batch_size=None); or call "
                              "reset() to begin anew, or make the method with variables='forward'")
+        self.check_rows(len(X))
         self.data = seen
         z, a, multiplier = (on_backend(net.xp, values) for values in self.variables[1:])
-        return Variables(list(state.theta), z, a and [state.a[0], *a[1:]], multiplier)
+        return Variables(list(state.theta), z, a and [X, *a[1:]], multiplier)
+
+    def check_rows(self, samples):
+        """Raise an error unless the lifted values, which may have been assigned, are those of so many samples."""
+        for name, rows in named(self.variables, len).items():
+            if rows != samples:
+                raise ValueError(f"{type(self).__name__}: {name} must have {samples} rows, one for each sample, "
+                                 f"got {rows}")
 
     def measure(self):
         """Return the energy after the last call, NaN before the first."""

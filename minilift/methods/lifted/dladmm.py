@@ -18,18 +18,16 @@ from functools import partial
 import numpy as np
 
 from minilift.energy import squared_norm
-from minilift.methods.lifted.descend import Lifted, Variables
-from minilift.methods.lifted.three_split import ThreeSplit
+from minilift.methods.lifted.three_split import ThreeSplit, ThreeSplitMethod
 from minilift.optim import as_number
 from minilift.support.arguments import boolean, instance_of, positive_number, real_number, sequence
-from minilift.support.backend import array_module
 
 LARGEST_RHO = 0.1  # to which the schedule lets ρ grow
 WIDE = 100  # hidden units from which on the schedule lets κ grow too
 OWN = ("rho", "curvature", "losses")  # names of what the schedule keeps
 
 
-class DLADMM(Lifted):
+class DLADMM(ThreeSplitMethod):
     r"""Deep learning ADMM; `direction` returns θ − θ_new.
 
     The authors' program solves the output's block by FISTA with a step that is too long for it, so that it can cycle;
@@ -42,7 +40,7 @@ class DLADMM(Lifted):
         Weight ρ of the penalties, and the dual step; with a schedule where it begins.
     schedule : bool, default True
         The program's schedule: when the loss has risen three calls running, ρ becomes ten times as large, to 0.1 at
-        most, and in networks with 100 hidden units or more κ does too.
+        most, and in networks with 100 hidden units or more κ does too. Kept as `scheduled`.
     curvature : float, default 1.0
         Least curvature κ, the program's τ and θ; with a schedule where it begins.
     variables : {"kept", "forward"}, default "kept"
@@ -53,7 +51,7 @@ class DLADMM(Lifted):
     ------
     ValueError, TypeError
         For arguments out of range. On a batch: if the network is no chain of Linear maps with elementwise transfers,
-        or the batch has changed under kept variables.
+        all increasing or with `pieces`, or the batch has changed under kept variables.
     ArithmeticError
         On a batch: if Newton's method does not find the output.
 
@@ -74,6 +72,12 @@ class DLADMM(Lifted):
         self.scheduled = boolean("DLADMM: schedule", schedule)
         super().__init__(variables, sweeps)
 
+    def __setattr__(self, name, value):
+        """Refuse to replace the method `schedule` by the argument of that name."""
+        if name == "schedule":
+            raise AttributeError("DLADMM: assign `scheduled`; `schedule` is a method")
+        super().__setattr__(name, value)
+
     def settings(self):
         """Return the constructor's arguments; ρ and κ where they begin, not what they are now."""
         return {"rho": self.rho, "schedule": self.scheduled, "curvature": self.curvature, "variables": self.memory,
@@ -82,11 +86,6 @@ class DLADMM(Lifted):
     def energy(self, net, X, y):
         """Return the three-split energy without a_D, with a multiplier on the output's gap and ρ as it is now."""
         return ThreeSplit(net, y, self.rho_now, self.rho_now, split_output=False, multiplier="gap")
-
-    def start(self, net, state):
-        """Return the values of the forward pass, and a multiplier of zeros."""
-        zeros = array_module(state.z[net.depth]).zeros_like(state.z[net.depth])
-        return Variables(list(state.theta), list(state.z), list(state.a), zeros)
 
     def beginning(self, net, state, y):
         """Return the variables before the first block, when the schedule has looked at the loss."""
@@ -130,8 +129,7 @@ class DLADMM(Lifted):
     def step_a(self, energy, l, variables):
         """Return a_l after a gradient step."""
         g = energy.gradient("a", l, variables)
-        through = energy.net.phi[l + 1].forward(variables.theta[l + 1], g) - variables.theta[l + 1][-1]
-        curvature = energy.rho * squared_norm(through) + energy.gamma * squared_norm(g)
+        curvature = energy.rho * squared_norm(g @ variables.theta[l + 1][:-1]) + energy.gamma * squared_norm(g)
         return variables.a[l] - g / self.alpha(g, curvature)  # dlADMM a
 
     def alpha(self, g, curvature):

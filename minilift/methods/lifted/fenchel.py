@@ -12,8 +12,8 @@ each the unique argmin, that of θ_l with anchor :math:`r\,\|\theta_l - \theta_l
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
+from minilift.methods.lifted.descend import activations_then_parameters
 from minilift.methods.lifted.matching import MatchingEnergy, MatchingMethod, checked_weights, one_for_each
 from minilift.support.arguments import number_between, positive_number, whole_number
 
@@ -41,7 +41,7 @@ class FenchelLifted(MatchingMethod):
     ------
     ValueError, TypeError
         For arguments out of range. On a batch: if the network is no chain of Linear maps with elementwise transfers
-        that have a `conjugate`.
+        that have a `conjugate`, or its loss names no transfer.
     ArithmeticError
         On a batch: if Newton's method does not converge.
 
@@ -58,11 +58,11 @@ class FenchelLifted(MatchingMethod):
 
     def __init__(self, lam: float = 1.0, anchor: float | Sequence[float] = 10.0, weight_decay: float = 0.0,
                  alternations: int = 1) -> None:
-        super().__init__("forward", whole_number("FenchelLifted: alternations", alternations))
+        super().__init__("forward")
         self.lam = positive_number("FenchelLifted: lam", lam)
         self.anchor = checked_weights("FenchelLifted: anchor", anchor)
         self.weight_decay = number_between("FenchelLifted: weight_decay", weight_decay, 0)
-        self.alternations = self.sweeps
+        self.alternations = whole_number("FenchelLifted: alternations", alternations)
 
     def settings(self):
         """Return the constructor's arguments."""
@@ -72,11 +72,16 @@ class FenchelLifted(MatchingMethod):
         """Return the matching energy with μ = 2λ."""
         return MatchingEnergy(net, y, 2 * self.lam, self.weight_decay)
 
+    def sweeps_on(self, net):
+        """Return `alternations`."""
+        return self.alternations
+
     def schedule(self, energy):
         """Return the blocks of one alternation."""
         net = energy.net
         anchors = one_for_each("FenchelLifted: anchor", self.anchor, net.depth)
-        for l in range(net.depth - 1, 0, -1):
-            yield "a", l, energy.best_a
-        for l in range(1, net.depth + 1):
-            yield "theta", l, partial(energy.best_theta, alpha=2 * anchors[l - 1], around=net.theta)
+
+        def theta(l, variables):
+            return energy.best_theta(l, variables, 2 * anchors[l - 1], net.theta)
+
+        return activations_then_parameters(net, energy.best_a, theta)

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+from minilift.methods.lifted.descend import activations_then_parameters
 from minilift.methods.lifted.matching import MatchingEnergy, MatchingMethod, checked_weights
 from minilift.support.arguments import positive_number, whole_number
 
@@ -38,7 +39,7 @@ class LiftedBregman(MatchingMethod):
     ------
     ValueError, TypeError
         For arguments out of range. On a batch: if the network is no chain of Linear maps with elementwise transfers
-        that have a `conjugate`, or the batch has changed under kept variables.
+        that have a `conjugate`, its loss names no transfer, or the batch has changed under kept variables.
     ArithmeticError
         On a batch: if Newton's method does not converge in a θ_l.
 
@@ -67,7 +68,5 @@ class LiftedBregman(MatchingMethod):
     def schedule(self, energy):
         """Return the blocks of one alternation."""
         net = energy.net
-        for l in range(net.depth - 1, 0, -1):
-            yield "a", l, partial(energy.proximal_gradient, steps=self.steps)
-        for l in range(1, net.depth + 1):
-            yield "theta", l, partial(energy.best_theta, alpha=1 / self.tau, around=net.theta)
+        return activations_then_parameters(net, partial(energy.proximal_gradient, steps=self.steps),
+                                           partial(energy.best_theta, alpha=1 / self.tau, around=net.theta))

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+from minilift.methods.lifted.descend import activations_then_parameters
 from minilift.methods.lifted.matching import MatchingEnergy, MatchingMethod, checked_weights
 from minilift.support.arguments import positive_number, whole_number
 
@@ -41,7 +42,7 @@ class LPOM(MatchingMethod):
     ------
     ValueError, TypeError
         For arguments out of range. On a batch: if the network is no chain of Linear maps with elementwise transfers
-        that have a `conjugate`, or the batch has changed under kept variables.
+        that have a `conjugate`, its loss names no transfer, or the batch has changed under kept variables.
     ArithmeticError
         On a batch: if Newton's method does not converge in a θ_l.
 
@@ -69,8 +70,5 @@ class LPOM(MatchingMethod):
 
     def schedule(self, energy):
         """Return the blocks of one sweep."""
-        D = energy.net.depth
-        for l in range(D - 1, 0, -1):
-            yield "a", l, partial(energy.fixed_point, steps=self.steps)
-        for l in range(1, D + 1):
-            yield "theta", l, partial(energy.best_theta, alpha=1 / self.tau)
+        return activations_then_parameters(energy.net, partial(energy.fixed_point, steps=self.steps),
+                                           partial(energy.best_theta, alpha=1 / self.tau))

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
-from minilift.methods.lifted.descend import Lifted
+from minilift.methods.lifted.descend import Lifted, activations_then_parameters
 from minilift.methods.lifted.two_split import TwoSplit
 from minilift.support.arguments import instance_of, number_between, positive_number, whole_number
 
@@ -53,7 +53,7 @@ class MAC(Lifted):
     ------
     ValueError, TypeError
         For arguments out of range. On a batch: if the network is no chain of Linear maps with elementwise transfers,
-        or the batch has changed under kept variables.
+        its loss names no transfer, or the batch has changed under kept variables.
     ArithmeticError
         On a batch: if Newton's method does not reach its tolerance in the last map, where a larger α helps.
 
@@ -88,11 +88,14 @@ class MAC(Lifted):
 
     def schedule(self, energy):
         """Return the blocks of one sweep: the values backwards, then the parameters, which do not feel each other."""
-        D = energy.net.depth
-        for l in range(D - 1, 0, -1):
-            yield "a", l, partial(energy.lowered_a, steps=self.a_steps)
-        for l in range(1, D + 1):
-            yield "theta", l, partial(energy.lowered_theta, alpha=self.alpha, steps=self.theta_steps)
+        return activations_then_parameters(
+            energy.net, partial(energy.lowered_a, steps=self.a_steps),
+            partial(energy.lowered_theta, alpha=self.alpha, steps=self.theta_steps))
+
+    def check_network(self, net):
+        """Raise an error unless the network is a chain of Linear maps, and its loss names a transfer."""
+        super().check_network(net)
+        net.loss_function.transfer_for("MAC: the last map")
 
     def directions(self, net, state, y):
         """Return θ − θ_new for a forward pass that has been done; then μ rises."""
@@ -111,12 +114,11 @@ class MAC(Lifted):
         return {**super().state_dict(), "mu": self.weight}
 
     def load_state_dict(self, values):
-        """Take back what `state_dict` returned."""
+        """Take back what `state_dict` returned, all of it or, if something is wrong with it, nothing."""
         instance_of("MAC: values", values, Mapping)
         rest = {name: value for name, value in values.items() if name != "mu"}
         if "mu" not in values:
             raise ValueError(f"MAC: expected a state with the key mu, got {sorted(values)}")
         weight = positive_number("MAC: mu", float(values["mu"]))
-        self.reset()
         super().load_state_dict(rest)
         self.weight = weight

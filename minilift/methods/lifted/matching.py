@@ -21,7 +21,7 @@ from minilift.local.activation_problem import ActivationProblem
 from minilift.local.problems import LocalProblem, MatchingLoss
 from minilift.local.solvers import exact
 from minilift.methods.lifted.descend import Lifted, LiftedEnergy, Variables, checked_targets
-from minilift.support.arguments import number_between, positive_number, sequence
+from minilift.support.arguments import known_name, number_between, positive_number, sequence
 from minilift.support.backend import array_module
 
 
@@ -68,6 +68,7 @@ class MatchingEnergy(LiftedEnergy):
 
     def gradient(self, block, l, variables):
         """Return ∂E in θ_l or a_l; at an end of the range of σ the shortest of the subgradients."""
+        known_name("MatchingEnergy: block", block, ("theta", "a"))
         if block == "theta":
             z, (f, target) = self.phi(l, variables), self.goal(l, variables)
             g = self.net.phi[l].adjoint_theta(variables.a[l - 1], self.mu[l] * (f.forward(z) - target))
@@ -80,7 +81,7 @@ class MatchingEnergy(LiftedEnergy):
     def goal(self, l, variables):
         """Return the transfer in map l's matching loss, and its target: a_l, or that of the network's loss."""
         if l == self.net.depth:
-            return self.net.loss_function.transfer_for(type(self).__name__), self.target
+            return self.net.loss_function.transfer_for("MatchingEnergy: the last map"), self.target
         return self.net.sigma[l], variables.a[l]
 
     # ---- the blocks
@@ -141,6 +142,7 @@ class MatchingMethod(Lifted):
     def check_network(self, net):
         """Raise an error unless the network is a chain of Linear maps with transfers whose F* is known."""
         super().check_network(net)
+        net.loss_function.transfer_for(f"{type(self).__name__}: the last map")
         for l in range(1, net.depth):
             if type(net.sigma[l]).conjugate is Activation.conjugate:
                 raise ValueError(f"{type(self).__name__}: expects transfers with a conjugate F*, such as ReLU; after "

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from minilift.energy import Penalties, squared_norm
 from minilift.layers.activations import Identity
-from minilift.local.fits import fit_transfer, fit_values
+from minilift.local.fits import falls, fit_transfer, fit_values
 from minilift.local.problems import LocalProblem, SquaredGap
 from minilift.local.solvers import exact
-from minilift.methods.lifted.descend import LiftedEnergy
+from minilift.methods.lifted.descend import Lifted, LiftedEnergy, Variables
 from minilift.support.arguments import boolean, known_name
 
 
@@ -66,14 +66,21 @@ class ThreeSplit(Penalties, LiftedEnergy):
         if self.split_output:
             terms["output"] = self.gamma / 2 * squared_norm(a[D] - z[D])
         if self.multiplier:
-            on = z[D] if self.multiplier == "output" else -self.map_gap(D, theta, a, z)
-            terms["multiplier"] = float((u * on).sum())
+            terms["multiplier"] = float((u * self.multiplied(variables)).sum())
         return terms
 
+    def multiplied(self, variables):
+        """Return what the multiplier is multiplied with."""
+        theta, z, a, _ = variables
+        return z[-1] if self.multiplier == "output" else -self.map_gap(self.net.depth, theta, a, z)
+
     def gradient(self, block, l, variables):
-        """Return ∂E in block "theta", "z" or "a" number l."""
+        """Return ∂E in block "theta", "z" or "a" number l, or in the multiplier where there is one."""
+        known_name("ThreeSplit: block", block, ("theta", "z", "a") + ("multiplier",) * (self.multiplier is not None))
         theta, z, a, u = variables
         last = l == self.net.depth
+        if block == "multiplier":
+            return self.multiplied(variables)
         if block == "z" and last:
             gradient = (u if self.multiplier else 0) - self.rho * self.map_gap(l, theta, a, z)
             return gradient + (self.gamma * (z[l] - a[l]) if self.split_output else self.loss_gradient(z[l]))
@@ -140,6 +147,22 @@ class ThreeSplit(Penalties, LiftedEnergy):
         """Return the argmin over v of L_y(v) + weight/2 ‖v − centre‖², with the loss summed."""
         loss = self.net.loss_function
         return loss.prox(centre, self.y, 1 / (weight * loss.weight(len(centre))))  # Lifted output
+
+
+class ThreeSplitMethod(Lifted):
+    """Base class of the methods on a three-split energy; a subclass defines `energy` and `schedule`."""
+
+    def start(self, net, state):
+        """Return the values of the forward pass, and a multiplier of zeros."""
+        return Variables(list(state.theta), list(state.z), list(state.a), net.xp.zeros_like(state.z[net.depth]))
+
+    def check_network(self, net):
+        """Raise an error unless the network is a chain of Linear maps with transfers that `fit_transfer` takes."""
+        super().check_network(net)
+        for l in range(1, net.depth):
+            if net.sigma[l].pieces is None and falls(net.sigma[l], net.xp, net.dtype):
+                raise ValueError(f"{type(self).__name__}: expects increasing transfers, where the fit of z_l finds the "
+                                 f"minimum; after map {l} stands {net.sigma[l]!r}, which falls somewhere")
 
 
 def between(centre, old, share):

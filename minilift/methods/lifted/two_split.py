@@ -174,7 +174,8 @@ class TwoSplit(LiftedEnergy):
         phi, theta, a = self.net.phi[l], variables.theta[l], variables.a[l - 1]
         u = phi.forward(theta, a)
         if l == self.net.depth:
-            gap = MatchingLoss(self.net.loss_function.transfer_for("MAC"), u, self.loss_gradient(u))
+            f = self.net.loss_function.transfer_for("TwoSplit: the last map")
+            gap = MatchingLoss(f, u, self.loss_gradient(u))
             return theta - exact(LocalProblem(phi.gram(a), u, gap, alpha)).value  # MAC W
         gap = SquaredFit(self.net.sigma[l], u, -self.seen(l, u, variables)[0])
         problem = LocalProblem(phi.gram(a), u, gap, 2 * alpha / self.mu)  # the gap has no factor ½
@@ -191,7 +192,7 @@ class TwoSplit(LiftedEnergy):
         """Return the `Model` of what E says of u_l, of each sample, with the Gauss–Newton part of its curvature."""
         error, gradient = self.seen(l, u, variables)
         if l == self.net.depth:
-            loss, f = self.net.loss_function, self.net.loss_function.transfer_for("MAC")
+            loss, f = self.net.loss_function, self.net.loss_function.transfer_for("TwoSplit: the last map")
             return Model(u, loss.value_per_sample(u, self.y), gradient, partial(f.adjoint, u, f.forward(u), None))
         curvature = self.mu * self.net.sigma[l].derivative(u) ** 2
         return Model(u, self.mu / 2 * (error * error).sum(axis=1), gradient, lambda v: curvature * v)

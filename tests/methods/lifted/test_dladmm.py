@@ -208,6 +208,28 @@ def test_wrong_arguments_are_named(arguments, message):
         ml.DLADMM(schedule=1)
 
 
+def test_the_gradient_step_in_the_values_has_its_curvature_to_rounding_however_small_the_gradient():
+    """With b far larger than g W, of which (g W + b) − b leaves nothing."""
+    net = ml.mlp([2, 2, 2], dtype=np.float64)
+    energy, g = ml.DLADMM(0.5).energy(net, np.zeros((1, 2)), np.zeros(1, int)), 1e-20 * np.ones((1, 2))
+    net.theta[2][-1] = 1e3
+    v = Variables(net.theta, [None, g, g], [g, g])
+    energy.gradient = lambda block, l, v: g
+    method, seen = ml.DLADMM(0.5), []
+    method.alpha = lambda g, curvature: seen.append(curvature) or 1.0
+    method.step_a(energy, 1, v)
+    assert seen == [pytest.approx(0.5 * norm(g @ net.theta[2][:-1]) ** 2 + 0.5 * norm(g) ** 2, rel=1e-12, abs=0)]
+
+
+def test_the_schedule_is_assigned_as_scheduled():
+    method = ml.DLADMM()
+    with pytest.raises(AttributeError, match="DLADMM: assign `scheduled`; `schedule` is a method"):
+        method.schedule = False
+    method.scheduled = False
+    assert method == ml.DLADMM(schedule=False)
+    method.direction(network(), *DATA)
+
+
 def test_settings_hold_where_rho_begins():
     method = ml.DLADMM(1e-3)
     for loss in range(9):

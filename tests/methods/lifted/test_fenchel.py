@@ -176,6 +176,14 @@ def test_wrong_arguments_are_named(arguments, message):
         ml.FenchelLifted(**arguments)
 
 
+def test_an_assigned_number_of_alternations_is_the_one_that_is_run():
+    method, four, net = ml.FenchelLifted(), ml.FenchelLifted(alternations=4), network()
+    method.alternations = 4
+    assert method == four
+    for assigned, made in zip(method.direction(net, *DATA)[1], four.direction(net, *DATA)[1]):
+        assert np.array_equal(assigned, made)
+
+
 def test_as_many_anchors_as_maps():
     with pytest.raises(ValueError, match="FenchelLifted: anchor must be a list of 3 numbers, got 2"):
         ml.FenchelLifted(anchor=(1.0, 2.0)).direction(network(), *DATA)

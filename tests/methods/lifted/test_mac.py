@@ -226,6 +226,10 @@ def test_a_state_that_does_not_fit_is_refused():
         other.load_state_dict({"a/1": state["a/1"]})
     with pytest.raises(ValueError, match="MAC: mu must be positive and finite, got -1"):
         other.load_state_dict({**state, "mu": -1.0})
+    with pytest.raises(ValueError, match="MAC: expected a state with the keys z/1"):
+        other.load_state_dict({**state, "w": 0, "mu": 7.0})
+    assert other.weight == method.weight  # what is refused changes nothing
+    assert other.variables is not None
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

@@ -96,6 +96,13 @@ def test_each_partial_gradient_is_that_of_the_value(rng):
                             getattr(v, block)[l], energy.gradient(block, l, v), rng, 1e-6)
 
 
+def test_no_gradient_of_what_is_no_block(rng):
+    net, X, y = problem(0)
+    for block in ("z", "multiplier", "nonsense"):
+        with pytest.raises(ValueError, match=f"MatchingEnergy: block: unknown name '{block}'"):
+            MatchingEnergy(net, y).gradient(block, 1, random_variables(net, X, rng))
+
+
 class NoSlope(ml.ReLU):
     """A ReLU that must not be differentiated."""
 

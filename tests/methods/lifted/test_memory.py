@@ -181,6 +181,38 @@ def test_variables_that_are_too_few_are_refused():
         method.direction(network(), *DATA)
 
 
+@pytest.mark.parametrize("method", [ml.BCD(), ml.ADMM(), ml.MAC(), ml.LPOM()], ids=repr)
+def test_variables_of_another_number_of_samples_are_refused(method):
+    net = network()
+    method.reset()
+    for samples in (1, len(DATA[0]) - 1):
+        method.variables = method.start(net, net.propagate(DATA[0][:samples]))
+        with pytest.raises(ValueError, match=rf"{type(method).__name__}: ./1 must have 30 rows, one for each sample, "
+                                             f"got {samples}"):
+            method.direction(net, *DATA)
+    method.reset()
+
+
+class Huber(ml.Loss):
+    """|r| − ½ where |r| > 1, r²/2 elsewhere, for r = z − y: its gradient is no f(z) − y."""
+
+    def value_per_sample(self, z, y):
+        return np.where(abs(z - y) < 1, (z - y) ** 2 / 2, abs(z - y) - 0.5).sum(axis=-1)
+
+    def gradient(self, z, y):
+        return np.clip(z - y, -1, 1) * self.weight(len(z))
+
+
+@pytest.mark.parametrize("method", [ml.MAC(), ml.LPOM(), ml.FenchelLifted(), ml.LiftedBregman()], ids=repr)
+def test_a_loss_without_a_transfer_is_refused_by_the_method_itself(method):
+    name, net = type(method).__name__, network(loss=Huber())
+    with pytest.raises(ValueError, match=f"{name}: the last map needs a loss with gradient f.*Huber.* names none"):
+        method.direction(net, DATA[0], np.zeros((30, 3), np.float32))
+    report = ml.verify(method, net=net)
+    assert not report.failures
+    assert all(check.why.startswith(f"{name}: the last map needs") for check in report.checks)
+
+
 @pytest.mark.parametrize("method", [ml.BCD(), ml.ADMM(), ml.MAC(), ml.LPOM(), ml.PredictiveCoding()], ids=repr)
 def test_the_energy_takes_the_targets_that_the_network_takes(method):
     net = network()

@@ -56,6 +56,18 @@ def test_each_partial_gradient_is_that_of_the_value(form, rng):
         for block, l in blocks + [("a", l) for l in range(1, len(v.a))]:
             assert_gradient(f"∂E/∂{block}_{l}", lambda x: energy.value(v.replaced(block, l, x)),  # noqa: B023
                             getattr(v, block)[l], energy.gradient(block, l, v), rng)
+        if energy.multiplier:
+            assert_gradient("∂E/∂u", lambda u: energy.value(v.replaced("multiplier", None, u)),  # noqa: B023
+                            v.multiplier, energy.gradient("multiplier", None, v), rng)
+
+
+def test_no_gradient_of_what_is_no_block(rng):
+    net, X, y = problem(0)
+    v = random_variables(net, len(X), rng, True)
+    for energy, block in ((ThreeSplit(net, y), "nonsense"), (ThreeSplit(net, y), "multiplier"),
+                          (ThreeSplit(net, y, multiplier="gap"), "u")):
+        with pytest.raises(ValueError, match=f"ThreeSplit: block: unknown name '{block}'"):
+            energy.gradient(block, 1, v)
 
 
 def test_on_a_forward_pass_the_energy_is_the_summed_loss():
@@ -172,6 +184,44 @@ def test_bcd_is_the_authors_program(oracle, widths, setting, bias, mode):
                 assert_close(f"θ_{l}", net.theta[l], np.vstack([numbers[f"{key}/W{l}"], numbers[f"{key}/b{l}"]]), 1e-11)
                 assert_close(f"z_{l}", method.variables.z[l], numbers[f"{key}/U{l}"], 1e-11)
                 assert_close(f"a_{l}", method.variables.a[l], numbers[f"{key}/V{l}"], 1e-11)
+
+
+class Swish(ml.Activation):
+    """z sigmoid(z), which falls as far as z = −1.28."""
+
+    def forward(self, z):
+        return z / (1 + np.exp(-z))
+
+    def derivative(self, z):
+        s = 1 / (1 + np.exp(-z))
+        return s + z * s * (1 - s)
+
+
+class Abs(ml.Activation):
+    """|z|, which falls too, but whose pieces are tried one after the other."""
+
+    pieces = ((-np.inf, 0.0, -1.0, 0.0), (0.0, np.inf, 1.0, 0.0))
+
+    def forward(self, z):
+        return abs(z)
+
+    def derivative(self, z):
+        return np.sign(z)
+
+
+@pytest.mark.parametrize("method", [ml.BCD(), ml.ADMM(), ml.DLADMM()], ids=repr)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_smooth_transfer_that_falls_is_refused_since_its_fit_may_miss_the_minimum(method, dtype, rng):
+    X, y = rng.standard_normal((9, 3)).astype(dtype), np.arange(9) % 2
+
+    def direction(sigma):
+        method.reset()
+        return method.direction(ml.Network([ml.Linear(3, 4), sigma, ml.Linear(4, 2)], dtype=dtype), X, y)
+    with pytest.raises(ValueError, match=f"{type(method).__name__}: expects increasing transfers.*map 1 stands S"):
+        direction(Swish())
+    for sigma in (Abs(), *(cls() for cls in ml.activations.ACTIVATIONS.values())):
+        direction(sigma)
+    method.reset()
 
 
 class Hinge(ml.Loss):
