@@ -15,6 +15,7 @@ from minilift.support.arguments import boolean, is_floating, known_name, shown
 from minilift.support.backend import array_module
 
 CENTRED = 4096  # rows of activations that are centred at a time: the copy of all would be as large as they are
+HIDDEN = 0.01  # rounding of a Gram matrix's norm, as a share of its other eigenvalues, up to which it is cast
 
 
 class Gram:
@@ -46,11 +47,9 @@ class Gram:
             raise ValueError(f"Gram: a must be a floating-point array of shape (rows, n_in), got {shown(a)}")
         self.a, self.bias = a, bias if type(bias) is bool else boolean("Gram: bias", bias)
         self.xp = np if type(a) is np.ndarray else array_module(a)  # in every step: no call for NumPy
-        rows, n_in = a.shape
-        self.height = rows  # of ã
-        self.side = "sample" if rows <= n_in + bias else "parameter"
-        if side is not None:
-            self.side = known_name("Gram: side", side, ("sample", "parameter"))
+        self.height, n_in = a.shape  # the height of ã
+        smaller = "sample" if self.height <= n_in + bias else "parameter"
+        self.side = smaller if side is None else known_name("Gram: side", side, ("sample", "parameter"))
 
     @cached_property
     def matrix(self):
@@ -59,13 +58,21 @@ class Gram:
 
     @cached_property
     def operator(self):
-        """`matrix` in the dtype of the activations, for products."""
-        return self.matrix.astype(self.a.dtype)
+        """`matrix` for products: in the dtype of the activations, unless rounding would hide most of it.
+
+        Activations far from 0 make one eigenvalue as large as all entries together. Of the others, which are those of
+        the centred ones, a cast keeps no more than is above the rounding of the largest.
+        """
+        largest = float(self.xp.linalg.norm(self.matrix))
+        others = (float(self.matrix.trace()) - largest) / len(self.matrix)
+        seen = np.finfo(self.a.dtype).eps * largest <= HIDDEN * others
+        return self.matrix.astype(self.a.dtype) if seen else self.matrix
 
     @cached_property
     def rounding(self):
-        """What rounding makes of ⟨u, Ku⟩ for u of norm 1: some units of rounding of the largest absolute row sum."""
-        return 4 * np.finfo(self.a.dtype).eps * abs(self.operator).sum(axis=0).max()
+        """What rounding, of K and of u, makes of ⟨u, Ku⟩ for u of norm 1, in terms of the largest absolute row sum."""
+        eps = max(np.finfo(self.operator.dtype).eps, np.finfo(self.a.dtype).eps ** 2)
+        return 4 * eps * abs(self.operator).sum(axis=0).max()
 
     @property
     def coordinates(self):
@@ -145,9 +152,13 @@ class Gram:
         square = self.total(self.xp.einsum("ij,ij->j", g, g))
         return (np.finfo(g.dtype).eps ** 2 * float(self.matrix.trace()) * square).astype(g.dtype)
 
+    def product(self, u, rows=slice(None)):
+        """Return Ku or Cu, or some rows of it, in the dtype of u."""
+        return (self.operator[rows] @ u).astype(u.dtype, copy=False)
+
     def output_change(self, u):
         r"""Return the change of z along the step with coordinates u: Ku on the sample side, Ãu on the other."""
-        return self.operator @ u if self.side == "sample" else self.apply(u)
+        return self.product(u) if self.side == "sample" else self.apply(u)
 
     def apply(self, d):
         r"""Return :math:`\tilde A d`, the change of z along the step d in θ."""

@@ -272,20 +272,21 @@ class LocalProblem:
         self.xp = gram.xp
         self.coupled = not gap.f.elementwise  # whether the units share one problem (softmax)
 
+    def of_units(self, numbers):
+        """Return one number of each unit (n_out,) as it is, or their sum (1,) where the units are coupled."""
+        return numbers.sum(keepdims=True) if self.coupled else numbers
+
     def total(self, x, y):
-        """Return ⟨x, y⟩ of each unit (n_out,), or in one number (1,) where the units are coupled."""
-        of_each = self.xp.einsum("ij,ij->j", x, y)
-        return of_each.sum(keepdims=True) if self.coupled else of_each
+        """Return ⟨x, y⟩ of each unit, or in one number."""
+        return self.of_units(self.xp.einsum("ij,ij->j", x, y))
 
     def inner(self, step, u):
         """Return the inner product in θ of a `Step` and the step with coordinates u, likewise."""
-        of_each = self.gram.inner(step.u, step.change, u)
-        return of_each.sum(keepdims=True) if self.coupled else of_each
+        return self.of_units(self.gram.inner(step.u, step.change, u))
 
     def squared_norm(self, step):
         """Return the squared norm in θ of a `Step`, likewise."""
-        of_each = self.gram.squared_norm(step.u, step.change)
-        return of_each.sum(keepdims=True) if self.coupled else of_each
+        return self.of_units(self.gram.squared_norm(step.u, step.change))
 
     def descent(self, gradient, u):
         r"""Return the coordinates of minus the gradient in D, :math:`\tilde a^T\nabla h - \beta D`."""

@@ -267,7 +267,8 @@ def conjugate_gradients(gram, g, damping, steps, joint=False):
     :math:`\langle\tilde A^TP, M\tilde A^TP\rangle = \langle HP, HP + \beta P\rangle` and
     :math:`\|\tilde A^TR\|^2 = \langle R, HR\rangle`. HR and HP are kept by recurrence. So an iteration costs
     one product with H on either side. A unit whose residual is no more than the rounding of :math:`\tilde A^Tg` has
-    converged and stays: further steps would magnify rounding alone.
+    converged and stays: further steps would magnify rounding alone. Where activations far from 0 have the operator in
+    float64, in which it keeps its smaller eigenvalues, all is done in float64.
 
     Parameters
     ----------
@@ -292,13 +293,12 @@ def conjugate_gradients(gram, g, damping, steps, joint=False):
     """
     check("conjugate_gradients", gram, g, damping)
     steps, joint = whole_number("conjugate_gradients: steps", steps), boolean("conjugate_gradients: joint", joint)
-    matrix = gram.operator
 
     def total(of_each):
         return of_each.sum(keepdims=True) if joint else of_each
 
-    r = gram.lower(g).copy()
-    gram_r = matrix @ r
+    r = gram.lower(g).astype(gram.operator.dtype)
+    gram_r = gram.product(r)
     p, gram_p = r.copy(), gram_r.copy()
     u = gram.xp.zeros_like(r)
     rho, rounding = total(gram.squared_norm(r, gram_r)), total(gram.rounding_of_lower(g))  # ‖R‖² in θ
@@ -310,7 +310,7 @@ def conjugate_gradients(gram, g, damping, steps, joint=False):
             break
         m_p *= alpha
         r -= m_p
-        gram_r = matrix @ r
+        gram_r = gram.product(r)
         rho_old, rho = rho, total(gram.squared_norm(r, gram_r))
         rho *= rho > rounding
         beta = ratio(rho, rho_old)  # ProxProp (14)
@@ -318,7 +318,7 @@ def conjugate_gradients(gram, g, damping, steps, joint=False):
         p += r
         gram_p *= beta
         gram_p += gram_r
-    d = gram.lift(u)  # ProxProp (14), Representer
+    d = gram.lift(u).astype(g.dtype, copy=False)  # ProxProp (14), Representer
     return Solution(d, steps, partial(damped_residual, gram, g, damping, d))
 
 
@@ -355,7 +355,7 @@ def gradient_steps(problem, rates):
         if t == len(rates) - 1:
             break
         if problem.gap.quadratic:  # ∇h is linear: what the step changes is known without the rows
-            q = q - rate * (problem.gap.quadratic * (gram.operator @ q) + problem.damping * q)
+            q = q - rate * (problem.gap.quadratic * (gram.product(q)) + problem.damping * q)
         else:
             q = problem.descent(problem.gap.gradient(problem.z - gram.output_change(u)), u)
     return local_solution(problem, gram.lift(u), len(rates))

@@ -264,7 +264,7 @@ class SharedGram(Gram):
 
     def output_change(self, u):
         r"""Return the change of z of this rank's rows along the step with coordinates u."""
-        return self.operator[self.mine] @ u if self.side == "sample" else self.apply(u)
+        return self.product(u, self.mine) if self.side == "sample" else self.apply(u)
 
     def apply(self, d):
         r"""Return :math:`\tilde A d` of this rank's rows."""

@@ -152,6 +152,49 @@ def test_in_float32_too_any_number_of_steps_descends(rng, damping, cancels):
         assert np.linalg.norm(d) <= 2 * np.linalg.norm(exact)
 
 
+@pytest.mark.parametrize("mean", [50, 200, 1000])
+@pytest.mark.parametrize("shape", [(100, 200), (300, 50)], ids=str)
+@pytest.mark.parametrize("side", ["sample", "parameter"])
+def test_conjugate_gradients_in_float32_on_raw_data(rng, mean, shape, side):
+    """Beside one huge eigenvalue, that of the column means, the others must not drown in its rounding."""
+    # holds ProxProp (14)
+    a = (mean + rng.standard_normal(shape)).astype(np.float32)
+    g = rng.standard_normal((len(a), 8)).astype(np.float32)
+    double = a.astype(np.float64), g.astype(np.float64)
+    start = damped_objective(*double, 1.0, np.zeros((shape[1] + 1, 8)))
+    for steps in (1, 3, 10):
+        d = conjugate_gradients(Gram(a, side=side), g, 1.0, steps).value
+        expected = conjugate_gradients(Gram(double[0]), double[1], 1.0, steps).value
+        assert d.dtype == np.float32
+        reached, possible = (start - damped_objective(*double, 1.0, step.astype(np.float64)) for step in (d, expected))
+        assert reached >= 0.9 * possible, f"{steps} steps"
+
+
+@pytest.mark.parametrize("mean", [50, 200])
+@pytest.mark.parametrize("shape", [(100, 200), (60, 30)], ids=str)
+@pytest.mark.parametrize("side", ["sample", "parameter"])
+def test_nonlinear_conjugate_gradients_in_float32_on_raw_data(rng, mean, shape, side):
+    a = (mean + rng.standard_normal(shape)).astype(np.float32)
+    z, s = (size * rng.standard_normal((len(a), 8)).astype(np.float32) for size in (np.float32(1), np.float32(0.1)))
+    problem = LocalProblem(Gram(a, side=side, bias=False), z, SquaredFit(ml.Tanh(), z, s), 2.0)
+    a, z, s = (array.astype(np.float64) for array in (a, z, s))
+    double = LocalProblem(Gram(a, bias=False), z, SquaredFit(ml.Tanh(), z, s), 2.0)
+    steps = [fletcher_reeves(one, 5).value for one in (problem, double)]
+    assert steps[0].dtype == np.float32
+    start, *lowered = (double.objective(d.astype(np.float64)) for d in (0 * steps[1], *steps))
+    assert start - lowered[0] >= 0.8 * (start - lowered[1])
+
+
+@pytest.mark.parametrize("side", ["sample", "parameter"])
+def test_a_gram_matrix_is_cast_unless_rounding_would_hide_most_of_it(rng, side):
+    for mean, dtype in ((0, np.float32), (1, np.float32), (1000, np.float64)):
+        gram = Gram((mean + rng.standard_normal((100, 120))).astype(np.float32), side=side)
+        assert gram.operator.dtype == dtype
+        u = rng.standard_normal((len(gram.matrix), 3)).astype(np.float32)
+        assert gram.product(u).dtype == np.float32
+        assert_close("product", gram.product(u), gram.matrix @ u, 1e-6)
+
+
 def test_the_closed_form_is_that_of_every_quadratic_gap(rng):
     """½‖·‖² and SIBP's ‖·‖², with z_k or, as in SIBP's b block, another z: against Newton, and plain gradient steps."""
     a, z, signal = rng.standard_normal((6, 3)), rng.standard_normal((6, 2)), rng.standard_normal((6, 2))
