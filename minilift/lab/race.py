@@ -434,7 +434,10 @@ def race_cells(block):
 
 
 def verdict(block):
-    """Return the lines below the table: how many times sooner the best of minilift is than the best of PyTorch."""
+    """Return the lines below the table: how many times sooner the best of minilift is than the best of PyTorch.
+
+    They are compared where both libraries took part.
+    """
     trials = sorted({row["trials"] for row in block})
     lines = [f"Each entrant: {trials[0]} to {trials[-1]} trials of rate × batch, then {SEEDS} new seeds of at most "
              f"{block[0]['budget']:g} s. Medians over these, ranges in brackets.",
@@ -445,8 +448,9 @@ def verdict(block):
              "any epoch: early stopping cannot do better."]
     if any(row["at edge"] or row.get("batch at edge") for row in block):
         lines.append("* At an end of the grid: a rate or a batch beyond may be better.")
-    if all(row["library"] != "PyTorch" for row in block):
-        return [*lines, "PyTorch is not installed."]
+    absent = COLORS.keys() - {row["library"] for row in block}
+    if absent:
+        return [*lines, f"Nothing is compared: no entrant of {absent.pop()} took part."]
     return lines + [compared(block, level) for level in block[0]["levels"]]
 
 

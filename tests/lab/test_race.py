@@ -118,6 +118,14 @@ def test_the_verdict_is_the_ratio_of_the_medians_of_the_best(theirs, says):
     assert len(race.race_figure(rows).axes) == 2
 
 
+@pytest.mark.parametrize(("library", "absent"), [("PyTorch", "minilift"), ("minilift", "PyTorch")])
+def test_a_race_within_one_library_says_who_was_not_there(library, absent):
+    """Whether PyTorch is installed has nothing to do with it."""
+    text = race.race_table([row("one", library, [1.0] * 3), row("other", library, [2.0] * 3)])
+    assert text.endswith(f"no entrant of {absent} took part.")
+    assert "÷" not in text
+
+
 @pytest.mark.parametrize(("held_out", "head", "value"), [
     ("test accuracy", "highest on the way", "0.95"), ("test loss", "lowest on the way", "0.9")])
 def test_the_best_on_the_way_is_the_highest_accuracy_or_the_lowest_loss(held_out, head, value):

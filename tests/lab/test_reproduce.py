@@ -185,6 +185,21 @@ def test_the_papers_own_table_1_upholds_its_claims():
     assert all(one.verdict.startswith("fails") for one in experiments.table1_claims(Results(same)))
 
 
+@pytest.mark.parametrize(("losses", "words"), [
+    ([2.3, 2.3], ["unclear", "fails"]), ([2.3, 0.0], ["fails", "unclear"]), ([2.3], ["unclear", "unclear"])],
+    ids=["nothing trains", "BackProp's loss is 0", "all diverge"])
+def test_a_ratio_to_nothing_is_unclear(losses, words):
+    """10 · 0 ≤ 0 and 10 · ∞ ≤ ∞ are true, and no claim about a network that trains."""
+    records = [record(label, 1, losses, diverged=len(losses) == 1) for label in ("backprop", "cg1", "proxprop")]
+    assert [one.verdict.split()[0] for one in experiments.table1_claims(Results(records))] == 2 * words
+
+
+def test_a_method_that_diverges_where_backprop_trains_upholds_no_claim():
+    records = [record(label, 1, [2.3], diverged=True) for label in ("cg1", "proxprop")]
+    found = experiments.table1_claims(Results([record("backprop", 1, [2.3, 0.1]), *records]))
+    assert {one.verdict.split()[0] for one in found} == {"fails"}
+
+
 def test_a_verdict_is_unclear_when_seeds_disagree():
     def word(ours):
         return experiments.verdict("x", ours, [2, 2], operator.lt).verdict
