@@ -106,17 +106,27 @@ class ImplicitMLP(BaseEstimator):
         with quiet():
             for start in range(0, len(X), batch_size):
                 part = slice(start, start + batch_size)
-                self.loss_, directions = self.method_.direction(net, X[part], targets[part])
-                self.check_finite(math.isfinite(self.loss_), f"the loss of a batch is {self.loss_}")
-                self.optimizer_.step(net.parameters, directions)
+                self.optimizer_.step(net.parameters, self.directions(net, X[part], targets[part]))
         where = not_finite(net)
         self.check_finite(where is None, f"{where} is not finite")
         self.network_, self.n_iter_ = net, epoch + 1
         return self
 
+    def directions(self, net, X, targets):
+        """Return the method's directions for a batch, and keep its loss; what `fit` takes for divergence is an error."""
+        try:
+            self.loss_, directions = self.method_.direction(net, X, targets)
+        except ZeroDivisionError:  # of a user's own numbers
+            raise
+        except ArithmeticError as error:
+            self.check_finite(False, error)
+        self.check_finite(math.isfinite(self.loss_), f"the loss of a batch is {self.loss_}")
+        return directions
+
     def check_finite(self, finite, what):
-        """Raise an error that tells what is not finite, unless all is."""
+        """Raise an error that tells what is not finite, unless all is; the estimator is not fitted then."""
         if not finite:
+            vars(self).pop("network_", None)
             raise ValueError(f"{type(self).__name__}: {what}; try a smaller lr, or scale the features")
 
     def samples_at_once(self):
@@ -259,10 +269,11 @@ class ImplicitMLPRegressor(RegressorMixin, ImplicitMLP):
         return SquaredError()
 
     def checked_data(self, X, y, classes=None, reset=True):
-        """Return X, targets (N, m) and m; keep whether y has one axis."""
+        """Return X, targets (N, m) and m; with `reset` keep whether y has one axis."""
         dtype = (np.float64, np.float32) if reset else self.network_.dtype
         X, y = validate_data(self, X, y, reset=reset, multi_output=True, y_numeric=True, dtype=dtype)
-        self.one_axis_ = y.ndim == 1
+        if reset:
+            self.one_axis_ = y.ndim == 1
         y = y.reshape(len(y), -1).astype(X.dtype)
         return X, y, y.shape[1]
 

@@ -128,6 +128,37 @@ def test_partial_fit_says_that_it_diverged(batches):
         classifier(optimizer="sgd:lr=1e200").partial_fit(X[:20 * batches], y[:20 * batches], NAMES)
 
 
+def test_an_estimator_whose_training_diverged_is_not_fitted():
+    """Its parameters are ruined; a further call starts anew."""
+    model = classifier().partial_fit(X[:80], y[:80], NAMES)
+    model.optimizer_ = ml.SGD(1e200)
+    with pytest.raises(ValueError, match="try a smaller lr"):
+        model.partial_fit(X[:80], y[:80])
+    with pytest.raises(NotFittedError):
+        model.predict(X)
+    model.partial_fit(X[:80], y[:80], NAMES)
+    assert (model.predict(X) == classifier().partial_fit(X[:80], y[:80], NAMES).predict(X)).all()
+
+
+def test_a_local_problem_without_a_solution_is_divergence_in_partial_fit_too():
+    class Unsolvable(ml.BackProp):
+        def direction(self, net, X, targets):
+            raise FloatingPointError("the matrix is singular")
+    regressor = ml.ImplicitMLPRegressor(**QUICK).fit(X, X[:, 0])
+    regressor.method_ = Unsolvable()
+    with pytest.raises(ValueError, match="the matrix is singular; try a smaller lr"):
+        regressor.partial_fit(X, X[:, 0])
+    with pytest.raises(NotFittedError):
+        regressor.predict(X)
+
+
+def test_targets_of_another_shape_do_not_change_the_shape_of_predictions():
+    model = ml.ImplicitMLPRegressor(**QUICK).partial_fit(X, X[:, 0])
+    with pytest.raises(ValueError, match="expects targets of shape"):
+        model.partial_fit(X, X)
+    assert model.predict(X).shape == (len(X),)
+
+
 def test_a_method_that_keeps_values_of_each_sample_takes_all_at_once():
     model = classifier(method="bcd", optimizer="sgd:lr=1", batch_size=None).fit(X, y)
     assert model.history_["train_loss"][-1] < model.history_["train_loss"][0]

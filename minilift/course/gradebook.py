@@ -32,12 +32,12 @@ from pathlib import Path
 from textwrap import wrap
 from typing import NamedTuple
 
-from minilift.lab.machine import THREAD_VARIABLES
+from minilift.lab.machine import THREAD_VARIABLES, own_process
 from minilift.lab.tables import aligned
 from minilift.support.files import read_text, write_text
 from minilift.support.terminal import about, note
 
-COMMAND = (sys.executable, "-m", "minilift.cli", "teach", "grade")
+COMMAND = own_process("minilift.cli", "teach", "grade")
 MARK = "MINILIFT_GRADING"  # the environment variable by which the processes of a notebook are known
 USUAL = 30  # seconds that a notebook takes, about
 PAUSE = 0.25  # seconds between two looks at the processes of a notebook

@@ -28,7 +28,7 @@ from minilift import plots
 from minilift.lab import contenders
 from minilift.lab.contenders import OTHERS, OURS, PROBLEMS, Problem, Timed, step_products, timed_step
 from minilift.lab.figures import LIBRARIES, MEASURED, bars, exponent, milliseconds, scale_figure, solve_figure
-from minilift.lab.machine import THREAD_VARIABLES, crowd, machine
+from minilift.lab.machine import THREAD_VARIABLES, crowd, machine, own_process, same_modules
 from minilift.lab.race import COURSE_SECONDS, COURSES, NAMES, courses, race, race_figure, race_table
 from minilift.lab.ranks import CHAINS, check_chains, needs, ranks_figure, ranks_rows, ranks_table
 from minilift.lab.runs import check_address, cluster, existing, grouped, select
@@ -38,7 +38,7 @@ from minilift.local.solvers import conjugate_gradients, damped_solve
 from minilift.methods import BackProp
 from minilift.support.arguments import known_name
 from minilift.support.backend import BACKENDS, get_module, synchronize
-from minilift.support.files import read_npz, write_text
+from minilift.support.files import moved_aside, read_npz, write_text
 from minilift.support.options import check_counts, command_line, naming, whole, writable_folder
 from minilift.support.terminal import about, exit_code_of, note, watched
 
@@ -422,7 +422,7 @@ def memory_table(rows):
 
 HEAVY = ("scipy", "matplotlib", "cupy", "torch", "sklearn", "pooch", "tqdm")
 IMPORT_SECONDS = 0.25  # aimed at
-IMPORT_PROGRAM = """
+IMPORT_PROGRAM = """{paths}
 import json, sys, time
 start = time.perf_counter()
 import {name}
@@ -436,7 +436,7 @@ def bench_import(options):
     for number in range(options["rounds"]):
         progress(f"import: round {number + 1} of {options['rounds']}", line=True)
         for name in runs:
-            words = [sys.executable, "-c", IMPORT_PROGRAM.format(name=name, heavy=HEAVY)]
+            words = [sys.executable, "-c", IMPORT_PROGRAM.format(paths=same_modules(), name=name, heavy=HEAVY)]
             runs[name].append(json.loads(subprocess.run(words, stdout=subprocess.PIPE, check=True).stdout))
     return [{"network": "import", "contender": name, "seconds": summary([run[0] for run in found]),
              "heavy": found[0][1], "modules": found[0][2]} for name, found in runs.items()]
@@ -563,8 +563,7 @@ def checked_options(arguments):
 def fresh_process(options, **more):
     """Run this module with the options in a process of its own, libraries held to the number of threads."""
     environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(options["threads"]))}
-    return subprocess.run([sys.executable, "-m", "minilift.lab.bench", json.dumps(options)], env=environment,
-                          check=False, **more)
+    return subprocess.run(own_process("minilift.lab.bench", json.dumps(options)), env=environment, check=False, **more)
 
 
 def measure(options):
@@ -585,13 +584,25 @@ def measure(options):
     usual = {name: value for name, value in DEFAULTS.items() if name != "network"}  # which is always said
     about = {"command": command_line(f"minilift bench {options['what']}", given, usual),
              "machine": {**machine(), "load before": load}}
-    text = f"{heading(about)}\n{table_of(rows)}\n"
     path = Path(options["output"]) / options["what"]
-    write_text(path.with_suffix(".json"), json.dumps({**about, "rows": rows}, indent=1, ensure_ascii=False))
-    write_text(path.with_suffix(".txt"), text)
-    plots.save(figure_of(rows), path.with_suffix(".png"))
+    text = write(path, about, rows, table_of, figure_of)
     print(f"{text}\nwritten: {path}.json, .txt and .png")
     return 0
+
+
+def write(path, about, rows, table_of, figure_of):
+    """Write results to path.json, .txt and .png, the numbers before table and figure are made; return the text.
+
+    Earlier results are kept under other names.
+    """
+    numbers, text_file, figure = (path.with_suffix(suffix) for suffix in (".json", ".txt", ".png"))
+    for earlier in filter(Path.exists, (numbers, text_file, figure)):
+        note(f"{earlier} was there already and is now {moved_aside(earlier)}")
+    write_text(numbers, json.dumps({**about, "rows": rows}, indent=1, ensure_ascii=False))
+    text = f"{heading(about)}\n{table_of(rows)}\n"
+    write_text(text_file, text)
+    plots.save(figure_of(rows), figure)
+    return text
 
 
 def heading(about):

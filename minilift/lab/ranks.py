@@ -47,7 +47,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minilift.lab.contenders import OURS, PROBLEMS, Problem, outer
-from minilift.lab.machine import THREAD_VARIABLES
+from minilift.lab.machine import THREAD_VARIABLES, own_process
 from minilift.lab.runs import grouped, select
 from minilift.lab.tables import aligned, ends, number
 from minilift.methods import LocoProp
@@ -283,7 +283,7 @@ def on_ranks(p, threads, order):
     environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads)),
                    "OMPI_MCA_rmaps_base_oversubscribe": "true",  # Open MPI: more ranks than cores
                    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe"}
-    words = [launcher(), "-n", str(p), sys.executable, "-m", "minilift.lab.ranks", json.dumps(order)]
+    words = [launcher(), "-n", str(p), *own_process("minilift.lab.ranks", json.dumps(order))]
     done = subprocess.run(words, env=environment, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"bench ranks: {p} ranks ended with status {done.returncode}")

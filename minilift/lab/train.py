@@ -57,6 +57,9 @@ def train(arguments, team):
     whole_number("--seed", arguments.seed, least=0)
     if arguments.resume and arguments.checkpoint is None:
         raise ValueError("--resume needs --checkpoint, the file to continue from")
+    if None not in (arguments.checkpoint, arguments.output) and (
+            arguments.checkpoint.resolve() == arguments.output.resolve()):
+        raise ValueError(f"--output: expected another file than --checkpoint, got {arguments.output} for both")
     with naming("--checkpoint", OSError):
         check_paths(arguments.checkpoint, None)
     contender, task = parse_method(arguments.method, "--method"), make_task(arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import platform
 import re
@@ -45,11 +46,7 @@ def whole_file(path):
     OSError
         If the file cannot be written: no folder, no right to, a full disk, something at `path` that is no file.
     """
-    target = Path(path).resolve()  # of a link, the file that it stands for
-    if target.exists() and not target.is_file():
-        kind = IsADirectoryError if target.is_dir() else OSError
-        raise kind(f"{path}: cannot be written, it is {'a folder' if target.is_dir() else 'not a regular file'}")
-    part = target.with_name(f".{target.name}.{HOST}.{os.getpid()}.{os.urandom(4).hex()}.part")
+    target, part = target_and_part(path)
     try:
         sweep(target.parent)
         with open(part, "xb") as file:
@@ -66,6 +63,33 @@ def whole_file(path):
         raise OSError(error.errno, f"cannot be written ({error.strerror})", str(path)) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def target_and_part(path):
+    """Return the file that a path names, through links, and the unfinished one beside it, which is not there yet."""
+    target = Path(path).resolve()
+    if target.exists() and not target.is_file():
+        kind = IsADirectoryError if target.is_dir() else OSError
+        raise kind(f"{path}: cannot be written, it is {'a folder' if target.is_dir() else 'not a regular file'}")
+    return target, target.with_name(f".{target.name}.{HOST}.{os.getpid()}.{os.urandom(4).hex()}.part")
+
+
+def check_writable(path):
+    """Raise the `OSError` now that `whole_file` would raise later; a file that is there is not touched."""
+    _, part = target_and_part(path)
+    try:
+        open(part, "xb").close()
+    except OSError as error:
+        raise OSError(error.errno, f"cannot be written ({error.strerror})", os.fspath(path)) from error
+    part.unlink()
+
+
+def moved_aside(path):
+    """Rename a file to the first of path~, path~2, … that is free; return that name."""
+    names = (f"{os.fspath(path)}~{'' if number == 1 else number}" for number in itertools.count(1))
+    kept = next(name for name in names if not os.path.lexists(name))
+    os.replace(path, kept)
+    return kept
 
 
 def sync_folder(folder):

@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import inspect
-import os
 import re
 import shlex
 
 from minilift.support.arguments import known_name, whole_number
-from minilift.support.files import whole_file
+from minilift.support.files import check_writable
 from minilift.support.spellings import ELSEWHERE
 
 RATES = ("lr", "learning_rate", "learning_rate_init", "step", "step_size")  # what others call the step size
@@ -92,16 +91,13 @@ def check_options(what, factory, options, taken=()):
 
 
 def writable(path):
-    """Make sure that --output can be written, by writing a file beside it and removing it again."""
+    """Make sure that --output can be written."""
     with naming("--output", OSError):
         if path.is_dir():
             raise ValueError(f"{path} is a folder, a file is needed")
         if not path.absolute().parent.is_dir():
             raise ValueError(f"there is no folder {path.parent}")
-        trial = path.with_name(f"{path.name}.{os.urandom(4).hex()}.trial")  # neither a user's file nor another run's
-        with whole_file(trial):
-            pass
-        trial.unlink()
+        check_writable(path)
 
 
 def writable_folder(folder):

@@ -39,7 +39,7 @@ from minilift.support.arguments import (
     whole_number,
 )
 from minilift.support.backend import all_finite, to_numpy
-from minilift.support.files import checksum, read_npz, write_npz
+from minilift.support.files import check_writable, checksum, moved_aside, read_npz, write_npz
 from minilift.support.parallel import ERROR, Team
 from minilift.support.settings import PLAIN, arguments_of, describe, differences
 from minilift.support.spellings import spelled
@@ -375,7 +375,7 @@ def fit(net: Network, data: Dataset | tuple[Any, Any], method: str | Method | Ca
     early_stop : EarlyStop, optional
     checkpoint : path, optional
         Where to write checkpoints (`.npz`, atomically: there is always a whole one, the last or the next). A file that
-        is there already, of a run that is not continued, is kept with a ~ after its name.
+        is there already, of a run that is not continued, is kept with a ~ after its name (then ~2, ~3, …).
     checkpoint_every : int, default 1
         k, the number of epochs between checkpoints; one is written at the end in any case, be it of a run with nothing
         left to do, but not after divergence.
@@ -408,6 +408,8 @@ def fit(net: Network, data: Dataset | tuple[Any, Any], method: str | Method | Ca
         If an argument or the data are not as expected, or a checkpoint is damaged or belongs to another run.
     FileNotFoundError
         If there is no file to resume from, or no folder for checkpoints.
+    OSError
+        If checkpoints cannot be written.
     RuntimeError
         If ranks of a team do not hold the same bits; it names the rank and the array, and ends all processes.
     KeyboardInterrupt
@@ -537,11 +539,9 @@ def fingerprint(value):
 
 
 def set_aside(checkpoint, source):
-    """Keep a file that checkpoints would write over, with a ~ after its name; that of the run continued needs none."""
+    """Keep a file that checkpoints would write over, under another name; that of the run continued needs none."""
     if os.path.exists(checkpoint) and (source is None or not os.path.samefile(checkpoint, source)):
-        kept = f"{os.fspath(checkpoint)}~"
-        kept += "~" * (source is not None and os.path.exists(kept) and os.path.samefile(kept, source))
-        os.replace(checkpoint, kept)
+        kept = moved_aside(checkpoint)
         warnings.warn(f"fit: checkpoint: {os.fspath(checkpoint)!r} was there already and is now {kept!r}; with "
                       "resume=True (--resume) a run goes on from its checkpoint", stacklevel=4)
 
@@ -634,6 +634,8 @@ def check_paths(checkpoint, resume):
         raise ValueError(f"fit: checkpoint must be the path of a file, got the folder {str(checkpoint)!r}")
     if checkpoint is not None and not Path(checkpoint).parent.is_dir():
         raise FileNotFoundError(f"fit: checkpoint: there is no folder {str(Path(checkpoint).parent)!r}")
+    if checkpoint is not None:
+        check_writable(checkpoint)
 
 
 def split_data(net, data, validation, rng):

@@ -328,6 +328,25 @@ def test_a_step_is_measured_and_written_down(tmp_path):
     assert record["machine"]["processor"] in text
 
 
+def test_what_was_measured_is_kept_whatever_becomes_of_table_and_figure(tmp_path, monkeypatch):
+    def broken(rows):
+        raise KeyError("minilift")
+    measured, _, figure = bench.MEASURES["profile"]
+    monkeypatch.setitem(bench.MEASURES, "profile", (measured, broken, figure))
+    with pytest.raises(KeyError):
+        results(tmp_path, "profile", "--network", "small")
+    assert json.loads((tmp_path / "profile.json").read_text())["rows"]
+
+
+def test_earlier_results_are_set_aside(tmp_path, capsys):
+    first, _ = results(tmp_path, "profile", "--network", "small")
+    drawn = (tmp_path / "profile.png").read_bytes()
+    second, _ = results(tmp_path, "profile", "--network", "small")
+    assert json.loads((tmp_path / "profile.json~").read_text()) == first != second
+    assert (tmp_path / "profile.png~").read_bytes() == drawn
+    assert f"profile.json was there already and is now {tmp_path / 'profile.json~'}" in capsys.readouterr().err
+
+
 def test_a_busy_machine_is_said_to_be_one():
     assert not bench.busy({"load before": [0.4, 0, 0], "cores": 2})
     assert "not to be relied on" in bench.busy({"load before": [1.4, 0, 0], "cores": 2})[0]

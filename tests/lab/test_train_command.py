@@ -78,6 +78,15 @@ def test_a_checkpoint_set_aside_is_told_in_a_line(capsys, tmp_path, monkeypatch)
                                        "'run.npz~'; with resume=True (--resume) a run goes on from its checkpoint\n")
 
 
+def test_the_network_does_not_take_the_place_of_the_checkpoint(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link.npz").symlink_to("run.npz")
+    for output in ("run.npz", "./run.npz", "link.npz"):
+        assert cli.main([*LINE, "--checkpoint", "run.npz", "--output", output]) == 2
+        assert "--output: expected another file than --checkpoint" in capsys.readouterr().err
+    assert not (tmp_path / "run.npz").exists()
+
+
 def test_an_interrupted_run_says_how_it_goes_on(capsys, tmp_path, monkeypatch):
     from minilift.lab import train
 

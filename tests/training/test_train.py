@@ -932,3 +932,23 @@ def test_a_checkpoint_of_another_run_is_set_aside(tmp_path):
     with pytest.warns(UserWarning, match="was there already"):
         assert len(train(4, resume=tmp_path / "run.npz~")) == 5
     assert (tmp_path / "run.npz~").read_bytes() == first
+
+
+@pytest.mark.filterwarnings("ignore:fit. checkpoint")
+def test_no_start_writes_over_what_an_earlier_one_set_aside(tmp_path):
+    contents = []
+    for epochs in (3, 1, 2, 4):
+        ml.fit(ml.mlp([64, 10]), ml.datasets.digits(), "proxprop", "sgd:lr=1", epochs=epochs, progress=False,
+               checkpoint=tmp_path / "run.npz")
+        contents.append((tmp_path / "run.npz").read_bytes())
+    kept = [(tmp_path / f"run.npz{end}").read_bytes() for end in ("~", "~2", "~3", "")]
+    assert kept == contents
+
+
+def test_a_checkpoint_that_cannot_be_written_is_an_error_before_the_first_epoch(tmp_path):
+    rows = []
+    with pytest.raises(OSError, match="cannot be written"):
+        ml.fit(ml.mlp([64, 10]), ml.datasets.digits(), "proxprop", "sgd:lr=1", epochs=1, progress=False,
+               callbacks=lambda row, net, history: rows.append(row), checkpoint=tmp_path / f"{'x' * 250}.npz")
+    assert not rows
+    assert not list(tmp_path.iterdir())
