@@ -113,7 +113,7 @@ class ImplicitMLP(BaseEstimator):
         return self
 
     def directions(self, net, X, targets):
-        """Return the method's directions for a batch, and keep its loss; what `fit` takes for divergence is an error."""
+        """Return the directions for a batch, and keep its loss; what `fit` takes for divergence is an error."""
         try:
             self.loss_, directions = self.method_.direction(net, X, targets)
         except ZeroDivisionError:  # of a user's own numbers

@@ -33,7 +33,7 @@ from pathlib import Path
 
 from minilift.course import book, exam, gradebook, kit, lite
 from minilift.support.arguments import unknown_name, whole_number
-from minilift.support.files import write_text
+from minilift.support.files import check_writable, write_text
 from minilift.support.options import check_count, decimal, naming, whole
 from minilift.support.tables import padded
 from minilift.support.terminal import how_to_install, note
@@ -787,8 +787,10 @@ def run_grade_class(arguments):
 
 
 def checksums():
-    """Return a checksum of each file of the course, checks and notebooks."""
-    files = [*sorted(Path(__file__).parent.rglob("*.py")), *(paths(name)[1] for name in CURRICULUM)]
+    """Return a checksum of each file of the course: checks and notebooks, and what examinations are held to."""
+    of_exams = (folder() / "kit" / "variants.md", *(folder() / "src" / f"{name}.py" for name in CURRICULUM))
+    files = [*sorted(Path(__file__).parent.rglob("*.py")), *(paths(name)[1] for name in CURRICULUM),
+             *filter(Path.is_file, of_exams)]  # which an installed package leaves out
     return {file: zlib.crc32(file.read_bytes()) for file in files}
 
 
@@ -798,27 +800,24 @@ def edition(course):
 
 
 def check_target(path):
-    """Make sure, before the work, that a file can be written: make its folder, refuse what is a folder itself."""
-    try:
+    """Make sure, before the work, that a file can be written; its folder is made."""
+    with naming("--json", OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        folder = path.is_dir()
-    except OSError as error:
-        raise ValueError(f"--json: {error}") from error
-    if folder:
-        raise ValueError(f"--json: {path} is a folder")
+        check_writable(path)
 
 
 def graded(path, arguments):
-    """Grade one notebook and print its table, or why it cannot be graded; return whether it could."""
+    """Grade one notebook, print its table and write it down, or say why that cannot be; return whether it could."""
     seed, of = arguments.seed, "examination" if arguments.exam else "course"
+    target = Path(arguments.json) if arguments.json else path.with_suffix(".grade.json")
     try:
+        check_writable(target)
         if gradebook.is_of_a_class():
             gradebook.adopt()
         results = grade(path, seed, arguments.exam)
         if gradebook.is_of_a_class():
             gradebook.end_descendants()
-        text = [f"{path.name}, {of}, seed {seed}", *table(results)]
-        target = Path(arguments.json) if arguments.json else path.with_suffix(".grade.json")
+        print("\n".join([f"{path.name}, {of}, seed {seed}", *table(results)]), flush=True)
         about = {"notebook": path.name, "of": of, "seed": seed, "results": results}
         write_text(target, json.dumps(about, indent=1) + "\n")
     except Exception as error:  # whatever a returned file holds: the next one is somebody else's
@@ -826,7 +825,7 @@ def graded(path, arguments):
         why = f"{kind}{error}".removeprefix(f"{path}: ")
         sys.stderr.write(f"minilift teach: {path} cannot be graded: {why}\n")
         return False
-    print("\n".join([*text, f"written: {target}"]), flush=True)
+    print(f"written: {target}", flush=True)
     return True
 
 

@@ -7,6 +7,7 @@ import argparse
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -356,7 +357,19 @@ def test_the_edition_is_that_of_the_checks(tmp_path, monkeypatch):
     assert before == notebooks.edition(notebooks.checksums())
     course = tmp_path / "01.ipynb"
     course.write_text("another")
-    monkeypatch.setattr(notebooks, "paths", lambda name: (None, course, None))
+    with monkeypatch.context() as patch:
+        patch.setattr(notebooks, "paths", lambda name: (None, course, None))
+        assert notebooks.edition(notebooks.checksums()) != before
+
+
+@pytest.mark.parametrize("edited", ["kit/variants.md", "src/01_backward_step.py"])
+def test_the_edition_is_that_of_what_examinations_are_held_to(edited, tmp_path, monkeypatch):
+    tutorials = tmp_path / "tutorials"
+    shutil.copytree(notebooks.folder(), tutorials)
+    monkeypatch.setattr(notebooks, "folder", lambda: tutorials)
+    before = notebooks.edition(notebooks.checksums())
+    with open(tutorials / edited, "a") as file:
+        file.write("\n")
     assert notebooks.edition(notebooks.checksums()) != before
 
 

@@ -395,6 +395,7 @@ def test_the_notebooks_of_a_class_are_graded_one_by_one(tmp_path, monkeypatch, c
     (tmp_path / "bob.ipynb").write_text("not yet")
 
     def graded(path, seed, of_exam):
+        assert path.name != "dan.ipynb", "half a minute whose result cannot be written"
         if path.name == "cy.ipynb":
             raise KeyError("a bug of ours")
         return grade(path, seed) if path.name == "bob.ipynb" else results
@@ -410,6 +411,18 @@ def test_the_notebooks_of_a_class_are_graded_one_by_one(tmp_path, monkeypatch, c
     assert teach.run(parsed("grade", str(tmp_path / "ada.ipynb"))) == 0
     with pytest.raises(ValueError, match="--json: names the file of one notebook, got 2"):
         teach.run(parsed("grade", "a", "b", "--json", "c"))
+
+
+def test_grades_that_cannot_be_written_after_all_are_printed(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("nbclient")
+    results = [{"exercise": "1.1", "status": "PASS", "claims": [], "message": ""}]
+    monkeypatch.setattr(notebooks, "grade", lambda path, seed, of_exam: (path.parent / "ada.grade.json").mkdir()
+                        or results)
+    assert teach.run(parsed("grade", str(tmp_path / "ada.ipynb"))) == 2
+    out, err = capsys.readouterr()
+    assert "1 of 1 passed" in out
+    assert "written" not in out
+    assert "ada.grade.json: cannot be written, it is a folder" in err
 
 
 def test_an_answer_that_is_no_unicode_fails_alone(tmp_path, monkeypatch):
