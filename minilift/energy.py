@@ -34,7 +34,7 @@ class Block(NamedTuple):
     l, depth : int
         Index of the map, and of the last one. Of maps that share θ_l, l is the first one's.
     last : bool
-        Whether this is the last map.
+        Whether this is the last map, and no other shares its θ.
     phi : map
         φ_l.
     f : transfer
@@ -48,7 +48,8 @@ class Block(NamedTuple):
     z : array
         z_l = φ_l(θ_l, a_{l−1}).
     g_a : array or None
-        ∂J/∂f(z_l), not masked by f': where f is all of σ_l this is ∂J/∂a_l. None on the last map.
+        ∂J/∂f(z_l), not masked by f': where f is all of σ_l this is ∂J/∂a_l. None on the last map, and where that is
+        one of several that share θ_l.
     g : array
         g_l = ∂J/∂z_l.
     weight : float
@@ -84,9 +85,12 @@ class Block(NamedTuple):
 
 
 def stacked(uses):
-    """Return a, z, g_a and g of all uses of one θ, each (a, z, g_a, g) and the last use first, as one."""
-    rows = [(a, z, g if g_a is None else g_a, g) for a, z, g_a, g in reversed(uses)]
-    return [array_module(*parts).concatenate(parts) for parts in zip(*rows)]
+    """Return a, z, g_a and g of all uses of one θ, each (a, z, g_a, g) and the last use first, as one.
+
+    There is no g_a if one of them has none.
+    """
+    return [None if any(part is None for part in parts) else array_module(*parts).concatenate(parts)
+            for parts in zip(*reversed(uses))]
 
 
 class OwnBlock(NamedTuple):

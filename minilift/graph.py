@@ -97,7 +97,7 @@ def wire(layers):
             phi.append(node)
             groups.append(group)
     check_readers(phi, inputs, names)
-    first = {id(node): l for l, node in reversed(list(enumerate(phi)))}
+    first = first_places(phi)
     owner = [l if isinstance(node, Join) else first[id(node)] for l, node in enumerate(phi)]
     return Wiring(phi, [None] + [as_transfer(parts) for parts in groups[1:-1]], inputs, owner, names)
 
@@ -109,12 +109,32 @@ def check_layers(layers):
     for position, layer in enumerate(layers):
         if not isinstance(layer, Layer):
             raise TypeError(f"Network: layers[{position}] must be a map, a join or a transfer, got {shown(layer)}")
-    for position, allowed in ((0, ("map", "join", "name")), (-1, ("map", "join"))):
-        if layers[position].kind not in allowed:
-            raise ValueError(f"Network: the {'first' if position == 0 else 'last'} layer must be a map, got "
-                             f"{layers[position]!r}; a loss takes the last map's output and holds its own transfer")
+    if layers[0].kind == "transfer":
+        raise ValueError(f"Network: the first layer must be a map or a join, got {layers[0]!r}; if it is to act on the "
+                         "samples, put Select() before it, and give input_shape")
+    if layers[-1].kind not in ("map", "join"):
+        raise ValueError(f"Network: the last layer must be a map, got {layers[-1]!r}; a loss takes the last map's "
+                         "output and holds its own transfer")
+    check_own_parameters(layers)
     if not any(layer.kind == "map" for layer in layers):
         raise ValueError("Network: layers must hold at least one map, such as Linear(64, 10): joins learn nothing")
+
+
+def check_own_parameters(layers):
+    """Raise an error unless layers keep parameters of their own in `scale_shift`, and stand in one place each."""
+    first = first_places(layers)
+    for position, layer in [(position, layer) for position, layer in enumerate(layers) if len(layer.parameters)]:
+        if not hasattr(layer, "scale_shift"):
+            raise TypeError(f"Network: layers[{position}]: {layer!r} has parameters beside the θ of maps; they must be "
+                            "one array, its attribute scale_shift, as those of BatchNorm are")
+        if first[id(layer)] != position:
+            raise ValueError(f"Network: layers[{position}]: {layer!r} stands in layers[{first[id(layer)]}] already: a "
+                             "layer with parameters of its own has one place; only maps are shared")
+
+
+def first_places(things):
+    """Return where each thing stands first, by its id."""
+    return {id(thing): place for place, thing in reversed(list(enumerate(things)))}
 
 
 def values_read(what, node, current, names, layers):

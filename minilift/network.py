@@ -40,6 +40,7 @@ from minilift.support.tables import folded, html, padded
 
 DTYPES = ("float32", "float64")
 LAYOUTS = ("channels_last", "channels_first", "flat")
+EVALUATION_BATCH = 500  # samples in one batch of an evaluation: few enough for memory, enough to be fast
 
 
 class Thetas(FixedLength):
@@ -189,8 +190,7 @@ class Network(Settings):
         uses = Counter(self.owner)
         self.shared = [uses[k] > 1 for k in self.owner]
         self.maps = [l for l in range(1, self.depth + 1) if self.phi[l].kind == "map" and self.owner[l] == l]
-        firsts = [sigma.first for sigma in self.sigma[1:]]
-        firsts = [f if f.elementwise else Identity() for f in firsts]
+        firsts = [sigma.first if sigma.first.elementwise else Identity() for sigma in self.sigma[1:]]
         self.f = common_transfers(wiring, [*firsts, self.loss_function.transfer])
         self.shapes = check_shapes(wiring, input_shape)
         self.phi = [None] + [phi.for_images(*[self.shapes[2 * j] for j in inputs])
@@ -311,6 +311,16 @@ class Network(Settings):
                 aux.append(aux_l)
         return State(list(theta), z, a, aux)
 
+    def outputs(self, X):
+        """Return z_D of all samples of an X that has been checked."""
+        return self.xp.concatenate([z for z, _ in self.in_batches(X)])
+
+    def in_batches(self, X, batch_size=EVALUATION_BATCH):
+        """Yield z_D of some samples, and which they are: all other values are kept of one batch at a time."""
+        for start in range(0, len(X), batch_size):
+            part = slice(start, start + batch_size)
+            yield self.propagate(X[part]).z[self.depth], part
+
     def samples(self, state):
         """Return the number of samples of a pass, those that other ranks hold included."""
         return len(state.z[self.depth])
@@ -327,22 +337,22 @@ class Network(Settings):
     def loss(self, X: Any, y: Any) -> float:
         """Return the loss of samples X for targets y, a float."""
         X, y = self.checked_batch(X, y)
-        return self.loss_function.value(self.propagate(X).z[self.depth], y)
+        return self.loss_function.value(self.outputs(X), y)
 
     def accuracy(self, X: Any, y: Any) -> float:
         """Return the share of samples X whose predicted label is y; for classification losses."""
         if not self.loss_function.classification:
             raise ValueError(f"accuracy: {self.loss_function!r} has no labels; use loss(X, y)")
         X, y = self.checked_batch(X, y)
-        return float((self.loss_function.predict(self.propagate(X).z[self.depth]) == y).mean())
+        return float((self.loss_function.predict(self.outputs(X)) == y).mean())
 
     def predict(self, X: Any) -> np.ndarray:
         """Return labels (N,) for a classification loss, otherwise outputs (N, n), as a NumPy array."""
-        return to_numpy(self.loss_function.predict(self.forward(X).z[self.depth]))
+        return to_numpy(self.loss_function.predict(self.outputs(self.checked_input(X))))
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return class probabilities, or outputs for squared error, (N, n), as a NumPy array."""
-        return to_numpy(self.loss_function.proba(self.forward(X).z[self.depth]))
+        return to_numpy(self.loss_function.proba(self.outputs(self.checked_input(X))))
 
     # ---- checks of data
 

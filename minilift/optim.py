@@ -638,6 +638,11 @@ class RMSProp(Optimizer):
         mean_square = {"mean_square": 1.0 if self.form == "tf1" else 0.0}
         return mean_square | {"momentum": 0.0} if self.momentum else mean_square
 
+    def _update_array(self, xp, parameter, direction, buffers):
+        if self.momentum and len(buffers) == 1:  # which was 0 in the steps before
+            buffers.append(xp.zeros_like(buffers[0]))
+        super()._update_array(xp, parameter, direction, buffers)
+
     def _update(self, xp, theta, d, scratch, mean_square, momentum=None):
         mean_square *= self.rho
         xp.multiply(d, d, out=scratch)

@@ -77,7 +77,7 @@ WRONG = {
     "loss as layer": (lambda: ml.Network([ml.Linear(3, 2), ml.SquaredError()]), TypeError,
                       r"layers\[1\] must be a map, a join or a transfer, got SquaredError\(\)"),
     "activation first": (lambda: ml.Network([ml.ReLU(), ml.Linear(3, 2)]), ValueError,
-                         r"the first layer must be a map, got ReLU\(\)"),
+                         r"the first layer must be a map or a join, got ReLU\(\); .* put Select\(\) before it"),
     "activation last": (lambda: ml.Network([ml.Linear(3, 2), ml.Sigmoid()]), ValueError,
                         r"the last layer must be a map, got Sigmoid\(\); a loss .* holds its own transfer"),
     "widths that do not meet": (lambda: ml.Network([ml.Linear(3, 4), ml.ReLU(), ml.Linear(5, 2)]), ValueError,

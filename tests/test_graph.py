@@ -43,6 +43,10 @@ WRONG = {
     "a time step of vectors": ([linear(), ml.Named("x"), ml.Select("x", 2), ml.Add("x"), linear()],
                                r"Select\('x', 2\) expects samples"),
     "a transfer first": ([ml.Tanh(), linear()], "the first layer must be a map"),
+    "dropout of the input": ([ml.Dropout(0.1), linear()],
+                             r"map or a join, got Dropout\(0.1\); .*put Select\(\) before it.*input_shape"),
+    "dropout of a named input": ([ml.Named("x"), ml.Dropout(0.1), linear()],
+                                 "nobody reads the value named 'x': use the name in a join, or leave it out"),
     "a name last": ([linear(), ml.Named("x")], "the last layer must be a map"),
     "no map": ([ml.Named("x"), ml.Select("x")], "joins learn nothing"),
     "no layer": ([linear(), "x", linear()], r"layers\[1\] must be a map, a join or a transfer"),
@@ -60,6 +64,15 @@ def test_wrong_graphs_are_refused_by_name(name):
 def test_a_network_that_begins_with_a_join_must_know_its_input():
     with pytest.raises(ValueError, match=r"input_shape is needed, such as \(T, n\)"):
         ml.Network([ml.Named("x"), ml.Select("x", 0), linear()])
+
+
+@pytest.mark.parametrize("layer", [ml.Flatten(), ml.Dropout(0.1), ml.BatchNorm(4), ml.Tanh()], ids=repr)
+def test_a_network_that_begins_with_a_transfer_begins_with_a_selection(layer):
+    """What the error says is a way out."""
+    net = ml.Network([ml.Select(), layer, linear(4, 2)], input_shape=(4,), dtype=np.float64)
+    X = np.random.default_rng(0).standard_normal((6, 4))
+    assert net.predict(X).shape == (6,)
+    ml.ProxProp().direction(net, X, np.array([0, 1, 0, 1, 0, 1]), rng=np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(("make", "message"), [

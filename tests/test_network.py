@@ -163,6 +163,57 @@ def test_loss_accuracy_predictions(rng):
     assert net.loss(X.tolist(), y.tolist()) == net.loss(X, y)
 
 
+class Watched(ml.Activation):
+    """The identity, which notes how many rows it is given at most."""
+
+    most = 0
+
+    def forward(self, z):
+        Watched.most = max(Watched.most, len(z))
+        return z
+
+
+def test_what_a_network_says_of_many_samples_is_found_in_batches(rng, monkeypatch):
+    """Nothing keeps all values of all samples; and it is what `evaluate` says."""
+    net = ml.Network([ml.Linear(3, 8), Watched(), ml.Linear(8, 4)], dtype=np.float64)
+    X, y = rng.standard_normal((1203, 3)), rng.integers(0, 4, 1203)
+    logits = net.forward(X).z[2]
+    monkeypatch.setattr(Watched, "most", 0)
+    loss, accuracy = ml.evaluate(net, X, y)
+    assert net.loss(X, y) == pytest.approx(loss, rel=1e-14)
+    assert net.accuracy(X, y) == accuracy
+    assert (net.predict(X) == logits.argmax(axis=1)).all()
+    assert_close("probabilities", net.predict_proba(X), net.loss_function.proba(logits), 1e-14)
+    assert 0 < Watched.most <= 500
+
+
+class PReLU(ml.Transfer):
+    """A layer of a user's with an array of its own."""
+
+    def __init__(self):
+        self.slope = np.full(4, 0.1)
+
+    @property
+    def parameters(self):
+        return [self.slope]
+
+
+def test_a_layer_whose_parameters_are_not_scale_and_shift_is_refused_by_name():
+    with pytest.raises(TypeError, match=r"^Network: layers\[1\]: PReLU\(\) has parameters beside the θ of maps; .*"
+                                        "scale_shift"):
+        ml.Network([ml.Linear(3, 4), PReLU(), ml.Linear(4, 2)])
+
+
+def test_a_batch_norm_in_two_places_is_refused_by_name():
+    """It would be two, of which a map object in two places is one."""
+    norm, cell = ml.BatchNorm(3), ml.Linear(3, 3)
+    with pytest.raises(ValueError, match=r"^Network: layers\[4\]: BatchNorm\(3\) stands in layers\[1\] already"):
+        ml.Network([cell, norm, ml.Tanh(), cell, norm, ml.Linear(3, 2)])
+    net = ml.Network([cell, norm, ml.Tanh(), cell, ml.BatchNorm(3), ml.Linear(3, 2)])
+    assert len(net.parameters) == 4
+    assert len(ml.Network([ml.Linear(3, 3), norm, ml.Linear(3, 2)]).norms) == 1  # and in another network
+
+
 def test_mlp_names_all_activations():
     for name in ml.activations.ACTIVATIONS:
         assert f'"{name}"' in ml.mlp.__doc__

@@ -97,6 +97,25 @@ def test_rmsprop_in_tf1_form_is_its_definition(momentum):
     np.testing.assert_allclose(theta, expected, rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.parametrize("form", ["pytorch", "tf1"])
+def test_a_momentum_given_to_rmsprop_later_begins_at_rest(form):
+    """As PyTorch's and TensorFlow's does: from 0, not from where a momentum of 0 would have left it."""
+    optimizer, reference = (RMSProp(0.1, momentum=momentum, form=form) for momentum in (0.0, 0.5))
+    theta, other = random_arrays(0), random_arrays(0)
+    run(optimizer, theta, 2)
+    run(reference, other, 2)
+    reference.load_state_dict({**reference.state_dict(), **{f"RMSProp/mean_square/{k}": optimizer.state_dict()[
+        f"RMSProp/mean_square/{k}"] for k in range(len(theta))},
+        **{f"RMSProp/momentum/{k}": np.zeros_like(array) for k, array in enumerate(theta)}})
+    optimizer.momentum = 0.5
+    other = [array.copy() for array in theta]
+    run(optimizer, theta, 3)
+    run(reference, other, 3)
+    for one, two in zip(theta, other):
+        np.testing.assert_array_equal(one, two)
+    assert optimizer.state_dict().keys() == reference.state_dict().keys()
+
+
 def test_sgd_with_rate_one_takes_exactly_the_step_of_a_method():
     theta, new = random_arrays(0, [(5, 3)] * 2)
     expected = theta - (theta - new)

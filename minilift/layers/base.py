@@ -16,8 +16,8 @@ class Layer(Settings):
     ----------
     kind : {"map", "join", "transfer", "name"}
     parameters : sequence of arrays
-        What is trained beside the θ of the maps: `scale_shift` of a transfer, such as that of a batch norm,
-        (2, channels). Mostly none.
+        What is trained beside the θ of the maps: none, or one array, that the layer keeps as `scale_shift`, such as a
+        batch norm's, (2, channels). A network takes a layer that has it in one place.
     """
 
     kind = ""

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minilift.layers.activations import Identity, Sigmoid, Softmax, softplus
+from minilift.layers.activations import Identity, Sigmoid, Softmax
 from minilift.support.arguments import known_name, positive_number, where_labels_are, where_targets_are
 from minilift.support.backend import all_finite, array_module, as_array, check_arrays, first_not_finite, real_array
 from minilift.support.settings import Settings
@@ -190,7 +190,9 @@ class SoftmaxCrossEntropy(OfLabels):
 
     def value_per_sample(self, z, y):
         xp = np if type(z) is np.ndarray else array_module(z)  # in every step: no call for NumPy
-        return self.transfer.integral(z) - z[xp.arange(len(z)), y]
+        z = z - z.max(axis=-1, keepdims=True)  # log Σ e^z and z_y, of which the loss is the difference, may be large
+        total = xp.exp(z).sum(axis=-1, dtype=np.result_type(z.dtype, np.float64))  # beside the 1
+        return xp.log(total).astype(z.dtype, copy=False) - z[xp.arange(len(z)), y]
 
     def gradient(self, z: Any, y: Any) -> Any:
         self._check_pair("gradient", z, y)
@@ -216,7 +218,8 @@ class SigmoidCrossEntropy(Loss):
     transfer = Sigmoid()
 
     def value_per_sample(self, z, y):
-        return (softplus(z) - y * z).sum(axis=-1)
+        xp = array_module(z)  # log(1 + e^z) = z + log(1 + e^−z), or a small loss is lost in the difference with y z
+        return (xp.log1p(xp.exp(xp.minimum(z, -z))) + ((z > 0) - y) * z).sum(axis=-1)
 
     def check_targets(self, y, samples, n_out, dtype, xp=np):
         y = super().check_targets(y, samples, n_out, dtype, xp)

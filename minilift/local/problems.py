@@ -57,7 +57,7 @@ class Gap:
     quadratic : float or None
         c if :math:`h(z) = \tfrac c2\|z - (z_k - s)\|^2` up to a constant, else None.
 
-    `gradient` takes images as well; `value` and `model` want columns.
+    `gradient` takes images, sequences and the like as well; `value` and `model` want columns.
     """
 
     quadratic: float | None = None
@@ -66,10 +66,10 @@ class Gap:
         what = type(self).__name__
         if not isinstance(f, Transfer):
             raise wrong_class(f"{what}: f", f, Transfer, ", such as ReLU()")
-        if not is_floating(z, signal, axes=(2, 4)) or signal.shape != z.shape:
-            name, array = ("signal", signal) if is_floating(z, axes=(2, 4)) else ("z", z)
+        if not is_floating(z, signal, axes=range(2, 6)) or signal.shape != z.shape:
+            name, array = ("signal", signal) if is_floating(z, axes=range(2, 6)) else ("z", z)
             raise ValueError(f"{what}: {name} must be a floating-point array of shape (rows, n_out), "
-                             f"or of images, as z, got {shown(array)}")
+                             f"or of images or sequences, as z, got {shown(array)}")
         self.f, self.z, self.signal = f, z, signal
 
     def of_rows(self, rows):

@@ -27,7 +27,7 @@ import numpy as np
 from minilift.datasets import Dataset
 from minilift.graph import checked_network
 from minilift.methods import Method
-from minilift.network import Network
+from minilift.network import EVALUATION_BATCH, Network
 from minilift.optim import Optimizer
 from minilift.support.arguments import (
     checked_path,
@@ -48,7 +48,6 @@ from minilift.training.history import Divergence, EarlyStop, History
 from minilift.training.names import named_method, named_optimizer
 from minilift.training.ranks import Ranks
 
-EVALUATION_BATCH = 500  # samples in one batch of an evaluation: few enough for memory, enough to be fast
 CHECKPOINT_VERSION = 4
 
 
@@ -95,13 +94,10 @@ def measure(net, X, y, batch_size, ranks=None):
     loss, hits = 0.0, 0
     if ranks is not None:
         X, y = ranks.part(X), ranks.part(y)
-    for start in range(0, len(X), batch_size):
-        part = slice(start, start + batch_size)
-        z = net.propagate(X[part]).z[net.depth]
-        y_part = y[part]
-        loss += loss_function.value(z, y_part) / loss_function.weight(len(z))
+    for z, part in net.in_batches(X, batch_size):
+        loss += loss_function.value(z, y[part]) / loss_function.weight(len(z))
         if loss_function.classification:
-            hits += int((loss_function.predict(z) == y_part).sum())
+            hits += int((loss_function.predict(z) == y[part]).sum())
     if ranks is not None:
         loss, hits = ranks.team.sum(loss), ranks.team.sum(hits)
     return loss * loss_function.weight(samples), hits / samples if loss_function.classification else None

@@ -15,6 +15,7 @@ repeats the whole local problem.
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import math
 from functools import cached_property, partial
@@ -33,6 +34,8 @@ from minilift.network import Network
 from minilift.support.backend import array_module
 from minilift.support.parallel import counts_of, share_of
 
+# functions of a method that have nothing to do with its steps
+BESIDE = ("settings", "measure", "start_epoch", "reset", "state_dict", "load_state_dict", "check_state")
 BLOCK = 256  # rows of a symmetric matrix that are sent together, up to the last one's diagonal
 
 
@@ -382,9 +385,27 @@ class SharedRandom:
     def __init__(self, rng, share):
         self.rng, self.share = rng, share
 
-    def random(self, shape, dtype):
+    def random(self, size=None, dtype=np.float64):
         """Return uniform random numbers for this rank's rows."""
-        return self.rng.random((self.share.total, *shape[1:]), dtype=dtype)[self.share.own]
+        return self.rows_of(self.rng.random, size, dtype)
+
+    def standard_normal(self, size=None, dtype=np.float64):
+        """Return normal random numbers for this rank's rows."""
+        return self.rows_of(self.rng.standard_normal, size, dtype)
+
+    def rows_of(self, draw, size, dtype):
+        """Return this rank's rows of what is drawn for all; a single number is the same on each."""
+        if size is None:
+            return draw(dtype=dtype)
+        shape = tuple(size) if isinstance(size, (tuple, list)) else (size,)
+        if shape[:1] != (len(range(self.share.total)[self.share.own]),):
+            raise ValueError("fit: team: on several ranks the first axis of random numbers must be that of a batch's "
+                             f"rows, got {shape}")
+        return draw((self.share.total, *shape[1:]), dtype=dtype)[self.share.own]
+
+    def __getattr__(self, name):
+        raise AttributeError(f"fit: team: rng.{name} is not shared by several ranks, on which a layer draws its rows "
+                             "by random(shape) and standard_normal(shape) alone, and scales them itself")
 
 
 class SharedNetwork(Network):
@@ -455,6 +476,20 @@ class Gathered(Method):
         return self.method.explicit_step(block)
 
 
+def says_by_rows(method):
+    """Return a method's `by_rows`, or False if that was said before a user's subclass changed how it steps.
+
+    What the steps of the subclass look at, its base class cannot know.
+    """
+    for cls in type(method).__mro__:
+        if "by_rows" in {**vars(method), **vars(cls)} or cls.__module__.startswith("minilift."):
+            break
+        if any(inspect.isroutine(thing) or isinstance(thing, property) for name, thing in vars(cls).items()
+               if not name.startswith("__") and name not in BESIDE):
+            return False
+    return method.by_rows
+
+
 class Ranks:
     """What `fit` needs for training on several ranks.
 
@@ -470,12 +505,14 @@ class Ranks:
     """
 
     def __init__(self, team, method):
-        if not method.by_rows and type(method).directions is not Method.directions:
+        by_rows = says_by_rows(method)
+        if not by_rows and type(method).directions is not Method.directions:
             raise ValueError(f"fit: team: {method!r} cannot be trained by several ranks: what it does beside the "
                              "steps in theta is not shared among them; BackProp, ProxProp, LocoProp, FOOF, KFAC, "
-                             "GaussNewton, SemiImplicit and methods that only define propose(block) can")
-        self.team, self.share, self.by_rows = team, Share(team), method.by_rows
-        self.method = method if method.by_rows else Gathered(method, team)
+                             "GaussNewton, SemiImplicit and methods that only define propose(block) can, and a class "
+                             "of your own that says by_rows = True (see ml.Method)")
+        self.team, self.share, self.by_rows = team, Share(team), by_rows
+        self.method = method if by_rows else Gathered(method, team)
 
     def shared(self, net):
         """Return network and method to use in an epoch, in the place of those of one process, on this rank's rows."""
@@ -528,7 +565,7 @@ class Ranks:
                 for j in (2 * net.inputs[l][0], 2 * l - 1))
         try:
             method.propose(Block(l, net.depth, l == net.depth, phi, net.f[l], net.theta[l], a, z,
-                                 None if l == net.depth else z, z, 1.0, k, len(net.maps)))
+                                 None if net.owner[net.depth] == l else z, z, 1.0, k, len(net.maps)))
         except Asked as asked:
             return asked.side
         return None

@@ -156,6 +156,30 @@ def test_extreme_logits_are_safe(loss, dtype, rng):
     assert np.isfinite(g).all()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shift", [0.0, 400.0, -3000.0])
+@pytest.mark.parametrize("gap", [0.0, 3.0, 10.0, 16.0])
+def test_the_cross_entropy_of_a_good_answer_is_no_difference_of_large_numbers(dtype, shift, gap):
+    """A loss is exact to its own rounding, not to that of the logits, nor, in float32, to that of 1."""
+    rel = 8 * float(np.finfo(dtype).eps)
+    z, y = np.array([[shift - gap, shift, shift - gap]], dtype), np.array([1])
+    value = ml.SoftmaxCrossEntropy().value_per_sample(z, y)
+    assert value.dtype == dtype
+    assert value[0] == pytest.approx(math.log1p(2 * math.exp(-gap)), rel=rel, abs=1e-15)
+    z, y = np.array([[gap, -gap]], dtype), np.array([[1.0, 0.0]], dtype)
+    value = ml.SigmoidCrossEntropy().value_per_sample(z, y)
+    assert value.dtype == dtype
+    assert value[0] == pytest.approx(2 * math.log1p(math.exp(-gap)), rel=rel)
+
+
+@every_loss
+def test_a_loss_has_complex_steps(loss, rng):
+    """The derivative along an imaginary step, which `verify` takes."""
+    z, y, d = rng.standard_normal((5, 3)), random_targets(loss, rng, 5, 3), rng.standard_normal((5, 3))
+    slope = loss.value_per_sample(z + 1e-30j * d, y).imag.sum() / 1e-30 * loss.weight(5)
+    assert slope == pytest.approx((loss.gradient(z, y) * d).sum(), rel=1e-12)
+
+
 @every_loss
 def test_mean_and_sum_differ_by_the_number_of_samples(loss, rng):
     z, y = rng.standard_normal((5, 3)), random_targets(loss, rng, 5, 3)

@@ -247,6 +247,29 @@ def test_a_local_problem_with_a_transfer_needs_one():
             method.direction(net, X, y)
 
 
+def shared_last(sigma, loss):
+    cell = ml.Linear(3, 3)
+    net = ml.Network([cell, sigma, cell], loss, dtype=np.float64)
+    rng = np.random.default_rng(0)
+    return net, rng.standard_normal((8, 3)), rng.random((8, 3))
+
+
+@pytest.mark.parametrize("method", [ml.SemiImplicit(), ml.SemiImplicit(solver="exact", joint=True)], ids=repr)
+def test_semi_implicit_has_no_fit_for_a_hidden_map_that_is_the_last_one_too(method):
+    """There f is the identity, before σ it is σ: also where the loss's transfer is that σ."""
+    for sigma, loss in ((ml.Sigmoid(), ml.SigmoidCrossEntropy()), (ml.Tanh(), ml.SquaredError())):
+        with pytest.raises(ValueError, match="map 1 is used before"):
+            method.direction(*shared_last(sigma, loss))
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_a_small_semi_implicit_step_is_a_gradient_step_where_the_last_map_is_shared(joint):
+    net, X, y = shared_last(ml.Identity(), ml.SquaredError("sum"))
+    (d,), (g,) = (method.direction(net, X, y)[1]
+                  for method in (ml.SemiImplicit(0.1, lam=1e8, solver="exact", joint=joint), ml.BackProp()))
+    assert norm(d - 0.1 / 1e8 * g) < 1e-5 * norm(d)
+
+
 def test_local_optimizers_keep_one_state_for_a_shared_weight():
     case, method = graph("recurrent"), ml.LocoProp("M", gamma=0.1, steps=3, local_lr=0.01)
     method.direction(case.net, case.X, case.y)

@@ -42,6 +42,54 @@ def autoencoder(numbers):
     return net
 
 
+class OfSteps(ml.Map):
+    """A map of a user's, the same one at each of T time steps: (N, T, n_in) → (N, T, n_out)."""
+
+    def __init__(self, steps, n_in, n_out):
+        self.steps, self.n_in, self.n_out = steps, n_in, n_out
+
+    @property
+    def theta_shape(self):
+        return (self.n_in + 1, self.n_out)
+
+    def initial_theta(self, rng):
+        return rng.uniform(-0.5, 0.5, self.theta_shape)
+
+    def output_shape(self, input_shape):
+        return (self.steps, self.n_out)
+
+    def forward(self, theta, a):
+        return a @ theta[:-1] + theta[-1]
+
+    def adjoint_input(self, theta, g):
+        return g @ theta[:-1].T
+
+    def adjoint_theta(self, a, g):
+        return np.vstack([np.einsum("nti,ntj->ij", a, g), g.sum(axis=(0, 1))])
+
+    def rows(self, a):
+        return a.reshape(-1, self.n_in)
+
+    def columns(self, z):
+        return z.reshape(-1, self.n_out)
+
+
+@pytest.mark.parametrize("variant", ["M", "S"])
+@pytest.mark.parametrize("optimizer", [ml.SGD(1.0), "rmsprop"], ids=str)
+def test_a_map_of_sequences_is_fitted_as_the_same_map_of_vectors(variant, optimizer):
+    sequences = ml.Network([OfSteps(5, 3, 4), ml.Tanh(), ml.Flatten(), ml.Linear(20, 2)], input_shape=(5, 3),
+                           dtype=np.float64)
+    X, y = np.random.default_rng(0).standard_normal((7, 5, 3)), np.arange(7) % 2
+    method = ml.LocoProp(variant, gamma=1.0, steps=3, local_lr=0.01, local_optimizer=optimizer)
+    block = blocks(sequences, X, y)[-1]
+    columns = block.phi.columns
+    flat = block._replace(phi=ml.Linear(3, 4), a=block.phi.rows(block.a),
+                          z=columns(block.z), g=columns(block.g), g_a=columns(block.g_a))
+    d = method.propose(block)
+    method.reset()
+    assert_close("step", d, method.propose(flat), 1e-13)
+
+
 def blocks(net, X, y):
     """Return the `Block` of every map, last first."""
     found = []

@@ -175,6 +175,21 @@ def arrays_of(thing):
 # ---- every class
 
 
+@pytest.mark.parametrize(("cls", "name"), [pair for pair in CHANGES if issubclass(pair[0], (ml.Method, Optimizer))],
+                         ids=lambda value: getattr(value, "__name__", value))
+def test_a_setting_that_is_assigned_is_the_one_that_trains(cls, name):
+    given, assigned = changed(cls, name), example(cls)
+    if name == "variables" or name not in vars(assigned):
+        pytest.skip("kept under another name")
+    setattr(assigned, name, EXAMPLES[cls][1][name])
+    assert repr(assigned) == repr(given)
+    (net, data, options), (other, _, others) = fitting(given), fitting(assigned)
+    ml.fit(net, data, **options)
+    ml.fit(other, data, **others)
+    for one, two in zip(net.parameters, other.parameters):
+        np.testing.assert_array_equal(one, two)
+
+
 def test_every_class_has_an_example():
     for info in pkgutil.walk_packages(ml.__path__, "minilift."):
         importlib.import_module(info.name)

@@ -228,6 +228,8 @@ def test_what_is_said_of_the_sides_is_what_is_done(name, monkeypatch):
 class Unit(ml.ProxProp):
     """A method of a user's, which minds a signal of zeros, and maybe all others."""
 
+    by_rows = True
+
     def __init__(self, told=None):
         super().__init__()
         self.told = told
@@ -394,6 +396,97 @@ def test_ranks_that_went_wrong_in_different_places_do_not_meet():
 def test_methods_that_cannot_share_a_batch_are_refused_by_name(method):
     with pytest.raises(ValueError, match=f"^fit: team: {re.escape(repr(method))} cannot be trained by several ranks"):
         on_ranks(2, lambda team: train(plain(), method, team, batch_size=None))
+
+
+class Clipped(ml.BackProp):
+    """A method of a user's that looks at the signals of the whole batch."""
+
+    def propose(self, block):
+        return block.phi.adjoint_theta(block.a, block.g / max(1.0, np.linalg.norm(block.g) / 0.05))
+
+
+class Raw(ml.ProxProp):
+    """Another, which changes less than the whole step."""
+
+    def solve(self, block):
+        return super().solve(block._replace(g=block.g / np.linalg.norm(block.g)))
+
+
+class Counted(ml.ProxProp):
+    """One that steps as its base class does, and counts."""
+
+    columns, seen = ("epochs",), 0
+
+    def __init__(self, tau_theta=0.5):
+        super().__init__(tau_theta)
+
+    def start_epoch(self, epoch):
+        self.seen = epoch
+
+    def measure(self):
+        return {"epochs": self.seen}
+
+
+@pytest.mark.parametrize("method", [Clipped, Raw, Counted])
+def test_what_a_users_subclass_looks_at_its_base_class_does_not_answer_for(method):
+    assert_same(plain, method, 2)
+
+
+class Said(Clipped):
+    """One that says it."""
+
+    by_rows = True
+
+
+def test_a_subclass_that_steps_as_its_base_class_or_says_by_rows_keeps_its_rows():
+    for method, by_rows in ((ml.KFAC(0.1), True), (Counted(), True), (Clipped(), False), (Raw(), False), (Said(), True),
+                            (type("More", (Said,), {"propose": Clipped.propose})(), False)):
+        assert Ranks(Team.alone(), method).by_rows == by_rows
+
+
+class Cut(ml.GaussNewton):
+    """A method with directions of its own, of which nobody has said how it takes rows."""
+
+    def directions(self, net, state, y):
+        return [np.clip(d, -1, 1) for d in super().directions(net, state, y)]
+
+
+def test_a_users_directions_are_refused_unless_they_say_by_rows():
+    with pytest.raises(ValueError, match=r"Cut\(damping=1.0\) cannot be trained by several ranks.*by_rows = True"):
+        Ranks(Team.alone(), Cut(1.0))
+
+
+class Noise(ml.Transfer):
+    """A layer of a user's that draws random numbers."""
+
+    def __init__(self, draw):
+        self.draw = draw
+
+    def apply(self, z, training=False, rng=None):
+        return (z + self.draw(rng, z) if training else z), None
+
+    def adjoint(self, z, a, aux, g):
+        return g
+
+
+def noisy(draw):
+    return ml.Network([ml.Linear(12, 6), Noise(draw), ml.Tanh(), ml.Linear(6, 4)], dtype=np.float64)
+
+
+@pytest.mark.parametrize("draw", [
+    lambda rng, z: 0.1 * rng.standard_normal(z.shape), lambda rng, z: rng.random(z.shape),
+    lambda rng, z: rng.random((len(z), 1)) * rng.standard_normal(), lambda rng, z: rng.standard_normal(len(z))[:, None],
+    lambda rng, z: rng.standard_normal(z.shape, np.float32)])
+def test_a_users_noise_on_ranks_is_that_of_one_process(draw):
+    assert_same(lambda: noisy(draw), ml.BackProp, 3)
+
+
+@pytest.mark.parametrize(("draw", "message"), [
+    (lambda rng, z: rng.normal(0, 0.1, z.shape), r"rng\.normal.*random\(shape\) and standard_normal\(shape\)"),
+    (lambda rng, z: rng.standard_normal(z.shape[1:]), r"first axis.*of a batch's rows, got \(6,\)")])
+def test_noise_that_ranks_cannot_share_is_refused_by_name(draw, message):
+    with pytest.raises((ValueError, AttributeError), match=message):
+        on_ranks(2, lambda team: train(noisy(draw), ml.BackProp(), team))
 
 
 def test_divergence_is_told_by_all():

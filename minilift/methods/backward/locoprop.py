@@ -52,7 +52,8 @@ class LocoProp(Method):
     ----------
     variant : {"M", "S"}, default "M"
         Matching loss or squared loss. On the last map M uses the matching loss of the transfer inside the network's
-        loss (softmax, sigmoid).
+        loss (softmax, sigmoid). A map before a join that ends the network, such as the output map of
+        ``rnn(…, outputs="every")``, counts as a hidden one, with the identity for f.
     gamma : float, default 10.0
         Activation learning rate γ of the targets, the authors' value.
     steps : int or "exact", default 10

@@ -39,7 +39,8 @@ class ProxProp(Method):
         any number gives a descent direction (Prop. 5).
     last : {"explicit", "implicit"}, default "explicit"
         The last map takes the gradient step (12), as in the paper, or the same implicit step as the others (with
-        squared error on one linear map: Levenberg–Marquardt).
+        squared error on one linear map: Levenberg–Marquardt). A map takes the implicit step in any case if it stands
+        before a join that ends the network, as the output map of ``rnn(…, outputs="every")`` does, or shares its θ.
     joint : bool, default False
         For "cgK": one step length for all output units of a map instead of one for each.
 
@@ -71,7 +72,8 @@ class ProxProp(Method):
         values = [positive_number(f"ProxProp: tau_theta[{l}]" if several else "ProxProp: tau_theta", value)
                   for l, value in enumerate(values, start=1)]
         self.tau_theta = values if several else values[0]
-        self.solver, self.steps = solver, cg_steps(solver)
+        cg_steps(solver)  # raises where it is none
+        self.solver = solver
         self.last = known_name("ProxProp: last", last, ("explicit", "implicit"))
         self.joint = boolean("ProxProp: joint", joint)
 
@@ -89,7 +91,7 @@ class ProxProp(Method):
         if self.solver == "exact":
             return exact(problem)  # ProxProp (13), Prop. 2, Prop. 3, Prop. 4
         return conjugate_gradients(  # ProxProp (14), Prop. 5
-            problem.gram, gap.signal, damping, self.steps, self.joint)
+            problem.gram, gap.signal, damping, cg_steps(self.solver), self.joint)
 
     def step_size(self, block):
         """Return τ_θ of one map."""

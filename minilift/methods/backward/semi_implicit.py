@@ -6,8 +6,9 @@ From the last map to the first, with the loss *summed* over the batch and its un
             b_l \leftarrow \arg\min_b \|f(a_{l-1}W_l^{new} + 1b^T) - (a_l - \eta\delta_l)\|^2 + \lambda\|b - b_l\|^2,
 
 then :math:`\delta_{l-1} = (\delta_l \odot f')\,(W_l^{new})^T`; on the last map f is the identity. The problems of
-the hidden maps are not convex; the authors take five Fletcher–Reeves steps. Through a map that is used several times
-the signal passes with the old weights: the new ones are known only when all its uses have their signals.
+the hidden maps are not convex, unless f is the identity there too; the authors take five Fletcher–Reeves steps. Through
+a map that is used several times the signal passes with the old weights: the new ones are known only when all its uses
+have their signals.
 """
 
 from __future__ import annotations
@@ -36,14 +37,16 @@ class SemiImplicit(Method):
     steps : int, default 5
         Fletcher–Reeves steps on each block.
     solver : {"fr", "exact"}, default "fr"
-        "exact" solves the last map's problems, which are linear, in closed form; the hidden ones stay with "fr".
+        "exact" solves linear problems in closed form: those of the last map, and of hidden maps that no activation
+        directly follows, such as one before a join or a batch norm. The others stay with "fr".
     joint : bool, default False
         Whether W and b are one block; by default W first, then b with the new W, as the authors have it.
 
     Raises
     ------
     ValueError, TypeError
-        For arguments out of range.
+        For arguments out of range. On a batch: if a map is used before different f, the identity of the last map being
+        one of them.
 
     Examples
     --------
@@ -80,9 +83,11 @@ class SemiImplicit(Method):
 
     def gap(self, block):
         """Return the gap ‖f(z) − (f(z_l) − ηδ_l)‖², with δ of the summed loss."""
-        columns, f, signal = block.phi.columns, Identity(), block.g
-        if not block.last:
-            f, signal = one_transfer("SemiImplicit", block), block.g_a
+        columns, signal = block.phi.columns, block.g if block.g_a is None else block.g_a
+        f = Identity() if block.last else one_transfer("SemiImplicit", block)
+        if block.g_a is None and not isinstance(f, Identity):
+            raise ValueError(f"SemiImplicit: map {block.l} is used before {f!r} and as the last map, where f is the "
+                             "identity; its local problem needs one f")
         signal = self.eta / block.weight * columns(signal)  # SIBP W, SIBP b
         return SquaredFit(f, columns(block.z), signal)
 

@@ -104,7 +104,8 @@ class Method(Settings):
         Whether every batch must be the whole training set, because something is kept of each sample.
     by_rows : bool
         Whether the method takes no more of other samples than ``phi.adjoint_theta`` and ``phi.gram`` of a block give.
-        Then several ranks can keep their rows of a batch; if not, `fit` shows each the rows of all.
+        Then several ranks can keep their rows of a batch; if not, `fit` shows each the rows of all. It is not
+        inherited by a class that changes how its base class steps: such a one says it anew.
     descends_on_loss : bool
         Whether it claims to be a descent direction of the loss J that vanishes where ∇J does; `verify` looks for that.
 
