@@ -63,7 +63,7 @@ from minilift.checks.claims import Argmin, Decreases, DrawnClaim, Equal, Gradien
 from minilift.checks.losses import loss_cases
 from minilift.checks.maps import join_cases, map_cases
 from minilift.checks.package import package_methods, package_networks, package_things
-from minilift.checks.report import CLAIMS, NO_REASON, Check, NotClaimed, Report, check_claim, error_text
+from minilift.checks.report import CLAIMS, NO_REASON, Check, NotClaimed, Report, check_claim, error_text, unmeasured
 from minilift.checks.transfers import transfer_cases
 from minilift.graph import checked_network
 from minilift.methods import BackProp, LocoProp, Method, ProxProp, as_method
@@ -169,7 +169,8 @@ def verify(thing: Any = None, net: Network | None = None, X: Any = None, y: Any 
         judged = any(check.passed is not None and check.source not in methods.GENERAL for check in checks)
         ours = like is None and type(thing).__module__.startswith("minilift.")
         return Report(checks, seed, NOT_VERIFIED if not told else "" if judged or ours else NOT_JUDGED)
-    return Report(checks_of(thing, seed, backend, X, y), seed)
+    checks = checks_of(thing, seed, backend, X, y)
+    return Report(checks, seed, unmeasured(checks))
 
 
 def kind_of(thing):

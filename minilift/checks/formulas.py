@@ -26,7 +26,7 @@ from minilift.checks.report import Finding, Guess, claim, nothing_of, only_if
 # ---- gradient
 
 
-@claim("gradient", "the claimed gradient, by differences", "∂E/∂u", "definition")
+@claim("gradient", "the claimed gradient, by differences", "∂E/∂u", "definition", main=True)
 def gradient_is_derivative(thing, case):
     x, got = case.block(), result_of(case)
     if wrong := form_reason(case, got):
@@ -148,7 +148,7 @@ def missing_terms(case, x, off, wrong, defect):
 # ---- equal
 
 
-@claim("equal", "the formula is the reference", "f(x) = r(x)", "definition")
+@claim("equal", "the formula is the reference", "f(x) = r(x)", "definition", main=True)
 def formula_is_reference(thing, case):
     got, expected = result_of(case), case.run("reference")
     if [x.shape for x in leaves(got)] != [x.shape for x in leaves(expected)] and len(leaves(expected)) > 1:

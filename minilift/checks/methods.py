@@ -450,7 +450,9 @@ def minimises_objective(claimed, case):
 
         return found.retold(with_damped)
 
-    return worst_block([(block.l, finding(block, step)) for block, step in recorded_blocks(claimed.method, case)])
+    blocks = recorded_blocks(claimed.method, case)
+    only_if(blocks, "it proposes no steps block by block")
+    return worst_block([(block.l, finding(block, step)) for block, step in blocks])
 
 
 def damped_reasons(claimed, case, block, step):

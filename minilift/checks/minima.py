@@ -39,7 +39,7 @@ SAYS_NOTHING = ("nearly all probes are outside the domain: give project, for a s
 
 
 @claim("argmin", "no probe is lower: along coordinates, random directions, and from the old value",
-       "E(u⁺ + t v; rest) ≥ E(u⁺; rest)", "definition")
+       "E(u⁺ + t v; rest) ≥ E(u⁺; rest)", "definition", main=True)
 def argmin_is_lowest(thing, case):
     result = tried(result_of, case) if case.is_degenerate else result_of(case)
     only_if(result is not None, "it raises of values that have ties, or a sample of zeros")

@@ -93,7 +93,7 @@ def central_differences(f, x, v):
     Where the two differ the short one is a five-point formula too: over two samples, say, a batch norm may turn within
     3e-3, and a plain difference of 1e-5 is then off by 2e-6. Between them come the slopes of either side where these
     differ, on a kink or beside it: there one of them is the derivative, or a subgradient. Elsewhere both are the short
-    one.
+    one. Where the long step leaves the domain of f, all are the formula of `inside_slope`.
     """
     h, short = 1e-3, 1e-5
 
@@ -102,6 +102,8 @@ def central_differences(f, x, v):
 
     here, ends = f(x), [f(x + t * v) for t in (short, -short)]
     five, near = (4 * slope(h) - slope(2 * h)) / 3, np.asarray((ends[0] - ends[1]) / (2 * short))
+    if np.all(np.isfinite(here)) and not np.any(np.isfinite(five)):
+        return [inside_slope(slope, h)] * 4
     sides = [near, near]
     bend = abs(ends[0] + ends[1] - 2 * here) / short
     kinks = bend > KINK * (1e-2 + abs(near)) + 1e-9 * abs(here)  # and rounding
@@ -111,6 +113,17 @@ def central_differences(f, x, v):
     if not np.all(abs(five - near) <= 1e-9 + 1e-7 * np.max(abs(five), initial=0.0)):
         near = (4 * near - slope(2 * short)) / 3
     return [np.asarray(five), *map(np.asarray, sides), np.asarray(near)]
+
+
+def inside_slope(slope, h):
+    """Return a five-point formula for a point near the end of a domain, of central slopes by their step.
+
+    Its step is a hundredth of the longest that stays inside, so that what is singular at the end is smooth over it.
+    """
+    for inside in h * 0.1 ** np.arange(1, 8):
+        if np.all(np.isfinite(slope(2 * inside))):
+            return (4 * slope(inside / 100) - slope(inside / 50)) / 3
+    return slope(h)
 
 
 def complex_step(f, x, v):

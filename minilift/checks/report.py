@@ -51,17 +51,19 @@ class Claim:
     source: str
     measure: Callable
     once: bool = False
+    main: bool = False
 
 
-def claim(kinds, words, equation, source, once=False):
+def claim(kinds, words, equation, source, once=False, main=False):
     """Register the decorated ``measure(thing, case) -> Finding`` as a claim about things of one kind, or of several.
 
     It raises `NotClaimed` where the thing does not claim this, or the case does not suit it. `once` says that the first
-    case is enough: the problem is the same for all, or no planted mistake showed in another one alone.
+    case is enough: the problem is the same for all, or no planted mistake showed in another one alone; `main`, that it
+    is what the thing says of itself, without which the others say nothing of whether it is right.
     """
 
     def register(measure):
-        CLAIMS.extend(Claim(kind, words, equation, source, measure, once) for kind in kinds.split())
+        CLAIMS.extend(Claim(kind, words, equation, source, measure, once, main) for kind in kinds.split())
         measure.__doc__ = f"Measure the claim: {words}, {equation} ({source})."
         return measure
 
@@ -284,6 +286,14 @@ def check_claim(claim, thing, subject, cases):
             reason += f"; {where} alone"
     return Check(*names, float(worst.number), worst.tolerance, worst.why, not failing, reason, len(findings),
                  case.label)
+
+
+def unmeasured(checks):
+    """Return that none of the main claims among some checks was measured, and why; nothing if one was."""
+    main = [check for check in checks if any(check.claim == claim.words for claim in CLAIMS if claim.main)]
+    if not main or any(check.passed is not None for check in main):
+        return ""
+    return f"not verified: no draw suits the claim “{main[-1].claim}”, {main[-1].why}"
 
 
 def is_of_long_steps(claim, thing, case):

@@ -31,7 +31,7 @@ def swept(case, values):
     return {**values, **{name: mapped(np.array, value) for name, value in new.items()}}, tuple(new)
 
 
-@claim("decreases", "one sweep after another does not increase the energy", "E(x⁺) ≤ E(x)", "definition")
+@claim("decreases", "one sweep after another does not increase the energy", "E(x⁺) ≤ E(x)", "definition", main=True)
 def sweep_decreases(thing, case):
     only_if(thing.descends, "it is not claimed")
     path, energies = [case.values], [float(case.energy(case.values))]
@@ -133,7 +133,7 @@ def energy_depends_on_sweep(thing, case):
 
 
 @claim("decreases", "it rests only where the energy is stationary in each block", "x⁺ = x ⇒ E(x + t v) ≥ E(x) − o(t)",
-       "definition")
+       "definition", main=True)
 def rests_are_stationary(thing, case):
     values, names = rest_of(case)
     if not thing.descends and (forgotten := forgotten_multiplier(case, names)):

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from told import reasons, softmax, tells
+from told import reasons, softmax, square, tells
 
 import minilift as ml
 from minilift.checks.numeric import seen_reasons
@@ -176,3 +176,35 @@ def test_a_right_recursion_passes(claim, seed):
 @pytest.mark.parametrize(("claim", "names"), [(one_pass(False), "K and V"), (recursive_squares(True), "A and b")])
 def test_a_recursion_that_depends_on_the_order_of_rows_says_so(claim, names):
     assert f"the order of the rows of {names}, the reference does not" in reasons(ml.verify(claim))
+
+
+# ---- near the end of a domain
+
+
+def entropy(p):
+    return (p * np.log(p)).sum()
+
+
+def barrier(x):
+    return float(-np.log(x).sum()) if (x > 0).all() else np.inf
+
+
+@pytest.mark.parametrize(("energy", "right", "wrong", "draw"), [
+    (entropy, lambda p: np.log(p) + 1, lambda p: np.log(p), lambda rng: {"p": rng.dirichlet(np.ones(300))}),
+    (barrier, lambda x: -1 / x, lambda x: 1 / x, lambda rng: {"x": rng.uniform(0, 1e-3, 7)}),
+    (barrier, lambda x: -1 / x, lambda x: -1.001 / x, lambda rng: {"x": rng.uniform(0, 1e-7, 3)})])
+def test_a_gradient_is_measured_however_near_the_end_of_the_domain(energy, right, wrong, draw):
+    (block,) = draw(np.random.default_rng())
+    for seed in range(3):
+        assert ml.verify(ml.Gradient(energy, right, block, draw), seed=seed).passed
+        assert ml.verify(ml.Gradient(energy, wrong, block, draw), seed=seed).failures
+
+
+def test_where_a_gradient_is_measured_in_no_draw_it_is_not_verified():
+    def on_simplex(p):
+        return square(p) if abs(p.sum() - 1) < 1e-12 else np.inf
+
+    report = ml.verify(ml.Gradient(on_simplex, lambda p: p, "p", lambda rng: {"p": rng.dirichlet(np.ones(5))}))
+    assert not report.passed
+    assert not report.failures
+    assert "no draw suits the claim “the claimed gradient, by differences”" in report.unverified

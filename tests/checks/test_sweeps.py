@@ -107,3 +107,13 @@ def test_a_direction_that_leads_up_is_told_from_a_step_that_is_too_long():
     too_long = ml.Decreases(lambda x: float((x * x).sum()), lambda x: {"x": x - 2.5 * x}, drawn)
     assert "the step is too long" in reasons(ml.verify(too_long))
     assert ml.verify(ml.Decreases(of_median, lambda x: weiszfeld(x, 1), drawn)).passed
+
+
+@pytest.mark.parametrize("sweep", [lambda v: {"v": -v}, lambda v: {"v": v - 1e-4 * (v + 3)}])
+def test_a_sweep_that_neither_descends_nor_comes_to_rest_is_not_verified(sweep):
+    """The second would rest at −3, in 10⁵ sweeps."""
+    report = ml.verify(ml.Decreases(square, sweep, descends=False))
+    assert not report.passed
+    assert not report.failures
+    assert "it rests only where" in report.unverified
+    assert "400 sweeps do not come to rest" in report.unverified
