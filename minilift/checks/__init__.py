@@ -168,7 +168,8 @@ def verify(thing: Any = None, net: Network | None = None, X: Any = None, y: Any 
             thing, (*methods.TOLD, *lifted.TOLD))
         judged = any(check.passed is not None and check.source not in methods.GENERAL for check in checks)
         ours = like is None and type(thing).__module__.startswith("minilift.")
-        return Report(checks, seed, NOT_VERIFIED if not told else "" if judged or ours else NOT_JUDGED)
+        missed = "" if objective is None else unmeasured(checks)
+        return Report(checks, seed, missed or (NOT_VERIFIED if not told else "" if judged or ours else NOT_JUDGED))
     checks = checks_of(thing, seed, backend, X, y)
     return Report(checks, seed, unmeasured(checks))
 

@@ -429,7 +429,7 @@ def batch_order(claimed, case):
 
 
 @claim("method", "its new parameters minimise the objective given for it",
-       "θ_l − d_l = argmin objective(block, θ)", "yours")
+       "θ_l − d_l = argmin objective(block, θ)", "yours", main=True)
 def minimises_objective(claimed, case):
     only_if(claimed.objective is not None, "no objective is given: objective=function(block, theta)")
 

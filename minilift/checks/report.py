@@ -293,7 +293,7 @@ def unmeasured(checks):
     main = [check for check in checks if any(check.claim == claim.words for claim in CLAIMS if claim.main)]
     if not main or any(check.passed is not None for check in main):
         return ""
-    return f"not verified: no draw suits the claim “{main[-1].claim}”, {main[-1].why}"
+    return f"not verified: no problem suits the claim “{main[-1].claim}”, {main[-1].why}"
 
 
 def is_of_long_steps(claim, thing, case):

@@ -207,4 +207,4 @@ def test_where_a_gradient_is_measured_in_no_draw_it_is_not_verified():
     report = ml.verify(ml.Gradient(on_simplex, lambda p: p, "p", lambda rng: {"p": rng.dirichlet(np.ones(5))}))
     assert not report.passed
     assert not report.failures
-    assert "no draw suits the claim “the claimed gradient, by differences”" in report.unverified
+    assert "no problem suits the claim “the claimed gradient, by differences”" in report.unverified

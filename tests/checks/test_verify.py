@@ -248,6 +248,14 @@ def test_where_the_reference_does_not_run_nothing_is_verified():
     assert report.unverified.startswith("not verified: none of its equations")
 
 
+@pytest.mark.parametrize("method", [ml.BCD(), ml.GaussNewton(0.1), ml.PredictiveCoding()], ids=repr)
+def test_an_objective_of_a_block_says_nothing_of_a_method_that_proposes_no_blocks(method):
+    report = ml.verify(method, objective=lambda block, theta: float((theta**2).sum()), net=ml.mlp([2, 3, 2], seed=0))
+    assert not report.passed
+    assert not report.failures
+    assert report.unverified.endswith("it proposes no steps block by block")
+
+
 @pytest.mark.parametrize("other", [ml.SemiImplicit(eta=0.2), ml.SemiImplicit(lam=2.0), ml.SemiImplicit(joint=True)])
 def test_other_settings_than_those_of_like_are_seen(other):
     assert not ml.verify(other, like=ml.SemiImplicit()).passed
