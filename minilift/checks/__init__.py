@@ -65,8 +65,10 @@ from minilift.checks.maps import join_cases, map_cases
 from minilift.checks.package import package_methods, package_networks, package_things
 from minilift.checks.report import CLAIMS, NO_REASON, Check, NotClaimed, Report, check_claim, error_text, unmeasured
 from minilift.checks.transfers import transfer_cases
+from minilift.energy import Penalties
 from minilift.graph import checked_network
 from minilift.methods import BackProp, LocoProp, Method, ProxProp, as_method
+from minilift.methods.lifted.descend import LiftedEnergy
 from minilift.network import Network
 from minilift.support.arguments import function, known_name, shown, whole_number
 from minilift.support.backend import BACKENDS, get_module
@@ -184,6 +186,10 @@ def kind_of(thing):
         return "method"
     if isinstance(thing, DrawnClaim) or getattr(thing, "kind", None) in ("map", "join", "transfer"):
         return thing.kind
+    if isinstance(thing, (LiftedEnergy, Penalties)):
+        raise TypeError(f"verify: thing is a {type(thing).__name__}, an energy of several blocks; verify its method, or "
+                        "claim a block of it, as in Gradient(lambda z: energy.value(start.replaced('z', 1, z)), "
+                        "lambda z: energy.gradient('z', 1, start.replaced('z', 1, z)), 'z', draw)")
     if hasattr(thing, "gradient") and hasattr(thing, "value"):
         return "loss"
     if callable(thing):

@@ -29,7 +29,7 @@ import numpy as np
 
 from minilift.checks.cases import FIRST_IS_LAST, Case, interleaved, to_host
 from minilift.checks.numeric import COORDINATES
-from minilift.checks.report import claim, nothing_of, only_if
+from minilift.checks.report import claim, error_text, nothing_of, only_if
 from minilift.support.arguments import boolean, function, positive_number, shown, text
 
 DRAWS = 12
@@ -450,6 +450,17 @@ class DrawnCase(Case):
         value = value.reshape(())[()]
         return math.inf if math.isnan(value.real) else value
 
+    def raised(self, values):
+        """Return what the energy raises of some values, after a comma, in the words of the first draw; or nothing."""
+        def said(values):
+            try:
+                self.run("energy", values)
+            except OUTSIDE as error:
+                return f", {error_text(error)}"
+            return ""
+
+        return said(values) and next(filter(None, map(said, [*self.all, values])))
+
     def at(self, x):
         """Return the energy with the block at a vector x."""
         return self.energy(self.with_block(x))
@@ -542,7 +553,8 @@ def energy_depends_on_block(thing, case):
     nothing = all(count == size for count, size in unmoved)
     if not all(count for count, _ in unmoved) or (isinstance(thing, Gradient) and not nothing):
         return nothing_of([], "in some draw each entry moves the energy; of others the gradient is 0")
-    return nothing_of([f"the energy does not depend on {'' if nothing else 'some entries of '}{block}"],
+    which = f"{'' if nothing else 'some entries of '}{block}{case.raised(case.values)}"
+    return nothing_of([f"the energy does not depend on {which}"],
                       "any minimiser, any gradient would hold of what does not appear")
 
 

@@ -240,7 +240,7 @@ def named_in(source):
                for number in range(int(first), int(last or first) + 1)]
     propositions = [f"ProxProp Prop. {number}" for several in re.findall(r"Prop\. ([\d, ]+)", source)
                     for number in re.findall(r"\d", several)]
-    return [*re.findall(r"LocoProp-[SM]|SIBP [Wb]|BackProp|FOOF|K-FAC|Gauss–Newton", source), *numbers, *propositions]
+    return [*re.findall(rf"\b(?:{NAMES})(?!\w)", source), *numbers, *propositions]
 
 
 def listing(code, tests, equations=tuple(EQUATIONS)):

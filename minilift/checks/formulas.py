@@ -31,7 +31,7 @@ def gradient_is_derivative(thing, case):
     x, got = case.block(), result_of(case)
     if wrong := form_reason(case, got):
         return Finding(math.inf, thing.tolerance, "it is of the block's form", (wrong,))
-    only_if(math.isfinite(case.at(x)), "the drawn point is outside the domain")
+    only_if(math.isfinite(case.at(x)), f"the drawn point is outside the domain{case.raised(case.values)}")
     tangents = Tangents(x.shape, np.random.default_rng(1))
     reference = gradient(case.at, x, tangents)
     only_if(np.all(np.isfinite(reference.value)), "the drawn point is too near the end of the domain")

@@ -80,7 +80,7 @@ def probed_around(case, u, local=False):
 def unusable(case, u, probed):
     """Return why probes around u can say nothing, or None."""
     if not math.isfinite(probed.value):
-        return "u⁺ is outside the domain: E(u⁺) is not finite"
+        return f"u⁺ is outside the domain: E(u⁺) is not finite{case.raised(case.with_block(u))}"
     if not in_set(case, u):
         return "u⁺ is not in the set on which project projects"
     if probed.inside < 0.05:

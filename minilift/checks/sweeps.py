@@ -40,7 +40,7 @@ def sweep_decreases(thing, case):
         energies.append(float(case.energy(path[-1])))
         if not math.isfinite(energies[-1]) or same_values(*path[-2:]):
             break
-    only_if(math.isfinite(energies[0]), "the drawn point is outside the domain")
+    only_if(math.isfinite(energies[0]), f"the drawn point is outside the domain{case.raised(case.values)}")
     finite = [abs(energy) for energy in energies if math.isfinite(energy)]
     number = float(np.max(np.diff(energies)) / (max(finite) + 1e-300))
     reason = ("a sweep leaves the domain of the energy, or the energy overflows" if len(finite) < len(energies)
@@ -128,7 +128,8 @@ def energy_depends_on_sweep(thing, case):
     counts = [unmoved_entries(replace(case, thing=Gradient(thing.energy, thing.sweep, names, thing.draw)), values)
               for values in case.all]
     moves_nothing = all(count == size for count, size in counts)
-    return nothing_of(["the energy does not depend on any of what the sweep returns"] * moves_nothing,
+    said = f"the energy does not depend on any of what the sweep returns{case.raised(case.values)}"
+    return nothing_of([said] * moves_nothing,
                       f"held constant, not in the sweep: {held}")
 
 

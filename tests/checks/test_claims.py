@@ -419,3 +419,18 @@ def test_a_result_cached_by_shape_is_named():
 def test_an_energy_that_overflows_is_said_to_rise():
     report = ml.verify(ml.Decreases(lambda z: (z**4).sum(), lambda z: {"z": -50 * z**3}))
     assert any("overflows" in check.reason for check in report.failures)
+
+
+def too_narrow(z, W):
+    return ((z @ W) ** 2).sum()
+
+
+@pytest.mark.parametrize("claim", [
+    ml.Argmin(too_narrow, lambda z: 0 * z, "z", lambda rng: {"z": rng.normal(size=(5, 3)), "W": np.ones((4, 3))}),
+    ml.Gradient(too_narrow, lambda z: 0 * z, "z", lambda rng: {"z": rng.normal(size=(5, 3)), "W": np.ones((4, 3))}),
+    ml.Decreases(too_narrow, lambda z: {"z": z / 2}, lambda rng: {"z": rng.normal(size=(5, 3)), "W": np.ones((4, 3))})],
+    ids=repr)
+def test_what_an_energy_raises_is_quoted(claim):
+    """A ValueError may be an end of the domain, or a mistake in the energy."""
+    reasons = [check.reason for check in ml.verify(claim).failures]
+    assert any("it raises ValueError: matmul: Input operand 1 has a mismatch" in reason for reason in reasons), reasons

@@ -113,9 +113,11 @@ def test_every_claim_about_an_equation_is_listed():
         "BackProp", "ProxProp (8)", "ProxProp (9)", "ProxProp (10)"]
     assert equations.named_in("LocoProp-S = ProxProp (13), Prop. 4, 5") == [
         "LocoProp-S", "ProxProp (13)", "ProxProp Prop. 4", "ProxProp Prop. 5"]
+    assert equations.named_in("ADMM u, dlADMM u; K-FAC average") == ["ADMM u", "dlADMM u", "K-FAC average"]
     found = {place.name for places in equations.claims().values() for place in places}
     named = {claim.measure.__name__ for claim in CLAIMS
-             if re.search(r"\(\d|Prop\. \d|LocoProp|SIBP W|BackProp|FOOF|K-FAC|Gauss", claim.source)}
+             if re.search(r"\(\d|Prop\. \d|LocoProp|SIBP W|BackProp|FOOF|K-FAC|Gauss|ADMM u|Lifted z|Matching",
+                          claim.source)}
     assert found == named
     assert all(equations.claims()[f"ProxProp Prop. {number}"] for number in (2, 3, 4, 5))
 

@@ -243,6 +243,17 @@ def test_the_reference_is_run_with_all_samples_and_names_the_mistake(net):
     verified(lambda block: ml.ProxProp(0.3).propose(block), like=ml.ProxProp(0.3), net=net, X=X, y=y)
 
 
+def test_an_energy_of_several_blocks_is_no_loss_and_a_block_of_it_may_be_claimed():
+    net, X, y = ml.mlp([3, 4, 2], seed=0, dtype=np.float64), np.ones((5, 3)), np.arange(5) % 2
+    energy, start = ml.BCD().energy(net, X, y), ml.BCD().start(net, net.propagate(X))
+    for thing in (energy, ml.energy.PenaltyEnergy(net, y)):
+        with pytest.raises(TypeError, match=f"thing is a {type(thing).__name__}, an energy of several blocks"):
+            ml.verify(thing)
+    verified(ml.Gradient(lambda z: energy.value(start.replaced("z", 1, z)),
+                         lambda z: energy.gradient("z", 1, start.replaced("z", 1, z)), "z",
+                         lambda rng: {"z": rng.normal(size=(5, 4))}))
+
+
 def test_where_the_reference_does_not_run_nothing_is_verified():
     report = ml.verify(tenth, like=ml.LocoProp("M", steps="exact"), net=LARGE["large"]())
     assert report.unverified.startswith("not verified: none of its equations")
