@@ -222,11 +222,12 @@ class Argmin(DrawnClaim):
     project : callable, optional
         For a set without interior (a sphere, a simplex): from u, or the tuple, to the nearest point of the set.
     local : bool, default False
-        Whether the claim is of a local minimiser only: probes are then short.
+        Whether the claim is of a local minimiser only: probes are then short, at most 1e-5 of u⁺'s size or of its step's,
+        the larger, and see an u⁺ that is off by about a hundredth of that, no less.
     tolerance : float, default 1e-7
         By how much a probe may be lower, relative to the decrease from the old value. An energy is flat around its
-        minimiser, so that 1e-7 of it allows u⁺ to be off by about 3e-4 of the step from the old value, the root; where
-        that is too much, `Equal` holds u⁺ against a dense formula, `Gradient` its optimality condition.
+        minimiser, so that 1e-7 of it allows u⁺ to be off by 3e-4 to 1e-3 of the step from the old value, the root and
+        more; where that is too much, `Equal` holds u⁺ against a dense formula, `Gradient` its optimality condition.
     name : str, optional
         For the report.
 

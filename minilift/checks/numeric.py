@@ -18,7 +18,7 @@ from minilift.checks.report import SINGLE, Finding, Guess
 
 COMPLEX_STEP = 1e-30
 STEPS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.04, 0.13, 0.4, 0.7, 1.0, 2.0, 4.0, 10.0)  # of a probe
-LOCAL = 4  # so many of them around a local minimiser
+LOCAL = 2  # so many of them around a local minimiser
 FLAT = 1e-6  # what short probes find less than this lower is flat to first order
 BENDS = (1e-4, 1e-3, 1e-2)  # steps at which a function's curvature is seen above rounding
 COORDINATES, RANDOM = 24, 16  # probes along so many coordinates and random directions at most

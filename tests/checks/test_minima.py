@@ -314,3 +314,10 @@ def near_minimiser(z):
     ids=["hard threshold", "double well", "scaled"])
 def test_no_reason_leads_astray(claim, words, astray):
     tells(words, astray, claim)
+
+
+@pytest.mark.parametrize(("local", "passes", "fails"), [(False, 1.0003, 1.002), (True, 1.003, 1.02)])
+def test_how_far_a_minimiser_may_be_off_is_as_documented(local, passes, fails):
+    passed = [ml.verify(ml.Argmin(lambda z, v: square(z - v) / 2, lambda v, k=k: k * v, "z", local=local)).passed
+              for k in (1.0, passes, fails)]
+    assert passed == [True, True, False]
