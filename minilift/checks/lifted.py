@@ -11,9 +11,19 @@ from dataclasses import replace
 import numpy as np
 
 from minilift.checks.minima import minimum_finding
-from minilift.checks.networks import as_base, class_of, compare_blocks, directions_of, fresh, kept, run_method
+from minilift.checks.networks import (
+    as_base,
+    class_of,
+    compare_blocks,
+    directions_of,
+    fresh,
+    kept,
+    net_case,
+    run_method,
+)
 from minilift.checks.numeric import Reference, compare, dense, gradient, tried
 from minilift.checks.report import Finding, claim, nothing_of, only_if, worst_of
+from minilift.layers.maps import Linear
 from minilift.methods import (
     ADMM,
     BCD,
@@ -26,6 +36,7 @@ from minilift.methods import (
     TargetPropagation,
 )
 from minilift.methods.lifted.matching import one_for_each
+from minilift.network import Network
 from minilift.support.backend import to_numpy
 
 DESCENDING = (BCD, ADMM, DLADMM, MAC, FenchelLifted, LPOM, LiftedBregman)
@@ -174,14 +185,27 @@ def blocks_descend(claimed, case):
        "BCD, ADMM, dlADMM, MAC, LPOM, Fenchel lifted, lifted Bregman")
 def blocks_are_argmins(claimed, case):
     method = told_as(claimed, DESCENDING, "a method of blocks")
-    small = case.net.depth > 1 and sum(theta.size for theta in case.theta[1:]) <= SMALL
-    only_if(small, "each block is probed on small networks alone")
+    case = probed_case(case)
     steps = visits(method, case)
     # of a block that is visited twice the last visit is probed: that none raises the energy is claimed of all
     last = {(block, l): visit for block, l, *visit in steps if prox_weight(method, block, l, case.net) is not None}
     findings = [block_finding(method, case, steps[0][3], *which, *visit) for which, visit in last.items()]
     only_if(findings, "none of its blocks is an argmin")
     return worst_of(findings)
+
+
+def probed_case(case):
+    """Return a case of which each block is probed: a small one itself, of one with three maps that with two units each.
+
+    On the first no block lies between two hidden layers.
+    """
+    if case.net.depth > 1 and sum(theta.size for theta in case.theta[1:]) <= SMALL:
+        return case
+    only_if(case.net.depth == 3, "each block is probed on small networks alone, and on narrow ones of three maps")
+    first, second = case.net.sigma[1:3]
+    net = Network([Linear(2, 2), first, Linear(2, 2), second, Linear(2, 2)], loss=case.net.loss_function)
+    rng = np.random.default_rng(int(1e6 * abs(case.X).sum()))  # another for another seed
+    return net_case(net, case.net.backend, rng, f"{case.label}, as 2-2-2-2, N = 3", 3, "random")
 
 
 @claim("method", "a sweep visits each block on which the energy depends", "θ_l, and all z_l and a_l of E",

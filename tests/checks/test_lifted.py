@@ -259,3 +259,21 @@ def test_a_subclass_with_another_sweep_is_remarked_and_like_judges_it():
     assert report.passed, report
     assert any("in the order of BCD" in check.why for check in report.skipped)
     assert not ml.verify(Forwards(), net=net, like=ml.BCD()).passed
+
+
+@pytest.mark.parametrize("block", ["theta", "z", "a"])
+def test_a_block_between_hidden_layers_that_stops_short_is_found(block):
+    class Short(ml.BCD):
+        def schedule(self, energy):
+            for kind, l, update in super().schedule(energy):
+                yield kind, l, partial(self.most_of, kind, update) if self.is_inner(energy, kind, l) else update
+
+        def is_inner(self, energy, kind, l):
+            return kind == block and energy.net.depth > 2 and l + (kind != "theta") > 1 and l < energy.net.depth
+
+        def most_of(self, kind, update, l, variables):
+            old = getattr(variables, kind)[l]
+            return old + 0.9 * (update(l, variables) - old)
+
+    net = ml.mlp([2, 5, 3, 3], "relu", seed=0)
+    assert "0.9 times the step" in reasons(ml.verify(Short(2.0, alpha=0.5), net=net))
