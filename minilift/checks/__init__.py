@@ -187,8 +187,8 @@ def kind_of(thing):
     if isinstance(thing, DrawnClaim) or getattr(thing, "kind", None) in ("map", "join", "transfer"):
         return thing.kind
     if isinstance(thing, (LiftedEnergy, Penalties)):
-        raise TypeError(f"verify: thing is a {type(thing).__name__}, an energy of several blocks; verify its method, or "
-                        "claim a block of it, as in Gradient(lambda z: energy.value(start.replaced('z', 1, z)), "
+        raise TypeError(f"verify: thing is a {type(thing).__name__}, an energy of several blocks; verify its method, "
+                        "or claim a block of it, as in Gradient(lambda z: energy.value(start.replaced('z', 1, z)), "
                         "lambda z: energy.gradient('z', 1, start.replaced('z', 1, z)), 'z', draw)")
     if hasattr(thing, "gradient") and hasattr(thing, "value"):
         return "loss"

@@ -222,8 +222,8 @@ class Argmin(DrawnClaim):
     project : callable, optional
         For a set without interior (a sphere, a simplex): from u, or the tuple, to the nearest point of the set.
     local : bool, default False
-        Whether the claim is of a local minimiser only: probes are then short, at most 1e-5 of u⁺'s size or of its step's,
-        the larger, and see an u⁺ that is off by about a hundredth of that, no less.
+        Whether the claim is of a local minimiser only: probes are then short, at most 1e-5 of u⁺'s size or of its
+        step's, the larger, and see an u⁺ that is off by about a hundredth of that, no less.
     tolerance : float, default 1e-7
         By how much a probe may be lower, relative to the decrease from the old value. An energy is flat around its
         minimiser, so that 1e-7 of it allows u⁺ to be off by 3e-4 to 1e-3 of the step from the old value, the root and
