@@ -45,7 +45,7 @@ INNER = {
     "PrincipalAxes", "local", "direct_solution", "many_rows", "quick_solve", "careful_solve", "rounding_error",
     "measured_error", "unevenness_and_norm",
     "of_least_norm", "newton_steps", "from_afar", "nearest_to_zero", "rounding_of_gradient",
-    "rounding_of_value", "norm", "ratio", "check", "shifted",
+    "norm", "ratio", "check", "shifted",
 }
 HELPERS = {
     "check_range", "cifar10_part", "draw_curves", "flat_images", "idx_pair", "idx_set", "toy_arguments",
@@ -77,8 +77,8 @@ KERNELS = {
     "Gram": {"adjoint", "apply", "inner", "lift", "lower", "output_change", "product",
         "rounding_of_lower", "solve", "squared_norm", "total", "whole"},
     "LocalProblem": {"descent", "gradient_norm", "inner", "objective", "of_units", "squared_norm", "step", "total"},
-    "MatchingLoss": {"curvature", "gradient", "model", "value"},
-    "SquaredFit": {"curvature", "gradient", "model", "value"},
+    "MatchingLoss": {"curvature", "gradient", "model", "rounding", "value"},
+    "SquaredFit": {"curvature", "gradient", "model", "rounding", "value"},
     "Penalties": {"activation_gap", "gradient_a", "gradient_phi", "gradient_theta", "gradient_z", "inputs",
         "map_gap", "phi", "terms", "value"},
 }

@@ -72,6 +72,10 @@ class Gap:
                              f"or of images or sequences, as z, got {shown(array)}")
         self.f, self.z, self.signal = f, z, signal
 
+    def rounding(self, model, size=0.0):
+        """Return that of h in a `Model`, of each unit, as if each of its N terms were of the size of 1, or of z."""
+        return 8 * np.finfo(model.z.dtype).eps * (abs(model.value) + len(model.z) * (1 + size))
+
     def of_rows(self, rows):
         """Return the part of the gap that belongs to some rows, a slice."""
         if type(rows) is not slice:
@@ -204,6 +208,12 @@ class SquaredFit(Gap):
         residual = self.f.forward(z) - self.f_k
         residual += self.signal
         return self.xp.einsum("ij,ij->j", residual, residual)
+
+    def rounding(self, model, size=0.0):
+        """Return that of h in a `Model`, of each unit: it sums squares r², and r is rounded as f(z_k) and s are."""
+        eps, terms = np.finfo(model.z.dtype).eps, (self.f_k, self.signal)
+        of_r = 4 * eps * sum(self.xp.einsum("ij,ij->j", x, x) for x in terms) ** 0.5
+        return 4 * eps * len(model.z) ** 0.5 * model.value + of_r * (2 * model.value ** 0.5 + of_r)
 
     def gradient(self, z):
         r"""Return :math:`\nabla h(z) = 2 f'(z) \odot (f(z) - T)`."""

@@ -485,7 +485,7 @@ def newton_steps(problem, careful, u, tolerance, first=None):
             return best, step, least, True
         p = newton_direction(careful, model, q, min(0.1, max(size / first, 1e-4)))
         slope = careful.inner(p, q)
-        gain = rounding_of_value(model, z, float(abs(z).max()))
+        gain = careful.gap.rounding(model, float(abs(z).max()))
         stalled = waited > PATIENCE and bool((slope <= gain).all())
         at = at.plus(line_search(careful, at, p, model, slope, careful.xp.ones_like(model.value)), p)
     return best, NEWTON_STEPS, least, False
@@ -589,11 +589,6 @@ def rounding_of_gradient(problem, careful, model, z, u):
     return reach * (4 * np.finfo(z.dtype).eps * terms + np.finfo(problem.z.dtype).eps * norm(gap.signal))
 
 
-def rounding_of_value(model, z, size=0.0):
-    """Return the rounding of a gap's value of each unit: each of its N terms is rounded at the size of 1, or of z."""
-    return 8 * np.finfo(z.dtype).eps * (abs(model.value) + len(z) * (1 + size))
-
-
 def line_search(problem, at, p, model, slope, length=None):
     r"""Return a step length along p for each unit that satisfies Armijo's condition, 0 where none is found.
 
@@ -629,7 +624,7 @@ def line_search(problem, at, p, model, slope, length=None):
     double = length is not None
     if not double:
         length = ratio(slope, problem.total(p.change, model.curvature(p.change)) + damping * norm_p)
-    slack = rounding_of_value(model, z)
+    slack = gap.rounding(model)
     for _ in range(HALVINGS):
         trial = objective(length)
         fails = ~(trial <= model.value - ARMIJO * length * slope + slack) & (length != 0)

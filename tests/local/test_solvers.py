@@ -224,6 +224,31 @@ def test_without_a_signal_there_is_no_residual(rng):
         assert not solution.value.any()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_small_objective_does_not_rise_either(dtype):
+    """A sum of squares of size 1e-8 rounds far below the rounding of 1: past the kink of a ReLU it is a hundredfold."""
+    a, z, s = (np.array(column, dtype)[:, None] for column in ([0.1, -1.0], [1.0, -1e-6], [1e-4, 0.0]))
+    problem = LocalProblem(Gram(a, bias=False), z, SquaredFit(ml.ReLU(), z, s), 2e-4)
+    start = problem.objective(np.zeros((1, 1), dtype))
+    for steps in (1, 2, 5):
+        assert problem.objective(fletcher_reeves(problem, steps).value) <= 1.001 * start
+
+
+@pytest.mark.parametrize("f", [ml.ReLU(), ml.Tanh(), ml.Softplus()], ids=repr)
+@pytest.mark.parametrize("size", [1e-2, 1e-4, 1e-6])
+@pytest.mark.parametrize("rows", [3, 1000])
+def test_what_a_squared_fit_takes_for_rounding(rng, f, size, rows):
+    """It is above that of h in float32, or a search would halve in vain, and far below h, or it would do nothing."""
+    z = rng.standard_normal((rows, 50)).astype(np.float32)
+    s = (size * rng.standard_normal(z.shape)).astype(np.float32)
+    gap, double = SquaredFit(f, z, s), SquaredFit(f, z.astype(np.float64), s.astype(np.float64))
+    at = (z + size * rng.standard_normal(z.shape)).astype(np.float32)
+    model, rounding = gap.model(at), gap.rounding(gap.model(at))
+    assert rounding.dtype == np.float32
+    assert (abs(model.value - double.value(at.astype(np.float64))) <= rounding).all()
+    assert (rounding <= 2e-5 / size * model.value).all()
+
+
 def test_a_damping_of_numpys_promotes_nothing(rng):
     a, z, g = rng.standard_normal((3, 6, 2)).astype(np.float32)
     problem = LocalProblem(Gram(a), z, SquaredGap(z, g), np.float64(0.5))
