@@ -477,11 +477,11 @@ def bench_ranks(options):
 
 QUICK = ["small"]  # the networks that are measured without --all
 DEFAULTS = {"network": QUICK, "contender": [*OURS, *OTHERS], "backend": "numpy", "data": None, "all": False,
-            "batch": None, "cluster": None}
+            "batch": None, "cluster": None, "rounds": 7}
 BELONGS = {  # the benchmarks that an option is for, where it is not for all
     "network": ("step", "profile", "memory", "race", "ranks"), "contender": ("step", "scale", "memory", "race"),
     "backend": ("step", "profile", "solve", "scale", "memory"), "data": ("step", "profile", "race"),
-    "batch": ("ranks",), "cluster": ("race",)}
+    "batch": ("ranks",), "cluster": ("race",), "rounds": ("step", "profile", "solve", "scale", "ranks", "import")}
 SECONDS = {"step": 50, "profile": 10, "solve": 20, "scale": 40, "memory": 50, "import": 20, "ranks": 90}
 LARGE = 600  # seconds that all networks or many rounds take at least
 
@@ -497,7 +497,7 @@ def add_arguments(parser):
     add("--all", action="store_true", help="measure all networks and all sizes: ten minutes or more")
     add("--contender", nargs="+", metavar="NAME",
         help=f"contenders to measure (default: all of {', '.join([*OURS, *OTHERS])}; of a race: {'; '.join(NAMES)})")
-    add("--rounds", type=whole, default=7, help="turns of each contender (default: 7)")
+    add("--rounds", type=whole, help="turns of each contender (default: 7)")
     add("--threads", type=whole, default=os.cpu_count(), help="of NumPy and PyTorch (default: as many as cores)")
     add("--backend", metavar="{numpy,cupy}",
         help="array library of minilift (default: numpy); with cupy PyTorch runs on CUDA")
@@ -526,7 +526,8 @@ def lasting(options):
         alone = sum(COURSE_SECONDS[network] for network in options["network"])
         share = min(1.0, len(options["contender"]) / len(NAMES))
         return about(alone * share * longer) if options["data"] is None else "hours"
-    if options["what"] != "import" and (options["all"] or options["network"] != QUICK or options["rounds"] > 7):
+    many = options["rounds"] > DEFAULTS["rounds"]
+    if options["what"] != "import" and (options["all"] or options["network"] != QUICK or many):
         return f"{about(LARGE * longer)} or more"
     return about(SECONDS[options["what"]] * longer)
 
@@ -578,10 +579,10 @@ def measure(options):
     if not rows:
         raise ValueError(f"--contender: nothing was measured: bench {options['what']} has no step of "
                          f"{', '.join(options['contender'])} on {', '.join(options['network'])}")
-    idle = ["network"] * options["all"] + ["rounds"] * (options["what"] == "race")
+    idle = ["network"] * options["all"] + ["rounds"] * (options["what"] not in BELONGS["rounds"])
     left_out = ("what", "output", *idle)
     given = {name: value for name, value in options.items() if name not in left_out}
-    usual = {name: value for name, value in DEFAULTS.items() if name != "network"}  # which is always said
+    usual = {name: value for name, value in DEFAULTS.items() if name not in ("network", "rounds")}  # always said
     about = {"command": command_line(f"minilift bench {options['what']}", given, usual),
              "machine": {**machine(), "load before": load}}
     path = Path(options["output"]) / options["what"]

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import io
 import math
 import re
 import time
@@ -166,8 +167,7 @@ def run(arguments):
     check_counts(vars(arguments), "samples", "epochs", "batch", "repeats", "threads")
     whole_number("--seed", arguments.seed, least=0)
     check_address(arguments.cluster)
-    with naming("--output"):
-        plots.checked_format(arguments.output)
+    check_figure(arguments.output)
     twice = [spec for spec, count in Counter(arguments.methods).items() if count > 1]
     if twice:
         raise ValueError(f"--methods: {twice[0]!r} is given twice")
@@ -178,10 +178,10 @@ def run(arguments):
     seeds = range(arguments.seed, arguments.seed + arguments.repeats)
     print(task.describe(), flush=True)
     with threadpool_limits(arguments.threads, user_api="blas"):
+        epochs = epochs_of_each(task, len(set(arguments.steps)), len(seeds))
+        needed = sum(seconds_needed(task, contender, epochs) for contender in contenders)  # which refuses what it must
         if not arguments.quiet:
-            epochs = epochs_of_each(task, len(set(arguments.steps)), len(seeds))
-            note(f"{about(sum(seconds_needed(task, contender, epochs) for contender in contenders))}; "
-                 f"then two tables and the figure {arguments.output}")
+            note(f"{about(needed)}; then two tables and the figure {arguments.output}")
         with cluster(arguments.cluster):
             results = compare(task, contenders, sorted(set(arguments.steps)), seeds, not arguments.quiet,
                               arguments.threads)
@@ -195,6 +195,14 @@ def run(arguments):
         plots.save(energies, path)
         print(f"energies: {path}")
     return 0
+
+
+@naming("--output", Exception)
+def check_figure(path):
+    """Raise an error now, not after all runs, if no figure can be made for a file: .pgf, say, wants a LaTeX."""
+    figure = plots.new_figure(1, 1)
+    figure.suptitle("x")
+    figure.savefig(io.BytesIO(), format=plots.checked_format(path))
 
 
 # ---- what is trained
@@ -269,7 +277,7 @@ class Task:
     def describe(self):
         """Return the setting in one line."""
         layers = "-".join(map(str, self.widths))
-        hidden = ", ".join(dict.fromkeys(self.activation))
+        hidden = ", ".join(dict.fromkeys(self.activation)) or "no hidden layer"
         kind = "network" if self.net == "mlp" else self.net
         return (f"{self.data.name} ({len(self.data.X_train)} training samples), {kind} {layers} ({hidden}), "
                 f"{self.epochs} epoch{'s' * (self.epochs > 1)}, batch {self.batch}, {self.optimizer_name}")

@@ -131,7 +131,7 @@ def size_axis(axes, label, sizes):
 # ---- experiments
 
 
-def steps_figure(experiment, results, data):
+def steps_figure(plan, results, data):
     """Return a figure of the final training loss against the step size, the paper's numbers in thin lines.
 
     A method that diverged has a cross above the axes, in a row of its own.
@@ -145,21 +145,21 @@ def steps_figure(experiment, results, data):
         crosses = steps[~trained]
         axes.plot(crosses, np.full(len(crosses), 1.02 + 0.025 * row), "x", color=style["color"], markersize=5,
                   markeredgewidth=1.5, transform=axes.get_xaxis_transform(), clip_on=False)
-        if label in experiment.paper:
-            paper = [math.nan if loss is None else loss for loss in experiment.paper[label]]
+        if label in plan.what.paper:
+            paper = [math.nan if loss is None else loss for loss in plan.what.paper[label]]
             axes.plot(TABLE1_STEPS, paper, linewidth=0.8, alpha=0.6, fillstyle="none", **style)
     axes.set(xscale="log", yscale="log", xlabel="τ", ylabel="training loss at the end")
-    epochs = len(results.records[0]["history"]) - 1
-    axes.set_title(f"{data}, {epochs} epochs; thin: the paper's, CIFAR-10, 50 epochs\n"
+    axes.set_title(f"{data}, {plan.setting.epochs} epochs; thin: the paper's, CIFAR-10, 50 epochs\n"
                    "crosses: diverged, from below in the legend's order", fontsize=10, pad=8 + 8 * len(results.labels))
     axes.legend(frameon=False, fontsize=9)
     return figure
 
 
-def curves_figure(experiment, results, data):
+def curves_figure(plan, results, data):
     """Return a figure of training losses over epochs and seconds, and of validation accuracies where there are any."""
     from matplotlib.ticker import MaxNLocator
 
+    experiment = plan.what
     runs = {label: results.measured(data, label, itemgetter("history")) for label in results.labels}
     accuracy = all("val_accuracy" in history for histories in runs.values() for history in histories)
     longer = {label.removesuffix(" long"): label for label in runs if label.endswith(" long")}

@@ -163,20 +163,28 @@ def folder_of(plan, folder):
 
 
 def claim_folder(plan, folder):
-    """Write down the settings of a results folder, or make sure that it has the same ones and whole results."""
+    """Write down the settings of a results folder, or make sure that it has the same ones and whole results.
+
+    The number of seeds may be another: each run is kept under its seed.
+    """
     mine = {"experiment": plan.experiment, "scale": plan.scale, "setting": asdict(plan.setting),
             "backend": plan.backend, "data": {name: fingerprint(load_data(plan, name)) for name in plan.setting.data}}
     mine, path = json.loads(json.dumps(mine)), folder / "settings.json"
     writable_folder(folder / "runs")
     if not path.exists():
         write_text(path, json.dumps(mine, indent=1))
-    theirs = read_json(path, "the settings of minilift reproduce", dict)
+    theirs = read_json(path, "the settings of minilift reproduce", partial(with_seeds, seeds=plan.setting.seeds))
     differing = [name for name in mine if mine[name] != theirs.get(name)]
     if differing:
         raise ValueError(f"{folder} holds results of other settings ({', '.join(differing)} differ from its "
                          "settings.json); choose another folder with --output")
     for record in (folder / "runs").glob("*.json"):
         read_record(record)
+
+
+def with_seeds(settings, seeds):
+    """Return the settings of a results folder with another number of seeds."""
+    return {**settings, "setting": {**settings["setting"], "seeds": seeds}}
 
 
 def fingerprint(data):

@@ -38,7 +38,7 @@ def write_results(plan, results, folder):
     write_text(folder / "results.csv", csv_text(about["runs"]))
     write_text(folder / "results.txt", report(about))
     for data in results.data:
-        plots.save(draw(plan.what, results, data), folder / f"{data}.png")
+        plots.save(draw(plan, results, data), folder / f"{data}.png")
 
 
 def summary(record):

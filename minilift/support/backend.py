@@ -15,6 +15,7 @@ from functools import cache
 import numpy as np
 
 from minilift.support.arguments import known_name
+from minilift.support.terminal import how_to_install
 
 BACKENDS = ("numpy", "cupy")
 KINDS = {"real": ("f", "floating-point numbers"), "whole": ("iu", "whole numbers"), "any": ("biuf", "numbers")}
@@ -48,8 +49,8 @@ def get_module(backend):
     try:
         import cupy
     except ImportError as error:
-        raise RuntimeError("backend='cupy': CuPy is not installed; install minilift[cupy] or the CuPy wheel "
-                           "that matches your CUDA version") from error
+        raise RuntimeError("backend='cupy': CuPy is not installed; install the CuPy wheel that matches your CUDA "
+                           f"version, or that for CUDA 12 with: {how_to_install('cupy')}") from error
     try:  # that cupy imports says nothing about a GPU: ask one to add
         answer = float(cupy.ones(2).sum())
     except Exception as error:

@@ -21,6 +21,7 @@ import numpy as np
 
 from minilift.support.backend import array_module, to_numpy
 from minilift.support.files import checksum
+from minilift.support.terminal import how_to_install
 
 # how the launchers of MPI tell a process how many were started; SLURM_NTASKS stands in every shell of a Slurm job
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "PMIX_SIZE", "SLURM_STEP_NUM_TASKS")
@@ -87,7 +88,8 @@ class Team:
         try:
             from mpi4py import MPI
         except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py is there, a library of MPI is not
-            raise RuntimeError(f"Team.mpi: mpi4py cannot be imported ({error}); install minilift[mpi]") from error
+            raise RuntimeError(f"Team.mpi: mpi4py cannot be imported ({error}); install with: "
+                               f"{how_to_install('mpi')}") from error
         team = cls(MPI.COMM_WORLD, brief)
         if team.size == 1 < started():
             raise RuntimeError(f"Team.mpi: {started()} processes were started, but mpi4py sees one: they belong to two "

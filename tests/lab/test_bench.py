@@ -282,7 +282,8 @@ def test_wrong_options_are_refused_before_anything_is_measured(words, message, t
     ("solve", ("--network", "wide"), "--network belongs to bench step, profile, memory, race, ranks, got bench solve"),
     ("profile", ("--contender", "FOOF"), "--contender belongs to"), ("step", ("--batch", "9"), "--batch belongs"),
     ("race", ("--backend", "cupy"), "--backend belongs"), ("memory", ("--data", "images.npz"), "--data belongs"),
-    ("step", ("--cluster", "tcp://a:1"), "--cluster belongs to bench race, got bench step")])
+    ("step", ("--cluster", "tcp://a:1"), "--cluster belongs to bench race, got bench step"),
+    ("memory", ("--rounds", "50"), "--rounds belongs"), ("race", ("--rounds", "50"), "--rounds belongs")])
 def test_an_option_is_refused_where_it_does_nothing(what, words, message):
     with pytest.raises(ValueError, match=message):
         bench.run(parsed(what, *words))
@@ -309,7 +310,8 @@ def test_a_users_images_are_those_of_the_networks_that_take_them(tmp_path):
 
 def results(folder, what, *words, own_process=False):
     """Measure once, as a user would in a process of its own or in this one; return what is written."""
-    arguments = parsed(what, "--rounds", "1", "--threads", "1", "--output", str(folder), *words)
+    rounds = ["--rounds", "1"] * (what in bench.BELONGS["rounds"])
+    arguments = parsed(what, *rounds, "--threads", "1", "--output", str(folder), *words)
     assert (bench.run(arguments) if own_process else bench.measure(bench.checked_options(arguments))) == 0
     assert (folder / f"{what}.png").stat().st_size > 5000
     return json.loads((folder / f"{what}.json").read_text()), (folder / f"{what}.txt").read_text()

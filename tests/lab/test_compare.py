@@ -416,6 +416,28 @@ def test_the_command_prints_tables_and_saves_the_figure(tmp_path, monkeypatch, c
     assert {name for name, _ in finished[6:-6]} == set(methods)  # the other seed of the search
 
 
+def test_what_a_method_cannot_train_is_refused_before_the_others_run(monkeypatch, capsys):
+    """Quiet or not."""
+    from minilift import cli
+    monkeypatch.setattr(compare, "compare", lambda *arguments: pytest.fail("hours of runs"))
+    for quiet in ([], ["--quiet"]):
+        assert cli.main(["compare", "--net", "resnet", "--methods", "backprop", "bcd", *quiet]) == 2
+        assert "BCD: expects a chain of Linear maps" in capsys.readouterr().err
+
+
+def test_a_figure_that_cannot_be_made_is_an_error_before_all_runs(monkeypatch, capsys):
+    from matplotlib.figure import Figure
+
+    from minilift import cli
+
+    def without_latex(self, file, format):
+        raise RuntimeError(f"'xelatex' not found, which .{format} needs")
+    monkeypatch.setattr(Figure, "savefig", without_latex)
+    monkeypatch.setattr(compare, "make_task", lambda arguments: pytest.fail("hours of runs"))
+    assert cli.main(["compare", "--output", "x.pgf"]) == 2
+    assert "--output: 'xelatex' not found, which .pgf needs" in capsys.readouterr().err
+
+
 def test_quiet_means_no_bars_and_runs_are_repeatable(tmp_path, capsys):
     from minilift import cli
     argv = ["compare", "--quiet", "--epochs", "2", "--samples", "100", "--steps", "1", "--methods", "cg3",
@@ -486,6 +508,7 @@ def test_the_page_shows_both_tables_and_how_the_step_size_is_chosen():
 def test_the_setting_is_said_in_a_line():
     assert task("--optimizer", "nesterov").describe() == (
         "digits (200 training samples), network 64-16-10 (relu), 4 epochs, batch 100, nesterov")
+    assert "network 64-10 (no hidden layer), 4 epochs" in task("--layers", "64,10").describe()
 
 
 def test_a_convnet_is_made_for_the_images():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from minilift import cli, datasets
-from minilift.lab import bench, experiments, reproduce
+from minilift.lab import bench, experiments, figures, reproduce
 from minilift.lab.experiments import EXPERIMENTS, Plan, Setting
 from minilift.lab.results import section, with_section
 from minilift.lab.runs import Job, Results, final_loss
@@ -109,6 +109,16 @@ def test_a_folder_with_other_settings_is_refused(tmp_path):
     reproduce.claim_folder(plan_of(), tmp_path)
     with pytest.raises(ValueError, match=r"other settings \(setting, data differ.*--output"):
         reproduce.claim_folder(plan_of(samples=130), tmp_path)
+
+
+def test_further_seeds_are_run_beside_those_that_are_there(tmp_path):
+    reproduced("proxprop-fig2", tmp_path)
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*.json")}
+    both = reproduced("proxprop-fig2", tmp_path, seeds=2)
+    assert both.seeds == [0, 1]
+    assert len(both.records) == 2 * len(kept)
+    assert all(path.stat().st_mtime_ns == before for path, before in kept.items())
+    assert reproduced("proxprop-fig2", tmp_path).seeds == [0]
 
 
 def test_a_folder_of_other_data_is_refused(tmp_path, monkeypatch):
@@ -272,6 +282,12 @@ def test_divergence_is_a_result():
 
 
 # ---- files
+
+
+def test_the_figure_of_step_sizes_says_the_plans_epochs_whatever_diverged():
+    runs = [record("backprop", 50, [2.3], diverged=True), record("backprop", 0.1, [2.3, 1.0, 0.5])]
+    figure = figures.steps_figure(plan_of("proxprop-table1", epochs=2), Results(runs), "digits")
+    assert "digits, 2 epochs;" in figure.axes[0].get_title()
 
 
 def test_results_are_written_as_json_and_csv_with_all_that_is_needed_to_believe_them(tmp_path):
