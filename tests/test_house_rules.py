@@ -30,8 +30,8 @@ ROOMS = ["support", "download", "datasets", "layers", "local", "graph", "energy"
          "methods", "training", "estimators", "diagram", "plots", "checks", "lab", "course", "reference", "cli",
          "__main__"]
 # Within a folder likewise: a file may import those before it.
-FILES = {"support": ["spellings", "commands", "tables", "arguments", "settings", "backend", "files", "parallel",
-                     "signals", "terminal", "options"],
+FILES = {"support": ["spellings", "commands", "tables", "arguments", "signals", "terminal", "settings",
+                     "backend", "files", "parallel", "options"],
          "layers": ["base", "gram", "maps", "joins", "convolution", "activations", "pooling", "normalization",
                     "losses"],
          "local": ["problems", "minimisers", "solvers", "fits", "activation_problem"],
