@@ -60,7 +60,8 @@ ABSTRACT = {"Loss", "Optimizer"}  # their methods are called on what derives fro
 # Likewise methods: the arithmetic of layers, losses and local problems, in every step, on arrays that are in order.
 KERNELS = {
     "Optimizer": {"check_fits"},
-    "Network": {"checked_state", "commit", "parameters_text", "propagate", "rows_of_names", "to_backend", "total"},
+    "Network": {"checked_state", "commit", "in_batches", "outputs", "parameters_text", "propagate", "rows_of_names",
+        "to_backend", "total"},
     "layer": {"adjoint", "adjoint_input", "adjoint_inputs", "adjoint_theta", "apply", "at_outputs",
         "columns", "commit", "conjugate", "derivative", "for_images", "forward", "gather", "gradients", "gram",
         "height", "in_range", "initial_theta", "integral", "inverse", "mean", "on_backend", "output_shape", "rows",
