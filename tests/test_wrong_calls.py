@@ -78,6 +78,7 @@ KERNELS = {
     "Gram": {"adjoint", "apply", "inner", "lift", "lower", "output_change", "product",
         "rounding_of_lower", "solve", "squared_norm", "total", "whole"},
     "LocalProblem": {"descent", "gradient_norm", "inner", "objective", "of_units", "squared_norm", "step", "total"},
+    "Gap": {"rounding"},
     "MatchingLoss": {"curvature", "gradient", "model", "rounding", "value"},
     "SquaredFit": {"curvature", "gradient", "model", "rounding", "value"},
     "Penalties": {"activation_gap", "gradient_a", "gradient_phi", "gradient_theta", "gradient_z", "inputs",
