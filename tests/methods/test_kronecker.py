@@ -194,6 +194,33 @@ def test_the_running_factors_are_averages_of_those_of_the_batches():
         assert_close("d", d, np.linalg.solve(S + 0.1 * np.eye(len(S)), left.T).T, 1e-11)
 
 
+@pytest.mark.parametrize(("mean", "shape"), [(0, (100, 200)), (1000, (100, 200)), (1000, (300, 50))])
+@pytest.mark.parametrize("method", [ml.FOOF(0.01, decay=0.9), ml.KFAC(0.01, "empirical", decay=0.9),
+                                    ml.KFAC(0.01, "empirical", "exact", decay=0.9)], ids=repr)
+def test_running_factors_in_float32_on_raw_data(mean, shape, method, rng):
+    """As accurate as a step without a decay: data far from 0 are not squared, nor multiplied by signals, in float32."""
+    X, y, directions = mean + rng.standard_normal(shape, dtype=np.float32), rng.integers(0, 3, shape[0]), []
+    theta = ml.mlp([shape[1], 16, 3], "tanh").theta
+    theta[1][-1] -= mean * theta[1][:-1].sum(axis=0)  # or tanh would be saturated
+    for dtype in (np.float32, np.float64):
+        net = ml.mlp([shape[1], 16, 3], "tanh", dtype=dtype)
+        net.theta = [None, *(own.astype(dtype) for own in theta[1:])]
+        method.reset()
+        directions.append(method.direction(net, X.astype(dtype), y)[1][0])
+        assert directions[-1].dtype == dtype
+    assert_close("d", *directions, 2e-3)
+
+
+def test_pixels_from_0_to_255_leave_a_running_factor_positive_definite(rng):
+    digits = ml.datasets.digits()
+    X = np.kron(digits.X_train[:200].reshape(-1, 8, 8), np.ones((1, 2, 2))).reshape(200, -1)
+    X = (255 * X + rng.integers(0, 3, X.shape)).astype(np.float32)
+    for method in (ml.FOOF(0.001, decay=0.9), ml.KFAC(0.001, "empirical", decay=0.9)):
+        history = ml.fit(ml.mlp([256, 16, 10]), (X, digits.y_train[:200]), method, ml.SGD(0.01), epochs=1,
+                         batch_size=100, progress=False)
+        assert history.status == "completed"
+
+
 def test_foof_solves_with_the_average_of_proxprops_gram_matrices():
     # holds FOOF, K-FAC average
     case, method, grams = random_case(4, [4, 6, 3], 9, ["tanh"], ml.SquaredError()), ml.FOOF(0.1, decay=0.5), []

@@ -23,6 +23,7 @@ import minilift as ml
 from minilift.cli import main
 from minilift.layers.gram import Gram
 from minilift.local.solvers import conjugate_gradients, damped_solve
+from minilift.methods.backward import kronecker
 from minilift.support import parallel
 from minilift.support.parallel import Team, share_of
 from minilift.training.ranks import (
@@ -129,6 +130,14 @@ def test_norms_dropout_convolutions_and_shared_maps(make, name):
 @pytest.mark.parametrize("name", ["backprop", "exact", "rmsprop", "running foof", "kfac empirical"])
 def test_ranks_without_a_row(make, name):
     """Batches of three for four ranks: one has no row."""
+    targets = TARGETS if make is with_shared_map else Y
+    assert_same(make, lambda: copy.deepcopy(METHODS[name]), 4, batch_size=3, targets=targets)
+
+
+@pytest.mark.parametrize("make", [plain, convolutional, with_shared_map])
+@pytest.mark.parametrize("name", ["running foof", "running kfac", "kfac exact"])
+def test_running_factors_formed_in_float64(make, name, monkeypatch):
+    monkeypatch.setattr(kronecker, "SEEN", 0.0)  # as if rounding were seen beside any damping
     targets = TARGETS if make is with_shared_map else Y
     assert_same(make, lambda: copy.deepcopy(METHODS[name]), 4, batch_size=3, targets=targets)
 

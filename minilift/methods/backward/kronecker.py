@@ -26,11 +26,13 @@ import numpy as np
 
 from minilift.layers.activations import Softmax
 from minilift.layers.gram import Gram, parameter_gram
-from minilift.local.solvers import damped_solve, shifted
+from minilift.local.solvers import damped_solve, norm, shifted
 from minilift.methods.backward.sweep import Method, sweep
 from minilift.optim import as_number
 from minilift.support.arguments import instance_of, known_name, number_between, positive_number, whole_number
 from minilift.support.backend import array_module, real_array, spd_solve, to_numpy
+
+SEEN = 0.1  # rounding of a Gram matrix in the dtype of the data, as a share of the damping, from which it takes float64
 
 
 class FOOF(Method):
@@ -44,7 +46,7 @@ class FOOF(Method):
         Weight of the past in the running average of A, in [0, 1): in step k it is min(1 − 1/k, decay), so that the
         first factors are plain means (Martens and Grosse, section 5). Without it each batch is solved on the smaller
         of its two sides. With it a matrix of size n_in + 1 is factorised in float64 in every step, which for wide maps
-        takes many times as long.
+        takes many times as long. For raw data, with values up to 255 say, it is formed in float64 as well.
 
     Raises
     ------
@@ -94,9 +96,20 @@ class FOOF(Method):
         r"""Return the Gram operator of the map's input, whose `matrix` is N times the running A if there is a decay."""
         gram = block.phi.gram(block.a, side="parameter" if self.decay else side)
         if self.decay:
-            gram.matrix /= self.samples
-            gram.matrix = self.samples * self.average(f"A/{block.k}", gram.matrix)
+            matrix = (gram.in_double() if self.rounding_is_seen(gram) else gram).matrix
+            matrix /= self.samples
+            gram.matrix = self.samples * self.average(f"A/{block.k}", matrix)
         return gram
+
+    def rounding_is_seen(self, gram):
+        """Whether rounding of the data's dtype, at the size of the Gram matrix, is seen beside the damping."""
+        return np.finfo(gram.a.dtype).eps * norm(gram.matrix) > SEEN * self.samples * self.damping
+
+    def lowered(self, gram, g):
+        r"""Return :math:`\tilde a^Tg`, in float64 where the damping would magnify its rounding."""
+        if not self.rounding_is_seen(gram):
+            return gram.adjoint(g)
+        return gram.in_double().adjoint(gram.whole(g).astype(np.float64))
 
     def solve(self, gram, g, damping):
         r"""Return :math:`(A + \lambda I)^{-1}\tilde a^Tg/N`."""
@@ -107,7 +120,7 @@ class FOOF(Method):
         if gram.a.ndim == 2 and gram.samples < g.shape[1]:  # fewer right-hand sides; patches are never formed
             rows = Gram(gram.whole(gram.a), "parameter", gram.bias)
             return spd_solve(matrix, rows.adjoint(gram.xp.eye(rows.height, dtype=g.dtype))) @ gram.whole(g)  # FOOF
-        return spd_solve(matrix, gram.adjoint(g))  # FOOF
+        return spd_solve(matrix, self.lowered(gram, g)).astype(g.dtype, copy=False)  # FOOF
 
     def average(self, name, factor):
         """Return the running average of a factor, in which this batch's now is; its array is overwritten."""
@@ -216,7 +229,8 @@ class KFAC(FOOF):
         g, whole = signals(block), "parameter" if self.split == "exact" or self.decay else None
         gram, (S, side) = self.gram(block, whole), self.signal_factor(block, g, whole)
         if self.split == "exact":
-            return solve_exactly(gram.matrix / self.samples, S, gram.adjoint(g) / self.samples, self.damping)
+            d = solve_exactly(gram.matrix / self.samples, S, self.lowered(gram, g) / self.samples, self.damping)
+            return d.astype(g.dtype, copy=False)
         of_input, of_signal = self.dampings(float(gram.matrix.trace()) / self.samples / len(block.theta),
                                             float(S.trace()) / g.shape[1])
         S = shifted(S, of_signal)
