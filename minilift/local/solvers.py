@@ -129,6 +129,8 @@ def damped_solve(gram, g, damping):
 
     Raises
     ------
+    TypeError
+        If g is of another dtype than float32 and float64.
     ArithmeticError
         If β is 0 or very small, and the activations are not finite, or too large to be squared. With a larger β the
         step is NaN where they, or g, are not finite: divergence is for the caller to report.
@@ -147,9 +149,10 @@ def damped_solve(gram, g, damping):
 
 def direct_solution(gram, g, damping):
     """Return the `Solution` of `damped_solve`, on the quick way if rounding allows it."""
+    if g.dtype.itemsize not in (4, 8):  # in every step: a dtype is slow to tell its name
+        raise TypeError(f"damped_solve: g must be of dtype {' or '.join(TRUSTED)}, got {g.dtype}")
     d = quick_solve(gram, g, damping) if damping else None
-    if d is None:
-        d = careful_solve(gram, g, damping)
+    d = careful_solve(gram, g, damping) if d is None else d
     return Solution(d, 0, partial(damped_residual, gram, g, damping, d))
 
 
@@ -299,8 +302,7 @@ def conjugate_gradients(gram, g, damping, steps, joint=False):
 
     r = gram.lower(g).astype(gram.operator.dtype)
     gram_r = gram.product(r)
-    p, gram_p = r.copy(), gram_r.copy()
-    u = gram.xp.zeros_like(r)
+    u, p, gram_p = gram.xp.zeros_like(r), r.copy(), gram_r.copy()
     rho, rounding = total(gram.squared_norm(r, gram_r)), total(gram.rounding_of_lower(g))  # ‖R‖² in θ
     for step in range(steps):
         m_p = gram_p + damping * p  # ProxProp (14)

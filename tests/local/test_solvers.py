@@ -208,6 +208,15 @@ def test_the_closed_form_is_that_of_every_quadratic_gap(rng):
         np.testing.assert_allclose(gradient_steps(problem, [0.01, 0.02, 0.03]).value, d, atol=1e-13)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.longdouble])
+def test_a_direct_solve_says_which_dtypes_it_takes(dtype):
+    a, g = np.ones((3, 2), dtype), np.ones((3, 1), dtype)
+    for solve in (lambda: damped_solve(Gram(a), g, 0.5), lambda: damped_solve(Gram(a), g, 0.0),
+                  lambda: exact(LocalProblem(Gram(a), g, SquaredGap(g, g), 0.5))):
+        with pytest.raises(TypeError, match=f"g must be of dtype float32 or float64, got {np.dtype(dtype)}"):
+            solve()
+
+
 def test_a_gap_that_is_not_convex_is_refused_by_name(rng):
     z = rng.standard_normal((6, 2))
     problem = LocalProblem(Gram(rng.standard_normal((6, 3))), z, SquaredFit(ml.Tanh(), z, 0.1 * z), 0.5)
