@@ -21,8 +21,13 @@ False
 >>> [check.reason for check in report.failures if check.source.startswith("ProxProp (13)")]
 ['likely: the damping is τ_θ where it should be 1/τ_θ']
 
-Printing the report shows every claim with its equation, the number measured and what it may be. In a test, say
-``ml.verify(my_step, like=...).raise_for_failures()``; in a terminal,
+Printing the report shows every claim with its equation, the number measured and what it may be; and, if there is one,
+an edit of your code with which all claims hold:
+
+>>> print(report.mends[0].new)
+return np.linalg.solve(A.T @ A + np.diag(0 * A[0] + 1 / tau_theta), gradient)
+
+In a test, say ``ml.verify(my_step, like=...).raise_for_failures()``; in a terminal,
 
     minilift verify my_file.py:my_step --like proxprop:tau_theta=0.2
 
@@ -45,7 +50,8 @@ test; the reason named is the usual mistake which, made on purpose, gives the sa
 To read the checks themselves begin with `report`, `numeric` and `cases`, which all others use. `maps`, `transfers` and
 `losses` are about parts, `networks` about the whole, `methods`, `papers` and `lifted` about its training. `claims`
 holds the four claims about drawn arrays, which `minima`, `formulas` and `sweeps` measure; `mistakes` looks for what is
-wrong. `package` lists what `verify()` checks, `command` is that of the terminal, `equations` the index of tagged lines.
+wrong, `mends` for an edit of the code that puts it right, among those that `edits` makes. `package` lists what
+`verify()` checks, `command` is that of the terminal, `equations` the index of tagged lines.
 """
 
 from __future__ import annotations
@@ -54,6 +60,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -61,9 +68,21 @@ import numpy as np
 from minilift.checks import formulas, lifted, methods, minima, networks, papers, sweeps  # noqa: F401  (their claims)
 from minilift.checks.claims import Argmin, Decreases, DrawnClaim, Equal, Gradient, drawn_cases
 from minilift.checks.losses import loss_cases
-from minilift.checks.maps import join_cases, map_cases
+from minilift.checks.maps import for_samples, join_cases, map_cases
+from minilift.checks.mends import Problem, mends_of
 from minilift.checks.package import package_methods, package_networks, package_things
-from minilift.checks.report import CLAIMS, NO_REASON, Check, NotClaimed, Report, check_claim, error_text, unmeasured
+from minilift.checks.report import (
+    CLAIMS,
+    NO_REASON,
+    RUNS,
+    Check,
+    Mend,
+    NotClaimed,
+    Report,
+    check_claim,
+    error_text,
+    unmeasured,
+)
 from minilift.checks.transfers import transfer_cases
 from minilift.energy import Penalties
 from minilift.graph import checked_network
@@ -75,7 +94,7 @@ from minilift.support.backend import BACKENDS, get_module
 from minilift.support.spellings import spelled
 from minilift.training.names import named_method
 
-__all__ = ["Argmin", "Check", "Decreases", "Equal", "Gradient", "Report", "verify"]
+__all__ = ["Argmin", "Check", "Decreases", "Equal", "Gradient", "Mend", "Report", "verify"]
 
 NOT_VERIFIED = "not verified: give an objective, a reference or `like`, or else nobody knows what it should be"
 NOT_JUDGED = "not verified: none of its equations can be checked on these networks, and `like` does not run there"
@@ -124,7 +143,7 @@ def verify(thing: Any = None, net: Network | None = None, X: Any = None, y: Any 
     Returns
     -------
     Report
-        Shown as a table by print and in a notebook; it has `passed`, `failures`, `to_json()` and
+        Shown as a table by print and in a notebook; it has `passed`, `failures`, `mends`, `to_json()` and
         `raise_for_failures()`.
 
     Raises
@@ -171,9 +190,10 @@ def verify(thing: Any = None, net: Network | None = None, X: Any = None, y: Any 
         judged = any(check.passed is not None and check.source not in methods.GENERAL for check in checks)
         ours = like is None and type(thing).__module__.startswith("minilift.")
         missed = "" if objective is None else unmeasured(checks)
-        return Report(checks, seed, missed or (NOT_VERIFIED if not told else "" if judged or ours else NOT_JUDGED))
+        return Report(checks, seed, missed or (NOT_VERIFIED if not told else "" if judged or ours else NOT_JUDGED),
+                      partial(method_mends, thing, checks, seed, backend, net, X, y, like, objective))
     checks = checks_of(thing, seed, backend, X, y)
-    return Report(checks, seed, unmeasured(checks))
+    return Report(checks, seed, unmeasured(checks), partial(part_mends, kind, thing, checks, seed, backend))
 
 
 def kind_of(thing):
@@ -203,16 +223,23 @@ def checks_of(thing, seed, backend, X=None, y=None, shape=None):
     kind = kind_of(thing)
     if kind == "network":
         return network_checks(thing, seed, backend, X, y)
-    if isinstance(thing, DrawnClaim):
-        return claims_over(kind, thing, repr(thing), drawn_cases(thing, seed, get_module(backend or "numpy")))
+    if isinstance(thing, DrawnClaim):  # what its draw raises is no mistake of the derivation
+        return claims_over(kind, thing, repr(thing), posed_of(kind, thing, seed, backend)[1])
     try:
-        shape = {} if kind == "loss" else {"shape": shape}
-        thing, cases = CASES[kind](thing, np.random.default_rng(seed), get_module(backend or "numpy"), **shape)
+        thing, cases = posed_of(kind, thing, seed, backend, shape)
     except NotClaimed as why:
         return [Check(kind, repr(thing), "not checked", "", "", why=str(why))]
     except Exception as error:
         return [broken(kind, repr(thing), error)]
     return claims_over(kind, thing, repr(thing), cases)
+
+
+def posed_of(kind, thing, seed, backend, shape=None):
+    """Return a part or a drawn claim, as its claims take it, and its random problems."""
+    xp = get_module(backend or "numpy")
+    if isinstance(thing, DrawnClaim):
+        return thing, drawn_cases(thing, seed, xp)
+    return CASES[kind](thing, np.random.default_rng(seed), xp, **({} if kind == "loss" else {"shape": shape}))
 
 
 def claims_over(kind, thing, subject, cases):
@@ -243,8 +270,7 @@ def network_checks(net, seed, backend, X, y):
         return [broken("network", name, error)]
     checks = claims_over("network", net, name, cases)
     shapes = input_shapes(net)
-    parts = {repr(layer): layer for layer in [*net.layers, net.loss_function] if getattr(layer, "kind", "") != "name"}
-    for part in parts.values():
+    for part in parts_of(net).values():
         if kind_of(part) == "map" and np.prod(part.theta_shape) > PROBED:
             checks.append(Check("map", repr(part), "not checked", "", "",
                                 why=f"more than {PROBED} parameters are too many to be probed one by one; "
@@ -252,6 +278,11 @@ def network_checks(net, seed, backend, X, y):
         else:
             checks += checks_of(part, seed, backend or net.backend, shape=shapes.get(repr(part)))
     return checks
+
+
+def parts_of(net):
+    """Return {repr: part} of a network's different layers, and of its loss."""
+    return {repr(part): part for part in [*net.layers, net.loss_function] if getattr(part, "kind", "") != "name"}
 
 
 def name_of(net):
@@ -274,18 +305,24 @@ def input_shapes(net):
 
 def broken(kind, subject, error):
     """Return the check of a thing that cannot even be run on a random problem."""
-    return Check(kind, subject, "it runs on a random problem", "", "definition", math.inf, 0.0, "it must not raise",
+    return Check(kind, subject, RUNS, "", "definition", math.inf, 0.0, "it must not raise",
                  False, f"likely: {error_text(error)}", 1, "the first")
 
 
-def method_checks(thing, seed, backend, net=None, X=None, y=None, like=None, objective=None, cases=None):
-    """Return the checks of a method on random networks, on a given one, or on given cases."""
+def claimed_of(thing, like=None, objective=None):
+    """Return a method with what its user says of it."""
     method = as_method(thing)
     if like is not None and not isinstance(like, Method):
         like = as_method(function("verify: like", like, "a block, or a Method such as ProxProp(0.5)"))
     if like is not None and not isinstance(thing, Method):
         method.new_weights = like.new_weights  # of the order of the signals a function of a block says nothing
-    claimed = methods.Claimed(method, like or method, objective)
+    return methods.Claimed(method, like or method, objective)
+
+
+def method_checks(thing, seed, backend, net=None, X=None, y=None, like=None, objective=None, cases=None):
+    """Return the checks of a method on random networks, on a given one, or on given cases."""
+    claimed = claimed_of(thing, like, objective)
+    method = claimed.method
     if cases is None and net is not None:
         cases = networks.network_cases(net, seed, backend, X, y)
     elif cases is None:
@@ -298,6 +335,71 @@ def method_checks(thing, seed, backend, net=None, X=None, y=None, like=None, obj
     checks += claims_over("method", claimed, repr(method), taken) if taken else []
     # what another method's equations say is no news of this one
     return [check for check in checks if not check.why.startswith("it is not said to be")]
+
+
+@np.errstate(all="ignore")
+def method_mends(thing, checks, seed, backend, net, X, y, like, objective):
+    """Return the edits of a method with which all claims hold."""
+    cases = (networks.network_cases(net, seed, backend, X, y) if net is not None else
+             networks.random_networks(seed, backend or "numpy"))
+    own, claimed = not type(thing).__module__.startswith("minilift."), claimed_of(thing, like, objective)
+    taken = [case for case in cases if methods.refusal(claimed, case, chains=own and net is None) is None]
+
+    def posed(other):
+        return claimed_of(other, like, objective), taken
+
+    def verified(other):
+        return method_checks(other, seed, backend, net, X, y, like, objective, cases)
+
+    return mends_of(Problem(thing, failed_of("method", checks), posed, verified, checks, methods.as_low_as(claimed)))
+
+
+@np.errstate(all="ignore")
+def part_mends(kind, thing, checks, seed, backend, shape=None):
+    """Return the edits of a map, a transfer, a loss or a claim, or of a network's parts, with which all claims hold."""
+    if kind == "network":
+        shapes = input_shapes(thing)
+        return [mend for name, part in parts_of(thing).items() for mend in part_mends(
+            kind_of(part), part, [check for check in checks if check.subject == name], seed,
+            backend or thing.backend, shapes.get(name))]
+    problem = partial(Problem, thing, failed_of(kind, checks), checks=checks,
+                      verified=lambda other: checks_of(other, seed, backend, shape=shape))
+    try:
+        subject, cases = posed_of(kind, thing, seed, backend, shape)
+    except Exception:  # it cannot even be run, perhaps when it is mended
+        return mends_of(problem(posed=lambda other: posed_of(kind, other, seed, backend, shape)))
+    if kind in CASES:
+        return mends_of(problem(posed=lambda other: posed_again(kind, other, cases), is_same=lambda other: is_defined(
+            kind, posed_of(kind, other, seed, backend, shape), subject, cases)))
+    given = {"possible": minima.as_low_as_probes(cases)} if kind == "argmin" else {}
+    return mends_of(problem(posed=lambda other: (other, [replace(case, thing=other) for case in cases]), **given))
+
+
+def posed_again(kind, other, cases):
+    """Return another part, as its claims take it, with problems that are made already."""
+    if hasattr(other, "on_backend"):
+        other = other.on_backend(cases[0].xp, np.dtype(np.float64))
+    if kind == "map":
+        cases = [replace(case, phi=for_samples(other, case.a.shape[1:])) for case in cases]
+    return other, cases
+
+
+def is_defined(kind, posed, subject, cases):
+    """Whether a part has the values of another, and its problems: what it is by definition, not by derivation."""
+    values = {"map": lambda thing, case: case.call(for_samples(thing, case.a.shape[1:]).forward, case.theta, case.a),
+              "join": lambda thing, case: case.call(lambda *v: thing.forward(None, *v), *case.values),
+              "transfer": lambda thing, case: case.apply(thing, case.z, case.training)[0],
+              "loss": lambda thing, case: case.call(thing.value, case.z, case.y)}[kind]
+    other, others = posed
+    pairs = [(values(other, case), values(subject, case)) for case in cases]
+    return [case.label for case in others] == [case.label for case in cases] and all(
+        np.shape(one) == np.shape(two) and np.allclose(one, two, 1e-6, 1e-9, equal_nan=True) for one, two in pairs)
+
+
+def failed_of(kind, checks):
+    """Return the claims of a kind that failed."""
+    failed = {(check.claim, check.source) for check in checks if check.passed is False}
+    return [claim for claim in CLAIMS if claim.kind == kind and (claim.words, claim.source) in failed]
 
 
 def package_checks(seed, backend):

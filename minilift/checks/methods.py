@@ -455,6 +455,23 @@ def minimises_objective(claimed, case):
     return worst_block([(block.l, finding(block, step)) for block, step in blocks])
 
 
+def as_low_as(claimed):
+    """Return a function that says of another method whether in each map it comes as low in the objective as this one.
+
+    A minimiser does; and it costs one value a map, where to probe costs hundreds.
+    """
+    def reached(one, case):
+        return [(float(claimed.objective(block, to_numpy(block.theta) - step))) for block, step in recorded_blocks(
+            one.method, case)]
+
+    def is_as_low(claim, other, case):
+        return claim.measure is not minimises_objective or all(
+            new <= old + 1e-9 * abs(old) for new, old in zip(reached(other, case), kept(
+                case, "reached", claimed.method, lambda: reached(claimed, case)), strict=True))
+
+    return is_as_low
+
+
 def damped_reasons(claimed, case, block, step):
     """Return the usual mistakes in a damped step that explain a step, if the objective is of that form.
 

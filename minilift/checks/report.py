@@ -3,12 +3,14 @@ r"""What `verify` says: claims, the numbers measured for them, and the report in
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
 import math
 import re
 import shutil
 import textwrap
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -25,7 +27,9 @@ DECIDED = 1 / 4  # of the problems must say something
 SINGLE = "it is right to the digits of float32 alone: something is computed in single precision, or nearly right"
 SOME = {r"N = 1\b": "for a batch of one sample", r"\b1 outputs": "where there is one output",  # by labels of problems
         "another size": "for samples of another size", "^a graph of": "on a network that is no chain"}
+RUNS = "it runs on a random problem"
 MARKS = {True: "ok", False: "FAIL", None: "–"}
+MENDED = ("With any one of these edits all claims hold:", "With this edit fewer claims fail:")
 HEADS = ("", "claim", "equation", "source", "number", "allowed")
 LEFT = "style='text-align:left'"
 FAILED = "style='background:#fbe3e0;color:#000'"  # legible on light and dark pages
@@ -165,6 +169,40 @@ class Check:
     worst: str = ""
 
 
+@dataclass(frozen=True)
+class Mend:
+    """An edit with which claims hold that failed without it, all of them or some.
+
+    Attributes
+    ----------
+    file, line, function : str, int, str
+        Where it is made.
+    old, new : str
+        The source there, and what it becomes.
+    left : int
+        How many claims fail still, as they did, for another reason.
+
+    Examples
+    --------
+    >>> from minilift.checks import Mend
+    >>> print(Mend("mine.py", 7, "my_step", "y - x", "x - y"))
+    mine.py, line 7, in my_step: `x - y` for `y - x`
+    """
+
+    file: str
+    line: int
+    function: str
+    old: str
+    new: str
+    left: int = 0
+
+    def __str__(self):
+        where = f"{self.file}, line {self.line}, in {self.function}"
+        if self.new == "pass":
+            return f"{where}: without `{self.old}`"
+        return f"{where}: `{self.new}` for `{self.old}`"
+
+
 @guided
 class Report:
     """The result of `verify`: a list of `Check`, shown as a table by print and in a notebook.
@@ -176,6 +214,8 @@ class Report:
         Of the random problems.
     unverified : str, default ""
         Why the checks say nothing of whether the thing is right, if they do not.
+    look : callable, optional
+        Looks for `mends`, the first time that they are asked for.
 
     Examples
     --------
@@ -184,8 +224,9 @@ class Report:
     (True, 0, True)
     """
 
-    def __init__(self, checks: Sequence[Check], seed: int, unverified: str = "") -> None:
-        self.checks, self.seed, self.unverified = list(checks), seed, unverified
+    def __init__(self, checks: Sequence[Check], seed: int, unverified: str = "",
+                 look: Callable[[], Sequence[Mend]] | None = None) -> None:
+        self.checks, self.seed, self.unverified, self.look = list(checks), seed, unverified, look
 
     @property
     def passed(self) -> bool:
@@ -202,10 +243,26 @@ class Report:
         """The checks that do not apply, each with its reason in `why`."""
         return [check for check in self.checks if check.passed is None]
 
+    @functools.cached_property
+    def mends(self) -> list[Mend]:
+        """Small edits of your own code with each of which all claims hold, a `Mend` each, or else one that mends some.
+
+        They are looked for when they are first asked for, as by print, some seconds long at most: in copies of the
+        functions that failed signs, operators, operands, factors, transposes and statements are changed one at a time.
+        """
+        if self.look is None or not self.failures:
+            return []
+        try:
+            return list(self.look())
+        except Exception as error:  # a report is shown, whatever a copy of the user's objects does
+            warnings.warn(f"looking for an edit that mends raised {type(error).__name__}: {error}", stacklevel=2)
+            return []
+
     def raise_for_failures(self) -> None:
         """Raise an `AssertionError` that shows the failures, if there are any; for use in tests."""
         if not self.passed:
-            raise AssertionError(str(Report(self.failures or self.checks, self.seed, self.unverified)))
+            raise AssertionError(str(Report(self.failures or self.checks, self.seed, self.unverified,
+                                            lambda: self.mends)))
 
     def to_json(self) -> str:
         """Return the report as JSON text; numbers that are not finite are given as strings."""
@@ -214,7 +271,8 @@ class Report:
             return value if not isinstance(value, float) or math.isfinite(value) else str(value)
 
         rows = [{name: plain(value) for name, value in asdict(check).items()} for check in self.checks]
-        report = {"passed": self.passed, "unverified": self.unverified, "seed": self.seed, "checks": rows}
+        report = {"passed": self.passed, "unverified": self.unverified, "seed": self.seed, "checks": rows,
+                  "mends": [vars(mend) for mend in self.mends]}
         return json.dumps(report, ensure_ascii=False, indent=2)
 
     def __repr__(self):
@@ -228,6 +286,8 @@ class Report:
             if check.passed is False:
                 lines += textwrap.wrap(f"{check.reason} (worst on {check.worst}; allowed because {check.why})",
                                        width=sum(widths), initial_indent="      -> ", subsequent_indent="         ")
+        if self.mends:
+            lines += ["", MENDED[self.mends[0].left > 0], *(f"  {mend}" for mend in self.mends)]
         return "\n".join([*lines, "", self.summary()])
 
     def summary(self) -> str:
@@ -251,7 +311,9 @@ class Report:
             if check.passed is False:
                 reason = escape(f"→ {check.reason} (worst on {check.worst})")
                 rows.append(f"<tr {style}><td></td><td {LEFT} colspan='5'>{reason}</td></tr>")
-        return f"<table>{''.join(rows)}</table><p>{escape(self.summary())}</p>"
+        mends = "".join(f"<li><code>{escape(str(mend))}</code></li>" for mend in self.mends)
+        told = f"<p>{MENDED[self.mends[0].left > 0]}</p><ul>{mends}</ul>" if mends else ""
+        return f"<table>{''.join(rows)}</table>{told}<p>{escape(self.summary())}</p>"
 
 
 def check_claim(claim, thing, subject, cases):

@@ -301,9 +301,11 @@ def transfer_at_kinks(sigma, case):
     usual = [sign * x for x in (0.0, 1e-3, 0.05, 0.3, 0.5, 1.0, 2.0, 3.0, 6.0, 20.0) for sign in (1, -1)]
     z = np.concatenate([usual, np.arange(-7, 7, 7e-4)])[None]
     h = 1e-6 * (1 + abs(z))
-    value = case.call(sigma.forward, z)
+    value, got = case.call(sigma.forward, z), case.call(sigma.derivative, z)
+    if value.shape != z.shape or np.shape(got) not in ((), z.shape):  # together they may fill the memory
+        return nothing_of(["values, or derivatives, are of another shape than z"], "one for each entry")
     sides = [(case.call(sigma.forward, z + s * h) - value) / (s * h) for s in (-1, 1)]
-    got, low, high = case.call(sigma.derivative, z), np.minimum(*sides), np.maximum(*sides)
+    low, high = np.minimum(*sides), np.maximum(*sides)
     excess = np.maximum(low - got, got - high) / (1 + abs(low) + abs(high))
     wrong = z[~(excess <= 1e-4)]  # where there are many, no kink is to blame
     reasons = [f"the derivative at z = {wrong[0]:g} is outside of the one-sided ones"] if 0 < wrong.size < 4 else (

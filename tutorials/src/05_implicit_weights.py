@@ -762,7 +762,7 @@ print(report.summary())
 # %% [markdown]
 # The step still leads downhill (all maps together: the last can hide a wrong sign) and vanishes where $\nabla J$
 # does (claims that hold, above): only the equation refuses it. The reason it names is a mistake that, made on purpose,
-# gives these wrong numbers. `tutorials/VERIFY.md` in the repository counts what `verify` finds and misses.
+# gives these wrong numbers. Find the line; then ask `report.mends`.
 
 # %% [markdown]
 # ## Exercise 5.5 (open): twice the batch

@@ -1,0 +1,559 @@
+r"""Small edits of a function's source: a sign, an operator, a transpose, a factor, another operand, a statement.
+
+A mistake in a derivation is often one of these in code: `a - b` for `b - a`, a factor left out, the old variable for
+the new one. `edits_of` makes them one by one, from the plainest (`rank` 1) to those of which there are many (`rank` 5),
+in the syntax tree of one function; `mends` tries with which of them all claims hold.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import contextlib
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+
+WIDTH = 70  # characters of source shown at most, where there is a shorter part that holds the edit
+OPPOSITE = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult}
+OTHER = {ast.Add: ast.Mult, ast.Mult: ast.Add}
+COMPARED = {ast.Lt: (ast.Gt, ast.LtE), ast.Gt: (ast.Lt, ast.GtE), ast.LtE: (ast.GtE, ast.Lt),
+            ast.GtE: (ast.LtE, ast.Gt), ast.Eq: (ast.NotEq,), ast.NotEq: (ast.Eq,), ast.Is: (ast.IsNot,),
+            ast.IsNot: (ast.Is,)}
+ALIKE = (("sum", "mean", "median"), ("mean", "sum"), ("median", "mean"), ("maximum", "minimum"), ("max", "min"),
+         ("argmax", "argmin"), ("var", "std"), ("sin", "cos"), ("sinh", "cosh"), ("tanh", "tan", "sinh"),
+         ("log", "log1p", "log2"), ("exp", "expm1"), ("add", "multiply"), ("zeros", "ones"),
+         ("zeros_like", "ones_like"), ("triu", "tril"), ("vstack", "hstack"), ("floor", "ceil"), ("cumsum", "cumprod"),
+         ("sqrt", "square"), ("norm", "square"))  # of each group two stand for each other
+REDUCED = ("sum", "mean", "max", "min", "std", "var", "norm", "prod", "median")
+OF_ARRAYS = ("shape", "size", "ndim", "dtype")  # attributes that are no operands of their own
+GUARD = "__minilift_goes_on__"  # the name of what loops in copies ask
+KEPT = (ast.Import, ast.ImportFrom, ast.Raise, ast.Assert, ast.Global, ast.Nonlocal, ast.Pass)  # statements left alone
+
+
+@dataclass
+class Edit:
+    """One change of a syntax tree: in some holder a field, or one item of it, is to be another.
+
+    Attributes
+    ----------
+    rank : int
+        From 1, the plainest, to 5.
+    line : int
+    chain : list
+        From the statement down to what changes, to show as much of the source as fits.
+    holder, field, index, new
+        What is set, and to what; the index is None where the field is no list, or is set as a whole.
+    """
+
+    rank: int
+    line: int
+    chain: list
+    holder: ast.AST
+    field: str
+    index: int | None
+    new: object
+
+    @contextlib.contextmanager
+    def made(self):
+        """Make the edit, and take it back."""
+        value = getattr(self.holder, self.field)
+        old = value if self.index is None else value[self.index]
+        self.put(self.new)
+        try:
+            yield
+        finally:
+            self.put(old)
+
+    def put(self, value):
+        """Set what is edited."""
+        if self.index is None:
+            setattr(self.holder, self.field, value)
+        else:
+            getattr(self.holder, self.field)[self.index] = value
+
+    def told(self):
+        """Return the source before and after: of the statement, or of the largest part that holds the edit and fits."""
+        before = [source(node) for node in self.chain]
+        with self.made():
+            last = [self.new] if self.chain and self.index is not None and isinstance(self.new, ast.AST) else []
+            after = [source(node) for node in self.chain]
+            changed = source(last[0]) if last else ""
+        for old, new in zip(before, after):
+            if old != new and max(len(old), len(new)) <= WIDTH:
+                return old, new
+        pairs = [(old, new) for old, new in zip(before, after) if old != new]
+        return pairs[-1] if pairs else (before[-1], changed or "nothing")
+
+
+def source(node):
+    """Return the source of a node in one line; of a compound statement its first line."""
+    return ast.unparse(node).split("\n")[0] if isinstance(node, (ast.If, ast.For, ast.While, ast.With)) else " ".join(
+        ast.unparse(node).split())
+
+
+def edits_of(function: ast.FunctionDef | ast.Lambda, known: dict, runs: Callable = lambda line, last: True,
+             wraps: Sequence[str] = ()):
+    """Yield the edits of a function.
+
+    Parameters
+    ----------
+    function : ast.FunctionDef or ast.Lambda
+    known : dict
+        What its global and enclosing names stand for: modules, functions and classes are no operands.
+    runs : callable
+        From the first and last line of a statement to whether it was run: what was not is left alone.
+    wraps : sequence of str
+        What may be applied to an operand, as `wraps_in` returns it.
+    """
+    operands = Operands(function, known, wraps)
+    if isinstance(function, ast.Lambda):
+        yield from of_expression([function], function, "body", None, function.body, operands)
+    else:
+        yield from of_block([], function, "body", function.body, operands, runs)
+        yield from everywhere(function)
+
+
+def everywhere(function):
+    """Yield the edits that call another function in all places where one is called, if there are several."""
+    called = [called_name(node) for node in ast.walk(function) if isinstance(node, ast.Call)]
+    for name in sorted({name for name in called if called.count(name) > 1}):
+        for other in dict.fromkeys(word for group in ALIKE if name in group for word in group if word != name):
+            body = [Renamed(name, other).visit(copy.deepcopy(statement)) for statement in function.body]
+            yield Everywhere(3, function.lineno, [name, other], function, "body", None, body)
+
+
+class Everywhere(Edit):
+    """An edit of what is called, in all places of a function."""
+
+    def told(self):
+        """Return both names."""
+        name, other = self.chain
+        return f"{name}(…)", f"{other}(…), everywhere"
+
+
+class Renamed(ast.NodeTransformer):
+    """Calls of another function for those of one."""
+
+    def __init__(self, name, other):
+        self.name, self.other = name, other
+
+    def visit_Call(self, node):
+        """Rename what is called."""
+        self.generic_visit(node)
+        if called_name(node) == self.name:
+            node.func = at(renamed(node.func, self.other), node.func)
+        return node
+
+
+def called_name(node):
+    """Return the name of what a call calls, without the module or object that has it."""
+    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+
+
+class Operands:
+    """The names and attributes that a function computes with, each with the line from which on it is there."""
+
+    def __init__(self, function, known, wraps):
+        self.wraps = wraps
+        called = {id(node.func) for node in ast.walk(function) if isinstance(node, ast.Call)}
+        based = {id(node.value) for node in ast.walk(function) if isinstance(node, ast.Attribute)}
+        arguments = [a.arg for a in [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]]
+        self.arguments = [name for name in arguments if name != "self"]
+        stored = {}
+        for node in ast.walk(function):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                stored[node.id] = min(node.lineno, stored.get(node.id, node.lineno))
+        self.found = {name: 0 for name in self.arguments}
+        self.found |= {name: 0 for name, value in known.items() if type(value) in (int, float)
+                       and not name.startswith("_")}
+
+        def is_data(name):
+            value = known.get(name, getattr(builtins, name, None))
+            return name not in ("self", "cls", "True", "False", "None") and not isinstance(
+                value, (ModuleType, type)) and not callable(value)
+
+        for node in ast.walk(function):
+            if not isinstance(getattr(node, "ctx", None), ast.Load) or id(node) in called:
+                continue
+            if isinstance(node, ast.Name) and is_data(node.id):
+                if id(node) not in based or node.id in stored or node.id in self.arguments:
+                    self.found.setdefault(node.id, stored.get(node.id, 0))
+            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and not isinstance(
+                    known.get(node.value.id), ModuleType) and not is_of_array(node) and not is_transpose(node):
+                self.found.setdefault(ast.unparse(node), stored.get(node.value.id, 0))
+        self.found |= {name: line + 1 for name, line in stored.items() if name in self.found
+                       and name not in self.arguments}
+
+    def at(self, line, but=""):
+        """Return the source of the operands there are on a line."""
+        return [text for text, first in self.found.items() if first <= line and text != but]
+
+
+# ---- statements
+
+
+def of_block(chain, holder, field, block, operands, runs):
+    """Yield the edits of a list of statements, and of all that is in them."""
+    for index, statement in enumerate(block):
+        if is_kept(statement) or not runs(statement.lineno, statement.end_lineno):
+            continue
+        here = [*chain, statement]
+        yield from of_statement(here, holder, field, index, statement)
+        yield from of_order(statement, holder, field, index, block)
+        for name, value in ast.iter_fields(statement):
+            if name in ("body", "orelse", "finalbody") and isinstance(value, list):
+                yield from of_block(chain, statement, name, value, operands, runs)
+            elif name == "handlers":
+                for handler in value:
+                    yield from of_block(chain, handler, "body", handler.body, operands, runs)
+            elif isinstance(value, ast.expr) and name not in ("target", "returns", "annotation"):
+                yield from of_expression(here, statement, name, None, value, operands)
+            elif name in ("target", "targets"):
+                for target in value if isinstance(value, list) else [value]:
+                    if isinstance(target, ast.Subscript):
+                        yield from of_expression(here, target, "slice", None, target.slice, operands, top=False)
+            elif name == "items":
+                for item in value:
+                    yield from of_expression(here, item, "context_expr", None, item.context_expr, operands)
+
+
+def is_kept(statement):
+    """Whether a statement is left alone: a docstring too, and what a loop asks."""
+    value = getattr(statement, "value", None) if isinstance(statement, ast.Expr) else None
+    return isinstance(statement, KEPT) or isinstance(value, ast.Constant) or (
+        isinstance(value, ast.Call) and getattr(value.func, "id", "") == GUARD)
+
+
+def of_statement(chain, holder, field, index, statement):
+    """Yield what may stand in the place of a statement."""
+    def edit(rank, new):
+        return Edit(rank, statement.lineno, chain, holder, field, index, at(new, statement))
+
+    if not isinstance(statement, (ast.Return, ast.FunctionDef, ast.ClassDef)):
+        yield edit(2, ast.Pass())
+    if isinstance(statement, ast.AugAssign):
+        target = ast.parse(ast.unparse(statement.target), mode="eval").body
+        if type(statement.op) in OPPOSITE:
+            yield edit(1, ast.AugAssign(statement.target, OPPOSITE[type(statement.op)](), statement.value))
+        yield edit(2, ast.Assign([statement.target], ast.BinOp(target, statement.op, statement.value)))
+        yield edit(2, ast.Assign([statement.target], statement.value))
+    if isinstance(statement, ast.Assign) and len(statement.targets) == 1 and not isinstance(
+            statement.targets[0], ast.Tuple):
+        yield edit(3, ast.AugAssign(statement.targets[0], ast.Add(), statement.value))
+    if isinstance(statement, (ast.Return, ast.Assign)) and isinstance(
+            statement.value, (ast.Name, ast.Attribute, ast.Subscript)):
+        copied = ast.Call(ast.Attribute(statement.value, "copy", ast.Load()), [], [])
+        yield edit(3, ast.Return(copied) if isinstance(statement, ast.Return) else ast.Assign(
+            statement.targets, copied))
+    if isinstance(statement, ast.If):
+        for value in (True, False):
+            yield Edit(2, statement.lineno, chain, statement, "test", None, at(ast.Constant(value), statement.test))
+    if isinstance(statement, ast.For):
+        turned = ast.Call(ast.Name("reversed", ast.Load()), [ast.Call(
+            ast.Name("list", ast.Load()), [statement.iter], [])], [])
+        yield Edit(3, statement.lineno, chain, statement, "iter", None, at(turned, statement.iter))
+
+
+def of_order(statement, holder, field, index, block):
+    """Yield a statement and one of those after it in each other's place."""
+    for later in range(index + 1, len(block)):
+        if is_kept(block[later]) or isinstance(block[later], ast.Return) or isinstance(statement, ast.Return):
+            continue
+        swapped = list(block)
+        swapped[index], swapped[later] = block[later], statement
+        pair = ast.Module([statement, block[later]], [])
+        edit = Swap(2 if later == index + 1 else 4, statement.lineno, [pair], holder, field, None, swapped)
+        yield edit
+        if later > index + 1:  # it comes later, the others as they are
+            moved = [*block[:index], *block[index + 1 : later + 1], statement, *block[later + 1:]]
+            yield Swap(4, statement.lineno, [pair], holder, field, None, moved)
+
+
+class Swap(Edit):
+    """An edit of the order of two statements."""
+
+    def told(self):
+        """Return both statements in their order, and in the other one."""
+        one, other = map(source, self.chain[0].body)
+        return f"{one}; {other}", f"{other}; {one}"
+
+
+# ---- expressions
+
+
+def at(new, old):
+    """Return a new node that stands where an old one did."""
+    return ast.fix_missing_locations(ast.copy_location(new, old))
+
+
+def of_expression(chain, holder, field, index, node, operands, top=True):
+    """Yield the edits of an expression and of all in it; `top` says that a factor or a term of its own fits here."""
+    here = chain if node is chain[-1] else [*chain, node]
+
+    def edit(rank, new):
+        return Edit(rank, node.lineno, here, holder, field, index, at(new, node))
+
+    changes = of_node(node, operands, top) if not isinstance(node, (ast.JoinedStr, ast.Slice)) else ()
+    yield from (edit(rank, new) for rank, new in changes)
+    if isinstance(node, (ast.JoinedStr, ast.FormattedValue)):
+        return
+    for name, value in ast.iter_fields(node):
+        for k, child in enumerate(value) if isinstance(value, list) else ((None, value),):
+            if isinstance(child, ast.keyword):
+                yield from of_expression(here, child, "value", None, child.value, operands)
+            elif isinstance(child, ast.comprehension):
+                yield from of_expression(here, child, "iter", None, child.iter, operands)
+                for c, condition in enumerate(child.ifs):
+                    yield from of_expression(here, child, "ifs", c, condition, operands)
+            elif isinstance(node, ast.Call) and name == "func":
+                if isinstance(child, ast.Attribute) and (not is_chain(child.value)
+                                                         or ast.unparse(child.value) in operands.found):
+                    yield from of_expression(here, child, "value", None, child.value, operands, top=False)
+            elif isinstance(child, ast.expr) and is_edited(node):
+                yield from of_expression(here, node, name, k, child, operands, is_top(node, name))
+
+
+def is_edited(node):
+    """Whether the parts of an expression are edited by themselves: not a name that is stored to, or has attributes."""
+    if isinstance(getattr(node, "ctx", None), (ast.Store, ast.Del)):
+        return False
+    return not (isinstance(node, ast.Attribute) and node.attr not in ("T", *OF_ARRAYS) and is_chain(node.value))
+
+
+def is_chain(node):
+    """Whether a node is a name, or an attribute of one, or one of that."""
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return isinstance(node, ast.Name)
+
+
+def is_top(node, field):
+    """Whether what stands in a field of a node is a whole term or argument: no factor of a product, say."""
+    if isinstance(node, ast.BinOp):
+        return isinstance(node.op, (ast.Add, ast.Sub)) or (isinstance(node.op, ast.Pow) and field == "left")
+    return not isinstance(node, (ast.UnaryOp, ast.Attribute, ast.Subscript, ast.Slice, ast.Starred))
+
+
+def of_node(node, operands, top):
+    """Yield (rank, what may stand in the place of a node)."""
+    if isinstance(getattr(node, "ctx", None), (ast.Store, ast.Del)):
+        return
+    kind = {ast.BinOp: of_operator, ast.UnaryOp: of_sign, ast.Constant: of_constant, ast.Compare: of_comparison,
+            ast.BoolOp: of_boolean, ast.Call: of_call, ast.Subscript: of_subscript, ast.IfExp: of_choice,
+            ast.List: of_items, ast.Tuple: of_items}
+    if type(node) in kind:
+        yield from kind[type(node)](node)
+    is_value = isinstance(node, (ast.Name, ast.Attribute, ast.Call, ast.BinOp, ast.Subscript))
+    if isinstance(node, (ast.Name, ast.Attribute)) and not is_of_array(node):
+        own = ast.unparse(node)
+        yield from ((3, expression(other)) for other in operands.at(node.lineno, own)
+                    if own in operands.found)
+    is_factor = isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Mult, ast.Div)) and not top
+    if is_value and not is_factor and not is_of_array(node):
+        yield 3, ast.BinOp(node, ast.Pow(), ast.Constant(2))
+        yield 3, ast.BinOp(node, ast.Pow(), ast.Constant(0.5))
+        yield 2, ast.BinOp(ast.Constant(1), ast.Div(), node)
+    if is_value and top and not is_of_array(node):
+        yield 1, ast.UnaryOp(ast.USub(), node)
+        yield 4, ast.BinOp(ast.Constant(2), ast.Mult(), node)
+        yield 4, ast.BinOp(node, ast.Div(), ast.Constant(2))
+        yield 4, ast.BinOp(node, ast.Add(), ast.Constant(1))
+        yield 4, ast.BinOp(node, ast.Sub(), ast.Constant(1))
+        yield 4, ast.BinOp(ast.Constant(1), ast.Sub(), node)
+        yield 4, ast.Call(ast.Name("abs", ast.Load()), [node], [])
+        yield 4, ast.Attribute(node, "T", ast.Load())
+        yield from ((4, applied(wrap, node)) for wrap in operands.wraps)
+    if is_value and isinstance(node, (ast.Name, ast.Attribute)) and not is_of_array(node):
+        yield 5, expression(f"{ast.unparse(node)}[::-1]")
+        yield 5, expression(f"{ast.unparse(node)}[:, ::-1]")
+        yield 5, expression(f"{ast.unparse(node)}[..., ::-1]")
+    number = isinstance(node, ast.Constant) and type(node.value) in (int, float)
+    if number:
+        yield from ((4, expression(other)) for other in operands.at(node.lineno))
+    if (is_value or number or isinstance(node, ast.UnaryOp)) and top and not is_of_array(node):
+        for other in operands.at(node.lineno):
+            for operator in (ast.Mult, ast.Div, ast.Add, ast.Sub):
+                yield 4, ast.BinOp(node, operator(), expression(other))
+        for text in (f"{size}" for name in operands.arguments for size in (f"len({name})", f"{name}.shape[-1]")):
+            yield 5, ast.BinOp(node, ast.Div(), expression(text))
+            yield 5, ast.BinOp(node, ast.Mult(), expression(text))
+
+
+def wraps_in(function):
+    """Return the calls in a function by their source, with `_` for the first argument, where the others are constants.
+
+    So that what is applied to one operand may be applied to another: a root, an inverse, a sort.
+    """
+    found = {}
+    for node in ast.walk(function):
+        if not isinstance(node, ast.Call):
+            continue
+        others = [*node.args[1:], *(word.value for word in node.keywords)]
+        is_plain = all(isinstance(each, (ast.Constant, ast.UnaryOp)) for each in others)
+        if node.args and is_plain and not isinstance(node.args[0], (ast.Starred, ast.Constant)) and is_chain(node.func):
+            call = ast.Call(node.func, [ast.Name("_", ast.Load()), *node.args[1:]], node.keywords)
+        elif not node.args and isinstance(node.func, ast.Attribute) and is_plain:
+            call = ast.Call(ast.Attribute(ast.Name("_", ast.Load()), node.func.attr, ast.Load()), [], node.keywords)
+        else:
+            continue
+        found[ast.unparse(call)] = None
+    return list(found)
+
+
+def applied(wrap, node):
+    """Return a call, given by its source, of a node."""
+    call = expression(wrap)
+    if call.args:
+        call.args[0] = node
+    else:
+        call.func.value = node
+    return call
+
+
+def is_of_array(node):
+    """Whether a node is an attribute such as a shape."""
+    return isinstance(node, ast.Attribute) and node.attr in OF_ARRAYS and getattr(node.value, "id", "") != "self"
+
+
+def expression(text):
+    """Return the node of some source."""
+    return ast.parse(text, mode="eval").body
+
+
+def turned(node):
+    """Return the transpose of a node, without two in a row."""
+    return node.value if is_transpose(node) else ast.Attribute(node, "T", ast.Load())
+
+
+def is_transpose(node):
+    """Whether a node is a transpose."""
+    return isinstance(node, ast.Attribute) and node.attr == "T" and getattr(node.value, "id", "") != "self"
+
+
+def of_operator(node):
+    """Yield what may stand for an operation: the opposite, one side alone, sides exchanged, transposes."""
+    left, op, right = node.left, node.op, node.right
+    if type(op) in OPPOSITE:
+        yield 1, ast.BinOp(left, OPPOSITE[type(op)](), right)
+    if type(op) in OTHER:
+        yield 3, ast.BinOp(left, OTHER[type(op)](), right)
+    if isinstance(op, (ast.Sub, ast.Div, ast.MatMult, ast.Pow)):
+        yield 1, ast.BinOp(right, op, left)
+    if isinstance(op, ast.MatMult):
+        yield 1, ast.BinOp(turned(left), op, right)
+        yield 1, ast.BinOp(left, op, turned(right))
+        yield 2, ast.BinOp(turned(left), op, turned(right))
+    yield 2, left
+    yield 2, ast.UnaryOp(ast.USub(), right) if isinstance(op, ast.Sub) else right
+    if isinstance(op, ast.Div):
+        yield 2, ast.BinOp(ast.Constant(1), op, right)
+    if isinstance(op, ast.Mult):
+        yield 3, ast.BinOp(left, ast.MatMult(), right)
+    if isinstance(op, ast.MatMult):
+        yield 3, ast.BinOp(left, ast.Mult(), right)
+
+
+def of_sign(node):
+    """Yield a node without its sign, or without its not."""
+    yield 1, node.operand
+
+
+def of_constant(node):
+    """Yield other numbers, or the other truth."""
+    value = node.value
+    if isinstance(value, bool):
+        yield 2, ast.Constant(not value)
+    elif type(value) in (int, float):
+        others = [-value, 2 * value, value / 2, value + 1, value - 1, 0, 1, 2, -1, 0.5, value**2, 10 * value,
+                  100 * value, 3 * value, value / 3]
+        others += [1 / value, abs(value) ** 0.5] if value else []
+        kind = type(value)
+        seen = {value}
+        for other in others:
+            other = kind(other) if kind(other) == other else other
+            if other not in seen and abs(other) <= 1e6:
+                seen.add(other)
+                yield 2, expression(repr(other))
+
+
+def of_comparison(node):
+    """Yield a comparison turned round, or with or without equality."""
+    for k, op in enumerate(node.ops):
+        for rank, other in enumerate(COMPARED.get(type(op), ()), start=1):
+            ops = list(node.ops)
+            ops[k] = other()
+            yield rank, ast.Compare(node.left, ops, node.comparators)
+
+
+def of_boolean(node):
+    """Yield and for or, or or for and."""
+    yield 1, ast.BoolOp(ast.Or() if isinstance(node.op, ast.And) else ast.And(), node.values)
+
+
+def of_choice(node):
+    """Yield a choice the other way round, or one side of it."""
+    yield 2, ast.IfExp(node.test, node.orelse, node.body)
+    yield 2, node.body
+    yield 2, node.orelse
+
+
+def of_items(node):
+    """Yield a list or a tuple with two items, next to each other, exchanged."""
+    for k in range(min(len(node.elts) - 1, 4)):
+        yield 2, type(node)([*node.elts[:k], *node.elts[k : k + 2][::-1], *node.elts[k + 2:]], node.ctx)
+
+
+def of_subscript(node):
+    """Yield what is cut as a whole, or at its other end."""
+    yield 3, node.value
+    cut = node.slice
+    if isinstance(cut, ast.Slice) and (cut.lower is None) != (cut.upper is None):
+        bound = cut.lower or cut.upper
+        opposite = bound.operand if isinstance(bound, ast.UnaryOp) else ast.UnaryOp(ast.USub(), bound)
+        for other in (opposite, bound):
+            ends = (None, other) if cut.upper is None else (other, None)
+            yield 2, ast.Subscript(node.value, ast.Slice(*ends, cut.step), ast.Load())
+
+
+def of_call(node):
+    """Yield a call of another function, without it, with arguments exchanged, left out, or turned."""
+    function, arguments, keywords = node.func, node.args, node.keywords
+    name = called_name(node)
+    for group in ALIKE:
+        if name in group:
+            for other in group:
+                if other != name:
+                    yield 2, ast.Call(renamed(function, other), arguments, keywords)
+    if isinstance(function, ast.Attribute):  # np.add.outer
+        inner = function.value
+        if isinstance(inner, ast.Attribute) and inner.attr in ("add", "multiply", "maximum", "minimum"):
+            other = {"add": "multiply", "multiply": "add", "maximum": "minimum", "minimum": "maximum"}[inner.attr]
+            yield 2, ast.Call(ast.Attribute(renamed(inner, other), function.attr, ast.Load()), arguments, keywords)
+        if not isinstance(inner, ast.Name) or not arguments:
+            yield 2, inner  # x.sum() as x
+    for argument in arguments[:3]:
+        if not isinstance(argument, ast.Starred):
+            yield 2, argument
+    if len(arguments) == 3:
+        yield 1, ast.Call(function, [arguments[0], arguments[2], arguments[1]], keywords)
+    if len(arguments) == 2:
+        yield 1, ast.Call(function, arguments[::-1], keywords)
+    for k, argument in enumerate(arguments):
+        if isinstance(argument, (ast.Name, ast.Attribute)):
+            yield 2, ast.Call(function, [*arguments[:k], turned(argument), *arguments[k + 1:]], keywords)
+    for k in range(len(keywords)):
+        yield 2, ast.Call(function, arguments, [*keywords[:k], *keywords[k + 1:]])
+    if name in REDUCED and not any(word.arg == "axis" for word in keywords):
+        for axis in (0, 1, -1):
+            for held in ((), (ast.keyword("keepdims", ast.Constant(True)),)):
+                yield 3, ast.Call(function, arguments, [*keywords, ast.keyword("axis", expression(str(axis))), *held])
+    if name in ("var", "std"):
+        yield 3, ast.Call(function, arguments, [*keywords, ast.keyword("ddof", ast.Constant(1))])
+
+
+def renamed(function, name):
+    """Return what is called with another name: np.mean for np.sum."""
+    return ast.Attribute(function.value, name, ast.Load()) if isinstance(function, ast.Attribute) else ast.Name(
+        name, ast.Load())

@@ -1,0 +1,577 @@
+r"""The edit of one's own code with which all claims hold: what `Report.mends` looks for.
+
+A failure says *that* something is wrong. What is wrong is best said by what would be right: the functions under test
+are read from their files, one small edit after another is made in a copy (`edits`), and the claims that failed are
+measured anew, until with one of them all hold. That is no guess: the edited code has been verified. It may be one of
+several ways to mend, and there may be none by a single edit.
+
+Nothing of the user's is changed. Copies are made of the functions that the thing consists of, of its classes, and of
+what they call in their own files, with global names of their own; loops in them end after a while.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import copy
+import functools
+import io
+import linecache
+import math
+import os
+import site
+import sys
+import sysconfig
+import time
+import types
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from minilift.checks.edits import GUARD, edits_of, wraps_in
+from minilift.checks.numeric import unexplained
+from minilift.checks.report import RUNS, Mend, NotClaimed, measured
+
+SECONDS = 5.0  # that looking for edits takes at most
+ONCE = 0.1  # seconds that a copy has, and some times what the original takes
+ENOUGH = 2  # claims that an edit does not mend, before it is left
+WRAPS = 12  # calls that are tried around other operands
+MORE = 2  # edits in functions of their own that are told at most
+PACKAGE = str(Path(__file__).resolve().parents[1])
+FOREIGN = tuple({*(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+                 *site.getsitepackages(), PACKAGE, "<frozen", "<string"})
+ROLES = ("energy", "reference", "draw", "project")  # of a claim: what it is held against
+GIVEN = ("forward", "apply", "value", "energy", "value_per_sample")  # what a derivation begins with: edited last
+
+
+class TooLongError(BaseException):
+    """A copy runs for too long; no Exception, so that no code catches it."""
+
+
+# ---- whose code it is
+
+
+def is_own(function):
+    """Whether a function is written in Python by the user: neither this package's nor a library's."""
+    name = function.__code__.co_filename
+    return not name.startswith(FOREIGN) and not str(function.__module__).startswith("minilift.")
+
+
+def is_own_class(cls):
+    """Whether a class is the user's."""
+    module = sys.modules.get(cls.__module__)
+    file = getattr(module, "__file__", None)
+    own = [value for value in vars(cls).values() if isinstance(plain(value), types.FunctionType)]
+    return not str(cls.__module__).startswith(("minilift.", "builtins")) and (
+        file is None or not file.startswith(FOREIGN)) and any(is_own(plain(value)) for value in own)
+
+
+def plain(value):
+    """Return the function in a class's attribute: of a method, a property, a static or a class method."""
+    if isinstance(value, (staticmethod, classmethod)):
+        return value.__func__
+    if isinstance(value, property):
+        return value.fget
+    return value
+
+
+class Own:
+    """All functions and classes of the user that a thing consists of, found from it on.
+
+    `copied` makes the thing anew of copies of all of them, in which some functions have other code.
+    """
+
+    def __init__(self, thing):
+        self.thing, self.functions, self.classes, self.seen = thing, [], [], set()
+        self.find(thing)
+
+    def find(self, value):
+        """Take in what is the user's of a value, and of all that it calls."""
+        if id(value) in self.seen:
+            return
+        self.seen.add(id(value))
+        if isinstance(value, types.FunctionType):
+            if is_own(value):
+                self.functions.append(value)
+                for other in (*reached(value).values(), *contents(value).values(), *(value.__defaults__ or ())):
+                    self.find(other)
+            elif value.__closure__:  # a library's decorator, of the user's function
+                for other in contents(value).values():
+                    self.find(other)
+        elif isinstance(value, types.MethodType):
+            self.find(value.__self__)
+        elif isinstance(value, functools.partial):
+            self.find(value.func)
+        elif isinstance(value, type):
+            for cls in value.__mro__:
+                if is_own_class(cls) and cls not in self.classes:
+                    self.classes.append(cls)
+                    for attribute in vars(cls).values():
+                        self.find(plain(attribute))
+        elif isinstance(value, functools._lru_cache_wrapper):
+            self.find(value.__wrapped__)
+        elif hasattr(value, "__dict__") and not isinstance(value, types.ModuleType):
+            self.find(type(value))
+            if is_claim(value) or is_own_class(type(value)):
+                for other in list(vars(value).values()):
+                    if callable(other) or is_own_class(type(other)):
+                        self.find(other)
+
+    def copied(self, codes):
+        """Return the thing made of copies, with other code in some functions: {function: code}."""
+        return Copy(self, codes).of(self.thing)
+
+
+def is_claim(value):
+    """Whether a value is a claim about functions, or a method made of one."""
+    return hasattr(value, "roles") or type(value).__name__ == "FunctionMethod"
+
+
+def reached(function):
+    """Return {name: value} of the globals that a function, or a function in it, names."""
+    names, codes = set(), [function.__code__]
+    while codes:
+        code = codes.pop()
+        names |= set(code.co_names)
+        codes += [const for const in code.co_consts if isinstance(const, types.CodeType)]
+    return {name: function.__globals__[name] for name in names if name in function.__globals__}
+
+
+def contents(function):
+    """Return {name: value} of what a function holds of those around it."""
+    found = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or ()):
+        with contextlib.suppress(ValueError):  # it is empty
+            found[name] = cell.cell_contents
+    return found
+
+
+class Copy:
+    """Copies of all that is the user's in a thing, made once each."""
+
+    def __init__(self, own, codes):
+        self.own, self.codes, self.made, self.spaces = own, codes, {}, {}
+
+    def of(self, value):
+        """Return the copy of a value, or the value itself if nothing in it is the user's."""
+        if id(value) in self.made:
+            return self.made[id(value)][0]
+        if isinstance(value, types.FunctionType):
+            return self.function(value)
+        if isinstance(value, types.MethodType):
+            return types.MethodType(self.of(value.__func__), self.of(value.__self__))
+        if isinstance(value, functools.partial):
+            return functools.partial(self.of(value.func), *value.args, **value.keywords)
+        if isinstance(value, functools._lru_cache_wrapper):
+            return functools.lru_cache(maxsize=value.cache_parameters()["maxsize"])(self.of(value.__wrapped__))
+        if isinstance(value, type):
+            return self.cls(value)
+        if isinstance(value, (property, staticmethod, classmethod)):
+            return self.attribute(value)
+        if is_claim(value) or (hasattr(value, "__dict__") and type(value) in self.own.classes):
+            return self.instance(value)
+        return copy.deepcopy(value) if isinstance(value, (dict, list, set)) and len(value) < 1000 else value
+
+    def function(self, value):
+        """Return the copy of a function."""
+        if value not in self.own.functions and not value.__closure__:
+            return value
+        code = self.codes.get(value, value.__code__)
+        held = dict(zip(value.__code__.co_freevars, value.__closure__ or ()))
+        cells = tuple(types.CellType() for _ in code.co_freevars)
+        space = self.space(value.__globals__) if value in self.own.functions else value.__globals__
+        new = types.FunctionType(code, space, value.__name__, value.__defaults__, cells)
+        new.__kwdefaults__, new.__module__ = value.__kwdefaults__, value.__module__
+        new.__qualname__ = value.__qualname__
+        self.made[id(value)] = new, value
+        for name, cell in zip(code.co_freevars, cells):
+            with contextlib.suppress(ValueError):
+                cell.cell_contents = self.of(held[name].cell_contents)
+        for name, other in reached(value).items() if value in self.own.functions else ():
+            space[name] = self.of(other)
+        new.__dict__.update({name: self.of(other) for name, other in vars(value).items()})
+        return new
+
+    def space(self, names):
+        """Return the global names of copies."""
+        if id(names) not in self.spaces:
+            self.spaces[id(names)] = {**names, GUARD: Guard.goes_on}
+        return self.spaces[id(names)]
+
+    def attribute(self, value):
+        """Return the copy of a property, a static or a class method."""
+        if isinstance(value, property):
+            return property(*(each and self.of(each) for each in (value.fget, value.fset, value.fdel)))
+        return type(value)(self.of(value.__func__))
+
+    def cls(self, value):
+        """Return the copy of a class."""
+        if value not in self.own.classes:
+            return value
+        left_out = {"__dict__", "__weakref__", *(vars(value).get("__slots__", ()))}
+        bases = tuple(self.of(base) for base in value.__bases__)
+        new = type(value)(value.__name__, bases, {name: attribute for name, attribute in vars(value).items()
+                                                  if name not in left_out})
+        self.made[id(value)] = new, value
+        for name, attribute in vars(value).items():
+            if name not in left_out and isinstance(plain(attribute), (types.FunctionType, functools.partial)):
+                setattr(new, name, self.attribute(attribute) if plain(attribute) is not attribute
+                        else self.of(attribute))
+        return new
+
+    def instance(self, value):
+        """Return the copy of an instance."""
+        new = copy.copy(value)
+        self.made[id(value)] = new, value
+        if type(value) in self.own.classes:
+            object.__setattr__(new, "__class__", self.cls(type(value)))
+        for name, other in list(vars(value).items()):
+            if isinstance(other, (dict, list, set, types.FunctionType, types.MethodType, functools.partial)) or type(
+                    other) in self.own.classes:
+                object.__setattr__(new, name, self.of(other))
+        return new
+
+
+# ---- source and code
+
+
+class Source:
+    """The syntax tree of a function in its file, in which loops ask whether they may go on, and code made of it."""
+
+    def __init__(self, function):
+        self.function, self.file = function, function.__code__.co_filename
+        node, class_name = found_in(tree_of(self.file), function.__code__)
+        self.node = Guard().visit(copy.deepcopy(node))
+        self.node.decorator_list = []
+        self.module = module_of(self.node, class_name, function.__code__)
+        self.name = function.__qualname__.split("<locals>.")[-1]
+        self.place = "the cell" if "ipykernel" in self.file or self.file.startswith("<") else Path(self.file).name
+        self.plain = self.code()
+        if {*self.plain.co_names} - {GUARD} != {*function.__code__.co_names}:
+            raise LookupError(f"{self.name} has been changed in its file since it was read")
+
+    def code(self):
+        """Return the code of the tree as it is now."""
+        return code_in(self.module, self.function.__code__)
+
+
+@functools.lru_cache(maxsize=32)
+def parsed(text):
+    """Return the syntax tree of some source."""
+    return ast.parse(text)
+
+
+def tree_of(file):
+    """Return the syntax tree of a file, or of a notebook's cell."""
+    lines = linecache.getlines(file)
+    if not lines:
+        raise OSError(f"no source of {file}")
+    return parsed("".join(lines))
+
+
+def found_in(tree, code):
+    """Return the node of a function's code, and the name of the class around it, or ""."""
+    name, found = code.co_name, []
+
+    def look(node, class_name):
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, (ast.FunctionDef, ast.Lambda)):
+                first = min([child.lineno, *(d.lineno for d in getattr(child, "decorator_list", ()))])
+                if getattr(child, "name", "<lambda>") == name and first == code.co_firstlineno:
+                    found.append((child, class_name))
+                look(child, "")
+            else:
+                look(child, child.name if isinstance(child, ast.ClassDef) else class_name)
+
+    look(tree, "")
+    alike = [pair for pair in found if len(found) == 1 or is_body(pair[0].body, code)]
+    if len(alike) != 1:
+        raise LookupError(f"{len(alike)} functions {name} in line {code.co_firstlineno}")
+    return alike[0]
+
+
+def is_body(node, code):
+    """Whether an expression is where the code of a lambda says that its own is: several may be in one line."""
+    return (node.lineno, node.end_lineno, node.col_offset, node.end_col_offset) in code.co_positions()
+
+
+def module_of(node, class_name, original):
+    """Return the tree of a module with a function where it was made: in a class, in other functions."""
+    if isinstance(node, ast.Lambda):
+        node = ast.Assign([ast.Name("made", ast.Store())], node)
+    if class_name:
+        node = ast.ClassDef(class_name, [], [], [node], [])
+    free = [ast.arg(name) for name in original.co_freevars if name != "__class__" or not class_name]
+    outer = ast.FunctionDef("outer", ast.arguments([], free, None, [], [], None, []), [node], [])
+    return ast.fix_missing_locations(ast.Module([outer], []))
+
+
+def code_in(module, original):
+    """Return the code of the function with an original's name in a module."""
+    codes = [compile(module, original.co_filename, "exec")]
+    while codes:
+        code = codes.pop(0)
+        if code.co_name == original.co_name:
+            return code
+        codes += [const for const in code.co_consts if isinstance(const, types.CodeType)]
+    raise LookupError(original.co_name)
+
+
+class Guard(ast.NodeTransformer):
+    """In each function and loop a call that ends what takes too long."""
+
+    until, patience = math.inf, ONCE
+
+    @classmethod
+    def goes_on(cls):
+        """Raise `TooLongError` after the time that a copy has."""
+        if time.perf_counter() > cls.until:
+            raise TooLongError
+
+    def visit_loop(self, node):
+        """Put the call first in a body, after a docstring."""
+        self.generic_visit(node)
+        k = int(isinstance(node, ast.FunctionDef) and ast.get_docstring(node) is not None)
+        node.body = [*node.body[:k], ast.Expr(ast.Call(ast.Name(GUARD, ast.Load()), [], [])), *node.body[k:]]
+        return node
+
+    visit_While = visit_For = visit_FunctionDef = visit_loop  # noqa: N815  (names that ast asks for)
+
+
+# ---- the search
+
+
+def always(*_):
+    """Return True."""
+    return True
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is to be mended.
+
+    Attributes
+    ----------
+    thing
+        As the user gave it.
+    failed : list of (Claim, ...)
+        The claims that do not hold.
+    posed : callable
+        From a copy of the thing to what its claims are measured of, and the random problems.
+    verified : callable
+        From a copy of the thing to its checks.
+    checks : list of Check
+        Those of the thing itself.
+    possible : callable
+        From a claim, what it is measured of and a problem to whether that is worth while.
+    is_same : callable
+        From a copy to whether it is defined as before: a derivative is mended, not the function whose derivative it
+        should be.
+    """
+
+    thing: object
+    failed: list
+    posed: Callable
+    verified: Callable
+    checks: list
+    possible: Callable = always
+    is_same: Callable = always
+
+
+def mends_of(problem: Problem) -> list[Mend]:
+    """Return edits of the user's code, in functions of their own, with each of which all claims hold.
+
+    None where the code has no file, is another's, or no single edit of those known mends it within some seconds.
+    """
+    begun = time.perf_counter()
+    try:
+        own = Own(problem.thing)
+    except Exception:  # whatever the attributes of a user's object raise when they are looked at
+        return []
+    sources = list(sources_of(own))
+    if not sources:
+        return []
+    with quiet(), unexplained():
+        try:
+            ran, failed = run_lines(problem, own, sources)
+        except (Exception, TooLongError):
+            return []
+        found: list[Mend] = []
+        partly: list[Mend] = []
+        ended = begun + SECONDS
+        for edit, source in in_order(sources, ran, own):
+            if time.perf_counter() > ended or len(found) == MORE:
+                break
+            if any(mend.function == source.name for mend in found):
+                continue
+            left = left_by(problem, failed, own, sources, edit, source)
+            if left is not None:
+                old, new = edit.told()
+                (partly if left else found).append(Mend(source.place, edit.line, source.name, old, new, left))
+            if left == 0:
+                ended = min(ended, 2 * time.perf_counter() - begun + 0.2)  # as long again for others
+    return found or sorted(partly, key=lambda mend: mend.left)[:1]
+
+
+@contextlib.contextmanager
+def quiet():
+    """Let copies print nothing, and warn of nothing; LAPACK's words of NaN are not those of Python."""
+    with contextlib.ExitStack() as stack, contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        for stream in (sys.__stdout__, sys.__stderr__):
+            with contextlib.suppress(OSError, AttributeError, ValueError):  # where there are none, nothing is said
+                stack.enter_context(nowhere(stream))
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextlib.contextmanager
+def nowhere(stream):
+    """Let what is written to a stream of the process go nowhere."""
+    stream.flush()
+    kept = os.dup(stream.fileno())
+    with open(os.devnull, "w", encoding="utf-8") as null:
+        os.dup2(null.fileno(), stream.fileno())
+    try:
+        yield
+    finally:
+        os.dup2(kept, stream.fileno())
+        os.close(kept)
+
+
+def sources_of(own) -> Iterator[Source]:
+    """Yield the sources of a thing's functions, those last that a derivation begins with."""
+    given = {function for role in ROLES if is_claim(own.thing)
+             for function in Own(getattr(own.thing, role, None)).functions}
+    for function in sorted(own.functions, key=lambda function: function.__name__ in GIVEN):
+        if function not in given:
+            with contextlib.suppress(LookupError, OSError, SyntaxError):
+                yield Source(function)
+
+
+def run_lines(problem, own, sources):
+    """Return {source: lines that are run where a claim fails}, and the failing claims, the quickest first.
+
+    With each claim the number of the first problem in which it fails.
+    """
+    codes = {source.function: source.plain for source in sources}
+    lines = {code: set() for code in codes.values()}
+    inner = {}
+    for code in list(codes.values()):
+        held = [code]
+        while held:
+            one = held.pop()
+            inner[one] = code
+            held += [const for const in one.co_consts if isinstance(const, types.CodeType)]
+
+    def trace(frame, event, _):
+        if frame.f_code not in inner:
+            return None
+        lines[inner[frame.f_code]].add(frame.f_lineno)
+        return trace
+
+    Guard.until = time.perf_counter() + 50 * ONCE
+    thing, before, failed = own.copied(codes), sys.gettrace(), []
+    sys.settrace(trace)
+    try:
+        subject, cases = problem.posed(thing)
+        for claim in problem.failed:
+            for k, case in enumerate(some(claim, cases)):
+                begun = time.perf_counter()
+                if not holds(claim, subject, [case]):
+                    failed.append((time.perf_counter() - begun, claim, k))
+                    break
+    except Exception:  # it cannot even be run: what was run until then is known
+        failed = []
+    finally:
+        sys.settrace(before)
+    failed.sort(key=lambda item: item[0])
+    begun = time.perf_counter()
+    with contextlib.suppress(Exception):
+        subject, cases = problem.posed(own.copied(codes))
+        for _, claim, k in failed:
+            holds(claim, subject, cases[k : k + 1])
+    Guard.patience = ONCE + 5 * (time.perf_counter() - begun)
+    return {source: lines[codes[source.function]] for source in sources}, [item[1:] for item in failed]
+
+
+def holds(claim, subject, cases):
+    """Whether a claim holds in all cases, as far as it is claimed and decided there."""
+    for case in cases:
+        with contextlib.suppress(NotClaimed):
+            finding = measured(claim.measure, subject, case)
+            if not finding.holds and not finding.undecided:
+                return False
+    return True
+
+
+def some(claim, cases):
+    """Return the problems of a claim."""
+    return cases[:1] if claim.once else cases
+
+
+def in_order(sources, ran, own):
+    """Return (edit, source) of all edits of what is run, the plainest first, those of forward passes last."""
+    found, nodes = [], [source.node for source in sources]
+    for function in own.functions:  # what a definition calls may be missing elsewhere
+        with contextlib.suppress(LookupError, OSError, SyntaxError):
+            nodes.append(found_in(tree_of(function.__code__.co_filename), function.__code__)[0])
+    wraps = list(dict.fromkeys(wrap for node in nodes for wrap in wraps_in(node) if GUARD not in wrap))[:WRAPS]
+    for number, source in enumerate(sources):
+        known = {**source.function.__globals__, **contents(source.function)}
+        lines = ran[source]
+
+        def runs(first, last, lines=lines):
+            return any(first <= line <= last for line in lines)
+
+        found += [((source.function.__name__ in GIVEN, edit.rank, number, edit.line), edit, source)
+                  for edit in edits_of(source.node, known, runs, wraps)]
+    found.sort(key=lambda item: item[0])
+    return [(edit, source) for _, edit, source in found]
+
+
+def left_by(problem, failed, own, sources, edit, source):
+    """Return how many claims fail still with an edit; None if it mends none, or others fail, or fail otherwise."""
+    try:
+        with edit.made():
+            code = source.code()
+        codes = {**{other.function: other.plain for other in sources}, source.function: code}
+        begun = time.perf_counter()
+        Guard.until = begun + Guard.patience
+        subject, cases = problem.posed(own.copied(codes))
+        mended = mended_by(problem, failed, subject, cases)
+        if failed and not mended:
+            return None
+        Guard.until = begun + 50 * ONCE
+        mended = [claim for claim in mended if holds(claim, subject, some(claim, cases))]
+        if (failed and not mended) or not problem.is_same(own.copied(codes)):
+            return None
+        return still_failing(problem.checks, problem.verified(own.copied(codes)))
+    except (Exception, TooLongError):  # what an edited function does is its own
+        return None
+
+
+def mended_by(problem, failed, subject, cases):
+    """Return the claims that hold where they failed, the quickest tried first, until some do not."""
+    mended, tried, begun = [], 0, time.perf_counter()
+    for claim, k in failed:
+        if problem.possible(claim, subject, cases[k]) and holds(claim, subject, [cases[k]]):
+            mended.append(claim)
+        else:
+            tried += 1
+        if tried == ENOUGH or (tried and time.perf_counter() - begun > ONCE / 4):
+            break
+    return mended
+
+
+def still_failing(before, after):
+    """Return how many checks fail that failed before; None if these are all, or they fail otherwise, or others do."""
+    failing, holding = ({(check.claim, check.source): check.number for check in after if check.passed is passed}
+                        for passed in (False, True))
+    judged = {(check.claim, check.source): check for check in before if check.passed is not None
+              and check.claim != RUNS}
+    if not holding or not judged.keys() <= failing.keys() | holding.keys() or not failing.keys() <= judged.keys():
+        return None
+    alike = all(not judged[name].passed and (number == judged[name].number or math.isclose(
+        number, judged[name].number, rel_tol=1e-6)) for name, number in failing.items())
+    return len(failing) if alike and len(failing) < sum(check.passed is False for check in before) else None

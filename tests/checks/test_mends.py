@@ -1,0 +1,454 @@
+"""What mends: for a planted mistake `verify` finds the edit of its code with which all claims hold."""
+
+import ast
+import copy
+import functools
+import textwrap
+
+import numpy as np
+import pytest
+from told import draw, normal, ones, relu
+
+import minilift as ml
+from minilift.checks import mends
+from minilift.checks.edits import Edit, edits_of
+from minilift.checks.mends import Mend
+
+
+@pytest.fixture(autouse=True)
+def _has_time(monkeypatch):
+    """Let a search take its time: other work on the machine decides nothing."""
+    monkeypatch.setattr(mends, "SECONDS", 90.0)
+    monkeypatch.setattr(mends, "ONCE", 0.5)
+
+
+# ---- mistakes of which a single edit is known
+
+
+def damped(block, tau_theta=0.2):
+    A = ones(block.a)
+    if block.last:
+        return A.T @ block.g
+    return np.linalg.solve(A.T @ A + tau_theta * np.eye(A.shape[1], dtype=A.dtype), A.T @ block.g)
+
+
+def damped_in_double(block, tau_theta=0.2):
+    A = ones(block.a)
+    if block.last:
+        return A.T @ block.g
+    return np.linalg.solve(A.T @ A + tau_theta * np.eye(A.shape[1]), A.T @ block.g)
+
+
+def ridge(theta, a, z):
+    return ((ones(a) @ theta - z) ** 2).sum() / 2 + 0.05 * (theta**2).sum()
+
+
+def solved(a, z):
+    A = ones(a)
+    return np.linalg.solve(A.T @ A + 0.05 * np.eye(A.shape[1]), A.T @ z)
+
+
+def soft_energy(z, v, lam):
+    return lam * abs(z).sum() + ((z - v) ** 2).sum() / 2
+
+
+def soft_wrong(v, lam):
+    return np.sign(v) * np.maximum(abs(v) + lam, 0)
+
+
+def helped(v, lam):
+    return np.sign(v) * shrunk(v, lam)
+
+
+def shrunk(v, lam):
+    return np.minimum(abs(v) - lam, 0)
+
+
+class Softsign(ml.Activation):
+    def forward(self, z):
+        return z / (1 + abs(z))
+
+    def derivative(self, z):
+        return 1 / (1 + abs(z))
+
+
+class Scaled(ml.Linear):
+    def adjoint_input(self, theta, g):
+        return super().adjoint_input(theta, g) * 2
+
+
+class Halved(ml.SquaredError):
+    def gradient(self, z, y):
+        return super().gradient(z, y) / len(z)
+
+
+def later(Q, x, y):
+    """Two blocks, the second made of the old first."""
+    new_y = -(Q[1, 0] * x) / Q[1, 1]
+    new_x = -(Q[0, 1] * new_y) / Q[0, 0]
+    return {"x": new_x, "y": new_y * 3}
+
+
+def quadratic(Q, x, y):
+    return (Q[0, 0] * x * x + 2 * Q[0, 1] * x * y + Q[1, 1] * y * y) / 2
+
+
+def positive(rng):
+    """Return a positive definite matrix."""
+    B = rng.standard_normal((2, 2))
+    return B @ B.T + np.eye(2)
+
+
+def made(weight):
+    """Return a gradient that keeps a number of the function around it."""
+    def gradient(z):
+        return weight * z**2
+    return gradient
+
+
+@functools.lru_cache(maxsize=1)
+def constant():
+    return 5.0
+
+
+def cached(z):
+    return constant() * z**4
+
+
+@functools.lru_cache(maxsize=1)
+def constant_wrong():
+    return 4.0
+
+
+def cached_wrongly(z):
+    return constant_wrong() * np.ones_like(z)
+
+
+def power(x, n):
+    return x**n
+
+
+def stepwise(a):
+    """A sum by a loop, of squares."""
+    total, k = 0.0, 0
+    while k <= len(a) - 2:
+        total = total + a[k].sum() ** 2
+        k += 1
+    return total
+
+
+CUBE = draw(z=normal(4))
+MENDED = {
+    "the damping": (damped, {"like": ml.ProxProp(tau_theta=0.2)}, "1 / tau_theta", "damped"),
+    "a constant": (ml.Argmin(ridge, solved, block="theta"), {}, "0.1 * np.eye", "solved"),
+    "a sign": (ml.Argmin(soft_energy, soft_wrong, block="z"), {}, "abs(v) - lam", "soft_wrong"),
+    "in a helper": (ml.Argmin(soft_energy, helped, block="z"), {}, "np.maximum(abs(v) - lam, 0)", "shrunk"),
+    "a power in a method": (Softsign(), {}, "** 2", "Softsign.derivative"),
+    "beside super()": (Scaled(3, 2), {}, "return super().adjoint_input(theta, g)", "Scaled.adjoint_input"),
+    "of a loss": (Halved(), {}, "return super().gradient(z, y)", "Halved.gradient"),
+    "of a lambda": (ml.Gradient(lambda z: (z**3).sum(), lambda z: 3 * z, block="z", draw=CUBE), {}, "z ** 2",
+                    "<lambda>"),
+    "in a function in a function": (ml.Gradient(lambda z: (z**3).sum() / 3, made(-1.0), block="z", draw=CUBE), {},
+                                    "-(weight * z ** 2)", "gradient"),
+    "of a decorated one": (ml.Gradient(lambda z: (z**5).sum(), cached, block="z", draw=CUBE), {}, None, None),
+    "below a decorator": (ml.Gradient(lambda z: 5 * z.sum(), cached_wrongly, block="z", draw=CUBE), {}, "5.0",
+                          "constant_wrong"),
+    "of a partial": (ml.Equal(functools.partial(power, n=3), lambda x: x * x * x * x, draw=draw(x=normal(3))), {},
+                     "x", "power"),
+    "a loop that ends early": (ml.Equal(stepwise, lambda a: (a.sum(axis=1) ** 2).sum()), {}, "k", "stepwise"),
+}
+
+
+def lines_of(report):
+    return "\n".join(map(str, report.mends))
+
+
+@pytest.mark.parametrize("name", [name for name, item in MENDED.items() if item[2]])
+def test_the_edit_is_found(name):
+    thing, options, new, where = MENDED[name]
+    report = ml.verify(thing, **options)
+    assert report.failures
+    assert any(new in mend.new and mend.function.endswith(where) for mend in report.mends), lines_of(report)
+
+
+@pytest.mark.parametrize("name", [name for name, item in MENDED.items() if not item[2]])
+def test_right_things_are_not_edited(name):
+    thing, options, _, _ = MENDED[name]
+    report = ml.verify(thing, **options)
+    assert report.passed, report
+    assert report.mends == []
+
+
+@pytest.mark.slow
+def test_one_of_two_mistakes_is_mended():
+    report = ml.verify(damped_in_double, like=ml.ProxProp(tau_theta=0.2))
+    assert len(report.failures) == 2
+    assert [mend.left for mend in report.mends] == [1]
+    assert "1 / tau_theta" in report.mends[0].new
+    assert "With this edit fewer claims fail:" in str(report)
+
+
+def test_what_is_right_is_not_looked_at():
+    def look():
+        raise AssertionError("it is looked for")
+
+    check = ml.verify(ml.Tanh()).checks[0]
+    assert ml.Report([check], 0, look=look).mends == []
+
+
+def test_the_package_and_code_without_a_file_are_not_edited():
+    made = {}
+    exec("def step(block):\n    return -block.phi.adjoint_theta(block.a, block.g)", made)
+    report = ml.verify(made["step"], like=ml.BackProp())
+    assert report.failures
+    assert report.mends == []
+    assert ml.verify(ml.ProxProp(0.5), like=ml.ProxProp(2.0)).mends == []
+
+
+class Leaky(ml.Transfer):
+    """A recursion over the entries; its adjoint runs it forwards again, where it should run from the last one back."""
+
+    def apply(self, z, training=False, rng=None):
+        return self.run(z), None
+
+    def adjoint(self, z, a, aux, g):
+        return self.run(g)
+
+    def run(self, x):
+        out, h = np.zeros_like(x), np.zeros_like(x[..., 0])
+        for k in range(x.shape[-1]):
+            h = 0.5 * h + x[..., k]
+            out[..., k] = h
+        return out
+
+
+@pytest.mark.slow
+def test_what_defines_a_thing_is_left_as_it_is():
+    """A transfer that does nothing has a right adjoint; but it is another transfer."""
+    report = ml.verify(Leaky())
+    assert report.failures
+    assert not any(mend.function == "Leaky.run" for mend in report.mends), lines_of(report)
+
+
+class Crossed(ml.Linear):
+    def adjoint_input(self, theta, g):
+        return g @ theta[1:].T
+
+
+def test_a_part_of_a_network_is_mended():
+    report = ml.verify(ml.Network([Crossed(3, 4), ml.Tanh(), ml.Linear(4, 2)], loss=ml.SquaredError()))
+    assert any(mend.new == "return g @ theta[:-1].T" for mend in report.mends), lines_of(report)
+
+
+class Stale(ml.BCD):
+    """A block of a lifted method."""
+
+    def schedule(self, energy):
+        for block, l, update in super().schedule(energy):
+            yield block, l, lambda k, v, update=update: 0.9 * update(k, v)
+
+
+@pytest.mark.slow
+def test_a_sweep_of_a_lifted_method_is_mended():
+    report = ml.verify(Stale())
+    assert any("schedule" in mend.function for mend in report.mends), lines_of(report)
+
+
+def test_a_search_that_raises_is_said_and_the_report_shown():
+    def look():
+        raise ZeroDivisionError("of a copy")
+
+    wrong = ml.verify(ml.Equal(noted, lambda a: a.sum()))
+    report = ml.Report(wrong.checks, 0, look=look)
+    with pytest.warns(UserWarning, match="ZeroDivisionError: of a copy"):
+        assert "FAIL" in str(report)
+
+
+# ---- a mend is no guess
+
+
+@pytest.fixture
+def written(tmp_path, monkeypatch):
+    """Return a function that writes a file, and one that loads a name of it."""
+    def write(text, name="mine.py"):
+        (tmp_path / name).write_text(textwrap.dedent(text), encoding="utf-8")
+        return tmp_path / name
+
+    return write
+
+
+def loaded(path, name):
+    from minilift.checks.command import load_target
+
+    return load_target(f"{path}:{name}")
+
+
+WRONG = """
+    import numpy as np
+
+
+    def energy(z, v, a, rho):
+        return ((np.maximum(z, 0) - a) ** 2).sum() / 2 + rho * ((z - v) ** 2).sum() / 2
+
+
+    def update(v, a, rho):
+        up = np.maximum((a + v) / (1 + rho), 0)
+        down = np.minimum(v, 0)
+        costs = [(np.maximum(z, 0) - a) ** 2 + rho * (z - v) ** 2 for z in (up, down)]
+        return np.where(costs[0] <= costs[1], up, down)
+"""
+
+
+def test_made_in_the_file_it_mends(written):
+    path = written(WRONG)
+    shapes = draw(z=normal(5, 2), v=normal(5, 2), a=normal(5, 2), rho=lambda rng: rng.uniform(0.5, 3))
+
+    def claim():
+        return ml.Argmin(loaded(path, "energy"), loaded(path, "update"), block="z", draw=shapes)
+
+    report = ml.verify(claim())
+    mend = report.mends[0]
+    assert (mend.file, mend.line, mend.function) == ("mine.py", 10, "update")
+    lines = path.read_text().splitlines()
+    assert mend.old in lines[mend.line - 1]
+    lines[mend.line - 1] = lines[mend.line - 1].replace(mend.old, mend.new)
+    path.write_text("\n".join(lines))
+    assert ml.verify(claim()).passed
+
+
+def test_print_html_and_json_say_it():
+    report = ml.verify(ml.Argmin(soft_energy, soft_wrong, block="z"))
+    text = str(report.mends[0])
+    assert text.startswith("test_mends.py, line ")
+    assert "With any one of these edits all claims hold:" in str(report)
+    assert text in str(report)
+    assert "abs(v) - lam" in report._repr_html_()
+    assert '"new": "return np.sign(v) * np.maximum(abs(v) - lam, 0)"' in report.to_json()
+    with pytest.raises(AssertionError, match=r"abs\(v\) - lam"):
+        report.raise_for_failures()
+
+
+def test_the_command_says_it(written, capsys):
+    from minilift import cli
+
+    path = written("""
+        def step(block):
+            return 2 * block.phi.adjoint_theta(block.a, block.g)
+    """)
+    assert cli.main(["verify", f"{path}:step", "--like", "backprop"]) == 1
+    assert "mine.py, line 3, in step:" in capsys.readouterr().out
+
+
+# ---- what the user has is left as it is
+
+
+CALLS = []
+
+
+def noted(a):
+    CALLS.append(len(a))
+    print("called")
+    return a.sum() + 1
+
+
+def test_nothing_of_the_users_is_changed_or_printed(capsys):
+    report = ml.verify(ml.Equal(noted, lambda a: a.sum()))
+    code, calls = noted.__code__, len(CALLS)
+    capsys.readouterr()
+    assert report.mends
+    assert noted.__code__ is code
+    assert len(CALLS) == calls
+    assert capsys.readouterr().out == ""
+    assert noted(np.zeros(1)) == 1
+
+
+class Remembering(ml.Activation):
+    """Its slope is in an array of its own, to which an edited copy may write."""
+
+    def __init__(self):
+        self.slope = {"value": 2.0}
+
+    def forward(self, z):
+        return z * self.slope["value"]
+
+    def derivative(self, z):
+        return np.full_like(z, self.slope["value"] + 1)
+
+
+def test_an_instance_is_copied_with_what_it_holds():
+    thing = Remembering()
+    report = ml.verify(thing)
+    assert report.mends
+    assert thing.slope == {"value": 2.0}
+    assert type(thing) is Remembering
+
+
+def endless(a):
+    """A bisection of which nearly every edit never ends."""
+    low, high = 0.0, 1.0 + (a**2).sum()
+    while high - low > 1e-12 * high:
+        middle = (low + high) / 2
+        if middle**2 > (a**2).sum():
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def test_an_edit_that_never_ends_is_stopped():
+    report = ml.verify(ml.Equal(endless, lambda a: np.sqrt((a**2).sum()), tolerance=1e-6))
+    assert any("middle ** 2 <" in mend.new for mend in report.mends), lines_of(report)
+
+
+# ---- the edits
+
+
+SAMPLE = """
+def sample(self, x, y, n=3):
+    '''A docstring.'''
+    total = np.zeros(3)
+    for k in range(n):
+        if k > 1 and x is not y:
+            total += x[k] * y.T @ self.W
+        elif not k:
+            total[k] = np.sum(x, axis=0) / len(x)
+        else:
+            continue
+    z = total.copy()
+    return np.where(z > 0, z, -self.slope * z)
+"""
+
+
+def test_each_edit_is_another_program_and_is_taken_back():
+    function = ast.parse(SAMPLE).body[0]
+    before, texts = ast.dump(function), []
+    for edit in edits_of(function, {"np": np}):
+        old, new = edit.told()
+        with edit.made():
+            text = ast.unparse(function)
+            compile(ast.Module([copy.deepcopy(function)], []), "sample", "exec")
+        assert ast.dump(function) == before
+        assert text != ast.unparse(function), (old, new)
+        assert old != new
+        texts.append(text)
+    assert len(set(texts)) > 0.8 * len(texts) > 200
+
+
+def test_modules_and_functions_are_no_operands():
+    function = ast.parse("def f(x, y):\n    return np.dot(relu(x), y)").body[0]
+    with_edit = []
+    for edit in edits_of(function, {"np": np, "relu": relu}):
+        with edit.made():
+            with_edit.append(ast.unparse(function.body[0]))
+    assert "return np.dot(relu(y), y)" in with_edit
+    assert not any("relu, " in text or "+ np" in text or "* relu" in text.replace("relu(", "") for text in with_edit)
+
+
+def test_what_was_not_run_is_left_alone():
+    function = ast.parse("def f(x):\n    if x > 0:\n        return x + 1\n    return x - 1").body[0]
+    assert {edit.line for edit in edits_of(function, {}, lambda first, last: first <= 2 or first == 4)} == {2, 4}
+
+
+def test_a_mend_without_a_statement_says_so():
+    assert str(Mend("mine.py", 3, "f", "x += 1", "pass")) == "mine.py, line 3, in f: without `x += 1`"
+    assert isinstance(next(edits_of(ast.parse("lambda x: -x").body[0].value, {})), Edit)
