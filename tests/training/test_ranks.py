@@ -424,16 +424,16 @@ class Raw(ml.ProxProp):
 class Counted(ml.ProxProp):
     """One that steps as its base class does, and counts."""
 
-    columns, seen = ("epochs",), 0
+    columns, epochs = ("epochs",), 0
 
     def __init__(self, tau_theta=0.5):
         super().__init__(tau_theta)
 
     def start_epoch(self, epoch):
-        self.seen = epoch
+        self.epochs = epoch
 
     def measure(self):
-        return {"epochs": self.seen}
+        return {"epochs": self.epochs}
 
 
 @pytest.mark.parametrize("method", [Clipped, Raw, Counted])
