@@ -35,6 +35,7 @@ from minilift.methods import (
     PredictiveCoding,
     TargetPropagation,
 )
+from minilift.methods.lifted.descend import Lifted
 from minilift.methods.lifted.matching import one_for_each
 from minilift.network import Network
 from minilift.support.backend import to_numpy
@@ -51,8 +52,19 @@ def told_as(claimed, kinds, what):
     return claimed.method
 
 
+def of_blocks(claimed):
+    """Return the method if it visits blocks, one of a user's own class too: the claim is about each of them."""
+    method = claimed.method
+    own = isinstance(method, Lifted) and type(method).schedule is not Lifted.schedule
+    only_if(own, "it is not said to be a method of blocks")
+    return method
+
+
 def beginning(method, case):
-    """Return a method's variables with the values of other data, and some multiplier."""
+    """Return a method's variables with the values of other data, and some multiplier.
+
+    Of a user's own class the parameters are those of the call: to which of the two its blocks are damped is not known.
+    """
     rng = np.random.default_rng(3)
     other = replace(case, X=case.X + 0.3 * rng.standard_normal(case.X.shape))
     start = method.start(case.net, other.forward())
@@ -60,7 +72,8 @@ def beginning(method, case):
     if multiplier is not None:
         multiplier = case.lend(0.1 * rng.standard_normal(multiplier.shape))
     # the parameters have moved since the call began
-    theta = [None if own is None else case.lend(own + 0.1 * rng.standard_normal(own.shape)) for own in case.theta]
+    size = 0.1 * isinstance(method, DESCENDING)
+    theta = [None if own is None else case.lend(own + size * rng.standard_normal(own.shape)) for own in case.theta]
     # on either side of a kink: the nearest minimum is not always the least
     z = start.z and [None, *(case.lend(rng.choice([-1.0, 1.0], own.shape) * to_numpy(own)) for own in start.z[1:])]
     return start._replace(a=[case.lend(case.X), *start.a[1:]], z=z, multiplier=multiplier, theta=theta)
@@ -168,7 +181,7 @@ def departure(method, twin, case, same):
 @claim("method", "no block of a sweep but the multiplier raises the energy", "E(…, v⁺, …) ≤ E(…, v, …)",
        "BCD, ADMM, dlADMM, MAC, LPOM, Fenchel lifted, lifted Bregman")
 def blocks_descend(claimed, case):
-    method = told_as(claimed, DESCENDING, "a method of blocks")
+    method = of_blocks(claimed)
     rises = []
     for block, l, energy, before, after in visits(method, case):
         if block != "multiplier":
@@ -184,11 +197,11 @@ def blocks_descend(claimed, case):
 @claim("method", "its closed blocks are argmins: no probe is lower", "v⁺ = argmin E + α/2 ‖v − v_old‖²",
        "BCD, ADMM, dlADMM, MAC, LPOM, Fenchel lifted, lifted Bregman")
 def blocks_are_argmins(claimed, case):
-    method = told_as(claimed, DESCENDING, "a method of blocks")
+    method = of_blocks(claimed)
     case = probed_case(case)
     steps = visits(method, case)
     # of a block that is visited twice the last visit is probed: that none raises the energy is claimed of all
-    last = {(block, l): visit for block, l, *visit in steps if prox_weight(method, block, l, case.net) is not None}
+    last = {(block, l): visit for block, l, *visit in steps if prox_weight(method, block, l, visit[0]) is not None}
     findings = [block_finding(method, case, steps[0][3], *which, *visit) for which, visit in last.items()]
     only_if(findings, "none of its blocks is an argmin")
     return worst_of(findings)
@@ -248,9 +261,11 @@ def multiplier_ascends(claimed, case):
         lambda known: [f"the multiplier's dual step: {reason}" for reason in known])
 
 
-def prox_weight(method, block, l, net):
-    """Return the α of a block that is an argmin, as the papers have it; None for one that is only lowered."""
-    last = l == net.depth
+def prox_weight(method, block, l, energy):
+    """Return the α of a block that is an argmin, as the papers or a user have it; None for one that is only lowered."""
+    if not isinstance(method, DESCENDING):
+        return weight_said(method, block, l, energy)
+    last = l == energy.net.depth
     if block == "multiplier" or (block == "theta" and isinstance(method, DLADMM)):
         return None
     if isinstance(method, BCD):
@@ -263,13 +278,21 @@ def prox_weight(method, block, l, net):
     if isinstance(method, MAC):
         return method.alpha if block == "theta" and last else None
     if isinstance(method, FenchelLifted):
-        return 2 * one_for_each("anchor", method.anchor, net.depth)[l - 1] if block == "theta" else 0.0
+        return 2 * one_for_each("anchor", method.anchor, energy.net.depth)[l - 1] if block == "theta" else 0.0
     return 1 / method.tau if block == "theta" else None
+
+
+def weight_said(method, block, l, energy):
+    """Return the α of a user's block that is the energy's own best_theta, best_z or best_a; None of any other."""
+    *_, update = (update for kind, k, update in method.schedule(energy) if (kind, k) == (block, l))
+    given, solved = getattr(update, "keywords", {}), getattr(update, "func", update)
+    is_best = getattr(solved, "__name__", "") == f"best_{block}" and set(given) <= {"alpha"}
+    return given.get("alpha", 0.0) if is_best else None
 
 
 def damped_energy(method, case, block, l, energy, before):
     """Return E + α/2 ‖v − v⁰‖² as a function of a block's value v and of v⁰ and α by name, and these."""
-    alpha, old = prox_weight(method, block, l, case.net) or 0.0, to_numpy(getattr(before, block)[l])
+    alpha, old = prox_weight(method, block, l, energy) or 0.0, to_numpy(getattr(before, block)[l])
     around = case.theta[l] if block == "theta" and isinstance(method, ANCHORED) else old
     names = "the anchor", "the anchor's weight α"
 

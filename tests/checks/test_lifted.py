@@ -8,6 +8,7 @@ from told import changed, ones, reasons
 
 import minilift as ml
 from minilift.layers.joins import Add, Named
+from minilift.methods.lifted.descend import Lifted
 
 RIGHT = [ml.BCD(), ml.TargetPropagation(), ml.PredictiveCoding(), ml.ADMM(), ml.DLADMM(), ml.MAC(),
          ml.FenchelLifted(), ml.LPOM(), ml.LiftedBregman()]  # the first two in the quick tests too
@@ -277,3 +278,43 @@ def test_a_block_between_hidden_layers_that_stops_short_is_found(block):
 
     net = ml.mlp([2, 5, 3, 3], "relu", seed=0)
     assert "0.9 times the step" in reasons(ml.verify(Short(2.0, alpha=0.5), net=net))
+
+
+class Own(Lifted):
+    """A member of the family of a user's own: on BCD's energy, forwards."""
+
+    factor = 1.0
+
+    def energy(self, net, X, y):
+        return ml.BCD.energy(ml.BCD(), net, X, y)
+
+    def start(self, net, state):
+        return ml.BCD.start(self, net, state)
+
+    def schedule(self, energy):
+        for l in range(1, energy.net.depth + 1):
+            yield "theta", l, partial(energy.best_theta, alpha=0.3)
+            yield "z", l, partial(self.far, energy) if self.factor != 1 else energy.best_z
+            yield "a", l, partial(energy.best_a, alpha=0.2)
+
+    def far(self, energy, l, variables):
+        return self.factor * energy.best_z(l, variables)
+
+
+class Stays(Own):
+    """A block of which no argmin is said may stay as it is."""
+
+    factor = 0.0
+
+    def far(self, energy, l, variables):
+        return variables.z[l]
+
+
+@pytest.mark.parametrize(("method", "claim"), [
+    (changed(Own, factor=-3.0), "no block of a sweep"), (Own(), None), (Stays(), None)], ids=["up", "own", "stays"])
+def test_of_a_users_own_member_no_block_raises_its_energy(method, claim):
+    """That it is what it should be nobody knows: it is not verified."""
+    report = ml.verify(method)
+    assert [check.claim.startswith(claim) for check in report.failures] == [True] * (claim is not None), report
+    assert report.unverified
+    assert checked(report, "its closed blocks are argmins")
