@@ -853,6 +853,9 @@ which it must not refuse (seeds of each: {seeds}). A mistake is *named* if a rea
 refused without a reason, and *missed* if it passes; *other reason* says that reasons are given, and none has the words
 that its planter had chosen. Written by `python tests/checks/finds.py --write`; misses and false alarms stay in the
 tables.
+
+What the tables do not count: beside reasons, a report shows with which edit of one's own code all claims hold, if one
+of those that are tried does it (`report.mends`). For 50 of the 128 mistakes of the twelfth list below one was found.
 """
 
 STRANGERS = """
