@@ -70,6 +70,7 @@ from minilift.checks.claims import Argmin, Decreases, DrawnClaim, Equal, Gradien
 from minilift.checks.losses import loss_cases
 from minilift.checks.maps import for_samples, join_cases, map_cases
 from minilift.checks.mends import Problem, mends_of
+from minilift.checks.numeric import tried
 from minilift.checks.package import package_methods, package_networks, package_things
 from minilift.checks.report import (
     CLAIMS,
@@ -185,8 +186,7 @@ def verify(thing: Any = None, net: Network | None = None, X: Any = None, y: Any 
         raise TypeError("verify: y is given without X, which it needs")
     if kind == "method":
         checks = method_checks(thing, seed, backend, net, X, y, like, objective)
-        told = (like is not None and like is not thing) or objective is not None or isinstance(
-            thing, (*methods.TOLD, *lifted.TOLD))
+        told = is_told(thing, like, objective)
         judged = any(check.passed is not None and check.source not in methods.GENERAL for check in checks)
         ours = like is None and type(thing).__module__.startswith("minilift.")
         missed = "" if objective is None else unmeasured(checks)
@@ -351,7 +351,23 @@ def method_mends(thing, checks, seed, backend, net, X, y, like, objective):
     def verified(other):
         return method_checks(other, seed, backend, net, X, y, like, objective, cases)
 
-    return mends_of(Problem(thing, failed_of("method", checks), posed, verified, checks, methods.as_low_as(claimed)))
+    def steps_alike(other):
+        """Whether another method's steps are those of this one, of which nobody has said what they should be."""
+        other = claimed_of(other, like, objective).method
+        return all(methods.gap(steps, networks.first_run(other, case)[1]) <= 1e-9
+                   for steps, case in zip(own_steps, taken))
+
+    own_steps = None if is_told(thing, like, objective) else tried(
+        lambda: [networks.first_run(claimed.method, case)[1] for case in taken])
+    is_same = {} if own_steps is None else {"is_same": steps_alike}
+    return mends_of(Problem(thing, failed_of("method", checks), posed, verified, checks, methods.as_low_as(claimed),
+                            **is_same))
+
+
+def is_told(thing, like, objective):
+    """Whether it has been said what a method should be."""
+    return (like is not None and like is not thing) or objective is not None or isinstance(
+        thing, (*methods.TOLD, *lifted.TOLD))
 
 
 @np.errstate(all="ignore")

@@ -237,7 +237,7 @@ def of_statement(chain, holder, field, index, statement):
         target = ast.parse(ast.unparse(statement.target), mode="eval").body
         if type(statement.op) in OPPOSITE:
             yield edit(1, ast.AugAssign(statement.target, OPPOSITE[type(statement.op)](), statement.value))
-        yield edit(2, ast.Assign([statement.target], ast.BinOp(target, statement.op, statement.value)))
+        yield edit(1, ast.Assign([statement.target], ast.BinOp(target, statement.op, statement.value)))
         yield edit(2, ast.Assign([statement.target], statement.value))
     if isinstance(statement, ast.Assign) and len(statement.targets) == 1 and not isinstance(
             statement.targets[0], ast.Tuple):

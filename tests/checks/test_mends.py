@@ -254,6 +254,27 @@ def test_a_sweep_of_a_lifted_method_is_mended():
     assert any("schedule" in mend.function for mend in report.mends), lines_of(report)
 
 
+def in_place(block):
+    """A step that writes into its signal; what it should be nobody has said."""
+    g = block.g
+    g *= 3
+    return block.phi.adjoint_theta(block.a, g)
+
+
+CALLS_OF_A_STEP = [0]
+
+
+def counted(block):
+    """A step that depends on how often it has been called."""
+    CALLS_OF_A_STEP[0] += 1
+    return block.phi.adjoint_theta(block.a, block.g) * (1 + CALLS_OF_A_STEP[0] % 2)
+
+
+def test_of_a_method_that_nobody_has_told_the_steps_stay():
+    assert [mend.new for mend in ml.verify(in_place).mends] == ["g = g * 3"]
+    assert ml.verify(counted).mends == []
+
+
 def test_a_search_that_raises_is_said_and_the_report_shown():
     def look():
         raise ZeroDivisionError("of a copy")
