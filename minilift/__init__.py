@@ -58,7 +58,7 @@ from minilift.training.history import EarlyStop, History
 
 if TYPE_CHECKING:
     from minilift import plots
-    from minilift.checks import Argmin, Check, Decreases, Equal, Gradient, Report, verify
+    from minilift.checks import Argmin, Check, Decreases, Equal, Gradient, Mend, Report, verify
     from minilift.estimators import ImplicitMLPClassifier, ImplicitMLPRegressor
 
 __version__ = "0.1.0"
@@ -106,6 +106,7 @@ __all__ = [
     "Loss",
     "Map",
     "MaxPool2d",
+    "Mend",
     "Method",
     "Muon",
     "Named",
@@ -160,7 +161,8 @@ __all__ = [
 
 
 # what is loaded when it is first asked for: whoever trains has no need of it
-LATER = {**dict.fromkeys(["Argmin", "Check", "Decreases", "Equal", "Gradient", "Report", "verify"], "minilift.checks"),
+LATER = {**dict.fromkeys(["Argmin", "Check", "Decreases", "Equal", "Gradient", "Mend", "Report", "verify"],
+                         "minilift.checks"),
          "plots": "minilift.plots",
          **dict.fromkeys(["ImplicitMLPClassifier", "ImplicitMLPRegressor"], "minilift.estimators")}
 

@@ -184,8 +184,7 @@ class Mend:
 
     Examples
     --------
-    >>> from minilift.checks import Mend
-    >>> print(Mend("mine.py", 7, "my_step", "y - x", "x - y"))
+    >>> print(ml.Mend("mine.py", 7, "my_step", "y - x", "x - y"))
     mine.py, line 7, in my_step: `x - y` for `y - x`
     """
 
