@@ -2,6 +2,7 @@
 
 import ast
 import copy
+import doctest
 import functools
 import textwrap
 
@@ -10,6 +11,7 @@ import pytest
 from told import draw, normal, ones, relu
 
 import minilift as ml
+from minilift import checks
 from minilift.checks import mends
 from minilift.checks.edits import Edit, edits_of
 from minilift.checks.mends import Mend
@@ -358,6 +360,14 @@ def test_the_command_says_it(written, capsys):
     """)
     assert cli.main(["verify", f"{path}:step", "--like", "backprop"]) == 1
     assert "mine.py, line 3, in step:" in capsys.readouterr().out
+
+
+def test_the_example_of_the_checks_is_as_it_shows():
+    """It is what `verify` is explained by: a step with a mistake, its reason, and the edit that mends it."""
+    parsed = doctest.DocTestParser().get_doctest(checks.__doc__, {}, "minilift.checks", None, None)
+    said = []
+    doctest.DocTestRunner().run(parsed, out=said.append)
+    assert not said, "".join(said)
 
 
 # ---- what the user has is left as it is
