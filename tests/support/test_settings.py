@@ -25,13 +25,14 @@ from minilift.local.minimisers import Softened
 from minilift.methods.backward.sweep import FunctionMethod
 from minilift.methods.lifted.descend import Lifted
 from minilift.methods.lifted.matching import MatchingMethod
+from minilift.methods.lifted.three_split import ThreeSplitMethod
 from minilift.optim import Optimizer, Schedule
 from minilift.support.backend import to_numpy
 from minilift.support.settings import NotKeptError, Settings, arguments_of, describe, differences
 from minilift.training.ranks import Gathered, QuestionedMap, SharedBatchNorm, SharedMap, SharedNetwork
 
 BASES = {Layer, ml.Map, ml.Join, OfNames, ml.Transfer, ml.Activation, ml.Loss, OfLabels, Pool2d, Optimizer, Schedule,
-         ml.Method, Lifted, MatchingMethod, ml.Network,
+         ml.Method, Lifted, MatchingMethod, ThreeSplitMethod, ml.Network,
          SharedMap, QuestionedMap, SharedBatchNorm, SharedNetwork, Gathered,
          Softened}  # the last are made by fit and by newton
 
