@@ -292,8 +292,12 @@ def found_in(tree, code):
 
 
 def is_body(node, code):
-    """Whether an expression is where the code of a lambda says that its own is: several may be in one line."""
-    return (node.lineno, node.end_lineno, node.col_offset, node.end_col_offset) in code.co_positions()
+    """Whether an expression is where the code of a lambda says that its own is: several may be in one line.
+
+    Python 3.10 does not say where: there such lambdas are left alone.
+    """
+    where = node.lineno, node.end_lineno, node.col_offset, node.end_col_offset
+    return hasattr(code, "co_positions") and where in code.co_positions()
 
 
 def module_of(node, class_name, original):

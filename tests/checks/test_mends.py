@@ -4,6 +4,7 @@ import ast
 import copy
 import doctest
 import functools
+import sys
 import textwrap
 
 import numpy as np
@@ -168,6 +169,8 @@ def lines_of(report):
 @pytest.mark.parametrize("name", [name for name, item in MENDED.items() if item[2]])
 def test_the_edit_is_found(name):
     thing, options, new, where = MENDED[name]
+    if where == "<lambda>" and sys.version_info < (3, 11):
+        pytest.skip("Python 3.10 does not say which of several lambdas in one line is meant")
     report = ml.verify(thing, **options)
     assert report.failures
     assert any(new in mend.new and mend.function.endswith(where) for mend in report.mends), lines_of(report)
