@@ -299,7 +299,8 @@ def norm_commits(sigma, case):
 def transfer_at_kinks(sigma, case):
     only_if(case.elementwise, NOT_ELEMENTWISE)
     usual = [sign * x for x in (0.0, 1e-3, 0.05, 0.3, 0.5, 1.0, 2.0, 3.0, 6.0, 20.0) for sign in (1, -1)]
-    z = np.concatenate([usual, np.arange(-7, 7, 7e-4)])[None]
+    z = np.concatenate([usual, np.arange(-7, 7, 7e-4)])
+    z = z[: len(z) // 140 * 140].reshape(140, -1)  # as one row, together with its transpose, it would fill the memory
     h = 1e-6 * (1 + abs(z))
     value, got = case.call(sigma.forward, z), case.call(sigma.derivative, z)
     if value.shape != z.shape or np.shape(got) not in ((), z.shape):  # together they may fill the memory
