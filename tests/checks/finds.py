@@ -863,8 +863,8 @@ STRANGERS = """
 
 Eleven times somebody who had not read the checks wrote mistakes, each a small realistic derivation with one of them,
 and right things of his own making, and tried them once. These first numbers are what counts: afterwards what was
-missed, misled or refused has been mended, by properties that hold for all things of the kind, and a list says nothing more. The
-lists that are kept lie in `tests/checks/strangers`, and are programs.
+missed, misled or refused has been mended, by properties that hold for all things of the kind, and a list says nothing
+more. The lists that are kept lie in `tests/checks/strangers`, and are programs.
 
 | list | mistakes | found at first | named | misleading | right things | refused at first | since then |
 | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |
