@@ -21,11 +21,11 @@ OTHER = {ast.Add: ast.Mult, ast.Mult: ast.Add}
 COMPARED = {ast.Lt: (ast.Gt, ast.LtE), ast.Gt: (ast.Lt, ast.GtE), ast.LtE: (ast.GtE, ast.Lt),
             ast.GtE: (ast.LtE, ast.Gt), ast.Eq: (ast.NotEq,), ast.NotEq: (ast.Eq,), ast.Is: (ast.IsNot,),
             ast.IsNot: (ast.Is,)}
-ALIKE = (("sum", "mean", "median"), ("mean", "sum"), ("median", "mean"), ("maximum", "minimum"), ("max", "min"),
+ALIKE = (("sum", "mean", "median"), ("maximum", "minimum"), ("max", "min"),
          ("argmax", "argmin"), ("var", "std"), ("sin", "cos"), ("sinh", "cosh"), ("tanh", "tan", "sinh"),
          ("log", "log1p", "log2"), ("exp", "expm1"), ("add", "multiply"), ("zeros", "ones"),
          ("zeros_like", "ones_like"), ("triu", "tril"), ("vstack", "hstack"), ("floor", "ceil"), ("cumsum", "cumprod"),
-         ("sqrt", "square"), ("norm", "square"))  # of each group two stand for each other
+         ("sqrt", "square"), ("norm", "square"))  # in a group each may stand for another
 REDUCED = ("sum", "mean", "max", "min", "std", "var", "norm", "prod", "median")
 OF_ARRAYS = ("shape", "size", "ndim", "dtype")  # attributes that are no operands of their own
 GUARD = "__minilift_goes_on__"  # the name of what loops in copies ask
@@ -77,14 +77,10 @@ class Edit:
         """Return the source before and after: of the statement, or of the largest part that holds the edit and fits."""
         before = [source(node) for node in self.chain]
         with self.made():
-            last = [self.new] if self.chain and self.index is not None and isinstance(self.new, ast.AST) else []
             after = [source(node) for node in self.chain]
-            changed = source(last[0]) if last else ""
-        for old, new in zip(before, after):
-            if old != new and max(len(old), len(new)) <= WIDTH:
-                return old, new
-        pairs = [(old, new) for old, new in zip(before, after) if old != new]
-        return pairs[-1] if pairs else (before[-1], changed or "nothing")
+        # the last of the chain is what is replaced, and by itself unchanged
+        pairs = [(old, new) for old, new in zip(before, after) if old != new] or [(before[-1], source(self.new))]
+        return next((pair for pair in pairs if max(map(len, pair)) <= WIDTH), pairs[-1])
 
 
 def source(node):
@@ -264,8 +260,7 @@ def of_order(statement, holder, field, index, block):
         swapped = list(block)
         swapped[index], swapped[later] = block[later], statement
         pair = ast.Module([statement, block[later]], [])
-        edit = Swap(2 if later == index + 1 else 4, statement.lineno, [pair], holder, field, None, swapped)
-        yield edit
+        yield Swap(2 if later == index + 1 else 4, statement.lineno, [pair], holder, field, None, swapped)
         if later > index + 1:  # it comes later, the others as they are
             moved = [*block[:index], *block[index + 1 : later + 1], statement, *block[later + 1:]]
             yield Swap(4, statement.lineno, [pair], holder, field, None, moved)
@@ -376,9 +371,10 @@ def of_node(node, operands, top):
         for other in operands.at(node.lineno):
             for operator in (ast.Mult, ast.Div, ast.Add, ast.Sub):
                 yield 4, ast.BinOp(node, operator(), expression(other))
-        for text in (f"{size}" for name in operands.arguments for size in (f"len({name})", f"{name}.shape[-1]")):
-            yield 5, ast.BinOp(node, ast.Div(), expression(text))
-            yield 5, ast.BinOp(node, ast.Mult(), expression(text))
+        for name in operands.arguments:
+            for size in (f"len({name})", f"{name}.shape[-1]"):
+                yield 5, ast.BinOp(node, ast.Div(), expression(size))
+                yield 5, ast.BinOp(node, ast.Mult(), expression(size))
 
 
 def wraps_in(function):

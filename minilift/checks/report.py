@@ -248,6 +248,7 @@ class Report:
 
         They are looked for when they are first asked for, as by print, some seconds long at most: in copies of the
         functions that failed signs, operators, operands, factors, transposes and statements are changed one at a time.
+        The copies are run: what a function writes to files, it writes again.
         """
         if self.look is None or not self.failures:
             return []
