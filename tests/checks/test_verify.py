@@ -12,6 +12,7 @@ from test_maps import MAPS
 from test_methods import METHODS
 from test_networks import NETWORKS
 from test_transfers import TRANSFERS
+from transfers import Swish
 
 import minilift as ml
 from minilift.checks import networks, numeric, papers
@@ -347,13 +348,6 @@ def test_layers_of_pytorch_with_ten_seeds():
 # ---- what is not a mistake
 
 def test_an_activation_that_is_not_monotone_need_not_be():
-    class Swish(ml.Activation):
-        def forward(self, z):
-            return z / (1 + np.exp(-z))
-
-        def derivative(self, z):
-            s = 1 / (1 + np.exp(-z))
-            return s + z * s * (1 - s)
     report = verified(Swish())
     assert "σ is monotone, F convex" in {check.claim for check in report.skipped}
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from laws import assert_close, assert_gradient, norm
+from transfers import Swish
 
 import minilift as ml
 from minilift.methods.lifted.descend import Variables, descend
@@ -184,17 +185,6 @@ def test_bcd_is_the_authors_program(oracle, widths, setting, bias, mode):
                 assert_close(f"θ_{l}", net.theta[l], np.vstack([numbers[f"{key}/W{l}"], numbers[f"{key}/b{l}"]]), 1e-11)
                 assert_close(f"z_{l}", method.variables.z[l], numbers[f"{key}/U{l}"], 1e-11)
                 assert_close(f"a_{l}", method.variables.a[l], numbers[f"{key}/V{l}"], 1e-11)
-
-
-class Swish(ml.Activation):
-    """z sigmoid(z), which falls as far as z = −1.28."""
-
-    def forward(self, z):
-        return z / (1 + np.exp(-z))
-
-    def derivative(self, z):
-        s = 1 / (1 + np.exp(-z))
-        return s + z * s * (1 - s)
 
 
 class Abs(ml.Activation):
