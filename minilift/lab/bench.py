@@ -344,10 +344,11 @@ SCALED = ("BackProp", "ProxProp exact", "ProxProp cg3", "LocoProp-S", "PyTorch")
 
 def bench_scale(options):
     """Measure time and memory of a step against width, depth and batch, and fit exponents."""
-    rows = []
+    rows, given = [], options["contender"]
+    names = SCALED if given == DEFAULTS["contender"] else given
     for varied, (sizes, problem) in SCALES.items():
         for size in some(sizes, options):
-            field = entrants(problem(size), options, [name for name in SCALED if name in options["contender"]])
+            field = entrants(problem(size), options, names)
             progress(f"{varied} = {size}", line=True)
             times = take_turns(field, options["rounds"], f"{varied} = {size}")
             traced = OURS if options["backend"] == "numpy" else ()
@@ -496,7 +497,8 @@ def add_arguments(parser):
         f"{', '.join(COURSES)} (default: mlp)")
     add("--all", action="store_true", help="measure all networks and all sizes: ten minutes or more")
     add("--contender", nargs="+", metavar="NAME",
-        help=f"contenders to measure (default: all of {', '.join([*OURS, *OTHERS])}; of a race: {'; '.join(NAMES)})")
+        help=f"contenders to measure (default: all of {', '.join([*OURS, *OTHERS])}; of scale: {', '.join(SCALED)}; of "
+        f"a race: {'; '.join(NAMES)})")
     add("--rounds", type=whole, help="turns of each contender (default: 7)")
     add("--threads", type=whole, default=os.cpu_count(), help="of NumPy and PyTorch (default: as many as cores)")
     add("--backend", metavar="{numpy,cupy}",
@@ -577,8 +579,9 @@ def measure(options):
     rows = rows_of(options)
     progress("")
     if not rows:
+        where = f" on {', '.join(options['network'])}" * (options["what"] in BELONGS["network"])
         raise ValueError(f"--contender: nothing was measured: bench {options['what']} has no step of "
-                         f"{', '.join(options['contender'])} on {', '.join(options['network'])}")
+                         f"{', '.join(options['contender'])}{where} here")
     idle = ["network"] * options["all"] + ["rounds"] * (options["what"] not in BELONGS["rounds"])
     left_out = ("what", "output", *idle)
     given = {name: value for name, value in options.items() if name not in left_out}

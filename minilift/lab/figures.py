@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import cycle
 from operator import itemgetter
 
 import numpy as np
@@ -108,7 +109,7 @@ def scale_figure(rows):
     """Return a figure of time and memory of a step against width, depth and batch, with the fitted exponents."""
     columns = grouped(rows, "varied")
     figure, grid = panels(11, 6, len(MEASURED), len(columns), sharey="row")
-    colors = dict(zip(grouped(rows, "contender"), ("#4477aa", "#cc6677", "#ddaa33", "#228833", "#888888")))
+    colors = dict(zip(grouped(rows, "contender"), cycle(("#4477aa", "#cc6677", "#ddaa33", "#228833", "#888888"))))
     for column, (varied, block) in zip(grid.T, columns.items()):
         for axes, (label, key) in zip(column, MEASURED.items()):
             for name, line in grouped(block, "contender").items():

@@ -289,13 +289,29 @@ def test_an_option_is_refused_where_it_does_nothing(what, words, message):
         bench.run(parsed(what, *words))
 
 
-@pytest.mark.parametrize(("what", "words"), [("step", ("--network", "recurrent", "--contender", "MAC")),
-                                             ("scale", ("--contender", "LocoProp-M"))])
-def test_contenders_that_have_no_step_there_are_named(what, words, tmp_path):
+@pytest.mark.parametrize(("what", "words", "where"), [
+    ("step", ("--network", "recurrent", "--contender", "MAC"), " on recurrent"),
+    ("scale", ("--contender", "PyTorch"), "")])
+def test_contenders_that_have_no_step_there_are_named(what, words, where, tmp_path, monkeypatch):
+    steps = bench.timed_step
+    monkeypatch.setattr(bench, "timed_step", lambda problem, name, *more: None if name == "PyTorch" else
+                        steps(problem, name, *more))  # as where it is not installed
     arguments = parsed(what, "--rounds", "1", "--output", str(tmp_path), *words)
-    with pytest.raises(ValueError, match=f"--contender: .* bench {what} has no step of {words[-1]} on "):
+    with pytest.raises(ValueError, match=f"--contender: .* bench {what} has no step of {words[-1]}{where} here"):
         bench.measure(bench.checked_options(arguments))
     assert not list(tmp_path.iterdir())
+
+
+def test_whichever_contender_is_named_is_scaled(tmp_path, monkeypatch):
+    """By default those are whose exponents are known."""
+    small = {"batch": ((10, 20), lambda n: Problem("", (8, 8, 4), "relu", n))}
+    monkeypatch.setattr(bench, "SCALES", small)
+    names = ["LocoProp-M", "MAC", "K-FAC", "FOOF", "BackProp", "ProxProp cg1"]
+    options = bench.checked_options(parsed("scale", "--rounds", "1", "--output", str(tmp_path), "--contender", *names))
+    rows = bench.bench_scale(options)
+    assert [row["contender"] for row in rows] == names * 2
+    assert "LocoProp-M" in bench.scale_table(rows)
+    bench.scale_figure(rows)
 
 
 def test_a_users_images_are_those_of_the_networks_that_take_them(tmp_path):
