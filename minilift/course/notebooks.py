@@ -749,6 +749,8 @@ def run_student(arguments):
 
 def run_grade(arguments):
     """Grade returned notebooks, a table here and JSON in a file for each; return 2 if one cannot be graded."""
+    if arguments.exam:
+        need_sources("--exam: examinations are graded")
     import_or_explain("nbclient", "ipykernel", *(["jupytext"] if arguments.exam else []))
     whole_number("--seed", arguments.seed, least=0)
     if any(map(os.path.isdir, arguments.notebook)):
@@ -831,6 +833,7 @@ def graded(path, arguments):
 
 def run_build(arguments):
     """Generate notebooks from their sources."""
+    need_sources("notebooks are built")
     import_or_explain("jupytext", "nbclient", "ipykernel")
     note("building: each notebook is run, about half a minute each")
     for name in arguments.names or CURRICULUM:
@@ -872,9 +875,7 @@ def run_kit(arguments):
     """Write the lecturer's kit, with an examination on each notebook."""
     directory = Path(arguments.directory)
     seed = secrets.randbelow(10**6) if arguments.seed is None else whole_number("--seed", arguments.seed, least=0)
-    if not (folder() / "src").is_dir():
-        raise RuntimeError("the kit is made from the notebooks' sources and model answers, which an installed package "
-                           "leaves out; run this in a clone of the repository")
+    need_sources("the kit is made")
     import_or_explain("nbconvert", "latex2mathml", "jupytext")
     with naming("directory", OSError):
         directory.mkdir(parents=True, exist_ok=True)
@@ -908,6 +909,13 @@ def run_tutorials(arguments):
         return 0
     note("starting JupyterLab: a browser opens in some seconds; Ctrl-C here ends it")
     return subprocess.call([sys.executable, "-m", "jupyterlab", str(arguments.directory)])
+
+
+def need_sources(what):
+    """Raise an error that says where a command works, unless the sources of the notebooks are here."""
+    if not (folder() / "src").is_dir():
+        raise RuntimeError(f"{what} from the notebooks' sources and model answers, which an installed package leaves "
+                           "out; run this with minilift installed from a clone of the repository (pip install -e .)")
 
 
 def import_or_explain(*modules, extra="tutorials"):

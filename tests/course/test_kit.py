@@ -234,10 +234,16 @@ def test_every_diagnosis_is_in_the_guide_once():
     assert sum(map(int, re.findall(r"^## .* \((\d+)\)$", text, re.M))) == len(messages)
 
 
-def test_the_kit_needs_the_sources(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("words", [["kit", "kit"], ["grade", "x.ipynb", "--exam"], ["grade", ".", "--exam"], ["build"]])
+def test_what_needs_the_sources_says_in_a_line_where_they_are(tmp_path, monkeypatch, capsys, words):
+    """An installed package leaves them out, since they hold the answers."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.ipynb").write_text("{}")
     monkeypatch.setattr(notebooks, "folder", lambda: tmp_path)
-    assert main(["teach", "kit", str(tmp_path / "kit")]) != 0
-    assert "in a clone of the repository" in capsys.readouterr().err
+    assert main(["teach", *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("run this with minilift installed from a clone of the repository (pip install -e .)")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.ipynb"]
 
 
 @needs_pages
