@@ -52,7 +52,7 @@ from minilift.models import convnet, load, mlp, resnet, rnn
 from minilift.network import Network
 from minilift.optim import SGD, Adam, Constant, Cosine, HeavyBall, Muon, Nesterov, RMSProp, StepDecay, WarmupLinear
 from minilift.support.parallel import Team
-from minilift.support.spellings import guide_in, guided, unknown_export
+from minilift.support.spellings import EXPORTED, guide_in, guided, unknown_export
 from minilift.training.fit import evaluate, fit
 from minilift.training.history import EarlyStop, History
 
@@ -167,6 +167,7 @@ LATER = {**dict.fromkeys(["Argmin", "Check", "Decreases", "Equal", "Gradient", "
          **dict.fromkeys(["ImplicitMLPClassifier", "ImplicitMLPRegressor"], "minilift.estimators")}
 
 
+EXPORTED.extend(__all__)
 guide_in(activations, datasets, energy, layers, losses, methods, models, network, optim, problems, solvers)
 for _kind in (Map, Transfer, Loss, optim.Schedule, State):
     guided(_kind)

@@ -1,8 +1,8 @@
 r"""Estimators for scikit-learn: `ImplicitMLPClassifier` and `ImplicitMLPRegressor`, networks for pipelines.
 
 They put `mlp` and `fit` behind scikit-learn's interface and add nothing. Arguments have scikit-learn's names where it
-has one (`hidden_layer_sizes`, `max_iter`, `random_state`), else those of `fit`. scikit-learn is imported with this
-module, and this module when one of the two classes is first asked for.
+has one (`hidden_layer_sizes`, `max_iter`, `random_state`), else those of `fit`. Samples and classes have no weights.
+scikit-learn is imported with this module, and this module when one of the two classes is first asked for.
 
 >>> import minilift as ml
 >>> from sklearn.pipeline import make_pipeline
@@ -211,6 +211,7 @@ class ImplicitMLPClassifier(ClassifierMixin, ImplicitMLP):
                              f"{self.classes_.tolist()}")
         return np.searchsorted(self.classes_, y)
 
+    @spelled
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Any:
         """Take one step for each batch of the data, in their order.
 
@@ -277,6 +278,7 @@ class ImplicitMLPRegressor(RegressorMixin, ImplicitMLP):
         y = y.reshape(len(y), -1).astype(X.dtype)
         return X, y, y.shape[1]
 
+    @spelled
     def partial_fit(self, X: Any, y: Any) -> Any:
         """Take one step for each batch of the data, in their order; return the estimator."""
         new = not hasattr(self, "network_")

@@ -196,6 +196,17 @@ def test_what_stops_a_fit_leaves_the_estimator_unfitted(options):
     assert (model.predict(X) == classifier().partial_fit(X, y, classes=NAMES).predict(X)).all()
 
 
+@pytest.mark.parametrize("call", [
+    lambda: classifier().fit(X, y, sample_weight=np.ones(len(X))), lambda: classifier().fit(X, y, np.ones(len(X))),
+    lambda: classifier().partial_fit(X, y, classes=NAMES, sample_weight=np.ones(len(X))),
+    lambda: ml.ImplicitMLPRegressor().partial_fit(X, X, sample_weight=np.ones(len(X))),
+    lambda: classifier(class_weight="balanced"), lambda: ml.ImplicitMLPClassifier(class_weight={0: 2.0})])
+def test_whoever_gives_weights_is_told_that_there_are_none_and_what_to_do(call):
+    """scikit-learn's own networks take weights of samples since its 1.7, and none of classes."""
+    with pytest.raises(TypeError, match=r"every sample weighs the same; rows may be repeated, as in X\.repeat\(n,"):
+        call()
+
+
 def test_wrong_labels():
     with pytest.raises(ValueError, match="classes must be given"):
         classifier().partial_fit(X, y)

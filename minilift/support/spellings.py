@@ -73,7 +73,6 @@ ELSEWHERE = {
     ("fit", "X"): "X and y are one pair (X, y)", ("fit", "y"): "X and y are one pair (X, y)",
     ("ImplicitMLP", "alpha"): "it is the optimizer's, as in optimizer='adam:weight_decay=0.0001'",
     ("SGD", "decay"): "a schedule stands for the rate, as in SGD(StepDecay(0.1, every=10))",
-    **{("fit", name): "every sample weighs the same" for name in ("sample_weight", "class_weight")},
     ("fit", "steps_per_epoch"): "an epoch is one pass over the data", ("fit", "num_workers"): "several processes are a "
     "team, as in team=Team.mpi()", ("SGD", "clipnorm"): "directions may be clipped before optimizer.step(…)",
     ("fit", "metrics"): "loss and, of classes, accuracy are always measured: history[\"train_accuracy\"]",
@@ -87,6 +86,8 @@ ELSEWHERE = {
 }
 IN_THE_OPTIMIZER = "it is the optimizer's, as in SGD(lr=0.1, weight_decay=1e-4)"
 IN_THE_NETWORK = "it is the network's, as in mlp([64, 32, 10], backend='cupy')"
+WEIGHTS = ("every sample weighs the same; rows may be repeated, as in X.repeat(n, axis=0) and y.repeat(n, axis=0) "
+           "with whole numbers n, or drawn by their weights")
 THREADS = "fit leaves them to BLAS: with threadpoolctl.threadpool_limits(1): fit(…)"
 ELSEWHERE |= {
     ("fit", "momentum"): "HeavyBall and Nesterov have it, as in HeavyBall(lr=0.1, momentum=0.9)",
@@ -122,6 +123,7 @@ ANYWHERE = {
                     "the rate may be a schedule, as in SGD(lr=Cosine(0.1, epochs=20))"),
     **dict.fromkeys(("grad_clip", "clip_norm"), "directions may be clipped before optimizer.step(…)"),
     "return_X_y": "the data set has X_train, y_train, X_test and y_test",
+    **dict.fromkeys(("sample_weight", "class_weight"), WEIGHTS),
 }
 # arguments that are given twice, by position and by name: what was taken for one
 TAKEN = {**{(name, "lr"): LATER for name in OPTIMIZERS},
@@ -129,7 +131,8 @@ TAKEN = {**{(name, "lr"): LATER for name in OPTIMIZERS},
 # what is said where an argument is missing
 MISSING = {"fit": "as in fit(net, (X, y), ProxProp(), SGD(lr=3)), where X and y are one pair"}
 # what is said where there are too many
-TOO_MANY = {name: f"; several names are one list, {name}(['x', 'y'])" for name in ("Add", "Concat")}
+TOO_MANY = {"ImplicitMLP.fit": f"; {WEIGHTS}",
+            **{name: f"; several names are one list, {name}(['x', 'y'])" for name in ("Add", "Concat")}}
 # values that are names: of methods, solvers, transfers, initialisations, backends, data sets
 VALUES = {
     "logistic": ("sigmoid",), "linear": ("identity",), "cuda": ("cupy",), "gpu": ("cupy",), "cpu": ("numpy",),
@@ -381,6 +384,7 @@ ATTRIBUTES |= {
 }
 # their methods whose arguments are guessed at
 CALLED = {"Network": ("forward", "predict", "predict_proba", "accuracy", "loss"), "ImplicitMLP": ("fit",)}
+EXPORTED: list[str] = []  # the names in the package, which it puts here itself
 OPERATIONS = {"(…)": "__call__", "[…]": "__getitem__", "len(…)": "__len__"}
 
 
@@ -472,7 +476,7 @@ def is_public(cls: type, name: str) -> bool:
 
 def unknown_export(name: str, known: Collection[str], module: str = "minilift") -> AttributeError:
     """Return the error for a name that the package, or a module, does not have, with the one that is meant."""
-    here = name if name in getattr(sys.modules["minilift"], "__all__", ()) else NAMES.get(name)
+    here = name if name in EXPORTED else NAMES.get(name)
     hint = f"; it is minilift.{here} here" if here else nearest(name, known)
     hint = f"; {OTHERWISE[name]}" if name in OTHERWISE else hint
     few = [one for one in known if module != "minilift" and home_of(module, one) == module]
