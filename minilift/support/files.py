@@ -176,6 +176,9 @@ def read_npz(path):
     except (FileNotFoundError, IsADirectoryError, PermissionError):
         raise
     except Exception as error:  # zipfile, zlib and NumPy each have their own; of what is no array NumPy says: pickled
+        if str(error).startswith("Object arrays"):
+            raise ValueError(f"{path}: an array in it holds objects of Python where numbers or texts are expected; of "
+                             "a table of pandas save table.to_numpy(float)") from error
         why = "" if "pickle" in str(error) else f" ({error})"
         raise ValueError(f"{path}: cannot be read as .npz, the file is damaged or of another kind{why}") from error
     strange = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]

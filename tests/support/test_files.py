@@ -300,6 +300,13 @@ def test_what_is_no_array_is_refused(tmp_path):
         read_npz(tmp_path)
 
 
+def test_a_table_of_mixed_columns_is_told_how_it_is_saved(tmp_path):
+    """As numpy.savez writes what pandas gives of columns of different kinds: pickled, which is not read."""
+    np.savez(tmp_path / "a.npz", X=np.array([[1, "a"], [2.5, None]], dtype=object))
+    with pytest.raises(ValueError, match=r"a\.npz: an array in it holds objects .* save table\.to_numpy\(float\)"):
+        read_npz(tmp_path / "a.npz")
+
+
 def test_a_checksum_tells_values_shapes_dtypes_texts_and_their_order():
     a, b = np.arange(4.0), np.arange(4.0)[::-1]
     known = [(a,), (b,), (a.reshape(2, 2),), (a.astype(np.float32),), (a, b), (b, a), ("a", a), ("b", a),
