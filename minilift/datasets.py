@@ -130,6 +130,22 @@ class Dataset:
         X_train, X_test = (X.reshape(len(X), -1) for X in (self.X_train, self.X_test))
         return replace(self, X_train=X_train, y_train=X_train, X_test=X_test, y_test=X_test, n_classes=None)
 
+    def standardized(self) -> Dataset:
+        """Return the set with each input, and each real target, of mean 0 and deviation 1 in the training part.
+
+        What is constant there is shifted alone. The test part is shifted and scaled by the same numbers.
+
+        Examples
+        --------
+        >>> data = ml.datasets.teacher(100).standardized()
+        >>> bool(abs(data.X_train.mean(axis=0)).max() < 1e-6), round(float(data.y_train.std()), 4)
+        (True, 1.0)
+        """
+        parts = ["X"] if self.n_classes else ["X", "y"]
+        scales = {part: mean_and_deviation(getattr(self, f"{part}_train")) for part in parts}
+        return replace(self, **{f"{part}_{name}": ((getattr(self, f"{part}_{name}") - mean) / deviation).astype("f4")
+                                for part, (mean, deviation) in scales.items() for name in ("train", "test")})
+
 
 @spelled
 def split(X: Any, y: Any, fraction: float, seed: int | np.random.Generator = 0) -> tuple[tuple[Any, Any],
@@ -362,6 +378,13 @@ def teacher(n: int = 1000, widths: Sequence[int] = (10, 20, 1), noise: float = 0
     X = rng.standard_normal((n, inputs))
     y = np.tanh(X @ W_1 + b_1) @ W_2 + b_2 + noise * rng.standard_normal((n, outputs))
     return toy_set("teacher", X, y.astype(np.float32), rng, None)
+
+
+def mean_and_deviation(array):
+    """Return mean and standard deviation over samples, in float64; of what is constant the deviation is 1."""
+    varies = array.max(axis=0) > array.min(axis=0)
+    mean, deviation = (measure(axis=0, dtype=np.float64) for measure in (array.mean, array.std))
+    return np.where(varies, mean, array[0]), np.where(varies, deviation, 1.0)
 
 
 def toy_arguments(name, n, noise, seed, columns):

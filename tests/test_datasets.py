@@ -53,6 +53,23 @@ def test_an_autoencoder_reproduces_its_flat_inputs():
         assert data.n_classes is None
 
 
+def test_a_standardized_set_has_mean_0_and_deviation_1_in_training():
+    """The test part is moved by the same numbers, what is constant in training is shifted alone, labels stay."""
+    rng = np.random.default_rng(0)
+    scales, means = np.array([1e-4, 1.0, 3e6, 60.0]), np.array([0.0, -5.0, 7e5, 1.6e9])  # the last are times of day
+    X = rng.standard_normal((50, 4)) * scales + means
+    X[:, 0] = 0.1
+    y = rng.standard_normal((50, 1)) * 77 + 150
+    data = Dataset("mine", X[:40], y[:40], X[40:], y[40:]).standardized()
+    assert data.X_train.dtype == data.y_test.dtype == np.float32
+    expected = (X - X[:40].mean(axis=0)) / [1, *X[:40].std(axis=0)[1:]]
+    np.testing.assert_allclose(np.concatenate([data.X_train, data.X_test]), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(data.y_test, (y[40:] - y[:40].mean()) / y[:40].std(), rtol=1e-5)
+    assert not data.X_train[:, 0].any()
+    digits = datasets.digits()
+    assert digits.standardized().y_train is digits.y_train
+
+
 def test_points_are_not_images():
     with pytest.raises(ValueError, match="spirals: the samples are not images"):
         datasets.spirals(10).images()

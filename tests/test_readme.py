@@ -90,6 +90,21 @@ def test_a_graph(tmp_path, monkeypatch):
     assert net.accuracy(ml.datasets.digits().X_test, ml.datasets.digits().y_test) > 0.85
 
 
+def test_a_table_of_ones_own(tmp_path, monkeypatch, capsys):
+    """As the recipe says, the file is compared and trained on; and the network takes the table as it stands."""
+    names = run_block("load_diabetes", tmp_path, monkeypatch)
+    recipe = PAGES["tutorials/RECIPES.md"].partition("## A table of one's own")[2]
+    comparison, training = re.findall(r"^    minilift (.*)$", recipe, re.M)[:2]
+    assert cli.main(shlex.split(training)) == 0
+    told = float(re.search(r"test loss ([\d.]+)", capsys.readouterr().out)[1])
+    assert told < 0.35, "of the mean it is about 0.5"
+    predicted = ml.load("net.npz").predict(names["X_test"])[:, 0]
+    error = ((predicted - names["y_test"]) ** 2).mean() / 2 / names["y_train"].var()
+    assert error == pytest.approx(told, rel=0.01)
+    assert cli.main([*shlex.split(comparison), "--epochs", "4", "--repeats", "1", "--methods", "backprop", "cg3"]) == 0
+    assert "diabetes (354 training samples, standardized), network 10-20-1 (relu)" in capsys.readouterr().out
+
+
 def test_a_search_in_scikit_learn(tmp_path, monkeypatch):
     assert run_block("GridSearchCV", tmp_path, monkeypatch)["search"].best_score_ > 0.8
 
@@ -183,8 +198,8 @@ def test_an_experiment_on_a_cluster(tmp_path, monkeypatch):
 
 
 def test_every_python_block_is_tried():
-    tried = ["history.plot", "def line_search", "class Softsign", "ml.Add", "GridSearchCV", "import optuna",
-             "import mlflow", "parallel_config"]
+    tried = ["history.plot", "def line_search", "class Softsign", "ml.Add", "load_diabetes", "GridSearchCV",
+             "import optuna", "import mlflow", "parallel_config"]
     assert sum(len(blocks("python", page)) for page in PAGES.values()) == len(tried)
     assert all(block_with(text) for text in tried)
 

@@ -49,7 +49,7 @@ INNER = {
 }
 HELPERS = {
     "check_range", "cifar10_part", "draw_curves", "flat_images", "idx_pair", "idx_set", "toy_arguments",
-    "toy_set", "usps_npz", "usps_part", "replaced", "squared_norm", "as_number", "build", "built",
+    "mean_and_deviation", "toy_set", "usps_npz", "usps_part", "replaced", "squared_norm", "as_number", "build", "built",
     "check_buffer", "check_sizes", "is_part", "named_activation", "check_target",
     "damped_residual", "line_search", "local_solution", "newton_direction", "sweep", "convolution_of", "stacked",
     "check_residuals", "literal_sweep", "draw", "legend", "method_of", "new_figure", "picture_grid",

@@ -65,6 +65,8 @@ from minilift.training.names import OPTIMIZERS
 STEPS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
 DIGITS = 2  # significant digits; further ones differ from machine to machine
 ABOVE = 1.05  # a loss is above its start if it is more than so many times as high; a dead network stays at its start
+LARGE_INPUT = 10  # above which networks train badly, and a table wants to be standardized
+MANY_CLASSES = 20  # up to which targets that are whole numbers from 0 are taken for labels, perhaps
 SEARCH_SHARE = 4  # a run of the search has a quarter of the epochs, at least one
 FAMILY = ("backprop", "proxprop", "bcd", "bcd:variables=forward", "admm:variables=forward", "dladmm", "mac", "fenchel",
           "lpom", "lifted-bregman", "predictive-coding", "target-propagation", "foof", "kfac", "gauss-newton")
@@ -95,8 +97,12 @@ def add_task(parser, examples, samples, threads):
     parser.epilog = f"{examples}\n\n{own_settings()}"
     add, count = parser.add_argument, partial(parser.add_argument, type=whole, metavar="N")
     add("--data", default="digits", metavar="NAME",
-        help="data set, such as digits, curves, mnist or moons:noise=0.2; see 'minilift data list' (default digits); "
-        "or FILE.npz with X_train, y_train, X_test, y_test: numbers in [0, 1] or uint8, and labels")
+        help="data set, such as digits, curves, mnist, moons:noise=0.2 or 'teacher:widths=(10,20,2)'; see 'minilift "
+        "data list' (default digits); or FILE.npz with X_train, y_train, X_test, y_test: numbers (uint8 are divided by "
+        "255), and whole numbers from 0 as labels, or floats as targets of a regression")
+    add("--standardize", action="store_true",
+        help="shift and scale each input, and each target of a regression, to mean 0 and deviation 1 in the training "
+        "samples; what train writes to --output takes and gives numbers as they were")
     count("--samples", help=f"training samples at most, the first N of the set (default {samples})")
     add("--autoencoder", action="store_true",
         help="reproduce the input: sigmoid cross-entropy, tanh, and no activation on the narrowest (code) layer")
@@ -147,7 +153,8 @@ def add_arguments(parser):
         "Not with FILE.py:NAME")
     add("--backend", default="numpy", metavar="{numpy,cupy}", help="array library (default numpy)")
     add("--level", type=decimal, metavar="LOSS",
-        help="report the seconds to this training loss (default: a tenth of the loss before training)")
+        help="report the seconds to this training loss (default: a tenth of the loss before training; if fewer than "
+        "half of the methods come to that, nine tenths of the way to where half of them come)")
     add("--output", type=Path, default=Path("minilift-compare.png"), metavar="FILE",
         help="the figure (default minilift-compare.png)")
 
@@ -176,7 +183,7 @@ def run(arguments):
     task = make_task(arguments)
     writable(arguments.output)
     seeds = range(arguments.seed, arguments.seed + arguments.repeats)
-    print(task.describe(), flush=True)
+    print(task.describe(), *task.remarks(), sep="\n", flush=True)
     with threadpool_limits(arguments.threads, user_api="blas"):
         epochs = epochs_of_each(task, len(set(arguments.steps)), len(seeds))
         needed = sum(seconds_needed(task, contender, epochs) for contender in contenders)  # which refuses what it must
@@ -185,8 +192,8 @@ def run(arguments):
         with cluster(arguments.cluster):
             results = compare(task, contenders, sorted(set(arguments.steps)), seeds, not arguments.quiet,
                               arguments.threads)
-    level = arguments.level or results.records[0]["history"]["train_loss"][0] / 10
-    print(f"\n{summary(task, contenders, results, level)}\n\n{grid_table(task, results)}")
+    level, how = (arguments.level, None) if arguments.level else common_level(results, task.data.name)
+    print(f"\n{summary(task, contenders, results, level, how)}\n\n{grid_table(task, results)}")
     plots.save(figure(task, contenders, results, level), arguments.output)
     print(f"\nfigure: {arguments.output}")
     energies = energy_figure(task, contenders, results)
@@ -226,6 +233,8 @@ class Task:
     backend : str
     net : str
         One of `NETS`. Of a convolutional network `widths` are the channels.
+    given : Dataset or None
+        The data before they were standardized, None if they are as they were.
     """
 
     data: datasets.Dataset
@@ -238,6 +247,7 @@ class Task:
     batch: int
     backend: str
     net: str = "mlp"
+    given: datasets.Dataset | None = None
 
     def network(self, seed):
         """Return the network before training."""
@@ -279,8 +289,35 @@ class Task:
         layers = "-".join(map(str, self.widths))
         hidden = ", ".join(dict.fromkeys(self.activation)) or "no hidden layer"
         kind = "network" if self.net == "mlp" else self.net
-        return (f"{self.data.name} ({len(self.data.X_train)} training samples), {kind} {layers} ({hidden}), "
+        samples = f"{len(self.data.X_train)} training samples{', standardized' * (self.given is not None)}"
+        return (f"{self.data.name} ({samples}), {kind} {layers} ({hidden}), "
                 f"{self.epochs} epoch{'s' * (self.epochs > 1)}, batch {self.batch}, {self.optimizer_name}")
+
+    def remarks(self):
+        """Return lines on what may not be meant so, or is needed to read the numbers."""
+        data, lines = self.data, []
+        X, y = data.X_train, data.y_train
+        if self.given is None and max(X.max(), -X.min()) > LARGE_INPUT:
+            lines.append(f"The inputs reach from {X.min():.3g} to {X.max():.3g}; with --standardize each has mean 0 "
+                         "and deviation 1.")
+        if data.n_classes:
+            seen = np.unique(y)
+            unseen = np.setdiff1d(data.y_test, seen)
+            if len(unseen):
+                lines.append(f"Of the classes of the test set {len(unseen)} have no training sample: "
+                             f"{', '.join(map(str, unseen[:5]))}{', …' * (len(unseen) > 5)}. Are the samples sorted?")
+            if len(seen) > max(MANY_CLASSES, len(y) / 4):
+                lines.append(f"There are {len(seen)} classes in {len(y)} samples; for a regression y must hold floats: "
+                             "y.astype(float).")
+        elif isinstance(self.loss, SquaredError):
+            mean = ((y - y.mean(axis=0)) ** 2).sum(axis=1).mean() / 2
+            of = "the standardized targets" if self.given is not None else "the targets"
+            lines.append(f"A regression: the loss is half the squared error of {of}, {mean:.3g} for their mean.")
+            values = np.unique((self.given or data).y_train[:1000])
+            if len(values) <= MANY_CLASSES and (values == np.arange(len(values))).all():
+                lines.append("The targets are whole numbers; of classes y must hold integers, as "
+                             f"y.{'astype(int)' if y.shape[1] == 1 else 'argmax(axis=1)'} has them.")
+        return lines
 
 
 def make_task(arguments):
@@ -289,6 +326,7 @@ def make_task(arguments):
     layers = layers_of(arguments, data)
     data = in_steps(data, layers[0]) if arguments.net == "rnn" else data
     transfer = arguments.activation or ("tanh" if arguments.autoencoder or arguments.net == "rnn" else "relu")
+    given, data = (data, data.standardized()) if arguments.standardize else (None, data)
     activation = [known_name("--activation", transfer, tuple(ACTIVATIONS))] * (len(layers) - 2)
     loss = SigmoidCrossEntropy if arguments.autoencoder else SoftmaxCrossEntropy if data.n_classes else SquaredError
     if arguments.autoencoder and activation:
@@ -298,7 +336,7 @@ def make_task(arguments):
     check_options(f"--optimizer: {name}", optimizer, options, taken=("lr",))
     known_name("--backend", arguments.backend, BACKENDS)
     task = Task(data, layers, activation, loss(), lambda lr: optimizer(lr, **options), arguments.optimizer,
-                arguments.epochs, arguments.batch, arguments.backend, arguments.net)
+                arguments.epochs, arguments.batch, arguments.backend, arguments.net, given)
     with naming("--optimizer", ArithmeticError):  # what is wrong is wrong now, not after a minute
         task.optimizer(1.0)
     with naming("--layers", MemoryError):
@@ -312,12 +350,21 @@ def make_task(arguments):
 def load_data(arguments):
     """Return the data set that the arguments name, cut to the number of samples."""
     if arguments.data.endswith(".npz"):
-        data = read_data(arguments.data)
+        data = read_data(arguments.data, table=True)
     else:
         name, options = split_options("--data", arguments.data)
+        if re.fullmatch(r"[^()]*[./\\][^()]*", name):
+            raise ValueError(f"expected a NAME or FILE.npz, got {arguments.data!r}; arrays become such a file by "
+                             "numpy.savez('mine.npz', X_train=…, y_train=…, X_test=…, y_test=…)")
         data = datasets.load(name, **options)
+    if arguments.standardize and (arguments.autoencoder or arguments.net in ("convnet", "rnn")):
+        raise ValueError("--standardize: is for tables, with --net mlp or resnet and without --autoencoder")
     data = data.autoencoder() if arguments.autoencoder else data
-    return replace(data, X_train=data.X_train[:arguments.samples], y_train=data.y_train[:arguments.samples])
+    data = replace(data, X_train=data.X_train[:arguments.samples], y_train=data.y_train[:arguments.samples])
+    if (data.y_train == data.y_train[0]).all():
+        raise ValueError(f"the {len(data.y_train)} training samples of {data.name} have one and the same y, so that "
+                         "there is nothing to learn; are they sorted?")
+    return data
 
 
 def layers_of(arguments, data):
@@ -482,8 +529,34 @@ def seconds_to(level, record):
 # ---- tables and figure
 
 
-def summary(task, contenders, results, level):
-    """Return the table of the methods, each at its chosen step size: medians over the seeds, ranges in brackets."""
+def common_level(results, data):
+    """Return a training loss that at least half of the methods come to, and a sentence on how it was chosen.
+
+    It is a tenth of the loss before training. Where fewer come to that, since labels are noisy for example, it is nine
+    tenths of the way from the loss before training down to the lowest loss that half of them come to.
+    """
+    start = results.records[0]["history"]["train_loss"][0]
+    lowest = sorted(reached(results, data, label) for label in results.labels)
+    half, tenth = lowest[(len(lowest) - 1) // 2], start / 10
+    if half <= tenth or not half < start:
+        return tenth, "The level is a tenth of the loss before training."
+    level = half + (start - half) / 10
+    come, few = (sum(loss <= bound for loss in lowest) for bound in (level, tenth))
+    return level, (f"The level is nine tenths of the way from {start:.3g}, the loss before training, to {half:.3g}: "
+                   f"{come} of {len(lowest)} methods come there, {few} to a tenth of that loss.")
+
+
+def reached(results, data, label):
+    """Return the lowest training loss of a method's runs: that of the median run, of two in the middle the higher."""
+    losses = sorted(min(record["history"]["train_loss"]) for record in results.chosen(data, label))
+    return losses[len(losses) // 2]
+
+
+def summary(task, contenders, results, level, how=None):
+    """Return the table of the methods, each at its chosen step size: medians over the seeds, ranges in brackets.
+
+    `how` says how the level was chosen.
+    """
     metric, worst = ("accuracy", -math.inf) if task.data.n_classes else ("loss", math.inf)
     rows = [("method", "step size", "training loss", f"test {metric}", "seconds", f"seconds to {level:.3g}")]
     for contender in contenders:
@@ -499,6 +572,7 @@ def summary(task, contenders, results, level):
     whole = [contender.label for contender in contenders if contender.make(1.0, task.optimizer)[0].whole_batch]
     if whole:
         notes.append(f"A step of {', '.join(whole)} takes the whole training set, whatever --batch says.")
+    notes += [how] * (how is not None)
     return "\n".join([*aligned(rows), *notes])
 
 

@@ -29,6 +29,7 @@ import numpy as np
 
 from minilift import datasets
 from minilift.lab.tables import number
+from minilift.support.arguments import where_labels_are
 from minilift.support.files import read_npz
 from minilift.support.options import naming, shortened
 from minilift.support.signals import children_spared
@@ -63,30 +64,74 @@ def existing(path):
 
 
 @naming("--data")
-def read_data(path):
+def read_data(path, table=False):
     """Return the data set of an `.npz` file with X_train, y_train, X_test, y_test, or raise an error.
 
     Images are (N, height, width, channels) or flat, uint8 or numbers in [0, 1]; labels are whole numbers from 0.
+    A `table` may hold any numbers, which stay in float64, and its y of floats are targets of a regression.
     """
     arrays = read_npz(existing(path))
     for name in ("X_train", "y_train", "X_test", "y_test"):
         if name not in arrays:
             raise ValueError(f"{path} has no {name}; it holds {', '.join(sorted(arrays)) or 'nothing'}")
     parts, shape = [], arrays["X_train"].shape[1:]
+    fits = table and arrays["y_train"].dtype.kind == "f"
     for part, least in (("train", 10), ("test", 1)):
         X, y = arrays[f"X_{part}"], arrays[f"y_{part}"]
-        if X.ndim < 2 or X.shape[1:] != shape or len(X) < least or X.dtype.kind not in "uif":
-            raise ValueError(f"X_{part} of {path} must be numbers, at least {least} samples (N, …) shaped as "
-                             f"in X_train, got {X.dtype} of shape {X.shape}")
-        X = X.reshape(len(X), -1).astype(np.float32) / np.float32(255 if X.dtype == np.uint8 else 1)
-        if not X.size or not 0 <= X.min() <= X.max() <= 1:
-            raise ValueError(f"X_{part} of {path} must be uint8 or numbers in [0, 1]")
-        if y.shape != (len(X),) or y.dtype.kind not in "ui" or y.min() < 0 or y.max() > 10**6:
-            raise ValueError(f"y_{part} of {path} must be {len(X)} labels, whole numbers from 0, "
-                             f"got {y.dtype} of shape {y.shape}")
-        parts += [X, y.astype(np.int64)]
+        inputs = inputs_of(f"X_{part} of {path}", X, shape, least, table)
+        targets = targets_of if fits else labels_of
+        parts += [inputs, targets(f"y_{part} of {path}", y, len(X), table)]
+    if fits and parts[1].shape[1] != parts[3].shape[1]:
+        raise ValueError(f"y_test of {path} must have {parts[1].shape[1]} targets a sample, as y_train, "
+                         f"got {parts[3].shape[1]}")
+    classes = None if fits else int(max(parts[1].max(), parts[3].max())) + 1
     return datasets.Dataset(Path(path).stem, *parts, image_shape=shape if len(shape) == 3 else None,
-                            n_classes=int(max(parts[1].max(), parts[3].max())) + 1, source=str(path))
+                            n_classes=classes, source=str(path))
+
+
+def inputs_of(what, X, shape, least, table):
+    """Return the inputs of a file, flat: in float32 between 0 and 1, or those of a table in float64."""
+    if X.ndim < 2 or X.shape[1:] != shape or len(X) < least or X.dtype.kind not in ("buif" if table else "uif"):
+        one = "; X[:, None] has one feature a sample" if X.ndim == 1 and shape in ((), (1,)) else ""
+        raise ValueError(f"{what} must be numbers, at least {least} samples (N, …) shaped as in X_train, "
+                         f"got {X.dtype} of shape {X.shape}{one}")
+    check_finite(what, X)
+    dtype, white = np.float64 if table else np.float32, 255 if X.dtype == np.uint8 else 1
+    flat = np.ascontiguousarray(X.reshape(len(X), -1), dtype) / dtype(white)
+    if not X.size or not (table or 0 <= flat.min() <= flat.max() <= 1):
+        raise ValueError(f"{what} must be uint8 or numbers in [0, 1]" + "; 'minilift compare' and 'train' take tables "
+                         "of other numbers, with --standardize" * bool(X.size))
+    return flat
+
+
+def labels_of(what, y, samples, table):
+    """Return the labels of a file as int64."""
+    if y.shape != (samples,) or y.dtype.kind not in "ui" or y.min() < 0 or y.max() > 10**6:
+        hint = where_labels_are(y, samples, y.shape[-1] if y.ndim == 2 else 0)
+        if table:
+            hint += "; or real numbers, as y.astype(float) has them, for a regression" * (y.dtype.kind in "ui")
+        raise ValueError(f"{what} must be {samples} labels, whole numbers from 0, got "
+                         f"{y.dtype} of shape {y.shape}" + hint)
+    return y.astype(np.int64)
+
+
+def targets_of(what, y, samples, table):
+    """Return the targets of a file's regression, (N, m) in float64."""
+    if y.shape[:1] != (samples,) or y.ndim > 2 or not y.size or y.dtype.kind not in "uif":
+        raise ValueError(f"{what} must be {samples} rows of real numbers, (N,) or (N, m), as y_train is, got {y.dtype} "
+                         f"of shape {y.shape}")
+    check_finite(what, y)
+    return np.ascontiguousarray(y.reshape(samples, -1), np.float64)
+
+
+def check_finite(what, array):
+    """Raise an error that says how many numbers of an array float32 does not hold, and where the first one is."""
+    with np.errstate(over="ignore"):
+        bad = ~np.isfinite(array.astype(np.float32))
+    if bad.any():
+        place = tuple(map(int, np.argwhere(bad)[0]))
+        raise ValueError(f"{what} holds {bad.sum()} numbers that are NaN, infinite or beyond 1e38, first "
+                         f"{list(place)}: {array[place]}; leave those samples out, or fill in a number")
 
 
 def record_of(job, history, net, data):

@@ -9,6 +9,9 @@ import math
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
+from minilift.datasets import mean_and_deviation
 from minilift.lab.compare import add_task, make_task, parse_method, seconds_needed
 from minilift.network import Network
 from minilift.support.arguments import whole_number
@@ -69,7 +72,8 @@ def train(arguments, team):
     if leads and arguments.output is not None:
         writable(arguments.output)
     if leads:
-        print(f"{task.describe()}\n{contender.label}, step size {arguments.step:g}, {team.size} "
+        print(*[task.describe(), *task.remarks()], sep="\n")
+        print(f"{contender.label}, step size {arguments.step:g}, {team.size} "
               f"{'process' if team.size == 1 else 'processes'}", flush=True)
     if leads and team.size > 1:
         samples = len(task.data.X_train)
@@ -88,7 +92,7 @@ def train(arguments, team):
                 note(f"{arguments.checkpoint} holds the last whole epoch: the same line with --resume goes on from it")
             raise
     if leads:
-        report(net, task.data, history, arguments.output)
+        report(net, task, history, arguments.output)
     return int(history.diverged is not None)
 
 
@@ -98,15 +102,34 @@ def lines(row, net, history, epochs):
         note(f"epoch {row['epoch']} of {epochs}: training loss {row['train_loss']:.4g}")
 
 
-def report(net: Network, data, history, output):
+def of_given(net, given):
+    """Return a network trained on standardized data as one that takes and gives numbers as they were given.
+
+    Its first map is ((x − m)/s) W + b = x (W/s) + (b − (m/s) W); what the last one gives is scaled and shifted back. It
+    computes in float64: m may be large beside s.
+    """
+    theta = [None if one is None else one.astype(np.float64) for one in net.theta]
+    (mean, deviation), first, last = mean_and_deviation(given.X_train), net.maps[0], net.maps[-1]
+    theta[first][:-1] /= deviation[:, None]
+    theta[first][-1] -= mean @ theta[first][:-1]
+    if not given.n_classes:
+        mean, deviation = mean_and_deviation(given.y_train)
+        theta[last] *= deviation
+        theta[last][-1] += mean
+    own = Network(net.layers, net.loss_function, dtype=np.float64)
+    own.theta = theta
+    return own
+
+
+def report(net: Network, task, history, output):
     """Print the end of a run, and write the network if wanted."""
     print(history)
     if history.diverged is None:
-        loss, accuracy = evaluate(net, data.X_test, data.y_test)
+        loss, accuracy = evaluate(net, task.data.X_test, task.data.y_test)
         print(f"test loss {loss:.4g}" if accuracy is None else f"test accuracy {accuracy:.4g}")
     if output is not None:
         try:
-            net.save(output)
+            (net if task.given is None else of_given(net, task.given)).save(output)
         except ValueError as error:  # NaN, after divergence
             print(f"no network is written: {error}")
             return

@@ -205,10 +205,13 @@ def where_targets_are(y, samples, n_out):
 
 
 def split_options(what, text):
-    """Return the name and the arguments of 'name:argument=value,…'; values are Python literals or text."""
+    """Return the name and the arguments of 'name:argument=value,…'; values are Python literals or text.
+
+    Commas in brackets belong to a value, as in 'teacher:widths=(10,20,1)'.
+    """
     name, colon, rest = text.partition(":")
     options = {}
-    for item in rest.split(",") if colon else ():
+    for item in cut_at_commas(rest) if colon else ():
         key, equals, value = item.partition("=")
         if not equals:
             raise ValueError(f"{what}: {text!r}: expected NAME:argument=value,…, got {item!r} after the colon")
@@ -218,6 +221,18 @@ def split_options(what, text):
         with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
             options[key] = ast.literal_eval(value)
     return name, options
+
+
+def cut_at_commas(text):
+    """Return the parts between the commas of a text that stand in no bracket."""
+    depth, parts = 0, [""]
+    for sign in text:
+        depth = max(0, depth + (sign in "([{") - (sign in ")]}"))
+        if sign == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += sign
+    return parts
 
 
 def made_by_name(what, text, known):

@@ -45,6 +45,7 @@ OPTIONS = {
     **dict.fromkeys(("--dataset", "-d"), ("--data",)), **dict.fromkeys(("--act", "--nonlinearity"), ("--activation",)),
     **dict.fromkeys(("--method", "--methods", "-m"), ("--method", "--methods", "--contender", "FILE.py:NAME")),
     **dict.fromkeys(("--n-samples", "--num-samples", "--train-size", "--subset", "--limit"), ("--samples",)),
+    **dict.fromkeys(("--standardise", "--normalize", "--normalise", "--scale", "--scaler"), ("--standardize",)),
     **dict.fromkeys(("--load", "--load-model", "--ckpt", "--checkpoint-dir", "--weights"), ("--checkpoint",)),
     **dict.fromkeys(("--continue", "--restart", "--resume-from"), ("--resume",)),
     **dict.fromkeys(("--target", "--threshold", "--tol"), ("--level",)), "--timeout": ("--minutes",),

@@ -308,6 +308,160 @@ def test_samples_are_the_first_ones():
     assert len(made.data.X_test) == 360
 
 
+# ---- a table of one's own
+
+
+def table(tmp_path, **changes):
+    """Return the options for a file of 60 + 20 samples with raw columns, some of its arrays changed."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((80, 3)) * [1.0, 1e-3, 2e4] + [0.0, 5.0, -3e4]
+    y = 150 + 77 * (X[:, 0] + np.sin(X[:, 2] / 1e4)) + rng.standard_normal(80)
+    arrays = {"X_train": X[:60], "y_train": y[:60], "X_test": X[60:], "y_test": y[60:], **changes}
+    np.savez(tmp_path / "mine.npz", **arrays)
+    return "--data", str(tmp_path / "mine.npz"), "--epochs", "4", "--batch", "10"
+
+
+LABELS = {"y_train": np.arange(60) % 3, "y_test": np.arange(20) % 3}
+
+
+def test_a_table_with_real_targets_is_a_regression(tmp_path):
+    made = make_task(arguments(*table(tmp_path), "--standardize"))
+    assert made.widths == [3, 128, 128, 1]
+    assert isinstance(made.loss, ml.SquaredError)
+    assert made.describe().startswith("mine (60 training samples, standardized), network 3-128-128-1 (relu), ")
+    assert made.remarks() == ["A regression: the loss is half the squared error of the standardized targets, 0.5 for "
+                              "their mean."]
+    assert made.data.X_train.mean(axis=0) == pytest.approx(0, abs=1e-6)
+    assert made.data.y_train.std() == pytest.approx(1)
+    results = run(made, "backprop", "proxprop", steps=(0.1, 1.0))
+    for method in ("backprop", "proxprop"):
+        (trained,) = histories(results, method)
+        assert trained["train_loss"][-1] < 0.3
+    assert results.records[0]["test_loss"] < 0.5
+    assert "test loss" in compare.summary(made, [parse_method("backprop")], results, 0.1)
+
+
+def test_a_raw_table_is_taken_as_it_is_and_the_advice_is_given(tmp_path):
+    made = make_task(arguments(*table(tmp_path, y_train=np.full((60, 2), [1.0, 3.0]) * np.arange(60)[:, None],
+                                      y_test=np.ones((20, 2)))))
+    assert made.widths[-1] == 2
+    inputs, loss = made.remarks()
+    assert inputs.startswith("The inputs reach from -")
+    assert inputs.endswith("; with --standardize each has mean 0 and deviation 1.")
+    assert "half the squared error of the targets, " in loss
+    made = make_task(arguments("--data", "teacher"))
+    assert made.remarks() == ["A regression: the loss is half the squared error of the targets, "
+                              f"{made.data.y_train.var() / 2:.3g} for their mean."]
+    assert make_task(arguments()).remarks() == []
+
+
+def test_only_the_samples_that_are_trained_on_are_what_is_standardized(tmp_path):
+    made = make_task(arguments(*table(tmp_path), "--standardize", "--samples", "30"))
+    assert len(made.data.X_train) == 30
+    assert made.data.X_train.mean(axis=0) == pytest.approx(0, abs=1e-6)
+
+
+def test_labels_of_a_raw_table_stay_labels(tmp_path):
+    made = make_task(arguments(*table(tmp_path, **LABELS), "--standardize"))
+    assert made.widths == [3, 128, 128, 3]
+    assert isinstance(made.loss, ml.SoftmaxCrossEntropy)
+    assert made.remarks() == []
+
+
+@pytest.mark.parametrize(("changes", "remark"), [
+    ({"y_train": np.arange(60) % 3.0}, "The targets are whole numbers; of classes y must hold integers, as y.astype("),
+    ({"y_train": np.eye(3)[np.arange(60) % 3], "y_test": np.eye(3)[np.arange(20) % 3]}, "as y.argmax(axis=1) has them"),
+    ({"y_train": np.arange(60), "y_test": np.arange(20)}, "There are 60 classes in 60 samples; for a regression y must "
+     "hold floats: y.astype(float)."),
+    ({"y_train": np.arange(60) // 40, "y_test": np.arange(20) % 4}, "Of the classes of the test set 2 have no training "
+     "sample: 2, 3. Are the samples sorted?")])
+def test_what_may_not_be_meant_so_is_said(tmp_path, changes, remark):
+    remarks = make_task(arguments(*table(tmp_path, **{**LABELS, **changes}), "--standardize")).remarks()
+    assert any(remark in line for line in remarks), remarks
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"X_train": np.full((60, 3), np.nan)}, "X_train of .*mine.npz holds 180 numbers that are NaN, infinite "
+     r"or beyond 1e38, first \[0, 0\]: nan; leave those samples out"),
+    ({"y_test": np.full(20, np.inf)}, r"y_test of .* holds 20 numbers that are .*, first \[0\]: inf; leave those"),
+    ({"X_train": np.zeros(60), "X_test": np.zeros(20)}, r"X_train of .*float64 of shape \(60,\); X\[:, None\] has one"),
+    ({"y_train": LABELS["y_train"].astype(str)}, r"got <U21 of shape \(60,\); np.unique\(y, return_inverse=True\)"),
+    ({"y_train": LABELS["y_train"] > 1}, r"got bool of shape \(60,\); y.astype\(int\) has them"),
+    ({"y_train": LABELS["y_train"][:, None]}, r"y\[:, 0\] has it; or real numbers, as y.astype\(float\) has them"),
+    ({"y_train": LABELS["y_train"] - 1}, "whole numbers from 0, got int64 .* for a regression"),
+    ({"y_train": np.arange(60.0), "y_test": np.arange(20.0).astype(str)}, "20 rows of real numbers, .*, as y_train is"),
+    ({"y_test": np.ones((20, 2))}, "y_test of .* must have 1 targets a sample, as y_train, got 2"),
+    ({"y_train": np.zeros(60, int), "y_test": np.arange(20)}, "the 60 training samples of mine have one and"),
+    ({"y_train": np.full(60, 2.5)}, "have one and the same y, .*; are they sorted?"),
+    ({"X_train": np.linspace(1, 1e300, 180).reshape(60, 3)}, r"X_train .* holds 179 .* 1e38, first \[0, 1\]: ")])
+def test_what_is_wrong_with_a_table_is_told_with_what_to_do(tmp_path, changes, message):
+    with pytest.raises((ValueError, TypeError), match=f"--data: .*{message}"):
+        make_task(arguments(*table(tmp_path, **changes), "--standardize"))
+
+
+@pytest.mark.parametrize("form", [lambda a: a.astype(a.dtype.newbyteorder(">")), np.asfortranarray,
+                                  lambda a: a.astype(np.float64)])
+def test_the_form_of_an_array_makes_no_difference(tmp_path, form):
+    plain, other = (make_task(arguments(*table(tmp_path, **changes), "--standardize")) for changes in (
+        {}, {"X_train": form(np.random.default_rng(0).standard_normal((80, 3))[:60] * [1.0, 1e-3, 2e4]
+                             + [0.0, 5.0, -3e4])}))
+    assert np.array_equal(plain.data.X_train, other.data.X_train)
+    assert other.data.X_train.flags.c_contiguous
+
+
+@pytest.mark.parametrize("more", [("--net", "convnet"), ("--net", "rnn"), ("--autoencoder",)])
+def test_what_is_not_standardized_is_told(tmp_path, more):
+    with pytest.raises(ValueError, match="--standardize: is for tables, with --net mlp or resnet"):
+        make_task(arguments("--standardize", *more))
+
+
+@pytest.mark.parametrize("name", ["mine.csv", "data/mine", "mine.npz:n=3"])
+def test_another_file_than_an_npz_is_told_how_it_becomes_one(name):
+    with pytest.raises(ValueError, match=r"--data: expected a NAME or FILE\.npz, got '.*numpy\.savez\('mine\.npz'"):
+        make_task(arguments("--data", name))
+
+
+def test_the_widths_of_a_teacher_are_written_in_brackets():
+    assert make_task(arguments("--data", "teacher:widths=(7,20,2),n=60")).widths == [7, 128, 128, 2]
+    assert make_task(arguments("--data", "teacher:n=60,widths=[7,20,2]")).widths == [7, 128, 128, 2]
+
+
+# ---- the level
+
+
+def level_of(**losses):
+    """Return the common level of methods with these losses after each epoch, one run a method."""
+    records = [record_of(label, 1.0, 0, [4.0, *run]) for label, run in losses.items()]
+    return compare.common_level(Results(records, records, trusted_step), "digits")
+
+
+def test_the_level_is_a_tenth_of_the_loss_before_training_if_half_of_the_methods_come_there():
+    level, how = level_of(a=[1.0, 0.4], b=[2.0, 0.39], c=[3.0, 1.0], d=[math.inf])
+    assert level == pytest.approx(0.4)
+    assert how == "The level is a tenth of the loss before training."
+
+
+def test_where_noise_keeps_the_loss_up_the_level_is_what_half_of_the_methods_come_to():
+    level, how = level_of(a=[3.2, 3.0], b=[2.9, 2.95], c=[0.3], d=[3.9, 3.5], e=[3.6])
+    assert level == pytest.approx(3.0 + 0.1)
+    assert how == ("The level is nine tenths of the way from 4, the loss before training, to 3: 3 of 5 methods come "
+                   "there, 1 to a tenth of that loss.")
+
+
+def test_a_level_that_is_said_to_be_reached_is_reached_in_the_table():
+    """Of two seeds both reach it: the median of a time and never is never."""
+    records = [record_of("backprop", 1.0, seed, [4.0, 3.5, last]) for seed, last in enumerate([1.0, 3.0])]
+    results = Results(records, records, trusted_step)
+    level, _ = compare.common_level(results, "digits")
+    assert level == pytest.approx(3.1)
+    table, _ = lines_of(results, level)
+    assert table[2].endswith(" 1")
+
+
+def test_of_methods_that_learn_nothing_the_level_is_a_tenth_of_the_loss_before_training():
+    assert level_of(a=[4.0, 5.0], b=[math.inf])[0] == pytest.approx(0.4)
+
+
 # ---- tables
 
 

@@ -55,6 +55,36 @@ def test_data_of_ones_own_are_trained_on(capsys, tmp_path):
     assert "mine (90 training samples), network 64-128-128-10" in capsys.readouterr().out
 
 
+def raw_table(path, rng, targets=None):
+    """Write a table with columns of very different scales and return its arrays."""
+    X = rng.standard_normal((160, 4)) * [1.0, 1e-3, 2e4, 60.0] + [0.0, 5.0, -3e4, 1.6e9]
+    z = ((X - X.mean(axis=0)) / X.std(axis=0)) @ [1.0, -2.0, 0.5, 1.0]
+    y = (z > 0).astype(int) if targets is None else 1e3 + 40.0 * z[:, None] * np.ones(targets)
+    arrays = {"X_train": X[:120], "y_train": y[:120], "X_test": X[120:], "y_test": y[120:]}
+    np.savez(path, **arrays)
+    return arrays
+
+
+@pytest.mark.parametrize(("net", "layers"), [("mlp", "4,8,"), ("resnet", "4,8,8,8,"), ("mlp", "4,")])
+@pytest.mark.parametrize("targets", [None, 1, 2])
+def test_the_network_of_a_standardized_table_takes_the_table_as_it_is(tmp_path, capsys, rng, net, layers, targets):
+    table = raw_table(tmp_path / "mine.npz", rng, targets)
+    assert cli.main(["train", "--data", str(tmp_path / "mine.npz"), "--standardize", "--net", net, "--step", "1",
+                     "--layers", f"{layers}{targets or 2}", "--batch", "20",
+                     "--output", str(tmp_path / "net.npz")]) == 0
+    out, own = capsys.readouterr().out, ml.load(tmp_path / "net.npz")
+    assert "mine (120 training samples, standardized), " in out
+    if targets is None:
+        accuracy = float(re.search(r"test accuracy ([\d.]+)", out)[1])
+        assert own.accuracy(table["X_test"], table["y_test"]) == pytest.approx(accuracy, abs=1e-3)
+        assert accuracy > 0.9
+    else:
+        deviation = table["y_train"].std()
+        told, loss = float(re.search(r"test loss ([\d.e-]+)", out)[1]), own.loss(table["X_test"], table["y_test"])
+        assert loss / deviation**2 == pytest.approx(told, rel=1e-2)
+        assert told < 0.05 * targets
+
+
 @pytest.mark.parametrize(("arrays", "named"), [(None, "there is no file"), ({"X": np.zeros(3)}, "has no X_train")])
 def test_a_file_without_data_is_named(capsys, tmp_path, arrays, named):
     if arrays is not None:
