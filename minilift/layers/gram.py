@@ -136,10 +136,9 @@ class Gram:
         On the sample side it is ⟨u, Ku⟩. For u near the null space of K this is made of rounding alone: then 0 is
         returned, so that no solver divides noise by noise.
         """
-        square = self.inner(u, gram_u, u)
         if self.side == "parameter":
-            return square
-        noise = self.rounding * self.xp.einsum("ij,ij->j", u, u)
+            return self.xp.einsum("ij,ij->j", u, u)
+        square, noise = self.xp.einsum("ij,ij->j", gram_u, u), self.rounding * self.xp.einsum("ij,ij->j", u, u)
         return self.xp.where(square > noise, square, 0).astype(u.dtype)
 
     def rounding_of_lower(self, g):

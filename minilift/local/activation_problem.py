@@ -17,7 +17,8 @@ from typing import NamedTuple
 import numpy as np
 
 from minilift.layers.losses import shifted_inverse
-from minilift.local.solvers import ratio
+from minilift.local.fits import inner
+from minilift.local.solvers import cg_solve
 from minilift.support.backend import all_finite, array_module
 
 NEWTON_STEPS = 100  # far above the ten or so that it takes; reaching it is an error, not a result
@@ -179,7 +180,7 @@ class ActivationProblem(NamedTuple):
     def newton_step(self, point, r, forcing):
         """Return dz, to `forcing` times the residual; at a kink with the slope on the side to which −r points."""
         slope = self.f.derivative(point.z - np.finfo(r.dtype).eps * r) ** 0.5
-        y = row_solve(partial(self.scaled_hessian, point, slope), -slope * r, forcing)
+        y = cg_solve(partial(self.scaled_hessian, point, slope), -slope * r, inner, 2 * r.shape[1], forcing=forcing)
         return -r - self.curvature(point, slope * y)
 
     def scaled_hessian(self, point, slope, v):
@@ -201,20 +202,3 @@ def resolvent(f, w, c):
         on_piece = (w - c * offset) / (1 + c * slope)
         p = array_module(w).where(on_piece > low, array_module(w).minimum(on_piece, high), p)
     return p.astype(w.dtype, copy=False)
-
-
-def row_solve(operator, b, forcing):
-    """Solve a positive definite system for each row of b by conjugate gradients, to `forcing` times its norm."""
-    xp = array_module(b)
-    x, r = xp.zeros_like(b), b
-    p, rho = r, (r * r).sum(axis=-1, keepdims=True)
-    goal = forcing**2 * rho
-    for _ in range(2 * b.shape[-1]):
-        if not bool((rho > goal).any()):
-            break
-        along = operator(p)
-        alpha = ratio(rho, (p * along).sum(axis=-1, keepdims=True))
-        x, r = x + alpha * p, r - alpha * along
-        rho_old, rho = rho, (r * r).sum(axis=-1, keepdims=True)
-        p = r + ratio(rho, rho_old) * p
-    return x

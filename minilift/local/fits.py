@@ -16,7 +16,7 @@ import numpy as np
 
 from minilift.layers.gram import Gram
 from minilift.layers.maps import Linear
-from minilift.local.solvers import ARMIJO, HALVINGS, damped_solve, ratio
+from minilift.local.solvers import ARMIJO, HALVINGS, cg_solve, damped_solve
 from minilift.support.arguments import positive_number, shown
 from minilift.support.backend import array_module, check_arrays, in_cache
 
@@ -183,20 +183,25 @@ def fit_inputs(phi, theta, model, a, centre, beta, steps):
     -------
     array (N, n_in)
     """
-    bias = phi.forward(theta, 0 * a[:1])
+    bias, eps = phi.forward(theta, 0 * a[:1]), np.finfo(a.dtype).eps
     for _ in range(steps):
-        u = phi.forward(theta, a)
+        u, off = phi.forward(theta, a), a - centre
         at = model(u)
-        gradient = phi.adjoint_input(theta, at.gradient) + beta * (a - centre)
-        p = newton_inputs(phi, theta, at.curvature, gradient, beta, bias)
+
+        def hessian(v, curvature=at.curvature):
+            return phi.adjoint_input(theta, curvature(phi.forward(theta, v) - bias)) + beta * v
+
+        gradient = phi.adjoint_input(theta, at.gradient) + beta * off
+        # twice as many steps as unknowns: finite termination fails in floating point
+        p = cg_solve(hessian, gradient, inner, 2 * min(theta.shape) + 10, forcing=10 * eps)
         change, slope = phi.forward(theta, p) - bias, inner(gradient, p)
-        before = at.value + beta / 2 * inner(a - centre, a - centre)
-        slack = 8 * np.finfo(a.dtype).eps * abs(before)  # or rounding would stop the steps before they are small
+        before = at.value[:, None] + beta / 2 * inner(off, off)
+        slack = 8 * eps * abs(before)  # or rounding would stop the steps before they are small
         length = array_module(a).ones((len(a), 1), a.dtype)
         for _ in range(HALVINGS):
             off = a - length * p - centre
-            after = model(u - length * change).value + beta / 2 * inner(off, off)
-            fails = ~(after <= before - ARMIJO * length[:, 0] * slope + slack)
+            after = model(u - length * change).value[:, None] + beta / 2 * inner(off, off)
+            fails = ~(after <= before - ARMIJO * length * slope + slack)
             if not bool(fails.any()):
                 break
             length[fails] /= 2
@@ -205,22 +210,6 @@ def fit_inputs(phi, theta, model, a, centre, beta, steps):
     return a
 
 
-def newton_inputs(phi, theta, curvature, g, beta, bias):
-    r"""Solve :math:`(W C W^T + \beta I)\,p = g` for each sample by conjugate gradients, to rounding."""
-    p, r, v = 0 * g, g, g
-    rho = inner(r, r)
-    goal = (10 * np.finfo(g.dtype).eps) ** 2 * rho
-    for _ in range(2 * min(theta.shape) + 10):  # twice the dimension: finite termination fails in floating point
-        hessian_v = phi.adjoint_input(theta, curvature(phi.forward(theta, v) - bias)) + beta * v
-        alpha = ratio(rho, inner(v, hessian_v))[:, None]
-        p, r = p + alpha * v, r - alpha * hessian_v
-        rho_old, rho = rho, inner(r, r)
-        if not bool((rho > goal).any()):
-            break
-        v = r + ratio(rho, rho_old)[:, None] * v
-    return p
-
-
 def inner(x, y):
-    """Return ⟨x, y⟩ of each sample, shape (N,)."""
-    return array_module(x).einsum("ij,ij->i", x, y)
+    """Return ⟨x, y⟩ of each sample, shape (N, 1)."""
+    return array_module(x).einsum("ij,ij->i", x, y)[:, None]

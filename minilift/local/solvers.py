@@ -30,7 +30,7 @@ from minilift.support.arguments import (
     whole_number,
     wrong_class,
 )
-from minilift.support.backend import in_cache, spd_inverse, to_numpy
+from minilift.support.backend import array_module, in_cache, spd_inverse, to_numpy
 
 PROBED = 16  # output units, at most, from which the rounding error of a direct solve is estimated
 TRUSTED = {"float32": 8e-5, "float64": 1e-9}  # relative error up to which the quick direct solve is taken
@@ -298,30 +298,79 @@ def conjugate_gradients(gram, g, damping, steps, joint=False):
     steps, joint = whole_number("conjugate_gradients: steps", steps), boolean("conjugate_gradients: joint", joint)
 
     def total(of_each):
-        return of_each.sum(keepdims=True) if joint else of_each
+        return lambda *vectors: of_each(*vectors).sum(keepdims=True)
 
-    r = gram.lower(g).astype(gram.operator.dtype)
-    gram_r = gram.product(r)
-    u, p, gram_p = gram.xp.zeros_like(r), r.copy(), gram_r.copy()
-    rho, rounding = total(gram.squared_norm(r, gram_r)), total(gram.rounding_of_lower(g))  # ‖R‖² in θ
-    for step in range(steps):
-        m_p = gram_p + damping * p  # ProxProp (14)
-        alpha = ratio(rho, total(gram.inner(p, gram_p, m_p)))  # ProxProp (14)
-        u += alpha * p
-        if step == steps - 1:
-            break
-        m_p *= alpha
-        r -= m_p
-        gram_r = gram.product(r)
-        rho_old, rho = rho, total(gram.squared_norm(r, gram_r))
-        rho *= rho > rounding
-        beta = ratio(rho, rho_old)  # ProxProp (14)
-        p *= beta
-        p += r
-        gram_p *= beta
-        gram_p += gram_r
+    def product(p, gram_p):
+        return gram_p + damping * p  # ProxProp (14)
+
+    of_units = gram.inner, gram.squared_norm, gram.rounding_of_lower
+    inner, square, rounding = map(total, of_units) if joint else of_units
+    b = gram.lower(g).astype(gram.operator.dtype, copy=False)
+    u = cg_solve(product, b, inner, steps, along=lambda r: (r, gram.product(r)), square=square,
+                 goal=rounding(g))  # ProxProp (14)
     d = gram.lift(u).astype(g.dtype, copy=False)  # ProxProp (14), Representer
     return Solution(d, steps, partial(damped_residual, gram, g, damping, d))
+
+
+def cg_solve(product, b, inner, steps, along=None, square=None, goal=0.0, forcing=None, least=None):
+    r"""Solve :math:`Mx = b` by conjugate gradients from x = 0, for positive definite M, of each unit by itself.
+
+    With the residual r and :math:`y = r`, or y = Pr for a preconditioner P, a step is
+
+    .. math:: \alpha = \frac{\langle r, y\rangle}{\langle p, Mp\rangle}, \quad x \leftarrow x + \alpha p, \quad
+                r \leftarrow r - \alpha Mp, \quad
+                p \leftarrow y + \frac{\langle r, y\rangle}{\langle r, y\rangle_{\text{old}}}\, p.
+
+    Parameters
+    ----------
+    product : callable
+        From p to Mp, in a new array.
+    b : array
+    inner : callable
+        ⟨p, q⟩ of each unit, in a shape that spreads over its entries: it says what a unit is, a column, a row or all.
+    steps : int
+        The most that are taken, each of one product.
+    along : callable, optional
+        From r to a tuple of y and what is linear in it: p gets the same parts, and keeps them without a product.
+        `product`, `inner` and `square` take them all. By default (r,).
+    square : callable, optional
+        ⟨r, y⟩ from y alone; by default that of `inner`.
+    goal : float or array, default 0
+        A unit whose ⟨r, y⟩ is no larger stays from then on.
+    forcing : float, optional
+        Likewise, where it is no larger than forcing² times that at the start; and when all units stay, that is the end.
+        By default all steps are taken.
+    least : callable, optional
+        From p to the curvature ⟨p, Mp⟩ below which rounding has made it. A unit that meets one stays from then on; if
+        it is the very first, the step is p itself.
+    """
+    xp = np if type(b) is np.ndarray else array_module(b)
+    x, r, p, rho = xp.zeros_like(b), b.copy(), [], 0.0
+    for step in range(steps):
+        y, rho_old = (r,) if along is None else along(r), rho
+        rho = inner(*y, r) if square is None else square(*y)
+        if step == 0:
+            p = [part.copy() for part in y]
+            goal = goal if forcing is None else forcing**2 * rho
+        else:
+            rho *= rho > goal
+            if forcing is not None and not bool((rho > 0).any()):
+                break
+            beta = ratio(rho, rho_old)
+            for part, new in zip(p, y):
+                part *= beta
+                part += new
+        q = product(*p)
+        curvature = inner(*p, q)
+        alpha = ratio(rho, curvature)
+        if least is not None:
+            flat = ~(curvature > least(*p))
+            alpha, goal = xp.where(flat, float(step == 0), alpha), xp.where(flat, np.inf, goal)
+        x += alpha * p[0]
+        if step < steps - 1:
+            q *= alpha
+            r -= q
+    return x
 
 
 def gradient_steps(problem, rates):
@@ -555,28 +604,16 @@ def newton_direction(problem, model, q, forcing):
     saturated tanh, a ReLU that does not fire). Where the very first one has none, it is the step: it minimises the
     bound of the objective that has the curvature of f(z) = z, and so never goes too far.
     """
-    gram, total, where = problem.gram, problem.total, problem.xp.where
-    bound = gram.values + problem.damping
-    p, r, y = problem.start(), q, q / bound
-    v, rho = y, total(q, y)
-    goal = forcing**2 * rho
-    moving = rho > 0
-    unknowns = q.size // rho.size  # of one unit, or of all where softmax binds them
-    for k in range(2 * unknowns + 10):  # finite termination fails in floating point
-        along = problem.step(v)
-        hessian_v = gram.lower(model.curvature(along.change)) + problem.damping * v
-        curvature = total(v, hessian_v)
-        flat = ~(curvature > FLAT * total(v, bound * v))
-        alpha = where(flat, 1.0 if k == 0 else 0.0, ratio(rho, curvature))
-        p = p.plus(where(moving, alpha, 0.0), along)
-        r = r - alpha * hessian_v
-        y = r / bound
-        rho_old, rho = rho, total(r, y)
-        moving = moving & ~flat & (rho > goal)
-        if not bool(moving.any()):
-            break
-        v = y + ratio(rho, rho_old) * v
-    return p
+    gram, damping, total = problem.gram, problem.damping, problem.total
+    bound = gram.values + damping
+
+    def hessian(v):
+        return gram.lower(model.curvature(gram.output_change(v))) + damping * v
+
+    unknowns = len(q) * (q.shape[1] if problem.coupled else 1)
+    return problem.step(cg_solve(  # twice as many: finite termination fails in floating point
+        hessian, q, total, 2 * unknowns + 10, along=lambda r: (r / bound,), forcing=forcing,
+        least=lambda v: FLAT * total(v, bound * v)))
 
 
 def rounding_of_gradient(problem, careful, model, z, u):

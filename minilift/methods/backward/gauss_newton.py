@@ -15,6 +15,7 @@ import math
 from minilift.layers.activations import Composition
 from minilift.layers.normalization import Dropout
 from minilift.layers.pooling import AvgPool2d, Flatten, MaxPool2d
+from minilift.local.solvers import cg_solve, norm
 from minilift.methods.backward.backprop import BackProp
 from minilift.methods.backward.kronecker import matching_transfer
 from minilift.methods.backward.sweep import Method, sweep
@@ -76,7 +77,7 @@ class GaussNewton(Method):
             return pulled_back(net, state, f.adjoint(z, p, None, forward) / N) + self.damping * v  # Gauss–Newton
 
         gradient = pulled_back(net, state, loss.gradient(z, y) / (loss.weight(N) * N))
-        return split(conjugate_gradients(damped_product, gradient, self.tolerance, self.steps), net.parameters)
+        return split(solved(damped_product, gradient, self.tolerance, self.steps), net.parameters)
 
 
 def pulled_back(net, state, signal):
@@ -135,32 +136,26 @@ def transfer_jvp(sigma, z, a, aux, t):
                      "pooling or flattening")
 
 
-def conjugate_gradients(product, b, tolerance, steps):
+def solved(product, b, tolerance, steps):
     """Return x with ``product(x)`` = b, for a positive definite operator, to a residual of tolerance · ‖b‖.
 
-    The residual that the recurrence carries along drifts from the true one in floating point. So that one is computed
-    where the first is small enough, and if it is not, the iteration starts anew from there.
+    The residual that conjugate gradients carry along drifts from the true one in floating point. So that one is
+    computed where the first is small enough, and if it is not, they start anew from there.
     """
-    xp = array_module(b)
-
-    def squared(u):
-        return float(xp.vdot(u, u))
-
-    x, r, p, rho = xp.zeros_like(b), b, b, squared(b)
-    goal = tolerance**2 * rho
+    x, r, taken, goal = 0 * b, b, 0, tolerance * norm(b)
     if not 0 < goal < math.inf:
         return b  # 0, or NaN and inf, by which `fit` finds that a run diverged
-    for _ in range(steps):
-        q = product(p)
-        alpha = rho / float(xp.vdot(p, q))
-        x, r = x + alpha * p, r - alpha * q
-        old, rho = rho, squared(r)
-        p = r + rho / old * p
-        if rho <= goal:
-            r = p = b - product(x)
-            rho = squared(r)
-            if rho <= goal:
-                return x
-    raise ArithmeticError(f"GaussNewton: conjugate gradients have not reached a residual of {tolerance:g} in {steps} "
-                          f"steps, but {(rho / goal) ** 0.5 * tolerance:.2g}: use a larger damping, more steps or a "
-                          "larger tolerance")
+
+    def counted(p):
+        nonlocal taken
+        taken += 1
+        return product(p)
+
+    while (size := norm(r)) > goal:
+        if taken == steps:
+            raise ArithmeticError(f"GaussNewton: conjugate gradients have not reached a residual of {tolerance:g} in "
+                                  f"{steps} steps, but {size / goal * tolerance:.2g}: use a larger damping, more steps "
+                                  "or a larger tolerance")
+        x = x + cg_solve(counted, r, array_module(b).vdot, steps - taken, forcing=goal / size)
+        r = b - product(x)
+    return x
