@@ -56,6 +56,8 @@ class Block(NamedTuple):
         Factor of one sample's loss in J: 1/N for the mean, 1 for the sum.
     k, thetas : int
         Number of θ_l in `Network.parameters`, counted from 1, and how many θ there are: l and depth on a chain.
+    f_inside : transfer
+        As f, but on the last map the identity (SIBP), the loss being outside of the network.
 
     Examples
     --------
@@ -82,6 +84,7 @@ class Block(NamedTuple):
     weight: float
     k: int
     thetas: int
+    f_inside: Any = None
 
 
 def stacked(uses):
@@ -138,6 +141,14 @@ def local(block, gap, damping, side=None, bias=True):
     return LocalProblem(block.phi.gram(block.a, side=side, bias=bias), gap.z, gap, damping)  # ProxProp (11)
 
 
+def checked_targets(what, net, y):
+    """Return targets as the network's loss takes them, on its backend, or raise an error."""
+    y = as_array(f"{what}: y", y, checked_network(what, net).xp)
+    if not (y.ndim and len(y)):
+        raise ValueError(f"{what}: y must hold targets, got {shown(y)}")
+    return net.loss_function.check_targets(y, len(y), net.shapes[-1][0], net.dtype, net.xp)
+
+
 class Penalties:
     """What energies with the penalties of ProxProp (3) share: the gaps and the partial gradients.
 
@@ -153,10 +164,7 @@ class Penalties:
 
     def __init__(self, net, y, gamma=1.0, rho=1.0):
         what = type(self).__name__
-        y = as_array(f"{what}: y", y, checked_network(what, net).xp)
-        if not (y.ndim and len(y)):
-            raise ValueError(f"{what}: y must hold targets, got {shown(y)}")
-        self.net, self.y = net, net.loss_function.check_targets(y, len(y), net.shapes[-1][0], net.dtype, net.xp)
+        self.net, self.y = net, checked_targets(what, net, y)
         self.gamma = positive_number(f"{what}: gamma", gamma)
         self.rho = positive_number(f"{what}: rho", rho)
 

@@ -126,6 +126,8 @@ class Network(Settings):
         [None, f_1, …, f_D], the transfer in map l's local problem: the elementwise activation that directly follows it;
         the identity where something else follows; on the last map the transfer inside the loss. None for a map that is
         used before transfers of several kinds.
+    f_inside : list
+        As f, with the identity on the last map.
     inputs : list
         Of each l the values, numbers of entries of a, that φ_l reads: (l − 1,) on a chain.
     owner : list
@@ -192,6 +194,7 @@ class Network(Settings):
         self.maps = [l for l in range(1, self.depth + 1) if self.phi[l].kind == "map" and self.owner[l] == l]
         firsts = [sigma.first if sigma.first.elementwise else Identity() for sigma in self.sigma[1:]]
         self.f = common_transfers(wiring, [*firsts, self.loss_function.transfer])
+        self.f_inside = common_transfers(wiring, [*firsts, Identity()])
         self.shapes = check_shapes(wiring, input_shape)
         self.phi = [None] + [phi.for_images(*[self.shapes[2 * j] for j in inputs])
                              for phi, inputs in zip(self.phi[1:], self.inputs[1:])]

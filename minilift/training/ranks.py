@@ -565,7 +565,7 @@ class Ranks:
                 for j in (2 * net.inputs[l][0], 2 * l - 1))
         try:
             method.propose(Block(l, net.depth, l == net.depth, phi, net.f[l], net.theta[l], a, z,
-                                 None if net.owner[net.depth] == l else z, z, 1.0, k, len(net.maps)))
+                                 None if net.owner[net.depth] == l else z, z, 1.0, k, len(net.maps), net.f_inside[l]))
         except Asked as asked:
             return asked.side
         return None

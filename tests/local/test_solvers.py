@@ -21,7 +21,15 @@ from laws import (
 import minilift as ml
 from minilift.layers.gram import Gram
 from minilift.local.problems import LocalProblem, MatchingLoss, SquaredFit, SquaredGap
-from minilift.local.solvers import conjugate_gradients, damped_solve, exact, fletcher_reeves, gradient_steps, newton
+from minilift.local.solvers import (
+    cg_solve,
+    conjugate_gradients,
+    damped_solve,
+    exact,
+    fletcher_reeves,
+    gradient_steps,
+    newton,
+)
 from minilift.support.backend import spd_inverse, spd_solve
 
 seeds, dampings = st.integers(0, 2**32 - 1), st.sampled_from([1e-3, 0.1, 1.0, 20.0])
@@ -48,6 +56,48 @@ def test_conjugate_gradients(seed, damping, dead):
     # holds Representer
     a, g, _ = drawn(seed, dead)
     assert_conjugate_gradients(conjugate_gradients, a, g, damping)
+
+
+def of_rows(x, y):
+    return (x * y).sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("forcing", [0.5, 1e-3, 1e-10])
+@pytest.mark.parametrize("preconditioned", [True, False])
+def test_systems_of_several_units_are_solved_each_as_far_as_it_was_asked(rng, forcing, preconditioned):
+    root, b, made = rng.standard_normal((6, 7, 7)), rng.standard_normal((6, 7)), []
+    b[2], root[3] = 0, np.eye(7)  # one unit has nothing to do, one needs a step
+    matrices = root @ root.transpose(0, 2, 1) + 0.1 * np.eye(7)
+    scale = np.stack([matrix.diagonal() for matrix in matrices]) if preconditioned else np.ones_like(b)
+
+    def product(p):
+        made.append(p.copy())
+        return np.einsum("nij,nj->ni", matrices, p)
+
+    def along(r):
+        return (r / scale,)
+
+    together = cg_solve(product, read_only(b), of_rows, 40, along=along, forcing=forcing)
+    few = len(made)
+    assert not together[2].any()
+    residual = b - product(together)
+    assert (of_rows(residual, residual / scale) <= 1.01 * forcing**2 * of_rows(b, b / scale)).all()
+    for i in range(6):
+        alone = cg_solve(lambda p, i=i: p @ matrices[i], b[i:i + 1], of_rows, 40,
+                         along=lambda r, i=i: (r / scale[i],), forcing=forcing)
+        assert_close(f"unit {i}", together[i], alone[0], 1e-9)
+    assert few < 40
+
+
+def test_a_unit_whose_direction_has_no_curvature_takes_the_first_one_and_stays_at_a_later_one():
+    matrix, b = np.diag([0.0, 0.0, 2.0, 1.0]), np.array([[3.0, 0.0, 0.0, 0.0], [0.0, 0.0, 4.0, 1.0]])
+
+    def solved(b, steps):
+        return cg_solve(lambda p: p @ matrix, b, of_rows, steps, forcing=1e-12, least=lambda p: 1e-9 * of_rows(p, p))
+
+    assert_close("flat, and not", solved(b, 9), [[3, 0, 0, 0], [0, 0, 2, 1]], 1e-12)
+    both = np.array([[1.0, 0.0, 4.0, 0.0]])  # after a step along both, what is left is nearly flat
+    assert np.isfinite(solved(both, 9)).all()
 
 
 @given(seeds, dampings, st.integers(1, 6))

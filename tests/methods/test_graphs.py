@@ -258,8 +258,34 @@ def shared_last(sigma, loss):
 def test_semi_implicit_has_no_fit_for_a_hidden_map_that_is_the_last_one_too(method):
     """There f is the identity, before σ it is σ: also where the loss's transfer is that σ."""
     for sigma, loss in ((ml.Sigmoid(), ml.SigmoidCrossEntropy()), (ml.Tanh(), ml.SquaredError())):
-        with pytest.raises(ValueError, match="map 1 is used before"):
+        with pytest.raises(ValueError, match="map 1 is used before transfers of several kinds, the last map's being"):
             method.direction(*shared_last(sigma, loss))
+
+
+@pytest.mark.parametrize("loss", [ml.SoftmaxCrossEntropy(), ml.SigmoidCrossEntropy("sum"), ml.SquaredError()], ids=repr)
+@pytest.mark.parametrize("joint", [True, False])
+def test_semi_implicit_fits_a_hidden_map_before_the_identity_that_is_the_last_one_too(loss, joint):
+    """There f is the identity in both places, whatever the loss has inside: one linear problem, of stacked rows."""
+    net, X, y = shared_last(ml.Identity(), loss)
+    y = y.argmax(axis=1) if loss.classification else y
+    eta, lam = 0.3, 0.7
+    (d,) = ml.SemiImplicit(eta, lam, solver="exact", joint=joint).direction(net, X, y)[1]
+    _, z, a, _ = net.forward(X)
+    g_2 = loss.gradient(z[2], y) / loss.weight(len(X))
+    rows, signal = np.vstack([X, a[1]]), eta * np.vstack([g_2 @ net.theta[1][:-1].T, g_2])
+    ones = np.ones((len(rows), 1))
+
+    def best(rows, signal):
+        return np.linalg.solve(rows.T @ rows + lam * np.eye(rows.shape[1]), rows.T @ signal)
+
+    if joint:
+        expected = best(np.hstack([rows, ones]), signal)
+    else:
+        weights = best(rows, signal)
+        expected = np.vstack([weights, best(ones, signal - rows @ weights)])
+    assert norm(d - expected) < 1e-12 * norm(expected)
+    first = ml.SemiImplicit(eta, lam, steps=40, joint=joint).direction(net, X, y)[1][0]
+    assert norm(first - expected) < 1e-6 * norm(expected)
 
 
 @pytest.mark.parametrize("joint", [True, False])

@@ -307,6 +307,43 @@ def test_a_local_optimizer_that_was_at_work_elsewhere_lends_its_settings_alone(r
     ml.LocoProp("M", local_lr=0.1, local_optimizer=used).direction(ml.mlp([3, 5, 2], dtype=np.float64), X, y)
 
 
+@pytest.mark.parametrize("other", ["adam", "sgd", ml.SGD(0.5), ml.Adam(2.0)], ids=repr)
+def test_a_local_optimizer_that_is_assigned_begins_anew_with_the_next_step(rng, other):
+    X, y, net = rng.standard_normal((6, 3)), rng.integers(0, 2, 6), ml.mlp([3, 4, 2], dtype=np.float64)
+    method, fresh = ml.LocoProp("M", local_lr=0.1), ml.LocoProp("M", local_lr=0.1, local_optimizer=other)
+    method.direction(net, X, y)
+    method.local_optimizer = other
+    assert method.settings() == fresh.settings()
+    resumed = ml.LocoProp(**method.settings())
+    for _ in range(2):
+        steps = [m.direction(net, X, y)[1] for m in (method, fresh)]
+        for d, e in zip(*steps):
+            assert np.array_equal(d, e)
+        resumed.load_state_dict(method.state_dict())
+    for d, e in zip(resumed.direction(net, X, y)[1], method.direction(net, X, y)[1]):
+        assert np.array_equal(d, e)
+
+
+def test_settings_of_the_local_optimizer_that_are_assigned_count_from_the_next_step_on(rng):
+    X, y, net = rng.standard_normal((6, 3)), rng.integers(0, 2, 6), ml.mlp([3, 4, 2], dtype=np.float64)
+    method = ml.LocoProp("M", local_lr=0.1, local_optimizer=ml.HeavyBall(1.0, momentum=0.9))
+    method.direction(net, X, y)
+    method.local_optimizer.lr = 0.0
+    assert not any(d.any() for d in method.direction(net, X, y)[1])
+    method.local_optimizer.lr = 1.0
+    resumed = ml.LocoProp(**method.settings())
+    resumed.load_state_dict(method.state_dict())
+    for d, e in zip(resumed.direction(net, X, y)[1], method.direction(net, X, y)[1]):
+        assert d.any()
+        assert np.array_equal(d, e)
+
+
+def test_a_wrong_local_optimizer_is_not_assigned():
+    method = ml.LocoProp()
+    with pytest.raises(ValueError, match="LocoProp: local_optimizer: unknown name 'rmsprob'; did you mean 'rmsprop'"):
+        method.local_optimizer = "rmsprob"
+
+
 def test_base_rate_of_the_notebook(numbers):
     X, net = numbers["X"][0], autoencoder(numbers)
     method = ml.LocoProp("M", 10.0, 3, ml.WarmupLinear(1e-3), "rmsprop")

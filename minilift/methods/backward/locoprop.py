@@ -35,6 +35,7 @@ from minilift.support.arguments import (
     whole_number,
 )
 from minilift.support.backend import array_module
+from minilift.support.settings import arguments_of
 
 # momentum and the constants of "rmsprop" are those of the authors' notebook; the rate comes with each step
 LOCAL_OPTIMIZERS = {
@@ -63,9 +64,9 @@ class LocoProp(Method):
         Rate of the local steps (the authors' for "rmsprop"); a schedule is a function of the epoch.
     local_optimizer : {"rmsprop", "sgd", "momentum", "nesterov", "adam"} or Optimizer, default "rmsprop"
         "sgd" takes plain steps, in sample space where that is cheaper. The others rescale entries of θ or carry a
-        velocity from batch to batch, so that they work on θ; each map keeps a state of its own. "rmsprop" is TF1's
-        with the notebook's constants. An optimizer given as an object is copied for each map, without its state; its
-        own lr, or schedule of it, multiplies `local_lr`.
+        velocity from batch to batch, so that they work on θ; each map keeps a state of its own, which is forgotten
+        where another optimizer is assigned. "rmsprop" is TF1's with the notebook's constants. An optimizer given as an
+        object is copied for each map, without its state; its own lr, or schedule of it, multiplies `local_lr`.
     decay : bool, default True
         Whether the local rate is multiplied by max(1 − t/T, ¼) in step t = 0, …, T − 1.
     eta : float, optional
@@ -100,14 +101,20 @@ class LocoProp(Method):
         self.local_lr = (function("LocoProp: local_lr", local_lr, "the epoch") if callable(local_lr)
                          else positive_number("LocoProp: local_lr", local_lr))
         self.local_optimizer = local_optimizer
-        if not isinstance(local_optimizer, Optimizer):
-            known_name("LocoProp: local_optimizer", local_optimizer, ("sgd", *LOCAL_OPTIMIZERS))
         self.decay = boolean("LocoProp: decay", decay)
         self.eta = None if eta is None else positive_number("LocoProp: eta", eta)
         if self.steps == "exact" and self.variant == "S" and eta is None:
             raise ValueError("LocoProp: variant='S' with steps='exact' needs eta: without a regulariser the minimiser "
                              "is not unique")
         self.reset()
+
+    def __setattr__(self, name, value):
+        """Forget the states of local optimizers where another one is assigned: they may be of another kind."""
+        if name == "local_optimizer":
+            self.optimizers: dict[int, Optimizer] = {}
+            if not isinstance(value, Optimizer):
+                known_name("LocoProp: local_optimizer", value, ("sgd", *LOCAL_OPTIMIZERS))
+        super().__setattr__(name, value)
 
     @property
     def by_rows(self):
@@ -146,7 +153,7 @@ class LocoProp(Method):
         signal = self.gamma * form(block.g)  # LocoProp-S, LocoProp-M
         if self.variant == "S":
             return SquaredGap(z, signal)  # LocoProp-S
-        return MatchingLoss(one_transfer("LocoProp", block), z, signal)  # LocoProp-M
+        return MatchingLoss(one_transfer("LocoProp", block, block.f), z, signal)  # LocoProp-M
 
     def rates(self):
         """Return the local rate of each of the T steps in this epoch."""
@@ -184,15 +191,23 @@ class LocoProp(Method):
         return -change
 
     def optimizer_of(self, k):
-        """Return the local optimizer of number k of `Network.parameters`, made when first asked for."""
+        """Return the local optimizer of number k of `Network.parameters`, made when first asked for.
+
+        It follows the settings of the one that was given, which may be assigned.
+        """
         if k not in self.optimizers:
             self.optimizers[k] = self.new_optimizer()
-        return self.optimizers[k]
+        given, optimizer = self.given_optimizer(), self.optimizers[k]
+        vars(optimizer).update({name: vars(given)[name] for name in arguments_of(type(given)) if name in vars(given)})
+        return optimizer
+
+    def given_optimizer(self):
+        """Return the optimizer that is given, as an object or by its name."""
+        return LOCAL_OPTIMIZERS.get(self.local_optimizer, self.local_optimizer)
 
     def new_optimizer(self):
         """Return a local optimizer that has taken no step."""
-        given = self.local_optimizer
-        optimizer = copy.deepcopy(given if isinstance(given, Optimizer) else LOCAL_OPTIMIZERS[given])
+        optimizer = copy.deepcopy(self.given_optimizer())
         optimizer.reset()  # one that was given may have been at work elsewhere
         optimizer.start_epoch(self.epoch)
         return optimizer
@@ -212,8 +227,7 @@ class LocoProp(Method):
 
     def reset(self) -> None:
         """Forget the local optimizers' states and the epoch."""
-        self.optimizers: dict[int, Optimizer] = {}
-        self.epoch = 0
+        self.optimizers, self.epoch = {}, 0
 
     def state_dict(self) -> dict[str, Any]:
         """Return the epoch, and the local optimizers' states by map."""

@@ -16,7 +16,6 @@ from __future__ import annotations
 from typing import Any
 
 from minilift.energy import Block, local
-from minilift.layers.activations import Identity
 from minilift.layers.gram import Gram
 from minilift.local.problems import LocalProblem, SquaredFit
 from minilift.local.solvers import exact, fletcher_reeves
@@ -84,10 +83,7 @@ class SemiImplicit(Method):
     def gap(self, block):
         """Return the gap ‖f(z) − (f(z_l) − ηδ_l)‖², with δ of the summed loss."""
         columns, signal = block.phi.columns, block.g if block.g_a is None else block.g_a
-        f = Identity() if block.last else one_transfer("SemiImplicit", block)
-        if block.g_a is None and not isinstance(f, Identity):
-            raise ValueError(f"SemiImplicit: map {block.l} is used before {f!r} and as the last map, where f is the "
-                             "identity; its local problem needs one f")
+        f = one_transfer("SemiImplicit", block, block.f_inside)
         signal = self.eta / block.weight * columns(signal)  # SIBP W, SIBP b
         return SquaredFit(f, columns(block.z), signal)
 

@@ -71,7 +71,7 @@ def sweep(net, state, y, propose, new_weights=False, explicit=None, output_signa
                 uses[first].append((a[inputs[0]], z[l], g_a, g))
             if l == first:  # all its signals are in
                 rows = stacked(uses.pop(l)) if shared else (a[inputs[0]], z[l], g_a, g)
-                step = propose(Block(l, D, l == D, phi, net.f[l], W, *rows, weight, k, thetas))
+                step = propose(Block(l, D, l == D, phi, net.f[l], W, *rows, weight, k, thetas, net.f_inside[l]))
                 del rows  # so that these arrays are free before the next signals are made
                 yield k, step
                 k -= 1
@@ -239,12 +239,13 @@ def training_pass(what, net, X, y, rng):
     return y, net.propagate(X, training=True, rng=rng)
 
 
-def one_transfer(what, block):
-    """Return the transfer in a block's local problem, or raise an error where there is none, or several."""
-    if block.f is None:
+def one_transfer(what, block, f):
+    """Return the transfer f in a block's local problem, or raise an error where there is none, or several."""
+    if f is None:
         why = "before a loss that names no transfer" if block.last else "before transfers of several kinds"
+        why += ", the last map's being one of them" if block.g_a is None and not block.last else ""
         raise ValueError(f"{what}: map {block.l} is used {why}; its local problem, which holds the transfer, needs one")
-    return block.f
+    return f
 
 
 def checked_step(method, net, k, step, theta):

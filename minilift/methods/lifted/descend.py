@@ -16,12 +16,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minilift.graph import checked_network
 from minilift.layers.maps import Linear
 from minilift.methods.backward.sweep import Method
 from minilift.network import Network
-from minilift.support.arguments import instance_of, known_name, shown, whole_number
-from minilift.support.backend import as_array
+from minilift.support.arguments import instance_of, known_name, whole_number
 from minilift.support.files import checksum
 
 
@@ -77,14 +75,6 @@ def activations_then_parameters(net, activations, parameters):
         yield "theta", l, parameters
 
 
-def checked_targets(what, net, y):
-    """Return targets as the network's loss takes them, on its backend, or raise an error."""
-    y = as_array(f"{what}: y", y, checked_network(what, net).xp)
-    if not y.ndim:
-        raise ValueError(f"{what}: y must hold targets, got {shown(y)}")
-    return net.loss_function.check_targets(y, len(y), net.shapes[-1][0], net.dtype, net.xp)
-
-
 class LiftedEnergy:
     """What an executable energy offers: its terms by name, their sum, its partial gradients.
 
@@ -123,7 +113,44 @@ class LiftedEnergy:
         return self.net.loss_function.gradient(output, self.y) / self.net.loss_function.weight(len(output))
 
 
-class Lifted(Method):
+class EnergyMethod(Method):
+    """Base class of the methods with an executable energy; a subclass defines ``energy(net, X, y)``.
+
+    Attributes
+    ----------
+    variables : Variables or None
+        The lifted state after the last call.
+    """
+
+    columns = ("energy",)
+    descends_on_loss = False  # it descends on its energy
+    variables: Variables | None = None
+    last_energy: LiftedEnergy | None = None
+
+    def energy(self, net, X, y):
+        """Return the executable energy of one batch, a `LiftedEnergy`."""
+        raise NotImplementedError(f"{type(self).__name__} must define energy(net, X, y)")
+
+    def start(self, net, state):
+        """Return the `Variables` that belong to a forward pass."""
+        return Variables(list(state.theta), list(state.z), list(state.a))
+
+    def measure(self):
+        """Return the energy after the last call, NaN before the first."""
+        if self.variables is None or self.last_energy is None:
+            return {"energy": float("nan")}
+        return {"energy": self.last_energy.value(self.variables)}
+
+    def reset(self):
+        """Forget the last call."""
+        self.variables, self.last_energy = None, None
+
+    def state_dict(self):
+        """Return nothing: the next call does not look at the last one."""
+        return {}
+
+
+class Lifted(EnergyMethod):
     r"""Base class of the methods that descend on a lifted energy; `direction` returns θ − θ_new.
 
     ``SGD(lr=1.0)`` takes exactly their step. A subclass defines ``energy(net, X, y)``, ``schedule(energy)`` and
@@ -145,9 +172,6 @@ class Lifted(Method):
         as `memory`.
     """
 
-    columns = ("energy",)
-    descends_on_loss = False  # it descends on its energy
-
     def __init__(self, variables="kept", sweeps=1):
         self.memory = known_name(f"{type(self).__name__}: variables", variables, ("kept", "forward"))
         self.sweeps = whole_number(f"{type(self).__name__}: sweeps", sweeps)
@@ -163,17 +187,9 @@ class Lifted(Method):
         settings = super().settings()
         return {**settings, "variables": self.memory} if "variables" in settings else settings
 
-    def energy(self, net, X, y):
-        """Return the executable energy of one batch, a `LiftedEnergy`."""
-        raise NotImplementedError(f"{type(self).__name__} must define energy(net, X, y)")
-
     def schedule(self, energy):
         """Return the blocks in the order in which one sweep visits them, as `descend` takes them."""
         raise NotImplementedError(f"{type(self).__name__} must define schedule(energy)")
-
-    def start(self, net, state):
-        """Return the `Variables` that belong to a forward pass."""
-        return Variables(list(state.theta), list(state.z), list(state.a))
 
     def sweeps_on(self, net):
         """Return how many sweeps a call takes."""
@@ -219,15 +235,10 @@ class Lifted(Method):
                 raise ValueError(f"{type(self).__name__}: {name} must have {samples} rows, one for each sample, "
                                  f"got {rows}")
 
-    def measure(self):
-        """Return the energy after the last call, NaN before the first."""
-        if self.variables is None or self.last_energy is None:
-            return {"energy": float("nan")}
-        return {"energy": self.last_energy.value(self.variables)}
-
     def reset(self):
         """Forget the lifted values: the next call starts from a forward pass."""
-        self.variables, self.data, self.last_energy = None, None, None
+        super().reset()
+        self.data = None
 
     def state_dict(self):
         """Return the lifted values by name, and the fingerprint of the data that they belong to."""

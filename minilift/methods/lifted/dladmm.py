@@ -68,15 +68,16 @@ class DLADMM(ThreeSplitMethod):
 
     def __init__(self, rho: float = 1e-6, schedule: bool = True, curvature: float = 1.0, variables: str = "kept",
                  sweeps: int = 1) -> None:
-        self.rho, self.curvature = positive_number("DLADMM: rho", rho), positive_number("DLADMM: curvature", curvature)
-        self.scheduled = boolean("DLADMM: schedule", schedule)
+        self.rho, self.curvature, self.scheduled = rho, curvature, boolean("DLADMM: schedule", schedule)
         super().__init__(variables, sweeps)
 
     def __setattr__(self, name, value):
-        """Refuse to replace the method `schedule` by the argument of that name."""
+        """Refuse to replace the method `schedule`; begin the schedule anew where one of its settings is assigned."""
         if name == "schedule":
             raise AttributeError("DLADMM: assign `scheduled`; `schedule` is a method")
-        super().__setattr__(name, value)
+        super().__setattr__(name, positive_number(f"DLADMM: {name}", value) if name in OWN[:2] else value)
+        if name in (*OWN[:2], "scheduled") and hasattr(self, "scheduled"):
+            self.begin_schedule()
 
     def settings(self):
         """Return the constructor's arguments; ρ and κ where they begin, not what they are now."""
@@ -144,10 +145,14 @@ class DLADMM(ThreeSplitMethod):
         gap = energy.map_gap(l, variables.theta, variables.a, variables.z)
         return variables.multiplier - energy.rho * gap  # dlADMM u
 
+    def begin_schedule(self):
+        """Take ρ and κ where they begin, and forget the losses."""
+        self.rho_now, self.curvature_now, self.losses = self.rho, self.curvature, None
+
     def reset(self):
         """Forget the lifted values and what the schedule has done."""
         super().reset()
-        self.rho_now, self.curvature_now, self.losses = self.rho, self.curvature, None
+        self.begin_schedule()
 
     def state_dict(self):
         """Return the lifted values by name, and ρ, κ and the last losses of the schedule."""
@@ -160,7 +165,7 @@ class DLADMM(ThreeSplitMethod):
         """Take back what `state_dict` returned."""
         instance_of("DLADMM: values", values, Mapping)
         own = {name: as_number(values[name]) for name in OWN if name in values}
-        if set(own) != set(OWN if self.scheduled and values else ()):
+        if own and not (self.scheduled and len(own) == len(OWN)):
             raise ValueError(f"DLADMM: expected a state {'with' if self.scheduled else 'without'} the keys "
                              f"{', '.join(OWN)}, got {sorted(values)}")
         rho, curvature = (positive_number(f"DLADMM: {name}", own.get(name, getattr(self, name))) for name in OWN[:2])

@@ -64,10 +64,6 @@ class FenchelLifted(MatchingMethod):
         self.weight_decay = number_between("FenchelLifted: weight_decay", weight_decay, 0)
         self.alternations = whole_number("FenchelLifted: alternations", alternations)
 
-    def settings(self):
-        """Return the constructor's arguments."""
-        return {name: getattr(self, name) for name in ("lam", "anchor", "weight_decay", "alternations")}
-
     def energy(self, net, X, y):
         """Return the matching energy with μ = 2λ."""
         return MatchingEnergy(net, y, 2 * self.lam, self.weight_decay)

@@ -70,13 +70,19 @@ class MAC(Lifted):
 
     def __init__(self, mu: float = 1.0, growth: float | None = None, mu_max: float = 1000.0, alpha: float = 1.0,
                  theta_steps: int = 5, a_steps: int = 1, variables: str = "kept", sweeps: int = 1) -> None:
-        self.mu = positive_number("MAC: mu", mu)
+        self.mu = mu
         self.growth = growth if growth is None else number_between("MAC: growth", growth, 1)
         self.mu_max = positive_number("MAC: mu_max", mu_max)
         self.alpha = positive_number("MAC: alpha", alpha)
         self.theta_steps = whole_number("MAC: theta_steps", theta_steps)
         self.a_steps = whole_number("MAC: a_steps", a_steps)
         super().__init__(variables, sweeps)
+
+    def __setattr__(self, name, value):
+        """Let a μ that is assigned be that of the next call."""
+        super().__setattr__(name, value)
+        if name == "mu":
+            self.weight = positive_number("MAC: mu", value)
 
     def energy(self, net, X, y):
         """Return the two-split energy with the μ of the next call."""

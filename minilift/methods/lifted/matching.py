@@ -14,13 +14,13 @@ import math
 
 import numpy as np
 
-from minilift.energy import squared_norm
+from minilift.energy import checked_targets, squared_norm
 from minilift.layers.activations import Activation
 from minilift.layers.gram import Gram
 from minilift.local.activation_problem import ActivationProblem
 from minilift.local.problems import LocalProblem, MatchingLoss
 from minilift.local.solvers import exact
-from minilift.methods.lifted.descend import Lifted, LiftedEnergy, Variables, checked_targets
+from minilift.methods.lifted.descend import Lifted, LiftedEnergy, Variables
 from minilift.support.arguments import known_name, number_between, positive_number, sequence
 from minilift.support.backend import array_module
 

@@ -27,12 +27,12 @@ inputs.
 from __future__ import annotations
 
 from minilift.layers.normalization import Dropout
-from minilift.methods.lifted.descend import Lifted
+from minilift.methods.lifted.descend import EnergyMethod
 from minilift.methods.lifted.two_split import TwoSplit
 from minilift.support.arguments import known_name, positive_number, whole_number
 
 
-class PredictiveCoding(Lifted):
+class PredictiveCoding(EnergyMethod):
     r"""Predictive coding; `direction` returns ∂F/∂θ of the loss as the network has it, for any optimizer.
 
     F counts the loss as a sum over samples, so that samples do not feel each other and η is a rate of one sample. The
@@ -74,7 +74,6 @@ class PredictiveCoding(Lifted):
     shown_always = ("rate", "steps")
 
     def __init__(self, rate: float = 0.1, steps: int = 20, latent: str = "post", prediction: str = "free") -> None:
-        super().__init__("forward")
         self.rate = positive_number("PredictiveCoding: rate", rate)
         self.steps = whole_number("PredictiveCoding: steps", steps, least=0)
         self.latent = known_name("PredictiveCoding: latent", latent, ("post", "pre"))

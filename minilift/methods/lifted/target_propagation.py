@@ -56,7 +56,7 @@ class TargetPropagation(Method):
         Name of the transfer τ of all inverses, "identity" for linear ones. By default that of the network after map
         l − 1, whose values g_l returns.
     seed : int, default 0
-        Of the inverse maps, drawn in the first call, and of the noise.
+        Of the inverse maps, drawn in the first call, and of the noise. Where another one is assigned, both begin anew.
 
     Attributes
     ----------
@@ -92,8 +92,14 @@ class TargetPropagation(Method):
         self.transfer = transfer
         if transfer is not None:
             known_name("TargetPropagation: transfer", transfer, tuple(ACTIVATIONS))
-        self.seed = whole_number("TargetPropagation: seed", seed, least=0)
-        self.reset()
+        self.seed = seed
+
+    def __setattr__(self, name, value):
+        """Begin anew where a seed is assigned."""
+        super().__setattr__(name, value)
+        if name == "seed":
+            whole_number("TargetPropagation: seed", value, least=0)
+            self.reset()
 
     def reset(self):
         """Forget the inverse maps: the next call draws them anew."""

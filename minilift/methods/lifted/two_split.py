@@ -26,11 +26,11 @@ from functools import partial, reduce
 from operator import add
 from typing import NamedTuple
 
-from minilift.energy import squared_norm
+from minilift.energy import checked_targets, squared_norm
 from minilift.local.fits import fit_inputs
 from minilift.local.problems import LocalProblem, MatchingLoss, Model, SquaredFit
 from minilift.local.solvers import exact, fletcher_reeves
-from minilift.methods.lifted.descend import LiftedEnergy, Variables, checked_targets
+from minilift.methods.lifted.descend import LiftedEnergy, Variables
 from minilift.support.arguments import known_name, positive_number
 
 

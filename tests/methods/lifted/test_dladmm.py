@@ -1,5 +1,7 @@
 """dlADMM: the authors' updates one by one, their schedule, and blocks that do not raise the energy."""
 
+import copy
+
 import numpy as np
 import pytest
 from laws import assert_close, norm
@@ -228,6 +230,31 @@ def test_the_schedule_is_assigned_as_scheduled():
     method.scheduled = False
     assert method == ml.DLADMM(schedule=False)
     method.direction(network(), *DATA)
+
+
+@pytest.mark.parametrize(("name", "value"), [("rho", 0.5), ("curvature", 3.0), ("scheduled", False)])
+def test_the_schedule_begins_anew_with_the_next_step_where_one_of_its_settings_is_assigned(name, value):
+    method, net = ml.DLADMM(1e-3), network()
+    method.direction(net, *DATA)
+    for loss in range(9):
+        method.look_at(float(loss), 300)
+    setattr(method, name, value)
+    fresh = ml.DLADMM(**method.settings())
+    assert getattr(fresh, name) == value
+    for other in (fresh, ml.DLADMM(**method.settings())):
+        other.load_state_dict(method.state_dict())
+        assert (method.rho_now, method.curvature_now) == (other.rho_now, other.curvature_now) == (
+            method.rho, method.curvature)
+        for d, e in zip(other.direction(net, *DATA)[1], copy.deepcopy(method).direction(net, *DATA)[1]):
+            assert np.array_equal(d, e)
+    method.direction(net, *DATA)
+    ml.DLADMM(**method.settings()).load_state_dict(method.state_dict())
+
+
+@pytest.mark.parametrize("name", ["rho", "curvature"])
+def test_what_is_assigned_is_looked_at(name):
+    with pytest.raises(ValueError, match=f"DLADMM: {name} must be positive and finite, got 0"):
+        setattr(ml.DLADMM(), name, 0)
 
 
 def test_settings_hold_where_rho_begins():

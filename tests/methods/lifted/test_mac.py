@@ -171,6 +171,17 @@ def test_mu_rises_from_call_to_call_up_to_its_largest():
     assert forward.weight == 1.0
 
 
+def test_a_mu_that_is_assigned_is_that_of_the_next_call():
+    method, net = ml.MAC(mu=1.0, growth=1.5), network()
+    method.direction(net, *DATA)
+    method.mu = 7.0
+    assert method.weight == 7.0
+    method.direction(net, *DATA)
+    assert method.weight == 10.5
+    with pytest.raises(ValueError, match="MAC: mu must be positive and finite, got -1"):
+        method.mu = -1
+
+
 def test_fit_lowers_the_energy_while_mu_stays():
     history = ml.fit(network(), DATA, ml.MAC(growth=1.0), ml.SGD(lr=1.0), epochs=15, batch_size=None, progress=False)
     energy = np.array(history["energy"][1:])

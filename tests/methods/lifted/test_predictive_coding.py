@@ -409,6 +409,17 @@ def test_settings():
     assert ml.PredictiveCoding() == ml.PredictiveCoding(0.1, 20, "post", "free") != ml.PredictiveCoding(0.2)
 
 
+def test_it_has_nothing_of_the_methods_that_go_through_a_schedule_of_blocks():
+    method = ml.PredictiveCoding()
+    method.direction(network(), *DATA)
+    assert not {"memory", "sweeps", "schedule", "sweeps_on", "data", "check_rows", "beginning"} & set(dir(method))
+    assert method.state_dict() == {}
+    assert not method.whole_batch
+    for name in ("variables", "sweeps", "memory"):
+        with pytest.raises(TypeError, match=f"PredictiveCoding.* {name}"):
+            ml.PredictiveCoding(**{name: "forward"})
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
     ({"rate": 0}, "PredictiveCoding: rate must be positive and finite, got 0"),
     ({"steps": -1}, "PredictiveCoding: steps must be at least 0, got -1"),

@@ -160,6 +160,18 @@ def test_a_resumed_run_is_the_same_bit_for_bit(variant, tmp_path):
         assert np.array_equal(mine, other)
 
 
+def test_a_seed_that_is_assigned_begins_anew_with_the_next_step():
+    method, fresh = ml.TargetPropagation(), ml.TargetPropagation(seed=3)
+    method.direction(network(), *DATA)
+    method.seed = 3
+    assert method == fresh
+    for d, e in zip(*(m.direction(network(), *DATA)[1] for m in (method, fresh))):
+        assert np.array_equal(d, e)
+    assert all(np.array_equal(method.psi[l], fresh.psi[l]) for l in fresh.psi)
+    with pytest.raises(ValueError, match="TargetPropagation: seed must be at least 0, got -1"):
+        method.seed = -1
+
+
 def test_a_state_that_does_not_fit_is_refused():
     method, other = ml.TargetPropagation(), ml.TargetPropagation()
     method.direction(network(), *DATA)
