@@ -131,7 +131,17 @@ class Activation(Transfer):
         return bool((y >= low - tolerance).all() and (y <= high + tolerance).all())
 
 
-class Identity(Activation):
+class Projection(Activation):
+    """Base class of the transfers that project z onto their range: F*(a) = a²/2 there."""
+
+    def conjugate(self, a):
+        return a * a / 2
+
+    def inverse(self, a):
+        return a
+
+
+class Identity(Projection):
     r"""σ(z) = z, F(z) = z²/2; with it LocoProp-M is LocoProp-S.
 
     Examples
@@ -152,17 +162,11 @@ class Identity(Activation):
     def integral(self, z: np.ndarray) -> np.ndarray:
         return z * z / 2
 
-    def conjugate(self, a):
-        return a * a / 2
-
-    def inverse(self, a):
-        return a
-
     def adjoint(self, z, a, aux, g):
         return g
 
 
-class ReLU(Activation):
+class ReLU(Projection):
     r"""σ(z) = max(z, 0), σ'(0) = 0, F(z) = max(z, 0)²/2, range [0, ∞).
 
     Examples
@@ -185,12 +189,6 @@ class ReLU(Activation):
 
     def integral(self, z: np.ndarray) -> np.ndarray:
         return self.forward(z) ** 2 / 2
-
-    def conjugate(self, a):
-        return a * a / 2
-
-    def inverse(self, a):
-        return a
 
     def adjoint(self, z, a, aux, g):
         return g * (z > 0)
@@ -239,7 +237,7 @@ class LeakyReLU(Activation):
         return array_module(a).minimum(a, a / self.slope)
 
 
-class HardTanh(Activation):
+class HardTanh(Projection):
     r"""σ(z) = z cut to [−1, 1], σ'(±1) = 0, F(z) = z²/2 there and :math:`|z| - \tfrac12` beyond, range [−1, 1].
 
     Examples
@@ -262,12 +260,6 @@ class HardTanh(Activation):
     def integral(self, z: np.ndarray) -> np.ndarray:
         inside = self.forward(z)
         return inside * (z - inside / 2)
-
-    def conjugate(self, a):
-        return a * a / 2
-
-    def inverse(self, a):
-        return a
 
 
 class Tanh(Activation):

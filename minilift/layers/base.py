@@ -27,6 +27,10 @@ class Layer(Settings):
         """Return a layer whose own arrays are on a backend and in a dtype; itself, if it has none."""
         return self
 
+    def for_images(self, *input_shapes):
+        """Return a layer that knows the shapes of its input samples; itself, if that makes no difference."""
+        return self
+
     def output_shape(self, input_shape):
         """Shape of one output sample for one input sample."""
         return tuple(input_shape)

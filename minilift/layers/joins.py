@@ -64,10 +64,6 @@ class Join(Layer):
     sources: tuple[str, ...] = ()
     reads_current = True
 
-    def for_images(self, *input_shapes):
-        """Return the join itself: it asks its inputs for their shapes."""
-        return self
-
 
 class OfNames(Join):
     """Base class of joins of the value before them and of named ones.

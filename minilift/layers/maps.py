@@ -41,10 +41,6 @@ class Map(Layer):
     kind = "map"
     takes_images = False
 
-    def for_images(self, input_shape):
-        """Return a map that knows the shape of its input samples; itself, if that makes no difference."""
-        return self
-
     def adjoint_inputs(self, theta, g, values):
         """Return the signals at the inputs, of which a map has one (a join has several)."""
         return [self.adjoint_input(theta, g)]

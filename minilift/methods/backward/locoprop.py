@@ -109,11 +109,11 @@ class LocoProp(Method):
         self.reset()
 
     def __setattr__(self, name, value):
-        """Forget the states of local optimizers where another one is assigned: they may be of another kind."""
-        if name == "local_optimizer":
+        """Forget the states of local optimizers where another one is assigned, or exact steps, which have none."""
+        if name == "local_optimizer" and not isinstance(value, Optimizer):
+            known_name("LocoProp: local_optimizer", value, ("sgd", *LOCAL_OPTIMIZERS))
+        if name == "local_optimizer" or (name, value) == ("steps", "exact"):
             self.optimizers: dict[int, Optimizer] = {}
-            if not isinstance(value, Optimizer):
-                known_name("LocoProp: local_optimizer", value, ("sgd", *LOCAL_OPTIMIZERS))
         super().__setattr__(name, value)
 
     @property

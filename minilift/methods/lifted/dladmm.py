@@ -40,7 +40,8 @@ class DLADMM(ThreeSplitMethod):
         Weight ρ of the penalties, and the dual step; with a schedule where it begins.
     schedule : bool, default True
         The program's schedule: when the loss has risen three calls running, ρ becomes ten times as large, to 0.1 at
-        most, and in networks with 100 hidden units or more κ does too. Kept as `scheduled`.
+        most, and in networks with 100 hidden units or more κ does too. Kept as `scheduled`. Where `rho`, `curvature` or
+        `scheduled` is assigned, it begins anew.
     curvature : float, default 1.0
         Least curvature κ, the program's τ and θ; with a schedule where it begins.
     variables : {"kept", "forward"}, default "kept"

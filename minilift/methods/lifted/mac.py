@@ -28,7 +28,8 @@ class MAC(Lifted):
     Parameters
     ----------
     mu : float, default 1.0
-        Weight μ of the penalties in the first call. The loss counts as a sum over the samples.
+        Weight μ of the penalties in the first call, and in the next one where it is assigned. The loss counts as a sum
+        over the samples.
     growth : float, optional
         Factor of μ from call to call, at least 1. By default 1.05 where variables are kept; 1 where they start from a
         forward pass, since there 1/μ is a step size, and nothing is to converge from call to call.
