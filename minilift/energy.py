@@ -84,7 +84,7 @@ class Block(NamedTuple):
     weight: float
     k: int
     thetas: int
-    f_inside: Any = None
+    f_inside: Any
 
 
 def stacked(uses):
@@ -329,9 +329,9 @@ def algorithm_2(net, X, y, tau, tau_theta):
     def implicit(energy, l, theta, a, z_half):
         uses = [(*energy.inputs(u, a), energy.phi(u, theta, a), None, tau * energy.gradient_phi(u, theta, a, z_half))
                 for u in range(net.depth, 0, -1) if net.owner[u] == l]  # τ ∂E/∂φ is z − z^½
-        block = Block(l, net.depth, False, net.phi[l], None, theta[l], *stacked(uses), 1.0, 0, 0)
-        gap = SquaredGap(block.phi.columns(block.z), block.phi.columns(block.g))
-        return exact(local(block, gap, 1 / tau_theta)).value  # ProxProp (11)
+        phi, (a_in, z_l, _, g) = net.phi[l], stacked(uses)
+        gap = SquaredGap(phi.columns(z_l), phi.columns(g))
+        return exact(LocalProblem(phi.gram(a_in), gap.z, gap, 1 / tau_theta)).value  # ProxProp (11)
 
     tau, tau_theta = positive_number("algorithm_2: tau", tau), positive_number("algorithm_2: tau_theta", tau_theta)
     return literal_sweep(checked_network("algorithm_2", net), X, y, tau, implicit)

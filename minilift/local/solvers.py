@@ -301,13 +301,13 @@ def conjugate_gradients(gram, g, damping, steps, joint=False):
         return lambda *vectors: of_each(*vectors).sum(keepdims=True)
 
     def product(p, gram_p):
-        return gram_p + damping * p  # ProxProp (14)
+        return gram_p + damping * p
 
     of_units = gram.inner, gram.squared_norm, gram.rounding_of_lower
     inner, square, rounding = map(total, of_units) if joint else of_units
     b = gram.lower(g).astype(gram.operator.dtype, copy=False)
     u = cg_solve(product, b, inner, steps, along=lambda r: (r, gram.product(r)), square=square,
-                 goal=rounding(g))  # ProxProp (14)
+                 goal=rounding(g))
     d = gram.lift(u).astype(g.dtype, copy=False)  # ProxProp (14), Representer
     return Solution(d, steps, partial(damped_residual, gram, g, damping, d))
 
@@ -356,13 +356,13 @@ def cg_solve(product, b, inner, steps, along=None, square=None, goal=0.0, forcin
             rho *= rho > goal
             if forcing is not None and not bool((rho > 0).any()):
                 break
-            beta = ratio(rho, rho_old)
+            beta = ratio(rho, rho_old)  # ProxProp (14)
             for part, new in zip(p, y):
                 part *= beta
                 part += new
         q = product(*p)
         curvature = inner(*p, q)
-        alpha = ratio(rho, curvature)
+        alpha = ratio(rho, curvature)  # ProxProp (14)
         if least is not None:
             flat = ~(curvature > least(*p))
             alpha, goal = xp.where(flat, float(step == 0), alpha), xp.where(flat, np.inf, goal)
