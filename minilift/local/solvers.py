@@ -306,8 +306,7 @@ def conjugate_gradients(gram, g, damping, steps, joint=False):
     of_units = gram.inner, gram.squared_norm, gram.rounding_of_lower
     inner, square, rounding = map(total, of_units) if joint else of_units
     b = gram.lower(g).astype(gram.operator.dtype, copy=False)
-    u = cg_solve(product, b, inner, steps, along=lambda r: (r, gram.product(r)), square=square,
-                 goal=rounding(g))
+    u = cg_solve(product, b, inner, steps, along=lambda r: (r, gram.product(r)), square=square, goal=rounding(g))
     d = gram.lift(u).astype(g.dtype, copy=False)  # ProxProp (14), Representer
     return Solution(d, steps, partial(damped_residual, gram, g, damping, d))
 

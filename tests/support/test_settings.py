@@ -16,14 +16,14 @@ import pytest
 
 import minilift as ml
 from minilift.graph import State
-from minilift.layers.activations import Composition, Softmax
+from minilift.layers.activations import Composition, Projection, Softmax
 from minilift.layers.base import Layer
 from minilift.layers.joins import OfNames
 from minilift.layers.losses import OfLabels
 from minilift.layers.pooling import Pool2d
 from minilift.local.minimisers import Softened
 from minilift.methods.backward.sweep import FunctionMethod
-from minilift.methods.lifted.descend import Lifted
+from minilift.methods.lifted.descend import EnergyMethod, Lifted
 from minilift.methods.lifted.matching import MatchingMethod
 from minilift.methods.lifted.three_split import ThreeSplitMethod
 from minilift.optim import Optimizer, Schedule
@@ -32,7 +32,7 @@ from minilift.support.settings import NotKeptError, Settings, arguments_of, desc
 from minilift.training.ranks import Gathered, QuestionedMap, SharedBatchNorm, SharedMap, SharedNetwork
 
 BASES = {Layer, ml.Map, ml.Join, OfNames, ml.Transfer, ml.Activation, ml.Loss, OfLabels, Pool2d, Optimizer, Schedule,
-         ml.Method, Lifted, MatchingMethod, ThreeSplitMethod, ml.Network,
+         ml.Method, EnergyMethod, Lifted, MatchingMethod, ThreeSplitMethod, ml.Network, Projection,
          SharedMap, QuestionedMap, SharedBatchNorm, SharedNetwork, Gathered,
          Softened}  # the last are made by fit and by newton
 
@@ -189,6 +189,35 @@ def test_a_setting_that_is_assigned_is_the_one_that_trains(cls, name):
     ml.fit(other, data, **others)
     for one, two in zip(net.parameters, other.parameters):
         np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize(("cls", "name"), [pair for pair in CHANGES if issubclass(pair[0], ml.Method)],
+                         ids=lambda value: getattr(value, "__name__", value))
+def test_a_setting_that_is_assigned_between_two_steps_counts_in_the_second(cls, name):
+    """As in a method that was made with it, and has been given what the first one keeps."""
+    method = example(cls)
+    if name == "variables" or name not in vars(method):
+        pytest.skip("kept under another name")
+    net, (X, y), _ = fitting(method)
+    method.direction(net, X, y)
+    setattr(method, name, EXAMPLES[cls][1][name])
+    other = cls(**method.settings())
+    other.load_state_dict(copy.deepcopy(method.state_dict()))
+    for _ in range(2):
+        found = []
+        for one in (method, other):
+            try:
+                one.check_state(net)
+                found.append(one.direction(net, X, y)[1])
+            except (ValueError, ArithmeticError) as error:
+                found.append([str(error)])
+        for mine, others in zip(*found):
+            np.testing.assert_array_equal(mine, others)
+    assert repr(as_arrays(method.state_dict())) == repr(as_arrays(other.state_dict()))
+
+
+def as_arrays(state):
+    return {name: np.array(value).tolist() for name, value in state.items()}
 
 
 def test_every_class_has_an_example():
