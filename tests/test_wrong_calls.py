@@ -45,7 +45,7 @@ INNER = {
     "PrincipalAxes", "local", "direct_solution", "many_rows", "quick_solve", "careful_solve", "rounding_error",
     "measured_error", "unevenness_and_norm",
     "of_least_norm", "newton_steps", "from_afar", "nearest_to_zero", "rounding_of_gradient",
-    "norm", "ratio", "check", "shifted",
+    "norm", "ratio", "check", "shifted", "cg_solve",
 }
 HELPERS = {
     "check_range", "cifar10_part", "draw_curves", "flat_images", "idx_pair", "idx_set", "toy_arguments",
