@@ -54,7 +54,7 @@ HELPERS = {
     "damped_residual", "line_search", "local_solution", "newton_direction", "sweep", "convolution_of", "stacked",
     "check_residuals", "literal_sweep", "draw", "legend", "method_of", "new_figure", "picture_grid",
     "msign", "checked_epoch", "buffer_of", "plain_numbers", "styles", "checked_format", "checked_run", "look_of",
-    "looks_of",
+    "looks_of", "checked_targets",
 }
 ABSTRACT = {"Loss", "Optimizer"}  # their methods are called on what derives from them
 # Likewise methods: the arithmetic of layers, losses and local problems, in every step, on arrays that are in order.
@@ -73,7 +73,7 @@ KERNELS = {
         "gram", "lowered", "prepare", "rounding_is_seen", "signal_factor",
         "inverted", "inverse_map", "inverse_transfer", "inverse", "local_gradient",
         "differences", "learn_inverses", "noisy", "reconstruct"},
-    "Lifted": {"alpha", "ascend", "beginning", "check_network", "check_rows", "energy", "energy_around", "jacobi",
+    "EnergyMethod": {"alpha", "ascend", "beginning", "check_network", "check_rows", "energy", "energy_around", "jacobi",
         "look_at", "relaxed", "schedule", "start", "step_a", "step_w", "sweeps_on"},
     "Team": {"agree", "count", "first", "gather", "guard", "stop", "sum"},
     "Gram": {"adjoint", "apply", "inner", "lift", "lower", "output_change", "product",

@@ -261,8 +261,11 @@ class PrincipalAxes(Gram):
         return self.gram.adjoint(g)
 
 
-def stacked_product(a, g, ones=None):
-    r"""Return :math:`[a\;1]^T g`, or with another column `ones` in the place of 1, without forming [a 1]."""
+def stacked_product(a: np.ndarray, g: np.ndarray, ones: np.ndarray | None = None) -> np.ndarray:
+    r"""Return :math:`\tilde a^T g`, shape (n_in + 1, n_out), with :math:`\tilde a = [a\;1]`, which is never formed.
+
+    It is the adjoint in θ of :math:`\tilde a\,\theta`. Another column, `ones`, may stand in the place of 1.
+    """
     xp = np if type(a) is type(g) is np.ndarray else array_module(a, g)  # asked at every product: no call for NumPy
     result = xp.empty((a.shape[1] + 1, g.shape[1]), dtype=g.dtype)
     xp.matmul(a.T, g, out=result[:-1])

@@ -122,9 +122,7 @@ class Linear(Map):
         r"""Return :math:`g W^T`, shape (N, n_in): the adjoint of forward in a."""
         return g @ theta[:-1].T
 
-    def adjoint_theta(self, a: np.ndarray, g: np.ndarray) -> np.ndarray:
-        r"""Return :math:`\tilde a^T g`, shape (n_in + 1, n_out): the adjoint of forward in θ."""
-        return stacked_product(a, g)
+    adjoint_theta = staticmethod(stacked_product)  # ãᵀg, shape (n_in + 1, n_out): the adjoint of forward in θ
 
     def rows(self, a):
         """Return the matrix (rows, n_in) that multiplies W: for a fully connected map the activations."""
