@@ -377,12 +377,13 @@ def check_block(what, block):
 
 @dataclass(frozen=True)
 class DrawnCase(Case):
-    """Drawn values, the claim that they are for, and the values of all draws."""
+    """Drawn values, the claim that they are for, and the values of all draws; of how many probes one is made."""
 
     thing: DrawnClaim
     values: dict
     all: list
     k: int
+    each: int = 1
 
     @property
     def rng(self):

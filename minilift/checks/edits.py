@@ -11,7 +11,9 @@ import ast
 import builtins
 import contextlib
 import copy
-from collections.abc import Callable, Sequence
+import itertools
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -28,6 +30,8 @@ ALIKE = (("sum", "mean", "median"), ("maximum", "minimum"), ("max", "min"),
          ("sqrt", "square"), ("norm", "square"))  # in a group each may stand for another
 REDUCED = ("sum", "mean", "max", "min", "std", "var", "norm", "prod", "median")
 OF_ARRAYS = ("shape", "size", "ndim", "dtype")  # attributes that are no operands of their own
+CUTS = 4  # in a statement of which pairs are exchanged
+SUMS = 4  # of one function that are tried as factors
 GUARD = "__minilift_goes_on__"  # the name of what loops in copies ask
 KEPT = (ast.Import, ast.ImportFrom, ast.Raise, ast.Assert, ast.Global, ast.Nonlocal, ast.Pass)  # statements left alone
 
@@ -90,7 +94,7 @@ def source(node):
 
 
 def edits_of(function: ast.FunctionDef | ast.Lambda, known: dict, runs: Callable = lambda line, last: True,
-             wraps: Sequence[str] = ()):
+             wraps: Mapping[str, set] | None = None):
     """Yield the edits of a function.
 
     Parameters
@@ -100,47 +104,59 @@ def edits_of(function: ast.FunctionDef | ast.Lambda, known: dict, runs: Callable
         What its global and enclosing names stand for: modules, functions and classes are no operands.
     runs : callable
         From the first and last line of a statement to whether it was run: what was not is left alone.
-    wraps : sequence of str
-        What may be applied to an operand, as `wraps_in` returns it.
+    wraps : mapping, optional
+        What may be applied to an operand, as `wraps_in` returns it; default nothing.
     """
-    operands = Operands(function, known, wraps)
+    operands = Operands(function, known, wraps or {})
     if isinstance(function, ast.Lambda):
         yield from of_expression([function], function, "body", None, function.body, operands)
     else:
         yield from of_block([], function, "body", function.body, operands, runs)
-        yield from everywhere(function)
+        yield from everywhere(function, operands)
 
 
-def everywhere(function):
-    """Yield the edits that call another function in all places where one is called, if there are several."""
+def everywhere(function, operands):
+    """Yield the edits that call another function in all places where one is called, or take another operand there.
+
+    If there are several: in one place alone it is another edit.
+    """
     called = [called_name(node) for node in ast.walk(function) if isinstance(node, ast.Call)]
-    for name in sorted({name for name in called if called.count(name) > 1}):
-        for other in dict.fromkeys(word for group in ALIKE if name in group for word in group if word != name):
-            body = [Renamed(name, other).visit(copy.deepcopy(statement)) for statement in function.body]
-            yield Everywhere(3, function.lineno, [name, other], function, "body", None, body)
+    pairs = [(3, name, other) for name in sorted(set(called)) if called.count(name) > 1
+             for other in dict.fromkeys(word for group in ALIKE if name in group for word in group if word != name)]
+    read = [node.id for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)]
+    pairs += [(4, name, other) for name in operands.found if read.count(name) > 1
+              for other in operands.found if other != name and other.isidentifier()]
+    for rank, name, other in pairs:
+        body = [Renamed(name, other, is_call=rank == 3).visit(copy.deepcopy(statement)) for statement in function.body]
+        yield Everywhere(rank, function.lineno, [name, other, "(…)" * (rank == 3)], function, "body", None, body)
 
 
 class Everywhere(Edit):
-    """An edit of what is called, in all places of a function."""
+    """An edit of what is called, or taken, in all places of a function."""
 
     def told(self):
         """Return both names."""
-        name, other = self.chain
-        return f"{name}(…)", f"{other}(…), everywhere"
+        name, other, call = self.chain
+        return f"{name}{call}", f"{other}{call}, everywhere"
 
 
 class Renamed(ast.NodeTransformer):
-    """Calls of another function for those of one."""
+    """Calls of another function for those of one, or another operand."""
 
-    def __init__(self, name, other):
-        self.name, self.other = name, other
+    def __init__(self, name, other, is_call):
+        self.name, self.other, self.is_call = name, other, is_call
 
     def visit_Call(self, node):
         """Rename what is called."""
         self.generic_visit(node)
-        if called_name(node) == self.name:
+        if self.is_call and called_name(node) == self.name:
             node.func = at(renamed(node.func, self.other), node.func)
         return node
+
+    def visit_Name(self, node):
+        """Rename what is read."""
+        is_read = isinstance(node.ctx, ast.Load) and node.id == self.name and not self.is_call
+        return at(ast.Name(self.other, ast.Load()), node) if is_read else node
 
 
 def called_name(node):
@@ -152,7 +168,7 @@ class Operands:
     """The names and attributes that a function computes with, each with the line from which on it is there."""
 
     def __init__(self, function, known, wraps):
-        self.wraps = wraps
+        self.wraps, self.sums = wraps, sums_in(function)
         called = {id(node.func) for node in ast.walk(function) if isinstance(node, ast.Call)}
         based = {id(node.value) for node in ast.walk(function) if isinstance(node, ast.Attribute)}
         arguments = [a.arg for a in [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]]
@@ -182,6 +198,10 @@ class Operands:
         self.found |= {name: line + 1 for name, line in stored.items() if name in self.found
                        and name not in self.arguments}
 
+    def sized(self):
+        """Return the source of the arguments, and of their attributes, by whose length something may be divided."""
+        return [text for text in self.found if text.partition(".")[0] in self.arguments]
+
     def at(self, line, but=""):
         """Return the source of the operands there are on a line."""
         return [text for text, first in self.found.items() if first <= line and text != but]
@@ -197,6 +217,7 @@ def of_block(chain, holder, field, block, operands, runs):
             continue
         here = [*chain, statement]
         yield from of_statement(here, holder, field, index, statement)
+        yield from of_slices(here, holder, field, index, statement)
         yield from of_order(statement, holder, field, index, block)
         for name, value in ast.iter_fields(statement):
             if name in ("body", "orelse", "finalbody") and isinstance(value, list):
@@ -250,6 +271,19 @@ def of_statement(chain, holder, field, index, statement):
         turned = ast.Call(ast.Name("reversed", ast.Load()), [ast.Call(
             ast.Name("list", ast.Load()), [statement.iter], [])], [])
         yield Edit(3, statement.lineno, chain, statement, "iter", None, at(turned, statement.iter))
+
+
+def of_slices(chain, holder, field, index, statement):
+    """Yield a statement with what is cut out of two arrays exchanged: the way back of what is moved or shifted."""
+    cuts = [node for node in ast.walk(statement) if isinstance(node, ast.Subscript)]
+    if not isinstance(statement, (ast.Assign, ast.AugAssign)) or len(cuts) > CUTS:
+        return
+    for i, j in itertools.combinations(range(len(cuts)), 2):
+        if ast.unparse(cuts[i].slice) != ast.unparse(cuts[j].slice):
+            new = copy.deepcopy(statement)
+            others = [node for node in ast.walk(new) if isinstance(node, ast.Subscript)]
+            others[i].slice, others[j].slice = others[j].slice, others[i].slice
+            yield Edit(2, statement.lineno, chain, holder, field, index, at(new, statement))
 
 
 def of_order(statement, holder, field, index, block):
@@ -328,6 +362,8 @@ def is_top(node, field):
     """Whether what stands in a field of a node is a whole term or argument: no factor of a product, say."""
     if isinstance(node, ast.BinOp):
         return isinstance(node.op, (ast.Add, ast.Sub)) or (isinstance(node.op, ast.Pow) and field == "left")
+    if isinstance(node, ast.Compare):  # what is looked up is a key, no number
+        return not any(isinstance(op, (ast.In, ast.NotIn)) for op in node.ops)
     return not isinstance(node, (ast.UnaryOp, ast.Attribute, ast.Subscript, ast.Slice, ast.Starred))
 
 
@@ -352,18 +388,22 @@ def of_node(node, operands, top):
         yield 2, ast.BinOp(ast.Constant(1), ast.Div(), node)
     if is_value and top and not is_of_array(node):
         yield 1, ast.UnaryOp(ast.USub(), node)
-        yield 4, ast.BinOp(ast.Constant(2), ast.Mult(), node)
-        yield 4, ast.BinOp(node, ast.Div(), ast.Constant(2))
-        yield 4, ast.BinOp(node, ast.Add(), ast.Constant(1))
-        yield 4, ast.BinOp(node, ast.Sub(), ast.Constant(1))
+        for number in (2, 4):
+            yield 5, ast.BinOp(ast.Constant(number), ast.Mult(), node)
+            yield 5, ast.BinOp(node, ast.Div(), ast.Constant(number))
+        yield 5, ast.BinOp(node, ast.Add(), ast.Constant(1))
+        yield 5, ast.BinOp(node, ast.Sub(), ast.Constant(1))
         yield 4, ast.BinOp(ast.Constant(1), ast.Sub(), node)
         yield 4, ast.Call(ast.Name("abs", ast.Load()), [node], [])
         yield 4, ast.Attribute(node, "T", ast.Load())
-        yield from ((4, applied(wrap, node)) for wrap in operands.wraps)
+        there = operands.at(node.lineno)
+        yield from ((4, applied(wrap, node)) for wrap, names in operands.wraps.items() if names.issubset(there))
     if is_value and isinstance(node, (ast.Name, ast.Attribute)) and not is_of_array(node):
         yield 5, expression(f"{ast.unparse(node)}[::-1]")
         yield 5, expression(f"{ast.unparse(node)}[:, ::-1]")
         yield 5, expression(f"{ast.unparse(node)}[..., ::-1]")
+        yield 5, expression(f"{ast.unparse(node)}[:-1]")
+        yield 5, expression(f"{ast.unparse(node)}[1:]")
     number = isinstance(node, ast.Constant) and type(node.value) in (int, float)
     if number:
         yield from ((4, expression(other)) for other in operands.at(node.lineno))
@@ -371,31 +411,43 @@ def of_node(node, operands, top):
         for other in operands.at(node.lineno):
             for operator in (ast.Mult, ast.Div, ast.Add, ast.Sub):
                 yield 4, ast.BinOp(node, operator(), expression(other))
-        for name in operands.arguments:
+        for other in operands.sums:
+            yield 5, ast.BinOp(node, ast.Mult(), expression(other))
+            yield 5, ast.BinOp(node, ast.Div(), expression(other))
+        for name in operands.sized():
             for size in (f"len({name})", f"{name}.shape[-1]"):
                 yield 5, ast.BinOp(node, ast.Div(), expression(size))
                 yield 5, ast.BinOp(node, ast.Mult(), expression(size))
 
 
 def wraps_in(function):
-    """Return the calls in a function by their source, with `_` for the first argument, where the others are constants.
+    """Return {source: names} of the calls in a function, with `_` for the first argument, where the others are plain.
 
-    So that what is applied to one operand may be applied to another: a root, an inverse, a sort.
+    So that what is applied to one operand may be applied to another: a root, an inverse, a sort, or a clip at a bound
+    that has a name, wherever that is known.
     """
     found = {}
     for node in ast.walk(function):
         if not isinstance(node, ast.Call):
             continue
         others = [*node.args[1:], *(word.value for word in node.keywords)]
-        is_plain = all(isinstance(each, (ast.Constant, ast.UnaryOp)) for each in others)
+        is_plain = all(isinstance(each, (ast.Constant, ast.UnaryOp, ast.Name)) for each in others)
         if node.args and is_plain and not isinstance(node.args[0], (ast.Starred, ast.Constant)) and is_chain(node.func):
             call = ast.Call(node.func, [ast.Name("_", ast.Load()), *node.args[1:]], node.keywords)
         elif not node.args and isinstance(node.func, ast.Attribute) and is_plain:
             call = ast.Call(ast.Attribute(ast.Name("_", ast.Load()), node.func.attr, ast.Load()), [], node.keywords)
         else:
             continue
-        found[ast.unparse(call)] = None
-    return list(found)
+        found[ast.unparse(call)] = {each.id for each in others if isinstance(each, ast.Name)}
+    return found
+
+
+def sums_in(function):
+    """Return the sources of short sums and differences in a function, that may be factors elsewhere: 1 + c."""
+    sums = [node for node in ast.walk(function) if isinstance(node, ast.BinOp) and isinstance(
+        node.op, (ast.Add, ast.Sub)) and all(is_chain(side) or isinstance(side, ast.Constant)
+                                             for side in (node.left, node.right))]
+    return list(dict.fromkeys(map(ast.unparse, sums)))[:SUMS]
 
 
 def applied(wrap, node):
@@ -545,8 +597,46 @@ def of_call(node):
         for axis in (0, 1, -1):
             for held in ((), (ast.keyword("keepdims", ast.Constant(True)),)):
                 yield 3, ast.Call(function, arguments, [*keywords, ast.keyword("axis", expression(str(axis))), *held])
+    yield from of_composition(node)
+    yield from of_running(node, name)
+    if name == "einsum" and arguments and isinstance(getattr(arguments[0], "value", None), str):
+        for text in other_subscripts(arguments[0].value):
+            yield 2, ast.Call(function, [ast.Constant(text), *arguments[1:]], keywords)
+    if name == "solve_triangular" and not any(word.arg == "trans" for word in keywords):
+        yield 1, ast.Call(function, arguments, [*keywords, ast.keyword("trans", ast.Constant("T"))])
     if name in ("var", "std"):
         yield 3, ast.Call(function, arguments, [*keywords, ast.keyword("ddof", ast.Constant(1))])
+
+
+def of_composition(node):
+    """Yield f(g(x, …), …) as g(f(x, …), …)."""
+    inner = node.args[0] if node.args else None
+    if isinstance(inner, ast.Call) and inner.args and not isinstance(inner.args[0], ast.Starred):
+        outer = ast.Call(node.func, [inner.args[0], *node.args[1:]], node.keywords)
+        yield 2, ast.Call(inner.func, [outer, *inner.args[1:]], inner.keywords)
+
+
+def other_subscripts(text):
+    """Yield the subscripts of an einsum with two letters of one of its terms exchanged, or one that is another's."""
+    letters = sorted(set(filter(str.isalpha, text)))
+    terms = re.split(r"(,|->)", text)
+    for k, term in enumerate(terms):
+        changed = [term.translate(str.maketrans(one + other, other + one)) for one, other in itertools.combinations(
+            sorted(set(filter(str.isalpha, term))), 2)]
+        changed += [term[:i] + other + term[i + 1:] for i, one in enumerate(term) if one.isalpha()
+                    for other in letters if other not in term]
+        yield from ("".join([*terms[:k], new, *terms[k + 1:]]) for new in changed)
+
+
+def of_running(node, name):
+    """Yield a running sum, or maximum, from the other end."""
+    if name not in ("cumsum", "cumprod", "accumulate") or len(node.args) != 1:
+        return
+    axis = next((ast.unparse(word.value) for word in node.keywords if word.arg == "axis"), None)
+    cut = "[::-1]" if axis is None else f"[{':, ' * int(axis)}::-1]" if axis.isdigit() else "[..., ::-1]"
+    back = expression(f"_{cut}").slice
+    turned = ast.Subscript(node.args[0], back, ast.Load())
+    yield 3, ast.Subscript(ast.Call(node.func, [turned], node.keywords), back, ast.Load())
 
 
 def renamed(function, name):

@@ -311,7 +311,7 @@ def block_finding(method, case, start, block, l, energy, before, after):
     """Return the finding of the claim that one block's new value minimises E + α/2 ‖v − v_old‖²."""
     old, new = (to_numpy(getattr(variables, block)[l]) for variables in (before, after))
     value, given = damped_energy(method, case, block, l, energy, before)
-    found = minimum_finding(value, block, new, old, case.xp, **given)
+    found = minimum_finding(value, block, new, old, case.xp, 3, **given)  # one update has many blocks
 
     def with_jacobi(known):
         others = damped_energy(method, case, block, l, energy, start)

@@ -48,10 +48,14 @@ class JoinCase(Case):
 def join_cases(join, rng, xp, shape=None):
     """Return a join and random problems for it, of vectors and of longer samples where it takes them.
 
-    Or of those alone that it reads in a network, a shape for each value.
+    Their channels are as many in each value, and then, where it takes that, fewer in the first or the last. Or of those
+    shapes alone that it reads in a network, one for each value.
     """
     count, cases = join.reads_current + len(join.sources), []
-    for shapes in [[one] * count for one in ((5,), (4, 3), (3, 4, 2))] if shape is None else [shape]:
+    alike = [[one] * count for one in ((5,), (4, 3), (3, 4, 2))]
+    uneven = [[(*one[:-1], one[-1] - (k == fewer)) for k, one in enumerate(shapes)]
+              for shapes in (alike if count > 1 else []) for fewer in (0, count - 1)]
+    for shapes in [*alike, *uneven] if shape is None else [shape]:
         if shape is None and not fits_shapes(join, shapes):
             continue
         values, others = ([rng.standard_normal((3, *one)) for one in shapes] for _ in range(2))

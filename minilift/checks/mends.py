@@ -16,6 +16,7 @@ import contextlib
 import copy
 import functools
 import io
+import itertools
 import linecache
 import math
 import os
@@ -30,12 +31,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minilift.checks.edits import GUARD, edits_of, wraps_in
-from minilift.checks.numeric import unexplained
+from minilift.checks.numeric import Asked
 from minilift.checks.report import RUNS, Mend, NotClaimed, measured
 
 SECONDS = 5.0  # that looking for edits takes at most
+LAST = 20.0  # and to verify anew what has been found
 ONCE = 0.1  # seconds that a copy has, and some times what the original takes
-ENOUGH = 2  # claims that an edit does not mend, before it is left
+FEW = 3  # problems in which a claim must hold, before all are verified anew
+OTHER = 0.9  # times the numbers of a thing
 WRAPS = 12  # calls that are tried around other operands
 MORE = 2  # edits in functions of their own that are told at most
 PACKAGE = str(Path(__file__).resolve().parents[1])
@@ -118,9 +121,9 @@ class Own:
                     if callable(other) or is_own_class(type(other)):
                         self.find(other)
 
-    def copied(self, codes):
-        """Return the thing made of copies, with other code in some functions: {function: code}."""
-        return Copy(self, codes).of(self.thing)
+    def copied(self, codes, scale=1.0):
+        """Return the thing made of copies, with other code in some functions: {function: code}; its floats scaled."""
+        return Copy(self, codes, scale).of(self.thing)
 
 
 def is_claim(value):
@@ -150,11 +153,13 @@ def contents(function):
 class Copy:
     """Copies of all that is the user's in a thing, made once each."""
 
-    def __init__(self, own, codes):
-        self.own, self.codes, self.made, self.spaces = own, codes, {}, {}
+    def __init__(self, own, codes, scale=1.0):
+        self.own, self.codes, self.scale, self.made, self.spaces = own, codes, scale, {}, {}
 
     def of(self, value):
         """Return the copy of a value, or the value itself if nothing in it is the user's."""
+        if type(value) is float:
+            return self.scale * value
         if id(value) in self.made:
             return self.made[id(value)][0]
         if isinstance(value, types.FunctionType):
@@ -181,7 +186,8 @@ class Copy:
         held = dict(zip(value.__code__.co_freevars, value.__closure__ or ()))
         cells = tuple(types.CellType() for _ in code.co_freevars)
         space = self.space(value.__globals__) if value in self.own.functions else value.__globals__
-        new = types.FunctionType(code, space, value.__name__, value.__defaults__, cells)
+        defaults = value.__defaults__ and tuple(map(self.of, value.__defaults__))
+        new = types.FunctionType(code, space, value.__name__, defaults, cells)
         new.__kwdefaults__, new.__module__ = value.__kwdefaults__, value.__module__
         new.__qualname__ = value.__qualname__
         self.made[id(value)] = new, value
@@ -211,8 +217,9 @@ class Copy:
             return value
         left_out = {"__dict__", "__weakref__", *(vars(value).get("__slots__", ()))}
         bases = tuple(self.of(base) for base in value.__bases__)
-        new = type(value)(value.__name__, bases, {name: attribute for name, attribute in vars(value).items()
-                                                  if name not in left_out})
+        new = type(value)(value.__name__, bases, {
+            name: self.of(attribute) if type(attribute) is float else attribute
+            for name, attribute in vars(value).items() if name not in left_out})
         self.made[id(value)] = new, value
         for name, attribute in vars(value).items():
             if name not in left_out and isinstance(plain(attribute), (types.FunctionType, functools.partial)):
@@ -227,8 +234,8 @@ class Copy:
         if type(value) in self.own.classes:
             object.__setattr__(new, "__class__", self.cls(type(value)))
         for name, other in list(vars(value).items()):
-            if isinstance(other, (dict, list, set, types.FunctionType, types.MethodType, functools.partial)) or type(
-                    other) in self.own.classes:
+            if isinstance(other, (float, dict, list, set, types.FunctionType, types.MethodType, functools.partial)
+                          ) or type(other) in self.own.classes:
                 object.__setattr__(new, name, self.of(other))
         return new
 
@@ -364,11 +371,13 @@ class Problem:
     posed : callable
         From a copy of the thing to what its claims are measured of, and the random problems.
     verified : callable
-        From a copy of the thing to its checks.
+        From a copy of the thing, and a number that is added to the seed, to its checks.
     checks : list of Check
         Those of the thing itself.
     possible : callable
         From a claim, what it is measured of and a problem to whether that is worth while.
+    is_whole : bool, default True
+        Whether all numbers that the claims depend on are the copy's own, so that others may be tried.
     is_same : callable
         From a copy to whether it is defined as before: a derivative is mended, not the function whose derivative it
         should be.
@@ -381,6 +390,7 @@ class Problem:
     checks: list
     possible: Callable = always
     is_same: Callable = always
+    is_whole: bool = True
 
 
 def mends_of(problem: Problem) -> list[Mend]:
@@ -396,26 +406,61 @@ def mends_of(problem: Problem) -> list[Mend]:
     sources = list(sources_of(own))
     if not sources:
         return []
-    with quiet(), unexplained():
+    with quiet(), Asked.only():
         try:
             ran, failed = run_lines(problem, own, sources)
         except (Exception, TooLongError):
             return []
-        found: list[Mend] = []
-        partly: list[Mend] = []
-        ended = begun + SECONDS
-        for edit, source in in_order(sources, ran, own):
-            if time.perf_counter() > ended or len(found) == MORE:
+        return searched(problem, failed, own, sources, ran, begun + SECONDS)
+
+
+def searched(problem, failed, own, sources, ran, until):
+    """Return the edits with which all claims hold; if there is none, one with which some that failed do.
+
+    Another is looked for among those that are as plain, in other functions.
+    """
+    edits = in_order(sources, ran, own)
+    found: list[Mend] = []
+    partial, plainest = [], math.inf
+    others = ((edit, source) for edit, source in edits if edit.rank <= plainest
+              and all(mend.function != source.name for mend in found))
+    for edit, source, codes, mended in mending(problem, failed, own, sources, others, until):
+        if len(mended) < len(failed):
+            partial.append((edit, source, codes))
+        elif left_by(problem, own, codes) == 0 and not is_by_chance(problem, own, codes, sources):
+            plainest = edit.rank
+            found.append(told(edit, source))
+            if len(found) == MORE:
                 break
-            if any(mend.function == source.name for mend in found):
-                continue
-            left = left_by(problem, failed, own, sources, edit, source)
-            if left is not None:
-                old, new = edit.told()
-                (partly if left else found).append(Mend(source.place, edit.line, source.name, old, new, left))
-            if left == 0:
-                ended = min(ended, 2 * time.perf_counter() - begun + 0.2)  # as long again for others
-    return found or sorted(partly, key=lambda mend: mend.left)[:1]
+    until += SECONDS / 2
+    apart = (mending(problem, [one], own, sources, edits, until) for one in failed[1:])
+    for edit, source, codes, *_ in itertools.chain(partial, *apart) if not found else ():
+        left = left_by(problem, own, codes)
+        if left is not None:
+            return [told(edit, source, left)]
+        if time.perf_counter() > until:
+            break
+    return found
+
+
+def mending(problem, failed, own, sources, edits, until):
+    """Yield edits with the functions' codes and the claims of those that failed that hold then, the quickest ones.
+
+    Of what cannot even be run, no claim is known to fail: all edits are yielded.
+    """
+    for edit, source in edits:
+        if time.perf_counter() > until:
+            return
+        codes = codes_with(edit, source, sources)
+        mended = codes and claims_mended(problem, failed, own, codes)
+        if codes and (mended or not failed):
+            yield edit, source, codes, mended
+
+
+def told(edit, source, left=0):
+    """Return the `Mend` of an edit."""
+    old, new = edit.told()
+    return Mend(source.place, edit.line, source.name, old, new, left)
 
 
 @contextlib.contextmanager
@@ -474,7 +519,8 @@ def run_lines(problem, own, sources):
         lines[inner[frame.f_code]].add(frame.f_lineno)
         return trace
 
-    Guard.until = time.perf_counter() + 50 * ONCE
+    begun = time.perf_counter()
+    Guard.until = begun + 50 * ONCE
     thing, before, failed = own.copied(codes), sys.gettrace(), []
     sys.settrace(trace)
     try:
@@ -490,12 +536,7 @@ def run_lines(problem, own, sources):
     finally:
         sys.settrace(before)
     failed.sort(key=lambda item: item[0])
-    begun = time.perf_counter()
-    with contextlib.suppress(Exception):
-        subject, cases = problem.posed(own.copied(codes))
-        for _, claim, k in failed:
-            holds(claim, subject, cases[k : k + 1])
-    Guard.patience = ONCE + 5 * (time.perf_counter() - begun)
+    Guard.patience = ONCE + 3 * (time.perf_counter() - begun)
     return {source: lines[codes[source.function]] for source in sources}, [item[1:] for item in failed]
 
 
@@ -520,7 +561,8 @@ def in_order(sources, ran, own):
     for function in own.functions:  # what a definition calls may be missing elsewhere
         with contextlib.suppress(LookupError, OSError, SyntaxError):
             nodes.append(found_in(tree_of(function.__code__.co_filename), function.__code__)[0])
-    wraps = list(dict.fromkeys(wrap for node in nodes for wrap in wraps_in(node) if GUARD not in wrap))[:WRAPS]
+    every = {wrap: names for node in nodes for wrap, names in wraps_in(node).items() if GUARD not in wrap}
+    wraps = dict(list(every.items())[:WRAPS])
     for number, source in enumerate(sources):
         known = {**source.function.__globals__, **contents(source.function)}
         lines = ran[source]
@@ -534,38 +576,69 @@ def in_order(sources, ran, own):
     return [(edit, source) for _, edit, source in found]
 
 
-def left_by(problem, failed, own, sources, edit, source):
-    """Return how many claims fail still with an edit; None if it mends none, or others fail, or fail otherwise."""
+def codes_with(edit, source, sources):
+    """Return {function: code} of all functions, one of them edited; None if that is no Python."""
     try:
         with edit.made():
             code = source.code()
-        codes = {**{other.function: other.plain for other in sources}, source.function: code}
-        begun = time.perf_counter()
-        Guard.until = begun + Guard.patience
+    except (SyntaxError, ValueError, TypeError, LookupError):
+        return None
+    return {**{other.function: other.plain for other in sources}, source.function: code}
+
+
+def claims_mended(problem, failed, own, codes):
+    """Return the claims that hold where they failed, the quickest tried first, up to one that does not."""
+    mended, begun = [], time.perf_counter()
+    Guard.until = begun + Guard.patience
+    try:
         subject, cases = problem.posed(own.copied(codes))
-        mended = mended_by(problem, failed, subject, cases)
-        if failed and not mended:
-            return None
-        Guard.until = begun + 50 * ONCE
-        mended = [claim for claim in mended if holds(claim, subject, some(claim, cases))]
-        if (failed and not mended) or not problem.is_same(own.copied(codes)):
-            return None
-        return still_failing(problem.checks, problem.verified(own.copied(codes)))
+        for claim, k in failed:
+            if not (problem.possible(claim, subject, cases[k]) and holds(claim, subject, [cases[k]])):
+                return mended
+            mended.append(claim)
+            Guard.until = begun + LAST  # it is no endless loop
+        for k in range(FEW):
+            if time.perf_counter() - begun < 5 * ONCE:
+                mended = [claim for claim in mended if holds(claim, subject, some(claim, cases)[k : k + 1])]
+        return mended
     except (Exception, TooLongError):  # what an edited function does is its own
+        return []
+
+
+def left_by(problem, own, codes):
+    """Return how many claims fail still; None if others fail than before, or fail otherwise, or it is another thing."""
+    Guard.until = time.perf_counter() + LAST
+    try:
+        if not problem.is_same(own.copied(codes)):
+            return None
+        with Asked.only(measured=True):
+            return still_failing(problem.checks, problem.verified(own.copied(codes)))
+    except (Exception, TooLongError):
         return None
 
 
-def mended_by(problem, failed, subject, cases):
-    """Return the claims that hold where they failed, the quickest tried first, until some do not."""
-    mended, tried, begun = [], 0, time.perf_counter()
-    for claim, k in failed:
-        if problem.possible(claim, subject, cases[k]) and holds(claim, subject, [cases[k]]):
-            mended.append(claim)
-        else:
-            tried += 1
-        if tried == ENOUGH or (tried and time.perf_counter() - begun > ONCE / 4):
+def is_by_chance(problem, own, codes, sources):
+    """Whether with other numbers, and on other random problems, an edit does not mend what then fails as before.
+
+    As b for b² where b is 1, or what holds for most draws.
+    """
+    plain, begun = {source.function: source.plain for source in sources}, time.perf_counter()
+    Guard.until = begun + LAST
+    for more, scale in itertools.product((1, 2, 3), (OTHER, 1.0)) if problem.is_whole else ():
+        try:
+            before, after = (failing_of(problem.verified(own.copied(each, scale), more)) for each in (plain, codes))
+        except (Exception, TooLongError):  # what has other numbers may be anything
+            continue
+        if after and before == failing_of(problem.checks):
+            return True
+        if time.perf_counter() - begun > 5 * ONCE:
             break
-    return mended
+    return False
+
+
+def failing_of(checks):
+    """Return which claims fail."""
+    return {(check.claim, check.source) for check in checks if check.passed is False}
 
 
 def still_failing(before, after):

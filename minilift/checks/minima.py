@@ -49,7 +49,9 @@ def argmin_is_lowest(thing, case):
         return nan_finding(case, np.nan_to_num(u))
     if wrong:
         return Finding(math.inf, thing.tolerance, "u⁺ is of the block's form", (wrong,))
-    probed = probed_around(case, u)
+    probed = probed_around(case, u, each=case.each)
+    if case.each > 1 and (probed.excess > thing.tolerance or unusable(case, u, probed)):
+        probed = probed_around(case, u)
     if wrong := unusable(case, u, probed):
         return Finding(math.inf, thing.tolerance, "the energy must be able to refuse", (wrong,), wrong in SAYS_NOTHING)
     number, why = probed.excess, "relative to the decrease from the old value, beyond rounding"
@@ -63,12 +65,15 @@ def nan_finding(case, u):
         "it is NaN where a row is zero, and should be 0: it divides by the norm",))
 
 
-def minimum_finding(energy, block, update, old, xp=np, **given):
-    """Return the finding of the claim that an array, or an update, minimises an energy in one block."""
+def minimum_finding(energy, block, update, old, xp=np, each=1, /, **given):
+    """Return the finding of the claim that an array, or an update, minimises an energy in one block.
+
+    With `each` one probe of so many is made, unless it is lower: of one update of many blocks, say.
+    """
     values = {block: old, **given}
     values = {name: Case("", np).lend(value) if np.ndim(value) else value for name, value in values.items()}
     thing = Argmin(energy, update if callable(update) else lambda: update, block, lambda rng: values)
-    return measured(argmin_is_lowest, thing, DrawnCase("", xp, thing, values, [values], 0))
+    return measured(argmin_is_lowest, thing, DrawnCase("", xp, thing, values, [values], 0, each))
 
 
 def as_low_as_probes(cases):
@@ -89,10 +94,10 @@ def as_low_as_probes(cases):
     return is_as_low
 
 
-def probed_around(case, u, local=False):
-    """Return what `Probed` finds around a point of a case."""
+def probed_around(case, u, local=False, each=1):
+    """Return what `Probed` finds around a point of a case, of so many probes one."""
     local = local or case.thing.local
-    return Probed.around(case.at, u, case.block(), case.rng, local, lambda x: projected(case, x))
+    return Probed.around(case.at, u, case.block(), case.rng, local, lambda x: projected(case, x), each)
 
 
 def unusable(case, u, probed):

@@ -23,6 +23,8 @@ LOCAL = 2  # so many of them around a local minimiser
 FLAT = 1e-6  # what short probes find less than this lower is flat to first order
 BENDS = (1e-4, 1e-3, 1e-2)  # steps at which a function's curvature is seen above rounding
 COORDINATES, RANDOM = 24, 16  # probes along so many coordinates and random directions at most
+TIES = 8  # and so many groups of equal entries
+SOME, FAR = 16, 0.01  # each so many probes come first; what one finds so much lower fails, whatever others find
 KINK = 1e-4  # slopes of two sides that differ by a larger share belong to a kink: curvature makes less of 1e-5
 FITS = 1e-5  # a mistake is named if, once made on purpose, no more than this relative difference is left
 DIFFERENCES = "central differences leave truncation and rounding below 1e-6"
@@ -198,6 +200,26 @@ class Tangents:
         return (self.vectors * array).reshape(len(self.vectors), -1).sum(axis=1)
 
 
+# ---- what is asked
+
+
+class Asked:
+    """What claims are measured for: by how much they fail, and by which mistakes; or only whether they hold."""
+
+    explained = measured = True
+
+    @classmethod
+    @contextlib.contextmanager
+    def only(cls, measured=False):
+        """Ask for no mistakes that explain a failure; without `measured` not how large a large failure is, either."""
+        kept = cls.explained, cls.measured
+        cls.explained, cls.measured = False, measured
+        try:
+            yield
+        finally:
+            cls.explained, cls.measured = kept
+
+
 # ---- minimisers, by probes alone
 
 
@@ -232,34 +254,47 @@ class Probed:
     bent: str = ""
 
     @classmethod
-    def around(cls, f, u, old, rng, local=False, project=lambda x: x):
-        """Return what probes find around a vector u, the new value of `old`; of a local minimiser they are short."""
+    def around(cls, f, u, old, rng, local=False, project=lambda x: x, each=1):
+        """Return what probes find around a vector u, the new value of `old`; of a local minimiser they are short.
+
+        With `each` only every second of them, say, from one on that the value decides.
+        """
         value, start = f(u), f(old)
         if not math.isfinite(value):
             return cls(value, value, value, math.inf)
         points = list(probes(u, old, rng, local))
-        found = np.array([f(project(x)) for x in points])
-        finite = found[np.isfinite(found)]
-        gaps = np.array([np.max(abs(x - u), initial=0.0) for x in points])
-        inside = np.isfinite(found[gaps >= NEAR * gaps.max()]).mean()
-        if np.any(u != old) and all(math.isfinite(f(project(u + t * (old - u)))) for t in (1e-3, 0.1)):
-            inside = 1.0  # at a corner, or an edge, most ways lead outside, but not that to the old point
+        points = points[int(1e6 * min(abs(value), 1e9)) % each :: each]
         shaken = [f(u * (1 + 4e-16 * rng.choice([-1, 1], len(u)))) for _ in range(4)]
         noise = 20 * max((abs(x - value) for x in shaken if math.isfinite(x)), default=0.0) + 1e-14 * abs(value)
-        spread = max(abs(start - value) if math.isfinite(start) else 0.0,
-                     1e-3 * float(np.median(abs(finite - value))) if len(finite) else 0.0, noise, 1e-300)
-        lowest = float(finite.min(initial=value))
-        excess = max(0.0, value - lowest - noise) / spread
-        where = project(points[np.argmin(np.where(np.isfinite(found), found, np.inf))])
+        least = max(abs(start - value) if math.isfinite(start) else 0.0, noise, 1e-300)
+        for some in (points[::SOME], points) if not Asked.measured else (points,):
+            found = np.array([f(project(x)) for x in some])
+            finite = found[np.isfinite(found)]
+            spread = max(least, 1e-3 * float(np.median(abs(finite - value))) if len(finite) else 0.0)
+            lowest = float(finite.min(initial=value))
+            excess = max(0.0, value - lowest - noise) / spread
+            if excess > FAR:
+                break
+        where = project(some[np.argmin(np.where(np.isfinite(found), found, np.inf))])
+        gaps = np.array([np.max(abs(x - u), initial=0.0) for x in some])
+        inside = np.isfinite(found[gaps >= NEAR * gaps.max()]).mean()
+        is_moved = np.max(abs(u - old), initial=0.0) > 1e-9 * np.max(abs(u), initial=0.0)
+        if is_moved and all(math.isfinite(f(project(u + t * (old - u)))) for t in (1e-3, 0.1)):
+            inside = 1.0  # at a corner, or an edge, most ways lead outside, but not that to the old point
         bent = bent_down(lambda x: f(project(x)), u, old, rng, noise) if local and excess <= FLAT else ""
         return cls(value, lowest, float(finite.max(initial=value)), math.inf if bent else excess, noise,
                    float(inside), where, bent)
 
 
 def ways(u, old, rng):
-    """Return the size of steps around u, and directions: coordinates, random ones, and that to the old point."""
+    """Return the size of steps around u, and directions: coordinates, random ones, and that to the old point.
+
+    Entries that are equal, and not 0, are one more, together: where a constraint ties them none can move alone.
+    """
     size = max(np.max(abs(u), initial=0.0), np.max(abs(u - old), initial=0.0), 1e-3)
-    units = np.eye(len(u))[rng.permutation(len(u))[:COORDINATES]]
+    values, several = np.unique(u, return_counts=True)
+    ties = [(u == value) * 1.0 for value in values[(several > 1) & (values != 0)][:TIES]]
+    units = np.array([*np.eye(len(u))[rng.permutation(len(u))[:COORDINATES]], *ties]).reshape(-1, len(u))
     random = rng.standard_normal((min(RANDOM, 2 * len(u)), len(u)))  # few fill a space of few dimensions
     random /= np.max(abs(random), axis=1, keepdims=True, initial=1e-300)
     return size, units, random, (old - u) / size
@@ -302,19 +337,6 @@ def probes(u, old, rng, local):
 
 # ---- comparison and diagnosis
 
-EXPLAINED = [True]  # whether mistakes are looked for that explain a failure
-
-
-@contextlib.contextmanager
-def unexplained():
-    """Let no mistakes be looked for, where only whether claims hold is asked."""
-    kept = EXPLAINED[:]
-    EXPLAINED.clear()
-    try:
-        yield
-    finally:
-        EXPLAINED[:] = kept
-
 
 def compare(got, reference, variants=None, factors=None, terms=None, theta=False):
     """Return the `Finding` of an array that should equal a reference, with the mistakes that explain a failure.
@@ -341,9 +363,7 @@ def compare(got, reference, variants=None, factors=None, terms=None, theta=False
     expected = reference.nearest(got)
     scale = np.max(abs(expected), initial=0.0) + reference.floor
     number = float(np.max(abs(got - expected), initial=0.0) / scale)
-    if number <= reference.tolerance:
-        return Finding(number, reference.tolerance, reference.why)
-    if not EXPLAINED:
+    if number <= reference.tolerance or not Asked.explained:
         return Finding(number, reference.tolerance, reference.why)
     if np.all(abs(got - expected) <= 1e-5 * abs(expected) + 1e-7 * scale):
         return Finding(number, reference.tolerance, reference.why, (SINGLE,))

@@ -496,12 +496,13 @@ def gauss_newton_exact(claimed, case):
         return dict(zip(maps, np.split(d, sizes)))
 
     def mistakes():
+        of_diagonal = np.maximum(np.diag(G), np.finfo(float).tiny)  # 0 for a unit that does not fire
         signals = case.call(case.net.loss_function.gradient, to_numpy(case.forward().z[case.net.depth]), case.y)
         each = np.einsum("inc,nc->ni", columns, signals) / summed_weight(case)  # gradients of the samples
         made = {"the loss's Hessian is missing: G is Σ JᵀJ/N": solved(curvature(columns, 0 * H + np.eye(H.shape[1]))),
                 "G is made of the samples' gradients (the empirical Fisher matrix), it should be Σ JᵀHJ/N":
                     solved(each.T @ each / N),
-                "its damping is λ diag(G) (Marquardt), where λI should stand": solved(G, np.diag(G)),
+                "its damping is λ diag(G) (Marquardt), where λI should stand": solved(G, of_diagonal),
                 "each map's step is solved by itself: the blocks of G between maps are missing": solved(
                     G * same_map(case, maps))}
         return case.by_map({why: case.per_map(lambda l, d=d: d[l].reshape(case.theta[l].shape))

@@ -10,7 +10,7 @@ import numpy as np
 
 from minilift.checks.claims import Gradient, filled, leaves, mapped, unmoved_entries, vector
 from minilift.checks.mistakes import ENTRIES
-from minilift.checks.numeric import COORDINATES
+from minilift.checks.numeric import COORDINATES, Asked
 from minilift.checks.report import Finding, claim, nothing_of, only_if
 from minilift.support.arguments import shown, unknown_name
 
@@ -38,7 +38,8 @@ def sweep_decreases(thing, case):
     for _ in range(FOLLOWED):
         path.append(swept(case, path[-1])[0])
         energies.append(float(case.energy(path[-1])))
-        if not math.isfinite(energies[-1]) or same_values(*path[-2:]):
+        rises = energies[-1] > energies[-2] + thing.tolerance * max(map(abs, energies))
+        if not math.isfinite(energies[-1]) or same_values(*path[-2:]) or (rises and not Asked.measured):
             break
     only_if(math.isfinite(energies[0]), f"the drawn point is outside the domain{case.raised(case.values)}")
     finite = [abs(energy) for energy in energies if math.isfinite(energy)]

@@ -416,3 +416,29 @@ class OddRows(ml.Conv2d):
 def test_images_have_odd_numbers_of_rows_too():
     assert "adjoint in a" in [check.claim for check in ml.verify(OddRows(2, 3, 3)).failures]
     assert "of another size alone" in reasons(ml.verify(OddRows(2, 3, 3)))
+
+
+class PaddedAdd(ml.Join):
+    """A shortcut whose narrower value is padded with channels that are 0."""
+
+    def __init__(self, source="x", first=True):
+        self.source, self.sources, self.first = source, (source,), first
+
+    def output_shape(self, wide, narrow):
+        if wide[:-1] != narrow[:-1] or narrow[-1] > wide[-1]:
+            raise ValueError(f"PaddedAdd: {narrow} does not fit into {wide}")
+        return wide
+
+    def forward(self, theta, wide, narrow):
+        c = wide.copy()
+        c[..., :narrow.shape[-1]] += narrow
+        return c
+
+    def adjoint_inputs(self, theta, g, values):
+        width = values[1].shape[-1]
+        return [g, g[..., :width] if self.first else g[..., g.shape[-1] - width:]]
+
+
+def test_a_join_is_tried_on_values_of_different_widths():
+    assert ml.verify(PaddedAdd()).passed
+    assert not ml.verify(PaddedAdd(first=False)).passed

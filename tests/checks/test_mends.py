@@ -140,6 +140,66 @@ def stepwise(a):
     return total
 
 
+def ranked(x):
+    """The sum of all entries from each on, squared."""
+    return (np.cumsum(x[::-1])[::-1] ** 2).sum() / 2
+
+
+def ranked_slope(x):
+    return np.cumsum(np.cumsum(x))
+
+
+def soft(x, t):
+    return np.sign(x) * np.maximum(abs(x) - t, 0)
+
+
+def soft_rows(x, t):
+    return x * np.maximum(1 - t / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-15), 0)
+
+
+def sparse_group(X, V):
+    return ((X - V) ** 2).sum() / 2 + 0.3 * abs(X).sum() + 0.5 * np.linalg.norm(X, axis=1).sum()
+
+
+class Delayed(ml.Join):
+    """Each second of a sample a step later."""
+
+    def output_shape(self, shape):
+        return shape
+
+    def forward(self, theta, v):
+        late = np.zeros_like(v)
+        late[:, 1:] = v[:, :-1]
+        return late
+
+    def adjoint_inputs(self, theta, g, values):
+        early = np.zeros_like(g)
+        early[:, 1:] = g[:, :-1]
+        return [early]
+
+
+def shared_out(p, v, cap):
+    """What is nearest to v of all between 0 and a cap that sum to half of it."""
+    outside = np.any(p < -1e-10) or np.any(p > cap + 1e-10) or abs(p.sum() - cap.sum() / 2) > 1e-9
+    return np.inf if outside else ((p - v) ** 2).sum()
+
+
+def bisected(v, cap):
+    def at(price):
+        return np.maximum(v - price, 0)
+
+    low, high = v.min() - cap.sum(), v.max()
+    for _ in range(100):
+        price = (low + high) / 2
+        low, high = (price, high) if at(price).sum() > cap.sum() / 2 else (low, price)
+    return np.minimum(at(price), cap)
+
+
+class OfWrongVariable(ml.Tanh):
+    def adjoint(self, z, a, aux, g):
+        return g * (1 - z * z)
+
+
 CUBE = draw(z=normal(4))
 MENDED = {
     "the damping": (damped, {"like": ml.ProxProp(tau_theta=0.2)}, "1 / tau_theta", "damped"),
@@ -152,12 +212,23 @@ MENDED = {
     "of a lambda": (ml.Gradient(lambda z: (z**3).sum(), lambda z: 3 * z, block="z", draw=CUBE), {}, "z ** 2",
                     "<lambda>"),
     "in a function in a function": (ml.Gradient(lambda z: (z**3).sum() / 3, made(-1.0), block="z", draw=CUBE), {},
-                                    "-(weight * z ** 2)", "gradient"),
+                                    "return z ** 2", "gradient"),
     "of a decorated one": (ml.Gradient(lambda z: (z**5).sum(), cached, block="z", draw=CUBE), {}, None, None),
     "below a decorator": (ml.Gradient(lambda z: 5 * z.sum(), cached_wrongly, block="z", draw=CUBE), {}, "5.0",
                           "constant_wrong"),
     "of a partial": (ml.Equal(functools.partial(power, n=3), lambda x: x * x * x * x, draw=draw(x=normal(3))), {},
                      "x", "power"),
+    "a running sum from the other end": (ml.Gradient(ranked, ranked_slope, "x", draw(x=normal(5))), {}, "[::-1])[::-1]",
+                                         "ranked_slope"),
+    "one after the other": (ml.Argmin(sparse_group, lambda V: soft(soft_rows(V, 0.5), 0.3), "X",
+                                      draw(X=normal(6, 3), V=normal(6, 3))), {}, "soft_rows(soft(V, 0.3), 0.5)",
+                            "<lambda>"),
+    "a variable taken twice": (OfWrongVariable(), {}, "a, everywhere", "OfWrongVariable.adjoint"),
+    "a letter of an einsum": (ml.Equal(lambda A, B: np.einsum("ij,kjl->ikl", A, B), lambda A, B: np.tensordot(
+        A, B, (1, 0)), draw=draw(A=normal(3, 3), B=normal(3, 3, 3))), {}, "'ij,jkl->ikl'", "<lambda>"),
+    "a shift the other way": (Delayed(), {}, "early[:, :-1] = g[:, 1:]", "Delayed.adjoint_inputs"),
+    "a bound in time": (ml.Argmin(shared_out, bisected, "p", lambda rng: {
+        "p": np.full(5, 0.5), "v": rng.standard_normal(5), "cap": np.ones(5)}), {}, "np.minimum(", "bisected"),
     "a loop that ends early": (ml.Equal(stepwise, lambda a: (a.sum(axis=1) ** 2).sum()), {}, "k", "stepwise"),
 }
 
@@ -432,6 +503,30 @@ def endless(a):
 def test_an_edit_that_never_ends_is_stopped():
     report = ml.verify(ml.Equal(endless, lambda a: np.sqrt((a**2).sum()), tolerance=1e-6))
     assert any("middle ** 2 <" in mend.new for mend in report.mends), lines_of(report)
+
+
+class Squareplus(ml.Activation):
+    """The inverse needs b/4: with b = 4 an edit to 1/a holds, too, by chance."""
+
+    range = (0.0, np.inf)
+
+    def __init__(self, b=4.0):
+        self.b = b
+
+    def forward(self, z):
+        return (z + np.sqrt(z * z + self.b)) / 2
+
+    def derivative(self, z):
+        return self.forward(z) / np.sqrt(z * z + self.b)
+
+    def inverse(self, a):
+        return a - self.b / a
+
+
+def test_what_holds_for_one_number_alone_is_no_mend():
+    report = ml.verify(Squareplus())
+    assert report.failures
+    assert [mend.new for mend in report.mends] == ["return a - self.b / a / 4"], lines_of(report)
 
 
 # ---- the edits

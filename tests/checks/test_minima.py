@@ -321,3 +321,36 @@ def test_how_far_a_minimiser_may_be_off_is_as_documented(local, passes, fails):
     passed = [ml.verify(ml.Argmin(lambda z, v: square(z - v) / 2, lambda v, k=k: k * v, "z", local=local)).passed
               for k in (1.0, passes, fails)]
     assert passed == [True, True, False]
+
+
+def isotonic(x, y):
+    return np.inf if np.any(np.diff(x) < -1e-10) else ((x - y) ** 2).sum()
+
+
+def pooled(y):
+    """Pool adjacent violators: means of neighbours that are in the wrong order."""
+    means, sizes = [], []
+    for value in y:
+        means.append(value)
+        sizes.append(1)
+        while len(means) > 1 and means[-2] >= means[-1]:
+            size = sizes[-2] + sizes[-1]
+            means[-2:] = [(sizes[-2] * means[-2] + sizes[-1] * means[-1]) / size]
+            sizes[-2:] = [size]
+    return np.repeat(means, sizes)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_entries_that_a_constraint_ties_are_moved_together(seed):
+    drawn = draw(x=lambda rng: np.sort(rng.standard_normal(9)), y=normal(9))
+    assert ml.verify(ml.Argmin(isotonic, pooled, "x", drawn), seed=seed).passed
+    assert not ml.verify(ml.Argmin(isotonic, lambda y: np.maximum.accumulate(y), "x", drawn), seed=seed).passed
+
+
+def test_a_set_without_interior_is_not_measured_where_nothing_moves():
+    """The old value is in the set, the new one is it but for rounding: no probe is in the set, and none was lower."""
+    def energy(p, v):
+        return ((p - v) ** 2).sum() if abs(p.sum() - 2.5) < 1e-9 else np.inf
+
+    claim = ml.Argmin(energy, lambda v: np.full(5, 0.5 + 1e-16), "p", draw(p=lambda rng: np.full(5, 0.5), v=normal(5)))
+    assert not ml.verify(claim).passed
