@@ -444,7 +444,7 @@ def searched(problem, failed, own, sources, ran, until):
 
 
 def mending(problem, failed, own, sources, edits, until):
-    """Yield edits with the functions' codes and the claims of those that failed that hold then, the quickest ones.
+    """Yield edits with the functions' codes and the claims of those that failed that hold then.
 
     Of what cannot even be run, no claim is known to fail: all edits are yielded.
     """
@@ -501,7 +501,8 @@ def sources_of(own) -> Iterator[Source]:
 def run_lines(problem, own, sources):
     """Return {source: lines that are run where a claim fails}, and the failing claims, the quickest first.
 
-    With each claim the number of the first problem in which it fails.
+    What is a matter of convention, such as a dtype, comes last. With each claim the number of the first problem in
+    which it fails.
     """
     codes = {source.function: source.plain for source in sources}
     lines = {code: set() for code in codes.values()}
@@ -535,7 +536,7 @@ def run_lines(problem, own, sources):
         failed = []
     finally:
         sys.settrace(before)
-    failed.sort(key=lambda item: item[0])
+    failed.sort(key=lambda item: (item[1].source == "convention", item[0]))
     Guard.patience = ONCE + 3 * (time.perf_counter() - begun)
     return {source: lines[codes[source.function]] for source in sources}, [item[1:] for item in failed]
 
@@ -587,7 +588,7 @@ def codes_with(edit, source, sources):
 
 
 def claims_mended(problem, failed, own, codes):
-    """Return the claims that hold where they failed, the quickest tried first, up to one that does not."""
+    """Return the claims that hold where they failed, up to the first that does not."""
     mended, begun = [], time.perf_counter()
     Guard.until = begun + Guard.patience
     try:
