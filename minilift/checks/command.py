@@ -82,7 +82,7 @@ def run(arguments):
         with naming(arguments.target):
             if kind_of(thing) != "method" and options:
                 raise TypeError(f"--{next(iter(options))} goes with a method, got {shown(thing)}")
-    note("checking all that the package holds: about 15 seconds" if thing is None else "checking: some seconds")
+    note("checking all that the package holds: about 10 seconds" if thing is None else "checking: some seconds")
     report = verify(thing, seed=arguments.seed, **options)
     print(report.to_json() if arguments.json else report)
     return 0 if report.passed else 1

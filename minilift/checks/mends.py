@@ -34,9 +34,9 @@ from minilift.checks.edits import GUARD, edits_of, wraps_in
 from minilift.checks.numeric import Asked
 from minilift.checks.report import RUNS, Mend, NotClaimed, measured
 
-SECONDS = 5.0  # that looking for edits takes at most
+SECONDS = 5.0  # of the processor that looking for edits takes at most: other work on the machine decides nothing
 LAST = 20.0  # and to verify anew what has been found
-ONCE = 0.1  # seconds that a copy has, and some times what the original takes
+ONCE = 0.1  # what a copy has, and some times what the original takes
 FEW = 3  # problems in which a claim must hold, before all are verified anew
 OTHER = 0.9  # times the numbers of a thing
 WRAPS = 12  # calls that are tried around other operands
@@ -337,7 +337,7 @@ class Guard(ast.NodeTransformer):
     @classmethod
     def goes_on(cls):
         """Raise `TooLongError` after the time that a copy has."""
-        if time.perf_counter() > cls.until:
+        if time.thread_time() > cls.until:
             raise TooLongError
 
     def visit_loop(self, node):
@@ -396,9 +396,9 @@ class Problem:
 def mends_of(problem: Problem) -> list[Mend]:
     """Return edits of the user's code, in functions of their own, with each of which all claims hold.
 
-    None where the code has no file, is another's, or no single edit of those known mends it within some seconds.
+    None where the code has no file, is another's, or no single edit of those known mends it within `SECONDS`.
     """
-    begun = time.perf_counter()
+    begun = time.thread_time()
     try:
         own = Own(problem.thing)
     except Exception:  # whatever the attributes of a user's object raise when they are looked at
@@ -438,7 +438,7 @@ def searched(problem, failed, own, sources, ran, until):
         left = left_by(problem, own, codes)
         if left is not None:
             return [told(edit, source, left)]
-        if time.perf_counter() > until:
+        if time.thread_time() > until:
             break
     return found
 
@@ -449,7 +449,7 @@ def mending(problem, failed, own, sources, edits, until):
     Of what cannot even be run, no claim is known to fail: all edits are yielded.
     """
     for edit, source in edits:
-        if time.perf_counter() > until:
+        if time.thread_time() > until:
             return
         codes = codes_with(edit, source, sources)
         mended = codes and claims_mended(problem, failed, own, codes)
@@ -520,7 +520,7 @@ def run_lines(problem, own, sources):
         lines[inner[frame.f_code]].add(frame.f_lineno)
         return trace
 
-    begun = time.perf_counter()
+    begun = time.thread_time()
     Guard.until = begun + 50 * ONCE
     thing, before, failed = own.copied(codes), sys.gettrace(), []
     sys.settrace(trace)
@@ -528,16 +528,16 @@ def run_lines(problem, own, sources):
         subject, cases = problem.posed(thing)
         for claim in problem.failed:
             for k, case in enumerate(some(claim, cases)):
-                begun = time.perf_counter()
+                begun = time.thread_time()
                 if not holds(claim, subject, [case]):
-                    failed.append((time.perf_counter() - begun, claim, k))
+                    failed.append((time.thread_time() - begun, claim, k))
                     break
     except Exception:  # it cannot even be run: what was run until then is known
         failed = []
     finally:
         sys.settrace(before)
     failed.sort(key=lambda item: (item[1].source == "convention", item[0]))
-    Guard.patience = ONCE + 3 * (time.perf_counter() - begun)
+    Guard.patience = ONCE + 3 * (time.thread_time() - begun)
     return {source: lines[codes[source.function]] for source in sources}, [item[1:] for item in failed]
 
 
@@ -589,7 +589,7 @@ def codes_with(edit, source, sources):
 
 def claims_mended(problem, failed, own, codes):
     """Return the claims that hold where they failed, up to the first that does not."""
-    mended, begun = [], time.perf_counter()
+    mended, begun = [], time.thread_time()
     Guard.until = begun + Guard.patience
     try:
         subject, cases = problem.posed(own.copied(codes))
@@ -599,7 +599,7 @@ def claims_mended(problem, failed, own, codes):
             mended.append(claim)
             Guard.until = begun + LAST  # it is no endless loop
         for k in range(FEW):
-            if time.perf_counter() - begun < 5 * ONCE:
+            if time.thread_time() - begun < 5 * ONCE:
                 mended = [claim for claim in mended if holds(claim, subject, some(claim, cases)[k : k + 1])]
         return mended
     except (Exception, TooLongError):  # what an edited function does is its own
@@ -608,7 +608,7 @@ def claims_mended(problem, failed, own, codes):
 
 def left_by(problem, own, codes):
     """Return how many claims fail still; None if others fail than before, or fail otherwise, or it is another thing."""
-    Guard.until = time.perf_counter() + LAST
+    Guard.until = time.thread_time() + LAST
     try:
         if not problem.is_same(own.copied(codes)):
             return None
@@ -623,7 +623,7 @@ def is_by_chance(problem, own, codes, sources):
 
     As b for b² where b is 1, or what holds for most draws.
     """
-    plain, begun = {source.function: source.plain for source in sources}, time.perf_counter()
+    plain, begun = {source.function: source.plain for source in sources}, time.thread_time()
     Guard.until = begun + LAST
     for more, scale in itertools.product((1, 2, 3), (OTHER, 1.0)) if problem.is_whole else ():
         try:
@@ -632,7 +632,7 @@ def is_by_chance(problem, own, codes, sources):
             continue
         if after and before == failing_of(problem.checks):
             return True
-        if time.perf_counter() - begun > 5 * ONCE:
+        if time.thread_time() - begun > 5 * ONCE:
             break
     return False
 
