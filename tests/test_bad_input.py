@@ -152,10 +152,12 @@ WRONG = {
     "complex data": (lambda: net().forward(X + 1j), TypeError,
         "X: expected real numbers, got dtype complex128"),
     "objects as data": (lambda: net().forward(np.array([[None] * 3])), TypeError,
-                        "X: expected numbers, got dtype object"),
+                        r"X: expected numbers, got dtype object; X\.astype\(float\) has them, if all are numbers"),
     "ragged data": (lambda: net().forward([[1, 2, 3], [1, 2]]), ValueError,
         "X: cannot be made into an array"),
     # targets
+    "texts as labels, as pandas keeps them": (lambda: net().loss(X, np.array(list("abaab"), dtype=object)), TypeError,
+                                              r"dtype object; np\.unique\(y, return_inverse=True\)\[1\] has them"),
     "labels missing": (lambda: net().loss(X, Y[:4]), ValueError,
                        r"y: SoftmaxCrossEntropy expects labels of shape \(5,\), got \(4,\)"),
     "labels in a column": (lambda: net().loss(X, Y[:, None]), ValueError,

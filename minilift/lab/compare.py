@@ -59,7 +59,7 @@ from minilift.support.arguments import known_name, split_options, unknown_name, 
 from minilift.support.backend import BACKENDS
 from minilift.support.options import check_count, check_counts, check_options, decimal, naming, series, whole, writable
 from minilift.support.terminal import about, note
-from minilift.training.fit import fit
+from minilift.training.fit import fit, quiet
 from minilift.training.names import OPTIMIZERS
 
 STEPS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
@@ -153,8 +153,8 @@ def add_arguments(parser):
         "Not with FILE.py:NAME")
     add("--backend", default="numpy", metavar="{numpy,cupy}", help="array library (default numpy)")
     add("--level", type=decimal, metavar="LOSS",
-        help="report the seconds to this training loss (default: a tenth of the loss before training; if fewer than "
-        "half of the methods come to that, nine tenths of the way to where half of them come)")
+        help="report the seconds to this training loss (default: a tenth of the loss before training; if few methods "
+        "come to that, nine tenths of the way to where two thirds of them come)")
     add("--output", type=Path, default=Path("minilift-compare.png"), metavar="FILE",
         help="the figure (default minilift-compare.png)")
 
@@ -514,7 +514,8 @@ def seconds_of_a_step(task, contender):
     for _ in range(2):
         started = time.perf_counter()
         try:
-            optimizer.step(net.parameters, method.direction(net, X, y)[1])
+            with quiet():
+                optimizer.step(net.parameters, method.direction(net, X, y)[1])
         except ArithmeticError:  # told in its run
             return 0.0
     return time.perf_counter() - started
@@ -530,19 +531,21 @@ def seconds_to(level, record):
 
 
 def common_level(results, data):
-    """Return a training loss that at least half of the methods come to, and a sentence on how it was chosen.
+    """Return a training loss that most methods come to, and a sentence on how it was chosen.
 
-    It is a tenth of the loss before training. Where fewer come to that, since labels are noisy for example, it is nine
-    tenths of the way from the loss before training down to the lowest loss that half of them come to.
+    It is a tenth of the loss before training. Where fewer than two thirds of those that learn anything come to that,
+    since labels are noisy for example, it is nine tenths of the way from the loss before training down to the lowest
+    loss that two thirds of them come to.
     """
     start = results.records[0]["history"]["train_loss"][0]
-    lowest = sorted(reached(results, data, label) for label in results.labels)
-    half, tenth = lowest[(len(lowest) - 1) // 2], start / 10
-    if half <= tenth or not half < start:
+    lowest, tenth = sorted(reached(results, data, label) for label in results.labels), start / 10
+    learn = [loss for loss in lowest if loss < start]
+    most = learn[math.ceil(len(learn) * 2 / 3) - 1] if learn else 0.0
+    if most <= tenth:
         return tenth, "The level is a tenth of the loss before training."
-    level = half + (start - half) / 10
+    level = most + (start - most) / 10
     come, few = (sum(loss <= bound for loss in lowest) for bound in (level, tenth))
-    return level, (f"The level is nine tenths of the way from {start:.3g}, the loss before training, to {half:.3g}: "
+    return level, (f"The level is nine tenths of the way from {start:.3g}, the loss before training, to {most:.3g}: "
                    f"{come} of {len(lowest)} methods come there, {few} to a tenth of that loss.")
 
 

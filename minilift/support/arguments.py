@@ -192,7 +192,7 @@ def where_labels_are(y, samples, n_out):
                                                   and ((y == 1).sum(axis=1) == 1).all())
     if kind == "b" or (kind == "f" and bool((y == y.round()).all())):
         return "; y.astype(int) has them"
-    return "; np.unique(y, return_inverse=True)[1] has them" * (kind == "U" and y.ndim == 1)
+    return "; np.unique(y, return_inverse=True)[1] has them" * (kind in "UO" and y.ndim == 1)
 
 
 def where_targets_are(y, samples, n_out):

@@ -155,8 +155,9 @@ def real_array(what, array, dtype, xp):
     sparse, array = hasattr(array, "toarray"), as_array(what, array, xp)
     if array.dtype.kind not in "biuf":
         real = "real " if array.dtype.kind == "c" else ""
+        hint = f"; {what.split()[-1]}.astype(float) has them, if all are numbers" * (array.dtype.kind == "O")
         raise TypeError(f"{what}: expected {real}numbers, got "
-                        + (f"a sparse matrix; {what}.toarray() has them" if sparse else f"dtype {array.dtype}"))
+                        + (f"a sparse matrix; {what}.toarray() has them" if sparse else f"dtype {array.dtype}{hint}"))
     with np.errstate(over="ignore"):  # what is too large for dtype becomes inf, which the caller refuses
         return xp.asarray(array, dtype=dtype)
 

@@ -435,16 +435,16 @@ def level_of(**losses):
     return compare.common_level(Results(records, records, trusted_step), "digits")
 
 
-def test_the_level_is_a_tenth_of_the_loss_before_training_if_half_of_the_methods_come_there():
+def test_the_level_is_a_tenth_of_the_loss_before_training_if_most_that_learn_come_there():
     level, how = level_of(a=[1.0, 0.4], b=[2.0, 0.39], c=[3.0, 1.0], d=[math.inf])
     assert level == pytest.approx(0.4)
     assert how == "The level is a tenth of the loss before training."
 
 
-def test_where_noise_keeps_the_loss_up_the_level_is_what_half_of_the_methods_come_to():
+def test_where_noise_keeps_the_loss_up_the_level_is_what_two_thirds_of_the_methods_come_to():
     level, how = level_of(a=[3.2, 3.0], b=[2.9, 2.95], c=[0.3], d=[3.9, 3.5], e=[3.6])
-    assert level == pytest.approx(3.0 + 0.1)
-    assert how == ("The level is nine tenths of the way from 4, the loss before training, to 3: 3 of 5 methods come "
+    assert level == pytest.approx(3.5 + 0.05)
+    assert how == ("The level is nine tenths of the way from 4, the loss before training, to 3.5: 4 of 5 methods come "
                    "there, 1 to a tenth of that loss.")
 
 
@@ -456,6 +456,14 @@ def test_a_level_that_is_said_to_be_reached_is_reached_in_the_table():
     assert level == pytest.approx(3.1)
     table, _ = lines_of(results, level)
     assert table[2].endswith(" 1")
+
+
+def test_numbers_that_overflow_are_no_warnings_of_numpys(tmp_path):
+    """A table as it is makes methods diverge, which their runs tell."""
+    options = table(tmp_path, y_train=np.arange(60) * 1e6)
+    for method in ("backprop", "proxprop", "locoprop-s", "cg3", "semi-implicit"):
+        made = make_task(arguments(*options, "--layers", "3,8,1"))
+        compare.seconds_needed(made, parse_method(method), 1)
 
 
 def test_of_methods_that_learn_nothing_the_level_is_a_tenth_of_the_loss_before_training():
