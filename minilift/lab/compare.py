@@ -48,6 +48,7 @@ from minilift.lab.runs import (
     trusted_step,
     tune,
     undecided_steps,
+    varied,
 )
 from minilift.lab.tables import aligned, ends, number, ranges
 from minilift.layers.activations import ACTIVATIONS
@@ -322,6 +323,8 @@ class Task:
 
 def make_task(arguments):
     """Return the `Task` that the arguments describe, or raise an error that says what is wrong."""
+    if arguments.standardize and (arguments.autoencoder or arguments.net in ("convnet", "rnn")):
+        raise ValueError("--standardize: is for tables, with --net mlp or resnet and without --autoencoder")
     data = load_data(arguments)
     layers = layers_of(arguments, data)
     data = in_steps(data, layers[0]) if arguments.net == "rnn" else data
@@ -357,14 +360,8 @@ def load_data(arguments):
             raise ValueError(f"expected a NAME or FILE.npz, got {arguments.data!r}; arrays become such a file by "
                              "numpy.savez('mine.npz', X_train=…, y_train=…, X_test=…, y_test=…)")
         data = datasets.load(name, **options)
-    if arguments.standardize and (arguments.autoencoder or arguments.net in ("convnet", "rnn")):
-        raise ValueError("--standardize: is for tables, with --net mlp or resnet and without --autoencoder")
     data = data.autoencoder() if arguments.autoencoder else data
-    data = replace(data, X_train=data.X_train[:arguments.samples], y_train=data.y_train[:arguments.samples])
-    if (data.y_train == data.y_train[0]).all():
-        raise ValueError(f"the {len(data.y_train)} training samples of {data.name} have one and the same y, so that "
-                         "there is nothing to learn; are they sorted?")
-    return data
+    return varied(replace(data, X_train=data.X_train[:arguments.samples], y_train=data.y_train[:arguments.samples]))
 
 
 def layers_of(arguments, data):

@@ -24,7 +24,7 @@ import numpy as np
 
 from minilift import datasets
 from minilift.lab.contenders import METHODS, Problem, torch_loss, torch_network
-from minilift.lab.runs import elsewhere, grouped, read_data, spread
+from minilift.lab.runs import elsewhere, grouped, read_data, spread, varied
 from minilift.lab.tables import aligned, number, ranges
 from minilift.optim import Adam, Nesterov
 from minilift.training.fit import measure, quiet
@@ -349,7 +349,7 @@ def courses(path=None, networks=("mlp",)):
     """Return the courses on the embedded digits, or on the images of a file with X_train, y_train, X_test, y_test."""
     data = datasets.digits() if path is None else read_data(path)
     data = replace(data, X_train=data.X_train[:10_000], y_train=data.y_train[:10_000])
-    return [COURSES[network](data, path is None) for network in networks]
+    return [COURSES[network](data if network == "autoencoder" else varied(data), path is None) for network in networks]
 
 
 def mlp_course(data, small):

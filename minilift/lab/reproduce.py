@@ -43,6 +43,7 @@ from minilift.lab.runs import (
     record_of,
     spread,
     tune,
+    varied,
 )
 from minilift.support.backend import get_module
 from minilift.support.files import checksum, read_text, sweep, write_text
@@ -63,7 +64,7 @@ def load_data(plan, name):
     if network is image_classifier and data.image_shape is None:
         raise ValueError(f"--data: {plan.experiment} takes images (N, height, width, channels), {plan.data} has none")
     data = replace(data, X_train=data.X_train[:samples], y_train=data.y_train[:samples])
-    return data.autoencoder() if network is autoencoder else data
+    return data.autoencoder() if network is autoencoder else varied(data)
 
 
 def run_job(plan, folder, job, *callbacks, jobs=1):

@@ -134,6 +134,15 @@ def check_finite(what, array):
                          f"{list(place)}: {array[place]}; leave those samples out, or fill in a number")
 
 
+@naming("--data")
+def varied(data):
+    """Return a data set, or raise an error if all training samples have one target, so that nothing can be learned."""
+    if (data.y_train == data.y_train[0]).all():
+        raise ValueError(f"the {len(data.y_train)} training samples of {data.name} have one and the same y, so that "
+                         "there is nothing to learn; are they sorted?")
+    return data
+
+
 def record_of(job, history, net, data):
     """Return the record of a run: its job, its history, and loss and accuracy of the test set.
 

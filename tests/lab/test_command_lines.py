@@ -96,6 +96,18 @@ def test_a_data_file_with_wrong_content(refused, tmp_path, changes):
     assert "--data: " in refused("bench", "step", "--data", "mine.npz")
 
 
+def test_labels_of_one_class_are_nothing_to_learn(refused, tmp_path):
+    """An autoencoder does not ask for them."""
+    np.savez(tmp_path / "mine.npz", **arrays_with(y_train=np.zeros(40, int)))
+    for command in (["reproduce", "sibp-mnist"], ["bench", "race"], ["compare"], ["train"]):
+        assert "--data: the 40 training samples of mine have one and" in refused(*command, "--data", "mine.npz")
+    assert "--epochs" in refused("train", "--autoencoder", "--data", "mine.npz", "--epochs", "0")
+
+
+def test_names_with_commas_are_told_apart(refused):
+    assert "known: backprop, Nesterov; backprop, Adam; " in refused("bench", "race", "--contender", "x")
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"no archive at all", b"\x93NUMPY"])
 def test_a_damaged_data_file(refused, tmp_path, content):
     (tmp_path / "mine.npz").write_bytes(content)

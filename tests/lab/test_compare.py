@@ -411,7 +411,7 @@ def test_the_form_of_an_array_makes_no_difference(tmp_path, form):
 
 @pytest.mark.parametrize("more", [("--net", "convnet"), ("--net", "rnn"), ("--autoencoder",)])
 def test_what_is_not_standardized_is_told(tmp_path, more):
-    with pytest.raises(ValueError, match="--standardize: is for tables, with --net mlp or resnet"):
+    with pytest.raises(ValueError, match=r"^--standardize: is for tables, with --net mlp or resnet"):
         make_task(arguments("--standardize", *more))
 
 
