@@ -477,12 +477,7 @@ def grade(path, seed, of_exam=False):
     seed = whole_number("grade: seed", seed, least=0)
     returned = read(path)
     known = kind_of(dict, returned["metadata"].get("minilift"))
-    said = kind_of(str, known.get("notebook"))
-    try:
-        name = full_name(said or path)
-    except ValueError:
-        raise ValueError(f"has the unknown name {said!r} in its metadata" if said else
-                         f"has the unknown name {Path(path).stem!r}, and nothing in it says which it is") from None
+    name = name_of(path, kind_of(str, known.get("notebook")), answers_in(returned))
     check_kind(returned, known, seed, of_exam)
     unsolved = examination(name, seed, "graded") if of_exam else read(paths(name)[1])
     answers = answers_in(returned)
@@ -509,6 +504,20 @@ def grade(path, seed, of_exam=False):
         used = borrowed(names_of_note, answers.get(number, ""), blanks.get(number, ""))
         report["flags"] = [f"uses {name}" for name in used]
     return results
+
+
+def name_of(path, said, answers):
+    """Return the name in the curriculum of a returned notebook: as its metadata say, or its file, or its exercises."""
+    try:
+        return full_name(said or path)
+    except ValueError:
+        if said:
+            raise ValueError(f"has the unknown name {said!r} in its metadata") from None
+    numbers = {number.split(".")[0].zfill(2) for number in answers}
+    found = [name for name in CURRICULUM if name[:2] in numbers]
+    if len(found) != 1:
+        raise ValueError(f"has the unknown name {Path(path).stem!r}, and nothing in it says which it is")
+    return found[0]
 
 
 def check_kind(returned, known, seed, of_exam):

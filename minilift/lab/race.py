@@ -439,7 +439,8 @@ def verdict(block):
     They are compared where both libraries took part.
     """
     trials = sorted({row["trials"] for row in block})
-    lines = [f"Each entrant: {trials[0]} to {trials[-1]} trials of rate × batch, then {SEEDS} new seeds of at most "
+    tried = f"{trials[0]} to {trials[-1]}" if len(trials) > 1 else trials[0]
+    lines = [f"Each entrant: {tried} trials of rate × batch, then {SEEDS} new seeds of at most "
              f"{block[0]['budget']:g} s. Medians over these, ranges in brackets.",
              f"Rate and batch are those of the trial of {block[0]['budget'] / LONGER:g} s that was soonest at "
              f"{block[0]['levels'][-1]:g}, for all levels; where none came there, of that with the lowest loss: such "

@@ -336,7 +336,7 @@ NO_NOTEBOOKS = {
     "source a list of numbers": b'{"cells": [{"source": [5]}]}', "source NaN": b'{"cells": [{"source": NaN}]}',
     "nested": b'{"cells": ' + 100_000 * b"[" + 100_000 * b"]" + b"}",
     "a long number": b'{"cells": ' + 5000 * b"9" + b"}",
-    "of no known name": json.dumps({"cells": [CELL], "metadata": {}}).encode(),
+    "of no known name": json.dumps({"cells": [{**CELL, "source": "# Exercise 77.1"}], "metadata": {}}).encode(),
     "of another course": json.dumps({"cells": [], "metadata": {"minilift": {"notebook": "99_more"}}}).encode(),
     "its name a number": json.dumps({"cells": [], "metadata": {"minilift": {"notebook": 5}}}).encode(),
 }
@@ -360,6 +360,19 @@ def test_a_notebook_of_no_known_name_is_told_in_one_line(tmp_path):
     with pytest.raises(ValueError, match="unknown name 'carol', and nothing in it says") as error:
         notebooks.grade(tmp_path / "carol.ipynb", 1)
     assert len(str(error.value)) < 200
+
+
+def test_a_notebook_that_lost_its_name_is_known_by_its_exercises(tmp_path, monkeypatch):
+    """It was renamed, and saved by a program that drops metadata."""
+    notebook = notebooks.read(notebooks.paths("02")[2])
+    path = tmp_path / "homework of carol.ipynb"
+    path.write_text(json.dumps({**notebook, "metadata": {}}), encoding="utf-8")
+    results, _ = graded_without_running(path, monkeypatch)
+    assert {number.partition(".")[0] for number in results} == {"2"}
+    others = notebooks.read(notebooks.paths("03")[2])["cells"]
+    path.write_text(json.dumps({**notebook, "metadata": {}, "cells": notebook["cells"] + others}), encoding="utf-8")
+    with pytest.raises(ValueError, match="nothing in it says which it is"):
+        notebooks.grade(path, 1)
 
 
 def test_a_notebook_that_is_no_file_or_too_large_is_named(tmp_path, monkeypatch):
