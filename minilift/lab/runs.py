@@ -67,13 +67,16 @@ def existing(path):
 def read_data(path, table=False):
     """Return the data set of an `.npz` file with X_train, y_train, X_test, y_test, or raise an error.
 
-    Images are (N, height, width, channels) or flat, uint8 or numbers in [0, 1]; labels are whole numbers from 0.
+    Images are (N, height, width, channels), (N, height, width) or flat, uint8 or numbers in [0, 1]; labels are whole
+    numbers from 0. An x may be small, as in files of Keras.
     A `table` may hold any numbers, which stay in float64, and its y of floats are targets of a regression.
     """
-    arrays = read_npz(existing(path))
+    held = read_npz(existing(path))
+    arrays = {**{f"X_{name[2:]}": array for name, array in held.items() if name.startswith("x_")}, **held}
     for name in ("X_train", "y_train", "X_test", "y_test"):
         if name not in arrays:
-            raise ValueError(f"{path} has no {name}; it holds {', '.join(sorted(arrays)) or 'nothing'}")
+            hint = "; minilift.datasets.split(X, y, fraction=0.2) makes two parts" * ({"X", "y"} <= held.keys())
+            raise ValueError(f"{path} has no {name}; it holds {', '.join(sorted(held)) or 'nothing'}{hint}")
     parts, shape = [], arrays["X_train"].shape[1:]
     fits = table and arrays["y_train"].dtype.kind == "f"
     for part, least in (("train", 10), ("test", 1)):
@@ -85,8 +88,8 @@ def read_data(path, table=False):
         raise ValueError(f"y_test of {path} must have {parts[1].shape[1]} targets a sample, as y_train, "
                          f"got {parts[3].shape[1]}")
     classes = None if fits else int(max(parts[1].max(), parts[3].max())) + 1
-    return datasets.Dataset(Path(path).stem, *parts, image_shape=shape if len(shape) == 3 else None,
-                            n_classes=classes, source=str(path))
+    images = (*shape, 1) if len(shape) == 2 else shape if len(shape) == 3 else None
+    return datasets.Dataset(Path(path).stem, *parts, image_shape=images, n_classes=classes, source=str(path))
 
 
 def inputs_of(what, X, shape, least, table):

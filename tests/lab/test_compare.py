@@ -368,6 +368,24 @@ def test_labels_of_a_raw_table_stay_labels(tmp_path):
     assert made.remarks() == []
 
 
+def test_grey_images_without_an_axis_of_channels_in_a_file_of_keras(tmp_path):
+    data, images = ml.datasets.digits(), {}
+    for part in ("train", "test"):
+        images |= {f"x_{part}": (255 * getattr(data, f"X_{part}")).astype(np.uint8).reshape(-1, 8, 8),
+                   f"y_{part}": getattr(data, f"y_{part}").astype(np.uint8)}
+    np.savez(tmp_path / "mnist.npz", **images)
+    for net, widths in (("mlp", [64, 128, 128, 10]), ("convnet", [1, 8, 16, 10]), ("rnn", [8, 64, 10])):
+        made = make_task(arguments("--data", str(tmp_path / "mnist.npz"), "--net", net))
+        assert made.widths == widths
+        assert made.remarks() == []
+
+
+def test_a_file_with_one_part_is_told_how_it_is_split(tmp_path):
+    np.savez(tmp_path / "one.npz", X=np.zeros((20, 3)), y=np.zeros(20))
+    with pytest.raises(ValueError, match=r"one.npz has no X_train; it holds X, y; minilift\.datasets\.split\(X, y"):
+        make_task(arguments("--data", str(tmp_path / "one.npz")))
+
+
 @pytest.mark.parametrize(("changes", "remark"), [
     ({"y_train": np.arange(60) % 3.0}, "The targets are whole numbers; of classes y must hold integers, as y.astype("),
     ({"y_train": np.eye(3)[np.arange(60) % 3], "y_test": np.eye(3)[np.arange(20) % 3]}, "as y.argmax(axis=1) has them"),
