@@ -91,8 +91,9 @@ class Method(Settings):
     """Base class: a method is a function that proposes a step for one `Block`; the rest is the sweep.
 
     A subclass keeps each argument of its constructor under its own name (see `Settings`), so that a run continued with
-    another value is refused. What it keeps between batches, a momentum say, it forgets in `reset`, tells in
-    `state_dict` and takes back in `load_state_dict`: otherwise a run that is resumed goes on without it.
+    another value is refused. One that is assigned counts from the next step on, also where something has been made of
+    it. What it keeps between batches, a momentum say, it forgets in `reset`, tells in `state_dict` and takes back in
+    `load_state_dict`: otherwise a run that is resumed goes on without it.
 
     Attributes
     ----------
