@@ -56,6 +56,7 @@ wrong, `mends` for an edit of the code that puts it right, among those that `edi
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 from collections.abc import Callable
@@ -392,7 +393,8 @@ def part_mends(kind, thing, checks, seed, backend, shape=None):
         return mends_of(problem(posed=lambda other: posed_of(kind, other, seed, backend, shape)))
     if kind in CASES:
         return mends_of(problem(posed=lambda other: posed_again(kind, other, cases), is_same=lambda other: is_defined(
-            kind, posed_of(kind, other, seed, backend, shape), subject, cases)))
+            kind, posed_of(kind, other, seed, backend, shape), subject, cases) and (
+            kind != "loss" or is_as_good(of_other_reduction(other), of_other_reduction(thing), seed, backend))))
     given = {"possible": minima.as_low_as_probes(cases)} if kind == "argmin" else {}
     return mends_of(problem(posed=lambda other: (other, [replace(case, thing=other) for case in cases]), **given))
 
@@ -416,6 +418,20 @@ def is_defined(kind, posed, subject, cases):
     pairs = [(values(other, case), values(subject, case)) for case in cases]
     return [case.label for case in others] == [case.label for case in cases] and all(
         np.shape(one) == np.shape(two) and np.allclose(one, two, 1e-6, 1e-9, equal_nan=True) for one, two in pairs)
+
+
+def of_other_reduction(loss):
+    """Return a loss summed over the batch where it is a mean, and the other way round."""
+    other = copy.copy(loss)
+    other.reduction = "sum" if getattr(loss, "reduction", "sum") == "mean" else "mean"
+    return other
+
+
+def is_as_good(other, thing, seed, backend):
+    """Whether no claim fails of one that holds of another."""
+    failing, known = ({check.claim for check in checks_of(one, seed, backend) if check.passed is False}
+                      for one in (other, thing))
+    return failing <= known
 
 
 def failed_of(kind, checks):

@@ -13,7 +13,7 @@ import contextlib
 import copy
 import itertools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -94,7 +94,7 @@ def source(node):
 
 
 def edits_of(function: ast.FunctionDef | ast.Lambda, known: dict, runs: Callable = lambda line, last: True,
-             wraps: Mapping[str, set] | None = None):
+             wraps: Mapping[str, set] | None = None, sums: Sequence[str] = ()):
     """Yield the edits of a function.
 
     Parameters
@@ -106,8 +106,10 @@ def edits_of(function: ast.FunctionDef | ast.Lambda, known: dict, runs: Callable
         From the first and last line of a statement to whether it was run: what was not is left alone.
     wraps : mapping, optional
         What may be applied to an operand, as `wraps_in` returns it; default nothing.
+    sums : sequence of str
+        What may be a factor of one, as `sums_in` returns it.
     """
-    operands = Operands(function, known, wraps or {})
+    operands = Operands(function, known, wraps or {}, sums)
     if isinstance(function, ast.Lambda):
         yield from of_expression([function], function, "body", None, function.body, operands)
     else:
@@ -167,8 +169,8 @@ def called_name(node):
 class Operands:
     """The names and attributes that a function computes with, each with the line from which on it is there."""
 
-    def __init__(self, function, known, wraps):
-        self.wraps, self.sums = wraps, sums_in(function)
+    def __init__(self, function, known, wraps, sums):
+        self.wraps = wraps
         called = {id(node.func) for node in ast.walk(function) if isinstance(node, ast.Call)}
         based = {id(node.value) for node in ast.walk(function) if isinstance(node, ast.Attribute)}
         arguments = [a.arg for a in [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]]
@@ -197,6 +199,7 @@ class Operands:
                 self.found.setdefault(ast.unparse(node), stored.get(node.value.id, 0))
         self.found |= {name: line + 1 for name, line in stored.items() if name in self.found
                        and name not in self.arguments}
+        self.sums = {text: names for text in sums if (names := names_in(text) - {"self"}) <= self.found.keys()}
 
     def sized(self):
         """Return the source of the arguments, and of their attributes, by whose length something may be divided."""
@@ -411,7 +414,8 @@ def of_node(node, operands, top):
         for other in operands.at(node.lineno):
             for operator in (ast.Mult, ast.Div, ast.Add, ast.Sub):
                 yield 4, ast.BinOp(node, operator(), expression(other))
-        for other in operands.sums:
+        there = operands.at(node.lineno)
+        for other in [text for text, names in operands.sums.items() if names.issubset(there)]:
             yield 5, ast.BinOp(node, ast.Mult(), expression(other))
             yield 5, ast.BinOp(node, ast.Div(), expression(other))
         for name in operands.sized():
@@ -448,6 +452,11 @@ def sums_in(function):
         node.op, (ast.Add, ast.Sub)) and all(is_chain(side) or isinstance(side, ast.Constant)
                                              for side in (node.left, node.right))]
     return list(dict.fromkeys(map(ast.unparse, sums)))[:SUMS]
+
+
+def names_in(text):
+    """Return the names in some source."""
+    return {node.id for node in ast.walk(expression(text)) if isinstance(node, ast.Name)}
 
 
 def applied(wrap, node):
@@ -556,13 +565,23 @@ def of_items(node):
 def of_subscript(node):
     """Yield what is cut as a whole, or at its other end."""
     yield 3, node.value
-    cut = node.slice
-    if isinstance(cut, ast.Slice) and (cut.lower is None) != (cut.upper is None):
-        bound = cut.lower or cut.upper
-        opposite = bound.operand if isinstance(bound, ast.UnaryOp) else ast.UnaryOp(ast.USub(), bound)
-        for other in (opposite, bound):
-            ends = (None, other) if cut.upper is None else (other, None)
-            yield 2, ast.Subscript(node.value, ast.Slice(*ends, cut.step), ast.Load())
+    parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+    for k, cut in enumerate(parts):
+        for other in other_ends(cut):
+            new = [*parts[:k], other, *parts[k + 1:]]
+            whole = ast.Tuple(new, ast.Load()) if isinstance(node.slice, ast.Tuple) else other
+            yield 2, ast.Subscript(node.value, whole, ast.Load())
+
+
+def other_ends(cut):
+    """Yield a slice that is open at one end, open at the other."""
+    if not isinstance(cut, ast.Slice) or (cut.lower is None) == (cut.upper is None):
+        return
+    bound = cut.lower or cut.upper
+    opposite = bound.operand if isinstance(bound, ast.UnaryOp) else ast.UnaryOp(ast.USub(), bound)
+    for other in (opposite, bound):
+        ends = (None, other) if cut.upper is None else (other, None)
+        yield ast.Slice(*ends, cut.step)
 
 
 def of_call(node):

@@ -219,7 +219,7 @@ def ends_reasons(case, defect):
     """Return whether a defect depends on the first row of an array alone, where a recursion starts, or on the last."""
     here, found = tried(defect, case), []
     for name, value in case.values.items() if here is not None and np.all(np.isfinite(here)) else ():
-        if not isinstance(value, np.ndarray) or len(shape_of(value)) == 0 or len(value) < 3:
+        if not isinstance(value, np.ndarray) or value.dtype.kind != "f" or value.ndim == 0 or len(value) < 3:
             continue
 
         def moves(rows, name=name, value=value):

@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from minilift.checks.edits import GUARD, edits_of, wraps_in
+from minilift.checks.edits import GUARD, edits_of, sums_in, wraps_in
 from minilift.checks.numeric import Asked
 from minilift.checks.report import RUNS, Mend, NotClaimed, measured
 
@@ -38,7 +38,8 @@ SECONDS = 5.0  # of the processor that looking for edits takes at most: other wo
 LAST = 20.0  # and to verify anew what has been found
 ONCE = 0.1  # what a copy has, and some times what the original takes
 FEW = 3  # problems in which a claim must hold, before all are verified anew
-OTHER = 0.9  # times the numbers of a thing
+OTHER = 0.6  # times the numbers of a thing
+CUTS = ("np.maximum(_, 0)", "np.minimum(_, 0)")  # are tried around each operand, whether they are called or not
 WRAPS = 12  # calls that are tried around other operands
 MORE = 2  # edits in functions of their own that are told at most
 PACKAGE = str(Path(__file__).resolve().parents[1])
@@ -128,7 +129,7 @@ class Own:
 
 def is_claim(value):
     """Whether a value is a claim about functions, or a method made of one."""
-    return hasattr(value, "roles") or type(value).__name__ == "FunctionMethod"
+    return hasattr(type(value), "roles") or type(value).__name__ == "FunctionMethod"
 
 
 def reached(function):
@@ -563,7 +564,8 @@ def in_order(sources, ran, own):
         with contextlib.suppress(LookupError, OSError, SyntaxError):
             nodes.append(found_in(tree_of(function.__code__.co_filename), function.__code__)[0])
     every = {wrap: names for node in nodes for wrap, names in wraps_in(node).items() if GUARD not in wrap}
-    wraps = dict(list(every.items())[:WRAPS])
+    wraps = dict(list(every.items())[:WRAPS]) | {wrap: set() for wrap in CUTS}
+    sums = list(dict.fromkeys(text for node in nodes for text in sums_in(node)))[:WRAPS]
     for number, source in enumerate(sources):
         known = {**source.function.__globals__, **contents(source.function)}
         lines = ran[source]
@@ -572,7 +574,7 @@ def in_order(sources, ran, own):
             return any(first <= line <= last for line in lines)
 
         found += [((source.function.__name__ in GIVEN, edit.rank, number, edit.line), edit, source)
-                  for edit in edits_of(source.node, known, runs, wraps)]
+                  for edit in edits_of(source.node, known, runs, wraps, sums)]
     found.sort(key=lambda item: item[0])
     return [(edit, source) for _, edit, source in found]
 

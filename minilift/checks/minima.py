@@ -30,7 +30,7 @@ from minilift.checks.mistakes import (
     strange_reasons,
     term_seen,
 )
-from minilift.checks.numeric import SHARE, Probed, Tangents, gradient, tried
+from minilift.checks.numeric import SHARE, Asked, Probed, Tangents, gradient, tried
 from minilift.checks.report import Finding, claim, measured, only_if
 
 REPEATS = 100  # of an update that may be one step of an iteration
@@ -49,6 +49,8 @@ def argmin_is_lowest(thing, case):
         return nan_finding(case, np.nan_to_num(u))
     if wrong:
         return Finding(math.inf, thing.tolerance, "u⁺ is of the block's form", (wrong,))
+    if not Asked.measured and is_soon_lower(case, u, case.at(u), 1e-9):
+        return Finding(math.inf, thing.tolerance, "a probe is lower")
     probed = probed_around(case, u, each=case.each)
     if case.each > 1 and (probed.excess > thing.tolerance or unusable(case, u, probed)):
         probed = probed_around(case, u)
@@ -133,15 +135,20 @@ def is_lowest(case, u, enough, lower=None):
 
     A wrong one mostly fails at the first few, or at a point that was lower elsewhere.
     """
-    value, size = case.at(u), max(np.max(abs(u), initial=0.0), 1e-3)
-    if not math.isfinite(value) or (lower is not None and case.at(lower) < value - 1e-12 * abs(value)):
+    value = case.at(u)
+    if (not math.isfinite(value) or (lower is not None and case.at(lower) < value - 1e-12 * abs(value))
+            or is_soon_lower(case, u, value, 1e-12)):
         return False
-    for v in np.random.default_rng(2).uniform(-size, size, (3, len(u))):
-        for t in (1e-3, -1e-3) if case.thing.local else (1e-3, -1e-3, 0.1, -0.1):
-            if case.at(projected(case, u + t * v)) < value - 1e-12 * abs(value):
-                return False
     probed = probed_around(case, u)
     return probed.excess <= enough and probed.highest > probed.value + probed.noise
+
+
+def is_soon_lower(case, u, value, share):
+    """Whether one of a few probes around a vector is lower than the value there by more than a share of it."""
+    size = max(np.max(abs(u), initial=0.0), 1e-3)
+    lengths = (1e-3, -1e-3) if case.thing.local else (1e-3, -1e-3, 0.1, -0.1)
+    return any(case.at(projected(case, u + t * v)) < value - share * abs(value)
+               for v in np.random.default_rng(2).uniform(-size, size, (3, len(u))) for t in lengths)
 
 
 def argmin_reasons(case, u, probed):

@@ -84,7 +84,7 @@ def transfer_cases(sigma, rng, xp, shape=None):
 
 
 def transfer_shapes(sigma):
-    """Return three shapes of samples that a transfer takes: vectors if it can, and an image if it can."""
+    """Return three shapes of samples that a transfer takes: vectors if it can, and an image, or longer vectors."""
     channels = getattr(sigma, "channels", 4)
     vectors, images = [(5,), (channels,), (4,), (6,), (12,)], [(4, 5, 2), (4, 5, channels), (7, 6, 3), (9, 8, 1)]
     stated = [shape for shape in vectors + images if fits_shapes(sigma, [shape])]
@@ -96,7 +96,8 @@ def transfer_shapes(sigma):
     taken = [shape for shape in taken if runs[shape] is not None and tried(
         lambda z, run: sigma.adjoint(z, *run, run[0]), values[shape], runs[shape]) is not None] or taken
     first = sample_shape(sigma, [*taken, *vectors])
-    return [first, first, next((shape for shape in images if shape in taken), first)]
+    longer = max((shape for shape in taken if shape in vectors), default=first)  # a permutation of four may be its own
+    return [first, longer, next((shape for shape in images if shape in taken), first)]  # inverse, of twelve it is not
 
 
 def smooth_point(case, sigma, centre, scale, rng):
@@ -334,7 +335,7 @@ def transfer_solves_shifted(sigma, case):
         s = case.call(lambda z, r: sigma.solve_shifted(z, c, r), case.z, r)
         if case.elementwise and s.shape == r.shape == own.shape and fits(s + c * own * s, r, r + c * (own - slope) * s):
             return compare(s + c * slope * s, dense(r, 1e-5, "differences of σ")).because(
-                "it is that of the derivative, which is wrong")
+                "it is that of the derivative, which is not σ's")
         made = {"solve_shifted leaves out c": r + (c - 1) * through(s),
                 "solve_shifted leaves out σ': it divides by 1 + c": (r + c * through(r)) / (1 + c),
                 "solve_shifted multiplies by 1 + c σ', it should divide": r + c * through(2 * r + c * through(r)),
@@ -620,7 +621,7 @@ def pieces_of_transfer(sigma, case):
         inside = (z >= low) & (z <= high)
         stated[inside] = slope * z[inside] + offset
     return compare(stated, dense(case.call(sigma.forward, z))).because(
-        "the pieces are not those of σ: slopes or offsets are another function's")
+        "the pieces are not those of σ: slopes, offsets or ends are another function's")
 
 
 @claim("transfer", "σ is monotone, F convex", "⟨σ(z) − σ(w), z − w⟩ ≥ 0", "LocoProp-M")

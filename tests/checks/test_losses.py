@@ -484,10 +484,32 @@ class FewNewton(ml.Loss):
 
 @pytest.mark.parametrize(("thing", "says", "does_not_say"), [
     (Poisson(), "value and transfer do not go together", "y alone"),
-    (Focal(), "as where the derivative of a weight is missing", "of its class"),
+    (Focal(), "a factor that depends on its outputs", "of its class"),
     (Unweighted(), "a weight of its class, or sample", "held constant"),
     (Absolute(), "weight_of_a_sample", "one output"),
     (FewNewton(), "for long steps τ alone", "one output")],
     ids=lambda thing: getattr(type(thing), "__name__", None) if not isinstance(thing, str) else "")
 def test_a_reason_says_what_is_planted(thing, says, does_not_say):
     tells(says, does_not_say, thing)
+
+
+class SquaredEMD(OfLabels):
+    """Labels in an order: squared distances of cumulated probabilities. The likeliest is not that of the least loss."""
+
+    def value_per_sample(self, z, y):
+        return (self.distance(z, y) ** 2).sum(axis=-1)
+
+    def distance(self, z, y):
+        p = np.exp(z - z.max(axis=-1, keepdims=True))
+        return np.cumsum(p / p.sum(axis=-1, keepdims=True) - self.targets(z, y), axis=-1)
+
+    def gradient(self, z, y):
+        p = np.exp(z - z.max(axis=-1, keepdims=True))
+        p = p / p.sum(axis=-1, keepdims=True)
+        at_p = np.cumsum(2 * self.distance(z, y)[:, ::-1], axis=-1)[:, ::-1]
+        return self.weight(len(z)) * p * (at_p - (p * at_p).sum(axis=-1, keepdims=True))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_inherited_predict_need_not_be_of_the_least_loss(seed):
+    assert ml.verify(SquaredEMD(), seed=seed).passed

@@ -195,6 +195,22 @@ def bisected(v, cap):
     return np.minimum(at(price), cap)
 
 
+class LogCosh(ml.Loss):
+    """Its gradient forgets the mean; a 1/N would mend that, and make the one of the sum wrong."""
+
+    def value_per_sample(self, z, y):
+        return np.log(np.cosh(z - y)).sum(axis=-1)
+
+    def gradient(self, z, y):
+        return np.tanh(z - y)
+
+
+def test_an_edit_that_is_wrong_for_the_other_reduction_is_no_mend():
+    report = ml.verify(LogCosh())
+    assert report.failures
+    assert report.mends == []
+
+
 class OfWrongVariable(ml.Tanh):
     def adjoint(self, z, a, aux, g):
         return g * (1 - z * z)

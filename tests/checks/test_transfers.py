@@ -629,7 +629,7 @@ class LayerNorm(ml.Transfer):
 @pytest.mark.parametrize(("thing", "said", "unsaid"), [
     (SoftsignExponent(), "to the power 0.5: an exponent", "product rule"),
     (GaussHalf(), "off by a factor ½", "leaves out c"),
-    (GaussHalf(), "it is that of the derivative, which is wrong", "leaves out c"),
+    (GaussHalf(), "it is that of the derivative, which is not σ's", "leaves out c"),
     (SoftplusBeta(), "the derivative at 0.25 z", "product rule"),
     (Centred(), "samples are coupled", "with apply and adjoint"),
     (Squeezed(), "its shape is", "an entry depends on others"),
@@ -669,7 +669,32 @@ class Mish(ml.Activation):
 
 @pytest.mark.parametrize(("thing", "says", "does_not_say"), [
     (Sparsemax(), "in all entries of a sample where σ(z) is not 0", "none of"),
-    (Mish(), "it is that of the derivative, which is wrong", "right elsewhere")],
+    (Mish(), "it is that of the derivative, which is not σ's", "right elsewhere")],
     ids=lambda thing: getattr(type(thing), "__name__", None) if not isinstance(thing, str) else "")
 def test_a_reason_says_what_is_planted(thing, says, does_not_say):
     tells(says, does_not_say, thing)
+
+
+class Shuffled(ml.Transfer):
+    """Channels of two groups in turn; the way back is the way there for four channels alone."""
+
+    def output_shape(self, shape):
+        if len(shape) != 1 or shape[0] % 2:
+            raise ValueError("an odd number of channels")
+        return tuple(shape)
+
+    def apply(self, z, training=False, rng=None):
+        return z.reshape(len(z), 2, -1).swapaxes(1, 2).reshape(z.shape), None
+
+    def adjoint(self, z, a, aux, g):
+        return self.apply(g)[0]
+
+
+class ShuffledBack(Shuffled):
+    def adjoint(self, z, a, aux, g):
+        return g.reshape(len(g), -1, 2).swapaxes(1, 2).reshape(g.shape)
+
+
+def test_a_permutation_is_tried_on_more_than_four_channels():
+    assert not ml.verify(Shuffled()).passed
+    assert ml.verify(ShuffledBack()).passed
