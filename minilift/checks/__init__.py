@@ -350,25 +350,31 @@ def method_mends(thing, checks, seed, backend, net, X, y, like, objective):
     def posed(other):
         return claimed_of(other, like, objective), taken
 
-    def verified(other, _=0):
+    def verified(other, *_):
         return method_checks(other, seed, backend, net, X, y, like, objective, cases)
 
     def steps_alike(other):
-        """Whether another method's steps are those of this one, of which nobody has said what they should be."""
+        """Whether another method's steps are those of this one, of which nobody has said what they should be.
+
+        All may be the other way round, where they do not descend.
+        """
         other = claimed_of(other, like, objective).method
-        return all(methods.gap(steps, first_steps(other, case)) <= 1e-9 for steps, case in zip(own_steps, taken))
+        pairs = [(steps, first_steps(other, case)) for steps, case in zip(own_steps, taken)]
+        return any(all(methods.gap([sign * step for step in steps], others) <= 1e-9 for steps, others in pairs)
+                   for sign in (1, -1))
 
     own_steps = None if is_told(thing, like, objective) else tried(
         lambda: [first_steps(claimed.method, case) for case in taken])
     is_same = {} if own_steps is None else {"is_same": steps_alike}
     return mends_of(Problem(thing, failed_of("method", checks), posed, verified, checks, methods.as_low_as(claimed),
-                            is_whole=False, **is_same))
+                            is_whole=False, held=(like, objective), **is_same))
 
 
 def first_steps(method, case):
     """Return the steps of two calls in a row, the first without memory."""
     method = networks.fresh(method)
-    return [np.array(to_numpy(step)) for _ in range(2) for step in networks.run_method(method, case)]
+    batches = case, case if method.whole_batch else case.batches[1]
+    return [np.array(to_numpy(step)) for batch in batches for step in networks.run_method(method, batch)]
 
 
 def is_told(thing, like, objective):
@@ -386,7 +392,8 @@ def part_mends(kind, thing, checks, seed, backend, shape=None):
             kind_of(part), part, [check for check in checks if check.subject == name], seed,
             backend or thing.backend, shapes.get(name))]
     problem = partial(Problem, thing, failed_of(kind, checks), checks=checks,
-                      verified=lambda other, more=0: checks_of(other, seed + more, backend, shape=shape))
+                      verified=lambda other, more=0, scale=1.0: checks_of(
+                          with_numbers(other, scale), seed + more, backend, shape=shape))
     try:
         subject, cases = posed_of(kind, thing, seed, backend, shape)
     except Exception:  # it cannot even be run, perhaps when it is mended
@@ -397,6 +404,14 @@ def part_mends(kind, thing, checks, seed, backend, shape=None):
             kind != "loss" or is_as_good(of_other_reduction(other), of_other_reduction(thing), seed, backend))))
     given = {"possible": minima.as_low_as_probes(cases)} if kind == "argmin" else {}
     return mends_of(problem(posed=lambda other: (other, [replace(case, thing=other) for case in cases]), **given))
+
+
+def with_numbers(thing, scale):
+    """Return a claim of which each drawn number is scaled; of another thing that one."""
+    if scale == 1 or getattr(thing, "draw", None) is None:
+        return thing
+    return replace(thing, draw=lambda rng: {name: scale * value if isinstance(value, float) else value
+                                            for name, value in thing.draw(rng).items()})
 
 
 def posed_again(kind, other, cases):

@@ -180,8 +180,8 @@ class Operands:
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 stored[node.id] = min(node.lineno, stored.get(node.id, node.lineno))
         self.found = {name: 0 for name in self.arguments}
-        self.found |= {name: 0 for name, value in known.items() if type(value) in (int, float)
-                       and not name.startswith("_")}
+        self.numbers = [name for name, value in known.items() if type(value) in (int, float) and name[0] != "_"]
+        self.found |= dict.fromkeys(self.numbers, 0)
 
         def is_data(name):
             value = known.get(name, getattr(builtins, name, None))
@@ -388,6 +388,7 @@ def of_node(node, operands, top):
     if is_value and not is_factor and not is_of_array(node):
         yield 3, ast.BinOp(node, ast.Pow(), ast.Constant(2))
         yield 3, ast.BinOp(node, ast.Pow(), ast.Constant(0.5))
+        yield from ((4, ast.BinOp(node, ast.Pow(), expression(name))) for name in operands.numbers)
         yield 2, ast.BinOp(ast.Constant(1), ast.Div(), node)
     if is_value and top and not is_of_array(node):
         yield 1, ast.UnaryOp(ast.USub(), node)

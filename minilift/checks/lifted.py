@@ -137,6 +137,9 @@ def steps_of_its_class(claimed, case):
     # a variant and a mistake look the same here
     change = departure(method, twin, case, findings[0].holds)
     only_if(change is None, f"{change}: a variant, or a mistake; verify(…, like={name}(…)) compares the two")
+    own = sorted(set(method.settings()) - set(twin.settings()))
+    only_if(not (own and findings[0].holds), f"its first call is that of {name}; later ones, with settings of its own, "
+            f"{', '.join(own)}, need not be; verify(…, like={name}(…)) compares the two")
     if findings[0].holds:
         which, later = ("third", findings[2]) if findings[1].holds else ("second", findings[1])
         return later.because(

@@ -372,13 +372,16 @@ class Problem:
     posed : callable
         From a copy of the thing to what its claims are measured of, and the random problems.
     verified : callable
-        From a copy of the thing, and a number that is added to the seed, to its checks.
+        From a copy of the thing to its checks; or from that, a number that is added to the seed, and one by which
+        drawn numbers are multiplied.
     checks : list of Check
         Those of the thing itself.
     possible : callable
         From a claim, what it is measured of and a problem to whether that is worth while.
     is_whole : bool, default True
         Whether all numbers that the claims depend on are the copy's own, so that others may be tried.
+    held : tuple
+        What the thing is held against, whose functions stay as they are.
     is_same : callable
         From a copy to whether it is defined as before: a derivative is mended, not the function whose derivative it
         should be.
@@ -392,6 +395,7 @@ class Problem:
     possible: Callable = always
     is_same: Callable = always
     is_whole: bool = True
+    held: tuple = ()
 
 
 def mends_of(problem: Problem) -> list[Mend]:
@@ -402,9 +406,9 @@ def mends_of(problem: Problem) -> list[Mend]:
     begun = time.thread_time()
     try:
         own = Own(problem.thing)
+        sources = list(sources_of(own, problem.held))
     except Exception:  # whatever the attributes of a user's object raise when they are looked at
         return []
-    sources = list(sources_of(own))
     if not sources:
         return []
     with quiet(), Asked.only():
@@ -489,10 +493,10 @@ def nowhere(stream):
         os.close(kept)
 
 
-def sources_of(own) -> Iterator[Source]:
-    """Yield the sources of a thing's functions, those last that a derivation begins with."""
-    given = {function for role in ROLES if is_claim(own.thing)
-             for function in Own(getattr(own.thing, role, None)).functions}
+def sources_of(own, held=()) -> Iterator[Source]:
+    """Yield the sources of a thing's functions, those last that a derivation begins with; none it is held against."""
+    held = (*held, *(getattr(own.thing, role, None) for role in ROLES if is_claim(own.thing)))
+    given = {function for each in held for function in Own(each).functions}
     for function in sorted(own.functions, key=lambda function: function.__name__ in GIVEN):
         if function not in given:
             with contextlib.suppress(LookupError, OSError, SyntaxError):
@@ -629,10 +633,11 @@ def is_by_chance(problem, own, codes, sources):
     Guard.until = begun + LAST
     for more, scale in itertools.product((1, 2, 3), (OTHER, 1.0)) if problem.is_whole else ():
         try:
-            before, after = (failing_of(problem.verified(own.copied(each, scale), more)) for each in (plain, codes))
+            before, after = (problem.verified(own.copied(each, scale), more, scale) for each in (plain, codes))
         except (Exception, TooLongError):  # what has other numbers may be anything
             continue
-        if after and before == failing_of(problem.checks):
+        fails = any(check.passed is False and math.isfinite(check.number) for check in after)  # what can be measured
+        if fails and failing_of(before) == failing_of(problem.checks):
             return True
         if time.thread_time() - begun > 5 * ONCE:
             break

@@ -260,9 +260,8 @@ def maximum_reasons(case, u, probed):
         return []
     others = [replace(case, values=values) for values in case.all]
     if any(measured(argmin_is_lowest, case.thing, other).holds for other in others):
-        what = f"it is {probed.bent or 'a maximum'} in some problems, in others the minimum: the curvature changes"
-        return [f"{what} its sign with a number (a step size beyond which the energy is concave)"
-                ] * (not at_bound(case, u))
+        return [f"it is {probed.bent or 'a maximum'} in some problems, in others the minimum: only the slope vanishes "
+                "in all"] * (not at_bound(case, u))
     if probed.bent:
         return [f"it is {probed.bent}, no minimum: only the slope vanishes there, or the energy's sign is wrong"]
     return ["it is a maximum: the sign of the energy is wrong"]
@@ -275,8 +274,9 @@ def disproved(case, what):
     """
     both = {name: 0.8 * value for name, value in shared_defaults(case.thing).items()
             if name in (case.wanted["update"] or ())}
-    return any(disproved_at(case, what, values) for values in (
-        {name: value / 5 for name, value in case.values.items() if isinstance(value, np.ndarray)}, both) if values)
+    smaller = {name: value / 5 for name, value in case.values.items()
+               if isinstance(value, np.ndarray) and value.dtype.kind == "f"}
+    return any(disproved_at(case, what, values) for values in (smaller, both) if values)
 
 
 def disproved_at(case, what, others):

@@ -42,7 +42,7 @@ def alterations(values):
             yield f"{name} is divided by {other}, or should not be", value / numbers[other]
 
     for name, value in values.items():
-        if isinstance(value, (float, np.ndarray)):
+        if isinstance(value, float) or getattr(value, "dtype", np.dtype(object)).kind in "iuf":
             yield from ((what, {**values, name: other}) for what, other in made(name, value))
     for name, n in itertools.product(numbers, rows):
         yield f"{name}/N stands where {name} should, N rows", {**values, name: values[name] / n}
@@ -177,8 +177,12 @@ def moving(case, function, own=False):
     """
     rng = np.random.default_rng(3)
 
-    def other(value):  # not all entries by one factor, of which much is independent
-        return 0.7 * value if isinstance(value, float) else mapped(lambda x: x * rng.uniform(0.5, 0.9, x.shape), value)
+    def moved(x):  # labels and masks in another order; not all entries by one factor, of which much is independent
+        some = x.dtype.kind != "f" or len(np.unique(x)) <= 2 < x.size
+        return rng.permutation(x.ravel()).reshape(x.shape) if some else x * rng.uniform(0.5, 0.9, x.shape)
+
+    def other(value):
+        return 0.7 * value if isinstance(value, float) else mapped(moved, value)
 
     names = [name for name, value in case.values.items()
              if isinstance(value, (float, np.ndarray, list, tuple)) and own == (name in case.thing.blocks)]

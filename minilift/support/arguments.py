@@ -130,7 +130,7 @@ def function(what, value, arguments, count=1):
 def takes(value, count):
     """Whether a function takes so many arguments; True where Python cannot tell."""
     try:
-        signature = inspect.signature(value)
+        signature = inspect.signature(value, follow_wrapped=False)  # what a decorator made is what is called
     except (ValueError, TypeError):  # some functions in C have none
         return True
     try:

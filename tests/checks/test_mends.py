@@ -211,6 +211,39 @@ def test_an_edit_that_is_wrong_for_the_other_reduction_is_no_mend():
     assert report.mends == []
 
 
+def weight_of(a):
+    return 1 / (1 + (a * a).sum(axis=1, keepdims=True))
+
+
+def weighted(block, theta):
+    fit = weight_of(block.a) * (block.phi.forward(theta, block.a) - block.z + block.g) ** 2
+    return fit.sum() / 2 + ((theta - block.theta) ** 2).sum() / 2
+
+
+def twice_weighted(block):
+    A = ones(block.a)
+    A, g = weight_of(block.a) * A, weight_of(block.a) * block.g
+    return np.linalg.solve(A.T @ A + np.eye(A.shape[1], dtype=A.dtype), A.T @ g)
+
+
+@pytest.mark.slow
+def test_what_the_objective_calls_is_not_edited():
+    report = ml.verify(twice_weighted, objective=weighted)
+    assert report.failures
+    assert not any("weight_of" in mend.function for mend in report.mends), lines_of(report)
+
+
+def upwards(block):
+    gradient = block.phi.adjoint_theta(block.a, block.g)
+    return -gradient / (1 + np.sqrt((gradient**2).sum()))
+
+
+def test_steps_of_which_nothing_is_said_may_be_turned_round():
+    report = ml.verify(upwards)
+    assert report.mends, report
+    assert all("gradient" in mend.new for mend in report.mends)
+
+
 class OfWrongVariable(ml.Tanh):
     def adjoint(self, z, a, aux, g):
         return g * (1 - z * z)

@@ -2,6 +2,8 @@
 from call to call, in running statistics and against a reference are found, and the reason says what is wrong.
 """
 
+import functools
+
 import numpy as np
 import pytest
 from told import Plant, in_turn, is_found_and_named, is_named_with, ones, reasons, square, tells
@@ -874,3 +876,42 @@ def test_a_reference_that_is_no_number_is_to_blame():
 
     assert "the reference returns NaN" in reasons(ml.verify(ml.Equal(lambda a: np.log(abs(a)), lambda a: np.log(a))))
     assert "the reference, FunctionMethod(nothing), returns NaN" in reasons(ml.verify(ml.BackProp(), like=nothing))
+
+
+def with_ones(function):
+    """A decorator that hands over one argument more."""
+    @functools.wraps(function)
+    def wrapped(block):
+        return function(block, np.concatenate([block.a, np.ones_like(block.a[:, :1])], axis=1))
+
+    return wrapped
+
+
+@with_ones
+def decorated(block, A):
+    return A.T @ block.g
+
+
+def test_a_step_behind_a_decorator_is_called_as_the_decorator_is():
+    assert ml.verify(decorated, like=ml.BackProp()).passed
+
+
+class Rising(ml.MAC):
+    """Its weight rises by an amount, which it states."""
+
+    def __init__(self, mu=1.0, rise=0.5):
+        super().__init__(mu=mu, growth=1.0)
+        self.rise = rise
+
+    def settings(self):
+        return {"mu": self.mu, "rise": self.rise}
+
+    def directions(self, net, state, y):
+        directions = super().directions(net, state, y)
+        self.weight = min(self.weight + self.rise, self.mu_max)
+        return directions
+
+
+def test_a_variant_that_states_a_setting_of_its_own_is_not_held_to_later_calls():
+    assert ml.verify(Rising()).passed
+    assert not ml.verify(Rising(), like=ml.MAC(mu=1.0)).passed
