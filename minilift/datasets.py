@@ -382,8 +382,8 @@ def teacher(n: int = 1000, widths: Sequence[int] = (10, 20, 1), noise: float = 0
 
 def mean_and_deviation(array):
     """Return mean and standard deviation over samples, in float64; of what is constant the deviation is 1."""
-    varies = array.max(axis=0) > array.min(axis=0)
     mean, deviation = (measure(axis=0, dtype=np.float64) for measure in (array.mean, array.std))
+    varies = (array.max(axis=0) > array.min(axis=0)) & (deviation > 0)  # the square of 1e-200 is 0
     return np.where(varies, mean, array[0]), np.where(varies, deviation, 1.0)
 
 

@@ -66,6 +66,8 @@ def test_a_standardized_set_has_mean_0_and_deviation_1_in_training():
     np.testing.assert_allclose(np.concatenate([data.X_train, data.X_test]), expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(data.y_test, (y[40:] - y[:40].mean()) / y[:40].std(), rtol=1e-5)
     assert not data.X_train[:, 0].any()
+    tiny = np.array([[1e-200], [2e-200], [3e-200]])  # of which the squares are 0
+    assert np.isfinite(Dataset("mine", tiny, tiny, tiny, tiny).standardized().X_train).all()
     digits = datasets.digits()
     assert digits.standardized().y_train is digits.y_train
 

@@ -33,6 +33,7 @@ OF_ARRAYS = ("shape", "size", "ndim", "dtype")  # attributes that are no operand
 CUTS = 4  # in a statement of which pairs are exchanged
 SUMS = 4  # of one function that are tried as factors
 GUARD = "__minilift_goes_on__"  # the name of what loops in copies ask
+WAITS = ("sleep", "input", "wait", "acquire")  # calls of which none is edited: a copy would wait for long
 KEPT = (ast.Import, ast.ImportFrom, ast.Raise, ast.Assert, ast.Global, ast.Nonlocal, ast.Pass)  # statements left alone
 
 
@@ -148,6 +149,10 @@ class Renamed(ast.NodeTransformer):
     def __init__(self, name, other, is_call):
         self.name, self.other, self.is_call = name, other, is_call
 
+    def visit_Expr(self, node):
+        """Leave alone what is left alone."""
+        return node if is_kept(node) else self.generic_visit(node)
+
     def visit_Call(self, node):
         """Rename what is called."""
         self.generic_visit(node)
@@ -242,8 +247,8 @@ def of_block(chain, holder, field, block, operands, runs):
 def is_kept(statement):
     """Whether a statement is left alone: a docstring too, and what a loop asks."""
     value = getattr(statement, "value", None) if isinstance(statement, ast.Expr) else None
-    return isinstance(statement, KEPT) or isinstance(value, ast.Constant) or (
-        isinstance(value, ast.Call) and getattr(value.func, "id", "") == GUARD)
+    called = called_name(value) if isinstance(value, ast.Call) else ""
+    return isinstance(statement, KEPT) or isinstance(value, ast.Constant) or called in (GUARD, *WAITS)
 
 
 def of_statement(chain, holder, field, index, statement):

@@ -34,8 +34,8 @@ from minilift.checks.edits import GUARD, edits_of, sums_in, wraps_in
 from minilift.checks.numeric import Asked
 from minilift.checks.report import RUNS, Mend, NotClaimed, measured
 
-SECONDS = 5.0  # of the processor that looking for edits takes at most: other work on the machine decides nothing
-LAST = 20.0  # and to verify anew what has been found
+SECONDS = 5.0  # of the processor after which no further edit is tried: other work on the machine decides nothing
+LAST = 20.0  # and to verify anew one that has been found
 ONCE = 0.1  # what a copy has, and some times what the original takes
 FEW = 3  # problems in which a claim must hold, before all are verified anew
 OTHER = 0.6  # times the numbers of a thing
@@ -333,12 +333,22 @@ def code_in(module, original):
 class Guard(ast.NodeTransformer):
     """In each function and loop a call that ends what takes too long."""
 
-    until, patience = math.inf, ONCE
+    until, patience, begun = math.inf, ONCE, (0.0, 0.0)
+
+    @classmethod
+    def begin(cls):
+        """Begin to count."""
+        cls.begun = time.thread_time(), time.perf_counter()
+
+    @classmethod
+    def spent(cls):
+        """Return seconds of the processor, or half of those that pass, if these are more: of code that waits."""
+        return max(time.thread_time() - cls.begun[0], (time.perf_counter() - cls.begun[1]) / 2)
 
     @classmethod
     def goes_on(cls):
         """Raise `TooLongError` after the time that a copy has."""
-        if time.thread_time() > cls.until:
+        if cls.spent() > cls.until:
             raise TooLongError
 
     def visit_loop(self, node):
@@ -403,7 +413,7 @@ def mends_of(problem: Problem) -> list[Mend]:
 
     None where the code has no file, is another's, or no single edit of those known mends it within `SECONDS`.
     """
-    begun = time.thread_time()
+    Guard.begin()
     try:
         own = Own(problem.thing)
         sources = list(sources_of(own, problem.held))
@@ -416,7 +426,7 @@ def mends_of(problem: Problem) -> list[Mend]:
             ran, failed = run_lines(problem, own, sources)
         except (Exception, TooLongError):
             return []
-        return searched(problem, failed, own, sources, ran, begun + SECONDS)
+        return searched(problem, failed, own, sources, ran, SECONDS)
 
 
 def searched(problem, failed, own, sources, ran, until):
@@ -443,7 +453,7 @@ def searched(problem, failed, own, sources, ran, until):
         left = left_by(problem, own, codes)
         if left is not None:
             return [told(edit, source, left)]
-        if time.thread_time() > until:
+        if Guard.spent() > until:
             break
     return found
 
@@ -454,7 +464,7 @@ def mending(problem, failed, own, sources, edits, until):
     Of what cannot even be run, no claim is known to fail: all edits are yielded.
     """
     for edit, source in edits:
-        if time.thread_time() > until:
+        if Guard.spent() > until:
             return
         codes = codes_with(edit, source, sources)
         mended = codes and claims_mended(problem, failed, own, codes)
@@ -525,7 +535,7 @@ def run_lines(problem, own, sources):
         lines[inner[frame.f_code]].add(frame.f_lineno)
         return trace
 
-    begun = time.thread_time()
+    begun = Guard.spent()
     Guard.until = begun + 50 * ONCE
     thing, before, failed = own.copied(codes), sys.gettrace(), []
     sys.settrace(trace)
@@ -533,16 +543,16 @@ def run_lines(problem, own, sources):
         subject, cases = problem.posed(thing)
         for claim in problem.failed:
             for k, case in enumerate(some(claim, cases)):
-                begun = time.thread_time()
+                begun = Guard.spent()
                 if not holds(claim, subject, [case]):
-                    failed.append((time.thread_time() - begun, claim, k))
+                    failed.append((Guard.spent() - begun, claim, k))
                     break
     except Exception:  # it cannot even be run: what was run until then is known
         failed = []
     finally:
         sys.settrace(before)
     failed.sort(key=lambda item: (item[1].source == "convention", item[0]))
-    Guard.patience = ONCE + 3 * (time.thread_time() - begun)
+    Guard.patience = ONCE + 3 * (Guard.spent() - begun)
     return {source: lines[codes[source.function]] for source in sources}, [item[1:] for item in failed]
 
 
@@ -595,7 +605,7 @@ def codes_with(edit, source, sources):
 
 def claims_mended(problem, failed, own, codes):
     """Return the claims that hold where they failed, up to the first that does not."""
-    mended, begun = [], time.thread_time()
+    mended, begun = [], Guard.spent()
     Guard.until = begun + Guard.patience
     try:
         subject, cases = problem.posed(own.copied(codes))
@@ -605,7 +615,7 @@ def claims_mended(problem, failed, own, codes):
             mended.append(claim)
             Guard.until = begun + LAST  # it is no endless loop
         for k in range(FEW):
-            if time.thread_time() - begun < 5 * ONCE:
+            if Guard.spent() - begun < 5 * ONCE:
                 mended = [claim for claim in mended if holds(claim, subject, some(claim, cases)[k : k + 1])]
         return mended
     except (Exception, TooLongError):  # what an edited function does is its own
@@ -614,7 +624,7 @@ def claims_mended(problem, failed, own, codes):
 
 def left_by(problem, own, codes):
     """Return how many claims fail still; None if others fail than before, or fail otherwise, or it is another thing."""
-    Guard.until = time.thread_time() + LAST
+    Guard.until = Guard.spent() + LAST
     try:
         if not problem.is_same(own.copied(codes)):
             return None
@@ -629,7 +639,7 @@ def is_by_chance(problem, own, codes, sources):
 
     As b for b² where b is 1, or what holds for most draws.
     """
-    plain, begun = {source.function: source.plain for source in sources}, time.thread_time()
+    plain, begun = {source.function: source.plain for source in sources}, Guard.spent()
     Guard.until = begun + LAST
     for more, scale in itertools.product((1, 2, 3), (OTHER, 1.0)) if problem.is_whole else ():
         try:
@@ -639,7 +649,7 @@ def is_by_chance(problem, own, codes, sources):
         fails = any(check.passed is False and math.isfinite(check.number) for check in after)  # what can be measured
         if fails and failing_of(before) == failing_of(problem.checks):
             return True
-        if time.thread_time() - begun > 5 * ONCE:
+        if Guard.spent() - begun > 5 * ONCE:
             break
     return False
 

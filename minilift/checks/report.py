@@ -246,9 +246,9 @@ class Report:
     def mends(self) -> list[Mend]:
         """Small edits of your own code with each of which all claims hold, a `Mend` each, or else one that mends some.
 
-        They are looked for when they are first asked for, as by print, some seconds long at most: in copies of the
-        functions that failed signs, operators, operands, factors, transposes and statements are changed one at a time.
-        The copies are run: what a function writes to files, it writes again.
+        They are looked for when they are first asked for, as by print, for some seconds of the processor: in copies of
+        the functions that failed signs, operators, operands, factors, transposes and statements are changed one at a
+        time. The copies are run: what a function writes to files, it writes again.
         """
         if self.look is None or not self.failures:
             return []

@@ -67,6 +67,7 @@ STEPS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
 DIGITS = 2  # significant digits; further ones differ from machine to machine
 ABOVE = 1.05  # a loss is above its start if it is more than so many times as high; a dead network stays at its start
 LARGE_INPUT = 10  # above which networks train badly, and a table wants to be standardized
+LEARNS = 0.99  # of the loss before training: what does not come below it has learned nothing
 MANY_CLASSES = 20  # up to which targets that are whole numbers from 0 are taken for labels, perhaps
 SEARCH_SHARE = 4  # a run of the search has a quarter of the epochs, at least one
 FAMILY = ("backprop", "proxprop", "bcd", "bcd:variables=forward", "admm:variables=forward", "dladmm", "mac", "fenchel",
@@ -299,8 +300,9 @@ class Task:
         data, lines = self.data, []
         X, y = data.X_train, data.y_train
         if self.given is None and max(X.max(), -X.min()) > LARGE_INPUT:
-            lines.append(f"The inputs reach from {X.min():.3g} to {X.max():.3g}; with --standardize each has mean 0 "
-                         "and deviation 1.")
+            table = self.net in ("mlp", "resnet") and not np.array_equal(X, y)  # no autoencoder
+            advice = "with --standardize each has mean 0 and deviation 1" if table else "smaller ones train sooner"
+            lines.append(f"The inputs reach from {X.min():.3g} to {X.max():.3g}; {advice}.")
         if data.n_classes:
             seen = np.unique(y)
             unseen = np.setdiff1d(data.y_test, seen)
@@ -534,9 +536,10 @@ def common_level(results, data):
     since labels are noisy for example, it is nine tenths of the way from the loss before training down to the lowest
     loss that two thirds of them come to.
     """
-    start = results.records[0]["history"]["train_loss"][0]
+    start = float(np.median([record["history"]["train_loss"][0] for record in results.records]))
     lowest, tenth = sorted(reached(results, data, label) for label in results.labels), start / 10
-    learn = [loss for loss in lowest if loss < start]
+    learn = sorted(reached(results, data, label) for label in results.labels
+                   if reached(results, data, label, share=True) < LEARNS)
     most = learn[math.ceil(len(learn) * 2 / 3) - 1] if learn else 0.0
     if most <= tenth:
         return tenth, "The level is a tenth of the loss before training."
@@ -546,10 +549,14 @@ def common_level(results, data):
                    f"{come} of {len(lowest)} methods come there, {few} to a tenth of that loss.")
 
 
-def reached(results, data, label):
-    """Return the lowest training loss of a method's runs: that of the median run, of two in the middle the higher."""
-    losses = sorted(min(record["history"]["train_loss"]) for record in results.chosen(data, label))
-    return losses[len(losses) // 2]
+def reached(results, data, label, share=False):
+    """Return the lowest training loss of a method's runs, or what share that is of the one before training.
+
+    It is that of the median run, of two in the middle the higher.
+    """
+    losses = [record["history"]["train_loss"] for record in results.chosen(data, label)]
+    lowest = sorted(min(loss) / (loss[0] if share else 1) for loss in losses)
+    return lowest[len(lowest) // 2]
 
 
 def summary(task, contenders, results, level, how=None):

@@ -140,6 +140,8 @@ def check_finite(what, array):
 @naming("--data")
 def varied(data):
     """Return a data set, or raise an error if all training samples have one target, so that nothing can be learned."""
+    if len(data.y_train) == 1:
+        raise ValueError(f"of one training sample of {data.name} there is nothing to learn; --samples takes more")
     if (data.y_train == data.y_train[0]).all():
         raise ValueError(f"the {len(data.y_train)} training samples of {data.name} have one and the same y, so that "
                          "there is nothing to learn; are they sorted?")

@@ -193,7 +193,10 @@ def where_labels_are(y, samples, n_out):
                                                   and ((y == 1).sum(axis=1) == 1).all())
     if kind == "b" or (kind == "f" and bool((y == y.round()).all())):
         return "; y.astype(int) has them"
-    return "; np.unique(y, return_inverse=True)[1] has them" * (kind in "UO" and y.ndim == 1)
+    if kind == "O" and all(isinstance(label, (int, np.integer)) for label in y.ravel()):
+        return "; y.astype(int) has them"
+    named = kind == "U" or (kind == "O" and all(isinstance(label, str) for label in y.ravel()))
+    return "; np.unique(y, return_inverse=True)[1] has them" * (named and y.ndim == 1)
 
 
 def where_targets_are(y, samples, n_out):

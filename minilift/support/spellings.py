@@ -131,7 +131,8 @@ TAKEN = {**{(name, "lr"): LATER for name in OPTIMIZERS},
 # what is said where an argument is missing
 MISSING = {"fit": "as in fit(net, (X, y), ProxProp(), SGD(lr=3)), where X and y are one pair"}
 # what is said where there are too many
-TOO_MANY = {"ImplicitMLP.fit": f"; {WEIGHTS}",
+TOO_MANY = {**dict.fromkeys(("ImplicitMLP.fit", "ImplicitMLPClassifier.partial_fit",
+                             "ImplicitMLPRegressor.partial_fit"), f"; {WEIGHTS}"),
             **{name: f"; several names are one list, {name}(['x', 'y'])" for name in ("Add", "Concat")}}
 # values that are names: of methods, solvers, transfers, initialisations, backends, data sets
 VALUES = {

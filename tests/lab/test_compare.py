@@ -488,6 +488,14 @@ def test_of_methods_that_learn_nothing_the_level_is_a_tenth_of_the_loss_before_t
     assert level_of(a=[4.0, 5.0], b=[math.inf])[0] == pytest.approx(0.4)
 
 
+def test_a_method_learns_by_the_loss_before_its_own_runs():
+    """Seeds begin at losses of their own: a run that never moves from a lower one has learned nothing."""
+    records = [record_of("backprop", 1.0, seed, [first, first]) for seed, first in enumerate([5.0, 3.0, 3.0])]
+    level, how = compare.common_level(Results(records, records, trusted_step), "digits")
+    assert level == pytest.approx(0.3)
+    assert how == "The level is a tenth of the loss before training."
+
+
 # ---- tables
 
 

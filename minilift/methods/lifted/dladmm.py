@@ -76,6 +76,8 @@ class DLADMM(ThreeSplitMethod):
         """Refuse to replace the method `schedule`; begin the schedule anew where one of its settings is assigned."""
         if name == "schedule":
             raise AttributeError("DLADMM: assign `scheduled`; `schedule` is a method")
+        if name == "scheduled":
+            boolean("DLADMM: scheduled", value)
         super().__setattr__(name, positive_number(f"DLADMM: {name}", value) if name in OWN[:2] else value)
         if name in (*OWN[:2], "scheduled") and hasattr(self, "scheduled"):
             self.begin_schedule()

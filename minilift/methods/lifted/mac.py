@@ -81,9 +81,9 @@ class MAC(Lifted):
 
     def __setattr__(self, name, value):
         """Let a μ that is assigned be that of the next call."""
-        super().__setattr__(name, value)
         if name == "mu":
             self.weight = positive_number("MAC: mu", value)
+        super().__setattr__(name, value)
 
     def energy(self, net, X, y):
         """Return the two-split energy with the μ of the next call."""

@@ -96,9 +96,10 @@ class TargetPropagation(Method):
 
     def __setattr__(self, name, value):
         """Begin anew where a seed is assigned."""
-        super().__setattr__(name, value)
         if name == "seed":
             whole_number("TargetPropagation: seed", value, least=0)
+        super().__setattr__(name, value)
+        if name == "seed":
             self.reset()
 
     def reset(self):

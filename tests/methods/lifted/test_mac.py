@@ -180,6 +180,7 @@ def test_a_mu_that_is_assigned_is_that_of_the_next_call():
     assert method.weight == 10.5
     with pytest.raises(ValueError, match="MAC: mu must be positive and finite, got -1"):
         method.mu = -1
+    assert method.mu == 7.0
 
 
 def test_fit_lowers_the_energy_while_mu_stays():

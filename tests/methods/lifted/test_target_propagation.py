@@ -170,6 +170,7 @@ def test_a_seed_that_is_assigned_begins_anew_with_the_next_step():
     assert all(np.array_equal(method.psi[l], fresh.psi[l]) for l in fresh.psi)
     with pytest.raises(ValueError, match="TargetPropagation: seed must be at least 0, got -1"):
         method.seed = -1
+    assert method.seed == 3
 
 
 def test_a_state_that_does_not_fit_is_refused():
