@@ -535,8 +535,8 @@ def run_lines(problem, own, sources):
         lines[inner[frame.f_code]].add(frame.f_lineno)
         return trace
 
-    begun = Guard.spent()
-    Guard.until = begun + 50 * ONCE
+    started = Guard.spent()
+    Guard.until = started + 50 * ONCE
     thing, before, failed = own.copied(codes), sys.gettrace(), []
     sys.settrace(trace)
     try:
@@ -552,7 +552,7 @@ def run_lines(problem, own, sources):
     finally:
         sys.settrace(before)
     failed.sort(key=lambda item: (item[1].source == "convention", item[0]))
-    Guard.patience = ONCE + 3 * (Guard.spent() - begun)
+    Guard.patience = ONCE + 5 * (failed[0][0] if failed else Guard.spent() - started)
     return {source: lines[codes[source.function]] for source in sources}, [item[1:] for item in failed]
 
 
