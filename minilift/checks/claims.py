@@ -206,7 +206,8 @@ class Argmin(DrawnClaim):
     r"""The claim that an update is the minimiser of an energy in one block: u⁺ = argmin over u of E(u; rest).
 
     No derivatives are needed. u⁺ is held against probes along coordinates, random directions and the line to the old
-    value, of one-sided steps from 1e-6 to 10 times its size; against random points; and none may be lower.
+    value, and of entries that are equal together, of one-sided steps from 1e-6 to 10 times its size; against random
+    points; and none may be lower.
 
     Parameters
     ----------

@@ -38,8 +38,8 @@ SECONDS = 5.0  # of the processor after which no further edit is tried: other wo
 LAST = 20.0  # and to verify anew one that has been found
 ONCE = 0.1  # what a copy has, and some times what the original takes
 FEW = 3  # problems in which a claim must hold, before all are verified anew
-OTHER = 0.6  # times the numbers of a thing
-CUTS = ("np.maximum(_, 0)", "np.minimum(_, 0)")  # are tried around each operand, whether they are called or not
+SMALLER = 0.6  # times the numbers of a thing
+BOUNDS = ("np.maximum(_, 0)", "np.minimum(_, 0)")  # are tried around each operand, whether they are called or not
 WRAPS = 12  # calls that are tried around other operands
 MORE = 2  # edits in functions of their own that are told at most
 PACKAGE = str(Path(__file__).resolve().parents[1])
@@ -578,7 +578,7 @@ def in_order(sources, ran, own):
         with contextlib.suppress(LookupError, OSError, SyntaxError):
             nodes.append(found_in(tree_of(function.__code__.co_filename), function.__code__)[0])
     every = {wrap: names for node in nodes for wrap, names in wraps_in(node).items() if GUARD not in wrap}
-    wraps = dict(list(every.items())[:WRAPS]) | {wrap: set() for wrap in CUTS}
+    wraps = dict(list(every.items())[:WRAPS]) | {wrap: set() for wrap in BOUNDS}
     sums = list(dict.fromkeys(text for node in nodes for text in sums_in(node)))[:WRAPS]
     for number, source in enumerate(sources):
         known = {**source.function.__globals__, **contents(source.function)}
@@ -641,7 +641,7 @@ def is_by_chance(problem, own, codes, sources):
     """
     plain, begun = {source.function: source.plain for source in sources}, Guard.spent()
     Guard.until = begun + LAST
-    for more, scale in itertools.product((1, 2, 3), (OTHER, 1.0)) if problem.is_whole else ():
+    for more, scale in itertools.product((1, 2, 3), (SMALLER, 1.0)) if problem.is_whole else ():
         try:
             before, after = (problem.verified(own.copied(each, scale), more, scale) for each in (plain, codes))
         except (Exception, TooLongError):  # what has other numbers may be anything

@@ -17,6 +17,7 @@ from transfers import Swish
 import minilift as ml
 from minilift.checks import networks, numeric, papers
 from minilift.checks.command import load_target
+from minilift.checks.package import package_methods
 from minilift.checks.report import CLAIMS, Finding, common_reason
 
 
@@ -50,6 +51,13 @@ def test_the_package_passes_with_more_seeds(seed):
     ml.LocoProp("M", gamma=0.5, steps=5, local_lr=0.02, local_optimizer="sgd"), ml.SemiImplicit(eta=0.05),
     ml.FOOF(0.1), ml.KFAC(0.1)], ids=repr)
 def test_methods_in_other_settings(method):
+    verified(method)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", package_methods(), ids=repr)
+def test_each_method_of_ours_passes_on_all_random_networks(method):
+    """`verify()` of all that the package holds tries each on half of them."""
     verified(method)
 
 
