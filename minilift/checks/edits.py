@@ -1,7 +1,7 @@
 r"""Small edits of a function's source: a sign, an operator, a transpose, a factor, another operand, a statement.
 
 A mistake in a derivation is often one of these in code: `a - b` for `b - a`, a factor left out, the old variable for
-the new one. `edits_of` makes them one by one, from the plainest (`rank` 1) to those of which there are many (`rank` 5),
+the new one. `edits_of` makes them one by one, from the plainest (`rank` 1) to those of which there are many (`rank` 6),
 in the syntax tree of one function; `mends` tries with which of them all claims hold.
 """
 
@@ -13,7 +13,7 @@ import contextlib
 import copy
 import itertools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -31,7 +31,10 @@ ALIKE = (("sum", "mean", "median"), ("maximum", "minimum"), ("max", "min"),
 REDUCED = ("sum", "mean", "max", "min", "std", "var", "norm", "prod", "median")
 OF_ARRAYS = ("shape", "size", "ndim", "dtype")  # attributes that are no operands of their own
 CUTS = 4  # in a statement of which pairs are exchanged
-SUMS = 4  # of one function that are tried as factors
+ENDS = ("::-1", ":, ::-1", "..., ::-1", ":-1", "1:")  # cuts of a name
+PIECES = 6  # of one function that are tried as factors, or terms
+ORDERED = (ast.Lt, ast.Gt, ast.LtE, ast.GtE)
+AS_PIECE = {ast.Add: (ast.Mult, ast.Div), ast.Sub: (ast.Mult, ast.Div), ast.Mult: (ast.Add, ast.Sub)}
 GUARD = "__minilift_goes_on__"  # the name of what loops in copies ask
 WAITS = ("sleep", "input", "wait", "acquire")  # calls of which none is edited: a copy would wait for long
 KEPT = (ast.Import, ast.ImportFrom, ast.Raise, ast.Assert, ast.Global, ast.Nonlocal, ast.Pass)  # statements left alone
@@ -44,7 +47,7 @@ class Edit:
     Attributes
     ----------
     rank : int
-        From 1, the plainest, to 5.
+        From 1, the plainest, to 6.
     line : int
     chain : list
         From the statement down to what changes, to show as much of the source as fits.
@@ -95,7 +98,7 @@ def source(node):
 
 
 def edits_of(function: ast.FunctionDef | ast.Lambda, known: dict, runs: Callable = lambda line, last: True,
-             wraps: Mapping[str, set] | None = None, sums: Sequence[str] = ()):
+             wraps: Mapping[str, set] | None = None, pieces: Mapping[str, tuple] | None = None):
     """Yield the edits of a function.
 
     Parameters
@@ -107,10 +110,10 @@ def edits_of(function: ast.FunctionDef | ast.Lambda, known: dict, runs: Callable
         From the first and last line of a statement to whether it was run: what was not is left alone.
     wraps : mapping, optional
         What may be applied to an operand, as `wraps_in` returns it; default nothing.
-    sums : sequence of str
-        What may be a factor of one, as `sums_in` returns it.
+    pieces : mapping, optional
+        What may be a factor or a term beside one, as `pieces_in` returns it; default nothing.
     """
-    operands = Operands(function, known, wraps or {}, sums)
+    operands = Operands(function, known, wraps or {}, pieces or {})
     if isinstance(function, ast.Lambda):
         yield from of_expression([function], function, "body", None, function.body, operands)
     else:
@@ -119,28 +122,79 @@ def edits_of(function: ast.FunctionDef | ast.Lambda, known: dict, runs: Callable
 
 
 def everywhere(function, operands):
-    """Yield the edits that call another function in all places where one is called, or take another operand there.
+    """Yield the edits of what stands in a function several times: in one place alone it is another edit.
 
-    If there are several: in one place alone it is another edit.
+    Another function is called, or its arguments are exchanged, another operand is taken, or the same edit is made of
+    the same expression.
     """
-    called = [called_name(node) for node in ast.walk(function) if isinstance(node, ast.Call)]
+    calls = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
+    called = [called_name(node) for node in calls]
     pairs = [(3, name, other) for name in sorted(set(called)) if called.count(name) > 1
              for other in dict.fromkeys(word for group in ALIKE if name in group for word in group if word != name)]
     read = [node.id for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)]
     pairs += [(4, name, other) for name in operands.found if read.count(name) > 1
               for other in operands.found if other != name and other.isidentifier()]
+
+    def edit(rank, line, old, new, change):
+        body = [change.visit(copy.deepcopy(statement)) for statement in function.body]
+        return Everywhere(rank, line, [old, new], function, "body", None, body)
+
     for rank, name, other in pairs:
-        body = [Renamed(name, other, is_call=rank == 3).visit(copy.deepcopy(statement)) for statement in function.body]
-        yield Everywhere(rank, function.lineno, [name, other, "(…)" * (rank == 3)], function, "body", None, body)
+        call = "(…)" * (rank == 3)
+        yield edit(rank, function.lineno, name + call, other + call, Renamed(name, other, is_call=rank == 3))
+    forms = [(called_name(node), len(node.args)) for node in calls]
+    for name, count in dict.fromkeys(forms):
+        if forms.count((name, count)) > 1 and count in (2, 3):
+            told = [f"{name}({'_, ' * (count - 2)}{pair})" for pair in ("x, y", "y, x")]
+            yield edit(3, function.lineno, *told, Exchanged(name, count))
+    for text, nodes in alike_in(function).items():
+        for rank, new in of_node(nodes[0], operands, top=False):
+            yield edit(rank + 1, nodes[0].lineno, text, ast.unparse(new), Replaced(text, new))
 
 
 class Everywhere(Edit):
     """An edit of what is called, or taken, in all places of a function."""
 
     def told(self):
-        """Return both names."""
-        name, other, call = self.chain
-        return f"{name}{call}", f"{other}{call}, everywhere"
+        """Return both names, or expressions."""
+        return self.chain[0], f"{self.chain[1]}, everywhere"
+
+
+def alike_in(function):
+    """Return {source: nodes} of the operations and calls that stand in a function several times."""
+    found = {}
+    for node in ast.walk(function):
+        if isinstance(node, (ast.BinOp, ast.Call, ast.Subscript)) and not isinstance(
+                getattr(node, "ctx", None), (ast.Store, ast.Del)) and called_name(node) not in (GUARD, *WAITS):
+            found.setdefault(ast.unparse(node), []).append(node)
+    return {text: nodes for text, nodes in found.items() if len(nodes) > 1}
+
+
+class Replaced(ast.NodeTransformer):
+    """Another expression wherever one stands."""
+
+    def __init__(self, text, new):
+        self.text, self.new = text, new
+
+    def generic_visit(self, node):
+        """Put the other one in its place."""
+        if isinstance(node, (ast.BinOp, ast.Call, ast.Subscript)) and ast.unparse(node) == self.text:
+            return at(copy.deepcopy(self.new), node)
+        return super().generic_visit(node)
+
+
+class Exchanged(ast.NodeTransformer):
+    """Calls of one function with the last two of so many arguments exchanged."""
+
+    def __init__(self, name, count):
+        self.name, self.count = name, count
+
+    def visit_Call(self, node):
+        """Exchange them."""
+        self.generic_visit(node)
+        if (called_name(node), len(node.args)) == (self.name, self.count):
+            node.args[-2:] = node.args[:-3:-1]
+        return node
 
 
 class Renamed(ast.NodeTransformer):
@@ -167,14 +221,16 @@ class Renamed(ast.NodeTransformer):
 
 
 def called_name(node):
-    """Return the name of what a call calls, without the module or object that has it."""
+    """Return the name of what a call calls, without the module or object that has it; of another node none."""
+    if not isinstance(node, ast.Call):
+        return ""
     return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
 
 
 class Operands:
     """The names and attributes that a function computes with, each with the line from which on it is there."""
 
-    def __init__(self, function, known, wraps, sums):
+    def __init__(self, function, known, wraps, pieces):
         self.wraps = wraps
         called = {id(node.func) for node in ast.walk(function) if isinstance(node, ast.Call)}
         based = {id(node.value) for node in ast.walk(function) if isinstance(node, ast.Attribute)}
@@ -185,6 +241,8 @@ class Operands:
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 stored[node.id] = min(node.lineno, stored.get(node.id, node.lineno))
         self.found = {name: 0 for name in self.arguments}
+        read = {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
+        self.unread = [name for name in self.arguments if name not in read]  # what is forgotten may be one of them
         self.numbers = [name for name, value in known.items() if type(value) in (int, float) and name[0] != "_"]
         self.found |= dict.fromkeys(self.numbers, 0)
 
@@ -204,15 +262,20 @@ class Operands:
                 self.found.setdefault(ast.unparse(node), stored.get(node.value.id, 0))
         self.found |= {name: line + 1 for name, line in stored.items() if name in self.found
                        and name not in self.arguments}
-        self.sums = {text: names for text in sums if (names := names_in(text) - {"self"}) <= self.found.keys()}
+        self.pieces = {text: (names, operators) for text, operators in pieces.items()
+                       if (names := names_in(text) - {"self"}) <= self.found.keys()}
+        defaults = function.args.defaults
+        settings = [name for name, value in zip(arguments[::-1], defaults[::-1])
+                    if isinstance(getattr(value, "value", None), float)]
+        self.shares = [*self.numbers, *settings, *(name for name in self.found if name.startswith("self."))]
 
     def sized(self):
         """Return the source of the arguments, and of their attributes, by whose length something may be divided."""
         return [text for text in self.found if text.partition(".")[0] in self.arguments]
 
-    def at(self, line, but=""):
+    def at(self, line):
         """Return the source of the operands there are on a line."""
-        return [text for text, first in self.found.items() if first <= line and text != but]
+        return [text for text, first in self.found.items() if first <= line]
 
 
 # ---- statements
@@ -247,7 +310,7 @@ def of_block(chain, holder, field, block, operands, runs):
 def is_kept(statement):
     """Whether a statement is left alone: a docstring too, and what a loop asks."""
     value = getattr(statement, "value", None) if isinstance(statement, ast.Expr) else None
-    called = called_name(value) if isinstance(value, ast.Call) else ""
+    called = called_name(value)
     return isinstance(statement, KEPT) or isinstance(value, ast.Constant) or called in (GUARD, *WAITS)
 
 
@@ -347,7 +410,8 @@ def of_expression(chain, holder, field, index, node, operands, top=True):
             elif isinstance(node, ast.Call) and name == "func":
                 if isinstance(child, ast.Attribute) and (not is_chain(child.value)
                                                          or ast.unparse(child.value) in operands.found):
-                    yield from of_expression(here, child, "value", None, child.value, operands, top=False)
+                    whole = child.attr in REDUCED  # (w * x).sum()
+                    yield from of_expression(here, child, "value", None, child.value, operands, top=whole)
             elif isinstance(child, ast.expr) and is_edited(node):
                 yield from of_expression(here, node, name, k, child, operands, is_top(node, name))
 
@@ -384,50 +448,60 @@ def of_node(node, operands, top):
             ast.List: of_items, ast.Tuple: of_items}
     if type(node) in kind:
         yield from kind[type(node)](node)
-    is_value = isinstance(node, (ast.Name, ast.Attribute, ast.Call, ast.BinOp, ast.Subscript))
-    if isinstance(node, (ast.Name, ast.Attribute)) and not is_of_array(node):
-        own = ast.unparse(node)
-        yield from ((3, expression(other)) for other in operands.at(node.lineno, own)
-                    if own in operands.found)
-    is_factor = isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Mult, ast.Div)) and not top
-    if is_value and not is_factor and not is_of_array(node):
-        yield 3, ast.BinOp(node, ast.Pow(), ast.Constant(2))
-        yield 3, ast.BinOp(node, ast.Pow(), ast.Constant(0.5))
-        yield from ((4, ast.BinOp(node, ast.Pow(), expression(name))) for name in operands.numbers)
-        yield 2, ast.BinOp(ast.Constant(1), ast.Div(), node)
-    if is_value and top and not is_of_array(node):
-        yield 1, ast.UnaryOp(ast.USub(), node)
-        for number in (2, 4):
-            yield 5, ast.BinOp(ast.Constant(number), ast.Mult(), node)
-            yield 5, ast.BinOp(node, ast.Div(), ast.Constant(number))
-        yield 5, ast.BinOp(node, ast.Add(), ast.Constant(1))
-        yield 5, ast.BinOp(node, ast.Sub(), ast.Constant(1))
-        yield 4, ast.BinOp(ast.Constant(1), ast.Sub(), node)
-        yield 4, ast.Call(ast.Name("abs", ast.Load()), [node], [])
-        yield 4, ast.Attribute(node, "T", ast.Load())
-        there = operands.at(node.lineno)
-        yield from ((4, applied(wrap, node)) for wrap, names in operands.wraps.items() if names.issubset(there))
-    if is_value and isinstance(node, (ast.Name, ast.Attribute)) and not is_of_array(node):
-        yield 5, expression(f"{ast.unparse(node)}[::-1]")
-        yield 5, expression(f"{ast.unparse(node)}[:, ::-1]")
-        yield 5, expression(f"{ast.unparse(node)}[..., ::-1]")
-        yield 5, expression(f"{ast.unparse(node)}[:-1]")
-        yield 5, expression(f"{ast.unparse(node)}[1:]")
-    number = isinstance(node, ast.Constant) and type(node.value) in (int, float)
-    if number:
-        yield from ((4, expression(other)) for other in operands.at(node.lineno))
-    if (is_value or number or isinstance(node, ast.UnaryOp)) and top and not is_of_array(node):
-        for other in operands.at(node.lineno):
-            for operator in (ast.Mult, ast.Div, ast.Add, ast.Sub):
-                yield 4, ast.BinOp(node, operator(), expression(other))
-        there = operands.at(node.lineno)
-        for other in [text for text, names in operands.sums.items() if names.issubset(there)]:
-            yield 5, ast.BinOp(node, ast.Mult(), expression(other))
-            yield 5, ast.BinOp(node, ast.Div(), expression(other))
-        for name in operands.sized():
-            for size in (f"len({name})", f"{name}.shape[-1]"):
-                yield 5, ast.BinOp(node, ast.Div(), expression(size))
-                yield 5, ast.BinOp(node, ast.Mult(), expression(size))
+    is_name = isinstance(node, (ast.Name, ast.Attribute))
+    is_number = isinstance(node, ast.Constant) and type(node.value) in (int, float)
+    is_value = is_name or isinstance(node, (ast.Call, ast.BinOp, ast.Subscript))
+    if is_of_array(node) or not (is_value or is_number or isinstance(node, ast.UnaryOp)):
+        return
+    own, there = ast.unparse(node), operands.at(node.lineno)
+    if is_number or own in operands.found:
+        yield from ((4 if is_number else 3, expression(other)) for other in there if other != own)
+    if is_value and (top or not isinstance(getattr(node, "op", None), (ast.Mult, ast.Div))):
+        yield from of_powers(node, operands)
+    if is_value and top:
+        yield from of_whole(node, operands, there)
+    if is_name:
+        yield from ((5, expression(f"{own}[{cut}]")) for cut in ENDS)
+    if top:
+        yield from beside(node, operands, there)
+
+
+def of_powers(node, operands):
+    """Yield powers of a node, its inverse among them."""
+    yield from ((3, ast.BinOp(node, ast.Pow(), ast.Constant(power))) for power in (2, 0.5))
+    yield from ((4, ast.BinOp(node, ast.Pow(), expression(name))) for name in operands.numbers)
+    yield 2, ast.BinOp(ast.Constant(1), ast.Div(), node)
+
+
+def of_whole(node, operands, there):
+    """Yield what may be made of a whole term: its opposite, a multiple, a transpose, what is called elsewhere."""
+    yield 1, ast.UnaryOp(ast.USub(), node)
+    for number in (2, 4):
+        yield 5, ast.BinOp(ast.Constant(number), ast.Mult(), node)
+        yield 5, ast.BinOp(node, ast.Div(), ast.Constant(number))
+    yield from ((5, ast.BinOp(node, operator(), ast.Constant(1))) for operator in (ast.Add, ast.Sub))
+    yield 4, ast.BinOp(ast.Constant(1), ast.Sub(), node)
+    yield 4, ast.Call(ast.Name("abs", ast.Load()), [node], [])
+    yield 4, ast.Attribute(node, "T", ast.Load())
+    yield from ((4, applied(wrap, node)) for wrap, names in operands.wraps.items() if names.issubset(there))
+    own = f"({ast.unparse(node)})"
+    yield from ((6, expression(f"{own} - {own}.mean(axis={axis}, keepdims=True)")) for axis in (0, -1))
+    for other, mean in itertools.product(there, ("mean", "sum")):  # less its part along another, as of what has a norm
+        yield 6, expression(f"{own} - {other} * ({own} * {other}).{mean}(axis=-1, keepdims=True)")
+
+
+def beside(node, operands, there):
+    """Yield a term with another operand, or a piece of the code, as a factor, a divisor or a term beside it."""
+    for other, operator in itertools.product(there, (ast.Mult, ast.Div, ast.Add, ast.Sub)):
+        yield 2 if other in operands.unread else 4, ast.BinOp(node, operator(), expression(other))
+    for other, (names, operators) in operands.pieces.items():
+        yield from ((5, ast.BinOp(node, operator(), expression(other)))
+                    for operator in operators if names.issubset(there))
+    shares = [f"1 - {name}" for name in operands.shares if name in there]
+    yield from ((5, ast.BinOp(node, ast.Mult(), expression(share))) for share in shares)
+    sizes = [size for name in operands.sized() for size in (f"len({name})", f"{name}.shape[-1]")]
+    yield from ((5, ast.BinOp(node, operator(), expression(size)))
+                for size, operator in itertools.product(sizes, (ast.Div, ast.Mult)))
 
 
 def wraps_in(function):
@@ -452,12 +526,23 @@ def wraps_in(function):
     return found
 
 
-def sums_in(function):
-    """Return the sources of short sums and differences in a function, that may be factors elsewhere: 1 + c."""
-    sums = [node for node in ast.walk(function) if isinstance(node, ast.BinOp) and isinstance(
-        node.op, (ast.Add, ast.Sub)) and all(is_chain(side) or isinstance(side, ast.Constant)
-                                             for side in (node.left, node.right))]
-    return list(dict.fromkeys(map(ast.unparse, sums)))[:SUMS]
+def pieces_in(function):
+    """Return {source: operators} of short parts of a function that may be factors, or terms, elsewhere.
+
+    A sum or a comparison may be a factor, a product a term, and an entry of an array is either.
+    """
+    def is_short(side):
+        return is_chain(side.value if isinstance(side, ast.Subscript) else side) or isinstance(side, ast.Constant)
+
+    found = {}
+    for node in ast.walk(function):
+        if isinstance(node, ast.BinOp) and is_short(node.left) and is_short(node.right):
+            found[ast.unparse(node)] = AS_PIECE.get(type(node.op), ())
+        elif isinstance(node, ast.Compare) and is_short(node.left) and all(map(is_short, node.comparators)):
+            found[ast.unparse(node)] = (ast.Mult,) * all(isinstance(op, ORDERED) for op in node.ops)
+        elif isinstance(node, ast.Subscript) and is_short(node) and isinstance(node.ctx, ast.Load):
+            found[ast.unparse(node)] = (ast.Mult, ast.Div, ast.Add, ast.Sub)
+    return dict([(text, operators) for text, operators in found.items() if operators][:PIECES])
 
 
 def names_in(text):
@@ -512,6 +597,8 @@ def of_operator(node):
     yield 2, ast.UnaryOp(ast.USub(), right) if isinstance(op, ast.Sub) else right
     if isinstance(op, ast.Div):
         yield 2, ast.BinOp(ast.Constant(1), op, right)
+        if isinstance(left, ast.BinOp) and isinstance(left.op, ast.Mult):  # x·p/q as x·q/p
+            yield 2, ast.BinOp(ast.BinOp(left.left, left.op, right), op, left.right)
     if isinstance(op, ast.Mult):
         yield 3, ast.BinOp(left, ast.MatMult(), right)
     if isinstance(op, ast.MatMult):
@@ -624,9 +711,14 @@ def of_call(node):
                 yield 3, ast.Call(function, arguments, [*keywords, ast.keyword("axis", expression(str(axis))), *held])
     yield from of_composition(node)
     yield from of_running(node, name)
+    yield from of_length(node, name)
     if name == "einsum" and arguments and isinstance(getattr(arguments[0], "value", None), str):
         for text in other_subscripts(arguments[0].value):
             yield 2, ast.Call(function, [ast.Constant(text), *arguments[1:]], keywords)
+    if name == "range" and len(arguments) == 1:
+        yield 2, ast.Call(function, [ast.Constant(1), *arguments], keywords)
+    if name == "solve" and len(arguments) == 2:
+        yield 3, ast.BinOp(arguments[0], ast.MatMult(), arguments[1])
     if name == "solve_triangular" and not any(word.arg == "trans" for word in keywords):
         yield 1, ast.Call(function, arguments, [*keywords, ast.keyword("trans", ast.Constant("T"))])
     if name in ("var", "std"):
@@ -654,14 +746,27 @@ def other_subscripts(text):
 
 
 def of_running(node, name):
-    """Yield a running sum, or maximum, from the other end."""
-    if name not in ("cumsum", "cumprod", "accumulate") or len(node.args) != 1:
+    """Yield a running sum, or maximum, from the other end; and what a function of one's own makes from there."""
+    if len(node.args) != 1 or isinstance(node.args[0], (ast.Starred, ast.Constant)):
         return
-    axis = next((ast.unparse(word.value) for word in node.keywords if word.arg == "axis"), None)
-    cut = "[::-1]" if axis is None else f"[{':, ' * int(axis)}::-1]" if axis.isdigit() else "[..., ::-1]"
-    back = expression(f"_{cut}").slice
-    turned = ast.Subscript(node.args[0], back, ast.Load())
-    yield 3, ast.Subscript(ast.Call(node.func, [turned], node.keywords), back, ast.Load())
+    if name in ("cumsum", "cumprod", "accumulate"):
+        axis = next((ast.unparse(word.value) for word in node.keywords if word.arg == "axis"), None)
+        cuts = ["[::-1]" if axis is None else f"[{':, ' * int(axis)}::-1]" if axis.isdigit() else "[..., ::-1]"]
+    else:
+        own = isinstance(node.func, ast.Name) or ast.unparse(node.func).startswith("self.")
+        cuts = ("[::-1]", "[:, ::-1]") if own and name not in dir(builtins) else ()
+    for cut in cuts:
+        back = expression(f"_{cut}").slice
+        turned = ast.Subscript(node.args[0], back, ast.Load())
+        yield 3, ast.Subscript(ast.Call(node.func, [turned], node.keywords), back, ast.Load())
+
+
+def of_length(node, name):
+    """Yield a sum for a length, as of weights, and a length for a sum."""
+    if name == "len" and len(node.args) == 1 and is_chain(node.args[0]):
+        yield 3, ast.Call(ast.Attribute(node.args[0], "sum", ast.Load()), [], [])
+    elif name == "sum" and not node.args and not node.keywords and isinstance(node.func, ast.Attribute):
+        yield 3, ast.Call(ast.Name("len", ast.Load()), [node.func.value], [])
 
 
 def renamed(function, name):

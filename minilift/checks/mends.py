@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from minilift.checks.edits import GUARD, edits_of, sums_in, wraps_in
+from minilift.checks.edits import GUARD, edits_of, pieces_in, wraps_in
 from minilift.checks.numeric import Asked
 from minilift.checks.report import RUNS, Mend, NotClaimed, measured
 
@@ -578,8 +578,10 @@ def in_order(sources, ran, own):
         with contextlib.suppress(LookupError, OSError, SyntaxError):
             nodes.append(found_in(tree_of(function.__code__.co_filename), function.__code__)[0])
     every = {wrap: names for node in nodes for wrap, names in wraps_in(node).items() if GUARD not in wrap}
-    wraps = dict(list(every.items())[:WRAPS]) | {wrap: set() for wrap in BOUNDS}
-    sums = list(dict.fromkeys(text for node in nodes for text in sums_in(node)))[:WRAPS]
+    is_complex = any("fft" in ast.unparse(source.node) for source in sources)
+    wraps = dict(list(every.items())[:WRAPS]) | {wrap: set() for wrap in (*BOUNDS, *["np.conj(_)"] * is_complex)}
+    pieces = {text: operators for node in nodes for text, operators in pieces_in(node).items()}
+    pieces = dict(list(pieces.items())[:WRAPS])
     for number, source in enumerate(sources):
         known = {**source.function.__globals__, **contents(source.function)}
         lines = ran[source]
@@ -588,7 +590,7 @@ def in_order(sources, ran, own):
             return any(first <= line <= last for line in lines)
 
         found += [((source.function.__name__ in GIVEN, edit.rank, number, edit.line), edit, source)
-                  for edit in edits_of(source.node, known, runs, wraps, sums)]
+                  for edit in edits_of(source.node, known, runs, wraps, pieces)]
     found.sort(key=lambda item: item[0])
     return [(edit, source) for _, edit, source in found]
 
@@ -643,7 +645,8 @@ def is_by_chance(problem, own, codes, sources):
     Guard.until = begun + LAST
     for more, scale in itertools.product((1, 2, 3), (SMALLER, 1.0)) if problem.is_whole else ():
         try:
-            before, after = (problem.verified(own.copied(each, scale), more, scale) for each in (plain, codes))
+            with Asked.only(measured=True):
+                before, after = (problem.verified(own.copied(each, scale), more, scale) for each in (plain, codes))
         except (Exception, TooLongError):  # what has other numbers may be anything
             continue
         fails = any(check.passed is False and math.isfinite(check.number) for check in after)  # what can be measured
