@@ -414,23 +414,6 @@ class DrawnCase(Case):
         return {**self.values, **dict(zip(self.thing.blocks, filled(self.template, x)[0]))}
 
     @property
-    def form(self):
-        """The shapes of all that is drawn."""
-        return tuple(leaf.shape for leaf in leaves(list(self.values.values())))
-
-    @property
-    def largest(self):
-        """The largest entry of the drawn arrays, in size."""
-        return max((np.max(abs(leaf), initial=0.0) for leaf in leaves(list(self.values.values())) if leaf.ndim),
-                   default=0.0)
-
-    def scaled(self, factor):
-        """Return the case with arrays of another size."""
-        def resized(array):
-            return self.lend(factor * array) if array.dtype.kind == "f" else array
-        return replace(self, values={name: mapped(resized, value) for name, value in self.values.items()})
-
-    @property
     def is_degenerate(self):
         """Whether the usual values have ties, or a sample of zeros."""
         return isinstance(self.thing, Argmin) and self.thing.draw is None and self.k in (TIED, ZERO_ROW)

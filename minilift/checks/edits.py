@@ -240,9 +240,10 @@ class Operands:
         for node in ast.walk(function):
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 stored[node.id] = min(node.lineno, stored.get(node.id, node.lineno))
-        self.found = {name: 0 for name in self.arguments}
-        read = {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
-        self.unread = [name for name in self.arguments if name not in read]  # what is forgotten may be one of them
+        read = {node.id for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+        # what is forgotten may be one of these
+        self.unread = [name for name in [*self.arguments, *stored] if name not in read and name[0] != "_"]
+        self.found = dict.fromkeys([*self.arguments, *self.unread], 0)
         self.numbers = [name for name, value in known.items() if type(value) in (int, float) and name[0] != "_"]
         self.found |= dict.fromkeys(self.numbers, 0)
 
@@ -460,6 +461,8 @@ def of_node(node, operands, top):
         yield from of_powers(node, operands)
     if is_value and top:
         yield from of_whole(node, operands, there)
+    if is_value:
+        yield from of_parts(node, there)
     if is_name:
         yield from ((5, expression(f"{own}[{cut}]")) for cut in ENDS)
     if top:
@@ -475,7 +478,8 @@ def of_powers(node, operands):
 
 def of_whole(node, operands, there):
     """Yield what may be made of a whole term: its opposite, a multiple, a transpose, what is called elsewhere."""
-    yield 1, ast.UnaryOp(ast.USub(), node)
+    if called_name(node) != "len":
+        yield 1, ast.UnaryOp(ast.USub(), node)
     for number in (2, 4):
         yield 5, ast.BinOp(ast.Constant(number), ast.Mult(), node)
         yield 5, ast.BinOp(node, ast.Div(), ast.Constant(number))
@@ -484,9 +488,13 @@ def of_whole(node, operands, there):
     yield 4, ast.Call(ast.Name("abs", ast.Load()), [node], [])
     yield 4, ast.Attribute(node, "T", ast.Load())
     yield from ((4, applied(wrap, node)) for wrap, names in operands.wraps.items() if names.issubset(there))
+
+
+def of_parts(node, there):
+    """Yield a node less its mean, or its part along another operand, as behind what is centred or has a norm."""
     own = f"({ast.unparse(node)})"
     yield from ((6, expression(f"{own} - {own}.mean(axis={axis}, keepdims=True)")) for axis in (0, -1))
-    for other, mean in itertools.product(there, ("mean", "sum")):  # less its part along another, as of what has a norm
+    for other, mean in itertools.product(there, ("mean", "sum")):
         yield 6, expression(f"{own} - {other} * ({own} * {other}).{mean}(axis=-1, keepdims=True)")
 
 
@@ -546,8 +554,8 @@ def pieces_in(function):
 
 
 def names_in(text):
-    """Return the names in some source."""
-    return {node.id for node in ast.walk(expression(text)) if isinstance(node, ast.Name)}
+    """Return the names in some source, those of Python left out."""
+    return {node.id for node in ast.walk(expression(text)) if isinstance(node, ast.Name)} - set(dir(builtins))
 
 
 def applied(wrap, node):
@@ -599,6 +607,8 @@ def of_operator(node):
         yield 2, ast.BinOp(ast.Constant(1), op, right)
         if isinstance(left, ast.BinOp) and isinstance(left.op, ast.Mult):  # x·p/q as x·q/p
             yield 2, ast.BinOp(ast.BinOp(left.left, left.op, right), op, left.right)
+        if isinstance(right, ast.BinOp) and isinstance(right.op, ast.Add):  # p/(q + ε) as q/(p + ε)
+            yield 2, ast.BinOp(right.left, op, ast.BinOp(left, right.op, right.right))
     if isinstance(op, ast.Mult):
         yield 3, ast.BinOp(left, ast.MatMult(), right)
     if isinstance(op, ast.MatMult):

@@ -22,7 +22,7 @@ from minilift.checks.cases import (
     wrong_shape,
 )
 from minilift.checks.numeric import Tangents, compare, dense, fits, fitted_factor, tried
-from minilift.checks.report import Guess, claim, nothing_of, only_if, worst_of
+from minilift.checks.report import claim, nothing_of, only_if, worst_of
 from minilift.layers.convolution import Conv2d
 from minilift.local.solvers import damped_solve
 from minilift.support.backend import to_numpy
@@ -30,7 +30,6 @@ from minilift.support.backend import to_numpy
 NOT_AFFINE = "the map is not affine in a, so that it has no adjoint"
 OTHER_ORDER = "columns(z) are in another order than rows(a)"
 DAMPINGS = (0.3, 1.0, 20.0)
-KRYLOV = 3  # steps of an iteration that has not converged
 
 
 # ---- joins
@@ -248,8 +247,7 @@ def linear_in_theta(phi, case):
     eta = case.rng.standard_normal(case.theta.shape)
     expected = 2 * case.call(phi.forward, case.theta, case.a) - 3 * case.call(phi.forward, eta, case.a)
     got = case.call(phi.forward, 2 * case.theta - 3 * eta, case.a)
-    constant = case.call(phi.forward, 0 * eta, case.a)
-    finding = compare(got, dense(expected), terms={"it has a part that does not depend on θ": constant})
+    finding = compare(got, dense(expected))
     longer = np.concatenate([2 * case.theta[:-1], case.theta[-1:]])
     if fits(case.call(phi.forward, longer, case.a), case.call(phi.forward, case.theta, case.a)):
         return finding.because("the size of the weights does not matter: they are normalised")
@@ -268,10 +266,7 @@ def forward_is_design(phi, case):
     only_if(rows.shape[1] + 1 == len(case.theta), "the map has no rows(a), and θ is not of shape (n_in + 1, n_out)")
     product = rows @ case.theta[:-1]
     variants = {"the bias is missing": product, "the bias is added twice": product + 2 * case.theta[-1],
-                "the bias is subtracted": product - case.theta[-1],
                 "the bias is taken from the first row of θ": rows @ case.theta[1:] + case.theta[0]}
-    if rows.shape[1] == n_out:
-        variants["the weights are transposed"] = rows @ case.theta[:-1].T + case.theta[-1]
     finding = compare(forward(case.a), dense(product + case.theta[-1]), variants)
     if finding.holds:
         other = case.call(phi.rows, -case.a / 2) if hasattr(phi, "rows") else -rows / 2
@@ -316,13 +311,8 @@ def convolution_is_correlation(phi, case):
     padded = np.pad(case.a, ((0, 0), (p, p), (p, p), (0, 0)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (k, k), axis=(1, 2))[:, ::s, ::s]
 
-    def correlated(W):
-        return np.einsum("nhwcij,ijco->nhwo", windows, W) + case.theta[-1]
-
-    got = case.call(phi.forward, case.theta, case.a)
-    return compare(got, dense(correlated(W)),
-                   lambda: {"the kernel is flipped: it convolves": correlated(W[::-1, ::-1]),
-                            "rows and columns are exchanged": correlated(W.swapaxes(0, 1))})
+    expected = np.einsum("nhwcij,ijco->nhwo", windows, W) + case.theta[-1]
+    return compare(case.call(phi.forward, case.theta, case.a), dense(expected))
 
 
 @claim("map", "the map is affine in a", "φ(θ, 2a − b) = 2 φ(θ, a) − φ(θ, b)", "ProxProp, φ")
@@ -340,7 +330,7 @@ def samples_left_out(each, got):
         return {}
     kept = 1 + int(np.argmin(abs(total[:-1] - got).reshape(len(each) - 1, -1).max(axis=1)))
     last = "the last sample is left out" if kept == len(each) - 1 else "the last samples are left out"
-    return {last: total[kept - 1], "the first sample is left out": total[-1] - total[0]}
+    return {last: total[kept - 1]}
 
 
 @claim("map", "adjoint in θ", "⟨φ(η, a), g⟩ = ⟨η, ãᵀg⟩ for all η", "BackProp")
@@ -375,12 +365,13 @@ def input_adjoint_mistakes(phi, case, tangents, got):
     if np.array_equal(other, got):
         return {"it does not depend on θ: a fixed matrix, or one that is remembered": got}
     if isinstance(phi, Conv2d):
-        return {name: tangents.assemble([np.vdot(case.call(phi.forward, kernel, v) - kernel[-1], g) for v in tangents])
-                for name, kernel in other_kernels(phi, theta).items()}
+        W = theta[:-1].reshape(phi.kernel, phi.kernel, -1)[::-1, ::-1]
+        kernel = np.vstack([W.reshape(len(theta) - 1, -1), theta[-1:]])
+        return {"the kernel is turned by 180°, or should be: it is flipped": tangents.assemble([
+            np.vdot(case.call(phi.forward, kernel, v) - kernel[-1], g) for v in tangents])}
     if g.ndim != 2 or case.a.ndim != 2 or theta.shape != (case.a.shape[1] + 1, g.shape[1]):
         return {}
     mistakes = {"the bias row is used as a row of weights": g @ theta[1:].T,
-                "the bias is added to it": g @ theta[:-1].T + theta[-1].sum(),
                 **before_weights(phi, case, g @ theta[:-1].T)}
     if theta.shape[0] - 1 == theta.shape[1]:
         mistakes["the weights are not transposed"] = g @ theta[:-1]
@@ -393,22 +384,11 @@ def before_weights(phi, case, signal):
     if not hasattr(phi, "rows") or (matrix := case.call(phi.rows, unit) - case.call(phi.rows, 0 * unit)).shape != (
             unit.shape) or np.allclose(matrix, unit):
         return {}
-    mistakes = {"what is done to a before W is left out: it is g Wᵀ": signal,
-                "what is done to a before W should be transposed": signal @ matrix}
+    mistakes = {"what is done to a before W is left out: it is g Wᵀ": signal}
     if np.linalg.cond(matrix) < 1e6:
         inverse = np.linalg.inv(matrix)
         mistakes["the inverse of what is done to a before W stands where its transpose should"] = signal @ inverse
     return mistakes
-
-
-def other_kernels(phi, theta):
-    """Return θ with its kernel flipped, or with two of its axes exchanged."""
-    W = theta[:-1].reshape(phi.kernel, phi.kernel, phi.c_in, phi.c_out)
-    kernels = {"the kernel is turned by 180°, or should be: it is flipped": W[::-1, ::-1],
-               "rows and columns of the kernel are exchanged": W.swapaxes(0, 1)}
-    if phi.c_in == phi.c_out > 1:
-        kernels["input and output channels are exchanged"] = W.swapaxes(2, 3)
-    return {name: np.vstack([W.reshape(len(theta) - 1, -1), theta[-1:]]) for name, W in kernels.items()}
 
 
 def gram_of(phi, case, side, **options):
@@ -433,7 +413,6 @@ def gram_finding(phi, case, side, product):
     got, design, bare = to_numpy(gram_of(phi, case, side).matrix), case.design, case.design.copy()
     bare[:, -1] = 0
     mistakes = {"the column of ones is missing": product(bare),
-                "the means are subtracted and not put back": product(design - design.mean(axis=0)),
                 "it is divided by the number of rows": product(design) / len(design)}
     finding = compare(got, dense(product(design)), mistakes)
     if not finding.holds:
@@ -472,16 +451,13 @@ def damping_mistakes(C, b, damping, rows, got):
     """Return what usual mistakes in (C + βI)⁻¹b give; of those with a number, what comes nearest to `got`."""
     if not all(np.all(np.isfinite(array)) for array in (C, b, got)):
         return {}
-    one, bare = np.eye(len(C)), C.copy()
-    bare[-1], bare[:, -1] = 0, 0
+    one = np.eye(len(C))
     mistakes = {"the damping is doubled": (C, 2 * damping), "the damping is halved": (C, damping / 2),
                 "the damping is τ_θ where it should be 1/τ_θ": (C, 1 / damping),
                 "the Gram matrix is divided by N": (C / rows, damping),
                 "the damping is multiplied by N": (C, damping * rows),
                 "the damping is divided by N": (C, damping / rows),
-                "the Gram matrix is doubled": (2 * C, damping),
-                "the Gram matrix is divided by N − 1 where N should stand": (C * rows / max(rows - 1, 1), damping),
-                "the Gram matrix has no bias row and column": (bare, damping)}
+                "the Gram matrix is divided by N − 1 where N should stand": (C * rows / max(rows - 1, 1), damping)}
     solved = {name: np.linalg.solve(matrix + beta * one, b) for name, (matrix, beta) in mistakes.items()}
     apart = C + damping * one
     apart[-1, :-1], apart[:-1, -1] = 0, 0
@@ -493,12 +469,8 @@ def damping_mistakes(C, b, damping, rows, got):
         return (vectors * f(values)) @ vectors.T @ b
 
     solved |= {
-        "the damping is added to the singular values, not to their squares":
-            of_eigenvalues(lambda w: 1 / (np.sqrt(w) + damping) ** 2),
         "the singular values of the input stand where their squares should":
-            of_eigenvalues(lambda w: 1 / (np.sqrt(w) + damping)),
-        "the root of the damped Gram matrix is inverted, not the matrix":
-            of_eigenvalues(lambda w: (w + damping) ** -0.5)}
+            of_eigenvalues(lambda w: 1 / (np.sqrt(w) + damping))}
     right = np.linalg.solve(C + damping * one, b)
     if got.shape == b.shape and np.any(got) and not fits(got, fitted_factor(got, right) * right):
         other = float(np.vdot(got, b - C @ got) / np.vdot(got, got))
@@ -513,10 +485,8 @@ def damping_mistakes(C, b, damping, rows, got):
     solved |= {
         "weights and bias are solved apart, each with the other's old value (Jacobi)": np.linalg.solve(apart, b),
         "it has the diagonal of the Gram matrix alone": b / (np.diag(C)[:, None] + damping),
-        "there is no damping: it is the pseudo-inverse": np.linalg.lstsq(C, b, rcond=None)[0],
         "the bias is not damped": np.linalg.lstsq(undamped_bias, b, rcond=None)[0],
-        "it is the gradient: the step is explicit, not implicit": b,
-        "it is the gradient divided by the damping: the step is explicit, not implicit": b / damping}
+        "it is the gradient: the step is explicit, not implicit": b}
     if got.shape == b.shape and got.size > 2 and not fits(got, fitted_factor(got, right) * right):
         system = np.stack([(C @ got).ravel(), got.ravel()], axis=1)
         (share, other), _, rank, _ = np.linalg.lstsq(system, b.ravel(), rcond=1e-6)
@@ -524,10 +494,6 @@ def damping_mistakes(C, b, damping, rows, got):
         if rank == 2 and min(share, other) > 1e-3 and min(abs(share - 1), abs(share - other)) > 5e-3:
             solved[f"in its matrix ãᵀã is multiplied by {share:.3g}, the damping by {other:.3g}"] = (
                 of_eigenvalues(lambda w: 1 / (share * w + other * damping)))
-    if got.shape == b.shape and (values > 1e-9 * values[-1]).sum() > KRYLOV:
-        powers = np.stack([of_eigenvalues(lambda w, k=k: (w / values[-1]) ** k).ravel() for k in range(KRYLOV)], axis=1)
-        solved[Guess("it is a few steps of an iteration that has not converged")] = (
-            powers @ np.linalg.lstsq(powers, got.ravel(), rcond=None)[0]).reshape(b.shape)
     return solved
 
 

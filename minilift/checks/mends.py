@@ -40,6 +40,7 @@ ONCE = 0.1  # what a copy has, and some times what the original takes
 FEW = 3  # problems in which a claim must hold, before all are verified anew
 SMALLER = 0.6  # times the numbers of a thing
 BOUNDS = ("np.maximum(_, 0)", "np.minimum(_, 0)")  # are tried around each operand, whether they are called or not
+WEIGHT = {"self.weight(len(z))": (ast.Mult,)}  # what a loss is multiplied by, where it is a mean
 WRAPS = 12  # calls that are tried around other operands
 MORE = 2  # edits in functions of their own that are told at most
 PACKAGE = str(Path(__file__).resolve().parents[1])
@@ -581,7 +582,7 @@ def in_order(sources, ran, own):
     is_complex = any("fft" in ast.unparse(source.node) for source in sources)
     wraps = dict(list(every.items())[:WRAPS]) | {wrap: set() for wrap in (*BOUNDS, *["np.conj(_)"] * is_complex)}
     pieces = {text: operators for node in nodes for text, operators in pieces_in(node).items()}
-    pieces = dict(list(pieces.items())[:WRAPS])
+    pieces = dict(list(pieces.items())[:WRAPS]) | (WEIGHT if hasattr(own.thing, "reduction") else {})
     for number, source in enumerate(sources):
         known = {**source.function.__globals__, **contents(source.function)}
         lines = ran[source]

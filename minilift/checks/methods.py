@@ -191,10 +191,7 @@ def commits_what_it_is_told(claimed, case):
     right = after(lambda: net.commit(net.propagate(normed.lend(normed.X), training=True, rng=rng())))[1]
     finding = compare(float(loss), dense(normed.loss(normed.theta)), factors=normed.factors)
     if not finding.holds:
-        evaluated = net.loss_function.value(net.propagate(normed.lend(normed.X)).z[net.depth], normed.lend(normed.y))
-        return finding.retold(lambda known: (
-            ["J is that of the running statistics, it should be that of the batch's own, as in training"]
-            * fits(np.asarray(float(loss)), np.asarray(float(evaluated))) + [*known]))
+        return finding
     reasons = ["it moves the running statistics, though it is not told to commit"] * bool(gap(before, left))
     if committed is not None and gap(right, committed) > 1e-9:
         reasons.append("told to commit it leaves the running statistics as they are" if not gap(before, committed)
@@ -569,7 +566,7 @@ def equals_reference(claimed, case):
         # then no other damping, say, is guessed, of which a factor may come by chance
         finding = compare_blocks(case, got, case.per_map(reference), lambda: case.per_map(lambda l: {}))
         also = [why for why, ratio in numbers_off(claimed.method, told).items() if ratio in (factor, 1 / factor)]
-        return finding.retold(lambda known: [*start_reasons(claimed, case, factor), *known, *also])
+        return finding.retold(lambda known: [*known, *also])
     change = not finding.holds and sweeps_differ(claimed, case)
     off = list(numbers_off(claimed.method, told))
     return finding.because(*([change] if change else off)) if change or off else finding
@@ -578,18 +575,6 @@ def equals_reference(claimed, case):
 def solved_anew(told, theta):
     """Return the size of θ where a sweep solves for it anew: the step is then a difference of it, with its rounding."""
     return float(np.max(abs(theta), initial=0.0)) if isinstance(told, lifted.DESCENDING) else 0.0
-
-
-def start_reasons(claimed, case, factor):
-    """Return whether steps that are off by a factor in the first batch are so no more in the third."""
-    whole, pair = claimed.method.whole_batch, (fresh(claimed.method), fresh(claimed.told))
-    for batch in [case] * 3 if whole else case.batches[:3]:
-        got, right = (flat(run_method(one, batch)) for one in pair)
-    share = fitted_factor(got, right)
-    same = fits(got, share * right) and abs(share - factor) <= 1e-5 * abs(factor)
-    return [] if same or not any(one.state_dict() for one in pair) else [
-        f"its first step is off by the factor {factor:.6g}, the third is not: what is kept from batch to batch (an "
-        "average, say) starts otherwise, or its start is corrected otherwise"]
 
 
 def constant_factor(case, got, expected):

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from minilift.checks.claims import Argmin, Gradient, mapped, result_of, shape_of, stem, vector
-from minilift.checks.numeric import SHARE, fits, fitted_factor, probes, tried
+from minilift.checks.claims import Gradient, mapped, shape_of, stem, vector
+from minilift.checks.numeric import SHARE, fits, fitted_factor, tried
 from minilift.checks.report import Guess
 
 ENTRIES = 60  # of a block at most, in which something is looked for one by one
@@ -51,29 +51,12 @@ def alterations(values):
         if shape_of(values[one]) == shape_of(values[other]) and not {type(values[one]), type(values[other])} & {
                 list, tuple}:
             yield f"{one} and {other} are exchanged", {**values, one: values[other], other: values[one]}
-    if len(numbers) > 1:
-        inverses = {name: 1 / value for name, value in numbers.items()}
-        yield f"{' and '.join(numbers)} are inverted, all at once: 1/{next(iter(numbers))} for it", values | inverses
 
 
-def altered_reasons(case, is_right_of, is_right):
-    """Return the mistakes which, made in energy or reference, make a claimed result right; and what has no place in it.
-
-    `is_right_of` is asked of a case with other values, `is_right` of another result.
-    """
-    found = [Guess(what) for what, values in alterations(case.values)
+def altered_reasons(case, is_right_of):
+    """Return the mistakes which, made in energy or reference, make a claimed result right, asked of a case with it."""
+    return [Guess(what) for what, values in alterations(case.values)
              if tried(is_right_of, replace(case, values=values))]
-    cut = [{name: value[:k] if np.ndim(value) and len(value) == n else value for name, value in case.values.items()}
-           for n in {len(value) for value in case.values.values() if len(shape_of(value)) == 2}
-           for k in range(n - 1, max(n - 17, 0), -1) if (n,) not in [shape_of(x)[:1] for x in case.template]]
-    found += [Guess("the last rows have no part in it")] * any(tried(is_right_of, replace(case, values=x)) for x in cut)
-    for name, value in case.values.items():
-        result = tried(result_of, case, {**case.values, name: 0 * value}) if isinstance(value, np.ndarray) else None
-        # a zero is often right for other reasons
-        if result is not None and np.any(vector(result)) and is_right(result):
-            found.append(f"it depends on the old {name}, where it starts, and should not: a minimiser near it perhaps"
-                         if name in case.thing.blocks else f"{name} should not appear")
-    return found
 
 
 def is_coupled(case, u):
@@ -90,17 +73,8 @@ def is_coupled(case, u):
 
 def cut_reasons(case, x, wrong):
     """Return whether a claimed minimiser is wrong where it is exactly 0, or elsewhere alone."""
-    alike = {name: vector(value) for name, value in case.values.items()
-             if name not in case.thing.blocks and len(vector(value)) == len(x)}
-    for name, value in alike.items():
-        for what, where in (("positive", value > 0), ("negative", value < 0)):
-            if not np.any(x[where]) and np.any(x[~where]) and 2 * wrong[where].sum() > max(where.sum(), 3):
-                return [f"it is 0 wherever {name} is {what}, and should not be: a condition is turned round, or a "
-                        "branch is missing"]
     if np.any(x[wrong]) and not np.all(x[wrong]):
         return ["some entries that are exactly 0 are wrong: cut, clipped, or put to a wrong threshold"]
-    if np.all(x[wrong]) and not np.all(x) and np.any(wrong) and not is_coupled(case, x):
-        return ["it is wrong only where it is not 0: what is left of an entry beyond its threshold, or its sign"]
     if np.all(x[wrong]) and not np.all(x) and np.any(wrong):
         return ["it is wrong only where it is not 0: solved as if its entries were not coupled, or without the bound, "
                 "and then cut or put to a threshold; or an iteration that has not converged"]
@@ -109,23 +83,13 @@ def cut_reasons(case, x, wrong):
 
 def seen_in(case, x, wrong):
     """Return in which entries of the block, which is at x, something is wrong, if that says why."""
-    block, old = case.thing.blocks[0], case.block()
+    block = case.thing.blocks[0]
     shape, right = shape_of(case.values[block]), ~wrong
-    if isinstance(case.thing, Argmin) and len(case.thing.blocks) == 1 and len(shape) == 2 and shape[0] > 1:
-        last = np.arange(len(x)) >= len(x) - shape[1]
-        for name, value in case.values.items():  # after others have moved, all may be wrong
-            same = x == vector(value) if name != block and shape_of(value) == shape else ~last
-            if np.array_equal(same, last):
-                return [f"its last row is that of {name}: it is not updated"]
     if not np.any(wrong) or np.all(wrong):
         return []
-    kept = bool(np.array_equal(x[wrong], old[wrong]) and np.any(x[right] != old[right]))
     found = []
     if len(case.thing.blocks) == 1 and len(shape) == 2 and shape[0] > 1 and np.all(right[: -shape[1]]):
-        found.append(f"only the last row of {block} is wrong" + ", the bias" * (stem(block) == "theta")
-                     + ": it keeps its old value, it is not updated" * kept)
-    elif kept:
-        found.append("it is wrong only where it keeps the old value: these entries are not updated")
+        found.append(f"only the last row of {block} is wrong" + ", the bias" * (stem(block) == "theta"))
     alike = {name: vector(value) for name, value in case.values.items() if len(vector(value)) == len(x)}
     own = block if isinstance(case.thing, Gradient) else f"the new {block}"
     for name, value in {own: x, **alike}.items():
@@ -193,20 +157,6 @@ def moving(case, function, own=False):
     return [name for name, value in zip(names, there) if not np.max(abs(value - here)) <= 1e-6 * np.max(abs(here))]
 
 
-def strange_reasons(case, u):
-    """Return on what an update depends of which the energy of its block is independent."""
-    used = moving(case, lambda other: other.block(result_of(other)))
-    if not used:
-        return []
-    points = [u, *probes(u, case.block(), case.rng, True), *(u * (1 - unit) for unit in np.eye(len(u))[:ENTRIES]),
-              *np.random.default_rng(4).standard_normal((12, len(u)))]
-    held = moving(case, lambda other: np.array([other.at(x) - other.at(u) for x in points]))
-    strange = [name for name in used if name not in (held or used)]
-    absent = [name for name in held or () if name not in used and isinstance(case.values[name], np.ndarray)]
-    return [f"it depends on {' and '.join(strange)}, of which the energy of the block is independent"
-            + f", and not on {' and '.join(absent)}" * bool(absent)] * bool(strange)
-
-
 def depends_reasons(case, defect):
     """Return on which of the values alone it depends how wrong a result is; `defect` of a case is a vector."""
     taken = set(case.values).intersection(*([] if None in case.wanted.values() else [itertools.chain(
@@ -216,7 +166,7 @@ def depends_reasons(case, defect):
         return []
     own = moving(case, defect, own=True)
     if own is None or not (found or own):
-        return ["what is wrong is a constant"] * (own is not None)
+        return []
     besides = f", besides the block {' and '.join(own)}," * bool(found and own)
     return [f"what is wrong depends on {' and '.join(found or own)}{besides} alone"]
 

@@ -40,12 +40,6 @@ class NetCase(Case):
         """Return [None, value(1), …, value(D)]; None for a join and for a map whose θ is an earlier one's."""
         return [value(l) if l in self.net.maps else None for l in range(self.net.depth + 1)]
 
-    def twins(self):
-        """Return two pairs of cases, each of a shape of which no batch was before."""
-        n, X, y = len(self.X), np.concatenate([self.X] * 3), np.concatenate([self.y] * 3)
-        return [[replace(self, X=size * X[: 2 * n + more], y=y[: 2 * n + more]) for size in sizes]
-                for more, sizes in enumerate(((1.0, 0.5), (0.5, 1.0)))]
-
     def uses(self, l):
         """Return the maps that have the θ of map l: on a chain that one alone."""
         return [u for u in range(l, self.net.depth + 1) if self.net.owner[u] == l]
@@ -197,7 +191,6 @@ class NetCase(Case):
         a, sigma, right = [to_numpy(x) for x in self.forward().a], self.net.sigma, self.backward()
         stand_ins = {"σ' is forgotten in a layer above": lambda l: np.ones_like(self.slopes[l]),
                      "σ' is taken at a = σ(z), not at z": lambda l: self.derivative(sigma[l].forward, a[l]).value,
-                     "σ(z) stands where σ'(z) should": lambda l: a[l],
                      "σ' is applied twice": lambda l: self.slopes[l] ** 2}
         made = {name: self.backward([None, *map(slope, range(1, self.net.depth))]) for name, slope in stand_ins.items()}
         made["the signal passes through new weights, not the old ones (step 1)"] = self.backward(
@@ -306,8 +299,7 @@ def compare_blocks(case, got, references, mistakes=None, factors=None):
 def parts_of(case):
     """Return some of a network's maps, by what to say of them."""
     low = [l for l in case.net.maps if len(case.design[l]) < len(case.theta[l])]
-    single = [l for l in case.net.maps if case.theta[l].shape[1] == 1]
-    return {"where a map has one output unit": single, "where there are fewer rows than parameters of a unit": low,
+    return {"where there are fewer rows than parameters of a unit": low,
             "on the last map": [case.net.depth], "on the first map": case.net.maps[:1]}
 
 

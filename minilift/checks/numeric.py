@@ -165,6 +165,14 @@ def gradient(f, x, tangents=None, analytic=None):
     return Reference([tangents.assemble(values) for values in zip(*parts)], 1e-6, DIFFERENCES, 1e-2)
 
 
+def is_soon_off(f, x, claimed):
+    """Whether a claimed gradient of a scalar f is far off along one random direction, which is quickly asked."""
+    v, h = np.random.default_rng(8).standard_normal(x.shape), 1e-5
+    ends = f(x + h * v), f(x - h * v)
+    slope, mine = (ends[0] - ends[1]) / (2 * h), float((claimed * v).sum())
+    return bool(abs(mine - slope) > 0.01 * max(abs(mine), abs(slope)) + 1e-8 * abs(ends[0]))
+
+
 class Tangents:
     """The directions along which an array is probed: its entries if they are few, else random ones.
 
@@ -378,8 +386,6 @@ def usual_factors(named):
     for name, value in named.items():
         if value != 1:
             factors |= {f"it is off by a factor {name}": value, f"it is off by a factor 1/({name})": 1 / value}
-    for text, value in list(factors.items())[1:]:
-        factors[f"the sign is wrong, and {text}"] = -value
     factors["it is off by a factor 4"], factors["it is off by a factor ¼"] = 4.0, 0.25
     return factors
 
@@ -458,21 +464,11 @@ def seen_reasons(got, expected):
                 yield f"each {what} is off by a factor of its own"
     if np.any(zero) and not np.any(wrong & ~zero):
         yield "some entries should be zero: a mask is missing"
-    if got.ndim == 4:
-        yield from image_reasons(got, expected, wrong)
-    elif np.any(wrong) and not np.any(got[wrong]) and not wrong.all():
-        yield "some entries are zero, the others right: a part is left out"
-
-
-def image_reasons(got, expected, wrong):
-    """Yield what may be wrong with images (N, height, width, channels)."""
-    inside = wrong[:, 1:-1, 1:-1]
-    if min(inside.shape) and not np.any(inside) and (1 - inside.size / wrong.size) ** wrong.sum() < 1e-3:
+    inside = wrong[:, 1:-1, 1:-1] if got.ndim == 4 else np.zeros(0)
+    if inside.size and not np.any(inside) and (1 - inside.size / wrong.size) ** wrong.sum() < 1e-3:
         yield "it is wrong at the border of the images alone: their padding"
-    for i, j in itertools.product((-1, 0, 1), repeat=2):
-        moved = np.roll(expected, (i, j), axis=(1, 2))[:, 1:-1, 1:-1]
-        if (i or j) and moved.size > 2 and fits(got[:, 1:-1, 1:-1], moved):
-            yield f"it is shifted by a pixel, ({i}, {j}): the padding, or where a kernel begins"
+    if np.any(wrong) and not np.any(got[wrong]) and not wrong.all():
+        yield "some entries are zero, the others right: a part is left out"
 
 
 def fitted_factor(got, expected):
@@ -493,8 +489,6 @@ def bias_row_reasons(got, expected, factors):
 
     if explains(weights, right) and not np.any(bias):
         yield "the bias row is missing (zero)"
-    if explains(bias, right_bias) and not np.any(weights):
-        yield "all but the bias row is missing (zero)"
     if explains(np.roll(got, -1, axis=0), expected):
         yield "the bias stands in the first row; it belongs in the last"
     for name, factor in factors.items():
@@ -514,8 +508,6 @@ def symmetry_reasons(got, expected, factors):
             yield f"its {name} are in reverse order"
     if got.ndim == 2:
         yield from transposed_reasons(got, expected.T, factors, expected)
-        if fits(got, expected.T.reshape(expected.shape), expected):
-            yield "it is transposed and reshaped"
 
 
 def transposed_reasons(got, turned, factors, expected=None):
@@ -540,7 +532,5 @@ def shape_reasons(got, expected, theta):
     if got.shape == expected.shape[::-1]:
         yield "it is transposed"
         yield from transposed_reasons(got, expected.T, usual_factors({}))
-    if theta and expected.ndim == 2 and got.shape == (expected.shape[1], expected.shape[0] - 1):
-        yield "it is transposed, and the bias row is missing"
     yield f"its shape is {got.shape}, it should be {expected.shape}"
     yield "its shape is wrong"

@@ -338,8 +338,6 @@ def check_claim(claim, thing, subject, cases):
     reason = common_reason(told, len(findings) > 1) if failing else ""
     if SINGLE in reason and worst.number > 1e-4:
         reason = NO_REASON[1]  # it fits in some problems by chance
-    if reason.startswith(NO_REASON) and (kept := kept_reason(claim, thing, [case for case, _ in failing], findings)):
-        reason = kept
     some = 0 < len(failing) < len(findings)
     if some and all(is_of_long_steps(claim, thing, case) for case, _ in failing):
         reason, some = f"{reason}; for long steps τ alone", False
@@ -361,38 +359,6 @@ def unmeasured(checks):
 def is_of_long_steps(claim, thing, case):
     """Whether a problem that fails has a step size τ, and holds with a hundredth of it."""
     return hasattr(case, "tau") and holds_in(claim, thing, replace(case, tau=case.tau / 100)) is True
-
-
-def kept_reason(claim, thing, failing, findings):
-    """Return whether only the first problem, or the first of one shape, is right: that something of it is kept.
-
-    Or whether only the problems with the largest entries are wrong.
-    """
-    why = "something of it is kept for all later ones (remembered, cached)"
-    first = findings[0][0]
-    if findings[0][1].holds and len(failing) == len(findings) - 1 > 6 and not (
-            hasattr(first, "scaled") and holds_in(claim, thing, first.scaled(0.9))):
-        return f"likely: only the first problem is right: {why}"
-    forms = [getattr(case, "form", None) for case, _ in findings]
-    if forms[0] is not None and len(set(forms)) > 2 and [finding.holds for _, finding in findings] == [
-            form not in forms[:k] for k, form in enumerate(forms)]:
-        return f"likely: the first problem of each shape is right, the next is wrong: {why}"
-    if forms[0] is not None and len(findings) > 6 and max(
-            [case.largest for case, finding in findings if finding.holds], default=math.inf) < min(
-            case.largest for case in failing) and size_decides(claim, thing, failing, findings):
-        return ("likely: it is wrong only where entries are large: in another branch, beyond a threshold, or where "
-                "something is cut off")
-    pairs = failing[0].twins() if hasattr(failing[0], "twins") else ()
-    held = [[holds_in(claim, thing, case) for case in pair] for pair in pairs]
-    if held and all(first and second is False for first, second in held):
-        return f"likely: the first batch of a shape is right, the next is wrong: {why}"
-    return None
-
-
-def size_decides(claim, thing, failing, findings):
-    """Return whether problems that fail hold with smaller entries, and others fail with larger ones."""
-    return all(holds_in(claim, thing, case.scaled(0.05)) for case in failing) and any(
-        holds_in(claim, thing, case.scaled(20.0)) is False for case, finding in findings if finding.holds)
 
 
 def holds_in(claim, thing, case):

@@ -410,12 +410,6 @@ def test_arguments_with_a_default_that_is_no_usual_name_keep_it():
     ml.verify(ml.Equal(lambda a, _m=None: a, lambda a: a)).raise_for_failures()
 
 
-def test_a_result_cached_by_shape_is_named():
-    kept = {}
-    report = ml.verify(ml.Equal(lambda a: kept.setdefault(a.shape, a @ a.T), lambda a: a @ a.T))
-    assert "cached" in report.failures[-1].reason
-
-
 def test_an_energy_that_overflows_is_said_to_rise():
     report = ml.verify(ml.Decreases(lambda z: (z**4).sum(), lambda z: {"z": -50 * z**3}))
     assert any("overflows" in check.reason for check in report.failures)

@@ -32,20 +32,8 @@ def attention():
     return ml.Gradient(energy, gradient, block=("Q", "K", "V"), draw=normals(Q=(5, 3), K=(6, 3), V=(6, 2), T=(5, 2)))
 
 
-def after_a_step():
-    def energy(U, V, M):
-        return 0.5 * np.sum((M - U @ V.T) ** 2)
-
-    def gradient(U, V, M):
-        in_u = (U @ V.T - M) @ V
-        return in_u, (((U - 0.1 * in_u) @ V.T) - M).T @ (U - 0.1 * in_u)
-
-    return ml.Gradient(energy, gradient, block=("U", "V"), draw=normals(U=(5, 2), V=(4, 2), M=(5, 4)))
-
-
 @pytest.mark.parametrize(("thing", "says", "does_not_say"), [
-    (attention(), "wrong in K alone: it is off by the constant factor 1.73205", "transposed"),
-    (after_a_step(), "wrong in V alone: it is taken at the new U", "transposed")],
+    (attention(), "wrong in K alone: it is off by the constant factor 1.73205", "transposed")],
     ids=lambda thing: getattr(type(thing), "__name__", None) if not isinstance(thing, str) else "")
 def test_a_reason_says_what_is_planted(thing, says, does_not_say):
     tells(says, does_not_say, thing)
@@ -110,8 +98,6 @@ def test_no_reason_is_given_by_chance(thing, said, unsaid, seed):
 
 
 @pytest.mark.parametrize(("thing", "options", "said"), [
-    (ml.Equal(lambda a: a[: len(a) // 2].T @ a[: len(a) // 2], lambda a: a.T @ a,
-              draw=lambda rng: {"a": rng.normal(size=(9, 2))}), {}, "the last rows have no part in it"),
     (ml.Equal(lambda a: a @ a.T, lambda a: a @ a.T + 1), {}, "all entries are off by one number")],
     ids=lambda x: x if isinstance(x, str) else "")
 def test_a_usual_mistake_is_made_and_named(thing, options, said):

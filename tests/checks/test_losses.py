@@ -97,14 +97,14 @@ LOSSES = [Plant("gradient of a mean without 1/N", lambda: changed(ml.SquaredErro
                                                   y: -ml.SigmoidCrossEntropy.gradient(self, z, y)), "sign"),
           Plant("cross-entropy gradient without its sigmoid",
                 lambda: changed(ml.SigmoidCrossEntropy, "sum", gradient=lambda self, z, y: z - y),
-                "transfer is forgotten"), Plant("softmax without the target",
+                None), Plant("softmax without the target",
                                                 lambda: changed(ml.SoftmaxCrossEntropy, "sum",
                                                                 gradient=lambda self, z,
                                                                 y: self.transfer.forward(z)),
-                                                "target is missing"),
+                                                None),
           Plant("σ' twice: sigmoid's slope in the cross-entropy",
                 lambda: changed(ml.SigmoidCrossEntropy, "sum", gradient=lambda self, z,
-                                y: (self.proba(z) - y) * self.transfer.derivative(z)), "applied twice"),
+                                y: (self.proba(z) - y) * self.transfer.derivative(z)), None),
           Plant("prox without the weight 1/N", lambda: changed(ml.SquaredError, prox=prox_with(lambda n: n)),
                 "weight_of_a_sample"), Plant("prox with τ doubled",
                                                        lambda: changed(ml.SoftmaxCrossEntropy,
@@ -119,7 +119,7 @@ LOSSES = [Plant("gradient of a mean without 1/N", lambda: changed(ml.SquaredErro
               ml.SigmoidCrossEntropy, value_per_sample=lambda self, z, y: clipped_entropy(self.proba(z), y)),
               "clipped"),
           Plant("proba that returns z", lambda: changed(ml.SoftmaxCrossEntropy, proba=lambda self, z: z),
-                "returns the outputs z")]
+                "is not f(z)")]
 
 
 def clipped_entropy(p, y):

@@ -208,7 +208,7 @@ class LogCosh(ml.Loss):
 def test_an_edit_that_is_wrong_for_the_other_reduction_is_no_mend():
     report = ml.verify(LogCosh())
     assert report.failures
-    assert report.mends == []
+    assert [mend.new for mend in report.mends] == ["return np.tanh(z - y) * self.weight(len(z))"]
 
 
 def weight_of(a):
@@ -242,6 +242,70 @@ def test_steps_of_which_nothing_is_said_may_be_turned_round():
     report = ml.verify(upwards)
     assert report.mends, report
     assert all("gradient" in mend.new for mend in report.mends)
+
+
+def grouped(x, y):
+    return (x.reshape(len(x), -1, 3).sum(axis=2) * y.reshape(len(y), -1, 3).sum(axis=2)).sum()
+
+
+def in_groups(x, y):
+    return sum((x[:, k : k + 2].sum(axis=1) * y[:, k : k + 2].sum(axis=1)).sum() for k in (0, 2, 4))
+
+
+class Smoothed(ml.Join):
+    """A moving average along time, whose adjoint runs the other way."""
+
+    def output_shape(self, shape):
+        return shape
+
+    def averaged(self, v):
+        state, kept = np.zeros_like(v[:, 0]), np.empty_like(v)
+        for t in range(v.shape[1]):
+            state = kept[:, t] = 0.7 * state + 0.3 * v[:, t]
+        return kept
+
+    def forward(self, theta, v):
+        return self.averaged(v)
+
+    def adjoint_inputs(self, theta, g, values):
+        return [self.averaged(g)]
+
+
+def returns(rewards, done):
+    total, alive, kept = 0.0, 0.0, np.zeros(len(rewards))
+    for t in reversed(range(len(rewards))):
+        alive += 1 - done[t]
+        kept[t] = total = rewards[t] + 0.9 * total
+    return np.append(kept, alive)
+
+
+def by_sums(rewards, done):
+    n = len(rewards)
+    kept = [sum(0.9 ** (k - t) * rewards[k] * (1 - done[t:k]).prod() for k in range(t, n)) for t in range(n)]
+    return np.append(kept, n - done.sum())
+
+
+def weighted_mean(w, x):
+    return (w * x).sum() / len(w)
+
+
+def cosine(x, c):
+    return float(c @ x / np.linalg.norm(x))
+
+
+def cosine_slope(x, c):
+    unit = x / np.linalg.norm(x)
+    return c / np.linalg.norm(x) + 0 * unit
+
+
+def filtered(h, y):
+    H = np.fft.fft(h)
+    return np.real(np.fft.ifft(H * np.fft.fft(y)))
+
+
+def correlated(h, y):
+    n = len(h)
+    return np.array([sum(h[k] * y[(k + i) % n] for k in range(n)) for i in range(n)])
 
 
 class OfWrongVariable(ml.Tanh):
@@ -278,6 +342,22 @@ MENDED = {
     "a shift the other way": (Delayed(), {}, "early[:, :-1] = g[:, 1:]", "Delayed.adjoint_inputs"),
     "a bound in time": (ml.Argmin(shared_out, bisected, "p", lambda rng: {
         "p": np.full(5, 0.5), "v": rng.standard_normal(5), "cap": np.ones(5)}), {}, "np.minimum(", "bisected"),
+    "a ratio turned over": (ml.Equal(lambda d, m, n: d**2 * (m + n) / (m * n), lambda d, m, n: d**2 / (1 / m + 1 / n),
+                                     draw=lambda rng: dict(zip("dmn", map(float, rng.uniform(1, 4, 3))))), {},
+                            "* (m * n) / (m + n)", "<lambda>"),
+    "arguments exchanged": (ml.Equal(grouped, in_groups, draw=draw(x=normal(3, 6), y=normal(3, 6))), {},
+                            "reshape(_, y, x), everywhere", "grouped"),
+    "an average from the other end": (Smoothed(), {}, "self.averaged(g[:, ::-1])[:, ::-1]", "Smoothed.adjoint_inputs"),
+    "a sum for a length": (ml.Equal(weighted_mean, lambda w, x: np.average(x, weights=w), draw=lambda rng: {
+        "w": rng.uniform(1, 2, 5), "x": rng.normal(size=5)}), {}, "w.sum()", "weighted_mean"),
+    "a factor that stands elsewhere": (ml.Equal(returns, by_sums, draw=lambda rng: {
+        "rewards": rng.normal(size=8), "done": np.eye(8)[2] + np.eye(8)[5]}), {}, "* (1 - done[t])", "returns"),
+    "an argument that is not read": (ml.Equal(lambda x, b: np.exp(x).sum(), lambda x, b: b @ np.exp(x), draw=draw(
+        x=normal(4), b=normal(4))), {}, "(np.exp(x) * b).sum()", "<lambda>"),
+    "a part projected out": (ml.Gradient(cosine, cosine_slope, "x", draw(x=normal(5), c=normal(5))), {}, "- unit * (",
+                             "cosine_slope"),
+    "of complex numbers": (ml.Equal(filtered, correlated, draw=draw(h=normal(6), y=normal(6))), {}, "np.conj(",
+                           "filtered"),
     "a loop that ends early": (ml.Equal(stepwise, lambda a: (a.sum(axis=1) ** 2).sum()), {}, "k", "stepwise"),
 }
 
