@@ -23,6 +23,7 @@ LOCAL = 2  # so many of them around a local minimiser
 FLAT = 1e-6  # what short probes find less than this lower is flat to first order
 BENDS = (1e-4, 1e-3, 1e-2)  # steps at which a function's curvature is seen above rounding
 COORDINATES, RANDOM = 24, 16  # probes along so many coordinates and random directions at most
+INWARD = 16  # ways to points around the old one, at each of three distances, where most others lead outside
 TIES = 8  # and so many groups of equal entries
 SOME, FAR = 16, 0.01  # each so many probes come first; what one finds so much lower fails, whatever others find
 KINK = 1e-4  # slopes of two sides that differ by a larger share belong to a kink: curvature makes less of 1e-5
@@ -272,6 +273,8 @@ class Probed:
             return cls(value, value, value, math.inf)
         points = list(probes(u, old, rng, local))
         points = points[int(1e6 * min(abs(value), 1e9)) % each :: each]
+        if not local and math.isfinite(start) and not np.isfinite([f(project(x)) for x in points[::SOME]]).mean() > 0.5:
+            points += inward(u, old, rng)
         shaken = [f(u * (1 + 4e-16 * rng.choice([-1, 1], len(u)))) for _ in range(4)]
         noise = 20 * max((abs(x - value) for x in shaken if math.isfinite(x)), default=0.0) + 1e-14 * abs(value)
         least = max(abs(start - value) if math.isfinite(start) else 0.0, noise, 1e-300)
@@ -341,6 +344,16 @@ def probes(u, old, rng, local):
             yield u + 0.1 * scale * (old + 0.03 * size * v - u)
             yield scale * size * v
             yield old + scale * size * v
+
+
+def inward(u, old, rng):
+    """Return points on the ways from u to points around the old one, which lie in a convex set if their ends do.
+
+    At a corner of it hardly any other way leads inside.
+    """
+    size = ways(u, old, rng)[0]
+    ends = [old + scale * size * v for scale in (0.1, 0.3, 1.0) for v in rng.standard_normal((INWARD, len(u)))]
+    return [u + t * (end - u) for end in ends for t in (1e-3, 0.1)]
 
 
 # ---- comparison and diagnosis

@@ -326,3 +326,28 @@ def test_a_set_without_interior_is_not_measured_where_nothing_moves():
 
     claim = ml.Argmin(energy, lambda v: np.full(5, 0.5 + 1e-16), "p", draw(p=lambda rng: np.full(5, 0.5), v=normal(5)))
     assert not ml.verify(claim).passed
+
+
+# ---- on the boundary of a set
+
+
+def to_cone(p, x, t):
+    inside = np.linalg.norm(p[:-1]) <= p[-1] + 1e-9 * (1 + abs(p[-1]))
+    return 0.5 * ((p[:-1] - x) ** 2).sum() + 0.5 * (p[-1] - t) ** 2 if inside else np.inf
+
+
+def on_cone(least):
+    """Return the projection on a cone, with the apex for all below `least` times the norm."""
+    def project(x, t):
+        r = np.linalg.norm(x)
+        if r <= t:
+            return np.append(x, t)
+        return np.zeros(len(x) + 1) if t <= least * r else np.append((1 + t / r) / 2 * x, (r + t) / 2)
+    return project
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("least", "passes"), [(-1.0, True), (0.0, False)])
+def test_the_apex_of_a_cone_from_which_few_ways_lead_inside(least, passes, seed):
+    drawn = draw(x=normal(4), t=lambda rng: float(rng.normal()), p=lambda rng: np.append(0.3 * rng.normal(size=4), 2.0))
+    assert ml.verify(ml.Argmin(to_cone, on_cone(least), "p", drawn), seed=seed).passed == passes
