@@ -25,6 +25,7 @@ import inspect
 import json
 import math
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -64,7 +65,7 @@ from minilift.support.arguments import (
     shown,
     whole_number,
 )
-from minilift.support.backend import check_arrays
+from minilift.support.backend import as_array, check_arrays
 from minilift.support.spellings import guided, spelled
 
 
@@ -155,6 +156,7 @@ def split(X: Any, y: Any, fraction: float, seed: int | np.random.Generator = 0) 
     Parameters
     ----------
     X, y : arrays with N rows each
+        Or what NumPy makes arrays of numbers of: lists, tables of pandas.
     fraction : float
         Share of the second part, above 0 and below 1; at least one sample goes to either part.
     seed : int or numpy.random.Generator
@@ -171,6 +173,7 @@ def split(X: Any, y: Any, fraction: float, seed: int | np.random.Generator = 0) 
     >>> len(X), len(X_val), np.array_equal(X, y), sorted([*X, *X_val]) == list(range(10))
     (8, 2, True, True)
     """
+    X, y = (as_array(f"split: {name}", value, sys.modules.get("cupy", np)) for name, value in (("X", X), ("y", y)))
     check_arrays("split", "any", X=X, y=y)
     if X.ndim == 0 or y.ndim == 0:
         raise ValueError(f"split: X and y must have rows, got the shapes {X.shape} and {y.shape}")

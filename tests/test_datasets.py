@@ -113,6 +113,19 @@ def test_a_split_needs_two_samples_and_equal_rows():
         split(np.zeros((3, 1)), np.zeros(4), 0.5)
 
 
+def test_a_split_takes_what_numpy_makes_arrays_of():
+    class Table:
+        def __array__(self, dtype=None, copy=None):
+            return np.arange(8.0).reshape(4, 2)
+
+    (X, y), (X_val, y_val) = split(Table(), [0, 1, 2, 3], 0.25)
+    assert [x.tolist() for x in [*X, *X_val]] == [[2.0 * k, 2.0 * k + 1] for k in [*y, *y_val]]
+    with pytest.raises(TypeError, match="y must be an array of numbers, got dtype <U"):
+        split(Table(), ["a", "b", "c", "d"], 0.25)
+    with pytest.raises(ValueError, match="split: X: cannot be made into an array"):
+        split([[1], [2, 3]], [0, 1], 0.5)
+
+
 # --- embedded digits ----------------------------------------------------------------------------------------
 
 
