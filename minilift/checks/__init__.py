@@ -194,8 +194,10 @@ def verify(thing: Any = None, net: Network | None = None, X: Any = None, y: Any 
         missed = "" if objective is None else unmeasured(checks)
         return Report(checks, seed, missed or (NOT_VERIFIED if not told else "" if judged or ours else NOT_JUDGED),
                       partial(method_mends, thing, checks, seed, backend, net, X, y, like, objective))
+    unused = tried(copy.deepcopy, thing) if kind in CASES else thing  # what is kept of the problems mends nothing
     checks = checks_of(thing, seed, backend, X, y)
-    return Report(checks, seed, unmeasured(checks), partial(part_mends, kind, thing, checks, seed, backend))
+    return Report(checks, seed, unmeasured(checks), partial(
+        part_mends, kind, thing if unused is None else unused, checks, seed, backend))
 
 
 def kind_of(thing):

@@ -147,6 +147,11 @@ def everywhere(function, operands):
         if forms.count((name, count)) > 1 and count in (2, 3):
             told = [f"{name}({'_, ' * (count - 2)}{pair})" for pair in ("x, y", "y, x")]
             yield edit(3, function.lineno, *told, Exchanged(name, count))
+    pieces = [(text, operator) for text, (_, operators) in operands.pieces.items() for operator in operators]
+    for name, (text, operator) in itertools.product(operands.found, pieces):
+        if read.count(name) > 1 and name not in names_in(text):
+            new = ast.BinOp(ast.Name(name, ast.Load()), operator(), expression(text))
+            yield edit(6, function.lineno, name, ast.unparse(new), Replaced(name, new))
     for text, nodes in alike_in(function).items():
         for rank, new in of_node(nodes[0], operands, top=False):
             yield edit(rank + 1, nodes[0].lineno, text, ast.unparse(new), Replaced(text, new))
@@ -178,7 +183,8 @@ class Replaced(ast.NodeTransformer):
 
     def generic_visit(self, node):
         """Put the other one in its place."""
-        if isinstance(node, (ast.BinOp, ast.Call, ast.Subscript)) and ast.unparse(node) == self.text:
+        if not isinstance(getattr(node, "ctx", None), (ast.Store, ast.Del)) and isinstance(node, (
+                ast.Name, ast.BinOp, ast.Call, ast.Subscript)) and ast.unparse(node) == self.text:
             return at(copy.deepcopy(self.new), node)
         return super().generic_visit(node)
 
@@ -328,6 +334,9 @@ def of_statement(chain, holder, field, index, statement):
             yield edit(1, ast.AugAssign(statement.target, OPPOSITE[type(statement.op)](), statement.value))
         yield edit(1, ast.Assign([statement.target], ast.BinOp(target, statement.op, statement.value)))
         yield edit(2, ast.Assign([statement.target], statement.value))
+        if isinstance(statement.op, ast.Add) and isinstance(target, ast.Subscript):  # an index may come twice
+            place = ast.Subscript(expression("np.s_"), target.slice, ast.Load())
+            yield edit(3, ast.Expr(ast.Call(expression("np.add.at"), [target.value, place, statement.value], [])))
     if isinstance(statement, ast.Assign) and len(statement.targets) == 1 and not isinstance(
             statement.targets[0], ast.Tuple):
         yield edit(3, ast.AugAssign(statement.targets[0], ast.Add(), statement.value))
@@ -437,7 +446,8 @@ def is_top(node, field):
         return isinstance(node.op, (ast.Add, ast.Sub)) or (isinstance(node.op, ast.Pow) and field == "left")
     if isinstance(node, ast.Compare):  # what is looked up is a key, no number
         return not any(isinstance(op, (ast.In, ast.NotIn)) for op in node.ops)
-    return not isinstance(node, (ast.UnaryOp, ast.Attribute, ast.Subscript, ast.Slice, ast.Starred))
+    return is_transpose(node) or not isinstance(
+        node, (ast.UnaryOp, ast.Attribute, ast.Subscript, ast.Slice, ast.Starred))
 
 
 def of_node(node, operands, top):
@@ -465,6 +475,7 @@ def of_node(node, operands, top):
         yield from of_parts(node, there)
     if is_name:
         yield from ((5, expression(f"{own}[{cut}]")) for cut in ENDS)
+        yield from ((5, expression(f"{own} {sign} 1")) for sign in "+-")
     if top:
         yield from beside(node, operands, there)
 
@@ -483,7 +494,8 @@ def of_whole(node, operands, there):
     for number in (2, 4):
         yield 5, ast.BinOp(ast.Constant(number), ast.Mult(), node)
         yield 5, ast.BinOp(node, ast.Div(), ast.Constant(number))
-    yield from ((5, ast.BinOp(node, operator(), ast.Constant(1))) for operator in (ast.Add, ast.Sub))
+    if not isinstance(node, (ast.Name, ast.Attribute)):
+        yield from ((5, ast.BinOp(node, operator(), ast.Constant(1))) for operator in (ast.Add, ast.Sub))
     yield 4, ast.BinOp(ast.Constant(1), ast.Sub(), node)
     yield 4, ast.Call(ast.Name("abs", ast.Load()), [node], [])
     yield 4, ast.Attribute(node, "T", ast.Load())
@@ -506,6 +518,7 @@ def beside(node, operands, there):
         yield from ((5, ast.BinOp(node, operator(), expression(other)))
                     for operator in operators if names.issubset(there))
     shares = [f"1 - {name}" for name in operands.shares if name in there]
+    shares += [f"np.sign({name})" for name in operands.arguments]
     yield from ((5, ast.BinOp(node, ast.Mult(), expression(share))) for share in shares)
     sizes = [size for name in operands.sized() for size in (f"len({name})", f"{name}.shape[-1]")]
     yield from ((5, ast.BinOp(node, operator(), expression(size)))
@@ -613,6 +626,21 @@ def of_operator(node):
         yield 3, ast.BinOp(left, ast.MatMult(), right)
     if isinstance(op, ast.MatMult):
         yield 3, ast.BinOp(left, ast.Mult(), right)
+    yield from of_brackets(left, op, right)
+
+
+def of_brackets(left, op, right):
+    """Yield p·q + r as p·(q + r), and p·(q + r) as p·q + r; of quotients too."""
+    if isinstance(op, (ast.Add, ast.Sub)):
+        if isinstance(left, ast.BinOp) and isinstance(left.op, (ast.Mult, ast.Div)):
+            yield 2, ast.BinOp(left.left, left.op, ast.BinOp(left.right, op, right))
+        if isinstance(right, ast.BinOp) and isinstance(right.op, (ast.Mult, ast.Div)):
+            yield 2, ast.BinOp(ast.BinOp(left, op, right.left), right.op, right.right)
+    elif isinstance(op, (ast.Mult, ast.Div)):
+        if isinstance(right, ast.BinOp) and isinstance(right.op, (ast.Add, ast.Sub)):
+            yield 2, ast.BinOp(ast.BinOp(left, op, right.left), right.op, right.right)
+        if isinstance(left, ast.BinOp) and isinstance(left.op, (ast.Add, ast.Sub)):
+            yield 2, ast.BinOp(left.left, left.op, ast.BinOp(left.right, op, right))
 
 
 def of_sign(node):
@@ -666,8 +694,9 @@ def of_items(node):
 
 
 def of_subscript(node):
-    """Yield what is cut as a whole, or at its other end."""
+    """Yield what is cut as a whole, or at its other end, or turned round."""
     yield 3, node.value
+    yield 5, ast.Subscript(node, expression("_[::-1]").slice, ast.Load())
     parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
     for k, cut in enumerate(parts):
         for other in other_ends(cut):

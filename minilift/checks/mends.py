@@ -39,8 +39,8 @@ LAST = 20.0  # and to verify anew one that has been found
 ONCE = 0.1  # what a copy has, and some times what the original takes
 FEW = 3  # problems in which a claim must hold, before all are verified anew
 SMALLER = 0.6  # times the numbers of a thing
-BOUNDS = ("np.maximum(_, 0)", "np.minimum(_, 0)")  # are tried around each operand, whether they are called or not
-WEIGHT = {"self.weight(len(z))": (ast.Mult,)}  # what a loss is multiplied by, where it is a mean
+BOUNDS = ("np.maximum(_, 0)", "np.minimum(_, 0)", "np.argsort(_)")  # are tried around each operand, called or not
+WEIGHT = {f"self.weight(len({name}))": (ast.Mult,) for name in "zv"}  # what a loss has as a factor, where it is a mean
 WRAPS = 12  # calls that are tried around other operands
 MORE = 2  # edits in functions of their own that are told at most
 PACKAGE = str(Path(__file__).resolve().parents[1])
@@ -580,7 +580,8 @@ def in_order(sources, ran, own):
             nodes.append(found_in(tree_of(function.__code__.co_filename), function.__code__)[0])
     every = {wrap: names for node in nodes for wrap, names in wraps_in(node).items() if GUARD not in wrap}
     is_complex = any("fft" in ast.unparse(source.node) for source in sources)
-    wraps = dict(list(every.items())[:WRAPS]) | {wrap: set() for wrap in (*BOUNDS, *["np.conj(_)"] * is_complex)}
+    others = [*BOUNDS, *["np.conj(_)"] * is_complex, *(f"self.{node.name}(_)" for node in nodes if is_of_one(node))]
+    wraps = dict(list(every.items())[:WRAPS]) | {wrap: set() for wrap in others}
     pieces = {text: operators for node in nodes for text, operators in pieces_in(node).items()}
     pieces = dict(list(pieces.items())[:WRAPS]) | (WEIGHT if hasattr(own.thing, "reduction") else {})
     for number, source in enumerate(sources):
@@ -594,6 +595,12 @@ def in_order(sources, ran, own):
                   for edit in edits_of(source.node, known, runs, wraps, pieces)]
     found.sort(key=lambda item: item[0])
     return [(edit, source) for _, edit, source in found]
+
+
+def is_of_one(node):
+    """Whether a function is a method of one argument, which may be missing around another."""
+    return isinstance(node, ast.FunctionDef) and [a.arg for a in node.args.args][:1] == ["self"] and len(
+        node.args.args) == 2 and not node.name.startswith("__")
 
 
 def codes_with(edit, source, sources):

@@ -38,8 +38,9 @@ def alterations(values):
             yield f"{name} is squared", value**2
             yield f"the root of {name} stands where {name} should", value**0.5
         for other in set(numbers) - {name}:
-            yield f"{name} is multiplied by {other}, or should not be", value * numbers[other]
-            yield f"{name} is divided by {other}, or should not be", value / numbers[other]
+            factor = f"a factor {other} is missing, or too many"
+            yield f"as if {name} were {name}·{other}: {factor}", value * numbers[other]
+            yield f"as if {name} were {name}/{other}: {factor}", value / numbers[other]
 
     for name, value in values.items():
         if isinstance(value, float) or getattr(value, "dtype", np.dtype(object)).kind in "iuf":

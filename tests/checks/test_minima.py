@@ -154,7 +154,7 @@ def of_soft(z, v, lam, rho):
     (ml.Argmin(of_bounded, cut_ridge, "W"), "as if its entries were not coupled, or without the bound", "its sign"),
     (ml.Argmin(of_map, old_bias, "theta"), "only the last row of theta is wrong, the bias", "branch"),
     (ml.Argmin(of_soft, lambda v, lam, rho: soft(v, lam), "z"),
-     "lam is multiplied by rho, or should not be", "branch")])
+     "as if lam were lam·rho: a factor rho is missing, or too many", "branch")])
 def test_a_claim_is_told_what_is_wrong(claim, said, unsaid):
     tells(said, unsaid, claim)
 
