@@ -37,6 +37,7 @@ from minilift.checks.report import RUNS, Mend, NotClaimed, measured
 SECONDS = 5.0  # of the processor after which no further edit is tried: other work on the machine decides nothing
 LAST = 20.0  # and to verify anew one that has been found
 ONCE = 0.1  # what a copy has, and some times what the original takes
+MEMORY = 2**28  # bytes that copies may take beside what is in use
 FEW = 3  # problems in which a claim must hold, before all are verified anew
 SMALLER = 0.6  # times the numbers of a thing
 BOUNDS = ("np.maximum(_, 0)", "np.minimum(_, 0)", "np.argsort(_)")  # are tried around each operand, called or not
@@ -422,7 +423,7 @@ def mends_of(problem: Problem) -> list[Mend]:
         return []
     if not sources:
         return []
-    with quiet(), Asked.only():
+    with quiet(), bounded(), Asked.only():
         try:
             ran, failed = run_lines(problem, own, sources)
         except (Exception, TooLongError):
@@ -502,6 +503,24 @@ def nowhere(stream):
     finally:
         os.dup2(kept, stream.fileno())
         os.close(kept)
+
+
+@contextlib.contextmanager
+def bounded():
+    """Let copies take little more memory than there is in use: an edited size may be huge. On Linux alone."""
+    try:
+        import resource
+        in_use = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+    except (ImportError, OSError):
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limits = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_AS, (min([in_use + MEMORY, *limits]), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def sources_of(own, held=()) -> Iterator[Source]:

@@ -652,6 +652,18 @@ class Squareplus(ml.Activation):
         return a - self.b / a
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="nothing bounds the memory elsewhere")
+def test_a_copy_takes_no_more_memory_than_it_may():
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    with mends.bounded():
+        assert np.ones(2**20).sum() == 2**20
+        with pytest.raises(MemoryError):
+            np.ones(mends.MEMORY)
+    assert resource.getrlimit(resource.RLIMIT_AS) == before
+
+
 def test_what_holds_for_one_number_alone_is_no_mend():
     report = ml.verify(Squareplus())
     assert report.failures
