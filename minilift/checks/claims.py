@@ -95,8 +95,8 @@ def stem(name):
 
 def arguments_of(what, given):
     """Return the names of a function's arguments, those that it needs and those that it may be given."""
-    try:
-        parameters = inspect.signature(given).parameters.values()
+    try:  # np.vectorize keeps the function itself
+        parameters = inspect.signature(getattr(given, "pyfunc", given)).parameters.values()
     except (TypeError, ValueError):  # of a function in C
         parameters = None
     if parameters is None or any(p.kind == p.POSITIONAL_ONLY for p in parameters):
@@ -483,7 +483,7 @@ def shared_defaults(thing):
 
 def defaults_of(given):
     """Return the numbers that a function takes where it is not given others: its step sizes and penalties."""
-    parameters = inspect.signature(given).parameters.values()
+    parameters = inspect.signature(getattr(given, "pyfunc", given)).parameters.values()
     return {p.name: p.default for p in parameters if isinstance(p.default, float)}
 
 

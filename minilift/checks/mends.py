@@ -30,6 +30,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from minilift.checks.edits import GUARD, edits_of, pieces_in, wraps_in
 from minilift.checks.numeric import Asked
 from minilift.checks.report import RUNS, Mend, NotClaimed, measured
@@ -109,6 +111,8 @@ class Own:
             self.find(value.__self__)
         elif isinstance(value, functools.partial):
             self.find(value.func)
+        elif isinstance(value, np.vectorize):
+            self.find(value.pyfunc)
         elif isinstance(value, type):
             for cls in value.__mro__:
                 if is_own_class(cls) and cls not in self.classes:
@@ -171,6 +175,10 @@ class Copy:
             return types.MethodType(self.of(value.__func__), self.of(value.__self__))
         if isinstance(value, functools.partial):
             return functools.partial(self.of(value.func), *value.args, **value.keywords)
+        if isinstance(value, np.vectorize):
+            new = copy.copy(value)
+            new.pyfunc = self.of(value.pyfunc)
+            return new
         if isinstance(value, functools._lru_cache_wrapper):
             return functools.lru_cache(maxsize=value.cache_parameters()["maxsize"])(self.of(value.__wrapped__))
         if isinstance(value, type):

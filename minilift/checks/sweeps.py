@@ -146,7 +146,8 @@ def rests_are_stationary(thing, case):
         return Finding(math.inf, 1e-4, "nothing else is claimed of a sweep that does not descend", (reason,))
     worst, where = 0.0, ""
     for name in names:
-        slope = steepest(case, values, name) / (steepest(case, case.values, name) + steepest_size(case, values))
+        slope, first = (steepest(case, there, name, kept_sums(case, name)) for there in (values, case.values))
+        slope /= first + steepest_size(case, values)
         if not slope <= worst:
             worst, where = slope, name
     reason = f"it rests where the energy is not stationary in {where}"
@@ -196,18 +197,34 @@ def forgotten_multiplier(case, moved):
     return linear[0] if linear and not set(linear) & set(moved) else None
 
 
-def steepest(case, values, name):
-    """Return how fast the energy falls from some values, at most, when one of them moves."""
+def kept_sums(case, name):
+    """Return the axis along which a sweep moves an array and keeps its sums, of positive entries: a simplex; or None.
+
+    Then nothing is claimed of an energy off it.
+    """
+    old, new = case.values[name], swept(case, case.values)[0][name]
+    if not isinstance(old, np.ndarray) or not old.ndim or np.array_equal(old, new) or min(old.min(), new.min()) < 0:
+        return None
+    return next((axis for axis in (-1, 0) if np.allclose(old.sum(axis=axis), new.sum(axis=axis), rtol=1e-9)), None)
+
+
+def steepest(case, values, name, simplex=None):
+    """Return how fast the energy falls from some values, at most, when one of them moves; in a simplex, along it."""
     x, template = vector(values[name]), [values[name]]
     size = max(np.max(abs(x), initial=0.0), 1e-3)
 
     def energy(x):
-        return case.energy({**values, name: filled(template, x)[0][0]})
+        outside = simplex is not None and x.min() < 0
+        return math.inf if outside else case.energy({**values, name: filled(template, x)[0][0]})
 
     units = np.eye(len(x))[case.rng.permutation(len(x))[:COORDINATES]]
-    random = case.rng.standard_normal((6, len(x)))
+    directions = np.concatenate([units, case.rng.standard_normal((6, len(x)))])
+    if simplex is not None:
+        arrays = directions.reshape(-1, *template[0].shape)
+        axis = simplex + (simplex >= 0)  # that of one array, in several
+        directions = (arrays - arrays.mean(axis=axis, keepdims=True)).reshape(directions.shape)
     value, fastest = energy(x), 0.0
-    for v in (*units, *random):
+    for v in directions:
         for sign in (1, -1):
             # half the second step's slope taken away: what falls only with the square of the step is no slope
             near, far = (energy(x + sign * t * size * v) - value for t in (1e-5, 2e-5))

@@ -428,3 +428,21 @@ def test_what_an_energy_raises_is_quoted(claim):
     """A ValueError may be an end of the domain, or a mistake in the energy."""
     reasons = [check.reason for check in ml.verify(claim).failures]
     assert any("it raises ValueError: matmul: Input operand 1 has a mismatch" in reason for reason in reasons), reasons
+
+
+@np.vectorize
+def shrunk(v):
+    return float(np.sign(v) * max(abs(v) - 1, 0))
+
+
+@np.vectorize
+def cut(v):
+    return float(v * (abs(v) > 1))
+
+
+@pytest.mark.parametrize(("update", "passes"), [(shrunk, True), (cut, False)])
+def test_a_function_made_for_arrays_by_numpy_has_its_arguments(update, passes):
+    def energy(z, v):
+        return abs(z).sum() + ((z - v) ** 2).sum() / 2
+
+    assert ml.verify(ml.Argmin(energy, update, "z")).passed == passes

@@ -117,3 +117,41 @@ def test_a_sweep_that_neither_descends_nor_comes_to_rest_is_not_verified(sweep):
     assert not report.failures
     assert "it rests only where" in report.unverified
     assert "400 sweeps do not come to rest" in report.unverified
+
+
+# ---- on a simplex
+
+
+def divergences(p, P):
+    return (P * np.log(P / (p @ P))).sum(axis=1)
+
+
+def information(p, P):
+    return -(p @ divergences(p, P))
+
+
+def blahut(sign):
+    """Return a sweep of Blahut's and Arimoto's that moves along the simplex: uphill for +1, as it should."""
+    def sweep(p, P):
+        new = p * np.exp(sign * divergences(p, P))
+        return {"p": new / new.sum()}
+    return sweep
+
+
+def draw_channel(rng):
+    P, p = rng.uniform(0.05, 1, (3, 4)), rng.uniform(0.1, 1, 3)
+    return {"p": p / p.sum(), "P": P / P.sum(axis=1, keepdims=True)}
+
+
+@pytest.mark.parametrize(("sign", "passes"), [(1, True), (-1, False)])
+def test_a_sweep_that_stays_in_a_simplex_is_held_to_it(sign, passes):
+    """Off the simplex the energy is lower."""
+    report = ml.verify(ml.Decreases(information, blahut(sign), draw_channel))
+    assert report.passed == passes, report
+
+
+def test_where_sums_stay_a_stationary_point_is_still_asked_for():
+    """It moves along the simplex, to its middle, where the energy is not least."""
+    report = ml.verify(ml.Decreases(lambda p, c: c @ p, lambda p, c: {"p": 0.5 * p + 0.5 / len(p)}, lambda rng: {
+        "p": np.array([0.2, 0.3, 0.5]), "c": rng.standard_normal(3)}, descends=False))
+    assert any("not stationary in p" in check.reason for check in report.failures), report
