@@ -37,9 +37,9 @@ def test_the_page_has_a_row_for_each_and_counts_its_rows(title, plants, rights):
 
 
 def some(which):
-    """Return a sixth of the mistakes, or of the right things, of each set."""
+    """Return each eighteenth of the mistakes, or of the right things, of each set."""
     return [pytest.param(chosen[0], plant, id=f"{plant.kind}: {plant.what}") for chosen in SETS
-            for plant in chosen[which][::6]]
+            for plant in chosen[which][::18]]
 
 
 @pytest.mark.slow
