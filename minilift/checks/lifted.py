@@ -43,6 +43,7 @@ from minilift.support.backend import to_numpy
 DESCENDING = (BCD, ADMM, DLADMM, MAC, FenchelLifted, LPOM, LiftedBregman)
 ANCHORED = (FenchelLifted, LiftedBregman)  # whose θ_l is drawn to that before the call, not to that before the block
 TOLD = (*DESCENDING, PredictiveCoding, TargetPropagation)  # whose claims are written out below
+PROBED = 200  # entries of all blocks of a network on which an energy of a user's own is differentiated
 SMALL = 20  # parameters of a network of which each block is probed
 
 
@@ -179,6 +180,28 @@ def departure(method, twin, case, same):
         if not np.allclose(new, expected, rtol=1e-6, atol=1e-9):
             return f"its update of {block} is not that of {name}"
     return None
+
+
+@claim("method", "the gradient of its own energy, in each block, by differences", "∂E/∂θ_l, ∂E/∂z_l, ∂E/∂a_l", "yours")
+def own_energy_gradient(claimed, case):
+    only_if(isinstance(claimed.method, Lifted), "it is not said to be a method of blocks")
+    method, case = fresh(claimed.method), case.guarded
+    energy, start = method.energy(case.net, case.lend(case.X), case.lend(case.y)), beginning(method, case)
+    only_if(not type(energy).gradient.__module__.startswith("minilift."), "its energy is not its own")
+
+    def finding(block, l):
+        def value(x):
+            return energy.value(start.replaced(block, l, case.lend(x)))
+
+        old = to_numpy(getattr(start, block)[l])
+        return compare(to_numpy(energy.gradient(block, l, start)), gradient(value, old)).retold(
+            lambda known: [f"of {block}: {reason}" for reason in known])
+
+    blocks = [(block, l) for block in ("theta", "z", "a") for l in range(1, len(getattr(start, block) or ()))
+              if depends_on(energy, start, block, l)]
+    only_if(blocks and sum(to_numpy(getattr(start, block)[l]).size for block, l in blocks) < PROBED,
+            "its energy is differentiated on small networks alone")
+    return worst_of(finding(*each) for each in blocks)
 
 
 @claim("method", "no block of a sweep but the multiplier raises the energy", "E(…, v⁺, …) ≤ E(…, v, …)",

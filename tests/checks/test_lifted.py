@@ -318,3 +318,27 @@ def test_of_a_users_own_member_no_block_raises_its_energy(method, claim):
     assert [check.claim.startswith(claim) for check in report.failures] == [True] * (claim is not None), report
     assert report.unverified
     assert checked(report, "its closed blocks are argmins")
+
+
+class OfOwnEnergy(Own):
+    """Its energy states a gradient of its own, in one block by a factor off."""
+
+    off = 1.0
+
+    def energy(self, net, X, y):
+        energy, off = super().energy(net, X, y), self.off
+
+        class OwnEnergy(type(energy)):
+            def gradient(self, block, l, variables):
+                return super().gradient(block, l, variables) * (off if block == "z" else 1)
+
+        energy.__class__ = OwnEnergy
+        return energy
+
+
+@pytest.mark.parametrize(("method", "passes"), [(OfOwnEnergy(), True), (changed(OfOwnEnergy, off=2.0), False)],
+                         ids=["right", "twice"])
+def test_an_energy_of_ones_own_has_the_gradient_that_it_states(method, passes):
+    said = [check for check in ml.verify(method).checks if check.claim.startswith("the gradient of its own energy")]
+    assert [check.passed for check in said] == [passes]
+    assert passes or "it is off by a factor 2" in said[0].reason
