@@ -376,8 +376,8 @@ def slope_at(case, u):
 
 def explicit_reasons(case, u, old):
     """Return whether the step is along the gradient at the old value: explicit, not implicit."""
-    if not math.isfinite(case.at(old)) or not np.any(u != old) or case.thing.project is not None:
-        return []
+    if not np.any(old) or not math.isfinite(case.at(old)) or not np.any(u != old) or case.thing.project is not None:
+        return []  # from 0 much is along it
     slope = gradient(case.at, old, Tangents(old.shape, np.random.default_rng(1))).value
     if slope.shape != old.shape or not np.all(np.isfinite(slope)) or not np.any(slope):
         return []

@@ -77,8 +77,8 @@ def cut_reasons(case, x, wrong):
     if np.any(x[wrong]) and not np.all(x[wrong]):
         return ["some entries that are exactly 0 are wrong: cut, clipped, or put to a wrong threshold"]
     if np.all(x[wrong]) and not np.all(x) and np.any(wrong):
-        return ["it is wrong only where it is not 0: solved as if its entries were not coupled, or without the bound, "
-                "and then cut or put to a threshold; or an iteration that has not converged"]
+        return ["it is wrong only where it is not 0: what is left beyond a threshold; or it is solved without the "
+                "bound, or as if its entries were not coupled, and then cut; or an iteration has not converged"]
     return []
 
 

@@ -151,7 +151,7 @@ def of_soft(z, v, lam, rho):
 
 
 @pytest.mark.parametrize(("claim", "said", "unsaid"), [
-    (ml.Argmin(of_bounded, cut_ridge, "W"), "as if its entries were not coupled, or without the bound", "its sign"),
+    (ml.Argmin(of_bounded, cut_ridge, "W"), "without the bound, or as if its entries were not coupled", "its sign"),
     (ml.Argmin(of_map, old_bias, "theta"), "only the last row of theta is wrong, the bias", "branch"),
     (ml.Argmin(of_soft, lambda v, lam, rho: soft(v, lam), "z"),
      "as if lam were lam·rho: a factor rho is missing, or too many", "branch")])
