@@ -14,7 +14,7 @@ from minilift.checks.cases import Case
 from minilift.checks.losses import draw_targets
 from minilift.checks.maps import design_matrix, samples_left_out
 from minilift.checks.numeric import DIFFERENCES, EXACT, Tangents, compare, dense, directional, gradient
-from minilift.checks.report import claim, nothing_of, only_if, worst_of
+from minilift.checks.report import Guess, claim, nothing_of, only_if, worst_of
 from minilift.checks.transfers import smooth_at
 from minilift.energy import replaced
 from minilift.layers.activations import ReLU, Sigmoid, Tanh
@@ -319,11 +319,17 @@ def worst_block(findings, what="map"):
         mistakes = [finding.mistakes() for _, finding in failing[:2]]
         named = dict.fromkeys(reason for reasons in mistakes for reason in reasons)
         common = [reason for reason in named if all(reason in reasons for reasons in mistakes)]
-        if not common and any(mistakes) and not all(mistakes):
+        # a guess is none where something else is seen in another map
+        firm = [[reason for reason in reasons if reason in common or not isinstance(reason, Guess)
+                 or not all(mistakes)] for reasons in mistakes]
+        each = dict.fromkeys(reasons[0] for reasons in firm if reasons)
+        if not common and not each:
+            return [f"the step of {what} {l} is wrong"]  # it often shows in one block alone: say where
+        if len(failing) > 1 and not common and not all(mistakes):
             only = next(k for k, reasons in enumerate(mistakes) if reasons)
-            told, reason = f"on {what} {failing[only][0]}; another is wrong otherwise", mistakes[only][0]
-            return [f"{reason} {told}", reason]
-        return common or [f"the step of {what} {l} is wrong"]  # it often shows in one block alone: say where
+            told = f"on {what} {failing[only][0]}; another is wrong otherwise"
+            return [text for reason in each for text in (f"{reason} {told}", reason)]
+        return common or ["; in another map, ".join(each)]
 
     return worst._replace(reasons=shared)
 

@@ -69,6 +69,7 @@ def test_each_claim_is_made_by_something_of_ours():
              ("method", "in one batch after another, without reset(), it is what it should be"),
              ("method", "in a later epoch, too, its steps are those of the reference, or of its class"),
              ("method", "its energy is that of the method whose subclass it is"),
+             ("method", "the gradient of its own energy, in each block, by differences"),
              ("method", "with the sweep of the method whose subclass it is, it takes its steps, call after call")}
     all_kinds = {(claim.kind, claim.words) for claim in CLAIMS}
     drawn = {(kind, words) for kind, words in all_kinds if kind in ("argmin", "gradient", "equal", "decreases")}
