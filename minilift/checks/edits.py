@@ -33,6 +33,8 @@ OF_ARRAYS = ("shape", "size", "ndim", "dtype")  # attributes that are no operand
 CUTS = 4  # in a statement of which pairs are exchanged
 ENDS = ("::-1", ":, ::-1", "..., ::-1", ":-1", "1:")  # cuts of a name
 PIECES = 6  # of one function that are tried as factors, or terms
+HOLE = re.compile(r"(?<!\w)_(?!\w)")  # in the source of a call, where an operand goes
+SIGNS = {ast.Mult: "*", ast.Div: "/", ast.Add: "+", ast.Sub: "-"}
 ORDERED = (ast.Lt, ast.Gt, ast.LtE, ast.GtE)
 AS_PIECE = {ast.Add: (ast.Mult, ast.Div), ast.Sub: (ast.Mult, ast.Div), ast.Mult: (ast.Add, ast.Sub)}
 GUARD = "__minilift_goes_on__"  # the name of what loops in copies ask
@@ -52,7 +54,8 @@ class Edit:
     chain : list
         From the statement down to what changes, to show as much of the source as fits.
     holder, field, index, new
-        What is set, and to what; the index is None where the field is no list, or is set as a whole.
+        What is set, and to what, a node or its source; the index is None where the field is no list, or is set as a
+        whole.
     """
 
     rank: int
@@ -68,11 +71,16 @@ class Edit:
         """Make the edit, and take it back."""
         value = getattr(self.holder, self.field)
         old = value if self.index is None else value[self.index]
-        self.put(self.new)
+        self.put(self.ready())
         try:
             yield
         finally:
             self.put(old)
+
+    def ready(self):
+        """Return what is set: made when it is asked for, since of most edits it never is."""
+        new = expression(self.new) if isinstance(self.new, str) else self.new
+        return at(new, self.chain[-1])
 
     def put(self, value):
         """Set what is edited."""
@@ -87,7 +95,7 @@ class Edit:
         with self.made():
             after = [source(node) for node in self.chain]
         # the last of the chain is what is replaced, and by itself unchanged
-        pairs = [(old, new) for old, new in zip(before, after) if old != new] or [(before[-1], source(self.new))]
+        pairs = [(old, new) for old, new in zip(before, after) if old != new] or [(before[-1], source(self.ready()))]
         return next((pair for pair in pairs if max(map(len, pair)) <= WIDTH), pairs[-1])
 
 
@@ -136,8 +144,7 @@ def everywhere(function, operands):
               for other in operands.found if other != name and other.isidentifier()]
 
     def edit(rank, line, old, new, change):
-        body = [change.visit(copy.deepcopy(statement)) for statement in function.body]
-        return Everywhere(rank, line, [old, new], function, "body", None, body)
+        return Everywhere(rank, line, [old, new], function, "body", None, change)
 
     for rank, name, other in pairs:
         call = "(…)" * (rank == 3)
@@ -150,19 +157,24 @@ def everywhere(function, operands):
     pieces = [(text, operator) for text, (_, operators) in operands.pieces.items() for operator in operators]
     for name, (text, operator) in itertools.product(operands.found, pieces):
         if read.count(name) > 1 and name not in names_in(text):
-            new = ast.BinOp(ast.Name(name, ast.Load()), operator(), expression(text))
-            yield edit(6, function.lineno, name, ast.unparse(new), Replaced(name, new))
+            new = combined(name, operator, text)
+            yield edit(6, function.lineno, name, new, Replaced(name, new))
     for text, nodes in alike_in(function).items():
         for rank, new in of_node(nodes[0], operands, top=False):
-            yield edit(rank + 1, nodes[0].lineno, text, ast.unparse(new), Replaced(text, new))
+            yield edit(rank + 1, nodes[0].lineno, text, new, Replaced(text, new))
 
 
 class Everywhere(Edit):
-    """An edit of what is called, or taken, in all places of a function."""
+    """An edit of what is called, or taken, in all places of a function; `new` is what changes its statements."""
+
+    def ready(self):
+        """Return the changed statements."""
+        return [self.new.visit(copy.deepcopy(statement)) for statement in self.holder.body]
 
     def told(self):
         """Return both names, or expressions."""
-        return self.chain[0], f"{self.chain[1]}, everywhere"
+        old, new = self.chain
+        return old, f"{new if isinstance(new, str) else ast.unparse(new)}, everywhere"
 
 
 def alike_in(function):
@@ -185,7 +197,7 @@ class Replaced(ast.NodeTransformer):
         """Put the other one in its place."""
         if not isinstance(getattr(node, "ctx", None), (ast.Store, ast.Del)) and isinstance(node, (
                 ast.Name, ast.BinOp, ast.Call, ast.Subscript)) and ast.unparse(node) == self.text:
-            return at(copy.deepcopy(self.new), node)
+            return at(expression(self.new) if isinstance(self.new, str) else copy.deepcopy(self.new), node)
         return super().generic_visit(node)
 
 
@@ -324,7 +336,7 @@ def is_kept(statement):
 def of_statement(chain, holder, field, index, statement):
     """Yield what may stand in the place of a statement."""
     def edit(rank, new):
-        return Edit(rank, statement.lineno, chain, holder, field, index, at(new, statement))
+        return Edit(rank, statement.lineno, chain, holder, field, index, new)
 
     if not isinstance(statement, (ast.Return, ast.FunctionDef, ast.ClassDef)):
         yield edit(2, ast.Pass())
@@ -347,11 +359,11 @@ def of_statement(chain, holder, field, index, statement):
             statement.targets, copied))
     if isinstance(statement, ast.If):
         for value in (True, False):
-            yield Edit(2, statement.lineno, chain, statement, "test", None, at(ast.Constant(value), statement.test))
+            yield Edit(2, statement.lineno, chain, statement, "test", None, ast.Constant(value))
     if isinstance(statement, ast.For):
         turned = ast.Call(ast.Name("reversed", ast.Load()), [ast.Call(
             ast.Name("list", ast.Load()), [statement.iter], [])], [])
-        yield Edit(3, statement.lineno, chain, statement, "iter", None, at(turned, statement.iter))
+        yield Edit(3, statement.lineno, chain, statement, "iter", None, turned)
 
 
 def of_slices(chain, holder, field, index, statement):
@@ -364,7 +376,7 @@ def of_slices(chain, holder, field, index, statement):
             new = copy.deepcopy(statement)
             others = [node for node in ast.walk(new) if isinstance(node, ast.Subscript)]
             others[i].slice, others[j].slice = others[j].slice, others[i].slice
-            yield Edit(2, statement.lineno, chain, holder, field, index, at(new, statement))
+            yield Edit(2, statement.lineno, chain, holder, field, index, new)
 
 
 def of_order(statement, holder, field, index, block):
@@ -383,6 +395,10 @@ def of_order(statement, holder, field, index, block):
 
 class Swap(Edit):
     """An edit of the order of two statements."""
+
+    def ready(self):
+        """Return the statements in the other order."""
+        return self.new
 
     def told(self):
         """Return both statements in their order, and in the other one."""
@@ -403,7 +419,7 @@ def of_expression(chain, holder, field, index, node, operands, top=True):
     here = chain if node is chain[-1] else [*chain, node]
 
     def edit(rank, new):
-        return Edit(rank, node.lineno, here, holder, field, index, at(new, node))
+        return Edit(rank, node.lineno, here, holder, field, index, new)
 
     changes = of_node(node, operands, top) if not isinstance(node, (ast.JoinedStr, ast.Slice)) else ()
     yield from (edit(rank, new) for rank, new in changes)
@@ -466,63 +482,56 @@ def of_node(node, operands, top):
         return
     own, there = ast.unparse(node), operands.at(node.lineno)
     if is_number or own in operands.found:
-        yield from ((4 if is_number else 3, expression(other)) for other in there if other != own)
+        yield from ((4 if is_number else 3, other) for other in there if other != own)
     if is_value and (top or not isinstance(getattr(node, "op", None), (ast.Mult, ast.Div))):
-        yield from of_powers(node, operands)
+        yield 2, ast.BinOp(ast.Constant(1), ast.Div(), node)
+        yield from ((3, f"({own}) ** {power}") for power in (2, 0.5))
+        yield from ((4, f"({own}) ** {name}") for name in operands.numbers)
     if is_value and top:
-        yield from of_whole(node, operands, there)
+        yield from of_whole(node, f"({own})", operands, there)
     if is_value:
-        yield from of_parts(node, there)
+        yield from of_parts(f"({own})", there)
     if is_name:
-        yield from ((5, expression(f"{own}[{cut}]")) for cut in ENDS)
-        yield from ((5, expression(f"{own} {sign} 1")) for sign in "+-")
+        yield from ((5, f"{own}[{cut}]") for cut in ENDS)
+        yield from ((5, f"{own} {sign} 1") for sign in "+-")
     if top:
-        yield from beside(node, operands, there)
+        yield from beside(own, operands, there)
 
 
-def of_powers(node, operands):
-    """Yield powers of a node, its inverse among them."""
-    yield from ((3, ast.BinOp(node, ast.Pow(), ast.Constant(power))) for power in (2, 0.5))
-    yield from ((4, ast.BinOp(node, ast.Pow(), expression(name))) for name in operands.numbers)
-    yield 2, ast.BinOp(ast.Constant(1), ast.Div(), node)
-
-
-def of_whole(node, operands, there):
+def of_whole(node, own, operands, there):
     """Yield what may be made of a whole term: its opposite, a multiple, a transpose, what is called elsewhere."""
     if called_name(node) != "len":
         yield 1, ast.UnaryOp(ast.USub(), node)
-    for number in (2, 4):
-        yield 5, ast.BinOp(ast.Constant(number), ast.Mult(), node)
-        yield 5, ast.BinOp(node, ast.Div(), ast.Constant(number))
+    yield from ((5, text) for number in (2, 4) for text in (f"{number} * {own}", f"{own} / {number}"))
     if not isinstance(node, (ast.Name, ast.Attribute)):
-        yield from ((5, ast.BinOp(node, operator(), ast.Constant(1))) for operator in (ast.Add, ast.Sub))
-    yield 4, ast.BinOp(ast.Constant(1), ast.Sub(), node)
-    yield 4, ast.Call(ast.Name("abs", ast.Load()), [node], [])
-    yield 4, ast.Attribute(node, "T", ast.Load())
-    yield from ((4, applied(wrap, node)) for wrap, names in operands.wraps.items() if names.issubset(there))
+        yield from ((5, f"{own} {sign} 1") for sign in "+-")
+    yield from ((4, text) for text in (f"1 - {own}", f"abs({own})", f"{own}.T"))
+    yield from ((4, HOLE.sub(lambda _: own, wrap)) for wrap, names in operands.wraps.items() if names.issubset(there))
 
 
-def of_parts(node, there):
-    """Yield a node less its mean, or its part along another operand, as behind what is centred or has a norm."""
-    own = f"({ast.unparse(node)})"
-    yield from ((6, expression(f"{own} - {own}.mean(axis={axis}, keepdims=True)")) for axis in (0, -1))
-    for other, mean in itertools.product(there, ("mean", "sum")):
-        yield 6, expression(f"{own} - {other} * ({own} * {other}).{mean}(axis=-1, keepdims=True)")
+def of_parts(own, there):
+    """Yield a value less its mean, or its part along another operand, as behind what is centred or has a norm."""
+    yield from ((6, f"{own} - {own}.mean(axis={axis}, keepdims=True)") for axis in (0, -1))
+    yield from ((6, f"{own} - {other} * ({own} * {other}).{mean}(axis=-1, keepdims=True)")
+                for other, mean in itertools.product(there, ("mean", "sum")))
 
 
-def beside(node, operands, there):
+def combined(one, operator, other):
+    """Return the source of an operation on two others."""
+    return f"({one}) {SIGNS[operator]} ({other})"
+
+
+def beside(own, operands, there):
     """Yield a term with another operand, or a piece of the code, as a factor, a divisor or a term beside it."""
-    for other, operator in itertools.product(there, (ast.Mult, ast.Div, ast.Add, ast.Sub)):
-        yield 2 if other in operands.unread else 4, ast.BinOp(node, operator(), expression(other))
+    for other, operator in itertools.product(there, SIGNS):
+        yield 2 if other in operands.unread else 4, combined(own, operator, other)
     for other, (names, operators) in operands.pieces.items():
-        yield from ((5, ast.BinOp(node, operator(), expression(other)))
-                    for operator in operators if names.issubset(there))
+        yield from ((5, combined(own, operator, other)) for operator in operators if names.issubset(there))
     shares = [f"1 - {name}" for name in operands.shares if name in there]
     shares += [f"np.sign({name})" for name in operands.arguments]
-    yield from ((5, ast.BinOp(node, ast.Mult(), expression(share))) for share in shares)
+    yield from ((5, combined(own, ast.Mult, share)) for share in shares)
     sizes = [size for name in operands.sized() for size in (f"len({name})", f"{name}.shape[-1]")]
-    yield from ((5, ast.BinOp(node, operator(), expression(size)))
-                for size, operator in itertools.product(sizes, (ast.Div, ast.Mult)))
+    yield from ((5, combined(own, operator, size)) for size, operator in itertools.product(sizes, (ast.Div, ast.Mult)))
 
 
 def wraps_in(function):
@@ -569,16 +578,6 @@ def pieces_in(function):
 def names_in(text):
     """Return the names in some source, those of Python left out."""
     return {node.id for node in ast.walk(expression(text)) if isinstance(node, ast.Name)} - set(dir(builtins))
-
-
-def applied(wrap, node):
-    """Return a call, given by its source, of a node."""
-    call = expression(wrap)
-    if call.args:
-        call.args[0] = node
-    else:
-        call.func.value = node
-    return call
 
 
 def is_of_array(node):

@@ -39,7 +39,7 @@ from minilift.checks.report import RUNS, Mend, NotClaimed, measured
 SECONDS = 5.0  # of the processor after which no further edit is tried: other work on the machine decides nothing
 LAST = 20.0  # and to verify anew one that has been found
 ONCE = 0.1  # what a copy has, and some times what the original takes
-MEMORY = 2**28  # bytes that copies may take beside what is in use
+MEMORY = 2**28  # bytes that copies may take for each core beside what is in use, of which BLAS wants some for its own
 FEW = 3  # problems in which a claim must hold, before all are verified anew
 SMALLER = 0.6  # times the numbers of a thing
 BOUNDS = ("np.maximum(_, 0)", "np.minimum(_, 0)", "np.argsort(_)")  # are tried around each operand, called or not
@@ -524,7 +524,8 @@ def bounded():
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     limits = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]
-    resource.setrlimit(resource.RLIMIT_AS, (min([in_use + MEMORY, *limits]), hard))
+    most = in_use + MEMORY * (1 + (os.cpu_count() or 1))
+    resource.setrlimit(resource.RLIMIT_AS, (min([most, *limits]), hard))
     try:
         yield
     finally:
