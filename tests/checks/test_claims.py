@@ -166,7 +166,7 @@ ARGMINS = [
     Row("τ for 1/τ", ml.Argmin(proximal, lambda a, z, W_k, tau: implicit(a, z, W_k, 1 / tau), "W"),
         "tau and 1/tau are exchanged", True),
     Row("the step alone", ml.Argmin(proximal, lambda a, z, W_k, tau: implicit(a, z, W_k, tau) - W_k, "W"),
-        "it is the step from W_k", True),
+        "none of the usual mistakes fits", True),
     Row("half of the step", ml.Argmin(proximal, lambda W, a, z, W_k, tau: (implicit(a, z, W_k, tau) + W) / 2, "W"),
         "half of the step", True),
     Row("an explicit step", ml.Argmin(proximal, lambda W, a, z, W_k, tau: W - 0.01 * slope(W, a, z, W_k, tau), "W"),
