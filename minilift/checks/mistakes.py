@@ -60,18 +60,6 @@ def altered_reasons(case, is_right_of):
              if tried(is_right_of, replace(case, values=values))]
 
 
-def is_coupled(case, u):
-    """Whether the energy, near u, is no sum over the entries of the block."""
-    step = 0.1 * case.rng.uniform(0.5, 1, len(u)) * entry_steps(case, u)[0]
-
-    def coupled(some):
-        here, both, one, other = (case.at(u + step * share) for share in (0, 1, some, ~some))
-        return not abs(one + other - here - both) <= 1e-9 * (abs(one) + abs(other) + abs(here) + abs(both))
-
-    k = np.arange(len(u))
-    return coupled(k % 2 == 0) or coupled(k < len(u) / 2)  # its columns, or its rows, may be apart
-
-
 def cut_reasons(case, x, wrong):
     """Return whether a claimed minimiser is wrong where it is exactly 0, or elsewhere alone."""
     if np.any(x[wrong]) and not np.all(x[wrong]):

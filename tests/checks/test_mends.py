@@ -86,23 +86,6 @@ class Halved(ml.SquaredError):
         return super().gradient(z, y) / len(z)
 
 
-def later(Q, x, y):
-    """Two blocks, the second made of the old first."""
-    new_y = -(Q[1, 0] * x) / Q[1, 1]
-    new_x = -(Q[0, 1] * new_y) / Q[0, 0]
-    return {"x": new_x, "y": new_y * 3}
-
-
-def quadratic(Q, x, y):
-    return (Q[0, 0] * x * x + 2 * Q[0, 1] * x * y + Q[1, 1] * y * y) / 2
-
-
-def positive(rng):
-    """Return a positive definite matrix."""
-    B = rng.standard_normal((2, 2))
-    return B @ B.T + np.eye(2)
-
-
 def made(weight):
     """Return a gradient that keeps a number of the function around it."""
     def gradient(z):
