@@ -23,9 +23,10 @@ a map, and no two of them can be sent together.
 Time is flops over rates plus the α-β model of an exchange: a sum of b bytes takes the smaller of
 :math:`\log_2 p\,(\alpha + \beta b)` and :math:`2\log_2 p\,\alpha + 2\frac{p-1}{p}\beta b`, rows that make b bytes
 together take :math:`\log_2 p\,\alpha + \frac{p-1}{p}\beta b`. α, β and the rates are measured, with all ranks at work,
-beside each step, and all numbers of ranks have their turn in each round. What is not counted (Python, small vectors) is
-taken from the step on one rank, and the same on any number, times the ranks that share a core. So the prediction for
-one rank is no prediction, and those for more are. Steps are measured with a τ_θ for which rounding spoils no solution
+before and after each step, whose prediction takes the mean of both: a machine with other guests is not the same for
+seconds. The error is the median over the steps. What is not counted (Python, small vectors) is taken from the steps on
+one rank, and the same on any number, times the ranks that share a core. So the prediction for one rank is no
+prediction, and those for more are. Steps are measured with a τ_θ for which rounding spoils no solution
 on either side: where it would, a map is solved again along principal axes (`careful_solve`), which is not counted.
 """
 
@@ -66,9 +67,9 @@ TOLERANCE = 0.25  # relative error of a prediction that is aimed at
 RATIO = 1.15  # time on as many ranks as cores ÷ one process with as many threads, aimed at
 TAU_THETA = 0.01  # of the steps measured; with 1 and fewer samples than inputs the parameter side needs principal axes
 FOUND = ("seconds", "given", "constants")  # of each method, in a job
-LARGE = 2000  # rows of an inverse from which its flops a second are about the same
-PAIRS = 5  # turns of the jobs that are held against each other
-WARM, TURN = 2, 0.1  # steps before any is looked at, and seconds that a measurement takes at least
+LARGE = 3000  # rows of an inverse from which its flops a second are about the same
+PAIRS = 7  # turns of the jobs that are held against each other
+TURNS, TURN = 3, 0.1  # measurements of a step in each job, and seconds that one takes at least
 LATENCY, VOLUME = 8, 8_000_000  # bytes of the sums by which α and β are measured
 PASSES = {"outer": 5, "gram": 8, "cg": 10, "rows": 8}  # arrays read or written: a step of the optimizer, a Gram matrix
 # made, an iteration of CG on its unknowns, activations and signals of a map
@@ -230,7 +231,6 @@ COUNTS = {  # by method: the work beyond BackProp's in a map
     f"cg{CG}, textbook": partial(hidden, partial(textbook_cg, CG)),
 }
 MODEL_ONLY = (f"cg{CG}, textbook",)
-BESIDE = ("BackProp", "exact, parameter side", "exact, sample side")  # held against one process with threads
 SIDED = ("parameter side", "sample side")
 
 
@@ -305,20 +305,29 @@ def measured(order):
 def steps_of(team, problem, name, constants):
     """Return what is `FOUND` of a method.
 
-    These are seconds of a step; bytes that a rank gave to sums and gathers in it, a mean; and the constants measured
-    beside it, if they are wanted.
+    These are seconds of a step, in each turn; bytes that a rank gave to sums and gathers in it, a mean; and the
+    constants measured beside each turn, if they are wanted.
     """
     step = step_on(team, problem, name)
-    for _ in range(WARM):
-        step()
+    step()  # arrays that are kept are made now
     before = {verb: given for verb, (given, _) in team.sent.items()}
+    start = time.perf_counter()
     step()
+    took = time.perf_counter() - start
     given = [team.sum(float(team.sent[verb][0] - before[verb])) / team.size for verb in ("sum", "gather")]
-    seconds = mean_seconds(team, step, 1)
-    if seconds < TURN:
-        seconds = mean_seconds(team, step, round(TURN / seconds))
-    beside = constants_of(team, problem, inverse_size(problem, name)) if constants else None
-    return {"seconds": seconds, "given": given, "constants": beside and beside._asdict()}
+    repeats = repeats_in(TURN, team.sum(took) / team.size)
+    measure = constants_of(team, problem, inverse_size(problem, name)) if constants else lambda: None
+    beside, seconds = [measure()], []
+    for _ in range(TURNS):
+        seconds.append(mean_seconds(team, step, repeats))
+        beside.append(measure())
+    means = [mean(two)._asdict() for two in pairwise(beside)] if constants else None
+    return {"seconds": seconds, "given": given, "constants": means}
+
+
+def mean(constants):
+    """Return the mean of each of some `Constants`."""
+    return Constants(*(float(np.mean(values)) for values in zip(*constants)))
 
 
 def middle(constants):
@@ -372,35 +381,37 @@ def mean_seconds(team, step, repeats):
     return team.sum(took if team.rank == 0 else 0.0)
 
 
+def repeats_in(seconds, once):
+    """Return how often something that takes so long is to be done, to fill so many seconds."""
+    return max(1, round(seconds / once))
+
+
 def inverse_size(problem, name):
     """Return the number of rows of the inverses in a method's step, `LARGE` where they have more than that."""
     n_in = max(problem.widths[:-1])
-    return min(n_in + 1, LARGE if name.endswith("parameter side") else problem.batch)
+    return min(n_in + 1, LARGE if name == "exact, parameter side" else problem.batch)
 
 
 def constants_of(team, problem, size):
-    """Return the `Constants` of this number of ranks, all of them at work, with inverses of so many rows: medians."""
+    """Return what measures the `Constants` of this number of ranks, all at work, with inverses of so many rows."""
     rng, n = np.random.default_rng(0), max(1, problem.batch // team.size)
     n_in, n_out = max(pairwise(problem.widths), key=lambda shape: shape[0] * shape[1])
     a, theta = rng.random((n, n_in), dtype=np.float32), rng.random((n_in, n_out), dtype=np.float32)
     z, matrix = np.empty((n, n_out), np.float32), np.eye(size) + 1.0
     large, other = rng.random((2, 4_000_000), dtype=np.float32)
-    clock = partial(middle_seconds, team)
-    alpha = beta = 0.0
-    if team.size > 1:
-        hops, share = math.log2(team.size), 2 * (team.size - 1) / team.size
-        small, many = np.zeros(LATENCY // ITEM, np.float32), np.zeros(VOLUME // ITEM, np.float32)
-        alpha = clock(lambda: team.sum(small)) / hops
-        beta = max(clock(lambda: team.sum(many)) - 2 * hops * alpha, 0.0) / (share * VOLUME)
-    return Constants(2 * n * n_in * n_out / clock(lambda: np.matmul(a, theta, out=z)),
-                     size**3 / clock(lambda: spd_inverse(matrix)),
-                     3 * large.nbytes / clock(lambda: np.add(large, other, out=other)), alpha, beta)
+    small, many = np.zeros(LATENCY // ITEM, np.float32), np.zeros(VOLUME // ITEM, np.float32)
+    acts = [lambda: np.matmul(a, theta, out=z), lambda: spd_inverse(matrix), lambda: np.add(large, other, out=other)]
+    acts += [lambda: team.sum(small), lambda: team.sum(many)] * (team.size > 1)
+    repeats = [repeats_in(TURN / 2, mean_seconds(team, act, 2)) for act in acts]
+    hops, share = math.log2(team.size), 2 * (team.size - 1) / team.size
 
+    def measure():
+        product, inverse, memory, *exchanges = (mean_seconds(team, *act) for act in zip(acts, repeats))
+        alpha = exchanges[0] / hops if exchanges else 0.0
+        beta = max(exchanges[1] - 2 * hops * alpha, 0.0) / (share * VOLUME) if exchanges else 0.0
+        return Constants(2 * n * n_in * n_out / product, size**3 / inverse, 3 * large.nbytes / memory, alpha, beta)
 
-def middle_seconds(team, act, turns=3):
-    """Return the median time of doing something, of some turns of at least a fifth of `TURN`: of rank 0."""
-    repeats = max(1, round(TURN / 5 / mean_seconds(team, act, 2)))
-    return float(np.median([mean_seconds(team, act, repeats) for _ in range(turns)]))
+    return measure
 
 
 # ---------------------------------------------------------------------------------------------- the rows
@@ -415,41 +426,49 @@ def ranks_rows(options, progress):
                  "autoencoder": problem.autoencoder}
         said = partial(progress, line=True)
         found = by_turns(order, options["rounds"], said, network)
-        rows += rows_of(network, problem, found, in_pairs(order, options["threads"], said, network), options["threads"])
+        pairs = in_pairs(order, problem, options["threads"], said, network)
+        rows += rows_of(network, problem, found, pairs, options["threads"])
     return rows
 
 
 def by_turns(order, rounds, progress, network):
-    """Return {ranks: what is `FOUND`}, seconds of each round and medians of the constants.
+    """Return {ranks: what is `FOUND`}, seconds and constants of each turn of each round.
 
     In each round all numbers of ranks have their turn: a machine with other guests is not the same for minutes.
     """
     order = {**order, "methods": [method for method in COUNTS if method not in MODEL_ONLY], "constants": True}
-    turns = {p: [] for p in MEASURED_RANKS}
+    jobs = {p: [] for p in MEASURED_RANKS}
     for turn, p in product(range(rounds), MEASURED_RANKS):
         progress(f"{network}: {p} rank{'s' * (p > 1)}, {turn + 1} of {rounds}")
-        turns[p].append(on_ranks(p, 1, order))
-    return {p: together(found) for p, found in turns.items()}
+        jobs[p].append(on_ranks(p, 1, order))
+    return {p: together(found) for p, found in jobs.items()}
 
 
-def together(turns):
-    """Return what is `FOUND` in all turns of one number of ranks."""
-    def of(what, method):
-        return [turn[what][method] for turn in turns]
-
-    methods = turns[0]["seconds"]
-    return {"seconds": {method: of("seconds", method) for method in methods}, "given": turns[0]["given"],
-            "constants": {method: middle(Constants(**one) for one in of("constants", method))._asdict()
-                          for method in methods}}
+def together(jobs):
+    """Return what is `FOUND` in all jobs of one number of ranks."""
+    first, *others = jobs
+    return {**first, **{what: {method: sum((job[what][method] for job in others), first[what][method])
+                               for method in first[what]} for what in ("seconds", "constants")}}
 
 
-def in_pairs(order, threads, progress, network):
-    """Return [(seconds on as many ranks as threads, seconds in one process with those threads)], measured by turns."""
-    order, pairs = {**order, "methods": BESIDE, "constants": False}, []
+def in_pairs(order, problem, threads, progress, network):
+    """Return [(seconds on as many ranks as threads, seconds in one process with those threads)], measured by turns.
+
+    Of BackProp, and of the exact step on the side that minilift takes for the widest map.
+    """
+    order, pairs = {**order, "methods": beside(problem, threads), "constants": False}, []
     for turn in range(PAIRS if threads in MEASURED_RANKS[1:] else 0):
         progress(f"{network}: {threads} ranks beside one process with {threads} threads, {turn + 1} of {PAIRS}")
-        pairs.append([on_ranks(*job, order)["seconds"] for job in ((threads, 1), (1, threads))])
+        jobs = [on_ranks(*job, order)["seconds"] for job in ((threads, 1), (1, threads))]
+        pairs.append([{method: float(np.median(times)) for method, times in job.items()} for job in jobs])
     return pairs
+
+
+def beside(problem, p):
+    """Return the methods of which ranks are held against one process with threads."""
+    n_in, n_out = max(pairwise(problem.widths), key=math.prod)
+    widest = Shape(n_in + 1, n_out, problem.batch / p, problem.batch, first=False, last=False)
+    return ["BackProp", f"exact, {smaller(widest)} side"]
 
 
 CHAINS = [name for name, problem in PROBLEMS.items() if problem.chain]
@@ -467,21 +486,24 @@ def rows_of(network, problem, found, pairs, threads):
     """Return the rows of one network: {ranks: what was found}, and the pairs of `in_pairs`."""
     cores = os.cpu_count() or 1
     distant = max((p for p in found if 1 < p <= cores), default=max(found))  # whose constants serve for more ranks
+    far = middle([middle(turns) for turns in constants_in(found[distant]).values()])
     rows = []
     for method, p in product(COUNTS, sorted({*found, *RANKS})):
         here = found.get(p)
-        constants = constants_for(method, here) if here else middle([constants_for(one, found[distant])
-                                                                     for one in found[distant]["constants"]])
+        turns = constants_in(here).get(method, []) if here else []
+        constants = middle(turns or (constants_in(here)["BackProp"] if here else [far]))
         work = work_of(method, problem.widths, problem.batch, p)
         shared = max(1.0, p / cores) if here else 1.0  # ranks that share a core wait for each other's Python, too
-        predicted = {**parts(work, p, constants), "uncounted": shared * uncounted(method, problem, found[1])}
-        times = None if here is None else here["seconds"].get(method)
+        rest = shared * uncounted(method, problem, found[1])
+        predicted = {**parts(work, p, constants), "uncounted": rest}
+        times = here["seconds"][method] if turns else None
         rows.append({"network": network, "method": method, "ranks": p, "batch": problem.batch,
                      "widths": list(problem.widths), "own flops": work.own,
                      "repeated flops": work.repeated + work.inverse, "given": list(work.given(p)),
                      "given, measured": None if times is None else here["given"][method], "sent": work.sent(p),
                      "messages": len(work.sums) + len(work.gathers), "parts": predicted,
-                     "predicted": sum(predicted.values()), "constants": constants._asdict(), "rounds": times,
+                     "predicted": sum(predicted.values()), "constants": constants._asdict(), "turns": times,
+                     "turns, predicted": [sum(parts(work, p, one).values()) + rest for one in turns],
                      "own cores": here is None or p <= cores,
                      "seconds": None if times is None else dict(zip(("median", "min", "max"), ends(times))),
                      "threads": threads, "cores": cores, "ratios": ratios(pairs, method) if p == threads else []})
@@ -493,21 +515,24 @@ def ratios(pairs, method):
     return [ranks[method] / threaded[method] for ranks, threaded in pairs if method in ranks]
 
 
+def constants_in(here):
+    """Return {method: `Constants` beside each turn} of what was found."""
+    return {method: [Constants(**one) for one in turns] for method, turns in here["constants"].items()}
+
+
 def uncounted(method, problem, one):
     """Return the seconds of a step on one rank that the model does not count; of a method not measured, BackProp's."""
     name = method if method in one["seconds"] else "BackProp"
     work = work_of(name, problem.widths, problem.batch, 1)
-    return max(0.0, ends(one["seconds"][name])[0] - sum(parts(work, 1, constants_for(name, one)).values()))
-
-
-def constants_for(method, here):
-    """Return the `Constants` that were measured beside a method's steps; of a method not measured, BackProp's."""
-    return Constants(**here["constants"][method if method in here["constants"] else "BackProp"])
+    rests = [seconds - sum(parts(work, 1, constants).values())
+             for seconds, constants in zip(one["seconds"][name], constants_in(one)[name])]
+    return max(0.0, float(np.median(rests)))
 
 
 def error(row):
-    """Return the relative error of a prediction, or None."""
-    return None if row["seconds"] is None else row["predicted"] / row["seconds"]["median"] - 1
+    """Return the relative error of a prediction, the median over the turns, or None."""
+    errors = [predicted / seconds - 1 for predicted, seconds in zip(row["turns, predicted"], row["turns"] or [])]
+    return float(np.median(errors)) if errors else None
 
 
 # ------------------------------------------------------------------------------------------ text and figure
@@ -525,7 +550,7 @@ def network_lines(network, block):
     shown = {method: {row["ranks"]: row for row in line} for method, line in grouped(block, "method").items()}
     widths = "-".join(map(str, first["widths"]))
     lines = [f"{network}: {widths}, batch {first['batch']}; one BLAS thread a rank, {first['cores']} cores",
-             "", "Measured, ms a step; predicted; error"]
+             "", f"Measured, ms a step, the median of {len(first['turns'])}; predicted; error, the median of theirs"]
     head = ["", *(f"{p} rank{'s' * (p > 1)}" for p in MEASURED_RANKS)]
     lines += aligned([head, *([method, *(against(line[p]) for p in MEASURED_RANKS)] for method, line in shown.items()
                               if method not in MODEL_ONLY)])
