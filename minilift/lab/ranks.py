@@ -24,10 +24,12 @@ Time is flops over rates plus the α-β model of an exchange: a sum of b bytes t
 :math:`\log_2 p\,(\alpha + \beta b)` and :math:`2\log_2 p\,\alpha + 2\frac{p-1}{p}\beta b`, rows that make b bytes
 together take :math:`\log_2 p\,\alpha + \frac{p-1}{p}\beta b`. α, β and the rates are measured, with all ranks at work,
 before and after each step, whose prediction takes the mean of both: a machine with other guests is not the same for
-seconds. The error is the median over the steps. What is not counted (Python, small vectors) is taken from the steps on
-one rank, and the same on any number, times the ranks that share a core. So the prediction for one rank is no
-prediction, and those for more are. Steps are measured with a τ_θ for which rounding spoils no solution
-on either side: where it would, a map is solved again along principal axes (`careful_solve`), which is not counted.
+seconds. The error is the median over the steps. Python's calls are measured in a step of a network of as many maps
+that are tiny; they are the same on any number of ranks, times those that share a core. What the model leaves out beside
+(vectors, products at other rates) is a factor for all that is computed, taken from the steps on one rank. So the
+prediction for one rank is no prediction, and those for more are. Steps are measured with a τ_θ for which rounding
+spoils no solution on either side: where it would, a map is solved again along principal axes (`careful_solve`), which
+is not counted.
 """
 
 from __future__ import annotations
@@ -66,7 +68,8 @@ DEAR = 2.0  # times BackProp's step: from there on an exact one is said not to p
 TOLERANCE = 0.25  # relative error of a prediction that is aimed at
 RATIO = 1.15  # time on as many ranks as cores ÷ one process with as many threads, aimed at
 TAU_THETA = 0.01  # of the steps measured; with 1 and fewer samples than inputs the parameter side needs principal axes
-FOUND = ("seconds", "given", "constants")  # of each method, in a job
+FOUND = ("seconds", "given", "constants", "calls")  # of each method, in a job
+TINY = 4  # samples, and width at most, of the network of whose step nothing but calls takes time
 LARGE = 3000  # rows of an inverse from which its flops a second are about the same
 PAIRS = 7  # turns of the jobs that are held against each other
 TURNS, TURN = 3, 0.1  # measurements of a step in each job, and seconds that one takes at least
@@ -305,9 +308,10 @@ def measured(order):
 def steps_of(team, problem, name, constants):
     """Return what is `FOUND` of a method.
 
-    These are seconds of a step, in each turn; bytes that a rank gave to sums and gathers in it, a mean; and the
-    constants measured beside each turn, if they are wanted.
+    These are seconds of a step, in each turn; bytes that a rank gave to sums and gathers in it, a mean; the constants
+    measured beside each turn, if they are wanted; and seconds of calls.
     """
+    tiny = step_on(team, problem._replace(widths=tuple(min(TINY, width) for width in problem.widths), batch=TINY), name)
     step = step_on(team, problem, name)
     step()  # arrays that are kept are made now
     before = {verb: given for verb, (given, _) in team.sent.items()}
@@ -322,7 +326,8 @@ def steps_of(team, problem, name, constants):
         seconds.append(mean_seconds(team, step, repeats))
         beside.append(measure())
     means = [mean(two)._asdict() for two in pairwise(beside)] if constants else None
-    return {"seconds": seconds, "given": given, "constants": means}
+    calls = mean_seconds(team, tiny, repeats_in(TURN, mean_seconds(team, tiny, 3)))
+    return {"seconds": seconds, "given": given, "constants": means, "calls": [calls]}
 
 
 def mean(constants):
@@ -448,7 +453,7 @@ def together(jobs):
     """Return what is `FOUND` in all jobs of one number of ranks."""
     first, *others = jobs
     return {**first, **{what: {method: sum((job[what][method] for job in others), first[what][method])
-                               for method in first[what]} for what in ("seconds", "constants")}}
+                               for method in first[what]} for what in ("seconds", "constants", "calls")}}
 
 
 def in_pairs(order, problem, threads, progress, network):
@@ -494,8 +499,8 @@ def rows_of(network, problem, found, pairs, threads):
         constants = middle(turns or (constants_in(here)["BackProp"] if here else [far]))
         work = work_of(method, problem.widths, problem.batch, p)
         shared = max(1.0, p / cores) if here else 1.0  # ranks that share a core wait for each other's Python, too
-        rest = shared * uncounted(method, problem, found[1])
-        predicted = {**parts(work, p, constants), "uncounted": rest}
+        predict = partial(predicted_parts, work, p, *beyond(method, problem, found[1], shared))
+        predicted = predict(constants)
         times = here["seconds"][method] if turns else None
         rows.append({"network": network, "method": method, "ranks": p, "batch": problem.batch,
                      "widths": list(problem.widths), "own flops": work.own,
@@ -503,7 +508,7 @@ def rows_of(network, problem, found, pairs, threads):
                      "given, measured": None if times is None else here["given"][method], "sent": work.sent(p),
                      "messages": len(work.sums) + len(work.gathers), "parts": predicted,
                      "predicted": sum(predicted.values()), "constants": constants._asdict(), "turns": times,
-                     "turns, predicted": [sum(parts(work, p, one).values()) + rest for one in turns],
+                     "turns, predicted": [sum(predict(one).values()) for one in turns],
                      "own cores": here is None or p <= cores,
                      "seconds": None if times is None else dict(zip(("median", "min", "max"), ends(times))),
                      "threads": threads, "cores": cores, "ratios": ratios(pairs, method) if p == threads else []})
@@ -520,13 +525,22 @@ def constants_in(here):
     return {method: [Constants(**one) for one in turns] for method, turns in here["constants"].items()}
 
 
-def uncounted(method, problem, one):
-    """Return the seconds of a step on one rank that the model does not count; of a method not measured, BackProp's."""
+def beyond(method, problem, one, shared):
+    """Return the factor of what is computed, and the seconds of calls, from the steps on one rank.
+
+    Those of a method not measured are BackProp's.
+    """
     name = method if method in one["seconds"] else "BackProp"
-    work = work_of(name, problem.widths, problem.batch, 1)
-    rests = [seconds - sum(parts(work, 1, constants).values())
-             for seconds, constants in zip(one["seconds"][name], constants_in(one)[name])]
-    return max(0.0, float(np.median(rests)))
+    work, calls = work_of(name, problem.widths, problem.batch, 1), float(np.median(one["calls"][name]))
+    factors = [(seconds - calls) / sum(parts(work, 1, constants).values())
+               for seconds, constants in zip(one["seconds"][name], constants_in(one)[name])]
+    return max(0.0, float(np.median(factors))), shared * calls
+
+
+def predicted_parts(work, p, factor, calls, constants):
+    """Return {part: seconds} of a step by the model, what is computed times a factor, and of its calls."""
+    made = parts(work, p, constants)
+    return {**made, "own rows": factor * made["own rows"], "repeated": factor * made["repeated"], "calls": calls}
 
 
 def error(row):
@@ -634,7 +648,7 @@ def dear_from(width, batch, constants):
 
 COLORS = ("#000000", "#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#009E73", "#CC79A7", "#888888")
 PARTS = {"own rows": "#009E73", "repeated": "#D55E00", "volume (β)": "#56B4E9", "latency (α)": "#0072B2",
-         "uncounted": "#BBBBBB"}
+         "calls": "#BBBBBB"}
 
 
 def ranks_figure(rows):
