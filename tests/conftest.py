@@ -52,11 +52,23 @@ def pytest_cmdline_main(config):
 def pytest_collection_modifyitems(items):
     """Put the slow tests of the longest files first, so that no process is left alone with one at the end.
 
-    Where a third of the tests is asked for (`test_kernels.py`), leave out the others.
+    Where a third of the tests is asked for (`test_kernels.py`), leave out the others; where a turn is (`.ci/run`), those
+    of the other turns.
     """
     items.sort(key=lambda item: not ("slow" in item.keywords and item.path.stem in LONGEST))
     if os.environ.get("TESTS_THIRD"):
         items[:] = items[int(os.environ["TESTS_THIRD"])::3]
+    if os.environ.get("TESTS_TURN"):
+        in_turn = in_turns([item for item in items if "by_turns" in item.keywords], int(os.environ["TESTS_TURN"]))
+        items[:] = [item for item in items if "by_turns" not in item.keywords or item in in_turn]
+
+
+def in_turns(items, turn):
+    """Return each third of the tests that share a function, from that of the turn on."""
+    kinds = {}
+    for item in items:
+        kinds.setdefault((item.path, item.originalname), []).append(item)
+    return {item for kind in kinds.values() for item in kind[turn % 3::3]}
 
 
 def pytest_deselected(items):

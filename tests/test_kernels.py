@@ -13,8 +13,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+from conftest import in_turns
 
 ROOT = Path(__file__).parent.parent
 KERNELS = ("Prescott", "Nehalem", "Sandybridge", "Haswell", "Zen", "SkylakeX", "Sapphirerapids")
@@ -38,11 +40,19 @@ print(json.dumps([library.get("architecture") for library in threadpool_info() i
 """
 
 
+class Item(NamedTuple):
+    """A test, as pytest collects it."""
+
+    originalname: str
+    number: int
+    path: str = "test_it.py"
+
+
 def environment(kernel, threads):
     """Return the variables under which a process uses a kernel, with so many threads, and takes its share of tests."""
     third = str(RARE.index(kernel) % 3) if kernel in RARE else "1" if threads > 1 else ""
     return {**os.environ, "OPENBLAS_CORETYPE": kernel, "OPENBLAS_NUM_THREADS": str(threads),
-            "HYPOTHESIS_PROFILE": "few", "TESTS_THIRD": third}
+            "HYPOTHESIS_PROFILE": "few", "TESTS_THIRD": third, "TESTS_TURN": ""}
 
 
 @functools.cache
@@ -88,6 +98,7 @@ def failures(kernel, threads, paths):
 
 
 @pytest.mark.slow
+@pytest.mark.by_turns
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_the_numerical_tests_hold_under_each_kernel(kernel):
     skip_unless_it_runs(kernel)
@@ -104,6 +115,14 @@ def they_hold(kernel, threads):
     failed, closing = failures(kernel, threads, NUMERICAL)
     named = "\n".join(f"{kernel or 'own kernel'}, {threads} threads: {line}" for line in failed)
     assert not failed, f"{closing}\n{named}"
+
+
+def test_in_three_turns_each_test_has_its_own():
+    """Of a function with seven tests, and of one with two."""
+    items = [Item(*one) for one in [("a", k) for k in range(7)] + [("b", k) for k in range(2)]]
+    turns = [in_turns(items, turn) for turn in (3, 4, 5)]
+    assert sorted(item for turn in turns for item in turn) == items
+    assert [len(turn) for turn in turns] == [4, 3, 2]
 
 
 def test_a_test_that_fails_under_a_kernel_is_named(tmp_path):

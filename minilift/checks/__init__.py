@@ -178,7 +178,7 @@ def verify(thing: Any = None, net: Network | None = None, X: Any = None, y: Any 
     if thing is None:
         if any(argument is not None for argument in (net, X, y, like, objective)):
             raise TypeError("verify: thing must be given with net, X, y, like or objective: a method or a network")
-        return Report(package_checks(seed, backend), seed)
+        return Report([check for part in package_checks(seed, backend) for check in part], seed)
     kind = kind_of(thing)
     if kind != "method" and not (like is None and objective is None and net is None):
         raise TypeError(f"verify: net, like and objective go with a method; {thing!r} is a {kind}")
@@ -457,17 +457,24 @@ def failed_of(kind, checks):
     return [claim for claim in CLAIMS if claim.kind == kind and (claim.words, claim.source) in failed]
 
 
-def package_checks(seed, backend):
-    """Return the checks of all that the package holds, each kind of part once; methods share their networks."""
-    checks = [check for thing in package_things() for check in checks_of(thing, seed, backend)]
-    for net in package_networks(seed):
-        convolutional = networks.network_cases(net, seed, backend)  # the last one's
-        checks += claims_over("network", net, name_of(net), convolutional)
-    cases = networks.random_networks(seed, backend or "numpy")
-    for k, method in enumerate(package_methods()):
-        checks += method_checks(method, seed, backend, cases=[cases[i] for i in HALVES[k % 2]])
-    for method in (BackProp(), ProxProp(0.5), ProxProp(0.5, solver="cg2"),
-                   LocoProp("S", gamma=0.5, steps="exact", eta=0.7)):
-        checks += method_checks(method, seed, backend, cases=convolutional)
-    return checks
+@np.errstate(all="ignore")
+def package_checks(seed, backend, turn=0, turns=1):
+    """Return a list of checks for each part of the package, or for each so many-th part from a turn on.
 
+    Each kind of part is there once; methods share their networks.
+    """
+    nets, cases = package_networks(seed), networks.random_networks(seed, backend or "numpy")
+    convolutional = networks.network_cases(nets[-1], seed, backend)
+    parts = [partial(checks_of, thing, seed, backend) for thing in package_things()]
+    parts += [partial(claims_of, net, seed, backend) for net in nets]
+    parts += [partial(method_checks, method, seed, backend, cases=[cases[i] for i in HALVES[k % 2]])
+              for k, method in enumerate(package_methods())]
+    parts += [partial(method_checks, method, seed, backend, cases=convolutional)
+              for method in (BackProp(), ProxProp(0.5), ProxProp(0.5, solver="cg2"),
+                             LocoProp("S", gamma=0.5, steps="exact", eta=0.7))]
+    return [part() for part in parts[turn::turns]]
+
+
+def claims_of(net, seed, backend):
+    """Return the checks of a network itself, without its layers."""
+    return claims_over("network", net, name_of(net), networks.network_cases(net, seed, backend))

@@ -7,16 +7,20 @@ import importlib.util
 import inspect
 import itertools
 import os
+import pickle
 import re
+import signal
+import subprocess
 import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
 
-from minilift.checks import kind_of, verify
+from minilift.checks import kind_of, package_checks, verify
 from minilift.checks.package import small_convnet
-from minilift.checks.report import CLAIMS
+from minilift.checks.report import CLAIMS, Report
 from minilift.graph import checked_network
+from minilift.lab.machine import own_process
 from minilift.layers import losses
 from minilift.methods import (
     BackProp,
@@ -27,13 +31,14 @@ from minilift.methods import (
 )
 from minilift.models import mlp, resnet, rnn
 from minilift.support.arguments import function, known_name, shown, split_options, takes, unknown_name
-from minilift.support.options import check_options, naming, whole
+from minilift.support.options import check_count, check_options, naming, whole
 from minilift.support.terminal import USERS_FILE, note
 from minilift.training.names import METHODS as TRAINED
 from minilift.training.names import named_method
 
 NETS = {"mlp": lambda: mlp([5, 4, 3, 2], activation="tanh"), "convnet": lambda: small_convnet(0, "numpy"),
         "resnet": lambda: resnet([3, 4, 4, 4, 2], "tanh"), "rnn": lambda: rnn(2, 3, 1, 3, loss=losses.SquaredError())}
+AT_ONCE = 4  # processes at most, by default: each draws all problems
 LIKE = {"backprop": BackProp, "proxprop": ProxProp, "locoprop": LocoProp, "semi-implicit": SemiImplicit}
 
 
@@ -53,6 +58,8 @@ def add_arguments(parser):
                              "seven small chains and a graph)")
     parser.add_argument("--list", action="store_true", help="list the claims with their sources, check nothing")
     parser.add_argument("--seed", type=whole, default=0, help="seed of the random problems (default 0)")
+    parser.add_argument("--jobs", type=whole, metavar="N",
+                        help=f"processes that check everything in the package (default: one a core, {AT_ONCE} at most)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
@@ -76,6 +83,8 @@ def run(arguments):
             with naming(f"--{name}"):
                 options[name] = read(text)
     thing = None if arguments.target is None else load_target(arguments.target)
+    if thing is not None and arguments.jobs is not None:
+        raise ValueError("--jobs: goes with everything in the package, not with FILE.py:NAME")
     if thing is not None and arguments.like == arguments.target:
         options["like"] = thing  # its own reference, which says nothing
     if thing is not None:
@@ -83,9 +92,38 @@ def run(arguments):
             if kind_of(thing) != "method" and options:
                 raise TypeError(f"--{next(iter(options))} goes with a method, got {shown(thing)}")
     note("checking all that the package holds: about 10 seconds" if thing is None else "checking: some seconds")
-    report = verify(thing, seed=arguments.seed, **options)
+    seed = arguments.seed
+    report = all_checked(seed, arguments.jobs) if thing is None else verify(thing, seed=seed, **options)
     print(report.to_json() if arguments.json else report)
     return 0 if report.passed else 1
+
+
+def all_checked(seed, jobs=None):
+    """Return the `Report` of all that the package holds; other processes check their shares beside this one."""
+    jobs = min(os.cpu_count() or 1, AT_ONCE) if jobs is None else check_count("jobs", jobs)
+    others = [subprocess.Popen(own_process("minilift.checks.command", str(seed), str(turn), str(jobs)),
+                               stdout=subprocess.PIPE) for turn in range(1, jobs)]
+    try:
+        shares = [package_checks(seed, None, 0, jobs), *map(share_of, others)]
+    finally:
+        for other in others:
+            other.kill()
+    parts = itertools.chain.from_iterable(itertools.zip_longest(*shares, fillvalue=()))
+    return Report([check for part in parts for check in part], seed)
+
+
+def share_of(process):
+    """Return the checks that another process has made."""
+    written, _ = process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"verify: a process that checks a share ended with status {process.returncode}")
+    return pickle.loads(written)
+
+
+def write_share(seed, turn, jobs):
+    """Check a share of the package and write the checks, for the process that started this one and ends it, too."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.stdout.buffer.write(pickle.dumps(package_checks(seed, None, turn, jobs)))
 
 
 def like_of(text):
@@ -186,3 +224,7 @@ def where_in(module, error):
     if isinstance(error, SyntaxError) and not lines:
         lines = [error.lineno]
     return f"line {lines[-1]}: " if lines and lines[-1] else ""
+
+
+if __name__ == "__main__":
+    write_share(*map(int, sys.argv[1:]))

@@ -266,6 +266,7 @@ def reported(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.by_turns
 @every_notebook
 def test_the_solution_passes_with_another_seed_and_each_mistake_is_caught_with_its_own_message(name, reported):
     """Run the solution in this process with another seed, as grading does, and each check with the notebook's too.
