@@ -52,8 +52,8 @@ def pytest_cmdline_main(config):
 def pytest_collection_modifyitems(items):
     """Put the slow tests of the longest files first, so that no process is left alone with one at the end.
 
-    Where a third of the tests is asked for (`test_kernels.py`), leave out the others; where a turn is (`.ci/run`), those
-    of the other turns.
+    Where a third of the tests is asked for (`test_kernels.py`), leave out the others; where a turn is (`.ci/run`),
+    those of the other turns.
     """
     items.sort(key=lambda item: not ("slow" in item.keywords and item.path.stem in LONGEST))
     if os.environ.get("TESTS_THIRD"):

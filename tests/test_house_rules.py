@@ -30,7 +30,7 @@ ROOMS = ["support", "download", "datasets", "layers", "local", "graph", "energy"
          "methods", "training", "estimators", "diagram", "plots", "checks", "lab", "course", "reference", "cli",
          "__main__"]
 # Within a folder likewise: a file may import those before it.
-FILES = {"support": ["spellings", "commands", "tables", "arguments", "signals", "terminal", "settings",
+FILES = {"support": ["spellings", "commands", "tables", "processes", "arguments", "signals", "terminal", "settings",
                      "backend", "files", "parallel", "options"],
          "layers": ["base", "gram", "maps", "joins", "convolution", "activations", "pooling", "normalization",
                     "losses"],

@@ -58,6 +58,7 @@ VALUES = {
     "reproduce --write": (*NO_FILES, "notes.md"),
     "verify target": (*WORDS, *NO_METHODS), "verify --seed": SEEDS, "verify --like": (*WORDS, *NO_METHODS),
     "verify --objective": (*WORDS, *NO_METHODS), "verify --net": (*WORDS, *NO_METHODS),
+    "verify --jobs": (*COUNTS, *HUGE),
     "equations --write": (*NO_FILES, "notes.md"), "equations filter": ("", "nonsense words", "99", "٣"),
     "data fetch name": (*WORDS, "digit", "digits.npz"),
     "tutorials directory": NO_TARGETS,

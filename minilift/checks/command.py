@@ -6,21 +6,21 @@ import contextlib
 import importlib.util
 import inspect
 import itertools
+import json
 import os
-import pickle
 import re
 import signal
 import subprocess
 import sys
 import traceback
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 
 from minilift.checks import kind_of, package_checks, verify
 from minilift.checks.package import small_convnet
-from minilift.checks.report import CLAIMS, Report
+from minilift.checks.report import CLAIMS, Check, Report
 from minilift.graph import checked_network
-from minilift.lab.machine import own_process
 from minilift.layers import losses
 from minilift.methods import (
     BackProp,
@@ -30,8 +30,9 @@ from minilift.methods import (
     as_method,
 )
 from minilift.models import mlp, resnet, rnn
-from minilift.support.arguments import function, known_name, shown, split_options, takes, unknown_name
+from minilift.support.arguments import function, known_name, shown, split_options, takes, unknown_name, whole_number
 from minilift.support.options import check_count, check_options, naming, whole
+from minilift.support.processes import own_process
 from minilift.support.terminal import USERS_FILE, note
 from minilift.training.names import METHODS as TRAINED
 from minilift.training.names import named_method
@@ -100,6 +101,7 @@ def run(arguments):
 
 def all_checked(seed, jobs=None):
     """Return the `Report` of all that the package holds; other processes check their shares beside this one."""
+    seed = whole_number("verify: seed", seed, least=0)
     jobs = min(os.cpu_count() or 1, AT_ONCE) if jobs is None else check_count("jobs", jobs)
     others = [subprocess.Popen(own_process("minilift.checks.command", str(seed), str(turn), str(jobs)),
                                stdout=subprocess.PIPE) for turn in range(1, jobs)]
@@ -117,13 +119,13 @@ def share_of(process):
     written, _ = process.communicate()
     if process.returncode:
         raise RuntimeError(f"verify: a process that checks a share ended with status {process.returncode}")
-    return pickle.loads(written)
+    return [[Check(**check) for check in part] for part in json.loads(written)]
 
 
 def write_share(seed, turn, jobs):
     """Check a share of the package and write the checks, for the process that started this one and ends it, too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.stdout.buffer.write(pickle.dumps(package_checks(seed, None, turn, jobs)))
+    print(json.dumps([[asdict(check) for check in part] for part in package_checks(seed, None, turn, jobs)]))
 
 
 def like_of(text):

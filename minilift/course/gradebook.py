@@ -32,9 +32,9 @@ from pathlib import Path
 from textwrap import wrap
 from typing import NamedTuple
 
-from minilift.lab.machine import THREAD_VARIABLES, own_process
 from minilift.lab.tables import aligned
 from minilift.support.files import read_text, write_text
+from minilift.support.processes import THREAD_VARIABLES, own_process
 from minilift.support.terminal import about, note
 
 COMMAND = own_process("minilift.cli", "teach", "grade")

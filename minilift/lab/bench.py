@@ -28,7 +28,7 @@ from minilift import plots
 from minilift.lab import contenders
 from minilift.lab.contenders import OTHERS, OURS, PROBLEMS, Problem, Timed, step_products, timed_step
 from minilift.lab.figures import LIBRARIES, MEASURED, bars, exponent, milliseconds, scale_figure, solve_figure
-from minilift.lab.machine import THREAD_VARIABLES, crowd, machine, own_process, same_modules
+from minilift.lab.machine import crowd, machine
 from minilift.lab.race import COURSE_SECONDS, COURSES, NAMES, courses, race, race_figure, race_table
 from minilift.lab.ranks import CHAINS, check_chains, needs, ranks_figure, ranks_rows, ranks_table
 from minilift.lab.runs import check_address, cluster, existing, grouped, select
@@ -40,6 +40,7 @@ from minilift.support.arguments import known_name
 from minilift.support.backend import BACKENDS, get_module, synchronize
 from minilift.support.files import moved_aside, read_npz, write_text
 from minilift.support.options import check_counts, command_line, naming, whole, writable_folder
+from minilift.support.processes import THREAD_VARIABLES, own_process, same_modules
 from minilift.support.terminal import about, exit_code_of, note, watched
 
 SETTLE = 0.1  # seconds between libraries: OpenBLAS threads spin for some 30 ms after their last product

@@ -1,7 +1,4 @@
-"""What must be known to believe a measurement: processor, BLAS, threads, versions, date and commit.
-
-Also the words by which a process of its own is started, for a measurement or for what is no measurement.
-"""
+"""What must be known to believe a measurement: processor, BLAS, threads, versions, date and commit."""
 
 from __future__ import annotations
 
@@ -13,8 +10,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
-
-THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
 def machine():
@@ -63,19 +58,3 @@ def crowd(threads):
     """Return how many times longer than alone so many threads take on this machine, as busy as it was just now."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     return max(1.0, (load + min(threads, os.cpu_count())) / os.cpu_count())
-
-
-def own_process(module, *words):
-    """Return the command that runs a module as ``python -m`` does, without modules of the folder it is called in.
-
-    There `-m` would take a user's queue.py for Python's own.
-    """
-    run = f"import runpy; runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
-    return [sys.executable, "-c", f"{same_modules()}; {run}", *words]
-
-
-def same_modules():
-    """Return a line of Python after which an interpreter finds the modules that this one does, but for the folder's."""
-    here, root = sys.path[0] in ("", os.getcwd()), str(Path(__file__).resolve().parent.parent.parent)
-    paths = [path for path in sys.path[here:] if path]
-    return f"import sys; sys.path[:] = {paths if root in paths else [root, *paths]!r}"

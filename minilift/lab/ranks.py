@@ -50,13 +50,13 @@ from typing import NamedTuple
 import numpy as np
 
 from minilift.lab.contenders import OURS, PROBLEMS, Problem, outer
-from minilift.lab.machine import THREAD_VARIABLES, own_process
 from minilift.lab.runs import grouped, select
 from minilift.lab.tables import aligned, ends, number
 from minilift.methods import LocoProp
 from minilift.optim import SGD
 from minilift.support.backend import spd_inverse
 from minilift.support.parallel import Team
+from minilift.support.processes import THREAD_VARIABLES, own_process
 from minilift.support.terminal import exit_code_of, how_to_install
 from minilift.training.ranks import Ranks, SharedMap, bounds, even_bounds, folded_size
 

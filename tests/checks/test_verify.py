@@ -15,6 +15,7 @@ from test_transfers import TRANSFERS
 from transfers import Swish
 
 import minilift as ml
+from minilift.checks import command as of_command
 from minilift.checks import networks, numeric, papers
 from minilift.checks.command import load_target
 from minilift.checks.package import package_methods
@@ -704,7 +705,16 @@ def test_command_prints_json(command):
 
 @pytest.mark.slow
 def test_command_checks_everything(command):
-    done = command()
+    """In three processes, as in one."""
+    done = command("--json", "--jobs", "3")
     assert done.returncode == 0, done.stdout
-    for words in ("Linear(3, 4)", "SoftmaxCrossEntropy()", "SemiImplicit(", "Conv2d("):
-        assert words in done.stdout
+    assert json.loads(done.stdout) == json.loads(package_report(0).to_json())
+
+
+def test_command_says_when_one_of_its_processes_ends(monkeypatch):
+    monkeypatch.setattr(of_command, "package_checks", lambda *_: [])
+    monkeypatch.setattr(of_command, "own_process", lambda *_: [sys.executable, "-c", "raise SystemExit(3)"])
+    with pytest.raises(RuntimeError, match="a process that checks a share ended with status 3"):
+        of_command.all_checked(0, 2)
+    with pytest.raises(ValueError, match="--jobs must be at least 1, got 0"):
+        of_command.all_checked(0, 0)

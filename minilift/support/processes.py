@@ -1,0 +1,25 @@
+"""The words by which minilift starts a process of its own, which finds the modules that this one does."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+
+def own_process(module, *words):
+    """Return the command that runs a module as ``python -m`` does, without modules of the folder it is called in.
+
+    There `-m` would take a user's queue.py for Python's own.
+    """
+    run = f"import runpy; runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
+    return [sys.executable, "-c", f"{same_modules()}; {run}", *words]
+
+
+def same_modules():
+    """Return a line of Python after which an interpreter finds the modules that this one does, but for the folder's."""
+    here, root = sys.path[0] in ("", os.getcwd()), str(Path(__file__).resolve().parent.parent.parent)
+    paths = [path for path in sys.path[here:] if path]
+    return f"import sys; sys.path[:] = {paths if root in paths else [root, *paths]!r}"
