@@ -390,9 +390,10 @@ def part_mends(kind, thing, checks, seed, backend, shape=None):
     """Return the edits of a map, a transfer, a loss or a claim, or of a network's parts, with which all claims hold."""
     if kind == "network":
         shapes = input_shapes(thing)
-        return [mend for name, part in parts_of(thing).items() for mend in part_mends(
+        mends = [mend for name, part in parts_of(thing).items() for mend in part_mends(
             kind_of(part), part, [check for check in checks if check.subject == name], seed,
             backend or thing.backend, shapes.get(name))]
+        return list(dict.fromkeys(mends))  # several layers may be of one class
     problem = partial(Problem, thing, failed_of(kind, checks), checks=checks,
                       verified=lambda other, more=0, scale=1.0: checks_of(
                           with_numbers(other, scale), seed + more, backend, shape=shape))
@@ -405,15 +406,18 @@ def part_mends(kind, thing, checks, seed, backend, shape=None):
             kind, posed_of(kind, other, seed, backend, shape), subject, cases) and (
             kind != "loss" or is_as_good(of_other_reduction(other), of_other_reduction(thing), seed, backend))))
     given = {"possible": minima.as_low_as_probes(cases)} if kind == "argmin" else {}
+    if kind == "decreases":  # a sweep that moves nothing, or begins at the end, does what is claimed
+        given = {"is_same": lambda other: all(before <= after for case in cases for before, after in zip(
+            sweeps.does(case), sweeps.does(replace(case, thing=other))))}
     return mends_of(problem(posed=lambda other: (other, [replace(case, thing=other) for case in cases]), **given))
 
 
 def with_numbers(thing, scale):
-    """Return a claim of which each drawn number is scaled; of another thing that one."""
+    """Return a claim of which each drawn number is scaled, but no sign; of another thing that one."""
     if scale == 1 or getattr(thing, "draw", None) is None:
         return thing
-    return replace(thing, draw=lambda rng: {name: scale * value if isinstance(value, float) else value
-                                            for name, value in thing.draw(rng).items()})
+    return replace(thing, draw=lambda rng: {name: scale * value if isinstance(value, float)
+                                            and abs(value) != 1 else value for name, value in thing.draw(rng).items()})
 
 
 def posed_again(kind, other, cases):

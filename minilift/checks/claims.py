@@ -221,7 +221,8 @@ class Argmin(DrawnClaim):
         ``draw(rng)`` returns a dict with a value for each name: an array, a number or a list of arrays. By default
         usual names are drawn in usual shapes (`usual_draw`).
     project : callable, optional
-        For a set without interior (a sphere, a simplex): from u, or the tuple, to the nearest point of the set.
+        For a set without interior (a sphere, a simplex, matrices whose diagonal is 0): from u, or the tuple, to the
+        nearest point of the set.
     local : bool, default False
         Whether the claim is of a local minimiser only: probes are then short, at most 1e-5 of u⁺'s size or of its
         step's, the larger, and see an u⁺ that is off by about a hundredth of that, no less.
@@ -536,26 +537,37 @@ def energy_depends_on_block(thing, case):
     unmoved = [unmoved_entries(case, values) for values in case.all]
     if not all(size for _, size in unmoved):
         return nothing_of([f"{block} is empty in a draw"], "an empty block says nothing")
-    nothing = all(count == size for count, size in unmoved)
-    if not all(count for count, _ in unmoved) or (isinstance(thing, Gradient) and not nothing):
+    nothing = all(len(entries) == size for entries, size in unmoved)
+    if not all(entries for entries, _ in unmoved) or (isinstance(thing, Gradient) and not nothing):
         return nothing_of([], "in some draw each entry moves the energy; of others the gradient is 0")
     which = f"{'' if nothing else 'some entries of '}{block}{case.raised(case.values)}"
-    return nothing_of([f"the energy does not depend on {which}"],
+    advice = "" if nothing else "; if they are fixed, as a diagonal of zeros is, give a project that sets them"
+    return nothing_of([f"the energy does not depend on {which}{advice}"],
                       "any minimiser, any gradient would hold of what does not appear")
 
 
+def projected(case, x):
+    """Return a vector's nearest point of the set, if there is one."""
+    if getattr(case.thing, "project", None) is None:
+        return x
+    values = case.with_block(x)
+    blocks = [values[name] for name in case.thing.blocks]
+    return vector(case.thing.project(blocks[0] if len(blocks) == 1 else tuple(blocks)))
+
+
 def unmoved_entries(case, values):
-    """Return how many entries of the block leave the energy as it is wherever they move, and how many there are."""
+    """Return which entries of the block leave the energy as it is wherever they move, and how many were looked at."""
     case = replace(case, values=values)
     x = case.block()
     if isinstance(case.thing, Argmin) and not math.isfinite(case.at(x)):
         result = result_of(case)  # the drawn value is outside of the domain, where nothing moves
         x = x if form_reason(case, result) else case.block(result)
         if not math.isfinite(case.at(x)):
-            return 0, len(x)  # another claim says so
-    size, value, count = 1 + np.max(abs(x), initial=0.0), case.at(x), 0
-    for unit in np.eye(len(x))[case.rng.permutation(len(x))[:COORDINATES]]:
-        count += all(case.at(x + sign * t * size * unit) == value for t in (0.1, 1.0, 30.0) for sign in (1, -1))
-    return count, min(len(x), COORDINATES)
+            return [], len(x)  # another claim says so
+    size, value, units = 1 + np.max(abs(x), initial=0.0), case.at(x), np.eye(len(x))
+    looked_at = [k for k in case.rng.permutation(len(x))[:COORDINATES]
+                 if not np.array_equal(projected(case, x + size * units[k]), projected(case, x))]  # it is fixed
+    return [k for k in looked_at if all(case.at(x + sign * t * size * units[k]) == value
+                                        for t in (0.1, 1.0, 30.0) for sign in (1, -1))], len(looked_at)
 
 

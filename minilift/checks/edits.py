@@ -30,6 +30,7 @@ ALIKE = (("sum", "mean", "median"), ("maximum", "minimum"), ("max", "min"),
          ("sqrt", "square"), ("norm", "square"))  # in a group each may stand for another
 REDUCED = ("sum", "mean", "max", "min", "std", "var", "norm", "prod", "median")
 OF_ARRAYS = ("shape", "size", "ndim", "dtype")  # attributes that are no operands of their own
+MADE = ("zeros_like", "ones_like", "empty_like")  # in the dtype of another
 CUTS = 4  # in a statement of which pairs are exchanged
 ENDS = ("::-1", ":, ::-1", "..., ::-1", ":-1", "1:")  # cuts of a name
 PIECES = 6  # of one function that are tried as factors, or terms
@@ -39,6 +40,7 @@ ORDERED = (ast.Lt, ast.Gt, ast.LtE, ast.GtE)
 AS_PIECE = {ast.Add: (ast.Mult, ast.Div), ast.Sub: (ast.Mult, ast.Div), ast.Mult: (ast.Add, ast.Sub)}
 GUARD = "__minilift_goes_on__"  # the name of what loops in copies ask
 WAITS = ("sleep", "input", "wait", "acquire")  # calls of which none is edited: a copy would wait for long
+ENDLESS = ("repeat", "count", "cycle")  # of itertools: what takes all of one never ends, and cannot be stopped
 KEPT = (ast.Import, ast.ImportFrom, ast.Raise, ast.Assert, ast.Global, ast.Nonlocal, ast.Pass)  # statements left alone
 
 
@@ -149,6 +151,9 @@ def everywhere(function, operands):
     for rank, name, other in pairs:
         call = "(…)" * (rank == 3)
         yield edit(rank, function.lineno, name + call, other + call, Renamed(name, other, is_call=rank == 3))
+    added = [node for node in ast.walk(function) if is_added(node)]
+    if len(added) > 1:
+        yield edit(3, added[0].lineno, "x[i] += y", "np.add.at(x, i, y)", AddedAt())
     forms = [(called_name(node), len(node.args)) for node in calls]
     for name, count in dict.fromkeys(forms):
         if forms.count((name, count)) > 1 and count in (2, 3):
@@ -306,7 +311,7 @@ def of_block(chain, holder, field, block, operands, runs):
         if is_kept(statement) or not runs(statement.lineno, statement.end_lineno):
             continue
         here = [*chain, statement]
-        yield from of_statement(here, holder, field, index, statement)
+        yield from of_statement(here, holder, field, index, statement, operands)
         yield from of_slices(here, holder, field, index, statement)
         yield from of_order(statement, holder, field, index, block)
         for name, value in ast.iter_fields(statement):
@@ -330,10 +335,12 @@ def is_kept(statement):
     """Whether a statement is left alone: a docstring too, and what a loop asks."""
     value = getattr(statement, "value", None) if isinstance(statement, ast.Expr) else None
     called = called_name(value)
-    return isinstance(statement, KEPT) or isinstance(value, ast.Constant) or called in (GUARD, *WAITS)
+    return isinstance(statement, KEPT) or isinstance(value, ast.Constant) or called in (GUARD, *WAITS) or any(
+        ast.unparse(node.func).removeprefix("itertools.") in ENDLESS for node in ast.walk(statement)
+        if isinstance(node, ast.Call))
 
 
-def of_statement(chain, holder, field, index, statement):
+def of_statement(chain, holder, field, index, statement, operands):
     """Yield what may stand in the place of a statement."""
     def edit(rank, new):
         return Edit(rank, statement.lineno, chain, holder, field, index, new)
@@ -346,9 +353,8 @@ def of_statement(chain, holder, field, index, statement):
             yield edit(1, ast.AugAssign(statement.target, OPPOSITE[type(statement.op)](), statement.value))
         yield edit(1, ast.Assign([statement.target], ast.BinOp(target, statement.op, statement.value)))
         yield edit(2, ast.Assign([statement.target], statement.value))
-        if isinstance(statement.op, ast.Add) and isinstance(target, ast.Subscript):  # an index may come twice
-            place = ast.Subscript(expression("np.s_"), target.slice, ast.Load())
-            yield edit(3, ast.Expr(ast.Call(expression("np.add.at"), [target.value, place, statement.value], [])))
+        if is_added(statement):
+            yield edit(3, AddedAt().visit(copy.deepcopy(statement)))
     if isinstance(statement, ast.Assign) and len(statement.targets) == 1 and not isinstance(
             statement.targets[0], ast.Tuple):
         yield edit(3, ast.AugAssign(statement.targets[0], ast.Add(), statement.value))
@@ -357,13 +363,82 @@ def of_statement(chain, holder, field, index, statement):
         copied = ast.Call(ast.Attribute(statement.value, "copy", ast.Load()), [], [])
         yield edit(3, ast.Return(copied) if isinstance(statement, ast.Return) else ast.Assign(
             statement.targets, copied))
+    if isinstance(statement, ast.Return) and statement.value is not None:
+        for name in operands.arguments[:2]:
+            kind = expression(f"{'block.theta' if name == 'block' else name}.dtype")
+            yield edit(5, ast.Return(ast.Call(ast.Attribute(statement.value, "astype", ast.Load()), [kind], [])))
     if isinstance(statement, ast.If):
         for value in (True, False):
             yield Edit(2, statement.lineno, chain, statement, "test", None, ast.Constant(value))
     if isinstance(statement, ast.For):
+        for name in changed_in(statement):
+            yield Before(4, statement.lineno, [statement, name], statement, "iter", None, None)
         turned = ast.Call(ast.Name("reversed", ast.Load()), [ast.Call(
             ast.Name("list", ast.Load()), [statement.iter], [])], [])
         yield Edit(3, statement.lineno, chain, statement, "iter", None, turned)
+
+
+def changed_in(loop):
+    """Return the names of the arrays of which a loop changes entries, and reads others."""
+    cuts = [node for node in ast.walk(loop) if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name)]
+    changed, read = ({node.value.id for node in cuts if isinstance(node.ctx, ctx)} for ctx in (ast.Store, ast.Load))
+    return sorted(changed & read)
+
+
+class Before(Edit):
+    """In a loop an array is read as it was before: from a copy that is made where the loop begins."""
+
+    @contextlib.contextmanager
+    def made(self):
+        """Make the edit, and take it back."""
+        loop, name = self.chain
+        old, body, kept = loop.iter, loop.body, f"__{name}_before"
+        copied = expression(f"({kept} := {name}.copy(), 0)")  # what the loop runs over takes the place of the 0
+        copied.elts[1] = old
+        loop.iter = at(ast.Subscript(copied, ast.Constant(1), ast.Load()), old)
+        loop.body = [ReadBefore(name, kept).visit(copy.deepcopy(each)) for each in body]
+        try:
+            yield
+        finally:
+            loop.iter, loop.body = old, body
+
+    def told(self):
+        """Return the name, and whence it is read."""
+        loop, name = self.chain
+        return f"{name}, read in {source(loop)}", f"{name} as it was where this loop begins"
+
+
+class ReadBefore(ast.NodeTransformer):
+    """What is read of an array, read of another; what is written goes where it went."""
+
+    def __init__(self, name, other):
+        self.name, self.other = name, other
+
+    def visit_Subscript(self, node):
+        """Read the other one."""
+        self.generic_visit(node)
+        if isinstance(node.ctx, ast.Load) and isinstance(node.value, ast.Name) and node.value.id == self.name:
+            node.value = at(ast.Name(self.other, ast.Load()), node.value)
+        return node
+
+
+def is_added(statement):
+    """Whether something is added to, or taken from, entries of an array, whose index may come twice."""
+    return isinstance(statement, ast.AugAssign) and isinstance(statement.op, (ast.Add, ast.Sub)) and isinstance(
+        statement.target, ast.Subscript)
+
+
+class AddedAt(ast.NodeTransformer):
+    """All that is added to entries of an array added as often as an index comes."""
+
+    def visit_AugAssign(self, node):
+        """Call `add.at`, or `subtract.at`."""
+        if not is_added(node):
+            return node
+        target = expression(ast.unparse(node.target))
+        at_place = expression("np.add.at" if isinstance(node.op, ast.Add) else "np.subtract.at")
+        place = ast.Subscript(expression("np.s_"), target.slice, ast.Load())
+        return at(ast.Expr(ast.Call(at_place, [target.value, place, node.value], [])), node)
 
 
 def of_slices(chain, holder, field, index, statement):
@@ -484,7 +559,8 @@ def of_node(node, operands, top):
     if is_number or own in operands.found:
         yield from ((4 if is_number else 3, other) for other in there if other != own)
     if is_value and (top or not isinstance(getattr(node, "op", None), (ast.Mult, ast.Div))):
-        yield 2, ast.BinOp(ast.Constant(1), ast.Div(), node)
+        if called_name(node) not in MADE:
+            yield 2, ast.BinOp(ast.Constant(1), ast.Div(), node)
         yield from ((3, f"({own}) ** {power}") for power in (2, 0.5))
         yield from ((4, f"({own}) ** {name}") for name in operands.numbers)
     if is_value and top:
@@ -492,6 +568,8 @@ def of_node(node, operands, top):
     if is_value:
         yield from of_parts(f"({own})", there)
     if is_name:
+        yield from ((4, HOLE.sub(lambda _: own, wrap)) for wrap, names in operands.wraps.items()
+                    if wrap.startswith("_ **") and names.issubset(there) and not top)
         yield from ((5, f"{own}[{cut}]") for cut in ENDS)
         yield from ((5, f"{own} {sign} 1") for sign in "+-")
     if top:
@@ -525,6 +603,7 @@ def beside(own, operands, there):
     """Yield a term with another operand, or a piece of the code, as a factor, a divisor or a term beside it."""
     for other, operator in itertools.product(there, SIGNS):
         yield 2 if other in operands.unread else 4, combined(own, operator, other)
+    yield from ((5, combined(other, ast.Sub, own)) for other in there if own != other)
     for other, (names, operators) in operands.pieces.items():
         yield from ((5, combined(own, operator, other)) for operator in operators if names.issubset(there))
     shares = [f"1 - {name}" for name in operands.shares if name in there]
@@ -542,6 +621,8 @@ def wraps_in(function):
     """
     found = {}
     for node in ast.walk(function):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow) and is_chain(node.right):
+            found[f"_ ** {ast.unparse(node.right)}"] = names_in(ast.unparse(node.right)) - {"self"}
         if not isinstance(node, ast.Call):
             continue
         others = [*node.args[1:], *(word.value for word in node.keywords)]
@@ -626,15 +707,19 @@ def of_operator(node):
     if isinstance(op, ast.MatMult):
         yield 3, ast.BinOp(left, ast.Mult(), right)
     yield from of_brackets(left, op, right)
+    if isinstance(op, (ast.Mult, ast.Div)) and isinstance(left, ast.Call) and len(left.args) == 1:
+        yield 2, ast.Call(left.func, [ast.BinOp(left.args[0], op, right)], left.keywords)  # f(x)/c as f(x/c)
 
 
 def of_brackets(left, op, right):
-    """Yield p·q + r as p·(q + r), and p·(q + r) as p·q + r; of quotients too."""
+    """Yield p·q + r as p·(q + r), r + p·q as (r + p)·q and p·(r + q), and p·(q + r) as p·q + r; of quotients too."""
     if isinstance(op, (ast.Add, ast.Sub)):
         if isinstance(left, ast.BinOp) and isinstance(left.op, (ast.Mult, ast.Div)):
             yield 2, ast.BinOp(left.left, left.op, ast.BinOp(left.right, op, right))
         if isinstance(right, ast.BinOp) and isinstance(right.op, (ast.Mult, ast.Div)):
             yield 2, ast.BinOp(ast.BinOp(left, op, right.left), right.op, right.right)
+            if isinstance(op, ast.Add) and isinstance(right.op, ast.Mult):
+                yield 2, ast.BinOp(right.left, right.op, ast.BinOp(left, op, right.right))
     elif isinstance(op, (ast.Mult, ast.Div)):
         if isinstance(right, ast.BinOp) and isinstance(right.op, (ast.Add, ast.Sub)):
             yield 2, ast.BinOp(ast.BinOp(left, op, right.left), right.op, right.right)
@@ -693,10 +778,14 @@ def of_items(node):
 
 
 def of_subscript(node):
-    """Yield what is cut as a whole, or at its other end, or turned round."""
+    """Yield what is cut as a whole, at its other end, along the other axis, or turned round."""
     yield 3, node.value
     yield 5, ast.Subscript(node, expression("_[::-1]").slice, ast.Load())
     parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+    if isinstance(node.slice, ast.Slice):
+        yield 3, ast.Subscript(node.value, ast.Tuple([ast.Slice(), node.slice], ast.Load()), ast.Load())
+    elif len(parts) == 2 and isinstance(parts[0], ast.Slice) and isinstance(parts[1], ast.Slice):
+        yield 3, ast.Subscript(node.value, ast.Tuple(parts[::-1], ast.Load()), ast.Load())
     for k, cut in enumerate(parts):
         for other in other_ends(cut):
             new = [*parts[:k], other, *parts[k + 1:]]
@@ -705,8 +794,14 @@ def of_subscript(node):
 
 
 def other_ends(cut):
-    """Yield a slice that is open at one end, open at the other."""
-    if not isinstance(cut, ast.Slice) or (cut.lower is None) == (cut.upper is None):
+    """Yield a slice one place later or earlier, and one that is open at one end, open at the other."""
+    if not isinstance(cut, ast.Slice) or cut.step is not None or (cut.lower is None and cut.upper is None):
+        return
+    for sign in (ast.Add(), ast.Sub()):
+        ends = [end and ast.BinOp(end, sign, ast.Constant(1)) for end in (cut.lower, cut.upper)]
+        if isinstance(sign, ast.Add) or cut.lower is not None:
+            yield ast.Slice(ends[0] or ast.Constant(1), ends[1])
+    if (cut.lower is None) == (cut.upper is None):
         return
     bound = cut.lower or cut.upper
     opposite = bound.operand if isinstance(bound, ast.UnaryOp) else ast.UnaryOp(ast.USub(), bound)
@@ -753,6 +848,17 @@ def of_call(node):
     if name == "einsum" and arguments and isinstance(getattr(arguments[0], "value", None), str):
         for text in other_subscripts(arguments[0].value):
             yield 2, ast.Call(function, [ast.Constant(text), *arguments[1:]], keywords)
+    if name in MADE and not any(word.arg == "dtype" for word in keywords):  # like whole numbers, it holds no others
+        yield 1, ast.Call(function, arguments, [*keywords, ast.keyword("dtype", ast.Name("float", ast.Load()))])
+    if name == "transpose" and len(arguments) > 3:
+        for k, j in itertools.combinations(range(len(arguments)), 2):
+            swapped = list(arguments)
+            swapped[k], swapped[j] = swapped[j], swapped[k]
+            yield 3, ast.Call(function, swapped, keywords)
+    if name == "reshape" and isinstance(function, ast.Attribute) and not isinstance(function.value, ast.Name):
+        ends = [expression("-1"), expression("-2")]
+        swapped = ast.Call(ast.Attribute(function.value, "swapaxes", ast.Load()), ends, [])
+        yield 4, ast.Call(ast.Attribute(swapped, "reshape", ast.Load()), arguments, keywords)
     if name == "range" and len(arguments) == 1:
         yield 2, ast.Call(function, [ast.Constant(1), *arguments], keywords)
     if name == "solve" and len(arguments) == 2:
@@ -764,8 +870,10 @@ def of_call(node):
 
 
 def of_composition(node):
-    """Yield f(g(x, …), …) as g(f(x, …), …)."""
+    """Yield f(g(x, …), …) as g(f(x, …), …), and f(x/c) as f(x)/c."""
     inner = node.args[0] if node.args else None
+    if isinstance(inner, ast.BinOp) and isinstance(inner.op, (ast.Mult, ast.Div)) and len(node.args) == 1:
+        yield 2, ast.BinOp(ast.Call(node.func, [inner.left], node.keywords), inner.op, inner.right)
     if isinstance(inner, ast.Call) and inner.args and not isinstance(inner.args[0], ast.Starred):
         outer = ast.Call(node.func, [inner.args[0], *node.args[1:]], node.keywords)
         yield 2, ast.Call(inner.func, [outer, *inner.args[1:]], inner.keywords)

@@ -52,13 +52,15 @@ def join_cases(join, rng, xp, shape=None):
     """
     count, cases = join.reads_current + len(join.sources), []
     alike = [[one] * count for one in ((5,), (4, 3), (3, 4, 2))]
-    uneven = [[(*one[:-1], one[-1] - (k == fewer)) for k, one in enumerate(shapes)]
-              for shapes in (alike if count > 1 else []) for fewer in (0, count - 1)]
-    for shapes in [*alike, *uneven] if shape is None else [shape]:
+    # two channels at least, since one would be taken for as many as there are; three less leave two before, in a middle
+    uneven = [[(*one[:-1], one[-1] - less * (k == fewer)) for k in range(count)]
+              for one in ((5,), (4, 5), (3, 4, 5)) for fewer, less in ((0, 1), (count - 1, 1), (count - 1, 3))
+              if count > 1]
+    for n, shapes in zip(itertools.cycle((3, 4)), [*alike, *uneven] if shape is None else [shape]):
         if shape is None and not fits_shapes(join, shapes):
             continue
-        values, others = ([rng.standard_normal((3, *one)) for one in shapes] for _ in range(2))
-        label = f"N = 3, {count} values of shape {', '.join(map(str, dict.fromkeys(shapes)))}"
+        values, others = ([rng.standard_normal((n, *one)) for one in shapes] for _ in range(2))
+        label = f"N = {n}, {count} values of shape {', '.join(map(str, dict.fromkeys(shapes)))}"
         cases.append(JoinCase(label, xp, values, others, rng))
     only_if(cases, "it takes no values of the shapes tried; check it inside a network instead")
     taken = [case for case in cases if tried(case.call, partial(join.forward, None), *case.values) is not None]
@@ -76,7 +78,7 @@ def join_is_linear(join, case):
 @claim("join", "the output of a sample does not depend on the other samples", "J(v)_i = J(v_i)", "convention")
 def join_is_of_each_sample(join, case):
     return of_each_sample(lambda rows: case.call(
-        lambda *v: join.forward(None, *v), *(value[rows] for value in case.values)), np.arange(3))
+        lambda *v: join.forward(None, *v), *(value[rows] for value in case.values)), np.arange(len(case.values[0])))
 
 
 @claim("join", "adjoint in each value", "⟨J(v_1, …, v_k), g⟩ = Σ ⟨v_i, Jᵢᵀg⟩", "the layer graph")
@@ -171,6 +173,8 @@ def map_shapes(phi):
     """Return shapes of samples that a map may take: vectors, or small images."""
     n_in = getattr(phi, "n_in", None)
     channels, kernel = getattr(phi, "c_in", n_in), getattr(phi, "kernel", 1)
+    if not isinstance(kernel, (int, tuple)):  # a name that a user's class has for something else
+        kernel = 1
     height = max(kernel) if isinstance(kernel, tuple) else kernel
     return [(n_in,), (height + 1, height + 2, channels), (height, height, channels), (height + 3, channels),
             *((n,) for n in range(1, 65)), *itertools.product(range(2, 13), range(1, 9)),

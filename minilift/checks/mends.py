@@ -535,7 +535,7 @@ def bounded():
 def sources_of(own, held=()) -> Iterator[Source]:
     """Yield the sources of a thing's functions, those last that a derivation begins with; none it is held against."""
     held = (*held, *(getattr(own.thing, role, None) for role in ROLES if is_claim(own.thing)))
-    given = {function for each in held for function in Own(each).functions}
+    given = {function for each in held for function in Own(getattr(each, "__func__", each)).functions}
     for function in sorted(own.functions, key=lambda function: function.__name__ in GIVEN):
         if function not in given:
             with contextlib.suppress(LookupError, OSError, SyntaxError):
@@ -614,6 +614,9 @@ def in_order(sources, ran, own):
     pieces = dict(list(pieces.items())[:WRAPS]) | (WEIGHT if hasattr(own.thing, "reduction") else {})
     for number, source in enumerate(sources):
         known = {**source.function.__globals__, **contents(source.function)}
+        if source.function.__code__.co_varnames[:1] == ("self",):
+            known |= {f"self.{name}": value for name, value in getattr(own.thing, "__dict__", {}).items()
+                      if type(value) is float}
         lines = ran[source]
 
         def runs(first, last, lines=lines):

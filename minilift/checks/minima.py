@@ -12,6 +12,7 @@ from minilift.checks.claims import (
     Argmin,
     DrawnCase,
     form_reason,
+    projected,
     result_of,
     shape_of,
     shared_defaults,
@@ -110,15 +111,6 @@ def unusable(case, u, probed):
     if probed.lowest == probed.highest:
         return SAYS_NOTHING[1]
     return None
-
-
-def projected(case, x):
-    """Return a vector's nearest point of the set, if there is one."""
-    if case.thing.project is None:
-        return x
-    values = case.with_block(x)
-    blocks = [values[name] for name in case.thing.blocks]
-    return vector(case.thing.project(blocks[0] if len(blocks) == 1 else tuple(blocks)))
 
 
 def in_set(case, x):

@@ -31,6 +31,21 @@ def swept(case, values):
     return {**values, **{name: mapped(np.array, value) for name, value in new.items()}}, tuple(new)
 
 
+def does(case):
+    """Return whether a sweep moves anything, and whether what it comes to depends on where it begins."""
+    new, names = swept(case, case.values)
+    start = {name: mapped(lambda x: np.roll(x, 1) if x.dtype.kind in "iu" else 1.1 * x + 0.1, case.values[name])
+             for name in names}
+    other = swept(case, {**case.values, **start})[0]
+    return not same_values(case.values, new), any(not same_values({name: new[name]}, {name: other[name]})
+                                                  for name in names)
+
+
+def whole(value):
+    """Whether a value is made of whole numbers, labels say, for which there are no slopes."""
+    return all(leaf.dtype.kind in "biu" for leaf in leaves(value))
+
+
 @claim("decreases", "one sweep after another does not increase the energy", "E(x⁺) ≤ E(x)", "definition", main=True)
 def sweep_decreases(thing, case):
     only_if(thing.descends, "it is not claimed")
@@ -56,6 +71,8 @@ def sweep_decreases(thing, case):
         if moved := set(multipliers(case)) & set(swept(case, before)[1]):
             return [f"the energy is linear in {min(moved)}, a multiplier: a sweep that moves it does not descend, and "
                     "is claimed with descends=False"]
+        if any(whole(case.values[name]) for name in swept(case, before)[1]):
+            return [reason]
         return [*(one_by_one_reasons(case, before) or too_long_reasons(case, before)), reason]
 
     return Finding(max(number, 0.0), thing.tolerance, "relative to the energy", reasons)
@@ -126,9 +143,13 @@ def one_by_one_reasons(case, values):
 def energy_depends_on_sweep(thing, case):
     names = swept(case, case.values)[1]
     held = ", ".join(name for name in case.values if name not in names) or "nothing"
-    counts = [unmoved_entries(replace(case, thing=Gradient(thing.energy, thing.sweep, names, thing.draw)), values)
-              for values in case.all]
-    moves_nothing = all(count == size for count, size in counts)
+    if any(whole(case.values[name]) for name in names):  # no steps, but other draws' values
+        others = [{**case.values, **{name: values[name] for name in names}} for values in case.all]
+        moves_nothing = len({float(case.energy(values)) for values in [case.values, *others]}) == 1
+    else:
+        counts = [unmoved_entries(replace(case, thing=Gradient(thing.energy, thing.sweep, names, thing.draw)), values)
+                  for values in case.all]
+        moves_nothing = all(len(entries) == size for entries, size in counts)
     said = f"the energy does not depend on any of what the sweep returns{case.raised(case.values)}"
     return nothing_of([said] * moves_nothing,
                       f"held constant, not in the sweep: {held}")
@@ -138,6 +159,7 @@ def energy_depends_on_sweep(thing, case):
        "definition", main=True)
 def rests_are_stationary(thing, case):
     values, names = rest_of(case)
+    only_if(not any(whole(case.values[name]) for name in names), "whole numbers have no slopes")
     if not thing.descends and (forgotten := forgotten_multiplier(case, names)):
         return nothing_of([f"the energy is linear in {forgotten}, a multiplier, which the sweep never changes: no dual "
                            "step"], "the energy is stationary in a multiplier too")
@@ -188,7 +210,7 @@ def multipliers(case):
         return math.isfinite(bend) and bend <= 1e-9 * (abs(low) + abs(high)) < 1e-3 * rise
 
     return [name for name, value in case.values.items() if np.ndim(value) and isinstance(value, np.ndarray)
-            and is_linear(name)]
+            and not whole(value) and is_linear(name)]
 
 
 def forgotten_multiplier(case, moved):

@@ -1,6 +1,7 @@
 """`Argmin`, `Gradient`, `Equal`, `Decreases`: what is right holds, what is wrong fails by name, no claim is empty."""
 
 import itertools
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -360,6 +361,32 @@ def test_wrong_calls(call, message):
 def test_a_sweep_that_the_energy_does_not_feel_does_not_pass(energy):
     report = ml.verify(ml.Decreases(energy, lambda z: {"z": z + 1}))
     assert any("does not depend on any of what the sweep returns" in check.reason for check in report.failures)
+
+
+def of_others(B, X):
+    """Each column of X by the others: the diagonal of B counts for nothing."""
+    B = np.where(np.eye(len(B), dtype=bool), 0, B)
+    return ((X - X @ B) ** 2).sum() + (B**2).sum()
+
+
+def regressed(X, own=0.0):
+    n = X.shape[1]
+    B = own * np.eye(n)
+    for j in range(n):
+        others = np.delete(np.arange(n), j)
+        B[others, j] = np.linalg.solve(X[:, others].T @ X[:, others] + np.eye(n - 1), X[:, others].T @ X[:, j])
+    return B
+
+
+def test_what_the_energy_ignores_is_fixed_by_a_projection():
+    """Any value would do there: the report says how to claim one."""
+    claim = ml.Argmin(of_others, regressed, "B", lambda rng: {
+        "X": rng.standard_normal((8, 4)), "B": rng.standard_normal((4, 4))})
+    (failure,) = ml.verify(claim).failures
+    assert "give a project that sets them" in failure.reason
+    fixed = replace(claim, project=lambda B: np.where(np.eye(4, dtype=bool), 0, B))
+    assert ml.verify(fixed).passed
+    assert not ml.verify(replace(fixed, update=lambda X: regressed(X, own=1.0))).passed
 
 
 def test_a_sweep_may_return_what_the_energy_does_not_depend_on_and_the_rest_is_said_to_be_held():

@@ -46,6 +46,43 @@ def test_a_map_of_sequences_finds_samples_that_it_takes():
     assert ml.verify(Sequence()).passed
 
 
+class Pixelwise(ml.Map):
+    """A matrix for each pixel; `kernel` is a method, no size."""
+
+    takes_images, n_in, n_out, c_in = True, 2, 3, 2
+    theta_shape = (3, 3)
+
+    def initial_theta(self, rng):
+        return rng.standard_normal((3, 3))
+
+    def output_shape(self, input_shape):
+        if len(input_shape) != 3 or input_shape[2] != 2:
+            raise ValueError(f"Pixelwise expects images of shape (H, W, 2), got {input_shape}")
+        return (*input_shape[:2], 3)
+
+    def kernel(self, theta):
+        return theta[:-1]
+
+    def forward(self, theta, a):
+        return a @ self.kernel(theta) + theta[-1]
+
+    def adjoint_input(self, theta, g):
+        return g @ self.kernel(theta).T
+
+    def adjoint_theta(self, a, g):
+        return np.vstack([self.rows(a).T @ self.columns(g), self.columns(g).sum(axis=0)])
+
+    def rows(self, a):
+        return a.reshape(-1, 2)
+
+    def columns(self, z):
+        return z.reshape(-1, 3)
+
+
+def test_a_name_of_ours_may_be_something_else_of_the_users():
+    assert ml.verify(Pixelwise()).passed
+
+
 @pytest.mark.parametrize("phi", [ml.Conv2d(1, 2, 2, stride=2, padding=1), ml.Conv2d(1, 1, 3, stride=2),
                                  ml.Conv2d(2, 1, 1, padding="valid"), ml.Conv2d(1, 2, 3, image_size=(5, 4))])
 def test_convolutions_hold_on_images_of_both_sizes(phi):

@@ -4,6 +4,7 @@ import ast
 import copy
 import doctest
 import functools
+import itertools
 import os
 import sys
 import textwrap
@@ -297,6 +298,108 @@ class OfWrongVariable(ml.Tanh):
         return g * (1 - z * z)
 
 
+class PerSample(ml.Join):
+    """The mean of what it is given, whose adjoint divides by the number of names."""
+
+    sources = ("x", "y")
+
+    def output_shape(self, *shapes):
+        return shapes[0]
+
+    def forward(self, theta, *values):
+        return sum(values) / len(values)
+
+    def adjoint_inputs(self, theta, g, values):
+        return [g / len(self.sources) for _ in values]
+
+
+class Backwards(ml.Join):
+    """What it is given, in reverse order along time."""
+
+    def output_shape(self, shape):
+        if len(shape) < 2:
+            raise ValueError(f"Backwards: expected samples of shape (time, channels), got {shape}")
+        return shape
+
+    def forward(self, theta, v):
+        return v[:, ::-1]
+
+    def adjoint_inputs(self, theta, g, values):
+        return [g[::-1]]
+
+
+LINKS = np.array([[0, 1], [0, 2], [1, 2], [2, 3]])
+
+
+def stretched(x):
+    return ((x[LINKS[:, 1]] - x[LINKS[:, 0]]) ** 2).sum() / 2
+
+
+def forces(x):
+    d, grad = x[LINKS[:, 1]] - x[LINKS[:, 0]], np.zeros_like(x)
+    grad[LINKS[:, 0]] -= d
+    grad[LINKS[:, 1]] += d
+    return grad
+
+
+def smoothed_levels(sales):
+    level = np.zeros_like(sales)
+    level[0] = sales[0]
+    for t in range(1, len(sales)):
+        level[t] = 0.3 * sales[t] + 0.7 * level[t - 1]
+    return level
+
+
+def by_weights(sales):
+    n = len(sales)
+    return np.array([0.7**t * sales[0] + sum(0.3 * 0.7 ** (t - k) * sales[k] for k in range(1, t + 1))
+                     for t in range(n)])
+
+
+def reflected(a, k):
+    for i in range(len(a)):
+        a[i] = a[i] - k * a[len(a) - 1 - i]
+    return a
+
+
+def all_at_once(a, k):
+    return a - k * a[::-1]
+
+
+def spent(p, share, sigma):
+    return (share**sigma * p ** (1 - sigma)).sum() / (1 - sigma)
+
+
+def demand(p, share, sigma):
+    return share * p ** (-sigma)
+
+
+def recursion(gaps):
+    state = 0.0
+    for gap in gaps:
+        state = 1 + np.exp(-gap) * state
+    return state
+
+
+def double_sum(gaps):
+    times = np.concatenate([[0.0], np.cumsum(gaps)])
+    return np.exp(-(times[-1] - times[:-1])).sum()
+
+
+def hinge(w, old, x, y, cost):
+    return ((w - old) ** 2).sum() / 2 + cost * max(0.0, 1 - y * (w @ x))
+
+
+def passive_aggressive(old, x, y, cost):
+    tau = min(cost, max(0.0, 1 - y * (old @ x)) / np.linalg.norm(x))
+    return old + tau * y * x
+
+
+def draw_sample(rng):
+    return {"w": np.zeros(4), "old": 0.3 * rng.standard_normal(4), "x": rng.standard_normal(4),
+            "y": rng.choice([-1.0, 1.0]), "cost": rng.uniform(0.3, 3.0)}
+
+
 CUBE = draw(z=normal(4))
 MENDED = {
     "the damping": (damped, {"like": ml.ProxProp(tau_theta=0.2)}, "1 / tau_theta", "damped"),
@@ -323,6 +426,20 @@ MENDED = {
     "a variable taken twice": (OfWrongVariable(), {}, "a, everywhere", "OfWrongVariable.adjoint"),
     "a letter of an einsum": (ml.Equal(lambda A, B: np.einsum("ij,kjl->ikl", A, B), lambda A, B: np.tensordot(
         A, B, (1, 0)), draw=draw(A=normal(3, 3), B=normal(3, 3, 3))), {}, "'ij,jkl->ikl'", "<lambda>"),
+    "off by one name": (PerSample(), {}, "g / len(values)", "PerSample.adjoint_inputs"),
+    "along the other axis": (Backwards(), {}, "g[:, ::-1]", "Backwards.adjoint_inputs"),
+    "an index that comes twice": (ml.Gradient(stretched, forces, "x", draw(x=normal(4, 2))), {}, "np.add.at", "forces"),
+    "whole numbers kept": (ml.Equal(smoothed_levels, by_weights, draw=draw(sales=lambda rng: rng.integers(0, 50, 6))),
+                           {}, "np.zeros_like(sales, dtype=float)", "smoothed_levels"),
+    "what a loop has changed": (ml.Equal(lambda a, k: reflected(a.copy(), k), all_at_once, draw=draw(
+        a=normal(5), k=lambda rng: rng.uniform(0.1, 0.9))), {}, "a as it was where this loop begins", "reflected"),
+    "a power that stands elsewhere": (ml.Gradient(spent, demand, "p", lambda rng: {
+        "p": rng.uniform(0.5, 2, 4), "share": rng.uniform(0.1, 1, 4), "sigma": rng.uniform(1.5, 4)}), {},
+        "share ** sigma", "demand"),
+    "brackets the other way": (ml.Equal(recursion, double_sum, draw=draw(gaps=lambda rng: rng.uniform(0.2, 2, 5))), {},
+                               "np.exp(-gap) * (1 + state)", "recursion"),
+    "a norm of a sample with a sign": (ml.Argmin(hinge, passive_aggressive, "w", draw_sample), {},
+                                       "np.linalg.norm(x) ** 2", "passive_aggressive"),
     "a shift the other way": (Delayed(), {}, "early[:, :-1] = g[:, 1:]", "Delayed.adjoint_inputs"),
     "a bound in time": (ml.Argmin(shared_out, bisected, "p", lambda rng: {
         "p": np.full(5, 0.5), "v": rng.standard_normal(5), "cap": np.ones(5)}), {}, "np.minimum(", "bisected"),
@@ -417,6 +534,22 @@ def test_what_defines_a_thing_is_left_as_it_is():
     report = ml.verify(Leaky())
     assert report.failures
     assert not any(mend.function == "Leaky.run" for mend in report.mends), lines_of(report)
+
+
+class Spread(ml.Activation):
+    """Its derivative takes as many as it wants of what has no end: an edit that takes all would not return."""
+
+    def forward(self, z):
+        return sum(part for part in (z, z))
+
+    def derivative(self, z):
+        return np.stack([one for one, _ in zip(itertools.repeat(z * 0 + 1.0), range(3))]).sum(axis=0)
+
+
+def test_what_has_no_end_is_not_edited():
+    report = ml.verify(Spread())
+    assert report.failures
+    assert not any("sum(itertools" in mend.new for mend in report.mends)
 
 
 class Crossed(ml.Linear):

@@ -28,6 +28,62 @@ def test_a_point_of_rest_may_lie_beside_a_kink(seed):
     assert ml.verify(ml.Decreases(lifted_energy, lifted_sweep), seed=seed).passed
 
 
+# ---- of whole numbers: labels along a chain, each given the best one beside its neighbours
+
+
+def potts(labels, costs, pull):
+    return costs[np.arange(len(labels)), labels].sum() + pull * (labels[1:] != labels[:-1]).sum()
+
+
+def relabelled(labels, costs, pull, sign=-1):
+    labels = labels.copy()
+    for i in range(len(labels)):
+        beside = labels[max(0, i - 1) : i + 2][np.arange(max(0, i - 1), min(len(labels), i + 2)) != i]
+        labels[i] = np.argmin(costs[i] + sign * pull * np.bincount(beside, minlength=costs.shape[1]))
+    return {"labels": labels}
+
+
+def chain(rng):
+    return {"labels": rng.integers(0, 3, 9), "costs": rng.random((9, 3)), "pull": rng.uniform(0.3, 2)}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_labels_are_judged_without_slopes(seed):
+    report = ml.verify(ml.Decreases(potts, relabelled, chain), seed=seed)
+    assert report.passed, report
+    assert [check.why for check in report.checks if check.passed is None] == ["whole numbers have no slopes"]
+
+
+def test_labels_that_raise_the_energy_are_found_and_mended():
+    report = ml.verify(ml.Decreases(potts, lambda labels, costs, pull: relabelled(labels, costs, pull, 1), chain))
+    assert [check.claim for check in report.failures] == ["one sweep after another does not increase the energy"]
+    assert "raises" not in report.failures[0].reason
+    assert "-1" in report.mends[0].new or "-pull" in report.mends[0].new, "no loop that runs over nothing"
+
+
+def test_an_energy_that_ignores_the_labels_does_not_pass():
+    report = ml.verify(ml.Decreases(lambda costs, pull: pull * costs.sum(), relabelled, chain))
+    assert [check.claim for check in report.failures] == ["the energy depends on what the sweep returns"]
+
+
+def distance(x, A, solution):
+    return ((x - solution) ** 2).sum()
+
+
+def rows_in_turn(x, A, solution):
+    x = x.copy()
+    for a, target in zip(A, A @ solution):
+        x += (target - a @ x) / np.linalg.norm(a) * a
+    return {"x": x}
+
+
+def test_no_edit_begins_at_the_solution():
+    """Then nothing would rise, and nothing be done."""
+    report = ml.verify(ml.Decreases(distance, rows_in_turn, draw(x=normal(6), A=normal(4, 6), solution=normal(6))))
+    assert report.failures
+    assert [mend.new for mend in report.mends if "** 2" not in mend.new and "@ a" not in mend.new] == []
+
+
 # ---- when it rises
 
 
