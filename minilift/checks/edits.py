@@ -797,9 +797,9 @@ def other_ends(cut):
     """Yield a slice one place later or earlier, and one that is open at one end, open at the other."""
     if not isinstance(cut, ast.Slice) or cut.step is not None or (cut.lower is None and cut.upper is None):
         return
-    for sign in (ast.Add(), ast.Sub()):
-        ends = [end and ast.BinOp(end, sign, ast.Constant(1)) for end in (cut.lower, cut.upper)]
-        if isinstance(sign, ast.Add) or cut.lower is not None:
+    for step in (1, -1):
+        ends = [end and moved(end, step) for end in (cut.lower, cut.upper)]
+        if step == 1 or cut.lower is not None:
             yield ast.Slice(ends[0] or ast.Constant(1), ends[1])
     if (cut.lower is None) == (cut.upper is None):
         return
@@ -808,6 +808,14 @@ def other_ends(cut):
     for other in (opposite, bound):
         ends = (None, other) if cut.upper is None else (other, None)
         yield ast.Slice(*ends, cut.step)
+
+
+def moved(end, step):
+    """Return the end of a slice one place on or back: of n − 1 it is n."""
+    op, other = (ast.Add, ast.Sub)[:: step]
+    if isinstance(end, ast.BinOp) and isinstance(end.op, other) and getattr(end.right, "value", None) == 1:
+        return end.left
+    return ast.BinOp(end, op(), ast.Constant(1))
 
 
 def of_call(node):

@@ -137,7 +137,7 @@ def map_cases(phi, rng, xp, shape=None):
     case, cases = Case("", xp), []
     plan = [(n, size, shape) for n, size in ((1, 1), (2, 1 / 20), (5, 1), (16, 20), (17, 1))]
     plan += [(261, 1, shape)] * (len(shape) == 1)  # more than a block of rows, in which a product may be made
-    plan += [(3, 1, other) for other in other_sizes(shape) if alone and takes_samples(given, case, other)]
+    plan += [(3, 1, other) for other in other_sizes(shape) if alone and takes_samples(given, case, other)][:1]
     for n, size, one in plan:
         theta, a = rng.standard_normal(phi.theta_shape), size * rng.standard_normal((n, *one))
         a[..., 0] *= n % 2  # a dead input
@@ -154,11 +154,12 @@ def for_samples(phi, shape):
 
 
 def other_sizes(shape):
-    """Return other sizes of images, or of sequences: where rows are even they are odd."""
+    """Return other sizes of images, or of sequences: where rows are even they are odd; or multiples, as of patches."""
     if len(shape) == 3:
         rows, columns, channels = shape
-        return [(columns, rows, channels) if rows != columns else (rows + 1, columns, channels)]
-    return [(shape[0] + 1, shape[1])] if len(shape) == 2 else []
+        return [(columns, rows, channels) if rows != columns else (rows + 1, columns, channels),
+                (2 * rows, 3 * columns, channels)]
+    return [(shape[0] + 1, shape[1]), (2 * shape[0], shape[1])] if len(shape) == 2 else []
 
 
 def takes_samples(phi, case, shape):

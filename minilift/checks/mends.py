@@ -451,14 +451,15 @@ def searched(problem, failed, own, sources, ran, until):
               and all(mend.function != source.name for mend in found))
     for edit, source, codes, mended in mending(problem, failed, own, sources, others, until):
         if len(mended) < len(failed):
-            partial.append((edit, source, codes))
+            if any(claim.source != "convention" for claim in mended):  # a dtype alone is no beginning
+                partial.append((edit, source, codes))
         elif left_by(problem, own, codes) == 0 and not is_by_chance(problem, own, codes, sources):
             plainest = edit.rank
             found.append(told(edit, source))
             if len(found) == MORE:
                 break
     until += SECONDS / 2
-    apart = (mending(problem, [one], own, sources, edits, until) for one in failed[1:])
+    apart = (mending(problem, [one], own, sources, edits, until) for one in failed[1:] if one[0].source != "convention")
     for edit, source, codes, *_ in itertools.chain(partial, *apart) if not found else ():
         left = left_by(problem, own, codes)
         if left is not None:
