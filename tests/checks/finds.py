@@ -855,7 +855,8 @@ that its planter had chosen. Written by `python tests/checks/finds.py --write`; 
 tables.
 
 What the tables do not count: beside reasons, a report shows with which edit of one's own code all claims hold, if one
-of those that are tried does it (`report.mends`). For 54 of the 96 mistakes of the sixteenth list below one was found at first.
+of those that are tried does it (`report.mends`). For 54 of the 96 mistakes of the sixteenth list below one was found at
+first.
 """
 
 STRANGERS = """
