@@ -568,6 +568,6 @@ def unmoved_entries(case, values):
     looked_at = [k for k in case.rng.permutation(len(x))[:COORDINATES]
                  if not np.array_equal(projected(case, x + size * units[k]), projected(case, x))]  # it is fixed
     return [k for k in looked_at if all(case.at(x + sign * t * size * units[k]) == value
-                                        for t in (0.1, 1.0, 30.0) for sign in (1, -1))], len(looked_at)
+                                        for t in (0.1, 1.0, 30.0) for sign in (1, -1))], len(looked_at) or len(x)
 
 
