@@ -10,7 +10,7 @@ import numpy as np
 
 from minilift.checks.claims import Gradient, filled, leaves, mapped, unmoved_entries, vector
 from minilift.checks.mistakes import ENTRIES
-from minilift.checks.numeric import COORDINATES, Asked
+from minilift.checks.numeric import COORDINATES, Asked, tried
 from minilift.checks.report import Finding, claim, nothing_of, only_if
 from minilift.support.arguments import shown, unknown_name
 
@@ -34,16 +34,20 @@ def swept(case, values):
 def does(case):
     """Return whether a sweep moves anything, and whether what it comes to depends on where it begins."""
     new, names = swept(case, case.values)
-    start = {name: mapped(lambda x: np.roll(x, 1) if x.dtype.kind in "iu" else 1.1 * x + 0.1, case.values[name])
-             for name in names}
-    other = swept(case, {**case.values, **start})[0]
-    return not same_values(case.values, new), any(not same_values({name: new[name]}, {name: other[name]})
-                                                  for name in names)
+    start = {name: mapped(lambda x: np.roll(x, 1) if whole(x) else 1.1 * x + 0.1, case.values[name]) for name in names}
+    other = tried(swept, case, {**case.values, **start})  # None where it cannot begin there
+    depends = other is not None and any(not same_values({name: new[name]}, {name: other[0][name]}) for name in names)
+    return not same_values(case.values, new), depends
 
 
 def whole(value):
     """Whether a value is made of whole numbers, labels say, for which there are no slopes."""
     return all(leaf.dtype.kind in "biu" for leaf in leaves(value))
+
+
+def with_slopes(case, names):
+    """Return those of some names whose values are no whole numbers."""
+    return tuple(name for name in names if not whole(case.values[name]))
 
 
 @claim("decreases", "one sweep after another does not increase the energy", "E(x⁺) ≤ E(x)", "definition", main=True)
@@ -71,7 +75,7 @@ def sweep_decreases(thing, case):
         if moved := set(multipliers(case)) & set(swept(case, before)[1]):
             return [f"the energy is linear in {min(moved)}, a multiplier: a sweep that moves it does not descend, and "
                     "is claimed with descends=False"]
-        if any(whole(case.values[name]) for name in swept(case, before)[1]):
+        if not with_slopes(case, swept(case, before)[1]):
             return [reason]
         return [*(one_by_one_reasons(case, before) or too_long_reasons(case, before)), reason]
 
@@ -143,13 +147,12 @@ def one_by_one_reasons(case, values):
 def energy_depends_on_sweep(thing, case):
     names = swept(case, case.values)[1]
     held = ", ".join(name for name in case.values if name not in names) or "nothing"
-    if any(whole(case.values[name]) for name in names):  # no steps, but other draws' values
-        others = [{**case.values, **{name: values[name] for name in names}} for values in case.all]
-        moves_nothing = len({float(case.energy(values)) for values in [case.values, *others]}) == 1
-    else:
-        counts = [unmoved_entries(replace(case, thing=Gradient(thing.energy, thing.sweep, names, thing.draw)), values)
+    if some := with_slopes(case, names):
+        counts = [unmoved_entries(replace(case, thing=Gradient(thing.energy, thing.sweep, some, thing.draw)), values)
                   for values in case.all]
         moves_nothing = all(len(entries) == size for entries, size in counts)
+    else:  # no steps, but where sweeps lead
+        moves_nothing = all(case.energy(values) == case.energy(swept(case, values)[0]) for values in case.all)
     said = f"the energy does not depend on any of what the sweep returns{case.raised(case.values)}"
     return nothing_of([said] * moves_nothing,
                       f"held constant, not in the sweep: {held}")
@@ -159,7 +162,8 @@ def energy_depends_on_sweep(thing, case):
        "definition", main=True)
 def rests_are_stationary(thing, case):
     values, names = rest_of(case)
-    only_if(not any(whole(case.values[name]) for name in names), "whole numbers have no slopes")
+    names = with_slopes(case, names)
+    only_if(names, "whole numbers have no slopes")
     if not thing.descends and (forgotten := forgotten_multiplier(case, names)):
         return nothing_of([f"the energy is linear in {forgotten}, a multiplier, which the sweep never changes: no dual "
                            "step"], "the energy is stationary in a multiplier too")

@@ -54,6 +54,16 @@ def test_labels_are_judged_without_slopes(seed):
     assert [check.why for check in report.checks if check.passed is None] == ["whole numbers have no slopes"]
 
 
+@pytest.mark.parametrize(("goal", "passes"), [(-1.0, True), (0.0, False)])
+def test_a_sweep_that_counts_is_held_to_its_slopes_all_the_same(goal, passes):
+    """It counts up to ten, and comes to rest at its goal, which should be −1."""
+    claim = ml.Decreases(lambda z, k: square(z + 1), lambda z, k: {"z": (z + goal) / 2, "k": np.minimum(k + 1, 10)},
+                         lambda rng: {"z": 2 + rng.random(3), "k": np.zeros(1, int)})
+    report = ml.verify(claim)
+    assert report.passed == passes
+    assert passes or "where the energy is not stationary in z" in report.failures[-1].reason
+
+
 def test_labels_that_raise_the_energy_are_found_and_mended():
     report = ml.verify(ml.Decreases(potts, lambda labels, costs, pull: relabelled(labels, costs, pull, 1), chain))
     assert [check.claim for check in report.failures] == ["one sweep after another does not increase the energy"]
