@@ -106,7 +106,7 @@ def all_checked(seed, jobs=None):
     others = [subprocess.Popen(own_process("minilift.checks.command", str(seed), str(turn), str(jobs)),
                                stdout=subprocess.PIPE) for turn in range(1, jobs)]
     try:
-        shares = [package_checks(seed, None, 0, jobs), *map(share_of, others)]
+        shares = [package_checks(seed, None, 0, jobs), *map(checks_of_process, others)]
     finally:
         for other in others:
             other.kill()
@@ -114,7 +114,7 @@ def all_checked(seed, jobs=None):
     return Report([check for part in parts for check in part], seed)
 
 
-def share_of(process):
+def checks_of_process(process):
     """Return the checks that another process has made."""
     written, _ = process.communicate()
     if process.returncode:
