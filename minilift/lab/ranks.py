@@ -72,7 +72,8 @@ FOUND = ("seconds", "given", "constants", "calls")  # of each method, in a job
 TINY = 4  # samples, and width at most, of the network of whose step nothing but calls takes time
 LARGE = 3000  # rows of an inverse from which its flops a second are about the same
 PAIRS = 7  # turns of the jobs that are held against each other
-TURNS, TURN = 3, 0.1  # measurements of a step in each job, and seconds that one takes at least
+TURN = 0.1  # seconds that one measurement of a step takes at least
+FEWEST, MOST, LONG = 3, 7, 6.0  # measurements of a step in each job, and seconds of them after which the fewest do
 LATENCY, VOLUME = 8, 8_000_000  # bytes of the sums by which α and β are measured
 PASSES = {"outer": 5, "gram": 8, "cg": 10, "rows": 8}  # arrays read or written: a step of the optimizer, a Gram matrix
 # made, an iteration of CG on its unknowns, activations and signals of a map
@@ -313,16 +314,18 @@ def steps_of(team, problem, name, constants):
     """
     tiny = step_on(team, problem._replace(widths=tuple(min(TINY, width) for width in problem.widths), batch=TINY), name)
     step = step_on(team, problem, name)
+    measure = constants_of(team, problem, inverse_size(problem, name)) if constants else lambda: None
+    measure()  # before the first step: after it the next one has its memory given anew, which takes half as long again
     step()  # arrays that are kept are made now
     before = {verb: given for verb, (given, _) in team.sent.items()}
     start = time.perf_counter()
     step()
     took = time.perf_counter() - start
     given = [team.sum(float(team.sent[verb][0] - before[verb])) / team.size for verb in ("sum", "gather")]
-    repeats = repeats_in(TURN, team.sum(took) / team.size)
-    measure = constants_of(team, problem, inverse_size(problem, name)) if constants else lambda: None
+    took = team.sum(took) / team.size
+    repeats, turns = repeats_in(TURN, took), min(MOST, max(FEWEST, round(LONG / took)))
     beside, seconds = [measure()], []
-    for _ in range(TURNS):
+    for _ in range(turns):
         seconds.append(mean_seconds(team, step, repeats))
         beside.append(measure())
     means = [mean(two)._asdict() for two in pairwise(beside)] if constants else None
@@ -567,7 +570,7 @@ def network_lines(network, block):
     shown = {method: {row["ranks"]: row for row in line} for method, line in grouped(block, "method").items()}
     widths = "-".join(map(str, first["widths"]))
     lines = [f"{network}: {widths}, batch {first['batch']}; one BLAS thread a rank, {first['cores']} cores",
-             "", f"Measured, ms a step, the median of {len(first['turns'])}; predicted; error, the median of theirs"]
+             "", f"Measured, ms a step, the median of {turns_text(block)}; predicted; error, the median of theirs"]
     head = ["", *(f"{p} rank{'s' * (p > 1)}" for p in MEASURED_RANKS)]
     lines += aligned([head, *([method, *(against(line[p]) for p in MEASURED_RANKS)] for method, line in shown.items()
                               if method not in MODEL_ONLY)])
@@ -581,6 +584,12 @@ def network_lines(network, block):
     lines += aligned([["", *map(str, many)], *([method, *(far(line[p], shown["BackProp"][p]) for p in many)]
                                                for method, line in shown.items())])
     return [*lines, "", *where_it_pays(block)]
+
+
+def turns_text(block):
+    """Return how often steps were measured, as a text."""
+    turns = sorted({len(row["turns"]) for row in block if row["turns"]})
+    return f"{turns[0]} to {turns[-1]}" if len(turns) > 1 else str(turns[0])
 
 
 def against(row):
