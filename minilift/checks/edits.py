@@ -29,11 +29,14 @@ ALIKE = (("sum", "mean", "median"), ("maximum", "minimum"), ("max", "min"),
          ("zeros_like", "ones_like"), ("triu", "tril"), ("vstack", "hstack"), ("floor", "ceil"), ("cumsum", "cumprod"),
          ("sqrt", "square"), ("norm", "square"))  # in a group each may stand for another
 REDUCED = ("sum", "mean", "max", "min", "std", "var", "norm", "prod", "median")
+OF_NUMBERS = ("sqrt", "log", "exp", "square", "norm")  # functions whose values may be a factor, or a term, elsewhere
 OF_ARRAYS = ("shape", "size", "ndim", "dtype")  # attributes that are no operands of their own
+FIELDS = ("block.a", "block.z", "block.g", "block.theta")  # what a method is given, whether it looks at it or not
 MADE = ("zeros_like", "ones_like", "empty_like")  # in the dtype of another
 CUTS = 4  # in a statement of which pairs are exchanged
-ENDS = ("::-1", ":, ::-1", "..., ::-1", ":-1", "1:")  # cuts of a name
+ENDS = ("::-1", ":, ::-1", "..., ::-1", ":-1", "1:", ":, None")  # cuts of a name
 PIECES = 6  # of one function that are tried as factors, or terms
+CONJUGATE = "np.conj(_)"
 HOLE = re.compile(r"(?<!\w)_(?!\w)")  # in the source of a call, where an operand goes
 SIGNS = {ast.Mult: "*", ast.Div: "/", ast.Add: "+", ast.Sub: "-"}
 ORDERED = (ast.Lt, ast.Gt, ast.LtE, ast.GtE)
@@ -254,11 +257,13 @@ class Operands:
     """The names and attributes that a function computes with, each with the line from which on it is there."""
 
     def __init__(self, function, known, wraps, pieces):
-        self.wraps = wraps
+        self.wraps, self.known = wraps, known
         called = {id(node.func) for node in ast.walk(function) if isinstance(node, ast.Call)}
         based = {id(node.value) for node in ast.walk(function) if isinstance(node, ast.Attribute)}
         arguments = [a.arg for a in [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]]
         self.arguments = [name for name in arguments if name != "self"]
+        self.cut = {ast.unparse(node.value) for node in ast.walk(function) if isinstance(node, ast.Subscript)}
+        self.cut.update(self.arguments)
         stored = {}
         for node in ast.walk(function):
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
@@ -288,10 +293,18 @@ class Operands:
                        and name not in self.arguments}
         self.pieces = {text: (names, operators) for text, operators in pieces.items()
                        if (names := names_in(text) - {"self"}) <= self.found.keys()}
+        if "block" in self.arguments:
+            self.pieces.setdefault("block.weight", ({"block"}, (ast.Div, ast.Mult)))
+        self.fields = [field for field in FIELDS if "block" in self.arguments and field not in self.found]
         defaults = function.args.defaults
         settings = [name for name, value in zip(arguments[::-1], defaults[::-1])
                     if isinstance(getattr(value, "value", None), float)]
         self.shares = [*self.numbers, *settings, *(name for name in self.found if name.startswith("self."))]
+
+    def is_tool(self, node):
+        """Whether a node is what a module has beside functions and numbers, as np.c_, which is no operand."""
+        module = self.known.get(getattr(node.value, "id", None)) if isinstance(node, ast.Attribute) else None
+        return isinstance(module, ModuleType) and not isinstance(getattr(module, node.attr, 0.0), (int, float))
 
     def sized(self):
         """Return the source of the arguments, and of their attributes, by whose length something may be divided."""
@@ -358,6 +371,8 @@ def of_statement(chain, holder, field, index, statement, operands):
     if isinstance(statement, ast.Assign) and len(statement.targets) == 1 and not isinstance(
             statement.targets[0], ast.Tuple):
         yield edit(3, ast.AugAssign(statement.targets[0], ast.Add(), statement.value))
+        if isinstance(statement.targets[0], ast.Name) and reads(statement.value, statement.targets[0].id):
+            yield edit(4, AllButLast(statement.targets[0].id).visit(copy.deepcopy(statement)))
     if isinstance(statement, (ast.Return, ast.Assign)) and isinstance(
             statement.value, (ast.Name, ast.Attribute, ast.Subscript)):
         copied = ast.Call(ast.Attribute(statement.value, "copy", ast.Load()), [], [])
@@ -373,9 +388,52 @@ def of_statement(chain, holder, field, index, statement, operands):
     if isinstance(statement, ast.For):
         for name in changed_in(statement):
             yield Before(4, statement.lineno, [statement, name], statement, "iter", None, None)
+    if isinstance(statement, (ast.For, ast.While)):
+        for old, new in renewed_in(statement):
+            yield Added(3, statement.lineno, [statement.body[-1]], statement, "body", None, ast.Assign(
+                [ast.Name(old, ast.Store())], ast.Name(new, ast.Load())))
+    if isinstance(statement, ast.For):
         turned = ast.Call(ast.Name("reversed", ast.Load()), [ast.Call(
             ast.Name("list", ast.Load()), [statement.iter], [])], [])
         yield Edit(3, statement.lineno, chain, statement, "iter", None, turned)
+
+
+def reads(node, name):
+    """Whether an expression reads a name."""
+    return any(isinstance(each, ast.Name) and each.id == name for each in ast.walk(node))
+
+
+class AllButLast(ast.NodeTransformer):
+    """All rows of an array but the last, that of the bias, in the place of the array."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def visit_Name(self, node):
+        """Take them."""
+        if node.id != self.name:
+            return node
+        return at(ast.Subscript(ast.Name(self.name, ast.Load()), expression("_[:-1]").slice, node.ctx), node)
+
+
+def renewed_in(loop):
+    """Return the pairs (x, x_new) of names that a loop reads, of which it sets the second alone."""
+    names = [node for node in ast.walk(loop) if isinstance(node, ast.Name)]
+    stored, read = ({node.id for node in names if isinstance(node.ctx, ctx)} for ctx in (ast.Store, ast.Load))
+    pairs = [(name.removesuffix("_new").removeprefix("new_"), name) for name in sorted(stored)]
+    return [(old, new) for old, new in pairs if old != new and old in read - stored]
+
+
+class Added(Edit):
+    """A statement more at the end of a loop."""
+
+    def ready(self):
+        """Return the loop's statements with it."""
+        return [*self.holder.body, at(self.new, self.chain[0])]
+
+    def told(self):
+        """Return the last statement, and both."""
+        return source(self.chain[0]), f"{source(self.chain[0])}; {source(self.new)}"
 
 
 def changed_in(loop):
@@ -500,6 +558,9 @@ def of_expression(chain, holder, field, index, node, operands, top=True):
     yield from (edit(rank, new) for rank, new in changes)
     if isinstance(node, (ast.JoinedStr, ast.FormattedValue)):
         return
+    if isinstance(node, ast.DictComp) and is_chain(node.value):
+        yield Edit(3, node.lineno, here, node, "value", None, ast.Call(
+            ast.Attribute(node.value, "copy", ast.Load()), [], []))
     for name, value in ast.iter_fields(node):
         for k, child in enumerate(value) if isinstance(value, list) else ((None, value),):
             if isinstance(child, ast.keyword):
@@ -550,6 +611,8 @@ def of_node(node, operands, top):
             ast.List: of_items, ast.Tuple: of_items}
     if type(node) in kind:
         yield from kind[type(node)](node)
+    if operands.is_tool(node):
+        return
     is_name = isinstance(node, (ast.Name, ast.Attribute))
     is_number = isinstance(node, ast.Constant) and type(node.value) in (int, float)
     is_value = is_name or isinstance(node, (ast.Call, ast.BinOp, ast.Subscript))
@@ -557,21 +620,29 @@ def of_node(node, operands, top):
         return
     own, there = ast.unparse(node), operands.at(node.lineno)
     if is_number or own in operands.found:
-        yield from ((4 if is_number else 3, other) for other in there if other != own)
+        yield from ((4 if is_number else 3, other) for other in [*there, *operands.fields * is_name] if other != own)
     if is_value and (top or not isinstance(getattr(node, "op", None), (ast.Mult, ast.Div))):
         if called_name(node) not in MADE:
-            yield 2, ast.BinOp(ast.Constant(1), ast.Div(), node)
+            yield 3, ast.BinOp(ast.Constant(1), ast.Div(), node)
         yield from ((3, f"({own}) ** {power}") for power in (2, 0.5))
         yield from ((4, f"({own}) ** {name}") for name in operands.numbers)
     if is_value and top:
         yield from of_whole(node, f"({own})", operands, there)
     if is_value:
         yield from of_parts(f"({own})", there)
+    if CONJUGATE in operands.wraps and is_value and not top:
+        yield 4, HOLE.sub(lambda _: own, CONJUGATE)
     if is_name:
         yield from ((4, HOLE.sub(lambda _: own, wrap)) for wrap, names in operands.wraps.items()
                     if wrap.startswith("_ **") and names.issubset(there) and not top)
         yield from ((5, f"{own}[{cut}]") for cut in ENDS)
         yield from ((5, f"{own} {sign} 1") for sign in "+-")
+        if not top:
+            others = [other for other in there if other != own]
+            yield from ((5, combined(own, sign, other)) for other in others for sign in (ast.Add, ast.Sub))
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult):
+        left, right = ast.unparse(node.left), ast.unparse(node.right)
+        yield from ((5, f"{left} @ {other} @ ({right})") for other in there if other.isidentifier())
     if top:
         yield from beside(own, operands, there)
 
@@ -580,11 +651,13 @@ def of_whole(node, own, operands, there):
     """Yield what may be made of a whole term: its opposite, a multiple, a transpose, what is called elsewhere."""
     if called_name(node) != "len":
         yield 1, ast.UnaryOp(ast.USub(), node)
-    yield from ((5, text) for number in (2, 4) for text in (f"{number} * {own}", f"{own} / {number}"))
+    yield from ((5, text) for number in (2, 3, 4) for text in (f"{number} * {own}", f"{own} / {number}"))
     if not isinstance(node, (ast.Name, ast.Attribute)):
         yield from ((5, f"{own} {sign} 1") for sign in "+-")
     yield from ((4, text) for text in (f"1 - {own}", f"abs({own})", f"{own}.T"))
-    yield from ((4, HOLE.sub(lambda _: own, wrap)) for wrap, names in operands.wraps.items() if names.issubset(there))
+    is_order = ast.unparse(getattr(node, "operand", node)) in operands.cut  # what has entries may be put in order
+    yield from ((4, HOLE.sub(lambda _: own, wrap)) for wrap, names in operands.wraps.items()
+                if names.issubset(there) and (is_order or "argsort" not in wrap))
 
 
 def of_parts(own, there):
@@ -640,7 +713,7 @@ def wraps_in(function):
 def pieces_in(function):
     """Return {source: operators} of short parts of a function that may be factors, or terms, elsewhere.
 
-    A sum or a comparison may be a factor, a product a term, and an entry of an array is either.
+    A sum or a comparison may be a factor, a product a term, and an entry of an array, or a root, is either.
     """
     def is_short(side):
         return is_chain(side.value if isinstance(side, ast.Subscript) else side) or isinstance(side, ast.Constant)
@@ -649,6 +722,8 @@ def pieces_in(function):
     for node in ast.walk(function):
         if isinstance(node, ast.BinOp) and is_short(node.left) and is_short(node.right):
             found[ast.unparse(node)] = AS_PIECE.get(type(node.op), ())
+        elif called_name(node) in OF_NUMBERS and len(node.args) == 1 and is_short(node.args[0]):
+            found[ast.unparse(node)] = (ast.Mult, ast.Div, ast.Add, ast.Sub)
         elif isinstance(node, ast.Compare) and is_short(node.left) and all(map(is_short, node.comparators)):
             found[ast.unparse(node)] = (ast.Mult,) * all(isinstance(op, ORDERED) for op in node.ops)
         elif isinstance(node, ast.Subscript) and is_short(node) and isinstance(node.ctx, ast.Load):
@@ -676,6 +751,11 @@ def turned(node):
     return node.value if is_transpose(node) else ast.Attribute(node, "T", ast.Load())
 
 
+def symmetric(node):
+    """Return a node plus its transpose."""
+    return ast.BinOp(node, ast.Add(), turned(node))
+
+
 def is_transpose(node):
     """Whether a node is a transpose."""
     return isinstance(node, ast.Attribute) and node.attr == "T" and getattr(node.value, "id", "") != "self"
@@ -694,6 +774,7 @@ def of_operator(node):
         yield 1, ast.BinOp(turned(left), op, right)
         yield 1, ast.BinOp(left, op, turned(right))
         yield 2, ast.BinOp(turned(left), op, turned(right))
+        yield from ((4, ast.BinOp(*sides)) for sides in ((symmetric(left), op, right), (left, op, symmetric(right))))
     yield 2, left
     yield 2, ast.UnaryOp(ast.USub(), right) if isinstance(op, ast.Sub) else right
     if isinstance(op, ast.Div):
@@ -837,10 +918,14 @@ def of_call(node):
     for argument in arguments[:3]:
         if not isinstance(argument, ast.Starred):
             yield 2, argument
+            if len(arguments) == 1 and is_chain(argument):
+                yield 3, turned(argument)
     if len(arguments) == 3:
         yield 1, ast.Call(function, [arguments[0], arguments[2], arguments[1]], keywords)
     if len(arguments) == 2:
         yield 1, ast.Call(function, arguments[::-1], keywords)
+        if isinstance(arguments[1], ast.Constant):  # max(n, 1) as n + 1
+            yield from ((3, ast.BinOp(arguments[0], op(), arguments[1])) for op in (ast.Add, ast.Sub))
     for k, argument in enumerate(arguments):
         if isinstance(argument, (ast.Name, ast.Attribute)):
             yield 2, ast.Call(function, [*arguments[:k], turned(argument), *arguments[k + 1:]], keywords)

@@ -2,8 +2,10 @@ r"""Claims about losses: the gradient (ProxProp (8), (12)), the prox (§4.2.1), 
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -25,6 +27,8 @@ from minilift.layers.losses import Loss
 FAR = 4.0  # outputs so many times those drawn are still ones that training meets
 CONCAVE = "it is concave: its sign is wrong"
 NOT_CONVEX = "it is not convex, though it says convex = True"
+PAST_TARGETS = np.linspace(-3, 3, 25)[:, None, None]  # from a target, where a prox is taken, of all outputs
+STEPS_BESIDE = (0.3, 0.05, 0.005, -0.005, -0.05, -0.3)
 HUGE = 1e60  # a loss of outputs of some hundreds that is larger grows exponentially
 
 
@@ -187,10 +191,18 @@ def loss_at_ties(loss, case):
     if not np.all(np.isfinite(slope)):
         finding = Finding(math.inf, 1e-4, "a subgradient is a number", (
             "the gradient is not finite (NaN or inf) at ties, or where an output meets its target: 0/0 perhaps",))
-    only_if(finding.holds or stated or reason != NOT_CONVEX, "it is not convex, and does not say so")
+    only_if(finding.holds or stated or (reason != NOT_CONVEX and not bends_down(loss, case, worst, ways)),
+            "it is not convex, and does not say so")
     only_if(finding.holds or (loss_gradient(loss, case).holds and convexity(loss, case).holds),
             "it is wrong elsewhere")
     return finding
+
+
+def bends_down(loss, case, z, ways):
+    """Whether a loss lies above one of its chords through some outputs, whatever its gradient is."""
+    value = case.value(loss, z)
+    return any(2 * value - case.value(loss, z + h * v) - case.value(loss, z - h * v) > 1e-9 * (1 + abs(value))
+               for h in (1e-3, 1e-2, 0.1, 1.0) for v in ways)
 
 
 @claim("loss", "proba is its transfer", "proba(z) = f(z)", "convention")
@@ -223,9 +235,10 @@ def loss_is_convex(loss, case):
 
 
 def falls_far_out(loss, case):
-    """Whether a loss is lower far out, the mean of both sides, than in the middle: not one that levels off there."""
-    low, middle, high = (case.value(loss, t * case.z) for t in (-30.0, 0.0, 30.0))
-    return bool(low + high < 2 * middle)
+    """Whether a loss is lower and lower far out, the mean of both sides: not one that levels off there."""
+    near, far = (2 * case.value(loss, 0 * case.z) - case.value(loss, -t * case.z) - case.value(loss, t * case.z)
+                 for t in (30.0, 300.0))
+    return bool(near > 0 and far > 5 * near)
 
 
 def states_convex(loss):
@@ -358,5 +371,19 @@ def loss_prox(loss, case):
         raise NotClaimed(f"its prox is not defined: {why}") from None
     # value and prox are given arrays of the backend by the case of the loss; labels are no numbers to be altered
     given = {} if case.y.dtype.kind in "iu" else {"y": case.y}
-    return minimum_finding(objective, "u", prox, case.w, v=case.w, tau=tau, weight_of_a_sample=weight, **given)
+    found = minimum_finding(objective, "u", prox, case.w, v=case.w, tau=tau, weight_of_a_sample=weight, **given)
+    if not found.holds or len(case.w) > 1 or case.y.shape != case.w.shape:
+        return found
+    for v, tau in itertools.product(case.y + PAST_TARGETS, (case.tau / 2, 2 * case.tau)):  # where pieces may meet
+        if lower_beside(partial(objective, v=v, tau=tau, weight_of_a_sample=weight), tried(prox, v, tau)):
+            return minimum_finding(objective, "u", prox, v, v=v, tau=tau, weight_of_a_sample=weight, **given)
+    return found
+
+
+def lower_beside(objective, u):
+    """Whether an objective is lower a little or some way off, in one output or all, than at a point."""
+    if u is None or not math.isfinite(value := objective(u)):
+        return False
+    ways = [*np.eye(u.size).reshape(-1, *u.shape), np.ones(u.shape)]
+    return any(objective(u + s * v) < value - 1e-7 * (1 + abs(value)) for v in ways for s in STEPS_BESIDE)
 

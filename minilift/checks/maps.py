@@ -129,7 +129,8 @@ class MapCase(Case):
 def map_cases(phi, rng, xp, shape=None):
     """Return a map and random problems for it: a batch of one, wide and tall ones, a dead input, small and large.
 
-    A map by itself takes samples of another size, too: images of odd and even numbers of rows.
+    A map by itself takes samples of another size, too, if it can: longer vectors, images of odd and even numbers of
+    rows.
     """
     alone, given = shape is None, phi
     shape = sample_shape(phi, map_shapes(phi)) if alone else shape
@@ -154,18 +155,20 @@ def for_samples(phi, shape):
 
 
 def other_sizes(shape):
-    """Return other sizes of images, or of sequences: where rows are even they are odd; or multiples, as of patches."""
+    """Return other sizes of images, or sequences: where rows are even they are odd; or multiples, as of patches."""
     if len(shape) == 3:
         rows, columns, channels = shape
         return [(columns, rows, channels) if rows != columns else (rows + 1, columns, channels),
                 (2 * rows, 3 * columns, channels)]
-    return [(shape[0] + 1, shape[1]), (2 * shape[0], shape[1])] if len(shape) == 2 else []
+    return [(shape[0] + 1, shape[1]), (2 * shape[0], shape[1])] if len(shape) == 2 else [(shape[0] + 3,)]
 
 
 def takes_samples(phi, case, shape):
     """Whether a map says that it takes samples of a shape, and does: θ of one may be for one size alone."""
     if not fits_shapes(phi, [shape]):
         return False
+    if len(shape) == 1 and phi.output_shape(shape) == phi.output_shape((shape[0] - 3,)):
+        return False  # what makes as much of longer vectors does not look at all of them
     theta, a = np.zeros(phi.theta_shape), np.zeros((2, *shape))
     return tried(lambda: case.call(for_samples(phi, shape).forward, theta, a)) is not None
 
@@ -390,6 +393,8 @@ def before_weights(phi, case, signal):
             unit.shape) or np.allclose(matrix, unit):
         return {}
     mistakes = {"what is done to a before W is left out: it is g Wᵀ": signal}
+    if not np.allclose(matrix, matrix.T):
+        mistakes["what is done to a before W is done to g Wᵀ too, where its transpose should"] = signal @ matrix
     if np.linalg.cond(matrix) < 1e6:
         inverse = np.linalg.inv(matrix)
         mistakes["the inverse of what is done to a before W stands where its transpose should"] = signal @ inverse

@@ -32,7 +32,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minilift.checks.edits import GUARD, edits_of, pieces_in, wraps_in
+from minilift.checks.edits import CONJUGATE, GUARD, edits_of, pieces_in, wraps_in
 from minilift.checks.numeric import Asked
 from minilift.checks.report import RUNS, Mend, NotClaimed, measured
 
@@ -609,7 +609,7 @@ def in_order(sources, ran, own):
             nodes.append(found_in(tree_of(function.__code__.co_filename), function.__code__)[0])
     every = {wrap: names for node in nodes for wrap, names in wraps_in(node).items() if GUARD not in wrap}
     is_complex = any("fft" in ast.unparse(source.node) for source in sources)
-    others = [*BOUNDS, *["np.conj(_)"] * is_complex, *(f"self.{node.name}(_)" for node in nodes if is_of_one(node))]
+    others = [*BOUNDS, *[CONJUGATE] * is_complex, *(f"self.{node.name}(_)" for node in nodes if is_of_one(node))]
     wraps = dict(list(every.items())[:WRAPS]) | {wrap: set() for wrap in others}
     pieces = {text: operators for node in nodes for text, operators in pieces_in(node).items()}
     pieces = dict(list(pieces.items())[:WRAPS]) | (WEIGHT if hasattr(own.thing, "reduction") else {})

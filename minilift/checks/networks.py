@@ -324,7 +324,7 @@ def worst_block(findings, what="map"):
                  or not all(mistakes)] for reasons in mistakes]
         each = dict.fromkeys(reasons[0] for reasons in firm if reasons)
         if not common and not each:
-            return [f"the step of {what} {l} is wrong"]  # it often shows in one block alone: say where
+            return [f"the step of {what} {l} is wrong"] * (len(failing) == 1)  # it often shows in one alone: say where
         if len(failing) > 1 and not common and not all(mistakes):
             only = next(k for k, reasons in enumerate(mistakes) if reasons)
             told = f"on {what} {failing[only][0]}; another is wrong otherwise"
