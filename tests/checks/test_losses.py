@@ -297,6 +297,76 @@ def test_a_loss_that_levels_off_is_concave_in_some_draws_and_no_mistake(seed):
     ml.verify(Redescending(), seed=seed).raise_for_failures()
 
 
+class SoftDice(ml.Loss):
+    """Of logits; bounded, so that it levels off, but not in the middle of what is drawn."""
+
+    def parts(self, z, y):
+        p = ml.Sigmoid().forward(z)
+        total = (p * p).sum(axis=-1, keepdims=True) + (y * y).sum(axis=-1, keepdims=True) + 0.5
+        return p, 2 * (p * y).sum(axis=-1, keepdims=True) + 0.5, total
+
+    def value_per_sample(self, z, y):
+        _, common, total = self.parts(z, y)
+        return (1 - common / total)[:, 0]
+
+    def gradient(self, z, y):
+        p, common, total = self.parts(z, y)
+        return 2 * (common * p / total**2 - y / total) * p * (1 - p) * self.weight(len(z))
+
+
+@pytest.mark.parametrize("seed", [0, 2])
+def test_a_bounded_loss_that_says_nothing_of_it_is_not_called_concave(seed):
+    ml.verify(SoftDice(), seed=seed).raise_for_failures()
+
+
+class CosineDistance(ml.Loss):
+    """It is steep around 0, where it has neither a slope nor a chord above it."""
+
+    def value_per_sample(self, z, y):
+        lengths = np.sqrt((z * z).sum(axis=-1) + 1e-8) * np.sqrt((y * y).sum(axis=-1) + 1e-8)
+        return 1 - (z * y).sum(axis=-1) / lengths
+
+    def gradient(self, z, y):
+        square = (z * z).sum(axis=-1, keepdims=True) + 1e-8
+        others = np.sqrt((y * y).sum(axis=-1, keepdims=True) + 1e-8)
+        inner = (z * y).sum(axis=-1, keepdims=True)
+        return (inner * z / square - y) / (np.sqrt(square) * others) * self.weight(len(z))
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_where_a_loss_lies_above_its_chords_no_subgradient_is_looked_for(seed):
+    ml.verify(CosineDistance(), seed=seed).raise_for_failures()
+
+
+class HuberBetweenPieces(ml.Loss):
+    """Of its prox the pieces change at δ + c, not at δ (1 + c): wrong where |v − y| lies between these alone."""
+
+    convex = True
+    delta, bound = 0.7, staticmethod(lambda delta, c: delta + c)
+
+    def value_per_sample(self, z, y):
+        r = abs(z - y)
+        return np.where(r <= self.delta, r**2 / 2, self.delta * (r - self.delta / 2)).sum(axis=-1)
+
+    def gradient(self, z, y):
+        return np.clip(z - y, -self.delta, self.delta) * self.weight(len(z))
+
+    def prox(self, v, y, tau):
+        r, c = v - y, tau * self.weight(len(v))
+        return y + np.where(abs(r) <= self.bound(self.delta, c), r / (1 + c), r - c * self.delta * np.sign(r))
+
+
+class RightHuber(HuberBetweenPieces):
+    bound = staticmethod(lambda delta, c: delta * (1 + c))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_prox_is_tried_where_its_pieces_meet(seed):
+    wrong = ml.verify(HuberBetweenPieces(), seed=seed).failures
+    assert [check.claim for check in wrong] == ["the prox minimises its objective: no probe is lower"], wrong
+    ml.verify(RightHuber(), seed=seed).raise_for_failures()
+
+
 class Negative(ml.Loss):
     """The sign of all is wrong."""
 

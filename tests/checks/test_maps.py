@@ -396,6 +396,11 @@ class Inverse(Fixed):
         return signal @ np.linalg.inv(self.matrix()).astype(signal.dtype)
 
 
+class OnceMore(Fixed):
+    def back(self, signal):
+        return signal @ self.matrix().astype(signal.dtype)
+
+
 class LeftOut(Fixed):
     def back(self, signal):
         return signal + 0
@@ -409,6 +414,7 @@ class OtherRows(Fixed):
 @pytest.mark.parametrize(("thing", "says", "does_not_say"), [
     (Inverse(), "the inverse of what is done to a before W", "none of"),
     (LeftOut(), "what is done to a before W is left out", "none of"),
+    (OnceMore(), "what is done to a before W is done to g Wᵀ too, where its transpose should", "none of"),
     (OtherRows(), "rows(a) is not what W is multiplied by", "cached")],
     ids=lambda thing: getattr(type(thing), "__name__", None) if not isinstance(thing, str) else "")
 def test_a_reason_says_what_is_planted(thing, says, does_not_say):
@@ -447,6 +453,66 @@ class OddRows(ml.Conv2d):
 def test_images_have_odd_numbers_of_rows_too():
     assert "adjoint in a" in [check.claim for check in ml.verify(OddRows(2, 3, 3)).failures]
     assert "of another size alone" in reasons(ml.verify(OddRows(2, 3, 3)))
+
+
+class Periodic(ml.Map):
+    """Filters on one period of a signal, of any length; the adjoint is right for as many entries as taps alone."""
+
+    n_in, taps, n_out, wrong = 4, 4, 2, True
+    theta_shape = (5, 2)
+
+    def output_shape(self, shape):
+        return (*shape, self.n_out)
+
+    def rows(self, a):
+        return np.stack([np.roll(a, -i, axis=1) for i in range(self.taps)], axis=-1).reshape(-1, self.taps)
+
+    def columns(self, z):
+        return z.reshape(-1, self.n_out)
+
+    def forward(self, theta, a):
+        return (self.rows(a) @ theta[:-1] + theta[-1]).reshape(*a.shape, self.n_out)
+
+    def adjoint_theta(self, a, g):
+        return np.vstack([self.rows(a).T @ self.columns(g), self.columns(g).sum(axis=0)])
+
+    def adjoint_input(self, theta, g):
+        p = g @ theta[:-1].T
+        return sum(np.roll(p[:, :, i], i - self.taps * self.wrong, axis=1) for i in range(self.taps))
+
+
+class RightPeriodic(Periodic):
+    wrong = False
+
+
+class FirstEntries(ml.Map):
+    """It takes some entries of a vector, and would of a longer one, of which it does not speak."""
+
+    n_in, theta_shape, kept = 5, (3, 2), (1, 3)
+
+    def output_shape(self, shape):
+        return (2,)
+
+    def rows(self, a):
+        return a[:, self.kept]
+
+    def forward(self, theta, a):
+        return self.rows(a) @ theta[:-1] + theta[-1]
+
+    def adjoint_theta(self, a, g):
+        return np.vstack([self.rows(a).T @ g, g.sum(axis=0)])
+
+    def adjoint_input(self, theta, g):
+        back = np.zeros((len(g), self.n_in), g.dtype)
+        back[:, self.kept] = g @ theta[:-1].T
+        return back
+
+
+def test_vectors_may_be_longer_where_the_output_is_longer_too():
+    assert [check.claim for check in ml.verify(Periodic()).failures] == ["adjoint in a"]
+    assert "of another size alone" in reasons(ml.verify(Periodic()))
+    for right in (RightPeriodic(), FirstEntries()):
+        ml.verify(right).raise_for_failures()
 
 
 class PaddedAdd(ml.Join):

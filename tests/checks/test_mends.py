@@ -293,6 +293,31 @@ def correlated(h, y):
     return np.array([sum(h[k] * y[(k + i) % n] for k in range(n)) for i in range(n)])
 
 
+def iterated(A, x):
+    for _ in range(4):
+        x_new = np.tanh(A @ x)
+    return x_new
+
+
+def four_times(A, x):
+    return np.tanh(A @ np.tanh(A @ np.tanh(A @ np.tanh(A @ x))))
+
+
+def mean_up_to_the_largest(v):
+    k = int(np.argmax(v))
+    return np.cumsum(v)[k] / max(k, 1)
+
+
+def shrunk_with_bias(theta):
+    new = 2 * theta
+    new = np.sign(new) * np.maximum(abs(new) - 0.3, 0)
+    return new
+
+
+def shrunk_weights(theta):
+    return np.vstack([np.sign(theta[:-1]) * np.maximum(2 * abs(theta[:-1]) - 0.3, 0), 2 * theta[-1:]])
+
+
 class OfWrongVariable(ml.Tanh):
     def adjoint(self, z, a, aux, g):
         return g * (1 - z * z)
@@ -459,6 +484,24 @@ MENDED = {
                              "cosine_slope"),
     "of complex numbers": (ml.Equal(filtered, correlated, draw=draw(h=normal(6), y=normal(6))), {}, "np.conj(",
                            "filtered"),
+    "a term in brackets": (ml.Equal(lambda A, Z, b: 2 * A.T @ Z, lambda A, Z, b: 2 * A.T @ (Z - b), draw=draw(
+        A=normal(5, 3), Z=normal(5, 4), b=normal(4))), {}, "2 * A.T @ (Z - b)", "<lambda>"),
+    "one of two transposes": (ml.Gradient(lambda x, P: x @ P @ x, lambda x, P: P @ x, "x", draw(
+        x=normal(4), P=normal(4, 4))), {}, "(P + P.T) @ x", "<lambda>"),
+    "a matrix in the middle": (ml.Equal(lambda K, R: K @ K.T, lambda K, R: np.einsum("ij,jk,lk->il", K, R, K),
+                                        draw=draw(K=normal(4, 3), R=normal(3, 3))), {}, "K @ R @ K.T", "<lambda>"),
+    "an inverse for a transpose": (ml.Equal(lambda U, g: np.linalg.pinv(U) @ g, lambda U, g: np.einsum(
+        "ij,i->j", U, g), draw=draw(U=normal(4, 3), g=normal(4))), {}, "U.T @ g", "<lambda>"),
+    "along rows, not columns": (ml.Equal(lambda U, s: U @ (s * U.T), lambda U, s: U @ np.diag(s) @ U.T, draw=draw(
+        U=normal(4, 4), s=normal(4))), {}, "s[:, None]", "<lambda>"),
+    "one more": (ml.Equal(mean_up_to_the_largest, lambda v: np.cumsum(v)[np.argmax(v)] / (1 + np.argmax(v)), draw=draw(
+        v=normal(6))), {}, "(k + 1)", "mean_up_to_the_largest"),
+    "a rule for powers": (ml.Gradient(lambda x, k: (x + k * x**3).sum(), lambda x, k: 1 + k * x**2, "x", lambda rng: {
+        "x": rng.standard_normal(4), "k": rng.uniform(0.1, 1)}), {}, "3 * (k * x ** 2)", "<lambda>"),
+    "a name that is not renewed": (ml.Equal(iterated, four_times, draw=draw(A=normal(3, 3), x=normal(3))), {},
+                                   "; x = x_new", "iterated"),
+    "the bias too": (ml.Equal(shrunk_with_bias, shrunk_weights, draw=draw(theta=normal(4, 3))), {},
+                     "new[:-1] = ", "shrunk_with_bias"),
     "a loop that ends early": (ml.Equal(stepwise, lambda a: (a.sum(axis=1) ** 2).sum()), {}, "k", "stepwise"),
 }
 
@@ -830,6 +873,40 @@ def test_modules_and_functions_are_no_operands():
             with_edit.append(ast.unparse(function.body[0]))
     assert "return np.dot(relu(y), y)" in with_edit
     assert not any("relu, " in text or "+ np" in text or "* relu" in text.replace("relu(", "") for text in with_edit)
+
+
+def edited(text, **options):
+    """Return the body of a function after each of its edits."""
+    function, found = ast.parse(text).body[0], []
+    for edit in edits_of(function, {"np": np}, **options):
+        with edit.made():
+            found.append("\n".join(map(ast.unparse, function.body)))
+    return found
+
+
+def test_what_a_module_has_beside_functions_is_no_operand():
+    """`np.c_` times an array takes seconds, and gigabytes."""
+    assert not any("np.c_ " in text or "np.c_)" in text or "np.c_." in text
+                   for text in edited("def f(x, y):\n    return np.c_[x, y]"))
+    assert "return np.pi + x" in edited("def f(x):\n    return np.pi * x")
+
+
+def test_a_block_has_more_than_is_looked_at():
+    texts = edited("def f(block):\n    z = block.a @ block.theta\n    return z - block.g")
+    assert "z = block.a @ block.theta\nreturn block.z - block.g" in texts
+    assert "z = block.a @ block.theta\nreturn z - block.g / block.weight" in texts
+
+
+def test_what_is_kept_may_be_copied():
+    text = "def f(self):\n    return {k: v for k, v in self.kept.items()}"
+    assert "return {k: v.copy() for k, v in self.kept.items()}" in edited(text)
+
+
+def test_a_number_is_not_put_in_order():
+    texts = edited("def f(q, k):\n    s = q @ k\n    u = q[::-1]\n    w = u[1:]\n    return max(s, 1) + u",
+                   wraps={"np.argsort(_)": set()})
+    assert any("np.argsort(u)" in text for text in texts)
+    assert not any("np.argsort(s)" in text or "np.argsort(max" in text for text in texts)
 
 
 def test_what_was_not_run_is_left_alone():

@@ -555,6 +555,30 @@ class Average(Keeping, ml.Method):
         return self.kept[block.l].copy()
 
 
+class Counting(Keeping, ml.BackProp):
+    """Its steps become shorter; how many there were it does not tell, and begins again with the third."""
+
+    def __init__(self):
+        self.count, self.kept = 0, {}
+
+    def reset(self):
+        super().reset()
+        self.count = 0
+
+    def load_state_dict(self, values):
+        super().load_state_dict(values)
+        self.count = 2
+
+    def directions(self, net, state, y):
+        self.count += 1
+        self.kept = {1: np.zeros(1)}
+        return [step / step.dtype.type(self.count) for step in super().directions(net, state, y)]
+
+
+def test_a_run_is_resumed_after_several_numbers_of_calls():
+    assert "what it keeps is not all in state_dict()" in reasons(ml.verify(Counting(), like=Counting()))
+
+
 def test_an_average_that_starts_otherwise():
     assert ml.verify(Average(), like=Average()).passed
     assert not ml.verify(Average(share=0.0), like=Average()).passed
