@@ -143,7 +143,8 @@ def formula_is_reference(thing, case):
         what = "NaN" if np.any(np.isnan(vector(expected))) else "inf"
         return Finding(math.inf, thing.tolerance, "a reference is of numbers", (
             f"the reference returns {what}: it is to blame, or what is drawn is outside of its domain",))
-    right = dense(plain(expected), thing.tolerance, "the claim's tolerance")._replace(floor=1e-12)
+    floor = max(1e-12, rounding_of(case) / thing.tolerance if thing.tolerance else 0.0)
+    right = dense(plain(expected), thing.tolerance, "the claim's tolerance")._replace(floor=floor)
     finding = compare(plain(got), right, factors=case.sizes(), terms={
         "all entries are off by one number: that of a column of ones, say": np.ones(np.shape(plain(expected)))}
         if np.size(plain(expected)) > 1 else {})
@@ -161,6 +162,13 @@ def formula_is_reference(thing, case):
             case, plain(got), plain(expected))] or order_reasons(case) or depends_reasons(case, defect)
 
     return finding._replace(reasons=reasons)
+
+
+def rounding_of(case):
+    """Return what rounding of what is drawn may leave where the right result is 0: v − τ (v/τ), say."""
+    sizes = [np.max(abs(leaf), initial=0.0) for value in case.values.values() for leaf in leaves(value)
+             if leaf.dtype.kind == "f" and np.all(np.isfinite(leaf))]
+    return 8 * np.finfo(np.float64).eps * max(sizes, default=0.0)
 
 
 def sign_reasons(case, got, expected):

@@ -194,3 +194,14 @@ def test_where_a_gradient_is_measured_in_no_draw_it_is_not_verified():
     assert not report.passed
     assert not report.failures
     assert "no problem suits the claim “the claimed gradient, by differences”" in report.unverified
+
+
+def by_moreau(v, tau):
+    return v - tau * np.clip(v / tau, -1, 1)
+
+
+@pytest.mark.parametrize("seed", [0, 18])
+def test_rounding_of_what_is_drawn_is_no_mistake_where_all_of_a_result_is_zero(seed):
+    thing = ml.Equal(by_moreau, lambda v, tau: np.sign(v) * np.maximum(abs(v) - tau, 0), draw=lambda rng: {
+        "v": 2 * rng.normal(size=7), "tau": rng.uniform(0.3, 2)})
+    ml.verify(thing, seed=seed).raise_for_failures()
