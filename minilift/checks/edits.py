@@ -17,6 +17,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 
+import numpy as np
+
 WIDTH = 70  # characters of source shown at most, where there is a shorter part that holds the edit
 OPPOSITE = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult}
 OTHER = {ast.Add: ast.Mult, ast.Mult: ast.Add}
@@ -35,6 +37,7 @@ FIELDS = ("block.a", "block.z", "block.g", "block.theta")  # what a method is gi
 MADE = ("zeros_like", "ones_like", "empty_like")  # in the dtype of another
 CUTS = 4  # in a statement of which pairs are exchanged
 ENDS = ("::-1", ":, ::-1", "..., ::-1", ":-1", "1:", ":, None")  # cuts of a name
+ARRAYS = 4  # of a module that are operands, whether a function reads them or not
 PIECES = 6  # of one function that are tried as factors, or terms
 CONJUGATE = "np.conj(_)"
 HOLE = re.compile(r"(?<!\w)_(?!\w)")  # in the source of a call, where an operand goes
@@ -273,7 +276,8 @@ class Operands:
         self.unread = [name for name in [*self.arguments, *stored] if name not in read and name[0] != "_"]
         self.found = dict.fromkeys([*self.arguments, *self.unread], 0)
         self.numbers = [name for name, value in known.items() if type(value) in (int, float) and name[0] != "_"]
-        self.found |= dict.fromkeys(self.numbers, 0)
+        arrays = [name for name, value in known.items() if isinstance(value, np.ndarray) and name[0] != "_"]
+        self.found |= dict.fromkeys([*self.numbers, *arrays[:ARRAYS]], 0)
 
         def is_data(name):
             value = known.get(name, getattr(builtins, name, None))
@@ -291,8 +295,9 @@ class Operands:
                 self.found.setdefault(ast.unparse(node), stored.get(node.value.id, 0))
         self.found |= {name: line + 1 for name, line in stored.items() if name in self.found
                        and name not in self.arguments}
+        modules = {name for name, value in known.items() if isinstance(value, ModuleType)}
         self.pieces = {text: (names, operators) for text, operators in pieces.items()
-                       if (names := names_in(text) - {"self"}) <= self.found.keys()}
+                       if (names := names_in(text) - {"self"} - modules) <= self.found.keys()}
         if "block" in self.arguments:
             self.pieces.setdefault("block.weight", ({"block"}, (ast.Div, ast.Mult)))
         self.fields = [field for field in FIELDS if "block" in self.arguments and field not in self.found]
@@ -722,13 +727,19 @@ def pieces_in(function):
     for node in ast.walk(function):
         if isinstance(node, ast.BinOp) and is_short(node.left) and is_short(node.right):
             found[ast.unparse(node)] = AS_PIECE.get(type(node.op), ())
-        elif called_name(node) in OF_NUMBERS and len(node.args) == 1 and is_short(node.args[0]):
+        elif is_own_or_of_numbers(node) and len(node.args) == 1 and is_short(node.args[0]):
             found[ast.unparse(node)] = (ast.Mult, ast.Div, ast.Add, ast.Sub)
         elif isinstance(node, ast.Compare) and is_short(node.left) and all(map(is_short, node.comparators)):
             found[ast.unparse(node)] = (ast.Mult,) * all(isinstance(op, ORDERED) for op in node.ops)
         elif isinstance(node, ast.Subscript) and is_short(node) and isinstance(node.ctx, ast.Load):
             found[ast.unparse(node)] = (ast.Mult, ast.Div, ast.Add, ast.Sub)
     return dict([(text, operators) for text, operators in found.items() if operators][:PIECES])
+
+
+def is_own_or_of_numbers(node):
+    """Whether a node is a call of a method of the object's own, or of one of `OF_NUMBERS`."""
+    own = isinstance(node, ast.Call) and getattr(getattr(node.func, "value", None), "id", "") == "self"
+    return own or called_name(node) in OF_NUMBERS
 
 
 def names_in(text):

@@ -293,6 +293,21 @@ def correlated(h, y):
     return np.array([sum(h[k] * y[(k + i) % n] for k in range(n)) for i in range(n)])
 
 
+NOISE = np.diag([1.0, 2.0, 3.0])
+
+
+def spread(K):
+    return K @ K.T
+
+
+def scores(Q, K, G):
+    return (G * (Q @ K.T / np.sqrt(Q.shape[1]))).sum()
+
+
+def scores_slope(Q, K, G):
+    return G @ K
+
+
 def iterated(A, x):
     for _ in range(4):
         x_new = np.tanh(A @ x)
@@ -498,6 +513,10 @@ MENDED = {
         v=normal(6))), {}, "(k + 1)", "mean_up_to_the_largest"),
     "a rule for powers": (ml.Gradient(lambda x, k: (x + k * x**3).sum(), lambda x, k: 1 + k * x**2, "x", lambda rng: {
         "x": rng.standard_normal(4), "k": rng.uniform(0.1, 1)}), {}, "3 * (k * x ** 2)", "<lambda>"),
+    "an array of the module": (ml.Equal(spread, lambda K: np.einsum("ij,j,lj->il", K, np.arange(1.0, 4.0), K),
+                                        draw=draw(K=normal(4, 3))), {}, "K @ NOISE @ K.T", "spread"),
+    "a root that stands elsewhere": (ml.Gradient(scores, scores_slope, "Q", draw(
+        Q=normal(4, 3), K=normal(5, 3), G=normal(4, 5))), {}, "/ np.sqrt(Q.shape[1])", "scores_slope"),
     "a name that is not renewed": (ml.Equal(iterated, four_times, draw=draw(A=normal(3, 3), x=normal(3))), {},
                                    "; x = x_new", "iterated"),
     "the bias too": (ml.Equal(shrunk_with_bias, shrunk_weights, draw=draw(theta=normal(4, 3))), {},
