@@ -171,26 +171,27 @@ def test_rows(rows):
     assert {(row["method"], row["ranks"]) for row in rows if row["ratios"]} == {("BackProp", 2)}
 
 
-def once(p, slowness=1.0):
+def once(p, methods=MEASURED, slowness=1.0):
     """Return what p ranks might have measured in one job."""
     slow = PLAIN._replace(product=PLAIN.product / slowness)
-    return {"constants": {method: [slow._asdict()] for method in MEASURED},
-            "seconds": {method: [slowness * 0.3 / p] for method in MEASURED}, "given": found(p)["given"],
-            "calls": {method: [0.01] for method in MEASURED}}
+    return {"constants": {method: [slow._asdict()] for method in methods},
+            "seconds": {method: [slowness * 0.3 / p] for method in methods},
+            "given": {method: found(p)["given"][method] for method in methods},
+            "calls": {method: [0.01] for method in methods}}
 
 
 def test_all_numbers_of_ranks_have_their_turn_in_each_round(monkeypatch):
-    """A machine that is slow for a minute is so for all of them."""
+    """A machine that is slow for a minute is so for all of them; what one method leaves behind is no other's."""
     jobs, slowness = [], [1.0, 10.0, 2.0]
 
     def measured(p, threads, order):
-        jobs.append(p)
-        assert order == {"methods": MEASURED, "constants": True}
-        return once(p, slowness[(len(jobs) - 1) // 4])
+        assert order["constants"]
+        jobs.append((p, *order["methods"]))
+        return once(p, order["methods"], slowness[(len(jobs) - 1) // (4 * len(MEASURED))])
 
     monkeypatch.setattr(ranks, "on_ranks", measured)
     several = ranks.by_turns({}, 3, lambda text: None, "small")
-    assert jobs == [1, 2, 3, 4] * 3
+    assert jobs == [(p, method) for p in (1, 2, 3, 4) for method in MEASURED] * 3
     for p, one in several.items():
         assert one["seconds"]["BackProp"] == pytest.approx([0.3 / p, 3 / p, 0.6 / p])
         assert [beside["product"] for beside in one["constants"]["BackProp"]] == [1e9, 1e8, 5e8]
