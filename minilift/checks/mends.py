@@ -40,6 +40,7 @@ SECONDS = 5.0  # of the processor after which no further edit is tried: other wo
 LAST = 20.0  # and to verify anew one that has been found
 ONCE = 0.1  # what a copy has, and some times what the original takes
 MEMORY = 2**28  # bytes that copies may take for each core beside what is in use, of which BLAS wants some for its own
+COPIED = 100_000  # entries of an array up to which a copy has a copy of it
 FEW = 3  # problems in which a claim must hold, before all are verified anew
 SMALLER = 0.6  # times the numbers of a thing
 BOUNDS = ("np.maximum(_, 0)", "np.minimum(_, 0)", "np.argsort(_)")  # are tried around each operand, called or not
@@ -169,6 +170,8 @@ class Copy:
             return self.scale * value
         if id(value) in self.made:
             return self.made[id(value)][0]
+        if type(value) is np.ndarray:
+            return self.array(value)
         if isinstance(value, types.FunctionType):
             return self.function(value)
         if isinstance(value, types.MethodType):
@@ -188,6 +191,13 @@ class Copy:
         if is_claim(value) or (hasattr(value, "__dict__") and type(value) in self.own.classes):
             return self.instance(value)
         return copy.deepcopy(value) if isinstance(value, (dict, list, set)) and len(value) < 1000 else value
+
+    def array(self, value):
+        """Return the copy of an array, into which an edited function may write; of a large one what it cannot."""
+        new = value.copy() if value.size <= COPIED else value.view()
+        new.flags.writeable = new.base is None
+        self.made[id(value)] = new, value
+        return new
 
     def function(self, value):
         """Return the copy of a function."""
@@ -213,7 +223,8 @@ class Copy:
     def space(self, names):
         """Return the global names of copies."""
         if id(names) not in self.spaces:
-            self.spaces[id(names)] = {**names, GUARD: Guard.goes_on}
+            arrays = {name: self.of(value) for name, value in names.items() if type(value) is np.ndarray}
+            self.spaces[id(names)] = {**names, **arrays, GUARD: Guard.goes_on}
         return self.spaces[id(names)]
 
     def attribute(self, value):
@@ -245,8 +256,8 @@ class Copy:
         if type(value) in self.own.classes:
             object.__setattr__(new, "__class__", self.cls(type(value)))
         for name, other in list(vars(value).items()):
-            if isinstance(other, (float, dict, list, set, types.FunctionType, types.MethodType, functools.partial)
-                          ) or type(other) in self.own.classes:
+            if isinstance(other, (float, dict, list, set, np.ndarray, types.FunctionType, types.MethodType,
+                                  functools.partial)) or type(other) in self.own.classes:
                 object.__setattr__(new, name, self.of(other))
         return new
 

@@ -775,6 +775,48 @@ def test_nothing_of_the_users_is_changed_or_printed(capsys):
     assert noted(np.zeros(1)) == 1
 
 
+TABLE, LARGE = np.ones(3), np.ones(mends.COPIED + 1)
+
+
+def filled(x, k):
+    kept, large = TABLE, LARGE
+    total = np.zeros(3)
+    for j in range(3):
+        total[j] = x[j] * k + large[j] - kept[j]
+    return total
+
+
+def test_no_edit_writes_into_an_array_of_the_users():
+    """`kept[j]` for `total[j]`, say."""
+    report = ml.verify(ml.Equal(filled, lambda x, k: x / k, draw=lambda rng: {
+        "x": rng.normal(size=3), "k": rng.uniform(1, 2)}))
+    assert report.mends
+    assert np.all(TABLE == 1)
+    assert np.all(LARGE == 1)
+    assert LARGE.flags.writeable
+
+
+class Tabulated(ml.Activation):
+    """Its slope is in an array of its own."""
+
+    def __init__(self):
+        self.slope = np.array([2.0])
+
+    def forward(self, z):
+        return z * self.slope[0]
+
+    def derivative(self, z):
+        slope = self.slope
+        slope = slope + 1
+        return 0 * z + slope
+
+
+def test_an_instance_keeps_its_arrays():
+    thing = Tabulated()
+    assert ml.verify(thing).mends
+    assert thing.slope == 2.0
+
+
 class Remembering(ml.Activation):
     """Its slope is in an array of its own, to which an edited copy may write."""
 
