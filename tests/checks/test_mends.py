@@ -787,34 +787,22 @@ def filled(x, k):
 
 
 def test_no_edit_writes_into_an_array_of_the_users():
-    """`kept[j]` for `total[j]`, say."""
-    report = ml.verify(ml.Equal(filled, lambda x, k: x / k, draw=lambda rng: {
+    """`TABLE[j]` for `total[j]`, say; all edits are tried, since none mends."""
+    report = ml.verify(ml.Equal(filled, lambda x, k: np.sin(k * x) * x[::-1], draw=lambda rng: {
         "x": rng.normal(size=3), "k": rng.uniform(1, 2)}))
-    assert report.mends
+    assert not report.mends
     assert np.all(TABLE == 1)
     assert np.all(LARGE == 1)
     assert LARGE.flags.writeable
 
 
-class Tabulated(ml.Activation):
-    """Its slope is in an array of its own."""
-
-    def __init__(self):
-        self.slope = np.array([2.0])
-
-    def forward(self, z):
-        return z * self.slope[0]
-
-    def derivative(self, z):
-        slope = self.slope
-        slope = slope + 1
-        return 0 * z + slope
-
-
-def test_an_instance_keeps_its_arrays():
-    thing = Tabulated()
-    assert ml.verify(thing).mends
-    assert thing.slope == 2.0
+def test_a_copy_of_an_instance_has_arrays_of_its_own():
+    thing = Remembering()
+    thing.table = np.ones(3)
+    copied = mends.Own(thing).copied({})
+    copied.table[0] = 2.0
+    assert type(copied) is not Remembering
+    assert np.all(thing.table == 1)
 
 
 class Remembering(ml.Activation):
