@@ -881,7 +881,7 @@ teach.record("decades between the losses through time", ahead, 1.5, 0.8)
 beyond = np.log10(min(np.median(at(runs[lr], budget)) / loss[name]
                       for name, runs in outside.items() for lr in runs))
 teach.record("decades from the best loss in the grid to that outside",
-             beyond, -0.1, 0.35)
+             beyond, 0.2, 0.6)
 ahead = np.log10(deep["BackProp"] / deep["ProxProp exact"])
 teach.record("decades between the losses in depth", ahead, 1.5, 0.6)
 ahead = np.log10(longer / deep["ProxProp exact"])
