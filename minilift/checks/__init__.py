@@ -57,6 +57,7 @@ wrong, `mends` for an edit of the code that puts it right, among those that `edi
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 import re
 from collections.abc import Callable
@@ -258,7 +259,7 @@ def without_guesses(checks):
     if not any(check.passed is False and (check.claim.startswith("it is a function of") or "it is not elementwise" in
                                           check.reason) for check in checks):
         return checks
-    return [check if check.passed is not False or kept.search(check.reason) else replace(check, reason=NO_REASON[1])
+    return [check if check.passed is not False or kept.search(check.reason) else replace(check, reason=NO_REASON)
             for check in checks]
 
 
@@ -390,10 +391,12 @@ def part_mends(kind, thing, checks, seed, backend, shape=None):
     """Return the edits of a map, a transfer, a loss or a claim, or of a network's parts, with which all claims hold."""
     if kind == "network":
         shapes = input_shapes(thing)
-        mends = [mend for name, part in parts_of(thing).items() for mend in part_mends(
-            kind_of(part), part, [check for check in checks if check.subject == name], seed,
-            backend or thing.backend, shapes.get(name))]
-        return list(dict.fromkeys(mends))  # several layers may be of one class
+        failing = {check.subject for check in checks if check.passed is False}
+        found = [part_mends(kind_of(part), part, [check for check in checks if check.subject == name], seed,
+                            backend or thing.backend, shapes.get(name))
+                 for name, part in parts_of(thing).items() if name in failing]
+        looked = [mends for mends in found if mends is not None]
+        return list(dict.fromkeys(itertools.chain(*looked))) if looked else None  # several layers may be of one class
     problem = partial(Problem, thing, failed_of(kind, checks), checks=checks,
                       verified=lambda other, more=0, scale=1.0: checks_of(
                           with_numbers(other, scale), seed + more, backend, shape=shape))

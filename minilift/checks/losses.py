@@ -375,14 +375,14 @@ def loss_prox(loss, case):
     if not found.holds or len(case.w) > 1 or case.y.shape != case.w.shape:
         return found
     for v, tau in itertools.product(case.y + PAST_TARGETS, (case.tau / 2, 2 * case.tau)):  # where pieces may meet
-        if lower_beside(partial(objective, v=v, tau=tau, weight_of_a_sample=weight), tried(prox, v, tau)):
+        if lower_beside(partial(objective, v=v, tau=tau, weight_of_a_sample=weight), prox(v, tau)):
             return minimum_finding(objective, "u", prox, v, v=v, tau=tau, weight_of_a_sample=weight, **given)
     return found
 
 
 def lower_beside(objective, u):
     """Whether an objective is lower a little or some way off, in one output or all, than at a point."""
-    if u is None or not math.isfinite(value := objective(u)):
+    if not math.isfinite(value := objective(u)):
         return False
     ways = [*np.eye(u.size).reshape(-1, *u.shape), np.ones(u.shape)]
     return any(objective(u + s * v) < value - 1e-7 * (1 + abs(value)) for v in ways for s in STEPS_BESIDE)

@@ -429,19 +429,20 @@ class Problem:
     held: tuple = ()
 
 
-def mends_of(problem: Problem) -> list[Mend]:
+def mends_of(problem: Problem) -> list[Mend] | None:
     """Return edits of the user's code, in functions of their own, with each of which all claims hold.
 
-    None where the code has no file, is another's, or no single edit of those known mends it within `SECONDS`.
+    An empty list where no single edit of those known mends it within `SECONDS`; None where there is no code to be
+    edited: it has no file, or is not the user's.
     """
     Guard.begin()
     try:
         own = Own(problem.thing)
         sources = list(sources_of(own, problem.held))
     except Exception:  # whatever the attributes of a user's object raise when they are looked at
-        return []
+        return None
     if not sources:
-        return []
+        return None
     with quiet(), bounded(), Asked.only():
         try:
             ran, failed = run_lines(problem, own, sources)

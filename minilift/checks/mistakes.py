@@ -64,7 +64,7 @@ def cut_reasons(case, x, wrong):
     """Return whether a claimed minimiser is wrong where it is exactly 0, or elsewhere alone."""
     lines = x.ndim == 2 and any(np.any(np.all(x == 0, axis=axis)) for axis in (0, 1))  # no matter of entries
     if np.any(x[wrong]) and not np.all(x[wrong]) and not (np.all(wrong) and lines):
-        return ["some entries that are exactly 0 are wrong: cut, clipped, or put to a wrong threshold"]
+        return ["some entries that are exactly 0 are wrong, as where they are cut, or put to a wrong threshold"]
     if np.all(x[wrong]) and not np.all(x) and np.any(wrong):
         return ["it is wrong only where it is not 0: what is left beyond a threshold; or it is solved without the "
                 "bound, or as if its entries were not coupled, and then cut; or an iteration has not converged"]

@@ -20,8 +20,13 @@ from minilift.support.spellings import guided
 
 CLAIMS: list[Claim] = []
 EXPLAINED = 3  # failing problems whose mistakes are looked for
-NO_REASON = ("likely: the step of map", "none of the usual mistakes fits")  # how what says nothing of a reason begins
-VAGUE = (*NO_REASON, "what is wrong depends on")  # how what goes with any reason begins
+NO_REASON = "none of the usual mistakes fits"
+VAGUE = (NO_REASON, "the step of map", "what is wrong depends on")  # how what goes with any reason begins
+# How reasons begin that say where numbers are wrong, or what they are, and not why: these are told as what is seen.
+SEEN = ("it is wrong", "it is right", "it is nearly", "it is zero", "it is not finite", "its entries are",
+        "some entries", "the sign of some", "each row is", "each column is", "each sample is", "only the last",
+        "all entries are", "what is wrong", "the step of map", "it is the gradient of no function", "it rests where",
+        "a sweep increases")
 MOST = 0.6  # of them a mistake must explain, to be named; a `Guess` of as many again
 DECIDED = 1 / 4  # of the problems must say something
 SINGLE = "it is right to the digits of float32 alone: something is computed in single precision, or nearly right"
@@ -30,6 +35,7 @@ SOME = {r"N = 1\b": "for a batch of one sample", r"\b1 outputs": "where there is
 RUNS = "it runs on a random problem"
 MARKS = {True: "ok", False: "FAIL", None: "–"}
 MENDED = ("With any one of these edits all claims hold:", "With this edit fewer claims fail:")
+NOT_MENDED = "None of the small edits of your code that were tried makes a claim hold that fails."
 HEADS = ("", "claim", "equation", "source", "number", "allowed")
 LEFT = "style='text-align:left'"
 FAILED = "style='background:#fbe3e0;color:#000'"  # legible on light and dark pages
@@ -214,7 +220,7 @@ class Report:
     unverified : str, default ""
         Why the checks say nothing of whether the thing is right, if they do not.
     look : callable, optional
-        Looks for `mends`, the first time that they are asked for.
+        Looks for `mends`, the first time that they are asked for; returns None where there is no code to be edited.
 
     Examples
     --------
@@ -224,7 +230,7 @@ class Report:
     """
 
     def __init__(self, checks: Sequence[Check], seed: int, unverified: str = "",
-                 look: Callable[[], Sequence[Mend]] | None = None) -> None:
+                 look: Callable[[], Sequence[Mend] | None] | None = None) -> None:
         self.checks, self.seed, self.unverified, self.look = list(checks), seed, unverified, look
 
     @property
@@ -242,7 +248,7 @@ class Report:
         """The checks that do not apply, each with its reason in `why`."""
         return [check for check in self.checks if check.passed is None]
 
-    @functools.cached_property
+    @property
     def mends(self) -> list[Mend]:
         """Small edits of your own code with each of which all claims hold, a `Mend` each, or else one that mends some.
 
@@ -250,19 +256,24 @@ class Report:
         the functions that failed signs, operators, operands, factors, transposes and statements are changed one at a
         time. The copies are run: what a function writes to files, it writes again.
         """
+        return list(self._found or [])
+
+    @functools.cached_property
+    def _found(self):
+        """The edits that mend something, None where there is no code of the user's to be edited."""
         if self.look is None or not self.failures:
-            return []
+            return None
         try:
-            return list(self.look())
+            return self.look()
         except Exception as error:  # a report is shown, whatever a copy of the user's objects does
-            warnings.warn(f"looking for an edit that mends raised {type(error).__name__}: {error}", stacklevel=2)
-            return []
+            warnings.warn(f"looking for an edit that mends raised {type(error).__name__}: {error}", stacklevel=3)
+            return None
 
     def raise_for_failures(self) -> None:
         """Raise an `AssertionError` that shows the failures, if there are any; for use in tests."""
         if not self.passed:
             raise AssertionError(str(Report(self.failures or self.checks, self.seed, self.unverified,
-                                            lambda: self.mends)))
+                                            lambda: self._found)))
 
     def to_json(self) -> str:
         """Return the report as JSON text; numbers that are not finite are given as strings."""
@@ -277,17 +288,21 @@ class Report:
 
     def __repr__(self):
         widths = column_widths(self.checks, shutil.get_terminal_size((120, 24)).columns)
-        lines, subject = table_row(HEADS, widths), None
+        lines, subject, unexplained = table_row(HEADS, widths), None, False
         for check in self.checks:
             if check.subject != subject:
                 subject = check.subject
                 lines += ["", f"{check.kind} {subject}"]
             lines += table_row(row_of(check), widths)
             if check.passed is False:
-                lines += textwrap.wrap(f"{check.reason} (worst on {check.worst}; allowed because {check.why})",
+                where, is_known = f"worst on {check.worst}; allowed because {check.why}", check.reason != NO_REASON
+                lines += textwrap.wrap(f"{check.reason} ({where})" if is_known or not unexplained else where,
                                        width=sum(widths), initial_indent="      -> ", subsequent_indent="         ")
+                unexplained = unexplained or not is_known  # said once
         if self.mends:
             lines += ["", MENDED[self.mends[0].left > 0], *(f"  {mend}" for mend in self.mends)]
+        elif self._found is not None:
+            lines += ["", NOT_MENDED]
         return "\n".join([*lines, "", self.summary()])
 
     def summary(self) -> str:
@@ -312,7 +327,8 @@ class Report:
                 reason = escape(f"→ {check.reason} (worst on {check.worst})")
                 rows.append(f"<tr {style}><td></td><td {LEFT} colspan='5'>{reason}</td></tr>")
         mends = "".join(f"<li><code>{escape(str(mend))}</code></li>" for mend in self.mends)
-        told = f"<p>{MENDED[self.mends[0].left > 0]}</p><ul>{mends}</ul>" if mends else ""
+        told = f"<p>{MENDED[self.mends[0].left > 0]}</p><ul>{mends}</ul>" if mends else (
+            f"<p>{NOT_MENDED}</p>" * (self._found is not None))
         return f"<table>{''.join(rows)}</table>{told}<p>{escape(self.summary())}</p>"
 
 
@@ -337,7 +353,7 @@ def check_claim(claim, thing, subject, cases):
             told += [other for other in [measured(claim.measure, thing, case.alike())] if not other.holds]
     reason = common_reason(told, len(findings) > 1) if failing else ""
     if SINGLE in reason and worst.number > 1e-4:
-        reason = NO_REASON[1]  # it fits in some problems by chance
+        reason = NO_REASON  # it fits in some problems by chance
     some = 0 < len(failing) < len(findings)
     if some and all(is_of_long_steps(claim, thing, case) for case, _ in failing):
         reason, some = f"{reason}; for long steps τ alone", False
@@ -410,8 +426,10 @@ def common_reason(findings, others=False):
         explained += map(reasons_of, findings[EXPLAINED : 2 * EXPLAINED])
         best = likeliest(explained)
     if best is None:
-        return NO_REASON[1]
-    return best if best.startswith(NO_REASON) else f"likely: {best}"
+        return NO_REASON
+    if best.startswith(NO_REASON):
+        return best
+    return f"{'seen' if best.startswith(SEEN) else 'likely'}: {best}"
 
 
 def reasons_of(finding):
@@ -419,7 +437,7 @@ def reasons_of(finding):
     try:
         return list(dict.fromkeys(finding.mistakes()))
     except Exception as error:  # of a guess a wrong thing may raise anything: that is said, beside the failure
-        return [f"{NO_REASON[1]}, and looking for them raises {type(error).__name__}: {error}"]
+        return [f"{NO_REASON}, and looking for them raises {type(error).__name__}: {error}"]
 
 
 def is_guessed_twice(explained):

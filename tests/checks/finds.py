@@ -819,7 +819,8 @@ def tables(plants, rights, seeds, found):
     for plant in plants:
         seen = look(plant)
         found[seen.verdict] += 1
-        said = seen.unverified or "; ".join(dict.fromkeys(seen.reasons)).replace("likely: ", "").replace("|", "\\|")
+        reasons = "; ".join(dict.fromkeys(seen.reasons))
+        said = seen.unverified or reasons.replace("likely: ", "").replace("seen: ", "").replace("|", "\\|")
         yield f"| {plant.kind} | {plant.what} | {seen.verdict} | {said} |"
     yield from ("", "| of | right thing | refused |", "| --- | --- | --- |")
     for plant in rights:

@@ -552,6 +552,24 @@ class FewNewton(ml.Loss):
         return u
 
 
+class RaisesWhereAlike(ml.Loss):
+    """The squares; its prox divides by how much the outputs' distances to their targets differ."""
+
+    def value_per_sample(self, z, y):
+        return ((z - y) ** 2).sum(axis=-1) / 2
+
+    def prox(self, v, y, tau):
+        if v.size > 1 and np.ptp(v - y) < 1e-9:
+            raise ZeroDivisionError("all distances are alike")
+        c = tau * self.weight(len(v))
+        return (v + c * y) / (1 + c)
+
+
+def test_a_prox_that_raises_past_its_targets_alone_is_not_passed_over():
+    report = ml.verify(RaisesWhereAlike())
+    assert any("all distances are alike" in check.reason for check in report.failures), report
+
+
 @pytest.mark.parametrize(("thing", "says", "does_not_say"), [
     (Poisson(), "value and transfer do not go together", "y alone"),
     (Focal(), "a factor that depends on its outputs", "of its class"),

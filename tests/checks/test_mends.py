@@ -18,6 +18,7 @@ from minilift import checks
 from minilift.checks import mends
 from minilift.checks.edits import Edit, edits_of
 from minilift.checks.mends import Mend
+from minilift.checks.report import NO_REASON
 
 
 @pytest.fixture(autouse=True)
@@ -719,6 +720,32 @@ def test_made_in_the_file_it_mends(written):
     lines[mend.line - 1] = lines[mend.line - 1].replace(mend.old, mend.new)
     path.write_text("\n".join(lines))
     assert ml.verify(claim()).passed
+
+
+def bent(a):
+    return np.sin(a) + 0.317 * np.cos(1.7 * a)
+
+
+def test_that_no_edit_mends_is_said_where_some_were_tried():
+    said = "None of the small edits of your code that were tried makes a claim hold that fails."
+    report = ml.verify(ml.Equal(bent, lambda a: a**3 * np.exp(a)))
+    assert report.failures
+    assert report.mends == []
+    assert said in str(report)
+    assert said in report._repr_html_()
+    with pytest.raises(AssertionError, match=said):
+        report.raise_for_failures()
+    assert said not in str(ml.verify(ml.ProxProp(0.5), like=ml.ProxProp(2.0)))  # whose code is the package's
+    assert said not in str(ml.verify(ml.Tanh()))
+
+
+def test_that_no_usual_mistake_fits_is_said_once():
+    checks = [ml.Check("map", "it", claim, "", "", 1.0, 0.5, "so", False, reason, 3, "the first") for claim, reason in
+              (("one", NO_REASON), ("two", NO_REASON), ("three", "likely: this"), ("four", "likely: this"))]
+    text = str(ml.Report(checks, 0))
+    assert text.count(NO_REASON) == 1
+    assert text.count("likely: this") == 2
+    assert text.count("worst on the first; allowed because so") == 4
 
 
 def test_print_html_and_json_say_it():
