@@ -32,15 +32,15 @@ COMMANDS = {
     "train": Command("minilift.lab.train", "train one network, on one process or, with mpiexec, on several"),
     "data": Command("minilift.cli", "list the data sets, or fetch one", "add_data_arguments", "run_data"),
     "equations": Command("minilift.checks.equations",
-                         "print where each equation of the papers is, and which test holds it"),
+                         "print where each equation of the papers is implemented, and which test checks it"),
     "verify": Command("minilift.checks.command",
                       "check gradients, adjoints, local solves and propositions numerically"),
     "bench": Command("minilift.lab.bench", "measure the time and memory of a training step"),
-    "reproduce": Command("minilift.lab.reproduce", "run the papers' experiments, scaled to the time there is"),
+    "reproduce": Command("minilift.lab.reproduce", "run the papers' experiments, scaled to the time available"),
     "tutorials": Command("minilift.course.notebooks", "copy the notebooks to a folder and open them in Jupyter",
                          "add_tutorials_arguments", "run_tutorials"),
     "teach": Command("minilift.course.notebooks", "hand out fresh notebooks, and grade returned ones"),
-    "docs": Command("minilift.reference", "build the reference of the API, as HTML"),
+    "docs": Command("minilift.reference", "build the API reference as HTML"),
 }
 
 
@@ -144,7 +144,7 @@ def overview():
                            "'minilift compare'.")
     parser.add_argument("-V", "--version", action="version", version=f"minilift {__version__}")
     parser.add_argument("--completion", action=Completion, nargs=0,
-                        help="print what makes bash complete commands and options: eval \"$(minilift --completion)\"")
+                        help="print bash code that completes commands and options: eval \"$(minilift --completion)\"")
     return parser
 
 
@@ -194,7 +194,7 @@ def words_of(parser):
 def add_data_arguments(parser):
     """Declare the options of `minilift data`."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="{list,fetch}")
-    actions.add_parser("list", help="what there is, where it comes from and under which licence")
+    actions.add_parser("list", help="list the data sets, their sources and their licences")
     fetch = actions.add_parser("fetch", help="download a set into the cache, or check the files already there")
     fetch.add_argument("name", metavar="NAME")
 

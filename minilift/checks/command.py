@@ -49,18 +49,18 @@ def add_arguments(parser):
                         help="what to check: an object, a class without arguments, or a function propose(block); "
                              "without it, everything in the package")
     parser.add_argument("--like", metavar="METHOD",
-                        help="what a method should equal: backprop, proxprop:tau_theta=0.5, locoprop:variant=S, "
+                        help="what the method should equal: backprop, proxprop:tau_theta=0.5, locoprop:variant=S, "
                              "semi-implicit:eta=0.1, another method of 'minilift compare', or FILE.py:NAME, a function "
                              "of a block")
     parser.add_argument("--objective", metavar="FILE.py:NAME",
-                        help="a function of (block, theta), of which a method's new parameters should be the minimiser")
+                        help="a function of (block, theta) that the method's new parameters should minimise")
     parser.add_argument("--net", metavar="NET",
-                        help=f"the network on which a method is run: {', '.join(NETS)}, or FILE.py:NAME (default: "
+                        help=f"the network on which the method is run: {', '.join(NETS)}, or FILE.py:NAME (default: "
                              "seven small chains and a graph)")
     parser.add_argument("--list", action="store_true", help="list the claims with their sources, check nothing")
     parser.add_argument("--seed", type=whole, default=0, help="seed of the random problems (default 0)")
     parser.add_argument("--jobs", type=whole, metavar="N",
-                        help=f"processes that check everything in the package (default: one a core, {AT_ONCE} at most)")
+                        help=f"number of processes that check the package (default: one per core, at most {AT_ONCE})")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 

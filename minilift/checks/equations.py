@@ -93,7 +93,7 @@ class Place(NamedTuple):
 def add_arguments(parser):
     """Declare the options of `minilift equations`."""
     parser.add_argument("filter", nargs="*", metavar="WORD",
-                        help="print only what has all these words in its name, its statement or its places: 13, "
+                        help="print only rows that have all these words in name, statement or places, such as 13, "
                              "'ProxProp (13)', representer, proposition, sibp, energy.py (default: everything)")
     parser.add_argument("--write", metavar="FILE", type=Path,
                         help="renew the table between the two 'equations' marks of a Markdown file such as "

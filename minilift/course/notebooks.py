@@ -710,33 +710,33 @@ def add_arguments(parser):
     commands = parser.add_subparsers(dest="teach_command", required=True, metavar="{student,grade,build,book,kit}")
     student = commands.add_parser("student", help="write fresh student notebooks into a folder")
     student.add_argument("directory", metavar="DIR")
-    student.add_argument("names", nargs="*", default=[], metavar="NOTEBOOK", help="such as 01; default all")
+    student.add_argument("names", nargs="*", default=[], metavar="NOTEBOOK", help="such as 01 (default: all)")
     grading = commands.add_parser(
         "grade", help="run the answers of returned notebooks with another seed",
-        description="Run the answers of returned notebooks with another seed: of those named, one after the other, or "
-        "of a whole FOLDER, each in a process of its own. Then the table is grades.csv (and grades.json) in the "
-        "folder, and a second call grades only what is new or changed.")
+        description="Run the answers of returned notebooks with another seed: the named notebooks one after the other, "
+        "or those of a whole FOLDER, each in a process of its own. For a folder, the table is grades.csv (and "
+        "grades.json) in the folder, and a second call grades only what is new or changed.")
     grading.add_argument("notebook", nargs="+", metavar="NOTEBOOK|FOLDER",
-                         help="one that cannot be graded does not stop the others")
+                         help="a notebook that cannot be graded does not stop the others")
     grading.add_argument("--seed", type=whole, default=1,
-                         help="default 1 (the course's is 0); of an examination: the kit's")
-    grading.add_argument("--exam", action="store_true", help="they are examinations of a kit, made with --seed")
-    for option, kind, text in (("jobs", whole, f"notebooks at a time (default: as many as cores, {os.cpu_count()})"),
-                               ("minutes", decimal, f"that one notebook may take (default {MINUTES})"),
+                         help="default 1 (the course's is 0); for an examination, the seed of its kit")
+    grading.add_argument("--exam", action="store_true", help="the notebooks are a kit's examinations, made with --seed")
+    for option, kind, text in (("jobs", whole, f"notebooks at a time (default: one per core, {os.cpu_count()})"),
+                               ("minutes", decimal, f"minutes that one notebook may take (default {MINUTES})"),
                                ("memory", decimal, f"GB that its processes may take together (default {MEMORY})")):
-        grading.add_argument(f"--{option}", type=kind, metavar="N", help=f"of a folder: {text}")
+        grading.add_argument(f"--{option}", type=kind, metavar="N", help=f"for a folder: {text}")
     grading.add_argument("--json", metavar="FILE",
-                         help="for one notebook; default: NOTEBOOK with the ending .grade.json")
+                         help="for one notebook: the report (default: NOTEBOOK with the ending .grade.json)")
     making = commands.add_parser("build", help="generate notebooks from their sources (in a source checkout)")
-    making.add_argument("names", nargs="*", default=[], metavar="NOTEBOOK", help="default all")
+    making.add_argument("names", nargs="*", default=[], metavar="NOTEBOOK", help="default: all")
     pages = commands.add_parser("book", help="write the course as static pages that are read without a network")
     pages.add_argument("directory", nargs="?", default="minilift-book", metavar="DIR", help="default minilift-book")
-    pages.add_argument("--lite", action="store_true", help="with the notebooks to be run in the browser, in DIR/lite "
+    pages.add_argument("--lite", action="store_true", help="also write notebooks that run in the browser, in DIR/lite "
                                                            "(needs the extra 'lite', in a source checkout)")
     material = commands.add_parser("kit", help="write a lecturer's kit: plans, quiz, slides, handout, rubrics, "
                                                "examinations (in a source checkout)")
     material.add_argument("directory", nargs="?", default="minilift-kit", metavar="DIR", help="default minilift-kit")
-    material.add_argument("--seed", type=whole, help="of the examinations (default: drawn, and printed)")
+    material.add_argument("--seed", type=whole, help="seed of the examinations (default: drawn, and printed)")
 
 
 def run(arguments):

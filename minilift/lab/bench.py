@@ -494,25 +494,25 @@ def add_arguments(parser):
     add = parser.add_argument
     add("what", choices=tuple(MEASURES), metavar=f"{{{','.join(MEASURES)}}}")
     add("--network", nargs="+", metavar="NAME",
-        help=f"networks to measure, of {', '.join(PROBLEMS)} (default: {', '.join(QUICK)}); of a race: "
+        help=f"networks to measure, from {', '.join(PROBLEMS)} (default: {', '.join(QUICK)}); for a race, from "
         f"{', '.join(COURSES)} (default: mlp)")
     add("--all", action="store_true", help="measure all networks and all sizes: ten minutes or more")
     add("--contender", nargs="+", metavar="NAME",
-        help=f"contenders to measure (default: all of {', '.join([*OURS, *OTHERS])}; of scale: {', '.join(SCALED)}; of "
-        f"a race: {'; '.join(NAMES)})")
-    add("--rounds", type=whole, help="turns of each contender (default: 7)")
-    add("--threads", type=whole, default=os.cpu_count(), help="of NumPy and PyTorch (default: as many as cores)")
+        help=f"contenders to measure (default: all of {', '.join([*OURS, *OTHERS])}; for scale: {', '.join(SCALED)}; "
+        f"for a race: {'; '.join(NAMES)})")
+    add("--rounds", type=whole, help="number of turns of each contender (default: 7)")
+    add("--threads", type=whole, default=os.cpu_count(), help="threads of NumPy and PyTorch (default: one per core)")
     add("--backend", metavar="{numpy,cupy}",
         help="array library of minilift (default: numpy); with cupy PyTorch runs on CUDA")
     add("--data", metavar="FILE.npz",
-        help="CIFAR-10's images, (N, 32, 32, 3) or flat, as X_train (default: random images); of a race with y_train, "
-        "X_test and y_test (default: the digits)")
-    add("--batch", type=whole, metavar="N", help="of ranks: samples in a batch, of all ranks (default: the problem's)")
+        help="CIFAR-10's images, (N, 32, 32, 3) or flat, as X_train (default: random images); for a race, also "
+        "y_train, X_test and y_test (default: the digits)")
+    add("--batch", type=whole, metavar="N", help="for ranks: samples in a batch, in all ranks (default: the problem's)")
     add("--cluster", metavar="ADDRESS",
-        help="of a race: a Dask scheduler, such as tcp://10.0.0.1:8786, whose workers do the runs; seconds are theirs, "
-        "so they must be alike, and idle")
+        help="for a race: a Dask scheduler, such as tcp://10.0.0.1:8786, whose workers do the runs; times are measured "
+        "there, so the workers must be alike, and idle")
     add("--output", default="minilift-bench", metavar="FOLDER",
-        help="where results are written (default: minilift-bench)")
+        help="folder for the results (default: minilift-bench)")
 
 
 def run(arguments):

@@ -86,8 +86,8 @@ EXAMPLES = """examples:
   minilift compare --net rnn --layers 8,64,10 --optimizer adam --steps 0.001,0.003,0.01
   minilift compare --methods backprop mine.py:my_method
 
-A data set, method or optimizer may be given arguments after a colon. FILE.py:NAME is a method of your own: a function
-propose(block) that returns the step in theta, or a subclass of Method."""
+The name of a data set, method or optimizer may have arguments after a colon. FILE.py:NAME is a method of your own: a
+function propose(block) that returns the step in theta, or a subclass of Method."""
 
 
 # ---- the command line
@@ -100,29 +100,29 @@ def add_task(parser, examples, samples, threads):
     add, count = parser.add_argument, partial(parser.add_argument, type=whole, metavar="N")
     add("--data", default="digits", metavar="NAME",
         help="data set, such as digits, curves, mnist, moons:noise=0.2 or 'teacher:widths=(10,20,2)'; see 'minilift "
-        "data list' (default digits); or FILE.npz with X_train, y_train, X_test, y_test: numbers (uint8 are divided by "
-        "255), and whole numbers from 0 as labels, or floats as targets of a regression")
+        "data list' (default digits); or FILE.npz with X_train, y_train, X_test, y_test: inputs are numbers (uint8 are "
+        "divided by 255), targets are whole numbers from 0 as labels, or floats for a regression")
     add("--standardize", action="store_true",
-        help="shift and scale each input, and each target of a regression, to mean 0 and deviation 1 in the training "
-        "samples; what train writes to --output takes and gives numbers as they were")
-    count("--samples", help=f"training samples at most, the first N of the set (default {samples})")
+        help="shift and scale each input, and each target of a regression, to mean 0 and standard deviation 1 in the "
+        "training samples; the network that train writes to --output takes and returns the original numbers")
+    count("--samples", help=f"the largest number of training samples, the first N of the set (default {samples})")
     add("--autoencoder", action="store_true",
         help="reproduce the input: sigmoid cross-entropy, tanh, and no activation on the narrowest (code) layer")
     add("--net", default="mlp", metavar="{mlp,convnet,resnet,rnn}",
-        help="fully connected maps (mlp, the default), convolutions with max-pooling between them on images, fully "
-        "connected maps in residual blocks of two, or a recurrent net that reads a sample's features in several steps")
+        help="mlp, the default: fully connected maps; convnet: convolutions with max-pooling, on images; resnet: fully "
+        "connected maps in residual blocks of two; rnn: a recurrent net that reads a sample's features in steps")
     add("--layers", type=partial(series, parse=whole, example="whole numbers such as 64,128,10"), metavar="N,N,…",
         help="widths from input to output (default 64,128,128,10 for digits; N,200,100,30,100,200,N for autoencoders); "
-        "of a convnet the channels (default 1,8,16,10 for digits, 3,16,20,20,10 for cifar10); of a resnet an even "
-        "number of maps (default 64,64,64,64,64,64,10 for digits); of an rnn inputs at a step, hidden units and "
-        "outputs (default 8,64,10 for digits, a row of the image at a step)")
+        "for a convnet, the channels (default 1,8,16,10 for digits, 3,16,20,20,10 for cifar10); for a resnet, an even "
+        "number of maps (default 64,64,64,64,64,64,10 for digits); for an rnn, the inputs in each step, hidden units "
+        "and outputs (default 8,64,10 for digits, one row of the image in each step)")
     add("--activation", metavar="NAME", help=f"{', '.join(ACTIVATIONS)} (default relu; tanh for autoencoders and rnn)")
     add("--optimizer", default="sgd", metavar="NAME",
-        help=f"{', '.join(OPTIMIZERS)}; for methods that give a direction (default sgd)")
-    count("--batch", default=100, help="samples in a batch, of all processes together (default 100)")
-    count("--seed", default=0, help="of parameters and batches (default 0)")
+        help=f"{', '.join(OPTIMIZERS)}; for methods that return a direction (default sgd)")
+    count("--batch", default=100, help="samples in a batch, in all processes together (default 100)")
+    count("--seed", default=0, help="seed of the parameters and batches (default 0)")
     count("--threads", default=1, help=f"threads of NumPy's BLAS{threads}")
-    add("--quiet", action="store_true", help="neither a progress bar nor a word on how long it takes")
+    add("--quiet", action="store_true", help="show neither a progress bar nor an estimate of the time")
     return add, count
 
 
@@ -141,24 +141,24 @@ def own_settings():
 def add_arguments(parser):
     """Declare the options of `minilift compare`."""
     add, count = add_task(parser, EXAMPLES, "2000, so that large sets stay quick",
-                          " (default 1: for small matrices the others only wait for each other)")
+                          " (default 1: for small matrices more threads only wait for each other)")
     add("--methods", nargs="+", default=list(DEFAULT_METHODS), metavar="METHOD",
-        help=f"{', '.join(METHODS)}, FILE.py:NAME, or family: all methods on a lifted energy, and two for "
+        help=f"{', '.join(METHODS)}, FILE.py:NAME, or family: all methods on a lifted energy, and others for "
         "comparison, by default with 500 samples, 8 epochs, one seed and eight step sizes, in two minutes "
         f"(default {' '.join(DEFAULT_METHODS)})")
     add("--steps", type=partial(series, parse=decimal, example="positive numbers such as 0.1,1,10"), metavar="X,X,…",
         help=f"the grid of step sizes, the same for all (default {','.join(f'{step:g}' for step in STEPS)})")
-    count("--epochs", help="length of a run (default 20); each step size is tried for a quarter of it")
-    count("--repeats", help="seeds, of the search and of the full runs (default 3)")
+    count("--epochs", help="epochs of a run (default 20); each step size is tried for a quarter of them")
+    count("--repeats", help="number of seeds, in the search and in the full runs (default 3)")
     add("--cluster", metavar="ADDRESS",
-        help="of a Dask scheduler, such as tcp://10.0.0.1:8786: its workers do the runs; seconds are theirs. "
-        "Not with FILE.py:NAME")
+        help="address of a Dask scheduler, such as tcp://10.0.0.1:8786, whose workers do the runs; times are measured "
+        "there. Not with FILE.py:NAME")
     add("--backend", default="numpy", metavar="{numpy,cupy}", help="array library (default numpy)")
     add("--level", type=decimal, metavar="LOSS",
         help="report the seconds to this training loss (default: a tenth of the loss before training; if few methods "
-        "come to that, nine tenths of the way to where two thirds of them come)")
+        "reach that, nine tenths of the way to the loss that two thirds of them reach)")
     add("--output", type=Path, default=Path("minilift-compare.png"), metavar="FILE",
-        help="the figure (default minilift-compare.png)")
+        help="file for the figure (default minilift-compare.png)")
 
 
 def fill_in(arguments):

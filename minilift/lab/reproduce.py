@@ -228,8 +228,8 @@ def lasting(plan, jobs, address=None):
 
 def add_arguments(parser):
     """Declare the options of `minilift reproduce`."""
-    parser.epilog = ("--jobs goes to joblib; another cluster, such as Ray's, serves as its backend when "
-                     "minilift.lab.reproduce.reproduce(…) is called within joblib.parallel_config(\"ray\").")
+    parser.epilog = ("--jobs is passed to joblib; to use another cluster, such as Ray's, as its backend, call "
+                     "minilift.lab.reproduce.reproduce(…) within joblib.parallel_config(\"ray\").")
     add, count = parser.add_argument, partial(parser.add_argument, type=whole, metavar="N")
     add("experiment", metavar="EXPERIMENT", nargs="?", help=", ".join(EXPERIMENTS))
     add("--scale", default="small", metavar="{small,medium,paper}",
@@ -237,17 +237,17 @@ def add_arguments(parser):
         "the full experiment, hours to days (default small)")
     count("--jobs", default=1, help="runs at a time; -1: one for each core (default 1)")
     add("--cluster", metavar="ADDRESS",
-        help="of a Dask scheduler, such as tcp://10.0.0.1:8786: its workers do the runs, as many at a time as they "
-        "have threads; they must see the results folder under the same path")
-    count("--threads", default=1, help="of NumPy in each run (default 1)")
+        help="address of a Dask scheduler, such as tcp://10.0.0.1:8786, whose workers do the runs, as many at a time "
+        "as they have threads; they must see the results folder under the same path")
+    count("--threads", default=1, help="threads of NumPy in each run (default 1)")
     for name in ("seeds", "epochs", "samples"):
-        count(f"--{name}", help="instead of the scale's")
+        count(f"--{name}", help=f"number of {name}, instead of the scale's")
     add("--data", metavar="FILE.npz", help="X_train, y_train, X_test, y_test to use instead of the scale's data")
     add("--backend", default="numpy", metavar="{numpy,cupy}", help="array library (default numpy)")
     add("--write", metavar="FILE", type=Path,
         help="renew the results in FILE (data/results/README.md) from the files beside it, and run nothing")
     add("--output", metavar="FOLDER",
-        help="of the results (default minilift-EXPERIMENT-SCALE); finished runs are not done again")
+        help="folder for the results (default minilift-EXPERIMENT-SCALE); finished runs are not repeated")
 
 
 @naming("--write")

@@ -35,14 +35,14 @@ def add_arguments(parser):
     parser.set_defaults(backend="numpy")
     add, count = add_task(parser, EXAMPLES, "all", " in each process (default 1)")
     add("--method", default="proxprop", metavar="METHOD",
-        help="a method of 'minilift compare', with arguments after a colon, or FILE.py:NAME (default proxprop)")
+        help="a method of 'minilift compare', with any arguments after a colon, or FILE.py:NAME (default proxprop)")
     add("--step", type=decimal, default=1.0, metavar="X",
-        help="the optimizer's learning rate; gamma of LocoProp, eta of Semi-Implicit BP (default 1)")
-    count("--epochs", default=20, help="default 20")
+        help="the optimizer's learning rate; for LocoProp gamma, for Semi-Implicit BP eta (default 1)")
+    count("--epochs", default=20, help="number of epochs (default 20)")
     add("--checkpoint", type=Path, metavar="FILE", help="write a checkpoint (.npz) after every epoch")
     add("--resume", action="store_true",
-        help="continue the run of --checkpoint, of whatever number of processes; begin it if there is none")
-    add("--output", type=Path, metavar="FILE", help="the trained network (.npz), for minilift.load")
+        help="continue the run of --checkpoint, on any number of processes; begin it if there is none")
+    add("--output", type=Path, metavar="FILE", help="file for the trained network (.npz), for minilift.load")
 
 
 def run(arguments):

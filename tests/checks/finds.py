@@ -849,24 +849,24 @@ def page(seeds):
 
 INTRODUCTION = """# What verify finds
 
-`minilift verify` is tried on mistakes that were planted in all kinds of things that it takes, and on right things,
-which it must not refuse (seeds of each: {seeds}). A mistake is *named* if a reason says what is wrong, *found* if it is
-refused without a reason, and *missed* if it passes; *other reason* says that reasons are given, and none has the words
-that its planter had chosen. Written by `python tests/checks/finds.py --write`; misses and false alarms stay in the
-tables.
+`minilift verify` is tried on mistakes planted in every kind of thing that it takes, and on right things, which it must
+not refuse (seeds of each: {seeds}). A mistake is *named* if a reason says what is wrong, *found* if it is refused
+without a reason, and *missed* if it passes; *other reason* means that reasons are given, but none has the words that
+its planter had chosen. This page is written by `python tests/checks/finds.py --write`; misses and false alarms stay in
+the tables.
 
-What the tables do not count: beside reasons, a report shows with which edit of one's own code all claims hold, if one
-of those that are tried does it (`report.mends`). For 59 of the 96 mistakes of the last list below a right one was found
-at first, and an odd one for six.
+The tables leave one thing out: beside reasons, a report shows an edit of your code with which all claims hold, if one
+of the edits tried does so (`report.mends`). For 59 of the 96 mistakes of the last list below a right edit was found at
+first, and for six an odd one.
 """
 
 STRANGERS = """
 ## Strangers
 
-Fifteen times somebody who had not read the checks wrote mistakes, each a small realistic derivation with one of them,
-and right things of his own making, and tried them once. These first numbers are what counts: afterwards what was
-missed, misled or refused has been mended, by properties that hold for all things of the kind, and a list says nothing
-more. The lists that are kept lie in `tests/checks/strangers`, and are programs.
+Fifteen times, somebody who had not read the checks wrote a list of small realistic derivations with one mistake each,
+and of right things, and tried each entry once. Only these first numbers count. Afterwards, what was missed, misleading
+or wrongly refused was mended, by properties that hold for all things of the kind, so that the list has nothing more to
+say. The lists that are kept are in `tests/checks/strangers`, and are programs.
 
 | list | mistakes | found at first | named | misleading | right things | refused at first | since then |
 | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |
@@ -886,36 +886,43 @@ more. The lists that are kept lie in `tests/checks/strangers`, and are programs.
 | a sixteenth | 96 | 95 | 38, with edits 67 | 2 | 40 | 4 | two of the four mended |
 | a seventeenth | 96 | 95 | 44, with edits 80 | 5 | 40 | 0 | mended, and one that is missed |
 
-Misleading is a reason that states another cause than the planted one; named was judged by who wrote the list, strictly.
-What is missed still: of the first, `bcd_without_a` cannot be told from a sweep for which a1 is data,
-`proxprop_dense_only` is right on the networks that are tried, none of which has a convolution, and `proxprop_double`
-makes no mistake, its steps are float32. Of the third, subclasses of lifted methods with blocks in another order or
-another update, of which the second list holds some for right: they are remarked, and `like` judges them. Left out of
-the fifth were two mistakes within the tolerance that `Argmin` states. What the later lists showed is in the tests:
-first rises after the fifth sweep, third calls, values in float32, batches of more than 44 rows, schedules an epoch
-late (the seventh); a bump taken for a jump (the tenth); transfers with parameters of their own, circular padding, local
-steps that lead up as the library's own do, and a prox of the library that gave up (the eleventh, of which a map that
-couples the samples is refused still: maps must not); losses that are not convex and say nothing of it, methods written
-for chains, blocks solved by another formula whose step is nothing but rounding, and a join of six channels
-tried on another width (the twelfth, of which a gradient that is wrong for the reduction that its loss is not given is
-missed still).
+A reason is *misleading* if it states another cause than the planted one. Whether a mistake was *named* was judged,
+strictly, by whoever wrote the list. Of the first list three are still missed: `bcd_without_a` cannot be told from a
+sweep for which a1 is data; `proxprop_dense_only` is right on the networks tried, none of which has a convolution; and
+`proxprop_double` makes no mistake, since its steps are float32. Of the third list, subclasses of lifted methods with
+another order of blocks or another update are missed, some of which the second list counts as right: they get a remark,
+and `like` judges them. Two mistakes within the tolerance that `Argmin` states were left out of the fifth list.
 
-A shortcut's adjoint that is wrong only for values of different widths and edits that hold for one number alone (the
-thirteenth); a permutation that is its own inverse for four channels, a decorator that hands over an argument, and a
-variant with a setting of its own, and a projection on a cone that was missed at some seeds, since hardly any probe
-around the apex lies inside (the fourteenth); the energy of a user's own method, whose gradient is none, a sweep that
-stays in a simplex, off which its energy is no guide, and a function that `np.vectorize` has made, which was refused
-(the fifteenth); a join that shows its mistake only where one value is narrower by three, sweeps over labels, which have
-no slopes, a user's method whose name is a number elsewhere, edits that begin a sweep at its end or take all of what has
-no end (the sixteenth, of which an energy that ignores a diagonal is refused without a `project` still, and a `predict`
-that is not the label of the least loss); a prox that is wrong between its pieces alone, maps that take longer inputs
-than they are said to, a run that was always resumed after two calls, an edit that took `np.c_` for an operand and ten
-seconds, and a bounded loss that looked concave at one seed of 25 (the seventeenth, of which 17 things were tried again,
-since they had other faults beside the planted one, and those had been reported; missed is a sweep of nonnegative
-factors that takes an old factor once, and raises its energy in one of 7,000 steps).
+The tests now hold what the later lists showed:
 
-A list on which all is found tends to name less: half of the twelfth's mistakes have no name among the usual ones.
-The slowest takes 3 to 5 s of the processor, where 2 are aimed at, and 8 where a sweep converges slowly."""
+- the seventh: energies that first rise after the fifth sweep, mistakes in the third call, in float32 values or in
+  batches of more than 44 rows, and schedules that are an epoch late;
+- the tenth: a bump taken for a jump;
+- the eleventh: transfers with parameters of their own, circular padding, local steps that lead uphill as the library's
+  own do, and a prox of the library that gave up. A map that couples the samples is still refused, since maps must not;
+- the twelfth: losses that are not convex and do not say that they are, methods written for chains, blocks solved by
+  another formula whose step is nothing but rounding, and a join of six channels tried on another width. A gradient that
+  is wrong only for the reduction that its loss is not given is still missed;
+- the thirteenth: a shortcut's adjoint that is wrong only for values of different widths, and edits that hold for one
+  number alone;
+- the fourteenth: a permutation that is its own inverse for four channels, a decorator that passes on an argument, a
+  variant with a setting of its own, and a projection on a cone that was missed at some seeds, since hardly any probe
+  around the apex lies inside;
+- the fifteenth: the energy of a user's own method, with a gradient that is not its own, a sweep that stays in a
+  simplex, off which its energy is no guide, and a function made by `np.vectorize`, which was refused;
+- the sixteenth: a join that shows its mistake only where one value is narrower by three, sweeps over labels, which have
+  no slopes, a user's method whose name is a number elsewhere, and edits that begin a sweep at its end or exhaust an
+  iterator without end. An energy that ignores a diagonal is still refused without a `project`, and so is a `predict`
+  that is not the label of the least loss;
+- the seventeenth: a prox that is wrong only between its pieces, maps that take longer inputs than declared, a run that
+  was always resumed after two calls, an edit that took `np.c_` for an operand, and ten seconds, and a bounded loss that
+  looked concave at one seed of 25. Of this list 17 entries were tried again, since the faults reported in them were
+  others, beside the planted ones. A sweep of nonnegative factors that uses an old factor once, and raises its energy in
+  one of 7,000 steps, is still missed.
+
+A list on which all mistakes are found tends to have fewer of them named: half of the twelfth's mistakes are not among
+the usual ones, which have names. The slowest entry takes 3 to 5 s of processor time, where the aim is 2 s, and one
+whose sweep converges slowly takes 8 s."""
 
 
 def strange(*kinds):
