@@ -617,7 +617,7 @@ saddle, saddle_tau = np.diag([1.0, -1.0]), 1.5
 # (3.4 printed above, for $\kappa = 20$). At the figure's largest $\tau$ two implicit steps do it, for 2000
 # products. So implicit steps pay from a $\kappa$ of about 600, if the loss lies in the flat direction of a quadratic
 # (from half that $\kappa$ where $\tau\mu > 1000$, since one step is then enough, by (1.9)). For a network $A$ changes
-# with $x$; how large a step may be there is not answered here. Three iterations of one product each cost as much as
+# with $x$; how large a step may then be is not answered here. Three iterations of one product each cost as much as
 # three explicit steps; how much they achieve is the subject of notebook 06.
 
 # %% tags=["record"]

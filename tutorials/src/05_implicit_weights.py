@@ -275,8 +275,8 @@ for l in (1, 2):
 # $$ \tau_\theta \to 0:\ d/\tau_\theta \to \nabla J, \qquad\qquad
 #    \tau_\theta \to \infty:\ d \to \tilde a^{+} g, \tag{5.6} $$
 #
-# with the pseudo-inverse $\tilde a^{+}$: the step runs from the gradient's to the least-squares fit of $z^{1/2}$
-# nearest to $\theta_k$.
+# with the pseudo-inverse $\tilde a^{+}$: the gradient step turns into the least-squares fit of $z^{1/2}$ nearest to
+# $\theta_k$.
 
 # %%
 def filtered(l, tau_theta):

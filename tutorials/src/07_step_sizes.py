@@ -105,7 +105,7 @@ teach.holds("∇J/16 with 16 τ is ∇J with τ", scaled, plain)  # (7.2)
 #
 # $$ s = \tau\,\frac{\|d\|}{\|\nabla J\|}, \tag{7.3} $$
 #
-# with norms over all given parameters together. For BackProp $s = \tau$. Compute $s$; $d$ and $g = \nabla J$ come as
+# with norms over all given parameters together. For BackProp $s = \tau$. Return $s$; $d$ and $g = \nabla J$ come as
 # lists of arrays, one for each map.
 #
 # <details><summary>Hint 1: idea</summary>
