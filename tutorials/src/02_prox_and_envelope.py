@@ -458,8 +458,8 @@ for reduction, weight in (("sum", 1.0), ("mean", 1 / 40)):
                 logistic_prox(v, y, weight * 8.0), 1e-8)
 
 # %% [markdown]
-# Mind the two reductions: under the *mean* over $N$ samples the loss of a single sample has weight $1/N$, and its prox
-# a step of $\tau/N$. So the same $\tau$ means something else when the batch grows.
+# The two reductions differ: under the *mean* over $N$ samples the loss of a single sample has weight $1/N$, and its
+# prox a step of $\tau/N$. So the same $\tau$ means something else when the batch grows.
 
 # %% [markdown]
 # ## Where steps land

@@ -226,7 +226,7 @@ for l in range(1, D + 1):
 #
 # <details><summary>Hint 1: idea</summary>
 #
-# $a_l$ meets map $l+1$ and the gap $\sigma(z_l) - a_l$; $z_l$ meets both gaps of its own index.
+# $a_l$ enters map $l+1$ and the gap $\sigma(z_l) - a_l$; $z_l$ enters both gaps of its own index.
 #
 # </details>
 # <details><summary>Hint 2: equation</summary>
