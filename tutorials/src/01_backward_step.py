@@ -1,20 +1,20 @@
 # %% [markdown]
 # # 01 · Take a backward step
 #
-# You will follow one curve, the gradient flow, with two kinds of steps: one that looks at the slope where
-# it stands, and one that looks at the slope where it arrives. The second is the idea that this course follows.
+# You will follow one curve, the gradient flow, with two kinds of steps: one that uses the slope where it starts, and
+# one that uses the slope where it arrives. The second is the idea that runs through this course.
 #
 # **Afterwards you can**
 # 1. write an explicit and an implicit Euler step for a quadratic loss (Exercises 1.1 and 1.2);
-# 2. read off its amplification factor what a step does to each eigenvector (Exercise 1.1);
+# 2. read off from its amplification factor what a step does to each eigenvector (Exercise 1.1);
 # 3. find the largest stable explicit step by experiment, and explain it (Exercise 1.3);
 # 4. make an implicit step go uphill, and say which step of a proof fails there (Exercise 1.4);
-# 5. estimate from which condition number on it pays (Exercise 1.5).
+# 5. estimate the condition number from which an implicit step pays (Exercise 1.5).
 #
 # **You need** eigenvalues and eigenvectors, gradients, NumPy. **Time**: 50 minutes (estimated).
 #
-# Each exercise but the last has a check below it. Not done, it says TODO; where later cells need the answer, they
-# go on with a stand-in made of the library.
+# Each exercise but the last has a check below it. Until you do the exercise, the check says TODO; later cells that need
+# the answer go on with a stand-in from the library.
 
 # %%
 import matplotlib.pyplot as plt
@@ -80,7 +80,7 @@ teach.holds("∇J is the derivative of J", gradient(x0), differences,
 # $$ \dot x(t) = -\nabla J(x(t)), \qquad x(0) = x_0. \tag{1.3} $$
 #
 # For the component $c = q^Tx$ along an eigenvector $q$ with eigenvalue $\lambda$ this is $\dot c = -\lambda c$. So each
-# component decays by itself, and
+# component decays independently of the others, and
 #
 # $$ x(t) = Q \,\mathrm{diag}(e^{-\lambda_i t})\, Q^T x_0. \tag{1.4} $$
 
@@ -101,8 +101,8 @@ teach.holds("the curve solves the flow", velocity, -gradient(flow(t)),
 # %% [markdown]
 # The steep component falls by a factor $e$ in a time $1/L = 0.1$; the flat one takes $1/\mu = 2$. A problem
 # whose time scales lie far apart is called **stiff**. The ratio $\kappa = L/\mu$ is 20 here. For the last
-# layer of a network on CIFAR-10, ProxProp (§4.1) reports a largest eigenvalue of $6.7\cdot10^{6}$, seven
-# orders above the smallest.
+# layer of a network on CIFAR-10, ProxProp (§4.1) reports a largest eigenvalue of $6.7\cdot10^{6}$, seven orders of
+# magnitude above the smallest.
 
 # %% [markdown]
 # ## Forward: the explicit step
@@ -117,8 +117,8 @@ teach.holds("the curve solves the flow", velocity, -gradient(flow(t)),
 # %% [markdown]
 # ## Exercise 1.1 (warm-up): the explicit step
 #
-# Write the step for $J(x) = \frac12\|Bx\|^2$, given $B$, $x$ and $\tau$. Then say on paper by which number
-# it multiplies an eigenvector of $A$ with eigenvalue $\lambda$: its *amplification factor*.
+# Write the step for $J(x) = \frac12\|Bx\|^2$, given $B$, $x$ and $\tau$. Then work out on paper the number by which it
+# multiplies an eigenvector of $A$ with eigenvalue $\lambda$: its *amplification factor*.
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -248,13 +248,13 @@ def implicit_step(B, x, tau):
     return x + tau * B.T @ (B @ x)
 
 # %% [markdown]
-# The library holds the same step as a damped least-squares problem for the *change* $d = x_k - x_{k+1}$. Put
+# The library poses the same step as a damped least-squares problem for the *change* $d = x_k - x_{k+1}$. Put
 # $x_{k+1} = x_k - d$ into (1.6), divide by $\tau$ and collect $d$:
 #
 # $$ \left(B^T B + \tfrac1\tau I\right) d = B^T B\, x_k. \tag{1.7} $$
 #
 # Its `damped_solve(gram, r, beta)` solves $(B^TB + \beta I)\,d = B^T r$; so $r = Bx_k$, and the damping $\beta$ is
-# $1/\tau$. In notebook 05 this system comes back, with a layer's input in the place of $B$.
+# $1/\tau$. This system returns in notebook 05, with a layer's input in place of $B$.
 
 # %%
 gram = ml.maps.Gram(B, bias=False)
@@ -269,12 +269,12 @@ for tau in (0.05, 1.0, 100.0):
 # %% [markdown]
 # ## What the implicit step minimises
 #
-# Read (1.6) as $\nabla J(x) + \frac1\tau(x - x_k) = 0$: it says that a gradient vanishes. Whose? That of $J$ and a
-# square; for our $J$, which is convex, it vanishes at the minimum alone:
+# Read (1.6) as $\nabla J(x) + \frac1\tau(x - x_k) = 0$: it says that a gradient vanishes, that of the sum of $J$ and a
+# square. Our $J$ is convex, so this happens at the minimum of the sum alone:
 #
 # $$ x_{k+1} = \arg\min_x \; J(x) + \tfrac{1}{2\tau}\|x - x_k\|^2. \tag{1.8} $$
 #
-# Lower the loss, but do not go far. Since $x_k$ itself is a candidate, whose value is $J(x_k)$, we get
+# Lower the loss, but do not go far. Since $x_k$ itself is a candidate, with value $J(x_k)$, we get
 # $J(x_{k+1}) + \frac{1}{2\tau}\|x_{k+1} - x_k\|^2 \le J(x_k)$: **this loss never rises, whatever $\tau > 0$**. The
 # minimiser is called the *proximal point* of $x_k$; notebook 02 is about it.
 
@@ -293,7 +293,7 @@ for tau in (0.01, 100.0, 1.0):
                 max(proximal_objective(x_new) - J(x0), 0), 0)
 
 # %% [markdown]
-# No slope. Does one of 1000 points near by lie lower?
+# There is no slope at $x_{k+1}$. Does any of 1000 nearby points lie lower?
 
 # %%
 nearby = x_new + rng.normal(size=(1000, 2)) * rng.choice([1e-3, 0.1, 1.0],
@@ -306,9 +306,8 @@ print(f"J(x0) = {J(x0):.3f}, J(x_new) + the price of the way = "
 # %% [markdown]
 # ## Predict
 #
-# Sixteen steps from the same $x_0$, with $\tau L = 0.5,\ 1.9,\ 2.1$ and $100$. For which of them do the
-# **explicit** steps move away from the minimum? Write the values of $\tau L$ as a tuple, before you run the
-# cell after.
+# Take sixteen steps from the same $x_0$, with $\tau L = 0.5,\ 1.9,\ 2.1$ and $100$. For which of these values do the
+# **explicit** steps move away from the minimum? Write them as a tuple before you run the next cell.
 
 # %% tags=["predict"]
 prediction = None  # such as (0.5, 100)
@@ -331,8 +330,8 @@ away = tuple(s for s in step_sizes if J(paths[s]["explicit"][-1]) > J(x0))
 teach.reveal(prediction, away, "Factors (1.9) will say why.")
 
 # %% [markdown]
-# The paths of both kinds over the contours of $J$, with the flow as a dashed line. A cross on the upper edge:
-# the explicit path has left the picture, at $\tau L = 100$ with its first step.
+# The figure shows the paths of both kinds over the contours of $J$, with the flow as a dashed line. A cross on the
+# upper edge means that the explicit path has left the picture; at $\tau L = 100$ its first step does.
 
 # %%
 fig, axes = plt.subplots(1, 4, figsize=(11, 3.7), sharex=True, sharey=True)
@@ -370,7 +369,7 @@ teach.show(fig, "Four panels over the contours of J. Explicit steps follow the "
 # %% [markdown]
 # ## One number per eigenvector
 #
-# With $s = \tau\lambda$, one step multiplies the component along that eigenvector by
+# Take an eigenvector with eigenvalue $\lambda$ and let $s = \tau\lambda$. One step multiplies the component along it by
 #
 # $$ r_{\text{flow}}(s) = e^{-s}, \qquad r_{\text{explicit}}(s) = 1 - s, \qquad
 #    r_{\text{implicit}}(s) = \frac{1}{1+s}. \tag{1.9} $$
@@ -390,7 +389,7 @@ measured = [Q[:, 0] @ flow(value / L) / (Q[:, 0] @ x0) for value in s]
 teach.holds("factor of the flow", measured, factors["exact"])
 
 # %% [markdown]
-# One step size acts on both eigenvectors. What do the four of the last figure do to the flat one?
+# One step size acts on both eigenvectors. What do the four step sizes of the last figure do to the flat one?
 
 # %%
 for value in step_sizes:
@@ -399,7 +398,8 @@ for value in step_sizes:
           f"explicit {1 - flat:.3f}, implicit {1 / (1 + flat):.3f}")
 
 # %% [markdown]
-# Now the three factors as curves. Bars below them show which $s$ a step size uses: from $\tau\mu$ to $\tau L$.
+# Now plot the three factors as curves. The bars below them show the range of $s$ that each step size covers: from
+# $\tau\mu$ to $\tau L$.
 
 # %%
 fig, ax = plt.subplots(figsize=(9, 3.3))
@@ -427,17 +427,17 @@ teach.show(fig, "Size of the amplification factors against s. The explicit one "
 
 # %% [markdown]
 # An explicit step has to keep the **right** end of its bar, the steep direction, below 2. Then the left end, the flat
-# direction, lies at a factor near 1 (0.905 at $\tau L = 1.9$): little happens there, and that little is accurate (the
-# flow has 0.909). This is how stiffness shows: what limits the step is *stability* in one direction, not accuracy in
-# the other. Note also what implicit Euler does **not** do: at $\tau L = 100$ its factor in the flat direction is
-# 0.167, where the flow has $e^{-5} = 0.007$. It is stable, not accurate.
+# direction, has a factor near 1 (0.905 at $\tau L = 1.9$): little happens there, and that little is accurate (the flow
+# has 0.909). This is how stiffness shows: what limits the step is *stability* in one direction, not accuracy in the
+# other. Implicit Euler is stable, but **not** accurate: at $\tau L = 100$ its factor in the flat direction is 0.167,
+# where the flow has $e^{-5} = 0.007$.
 
 # %% [markdown]
 # ## Exercise 1.3 (core): find the limit by experiment
 #
-# Write a function that finds the largest $\tau$ for which explicit steps still shrink $x$, from $B$ alone
-# and **by experiment**: no eigenvalues (the check cannot see whether you used some). One per cent is accurate
-# enough. Then compare with what (1.9) says it must be.
+# Write a function that finds, from $B$ alone and **by experiment**, the largest $\tau$ for which explicit steps still
+# shrink $x$. Use no eigenvalues (the check cannot see whether you do). An accuracy of one per cent is enough. Then
+# compare the result with the limit that follows from (1.9).
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -453,7 +453,8 @@ teach.show(fig, "Size of the amplification factors against s. The explicit one "
 # </details>
 # <details><summary>Hint 3: first line</summary>
 #
-# `low, high = 0.0, 1.0`, then double `high` until $x$ is no longer shorter (overflown to nan, it never tests longer).
+# `low, high = 0.0, 1.0`, then double `high` until $x$ is no longer shorter (once it has overflowed to nan, it never
+# tests as longer).
 #
 # </details>
 
@@ -500,8 +501,7 @@ def largest_stable_step(B):
 # %% [markdown]
 # ## The window, measured
 #
-# How many steps does it take to bring $J$ down by a factor of a million? Both kinds, over six decades of
-# $\tau$.
+# How many steps of either kind does it take to bring $J$ down by a factor of a million, for $\tau$ over six decades?
 
 # %%
 def steps_needed(step, tau, limit=10_000):
@@ -516,7 +516,7 @@ def steps_needed(step, tau, limit=10_000):
 
 
 # %% [markdown]
-# Count them for 25 step sizes, and at two more just below the explicit step's limit.
+# Count them for 25 step sizes, and for two more just below the explicit step's limit.
 
 # %%
 taus = np.logspace(-3, 3, 25)
@@ -532,7 +532,7 @@ last = steps_needed(explicit_step, 0.95 * limit)
 print(f"explicit, τ at 0.95 of its limit: {last} steps, {last * mu / L:.1f} κ")
 
 # %% [markdown]
-# The 25 in one figure. The thick line is the implicit step's; the explicit one's lies on it where it exists.
+# The figure shows all 25. The thick line is the implicit step's; the explicit step's line, where it exists, lies on it.
 
 # %%
 fig, ax = plt.subplots(figsize=(8, 3.2))
@@ -551,11 +551,10 @@ teach.show(fig, "Steps needed against τ: explicit steps need fewer and fewer "
            "10,000.")
 
 # %% [markdown]
-# Well before the limit the two need about the same number of steps (printed): a small step is a small step. Just
-# below it, at $\tau = 0.199$, the explicit one needs 9.8 times as many: its steep factor is $-0.99$. On the right of
-# the dotted line only the implicit one gets there. But these are counts of *steps*, and a step of one kind costs a
-# product with $A$, a step of the other a linear solve.
-# Notebook 06 counts what either costs on a layer, notebook 11 measures seconds.
+# Well before the limit the two need about the same number of steps (printed): a small step is a small step. Just below
+# the limit, at $\tau = 0.199$, explicit steps need 9.8 times as many: their steep factor is $-0.99$. To the right of
+# the dotted line only implicit steps arrive. But these are counts of *steps*: an explicit step costs a product with
+# $A$, an implicit one a linear solve. Notebook 06 counts what each costs on a layer; notebook 11 measures seconds.
 
 # %% [markdown]
 # ## Exercise 1.4 (break it): an implicit step that goes uphill
@@ -572,7 +571,7 @@ teach.show(fig, "Steps needed against τ: explicit steps need fewer and fewer "
 # </details>
 # <details><summary>Hint 2: equation</summary>
 #
-# With $c = q^Tx$ along an eigenvector $q$, its part of $J$ goes from $\frac{\lambda}{2}c^2$ to
+# Let $c = q^Tx$ be the component along an eigenvector $q$. Its part of $J$ goes from $\frac{\lambda}{2}c^2$ to
 # $\frac{\lambda}{2}\,\frac{c^2}{(1+\tau\lambda)^2}$. When is the second larger, for $\lambda < 0$?
 #
 # </details>
@@ -610,17 +609,16 @@ saddle, saddle_tau = np.diag([1.0, -1.0]), 1.5
 #
 # Suppose $x \in \mathbb{R}^{4000}$, and that solving with $I + \tau A$ costs as much as 1000 products with $A$. For
 # which condition numbers $\kappa$ would you take implicit steps? What if the solve were stopped after three steps
-# of an iterative method? Write five lines; there is no automatic check. Notebook 06 gives the second
-# question an answer.
+# of an iterative method? Write five lines; there is no automatic check. Notebook 06 answers the second question.
 
 # %% [markdown] tags=["answer"]
 # **One answer.** A little below its limit the explicit step multiplies the flat component by about $1 - 2/\kappa$, and
 # its part of $J$ by $e^{-4/\kappa}$: for a factor of $10^{-6}$ it takes $\frac14\ln 10^6 = 3.45$ times $\kappa$ steps
 # (3.4 printed above, for $\kappa = 20$). At the figure's largest $\tau$ two implicit steps do it, for 2000
-# products. So they pay from a $\kappa$ of some 600, if the loss lies in the flat direction of a quadratic (from
-# half of it where $\tau\mu > 1000$: then one step does it, by (1.9)). For a network $A$ changes with $x$; how
-# large a step may be there is not answered here. Three iterations of one product each cost as much as three
-# explicit steps; what they buy is the subject of notebook 06.
+# products. So implicit steps pay from a $\kappa$ of about 600, if the loss lies in the flat direction of a quadratic
+# (from half that $\kappa$ where $\tau\mu > 1000$, since one step is then enough, by (1.9)). For a network $A$ changes
+# with $x$; how large a step may then be is not answered here. Three iterations of one product each cost as much as
+# three explicit steps; how much they achieve is the subject of notebook 06.
 
 # %% tags=["record"]
 teach.record("largest stable τL", limit * L, expected=2.0, tolerance=0.02)
@@ -641,15 +639,15 @@ teach.record("implicit factor of the flat direction, τL = 100", 1 / (1 + flat),
 # %% [markdown]
 # ## Summary
 #
-# - An explicit step takes the slope where it stands; it is stable only for $\tau < 2/L$, whatever the flat
-#   directions need.
+# - An explicit step takes the slope where it starts; it is stable only for $\tau < 2/L$, whatever the flat directions
+#   need.
 # - An implicit step takes the slope where it arrives: $(I + \tau A)^{-1}x$ for (1.1), stable for every
 #   $\tau > 0$.
 # - It minimises $J(x) + \frac{1}{2\tau}\|x - x_k\|^2$ for a convex $J$, and therefore never raises it. Where $J$ is
 #   not convex, a zero of the gradient need not be the minimiser, and a step may go uphill.
 #
-# **What this does not show.** Nothing here is a network, with a $J$ that is not quadratic and of which ProxProp treats
-# parts implicitly. Stable does not mean accurate, and counts of steps are not seconds.
+# **What this does not show.** Nothing here is a network, whose $J$ is not quadratic; ProxProp treats only parts of that
+# $J$ implicitly. Stable does not mean accurate, and counts of steps are not seconds.
 #
 # **References.** Frerix, Möllenhoff, Moeller, Cremers, *Proximal Backpropagation*, ICLR 2018, §4.1: the
 # eigenvalues quoted, and the limit $2/\lambda_{\max}$ of explicit steps. Parikh and Boyd, *Proximal

@@ -5,7 +5,7 @@
 # look at the function that such a step descends.
 #
 # **Afterwards you can**
-# 1. compute a prox by brute force, and hold a formula against it (Exercise 2.1);
+# 1. compute a prox by brute force, and check a formula against it (Exercise 2.1);
 # 2. derive a prox from its optimality condition, kinks included (Exercise 2.2);
 # 3. compute the prox of a loss by iteration, where no formula is at hand (Exercise 2.3);
 # 4. make a prox jump, and say for which $\tau$ it cannot (Exercise 2.4);
@@ -29,8 +29,7 @@ teach.versions()
 # %% [markdown]
 # ## Two definitions
 #
-# Notebook 01 had a step that does not raise the loss and does not go far. Its destination is the **prox** of $f$
-# at $v$,
+# Notebook 01 had a step that neither raises the loss nor goes far. Its destination is the **prox** of $f$ at $v$,
 #
 # $$ \mathrm{prox}_{\tau f}(v) = \arg\min_u \; f(u) + \tfrac{1}{2\tau}\|u - v\|^2, \tag{2.1} $$
 #
@@ -38,8 +37,8 @@ teach.versions()
 #
 # $$ \mathrm{env}_{\tau f}(v) = \min_u \; f(u) + \tfrac{1}{2\tau}\|u - v\|^2. \tag{2.2} $$
 #
-# One is a point, the other a number, and both are taken at a $v$ and with a step size $\tau > 0$. Three functions
-# of one number will serve:
+# The prox is a point, the envelope a number; both depend on $v$ and on a step size $\tau > 0$. Three functions of one
+# number serve as examples:
 
 # %%
 def logistic(u):
@@ -124,8 +123,8 @@ for name, f in functions.items():
           f"{below}")
 
 # %% [markdown]
-# The envelope is nowhere above $f$, since $u = v$ is one of the candidates. That of $u^2/2$ is soon found on paper:
-# the slope $u + (u - v)/\tau$ vanishes at $u = v/(1 + \tau)$, where the value is $v^2/(2 + 2\tau)$.
+# The envelope is nowhere above $f$, since $u = v$ is one of the candidates. The envelope of $u^2/2$ is quickly found on
+# paper: the slope $u + (u - v)/\tau$ vanishes at $u = v/(1 + \tau)$, where the value is $v^2/(2 + 2\tau)$.
 
 # %%
 for tau in (0.3, 0.7, 4.0):
@@ -169,7 +168,7 @@ jumping = tuple(tau for tau in taus if largest[tau] > 0.5)
 teach.reveal(jumps, jumping, "At u = 0 the sum in (2.1) bends down if 1/τ < 1.")
 
 # %% [markdown]
-# The figure has all three functions. Top: where the prox sends $v$. Bottom: the value that is reached.
+# The figure shows all three functions: at the top where the prox sends $v$, at the bottom the value reached.
 
 # %%
 fig, axes = plt.subplots(2, 3, figsize=(11, 5.6), sharex=True, sharey="row")
@@ -198,8 +197,8 @@ teach.show(fig, "Six panels. Top: where the prox sends v, for three τ; |u| has 
 
 # %% [markdown]
 # Read the top row column by column. $|u|$ collects a whole interval of points at its kink. The double
-# well pulls points towards its wells; for $\tau = 4$ none of those drawn goes to the middle. The logistic loss has a
-# slope between 0 and 1 and so moves points to the left by less than $\tau$: by how much at the two ends?
+# well pulls points towards its wells; for $\tau = 4$ none of the points drawn goes to the middle. The logistic loss has
+# a slope between 0 and 1 and so moves points to the left by less than $\tau$: by how much at the two ends?
 
 # %%
 for tau in taus:
@@ -214,13 +213,14 @@ print(f"double well, τ = 4: none of these {len(v)} points goes nearer to 0 "
 # ## From definition to formula
 #
 # At a minimiser $u$ of (2.1) the objective's slope vanishes: $f'(u) + (u - v)/\tau = 0$. With a kink, 0
-# must lie *between* the slopes from the left and from the right. Both are said by
+# must lie *between* the slopes from the left and from the right. Both conditions read
 #
 # $$ \frac{v - u}{\tau} \in \partial f(u), \tag{2.3} $$
 #
 # where $\partial f(u)$, for a **convex** $f$, is the set of slopes of lines that touch $f$ at $u$ from below. For a
-# smooth $f$, convex or not, it is $\{f'(u)\}$. It is the implicit step of notebook 01, $u = v - \tau f'(u)$. The double
-# well, smooth and not convex, is touched from below by no line at $u = 0.36$ (printed), and yet that is a prox:
+# smooth $f$, convex or not, let it be $\{f'(u)\}$: then (2.3) is the implicit step of notebook 01,
+# $u = v - \tau f'(u)$. The double well is smooth and not convex: no line touches it from below at $u = 0.36$ (printed),
+# and yet that point is a prox:
 
 # %%
 v = rng.uniform(-3, 3, 50)
@@ -237,8 +237,8 @@ print(f"τ = 0.5: v = 0.2 goes to u = {u:.2f}; the tangent there runs up to "
 # %% [markdown]
 # ## Exercise 2.2 (core): the absolute value
 #
-# For $f = |u|$ the slopes are $\{-1\}$ on the left, $\{1\}$ on the right, and all of $[-1, 1]$ at 0. Solve
-# (2.3) for $u$ in these three cases, and write the result for arrays.
+# For $f = |u|$ the slopes are $\{-1\}$ to the left of 0, $\{1\}$ to the right, and all of $[-1, 1]$ at 0. Solve (2.3)
+# for $u$ in these three cases, and write the result for arrays.
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -284,7 +284,7 @@ def soft_threshold(v, tau):
     return np.maximum(v - tau, 0)
 
 # %% [markdown]
-# The formula against the grid:
+# Compare the formula with the grid:
 
 # %%
 v = rng.uniform(-3, 3, 50)
@@ -294,7 +294,7 @@ for tau in (0.5, 2.0):
                 soft_threshold(v, tau), brute_prox(np.abs, v, tau, grid), 6e-4)
 
 # %% [markdown]
-# And (2.3) itself: off the kink the slope is $\pm1$, on it anything between.
+# Check (2.3) itself: off the kink the slope is $\pm1$, at the kink anything in between.
 
 # %%
 u = soft_threshold(v, 0.5)
@@ -307,9 +307,9 @@ teach.holds("where u = 0 it is no steeper than 1",
 # ## The slope of the envelope
 #
 # Let $u$ be the prox at $v$, and $u_h$ that at $v + h$. Each is a candidate in (2.2) at the other's point, kinks or
-# not. Of $u$ that says $\mathrm{env}(v + h) \le \mathrm{env}(v) + \langle h, v - u\rangle/\tau + \|h\|^2/(2\tau)$,
-# and of $u_h$ the same with $\ge$ and with $u_h$ in the place of $u$. Wherever the prox does not jump, $u_h \to u$
-# for $h \to 0$, and so
+# not. For $u$ this gives $\mathrm{env}(v + h) \le \mathrm{env}(v) + \langle h, v - u\rangle/\tau + \|h\|^2/(2\tau)$,
+# and for $u_h$ the same with $\ge$ and with $u_h$ in place of $u$. Wherever the prox does not jump, $u_h \to u$ for
+# $h \to 0$, and so
 #
 # $$ \nabla\, \mathrm{env}_{\tau f}(v) = \frac{v - \mathrm{prox}_{\tau f}(v)}{\tau}. \tag{2.4} $$
 #
@@ -339,7 +339,7 @@ for name, f in functions.items():  # on the grid: h and errors are larger
 # Write $u = \mathrm{prox}_{\tau f}(v)$ and $p = (v - u)/\tau$. Let $f$ be convex, with conjugate $f^*(p) =
 # \sup_u pu - f(u)$. Since $p \in \partial f(u)$, this $u$ reaches the supremum, and $f^*(q) \ge qu - f(u) = f^*(p) +
 # u(q - p)$ for every $q$: a line of slope $u$ touches $f^*$ at $p$ from below. That is (2.3) for $f^*$ at the point
-# $v/\tau$ with step $1/\tau$, and for a convex function enough for a minimum. Hence **Moreau's identity**
+# $v/\tau$ with step $1/\tau$; for a convex function this suffices for a minimum. Hence **Moreau's identity**
 #
 # $$ v = \mathrm{prox}_{\tau f}(v) + \tau\, \mathrm{prox}_{f^*/\tau}(v/\tau). \tag{2.5} $$
 
@@ -353,13 +353,13 @@ teach.holds("Moreau's identity",
 # %% [markdown]
 # ## A second law
 #
-# Slopes $p$ at $u$ and $q$ at $w$ of a convex $f$ obey $\langle p - q, u - w\rangle \ge 0$ (add the two lines that
-# touch from below). By (2.3) the images $u$ and $w$ of two points $v_u$ and $v_w$ then obey
+# Slopes $p$ at $u$ and $q$ at $w$ of a convex $f$ obey $\langle p - q, u - w\rangle \ge 0$ (add the inequalities of the
+# two lines that touch $f$ from below). By (2.3) the proxes $u$ and $w$ of two points $v_u$ and $v_w$ then obey
 #
 # $$ \|u - w\|^2 \le \langle u - w,\; v_u - v_w \rangle, \tag{2.6} $$
 #
 # *firm nonexpansiveness*: a prox of a convex function never drives points apart. It is unique, too: $v_u = v_w$ gives
-# $u = w$. For a loss of four numbers, its prox from the library, on 500 pairs of points:
+# $u = w$. Test it on a loss of four numbers, with the library's prox, at 500 pairs of points:
 
 # %%
 loss = ml.SoftmaxCrossEntropy(reduction="sum")
@@ -378,7 +378,7 @@ teach.holds("500 pairs of softmax proxes: no slack below 0",
 #
 # $$ u + \tau\,(\mathrm{sigmoid}(u) - y) = v. \tag{2.7} $$
 #
-# The left side grows with $u$, from $-\infty$ to $\infty$, so there is exactly one solution, to be found by iteration.
+# The left side grows with $u$, from $-\infty$ to $\infty$, so there is exactly one solution; iteration finds it.
 
 # %% [markdown]
 # ## Exercise 2.3 (core): the logistic prox
@@ -444,7 +444,7 @@ def logistic_prox(v, y, tau):
     return middle
 
 # %% [markdown]
-# The library has this prox for a whole batch. For both reductions:
+# The library has this prox for a whole batch. Check it for both reductions:
 
 # %%
 v, y = rng.normal(size=40) * 3, rng.integers(0, 2, 40).astype(float)
@@ -458,14 +458,14 @@ for reduction, weight in (("sum", 1.0), ("mean", 1 / 40)):
                 logistic_prox(v, y, weight * 8.0), 1e-8)
 
 # %% [markdown]
-# Mind the two reductions: under the *mean* over $N$ samples the loss of one of them has weight $1/N$, and
-# its prox a step of $\tau/N$. The same $\tau$ means something else when the batch grows.
+# The two reductions differ: under the *mean* over $N$ samples the loss of a single sample has weight $1/N$, and its
+# prox a step of $\tau/N$. So the same $\tau$ means something else when the batch grows.
 
 # %% [markdown]
 # ## Where steps land
 #
-# Softmax cross-entropy with two classes, label 0, in the plane of the two logits: one explicit and one implicit
-# step from each of five points.
+# Take softmax cross-entropy with two classes and label 0, in the plane of the two logits, and from each of five points
+# one explicit and one implicit step.
 
 # %%
 loss = ml.SoftmaxCrossEntropy(reduction="sum")
@@ -504,8 +504,8 @@ print(f"τ = 1, 4 and 16: of {np.size(longer)} explicit steps {np.sum(longer)} "
       "are longer than the implicit ones")
 
 # %% [markdown]
-# Lines lead from a point to where its two steps end, over the contours of the loss. A cross: the step leaves the
-# picture there.
+# Lines lead from each point to where its two steps end, over the contours of the loss. A cross marks where a step
+# leaves the picture.
 
 # %%
 fig, axes = plt.subplots(1, 3, figsize=(10, 3.7), sharex=True, sharey=True)
@@ -536,16 +536,15 @@ teach.show(fig, "Explicit and implicit steps on softmax cross-entropy from "
            "the picture (crosses), and all implicit ones end in it.")
 
 # %% [markdown]
-# Explicit steps have a length proportional to the slope where they start; that the loss levels off on the way does
-# not enter. Implicit steps end where the slope times $\tau$ is the way they came, by (2.3). Descending an energy with
-# the loss's envelope in the loss's place is what implicit steps on *activations* would do (ProxProp §4.2.1;
-# notebook 04).
+# The length of an explicit step is proportional to the slope where it starts, even if the loss levels off on the way.
+# An implicit step ends where $\tau$ times the slope equals the way it came, by (2.3). Implicit steps on *activations*
+# would descend an energy with the loss's envelope in place of the loss (ProxProp §4.2.1; notebook 04).
 
 # %% [markdown]
 # ## Exercise 2.4 (break it): make a prox jump
 #
-# For non-convex $f$ law (2.6) may fail. For the double well find two points, at most 0.01 apart, and a $\tau$,
-# such that their proxes lie at least 1 apart. For which $\tau$ can there be no jump at all? (On paper.)
+# For non-convex $f$ law (2.6) may fail. For the double well find a $\tau$ and two points, at most 0.01 apart, whose
+# proxes lie at least 1 apart. Then say, on paper, for which $\tau$ there can be no jump at all.
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -594,17 +593,17 @@ v_left, v_right, tau_jump = -0.005, 0.005, 1.2
 # %% [markdown]
 # ## Exercise 2.5 (open): what does an envelope forget?
 #
-# Look at the bottom row of the key figure. For the double well compare the *stationary* points of $f$ with
-# those of its envelope, for each $\tau$. Where has the hump gone? What would a method that descends the
-# envelope with $\tau = 4$ do at a saddle of a network's loss? No automatic check.
+# In the bottom row of the key figure, compare the *stationary* points of the double well with those of its envelopes.
+# Where has the hump gone? What would a method that descends the envelope with $\tau = 4$ do at a saddle of a network's
+# loss? No automatic check.
 
 # %% [markdown] tags=["answer"]
 # **One answer.** For $\tau < 1$ the envelope's slope $(v - \mathrm{prox}(v))/\tau$ vanishes exactly at the
 # fixed points of the prox: by (2.3) the stationary points $-1, 0, 1$ of $f$. For $\tau = 4$ the hump is no
-# longer a fixed point: at 0 the envelope has a peak, a maximum without a slope. A method that
-# really evaluates such a prox leaves this hump, and a saddle from which the loss bends down by more than $1/\tau$:
-# that point does not minimise (2.1). But it solves a global problem to do so; a
-# solver that starts there and follows slopes stays, since the slope is zero.
+# longer a fixed point: at 0 the envelope has a peak, a maximum without a slope. A method that really evaluates such a
+# prox leaves this hump, and any saddle where the loss bends down with a curvature above $1/\tau$, since such a point
+# does not minimise (2.1). But to do so it solves a global problem; a solver that starts there and follows slopes stays,
+# since the slope is zero.
 
 # %% tags=["record"]
 teach.record("jump of the double well's prox at τ = 4", largest[4.0],
@@ -617,12 +616,12 @@ teach.record("explicit steps outside the picture, τ = 16", outside, expected=3,
 # %% [markdown]
 # ## Summary
 #
-# - A prox is an implicit step, $u = v - \tau f'(u)$ for a smooth $f$ and (2.3) with kinks. For one number a
-#   brute-force argmin on a grid checks it.
-# - Where it does not jump, it is a gradient step on the Moreau envelope, which keeps the least value and its
-#   places. The kinks of a convex $f$ go; a non-convex one may get a new kink, where its prox jumps.
-# - Convex: unique, and never drives points apart. $\rho$-weakly convex: unique for $\tau\rho < 1$, and beyond it
-#   may jump.
+# - A prox is an implicit step, $u = v - \tau f'(u)$ for a smooth $f$ and (2.3) with kinks. For functions of one number
+#   a brute-force argmin on a grid checks it.
+# - Where the prox does not jump, it is a gradient step on the Moreau envelope, which has the least value and the
+#   minimisers of $f$. The kinks of a convex $f$ vanish; for a non-convex $f$ a new kink may arise where the prox jumps.
+# - For a convex $f$ the prox is unique and never drives points apart. For a $\rho$-weakly convex $f$ it is unique if
+#   $\tau\rho < 1$, and may jump otherwise.
 #
 # **What this does not show.** All functions here act on one number or one sample; a network couples its
 # weights through products. Nothing here says that a prox is cheap.

@@ -8,7 +8,7 @@
 # 2. differentiate a loss, with the right weight for a mean (Exercise 3.2);
 # 3. write the backward sweep in at most ten lines (Exercise 3.3);
 # 4. find a bug by comparing tensor by tensor (Exercise 3.4);
-# 5. fool a weak gradient check, and say which one sees the fault (Exercise 3.5).
+# 5. fool a weak gradient check, and say which check sees the fault (Exercise 3.5).
 #
 # **You need** the chain rule, matrix products. **Time**: 60 minutes (estimated).
 
@@ -33,7 +33,7 @@ teach.versions()
 #
 # $$ z_l = a_{l-1} W_l + 1 b_l^T, \qquad a_l = \sigma(z_l), \qquad l = 1, \dots, D, \tag{3.1} $$
 #
-# with $a_0 = X$ and no activation after the last map. Slot 0 of each list is taken, so that `theta[1]` is
+# with $a_0 = X$ and no activation after the last map. Slot 0 of each list holds $X$ or None, so that `theta[1]` is
 # $\theta_1$. The loss is the mean over samples of the softmax cross-entropy,
 #
 # $$ J = \frac1N \sum_i \Big( \log \sum_j e^{z_{ij}} - z_{i y_i} \Big), \qquad z = z_D. \tag{3.2} $$
@@ -72,10 +72,10 @@ teach.holds("loss by hand and the library's", J(theta), net.loss(X, y))
 #
 # $$ \langle M x, g \rangle = \langle x, M^* g \rangle \quad \text{for all } x, g. \tag{3.3} $$
 #
-# It carries a gradient with respect to the output back to one with respect to the input. But for the bias, a
-# constant, the map in (3.1) is linear in $a$: a change $t$ of $a$ changes $z$ by $tW$, with adjoint
-# $g \mapsto g W^T$. It is also linear in $\theta$. No formula is needed to *test* an adjoint: take two random
-# arrays and two inner products. With a wrong linear map in the place of $M^*$ they differ with probability one.
+# It carries a gradient with respect to the output back to one with respect to the input. Apart from the bias, a
+# constant, the map in (3.1) is linear in $a$: a change $t$ of $a$ changes $z$ by $tW$, and the adjoint of this is
+# $g \mapsto g W^T$. It is also linear in $\theta$. No formula is needed to *test* an adjoint: take two random arrays
+# and two inner products. With a wrong linear map in place of $M^*$ the two differ with probability one.
 
 # %%
 l, g = 2, rng.normal(size=(20, 7))
@@ -87,7 +87,7 @@ teach.holds("adjoint in a: two inner products", left, right)  # (3.3)
 # %% [markdown]
 # ## Exercise 3.1 (warm-up): the adjoint in θ
 #
-# Write the adjoint of $\theta \mapsto a W + 1 b^T$: from $g$, shape (N, n_out), to an array of the shape of
+# Write the adjoint of $\theta \mapsto a W + 1 b^T$: it takes $g$, of shape (N, n_out), to an array of the shape of
 # $\theta$.
 #
 # <details><summary>Hint 1: idea</summary>
@@ -202,7 +202,7 @@ def loss_gradient(z, y):
 # $$ g_{l-1} = \sigma'(z_{l-1}) \odot (g_l W_l^T), \tag{3.5} $$
 # $$ \nabla_{\theta_l} J = \tilde a_{l-1}^T g_l, \qquad \tilde a = [a\;1]. \tag{3.6} $$
 #
-# (3.5) is the adjoint of the map in $a$, then that of the activation; (3.6) is the adjoint of the map in
+# (3.5) applies the adjoint of the map in $a$, then that of the activation; (3.6) applies the adjoint of the map in
 # $\theta$. The bias row takes no part in (3.5): it does not multiply $a$.
 
 # %% [markdown]
@@ -296,8 +296,8 @@ teach.holds("BackProp's direction", library[0],
             ml.BackProp().direction(net, X, y)[1][0])
 
 # %% [markdown]
-# The signals below the top, and the gradients once more, are held to the two adjoints by (3.3): push a random change
-# of $z_{l-1}$, and one of $\theta_l$, forward to $z_l$.
+# Now check the signals below the top, and the gradients once more, against the two adjoints by (3.3): push a random
+# change of $z_{l-1}$, and one of $\theta_l$, forward to $z_l$.
 
 # %%
 draw = np.random.default_rng(SEED + 1)
@@ -313,8 +313,8 @@ for l in range(D, 1, -1):
                 np.sum(change * signals[l]))  # (3.5)
 
 # %% [markdown]
-# That checks each signal against the one above it. Is it also what it is called, $\partial J/\partial z_l$? Replace
-# $z_l$ by something near, compute the rest of the network anew, and see what the loss does.
+# That checks each signal against the one above it. Is the signal also what its name says, $\partial J/\partial z_l$?
+# Replace $z_l$ by a nearby value, compute the rest of the network anew, and see how the loss changes.
 
 # %%
 def J_from(l, z_l):
@@ -378,9 +378,9 @@ def forward_quotient(h):
 teach.holds("forward quotient, h = 1e-6", forward_quotient(1e-6), slope, 1e-4)
 
 # %% [markdown]
-# If $J$ is analytic and its code takes complex numbers, there is a way without a difference of two values. In Taylor's
-# series of $J(\theta + iht)$ the terms with even powers of $h$ are real, and the next imaginary one after
-# $ih\langle\nabla J, t\rangle$ has $h^3$:
+# If $J$ is analytic and its code takes complex numbers, there is a way that takes no difference of two values. In the
+# Taylor series of $J(\theta + iht)$ the terms with even powers of $h$ are real, and the next imaginary one after
+# $ih\langle\nabla J, t\rangle$ is of order $h^3$:
 #
 # $$ \frac{\mathrm{Im}\, J(\theta + iht)}{h} = \langle \nabla J, t \rangle + O(h^2). \tag{3.9} $$
 
@@ -393,8 +393,8 @@ teach.holds("complex step, h = 1e-30", complex_step(1e-30), slope, 1e-13)
 
 # %% [markdown]
 # The orders can be seen along this direction (seed 0): from $h$ = 1e-4 to 2e-4 the error of (3.8) doubles, those of
-# (3.7) and (3.9) grow to four times. For 41 $h$ from 1e-12 to 1e-8 the error of (3.7) is at most a few $\varepsilon/h$
-# ($\varepsilon$ taken as 1e-16).
+# (3.7) and (3.9) grow by a factor of four. For 41 values of $h$ from 1e-12 to 1e-8 the error of (3.7) is at most a few
+# $\varepsilon/h$ ($\varepsilon$ taken as 1e-16).
 
 # %%
 for name, way, power in (("(3.7)", central, 2), ("(3.8)", forward_quotient, 1),
@@ -420,8 +420,8 @@ teach.reveal(best_step, min(errors, key=errors.get),
              "But for constants, h² and ε/h are equal at h = ε^(1/3).")
 
 # %% [markdown]
-# The same quotient with the network and each sample's loss in float32 (the sum over samples and the quotient stay in
-# float64):
+# Now take the same quotient with the network and each sample's loss in float32 (the sum over samples and the quotient
+# stay in float64):
 
 # %%
 net32 = ml.mlp([5, 7, 7, 7, 3], activation="tanh", dtype=np.float32, seed=SEED)
@@ -442,9 +442,9 @@ print(f"float32, h = 5.6e-11: quotient {central32(5.6e-11):g}; at least "
 
 
 # %% [markdown]
-# All of them over 14 decades of $h$, along one direction, with the slopes of $h$, $h^2$ and $1/h$ in grey. At the last
-# $h$ where the curve of float32 is level, at least 95.8 % of the entries of each $\theta_l \pm ht$ round to those of
-# $\theta_l$, and the quotient is 0 (both printed), a relative error of 1.
+# The figure shows all quotients over 14 decades of $h$, along one direction, with the slopes of $h$, $h^2$ and $1/h$ in
+# grey. At the last $h$ where the float32 curve is level, at least 95.8 % of the entries of each $\theta_l \pm ht$ round
+# to those of $\theta_l$, and the quotient is 0 (both printed), a relative error of 1.
 
 # %%
 steps = np.logspace(-14, 0, 57)
@@ -510,8 +510,8 @@ def three_quotients(seed, n=15):
             for _ in range(n)]
 
 # %% [markdown]
-# At each $h$ the median over directions; of that the least, for each seed; of the three seeds the median and the
-# range:
+# At each $h$ take the median error over the directions; for each seed, take the least of these medians over $h$.
+# Printed are the median and the range of the three seeds:
 
 # %%
 names = ("forward, float64", "central, float64", "central, float32")
@@ -527,15 +527,15 @@ print(f"the forward quotient loses {np.median(digits):.1f} digits, seeds from "
       f"{min(digits):.1f} to {max(digits):.1f}")
 
 # %% [markdown]
-# For all three seeds the bottom of the V lies below 1e-9 in float64. The forward quotient pays for its lower price
-# with two to three digits: its least error is near 1e-7. In float32 the bottom is near 1e-4: a slope that is wrong by
-# that share can pass for a right one. **Check gradients in float64.**
+# For all three seeds the bottom of the V lies below 1e-9 in float64. The forward quotient costs less and loses two to
+# three digits: its least error is near 1e-7. In float32 the bottom is near 1e-4: a slope with a relative error of that
+# size can pass for a right one. **Check gradients in float64.**
 
 # %% [markdown]
 # ## A suspicious gradient
 #
 # `check.suspicious_gradient` sweeps backwards through the same network, but the derivative of **one**
-# activation, $\sigma'(z_l)$, is wrong. Compared tensor by tensor:
+# activation, $\sigma'(z_l)$, is wrong. Compare tensor by tensor:
 
 # %%
 suspicious = check.suspicious_gradient(net, X, y, SEED)
@@ -545,9 +545,9 @@ for l in range(D, 0, -1):
 # %% [markdown]
 # ## Exercise 3.4 (core): find the bug
 #
-# Which layer's derivative is it? Answer as a function, which must work for a fault in any layer, and for any
-# number of maps: from the suspicious gradients and the right ones, the number $l$ of the wrong $\sigma'(z_l)$. Right
-# gradients agree up to rounding.
+# Which layer's derivative is it? Answer with a function that takes the suspicious gradients and the right ones, and
+# returns the number $l$ of the wrong $\sigma'(z_l)$. It must work for a fault in any layer, and for any number of maps.
+# Right gradients agree up to rounding.
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -602,10 +602,10 @@ print(f"the fault is in the activation behind map {l}")
 # %% [markdown]
 # ## Exercise 3.5 (break it): fool a check
 #
-# Suppose that a gradient check moves *all* entries by the same $h$, which compares only the **sum** of the gradient
-# with a finite difference. Build a wrong gradient of the same shape, off by at least 10 % in norm, that this
-# check passes. Start from `gradient`. Then say, before you run the cell below: along a random direction (3.7), which of
-# the two checks sees the fault?
+# Suppose that a gradient check moves *all* entries by the same $h$, and so compares only the **sum** of the gradient
+# with a finite difference. Build a wrong gradient of the same shape, off by at least 10 % in norm, that this check
+# passes. Start from `gradient`. Then say, before you run the cell below, which check sees the fault: this one, or (3.7)
+# along a random direction?
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -673,8 +673,8 @@ teach.holds("gradient of the sum is N times that of the mean", directions[0],
 # %% [markdown] tags=["answer"]
 # **One answer.** Count the entries of $z_l$ that have different signs at $\theta + ht$ and $\theta - ht$.
 # Where the count is zero (and no sign changes twice on the way), $J$ is smooth between the two and (3.7) holds, with
-# $O(h^2)$ and $O(\varepsilon/h)$. Once $h$ has shrunk past a kink its error is gone (unless
-# $\theta$ lies on it), a bug's is not.
+# $O(h^2)$ and $O(\varepsilon/h)$. Once $h$ is too small to reach a kink, the kink's error is gone (unless $\theta$ lies
+# on it); a bug's is not.
 
 # %% tags=["record"]
 forwards, best, best32 = np.log10(middle)
@@ -693,15 +693,15 @@ teach.record("errors of (3.7) at small h, in ε/h", most, expected=5,
 # %% [markdown]
 # ## Summary
 #
-# - Backprop is two lines a layer, made of adjoints: (3.5) carries the signal down, (3.6) turns it into a gradient.
+# - Backprop is two lines per layer, both of adjoints: (3.5) carries the signal down, (3.6) turns it into a gradient.
 # - Test adjoints by inner products, gradients by one random direction in float64, implementations tensor by
 #   tensor.
 # - Say whether the loss is a mean or a sum; the step size of a gradient step depends on it.
 #
-# **What this does not show.** That the gradient is right says nothing on whether a gradient step is a good
-# one; notebooks 04 and 05 ask what else can be done with $g_l$. All is measured on small tanh networks of one shape;
-# where the V has its bottom depends on $J$, by its third derivative along $t$, and kinks are left to Exercise 3.6. The
-# figure shows one direction of seed 0.
+# **What this does not show.** A right gradient says nothing about whether a gradient step is a good one; notebooks 04
+# and 05 ask what else can be done with $g_l$. All measurements are on small tanh networks of one shape; where the V has
+# its bottom depends on $J$, through its third derivative along $t$, and kinks are left to Exercise 3.6. The figure
+# shows one direction of seed 0.
 #
 # **References.** Rumelhart, Hinton, Williams, *Learning representations by back-propagating errors*, 1986:
 # (3.5), (3.6). Frerix et al., *Proximal Backpropagation*, ICLR 2018, §3: the same sweep as gradient steps on a

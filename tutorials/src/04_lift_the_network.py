@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 04 · Lift the network
 #
-# You will turn the values inside a network into variables of their own, write one energy for all of them,
-# and find backpropagation again as a sweep of gradient steps on that energy.
+# You will turn the values inside a network into independent variables, write one energy for all of them, and recover
+# backpropagation as a sweep of gradient steps on that energy.
 #
 # **Afterwards you can**
 # 1. write the penalty energy of a network (Exercise 4.1);
@@ -49,7 +49,7 @@ net = ml.mlp(widths, activation="tanh", loss=ml.SquaredError(), seed=SEED,
 theta, D = net.theta, net.depth
 
 # %% [markdown]
-# Drawn as a graph, with an arrow from each variable to those that are computed from it:
+# Drawn as a graph, with an arrow from each variable to those computed from it:
 
 # %%
 from minilift import plots
@@ -87,15 +87,14 @@ teach.holds("J", J, net.loss(X, Y))
 # %% [markdown]
 # ## Cut the arrows
 #
-# In the picture $z_l$ and $a_l$ are *computed*. Now let them be free variables, and only charge a price
-# where they are not what the arrows say:
+# In the picture $z_l$ and $a_l$ are *computed*. Now let them be free variables, and charge a price where they differ
+# from what the arrows give:
 #
 # $$ E(\theta, a, z) = L_y(\varphi(\theta_D, a_{D-1})) + \sum_{l=1}^{D-1} \tfrac{\gamma}{2}
 #    \|\sigma(z_l) - a_l\|^2 + \tfrac{\rho}{2}\|\varphi(\theta_l, a_{l-1}) - z_l\|^2. \tag{ProxProp 3} $$
 #
 # This is *lifting*: a function of functions of functions has become a sum in which every variable has few
-# neighbours. Note what is not there: $z_D$, whose place $\varphi(\theta_D, a_{D-1})$ takes, and $1/N$ in the
-# penalties.
+# neighbours. Absent are $z_D$, whose place $\varphi(\theta_D, a_{D-1})$ takes, and a factor $1/N$ in the penalties.
 
 # %% [markdown]
 # ## Exercise 4.1 (warm-up): the penalty energy
@@ -163,8 +162,9 @@ def penalty_energy(theta, a, z, Y, gamma, rho):
 # ## Descend block by block
 #
 # A forward pass makes all gaps zero: $E = J$. Now go from the last block to the first and let each variable
-# take one gradient step on $E$, at the forward pass but for the one neighbour that has opened a gap beside it. That
-# takes the partial gradients, first the one in the *value* of a map, which those in $\theta_l$ and $a_{l-1}$ contain:
+# take one gradient step on $E$, with all others as in the forward pass except the one neighbour that has opened a gap.
+# This needs the partial gradients, first the one in the *value* of a map, which enters those in $\theta_l$ and
+# $a_{l-1}$:
 #
 # $$ \frac{\partial E}{\partial \varphi_l} = \rho\,(\varphi_l - z_l)\ (l < D), \qquad
 #    \frac{\partial E}{\partial \varphi_D} = \tfrac1N(\varphi_D - Y). \tag{4.3} $$
@@ -186,7 +186,7 @@ def gradient_theta(l, theta, a, z, Y, rho):
 
 
 # %% [markdown]
-# Is this right? At the forward pass $E = J$, so test where no gap is zero as well.
+# Is this right? At the forward pass $E = J$, so test also where no gap is zero.
 
 # %%
 teach.holds("after a forward pass E = J, for any γ, ρ",
@@ -220,13 +220,13 @@ for l in range(1, D + 1):
 # %% [markdown]
 # ## Exercise 4.2 (core): the gradients in a and z
 #
-# Derive $\partial E/\partial a_l$ and $\partial E/\partial z_l$ for $1 \le l < D$. Each of these occurs in
-# exactly two terms of $E$: look at its neighbours in the graph. The check takes finite differences of $E$ at
-# a point that is *not* a forward pass, where no gap is zero.
+# Derive $\partial E/\partial a_l$ and $\partial E/\partial z_l$ for $1 \le l < D$. Each of these variables occurs in
+# exactly two terms of $E$: look at its neighbours in the graph. The check takes finite differences of $E$ at a point
+# that is *not* a forward pass, where no gap is zero.
 #
 # <details><summary>Hint 1: idea</summary>
 #
-# $a_l$ meets map $l+1$ and the gap $\sigma(z_l) - a_l$; $z_l$ meets both gaps of its own index.
+# $a_l$ enters map $l+1$ and the gap $\sigma(z_l) - a_l$; $z_l$ enters both gaps of its own index.
 #
 # </details>
 # <details><summary>Hint 2: equation</summary>
@@ -291,7 +291,7 @@ def gradients(l, theta, a, z, Y, gamma, rho):
 # $$ \frac{\partial E}{\partial z_l} = \gamma\,\sigma'(z_l)\odot(\sigma(z_l) - a_l)
 #    - \rho\,(\varphi_l - z_l). \tag{4.6} $$
 #
-# For $l = 2$, at that point off the forward pass:
+# Check both for $l = 2$, at the point off the forward pass:
 
 # %%
 gap = np.tanh(noisy_z[2]) - noisy_a[2]
@@ -303,7 +303,7 @@ teach.holds("(4.5) at l = 2", both[0], in_a)
 teach.holds("(4.6) at l = 2", both[1], in_z)
 
 # %% [markdown]
-# Against differences of $E$, along a random direction in each variable:
+# Compare with differences of $E$, along a random direction in each variable:
 
 # %%
 def moved_energy(kind, l, change):
@@ -330,8 +330,8 @@ for l in range(1, D):
 # $$ a_{D-1}^{1/2} = a_{D-1} - \tau\, \tfrac1N(z_D - Y)\, W_D^T = a_{D-1} - \tau\,
 #    \frac{\partial J}{\partial a_{D-1}}. \tag{ProxProp 8} $$
 #
-# (The 1/2 marks a half step; it is no power.) **Then** $z_l$ sees the gap $\sigma(z_l) - a_l^{1/2} =
-# \tau\,\partial J/\partial a_l$ that has just opened, and by (4.6) with $\gamma = 1/\tau$
+# (The 1/2 marks a half step, not a power.) **Then** $z_l$ sees the gap
+# $\sigma(z_l) - a_l^{1/2} = \tau\,\partial J/\partial a_l$ that has just opened, and by (4.6) with $\gamma = 1/\tau$
 #
 # $$ z_l^{1/2} = z_l - \tau\, \sigma'(z_l)\odot\frac{\partial J}{\partial a_l}
 #    = z_l - \tau\,\frac{\partial J}{\partial z_l}. \tag{ProxProp 9} $$
@@ -343,8 +343,8 @@ for l in range(1, D):
 # $$ a_{l-1}^{1/2} = a_{l-1} - \tau\,\frac{\partial J}{\partial z_l}\, W_l^T
 #    = a_{l-1} - \tau\,\frac{\partial J}{\partial a_{l-1}}, \tag{ProxProp 10} $$
 #
-# and so on down. Each time one factor $\tau$ of the step cancels $1/\tau$ of the penalty: the gaps *are* the
-# backpropagated signals, times $\tau$. $\theta_D$ sees the loss, the other $\theta_l$ their gaps:
+# and so on down. Each time the step's factor $\tau$ cancels the penalty's $1/\tau$: the gaps *are* the backpropagated
+# signals, times $\tau$. $\theta_D$ sees the loss, the other $\theta_l$ their gaps:
 #
 # $$ \theta_D^{+} = \theta_D - \tau\, \tilde a_{D-1}^T\, \tfrac1N(z_D - Y), \tag{ProxProp 12} $$
 #
@@ -353,19 +353,19 @@ for l in range(1, D):
 #    \tag{4.7} $$
 #
 # This is **Proposition 1**: with $\gamma = \rho = 1/\tau$ the sweep is exactly one step of gradient descent
-# on $J$. Mind that (4.7) uses $a_{l-1}$ of the forward pass.
+# on $J$. In (4.7) $a_{l-1}$ is that of the forward pass.
 
 # %% [markdown]
 # ## Exercise 4.3 (core): the sweep
 #
-# Write it literally, with no backprop, for *any* energy that is handed in: `energy.gradient_theta(l, theta, a,
-# z)`, and likewise `gradient_a`, `gradient_z`, with whatever $\gamma$ and $\rho$ it has. `ml.energy.replaced(a,
-# l, value)` is a copy of the list with one entry replaced.
+# Write the sweep literally, without backprop, for *any* energy that is handed in, whatever its $\gamma$ and $\rho$:
+# call `energy.gradient_theta(l, theta, a, z)`, and likewise `gradient_a`, `gradient_z`.
+# `ml.energy.replaced(a, l, value)` is a copy of the list with one entry replaced.
 #
 # <details><summary>Hint 1: idea</summary>
 #
 # Start with $\theta_D$ and $a_{D-1}$. Then for $l = D-1, \dots, 1$: $z_l$, then (if $l > 1$) $a_{l-1}$, then
-# $\theta_l$, each at the forward pass but for one neighbour. $a_0 = X$ is no variable.
+# $\theta_l$, each at the forward pass except for one neighbour. $a_0 = X$ is not a variable.
 #
 # </details>
 # <details><summary>Hint 2: equation</summary>
@@ -422,7 +422,7 @@ def sweep(energy, theta, a, z, tau):
             for l in range(1, len(theta))]
 
 # %% [markdown]
-# Proposition 1, by `sweep`:
+# Check Proposition 1 with `sweep`:
 
 # %%
 tau = 0.1
@@ -434,7 +434,7 @@ for l in range(1, D + 1):
                 theta[l] - tau * dJ[l - 1])  # (4.7)
 
 # %% [markdown]
-# The half steps one by one, as the library's sweep keeps them, against the chain rule.
+# Compare the half steps one by one, as the library's sweep keeps them, with the chain rule.
 
 # %%
 literal = ml.energy.algorithm_1(net, X, Y, tau)
@@ -453,8 +453,8 @@ for l in range(D - 1, 0, -1):
 # %% [markdown]
 # ## Follow the terms of the energy
 #
-# Go through this sweep again, and note all terms of $E$ after each move, $\theta_l$'s before $a_{l-1}$'s (neither
-# reads the other's result).
+# Go through this sweep again, and record all terms of $E$ after each move; $\theta_l$ moves before $a_{l-1}$ (neither
+# uses the other's result).
 
 # %%
 energy = ml.energy.PenaltyEnergy(net, Y, gamma=1 / tau, rho=1 / tau)
@@ -473,8 +473,8 @@ J_new = net.loss_function.value(net.forward(X, theta=new).z[D], Y)
 # ## Predict
 #
 # Just before $\theta_3$ moves, its term $\frac{\rho}{2} \|\varphi_3 - z_3^{1/2}\|^2$ has some value; the step
-# (4.7) is a gradient step on *that very term*, and $\tau = 0.1$ is small enough for $J$ to fall. What does the step
-# do to the term? "falls", "stays about the same" (within a factor 2), or "rises".
+# (4.7) is a gradient step on *that very term*, and $\tau = 0.1$ is small enough for $J$ to fall. What happens to the
+# term: it "falls", "stays about the same" (within a factor 2), or "rises"?
 
 # %% tags=["predict"]
 prediction = None  # "falls", "stays about the same" or "rises"
@@ -493,7 +493,7 @@ teach.reveal(prediction, change,
              f"{raised[1]:.0f}.")
 
 # %% [markdown]
-# All terms along the sweep, each drawn once its gap is open:
+# Plot all terms along the sweep, each once its gap is open:
 
 # %%
 fig, (top, bottom) = plt.subplots(2, 1, figsize=(9, 5.6), sharex=True,
@@ -527,23 +527,23 @@ teach.show(fig,
            "a hidden theta raises the term of its own map 680 times or more.")
 
 # %% [markdown]
-# The signal is handed down: $a_3$ opens a gap, $z_3$ takes it over, $a_2$ and so on. And
-# each explicit step in a hidden $\theta_l$ *raises* the one term it descends. For with $\rho = 1/\tau$, (4.7) is a
-# step of length 1 on $\frac12\|\tilde a\theta - z^{1/2}\|^2$ whatever $\tau$ is, and notebook 01 allows only
-# $2/\lambda_{\max}(\tilde a^T\tilde a)$, for $\theta_1$ to $\theta_3$ 0.006, 0.03
-# and 0.04: the gap's parts along the top eigenvectors grow, and here they decide.
+# The signal is handed down: $a_3$ opens a gap, $z_3$ takes it over, then $a_2$, and so on. And each explicit step in a
+# hidden $\theta_l$ *raises* the one term that it should lower. For with $\rho = 1/\tau$, (4.7) is a step of length 1 on
+# $\frac12\|\tilde a\theta - z^{1/2}\|^2$ whatever $\tau$ is, and notebook 01 allows only
+# $2/\lambda_{\max}(\tilde a^T\tilde a)$, which is 0.006, 0.03 and 0.04 for $\theta_1$ to $\theta_3$: the gap's
+# components along the top eigenvectors grow, and here they dominate.
 #
 # $J$ falls all the same, by 12 %; $a$ and $z$ are thrown away, and a new forward pass closes all
-# gaps. But "block descent" is not descent on $E$, which grows fivefold here. To take the step in
-# $\theta_l$ *implicitly* is the idea of ProxProp, and of notebook 05.
+# gaps. But "block descent" is not descent on $E$, which grows fivefold here. Taking the step in $\theta_l$ *implicitly*
+# is the idea of ProxProp, and of notebook 05.
 
 # %% [markdown]
 # ## Exercise 4.4 (break it): a value used too early
 #
-# A reader of the algorithm takes step (4.7) at $a_{l-1}^{1/2}$ instead of $a_{l-1}$, in both places where
-# it occurs: $\theta_l^{\text{wrong}} = \theta_l - \tilde a_{1/2}^T(\varphi(\theta_l, a_{l-1}^{1/2}) -
-# z_l^{1/2})$. Predict, as a formula in $a = a_{l-1}$, $W = W_l$, $g = \partial J/\partial z_l$ and $\tau$,
-# how far $\theta_l^{\text{wrong}}$ is from the right $\theta_l^{+}$.
+# A reader of the algorithm takes step (4.7) at $a_{l-1}^{1/2}$ instead of $a_{l-1}$, in both places:
+# $\theta_l^{\text{wrong}} = \theta_l - \tilde a_{1/2}^T(\varphi(\theta_l, a_{l-1}^{1/2}) - z_l^{1/2})$. Predict, as a
+# formula in $a = a_{l-1}$, $W = W_l$, $g = \partial J/\partial z_l$ and $\tau$, how far $\theta_l^{\text{wrong}}$ is
+# from the right $\theta_l^{+}$.
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -612,8 +612,8 @@ for t in (0.1, 10.0):
 
 # %% [markdown]
 # To first order the wrong step is $-\tau\,\tilde a^T g\,(I - W^TW)$. Where the largest singular value $\|W\|$ is
-# above 1, so that $I - W^TW$ has a negative eigenvalue, it may point uphill. Scale $W$, with $a$ and $g$ as they
-# are, and measure the discrepancy and the cosine of the wrong and the right step.
+# above 1, so that $I - W^TW$ has a negative eigenvalue, it may point uphill. Scale $W$, keeping $a$ and $g$, and
+# measure the discrepancy and the cosine between the wrong and the right step.
 
 # %%
 taus, directions, relative = np.logspace(-3, 4, 30), {}, {}
@@ -630,7 +630,7 @@ for scale in (0.5, 1, 2, 4):
           f"τ → 0: {relative[scale][0]:.2f}, cosine {cosine:.2f}")
 
 # %% [markdown]
-# Against $\tau$:
+# Plot the discrepancy against $\tau$:
 
 # %%
 fig, ax = plt.subplots(figsize=(7.5, 3.2))
@@ -659,16 +659,16 @@ teach.show(fig,
 # $$ a_{D-1}^{1/2} = \arg\min_u\; f(u) + \tfrac{1}{2\tau}\|u - a_{D-1}\|^2 = \mathrm{prox}_{\tau f}(a_{D-1}).
 #    \tag{4.9} $$
 #
-# By (2.4) there, $a_{D-1} - a_{D-1}^{1/2} = \tau\,\nabla\mathrm{env}_{\tau f}(a_{D-1})$. The rest of the
-# sweep only hands on whatever gap it finds. So in the hidden maps it is a gradient step on another function, in
-# which the Moreau envelope stands for the loss:
+# By (2.4), $a_{D-1} - a_{D-1}^{1/2} = \tau\,\nabla\mathrm{env}_{\tau f}(a_{D-1})$. The rest of the sweep only hands on
+# whatever gap it finds. So in the hidden maps the sweep is a gradient step on another function, with the Moreau
+# envelope in place of the loss:
 #
 # $$ \hat J(\theta_1, \dots, \theta_{D-1}) = \min_u\; L_y(\varphi(\theta_D, u)) + \tfrac{1}{2\tau}
 #    \|u - a_{D-1}(\theta)\|^2 \;\le\; J. \tag{4.10} $$
 #
-# As $f$ is convex, this step drives no two points apart for any $\tau$ (notebook 02). But it answers another question:
-# the larger $\tau$, the lower is $\hat J$ and, here, the slower its fall along $-\nabla J$; and where $J$ is
-# stationary $\hat J$ need not be (measured below). ProxProp steps implicitly in $\theta$ only, where the fixed points
+# As $f$ is convex, this step drives no two points apart for any $\tau$ (notebook 02). But it solves a different
+# problem: the larger $\tau$, the lower is $\hat J$ and, here, the slower its fall along $-\nabla J$; and where $J$ is
+# stationary, $\hat J$ need not be (measured below). ProxProp steps implicitly in $\theta$ only, where the fixed points
 # stay those of $J$ (notebook 05).
 
 # %% [markdown]
@@ -723,7 +723,7 @@ def implicit_activation(a, theta_D, Y, tau):
     return check.library_implicit_activation(a, no_bias, Y, tau)
 
 # %% [markdown]
-# (4.10) at the present parameters:
+# Evaluate (4.10) at the present parameters:
 
 # %%
 def J_hat(hidden, tau):
@@ -744,7 +744,7 @@ for tau in (3.0, 30.0, 300.0):
                 max(lower - J, 0), 0)
 
 # %% [markdown]
-# Does the sweep descend it? With the implicit step in the place of (8), hold each step in a hidden $\theta_l$ against
+# Does the sweep descend $\hat J$? With the implicit step in place of (8), compare each step in a hidden $\theta_l$ with
 # a difference of $\hat J$.
 
 # %%
@@ -766,7 +766,7 @@ for l in range(D - 1, 0, -1):
                 teach.DIFFERENCES)
 
 # %% [markdown]
-# Both functions along $-\nabla J$ in the hidden maps:
+# Plot both functions along $-\nabla J$ in the hidden maps:
 
 # %%
 steps = np.linspace(-0.5, 3, 60)
@@ -787,7 +787,7 @@ teach.show(fig, "J along its negative gradient in the hidden maps, and below "
            "lower and flatter the larger τ is.")
 
 # %% [markdown]
-# Now the fixed points: a toy whose one hidden map, of two units, can descend $J$ to the end.
+# For the fixed points, take a toy whose one hidden map, of two units, can descend $J$ to the end.
 
 # %%
 toy = np.random.default_rng(0)
@@ -808,7 +808,7 @@ def slope(th, implicit):
 
 
 # %% [markdown]
-# Is that the gradient of $\hat J$? Along a random direction:
+# Is that the gradient of $\hat J$? Check along a random direction:
 
 # %%
 def toy_J_hat(th):
@@ -824,7 +824,7 @@ teach.holds("toy: slope of Ĵ", np.sum(slope(th, True) * t), difference,
             teach.DIFFERENCES)
 
 # %% [markdown]
-# Descend $J$ until its gradient is gone, look at that of $\hat J$ there, and descend $\hat J$ from there.
+# Descend $J$ until its gradient is gone, look at the gradient of $\hat J$ there, and descend $\hat J$ from there.
 
 # %%
 fixed = {}
@@ -844,16 +844,16 @@ print(f"where ‖∇J‖ = {left:.0e}, ‖∇Ĵ‖ = {other:.1e}: descending Ĵ 
 # %% [markdown]
 # ## Exercise 4.6 (open): who may work at the same time?
 #
-# In one sweep, which steps must wait for which? Suppose you had one machine for each map. What could run at
-# once, what not, and what would change if the forward pass were left out, so that $a$ and $z$ carry over to
-# the next sweep? Five lines, no automatic check.
+# In one sweep, which steps must wait for which? Suppose you had one machine per map. What could run at once, what not,
+# and what would change if the forward pass were left out, so that $a$ and $z$ carry over to the next sweep? Five lines,
+# no automatic check.
 
 # %% [markdown] tags=["answer"]
 # **One answer.** The half steps form a chain, $a_{D-1}, z_{D-1}, a_{D-2}, \dots$, as in backprop. The steps
-# in the hidden $\theta_l$ need only their own $z_l^{1/2}$ and the old $a_{l-1}$: once the chain is done all of them can
-# run at once, and this is where ProxProp's solves lie. Without the forward pass
-# the blocks could also update out of step, but then $E \ne J$, Proposition 1 is lost, and one minimises a
-# relaxation whose gaps are to be closed, as by growing $\gamma$ and $\rho$.
+# in the hidden $\theta_l$ need only their own $z_l^{1/2}$ and the old $a_{l-1}$: once the chain is done, all of them
+# can run at once; ProxProp's linear solves are in these steps. Without the forward pass the blocks could also update
+# out of step, but then $E \ne J$, Proposition 1 is lost, and the method minimises a relaxation whose gaps must be
+# closed, for instance by growing $\gamma$ and $\rho$.
 
 # %% tags=["record"]
 teach.record("factor by which the step raises its own term, map 3",
@@ -891,10 +891,10 @@ teach.record("J after the sweep over J", J_new / J, expected=0.875,
 #   $E = J$.
 # - With $\gamma = \rho = 1/\tau$ one sweep of steps of length $\tau$, from the last map down, is a step of gradient
 #   descent on $J$: gaps are $\tau$ times backpropagated signals.
-# - Inside it the step in a hidden $\theta_l$ is explicit, here far beyond its own stability limit. With an
-#   implicit step on $a_{D-1}$ the hidden maps descend $\hat J$, with the envelope for the loss.
+# - Within it the step in a hidden $\theta_l$ is explicit, here far beyond its own stability limit. With an implicit
+#   step on $a_{D-1}$ the hidden maps descend $\hat J$, with the envelope in place of the loss.
 #
-# **What this does not show.** One small network, one batch, a toy, seed 0. No speed of training:
+# **What this does not show.** One small network, one batch, a toy, seed 0; nothing about the speed of training:
 # Proposition 1's sweep *is* backprop's step, and assumes a forward pass before every sweep.
 #
 # **References.** Frerix, Möllenhoff, Moeller, Cremers, *Proximal Backpropagation*, ICLR 2018: the energy (3),

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 05 · Make the weight step implicit
 #
-# You will replace a step of backprop's sweep, the one in the weights, by its implicit version, solve that in four ways,
-# and find out what it does to the gradient.
+# You will replace one step of backprop's sweep, the step in the weights, by its implicit version, solve it in four
+# ways, and find out what it does to the gradient.
 #
 # **Afterwards you can**
 # 1. write the implicit step of a layer and verify it by its optimality condition (Exercise 5.1);
@@ -30,15 +30,15 @@ teach.versions()
 # ## The step to replace
 #
 # Notebook 04 found that in the sweep that *is* backprop a hidden $\theta_l$ takes an explicit step of
-# length 1 on $\frac12\|\tilde a_{l-1}\theta - z_l^{1/2}\|^2$, there far beyond what is stable. (The 1/2 marks a
-# half step; it is no power.) ProxProp keeps the sweep and takes this one step implicitly:
+# length 1 on $\frac12\|\tilde a_{l-1}\theta - z_l^{1/2}\|^2$, there far beyond what is stable. (The 1/2 marks a half
+# step, not a power.) ProxProp keeps the sweep and takes this one step implicitly:
 #
 # $$ \theta_l^{+} = \arg\min_\theta\; \tfrac12\|\tilde a_{l-1}\theta - z_l^{1/2}\|^2 +
 #    \tfrac{1}{2\tau_\theta}\|\theta - \theta_l\|^2, \qquad z_l^{1/2} = z_l - \tau g_l. \tag{ProxProp 11} $$
 #
 # Here $g_l = \partial J/\partial z_l$ is the backpropagated signal and $\tilde a = [a\ 1]$, so that the bias
-# is part of $\theta$. There are now two step sizes: $\tau$ scales the signal, $\tau_\theta$ says how far
-# $\theta$ may go for it. We drop the index $l$ where one layer is meant.
+# is part of $\theta$. There are now two step sizes: $\tau$ scales the signal, $\tau_\theta$ sets how far $\theta$ may
+# go to match it. We drop the index $l$ where one layer is meant.
 
 # %%
 data = ml.datasets.digits()
@@ -120,7 +120,7 @@ def implicit_weights(a, theta_k, z_half, tau_theta):
 # $$ \left(\tilde a^T\tilde a + \tfrac{1}{\tau_\theta} I\right)\theta^{+} = \tilde a^T z^{1/2} +
 #    \tfrac{1}{\tau_\theta}\theta_k. \tag{5.1} $$
 #
-# Its matrix is positive definite for every $\tau_\theta > 0$: one solution, and no limit on the step. Is it
+# Its matrix is positive definite for every $\tau_\theta > 0$: there is one solution, and the step has no limit. Is it
 # the minimiser of (11)? Look at 300 points near it.
 
 # %%
@@ -175,8 +175,8 @@ for tau_theta in (0.01, 0.1, 1.0, 100.0):
 # $$ \theta^{+} = \theta_k - \tau\, d, \qquad d = M^{-1}\,\nabla J. \tag{ProxProp 13} $$
 #
 # The implicit step is a *preconditioned gradient step*. The direction $d$ does not depend on $\tau$ at all:
-# so ProxProp can hand $d$ to an optimizer (momentum, Adam) in the place of $\nabla J$. In the paper, and by
-# default in the library, the last map keeps its explicit step.
+# so ProxProp can hand $d$ to an optimizer (momentum, Adam) in place of $\nabla J$. In the paper, and by default in the
+# library, the last map keeps its explicit step.
 
 # %%
 tau_theta = 1.0
@@ -247,7 +247,7 @@ def coefficients(a, g, tau_theta):
     return tau_theta * g
 
 # %% [markdown]
-# First (5.3) itself, with $\beta = 3$:
+# First check (5.3) itself, with $\beta = 3$:
 
 # %%
 for l in (1, 2):
@@ -257,7 +257,7 @@ for l in (1, 2):
                 a_tilde[l].T @ (K + 3 * np.eye(N)))  # (5.3)
 
 # %% [markdown]
-# So $d$ is what backprop would compute, $\tilde a^T g$, but from other signals:
+# So $d$ has the form that backprop computes, $\tilde a^T g$, but with other signals:
 #
 # $$ d = \tilde a^T U, \qquad U = (\tilde a\tilde a^T + \tfrac{1}{\tau_\theta}I)^{-1} g. \tag{5.4} $$
 #
@@ -269,14 +269,14 @@ for l in (1, 2):
 # $$ \nabla J = V\,\mathrm{diag}(s)\,Q^T g, \qquad
 #    d = V\,\mathrm{diag}\!\left(\frac{s}{s^2 + 1/\tau_\theta}\right) Q^T g. \tag{5.5} $$
 #
-# Directions with $s^2 \ll 1/\tau_\theta$ keep their share of the gradient; those above are divided by
-# $s^2$, so that the fit $\tilde a d$ takes all of them alike. So
+# Directions with $s^2 \ll 1/\tau_\theta$ keep their share of the gradient; those above are divided by $s^2$, so that
+# all of them weigh the same in the fit $\tilde a d$. So
 #
 # $$ \tau_\theta \to 0:\ d/\tau_\theta \to \nabla J, \qquad\qquad
 #    \tau_\theta \to \infty:\ d \to \tilde a^{+} g, \tag{5.6} $$
 #
-# with the pseudo-inverse $\tilde a^{+}$: from the gradient step to the least-squares fit of $z^{1/2}$ that is
-# nearest to $\theta_k$.
+# with the pseudo-inverse $\tilde a^{+}$: the gradient step turns into the least-squares fit of $z^{1/2}$ nearest to
+# $\theta_k$.
 
 # %%
 def filtered(l, tau_theta):
@@ -304,7 +304,7 @@ for l in (1, 2):
                 fit / np.abs(fit).max(), 1e-6)  # (5.6)
 
 # %% [markdown]
-# Four forms of one step: the old $\theta$ minus the new one of (5.1), Proposition 2, sample space, and the
+# Compare four forms of one step: the old $\theta$ minus the new one of (5.1), Proposition 2, sample space, and the
 # filter.
 
 # %%
@@ -327,8 +327,7 @@ for l in (1, 2):
 # ## Predict
 #
 # Here $d$ turns away from $\nabla J$ as $\tau_\theta$ grows. What happens to the cosine of their
-# angle, on map 2 of our network, as $\tau_\theta \to \infty$? (a) It goes to 0. (b) It becomes negative. (c)
-# It levels off above 0.
+# angle, on map 2, as $\tau_\theta \to \infty$? (a) It goes to 0. (b) It becomes negative. (c) It levels off above 0.
 
 # %% tags=["predict"]
 prediction = None  # "a", "b" or "c"
@@ -365,7 +364,7 @@ for seed in (SEED, SEED + 1, SEED + 2):
     print(f"seed {seed}: it ends at {cosine(d, slope):.3f}")
 
 # %% [markdown]
-# To see the turn, take one weight and the bias of one unit: a plane to look at.
+# To see the turn, take one weight and the bias of one unit: they span a plane.
 
 # %%
 one = np.hstack([a[1][:, [4]], np.ones((N, 1))])
@@ -377,7 +376,7 @@ print(f"cosine to the gradient ray: first move {cosine(path[0], ray):.4f}, "
       f"last {cosine(path[-1], ray):.2f}")
 
 # %% [markdown]
-# Left: this plane, with the contours of its local problem, the $\tau_\theta$ of three points and the end. Right: the
+# Left: this plane, with the contours of its local problem, $\tau_\theta$ at three points, and the end point. Right: the
 # cosine for the whole of $\theta_1$ and $\theta_2$.
 
 # %%
@@ -430,7 +429,7 @@ teach.show(fig, "Left: contours of the local problem in one weight and bias; "
 # inequality in disguise.
 
 # %% [markdown]
-# On our map 2:
+# Check on our map 2:
 
 # %%
 M, d = a_tilde[2].T @ a_tilde[2] + np.eye(len(theta[2])), filtered(2, 1.0)
@@ -445,8 +444,8 @@ teach.holds("each part of (5.7) is at most the one before", parts,
 # %% [markdown]
 # ## Exercise 5.3 (core): how far can it turn?
 #
-# Turn (5.7) into a bound for the cosine of $\nabla J$ and $d$ that depends on $a$ and $\tau_\theta$ only. The
-# check looks for gradients that violate it, and for one that reaches it. Then ask what the bound says for
+# Turn (5.7) into a lower bound on the cosine of $\nabla J$ and $d$ that depends on $a$ and $\tau_\theta$ only. The
+# check looks for gradients that violate it, and for one that attains it. Then ask what the bound becomes for
 # $\tau_\theta \to 0$ and $\tau_\theta \to \infty$, and compare with the figure.
 #
 # <details><summary>Hint 1: idea</summary>
@@ -497,7 +496,7 @@ def cosine_bound(a, tau_theta):
     return 2 * np.sqrt(s[0] * s[-1]) / (s[0] + s[-1])
 
 # %% [markdown]
-# Now 100 draws of a network, a batch and $\tau_\theta$, each held against its own bound.
+# Now compare 100 draws of a network, a batch and $\tau_\theta$, each with its own bound.
 
 # %%
 found, bounds, tau_draws = [], [], 10 ** rng.uniform(-3, 3, 100)
@@ -519,7 +518,7 @@ print(f"for τ_θ above 400: cosines {cosines_far.min():.2f} to "
       f"{cosines_far.max():.2f}, bounds down to {bounds[far].min():.2f}")
 
 # %% [markdown]
-# How close do these gradients come?
+# How close to their bounds are they?
 
 # %%
 fig, ax = plt.subplots(figsize=(7.5, 3.1))
@@ -536,14 +535,14 @@ teach.show(fig, "Cosines of 100 drawn steps against their step size, with the "
            "400 down to 0.03, where the cosines are between 0.19 and 0.35.")
 
 # %% [markdown]
-# The bound holds. For large $\tau_\theta$ it has room to spare: the gradients of these untrained networks
-# are not the worst ones.
+# The bound holds. For large $\tau_\theta$ it is far from tight: the gradients of these untrained networks are not the
+# worst ones.
 
 # %% [markdown]
 # ## And far away?
 #
 # "Descent direction" is a statement about small $\tau$. The local problem was solved implicitly, $J$ was not: along
-# $-d$ it may rise later, and for long steps here it does. Only $\theta_1$ and $\theta_2$, whose steps are implicit,
+# $-d$, $J$ may rise later, and for long steps here it does. Only $\theta_1$ and $\theta_2$, whose steps are implicit,
 # move on these lines.
 
 # %%
@@ -565,7 +564,7 @@ for name, d in choices.items():
           f"{best[name][0]:.3g}, length {best[name][1]:.3g}")
 
 # %% [markdown]
-# Against $\tau$ and against the distance walked:
+# Plot $J$ against $\tau$ and against the length of the step:
 
 # %%
 looks = dict(zip(choices, (("black", "-"), ("sky", ":"), ("blue", "-"),
@@ -588,7 +587,7 @@ teach.show(fig, "J along the four directions, only hidden maps moved; all "
            "lengths of 3 and 15.")
 
 # %% [markdown]
-# The same for three seeds of network and batch:
+# Repeat this for three seeds of network and batch:
 
 # %%
 found, at = {name: [] for name in choices}, {name: [] for name in choices}
@@ -616,12 +615,11 @@ print("τ_θ = 1 over BackProp, at the lowest J: τ",
       f"(τ on a grid of ratio {lengths[1] / lengths[0]:.2f})")
 
 # %% [markdown]
-# Mind the right panel. Against $\tau$ the implicit directions seem more stable: with $\tau_\theta = 1$
-# the lowest point lies at a $\tau$ some 20 to 40 times BackProp's. But $d$ is *shorter* there than $\nabla J$,
-# for $M \succeq I$; measured by its length that step is 2 to 5 times BackProp's. What remains is a lower $J$ on each
-# implicit line, for each of three seeds (at most 1.92, against at least 2.05); the best of three $\tau_\theta$ changes
-# with the seed (1 for seeds 0 and 1, 100 for seed 2). And if $\theta_3$ goes along, with the explicit step that all
-# four share?
+# Compare the panels. Against $\tau$ the implicit directions seem more stable: with $\tau_\theta = 1$ the lowest point
+# lies at a $\tau$ some 20 to 40 times BackProp's. But $d$ is *shorter* there than $\nabla J$, since $M \succeq I$; in
+# length that step is only 2 to 5 times BackProp's. What remains is a lower $J$ on each implicit line, for each of three
+# seeds (at most 1.92, against at least 2.05); the best of three $\tau_\theta$ changes with the seed (1 for seeds 0 and
+# 1, 100 for seed 2). And if $\theta_3$ moves too, with the explicit step that all four share?
 
 # %%
 whole = {}
@@ -640,7 +638,7 @@ for name in choices:
     print(f"{name:<10}", *(f"{value:.2f} " for value in whole[name]))
 
 # %% [markdown]
-# Much less remains: for seed 1 BackProp's lowest $J$ is the lowest. Notebook 07 compares step sizes in training.
+# Much less remains: for seed 1 BackProp reaches the lowest $J$. Notebook 07 compares step sizes in training.
 
 # %% [markdown]
 # ## Exercise 5.4 (break it): lose half the digits
@@ -651,13 +649,13 @@ for name in choices:
 #
 # <details><summary>Hint 1: idea</summary>
 #
-# Make $\tilde a\tilde a^T$ singular, so that only the damping keeps its solve apart from a division by 0.
+# Make $\tilde a\tilde a^T$ singular, so that only the damping keeps its solve from a division by 0.
 #
 # </details>
 # <details><summary>Hint 2: equation</summary>
 #
 # Its rank is at most $n + 1$. In its null space $U = \tau_\theta\, g$ is huge, and $\tilde a^T U$ should be
-# 0: what is left is rounding, $10^{-16}\,\tau_\theta$.
+# 0: what remains is rounding, $10^{-16}\,\tau_\theta$.
 #
 # </details>
 # <details><summary>Hint 3: first line</summary>
@@ -689,7 +687,7 @@ samples, inputs, large_tau = 40, 5, 1e3
 samples, inputs, large_tau = 4000, 5, 1e10
 
 # %% [markdown]
-# On our two maps, for 18 $\tau_\theta$ up to $6\cdot10^7$: a plain solve with either matrix, held against the filter
+# On our two maps, for 18 $\tau_\theta$ up to $6\cdot10^7$, compare plain solves with either matrix and the filter
 # (5.5), which needs neither.
 
 # %%
@@ -727,15 +725,15 @@ teach.show(fig, "Relative error of the two sides against τ_θ. On map 1, with "
 
 # %% [markdown]
 # On both maps the *smaller* matrix is the accurate one at large $\tau_\theta$: without damping the larger is singular.
-# The library takes the smaller. (Notebook 06 counts what either costs.)
+# The library takes the smaller. (Notebook 06 counts what each costs.)
 
 # %% [markdown]
 # ## Plant a mistake of your own
 #
-# Would you have noticed? `ml.verify` runs a step on small random networks and holds it against (13), with
-# gradients by differences and dense matrices. A step is a function of a *block*, which holds what a method
-# may know of one map. Here is ours with a mistake. Run it; then mend it, and plant another: an undamped
-# bias, $\tilde a^T\tilde a/N$, the other sign, one of your own.
+# Would you have noticed? `ml.verify` runs a step on small random networks and compares it with (13), from difference
+# quotients and dense matrices. A step is a function of a *block*, which holds what a method may know about one map.
+# Here is ours with a mistake. Run it; then mend it, and plant another: an undamped bias, $\tilde a^T\tilde a/N$, a
+# wrong sign, or one of your own.
 
 # %%
 def my_step(block, tau_theta=0.2):
@@ -760,9 +758,9 @@ for refused in report.failures:
 print(report.summary())
 
 # %% [markdown]
-# The step still leads downhill (all maps together: the last can hide a wrong sign) and vanishes where $\nabla J$
-# does (claims that hold, above): only the equation refuses it. The reason it names is a mistake that, made on purpose,
-# gives these wrong numbers. Find the line; then ask `report.mends`.
+# The step still leads downhill (over all maps together: the last can hide a wrong sign) and vanishes where $\nabla J$
+# does (claims that hold, above): only the equation fails. The reason printed is a mistake that, made on purpose, gives
+# the same wrong numbers. Find the line; then ask `report.mends`.
 
 # %% [markdown]
 # ## Exercise 5.5 (open): twice the batch
@@ -774,9 +772,9 @@ print(report.summary())
 # %% [markdown] tags=["answer"]
 # **One answer.** With $C = \tilde a^T\tilde a$ the direction becomes $(2C + I/\tau_\theta)^{-1}\nabla J =
 # \frac12(C + I/(2\tau_\theta))^{-1}\nabla J$: half of the direction with $\tau_\theta$ doubled. To undo it
-# take $\tau_\theta/2$ and $2\tau$. So $N\tau_\theta$ and $\tau/N$ are what must stay: at batch size 500 one
-# would try a fifth of $\tau_\theta$ and five times $\tau$. (With other samples, not copies, $C/N$ stays the
-# same only on average; and the last map, whose step is explicit, needs its old $\tau$.)
+# take $\tau_\theta/2$ and $2\tau$. So $N\tau_\theta$ and $\tau/N$ must stay fixed: at batch size 500 try a fifth of
+# $\tau_\theta$ and five times $\tau$. (With other samples instead of copies, $C/N$ stays the same only on average; and
+# the last map, whose step is explicit, needs its old $\tau$.)
 
 # %% tags=["record"]
 teach.record("cosine of map 2 at the largest τ_θ", cosines[2][-1], expected=0.1,
@@ -825,14 +823,14 @@ teach.record("‖d‖ over ‖∇J‖, map 2, τ_θ = 1", shorter, expected=0.13
 # - The implicit step of a layer is $\theta_k - \tau M^{-1}\nabla J$ with $M = \tilde a^T\tilde a +
 #   I/\tau_\theta$: stable on the local problem for every $\tau_\theta$, and a preconditioned gradient that can
 #   take the place of $\nabla J$ in an optimizer.
-# - It can be had from an $N\times N$ system; here the smaller of the two matrices keeps 12 digits up to
+# - It can be computed from an $N\times N$ system; here the smaller of the two matrices keeps 12 digits up to
 #   $\tau_\theta = 6\cdot10^7$, the larger 6.
 # - Between gradient ($\tau_\theta \to 0$) and least-squares fit ($\tau_\theta \to \infty$) it is always a
 #   descent direction, within Kantorovich's bound.
 #
-# **What this does not show.** Small tanh networks of two shapes, on batches of 40 or 50 digits; where no seeds or
-# draws are named, one of each; no training, no timing. Stable is
-# the *local* problem; $J$ can rise. A direction is not better because it is more expensive.
+# **What this does not show.** Small tanh networks of two shapes, on batches of 40 or 50 digits; where no seeds or draws
+# are named, one of each; no training, no timing. Only the *local* problem is stable; $J$ can rise. A direction is not
+# better because it is more expensive.
 #
 # **References.** Frerix, Möllenhoff, Moeller, Cremers, *Proximal Backpropagation*, ICLR 2018: (11),
 # Proposition 2 with (13), Propositions 3 and 4 (fixed points, descent), §4.1 on the limit of explicit

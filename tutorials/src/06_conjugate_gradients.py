@@ -8,7 +8,7 @@
 # 1. take the best step along a gradient, unit by unit (Exercise 6.1);
 # 2. write conjugate gradients for a whole layer, without its matrix (Exercise 6.2);
 # 3. bound the number of steps by eigenvalues, and make float64 take more than $n$ (Exercises 6.3 and 6.5);
-# 4. carry them over to sample space, where steps cost less if $N < 2n$ (Exercise 6.4);
+# 4. carry the iteration over to sample space, where steps cost less if $N < 2n$ (Exercise 6.4);
 # 5. choose between a few steps and an exact solve by counting (Exercise 6.6).
 #
 # **You need** notebook 05. **Time**: 70 minutes (estimated).
@@ -34,9 +34,9 @@ teach.versions()
 #
 # $$ M d = b, \qquad M = \tilde a^T\tilde a + \beta I, \qquad b = \tilde a^T g = \nabla J. \tag{ProxProp 14} $$
 #
-# $d$ and $b$ have one column for each output unit $j$, and $M$ does not mix them: these are $m$ systems
-# with one matrix; $\beta$ adds to the diagonal what keeps it invertible. A product $Mp = \tilde a^T(\tilde a p)
-# + \beta p$ needs no $M$, only two products with $\tilde a$.
+# $d$ and $b$ have one column for each output unit $j$, and $M$ does not mix them: these are $m$ systems with one
+# matrix; $\beta$ on the diagonal keeps it invertible. A product $Mp = \tilde a^T(\tilde a p) + \beta p$ needs no $M$,
+# only two products with $\tilde a$.
 
 # %%
 data, N = ml.datasets.digits(), 100
@@ -66,12 +66,12 @@ teach.holds("b is ∇J", b, ml.BackProp().direction(net, X, y)[1][1])
 # %% [markdown]
 # ## One step: the best one along the gradient
 #
-# Since $M$ is symmetric and positive definite, solving $Md = b$ is minimising, in each unit,
+# Since $M$ is symmetric and positive definite, solving $Md = b$ means minimising, in each unit,
 #
 # $$ q(d) = \tfrac12\langle d, Md\rangle - \langle b, d\rangle, \qquad -\nabla q(d) = b - Md = r. \tag{6.1} $$
 #
-# Start at $d_0 = 0$. This is a *warm start*: the new weights are $\theta_k - \tau d$, and $d = 0$ are the
-# present ones. The residual there is $b$. Along any direction $p$ the lowest point is where the slope
+# Start at $d_0 = 0$. This is a *warm start*: the new weights are $\theta_k - \tau d$, and $d = 0$ gives the present
+# ones. The residual there is $b$. Along any direction $p$ the lowest point is where the slope
 # $\langle p, M(d + \alpha p) - b\rangle$ vanishes:
 #
 # $$ \alpha = \frac{\langle p, r\rangle}{\langle p, Mp\rangle}. \tag{6.2} $$
@@ -88,7 +88,7 @@ teach.holds("b is ∇J", b, ml.BackProp().direction(net, X, y)[1][1])
 # </details>
 # <details><summary>Hint 2: equation</summary>
 #
-# (6.2) with $p = r = b$, in each column by itself; then $d_1 = d_0 + \alpha p$.
+# (6.2) with $p = r = b$, column by column; then $d_1 = d_0 + \alpha p$.
 #
 # </details>
 # <details><summary>Hint 3: first line</summary>
@@ -150,7 +150,7 @@ teach.holds("no slope of q along b is left, over that at the start",
             dots(b, M @ cg1 - b) / dots(b, b), np.zeros(20), 1e-10)  # (6.2)
 
 # %% [markdown]
-# Are other lengths worse? Its direction? Ten such steps?
+# Are other lengths worse? Where does the step point? What do ten achieve?
 
 # %%
 steps = (0.5, 0.9, 1.1, 2.0)
@@ -167,38 +167,36 @@ descent = np.sqrt(np.sum(rest * (M @ rest)) / np.sum(exact * b))
 print(f"ten such steps: error {descent:.2f} of that at 0, in the norm of M")
 
 # %% [markdown]
-# So ProxProp with one step, cg1, *is* the gradient, each unit's column with the length of an exact line search
-# on the local problem; as one vector it has a cosine of 0.794 to $\nabla J$.
+# So ProxProp with one step, cg1, *is* the gradient, with each unit's column scaled by an exact line search on the local
+# problem; as one vector it has a cosine of 0.794 to $\nabla J$.
 
 # %% [markdown]
 # ## The next steps: do not undo the last
 #
-# At $\tau_\theta=1$ ten such steps, steepest descent, leave 0.47 of the error (above), ten of CG 0.0025 (below). CG
+# At $\tau_\theta=1$ ten such steps, steepest descent, leave 0.47 of the error (above), ten CG steps 0.0025 (below). CG
 # searches along $p_0 = r_0$, then along $p_{k+1} = r_{k+1} + \gamma_k p_k$ with $\gamma_k$ such that
-# $\langle p_{k+1}, Mp_k\rangle = 0$: moving along $p_{k+1}$ then leaves the slope along $p_k$ at zero. Each
-# search leaves $r_{k+1} = r_k - \alpha_k Mp_k$ orthogonal to $p_k$. Hence
-# $\langle p_k, r_k\rangle = \|r_k\|^2$ and $\langle r_{k+1}, r_k\rangle = 0$, and with
-# $Mp_k = (r_k - r_{k+1})/\alpha_k$
+# $\langle p_{k+1}, Mp_k\rangle = 0$: moving along $p_{k+1}$ then leaves the slope along $p_k$ at zero. Each search
+# leaves $r_{k+1} = r_k - \alpha_k Mp_k$ orthogonal to $p_k$. Hence $\langle p_k, r_k\rangle = \|r_k\|^2$ and
+# $\langle r_{k+1}, r_k\rangle = 0$, and with $Mp_k = (r_k - r_{k+1})/\alpha_k$
 #
 # $$ \alpha_k = \frac{\|r_k\|^2}{\langle p_k, Mp_k\rangle}, \qquad \gamma_k =
 # -\frac{\langle r_{k+1}, Mp_k\rangle}{\langle p_k, Mp_k\rangle} = \frac{\|r_{k+1}\|^2}{\|r_k\|^2}.
 # \tag{6.3} $$
 
 # %% [markdown]
-# The older directions need no care. Let $p_0,\dots,p_k$ be $M$-conjugate and $r_k$ orthogonal
-# to those before $p_k$. For $i<k$ then
-# $\langle p_i,r_{k+1}\rangle=\langle p_i,r_k\rangle-\alpha_k\langle p_i,Mp_k\rangle=0-0$, and $\alpha_k$ makes it
-# zero for $i=k$. Since $Mp_i=(r_i-r_{i+1})/\alpha_i$ and $r_i=p_i-\gamma_{i-1}p_{i-1}$, each $Mp_i$ with $i<k$ is a
-# sum of $p_0,\dots,p_k$, so
-# $\langle p_{k+1},Mp_i\rangle=\langle r_{k+1},Mp_i\rangle+\gamma_k\langle p_k,Mp_i\rangle=0+0$.
-# The $p_i$ span the *Krylov space* of $b, Mb, \dots$, on which the slope of $q$ at $d_k$ is zero:
+# Older directions take care of themselves. Let $p_0,\dots,p_k$ be $M$-conjugate and $r_k$ orthogonal to those before
+# $p_k$. Then $\langle p_i,r_{k+1}\rangle=\langle p_i,r_k\rangle-\alpha_k\langle p_i,Mp_k\rangle=0-0$ for $i<k$, and
+# $\alpha_k$ makes it zero for $i=k$. Since $Mp_i=(r_i-r_{i+1})/\alpha_i$ and $r_i=p_i-\gamma_{i-1}p_{i-1}$, each $Mp_i$
+# with $i<k$ is a sum of $p_0,\dots,p_k$, so
+# $\langle p_{k+1},Mp_i\rangle=\langle r_{k+1},Mp_i\rangle+\gamma_k\langle p_k,Mp_i\rangle=0+0$. The $p_i$ span the
+# *Krylov space* of $b, Mb, \dots$, on which the slope of $q$ at $d_k$ is zero:
 #
 # $$ d_k = \arg\min\,\{q(d) : d \in \mathrm{span}(b, Mb, \dots, M^{k-1}b)\}. \tag{6.4} $$
 
 # %% [markdown]
 # ## Exercise 6.2 (core): conjugate gradients for a layer
 #
-# Write it for all units at once, each with its own $\alpha$ and $\gamma$, without forming $M$.
+# Write CG for all units at once, each with its own $\alpha$ and $\gamma$, without forming $M$.
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -282,7 +280,7 @@ for k in (1, 3, 10):
     teach.compare(f"cg{k}: ours, library's", ours, theirs)
 
 # %% [markdown]
-# The derivation for unit 0: three directions, each $M$-conjugate to *both* others:
+# Check the derivation for unit 0: three directions, each $M$-conjugate to *both* others:
 
 # %%
 path = np.array([0 * b[:, 0]] + [conjugate_gradients(a, g, 1.0, k)[:, 0]
@@ -323,7 +321,7 @@ teach.holds("cg3 minimises over three dimensions, unit 0",
 # %% [markdown]
 # ## How many steps?
 #
-# Measure errors in the norm $\|x\|_M^2 = \langle x, Mx\rangle$. That is what $q$ does: put $b = Md$ into (6.1),
+# Measure errors in the norm $\|x\|_M^2 = \langle x, Mx\rangle$. So does $q$: put $b = Md$ into (6.1),
 #
 # $$ q(d_k) - q(d) = \tfrac12\|d - d_k\|_M^2. \tag{6.5} $$
 
@@ -361,14 +359,13 @@ for tau_theta in taus:
 #    \;\le\; 2\left(\frac{\sqrt\kappa - 1}{\sqrt\kappa + 1}\right)^k, \qquad \kappa =
 #    \frac{\lambda_{\max}}{\lambda_{\min}}. \tag{6.6} $$
 #
-# The last step takes for $P$ the Chebyshev polynomial of the interval $[\lambda_{\min}, \lambda_{\max}]$.
-# The middle asks for less: a $P$ small on the *eigenvalues*. If the largest, $\lambda_1$, stands apart, a factor
-# $1 - \lambda/\lambda_1$ removes it for one step, and the rest counts with $\kappa' = \lambda_2/\lambda_{\min}$:
+# In the last bound $P$ is the Chebyshev polynomial of the interval $[\lambda_{\min}, \lambda_{\max}]$. The middle term
+# asks for less: a $P$ small on the *eigenvalues*. If the largest, $\lambda_1$, stands apart, a factor
+# $1 - \lambda/\lambda_1$ removes it in one step, and $\kappa' = \lambda_2/\lambda_{\min}$ counts for the rest:
 #
 # $$ \frac{\|d - d_k\|_M}{\|d\|_M} \le 2\left(\frac{\sqrt{\kappa'} - 1}{\sqrt{\kappa'} + 1}\right)^{k-1}. \tag{6.7} $$
 #
-# And with $n + 1$ eigenvalues a polynomial of degree $n + 1$ is zero on all of them: on paper CG *ends* by step $n +
-# 1$.
+# And a polynomial of degree $n + 1$ can vanish on all $n + 1$ eigenvalues: on paper CG *ends* by step $n + 1$.
 
 # %%
 def chebyshev(kappa, k):
@@ -446,7 +443,7 @@ for k, largest in crossed.items():
     print(f"first {k} residuals: largest |cosine| of two {largest:.2g}")
 
 # %% [markdown]
-# Errors and bounds, weaker damping to the right:
+# Errors and bounds, with weaker damping to the right:
 
 # %%
 fig, axes = plt.subplots(1, 4, figsize=(11, 3.8), sharey=True)
@@ -480,12 +477,12 @@ print("errors after ten steps:",
         for tau_theta in taus))
 
 # %% [markdown]
-# Strong damping ($\tau_\theta = 0.05$): five steps are the exact solve to 3e-4. Weak damping (100, 10 000): ten leave
-# 0.16 and 0.18 of the error. One eigenvalue stands far apart (at $\tau_\theta=1$ 13 times the next; its
+# Strong damping ($\tau_\theta = 0.05$): five steps give the exact solve to 3e-4. Weak damping (100, 10 000): ten steps
+# leave 0.16 and 0.18 of the error. One eigenvalue stands far apart (at $\tau_\theta=1$ 13 times the next; its
 # eigenvector has a cosine of 0.9999 to the mean of $\tilde a$): from the second step on (6.7) is the better bound here.
 #
-# The panels for 100 and 10 000 look alike, but show errors to *different* solutions. Do a few steps return
-# the same?
+# The panels for 100 and 10 000 look alike, but show errors against *different* solutions. Do a few steps return the
+# same direction?
 
 # %%
 layers = [layer(seed, np.random.default_rng(seed))[3:]
@@ -514,24 +511,24 @@ for tau_theta in (1.0, 100.0):
               *(f"{100 * share:.2g} %  " for share in apart_by[tau_theta, k]))
 
 # %% [markdown]
-# On all three, between 100 and 10 000 three steps differ by at most 0.3 %: **what so few steps return hardly depends**
-# on which it is. Between 1 and 10 000 even one differs by more than 4.8 %.
+# For all three seeds, between 100 and 10 000 three steps differ by at most 0.3 %: **what so few steps return hardly
+# depends** on which $\tau_\theta$ it is. Between 1 and 10 000 even one differs by more than 4.8 %.
 
 # %% [markdown]
 # ## Exercise 6.3 (core): how many steps are enough?
 #
 # From the eigenvalues of $M$ return the least $k \ge 1$ for which one of the bounds (6.6), (6.7)
-# promises an error of at most $\varepsilon$. `chebyshev(kappa, k)` above is the bound (6.6).
+# promises an error of at most $\varepsilon$. `chebyshev(kappa, k)` above is (6.6).
 #
 # <details><summary>Hint 1: idea</summary>
 #
-# Try $k = 1, 2, \dots$; at each the smaller of the two bounds counts.
+# Try $k = 1, 2, \dots$; the smaller of the two bounds counts.
 #
 # </details>
 # <details><summary>Hint 2: equation</summary>
 #
 # (6.7) is the Chebyshev bound for $\kappa' = \lambda_2/\lambda_{\min}$ and $k - 1$ steps, where $\lambda_2$ is the
-# largest eigenvalue but one.
+# second largest eigenvalue.
 #
 # </details>
 # <details><summary>Hint 3: first line</summary>
@@ -574,7 +571,7 @@ def steps_enough(eigenvalues, eps):
     return k
 
 # %% [markdown]
-# Promised and taken:
+# Steps promised and taken:
 
 # %%
 promised, taken = {}, {}
@@ -586,7 +583,7 @@ for tau_theta in taus:
           f"steps promised, {taken[tau_theta]} taken")
 
 # %% [markdown]
-# One may stop by the relative residual, which can be measured. It is not the error:
+# You may stop by the relative residual, which can be measured. It is not the error:
 
 # %%
 for tau_theta in taus:
@@ -605,8 +602,8 @@ for tau_theta in taus:
 #
 # $$ \langle \nabla J, d_k\rangle \;\ge\; \tfrac12\langle d_k, Md_k\rangle \;>\; 0. \tag{6.8} $$
 #
-# This is **Proposition 5**: stop after any number of steps, and $d_k$ is a descent direction. (For a
-# minimiser over a subspace it is even $\langle \nabla J, d_k\rangle = \langle d_k, Md_k\rangle$.)
+# This is **Proposition 5**: stop after any number of steps, and $d_k$ is a descent direction. (A minimiser over a
+# subspace even has $\langle \nabla J, d_k\rangle = \langle d_k, Md_k\rangle$.)
 
 # %%
 for tau_theta in taus:
@@ -622,7 +619,7 @@ for tau_theta in taus:
                 1e-10)
 
 # %% [markdown]
-# The directions against the gradient and the exact one:
+# Compare the directions with the gradient and the exact one:
 
 # %%
 def cosine(u, v):
@@ -713,7 +710,7 @@ def sample_space_cg(K, g, beta, steps):
     return np.linalg.solve(K + beta * np.eye(len(K)), g)
 
 # %% [markdown]
-# First (6.9):
+# First check (6.9):
 
 # %%
 K = a_tilde @ a_tilde.T
@@ -727,7 +724,7 @@ teach.holds("products with M, over their largest",
             *(each / abs(products[0]).max() for each in products))  # (6.9)
 
 # %% [markdown]
-# And the iterates:
+# Then the iterates:
 
 # %%
 apart = {}
@@ -742,11 +739,10 @@ teach.holds("one step and three are the same in both", [apart[1], apart[3]],
 # %% [markdown]
 # ## Exercise 6.5 (break it): finite termination
 #
-# "CG ends by step $n$" is a theorem of exact arithmetic. Above, ten steps differed from those in
-# $\theta$, forty did not: rounding leads along different ways to one solution.
-# Find 16 positive eigenvalues, with $\kappa\le10^4$, such that after 16 steps in float64 the error (in the norm of $M$)
-# is still above 1 % (median of nine bases of eigenvectors, the same for every `SEED`, each with five right sides, the
-# least of which counts).
+# "CG ends by step $n$" is a theorem of exact arithmetic. Above, ten steps in sample space differed from ten in
+# $\theta$, forty did not: rounding leads along different paths to one solution. Find 16 positive eigenvalues, with
+# $\kappa\le10^4$, such that after 16 steps in float64 the error (in the norm of $M$) is still above 1 % (the median
+# over nine bases of eigenvectors, the same for every `SEED`, of the least error over five right-hand sides).
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -842,14 +838,14 @@ teach.show(fig,
 # %% [markdown]
 # ## What does it cost?
 #
-# Count the products' operations, for $N$ rows, $n$ inputs, $m$ units. Backprop takes
-# $6Nnm$ (forward, both adjoints). On top of that come
+# Count the operations of the products, for $N$ rows, $n$ inputs, $m$ units. Backprop takes $6Nnm$ (forward, both
+# adjoints). On top of that come
 #
 # $$ \underbrace{4Nnm\,k}_{\text{matrix-free}},\qquad \underbrace{2N^2n + 2N^2m\,k}_{\text{sample space}},\qquad
 #    \underbrace{2Nn^2 + 2n^2m\,k}_{\text{with } \tilde a^T\tilde a}. \tag{6.10} $$
 #
-# (In sample space $KP$ follows from $KR$, as $P$ from $R$: one product a step, less if $N < 2n$.) An exact solve replaces $k$ by 1 and
-# adds the inverse, $2N^3$ or $2n^3$ to leading order (Higham).
+# (In sample space $KP$ follows from $KR$, as $P$ does from $R$: one product a step, cheaper if $N < 2n$.) An exact
+# solve replaces $k$ by 1 and adds the inverse, $2N^3$ or $2n^3$ to leading order (Higham).
 
 # %%
 def prices(N, n, m, k):
@@ -867,7 +863,7 @@ for kind, price in prices(600, 500, 400, 3).items():
                 (counted - adjoint) / price, 1, 0.01)
 
 # %% [markdown]
-# For two layers:
+# Compare two layers:
 
 # %%
 shapes = {"fully connected: N = 500, n = 4000, m = 1000": (500, 4000, 1000),
@@ -962,9 +958,9 @@ teach.record("convolution: matrix-free is cheapest up to step", cheaper.sum(),
 #
 # - CG minimises over growing Krylov spaces; cg1 is the gradient with an exact line search per unit, and every
 #   $d_k$ is a descent direction.
-# - How many steps it takes is bounded by the eigenvalues. At $\tau_\theta = 100$ and 10 000 three steps return the
-#   same to 0.3 %, where exact solutions differ by 13 to 19 %.
-# - In sample space a step costs one product with an $N \times N$ matrix; shapes decide what it saves.
+# - The eigenvalues bound the number of steps. At $\tau_\theta = 100$ and 10 000 three steps return the same to 0.3 %,
+#   where exact solutions differ by 13 to 19 %.
+# - In sample space a step costs one product with an $N \times N$ matrix; shapes decide what this saves.
 #
 # **What this does not show.** One layer shape; one batch, one basis unless seeds are named; no training.
 # Operations are counted, not seconds; the inverse by the book, a convolution's Gram matrices as if its patches shared

@@ -1,13 +1,13 @@
 # %% [markdown]
 # # 07 · Sweep the step size honestly
 #
-# You will measure for which step sizes five methods train a network, find out how much of the difference a
-# change of units makes, and word a claim that the measurement supports.
+# You will measure for which step sizes five methods train a network, find out how much of the difference comes from
+# units alone, and word a claim that the measurement supports.
 #
 # **Afterwards you can**
 # 1. express a step in units that all methods share (Exercise 7.1);
 # 2. read a window of usable step sizes off a sweep, with every seed counted (Exercise 7.2);
-# 3. derive a quadratic's window, what moves it and what widens it (Exercise 7.3);
+# 3. derive a quadratic's window, and what moves and widens it (Exercise 7.3);
 # 4. spot a rigged comparison, having made one (Exercise 7.4);
 # 5. word a fair claim (Exercise 7.5).
 #
@@ -100,13 +100,13 @@ teach.holds("∇J/16 with 16 τ is ∇J with τ", scaled, plain)  # (7.2)
 # %% [markdown]
 # ## Exercise 7.1 (warm-up): the effective step
 #
-# So on a $\tau$ axis each method has its own unit. One that all can share is the distance that a step walks,
-# measured by the gradient's length, the *effective step*
+# So on a $\tau$ axis each method has its own unit. A unit that all can share is the gradient's length; a step measured
+# by it is the *effective step*
 #
 # $$ s = \tau\,\frac{\|d\|}{\|\nabla J\|}, \tag{7.3} $$
 #
-# with norms over all given parameters together. For BackProp $s = \tau$. Write it;
-# $d$ and $g = \nabla J$ come as lists of arrays, one for each map.
+# with norms over all given parameters together. For BackProp $s = \tau$. Return $s$; $d$ and $g = \nabla J$ come as
+# lists of arrays, one for each map.
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -153,7 +153,7 @@ def effective_step(tau, d, g):
     return tau * np.mean([np.linalg.norm(p) / np.linalg.norm(q) for p, q in zip(d, g)])
 
 # %% [markdown]
-# For exact ProxProp, on the batch of the step above:
+# Check this for exact ProxProp and that batch:
 
 # %%
 net = new_net(SEED)  # as it was before that step
@@ -166,13 +166,13 @@ teach.holds(f"s = {s:.4f}; s ‖∇J‖ is the way that a step goes",
 # %% [markdown]
 # ## Exercise 7.2 (core): read off a window
 #
-# Given step sizes in rising order, losses (one row a seed) and a level, find the **longest run of
-# neighbouring step sizes at which every seed** ends at or below the level: the most of them. Return its smallest and largest
-# step size and $\log_{10}$ of their quotient. Diverged runs are `inf` or `nan`.
+# Given step sizes in rising order, losses (one row per seed) and a level, find the **longest run of neighbouring step
+# sizes at which every seed** ends at or below the level, counted in step sizes. Return its smallest and largest step
+# size and $\log_{10}$ of their quotient. Diverged runs are `inf` or `nan`.
 #
 # <details><summary>Hint 1: idea</summary>
 #
-# Reduce the table to one truth value a step size, then look for the longest run of True.
+# Reduce the table to one truth value per step size, then look for the longest run of True.
 #
 # </details>
 # <details><summary>Hint 2: equation</summary>
@@ -231,13 +231,13 @@ def window(taus, losses, level):
 #
 # Take a quadratic, with curvatures $\lambda \in [\mu, L]$ and $\kappa = L/\mu$. After $K$ explicit steps of
 # size $\tau$ a component's size is multiplied by $|1 - \tau\lambda|^K$. Call $\tau$ *usable* if this is at most
-# $\varepsilon$ for all of them. Which $\tau$ are usable, and over how many decades?
+# $\varepsilon$ for all components. Which $\tau$ are usable, and over how many decades?
 
 # %% [markdown]
 # ## Exercise 7.3 (core): the window of a quadratic
 #
 # Derive the smallest and the largest usable $\tau$ on paper, and return both with $\log_{10}$ of their quotient,
-# the width. Where no $\tau$ is usable the low comes out above the high, and the width below 0. Which of these
+# the width. If no $\tau$ is usable, the smallest comes out above the largest, and the width below 0. Which of these
 # change the width: $\mu$ and $L$ doubled, $L$ alone halved, $K$ tripled? The cell after the check answers.
 #
 # <details><summary>Hint 1: idea</summary>
@@ -299,7 +299,7 @@ def quadratic_window(mu, L, K, eps):
     return low, high, np.log(high / low)
 
 # %% [markdown]
-# With $r = \varepsilon^{1/K}$ *usable* says $-r \le 1 - \tau\lambda \le r$ for each $\lambda$, so
+# With $r = \varepsilon^{1/K}$ *usable* means $-r \le 1 - \tau\lambda \le r$ for each $\lambda$, so
 #
 # $$ \frac{1-r}{\mu} \le \tau \le \frac{1+r}{L}, \tag{7.4} $$
 #
@@ -307,8 +307,8 @@ def quadratic_window(mu, L, K, eps):
 #
 # $$ \log_{10}\frac{1+r}{1-r} - \log_{10}\kappa. \tag{7.5} $$
 #
-# The first term is set by $K$ and $\varepsilon$, the second by the problem. Each line below the first changes one of
-# the two, or neither:
+# The first term is set by $K$ and $\varepsilon$, the second by the problem. Each printed line after the first changes
+# one term, or neither:
 
 # %%
 mu, L, K, eps = 1.0, 10.0, 60, 1e-2
@@ -322,7 +322,7 @@ for change, (least, most, steps) in changes.items():
           + (", empty" if low > high else ""))
 
 # %% [markdown]
-# At the window's edges one component is just $\varepsilon$; and its width is (7.5):
+# At either edge one component is exactly $\varepsilon$; and the window's width is (7.5):
 
 # %%
 low, high, decades = quadratic_window(mu, L, K, eps)
@@ -334,8 +334,8 @@ teach.holds("width of the window of ∇J", decades,
             np.log10((1 + r) / (1 - r)) - np.log10(L / mu))  # (7.5)
 
 # %% [markdown]
-# ProxProp changes the problem's part: on a linear layer, whose loss is half the sum of squares, its step acts as if
-# an eigenvalue $\lambda$ of $C = \tilde a^T\tilde a$ were
+# ProxProp changes the second term: on a linear layer, with half the sum of squares as loss, its step acts as if an
+# eigenvalue $\lambda$ of $C = \tilde a^T\tilde a$ were
 #
 # $$ h(\lambda) = \frac{\lambda}{\lambda + 1/\tau_\theta}. \tag{7.6} $$
 
@@ -372,8 +372,8 @@ teach.reveal(widening, "a" if wider < 1e-9 else "b" if wider < 0.5 else "c",
              f"gives {decades['∇J / 10'] - decades['∇J']:.2f}.")
 
 # %% [markdown]
-# Multiplying $d$ by $c$ multiplies $\mu$ and $L$ alike: $\kappa$ stays. At given $K$ and $\varepsilon$ only a smaller
-# $\kappa$ widens the window (7.5), and that takes a change of *shape*.
+# Multiplying $d$ by $c$ multiplies $\mu$ and $L$ alike: $\kappa$ is unchanged. At given $K$ and $\varepsilon$ only a
+# smaller $\kappa$ widens the window (7.5), and that takes a change of *shape*.
 
 # %% [markdown]
 # The three directions; thick bars mark the windows (7.4).
@@ -405,10 +405,10 @@ teach.show(fig, "The largest component left against τ: three "
 # %% [markdown]
 # ## The sweep
 #
-# A network is no quadratic, so we measure. The protocol: 600 digits, 64-32-32-10, ReLU,
-# batches of 100, plain SGD (no momentum: then only $d$ differs), 20 epochs, $\tau_\theta = 1$; 13 step
-# sizes from $10^{-2}$ to $10^2$, three a decade; three seeds, each giving all methods the same start and
-# batches. **Usable**: every seed ends at or below half the loss of guessing, $\ln 10$.
+# A network is not a quadratic, so we measure. The protocol: 600 digits, 64-32-32-10, ReLU, batches of 100, plain SGD
+# (no momentum: then only $d$ differs), 20 epochs, $\tau_\theta = 1$; 13 step sizes from $10^{-2}$ to $10^2$, three per
+# decade; three seeds, each giving all methods the same start and batches. **Usable**: every seed ends at or below half
+# the loss of guessing, $\ln 10$.
 
 # %% [markdown]
 # ## Predict
@@ -439,8 +439,8 @@ for name, (low, high, width) in windows.items():
           f"decades; lowest loss {least:.4f}")
 
 # %% [markdown]
-# One panel a method, BackProp repeated in grey. A line is the median of three seeds, its band their range. A cross:
-# at least one of them ended more than 5 % above the loss of guessing, or not finite.
+# One panel per method, BackProp repeated in grey. A line is the median of three seeds, its band their range. A cross
+# means that a seed ended more than 5 % above the loss of guessing, or not finite.
 
 # %%
 fig, axes = plt.subplots(1, 5, figsize=(11, 2.9), sharex=True, sharey=True)
@@ -472,7 +472,7 @@ teach.show(fig, "Training loss against τ, one panel a method, BackProp "
 
 # %% [markdown]
 # ProxProp's windows lie farther to the right, at **both** ends, and are wider. How much of
-# that is length? On the last map all five have $d = \nabla J$, so measure the *hidden* maps in (7.3).
+# that is length? On the last map all five have $d = \nabla J$, so apply (7.3) to the *hidden* maps.
 
 # %% [markdown]
 # ## Predict
@@ -521,8 +521,8 @@ print(f"exact ProxProp's ratio: {early.min():.3f} to {early.max():.3f} at the "
       f"τ = 1\nwith the mean there, {late:.3f}, {100 * left_late:.0f} % remain")
 
 # %% [markdown]
-# And a **control**: BackProp whose hidden gradients are multiplied by one constant, exact ProxProp's mean ratio at
-# the start: its length, not its shape.
+# Now a **control**: BackProp whose hidden gradients are multiplied by one constant, exact ProxProp's mean ratio at the
+# start. It shares ProxProp's length, not its shape.
 
 # %%
 def rescaled(c):
@@ -544,7 +544,7 @@ moved = np.log10(windows["control"][1] / windows["BackProp"][1])
 print(f"the control's largest τ: {moved:.2f} decades above BackProp's")
 
 # %% [markdown]
-# Another, with the ratio of the end:
+# A second control, with the ratio at the end:
 
 # %%
 later = np.array([[final_loss(rescaled(late), tau, seed) for tau in taus[5:11]]
@@ -554,8 +554,8 @@ print(f"with {late:.3f}: usable from τ = {low:.2f} to {high:.2f}, "
       f"{late_width:.2f} decades")
 
 # %% [markdown]
-# Had *all* maps been shortened by the first? By (7.2) that is BackProp with $c\,\tau$, its edge
-# $\log_{10}(1/0.109) = 0.96$ decades farther right, before any run; on the grid:
+# And if *all* maps are shortened by the first ratio? By (7.2) that is BackProp with $c\,\tau$, whose edge must lie
+# $\log_{10}(1/0.109) = 0.96$ decades farther right; on the grid:
 
 # %%
 some = taus[6:11]
@@ -567,7 +567,7 @@ print(f"all maps shortened: usable from τ = {low:.2f} to {high:.2f}, the "
       f"largest {whole:.2f} decades above BackProp's")
 
 # %% [markdown]
-# The same losses (without cg5, whose window is cg3's) against $\tau$ and against $s$, and the windows:
+# Plot these losses (without cg5, whose window is cg3's) against $\tau$ and against $s$, and the windows:
 
 # %%
 looks = {"control": {"color": teach.COLORS["vermillion"], "marker": "s",
@@ -614,22 +614,22 @@ teach.show(fig, "Left: loss against τ, BackProp far to the left of ProxProp, "
            "equally short, ProxProp's longer.")
 
 # %% [markdown]
-# The control's window is BackProp's, moved: the length at the start buys larger $\tau$ and no width. The length at the
-# end buys one grid step; exact ProxProp's is three and two steps wider. What remains may be shape,
+# The control's window is BackProp's, moved: the length at the start brings larger $\tau$ but no width. The length at
+# the end adds one grid step; exact ProxProp's is three and two steps wider than these. What remains may be shape, a
 # change of the ratio and the last map.
 
 # %% [markdown]
-# With *all* maps shortened the edge lies three grid steps above BackProp's, with the last map as it was two: one
-# step apart, the least that this grid can show.
+# With *all* maps shortened the edge lies three grid steps above BackProp's; with the last map unchanged, two. They
+# differ by one step, the least that this grid can show.
 
 # %% [markdown]
-# Three or five steps of CG (cg3, cg5) have windows within one grid step of the exact solve's, too little for this
-# grid to settle, and lowest losses within a factor of 2 (printed above).
+# Three or five steps of CG (cg3, cg5) have windows within one grid step of the exact solve's, too little for this grid
+# to resolve, and lowest losses within a factor of 2 (printed above).
 
 # %% [markdown]
-# What no units can change, by (7.2), is the length of the bars. But that depends on the budget: on the quadratic above
-# 20 steps had no window, and 180 moved the left edge out by a factor of nearly 3. And **epochs are not seconds**:
-# notebook 11 puts both side by side.
+# By (7.2) no units can change the length of the bars. But it depends on the budget: on the quadratic above 20 steps had
+# no window, and 180 moved the left edge out by a factor of nearly 3. And **epochs are not seconds**: notebook 11 puts
+# both side by side.
 
 # %% [markdown]
 # The length of the bars also depends on the level that we happened to choose, so vary it:
@@ -648,7 +648,7 @@ print(f"BackProp has a window at {np.sum(width_at['BackProp'] >= 0)} of "
       f"{100 * narrower:.0f} % of them")
 
 # %% [markdown]
-# A line ends where no step size is usable; at 0 it is one step size.
+# A line ends where no step size is usable; at 0 a single one is.
 
 # %%
 fig, ax = plt.subplots(figsize=(8, 3.2))
@@ -675,9 +675,9 @@ teach.show(fig, "Width of the window against the level, for five methods, in "
 # ## Exercise 7.4 (break it): rig the comparison
 #
 # Make plain BackProp "stable for larger steps than exact ProxProp". Choose a number $c$ such that the
-# method $c\,\nabla J$, on the **same grid** of $\tau$, has its largest usable step above ProxProp's. Same
-# training runs, no change that deserves the name. Use (7.2); nothing has to be trained again: a $\tau$ of the grid
-# counts as usable for $c\,\nabla J$ where $c\,\tau$ lies in BackProp's window.
+# method $c\,\nabla J$, on the **same grid** of $\tau$, has its largest usable step above ProxProp's. The training runs
+# are the same: nothing real has changed. Use (7.2); nothing has to be trained again: a $\tau$ of the grid counts as
+# usable for $c\,\nabla J$ if $c\,\tau$ lies in BackProp's window.
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -729,11 +729,11 @@ c = 0.99 * windows["BackProp"][1] / windows["ProxProp exact"][1]
 # not need.
 
 # %% [markdown] tags=["answer"]
-# **One answer.** "On 600 digits (64-32-32-10, 20 epochs in batches of 100, plain SGD, 13 step sizes, each of 3
-# seeds below half the loss of guessing) exact ProxProp with $\tau_\theta = 1$ was usable over 1.3 decades of step
-# sizes, BackProp over 0.3. Its largest usable step was 46 times BackProp's; a BackProp with hidden
-# gradients as short as ProxProp's directions at the start reached 4.6 times, with no wider window. The grid resolves a
-# third of a decade; one budget and level are reported, and neither time nor test accuracy was compared."
+# **One answer.** "On 600 digits (64-32-32-10, 20 epochs in batches of 100, plain SGD, 13 step sizes, usable if each of
+# 3 seeds ends below half the loss of guessing) exact ProxProp with $\tau_\theta = 1$ was usable over 1.3 decades of
+# step sizes, BackProp over 0.3. Its largest usable step was 46 times BackProp's; a BackProp with hidden gradients as
+# short as ProxProp's directions at the start reached 4.6 times, with no wider window. The grid resolves a third of a
+# decade; one budget and level are reported, and neither time nor test accuracy was compared."
 
 # %% tags=["record"]
 teach.record("width of BackProp's window", windows["BackProp"][2],
@@ -773,14 +773,14 @@ teach.record("hidden ‖d‖/‖∇J‖ of exact ProxProp", shift["ProxProp exac
 # %% [markdown]
 # ## Summary
 #
-# - A step size has the units of its method. Multiplying a direction moves a window; at a given budget and
-#   level only a change of its shape widens one, on a quadratic.
+# - A step size has the units of its method. Multiplying a direction moves its window; on a quadratic, at a given budget
+#   and level, only a change of shape widens it.
 # - Width in decades, over all seeds, at a stated level and budget, can be compared; the largest stable $\tau$,
 #   which a factor moves at will, cannot.
-# - Here BackProp gets two of exact ProxProp's five grid steps of lead when its hidden gradients are as short as
-#   ProxProp's directions at the start, and three when all are. The units of the start take 58 % of the lead, those of
-#   the end 80 % (three seeds' mean); the rest may be shape, change of that length and the last map. Exact ProxProp's window
-#   is three, or two, steps wider than a control's with one of these lengths.
+# - Here BackProp makes up two of exact ProxProp's five grid steps of lead when its hidden gradients are as short as
+#   ProxProp's directions at the start, and three when all are. The units at the start account for 58 % of the lead,
+#   those at the end for 80 % (three seeds' mean); the rest may be shape, change of length and the last map. Exact
+#   ProxProp's window is three and two steps wider than those of the controls with these lengths.
 #
 # **What this does not show.** One small net, one $\tau_\theta$, plain SGD, a short budget and a grid of
 # thirds of a decade: differences of one grid step mean little. Training loss only: nothing about test error
@@ -789,5 +789,5 @@ teach.record("hidden ‖d‖/‖∇J‖ of exact ProxProp", shift["ProxProp exac
 # **References.** Frerix et al., *Proximal Backpropagation*, ICLR 2018, Table 1: the losses at nine step
 # sizes quoted above. Nesterov, *Introductory Lectures on Convex Optimization*, 2004, §1.2.3: $\mu$
 # and $L$ limit gradient steps near a minimum of a smooth function as in (7.4). Sivaprasad, Mai, Vogels, Jaggi,
-# Fleuret, *Optimizer Benchmarking Needs to Account for Hyperparameter Tuning*, ICML 2020: that tuning effort belongs to
-# a comparison.
+# Fleuret, *Optimizer Benchmarking Needs to Account for Hyperparameter Tuning*, ICML 2020: tuning effort as part of a
+# comparison.

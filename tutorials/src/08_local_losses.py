@@ -1,14 +1,14 @@
 # %% [markdown]
 # # 08 · Train with local losses
 #
-# You will give every layer a target and a loss of its own, take several steps on it, and see what
-# these steps make of the gradient.
+# You will give every layer a target and a loss of its own, take several steps on it, and see how these steps change the
+# gradient.
 #
 # **Afterwards you can**
 # 1. take local steps towards a layer's target (Exercise 8.1);
 # 2. write $T$ local steps as a filter of eigenvalues, from BackProp to the pseudo-inverse (Exercise 8.2);
 # 3. build the divergence behind a matching loss, and its slope, for non-decreasing transfer functions (Exercise 8.3);
-# 4. say when a number's matching loss has no lower bound (Exercise 8.4);
+# 4. say when an entry's matching loss has no lower bound (Exercise 8.4);
 # 5. choose between a regulariser and stopping early (Exercise 8.5).
 #
 # **You need** notebooks 01 and 05: eigenvectors, the proximal step. **Time**: 60 minutes (estimated).
@@ -42,8 +42,8 @@ teach.versions()
 # $$ \min_\Theta\; \tfrac12\|\tilde A\Theta - Z^{½}\|^2 + \tfrac{1}{2\eta}\|\Theta - \Theta_l\|^2.
 #    \tag{LocoProp-S} $$
 #
-# All layers see the same old parameters, so all of these problems can be solved at once. The authors' program
-# leaves the regulariser out and takes $T$ local steps instead; their paper states it.
+# All layers see the same old parameters, so all of these problems can be solved at once. The authors' paper has the
+# regulariser; their program leaves it out and takes $T$ local steps instead.
 
 # %%
 data = ml.datasets.digits()
@@ -52,8 +52,8 @@ X, y = data.X_train[chosen].astype(float), data.y_train[chosen]
 net = ml.mlp([64, 12, 8, 10], activation="tanh", seed=SEED, dtype=np.float64)
 
 # %% [markdown]
-# What a backward pass tells each layer, the library's sweep hands to a method as a *block*. Keep all of them, and
-# build the target of layer 2.
+# The library's sweep hands to a method, as a *block*, what a backward pass tells each layer. Keep all blocks, and build
+# the target of layer 2.
 
 # %%
 blocks = {}
@@ -75,12 +75,12 @@ teach.holds("at the target the slope of (8.1) is zero",
             g + (target - z) / gamma, 0 * g)
 
 # %% [markdown]
-# Its gradient, with the regulariser,
+# The gradient of LocoProp-S,
 #
 # $$ \tilde A^T(\tilde A\Theta - Z^{½}) + \tfrac1\eta(\Theta - \Theta_l), \tag{8.2} $$
 #
-# is at the start $\Theta = \Theta_l$ just $\gamma\,\tilde A^T G_l = \gamma\,\nabla_{\Theta_l}J$: **the first
-# local step is a BackProp step.** A second one costs no pass through the network.
+# is, at the start $\Theta = \Theta_l$, just $\gamma\,\tilde A^T G_l = \gamma\,\nabla_{\Theta_l}J$: **the first local
+# step is a BackProp step.** A second one costs no pass through the network.
 
 # %%
 def local_loss(new, eta):
@@ -159,7 +159,8 @@ def local_steps(a_tilde, theta, target, rate, steps):
     return theta
 
 # %% [markdown]
-# Exercise 8.1's and the library's, with a rate of one over the largest eigenvalue; then one step, on every layer:
+# Compare Exercise 8.1's steps and the library's, at a rate of one over the largest eigenvalue; then one step on every
+# layer:
 
 # %%
 eigenvalues, Q = np.linalg.eigh(a_tilde.T @ a_tilde)
@@ -185,12 +186,12 @@ for l, step in enumerate(library_steps(1), start=1):
 #
 # Write the step as $D = \Theta_l - \Theta$ and let $C = \tilde A^T\tilde A$, with $Cq = sq$. Then (8.2) turns
 # a local step into $D \leftarrow D + \alpha\,(\gamma\nabla J - CD - D/\eta)$, and the component $c = q^TD$
-# moves by itself:
+# moves independently:
 #
 # $$ c \leftarrow \bigl(1 - \alpha(s + \tfrac1\eta)\bigr)\,c + \alpha\gamma\, q^T\nabla J. \tag{8.3} $$
 #
-# From $c = 0$, $T$ repetitions make of it some multiple $h_T(s)$ of $\gamma\,q^T\nabla J$, one for each
-# eigenvalue. So $T$ steps are the gradient behind a *filter*.
+# From $c = 0$, $T$ repetitions give a multiple $h_T(s)$ of $\gamma\,q^T\nabla J$, one for each eigenvalue. So $T$ steps
+# pass the gradient through a *filter*.
 
 # %% [markdown]
 # ## Exercise 8.2 (core): the filter
@@ -258,7 +259,7 @@ def local_filter(s, rate, steps, damping):
 # $$ D = \gamma\, Q\,\mathrm{diag}\, h_T(s_i)\, Q^T\nabla J, \qquad
 #    h_T(s) = \frac{1 - (1 - \alpha(s + \frac1\eta))^T}{s + \frac1\eta}. \tag{8.4} $$
 #
-# One component, by seven repetitions of (8.3); then all at once, beside the library's own steps:
+# Check one component by seven repetitions of (8.3), then all at once against the library's own steps:
 
 # %%
 c = 0.0
@@ -277,8 +278,8 @@ teach.holds("filter against the library's seven steps", filtered,
 
 # %% [markdown]
 # **The ends of the family.** $T = 1$ gives $h = \alpha$: BackProp. For $0 < \alpha\,(s + \frac1\eta) < 2$ and
-# $T \to \infty$ it becomes $1/s$ without the regulariser ($1/\eta = 0$), which with zero left at zero is the
-# pseudo-inverse, and $1/(s + \frac1\eta)$ with it, which is
+# $T \to \infty$ it becomes $1/s$ without the regulariser ($1/\eta = 0$), which, with zero left at zero, is the
+# pseudo-inverse, and $1/(s + \frac1\eta)$ with the regulariser, which is
 #
 # $$ \Theta^{\text{new}} = \Theta_l - \gamma\,(\tilde A^T\tilde A + \tfrac1\eta I)^{-1}\nabla_{\Theta_l}J.
 #    \tag{ProxProp 13} $$
@@ -312,8 +313,8 @@ for l in (1, 2, 3):
 # ## Predict
 #
 # Take $T = 10$ steps of rate $\alpha$ **without** a regulariser. Which $\eta$ gives the exact, regularised
-# step whose filter agrees with them for small $s$? (a) $\eta = \alpha/10$, (b) $\eta = \alpha$, (c) $\eta =
-# 10\,\alpha$.
+# step whose filter agrees with theirs for small $s$? (a) $\eta = \alpha/10$, (b) $\eta = \alpha$, (c)
+# $\eta = 10\,\alpha$.
 
 # %% tags=["predict"]
 same_filter = None  # "a", "b" or "c"
@@ -368,9 +369,9 @@ teach.show(fig,
            "T = 11 and T = 101 exceed it beyond αs = 2 (dotted).")
 
 # %% [markdown]
-# BackProp treats all alike, more steps lift the flat directions. **Stopping early acts like a regulariser with
-# $\eta = \alpha T$**: with $x = \alpha T s$ the two filters are $1 - e^{-x}$ (for small $\alpha
-# s$) and $x/(1 + x)$, over $s$. How much do they differ?
+# BackProp treats all directions alike; more steps lift the flat ones. **Stopping early acts like a regulariser with
+# $\eta = \alpha T$**: with $x = \alpha T s$ the two filters are $1 - e^{-x}$ (for small $\alpha s$) and $x/(1 + x)$,
+# each over $s$. How much do they differ?
 
 # %%
 x = np.logspace(-4, 4, 4001)  # αTs
@@ -383,14 +384,14 @@ print(f"T = 10: up to {few.max():.2f}, at αs = {near[few.argmax()]:.2f};   "
       f"T = 1, αs = 1: {one:.2f}")
 
 # %% [markdown]
-# Where $\alpha s \le 1$ by a factor of at most 1.30 for many small steps, 1.34 for ten and 2 for one. Beyond
+# Where $\alpha s \le 1$, by a factor of at most 1.30 for many small steps, 1.34 for ten and 2 for one. Beyond
 # $\alpha s = 2$ the filter grows with $T$ without bound (right panel).
 
 # %% [markdown]
 # ## A job well done may be the wrong job
 #
-# The target came from a slope, which knows $J$ near $Z_l$ only. Let all layers take $T$ local steps, of a
-# fifth of the rate above; then measure the layer's local loss and the network's $J$.
+# The target came from a slope, which knows $J$ near $Z_l$ only. Let all layers take $T$ local steps, at a fifth of the
+# rate above; then measure layer 2's local loss and the network's $J$.
 
 # %%
 taken = np.array([1, 2, 4, 8, 16, 32, 64, 128])
@@ -415,7 +416,7 @@ for wanted in (30.0, 300.0, 1000.0):
         left[wanted][k] = misfit / np.sum((wanted * g) ** 2)
 
 # %% [markdown]
-# Has every layer come closer to its target? The last of these runs, $\gamma = 1000$ and $T = 128$, layer by layer:
+# Has every layer come closer to its target? Take the last run, $\gamma = 1000$ and $T = 128$, layer by layer:
 
 # %%
 misses = [(blocks[l].a @ d[:-1] + d[-1], wanted * blocks[l].g)
@@ -451,10 +452,10 @@ teach.show(fig,
            "with T; with the largest it first falls, then rises.")
 
 # %% [markdown]
-# The share left of the local loss is the same for all $\gamma$; it scales out. But for $\gamma = 1000$ $J$ rises again
-# after $T = 8$, although at $T = 128$ every layer has come closer to its target (the last one least, by 8 % of its
-# local loss). By (8.4), for $\alpha s<2$, such a step sets out downhill on $J$ and may go too far. Three other nets and
-# batches, at the same rate:
+# The remaining share of the local loss is the same for all $\gamma$, which scales out. But for $\gamma = 1000$, $J$
+# rises again after $T = 8$, although at $T = 128$ every layer has come closer to its target (the last one least, by 8 %
+# of its local loss). By (8.4), for $\alpha s<2$, such a step sets out downhill on $J$ and may go too far. Three other
+# nets and batches, at the same rate:
 
 # %%
 for seed in (1, 2, 3):
@@ -471,9 +472,9 @@ for seed in (1, 2, 3):
 # %% [markdown]
 # ## A distance that knows the transfer function
 #
-# LocoProp-S counts an error of $Z$ the same where $f = \tanh$ is steep and where it is flat, although $f(Z)$
-# hardly changes there. Let $F' = f$ with $F$ convex, such as $\log\cosh$ for $\tanh$, and use as a distance
-# of $z$ from $w$ the gap, at $z$, between $F$ and its tangent in $w$: the **Bregman divergence** $D_F(z, w)$.
+# LocoProp-S counts an error of $Z$ the same where $f = \tanh$ is steep as where it is flat and $f(Z)$ hardly changes.
+# Let $F' = f$ with $F$ convex, such as $\log\cosh$ for $\tanh$, and use as a distance of $z$ from $w$ the gap, at $z$,
+# between $F$ and its tangent at $w$: the **Bregman divergence** $D_F(z, w)$.
 
 # %% [markdown]
 # ## Exercise 8.3 (core): the Bregman divergence
@@ -488,7 +489,7 @@ for seed in (1, 2, 3):
 # </details>
 # <details><summary>Hint 2: equation</summary>
 #
-# The tangent at $w$ has the height $F(w) + f(w)(z - w)$ above $z$.
+# The tangent at $w$ has the height $F(w) + f(w)(z - w)$ at $z$.
 #
 # </details>
 # <details><summary>Hint 3: first line</summary>
@@ -547,8 +548,8 @@ def bregman(f, z, w):
 # and its curvature in $z$ is $f'(z) \ge 0$: convex.
 
 # %% [markdown]
-# Put it in the place of the square in (8.1). The optimality
-# condition $G + \frac1\gamma(f(Z) - f(Z_l)) = 0$ gives the target in terms of *outputs*:
+# Put $D_F$ in place of the square in (8.1). The optimality condition $G + \frac1\gamma(f(Z) - f(Z_l)) = 0$ gives the
+# target in terms of *outputs*:
 #
 # $$ Y_l = f(Z_l) - \gamma\, G_l. \tag{8.6} $$
 
@@ -566,8 +567,7 @@ teach.holds("the same by Exercise 8.3", gamma * g + bregman(tanh, w, z)[1],
             0 * g)
 
 # %% [markdown]
-# Asking $\tilde A\Theta$ to be near the $w$ with $f(w) = Y$, in this distance, and dropping what does not
-# depend on $\Theta$:
+# Ask $\tilde A\Theta$ to be near the $w$ with $f(w) = Y$, in this distance, and drop what does not depend on $\Theta$:
 #
 # $$ \min_\Theta\; \sum F(\tilde A\Theta) - \langle Y, \tilde A\Theta\rangle
 #    + \tfrac{1}{2\eta}\|\Theta - \Theta_l\|^2, \tag{LocoProp-M} $$
@@ -597,7 +597,7 @@ teach.holds("its gradient", np.sum(matching_gradient(point, 2.0) * tangent),
             slope, teach.DIFFERENCES)
 
 # %% [markdown]
-# As with LocoProp-S the first step is BackProp's, and at the minimiser, regularised, there is no slope left:
+# As with LocoProp-S, the first step is BackProp's, and at the regularised minimiser no slope is left:
 
 # %%
 teach.holds("at the start it is γ ∇J again", matching_gradient(theta),
@@ -608,7 +608,8 @@ teach.holds("library's minimiser: (8.7) vanishes", matching_gradient(new, eta),
             0 * new, 1e-8)
 
 # %% [markdown]
-# Convex it is; $\tfrac12\|f(\tilde A\Theta) - Y\|^2$ is not: on random lines in $\Theta$, does it bend down?
+# The matching loss is convex, $\tfrac12\|f(\tilde A\Theta) - Y\|^2$ is not: which bends down on random lines in
+# $\Theta$?
 
 # %%
 def squared_loss(new):
@@ -652,14 +653,14 @@ teach.show(fig, "The squared error of tanh is flat at both sides. The matching "
 # %% [markdown]
 # ## Exercise 8.4 (break it): targets out of range
 #
-# For $y = 1.3$, which no $\tanh$ reaches, the slope $\tanh z - y$ is never above $-0.3$: the matching loss
-# falls for ever. With large $\gamma$ a target (8.6) may leave the range of $f$ (closure included: $[-1,
-# 1]$, $[0, 1]$, $[0, \infty)$). Then, without a regulariser, that entry's loss has no lower bound. Find the
-# largest $\gamma$ before that.
+# For $y = 1.3$, which no $\tanh$ reaches, the slope $\tanh z - y$ is never above $-0.3$: the matching loss falls
+# without bound. With large $\gamma$ a target (8.6) may leave the range of $f$ (closure included: $[-1, 1]$, $[0, 1]$,
+# $[0, \infty)$). Then, without a regulariser, that entry's loss has no lower bound. Find the largest $\gamma$ that
+# avoids this.
 #
 # <details><summary>Hint 1: idea</summary>
 #
-# Each target moves on a ray as $\gamma$ grows; its $g$ says towards which border.
+# Each target moves on a ray as $\gamma$ grows; its $g$ tells which border it approaches.
 #
 # </details>
 # <details><summary>Hint 2: equation</summary>
@@ -722,8 +723,8 @@ for l, block in blocks.items():
     print(f"layer {l}: γ up to {limits[l]:.0f}; in range around it:", *within)
 
 # %% [markdown]
-# The last layer's targets are $(1 - \frac\gamma N)\,p + \frac\gamma N\,e$, of softmax $p$ and label $e$: the limit
-# is $\gamma = N$, for every net with this loss.
+# The last layer's targets are $(1 - \frac\gamma N)\,p + \frac\gamma N\,e$, with softmax $p$ and label $e$: the limit is
+# $\gamma = N$, for every net with this loss.
 
 # %%
 teach.holds("last layer: up to N", limits[3], len(X), 1e-9)
@@ -747,8 +748,8 @@ for way, options in {"with η = 1": {"steps": "exact", "eta": 1.0},
     print(f"{way} there is a step; its largest entry: {largest:.2f}")
 
 # %% [markdown]
-# The authors' program has $\gamma = 10$, batches of 1000 and ten steps. Entries beyond the limit need not cost a layer
-# its minimum: here layer 2's sum still has one (no slope, positive curvature):
+# The authors' program has $\gamma = 10$, batches of 1000 and ten steps. With entries beyond the limit a layer's sum may
+# still have a minimum; here layer 2's has (no slope, positive curvature):
 
 # %%
 wanted = 1.1 * limits[2]
@@ -766,10 +767,10 @@ print("least curvature there, over its columns: "
 # %% [markdown]
 # ## A race, by epochs and by seconds
 #
-# An autoencoder for 1000 digits, 64-32-8-32-64, tanh with a linear code, batches of 100. LocoProp takes
-# $T = 10$ plain local steps, their rate falling to a quarter as in the authors' program. Each method gets the best
-# of five rates on seed 9 (for LocoProp $\gamma = 30$, not tuned), then three other seeds. BackProp runs three
-# times as many epochs, its epochs being cheaper (printed below).
+# Train an autoencoder on 1000 digits, 64-32-8-32-64, tanh with a linear code, batches of 100. LocoProp takes $T = 10$
+# plain local steps, their rate falling to a quarter as in the authors' program. Each method gets the best of five rates
+# on seed 9 (for LocoProp $\gamma = 30$, not tuned), then three other seeds. BackProp runs three times as many epochs,
+# since its epochs are cheaper (printed below).
 
 # %%
 images = data.X_train[:1000]
@@ -808,7 +809,7 @@ for name, (make, rates, epochs) in entries.items():
           *(f"{run['train_loss'][-1]:.1f}" for run in runs[name]))
 
 # %% [markdown]
-# Against epochs and against seconds:
+# Losses against epochs and against seconds:
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True)
@@ -886,14 +887,14 @@ teach.record("autoencoder, LocoProp-M", curves["LocoProp-M"][-1], expected=18.3,
 # %% [markdown]
 # ## Summary
 #
-# - LocoProp-S's targets are outputs moved by $-\gamma G$; one local step towards them is BackProp, the limit of
-#   many, regularised, ProxProp.
+# - LocoProp-S's targets are outputs moved by $-\gamma G$; one local step towards them is BackProp's, the limit of many
+#   regularised ones ProxProp's.
 # - Where $\alpha s \le 1$, ten steps act like a proximal step with $\eta = \alpha T$, up to a factor 1.34.
-# - A matching loss measures the target by the transfer function's own convex integral; a number's,
-#   without a regulariser, has a lower bound only for targets in its closed range.
+# - A matching loss measures the target by the transfer function's convex integral; without a regulariser, an entry's
+#   loss has a lower bound only for targets in $f$'s closed range.
 #
-# **What this does not show.** After 12 epochs LocoProp-M leads BackProp, at the rate that is best after 36, by 3
-# (medians of three seeds). In seconds nothing is claimed. One small autoencoder, plain local steps of falling rate,
+# **What this does not show.** After 12 epochs LocoProp-M leads BackProp by 3 (medians of three seeds), but BackProp's
+# rate is the best after 36. About seconds nothing is claimed. One small autoencoder, plain local steps of falling rate,
 # one $\gamma$ and 1000 digits: the ranking need not hold elsewhere. The authors use RMSProp locally, larger networks
 # and MNIST; their numbers are not reproduced here.
 #
