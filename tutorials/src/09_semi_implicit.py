@@ -464,9 +464,9 @@ for l in (3, 2, 1):
 # %% [markdown]
 # ## Predict
 #
-# After the forward pass, how many fits (a layer's $W$ and $b$ count as one) and propagations are in the longest chain
-# in which each must wait for the one before, for $D = 3$? With the old weights it is 3: two propagations, then a fit.
-# And with the new ones?
+# For $D = 3$, some propagations and fits after the forward pass must wait for one another. How many are in the longest
+# such chain, if a layer's $W$ and $b$ count as one fit? With the old weights it is 3: two propagations, then a fit. And
+# with the new ones?
 
 # %% tags=["predict"]
 chain = None  # a number
