@@ -172,7 +172,7 @@ def epochs_to(curves, levels):
 #
 # <details><summary>Hint 1: idea</summary>
 #
-# Which of the three losses may a choice depend on? Put what is not eligible out of reach.
+# Which of the three losses may a choice depend on? Put step sizes that are not eligible out of reach.
 #
 # </details>
 # <details><summary>Hint 2: equation</summary>
