@@ -217,11 +217,11 @@ print(f"largest error over its bound, n = 64: {share.max():.3f}")
 # %% [markdown]
 # ## Predict
 #
-# The exact ProxProp direction of a small net, float32 against float64, takes products as in (12.2) and a solve with a
-# matrix of at most 100 × 100 (the size of the **batch**, in sample space), which multiplies relative errors by up to
-# its condition number (Higham, chapter 7), here at most some 1200 (printed at the end). We state beforehand: *at most
-# 512 ulps of float32 in every map* (9 of its 24 bits), and as many of float64 between backends. What will the largest
-# distance be? (a) below 4 ulps; (b) 4 to 512; (c) more: the statement is wrong.
+# Compare the exact ProxProp direction of a small net in float32 with that in float64. It takes products as in (12.2)
+# and a solve with a matrix of at most 100 × 100 (the size of the **batch**, in sample space), which multiplies relative
+# errors by up to its condition number (Higham, chapter 7), here at most some 1200 (printed at the end). We state
+# beforehand: *at most 512 ulps of float32 in every map* (9 of its 24 bits), and as many of float64 between backends.
+# What will the largest distance be? (a) below 4 ulps; (b) 4 to 512; (c) more: the statement is wrong.
 
 # %% tags=["predict"]
 within = None  # "a", "b" or "c"
@@ -661,8 +661,8 @@ print("latency", *map(two_digits, latencies))
 # ranks on; and $r^2/2$ exceeds $rm$ where $r > 2m$).
 
 # %% [markdown]
-# In sample space inverses take $N^3$ operations, but the message grows with $N$. CG that forms no matrix (textbook)
-# sends many small sums, one after the other: latency is 0.62 of its 11 ms, and 0.14 of BackProp's 5.4.
+# In sample space inverses take $N^3$ operations, whatever the width, but the message grows with $N$. CG that forms no
+# matrix (textbook) sends many small sums in turn: latency is 0.62 of its 11 ms, and 0.14 of BackProp's 5.4.
 
 # %% [markdown]
 # `mpiexec -n 4 minilift train` does this, `minilift bench ranks` measures your machine. Derivation:
