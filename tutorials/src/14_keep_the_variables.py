@@ -752,7 +752,7 @@ print(f"and the gap, at β = 1: {np.linalg.norm(z - phi):.0e}")
 
 # %% [markdown]
 # The Lagrangian of the constraint has $\langle z_D - \varphi_D, u\rangle$ where Taylor et al. have
-# $\langle z_D, u\rangle$. For $z_D$ both are the same, but now $\theta_D$ and $a_{D-1}$ see $u$ too; the library's
+# $\langle z_D, u\rangle$. For $z_D$ the two are equivalent, but now $\theta_D$ and $a_{D-1}$ see $u$ too; the library's
 # energy takes it as `multiplier="gap"`.
 
 # %%
@@ -980,7 +980,7 @@ teach.record("race, MAC over BackProp after 20", share, 1.0, 0.3)
 # - MAC's rising $\mu$ brings $E$ and $J$ together: $J/E$ ends at 30 to 32 with growth 1, 7 at 1.05, 1 at 1.2. At 1.2
 #   each seed's loss ends 23 to 33 % above that at 1.05 (1 to 19 % above that at 1). A multiplier narrows $z_D$'s gap to
 #   7e-4 or 1e-2, from 0.3 without one. As $\langle z_D, u\rangle$, at $u^*$, it moved no $\theta_l$ of three untrained
-#   networks; on the gap, it makes the loss lower after 10 sweeps, but hardly so after 60.
+#   networks; on the gap, it lowers the loss after 10 sweeps, but hardly after 60.
 #
 # **What this does not show.** Large problems: one small ReLU net, 300 digits, half squared error, 30 to
 # 60 sweeps, a grid of three values, three seeds. The program of BCD's authors
