@@ -399,9 +399,9 @@ teach.show(fig, "Error in θ_1 relative to the step against τ, which falls to "
 
 # %% [markdown]
 # For every $\tau$ the naive order is wrong by the same part of the step, here 99 % in $\theta_1$ (seed 0): an error of
-# *first* order. It is backprop for a net whose bridge passes values up but no signals down. On a chain this cannot
-# happen: no penalty has two values as parents. (Why $\theta_l$ must get the old $a_{l-1}$: notebook 04.) `Concat` has
-# two, but each has its own part of the gap: the order can matter only where a join *mixes*.
+# *first* order. The naive order is backprop for a net whose bridge passes values up but no signals down. On a chain
+# this cannot happen: no penalty has two values as parents. (Why $\theta_l$ must get the old $a_{l-1}$: notebook 04.)
+# `Concat` has two, but each has its own part of the gap: the order can matter only where a join *mixes*.
 
 # %% [markdown]
 # ## One θ in several places
