@@ -765,7 +765,7 @@ for name, method in entries.items():
 # %% [markdown]
 # ## Predict
 #
-# Every method's rate lies inside the grid. Whose median training loss is lowest after **two** epochs?
+# Every chosen rate lies inside the grid. Whose median training loss is lowest after **two** epochs?
 
 # %% tags=["predict"]
 early = None  # "BackProp", "Predictive coding" or "Target propagation"
