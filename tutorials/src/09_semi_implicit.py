@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 09 · Go semi-implicit
 #
-# You will let each layer fit its *activations*, nonlinearity included, and send the signal down through the
-# weights that it has just found.
+# You will let each layer fit its *activations*, nonlinearity included, and send the signal down through the newly
+# found weights.
 #
 # **Afterwards you can**
 # 1. derive the gradient of a layer's nonlinear fit (Exercise 9.1);
@@ -11,7 +11,7 @@
 # 4. tell a fixed point of the method from a minimum of its fits (Exercise 9.4);
 # 5. weigh the method against parallel local losses (Exercise 9.5).
 #
-# **You need** notebooks 03 and 08; single cells use 02 and 05. **Time**: 55 minutes (estimated).
+# **You need** notebooks 03 and 08; a few cells use 02 and 05. **Time**: 55 minutes (estimated).
 
 # %%
 import matplotlib.pyplot as plt
@@ -29,24 +29,25 @@ teach.versions()
 # %% [markdown]
 # ## Targets for activations
 #
-# LocoProp-S gave each layer a target for $Z_l$. Semi-Implicit BP (SIBP) gives one for what comes *after* the
-# nonlinearity, $F_l = \sigma_l(F_{l-1}W_l + 1b_l^T)$, with $F_0 = X$ and the identity for $\sigma_D$. The
-# loss is summed over the batch, $\delta_D = \partial J/\partial F_D$, and
+# LocoProp-S gave each layer a target for $Z_l$. Semi-Implicit BP (SIBP) sets one *after* the nonlinearity, for
+# $F_l = \sigma_l(F_{l-1}W_l + 1b_l^T)$, where $F_0 = X$ and $\sigma_D$ is the identity. With the loss summed over the
+# batch and $\delta_D = \partial J/\partial F_D$, the target is
 #
 # $$ F_l^{½} = F_l - \eta\,\delta_l. \tag{9.1} $$
 #
-# Each layer fits it by least squares with $\sigma$ *inside*, first $W$, then $b$ with the new $W$:
+# Each layer fits its target by least squares with $\sigma$ *inside*, first $W$, then $b$ with the new $W$:
 #
 # $$ \begin{aligned}
 #    W_l' &= \arg\min_W \|\sigma_l(F_{l-1}W + 1b_l^T) - F_l^{½}\|^2 + \lambda\|W - W_l\|^2, \\
 #    b_l' &= \arg\min_b \|\sigma_l(F_{l-1}W_l' + 1b^T) - F_l^{½}\|^2 + \lambda\|b - b_l\|^2.
 #    \end{aligned} \tag{SIBP} $$
 #
-# And the signal goes on through the **new** weights:
+# The signal then passes down through the **new** weights:
 #
 # $$ \delta_{l-1} = (\delta_l \odot \sigma_l'(Z_l))\, {W_l'}^T. \tag{9.2} $$
 #
-# A layer's signal holds the new weights above it, its fit reads the $F_{l-1}$ of the old ones below: *semi*-implicit.
+# A layer's signal contains the new weights above it, but its fit uses the $F_{l-1}$ of the old weights below: hence
+# *semi*-implicit.
 
 # %%
 data = ml.datasets.digits()
@@ -57,7 +58,7 @@ net = ml.mlp([64, 16, 12, 10], loss=ml.SoftmaxCrossEntropy("sum"), seed=SEED,
 state, eta, lam = net.forward(X), 0.1, 1.0
 
 # %% [markdown]
-# The library's sweep tells a method about one layer after the other. We keep what it says, and look at layer 2.
+# The library's sweep hands a method one layer after the other, each as a block. We keep them, and look at layer 2.
 
 # %%
 blocks = {}
@@ -78,13 +79,13 @@ teach.holds("with the old W the signal is BackProp's", chained, blocks[1].g_a)
 # %% [markdown]
 # ## Exercise 9.1 (warm-up): the slope of the fit
 #
-# By the chain rule the $W$ fit has the gradient
+# By the chain rule the objective of the $W$ fit has the gradient
 #
 # $$ 2F_{l-1}^T\bigl(\sigma'(Z)\odot(\sigma(Z) - F_l^{½})\bigr) + 2\lambda(W - W_l),
 #    \qquad Z = F_{l-1}W + 1b^T. \tag{9.3} $$
 #
-# At the start, $W = W_l$, the residual is $\eta\,\delta_l$ and the second term is zero: what is left is
-# $2\eta$ times the gradient of the loss, provided that $\delta_l$ is BackProp's.
+# At the start, where $W = W_l$, the residual is $\eta\,\delta_l$ and the second term is zero: (9.3) is then $2\eta$
+# times the gradient of the loss, provided that $\delta_l$ is BackProp's.
 #
 # Write (9.3) for ReLU.
 #
@@ -135,10 +136,10 @@ def fit_gradient(F, W, b, target, W_old, lam):
     return 2 * F.T @ ((Z > 0) * (np.maximum(Z, 0) - target))
 
 # %% [markdown]
-# That slope is what the solver follows: the method takes a few Fletcher–Reeves steps (conjugate gradients
-# for functions that are not quadratic, with a line search) on $W$, then on $b$. More steps need not bring the
-# slope to zero (20 and 300 steps are compared below): ReLU has kinks, where a line search may stop. That these
-# are the cause is not tested here.
+# The solver follows this slope: it takes a few Fletcher–Reeves steps (conjugate gradients for functions that are not
+# quadratic, with a line search) on $W$, then on $b$. More steps need not bring the slope to zero (20 and 300 steps
+# are compared below): ReLU has kinks, where a line search may stop. Whether the kinks are the cause is not tested
+# here.
 
 # %%
 _, gradients = ml.BackProp().direction(net, X, y)
@@ -147,7 +148,7 @@ teach.holds("at the start: 2η times the loss's gradient", at_start,
             2 * eta * gradients[1][:-1])
 
 # %% [markdown]
-# The objective itself; differences of it must give its gradient.
+# Finite differences of the objective itself must give this gradient.
 
 # %%
 def fit_value(W_new, b_new):
@@ -166,7 +167,7 @@ teach.holds("away from W, its slope along a random direction is (9.3)", along,
             slope, teach.DIFFERENCES)
 
 # %% [markdown]
-# What the library's solver makes of it in 20 steps, first on $W$, then on $b$:
+# How far the library's solver lowers the objective in 20 steps, first on $W$, then on $b$:
 
 # %%
 step = ml.SemiImplicit(eta, lam, steps=20).propose(layer)
@@ -177,7 +178,7 @@ print("layer 2, its objective: at the start, after W, after b:",
 assert values[0] > values[1] > values[2]
 
 # %% [markdown]
-# Do more steps bring its slope to zero?
+# Do more steps bring the slope to zero?
 
 # %%
 left = {}
@@ -193,9 +194,9 @@ print("slope of the W fit over that at the start:",
 #
 # $$ (F^TF + \lambda I)(W_D - W_D') = \eta\, F^T\delta_D. \tag{9.4} $$
 #
-# That is ProxProp's implicit step with $\tau = \eta$ and $\tau_\theta = 1/\lambda$, without the bias. For $b$
-# it becomes $(N + \lambda)(b_D - b_D') = 1^T(\eta\,\delta_D - F(W_D - W_D'))$. Both must be the library's exact
-# step:
+# That is ProxProp's implicit step with $\tau = \eta$ and $\tau_\theta = 1/\lambda$, without the bias. The equation
+# for $b$ is $(N + \lambda)(b_D - b_D') = 1^T(\eta\,\delta_D - F(W_D - W_D'))$. Both solutions must agree with the
+# library's exact step:
 
 # %%
 last = blocks[3]
@@ -209,14 +210,13 @@ teach.holds("last layer, b", step[-1], b_step)
 # %% [markdown]
 # ## Exercise 9.2 (core): one ReLU, one sample
 #
-# How many minima has such a fit? Let $u$ be the pre-activation itself, $b$ its present value, $a$ the
-# target and $c$ the price of moving:
+# How many minima does such a fit have? Let $u$ be the pre-activation itself, $b$ its present value, $a$ the target
+# and $c$ the price of moving:
 #
 # $$ \min_u\; \tfrac12(\mathrm{relu}(u) - a)^2 + \tfrac c2 (u - b)^2. \tag{9.5} $$
 #
-# On $u > 0$ this is a parabola with its lowest point at $(a + cb)/(1 + c)$, on $u \le 0$ one with its lowest
-# point at $b$. Where one lies beyond its own piece, the end $u = 0$ takes its
-# place:
+# On $u > 0$ this is a parabola with its lowest point at $(a + cb)/(1 + c)$, on $u \le 0$ one with its lowest point at
+# $b$. Where such a point lies outside its piece, the end $u = 0$ takes its place:
 #
 # $$ u_{\text{off}} = \min(b, 0), \qquad u_{\text{on}} = \max\Bigl(\frac{a + cb}{1 + c},\, 0\Bigr).
 #    \tag{9.6} $$
@@ -273,12 +273,12 @@ def relu_fit(a, b, c):
 # %% [markdown]
 # ## The convex neighbour
 #
-# LocoProp-M (notebook 08) would measure the same miss by the matching loss of ReLU:
+# LocoProp-M (notebook 08) would measure the same misfit by the matching loss of ReLU:
 #
 # $$ \min_u\; \tfrac12\max(u, 0)^2 - a\,u + \tfrac c2(u - b)^2. \tag{9.7} $$
 #
-# Its slope $\mathrm{relu}(u) - a + c(u - b)$ only grows: one minimum, at $(a + cb)/(1 + c)$ if that is
-# positive, else at $b + a/c$.
+# Its slope $\mathrm{relu}(u) - a + c(u - b)$ increases everywhere, so there is one minimum, at $(a + cb)/(1 + c)$ if
+# that is positive, else at $b + a/c$.
 
 # %%
 def fit_curve(u, a, b, c):
@@ -305,8 +305,8 @@ for c in (0.5, 2.0):
 # %% [markdown]
 # ## Predict
 #
-# A unit is off, $b = -0.3$; its target is $a = 1$; moving is cheap, $c = 0.5$. Where is the least value of
-# (9.5): (a) at $b$, (b) at 0, (c) at a positive $u$?
+# A unit is off, $b = -0.3$; its target is $a = 1$; moving is cheap, $c = 0.5$. Where does (9.5) take its least value:
+# (a) at $b$, (b) at 0, (c) at a positive $u$?
 
 # %% tags=["predict"]
 where = None  # "a", "b" or "c"
@@ -318,7 +318,7 @@ teach.reveal(where, "c" if u > 0 else "a" if u < 0 else "b",
              f"It is u = {u:.3f}: c decides.")
 
 # %% [markdown]
-# Three prices $c$, with the curves and their minima at $b = -0.3$:
+# The curves and their minima for three prices $c$, at $b = -0.3$:
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.2))
@@ -346,8 +346,8 @@ teach.show(fig,
            "fit has one at b and one right of 0, the matching loss has one.")
 
 # %% [markdown]
-# And the minimisers for $b$ from $-2$ to $1.5$. The ReLU fit's jumps are dotted; left of its own jump each $c$ has
-# $u = b$, the black line:
+# Next, the minimisers for $b$ from $-2$ to $1.5$. The ReLU fit's jumps are dotted; to the left of the jump for each
+# $c$ the minimiser is $u = b$, the black line:
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True)
@@ -373,15 +373,15 @@ teach.show(fig,
            "without a jump.")
 
 # %% [markdown]
-# In the figures $c$ decides which of the two minima is the lower, and the solution jumps where they
-# tie, as the prox of the double well did in notebook 02; the convex problem knows no such choice.
+# In the figures $c$ decides which of the two minima is lower, and the solution jumps where they are equal, as the
+# prox of the double well did in notebook 02; the convex problem leaves no such choice.
 
 # %% [markdown]
 # ## Exercise 9.3 (core): down through new weights
 #
-# Write the whole sweep. `fit(l, signal)` returns the new $\theta_l$ (weights, then the bias row) for the
-# target $F_l$ minus $\eta$ times `signal`; `z` is the list of pre-activations, and hidden layers are ReLU.
-# Read (9.1) and (9.2) again: on which side of $\sigma'$ is the signal that each of them speaks of?
+# Write the whole sweep. `fit(l, signal)` returns the new $\theta_l$ (weights, then the bias row) for the target $F_l$
+# minus $\eta$ times `signal`; `z` is the list of pre-activations, and hidden layers are ReLU. Read (9.1) and (9.2)
+# again: on which side of $\sigma'$ does each of them take the signal?
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -464,8 +464,9 @@ for l in (3, 2, 1):
 # %% [markdown]
 # ## Predict
 #
-# After the forward pass, count fits (a layer's $W$ and $b$ as one) and propagations that must wait for one another
-# (the longest chain), for $D = 3$. With the old weights it is 3: two propagations, then a fit. With the new ones?
+# For $D = 3$, some propagations and fits after the forward pass must wait for one another. How many are in the longest
+# such chain, if a layer's $W$ and $b$ count as one fit? With the old weights it is 3: two propagations, then a fit. And
+# with the new ones?
 
 # %% tags=["predict"]
 chain = None  # a number
@@ -512,8 +513,8 @@ teach.show(fig,
            "them: the chain zigzags through all six.")
 
 # %% [markdown]
-# What do new weights change? For large $\lambda$ a fit moves $W$ by about $\frac\eta\lambda\nabla J$, and the
-# two kinds of steps differ by the next order.
+# What do new weights change? For large $\lambda$ a fit moves $W$ by about $\frac\eta\lambda\nabla J$, and the two
+# kinds of steps differ at the next order.
 
 # %%
 class OldWeights(ml.SemiImplicit):
@@ -539,7 +540,7 @@ distance = np.linalg.norm(new - small_step) / np.linalg.norm(small_step)
 teach.holds("λ = 1e5: distance to η/λ ∇J, relative", distance, 0, 0.02)
 
 # %% [markdown]
-# The difference of the two, and the cosine to the gradient, over six decades of $\lambda$ (this network, seed 0):
+# The difference between the two, and the cosine to the gradient, for six decades of $\lambda$ (this network, seed 0):
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(9, 3))
@@ -556,10 +557,11 @@ teach.show(fig, "Left: the relative difference between steps with new and old "
 # %% [markdown]
 # ## Fixed points
 #
-# Suppose a sweep changes nothing, each layer staying at a point where its fit's slope is zero. Then $W_l' =
-# W_l$, so the signals were BackProp's, and by (9.3), and the like for $b$, all $2\eta\,\nabla J$ are zero: **such a
-# fixed point is a stationary point of $J$**. The reverse holds for fits that stop where the slope is zero. To test it
-# we need a stationary point that is no solution: all $W = 0$ and $b_D$ the logarithms of the class frequencies.
+# Suppose a sweep changes nothing, each layer staying at a point where its fit's slope is zero. Then $W_l' = W_l$, so
+# the signals are BackProp's, and by (9.3) and its counterpart for $b$ the slopes, which are zero, are
+# $2\eta\,\nabla J$: **such a fixed point is a stationary point of $J$**. The converse holds for fits that stop where
+# the slope is zero. To test the converse we need a stationary point that is not a solution: all $W = 0$, and as $b_D$
+# the logarithms of the class frequencies.
 
 # %%
 still = ml.mlp([64, 16, 12, 10], activation="tanh",
@@ -576,9 +578,9 @@ teach.holds("SIBP stays", flat(steps), 0 * gradient)
 # %% [markdown]
 # ## Exercise 9.4 (break it): a slope of zero, a better place elsewhere
 #
-# "Zero gradient, so nothing moves" needs a solver that follows slopes. For the scalar fit (9.5) find $(a,
-# b, c)$ with $b \le -1$, much farther off than in the first figure, such that the slope at $u = b$ is zero, and
-# yet the least value lies elsewhere (lower by 0.01 at least).
+# "Zero gradient, so nothing moves" is true only of a solver that follows slopes. For the scalar fit (9.5) find
+# $(a, b, c)$ with $b \le -1$, much farther off than in the first figure, such that the slope at $u = b$ is zero, and
+# yet the least value lies elsewhere (and is lower by at least 0.01).
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -637,9 +639,9 @@ teach.holds("a dead unit stays dead", moved, 0)
 # %% [markdown]
 # ## A race
 #
-# 400 digits in batches of 100, 64-32-10, ReLU, $\lambda = 1$, five Fletcher–Reeves steps; BackProp gets thirty
-# times as many epochs. "Step size" is BackProp's learning rate, on the mean loss, and SIBP's $\eta$ of (9.1), on the
-# sum; SIBP's steps are taken whole.
+# The task is 400 digits in batches of 100, the network 64-32-10 with ReLU. SIBP has $\lambda = 1$ and five
+# Fletcher–Reeves steps; BackProp gets thirty times as many epochs. "Step size" means, for BackProp, the learning rate
+# on the mean loss and, for SIBP, the $\eta$ of (9.1) on the summed loss; SIBP's steps are taken in full.
 
 # %%
 X_few, y_few = data.X_train[:400], data.y_train[:400]
@@ -660,9 +662,10 @@ entries = {"BackProp": lambda size, seed: train(ml.BackProp(), size, seed, 150),
            "SIBP, old weights": semi_implicit(OldWeights)}
 
 # %% [markdown]
-# Each method tries three step sizes, narrowed down in earlier trials that are not shown, on four seeds, and takes
-# the one of the lowest median loss among those at which the four runs end within a factor of ten. Where the seed
-# decides the end, a median says little: SIBP's lowest is that of its largest step size.
+# Each method tries three step sizes, narrowed down in earlier trials that are not shown, on four seeds. It takes the
+# one with the lowest median loss among those at which the four final losses lie within a factor of ten. The
+# restriction is there because a median says little where the seed decides the final loss: SIBP's lowest median is
+# that of its largest step size.
 
 # %%
 sizes = {"BackProp": (0.3, 1.0, 3.0), "SIBP": (1.0, 3.0, 10.0),
@@ -680,7 +683,7 @@ for name, run in entries.items():
     chosen[name] = min(agreed, key=lambda size: np.median(ends[size]))
 
 # %% [markdown]
-# The race, on three other seeds. Of the seconds we keep, epoch by epoch, the least of the three runs.
+# The race, on three other seeds. The seconds are, epoch by epoch, the least of the three runs.
 
 # %%
 epochs, seconds, raced, reached = {}, {}, {}, {}
@@ -724,15 +727,15 @@ teach.show(fig,
 # %% [markdown]
 # ## Exercise 9.5 (open): is the order worth it?
 #
-# Fits of LocoProp can run at once, those of SIBP cannot. Name one situation where you would still propagate
-# through new weights, and one experiment that would change your mind. Five lines.
+# LocoProp's fits can run in parallel, SIBP's cannot. Name one situation where you would still propagate through new
+# weights, and one experiment that would change your mind. Five lines.
 
 # %% [markdown] tags=["answer"]
-# **One answer.** With large steps the layers above change much, and old signals may point the wrong
-# way; then consistency may matter more than parallel fits, for instance on one processor, where nothing
-# runs at once anyway. The experiment: widths and depths growing, $\lambda$ small, new against old weights
-# at equal step size *and* each at its own best, with enough seeds. In the runs above the new weights lead
-# after one epoch and end no lower, for one shallow network.
+# **One answer.** With large steps the layers above change a great deal, and old signals may point the wrong way; then
+# consistency may matter more than parallel fits, for instance on one processor, where nothing runs in parallel
+# anyway. The experiment: compare new and old weights for growing widths and depths and small $\lambda$, at equal step
+# size *and* each at its own best, with enough seeds. In the runs above, of one shallow network, the new weights lead
+# after one epoch and end no lower.
 
 
 # %% tags=["record"]
@@ -762,20 +765,20 @@ teach.record("BackProp, final loss", final["BackProp"], expected=0.0030,
 # %% [markdown]
 # ## Summary
 #
-# - SIBP fits activations with $\sigma$ inside; on the last layer that is ridge regression, for one ReLU
-#   it can have two minima.
-# - Signals pass through the new weights, so fits have to wait for one another; the change this makes
-#   shrinks like $1/\lambda$ for large $\lambda$, relative to the step.
-# - Where nothing moves, and each fit's slope is zero, so is the gradient of $J$ (argued above; the reverse is tested,
-#   at one point); a unit that is off may have a better place that slopes do not show.
+# - SIBP fits activations with $\sigma$ inside; on the last layer the fit is ridge regression, and for one ReLU it can
+#   have two minima.
+# - Signals pass through the new weights, so fits have to wait for one another; the change that this makes, relative
+#   to the step, shrinks like $1/\lambda$ for large $\lambda$.
+# - Where nothing moves and each fit's slope is zero, the gradient of $J$ is zero too (argued above; the converse is
+#   tested, at one point); a unit that is off may have a better place that slopes do not show.
 #
-# **What this does not show.** In epochs SIBP is far ahead (after five of them BackProp, at the rate chosen, is still
-# at 1.1), and new weights lead after one epoch but end no lower than old ones. In seconds no order is
-# claimed: the printed times are the least of three runs, on one machine, with as many threads as the linear algebra
-# library takes, and may change with all three. All this for one shallow network, 400 digits, $\lambda = 1$ and three
-# seeds; what is said of one sweep is said of one network.
-# Whether new weights allow larger steps is left open: at 10 the ends of either kind lie decades apart, and four
-# seeds are few. The authors' experiments are not repeated, and nothing is said of test error.
+# **What this does not show.** Per epoch SIBP is far ahead (after five epochs BackProp, at the rate chosen, is still
+# at 1.1), and new weights lead after one epoch but end no lower than old ones. Per second no order is claimed: the
+# printed times are the least of three runs, on one machine, with as many threads as the linear algebra library uses,
+# and may change with any of these. All this holds for one shallow network, 400 digits, $\lambda = 1$ and three seeds;
+# statements about a single sweep come from one network. Whether new weights allow larger steps is left open: at step
+# size 10 the final losses of either kind lie decades apart, and four seeds are few. The authors' experiments are not
+# repeated, and nothing is said of test error.
 #
 # **References.** Liu, Zhang, *Semi-Implicit Back Propagation*, 2020: targets, fits, signals through new
 # weights, fixed points. Amid, Anil, Warmuth, *LocoProp*, AISTATS 2022: the convex neighbour. Frerix et al.,

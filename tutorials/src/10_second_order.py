@@ -30,8 +30,8 @@ teach.versions()
 # ## The whole Hessian
 #
 # Three kinds of digits, shrunk to 4×4 pixels, and a network 16-5-3 with tanh: 103 parameters, few enough to
-# differentiate the gradient by differences, one parameter at a time. We flatten $\theta_1, \theta_2$ row by
-# row into one vector.
+# differentiate the gradient by finite differences, one parameter at a time. We flatten $\theta_1, \theta_2$ row by row
+# into one vector.
 
 # %%
 data = ml.datasets.digits()
@@ -57,7 +57,7 @@ def unflat(net, vector):
 
 
 # %% [markdown]
-# The Hessian by central differences of BackProp's gradient, a row for each parameter:
+# The Hessian by central differences of BackProp's gradient, one row per parameter:
 
 # %%
 def hessian(net, X, y, h=1e-5):
@@ -85,18 +85,18 @@ H = (H + H.T) / 2
 # %% [markdown]
 # ## Two kinds of curvature
 #
-# The loss bends for two reasons: it bends in the outputs $z_i \in \mathbb{R}^K$ of sample $i$, and the
-# outputs bend in $\theta$. With the Jacobian $J_i = \partial z_i/\partial\theta$ and the signal $r_i =
-# \partial J/\partial z_i$ the chain rule, used twice, gives
+# The loss is curved for two reasons: it is curved as a function of the outputs $z_i \in \mathbb{R}^K$ of sample $i$,
+# and the outputs are curved as functions of $\theta$. With the Jacobian $J_i = \partial z_i/\partial\theta$ and the
+# signal $r_i = \partial J/\partial z_i$ the chain rule, used twice, gives
 #
 # $$ \nabla^2 J = \sum_i J_i^T H_i J_i \;+\; \sum_i\sum_k r_{ik}\,\nabla^2 z_{ik}. \tag{10.1} $$
 #
-# $H_i$ is the Hessian of sample $i$'s share of the loss in $z_i$; for softmax cross-entropy, with
-# probabilities $p_i$ ($v^TH_iv$ is the variance of $v$ under them, over $N$),
+# Here $H_i$ is the Hessian, in $z_i$, of sample $i$'s share of the loss. For softmax cross-entropy with probabilities
+# $p_i$ it is the following matrix, for which $v^TH_iv$ is the variance of $v$ under $p_i$, divided by $N$:
 #
 # $$ H_i = \tfrac1N\bigl(\mathrm{diag}\,p_i - p_i p_i^T\bigr) \succeq 0. \tag{10.2} $$
 #
-# The first sum is the **Gauss–Newton matrix** $G$. It is never indefinite; the second sum may be.
+# The first sum is the **Gauss–Newton matrix** $G$. It is positive semidefinite; the second sum may be indefinite.
 #
 # Row $k$ of $J_i$ is a backward pass from one output: with $S_l = \partial z_D/\partial z_l$,
 #
@@ -127,7 +127,7 @@ def jacobian(net, X):
                           axis=2)
 
 # %% [markdown]
-# Along a random direction the outputs must change by the Jacobians times it.
+# Along a random direction the outputs must change by the Jacobians times that direction.
 
 # %%
 jac, start = jacobian(net, X), flat(net.parameters)
@@ -164,7 +164,7 @@ teach.holds("H_i along a random direction",
 #
 # <details><summary>Hint 1: idea</summary>
 #
-# One product of three matrices a sample, then a sum over samples.
+# One product of three matrices per sample, then a sum over samples.
 #
 # </details>
 # <details><summary>Hint 2: equation</summary>
@@ -221,9 +221,9 @@ teach.holds("Hessian = Gauss–Newton + the rest", G + np.array(rest), H,
             teach.DIFFERENCES)  # (10.1)
 
 # %% [markdown]
-# What does Newton's undamped step make of such a Hessian? The same vector added to all three columns of $\theta_2$
-# changes no probability: in these six directions $G$ and $H$ are zero, and we take the shortest of the steps that
-# solve Newton's equations. Three seeds (network and batch):
+# How does Newton's undamped step behave with such a Hessian? Adding the same vector to all three columns of $\theta_2$
+# changes no probability: in these six directions $G$ and $H$ are zero, so we take the shortest of the steps that solve
+# Newton's equations. Three seeds (network and batch):
 
 # %%
 def cosine(a, b):
@@ -249,17 +249,18 @@ for seed in (0, 1, 2):
 # %% [markdown]
 # ## Damping: Levenberg–Marquardt
 #
-# Newton's undamped step is as good as orthogonal to the gradient and hundreds to thousands of times as long; at two
-# of three seeds the loss rises, as printed. $G$ is singular, too: damp it.
+# Newton's undamped step is almost orthogonal to the gradient and hundreds to thousands of times as long; for two of the
+# three seeds it raises the loss, as printed. $G$ is singular, too, so we damp it:
 #
 # $$ (G + \mu I)\, d = \nabla J. \tag{10.4} $$
 #
-# That is Levenberg–Marquardt's. Now look at **one linear layer** with squared error, $J = \frac1N\sum_i
-# \frac12\|z_i - y_i\|^2$. Then $J_i = \tilde a_i^T \otimes I$, $H_i = I/N$, the rest in (10.1) is zero, and
+# This gives the Levenberg–Marquardt step. Now look at **one linear layer** with squared error,
+# $J = \frac1N\sum_i \frac12\|z_i - y_i\|^2$. Then $J_i = \tilde a_i^T \otimes I$, $H_i = I/N$, the second sum in (10.1)
+# is zero, and
 #
 # $$ G = \tfrac1N \tilde A^T\tilde A \otimes I. \tag{10.5} $$
 #
-# So (10.4) is one small system for all output units together.
+# So (10.4) becomes one small system, the same for all output units.
 
 # %% [markdown]
 # ## Exercise 10.2 (core): Levenberg–Marquardt by matrices
@@ -270,7 +271,7 @@ for seed in (0, 1, 2):
 #
 # <details><summary>Hint 1: idea</summary>
 #
-# Put (10.5) into (10.4), with $\theta$ as a matrix again. Gradient and $G$ are means over the samples, both.
+# Put (10.5) into (10.4), with $\theta$ as a matrix again. Both the gradient and $G$ are means over the samples.
 #
 # </details>
 # <details><summary>Hint 2: equation</summary>
@@ -354,7 +355,7 @@ teach.holds("(10.4) with the whole G is the same step", whole, step.ravel())
 # %% [markdown]
 # ## Two Kronecker factors
 #
-# In a deep network put (10.3) into $G$. The block of layer $l$ is
+# For a deep network, put (10.3) into $G$. The block of layer $l$ is
 #
 # $$ G_l = \sum_i \tilde a_i\tilde a_i^T \otimes B_i, \qquad B_i = S_i^T H_i S_i, \tag{10.6} $$
 #
@@ -367,13 +368,14 @@ teach.holds("(10.4) with the whole G is the same step", whole, step.ravel())
 #
 # $$ \tfrac1N\tilde A^T\tilde A \otimes I, \tag{10.8} $$
 #
-# the matrix of ProxProp (damped by $\frac{1}{N\tau_\theta}$), in the literature on second-order methods
-# called **FOOF**. Here the last layer has it too (`last="implicit"`); the paper's step there is the gradient's.
+# the matrix of ProxProp (damped by $\frac{1}{N\tau_\theta}$), called **FOOF** in the literature on second-order
+# methods. Here the last layer has such a block too (`last="implicit"`); in ProxProp's paper the last layer takes a
+# gradient step.
 
 # %% [markdown]
 # ## Exercise 10.3 (core): the factors
 #
-# Write (10.7). `np.kron(P, Q)` has the index of $P$ outside; $\theta$ is flattened row by row, and its rows
+# Write (10.7). In `np.kron(P, Q)` the index of $P$ is the outer one; $\theta$ is flattened row by row, and its rows
 # belong to inputs.
 #
 # <details><summary>Hint 1: idea</summary>
@@ -436,7 +438,7 @@ def block_diagonal(blocks):
     return matrix
 
 # %% [markdown]
-# The exact block of $G$ and K-FAC's, each held against what it claims to be:
+# The exact block of $G$ and K-FAC's, each checked against what it claims to be:
 
 # %%
 layers = factors(net, X)
@@ -453,7 +455,7 @@ for (a_tilde, B), block in zip(layers, (G[:first, :first], G[first:, first:])):
                 V.ravel() @ kfac(a_tilde, B) @ V.ravel(), pairs)  # (10.7)
 
 # %% [markdown]
-# And ProxProp's, FOOF:
+# And ProxProp's matrix, FOOF:
 
 # %%
 foof = block_diagonal([np.kron(a.T @ a / N, np.eye(B.shape[1]))
@@ -463,7 +465,7 @@ teach.holds("(10.8), damped by μ = 1/(Nτ_θ): N times ProxProp's direction",
             np.linalg.solve(foof + mu * np.eye(len(g)), g), N * flat(implicit))
 
 # %% [markdown]
-# How far is K-FAC's block from that of $G$, and how much do the $p_i$ differ?
+# How far is K-FAC's block from that of $G$, and how much do the $p_i$ differ between samples?
 
 # %%
 for seed in (0, 1, 2):
@@ -481,8 +483,8 @@ for seed in (0, 1, 2):
 # %% [markdown]
 # ## Predict
 #
-# In ProxProp's matrix (10.8) the block of layer 1, five units, has 85×85 entries. Which share of them can be
-# non-zero: (a) all, (b) a fifth, (c) the diagonal only?
+# In ProxProp's matrix (10.8) the block of layer 1, five units, has 85×85 entries. What share of them can be non-zero:
+# (a) all, (b) a fifth, (c) the diagonal only?
 
 # %% tags=["predict"]
 share = None  # "a", "b" or "c"
@@ -495,7 +497,8 @@ teach.reveal(share, answer, f"Measured: {filled:.2f} of {first}×{first}. No "
              "entry couples two units.")
 
 # %% [markdown]
-# All five, from the Hessian to the identity that BackProp takes for it; below each, what it keeps or drops:
+# All five matrices, from the Hessian to the identity that BackProp puts in its place; below each, what it keeps or
+# drops:
 
 # %%
 pictures = {"Hessian": H, "Gauss–Newton": G,
@@ -525,18 +528,18 @@ teach.show(fig, "Five matrices of 103 rows as images. Hessian and Gauss–Newton
            "input pattern on diagonals only; BackProp is the identity.")
 
 # %% [markdown]
-# From left to right each loses something: the curvature of the outputs; what lies between the layers, and
-# the dependence of inputs and $B_i$ (little at the start, see above); the output factor;
-# the input factor. What survives in ProxProp is exact, though: no independence is assumed, nothing is
+# From left to right each matrix loses something more: Gauss–Newton the curvature of the outputs; K-FAC the blocks
+# between layers, and the dependence between inputs and $B_i$ (little at the start, see above); ProxProp the output
+# factor; BackProp the input factor. What ProxProp keeps is exact, though: no independence is assumed, and nothing is
 # averaged over time.
 
 # %% [markdown]
 # ## Does it matter for the step?
 #
 # Compare directions by their cosine to two references: the Levenberg–Marquardt step (10.4) with $\mu = 0.01$, and
-# Newton's, damped by 1.5 times what makes $H$ positive definite. Each method may choose its own damping, on the
-# horizontal axis. Both numbers are choices; one other of each stands below. All is done for three seeds, at the start
-# and after 300 steps of gradient descent (rate 0.5).
+# Newton's step, with 1.5 times the damping that makes $H$ positive definite. Both numbers are choices; one alternative
+# to each is tried below. Each method has its own damping, on the horizontal axis. Everything is done for three seeds,
+# at the start and after 300 steps of gradient descent (rate 0.5).
 
 # %%
 dampings = np.logspace(-4, 1, 16)
@@ -583,8 +586,8 @@ def curves(seed, descent_steps):
 # %% [markdown]
 # ## Predict
 #
-# At the start of training the gradient's cosine to the Levenberg–Marquardt step is about one half (median). ProxProp's,
-# with its best damping: (a) below 0.6, (b) 0.6 to 0.8, (c) above 0.8?
+# At the start of training the gradient's cosine to the Levenberg–Marquardt step is about one half (median). And
+# ProxProp's, with its best damping: (a) below 0.6, (b) 0.6 to 0.8, (c) above 0.8?
 
 # %% tags=["predict"]
 nearer = None  # "a", "b" or "c"
@@ -600,7 +603,7 @@ teach.reveal(nearer, "a" if prox_at < 0.6 else "b" if prox_at < 0.8 else "c",
 print(", ".join(f"{name} {value:.2f}" for name, value in best.items()))
 
 # %% [markdown]
-# For every damping, to both references, and later in training:
+# The cosines for every damping, to both references, and later in training:
 
 # %%
 looks = {"K-FAC": {"color": teach.COLORS["purple"], "linestyle": "--",
@@ -633,7 +636,7 @@ teach.show(fig, "Cosines against damping. At the start, each at its best "
            "steps the gradient itself is near.")
 
 # %% [markdown]
-# What is behind the three panels? First the best cosines at the start, to two dampings of each reference:
+# What is behind the three panels? First the best cosines at the start, for two dampings of each reference:
 
 # %%
 highest = {}
@@ -645,13 +648,14 @@ for reference in found[0][0]:
               *(f"{value:.2f}" for value in each), ")")
 
 # %% [markdown]
-# The input factor alone brings most of the gain towards Levenberg–Marquardt at $\mu = 0.01$ (0.49 to 0.92 of 1; K-FAC
-# 0.96); at 0.001 the second factor counts more. Gauss–Newton *is* the first reference, and comes near to Newton's step
-# only where that is damped more (where the gradient does, too): $G$ is never indefinite, all negative curvature is in the second sum of (10.1), which
-# the whole family leaves out.
+# The input factor alone brings most of the gain towards Levenberg–Marquardt at $\mu = 0.01$ (the cosine rises from 0.49
+# to 0.92, with K-FAC to 0.96); at 0.001 the second factor matters more. Gauss–Newton *is* the first reference. It comes
+# near Newton's step only where that is damped more, and there the gradient does, too: $G$ has no negative curvature,
+# since all of it is in the second sum of (10.1), which the whole family leaves out.
 
 # %% [markdown]
-# Then how much of the largest curvature (of $G$) the gradient meets, at the start and later, with its cosine there.
+# Then the curvature (of $G$) along the gradient, also as a share of the largest, at the start and later, and the
+# gradient's cosine later on.
 
 # %%
 turns = {}
@@ -670,12 +674,12 @@ print("the gradient's cosine to Levenberg–Marquardt after 300 steps, median: "
       f"{later:.2f}")
 
 # %% [markdown]
-# 300 steps later the gradient meets less curvature than the reference's damping of 0.01 adds, and the reference hardly
-# turns it.
+# 300 steps later the curvature along the gradient is less than the 0.01 that the reference's damping adds, and the
+# reference hardly turns the gradient.
 
 # %% [markdown]
-# Then the scale: ProxProp takes the output factor for the identity. Let us give (10.8) its mean eigenvalue back,
-# one number a layer, and look for the best damping again.
+# Then the scale: ProxProp replaces the output factor by the identity. We multiply (10.8) by that factor's mean
+# eigenvalue, one number per layer, and look for the best damping again.
 
 # %%
 scales, plain, scaled = [], [], []
@@ -698,8 +702,8 @@ for seed in (0, 1, 2):
           f"{scaled[-1]:.2g} ({runs.max():.3f})")
 
 # %% [markdown]
-# ProxProp's best damping is ten times Gauss–Newton's, and that is a matter of scale: two numbers in the place of the
-# output factors bring it down to 0.01 or less.
+# ProxProp's best damping is ten times Gauss–Newton's, and that is a matter of scale: two numbers in place of the output
+# factors bring it down to 0.01 or less.
 
 # %% [markdown]
 # ## Exercise 10.4 (break it): Newton uphill
@@ -710,12 +714,12 @@ for seed in (0, 1, 2):
 #
 # <details><summary>Hint 1: idea</summary>
 #
-# Newton's step seeks stationary points, of any kind. This loss has a saddle.
+# Newton's step seeks stationary points of any kind. This loss has a saddle.
 #
 # </details>
 # <details><summary>Hint 2: equation</summary>
 #
-# Near 0: $J \approx \frac12 - w_1w_2$, with saddle 0, falling along $w_1 = w_2$.
+# Near 0, $J \approx \frac12 - w_1w_2$: there is a saddle at 0, from which $J$ falls along $w_1 = w_2$.
 #
 # </details>
 # <details><summary>Hint 3: first line</summary>
@@ -747,8 +751,8 @@ uphill = np.array([1.0, 1.2])
 uphill = np.array([0.3, -0.3])
 
 # %% [markdown]
-# Three steps from your point (as long as there is none, from a point where all three go down). With one output
-# and one sample $G$ has rank one, so that the Gauss–Newton step is parallel to the gradient, whatever the damping.
+# Three steps from your point (until you have one, from a point where all three go down). With one output and one sample
+# $G$ has rank one, so the Gauss–Newton step is parallel to the gradient, whatever the damping.
 
 # %%
 def toy_loss(w):
@@ -799,17 +803,17 @@ teach.show(fig, "Sorted eigenvalues of the network's two matrices, 103 each: "
 # %% [markdown]
 # ## Exercise 10.5 (open): add the missing factor?
 #
-# By its authors K-FAC's second factor costs a backward pass with another signal, an average over time, and a
-# factorisation a layer. From the figures: what would it buy ProxProp, at which stage, and what would you measure before
-# adding it? Five lines.
+# According to its authors, K-FAC's second factor costs a backward pass with another signal, an average over time, and a
+# factorisation per layer. Judging by the figures, what would it buy ProxProp, at which stage, and what would you
+# measure before adding it? Five lines.
 
 # %% [markdown] tags=["answer"]
 # **One answer.** At the start, for the reference's $\mu = 0.01$, it buys a few hundredths of cosine over the input
-# factor (0.96 against 0.92, each at its best damping), where two scales alone reach 0.94 to 0.97; for smaller $\mu$
-# it buys more. It costs an $n_l\times n_l$ solve and,
-# where $B$ is to be exact as here, a backward pass for each output (10.3); sampled, it is noisy. Before adding it:
-# training loss against seconds at each method's best damping and step size, on networks wide enough that solves matter.
-# Cosine is not progress: the gradient has cosine one to itself.
+# factor (0.96 against 0.92, each at its best damping), where the two scales alone reach 0.94 to 0.97; for smaller $\mu$
+# it buys more. It costs an $n_l\times n_l$ solve and, if $B$ is to be exact as here, a backward pass for each output
+# (10.3); if $B$ is sampled, it is noisy. Before adding it I would measure training loss against seconds, at each
+# method's best damping and step size, on networks wide enough for the solves to matter. Cosine is not progress: the
+# gradient has cosine one to itself.
 
 # %% tags=["record"]
 low, high = np.linalg.eigvalsh(H)[0], np.linalg.eigvalsh(G)[0]
@@ -848,19 +852,19 @@ teach.record("curvature the later gradient meets", most, expected=0.006,
 # %% [markdown]
 # ## Summary
 #
-# - Hessian = Gauss–Newton + curvature of the outputs; with a loss convex in the outputs the first is never indefinite.
+# - Hessian = Gauss–Newton + curvature of the outputs; if the loss is convex in the outputs, the first is positive
+#   semidefinite.
 # - On a linear layer with squared error an implicit step *is* Levenberg–Marquardt, divided by $N$, with
 #   $\mu = 1/(N\tau_\theta)$.
-# - In a deep network an implicit step keeps its block's input factor, exactly, and takes the output factor for
-#   the identity.
+# - In a deep network an implicit step keeps its block's input factor exactly, and replaces the output factor by the
+#   identity.
 #
 # **What this does not show.** One network of 103 parameters, a batch of 100 for each of three seeds, and angles, which
-# hang on the references' dampings:
-# nothing about training speed. Its authors' K-FAC averages its factors over batches and samples labels from the model;
-# here both factors are exact.
+# depend on the references' dampings, say nothing about training speed. K-FAC as its authors describe it averages its
+# factors over batches and samples labels from the model; here both factors are exact.
 #
-# **References.** Martens, Grosse, *Optimizing Neural Networks with Kronecker-factored Approximate
-# Curvature*, ICML 2015: (10.7), its costs, means, samples. Benzing, *Gradient Descent on Neurons and its Link to
-# Approximate Second-order Optimization*, ICML 2022: FOOF, and evidence that K-FAC approximates it. Frerix et al.,
-# *Proximal Backpropagation*, ICLR 2018, Proposition 2: ProxProp's matrix. Nocedal and Wright, *Numerical
-# Optimization*, 2006, §10.3: Gauss–Newton and Levenberg–Marquardt.
+# **References.** Martens, Grosse, *Optimizing Neural Networks with Kronecker-factored Approximate Curvature*, ICML
+# 2015: (10.7), its costs, averages and samples. Benzing, *Gradient Descent on Neurons and its Link to Approximate
+# Second-order Optimization*, ICML 2022: FOOF, and evidence that K-FAC approximates it. Frerix et al., *Proximal
+# Backpropagation*, ICLR 2018, Proposition 2: ProxProp's matrix. Nocedal and Wright, *Numerical Optimization*, 2006,
+# §10.3: Gauss–Newton and Levenberg–Marquardt.

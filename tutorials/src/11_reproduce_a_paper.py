@@ -39,8 +39,8 @@ teach.versions()
 # | epochs | 50 | 12 |
 # | runs | one number printed | 3, median and range shown |
 #
-# A miniature cannot confirm a number. What it can ask is whether an order survives: who trains at which step size,
-# who needs fewer epochs.
+# A miniature cannot confirm a number. It can ask whether an order survives: which method trains at which step size, and
+# which needs fewer epochs.
 
 # %%
 data = ml.datasets.digits()
@@ -57,7 +57,7 @@ print(f"parameters: {theirs} in the paper's network, {ours} here, "
       f"{theirs / ours:.0f} times fewer")
 
 # %% [markdown]
-# One run, with the settings of the table; all trainings below call it.
+# One run with the settings of the table; every training below calls this function.
 
 # %%
 def run(method, tau, seed, epochs, widths=(64, 64, 32, 64, 10), train=train,
@@ -73,7 +73,7 @@ def run(method, tau, seed, epochs, widths=(64, 64, 32, 64, 10), train=train,
 # %% [markdown]
 # ## Check the instrument before measuring with it
 #
-# Before any training the method itself: on the hidden maps its direction must solve
+# Before any training, check the method itself: on the hidden maps its direction must solve
 #
 # $$ \left(\tilde a^T\tilde a + \tfrac{1}{\tau_\theta} I\right) d = \nabla_\theta J. \tag{ProxProp 13} $$
 
@@ -93,25 +93,27 @@ teach.holds("last map: the gradient", d[3], gradient[3])
 # %% [markdown]
 # ## The claims, before the run
 #
-# Each is a number per seed, positive if the claim is right *for that seed*:
+# Each claim is a number per seed, positive if the claim is right *for that seed*:
 #
 # - **A** (Fig. 2, left): after equally many epochs exact ProxProp has the lower training loss.
 #   Number: $\log_{10}$ of BackProp's over ProxProp's.
-# - **B** (Fig. 2, about 56 % against 54): it has the higher test accuracy. Number: the difference, in points.
-# - **C** (Table 1: 10 against 0.1): cg3 trains at *more than 30 times* BackProp's largest usable $\tau$ (*usable*: it
-#   ends below half of the loss of guessing, $\ln 10$). Number: $\log_{10}$ of the quotient, minus $\log_{10} 30$.
+# - **B** (Fig. 2, about 56 % against 54): exact ProxProp has the higher test accuracy. Number: the difference, in
+#   points.
+# - **C** (Table 1: 10 against 0.1): cg3 trains at *more than 30 times* BackProp's largest usable $\tau$ (*usable*: the
+#   run ends below half of the loss of guessing, which is $\ln 10$). Number: $\log_{10}$ of the ratio, minus
+#   $\log_{10} 30$.
 #
-# For A and B ProxProp runs as printed ($\tau = 1$, $\tau_\theta = 0.05$), untuned. BackProp gets the best of nine
-# step sizes, chosen after as many epochs: for A by what it is judged by, the training loss, for B by the loss on the
-# validation data (the test set must not choose). If that is unfair, it is unfair against the claims. For C both try
-# the nine, with Table 1's $\tau_\theta = 1$.
+# For A and B ProxProp runs with the printed settings ($\tau = 1$, $\tau_\theta = 0.05$), untuned. BackProp gets the
+# best of nine step sizes, chosen after the same number of epochs: for A by the training loss, on which it is judged,
+# and for B by the validation loss (the test set must take no part in the choice). If that is unfair, it is unfair to
+# the claims. For C both methods try all nine, with Table 1's $\tau_\theta = 1$.
 
 # %% [markdown]
 # ## Exercise 11.1 (warm-up): epochs to a level, and nobody is flattered
 #
-# `curves` holds one row a seed: the loss before training (column 0) and after each epoch, not finite after a
-# divergence. Return the median over the seeds of the first epoch at or below the seed's `level`. A seed that never
-# gets there counts as $\infty$: to leave it out would flatter the method.
+# `curves` holds one row per seed: the loss before training (column 0) and after each epoch, not finite once the run has
+# diverged. Return the median over the seeds of the first epoch at which the loss is at or below the seed's entry of
+# `levels`. A seed that never gets there counts as $\infty$: leaving it out would flatter the method.
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -120,13 +122,13 @@ teach.holds("last map: the gradient", d[3], gradient[3])
 # </details>
 # <details><summary>Hint 2: equation</summary>
 #
-# $\operatorname{median}_j \min\{k : \text{curves}_{j,k} \le \text{level}_j\}$ over the seeds $j$, and the minimum over
-# nothing is $\infty$.
+# $\operatorname{median}_j \min\{k : \text{curves}_{j,k} \le \text{level}_j\}$ over the seeds $j$, where the minimum
+# over nothing is $\infty$.
 #
 # </details>
 # <details><summary>Hint 3: first line</summary>
 #
-# `low = np.asarray(curves) <= np.reshape(levels, (-1, 1))`, where NaN is not.
+# `low = np.asarray(curves) <= np.reshape(levels, (-1, 1))`, which is false for NaN.
 #
 # </details>
 
@@ -164,13 +166,13 @@ def epochs_to(curves, levels):
 # %% [markdown]
 # ## Exercise 11.2 (core): choose a step size
 #
-# `table` holds `tau` (k,) and `train_loss`, `val_loss` (the check's `test_loss` too), each (seeds, k); where a run
-# diverged, `val_loss` is not finite. Return the step size of the lowest **median validation** loss among those at
+# `table` holds `tau` (k,) and `train_loss`, `val_loss` (in the check also `test_loss`), each (seeds, k); where a run
+# diverged, `val_loss` is not finite. Return the step size with the lowest **median validation** loss among those at
 # which **no seed** diverged.
 #
 # <details><summary>Hint 1: idea</summary>
 #
-# Which of the three losses may a choice depend on? Put what is not eligible out of reach.
+# Which of the three losses may a choice depend on? Put step sizes that are not eligible out of reach.
 #
 # </details>
 # <details><summary>Hint 2: equation</summary>
@@ -222,15 +224,14 @@ def choose(table):
 # %% [markdown]
 # ## Exercise 11.3 (core): an interval, then a verdict
 #
-# Runs of one seed share the initial weights and the batches, so look at the $n$ paired differences $d_i$,
-# with mean $\bar d$ and standard deviation $s$. Were they independent draws from one normal distribution, then
-# with chance 95 % its mean would lie within
+# Runs of one seed share the initial weights and the batches, so look at the $n$ paired differences $d_i$, with mean
+# $\bar d$ and standard deviation $s$. If these were independent draws from one normal distribution, then with
+# probability 95 % this interval would contain its mean:
 #
 # $$ \bar d \;\mp\; t_n\, \frac{s}{\sqrt n}, \qquad s^2 = \frac{1}{n-1}\sum_i (d_i - \bar d)^2, \tag{11.1} $$
 #
-# where Student's factor, of $n - 1$ degrees of freedom, is $t_3 = 4.303$ and $t_5 = 2.776$.
-# The verdict: **holds** if the whole interval is positive,
-# **fails** if all of it is negative, otherwise **unclear**. Write the interval.
+# where Student's factor, for $n - 1$ degrees of freedom, is $t_3 = 4.303$ and $t_5 = 2.776$. The verdict: **holds** if
+# the whole interval is positive, **fails** if all of it is negative, otherwise **unclear**. Write the interval.
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -281,7 +282,8 @@ def interval(differences):
     return np.mean(differences) - half, np.mean(differences) + half
 
 # %% [markdown]
-# Does it keep its promise? Here are 5000 sets of three normal differences, and of five, whose true mean is 1.
+# Does the interval keep its promise? Here are 5000 sets of three normal differences with true mean 1, and 5000 sets of
+# five.
 
 # %%
 for n in (3, 5):
@@ -294,7 +296,8 @@ for n in (3, 5):
 # %% [markdown]
 # ## Table 1 in miniature
 #
-# The paper's nine step sizes, $\tau_\theta = 1$, and what is left of a run. The 135 runs below take half a minute.
+# The paper's nine step sizes, $\tau_\theta = 1$, and the loss at the end of each run. The 135 runs below take half a
+# minute.
 
 # %%
 taus = np.array([50, 10, 5, 1, 0.5, 0.1, 0.05, 5e-3, 5e-4])
@@ -394,14 +397,15 @@ teach.show(fig,
            "open circles: the other runs there.")
 
 # %% [markdown]
-# Line: half of the loss of guessing, our criterion of *usable*. Cross: one seed at least ends above 1.05 times the loss
-# of guessing, or diverges; circles: the others. In the medians the order is the paper's: BackProp's valley lies left,
-# cg5's and cg3's to its right, cg1's farthest; exact is not in the paper's table.
+# The line is half of the loss of guessing, our criterion for *usable*. A cross means that at least one seed ends above
+# 1.05 times the loss of guessing, or diverges; circles are the others. The medians have the paper's order: BackProp's
+# valley lies on the left, cg5's and cg3's to its right, cg1's farthest right; exact is not in the paper's table.
 
 # %% [markdown]
 # The factor is not the paper's: its cg3 and cg5 are best at $\tau = 1$, where here most of their runs end above the
-# line, or diverge (last line of the table). Nor is a shift all stability: in notebook 07 the length of the direction
-# made a part of it. The depths are not comparable: other data, other epochs.
+# line, or diverge (last line of the table). Nor is such a shift due to stability alone: in notebook 07 part of it came
+# from the length of the direction. The depths of the valleys are not comparable: the data and the number of epochs
+# differ.
 
 # %% [markdown]
 # BackProp's step size is chosen twice: by validation for claim B, by training loss for A and the figure.
@@ -416,7 +420,7 @@ for solver in ("cg3", "cg5", "cg10", "exact"):
                                      1.0)
 
 # %% [markdown]
-# Then all entries run, and what a divergence leaves open is NaN.
+# Then all entries are run; the epochs after a divergence are NaN.
 
 # %%
 def compare(entries, epochs, **options):
@@ -481,7 +485,7 @@ teach.show(two_panels(results, "digits, median and range of 3 seeds"),
            "the table below says how much longer each of the others took.")
 
 # %% [markdown]
-# The ends, and the test set, which is read here for the first time, once per network:
+# The final losses, and the test set, which is read here for the first time, once per network:
 
 # %%
 print(f"{'':<15} {'training loss':>14} {'epochs to BackProp’s end':>26} "
@@ -495,7 +499,7 @@ for name, (losses, seconds, nets) in results.items():
           f"{low:11.1f} – {high:.1f} {seconds[-1] / unit:19.1f}")
 
 # %% [markdown]
-# Claim B's BackProp has networks of its own, if validation chose another step size.
+# For claim B, BackProp gets networks of its own if validation chose another step size.
 
 # %%
 if by_validation == best_tau:
@@ -509,12 +513,12 @@ print(f"BackProp's step size, chosen by training loss: {best_tau:g}, by "
       f"validation loss: {by_validation:g}")
 
 # %% [markdown]
-# The last column is what the same epochs took, in BackProp's time, on the machine that ran this: what exceeds 1 is
-# what implicit steps cost more here. For other sizes `minilift bench scale` measures it.
+# The last column is the time for the same number of epochs, as a multiple of BackProp's, on the machine that ran this:
+# the excess over 1 is the extra cost of implicit steps here. For other sizes `minilift bench scale` measures it.
 #
 # ## The verdicts
 #
-# First the lead of C itself, before the threshold:
+# First C's lead itself, before the threshold is applied:
 
 # %%
 def largest_usable(name):
@@ -550,15 +554,16 @@ print(f"standard error of one accuracy on {len(data.y_test)} images: "
       f"{spread:.1f} points")
 
 # %% [markdown]
-# Read them as they are. A's interval is wide: from a factor of 1.9 to one of 60. *Unclear* is not *fails*: B's
-# interval is 4.4 points wide, with three seeds and 360 test images (whose error is printed last), and a gain of one
-# point lies in it as well as a loss. *Fails* is about **our** threshold, set before the run, on a smaller task with a
-# quarter of the epochs: the lead is there, its whole interval above a factor of 1, at a smaller factor than 30.
+# Read the verdicts for no more than they say. A's interval is wide: from a factor of 1.9 to one of 60. *Unclear* is not
+# *fails*: B's interval, from three seeds and 360 test images (whose standard error is printed last), is 4.4 points wide
+# and contains a gain of one point as well as a loss. *Fails* is about **our** threshold, set before the run, on a
+# smaller task with a quarter of the epochs: the lead is there, with its whole interval above a factor of 1, but it is
+# smaller than a factor of 30.
 #
 # ## The same on MNIST or CIFAR-10
 #
-# If the variable MINILIFT_DATA names a folder with their files (`minilift data fetch` fills one), the next cells
-# repeat Fig. 2 on 2 000 images of each, for four epochs, with the step sizes of the digits. If not, nothing is
+# If the environment variable MINILIFT_DATA names a folder with their files (`minilift data fetch` fills one), the next
+# cells repeat Fig. 2 on 2 000 images of each, for four epochs, with the step sizes of the digits. If not, nothing is
 # downloaded and the figure says so.
 
 # %%
@@ -601,12 +606,13 @@ if not found:
 # %% [markdown]
 # ## Exercise 11.4 (break it): find something in nothing
 #
-# Suppose all methods are equal, and somebody tests $n$ independent claims, of normal differences, with (11.1). Each
-# holds by luck with chance $\alpha = 0.025$ (the interval errs on either side). The chance that at least one holds is
+# Suppose all methods are equal, and somebody tests $n$ independent claims, each on normal differences, with (11.1).
+# Each claim holds by luck with chance $\alpha = 0.025$ (half of 5 %, since the interval errs on either side). The
+# chance that at least one holds is
 #
 # $$ p_n = 1 - (1 - \alpha)^n. \tag{11.2} $$
 #
-# What is the smallest $n$ for which this paper has "a finding" more likely than not?
+# What is the smallest $n$ for which the resulting paper more likely than not has "a finding"?
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -643,8 +649,8 @@ n = 20
 n = 14
 
 # %% [markdown]
-# Nine step sizes times ProxProp's four variants are 36 claims. Were they independent, how often would that paper find
-# something in nothing, by (11.2) and by trying?
+# Nine step sizes times ProxProp's four variants are 36 claims. If they were independent, how often would such a paper
+# find something in nothing, by (11.2) and by simulation?
 
 # %%
 chance = 1 - (1 - 0.025) ** 36  # (11.2)
@@ -655,20 +661,20 @@ teach.holds("36 claims about nothing: simulated", lucky, chance, 0.03)
 print(f"at least one holds with chance {chance:.2f}")
 
 # %% [markdown]
-# That is why ours were written first, and why there are three.
+# That is why our claims were written first, and why there are only three.
 
 # %% [markdown]
 # ## Exercise 11.5 (open): a reproduction of your own
 #
-# Take a sentence of a paper that you like. Write: the claim as a number per seed; data, network, budget,
-# seeds; what is tuned, and on what; what would make you say *fails*. Then run it, once.
+# Take a sentence from a paper that you like. Write: the claim as a number per seed; data, network, budget, seeds; what
+# is tuned, and on what; what would make you say *fails*. Then run it, once.
 
 # %% [markdown] tags=["answer"]
-# **One answer.** That cg10 gains over cg3 (both are in ProxProp's Fig. 2). Number per seed: $\log_{10}$ of
-# cg3's final training loss over cg10's, minus 0.1. Data and net as above, three new seeds, since the table has shown
-# the end of ours; 12 epochs, $\tau = 1$, $\tau_\theta = 0.05$ for both, nothing tuned. It holds if the interval
-# (11.1) is positive, fails if negative. Time is reported beside it, with the machine. If the interval contains zero I
-# say *unclear* and add seeds only to a **new** claim.
+# **One answer.** The claim is that cg10 gains over cg3 (both are in ProxProp's Fig. 2). Number per seed: $\log_{10}$ of
+# cg3's final training loss over cg10's, minus 0.1. Data and net are as above, with three new seeds, since the table has
+# already shown the results of ours; 12 epochs, $\tau = 1$, $\tau_\theta = 0.05$ for both, nothing tuned. It holds if
+# the interval (11.1) is positive, fails if negative. Time is reported beside it, with the machine. If the interval
+# contains zero I say *unclear* and add seeds only to a **new** claim.
 
 # %% tags=["record"]
 teach.record("training samples", len(train[1]), expected=1150, tolerance=0)
@@ -698,14 +704,17 @@ teach.record("BackProp's best step size by training loss", best_tau,
 # %% [markdown]
 # ## Summary
 #
-# - Claims before runs, choices by training or validation data, the test set once per network, three seeds.
-# - In miniature, on the machine that made this page: the lower training loss after twelve epochs holds, by 0.27 to 1.78
-#   decades; better test accuracy is unclear; more than 30 times the step fails (2.3 to 17 times, no claim of ours).
+# - Claims come before runs; choices use training or validation data; the test set is read once per network; there are
+#   three seeds.
+# - In miniature, on the machine that made this page: the claim of a lower training loss after twelve epochs holds, by
+#   0.27 to 1.78 decades; that of better test accuracy is unclear; that of more than 30 times the step size fails (it is
+#   2.3 to 17 times, which was no claim of ours).
 # - Per epoch and per second are two different results; report both.
 #
-# **What this does not show.** Whether the paper is right about CIFAR-10: other data, smaller batches, a net two
-# thousand times smaller, fewer epochs. Three seeds and normal differences are a thin basis for (11.1). The largest
-# usable $\tau$ is one of nine: it is known to a factor of 2 to 5, which (11.1) does not contain.
+# **What this does not show.** Whether the paper is right about CIFAR-10: the data here are different, the batches
+# smaller, the net two thousand times smaller, the epochs fewer. Three seeds and normal differences are a thin basis for
+# (11.1). The largest usable $\tau$ is one of nine values: it is known only to a factor of 2 to 5, and (11.1) does not
+# include this uncertainty.
 #
 # **References.** Frerix et al., *Proximal Backpropagation*, ICLR 2018, Table 1 and Fig. 2: the numbers and
 # settings reproduced. Student, *The probable error of a mean*, Biometrika 1908: the distribution behind $t_n$.

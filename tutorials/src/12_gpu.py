@@ -2,13 +2,13 @@
 # # 12 · Move it to the GPU
 #
 # You will state how closely two number formats (and, with a GPU, two array libraries) agree, time work that is done
-# elsewhere, and compute by a model from which size on a GPU pays.
+# elsewhere, and compute from a model the size above which a GPU pays.
 #
 # **Afterwards you can**
 # 1. measure agreement in ulps (Exercise 12.1);
 # 2. say beforehand how large the error of a product in float32 may be (Exercise 12.2);
 # 3. time asynchronous work (Exercise 12.3);
-# 4. find a step that float32 does not take, and float64 does (Exercise 12.4);
+# 4. find a step that float64 takes and float32 does not (Exercise 12.4);
 # 5. say before buying hardware what to measure, and count what several machines exchange (Exercise 12.5).
 #
 # **You need** notebook 05. **Time**: 60 minutes (estimated). This notebook is optional, and a GPU with CuPy is optional
@@ -30,8 +30,8 @@ teach.versions()
 # %% [markdown]
 # ## Is there a GPU?
 #
-# That CuPy can be imported says nothing of a GPU: the machine may have none, or one that does not answer. The
-# library asks it to add two numbers, and raises an error with the reason if that fails.
+# That CuPy can be imported does not prove that there is a GPU: the machine may have none, or one that does not answer.
+# The library asks the GPU to add two numbers, and raises an error with the reason if that fails.
 
 # %%
 from minilift.support.backend import get_module, synchronize, to_numpy
@@ -62,8 +62,8 @@ ax.axis("off")
 teach.show(fig, f"One sentence: backends compared below: {heading}.")
 
 # %% [markdown]
-# A network is told its backend and dtype when it is made. Random numbers are drawn by NumPy and then moved: one
-# seed is one network, up to rounding. A network takes NumPy arrays and moves them.
+# A network gets its backend and dtype when it is made. Random numbers are drawn by NumPy and then moved, so one seed
+# gives one network, up to rounding. A network accepts NumPy arrays and moves them.
 
 # %%
 data = ml.datasets.digits()
@@ -150,9 +150,9 @@ for dtype in (np.float32, np.float64):
 # %% [markdown]
 # ## How large may the error be?
 #
-# Rounding to the nearest float changes a number by a factor $1 + \delta$, $|\delta| \le u$, with $u =
-# 2^{-24}$ in float32. In a sum of $n$ products, in any order, each term meets at most $n$ roundings. To
-# first order in $u$ the error of a matrix product therefore obeys, entry by entry,
+# Rounding to the nearest float changes a number by a factor $1 + \delta$, $|\delta| \le u$, with $u = 2^{-24}$ in
+# float32. In a sum of $n$ products, in any order, each term undergoes at most $n$ roundings. To first order in $u$ the
+# error of a matrix product therefore obeys, entry by entry,
 #
 # $$ |\mathrm{fl}(AB) - AB| \;\le\; n\,u\,|A|\,|B|. \tag{12.2} $$
 #
@@ -217,12 +217,11 @@ print(f"largest error over its bound, n = 64: {share.max():.3f}")
 # %% [markdown]
 # ## Predict
 #
-# The exact ProxProp direction of a small net, float32 against float64: products as in (12.2), and a solve
-# with at most 100 × 100 numbers (the size of the **batch**, in sample space), which multiplies relative errors by up to
-# its condition number (Higham, chapter 7), here at most some 1200 (printed at the end). We
-# state beforehand: *at most 512 ulps of float32 in every map* (9 of its 24 bits), and as many of float64
-# between backends. What will be found as the largest distance? (a) below 4 ulps; (b) 4 to 512; (c) more:
-# the statement is wrong.
+# Compare the exact ProxProp direction of a small net in float32 with that in float64. It takes products as in (12.2)
+# and a solve with a matrix of at most 100 × 100 (the size of the **batch**, in sample space), which multiplies relative
+# errors by up to its condition number (Higham, chapter 7), here at most some 1200 (printed at the end). We state
+# beforehand: *at most 512 ulps of float32 in every map* (9 of its 24 bits), and as many of float64 between backends.
+# What will the largest distance be? (a) below 4 ulps; (b) 4 to 512; (c) more: the statement is wrong.
 
 # %% tags=["predict"]
 within = None  # "a", "b" or "c"
@@ -274,11 +273,11 @@ teach.show(fig,
 #
 # $$ t = t_{\text{done}} - t_{\text{started}}, \tag{12.3} $$
 #
-# its launch included, with neither the first call nor old work in it. The check uses a simulated device.
+# including its launch, but neither the first call nor old work. The check uses a simulated device.
 #
 # <details><summary>Hint 1: idea</summary>
 #
-# Whoever wants to know how long something took has to see it end, and must begin with empty hands.
+# To know how long something took you must see it end, and begin with nothing pending.
 #
 # </details>
 # <details><summary>Hint 2: equation</summary>
@@ -336,7 +335,8 @@ def timed(work, wait, clock):
     return (clock() - started) / 2
 
 # %% [markdown]
-# A queue whose pieces take 3 each, behind 5 of somebody else's. A clock that does not wait sees nothing of it.
+# A queue in which each piece takes 3, behind somebody else's work, which takes 5. A clock that does not wait sees
+# neither.
 
 # %%
 now, free_at = [0.0], [5.0]  # the time, and when the queue is empty
@@ -358,16 +358,16 @@ teach.holds("without waiting", now[0] - started, 0.0)
 # %% [markdown]
 # ## A model of the crossover
 #
-# In a map from $n$ to $n$ units a step makes three products with a batch of $N$: forward, backward and
-# $\tilde a^TU$, each of $2Nn^2$ operations. The model knows nothing else that grows: a backend has a fixed cost $t_0$
-# a step (say, of launching a GPU's kernels) and a speed $v$ in these products,
+# In a map from $n$ to $n$ units a step takes three products with a batch of $N$: forward, backward and $\tilde a^TU$,
+# each of $2Nn^2$ operations. In the model nothing else grows: a backend has a fixed cost $t_0$ per step (say, for
+# launching a GPU's kernels) and a speed $v$ in these products,
 #
 # $$ t(n) = t_0 + \frac{6 N n^2}{v}, \qquad
 # n^* = \sqrt{\frac{t_0^{\text{gpu}} - t_0^{\text{cpu}}}{6N\,(1/v_{\text{cpu}} - 1/v_{\text{gpu}})}}.
 # \tag{12.4} $$
 #
-# With the higher fixed cost and the higher speed, the GPU of this model is the slower one below the crossover $n^*$
-# and the faster one above.
+# With the higher fixed cost and the higher speed, the GPU of this model is slower below the crossover $n^*$ and faster
+# above it.
 
 # %%
 def step_time(n, t0, speed, N=100):
@@ -421,9 +421,9 @@ teach.reveal(growth, "b" if ratio < 180 else "a" if ratio < 360 else "c",
              "with n²; which part takes the time is not measured here.")
 
 # %% [markdown]
-# Two numbers are to describe your CPU in this step: fit $t_0$ and $v$ of (12.4) to its shortest times. Whatever else
-# grows with $n$ goes into them too, so $v$ is not the speed of a product alone. Without a GPU of your own, set it
-# beside the worked example with ten times its fixed cost, *assumed*, not measured.
+# Let two numbers describe your CPU in this step: fit $t_0$ and $v$ of (12.4) to its shortest times. Whatever else grows
+# with $n$ enters them too, so $v$ is not the speed of a product alone. Without a GPU of your own, the CPU is compared
+# with the worked example's GPU, at ten times its fixed cost: *assumed*, not measured.
 
 # %%
 def fitted(milliseconds):
@@ -491,10 +491,10 @@ teach.show(fig, "Milliseconds of an exact ProxProp step against hidden width: "
            "width.")
 
 # %% [markdown]
-# A thin line ends at the longest of nine times; beyond 1024 nothing was measured. The dashed line is as good as its two numbers. An $n^*$ of 0 would say that the GPU's fixed cost is not above the CPU's: by (12.4) a faster GPU
-# wins everywhere. The assumed $1/v_{\text{gpu}}$ is small beside the CPU's $1/v$, so that a speed ten times as high
-# hardly moves $n^*$ (in the worked example from 389 to 388); a fixed cost ten times as high does, as printed:
-# measure the fixed cost first.
+# Thin lines end at the longest of nine times; beyond 1024 nothing was measured. The dashed line is only as good as its
+# two numbers. An $n^*$ of 0 means that the GPU's fixed cost is not above the CPU's: by (12.4) a faster GPU then wins
+# everywhere. The assumed $1/v_{\text{gpu}}$ is small beside the CPU's $1/v$, so a tenfold speed hardly moves $n^*$ (in
+# the worked example from 389 to 388); a tenfold fixed cost does, as printed: measure the fixed cost first.
 
 # %% [markdown]
 # ## Floats that stay where they are
@@ -518,8 +518,8 @@ print(f"{theta.size} of {net.theta[2].size} entries are left")
 #
 # $$ |\tau d_i| > \tfrac12\,\mathrm{spacing}(\theta_i) \ge \tfrac{u}{2}\,|\theta_i| \tag{12.5} $$
 #
-# (about; going down from a power of two, half of that is enough). Find a $\tau > 0$ for which **no** entry
-# of this $\theta$ moves in float32 and **every** one does in float64.
+# (approximately; going down from a power of two, half of that suffices). Find a $\tau > 0$ for which **no** entry of
+# this $\theta$ moves in float32 and **every** one does in float64.
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -556,7 +556,7 @@ tau = 1e-2
 tau = 1e-18
 
 # %% [markdown]
-# Is (12.5) so? Move each of these entries by a little less, and by a little more, than half its spacing.
+# Does (12.5) hold? Move each of these entries by a little less, and by a little more, than half its spacing.
 
 # %%
 near = theta.astype(np.float32)
@@ -571,21 +571,21 @@ teach.holds("shares of entries that 0.49 and 0.51 spacings move", moved, [0, 1])
 # %% [markdown]
 # ## One batch on several machines
 #
-# Several processes (*ranks*) can share every batch; rank $k$ holds its rows $\tilde a_k, g_k$. What couples samples
-# through a sum alone is **summed** over ranks: the loss, the statistics of a batch norm, the gradient, and the matrix
-# of an implicit step in $\theta$,
+# Several processes (*ranks*) can share every batch; rank $k$ holds its rows $\tilde a_k, g_k$. Whatever couples samples
+# only through a sum is **summed** over ranks: the loss, the statistics of a batch norm, the gradient, and the matrix of
+# an implicit step in $\theta$,
 #
 # $$ \tilde a^Tg = \sum_k\tilde a_k^Tg_k,\qquad C = \sum_k\tilde a_k^T\tilde a_k,\qquad
 #    (C + I/\tau_\theta)\,d = \tilde a^Tg. \tag{12.6} $$
 #
-# For $r$ inputs, that of the bias among them, and $m$ units (12.6) sums $rm$ numbers and about $r^2/2$, however many
-# samples there are. In sample space each two ranks have a block in common, so that rows are **gathered**, $N(r + m)$
-# numbers, and $d$ is summed:
+# For $r$ inputs, including the bias, and $m$ units (12.6) sums $rm$ numbers for $\tilde a^Tg$ and about $r^2/2$ for
+# $C$, however many samples there are. In sample space every two ranks share a block, so the rows are **gathered**,
+# $N(r + m)$ numbers, and $d$ is summed:
 #
 # $$ (\tilde a\tilde a^T + I/\tau_\theta)\,U = g,\qquad d = \sum_k\tilde a_k^TU_k. \tag{12.7} $$
 
 # %% [markdown]
-# Three ranks, with a third of the rows each. What is summed and what is gathered must give one step.
+# Three ranks, with a third of the rows each. Summing and gathering must give the same step.
 
 # %%
 own = np.random.default_rng(1)
@@ -610,7 +610,7 @@ print(f"r = {len(C)}, m = {g.shape[1]}, N = {len(rows)}: {gradient.size} + "
 
 # %% [markdown]
 # The library's model counts operations, bytes and messages. Do its sums agree with (12.6)? It sends the lower half of
-# $C$ in strips of rows, each as long as its longest row, and so a part of the upper half too.
+# $C$ in strips of rows, each as long as its longest row, and so part of the upper half too.
 
 # %%
 from minilift.lab.ranks import Constants, parts, work_of
@@ -626,9 +626,9 @@ print("an exact step sums, in float64, so many times r²/2 more a hidden map: "
       f"{(more - summed) / 8 / halves:.2f} (1, and what the strips add)")
 
 # %% [markdown]
-# Milliseconds a step on 1000 samples: a model, no measurement. Its five constants are assumed: 50 Gflop/s a rank, 10
-# in inverses, 10 GB/s of its memory, 2 µs a message, 10 GB/s between ranks. Line 64 ×: 64 ranks with 64 times the
-# samples. Last line: the latency among the milliseconds, on 1024 ranks.
+# Milliseconds per step on 1000 samples: a model, not a measurement. Its five constants are assumed: per rank 50
+# Gflop/s, 10 in inverses, and 10 GB/s from memory; 2 µs per message and 10 GB/s between ranks. Line 64 ×: 64 ranks with
+# 64 times the samples. Last line: the milliseconds due to latency, on 1024 ranks.
 
 # %%
 machine = Constants(product=5e10, inverse=1e10, memory=1e10, alpha=2e-6,
@@ -654,38 +654,37 @@ latencies = [parts(work_of(method, layers, 1000, p), p, machine)["latency (α)"]
 print("latency", *map(two_digits, latencies))
 
 # %% [markdown]
-# By this model exact steps in parameter space are cheap to distribute in one direction, not in the other. *More
-# samples* on more ranks: what is summed does not grow, and each rank multiplies its own rows (line 64 ×: 390 ms, where
-# one rank with the 1000 takes 450: ranks share the products with the inverse). *Wider maps*: each rank inverts the same
-# matrix, $r^3$ operations however many ranks ($785^3 + 1001^3$ at 10 Gflop/s are 149 of the 170 ms from 64 ranks on;
-# and $r^2/2$ exceeds $rm$ where $r > 2m$).
+# In this model exact steps in parameter space are cheap to distribute in one direction, not in the other. *More
+# samples* on more ranks: the sums do not grow, and each rank multiplies its own rows (line 64 ×: 390 ms, against 450
+# for one rank with 1000 samples: ranks share the products with the inverse). *Wider maps*: each rank inverts the same
+# matrix, $r^3$ operations however many ranks there are ($785^3 + 1001^3$ at 10 Gflop/s are 149 of the 170 ms from 64
+# ranks on; and $r^2/2$ exceeds $rm$ where $r > 2m$).
 
 # %% [markdown]
-# In sample space inverses take $N^3$, but the message grows with $N$. CG that forms no matrix (textbook) sends many
-# small sums, one after the other: its latency is 0.62 of its 11 ms, BackProp's 0.14 of 5.4.
+# In sample space inverses take $N^3$ operations, whatever the width, but the message grows with $N$. CG that forms no
+# matrix (textbook) sends many small sums in turn: latency is 0.62 of its 11 ms, and 0.14 of BackProp's 5.4.
 
 # %% [markdown]
 # `mpiexec -n 4 minilift train` does this, `minilift bench ranks` measures your machine. Derivation:
-# `tutorials/RANKS.md` of the repository.
+# `tutorials/RANKS.md` in the repository.
 
 # %% [markdown]
 # ## Exercise 12.5 (open): before buying
 #
-# Your network is 3072-4000-1000-4000-10 with batches of 500; let a CPU step take half a second. Which
-# three measurements, each of a minute, would you make before asking for a GPU? And how many numbers would four
-# machines have to sum, or to gather, for one exact step?
+# Your network is 3072-4000-1000-4000-10 with batches of 500; suppose a CPU step takes half a second. Which three
+# measurements, each of a minute, would you make before asking for a GPU? And how many numbers would four machines have
+# to sum, or to gather, for one exact step?
 
 # %% [markdown] tags=["answer"]
-# **One answer.** (1) Time a CPU step at three widths and fit $t_0$ and $v$ of (12.4): is it the arithmetic
-# that takes the time? (2) On a borrowed GPU, time **one** step, warmed up and waited for, and the transfer
-# of one batch. (3) Run both for 20 steps from one seed in float32 and compare the losses: rounding
-# differs, so the trajectories may part. (Then final results over several seeds are to be compared, in more than a
-# minute.)
+# **One answer.** (1) Time a CPU step at three widths and fit $t_0$ and $v$ of (12.4): is it the arithmetic that takes
+# the time? (2) On a borrowed GPU, time **one** step, warmed up and waited for, and the transfer of one batch. (3) Run
+# both for 20 steps from one seed in float32 and compare the losses: rounding differs, so the trajectories may diverge.
+# (If they do, compare final results over several seeds, which takes more than a minute.)
 #
-# Four machines sum the gradient, 20.3 million numbers (the sum of $rm$ over four maps), and for the three hidden
-# maps the upper halves of $C$, 13.2 million ($r = 3073, 4001, 1001$). In sample space those maps gather $N(r + m)$,
-# 8.5 million, and sum $d$ of (12.7) in the gradient's place, which is as large: 28.9 million in all against 33.6.
-# The cell below counts.
+# Four machines sum the gradient, 20.3 million numbers (the sum of $rm$ over four maps), and for the three hidden maps
+# the upper halves of $C$, 13.2 million ($r = 3073, 4001, 1001$). In sample space those maps gather $N(r + m)$, 8.5
+# million, and in place of the gradient sum $d$ of (12.7), which is as large: 28.9 million in all against 33.6. The cell
+# below counts.
 
 # %% tags=["answer"]
 shapes = [(3073, 4000), (4001, 1000), (1001, 4000), (4001, 10)]
@@ -717,19 +716,19 @@ teach.record("crossover of the worked example", guess, expected=389,
 # %% [markdown]
 # ## Summary
 #
-# - State agreement in ulps before you measure; (12.2) says, to first order, what a product may lose at most.
+# - State agreement in ulps before you measure; (12.2) bounds, to first order, the error of a product.
 # - A clock around work that is only queued does not see it: warm up, wait, start, work, wait, stop.
-# - By the model (12.4) a GPU with the higher fixed cost and speed pays from the width $n^*$ on.
-# - Over several ranks what (12.6) sums does not grow with the batch, what (12.7) gathers does, and each rank repeats
-#   the inverse.
+# - In the model (12.4) a GPU with the higher fixed cost and speed pays above the width $n^*$.
+# - Over several ranks, the sums of (12.6) do not grow with the batch, the gathered rows of (12.7) do, and each rank
+#   repeats the inverse.
 #
-# **What this does not show.** Whole training runs: one direction agrees to 512 ulps, and nothing here says how long
-# two trajectories stay together. One machine's times are nobody else's, and an $n^*$ above
-# 1024 is extrapolated. Without a GPU, nothing about one.
+# **What this does not show.** Whole training runs: one direction agrees to 512 ulps, and nothing here says how long two
+# trajectories stay together. One machine's times hold for no other, and an $n^*$ above 1024 is extrapolated. Without a
+# GPU, nothing about one.
 #
 # **References.** Higham, *Accuracy and Stability of Numerical Algorithms*, 2002, §3.5: (12.2); §2.1: spacing and unit
 # roundoff, as in (12.5); chapter 7: condition numbers. Okuta et al., *CuPy*, LearningSys 2017: arrays on a GPU with
 # NumPy's interface. CuPy's documentation, *Performance Best Practices*: the GPU runs asynchronously; *Overview*:
-# kernels are compiled when they are called for. Thakur, Rabenseifner, Gropp, *Optimization of collective communication
-# operations in MPICH*, 2005: the time of a sum over ranks, from messages and bytes. (12.4) and (12.6) are derived here,
-# (12.7) in notebook 05 for one rank; all are held above.
+# kernels are compiled on demand. Thakur, Rabenseifner, Gropp, *Optimization of collective communication operations in
+# MPICH*, 2005: the time of a sum over ranks, from messages and bytes. (12.4) and (12.6) are derived here, (12.7) in
+# notebook 05 for one rank; all are checked above.

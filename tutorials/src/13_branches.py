@@ -36,9 +36,9 @@ teach.versions()
 # $$ a_1 = \sigma(z_1), \quad z_2 = \tilde a_1\theta_2, \quad a_2 = \sigma(z_2), \quad
 #    a_3 = z_3 = \tilde a_2\theta_3, \quad z_4 = a_3 + a_1. \tag{13.1} $$
 #
-# In the library the list of layers stays a list. `Named("x")` gives a name to the value before it, and
-# `Add("x")` adds that to the value before *it*. The join counts as map 4, one without $\theta$. Map 3 has no
-# transfer behind it; then $a_3 = z_3$.
+# In the library the list of layers stays a list. `Named("x")` names the value before it, and `Add("x")` adds the named
+# value to the one before `Add`. The join counts as map 4, without $\theta$. Map 3 has no transfer after it, so
+# $a_3 = z_3$.
 
 # %%
 data = ml.datasets.digits()
@@ -78,14 +78,14 @@ with plt.rc_context({"figure.constrained_layout.use": False}):
 # %% [markdown]
 # ## Exercise 13.1 (warm-up): the energy of a graph
 #
-# Lifted, every value is a variable, and it is held to what its parents give:
+# In the lifted problem every value is a variable, held to what its parents give:
 #
 # $$ E = L_y(\tilde a_4\theta_5) + \tfrac{1}{2\tau}\sum_{l=1}^{4} \bigl(\|\sigma_l(z_l) - a_l\|^2
 #    + \|\varphi_l(\theta_l, \text{what } l \text{ reads}) - z_l\|^2\bigr). \tag{13.2} $$
 #
-# One penalty for each map, transfer and join up to $l = 4$, with $\gamma = \rho = 1/\tau$, and
-# $L_y(v) = \frac1{2N}\|v - Y\|^2$. Write it for (13.1); `sigma` and `phi` are given. Slot 0 of `theta` and `z`
-# holds None, and so does `theta[4]`.
+# There is one penalty for each map, transfer and join up to $l = 4$, with $\gamma = \rho = 1/\tau$, and
+# $L_y(v) = \frac1{2N}\|v - Y\|^2$. Write $E$ for (13.1); `sigma` and `phi` are given. `theta[0]`, `z[0]` and `theta[4]`
+# are None.
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -170,10 +170,10 @@ teach.holds("E elsewhere: the library's",
 # %% [markdown]
 # ## The lemma
 #
-# Sweep as in notebook 04: from the last value to the first, each takes one gradient step of length $\tau$ on
-# the penalties of its **children** $c=f_c(\dots)$, which read it. With several parents in a penalty there is a choice
-# to make, and this one is right: **differentiate each penalty at the forward pass's values of all
-# parents, with the half step of its child**,
+# Sweep as in notebook 04: from the last value to the first, each value takes one gradient step of length $\tau$ on the
+# penalties of its **children** $c=f_c(\dots)$, which read it. If a penalty has several parents there is a choice, and
+# this one is right: **differentiate each penalty at the forward pass's values of all parents, with the half step of its
+# child**,
 #
 # $$ v^{1/2} = v - \tau\sum_{c\text{ reads }v} \tfrac1\tau\, (\partial_v f_c)^T\bigl(f_c(\text{forward values}) -
 #    c^{1/2}\bigr). \tag{13.3} $$
@@ -188,8 +188,8 @@ teach.holds("E elsewhere: the library's",
 # %% [markdown]
 # ## Exercise 13.2 (core): the half step of a value with two children
 #
-# Write (13.3) for $a_1$. The lists `a_half` and `z_half` hold the half steps that have been taken before it,
-# for $l \ge 2$; the lists stay as they are.
+# Write (13.3) for $a_1$. The lists `a_half` and `z_half` hold the half steps already taken, for $l \ge 2$; leave the
+# lists unchanged.
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -283,11 +283,10 @@ for l, J_at in ((1, lambda t: J_from(a[1] + t * w)),
 # %% [markdown]
 # ## Predict
 #
-# Another order, the *naive* one, puts *the newest value of everything* into a penalty. When
-# $a_1$ takes its step, $a_3$ has taken its own, and the join's gap would be $a_3^{1/2} + a_1 - z_4^{1/2}$.
-# The difference from (13.3) is of the size of one small half step. How much of the signal that should come
-# to $a_1$ over the bridge is left?
-# (a) all of it as $\tau \to 0$; (b) about half; (c) nothing, for any $\tau$.
+# Another order, the *naive* one, puts *the newest value of everything* into a penalty. When $a_1$ takes its step, $a_3$
+# has already taken its own, so the join's gap is $a_3^{1/2} + a_1 - z_4^{1/2}$. It differs from that in (13.3) by one
+# small half step. How much of the signal that should reach $a_1$ over the bridge is left? (a) all of it as
+# $\tau \to 0$; (b) about half; (c) nothing, for any $\tau$.
 
 # %% tags=["predict"]
 left_over = None  # "a", "b" or "c"
@@ -303,13 +302,13 @@ teach.holds("a_3^½ + a_1 − z_4^½ = 0", gap, 0 * gap)
 # %% [markdown]
 # ## Exercise 13.3 (core): what the naive order loses
 #
-# The sum is met exactly as soon as $a_3$ has moved:
+# Once $a_3$ has moved, the join's gap is exactly zero:
 #
 # $$ a_3^{1/2} + a_1 - z_4^{1/2} = (a_3 + a_1 - z_4) - \tau g_4 + \tau g_4 = 0, \qquad
 #    g_4 = \frac{\partial J}{\partial z_4}. \tag{13.5} $$
 #
-# So the naive order sends nothing over the bridge. Write the error that this makes in $\theta_1$, naive minus
-# right, in closed form.
+# So the naive order sends nothing over the bridge. Write the error that this causes in $\theta_1$, naive minus right,
+# in closed form.
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -399,17 +398,17 @@ teach.show(fig, "Error in θ_1 relative to the step against τ, which falls to "
            "and the naive one with Concat or on a chain: rounding errors.")
 
 # %% [markdown]
-# The naive order stays wrong by the same part of the step, here 99 % of it in $\theta_1$ (seed 0): an error of
-# *first* order, backprop for a net whose bridge passes values up and no signals down. On a chain this cannot happen:
-# no penalty has two parents among the values. (That $\theta_l$ must be given the old $a_{l-1}$: notebook 04.)
+# For every $\tau$ the naive order is wrong by the same part of the step, here 99 % in $\theta_1$ (seed 0): an error of
+# *first* order. The naive order is backprop for a net whose bridge passes values up but no signals down. On a chain
+# this cannot happen: no penalty has two values as parents. (Why $\theta_l$ must get the old $a_{l-1}$: notebook 04.)
 # `Concat` has two, but each has its own part of the gap: the order can matter only where a join *mixes*.
 
 # %% [markdown]
 # ## One θ in several places
 #
-# A recurrent net has one map for all times. If uses $u = 1 \dots U$ read $a_u$ and have signals $g_u$, then
-# $\theta$ sits in $U$ penalties, and its implicit step minimises over *all* of them, with one proximal term. For
-# $d$, with $\theta \leftarrow \theta - \tau d$:
+# A recurrent net has one map for all times. If uses $u = 1 \dots U$ read $a_u$ and have signals $g_u$, then $\theta$
+# sits in $U$ penalties, and its implicit step minimises *all* of them together, with one proximal term. For $d$, with
+# $\theta \leftarrow \theta - \tau d$:
 #
 # $$ \min_d\; \sum_{u=1}^{U} \tfrac12\|\tilde a_u d - g_u\|^2 + \tfrac{1}{2\tau_\theta}\|d\|^2. \tag{13.6} $$
 #
@@ -421,8 +420,7 @@ teach.show(fig, "Error in θ_1 relative to the step against τ, which falls to "
 # %% [markdown]
 # ## Exercise 13.4 (core): the stacked solve
 #
-# Write (13.7). The check looks at the optimality condition of (13.6), and its uses differ in their numbers of
-# rows.
+# Write (13.7). The check tests the optimality condition of (13.6), with uses that differ in their numbers of rows.
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -521,9 +519,9 @@ for t in (1e-3, 1.0, 100.0):
 # %% [markdown]
 # ## Predict
 #
-# A student takes the 8 single steps, each with its own use alone, and *adds* them. With $\tau_\theta = 100$, how
-# much of the misfit $\sum_u\|\tilde a_u d - g_u\|^2$ is left?
-# (a) less than the stacked step leaves; (b) a little more; (c) more than no step at all leaves.
+# A student takes the 8 single steps, each for one use alone, and *adds* them. With $\tau_\theta = 100$, how much of the
+# misfit $\sum_u\|\tilde a_u d - g_u\|^2$ is left? (a) less than the stacked step leaves; (b) a little more; (c) more
+# than no step at all leaves.
 
 # %% tags=["predict"]
 sum_leaves = None  # "a", "b" or "c"
@@ -578,14 +576,13 @@ teach.show(fig, "Misfit of all uses after the step over that before, against "
 # %% [markdown]
 # ## Exercise 13.5 (break it): make the sum explode
 #
-# Each single step removes misfit as if it were alone; of equal uses, the sum removes it up to $U$ times over. For
-# $\tau_\theta\to 0$ the sum and the stacked step are both $\tau_\theta\nabla J$ (their mean is $U$ times too short): a
-# test with small steps may not notice.
+# Each single step removes misfit as if it were alone; if the uses are equal, the sum removes it up to $U$ times. As
+# $\tau_\theta\to 0$ the sum and the stacked step are both $\tau_\theta\nabla J$ (the single steps' mean is $U$ times
+# too short): a test with small steps may miss the fault.
 #
 # Take $U$ *equal* uses: the same 30 normal rows $a$, the same signals $g = \tilde a\,\theta^*$, which one change
-# $\theta^*$ of $\theta$ would remove. Find the **smallest** $U \le 50$ for which some finite $\tau_\theta$ makes the sum of the
-# single steps leave more than **10 times** the misfit $\sum_u\|\tilde a d - g\|^2$ that no step at all leaves, and
-# such a $\tau_\theta$.
+# $\theta^*$ of $\theta$ would remove. Find the **smallest** $U \le 50$, with a finite $\tau_\theta$, for which the sum
+# of the single steps leaves more than **10 times** the misfit $\sum_u\|\tilde a d - g\|^2$ left by no step at all.
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -600,7 +597,7 @@ teach.show(fig, "Misfit of all uses after the step over that before, against "
 # </details>
 # <details><summary>Hint 3: first line</summary>
 #
-# `number_of_uses = 2`, which leaves as much as there was, at most
+# `number_of_uses = 2`, which leaves at most as much as there was
 #
 # </details>
 
@@ -636,19 +633,19 @@ number_of_uses, large_tau = 200, 100.0
 # %% [markdown]
 # ## Implicit steps through time
 #
-# The **adding problem**: at each of 8 times come a number from $[0, 1]$ and a mark; two numbers are marked, one
-# in each half, and their sum is wanted at the end.
+# The **adding problem**: the input at each of 8 times is a number from $[0, 1]$ and a mark; two numbers are marked, one
+# in each half; the target is their sum.
 #
 # The protocol, chosen after trial runs and then fixed: 2,000 sequences; `ml.rnn` with 16 ReLU units; batches of 100;
 # BackProp and exact ProxProp ($\tau_\theta = 1$), both with Adam, at the same three step sizes; three seeds.
-# **Budget**: 10 epochs, 200 steps. **Criterion**: the median over the seeds of the training loss at the end chooses
-# each method's step size. BackProp then goes on to epoch 40. Guessing the mean costs $\frac12\mathrm{Var} = \frac1{12}
-# = 0.083$.
+# **Budget**: 10 epochs, 200 steps. **Criterion**: each method gets the step size with the lowest median, over the
+# seeds, of the final training loss. BackProp then continues to epoch 40. Guessing the mean costs
+# $\frac12\mathrm{Var} = \frac1{12} = 0.083$.
 #
 # ## Predict
 #
-# After 10 epochs, each at its best step size, whose loss is lower by more than a factor 2?
-# (a) BackProp's; (b) ProxProp's; (c) nobody's.
+# After 10 epochs, each at its best step size, whose loss is lower by more than a factor of 2? (a) BackProp's; (b)
+# ProxProp's; (c) neither's.
 
 # %%
 seeds, rates, budget = [SEED, SEED + 1, SEED + 2], [3e-3, 1e-2, 3e-2], 10
@@ -739,7 +736,7 @@ for name, runs in outside.items():
                     for lr in runs))
 
 # %% [markdown]
-# Over step sizes, epochs, seconds:
+# The loss over step sizes, epochs and seconds:
 
 # %%
 def over_rates(ax, runs, guess):
@@ -793,15 +790,15 @@ picture(time_runs, 1 / 12, "Adding problem",
 # %% [markdown]
 # ## Sixteen maps
 #
-# Depth: `ml.resnet` with 16 maps, 16 units wide, seven blocks, softmax cross-entropy, 500 digits, batches of
-# 100 (50 steps in ten epochs), else as above. For comparison `ml.mlp` of the same maps, **without
-# bridges**, with one seed at step size 0.01. A step of exact ProxProp also solves a small
-# system for each hidden map: the last printed lines and the right panel compare seconds, BackProp's up to epoch 40.
+# Depth: `ml.resnet` with 16 maps, 16 units wide, seven blocks, softmax cross-entropy, 500 digits, batches of 100 (50
+# steps in ten epochs), otherwise as above. For comparison, `ml.mlp` with the same maps, **without bridges**, with one
+# seed at step size 0.01. A step of exact ProxProp also solves a small system for each hidden map: the last printed
+# lines and the right panel compare seconds, BackProp's up to epoch 40.
 #
 # ## Predict
 #
-# With bridges, each at its best step size: how many epochs does BackProp need for the loss that ProxProp has
-# after 10? (a) up to 15; (b) up to 25; (c) more.
+# With bridges, each at its best step size: how many epochs does BackProp need to reach ProxProp's loss after 10? (a) up
+# to 15; (b) up to 25; (c) more.
 
 # %% tags=["predict"]
 needed = None  # "a", "b" or "c"
@@ -847,15 +844,15 @@ picture(deep_runs, np.log(10), "Residual net",
 # %% [markdown]
 # ## Exercise 13.6 (open): change one thing
 #
-# How far does the result through time reach? Choose one change: 32 units, tanh, 16 times, SGD. Write
-# down a prediction, run `study` again, then write the claim in two sentences with number, seeds, budget and
-# criterion, of which one says where it ends. No automatic check.
+# How far does the result through time carry? Choose one change: 32 units, tanh, 16 times, SGD. Write down a prediction,
+# run `study` again, then state the claim, with number, seeds, budget and criterion, in two sentences, one of which
+# gives its limits. No automatic check.
 
 # %% [markdown] tags=["answer"]
-# **One answer.** "With batches of 50, three seeds, ten epochs (400 steps) and each method at the step size of Adam, of
-# three, that has the lowest median training loss, BackProp ends at 0.0010 (0.0002 to 0.0659) and exact ProxProp at
-# 0.0002 (0.0001 to 0.0006): the ranges overlap. Of other batches, tasks and budgets this says nothing." The cell prints
-# these numbers; guessing costs 0.083, and one seed of BackProp stays near it. With batches of 100, and half the
+# **One answer.** "With batches of 50, three seeds, ten epochs (400 steps) and each method at the one of three step
+# sizes of Adam with the lowest median training loss, BackProp ends at 0.0010 (0.0002 to 0.0659) and exact ProxProp at
+# 0.0002 (0.0001 to 0.0006): the ranges overlap. This says nothing about other batches, tasks and budgets." The cell
+# prints these numbers; guessing costs 0.083, and one seed of BackProp stays near it. With batches of 100, and half the
 # steps, the ranges lie apart: that is a statement about 200 steps.
 
 # %% tags=["answer"]
@@ -903,21 +900,21 @@ teach.record("decades that bridges add to ∂J/∂θ_1", decades, 5.1, 0.3)
 # ## Summary
 #
 # - On a graph the sweep stays as it was: signals of several readers add up, provided that each penalty is
-#   differentiated at the forward pass's values of all parents. The naive order loses what comes over a bridge that
+#   differentiated at the forward pass's values of all parents. The naive order loses the signal over a bridge that
 #   adds.
 # - An implicit step in shared weights is one problem with stacked rows. Single steps must not be added.
 # - Measured, after ten epochs (medians of three seeds, each method at the best of three step sizes): training loss
-#   0.0007 with ProxProp and 0.023 with BackProp through time, 0.008 and 0.25 in depth. BackProp, at its best for
-#   so many, reached ProxProp's in epoch 27 and 34: a lead per second only while an epoch of ProxProp
+#   0.0007 with ProxProp and 0.023 with BackProp through time, 0.008 and 0.25 in depth. BackProp, at its best step size
+#   for so many epochs, reached ProxProp's loss in epochs 27 and 34: ProxProp leads per second only while its epoch
 #   costs less than 2.7 and 3.4 of BackProp's. At epoch 40 BackProp's median was lower in both. Without bridges (one
-#   seed, one step size) BackProp was at 2.0 and ProxProp at 1.5 after ten epochs, guessing at 2.3; ‖∂J/∂θ_1‖ was
-#   2.4e-6 at the start, with bridges 0.28.
+#   seed, one step size) BackProp was at 2.0 and ProxProp at 1.5 after ten epochs, guessing at 2.3; ‖∂J/∂θ_1‖ was 2.4e-6
+#   at the start, with bridges 0.28.
 #
 # **What this does not show.** One task each, narrow nets, three seeds, Adam, one $\tau_\theta$, a coarse grid of step
-# sizes (through time the best lie at its ends, and at 0.1, beyond, ProxProp's is slightly lower; in depth BackProp is
-# ahead at 0.003). Sizes, transfer and optimizer were chosen after trial runs, each step size on the seeds reported.
-# In batches of 50, ten epochs (400 steps), the ranges through time overlap (BackProp 0.0002 to 0.0659, ProxProp 0.0001
-# to 0.0006: 13.6's answer prints them). Nothing about *why* ProxProp leads. Seconds: one machine's.
+# sizes (through time the best lie at its ends, and at 0.1, beyond it, ProxProp's loss is slightly lower; in depth
+# BackProp is ahead at 0.003). Sizes, transfer and optimizer were chosen after trial runs, each step size on the seeds
+# reported. With batches of 50 for ten epochs (400 steps), the ranges through time overlap (BackProp 0.0002 to 0.0659,
+# ProxProp 0.0001 to 0.0006: 13.6's answer prints them). Nothing about *why* ProxProp leads. Seconds: one machine's.
 #
 # **References.** Frerix et al., *Proximal Backpropagation*, ICLR 2018: Algorithm 1 and Proposition 1, for chains. He,
 # Zhang, Ren, Sun, *Deep Residual Learning for Image Recognition*, CVPR 2016: the bridge, and deeper plain nets that

@@ -7,7 +7,7 @@
 # **Afterwards you can**
 # 1. minimise a lifted energy in one block (Exercise 14.1);
 # 2. fit a number through a transfer function, globally, by its pieces (Exercise 14.2);
-# 3. tell a block step from steps that are taken at the same time (Exercises 14.3 and 14.4);
+# 3. tell block steps from steps taken at the same time (Exercises 14.3 and 14.4);
 # 4. write the step of a multiplier (Exercise 14.5);
 # 5. weigh such an energy as a measure of training (Exercise 14.6).
 #
@@ -29,9 +29,9 @@ teach.versions()
 # %% [markdown]
 # ## Nothing is thrown away
 #
-# In notebook 04 the values $z_l, a_l$ were variables for the length of one sweep: each took a gradient step,
-# then a new forward pass replaced them. Block coordinate descent (BCD) keeps them, for each sample, and
-# *solves* for each block while the others stand still. Its energy also splits the output from the loss:
+# In notebook 04 the values $z_l, a_l$ were variables for one sweep only: each took a gradient step, then a new forward
+# pass replaced them. Block coordinate descent (BCD) keeps them, for each sample, and *solves* for each block while the
+# others are fixed. Its energy also splits the output from the loss:
 #
 # $$ E = L_y(a_D) + \tfrac\gamma2\|a_D - z_D\|^2 + \sum_{l<D} \tfrac\gamma2\|a_l - \sigma(z_l)\|^2
 #    + \sum_{l\le D} \tfrac\rho2\|z_l - a_{l-1}W_l - 1b_l^T\|^2. \tag{14.1} $$
@@ -71,7 +71,7 @@ teach.holds("E after a forward pass is J",
 # %% [markdown]
 # ## Exercise 14.1 (warm-up): a weighted mean
 #
-# Two terms of (14.1) hold $a_D$. BCD adds a third, a **prox term** that keeps the new value near the old one:
+# Two terms of (14.1) contain $a_D$. BCD adds a third, a **prox term** that keeps the new value near the old one:
 #
 # $$ a_D \leftarrow \arg\min_a\; \tfrac12\|a - Y\|^2 + \tfrac\gamma2\|a - z_D\|^2
 #    + \tfrac\alpha2\|a - a_D^{\text{old}}\|^2. \tag{14.2} $$
@@ -124,8 +124,8 @@ teach.holds("slope of (14.2)", slope, 0 * Y)  # (14.2)
 # %% [markdown]
 # ## Exercise 14.2 (core): a fit with $\sigma$ inside
 #
-# A hidden block $z_l$ has the gap to $a_l$, with $\sigma$ inside, and two plain squares, to $\varphi_l$ and to its
-# old value, which merge into one. Each entry $u$ is then fitted alone, to $t = a_l$:
+# The terms of a hidden block $z_l$ are its gap to $a_l$, with $\sigma$ inside, and two plain squares, to $\varphi_l$
+# and to the old value, which merge into one. Each entry $u$ is then fitted alone, to $t = a_l$:
 #
 # $$ \min_u\; \tfrac12(\sigma(u) - t)^2 + \tfrac c2(u - q)^2, \qquad
 #    c = \frac{\rho + \alpha}{\gamma}, \quad
@@ -215,7 +215,8 @@ for name, (t, f) in shapes.items():
 # %% [markdown]
 # ## Predict
 #
-# As $q$ runs from $-3$ to $3$ the minimiser of (14.3), $c = 0.4$, may jump. Whose of these three jumps most often?
+# As $q$ runs from $-3$ to $3$ the minimiser of (14.3), $c = 0.4$, may jump. For which of these three does it jump most
+# often?
 
 # %% tags=["predict"]
 most_jumps = None  # "ReLU", "leaky ReLU" or "hard tanh"
@@ -246,7 +247,7 @@ teach.reveal(most_jumps, most,
 # %% [markdown]
 # ## Exercise 14.3 (core): weights and bias as two blocks
 #
-# What holds $W$ and $b$ of one map, its input $a$ and target $z$ given, is
+# For given input $a$ and target $z$ of one map, the terms in $W$ and $b$ are
 #
 # $$ F(W, b) = \tfrac\rho2\|z - aW - 1b^T\|^2
 #    + \tfrac\alpha2\|W - W^{\text{old}}\|^2 + \tfrac\alpha2\|b - b^{\text{old}}\|^2. \tag{14.4} $$
@@ -256,7 +257,7 @@ teach.reveal(most_jumps, most,
 #
 # <details><summary>Hint 1: idea</summary>
 #
-# Ridge regression with target $z - 1b^T$; then what is left, averaged.
+# Ridge regression with target $z - 1b^T$; then the mean of the residual.
 #
 # </details>
 # <details><summary>Hint 2: equation</summary>
@@ -313,14 +314,14 @@ def pair(a, z, W, b, rho, alpha):
 # %% [markdown]
 # ## What the published program does
 #
-# The program that came with BCD's paper computes $b$ from the **old** $W$. Each step $p$ (in $W$) and $r$ (in
-# $b$) is right if the other stands still, but both are taken: where $W$ and $b$ can explain the same residual,
-# it is removed twice. Does $F$ rise at $x = (W^{\text{old}}, b^{\text{old}})$? Along $p$ alone it is a parabola with
-# its lowest point at $p$, so that $F(x + 2p) = F(x)$; likewise for $r$. $F$ is convex:
+# The program that came with BCD's paper computes $b$ from the **old** $W$. Each step, $p$ in $W$ and $r$ in $b$, is
+# right if the other block is fixed, but both are taken: a residual that both $W$ and $b$ can explain is removed twice.
+# Does $F$ rise from $x = (W^{\text{old}}, b^{\text{old}})$? Along $p$ alone it is a parabola with its lowest point at
+# $x + p$, so $F(x + 2p) = F(x)$; likewise for $r$. $F$ is convex:
 #
 # $$ F(x + p + r) \le \tfrac12 F(x + 2p) + \tfrac12 F(x + 2r) = F(x). \tag{14.5} $$
 #
-# It does not rise, and may hardly fall: see below Exercise 14.4.
+# So $F$ does not rise, but it may hardly fall: see Exercise 14.4.
 
 # %%
 def published(a, z, W, b, rho, alpha):
@@ -414,9 +415,9 @@ for name, update in (("simultaneous steps", published), ("block steps", pair)):
 # %% [markdown]
 # ## A whole sweep
 #
-# BCD goes from the output down: $a_D$, $z_D$, then for $l = D, \dots, 2$ each $\theta_l$, $a_{l-1}$, $z_{l-1}$, last
-# $\theta_1$. $W_l$ and $b_l$ may as well be *one* block, ProxProp's step (notebook 05) with the target $z_l$:
-# `ml.BCD` does that, and has the published pair as `bias="jacobi"`. The block $a_{l-1}$ is least squares too:
+# BCD goes from the output down: $a_D$, $z_D$, then for $l = D, \dots, 2$ each $\theta_l$, $a_{l-1}$, $z_{l-1}$, and
+# last $\theta_1$. $W_l$ and $b_l$ can also be *one* block, ProxProp's step (notebook 05) with target $z_l$: `ml.BCD`
+# does that, and offers the published pair as `bias="jacobi"`. The block $a_{l-1}$ is least squares too:
 #
 # $$ a_{l-1}\,(\rho\,W_lW_l^T + \gamma I) = \rho\,(z_l - 1b_l^T)\,W_l^T + \gamma\,\sigma(z_{l-1}). \tag{14.6} $$
 
@@ -488,9 +489,9 @@ teach.show(fig,
 # %% [markdown]
 # ## Predict
 #
-# $E$ cannot rise: each block minimises it (plus a prox term that is zero before the step). It starts at $J$.
-# After 40 sweeps, where is the loss $J$ of the network itself, by a new forward pass? "below E", "near E"
-# (at most twice as much) or "far above"?
+# $E$ cannot rise: each block step minimises it (plus a prox term that is zero before the step). It starts at $J$. After
+# 40 sweeps, where is the loss $J$ of the network itself, by a new forward pass? "below E", "near E" (at most twice as
+# much) or "far above"?
 
 # %% tags=["predict"]
 loss_is = None  # "below E", "near E" or "far above"
@@ -531,7 +532,7 @@ teach.show(fig,
            "78- to 112-fold, the loss 3.2- to 3.8-fold.")
 
 # %% [markdown]
-# With the published bias it is hardly different (seed 0). Where does the gap between $E$ and $J$ come from?
+# The published bias step makes little difference (seed 0). Where does the gap between $E$ and $J$ come from?
 
 # %%
 J_published = trained(ml.BCD(gamma, rho, alpha, "jacobi"), SEED)[0]
@@ -553,9 +554,9 @@ for name, parts in off.items():
           ", ".join(f"{part:.0%}" for part in parts))
 
 # %% [markdown]
-# The variables fit the digits far better than the network (seed 0): maps are met to 2 to 5 %, and $z_3$ is off a
-# forward pass by half (gaps $a_l - \sigma(z_l)$ are not printed). So $E$ is no measure of $J$ here. Two remedies are
-# tried: raise the penalties, or add multipliers.
+# The variables fit the digits far better than the network does (seed 0): they meet the maps to 2 to 5 %, yet $z_3$ is
+# off a forward pass by half (gaps $a_l - \sigma(z_l)$ are not printed). So $E$ is no measure of $J$ here. Two remedies
+# are tried: raise the penalties, or add multipliers.
 
 # %% [markdown]
 # ## Raise the penalties: MAC
@@ -564,15 +565,15 @@ for name, parts in off.items():
 #
 # $$ E_\mu = L_y(a_{D-1}W_D + 1b_D^T) + \sum_{l<D} \tfrac\mu2\|a_l - \sigma(a_{l-1}W_l + 1b_l^T)\|^2. \tag{14.7} $$
 #
-# Only in $a_{D-1}$ and $\theta_D$ is this linear least squares: `ml.MAC` takes a Gauss–Newton step (notebook 10)
-# in each $a_l$, shortened where it would raise $E_\mu$, five Fletcher–Reeves steps in each hidden $\theta_l$, and
-# solves for $\theta_D$, all $\theta_l$ with prox weight 1.
+# This is linear least squares in $a_{D-1}$ and $\theta_D$ only: `ml.MAC` takes a Gauss–Newton step (notebook 10) in
+# each $a_l$, shortened where it would raise $E_\mu$, takes five Fletcher–Reeves steps in each hidden $\theta_l$, and
+# solves for $\theta_D$; all $\theta_l$ have prox weight 1.
 
 # %% [markdown]
 # ## Predict
 #
-# $\mu = 1$ for 40 sweeps, or 5 % or 20 % more in each, up to 1,000. With which growth, 1, 1.05 or 1.2, is the loss $J$
-# of the network lowest at the end (median of three seeds)?
+# Keep $\mu = 1$ for 40 sweeps, or raise it by 5 % or 20 % in each, up to 1,000. With which growth, 1, 1.05 or 1.2, is
+# the network's loss $J$ lowest at the end (median of three seeds)?
 
 # %% tags=["predict"]
 best_growth = None  # 1, 1.05 or 1.2
@@ -641,8 +642,8 @@ for growth, parts in above.items():
 # %% [markdown]
 # ## Exercise 14.5 (core): a price that rises
 #
-# The second remedy: a multiplier $u$ is a price for breaking $z_D = \varphi_D$, raised until nobody does. Here is ADMM
-# as Taylor et al. have it, in the terms that hold $z_D$ (no $a_D$; $\beta$, $\gamma$ *without* ½):
+# The second remedy: a multiplier $u$ is a price for breaking $z_D = \varphi_D$, raised until nobody does. This is ADMM
+# as in Taylor et al., in the terms with $z_D$ (no $a_D$; $\beta$, $\gamma$ *without* ½):
 #
 # $$ z_D \leftarrow \arg\min_z\; L_y(z) + \langle z, u\rangle + \beta\|z - \varphi_D\|^2, \qquad
 #    u \leftarrow u + \beta\,(z_D - \varphi_D). \tag{14.8} $$
@@ -697,9 +698,9 @@ def output_step(Y, phi, u, beta):
     return z, beta * (z - phi)
 
 # %% [markdown]
-# Hold $\varphi$ and repeat. With $u = 0$ for ever a gap stays, $\|\varphi - Y\|/(1 + 2\beta)$, closed only by $\beta \to
-# \infty$. With $u^* = Y - \varphi_D$ the slope of (14.8) is $(1 + 2\beta)(z_D - \varphi_D) - (u^* - u)$; at
-# zero, and put into the second step, it gives a fixed factor and a limit: minus the signal $g_D$ of BackProp.
+# Fix $\varphi$ and repeat. If $u$ stays 0, a gap $\|\varphi - Y\|/(1 + 2\beta)$ remains, closed only as
+# $\beta \to \infty$. With $u^* = Y - \varphi_D$ the slope of (14.8) is $(1 + 2\beta)(z_D - \varphi_D) - (u^* - u)$; set
+# to zero and put into the second step, it gives a fixed factor and the limit $u^*$, minus BackProp's signal $g_D$:
 #
 # $$ z_D - \varphi_D = \frac{u^* - u}{1 + 2\beta}, \qquad u - u^* \leftarrow \frac{1 + \beta}{1 + 2\beta}\,(u - u^*),
 #    \qquad u^* = Y - \varphi_D = -\nabla L_y(\varphi_D). \tag{14.9} $$
@@ -750,9 +751,9 @@ teach.holds("after 100 more, u = u*", u, limit)
 print(f"and the gap, at β = 1: {np.linalg.norm(z - phi):.0e}")
 
 # %% [markdown]
-# In the Lagrangian of the constraint, $\langle z_D - \varphi_D, u\rangle$ stands where Taylor et al. have
-# $\langle z_D, u\rangle$. It is the same for $z_D$, but now $\theta_D$ and $a_{D-1}$ see $u$ too: the library's
-# energy has it as `multiplier="gap"`.
+# The Lagrangian of the constraint has $\langle z_D - \varphi_D, u\rangle$ where Taylor et al. have
+# $\langle z_D, u\rangle$. For $z_D$ the two are equivalent, but now $\theta_D$ and $a_{D-1}$ see $u$ too; the library's
+# energy takes it as `multiplier="gap"`.
 
 # %%
 from minilift.methods.lifted.three_split import ThreeSplit
@@ -771,8 +772,8 @@ class NoPrice(ml.ADMM):
 # %% [markdown]
 # ## Predict
 #
-# Sixty sweeps of ADMM ($\beta = 1$, $\gamma = 10$, prox weight 5, three seeds) with neither multiplier ("none"), with
-# $\langle z, u\rangle$ ("z"), with $\langle z - \varphi, u\rangle$ ("gap"). Whose network has the *highest* loss at the
+# Sixty sweeps of ADMM ($\beta = 1$, $\gamma = 10$, prox weight 5, three seeds) without a multiplier ("none"), with
+# $\langle z, u\rangle$ ("z"), with $\langle z - \varphi, u\rangle$ ("gap"). Which network has the *highest* loss at the
 # end?
 
 # %% tags=["predict"]
@@ -820,10 +821,10 @@ teach.show(fig, "ADMM with a prox weight of 5: loss of the network against 60 "
 # %% [markdown]
 # ## A race
 #
-# The same 300 digits, 30 epochs or sweeps. Each method gets the best of three values of one number, by training
-# loss on seed 9, then runs from three other seeds. ADMM has $\gamma = \beta$ and a prox weight of 1. BackProp
-# takes mini-batches of 20: 15 steps an epoch where the others sweep once. BCD has $\gamma = \rho = 1$; MAC's $\mu$
-# grows by 5 % a sweep.
+# The same 300 digits, 30 epochs or sweeps. Each method gets the best of three values of one number, by training loss on
+# seed 9, then runs from three other seeds. ADMM has $\gamma = \beta$ and a prox weight of 1. BackProp takes
+# mini-batches of 20: 15 steps per epoch, where the others sweep once. BCD has $\gamma = \rho = 1$; MAC's $\mu$ grows by
+# 5 % per sweep.
 #
 # ## Predict
 #
@@ -895,16 +896,16 @@ teach.show(fig,
 # %% [markdown]
 # ## Exercise 14.6 (open): choose by the energy?
 #
-# The history has $E$ after each sweep; $J$ takes a forward pass. Somebody proposes to choose BCD's $\alpha$ by
-# the lowest $E$ after 40 sweeps. Write down what you expect, run it for three $\alpha$, and word a claim with
-# numbers and limits. Then name one quantity, made of the variables alone, that you would watch beside $E$.
+# The history has $E$ after each sweep; $J$ takes a forward pass. Somebody proposes to choose BCD's $\alpha$ by the
+# lowest $E$ after 40 sweeps. Write down what you expect, run it for three $\alpha$, and state a claim with numbers and
+# limits. Then name one quantity, computed from the variables alone, that you would watch beside $E$.
 
 # %% [markdown] tags=["answer"]
-# **One answer.** With a smaller $\alpha$ I expect blocks that follow each other more closely, and a lower $E$: that
-# says how well the *variables* agree with the digits. "On these 300 digits, from one start, after 40 sweeps with
+# **One answer.** With a smaller $\alpha$ I expect blocks that follow each other more closely, and a lower $E$, which
+# tells how well the *variables* agree with the digits. "On these 300 digits, from one start, after 40 sweeps with
 # $\gamma = \rho = 1$, $\alpha = 0.001$ has the lowest energy of three values and the highest loss; $\alpha = 1$ the
 # lowest loss, by a little, and the highest energy." The cell below has the numbers. Beside $E$ I would watch each gap,
-# $z_l - \varphi_l$ and $a_l - \sigma(z_l)$, times the norms of the weights above it, which is what it can grow to in a
+# $z_l - \varphi_l$ and $a_l - \sigma(z_l)$, times the norms of the weights above it: it can grow to that size in a
 # forward pass.
 
 # %% tags=["answer"]
@@ -972,14 +973,14 @@ teach.record("race, MAC over BackProp after 20", share, 1.0, 0.3)
 # %% [markdown]
 # ## Summary
 #
-# - A block of squares is solved by a weighted mean or by least squares, one with piecewise linear $\sigma$ inside
-#   by trying its pieces. Solved one after the other, blocks cannot raise the energy. Simultaneous steps, the published
-#   pair, cannot raise it either, but may all but stand still (99 % left after 20 rounds).
+# - A block of squares is solved by a weighted mean or least squares, one with a piecewise linear $\sigma$ inside by
+#   trying its pieces. Blocks solved one after the other cannot raise the energy. Simultaneous steps, the published
+#   pair, cannot either, but may hardly lower it (99 % left after 20 rounds).
 # - In 40 sweeps BCD's energy fell by a factor of 78 to 112 (three seeds), the network's loss by less than 4.
-# - MAC's rising $\mu$ brings $E$ and $J$ together: $J/E$ ends at 30 to 32 with growth 1, 7 at 1.05, 1 at 1.2.
-#   At 1.2 each seed's loss ends 23 to 33 % above that at 1.05 (above that at 1 by 1 to 19 %). A multiplier narrows
-#   $z_D$'s gap: to 7e-4 or 1e-2, without one 0.3. As $\langle z_D, u\rangle$, at $u^*$, it moved no $\theta_l$ of
-#   three untrained networks; on the gap it leads after 10 sweeps, and after 60 the losses are alike.
+# - MAC's rising $\mu$ brings $E$ and $J$ together: $J/E$ ends at 30 to 32 with growth 1, 7 at 1.05, 1 at 1.2. At 1.2
+#   each seed's loss ends 23 to 33 % above that at 1.05 (1 to 19 % above that at 1). A multiplier narrows $z_D$'s gap to
+#   7e-4 or 1e-2, from 0.3 without one. As $\langle z_D, u\rangle$, at $u^*$, it moved no $\theta_l$ of three untrained
+#   networks; on the gap, it lowers the loss after 10 sweeps, but hardly after 60.
 #
 # **What this does not show.** Large problems: one small ReLU net, 300 digits, half squared error, 30 to
 # 60 sweeps, a grid of three values, three seeds. The program of BCD's authors
@@ -987,6 +988,6 @@ teach.record("race, MAC over BackProp after 20", share, 1.0, 0.3)
 # parallel; neither was tried. Plain BackProp won the race.
 #
 # **References.** Zeng, Lau, Lin, Yao, ICML 2019: BCD, its energy, order and prox terms (14.1)–(14.3), (14.6); the pair
-# of (14.5) is that of their program (github.com/timlautk/BCD-for-DNNs-PyTorch). Taylor et al., ICML 2016:
-# (14.8). Carreira-Perpiñán, Wang, AISTATS 2014: (14.7), and why $\mu$ must rise. Boyd et al., *Distributed Optimization
-# … by ADMM*, 2011.
+# of (14.5) is from their program (github.com/timlautk/BCD-for-DNNs-PyTorch). Taylor et al., ICML 2016: (14.8).
+# Carreira-Perpiñán, Wang, AISTATS 2014: (14.7), and why $\mu$ must rise. Boyd et al., *Distributed Optimization … by
+# ADMM*, 2011.
