@@ -137,7 +137,7 @@ class BatchNorm(Transfer):
 
 
 class Dropout(Transfer):
-    r"""In training, zeros each entry with probability `rate` and divides the rest by 1 − rate; none in evaluation.
+    r"""In training, each entry is set to 0 with probability `rate`, else divided by 1 − rate; in evaluation, unchanged.
 
     Parameters
     ----------
