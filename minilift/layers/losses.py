@@ -191,7 +191,7 @@ class SoftmaxCrossEntropy(OfLabels):
     def value_per_sample(self, z, y):
         xp = np if type(z) is np.ndarray else array_module(z)  # runs in every step: no call for NumPy
         z = z - z.max(axis=-1, keepdims=True)  # the loss is the difference of log Σ e^z and z_y, which may be large
-        total = xp.exp(z).sum(axis=-1, dtype=np.result_type(z.dtype, np.float64))  # next to the 1
+        total = xp.exp(z).sum(axis=-1, dtype=np.result_type(z.dtype, np.float64))  # keeps small terms next to the 1
         return xp.log(total).astype(z.dtype, copy=False) - z[xp.arange(len(z)), y]
 
     def gradient(self, z: Any, y: Any) -> Any:

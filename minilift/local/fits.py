@@ -7,7 +7,7 @@ The first is not convex, since f is inside, and is solved one number at a time. 
 are tried in turn; if f is smooth, the lowest point of a grid is refined by the secant method, which halves a
 bracket where it would be slow. The second is the step in θ with the roles exchanged: W takes the place of the
 activations, and the samples that of the units.
-For another gap in its place, `fit_inputs` lowers the objective by Gauss–Newton steps of each sample.
+For another gap in its place, `fit_inputs` lowers the objective by Gauss–Newton steps for each sample.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ From the forward pass, where all errors are 0, T steps are taken in all lifted v
 .. math:: v_l \leftarrow v_l - \eta\,\partial F/\partial v_l, \qquad l = 1 \dots D - 1,
 
 and the direction of θ_l is ∂F/∂θ_l at the values reached. F is the energy of `TwoSplit` with μ = 1. Each step carries
-the error one map down: after T steps the errors of maps D − T … D are no longer 0, and all others are. What first
+the error one map down: after T steps the errors of maps D − T … D are no longer 0; all others still are. What first
 arrives at map l, after T = D − l steps, is :math:`\eta^{D-l}` times BackProp's signal g_l, for any η; after T steps
 
 .. math:: \partial F/\partial\theta_l \;\to\; \binom{T}{D-l}\,\eta^{D-l}\,\nabla_{\theta_l}J
